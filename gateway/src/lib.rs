@@ -1,0 +1,1 @@
+//! A gateway between applications and every generative-AI provider.

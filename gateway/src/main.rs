@@ -1,0 +1,3 @@
+//! The `ai-gateway` command.
+
+fn main() {}

@@ -1,0 +1,1 @@
+//! Wire formats and upstream accounts of generative-AI providers.
