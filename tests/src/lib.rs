@@ -13,7 +13,7 @@ mod stub;
 mod tls;
 
 pub use process::{Gateway, GatewayBuilder, Mock, Outcome, binary, run_to_end};
-pub use stub::{Answer, Gate, Received, Step, Stub};
+pub use stub::{Answer, Framing as StubFraming, Gate, Received, Step, Stub};
 pub use tls::Authority;
 
 use std::future::Future;
