@@ -91,3 +91,9 @@ pub fn openai_provider(name: &str, origin: &str) -> String {
 pub fn anthropic_provider(name: &str, origin: &str) -> String {
     format!("[providers.{name}]\nkind = \"anthropic\"\nbase_url = \"{origin}\"\napi_key = \"upstream-{name}\"\n")
 }
+
+/// The `hash` line's value for a client key.
+pub fn key_hash(key: &str) -> String {
+    use sha2::Digest;
+    format!("sha256:{}", hex::encode(sha2::Sha256::digest(key.as_bytes())))
+}
