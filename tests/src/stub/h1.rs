@@ -101,6 +101,10 @@ where
                 () = gate.passed() => {}
                 gone = departure(io, buffer) => return Err(gone.into()),
             },
+            Step::Pause(time) => tokio::select! {
+                () = tokio::time::sleep(time) => {}
+                gone = departure(io, buffer) => return Err(gone.into()),
+            },
             Step::Stall => return Err(departure(io, buffer).await.into()),
             Step::Cut => return Err(Left::Script),
         }

@@ -69,6 +69,10 @@ async fn answer_with(respond: &mut SendResponse<Bytes>, answer: Answer) -> Resul
                 () = gate.passed() => {}
                 gone = reset(&mut stream) => return Err(gone),
             },
+            Step::Pause(time) => tokio::select! {
+                () = tokio::time::sleep(time) => {}
+                gone = reset(&mut stream) => return Err(gone),
+            },
             Step::Stall => return Err(reset(&mut stream).await),
             Step::Cut => {
                 stream.send_reset(Reason::INTERNAL_ERROR);

@@ -13,7 +13,7 @@ use http::{HeaderMap, Method};
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
@@ -83,6 +83,8 @@ pub enum Step {
     Send(Bytes),
     /// Goes on when the gate opens.
     Wait(Gate),
+    /// Goes on after a time: for streams that must neither end nor fall silent, not for synchronisation.
+    Pause(Duration),
     /// Sends nothing more and never ends.
     Stall,
     /// Ends the connection (HTTP/2: resets the stream) in the middle.
