@@ -1,0 +1,1 @@
+//! The invariants of scan and rewrite.
