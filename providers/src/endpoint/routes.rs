@@ -40,7 +40,7 @@ pub fn match_endpoint(method: &Method, path: &str, headers: &HeaderMap) -> Resul
             (Some("v2"), rest) => request.cohere(rest),
             (Some(_), rest) if is_gemini_call(rest) => request.gemini(rest),
             (None, rest) if rest.starts_with("/model/") => request.bedrock(rest),
-            (_, rest @ ("/messages" | "/messages/count_tokens")) => request.anthropic(rest),
+            (_, rest) if is_or_below(rest, "/messages") => request.anthropic(rest),
             (_, rest) if is_or_below(rest, "/models") && request.wants_anthropic() => request.anthropic(rest),
             (_, rest) => request.openai(rest),
         },
@@ -251,7 +251,7 @@ impl Request<'_> {
     fn guess(&self, path: &str) -> Dialect {
         if let Some(vendor) = self.vendor {
             vendor
-        } else if is_or_below(path, "/messages") || self.headers.contains_key("anthropic-version") {
+        } else if self.headers.contains_key("anthropic-version") {
             Anthropic
         } else if is_or_below(path, "/responses") {
             OpenAiResponses

@@ -40,7 +40,7 @@ pub fn scan_json(body: &[u8]) -> Result<RequestScan, ScanError> {
 }
 
 /// The fields that are read, in the order of [`Source::request`].
-const NAMES: [&str; 6] =
+pub(super) const NAMES: [&str; 6] =
     ["model", "stream", "stream_options", "max_tokens", "max_completion_tokens", "max_output_tokens"];
 
 fn not_json(error: serde_json::Error) -> ScanError {
@@ -138,6 +138,7 @@ impl<'a> Source<'a> {
             stream: stream.map(|raw| self.boolean(raw)).transpose()?.unwrap_or(false),
             max_tokens: limits.into_iter().flatten().filter_map(integer).max(),
             response_format: None,
+            null_model: members.values[0].filter(|raw| is_null(raw)).map(|raw| self.span(raw)),
             usage: match (stream_options, members.values[2]) {
                 (Some(raw), _) => self.usage(raw)?,
                 (None, Some(null)) => UsageOption::NoObject(self.span(null)),

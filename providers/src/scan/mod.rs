@@ -60,6 +60,8 @@ pub struct RequestScan {
     pub max_tokens: Option<u64>,
     /// `response_format` of a multipart form (`text`, `srt`, …): says that an answer is not JSON.
     pub response_format: Option<String>,
+    /// Where `model` is `null`: there a name goes.
+    null_model: Option<Range<usize>>,
     usage: UsageOption,
     root: Root,
 }

@@ -37,9 +37,12 @@ impl RequestScan {
             Root::Json { .. } => Piece::Json(model),
             Root::Multipart { .. } => Piece::Raw(model),
         };
-        match (&self.model, &self.root) {
-            (Some(field), _) if field.value == model => None,
-            (Some(field), _) => Some(Splice::new(field.span.clone(), [text, Piece::NONE, Piece::NONE, Piece::NONE])),
+        if self.model.as_ref().is_some_and(|field| field.value == model) {
+            return None;
+        }
+        let span = self.model.as_ref().map(|field| &field.span).or(self.null_model.as_ref());
+        match (span, &self.root) {
+            (Some(span), _) => Some(Splice::new(span.clone(), [text, Piece::NONE, Piece::NONE, Piece::NONE])),
             (None, Root::None) => None,
             (None, Root::Json { open, empty }) => {
                 let comma = Piece::Raw(if *empty { "" } else { "," });
