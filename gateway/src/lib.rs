@@ -1,1 +1,5 @@
 //! A gateway between applications and every generative-AI provider.
+
+pub mod admin;
+pub mod net;
+pub mod telemetry;

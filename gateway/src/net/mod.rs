@@ -1,0 +1,3 @@
+//! What the gateway needs of the network beside Pingora: name resolution ([`dns`]).
+
+pub mod dns;
