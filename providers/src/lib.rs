@@ -21,9 +21,16 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+pub mod answer;
 mod dialect;
 pub mod endpoint;
+pub mod error;
 pub mod model_name;
 pub mod scan;
+pub mod sse;
+pub mod usage;
 
+pub use answer::{AnswerForm, Observer, Seen};
 pub use dialect::{Dialect, Operation, UnknownDialect};
+pub use error::{ApiError, ErrorKind, Fault};
+pub use usage::Usage;
