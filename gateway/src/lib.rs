@@ -1,1 +1,3 @@
 //! A gateway between applications and every generative-AI provider.
+
+pub mod config;
