@@ -1,5 +1,6 @@
 //! A gateway between applications and every generative-AI provider.
 
 pub mod admin;
+pub mod config;
 pub mod net;
 pub mod telemetry;

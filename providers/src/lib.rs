@@ -22,10 +22,12 @@
 //! ```
 
 pub mod answer;
+pub mod auth;
 mod dialect;
 pub mod endpoint;
 pub mod error;
 pub mod model_name;
+pub mod preset;
 pub mod scan;
 pub mod sse;
 pub mod usage;
