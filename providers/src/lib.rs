@@ -27,3 +27,6 @@ pub mod model_name;
 pub mod scan;
 
 pub use dialect::{Dialect, Operation, UnknownDialect};
+
+#[cfg(test)]
+mod recorded;
