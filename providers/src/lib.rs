@@ -36,3 +36,6 @@ pub use answer::{AnswerForm, Observer, Seen};
 pub use dialect::{Dialect, Operation, UnknownDialect};
 pub use error::{ApiError, ErrorKind, Fault};
 pub use usage::Usage;
+
+#[cfg(test)]
+mod recorded;
