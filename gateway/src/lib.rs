@@ -1,1 +1,4 @@
 //! A gateway between applications and every generative-AI provider.
+
+pub mod mock;
+pub mod net;

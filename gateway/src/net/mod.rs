@@ -1,0 +1,3 @@
+//! Sockets and names: what stands between a configuration's addresses and Pingora's listeners and peers.
+
+pub mod prebound;
