@@ -2,5 +2,6 @@
 
 pub mod admin;
 pub mod config;
+pub mod mock;
 pub mod net;
 pub mod telemetry;
