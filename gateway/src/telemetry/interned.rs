@@ -46,8 +46,13 @@ impl<T> Interned<T> {
         is_it: impl Fn(&T) -> bool,
         make: impl FnOnce() -> T,
     ) -> Option<Arc<T>> {
-        if let Some(entry) = self.map.load().find(hash, &is_it) {
+        let map = self.map.load();
+        if let Some(entry) = map.find(hash, &is_it) {
             return Some(entry.clone());
+        }
+        // A full table stays full: no lock for what it cannot take.
+        if map.len >= limit {
+            return None;
         }
         let _growing = self.growing.lock().unwrap_or_else(PoisonError::into_inner);
         let map = self.map.load();
