@@ -186,6 +186,7 @@ fn names_that_clients_make_up_are_not_labels() {
 #[test]
 fn label_sets_are_bounded_and_nothing_is_lost() {
     let metrics = Metrics::new();
+    let chat = || Finished { stream: false, usage: Usage::NotExpected, ..chat() };
     for n in 0..3 * MAX_SERIES {
         let name = format!("m{n}");
         let direct = format!("openai/m{n}");
