@@ -24,6 +24,9 @@ use pingora_proxy::{ProxyHttp, Session, http_proxy_service};
 #[global_allocator]
 static ALLOCATOR: MiMalloc = MiMalloc;
 
+/// Idle connections kept to the upstream, as many as the gateway keeps.
+const UPSTREAM_POOL: usize = 1024;
+
 /// A bare Pingora pass-through to one upstream.
 #[derive(Debug, Parser)]
 struct Arguments {
@@ -72,7 +75,7 @@ fn main() -> ai_gateway_benches::Result<()> {
         Some(threads) => threads,
         None => thread::available_parallelism()?.get(),
     };
-    let conf = ServerConf { threads, ..ServerConf::default() };
+    let conf = ServerConf { threads, upstream_keepalive_pool_size: UPSTREAM_POOL, ..ServerConf::default() };
     let mut server = Server::new_with_opt_and_conf(None, conf);
     server.bootstrap();
     let proxy = PassThrough { upstream: arguments.upstream, host: arguments.upstream.to_string() };
