@@ -3,33 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use ai_gateway_providers::Fault;
 use serde::Serialize;
-
-/// Who is to blame when a request did not succeed (design §11: a closed set).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Fault {
-    /// The client sent something that cannot be served, or left.
-    Caller,
-    /// A rule of this gateway said no: key, allow-list, limit, budget.
-    Policy,
-    /// The provider failed or could not be reached.
-    Upstream,
-    /// The gateway itself failed.
-    Gateway,
-}
-
-impl Fault {
-    /// The word used in labels and logs.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Caller => "caller",
-            Self::Policy => "policy",
-            Self::Upstream => "upstream",
-            Self::Gateway => "gateway",
-        }
-    }
-}
 
 /// How the answer ended for the client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]

@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 
 use serde::{Serialize, Serializer};
 
-use super::finished::{Attempt, AttemptOutcome, Fault, Finish, Finished, Tokens, Usage};
+use super::finished::{Attempt, AttemptOutcome, Finish, Finished, Tokens, Usage};
 
 /// Longer user agents are cut here (bytes).
 const MAX_USER_AGENT: usize = 160;
@@ -68,7 +68,7 @@ struct Json<'a> {
     response_model: Option<&'a str>,
     status: u16,
     #[serde(skip_serializing_if = "Option::is_none")]
-    fault: Option<Fault>,
+    fault: Option<&'static str>,
     stream: bool,
     attempts: Attempts<'a>,
     bytes_in: u64,
@@ -105,7 +105,7 @@ impl<'a> From<&Line<'a>> for Json<'a> {
             upstream_model: finished.upstream_model.map(|name| cut(name, MAX_NAME)),
             response_model: finished.response_model.map(|name| cut(name, MAX_NAME)),
             status: finished.status,
-            fault: finished.fault,
+            fault: finished.fault.map(ai_gateway_providers::Fault::as_str),
             stream: finished.stream,
             attempts: Attempts(finished.attempts),
             bytes_in: line.bytes_in,

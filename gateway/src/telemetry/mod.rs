@@ -12,7 +12,7 @@ mod metrics;
 mod series;
 
 pub use access_log::AccessLog;
-pub use finished::{Attempt, AttemptOutcome, Fault, Finish, Finished, RequestModel, Tokens, Usage};
+pub use finished::{Attempt, AttemptOutcome, Finish, Finished, RequestModel, Tokens, Usage};
 pub use line::Line;
 pub use metrics::{CONTENT_TYPE, InFlight, Metrics};
 

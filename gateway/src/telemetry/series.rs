@@ -12,7 +12,9 @@ use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Unit;
 
-use super::finished::{Fault, Finished, Tokens, Usage};
+use ai_gateway_providers::Fault;
+
+use super::finished::{Finished, Tokens, Usage};
 use super::interned::Interned;
 
 const TOKEN_BUCKETS: [f64; 14] = [

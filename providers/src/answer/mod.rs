@@ -96,15 +96,15 @@ impl Observer {
     /// Takes the next chunk of the body, in any cut, and gives back what goes to the client now. `end`: nothing follows; `chunk` may be
     /// empty then.
     ///
-    /// The result is `chunk` itself, without a copy, unless usage is hidden: then an event that is not whole yet is held until it
-    /// is, and the result may be empty in the middle of the body.
+    /// Of a stream only whole events come back, as slices of `chunk` and without a copy where they lie in it: the beginning
+    /// of an event is held until the rest of it is there, and stays behind if the answer breaks off inside it.
     pub fn feed(&mut self, chunk: Bytes, end: bool) -> Bytes {
         let out = match &mut self.form {
             Form::Json(scan) => {
                 scan.feed(&chunk, end, &mut self.notes);
                 chunk
             }
-            Form::Stream(stream) => stream.feed(chunk, end, &mut self.notes),
+            Form::Stream(stream) => stream.feed(&chunk, end, &mut self.notes),
             Form::Opaque => {
                 let seen = &mut self.notes.seen;
                 if !chunk.is_empty() {

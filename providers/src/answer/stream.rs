@@ -50,28 +50,15 @@ impl Stream {
         Self { splitter: Splitter::default(), rules, hide_usage }
     }
 
-    pub(super) fn feed(&mut self, chunk: Bytes, end: bool, notes: &mut Notes) -> Bytes {
-        if self.hide_usage {
-            return self.feed_hiding(&chunk, end, notes);
-        }
-        let rules = &mut self.rules;
-        self.splitter.feed(&chunk, |piece, _| {
-            rules.on_piece(piece, notes);
-        });
-        if end {
-            rules.on_tail(self.splitter.tail(), notes);
-        }
-        chunk
-    }
-
-    /// As `feed`, giving back only whole events, without those that are to be hidden.
-    fn feed_hiding(&mut self, chunk: &Bytes, end: bool, notes: &mut Notes) -> Bytes {
-        let rules = &mut self.rules;
+    /// Gives back whole events only, so that an error event can follow at any time; without those that are to be
+    /// hidden. An event that came in one chunk is passed on as it lies there, not copied.
+    pub(super) fn feed(&mut self, chunk: &Bytes, end: bool, notes: &mut Notes) -> Bytes {
+        let (rules, hide_usage) = (&mut self.rules, self.hide_usage);
         let mut out = BytesMut::new();
         // `chunk[from..to]` is to be passed on after `out`.
         let (mut from, mut to) = (0, 0);
         self.splitter.feed(chunk, |piece, range| {
-            let pass = rules.on_piece(piece, notes) == Verdict::Pass;
+            let pass = rules.on_piece(piece, notes) == Verdict::Pass || !hide_usage;
             if pass && piece.bytes().len() == range.len() {
                 to = range.end;
                 return;
@@ -82,10 +69,14 @@ impl Stream {
             }
             (from, to) = (range.end, range.end);
         });
-        if end && rules.on_tail(self.splitter.tail(), notes) == Verdict::Pass {
-            out.extend_from_slice(&chunk[from..to]);
-            (from, to) = (0, 0);
-            out.extend_from_slice(self.splitter.tail());
+        if end {
+            let pass = rules.on_tail(self.splitter.tail(), notes) == Verdict::Pass || !hide_usage;
+            // What is left of an event in an answer that broke off stays behind: an error event takes its place.
+            if pass && (notes.seen.complete || notes.seen.error.is_some()) {
+                out.extend_from_slice(&chunk[from..to]);
+                (from, to) = (0, 0);
+                out.extend_from_slice(self.splitter.tail());
+            }
         }
         if out.is_empty() {
             return chunk.slice(from..to);

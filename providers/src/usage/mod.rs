@@ -59,6 +59,12 @@ impl Usage {
         sum([self.input, self.cache_read, self.cache_write_5m, self.cache_write_1h, self.audio_input, self.image_input])
     }
 
+    /// All tokens written to the provider's cache; `None` if neither bucket was reported.
+    #[must_use]
+    pub fn total_cache_write(&self) -> Option<u64> {
+        sum([self.cache_write_5m, self.cache_write_1h])
+    }
+
     /// All output tokens; `None` if none of their buckets was reported.
     #[must_use]
     pub fn total_output(&self) -> Option<u64> {
