@@ -23,6 +23,7 @@ pub(super) struct Arrival {
     pub(super) method: http::Method,
     pub(super) path: String,
     pub(super) query: Option<String>,
+    authority: Option<String>,
     pub(super) version: Version,
     pub(super) headers: HeaderMap,
     pub(super) peer: Option<String>,
@@ -43,6 +44,7 @@ impl Arrival {
             method: header.method.clone(),
             path: header.uri.path().to_owned(),
             query: header.uri.query().map(str::to_owned),
+            authority: header.uri.authority().map(ToString::to_string),
             version: header.version,
             headers: header.headers.clone(),
             peer,
@@ -61,7 +63,7 @@ impl Arrival {
             headers.insert(name.as_str().to_owned(), value);
         }
         let mut all = json!({
-            "method": self.method.as_str(), "path": self.path, "query": self.query,
+            "method": self.method.as_str(), "path": self.path, "query": self.query, "authority": self.authority,
             "protocol": format!("{:?}", self.version), "peer": self.peer, "headers": headers, "body_len": self.body_len,
         });
         if let Some(fields) = all.as_object_mut() {
