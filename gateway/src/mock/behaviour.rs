@@ -31,7 +31,7 @@ pub const BEHAVIOURS: &[(&str, &str)] = &[
     ("never-ends", "a word each 100 ms until the client leaves; never-ends-every-T sets the time"),
     ("slow-first-T", "header and preamble at once, the first output after T"),
     ("slow-headers-T", "nothing at all before T"),
-    ("drip-T", "the answer byte by byte, a byte each T"),
+    ("drip-T", "the answer byte by byte, a byte each T (0ms: as fast as it goes)"),
     ("one-chunk", "the whole stream in one write"),
     ("crlf", "server-sent events with CRLF line ends"),
     ("comments", "a `: ping` comment before every event of the stream"),

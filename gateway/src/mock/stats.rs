@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
@@ -96,7 +96,7 @@ fn now_ms() -> u64 {
 struct PerModel {
     requests: u64,
     aborted: u64,
-    last: Arrival,
+    last: Arc<Arrival>,
 }
 
 #[derive(Debug)]
@@ -125,7 +125,7 @@ pub(super) struct Stats {
 
 impl Stats {
     /// Counts a request and gives its number.
-    pub(super) fn arrived(&self, model: &str, arrival: Arrival) -> u64 {
+    pub(super) fn arrived(&self, model: &str, arrival: Arc<Arrival>) -> u64 {
         self.requests.fetch_add(1, Ordering::Relaxed);
         let mut records = self.records();
         if let Some(known) = records.models.get_mut(model) {
@@ -136,7 +136,7 @@ impl Stats {
             let entry = records.models.entry(name.to_owned()).or_insert_with(|| PerModel {
                 requests: 0,
                 aborted: 0,
-                last: arrival.clone(),
+                last: Arc::clone(&arrival),
             });
             entry.requests += 1;
             entry.last = arrival;

@@ -219,7 +219,7 @@ fn every_dialect_streams_well_formed_answers() {
             ("lorem-2+one-chunk", "lorem ipsum"),
             ("lorem-2+crlf", "lorem ipsum"),
             ("lorem-2+comments+crlf", "lorem ipsum"),
-            ("lorem-1+drip-50us", "lorem"),
+            ("lorem-1+drip-0ms", "lorem"),
             ("usage-missing", "one two three"),
             ("length-after-2", "lorem ipsum"),
             ("content-filter-after-2", "lorem ipsum"),
@@ -416,4 +416,35 @@ fn the_other_operations_answer() {
     assert_eq!(heard.json()["text"], "a.wav has 3 bytes");
     assert!(get(&mock, "/v1/models")["data"].as_array().unwrap().len() > 30);
     assert_eq!(get(&mock, "/v1/responses/resp_7")["id"], "resp_7");
+}
+
+#[tokio::test]
+async fn http2_streams_and_is_cut() {
+    use pingora_core::connectors::http::Connector;
+    use pingora_core::upstreams::peer::HttpPeer;
+
+    let mock = mock();
+    let mut peer = HttpPeer::new(mock.addr(), false, String::new());
+    peer.options.set_http_version(2, 2);
+    let connector = Connector::new(None);
+    for (model, ends) in [("lorem-3", true), ("cut-after-2", false), ("half-chunk", false), ("cut-header", false)] {
+        let (mut session, _) = connector.get_http_session(&peer).await.unwrap();
+        let mut header = pingora_http::RequestHeader::build("POST", DIALECTS[0].as_bytes(), None).unwrap();
+        header.insert_header("host", "mock").unwrap();
+        session.write_request_header(Box::new(header)).await.unwrap();
+        session.write_request_body(ask(model, true).to_string().into(), true).await.unwrap();
+        let head = session.read_response_header().await;
+        assert_eq!(head.is_ok(), model != "cut-header", "{model}");
+        let mut body = Vec::new();
+        let clean = head.is_ok()
+            && loop {
+                match session.read_response_body().await {
+                    Ok(Some(more)) => body.extend_from_slice(&more),
+                    Ok(None) => break true,
+                    Err(_) => break false,
+                }
+            };
+        assert_eq!(clean, ends, "{model}");
+        assert_eq!(body.ends_with(b"data: [DONE]\n\n"), ends, "{model}");
+    }
 }
