@@ -4,6 +4,7 @@ use std::time::Duration;
 
 /// Every behaviour that a model name can ask for, with what it does. `N` stands for a number, `T` for a time such as
 /// `2s` or `300ms`. Names are joined with `+`: `lorem-50+slow-first-2s+crlf`. A vendor's prefix up to the last `/` is ignored.
+/// A fault `after-N` chunks comes with N + 10 words of lorem, unless the name says what else.
 /// Any other name (`gpt-5`, `claude-sonnet-4-5`, …) answers like `echo`.
 pub const BEHAVIOURS: &[(&str, &str)] = &[
     (
@@ -30,7 +31,7 @@ pub const BEHAVIOURS: &[(&str, &str)] = &[
     ("never-ends", "a word each 100 ms until the client leaves; never-ends-every-T sets the time"),
     ("slow-first-T", "header and preamble at once, the first output after T"),
     ("slow-headers-T", "nothing at all before T"),
-    ("drip-T", "the answer byte by byte, a byte each T"),
+    ("drip-T", "the answer byte by byte, a byte each T (0ms: as fast as it goes)"),
     ("one-chunk", "the whole stream in one write"),
     ("crlf", "server-sent events with CRLF line ends"),
     ("comments", "a `: ping` comment before every event of the stream"),
@@ -167,6 +168,21 @@ pub enum Fault {
     HugeHeader(usize),
 }
 
+impl Fault {
+    /// The number of chunks that must come before it.
+    fn chunks(self) -> Option<u64> {
+        match self {
+            Fault::Cut(At::After(n))
+            | Fault::Stall(At::After(n))
+            | Fault::ErrorEvent(At::After(n))
+            | Fault::EndEarly(n)
+            | Fault::Length(n)
+            | Fault::OutputFilter(n) => Some(n),
+            _ => None,
+        }
+    }
+}
+
 /// The whole of what a model name asks for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Behaviour {
@@ -215,20 +231,25 @@ impl Behaviour {
     pub fn of(model: &str, dice: u8) -> Self {
         let mut behaviour = Behaviour::default();
         let name = model.rsplit('/').next().unwrap_or(model);
+        let mut said = false;
         for part in name.split('+') {
-            behaviour.apply(part, dice);
+            let words: Vec<&str> = part.split('-').collect();
+            said |= behaviour.apply_content(&words);
+            behaviour.apply(&words, dice);
+        }
+        if !said && let Some(n) = behaviour.fault.and_then(Fault::chunks) {
+            behaviour.content = Content::Lorem(n.saturating_add(10));
         }
         behaviour
     }
 
-    fn apply(&mut self, part: &str, dice: u8) {
-        let words: Vec<&str> = part.split('-').collect();
-        if self.apply_content(&words) || self.apply_manner(&words) {
+    fn apply(&mut self, words: &[&str], dice: u8) {
+        if self.apply_manner(words) {
             return;
         }
-        if let Some(fault) = fault(&words) {
+        if let Some(fault) = fault(words) {
             self.fault = Some(fault);
-        } else if let ["flaky", percent] = words[..]
+        } else if let ["flaky", percent] = *words
             && percent.parse().is_ok_and(|p: u8| dice < p)
         {
             const KINDS: [Fault; 7] = [

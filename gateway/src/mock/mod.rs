@@ -84,7 +84,7 @@ struct Exchange<'r> {
     /// The JSON body, for the operations that are not a conversation.
     json: Value,
     form: Option<Form>,
-    arrival: Arrival,
+    arrival: Arc<Arrival>,
 }
 
 impl Mock {
@@ -129,7 +129,7 @@ impl Mock {
         let content_type = String::from_utf8_lossy(session.get_header_bytes("content-type")).into_owned();
         let read = read_request(found.op, &content_type, &body);
         let peer = session.client_addr().map(ToString::to_string);
-        let arrival = Arrival::new(session.req_header(), peer, &body);
+        let arrival = Arc::new(Arrival::new(session.req_header(), peer, &body));
         drop(body);
         let (mut ask, json, form) = match read {
             Ok(read) => read,
@@ -143,7 +143,7 @@ impl Mock {
         }
         let exchange = Exchange { op: found.op, rest: found.rest, shape, ask, json, form, arrival };
         let _open = self.stats.open();
-        let number = self.stats.arrived(&exchange.ask.model, exchange.arrival.clone());
+        let number = self.stats.arrived(&exchange.ask.model, Arc::clone(&exchange.arrival));
         let result = answer(session, &exchange, number).await;
         if result == Err(End::Gone) {
             self.stats.left(&exchange.ask.model, number);

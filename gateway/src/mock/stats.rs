@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
@@ -23,6 +23,7 @@ pub(super) struct Arrival {
     pub(super) method: http::Method,
     pub(super) path: String,
     pub(super) query: Option<String>,
+    authority: Option<String>,
     pub(super) version: Version,
     pub(super) headers: HeaderMap,
     pub(super) peer: Option<String>,
@@ -43,6 +44,7 @@ impl Arrival {
             method: header.method.clone(),
             path: header.uri.path().to_owned(),
             query: header.uri.query().map(str::to_owned),
+            authority: header.uri.authority().map(ToString::to_string),
             version: header.version,
             headers: header.headers.clone(),
             peer,
@@ -61,7 +63,7 @@ impl Arrival {
             headers.insert(name.as_str().to_owned(), value);
         }
         let mut all = json!({
-            "method": self.method.as_str(), "path": self.path, "query": self.query,
+            "method": self.method.as_str(), "path": self.path, "query": self.query, "authority": self.authority,
             "protocol": format!("{:?}", self.version), "peer": self.peer, "headers": headers, "body_len": self.body_len,
         });
         if let Some(fields) = all.as_object_mut() {
@@ -94,7 +96,7 @@ fn now_ms() -> u64 {
 struct PerModel {
     requests: u64,
     aborted: u64,
-    last: Arrival,
+    last: Arc<Arrival>,
 }
 
 #[derive(Debug)]
@@ -123,7 +125,7 @@ pub(super) struct Stats {
 
 impl Stats {
     /// Counts a request and gives its number.
-    pub(super) fn arrived(&self, model: &str, arrival: Arrival) -> u64 {
+    pub(super) fn arrived(&self, model: &str, arrival: Arc<Arrival>) -> u64 {
         self.requests.fetch_add(1, Ordering::Relaxed);
         let mut records = self.records();
         if let Some(known) = records.models.get_mut(model) {
@@ -134,7 +136,7 @@ impl Stats {
             let entry = records.models.entry(name.to_owned()).or_insert_with(|| PerModel {
                 requests: 0,
                 aborted: 0,
-                last: arrival.clone(),
+                last: Arc::clone(&arrival),
             });
             entry.requests += 1;
             entry.last = arrival;
