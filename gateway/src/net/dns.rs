@@ -10,6 +10,7 @@ mod system;
 pub use system::SystemLookup;
 
 use std::collections::HashMap;
+use std::fmt;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -190,6 +191,12 @@ impl Resolver {
             let next = Cached::next(flight.cached().as_deref(), answer, (shared.clock)());
             flight.land(next);
         });
+    }
+}
+
+impl fmt::Debug for Resolver {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Resolver").field("hosts", &self.shared.hosts.load().len()).finish_non_exhaustive()
     }
 }
 

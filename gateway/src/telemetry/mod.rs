@@ -19,7 +19,7 @@ pub use metrics::{CONTENT_TYPE, InFlight, Metrics};
 use std::sync::Arc;
 
 /// The two receivers of finished requests, to be shared by every exchange.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub struct Telemetry {
     /// Counters, gauges and histograms, read by `/metrics`.
     pub metrics: Arc<Metrics>,
