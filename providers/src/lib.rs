@@ -22,10 +22,12 @@
 //! ```
 
 pub mod answer;
+pub mod auth;
 mod dialect;
 pub mod endpoint;
 pub mod error;
 pub mod model_name;
+pub mod preset;
 pub mod scan;
 pub mod sse;
 pub mod usage;
@@ -34,3 +36,6 @@ pub use answer::{AnswerForm, Observer, Seen};
 pub use dialect::{Dialect, Operation, UnknownDialect};
 pub use error::{ApiError, ErrorKind, Fault};
 pub use usage::Usage;
+
+#[cfg(test)]
+mod recorded;

@@ -103,3 +103,6 @@ impl ServeHttp for Admin {
         response
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -178,7 +178,11 @@ impl Resolver {
         tokio::spawn(async move {
             shared.metrics.lookups.inc();
             let lookup = shared.lookup.lookup(flight.host());
-            let answer = tokio::time::timeout(LOOKUP_LIMIT, lookup).await.unwrap_or(Err(DnsError::Timeout));
+            let answer = match tokio::time::timeout(LOOKUP_LIMIT, lookup).await {
+                Ok(Ok(answer)) if answer.addresses.is_empty() => Err(DnsError::NotFound),
+                Ok(answer) => answer,
+                Err(_) => Err(DnsError::Timeout),
+            };
             if let Err(error) = &answer {
                 shared.metrics.failures.inc();
                 warn!("looking up {}: {error}", flight.host());
@@ -215,3 +219,6 @@ fn literal(host: &str) -> Option<IpAddr> {
         None => host.parse().ok(),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,3 +1,4 @@
-//! What the gateway needs of the network beside Pingora: name resolution ([`dns`]).
+//! Sockets and names: what stands between a configuration's addresses and Pingora's listeners and peers.
 
 pub mod dns;
+pub mod prebound;

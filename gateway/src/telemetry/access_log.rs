@@ -239,3 +239,6 @@ impl std::fmt::Debug for State {
         f.debug_struct("State").field("waiting", &self.waiting.len()).finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -15,15 +15,15 @@ pub(super) struct Interned<T> {
     hasher: RandomState,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 struct Map<T> {
-    buckets: HashMap<u64, Vec<Arc<T>>, BuildHasherDefault<AsIs>>,
-    len: usize,
+    /// An entry is under its hash, or, if another one has that already, under the next number that is free.
+    entries: HashMap<u64, Arc<T>, BuildHasherDefault<AsIs>>,
 }
 
 impl<T> Interned<T> {
     pub(super) fn new() -> Self {
-        let map = Map { buckets: HashMap::default(), len: 0 };
+        let map = Map { entries: HashMap::default() };
         Self { map: ArcSwap::from_pointee(map), growing: Mutex::new(()), hasher: RandomState::new() }
     }
 
@@ -46,33 +46,49 @@ impl<T> Interned<T> {
         is_it: impl Fn(&T) -> bool,
         make: impl FnOnce() -> T,
     ) -> Option<Arc<T>> {
-        if let Some(entry) = self.map.load().find(hash, &is_it) {
+        let map = self.map.load();
+        if let Some(entry) = map.find(hash, &is_it) {
             return Some(entry.clone());
+        }
+        // A full table stays full: no lock for what it cannot take.
+        if map.entries.len() >= limit {
+            return None;
         }
         let _growing = self.growing.lock().unwrap_or_else(PoisonError::into_inner);
         let map = self.map.load();
         if let Some(entry) = map.find(hash, &is_it) {
             return Some(entry.clone());
         }
-        if map.len >= limit {
+        if map.entries.len() >= limit {
             return None;
         }
         let entry = Arc::new(make());
-        let mut buckets = map.buckets.clone();
-        buckets.entry(hash).or_default().push(entry.clone());
-        self.map.store(Arc::new(Map { buckets, len: map.len + 1 }));
+        let mut entries = map.entries.clone();
+        let mut place = hash;
+        while entries.contains_key(&place) {
+            place = place.wrapping_add(1);
+        }
+        entries.insert(place, entry.clone());
+        self.map.store(Arc::new(Map { entries }));
         Some(entry)
     }
 
     /// All entries as of now.
     pub(super) fn all(&self) -> Vec<Arc<T>> {
-        self.map.load().buckets.values().flatten().cloned().collect()
+        self.map.load().entries.values().cloned().collect()
     }
 }
 
 impl<T> Map<T> {
     fn find(&self, hash: u64, is_it: impl Fn(&T) -> bool) -> Option<&Arc<T>> {
-        self.buckets.get(&hash)?.iter().find(|entry| is_it(entry))
+        let mut place = hash;
+        loop {
+            let entry = self.entries.get(&place)?;
+            if is_it(entry) {
+                return Some(entry);
+            }
+            place = place.wrapping_add(1);
+        }
     }
 }
 

@@ -45,7 +45,7 @@ pub struct Metrics {
     series: Arc<Interned<Series>>,
     requests: Arc<Interned<Requests>>,
     targets: Arc<Interned<Target>>,
-    direct_models: Interned<Box<str>>,
+    direct_models: Interned<String>,
     overhead: Histogram,
     usage_missing: Counter,
     in_flight: Gauge,
@@ -194,13 +194,13 @@ impl Metrics {
     /// Has this name been answered before; if it was answered now, it is known from now on, if there is room.
     fn direct_model_is_known(&self, name: &str, answered: bool) -> bool {
         let hash = self.direct_models.hash(name);
-        let is_it = |known: &Box<str>| **known == *name;
+        let is_it = |known: &String| known == name;
         if self.direct_models.with(hash, is_it, |_| ()).is_some() {
             return true;
         }
         answered
             && name.len() <= MAX_MODEL_LEN
-            && self.direct_models.get_or_make(hash, MAX_DIRECT_MODELS, is_it, || name.into()).is_some()
+            && self.direct_models.get_or_make(hash, MAX_DIRECT_MODELS, is_it, || name.to_owned()).is_some()
     }
 
     fn requests_of(&self, operation: &'static str, status: u16) -> Arc<Requests> {
@@ -239,3 +239,6 @@ impl Drop for InFlight {
         self.0.dec();
     }
 }
+
+#[cfg(test)]
+mod tests;

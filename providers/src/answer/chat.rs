@@ -192,7 +192,6 @@ mod tests {
         for plain in [
             r#"{"choices":[{"index":0,"delta":{"content":"a"},"finish_reason":null}],"usage":null}"#,
             r#"{"choices":[{"index": 0 ,"delta":{"content":"say \"usage\": \"error\": {}"},"finish_reason" : null}]}"#,
-            r#"{"id":"usage","choices":[{"delta":{"content":"x"}}]}"#,
         ] {
             assert!(is_plain_delta(plain.as_bytes()), "{plain}");
         }

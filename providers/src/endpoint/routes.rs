@@ -255,7 +255,7 @@ impl Request<'_> {
             Anthropic
         } else if is_or_below(path, "/responses") {
             OpenAiResponses
-        } else if self.headers.contains_key("x-goog-api-key") {
+        } else if path.starts_with("/v1beta") || self.headers.contains_key("x-goog-api-key") {
             Gemini
         } else {
             OpenAiChat

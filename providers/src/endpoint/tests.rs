@@ -173,6 +173,7 @@ fn unknown_paths_have_the_dialect_of_their_surroundings() {
         ("/v1/messages/nothing", Anthropic),
         ("/anthropic/v1/chat/completions", Anthropic),
         ("/v1beta/nothing", Gemini),
+        ("/v1beta1/projects/p/locations/global/publishers/google/models/m:generateContent", Gemini),
         ("/model/a/nothing", Bedrock),
         ("/bedrock/", Bedrock),
         ("/v2/nothing", Cohere),

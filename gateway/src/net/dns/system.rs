@@ -50,7 +50,7 @@ impl SystemLookup {
             let stamp = [RESOLV_CONF, HOSTS].map(|path| fs::metadata(path).and_then(|file| file.modified()).ok());
             match current {
                 Some(current) if current.stamp == stamp => Ok(current),
-                _ => configure(stamp).map(Arc::new),
+                _ => configure(stamp, read_system_conf()).map(Arc::new),
             }
         });
         let configured = read.await.map_err(|error| DnsError::Failed(error.to_string().into()))??;
@@ -59,8 +59,9 @@ impl SystemLookup {
     }
 }
 
-fn configure(stamp: Stamp) -> Result<Configured, DnsError> {
-    let (config, mut options) = read_system_conf().unwrap_or_else(|error| {
+/// A system without a usable configuration is no error: its hosts file still counts.
+fn configure(stamp: Stamp, system: Result<(ResolverConfig, ResolverOpts), NetError>) -> Result<Configured, DnsError> {
+    let (config, mut options) = system.unwrap_or_else(|error| {
         warn!("no name server in {RESOLV_CONF} ({error}), asking this machine");
         let here = NameServerConfig::udp_and_tcp(IpAddr::V4(Ipv4Addr::LOCALHOST));
         (ResolverConfig::from_parts(None, Vec::new(), vec![here]), ResolverOpts::default())
@@ -127,5 +128,15 @@ fn failed(error: NetError) -> DnsError {
         NetError::Timeout => DnsError::Timeout,
         error if error.is_no_records_found() => DnsError::NotFound,
         error => DnsError::Failed(error.to_string().into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{NetError, configure};
+
+    #[tokio::test]
+    async fn a_machine_without_name_servers_can_be_configured() {
+        assert!(configure([None, None], Err(NetError::NoConnections)).is_ok());
     }
 }
