@@ -18,7 +18,7 @@ use std::{
 
 pub use machine::Machine;
 pub use memory::MemoryUse;
-pub use rounds::{Figures, Rounds};
+pub use rounds::Rounds;
 pub use table::render;
 
 use crate::{Result, process::Process, wire::Request};
@@ -36,7 +36,7 @@ pub struct Effort {
     pub rounds: usize,
     /// Alternations of the memory runs, each with fresh processes.
     pub memory_rounds: usize,
-    /// Length of one load run.
+    /// Length of one load run. Many short runs in alternation suffer equally from what else the machine does.
     pub length: Duration,
     /// Streams held open for the memory figure.
     pub held: usize,
@@ -53,9 +53,9 @@ impl Effort {
     /// Everything in under a minute, with coarser figures.
     pub fn quick() -> Self {
         Self {
-            rounds: 2,
+            rounds: 5,
             memory_rounds: 1,
-            length: Duration::from_millis(1000),
+            length: Duration::from_millis(300),
             held: 1000,
             hold: Duration::from_millis(1500),
         }
@@ -69,7 +69,7 @@ pub enum Ask {
     Chat,
     /// 100 chunks as fast as they can be written.
     Burst,
-    /// 100 chunks, one per 10 ms: each is its own read and write for a proxy.
+    /// 100 chunks, one per 5 ms: each is its own read and write for a proxy.
     Paced,
     /// A stream that stays open, with a chunk per second.
     Held,
@@ -84,7 +84,7 @@ impl Ask {
         match self {
             Self::Chat => "echo",
             Self::Burst => "lorem-100",
-            Self::Paced => "lorem-100-every-10ms",
+            Self::Paced => "lorem-100-every-5ms",
             Self::Held => "lorem-1000-every-1000ms",
         }
     }

@@ -91,8 +91,12 @@ async fn compare(launcher: &Launcher, effort: &Effort, noise: bool) -> Result<()
         rounds::run(index, &targets, effort, &mut seen).await?;
     }
 
-    println!("{}", render(&seen.each_ref().map(Rounds::figures), &bare_memory, &gateway_memory));
-    println!("{machine}. {} rounds, {:.0} s.", effort.rounds, began.elapsed().as_secs_f64());
+    println!("{}", render(&seen, &bare_memory, &gateway_memory));
+    println!(
+        "Medians of {} alternating rounds ({:.0} s in all). \"direct\" is the upstream without a proxy, \"added\" is on top of it.\n{machine}.",
+        effort.rounds,
+        began.elapsed().as_secs_f64()
+    );
     eprintln!("\nCPU µs by round\nbare:       {}\nai-gateway: {}", seen[1].spread(), seen[2].spread());
     Ok(())
 }

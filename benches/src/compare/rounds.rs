@@ -13,42 +13,20 @@ use crate::{
 /// Connections of the closed loop that measures CPU per request and the highest rate.
 const BUSY: usize = 32;
 /// Streams at a time of the paced runs.
-const PACED_STREAMS: usize = 100;
+const PACED_STREAMS: usize = 50;
 /// Requests per second of the runs at a fixed rate: far below what the chain can do.
 const FIXED_RATE: f64 = 500.0;
 
 /// What one target showed in one round. Times in microseconds.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Round {
-    cpu_request: f64,
-    rate: f64,
-    cpu_burst_chunk: f64,
-    cpu_paced_chunk: f64,
-    gap_p50: f64,
-    gap_p99: f64,
-    alone_p50: f64,
-    alone_p99: f64,
-    fixed_p50: f64,
-    fixed_p99: f64,
-    first_p50: f64,
-    first_p99: f64,
-    loaded: f64,
-}
-
-/// All rounds of one target.
-#[derive(Debug, Clone, Default)]
-pub struct Rounds(Vec<Round>);
-
-/// Medians over the rounds of one target. Times in microseconds.
-#[derive(Debug, Clone, Copy)]
-pub struct Figures {
     /// CPU time per 1 KB chat, closed loop.
     pub cpu_request: f64,
     /// Answers per second in that loop.
     pub rate: f64,
     /// CPU time of a stream run per event, chunks written as fast as they can be.
     pub cpu_burst_chunk: f64,
-    /// The same with one chunk per 10 ms.
+    /// The same with one chunk per 5 ms.
     pub cpu_paced_chunk: f64,
     /// Gap between the chunks of a paced stream, median.
     pub gap_p50: f64,
@@ -70,32 +48,28 @@ pub struct Figures {
     pub loaded: f64,
 }
 
+/// One figure of a round.
+pub type Field = fn(&Round) -> f64;
+
+/// All rounds of one target, in order.
+#[derive(Debug, Clone, Default)]
+pub struct Rounds(Vec<Round>);
+
 impl Rounds {
-    /// The medians.
-    pub fn figures(&self) -> Figures {
-        let of = |field: fn(&Round) -> f64| median(self.0.iter().map(field));
-        Figures {
-            cpu_request: of(|r| r.cpu_request),
-            rate: of(|r| r.rate),
-            cpu_burst_chunk: of(|r| r.cpu_burst_chunk),
-            cpu_paced_chunk: of(|r| r.cpu_paced_chunk),
-            gap_p50: of(|r| r.gap_p50),
-            gap_p99: of(|r| r.gap_p99),
-            alone_p50: of(|r| r.alone_p50),
-            alone_p99: of(|r| r.alone_p99),
-            fixed_p50: of(|r| r.fixed_p50),
-            fixed_p99: of(|r| r.fixed_p99),
-            first_p50: of(|r| r.first_p50),
-            first_p99: of(|r| r.first_p99),
-            loaded: of(|r| r.loaded),
-        }
+    /// The median of a figure over all rounds.
+    pub fn median(&self, of: Field) -> f64 {
+        median(self.0.iter().map(of))
+    }
+
+    /// The median over all rounds of the ratio of a figure to `other`'s in the same round: what else the machine did
+    /// at that moment hits both.
+    pub fn ratio(&self, other: &Self, of: Field) -> f64 {
+        median(self.0.iter().zip(&other.0).map(|(mine, theirs)| of(mine) / of(theirs)))
     }
 
     /// One line per round, to see how far they are apart.
     pub fn spread(&self) -> String {
-        let of = |field: fn(&Round) -> f64| {
-            self.0.iter().map(|round| format!("{:.1}", field(round))).collect::<Vec<_>>().join(" ")
-        };
+        let of = |field: Field| self.0.iter().map(|round| format!("{:.1}", field(round))).collect::<Vec<_>>().join(" ");
         format!(
             "request {} | burst chunk {} | paced chunk {}",
             of(|r| r.cpu_request),
@@ -121,24 +95,24 @@ pub async fn run(index: usize, targets: &[&Target], effort: &Effort, rounds: &mu
         round[at].loaded = Memory::of(targets[at].pid())?.resident as f64;
     }
     for &at in &order {
-        let (seen, cpu) = measure(targets[at], Ask::Burst, BUSY, length.mul_f64(0.75), None).await?;
+        let (seen, cpu) = measure(targets[at], Ask::Burst, BUSY, length, None).await?;
         round[at].cpu_burst_chunk = micros(cpu) / seen.events as f64;
     }
     for &at in &order {
-        let (seen, cpu) = measure(targets[at], Ask::Paced, PACED_STREAMS, length.mul_f64(0.75), None).await?;
+        let (seen, cpu) = measure(targets[at], Ask::Paced, PACED_STREAMS, length.mul_f64(0.5), None).await?;
         round[at].cpu_paced_chunk = micros(cpu) / seen.events as f64;
         (round[at].gap_p50, round[at].gap_p99) = (seen.gaps.quantile_us(0.5), seen.gaps.quantile_us(0.99));
     }
     for &at in &order {
-        let (seen, _) = measure(targets[at], Ask::Chat, 1, length.mul_f64(0.5), None).await?;
+        let (seen, _) = measure(targets[at], Ask::Chat, 1, length.mul_f64(0.75), None).await?;
         (round[at].alone_p50, round[at].alone_p99) = (seen.latency.quantile_us(0.5), seen.latency.quantile_us(0.99));
     }
     for &at in &order {
-        let (seen, _) = measure(targets[at], Ask::Chat, BUSY, length.mul_f64(0.75), Some(FIXED_RATE)).await?;
+        let (seen, _) = measure(targets[at], Ask::Chat, BUSY, length, Some(FIXED_RATE)).await?;
         (round[at].fixed_p50, round[at].fixed_p99) = (seen.latency.quantile_us(0.5), seen.latency.quantile_us(0.99));
     }
     for &at in &order {
-        let (seen, _) = measure(targets[at], Ask::Burst, 1, length.mul_f64(0.5), None).await?;
+        let (seen, _) = measure(targets[at], Ask::Burst, 1, length.mul_f64(0.75), None).await?;
         let first = &seen.first_output;
         (round[at].first_p50, round[at].first_p99) = (first.quantile_us(0.5), first.quantile_us(0.99));
     }
