@@ -1,1 +1,31 @@
-//! End-to-end tests of ai-gateway.
+//! What the end-to-end suites in `tests/tests` share: the real binary as a process ([`Gateway`], [`Mock`]), an upstream
+//! that records every byte it gets and answers from a script ([`Stub`]), raw HTTP/1 and HTTP/2 clients that can send any
+//! framing ([`client`]), and loaders for the recorded traffic in `../shared/conformance` ([`recordings`]).
+//!
+//! Nothing here sleeps to synchronise: processes announce themselves with a printed line, scripts wait on a [`Gate`], and
+//! every wait is cut by [`guard`], which turns a hang into a failed test.
+
+pub mod bodies;
+pub mod client;
+mod process;
+pub mod recordings;
+mod stub;
+mod tls;
+
+pub use process::{Gateway, GatewayBuilder, Mock, Outcome, binary, run_to_end};
+pub use stub::{Answer, Framing as StubFraming, Gate, Received, Step, Stub};
+pub use tls::Authority;
+
+use std::future::Future;
+use std::time::Duration;
+
+/// How long any single wait may take before the test is declared hung. Generous: the machine may be busy.
+pub const HANG: Duration = Duration::from_secs(30);
+
+/// Awaits `future`, panicking with `what` if it takes longer than [`HANG`].
+pub async fn guard<T>(what: &str, future: impl Future<Output = T>) -> T {
+    match tokio::time::timeout(HANG, future).await {
+        Ok(value) => value,
+        Err(_) => panic!("hung for {HANG:?}: {what}"),
+    }
+}

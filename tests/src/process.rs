@@ -1,0 +1,323 @@
+//! The real binary: found or built once, started with a temporary configuration, known ready by what it prints, and
+//! killed (only itself) when the handle drops.
+
+use crate::{HANG, guard};
+use serde_json::Value;
+use std::io::{BufRead, BufReader, Read};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Mutex, OnceLock};
+use std::time::{Instant, SystemTime};
+use tokio::sync::watch;
+
+/// Path of the `ai-gateway` binary of this build profile. `AI_GATEWAY_BIN` overrides it; otherwise it is built if it is
+/// missing or older than the sources.
+pub fn binary() -> PathBuf {
+    static BINARY: OnceLock<PathBuf> = OnceLock::new();
+    BINARY
+        .get_or_init(|| {
+            if let Some(path) = std::env::var_os("AI_GATEWAY_BIN") {
+                return PathBuf::from(path);
+            }
+            // …/target/<profile>/deps/<suite>-<hash>
+            let own = std::env::current_exe().expect("path of the test binary");
+            let profile_dir = own.parent().and_then(Path::parent).expect("target/<profile>/deps").to_path_buf();
+            let path = profile_dir.join("ai-gateway");
+            let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+            let built = path.metadata().and_then(|m| m.modified()).unwrap_or(SystemTime::UNIX_EPOCH);
+            let newest = ["gateway/src", "providers/src", "plugins/src"].iter().map(|d| newest_below(&root.join(d))).max();
+            if newest.is_some_and(|newest| newest > built) {
+                let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+                cargo.args(["build", "--quiet", "-p", "ai-gateway"]).current_dir(&root);
+                cargo.env("CARGO_TARGET_DIR", profile_dir.parent().expect("target directory"));
+                if profile_dir.ends_with("release") {
+                    cargo.arg("--release");
+                }
+                let status = cargo.status().expect("cargo runs");
+                assert!(status.success(), "building the gateway failed");
+            }
+            path
+        })
+        .clone()
+}
+
+fn newest_below(dir: &Path) -> SystemTime {
+    let Ok(entries) = std::fs::read_dir(dir) else { return SystemTime::UNIX_EPOCH };
+    let time = |entry: std::fs::DirEntry| match entry.file_type() {
+        Ok(kind) if kind.is_dir() => newest_below(&entry.path()),
+        _ => entry.metadata().and_then(|m| m.modified()).unwrap_or(SystemTime::UNIX_EPOCH),
+    };
+    entries.flatten().map(time).max().unwrap_or(SystemTime::UNIX_EPOCH)
+}
+
+/// Lines of one output of a process, in order, as they come.
+struct Lines {
+    seen: Mutex<Vec<String>>,
+    count: watch::Sender<usize>,
+}
+
+impl Lines {
+    fn collect(from: impl Read + Send + 'static) -> Arc<Self> {
+        let lines = Arc::new(Lines { seen: Mutex::default(), count: watch::Sender::new(0) });
+        let mine = lines.clone();
+        std::thread::spawn(move || {
+            for line in BufReader::new(from).split(b'\n').map_while(Result::ok) {
+                mine.seen.lock().unwrap().push(String::from_utf8_lossy(&line).into_owned());
+                mine.count.send_modify(|count| *count += 1);
+            }
+            // Wakes the waiters for the end of the output.
+            mine.count.send_modify(|count| *count |= CLOSED);
+        });
+        lines
+    }
+
+    fn all(&self) -> Vec<String> {
+        self.seen.lock().unwrap().clone()
+    }
+
+    /// The first line for which `find` has a value; `None` when the output ends without one.
+    async fn find<T>(&self, find: impl Fn(&str) -> Option<T>) -> Option<T> {
+        let mut count = self.count.subscribe();
+        let mut next = 0;
+        loop {
+            let state = *count.borrow_and_update();
+            {
+                let seen = self.seen.lock().unwrap();
+                if let Some(value) = seen[next..].iter().find_map(|line| find(line)) {
+                    return Some(value);
+                }
+                next = seen.len();
+            }
+            if state & CLOSED != 0 || count.changed().await.is_err() {
+                return None;
+            }
+        }
+    }
+}
+
+const CLOSED: usize = 1 << (usize::BITS - 1);
+
+/// A child process with its output, killed on drop.
+struct Process {
+    child: Child,
+    stdout: Arc<Lines>,
+    stderr: Arc<Lines>,
+    _dir: tempfile::TempDir,
+}
+
+impl Process {
+    fn spawn(mut command: Command, dir: tempfile::TempDir) -> Self {
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().unwrap_or_else(|e| panic!("{command:?}: {e}"));
+        let stdout = Lines::collect(child.stdout.take().expect("piped"));
+        let stderr = Lines::collect(child.stderr.take().expect("piped"));
+        Process { child, stdout, stderr, _dir: dir }
+    }
+
+    async fn announced(&self, prefix: &str) -> SocketAddr {
+        let find = |line: &str| line.split_once(prefix).and_then(|(_, rest)| rest.trim().parse().ok());
+        match guard(prefix, self.stderr.find(find)).await {
+            Some(addr) => addr,
+            None => panic!("the process ended before `{prefix}`:\n{}", self.stderr.all().join("\n")),
+        }
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let running = matches!(self.child.try_wait(), Ok(None));
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        if std::thread::panicking() {
+            let (out, err) = (self.stdout.all(), self.stderr.all());
+            let last = |lines: &[String]| lines[lines.len().saturating_sub(30)..].join("\n");
+            eprintln!("--- gateway (running: {running}) stdout\n{}\n--- stderr\n{}\n---", last(&out), last(&err));
+        }
+    }
+}
+
+/// The child sees the variables it needs to run and the test's own, not the developer's provider keys.
+fn command(args: &[&str], env: &[(String, String)]) -> Command {
+    let mut command = Command::new(binary());
+    command.args(args).env_clear();
+    for name in ["PATH", "HOME", "TMPDIR", "RUST_BACKTRACE", "RUST_LOG", "LLVM_PROFILE_FILE"] {
+        if let Some(value) = std::env::var_os(name) {
+            command.env(name, value);
+        }
+    }
+    command.envs(env.iter().cloned());
+    command
+}
+
+/// A running `ai-gateway run`.
+pub struct Gateway {
+    process: Process,
+    /// The public listener.
+    pub addr: SocketAddr,
+    /// The admin listener.
+    pub admin: SocketAddr,
+}
+
+/// What a gateway is started with.
+#[derive(Default)]
+pub struct GatewayBuilder {
+    server: String,
+    config: String,
+    env: Vec<(String, String)>,
+}
+
+impl GatewayBuilder {
+    /// Adds a line to `[server]`, such as `max_body = "1KiB"`. `listen` and `admin` are set already.
+    #[must_use]
+    pub fn server(mut self, line: &str) -> Self {
+        self.server.push_str(line);
+        self.server.push('\n');
+        self
+    }
+
+    /// Adds TOML after `[server]`.
+    #[must_use]
+    pub fn config(mut self, toml: &str) -> Self {
+        self.config.push_str(toml);
+        self.config.push('\n');
+        self
+    }
+
+    /// Sets an environment variable of the process.
+    #[must_use]
+    pub fn env(mut self, name: &str, value: &str) -> Self {
+        self.env.push((name.into(), value.into()));
+        self
+    }
+
+    /// Starts it and waits until it has printed that it listens.
+    pub async fn start(self) -> Gateway {
+        let dir = tempfile::tempdir().expect("temporary directory");
+        let file = dir.path().join("gateway.toml");
+        let (server, config) = (&self.server, &self.config);
+        let text =
+            format!("[server]\nlisten = [\"127.0.0.1:0\"]\nadmin = \"127.0.0.1:0\"\n{server}\n{config}");
+        std::fs::write(&file, text).expect("configuration file");
+        let path = file.to_str().expect("utf-8 path");
+        let process = Process::spawn(command(&["run", "--config", path], &self.env), dir);
+        let addr = process.announced("listening on http://").await;
+        let admin = process.announced("admin on http://").await;
+        Gateway { process, addr, admin }
+    }
+}
+
+impl Gateway {
+    /// Starts one with this TOML below `[server]`.
+    pub async fn start(config: &str) -> Gateway {
+        Self::builder().config(config).start().await
+    }
+
+    /// An empty configuration to add to.
+    pub fn builder() -> GatewayBuilder {
+        GatewayBuilder::default()
+    }
+
+    /// The access-log line of the request with this `x-request-id`, waiting for it to be written.
+    pub async fn log_of(&self, request_id: &str) -> Value {
+        let find = |line: &str| {
+            let value: Value = serde_json::from_str(line).ok()?;
+            value.as_object()?.values().any(|v| v.as_str() == Some(request_id)).then_some(value)
+        };
+        match guard("access-log line", self.process.stdout.find(find)).await {
+            Some(line) => line,
+            None => panic!("the gateway ended without logging request {request_id}"),
+        }
+    }
+
+    /// The first access-log line for which `find` has a value, waiting for it.
+    pub async fn log_line<T>(&self, find: impl Fn(&Value) -> Option<T>) -> T {
+        let parse = |line: &str| find(&serde_json::from_str(line).ok()?);
+        guard("access-log line", self.process.stdout.find(parse)).await.expect("the gateway ended before the line")
+    }
+
+    /// Everything printed so far: the access log, then the messages.
+    pub fn output(&self) -> (Vec<String>, Vec<String>) {
+        (self.process.stdout.all(), self.process.stderr.all())
+    }
+
+    /// Process id of the gateway.
+    pub fn pid(&self) -> u32 {
+        self.process.child.id()
+    }
+
+    /// Panics unless the process lives and its admin listener says so.
+    pub async fn assert_healthy(&mut self) {
+        assert!(matches!(self.process.child.try_wait(), Ok(None)), "the gateway has ended");
+        let mut admin = crate::client::H1::connect(self.admin).await;
+        let reply = admin.exchange(&crate::client::Request::get("/health/live")).await;
+        assert_eq!(reply.status, 200, "liveness: {reply:?}");
+        let panics: Vec<_> = self.process.stderr.all().into_iter().filter(|l| l.contains("panicked at")).collect();
+        assert!(panics.is_empty(), "the gateway panicked: {panics:?}");
+    }
+}
+
+/// A running `ai-gateway mock`.
+pub struct Mock {
+    _process: Process,
+    /// Where it listens.
+    pub addr: SocketAddr,
+}
+
+impl Mock {
+    /// Starts one and waits until it listens.
+    pub async fn start() -> Mock {
+        let dir = tempfile::tempdir().expect("temporary directory");
+        let process = Process::spawn(command(&["mock", "--listen", "127.0.0.1:0"], &[]), dir);
+        let addr = process.announced("mock listening on http://").await;
+        Mock { _process: process, addr }
+    }
+}
+
+/// How a command ended.
+#[derive(Debug)]
+pub struct Outcome {
+    /// Exit code; `None` when it was still running and had to be killed.
+    pub code: Option<i32>,
+    /// What it printed to stdout.
+    pub stdout: String,
+    /// What it printed to stderr.
+    pub stderr: String,
+}
+
+/// Runs a subcommand that is expected to end by itself. `{config}` among the arguments is replaced by the path of a file
+/// that holds `config`.
+pub fn run_to_end(args: &[&str], config: &str, env: &[(&str, &str)]) -> Outcome {
+    let dir = tempfile::tempdir().expect("temporary directory");
+    let file = dir.path().join("gateway.toml");
+    std::fs::write(&file, config).expect("configuration file");
+    let path = file.to_str().expect("utf-8 path").to_owned();
+    let args: Vec<&str> = args.iter().map(|a| if *a == "{config}" { path.as_str() } else { *a }).collect();
+    let env: Vec<_> = env.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
+    let mut child = command(&args, &env)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the gateway starts");
+    let read = |mut from: Box<dyn Read + Send>| {
+        std::thread::spawn(move || {
+            let mut text = Vec::new();
+            let _ = from.read_to_end(&mut text);
+            String::from_utf8_lossy(&text).into_owned()
+        })
+    };
+    let stdout = read(Box::new(child.stdout.take().expect("piped")));
+    let stderr = read(Box::new(child.stderr.take().expect("piped")));
+    let deadline = Instant::now() + HANG;
+    let code = loop {
+        match child.try_wait().expect("wait") {
+            Some(status) => break Some(status.code().unwrap_or(-1)),
+            None if Instant::now() > deadline => break None,
+            None => std::thread::sleep(std::time::Duration::from_millis(5)),
+        }
+    };
+    let _ = child.kill();
+    let _ = child.wait();
+    Outcome { code, stdout: stdout.join().unwrap_or_default(), stderr: stderr.join().unwrap_or_default() }
+}

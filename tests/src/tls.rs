@@ -1,0 +1,56 @@
+//! A certificate authority for one test, so that `https` providers with a `ca` file can be tried.
+
+use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
+use std::sync::Arc;
+
+/// An authority whose certificate is in a file.
+pub struct Authority {
+    issuer: Issuer<'static, KeyPair>,
+    dir: tempfile::TempDir,
+}
+
+impl Default for Authority {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Authority {
+    /// A new authority with its own key.
+    pub fn new() -> Self {
+        let key = KeyPair::generate().expect("key");
+        let mut params = CertificateParams::new(Vec::<String>::new()).expect("parameters");
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params.distinguished_name.push(rcgen::DnType::CommonName, "ai-gateway test authority");
+        let certificate = params.self_signed(&key).expect("authority certificate");
+        let dir = tempfile::tempdir().expect("temporary directory");
+        std::fs::write(dir.path().join("ca.pem"), certificate.pem()).expect("ca file");
+        Authority { issuer: Issuer::new(params, key), dir }
+    }
+
+    /// The file for a provider's `ca` setting.
+    pub fn file(&self) -> String {
+        self.dir.path().join("ca.pem").to_str().expect("utf-8 path").to_owned()
+    }
+
+    /// A server that is `localhost` and `127.0.0.1`, speaking these ALPN protocols.
+    pub fn server(&self, alpn: &[&str]) -> Arc<rustls::ServerConfig> {
+        let key = KeyPair::generate().expect("key");
+        let names = vec!["localhost".to_owned(), "127.0.0.1".to_owned()];
+        let mut params = CertificateParams::new(names).expect("parameters");
+        params.distinguished_name.push(rcgen::DnType::CommonName, "stub upstream");
+        let leaf = params.signed_by(&key, &self.issuer).expect("server certificate");
+        let chain = vec![CertificateDer::from(leaf.der().to_vec())];
+        let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.serialize_der()));
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let mut config = rustls::ServerConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .expect("protocol versions")
+            .with_no_client_auth()
+            .with_single_cert(chain, key)
+            .expect("certificate");
+        config.alpn_protocols = alpn.iter().map(|p| p.as_bytes().to_vec()).collect();
+        Arc::new(config)
+    }
+}

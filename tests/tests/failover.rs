@@ -1,0 +1,329 @@
+//! A model with several targets: whatever goes wrong with one before its first output, the client sees only the next, and
+//! nothing after it is ever tried twice.
+
+use ai_gateway_tests::client::{Connection, Framing, Request, exchange};
+use ai_gateway_tests::{Answer, Gateway, Step, Stub, StubFraming, bodies};
+use serde_json::{Value, json};
+use std::time::{Duration, Instant};
+
+/// `model = "m"`: `bad` first, then `good`.
+fn two_targets(bad: &str, good: &str, settings: &str, provider: fn(&str, &str) -> String) -> String {
+    format!(
+        "{}\n{}\n[models.m]\ntargets = [{{ provider = \"bad\", model = \"b\" }}, \
+         {{ provider = \"good\", model = \"g\", priority = 1 }}]\n{settings}",
+        provider("bad", bad),
+        provider("good", good),
+    )
+}
+
+fn good_stream() -> Answer {
+    Answer::sse([
+        bodies::chat_role(),
+        bodies::chat_delta("good"),
+        bodies::chat_finish(),
+        bodies::chat_usage(),
+        bodies::DONE.into(),
+    ])
+}
+
+/// What the client of [`good_stream`] sees: all but the usage that it did not ask for.
+fn good_text() -> String {
+    [bodies::chat_role(), bodies::chat_delta("good"), bodies::chat_finish(), bodies::DONE.into()].concat()
+}
+
+fn error_event() -> String {
+    "data: {\"error\":{\"message\":\"overloaded\",\"type\":\"server_error\",\"param\":null,\"code\":null}}\n\n".into()
+}
+
+/// First-token timeouts are short where a failure consists in silence.
+const QUICK: &str = "timeouts = { first_token = \"400ms\" }";
+
+fn bad_answers() -> Vec<(&'static str, Answer)> {
+    let overloaded = r#"{"error":{"message":"overloaded","type":"server_error"}}"#;
+    vec![
+        ("429", Answer::json(429, overloaded).header("retry-after", "7")),
+        ("500", Answer::json(500, overloaded)),
+        ("502 with HTML", Answer::status(502).header("content-type", "text/html").step(Step::Send("<html>".into()))),
+        ("503 chunked", Answer::json(503, overloaded).framing(StubFraming::Chunked)),
+        ("503 without end", Answer::json(503, overloaded).framing(StubFraming::Chunked).step(Step::Stall)),
+        ("529", Answer::json(529, overloaded)),
+        ("error event first", Answer::sse([error_event()])),
+        ("error event first, then nothing", Answer::sse([error_event()]).step(Step::Stall)),
+        ("error after the preamble", Answer::sse([bodies::chat_role(), error_event()])),
+        ("error cut in two", Answer::sse([&error_event()[..20], &error_event()[20..]])),
+        ("comments, preamble, error", Answer::sse([": ping\n\n".to_owned(), bodies::chat_role(), error_event()])),
+        ("cut before the header", Answer::raw("")),
+        ("cut in the header", Answer::raw("HTTP/1.1 200 OK\r\ncontent-ty")),
+        ("not HTTP", Answer::raw("\0\x01\x02 what is this\r\n\r\n")),
+        ("cut after the header", Answer::sse(Vec::<String>::new()).step(Step::Cut)),
+        ("cut after the preamble", Answer::sse([bodies::chat_role()]).step(Step::Cut)),
+        ("clean end after the preamble", Answer::sse([bodies::chat_role()])),
+        ("empty stream", Answer::sse(Vec::<String>::new())),
+        ("no header in time", Answer::status(200).after(&ai_gateway_tests::Gate::new())),
+        ("no output in time", Answer::sse([bodies::chat_role()]).step(Step::Stall)),
+        ("header only", Answer::sse(Vec::<String>::new()).step(Step::Stall)),
+    ]
+}
+
+#[tokio::test]
+async fn the_client_sees_only_the_next_attempt() {
+    for (what, answer) in bad_answers() {
+        let bad = Stub::always(answer).await;
+        let good = Stub::always(good_stream()).await;
+        let config = two_targets(&bad.origin(), &good.origin(), QUICK, bodies::openai_provider);
+        let mut gateway = Gateway::start(&config).await;
+        for framing in [Framing::Length, Framing::H2(100)] {
+            let mut client = Connection::for_framing(gateway.addr, framing).await;
+            for _ in 0..2 {
+                let request = Request::post("/v1/chat/completions", bodies::chat_stream("m")).framing(framing);
+                let reply = client.exchange(&request).await;
+                assert_eq!(reply.status, 200, "{what}: {}", reply.text());
+                assert!(reply.complete, "{what}: cut");
+                assert_eq!(reply.text(), good_text(), "{what}");
+                assert_eq!(reply.header("x-gateway-attempts"), "2", "{what}");
+                assert_eq!(reply.header("x-gateway-provider"), "good", "{what}");
+                assert!(!reply.headers.contains_key("retry-after"), "{what}");
+                assert_eq!(bad.next().await.json()["model"], "b", "{what}");
+                assert_eq!(good.next().await.json()["model"], "g", "{what}");
+                let log = gateway.log_of(reply.header("x-request-id")).await;
+                assert_eq!((&log["status"], &log["finish"]), (&200.into(), &"complete".into()), "{what}: {log}");
+                assert_eq!(log["attempts"].as_array().map(Vec::len), Some(2), "{what}: {log}");
+            }
+        }
+        gateway.assert_healthy().await;
+    }
+}
+
+#[tokio::test]
+async fn nobody_listening_is_the_next_attempt() {
+    let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let origin = format!("http://{}", nobody.local_addr().unwrap());
+    drop(nobody);
+    let good = Stub::always(good_stream()).await;
+    let gateway = Gateway::start(&two_targets(&origin, &good.origin(), "", bodies::openai_provider)).await;
+    let reply = exchange(gateway.addr, &Request::post("/v1/chat/completions", bodies::chat_stream("m"))).await;
+    assert_eq!((reply.status, reply.text()), (200, good_text()));
+    assert_eq!(reply.header("x-gateway-attempts"), "2");
+}
+
+/// Answers that are not streamed, of each dialect.
+#[tokio::test]
+async fn whole_answers_fail_over_too() {
+    let error_in_200 = r#"{"error":{"message":"overloaded","type":"server_error"}}"#;
+    let bad = [
+        Answer::json(500, error_in_200),
+        Answer::json(503, "not JSON"),
+        Answer::json(200, r#"{"id":"x","choices":[{"#).header("content-length", "1000").step(Step::Cut),
+        Answer::raw("HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ntransfer-encoding: chunked\r\n\r\nzz\r\n{}"),
+    ];
+    for (target, provider) in [
+        ("/v1/chat/completions", bodies::openai_provider as fn(&str, &str) -> String),
+        ("/v1/embeddings", bodies::openai_provider),
+        ("/v1/messages", bodies::anthropic_provider),
+    ] {
+        for (index, answer) in bad.iter().enumerate() {
+            let bad = Stub::always(answer.clone()).await;
+            let good = Stub::always(Answer::json(200, r#"{"fine":true}"#)).await;
+            let config = two_targets(&bad.origin(), &good.origin(), QUICK, provider);
+            let gateway = Gateway::start(&config).await;
+            let reply = exchange(gateway.addr, &Request::post(target, bodies::message("m", false))).await;
+            assert_eq!((reply.status, reply.text()), (200, r#"{"fine":true}"#.into()), "{target} {index}");
+            assert_eq!(reply.header("x-gateway-attempts"), "2", "{target} {index}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn anthropic_and_responses_streams_fail_over() {
+    let anthropic = |name: &str, data: Value| bodies::anthropic_event(name, &data);
+    let start = json!({"type": "message_start", "message": {"id": "msg_1", "type": "message", "role": "assistant",
+        "model": "x", "content": [], "stop_reason": null, "usage": {"input_tokens": 1, "output_tokens": 1}}});
+    let delta = json!({"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": "good"}});
+    let overloaded = json!({"type": "error", "error": {"type": "overloaded_error", "message": "Overloaded"}});
+    let bad_anthropic = Answer::sse([
+        anthropic("message_start", start.clone()),
+        anthropic("ping", json!({"type": "ping"})),
+        anthropic("error", overloaded),
+    ]);
+    let good_anthropic = [
+        anthropic("message_start", start),
+        anthropic("content_block_start", json!({"type": "content_block_start", "index": 0,
+            "content_block": {"type": "text", "text": ""}})),
+        anthropic("content_block_delta", delta),
+        anthropic("content_block_stop", json!({"type": "content_block_stop", "index": 0})),
+        anthropic("message_delta", json!({"type": "message_delta", "delta": {"stop_reason": "end_turn"},
+            "usage": {"output_tokens": 5}})),
+        anthropic("message_stop", json!({"type": "message_stop"})),
+    ];
+    let created = json!({"type": "response.created", "sequence_number": 0, "response": {"id": "resp_1", "object": "response",
+        "status": "in_progress", "output": []}});
+    let failed = json!({"type": "response.failed", "sequence_number": 1, "response": {"id": "resp_1", "status": "failed",
+        "error": {"code": "server_error", "message": "broken"}}});
+    let text = json!({"type": "response.output_text.delta", "sequence_number": 1, "delta": "good"});
+    let completed = json!({"type": "response.completed", "sequence_number": 2, "response": {"id": "resp_1", "object": "response",
+        "status": "completed", "usage": {"input_tokens": 1, "output_tokens": 2, "total_tokens": 3}}});
+    let bad_responses =
+        Answer::sse([anthropic("response.created", created.clone()), anthropic("response.failed", failed)]);
+    let good_responses = [
+        anthropic("response.created", created),
+        anthropic("response.output_text.delta", text),
+        anthropic("response.completed", completed),
+    ];
+    let openai = |name: &str, origin: &str| {
+        format!("[providers.{name}]\nkind = \"openai\"\nbase_url = \"{origin}/v1\"\napi_key = \"k\"\n")
+    };
+    type Case<'a> = (&'a str, Answer, Vec<String>, fn(&str, &str) -> String);
+    let cases: [Case<'_>; 2] = [
+        ("/v1/messages", bad_anthropic, good_anthropic.into(), bodies::anthropic_provider),
+        ("/v1/responses", bad_responses, good_responses.into(), openai),
+    ];
+    for (target, bad, good, provider) in cases {
+        let expected = good.concat();
+        let (bad, good) = (Stub::always(bad).await, Stub::always(Answer::sse(good)).await);
+        let gateway = Gateway::start(&two_targets(&bad.origin(), &good.origin(), "", provider)).await;
+        let reply = exchange(gateway.addr, &Request::post(target, bodies::message("m", true))).await;
+        assert_eq!((reply.status, reply.text()), (200, expected), "{target}");
+        assert_eq!(reply.header("x-gateway-attempts"), "2", "{target}");
+    }
+}
+
+/// Errors that another provider would not cure go to the client at once: the caller's own.
+#[tokio::test]
+async fn the_callers_own_errors_are_not_retried() {
+    let body = r#"{"error":{"message":"bad","type":"invalid_request_error","param":"x","code":null}}"#;
+    for status in [400, 404, 413, 422] {
+        let bad = Stub::always(Answer::json(status, body)).await;
+        let good = Stub::always(good_stream()).await;
+        let gateway = Gateway::start(&two_targets(&bad.origin(), &good.origin(), "", bodies::openai_provider)).await;
+        let reply = exchange(gateway.addr, &Request::post("/v1/chat/completions", bodies::chat("m"))).await;
+        assert_eq!((reply.status, reply.text().as_str()), (status, body));
+        assert_eq!((bad.count(), good.count()), (1, 0), "{status}");
+    }
+}
+
+#[tokio::test]
+async fn retry_on_lists_what_is_retried() {
+    for (on, status, retried) in
+        [("\"429\"", 429, true), ("\"429\"", 500, false), ("\"5xx\"", 500, true), ("\"5xx\"", 429, false), ("", 500, false)]
+    {
+        let bad = Stub::always(Answer::json(status, r#"{"error":{"message":"no"}}"#)).await;
+        let good = Stub::always(Answer::json(200, bodies::chat_answer("good"))).await;
+        let settings = format!("retry = {{ on = [{on}] }}");
+        let gateway = Gateway::start(&two_targets(&bad.origin(), &good.origin(), &settings, bodies::openai_provider)).await;
+        let reply = exchange(gateway.addr, &Request::post("/v1/chat/completions", bodies::chat("m"))).await;
+        assert_eq!(reply.status, if retried { 200 } else { status }, "{on} {status}: {}", reply.text());
+        assert_eq!(good.count(), usize::from(retried), "{on} {status}");
+    }
+}
+
+#[tokio::test]
+async fn attempts_are_counted() {
+    let bad = Stub::always(Answer::json(503, r#"{"error":{"message":"no","type":"server_error"}}"#)).await;
+    let providers: String = (0..5).map(|i| bodies::openai_provider(&format!("p{i}"), &bad.origin())).collect();
+    let targets: Vec<_> =
+        (0..5).map(|i| format!("{{ provider = \"p{i}\", model = \"m{i}\", priority = {i} }}")).collect();
+    for (attempts, expected) in [("", 3), ("retry = { attempts = 1 }", 1), ("retry = { attempts = 5 }", 5)] {
+        let before = bad.count();
+        let config = format!("{providers}\n[models.m]\ntargets = [{}]\n{attempts}", targets.join(","));
+        let gateway = Gateway::start(&config).await;
+        let reply = exchange(gateway.addr, &Request::post("/v1/chat/completions", bodies::chat("m"))).await;
+        assert_eq!(reply.status, 503, "{}", reply.text());
+        assert!(reply.json()["error"]["message"].is_string());
+        assert_eq!(reply.header("x-gateway-attempts"), expected.to_string());
+        let models: Vec<_> = bad.received()[before..].iter().map(|r| r.json()["model"].clone()).collect();
+        let order: Vec<_> = (0..expected).map(|i| Value::from(format!("m{i}"))).collect();
+        assert_eq!(models, order, "in order of priority");
+    }
+}
+
+/// Weights share the traffic inside one priority; a failed one is not asked again by the same exchange.
+#[tokio::test]
+async fn weights_share_and_the_others_stand_in() {
+    let stubs = [
+        Stub::always(Answer::json(200, bodies::chat_answer("a"))).await,
+        Stub::always(Answer::json(200, bodies::chat_answer("b"))).await,
+        Stub::always(Answer::json(500, "{}")).await,
+    ];
+    let providers: String =
+        stubs.iter().zip(["a", "b", "c"]).map(|(stub, name)| bodies::openai_provider(name, &stub.origin())).collect();
+    let gateway = Gateway::start(&format!(
+        "{providers}\n[models.m]\ntargets = [{{ provider = \"a\", model = \"m\", weight = 3 }}, \
+         {{ provider = \"b\", model = \"m\" }}, {{ provider = \"c\", model = \"m\" }}]"
+    ))
+    .await;
+    let mut client = Connection::for_framing(gateway.addr, Framing::Length).await;
+    for _ in 0..200 {
+        let reply = client.exchange(&Request::post("/v1/chat/completions", bodies::chat("m"))).await;
+        assert_eq!(reply.status, 200, "{}", reply.text());
+    }
+    let counts = stubs.iter().map(Stub::count).collect::<Vec<_>>();
+    assert_eq!(counts[0] + counts[1], 200, "{counts:?}");
+    // 3 : 1 : 1, and the failures of the third shared 3 : 1: far from these bounds by chance less than once in 10⁶ runs.
+    assert!(counts[0] > 110 && counts[1] > 15 && counts[2] > 8 && counts[2] < 80, "{counts:?}");
+}
+
+/// The last failure is told in the client's dialect; the provider's own credentials are not the client's problem.
+#[tokio::test]
+async fn a_refused_provider_key_is_a_502() {
+    let body = r#"{"error":{"message":"Incorrect API key provided: upstream-bad","type":"invalid_request_error","code":"invalid_api_key"}}"#;
+    for status in [401, 403] {
+        for (target, provider) in [
+            ("/v1/chat/completions", bodies::openai_provider as fn(&str, &str) -> String),
+            ("/v1/messages", bodies::anthropic_provider),
+        ] {
+            let bad = Stub::always(Answer::json(status, body).header("www-authenticate", "Bearer")).await;
+            let gateway = Gateway::start(&provider("bad", &bad.origin())).await;
+            let reply = exchange(gateway.addr, &Request::post(target, bodies::message("bad/m", false))).await;
+            assert_eq!(reply.status, 502, "{}", reply.text());
+            assert!(!reply.text().contains("upstream-bad"), "the provider's key came through: {}", reply.text());
+            assert!(!reply.headers.contains_key("www-authenticate"));
+            let log = gateway.log_of(reply.header("x-request-id")).await;
+            assert_eq!(log["fault"], "upstream", "{log}");
+        }
+    }
+    // Another provider's key may well be good.
+    let bad = Stub::always(Answer::json(401, body)).await;
+    let good = Stub::always(Answer::json(200, bodies::chat_answer("good"))).await;
+    let gateway = Gateway::start(&two_targets(&bad.origin(), &good.origin(), "", bodies::openai_provider)).await;
+    let reply = exchange(gateway.addr, &Request::post("/v1/chat/completions", bodies::chat("m"))).await;
+    assert!(matches!(reply.status, 200 | 502), "{}", reply.text());
+}
+
+/// With nothing left to try, a 429 keeps its status and the time that the provider named.
+#[tokio::test]
+async fn the_last_429_keeps_its_retry_after() {
+    let body = r#"{"error":{"message":"slow down","type":"requests","code":"rate_limit_exceeded"}}"#;
+    let answer = Answer::json(429, body).header("retry-after", "17").header("x-ratelimit-remaining-requests", "0");
+    let stub = Stub::always(answer).await;
+    let gateway = Gateway::start(&bodies::openai_provider("stub", &stub.origin())).await;
+    let reply = exchange(gateway.addr, &Request::post("/v1/chat/completions", bodies::chat("stub/m"))).await;
+    assert_eq!((reply.status, reply.header("retry-after")), (429, "17"), "{}", reply.text());
+    assert_eq!(reply.json()["error"]["message"], "slow down");
+}
+
+#[tokio::test]
+async fn silence_ends_at_the_first_token_timeout() {
+    for (what, answer) in [
+        ("no header", Answer::status(200).after(&ai_gateway_tests::Gate::new())),
+        ("header only", Answer::sse(Vec::<String>::new()).step(Step::Stall)),
+    ] {
+        let stub = Stub::always(answer).await;
+        let config = format!(
+            "{}\n[models.m]\ntargets = [{{ provider = \"s\", model = \"x\" }}]\ntimeouts = {{ first_token = \"500ms\" }}",
+            bodies::openai_provider("s", &stub.origin())
+        );
+        let gateway = Gateway::start(&config).await;
+        let begun = Instant::now();
+        let reply = exchange(gateway.addr, &Request::post("/v1/chat/completions", bodies::chat_stream("m"))).await;
+        let took = begun.elapsed();
+        assert!(took >= Duration::from_millis(480) && took < Duration::from_secs(10), "{what}: {took:?}");
+        if reply.status == 200 {
+            // The header was passed on: the error is in the stream, in place of an end.
+            assert!(reply.text().contains("\"error\"") && !reply.text().contains("[DONE]"), "{what}: {}", reply.text());
+        } else {
+            assert_eq!(reply.status, 504, "{what}: {}", reply.text());
+            assert!(reply.json()["error"]["message"].is_string());
+        }
+        stub.departed().await;
+    }
+}

@@ -1,0 +1,428 @@
+//! Streams: every piece at once, errors after output told in the stream, usage counted and hidden, and a client that
+//! leaves ends the upstream call.
+
+use ai_gateway_tests::client::wire::Piece;
+use ai_gateway_tests::client::{Framing, H1, H2, Request, exchange};
+use ai_gateway_tests::{Answer, Authority, Gate, Gateway, Step, Stub, StubFraming, bodies};
+use serde_json::json;
+use std::time::{Duration, Instant};
+
+fn direct(stub: &Stub) -> String {
+    bodies::openai_provider("stub", &stub.origin())
+}
+
+/// A stream in which the chunk `n` waits for the gate `n`.
+fn gated(texts: &[String], end: &[String]) -> (Answer, Vec<Gate>) {
+    let gates: Vec<Gate> = texts.iter().map(|_| Gate::new()).collect();
+    let mut answer = Answer::sse(Vec::<String>::new());
+    for (text, gate) in texts.iter().zip(&gates) {
+        answer = answer.step(Step::Wait(gate.clone())).step(Step::Send(text.clone().into()));
+    }
+    for text in end {
+        answer = answer.step(Step::Send(text.clone().into()));
+    }
+    (answer, gates)
+}
+
+fn words(n: usize) -> Vec<String> {
+    (0..n).map(|i| bodies::chat_delta(&format!("w{i}"))).collect()
+}
+
+/// No chunk waits for the next one, whatever the protocols: the stub may send one only when the client has the one before.
+#[tokio::test]
+async fn every_chunk_arrives_before_the_next_is_sent() {
+    let authority = Authority::new();
+    let end = [bodies::chat_finish(), bodies::DONE.to_owned()];
+    for (h2_client, h2_upstream) in [(false, false), (false, true), (true, false), (true, true)] {
+        let mut texts = vec![bodies::chat_role()];
+        texts.extend(words(20));
+        let (answer, gates) = gated(&texts, &end);
+        let alpn = if h2_upstream { "h2" } else { "http/1.1" };
+        let stub = Stub::tls(&authority, &[alpn], move |_| answer.clone()).await;
+        let config = format!("{}ca = \"{}\"\nhttp2 = {h2_upstream}", direct(&stub), authority.file());
+        let gateway = Gateway::start(&config).await;
+        let request = Request::post("/v1/chat/completions", bodies::chat_stream("stub/m"));
+        if h2_client {
+            let mut client = H2::connect(gateway.addr).await;
+            gates[0].open();
+            let mut response = client.start(&request.framing(Framing::H2(100))).await.unwrap().into_body();
+            for (text, gate) in texts.iter().zip(&gates) {
+                gate.open();
+                let mut seen = Vec::new();
+                while seen.len() < text.len() {
+                    let data = ai_gateway_tests::guard("a chunk", response.data()).await.unwrap().unwrap();
+                    response.flow_control().release_capacity(data.len()).unwrap();
+                    seen.extend_from_slice(&data);
+                }
+                assert_eq!(String::from_utf8_lossy(&seen), *text);
+            }
+        } else {
+            let mut client = H1::connect(gateway.addr).await;
+            client.send(&request).await;
+            gates[0].open();
+            let mut response = client.respond().await;
+            for (text, gate) in texts.iter().zip(&gates) {
+                gate.open();
+                let mut seen = Vec::new();
+                while seen.len() < text.len() {
+                    let Piece::Data(data) = response.piece().await else { panic!("ended early") };
+                    seen.extend_from_slice(&data);
+                }
+                assert_eq!(String::from_utf8_lossy(&seen), *text);
+            }
+            assert_eq!(response.rest().await, (end.concat().into(), true));
+        }
+    }
+}
+
+/// The same while another target stands by: held back until the first output, then never again.
+#[tokio::test]
+async fn nothing_is_held_after_the_first_output() {
+    for first in [
+        bodies::chat_delta("w"),
+        "data: {\"choices\":[{\"index\":0,\"delta\":{\"reasoning_content\":\"hm\"}}]}\n\n".to_owned(),
+        "data: {\"choices\":[{\"index\":0,\"delta\":{\"reasoning\":\"hm\"}}]}\n\n".to_owned(),
+        concat!(
+            r#"data: {"choices":[{"index":0,"delta":{"tool_calls":[{"index":0,"id":"c","type":"function","#,
+            r#""function":{"name":"f","arguments":""}}]}}]}"#,
+            "\n\n"
+        )
+        .to_owned(),
+    ] {
+        let texts = [vec![bodies::chat_role(), first.clone()], words(5)].concat();
+        let (answer, gates) = gated(&texts, &[bodies::chat_finish(), bodies::DONE.to_owned()]);
+        let stub = Stub::always(answer).await;
+        let spare = Stub::always(Answer::json(200, "{}")).await;
+        let config = format!(
+            "{}{}[models.m]\ntargets = [{{ provider = \"stub\", model = \"x\" }}, \
+             {{ provider = \"spare\", model = \"x\", priority = 1 }}]",
+            direct(&stub),
+            bodies::openai_provider("spare", &spare.origin())
+        );
+        let gateway = Gateway::start(&config).await;
+        let mut client = H1::connect(gateway.addr).await;
+        client.send(&Request::post("/v1/chat/completions", bodies::chat_stream("m"))).await;
+        gates[0].open();
+        gates[1].open();
+        let mut response = client.respond().await;
+        let mut seen = String::new();
+        while !seen.contains(&first) {
+            let Piece::Data(data) = response.piece().await else { panic!("ended early: {seen}") };
+            seen.push_str(&String::from_utf8_lossy(&data));
+        }
+        assert_eq!(seen, texts[..2].concat());
+        for (text, gate) in texts.iter().zip(&gates).skip(2) {
+            gate.open();
+            assert_eq!(response.piece().await, Piece::Data(text.clone().into()));
+        }
+        assert!(response.rest().await.1);
+        assert_eq!(spare.count(), 0);
+    }
+}
+
+/// With a single target even the header and the preamble pass at once.
+#[tokio::test]
+async fn with_one_target_the_header_passes_at_once() {
+    let gate = Gate::new();
+    let answer = Answer::sse(Vec::<String>::new()).step(Step::Wait(gate.clone())).step(Step::Send(bodies::DONE.into()));
+    let stub = Stub::always(answer).await;
+    let gateway = Gateway::start(&direct(&stub)).await;
+    let mut client = H1::connect(gateway.addr).await;
+    client.send(&Request::post("/v1/chat/completions", bodies::chat_stream("stub/m"))).await;
+    let mut response = client.respond().await;
+    assert_eq!(response.status, 200);
+    assert_eq!(response.headers["content-type"], "text/event-stream; charset=utf-8");
+    gate.open();
+    response.rest().await;
+}
+
+/// What breaks after output is told in the stream, in the client's dialect, and never looks like an end.
+#[tokio::test]
+async fn a_failure_after_output_is_an_error_event() {
+    let start = json!({"type": "message_start", "message": {"id": "m", "type": "message", "role": "assistant", "model": "x",
+        "content": [], "usage": {"input_tokens": 1, "output_tokens": 1}}});
+    let block = json!({"type": "content_block_start", "index": 0, "content_block": {"type": "text", "text": ""}});
+    let delta = json!({"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": "Hello"}});
+    let anthropic = vec![
+        bodies::anthropic_event("message_start", &start),
+        bodies::anthropic_event("content_block_start", &block),
+        bodies::anthropic_event("content_block_delta", &delta),
+    ];
+    let created = json!({"type": "response.created", "sequence_number": 0, "response": {"id": "r", "status": "in_progress"}});
+    let text = json!({"type": "response.output_text.delta", "sequence_number": 1, "delta": "Hello"});
+    let responses = vec![
+        bodies::anthropic_event("response.created", &created),
+        bodies::anthropic_event("response.output_text.delta", &text),
+    ];
+    let chat = vec![bodies::chat_role(), bodies::chat_delta("Hello")];
+    let half_event = "data: {\"choices\":[{\"index\":0,\"del";
+    let openai = |name: &str, origin: &str| {
+        format!("[providers.{name}]\nkind = \"openai\"\nbase_url = \"{origin}/v1\"\napi_key = \"k\"\n")
+    };
+    type Case = (&'static str, Vec<String>, fn(&str, &str) -> String);
+    let cases: [Case; 3] = [
+        ("/v1/chat/completions", chat, openai),
+        ("/v1/responses", responses, openai),
+        ("/v1/messages", anthropic, bodies::anthropic_provider),
+    ];
+    for (target, events, provider) in cases {
+        let sent = events.concat();
+        let failures: [(&str, Answer); 5] = [
+            ("cut", Answer::sse(events.clone()).step(Step::Cut)),
+            ("cut inside an event", Answer::sse(events.clone()).step(Step::Send(half_event.into())).step(Step::Cut)),
+            ("clean end without the dialect's end", Answer::sse(events.clone())),
+            ("clean end inside an event", Answer::sse(events.clone()).step(Step::Send(half_event.into()))),
+            ("end by close", Answer::sse(events.clone()).framing(StubFraming::Close)),
+        ];
+        for (what, answer) in failures {
+            let stub = Stub::always(answer).await;
+            let gateway = Gateway::start(&provider("stub", &stub.origin())).await;
+            for framing in [Framing::Length, Framing::H2(1000)] {
+                let request = Request::post(target, bodies::message("stub/m", true)).framing(framing);
+                let reply = exchange(gateway.addr, &request).await;
+                let told = reply.text();
+                assert_eq!(reply.status, 200, "{target} {what}: {told}");
+                assert!(told.starts_with(&sent), "{target} {what}: output lost: {told}");
+                let rest = &told[sent.len()..];
+                for end in ["[DONE]", "message_stop", "response.completed"] {
+                    assert!(!rest.contains(end), "{target} {what}: a false end: {rest}");
+                }
+                let events: Vec<serde_json::Value> =
+                    rest.lines().filter_map(|l| serde_json::from_str(l.strip_prefix("data: ")?).ok()).collect();
+                let [error] = events.as_slice() else { panic!("{target} {what}: not one error event: {rest:?}") };
+                match target {
+                    "/v1/chat/completions" => assert!(error["error"]["message"].is_string(), "{rest}"),
+                    "/v1/responses" => {
+                        assert!(rest.contains("event: error\n"), "{rest}");
+                        assert_eq!((&error["type"], &error["sequence_number"]), (&json!("error"), &json!(2)), "{rest}");
+                    }
+                    _ => {
+                        assert!(rest.contains("event: error\n"), "{rest}");
+                        assert_eq!(error["type"], "error", "{rest}");
+                        assert!(error["error"]["type"].is_string() && error["error"]["message"].is_string(), "{rest}");
+                    }
+                }
+                // A reader that splits at empty lines sees whole events only.
+                assert!(told.ends_with("\n\n"), "{target} {what}: {rest:?}");
+                let log = gateway.log_of(reply.header("x-request-id")).await;
+                assert_eq!((&log["finish"], &log["fault"]), (&json!("cut"), &json!("upstream")), "{target} {what}: {log}");
+            }
+            assert_eq!(stub.count(), 2, "{target} {what}: tried again after output");
+        }
+    }
+}
+
+/// An error event of the provider after output is already in the dialect: it passes as it is, once.
+#[tokio::test]
+async fn a_providers_own_error_event_passes() {
+    let error = "data: {\"error\":{\"message\":\"their own words\",\"type\":\"server_error\"}}\n\n";
+    let sent = [bodies::chat_role(), bodies::chat_delta("x"), error.to_owned()].concat();
+    let stub = Stub::always(Answer::sse([sent.clone()])).await;
+    let gateway = Gateway::start(&direct(&stub)).await;
+    let reply = exchange(gateway.addr, &Request::post("/v1/chat/completions", bodies::chat_stream("stub/m"))).await;
+    assert_eq!(reply.text(), sent);
+}
+
+/// The upstream learns within 100 ms that nobody reads any more.
+#[tokio::test]
+async fn a_client_that_leaves_cancels_the_upstream() {
+    let authority = Authority::new();
+    let never = Gate::new();
+    let answers = [
+        ("before the header", Answer::status(200).after(&never)),
+        ("before output", Answer::sse([bodies::chat_role()]).step(Step::Stall)),
+        ("after output", Answer::sse([bodies::chat_role(), bodies::chat_delta("x")]).step(Step::Stall)),
+    ];
+    for (when, answer) in answers {
+        for (h2_client, h2_upstream, spare) in
+            [(false, false, false), (false, true, false), (true, false, false), (true, true, true), (false, false, true)]
+        {
+            let what = format!("{when}, h2 client: {h2_client}, h2 upstream: {h2_upstream}, second target: {spare}");
+            let (answer, alpn) = (answer.clone(), if h2_upstream { "h2" } else { "http/1.1" });
+            let stub = Stub::tls(&authority, &[alpn], move |_| answer.clone()).await;
+            let other = Stub::always(Answer::json(200, "{}")).await;
+            let second = if spare { ", { provider = \"other\", model = \"x\", priority = 1 }" } else { "" };
+            let config = format!(
+                "{}ca = \"{}\"\nhttp2 = {h2_upstream}\n{}[models.m]\ntargets = [{{ provider = \"stub\", model = \"x\" }}{second}]",
+                direct(&stub),
+                authority.file(),
+                bodies::openai_provider("other", &other.origin())
+            );
+            let mut gateway = Gateway::start(&config).await;
+            let request = Request::post("/v1/chat/completions", bodies::chat_stream("m"));
+            // What the client can have received before it leaves.
+            let visible = match (when, spare) {
+                ("after output", _) => 1,
+                ("before output", false) => 1,
+                _ => 0,
+            };
+            let left = if h2_client {
+                let mut client = H2::connect(gateway.addr).await;
+                let (response, mut body) = client.open(&request.clone().framing(Framing::H2(1))).await;
+                body.send_data(request.body.clone(), true).unwrap();
+                stub.next().await;
+                if visible > 0 {
+                    let mut stream = response.await.unwrap().into_body();
+                    ai_gateway_tests::guard("a chunk", stream.data()).await.unwrap().unwrap();
+                    let left = Instant::now();
+                    drop((stream, body));
+                    left
+                } else {
+                    let left = Instant::now();
+                    drop((response, body));
+                    left
+                }
+            } else {
+                let mut client = H1::connect(gateway.addr).await;
+                client.send(&request).await;
+                stub.next().await;
+                if visible > 0 {
+                    client.respond().await.piece().await;
+                }
+                let left = Instant::now();
+                drop(client);
+                left
+            };
+            let noticed = stub.departed().await.saturating_duration_since(left);
+            // The limit of the promise is 100 ms; the rest is room for a busy machine.
+            assert!(noticed < Duration::from_millis(400), "{what}: {noticed:?}");
+            if noticed > Duration::from_millis(100) {
+                eprintln!("slow: {what}: {noticed:?}");
+            }
+            let log = gateway.log_line(|line| (line["model"] == "m").then(|| line.clone())).await;
+            assert_eq!(log["finish"], "client_left", "{what}: {log}");
+            assert_eq!(other.count(), 0, "{what}: another attempt for nobody");
+            gateway.assert_healthy().await;
+        }
+    }
+}
+
+/// Usage is asked for upstream and counted, but shown only to a client that asked itself.
+#[tokio::test]
+async fn the_usage_chunk_is_for_those_who_ask() {
+    let pieces = [bodies::chat_role(), bodies::chat_delta("x"), bodies::chat_finish(), bodies::chat_usage()];
+    let whole = [pieces.concat(), bodies::DONE.to_owned()].concat();
+    let hidden = [&pieces[..3].concat(), bodies::DONE].concat();
+    // Byte by byte, in one piece, and with the usage cut in the middle.
+    let at = whole.find("\"usage\"").unwrap();
+    let cuts: [Vec<String>; 3] = [
+        whole.chars().map(String::from).collect(),
+        vec![whole.clone()],
+        vec![whole[..at].to_owned(), whole[at..].to_owned()],
+    ];
+    for pieces in cuts {
+        let stub = Stub::always(Answer::sse(pieces)).await;
+        let gateway = Gateway::start(&direct(&stub)).await;
+        for (options, expected) in [
+            ("", &hidden),
+            (r#""stream_options":{"include_usage":false},"#, &hidden),
+            (r#""stream_options":{"include_usage":true},"#, &whole),
+        ] {
+            let body = format!(r#"{{{options}"stream":true,"model":"stub/m","messages":[]}}"#);
+            let reply = exchange(gateway.addr, &Request::post("/v1/chat/completions", body)).await;
+            assert_eq!(reply.text(), *expected, "{options}");
+            assert_eq!(stub.next().await.json()["stream_options"]["include_usage"], true);
+            let log = gateway.log_of(reply.header("x-request-id")).await;
+            assert_eq!((&log["tokens"]["input"], &log["tokens"]["output"]), (&json!(7), &json!(5)), "{log}");
+        }
+    }
+}
+
+fn with_timeouts(stub: &Stub, timeouts: &str) -> String {
+    format!("{}[models.m]\ntargets = [{{ provider = \"stub\", model = \"x\" }}]\ntimeouts = {{ {timeouts} }}", direct(stub))
+}
+
+#[tokio::test]
+async fn silence_between_chunks_ends_at_the_idle_timeout() {
+    let stub = Stub::always(Answer::sse([bodies::chat_role(), bodies::chat_delta("x")]).step(Step::Stall)).await;
+    let gateway = Gateway::start(&with_timeouts(&stub, "idle = \"400ms\"")).await;
+    let begun = Instant::now();
+    let reply = exchange(gateway.addr, &Request::post("/v1/chat/completions", bodies::chat_stream("m"))).await;
+    let took = begun.elapsed();
+    assert!(took > Duration::from_millis(380) && took < Duration::from_secs(10), "{took:?}");
+    assert!(reply.text().contains("\"error\"") && !reply.text().contains("[DONE]"), "{}", reply.text());
+    stub.departed().await;
+    let log = gateway.log_of(reply.header("x-request-id")).await;
+    assert_eq!(log["fault"], "upstream", "{log}");
+}
+
+/// A stream that never falls silent ends all the same.
+#[tokio::test]
+async fn an_endless_stream_ends_at_the_total_timeout() {
+    let (send, word) = (Gate::new(), bodies::chat_delta("again"));
+    send.open();
+    let mut answer = Answer::sse([bodies::chat_role()]);
+    for _ in 0..2000 {
+        answer = answer.step(Step::Send(word.clone().into())).step(Step::Pause(Duration::from_millis(20)));
+    }
+    let stub = Stub::always(answer).await;
+    let gateway = Gateway::start(&with_timeouts(&stub, "total = \"700ms\"")).await;
+    let begun = Instant::now();
+    let reply = exchange(gateway.addr, &Request::post("/v1/chat/completions", bodies::chat_stream("m"))).await;
+    let took = begun.elapsed();
+    assert!(took > Duration::from_millis(680) && took < Duration::from_secs(10), "{took:?}");
+    assert!(reply.text().contains("again"), "{}", reply.text());
+    assert!(reply.text().contains("\"error\"") && !reply.text().contains("[DONE]"), "{}", reply.text());
+    stub.departed().await;
+}
+
+/// A client that reads slowly slows the upstream down instead of filling the gateway's memory.
+#[tokio::test]
+async fn a_slow_reader_holds_the_upstream_back() {
+    let word = bodies::chat_delta(&"x".repeat(64 * 1024));
+    let mut answer = Answer::sse([bodies::chat_role()]);
+    answer.steps.extend((0..1000).map(|_| Step::Send(word.clone().into())));
+    answer.steps.push(Step::Send(bodies::DONE.into()));
+    let stub = Stub::always(answer).await;
+    let gateway = Gateway::start(&direct(&stub)).await;
+    let mut client = H1::connect(gateway.addr).await;
+    client.send(&Request::post("/v1/chat/completions", bodies::chat_stream("stub/m"))).await;
+    let mut response = client.respond().await;
+    response.piece().await;
+    // 64 MB are on offer; what the gateway may hold are socket buffers and its own few. Waits until its memory rests.
+    let rss = || {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", gateway.pid())).unwrap();
+        let line = status.lines().find(|l| l.starts_with("VmRSS")).unwrap().to_owned();
+        line.split_whitespace().nth(1).unwrap().parse::<usize>().unwrap()
+    };
+    let mut last = rss();
+    for _ in 0..10 {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        let now = rss();
+        if now <= last + 100 {
+            break;
+        }
+        last = now;
+    }
+    assert!(rss() < 60 * 1024, "the gateway holds {} KiB", rss());
+    let (rest, complete) = response.rest().await;
+    assert!(complete && rest.ends_with(bodies::DONE.as_bytes()));
+}
+
+/// Two streams at once on one HTTP/2 connection: the slow one does not hold up the other.
+#[tokio::test]
+async fn h2_streams_do_not_wait_for_each_other() {
+    let gate = Gate::new();
+    let waiting = gate.clone();
+    let stub = Stub::start(move |request| {
+        let answer = Answer::sse([bodies::chat_role(), bodies::chat_delta("x")]);
+        let answer = if request.json()["model"] == "slow" { answer.step(Step::Wait(waiting.clone())) } else { answer };
+        answer.step(Step::Send(bodies::DONE.into()))
+    })
+    .await;
+    let gateway = Gateway::start(&direct(&stub)).await;
+    let mut client = H2::connect(gateway.addr).await;
+    let stream = |model: &str| Request::post("/v1/chat/completions", bodies::chat_stream(model)).framing(Framing::H2(50));
+    let slow = client.start(&stream("stub/slow")).await.unwrap();
+    for _ in 0..3 {
+        let reply = client.exchange(&stream("stub/quick")).await;
+        assert!(reply.complete && reply.text().ends_with(bodies::DONE));
+    }
+    gate.open();
+    let mut slow = slow.into_body();
+    let mut all = Vec::new();
+    while let Some(data) = ai_gateway_tests::guard("the slow stream", slow.data()).await {
+        all.extend_from_slice(&data.unwrap());
+    }
+    assert!(all.ends_with(bodies::DONE.as_bytes()));
+}
