@@ -47,6 +47,8 @@ impl Stream {
             (Dialect::Anthropic, _) => Rules::Anthropic,
             (Dialect::Gemini | Dialect::Bedrock | Dialect::Cohere, _) => Rules::Unknown,
         };
+        // No other stream has an event that may be hidden.
+        let hide_usage = hide_usage && matches!(rules, Rules::Chat(_));
         Self { splitter: Splitter::default(), rules, hide_usage }
     }
 
@@ -105,14 +107,17 @@ impl Rules {
                     None => Verdict::Pass,
                 }
             }
-            Piece::Oversized(_) => {
-                notes.unreadable();
+            Piece::Oversized { begins, .. } => {
+                if begins {
+                    notes.unreadable();
+                }
                 Verdict::Pass
             }
         }
     }
 
-    /// The rest at the end of the body. A server that leaves out the last line end is understood; an event that was cut is not.
+    /// The rest at the end of the body. A server that leaves out the last line end is understood; an event that was cut
+    /// is not.
     fn on_tail(&mut self, tail: &[u8], notes: &mut Notes) -> Verdict {
         let fields = Fields::parse(tail);
         match &fields.data {
