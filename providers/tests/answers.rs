@@ -458,6 +458,36 @@ fn an_ordinary_chunk_is_not_copied() {
     }
 }
 
+#[test]
+fn an_event_over_the_limit_is_passed_on_and_not_kept() {
+    for hide_usage in [false, true] {
+        let mut observer = Observer::new(CHAT.0, CHAT.1, AnswerForm::Stream, hide_usage);
+        let part = Bytes::from(vec![b'a'; 1 << 20]);
+        let mut passed = observer.feed(Bytes::from_static(b"data: {\"x\":\""), false).len();
+        for _ in 0..40 {
+            passed += observer.feed(part.clone(), false).len();
+        }
+        assert_eq!((passed, observer.mid_event()), (12 + (40 << 20), true));
+        assert_eq!(observer.feed(Bytes::from_static(b"\"}\n\n"), false), "\"}\n\n");
+        assert_eq!(observer.feed(Bytes::from_static(b"data: [DONE]\n\n"), true), "data: [DONE]\n\n");
+        let seen = observer.seen();
+        assert_eq!((seen.unreadable, seen.complete, observer.mid_event()), (1, true, false));
+    }
+}
+
+#[test]
+fn the_middle_of_an_event_is_known() {
+    for (hide_usage, mid) in [(false, true), (true, false)] {
+        let mut observer = Observer::new(CHAT.0, CHAT.1, AnswerForm::Stream, hide_usage);
+        observer.feed(Bytes::from_static(b": hi\r\n\r"), false);
+        assert!(!observer.mid_event());
+        observer.feed(Bytes::from_static(b"\ndata: {"), false);
+        assert_eq!(observer.mid_event(), mid);
+        observer.feed(Bytes::new(), true);
+        assert!(observer.mid_event() && observer.seen().cut);
+    }
+}
+
 /// Text that looks enough like the real thing to reach the code behind it.
 fn fragments() -> impl Strategy<Value = Vec<Vec<u8>>> {
     let known = prop::sample::select(vec![

@@ -130,6 +130,16 @@ impl Observer {
         out
     }
 
+    /// Whether what was given out so far ends inside an event of a stream. Before
+    /// [`encode_stream_error`](crate::error::encode_stream_error) is appended there, the event has to be closed by `\n\n`.
+    #[must_use]
+    pub fn mid_event(&self) -> bool {
+        match &self.form {
+            Form::Stream(stream) => stream.mid_event(self.ended),
+            Form::Json(_) | Form::Opaque => false,
+        }
+    }
+
     /// What has been seen so far.
     #[must_use]
     pub fn seen(&self) -> &Seen {

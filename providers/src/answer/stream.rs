@@ -66,6 +66,12 @@ impl Stream {
         chunk
     }
 
+    /// Whether what was given out so far ends inside an event.
+    pub(super) fn mid_event(&self, ended: bool) -> bool {
+        let held = self.hide_usage && !ended && !self.splitter.oversized();
+        self.splitter.mid_event() && !held
+    }
+
     /// As `feed`, giving back only whole events, without those that are to be hidden.
     fn feed_hiding(&mut self, chunk: &Bytes, end: bool, notes: &mut Notes) -> Bytes {
         let rules = &mut self.rules;

@@ -86,9 +86,10 @@ pub fn encode_error(dialect: Dialect, error: &ApiError, request_id: &str) -> Vec
 /// The event that ends a broken stream in `dialect`. No end marker follows it: `[DONE]` or `message_stop` would call
 /// the answer complete.
 ///
-/// `sequence_number` is that of the next event of a Responses stream ([`Seen::events`](crate::Seen::events)); the
-/// others have none. What went to the client before must have ended with a whole event. Bedrock's stream is not made of
-/// server-sent events: the result is empty, and its client learns of the error from the cut.
+/// `sequence_number` is that of the next event of a Responses stream ([`Seen::events`](crate::Seen::events)); the others
+/// have none. What went to the client before must have ended with a whole event
+/// ([`Observer::mid_event`](crate::Observer::mid_event)). Bedrock's stream is not made of server-sent events: the result
+/// is empty, and its client learns of the error from the cut.
 #[must_use]
 pub fn encode_stream_error(dialect: Dialect, error: &ApiError, request_id: &str, sequence_number: u64) -> Vec<u8> {
     match dialect {

@@ -110,6 +110,18 @@ impl Splitter {
         &self.tail
     }
 
+    /// Whether an event has begun and not ended.
+    #[must_use]
+    pub fn mid_event(&self) -> bool {
+        !self.blank
+    }
+
+    /// Whether the event that has begun is over the limit, so that its beginning has been given out already.
+    #[must_use]
+    pub fn oversized(&self) -> bool {
+        self.oversized
+    }
+
     /// Where the event that `chunk[from..]` continues ends, behind its terminator. `None`: not in this chunk, and the
     /// line state stands at the end of the chunk.
     fn event_end(&mut self, chunk: &[u8], from: usize) -> Option<usize> {
