@@ -1,6 +1,8 @@
 //! Every recorded answer of the three dialects, through the observer: bytes survive in any cut, and what is seen equals what the
 //! recording says. The expectations are read from the recordings here, by other code than the observer's.
 
+#![expect(clippy::unwrap_used, reason = "a test may fail")]
+
 use std::path::{Path, PathBuf};
 
 use ai_gateway_providers::{AnswerForm, Dialect, Observer, Operation, Seen, Usage};

@@ -84,7 +84,9 @@ pub fn anthropic_event(name: &str, data: &serde_json::Value) -> String {
 
 /// A TOML provider table `[providers.<name>]` of kind `openai-compatible` at this origin.
 pub fn openai_provider(name: &str, origin: &str) -> String {
-    format!("[providers.{name}]\nkind = \"openai-compatible\"\nbase_url = \"{origin}/v1\"\napi_key = \"upstream-{name}\"\n")
+    format!(
+        "[providers.{name}]\nkind = \"openai-compatible\"\nbase_url = \"{origin}/v1\"\napi_key = \"upstream-{name}\"\n"
+    )
 }
 
 /// A TOML provider table of kind `anthropic` at this origin.

@@ -26,7 +26,8 @@ pub fn binary() -> PathBuf {
             let path = profile_dir.join("ai-gateway");
             let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
             let built = path.metadata().and_then(|m| m.modified()).unwrap_or(SystemTime::UNIX_EPOCH);
-            let newest = ["gateway/src", "providers/src", "plugins/src"].iter().map(|d| newest_below(&root.join(d))).max();
+            let newest =
+                ["gateway/src", "providers/src", "plugins/src"].iter().map(|d| newest_below(&root.join(d))).max();
             if newest.is_some_and(|newest| newest > built) {
                 let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
                 cargo.args(["build", "--quiet", "-p", "ai-gateway"]).current_dir(&root);
@@ -196,8 +197,7 @@ impl GatewayBuilder {
         let dir = tempfile::tempdir().expect("temporary directory");
         let file = dir.path().join("gateway.toml");
         let (server, config) = (&self.server, &self.config);
-        let text =
-            format!("[server]\nlisten = [\"127.0.0.1:0\"]\nadmin = \"127.0.0.1:0\"\n{server}\n{config}");
+        let text = format!("[server]\nlisten = [\"127.0.0.1:0\"]\nadmin = \"127.0.0.1:0\"\n{server}\n{config}");
         std::fs::write(&file, text).expect("configuration file");
         let path = file.to_str().expect("utf-8 path");
         let process = Process::spawn(command(&["run", "--config", path], &self.env), dir);

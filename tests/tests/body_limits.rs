@@ -21,7 +21,8 @@ async fn the_largest_body_passes_and_one_byte_more_does_not() {
     let gateway = small(&stub).await;
     for framing in [Framing::Length, Framing::Chunked(10_000), Framing::H2(16_384)] {
         let mut client = Connection::for_framing(gateway.addr, framing).await;
-        let request = |size| Request::post("/v1/chat/completions", bodies::chat_of_size("stub/m", size)).framing(framing);
+        let request =
+            |size| Request::post("/v1/chat/completions", bodies::chat_of_size("stub/m", size)).framing(framing);
         let reply = client.exchange(&request(MIB)).await;
         assert_eq!(reply.status, 200, "{framing:?}: {}", reply.text());
         let reply = client.exchange(&request(MIB + 1)).await;
@@ -69,10 +70,8 @@ async fn a_client_that_goes_on_sending_sees_the_413() {
 async fn expect_continue_is_answered_before_the_body() {
     let stub = stub().await;
     let config = bodies::openai_provider("stub", &stub.origin());
-    let keys = format!(
-        "{config}\n[[keys]]\nname = \"k\"\nhash = \"{}\"\nmodels = [\"*\"]",
-        bodies::key_hash("the-key")
-    );
+    let keys =
+        format!("{config}\n[[keys]]\nname = \"k\"\nhash = \"{}\"\nmodels = [\"*\"]", bodies::key_hash("the-key"));
     let gateway = Gateway::builder().server("max_body = \"1MiB\"").config(&keys).start().await;
     let head = |length: usize, key: &str| {
         format!(
@@ -105,11 +104,8 @@ async fn all_bodies_together_are_bounded() {
     let gate = Gate::new();
     let stub = Stub::always(Answer::json(200, bodies::chat_answer("fine")).after(&gate)).await;
     let config = bodies::openai_provider("stub", &stub.origin());
-    let mut gateway = Gateway::builder()
-        .server("max_body = \"1MiB\"\nmax_buffered = \"2MiB\"")
-        .config(&config)
-        .start()
-        .await;
+    let mut gateway =
+        Gateway::builder().server("max_body = \"1MiB\"\nmax_buffered = \"2MiB\"").config(&config).start().await;
     // Two exchanges hold 0.9 MiB each while their upstream does not answer.
     let large = Request::post("/v1/chat/completions", bodies::chat_of_size("stub/m", 900 * 1024));
     let (addr, request) = (gateway.addr, large.clone());

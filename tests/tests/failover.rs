@@ -147,12 +147,18 @@ async fn anthropic_and_responses_streams_fail_over() {
     ]);
     let good_anthropic = [
         anthropic("message_start", start),
-        anthropic("content_block_start", json!({"type": "content_block_start", "index": 0,
-            "content_block": {"type": "text", "text": ""}})),
+        anthropic(
+            "content_block_start",
+            json!({"type": "content_block_start", "index": 0,
+            "content_block": {"type": "text", "text": ""}}),
+        ),
         anthropic("content_block_delta", delta),
         anthropic("content_block_stop", json!({"type": "content_block_stop", "index": 0})),
-        anthropic("message_delta", json!({"type": "message_delta", "delta": {"stop_reason": "end_turn"},
-            "usage": {"output_tokens": 5}})),
+        anthropic(
+            "message_delta",
+            json!({"type": "message_delta", "delta": {"stop_reason": "end_turn"},
+            "usage": {"output_tokens": 5}}),
+        ),
         anthropic("message_stop", json!({"type": "message_stop"})),
     ];
     let created = json!({"type": "response.created", "sequence_number": 0, "response": {"id": "resp_1", "object": "response",
@@ -203,13 +209,18 @@ async fn the_callers_own_errors_are_not_retried() {
 
 #[tokio::test]
 async fn retry_on_lists_what_is_retried() {
-    for (on, status, retried) in
-        [("\"429\"", 429, true), ("\"429\"", 500, false), ("\"5xx\"", 500, true), ("\"5xx\"", 429, false), ("", 500, false)]
-    {
+    for (on, status, retried) in [
+        ("\"429\"", 429, true),
+        ("\"429\"", 500, false),
+        ("\"5xx\"", 500, true),
+        ("\"5xx\"", 429, false),
+        ("", 500, false),
+    ] {
         let bad = Stub::always(Answer::json(status, r#"{"error":{"message":"no"}}"#)).await;
         let good = Stub::always(Answer::json(200, bodies::chat_answer("good"))).await;
         let settings = format!("retry = {{ on = [{on}] }}");
-        let gateway = Gateway::start(&two_targets(&bad.origin(), &good.origin(), &settings, bodies::openai_provider)).await;
+        let gateway =
+            Gateway::start(&two_targets(&bad.origin(), &good.origin(), &settings, bodies::openai_provider)).await;
         let reply = exchange(gateway.addr, &Request::post("/v1/chat/completions", bodies::chat("m"))).await;
         assert_eq!(reply.status, if retried { 200 } else { status }, "{on} {status}: {}", reply.text());
         assert_eq!(good.count(), usize::from(retried), "{on} {status}");

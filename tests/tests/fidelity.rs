@@ -202,9 +202,7 @@ async fn only_the_usage_option_is_added_to_a_stream() {
             let original = sent.replace("stub/m", "m");
             let inserted = text.len() - original.len();
             let split = (0..=original.len()).find(|&i| {
-                text.is_char_boundary(i)
-                    && text[..i] == original[..i]
-                    && text[i + inserted..] == original[i..]
+                text.is_char_boundary(i) && text[..i] == original[..i] && text[i + inserted..] == original[i..]
             });
             assert!(split.is_some(), "{original} became {text}");
         }

@@ -107,7 +107,8 @@ async fn nothing_of_the_client_connection_goes_upstream() {
 async fn no_key_or_a_wrong_one_is_401_in_the_dialect() {
     let (stub, gateway) = bench().await;
     for target in ["/v1/chat/completions", "/v1/responses", "/v1/embeddings", "/v1/messages", "/v1/models"] {
-        let attempts = [None, Some("wrong"), Some(""), Some("sk-al"), Some("sk-alll"), Some("SK-ALL"), Some("sk-all,sk-one")];
+        let attempts =
+            [None, Some("wrong"), Some(""), Some("sk-al"), Some("sk-alll"), Some("SK-ALL"), Some("sk-all,sk-one")];
         for key in attempts {
             for way in if key.is_some() { &WAYS[..] } else { &WAYS[..1] } {
                 let request = match target {
@@ -119,7 +120,10 @@ async fn no_key_or_a_wrong_one_is_401_in_the_dialect() {
                 assert_eq!(reply.status, 401, "{target} {way} {key:?}: {}", reply.text());
                 let body = reply.json();
                 if target == "/v1/messages" {
-                    assert_eq!((&body["type"], &body["error"]["type"]), (&"error".into(), &"authentication_error".into()));
+                    assert_eq!(
+                        (&body["type"], &body["error"]["type"]),
+                        (&"error".into(), &"authentication_error".into())
+                    );
                 } else {
                     assert_eq!(body["error"]["code"], "invalid_api_key", "{body}");
                 }
@@ -269,7 +273,8 @@ async fn the_log_names_the_key_only() {
 #[test]
 fn a_public_listener_without_keys_is_refused() {
     for listen in ["0.0.0.0:0", "[::]:0"] {
-        let config = format!("[server]\nlisten = [\"{listen}\"]\nadmin = \"127.0.0.1:0\"\n[providers.m]\nkind = \"mock\"");
+        let config =
+            format!("[server]\nlisten = [\"{listen}\"]\nadmin = \"127.0.0.1:0\"\n[providers.m]\nkind = \"mock\"");
         for command in [&["run", "--config", "{config}"][..], &["check", "{config}"]] {
             let outcome = run_to_end(command, &config, &[]);
             assert_eq!(outcome.code, Some(1), "{command:?}: {outcome:?}");

@@ -170,8 +170,11 @@ fn recorded_usage(dialect: &str, answer: &str) -> Option<Vec<(&'static str, u64)
     let mut add = |name, count: Option<u64>| found.extend(count.map(|count| (name, count)));
     match dialect {
         "openai-chat" => {
-            let (input, output, total) =
-                (count(&["/usage/prompt_tokens"]), count(&["/usage/completion_tokens"]), count(&["/usage/total_tokens"]));
+            let (input, output, total) = (
+                count(&["/usage/prompt_tokens"]),
+                count(&["/usage/completion_tokens"]),
+                count(&["/usage/total_tokens"]),
+            );
             add("input", input);
             // Gemini leaves its thoughts out of the completion but not out of the total.
             let gap = total.zip(input).zip(output).is_some_and(|((t, i), o)| t > i + o);
@@ -218,7 +221,8 @@ async fn openai_chat() {
 #[tokio::test]
 async fn openai_responses() {
     let Some(folder) = recordings::folder() else { return };
-    let provider = |origin: &str| format!("[providers.stub]\nkind = \"openai\"\nbase_url = \"{origin}/v1\"\napi_key = \"k\"");
+    let provider =
+        |origin: &str| format!("[providers.stub]\nkind = \"openai\"\nbase_url = \"{origin}/v1\"\napi_key = \"k\"");
     let mut bench = Bench::new(provider).await;
     for recording in recordings::of_dialect(&folder, "openai-responses") {
         let target = format!("/v1/responses{}", recording.target.split_once("/responses").map_or("", |(_, rest)| rest));
@@ -241,7 +245,8 @@ async fn anthropic() {
 #[tokio::test]
 async fn openai_cassettes() {
     let Some(folder) = recordings::folder() else { return };
-    let provider = |origin: &str| format!("[providers.stub]\nkind = \"openai\"\nbase_url = \"{origin}/v1\"\napi_key = \"k\"");
+    let provider =
+        |origin: &str| format!("[providers.stub]\nkind = \"openai\"\nbase_url = \"{origin}/v1\"\napi_key = \"k\"");
     let mut bench = Bench::new(provider).await;
     for recording in recordings::openai_cassettes(&folder) {
         // The two forms were recorded without their content, and Azure's has its own test below.
@@ -267,7 +272,9 @@ async fn openai_audio_cassettes() {
         let form = |model: &str| {
             let mut form = Vec::new();
             let part = |form: &mut Vec<u8>, head: &str, content: &[u8]| {
-                form.extend_from_slice(format!("--{boundary}\r\nContent-Disposition: form-data; {head}\r\n\r\n").as_bytes());
+                form.extend_from_slice(
+                    format!("--{boundary}\r\nContent-Disposition: form-data; {head}\r\n\r\n").as_bytes(),
+                );
                 form.extend_from_slice(content);
                 form.extend_from_slice(b"\r\n");
             };
@@ -285,7 +292,12 @@ async fn openai_audio_cassettes() {
         for framing in [Framing::Length, Framing::Chunked(999), Framing::H2(4096)] {
             let mut client = Connection::for_framing(gateway.addr, framing).await;
             let reply = client.exchange(&request.clone().framing(framing)).await;
-            assert_eq!((reply.status, reply.text()), (recording.status, recording.answer.clone()), "{}", recording.name);
+            assert_eq!(
+                (reply.status, reply.text()),
+                (recording.status, recording.answer.clone()),
+                "{}",
+                recording.name
+            );
             let received = stub.next().await;
             assert_eq!(received.target, recording.target);
             assert_eq!(received.header("content-type"), recording.content_type);

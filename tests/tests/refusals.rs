@@ -202,9 +202,8 @@ async fn a_model_of_another_dialect_is_refused() {
 #[tokio::test]
 async fn a_multipart_form_without_model_is_refused() {
     let (stub, gateway) = bench().await;
-    let part = |name: &str, value: &str| {
-        format!("--b\r\ncontent-disposition: form-data; name=\"{name}\"\r\n\r\n{value}\r\n")
-    };
+    let part =
+        |name: &str, value: &str| format!("--b\r\ncontent-disposition: form-data; name=\"{name}\"\r\n\r\n{value}\r\n");
     let cases = [
         ("multipart/form-data; boundary=b", format!("{}--b--\r\n", part("file", "x"))),
         ("multipart/form-data; boundary=b", part("model", "stub/m")),

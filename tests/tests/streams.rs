@@ -148,7 +148,8 @@ async fn a_failure_after_output_is_an_error_event() {
         bodies::anthropic_event("content_block_start", &block),
         bodies::anthropic_event("content_block_delta", &delta),
     ];
-    let created = json!({"type": "response.created", "sequence_number": 0, "response": {"id": "r", "status": "in_progress"}});
+    let created =
+        json!({"type": "response.created", "sequence_number": 0, "response": {"id": "r", "status": "in_progress"}});
     let text = json!({"type": "response.output_text.delta", "sequence_number": 1, "delta": "Hello"});
     let responses = vec![
         bodies::anthropic_event("response.created", &created),
@@ -205,7 +206,11 @@ async fn a_failure_after_output_is_an_error_event() {
                 // A reader that splits at empty lines sees whole events only.
                 assert!(told.ends_with("\n\n"), "{target} {what}: {rest:?}");
                 let log = gateway.log_of(reply.header("x-request-id")).await;
-                assert_eq!((&log["finish"], &log["fault"]), (&json!("cut"), &json!("upstream")), "{target} {what}: {log}");
+                assert_eq!(
+                    (&log["finish"], &log["fault"]),
+                    (&json!("cut"), &json!("upstream")),
+                    "{target} {what}: {log}"
+                );
             }
             assert_eq!(stub.count(), 2, "{target} {what}: tried again after output");
         }
@@ -234,9 +239,13 @@ async fn a_client_that_leaves_cancels_the_upstream() {
         ("after output", Answer::sse([bodies::chat_role(), bodies::chat_delta("x")]).step(Step::Stall)),
     ];
     for (when, answer) in answers {
-        for (h2_client, h2_upstream, spare) in
-            [(false, false, false), (false, true, false), (true, false, false), (true, true, true), (false, false, true)]
-        {
+        for (h2_client, h2_upstream, spare) in [
+            (false, false, false),
+            (false, true, false),
+            (true, false, false),
+            (true, true, true),
+            (false, false, true),
+        ] {
             let what = format!("{when}, h2 client: {h2_client}, h2 upstream: {h2_upstream}, second target: {spare}");
             let (answer, alpn) = (answer.clone(), if h2_upstream { "h2" } else { "http/1.1" });
             let stub = Stub::tls(&authority, &[alpn], move |_| answer.clone()).await;
@@ -329,7 +338,10 @@ async fn the_usage_chunk_is_for_those_who_ask() {
 }
 
 fn with_timeouts(stub: &Stub, timeouts: &str) -> String {
-    format!("{}[models.m]\ntargets = [{{ provider = \"stub\", model = \"x\" }}]\ntimeouts = {{ {timeouts} }}", direct(stub))
+    format!(
+        "{}[models.m]\ntargets = [{{ provider = \"stub\", model = \"x\" }}]\ntimeouts = {{ {timeouts} }}",
+        direct(stub)
+    )
 }
 
 #[tokio::test]
@@ -412,7 +424,8 @@ async fn h2_streams_do_not_wait_for_each_other() {
     .await;
     let gateway = Gateway::start(&direct(&stub)).await;
     let mut client = H2::connect(gateway.addr).await;
-    let stream = |model: &str| Request::post("/v1/chat/completions", bodies::chat_stream(model)).framing(Framing::H2(50));
+    let stream =
+        |model: &str| Request::post("/v1/chat/completions", bodies::chat_stream(model)).framing(Framing::H2(50));
     let slow = client.start(&stream("stub/slow")).await.unwrap();
     for _ in 0..3 {
         let reply = client.exchange(&stream("stub/quick")).await;

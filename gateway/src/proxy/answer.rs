@@ -222,7 +222,11 @@ impl Exchange {
     /// The event that tells of `error` inside the stream that is under way.
     pub fn error_event(&self, error: &ApiError) -> Bytes {
         let sequence_number = self.observer.as_ref().map_or(0, |observer| observer.seen().events);
-        encode_stream_error(self.dialect(), error, &self.id, sequence_number).into()
+        let event = encode_stream_error(self.dialect(), error, &self.id, sequence_number);
+        if self.observer.as_ref().is_some_and(Observer::mid_event) {
+            return append(Some(Bytes::from_static(b"\n\n")), &event);
+        }
+        event.into()
     }
 
     /// Whether `outcome`, met now, goes on to another target.

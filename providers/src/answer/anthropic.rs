@@ -46,20 +46,8 @@ pub(super) fn on_event(name: &[u8], data: &[u8], notes: &mut Notes) {
 
 fn on_type(name: &[u8], data: &[u8], notes: &mut Notes) {
     match name {
-        b"content_block_delta" => {
-            // `type` is always there; the rest is the output.
-            if notes.seen.first_output
-                || raw::parse::<Event<'_>>(data)
-                    .is_some_and(|event| event.delta.is_some_and(|delta| raw::has_field(delta, &["type"])))
-            {
-                notes.output();
-            }
-        }
-        b"content_block_start" if !notes.seen.first_output => {
-            if raw::parse::<Event<'_>>(data).is_some_and(|event| event.content_block.is_some_and(is_output)) {
-                notes.output();
-            }
-        }
+        b"content_block_delta" if notes.seen.first_output || has_delta(data) => notes.output(),
+        b"content_block_start" if !notes.seen.first_output && has_block(data) => notes.output(),
         b"message_start" => {
             let message =
                 raw::parse::<Event<'_>>(data).and_then(|event| raw::parse::<Message<'_>>(raw::bytes(event.message?)));
@@ -83,7 +71,13 @@ fn on_type(name: &[u8], data: &[u8], notes: &mut Notes) {
     }
 }
 
+/// `type` is always there; the rest is the output.
+fn has_delta(data: &[u8]) -> bool {
+    raw::parse::<Event<'_>>(data).and_then(|event| event.delta).is_some_and(|delta| raw::has_field(delta, &["type"]))
+}
+
 /// A tool call or any other block but text and thinking says something by beginning; those two may begin empty.
-fn is_output(block: &serde_json::value::RawValue) -> bool {
-    raw::has_field(block, &["type", "id"])
+fn has_block(data: &[u8]) -> bool {
+    let block = raw::parse::<Event<'_>>(data).and_then(|event| event.content_block);
+    block.is_some_and(|block| raw::has_field(block, &["type", "id"]))
 }

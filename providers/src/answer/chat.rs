@@ -1,7 +1,8 @@
 //! The chunks of OpenAI chat and completions: <https://platform.openai.com/docs/api-reference/chat-streaming>.
 //!
-//! After the first output nearly every chunk is a piece of text, and all that is asked of it is that it is nothing else. A search for the few
-//! keys that matter tells; it cannot be fooled by the text, because a quote inside a JSON string is escaped.
+//! After the first output nearly every chunk is a piece of text, and all that is asked of it is that it is nothing
+//! else. A search for the few keys that matter tells; it cannot be fooled by the text, because a quote inside a JSON
+//! string is escaped.
 
 use std::sync::LazyLock;
 
@@ -63,7 +64,8 @@ struct Groq<'a> {
     error: Raw<'a>,
 }
 
-/// Keys of a delta that are not output by themselves. Every other key is, so that a new kind of output commits the answer.
+/// Keys of a delta that are not output by themselves. Every other key is, so that a new kind of output commits the
+/// answer.
 const PREAMBLE: &[&str] = &["role", "channel", "name", "id", "index", "recipient"];
 
 struct Finders {

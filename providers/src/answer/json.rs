@@ -1,7 +1,7 @@
-//! An answer that is one JSON document, scanned as it passes: which top-level values it has, and where it ends. Nothing is kept but the few values that
-//! are read, so that an embedding of many megabytes costs no memory.
+//! An answer that is one JSON document, scanned as it passes: which top-level values it has, and where it ends. Nothing
+//! is kept but the few values that are read, so that an embedding of many megabytes costs no memory.
 
-use memchr::memchr2;
+use memchr::{memchr, memchr2};
 use serde_json::Value;
 
 use super::Notes;
@@ -124,66 +124,89 @@ impl JsonScan {
         taken
     }
 
-    /// From here to the next string, or to a byte that changes what is being read.
+    /// From here into the next string, or out of a nested value, or to the end of the outermost one.
     fn between(&mut self, rest: &[u8], notes: &mut Notes) -> usize {
         if self.depth > 1 {
-            let skipped = self.skip_nested(rest);
-            if skipped > 0 {
-                self.keep(&rest[..skipped], notes);
-                return skipped;
+            return self.nested(rest, notes);
+        }
+        for (at, &byte) in rest.iter().enumerate() {
+            match byte {
+                b'"' => {
+                    self.state = State::String { escaped: false };
+                    if self.depth == 1 && self.object && !self.in_value {
+                        self.in_key = true;
+                        self.key.clear();
+                    } else {
+                        self.keep(b"\"", notes);
+                    }
+                    return at + 1;
+                }
+                b'{' | b'[' => {
+                    if self.depth == 0 {
+                        self.object = byte == b'{';
+                    }
+                    self.depth += 1;
+                    self.keep(&[byte], notes);
+                    if self.depth > 1 {
+                        return at + 1;
+                    }
+                }
+                b'}' | b']' => {
+                    self.end_value(notes);
+                    self.depth = 0;
+                    self.state = State::Closed;
+                    return at + 1;
+                }
+                b':' if self.depth == 1 && self.object && !self.in_value => {
+                    self.in_value = true;
+                    self.value = KEYS.contains(&self.key.as_slice()).then(Vec::new);
+                }
+                b',' if self.depth == 1 => self.end_value(notes),
+                _ => self.keep(&[byte], notes),
             }
         }
-        let byte = rest[0];
-        match byte {
-            b'"' => {
-                self.state = State::String { escaped: false };
-                if self.depth == 1 && self.object && !self.in_value {
-                    self.in_key = true;
-                    self.key.clear();
-                } else {
-                    self.keep(b"\"", notes);
-                }
-            }
-            b'{' | b'[' => {
-                if self.depth == 0 {
-                    self.object = byte == b'{';
-                }
-                self.depth = self.depth.saturating_add(1);
-                self.keep(&[byte], notes);
-            }
-            b'}' | b']' if self.depth <= 1 => {
-                self.end_value(notes);
-                self.depth = 0;
-                self.state = State::Closed;
-            }
-            b'}' | b']' => {
-                self.depth -= 1;
-                self.keep(&[byte], notes);
-            }
-            b':' if self.depth == 1 && self.object && !self.in_value => {
-                self.in_value = true;
-                self.value = KEYS.contains(&self.key.as_slice()).then(Vec::new);
-            }
-            b',' if self.depth == 1 => self.end_value(notes),
-            _ => self.keep(&[byte], notes),
-        }
-        1
+        rest.len()
     }
 
-    /// How many bytes up to the next string cannot lead out of the nested value. Counting brackets over a block is much faster than looking at
-    /// each byte, and an embedding is nothing but numbers.
-    fn skip_nested(&mut self, rest: &[u8]) -> usize {
-        const BLOCK: usize = 1024;
+    /// The same below the outermost value, where only depth and strings matter. Brackets are counted over a block,
+    /// which is much faster than looking at each byte: an embedding is nothing but numbers.
+    fn nested(&mut self, rest: &[u8], notes: &mut Notes) -> usize {
+        // A count over a block fits a byte, which lets the compiler count many at once.
+        const BLOCK: usize = 192;
         let block = &rest[..rest.len().min(BLOCK)];
-        let block = &block[..memchr::memchr(b'"', block).unwrap_or(block.len())];
-        // `{` and `[` differ only in the bit 0x20, as do `}` and `]`.
-        let count = |bracket: u8| block.iter().map(|byte| u32::from(byte | 0x20 == bracket)).sum::<u32>();
-        let closing = count(b'}');
+        let (block, string) = match memchr(b'"', block) {
+            Some(quote) => (&block[..quote], true),
+            None => (block, false),
+        };
+        let closing = u32::from(brackets(block, b'}'));
         if self.depth.saturating_sub(closing) <= 1 {
-            return 0;
+            return self.out_of_nested(block, notes);
         }
-        self.depth = (self.depth - closing).saturating_add(count(b'{'));
-        block.len()
+        self.depth = (self.depth - closing).saturating_add(u32::from(brackets(block, b'{')));
+        if string {
+            self.state = State::String { escaped: false };
+        }
+        let taken = block.len() + usize::from(string);
+        self.keep(&rest[..taken], notes);
+        taken
+    }
+
+    /// Byte by byte, as `block` may end the nested value.
+    fn out_of_nested(&mut self, block: &[u8], notes: &mut Notes) -> usize {
+        let mut taken = 0;
+        for &byte in block {
+            taken += 1;
+            match byte | 0x20 {
+                b'{' => self.depth = self.depth.saturating_add(1),
+                b'}' => self.depth -= 1,
+                _ => {}
+            }
+            if self.depth == 1 {
+                break;
+            }
+        }
+        self.keep(&block[..taken], notes);
+        taken
     }
 
     fn keep(&mut self, bytes: &[u8], notes: &mut Notes) {
@@ -202,6 +225,12 @@ impl JsonScan {
             on_value(&self.key, &value, notes);
         }
     }
+}
+
+/// How many brackets there are: `{` stands for `[` too, `}` for `]`, as they differ only in the bit 0x20. `block` is
+/// shorter than 256 bytes.
+fn brackets(block: &[u8], bracket: u8) -> u8 {
+    block.iter().fold(0, |count, byte| count + u8::from(byte | 0x20 == bracket))
 }
 
 fn on_value(key: &[u8], value: &[u8], notes: &mut Notes) {
@@ -227,7 +256,7 @@ fn on_value(key: &[u8], value: &[u8], notes: &mut Notes) {
 
 fn on_error(value: &[u8], notes: &mut Notes) {
     match value.trim_ascii() {
-        b"null" | b"\"\"" | b"false" => {}
+        b"null" | b"false" | b"\"\"" | b"{}" => {}
         value => notes.error(value),
     }
 }

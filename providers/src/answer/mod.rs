@@ -1,9 +1,10 @@
-//! What passes in an answer on its way to the client. An [`Observer`] is fed every chunk of one upstream answer and gives back
-//! what goes to the client, which is the very same bytes (except the usage chunk that only the gateway asked for). On the way it
-//! fills in [`Seen`]: first output, usage, error, end. It reads one dialect; it never fails and never holds back a byte that the client could use.
+//! What passes in an answer on its way to the client. An [`Observer`] is fed every chunk of one upstream answer and
+//! gives back what goes to the client, which is the very same bytes (except the usage chunk that only the gateway asked
+//! for). On the way it fills in [`Seen`]: first output, usage, error, end. It reads one dialect; it never fails and
+//! never holds back a byte that the client could use.
 //!
-//! [`stream`] cuts server-sent events and hands them to the rules of the dialect: [`chat`] for OpenAI's chunks, [`typed`] for OpenAI's
-//! typed events, [`anthropic`]. [`json`] scans an answer that is one JSON document.
+//! `stream` cuts server-sent events and hands them to the rules of the dialect: `chat` for OpenAI's chunks,
+//! `typed` for OpenAI's typed events, `anthropic`. `json` scans an answer that is one JSON document.
 
 mod anthropic;
 mod chat;
@@ -35,19 +36,21 @@ pub enum AnswerForm {
 
 /// What has been seen of an answer so far.
 ///
-/// An attempt may be rolled back until `first_output || complete`. At the end of the body exactly one of these holds: `error` is set, `cut` is set, or
-/// the answer is complete and good (`complete` may accompany an `error`: OpenAI's `response.failed` ends its stream properly).
+/// An attempt may be rolled back until `first_output || complete`. At the end of the body exactly one of these holds:
+/// `error` is set, `cut` is set, or the answer is complete and good (`complete` may accompany an `error`: OpenAI's
+/// `response.failed` ends its stream properly).
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Seen {
-    /// Something of the answer itself has passed: text, reasoning, refusal, tool call, audio, image. Not role chunks, pings,
-    /// `message_start` and the like. A JSON document: its first byte that is not white space.
+    /// Something of the answer itself has passed: text, reasoning, refusal, tool call, audio, image. Not role chunks,
+    /// pings, `message_start` and the like. A JSON document: its first byte that is not white space.
     pub first_output: bool,
-    /// Stream: events with output. JSON: 1 once it began. Opaque: chunks.
+    /// Stream: events with output (after the first one, an empty delta may be among them). JSON: 1 once it began.
+    /// Opaque: chunks.
     pub outputs: u64,
     /// Stream: events with data, which is the `sequence_number` that OpenAI's next event would have.
     pub events: u64,
-    /// The answer has come to its proper end: `[DONE]` or a finish reason for every choice, `message_stop`, `response.completed`
-    /// and its siblings, the closing brace.
+    /// The answer has come to its proper end: `[DONE]` or a finish reason for every choice, `message_stop`,
+    /// `response.completed` and its siblings, the closing brace.
     pub complete: bool,
     /// The body ended, and the answer had neither come to its end nor reported an error.
     pub cut: bool,
@@ -81,8 +84,9 @@ enum Form {
 impl Observer {
     /// An observer for one answer to `operation` in `dialect`.
     ///
-    /// `hide_usage`: the gateway added `stream_options.include_usage` to the request, so the chunk that exists only because of
-    /// it (`"choices":[]` with a `usage`) is kept from the client. It matters only for streams of OpenAI chat and completions.
+    /// `hide_usage`: the gateway added `stream_options.include_usage` to the request, so the chunk that exists only
+    /// because of it (`"choices":[]` with a `usage`) is kept from the client. It matters only for streams of OpenAI
+    /// chat and completions.
     #[must_use]
     pub fn new(dialect: Dialect, operation: Operation, form: AnswerForm, hide_usage: bool) -> Self {
         let form = match form {
@@ -93,12 +97,15 @@ impl Observer {
         Self { notes: Notes::new(dialect, operation), form, ended: false }
     }
 
-    /// Takes the next chunk of the body, in any cut, and gives back what goes to the client now. `end`: nothing follows; `chunk` may be
-    /// empty then.
+    /// Takes the next chunk of the body, in any cut, and gives back what goes to the client now. `end`: nothing
+    /// follows; `chunk` may be empty then.
     ///
     /// Of a stream only whole events come back, as slices of `chunk` and without a copy where they lie in it: the beginning
     /// of an event is held until the rest of it is there, and stays behind if the answer breaks off inside it.
     pub fn feed(&mut self, chunk: Bytes, end: bool) -> Bytes {
+        if self.ended {
+            return chunk;
+        }
         let out = match &mut self.form {
             Form::Json(scan) => {
                 scan.feed(&chunk, end, &mut self.notes);
@@ -115,12 +122,22 @@ impl Observer {
                 chunk
             }
         };
-        if end && !self.ended {
+        if end {
             self.ended = true;
             let seen = &mut self.notes.seen;
             seen.cut = !seen.complete && seen.error.is_none();
         }
         out
+    }
+
+    /// Whether what was given out so far ends inside an event of a stream. Before
+    /// [`encode_stream_error`](crate::error::encode_stream_error) is appended there, the event has to be closed by `\n\n`.
+    #[must_use]
+    pub fn mid_event(&self) -> bool {
+        match &self.form {
+            Form::Stream(stream) => stream.mid_event(),
+            Form::Json(_) | Form::Opaque => false,
+        }
     }
 
     /// What has been seen so far.

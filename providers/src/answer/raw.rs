@@ -14,11 +14,11 @@ pub(super) fn bytes(raw: &RawValue) -> &[u8] {
     raw.get().as_bytes()
 }
 
-/// Whether a value holds something: not `null`, `""`, `[]` or `{}`.
+/// Whether a value holds something: not `null`, `false`, `""`, `[]` or `{}`.
 pub(super) fn has_content(raw: &RawValue) -> bool {
     let text = raw.get();
     match text.as_bytes().first() {
-        None | Some(b'n') => false,
+        None | Some(b'n' | b'f') => false,
         Some(b'"') => text.len() > 2,
         Some(b'[' | b'{') => text[1..text.len() - 1].bytes().any(|byte| !byte.is_ascii_whitespace()),
         Some(_) => true,
@@ -62,7 +62,8 @@ pub(super) fn has_field(raw: &RawValue, ignored: &'static [&'static str]) -> boo
     deserializer.deserialize_map(Fields(ignored)).unwrap_or(false)
 }
 
-/// A value of which only its being there matters is read as raw, so that an unexpected type never makes the whole event unreadable.
+/// A value of which only its being there matters is read as raw, so that an unexpected type never makes the whole event
+/// unreadable.
 pub(super) fn parse<'a, T: Deserialize<'a>>(data: &'a [u8]) -> Option<T> {
     serde_json::from_slice(data).ok()
 }

@@ -47,6 +47,8 @@ impl Stream {
             (Dialect::Anthropic, _) => Rules::Anthropic,
             (Dialect::Gemini | Dialect::Bedrock | Dialect::Cohere, _) => Rules::Unknown,
         };
+        // No other stream has an event that may be hidden.
+        let hide_usage = hide_usage && matches!(rules, Rules::Chat(_));
         Self { splitter: Splitter::default(), rules, hide_usage }
     }
 
@@ -84,6 +86,11 @@ impl Stream {
         out.extend_from_slice(&chunk[from..to]);
         out.freeze()
     }
+
+    /// Whether what was given out so far ends inside an event: only one too large to be held.
+    pub(super) fn mid_event(&self) -> bool {
+        self.splitter.oversized()
+    }
 }
 
 impl Rules {
@@ -96,14 +103,17 @@ impl Rules {
                     None => Verdict::Pass,
                 }
             }
-            Piece::Oversized(_) => {
-                notes.unreadable();
+            Piece::Oversized { begins, .. } => {
+                if begins {
+                    notes.unreadable();
+                }
                 Verdict::Pass
             }
         }
     }
 
-    /// The rest at the end of the body. A server that leaves out the last line end is understood; an event that was cut is not.
+    /// The rest at the end of the body. A server that leaves out the last line end is understood; an event that was cut
+    /// is not.
     fn on_tail(&mut self, tail: &[u8], notes: &mut Notes) -> Verdict {
         let fields = Fields::parse(tail);
         match &fields.data {

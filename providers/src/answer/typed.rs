@@ -1,5 +1,5 @@
-//! OpenAI's typed events: Responses (<https://platform.openai.com/docs/api-reference/responses-streaming>), and the streams of
-//! images, speech and transcription, which follow the same pattern.
+//! OpenAI's typed events: Responses (<https://platform.openai.com/docs/api-reference/responses-streaming>), and the
+//! streams of images, speech and transcription, which follow the same pattern.
 
 use serde::Deserialize;
 
@@ -67,13 +67,11 @@ fn on_type(name: &[u8], data: &[u8], notes: &mut Notes) {
         return;
     }
     match name {
-        b"response.created" | b"response.queued" | b"response.in_progress" => {
-            if notes.seen.model.is_none() {
-                on_response(data, notes);
-            }
+        b"response.created" | b"response.queued" | b"response.in_progress" if notes.seen.model.is_none() => {
+            on_response(data, notes);
         }
         b"response.completed" | b"response.incomplete" | b"response.cancelled" | b"response.failed" => {
-            notes.seen.complete = on_response(data, notes);
+            notes.seen.complete |= on_response(data, notes);
             if name == b"response.failed" {
                 notes.error(data);
             }

@@ -10,8 +10,8 @@ use crate::dialect::Dialect;
 /// The longest message that is kept, in bytes: providers answer with whole HTML pages.
 const MAX_MESSAGE: usize = 4096;
 
-/// Understands an error answer of a provider. Never fails: a body that is not JSON, or not an error, still gives the kind that its
-/// status tells. `status` is the HTTP status; 200 for an error inside a stream.
+/// Understands an error answer of a provider. Never fails: a body that is not JSON, or not an error, still gives the
+/// kind that its status tells. `status` is the HTTP status; 200 for an error inside a stream.
 #[must_use]
 pub fn decode_error(dialect: Dialect, status: u16, body: &[u8]) -> ApiError {
     match serde_json::from_slice::<Value>(body) {
@@ -115,10 +115,10 @@ impl Parts {
         if let Some(kind) = words().find_map(exact) {
             return kind;
         }
-        if status == 400 || status == 413 || status == 200 {
-            if let Some(kind) = self.message.as_deref().and_then(by_message) {
-                return kind;
-            }
+        if matches!(status, 200 | 400 | 413)
+            && let Some(kind) = self.message.as_deref().and_then(by_message)
+        {
+            return kind;
         }
         match status {
             400..=599 => by_status(status),
@@ -222,6 +222,8 @@ fn by_status(status: u16) -> ErrorKind {
         429 => ErrorKind::RateLimited,
         // 498 is Groq's "flex capacity exceeded", 529 Anthropic's "overloaded".
         498 | 503 | 529 => ErrorKind::Overloaded,
+        // Bedrock: the model itself failed.
+        424 => ErrorKind::UpstreamError,
         400..=499 => ErrorKind::InvalidRequest,
         _ => ErrorKind::UpstreamError,
     }

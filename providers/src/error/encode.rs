@@ -69,7 +69,8 @@ struct CohereDelta<'a> {
     finish_reason: &'static str,
 }
 
-/// The body of an error answer in `dialect`; its status is [`ApiError::client_status`], its content type `application/json`.
+/// The body of an error answer in `dialect`; its status is [`ApiError::client_status`], its content type
+/// `application/json`.
 ///
 /// Bedrock's SDKs also want the header `x-amzn-errortype`, see [`bedrock_exception`].
 #[must_use]
@@ -78,15 +79,17 @@ pub fn encode_error(dialect: Dialect, error: &ApiError, request_id: &str) -> Vec
         Dialect::OpenAiChat | Dialect::OpenAiResponses => json(&openai(error)),
         Dialect::Anthropic => json(&anthropic(error, request_id)),
         Dialect::Gemini => json(&google(error, dialect)),
-        Dialect::Bedrock | Dialect::Cohere => json(&Message { message: &error.message }),
+        Dialect::Bedrock | Dialect::Cohere => json(&Message { message: message(error) }),
     }
 }
 
-/// The event that ends a broken stream in `dialect`. No end marker follows it: `[DONE]` or `message_stop` would call the answer complete.
+/// The event that ends a broken stream in `dialect`. No end marker follows it: `[DONE]` or `message_stop` would call
+/// the answer complete.
 ///
-/// `sequence_number` is that of the next event of a Responses stream ([`Seen::events`](crate::Seen::events)); the others have none.
-/// What went to the client before must have ended with a whole event. Bedrock's stream is not made of server-sent events: the result is empty, and
-/// its client learns of the error from the cut.
+/// `sequence_number` is that of the next event of a Responses stream ([`Seen::events`](crate::Seen::events)); the others
+/// have none. What went to the client before must have ended with a whole event
+/// ([`Observer::mid_event`](crate::Observer::mid_event)). Bedrock's stream is not made of server-sent events: the result
+/// is empty, and its client learns of the error from the cut.
 #[must_use]
 pub fn encode_stream_error(dialect: Dialect, error: &ApiError, request_id: &str, sequence_number: u64) -> Vec<u8> {
     match dialect {
@@ -97,7 +100,7 @@ pub fn encode_stream_error(dialect: Dialect, error: &ApiError, request_id: &str,
             &ResponsesError {
                 r#type: "error",
                 code: code(error),
-                message: &error.message,
+                message: message(error),
                 param: error.param.as_deref(),
                 sequence_number,
             },
@@ -109,7 +112,7 @@ pub fn encode_stream_error(dialect: Dialect, error: &ApiError, request_id: &str,
         // <https://docs.cohere.com/v2/docs/streaming>: an error is a finish reason.
         Dialect::Cohere => event(
             Some("message-end"),
-            &CohereEnd { r#type: "message-end", delta: CohereDelta { error: &error.message, finish_reason: "ERROR" } },
+            &CohereEnd { r#type: "message-end", delta: CohereDelta { error: message(error), finish_reason: "ERROR" } },
         ),
     }
 }
@@ -123,7 +126,7 @@ pub const fn bedrock_exception(kind: ErrorKind) -> &'static str {
 fn openai(error: &ApiError) -> OpenAi<'_> {
     OpenAi {
         error: OpenAiError {
-            message: &error.message,
+            message: message(error),
             r#type: error.kind.openai_type(),
             param: error.param.as_deref(),
             code: code(error),
@@ -131,15 +134,24 @@ fn openai(error: &ApiError) -> OpenAi<'_> {
     }
 }
 
+/// A provider that refuses a key quotes part of it, and its account is none of the caller's business.
+fn message(error: &ApiError) -> &str {
+    match error.kind {
+        ErrorKind::UpstreamAuth => "the provider refused the gateway's credentials",
+        _ => &error.message,
+    }
+}
+
 /// What the provider said, or what the kind says.
 fn code(error: &ApiError) -> Option<&str> {
-    error.code.as_deref().or(error.kind.openai_code())
+    let said = if error.kind == ErrorKind::UpstreamAuth { None } else { error.code.as_deref() };
+    said.or(error.kind.openai_code())
 }
 
 fn anthropic<'a>(error: &'a ApiError, request_id: &'a str) -> Anthropic<'a> {
     Anthropic {
         r#type: "error",
-        error: AnthropicError { r#type: error.kind.anthropic_type(), message: &error.message },
+        error: AnthropicError { r#type: error.kind.anthropic_type(), message: message(error) },
         request_id,
     }
 }
@@ -148,7 +160,7 @@ fn google(error: &ApiError, dialect: Dialect) -> Google<'_> {
     Google {
         error: GoogleError {
             code: error.client_status(dialect),
-            message: &error.message,
+            message: message(error),
             status: error.kind.google_status(),
         },
     }
@@ -253,6 +265,8 @@ mod tests {
         );
         assert_eq!((error.kind, error.status), (ErrorKind::UpstreamAuth, 401));
         assert_eq!(error.client_status(Dialect::OpenAiChat), 502);
+        let body = encode_error(Dialect::OpenAiChat, &error, "req-1");
+        assert!(!String::from_utf8(body).unwrap().to_lowercase().contains("api"));
         assert_eq!(ApiError::new(ErrorKind::Overloaded, "").client_status(Dialect::Anthropic), 529);
         let teapot = decode_error(Dialect::OpenAiChat, 418, b"");
         assert_eq!(teapot.client_status(Dialect::OpenAiChat), 418);

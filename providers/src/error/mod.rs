@@ -1,5 +1,6 @@
-//! Errors of an exchange: what they are ([`ErrorKind`], one table with status, fault and retryability), how each dialect
-//! spells them ([`encode_error`], [`encode_stream_error`]), and how to understand what a provider sent ([`decode_error`]).
+//! Errors of an exchange: what they are ([`ErrorKind`], one table with status, fault and retryability), how each
+//! dialect spells them ([`encode_error`], [`encode_stream_error`]), and how to understand what a provider sent
+//! ([`decode_error`]).
 
 mod decode;
 mod encode;
@@ -16,12 +17,13 @@ pub use kind::{ErrorKind, Fault, Retry};
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{}: {message}", kind.as_str())]
 pub struct ApiError {
-    /// The HTTP status: of a decoded error what the provider sent (200 if it was found inside a stream), of an own error
-    /// that of its kind. What the client gets is [`ApiError::client_status`].
+    /// The HTTP status: of a decoded error what the provider sent (200 if it was found inside a stream), of an own
+    /// error that of its kind. What the client gets is [`ApiError::client_status`].
     pub status: u16,
     /// What went wrong.
     pub kind: ErrorKind,
-    /// For a person. Never holds a secret; a provider's text is kept as it came, shortened.
+    /// For a person. A provider's text is kept as it came, shortened. Of [`ErrorKind::UpstreamAuth`] it may quote a
+    /// part of the provider's key: it is not sent to clients, and must not be logged.
     pub message: String,
     /// The machine-readable code in OpenAI's sense. `None` in an own error means the code of its kind.
     pub code: Option<Cow<'static, str>>,
@@ -59,8 +61,9 @@ impl ApiError {
         self
     }
 
-    /// The status that a client of `dialect` gets. It keeps a provider's status only where the caller is to blame or the
-    /// kind says no more than the status; a provider's 401 becomes a 502, because it is not the caller's key that failed.
+    /// The status that a client of `dialect` gets. It keeps a provider's status only where the caller is to blame or
+    /// the kind says no more than the status; a provider's 401 becomes a 502, because it is not the caller's key that
+    /// failed.
     #[must_use]
     pub fn client_status(&self, dialect: crate::dialect::Dialect) -> u16 {
         let of_kind = self.kind.status_for(dialect);

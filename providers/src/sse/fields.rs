@@ -17,7 +17,8 @@ pub struct Fields<'a> {
 }
 
 impl<'a> Fields<'a> {
-    /// Reads the lines of `event`, which ends where the [`Splitter`](super::Splitter) cut it. Never fails: unknown lines are skipped.
+    /// Reads the lines of `event`, which ends where the [`Splitter`](super::Splitter) cut it. Never fails: unknown
+    /// lines are skipped.
     #[must_use]
     pub fn parse(event: &'a [u8]) -> Self {
         let mut fields = Self::default();

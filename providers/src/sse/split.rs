@@ -17,7 +17,12 @@ pub enum Piece<'a> {
     Event(&'a [u8]),
     /// A part of an event that is larger than the limit: for passing on, not for reading. The event goes on until the
     /// next [`Piece::Event`] begins.
-    Oversized(&'a [u8]),
+    Oversized {
+        /// What is passed on.
+        bytes: &'a [u8],
+        /// The event begins here.
+        begins: bool,
+    },
 }
 
 impl<'a> Piece<'a> {
@@ -25,7 +30,7 @@ impl<'a> Piece<'a> {
     #[must_use]
     pub fn bytes(self) -> &'a [u8] {
         match self {
-            Self::Event(bytes) | Self::Oversized(bytes) => bytes,
+            Self::Event(bytes) | Self::Oversized { bytes, .. } => bytes,
         }
     }
 }
@@ -33,7 +38,8 @@ impl<'a> Piece<'a> {
 /// Cuts a body that arrives in arbitrary chunks into events.
 ///
 /// An event ends at its first empty line; lines end with `\n`, `\r\n` or `\r`, also mixed. Events inside one chunk are
-/// given as slices of it. Only the beginning of an event that the chunk did not finish is kept, and never more than the limit.
+/// given as slices of it. Only the beginning of an event that the chunk did not finish is kept, and never more than the
+/// limit.
 #[derive(Debug)]
 pub struct Splitter {
     tail: Vec<u8>,
@@ -61,14 +67,14 @@ impl Splitter {
         Self { tail: Vec::new(), max_event, oversized: false, blank: true, line_empty: true, after_cr: false }
     }
 
-    /// Gives every piece that `chunk` completes to `on_piece`, in order, with the range of `chunk` that it covers. A piece longer than its
-    /// range began in an earlier chunk.
+    /// Gives every piece that `chunk` completes to `on_piece`, in order, with the range of `chunk` that it covers. A
+    /// piece longer than its range began in an earlier chunk.
     pub fn feed(&mut self, chunk: &[u8], mut on_piece: impl FnMut(Piece<'_>, Range<usize>)) {
         let mut start = 0;
         while let Some(end) = self.event_end(chunk, start) {
             if self.oversized {
                 self.oversized = false;
-                on_piece(Piece::Oversized(&chunk[start..end]), start..end);
+                on_piece(Piece::Oversized { bytes: &chunk[start..end], begins: false }, start..end);
             } else if self.tail.is_empty() {
                 on_piece(Piece::Event(&chunk[start..end]), start..end);
             } else {
@@ -83,14 +89,14 @@ impl Splitter {
             return;
         }
         if self.oversized {
-            on_piece(Piece::Oversized(rest), start..chunk.len());
+            on_piece(Piece::Oversized { bytes: rest, begins: false }, start..chunk.len());
         } else if self.tail.len().saturating_add(rest.len()) > self.max_event {
             self.oversized = true;
             if self.tail.is_empty() {
-                on_piece(Piece::Oversized(rest), start..chunk.len());
+                on_piece(Piece::Oversized { bytes: rest, begins: true }, start..chunk.len());
             } else {
                 self.tail.extend_from_slice(rest);
-                on_piece(Piece::Oversized(&self.tail), start..chunk.len());
+                on_piece(Piece::Oversized { bytes: &self.tail, begins: true }, start..chunk.len());
                 self.clear_tail();
             }
         } else {
@@ -102,6 +108,12 @@ impl Splitter {
     #[must_use]
     pub fn tail(&self) -> &[u8] {
         &self.tail
+    }
+
+    /// Whether the event that has begun is over the limit, so that its beginning has been given out already.
+    #[must_use]
+    pub fn oversized(&self) -> bool {
+        self.oversized
     }
 
     /// Where the event that `chunk[from..]` continues ends, behind its terminator. `None`: not in this chunk, and the
@@ -167,7 +179,7 @@ mod tests {
                 assert!(piece.bytes().ends_with(&chunk[range]));
                 match piece {
                     Piece::Event(event) => events.push(event.to_vec()),
-                    Piece::Oversized(_) => oversized = true,
+                    Piece::Oversized { .. } => oversized = true,
                 }
             });
             assert!(splitter.tail().len() <= max_event);

@@ -1,5 +1,5 @@
 //! What an answer consumed. [`Usage`] is the one shape that limits, prices and metrics read; the providers' own shapes
-//! are converted to it in [`report`] and nowhere else.
+//! are converted to it in `report` and nowhere else.
 
 pub(crate) mod report;
 
@@ -80,7 +80,8 @@ impl Usage {
     /// Takes a later report of the same answer in: it may only raise or fill a bucket.
     ///
     /// This is for reports that are already in disjoint buckets. Within one stream the [`Observer`](crate::Observer)
-    /// merges the provider's own counts first, so that a reasoning count that comes late moves tokens out of `output` and does not count them twice.
+    /// merges the provider's own counts first, so that a reasoning count that comes late moves tokens out of `output`
+    /// and does not count them twice.
     pub fn merge(&mut self, later: &Self) {
         let Self {
             input,

@@ -5,8 +5,8 @@ use serde_json::Value;
 use super::{Usage, raise};
 use crate::dialect::{Dialect, Operation};
 
-/// One answer's counts as its provider states them, before they are made disjoint. Cumulative: each count of a later report of the same
-/// answer replaces a smaller one.
+/// One answer's counts as its provider states them, before they are made disjoint. Cumulative: each count of a later
+/// report of the same answer replaces a smaller one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct Report {
     /// `input` leaves cached tokens out (Anthropic), where OpenAI counts them in.
@@ -98,7 +98,8 @@ impl Report {
         }
     }
 
-    /// <https://ai.google.dev/api/generate-content#UsageMetadata>: the prompt includes the cache, the candidates do not include the thoughts.
+    /// <https://ai.google.dev/api/generate-content#UsageMetadata>: the prompt includes the cache, the candidates do not
+    /// include the thoughts.
     fn read_gemini(usage: &Value) -> Self {
         let thoughts = count(usage, "thoughtsTokenCount");
         let candidates = count(usage, "candidatesTokenCount");
@@ -128,7 +129,8 @@ impl Report {
         }
     }
 
-    /// `usage` of v2 chat, `meta` of embed and rerank: <https://docs.cohere.com/v2/reference/chat>. What is billed counts.
+    /// `usage` of v2 chat, `meta` of embed and rerank: <https://docs.cohere.com/v2/reference/chat>. What is billed
+    /// counts.
     fn read_cohere(usage: &Value) -> Self {
         let billed = &usage["billed_units"];
         let tokens = &usage["tokens"];
@@ -183,8 +185,8 @@ impl Report {
         raise(&mut self.web_searches, *web_searches);
     }
 
-    /// The counts made disjoint; `None` if there is none. The totals are what the provider said, also where its details do not add up: a detail is cut to what its
-    /// total leaves.
+    /// The counts made disjoint; `None` if there is none. The totals are what the provider said, also where its details
+    /// do not add up: a detail is cut to what its total leaves.
     pub(crate) fn usage(&self) -> Option<Usage> {
         // Voyage and others state only a total, of work that has no output.
         let input = self.input.or(if self.output.is_none() { self.total } else { None });
@@ -234,7 +236,8 @@ impl Report {
     }
 }
 
-/// What is left of a total after its details were taken out; `None`: there is no total, and details stand for themselves.
+/// What is left of a total after its details were taken out; `None`: there is no total, and details stand for
+/// themselves.
 struct Left(Option<u64>);
 
 impl Left {
@@ -276,5 +279,5 @@ fn milliseconds(seconds: &Value) -> Option<u64> {
 
 #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "checked to be in range")]
 fn whole(number: f64) -> Option<u64> {
-    (number.is_finite() && number >= 0.0 && number < 9e15).then_some(number as u64)
+    (0.0..9e15).contains(&number).then_some(number as u64)
 }

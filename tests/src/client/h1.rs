@@ -147,7 +147,9 @@ impl H1 {
     /// Sends a request and reads the whole response, which may come before the request has been sent; the rest of the
     /// request is then not sent, and an error of the sending is not one.
     pub async fn exchange(&mut self, request: &Request) -> Reply {
-        self.try_exchange(request).await.unwrap_or_else(|| panic!("no response to {} {}", request.method, request.target))
+        self.try_exchange(request)
+            .await
+            .unwrap_or_else(|| panic!("no response to {} {}", request.method, request.target))
     }
 
     /// Like [`H1::exchange`]; `None` when the connection ends without a response.

@@ -6,7 +6,9 @@ use std::time::{Duration, Instant, SystemTime};
 use prometheus_client::metrics::counter::Counter;
 
 use super::{AccessLog, MAX_WAITING};
-use crate::telemetry::{Attempt, AttemptOutcome, Fault, Finish, Finished, Line, RequestModel, Tokens, Usage};
+use ai_gateway_providers::Fault;
+
+use crate::telemetry::{Attempt, AttemptOutcome, Finish, Finished, Line, RequestModel, Tokens, Usage};
 
 const SOON: Duration = Duration::from_secs(20);
 

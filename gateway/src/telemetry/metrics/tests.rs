@@ -3,7 +3,9 @@ use std::hint::black_box;
 use std::time::{Duration, Instant};
 
 use super::{MAX_DIRECT_MODELS, MAX_SERIES, MAX_TARGETS, Metrics};
-use crate::telemetry::{Attempt, AttemptOutcome, Fault, Finish, Finished, RequestModel, Tokens, Usage};
+use ai_gateway_providers::Fault;
+
+use crate::telemetry::{Attempt, AttemptOutcome, Finish, Finished, RequestModel, Tokens, Usage};
 
 fn chat() -> Finished<'static> {
     Finished {
