@@ -109,14 +109,14 @@ impl<'a> Splice<'a> {
 
 /// `None` if nothing changes, or a splice is not inside the body.
 fn apply(body: &Bytes, splices: &[Option<Splice<'_>>]) -> Option<Bytes> {
+    if splices.iter().all(Option::is_none) {
+        return None;
+    }
     let mut size = Counter(0);
     let mut removed = 0;
     for splice in splices.iter().flatten() {
         removed += splice.span.len();
         splice.pieces.iter().try_for_each(|piece| piece.write(body, &mut size))?;
-    }
-    if size.0 == 0 {
-        return None;
     }
     let mut out = Vec::with_capacity((body.len() + size.0).checked_sub(removed)?);
     let mut kept = 0;

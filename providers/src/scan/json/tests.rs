@@ -177,6 +177,13 @@ fn names_are_escaped() {
 }
 
 #[test]
+fn a_rewritten_body_takes_exactly_its_size() {
+    let body = Bytes::from_static(br#"{"stream":true,"model":"m","stream_options":{"a":1}}"#);
+    let sent = scan_json(&body).unwrap().rewrite(&body, &Edits { model: Some("a\"\nb"), include_usage: true });
+    assert_eq!(sent.len(), sent.try_into_mut().unwrap().capacity());
+}
+
+#[test]
 fn a_hundred_thousand_keys_are_nothing_special() {
     let keys: Vec<_> = (0..100_000).map(|n| format!("\"k{n}\":{n}")).collect();
     assert_eq!(scan(&format!("{{{},\"model\":\"m\"}}", keys.join(","))).model.unwrap().value, "m");
