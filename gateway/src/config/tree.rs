@@ -13,6 +13,7 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::report::Report;
+use super::secret::Source;
 
 /// A value and where it stood in the file.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -154,95 +155,81 @@ pub(super) fn instead(word: &str, known: &[&str]) -> Option<String> {
     Some(format!("there are: {}", sorted.join(", ")))
 }
 
-/// Keys below `[providers.*]` whose values are shown in excerpts. Everything else there may be a secret.
-const SHOWN_OF_PROVIDERS: &[&str] =
-    &["kind", "base_url", "api_version", "dialects", "auth", "ca", "http2", "quirks", "region", "project"];
-/// The same for `[[plugins]]`.
-const SHOWN_OF_PLUGINS: &[&str] = &["use", "action"];
-
-/// Masks the values that may be secrets.
-pub(super) fn mask_secrets(root: &DeTable<'_>, report: &mut Report<'_>) {
-    for (section, value) in root {
-        match section.get_ref().as_ref() {
-            "providers" => mask_below(value.get_ref(), 1, SHOWN_OF_PROVIDERS, report),
-            "plugins" => mask_below(value.get_ref(), 1, SHOWN_OF_PLUGINS, report),
-            // An address of Redis carries its password.
-            "store" => mask_below(value.get_ref(), 0, &[], report),
-            "server" | "models" | "routes" | "keys" | "cache" | "ledger" => {}
-            // A misspelt section may be any of them.
-            _ => mask_below(value.get_ref(), 0, &[], report),
-        }
-    }
-}
-
-/// Masks every string below `value`, except under the keys `shown` of tables `depth` levels down.
-fn mask_below(value: &DeValue<'_>, depth: usize, shown: &[&str], report: &mut Report<'_>) {
-    match value {
-        DeValue::Table(table) if depth > 0 => {
-            for (_, value) in table {
-                mask_value(value, depth - 1, shown, report);
-            }
-        }
-        DeValue::Table(table) => {
-            for (key, value) in table {
-                let credentials_in_url = value.get_ref().as_str().is_some_and(|text| text.contains('@'));
-                if !shown.contains(&key.get_ref().as_ref()) || credentials_in_url {
-                    mask_value(value, 0, &[], report);
-                }
-            }
-        }
-        DeValue::Array(array) => {
-            for value in array {
-                mask_value(value, depth.saturating_sub(1), shown, report);
-            }
-        }
-        DeValue::String(_) | DeValue::Integer(_) | DeValue::Float(_) | DeValue::Boolean(_) | DeValue::Datetime(_) => {}
-    }
-}
-
-fn mask_value(value: &Spanned<DeValue<'_>>, depth: usize, shown: &[&str], report: &mut Report<'_>) {
-    match value.get_ref() {
-        DeValue::String(text) => {
-            if !matches!(super::secret::Source::of(text), super::secret::Source::Literal) {
-                return;
-            }
-            report.mask(value.span());
-        }
-        DeValue::Integer(_) | DeValue::Float(_) | DeValue::Datetime(_) => report.mask(value.span()),
-        DeValue::Boolean(_) => {}
-        DeValue::Array(_) | DeValue::Table(_) => mask_below(value.get_ref(), depth, shown, report),
-    }
-}
-
-/// Keys whose values are shown in the excerpt of a line that is not even TOML.
-const SHOWN_OF_BROKEN_LINES: &[&str] = &[
-    "listen",
+/// Keys whose values are shown in excerpts. Any other value may be a secret, also one that stands where it should not.
+const SHOWN: &[&str] = &[
+    "action",
     "admin",
+    "api_version",
+    "attempts",
+    "auth",
+    "base_url",
+    "ca",
+    "cert",
+    "connect",
+    "dialects",
+    "drain",
+    "first_token",
+    "hash",
+    "http2",
+    "idle",
+    "key",
+    "kind",
+    "listen",
+    "lossy",
     "max_body",
     "max_buffered",
-    "drain",
-    "kind",
-    "api_version",
-    "dialects",
-    "strategy",
-    "timeouts",
-    "retry",
-    "lossy",
-    "name",
-    "hash",
-    "models",
-    "model",
-    "provider",
-    "weight",
-    "priority",
-    "when",
-    "limits",
-    "budget",
     "max_size",
+    "model",
+    "models",
+    "name",
+    "on",
     "path",
+    "per",
+    "priority",
+    "project",
+    "provider",
+    "region",
+    "stream_options",
+    "strategy",
+    "tls",
+    "total",
+    "ttl",
+    "usd",
     "use",
-    "action",
+    "weight",
 ];
+
+/// Masks the values that may be secrets.
+pub(super) fn mask_secrets(table: &DeTable<'_>, report: &mut Report<'_>) {
+    for (key, value) in table {
+        let key = key.get_ref().as_ref();
+        // The names of headers are the user's, and any of their values may be a credential.
+        mask(value, key != "headers" && SHOWN.contains(&key), key, report);
+    }
+}
+
+fn mask(value: &Spanned<DeValue<'_>>, shown: bool, key: &str, report: &mut Report<'_>) {
+    match value.get_ref() {
+        DeValue::String(text) => {
+            let shown = match key {
+                // What somebody who misunderstood wrote there is the key itself.
+                "hash" => text.starts_with("sha256:"),
+                "base_url" => !text.contains('@'),
+                _ => shown || Source::of(text) != Source::Literal,
+            };
+            if !shown {
+                report.mask(value.span());
+            }
+        }
+        DeValue::Integer(_) | DeValue::Float(_) | DeValue::Datetime(_) if !shown => report.mask(value.span()),
+        DeValue::Integer(_) | DeValue::Float(_) | DeValue::Datetime(_) | DeValue::Boolean(_) => {}
+        DeValue::Array(array) => array.iter().for_each(|value| mask(value, shown, key, report)),
+        DeValue::Table(table) if key == "headers" => {
+            table.iter().for_each(|(_, value)| mask(value, false, key, report));
+        }
+        DeValue::Table(table) => mask_secrets(table, report),
+    }
+}
 
 /// Masks what stands after the `=` of the broken line at `at`: a secret whose quote was forgotten is no value of any tree.
 pub(super) fn mask_broken_line(text: &str, at: usize, report: &mut Report<'_>) {
@@ -252,11 +239,16 @@ pub(super) fn mask_broken_line(text: &str, at: usize, report: &mut Report<'_>) {
     let end = at + after.find('\n').unwrap_or(after.len());
     let line = text.get(start..end).unwrap_or_default();
     let value = match line.split_once('=') {
-        Some((key, rest)) if SHOWN_OF_BROKEN_LINES.contains(&key.trim()) && !rest.contains('=') => return,
+        Some((key, rest)) if is_shown_when_broken(key.trim(), rest) => return,
         Some((key, _)) => start + key.len() + 1,
         None if line.trim_start().starts_with('[') => return,
         // A line of a multi-line string or array.
         None => start,
     };
     report.mask(value..end);
+}
+
+fn is_shown_when_broken(key: &str, rest: &str) -> bool {
+    // A second `=` may belong to another key, and what follows is then anything.
+    SHOWN.contains(&key) && !matches!(key, "hash" | "base_url") && !rest.contains('=')
 }
