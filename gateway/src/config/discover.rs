@@ -2,7 +2,8 @@
 
 use ai_gateway_providers::preset::{PRESETS, Preset};
 
-use super::providers::{ProviderConfig, own_scheme, usual_base_url};
+use super::base_url;
+use super::providers::{ProviderConfig, own_scheme};
 use super::{Config, Environment};
 
 /// A configuration made from the environment, and how it came about.
@@ -56,7 +57,7 @@ fn find(preset: &'static Preset, env: &dyn Environment) -> Result<Option<(&'stat
         (None, Some(variable)) => (variable, None),
         (Some((variable, key)), _) => (variable, Some(key)),
     };
-    let Some(base_url) = usual_base_url(preset, env)? else {
+    let Some(base_url) = base_url::usual(preset, env)? else {
         let missing = preset.address_env.map_or("a base URL", |variable| variable.name());
         return Err(format!("`{variable}` is set, but `{missing}` is not"));
     };

@@ -53,6 +53,11 @@ impl<'a> Source<'a> {
     }
 }
 
+/// Whether `text` is a secret itself and no reference to one.
+pub(super) fn is_literal(text: &str) -> bool {
+    Source::of(text) == Source::Literal && !text.trim().is_empty()
+}
+
 /// Fetches the secret that `text` refers to. Relative paths start at `dir`.
 ///
 /// # Errors

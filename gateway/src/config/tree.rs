@@ -71,6 +71,12 @@ pub(super) fn shape<T: DeserializeOwned>(
             let key = quoted.next().unwrap_or_default();
             let known: Vec<&str> = quoted.collect();
             report.error(span.clone(), format!("unknown key `{key}` in {what}"), instead(key, &known));
+            let meant = nearest(key, known.iter().copied()).map(str::to_owned);
+            complete = false;
+            if report.is_full() || !replace(value.get_mut(), &span, meant.as_deref()) {
+                return None;
+            }
+            continue;
         } else if !complete && message.starts_with("missing field") {
             // It may be what an unknown key was meant to be.
             return None;
@@ -78,7 +84,7 @@ pub(super) fn shape<T: DeserializeOwned>(
             report.error(span.clone(), in_words(message, what), None);
         }
         complete = false;
-        if report.is_full() || !remove(value.get_mut(), &span) {
+        if report.is_full() || !replace(value.get_mut(), &span, None) {
             return None;
         }
     }
@@ -89,7 +95,12 @@ fn in_words(message: &str, what: &str) -> String {
     if let Some(field) = message.strip_prefix("missing field `").and_then(|rest| rest.strip_suffix('`')) {
         return format!("{what} has no `{field}`");
     }
-    if let Some(rest) = message.strip_prefix("invalid type: ").or_else(|| message.strip_prefix("invalid value: "))
+    if let Some((_, expected)) =
+        message.strip_prefix("invalid value: ").and_then(|rest| rest.rsplit_once(", expected "))
+    {
+        return format!("expected {}", type_in_words(expected));
+    }
+    if let Some(rest) = message.strip_prefix("invalid type: ")
         && let Some((found, expected)) = rest.rsplit_once(", expected ")
     {
         let found = found.split(['`', '"']).next().unwrap_or_default().trim();
@@ -102,30 +113,41 @@ fn in_words(message: &str, what: &str) -> String {
             "boolean" => "true or false",
             other => other,
         };
-        let expected = match expected {
-            "a sequence" => "an array",
-            "a map" => "a table",
-            "a boolean" => "`true` or `false`",
-            "u32" | "u64" | "usize" => "a whole number, zero or more",
-            expected if expected.starts_with("struct ") => "a table",
-            expected => expected,
-        };
+        let expected = type_in_words(expected);
         return format!("expected {expected}, found {found}");
     }
     message.to_owned()
 }
 
-/// Removes the entry whose key or value stands at `span`. `false` when there is none.
-fn remove(value: &mut DeValue<'_>, span: &Range<usize>) -> bool {
+fn type_in_words(expected: &str) -> &str {
+    match expected {
+        "a sequence" => "an array",
+        "a map" => "a table",
+        "a boolean" => "`true` or `false`",
+        "u32" | "u64" | "usize" => "a whole number, zero or more",
+        expected if expected.starts_with("struct ") => "a table",
+        expected => expected,
+    }
+}
+
+/// Takes out the entry whose key or value stands at `span`, or gives it the key that was `meant` if there is none of that
+/// name: what else is wrong is found then. `false` when there is no such entry.
+fn replace(value: &mut DeValue<'_>, span: &Range<usize>, meant: Option<&str>) -> bool {
     match value {
         DeValue::Table(table) => {
             let found = table.iter().find(|(key, value)| key.span() == *span || value.span() == *span);
-            match found.map(|(key, _)| key.get_ref().to_string()) {
-                Some(key) => table.remove(key.as_str()).is_some(),
-                None => table.iter_mut().any(|(_, value)| remove(value.get_mut(), span)),
+            let Some(key) = found.map(|(key, _)| key.get_ref().to_string()) else {
+                return table.iter_mut().any(|(_, value)| replace(value.get_mut(), span, meant));
+            };
+            let entry = table.remove_entry(key.as_str());
+            if let (Some((key, value)), Some(meant)) = (entry, meant)
+                && !table.contains_key(meant)
+            {
+                table.insert(Spanned::new(key.span(), Cow::Owned(meant.to_owned())), value);
             }
+            true
         }
-        DeValue::Array(array) => array.iter_mut().any(|value| remove(value.get_mut(), span)),
+        DeValue::Array(array) => array.iter_mut().any(|value| replace(value.get_mut(), span, meant)),
         DeValue::String(_) | DeValue::Integer(_) | DeValue::Float(_) | DeValue::Boolean(_) | DeValue::Datetime(_) => {
             false
         }

@@ -27,6 +27,16 @@ fn nearly() -> impl Strategy<Value = String> {
     })
 }
 
+#[test]
+fn deep_nesting() {
+    for open in ["a = [", "[", "a = {a = ", "a.", "[["] {
+        let text = open.repeat(5_000);
+        assert!(Config::parse(&text, "a.toml", &Fake::new()).is_err());
+        let text = format!("a = {}", "[".repeat(5_000));
+        assert!(Config::parse(&text, "a.toml", &Fake::new()).is_err());
+    }
+}
+
 proptest! {
     #[test]
     fn any_text(text in "\\PC*|[\\[\\]={}\"'#.,\\n a-z0-9\u{0}\u{e9}]*") {
