@@ -200,10 +200,15 @@ impl Context<'_> {
         match secret::fetch(&text.value.0, &self.dir, self.env) {
             Ok(secret) => Some(secret),
             Err(message) => {
-                self.report.error(text.span.clone(), message, None);
+                self.report.error(text.span.clone(), message, secret::help(&text.value.0));
                 None
             }
         }
+    }
+
+    fn where_relative(&self) -> Option<String> {
+        let dir = self.dir.display().to_string();
+        (!dir.is_empty()).then(|| format!("relative paths start at `{dir}`"))
     }
 
     /// The content of a file that is named in the file.
@@ -211,7 +216,11 @@ impl Context<'_> {
         match self.env.read(&self.dir.join(&path.value)) {
             Ok(bytes) => Some(bytes),
             Err(error) => {
-                self.report.error(path.span.clone(), format!("`{}` cannot be read: {error}", path.value), None);
+                self.report.error(
+                    path.span.clone(),
+                    format!("`{}` cannot be read: {error}", path.value),
+                    self.where_relative(),
+                );
                 None
             }
         }

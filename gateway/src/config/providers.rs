@@ -396,7 +396,7 @@ fn headers(
         let text = match secret::fetch(&value.value.0, &cx.dir, cx.env) {
             Ok(text) => text,
             Err(message) => {
-                cx.report.error(value.span, message, None);
+                cx.report.error(value.span, message, secret::help(&value.value.0));
                 continue;
             }
         };

@@ -137,7 +137,11 @@ fn resolve_listen(listen: At<Vec<At<String>>>, has_keys: bool, cx: &mut Context<
     for text in &listen.value {
         let Some(address) = address(text, cx) else { continue };
         if let Some(other) = addresses.iter().find(|other| collide(**other, address)) {
-            cx.report.error(text.span.clone(), format!("`{address}` is taken already by `{other}`"), None);
+            cx.report.error(
+                text.span.clone(),
+                format!("`{address}` is taken already by `{other}`"),
+                "remove one of them",
+            );
             continue;
         }
         if !has_keys && !address.ip().is_loopback() {

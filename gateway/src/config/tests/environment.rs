@@ -26,7 +26,11 @@ fn the_usual_variables() {
         .with_var("OLLAMA_HOST", "192.168.1.5");
     let discovery = Config::from_environment(&world);
     assert_eq!(names(&discovery), ["openai", "anthropic", "azure", "gemini", "ollama"]);
-    assert_eq!(discovery.found[3].variable, "GOOGLE_API_KEY");
+    assert_eq!(
+        discovery.to_string(),
+        "no configuration file: using openai (OPENAI_API_KEY), anthropic (ANTHROPIC_API_KEY), azure (AZURE_OPENAI_API_KEY), \
+         gemini (GOOGLE_API_KEY), ollama (OLLAMA_HOST)"
+    );
     let providers = &discovery.config.providers;
     assert_eq!(providers["azure"].base_url.as_ref().unwrap().as_str(), "https://example.openai.azure.com/");
     assert_eq!(providers["ollama"].base_url.as_ref().unwrap().as_str(), "http://192.168.1.5:11434/v1");
@@ -41,7 +45,8 @@ fn what_cannot_be_used_is_said() {
         .with_var("AZURE_OPENAI_API_KEY", "sk-this-is-secret")
         .with_var("OLLAMA_HOST", "a b");
     let discovery = Config::from_environment(&world);
-    let said = discovery.skipped.join("\n");
+    let said = discovery.to_string();
+    assert!(said.ends_with("the built-in mock answers"), "{said}");
     assert!(said.contains("`OPENAI_API_KEY` cannot be used"), "{said}");
     assert!(said.contains("`AZURE_OPENAI_API_KEY` is set, but `AZURE_OPENAI_ENDPOINT` is not"), "{said}");
     assert!(said.contains("`OLLAMA_HOST` cannot be used"), "{said}");
