@@ -13,8 +13,8 @@ use crate::dialect::{Dialect, Operation};
 pub struct Preset {
     /// The word after `kind =`.
     pub kind: &'static str,
-    /// What the vendor's SDK calls its base URL, without a trailing slash. `None`: the account must say (Azure, vLLM on
-    /// another host, `openai-compatible`), or the kind needs no upstream (`mock`).
+    /// What the vendor's SDK calls its base URL, without a trailing slash. `None`: the account must say (Azure,
+    /// `openai-compatible`), or the kind needs no upstream (`mock`).
     pub base_url: Option<&'static str>,
     /// The dialects it speaks, the preferred one first, each with what stands between the base URL's path and the
     /// endpoint's own path (see [`upstream_path`]).
@@ -167,7 +167,7 @@ pub static PRESETS: &[Preset] = &[
         ..vendor("deepseek", "https://api.deepseek.com", &["DEEPSEEK_API_KEY"])
     },
     // https://docs.together.ai/docs/openai-api-compatibility
-    Preset { not_offered: &[Moderation], ..vendor("together", "https://api.together.xyz/v1", &["TOGETHER_API_KEY"]) },
+    Preset { not_offered: &[Moderation], ..vendor("together", "https://api.together.ai/v1", &["TOGETHER_API_KEY"]) },
     // https://docs.fireworks.ai/tools-sdks/openai-compatibility, …/anthropic-compatibility
     Preset {
         dialects: &[CHAT, RESPONSES, MESSAGES],

@@ -1,8 +1,11 @@
 //! The configuration of somebody who wrote none: the providers whose usual variables are set, or the mock.
 
+use std::fmt;
+
 use ai_gateway_providers::preset::{PRESETS, Preset};
 
-use super::providers::{ProviderConfig, own_scheme, usual_base_url};
+use super::base_url;
+use super::providers::{ProviderConfig, own_scheme};
 use super::{Config, Environment};
 
 /// A configuration made from the environment, and how it came about.
@@ -23,6 +26,25 @@ pub struct Found {
     pub provider: String,
     /// The environment variable.
     pub variable: &'static str,
+}
+
+impl fmt::Display for Discovery {
+    /// What `run` says when it was given no file: lines without a line break at the end.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for message in &self.skipped {
+            writeln!(f, "ignored: {message}")?;
+        }
+        if self.found.is_empty() {
+            return f.write_str(
+                "no configuration file, and no provider's usual variable is set: the built-in mock answers",
+            );
+        }
+        f.write_str("no configuration file: using")?;
+        for (index, Found { provider, variable }) in self.found.iter().enumerate() {
+            write!(f, "{} {provider} ({variable})", if index > 0 { "," } else { "" })?;
+        }
+        Ok(())
+    }
 }
 
 impl Config {
@@ -56,7 +78,7 @@ fn find(preset: &'static Preset, env: &dyn Environment) -> Result<Option<(&'stat
         (None, Some(variable)) => (variable, None),
         (Some((variable, key)), _) => (variable, Some(key)),
     };
-    let Some(base_url) = usual_base_url(preset, env)? else {
+    let Some(base_url) = base_url::usual(preset, env)? else {
         let missing = preset.address_env.map_or("a base URL", |variable| variable.name());
         return Err(format!("`{variable}` is set, but `{missing}` is not"));
     };

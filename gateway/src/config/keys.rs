@@ -1,6 +1,6 @@
 //! `[[keys]]`: the clients' credentials and what each may use.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fmt;
 
 use schemars::JsonSchema;
@@ -138,6 +138,8 @@ pub(super) fn resolve(
     cx: &mut Context<'_>,
 ) -> Vec<KeyConfig> {
     let mut resolved: Vec<KeyConfig> = Vec::with_capacity(keys.len());
+    let mut names = HashSet::new();
+    let mut hashes: HashMap<[u8; 32], String> = HashMap::new();
     for key in keys {
         if key.name.value.is_empty() {
             cx.report.error(
@@ -145,13 +147,15 @@ pub(super) fn resolve(
                 "the key's name is empty",
                 "it stands in metrics and logs: name its owner",
             );
-        } else if resolved.iter().any(|other| other.name == key.name.value) {
+        } else if !names.insert(key.name.value.clone()) {
             let message = format!("there is another key named `{}`", key.name.value);
             cx.report.error(key.name.span.clone(), message, "names are unique: metrics and limits go by them");
         }
         let hash = cx.parse(&key.hash, |text| units::sha256(&text.0));
-        if let Some(other) = hash.and_then(|hash| resolved.iter().find(|other| other.hash == hash)) {
-            let message = format!("this is the hash of the key `{}` already", other.name);
+        if let Some(hash) = hash
+            && let Some(other) = hashes.insert(hash, key.name.value.clone())
+        {
+            let message = format!("this is the hash of the key `{other}` already");
             cx.report.error(key.hash.span.clone(), message, "every client has a key of its own");
         }
         let models = key.models.map(|names| resolve_models(names, models, providers, cx));

@@ -4,7 +4,9 @@
 //! is [`Config`]: plain values with every default and every secret filled in. All problems of a file are reported together,
 //! each with its line and what would be right ([`Problem`]). What no code uses yet is refused by [`support`].
 
+mod base_url;
 mod cache;
+mod certificates;
 mod check;
 mod discover;
 mod environment;
@@ -36,16 +38,17 @@ use serde::Deserialize;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
+pub use certificates::{CaConfig, TlsConfig};
 pub use check::{Verdict, check};
 pub use discover::{Discovery, Found};
 pub use environment::{Environment, System};
 pub use keys::{KeyConfig, ModelPattern};
 pub use models::{ModelConfig, RetryConfig, RetryOn, TargetConfig, TimeoutsConfig};
-pub use providers::{CaConfig, ProviderConfig};
+pub use providers::ProviderConfig;
 pub use report::{ConfigErrors, Place, Problem, Severity, Warning};
-pub use schema::schema;
+pub use schema::{schema, schema_json};
 pub use secret::Secret;
-pub use server::{ServerConfig, TlsConfig};
+pub use server::ServerConfig;
 pub use units::Rate;
 
 use report::Report;
@@ -187,7 +190,7 @@ impl Context<'_> {
     }
 
     fn secret(&mut self, text: &At<SecretText>) -> Option<Secret> {
-        if providers::is_literal(&text.value) {
+        if secret::is_literal(&text.value.0) {
             self.report.warn(
                 text.span.clone(),
                 "a secret stands in the file itself",
@@ -197,10 +200,15 @@ impl Context<'_> {
         match secret::fetch(&text.value.0, &self.dir, self.env) {
             Ok(secret) => Some(secret),
             Err(message) => {
-                self.report.error(text.span.clone(), message, None);
+                self.report.error(text.span.clone(), message, secret::help(&text.value.0));
                 None
             }
         }
+    }
+
+    fn where_relative(&self) -> Option<String> {
+        let dir = self.dir.display().to_string();
+        (!dir.is_empty()).then(|| format!("relative paths start at `{dir}`"))
     }
 
     /// The content of a file that is named in the file.
@@ -208,7 +216,11 @@ impl Context<'_> {
         match self.env.read(&self.dir.join(&path.value)) {
             Ok(bytes) => Some(bytes),
             Err(error) => {
-                self.report.error(path.span.clone(), format!("`{}` cannot be read: {error}", path.value), None);
+                self.report.error(
+                    path.span.clone(),
+                    format!("`{}` cannot be read: {error}", path.value),
+                    self.where_relative(),
+                );
                 None
             }
         }

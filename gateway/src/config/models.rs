@@ -229,7 +229,7 @@ impl ModelConfig {
 }
 
 impl Model {
-    /// `providers` is `None` while some provider is itself in error: references are not judged then.
+    /// A provider without a value is itself in error, which is no error of what refers to it.
     pub(super) fn resolve(
         self,
         name: &At<String>,

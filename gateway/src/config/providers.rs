@@ -2,18 +2,19 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::net::IpAddr;
 
 use ai_gateway_providers::Dialect;
 use ai_gateway_providers::auth::AuthScheme;
-use ai_gateway_providers::preset::{self, AddressEnv, PLANNED, PRESETS, Preset, Quirks, UpstreamRequest};
+use ai_gateway_providers::preset::{self, PLANNED, PRESETS, Preset, Quirks, UpstreamRequest};
 use http::header::{HeaderName, HeaderValue};
 use schemars::JsonSchema;
 use serde::Deserialize;
-use url::{Host, Url};
+use url::Url;
 
 use super::Context;
-use super::secret::{self, Secret, Source};
+use super::base_url;
+use super::certificates::{self, CaConfig};
+use super::secret::{self, Secret};
 use super::tree::{At, instead};
 use super::units::SecretText;
 
@@ -135,15 +136,6 @@ impl fmt::Debug for ProviderConfig {
     }
 }
 
-/// Certificates that a provider's own is checked against.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct CaConfig {
-    /// The file they came from.
-    pub path: std::path::PathBuf,
-    /// Each certificate in DER; at least one.
-    pub certificates: Vec<Vec<u8>>,
-}
-
 impl ProviderConfig {
     /// The account that a kind's defaults describe, at `base_url` with the credential `auth`.
     pub(super) fn of_preset(
@@ -183,7 +175,7 @@ impl Provider {
     pub(super) fn resolve(self, name: &At<String>, cx: &mut Context<'_>) -> Option<ProviderConfig> {
         let preset = find_kind(&self.kind, cx)?;
         let base_url = match &self.base_url {
-            Some(text) => base_url(text, cx)?,
+            Some(text) => own_base_url(text, cx)?,
             None => default_base_url(preset, name, cx)?,
         };
         let auth = self.credential(name, preset, base_url.as_ref(), cx);
@@ -194,7 +186,7 @@ impl Provider {
         }
         let credential = resolved.auth.as_ref().map(|(name, _)| name.clone());
         resolved.headers = headers(self.headers.unwrap_or_default(), credential.as_ref(), cx);
-        resolved.ca = self.ca.and_then(|path| ca(&path, cx));
+        resolved.ca = self.ca.and_then(|path| certificates::authorities(&path, cx));
         resolved.http2 = self.http2.unwrap_or(resolved.http2);
         if let Some(accepted) = self.quirks.and_then(|quirks| quirks.stream_options) {
             resolved.quirks.no_stream_options = !accepted;
@@ -244,7 +236,7 @@ impl Provider {
                 }
             },
         };
-        if let Some(url) = base_url.filter(|url| url.scheme() == "http" && !is_local(url)) {
+        if let Some(url) = base_url.filter(|url| url.scheme() == "http" && !base_url::is_local(url)) {
             let host = url.host_str().unwrap_or_default();
             cx.report.warn(span.clone(), format!("the key is sent to `{host}` unencrypted"), "use https in `base_url`");
         }
@@ -276,44 +268,15 @@ fn find_kind(kind: &At<String>, cx: &mut Context<'_>) -> Option<&'static Preset>
         let message = format!("providers of kind `{}` are not supported yet", kind.value);
         cx.report.error(kind.span.clone(), message, "remove this provider, or wait for a later version");
     } else {
-        let help = instead(&kind.value, &kinds());
+        let kinds: Vec<&str> = PRESETS.iter().map(|preset| preset.kind).collect();
+        let help = instead(&kind.value, &kinds);
         cx.report.error(kind.span.clone(), format!("there is no kind `{}`", kind.value), help);
     }
     None
 }
 
-/// What is wrong with a URL as a base URL, and what would be right.
-pub(super) fn check_url(text: &str) -> Result<Url, String> {
-    let url = Url::parse(text).map_err(|error| match error {
-        url::ParseError::EmptyHost => "the URL has no host".to_owned(),
-        url::ParseError::RelativeUrlWithoutBase => "the URL does not begin with https:// or http://".to_owned(),
-        error => format!("this is not a URL: {error}"),
-    })?;
-    if !matches!(url.scheme(), "http" | "https") {
-        return Err(format!("`{}` is not a scheme for a provider: use https or http", url.scheme()));
-    }
-    // `https:///v1` and `https:/v1` would be read as the host `v1`.
-    let after_scheme = text.trim_start().get(url.scheme().len()..).unwrap_or_default();
-    if !after_scheme.starts_with("://") || after_scheme.starts_with(":///") {
-        return Err("the URL has no host".into());
-    }
-    if url.port() == Some(0) {
-        return Err("port 0 cannot be connected to".into());
-    }
-    if !url.username().is_empty() || url.password().is_some() {
-        return Err("a base URL holds no user and no password: use `api_key` or `headers`".into());
-    }
-    if url.query().is_some() {
-        return Err("a base URL has no query (Azure's is `api_version`)".into());
-    }
-    if url.fragment().is_some() {
-        return Err("a base URL has no fragment".into());
-    }
-    Ok(url)
-}
-
-fn base_url(text: &At<String>, cx: &mut Context<'_>) -> Option<Option<Url>> {
-    match check_url(&text.value) {
+fn own_base_url(text: &At<String>, cx: &mut Context<'_>) -> Option<Option<Url>> {
+    match base_url::parse(&text.value) {
         Ok(url) => Some(Some(url)),
         Err(message) => {
             cx.report.error(text.span.clone(), message, "as in \"https://api.openai.com/v1\"");
@@ -326,7 +289,7 @@ fn default_base_url(preset: &'static Preset, name: &At<String>, cx: &mut Context
     if preset.kind == "mock" {
         return Some(None);
     }
-    match usual_base_url(preset, cx.env) {
+    match base_url::usual(preset, cx.env) {
         Ok(Some(url)) => Some(Some(url)),
         Ok(None) => {
             let help = match preset.address_env {
@@ -345,41 +308,6 @@ fn default_base_url(preset: &'static Preset, name: &At<String>, cx: &mut Context
             cx.report.error(name.span.clone(), message, None);
             None
         }
-    }
-}
-
-/// Where an account of this kind usually is, by the environment or else by the table.
-///
-/// # Errors
-/// The variable holds no usable address.
-pub(super) fn usual_base_url(preset: &Preset, env: &dyn super::Environment) -> Result<Option<Url>, String> {
-    let own = preset.base_url.and_then(|url| Url::parse(url).ok());
-    let Some(variable) = preset.address_env else { return Ok(own) };
-    let Some(value) = env.var(variable.name()) else { return Ok(own) };
-    let text = match variable {
-        AddressEnv::Url(_) => value.trim().to_owned(),
-        AddressEnv::Host(_) if value.contains("://") => value.trim().to_owned(),
-        AddressEnv::Host(_) => format!("http://{}", value.trim()),
-    };
-    let mut url = check_url(&text).map_err(|error| format!("`{}` cannot be used: {error}", variable.name()))?;
-    if let (AddressEnv::Host(_), Some(own)) = (variable, own) {
-        if url.port().is_none() && !value.contains("://") {
-            // Both URLs are of a scheme with ports: this cannot fail.
-            let _ = url.set_port(own.port());
-        }
-        if url.path() == "/" {
-            url.set_path(own.path());
-        }
-    }
-    Ok(Some(url))
-}
-
-fn is_local(url: &Url) -> bool {
-    match url.host() {
-        Some(Host::Ipv4(ip)) => IpAddr::V4(ip).is_loopback(),
-        Some(Host::Ipv6(ip)) => IpAddr::V6(ip).is_loopback(),
-        Some(Host::Domain(name)) => name == "localhost" || name.ends_with(".localhost"),
-        None => false,
     }
 }
 
@@ -468,7 +396,7 @@ fn headers(
         let text = match secret::fetch(&value.value.0, &cx.dir, cx.env) {
             Ok(text) => text,
             Err(message) => {
-                cx.report.error(value.span, message, None);
+                cx.report.error(value.span, message, secret::help(&value.value.0));
                 continue;
             }
         };
@@ -481,28 +409,4 @@ fn headers(
         }
     }
     resolved
-}
-
-fn ca(path: &At<String>, cx: &mut Context<'_>) -> Option<CaConfig> {
-    use rustls::pki_types::CertificateDer;
-    use rustls::pki_types::pem::PemObject;
-
-    let pem = cx.read(path)?;
-    let certificates: Vec<CertificateDer<'static>> =
-        CertificateDer::pem_slice_iter(&pem).collect::<Result<_, _>>().unwrap_or_default();
-    let mut store = rustls::RootCertStore::empty();
-    if certificates.is_empty() || certificates.iter().any(|certificate| store.add(certificate.clone()).is_err()) {
-        let message = format!("`{}` holds no certificate that can be trusted as an authority's", path.value);
-        cx.report.error(path.span.clone(), message, "a PEM file with one or more CERTIFICATE blocks");
-        return None;
-    }
-    Some(CaConfig {
-        path: cx.dir.join(&path.value),
-        certificates: certificates.into_iter().map(|certificate| certificate.to_vec()).collect(),
-    })
-}
-
-/// Whether a written secret is one itself instead of a reference.
-pub(super) fn is_literal(text: &SecretText) -> bool {
-    Source::of(&text.0) == Source::Literal
 }

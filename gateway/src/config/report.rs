@@ -197,6 +197,8 @@ fn place(text: &str, span: Range<usize>, masked: &[Range<usize>]) -> Place {
     let in_line = text.get(span.start..span.end.min(line_start + line_text.len())).unwrap_or_default();
     let width = in_line.chars().count();
     let skipped = if column > BEFORE && line_text.chars().count() > EXCERPT { column - BEFORE } else { 0 };
+    let line_end = line_start + line_text.len();
+    let masked: Vec<_> = masked.iter().filter(|range| range.start < line_end && range.end > line_start).collect();
     let excerpt: String = line_text
         .char_indices()
         .skip(skipped)

@@ -53,6 +53,21 @@ impl<'a> Source<'a> {
     }
 }
 
+/// Whether `text` is a secret itself and no reference to one.
+pub(super) fn is_literal(text: &str) -> bool {
+    Source::of(text) == Source::Literal && !text.trim().is_empty()
+}
+
+/// What to do when the secret that `text` refers to cannot be fetched.
+pub(super) fn help(text: &str) -> &'static str {
+    match Source::of(text) {
+        Source::Env(_) => "set it where the gateway starts, or write \"file:PATH\" or \"credential:NAME\"",
+        Source::File(_) => "give a file with nothing but the secret, readable by the gateway's user",
+        Source::Credential(_) => "name a credential of the unit's `LoadCredential=`",
+        Source::Literal => "write \"env:NAME\", \"file:PATH\" or \"credential:NAME\"",
+    }
+}
+
 /// Fetches the secret that `text` refers to. Relative paths start at `dir`.
 ///
 /// # Errors

@@ -1,13 +1,13 @@
 //! `[server]`: where the gateway listens, and what it holds at most.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::path::PathBuf;
 use std::time::Duration;
 
 use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::Context;
+use super::certificates::{self, TlsConfig};
 use super::tree::At;
 use super::units::{self, DurationText, SizeText};
 
@@ -56,15 +56,6 @@ pub struct ServerConfig {
     pub tls: Option<TlsConfig>,
 }
 
-/// Certificate and key of the public listener.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct TlsConfig {
-    /// PEM file with the certificate chain.
-    pub cert: PathBuf,
-    /// PEM file with the private key.
-    pub key: PathBuf,
-}
-
 const fn loopback(port: u16) -> SocketAddr {
     SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), port)
 }
@@ -110,7 +101,7 @@ impl Server {
             max_body: max_body_size,
             max_buffered: max_buffered_size,
             drain: cx.duration(self.drain.as_ref()).unwrap_or(default.drain),
-            tls: self.tls.and_then(|tls| resolve_tls(&tls.value, cx)),
+            tls: self.tls.and_then(|tls| certificates::server(&tls.value.cert, &tls.value.key, cx)),
         }
     }
 }
@@ -146,7 +137,11 @@ fn resolve_listen(listen: At<Vec<At<String>>>, has_keys: bool, cx: &mut Context<
     for text in &listen.value {
         let Some(address) = address(text, cx) else { continue };
         if let Some(other) = addresses.iter().find(|other| collide(**other, address)) {
-            cx.report.error(text.span.clone(), format!("`{address}` is taken already by `{other}`"), None);
+            cx.report.error(
+                text.span.clone(),
+                format!("`{address}` is taken already by `{other}`"),
+                "remove one of them",
+            );
             continue;
         }
         if !has_keys && !address.ip().is_loopback() {
@@ -178,36 +173,4 @@ fn resolve_admin(text: &At<String>, listen: &[SocketAddr], cx: &mut Context<'_>)
         );
     }
     Some(admin)
-}
-
-fn resolve_tls(tls: &Tls, cx: &mut Context<'_>) -> Option<TlsConfig> {
-    use rustls::pki_types::pem::PemObject;
-    use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-
-    let (cert_path, key_path) = (cx.dir.join(&tls.cert.value), cx.dir.join(&tls.key.value));
-    let chain = cx.read(&tls.cert).and_then(|pem| {
-        let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&pem).collect();
-        let chain = chain.ok().filter(|chain| !chain.is_empty());
-        if chain.is_none() {
-            cx.report.error(tls.cert.span.clone(), format!("`{}` holds no PEM certificate", tls.cert.value), None);
-        }
-        chain
-    });
-    let key = cx.read(&tls.key).and_then(|pem| {
-        let key = PrivateKeyDer::from_pem_slice(&pem).ok();
-        if key.is_none() {
-            cx.report.error(tls.key.span.clone(), format!("`{}` holds no PEM private key", tls.key.value), None);
-        }
-        key
-    });
-    let (chain, key) = chain.zip(key)?;
-    // The same check as the handshake's: both parse, and the key is the certificate's.
-    match rustls::sign::CertifiedKey::from_der(chain, key, &rustls::crypto::ring::default_provider()) {
-        Ok(_) => Some(TlsConfig { cert: cert_path, key: key_path }),
-        Err(error) => {
-            let message = format!("`{}` and `{}` cannot be used together: {error}", tls.cert.value, tls.key.value);
-            cx.report.error(tls.key.span.clone(), message, "give the private key that the certificate was issued for");
-            None
-        }
-    }
 }

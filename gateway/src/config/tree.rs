@@ -13,6 +13,7 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::report::Report;
+use super::secret::Source;
 
 /// A value and where it stood in the file.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -70,6 +71,12 @@ pub(super) fn shape<T: DeserializeOwned>(
             let key = quoted.next().unwrap_or_default();
             let known: Vec<&str> = quoted.collect();
             report.error(span.clone(), format!("unknown key `{key}` in {what}"), instead(key, &known));
+            let meant = nearest(key, known.iter().copied()).map(str::to_owned);
+            complete = false;
+            if report.is_full() || !replace(value.get_mut(), &span, meant.as_deref()) {
+                return None;
+            }
+            continue;
         } else if !complete && message.starts_with("missing field") {
             // It may be what an unknown key was meant to be.
             return None;
@@ -77,7 +84,7 @@ pub(super) fn shape<T: DeserializeOwned>(
             report.error(span.clone(), in_words(message, what), None);
         }
         complete = false;
-        if report.is_full() || !remove(value.get_mut(), &span) {
+        if report.is_full() || !replace(value.get_mut(), &span, None) {
             return None;
         }
     }
@@ -88,7 +95,12 @@ fn in_words(message: &str, what: &str) -> String {
     if let Some(field) = message.strip_prefix("missing field `").and_then(|rest| rest.strip_suffix('`')) {
         return format!("{what} has no `{field}`");
     }
-    if let Some(rest) = message.strip_prefix("invalid type: ").or_else(|| message.strip_prefix("invalid value: "))
+    if let Some((_, expected)) =
+        message.strip_prefix("invalid value: ").and_then(|rest| rest.rsplit_once(", expected "))
+    {
+        return format!("expected {}", type_in_words(expected));
+    }
+    if let Some(rest) = message.strip_prefix("invalid type: ")
         && let Some((found, expected)) = rest.rsplit_once(", expected ")
     {
         let found = found.split(['`', '"']).next().unwrap_or_default().trim();
@@ -101,30 +113,41 @@ fn in_words(message: &str, what: &str) -> String {
             "boolean" => "true or false",
             other => other,
         };
-        let expected = match expected {
-            "a sequence" => "an array",
-            "a map" => "a table",
-            "a boolean" => "`true` or `false`",
-            "u32" | "u64" | "usize" => "a whole number, zero or more",
-            expected if expected.starts_with("struct ") => "a table",
-            expected => expected,
-        };
+        let expected = type_in_words(expected);
         return format!("expected {expected}, found {found}");
     }
     message.to_owned()
 }
 
-/// Removes the entry whose key or value stands at `span`. `false` when there is none.
-fn remove(value: &mut DeValue<'_>, span: &Range<usize>) -> bool {
+fn type_in_words(expected: &str) -> &str {
+    match expected {
+        "a sequence" => "an array",
+        "a map" => "a table",
+        "a boolean" => "`true` or `false`",
+        "u32" | "u64" | "usize" => "a whole number, zero or more",
+        expected if expected.starts_with("struct ") => "a table",
+        expected => expected,
+    }
+}
+
+/// Takes out the entry whose key or value stands at `span`, or gives it the key that was `meant` if there is none of that
+/// name: what else is wrong is found then. `false` when there is no such entry.
+fn replace(value: &mut DeValue<'_>, span: &Range<usize>, meant: Option<&str>) -> bool {
     match value {
         DeValue::Table(table) => {
             let found = table.iter().find(|(key, value)| key.span() == *span || value.span() == *span);
-            match found.map(|(key, _)| key.get_ref().to_string()) {
-                Some(key) => table.remove(key.as_str()).is_some(),
-                None => table.iter_mut().any(|(_, value)| remove(value.get_mut(), span)),
+            let Some(key) = found.map(|(key, _)| key.get_ref().to_string()) else {
+                return table.iter_mut().any(|(_, value)| replace(value.get_mut(), span, meant));
+            };
+            let entry = table.remove_entry(key.as_str());
+            if let (Some((key, value)), Some(meant)) = (entry, meant)
+                && !table.contains_key(meant)
+            {
+                table.insert(Spanned::new(key.span(), Cow::Owned(meant.to_owned())), value);
             }
+            true
         }
-        DeValue::Array(array) => array.iter_mut().any(|value| remove(value.get_mut(), span)),
+        DeValue::Array(array) => array.iter_mut().any(|value| replace(value.get_mut(), span, meant)),
         DeValue::String(_) | DeValue::Integer(_) | DeValue::Float(_) | DeValue::Boolean(_) | DeValue::Datetime(_) => {
             false
         }
@@ -154,95 +177,81 @@ pub(super) fn instead(word: &str, known: &[&str]) -> Option<String> {
     Some(format!("there are: {}", sorted.join(", ")))
 }
 
-/// Keys below `[providers.*]` whose values are shown in excerpts. Everything else there may be a secret.
-const SHOWN_OF_PROVIDERS: &[&str] =
-    &["kind", "base_url", "api_version", "dialects", "auth", "ca", "http2", "quirks", "region", "project"];
-/// The same for `[[plugins]]`.
-const SHOWN_OF_PLUGINS: &[&str] = &["use", "action"];
-
-/// Masks the values that may be secrets.
-pub(super) fn mask_secrets(root: &DeTable<'_>, report: &mut Report<'_>) {
-    for (section, value) in root {
-        match section.get_ref().as_ref() {
-            "providers" => mask_below(value.get_ref(), 1, SHOWN_OF_PROVIDERS, report),
-            "plugins" => mask_below(value.get_ref(), 1, SHOWN_OF_PLUGINS, report),
-            // An address of Redis carries its password.
-            "store" => mask_below(value.get_ref(), 0, &[], report),
-            "server" | "models" | "routes" | "keys" | "cache" | "ledger" => {}
-            // A misspelt section may be any of them.
-            _ => mask_below(value.get_ref(), 0, &[], report),
-        }
-    }
-}
-
-/// Masks every string below `value`, except under the keys `shown` of tables `depth` levels down.
-fn mask_below(value: &DeValue<'_>, depth: usize, shown: &[&str], report: &mut Report<'_>) {
-    match value {
-        DeValue::Table(table) if depth > 0 => {
-            for (_, value) in table {
-                mask_value(value, depth - 1, shown, report);
-            }
-        }
-        DeValue::Table(table) => {
-            for (key, value) in table {
-                let credentials_in_url = value.get_ref().as_str().is_some_and(|text| text.contains('@'));
-                if !shown.contains(&key.get_ref().as_ref()) || credentials_in_url {
-                    mask_value(value, 0, &[], report);
-                }
-            }
-        }
-        DeValue::Array(array) => {
-            for value in array {
-                mask_value(value, depth.saturating_sub(1), shown, report);
-            }
-        }
-        DeValue::String(_) | DeValue::Integer(_) | DeValue::Float(_) | DeValue::Boolean(_) | DeValue::Datetime(_) => {}
-    }
-}
-
-fn mask_value(value: &Spanned<DeValue<'_>>, depth: usize, shown: &[&str], report: &mut Report<'_>) {
-    match value.get_ref() {
-        DeValue::String(text) => {
-            if !matches!(super::secret::Source::of(text), super::secret::Source::Literal) {
-                return;
-            }
-            report.mask(value.span());
-        }
-        DeValue::Integer(_) | DeValue::Float(_) | DeValue::Datetime(_) => report.mask(value.span()),
-        DeValue::Boolean(_) => {}
-        DeValue::Array(_) | DeValue::Table(_) => mask_below(value.get_ref(), depth, shown, report),
-    }
-}
-
-/// Keys whose values are shown in the excerpt of a line that is not even TOML.
-const SHOWN_OF_BROKEN_LINES: &[&str] = &[
-    "listen",
+/// Keys whose values are shown in excerpts. Any other value may be a secret, also one that stands where it should not.
+const SHOWN: &[&str] = &[
+    "action",
     "admin",
+    "api_version",
+    "attempts",
+    "auth",
+    "base_url",
+    "ca",
+    "cert",
+    "connect",
+    "dialects",
+    "drain",
+    "first_token",
+    "hash",
+    "http2",
+    "idle",
+    "key",
+    "kind",
+    "listen",
+    "lossy",
     "max_body",
     "max_buffered",
-    "drain",
-    "kind",
-    "api_version",
-    "dialects",
-    "strategy",
-    "timeouts",
-    "retry",
-    "lossy",
-    "name",
-    "hash",
-    "models",
-    "model",
-    "provider",
-    "weight",
-    "priority",
-    "when",
-    "limits",
-    "budget",
     "max_size",
+    "model",
+    "models",
+    "name",
+    "on",
     "path",
+    "per",
+    "priority",
+    "project",
+    "provider",
+    "region",
+    "stream_options",
+    "strategy",
+    "tls",
+    "total",
+    "ttl",
+    "usd",
     "use",
-    "action",
+    "weight",
 ];
+
+/// Masks the values that may be secrets.
+pub(super) fn mask_secrets(table: &DeTable<'_>, report: &mut Report<'_>) {
+    for (key, value) in table {
+        let key = key.get_ref().as_ref();
+        // The names of headers are the user's, and any of their values may be a credential.
+        mask(value, key != "headers" && SHOWN.contains(&key), key, report);
+    }
+}
+
+fn mask(value: &Spanned<DeValue<'_>>, shown: bool, key: &str, report: &mut Report<'_>) {
+    match value.get_ref() {
+        DeValue::String(text) => {
+            let shown = match key {
+                // What somebody who misunderstood wrote there is the key itself.
+                "hash" => text.starts_with("sha256:"),
+                "base_url" => !text.contains('@'),
+                _ => shown || Source::of(text) != Source::Literal,
+            };
+            if !shown {
+                report.mask(value.span());
+            }
+        }
+        DeValue::Integer(_) | DeValue::Float(_) | DeValue::Datetime(_) if !shown => report.mask(value.span()),
+        DeValue::Integer(_) | DeValue::Float(_) | DeValue::Datetime(_) | DeValue::Boolean(_) => {}
+        DeValue::Array(array) => array.iter().for_each(|value| mask(value, shown, key, report)),
+        DeValue::Table(table) if key == "headers" => {
+            table.iter().for_each(|(_, value)| mask(value, false, key, report));
+        }
+        DeValue::Table(table) => mask_secrets(table, report),
+    }
+}
 
 /// Masks what stands after the `=` of the broken line at `at`: a secret whose quote was forgotten is no value of any tree.
 pub(super) fn mask_broken_line(text: &str, at: usize, report: &mut Report<'_>) {
@@ -252,11 +261,16 @@ pub(super) fn mask_broken_line(text: &str, at: usize, report: &mut Report<'_>) {
     let end = at + after.find('\n').unwrap_or(after.len());
     let line = text.get(start..end).unwrap_or_default();
     let value = match line.split_once('=') {
-        Some((key, rest)) if SHOWN_OF_BROKEN_LINES.contains(&key.trim()) && !rest.contains('=') => return,
+        Some((key, rest)) if is_shown_when_broken(key.trim(), rest) => return,
         Some((key, _)) => start + key.len() + 1,
         None if line.trim_start().starts_with('[') => return,
         // A line of a multi-line string or array.
         None => start,
     };
     report.mask(value..end);
+}
+
+fn is_shown_when_broken(key: &str, rest: &str) -> bool {
+    // A second `=` may belong to another key, and what follows is then anything.
+    SHOWN.contains(&key) && !matches!(key, "hash" | "base_url") && !rest.contains('=')
 }

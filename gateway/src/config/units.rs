@@ -4,19 +4,41 @@
 //! reported and not only the first.
 
 use std::borrow::Cow;
+use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
-use serde::Deserialize;
+use serde::de::Visitor;
+use serde::{Deserialize, Deserializer};
+
+/// Reads a string; says in a person's words what it expects.
+struct Text(&'static str);
+
+impl Visitor<'_> for Text {
+    type Value = String;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.0)
+    }
+
+    fn visit_str<E>(self, text: &str) -> Result<String, E> {
+        Ok(text.to_owned())
+    }
+}
 
 /// A string of the file whose schema names a pattern and examples.
 macro_rules! text_type {
-    ($(#[$doc:meta])* $name:ident, $description:literal, $pattern:literal, $examples:tt) => {
+    ($(#[$doc:meta])* $name:ident, $expected:literal, $description:literal, $pattern:literal, $examples:tt) => {
         $(#[$doc])*
-        #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-        #[serde(transparent)]
+        #[derive(Debug, Clone, PartialEq, Eq)]
         pub struct $name(pub String);
+
+        impl<'de> Deserialize<'de> for $name {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                deserializer.deserialize_string(Text($expected)).map(Self)
+            }
+        }
 
         impl JsonSchema for $name {
             fn inline_schema() -> bool {
@@ -42,6 +64,7 @@ macro_rules! text_type {
 text_type!(
     /// A length of time as written: `"30s"`, `"10m"`, `"1h 30m"`.
     DurationText,
+    "a string such as \"30s\" or \"10m\"",
     "A length of time: a number and a unit (ms, s, m, h, d), several may follow each other.",
     r"^\s*([0-9]+(\.[0-9]+)?\s*[a-zA-Zµ]+\s*)+$",
     ["500ms", "30s", "10m", "1h 30m"]
@@ -49,6 +72,7 @@ text_type!(
 text_type!(
     /// A number of bytes as written: `"32MiB"`.
     SizeText,
+    "a string such as \"512KiB\" or \"32MiB\"",
     "A number of bytes with a unit: B, kB, KiB, MB, MiB, GB, GiB.",
     r"^[0-9]+(\.[0-9]+)?\s*[kKmMgGtT]?i?[bB]?$",
     ["512KiB", "32MiB", "1GiB"]
@@ -56,6 +80,7 @@ text_type!(
 text_type!(
     /// So many per time as written: `"600/min"`.
     RateText,
+    "a string such as \"600/min\"",
     "So many in a length of time: a whole number, a slash and s, sec, min, hour, h or day.",
     "^[0-9]+/(s|sec|min|hour|h|day)$",
     ["10/s", "600/min", "200000/day"]
@@ -63,6 +88,7 @@ text_type!(
 text_type!(
     /// The digest of a client's key as written.
     HashText,
+    "a string such as \"sha256:…\"",
     "`sha256:` and the 64 hexadecimal digits of the SHA-256 of the whole key.",
     "^sha256:[0-9a-fA-F]{64}$",
     ["sha256:2c26b46b68ffc68ff99b453c1d30413413422d706483bfa0f98a5e886266e7ae"]
@@ -71,6 +97,7 @@ text_type!(
 text_type!(
     /// A reference to a secret as written, or the secret itself.
     SecretText,
+    "a string such as \"env:NAME\" or \"file:PATH\"",
     "`env:NAME` (an environment variable), `file:PATH` or `credential:NAME` (a systemd credential); anything else is the secret itself, which is accepted with a warning.",
     "^.+$",
     ["env:OPENAI_API_KEY", "file:/etc/ai-gateway/openai.key", "credential:openai"]

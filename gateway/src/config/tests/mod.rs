@@ -1,5 +1,12 @@
 //! Tests of the whole configuration.
 
+mod bad_files;
+mod environment;
+mod examples;
+mod resolve;
+mod robust;
+mod tls;
+
 use std::collections::HashMap;
 use std::io;
 use std::path::{Path, PathBuf};
