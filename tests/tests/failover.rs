@@ -50,7 +50,7 @@ fn bad_answers() -> Vec<(&'static str, Answer)> {
         ("error event first", Answer::sse([error_event()])),
         ("error event first, then nothing", Answer::sse([error_event()]).step(Step::Stall)),
         ("error after the preamble", Answer::sse([bodies::chat_role(), error_event()])),
-        ("error cut in two", Answer::sse([&error_event()[..20], &error_event()[20..]])),
+        ("error cut in two", Answer::sse([error_event()[..20].to_owned(), error_event()[20..].to_owned()])),
         ("comments, preamble, error", Answer::sse([": ping\n\n".to_owned(), bodies::chat_role(), error_event()])),
         ("cut before the header", Answer::raw("")),
         ("cut in the header", Answer::raw("HTTP/1.1 200 OK\r\ncontent-ty")),

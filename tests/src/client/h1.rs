@@ -4,6 +4,7 @@ use super::wire::{self, BodyReader, Piece};
 use super::{Framing, Reply, Request};
 use crate::guard;
 use bytes::{Bytes, BytesMut};
+use futures::FutureExt;
 use http::HeaderMap;
 use std::net::SocketAddr;
 use tokio::io::AsyncWriteExt;
@@ -184,6 +185,18 @@ impl H1 {
             }
         })
         .await
+    }
+
+    /// Says that nothing more will be sent; answers can still be read.
+    pub async fn half_close(&mut self) {
+        let _ = self.io.shutdown().await;
+    }
+
+    /// True when something has arrived that was not read yet, or the peer has closed.
+    pub fn readable(&self) -> bool {
+        let mut byte = [0; 1];
+        let peeked = self.io.peek(&mut byte).now_or_never();
+        !self.buffer.is_empty() || peeked.is_some()
     }
 
     /// True when the peer has closed the connection, or does so now.

@@ -26,6 +26,11 @@ impl H2 {
 
     /// Sends the head; the returned streams carry the body and the response.
     pub async fn open(&mut self, request: &Request) -> (h2::client::ResponseFuture, SendStream<Bytes>) {
+        self.try_open(request).await.expect("an HTTP/2 stream")
+    }
+
+    /// Like [`H2::open`]; `None` when the peer takes no more streams on this connection.
+    pub async fn try_open(&mut self, request: &Request) -> Option<(h2::client::ResponseFuture, SendStream<Bytes>)> {
         let mut head = http::Request::builder()
             .method(request.method.as_str())
             .uri(format!("http://gateway.test{}", request.target));
@@ -33,8 +38,8 @@ impl H2 {
             head = head.header(name, value);
         }
         let head = head.body(()).expect("request head");
-        guard("an HTTP/2 stream", std::future::poll_fn(|cx| self.requests.poll_ready(cx))).await.expect("ready");
-        self.requests.send_request(head, request.framing == Framing::None).expect("request")
+        guard("an HTTP/2 stream", std::future::poll_fn(|cx| self.requests.poll_ready(cx))).await.ok()?;
+        self.requests.send_request(head, request.framing == Framing::None).ok()
     }
 
     /// Sends a request and waits for the response head.

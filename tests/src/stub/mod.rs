@@ -181,6 +181,8 @@ struct State {
     script: Box<Script>,
     received: Mutex<Vec<Received>>,
     departures: Mutex<Vec<Instant>>,
+    /// Rises when all connections are to be closed.
+    epoch: watch::Sender<()>,
     changed: watch::Sender<()>,
 }
 
@@ -250,6 +252,7 @@ impl Stub {
             script: Box::new(script),
             received: Mutex::default(),
             departures: Mutex::default(),
+            epoch: watch::Sender::new(()),
             changed: watch::Sender::new(()),
         });
         let (with_tls, shared) = (tls.is_some(), state.clone());
@@ -258,7 +261,8 @@ impl Stub {
                 let Ok((tcp, _)) = listener.accept().await else { return };
                 let _ = tcp.set_nodelay(true);
                 let (tls, state) = (tls.clone(), shared.clone());
-                tokio::spawn(async move {
+                let mut epoch = state.epoch.subscribe();
+                let connection = async move {
                     match tls {
                         None => {
                             let mut first = [0; 3];
@@ -270,6 +274,12 @@ impl Stub {
                             let http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
                             connected(stream, http2, connection, state).await;
                         }
+                    }
+                };
+                tokio::spawn(async move {
+                    tokio::select! {
+                        () = connection => {}
+                        _ = epoch.changed() => {}
                     }
                 });
             }
@@ -285,6 +295,11 @@ impl Stub {
     /// Requests received so far.
     pub fn received(&self) -> Vec<Received> {
         self.state.received.lock().unwrap().clone()
+    }
+
+    /// Closes all connections, as a provider does with idle ones.
+    pub fn close_connections(&self) {
+        self.state.epoch.send_replace(());
     }
 
     /// How many requests came so far.

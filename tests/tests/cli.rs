@@ -1,0 +1,127 @@
+//! The command line: what `run` and `check` refuse and how they say it, `schema`, and starting without a file.
+
+use ai_gateway_tests::client::{Request, exchange};
+use ai_gateway_tests::{Gateway, Mock, bodies, run_to_end};
+use serde_json::Value;
+
+const GOOD: &str = "[server]\nlisten = [\"127.0.0.1:0\"]\nadmin = \"127.0.0.1:0\"\n[providers.m]\nkind = \"mock\"\n";
+
+#[test]
+fn check_accepts_a_good_file() {
+    let outcome = run_to_end(&["check", "{config}"], GOOD, &[]);
+    assert_eq!(outcome.code, Some(0), "{outcome:?}");
+}
+
+/// Each refused with the place, what is wrong and what would be right; `run` refuses the same.
+#[test]
+fn bad_files_are_refused_with_their_place() {
+    let with = |rest: &str| format!("{GOOD}{rest}");
+    let cases = [
+        (with("[sever]\nx = 1\n"), ":6:", &["sever", "server"][..]),
+        (with("[models.a]\ntargets = [{ provider = \"mm\", model = \"x\" }]\n"), ":7:", &["mm", "m"]),
+        (with("[models.a]\ntargets = [{ provider = \"m\", modle = \"x\" }]\n"), ":7:", &["modle", "model"]),
+        (with("[models.a]\ntargets = []\n"), ":7:", &["targets"]),
+        (GOOD.replace("admin", "max_body = \"32 monkeys\"\nadmin"), ":3:", &["32 monkeys", "MiB"]),
+        (GOOD.replace("admin", "drain = \"10 minits\"\nadmin"), ":3:", &["10 minits"]),
+        (GOOD.replace("\"127.0.0.1:0\"]", "\"127.0.0.1\"]"), ":2:", &["127.0.0.1"]),
+        (with("[providers.o]\nkind = \"opennai\"\n"), ":7:", &["opennai", "openai"]),
+        (with("[providers.o]\nkind = \"openai\"\napi_key = \"env:NOT_SET_ANYWHERE\"\n"), ":8:", &["NOT_SET_ANYWHERE"]),
+        (with("[providers.o]\nkind = \"openai\"\napi_key = \"file:/does/not/exist\"\n"), ":8:", &["/does/not/exist"]),
+        (with("[providers.o]\nkind = \"openai-compatible\"\nbase_url = \"https://\"\n"), ":8:", &["base_url"]),
+        (with("[[keys]]\nname = \"a\"\nhash = \"sha256:zz\"\n"), ":8:", &["hash", "64"]),
+        (with("[ledger]\npath = \"x.db\"\n"), ":6:", &["not supported yet"]),
+        (with("[models.a]\ncache = { ttl = \"1m\" }\ntargets = [{ provider = \"m\", model = \"x\" }]\n"), ":7:", &[
+            "not supported yet",
+        ]),
+        ("[server\nlisten = 1\n".to_owned(), ":1:", &[]),
+    ];
+    for (config, place, words) in cases {
+        for command in [&["check", "{config}"][..], &["run", "--config", "{config}"]] {
+            let outcome = run_to_end(command, &config, &[]);
+            assert_eq!(outcome.code, Some(1), "{command:?}\n{config}\n{outcome:?}");
+            let said = format!("{}{}", outcome.stdout, outcome.stderr);
+            assert!(said.contains(place), "no {place} in:\n{said}\n{config}");
+            for word in words {
+                assert!(said.contains(word), "no {word:?} in:\n{said}\n{config}");
+            }
+            assert!(!said.contains("panicked"), "{said}");
+        }
+    }
+    let twice = with(&format!(
+        "[[keys]]\nname = \"a\"\nhash = \"{}\"\n[[keys]]\nname = \"a\"\nhash = \"{}\"\n",
+        bodies::key_hash("x"),
+        bodies::key_hash("y")
+    ));
+    let outcome = run_to_end(&["check", "{config}"], &twice, &[]);
+    assert_eq!(outcome.code, Some(1), "a key name twice: {outcome:?}");
+}
+
+/// All mistakes at once, not one at a time.
+#[test]
+fn several_mistakes_are_all_told() {
+    let config = format!("{GOOD}[models.a]\ntargets = [{{ provider = \"nobody\", model = \"x\" }}]\nbogus = 1\n[nonsense]\n");
+    let outcome = run_to_end(&["check", "{config}"], &config, &[]);
+    let said = format!("{}{}", outcome.stdout, outcome.stderr);
+    for word in ["nobody", "bogus", "nonsense"] {
+        assert!(said.contains(word), "no {word} in:\n{said}");
+    }
+}
+
+/// A message about a mistake beside a secret does not print it.
+#[test]
+fn messages_do_not_print_secrets() {
+    for config in [
+        format!("{GOOD}[providers.o]\nkind = \"openai\"\napi_key = \"sk-very-secret\"\nbogus = 1\n"),
+        format!("{GOOD}[providers.o]\nkind = \"openai\"\napi_key = \"sk-very-secret\nx = 1\n"),
+        format!("{GOOD}[providers.o]\nkind = \"openai\"\napi_kee = \"sk-very-secret\"\n"),
+        format!("{GOOD}[providers.o]\nkind = \"openai\"\nbase_url = \"https://user:sk-very-secret@host/v1\"\n"),
+    ] {
+        let outcome = run_to_end(&["check", "{config}"], &config, &[]);
+        assert!(!format!("{outcome:?}").contains("very-secret"), "{config}\n{outcome:?}");
+    }
+}
+
+#[test]
+fn the_schema_is_json() {
+    let outcome = run_to_end(&["schema"], "", &[]);
+    assert_eq!(outcome.code, Some(0));
+    let schema: Value = serde_json::from_str(&outcome.stdout).expect("JSON");
+    for section in ["server", "providers", "models", "keys"] {
+        assert!(schema["properties"][section].is_object(), "{section}");
+    }
+}
+
+/// Commands of later issues do not exist as stubs.
+#[test]
+fn unknown_commands_are_refused() {
+    for command in ["explain", "key", "reload", "upgrade", "status", "prices", "nonsense"] {
+        let outcome = run_to_end(&[command], "", &[]);
+        assert_ne!(outcome.code, Some(0), "{command}: {outcome:?}");
+    }
+}
+
+/// The mock as a provider inside the gateway and as a server of its own answer alike.
+#[tokio::test]
+async fn the_mock_inside_and_outside() {
+    let mock = Mock::start().await;
+    let config = format!(
+        "[providers.inside]\nkind = \"mock\"\n{}",
+        bodies::openai_provider("outside", &format!("http://{}", mock.addr))
+    );
+    let gateway = Gateway::start(&config).await;
+    for provider in ["inside", "outside"] {
+        let body = bodies::chat(&format!("{provider}/echo"));
+        let reply = exchange(gateway.addr, &Request::post("/v1/chat/completions", body)).await;
+        assert_eq!(reply.status, 200, "{provider}: {}", reply.text());
+        assert_eq!(reply.json()["choices"][0]["message"]["content"], "Hello", "{provider}: {}", reply.text());
+        let body = bodies::chat_stream(&format!("{provider}/lorem-100"));
+        let reply = exchange(gateway.addr, &Request::post("/v1/chat/completions", body)).await;
+        assert!(reply.complete && reply.text().ends_with(bodies::DONE), "{provider}: {}", reply.text());
+        let deltas = reply.text().lines().filter(|l| l.contains("\"content\":\"") && !l.contains("\"content\":\"\"")).count();
+        assert!((100..=101).contains(&deltas), "{provider}: {deltas} chunks");
+    }
+    let reply = exchange(gateway.addr, &Request::post("/v1/messages", bodies::message("inside/echo", false))).await;
+    assert_eq!(reply.json()["content"][0]["text"], "Hello", "{}", reply.text());
+    let reply = exchange(gateway.addr, &Request::post("/v1/responses", bodies::response("inside/echo", false))).await;
+    assert_eq!(reply.json()["output"][0]["content"][0]["text"], "Hello", "{}", reply.text());
+}

@@ -1,0 +1,286 @@
+//! Every path of the public listener towards an OpenAI-compatible or Anthropic provider: the right upstream path, query,
+//! headers and bytes, whatever the operation answers with.
+
+use ai_gateway_tests::client::{Connection, Framing, Request, exchange};
+use ai_gateway_tests::{Answer, Authority, Gateway, Stub, bodies};
+
+fn openai(name: &str, origin: &str) -> String {
+    format!("[providers.{name}]\nkind = \"openai\"\nbase_url = \"{origin}/v1\"\napi_key = \"upstream-{name}\"\n")
+}
+
+#[tokio::test]
+async fn every_openai_path_reaches_its_upstream_path() {
+    let stub = Stub::start(|request| Answer::json(200, request.body.clone())).await;
+    // Not every vendor has every operation: this one is asked for all.
+    let config = format!("{}{}", openai("stub", &stub.origin()), bodies::openai_provider("compatible", &stub.origin()));
+    let gateway = Gateway::start(&config).await;
+    let body = r#"{"model":"PROVIDER/m","input":"x","query":"q","documents":["d"],"prompt":"p","voice":"v"}"#;
+    for (target, upstream) in [
+        ("/v1/chat/completions", "/v1/chat/completions"),
+        ("/chat/completions", "/v1/chat/completions"),
+        ("/openai/v1/chat/completions", "/v1/chat/completions"),
+        ("/openai/chat/completions", "/v1/chat/completions"),
+        ("/v1/chat/completions?a=b&c=%20", "/v1/chat/completions?a=b&c=%20"),
+        ("/v1/completions", "/v1/completions"),
+        ("/v1/embeddings", "/v1/embeddings"),
+        ("/v1/moderations", "/v1/moderations"),
+        ("/v1/images/generations", "/v1/images/generations"),
+        ("/v1/audio/speech", "/v1/audio/speech"),
+        ("/v1/rerank", "/v1/rerank"),
+        ("/v2/rerank", "/v1/rerank"),
+        ("/v1/responses", "/v1/responses"),
+        ("/responses", "/v1/responses"),
+    ] {
+        // OpenAI itself has no rerank, and not every compatible server has the Responses API.
+        let provider = if target.contains("rerank") { "compatible" } else { "stub" };
+        let reply = exchange(gateway.addr, &Request::post(target, body.replace("PROVIDER", provider))).await;
+        assert_eq!(reply.status, 200, "{target}: {}", reply.text());
+        let received = stub.next().await;
+        assert_eq!(received.target, upstream, "{target}");
+        assert_eq!(String::from_utf8_lossy(&received.body), body.replace("PROVIDER/", ""), "{target}");
+        assert_eq!(received.header("authorization"), format!("Bearer upstream-{provider}"));
+        assert_eq!(received.header("content-length"), received.body.len().to_string());
+        let log = gateway.log_of(reply.header("x-request-id")).await;
+        assert_eq!(log["status"], 200, "{log}");
+    }
+}
+
+#[tokio::test]
+async fn anthropic_paths_and_headers() {
+    let stub = Stub::start(|request| Answer::json(200, request.body.clone())).await;
+    let gateway = Gateway::start(&bodies::anthropic_provider("claude", &stub.origin())).await;
+    for (target, upstream) in [
+        ("/v1/messages", "/v1/messages"),
+        ("/messages", "/v1/messages"),
+        ("/anthropic/v1/messages", "/v1/messages"),
+        ("/v1/messages?beta=true", "/v1/messages?beta=true"),
+        ("/v1/messages/count_tokens", "/v1/messages/count_tokens"),
+        ("/anthropic/v1/messages/count_tokens?beta=true", "/v1/messages/count_tokens?beta=true"),
+    ] {
+        let request = Request::post(target, bodies::message("claude/m", false))
+            .header("anthropic-version", "2023-06-01")
+            .header("anthropic-beta", "context-1m-2025-08-07,other")
+            .header("x-api-key", "whatever");
+        let reply = exchange(gateway.addr, &request).await;
+        assert_eq!(reply.status, 200, "{target}: {}", reply.text());
+        let received = stub.next().await;
+        assert_eq!(received.target, upstream);
+        assert_eq!(received.header("x-api-key"), "upstream-claude");
+        assert_eq!(received.header("anthropic-version"), "2023-06-01");
+        assert_eq!(received.header("anthropic-beta"), "context-1m-2025-08-07,other");
+    }
+    // A client that does not say a version (curl) gets the API's current one.
+    let reply = exchange(gateway.addr, &Request::post("/v1/messages", bodies::message("claude/m", false))).await;
+    assert_eq!(reply.status, 200, "{}", reply.text());
+    assert!(!stub.next().await.header("anthropic-version").is_empty());
+}
+
+#[tokio::test]
+async fn azure_has_two_forms() {
+    let stub = Stub::start(|request| Answer::json(200, request.body.clone())).await;
+    let origin = stub.origin();
+    let config = format!(
+        "[providers.new]\nkind = \"azure\"\nbase_url = \"{origin}\"\napi_key = \"az\"\n\
+         [providers.old]\nkind = \"azure\"\nbase_url = \"{origin}\"\napi_key = \"az\"\napi_version = \"2024-10-21\"\n"
+    );
+    let gateway = Gateway::start(&config).await;
+    let reply = exchange(gateway.addr, &Request::post("/v1/chat/completions", bodies::chat("new/gpt-5"))).await;
+    assert_eq!(reply.status, 200, "{}", reply.text());
+    let received = stub.next().await;
+    assert_eq!(received.target, "/openai/v1/chat/completions");
+    assert_eq!((received.header("api-key"), received.header("authorization")), ("az", ""));
+    let reply = exchange(gateway.addr, &Request::post("/v1/chat/completions", bodies::chat("old/gpt-5"))).await;
+    assert_eq!(reply.status, 200, "{}", reply.text());
+    let received = stub.next().await;
+    assert_eq!(received.target, "/openai/deployments/gpt-5/chat/completions?api-version=2024-10-21");
+    assert_eq!(received.json()["model"], "gpt-5");
+    // The client's side of the old form: the model is in the path, and its api-version is not the provider's.
+    for model in ["old%2Fgpt-5", "old/gpt-5"] {
+        let target = format!("/openai/deployments/{model}/chat/completions?api-version=2023-05-15");
+        let request = Request::post(&target, r#"{"messages":[]}"#).header("api-key", "client");
+        let reply = exchange(gateway.addr, &request).await;
+        assert_eq!(reply.status, 200, "{target}: {}", reply.text());
+        let received = stub.next().await;
+        assert_eq!(received.target, "/openai/deployments/gpt-5/chat/completions?api-version=2024-10-21");
+        assert_eq!(received.header("api-key"), "az");
+    }
+}
+
+/// Bytes that are not JSON come back as they are: audio, images, compressed answers.
+#[tokio::test]
+async fn binary_answers_pass() {
+    let audio: Vec<u8> = (0..200_000_u32).map(|i| (i * 31 % 251) as u8).collect();
+    let sent = bytes::Bytes::from(audio.clone());
+    let stub = Stub::start(move |_| {
+        let mut answer = Answer::status(200).header("content-type", "audio/mpeg");
+        answer = answer.framing(ai_gateway_tests::StubFraming::Chunked);
+        answer.steps.extend(sent.chunks(7_000).map(|part| ai_gateway_tests::Step::Send(sent.slice_ref(part))));
+        answer
+    })
+    .await;
+    let gateway = Gateway::start(&openai("stub", &stub.origin())).await;
+    for framing in [Framing::Length, Framing::H2(100)] {
+        let request = Request::post("/v1/audio/speech", r#"{"model":"stub/tts","input":"x","voice":"alloy"}"#);
+        let reply = exchange(gateway.addr, &request.framing(framing)).await;
+        assert_eq!((reply.status, reply.header("content-type")), (200, "audio/mpeg"), "{}", reply.text());
+        assert!(reply.complete && reply.body == audio);
+    }
+}
+
+/// An upstream that compresses although nobody asked, or because the client's header came through: the client can read
+/// the answer, and its usage is counted.
+#[tokio::test]
+async fn compressed_answers_stay_readable() {
+    use std::io::{Read, Write};
+    let answer = bodies::chat_answer("fine");
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
+    encoder.write_all(answer.as_bytes()).unwrap();
+    let zipped = bytes::Bytes::from(encoder.finish().unwrap());
+    let plain = answer.clone();
+    let stub = Stub::start(move |request| {
+        if request.header("accept-encoding").contains("gzip") {
+            Answer::json(200, zipped.clone()).header("content-encoding", "gzip")
+        } else {
+            Answer::json(200, plain.clone())
+        }
+    })
+    .await;
+    let gateway = Gateway::start(&openai("stub", &stub.origin())).await;
+    for accepted in ["gzip, br", "identity", ""] {
+        let mut request = Request::post("/v1/chat/completions", bodies::chat("stub/m"));
+        if !accepted.is_empty() {
+            request = request.header("accept-encoding", accepted);
+        }
+        let reply = exchange(gateway.addr, &request).await;
+        let mut text = reply.text();
+        if reply.header("content-encoding") == "gzip" {
+            assert!(accepted.contains("gzip"));
+            text.clear();
+            flate2::read::GzDecoder::new(&reply.body[..]).read_to_string(&mut text).unwrap();
+        }
+        assert_eq!((reply.status, text), (200, answer.clone()), "{accepted}");
+        let log = gateway.log_of(reply.header("x-request-id")).await;
+        assert_eq!(log["tokens"]["input"], 7, "{accepted}: {log}");
+    }
+}
+
+/// What an answer carries besides the provider's own headers.
+#[tokio::test]
+async fn answers_carry_the_gateways_headers() {
+    let stub = Stub::start(|_| {
+        Answer::json(200, bodies::chat_answer("x"))
+            .header("x-ratelimit-remaining-requests", "41")
+            .header("openai-processing-ms", "12")
+            .header("set-cookie", "session=provider")
+            .header("connection", "keep-alive, x-internal")
+            .header("x-internal", "secret")
+    })
+    .await;
+    let gateway = Gateway::start(&format!(
+        "{}[models.nice]\ntargets = [{{ provider = \"stub\", model = \"upstream-name\" }}]",
+        openai("stub", &stub.origin())
+    ))
+    .await;
+    let mut ids = std::collections::HashSet::new();
+    for framing in [Framing::Length, Framing::H2(100)] {
+        let mut client = Connection::for_framing(gateway.addr, framing).await;
+        for _ in 0..3 {
+            let request = Request::post("/v1/chat/completions", bodies::chat("nice")).framing(framing);
+            let reply = client.exchange(&request).await;
+            assert_eq!(reply.status, 200);
+            assert_eq!(reply.header("x-gateway-provider"), "stub");
+            assert_eq!(reply.header("x-gateway-model"), "upstream-name");
+            assert_eq!(reply.header("x-gateway-attempts"), "1");
+            assert!(ids.insert(reply.header("x-request-id").to_owned()), "an id twice");
+            for hidden in ["set-cookie", "x-internal"] {
+                assert!(!reply.headers.contains_key(hidden), "{hidden} came through: {:?}", reply.headers);
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn tls_upstreams_are_verified() {
+    let (ours, other) = (Authority::new(), Authority::new());
+    let answer = || |_: &ai_gateway_tests::Received| Answer::json(200, bodies::chat_answer("secure"));
+    for alpn in [&["h2", "http/1.1"][..], &["http/1.1"], &[]] {
+        let stub = Stub::tls(&ours, alpn, answer()).await;
+        let port = stub.addr.port();
+        let provider = |name: &str, host: &str, ca: Option<&Authority>| {
+            let ca = ca.map(|ca| format!("ca = \"{}\"\n", ca.file())).unwrap_or_default();
+            format!("[providers.{name}]\nkind = \"openai-compatible\"\nbase_url = \"https://{host}:{port}/v1\"\n{ca}")
+        };
+        let config = [
+            provider("right", "127.0.0.1", Some(&ours)),
+            provider("named", "localhost", Some(&ours)),
+            provider("roots", "localhost", None),
+            provider("wrong", "localhost", Some(&other)),
+        ];
+        let mut gateway = Gateway::start(&config.concat()).await;
+        for name in ["right", "named"] {
+            let request = Request::post("/v1/chat/completions", bodies::chat(&format!("{name}/m")));
+            let reply = exchange(gateway.addr, &request).await;
+            assert_eq!(reply.status, 200, "{name} {alpn:?}: {}", reply.text());
+        }
+        let served = stub.count();
+        // Also after a good connection to the same address exists: it must not be shared.
+        for name in ["roots", "wrong"] {
+            let request = Request::post("/v1/chat/completions", bodies::chat(&format!("{name}/m")));
+            let reply = exchange(gateway.addr, &request).await;
+            assert_eq!(reply.status, 502, "{name} {alpn:?}: {}", reply.text());
+            assert!(reply.json()["error"]["message"].is_string());
+        }
+        assert_eq!(stub.count(), served, "a request went to an upstream that was not verified");
+        gateway.assert_healthy().await;
+    }
+}
+
+#[tokio::test]
+async fn a_host_that_does_not_exist_is_a_502() {
+    let config = "[providers.x]\nkind = \"openai-compatible\"\nbase_url = \"http://no-such-host.invalid/v1\"";
+    let gateway = Gateway::start(config).await;
+    let reply = exchange(gateway.addr, &Request::post("/v1/chat/completions", bodies::chat("x/m"))).await;
+    assert_eq!(reply.status, 502, "{}", reply.text());
+    let log = gateway.log_of(reply.header("x-request-id")).await;
+    assert_eq!(log["fault"], "upstream", "{log}");
+}
+
+/// The first telemetry: what a scrape shows after a few requests.
+#[tokio::test]
+async fn metrics_count_what_happened() {
+    let stub = Stub::start(|request| {
+        if request.json()["stream"] == true {
+            Answer::sse([bodies::chat_delta("x"), bodies::chat_delta("y"), bodies::chat_usage(), bodies::DONE.into()])
+        } else {
+            Answer::json(200, bodies::chat_answer("x"))
+        }
+    })
+    .await;
+    let gateway = Gateway::start(&format!(
+        "{}[models.nice]\ntargets = [{{ provider = \"stub\", model = \"m\" }}]",
+        openai("stub", &stub.origin())
+    ))
+    .await;
+    for body in [bodies::chat("nice"), bodies::chat_stream("nice"), bodies::chat("unknown-model-name")] {
+        let reply = exchange(gateway.addr, &Request::post("/v1/chat/completions", body)).await;
+        gateway.log_of(reply.header("x-request-id")).await;
+    }
+    let reply = exchange(gateway.admin, &Request::get("/metrics")).await;
+    let text = reply.text();
+    for name in [
+        "gen_ai_server_request_duration_seconds_bucket",
+        "gen_ai_server_time_to_first_token_seconds_bucket",
+        "gen_ai_server_time_per_output_token_seconds_bucket",
+        "gen_ai_client_token_usage_token_sum",
+    ] {
+        assert!(text.lines().any(|l| l.starts_with(name)), "{name} is missing:\n{text}");
+    }
+    let sum = |kind: &str| {
+        let label = format!("gen_ai_token_type=\"{kind}\"");
+        let lines = text.lines().filter(|l| l.starts_with("gen_ai_client_token_usage_token_sum") && l.contains(&label));
+        lines.filter_map(|l| l.rsplit(' ').next()?.parse::<f64>().ok()).sum::<f64>()
+    };
+    assert_eq!((sum("input"), sum("output")), (14.0, 10.0), "{text}");
+    assert!(!text.contains("unknown-model-name"), "a client's made-up name became a label");
+    assert!(!text.contains("Hello"), "a prompt in the metrics");
+}

@@ -1,0 +1,218 @@
+//! Upstreams that misbehave towards a model without a second target: the client gets a clear error in its dialect or a
+//! stream that visibly breaks, never a hang and never a false success, and the gateway serves on.
+
+use ai_gateway_tests::client::{Connection, Framing, Request, exchange};
+use ai_gateway_tests::{Answer, Authority, Gateway, Step, Stub, StubFraming, bodies};
+use std::time::Duration;
+
+const OK: &str = "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\n";
+
+fn config(stub: &Stub, good: &Stub) -> String {
+    // Short clocks, so that silence ends.
+    format!(
+        "{}{}[models.m]\ntargets = [{{ provider = \"stub\", model = \"x\" }}]\n\
+         timeouts = {{ connect = \"1s\", first_token = \"700ms\", idle = \"700ms\", total = \"3s\" }}",
+        bodies::openai_provider("stub", &stub.origin()),
+        bodies::openai_provider("good", &good.origin())
+    )
+}
+
+fn broken() -> Vec<(&'static str, Answer)> {
+    let huge = format!("{OK}x-huge: {}\r\ncontent-length: 2\r\n\r\n{{}}", "h".repeat(10 * 1024 * 1024));
+    let many: String = (0..100_000).map(|i| format!("x-{i}: 1\r\n")).collect();
+    vec![
+        ("nothing", Answer::raw("")),
+        ("garbage", Answer::raw(vec![0xa5_u8; 5000])),
+        ("text", Answer::raw("SSH-2.0-OpenSSH_9.9\r\n")),
+        ("HTTP/0.9", Answer::raw("<html>hello</html>")),
+        ("HTTP/2 frames", Answer::raw(b"\0\0\x12\x04\0\0\0\0\0\0\x03\0\0\0\x80\0\x04\0\x01\0\0".to_vec())),
+        ("status that is no number", Answer::raw("HTTP/1.1 abc OK\r\ncontent-length: 2\r\n\r\n{}")),
+        ("status 99999", Answer::raw("HTTP/1.1 99999 OK\r\ncontent-length: 2\r\n\r\n{}")),
+        ("header without colon", Answer::raw("HTTP/1.1 200 OK\r\nnonsense\r\ncontent-length: 2\r\n\r\n{}")),
+        ("half a header", Answer::raw("HTTP/1.1 200 OK\r\ncontent-len")),
+        ("header of 10 MiB", Answer::raw(huge)),
+        ("100,000 headers", Answer::raw(format!("{OK}{many}content-length: 2\r\n\r\n{{}}"))),
+        ("half a body", Answer::raw(format!("{OK}content-length: 100\r\n\r\n{{\"a\":"))),
+        ("half a chunk", Answer::raw(format!("{OK}transfer-encoding: chunked\r\n\r\n64\r\n{{\"a\":"))),
+        ("a chunk size that is none", Answer::raw(format!("{OK}transfer-encoding: chunked\r\n\r\nzz\r\n{{}}\r\n0\r\n\r\n"))),
+        ("a huge chunk size", Answer::raw(format!("{OK}transfer-encoding: chunked\r\n\r\nfffffffffffffffff\r\n{{}}"))),
+        ("two lengths", Answer::raw(format!("{OK}content-length: 2\r\ncontent-length: 3\r\n\r\n{{}}"))),
+        ("a negative length", Answer::raw(format!("{OK}content-length: -2\r\n\r\n{{}}"))),
+        ("header that stops", Answer { framing: StubFraming::Raw, ..Answer::raw(OK).step(Step::Stall) }),
+        ("body that stops", Answer::raw(format!("{OK}content-length: 10\r\n\r\n{{")).step(Step::Stall)),
+        ("chunk that stops", Answer::raw(format!("{OK}transfer-encoding: chunked\r\n\r\n10\r\n{{")).step(Step::Stall)),
+        ("101", Answer::raw("HTTP/1.1 101 Switching Protocols\r\nupgrade: x\r\nconnection: upgrade\r\n\r\n")),
+        ("only 100s", Answer::raw("HTTP/1.1 100 Continue\r\n\r\n".repeat(50))),
+    ]
+}
+
+#[tokio::test]
+async fn no_answer_is_a_clear_error() {
+    let good = Stub::always(Answer::json(200, bodies::chat_answer("fine"))).await;
+    for (what, answer) in broken() {
+        let stub = Stub::always(answer).await;
+        let mut gateway = Gateway::start(&config(&stub, &good)).await;
+        for framing in [Framing::Length, Framing::H2(100)] {
+            let mut client = Connection::for_framing(gateway.addr, framing).await;
+            let request = Request::post("/v1/chat/completions", bodies::chat("m")).framing(framing);
+            let reply = client.exchange(&request).await;
+            if reply.status == 200 {
+                // The header was good and has been passed on: only a visible break is honest.
+                assert!(!reply.complete || reply.text().contains("\"error\""), "{what}: a false success: {reply:?}");
+            } else {
+                assert!(matches!(reply.status, 502 | 504), "{what}: {} {}", reply.status, reply.text());
+                assert!(reply.complete, "{what}: the error was cut");
+                let error = reply.json();
+                assert!(error["error"]["message"].is_string() && error["error"]["type"].is_string(), "{what}: {error}");
+            }
+            let log = gateway.log_line(|line| (line["model"] == "m").then(|| line.clone())).await;
+            assert_eq!(log["fault"], "upstream", "{what}: {log}");
+            let fine = Request::post("/v1/chat/completions", bodies::chat("good/m")).framing(framing);
+            assert_eq!(exchange(gateway.addr, &fine).await.status, 200, "{what}: afterwards");
+        }
+        gateway.assert_healthy().await;
+    }
+}
+
+/// The same faults where the client asked for a stream.
+#[tokio::test]
+async fn broken_streams_are_told_or_cut() {
+    let good = Stub::always(Answer::json(200, bodies::chat_answer("fine"))).await;
+    let sse = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n";
+    let chunk = String::from_utf8(ai_gateway_tests::client::wire::chunk(bodies::chat_delta("x").as_bytes())).unwrap();
+    let endless_line = format!("data: {{\"x\":\"{}", "y".repeat(300_000));
+    let cases = [
+        ("garbage body", Answer::sse(["\0\x01\x02\u{fffd} no events at all"])),
+        ("events that are no JSON", Answer::sse(["data: {nonsense\n\n", "data: <html>\n\n"])),
+        ("half a chunk", Answer::raw(format!("{sse}{chunk}40\r\ndata: {{"))),
+        ("a chunk size that is none", Answer::raw(format!("{sse}{chunk}xyz\r\nmore"))),
+        ("an endless line", Answer::sse(vec![endless_line; 20]).step(Step::Cut)),
+        ("silence after output", Answer::raw(format!("{sse}{chunk}")).step(Step::Stall)),
+        ("a JSON answer instead of a stream", Answer::json(200, "{\"choices\":[")),
+    ];
+    for (what, answer) in cases {
+        let stub = Stub::always(answer).await;
+        let mut gateway = Gateway::start(&config(&stub, &good)).await;
+        for framing in [Framing::Length, Framing::H2(100)] {
+            let request = Request::post("/v1/chat/completions", bodies::chat_stream("m")).framing(framing);
+            let reply = exchange(gateway.addr, &request).await;
+            let honest = !reply.complete || reply.text().contains("\"error\"") || reply.status >= 500;
+            assert!(honest && !reply.text().contains("[DONE]"), "{what}: a false success: {}", reply.text());
+        }
+        gateway.assert_healthy().await;
+    }
+}
+
+#[tokio::test]
+async fn an_endless_answer_does_not_fill_the_memory() {
+    let good = Stub::always(Answer::json(200, bodies::chat_answer("fine"))).await;
+    let mut answer = Answer::json(200, "{\"x\":\"").framing(StubFraming::Chunked);
+    answer.steps.extend((0..3000).map(|_| Step::Send(bytes::Bytes::from_static(&[b'a'; 65_536]))));
+    answer.steps.push(Step::Stall);
+    let stub = Stub::always(answer).await;
+    let mut gateway = Gateway::start(&config(&stub, &good)).await;
+    let reply = exchange(gateway.addr, &Request::post("/v1/chat/completions", bodies::chat("m"))).await;
+    assert!(!reply.complete || reply.status >= 500, "a false success: {} bytes", reply.body.len());
+    let status = std::fs::read_to_string(format!("/proc/{}/status", gateway.pid())).unwrap();
+    let peak = status.lines().find(|l| l.starts_with("VmHWM")).unwrap();
+    let kib: usize = peak.split_whitespace().nth(1).unwrap().parse().unwrap();
+    assert!(kib < 100 * 1024, "the gateway held {kib} KiB of 190 MiB");
+    gateway.assert_healthy().await;
+}
+
+/// An answer that comes before the request has been read: it counts, and the rest of the request does not matter.
+#[tokio::test]
+async fn an_early_answer_passes() {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let origin = format!("http://{}", listener.local_addr().unwrap());
+    tokio::spawn(async move {
+        use tokio::io::{AsyncReadExt, AsyncWriteExt};
+        while let Ok((mut io, _)) = listener.accept().await {
+            tokio::spawn(async move {
+                let mut some = [0; 1000];
+                io.read_exact(&mut some).await.unwrap();
+                let body = r#"{"error":{"message":"too long","type":"invalid_request_error"}}"#;
+                let head = format!("HTTP/1.1 400 Bad Request\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n", body.len());
+                io.write_all(format!("{head}{body}").as_bytes()).await.unwrap();
+                // Reads on, so that the answer is not lost to a reset.
+                let mut sink = vec![0; 65_536];
+                while matches!(io.read(&mut sink).await, Ok(n) if n > 0) {}
+            });
+        }
+    });
+    let gateway = Gateway::start(&bodies::openai_provider("stub", &origin)).await;
+    for size in [5_000, 8 * 1024 * 1024] {
+        let request = Request::post("/v1/chat/completions", bodies::chat_of_size("stub/m", size));
+        let reply = exchange(gateway.addr, &request).await;
+        assert_eq!(reply.status, 400, "{size}: {}", reply.text());
+        assert_eq!(reply.json()["error"]["message"], "too long");
+    }
+}
+
+/// A pooled connection that the upstream has closed meanwhile is replaced without the client noticing.
+#[tokio::test]
+async fn a_stale_pooled_connection_is_not_the_clients_problem() {
+    let authority = Authority::new();
+    for alpn in ["http/1.1", "h2"] {
+        let answer = Answer::json(200, bodies::chat_answer("fine"));
+        let stub = Stub::tls(&authority, &[alpn], move |_| answer.clone()).await;
+        let config = format!(
+            "{}ca = \"{}\"\nhttp2 = {}",
+            bodies::openai_provider("stub", &stub.origin()),
+            authority.file(),
+            alpn == "h2"
+        );
+        let gateway = Gateway::start(&config).await;
+        for _ in 0..20 {
+            let request = Request::post("/v1/chat/completions", bodies::chat("stub/m"));
+            assert_eq!(exchange(gateway.addr, &request).await.status, 200);
+            stub.close_connections();
+        }
+        assert!(stub.received().iter().map(|r| r.connection).max() > Some(1));
+    }
+}
+
+/// Connections to the upstream are used again, by any client.
+#[tokio::test]
+async fn upstream_connections_are_pooled() {
+    let stub = Stub::always(Answer::json(200, bodies::chat_answer("fine"))).await;
+    let gateway = Gateway::start(&bodies::openai_provider("stub", &stub.origin())).await;
+    for _ in 0..10 {
+        let request = Request::post("/v1/chat/completions", bodies::chat("stub/m"));
+        assert_eq!(exchange(gateway.addr, &request).await.status, 200);
+    }
+    let connections = stub.received().iter().map(|r| r.connection).max().unwrap() + 1;
+    assert!(connections <= 3, "{connections} connections for 10 requests in a row");
+}
+
+#[tokio::test]
+async fn an_upstream_that_does_not_accept_is_a_connect_timeout() {
+    // A listener whose queue is full: a connection attempt hangs. Linux drops the SYN then.
+    let full = socket_that_never_accepts();
+    let good = Stub::always(Answer::json(200, bodies::chat_answer("fine"))).await;
+    let origin = format!("http://{}", full.0.local_addr().unwrap());
+    let config = format!(
+        "{}[models.m]\ntargets = [{{ provider = \"stub\", model = \"x\" }}]\ntimeouts = {{ connect = \"500ms\" }}",
+        bodies::openai_provider("stub", &origin) + &bodies::openai_provider("good", &good.origin())
+    );
+    let gateway = Gateway::start(&config).await;
+    let begun = std::time::Instant::now();
+    let reply = exchange(gateway.addr, &Request::post("/v1/chat/completions", bodies::chat("m"))).await;
+    assert!(matches!(reply.status, 502 | 504), "{}", reply.text());
+    assert!(begun.elapsed() < Duration::from_secs(10), "{:?}", begun.elapsed());
+}
+
+/// A listening socket and connections that fill its backlog.
+fn socket_that_never_accepts() -> (std::net::TcpListener, Vec<std::net::TcpStream>) {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let addr = listener.local_addr().unwrap();
+    let mut held = Vec::new();
+    // The backlog of the standard library's listener is 128 (older) or 4096; stop at the first that hangs.
+    while held.len() < 5000 {
+        match std::net::TcpStream::connect_timeout(&addr, Duration::from_millis(200)) {
+            Ok(stream) => held.push(stream),
+            Err(_) => break,
+        }
+    }
+    (listener, held)
+}
