@@ -69,6 +69,8 @@ pub enum Ask {
     Chat,
     /// 100 chunks as fast as they can be written.
     Burst,
+    /// 3 chunks at once, to time the first.
+    Short,
     /// 100 chunks, one per 5 ms: each is its own read and write for a proxy.
     Paced,
     /// A stream that stays open, with a chunk per second.
@@ -77,13 +79,14 @@ pub enum Ask {
 
 impl Ask {
     /// All of them.
-    pub const ALL: [Self; 4] = [Self::Chat, Self::Burst, Self::Paced, Self::Held];
+    pub const ALL: [Self; 5] = [Self::Chat, Self::Burst, Self::Short, Self::Paced, Self::Held];
 
     /// The model name that the upstream understands.
     pub fn upstream_model(self) -> &'static str {
         match self {
             Self::Chat => "echo",
             Self::Burst => "lorem-100",
+            Self::Short => "lorem-3",
             Self::Paced => "lorem-100-every-5ms",
             Self::Held => "lorem-1000-every-1000ms",
         }

@@ -112,7 +112,7 @@ pub async fn run(index: usize, targets: &[&Target], effort: &Effort, rounds: &mu
         (round[at].fixed_p50, round[at].fixed_p99) = (seen.latency.quantile_us(0.5), seen.latency.quantile_us(0.99));
     }
     for &at in &order {
-        let (seen, _) = measure(targets[at], Ask::Burst, 1, length.mul_f64(0.75), None).await?;
+        let (seen, _) = measure(targets[at], Ask::Short, 1, length.mul_f64(0.75), None).await?;
         let first = &seen.first_output;
         (round[at].first_p50, round[at].first_p99) = (first.quantile_us(0.5), first.quantile_us(0.99));
     }
