@@ -1,1 +1,14 @@
-//! A gateway between applications and every generative-AI provider.
+//! A gateway between applications and every generative-AI provider, on Cloudflare's Pingora.
+//!
+//! The way to read it: [`proxy`] is the life of a request, [`config`] is what the operator writes, [`snapshot`] is that
+//! as built, [`routing`] chooses targets, [`telemetry`] tells what happened, and [`server`] is the process around them.
+
+pub mod admin;
+pub mod config;
+pub mod mock;
+pub mod net;
+pub mod proxy;
+pub mod routing;
+pub mod server;
+pub mod snapshot;
+pub mod telemetry;

@@ -1,3 +1,129 @@
 //! The `ai-gateway` command.
 
-fn main() {}
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use ai_gateway::config::{self, Config, System};
+use ai_gateway::mock::{self, Tls};
+use clap::{Parser, Subcommand};
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// One address and one key in front of every generative-AI provider.
+#[derive(Parser)]
+#[command(version, about)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Run the gateway.
+    ///
+    /// Without a file it takes the providers whose usual variables are set (OPENAI_API_KEY, ANTHROPIC_API_KEY, …) and,
+    /// if there are none, the built-in mock provider.
+    Run {
+        /// The configuration, in TOML.
+        #[arg(long, value_name = "FILE")]
+        config: Option<PathBuf>,
+    },
+    /// Check a configuration: exit code 1 and the reasons if it cannot be used.
+    Check {
+        /// The configuration, in TOML.
+        #[arg(value_name = "FILE")]
+        file: PathBuf,
+    },
+    /// Print the JSON Schema of the configuration, for editors.
+    Schema,
+    /// Run the mock provider as a server: no account needed, behaviour chosen by model name.
+    #[command(after_help = mock::help())]
+    Mock {
+        /// Where to listen; port 0 takes a free one.
+        #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8081")]
+        listen: String,
+        /// Worker threads.
+        #[arg(long, default_value_t = 1)]
+        threads: usize,
+        /// PEM file with a certificate: speak TLS, and HTTP/2 by ALPN.
+        #[arg(long, value_name = "FILE", requires = "tls_key")]
+        tls_cert: Option<String>,
+        /// PEM file with the certificate's key.
+        #[arg(long, value_name = "FILE", requires = "tls_cert")]
+        tls_key: Option<String>,
+    },
+}
+
+fn main() -> ExitCode {
+    env_logger::Builder::from_env(env_logger::Env::default().default_filter_or("warn")).init();
+    match Cli::parse().command {
+        Command::Run { config } => run(config),
+        Command::Check { file } => check(&file),
+        Command::Schema => schema(),
+        Command::Mock { listen, threads, tls_cert, tls_key } => {
+            let tls = tls_cert.zip(tls_key).map(|(cert, key)| Tls { cert, key });
+            exit(mock::serve(&mock::Options { listen, threads, tls }))
+        }
+    }
+}
+
+fn run(file: Option<PathBuf>) -> ExitCode {
+    let Some(file) = file else { return run_discovered() };
+    match Config::load(&file) {
+        Ok(loaded) => {
+            for warning in &loaded.warnings {
+                eprintln!("{warning}");
+            }
+            exit(ai_gateway::server::run(&loaded.config))
+        }
+        Err(errors) => {
+            eprint!("{errors}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run_discovered() -> ExitCode {
+    let discovery = Config::from_environment(&System);
+    for skipped in &discovery.skipped {
+        eprintln!("warning: {skipped}");
+    }
+    if discovery.found.is_empty() {
+        eprintln!("no provider's variable is set: the built-in mock provider answers");
+    }
+    for found in &discovery.found {
+        eprintln!("provider {} from {}", found.provider, found.variable);
+    }
+    exit(ai_gateway::server::run(&discovery.config))
+}
+
+fn check(file: &Path) -> ExitCode {
+    let verdict = config::check(file, &System);
+    if verdict.is_ok() {
+        print!("{verdict}");
+    } else {
+        eprint!("{verdict}");
+    }
+    verdict.exit_code()
+}
+
+fn schema() -> ExitCode {
+    match serde_json::to_string_pretty(&config::schema()) {
+        Ok(schema) => {
+            println!("{schema}");
+            ExitCode::SUCCESS
+        }
+        Err(error) => exit(Err(error)),
+    }
+}
+
+fn exit<E: std::fmt::Display>(result: Result<(), E>) -> ExitCode {
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,108 @@
+//! The admin listener: health and metrics. Its paths are `/health/live` (also `/healthz`), `/health/ready` (also
+//! `/readyz`) and `/metrics`; everything else is a JSON 404. Serve [`Admin`] on a Pingora service of its own.
+
+mod readiness;
+
+pub use readiness::{Readiness, State};
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use http::{Method, Response, StatusCode, header};
+use log::error;
+use pingora_core::apps::http_app::ServeHttp;
+use pingora_core::protocols::http::ServerSession;
+
+use crate::telemetry::{CONTENT_TYPE, Metrics};
+
+const JSON: &str = "application/json";
+
+/// The HTTP application of the admin listener.
+#[derive(Clone, Debug)]
+pub struct Admin {
+    metrics: Arc<Metrics>,
+    readiness: Arc<Readiness>,
+}
+
+impl Admin {
+    /// An application that shows these.
+    pub fn new(metrics: Arc<Metrics>, readiness: Arc<Readiness>) -> Self {
+        Self { metrics, readiness }
+    }
+
+    /// The answer to a request for `path`, without its query.
+    fn answer(&self, method: &Method, path: &str) -> Response<Vec<u8>> {
+        let show: fn(&Self) -> Response<Vec<u8>> = match path {
+            "/health/live" | "/healthz" => |_| json(StatusCode::OK, &serde_json::json!({ "status": "live" })),
+            "/health/ready" | "/readyz" => Self::ready,
+            "/metrics" => Self::metrics,
+            _ => |_| problem(StatusCode::NOT_FOUND, "no such path; there are /health/live, /health/ready and /metrics"),
+        };
+        let mut response = match *method {
+            Method::GET | Method::HEAD => show(self),
+            _ => match show(self) {
+                unknown if unknown.status() == StatusCode::NOT_FOUND => unknown,
+                _ => not_allowed(),
+            },
+        };
+        response.headers_mut().insert(header::CACHE_CONTROL, header::HeaderValue::from_static("no-store"));
+        response
+    }
+
+    fn ready(&self) -> Response<Vec<u8>> {
+        let state = self.readiness.state();
+        let status = if state == State::Ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+        json(status, &serde_json::json!({ "status": state.as_str(), "reasons": state.reasons() }))
+    }
+
+    fn metrics(&self) -> Response<Vec<u8>> {
+        match self.metrics.encode() {
+            Ok(text) => response(StatusCode::OK, CONTENT_TYPE, text.into_bytes()),
+            Err(error) => {
+                error!("the metrics cannot be written: {error}");
+                problem(StatusCode::INTERNAL_SERVER_ERROR, "the metrics cannot be written")
+            }
+        }
+    }
+}
+
+fn not_allowed() -> Response<Vec<u8>> {
+    let mut response = problem(StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD");
+    response.headers_mut().insert(header::ALLOW, header::HeaderValue::from_static("GET, HEAD"));
+    response
+}
+
+fn problem(status: StatusCode, message: &str) -> Response<Vec<u8>> {
+    json(status, &serde_json::json!({ "error": { "status": status.as_u16(), "message": message } }))
+}
+
+fn json(status: StatusCode, body: &serde_json::Value) -> Response<Vec<u8>> {
+    let mut body = body.to_string().into_bytes();
+    body.push(b'\n');
+    response(status, JSON, body)
+}
+
+fn response(status: StatusCode, content_type: &'static str, body: Vec<u8>) -> Response<Vec<u8>> {
+    let length = body.len();
+    let mut response = Response::new(body);
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, header::HeaderValue::from_static(content_type));
+    headers.insert(header::CONTENT_LENGTH, length.into());
+    response
+}
+
+#[async_trait]
+impl ServeHttp for Admin {
+    async fn response(&self, session: &mut ServerSession) -> Response<Vec<u8>> {
+        let head = session.req_header();
+        let mut response = self.answer(&head.method, head.uri.path());
+        if head.method == Method::HEAD {
+            response.body_mut().clear();
+        }
+        response
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,80 @@
+use std::sync::Arc;
+
+use pingora_core::apps::HttpServerApp;
+use pingora_core::protocols::http::ServerSession;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+use super::{Admin, Readiness};
+use crate::telemetry::Metrics;
+
+/// Sends a request over a connection and gives the answer's head and body.
+async fn ask(readiness: &Arc<Readiness>, method: &str, target: &str) -> (String, String) {
+    let (mut client, server) = tokio::io::duplex(1 << 20);
+    let request = format!("{method} {target} HTTP/1.1\r\nhost: admin\r\nconnection: close\r\n\r\n");
+    client.write_all(request.as_bytes()).await.unwrap();
+    let admin = Arc::new(Admin::new(Arc::new(Metrics::new()), readiness.clone()));
+    let (_stop, shutdown) = tokio::sync::watch::channel(false);
+    admin.process_new_http(ServerSession::new_http1(Box::new(server)), &shutdown).await;
+    let mut answer = String::new();
+    client.read_to_string(&mut answer).await.unwrap();
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+    (head.to_ascii_lowercase(), body.to_owned())
+}
+
+#[tokio::test]
+async fn readiness_follows_the_life_of_the_process() {
+    let readiness = Arc::new(Readiness::new());
+    let ready = async || {
+        let (head, body) = ask(&readiness, "GET", "/health/ready").await;
+        let body: serde_json::Value = serde_json::from_str(&body).unwrap();
+        let why = body["reasons"].as_array().unwrap().len();
+        (head.split(' ').nth(1).unwrap().to_owned(), body["status"].as_str().unwrap().to_owned(), why)
+    };
+    assert_eq!(ready().await, ("503".to_owned(), "starting".to_owned(), 1));
+    readiness.set_ready();
+    assert_eq!(ready().await, ("200".to_owned(), "ready".to_owned(), 0));
+    readiness.set_draining();
+    readiness.set_ready();
+    assert_eq!(ready().await, ("503".to_owned(), "draining".to_owned(), 1));
+
+    let (head, _) = ask(&readiness, "GET", "/health/live").await;
+    assert!(head.starts_with("http/1.1 200"));
+}
+
+#[tokio::test]
+async fn paths_and_methods() {
+    let readiness = Arc::new(Readiness::new());
+    readiness.set_ready();
+    for (method, target, status) in [
+        ("GET", "/health/live", 200),
+        ("GET", "/healthz", 200),
+        ("GET", "/readyz?verbose", 200),
+        ("GET", "/metrics", 200),
+        ("POST", "/metrics", 405),
+        ("DELETE", "/health/ready", 405),
+        ("GET", "/", 404),
+        ("POST", "/api/keys", 404),
+        ("GET", "/metrics/", 404),
+    ] {
+        let (head, body) = ask(&readiness, method, target).await;
+        assert!(head.starts_with(&format!("http/1.1 {status} ")), "{method} {target}: {head}");
+        assert!(head.contains(&format!("content-length: {}", body.len())), "{head}");
+        assert_eq!(head.contains("allow: get, head"), status == 405, "{head}");
+        if target != "/metrics" || status != 200 {
+            let json: serde_json::Value = serde_json::from_str(&body).unwrap();
+            assert_eq!(json["error"]["status"].as_u64(), (status != 200).then_some(status));
+        }
+    }
+}
+
+#[tokio::test]
+async fn metrics_are_open_metrics_and_head_has_no_body() {
+    let readiness = Arc::new(Readiness::new());
+    let (head, body) = ask(&readiness, "GET", "/metrics").await;
+    assert!(head.contains("content-type: application/openmetrics-text; version=1.0.0; charset=utf-8"));
+    assert!(body.contains("\ngateway_in_flight 0\n") && body.ends_with("# EOF\n"));
+
+    let (head, rest) = ask(&readiness, "HEAD", "/metrics").await;
+    assert!(head.contains(&format!("content-length: {}", body.len())));
+    assert_eq!(rest, "");
+}

@@ -1,0 +1,76 @@
+//! Where a provider is: what a base URL may be, and where it comes from when the file does not say.
+
+use std::net::IpAddr;
+
+use ai_gateway_providers::preset::{AddressEnv, Preset};
+use url::{Host, Url};
+
+use super::environment::Environment;
+
+/// What is wrong with a URL as a base URL, and what would be right.
+pub(super) fn parse(text: &str) -> Result<Url, String> {
+    if !text.contains("://") {
+        return Err("the URL does not begin with https:// or http://".into());
+    }
+    let url = Url::parse(text).map_err(|error| match error {
+        url::ParseError::EmptyHost => "the URL has no host".to_owned(),
+        error => format!("this is not a URL: {error}"),
+    })?;
+    if !matches!(url.scheme(), "http" | "https") {
+        return Err(format!("`{}` is not a scheme for a provider: use https or http", url.scheme()));
+    }
+    // `https:///v1` and `https:/v1` would be read as the host `v1`.
+    let after_scheme = text.trim_start().get(url.scheme().len()..).unwrap_or_default();
+    if !after_scheme.starts_with("://") || after_scheme.starts_with(":///") {
+        return Err("the URL has no host".into());
+    }
+    if url.port() == Some(0) {
+        return Err("port 0 cannot be connected to".into());
+    }
+    if !url.username().is_empty() || url.password().is_some() {
+        return Err("a base URL holds no user and no password: use `api_key` or `headers`".into());
+    }
+    if url.query().is_some() {
+        return Err("a base URL has no query (Azure's is `api_version`)".into());
+    }
+    if url.fragment().is_some() {
+        return Err("a base URL has no fragment".into());
+    }
+    Ok(url)
+}
+
+/// Where an account of this kind usually is, by the environment or else by the table.
+///
+/// # Errors
+/// The variable holds no usable address.
+pub(super) fn usual(preset: &Preset, env: &dyn Environment) -> Result<Option<Url>, String> {
+    let own = preset.base_url.and_then(|url| Url::parse(url).ok());
+    let Some(variable) = preset.address_env else { return Ok(own) };
+    let Some(value) = env.var(variable.name()) else { return Ok(own) };
+    let text = match variable {
+        AddressEnv::Url(_) => value.trim().to_owned(),
+        AddressEnv::Host(_) if value.contains("://") => value.trim().to_owned(),
+        AddressEnv::Host(_) => format!("http://{}", value.trim()),
+    };
+    let mut url = parse(&text).map_err(|error| format!("`{}` cannot be used: {error}", variable.name()))?;
+    if let (AddressEnv::Host(_), Some(own)) = (variable, own) {
+        if url.port().is_none() && !value.contains("://") {
+            // Both URLs are of a scheme with ports: this cannot fail.
+            let _ = url.set_port(own.port());
+        }
+        if url.path() == "/" {
+            url.set_path(own.path());
+        }
+    }
+    Ok(Some(url))
+}
+
+/// Whether nothing that is sent there leaves this machine.
+pub(super) fn is_local(url: &Url) -> bool {
+    match url.host() {
+        Some(Host::Ipv4(ip)) => IpAddr::V4(ip).is_loopback(),
+        Some(Host::Ipv6(ip)) => IpAddr::V6(ip).is_loopback(),
+        Some(Host::Domain(name)) => name == "localhost" || name.ends_with(".localhost"),
+        None => false,
+    }
+}

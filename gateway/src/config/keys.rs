@@ -1,0 +1,215 @@
+//! `[[keys]]`: the clients' credentials and what each may use.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::fmt;
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+use wildmatch::WildMatchPattern;
+
+use super::Context;
+use super::models::ModelConfig;
+use super::providers::ProviderConfig;
+use super::tree::{At, nearest};
+use super::units::{self, HashText, RateText};
+
+/// `[[keys]]` as written.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Key {
+    /// A name for metrics and logs; unique.
+    pub name: At<String>,
+    /// `sha256:` and the hexadecimal SHA-256 of the whole key; unique.
+    pub hash: At<HashText>,
+    /// Models it may use: names of `[models]`, `provider/model`, and patterns with `*`. Default: all.
+    pub models: Option<At<Vec<At<String>>>>,
+    /// The most it may use at a time.
+    pub limits: Option<Limits>,
+    /// The most it may spend.
+    pub budget: Option<Budget>,
+    /// Who else may receive an answer kept for this key. Default: `"private"`.
+    pub cache: Option<CacheScope>,
+}
+
+/// `limits` as written.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Limits {
+    /// Requests per time.
+    pub requests: Option<At<RateText>>,
+    /// Tokens per time, input and output together.
+    pub tokens: Option<At<RateText>>,
+    /// Requests at the same time.
+    pub concurrent: Option<At<u32>>,
+}
+
+/// `budget` as written.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Budget {
+    /// US dollars.
+    pub usd: At<f64>,
+    /// In which time.
+    pub per: At<BudgetPeriod>,
+}
+
+/// When a budget begins anew.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum BudgetPeriod {
+    /// Every hour.
+    Hour,
+    /// At midnight UTC.
+    Day,
+    /// On Monday, midnight UTC.
+    Week,
+    /// On the first of the month, midnight UTC.
+    Month,
+    /// Never.
+    Total,
+}
+
+/// Who else may receive a kept answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum CacheScope {
+    /// Nobody.
+    Private,
+    /// Every key that says `shared`.
+    Shared,
+    /// Nothing is kept.
+    Off,
+}
+
+/// A resolved key.
+#[derive(Debug, Clone, PartialEq)]
+pub struct KeyConfig {
+    /// Its name in metrics and logs.
+    pub name: String,
+    /// SHA-256 of the whole key.
+    pub hash: [u8; 32],
+    /// Models it may use; `None`: all.
+    pub models: Option<Vec<ModelPattern>>,
+}
+
+impl KeyConfig {
+    /// Whether it may use the model that a client asked for by `name`.
+    pub fn may_use(&self, name: &str) -> bool {
+        self.models.as_ref().is_none_or(|patterns| patterns.iter().any(|pattern| pattern.matches(name)))
+    }
+}
+
+/// The name of a model, in which `*` stands for any characters.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ModelPattern {
+    text: String,
+    // `?` is a letter like others in names: no second wildcard.
+    matcher: WildMatchPattern<'*', '\0'>,
+}
+
+impl ModelPattern {
+    /// Reads a pattern; every text is one.
+    pub fn new(text: &str) -> Self {
+        Self { matcher: WildMatchPattern::new(text), text: text.to_owned() }
+    }
+
+    /// The pattern as written.
+    pub fn as_str(&self) -> &str {
+        &self.text
+    }
+
+    /// Whether `name` is one of the names it stands for.
+    pub fn matches(&self, name: &str) -> bool {
+        self.matcher.matches(name)
+    }
+}
+
+impl fmt::Display for ModelPattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+/// Resolves all keys; names and hashes are unique among them.
+pub(super) fn resolve(
+    keys: Vec<Key>,
+    models: &BTreeMap<String, ModelConfig>,
+    providers: &BTreeMap<String, Option<ProviderConfig>>,
+    cx: &mut Context<'_>,
+) -> Vec<KeyConfig> {
+    let mut resolved: Vec<KeyConfig> = Vec::with_capacity(keys.len());
+    let mut names = HashSet::new();
+    let mut hashes: HashMap<[u8; 32], String> = HashMap::new();
+    for key in keys {
+        if key.name.value.is_empty() {
+            cx.report.error(
+                key.name.span.clone(),
+                "the key's name is empty",
+                "it stands in metrics and logs: name its owner",
+            );
+        } else if !names.insert(key.name.value.clone()) {
+            let message = format!("there is another key named `{}`", key.name.value);
+            cx.report.error(key.name.span.clone(), message, "names are unique: metrics and limits go by them");
+        }
+        let hash = cx.parse(&key.hash, |text| units::sha256(&text.0));
+        if let Some(hash) = hash
+            && let Some(other) = hashes.insert(hash, key.name.value.clone())
+        {
+            let message = format!("this is the hash of the key `{other}` already");
+            cx.report.error(key.hash.span.clone(), message, "every client has a key of its own");
+        }
+        let models = key.models.map(|names| resolve_models(names, models, providers, cx));
+        resolved.push(KeyConfig { name: key.name.value, hash: hash.unwrap_or_default(), models });
+    }
+    resolved
+}
+
+fn resolve_models(
+    names: At<Vec<At<String>>>,
+    models: &BTreeMap<String, ModelConfig>,
+    providers: &BTreeMap<String, Option<ProviderConfig>>,
+    cx: &mut Context<'_>,
+) -> Vec<ModelPattern> {
+    if names.value.is_empty() {
+        cx.report.error(names.span, "this key may use no model", "name some, or leave `models` out to allow all");
+    }
+    names
+        .value
+        .into_iter()
+        .map(|name| {
+            let pattern = ModelPattern::new(&name.value);
+            let text = name.value.as_str();
+            let of_provider = text.split_once('/').map(|(provider, _)| ModelPattern::new(provider));
+            let known = models.keys().any(|model| pattern.matches(model))
+                || of_provider.is_some_and(|of| providers.keys().any(|provider| of.matches(provider)))
+                || text == "*";
+            if !known {
+                dangling(&name, models, providers, cx);
+            }
+            pattern
+        })
+        .collect()
+}
+
+fn dangling(
+    name: &At<String>,
+    models: &BTreeMap<String, ModelConfig>,
+    providers: &BTreeMap<String, Option<ProviderConfig>>,
+    cx: &mut Context<'_>,
+) {
+    let text = name.value.as_str();
+    let provider_help = || {
+        let (provider, rest) = text.split_once('/')?;
+        nearest(provider, providers.keys().map(String::as_str)).map(|provider| format!("{provider}/{rest}"))
+    };
+    let near = nearest(text, models.keys().map(String::as_str)).map(str::to_owned).or_else(provider_help);
+    let help = match near {
+        Some(near) => format!("did you mean `{near}`?"),
+        None => "write the name of a [models] table, `provider/model`, or a pattern such as `openai/*`".to_owned(),
+    };
+    if text.contains('*') && !text.contains('/') {
+        cx.report.warn(name.span.clone(), format!("`{text}` matches no model"), help);
+    } else {
+        cx.report.error(name.span.clone(), format!("there is no model `{text}`"), help);
+    }
+}

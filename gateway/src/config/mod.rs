@@ -1,0 +1,334 @@
+//! The configuration: one TOML file, one module per section of it.
+//!
+//! The text becomes a tree with positions ([`tree`]), each section gives its part a type and checks it, and what comes out
+//! is [`Config`]: plain values with every default and every secret filled in. All problems of a file are reported together,
+//! each with its line and what would be right ([`Problem`]). What no code uses yet is refused by [`support`].
+
+mod base_url;
+mod cache;
+mod certificates;
+mod check;
+mod discover;
+mod environment;
+mod keys;
+mod ledger;
+mod models;
+mod plugins;
+mod providers;
+mod report;
+mod routes;
+mod schema;
+mod secret;
+mod server;
+mod store;
+mod support;
+mod tree;
+mod units;
+
+#[cfg(test)]
+mod tests;
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
+
+pub use certificates::{CaConfig, TlsConfig};
+pub use check::{Verdict, check};
+pub use discover::{Discovery, Found};
+pub use environment::{Environment, System};
+pub use keys::{KeyConfig, ModelPattern};
+pub use models::{ModelConfig, RetryConfig, RetryOn, TargetConfig, TimeoutsConfig};
+pub use providers::ProviderConfig;
+pub use report::{ConfigErrors, Place, Problem, Severity, Warning};
+pub use schema::{schema, schema_json};
+pub use secret::Secret;
+pub use server::ServerConfig;
+pub use units::Rate;
+
+use report::Report;
+use tree::{At, instead};
+use units::{DurationText, SecretText};
+
+/// The whole file as written. Its doc comments are the descriptions of the JSON Schema.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(title = "Configuration of ai-gateway")]
+pub struct File {
+    /// Where the gateway listens, and what it holds at most.
+    pub server: Option<server::Server>,
+    /// Upstream accounts by name. `NAME/model` can be asked for without an entry in `[models]`.
+    #[serde(default)]
+    pub providers: BTreeMap<String, providers::Provider>,
+    /// Public names of models, and the targets behind them.
+    #[serde(default)]
+    pub models: BTreeMap<String, models::Model>,
+    /// Rules that decide the model when the client's name should not; the first that matches wins.
+    #[serde(default)]
+    pub routes: Vec<routes::Route>,
+    /// The clients' keys. Without any, everybody on this machine may use everything.
+    #[serde(default)]
+    pub keys: Vec<keys::Key>,
+    /// How much is kept of answers.
+    pub cache: Option<cache::Cache>,
+    /// What several instances share.
+    pub store: Option<store::Store>,
+    /// The durable record of usage and cost.
+    pub ledger: Option<ledger::Ledger>,
+    /// What is done to requests and answers on their way, in this order.
+    #[serde(default)]
+    pub plugins: Vec<plugins::Plugin>,
+}
+
+/// The sections that are read today; see [`support`] for the others.
+const SECTIONS: [&str; 4] = ["server", "providers", "models", "keys"];
+
+/// A validated configuration: plain values, every default and secret filled in.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Config {
+    /// Listeners and bounds.
+    pub server: ServerConfig,
+    /// Upstream accounts by name; at least one.
+    pub providers: BTreeMap<String, ProviderConfig>,
+    /// Models by public name. Targets name providers of this configuration.
+    pub models: BTreeMap<String, ModelConfig>,
+    /// Clients' keys in the order of the file; names and hashes are unique.
+    pub keys: Vec<KeyConfig>,
+}
+
+/// A configuration, and what is doubtful about it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Loaded {
+    /// The configuration.
+    pub config: Config,
+    /// What a person should know.
+    pub warnings: Vec<Warning>,
+}
+
+impl Config {
+    /// Reads and checks the file at `path`. Relative paths in it start at its own folder.
+    ///
+    /// # Errors
+    /// Everything that is wrong with it.
+    pub fn load(path: &Path) -> Result<Loaded, ConfigErrors> {
+        Self::load_with(path, &System)
+    }
+
+    /// [`Config::load`] with another environment.
+    ///
+    /// # Errors
+    /// Everything that is wrong with it.
+    pub fn load_with(path: &Path, env: &dyn Environment) -> Result<Loaded, ConfigErrors> {
+        let name = path.display().to_string();
+        let bytes =
+            env.read(path).map_err(|error| ConfigErrors::single(&name, format!("cannot be read: {error}"), None))?;
+        let text = String::from_utf8(bytes).map_err(|error| {
+            let line =
+                error.as_bytes().iter().take(error.utf8_error().valid_up_to()).filter(|byte| **byte == b'\n').count()
+                    + 1;
+            ConfigErrors::single(
+                &name,
+                format!("line {line} is not UTF-8 text"),
+                Some("TOML is UTF-8: convert the file".into()),
+            )
+        })?;
+        Self::parse(&text, &name, env)
+    }
+
+    /// Checks the configuration in `text`. `name` is the file's path: it stands in messages, and relative paths in the text
+    /// start at its folder.
+    ///
+    /// # Errors
+    /// Everything that is wrong with it, in the order of the text.
+    pub fn parse(text: &str, name: &str, env: &dyn Environment) -> Result<Loaded, ConfigErrors> {
+        let dir = Path::new(name).parent().map(Path::to_owned).unwrap_or_default();
+        let mut cx = Context { report: Report::new(name, text), env, dir };
+        let config = read(text, &mut cx);
+        let warnings = cx.report.finish()?;
+        // Without an error there is a configuration.
+        Ok(Loaded { config: config.unwrap_or_default(), warnings })
+    }
+
+    /// The model that a client asks for by `name`: an entry of `[models]`, or else `provider/model`.
+    pub fn model(&self, name: &str) -> Option<Cow<'_, ModelConfig>> {
+        if let Some(model) = self.models.get(name) {
+            return Some(Cow::Borrowed(model));
+        }
+        let (provider, model) = name.split_once('/')?;
+        (self.providers.contains_key(provider) && !model.is_empty())
+            .then(|| Cow::Owned(ModelConfig::direct(name, provider, model)))
+    }
+}
+
+/// What every section needs while it is checked.
+struct Context<'a> {
+    report: Report<'a>,
+    env: &'a dyn Environment,
+    /// Where relative paths start.
+    dir: PathBuf,
+}
+
+impl Context<'_> {
+    /// Parses a text of the file; what is wrong with it is reported at its place.
+    fn parse<T, U>(&mut self, text: &At<T>, parse: impl FnOnce(&T) -> Result<U, String>) -> Option<U> {
+        match parse(&text.value) {
+            Ok(value) => Some(value),
+            Err(message) => {
+                self.report.error(text.span.clone(), message, None);
+                None
+            }
+        }
+    }
+
+    fn duration(&mut self, text: Option<&At<DurationText>>) -> Option<Duration> {
+        text.and_then(|text| self.parse(text, |text| units::duration(&text.0)))
+    }
+
+    fn secret(&mut self, text: &At<SecretText>) -> Option<Secret> {
+        if secret::is_literal(&text.value.0) {
+            self.report.warn(
+                text.span.clone(),
+                "a secret stands in the file itself",
+                "write \"env:NAME\", \"file:PATH\" or \"credential:NAME\", and keep the file's readers few until then",
+            );
+        }
+        match secret::fetch(&text.value.0, &self.dir, self.env) {
+            Ok(secret) => Some(secret),
+            Err(message) => {
+                self.report.error(text.span.clone(), message, secret::help(&text.value.0));
+                None
+            }
+        }
+    }
+
+    fn where_relative(&self) -> Option<String> {
+        let dir = self.dir.display().to_string();
+        (!dir.is_empty()).then(|| format!("relative paths start at `{dir}`"))
+    }
+
+    /// The content of a file that is named in the file.
+    fn read(&mut self, path: &At<String>) -> Option<Vec<u8>> {
+        match self.env.read(&self.dir.join(&path.value)) {
+            Ok(bytes) => Some(bytes),
+            Err(error) => {
+                self.report.error(
+                    path.span.clone(),
+                    format!("`{}` cannot be read: {error}", path.value),
+                    self.where_relative(),
+                );
+                None
+            }
+        }
+    }
+}
+
+/// `None` only with an error reported.
+fn read(text: &str, cx: &mut Context<'_>) -> Option<Config> {
+    let (root, errors) = DeTable::parse_recoverable(text);
+    if !errors.is_empty() {
+        let errors: Vec<_> = errors.iter().map(|error| (error.span().unwrap_or(0..0), error.message())).collect();
+        for (span, _) in &errors {
+            tree::mask_broken_line(text, span.start, &mut cx.report);
+        }
+        for (span, message) in errors {
+            cx.report.error(span, format!("this is not TOML: {message}"), None);
+        }
+        return None;
+    }
+    let mut root = root.into_inner();
+    tree::mask_secrets(&root, &mut cx.report);
+    support::refuse(&mut root, &mut cx.report);
+
+    let [server, providers, models, keys] = SECTIONS.map(|name| root.remove(name));
+    for (key, _) in &root {
+        let help = instead(key.get_ref(), &SECTIONS);
+        cx.report.error(key.span(), format!("there is no section `{}`", key.get_ref()), help);
+    }
+
+    let keys: Vec<Option<keys::Key>> =
+        elements(keys, "keys", cx).into_iter().map(|value| tree::shape(value, "[[keys]]", &mut cx.report)).collect();
+    let server: server::Server =
+        server.and_then(|value| tree::shape(value, "[server]", &mut cx.report)).unwrap_or_default();
+    let server = server.resolve(!keys.is_empty(), cx);
+
+    let mut resolved_providers = BTreeMap::new();
+    let providers_span = providers.as_ref().map_or(0..0, Spanned::span);
+    for (name, value) in tables(providers, "providers", cx) {
+        check_provider_name(&name, cx);
+        let what = format!("[providers.{}]", name.value);
+        let provider = tree::shape::<providers::Provider>(value, &what, &mut cx.report)
+            .and_then(|provider| provider.resolve(&name, cx));
+        resolved_providers.insert(name.value, provider);
+    }
+    if resolved_providers.is_empty() && !cx.report.has_errors() {
+        cx.report.error(
+            providers_span,
+            "there is no provider",
+            "add a [providers.NAME] table with a `kind`; `kind = \"mock\"` needs no account",
+        );
+    }
+
+    let mut resolved_models = BTreeMap::new();
+    for (name, value) in tables(models, "models", cx) {
+        check_model_name(&name, cx);
+        let what = format!("[models.{}]", name.value);
+        let model = tree::shape::<models::Model>(value, &what, &mut cx.report)
+            .map(|model| model.resolve(&name, &resolved_providers, cx))
+            // It is still there for the keys that name it.
+            .unwrap_or_else(|| ModelConfig::direct(&name.value, "", ""));
+        resolved_models.insert(name.value, model);
+    }
+    let keys = keys::resolve(keys.into_iter().flatten().collect(), &resolved_models, &resolved_providers, cx);
+    let providers = resolved_providers.into_iter().filter_map(|(name, provider)| Some((name, provider?))).collect();
+    Some(Config { server, providers, models: resolved_models, keys })
+}
+
+/// The entries of a table of tables.
+fn tables<'i>(
+    section: Option<Spanned<DeValue<'i>>>,
+    name: &str,
+    cx: &mut Context<'_>,
+) -> Vec<(At<String>, Spanned<DeValue<'i>>)> {
+    let Some(section) = section else { return Vec::new() };
+    let span = section.span();
+    if let DeValue::Table(table) = section.into_inner() {
+        let named = |key: Spanned<Cow<'_, str>>| At { span: key.span(), value: key.into_inner().into_owned() };
+        return table.into_iter().map(|(key, value)| (named(key), value)).collect();
+    }
+    cx.report.error(span, format!("`{name}` is a table of tables"), format!("write [{name}.NAME]"));
+    Vec::new()
+}
+
+/// The elements of an array of tables.
+fn elements<'i>(section: Option<Spanned<DeValue<'i>>>, name: &str, cx: &mut Context<'_>) -> Vec<Spanned<DeValue<'i>>> {
+    let Some(section) = section else { return Vec::new() };
+    let span = section.span();
+    if let DeValue::Array(array) = section.into_inner() {
+        return array.into_iter().collect();
+    }
+    cx.report.error(span, format!("`{name}` is an array of tables"), format!("write [[{name}]] above each of them"));
+    Vec::new()
+}
+
+fn check_provider_name(name: &At<String>, cx: &mut Context<'_>) {
+    let plain = name.value.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.'));
+    if name.value.is_empty() || !plain {
+        cx.report.error(
+            name.span.clone(),
+            format!("`{}` cannot be the name of a provider", name.value),
+            "use letters, digits, `-`, `_` and `.`: clients write it before the slash of `provider/model`",
+        );
+    }
+}
+
+fn check_model_name(name: &At<String>, cx: &mut Context<'_>) {
+    if name.value.trim().is_empty() || name.value.contains('*') || name.value.chars().any(char::is_control) {
+        let message = format!("`{}` cannot be the name of a model", name.value.escape_debug());
+        cx.report.error(name.span.clone(), message, "a name has at least one letter, no `*` and no control character");
+    }
+}

@@ -1,0 +1,147 @@
+//! Secrets: how the file refers to them, and the type that holds one without ever showing it.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use super::environment::Environment;
+
+/// A secret. It is shown by nothing but [`Secret::expose`].
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(String);
+
+impl Secret {
+    /// Wraps a secret.
+    pub fn new(text: impl Into<String>) -> Self {
+        Self(text.into())
+    }
+
+    /// The secret itself.
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Secret(…)")
+    }
+}
+
+impl fmt::Display for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("…")
+    }
+}
+
+/// Where a secret comes from.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Source<'a> {
+    Env(&'a str),
+    File(&'a str),
+    Credential(&'a str),
+    Literal,
+}
+
+impl<'a> Source<'a> {
+    pub(super) fn of(text: &'a str) -> Self {
+        match text.split_once(':') {
+            Some(("env", name)) => Self::Env(name),
+            Some(("file", path)) => Self::File(path),
+            Some(("credential", name)) => Self::Credential(name),
+            _ => Self::Literal,
+        }
+    }
+}
+
+/// Whether `text` is a secret itself and no reference to one.
+pub(super) fn is_literal(text: &str) -> bool {
+    Source::of(text) == Source::Literal && !text.trim().is_empty()
+}
+
+/// What to do when the secret that `text` refers to cannot be fetched.
+pub(super) fn help(text: &str) -> &'static str {
+    match Source::of(text) {
+        Source::Env(_) => "set it where the gateway starts, or write \"file:PATH\" or \"credential:NAME\"",
+        Source::File(_) => "give a file with nothing but the secret, readable by the gateway's user",
+        Source::Credential(_) => "name a credential of the unit's `LoadCredential=`",
+        Source::Literal => "write \"env:NAME\", \"file:PATH\" or \"credential:NAME\"",
+    }
+}
+
+/// Fetches the secret that `text` refers to. Relative paths start at `dir`.
+///
+/// # Errors
+/// Which variable or file failed and why, never with any content.
+pub(super) fn fetch(text: &str, dir: &Path, env: &dyn Environment) -> Result<Secret, String> {
+    match Source::of(text) {
+        Source::Literal if text.trim().is_empty() => Err("the secret is empty".into()),
+        Source::Literal => Ok(Secret::new(text)),
+        Source::Env("") => Err("`env:` must be followed by the name of an environment variable".into()),
+        Source::Env(name) => {
+            env.var(name).map(Secret::new).ok_or_else(|| format!("the environment variable `{name}` is not set"))
+        }
+        Source::File("") => Err("`file:` must be followed by a path".into()),
+        Source::File(path) => read(&dir.join(path), env),
+        Source::Credential(name) if name.is_empty() || name.contains('/') => {
+            Err("`credential:` must be followed by the name of a systemd credential".into())
+        }
+        Source::Credential(name) => {
+            let root = env.var("CREDENTIALS_DIRECTORY").ok_or_else(|| {
+                format!("the credential `{name}` cannot be read: `CREDENTIALS_DIRECTORY` is not set (systemd sets it for a unit with `LoadCredential=`)")
+            })?;
+            read(&PathBuf::from(root).join(name), env)
+        }
+    }
+}
+
+fn read(path: &Path, env: &dyn Environment) -> Result<Secret, String> {
+    let shown = path.display();
+    let bytes = env.read(path).map_err(|error| format!("the file `{shown}` cannot be read: {error}"))?;
+    let text = String::from_utf8(bytes).map_err(|_| format!("the file `{shown}` is not UTF-8 text"))?;
+    // Editors and `echo` end a file with a line break, which is no part of the secret.
+    let text = text.trim_end_matches(['\n', '\r']);
+    if text.is_empty() { Err(format!("the file `{shown}` is empty")) } else { Ok(Secret::new(text)) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::Fake;
+    use super::*;
+
+    #[test]
+    fn nothing_is_shown() {
+        let secret = Secret::new("sk-123");
+        assert_eq!(format!("{secret} {secret:?} {:?}", Some(&secret)), "… Secret(…) Some(Secret(…))");
+        assert_eq!(secret.expose(), "sk-123");
+    }
+
+    #[test]
+    fn sources() {
+        let env = Fake::new()
+            .with_var("A", "one")
+            .with_var("CREDENTIALS_DIRECTORY", "/run/credentials/x")
+            .with_file("dir/key", "two\n")
+            .with_file("/abs", "three\r\n")
+            .with_file("/run/credentials/x/c", "four")
+            .with_file("/empty", "\n");
+        let get = |text: &str| fetch(text, Path::new("dir"), &env).map(|secret| secret.expose().to_owned());
+        assert_eq!(get("env:A").as_deref(), Ok("one"));
+        assert_eq!(get("file:key").as_deref(), Ok("two"));
+        assert_eq!(get("file:/abs").as_deref(), Ok("three"));
+        assert_eq!(get("credential:c").as_deref(), Ok("four"));
+        assert_eq!(get("sk-literal").as_deref(), Ok("sk-literal"));
+        for bad in [
+            "",
+            "env:",
+            "env:B",
+            "file:",
+            "file:/none",
+            "file:/empty",
+            "credential:",
+            "credential:../x",
+            "credential:d",
+        ] {
+            assert!(get(bad).is_err(), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,176 @@
+//! `[server]`: where the gateway listens, and what it holds at most.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::time::Duration;
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use super::Context;
+use super::certificates::{self, TlsConfig};
+use super::tree::At;
+use super::units::{self, DurationText, SizeText};
+
+/// `[server]` as written.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Server {
+    /// Addresses that clients speak to. One that is not loopback is refused without `[[keys]]`. Default: `["127.0.0.1:8080"]`.
+    pub listen: Option<At<Vec<At<String>>>>,
+    /// Address of health, metrics and the admin API; never one of `listen`. `"off"` serves none. Default: `"127.0.0.1:9090"`.
+    pub admin: Option<At<String>>,
+    /// The largest request body, also after decompression; past it the answer is 413. Default: `"32MiB"`.
+    pub max_body: Option<At<SizeText>>,
+    /// Request bytes held by all exchanges together; past it the answer is 503 with `retry-after`. Default: `"1GiB"`.
+    pub max_buffered: Option<At<SizeText>>,
+    /// How long streams may go on after a shutdown or an upgrade began. Default: `"10m"`.
+    pub drain: Option<At<DurationText>>,
+    /// Certificate and key of the listeners in `listen`. Default: plain HTTP.
+    pub tls: Option<At<Tls>>,
+}
+
+/// `tls` as written.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Tls {
+    /// PEM file with the certificate and the chain behind it.
+    pub cert: At<String>,
+    /// PEM file with the certificate's private key.
+    pub key: At<String>,
+}
+
+/// The resolved `[server]`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ServerConfig {
+    /// Addresses of the public listener; at least one, none twice. Port 0 lets the system choose.
+    pub listen: Vec<SocketAddr>,
+    /// Address of the admin listener.
+    pub admin: Option<SocketAddr>,
+    /// Bytes of the largest request body.
+    pub max_body: usize,
+    /// Request bytes held by all exchanges together; not less than `max_body`.
+    pub max_buffered: usize,
+    /// How long streams may go on after a shutdown began.
+    pub drain: Duration,
+    /// Certificate and key files, checked to belong together.
+    pub tls: Option<TlsConfig>,
+}
+
+const fn loopback(port: u16) -> SocketAddr {
+    SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), port)
+}
+
+impl Default for ServerConfig {
+    fn default() -> Self {
+        Self {
+            listen: vec![loopback(8080)],
+            admin: Some(loopback(9090)),
+            max_body: 32 << 20,
+            max_buffered: 1 << 30,
+            drain: Duration::from_secs(600),
+            tls: None,
+        }
+    }
+}
+
+impl Server {
+    pub(super) fn resolve(self, has_keys: bool, cx: &mut Context<'_>) -> ServerConfig {
+        let default = ServerConfig::default();
+        let listen = self.listen.map_or(default.listen, |listen| resolve_listen(listen, has_keys, cx));
+        let admin = match self.admin {
+            None => default.admin,
+            Some(text) if text.value == "off" => None,
+            Some(text) => resolve_admin(&text, &listen, cx),
+        };
+        let max_body = self.max_body.as_ref().and_then(|text| cx.parse(text, |text| units::size(&text.0)));
+        let max_buffered = self.max_buffered.as_ref().and_then(|text| cx.parse(text, |text| units::size(&text.0)));
+        let (max_body_size, max_buffered_size) =
+            (max_body.unwrap_or(default.max_body), max_buffered.unwrap_or(default.max_buffered));
+        if max_body_size > max_buffered_size
+            && let Some(span) = self.max_buffered.map(|text| text.span).or(self.max_body.map(|text| text.span))
+        {
+            cx.report.error(
+                span,
+                "`max_buffered` is less than `max_body`: the largest request would never be taken",
+                "`max_buffered` is for all requests together; make it several times `max_body`",
+            );
+        }
+        ServerConfig {
+            listen,
+            admin,
+            max_body: max_body_size,
+            max_buffered: max_buffered_size,
+            drain: cx.duration(self.drain.as_ref()).unwrap_or(default.drain),
+            tls: self.tls.and_then(|tls| certificates::server(&tls.value.cert, &tls.value.key, cx)),
+        }
+    }
+}
+
+fn address(text: &At<String>, cx: &mut Context<'_>) -> Option<SocketAddr> {
+    // The one host name that needs no resolver.
+    let numeric = match text.value.split_once(':') {
+        Some(("localhost", port)) => format!("127.0.0.1:{port}"),
+        _ => text.value.clone(),
+    };
+    let parsed = numeric.parse().ok();
+    if parsed.is_none() {
+        cx.report.error(
+            text.span.clone(),
+            format!("`{}` is not an address to listen on", text.value),
+            "write an IP address and a port, as in \"127.0.0.1:8080\" or \"[::1]:8080\"",
+        );
+    }
+    parsed
+}
+
+/// Whether both cannot be bound at once.
+fn collide(a: SocketAddr, b: SocketAddr) -> bool {
+    a.port() != 0 && a.port() == b.port() && (a.ip() == b.ip() || a.ip().is_unspecified() || b.ip().is_unspecified())
+}
+
+fn resolve_listen(listen: At<Vec<At<String>>>, has_keys: bool, cx: &mut Context<'_>) -> Vec<SocketAddr> {
+    if listen.value.is_empty() {
+        cx.report.error(listen.span, "`listen` names no address", "leave it out for \"127.0.0.1:8080\"");
+        return Vec::new();
+    }
+    let mut addresses: Vec<SocketAddr> = Vec::with_capacity(listen.value.len());
+    for text in &listen.value {
+        let Some(address) = address(text, cx) else { continue };
+        if let Some(other) = addresses.iter().find(|other| collide(**other, address)) {
+            cx.report.error(
+                text.span.clone(),
+                format!("`{address}` is taken already by `{other}`"),
+                "remove one of them",
+            );
+            continue;
+        }
+        if !has_keys && !address.ip().is_loopback() {
+            cx.report.error(
+                text.span.clone(),
+                format!("`{address}` can be reached from other machines, and without [[keys]] anybody may use it"),
+                "add a [[keys]] table for each client, or listen on 127.0.0.1",
+            );
+        }
+        addresses.push(address);
+    }
+    addresses
+}
+
+fn resolve_admin(text: &At<String>, listen: &[SocketAddr], cx: &mut Context<'_>) -> Option<SocketAddr> {
+    let admin = address(text, cx)?;
+    if listen.iter().any(|address| collide(*address, admin)) {
+        cx.report.error(
+            text.span.clone(),
+            format!("`{admin}` is one of `listen`: the admin listener must be its own"),
+            "use another port, or \"off\"",
+        );
+    }
+    if !admin.ip().is_loopback() {
+        cx.report.warn(
+            text.span.clone(),
+            format!("the admin listener `{admin}` can be reached from other machines and asks for no key"),
+            "listen on 127.0.0.1 unless the network keeps others out",
+        );
+    }
+    Some(admin)
+}

@@ -1,0 +1,68 @@
+//! Running without a file.
+
+use super::*;
+
+fn names(discovery: &Discovery) -> Vec<&str> {
+    discovery.found.iter().map(|found| found.provider.as_str()).collect()
+}
+
+#[test]
+fn nothing_set_is_the_mock() {
+    let discovery = Config::from_environment(&Fake::new());
+    assert_eq!((names(&discovery).len(), discovery.skipped.len()), (0, 0));
+    assert_eq!(discovery.config.providers.keys().collect::<Vec<_>>(), ["mock"]);
+    assert_eq!(discovery.config.server, ServerConfig::default());
+}
+
+#[test]
+fn the_usual_variables() {
+    let world = Fake::new()
+        .with_var("OPENAI_API_KEY", "sk-1")
+        .with_var("ANTHROPIC_API_KEY", "sk-2")
+        .with_var("GOOGLE_API_KEY", "sk-3")
+        .with_var("AZURE_OPENAI_API_KEY", "sk-4")
+        .with_var("AZURE_OPENAI_ENDPOINT", "https://example.openai.azure.com/")
+        .with_var("GROQ_API_KEY", "")
+        .with_var("OLLAMA_HOST", "192.168.1.5");
+    let discovery = Config::from_environment(&world);
+    assert_eq!(names(&discovery), ["openai", "anthropic", "azure", "gemini", "ollama"]);
+    assert_eq!(
+        discovery.to_string(),
+        "no configuration file: using openai (OPENAI_API_KEY), anthropic (ANTHROPIC_API_KEY), azure (AZURE_OPENAI_API_KEY), \
+         gemini (GOOGLE_API_KEY), ollama (OLLAMA_HOST)"
+    );
+    let providers = &discovery.config.providers;
+    assert_eq!(providers["azure"].base_url.as_ref().unwrap().as_str(), "https://example.openai.azure.com/");
+    assert_eq!(providers["ollama"].base_url.as_ref().unwrap().as_str(), "http://192.168.1.5:11434/v1");
+    assert_eq!(providers["anthropic"].auth.as_ref().unwrap().0, "x-api-key");
+    assert_eq!(discovery.config.model("openai/gpt-5").unwrap().targets.len(), 1);
+}
+
+#[test]
+fn what_cannot_be_used_is_said() {
+    let world = Fake::new()
+        .with_var("OPENAI_API_KEY", "sk-this\nis-secret")
+        .with_var("AZURE_OPENAI_API_KEY", "sk-this-is-secret")
+        .with_var("OLLAMA_HOST", "a b");
+    let discovery = Config::from_environment(&world);
+    let said = discovery.to_string();
+    assert!(said.ends_with("the built-in mock answers"), "{said}");
+    assert!(said.contains("`OPENAI_API_KEY` cannot be used"), "{said}");
+    assert!(said.contains("`AZURE_OPENAI_API_KEY` is set, but `AZURE_OPENAI_ENDPOINT` is not"), "{said}");
+    assert!(said.contains("`OLLAMA_HOST` cannot be used"), "{said}");
+    assert!(!said.contains("sk-this"), "{said}");
+    assert!(discovery.config.providers.contains_key("mock"));
+}
+
+#[test]
+fn addresses_of_ollama() {
+    for (value, url) in [
+        ("localhost", "http://localhost:11434/v1"),
+        ("localhost:1", "http://localhost:1/v1"),
+        ("https://ollama.example.com", "https://ollama.example.com/v1"),
+        ("http://h:1/x/v1", "http://h:1/x/v1"),
+    ] {
+        let discovery = Config::from_environment(&Fake::new().with_var("OLLAMA_HOST", value));
+        assert_eq!(discovery.config.providers["ollama"].base_url.as_ref().unwrap().as_str(), url, "{value}");
+    }
+}

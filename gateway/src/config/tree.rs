@@ -1,0 +1,276 @@
+//! From the text to typed pieces with positions.
+//!
+//! `toml` reads the text into a tree that knows where everything stood; each piece of the tree (a provider, a model, …) is
+//! then given its type on its own, so that one bad piece does not hide what is wrong with the next.
+
+use std::borrow::Cow;
+use std::ops::Range;
+
+use schemars::{JsonSchema, Schema, SchemaGenerator};
+use serde::de::{DeserializeOwned, IntoDeserializer};
+use serde::{Deserialize, Deserializer};
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
+
+use super::report::Report;
+use super::secret::Source;
+
+/// A value and where it stood in the file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct At<T> {
+    /// The value.
+    pub value: T,
+    /// The bytes of the file that it was read from.
+    pub span: Range<usize>,
+}
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for At<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let spanned = Spanned::<T>::deserialize(deserializer)?;
+        Ok(Self { span: spanned.span(), value: spanned.into_inner() })
+    }
+}
+
+impl<T: JsonSchema> JsonSchema for At<T> {
+    fn inline_schema() -> bool {
+        T::inline_schema()
+    }
+
+    fn schema_name() -> Cow<'static, str> {
+        T::schema_name()
+    }
+
+    fn schema_id() -> Cow<'static, str> {
+        T::schema_id()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        T::json_schema(generator)
+    }
+}
+
+/// Gives `value` its type. Every unknown key below it is reported, and left out so that the next one is found too.
+///
+/// `what` names the piece in messages: ``[providers.openai]``.
+pub(super) fn shape<T: DeserializeOwned>(
+    mut value: Spanned<DeValue<'_>>,
+    what: &str,
+    report: &mut Report<'_>,
+) -> Option<T> {
+    let whole = value.span();
+    let mut complete = true;
+    loop {
+        let error = match T::deserialize(value.clone().into_deserializer()) {
+            Ok(typed) => return complete.then_some(typed),
+            Err(error) => error,
+        };
+        let span = error.span().unwrap_or_else(|| whole.clone());
+        let message = error.message();
+        if message.starts_with("unknown field") {
+            let mut quoted = message.split('`').skip(1).step_by(2);
+            let key = quoted.next().unwrap_or_default();
+            let known: Vec<&str> = quoted.collect();
+            report.error(span.clone(), format!("unknown key `{key}` in {what}"), instead(key, &known));
+            let meant = nearest(key, known.iter().copied()).map(str::to_owned);
+            complete = false;
+            if report.is_full() || !replace(value.get_mut(), &span, meant.as_deref()) {
+                return None;
+            }
+            continue;
+        } else if !complete && message.starts_with("missing field") {
+            // It may be what an unknown key was meant to be.
+            return None;
+        } else {
+            report.error(span.clone(), in_words(message, what), None);
+        }
+        complete = false;
+        if report.is_full() || !replace(value.get_mut(), &span, None) {
+            return None;
+        }
+    }
+}
+
+/// A message of serde in the words of the file, without any value from it: it could be a secret.
+fn in_words(message: &str, what: &str) -> String {
+    if let Some(field) = message.strip_prefix("missing field `").and_then(|rest| rest.strip_suffix('`')) {
+        return format!("{what} has no `{field}`");
+    }
+    if let Some((_, expected)) =
+        message.strip_prefix("invalid value: ").and_then(|rest| rest.rsplit_once(", expected "))
+    {
+        return format!("expected {}", type_in_words(expected));
+    }
+    if let Some(rest) = message.strip_prefix("invalid type: ")
+        && let Some((found, expected)) = rest.rsplit_once(", expected ")
+    {
+        let found = found.split(['`', '"']).next().unwrap_or_default().trim();
+        let found = match found {
+            "map" => "a table",
+            "sequence" => "an array",
+            "string" => "a string",
+            "integer" => "a whole number",
+            "floating point" => "a number",
+            "boolean" => "true or false",
+            other => other,
+        };
+        let expected = type_in_words(expected);
+        return format!("expected {expected}, found {found}");
+    }
+    message.to_owned()
+}
+
+fn type_in_words(expected: &str) -> &str {
+    match expected {
+        "a sequence" => "an array",
+        "a map" => "a table",
+        "a boolean" => "`true` or `false`",
+        "u32" | "u64" | "usize" => "a whole number, zero or more",
+        expected if expected.starts_with("struct ") => "a table",
+        expected => expected,
+    }
+}
+
+/// Takes out the entry whose key or value stands at `span`, or gives it the key that was `meant` if there is none of that
+/// name: what else is wrong is found then. `false` when there is no such entry.
+fn replace(value: &mut DeValue<'_>, span: &Range<usize>, meant: Option<&str>) -> bool {
+    match value {
+        DeValue::Table(table) => {
+            let found = table.iter().find(|(key, value)| key.span() == *span || value.span() == *span);
+            let Some(key) = found.map(|(key, _)| key.get_ref().to_string()) else {
+                return table.iter_mut().any(|(_, value)| replace(value.get_mut(), span, meant));
+            };
+            let entry = table.remove_entry(key.as_str());
+            if let (Some((key, value)), Some(meant)) = (entry, meant)
+                && !table.contains_key(meant)
+            {
+                table.insert(Spanned::new(key.span(), Cow::Owned(meant.to_owned())), value);
+            }
+            true
+        }
+        DeValue::Array(array) => array.iter_mut().any(|value| replace(value.get_mut(), span, meant)),
+        DeValue::String(_) | DeValue::Integer(_) | DeValue::Float(_) | DeValue::Boolean(_) | DeValue::Datetime(_) => {
+            false
+        }
+    }
+}
+
+/// What somebody who wrote `word` may have meant.
+pub(super) fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    known
+        .into_iter()
+        .map(|candidate| (strsim::damerau_levenshtein(&word.to_lowercase(), &candidate.to_lowercase()), candidate))
+        .filter(|(distance, candidate)| *distance <= candidate.len().min(word.len()).div_ceil(3))
+        .min_by_key(|(distance, _)| *distance)
+        .map(|(_, candidate)| candidate)
+}
+
+/// ``did you mean `x`?``, or the list of what there is.
+pub(super) fn instead(word: &str, known: &[&str]) -> Option<String> {
+    if let Some(candidate) = nearest(word, known.iter().copied()) {
+        return Some(format!("did you mean `{candidate}`?"));
+    }
+    if known.is_empty() {
+        return None;
+    }
+    let mut sorted = known.to_vec();
+    sorted.sort_unstable();
+    Some(format!("there are: {}", sorted.join(", ")))
+}
+
+/// Keys whose values are shown in excerpts. Any other value may be a secret, also one that stands where it should not.
+const SHOWN: &[&str] = &[
+    "action",
+    "admin",
+    "api_version",
+    "attempts",
+    "auth",
+    "base_url",
+    "ca",
+    "cert",
+    "connect",
+    "dialects",
+    "drain",
+    "first_token",
+    "hash",
+    "http2",
+    "idle",
+    "key",
+    "kind",
+    "listen",
+    "lossy",
+    "max_body",
+    "max_buffered",
+    "max_size",
+    "model",
+    "models",
+    "name",
+    "on",
+    "path",
+    "per",
+    "priority",
+    "project",
+    "provider",
+    "region",
+    "stream_options",
+    "strategy",
+    "tls",
+    "total",
+    "ttl",
+    "usd",
+    "use",
+    "weight",
+];
+
+/// Masks the values that may be secrets.
+pub(super) fn mask_secrets(table: &DeTable<'_>, report: &mut Report<'_>) {
+    for (key, value) in table {
+        let key = key.get_ref().as_ref();
+        // The names of headers are the user's, and any of their values may be a credential.
+        mask(value, key != "headers" && SHOWN.contains(&key), key, report);
+    }
+}
+
+fn mask(value: &Spanned<DeValue<'_>>, shown: bool, key: &str, report: &mut Report<'_>) {
+    match value.get_ref() {
+        DeValue::String(text) => {
+            let shown = match key {
+                // What somebody who misunderstood wrote there is the key itself.
+                "hash" => text.starts_with("sha256:"),
+                "base_url" => !text.contains('@'),
+                _ => shown || Source::of(text) != Source::Literal,
+            };
+            if !shown {
+                report.mask(value.span());
+            }
+        }
+        DeValue::Integer(_) | DeValue::Float(_) | DeValue::Datetime(_) if !shown => report.mask(value.span()),
+        DeValue::Integer(_) | DeValue::Float(_) | DeValue::Datetime(_) | DeValue::Boolean(_) => {}
+        DeValue::Array(array) => array.iter().for_each(|value| mask(value, shown, key, report)),
+        DeValue::Table(table) if key == "headers" => {
+            table.iter().for_each(|(_, value)| mask(value, false, key, report));
+        }
+        DeValue::Table(table) => mask_secrets(table, report),
+    }
+}
+
+/// Masks what stands after the `=` of the broken line at `at`: a secret whose quote was forgotten is no value of any tree.
+pub(super) fn mask_broken_line(text: &str, at: usize, report: &mut Report<'_>) {
+    let at = text.floor_char_boundary(at);
+    let (before, after) = text.split_at(at);
+    let start = before.rfind('\n').map_or(0, |newline| newline + 1);
+    let end = at + after.find('\n').unwrap_or(after.len());
+    let line = text.get(start..end).unwrap_or_default();
+    let value = match line.split_once('=') {
+        Some((key, rest)) if is_shown_when_broken(key.trim(), rest) => return,
+        Some((key, _)) => start + key.len() + 1,
+        None if line.trim_start().starts_with('[') => return,
+        // A line of a multi-line string or array.
+        None => start,
+    };
+    report.mask(value..end);
+}
+
+fn is_shown_when_broken(key: &str, rest: &str) -> bool {
+    // A second `=` may belong to another key, and what follows is then anything.
+    SHOWN.contains(&key) && !matches!(key, "hash" | "base_url") && !rest.contains('=')
+}

@@ -1,0 +1,372 @@
+//! The mock provider: what demos, tests and benches talk to instead of a real one.
+//!
+//! [`Mock`] is a Pingora HTTP application that speaks `openai-chat`, `openai-responses` and `anthropic` with OpenAI's other
+//! operations, over HTTP/1 and HTTP/2. Only the end of a path counts, so it stands behind any vendor's prefix and
+//! behind Azure's deployments. The **model name** says what it does: [`BEHAVIOURS`] is the table. Answers depend on the
+//! request alone: ids count requests, tokens are words, times are fixed. Credentials are not looked at.
+//!
+//! `GET /mock/stats` counts requests, those open and the clients that left (with the time in Unix milliseconds),
+//! `GET /mock/last` shows the last request of each model, `POST /mock/reset` forgets both.
+//!
+//! [`serve`] runs it as a process, [`service`] as part of a server, [`Running::start`] inside a test.
+//!
+//! | file | subject |
+//! |---|---|
+//! | `behaviour` | model name → what to do |
+//! | `route`, `ask`, `form` | path, JSON body, form → what is asked |
+//! | `script`, `schema` | what is said, before it has a dialect |
+//! | `encode` | one file per dialect: body and stream |
+//! | `wire`, `play` | frames, pauses and faults on the connection |
+//! | `failure`, `other`, `stats` | errors, operations that are no conversation, counters |
+
+mod ask;
+mod behaviour;
+mod encode;
+mod failure;
+mod form;
+mod other;
+mod play;
+mod route;
+mod schema;
+mod script;
+mod serve;
+mod stats;
+#[cfg(test)]
+mod tests;
+mod wire;
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use bytes::{Bytes, BytesMut};
+use pingora_core::apps::{HttpPersistentSettings, HttpServerApp, HttpServerOptions, ReusedHttpStream};
+use pingora_core::protocols::http::ServerSession;
+use pingora_core::protocols::http::v2::server::{H2Options, default_h2_options};
+use pingora_core::server::ShutdownWatch;
+use serde_json::{Value, json};
+use tokio::io::AsyncWriteExt as _;
+
+use ask::Ask;
+pub use behaviour::BEHAVIOURS;
+use behaviour::{Behaviour, Content};
+use encode::{Audio, Chat, Completions, Encode, Messages, Meta, Responses, Transcript, transcript_usage};
+use failure::{Failure, Shape};
+use form::Form;
+use route::{Op, Refusal, route};
+use script::Script;
+pub use serve::{Options, Running, Tls, help, serve, service};
+use stats::{Arrival, Stats};
+use wire::{End, RawFault, Wire};
+
+const JSON: &str = "application/json";
+const EVENTS: &str = "text/event-stream; charset=utf-8";
+
+/// The mock provider.
+pub struct Mock {
+    stats: Stats,
+    options: HttpServerOptions,
+}
+
+impl Default for Mock {
+    fn default() -> Self {
+        let mut options = HttpServerOptions::default();
+        options.h2c = true;
+        Mock { stats: Stats::default(), options }
+    }
+}
+
+/// A request, read and counted.
+struct Exchange<'r> {
+    op: Op,
+    rest: &'r str,
+    shape: Shape,
+    ask: Ask,
+    /// The JSON body, for the operations that are not a conversation.
+    json: Value,
+    form: Option<Form>,
+    arrival: Arc<Arrival>,
+}
+
+impl Mock {
+    /// Answers one request. The session is clean for the next one if this returns `Ok`.
+    async fn exchange(&self, session: &mut ServerSession) -> Result<(), End> {
+        let header = session.req_header();
+        let path = header.uri.path().to_owned();
+        let method = header.method.clone();
+        let shape = if path.contains("/messages") || header.headers.contains_key("anthropic-version") {
+            Shape::Anthropic
+        } else {
+            Shape::OpenAi
+        };
+        let waits = session.get_header_bytes("expect").eq_ignore_ascii_case(b"100-continue");
+        if waits && session.write_continue_response().await.is_err() {
+            return Err(End::Gone);
+        }
+        let found = route(&method, &path);
+        let body = read_body(session).await?;
+        let plain = Behaviour::default();
+        let found = match found {
+            Ok(found) => found,
+            Err(refusal) => {
+                let status = if refusal == Refusal::UnknownPath { 404 } else { 405 };
+                let failure = Failure::of_status(status).saying(format!("{method} {path} is not served"));
+                return play::refuse(&mut Wire::new(session, &plain), &failure, shape, &[("content-type", JSON)]).await;
+            }
+        };
+        let own = match found.op {
+            Op::Stats => Some(self.stats.show()),
+            Op::Last => Some(self.stats.show_last()),
+            Op::Reset => {
+                self.stats.reset();
+                Some(json!({}))
+            }
+            _ => None,
+        };
+        if let Some(own) = own {
+            let headers = [("content-type", JSON)];
+            return Wire::new(session, &plain).whole(200, &headers, own.to_string().into()).await;
+        }
+        let content_type = String::from_utf8_lossy(session.get_header_bytes("content-type")).into_owned();
+        let read = read_request(found.op, &content_type, &body);
+        let peer = session.client_addr().map(ToString::to_string);
+        let arrival = Arc::new(Arrival::new(session.req_header(), peer, &body));
+        drop(body);
+        let (mut ask, json, form) = match read {
+            Ok(read) => read,
+            Err(failure) => {
+                self.stats.arrived("(unreadable)", arrival);
+                return play::refuse(&mut Wire::new(session, &plain), &failure, shape, &[("content-type", JSON)]).await;
+            }
+        };
+        if let Some(deployment) = found.deployment {
+            deployment.clone_into(&mut ask.model);
+        }
+        let exchange = Exchange { op: found.op, rest: found.rest, shape, ask, json, form, arrival };
+        let _open = self.stats.open();
+        let number = self.stats.arrived(&exchange.ask.model, Arc::clone(&exchange.arrival));
+        let result = answer(session, &exchange, number).await;
+        if result == Err(End::Gone) {
+            self.stats.left(&exchange.ask.model, number);
+        }
+        result
+    }
+}
+
+async fn read_body(session: &mut ServerSession) -> Result<Bytes, End> {
+    // Most bodies are one read, and then nothing is copied.
+    let Some(first) = session.read_request_body().await.map_err(|_| End::Gone)? else {
+        return Ok(Bytes::new());
+    };
+    let mut all: Option<BytesMut> = None;
+    while let Some(more) = session.read_request_body().await.map_err(|_| End::Gone)? {
+        all.get_or_insert_with(|| BytesMut::from(first.as_ref())).extend_from_slice(&more);
+    }
+    Ok(all.map_or(first, BytesMut::freeze))
+}
+
+fn read_request(op: Op, content_type: &str, body: &Bytes) -> Result<(Ask, Value, Option<Form>), Failure> {
+    let unreadable = |e: serde_json::Error| Failure::bad_request(format!("the body is not a request in JSON: {e}"));
+    match op {
+        Op::Chat | Op::Completions | Op::Responses | Op::Messages | Op::CountTokens => {
+            Ok((Ask::read(body).map_err(unreadable)?, Value::Null, None))
+        }
+        Op::Images | Op::Transcription if content_type.starts_with("multipart/") => {
+            let form =
+                Form::read(content_type, body).ok_or_else(|| Failure::bad_request("the form has no boundary"))?;
+            let last = form.file.as_ref().map(|(name, size)| format!("{name} has {size} bytes")).unwrap_or_default();
+            let ask = Ask {
+                model: form.get("model").unwrap_or_default().to_owned(),
+                stream: form.get("stream") == Some("true"),
+                words: script::words(form.get("prompt").unwrap_or_default()),
+                last,
+                ..Ask::default()
+            };
+            Ok((ask, Value::Null, Some(form)))
+        }
+        Op::Models | Op::StoredResponse => Ok((Ask::default(), Value::Null, None)),
+        Op::Embeddings | Op::Images | Op::Speech | Op::Transcription | Op::Moderations | Op::Rerank => {
+            let json: Value = serde_json::from_slice(body).map_err(unreadable)?;
+            let text = |name: &str| json.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
+            let ask = Ask {
+                model: text("model"),
+                words: script::words(&text("input")),
+                last: text("input"),
+                ..Ask::default()
+            };
+            Ok((ask, json, None))
+        }
+        Op::Stats | Op::Last | Op::Reset => Ok((Ask::default(), Value::Null, None)),
+    }
+}
+
+async fn answer(session: &mut ServerSession, exchange: &Exchange<'_>, number: u64) -> Result<(), End> {
+    let Exchange { op, rest, shape, ask, json, form, arrival } = exchange;
+    let behaviour = Behaviour::of(&ask.model, fastrand::u8(..100));
+    let wire = &mut Wire::new(session, &behaviour);
+    let meta = Meta { number, model: ask.model.clone(), include_usage: ask.include_usage };
+    let request_id = format!("req_mock_{number:06}");
+    let id_name = if *shape == Shape::Anthropic { "request-id" } else { "x-request-id" };
+    let headers = |content_type: &'static str| [("content-type", content_type), (id_name, request_id.as_str())];
+    if let Some(failure) = play::overture(wire, &behaviour).await? {
+        return play::refuse(wire, &failure, *shape, &headers(JSON)).await;
+    }
+    let mut script = Script::new(&behaviour, ask, || arrival.describe().to_string());
+    let mut encoder: Box<dyn Encode> = match op {
+        Op::Chat => Box::new(Chat::new(meta.clone())),
+        Op::Completions => Box::new(Completions::new(meta.clone())),
+        Op::Responses => Box::new(Responses::new(meta.clone())),
+        Op::Messages => Box::new(Messages::new(meta.clone())),
+        Op::Transcription => Box::<Transcript>::default(),
+        Op::Speech => {
+            return play::stream(wire, &behaviour, &script, &mut Audio, &headers("audio/mpeg")).await;
+        }
+        _ => {
+            let answered = match op {
+                Op::CountTokens => Ok(json!({"input_tokens": ask.words})),
+                Op::Embeddings => other::embeddings(&meta, json),
+                Op::Images => Ok(other::images(json, form.as_ref())),
+                Op::Moderations => Ok(other::moderations(&meta, json)),
+                Op::Rerank => other::rerank(&meta, json),
+                Op::StoredResponse => Ok(other::stored_response(&meta, &arrival.method, rest)),
+                _ => Ok(other::models(rest, *shape == Shape::Anthropic)),
+            };
+            return match answered {
+                Ok(body) => {
+                    play::whole(wire, &behaviour, 0, false, body.to_string().into(), *shape, &headers(JSON)).await
+                }
+                Err(failure) => play::refuse(wire, &failure, *shape, &headers(JSON)).await,
+            };
+        }
+    };
+    if ask.stream {
+        let [content_type, id] = headers(EVENTS);
+        let headers = [content_type, id, ("cache-control", "no-cache")];
+        return play::stream(wire, &behaviour, &script, encoder.as_mut(), &headers).await;
+    }
+    let whole = |script: &Script| match op {
+        Op::Chat => Chat::whole(&meta, script),
+        Op::Completions => Completions::whole(&meta, script),
+        Op::Responses => Responses::whole(&meta, script),
+        Op::Messages => Messages::whole(&meta, script),
+        _ => transcript(form.as_ref(), script),
+    };
+    let mut body = whole(&script);
+    if let Content::Sized(size) = behaviour.content
+        && body.len() > size
+    {
+        script.trim(body.len() - size);
+        body = whole(&script);
+    }
+    let content_type = match form.as_ref().and_then(|form| form.get("response_format")) {
+        Some("text" | "srt" | "vtt") => "text/plain; charset=utf-8",
+        _ => JSON,
+    };
+    play::whole(wire, &behaviour, script.len(), script.endless(), body.into(), *shape, &headers(content_type)).await
+}
+
+/// A transcript that is not streamed, in the format asked for.
+fn transcript(form: Option<&Form>, script: &Script) -> Vec<u8> {
+    let text = script.text();
+    let usage = script.usage.map(transcript_usage);
+    let body = match form.and_then(|form| form.get("response_format")) {
+        Some("text") => format!("{text}\n"),
+        Some("srt") => format!("1\n00:00:00,000 --> 00:00:01,000\n{text}\n"),
+        Some("vtt") => format!("WEBVTT\n\n00:00.000 --> 00:01.000\n{text}\n"),
+        Some("verbose_json") => json!({
+            "task": "transcribe", "language": "english", "duration": 1.0, "text": text,
+            "segments": [{"id": 0, "seek": 0, "start": 0.0, "end": 1.0, "text": text, "tokens": [1], "temperature": 0.0,
+                "avg_logprob": -0.1, "compression_ratio": 1.0, "no_speech_prob": 0.0}],
+            "usage": {"type": "duration", "seconds": 1},
+        })
+        .to_string(),
+        Some(_) | None => json!({"text": text, "usage": usage}).to_string(),
+    };
+    body.into_bytes()
+}
+
+#[async_trait]
+impl HttpServerApp for Mock {
+    async fn process_new_http(
+        self: &Arc<Self>,
+        mut session: ServerSession,
+        shutdown: &ShutdownWatch,
+    ) -> Option<ReusedHttpStream> {
+        match session.read_request().await {
+            Ok(true) => {}
+            Ok(false) => return None,
+            Err(_) => {
+                // The client is told if it is still there.
+                let _ = session.respond_error(400).await;
+                return None;
+            }
+        }
+        if *shutdown.borrow() {
+            session.set_keepalive(None);
+        }
+        match self.exchange(&mut session).await {
+            Ok(()) => {
+                let settings = HttpPersistentSettings::for_session(&session);
+                let reusable = session.finish().await.ok()??;
+                Some(ReusedHttpStream::from_reusable_stream(reusable, settings))
+            }
+            Err(End::Gone) => None,
+            Err(End::Cut) => {
+                session.shutdown().await;
+                None
+            }
+            Err(End::Raw(fault)) => {
+                raw(session, fault).await;
+                None
+            }
+        }
+    }
+
+    fn h2_options(&self) -> Option<H2Options> {
+        let mut options = default_h2_options();
+        // A thousand streams over one connection are a test of what stands in front, not of the mock.
+        options.max_concurrent_streams(10_000).initial_window_size(1 << 20).initial_connection_window_size(1 << 24);
+        Some(options)
+    }
+
+    fn server_options(&self) -> Option<&HttpServerOptions> {
+        Some(&self.options)
+    }
+}
+
+/// Writes what no HTTP server would, and closes. A client that goes away meanwhile is no concern.
+async fn raw(mut session: ServerSession, fault: RawFault) {
+    let ServerSession::H1(h1) = session else {
+        if matches!(fault, RawFault::HalfChunk | RawFault::BadChunk) {
+            let mut wire = Wire::new(&mut session, &Behaviour::default());
+            if wire.header(200, &[("content-type", EVENTS)], None).await.is_ok() {
+                let _ = wire.frame(Bytes::from_static(b"data: {\"id\":")).await;
+                let _ = wire.pause(std::time::Duration::from_millis(20)).await;
+            }
+        }
+        session.shutdown().await;
+        return;
+    };
+    let mut stream = h1.into_inner();
+    const CHUNKED: &str = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n";
+    let written = match fault {
+        RawFault::Garbage => stream.write_all(b"\x00\x01\x02 this is not HTTP \xff\xfe\r\n\r\n").await,
+        RawFault::HalfChunk => stream.write_all(format!("{CHUNKED}40\r\ndata: {{\"id\":").as_bytes()).await,
+        RawFault::BadChunk => stream.write_all(format!("{CHUNKED}zz\r\ndata: {{}}\n\n\r\n0\r\n\r\n").as_bytes()).await,
+        RawFault::HugeHeader(bytes) => huge_header(&mut stream, bytes).await,
+    };
+    if written.is_ok() && stream.flush().await.is_ok() {
+        let _ = stream.shutdown().await;
+    }
+}
+
+async fn huge_header(stream: &mut pingora_core::protocols::Stream, bytes: usize) -> std::io::Result<()> {
+    stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\nx-huge: ").await?;
+    let block = [b'a'; 8192];
+    let mut left = bytes;
+    while left > 0 {
+        let now = left.min(block.len());
+        stream.write_all(&block[..now]).await?;
+        left -= now;
+    }
+    stream.write_all(b"\r\n\r\n{}").await
+}

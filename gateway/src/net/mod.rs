@@ -1,0 +1,4 @@
+//! Sockets and names: what stands between a configuration's addresses and Pingora's listeners and peers.
+
+pub mod dns;
+pub mod prebound;

@@ -1,0 +1,244 @@
+//! The upstream's answer on its way to the client: commit or take back, watch, and never let a broken answer look whole.
+
+use std::time::Instant;
+
+use ai_gateway_providers::answer::{AnswerForm, Observer};
+use ai_gateway_providers::error::{ApiError, ErrorKind, encode_stream_error};
+use bytes::{Bytes, BytesMut};
+use http::header::{CONTENT_LENGTH, CONTENT_TYPE};
+use pingora_error::{Error, ErrorType, Result};
+use pingora_http::ResponseHeader;
+
+use super::Exchange;
+use super::failure::attempt_failed;
+use super::outcome::Outcome;
+
+/// Upstream headers that reach the client. The others tell about the operator's account (organisation, rate limits,
+/// cookies) or about a connection that is not the client's.
+const RETURNED: [&str; 14] = [
+    "content-type",
+    "content-length",
+    "transfer-encoding",
+    "content-encoding",
+    "content-disposition",
+    "cache-control",
+    "date",
+    "retry-after",
+    "retry-after-ms",
+    "x-should-retry",
+    "request-id",
+    "openai-model",
+    "openai-version",
+    "openai-processing-ms",
+];
+/// Most that is withheld of an answer while another target could still be asked.
+const MOST_HELD: usize = 1 << 20;
+
+/// The answer's header has come: go on to the next attempt, or let it through.
+pub fn on_header(upstream: &mut ResponseHeader, exchange: &mut Exchange) -> Result<()> {
+    if upstream.status.is_informational() {
+        return Ok(());
+    }
+    let begun = Instant::now();
+    let status = upstream.status.as_u16();
+    if let Some(attempt) = exchange.attempts.last_mut() {
+        attempt.status = Some(status);
+    }
+    let form = form_of(upstream);
+    match verdict(status) {
+        None => {
+            exchange.observe(form);
+            let can_wait = exchange.plan.has_next() && form != AnswerForm::Opaque;
+            match &exchange.replay {
+                Some(replay) if can_wait => replay.hold(),
+                Some(_) | None => exchange.commit(),
+            }
+        }
+        Some(outcome) => {
+            let passes = matches!(outcome, Outcome::Ok | Outcome::Status(_));
+            if !passes || exchange.moves_on(outcome) {
+                return Err(attempt_failed(
+                    exchange,
+                    outcome,
+                    Error::explain(ErrorType::HTTPStatus(status), "upstream status"),
+                ));
+            }
+            exchange.end_attempt(outcome);
+            exchange.observe(AnswerForm::Opaque);
+            exchange.commit();
+        }
+    }
+    exchange.status = status;
+    exchange.saw_progress();
+    clean(upstream, form)?;
+    exchange.overhead += begun.elapsed();
+    Ok(())
+}
+
+/// What a status alone says; `None` when the body decides.
+fn verdict(status: u16) -> Option<Outcome> {
+    match status {
+        200..300 => None,
+        // 402 and 403 speak of the gateway's account, not of the caller.
+        401..=403 => Some(Outcome::Credentials(status)),
+        408 | 429 | 500.. => Some(Outcome::Status(status)),
+        400..500 => Some(Outcome::Ok),
+        _ => Some(Outcome::Garbage),
+    }
+}
+
+fn form_of(header: &ResponseHeader) -> AnswerForm {
+    let content_type = header.headers.get(CONTENT_TYPE).map_or(&b""[..], |value| value.as_bytes());
+    let essence = content_type.split(|byte| *byte == b';').next().unwrap_or_default().trim_ascii();
+    let compressed = header.headers.get("content-encoding").is_some_and(|coding| coding != "identity");
+    if compressed {
+        AnswerForm::Opaque
+    } else if essence.eq_ignore_ascii_case(b"text/event-stream") {
+        AnswerForm::Stream
+    } else if essence.eq_ignore_ascii_case(b"application/json") {
+        AnswerForm::Json
+    } else {
+        AnswerForm::Opaque
+    }
+}
+
+fn clean(upstream: &mut ResponseHeader, form: AnswerForm) -> Result<()> {
+    let mut header = ResponseHeader::build_no_case(upstream.status, Some(RETURNED.len()))?;
+    header.set_version(upstream.version);
+    for name in RETURNED {
+        for value in upstream.headers.get_all(name) {
+            header.append_header(name, value)?;
+        }
+    }
+    if form == AnswerForm::Stream {
+        // The gateway may add an error event or keep a usage chunk back, and no proxy in front may collect the stream.
+        header.remove_header(&CONTENT_LENGTH);
+        header.insert_header("x-accel-buffering", "no")?;
+    }
+    *upstream = header;
+    Ok(())
+}
+
+/// A part of the answer's body has come.
+pub fn on_body(body: &mut Option<Bytes>, end: bool, exchange: &mut Exchange) -> Result<()> {
+    exchange.saw_progress();
+    let Some(observer) = &mut exchange.observer else { return Ok(()) };
+    let form = exchange.form;
+    let chunk = body.take().unwrap_or_default();
+    let out = observer.feed(chunk, end);
+    let seen = observer.seen();
+    let whole = seen.complete && seen.error.is_none();
+    if seen.first_output && exchange.first_output.is_none() {
+        exchange.first_output = Some(Instant::now());
+    }
+    exchange.held += out.len();
+    let mut out = (!out.is_empty()).then_some(out);
+    if !exchange.committed {
+        let failed = match &seen.error {
+            Some(error) if form == AnswerForm::Json || !seen.first_output => Some(Outcome::StreamError(error.kind)),
+            Some(_) | None if end && !seen.complete => Some(Outcome::Cut),
+            Some(_) | None => None,
+        };
+        match failed {
+            Some(outcome) => {
+                return Err(attempt_failed(
+                    exchange,
+                    outcome,
+                    Error::explain(ErrorType::H1Error, "the answer failed before output"),
+                ));
+            }
+            None if end || exchange.held > MOST_HELD || (form == AnswerForm::Stream && seen.first_output) => {
+                exchange.commit()
+            }
+            None => {}
+        }
+    }
+    if end && !whole && form != AnswerForm::Opaque {
+        let outcome = seen_outcome(exchange);
+        exchange.end_attempt(outcome);
+        if outcome == Outcome::Cut {
+            let error = cut_short();
+            if form == AnswerForm::Json {
+                exchange.error = Some(error);
+                return Err(Error::explain(ErrorType::ConnectionClosed, "the upstream's answer is not complete"));
+            }
+            out = Some(append(out, &exchange.error_event(&error)));
+            exchange.error = Some(error);
+        }
+    }
+    *body = out;
+    Ok(())
+}
+
+fn seen_outcome(exchange: &Exchange) -> Outcome {
+    let error = exchange.observer.as_ref().and_then(|observer| observer.seen().error.as_ref());
+    error.map_or(Outcome::Cut, |error| Outcome::StreamError(error.kind))
+}
+
+/// The error for an answer that stopped before its end.
+pub fn cut_short() -> ApiError {
+    ApiError::new(ErrorKind::StreamCut, "the provider's answer broke off before it was complete")
+}
+
+fn append(head: Option<Bytes>, tail: &[u8]) -> Bytes {
+    let head = head.unwrap_or_default();
+    let mut whole = BytesMut::with_capacity(head.len() + tail.len());
+    whole.extend_from_slice(&head);
+    whole.extend_from_slice(tail);
+    whole.freeze()
+}
+
+impl Exchange {
+    fn observe(&mut self, form: AnswerForm) {
+        let hide_usage = self.attempt().is_some_and(|attempt| attempt.hide_usage);
+        let operation =
+            self.endpoint.as_ref().map_or(ai_gateway_providers::Operation::Chat, |endpoint| endpoint.operation);
+        self.observer = Some(Observer::new(self.dialect(), operation, form, hide_usage));
+        self.form = form;
+        self.held = 0;
+    }
+
+    /// From here on the client gets this attempt's answer, and nothing of the request needs to be kept.
+    fn commit(&mut self) {
+        self.committed = true;
+        if let Some(replay) = &self.replay {
+            replay.commit();
+        }
+        if let Some(attempt) = self.attempts.last_mut() {
+            attempt.body = Bytes::new();
+        }
+        if let Some(request) = &mut self.request {
+            request.release_body();
+        }
+    }
+
+    fn saw_progress(&self) {
+        let (Some(replay), Some(request)) = (&self.replay, &self.request) else { return };
+        if self.first_output.is_some() || !self.wants_stream() {
+            replay.saw_progress(request.model.timeouts.idle);
+        }
+    }
+
+    /// The event that tells of `error` inside the stream that is under way.
+    pub fn error_event(&self, error: &ApiError) -> Bytes {
+        let sequence_number = self.observer.as_ref().map_or(0, |observer| observer.seen().events);
+        let event = encode_stream_error(self.dialect(), error, &self.id, sequence_number);
+        if self.observer.as_ref().is_some_and(Observer::mid_event) {
+            return append(Some(Bytes::from_static(b"\n\n")), &event);
+        }
+        event.into()
+    }
+
+    /// Whether `outcome`, met now, goes on to another target.
+    pub fn moves_on(&self, outcome: Outcome) -> bool {
+        let allowed = self.request.as_ref().is_some_and(|request| outcome.moves_on(&request.model.retry));
+        !self.committed && self.plan.has_next() && allowed
+    }
+
+    /// Notes how the current attempt ended.
+    pub fn end_attempt(&mut self, outcome: Outcome) {
+        if let Some(attempt) = self.attempts.last_mut() {
+            attempt.end(outcome);
+        }
+    }
+}

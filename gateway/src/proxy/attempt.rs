@@ -1,0 +1,208 @@
+//! One try of one target: choosing it, connecting, and sending it the request.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use ai_gateway_providers::error::{ApiError, ErrorKind};
+use ai_gateway_providers::scan::Edits;
+use ai_gateway_providers::{Dialect, Operation};
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName};
+use pingora_core::upstreams::peer::HttpPeer;
+use pingora_error::{Error, ErrorType, Result};
+use pingora_http::RequestHeader;
+use pingora_proxy::Session;
+
+use super::outcome::Outcome;
+use super::{Exchange, Gateway};
+use crate::snapshot::Target;
+
+/// Client headers that mean something to a provider and nothing to an attacker. Everything else stays behind:
+/// credentials, cookies, hop-by-hop headers, the client's own organisation.
+const FORWARDED: [&str; 12] = [
+    "content-type",
+    "accept",
+    "user-agent",
+    "idempotency-key",
+    "anthropic-version",
+    "anthropic-beta",
+    "openai-beta",
+    "http-referer",
+    "x-title",
+    "x-client-request-id",
+    "traceparent",
+    "tracestate",
+];
+/// Stale pooled connections tried before a failure counts.
+const STALE_RETRIES: usize = 3;
+
+/// A try, and how it went.
+pub struct Attempt {
+    /// Where it went.
+    pub target: Arc<Target>,
+    /// When it began.
+    pub started: Instant,
+    /// The body sent.
+    pub body: Bytes,
+    /// Whether the usage chunk was asked for by the gateway only.
+    pub hide_usage: bool,
+    /// Status of the upstream's answer.
+    pub status: Option<u16>,
+    /// How it ended; `None` while it runs.
+    pub outcome: Option<Outcome>,
+    /// How long it took, once it has ended.
+    pub took: Duration,
+    stale: usize,
+    again: bool,
+}
+
+impl Attempt {
+    fn new(target: Arc<Target>, exchange: &Exchange) -> Self {
+        let (body, hide_usage) = encode(&target, exchange);
+        let started = Instant::now();
+        Self {
+            target,
+            started,
+            body,
+            hide_usage,
+            status: None,
+            outcome: None,
+            took: Duration::ZERO,
+            stale: 0,
+            again: false,
+        }
+    }
+
+    /// Notes the end. The first outcome stands.
+    pub fn end(&mut self, outcome: Outcome) {
+        if self.outcome.is_none() {
+            self.outcome = Some(outcome);
+            self.took = self.started.elapsed();
+        }
+    }
+
+    /// What metrics and logs say of it.
+    pub fn record(&self, direct: bool) -> crate::telemetry::Attempt {
+        crate::telemetry::Attempt {
+            provider: self.target.provider.name.clone(),
+            model: self.target.model.clone(),
+            direct,
+            outcome: self.outcome.unwrap_or(Outcome::Ok).into(),
+            status: self.status,
+            duration: self.took,
+        }
+    }
+
+    /// Asks for the same target once more, on a connection that is not stale. `false` after a few times.
+    pub fn retry_stale(&mut self) -> bool {
+        self.stale += 1;
+        self.again = self.stale <= STALE_RETRIES;
+        self.again
+    }
+}
+
+/// The request as this target must get it: its own model name, and usage asked for.
+fn encode(target: &Target, exchange: &Exchange) -> (Bytes, bool) {
+    let Some(request) = &exchange.request else { return (Bytes::new(), false) };
+    let scan = &request.scan;
+    let asks_usage =
+        matches!(exchange.endpoint.as_ref().map(|e| e.operation), Some(Operation::Chat | Operation::Completions))
+            && exchange.dialect() == Dialect::OpenAiChat
+            && target.provider.stream_options;
+    let model = scan.model.as_ref().map(|_| &*target.model);
+    let edits = Edits { model, include_usage: asks_usage };
+    (scan.rewrite(&request.body, &edits), asks_usage && scan.hide_usage())
+}
+
+/// Takes the next attempt of the plan and finds the address to connect to.
+pub async fn choose_peer(gateway: &Gateway, exchange: &mut Exchange) -> Result<Box<HttpPeer>> {
+    let begun = Instant::now();
+    let again = exchange.attempts.last_mut().is_some_and(|attempt| std::mem::take(&mut attempt.again));
+    if !again {
+        let Some(target) = exchange.plan.take_next() else {
+            return Err(Error::explain(ErrorType::InternalError, "no attempt is left"));
+        };
+        let attempt = Attempt::new(target, exchange);
+        exchange.attempts.push(attempt);
+    }
+    let (Some(attempt), Some(request)) = (exchange.attempts.last(), &exchange.request) else {
+        return Err(Error::explain(ErrorType::InternalError, "no attempt was made"));
+    };
+    let timeouts = request.model.timeouts;
+    let first_token = exchange.wants_stream().then_some(timeouts.first_token);
+    if let Some(replay) = &exchange.replay {
+        replay.begin_attempt(first_token);
+    }
+    exchange.overhead += begun.elapsed();
+    let provider = &attempt.target.provider;
+    match gateway.resolver.resolve(&provider.host, provider.port, timeouts.connect).await {
+        Ok(address) => Ok(Box::new(provider.peer(address, timeouts.connect))),
+        Err(error) => {
+            log::warn!("provider {}: {error}", provider.name);
+            Err(super::failure::attempt_failed(
+                exchange,
+                Outcome::Dns,
+                Error::explain(ErrorType::ConnectError, error.to_string()),
+            ))
+        }
+    }
+}
+
+/// Writes the header of the attempt's request from a clean slate.
+pub fn write_header(session: &Session, upstream: &mut RequestHeader, exchange: &Exchange) -> Result<()> {
+    let (Some(attempt), Some(endpoint)) = (exchange.attempt(), &exchange.endpoint) else {
+        return Error::e_explain(ErrorType::InternalError, "no attempt was made");
+    };
+    let provider = &attempt.target.provider;
+    let path = provider.path(endpoint, &attempt.target.model);
+    let mut header = RequestHeader::build_no_case("POST", path.as_bytes(), Some(16))?;
+    header.set_version(upstream.version);
+    header.insert_header(http::header::HOST, &provider.authority)?;
+    forward(&session.req_header().headers, &mut header)?;
+    // The gateway reads the answer: it must not be compressed.
+    header.insert_header(http::header::ACCEPT_ENCODING, "identity")?;
+    header.insert_header(http::header::CONTENT_LENGTH, attempt.body.len())?;
+    for (name, value) in &provider.default_headers {
+        if !header.headers.contains_key(name) {
+            header.insert_header(name, value)?;
+        }
+    }
+    for (name, value) in &provider.headers {
+        header.insert_header(name, value)?;
+    }
+    *upstream = header;
+    Ok(())
+}
+
+fn forward(from: &HeaderMap, to: &mut RequestHeader) -> Result<()> {
+    for name in FORWARDED {
+        for value in from.get_all(name) {
+            to.append_header(HeaderName::from_static(name), value)?;
+        }
+    }
+    Ok(())
+}
+
+/// The error for a model none of whose targets speaks what the client speaks.
+pub fn no_usable_target(exchange: &Exchange, model: &str) -> ApiError {
+    let (dialect, operation) = match &exchange.endpoint {
+        Some(endpoint) => (endpoint.dialect, endpoint.operation),
+        None => (exchange.dialect(), Operation::Chat),
+    };
+    ApiError::new(
+        ErrorKind::NotSupported,
+        format!(
+            "no provider of model `{model}` offers {operation} in the dialect {dialect}; translating between dialects is not supported yet"
+        ),
+    )
+}
+
+/// Hands over the attempt's body in place of the one that Pingora replays.
+pub fn write_body(body: &mut Option<Bytes>, end: bool, exchange: &mut Exchange) {
+    if end && let Some(attempt) = exchange.attempts.last() {
+        *body = Some(attempt.body.clone());
+    }
+    if let Some(connected) = exchange.connected.take() {
+        exchange.overhead += connected.elapsed();
+    }
+}

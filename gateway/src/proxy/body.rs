@@ -1,0 +1,244 @@
+//! Reading a request's body: bounded in size, in total memory and in time, and decoded once.
+
+use std::io::Read;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use ai_gateway_providers::{ApiError, ErrorKind};
+use bytes::{Bytes, BytesMut};
+use pingora_proxy::Session;
+
+use super::reply::Refusal;
+
+/// Time every client gets to send its body, whatever the size.
+const READ_GRACE: Duration = Duration::from_secs(30);
+/// Slowest upload accepted after that, in bytes per second.
+const SLOWEST_UPLOAD: usize = 32 * 1024;
+/// What is read ahead of the first byte of a body whose length is announced.
+const FIRST_BUFFER: usize = 64 * 1024;
+
+/// Request bytes held by all exchanges together (`server.max_buffered`).
+#[derive(Debug, Default)]
+pub struct BufferBudget {
+    used: AtomicUsize,
+}
+
+impl BufferBudget {
+    /// Bytes held now.
+    pub fn used(&self) -> usize {
+        self.used.load(Ordering::Relaxed)
+    }
+}
+
+/// A share of the [`BufferBudget`], given back when dropped.
+#[derive(Debug)]
+pub struct Reservation {
+    budget: Arc<BufferBudget>,
+    bytes: usize,
+}
+
+impl Reservation {
+    fn new(budget: Arc<BufferBudget>) -> Self {
+        Self { budget, bytes: 0 }
+    }
+
+    fn grow(&mut self, bytes: usize, limit: usize) -> Result<(), Refusal> {
+        let before = self.budget.used.fetch_add(bytes, Ordering::Relaxed);
+        self.bytes += bytes;
+        if before + bytes > limit {
+            return Err(Refusal::busy(
+                "the gateway holds as many request bytes as it may (server.max_buffered); try again",
+            ));
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Reservation {
+    fn drop(&mut self) {
+        self.budget.used.fetch_sub(self.bytes, Ordering::Relaxed);
+    }
+}
+
+/// How much a body may take.
+#[derive(Clone, Copy, Debug)]
+pub struct BodyLimits {
+    /// One body, as sent and as decoded.
+    pub max_body: usize,
+    /// All bodies together.
+    pub max_buffered: usize,
+}
+
+/// Why there is no body.
+#[derive(Debug)]
+pub enum BodyError {
+    /// The request is refused with this error.
+    Refused(Refusal),
+    /// The client is gone or broke its own framing; nobody to answer.
+    Client(Box<pingora_error::Error>),
+}
+
+impl<T: Into<Refusal>> From<T> for BodyError {
+    fn from(refusal: T) -> Self {
+        Self::Refused(refusal.into())
+    }
+}
+
+/// The length that the client announced, if it did.
+pub fn announced_length(session: &Session) -> Option<usize> {
+    let value = session.req_header().headers.get(http::header::CONTENT_LENGTH)?;
+    value.to_str().ok()?.trim().parse().ok()
+}
+
+/// The refusal of a body longer than `server.max_body`.
+pub fn too_large(limits: BodyLimits) -> ApiError {
+    ApiError::new(
+        ErrorKind::TooLarge,
+        format!("the request body is larger than {} bytes (server.max_body)", limits.max_body),
+    )
+}
+
+/// Reads the whole body and decodes its `content-encoding`.
+///
+/// # Errors
+/// [`BodyError::Refused`] with a 413, 415, 400, 408 or 503; [`BodyError::Client`] if the connection broke.
+pub async fn read(
+    session: &mut Session,
+    limits: BodyLimits,
+    budget: &Arc<BufferBudget>,
+) -> Result<(Bytes, Reservation), BodyError> {
+    let mut reservation = Reservation::new(budget.clone());
+    let body = read_all(session, limits, &mut reservation).await?;
+    match session.req_header().headers.get(http::header::CONTENT_ENCODING) {
+        None => Ok((body, reservation)),
+        Some(encoding) => {
+            let decoded = decode(encoding.as_bytes(), body, limits)?;
+            reservation.grow(decoded.len(), limits.max_buffered)?;
+            Ok((decoded, reservation))
+        }
+    }
+}
+
+async fn read_all(
+    session: &mut Session,
+    limits: BodyLimits,
+    reservation: &mut Reservation,
+) -> Result<Bytes, BodyError> {
+    let started = Instant::now();
+    let announced = announced_length(session).unwrap_or(0);
+    let mut body = BytesMut::new();
+    loop {
+        let deadline = READ_GRACE + Duration::from_secs((body.len() / SLOWEST_UPLOAD) as u64);
+        let left = deadline.saturating_sub(started.elapsed());
+        let read = tokio::time::timeout(left, session.downstream_session.read_request_body()).await;
+        let Ok(read) = read else {
+            return Err(ApiError::new(ErrorKind::RequestTimeout, "the request body arrived too slowly").into());
+        };
+        let Some(chunk) = read.map_err(BodyError::Client)? else { break };
+        if body.len() + chunk.len() > limits.max_body {
+            return Err(too_large(limits).into());
+        }
+        reservation.grow(chunk.len(), limits.max_buffered)?;
+        if body.is_empty() {
+            if chunk.len() >= announced {
+                // The usual case: the body came in one piece. Keep that piece.
+                body = chunk.try_into_mut().unwrap_or_else(|chunk| BytesMut::from(chunk.as_ref()));
+                continue;
+            }
+            body.reserve(announced.min(limits.max_body).max(FIRST_BUFFER));
+        }
+        body.extend_from_slice(&chunk);
+    }
+    Ok(body.freeze())
+}
+
+/// Decodes one content coding (RFC 9110 §8.4.1); the result may not pass `max_body`, whatever it came from.
+fn decode(encoding: &[u8], body: Bytes, limits: BodyLimits) -> Result<Bytes, ApiError> {
+    let encoding = encoding.trim_ascii();
+    let source = body.as_ref();
+    let decoded = if encoding.is_empty() || encoding.eq_ignore_ascii_case(b"identity") {
+        return Ok(body);
+    } else if encoding.eq_ignore_ascii_case(b"gzip") || encoding.eq_ignore_ascii_case(b"x-gzip") {
+        drain(flate2::read::MultiGzDecoder::new(source), limits.max_body)
+    } else if encoding.eq_ignore_ascii_case(b"br") {
+        drain(brotli::Decompressor::new(source, 16 * 1024), limits.max_body)
+    } else if encoding.eq_ignore_ascii_case(b"zstd") {
+        zstd::stream::read::Decoder::with_buffer(source).and_then(|decoder| drain(decoder, limits.max_body))
+    } else {
+        return Err(ApiError::new(
+            ErrorKind::UnsupportedMedia,
+            "this content-encoding is not supported; send gzip, br, zstd or none",
+        ));
+    };
+    match decoded {
+        Ok(decoded) if decoded.len() > limits.max_body => Err(too_large(limits)),
+        Ok(decoded) => Ok(decoded.into()),
+        Err(_) => {
+            Err(ApiError::new(ErrorKind::InvalidRequest, "the request body is not valid in its content-encoding"))
+        }
+    }
+}
+
+/// Reads to the end, but stops one byte past `limit`: a bomb costs no more than that.
+fn drain(reader: impl Read, limit: usize) -> std::io::Result<Vec<u8>> {
+    let mut decoded = Vec::new();
+    reader.take(limit as u64 + 1).read_to_end(&mut decoded)?;
+    Ok(decoded)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Write;
+
+    const LIMITS: BodyLimits = BodyLimits { max_body: 1 << 20, max_buffered: 1 << 30 };
+
+    fn gzip(data: &[u8]) -> Bytes {
+        let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        encoder.write_all(data).unwrap();
+        encoder.finish().unwrap().into()
+    }
+
+    #[test]
+    fn codings_decode_to_the_same_bytes() {
+        let text = b"{\"model\":\"m\"}".repeat(1000);
+        let mut br = Vec::new();
+        brotli::CompressorWriter::new(&mut br, 4096, 4, 20).write_all(&text).unwrap();
+        let zstd = zstd::encode_all(text.as_slice(), 1).unwrap();
+        for (name, body) in [("gzip", gzip(&text)), ("BR", br.into()), (" zstd ", zstd.into())] {
+            assert_eq!(decode(name.as_bytes(), body, LIMITS).unwrap(), text, "{name}");
+        }
+        assert_eq!(decode(b"identity", text.clone().into(), LIMITS).unwrap(), text);
+    }
+
+    #[test]
+    fn a_bomb_is_refused_at_the_limit() {
+        let bomb = gzip(&vec![b'a'; 64 << 20]);
+        assert!(bomb.len() < LIMITS.max_body);
+        assert_eq!(decode(b"gzip", bomb, LIMITS).unwrap_err().kind, ErrorKind::TooLarge);
+    }
+
+    #[test]
+    fn damage_and_unknown_codings_are_refused() {
+        assert_eq!(
+            decode(b"gzip", Bytes::from_static(b"nonsense"), LIMITS).unwrap_err().kind,
+            ErrorKind::InvalidRequest
+        );
+        assert_eq!(decode(b"compress", Bytes::new(), LIMITS).unwrap_err().kind, ErrorKind::UnsupportedMedia);
+        assert_eq!(decode(b"gzip, br", Bytes::new(), LIMITS).unwrap_err().kind, ErrorKind::UnsupportedMedia);
+    }
+
+    #[test]
+    fn a_reservation_gives_back_what_it_took() {
+        let budget = Arc::new(BufferBudget::default());
+        let mut first = Reservation::new(budget.clone());
+        first.grow(60, 100).unwrap();
+        let mut second = Reservation::new(budget.clone());
+        assert!(second.grow(60, 100).is_err());
+        drop(second);
+        assert_eq!(budget.used(), 60);
+        drop(first);
+        assert_eq!(budget.used(), 0);
+    }
+}

@@ -1,0 +1,154 @@
+//! The exchange: one client request and its answer. Pingora hands it to every hook as `CTX`.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use ai_gateway_providers::Dialect;
+use ai_gateway_providers::answer::{AnswerForm, Observer};
+use ai_gateway_providers::endpoint::Endpoint;
+use ai_gateway_providers::error::ApiError;
+use ai_gateway_providers::scan::RequestScan;
+use bytes::Bytes;
+use pingora_error::Result;
+use pingora_http::ResponseHeader;
+
+use super::attempt::Attempt;
+use super::body::Reservation;
+use super::replay::Replay;
+use crate::routing::Plan;
+use crate::snapshot::{Key, Model, Snapshot};
+use crate::telemetry::InFlight;
+
+/// Everything known about one request so far.
+pub struct Exchange {
+    /// Sent back as `x-request-id` and logged.
+    pub id: Box<str>,
+    /// When the request's header had been read.
+    pub started: Instant,
+    /// The configuration that this exchange lives by.
+    pub snapshot: Arc<Snapshot>,
+    /// Counts the exchange as in flight until it is dropped.
+    pub in_flight: InFlight,
+    /// What is asked, once the path has been understood.
+    pub endpoint: Option<Endpoint>,
+    /// In which dialect to say that the path is not understood.
+    pub guessed_dialect: Dialect,
+    /// Whose request it is; `None` also when no keys are configured.
+    pub key: Option<Arc<Key>>,
+    /// The request as read, once it has been.
+    pub request: Option<Request>,
+    /// Targets not yet tried.
+    pub plan: Plan,
+    /// Attempts made, the current one last.
+    pub attempts: Vec<Attempt>,
+    /// The installed replay session.
+    pub replay: Option<Replay>,
+    /// Watches the answer of the current attempt.
+    pub observer: Option<Observer>,
+    /// How that answer is framed.
+    pub form: AnswerForm,
+    /// Bytes of it withheld so far.
+    pub held: usize,
+    /// Whether what the upstream says goes to the client and can no longer be taken back.
+    pub committed: bool,
+    /// Status sent to the client.
+    pub status: u16,
+    /// When the first output of the answer was seen.
+    pub first_output: Option<Instant>,
+    /// What went wrong, if the answer is not the upstream's own.
+    pub error: Option<ApiError>,
+    /// The client went away before the end.
+    pub client_left: bool,
+    /// Time spent in the gateway itself.
+    pub overhead: Duration,
+    /// When the current attempt had its connection.
+    pub connected: Option<Instant>,
+}
+
+/// The request body and what one scan told about it.
+pub struct Request {
+    /// As sent, decoded from its content coding.
+    pub body: Bytes,
+    /// Where the fields are that the gateway reads.
+    pub scan: RequestScan,
+    /// The model as configured.
+    pub model: Arc<Model>,
+    /// Gives the body's bytes back to the common budget.
+    pub reservation: Option<Reservation>,
+}
+
+impl Request {
+    /// Lets go of the body once no attempt can need it any more.
+    pub fn release_body(&mut self) {
+        self.body = Bytes::new();
+        self.reservation = None;
+    }
+}
+
+impl Exchange {
+    /// Begins an exchange under `snapshot`.
+    pub fn new(snapshot: Arc<Snapshot>, in_flight: InFlight) -> Self {
+        Self {
+            id: new_id(),
+            started: Instant::now(),
+            snapshot,
+            in_flight,
+            endpoint: None,
+            guessed_dialect: Dialect::OpenAiChat,
+            key: None,
+            request: None,
+            plan: Plan::default(),
+            attempts: Vec::new(),
+            replay: None,
+            observer: None,
+            form: AnswerForm::Opaque,
+            held: 0,
+            committed: false,
+            status: 0,
+            first_output: None,
+            error: None,
+            client_left: false,
+            overhead: Duration::ZERO,
+            connected: None,
+        }
+    }
+
+    /// The dialect in which the client is answered; a guess where the path is not understood.
+    pub fn dialect(&self) -> Dialect {
+        self.endpoint.as_ref().map_or(self.guessed_dialect, |endpoint| endpoint.dialect)
+    }
+
+    /// Whether the client asked for a stream.
+    pub fn wants_stream(&self) -> bool {
+        self.request.as_ref().is_some_and(|request| request.scan.stream)
+    }
+
+    /// Whether the client named `provider/model` and not a configured model.
+    pub fn is_direct(&self) -> bool {
+        self.request.as_ref().is_some_and(|request| request.model.direct)
+    }
+
+    /// The attempt under way or the last one made.
+    pub fn attempt(&self) -> Option<&Attempt> {
+        self.attempts.last()
+    }
+
+    /// Sets the gateway's own headers.
+    ///
+    /// # Errors
+    /// Never in practice: the values are checked when the configuration is built.
+    pub fn stamp(&self, header: &mut ResponseHeader) -> Result<()> {
+        header.insert_header("x-request-id", &*self.id)?;
+        if let Some(attempt) = self.attempt() {
+            header.insert_header("x-gateway-provider", &*attempt.target.provider.name)?;
+            header.insert_header("x-gateway-model", &*attempt.target.model)?;
+            header.insert_header("x-gateway-attempts", self.attempts.len())?;
+        }
+        Ok(())
+    }
+}
+
+/// 128 random bits in hexadecimal: unique, and tells nothing.
+fn new_id() -> Box<str> {
+    format!("{:032x}", fastrand::u128(..)).into()
+}

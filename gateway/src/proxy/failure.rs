@@ -1,0 +1,161 @@
+//! Failures: what they were, whether another attempt follows, and what the client is told if not.
+
+use std::time::Duration;
+
+use ai_gateway_providers::answer::AnswerForm;
+use ai_gateway_providers::error::{ApiError, ErrorKind};
+use pingora_error::{Error, ErrorSource, ErrorType};
+use pingora_proxy::{FailToProxy, Session};
+
+use super::answer::cut_short;
+use super::outcome::Outcome;
+use super::replay::Clock;
+use super::{Exchange, reply};
+
+/// Status that the log shows for a client that went away; it is never sent.
+pub const CLIENT_LEFT: u16 = 499;
+
+/// Ends the current attempt with `outcome` and decides whether Pingora may come back for the next one.
+pub fn attempt_failed(exchange: &mut Exchange, outcome: Outcome, mut error: Box<Error>) -> Box<Error> {
+    let moves_on = exchange.moves_on(outcome);
+    exchange.end_attempt(outcome);
+    error.set_retry(moves_on);
+    if moves_on {
+        exchange.observer = None;
+        exchange.first_output = None;
+    } else if exchange.error.is_none() {
+        exchange.error = Some(final_error(exchange, outcome));
+    }
+    error
+}
+
+/// No connection to the chosen target.
+pub fn connect_failed(exchange: &mut Exchange, error: Box<Error>) -> Box<Error> {
+    if let Some(attempt) = exchange.attempt() {
+        log::warn!("request {}: provider {}: {error}", exchange.id, attempt.target.provider.name);
+    }
+    let outcome = Outcome::of_connect_error(error.etype());
+    attempt_failed(exchange, outcome, error)
+}
+
+/// The attempt broke after a connection stood.
+pub fn attempt_broke(exchange: &mut Exchange, mut error: Box<Error>, reused: bool) -> Box<Error> {
+    if exchange.attempt().is_none_or(|attempt| attempt.outcome.is_some()) {
+        // A filter of ours returned this error and has decided already.
+        if exchange.committed {
+            error.set_retry(false);
+        }
+        return error;
+    }
+    let outcome = classify(exchange, &error);
+    if outcome == Outcome::Connect && reused && !exchange.committed {
+        // The pooled connection had been closed by the other side; nothing says that the provider is unwell.
+        if exchange.attempts.last_mut().is_some_and(super::attempt::Attempt::retry_stale) {
+            error.set_retry(true);
+            return error;
+        }
+    }
+    if outcome == Outcome::ClientLeft {
+        exchange.client_left = true;
+    } else if let Some(attempt) = exchange.attempt() {
+        log::warn!("request {}: provider {}: {outcome:?}: {error}", exchange.id, attempt.target.provider.name);
+    }
+    attempt_failed(exchange, outcome, error)
+}
+
+fn classify(exchange: &Exchange, error: &Error) -> Outcome {
+    if let Some(clock) = exchange.replay.as_ref().and_then(super::replay::Replay::fired) {
+        return Outcome::Timeout(clock);
+    }
+    let answering = exchange.attempt().is_some_and(|attempt| attempt.status.is_some());
+    match (error.esource(), error.etype()) {
+        (ErrorSource::Downstream, _) => Outcome::ClientLeft,
+        (_, ErrorType::ReadTimedout | ErrorType::WriteTimedout) => Outcome::Timeout(Clock::Idle),
+        (_, ErrorType::InvalidHTTPHeader | ErrorType::InvalidH2) => Outcome::Garbage,
+        _ if answering => Outcome::Cut,
+        _ => Outcome::Connect,
+    }
+}
+
+/// What the client is told when no attempt is left.
+fn final_error(exchange: &Exchange, outcome: Outcome) -> ApiError {
+    let provider = exchange.attempt().map_or("?", |attempt| &attempt.target.provider.name);
+    let (kind, message) = match outcome {
+        Outcome::Dns => {
+            (ErrorKind::UpstreamUnreachable, format!("the address of provider `{provider}` could not be found"))
+        }
+        Outcome::Tls => (ErrorKind::UpstreamUnreachable, format!("no secure connection to provider `{provider}`")),
+        Outcome::Connect => (ErrorKind::UpstreamUnreachable, format!("no connection to provider `{provider}`")),
+        Outcome::Timeout(Clock::FirstToken) => (
+            ErrorKind::UpstreamTimeout,
+            format!("provider `{provider}` produced no output in time (timeouts.first_token)"),
+        ),
+        Outcome::Timeout(Clock::Idle) => {
+            (ErrorKind::UpstreamTimeout, format!("provider `{provider}` went silent (timeouts.idle)"))
+        }
+        Outcome::Timeout(Clock::Total) => {
+            (ErrorKind::UpstreamTimeout, "the request took too long (timeouts.total)".to_owned())
+        }
+        Outcome::Credentials(status) => (
+            ErrorKind::UpstreamAuth,
+            format!("provider `{provider}` refused the gateway's credentials (status {status})"),
+        ),
+        Outcome::Garbage => (
+            ErrorKind::UpstreamError,
+            format!("provider `{provider}` answered with something that is no valid HTTP answer"),
+        ),
+        Outcome::Status(status) => {
+            (ErrorKind::UpstreamError, format!("provider `{provider}` answered with status {status}"))
+        }
+        Outcome::StreamError(_) => {
+            (ErrorKind::UpstreamError, format!("provider `{provider}` reported an error instead of an answer"))
+        }
+        Outcome::Cut | Outcome::Ok | Outcome::ClientLeft => return cut_short(),
+    };
+    ApiError::new(kind, message)
+}
+
+/// Tells the client, in its dialect: JSON before commit, an event in the stream after it, a broken connection where
+/// neither is possible.
+pub async fn tell_client(session: &mut Session, error: &Error, exchange: &mut Exchange) -> FailToProxy {
+    if let Some(replay) = &exchange.replay {
+        replay.restore(session);
+    }
+    let gone = FailToProxy { error_code: 0, can_reuse_downstream: false };
+    if exchange.client_left || (error.esource() == &ErrorSource::Downstream && exchange.error.is_none()) {
+        exchange.client_left = true;
+        session.downstream_session.shutdown().await;
+        return gone;
+    }
+    let told = exchange.error.take().unwrap_or_else(|| {
+        log::error!("request {}: {error}", exchange.id);
+        ApiError::new(ErrorKind::Internal, "the gateway failed to handle the request")
+    });
+    let error_code = told.client_status(exchange.dialect());
+    session.set_keepalive(None);
+    if session.response_written().is_none() {
+        if let Err(error) = reply::error(session, exchange, told).await {
+            log::debug!("request {}: client could not be told: {error}", exchange.id);
+        }
+    } else {
+        break_off(session, exchange, told).await;
+    }
+    FailToProxy { error_code, can_reuse_downstream: false }
+}
+
+async fn break_off(session: &mut Session, exchange: &mut Exchange, told: ApiError) {
+    if exchange.form == AnswerForm::Stream {
+        let event = exchange.error_event(&told);
+        let written =
+            tokio::time::timeout(LAST_WRITE, session.downstream_session.write_response_body(event.into(), true)).await;
+        if !matches!(written, Ok(Ok(()))) {
+            session.downstream_session.shutdown().await;
+        }
+    } else {
+        session.downstream_session.shutdown().await;
+    }
+    exchange.error = Some(told);
+}
+
+/// Longest wait for a client to take the last event of a broken stream.
+const LAST_WRITE: Duration = Duration::from_secs(5);

@@ -1,0 +1,146 @@
+//! From a request header to an exchange that is ready for its first attempt, or answered already.
+
+use std::time::Instant;
+
+use ai_gateway_providers::Operation;
+use ai_gateway_providers::endpoint::{BodyKind, Endpoint, EndpointError, match_endpoint};
+use ai_gateway_providers::error::{ApiError, ErrorKind};
+use ai_gateway_providers::scan::{RequestScan, ScanError, scan_json, scan_multipart};
+use bytes::Bytes;
+use pingora_error::{Error, ErrorType, Result};
+use pingora_proxy::Session;
+
+use super::body::{self, BodyError};
+use super::exchange::Request;
+use super::reply::Refusal;
+use super::{Exchange, Gateway, attempt, models, replay, reply};
+use crate::routing::Plan;
+use crate::snapshot::Admission;
+
+/// Runs the request phase. `true`: the answer has been written.
+pub async fn take_in(gateway: &Gateway, session: &mut Session, exchange: &mut Exchange) -> Result<bool> {
+    let refusal = match understand(session, exchange) {
+        Err(refusal) => refusal,
+        Ok(()) if exchange.endpoint.as_ref().is_some_and(|e| e.operation == Operation::Models) => {
+            return models::answer(session, exchange).await.map(|()| true);
+        }
+        Ok(()) => match read_request(gateway, session, exchange).await {
+            Ok(()) => return Ok(false),
+            Err(BodyError::Refused(refusal)) => refusal,
+            Err(BodyError::Client(error)) => broken_body(exchange, error)?.into(),
+        },
+    };
+    reply::error(session, exchange, refusal).await.map(|()| true)
+}
+
+/// Everything that the header alone decides: path, method, key.
+fn understand(session: &Session, exchange: &mut Exchange) -> Result<(), Refusal> {
+    let header = session.req_header();
+    match match_endpoint(&header.method, header.uri.path(), &header.headers) {
+        Ok(endpoint) => exchange.endpoint = Some(endpoint),
+        Err(error) => {
+            exchange.guessed_dialect = error.dialect();
+            return Err(endpoint_error(&error));
+        }
+    }
+    match exchange.snapshot.keys.admit(&header.headers, header.uri.query()) {
+        Admission::Open => Ok(()),
+        Admission::Key(key) => {
+            exchange.key = Some(key);
+            Ok(())
+        }
+        Admission::Missing => Err(ApiError::new(
+            ErrorKind::Unauthenticated,
+            "no API key was sent; send it as `authorization: Bearer …`, `x-api-key` or `api-key`",
+        )
+        .into()),
+        Admission::Wrong => Err(ApiError::new(ErrorKind::Unauthenticated, "the API key is not valid").into()),
+    }
+}
+
+fn endpoint_error(error: &EndpointError) -> Refusal {
+    let kind = match error {
+        EndpointError::UnknownPath { .. } => ErrorKind::NotFound,
+        EndpointError::WrongMethod { allow, .. } => return Refusal::method_not_allowed(allow),
+        EndpointError::NotSupportedYet { .. } => ErrorKind::NotSupported,
+        EndpointError::BadModel { .. } => ErrorKind::InvalidRequest,
+    };
+    ApiError::new(kind, error.to_string()).into()
+}
+
+async fn read_request(gateway: &Gateway, session: &mut Session, exchange: &mut Exchange) -> Result<(), BodyError> {
+    let limits = exchange.snapshot.limits;
+    if body::announced_length(session).is_some_and(|length| length > limits.max_body) {
+        return Err(body::too_large(limits).into());
+    }
+    if expects_continue(session) {
+        session.downstream_session.write_continue_response().await.map_err(BodyError::Client)?;
+    }
+    let (body, reservation) = body::read(session, limits, &gateway.buffered).await?;
+    let begun = Instant::now();
+    let scan = scan(session, exchange.endpoint.as_ref(), &body)?;
+    let model = resolve_model(exchange, &scan)?;
+    let total = model.timeouts.total;
+    exchange.request = Some(Request { body: body.clone(), scan, model, reservation: Some(reservation) });
+    plan(exchange)?;
+    exchange.replay = Some(replay::install(session, body, total));
+    exchange.overhead += begun.elapsed();
+    Ok(())
+}
+
+fn expects_continue(session: &Session) -> bool {
+    let expect = session.req_header().headers.get(http::header::EXPECT);
+    expect.is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"100-continue"))
+}
+
+fn scan(session: &Session, endpoint: Option<&Endpoint>, body: &Bytes) -> Result<RequestScan, ApiError> {
+    let scanned = match endpoint.map(|endpoint| endpoint.body) {
+        Some(BodyKind::Multipart) => {
+            let content_type = session.req_header().headers.get(http::header::CONTENT_TYPE);
+            scan_multipart(content_type.and_then(|value| value.to_str().ok()).unwrap_or_default(), body)
+        }
+        Some(BodyKind::Json | BodyKind::None) | None => scan_json(body),
+    };
+    scanned.map_err(|error: ScanError| ApiError::new(ErrorKind::InvalidRequest, error.to_string()))
+}
+
+/// The model that the request names, in its body or its path, if it exists and the key may use it.
+fn resolve_model(exchange: &Exchange, scan: &RequestScan) -> Result<std::sync::Arc<crate::snapshot::Model>, ApiError> {
+    let in_path = exchange.endpoint.as_ref().and_then(|endpoint| endpoint.path_model.as_deref());
+    let in_body = scan.model.as_ref().map(|model| model.value.as_str());
+    let name = in_path
+        .or(in_body)
+        .ok_or_else(|| ApiError::new(ErrorKind::InvalidRequest, "the request names no `model`").with_param("model"))?;
+    let model = exchange.snapshot.model(name);
+    let allowed = exchange.key.as_ref().is_none_or(|key| key.may_use(name));
+    // A key that may not use a model learns no more than one that asks for a model that is not there.
+    model.filter(|_| allowed).ok_or_else(|| {
+        ApiError::new(ErrorKind::ModelNotFound, format!("the model `{name}` does not exist or this key may not use it"))
+            .with_param("model")
+    })
+}
+
+fn plan(exchange: &mut Exchange) -> Result<(), ApiError> {
+    let (Some(request), Some(endpoint)) = (&exchange.request, &exchange.endpoint) else { return Ok(()) };
+    let usable = |target: &crate::snapshot::Target| target.provider.offers(endpoint);
+    exchange.plan = Plan::build(&request.model, usable, &mut |bound| fastrand::u64(..bound));
+    if exchange.plan.is_empty() {
+        return Err(attempt::no_usable_target(exchange, &request.model.name));
+    }
+    Ok(())
+}
+
+/// A body whose framing broke: a client that is still there gets told, one that left cannot be.
+fn broken_body(exchange: &mut Exchange, error: Box<Error>) -> Result<ApiError> {
+    match error.etype() {
+        ErrorType::ConnectionClosed | ErrorType::H2Error | ErrorType::WriteError => {
+            exchange.client_left = true;
+            Err(error)
+        }
+        ErrorType::ReadTimedout => Ok(ApiError::new(ErrorKind::RequestTimeout, "the request body arrived too slowly")),
+        _ => Ok(ApiError::new(
+            ErrorKind::InvalidRequest,
+            "the request body is broken: its framing (content-length or chunks) does not hold",
+        )),
+    }
+}

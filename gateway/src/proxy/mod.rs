@@ -1,0 +1,172 @@
+//! The proxy: Pingora's phases, each a few lines that call into the room that does the work.
+//!
+//! Read [`Gateway`]'s implementation of `ProxyHttp` from top to bottom: it is the life of a request. What is known of
+//! a request on its way is its [`Exchange`].
+
+mod answer;
+mod attempt;
+mod body;
+mod exchange;
+mod failure;
+mod intake;
+mod models;
+mod outcome;
+mod replay;
+mod reply;
+mod settle;
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use arc_swap::ArcSwap;
+use async_trait::async_trait;
+use bytes::Bytes;
+use pingora_core::protocols::Digest;
+use pingora_core::upstreams::peer::HttpPeer;
+use pingora_error::{Error, Result};
+use pingora_http::{RequestHeader, ResponseHeader};
+use pingora_proxy::{FailToProxy, ProxyHttp, ProxyWarnLogContext, Session};
+
+pub use body::{BodyLimits, BufferBudget};
+pub use exchange::Exchange;
+pub use outcome::Outcome;
+
+use crate::net::dns::Resolver;
+use crate::snapshot::Snapshot;
+use crate::telemetry::Telemetry;
+
+/// Longest silence of a client in the middle of its request, and longest wait for it to take a part of its answer.
+const CLIENT_PATIENCE: Duration = Duration::from_secs(60);
+
+/// What all exchanges share.
+pub struct Gateway {
+    /// The configuration in force; exchanges pin the one they began with.
+    pub current: Arc<ArcSwap<Snapshot>>,
+    /// Addresses of the upstreams.
+    pub resolver: Arc<Resolver>,
+    /// Request bytes held at this moment.
+    pub buffered: Arc<BufferBudget>,
+    /// Metrics and the access log.
+    pub telemetry: Arc<Telemetry>,
+}
+
+#[async_trait]
+impl ProxyHttp for Gateway {
+    type CTX = Exchange;
+
+    fn new_ctx(&self) -> Exchange {
+        Exchange::new(self.current.load_full(), self.telemetry.metrics.in_flight())
+    }
+
+    async fn early_request_filter(&self, session: &mut Session, _exchange: &mut Exchange) -> Result<()> {
+        session.set_read_timeout(Some(CLIENT_PATIENCE));
+        session.set_write_timeout(Some(CLIENT_PATIENCE));
+        Ok(())
+    }
+
+    async fn request_filter(&self, session: &mut Session, exchange: &mut Exchange) -> Result<bool> {
+        intake::take_in(self, session, exchange).await
+    }
+
+    async fn upstream_peer(&self, _session: &mut Session, exchange: &mut Exchange) -> Result<Box<HttpPeer>> {
+        attempt::choose_peer(self, exchange).await
+    }
+
+    fn fail_to_connect(&self, _: &mut Session, _: &HttpPeer, exchange: &mut Exchange, error: Box<Error>) -> Box<Error> {
+        failure::connect_failed(exchange, error)
+    }
+
+    async fn connected_to_upstream(
+        &self,
+        _session: &mut Session,
+        _reused: bool,
+        _peer: &HttpPeer,
+        _fd: std::os::unix::io::RawFd,
+        _digest: Option<&Digest>,
+        exchange: &mut Exchange,
+    ) -> Result<()> {
+        exchange.connected = Some(Instant::now());
+        Ok(())
+    }
+
+    async fn upstream_request_filter(
+        &self,
+        session: &mut Session,
+        upstream: &mut RequestHeader,
+        exchange: &mut Exchange,
+    ) -> Result<()> {
+        attempt::write_header(session, upstream, exchange)
+    }
+
+    async fn request_body_filter(
+        &self,
+        _session: &mut Session,
+        body: &mut Option<Bytes>,
+        end: bool,
+        exchange: &mut Exchange,
+    ) -> Result<()> {
+        attempt::write_body(body, end, exchange);
+        Ok(())
+    }
+
+    async fn upstream_response_filter(
+        &self,
+        _session: &mut Session,
+        upstream: &mut ResponseHeader,
+        exchange: &mut Exchange,
+    ) -> Result<()> {
+        answer::on_header(upstream, exchange)
+    }
+
+    fn upstream_response_body_filter(
+        &self,
+        _session: &mut Session,
+        body: &mut Option<Bytes>,
+        end: bool,
+        exchange: &mut Exchange,
+    ) -> Result<Option<Duration>> {
+        answer::on_body(body, end, exchange).map(|()| None)
+    }
+
+    async fn response_filter(
+        &self,
+        _: &mut Session,
+        header: &mut ResponseHeader,
+        exchange: &mut Exchange,
+    ) -> Result<()> {
+        exchange.stamp(header)
+    }
+
+    fn error_while_proxy(
+        &self,
+        _peer: &HttpPeer,
+        _session: &mut Session,
+        error: Box<Error>,
+        exchange: &mut Exchange,
+        reused: bool,
+    ) -> Box<Error> {
+        failure::attempt_broke(exchange, error, reused)
+    }
+
+    async fn fail_to_proxy(&self, session: &mut Session, error: &Error, exchange: &mut Exchange) -> FailToProxy {
+        failure::tell_client(session, error, exchange).await
+    }
+
+    async fn logging(&self, session: &mut Session, _error: Option<&Error>, exchange: &mut Exchange) {
+        settle::settle(self, session, exchange);
+    }
+
+    // Pingora's own lines would show the query, which may hold a key; the access log and our warnings say what failed.
+
+    fn suppress_error_log(&self, _session: &Session, _exchange: &Exchange, _error: &Error) -> bool {
+        true
+    }
+
+    fn suppress_proxy_warn_log(&self, _: &Session, _: &Exchange, _: &Error, _: ProxyWarnLogContext) -> bool {
+        true
+    }
+
+    fn request_summary(&self, _session: &Session, exchange: &Exchange) -> String {
+        format!("request {}", exchange.id)
+    }
+}

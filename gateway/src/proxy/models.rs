@@ -1,0 +1,74 @@
+//! `GET /v1/models` and `/v1/models/{id}`: what the key may use, in the shape that the client's headers ask for.
+
+use std::collections::BTreeSet;
+
+use ai_gateway_providers::Dialect;
+use ai_gateway_providers::error::{ApiError, ErrorKind};
+use bytes::Bytes;
+use http::StatusCode;
+use pingora_error::Result;
+use pingora_http::ResponseHeader;
+use pingora_proxy::Session;
+use serde_json::{Value, json};
+
+use super::{Exchange, reply};
+
+/// The mock provider has a model for every number in its table of behaviours; these stand for them.
+const MOCK_MODELS: [&str; 4] = ["echo", "lorem-100", "reasoning", "tool-call"];
+
+/// Answers without any upstream.
+pub async fn answer(session: &mut Session, exchange: &mut Exchange) -> Result<()> {
+    let dialect = exchange.dialect();
+    let wanted = exchange.endpoint.as_ref().and_then(|endpoint| endpoint.path_model.clone());
+    let body = match wanted {
+        None => list(dialect, &usable(exchange)),
+        Some(name) => {
+            let known = exchange.snapshot.model(&name).is_some();
+            let allowed = exchange.key.as_ref().is_none_or(|key| key.may_use(&name));
+            if !(known && allowed) {
+                let message = format!("the model `{name}` does not exist or this key may not use it");
+                return reply::error(session, exchange, ApiError::new(ErrorKind::ModelNotFound, message)).await;
+            }
+            entry(dialect, &name)
+        }
+    };
+    exchange.status = 200;
+    let header = ResponseHeader::build(StatusCode::OK, Some(6))?;
+    reply::json(session, exchange, header, Bytes::from(body.to_string())).await
+}
+
+/// Names that can be listed: those under `[models]`, the mock's, and those that the key's allow-list spells out.
+fn usable(exchange: &Exchange) -> BTreeSet<String> {
+    let snapshot = &exchange.snapshot;
+    let mut names: BTreeSet<String> = snapshot.model_names().into_iter().map(str::to_owned).collect();
+    for provider in snapshot.providers().into_iter().filter(|provider| provider.preset.kind == "mock") {
+        names.extend(MOCK_MODELS.iter().map(|model| format!("{}/{model}", provider.name)));
+    }
+    let Some(key) = &exchange.key else { return names };
+    names.retain(|name| key.may_use(name));
+    names.extend(key.plain_names().filter(|name| snapshot.model(name).is_some()).map(str::to_owned));
+    names
+}
+
+/// <https://platform.openai.com/docs/api-reference/models/list>, <https://docs.anthropic.com/en/api/models-list>.
+fn list(dialect: Dialect, names: &BTreeSet<String>) -> Value {
+    let data: Vec<Value> = names.iter().map(|name| entry(dialect, name)).collect();
+    match dialect {
+        Dialect::Anthropic => json!({
+            "data": data,
+            "first_id": names.first(),
+            "last_id": names.last(),
+            "has_more": false,
+        }),
+        _ => json!({ "object": "list", "data": data }),
+    }
+}
+
+fn entry(dialect: Dialect, name: &str) -> Value {
+    match dialect {
+        Dialect::Anthropic => {
+            json!({ "type": "model", "id": name, "display_name": name, "created_at": "1970-01-01T00:00:00Z" })
+        }
+        _ => json!({ "id": name, "object": "model", "created": 0, "owned_by": "ai-gateway" }),
+    }
+}

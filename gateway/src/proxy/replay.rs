@@ -1,0 +1,386 @@
+//! The replay session: reading the body first, choosing the upstream later, and taking an attempt back.
+//!
+//! Stock Pingora 0.9.1 chooses the upstream before it reads the body, forwards a body read earlier only from a 64 KiB
+//! buffer, and has no way to withhold an answer. [`install`] puts a session of ours around the real one, in the public
+//! field `Session::downstream_session`. It claims the whole body as its retry buffer, withholds what Pingora writes
+//! until the answer is committed, and runs the clocks of the attempt. [`Replay::restore`] puts the real session back,
+//! so that keep-alive survives.
+//!
+//! One file on purpose: a later Pingora that sends a body read earlier (its pull request 816) replaces it here.
+
+use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use futures::Stream;
+use http::HeaderMap;
+use pingora_core::protocols::Digest;
+use pingora_core::protocols::http::custom::CustomMessageWrite;
+use pingora_core::protocols::http::custom::server::Session as CustomSession;
+use pingora_core::protocols::http::{HttpTask, ServerSession};
+use pingora_core::protocols::l4::socket::SocketAddr;
+use pingora_error::{Error, ErrorType, Result};
+use pingora_http::{RequestHeader, ResponseHeader};
+use pingora_proxy::Session;
+use tokio::time::Sleep;
+
+type CustomMessageReader = Box<dyn Stream<Item = Result<Bytes>> + Unpin + Send + Sync + 'static>;
+
+/// Which clock of an attempt ran out. Each is an error of its own to the caller.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Clock {
+    /// No first output within `timeouts.first_token`.
+    FirstToken = 1,
+    /// Nothing for `timeouts.idle` after output began.
+    Idle = 2,
+    /// The exchange as a whole took longer than `timeouts.total`.
+    Total = 3,
+}
+
+impl Clock {
+    fn from_u8(value: u8) -> Option<Self> {
+        match value {
+            1 => Some(Self::FirstToken),
+            2 => Some(Self::Idle),
+            3 => Some(Self::Total),
+            _ => None,
+        }
+    }
+}
+
+/// What the exchange and the installed session share: the body, whether the answer is withheld, and the clocks.
+///
+/// Only one task touches it at a time; the atomics are there because the session must be `Sync`, not for ordering.
+#[derive(Default)]
+struct Shared {
+    /// The real session, handed back when the wrapper is dropped.
+    returned: Mutex<Option<Box<ServerSession>>>,
+    body: Mutex<Option<Bytes>>,
+    holding: AtomicBool,
+    /// Number of the current attempt: what an earlier one left withheld is thrown away.
+    attempt: AtomicU32,
+    /// When the next clock runs out, in nanoseconds after `Clocks::origin`; 0 = never.
+    deadline: AtomicU64,
+    deadline_clock: AtomicU8,
+    fired: AtomicU8,
+}
+
+/// The exchange's handle on its installed session.
+pub struct Replay {
+    shared: Arc<Shared>,
+    origin: Instant,
+    total: u64,
+}
+
+/// Puts the replay session in the place of `session`'s real one.
+///
+/// `body` is the whole request body as read and decoded. `total` limits the time from now until the answer's end.
+pub fn install(session: &mut Session, body: Bytes, total: Duration) -> Replay {
+    let origin = Instant::now();
+    let shared = Arc::new(Shared { body: Mutex::new(Some(body)), ..Shared::default() });
+    let inner = std::mem::replace(&mut *session.downstream_session, vacant());
+    *session.downstream_session = ServerSession::new_custom(Box::new(ReplaySession {
+        inner: Box::new(inner),
+        shared: shared.clone(),
+        origin,
+        held: Vec::new(),
+        held_attempt: 0,
+        watchdog: None,
+    }));
+    Replay { shared, origin, total: nanos(total) }
+}
+
+impl Replay {
+    /// Begins an attempt. `first_token` starts now; with `None` (answers that are not streamed) only the total runs.
+    pub fn begin_attempt(&self, first_token: Option<Duration>) {
+        self.shared.attempt.fetch_add(1, Ordering::Relaxed);
+        self.shared.fired.store(0, Ordering::Relaxed);
+        self.shared.holding.store(false, Ordering::Relaxed);
+        match first_token {
+            Some(limit) => self.arm(Clock::FirstToken, limit),
+            None => self.arm_total(),
+        }
+    }
+
+    /// Withholds everything that Pingora writes from now on, until [`Self::commit`] or the next attempt.
+    pub fn hold(&self) {
+        self.shared.holding.store(true, Ordering::Relaxed);
+    }
+
+    /// Lets the answer go: what is withheld leaves with the next write, and the request body is no longer needed.
+    pub fn commit(&self) {
+        self.shared.holding.store(false, Ordering::Relaxed);
+        lock(&self.shared.body).take();
+    }
+
+    /// Whether the answer is being withheld.
+    pub fn is_holding(&self) -> bool {
+        self.shared.holding.load(Ordering::Relaxed)
+    }
+
+    /// Restarts the idle clock: something arrived.
+    pub fn saw_progress(&self, idle: Duration) {
+        self.arm(Clock::Idle, idle);
+    }
+
+    /// The clock that ended the current attempt, if one did.
+    pub fn fired(&self) -> Option<Clock> {
+        Clock::from_u8(self.shared.fired.load(Ordering::Relaxed))
+    }
+
+    /// Puts the real session back. Does nothing when it is back already.
+    pub fn restore(&self, session: &mut Session) {
+        if session.downstream_session.as_custom().is_none() {
+            return;
+        }
+        drop(std::mem::replace(&mut *session.downstream_session, vacant()));
+        if let Some(inner) = lock(&self.shared.returned).take() {
+            session.downstream_session = inner;
+        }
+    }
+
+    fn arm(&self, clock: Clock, limit: Duration) {
+        let at = nanos(self.origin.elapsed()).saturating_add(nanos(limit));
+        if at < self.total {
+            self.shared.deadline_clock.store(clock as u8, Ordering::Relaxed);
+            self.shared.deadline.store(at, Ordering::Relaxed);
+        } else {
+            self.arm_total();
+        }
+    }
+
+    fn arm_total(&self) {
+        self.shared.deadline_clock.store(Clock::Total as u8, Ordering::Relaxed);
+        self.shared.deadline.store(self.total, Ordering::Relaxed);
+    }
+}
+
+fn nanos(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// A session that is never used: it stands where the real one was, for the moment of a swap.
+fn vacant() -> ServerSession {
+    ServerSession::new_custom(Box::new(()))
+}
+
+struct ReplaySession {
+    inner: Box<ServerSession>,
+    shared: Arc<Shared>,
+    origin: Instant,
+    held: Vec<HttpTask>,
+    held_attempt: u32,
+    watchdog: Option<Pin<Box<Sleep>>>,
+}
+
+impl Drop for ReplaySession {
+    fn drop(&mut self) {
+        let inner = std::mem::replace(&mut self.inner, Box::new(vacant()));
+        *lock(&self.shared.returned) = Some(inner);
+    }
+}
+
+/// Resolves when a clock has run out. Deadlines mostly move later, so the timer is registered anew only when it fires
+/// too early or is set too late.
+async fn clock_runs_out(shared: &Shared, origin: Instant, watchdog: &mut Option<Pin<Box<Sleep>>>) -> Clock {
+    loop {
+        let at = shared.deadline.load(Ordering::Relaxed);
+        if at == 0 {
+            return std::future::pending().await;
+        }
+        let deadline = tokio::time::Instant::from_std(origin + Duration::from_nanos(at));
+        let watchdog = watchdog.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(deadline)));
+        if watchdog.deadline() > deadline || watchdog.is_elapsed() {
+            watchdog.as_mut().reset(deadline);
+        }
+        watchdog.as_mut().await;
+        if shared.deadline.load(Ordering::Relaxed) <= nanos(origin.elapsed()) {
+            let clock = shared.deadline_clock.load(Ordering::Relaxed);
+            shared.fired.store(clock, Ordering::Relaxed);
+            return Clock::from_u8(clock).unwrap_or(Clock::Total);
+        }
+    }
+}
+
+#[async_trait]
+impl CustomSession for ReplaySession {
+    fn req_header(&self) -> &RequestHeader {
+        self.inner.req_header()
+    }
+
+    fn req_header_mut(&mut self) -> &mut RequestHeader {
+        self.inner.req_header_mut()
+    }
+
+    async fn read_body_bytes(&mut self) -> Result<Option<Bytes>> {
+        Ok(None)
+    }
+
+    async fn drain_request_body(&mut self) -> Result<()> {
+        Ok(())
+    }
+
+    async fn write_response_header(&mut self, resp: Box<ResponseHeader>, end: bool) -> Result<()> {
+        self.held.clear();
+        self.inner.write_response_header(resp).await?;
+        if end { self.inner.finish_body().await } else { Ok(()) }
+    }
+
+    async fn write_response_header_ref(&mut self, resp: &ResponseHeader, end: bool) -> Result<()> {
+        self.write_response_header(Box::new(resp.clone()), end).await
+    }
+
+    async fn write_body(&mut self, data: Bytes, end: bool) -> Result<()> {
+        self.inner.write_response_body(data, end).await
+    }
+
+    async fn write_trailers(&mut self, trailers: HeaderMap) -> Result<()> {
+        self.inner.write_response_trailers(trailers).await
+    }
+
+    async fn response_duplex_vec(&mut self, mut tasks: Vec<HttpTask>) -> Result<bool> {
+        let attempt = self.shared.attempt.load(Ordering::Relaxed);
+        if self.held_attempt != attempt {
+            self.held.clear();
+            self.held_attempt = attempt;
+        }
+        if self.shared.holding.load(Ordering::Relaxed) {
+            for task in tasks {
+                match task {
+                    HttpTask::Failed(error) => return Err(error),
+                    task => self.held.push(task),
+                }
+            }
+            return Ok(false);
+        }
+        if !self.held.is_empty() {
+            self.held.append(&mut tasks);
+            tasks = std::mem::take(&mut self.held);
+        }
+        self.inner.response_duplex_vec(tasks).await
+    }
+
+    fn set_read_timeout(&mut self, timeout: Option<Duration>) {
+        self.inner.set_read_timeout(timeout);
+    }
+
+    fn get_read_timeout(&self) -> Option<Duration> {
+        self.inner.get_read_timeout()
+    }
+
+    fn set_write_timeout(&mut self, timeout: Option<Duration>) {
+        self.inner.set_write_timeout(timeout);
+    }
+
+    fn get_write_timeout(&self) -> Option<Duration> {
+        self.inner.get_write_timeout()
+    }
+
+    fn set_total_drain_timeout(&mut self, timeout: Option<Duration>) {
+        self.inner.set_total_drain_timeout(timeout);
+    }
+
+    fn get_total_drain_timeout(&self) -> Option<Duration> {
+        self.inner.get_total_drain_timeout()
+    }
+
+    fn request_summary(&self) -> String {
+        self.inner.request_summary()
+    }
+
+    fn response_written(&self) -> Option<&ResponseHeader> {
+        self.inner.response_written()
+    }
+
+    async fn shutdown(&mut self, _code: u32, _ctx: &str) {
+        self.inner.shutdown().await;
+    }
+
+    fn is_body_done(&mut self) -> bool {
+        true
+    }
+
+    async fn finish(&mut self) -> Result<()> {
+        self.inner.finish_body().await
+    }
+
+    fn is_body_empty(&mut self) -> bool {
+        false
+    }
+
+    async fn read_body_or_idle(&mut self, _no_body_expected: bool) -> Result<Option<Bytes>> {
+        let Self { inner, shared, origin, watchdog, .. } = self;
+        tokio::select! {
+            gone = inner.read_body_or_idle(true) => gone,
+            clock = clock_runs_out(shared, *origin, watchdog) => {
+                Error::e_explain(ErrorType::ReadTimedout, format!("{clock:?} clock of the attempt ran out"))
+            }
+        }
+    }
+
+    fn body_bytes_sent(&self) -> usize {
+        self.inner.body_bytes_sent()
+    }
+
+    fn body_bytes_read(&self) -> usize {
+        self.inner.body_bytes_read()
+    }
+
+    fn digest(&self) -> Option<&Digest> {
+        self.inner.digest()
+    }
+
+    fn digest_mut(&mut self) -> Option<&mut Digest> {
+        self.inner.digest_mut()
+    }
+
+    fn client_addr(&self) -> Option<&SocketAddr> {
+        self.inner.client_addr()
+    }
+
+    fn server_addr(&self) -> Option<&SocketAddr> {
+        self.inner.server_addr()
+    }
+
+    fn pseudo_raw_h1_request_header(&self) -> Bytes {
+        self.inner.to_h1_raw()
+    }
+
+    fn enable_retry_buffering(&mut self) {}
+
+    fn retry_buffer_truncated(&self) -> bool {
+        false
+    }
+
+    fn get_retry_buffer(&self) -> Option<Bytes> {
+        lock(&self.shared.body).clone()
+    }
+
+    async fn finish_custom(&mut self) -> Result<()> {
+        Ok(())
+    }
+
+    fn take_custom_message_reader(&mut self) -> Option<CustomMessageReader> {
+        None
+    }
+
+    fn restore_custom_message_reader(&mut self, _reader: CustomMessageReader) -> Result<()> {
+        Ok(())
+    }
+
+    fn take_custom_message_writer(&mut self) -> Option<Box<dyn CustomMessageWrite>> {
+        None
+    }
+
+    fn restore_custom_message_writer(&mut self, _writer: Box<dyn CustomMessageWrite>) -> Result<()> {
+        Ok(())
+    }
+}

@@ -1,0 +1,112 @@
+//! Answers that the gateway writes itself: errors in the client's dialect, and what needs no upstream.
+
+use std::time::Duration;
+
+use ai_gateway_providers::error::{ApiError, ErrorKind, encode_error};
+use bytes::Bytes;
+use http::{HeaderValue, StatusCode};
+use pingora_error::Result;
+use pingora_http::ResponseHeader;
+use pingora_proxy::Session;
+
+use super::{Exchange, body};
+
+/// Longest time and most bytes spent on throwing away a body that nobody will read.
+const LINGER: Duration = Duration::from_secs(5);
+const LINGER_BYTES: usize = 256 << 20;
+/// An unread body up to this size is read before the answer, which keeps the connection.
+const DRAIN_FIRST: usize = 64 * 1024;
+
+/// An error that the client gets, with a header that tells what to do about it.
+#[derive(Debug)]
+pub struct Refusal {
+    error: ApiError,
+    header: Option<(&'static str, HeaderValue)>,
+}
+
+impl Refusal {
+    /// The gateway is full: come back in a second.
+    pub fn busy(message: &str) -> Self {
+        let header = Some(("retry-after", HeaderValue::from_static("1")));
+        Self { error: ApiError::new(ErrorKind::Busy, message), header }
+    }
+
+    /// The path exists, for the methods `allow`.
+    pub fn method_not_allowed(allow: &'static str) -> Self {
+        let error = ApiError::new(ErrorKind::MethodNotAllowed, format!("this path takes {allow}"));
+        Self { error, header: Some(("allow", HeaderValue::from_static(allow))) }
+    }
+}
+
+impl From<ApiError> for Refusal {
+    fn from(error: ApiError) -> Self {
+        Self { error, header: None }
+    }
+}
+
+/// Answers with an error in the dialect of the request's path, and notes it for the log.
+pub async fn error(session: &mut Session, exchange: &mut Exchange, refusal: impl Into<Refusal>) -> Result<()> {
+    let Refusal { error, header: extra } = refusal.into();
+    let status = error.client_status(exchange.dialect());
+    let body = encode_error(exchange.dialect(), &error, &exchange.id);
+    let status_code = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let mut header = ResponseHeader::build(status_code, Some(8))?;
+    if let Some((name, value)) = extra {
+        header.insert_header(name, value)?;
+    }
+    exchange.status = status;
+    exchange.error = Some(error);
+    json(session, exchange, header, body.into()).await
+}
+
+/// Writes `body` as JSON under `header`.
+///
+/// A client that is still sending gets its answer all the same: a short body is read first, so that the connection
+/// lives on; of a long one a bounded part is thrown away after the answer, so that the client reads the answer
+/// and not a reset.
+pub async fn json(session: &mut Session, exchange: &Exchange, mut header: ResponseHeader, body: Bytes) -> Result<()> {
+    header.insert_header("content-type", "application/json")?;
+    header.insert_header("content-length", body.len())?;
+    exchange.stamp(&mut header)?;
+    if !session.is_body_done() && is_short(session) {
+        session.set_total_drain_timeout(Some(Duration::from_secs(2)));
+        // A failure here shows again when the answer is written.
+        if let Err(error) = session.drain_request_body().await {
+            log::debug!("request body not drained: {error}");
+        }
+    }
+    let lingers = !session.is_body_done();
+    if lingers {
+        session.set_keepalive(None);
+    }
+    let head = session.req_header().method == http::Method::HEAD;
+    session.write_response_header(Box::new(header), head).await?;
+    if !head {
+        session.write_response_body(Some(body), true).await?;
+    }
+    if lingers && !session.downstream_session.is_http2() {
+        linger(session).await;
+    }
+    Ok(())
+}
+
+fn is_short(session: &Session) -> bool {
+    let waits = session.req_header().headers.contains_key(http::header::EXPECT);
+    !waits && body::announced_length(session).is_some_and(|length| length <= DRAIN_FIRST)
+}
+
+async fn linger(session: &mut Session) {
+    let mut thrown_away = 0;
+    let drain = async {
+        while let Ok(Some(chunk)) = session.downstream_session.read_request_body().await {
+            thrown_away += chunk.len();
+            if thrown_away > LINGER_BYTES {
+                break;
+            }
+        }
+    };
+    // Running out of time is as good an end as any: the connection is closed next.
+    if tokio::time::timeout(LINGER, drain).await.is_err() {
+        log::debug!("client kept sending after its answer");
+    }
+}

@@ -1,0 +1,113 @@
+//! The end of every exchange, whatever happened: metrics, one line in the access log, the session put back.
+
+use std::time::SystemTime;
+
+use ai_gateway_providers::answer::{AnswerForm, Seen};
+use ai_gateway_providers::error::Fault;
+use pingora_proxy::Session;
+
+use super::failure::CLIENT_LEFT;
+use super::{Exchange, Gateway, Outcome};
+use crate::telemetry::{Attempt, Finish, Finished, Line, RequestModel, Tokens, Usage};
+
+/// Accounts for the exchange. Pingora calls this exactly once for each.
+pub fn settle(gateway: &Gateway, session: &mut Session, exchange: &mut Exchange) {
+    if let Some(replay) = &exchange.replay {
+        replay.restore(session);
+    }
+    if exchange.client_left {
+        exchange.end_attempt(Outcome::ClientLeft);
+        if exchange.status == 0 {
+            exchange.status = CLIENT_LEFT;
+        }
+    } else {
+        exchange.end_attempt(Outcome::Ok);
+    }
+    let attempts: Vec<Attempt> = exchange.attempts.iter().map(|attempt| attempt.record(exchange.is_direct())).collect();
+    for attempt in &attempts {
+        gateway.telemetry.metrics.attempt(attempt);
+    }
+    gateway.telemetry.metrics.bytes_buffered.set(i64::try_from(gateway.buffered.used()).unwrap_or(i64::MAX));
+    let header = session.req_header();
+    let last = exchange.attempt();
+    let seen = exchange.observer.as_ref().map(|observer| observer.seen());
+    let finished = Finished {
+        operation: exchange.endpoint.as_ref().map_or("unknown", |endpoint| endpoint.operation.as_str()),
+        dialect: exchange.endpoint.as_ref().map(|endpoint| endpoint.dialect.as_str()),
+        request_model: request_model(exchange),
+        provider: last.map(|attempt| &*attempt.target.provider.name),
+        upstream_model: last.map(|attempt| &*attempt.target.model),
+        response_model: seen.and_then(|seen| seen.model.as_deref()),
+        status: exchange.status,
+        key: exchange.key.as_ref().map(|key| &*key.name),
+        fault: fault(exchange),
+        finish: finish(exchange, seen),
+        stream: exchange.wants_stream(),
+        duration: exchange.started.elapsed(),
+        first_token: exchange.first_output.map(|at| at - exchange.started).filter(|_| exchange.wants_stream()),
+        overhead: exchange.overhead,
+        usage: usage(exchange, seen),
+        attempts: &attempts,
+    };
+    gateway.telemetry.record(&Line {
+        at: SystemTime::now() - finished.duration,
+        id: &exchange.id,
+        method: header.method.as_str(),
+        path: header.uri.path(),
+        client: session.client_addr().and_then(|address| address.as_inet()).map(std::net::SocketAddr::ip),
+        user_agent: header.headers.get(http::header::USER_AGENT).and_then(|value| value.to_str().ok()),
+        bytes_in: session.body_bytes_read() as u64,
+        bytes_out: session.body_bytes_sent() as u64,
+        error: exchange.error.as_ref().map(|error| error.kind.as_str()),
+        finished: &finished,
+    });
+}
+
+fn request_model(exchange: &Exchange) -> RequestModel<'_> {
+    match &exchange.request {
+        None => RequestModel::Unknown,
+        Some(request) if exchange.is_direct() => RequestModel::Direct(&request.model.name),
+        Some(request) => RequestModel::Configured(&request.model.name),
+    }
+}
+
+fn fault(exchange: &Exchange) -> Option<Fault> {
+    if exchange.client_left {
+        return Some(Fault::Caller);
+    }
+    if let Some(error) = &exchange.error {
+        return Some(error.kind.fault());
+    }
+    match exchange.attempt().and_then(|attempt| attempt.outcome) {
+        Some(Outcome::Ok) | None => (400..500).contains(&exchange.status).then_some(Fault::Caller),
+        Some(_) => Some(Fault::Upstream),
+    }
+}
+
+fn finish(exchange: &Exchange, seen: Option<&Seen>) -> Finish {
+    let broke = exchange.error.is_some() || seen.is_some_and(|seen| seen.error.is_some());
+    if exchange.client_left {
+        Finish::ClientLeft
+    } else if exchange.status >= 400 || (broke && !exchange.committed) {
+        Finish::Error
+    } else if broke {
+        Finish::Cut
+    } else {
+        Finish::Complete
+    }
+}
+
+fn usage(exchange: &Exchange, seen: Option<&Seen>) -> Usage {
+    let Some(seen) = seen else { return Usage::NotExpected };
+    match &seen.usage {
+        Some(usage) => Usage::Reported(Tokens {
+            input: usage.total_input(),
+            cached_input: usage.cache_read,
+            cache_creation_input: usage.total_cache_write(),
+            output: usage.total_output(),
+            reasoning: usage.reasoning,
+        }),
+        None if (200..300).contains(&exchange.status) && exchange.form != AnswerForm::Opaque => Usage::Missing,
+        None => Usage::NotExpected,
+    }
+}

@@ -1,0 +1,183 @@
+//! The process: sockets, services, signals, and a shutdown that lets streams finish.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use async_trait::async_trait;
+use log::info;
+use pingora_core::apps::HttpServerOptions;
+use pingora_core::listeners::tls::TlsSettings;
+use pingora_core::protocols::http::v2::server::default_h2_options;
+use pingora_core::server::configuration::ServerConf;
+use pingora_core::server::{
+    ExecutionPhase, RunArgs, Server, ShutdownSignal, ShutdownSignalWatch, UnixShutdownSignalWatch,
+};
+use pingora_core::services::background::{BackgroundService, background_service};
+use pingora_core::services::listening::Service;
+use pingora_proxy::{HttpProxy, http_proxy};
+use tokio::sync::broadcast;
+
+use crate::admin::{Admin, Readiness};
+use crate::config::{Config, TlsConfig};
+use crate::mock;
+use crate::net::dns::Resolver;
+use crate::net::prebound::{Prebound, PreboundService};
+use crate::proxy::{BufferBudget, Gateway};
+use crate::snapshot::{BuildError, Snapshot};
+use crate::telemetry::Telemetry;
+
+/// Idle connections kept to all upstreams together.
+const UPSTREAM_POOL: usize = 1024;
+/// Streams that one HTTP/2 client may have open on a connection.
+const H2_STREAMS: u32 = 256;
+/// Request headers larger than this are refused on HTTP/2; HTTP/1 has Pingora's own bound.
+const H2_HEADER_LIST: u32 = 64 * 1024;
+/// More tries than any plan has: the plan decides, not Pingora.
+const MAX_RETRIES: usize = 64;
+
+/// Why the gateway does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// A listener has no socket.
+    #[error("{0}")]
+    Bind(#[from] std::io::Error),
+    /// The configuration cannot be built.
+    #[error("{0}")]
+    Build(#[from] BuildError),
+    /// The listener's certificate cannot be used.
+    #[error("server.tls: {0}")]
+    Tls(Box<pingora_error::Error>),
+}
+
+/// Runs the gateway until it is told to stop. Prints where it listens on standard error.
+///
+/// # Errors
+/// [`StartError`] before anything is served; never afterwards.
+pub fn run(config: &Config) -> Result<(), StartError> {
+    let public: Vec<Prebound> =
+        config.server.listen.iter().map(|address| Prebound::bind(&address.to_string())).collect::<Result<_, _>>()?;
+    let admin = config.server.admin.map(|address| Prebound::bind(&address.to_string())).transpose()?;
+    let mock = config
+        .providers
+        .values()
+        .any(|provider| provider.base_url.is_none())
+        .then(|| Prebound::bind("127.0.0.1:0"))
+        .transpose()?;
+
+    let telemetry = Arc::new(Telemetry::new());
+    let snapshot = Snapshot::build(config, mock.as_ref().map(Prebound::local_addr))?;
+    let gateway = Gateway {
+        current: Arc::new(ArcSwap::from_pointee(snapshot)),
+        resolver: Arc::new(Resolver::new(telemetry.metrics.dns.clone())),
+        buffered: Arc::new(BufferBudget::default()),
+        telemetry: telemetry.clone(),
+    };
+    let readiness = Arc::new(Readiness::default());
+
+    let mut server = Server::new_with_opt_and_conf(None, server_conf(config));
+    server.bootstrap();
+    let scheme = if config.server.tls.is_some() { "https" } else { "http" };
+    for socket in &public {
+        eprintln!("listening on {scheme}://{}", socket.local_addr());
+    }
+    let proxy = proxy_service(&server.configuration, gateway, config.server.tls.as_ref(), &public)?;
+    server.add_service(PreboundService::new(proxy, public));
+    if let Some(socket) = admin {
+        eprintln!("admin on http://{}", socket.local_addr());
+        let mut service = Service::new("admin".to_owned(), Admin::new(telemetry.metrics.clone(), readiness.clone()));
+        service.threads = Some(1);
+        service.add_tcp(socket.key());
+        server.add_service(PreboundService::new(service, vec![socket]));
+    }
+    if let Some(socket) = mock {
+        server.add_service(mock::service(socket, None)?);
+    }
+    let drain = Drain { phases: server.watch_execution_phase(), telemetry: telemetry.clone() };
+    server.add_service(background_service("drain", drain));
+
+    readiness.set_ready();
+    server.run(RunArgs { shutdown_signal: Box::new(Signals { readiness }) });
+    telemetry.access_log.flush(Duration::from_secs(2));
+    Ok(())
+}
+
+fn server_conf(config: &Config) -> ServerConf {
+    ServerConf {
+        threads: std::thread::available_parallelism().map_or(1, usize::from),
+        upstream_keepalive_pool_size: UPSTREAM_POOL,
+        max_retries: MAX_RETRIES,
+        grace_period_seconds: Some(config.server.drain.as_secs()),
+        graceful_shutdown_timeout_seconds: Some(2),
+        ..ServerConf::default()
+    }
+}
+
+fn proxy_service(
+    conf: &Arc<ServerConf>,
+    gateway: Gateway,
+    tls: Option<&TlsConfig>,
+    sockets: &[Prebound],
+) -> Result<Service<HttpProxy<Gateway>>, StartError> {
+    let mut proxy = http_proxy(conf, gateway);
+    let mut options = HttpServerOptions::default();
+    options.h2c = true;
+    proxy.server_options = Some(options);
+    let mut h2 = default_h2_options();
+    h2.max_concurrent_streams(H2_STREAMS).max_header_list_size(H2_HEADER_LIST);
+    proxy.h2_options = Some(h2);
+    let mut service = Service::new("gateway".to_owned(), proxy);
+    for socket in sockets {
+        match tls {
+            None => service.add_tcp(socket.key()),
+            Some(tls) => {
+                let mut settings = TlsSettings::intermediate(&tls.cert.to_string_lossy(), &tls.key.to_string_lossy())
+                    .map_err(StartError::Tls)?;
+                settings.enable_h2();
+                service.add_tls_with_settings(socket.key(), None, settings);
+            }
+        }
+    }
+    Ok(service)
+}
+
+/// Pingora's signals, with readiness turned off before anything else happens.
+struct Signals {
+    readiness: Arc<Readiness>,
+}
+
+#[async_trait]
+impl ShutdownSignalWatch for Signals {
+    async fn recv(&self) -> ShutdownSignal {
+        let signal = UnixShutdownSignalWatch.recv().await;
+        self.readiness.set_draining();
+        signal
+    }
+}
+
+/// Leaves as soon as nothing is in flight: Pingora itself would sleep through the whole grace period.
+struct Drain {
+    phases: broadcast::Receiver<ExecutionPhase>,
+    telemetry: Arc<Telemetry>,
+}
+
+#[async_trait]
+impl BackgroundService for Drain {
+    async fn start(&self, _shutdown: pingora_core::server::ShutdownWatch) {
+        let mut phases = self.phases.resubscribe();
+        while let Ok(phase) = phases.recv().await {
+            if matches!(phase, ExecutionPhase::ShutdownGracePeriod) {
+                break;
+            }
+        }
+        let mut tick = tokio::time::interval(Duration::from_millis(100));
+        loop {
+            tick.tick().await;
+            if self.telemetry.metrics.in_flight_count() == 0 {
+                info!("nothing is in flight any more: leaving");
+                self.telemetry.access_log.flush(Duration::from_secs(2));
+                std::process::exit(0);
+            }
+        }
+    }
+}

@@ -1,0 +1,132 @@
+//! From a validated configuration to a [`Snapshot`].
+
+use std::collections::HashMap;
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use http::{HeaderName, HeaderValue};
+use pingora_core::protocols::tls::CaType;
+use pingora_core::utils::tls::{WrappedX509, parse_x509};
+
+use super::{KeyRing, Model, Provider, Snapshot, Target};
+use crate::config::{Config, ModelConfig, ProviderConfig};
+use crate::proxy::BodyLimits;
+
+/// A configuration that passed its checks and still cannot be built.
+#[derive(Debug, thiserror::Error)]
+pub enum BuildError {
+    /// A base URL without a host that can be connected to.
+    #[error("provider `{0}` has no usable address")]
+    Address(String),
+    /// A target whose provider does not exist.
+    #[error("model `{model}` names the provider `{provider}`, which does not exist")]
+    Provider {
+        /// The model.
+        model: String,
+        /// What it names.
+        provider: String,
+    },
+}
+
+impl Snapshot {
+    /// Builds everything that answering needs. `mock` is where the mock provider of this process listens.
+    ///
+    /// # Errors
+    /// [`BuildError`], for what the checks of the configuration should have refused.
+    pub fn build(config: &Config, mock: Option<SocketAddr>) -> Result<Self, BuildError> {
+        let providers = config
+            .providers
+            .iter()
+            .map(|(name, provider)| Ok((name.clone(), Arc::new(build_provider(provider, mock)?))))
+            .collect::<Result<HashMap<_, _>, BuildError>>()?;
+        let models = config
+            .models
+            .iter()
+            .map(|(name, model)| Ok((name.clone(), Arc::new(build_model(model, &providers)?))))
+            .collect::<Result<HashMap<_, _>, BuildError>>()?;
+        Ok(Self {
+            limits: BodyLimits { max_body: config.server.max_body, max_buffered: config.server.max_buffered },
+            providers,
+            models,
+            keys: KeyRing::new(&config.keys),
+            default_model: Model {
+                name: "".into(),
+                direct: true,
+                targets: Vec::new(),
+                timeouts: crate::config::TimeoutsConfig::default(),
+                retry: crate::config::RetryConfig::default(),
+            },
+        })
+    }
+}
+
+fn build_model(model: &ModelConfig, providers: &HashMap<String, Arc<Provider>>) -> Result<Model, BuildError> {
+    let target = |target: &crate::config::TargetConfig| {
+        let provider = providers
+            .get(&target.provider)
+            .cloned()
+            .ok_or_else(|| BuildError::Provider { model: model.name.clone(), provider: target.provider.clone() })?;
+        let model = target.model.as_str().into();
+        Ok(Arc::new(Target { provider, model, weight: target.weight, priority: target.priority }))
+    };
+    Ok(Model {
+        name: model.name.as_str().into(),
+        direct: false,
+        targets: model.targets.iter().map(target).collect::<Result<_, _>>()?,
+        timeouts: model.timeouts.clone(),
+        retry: model.retry.clone(),
+    })
+}
+
+fn build_provider(config: &ProviderConfig, mock: Option<SocketAddr>) -> Result<Provider, BuildError> {
+    let unusable = || BuildError::Address(config.name.clone());
+    let (host, port, tls, base_path) = match (&config.base_url, mock) {
+        (Some(url), _) => (
+            url.host_str().ok_or_else(unusable)?.trim_matches(['[', ']']).to_owned(),
+            url.port_or_known_default().ok_or_else(unusable)?,
+            url.scheme() == "https",
+            url.path().to_owned(),
+        ),
+        (None, Some(mock)) => (mock.ip().to_string(), mock.port(), false, "/v1".to_owned()),
+        (None, None) => return Err(unusable()),
+    };
+    let authority = match &config.base_url {
+        Some(url) => url.authority().to_owned(),
+        None => format!("{host}:{port}"),
+    };
+    Ok(Provider {
+        name: config.name.as_str().into(),
+        preset: config.preset,
+        dialects: config.dialects.clone(),
+        authority: HeaderValue::from_str(&authority).map_err(|_| unusable())?,
+        headers: config.headers.iter().chain(&config.auth).cloned().collect(),
+        default_headers: default_headers(config),
+        api_version: config.api_version.clone(),
+        stream_options: !config.quirks.no_stream_options,
+        tls,
+        http2: config.http2,
+        ca: config.ca.as_ref().map(|ca| trust(&ca.certificates)),
+        pool: pool_of(config, tls),
+        host,
+        port,
+        base_path,
+    })
+}
+
+fn default_headers(config: &ProviderConfig) -> Vec<(HeaderName, HeaderValue)> {
+    let headers = config.preset.default_headers.iter();
+    headers.map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value))).collect()
+}
+
+fn trust(certificates: &[Vec<u8>]) -> Arc<CaType> {
+    certificates.iter().map(|der| WrappedX509::new(der.clone(), parse_x509)).collect::<Vec<_>>().into()
+}
+
+/// Pingora's pool looks neither at the trusted certificates nor at the protocol: connections are shared only between
+/// providers that agree in both, and never between two accounts.
+fn pool_of(config: &ProviderConfig, tls: bool) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    (&config.name, tls, config.http2, config.ca.as_ref().map(|ca| &ca.certificates)).hash(&mut hasher);
+    hasher.finish()
+}

@@ -1,0 +1,56 @@
+//! The snapshot: the validated configuration as built, immutable. An exchange pins one for its whole life, so a reload
+//! never mixes two configurations in one request.
+
+mod build;
+mod keys;
+mod model;
+mod provider;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+pub use build::BuildError;
+pub use keys::{Admission, Key, KeyRing};
+pub use model::{Model, Target};
+pub use provider::Provider;
+
+use crate::proxy::BodyLimits;
+
+/// Everything that answering a request needs of the configuration.
+#[derive(Debug)]
+pub struct Snapshot {
+    /// Bounds on request bodies.
+    pub limits: BodyLimits,
+    providers: HashMap<String, Arc<Provider>>,
+    models: HashMap<String, Arc<Model>>,
+    /// The clients' keys.
+    pub keys: KeyRing,
+    /// Settings of models that have no `[models]` entry.
+    default_model: Model,
+}
+
+impl Snapshot {
+    /// The model that clients call `name`: a `[models]` entry, or `provider/model`.
+    pub fn model(&self, name: &str) -> Option<Arc<Model>> {
+        if let Some(model) = self.models.get(name) {
+            return Some(model.clone());
+        }
+        let (provider, upstream) = name.split_once('/')?;
+        let provider = self.providers.get(provider)?;
+        (!upstream.is_empty()).then(|| Arc::new(self.default_model.pointed_at(name, provider, upstream)))
+    }
+
+    /// The names under `[models]`, sorted.
+    pub fn model_names(&self) -> Vec<&str> {
+        let mut names: Vec<&str> = self.models.keys().map(String::as_str).collect();
+        names.sort_unstable();
+        names
+    }
+
+    /// The providers, sorted by name.
+    pub fn providers(&self) -> Vec<&Arc<Provider>> {
+        let mut providers: Vec<_> = self.providers.values().collect();
+        providers.sort_unstable_by(|a, b| a.name.cmp(&b.name));
+        providers
+    }
+}

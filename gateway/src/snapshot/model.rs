@@ -1,0 +1,48 @@
+//! Models and their targets, as routing sees them.
+
+use std::sync::Arc;
+
+use super::Provider;
+use crate::config::{RetryConfig, TimeoutsConfig};
+
+/// A public name and where it may be answered.
+#[derive(Clone, Debug)]
+pub struct Model {
+    /// What clients ask for.
+    pub name: Arc<str>,
+    /// Whether it is `provider/model` and has no `[models]` entry.
+    pub direct: bool,
+    /// In the order of the file.
+    pub targets: Vec<Arc<Target>>,
+    /// The clocks of each attempt.
+    pub timeouts: TimeoutsConfig,
+    /// Which outcomes move on to the next target.
+    pub retry: RetryConfig,
+}
+
+impl Model {
+    /// The same settings, with `upstream` at `provider` as the only target.
+    pub fn pointed_at(&self, name: &str, provider: &Arc<Provider>, upstream: &str) -> Self {
+        let target = Target { provider: provider.clone(), model: upstream.into(), weight: 1, priority: 0 };
+        Self {
+            name: name.into(),
+            direct: true,
+            targets: vec![Arc::new(target)],
+            timeouts: self.timeouts,
+            retry: self.retry.clone(),
+        }
+    }
+}
+
+/// One place where a model can be answered.
+#[derive(Debug)]
+pub struct Target {
+    /// The account.
+    pub provider: Arc<Provider>,
+    /// The provider's own name of the model.
+    pub model: Arc<str>,
+    /// Share inside its priority.
+    pub weight: u32,
+    /// Smaller first.
+    pub priority: u32,
+}

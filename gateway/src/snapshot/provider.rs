@@ -1,0 +1,81 @@
+//! Providers as the proxy uses them: everything about an account that does not change from request to request.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use ai_gateway_providers::Dialect;
+use ai_gateway_providers::endpoint::Endpoint;
+use ai_gateway_providers::preset::{Preset, UpstreamRequest, upstream_path};
+use http::{HeaderName, HeaderValue};
+use pingora_core::protocols::ALPN;
+use pingora_core::protocols::tls::CaType;
+use pingora_core::upstreams::peer::HttpPeer;
+
+/// Streams that may share one HTTP/2 connection: enough to help, few enough that one lost packet stalls few.
+const H2_STREAMS: usize = 16;
+/// Idle upstream connections are closed before the usual load balancer does it, so that fewer requests meet a
+/// connection that is just going away.
+const UPSTREAM_IDLE: Duration = Duration::from_secs(50);
+
+/// One upstream account.
+#[derive(Debug)]
+pub struct Provider {
+    /// Its name in the file.
+    pub name: Arc<str>,
+    /// What is known of the vendor.
+    pub preset: &'static Preset,
+    /// What it speaks, best first.
+    pub dialects: Vec<Dialect>,
+    /// Host name or address, without brackets.
+    pub host: String,
+    /// TCP port.
+    pub port: u16,
+    /// Path of the base URL, without a slash at its end.
+    pub base_path: String,
+    /// Value of the `host` header.
+    pub authority: HeaderValue,
+    /// Credentials and fixed headers. Injected only once the request's URL is final.
+    pub headers: Vec<(HeaderName, HeaderValue)>,
+    /// Headers that the vendor demands, for clients that send none of that name.
+    pub default_headers: Vec<(HeaderName, HeaderValue)>,
+    /// Azure's `api-version`, for its older URL form.
+    pub api_version: Option<String>,
+    /// Whether `stream_options` may be sent.
+    pub stream_options: bool,
+    pub(super) tls: bool,
+    pub(super) http2: bool,
+    pub(super) ca: Option<Arc<CaType>>,
+    pub(super) pool: u64,
+}
+
+impl Provider {
+    /// Whether it can be asked for `endpoint` without translation.
+    pub fn offers(&self, endpoint: &Endpoint) -> bool {
+        self.dialects.contains(&endpoint.dialect) && self.preset.offers(endpoint.operation)
+    }
+
+    /// Path and query of `endpoint` for `model` at this provider.
+    pub fn path(&self, endpoint: &Endpoint, model: &str) -> String {
+        let request =
+            UpstreamRequest { dialect: endpoint.dialect, suffix: &endpoint.suffix, model: Some(model), query: None };
+        upstream_path(self.preset, &self.base_path, self.api_version.as_deref(), &request)
+    }
+
+    /// The peer at `address`, with everything that Pingora would otherwise leave open: time limits, certificate
+    /// checks, protocol, connection pool.
+    pub fn peer(&self, address: SocketAddr, connect: Duration) -> HttpPeer {
+        let mut peer = HttpPeer::new(address, self.tls, self.host.clone());
+        peer.group_key = self.pool;
+        let options = &mut peer.options;
+        options.connection_timeout = Some(connect);
+        options.total_connection_timeout = Some(connect);
+        options.idle_timeout = Some(UPSTREAM_IDLE);
+        options.ca = self.ca.clone();
+        if self.http2 {
+            options.alpn = if self.tls { ALPN::H2H1 } else { ALPN::H2 };
+            options.max_h2_streams = H2_STREAMS;
+        }
+        peer
+    }
+}

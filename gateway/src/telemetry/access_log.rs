@@ -1,0 +1,244 @@
+//! The access log's way out: request threads append lines to a shared buffer, one thread of its own writes them.
+
+use std::cell::RefCell;
+use std::fs::File;
+use std::io::{self, Write};
+use std::os::fd::AsFd;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use log::warn;
+use prometheus_client::metrics::counter::Counter;
+
+use super::line::Line;
+
+/// Bytes that may wait for a slow reader; lines past it are dropped and counted.
+const MAX_WAITING: usize = 8 << 20;
+/// Between two writes, so that busy times write large pieces and wake the writer seldom.
+const PAUSE: Duration = Duration::from_millis(10);
+/// Buffers that a burst made larger than this are given back.
+const KEEP_CAPACITY: usize = 256 << 10;
+
+/// One JSON line per request. Writing one never waits for the reader of the log, and never fails.
+#[derive(Debug)]
+pub struct AccessLog {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    state: Mutex<State>,
+    /// The writer waits here for lines, for the end of its pause, or for an order to hurry.
+    writer: Condvar,
+    /// [`AccessLog::flush`] waits here.
+    flushed: Condvar,
+    dropped: Counter,
+}
+
+struct State {
+    /// Whole lines that nobody has taken yet.
+    waiting: Vec<u8>,
+    /// Bytes taken in and bytes done with, ever.
+    accepted: u64,
+    done: u64,
+    writer: Writer,
+    /// The writer should not pause.
+    hurry: bool,
+    /// No more lines will come.
+    closed: bool,
+}
+
+enum Writer {
+    /// Started with the first line and not earlier: threads do not survive the fork of a daemon.
+    NotStarted(Box<dyn Write + Send>),
+    /// Waiting for a first line.
+    Idle,
+    /// Writing or pausing; it will look again by itself.
+    Busy,
+}
+
+thread_local! {
+    static LINE: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+}
+
+impl AccessLog {
+    /// A log on standard output. `dropped` counts the lines that were lost.
+    pub fn stdout(dropped: Counter) -> Self {
+        // A descriptor of our own, because the buffer of `io::stdout` hides partial writes.
+        match io::stdout().as_fd().try_clone_to_owned() {
+            Ok(fd) => Self::new(File::from(fd), dropped),
+            Err(_) => Self::new(io::stdout(), dropped),
+        }
+    }
+
+    /// A log on anything. `out` is used by one thread; it may block or fail as it likes.
+    pub fn new(out: impl Write + Send + 'static, dropped: Counter) -> Self {
+        let state = State {
+            waiting: Vec::new(),
+            accepted: 0,
+            done: 0,
+            writer: Writer::NotStarted(Box::new(out)),
+            hurry: false,
+            closed: false,
+        };
+        let shared = Shared { state: Mutex::new(state), writer: Condvar::new(), flushed: Condvar::new(), dropped };
+        Self { shared: Arc::new(shared) }
+    }
+
+    /// Logs a request.
+    pub fn write(&self, line: &Line<'_>) {
+        let pushed = LINE.try_with(|buffer| {
+            let mut buffer = buffer.try_borrow_mut().ok()?;
+            buffer.clear();
+            line.append_to(&mut buffer).ok()?;
+            self.push(&buffer);
+            Some(())
+        });
+        // Fails only on a thread that is ending.
+        if !matches!(pushed, Ok(Some(()))) {
+            self.shared.dropped.inc();
+        }
+    }
+
+    fn push(&self, line: &[u8]) {
+        let mut state = self.shared.lock();
+        if state.waiting.len() + line.len() > MAX_WAITING {
+            drop(state);
+            self.shared.dropped.inc();
+            return;
+        }
+        state.waiting.extend_from_slice(line);
+        state.accepted += line.len() as u64;
+        match std::mem::replace(&mut state.writer, Writer::Busy) {
+            Writer::Busy => {}
+            Writer::Idle => {
+                drop(state);
+                self.shared.writer.notify_one();
+            }
+            Writer::NotStarted(out) => {
+                drop(state);
+                let shared = self.shared.clone();
+                let started = thread::Builder::new().name("access-log".to_owned()).spawn(move || shared.run(out));
+                if let Err(error) = started {
+                    warn!("the access log has no thread to write it, its lines are dropped: {error}");
+                }
+            }
+        }
+    }
+
+    /// Waits until every line logged before is written or given up, at most `limit`. Says if it was in time.
+    ///
+    /// Blocks its thread: call it at shutdown.
+    pub fn flush(&self, limit: Duration) -> bool {
+        let end = Instant::now() + limit;
+        let mut state = self.shared.lock();
+        let goal = state.accepted;
+        while state.done < goal {
+            state.hurry = true;
+            self.shared.writer.notify_one();
+            let left = end.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return false;
+            }
+            state = self.shared.flushed.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
+        }
+        true
+    }
+}
+
+impl Drop for AccessLog {
+    /// Lets the writer end once it has written what is there; does not wait for it (see [`AccessLog::flush`]).
+    fn drop(&mut self) {
+        let mut state = self.shared.lock();
+        state.closed = true;
+        drop(state);
+        self.shared.writer.notify_one();
+    }
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The writer's life.
+    fn run(&self, mut out: Box<dyn Write + Send>) {
+        let mut batch = Vec::new();
+        let mut failing = false;
+        while let Some(more) = self.next_batch(batch) {
+            batch = more;
+            match self.write_all(&mut out, &batch) {
+                Ok(()) => failing = false,
+                Err((error, rest)) => {
+                    self.dropped.inc_by(memchr::memchr_iter(b'\n', rest).count() as u64);
+                    if !failing {
+                        warn!("the access log cannot be written, its lines are dropped: {error}");
+                    }
+                    failing = true;
+                }
+            }
+            self.written(batch.len());
+            batch.clear();
+            if batch.capacity() > KEEP_CAPACITY {
+                batch = Vec::new();
+            }
+        }
+    }
+
+    /// Takes what is waiting, leaving `empty` in its place; waits for a first line. `None` at the end.
+    fn next_batch(&self, empty: Vec<u8>) -> Option<Vec<u8>> {
+        let mut state = self.lock();
+        while state.waiting.is_empty() {
+            if state.closed {
+                return None;
+            }
+            state.writer = Writer::Idle;
+            state = self.writer.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+        state.writer = Writer::Busy;
+        Some(std::mem::replace(&mut state.waiting, empty))
+    }
+
+    fn written(&self, bytes: usize) {
+        let mut state = self.lock();
+        state.done += bytes as u64;
+        self.flushed.notify_all();
+        self.pause(state);
+    }
+
+    /// Waits a moment, unless somebody is in a hurry.
+    fn pause(&self, state: MutexGuard<'_, State>) {
+        let on = |state: &mut State| !state.hurry && !state.closed;
+        let waited = self.writer.wait_timeout_while(state, PAUSE, on);
+        waited.unwrap_or_else(PoisonError::into_inner).0.hurry = false;
+    }
+
+    /// Writes all, waiting while the reader is slow; on failure also says what was not written.
+    fn write_all<'b>(&self, out: &mut dyn Write, batch: &'b [u8]) -> Result<(), (io::Error, &'b [u8])> {
+        let mut rest = batch;
+        while !rest.is_empty() {
+            match out.write(rest) {
+                Ok(0) => return Err((io::ErrorKind::WriteZero.into(), rest)),
+                Ok(n) => rest = rest.get(n..).unwrap_or_default(),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                // Standard output can be a pipe that somebody else made non-blocking.
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => thread::sleep(PAUSE),
+                Err(error) => return Err((error, rest)),
+            }
+        }
+        out.flush().or_else(|error| match error.kind() {
+            io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted => Ok(()),
+            _ => Err((error, rest)),
+        })
+    }
+}
+
+impl std::fmt::Debug for State {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("State").field("waiting", &self.waiting.len()).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests;

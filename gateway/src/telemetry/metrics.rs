@@ -1,0 +1,244 @@
+//! The registry of all metrics, and what requests call to be counted.
+
+use std::fmt;
+use std::sync::Arc;
+
+use prometheus_client::encoding::text;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::metrics::info::Info;
+use prometheus_client::registry::{Registry, Unit};
+
+use super::attempts::{AttemptsCollector, Target};
+use super::finished::{Attempt, AttemptOutcome, Finished, RequestModel, Usage};
+use super::interned::Interned;
+use super::series::{Labels, Requests, Series, SeriesCollector};
+use crate::net::dns::DnsMetrics;
+
+/// The content type of [`Metrics::encode`]:
+/// <https://github.com/prometheus/OpenMetrics/blob/v1.0.0/specification/OpenMetrics.md>
+pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+/// Seconds. The gateway's own time is microseconds; what takes longer is a fault to see.
+const OVERHEAD_BUCKETS: [f64; 13] =
+    [10e-6, 20e-6, 50e-6, 100e-6, 200e-6, 500e-6, 1e-3, 2e-3, 5e-3, 10e-3, 20e-3, 50e-3, 100e-3];
+
+/// Label sets of the GenAI metrics. Past it the response model becomes `_other` …
+const MAX_SERIES: usize = 1_000;
+/// … and past this the models and the key do; what is left is bounded by the configuration.
+const MAX_SERIES_COARSE: usize = 2_000;
+/// `provider/model` names made up by clients that may become labels.
+const MAX_DIRECT_MODELS: usize = 256;
+/// Label sets of `gateway_attempts_total`; past it the model becomes `_other`.
+const MAX_TARGETS: usize = 1_000;
+/// A longer model name does not become a label.
+const MAX_MODEL_LEN: usize = 128;
+
+const UNKNOWN: &str = "_unknown";
+const OTHER: &str = "_other";
+const NONE: &str = "_none";
+
+/// All metrics of one gateway process. Recording neither locks for long nor allocates once a label set is known.
+pub struct Metrics {
+    registry: Registry,
+    series: Arc<Interned<Series>>,
+    requests: Arc<Interned<Requests>>,
+    targets: Arc<Interned<Target>>,
+    direct_models: Interned<String>,
+    overhead: Histogram,
+    usage_missing: Counter,
+    in_flight: Gauge,
+    /// `gateway_bytes_buffered`: request bytes held by all exchanges together.
+    pub bytes_buffered: Gauge,
+    /// `gateway_log_dropped_total`: access log lines that were not written.
+    pub log_dropped: Counter,
+    /// `gateway_dns_*`, for the resolver.
+    pub dns: DnsMetrics,
+}
+
+impl Metrics {
+    /// All metrics at zero, in a registry of their own.
+    pub fn new() -> Self {
+        let metrics = Self {
+            registry: Registry::default(),
+            series: Arc::new(Interned::new()),
+            requests: Arc::new(Interned::new()),
+            targets: Arc::new(Interned::new()),
+            direct_models: Interned::new(),
+            overhead: Histogram::new(OVERHEAD_BUCKETS),
+            usage_missing: Counter::default(),
+            in_flight: Gauge::default(),
+            bytes_buffered: Gauge::default(),
+            log_dropped: Counter::default(),
+            dns: DnsMetrics::default(),
+        };
+        metrics.registered()
+    }
+
+    fn registered(mut self) -> Self {
+        let registry = &mut self.registry;
+        registry.register_collector(Box::new(SeriesCollector {
+            series: self.series.clone(),
+            requests: self.requests.clone(),
+        }));
+        registry.register_collector(Box::new(AttemptsCollector(self.targets.clone())));
+        registry.register("gateway_in_flight", "Requests that are being served", self.in_flight.clone());
+        registry.register_with_unit(
+            "gateway_overhead",
+            "Time of a request spent in the gateway itself",
+            Unit::Seconds,
+            self.overhead.clone(),
+        );
+        registry.register(
+            "gateway_usage_missing",
+            "Successful answers that reported no token usage though they should",
+            self.usage_missing.clone(),
+        );
+        registry.register(
+            "gateway_bytes_buffered",
+            "Request bytes held by all requests together",
+            self.bytes_buffered.clone(),
+        );
+        registry.register("gateway_log_dropped", "Access log lines that were not written", self.log_dropped.clone());
+        registry.register("gateway_dns_lookups", "Name lookups made", self.dns.lookups.clone());
+        registry.register("gateway_dns_failures", "Name lookups that failed", self.dns.failures.clone());
+        registry.register(
+            "gateway_dns_stale_served",
+            "Expired addresses used because their refresh had failed",
+            self.dns.stale_served.clone(),
+        );
+        let version = Info::new([("version", env!("CARGO_PKG_VERSION"))]);
+        registry.register("gateway_build", "The running version", version);
+        self
+    }
+
+    /// Counts a request in `gateway_in_flight` until the guard is dropped.
+    pub fn in_flight(&self) -> InFlight {
+        self.in_flight.inc();
+        InFlight(self.in_flight.clone())
+    }
+
+    /// The number of [`InFlight`] guards now held.
+    pub fn in_flight_count(&self) -> i64 {
+        self.in_flight.get()
+    }
+
+    /// Counts an attempt that has ended. Call it once for each, when it ends.
+    pub fn attempt(&self, attempt: &Attempt) {
+        let Attempt { provider, outcome, .. } = attempt;
+        let mut model: &str = &attempt.model;
+        if attempt.direct && !self.direct_model_is_known(model, *outcome == AttemptOutcome::Ok) {
+            model = OTHER;
+        }
+        for (model, limit) in [(model, MAX_TARGETS), (OTHER, usize::MAX)] {
+            let hash = self.targets.hash((&**provider, model));
+            let is_it = |target: &Target| target.is(provider, model);
+            if self.targets.with(hash, is_it, |target| target.count(*outcome)).is_some() {
+                return;
+            }
+            if let Some(target) = self.targets.get_or_make(hash, limit, is_it, || Target::new(provider, model)) {
+                target.count(*outcome);
+                return;
+            }
+        }
+    }
+
+    /// Counts a request that is over. Call it exactly once for each.
+    pub fn finished(&self, finished: &Finished<'_>) {
+        self.overhead.observe(finished.overhead.as_secs_f64());
+        if finished.usage == Usage::Missing {
+            self.usage_missing.inc();
+        }
+
+        let labels = self.labels(finished);
+        let coarse = Labels { response_model: OTHER, ..labels };
+        let coarsest = Labels { request_model: OTHER, key: OTHER, ..coarse };
+        for (labels, limit) in [(labels, MAX_SERIES), (coarse, MAX_SERIES_COARSE), (coarsest, usize::MAX)] {
+            let hash = self.series.hash(labels);
+            let is_it = |series: &Series| series.labels() == labels;
+            if self.series.with(hash, is_it, |series| series.record(finished)).is_some() {
+                return;
+            }
+            let make = || Series::new(labels, self.requests_of(labels.operation, labels.status));
+            if let Some(series) = self.series.get_or_make(hash, limit, is_it, make) {
+                series.record(finished);
+                return;
+            }
+        }
+    }
+
+    /// The labels of a request, before any limit on their number.
+    fn labels<'a>(&self, finished: &Finished<'a>) -> Labels<'a> {
+        let request_model = match finished.request_model {
+            RequestModel::Configured(name) => name,
+            RequestModel::Direct(name) if self.direct_model_is_known(name, finished.fault.is_none()) => name,
+            RequestModel::Direct(_) => OTHER,
+            RequestModel::Unconfigured(_) | RequestModel::Unknown => UNKNOWN,
+        };
+        let response_model = match finished.response_model {
+            Some(name) if name.len() <= MAX_MODEL_LEN => name,
+            Some(_) => OTHER,
+            None => UNKNOWN,
+        };
+        Labels {
+            operation: finished.operation,
+            provider: finished.provider.unwrap_or(NONE),
+            request_model,
+            response_model,
+            status: finished.status,
+            key: finished.key.unwrap_or(NONE),
+        }
+    }
+
+    /// Has this name been answered before; if it was answered now, it is known from now on, if there is room.
+    fn direct_model_is_known(&self, name: &str, answered: bool) -> bool {
+        let hash = self.direct_models.hash(name);
+        let is_it = |known: &String| known == name;
+        if self.direct_models.with(hash, is_it, |_| ()).is_some() {
+            return true;
+        }
+        answered
+            && name.len() <= MAX_MODEL_LEN
+            && self.direct_models.get_or_make(hash, MAX_DIRECT_MODELS, is_it, || name.to_owned()).is_some()
+    }
+
+    fn requests_of(&self, operation: &'static str, status: u16) -> Arc<Requests> {
+        let hash = self.requests.hash((operation, status));
+        let is_it = |requests: &Requests| requests.operation == operation && requests.status == status;
+        let make = || Requests::new(operation, status);
+        self.requests.get_or_make(hash, usize::MAX, is_it, make).unwrap_or_else(|| Arc::new(make()))
+    }
+
+    /// The answer of `/metrics`, of type [`CONTENT_TYPE`].
+    pub fn encode(&self) -> Result<String, fmt::Error> {
+        let mut text = String::new();
+        text::encode(&mut text, &self.registry)?;
+        Ok(text)
+    }
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl fmt::Debug for Metrics {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Metrics").field("in_flight", &self.in_flight.get()).finish_non_exhaustive()
+    }
+}
+
+/// One request in `gateway_in_flight`; dropping it takes the request out again.
+#[derive(Debug)]
+pub struct InFlight(Gauge);
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
+}
+
+#[cfg(test)]
+mod tests;

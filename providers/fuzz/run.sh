@@ -1,0 +1,27 @@
+#!/bin/sh
+# Fuzzes every target for the given number of seconds (30), or only the targets named behind it:
+#
+#     providers/fuzz/run.sh 60 byte_fidelity
+#
+# Works with the stable toolchain and a C++ compiler: the coverage flags are those of `cargo fuzz`, without a sanitizer,
+# because there is no unsafe code to watch. Stops at the first finding, which lands in providers/fuzz/artifacts.
+set -eu
+cd "$(dirname "$0")"
+seconds=${1:-30}
+[ $# -eq 0 ] || shift
+[ $# -gt 0 ] || set -- $(sed -n 's/^name = "\([a-z_]*\)"$/\1/p' Cargo.toml)
+
+# With a target triple the flags reach the code under test, but neither build scripts nor macros.
+host=$(rustc -vV | sed -n 's/^host: //p')
+target_dir=${CARGO_TARGET_DIR:-$PWD/target}
+export RUSTFLAGS="--cfg fuzzing -Ccodegen-units=1 -Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4 \
+-Cllvm-args=-sanitizer-coverage-inline-8bit-counters -Cllvm-args=-sanitizer-coverage-pc-table \
+-Cllvm-args=-sanitizer-coverage-trace-compares"
+cargo build --release --target "$host" --target-dir "$target_dir"
+
+for fuzz_target; do
+    mkdir -p "corpus/$fuzz_target" "artifacts/$fuzz_target"
+    echo "== $fuzz_target, $seconds s"
+    "$target_dir/$host/release/$fuzz_target" -max_total_time="$seconds" -dict=fuzz.dict -timeout=5 -verbosity=0 \
+        -print_final_stats=1 -artifact_prefix="artifacts/$fuzz_target/" "corpus/$fuzz_target" "seeds/$fuzz_target"
+done

@@ -1,0 +1,83 @@
+//! The events of Anthropic Messages: <https://docs.anthropic.com/en/docs/build-with-claude/streaming>.
+
+use serde::Deserialize;
+
+use super::Notes;
+use super::raw::{self, Raw};
+
+#[derive(Deserialize)]
+struct Event<'a> {
+    /// `message_start`
+    #[serde(borrow)]
+    message: Raw<'a>,
+    /// `content_block_start`
+    #[serde(borrow)]
+    content_block: Raw<'a>,
+    #[serde(borrow)]
+    delta: Raw<'a>,
+    /// `message_delta`: cumulative.
+    #[serde(borrow)]
+    usage: Raw<'a>,
+    #[serde(borrow)]
+    error: Raw<'a>,
+}
+
+#[derive(Deserialize)]
+struct Message<'a> {
+    #[serde(borrow)]
+    model: Raw<'a>,
+    #[serde(borrow)]
+    usage: Raw<'a>,
+}
+
+pub(super) fn on_event(name: &[u8], data: &[u8], notes: &mut Notes) {
+    if !name.is_empty() && name != b"message" {
+        on_type(name, data, notes);
+    } else if let Some(name) = raw::type_of(data) {
+        on_type(name.as_bytes(), data, notes);
+    } else {
+        match raw::parse::<Event<'_>>(data) {
+            Some(Event { error: Some(error), .. }) => notes.error(raw::bytes(error)),
+            Some(_) => {}
+            None => notes.unreadable(),
+        }
+    }
+}
+
+fn on_type(name: &[u8], data: &[u8], notes: &mut Notes) {
+    match name {
+        b"content_block_delta" if notes.seen.first_output || has_delta(data) => notes.output(),
+        b"content_block_start" if !notes.seen.first_output && has_block(data) => notes.output(),
+        b"message_start" => {
+            let message =
+                raw::parse::<Event<'_>>(data).and_then(|event| raw::parse::<Message<'_>>(raw::bytes(event.message?)));
+            let Some(message) = message else { return notes.unreadable() };
+            if let Some(model) = message.model {
+                notes.model(raw::bytes(model));
+            }
+            if let Some(usage) = message.usage {
+                notes.usage(raw::bytes(usage));
+            }
+        }
+        b"message_delta" => match raw::parse::<Event<'_>>(data) {
+            Some(Event { usage: Some(usage), .. }) => notes.usage(raw::bytes(usage)),
+            Some(_) => {}
+            None => notes.unreadable(),
+        },
+        b"message_stop" => notes.seen.complete = true,
+        b"error" => notes.error(data),
+        // Pings, ends of blocks, and what may come.
+        _ => {}
+    }
+}
+
+/// `type` is always there; the rest is the output.
+fn has_delta(data: &[u8]) -> bool {
+    raw::parse::<Event<'_>>(data).and_then(|event| event.delta).is_some_and(|delta| raw::has_field(delta, &["type"]))
+}
+
+/// A tool call or any other block but text and thinking says something by beginning; those two may begin empty.
+fn has_block(data: &[u8]) -> bool {
+    let block = raw::parse::<Event<'_>>(data).and_then(|event| event.content_block);
+    block.is_some_and(|block| raw::has_field(block, &["type", "id"]))
+}

@@ -1,0 +1,225 @@
+//! What passes in an answer on its way to the client. An [`Observer`] is fed every chunk of one upstream answer and
+//! gives back what goes to the client, which is the very same bytes (except the usage chunk that only the gateway asked
+//! for). On the way it fills in [`Seen`]: first output, usage, error, end. It reads one dialect; it never fails and
+//! never holds back a byte that the client could use.
+//!
+//! `stream` cuts server-sent events and hands them to the rules of the dialect: `chat` for OpenAI's chunks,
+//! `typed` for OpenAI's typed events, `anthropic`. `json` scans an answer that is one JSON document.
+
+mod anthropic;
+mod chat;
+mod json;
+mod raw;
+mod stream;
+mod typed;
+
+use bytes::Bytes;
+use serde_json::Value;
+
+use self::json::JsonScan;
+use self::stream::Stream;
+use crate::dialect::{Dialect, Operation};
+use crate::error::{ApiError, decode_value};
+use crate::usage::Usage;
+use crate::usage::report::Report;
+
+/// How the answer's body is framed; its content type tells.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum AnswerForm {
+    /// One JSON document (`application/json`).
+    Json,
+    /// Server-sent events (`text/event-stream`).
+    Stream,
+    /// Anything else, such as audio or plain text: only counted.
+    Opaque,
+}
+
+/// What has been seen of an answer so far.
+///
+/// An attempt may be rolled back until `first_output || complete`. At the end of the body exactly one of these holds:
+/// `error` is set, `cut` is set, or the answer is complete and good (`complete` may accompany an `error`: OpenAI's
+/// `response.failed` ends its stream properly).
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Seen {
+    /// Something of the answer itself has passed: text, reasoning, refusal, tool call, audio, image. Not role chunks,
+    /// pings, `message_start` and the like. A JSON document: its first byte that is not white space.
+    pub first_output: bool,
+    /// Stream: events with output (after the first one, an empty delta may be among them). JSON: 1 once it began.
+    /// Opaque: chunks.
+    pub outputs: u64,
+    /// Stream: events with data, which is the `sequence_number` that OpenAI's next event would have.
+    pub events: u64,
+    /// The answer has come to its proper end: `[DONE]` or a finish reason for every choice, `message_stop`,
+    /// `response.completed` and its siblings, the closing brace.
+    pub complete: bool,
+    /// The body ended, and the answer had neither come to its end nor reported an error.
+    pub cut: bool,
+    /// An error that the provider reported inside the answer, the first one.
+    pub error: Option<ApiError>,
+    /// What the answer consumed, as far as reported.
+    pub usage: Option<Usage>,
+    /// The model that answered, as the provider calls it.
+    pub model: Option<String>,
+    /// The service tier that the answer was given at, which decides its price.
+    pub service_tier: Option<String>,
+    /// Events or values that could not be read: malformed, or over the size limit. They are passed on all the same.
+    pub unreadable: u64,
+}
+
+/// Watches one answer.
+#[derive(Debug)]
+pub struct Observer {
+    notes: Notes,
+    form: Form,
+    ended: bool,
+}
+
+#[derive(Debug)]
+enum Form {
+    Json(Box<JsonScan>),
+    Stream(Box<Stream>),
+    Opaque,
+}
+
+impl Observer {
+    /// An observer for one answer to `operation` in `dialect`.
+    ///
+    /// `hide_usage`: the gateway added `stream_options.include_usage` to the request, so the chunk that exists only
+    /// because of it (`"choices":[]` with a `usage`) is kept from the client. It matters only for streams of OpenAI
+    /// chat and completions.
+    #[must_use]
+    pub fn new(dialect: Dialect, operation: Operation, form: AnswerForm, hide_usage: bool) -> Self {
+        let form = match form {
+            AnswerForm::Json => Form::Json(Box::new(JsonScan::new())),
+            AnswerForm::Stream => Form::Stream(Box::new(Stream::new(dialect, operation, hide_usage))),
+            AnswerForm::Opaque => Form::Opaque,
+        };
+        Self { notes: Notes::new(dialect, operation), form, ended: false }
+    }
+
+    /// Takes the next chunk of the body, in any cut, and gives back what goes to the client now. `end`: nothing
+    /// follows; `chunk` may be empty then.
+    ///
+    /// Of a stream only whole events come back, as slices of `chunk` and without a copy where they lie in it: the beginning
+    /// of an event is held until the rest of it is there, and stays behind if the answer breaks off inside it.
+    pub fn feed(&mut self, chunk: Bytes, end: bool) -> Bytes {
+        if self.ended {
+            return chunk;
+        }
+        let out = match &mut self.form {
+            Form::Json(scan) => {
+                scan.feed(&chunk, end, &mut self.notes);
+                chunk
+            }
+            Form::Stream(stream) => stream.feed(&chunk, end, &mut self.notes),
+            Form::Opaque => {
+                let seen = &mut self.notes.seen;
+                if !chunk.is_empty() {
+                    seen.first_output = true;
+                    seen.outputs += 1;
+                }
+                seen.complete |= end;
+                chunk
+            }
+        };
+        if end {
+            self.ended = true;
+            let seen = &mut self.notes.seen;
+            seen.cut = !seen.complete && seen.error.is_none();
+        }
+        out
+    }
+
+    /// Whether what was given out so far ends inside an event of a stream. Before
+    /// [`encode_stream_error`](crate::error::encode_stream_error) is appended there, the event has to be closed by `\n\n`.
+    #[must_use]
+    pub fn mid_event(&self) -> bool {
+        match &self.form {
+            Form::Stream(stream) => stream.mid_event(),
+            Form::Json(_) | Form::Opaque => false,
+        }
+    }
+
+    /// What has been seen so far.
+    #[must_use]
+    pub fn seen(&self) -> &Seen {
+        &self.notes.seen
+    }
+
+    /// The same, to keep.
+    #[must_use]
+    pub fn into_seen(self) -> Seen {
+        self.notes.seen
+    }
+}
+
+/// What the rules of a dialect write to: [`Seen`], and the counts that its usage is made of.
+#[derive(Debug)]
+struct Notes {
+    dialect: Dialect,
+    operation: Operation,
+    seen: Seen,
+    report: Report,
+}
+
+impl Notes {
+    fn new(dialect: Dialect, operation: Operation) -> Self {
+        Self { dialect, operation, seen: Seen::default(), report: Report::default() }
+    }
+
+    fn output(&mut self) {
+        self.seen.first_output = true;
+        self.seen.outputs += 1;
+    }
+
+    fn unreadable(&mut self) {
+        self.seen.unreadable += 1;
+    }
+
+    /// Takes a usage object in, as raw JSON.
+    fn usage(&mut self, raw: &[u8]) {
+        // What counting tokens returns is an answer, not a consumption.
+        if self.operation == Operation::CountTokens {
+            return;
+        }
+        match serde_json::from_slice::<Value>(raw) {
+            Ok(Value::Null) => {}
+            Ok(value) => {
+                if let Some(tier) = value.get("service_tier") {
+                    self.tier(tier);
+                }
+                self.report(&Report::read(self.dialect, self.operation, &value));
+            }
+            Err(_) => self.unreadable(),
+        }
+    }
+
+    fn report(&mut self, report: &Report) {
+        self.report.merge(report);
+        self.seen.usage = self.report.usage();
+    }
+
+    /// Takes an error in, as raw JSON: the whole event, or what stands under `error`.
+    fn error(&mut self, raw: &[u8]) {
+        if self.seen.error.is_some() {
+            return;
+        }
+        let value = serde_json::from_slice(raw)
+            .unwrap_or_else(|_| Value::String(String::from_utf8_lossy(raw).trim().to_owned()));
+        self.seen.error = Some(decode_value(self.dialect, 200, &value));
+    }
+
+    /// The model's name, as raw JSON. The first one stays.
+    fn model(&mut self, raw: &[u8]) {
+        if self.seen.model.is_none() {
+            self.seen.model = serde_json::from_slice::<String>(raw).ok().filter(|name| !name.is_empty());
+        }
+    }
+
+    /// The last one stays: at the start it may still be `auto`.
+    fn tier(&mut self, value: &Value) {
+        if let Some(tier) = value.as_str() {
+            self.seen.service_tier = Some(tier.to_owned());
+        }
+    }
+}

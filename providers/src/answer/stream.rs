@@ -1,0 +1,151 @@
+//! Server-sent events: cut, read by the rules of the dialect, passed on.
+
+use bytes::{Bytes, BytesMut};
+use serde::de::IgnoredAny;
+
+use super::chat::Chat;
+use super::{Notes, anthropic, raw, typed};
+use crate::dialect::{Dialect, Operation};
+use crate::sse::{Fields, Piece, Splitter};
+
+/// What the rules say of an event.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Verdict {
+    /// It goes to the client.
+    Pass,
+    /// It is there only because the gateway asked for usage.
+    UsageOnly,
+}
+
+/// How the events of this stream are read.
+#[derive(Debug)]
+enum Rules {
+    Chat(Chat),
+    Typed,
+    /// OpenAI's images and audio: typed events from OpenAI, chat chunks from vLLM and others.
+    TypedOrChat(Chat),
+    Anthropic,
+    /// A dialect whose streams are not observed: output is all that is known, and the end is never certain.
+    Unknown,
+}
+
+#[derive(Debug)]
+pub(super) struct Stream {
+    splitter: Splitter,
+    rules: Rules,
+    hide_usage: bool,
+}
+
+impl Stream {
+    pub(super) fn new(dialect: Dialect, operation: Operation, hide_usage: bool) -> Self {
+        let rules = match (dialect, operation) {
+            (Dialect::OpenAiChat, Operation::Images | Operation::Speech | Operation::Transcription) => {
+                Rules::TypedOrChat(Chat::default())
+            }
+            (Dialect::OpenAiChat, _) => Rules::Chat(Chat::default()),
+            (Dialect::OpenAiResponses, _) => Rules::Typed,
+            (Dialect::Anthropic, _) => Rules::Anthropic,
+            (Dialect::Gemini | Dialect::Bedrock | Dialect::Cohere, _) => Rules::Unknown,
+        };
+        // No other stream has an event that may be hidden.
+        let hide_usage = hide_usage && matches!(rules, Rules::Chat(_));
+        Self { splitter: Splitter::default(), rules, hide_usage }
+    }
+
+    /// Gives back whole events only, so that an error event can follow at any time; without those that are to be
+    /// hidden. An event that came in one chunk is passed on as it lies there, not copied.
+    pub(super) fn feed(&mut self, chunk: &Bytes, end: bool, notes: &mut Notes) -> Bytes {
+        let (rules, hide_usage) = (&mut self.rules, self.hide_usage);
+        let mut out = BytesMut::new();
+        // `chunk[from..to]` is to be passed on after `out`.
+        let (mut from, mut to) = (0, 0);
+        self.splitter.feed(chunk, |piece, range| {
+            let pass = rules.on_piece(piece, notes) == Verdict::Pass || !hide_usage;
+            if pass && piece.bytes().len() == range.len() {
+                to = range.end;
+                return;
+            }
+            out.extend_from_slice(&chunk[from..to]);
+            if pass {
+                out.extend_from_slice(piece.bytes());
+            }
+            (from, to) = (range.end, range.end);
+        });
+        if end {
+            let pass = rules.on_tail(self.splitter.tail(), notes) == Verdict::Pass || !hide_usage;
+            // What is left of an event in an answer that broke off stays behind: an error event takes its place.
+            if pass && (notes.seen.complete || notes.seen.error.is_some()) {
+                out.extend_from_slice(&chunk[from..to]);
+                (from, to) = (0, 0);
+                out.extend_from_slice(self.splitter.tail());
+            }
+        }
+        if out.is_empty() {
+            return chunk.slice(from..to);
+        }
+        out.extend_from_slice(&chunk[from..to]);
+        out.freeze()
+    }
+
+    /// Whether what was given out so far ends inside an event: only one too large to be held.
+    pub(super) fn mid_event(&self) -> bool {
+        self.splitter.oversized()
+    }
+}
+
+impl Rules {
+    fn on_piece(&mut self, piece: Piece<'_>, notes: &mut Notes) -> Verdict {
+        match piece {
+            Piece::Event(event) => {
+                let fields = Fields::parse(event);
+                match &fields.data {
+                    Some(data) => self.on_event(fields.event.unwrap_or_default(), data, notes),
+                    None => Verdict::Pass,
+                }
+            }
+            Piece::Oversized { begins, .. } => {
+                if begins {
+                    notes.unreadable();
+                }
+                Verdict::Pass
+            }
+        }
+    }
+
+    /// The rest at the end of the body. A server that leaves out the last line end is understood; an event that was cut
+    /// is not.
+    fn on_tail(&mut self, tail: &[u8], notes: &mut Notes) -> Verdict {
+        let fields = Fields::parse(tail);
+        match &fields.data {
+            Some(data) if data.trim_ascii() == b"[DONE]" || raw::parse::<IgnoredAny>(data).is_some() => {
+                self.on_event(fields.event.unwrap_or_default(), data, notes)
+            }
+            Some(_) | None => Verdict::Pass,
+        }
+    }
+
+    fn on_event(&mut self, name: &[u8], data: &[u8], notes: &mut Notes) -> Verdict {
+        notes.seen.events += 1;
+        match self {
+            Self::Chat(chat) => chat.on_event(name, data, notes),
+            Self::Typed => {
+                typed::on_event(name, data, notes);
+                Verdict::Pass
+            }
+            Self::TypedOrChat(chat) => {
+                if !typed::on_event_if_typed(name, data, notes) {
+                    chat.on_event(name, data, notes);
+                }
+                Verdict::Pass
+            }
+            Self::Anthropic => {
+                anthropic::on_event(name, data, notes);
+                Verdict::Pass
+            }
+            Self::Unknown => {
+                notes.output();
+                Verdict::Pass
+            }
+        }
+    }
+}

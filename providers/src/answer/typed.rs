@@ -1,0 +1,122 @@
+//! OpenAI's typed events: Responses (<https://platform.openai.com/docs/api-reference/responses-streaming>), and the
+//! streams of images, speech and transcription, which follow the same pattern.
+
+use serde::Deserialize;
+
+use super::Notes;
+use super::raw::{self, Raw};
+
+#[derive(Deserialize)]
+struct Event<'a> {
+    #[serde(borrow)]
+    delta: Raw<'a>,
+    /// `speech.audio.delta`
+    #[serde(borrow)]
+    audio: Raw<'a>,
+    #[serde(borrow)]
+    response: Raw<'a>,
+    #[serde(borrow)]
+    usage: Raw<'a>,
+    #[serde(borrow)]
+    error: Raw<'a>,
+}
+
+#[derive(Deserialize)]
+struct Response<'a> {
+    #[serde(borrow)]
+    model: Raw<'a>,
+    #[serde(borrow)]
+    usage: Raw<'a>,
+    #[serde(borrow)]
+    error: Raw<'a>,
+    #[serde(borrow)]
+    service_tier: Raw<'a>,
+}
+
+/// Reads an event of a stream that has only typed ones.
+pub(super) fn on_event(name: &[u8], data: &[u8], notes: &mut Notes) {
+    if !on_event_if_typed(name, data, notes) {
+        match raw::parse::<Event<'_>>(data) {
+            // Some servers that speak Responses report errors as in chat.
+            Some(Event { error: Some(error), .. }) => notes.error(raw::bytes(error)),
+            Some(_) => {}
+            None if data.trim_ascii() == b"[DONE]" => {}
+            None => notes.unreadable(),
+        }
+    }
+}
+
+/// Reads an event if it has a type; else returns false.
+pub(super) fn on_event_if_typed(name: &[u8], data: &[u8], notes: &mut Notes) -> bool {
+    if !name.is_empty() && name != b"message" {
+        on_type(name, data, notes);
+        true
+    } else if let Some(name) = raw::type_of(data) {
+        on_type(name.as_bytes(), data, notes);
+        true
+    } else {
+        false
+    }
+}
+
+fn on_type(name: &[u8], data: &[u8], notes: &mut Notes) {
+    if name.ends_with(b".delta") || name.ends_with(b".partial_image") {
+        if notes.seen.first_output || !is_empty_delta(name, data) {
+            notes.output();
+        }
+        return;
+    }
+    match name {
+        b"response.created" | b"response.queued" | b"response.in_progress" if notes.seen.model.is_none() => {
+            on_response(data, notes);
+        }
+        b"response.completed" | b"response.incomplete" | b"response.cancelled" | b"response.failed" => {
+            notes.seen.complete |= on_response(data, notes);
+            if name == b"response.failed" {
+                notes.error(data);
+            }
+        }
+        b"response.output_item.done" if !notes.seen.first_output => notes.output(),
+        b"error" => notes.error(data),
+        b"transcript.text.done" | b"speech.audio.done" | b"image_generation.completed" | b"image_edit.completed" => {
+            let Some(event) = raw::parse::<Event<'_>>(data) else { return notes.unreadable() };
+            if let Some(usage) = event.usage {
+                notes.usage(raw::bytes(usage));
+            }
+            if !notes.seen.first_output {
+                notes.output();
+            }
+            notes.seen.complete = true;
+        }
+        // Progress of parts whose deltas are counted.
+        _ => {}
+    }
+}
+
+fn is_empty_delta(name: &[u8], data: &[u8]) -> bool {
+    name.ends_with(b".delta")
+        && raw::parse::<Event<'_>>(data).is_some_and(|event| !event.delta.or(event.audio).is_some_and(raw::has_content))
+}
+
+/// Reads the response object that the event carries; false if there is none.
+fn on_response(data: &[u8], notes: &mut Notes) -> bool {
+    let response =
+        raw::parse::<Event<'_>>(data).and_then(|event| raw::parse::<Response<'_>>(raw::bytes(event.response?)));
+    let Some(response) = response else {
+        notes.unreadable();
+        return false;
+    };
+    if let Some(model) = response.model {
+        notes.model(raw::bytes(model));
+    }
+    if let Some(tier) = response.service_tier.and_then(|tier| raw::parse(raw::bytes(tier))) {
+        notes.tier(&tier);
+    }
+    if let Some(usage) = response.usage {
+        notes.usage(raw::bytes(usage));
+    }
+    if let Some(error) = response.error {
+        notes.error(raw::bytes(error));
+    }
+    true
+}

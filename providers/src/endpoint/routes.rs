@@ -1,0 +1,264 @@
+//! The table of paths, and the walk over it.
+
+use std::borrow::Cow;
+
+use http::{HeaderMap, Method, header};
+
+use super::{BodyKind, Endpoint, EndpointError, percent};
+use crate::{Dialect, Operation};
+
+use BodyKind::{Json, Multipart};
+use Dialect::{Anthropic, Bedrock, Cohere, Gemini, OpenAiChat, OpenAiResponses};
+
+/// OpenAI operations in the `openai-chat` dialect: all POST, all below a base URL that ends in `/v1`.
+const OPENAI: [(&str, Operation, BodyKind); 11] = [
+    ("/chat/completions", Operation::Chat, Json),
+    ("/embeddings", Operation::Embeddings, Json),
+    ("/completions", Operation::Completions, Json),
+    ("/moderations", Operation::Moderation, Json),
+    ("/rerank", Operation::Rerank, Json),
+    ("/images/generations", Operation::Images, Json),
+    ("/images/edits", Operation::Images, Multipart),
+    ("/images/variations", Operation::Images, Multipart),
+    ("/audio/speech", Operation::Speech, Json),
+    ("/audio/transcriptions", Operation::Transcription, Multipart),
+    ("/audio/translations", Operation::Transcription, Multipart),
+];
+
+/// Finds the endpoint of a request from its method, its path (without the query, percent-encoded as sent) and, where
+/// two vendors share a path, its headers. Allocates only for a model named in the path.
+///
+/// # Errors
+/// Says what the answer must be, and in which dialect.
+pub fn match_endpoint(method: &Method, path: &str, headers: &HeaderMap) -> Result<Endpoint, EndpointError> {
+    let (vendor, path) = split_vendor(path);
+    let request = Request { method, headers, vendor };
+    match vendor {
+        None => match split_version(path) {
+            (Some("v1beta"), rest) => request.gemini(rest),
+            (Some("v2"), "/rerank") => request.openai("/rerank"),
+            (Some("v2"), rest) => request.cohere(rest),
+            (Some(_), rest) if is_gemini_call(rest) => request.gemini(rest),
+            (None, rest) if rest.starts_with("/model/") => request.bedrock(rest),
+            (_, rest) if is_or_below(rest, "/messages") => request.anthropic(rest),
+            (_, rest) if is_or_below(rest, "/models") && request.wants_anthropic() => request.anthropic(rest),
+            (_, rest) => request.openai(rest),
+        },
+        Some(OpenAiChat) => match path.strip_prefix("/deployments/") {
+            Some(rest) => request.azure_deployment(rest),
+            None => match split_version(path) {
+                (None | Some("v1"), rest) => request.openai(rest),
+                _ => Err(EndpointError::UnknownPath { dialect: OpenAiChat }),
+            },
+        },
+        Some(Anthropic) => match split_version(path) {
+            (None | Some("v1"), rest) => request.anthropic(rest),
+            _ => Err(EndpointError::UnknownPath { dialect: Anthropic }),
+        },
+        Some(Gemini) => request.gemini(split_version(path).1),
+        Some(Bedrock) => request.bedrock(path),
+        Some(Cohere | OpenAiResponses) => request.cohere(split_version(path).1),
+    }
+}
+
+/// Takes the vendor's prefix off, and the doubled slash that a base URL with a trailing slash leads to.
+fn split_vendor(path: &str) -> (Option<Dialect>, &str) {
+    let doubled = path.len() - path.trim_start_matches('/').len();
+    let path = path.get(doubled.saturating_sub(1)..).unwrap_or(path);
+    for (prefix, dialect) in [
+        ("/openai", OpenAiChat),
+        ("/anthropic", Anthropic),
+        ("/gemini", Gemini),
+        ("/bedrock", Bedrock),
+        ("/cohere", Cohere),
+    ] {
+        if let Some(rest) = path.strip_prefix(prefix)
+            && rest.starts_with('/')
+        {
+            return (Some(dialect), rest);
+        }
+    }
+    (None, path)
+}
+
+/// Takes the API version off.
+fn split_version(path: &str) -> (Option<&'static str>, &str) {
+    for (prefix, version) in [("/v1", "v1"), ("/v2", "v2"), ("/v1beta", "v1beta")] {
+        if let Some(rest) = path.strip_prefix(prefix)
+            && rest.starts_with('/')
+        {
+            return (Some(version), rest);
+        }
+    }
+    (None, path)
+}
+
+fn is_or_below(path: &str, parent: &str) -> bool {
+    path.strip_prefix(parent).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+}
+
+/// `/models/{model}:generateContent` and its sisters, which Gemini serves below `/v1` too. Model names have colons
+/// (`qwen3:8b`), so the verb decides.
+fn is_gemini_call(path: &str) -> bool {
+    const VERBS: [&str; 6] =
+        ["generateContent", "streamGenerateContent", "countTokens", "embedContent", "batchEmbedContents", "predict"];
+    path.starts_with("/models/") && path.rsplit_once(':').is_some_and(|(_, verb)| VERBS.contains(&verb))
+}
+
+struct Request<'a> {
+    method: &'a Method,
+    headers: &'a HeaderMap,
+    /// The prefix that the path had.
+    vendor: Option<Dialect>,
+}
+
+impl Request<'_> {
+    /// A path of OpenAI's API below `/v1`.
+    fn openai(&self, path: &str) -> Result<Endpoint, EndpointError> {
+        if let Some(&(suffix, operation, body)) = OPENAI.iter().find(|(suffix, ..)| *suffix == path) {
+            return self.post(OpenAiChat, operation, suffix, body, None);
+        }
+        if path == "/responses" {
+            return self.post(OpenAiResponses, Operation::Chat, "/responses", Json, None);
+        }
+        if let Some(rest) = path.strip_prefix("/responses/") {
+            return Err(self.responses_state(rest));
+        }
+        if is_or_below(path, "/models") {
+            return self.models(OpenAiChat, path, "/models");
+        }
+        Err(EndpointError::UnknownPath { dialect: self.guess(path) })
+    }
+
+    /// `/openai/deployments/{model}/chat/completions`. The model may have slashes, so the end is matched first:
+    /// <https://learn.microsoft.com/azure/ai-foundry/openai/reference>.
+    fn azure_deployment(&self, rest: &str) -> Result<Endpoint, EndpointError> {
+        let found = OPENAI.iter().find_map(|&(suffix, operation, body)| {
+            // "/chat/completions" comes before "/completions" in the table.
+            rest.strip_suffix(suffix).map(|model| (suffix, operation, body, model))
+        });
+        let Some((suffix, operation, body, model)) = found else {
+            return Err(EndpointError::UnknownPath { dialect: OpenAiChat });
+        };
+        let model =
+            percent::decode_model(model).map_err(|reason| EndpointError::BadModel { dialect: OpenAiChat, reason })?;
+        self.post(OpenAiChat, operation, suffix, body, Some(model))
+    }
+
+    /// What is below `/responses/`: kept answers. Which provider made one is not known yet.
+    fn responses_state(&self, rest: &str) -> EndpointError {
+        let allow = match rest.split_once('/') {
+            None if rest == "input_tokens" || rest == "compact" => "POST",
+            None if !rest.is_empty() => "GET, DELETE",
+            Some((id, "cancel")) if !id.is_empty() => "POST",
+            Some((id, "input_items")) if !id.is_empty() => "GET",
+            None | Some(_) => return EndpointError::UnknownPath { dialect: OpenAiResponses },
+        };
+        self.not_yet(OpenAiResponses, allow)
+    }
+
+    /// A path of Anthropic's API below `/v1`; the base URL is the bare origin.
+    fn anthropic(&self, path: &str) -> Result<Endpoint, EndpointError> {
+        match path {
+            "/messages" => self.post(Anthropic, Operation::Chat, "/v1/messages", Json, None),
+            "/messages/count_tokens" => {
+                self.post(Anthropic, Operation::CountTokens, "/v1/messages/count_tokens", Json, None)
+            }
+            _ if is_or_below(path, "/models") => self.models(Anthropic, path, "/v1/models"),
+            _ if is_or_below(path, "/messages/batches") => Err(EndpointError::NotSupportedYet { dialect: Anthropic }),
+            _ => Err(EndpointError::UnknownPath { dialect: Anthropic }),
+        }
+    }
+
+    /// `/models` and `/models/{id}`; ids may have slashes.
+    fn models(&self, dialect: Dialect, path: &str, suffix: &'static str) -> Result<Endpoint, EndpointError> {
+        if self.method != Method::GET {
+            return Err(EndpointError::WrongMethod { dialect, allow: "GET" });
+        }
+        let (suffix, path_model) = match path.strip_prefix("/models/") {
+            None => (Cow::Borrowed(suffix), None),
+            Some(id) => {
+                let model = percent::decode_model(id).map_err(|reason| EndpointError::BadModel { dialect, reason })?;
+                (Cow::Owned(format!("{suffix}/{id}")), Some(model))
+            }
+        };
+        Ok(Endpoint { operation: Operation::Models, dialect, suffix, body: BodyKind::None, path_model })
+    }
+
+    fn gemini(&self, path: &str) -> Result<Endpoint, EndpointError> {
+        Err(if is_gemini_call(path) {
+            self.not_yet(Gemini, "POST")
+        } else if is_or_below(path, "/models") {
+            self.not_yet(Gemini, "GET")
+        } else {
+            EndpointError::UnknownPath { dialect: Gemini }
+        })
+    }
+
+    fn bedrock(&self, path: &str) -> Result<Endpoint, EndpointError> {
+        let action = path.strip_prefix("/model/").and_then(|rest| rest.rsplit_once('/')).map(|(_, action)| action);
+        Err(match action {
+            Some("converse" | "converse-stream" | "invoke" | "invoke-with-response-stream" | "count-tokens") => {
+                self.not_yet(Bedrock, "POST")
+            }
+            Some(_) | None => EndpointError::UnknownPath { dialect: Bedrock },
+        })
+    }
+
+    fn cohere(&self, path: &str) -> Result<Endpoint, EndpointError> {
+        Err(match path {
+            "/chat" | "/embed" | "/rerank" => self.not_yet(Cohere, "POST"),
+            _ if is_or_below(path, "/models") => self.not_yet(Cohere, "GET"),
+            _ => EndpointError::UnknownPath { dialect: Cohere },
+        })
+    }
+
+    fn post(
+        &self,
+        dialect: Dialect,
+        operation: Operation,
+        suffix: &'static str,
+        body: BodyKind,
+        path_model: Option<String>,
+    ) -> Result<Endpoint, EndpointError> {
+        if self.method != Method::POST {
+            return Err(EndpointError::WrongMethod { dialect, allow: "POST" });
+        }
+        let body = if body == Multipart && self.is_json() { Json } else { body };
+        Ok(Endpoint { operation, dialect, suffix: Cow::Borrowed(suffix), body, path_model })
+    }
+
+    fn not_yet(&self, dialect: Dialect, allow: &'static str) -> EndpointError {
+        if allow.split(", ").any(|allowed| self.method == allowed) {
+            EndpointError::NotSupportedYet { dialect }
+        } else {
+            EndpointError::WrongMethod { dialect, allow }
+        }
+    }
+
+    /// Whether an unprefixed path that OpenAI and Anthropic share comes from Anthropic's client.
+    fn wants_anthropic(&self) -> bool {
+        self.headers.contains_key("anthropic-version")
+            || (self.headers.contains_key("x-api-key") && !self.headers.contains_key(header::AUTHORIZATION))
+    }
+
+    fn is_json(&self) -> bool {
+        let content_type = self.headers.get(header::CONTENT_TYPE).map_or(&b""[..], |value| value.as_bytes());
+        content_type.get(..16).is_some_and(|start| start.eq_ignore_ascii_case(b"application/json"))
+    }
+
+    /// The dialect of the error for a path that does not exist, below `/v1` or below nothing.
+    fn guess(&self, path: &str) -> Dialect {
+        if let Some(vendor) = self.vendor {
+            vendor
+        } else if self.headers.contains_key("anthropic-version") {
+            Anthropic
+        } else if is_or_below(path, "/responses") {
+            OpenAiResponses
+        } else if path.starts_with("/v1beta") || self.headers.contains_key("x-goog-api-key") {
+            Gemini
+        } else {
+            OpenAiChat
+        }
+    }
+}

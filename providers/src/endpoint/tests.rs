@@ -1,0 +1,187 @@
+use http::{HeaderMap, HeaderName, HeaderValue, Method};
+
+use super::{BodyKind, Endpoint, EndpointError, match_endpoint};
+use crate::Dialect::{self, Anthropic, Bedrock, Cohere, Gemini, OpenAiChat, OpenAiResponses};
+use crate::Operation;
+
+fn headers(pairs: &[(&'static str, &'static str)]) -> HeaderMap {
+    pairs.iter().map(|&(k, v)| (HeaderName::from_static(k), HeaderValue::from_static(v))).collect()
+}
+
+fn find(method: &str, path: &str) -> Result<Endpoint, EndpointError> {
+    match_endpoint(&Method::from_bytes(method.as_bytes()).unwrap(), path, &HeaderMap::new())
+}
+
+#[test]
+fn openai_paths() {
+    use Operation::{Chat, Completions, Embeddings, Images, Moderation, Rerank, Speech, Transcription};
+    for (suffix, operation, dialect, body) in [
+        ("/chat/completions", Chat, OpenAiChat, BodyKind::Json),
+        ("/completions", Completions, OpenAiChat, BodyKind::Json),
+        ("/embeddings", Embeddings, OpenAiChat, BodyKind::Json),
+        ("/rerank", Rerank, OpenAiChat, BodyKind::Json),
+        ("/moderations", Moderation, OpenAiChat, BodyKind::Json),
+        ("/images/generations", Images, OpenAiChat, BodyKind::Json),
+        ("/images/edits", Images, OpenAiChat, BodyKind::Multipart),
+        ("/images/variations", Images, OpenAiChat, BodyKind::Multipart),
+        ("/audio/speech", Speech, OpenAiChat, BodyKind::Json),
+        ("/audio/transcriptions", Transcription, OpenAiChat, BodyKind::Multipart),
+        ("/audio/translations", Transcription, OpenAiChat, BodyKind::Multipart),
+        ("/responses", Chat, OpenAiResponses, BodyKind::Json),
+    ] {
+        let want = Endpoint { operation, dialect, suffix: suffix.into(), body, path_model: None };
+        for prefix in ["/v1", "", "/openai/v1", "/openai", "//v1"] {
+            let path = format!("{prefix}{suffix}");
+            assert_eq!(find("POST", &path), Ok(want.clone()), "{path}");
+            for method in ["GET", "HEAD", "OPTIONS", "PUT", "DELETE", "BREW"] {
+                assert_eq!(find(method, &path), Err(EndpointError::WrongMethod { dialect, allow: "POST" }), "{path}");
+            }
+        }
+    }
+    assert_eq!(find("POST", "/v2/rerank").unwrap().suffix, "/rerank");
+}
+
+#[test]
+fn forms_may_be_json() {
+    let json = headers(&[("content-type", "Application/JSON; charset=utf-8")]);
+    assert_eq!(match_endpoint(&Method::POST, "/v1/images/edits", &json).unwrap().body, BodyKind::Json);
+    let form = headers(&[("content-type", "multipart/form-data; boundary=a")]);
+    assert_eq!(match_endpoint(&Method::POST, "/v1/images/edits", &form).unwrap().body, BodyKind::Multipart);
+}
+
+#[test]
+fn azure_deployments() {
+    for (path, model, suffix) in [
+        ("/openai/deployments/gpt-4o/chat/completions", "gpt-4o", "/chat/completions"),
+        ("/openai/deployments/gpt-4o/completions", "gpt-4o", "/completions"),
+        ("/openai/deployments/my%20model%2Fa/embeddings", "my model/a", "/embeddings"),
+        ("/openai/deployments/openai/gpt-5/chat/completions", "openai/gpt-5", "/chat/completions"),
+        ("/openai/deployments/whisper/audio/transcriptions", "whisper", "/audio/transcriptions"),
+    ] {
+        let endpoint = find("POST", path).unwrap();
+        assert_eq!((endpoint.path_model.as_deref(), &*endpoint.suffix), (Some(model), suffix), "{path}");
+        assert_eq!(find("GET", path), Err(EndpointError::WrongMethod { dialect: OpenAiChat, allow: "POST" }));
+    }
+    for (path, reason) in [
+        ("/openai/deployments//chat/completions", "empty"),
+        ("/openai/deployments/a%/chat/completions", "badly percent-encoded"),
+        ("/openai/deployments/a%0A/chat/completions", "not free of control characters"),
+    ] {
+        assert_eq!(find("POST", path), Err(EndpointError::BadModel { dialect: OpenAiChat, reason }), "{path}");
+    }
+    let unknown = Err(EndpointError::UnknownPath { dialect: OpenAiChat });
+    assert_eq!(find("POST", "/openai/deployments/gpt-4o/extensions/chat"), unknown);
+    assert_eq!(find("POST", "/deployments/gpt-4o/chat/completions"), unknown);
+}
+
+#[test]
+fn anthropic_paths() {
+    for prefix in ["/v1", "", "/anthropic/v1", "/anthropic"] {
+        let messages = find("POST", &format!("{prefix}/messages")).unwrap();
+        assert_eq!((messages.dialect, messages.operation), (Anthropic, Operation::Chat));
+        assert_eq!(messages.upstream_path(""), "/v1/messages");
+        let count = find("POST", &format!("{prefix}/messages/count_tokens")).unwrap();
+        assert_eq!((count.dialect, count.operation), (Anthropic, Operation::CountTokens));
+        assert_eq!(count.upstream_path("/relay/"), "/relay/v1/messages/count_tokens");
+        let wrong = EndpointError::WrongMethod { dialect: Anthropic, allow: "POST" };
+        assert_eq!(find("GET", &format!("{prefix}/messages")), Err(wrong));
+    }
+}
+
+#[test]
+fn models_in_the_shape_that_the_client_asks_for() {
+    let anthropic = [
+        ("/v1/models", headers(&[("anthropic-version", "2023-06-01"), ("authorization", "Bearer x")])),
+        ("/v1/models", headers(&[("x-api-key", "k")])),
+        ("/anthropic/v1/models", headers(&[("authorization", "Bearer x")])),
+    ];
+    let openai = [
+        ("/v1/models", headers(&[])),
+        ("/models", headers(&[("authorization", "Bearer x")])),
+        ("/v1/models", headers(&[("x-api-key", "k"), ("authorization", "Bearer x")])),
+        ("/openai/v1/models", headers(&[("x-api-key", "k")])),
+    ];
+    for (cases, dialect, suffix) in [(&anthropic[..], Anthropic, "/v1/models"), (&openai[..], OpenAiChat, "/models")] {
+        for (path, headers) in cases {
+            let list = match_endpoint(&Method::GET, path, headers).unwrap();
+            let want = Endpoint {
+                operation: Operation::Models,
+                dialect,
+                suffix: suffix.into(),
+                body: BodyKind::None,
+                path_model: None,
+            };
+            assert_eq!(list, want, "{path}");
+            let one = match_endpoint(&Method::GET, &format!("{path}/openai/a%3Ab"), headers).unwrap();
+            let suffix = format!("{suffix}/openai/a%3Ab").into();
+            assert_eq!(one, Endpoint { suffix, path_model: Some("openai/a:b".into()), ..want });
+            let wrong = EndpointError::WrongMethod { dialect, allow: "GET" };
+            assert_eq!(match_endpoint(&Method::DELETE, path, headers), Err(wrong));
+        }
+    }
+    assert_eq!(find("GET", "/v1/models/qwen3:8b").unwrap().path_model.as_deref(), Some("qwen3:8b"));
+    assert_eq!(find("GET", "/v1/models/"), Err(EndpointError::BadModel { dialect: OpenAiChat, reason: "empty" }));
+}
+
+#[test]
+fn known_but_not_served_yet() {
+    for (method, path, dialect) in [
+        ("GET", "/v1/responses/resp_1", OpenAiResponses),
+        ("DELETE", "/openai/v1/responses/resp_1", OpenAiResponses),
+        ("POST", "/v1/responses/resp_1/cancel", OpenAiResponses),
+        ("GET", "/responses/resp_1/input_items", OpenAiResponses),
+        ("POST", "/v1/responses/input_tokens", OpenAiResponses),
+        ("POST", "/v1/messages/batches", Anthropic),
+        ("POST", "/v1beta/models/gemini-2.5-pro:generateContent", Gemini),
+        ("POST", "/v1/models/gemini-2.5-pro:streamGenerateContent", Gemini),
+        ("POST", "/gemini/v1beta/models/gemini-2.5-pro:countTokens", Gemini),
+        ("GET", "/v1beta/models", Gemini),
+        ("POST", "/model/anthropic.claude-sonnet-4-5-v1:0/converse", Bedrock),
+        ("POST", "/bedrock/model/arn%3Aaws%3Abedrock/converse-stream", Bedrock),
+        ("POST", "/v2/chat", Cohere),
+        ("POST", "/v2/embed", Cohere),
+        ("POST", "/cohere/v2/rerank", Cohere),
+    ] {
+        assert_eq!(find(method, path), Err(EndpointError::NotSupportedYet { dialect }), "{path}");
+    }
+    for (method, path, dialect, allow) in [
+        ("POST", "/v1/responses/resp_1", OpenAiResponses, "GET, DELETE"),
+        ("GET", "/v1/responses/resp_1/cancel", OpenAiResponses, "POST"),
+        ("GET", "/v2/chat", Cohere, "POST"),
+    ] {
+        assert_eq!(find(method, path), Err(EndpointError::WrongMethod { dialect, allow }), "{path}");
+    }
+}
+
+#[test]
+fn unknown_paths_have_the_dialect_of_their_surroundings() {
+    for (path, dialect) in [
+        ("", OpenAiChat),
+        ("/", OpenAiChat),
+        ("/v1", OpenAiChat),
+        ("/v1/", OpenAiChat),
+        ("/favicon.ico", OpenAiChat),
+        ("/v1/chat/completions/", OpenAiChat),
+        ("/v1/chat/completionsx", OpenAiChat),
+        ("/v1/modelsx", OpenAiChat),
+        ("/openai/nothing", OpenAiChat),
+        ("/openai/v2/chat", OpenAiChat),
+        ("/openai/v1/messages", OpenAiChat),
+        ("/openaix/v1/chat/completions", OpenAiChat),
+        ("/v1/responses/", OpenAiResponses),
+        ("/v1/responses/a/b", OpenAiResponses),
+        ("/v1/messages/nothing", Anthropic),
+        ("/anthropic/v1/chat/completions", Anthropic),
+        ("/v1beta/nothing", Gemini),
+        ("/v1beta1/projects/p/locations/global/publishers/google/models/m:generateContent", Gemini),
+        ("/model/a/nothing", Bedrock),
+        ("/bedrock/", Bedrock),
+        ("/v2/nothing", Cohere),
+        ("/cohere/", Cohere),
+    ] {
+        assert_eq!(find("POST", path), Err(EndpointError::UnknownPath { dialect }), "{path}");
+    }
+    let claude = headers(&[("anthropic-version", "2023-06-01")]);
+    let error = match_endpoint(&Method::GET, "/v1/nothing", &claude).unwrap_err();
+    assert_eq!(error.dialect(), Dialect::Anthropic);
+}

@@ -1,0 +1,118 @@
+//! What the gateway reads of a request body, and the few bytes it changes in it.
+//!
+//! A body is never re-serialised between two sides of one dialect. [`scan_json`] and [`scan_multipart`] validate the
+//! whole body in one pass and find where the fields stand that the gateway reads; [`RequestScan::rewrite`] splices the
+//! model name into a copy and leaves every other byte as sent. `json.rs` and `multipart.rs` hold the two scans,
+//! `depth.rs` the nesting guard, `rewrite.rs` the splicing, `fidelity.rs` the invariants that the property tests and
+//! the fuzz targets share.
+//!
+//! ```
+//! use ai_gateway_providers::scan::{Edits, scan_json};
+//! use bytes::Bytes;
+//!
+//! let body = Bytes::from_static(br#"{"temperature": 1.0e0, "model" : "fast", "stream": true, "messages": []}"#);
+//! let scan = scan_json(&body)?;
+//! assert_eq!(scan.model.as_ref().map(|m| m.value.as_str()), Some("fast"));
+//! assert!(scan.hide_usage(), "the client did not ask for the usage chunk");
+//!
+//! let sent = scan.rewrite(&body, &Edits { model: Some("gpt-5"), include_usage: true });
+//! assert_eq!(
+//!     sent,
+//!     r#"{"temperature": 1.0e0, "model" : "gpt-5","stream_options":{"include_usage":true}, "stream": true, "messages": []}"#
+//! );
+//! # Ok::<(), ai_gateway_providers::scan::ScanError>(())
+//! ```
+
+mod depth;
+mod error;
+#[cfg(any(test, feature = "fuzzing"))]
+pub mod fidelity;
+mod json;
+mod multipart;
+mod rewrite;
+
+use std::ops::Range;
+
+pub use depth::MAX_DEPTH;
+pub use error::{FormError, Place, ScanError};
+pub use json::scan_json;
+pub use multipart::{MAX_PART_HEADERS, scan_multipart};
+pub use rewrite::Edits;
+
+/// A value and where it stands in the body.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Field<T> {
+    /// The decoded value.
+    pub value: T,
+    /// The bytes of the raw value: a JSON string with its quotes, a multipart part's content.
+    pub span: Range<usize>,
+}
+
+/// The fields of a request body that the gateway reads. The default is that of a request without a body.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RequestScan {
+    /// `model`: never empty, at most 1024 bytes, without control characters. `None` if absent or `null`.
+    pub model: Option<Field<String>>,
+    /// `stream`; absent and `null` are false.
+    pub stream: bool,
+    /// The most output tokens the client allows: the largest of `max_tokens`, `max_completion_tokens` and
+    /// `max_output_tokens`. `None` if there is none, or only such as no provider accepts (negative, a string).
+    pub max_tokens: Option<u64>,
+    /// `response_format` of a multipart form (`text`, `srt`, …): says that an answer is not JSON.
+    pub response_format: Option<String>,
+    /// Where `model` is `null`: there a name goes.
+    null_model: Option<Range<usize>>,
+    usage: UsageOption,
+    root: Root,
+}
+
+impl RequestScan {
+    /// Whether a stream's usage chunk was not asked for by the client, so that it must be kept from it when
+    /// [`Edits::include_usage`] has the upstream send one. False for requests that do not stream.
+    #[must_use]
+    pub fn hide_usage(&self) -> bool {
+        self.stream && !matches!(self.usage, UsageOption::Asked | UsageOption::Unreadable)
+    }
+}
+
+/// What the body says about `stream_options.include_usage`, and where to say it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+enum UsageOption {
+    /// There is no `stream_options`.
+    #[default]
+    Absent,
+    /// `include_usage` is true.
+    Asked,
+    /// `stream_options` is `null`, at this span.
+    NoObject(Range<usize>),
+    /// `stream_options` is an object without `include_usage`.
+    NoKey {
+        /// Just behind its opening brace.
+        open: usize,
+        /// Whether it has no key at all.
+        empty: bool,
+    },
+    /// `include_usage` is `false` or `null`, at this span.
+    Declined(Range<usize>),
+    /// Neither is what the API wants; the provider says so best.
+    Unreadable,
+}
+
+/// The outermost structure, where a missing field is inserted.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+enum Root {
+    #[default]
+    None,
+    /// A JSON object.
+    Json {
+        /// Just behind its opening brace.
+        open: usize,
+        /// Whether it has no key at all.
+        empty: bool,
+    },
+    /// A multipart form, with the span of its first `--boundary`.
+    Multipart { delimiter: Range<usize> },
+}
+
+#[cfg(test)]
+mod properties;

@@ -1,0 +1,143 @@
+//! What an answer consumed. [`Usage`] is the one shape that limits, prices and metrics read; the providers' own shapes
+//! are converted to it in `report` and nowhere else.
+
+pub(crate) mod report;
+
+/// What an answer consumed, in buckets that do not overlap: adding them up counts nothing twice.
+///
+/// Every provider cuts its counts differently (OpenAI's `prompt_tokens` includes cached and audio tokens, Anthropic's
+/// `input_tokens` excludes cached ones); that is settled where the report is read. `None` means that nothing was
+/// reported, which is not the same as zero. All counts are tokens unless their name says otherwise.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
+#[serde(default)]
+pub struct Usage {
+    /// Input read anew: not from a cache, not written to one, not audio, not an image.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub input: Option<u64>,
+    /// Input read from the provider's prompt cache.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cache_read: Option<u64>,
+    /// Input written to the provider's prompt cache for five minutes, or for whatever time is that provider's only one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cache_write_5m: Option<u64>,
+    /// Input written to the provider's prompt cache for one hour.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cache_write_1h: Option<u64>,
+    /// Audio input.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub audio_input: Option<u64>,
+    /// Image input, where the provider counts it apart.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub image_input: Option<u64>,
+    /// Output without reasoning, audio and images.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub output: Option<u64>,
+    /// Reasoning, shown or hidden.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reasoning: Option<u64>,
+    /// Audio output.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub audio_output: Option<u64>,
+    /// Image output.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub image_output: Option<u64>,
+    /// Milliseconds of audio heard, where that is billed in place of tokens.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub audio_input_ms: Option<u64>,
+    /// Search units of a rerank.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub search_units: Option<u64>,
+    /// Web searches that the provider ran.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub web_searches: Option<u64>,
+}
+
+impl Usage {
+    /// All input tokens; `None` if none of their buckets was reported.
+    #[must_use]
+    pub fn total_input(&self) -> Option<u64> {
+        sum([self.input, self.cache_read, self.cache_write_5m, self.cache_write_1h, self.audio_input, self.image_input])
+    }
+
+    /// All tokens written to the provider's cache; `None` if neither bucket was reported.
+    #[must_use]
+    pub fn total_cache_write(&self) -> Option<u64> {
+        sum([self.cache_write_5m, self.cache_write_1h])
+    }
+
+    /// All output tokens; `None` if none of their buckets was reported.
+    #[must_use]
+    pub fn total_output(&self) -> Option<u64> {
+        sum([self.output, self.reasoning, self.audio_output, self.image_output])
+    }
+
+    /// All tokens; `None` if nothing was reported.
+    #[must_use]
+    pub fn total(&self) -> Option<u64> {
+        sum([self.total_input(), self.total_output()])
+    }
+
+    /// Takes a later report of the same answer in: it may only raise or fill a bucket.
+    ///
+    /// This is for reports that are already in disjoint buckets. Within one stream the [`Observer`](crate::Observer)
+    /// merges the provider's own counts first, so that a reasoning count that comes late moves tokens out of `output`
+    /// and does not count them twice.
+    pub fn merge(&mut self, later: &Self) {
+        let Self {
+            input,
+            cache_read,
+            cache_write_5m,
+            cache_write_1h,
+            audio_input,
+            image_input,
+            output,
+            reasoning,
+            audio_output,
+            image_output,
+            audio_input_ms,
+            search_units,
+            web_searches,
+        } = later;
+        raise(&mut self.input, *input);
+        raise(&mut self.cache_read, *cache_read);
+        raise(&mut self.cache_write_5m, *cache_write_5m);
+        raise(&mut self.cache_write_1h, *cache_write_1h);
+        raise(&mut self.audio_input, *audio_input);
+        raise(&mut self.image_input, *image_input);
+        raise(&mut self.output, *output);
+        raise(&mut self.reasoning, *reasoning);
+        raise(&mut self.audio_output, *audio_output);
+        raise(&mut self.image_output, *image_output);
+        raise(&mut self.audio_input_ms, *audio_input_ms);
+        raise(&mut self.search_units, *search_units);
+        raise(&mut self.web_searches, *web_searches);
+    }
+}
+
+/// `None < Some(0)`, so the maximum both fills and raises.
+fn raise(bucket: &mut Option<u64>, later: Option<u64>) {
+    *bucket = (*bucket).max(later);
+}
+
+fn sum<const N: usize>(counts: [Option<u64>; N]) -> Option<u64> {
+    counts.into_iter().flatten().reduce(u64::saturating_add)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_later_report_only_raises_or_fills() {
+        let mut usage = Usage { input: Some(10), output: Some(2), ..Usage::default() };
+        usage.merge(&Usage { input: Some(7), output: Some(9), cache_read: Some(0), ..Usage::default() });
+        assert_eq!(usage, Usage { input: Some(10), output: Some(9), cache_read: Some(0), ..Usage::default() });
+    }
+
+    #[test]
+    fn totals_tell_unreported_from_zero() {
+        assert_eq!(Usage::default().total(), None);
+        let usage = Usage { input: Some(u64::MAX), cache_read: Some(1), reasoning: Some(0), ..Usage::default() };
+        assert_eq!((usage.total_input(), usage.total_output()), (Some(u64::MAX), Some(0)));
+    }
+}

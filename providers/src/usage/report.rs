@@ -1,0 +1,283 @@
+//! The providers' own counts and how they turn into [`Usage`].
+
+use serde_json::Value;
+
+use super::{Usage, raise};
+use crate::dialect::{Dialect, Operation};
+
+/// One answer's counts as its provider states them, before they are made disjoint. Cumulative: each count of a later
+/// report of the same answer replaces a smaller one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Report {
+    /// `input` leaves cached tokens out (Anthropic), where OpenAI counts them in.
+    input_excludes_cache: bool,
+    input: Option<u64>,
+    output: Option<u64>,
+    total: Option<u64>,
+    cache_read: Option<u64>,
+    cache_write: Option<u64>,
+    cache_write_5m: Option<u64>,
+    cache_write_1h: Option<u64>,
+    audio_input: Option<u64>,
+    image_input: Option<u64>,
+    reasoning: Option<u64>,
+    audio_output: Option<u64>,
+    image_output: Option<u64>,
+    audio_input_ms: Option<u64>,
+    search_units: Option<u64>,
+    web_searches: Option<u64>,
+}
+
+impl Report {
+    /// Reads a `usage` object (Gemini: `usageMetadata`, Cohere's rerank: `meta`). Never fails: what is not a
+    /// count is not reported.
+    pub(crate) fn read(dialect: Dialect, operation: Operation, usage: &Value) -> Self {
+        match dialect {
+            Dialect::OpenAiChat | Dialect::OpenAiResponses => Self::read_openai(operation, usage),
+            Dialect::Anthropic => Self::read_anthropic(usage),
+            Dialect::Gemini => Self::read_gemini(usage),
+            Dialect::Bedrock => Self::read_bedrock(usage),
+            Dialect::Cohere => Self::read_cohere(usage),
+        }
+    }
+
+    /// Chat, completions and embeddings (`prompt_tokens`, `completion_tokens`:
+    /// <https://platform.openai.com/docs/api-reference/chat/object#chat/object-usage>), Responses, images and
+    /// transcription (`input_tokens`, `output_tokens`), and the vendors that speak them with additions of their own.
+    fn read_openai(operation: Operation, usage: &Value) -> Self {
+        let input_details =
+            first_object(usage, &["prompt_tokens_details", "input_tokens_details", "input_token_details"]);
+        let output_details =
+            first_object(usage, &["completion_tokens_details", "output_tokens_details", "output_token_details"]);
+        let output = first(usage, &["completion_tokens", "output_tokens"]);
+        let image_output = count(output_details, "image_tokens").or_else(|| {
+            // The Images API itemises the output only sometimes, and makes nothing but images.
+            (operation == Operation::Images && count(output_details, "text_tokens").is_none()).then_some(output)?
+        });
+        Self {
+            input_excludes_cache: false,
+            input: first(usage, &["prompt_tokens", "input_tokens"]),
+            output,
+            total: count(usage, "total_tokens"),
+            cache_read: count(input_details, "cached_tokens")
+                // DeepSeek, Mistral, Moonshot and Hugging Face.
+                .or_else(|| first(usage, &["prompt_cache_hit_tokens", "num_cached_tokens", "cached_tokens"])),
+            // OpenAI and OpenRouter; the others are what proxies in front of Claude say.
+            cache_write: first(
+                input_details,
+                &["cache_write_tokens", "cache_creation_tokens", "cache_creation_input_tokens"],
+            ),
+            cache_write_5m: None,
+            cache_write_1h: None,
+            audio_input: count(input_details, "audio_tokens"),
+            image_input: count(input_details, "image_tokens"),
+            reasoning: count(output_details, "reasoning_tokens").or_else(|| count(usage, "reasoning_tokens")),
+            audio_output: count(output_details, "audio_tokens"),
+            image_output,
+            audio_input_ms: usage.get("seconds").and_then(milliseconds),
+            // Cohere's `meta`, which others imitate.
+            search_units: count(usage, "search_units").or_else(|| count(&usage["billed_units"], "search_units")),
+            web_searches: count(&usage["server_tool_use_details"], "web_search_requests")
+                .or_else(|| count(usage, "num_search_queries")),
+        }
+    }
+
+    /// <https://docs.anthropic.com/en/api/messages#response-usage>. `output_tokens` of a stream is cumulative.
+    fn read_anthropic(usage: &Value) -> Self {
+        Self {
+            input_excludes_cache: true,
+            input: count(usage, "input_tokens"),
+            output: count(usage, "output_tokens"),
+            cache_read: count(usage, "cache_read_input_tokens"),
+            cache_write: count(usage, "cache_creation_input_tokens"),
+            cache_write_5m: count(&usage["cache_creation"], "ephemeral_5m_input_tokens"),
+            cache_write_1h: count(&usage["cache_creation"], "ephemeral_1h_input_tokens"),
+            reasoning: count(&usage["output_tokens_details"], "thinking_tokens"),
+            web_searches: count(&usage["server_tool_use"], "web_search_requests"),
+            ..Self::default()
+        }
+    }
+
+    /// <https://ai.google.dev/api/generate-content#UsageMetadata>: the prompt includes the cache, the candidates do not
+    /// include the thoughts.
+    fn read_gemini(usage: &Value) -> Self {
+        let thoughts = count(usage, "thoughtsTokenCount");
+        let candidates = count(usage, "candidatesTokenCount");
+        let tool_prompt = count(usage, "toolUsePromptTokenCount");
+        Self {
+            input: add(count(usage, "promptTokenCount"), tool_prompt),
+            output: add(candidates, thoughts),
+            cache_read: count(usage, "cachedContentTokenCount"),
+            audio_input: modality(usage, "promptTokensDetails", "AUDIO"),
+            image_input: modality(usage, "promptTokensDetails", "IMAGE"),
+            reasoning: thoughts,
+            audio_output: modality(usage, "candidatesTokensDetails", "AUDIO"),
+            image_output: modality(usage, "candidatesTokensDetails", "IMAGE"),
+            ..Self::default()
+        }
+    }
+
+    /// <https://docs.aws.amazon.com/bedrock/latest/APIReference/API_runtime_TokenUsage.html>: as Anthropic counts.
+    fn read_bedrock(usage: &Value) -> Self {
+        Self {
+            input_excludes_cache: true,
+            input: count(usage, "inputTokens"),
+            output: count(usage, "outputTokens"),
+            cache_read: count(usage, "cacheReadInputTokens"),
+            cache_write: count(usage, "cacheWriteInputTokens"),
+            ..Self::default()
+        }
+    }
+
+    /// `usage` of v2 chat, `meta` of embed and rerank: <https://docs.cohere.com/v2/reference/chat>. What is billed
+    /// counts.
+    fn read_cohere(usage: &Value) -> Self {
+        let billed = &usage["billed_units"];
+        let tokens = &usage["tokens"];
+        Self {
+            input: count(billed, "input_tokens").or_else(|| count(tokens, "input_tokens")),
+            output: count(billed, "output_tokens").or_else(|| count(tokens, "output_tokens")),
+            search_units: count(billed, "search_units"),
+            ..Self::default()
+        }
+    }
+
+    /// Whisper's verbose answer has no usage, only its `duration` in seconds.
+    pub(crate) fn audio_duration(seconds: &Value) -> Self {
+        Self { audio_input_ms: milliseconds(seconds), ..Self::default() }
+    }
+
+    /// Takes a later report of the same answer in.
+    pub(crate) fn merge(&mut self, later: &Self) {
+        let Self {
+            input_excludes_cache,
+            input,
+            output,
+            total,
+            cache_read,
+            cache_write,
+            cache_write_5m,
+            cache_write_1h,
+            audio_input,
+            image_input,
+            reasoning,
+            audio_output,
+            image_output,
+            audio_input_ms,
+            search_units,
+            web_searches,
+        } = later;
+        self.input_excludes_cache |= *input_excludes_cache;
+        raise(&mut self.input, *input);
+        raise(&mut self.output, *output);
+        raise(&mut self.total, *total);
+        raise(&mut self.cache_read, *cache_read);
+        raise(&mut self.cache_write, *cache_write);
+        raise(&mut self.cache_write_5m, *cache_write_5m);
+        raise(&mut self.cache_write_1h, *cache_write_1h);
+        raise(&mut self.audio_input, *audio_input);
+        raise(&mut self.image_input, *image_input);
+        raise(&mut self.reasoning, *reasoning);
+        raise(&mut self.audio_output, *audio_output);
+        raise(&mut self.image_output, *image_output);
+        raise(&mut self.audio_input_ms, *audio_input_ms);
+        raise(&mut self.search_units, *search_units);
+        raise(&mut self.web_searches, *web_searches);
+    }
+
+    /// The counts made disjoint; `None` if there is none. The totals are what the provider said, also where its details
+    /// do not add up: a detail is cut to what its total leaves.
+    pub(crate) fn usage(&self) -> Option<Usage> {
+        // Voyage and others state only a total, of work that has no output.
+        let input = self.input.or(if self.output.is_none() { self.total } else { None });
+        let mut left = Left(input);
+        let (cache_read, write_5m, write_1h) = if self.input_excludes_cache {
+            let write_1h = self.cache_write_1h;
+            let write_5m = match self.cache_write {
+                Some(all) => Some(all.saturating_sub(write_1h.unwrap_or(0)).max(self.cache_write_5m.unwrap_or(0))),
+                None => self.cache_write_5m,
+            };
+            (self.cache_read, write_5m, write_1h)
+        } else {
+            (left.take(self.cache_read), left.take(self.cache_write), None)
+        };
+        let audio_input = left.take(self.audio_input);
+        let image_input = left.take(self.image_input);
+
+        // xAI and Gemini's OpenAI endpoint leave reasoning out of the output, and count it in the total.
+        let hidden = match (self.total, input, self.output) {
+            (Some(total), Some(input), Some(output)) if !self.input_excludes_cache => {
+                total.saturating_sub(input.saturating_add(output))
+            }
+            _ => 0,
+        };
+        let mut out = Left(self.output.map(|output| output.saturating_add(hidden)));
+        let stated = self.reasoning.filter(|&count| count > 0);
+        let reasoning = out.take(stated.or((hidden > 0).then_some(hidden)).or(self.reasoning));
+        let audio_output = out.take(self.audio_output);
+        let image_output = out.take(self.image_output);
+
+        let usage = Usage {
+            input: left.0,
+            cache_read,
+            cache_write_5m: write_5m,
+            cache_write_1h: write_1h,
+            audio_input,
+            image_input,
+            output: out.0,
+            reasoning,
+            audio_output,
+            image_output,
+            audio_input_ms: self.audio_input_ms,
+            search_units: self.search_units,
+            web_searches: self.web_searches,
+        };
+        (usage != Usage::default()).then_some(usage)
+    }
+}
+
+/// What is left of a total after its details were taken out; `None`: there is no total, and details stand for
+/// themselves.
+struct Left(Option<u64>);
+
+impl Left {
+    fn take(&mut self, detail: Option<u64>) -> Option<u64> {
+        let (Some(left), Some(detail)) = (self.0, detail) else { return detail };
+        let taken = detail.min(left);
+        self.0 = Some(left - taken);
+        Some(taken)
+    }
+}
+
+/// A count that is a number, however it is spelt; a negative one is none.
+fn count(object: &Value, name: &str) -> Option<u64> {
+    let value = object.get(name)?;
+    value.as_u64().or_else(|| value.as_f64().and_then(whole))
+}
+
+fn first(object: &Value, names: &[&str]) -> Option<u64> {
+    names.iter().find_map(|name| count(object, name))
+}
+
+fn first_object<'a>(object: &'a Value, names: &[&str]) -> &'a Value {
+    names.iter().map(|name| &object[*name]).find(|value| value.is_object()).unwrap_or(&Value::Null)
+}
+
+fn add(a: Option<u64>, b: Option<u64>) -> Option<u64> {
+    super::sum([a, b])
+}
+
+/// Gemini's details: `[{"modality": "AUDIO", "tokenCount": 5}]`.
+fn modality(usage: &Value, list: &str, name: &str) -> Option<u64> {
+    let details = usage.get(list)?.as_array()?;
+    details.iter().filter(|detail| detail["modality"] == name).map(|detail| count(detail, "tokenCount")).fold(None, add)
+}
+
+fn milliseconds(seconds: &Value) -> Option<u64> {
+    whole((seconds.as_f64()? * 1000.0).round())
+}
+
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "checked to be in range")]
+fn whole(number: f64) -> Option<u64> {
+    (0.0..9e15).contains(&number).then_some(number as u64)
+}

@@ -1,0 +1,568 @@
+//! What the observer makes of answers that no recording has: each provider's peculiarities, broken streams, and arbitrary bytes.
+
+#![expect(clippy::unwrap_used, reason = "a test may fail")]
+
+use ai_gateway_providers::{AnswerForm, Dialect, ErrorKind, Observer, Operation, Seen, Usage};
+use bytes::Bytes;
+use proptest::prelude::*;
+
+const CHAT: (Dialect, Operation) = (Dialect::OpenAiChat, Operation::Chat);
+const RESPONSES: (Dialect, Operation) = (Dialect::OpenAiResponses, Operation::Chat);
+const ANTHROPIC: (Dialect, Operation) = (Dialect::Anthropic, Operation::Chat);
+
+fn feed(what: (Dialect, Operation), form: AnswerForm, hide_usage: bool, chunks: &[&[u8]]) -> (Vec<u8>, Seen) {
+    let mut observer = Observer::new(what.0, what.1, form, hide_usage);
+    let mut out = Vec::new();
+    let (last, first) = chunks.split_last().map_or((&b""[..], &[][..]), |(last, first)| (*last, first));
+    for chunk in first {
+        out.extend_from_slice(&observer.feed(Bytes::copy_from_slice(chunk), false));
+    }
+    out.extend_from_slice(&observer.feed(Bytes::copy_from_slice(last), true));
+    (out, observer.into_seen())
+}
+
+/// Whole, byte by byte, and in two pieces cut at every byte: the same is seen, and the same bytes come out; of an answer
+/// that broke off its whole events.
+fn stream(what: (Dialect, Operation), text: &str) -> Seen {
+    let body = text.as_bytes();
+    let (out, seen) = feed(what, AnswerForm::Stream, false, &[body]);
+    let body_out = if seen.cut { &body[..whole_events(text)] } else { body };
+    assert_eq!(out, body_out);
+    let mut cuts: Vec<Vec<&[u8]>> = vec![body.chunks(1).collect()];
+    cuts.extend((0..body.len()).map(|at| vec![&body[..at], &body[at..]]));
+    for chunks in cuts {
+        assert_eq!(feed(what, AnswerForm::Stream, false, &chunks), (body_out.to_vec(), seen.clone()));
+    }
+    seen
+}
+
+fn whole_events(text: &str) -> usize {
+    ["\n\n", "\r\n\r\n", "\r\r"].iter().filter_map(|end| Some(text.rfind(end)? + end.len())).max().unwrap_or(0)
+}
+
+fn json(what: (Dialect, Operation), text: &str) -> Seen {
+    let body = text.as_bytes();
+    let (out, seen) = feed(what, AnswerForm::Json, false, &[body]);
+    assert_eq!(out, body);
+    for at in 0..body.len() {
+        assert_eq!(feed(what, AnswerForm::Json, true, &[&body[..at], &body[at..]]), (body.to_vec(), seen.clone()));
+    }
+    let bytes: Vec<&[u8]> = body.chunks(1).collect();
+    assert_eq!(feed(what, AnswerForm::Json, false, &bytes), (body.to_vec(), seen.clone()));
+    seen
+}
+
+fn chunk(delta: &str) -> String {
+    format!("data: {{\"choices\":[{{\"index\":0,\"delta\":{delta},\"finish_reason\":null}}]}}\n\n")
+}
+
+#[test]
+fn only_output_is_first_output_in_chat() {
+    for preamble in [
+        r#"{"role":"assistant"}"#,
+        r#"{"role":"assistant","content":"","refusal":null,"reasoning":null,"reasoning_details":[],"tool_calls":[ ]}"#,
+        r#"{"content":""}"#,
+        r#"{"channel":"analysis"}"#,
+        "{}",
+        "null",
+        "7",
+    ] {
+        assert!(!stream(CHAT, &chunk(preamble)).first_output, "{preamble}");
+    }
+    for output in [
+        r#"{"content":" "}"#,
+        r#"{"role":"assistant","content":"\u0000"}"#,
+        r#"{"reasoning_content":"a"}"#,
+        r#"{"reasoning":"a"}"#,
+        r#"{"refusal":"no"}"#,
+        r#"{"tool_calls":[{"index":0,"id":"c","function":{"name":"f","arguments":""}}]}"#,
+        r#"{"function_call":{"name":"f"}}"#,
+        r#"{"audio":{"id":"a"}}"#,
+        r#"{"content":[{"type":"thinking"}]}"#,
+        r#"{"something_new":{"x":1}}"#,
+    ] {
+        let seen = stream(CHAT, &chunk(output));
+        assert!(seen.first_output && seen.outputs == 1, "{output}");
+    }
+    let azure = "data: {\"choices\":[],\"prompt_filter_results\":[{}],\"usage\":null}\n\n";
+    let seen = stream(CHAT, &format!(": OPENROUTER PROCESSING\n\n{azure}"));
+    assert!(!seen.first_output && seen.unreadable == 0 && seen.events == 1);
+}
+
+#[test]
+fn only_output_is_first_output_in_anthropic() {
+    let start = |block: &str| {
+        format!("event: content_block_start\ndata: {{\"type\":\"content_block_start\",\"content_block\":{block}}}\n\n")
+    };
+    let delta = |delta: &str| format!("data: {{\"type\":\"content_block_delta\",\"delta\":{delta}}}\n\n");
+    let preamble = [
+        "event: message_start\ndata: {\"type\":\"message_start\",\"message\":{\"content\":[],\"usage\":{\"input_tokens\":5,\"output_tokens\":1}}}\n\n".to_owned(),
+        start(r#"{"type":"text","text":""}"#),
+        start(r#"{"type":"thinking","thinking":"","signature":""}"#),
+        "event: ping\ndata: {\"type\":\"ping\"}\n\n".to_owned(),
+        delta(r#"{"type":"text_delta","text":""}"#),
+    ]
+    .concat();
+    let seen = stream(ANTHROPIC, &preamble);
+    assert!(!seen.first_output && seen.cut, "{seen:?}");
+    for output in [
+        start(r#"{"type":"tool_use","id":"t","name":"f","input":{}}"#),
+        start(r#"{"type":"redacted_thinking","data":"x"}"#),
+        delta(r#"{"type":"text_delta","text":"a"}"#),
+        delta(r#"{"type":"thinking_delta","thinking":"a"}"#),
+    ] {
+        let seen = stream(ANTHROPIC, &format!("{preamble}{output}"));
+        assert!(seen.first_output && seen.outputs == 1, "{output}");
+    }
+}
+
+#[test]
+fn only_output_is_first_output_in_responses() {
+    let preamble = "event: response.created\ndata: {\"type\":\"response.created\",\"response\":{\"model\":\"m\",\"usage\":null}}\n\n\
+        event: response.in_progress\ndata: {\"type\":\"response.in_progress\",\"response\":{\"model\":\"m\"}}\n\n\
+        event: response.output_item.added\ndata: {\"type\":\"response.output_item.added\",\"item\":{\"type\":\"message\",\"content\":[]}}\n\n\
+        event: response.content_part.added\ndata: {\"type\":\"response.content_part.added\",\"part\":{\"type\":\"output_text\",\"text\":\"\"}}\n\n\
+        event: response.output_text.delta\ndata: {\"type\":\"response.output_text.delta\",\"delta\":\"\"}\n\n";
+    let seen = stream(RESPONSES, preamble);
+    assert!(!seen.first_output && seen.cut);
+    assert_eq!((seen.model.as_deref(), seen.events), (Some("m"), 5));
+    for kind in ["output_text", "reasoning_summary_text", "function_call_arguments", "refusal"] {
+        let text = format!("{preamble}data: {{\"delta\":\"a\",\"type\":\"response.{kind}.delta\"}}\n\n");
+        let seen = stream(RESPONSES, &text);
+        assert!(seen.first_output && seen.outputs == 1, "{kind}");
+    }
+}
+
+#[test]
+fn every_way_to_end_is_known() {
+    for (what, text) in [
+        (CHAT, "data: [DONE]\n\n".to_owned()),
+        (CHAT, "data:[DONE]".to_owned()),
+        (CHAT, "data: {\"choices\":[{\"index\":0,\"delta\":{},\"finish_reason\":\"stop\"}]}\r\n\r\n".to_owned()),
+        (
+            (Dialect::OpenAiChat, Operation::Completions),
+            "data: {\"choices\":[{\"index\":0,\"text\":\"\",\"finish_reason\":\"stop\"}]}\n\n".to_owned(),
+        ),
+        (ANTHROPIC, "event: message_stop\ndata: {\"type\":\"message_stop\"}\n\n".to_owned()),
+        (ANTHROPIC, "data: {\"type\":\"message_stop\" }".to_owned()),
+        (RESPONSES, "event: response.completed\ndata: {\"response\":{}}\n\n".to_owned()),
+        (RESPONSES, "data: {\"type\":\"response.incomplete\",\"response\":{}}\n\n".to_owned()),
+        (RESPONSES, "data: {\"type\":\"response.cancelled\",\"response\":{}}\n\n".to_owned()),
+    ] {
+        let seen = stream(what, &text);
+        assert!(seen.complete && !seen.cut && seen.error.is_none(), "{text}");
+    }
+    for (what, text) in [
+        (CHAT, ""),
+        (CHAT, "data: [DON"),
+        (CHAT, "data: {\"choices\":[{\"index\":0,\"delta\":{},\"finish_reason\":\"\"}]}\n\n"),
+        (ANTHROPIC, "event: message_stop\n"),
+        (ANTHROPIC, "event: message_stop\ndata: {\"type\":\"mess"),
+        (ANTHROPIC, "event: message_delta\ndata: {\"delta\":{\"stop_reason\":\"end_turn\"}}\n\n"),
+        (RESPONSES, "event: response.completed\ndata: {\"response\":\n\n"),
+        (RESPONSES, "data: [DONE]\n\n"),
+    ] {
+        let seen = stream(what, text);
+        assert!(!seen.complete && seen.cut, "{text}");
+    }
+}
+
+#[test]
+fn all_choices_must_finish() {
+    let choice = |index: u32, text: &str, finish: &str| {
+        format!(
+            "data: {{\"choices\":[{{\"index\":{index},\"delta\":{{\"content\":\"{text}\"}},\"finish_reason\":{finish}}}]}}\n\n"
+        )
+    };
+    let both = [choice(0, "a", "null"), choice(1, "b", "null"), choice(0, "", "\"stop\"")].concat();
+    assert!(!stream(CHAT, &both).complete);
+    let late = [choice(0, "a", "null"), choice(0, "", "\"stop\""), choice(1, "b", "null")].concat();
+    assert!(!stream(CHAT, &late).complete);
+    assert!(stream(CHAT, &(both + &choice(1, "", "\"stop\""))).complete);
+    assert!(!stream(CHAT, &choice(200, "", "\"stop\"")).complete, "an index out of range needs [DONE]");
+}
+
+#[test]
+fn errors_inside_a_200_are_found() {
+    for (what, text, kind) in [
+        (CHAT, "data: {\"error\":{\"message\":\"m\",\"code\":502}}\n\n", ErrorKind::UpstreamError),
+        (CHAT, "data: {\"error\":{\"message\":\"m\",\"type\":\"insufficient_quota\"}}", ErrorKind::QuotaExceeded),
+        (
+            CHAT,
+            "event: error\ndata: {\"error\":{\"message\":\"m\",\"status_code\":400}}\n\n",
+            ErrorKind::InvalidRequest,
+        ),
+        (CHAT, "event: error\ndata: {\"message\":\"m\"}\n\n", ErrorKind::UpstreamError),
+        (CHAT, "data: {\"error\":\"m\"}\n\n", ErrorKind::UpstreamError),
+        (
+            ANTHROPIC,
+            "event: error\ndata: {\"type\":\"error\",\"error\":{\"type\":\"overloaded_error\",\"message\":\"m\"}}\n\n",
+            ErrorKind::Overloaded,
+        ),
+        (
+            ANTHROPIC,
+            "data: {\"type\":\"error\",\"error\":{\"type\":\"api_error\",\"message\":\"m\"}}\n\n",
+            ErrorKind::UpstreamError,
+        ),
+        (
+            RESPONSES,
+            "event: error\ndata: {\"type\":\"error\",\"code\":\"rate_limit_exceeded\",\"message\":\"m\",\"param\":null,\"sequence_number\":3}\n\n",
+            ErrorKind::RateLimited,
+        ),
+        (RESPONSES, "data: {\"error\":{\"message\":\"m\"}}\n\n", ErrorKind::UpstreamError),
+    ] {
+        // Also when a lot has passed before.
+        for before in [String::new(), chunk("{\"content\":\"a\"}")] {
+            let seen = stream(what, &(before + text));
+            let error = seen.error.unwrap();
+            assert_eq!((error.kind, error.message.as_str()), (kind, "m"), "{text}");
+            assert!(!seen.complete && !seen.cut);
+        }
+    }
+    let failed = "event: response.failed\ndata: {\"type\":\"response.failed\",\"response\":{\"error\":{\"code\":\"server_error\",\"message\":\"m\"},\"usage\":{\"input_tokens\":4,\"output_tokens\":1,\"total_tokens\":5}}}\n\n";
+    let seen = stream(RESPONSES, failed);
+    assert!(seen.complete && seen.error.is_some_and(|error| error.message == "m"));
+    assert_eq!(seen.usage.unwrap().total(), Some(5));
+    for fine in [
+        "{\"error\":null,\"choices\":[]}",
+        "{\"choices\":[{\"index\":0,\"delta\":{\"content\":\"\\\"error\\\": {}\"}}]}",
+    ] {
+        assert_eq!(stream(CHAT, &format!("data: {fine}\n\n")).error, None);
+    }
+}
+
+#[test]
+fn a_malformed_event_is_counted_and_passed_on() {
+    let text = format!("data: {{\"choices\":[\n\ndata: oops\n\n{}data: [DONE]\n\n", chunk("{\"content\":\"a\"}"));
+    let seen = stream(CHAT, &text);
+    assert_eq!((seen.unreadable, seen.first_output, seen.complete), (2, true, true));
+}
+
+fn usage_of(what: (Dialect, Operation), usage: &str) -> Usage {
+    json(what, &format!("{{\"usage\":{usage}}}")).usage.unwrap()
+}
+
+#[test]
+fn usage_of_every_provider_becomes_disjoint() {
+    let empty = Usage::default();
+    let chat = |usage| usage_of(CHAT, usage);
+    assert_eq!(
+        chat(
+            r#"{"prompt_tokens":100,"completion_tokens":50,"total_tokens":150,"prompt_tokens_details":{"cached_tokens":60,"audio_tokens":10},"completion_tokens_details":{"reasoning_tokens":20,"audio_tokens":5}}"#
+        ),
+        Usage {
+            input: Some(30),
+            cache_read: Some(60),
+            audio_input: Some(10),
+            output: Some(25),
+            reasoning: Some(20),
+            audio_output: Some(5),
+            ..empty
+        }
+    );
+    // xAI leaves reasoning out of completion_tokens.
+    assert_eq!(
+        chat(
+            r#"{"prompt_tokens":10,"completion_tokens":5,"total_tokens":115,"completion_tokens_details":{"reasoning_tokens":100}}"#
+        ),
+        Usage { input: Some(10), output: Some(5), reasoning: Some(100), ..empty }
+    );
+    // Gemini's endpoint says it only by the total.
+    assert_eq!(
+        chat(r#"{"prompt_tokens":35,"completion_tokens":12,"total_tokens":109}"#),
+        Usage { input: Some(35), output: Some(12), reasoning: Some(62), ..empty }
+    );
+    // DeepSeek.
+    assert_eq!(
+        chat(
+            r#"{"prompt_tokens":10,"completion_tokens":1,"total_tokens":11,"prompt_cache_hit_tokens":8,"prompt_cache_miss_tokens":2}"#
+        ),
+        Usage { input: Some(2), cache_read: Some(8), output: Some(1), ..empty }
+    );
+    // Details that do not add up never make a total wrong or a bucket negative.
+    assert_eq!(
+        chat(
+            r#"{"prompt_tokens":10,"completion_tokens":10,"total_tokens":20,"prompt_tokens_details":{"cached_tokens":99,"audio_tokens":3},"completion_tokens_details":{"reasoning_tokens":11}}"#
+        ),
+        Usage {
+            input: Some(0),
+            cache_read: Some(10),
+            audio_input: Some(0),
+            output: Some(0),
+            reasoning: Some(10),
+            ..empty
+        }
+    );
+    // Cache writes are part of the prompt.
+    assert_eq!(
+        chat(
+            r#"{"prompt_tokens":10,"completion_tokens":1,"prompt_tokens_details":{"cache_write_tokens":4,"cached_tokens":1}}"#
+        ),
+        Usage { input: Some(5), cache_read: Some(1), cache_write_5m: Some(4), output: Some(1), ..empty }
+    );
+    // Voyage, and a rerank.
+    assert_eq!(
+        usage_of((Dialect::OpenAiChat, Operation::Embeddings), r#"{"total_tokens":3}"#),
+        Usage { input: Some(3), ..empty }
+    );
+    let rerank = json((Dialect::OpenAiChat, Operation::Rerank), r#"{"meta":{"billed_units":{"search_units":2}}}"#);
+    assert_eq!(rerank.usage, Some(Usage { search_units: Some(2), ..empty }));
+    assert_eq!(
+        usage_of(
+            ANTHROPIC,
+            r#"{"input_tokens":5,"cache_read_input_tokens":7,"cache_creation_input_tokens":11,"cache_creation":{"ephemeral_5m_input_tokens":1,"ephemeral_1h_input_tokens":10},"output_tokens":9,"output_tokens_details":{"thinking_tokens":4},"server_tool_use":{"web_search_requests":2}}"#
+        ),
+        Usage {
+            input: Some(5),
+            cache_read: Some(7),
+            cache_write_5m: Some(1),
+            cache_write_1h: Some(10),
+            output: Some(5),
+            reasoning: Some(4),
+            web_searches: Some(2),
+            ..empty
+        }
+    );
+    assert_eq!(
+        usage_of(
+            (Dialect::OpenAiChat, Operation::Images),
+            r#"{"input_tokens":50,"output_tokens":400,"total_tokens":450,"input_tokens_details":{"text_tokens":10,"image_tokens":40}}"#
+        ),
+        Usage { input: Some(10), image_input: Some(40), output: Some(0), image_output: Some(400), ..empty }
+    );
+    let transcription = (Dialect::OpenAiChat, Operation::Transcription);
+    assert_eq!(
+        usage_of(
+            transcription,
+            r#"{"type":"tokens","input_tokens":14,"input_token_details":{"text_tokens":0,"audio_tokens":14},"output_tokens":45,"total_tokens":59}"#
+        ),
+        Usage { input: Some(0), audio_input: Some(14), output: Some(45), ..empty }
+    );
+    assert_eq!(
+        usage_of(transcription, r#"{"type":"duration","seconds":7}"#),
+        Usage { audio_input_ms: Some(7000), ..empty }
+    );
+    assert_eq!(
+        json(transcription, r#"{"duration":8.47,"text":"a"}"#).usage,
+        Some(Usage { audio_input_ms: Some(8470), ..empty })
+    );
+    for none in
+        ["null", "{}", "[]", "7", r#"{"prompt_tokens":null}"#, r#"{"prompt_tokens":-3,"completion_tokens":"x"}"#]
+    {
+        assert_eq!(json(CHAT, &format!("{{\"usage\":{none}}}")).usage, None, "{none}");
+    }
+    assert_eq!(json((Dialect::Anthropic, Operation::CountTokens), r#"{"input_tokens":9}"#).usage, None);
+}
+
+#[test]
+fn late_reasoning_moves_out_of_output() {
+    let text = "event: message_start\ndata: {\"message\":{\"usage\":{\"input_tokens\":10,\"cache_read_input_tokens\":3,\"output_tokens\":2}}}\n\n\
+        event: message_delta\ndata: {\"usage\":{\"output_tokens\":40,\"output_tokens_details\":{\"thinking_tokens\":40}}}\n\n\
+        event: message_delta\ndata: {\"usage\":{\"input_tokens\":0,\"output_tokens\":1}}\n\n";
+    let usage = stream(ANTHROPIC, text).usage.unwrap();
+    assert_eq!((usage.input, usage.cache_read, usage.output, usage.reasoning), (Some(10), Some(3), Some(0), Some(40)));
+}
+
+#[test]
+fn groq_reports_usage_in_a_place_of_its_own() {
+    let text = chunk("{\"content\":\"a\"}")
+        + "data: {\"choices\":[{\"index\":0,\"delta\":{},\"finish_reason\":\"stop\"}],\"x_groq\":{\"id\":\"r\",\"usage\":{\"prompt_tokens\":3,\"completion_tokens\":4,\"total_tokens\":7}}}\n\n";
+    let seen = stream(CHAT, &text);
+    assert_eq!(seen.usage.unwrap().total(), Some(7));
+    assert_eq!(json(CHAT, "{\"x_groq\":{\"usage\":{\"prompt_tokens\":3}}}").usage.unwrap().input, Some(3));
+}
+
+#[test]
+fn other_streams_of_openai_are_read() {
+    let transcription = (Dialect::OpenAiChat, Operation::Transcription);
+    let seen = stream(
+        transcription,
+        "data: {\"type\":\"transcript.text.delta\",\"delta\":\"a\"}\n\ndata: {\"type\":\"transcript.text.done\",\"text\":\"a\",\"usage\":{\"type\":\"tokens\",\"input_tokens\":3,\"output_tokens\":1,\"total_tokens\":4}}\n\n",
+    );
+    assert_eq!((seen.outputs, seen.complete, seen.usage.unwrap().total()), (1, true, Some(4)));
+    // vLLM
+    let seen = stream(transcription, &(chunk("{\"content\":\"a\"}") + "data: [DONE]\n\n"));
+    assert_eq!((seen.outputs, seen.complete), (1, true));
+    let seen = stream(
+        (Dialect::OpenAiChat, Operation::Images),
+        "event: image_generation.partial_image\ndata: {\"type\":\"image_generation.partial_image\",\"b64_json\":\"AA==\"}\n\nevent: image_generation.completed\ndata: {\"type\":\"image_generation.completed\",\"b64_json\":\"AA==\",\"usage\":{\"input_tokens\":3,\"output_tokens\":9,\"total_tokens\":12}}\n\n",
+    );
+    assert_eq!((seen.outputs, seen.complete, seen.usage.unwrap().image_output), (1, true, Some(9)));
+    let seen = stream(
+        (Dialect::OpenAiChat, Operation::Speech),
+        "data: {\"type\":\"speech.audio.delta\",\"audio\":\"AA==\"}\n\ndata: {\"type\":\"speech.audio.done\",\"usage\":{\"input_tokens\":3,\"output_tokens\":9,\"total_tokens\":12}}\n\n",
+    );
+    assert_eq!((seen.outputs, seen.complete, seen.usage.unwrap().total()), (1, true, Some(12)));
+}
+
+#[test]
+fn a_json_document_is_read_without_being_kept() {
+    let seen = json(
+        CHAT,
+        "\n \n{\"a\":{\"usage\":{\"prompt_tokens\":1},\"model\":\"no\"},\"model\":\"m\\u0031\",\"b\":[{\"model\":\"no\"},\"}\\\"]\"],\"usage\" : {\"prompt_tokens\":2} , \"service_tier\":\"flex\",\"error\":null}\n",
+    );
+    assert_eq!((seen.model.as_deref(), seen.service_tier.as_deref()), (Some("m1"), Some("flex")));
+    assert_eq!(seen.usage.unwrap().input, Some(2));
+    assert!(seen.complete && seen.first_output && seen.outputs == 1 && seen.error.is_none());
+    for open in ["", " ", "{", "{\"a\":1", "[1,2", "{\"a\":\"}", "\"ab"] {
+        assert!(json(CHAT, open).cut, "{open}");
+    }
+    for closed in ["{}", "[]", "[{\"usage\":{\"prompt_tokens\":1}}]", "null", "7", "\"a\"", "\u{feff}{}"] {
+        let seen = json(CHAT, closed);
+        assert!(seen.complete && seen.usage.is_none(), "{closed}");
+    }
+    let error = json(CHAT, "{\"error\":{\"message\":\"m\",\"code\":429}}").error.unwrap();
+    assert_eq!((error.kind, error.message.as_str()), (ErrorKind::RateLimited, "m"));
+    let failed = json(
+        RESPONSES,
+        "{\"status\":\"failed\",\"error\":{\"code\":\"server_error\",\"message\":\"m\"},\"model\":\"x\"}",
+    );
+    assert_eq!(failed.error.unwrap().kind, ErrorKind::UpstreamError);
+    let mut long = String::from("{\"usage\":[");
+    long.push_str(&"1,".repeat(50_000));
+    let (_, seen) = feed(CHAT, AnswerForm::Json, false, &[(long + "1],\"model\":\"m\"}").as_bytes()]);
+    assert_eq!((seen.unreadable, seen.usage, seen.model.as_deref(), seen.complete), (1, None, Some("m"), true));
+}
+
+#[test]
+fn opaque_answers_are_counted() {
+    let (out, seen) = feed((Dialect::OpenAiChat, Operation::Speech), AnswerForm::Opaque, true, &[b"\0\xff", b"", b"x"]);
+    assert_eq!((out.as_slice(), seen.outputs, seen.complete, seen.cut), (&b"\0\xffx"[..], 2, true, false));
+}
+
+#[test]
+fn hidden_usage_is_gone_and_nothing_else() {
+    let text = chunk("{\"content\":\"a\"}");
+    let usage = "data: {\"choices\":[],\"usage\":{\"prompt_tokens\":1,\"completion_tokens\":2,\"total_tokens\":3}}\n\n";
+    let azure = "data: {\"choices\":[],\"prompt_filter_results\":[],\"usage\":null}\r\n\r\n";
+    let finish = "data: {\"choices\":[{\"index\":0,\"delta\":{},\"finish_reason\":\"stop\"}],\"usage\":{\"prompt_tokens\":1}}\n\n";
+    for end in ["data: [DONE]\n\n", "data: [DONE]", ""] {
+        let whole = format!("{azure}: hi\n\n{text}{finish}{usage}{end}");
+        let expected = whole.replace(usage, "");
+        for at in 0..=whole.len() {
+            let (out, seen) = feed(CHAT, AnswerForm::Stream, true, &[&whole.as_bytes()[..at], &whole.as_bytes()[at..]]);
+            assert_eq!(String::from_utf8(out).unwrap(), expected, "cut at {at}");
+            assert_eq!(seen.usage.unwrap().total(), Some(3));
+        }
+    }
+    // An error that comes with usage is not hidden, nor is the last event of a stream without its line ends lost.
+    let error = "data: {\"choices\":[],\"usage\":{},\"error\":{\"message\":\"m\"}}";
+    assert_eq!(feed(CHAT, AnswerForm::Stream, true, &[error.as_bytes()]).0, error.as_bytes());
+    let bare = usage.trim_end();
+    assert_eq!(feed(CHAT, AnswerForm::Stream, true, &[bare.as_bytes()]).0, b"");
+}
+
+#[test]
+fn an_ordinary_chunk_is_not_copied() {
+    for hide_usage in [false, true] {
+        let mut observer = Observer::new(CHAT.0, CHAT.1, AnswerForm::Stream, hide_usage);
+        for _ in 0..3 {
+            let input = Bytes::from(chunk("{\"content\":\"a\"}").repeat(2));
+            let output = observer.feed(input.clone(), false);
+            assert_eq!((output.as_ptr(), output.len()), (input.as_ptr(), input.len()));
+        }
+    }
+}
+
+#[test]
+fn an_event_over_the_limit_is_passed_on_and_not_kept() {
+    for hide_usage in [false, true] {
+        let mut observer = Observer::new(CHAT.0, CHAT.1, AnswerForm::Stream, hide_usage);
+        let part = Bytes::from(vec![b'a'; 1 << 20]);
+        let mut passed = observer.feed(Bytes::from_static(b"data: {\"x\":\""), false).len();
+        for _ in 0..40 {
+            passed += observer.feed(part.clone(), false).len();
+        }
+        assert_eq!((passed, observer.mid_event()), (12 + (40 << 20), true));
+        assert_eq!(observer.feed(Bytes::from_static(b"\"}\n\n"), false), "\"}\n\n");
+        assert_eq!(observer.feed(Bytes::from_static(b"data: [DONE]\n\n"), true), "data: [DONE]\n\n");
+        let seen = observer.seen();
+        assert_eq!((seen.unreadable, seen.complete, observer.mid_event()), (1, true, false));
+    }
+}
+
+#[test]
+fn the_rest_of_a_broken_event_stays_behind() {
+    for hide_usage in [false, true] {
+        let mut observer = Observer::new(CHAT.0, CHAT.1, AnswerForm::Stream, hide_usage);
+        assert_eq!(observer.feed(Bytes::from_static(b": hi\n\ndata: {"), false), ": hi\n\n");
+        assert_eq!(observer.feed(Bytes::new(), true), "");
+        assert!(!observer.mid_event() && observer.seen().cut);
+    }
+}
+
+/// Text that looks enough like the real thing to reach the code behind it.
+fn fragments() -> impl Strategy<Value = Vec<Vec<u8>>> {
+    let known = prop::sample::select(vec![
+        "data: ",
+        "event: error\n",
+        "event: response.completed\n",
+        "event: message_delta\n",
+        "event: content_block_delta\n",
+        "\n\n",
+        "\r\n\r\n",
+        "\r",
+        "{\"choices\":[",
+        "{\"index\":0,\"delta\":{\"content\":\"a\"},\"finish_reason\":null}",
+        "{\"index\":1,\"finish_reason\":\"stop\"}",
+        "]",
+        ",\"usage\":{\"prompt_tokens\":3,\"completion_tokens\":18446744073709551615}",
+        "}",
+        "\"error\":",
+        "[DONE]",
+        "{\"type\":\"message_stop\"}",
+        "{\"delta\":{\"text\":\"\u{fc}\"}}",
+        "{\"response\":{\"usage\":{\"input_tokens\":1e300}}}",
+        "\"",
+        "\\",
+        "{",
+        "[",
+        ":",
+        ",",
+        "\u{feff}",
+        "null",
+    ]);
+    let piece = prop_oneof![
+        6 => known.prop_map(|text| text.as_bytes().to_vec()),
+        1 => prop::collection::vec(any::<u8>(), 0..20),
+    ];
+    prop::collection::vec(piece, 0..40)
+}
+
+fn dialect_and_operation() -> impl Strategy<Value = (Dialect, Operation)> {
+    (prop::sample::select(Dialect::ALL.to_vec()), prop::sample::select(Operation::ALL.to_vec()))
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(400))]
+
+    #[test]
+    fn whatever_comes_goes(chunks in fragments(), what in dialect_and_operation(), form in prop::sample::select(vec![AnswerForm::Json, AnswerForm::Stream, AnswerForm::Opaque])) {
+        let input = chunks.concat();
+        let chunks: Vec<&[u8]> = chunks.iter().map(Vec::as_slice).collect();
+        let (out, seen) = feed(what, form, false, &chunks);
+        if seen.cut && form == AnswerForm::Stream {
+            prop_assert!(input.starts_with(&out));
+        } else {
+            prop_assert_eq!(&out, &input);
+        }
+        prop_assert!(seen.complete || seen.cut || seen.error.is_some());
+        if form != AnswerForm::Opaque {
+            // The cut does not matter.
+            prop_assert_eq!(feed(what, form, false, &[&input]).1.usage, seen.usage);
+            prop_assert_eq!(feed(what, form, false, &[&input]).1.complete, seen.complete);
+        }
+    }
+
+    #[test]
+    fn hiding_only_ever_takes_whole_events_out(chunks in fragments()) {
+        let input = chunks.concat();
+        let chunks: Vec<&[u8]> = chunks.iter().map(Vec::as_slice).collect();
+        let (out, seen) = feed(CHAT, AnswerForm::Stream, true, &chunks);
+        prop_assert!(out.len() <= input.len());
+        prop_assert_eq!(feed(CHAT, AnswerForm::Stream, false, &chunks).1, seen.clone());
+        if seen.usage.is_none() && !String::from_utf8_lossy(&input).contains("usage") {
+            prop_assert_eq!(out, feed(CHAT, AnswerForm::Stream, false, &chunks).0);
+        }
+    }
+}
