@@ -81,6 +81,11 @@ pub fn run(config: &Config) -> Result<(), StartError> {
     for socket in &public {
         eprintln!("listening on {scheme}://{}", socket.local_addr());
     }
+    if let (Some(socket), Some(mock)) =
+        (public.first(), config.providers.values().find(|provider| provider.base_url.is_none()))
+    {
+        eprintln!("try: {}", mock::curl_line(&format!("{scheme}://{}", socket.local_addr()), &mock.name));
+    }
     let proxy = proxy_service(&server.configuration, gateway, config.server.tls.as_ref(), &public)?;
     server.add_service(PreboundService::new(proxy, public));
     if let Some(socket) = admin {

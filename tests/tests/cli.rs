@@ -30,9 +30,11 @@ fn bad_files_are_refused_with_their_place() {
         (with("[providers.o]\nkind = \"openai-compatible\"\nbase_url = \"https://\"\n"), ":8:", &["base_url"]),
         (with("[[keys]]\nname = \"a\"\nhash = \"sha256:zz\"\n"), ":8:", &["hash", "64"]),
         (with("[ledger]\npath = \"x.db\"\n"), ":6:", &["not supported yet"]),
-        (with("[models.a]\ncache = { ttl = \"1m\" }\ntargets = [{ provider = \"m\", model = \"x\" }]\n"), ":7:", &[
-            "not supported yet",
-        ]),
+        (
+            with("[models.a]\ncache = { ttl = \"1m\" }\ntargets = [{ provider = \"m\", model = \"x\" }]\n"),
+            ":7:",
+            &["not supported yet"],
+        ),
         ("[server\nlisten = 1\n".to_owned(), ":1:", &[]),
     ];
     for (config, place, words) in cases {
@@ -59,7 +61,8 @@ fn bad_files_are_refused_with_their_place() {
 /// All mistakes at once, not one at a time.
 #[test]
 fn several_mistakes_are_all_told() {
-    let config = format!("{GOOD}[models.a]\ntargets = [{{ provider = \"nobody\", model = \"x\" }}]\nbogus = 1\n[nonsense]\n");
+    let config =
+        format!("{GOOD}[models.a]\ntargets = [{{ provider = \"nobody\", model = \"x\" }}]\nbogus = 1\n[nonsense]\n");
     let outcome = run_to_end(&["check", "{config}"], &config, &[]);
     let said = format!("{}{}", outcome.stdout, outcome.stderr);
     for word in ["nobody", "bogus", "nonsense"] {
@@ -117,7 +120,8 @@ async fn the_mock_inside_and_outside() {
         let body = bodies::chat_stream(&format!("{provider}/lorem-100"));
         let reply = exchange(gateway.addr, &Request::post("/v1/chat/completions", body)).await;
         assert!(reply.complete && reply.text().ends_with(bodies::DONE), "{provider}: {}", reply.text());
-        let deltas = reply.text().lines().filter(|l| l.contains("\"content\":\"") && !l.contains("\"content\":\"\"")).count();
+        let deltas =
+            reply.text().lines().filter(|l| l.contains("\"content\":\"") && !l.contains("\"content\":\"\"")).count();
         assert!((100..=101).contains(&deltas), "{provider}: {deltas} chunks");
     }
     let reply = exchange(gateway.addr, &Request::post("/v1/messages", bodies::message("inside/echo", false))).await;

@@ -111,15 +111,22 @@ async fn ambiguous_framing_is_refused() {
         ("a chunk size with a sign", format!("transfer-encoding: chunked\r\n\r\n+{chunked}")),
         ("a chunk size with 0x", format!("transfer-encoding: chunked\r\n\r\n0x{chunked}")),
         ("a chunk size that is none", "transfer-encoding: chunked\r\n\r\nzz\r\n{}\r\n0\r\n\r\n".to_owned()),
-        ("a chunk size that overflows", "transfer-encoding: chunked\r\n\r\n1ffffffffffffffff\r\n{}\r\n0\r\n\r\n".to_owned()),
+        (
+            "a chunk size that overflows",
+            "transfer-encoding: chunked\r\n\r\n1ffffffffffffffff\r\n{}\r\n0\r\n\r\n".to_owned(),
+        ),
         ("a chunk without its line end", format!("transfer-encoding: chunked\r\n\r\n{length:x}\r\n{body}0\r\n\r\n")),
-        ("a bare CR in the header", format!("x: a\rtransfer-encoding: chunked\r\ncontent-length: {length}\r\n\r\n{body}")),
+        (
+            "a bare CR in the header",
+            format!("x: a\rtransfer-encoding: chunked\r\ncontent-length: {length}\r\n\r\n{body}"),
+        ),
         ("a NUL in the header", format!("x: a\0b\r\ncontent-length: {length}\r\n\r\n{body}")),
     ];
     let before = stub.count();
     for (what, framing) in &cases {
         let mut client = H1::connect(gateway.addr).await;
-        let request = format!("POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n{framing}");
+        let request =
+            format!("POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n{framing}");
         client.send_raw(format!("{request}{smuggled}").as_bytes()).await;
         client.half_close().await;
         let mut replies = Vec::new();

@@ -34,7 +34,10 @@ fn broken() -> Vec<(&'static str, Answer)> {
         ("100,000 headers", Answer::raw(format!("{OK}{many}content-length: 2\r\n\r\n{{}}"))),
         ("half a body", Answer::raw(format!("{OK}content-length: 100\r\n\r\n{{\"a\":"))),
         ("half a chunk", Answer::raw(format!("{OK}transfer-encoding: chunked\r\n\r\n64\r\n{{\"a\":"))),
-        ("a chunk size that is none", Answer::raw(format!("{OK}transfer-encoding: chunked\r\n\r\nzz\r\n{{}}\r\n0\r\n\r\n"))),
+        (
+            "a chunk size that is none",
+            Answer::raw(format!("{OK}transfer-encoding: chunked\r\n\r\nzz\r\n{{}}\r\n0\r\n\r\n")),
+        ),
         ("a huge chunk size", Answer::raw(format!("{OK}transfer-encoding: chunked\r\n\r\nfffffffffffffffff\r\n{{}}"))),
         ("two lengths", Answer::raw(format!("{OK}content-length: 2\r\ncontent-length: 3\r\n\r\n{{}}"))),
         ("a negative length", Answer::raw(format!("{OK}content-length: -2\r\n\r\n{{}}"))),
@@ -132,7 +135,10 @@ async fn an_early_answer_passes() {
                 let mut some = [0; 1000];
                 io.read_exact(&mut some).await.unwrap();
                 let body = r#"{"error":{"message":"too long","type":"invalid_request_error"}}"#;
-                let head = format!("HTTP/1.1 400 Bad Request\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n", body.len());
+                let head = format!(
+                    "HTTP/1.1 400 Bad Request\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n",
+                    body.len()
+                );
                 io.write_all(format!("{head}{body}").as_bytes()).await.unwrap();
                 // Reads on, so that the answer is not lost to a reset.
                 let mut sink = vec![0; 65_536];

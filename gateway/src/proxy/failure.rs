@@ -4,13 +4,14 @@ use std::time::Duration;
 
 use ai_gateway_providers::answer::AnswerForm;
 use ai_gateway_providers::error::{ApiError, ErrorKind};
+use pingora_core::upstreams::peer::{HttpPeer, Peer};
 use pingora_error::{Error, ErrorSource, ErrorType};
 use pingora_proxy::{FailToProxy, Session};
 
 use super::answer::cut_short;
 use super::outcome::Outcome;
 use super::replay::Clock;
-use super::{Exchange, reply};
+use super::{Exchange, Gateway, reply};
 
 /// Status that the log shows for a client that went away; it is never sent.
 pub const CLIENT_LEFT: u16 = 499;
@@ -30,9 +31,13 @@ pub fn attempt_failed(exchange: &mut Exchange, outcome: Outcome, mut error: Box<
 }
 
 /// No connection to the chosen target.
-pub fn connect_failed(exchange: &mut Exchange, error: Box<Error>) -> Box<Error> {
+pub fn connect_failed(gateway: &Gateway, peer: &HttpPeer, exchange: &mut Exchange, error: Box<Error>) -> Box<Error> {
     if let Some(attempt) = exchange.attempt() {
-        log::warn!("request {}: provider {}: {error}", exchange.id, attempt.target.provider.name);
+        let provider = &attempt.target.provider;
+        log::warn!("request {}: provider {}: {error}", exchange.id, provider.name);
+        if let Some(address) = peer.address().as_inet() {
+            gateway.resolver.unreachable(&provider.host, address.ip());
+        }
     }
     let outcome = Outcome::of_connect_error(error.etype());
     attempt_failed(exchange, outcome, error)
@@ -147,7 +152,7 @@ async fn break_off(session: &mut Session, exchange: &mut Exchange, told: ApiErro
     if exchange.form == AnswerForm::Stream {
         let event = exchange.error_event(&told);
         let written =
-            tokio::time::timeout(LAST_WRITE, session.downstream_session.write_response_body(event.into(), true)).await;
+            tokio::time::timeout(LAST_WRITE, session.downstream_session.write_response_body(event, true)).await;
         if !matches!(written, Ok(Ok(()))) {
             session.downstream_session.shutdown().await;
         }
