@@ -84,7 +84,7 @@ pub async fn json(session: &mut Session, exchange: &Exchange, mut header: Respon
     if !head {
         session.write_response_body(Some(body), true).await?;
     }
-    if lingers && !session.downstream_session.is_http2() {
+    if lingers {
         linger(session).await;
     }
     Ok(())
