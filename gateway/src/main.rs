@@ -60,7 +60,10 @@ fn main() -> ExitCode {
     match Cli::parse().command {
         Command::Run { config } => run(config),
         Command::Check { file } => check(&file),
-        Command::Schema => schema(),
+        Command::Schema => {
+            println!("{}", config::schema_json());
+            ExitCode::SUCCESS
+        }
         Command::Mock { listen, threads, tls_cert, tls_key } => {
             let tls = tls_cert.zip(tls_key).map(|(cert, key)| Tls { cert, key });
             exit(mock::serve(&mock::Options { listen, threads, tls }))
@@ -86,15 +89,7 @@ fn run(file: Option<PathBuf>) -> ExitCode {
 
 fn run_discovered() -> ExitCode {
     let discovery = Config::from_environment(&System);
-    for skipped in &discovery.skipped {
-        eprintln!("warning: {skipped}");
-    }
-    if discovery.found.is_empty() {
-        eprintln!("no provider's variable is set: the built-in mock provider answers");
-    }
-    for found in &discovery.found {
-        eprintln!("provider {} from {}", found.provider, found.variable);
-    }
+    eprintln!("{discovery}");
     exit(ai_gateway::server::run(&discovery.config))
 }
 
@@ -106,16 +101,6 @@ fn check(file: &Path) -> ExitCode {
         eprint!("{verdict}");
     }
     verdict.exit_code()
-}
-
-fn schema() -> ExitCode {
-    match serde_json::to_string_pretty(&config::schema()) {
-        Ok(schema) => {
-            println!("{schema}");
-            ExitCode::SUCCESS
-        }
-        Err(error) => exit(Err(error)),
-    }
 }
 
 fn exit<E: std::fmt::Display>(result: Result<(), E>) -> ExitCode {

@@ -33,6 +33,8 @@ const UPSTREAM_POOL: usize = 1024;
 const H2_STREAMS: u32 = 256;
 /// Request headers larger than this are refused on HTTP/2; HTTP/1 has Pingora's own bound.
 const H2_HEADER_LIST: u32 = 64 * 1024;
+/// Bytes that an HTTP/2 client may send ahead on one stream: large prompts must not wait for a round trip each 64 KiB.
+const H2_WINDOW: u32 = 1 << 20;
 /// More tries than any plan has: the plan decides, not Pingora.
 const MAX_RETRIES: usize = 64;
 
@@ -81,6 +83,11 @@ pub fn run(config: &Config) -> Result<(), StartError> {
     for socket in &public {
         eprintln!("listening on {scheme}://{}", socket.local_addr());
     }
+    if let (Some(socket), Some(mock)) =
+        (public.first(), config.providers.values().find(|provider| provider.base_url.is_none()))
+    {
+        eprintln!("try: {}", mock::curl_line(&format!("{scheme}://{}", socket.local_addr()), &mock.name));
+    }
     let proxy = proxy_service(&server.configuration, gateway, config.server.tls.as_ref(), &public)?;
     server.add_service(PreboundService::new(proxy, public));
     if let Some(socket) = admin {
@@ -124,7 +131,10 @@ fn proxy_service(
     options.h2c = true;
     proxy.server_options = Some(options);
     let mut h2 = default_h2_options();
-    h2.max_concurrent_streams(H2_STREAMS).max_header_list_size(H2_HEADER_LIST);
+    h2.max_concurrent_streams(H2_STREAMS)
+        .max_header_list_size(H2_HEADER_LIST)
+        .initial_window_size(H2_WINDOW)
+        .initial_connection_window_size(2 * H2_WINDOW);
     proxy.h2_options = Some(h2);
     let mut service = Service::new("gateway".to_owned(), proxy);
     for socket in sockets {

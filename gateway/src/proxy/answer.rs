@@ -46,6 +46,9 @@ pub fn on_header(upstream: &mut ResponseHeader, exchange: &mut Exchange) -> Resu
     }
     let form = form_of(upstream);
     match verdict(status) {
+        None if is_web_page(upstream) => {
+            return Err(attempt_failed(exchange, Outcome::Garbage, Error::explain(ErrorType::InvalidHTTPHeader, "a web page")));
+        }
         None => {
             exchange.observe(form);
             let can_wait = exchange.plan.has_next() && form != AnswerForm::Opaque;
@@ -85,6 +88,12 @@ fn verdict(status: u16) -> Option<Outcome> {
         400..500 => Some(Outcome::Ok),
         _ => Some(Outcome::Garbage),
     }
+}
+
+/// A page for people (of a captive portal, a login, a wrong base URL) is never an answer of an API.
+fn is_web_page(header: &ResponseHeader) -> bool {
+    let content_type = header.headers.get(CONTENT_TYPE).map_or(&b""[..], |value| value.as_bytes());
+    content_type.get(..9).is_some_and(|start| start.eq_ignore_ascii_case(b"text/html"))
 }
 
 fn form_of(header: &ResponseHeader) -> AnswerForm {

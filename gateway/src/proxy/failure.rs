@@ -4,13 +4,14 @@ use std::time::Duration;
 
 use ai_gateway_providers::answer::AnswerForm;
 use ai_gateway_providers::error::{ApiError, ErrorKind};
+use pingora_core::upstreams::peer::{HttpPeer, Peer};
 use pingora_error::{Error, ErrorSource, ErrorType};
 use pingora_proxy::{FailToProxy, Session};
 
 use super::answer::cut_short;
 use super::outcome::Outcome;
 use super::replay::Clock;
-use super::{Exchange, reply};
+use super::{Exchange, Gateway, reply};
 
 /// Status that the log shows for a client that went away; it is never sent.
 pub const CLIENT_LEFT: u16 = 499;
@@ -30,9 +31,13 @@ pub fn attempt_failed(exchange: &mut Exchange, outcome: Outcome, mut error: Box<
 }
 
 /// No connection to the chosen target.
-pub fn connect_failed(exchange: &mut Exchange, error: Box<Error>) -> Box<Error> {
+pub fn connect_failed(gateway: &Gateway, peer: &HttpPeer, exchange: &mut Exchange, error: Box<Error>) -> Box<Error> {
     if let Some(attempt) = exchange.attempt() {
-        log::warn!("request {}: provider {}: {error}", exchange.id, attempt.target.provider.name);
+        let provider = &attempt.target.provider;
+        log::warn!("request {}: provider {}: {}", exchange.id, provider.name, error.etype().as_str());
+        if let Some(address) = peer.address().as_inet() {
+            gateway.resolver.unreachable(&provider.host, address.ip());
+        }
     }
     let outcome = Outcome::of_connect_error(error.etype());
     attempt_failed(exchange, outcome, error)
@@ -58,7 +63,9 @@ pub fn attempt_broke(exchange: &mut Exchange, mut error: Box<Error>, reused: boo
     if outcome == Outcome::ClientLeft {
         exchange.client_left = true;
     } else if let Some(attempt) = exchange.attempt() {
-        log::warn!("request {}: provider {}: {outcome:?}: {error}", exchange.id, attempt.target.provider.name);
+        // Not the whole error: its context may quote what the provider sent.
+        let (provider, cause) = (&attempt.target.provider.name, error.etype().as_str());
+        log::warn!("request {}: provider {provider}: {outcome:?}: {cause}", exchange.id);
     }
     attempt_failed(exchange, outcome, error)
 }
@@ -85,7 +92,7 @@ fn final_error(exchange: &Exchange, outcome: Outcome) -> ApiError {
             (ErrorKind::UpstreamUnreachable, format!("the address of provider `{provider}` could not be found"))
         }
         Outcome::Tls => (ErrorKind::UpstreamUnreachable, format!("no secure connection to provider `{provider}`")),
-        Outcome::Connect => (ErrorKind::UpstreamUnreachable, format!("no connection to provider `{provider}`")),
+        Outcome::Connect => (ErrorKind::UpstreamUnreachable, format!("provider `{provider}` could not be reached, or closed the connection without an answer")),
         Outcome::Timeout(Clock::FirstToken) => (
             ErrorKind::UpstreamTimeout,
             format!("provider `{provider}` produced no output in time (timeouts.first_token)"),
@@ -128,7 +135,7 @@ pub async fn tell_client(session: &mut Session, error: &Error, exchange: &mut Ex
         return gone;
     }
     let told = exchange.error.take().unwrap_or_else(|| {
-        log::error!("request {}: {error}", exchange.id);
+        log::error!("request {}: {}", exchange.id, error.etype().as_str());
         ApiError::new(ErrorKind::Internal, "the gateway failed to handle the request")
     });
     let error_code = told.client_status(exchange.dialect());
@@ -147,7 +154,7 @@ async fn break_off(session: &mut Session, exchange: &mut Exchange, told: ApiErro
     if exchange.form == AnswerForm::Stream {
         let event = exchange.error_event(&told);
         let written =
-            tokio::time::timeout(LAST_WRITE, session.downstream_session.write_response_body(event.into(), true)).await;
+            tokio::time::timeout(LAST_WRITE, session.downstream_session.write_response_body(event, true)).await;
         if !matches!(written, Ok(Ok(()))) {
             session.downstream_session.shutdown().await;
         }

@@ -72,8 +72,14 @@ impl ProxyHttp for Gateway {
         attempt::choose_peer(self, exchange).await
     }
 
-    fn fail_to_connect(&self, _: &mut Session, _: &HttpPeer, exchange: &mut Exchange, error: Box<Error>) -> Box<Error> {
-        failure::connect_failed(exchange, error)
+    fn fail_to_connect(
+        &self,
+        _: &mut Session,
+        peer: &HttpPeer,
+        exchange: &mut Exchange,
+        error: Box<Error>,
+    ) -> Box<Error> {
+        failure::connect_failed(self, peer, exchange, error)
     }
 
     async fn connected_to_upstream(

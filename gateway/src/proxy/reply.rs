@@ -12,7 +12,7 @@ use pingora_proxy::Session;
 use super::{Exchange, body};
 
 /// Longest time and most bytes spent on throwing away a body that nobody will read.
-const LINGER: Duration = Duration::from_secs(5);
+const LINGER: Duration = Duration::from_secs(15);
 const LINGER_BYTES: usize = 256 << 20;
 /// An unread body up to this size is read before the answer, which keeps the connection.
 const DRAIN_FIRST: usize = 64 * 1024;
@@ -84,7 +84,7 @@ pub async fn json(session: &mut Session, exchange: &Exchange, mut header: Respon
     if !head {
         session.write_response_body(Some(body), true).await?;
     }
-    if lingers && !session.downstream_session.is_http2() {
+    if lingers {
         linger(session).await;
     }
     Ok(())

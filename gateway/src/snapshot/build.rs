@@ -74,7 +74,7 @@ fn build_model(model: &ModelConfig, providers: &HashMap<String, Arc<Provider>>) 
         name: model.name.as_str().into(),
         direct: false,
         targets: model.targets.iter().map(target).collect::<Result<_, _>>()?,
-        timeouts: model.timeouts.clone(),
+        timeouts: model.timeouts,
         retry: model.retry.clone(),
     })
 }

@@ -1,0 +1,33 @@
+# What a person types. `make help` lists it.
+
+CARGO ?= cargo
+.DEFAULT_GOAL := help
+.PHONY: help run test bench lint setup sdks fuzz
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-7s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+setup:
+	@sh .ci/setup build
+
+sdks:
+	@sh .ci/setup sdks
+
+run: setup ## build the gateway and start it on 127.0.0.1:8080 (CONFIG=file.toml, or the providers found in the environment)
+	$(CARGO) run -q -p ai-gateway -- run $(if $(CONFIG),--config $(CONFIG))
+
+test: setup sdks ## build and pass every test, the Python and Node SDKs included
+	$(CARGO) build -p ai-gateway
+	$(CARGO) test --workspace
+
+lint: ## format, clippy and documentation, warnings denied
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --workspace --all-targets -- -D warnings
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps -q
+
+bench: setup ## measure the gateway against bare Pingora (a release build first; about 6 minutes)
+	$(CARGO) build --release -p ai-gateway -p ai-gateway-benches
+	$(CARGO) run -q --release -p ai-gateway-benches --bin compare
+
+fuzz: ## run every fuzz target for SECONDS=30 each
+	providers/fuzz/run.sh $(or $(SECONDS),30)
