@@ -47,7 +47,11 @@ pub fn on_header(upstream: &mut ResponseHeader, exchange: &mut Exchange) -> Resu
     let form = form_of(upstream);
     match verdict(status) {
         None if is_web_page(upstream) => {
-            return Err(attempt_failed(exchange, Outcome::Garbage, Error::explain(ErrorType::InvalidHTTPHeader, "a web page")));
+            return Err(attempt_failed(
+                exchange,
+                Outcome::Garbage,
+                Error::explain(ErrorType::InvalidHTTPHeader, "a web page"),
+            ));
         }
         None => {
             exchange.observe(form);
