@@ -61,11 +61,13 @@ fn bad_files_are_refused_with_their_place() {
 /// All mistakes at once, not one at a time.
 #[test]
 fn several_mistakes_are_all_told() {
-    let config =
-        format!("{GOOD}[models.a]\ntargets = [{{ provider = \"nobody\", model = \"x\" }}]\nbogus = 1\n[nonsense]\n");
+    let config = format!(
+        "{GOOD}[models.a]\ntargets = [{{ provider = \"nobody\", model = \"x\" }}]\n[models.b]\ntargets = []\n\
+         [[keys]]\nname = \"k\"\nhash = \"short\"\n"
+    );
     let outcome = run_to_end(&["check", "{config}"], &config, &[]);
     let said = format!("{}{}", outcome.stdout, outcome.stderr);
-    for word in ["nobody", "bogus", "nonsense"] {
+    for word in ["nobody", "targets", "hash"] {
         assert!(said.contains(word), "no {word} in:\n{said}");
     }
 }

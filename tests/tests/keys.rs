@@ -119,7 +119,8 @@ async fn no_key_or_a_wrong_one_is_401_in_the_dialect() {
                 let reply = exchange(gateway.addr, &request).await;
                 assert_eq!(reply.status, 401, "{target} {way} {key:?}: {}", reply.text());
                 let body = reply.json();
-                if target == "/v1/messages" {
+                // `x-api-key` alone is how Anthropic's clients come: it decides the shape where both vendors share a path.
+                if target == "/v1/messages" || (target == "/v1/models" && *way == "x-api-key") {
                     assert_eq!(
                         (&body["type"], &body["error"]["type"]),
                         (&"error".into(), &"authentication_error".into())
@@ -188,10 +189,12 @@ async fn a_key_uses_only_its_models() {
 async fn models_are_listed_per_key_in_both_shapes() {
     let (stub, gateway) = bench().await;
     let list = async |key: &str, anthropic: bool, target: &str| {
-        let mut request = Request::get(target).header("x-api-key", key);
-        if anthropic {
-            request = request.header("anthropic-version", "2023-06-01");
-        }
+        let request = Request::get(target);
+        let request = if anthropic {
+            request.header("x-api-key", key).header("anthropic-version", "2023-06-01")
+        } else {
+            request.header("authorization", &format!("Bearer {key}"))
+        };
         exchange(gateway.addr, &request).await
     };
     let ids = |list: &Value| -> Vec<String> {

@@ -208,7 +208,11 @@ fn recorded_usage(dialect: &str, answer: &str) -> Option<Vec<(&'static str, u64)
 async fn openai_chat() {
     let Some(folder) = recordings::folder() else { return };
     let mut bench = Bench::new(|origin| bodies::openai_provider("stub", origin)).await;
-    for recording in recordings::of_dialect(&folder, "openai-chat") {
+    for mut recording in recordings::of_dialect(&folder, "openai-chat") {
+        if recording.request.is_empty() {
+            // Five were recorded without their request: the answer is worth a replay all the same.
+            recording.request = r#"{"model":"unrecorded","messages":[]}"#.into();
+        }
         // Vendors have other prefixes before the same last part.
         let target = recording.target.trim_end_matches("#stream");
         let suffix = ["/chat/completions", "/embeddings"].iter().find_map(|s| Some(&target[target.find(s)?..]));

@@ -12,16 +12,19 @@ fn direct(stub: &Stub) -> String {
 }
 
 /// A stream in which the chunk `n` waits for the gate `n`.
-fn gated(texts: &[String], end: &[String]) -> (Answer, Vec<Gate>) {
+fn gated(texts: &[String], end: &[String]) -> (Answer, Vec<Gate>, Gate) {
     let gates: Vec<Gate> = texts.iter().map(|_| Gate::new()).collect();
     let mut answer = Answer::sse(Vec::<String>::new());
     for (text, gate) in texts.iter().zip(&gates) {
         answer = answer.step(Step::Wait(gate.clone())).step(Step::Send(text.clone().into()));
     }
+    // The end waits too, or it would arrive together with the last chunk.
+    let last = Gate::new();
+    answer = answer.step(Step::Wait(last.clone()));
     for text in end {
         answer = answer.step(Step::Send(text.clone().into()));
     }
-    (answer, gates)
+    (answer, gates, last)
 }
 
 fn words(n: usize) -> Vec<String> {
@@ -36,7 +39,7 @@ async fn every_chunk_arrives_before_the_next_is_sent() {
     for (h2_client, h2_upstream) in [(false, false), (false, true), (true, false), (true, true)] {
         let mut texts = vec![bodies::chat_role()];
         texts.extend(words(20));
-        let (answer, gates) = gated(&texts, &end);
+        let (answer, gates, last) = gated(&texts, &end);
         let alpn = if h2_upstream { "h2" } else { "http/1.1" };
         let stub = Stub::tls(&authority, &[alpn], move |_| answer.clone()).await;
         let config = format!("{}ca = \"{}\"\nhttp2 = {h2_upstream}", direct(&stub), authority.file());
@@ -70,6 +73,7 @@ async fn every_chunk_arrives_before_the_next_is_sent() {
                 }
                 assert_eq!(String::from_utf8_lossy(&seen), *text);
             }
+            last.open();
             assert_eq!(response.rest().await, (end.concat().into(), true));
         }
     }
@@ -90,7 +94,7 @@ async fn nothing_is_held_after_the_first_output() {
         .to_owned(),
     ] {
         let texts = [vec![bodies::chat_role(), first.clone()], words(5)].concat();
-        let (answer, gates) = gated(&texts, &[bodies::chat_finish(), bodies::DONE.to_owned()]);
+        let (answer, gates, last) = gated(&texts, &[bodies::chat_finish(), bodies::DONE.to_owned()]);
         let stub = Stub::always(answer).await;
         let spare = Stub::always(Answer::json(200, "{}")).await;
         let config = format!(
@@ -115,6 +119,7 @@ async fn nothing_is_held_after_the_first_output() {
             gate.open();
             assert_eq!(response.piece().await, Piece::Data(text.clone().into()));
         }
+        last.open();
         assert!(response.rest().await.1);
         assert_eq!(spare.count(), 0);
     }

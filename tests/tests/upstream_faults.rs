@@ -59,7 +59,9 @@ async fn no_answer_is_a_clear_error() {
             let mut client = Connection::for_framing(gateway.addr, framing).await;
             let request = Request::post("/v1/chat/completions", bodies::chat("m")).framing(framing);
             let reply = client.exchange(&request).await;
-            if reply.status == 200 {
+            if reply.status == 0 {
+                // HTTP/2: the header may be lost with the reset that follows it at once. Honest, too.
+            } else if reply.status == 200 {
                 // The header was good and has been passed on: only a visible break is honest.
                 assert!(!reply.complete || reply.text().contains("\"error\""), "{what}: a false success: {reply:?}");
             } else {
@@ -136,7 +138,7 @@ async fn an_early_answer_passes() {
                 io.read_exact(&mut some).await.unwrap();
                 let body = r#"{"error":{"message":"too long","type":"invalid_request_error"}}"#;
                 let head = format!(
-                    "HTTP/1.1 400 Bad Request\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n",
+                    "HTTP/1.1 400 Bad Request\r\ncontent-type: application/json\r\ncontent-length: {}\r\nconnection: close\r\n\r\n",
                     body.len()
                 );
                 io.write_all(format!("{head}{body}").as_bytes()).await.unwrap();

@@ -70,9 +70,16 @@ impl H2 {
         .await
     }
 
-    /// Sends a request and reads the whole response.
+    /// Sends a request and reads the whole response. A stream that is reset before its head is an incomplete reply of
+    /// status 0.
     pub async fn exchange(&mut self, request: &Request) -> Reply {
-        let response = self.start(request).await.unwrap_or_else(|e| panic!("no response to {}: {e}", request.target));
+        let response = match self.start(request).await {
+            Ok(response) => response,
+            Err(error) => {
+                let body = Bytes::from(format!("HTTP/2: {error}"));
+                return Reply { status: 0, headers: http::HeaderMap::new(), body, complete: false };
+            }
+        };
         let (head, mut stream) = response.into_parts();
         let mut body = BytesMut::new();
         let mut complete = true;

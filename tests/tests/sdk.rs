@@ -1,0 +1,82 @@
+//! The official SDKs from their registries against the gateway, in front of `ai-gateway mock`: `tests/sdk/python` and
+//! `tests/sdk/node` hold the suites, `tests/sdk/setup.sh` installs what they need (`make test` calls it).
+
+use ai_gateway_tests::{Gateway, Mock, bodies};
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::time::Duration;
+
+/// A whole suite of a language may take this long.
+const SUITE: Duration = Duration::from_secs(170);
+
+/// The folder of the installed SDKs, or `None` (said in one line) when `setup.sh` has not run. In CI it must have.
+fn installed() -> Option<PathBuf> {
+    let home = Path::new(env!("CARGO_MANIFEST_DIR")).join(".sdk");
+    if home.join("stamp").is_file() {
+        return Some(home);
+    }
+    assert!(std::env::var_os("CI").is_none(), "the SDKs are missing in CI: run tests/sdk/setup.sh");
+    eprintln!("SKIPPED: the SDKs are not installed: run tests/sdk/setup.sh");
+    None
+}
+
+async fn run(program: PathBuf, args: &[&str], folder: &str, sdk_home: &Path) {
+    let mock = Mock::start().await;
+    let origin = format!("http://{}", mock.addr);
+    let config = format!(
+        r#"
+        [providers.mock]
+        kind = "openai"
+        base_url = "{origin}/v1"
+        api_key = "unused"
+        {}
+        [models.assistant]
+        targets = [{{ provider = "mock", model = "echo" }}]
+        [[keys]]
+        name = "suite"
+        hash = "{}"
+        models = ["*"]
+        "#,
+        bodies::anthropic_provider("claude", &origin),
+        bodies::key_hash("sk-suite")
+    );
+    let mut gateway = Gateway::start(&config).await;
+    let mut command = tokio::process::Command::new(&program);
+    command
+        .args(args)
+        .current_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("sdk").join(folder))
+        .env("GATEWAY_URL", format!("http://{}", gateway.addr))
+        .env("GATEWAY_KEY", "sk-suite")
+        .env("SDK_HOME", sdk_home)
+        .env("PYTHONDONTWRITEBYTECODE", "1")
+        .stdin(Stdio::null())
+        .kill_on_drop(true);
+    for name in ["http_proxy", "https_proxy", "all_proxy", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"] {
+        command.env_remove(name);
+    }
+    let output = tokio::time::timeout(SUITE, command.output()).await.expect("the suite hangs");
+    let output = output.unwrap_or_else(|e| panic!("{}: {e}", program.display()));
+    let text = [output.stdout, output.stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).concat();
+    assert!(output.status.success(), "{text}");
+    gateway.assert_healthy().await;
+    let (out, err) = gateway.output();
+    assert!(!out.iter().chain(&err).any(|line| line.contains("sk-suite")), "the key is in the log");
+}
+
+#[tokio::test]
+async fn python_openai() {
+    let Some(home) = installed() else { return };
+    run(home.join("venv/bin/python"), &["-m", "unittest", "-v", "test_openai"], "python", &home).await;
+}
+
+#[tokio::test]
+async fn python_anthropic() {
+    let Some(home) = installed() else { return };
+    run(home.join("venv/bin/python"), &["-m", "unittest", "-v", "test_anthropic"], "python", &home).await;
+}
+
+#[tokio::test]
+async fn node_openai() {
+    let Some(home) = installed() else { return };
+    run("node".into(), &["--test", "openai.test.mjs"], "node", &home.join("node")).await;
+}
