@@ -72,7 +72,7 @@ pub fn run(config: &Config) -> Result<(), StartError> {
     let gateway = Gateway {
         current: Arc::new(ArcSwap::from_pointee(snapshot)),
         resolver: Arc::new(Resolver::new(telemetry.metrics.dns.clone())),
-        buffered: Arc::new(BufferBudget::default()),
+        buffered: BufferBudget::new(telemetry.metrics.bytes_buffered.clone()),
         telemetry: telemetry.clone(),
     };
     let readiness = Arc::new(Readiness::default());

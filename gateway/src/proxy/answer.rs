@@ -47,7 +47,11 @@ pub fn on_header(upstream: &mut ResponseHeader, exchange: &mut Exchange) -> Resu
     let form = form_of(upstream);
     match verdict(status) {
         None if is_web_page(upstream) => {
-            return Err(attempt_failed(exchange, Outcome::Garbage, Error::explain(ErrorType::InvalidHTTPHeader, "a web page")));
+            return Err(attempt_failed(
+                exchange,
+                Outcome::Garbage,
+                Error::explain(ErrorType::InvalidHTTPHeader, "a web page"),
+            ));
         }
         None => {
             exchange.observe(form);
@@ -58,7 +62,7 @@ pub fn on_header(upstream: &mut ResponseHeader, exchange: &mut Exchange) -> Resu
             }
         }
         Some(outcome) => {
-            let passes = matches!(outcome, Outcome::Ok | Outcome::Status(_));
+            let passes = matches!(outcome, Outcome::Status(_));
             if !passes || exchange.moves_on(outcome) {
                 return Err(attempt_failed(
                     exchange,
@@ -84,8 +88,7 @@ fn verdict(status: u16) -> Option<Outcome> {
         200..300 => None,
         // 402 and 403 speak of the gateway's account, not of the caller.
         401..=403 => Some(Outcome::Credentials(status)),
-        408 | 429 | 500.. => Some(Outcome::Status(status)),
-        400..500 => Some(Outcome::Ok),
+        400.. => Some(Outcome::Status(status)),
         _ => Some(Outcome::Garbage),
     }
 }
@@ -130,58 +133,58 @@ fn clean(upstream: &mut ResponseHeader, form: AnswerForm) -> Result<()> {
 
 /// A part of the answer's body has come.
 pub fn on_body(body: &mut Option<Bytes>, end: bool, exchange: &mut Exchange) -> Result<()> {
-    exchange.saw_progress();
     let Some(observer) = &mut exchange.observer else { return Ok(()) };
-    let form = exchange.form;
-    let chunk = body.take().unwrap_or_default();
-    let out = observer.feed(chunk, end);
-    let seen = observer.seen();
-    let whole = seen.complete && seen.error.is_none();
-    if seen.first_output && exchange.first_output.is_none() {
+    let out = observer.feed(body.take().unwrap_or_default(), end);
+    if observer.seen().first_output && exchange.first_output.is_none() {
         exchange.first_output = Some(Instant::now());
     }
+    exchange.saw_progress();
     exchange.held += out.len();
-    let mut out = (!out.is_empty()).then_some(out);
+    *body = (!out.is_empty()).then_some(out);
     if !exchange.committed {
-        let failed = match &seen.error {
-            Some(error) if form == AnswerForm::Json || !seen.first_output => Some(Outcome::StreamError(error.kind)),
-            Some(_) | None if end && !seen.complete => Some(Outcome::Cut),
-            Some(_) | None => None,
-        };
-        match failed {
-            Some(outcome) => {
-                return Err(attempt_failed(
-                    exchange,
-                    outcome,
-                    Error::explain(ErrorType::H1Error, "the answer failed before output"),
-                ));
-            }
-            None if end || exchange.held > MOST_HELD || (form == AnswerForm::Stream && seen.first_output) => {
-                exchange.commit()
-            }
-            None => {}
+        if let Some(outcome) = failed_before_output(exchange) {
+            let error = Error::explain(ErrorType::ConnectionClosed, "the answer failed before its output");
+            return Err(attempt_failed(exchange, outcome, error));
+        }
+        let shows = exchange.form == AnswerForm::Stream && exchange.first_output.is_some();
+        if end || shows || exchange.held > MOST_HELD {
+            exchange.commit();
         }
     }
-    if end && !whole && form != AnswerForm::Opaque {
-        let outcome = seen_outcome(exchange);
-        exchange.end_attempt(outcome);
-        if outcome == Outcome::Cut {
-            let error = cut_short();
-            if form == AnswerForm::Json {
-                exchange.error = Some(error);
-                return Err(Error::explain(ErrorType::ConnectionClosed, "the upstream's answer is not complete"));
-            }
-            out = Some(append(out, &exchange.error_event(&error)));
-            exchange.error = Some(error);
-        }
-    }
-    *body = out;
-    Ok(())
+    if end { on_end(body, exchange) } else { Ok(()) }
 }
 
-fn seen_outcome(exchange: &Exchange) -> Outcome {
-    let error = exchange.observer.as_ref().and_then(|observer| observer.seen().error.as_ref());
-    error.map_or(Outcome::Cut, |error| Outcome::StreamError(error.kind))
+/// What of an answer that is still withheld makes it worth asking another target. A JSON document is withheld to its
+/// end, so an error in it is found whatever stands before it.
+fn failed_before_output(exchange: &Exchange) -> Option<Outcome> {
+    let seen = exchange.observer.as_ref()?.seen();
+    match &seen.error {
+        Some(error) if exchange.form == AnswerForm::Json || !seen.first_output => {
+            Some(Outcome::StreamError(error.kind))
+        }
+        Some(_) | None => seen.cut.then_some(Outcome::Cut),
+    }
+}
+
+/// The body has ended: cleanly in HTTP, but is the answer whole?
+fn on_end(body: &mut Option<Bytes>, exchange: &mut Exchange) -> Result<()> {
+    let Some(seen) = exchange.observer.as_ref().map(Observer::seen) else { return Ok(()) };
+    if let Some(error) = &seen.error {
+        let outcome = Outcome::StreamError(error.kind);
+        exchange.end_attempt(outcome);
+    } else if seen.cut {
+        exchange.end_attempt(Outcome::Cut);
+        let error = cut_short();
+        if exchange.form == AnswerForm::Stream {
+            *body = Some(append(body.take(), &exchange.error_event(&error)));
+        }
+        exchange.error = Some(error);
+        if exchange.form != AnswerForm::Stream {
+            // Withholding the last part and breaking the connection is the only way left to say so.
+            return Err(Error::explain(ErrorType::ConnectionClosed, "the provider's answer is not complete"));
+        }
+    }
+    Ok(())
 }
 
 /// The error for an answer that stopped before its end.

@@ -1,5 +1,6 @@
 //! One try of one target: choosing it, connecting, and sending it the request.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -131,7 +132,7 @@ pub async fn choose_peer(gateway: &Gateway, exchange: &mut Exchange) -> Result<B
     let timeouts = request.model.timeouts;
     let first_token = exchange.wants_stream().then_some(timeouts.first_token);
     if let Some(replay) = &exchange.replay {
-        replay.begin_attempt(first_token);
+        replay.begin_attempt(timeouts.total, first_token);
     }
     exchange.overhead += begun.elapsed();
     let provider = &attempt.target.provider;
@@ -154,7 +155,8 @@ pub fn write_header(session: &Session, upstream: &mut RequestHeader, exchange: &
         return Error::e_explain(ErrorType::InternalError, "no attempt was made");
     };
     let provider = &attempt.target.provider;
-    let path = provider.path(endpoint, &attempt.target.model);
+    let query = session.req_header().uri.query().map(without_credentials).filter(|query| !query.is_empty());
+    let path = provider.path(endpoint, &attempt.target.model, query.as_deref());
     let mut header = RequestHeader::build_no_case("POST", path.as_bytes(), Some(16))?;
     header.set_version(upstream.version);
     header.insert_header(http::header::HOST, &provider.authority)?;
@@ -172,6 +174,16 @@ pub fn write_header(session: &Session, upstream: &mut RequestHeader, exchange: &
     }
     *upstream = header;
     Ok(())
+}
+
+/// The query for the upstream: what tells who the client is, and which version of Azure it thinks it speaks to, stays
+/// behind; the rest passes as sent.
+fn without_credentials(query: &str) -> Cow<'_, str> {
+    let stays = |pair: &&str| !matches!(pair.split('=').next(), Some("key" | "api-version"));
+    if query.split('&').all(|pair| stays(&pair)) {
+        return Cow::Borrowed(query);
+    }
+    Cow::Owned(query.split('&').filter(stays).collect::<Vec<_>>().join("&"))
 }
 
 fn forward(from: &HeaderMap, to: &mut RequestHeader) -> Result<()> {
@@ -204,5 +216,18 @@ pub fn write_body(body: &mut Option<Bytes>, end: bool, exchange: &mut Exchange) 
     }
     if let Some(connected) = exchange.connected.take() {
         exchange.overhead += connected.elapsed();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_in_the_query_stays_behind() {
+        assert_eq!(without_credentials("beta=true"), "beta=true");
+        assert_eq!(without_credentials("key=sk-1&beta=true&a=%20b&api-version=2024-10-21"), "beta=true&a=%20b");
+        assert_eq!(without_credentials("key=sk-1"), "");
+        assert_eq!(without_credentials("keys=1&monkey=key"), "keys=1&monkey=key");
     }
 }

@@ -1,13 +1,12 @@
 //! Reading a request's body: bounded in size, in total memory and in time, and decoded once.
 
 use std::io::Read;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use ai_gateway_providers::{ApiError, ErrorKind};
 use bytes::{Bytes, BytesMut};
 use pingora_proxy::Session;
+use prometheus_client::metrics::gauge::Gauge;
 
 use super::reply::Refusal;
 
@@ -19,32 +18,33 @@ const SLOWEST_UPLOAD: usize = 32 * 1024;
 const FIRST_BUFFER: usize = 64 * 1024;
 
 /// Request bytes held by all exchanges together (`server.max_buffered`).
-#[derive(Debug, Default)]
-pub struct BufferBudget {
-    used: AtomicUsize,
-}
+///
+/// It counts in the very gauge that the metrics show.
+#[derive(Clone, Debug, Default)]
+pub struct BufferBudget(Gauge);
 
 impl BufferBudget {
-    /// Bytes held now.
-    pub fn used(&self) -> usize {
-        self.used.load(Ordering::Relaxed)
+    /// A budget that counts in `gauge`, which nobody else may change.
+    pub fn new(gauge: Gauge) -> Self {
+        Self(gauge)
     }
 }
 
 /// A share of the [`BufferBudget`], given back when dropped.
 #[derive(Debug)]
 pub struct Reservation {
-    budget: Arc<BufferBudget>,
-    bytes: usize,
+    budget: BufferBudget,
+    bytes: i64,
 }
 
 impl Reservation {
-    fn new(budget: Arc<BufferBudget>) -> Self {
+    fn new(budget: BufferBudget) -> Self {
         Self { budget, bytes: 0 }
     }
 
     fn grow(&mut self, bytes: usize, limit: usize) -> Result<(), Refusal> {
-        let before = self.budget.used.fetch_add(bytes, Ordering::Relaxed);
+        let (bytes, limit) = (saturating(bytes), saturating(limit));
+        let before = self.budget.0.inc_by(bytes);
         self.bytes += bytes;
         if before + bytes > limit {
             return Err(Refusal::busy(
@@ -57,8 +57,12 @@ impl Reservation {
 
 impl Drop for Reservation {
     fn drop(&mut self) {
-        self.budget.used.fetch_sub(self.bytes, Ordering::Relaxed);
+        self.budget.0.dec_by(self.bytes);
     }
+}
+
+fn saturating(bytes: usize) -> i64 {
+    i64::try_from(bytes).unwrap_or(i64::MAX)
 }
 
 /// How much a body may take.
@@ -106,7 +110,7 @@ pub fn too_large(limits: BodyLimits) -> ApiError {
 pub async fn read(
     session: &mut Session,
     limits: BodyLimits,
-    budget: &Arc<BufferBudget>,
+    budget: &BufferBudget,
 ) -> Result<(Bytes, Reservation), BodyError> {
     let mut reservation = Reservation::new(budget.clone());
     let body = read_all(session, limits, &mut reservation).await?;
@@ -231,14 +235,14 @@ mod tests {
 
     #[test]
     fn a_reservation_gives_back_what_it_took() {
-        let budget = Arc::new(BufferBudget::default());
+        let budget = BufferBudget::default();
         let mut first = Reservation::new(budget.clone());
         first.grow(60, 100).unwrap();
         let mut second = Reservation::new(budget.clone());
         assert!(second.grow(60, 100).is_err());
         drop(second);
-        assert_eq!(budget.used(), 60);
+        assert_eq!(budget.0.get(), 60);
         drop(first);
-        assert_eq!(budget.used(), 0);
+        assert_eq!(budget.0.get(), 0);
     }
 }

@@ -92,7 +92,10 @@ fn final_error(exchange: &Exchange, outcome: Outcome) -> ApiError {
             (ErrorKind::UpstreamUnreachable, format!("the address of provider `{provider}` could not be found"))
         }
         Outcome::Tls => (ErrorKind::UpstreamUnreachable, format!("no secure connection to provider `{provider}`")),
-        Outcome::Connect => (ErrorKind::UpstreamUnreachable, format!("provider `{provider}` could not be reached, or closed the connection without an answer")),
+        Outcome::Connect => (
+            ErrorKind::UpstreamUnreachable,
+            format!("provider `{provider}` could not be reached, or closed the connection without an answer"),
+        ),
         Outcome::Timeout(Clock::FirstToken) => (
             ErrorKind::UpstreamTimeout,
             format!("provider `{provider}` produced no output in time (timeouts.first_token)"),

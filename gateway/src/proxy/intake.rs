@@ -74,16 +74,18 @@ async fn read_request(gateway: &Gateway, session: &mut Session, exchange: &mut E
         return Err(body::too_large(limits).into());
     }
     if expects_continue(session) {
+        // Pingora takes the interim answer for the final one, which would cost the connection.
+        session.set_close_on_response_before_downstream_finish(false);
         session.downstream_session.write_continue_response().await.map_err(BodyError::Client)?;
+        session.set_close_on_response_before_downstream_finish(true);
     }
     let (body, reservation) = body::read(session, limits, &gateway.buffered).await?;
     let begun = Instant::now();
     let scan = scan(session, exchange.endpoint.as_ref(), &body)?;
     let model = resolve_model(exchange, &scan)?;
-    let total = model.timeouts.total;
     exchange.request = Some(Request { body: body.clone(), scan, model, reservation: Some(reservation) });
     plan(exchange)?;
-    exchange.replay = Some(replay::install(session, body, total));
+    exchange.replay = Some(replay::install(session, body));
     exchange.overhead += begun.elapsed();
     Ok(())
 }

@@ -21,6 +21,7 @@ use std::time::{Duration, Instant};
 use arc_swap::ArcSwap;
 use async_trait::async_trait;
 use bytes::Bytes;
+use pingora_core::modules::http::HttpModules;
 use pingora_core::protocols::Digest;
 use pingora_core::upstreams::peer::HttpPeer;
 use pingora_error::{Error, Result};
@@ -45,7 +46,7 @@ pub struct Gateway {
     /// Addresses of the upstreams.
     pub resolver: Arc<Resolver>,
     /// Request bytes held at this moment.
-    pub buffered: Arc<BufferBudget>,
+    pub buffered: BufferBudget,
     /// Metrics and the access log.
     pub telemetry: Arc<Telemetry>,
 }
@@ -57,6 +58,9 @@ impl ProxyHttp for Gateway {
     fn new_ctx(&self) -> Exchange {
         Exchange::new(self.current.load_full(), self.telemetry.metrics.in_flight())
     }
+
+    /// None: answers are passed on as they come.
+    fn init_downstream_modules(&self, _modules: &mut HttpModules) {}
 
     async fn early_request_filter(&self, session: &mut Session, _exchange: &mut Exchange) -> Result<()> {
         session.set_read_timeout(Some(CLIENT_PATIENCE));

@@ -10,7 +10,7 @@ use crate::telemetry::AttemptOutcome;
 /// The end of one attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// A complete answer; also an error answer that is the caller's own fault.
+    /// A complete answer.
     Ok,
     /// The provider's name has no address.
     Dns,
@@ -46,18 +46,30 @@ impl Outcome {
         }
     }
 
+    /// Whether the caller is to blame and not the provider.
+    pub fn is_callers_fault(self) -> bool {
+        match self {
+            Self::Status(408 | 429) => false,
+            Self::Status(status) => status < 500,
+            Self::ClientLeft => true,
+            _ => false,
+        }
+    }
+
     /// Whether `retry.on` lets this outcome move on to the next target. Before output only; the caller checks that.
     pub fn moves_on(self, retry: &RetryConfig) -> bool {
         let on = match self {
-            Self::Ok | Self::ClientLeft | Self::Timeout(Clock::Total) => return false,
+            Self::Ok | Self::ClientLeft => return false,
             // The gateway's own account is at fault; no setting makes that the caller's problem.
             Self::Credentials(_) => return true,
             Self::Dns | Self::Connect | Self::Tls | Self::Cut | Self::Garbage => RetryOn::Connect,
-            Self::Timeout(Clock::FirstToken | Clock::Idle) | Self::Status(408) => RetryOn::Timeout,
+            Self::Timeout(_) | Self::Status(408) => RetryOn::Timeout,
             Self::Status(429) | Self::StreamError(ErrorKind::RateLimited | ErrorKind::QuotaExceeded) => {
                 RetryOn::TooManyRequests
             }
             Self::Status(529) | Self::StreamError(ErrorKind::Overloaded) => RetryOn::Overloaded,
+            // The provider understood the request and refuses it.
+            Self::Status(..500) => return false,
             Self::Status(_) | Self::StreamError(_) => RetryOn::ServerError,
         };
         retry.on.contains(&on)

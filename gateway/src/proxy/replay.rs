@@ -37,7 +37,7 @@ pub enum Clock {
     FirstToken = 1,
     /// Nothing for `timeouts.idle` after output began.
     Idle = 2,
-    /// The exchange as a whole took longer than `timeouts.total`.
+    /// The attempt as a whole took longer than `timeouts.total`.
     Total = 3,
 }
 
@@ -66,6 +66,8 @@ struct Shared {
     /// When the next clock runs out, in nanoseconds after `Clocks::origin`; 0 = never.
     deadline: AtomicU64,
     deadline_clock: AtomicU8,
+    /// Length of the idle clock while it is the one that runs, in nanoseconds; else 0.
+    idle: AtomicU64,
     fired: AtomicU8,
 }
 
@@ -73,13 +75,14 @@ struct Shared {
 pub struct Replay {
     shared: Arc<Shared>,
     origin: Instant,
-    total: u64,
+    /// When the total clock of the current attempt runs out, in nanoseconds after `origin`.
+    total_at: AtomicU64,
 }
 
 /// Puts the replay session in the place of `session`'s real one.
 ///
-/// `body` is the whole request body as read and decoded. `total` limits the time from now until the answer's end.
-pub fn install(session: &mut Session, body: Bytes, total: Duration) -> Replay {
+/// `body` is the whole request body as read and decoded.
+pub fn install(session: &mut Session, body: Bytes) -> Replay {
     let origin = Instant::now();
     let shared = Arc::new(Shared { body: Mutex::new(Some(body)), ..Shared::default() });
     let inner = std::mem::replace(&mut *session.downstream_session, vacant());
@@ -91,12 +94,13 @@ pub fn install(session: &mut Session, body: Bytes, total: Duration) -> Replay {
         held_attempt: 0,
         watchdog: None,
     }));
-    Replay { shared, origin, total: nanos(total) }
+    Replay { shared, origin, total_at: AtomicU64::new(0) }
 }
 
 impl Replay {
-    /// Begins an attempt. `first_token` starts now; with `None` (answers that are not streamed) only the total runs.
-    pub fn begin_attempt(&self, first_token: Option<Duration>) {
+    /// Begins an attempt and starts its clocks; without `first_token` (answers that are not streamed) only the total.
+    pub fn begin_attempt(&self, total: Duration, first_token: Option<Duration>) {
+        self.total_at.store(nanos(self.origin.elapsed()).saturating_add(nanos(total)), Ordering::Relaxed);
         self.shared.attempt.fetch_add(1, Ordering::Relaxed);
         self.shared.fired.store(0, Ordering::Relaxed);
         self.shared.holding.store(false, Ordering::Relaxed);
@@ -122,9 +126,10 @@ impl Replay {
         self.shared.holding.load(Ordering::Relaxed)
     }
 
-    /// Restarts the idle clock: something arrived.
+    /// Starts the idle clock anew: something arrived.
     pub fn saw_progress(&self, idle: Duration) {
         self.arm(Clock::Idle, idle);
+        self.shared.idle.store(nanos(idle), Ordering::Relaxed);
     }
 
     /// The clock that ended the current attempt, if one did.
@@ -145,7 +150,8 @@ impl Replay {
 
     fn arm(&self, clock: Clock, limit: Duration) {
         let at = nanos(self.origin.elapsed()).saturating_add(nanos(limit));
-        if at < self.total {
+        self.shared.idle.store(0, Ordering::Relaxed);
+        if at < self.total_at.load(Ordering::Relaxed) {
             self.shared.deadline_clock.store(clock as u8, Ordering::Relaxed);
             self.shared.deadline.store(at, Ordering::Relaxed);
         } else {
@@ -155,7 +161,7 @@ impl Replay {
 
     fn arm_total(&self) {
         self.shared.deadline_clock.store(Clock::Total as u8, Ordering::Relaxed);
-        self.shared.deadline.store(self.total, Ordering::Relaxed);
+        self.shared.deadline.store(self.total_at.load(Ordering::Relaxed), Ordering::Relaxed);
     }
 }
 
@@ -185,6 +191,16 @@ impl Drop for ReplaySession {
     fn drop(&mut self) {
         let inner = std::mem::replace(&mut self.inner, Box::new(vacant()));
         *lock(&self.shared.returned) = Some(inner);
+    }
+}
+
+impl ReplaySession {
+    /// The upstream was not read while the client took its time: that silence is not the upstream's.
+    fn forgive_slow_client(&self) {
+        let idle = self.shared.idle.load(Ordering::Relaxed);
+        if idle > 0 && self.shared.deadline_clock.load(Ordering::Relaxed) == Clock::Idle as u8 {
+            self.shared.deadline.store(nanos(self.origin.elapsed()).saturating_add(idle), Ordering::Relaxed);
+        }
     }
 }
 
@@ -265,7 +281,9 @@ impl CustomSession for ReplaySession {
             self.held.append(&mut tasks);
             tasks = std::mem::take(&mut self.held);
         }
-        self.inner.response_duplex_vec(tasks).await
+        let done = self.inner.response_duplex_vec(tasks).await;
+        self.forgive_slow_client();
+        done
     }
 
     fn set_read_timeout(&mut self, timeout: Option<Duration>) {

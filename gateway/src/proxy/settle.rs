@@ -27,7 +27,6 @@ pub fn settle(gateway: &Gateway, session: &mut Session, exchange: &mut Exchange)
     for attempt in &attempts {
         gateway.telemetry.metrics.attempt(attempt);
     }
-    gateway.telemetry.metrics.bytes_buffered.set(i64::try_from(gateway.buffered.used()).unwrap_or(i64::MAX));
     let header = session.req_header();
     let last = exchange.attempt();
     let seen = exchange.observer.as_ref().map(|observer| observer.seen());
@@ -79,7 +78,8 @@ fn fault(exchange: &Exchange) -> Option<Fault> {
         return Some(error.kind.fault());
     }
     match exchange.attempt().and_then(|attempt| attempt.outcome) {
-        Some(Outcome::Ok) | None => (400..500).contains(&exchange.status).then_some(Fault::Caller),
+        Some(Outcome::Ok) | None => None,
+        Some(outcome) if outcome.is_callers_fault() => Some(Fault::Caller),
         Some(_) => Some(Fault::Upstream),
     }
 }

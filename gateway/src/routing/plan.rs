@@ -66,3 +66,65 @@ fn shuffle_by_weight(targets: &mut [&Arc<Target>], random: &mut impl FnMut(u64) 
         targets.swap(start, start + drawn.unwrap_or(0));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{Config, System};
+    use crate::snapshot::Snapshot;
+
+    fn model(targets: &[(&str, u32, u32)], attempts: usize) -> Arc<Model> {
+        let targets: Vec<String> = targets
+            .iter()
+            .map(|(name, weight, priority)| {
+                format!("{{ provider = 'p', model = '{name}', weight = {weight}, priority = {priority} }}")
+            })
+            .collect();
+        let text = format!(
+            "[providers.p]\nkind = 'openai-compatible'\nbase_url = 'http://127.0.0.1:1/v1'\n\
+             [models.m]\ntargets = [{}]\nretry = {{ attempts = {attempts} }}",
+            targets.join(", ")
+        );
+        let loaded = Config::parse(&text, "test.toml", &System).unwrap();
+        Snapshot::build(&loaded.config, None).unwrap().model("m").unwrap()
+    }
+
+    fn order(plan: &mut Plan) -> Vec<String> {
+        std::iter::from_fn(|| plan.take_next()).map(|target| target.model.to_string()).collect()
+    }
+
+    #[test]
+    fn priorities_come_before_weights() {
+        let model = model(&[("low", 1000, 1), ("high", 1, 0)], 3);
+        for seed in 0..50 {
+            let mut random = fastrand::Rng::with_seed(seed);
+            let mut plan = Plan::build(&model, |_| true, &mut |bound| random.u64(..bound));
+            assert_eq!(order(&mut plan), ["high", "low"]);
+        }
+    }
+
+    #[test]
+    fn shares_follow_the_weights() {
+        let model = model(&[("a", 90, 0), ("b", 10, 0), ("never", 0, 0)], 3);
+        let mut random = fastrand::Rng::with_seed(7);
+        let mut first = std::collections::HashMap::<String, u32>::new();
+        for _ in 0..100_000 {
+            let mut plan = Plan::build(&model, |_| true, &mut |bound| random.u64(..bound));
+            let order = order(&mut plan);
+            assert_eq!(order.len(), 3);
+            *first.entry(order[0].clone()).or_default() += 1;
+        }
+        assert!(!first.contains_key("never"));
+        assert!((89_000..91_000).contains(&first["a"]), "{first:?}");
+    }
+
+    #[test]
+    fn unusable_targets_and_too_many_are_left_out() {
+        let model = model(&[("a", 1, 0), ("b", 1, 1), ("c", 1, 2), ("d", 1, 3)], 2);
+        let mut plan = Plan::build(&model, |target| &*target.model != "a", &mut |_| 0);
+        assert!(plan.has_next() && !plan.is_empty());
+        assert_eq!(order(&mut plan), ["b", "c"]);
+        assert!(!plan.has_next());
+        assert!(Plan::build(&model, |_| false, &mut |_| 0).is_empty());
+    }
+}

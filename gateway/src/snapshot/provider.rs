@@ -56,9 +56,9 @@ impl Provider {
     }
 
     /// Path and query of `endpoint` for `model` at this provider.
-    pub fn path(&self, endpoint: &Endpoint, model: &str) -> String {
+    pub fn path(&self, endpoint: &Endpoint, model: &str, query: Option<&str>) -> String {
         let request =
-            UpstreamRequest { dialect: endpoint.dialect, suffix: &endpoint.suffix, model: Some(model), query: None };
+            UpstreamRequest { dialect: endpoint.dialect, suffix: &endpoint.suffix, model: Some(model), query };
         upstream_path(self.preset, &self.base_path, self.api_version.as_deref(), &request)
     }
 

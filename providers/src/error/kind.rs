@@ -150,7 +150,7 @@ impl ErrorKind {
     #[must_use]
     pub const fn status_for(self, dialect: Dialect) -> u16 {
         match (self, dialect) {
-            (Self::Overloaded | Self::Busy, Dialect::Anthropic) => 529,
+            (Self::Overloaded, Dialect::Anthropic) => 529,
             _ => self.row().status,
         }
     }

@@ -297,28 +297,3 @@ async fn localhost_needs_no_name_server() {
     let expected: SocketAddr = "127.0.0.1:80".parse().unwrap();
     assert_eq!(resolver.resolve("mock.localhost", 80, LIMIT).await, Ok(expected));
 }
-
-/// Asks the real system: `DNS_NAME=host cargo test -p ai-gateway -- --ignored --nocapture real_name`.
-#[tokio::test]
-#[ignore = "depends on the machine"]
-async fn real_name() {
-    let name = std::env::var("DNS_NAME").unwrap_or_else(|_| "localhost".to_owned());
-    let start = Instant::now();
-    let answer = SystemLookup::new().lookup(&name).await;
-    println!("{name}: {answer:?} in {:?}", start.elapsed());
-}
-
-/// Prints the cost of an answer from the cache. See the measurement of the metrics for how to run it.
-#[tokio::test]
-#[ignore = "a measurement"]
-async fn cost_of_a_cached_answer() {
-    let resolver =
-        Resolver::with_lookup(World::new(&["192.0.2.1", "192.0.2.2"], 300).0, Instant::now, DnsMetrics::default());
-    resolve(&resolver).await.unwrap();
-    let rounds = 1_000_000;
-    let start = Instant::now();
-    for _ in 0..rounds {
-        std::hint::black_box(resolver.resolve(std::hint::black_box("api.example"), 443, LIMIT).await).unwrap();
-    }
-    println!("resolve: {:.0} ns", start.elapsed().as_nanos() as f64 / f64::from(rounds));
-}

@@ -1,7 +1,7 @@
 use std::io::{self, Write};
 use std::sync::mpsc::{Receiver, channel};
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, SystemTime};
 
 use prometheus_client::metrics::counter::Counter;
 
@@ -233,25 +233,4 @@ fn what_was_written_before_the_end_arrives() {
         std::thread::yield_now();
     }
     assert_eq!(sink.lines().len(), 1);
-}
-
-/// Prints the cost for the request's thread. See the measurement of the metrics for how to run it.
-#[test]
-#[ignore = "a measurement"]
-fn cost_of_logging_a_request() {
-    let log = AccessLog::new(io::sink(), Counter::default());
-    let finished = finished(&[]);
-    let rounds = 200_000;
-    let start = Instant::now();
-    for _ in 0..rounds {
-        log.write(std::hint::black_box(&line(&finished)));
-    }
-    println!("write: {:.0} ns", start.elapsed().as_nanos() as f64 / f64::from(rounds));
-    let mut buffer = Vec::new();
-    let start = Instant::now();
-    for _ in 0..rounds {
-        buffer.clear();
-        line(&finished).append_to(&mut buffer).unwrap();
-    }
-    println!("serialising alone: {:.0} ns", start.elapsed().as_nanos() as f64 / f64::from(rounds));
 }

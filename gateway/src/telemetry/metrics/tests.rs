@@ -1,6 +1,5 @@
 use std::collections::HashSet;
-use std::hint::black_box;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::{MAX_DIRECT_MODELS, MAX_SERIES, MAX_TARGETS, Metrics};
 use ai_gateway_providers::Fault;
@@ -248,27 +247,4 @@ fn every_outcome_counts_under_its_own_name() {
         assert_eq!(serde_json::to_value(outcome).unwrap(), name);
         has(&metrics, &format!(r#"gateway_attempts_total{{provider="openai",model="m",outcome="{name}"}} 1"#));
     }
-}
-
-/// Prints the cost of counting one request. Run it optimised:
-/// `cargo rustc -p ai-gateway --lib --profile test -- -C opt-level=3`, then the binary with `--ignored --nocapture cost`.
-#[test]
-#[ignore = "a measurement"]
-fn cost_of_counting_a_request() {
-    let metrics = Metrics::new();
-    // A process with some traffic behind it.
-    for n in 0..500 {
-        metrics.finished(&Finished { response_model: Some(&format!("m{n}")), ..chat() });
-    }
-    let ok = attempt("gpt-5", false, AttemptOutcome::Ok);
-    let finished = chat();
-    let rounds = 1_000_000;
-    let report = |what: &str, one: &dyn Fn()| {
-        let start = Instant::now();
-        (0..rounds).for_each(|_| one());
-        println!("{what}: {:.0} ns", start.elapsed().as_nanos() as f64 / f64::from(rounds));
-    };
-    report("finished", &|| metrics.finished(black_box(&finished)));
-    report("attempt", &|| metrics.attempt(black_box(&ok)));
-    report("in_flight", &|| drop(black_box(metrics.in_flight())));
 }
