@@ -8,7 +8,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex, OnceLock};
-use std::time::{Instant, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 use tokio::sync::watch;
 
 /// Path of the `ai-gateway` binary of this build profile. `AI_GATEWAY_BIN` overrides it; otherwise it is built if it is
@@ -241,6 +241,25 @@ impl Gateway {
         (self.process.stdout.all(), self.process.stderr.all())
     }
 
+    /// Asks it to end, as systemd does.
+    pub fn terminate(&self) {
+        let status = Command::new("kill").args(["-TERM", &self.pid().to_string()]).status();
+        assert!(status.is_ok_and(|status| status.success()), "kill -TERM");
+    }
+
+    /// Waits until it has ended; its exit code.
+    pub async fn ended(&mut self) -> Option<i32> {
+        guard("the gateway ends", async {
+            loop {
+                if let Some(status) = self.process.child.try_wait().expect("wait") {
+                    return status.code();
+                }
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        })
+        .await
+    }
+
     /// Process id of the gateway.
     pub fn pid(&self) -> u32 {
         self.process.child.id()
@@ -314,7 +333,7 @@ pub fn run_to_end(args: &[&str], config: &str, env: &[(&str, &str)]) -> Outcome 
         match child.try_wait().expect("wait") {
             Some(status) => break Some(status.code().unwrap_or(-1)),
             None if Instant::now() > deadline => break None,
-            None => std::thread::sleep(std::time::Duration::from_millis(5)),
+            None => std::thread::sleep(Duration::from_millis(5)),
         }
     };
     let _ = child.kill();

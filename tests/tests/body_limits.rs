@@ -81,8 +81,8 @@ async fn expect_continue_is_answered_before_the_body() {
     };
     // Good: go on.
     let body = bodies::chat_of_size("stub/m", 100_000);
+    let mut client = H1::connect(gateway.addr).await;
     for _ in 0..2 {
-        let mut client = H1::connect(gateway.addr).await;
         client.send_raw(head(body.len(), "the-key").as_bytes()).await;
         assert_eq!(client.interim().await, "HTTP/1.1 100 Continue");
         client.send_raw(&body).await;

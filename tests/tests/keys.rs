@@ -81,6 +81,24 @@ async fn every_way_is_accepted_and_stripped() {
     }
 }
 
+/// Only the key is taken out of the query; what is left travels on as it was spelled.
+#[tokio::test]
+async fn the_rest_of_the_query_stays() {
+    let (stub, gateway) = bench().await;
+    for (query, upstream) in [
+        ("?key=sk-all", ""),
+        ("?a=1&key=sk-all&b=%20x", "?a=1&b=%20x"),
+        ("?key=sk%2Dall&a=1", "?a=1"),
+        ("?a&b=&key=sk-all", "?a&b="),
+        ("?monkey=1&key=sk-all&keys=2", "?monkey=1&keys=2"),
+    ] {
+        let target = format!("/v1/chat/completions{query}");
+        let reply = exchange(gateway.addr, &Request::post(&target, bodies::chat("assistant"))).await;
+        assert_eq!(reply.status, 200, "{query}: {}", reply.text());
+        assert_eq!(stub.next().await.target, format!("/v1/chat/completions{upstream}"), "{query}");
+    }
+}
+
 /// Also what else could carry a credential or mislead the upstream.
 #[tokio::test]
 async fn nothing_of_the_client_connection_goes_upstream() {

@@ -121,6 +121,18 @@ impl H1 {
         Body { status, headers, reader, connection: self }
     }
 
+    /// Like [`H1::respond`], skipping interim responses such as `103 Early Hints`.
+    pub async fn respond_final(&mut self) -> Body<'_> {
+        let mut head = None;
+        while head.as_ref().is_none_or(|(status, _)| (100..200).contains(status)) {
+            let next = guard("a response head", wire::read_response_head(&mut self.io, &mut self.buffer)).await;
+            head = Some(next.expect("the connection ended before a response"));
+        }
+        let (status, headers) = head.expect("set above");
+        let reader = BodyReader::new(wire::response_length(&self.method, status, &headers));
+        Body { status, headers, reader, connection: self }
+    }
+
     /// Reads a whole response; `None` when the connection ends before its head.
     pub async fn reply(&mut self) -> Option<Reply> {
         let head = guard("a response head", wire::read_response_head(&mut self.io, &mut self.buffer)).await;

@@ -133,6 +133,16 @@ impl Connection {
     }
 }
 
+impl Connection {
+    /// Like [`Connection::exchange`]; `None` when the connection ends without an answer.
+    pub async fn exchange_or_cut(&mut self, request: &Request) -> Option<Reply> {
+        match self {
+            Connection::H1(h1) => h1.try_exchange(request).await,
+            Connection::H2(h2) => Some(h2.exchange(request).await).filter(|reply| reply.status > 0),
+        }
+    }
+}
+
 /// One request on a connection of its own.
 pub async fn exchange(addr: SocketAddr, request: &Request) -> Reply {
     Connection::for_framing(addr, request.framing).await.exchange(request).await
