@@ -40,22 +40,38 @@ fn headers(parsed: &[httparse::Header<'_>]) -> HeaderMap {
     map
 }
 
+/// Parses a request head off the front of the buffer. The headers' array is large: it must not be part of a future.
+fn take_request_head(buffer: &mut BytesMut) -> Result<Option<RequestHead>, httparse::Error> {
+    let mut parsed = [httparse::EMPTY_HEADER; 256];
+    let mut request = httparse::Request::new(&mut parsed);
+    let httparse::Status::Complete(size) = request.parse(buffer)? else { return Ok(None) };
+    let head = RequestHead {
+        method: request.method.and_then(|m| m.parse().ok()).ok_or(httparse::Error::Token)?,
+        target: request.path.unwrap_or_default().to_owned(),
+        headers: headers(request.headers),
+    };
+    buffer.advance(size);
+    Ok(Some(head))
+}
+
+/// Parses a response head off the front of the buffer.
+fn take_response_head(buffer: &mut BytesMut) -> Option<(u16, HeaderMap)> {
+    let mut parsed = [httparse::EMPTY_HEADER; 256];
+    let mut response = httparse::Response::new(&mut parsed);
+    let complete = response.parse(buffer).unwrap_or_else(|e| panic!("bad response head: {e}: {buffer:?}"));
+    let httparse::Status::Complete(size) = complete else { return None };
+    let head = (response.code.expect("status"), headers(response.headers));
+    buffer.advance(size);
+    Some(head)
+}
+
 /// Reads a request head; `None` when the connection ends (or is not HTTP) before one is complete.
 pub async fn read_request_head<S: AsyncRead + Unpin>(io: &mut S, buffer: &mut BytesMut) -> Option<RequestHead> {
     loop {
-        let mut parsed = [httparse::EMPTY_HEADER; 256];
-        let mut request = httparse::Request::new(&mut parsed);
-        if let httparse::Status::Complete(size) = request.parse(buffer).ok()? {
-            let head = RequestHead {
-                method: request.method?.parse().ok()?,
-                target: request.path?.to_owned(),
-                headers: headers(request.headers),
-            };
-            buffer.advance(size);
-            return Some(head);
-        }
-        if !fill(io, buffer).await {
-            return None;
+        match take_request_head(buffer) {
+            Ok(Some(head)) => return Some(head),
+            Ok(None) if fill(io, buffer).await => {}
+            Ok(None) | Err(_) => return None,
         }
     }
 }
@@ -63,17 +79,11 @@ pub async fn read_request_head<S: AsyncRead + Unpin>(io: &mut S, buffer: &mut By
 /// Reads a response head (skipping `100 Continue`); `None` when the connection ends before one is complete.
 pub async fn read_response_head<S: AsyncRead + Unpin>(io: &mut S, buffer: &mut BytesMut) -> Option<(u16, HeaderMap)> {
     loop {
-        let mut parsed = [httparse::EMPTY_HEADER; 256];
-        let mut response = httparse::Response::new(&mut parsed);
-        let complete = response.parse(buffer).unwrap_or_else(|e| panic!("bad response head: {e}: {buffer:?}"));
-        if let httparse::Status::Complete(size) = complete {
-            let head = (response.code.expect("status"), headers(response.headers));
-            buffer.advance(size);
-            if head.0 != 100 {
-                return Some(head);
-            }
-        } else if !fill(io, buffer).await {
-            return None;
+        match take_response_head(buffer) {
+            Some((100, _)) => {}
+            Some(head) => return Some(head),
+            None if fill(io, buffer).await => {}
+            None => return None,
         }
     }
 }
@@ -83,7 +93,7 @@ pub fn request_length(headers: &HeaderMap) -> Length {
     let lengths = headers.get_all("content-length").iter().count();
     let codings: Vec<_> = headers.get_all("transfer-encoding").iter().collect();
     assert!(lengths + codings.len() <= 1, "ambiguous framing reached the upstream: {headers:?}");
-    if codings.first().is_some() { Length::Chunked } else { Length::Exact(declared(headers).unwrap_or(0)) }
+    if !codings.is_empty() { Length::Chunked } else { Length::Exact(declared(headers).unwrap_or(0)) }
 }
 
 /// Where the body of a response with this status and headers ends.
