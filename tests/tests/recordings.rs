@@ -180,7 +180,9 @@ fn recorded_usage(dialect: &str, answer: &str) -> Option<Vec<(&'static str, u64)
             let gap = total.zip(input).zip(output).is_some_and(|((t, i), o)| t > i + o);
             add("output", if gap { None } else { output });
             add("cached", count(&["/usage/prompt_tokens_details/cached_tokens"]));
-            add("reasoning", count(&["/usage/completion_tokens_details/reasoning_tokens"]));
+            // One vendor reports more reasoning than output, of which it is a part.
+            let reasoning = count(&["/usage/completion_tokens_details/reasoning_tokens"]);
+            add("reasoning", reasoning.map(|n| output.map_or(n, |o| n.min(o))));
         }
         "openai-responses" => {
             add("input", count(&["/usage/input_tokens", "/response/usage/input_tokens"]));

@@ -444,3 +444,61 @@ async fn h2_streams_do_not_wait_for_each_other() {
     }
     assert!(all.ends_with(bodies::DONE.as_bytes()));
 }
+
+/// Providers over HTTP/2 send a frame for each token: thousands of small frames in one burst are no attack.
+#[tokio::test]
+async fn many_small_h2_frames_from_the_upstream_pass() {
+    let authority = Authority::new();
+    let text = [bodies::chat_delta("x"), bodies::chat_finish(), bodies::DONE.to_owned()].concat();
+    // The client's own HTTP/2 stack takes more than a hundred small frames that it has not read yet for an attack.
+    for (framing, events) in [(Framing::Length, 20_000), (Framing::H2(100), 60)] {
+        let mut pieces: Vec<String> = (0..events).map(|i| format!("data: {{\"n\":{i}}}\n\n")).collect();
+        if framing == Framing::Length {
+            pieces.extend(text.chars().map(String::from));
+        } else {
+            pieces.push(text.clone());
+        }
+        let expected = pieces.concat();
+        let stub = Stub::tls(&authority, &["h2"], move |_| Answer::sse(pieces.clone())).await;
+        let config = format!("{}ca = \"{}\"\nhttp2 = true", direct(&stub), authority.file());
+        let gateway = Gateway::start(&config).await;
+        let request = Request::post("/v1/chat/completions", bodies::chat_stream("stub/m")).framing(framing);
+        let reply = exchange(gateway.addr, &request).await;
+        assert!(reply.complete, "{framing:?}: cut after {} of {} bytes", reply.body.len(), expected.len());
+        assert!(reply.body == expected, "{framing:?}: bytes differ");
+    }
+}
+
+/// Reports how the gaps between chunks differ with and without the gateway; only the order is asserted, for the machine may
+/// be busy.
+#[tokio::test]
+async fn chunk_gaps_are_those_of_the_upstream() {
+    const CHUNKS: usize = 100;
+    const GAP: Duration = Duration::from_millis(20);
+    let mut answer = Answer::sse(Vec::<String>::new());
+    for text in words(CHUNKS) {
+        answer = answer.step(Step::Send(text.into())).step(Step::Pause(GAP));
+    }
+    let stub = Stub::always(answer.step(Step::Send(bodies::DONE.into()))).await;
+    let gateway = Gateway::start(&direct(&stub)).await;
+    let gaps = async |addr| {
+        let mut client = H1::connect(addr).await;
+        client.send(&Request::post("/v1/chat/completions", bodies::chat_stream("stub/m"))).await;
+        let mut response = client.respond().await;
+        let (mut text, mut arrivals) = (Vec::new(), Vec::new());
+        while let Piece::Data(piece) = response.piece().await {
+            arrivals.push(Instant::now());
+            text.extend_from_slice(&piece);
+        }
+        assert_eq!(String::from_utf8(text).unwrap(), [words(CHUNKS).concat(), bodies::DONE.into()].concat());
+        let mut gaps: Vec<Duration> = arrivals.windows(2).map(|pair| pair[1] - pair[0]).collect();
+        gaps.sort();
+        gaps
+    };
+    let (direct, through) = tokio::join!(gaps(stub.addr), gaps(gateway.addr));
+    let at = |gaps: &[Duration], percent: usize| gaps[(gaps.len() - 1) * percent / 100];
+    for percent in [50, 99] {
+        let (direct, through) = (at(&direct, percent), at(&through, percent));
+        eprintln!("chunk gaps p{percent}: direct {direct:?}, through the gateway {through:?}");
+    }
+}

@@ -288,10 +288,13 @@ class Errors(unittest.TestCase):
             with self.subTest(model), self.assertRaises(openai.APIError):
                 for _ in client().chat.completions.create(model=model, messages=HELLO, stream=True):
                     pass
-        for model in ("mock/error-after-3", "mock/cut-after-3"):
-            with self.subTest(f"responses {model}"), self.assertRaises(openai.APIError):
-                for _ in client().responses.create(model=model, input="Hello", stream=True):
-                    pass
+        # In the Responses API an error is an event like the others; the SDK hands it over and raises nothing.
+        for model in ("mock/error-after-3", "mock/cut-after-3", "mock/end-early-after-3"):
+            with self.subTest(f"responses {model}"):
+                events = list(client().responses.create(model=model, input="Hello", stream=True))
+                self.assertIn(events[-1].type, ("error", "response.failed"))
+                numbers = [e.sequence_number for e in events]
+                self.assertEqual(numbers, list(range(len(numbers))))
 
     def test_timeout(self):
         with self.assertRaises(openai.APITimeoutError):
