@@ -67,6 +67,8 @@ impl ProxyHttp for Gateway {
         session.set_write_timeout(Some(CLIENT_PATIENCE));
         // Otherwise a request sent ahead looks like a client that breaks its framing, and ends the one under way.
         session.set_pipelining_enabled(true);
+        // Interim answers of an attempt that may yet be taken back are not for the client.
+        session.set_ignore_info_resp(true);
         Ok(())
     }
 
