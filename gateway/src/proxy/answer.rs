@@ -5,6 +5,7 @@ use std::time::Instant;
 use ai_gateway_providers::answer::{AnswerForm, Observer};
 use ai_gateway_providers::error::{ApiError, ErrorKind, encode_stream_error};
 use bytes::{Bytes, BytesMut};
+use http::StatusCode;
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE};
 use pingora_error::{Error, ErrorType, Result};
 use pingora_http::ResponseHeader;
@@ -36,7 +37,7 @@ const MOST_HELD: usize = 1 << 20;
 
 /// The answer's header has come: go on to the next attempt, or let it through.
 pub fn on_header(upstream: &mut ResponseHeader, exchange: &mut Exchange) -> Result<()> {
-    if upstream.status.is_informational() {
+    if upstream.status.is_informational() && upstream.status != StatusCode::SWITCHING_PROTOCOLS {
         return Ok(());
     }
     let begun = Instant::now();

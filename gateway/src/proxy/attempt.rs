@@ -179,7 +179,10 @@ pub fn write_header(session: &Session, upstream: &mut RequestHeader, exchange: &
 /// The query for the upstream: what tells who the client is, and which version of Azure it thinks it speaks to, stays
 /// behind; the rest passes as sent.
 fn without_credentials(query: &str) -> Cow<'_, str> {
-    let stays = |pair: &&str| !matches!(pair.split('=').next(), Some("key" | "api-version"));
+    let stays = |pair: &&str| {
+        let name = url::form_urlencoded::parse(pair.as_bytes()).next().map(|(name, _)| name);
+        !matches!(name.as_deref(), Some("key" | "api-version"))
+    };
     if query.split('&').all(|pair| stays(&pair)) {
         return Cow::Borrowed(query);
     }
@@ -228,6 +231,7 @@ mod tests {
         assert_eq!(without_credentials("beta=true"), "beta=true");
         assert_eq!(without_credentials("key=sk-1&beta=true&a=%20b&api-version=2024-10-21"), "beta=true&a=%20b");
         assert_eq!(without_credentials("key=sk-1"), "");
+        assert_eq!(without_credentials("%6bey=sk-1&a"), "a");
         assert_eq!(without_credentials("keys=1&monkey=key"), "keys=1&monkey=key");
     }
 }

@@ -143,7 +143,8 @@ pub async fn tell_client(session: &mut Session, error: &Error, exchange: &mut Ex
     });
     let error_code = told.client_status(exchange.dialect());
     session.set_keepalive(None);
-    if session.response_written().is_none() {
+    // A `100 Continue` of ours counts as written, too.
+    if session.response_written().is_none_or(|header| header.status.is_informational()) {
         if let Err(error) = reply::error(session, exchange, told).await {
             log::debug!("request {}: client could not be told: {error}", exchange.id);
         }

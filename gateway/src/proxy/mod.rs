@@ -65,6 +65,10 @@ impl ProxyHttp for Gateway {
     async fn early_request_filter(&self, session: &mut Session, _exchange: &mut Exchange) -> Result<()> {
         session.set_read_timeout(Some(CLIENT_PATIENCE));
         session.set_write_timeout(Some(CLIENT_PATIENCE));
+        // Otherwise a request sent ahead looks like a client that breaks its framing, and ends the one under way.
+        session.set_pipelining_enabled(true);
+        // Interim answers of an attempt that may yet be taken back are not for the client.
+        session.set_ignore_info_resp(true);
         Ok(())
     }
 

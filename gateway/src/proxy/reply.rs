@@ -14,8 +14,9 @@ use super::{Exchange, body};
 /// Longest time and most bytes spent on throwing away a body that nobody will read.
 const LINGER: Duration = Duration::from_secs(15);
 const LINGER_BYTES: usize = 256 << 20;
-/// An unread body up to this size is read before the answer, which keeps the connection.
+/// An unread body up to this size that comes in this time is read before the answer, which keeps the connection.
 const DRAIN_FIRST: usize = 64 * 1024;
+const DRAIN_FIRST_TIME: Duration = Duration::from_millis(500);
 
 /// An error that the client gets, with a header that tells what to do about it.
 #[derive(Debug)]
@@ -68,12 +69,8 @@ pub async fn json(session: &mut Session, exchange: &Exchange, mut header: Respon
     header.insert_header("content-type", "application/json")?;
     header.insert_header("content-length", body.len())?;
     exchange.stamp(&mut header)?;
-    if !session.is_body_done() && is_short(session) {
-        session.set_total_drain_timeout(Some(Duration::from_secs(2)));
-        // A failure here shows again when the answer is written.
-        if let Err(error) = session.drain_request_body().await {
-            log::debug!("request body not drained: {error}");
-        }
+    if may_be_short(session) {
+        throw_away(session, DRAIN_FIRST, DRAIN_FIRST_TIME).await;
     }
     let lingers = !session.is_body_done();
     if lingers {
@@ -85,28 +82,30 @@ pub async fn json(session: &mut Session, exchange: &Exchange, mut header: Respon
         session.write_response_body(Some(body), true).await?;
     }
     if lingers {
-        linger(session).await;
+        throw_away(session, LINGER_BYTES, LINGER).await;
     }
     Ok(())
 }
 
-fn is_short(session: &Session) -> bool {
-    let waits = session.req_header().headers.contains_key(http::header::EXPECT);
-    !waits && body::announced_length(session).is_some_and(|length| length <= DRAIN_FIRST)
+/// Whether the rest of the body may be worth waiting for. A client that expects a `100 Continue` sends none.
+fn may_be_short(session: &mut Session) -> bool {
+    !session.is_body_done()
+        && !session.req_header().headers.contains_key(http::header::EXPECT)
+        && body::announced_length(session).is_none_or(|length| length <= DRAIN_FIRST)
 }
 
-async fn linger(session: &mut Session) {
+/// Reads and forgets the rest of the body, up to a number of bytes and a time.
+async fn throw_away(session: &mut Session, most: usize, limit: Duration) {
     let mut thrown_away = 0;
-    let drain = async {
+    let read = async {
         while let Ok(Some(chunk)) = session.downstream_session.read_request_body().await {
             thrown_away += chunk.len();
-            if thrown_away > LINGER_BYTES {
+            if thrown_away > most {
                 break;
             }
         }
     };
-    // Running out of time is as good an end as any: the connection is closed next.
-    if tokio::time::timeout(LINGER, drain).await.is_err() {
-        log::debug!("client kept sending after its answer");
+    if tokio::time::timeout(limit, read).await.is_err() {
+        log::debug!("the client is still sending a body that nobody reads");
     }
 }
