@@ -69,13 +69,13 @@ async fn a_storm_leaves_nothing_behind() {
             _ => ("/v1/chat/completions", model.to_owned()),
         };
         let framing = [Framing::Length, Framing::Chunked(50), Framing::H2(64)][i % 4 % 3];
-        let request = Request::post(target, bodies::message(&model, i % 2 == 0)).framing(framing);
-        if i % 5 == 0 {
+        let request = Request::post(target, bodies::message(&model, i.is_multiple_of(2))).framing(framing);
+        if i.is_multiple_of(5) {
             // Leaves: in the middle of the request, before the answer, or inside it.
             if let Framing::H2(_) = framing {
                 let mut client = H2::connect(addr).await;
                 let opened = client.open(&request).await;
-                if i % 2 == 0 {
+                if i.is_multiple_of(2) {
                     let _ = tokio::time::timeout(Duration::from_millis((i % 7) as u64), opened.0).await;
                 }
             } else {
