@@ -19,7 +19,7 @@ use pingora_proxy::{HttpProxy, http_proxy};
 use tokio::sync::broadcast;
 
 use crate::admin::{Admin, Readiness};
-use crate::config::{Config, TlsConfig};
+use crate::config::{Config, ProviderConfig, TlsConfig};
 use crate::mock;
 use crate::net::dns::Resolver;
 use crate::net::prebound::{Prebound, PreboundService};
@@ -47,6 +47,9 @@ pub enum StartError {
     /// The configuration cannot be built.
     #[error("{0}")]
     Build(#[from] BuildError),
+    /// No provider could be verified.
+    #[error("the system's certificates, by which providers are verified, cannot be read: {0}")]
+    Roots(std::io::Error),
     /// The listener's certificate cannot be used.
     #[error("server.tls: {0}")]
     Tls(Box<pingora_error::Error>),
@@ -66,6 +69,8 @@ pub fn run(config: &Config) -> Result<(), StartError> {
         .any(|provider| provider.base_url.is_none())
         .then(|| Prebound::bind("127.0.0.1:0"))
         .transpose()?;
+
+    check_roots(config)?;
 
     let telemetry = Arc::new(Telemetry::new());
     let snapshot = Snapshot::build(config, mock.as_ref().map(Prebound::local_addr))?;
@@ -106,6 +111,20 @@ pub fn run(config: &Config) -> Result<(), StartError> {
     readiness.set_ready();
     server.run(RunArgs { shutdown_signal: Box::new(Signals { readiness }) });
     telemetry.access_log.flush(Duration::from_secs(2));
+    Ok(())
+}
+
+/// Pingora panics over certificates that it cannot read, and takes a machine without any in silence.
+fn check_roots(config: &Config) -> Result<(), StartError> {
+    let roots = pingora_rustls::load_native_certs().map_err(StartError::Roots)?;
+    let relies = |provider: &ProviderConfig| {
+        provider.ca.is_none() && provider.base_url.as_ref().is_some_and(|url| url.scheme() == "https")
+    };
+    if roots.is_empty() && config.providers.values().any(relies) {
+        log::warn!(
+            "this machine has no certificate roots (package ca-certificates): no https provider can be verified"
+        );
+    }
     Ok(())
 }
 

@@ -1,8 +1,8 @@
 //! The configuration: one TOML file, one module per section of it.
 //!
-//! The text becomes a tree with positions ([`tree`]), each section gives its part a type and checks it, and what comes out
+//! The text becomes a tree with positions (`tree`), each section gives its part a type and checks it, and what comes out
 //! is [`Config`]: plain values with every default and every secret filled in. All problems of a file are reported together,
-//! each with its line and what would be right ([`Problem`]). What no code uses yet is refused by [`support`].
+//! each with its line and what would be right ([`Problem`]). What no code uses yet is refused by `support`.
 
 mod base_url;
 mod cache;

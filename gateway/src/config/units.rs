@@ -143,7 +143,7 @@ pub fn size(text: &str) -> Result<usize, String> {
 impl FromStr for Rate {
     type Err = String;
 
-    /// Reads a [`RateText`]; zero is refused. The error says what is wrong, for a person.
+    /// Reads a rate as written in the file; zero is refused. The error says what is wrong, for a person.
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let bad = || {
             format!(
