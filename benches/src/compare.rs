@@ -47,7 +47,13 @@ pub struct Effort {
 impl Effort {
     /// Everything in under six minutes.
     pub fn full() -> Self {
-        Self { rounds: 7, memory_rounds: 3, length: Duration::from_secs(2), held: 1000, hold: Duration::from_secs(3) }
+        Self {
+            rounds: 30,
+            memory_rounds: 3,
+            length: Duration::from_millis(400),
+            held: 1000,
+            hold: Duration::from_secs(3),
+        }
     }
 
     /// Everything in under a minute, with coarser figures.
