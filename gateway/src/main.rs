@@ -56,7 +56,7 @@ enum Command {
 }
 
 fn main() -> ExitCode {
-    env_logger::Builder::from_env(env_logger::Env::default().default_filter_or("warn")).init();
+    init_log();
     match Cli::parse().command {
         Command::Run { config } => run(config),
         Command::Check { file } => check(&file),
@@ -69,6 +69,15 @@ fn main() -> ExitCode {
             exit(mock::serve(&mock::Options { listen, threads, tls }))
         }
     }
+}
+
+/// `RUST_LOG` sets the level. Pingora's own lines below `info` quote requests and answers: they stay out.
+fn init_log() {
+    let mut builder = env_logger::Builder::from_env(env_logger::Env::default().default_filter_or("warn"));
+    for quoting in ["pingora_core", "pingora_proxy", "h2"] {
+        builder.filter_module(quoting, log::LevelFilter::Warn);
+    }
+    builder.init();
 }
 
 fn run(file: Option<PathBuf>) -> ExitCode {

@@ -184,6 +184,9 @@ impl ShutdownSignalWatch for Signals {
     }
 }
 
+/// Tenths of a second without any exchange: the last frames of HTTP/2 are out by then.
+const QUIET_TICKS: u32 = 5;
+
 /// Leaves as soon as nothing is in flight: Pingora itself would sleep through the whole grace period.
 struct Drain {
     phases: broadcast::Receiver<ExecutionPhase>,
@@ -200,9 +203,11 @@ impl BackgroundService for Drain {
             }
         }
         let mut tick = tokio::time::interval(Duration::from_millis(100));
+        let mut quiet = 0;
         loop {
             tick.tick().await;
-            if self.telemetry.metrics.in_flight_count() == 0 {
+            quiet = if self.telemetry.metrics.in_flight_count() == 0 { quiet + 1 } else { 0 };
+            if quiet == QUIET_TICKS {
                 info!("nothing is in flight any more: leaving");
                 self.telemetry.access_log.flush(Duration::from_secs(2));
                 std::process::exit(0);

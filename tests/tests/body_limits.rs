@@ -100,6 +100,23 @@ async fn expect_continue_is_answered_before_the_body() {
 }
 
 #[tokio::test]
+async fn a_failure_after_100_continue_is_told() {
+    let stub = Stub::always(Answer::raw("")).await;
+    let gateway = small(&stub).await;
+    let body = bodies::chat_of_size("stub/m", 1000);
+    let head = format!(
+        "POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\nexpect: 100-continue\r\ncontent-length: {}\r\n\r\n",
+        body.len()
+    );
+    let mut client = H1::connect(gateway.addr).await;
+    client.send_raw(head.as_bytes()).await;
+    assert_eq!(client.interim().await, "HTTP/1.1 100 Continue");
+    client.send_raw(&body).await;
+    let reply = client.reply().await.unwrap();
+    assert_eq!((reply.status, reply.complete), (502, true), "{}", reply.text());
+}
+
+#[tokio::test]
 async fn all_bodies_together_are_bounded() {
     let gate = Gate::new();
     let stub = Stub::always(Answer::json(200, bodies::chat_answer("fine")).after(&gate)).await;

@@ -73,7 +73,7 @@ pub struct Timeouts {
     pub first_token: Option<At<DurationText>>,
     /// The longest gap between two chunks. Default: `"2m"`.
     pub idle: Option<At<DurationText>>,
-    /// The whole exchange, all attempts together. Default: `"15m"`.
+    /// One attempt from its beginning to the end of its answer. Default: `"15m"`.
     pub total: Option<At<DurationText>>,
 }
 
@@ -181,7 +181,7 @@ pub struct TimeoutsConfig {
     pub first_token: Duration,
     /// Between two chunks.
     pub idle: Duration,
-    /// All attempts together.
+    /// One attempt from its beginning to its end.
     pub total: Duration,
 }
 
@@ -340,7 +340,7 @@ impl Timeouts {
                 let total = humantime::format_duration(resolved.total);
                 cx.report.warn(
                     written.span,
-                    format!("`{name}` is longer than `total` ({total}), which ends the exchange first"),
+                    format!("`{name}` is longer than `total` ({total}), which ends the attempt first"),
                     "raise `total` too",
                 );
             }

@@ -1,7 +1,8 @@
 //! The upstream's answer on its way to the client: commit or take back, watch, and never let a broken answer look whole.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
+use ai_gateway_providers::Operation;
 use ai_gateway_providers::answer::{AnswerForm, Observer};
 use ai_gateway_providers::error::{ApiError, ErrorKind, encode_stream_error};
 use bytes::{Bytes, BytesMut};
@@ -32,6 +33,8 @@ const RETURNED: [&str; 14] = [
     "openai-version",
     "openai-processing-ms",
 ];
+/// How long the connection may take to end after the stream's own end marker.
+const END_PATIENCE: Duration = Duration::from_secs(2);
 /// Most that is withheld of an answer while another target could still be asked.
 const MOST_HELD: usize = 1 << 20;
 
@@ -47,7 +50,7 @@ pub fn on_header(upstream: &mut ResponseHeader, exchange: &mut Exchange) -> Resu
     }
     let form = form_of(upstream);
     match verdict(status) {
-        None if is_web_page(upstream) => {
+        None if is_web_page(upstream) && !exchange.may_be_text() => {
             return Err(attempt_failed(
                 exchange,
                 Outcome::Garbage,
@@ -56,6 +59,9 @@ pub fn on_header(upstream: &mut ResponseHeader, exchange: &mut Exchange) -> Resu
         }
         None => {
             exchange.observe(form);
+            if let Some(replay) = &exchange.replay {
+                replay.set_unjudged(form != AnswerForm::Opaque);
+            }
             let can_wait = exchange.plan.has_next() && form != AnswerForm::Opaque;
             match &exchange.replay {
                 Some(replay) if can_wait => replay.hold(),
@@ -152,7 +158,13 @@ pub fn on_body(body: &mut Option<Bytes>, end: bool, exchange: &mut Exchange) -> 
             exchange.commit();
         }
     }
-    if end { on_end(body, exchange) } else { Ok(()) }
+    if !end {
+        return Ok(());
+    }
+    if let Some(replay) = &exchange.replay {
+        replay.set_unjudged(false);
+    }
+    on_end(body, exchange)
 }
 
 /// What of an answer that is still withheld makes it worth asking another target. A JSON document is withheld to its
@@ -204,8 +216,7 @@ fn append(head: Option<Bytes>, tail: &[u8]) -> Bytes {
 impl Exchange {
     fn observe(&mut self, form: AnswerForm) {
         let hide_usage = self.attempt().is_some_and(|attempt| attempt.hide_usage);
-        let operation =
-            self.endpoint.as_ref().map_or(ai_gateway_providers::Operation::Chat, |endpoint| endpoint.operation);
+        let operation = self.endpoint.as_ref().map_or(Operation::Chat, |endpoint| endpoint.operation);
         self.observer = Some(Observer::new(self.dialect(), operation, form, hide_usage));
         self.form = form;
         self.held = 0;
@@ -225,10 +236,25 @@ impl Exchange {
         }
     }
 
+    /// Whether the answer may be text in any form: transcriptions come as `text/html`, too.
+    fn may_be_text(&self) -> bool {
+        self.endpoint.as_ref().is_some_and(|endpoint| endpoint.operation == Operation::Transcription)
+    }
+
+    /// Whether the client has got a stream to its proper end.
+    pub fn is_complete_stream(&self) -> bool {
+        let seen = self.observer.as_ref().map(Observer::seen);
+        let whole = seen.is_some_and(|seen| seen.complete && seen.error.is_none());
+        self.committed && self.form == AnswerForm::Stream && whole && !self.client_left
+    }
+
     fn saw_progress(&self) {
         let (Some(replay), Some(request)) = (&self.replay, &self.request) else { return };
-        if self.first_output.is_some() || !self.wants_stream() {
-            replay.saw_progress(request.model.timeouts.idle);
+        let idle = request.model.timeouts.idle;
+        if self.is_complete_stream() {
+            replay.saw_progress(idle.min(END_PATIENCE));
+        } else if self.first_output.is_some() || !self.wants_stream() {
+            replay.saw_progress(idle);
         }
     }
 

@@ -36,6 +36,8 @@ const FORWARDED: [&str; 12] = [
 ];
 /// Stale pooled connections tried before a failure counts.
 const STALE_RETRIES: usize = 3;
+/// A connection that was closed while it lay in the pool fails at once; one that fails later may have done the work.
+const STALE_WITHIN: Duration = Duration::from_millis(500);
 
 /// A try, and how it went.
 pub struct Attempt {
@@ -53,6 +55,8 @@ pub struct Attempt {
     pub outcome: Option<Outcome>,
     /// How long it took, once it has ended.
     pub took: Duration,
+    /// When the request was handed over, on the current connection.
+    sent: Option<Instant>,
     stale: usize,
     again: bool,
 }
@@ -69,6 +73,7 @@ impl Attempt {
             status: None,
             outcome: None,
             took: Duration::ZERO,
+            sent: None,
             stale: 0,
             again: false,
         }
@@ -79,6 +84,7 @@ impl Attempt {
         if self.outcome.is_none() {
             self.outcome = Some(outcome);
             self.took = self.started.elapsed();
+            self.body = Bytes::new();
         }
     }
 
@@ -94,10 +100,11 @@ impl Attempt {
         }
     }
 
-    /// Asks for the same target once more, on a connection that is not stale. `false` after a few times.
-    pub fn retry_stale(&mut self) -> bool {
+    /// Asks for the same target once more, on another connection. `false` after a few times, or when the provider had
+    /// time to begin its work.
+    pub fn try_again(&mut self) -> bool {
         self.stale += 1;
-        self.again = self.stale <= STALE_RETRIES;
+        self.again = self.stale <= STALE_RETRIES && self.sent.is_none_or(|sent| sent.elapsed() < STALE_WITHIN);
         self.again
     }
 }
@@ -137,7 +144,7 @@ pub async fn choose_peer(gateway: &Gateway, exchange: &mut Exchange) -> Result<B
     exchange.overhead += begun.elapsed();
     let provider = &attempt.target.provider;
     match gateway.resolver.resolve(&provider.host, provider.port, timeouts.connect).await {
-        Ok(address) => Ok(Box::new(provider.peer(address, timeouts.connect))),
+        Ok(address) => Ok(Box::new(provider.peer(address, timeouts.connect, timeouts.idle))),
         Err(error) => {
             log::warn!("provider {}: {error}", provider.name);
             Err(super::failure::attempt_failed(
@@ -217,8 +224,12 @@ pub fn write_body(body: &mut Option<Bytes>, end: bool, exchange: &mut Exchange) 
     if end && let Some(attempt) = exchange.attempts.last() {
         *body = Some(attempt.body.clone());
     }
+    let now = Instant::now();
     if let Some(connected) = exchange.connected.take() {
-        exchange.overhead += connected.elapsed();
+        exchange.overhead += now - connected;
+    }
+    if let Some(attempt) = exchange.attempts.last_mut() {
+        attempt.sent = Some(now);
     }
 }
 

@@ -14,6 +14,8 @@ use super::reply::Refusal;
 const READ_GRACE: Duration = Duration::from_secs(30);
 /// Slowest upload accepted after that, in bytes per second.
 const SLOWEST_UPLOAD: usize = 32 * 1024;
+/// Largest window that a zstd frame may ask for, as a power of two: 8 MiB, as RFC 8878 recommends.
+const ZSTD_WINDOW_LOG: u32 = 23;
 /// What is read ahead of the first byte of a body whose length is announced.
 const FIRST_BUFFER: usize = 64 * 1024;
 
@@ -117,7 +119,10 @@ pub async fn read(
     match session.req_header().headers.get(http::header::CONTENT_ENCODING) {
         None => Ok((body, reservation)),
         Some(encoding) => {
-            let decoded = decode(encoding.as_bytes(), body, limits)?;
+            let encoding = encoding.clone();
+            // It may take a while, and other exchanges share this thread.
+            let decoding = tokio::task::spawn_blocking(move || decode(encoding.as_bytes(), body, limits));
+            let decoded = decoding.await.unwrap_or_else(|_| Err(undecodable()))?;
             reservation.grow(decoded.len(), limits.max_buffered)?;
             Ok((decoded, reservation))
         }
@@ -168,7 +173,10 @@ fn decode(encoding: &[u8], body: Bytes, limits: BodyLimits) -> Result<Bytes, Api
     } else if encoding.eq_ignore_ascii_case(b"br") {
         drain(brotli::Decompressor::new(source, 16 * 1024), limits.max_body)
     } else if encoding.eq_ignore_ascii_case(b"zstd") {
-        zstd::stream::read::Decoder::with_buffer(source).and_then(|decoder| drain(decoder, limits.max_body))
+        zstd::stream::read::Decoder::with_buffer(source).and_then(|mut decoder| {
+            decoder.window_log_max(ZSTD_WINDOW_LOG)?;
+            drain(decoder, limits.max_body)
+        })
     } else {
         return Err(ApiError::new(
             ErrorKind::UnsupportedMedia,
@@ -178,10 +186,12 @@ fn decode(encoding: &[u8], body: Bytes, limits: BodyLimits) -> Result<Bytes, Api
     match decoded {
         Ok(decoded) if decoded.len() > limits.max_body => Err(too_large(limits)),
         Ok(decoded) => Ok(decoded.into()),
-        Err(_) => {
-            Err(ApiError::new(ErrorKind::InvalidRequest, "the request body is not valid in its content-encoding"))
-        }
+        Err(_) => Err(undecodable()),
     }
+}
+
+fn undecodable() -> ApiError {
+    ApiError::new(ErrorKind::InvalidRequest, "the request body is not valid in its content-encoding")
 }
 
 /// Reads to the end, but stops one byte past `limit`: a bomb costs no more than that.

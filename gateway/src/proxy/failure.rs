@@ -9,6 +9,7 @@ use pingora_error::{Error, ErrorSource, ErrorType};
 use pingora_proxy::{FailToProxy, Session};
 
 use super::answer::cut_short;
+use super::attempt::Attempt;
 use super::outcome::Outcome;
 use super::replay::Clock;
 use super::{Exchange, Gateway, reply};
@@ -24,7 +25,8 @@ pub fn attempt_failed(exchange: &mut Exchange, outcome: Outcome, mut error: Box<
     if moves_on {
         exchange.observer = None;
         exchange.first_output = None;
-    } else if exchange.error.is_none() {
+        exchange.status = 0;
+    } else if exchange.error.is_none() && outcome != Outcome::ClientLeft {
         exchange.error = Some(final_error(exchange, outcome));
     }
     error
@@ -52,13 +54,19 @@ pub fn attempt_broke(exchange: &mut Exchange, mut error: Box<Error>, reused: boo
         }
         return error;
     }
+    if exchange.is_complete_stream() {
+        // Everything was said and passed on; how the connection ends after that is nobody's concern.
+        exchange.end_attempt(Outcome::Ok);
+        error.set_retry(false);
+        return error;
+    }
     let outcome = classify(exchange, &error);
-    if outcome == Outcome::Connect && reused && !exchange.committed {
-        // The pooled connection had been closed by the other side; nothing says that the provider is unwell.
-        if exchange.attempts.last_mut().is_some_and(super::attempt::Attempt::retry_stale) {
-            error.set_retry(true);
-            return error;
-        }
+    let again = error.etype() == &ErrorType::H2Downgrade || (reused && outcome == Outcome::Connect);
+    if again && !exchange.committed && exchange.attempts.last_mut().is_some_and(Attempt::try_again) {
+        // The pooled connection was closed by the other side, or is to speak HTTP/1 from now on; nothing says that
+        // the provider is unwell.
+        error.set_retry(true);
+        return error;
     }
     if outcome == Outcome::ClientLeft {
         exchange.client_left = true;
@@ -76,7 +84,15 @@ fn classify(exchange: &Exchange, error: &Error) -> Outcome {
     }
     let answering = exchange.attempt().is_some_and(|attempt| attempt.status.is_some());
     match (error.esource(), error.etype()) {
-        (ErrorSource::Downstream, _) => Outcome::ClientLeft,
+        (
+            ErrorSource::Downstream,
+            ErrorType::ConnectionClosed
+            | ErrorType::ConnectError
+            | ErrorType::ReadError
+            | ErrorType::WriteError
+            | ErrorType::WriteTimedout
+            | ErrorType::H2Error,
+        ) => Outcome::ClientLeft,
         (_, ErrorType::ReadTimedout | ErrorType::WriteTimedout) => Outcome::Timeout(Clock::Idle),
         (_, ErrorType::InvalidHTTPHeader | ErrorType::InvalidH2) => Outcome::Garbage,
         _ if answering => Outcome::Cut,
@@ -132,6 +148,12 @@ pub async fn tell_client(session: &mut Session, error: &Error, exchange: &mut Ex
         replay.restore(session);
     }
     let gone = FailToProxy { error_code: 0, can_reuse_downstream: false };
+    if exchange.is_complete_stream() && !exchange.client_left {
+        if let Err(error) = session.downstream_session.finish_body().await {
+            log::debug!("request {}: client left at the very end: {error}", exchange.id);
+        }
+        return gone;
+    }
     if exchange.client_left || (error.esource() == &ErrorSource::Downstream && exchange.error.is_none()) {
         exchange.client_left = true;
         session.downstream_session.shutdown().await;

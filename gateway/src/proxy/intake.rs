@@ -85,6 +85,8 @@ async fn read_request(gateway: &Gateway, session: &mut Session, exchange: &mut E
     let model = resolve_model(exchange, &scan)?;
     exchange.request = Some(Request { body: body.clone(), scan, model, reservation: Some(reservation) });
     plan(exchange)?;
+    // Pingora judges it once more for the upstream, which never sees it, and would blame the client.
+    session.req_header_mut().remove_header(&http::header::CONNECTION);
     exchange.replay = Some(replay::install(session, body));
     exchange.overhead += begun.elapsed();
     Ok(())
@@ -135,7 +137,7 @@ fn plan(exchange: &mut Exchange) -> Result<(), ApiError> {
 /// A body whose framing broke: a client that is still there gets told, one that left cannot be.
 fn broken_body(exchange: &mut Exchange, error: Box<Error>) -> Result<ApiError> {
     match error.etype() {
-        ErrorType::ConnectionClosed | ErrorType::H2Error | ErrorType::WriteError => {
+        ErrorType::ConnectionClosed | ErrorType::ReadError | ErrorType::H2Error | ErrorType::WriteError => {
             exchange.client_left = true;
             Err(error)
         }

@@ -36,7 +36,8 @@ use crate::net::dns::Resolver;
 use crate::snapshot::Snapshot;
 use crate::telemetry::Telemetry;
 
-/// Longest silence of a client in the middle of its request, and longest wait for it to take a part of its answer.
+/// Longest silence of a client in the middle of its request or between two, and longest wait for it to take a part of
+/// its answer.
 const CLIENT_PATIENCE: Duration = Duration::from_secs(60);
 
 /// What all exchanges share.
@@ -65,7 +66,11 @@ impl ProxyHttp for Gateway {
     async fn early_request_filter(&self, session: &mut Session, _exchange: &mut Exchange) -> Result<()> {
         session.set_read_timeout(Some(CLIENT_PATIENCE));
         session.set_write_timeout(Some(CLIENT_PATIENCE));
+        if session.get_keepalive().is_some() {
+            session.set_keepalive(Some(CLIENT_PATIENCE.as_secs()));
+        }
         // Otherwise a request sent ahead looks like a client that breaks its framing, and ends the one under way.
+        // The price: a client that sent ahead and leaves is noticed only when it is written to.
         session.set_pipelining_enabled(true);
         // Interim answers of an attempt that may yet be taken back are not for the client.
         session.set_ignore_info_resp(true);
@@ -140,6 +145,22 @@ impl ProxyHttp for Gateway {
         exchange: &mut Exchange,
     ) -> Result<Option<Duration>> {
         answer::on_body(body, end, exchange).map(|()| None)
+    }
+
+    /// Trailers (HTTP/2 upstreams only) end the body; they tell about the provider's side and stay behind.
+    async fn response_trailer_filter(
+        &self,
+        _session: &mut Session,
+        _trailers: &mut http::HeaderMap,
+        exchange: &mut Exchange,
+    ) -> Result<Option<Bytes>> {
+        // An error from here would lose its mark to be retried; the replay session refuses the end instead.
+        if !exchange.committed && !exchange.observer.as_ref().is_some_and(|observer| observer.seen().complete) {
+            return Ok(None);
+        }
+        let mut rest = None;
+        answer::on_body(&mut rest, true, exchange)?;
+        Ok(Some(rest.unwrap_or_default()))
     }
 
     async fn response_filter(

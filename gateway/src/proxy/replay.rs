@@ -61,6 +61,8 @@ struct Shared {
     returned: Mutex<Option<Box<ServerSession>>>,
     body: Mutex<Option<Bytes>>,
     holding: AtomicBool,
+    /// The answer's end has still to be judged by the filters: an end that comes without a body never reaches them.
+    unjudged: AtomicBool,
     /// Number of the current attempt: what an earlier one left withheld is thrown away.
     attempt: AtomicU32,
     /// When the next clock runs out, in nanoseconds after `Clocks::origin`; 0 = never.
@@ -104,6 +106,7 @@ impl Replay {
         self.shared.attempt.fetch_add(1, Ordering::Relaxed);
         self.shared.fired.store(0, Ordering::Relaxed);
         self.shared.holding.store(false, Ordering::Relaxed);
+        self.shared.unjudged.store(false, Ordering::Relaxed);
         match first_token {
             Some(limit) => self.arm(Clock::FirstToken, limit),
             None => self.arm_total(),
@@ -119,6 +122,11 @@ impl Replay {
     pub fn commit(&self) {
         self.shared.holding.store(false, Ordering::Relaxed);
         lock(&self.shared.body).take();
+    }
+
+    /// Says that the end of the answer has (not) passed the filters that judge it.
+    pub fn set_unjudged(&self, unjudged: bool) {
+        self.shared.unjudged.store(unjudged, Ordering::Relaxed);
     }
 
     /// Whether the answer is being withheld.
@@ -267,6 +275,10 @@ impl CustomSession for ReplaySession {
         if self.held_attempt != attempt {
             self.held.clear();
             self.held_attempt = attempt;
+        }
+        let ends = |task: &HttpTask| matches!(task, HttpTask::Header(_, true) | HttpTask::Trailer(_) | HttpTask::Done);
+        if self.shared.unjudged.load(Ordering::Relaxed) && tasks.iter().any(ends) {
+            return Error::e_explain(ErrorType::ConnectionClosed, "the answer ended without a body");
         }
         if self.shared.holding.load(Ordering::Relaxed) {
             for task in tasks {

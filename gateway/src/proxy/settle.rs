@@ -17,7 +17,7 @@ pub fn settle(gateway: &Gateway, session: &mut Session, exchange: &mut Exchange)
     }
     if exchange.client_left {
         exchange.end_attempt(Outcome::ClientLeft);
-        if exchange.status == 0 {
+        if session.response_written().is_none_or(|header| header.status.is_informational()) {
             exchange.status = CLIENT_LEFT;
         }
     } else {

@@ -14,6 +14,8 @@ use pingora_core::upstreams::peer::HttpPeer;
 
 /// Streams that may share one HTTP/2 connection: enough to help, few enough that one lost packet stalls few.
 const H2_STREAMS: usize = 16;
+/// How often an HTTP/2 connection is asked whether it lives.
+const H2_PING: Duration = Duration::from_secs(15);
 /// Idle upstream connections are closed before the usual load balancer does it, so that fewer requests meet a
 /// connection that is just going away.
 const UPSTREAM_IDLE: Duration = Duration::from_secs(50);
@@ -64,7 +66,7 @@ impl Provider {
 
     /// The peer at `address`, with everything that Pingora would otherwise leave open: time limits, certificate
     /// checks, protocol, connection pool.
-    pub fn peer(&self, address: SocketAddr, connect: Duration) -> HttpPeer {
+    pub fn peer(&self, address: SocketAddr, connect: Duration, idle: Duration) -> HttpPeer {
         let mut peer = HttpPeer::new(address, self.tls, self.host.clone());
         peer.group_key = self.pool;
         let options = &mut peer.options;
@@ -75,6 +77,10 @@ impl Provider {
         if self.http2 {
             options.alpn = if self.tls { ALPN::H2H1 } else { ALPN::H2 };
             options.max_h2_streams = H2_STREAMS;
+            // Pingora waits for a window before it looks at anything else, our clocks included.
+            options.write_timeout = Some(idle);
+            // Our clocks do not tell Pingora that a connection is dead; without pings it would go on using it.
+            options.h2_ping_interval = Some(H2_PING);
         }
         peer
     }

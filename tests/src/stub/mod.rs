@@ -89,6 +89,8 @@ pub enum Step {
     Stall,
     /// Ends the connection (HTTP/2: resets the stream) in the middle.
     Cut,
+    /// HTTP/2: ends the stream with trailers, so that no DATA frame carries the end.
+    Trailers,
 }
 
 /// How an HTTP/1 answer says where its body ends.
