@@ -25,8 +25,7 @@ lint: ## format, clippy and documentation, warnings denied
 	$(CARGO) clippy --workspace --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps -q
 
-bench: setup ## measure the gateway against bare Pingora (a release build first; about 6 minutes)
-	$(CARGO) build --release -p ai-gateway -p ai-gateway-benches
+bench: setup ## measure the gateway against bare Pingora (about 5 minutes after the release build)
 	$(CARGO) run -q --release -p ai-gateway-benches --bin compare
 
 fuzz: ## run every fuzz target for SECONDS=30 each

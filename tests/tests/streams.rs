@@ -467,7 +467,12 @@ async fn many_small_h2_frames_from_the_upstream_pass() {
         let reply = exchange(gateway.addr, &request).await;
         assert!(reply.complete, "{framing:?}: cut after {} of {} bytes", reply.body.len(), expected.len());
         let end = String::from_utf8_lossy(&reply.body[reply.body.len().saturating_sub(300)..]).into_owned();
-        assert!(reply.body == expected, "{framing:?}: {} of {} bytes, ending in {end}", reply.body.len(), expected.len());
+        assert!(
+            reply.body == expected,
+            "{framing:?}: {} of {} bytes, ending in {end}",
+            reply.body.len(),
+            expected.len()
+        );
     }
 }
 

@@ -40,7 +40,7 @@ pub struct Provider {
     pub auth: Option<At<String>>,
     /// Headers added to every request; values may be `env:`, `file:` or `credential:` references.
     pub headers: Option<BTreeMap<String, At<SecretText>>>,
-    /// PEM file with certificates to trust for this provider besides the system's.
+    /// PEM file with certificates to trust for this provider instead of the system's.
     pub ca: Option<At<String>>,
     /// Speak HTTP/2 when the server agrees to it. Default: `true` with https. With http, `true` speaks it unasked.
     pub http2: Option<bool>,
@@ -110,7 +110,7 @@ pub struct ProviderConfig {
     pub auth: Option<(HeaderName, HeaderValue)>,
     /// Headers added to every request, marked sensitive.
     pub headers: Vec<(HeaderName, HeaderValue)>,
-    /// Certificates to trust besides the system's.
+    /// Certificates to trust instead of the system's.
     pub ca: Option<CaConfig>,
     /// Whether to offer h2 by ALPN (https) or to speak it unasked (http).
     pub http2: bool,

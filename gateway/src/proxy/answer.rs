@@ -129,6 +129,9 @@ fn clean(upstream: &mut ResponseHeader, form: AnswerForm) -> Result<()> {
             header.append_header(name, value)?;
         }
     }
+    if let Some(id) = upstream.headers.get("x-request-id") {
+        header.insert_header("x-upstream-request-id", id)?;
+    }
     if form == AnswerForm::Stream {
         // The gateway may add an error event or keep a usage chunk back, and no proxy in front may collect the stream.
         header.remove_header(&CONTENT_LENGTH);

@@ -129,11 +129,6 @@ impl Replay {
         self.shared.unjudged.store(unjudged, Ordering::Relaxed);
     }
 
-    /// Whether the answer is being withheld.
-    pub fn is_holding(&self) -> bool {
-        self.shared.holding.load(Ordering::Relaxed)
-    }
-
     /// Starts the idle clock anew: something arrived.
     pub fn saw_progress(&self, idle: Duration) {
         self.arm(Clock::Idle, idle);
