@@ -94,7 +94,7 @@ async fn after_the_end_marker_nothing_can_go_wrong() {
     let second = second().await;
     for last in [Step::Cut, Step::Stall] {
         let first = Stub::always(Answer::sse(stream()).step(last.clone())).await;
-        let mut gateway = gateway(&first, &second, false).await;
+        let gateway = gateway(&first, &second, false).await;
         for model in ["first/m", "m"] {
             let [_, (request, _)] = bodies_of(model);
             let begun = Instant::now();
