@@ -1,10 +1,12 @@
 //! The `ai-gateway` command.
 
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use ai_gateway::config::{self, Config, System};
+use ai_gateway::config::{self, Config, ProviderConfig, System};
 use ai_gateway::mock::{self, Tls};
+use ai_gateway_providers::Dialect;
 use clap::{Parser, Subcommand};
 
 #[global_allocator]
@@ -99,7 +101,27 @@ fn run(file: Option<PathBuf>) -> ExitCode {
 fn run_discovered() -> ExitCode {
     let discovery = Config::from_environment(&System);
     eprintln!("{discovery}");
+    if let (Some(address), Some(provider)) =
+        (discovery.config.server.listen.first(), discovery.config.providers.values().next())
+    {
+        eprintln!("try: {}", curl_line(*address, provider));
+    }
     exit(ai_gateway::server::run(&discovery.config))
+}
+
+/// A command to paste: asks the gateway at `address` for a stream from `provider`.
+fn curl_line(address: SocketAddr, provider: &ProviderConfig) -> String {
+    let model = if provider.base_url.is_none() { "lorem-20-every-50ms" } else { "MODEL" };
+    let (path, limit) = match provider.dialects.first() {
+        Some(Dialect::Anthropic) => ("/v1/messages", "\"max_tokens\": 100, "),
+        _ => ("/v1/chat/completions", ""),
+    };
+    format!(
+        "curl -N http://{address}{path} -H 'content-type: application/json' \
+         -d '{{\"model\": \"{}/{model}\", \"stream\": true, {limit}\
+         \"messages\": [{{\"role\": \"user\", \"content\": \"hello\"}}]}}'",
+        provider.name
+    )
 }
 
 fn check(file: &Path) -> ExitCode {

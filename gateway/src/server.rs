@@ -10,12 +10,11 @@ use pingora_core::apps::HttpServerOptions;
 use pingora_core::listeners::tls::TlsSettings;
 use pingora_core::protocols::http::v2::server::default_h2_options;
 use pingora_core::server::configuration::ServerConf;
-use pingora_core::server::{
-    ExecutionPhase, RunArgs, Server, ShutdownSignal, ShutdownSignalWatch, UnixShutdownSignalWatch,
-};
+use pingora_core::server::{ExecutionPhase, RunArgs, Server, ShutdownSignal, ShutdownSignalWatch};
 use pingora_core::services::background::{BackgroundService, background_service};
 use pingora_core::services::listening::Service;
 use pingora_proxy::{HttpProxy, http_proxy};
+use tokio::signal::unix::SignalKind;
 use tokio::sync::broadcast;
 
 use crate::admin::{Admin, Readiness};
@@ -85,18 +84,12 @@ pub fn run(config: &Config) -> Result<(), StartError> {
     let mut server = Server::new_with_opt_and_conf(None, server_conf(config));
     server.bootstrap();
     let scheme = if config.server.tls.is_some() { "https" } else { "http" };
-    for socket in &public {
-        eprintln!("listening on {scheme}://{}", socket.local_addr());
-    }
-    if let (Some(socket), Some(mock)) =
-        (public.first(), config.providers.values().find(|provider| provider.base_url.is_none()))
-    {
-        eprintln!("try: {}", mock::curl_line(&format!("{scheme}://{}", socket.local_addr()), &mock.name));
-    }
+    let mut announcements: Vec<String> =
+        public.iter().map(|socket| format!("listening on {scheme}://{}", socket.local_addr())).collect();
     let proxy = proxy_service(&server.configuration, gateway, config.server.tls.as_ref(), &public)?;
     server.add_service(PreboundService::new(proxy, public));
     if let Some(socket) = admin {
-        eprintln!("admin on http://{}", socket.local_addr());
+        announcements.push(format!("admin on http://{}", socket.local_addr()));
         let mut service = Service::new("admin".to_owned(), Admin::new(telemetry.metrics.clone(), readiness.clone()));
         service.threads = Some(1);
         service.add_tcp(socket.key());
@@ -108,8 +101,7 @@ pub fn run(config: &Config) -> Result<(), StartError> {
     let drain = Drain { phases: server.watch_execution_phase(), telemetry: telemetry.clone() };
     server.add_service(background_service("drain", drain));
 
-    readiness.set_ready();
-    server.run(RunArgs { shutdown_signal: Box::new(Signals { readiness }) });
+    server.run(RunArgs { shutdown_signal: Box::new(Signals { readiness, announcements }) });
     telemetry.access_log.flush(Duration::from_secs(2));
     Ok(())
 }
@@ -170,17 +162,45 @@ fn proxy_service(
     Ok(service)
 }
 
-/// Pingora's signals, with readiness turned off before anything else happens.
+/// Pingora's signals: SIGTERM drains, SIGQUIT hands over, SIGINT stops at once. Ready is said once they are caught, and
+/// taken back before anything else happens.
 struct Signals {
     readiness: Arc<Readiness>,
+    announcements: Vec<String>,
 }
 
 #[async_trait]
 impl ShutdownSignalWatch for Signals {
     async fn recv(&self) -> ShutdownSignal {
-        let signal = UnixShutdownSignalWatch.recv().await;
+        let (terminate, quit, interrupt) = (SignalKind::terminate(), SignalKind::quit(), SignalKind::interrupt());
+        let (terminate, quit, interrupt) = (caught(terminate), caught(quit), caught(interrupt));
+        self.readiness.set_ready();
+        for line in &self.announcements {
+            eprintln!("{line}");
+        }
+        let signal = tokio::select! {
+            () = terminate => ShutdownSignal::GracefulTerminate,
+            () = quit => ShutdownSignal::GracefulUpgrade,
+            () = interrupt => ShutdownSignal::FastShutdown,
+        };
         self.readiness.set_draining();
         signal
+    }
+}
+
+/// Catches a signal from now on; resolves when it comes.
+fn caught(kind: SignalKind) -> impl Future<Output = ()> {
+    let signal = tokio::signal::unix::signal(kind);
+    async move {
+        match signal {
+            Ok(mut signal) => {
+                signal.recv().await;
+            }
+            Err(error) => {
+                log::error!("signal {} cannot be caught: {error}", kind.as_raw_value());
+                std::future::pending().await
+            }
+        }
     }
 }
 

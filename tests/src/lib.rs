@@ -10,7 +10,7 @@ pub mod client;
 mod process;
 pub mod recordings;
 mod stub;
-mod tls;
+pub mod tls;
 
 pub use process::{Gateway, GatewayBuilder, Mock, Outcome, binary, run_to_end};
 pub use stub::{Answer, Framing as StubFraming, Gate, Received, Step, Stub};

@@ -117,7 +117,7 @@ impl Process {
     }
 
     async fn announced(&self, prefix: &str) -> SocketAddr {
-        let find = |line: &str| line.split_once(prefix).and_then(|(_, rest)| rest.trim().parse().ok());
+        let find = |line: &str| line.split_once(prefix)?.1.split_once("://")?.1.trim().parse().ok();
         match guard(prefix, self.stderr.find(find)).await {
             Some(addr) => addr,
             None => panic!("the process ended before `{prefix}`:\n{}", self.stderr.all().join("\n")),
@@ -201,8 +201,8 @@ impl GatewayBuilder {
         std::fs::write(&file, text).expect("configuration file");
         let path = file.to_str().expect("utf-8 path");
         let process = Process::spawn(command(&["run", "--config", path], &self.env), dir);
-        let addr = process.announced("listening on http://").await;
-        let admin = process.announced("admin on http://").await;
+        let addr = process.announced("listening on").await;
+        let admin = process.announced("admin on").await;
         Gateway { process, addr, admin }
     }
 }
@@ -288,7 +288,7 @@ impl Mock {
     pub async fn start() -> Mock {
         let dir = tempfile::tempdir().expect("temporary directory");
         let process = Process::spawn(command(&["mock", "--listen", "127.0.0.1:0"], &[]), dir);
-        let addr = process.announced("mock listening on http://").await;
+        let addr = process.announced("mock listening on").await;
         Mock { _process: process, addr }
     }
 }

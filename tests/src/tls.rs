@@ -34,13 +34,26 @@ impl Authority {
         self.dir.path().join("ca.pem").to_str().expect("utf-8 path").to_owned()
     }
 
-    /// A server that is `localhost` and `127.0.0.1`, speaking these ALPN protocols.
-    pub fn server(&self, alpn: &[&str]) -> Arc<rustls::ServerConfig> {
+    /// Files with a certificate for `localhost` and `127.0.0.1`, and with its key: a value for `server.tls`.
+    pub fn server_files(&self) -> String {
+        let (leaf, key) = self.issue();
+        let path = |name: &str| self.dir.path().join(name).to_str().expect("utf-8 path").to_owned();
+        std::fs::write(path("cert.pem"), leaf.pem()).expect("certificate file");
+        std::fs::write(path("key.pem"), key.serialize_pem()).expect("key file");
+        format!("{{ cert = \"{}\", key = \"{}\" }}", path("cert.pem"), path("key.pem"))
+    }
+
+    fn issue(&self) -> (rcgen::Certificate, KeyPair) {
         let key = KeyPair::generate().expect("key");
         let names = vec!["localhost".to_owned(), "127.0.0.1".to_owned()];
         let mut params = CertificateParams::new(names).expect("parameters");
-        params.distinguished_name.push(rcgen::DnType::CommonName, "stub upstream");
-        let leaf = params.signed_by(&key, &self.issuer).expect("server certificate");
+        params.distinguished_name.push(rcgen::DnType::CommonName, "test server");
+        (params.signed_by(&key, &self.issuer).expect("server certificate"), key)
+    }
+
+    /// A server that is `localhost` and `127.0.0.1`, speaking these ALPN protocols.
+    pub fn server(&self, alpn: &[&str]) -> Arc<rustls::ServerConfig> {
+        let (leaf, key) = self.issue();
         let chain = vec![CertificateDer::from(leaf.der().to_vec())];
         let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.serialize_der()));
         let provider = Arc::new(rustls::crypto::ring::default_provider());

@@ -54,7 +54,7 @@ use failure::{Failure, Shape};
 use form::Form;
 use route::{Op, Refusal, route};
 use script::Script;
-pub use serve::{Options, Running, Tls, curl_line, help, serve, service};
+pub use serve::{Options, Running, Tls, help, serve, service};
 use stats::{Arrival, Stats};
 use wire::{End, RawFault, Wire};
 

@@ -149,13 +149,3 @@ pub fn help() -> String {
     }
     text
 }
-
-/// A command to paste: asks the gateway at `base` for a stream from the mock that is configured as `provider`.
-#[must_use]
-pub fn curl_line(base: &str, provider: &str) -> String {
-    format!(
-        "curl -N {base}/v1/chat/completions -H 'content-type: application/json' \
-         -d '{{\"model\": \"{provider}/lorem-20-every-50ms\", \"stream\": true, \
-         \"messages\": [{{\"role\": \"user\", \"content\": \"hello\"}}]}}'"
-    )
-}
