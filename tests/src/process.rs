@@ -241,21 +241,8 @@ impl Gateway {
         (self.process.stdout.all(), self.process.stderr.all())
     }
 
-    /// Asks it to end, as systemd does. Waits until the process catches the signal: it says that it listens a moment before
-    /// that, and a signal in between kills it outright.
-    pub async fn terminate(&self) {
-        const SIGTERM: u64 = 1 << 14;
-        guard("SIGTERM is caught", async {
-            loop {
-                let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid())).expect("/proc");
-                let caught = status.lines().find_map(|line| line.strip_prefix("SigCgt:"));
-                if caught.is_some_and(|mask| u64::from_str_radix(mask.trim(), 16).is_ok_and(|m| m & SIGTERM != 0)) {
-                    return;
-                }
-                tokio::time::sleep(Duration::from_millis(1)).await;
-            }
-        })
-        .await;
+    /// Asks it to end, as systemd does.
+    pub fn terminate(&self) {
         let status = Command::new("kill").args(["-TERM", &self.pid().to_string()]).status();
         assert!(status.is_ok_and(|status| status.success()), "kill -TERM");
     }

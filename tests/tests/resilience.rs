@@ -155,7 +155,7 @@ async fn a_shutdown_lets_streams_finish() {
     let mut response = client.respond().await;
     response.until("one").await;
 
-    gateway.terminate().await;
+    gateway.terminate();
     guard("the gateway stops listening", async {
         while tokio::net::TcpStream::connect(gateway.addr).await.is_ok() {
             tokio::time::sleep(Duration::from_millis(20)).await;
@@ -176,7 +176,7 @@ async fn a_shutdown_lets_streams_finish() {
 async fn an_idle_gateway_ends_at_once() {
     let mut gateway = Gateway::start("[providers.m]\nkind = \"mock\"").await;
     let begun = std::time::Instant::now();
-    gateway.terminate().await;
+    gateway.terminate();
     assert_eq!(gateway.ended().await, Some(0));
     assert!(begun.elapsed() < Duration::from_secs(10), "{:?}", begun.elapsed());
 }
