@@ -1,6 +1,6 @@
 //! The process: sockets, services, signals, and a shutdown that lets streams finish.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -98,7 +98,7 @@ pub fn run(config: &Config) -> Result<(), StartError> {
     if let Some(socket) = mock {
         server.add_service(mock::service(socket, None)?);
     }
-    let drain = Drain { phases: server.watch_execution_phase(), telemetry: telemetry.clone() };
+    let drain = Drain { phases: Mutex::new(Some(server.watch_execution_phase())), telemetry: telemetry.clone() };
     server.add_service(background_service("drain", drain));
 
     server.run(RunArgs { shutdown_signal: Box::new(Signals { readiness, announcements }) });
@@ -209,14 +209,15 @@ const QUIET_TICKS: u32 = 5;
 
 /// Leaves as soon as nothing is in flight: Pingora itself would sleep through the whole grace period.
 struct Drain {
-    phases: broadcast::Receiver<ExecutionPhase>,
+    /// Taken at the start of the service; it remembers what came before that.
+    phases: Mutex<Option<broadcast::Receiver<ExecutionPhase>>>,
     telemetry: Arc<Telemetry>,
 }
 
 #[async_trait]
 impl BackgroundService for Drain {
     async fn start(&self, _shutdown: pingora_core::server::ShutdownWatch) {
-        let mut phases = self.phases.resubscribe();
+        let Some(mut phases) = self.phases.lock().unwrap_or_else(PoisonError::into_inner).take() else { return };
         while let Ok(phase) = phases.recv().await {
             if matches!(phase, ExecutionPhase::ShutdownGracePeriod) {
                 break;
