@@ -28,5 +28,6 @@ lint: ## format, clippy and documentation, warnings denied
 bench: setup ## measure the gateway against bare Pingora (about 5 minutes after the release build)
 	$(CARGO) run -q --release -p ai-gateway-benches --bin compare
 
-fuzz: ## run every fuzz target for SECONDS=30 each
+fuzz: setup ## run every fuzz target for SECONDS=30 each
+	@sh .ci/setup fuzz
 	providers/fuzz/run.sh $(or $(SECONDS),30)
