@@ -3,10 +3,11 @@
 use std::fmt;
 use std::str::FromStr;
 
+use bounded_static::ToStatic;
 use serde::{Deserialize, Serialize};
 
 /// The wire format of an API family.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, ToStatic, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Dialect {
     /// OpenAI Chat Completions and the OpenAI operations around it (embeddings, images, audio, …):
     /// <https://platform.openai.com/docs/api-reference/chat>.

@@ -23,6 +23,8 @@
 
 pub mod answer;
 pub mod auth;
+pub mod codec;
+pub mod common;
 mod dialect;
 pub mod endpoint;
 pub mod error;

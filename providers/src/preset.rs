@@ -61,6 +61,28 @@ pub struct Quirks {
     pub no_stream_options: bool,
     /// It knows the deployments form of Azure OpenAI, chosen by `api_version`.
     pub azure_deployments: bool,
+    /// OpenAI Chat: it knows `max_completion_tokens`; the others know only `max_tokens`.
+    pub max_completion_tokens: bool,
+    /// OpenAI Chat: it knows the role `developer`; the others know only `system`.
+    pub developer_role: bool,
+    /// OpenAI Chat: it takes Anthropic's `cache_control` on content parts and tools (OpenRouter, LiteLLM and the like).
+    pub cache_control: bool,
+    /// OpenAI Chat: ids of tool calls must be nine letters or digits (Mistral).
+    pub short_tool_ids: bool,
+    /// OpenAI Chat: where reasoning is asked for and told.
+    pub reasoning: ReasoningSpelling,
+}
+
+/// How an OpenAI-like vendor spells reasoning.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum ReasoningSpelling {
+    /// `reasoning_effort` in requests; `reasoning_content` where reasoning is shown (OpenAI, DeepSeek, vLLM, xAI, …).
+    #[default]
+    Effort,
+    /// An object `reasoning` in requests; `reasoning` and `reasoning_details` in messages (OpenRouter).
+    Object,
+    /// Content parts of type `thinking` in messages (Mistral).
+    Parts,
 }
 
 /// A kind that the configuration knows by name but no code serves yet.
@@ -83,7 +105,17 @@ const CHAT: (Dialect, &str) = (Dialect::OpenAiChat, "");
 const RESPONSES: (Dialect, &str) = (Dialect::OpenAiResponses, "");
 const MESSAGES: (Dialect, &str) = (Dialect::Anthropic, "");
 
-const REFERENCE: Quirks = Quirks { no_stream_options: false, azure_deployments: false };
+const REFERENCE: Quirks = Quirks {
+    no_stream_options: false,
+    azure_deployments: false,
+    max_completion_tokens: false,
+    developer_role: false,
+    cache_control: false,
+    short_tool_ids: false,
+    reasoning: ReasoningSpelling::Effort,
+};
+/// OpenAI's own API, and Azure's.
+const OPENAI: Quirks = Quirks { max_completion_tokens: true, developer_role: true, ..REFERENCE };
 
 /// An OpenAI-compatible vendor that wants a bearer key: the row that most rows differ from in a field or two.
 const fn vendor(kind: &'static str, base_url: &'static str, key_env: &'static [&'static str]) -> Preset {
@@ -114,6 +146,7 @@ pub static PRESETS: &[Preset] = &[
     Preset {
         dialects: &[CHAT, RESPONSES],
         not_offered: &[Rerank],
+        quirks: OPENAI,
         ..vendor("openai", "https://api.openai.com/v1", &["OPENAI_API_KEY"])
     },
     // https://docs.anthropic.com/en/api/overview
@@ -134,7 +167,7 @@ pub static PRESETS: &[Preset] = &[
         address_env: Some(AddressEnv::Url("AZURE_OPENAI_ENDPOINT")),
         default_headers: &[],
         not_offered: &[Rerank, Moderation],
-        quirks: Quirks { no_stream_options: false, azure_deployments: true },
+        quirks: Quirks { azure_deployments: true, ..OPENAI },
     },
     // https://ai.google.dev/gemini-api/docs/openai
     Preset {
@@ -145,7 +178,12 @@ pub static PRESETS: &[Preset] = &[
     // https://docs.mistral.ai/api
     Preset {
         not_offered: &[Rerank, Images],
-        quirks: Quirks { no_stream_options: true, ..REFERENCE },
+        quirks: Quirks {
+            no_stream_options: true,
+            short_tool_ids: true,
+            reasoning: ReasoningSpelling::Parts,
+            ..REFERENCE
+        },
         ..vendor("mistral", "https://api.mistral.ai/v1", &["MISTRAL_API_KEY"])
     },
     // https://console.groq.com/docs/openai
@@ -178,6 +216,7 @@ pub static PRESETS: &[Preset] = &[
     Preset {
         dialects: &[CHAT, RESPONSES, MESSAGES],
         not_offered: &[Moderation],
+        quirks: Quirks { cache_control: true, reasoning: ReasoningSpelling::Object, ..REFERENCE },
         ..vendor("openrouter", "https://openrouter.ai/api/v1", &["OPENROUTER_API_KEY"])
     },
     // https://docs.perplexity.ai/api-reference (every chunk of a stream carries usage)

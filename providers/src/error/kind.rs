@@ -56,7 +56,7 @@ macro_rules! kinds {
     ($( $(#[doc = $doc:literal])+ $kind:ident $name:literal $status:literal $fault:ident $retry:ident
         $openai:literal $code:expr, $anthropic:literal $google:literal $bedrock:literal; )+) => {
         /// What went wrong. Names are those of the `error` label in metrics and logs.
-        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+        #[derive(Debug, Clone, Copy, bounded_static::ToStatic, PartialEq, Eq, Hash)]
         pub enum ErrorKind { $( $(#[doc = $doc])+ $kind, )+ }
 
         impl ErrorKind {

@@ -14,7 +14,7 @@ pub use encode::{bedrock_exception, encode_error, encode_stream_error};
 pub use kind::{ErrorKind, Fault, Retry};
 
 /// An error on its way to the client.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, bounded_static::ToStatic, thiserror::Error)]
 #[error("{}: {message}", kind.as_str())]
 pub struct ApiError {
     /// The HTTP status: of a decoded error what the provider sent (200 if it was found inside a stream), of an own

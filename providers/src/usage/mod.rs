@@ -8,7 +8,9 @@ pub(crate) mod report;
 /// Every provider cuts its counts differently (OpenAI's `prompt_tokens` includes cached and audio tokens, Anthropic's
 /// `input_tokens` excludes cached ones); that is settled where the report is read. `None` means that nothing was
 /// reported, which is not the same as zero. All counts are tokens unless their name says otherwise.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, Default, bounded_static::ToStatic, serde::Serialize, serde::Deserialize,
+)]
 #[serde(default)]
 pub struct Usage {
     /// Input read anew: not from a cache, not written to one, not audio, not an image.

@@ -1,0 +1,167 @@
+//! The codecs: one folder per dialect, bytes in, [common model](crate::common) out, and back.
+//!
+//! [`codec`] gives the codec of a dialect. Two of them make a translation: what the client sent is decoded by the codec of
+//! its dialect and encoded by that of the provider's; the answer goes the other way. Codecs are pure and know nothing of each other.
+//!
+//! # A new dialect
+//! 1. a folder here with a type that implements [`Codec`];
+//! 2. its variant in [`Dialect`](crate::Dialect) and its line in [`codec`].
+//!
+//! An OpenAI-compatible vendor needs neither: it is one row of [`preset::PRESETS`](crate::preset::PRESETS).
+
+mod anthropic;
+mod bedrock;
+mod cohere;
+mod gemini;
+mod openai_chat;
+mod openai_responses;
+mod sse;
+#[cfg(test)]
+mod testing;
+mod wire;
+
+use crate::common::{Event, Json, Losses, ProviderTag, Request, Response};
+use crate::dialect::Dialect;
+use crate::error::ApiError;
+use crate::preset::Quirks;
+
+pub(crate) use sse::cut;
+
+/// The codec of a dialect.
+#[must_use]
+pub fn codec(dialect: Dialect) -> &'static dyn Codec {
+    match dialect {
+        Dialect::OpenAiChat => &openai_chat::OpenAiChat,
+        Dialect::OpenAiResponses => &openai_responses::OpenAiResponses,
+        Dialect::Anthropic => &anthropic::Anthropic,
+        Dialect::Gemini => &gemini::Gemini,
+        Dialect::Bedrock => &bedrock::Bedrock,
+        Dialect::Cohere => &cohere::Cohere,
+    }
+}
+
+/// Where decoded events go.
+pub type Sink<'s> = &'s mut dyn FnMut(Event<'_>);
+
+/// Reads and writes the chat operation of one dialect.
+pub trait Codec: Sync {
+    /// Reads a client's request.
+    ///
+    /// Decoding loses nothing: what the model has no place for goes into `extras` and `Foreign`.
+    ///
+    /// # Errors
+    /// What is wrong with it: the caller's fault.
+    fn decode_request<'a>(&self, body: &'a [u8], call: &Call<'_>) -> Result<Request<'a>, ApiError>;
+
+    /// Writes a request for a provider. What the dialect or the target cannot say is left out and noted in `losses`.
+    ///
+    /// # Errors
+    /// When leaving it out would change what is asked beyond recognition (a turn that follows a stored answer).
+    fn encode_request(
+        &self,
+        request: &Request<'_>,
+        target: &Target<'_>,
+        losses: &mut Losses,
+    ) -> Result<Vec<u8>, ApiError>;
+
+    /// Reads a provider's answer that came whole (status 2xx).
+    ///
+    /// # Errors
+    /// The error that it reports in spite of its status, or that it cannot be read.
+    fn decode_response<'a>(&self, body: &'a [u8], maker: &Maker<'_>) -> Result<Response<'a>, ApiError>;
+
+    /// Writes an answer for a client.
+    fn encode_response(&self, response: &Response<'_>, client: &Client, losses: &mut Losses) -> Vec<u8>;
+
+    /// Reads a provider's stream.
+    fn stream_decoder(&self, maker: &Maker<'_>) -> Box<dyn StreamDecoder>;
+
+    /// Writes a stream for a client.
+    fn stream_encoder(&self, client: &Client) -> Box<dyn StreamEncoder>;
+
+    /// What an answer repeats of its request (Responses): goes to [`Client::echo`].
+    fn echo(&self, _request: &Request<'_>) -> Option<Json<'static>> {
+        None
+    }
+}
+
+/// Reads a stream in any cut.
+pub trait StreamDecoder: Send {
+    /// Takes the next chunk of the body. `end`: nothing follows; `chunk` may be empty then. Over the whole body exactly one
+    /// `End` or `Error` is given out, as the last event. Never panics and keeps no more than one event's bytes.
+    fn feed(&mut self, chunk: &[u8], end: bool, sink: Sink<'_>);
+}
+
+/// Writes a stream.
+pub trait StreamEncoder: Send {
+    /// Appends what `event` adds to the stream. Whole wire events only, so that the bytes can go out at any time.
+    ///
+    /// `Event::Error` becomes the dialect's own error event and no end marker; `Event::Ping` its keep-alive, or a comment.
+    fn encode(&mut self, event: Event<'_>, losses: &mut Losses, out: &mut Vec<u8>);
+}
+
+/// What the path of a request says.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Call<'a> {
+    /// The model, where the path names it (Gemini, Bedrock, Azure).
+    pub model: Option<&'a str>,
+    /// Whether the path asks for a stream (Gemini, Bedrock).
+    pub stream: bool,
+}
+
+/// Whom a request is written for. What a model can do is data here; codecs do not guess from names.
+#[derive(Debug, Clone, Copy)]
+pub struct Target<'a> {
+    /// The provider's name of the model.
+    pub model: &'a str,
+    /// The account: opaque state of others is left out.
+    pub provider: ProviderTag,
+    /// Where the vendor differs from the dialect's reference.
+    pub quirks: Quirks,
+    /// Whose API carries the dialect.
+    pub platform: Platform,
+    /// The model's most output tokens, if known: for dialects that demand a number.
+    pub max_output: Option<u64>,
+}
+
+/// Whose API carries a dialect.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Platform {
+    /// The dialect's own, or one that imitates it.
+    #[default]
+    Native,
+    /// Vertex AI: Gemini's API under another path; Anthropic's with `anthropic_version` in the body and the model in the path.
+    Vertex,
+    /// Bedrock's InvokeModel: Anthropic's with `anthropic_version` in the body, the model in the path, and streams in event-stream frames.
+    BedrockInvoke,
+}
+
+/// Who made an answer.
+#[derive(Debug, Clone, Copy)]
+pub struct Maker<'a> {
+    /// The account, which its opaque state is bound to.
+    pub provider: ProviderTag,
+    /// Whose API carries the dialect.
+    pub platform: Platform,
+    /// The model that was asked, for dialects whose answers do not name it.
+    pub model: &'a str,
+    /// Unique in the life of the conversation: ids that the dialect lacks are made of it (`call_{seed}_0`).
+    pub id_seed: &'a str,
+}
+
+/// For whom an answer is written.
+#[derive(Debug, Clone, Default)]
+pub struct Client {
+    /// The model as the client named it, for answers that name none.
+    pub model: String,
+    /// Whether a stream's usage is wanted in a chunk of its own (OpenAI Chat).
+    pub include_usage: bool,
+    /// The request's id, for answers that have none.
+    pub request_id: String,
+    /// Unix seconds, for answers that do not say when they were made.
+    pub now: u64,
+    /// What the answer repeats of the request ([`Codec::echo`]).
+    pub echo: Option<Json<'static>>,
+    /// A stream as one JSON array in place of server-sent events (Gemini without `alt=sse`).
+    pub json_array: bool,
+}

@@ -1,0 +1,273 @@
+//! What messages and answers are made of.
+
+use bounded_static::ToStatic;
+
+use super::{Extras, Json, Opaque, Str};
+use crate::dialect::Dialect;
+
+/// A part of a message or of an answer, with what can stand beside any part.
+#[derive(Debug, Clone, ToStatic, PartialEq, Default)]
+pub struct Block<'a> {
+    /// What it says.
+    pub content: Content<'a>,
+    /// The prompt up to here is to be kept in the provider's cache.
+    pub cache: Option<CacheMark<'a>>,
+    /// The item's own id (Responses).
+    pub id: Option<Str<'a>>,
+    /// Fields of the block that have no place here.
+    pub extras: Extras<'a>,
+}
+
+impl<'a> Block<'a> {
+    /// A block that says `content` and nothing beside it.
+    #[must_use]
+    pub fn new(content: Content<'a>) -> Self {
+        Self { content, ..Self::default() }
+    }
+
+    /// Plain text.
+    #[must_use]
+    pub fn text(text: impl Into<Str<'a>>) -> Self {
+        Self::new(Content::Text(Text::new(text)))
+    }
+}
+
+/// What a block says.
+#[derive(Debug, Clone, ToStatic, PartialEq)]
+pub enum Content<'a> {
+    /// Text.
+    Text(Text<'a>),
+    /// The model declines; OpenAI keeps that apart from text.
+    Refusal(Str<'a>),
+    /// An image, sound, film or document.
+    Media(Box<Media<'a>>),
+    /// The model's reasoning.
+    Reasoning(Box<Reasoning<'a>>),
+    /// The model calls a tool that the client runs.
+    ToolCall(Box<ToolCall<'a>>),
+    /// What the tool returned. It stands in a user message, whatever the dialect calls that role.
+    ToolResult(Box<ToolResult<'a>>),
+    /// What only one dialect can say: calls and results of tools that the provider runs, references to stored items.
+    Foreign(Box<Foreign<'a>>),
+}
+
+impl Default for Content<'_> {
+    fn default() -> Self {
+        Self::Text(Text::default())
+    }
+}
+
+/// Text, and where it comes from.
+#[derive(Debug, Clone, ToStatic, PartialEq, Default)]
+pub struct Text<'a> {
+    /// The text itself.
+    pub text: Str<'a>,
+    /// Sources of it.
+    pub citations: Vec<Citation<'a>>,
+    /// Gemini signs plain answers, too.
+    pub signature: Option<Opaque<'a>>,
+}
+
+impl<'a> Text<'a> {
+    /// Text without sources.
+    #[must_use]
+    pub fn new(text: impl Into<Str<'a>>) -> Self {
+        Self { text: text.into(), ..Self::default() }
+    }
+}
+
+/// A source of a stretch of text. What all dialects can say has a field; the whole is kept for its own dialect.
+#[derive(Debug, Clone, ToStatic, PartialEq, Default)]
+pub struct Citation<'a> {
+    /// Address of the source.
+    pub url: Option<Str<'a>>,
+    /// Its title, or the document's.
+    pub title: Option<Str<'a>>,
+    /// The words of the source.
+    pub quote: Option<Str<'a>>,
+    /// The stretch of the *answer's* text that it supports, in characters: from, to (exclusive).
+    pub span: Option<(u64, u64)>,
+    /// As it stood on the wire of its dialect.
+    pub raw: Option<(Dialect, Json<'a>)>,
+}
+
+/// The sort of a [`Media`].
+#[derive(Debug, Clone, Copy, ToStatic, PartialEq, Eq, Default)]
+pub enum MediaKind {
+    /// A picture.
+    #[default]
+    Image,
+    /// Sound.
+    Audio,
+    /// A film.
+    Video,
+    /// PDF, text, office documents: whatever is read as a document.
+    Document,
+}
+
+impl MediaKind {
+    /// The sort that a media type names; everything that is no image, sound or film is a document.
+    #[must_use]
+    pub fn of_mime(mime: &str) -> Self {
+        match mime.split('/').next() {
+            Some("image") => Self::Image,
+            Some("audio") => Self::Audio,
+            Some("video") => Self::Video,
+            _ => Self::Document,
+        }
+    }
+
+    /// The word in lists of what was dropped.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Image => "image",
+            Self::Audio => "audio",
+            Self::Video => "video",
+            Self::Document => "document",
+        }
+    }
+}
+
+/// An image, sound, film or document.
+#[derive(Debug, Clone, ToStatic, PartialEq, Default)]
+pub struct Media<'a> {
+    /// Which.
+    pub kind: MediaKind,
+    /// Where its bytes are.
+    pub source: MediaSource<'a>,
+    /// Its media type (`image/png`, `audio/wav`, `application/pdf`), if known.
+    pub mime: Option<Str<'a>>,
+    /// File name or title.
+    pub name: Option<Str<'a>>,
+    /// OpenAI's `detail`, Gemini's media resolution: `low`, `high`, `auto`, …
+    pub detail: Option<Str<'a>>,
+    /// What the model should know about it (Anthropic, Bedrock).
+    pub context: Option<Str<'a>>,
+    /// Whether answers shall cite it (Anthropic, Bedrock).
+    pub cite: Option<bool>,
+    /// What is spoken, of sound that a model made.
+    pub transcript: Option<Str<'a>>,
+    /// A thought signature on it (Gemini).
+    pub signature: Option<Opaque<'a>>,
+}
+
+/// Where the bytes of a [`Media`] are.
+#[derive(Debug, Clone, ToStatic, PartialEq)]
+pub enum MediaSource<'a> {
+    /// Here, in base64.
+    Data(Str<'a>),
+    /// At an address: `https:`, `gs:`, `s3:`. `data:` URLs are decoded to [`MediaSource::Data`].
+    Url(Str<'a>),
+    /// Uploaded to the provider before, under this id.
+    File(Str<'a>),
+    /// Plain text that is read as a document (Anthropic, Bedrock).
+    Text(Str<'a>),
+    /// A document made of blocks (Anthropic, Bedrock).
+    Blocks(Vec<Block<'a>>),
+}
+
+impl Default for MediaSource<'_> {
+    fn default() -> Self {
+        Self::Data(Str::default())
+    }
+}
+
+impl<'a> MediaSource<'a> {
+    /// Reads a URL; of a `data:` URL in base64 gives the media type, too.
+    #[must_use]
+    pub fn of_url(url: Str<'a>) -> (Self, Option<Str<'a>>) {
+        let parsed = url.strip_prefix("data:").and_then(|rest| rest.split_once(','));
+        match parsed.and_then(|(head, data)| Some((head.strip_suffix(";base64")?, data))) {
+            Some((mime, data)) => {
+                let mime = (!mime.is_empty()).then(|| mime.to_owned().into());
+                (Self::Data(data.to_owned().into()), mime)
+            }
+            None => (Self::Url(url), None),
+        }
+    }
+}
+
+/// The model's reasoning.
+#[derive(Debug, Clone, ToStatic, PartialEq, Default)]
+pub struct Reasoning<'a> {
+    /// The reasoning itself, as far as it is shown.
+    pub text: Str<'a>,
+    /// Summaries of it (Responses). A provider that shows only a summary without calling it one says it in `text`.
+    pub summary: Vec<Str<'a>>,
+    /// Proves `text` to its maker (Anthropic, Bedrock, Gemini).
+    pub signature: Option<Opaque<'a>>,
+    /// Reasoning that only its maker can read: Anthropic's `redacted_thinking`, Responses' `encrypted_content`.
+    pub encrypted: Option<Opaque<'a>>,
+}
+
+/// A call of a tool that the client runs.
+#[derive(Debug, Clone, ToStatic, PartialEq, Default)]
+pub struct ToolCall<'a> {
+    /// Ties the result to the call.
+    pub id: Str<'a>,
+    /// The tool.
+    pub name: Str<'a>,
+    /// A function's arguments as JSON text, as the model wrote it (it may be broken, or empty for none); the input of a custom
+    /// tool as it is.
+    pub arguments: Str<'a>,
+    /// Whether it is a custom tool, whose input is plain text.
+    pub custom: bool,
+    /// The group that the tool belongs to (Responses).
+    pub namespace: Option<Str<'a>>,
+    /// A thought signature on it (Gemini).
+    pub signature: Option<Opaque<'a>>,
+}
+
+impl ToolCall<'_> {
+    /// The arguments for dialects that want an object: as they are, `{}` for none, and what is no JSON object wrapped the way
+    /// Anthropic advises, `{"INVALID_JSON": "…"}`. A custom tool's text stands under `input`
+    /// ([`Tool::as_function`](super::Tool::as_function)).
+    #[must_use]
+    pub fn arguments_object(&self) -> Json<'_> {
+        let wrapped = |key: &str| Json::of(&std::collections::BTreeMap::from([(key, &*self.arguments)]));
+        if self.custom {
+            return wrapped("input");
+        }
+        if self.arguments.trim().is_empty() {
+            return Json::of(&serde_json::Map::new());
+        }
+        match Json::parse(&self.arguments) {
+            Some(json) if json.is_object() => json,
+            Some(_) | None => wrapped("INVALID_JSON"),
+        }
+    }
+}
+
+/// What a tool returned.
+#[derive(Debug, Clone, ToStatic, PartialEq, Default)]
+pub struct ToolResult<'a> {
+    /// The call's id.
+    pub call_id: Str<'a>,
+    /// The tool's name where the dialect says it (Gemini).
+    pub name: Option<Str<'a>>,
+    /// Text, images, documents.
+    pub content: Vec<Block<'a>>,
+    /// Whether the tool failed, where that is said.
+    pub is_error: Option<bool>,
+    /// Whether the tool is a custom one.
+    pub custom: bool,
+}
+
+/// What only one dialect can say.
+#[derive(Debug, Clone, ToStatic, PartialEq)]
+pub struct Foreign<'a> {
+    /// Which.
+    pub dialect: Dialect,
+    /// What it calls this (`server_tool_use`, `web_search_call`).
+    pub kind: Str<'a>,
+    /// The whole block.
+    pub raw: Json<'a>,
+}
+
+/// "Keep the prompt up to here in the cache."
+#[derive(Debug, Clone, ToStatic, PartialEq, Eq, Default)]
+pub struct CacheMark<'a> {
+    /// For how long: `5m`, `1h`; `None`: the provider's usual time.
+    pub ttl: Option<Str<'a>>,
+}

@@ -1,0 +1,89 @@
+//! What a dialect could not say.
+
+use super::Str;
+
+/// The fields that an encoder could not carry, each once, in the order in which they were met. Names are those of the
+/// common model (`logprobs`, `n`, `messages.audio`, `tools.strict`); of fields that it has no place for, the client's own.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Losses {
+    fields: Vec<Loss>,
+}
+
+/// One field that was not carried.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Loss {
+    /// Its name.
+    pub field: String,
+    /// Whether the name is one of this crate's and not a client's: only those are fit for a metric's label.
+    pub known: bool,
+}
+
+/// Most names that are kept: enough for anything real.
+const MOST: usize = 64;
+
+impl Losses {
+    /// Notes that `field` was not carried.
+    pub fn note(&mut self, field: &'static str) {
+        self.add(field, true);
+    }
+
+    /// The same if there was something to lose.
+    pub fn note_if(&mut self, lost: bool, field: &'static str) {
+        if lost {
+            self.note(field);
+        }
+    }
+
+    /// Notes that fields which the common model has no place for were not carried. `place` stands before their names (`messages.`).
+    pub fn note_extras(&mut self, place: &str, extras: &[(Str<'_>, super::Json<'_>)]) {
+        for (name, _) in extras {
+            self.add(&format!("{place}{name}"), false);
+        }
+    }
+
+    /// Notes a block, tool or choice that only another dialect knows, by its kind.
+    pub fn note_foreign(&mut self, place: &str, kind: &str) {
+        self.add(&format!("{place}{kind}"), false);
+    }
+
+    /// Takes over what another step lost.
+    pub fn extend(&mut self, other: &Self) {
+        for loss in &other.fields {
+            self.add(&loss.field, loss.known);
+        }
+    }
+
+    fn add(&mut self, field: &str, known: bool) {
+        if self.fields.len() < MOST && !self.fields.iter().any(|loss| loss.field == field) {
+            self.fields.push(Loss { field: field.to_owned(), known });
+        }
+    }
+
+    /// Whether everything was carried.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.fields.is_empty()
+    }
+
+    /// What was lost.
+    pub fn iter(&self) -> impl Iterator<Item = &Loss> {
+        self.fields.iter()
+    }
+
+    /// The value of `x-gateway-dropped`: names with commas between, at most 1 KiB, without anything that a header cannot carry.
+    #[must_use]
+    pub fn header_value(&self) -> String {
+        let mut value = String::new();
+        for Loss { field, .. } in &self.fields {
+            if value.len() + field.len() > 1024 {
+                value.push_str(",…");
+                break;
+            }
+            if !value.is_empty() {
+                value.push(',');
+            }
+            value.extend(field.chars().map(|c| if c.is_ascii_graphic() && c != ',' { c } else { '_' }));
+        }
+        value.replace('…', "...")
+    }
+}

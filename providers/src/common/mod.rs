@@ -1,0 +1,44 @@
+//! The common model: chat requests, answers and streams in the words of no dialect, a superset of what the dialects can
+//! say. Off the diagonal every translation is `decode` of one dialect into it and `encode` of another out of it.
+//!
+//! Everything borrows from the body it was read from. What it has no place for travels in `extras` (fields) and `Foreign` (blocks, tools)
+//! and is understood only by the dialect it came in; what an encoder cannot say it notes in [`Losses`].
+//!
+//! | file | subject |
+//! |---|---|
+//! | `request`, `block`, `tool` | what is asked |
+//! | `response`, `event` | what is answered, whole and streamed |
+//! | `collect` | a stream put together into an answer, and an answer taken apart into a stream |
+//! | `sequence` | blocks that overlap, put one behind the other |
+//! | `alias` | tools that were renamed on their way to the provider |
+//! | `opaque` | signatures and encrypted reasoning, bound to their maker |
+//! | `losses` | what could not be said |
+//! | `text`, `json` | borrowed text and raw JSON |
+
+mod alias;
+mod block;
+mod collect;
+mod event;
+mod json;
+mod losses;
+mod opaque;
+mod request;
+mod response;
+mod sequence;
+mod text;
+mod tool;
+
+pub use alias::{Alias, Aliases, flat_name};
+pub use block::{
+    Block, CacheMark, Citation, Content, Foreign, Media, MediaKind, MediaSource, Reasoning, Text, ToolCall, ToolResult,
+};
+pub use collect::{Collector, take_apart};
+pub use event::{Delta, Event};
+pub use json::{Extras, Json};
+pub use losses::{Loss, Losses};
+pub use opaque::{Opaque, ProviderTag, may_hold_ticket};
+pub use request::{AudioConfig, CacheConfig, Effort, Message, ReasoningConfig, ReasoningMode, Request, Role, Turn};
+pub use response::{Choice, Response, Stop, StopReason, TokenLogprob};
+pub use sequence::Sequence;
+pub use text::Str;
+pub use tool::{CustomTool, FunctionTool, ResponseFormat, Tool, ToolChoice};
