@@ -6,6 +6,7 @@
 use std::fmt::Write as _;
 
 use crate::auth::AuthScheme;
+use crate::codec::Platform;
 use crate::dialect::{Dialect, Operation};
 
 /// What is known of one kind of provider.
@@ -284,6 +285,25 @@ impl Preset {
     /// Whether it may offer `operation`: `false` only where the vendor certainly has no such endpoint.
     pub fn offers(&self, operation: Operation) -> bool {
         !self.not_offered.contains(&operation)
+    }
+
+    /// Whose API carries `dialect` here.
+    pub fn platform(&self, dialect: Dialect) -> Platform {
+        match (self.kind, dialect) {
+            ("vertex", _) => Platform::Vertex,
+            ("bedrock", Dialect::Anthropic) => Platform::BedrockInvoke,
+            _ => Platform::Native,
+        }
+    }
+
+    /// Whether `model` is spoken to in `dialect`: clouds carry the models of several makers, each in its maker's dialect.
+    pub fn serves(&self, dialect: Dialect, model: &str) -> bool {
+        match (self.kind, dialect) {
+            ("vertex", Dialect::Anthropic) => model.starts_with("claude"),
+            ("vertex", _) => !model.starts_with("claude"),
+            ("bedrock", Dialect::Anthropic) => model.contains("anthropic."),
+            _ => true,
+        }
     }
 
     fn prefix(&self, dialect: Dialect) -> &'static str {

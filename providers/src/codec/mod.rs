@@ -86,14 +86,14 @@ pub trait Codec: Sync {
 }
 
 /// Reads a stream in any cut.
-pub trait StreamDecoder: Send {
+pub trait StreamDecoder: Send + Sync {
     /// Takes the next chunk of the body. `end`: nothing follows; `chunk` may be empty then. Over the whole body exactly one
     /// `End` or `Error` is given out, as the last event. Never panics and keeps no more than one event's bytes.
     fn feed(&mut self, chunk: &[u8], end: bool, sink: Sink<'_>);
 }
 
 /// Writes a stream.
-pub trait StreamEncoder: Send {
+pub trait StreamEncoder: Send + Sync {
     /// Appends what `event` adds to the stream. Whole wire events only, so that the bytes can go out at any time.
     ///
     /// `Event::Error` becomes the dialect's own error event and no end marker; `Event::Ping` its keep-alive, or a comment.

@@ -8,7 +8,7 @@ use crate::error::{ApiError, ErrorKind};
 use crate::sse::{Fields, Piece, Splitter};
 
 /// What a dialect makes of its events.
-pub(super) trait EventRules: Send {
+pub(super) trait EventRules: Send + Sync {
     /// Takes an event's name (empty if it has none) and data.
     fn on_event(&mut self, name: &[u8], data: &[u8], sink: Sink<'_>);
 
