@@ -9,6 +9,7 @@
 
 mod anthropic;
 mod chat;
+mod followed;
 mod json;
 mod raw;
 mod stream;
@@ -18,6 +19,7 @@ mod typed;
 use bytes::Bytes;
 use serde_json::Value;
 
+use self::followed::Followed;
 use self::json::JsonScan;
 use self::stream::Stream;
 use self::translated::Translated;
@@ -85,6 +87,7 @@ pub struct Observer {
 enum Form {
     Json(Box<JsonScan>),
     Stream(Box<Stream>),
+    Followed(Box<Followed>),
     Translated(Box<Translated>),
     Opaque,
 }
@@ -103,7 +106,7 @@ impl Observer {
     pub fn losses(&self) -> Option<&Losses> {
         match &self.form {
             Form::Translated(translated) => Some(translated.losses()),
-            Form::Json(_) | Form::Stream(_) | Form::Opaque => None,
+            Form::Json(_) | Form::Stream(_) | Form::Followed(_) | Form::Opaque => None,
         }
     }
 
@@ -112,7 +115,7 @@ impl Observer {
     pub fn take_memory(&mut self) -> Option<TurnMemory> {
         match &mut self.form {
             Form::Translated(translated) => translated.take_memory(),
-            Form::Json(_) | Form::Stream(_) | Form::Opaque => None,
+            Form::Json(_) | Form::Stream(_) | Form::Followed(_) | Form::Opaque => None,
         }
     }
 
@@ -122,7 +125,7 @@ impl Observer {
     pub fn translated_error(&mut self, error: &ApiError) -> Option<Vec<u8>> {
         match &mut self.form {
             Form::Translated(translated) => Some(translated.error_event(error)),
-            Form::Json(_) | Form::Stream(_) | Form::Opaque => None,
+            Form::Json(_) | Form::Stream(_) | Form::Followed(_) | Form::Opaque => None,
         }
     }
 
@@ -135,7 +138,14 @@ impl Observer {
     pub fn new(dialect: Dialect, operation: Operation, form: AnswerForm, hide_usage: bool) -> Self {
         let form = match form {
             AnswerForm::Json => Form::Json(Box::new(JsonScan::new())),
-            AnswerForm::Stream => Form::Stream(Box::new(Stream::new(dialect, operation, hide_usage))),
+            AnswerForm::Stream => match dialect {
+                Dialect::Gemini | Dialect::Bedrock | Dialect::Cohere => {
+                    Form::Followed(Box::new(Followed::new(dialect)))
+                }
+                Dialect::OpenAiChat | Dialect::OpenAiResponses | Dialect::Anthropic => {
+                    Form::Stream(Box::new(Stream::new(dialect, operation, hide_usage)))
+                }
+            },
             AnswerForm::Opaque => Form::Opaque,
         };
         Self { notes: Notes::new(dialect, operation), form, ended: false }
@@ -156,6 +166,7 @@ impl Observer {
                 chunk
             }
             Form::Stream(stream) => stream.feed(&chunk, end, &mut self.notes),
+            Form::Followed(followed) => followed.feed(&chunk, end, &mut self.notes),
             Form::Translated(translated) => translated.feed(&chunk, end, &mut self.notes),
             Form::Opaque => {
                 let seen = &mut self.notes.seen;
@@ -181,6 +192,7 @@ impl Observer {
     pub fn mid_event(&self) -> bool {
         match &self.form {
             Form::Stream(stream) => stream.mid_event(),
+            Form::Followed(followed) => followed.mid_event(),
             Form::Json(_) | Form::Translated(_) | Form::Opaque => false,
         }
     }
@@ -210,6 +222,11 @@ struct Notes {
 impl Notes {
     fn new(dialect: Dialect, operation: Operation) -> Self {
         Self { dialect, operation, seen: Seen::default(), report: Report::default() }
+    }
+
+    /// Whether the answer has ended, well or not.
+    fn is_over(&self) -> bool {
+        self.seen.complete || self.seen.error.is_some()
     }
 
     fn output(&mut self) {
