@@ -76,6 +76,12 @@ fn endpoint_error(error: &EndpointError) -> Refusal {
 
 async fn read_request(gateway: &Gateway, session: &mut Session, exchange: &mut Exchange) -> Result<(), BodyError> {
     let limits = exchange.snapshot.limits;
+    if session.req_header().headers.get_all(http::header::TRANSFER_ENCODING).iter().nth(1).is_some() {
+        // Two servers may see the end of such a body at different places (RFC 9112 §6.1).
+        session.set_keepalive(None);
+        let message = "the request has more than one `transfer-encoding`";
+        return Err(ApiError::new(ErrorKind::InvalidRequest, message).into());
+    }
     if body::announced_length(session).is_some_and(|length| length > limits.max_body) {
         return Err(body::too_large(limits).into());
     }
