@@ -134,8 +134,9 @@ impl Fields {
     }
 }
 
-/// Writes `top_k` and the reasoning in the family's words.
-pub(super) fn write(request: &Request<'_>, family: Family, max_tokens: Option<u64>) -> Fields {
+/// Writes `top_k` and the reasoning in the family's words. `unproven`: the model is in the middle of a turn whose reasoning
+/// does not come back to it, which Claude refuses to go on thinking about.
+pub(super) fn write(request: &Request<'_>, family: Family, unproven: bool) -> Fields {
     let mut out = Fields::default();
     let own = request.dialect == Dialect::Bedrock;
     // A client of this dialect knows its model behind an id that does not tell; most such models are Claude.
@@ -147,7 +148,9 @@ pub(super) fn write(request: &Request<'_>, family: Family, max_tokens: Option<u6
                     request.tool_choice,
                     Some(ToolChoice::Required | ToolChoice::Named(_) | ToolChoice::Allowed { required: true, .. })
                 );
-                claude(reasoning, request.dialect, max_tokens, forced, &mut out);
+                // Nor does it think where it must call a tool; the call is what the client relies on.
+                let cannot = !own && unproven || forced && request.dialect != Dialect::Anthropic && !own;
+                claude(reasoning, request, cannot, &mut out);
             }
             Family::Amazon => match level(reasoning) {
                 // Nova does not reason unless told to, and its first generation does not know the field.
@@ -185,37 +188,38 @@ pub(super) fn write(request: &Request<'_>, family: Family, max_tokens: Option<u6
 }
 
 /// <https://docs.aws.amazon.com/bedrock/latest/userguide/claude-messages-extended-thinking.html>
-fn claude(reasoning: &ReasoningConfig<'_>, dialect: Dialect, max_tokens: Option<u64>, forced: bool, out: &mut Fields) {
-    let ReasoningConfig { mode, effort, budget, summary: _, show } = reasoning;
+fn claude(reasoning: &ReasoningConfig<'_>, request: &Request<'_>, cannot: bool, out: &mut Fields) {
     // Summaries: what Claude shows is one already.
-    let knows_claude = matches!(dialect, Dialect::Bedrock | Dialect::Anthropic);
-    let display = |mut thinking: serde_json::Value| {
+    let ReasoningConfig { mode, effort, budget, summary: _, show } = reasoning;
+    let knows_claude = matches!(request.dialect, Dialect::Bedrock | Dialect::Anthropic);
+    let mut think = |mut thinking: serde_json::Value| {
+        if cannot {
+            out.lost_reasoning = true;
+            return;
+        }
         if let Some(show) = show.filter(|_| knows_claude) {
             thinking["display"] = json!(if show { "summarized" } else { "omitted" });
         }
-        thinking
+        out.thinks = true;
+        out.push("thinking", &thinking);
     };
     match mode {
-        Some(ReasoningMode::Disabled) => out.push("thinking", &json!({"type": "disabled"})),
-        Some(ReasoningMode::Adaptive) if knows_claude => {
-            out.thinks = true;
-            out.push("thinking", &display(json!({"type": "adaptive"})));
-        }
+        Some(ReasoningMode::Disabled) if knows_claude => out.push("thinking", &json!({"type": "disabled"})),
+        // It does not, unless told to.
+        Some(ReasoningMode::Disabled) => {}
+        Some(ReasoningMode::Adaptive) if knows_claude => think(json!({"type": "adaptive"})),
         // Elsewhere an effort asks for reasoning by itself.
-        None if knows_claude && budget.is_none() => {}
+        None if budget.is_none() && (knows_claude || effort.is_none()) => {}
         Some(ReasoningMode::Enabled | ReasoningMode::Adaptive) | None => {
             let wanted = budget.or(effort.map(Effort::budget)).unwrap_or(Effort::Medium.budget());
             // The budget is a part of `max_tokens`, and 1,024 the least.
-            let room = max_tokens.map_or(u64::MAX, |most| most.saturating_sub(1));
-            let tokens = if knows_claude { wanted } else { wanted.max(1024).min(room) };
-            if wanted == 0 {
-                out.push("thinking", &json!({"type": "disabled"}));
-            } else if (forced || tokens < 1024) && !knows_claude {
-                // Claude does not think where it must call a tool; the call is what the client relies on.
-                out.lost_reasoning = true;
+            let room = request.max_tokens.map_or(u64::MAX, |most| most.saturating_sub(1));
+            if knows_claude {
+                think(json!({"type": "enabled", "budget_tokens": wanted}));
+            } else if wanted > 0 && room >= 1024 {
+                think(json!({"type": "enabled", "budget_tokens": wanted.clamp(1024, room)}));
             } else {
-                out.thinks = true;
-                out.push("thinking", &display(json!({"type": "enabled", "budget_tokens": tokens})));
+                out.lost_reasoning = wanted > 0;
             }
         }
     }
@@ -265,7 +269,8 @@ mod tests {
         let mut request = Request::new(dialect);
         request.reasoning = Some(reasoning);
         request.top_k = Some(5);
-        let out = write(&request, family, Some(8000));
+        request.max_tokens = Some(8000);
+        let out = write(&request, family, false);
         Json::of(&super::super::write::Flat(&out.fields)).get().to_owned()
     }
 

@@ -120,7 +120,18 @@ pub(super) fn encode(request: &Request<'_>, target: &Target<'_>, losses: &mut Lo
     losses.note_if(user.is_some(), "user");
     losses.note_if(*store == Some(true), "store");
 
-    let mut fields = family::write(request, family, *max_tokens);
+    let mut writer = Writer {
+        own,
+        provider: target.provider,
+        caches: own || family.caches(),
+        names: media::Names::default(),
+        losses: &mut *losses,
+    };
+    let mut system = if own { writer.system(request.system.iter()) } else { writer.system(request.instructions()) };
+    let mut written = writer.messages(messages);
+    let caches = writer.caches;
+
+    let mut fields = family::write(request, family, unproven(&written));
     losses.note_if(fields.lost_reasoning, "reasoning");
     losses.note_if(fields.lost_top_k, "top_k");
 
@@ -136,16 +147,12 @@ pub(super) fn encode(request: &Request<'_>, target: &Target<'_>, losses: &mut Lo
         losses.note_extras("", extras);
     }
 
-    let temperature = temperature.filter(|temperature| {
-        let lost = !own && (fields.thinks && *temperature != 1.0);
-        losses.note_if(lost, "temperature");
-        !lost
-    });
-    let temperature = temperature.map(|temperature| {
-        // OpenAI's and Gemini's goes up to 2.
-        losses.note_if(!own && temperature > 1.0, "temperature");
-        if own { temperature } else { temperature.min(1.0) }
-    });
+    // OpenAI's and Gemini's temperature goes up to 2; while it thinks Claude takes none but 1, and no small `top_p`.
+    let thinks = fields.thinks && !own;
+    losses.note_if(temperature.is_some_and(|it| !own && (it > 1.0 || thinks && it != 1.0)), "temperature");
+    losses.note_if(top_p.is_some_and(|it| thinks && it < 0.95), "top_p");
+    let temperature = temperature.filter(|_| !thinks).map(|it| if own { it } else { it.min(1.0) });
+    let top_p = top_p.filter(|it| !thinks || *it >= 0.95);
     let stop_sequences: Vec<&str> =
         stop.iter().map(|text| &**text).filter(|text| own || !text.trim().is_empty()).collect();
     losses.note_if(stop_sequences.len() < stop.len(), "stop");
@@ -153,21 +160,11 @@ pub(super) fn encode(request: &Request<'_>, target: &Target<'_>, losses: &mut Lo
     let inference = Inference {
         max_tokens: *max_tokens,
         temperature,
-        top_p: *top_p,
+        top_p,
         stop_sequences,
         extras: write::Flat(&inference_extras),
     };
 
-    let mut writer = Writer {
-        own,
-        provider: target.provider,
-        caches: own || family.caches(),
-        names: media::Names::default(),
-        losses: &mut *losses,
-    };
-    let mut system = if own { writer.system(request.system.iter()) } else { writer.system(request.instructions()) };
-    let mut written = writer.messages(messages);
-    let caches = writer.caches;
     write_cache(cache, caches, &mut system, &mut written, losses);
 
     let tool_config = tools::write(request, own, caches, &tool_extras, losses);
@@ -194,6 +191,13 @@ pub(super) fn encode(request: &Request<'_>, target: &Target<'_>, losses: &mut Lo
     let mut body = Vec::with_capacity(1024);
     write_json(&mut body, &out);
     Ok(body)
+}
+
+/// Whether the model is about to go on after its tools' results, and its reasoning before their calls is not there.
+fn unproven(messages: &[write::Message<'_>]) -> bool {
+    let [.., calls, results] = messages else { return false };
+    let goes_on = results.content.iter().any(|part| matches!(part, write::Part::ToolResult(_)));
+    goes_on && !matches!(calls.content.first(), Some(write::Part::ReasoningContent(_)))
 }
 
 /// Objects whose unknown members are kept under their name.

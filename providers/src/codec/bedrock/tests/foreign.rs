@@ -188,7 +188,6 @@ fn a_full_request_is_said_or_noted() {
             "frequency_penalty",
             "logprobs",
             "messages.audio",
-            "messages.citations_span",
             "messages.detail",
             "messages.image",
             "messages.item_reference",
@@ -216,13 +215,11 @@ fn a_full_request_is_said_or_noted() {
             "tools.web_search",
             "top_k",
             "top_logprobs",
+            "top_p",
             "truncation",
             "user",
             "verbosity",
         ]
-        .into_iter()
-        .filter(|name| *name != "messages.citations_span")
-        .collect::<Vec<_>>()
     );
     insta::assert_json_snapshot!(body);
 }
@@ -235,6 +232,23 @@ fn a_named_tool_is_worth_more_than_reasoning() {
     assert_eq!(body["toolConfig"]["toolChoice"], json!({"tool": {"name": "mcp__docs__search"}}));
     assert_eq!(body["additionalModelRequestFields"], json!({"top_k": 7}));
     assert!(lost.contains(&"reasoning".to_owned()));
+}
+
+/// Claude refuses to think on from calls that it cannot see itself have thought about.
+#[test]
+fn a_turn_whose_reasoning_was_lost_is_finished_without() {
+    let mut request = Request::new(Dialect::OpenAiChat);
+    request.reasoning = Some(ReasoningConfig { effort: Some(Effort::High), ..ReasoningConfig::default() });
+    request.messages = vec![message(Role::User, vec![Block::text("Hi")])];
+    assert!(written(&request, CLAUDE).0["additionalModelRequestFields"]["thinking"].is_object());
+    let call = || Block::new(Content::ToolCall(Box::new(tool_call("c", "f", "{}"))));
+    request.messages.push(message(Role::Assistant, vec![call()]));
+    request.messages.push(message(Role::User, vec![result("c", "r")]));
+    let (body, lost) = written(&request, CLAUDE);
+    assert_eq!((&body["additionalModelRequestFields"], lost), (&Value::Null, vec!["reasoning".to_owned()]));
+    let ours = Reasoning { text: "ours".into(), signature: opaque(OWN), ..Reasoning::default() };
+    request.messages[1].blocks.insert(0, Block::new(Content::Reasoning(Box::new(ours))));
+    assert!(written(&request, CLAUDE).0["additionalModelRequestFields"]["thinking"].is_object());
 }
 
 #[test]
