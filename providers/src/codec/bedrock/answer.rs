@@ -53,7 +53,7 @@ pub(super) fn read_stop<'a>(word: &str, extras: &[(Str<'a>, Json<'a>)]) -> Stop<
         _ => StopReason::Other,
     };
     let says_less = reason == StopReason::Other || word == "guardrail_intervened";
-    let told = extras.iter().find(|(name, _)| name == &RESPONSE_FIELDS);
+    let told = extras.iter().find(|(name, _)| *name == RESPONSE_FIELDS);
     let sequence =
         told.and_then(|(_, fields)| fields.to_value()["stop_sequence"].as_str().map(|it| it.to_owned().into()));
     Stop { reason, sequence, detail: says_less.then(|| word.to_owned().into()) }
@@ -208,7 +208,7 @@ fn write_block<'r>(block: &'r Block<'r>, own: bool, out: &mut Vec<write::Part<'r
         }
         Content::Reasoning(reasoning) => write_reasoning(reasoning, own_extras(extras, own, losses), out),
         // A call's signature is kept by the gateway under the call's id.
-        Content::ToolCall(call) => out.push(parts::call(call, own_extras(extras, own, losses))),
+        Content::ToolCall(call) => out.push(parts::call(call, own, own_extras(extras, own, losses))),
         Content::Media(media) => {
             own_extras(extras, own, losses);
             losses.note_if(media.signature.is_some(), "answer.signature");

@@ -2,8 +2,8 @@
 
 use super::{OWN, media, parts, write};
 use crate::common::{
-    Block, CacheMark, Content, Extras, Foreign, Json, Losses, Media, Message, Opaque, ProviderTag, Reasoning, Role,
-    ToolResult,
+    Block, CacheMark, Content, Extras, Foreign, Json, Losses, Media, MediaKind, Message, Opaque, ProviderTag,
+    Reasoning, Role, ToolResult,
 };
 
 /// What writing messages needs to know, and what it finds out.
@@ -71,7 +71,6 @@ impl Writer<'_> {
 
     fn block<'r>(&mut self, block: &'r Block<'r>, role: &str, out: &mut Vec<write::Part<'r>>) {
         let Block { content, cache, id: _, extras } = block;
-        let before = out.len();
         match content {
             Content::Text(text) => {
                 self.losses.note_if(text.signature.is_some(), "messages.signature");
@@ -99,7 +98,7 @@ impl Writer<'_> {
             Content::ToolCall(call) => {
                 self.losses.note_if(call.signature.is_some(), "messages.signature");
                 let extras = self.extras("messages.", extras);
-                out.push(parts::call(call, extras));
+                out.push(parts::call(call, self.own, extras));
             }
             Content::ToolResult(result) => self.result(result, extras, out),
             Content::Foreign(foreign) => {
@@ -113,12 +112,11 @@ impl Writer<'_> {
             }
         }
         if let Some(mark) = cache {
-            // A mark on a block that is not written says nothing, unless there is one before it.
-            let said = out.len() > before || !out.is_empty();
-            if self.caches && said {
-                out.push(write::Part::CachePoint(cache_point(mark)));
-            } else {
-                self.losses.note("messages.cache");
+            match out.last() {
+                // The block was not written: what is before it is marked already, or there is nothing.
+                Some(write::Part::CachePoint(_)) | None => {}
+                Some(_) if self.caches => out.push(write::Part::CachePoint(cache_point(mark))),
+                Some(_) => self.losses.note("messages.cache"),
             }
         }
     }
@@ -182,7 +180,7 @@ impl Writer<'_> {
         for block in content {
             match &block.content {
                 // Only images, documents and videos.
-                Content::Media(media) if media.kind == crate::common::MediaKind::Audio => {
+                Content::Media(media) if !self.own && media.kind == MediaKind::Audio => {
                     self.losses.note("messages.tool_result.audio");
                 }
                 Content::Reasoning(_) => self.losses.note("messages.reasoning"),

@@ -4,7 +4,9 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
 use super::{OWN, media, write};
-use crate::common::{Citation, Content, Extras, Media, MediaKind, MediaSource, Str, Text, ToolCall, flat_name};
+use crate::common::{
+    Block, Citation, Content, Extras, Json, Media, MediaKind, MediaSource, Str, Text, ToolCall, flat_name,
+};
 
 /// What stands in a block's extras for its own dialect only, instead of the text that others see.
 pub(super) fn shown<'r>(extras: &'r Extras<'r>) -> Option<write::Part<'r>> {
@@ -39,9 +41,11 @@ pub(super) fn citation<'r>(citation: &'r Citation<'_>) -> write::Citation<'r> {
     }
 }
 
-pub(super) fn call<'r>(call: &'r ToolCall<'r>, extras: write::Flat<'r>) -> write::Part<'r> {
+/// A call; in its own dialect its input may be any JSON.
+pub(super) fn call<'r>(call: &'r ToolCall<'r>, own: bool, extras: write::Flat<'r>) -> write::Part<'r> {
     let name = flat_name(call.namespace.as_deref(), &call.name).into();
-    let input = call.arguments_object();
+    let as_it_is = if own { Json::parse(&call.arguments) } else { None };
+    let input = as_it_is.unwrap_or_else(|| call.arguments_object());
     write::Part::ToolUse(write::ToolUse { id: call_id(&call.id), name, input, kind: None, extras })
 }
 
@@ -76,7 +80,7 @@ pub(super) fn medium<'r>(
         MediaSource::Data(_) if has("source") => None,
         MediaSource::Url(_) if has("source") => None,
         MediaSource::Data(data) => Some(write::MediumSource::Bytes(standard(data))),
-        MediaSource::Url(url) if url.starts_with("s3://") => {
+        MediaSource::Url(url) if verbatim || url.starts_with("s3://") => {
             Some(write::MediumSource::S3(write::S3Location { uri: url, extras: write::Flat(&[]) }))
         }
         MediaSource::Text(text) if is_document && verbatim => Some(write::MediumSource::Text(text)),
@@ -85,14 +89,12 @@ pub(super) fn medium<'r>(
             Some(write::MediumSource::Bytes(STANDARD.encode(text.as_bytes()).into()))
         }
         MediaSource::Blocks(blocks) if is_document => {
-            let mut words = Vec::with_capacity(blocks.len());
-            for block in blocks {
-                match &block.content {
-                    Content::Text(text) => words.push(write::Words { text: &text.text }),
-                    _ => return Err(Unsayable),
-                }
-            }
-            Some(write::MediumSource::Content(words))
+            let part = |block: &'r Block<'_>| match &block.content {
+                Content::Text(text) => Ok(write::Part::Text(text.text.borrowed())),
+                Content::Foreign(foreign) if foreign.dialect == OWN => Ok(write::Part::Raw(foreign.raw.borrowed())),
+                _ => Err(Unsayable),
+            };
+            Some(write::MediumSource::Content(blocks.iter().map(part).collect::<Result<_, _>>()?))
         }
         MediaSource::Url(_) | MediaSource::File(_) | MediaSource::Text(_) | MediaSource::Blocks(_) => {
             return Err(Unsayable);

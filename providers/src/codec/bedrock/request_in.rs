@@ -28,7 +28,7 @@ pub(super) fn decode<'a>(body: &'a [u8], call: &Call<'_>) -> Result<Request<'a>,
         };
         let blocks = match role {
             Role::Assistant => read::models_blocks(message.content, &opaque),
-            _ => read::blocks(message.content, &opaque),
+            Role::User | Role::System | Role::Developer => read::blocks(message.content, &opaque),
         };
         request.messages.push(Message { role, blocks, extras: message.rest, ..Message::default() });
     }

@@ -5,7 +5,7 @@ use serde::Serialize;
 use super::family::{self, Family};
 use super::messages::Writer;
 use super::wire::AnyObject;
-use super::{OWN, media, parts, tools, write};
+use super::{OWN, media, tools, write};
 use crate::codec::Target;
 use crate::codec::sse::write_json;
 use crate::common::{CacheConfig, Content, Effort, Extras, Json, Losses, Request, ResponseFormat, Str};

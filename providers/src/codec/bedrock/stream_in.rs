@@ -131,7 +131,7 @@ impl Answer {
             }
             "contentBlockDelta" => {
                 let wire::BlockDelta { index, delta, rest: _ } = read_answer(payload)?;
-                self.delta(index, delta, sink);
+                self.delta(index, delta, sink)?;
             }
             "contentBlockStop" => {
                 let wire::BlockStop { index, rest: _ } = read_answer(payload)?;
@@ -244,7 +244,7 @@ impl Answer {
         self.begin(number, Kind::Foreign(member, fields, body), block, sink);
     }
 
-    fn delta(&mut self, number: u64, delta: wire::Delta<'_>, sink: Sink<'_>) {
+    fn delta(&mut self, number: u64, delta: wire::Delta<'_>, sink: Sink<'_>) -> Result<(), ApiError> {
         let wire::Delta { text, tool_use, reasoning, citation, tool_result, image, rest: _ } = delta;
         let provider = self.provider;
         let opaque = |data| Opaque::made_by(OWN, Some(provider), data);
@@ -269,7 +269,10 @@ impl Answer {
             }
         }
         let open = self.blocks.iter_mut().find(|block| block.number == number);
-        let Some(Open { index, kind, .. }) = open else { return };
+        let Some(Open { index, kind, .. }) = open else {
+            let lost = "the provider sent the arguments of a call that it had not begun";
+            return if tool_use.is_some() { Err(ApiError::new(ErrorKind::UpstreamError, lost)) } else { Ok(()) };
+        };
         let index = *index;
         match kind {
             Kind::Call(any) => {
@@ -291,6 +294,7 @@ impl Answer {
             }
             Kind::Text | Kind::Reasoning => {}
         }
+        Ok(())
     }
 
     /// The block that a delta belongs to: text and reasoning need no `contentBlockStart`.

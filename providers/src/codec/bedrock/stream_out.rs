@@ -237,11 +237,8 @@ impl Stream {
                 let summary = if text.is_empty() { parts::joined(summary) } else { String::new() };
                 self.thoughts(text, out);
                 self.thoughts(&summary, out);
-                for delta in [signature.clone().map(Delta::Signature), encrypted.clone().map(Delta::Encrypted)] {
-                    if let Some(delta) = delta {
-                        self.delta(&delta, losses, out);
-                    }
-                }
+                let hidden = [signature.clone().map(Delta::Signature), encrypted.clone().map(Delta::Encrypted)];
+                hidden.iter().flatten().for_each(|delta| self.delta(delta, losses, out));
             }
             Content::ToolCall(call) => {
                 self.open = Open::Call;
@@ -271,8 +268,8 @@ impl Stream {
 
     fn media_start(&mut self, media: &Media<'_>, extras: &Extras<'_>, losses: &mut Losses, out: &mut Vec<u8>) {
         losses.note_extras("answer.", extras);
-        let format = media.mime.as_deref().and_then(|mime| media::word_of(MediaKind::Image, mime)).unwrap_or("png");
-        let Media { kind, source, transcript, signature, .. } = media;
+        let Media { kind, source, mime, name: _, detail: _, context: _, cite: _, transcript, signature } = media;
+        let format = mime.as_deref().and_then(|mime| media::word_of(MediaKind::Image, mime)).unwrap_or("png");
         losses.note_if(signature.is_some(), "answer.signature");
         match (kind, source) {
             (MediaKind::Image, crate::common::MediaSource::Data(data)) => {
@@ -379,11 +376,11 @@ impl Stream {
             "toolResult" => "content",
             _ => return losses.note_foreign("answer.", member),
         };
-        let at = fields.rest.iter().position(|(name, _)| name == &body);
+        let at = fields.rest.iter().position(|(name, _)| *name == body);
         let body = at.map(|at| fields.rest.remove(at).1);
         self.write_start(Start::Raw(super::read::wrapped(member, &write::Flat(&fields.rest))), out);
         match body {
-            Some(input) if member == &"toolUse" => self.arguments(input.get(), out),
+            Some(input) if *member == "toolUse" => self.arguments(input.get(), out),
             Some(content) => self.write(OutDelta::ToolResult(&content), out),
             None => {}
         }

@@ -84,7 +84,7 @@ pub(super) enum MediumSource<'r> {
     #[serde(rename = "text")]
     Text(&'r str),
     #[serde(rename = "content")]
-    Content(Vec<Words<'r>>),
+    Content(Vec<Part<'r>>),
 }
 
 #[derive(serde::Serialize)]

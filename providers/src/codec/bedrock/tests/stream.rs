@@ -101,6 +101,8 @@ fn what_is_damaged_or_unreadable_is_an_error() {
         let body = frames(&[START, ("contentBlockDelta", broken), STOP, METADATA]);
         assert_eq!(read(&body).unwrap_err().kind, ErrorKind::UpstreamError, "{broken}");
     }
+    let orphan = ("contentBlockDelta", r#"{"contentBlockIndex":0,"delta":{"toolUse":{"input":"{}"}}}"#);
+    assert_eq!(read(&frames(&[START, orphan, STOP, METADATA])).unwrap_err().kind, ErrorKind::UpstreamError);
     assert!(read(b"<html>503</html>xxxxxxxxx").is_err());
 }
 
