@@ -118,8 +118,16 @@ impl Report {
     }
 
     /// <https://docs.aws.amazon.com/bedrock/latest/APIReference/API_runtime_TokenUsage.html>: as Anthropic counts.
+    /// `cacheDetails` cuts what was written to the cache by time.
     fn read_bedrock(usage: &Value) -> Self {
+        let details = usage["cacheDetails"].as_array().map_or(&[][..], Vec::as_slice);
+        let written = |ttl| {
+            let of_ttl = details.iter().filter(|detail| detail["ttl"] == ttl);
+            of_ttl.map(|detail| count(detail, "inputTokens")).fold(None, add)
+        };
         Self {
+            cache_write_5m: written("5m"),
+            cache_write_1h: written("1h"),
             input_excludes_cache: true,
             input: count(usage, "inputTokens"),
             output: count(usage, "outputTokens"),
