@@ -7,9 +7,10 @@ use base64::engine::general_purpose::STANDARD;
 
 use super::write::{List, Object, object};
 use super::{DIALECT, citation};
+use crate::codec::write_json;
 use crate::common::{
-    Block, Content, Foreign, Json, Losses, Media, MediaKind, MediaSource, Opaque, Reasoning, Str, Text, ToolCall,
-    flat_name,
+    Block, Content, Extras, Foreign, Json, Losses, Media, MediaKind, MediaSource, Opaque, Reasoning, Str, Text,
+    ToolCall, flat_name,
 };
 
 /// How opaque state is written: as the text that a client keeps for its maker, or, to a provider, only if it is its own.
@@ -42,9 +43,15 @@ pub(super) fn first_call(blocks: &[Block<'_>]) -> Option<usize> {
 }
 
 impl Writer<'_> {
-    /// Writes what the model said: `content`, `tool_plan`, `tool_calls` and `citations`. The text right before the calls is
-    /// the plan.
-    pub(super) fn assistant(&self, blocks: &[Block<'_>], message: &mut Object<'_>, losses: &mut Losses) {
+    /// Writes what the model said: `content`, `tool_plan`, `tool_calls` and `citations`, and the message's extras. The text
+    /// right before the calls is the plan.
+    pub(super) fn assistant(
+        &self,
+        blocks: &[Block<'_>],
+        extras: &Extras<'_>,
+        message: &mut Object<'_>,
+        losses: &mut Losses,
+    ) {
         let calls = first_call(blocks);
         let plan = calls.and_then(|at| at.checked_sub(1)).filter(|at| self.can_be_plan(&blocks[*at]));
         let content = || blocks.iter().enumerate().filter(|(at, _)| Some(*at) != plan).map(|(_, block)| block);
@@ -88,6 +95,17 @@ impl Writer<'_> {
                 }
             }
             list.close();
+        }
+        if !self.own {
+            losses.note_extras(self.names.place, extras);
+        } else {
+            for (name, value) in extras {
+                // Those that no text here could have.
+                match value.read::<Vec<Json<'_>>>() {
+                    Ok(left) if *name == "citations" => citations.0.extend(left),
+                    _ => message.field(name, value),
+                }
+            }
         }
         if !citations.0.is_empty() {
             message.field("citations", &citations.0);
@@ -293,10 +311,14 @@ pub(super) fn document_text<'m>(media: &'m Media<'_>) -> Option<Cow<'m, str>> {
     }
 }
 
-/// Writes the `data` of a document: what is an object already as it is.
-pub(super) fn document_data(text: &str, media: &Media<'_>, out: &mut Vec<u8>) {
+/// Writes the `data` of a document: what is an object already as it is, and what was a string.
+pub(super) fn document_data(own: bool, text: &str, media: &Media<'_>, out: &mut Vec<u8>) {
     if is_object(text) && media.context.is_none() {
         out.extend_from_slice(text.as_bytes());
+        return;
+    }
+    if own {
+        write_json(out, &text);
         return;
     }
     object(out, |data| {

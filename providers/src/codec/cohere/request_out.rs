@@ -158,10 +158,12 @@ fn write_message(writer: &Writer<'_>, message: &Message<'_>, list: &mut List<'_>
     object(list.item(), |object| {
         object.field("role", role_name(*role));
         match role {
-            Role::Assistant => writer.assistant(blocks, object, losses),
-            Role::System | Role::Developer | Role::User => writer.content(rest, object, losses),
+            Role::Assistant => writer.assistant(blocks, extras, object, losses),
+            Role::System | Role::Developer | Role::User => {
+                writer.content(rest, object, losses);
+                write_extras(object, losses);
+            }
         }
-        write_extras(object, losses);
     });
 }
 
@@ -256,7 +258,7 @@ fn write_document(
     losses.note_if(media.signature.is_some(), "messages.signature");
     document.optional("id", id.as_ref().filter(|_| writer.own));
     let text = document_text(media).unwrap_or_default();
-    document_data(&text, media, document.key("data"));
+    document_data(writer.own, &text, media, document.key("data"));
     match writer.own {
         true => document.extras(extras),
         false => losses.note_extras("messages.", extras),

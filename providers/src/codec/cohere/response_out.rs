@@ -40,8 +40,7 @@ pub(super) fn encode(response: &Response<'_>, client: &Client, losses: &mut Loss
         write_stop(own, stop, answer, losses);
         answer.object("message", |message| {
             message.field("role", "assistant");
-            writer.assistant(blocks, message, losses);
-            write_extras(own, message_extras, message, losses);
+            writer.assistant(blocks, message_extras, message, losses);
         });
         if let Some(usage) = usage {
             write_usage(usage, answer.key("usage"));
@@ -53,21 +52,12 @@ pub(super) fn encode(response: &Response<'_>, client: &Client, losses: &mut Loss
             }
             list.close();
         }
-        write_extras(own, extras, answer, losses);
+        match own {
+            true => answer.extras(extras),
+            false => losses.note_extras("answer.", extras),
+        }
     });
     out
-}
-
-pub(super) fn write_extras(
-    own: bool,
-    extras: &crate::common::Extras<'_>,
-    object: &mut Object<'_>,
-    losses: &mut Losses,
-) {
-    match own {
-        true => object.extras(extras),
-        false => losses.note_extras("answer.", extras),
-    }
 }
 
 /// Writes the finish reason. What cut an answer off without the model's doing is an error here: anything else would call a
