@@ -302,16 +302,29 @@ impl EventWriter {
         });
     }
 
-    /// Gives opaque state to the client.
+    /// Gives opaque state to the client, beside an addition of nothing: clients read that unasked.
     fn state(&self, kind: Kind, field: &'static str, opaque: Option<&Opaque<'_>>, out: &mut Vec<u8>) {
         let Some(text) = opaque.and_then(state) else { return };
-        match kind {
-            Kind::Call | Kind::CustomCall => self.call_delta(|call| call.field(field, &text), out),
-            Kind::Text | Kind::Thinking | Kind::Nothing => event(out, "content-delta", |event| {
-                event.field("index", &self.contents);
-                event.message(|message| message.object("content", |content| content.field(field, &text)));
-            }),
-        }
+        let content = match kind {
+            Kind::Call | Kind::CustomCall => {
+                let fill = |call: &mut Object<'_>| {
+                    call.object("function", |function| function.field("arguments", ""));
+                    call.field(field, &text);
+                };
+                return self.call_delta(fill, out);
+            }
+            Kind::Thinking => "thinking",
+            Kind::Text | Kind::Nothing => "text",
+        };
+        event(out, "content-delta", |event| {
+            event.field("index", &self.contents);
+            event.message(|message| {
+                message.object("content", |object| {
+                    object.field(content, "");
+                    object.field(field, &text);
+                });
+            });
+        });
     }
 
     fn citation(&mut self, one: &Citation<'_>, out: &mut Vec<u8>) {

@@ -186,7 +186,7 @@ fn a_stream_says_what_the_answer_says() {
         let text: String = of_choice().map(|choice| choice["text"].as_str().unwrap()).collect();
         assert_eq!(text, choice["text"].as_str().unwrap());
         assert_eq!(of_choice().find(|choice| !choice["logprobs"].is_null()).unwrap()["logprobs"], choice["logprobs"]);
-        assert_eq!(of_choice().last().unwrap()["finish_reason"], "length");
+        assert_eq!(of_choice().next_back().unwrap()["finish_reason"], "length");
     }
     let (last, others) = chunks.split_last().unwrap();
     assert_eq!((&last["usage"], &last["choices"]), (&whole["usage"], &json!([])));
@@ -239,4 +239,20 @@ fn an_error_ends_the_stream_without_its_marker() {
     }
     let body = String::from_utf8(out).unwrap();
     assert!(body.starts_with(": ping\n\ndata: {\"error\":") && !body.contains("[DONE]"), "{body}");
+}
+
+proptest::proptest! {
+    #[test]
+    fn no_prompt_panics(
+        bytes in proptest::collection::vec(proptest::prelude::any::<u8>(), 0..100),
+        prompt in "[\\[\\]{}\",1a\\\\ ]{0,12}",
+        stop in "[\\[\\]{}\",1a]{0,6}",
+    ) {
+        let body = format!(r#"{{"prompt":{prompt},"stop":{stop},"stream_options":{{}}}}"#);
+        for body in [&bytes[..], body.as_bytes()] {
+            if let Ok(request) = decode_request(body, &mut Losses::default()) {
+                assert_eq!(request.messages.len(), 1);
+            }
+        }
+    }
 }

@@ -1,6 +1,7 @@
 //! Tests of the dialect: recordings, and hand-written cases after Cohere's reference and SDK types.
 
 mod foreign;
+mod properties;
 mod requests;
 mod responses;
 mod streams;

@@ -19,7 +19,7 @@ fn recorded_requests_come_back_as_they_were() {
     }
 }
 
-const FULL: &str = r#"{
+pub(super) const FULL: &str = r#"{
     "model": "command-a-03-2025", "stream": true,
     "messages": [
         {"role": "system", "content": "Be brief."},

@@ -51,7 +51,7 @@ fn check(response: &Response<'_>, body: &Value, name: &str) {
     assert_eq!(response.model.as_deref(), Some("asked-model"));
 }
 
-const FULL: &str = r#"{"id": "r1", "finish_reason": "COMPLETE", "new": {"a": 1},
+pub(super) const FULL: &str = r#"{"id": "r1", "finish_reason": "COMPLETE", "new": {"a": 1},
     "message": {"role": "assistant", "other": 2, "content": [
             {"type": "thinking", "thinking": "hm"},
             {"type": "text", "text": "Grüße an Ω."},
@@ -82,7 +82,7 @@ fn every_stop_and_every_failure() {
     let with = |reason: &str| {
         let body =
             json!({"id": "r", "finish_reason": reason, "message": {"role": "assistant", "content": []}}).to_string();
-        codec(OWN).decode_response(body.as_bytes(), &maker()).map(|response| response.into_owned_stop())
+        codec(OWN).decode_response(body.as_bytes(), &maker()).map(|response| response.into_stop_reason())
     };
     for (word, reason) in [
         ("COMPLETE", StopReason::End),
@@ -109,12 +109,12 @@ fn every_stop_and_every_failure() {
     }
 }
 
-trait OwnedStop {
-    fn into_owned_stop(self) -> StopReason;
+trait StopOf {
+    fn into_stop_reason(self) -> StopReason;
 }
 
-impl OwnedStop for Response<'_> {
-    fn into_owned_stop(self) -> StopReason {
+impl StopOf for Response<'_> {
+    fn into_stop_reason(self) -> StopReason {
         self.choices[0].stop.reason
     }
 }

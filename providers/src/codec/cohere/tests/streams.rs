@@ -73,7 +73,7 @@ fn citation() -> Value {
 }
 
 /// Streams of each sort, and the answers that they are.
-fn pairs() -> Vec<(String, Value)> {
+pub(super) fn pairs() -> Vec<(String, Value)> {
     let usage = &end("")["delta"]["usage"];
     let answer =
         |reason: &str, message: Value| json!({"id": "r1", "finish_reason": reason, "message": message, "usage": usage});
