@@ -37,8 +37,8 @@ pub(super) struct Names {
     pub(super) misplaced: &'static str,
 }
 
-/// Whether any of the blocks is a call.
-pub(super) fn first_call(blocks: &[Block<'_>]) -> Option<usize> {
+/// Where the calls begin.
+fn first_call(blocks: &[Block<'_>]) -> Option<usize> {
     blocks.iter().position(|block| matches!(block.content, Content::ToolCall(_)))
 }
 
@@ -55,7 +55,12 @@ impl Writer<'_> {
         let calls = first_call(blocks);
         let plan = calls.and_then(|at| at.checked_sub(1)).filter(|at| self.can_be_plan(&blocks[*at]));
         let content = || blocks.iter().enumerate().filter(|(at, _)| Some(*at) != plan).map(|(_, block)| block);
-        let said = content().filter(|block| !matches!(block.content, Content::ToolCall(_) | Content::ToolResult(_)));
+        let said = content().filter(|block| match &block.content {
+            Content::ToolCall(_) | Content::ToolResult(_) => false,
+            // Beside calls many clients send a text that says nothing.
+            Content::Text(text) => self.own || calls.is_none() || !text.text.is_empty(),
+            _ => true,
+        });
         let mut citations = Citations::default();
         if let Some(text) = self.lone_text(said.clone()).filter(|_| !self.is_answer) {
             citations.add(text, Some(0));
@@ -103,7 +108,7 @@ impl Writer<'_> {
                 // Those that no text here could have.
                 match value.read::<Vec<Json<'_>>>() {
                     Ok(left) if *name == "citations" => citations.0.extend(left),
-                    _ => message.field(name, value),
+                    _ => message.extra(name, value),
                 }
             }
         }
@@ -238,12 +243,25 @@ impl Writer<'_> {
         }
     }
 
-    fn state(&self, object: &mut Object<'_>, field: &str, opaque: Option<&Opaque<'_>>, losses: &mut Losses) {
+    fn state(&self, object: &mut Object<'_>, field: &'static str, opaque: Option<&Opaque<'_>>, losses: &mut Losses) {
         let Some(opaque) = opaque else { return };
         match (self.opaque)(opaque) {
             Some(text) => object.field(field, &text),
             None => losses.note(self.names.signature),
         }
+    }
+}
+
+/// Whether a block of an assistant's leaves anything for Cohere.
+pub(super) fn says_something(block: &Block<'_>) -> bool {
+    match &block.content {
+        Content::Text(text) => !text.text.is_empty(),
+        Content::Refusal(text) => !text.is_empty(),
+        Content::Reasoning(reasoning) => !thinking(reasoning).is_empty(),
+        Content::ToolCall(_) => true,
+        Content::Media(media) => media.transcript.is_some(),
+        Content::Foreign(foreign) => foreign.dialect == DIALECT,
+        Content::ToolResult(_) => false,
     }
 }
 
@@ -291,23 +309,30 @@ fn image_url<'m>(media: &'m Media<'_>) -> Option<Cow<'m, str>> {
     }
 }
 
-/// The text of a document; none for documents that Cohere cannot read.
+/// Whether a medium is a document that Cohere can read.
+pub(super) fn is_document(media: &Media<'_>) -> bool {
+    media.kind == MediaKind::Document
+        && match &media.source {
+            MediaSource::Text(_) => true,
+            MediaSource::Blocks(blocks) => blocks.iter().all(|block| matches!(block.content, Content::Text(_))),
+            MediaSource::Data(_) => media.mime.as_deref().is_some_and(|mime| mime.starts_with("text/")),
+            MediaSource::Url(_) | MediaSource::File(_) => false,
+        }
+}
+
+/// The text of such a document; none if it is no text after all.
 pub(super) fn document_text<'m>(media: &'m Media<'_>) -> Option<Cow<'m, str>> {
-    match (media.kind, &media.source) {
-        (MediaKind::Document, MediaSource::Text(text)) => Some((&**text).into()),
-        (MediaKind::Document, MediaSource::Blocks(blocks)) => {
+    match &media.source {
+        MediaSource::Text(text) => Some((&**text).into()),
+        MediaSource::Blocks(blocks) => {
             let texts = blocks.iter().map(|block| match &block.content {
                 Content::Text(text) => Some(&*text.text),
                 _ => None,
             });
             texts.collect::<Option<Vec<_>>>().map(|texts| texts.join("\n").into())
         }
-        (MediaKind::Document, MediaSource::Data(data))
-            if media.mime.as_deref().is_some_and(|mime| mime.starts_with("text/")) =>
-        {
-            String::from_utf8(STANDARD.decode(&**data).ok()?).ok().map(Into::into)
-        }
-        _ => None,
+        MediaSource::Data(data) => String::from_utf8(STANDARD.decode(&**data).ok()?).ok().map(Into::into),
+        MediaSource::Url(_) | MediaSource::File(_) => None,
     }
 }
 

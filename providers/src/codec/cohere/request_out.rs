@@ -1,7 +1,7 @@
 //! A request for Cohere, or for what imitates it.
 
 use super::DIALECT;
-use super::block_out::{Names, Writer, document_data, document_text, is_object};
+use super::block_out::{self, Names, Writer, document_data, document_text, is_object};
 use super::write::{List, Object, object};
 use crate::codec::{Target, write_json};
 use crate::common::{
@@ -155,6 +155,11 @@ fn write_message(writer: &Writer<'_>, message: &Message<'_>, list: &mut List<'_>
         }
         return;
     }
+    if *role == Role::Assistant && !writer.own && !blocks.iter().any(block_out::says_something) {
+        // A turn of nothing is refused; what it had is noted all the same.
+        object(&mut Vec::new(), |nowhere| writer.assistant(blocks, extras, nowhere, losses));
+        return;
+    }
     object(list.item(), |object| {
         object.field("role", role_name(*role));
         match role {
@@ -208,7 +213,10 @@ fn write_result(
         match (&block.content, is_document(block)) {
             (Content::Media(media), true) => object(parts.item(), |part| {
                 part.field("type", "document");
-                part.object("document", |document| write_document(writer, block, media, document, losses));
+                let text = document_text(media);
+                losses.note_if(text.is_none(), "messages.document");
+                let text = text.unwrap_or_default();
+                part.object("document", |document| write_document(writer, block, media, &text, document, losses));
             }),
             _ => {
                 writer.part(block, &mut parts, losses);
@@ -219,7 +227,7 @@ fn write_result(
 }
 
 fn is_document(block: &Block<'_>) -> bool {
-    matches!(&block.content, Content::Media(media) if document_text(media).is_some())
+    matches!(&block.content, Content::Media(media) if block_out::is_document(media))
 }
 
 /// Documents stand beside the messages, wherever they were.
@@ -232,14 +240,17 @@ fn write_documents(writer: &Writer<'_>, messages: &[Message<'_>], body: &mut Obj
     let mut list = List::open(body.key("documents"));
     for block in documents {
         let Content::Media(media) = &block.content else { continue };
-        let text = document_text(media).unwrap_or_default();
+        let Some(text) = document_text(media) else {
+            losses.note("messages.document");
+            continue;
+        };
         let bare = media.name.is_none() && media.context.is_none() && block.extras.is_empty();
         let id = block.id.as_ref().filter(|_| writer.own);
         if bare && id.is_none() && !is_object(&text) {
             losses.note_if(block.cache.is_some(), "messages.cache");
             write_json(list.item(), &text);
         } else {
-            object(list.item(), |document| write_document(writer, block, media, document, losses));
+            object(list.item(), |document| write_document(writer, block, media, &text, document, losses));
         }
     }
     list.close();
@@ -249,6 +260,7 @@ fn write_document(
     writer: &Writer<'_>,
     block: &Block<'_>,
     media: &Media<'_>,
+    text: &str,
     document: &mut Object<'_>,
     losses: &mut Losses,
 ) {
@@ -257,8 +269,7 @@ fn write_document(
     losses.note_if(media.cite == Some(false), "messages.citations");
     losses.note_if(media.signature.is_some(), "messages.signature");
     document.optional("id", id.as_ref().filter(|_| writer.own));
-    let text = document_text(media).unwrap_or_default();
-    document_data(writer.own, &text, media, document.key("data"));
+    document_data(writer.own, text, media, document.key("data"));
     match writer.own {
         true => document.extras(extras),
         false => losses.note_extras("messages.", extras),

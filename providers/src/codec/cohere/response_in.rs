@@ -61,12 +61,11 @@ pub(super) fn stop(reason: Option<&str>, error: &Value) -> Result<Stop<'static>,
         Some("MAX_TOKENS") => StopReason::MaxTokens,
         Some("TOOL_CALL") => StopReason::ToolCalls,
         Some("TIMEOUT") => {
-            let said = if error.is_null() { "the provider ran out of time before its answer was complete" } else { "" };
-            let mut timeout = ApiError::new(ErrorKind::UpstreamTimeout, said);
-            if said.is_empty() {
-                timeout.message = reported(error).message;
-            }
-            return Err(timeout);
+            let why = match error {
+                Value::Null => "the provider ran out of time before its answer was complete".to_owned(),
+                error => reported(error).message,
+            };
+            return Err(ApiError::new(ErrorKind::UpstreamTimeout, why));
         }
         None | Some("ERROR" | "COMPLETE") => return Err(reported(error)),
         Some(word) => {

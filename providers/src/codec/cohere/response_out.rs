@@ -65,21 +65,22 @@ pub(super) fn encode(response: &Response<'_>, client: &Client, losses: &mut Loss
 pub(super) fn write_stop(own: bool, stop: &Stop<'_>, object: &mut Object<'_>, losses: &mut Losses) {
     let Stop { reason, sequence, detail } = stop;
     let word = match (reason, detail) {
-        (_, Some(detail)) if own => &**detail,
+        // A reason that only its own provider knows: better an unknown word than a wrong one.
+        (StopReason::Other, Some(detail)) => &**detail,
+        (_, Some(detail)) if own => detail,
         (StopReason::End | StopReason::Refusal, _) => "COMPLETE",
         (StopReason::StopSequence, _) => "STOP_SEQUENCE",
         (StopReason::MaxTokens | StopReason::ContextWindow | StopReason::Pause, _) => "MAX_TOKENS",
         (StopReason::ToolCalls, _) => "TOOL_CALL",
         (StopReason::ContentFilter | StopReason::MalformedCall | StopReason::Other, _) => "ERROR",
     };
-    losses.note_if(sequence.is_some() || (detail.is_some() && !own), "answer.stop");
+    losses.note_if(sequence.is_some() || detail.as_ref().is_some_and(|detail| **detail != *word), "answer.stop");
     object.field("finish_reason", word);
     if word == "ERROR" {
         let why = match (reason, detail) {
             (StopReason::ContentFilter, _) => "the provider's filter cut the answer off",
             (StopReason::MalformedCall, _) => "the model's tool call could not be read",
-            (_, Some(detail)) => detail,
-            (_, None) => "the answer is not complete",
+            (_, _) => "the answer is not complete",
         };
         object.field("error", why);
     }

@@ -11,6 +11,10 @@ use crate::codec::sse::EventRules;
 use crate::codec::{Maker, Sink, cut};
 use crate::common::{Block, Content, Delta, Event, Extras, Json, ProviderTag, Str};
 
+/// More blocks than any real answer has open at once, and more citations that belong nowhere: against servers that mean harm.
+const MOST_OPEN: usize = 128;
+const MOST_LEFT: usize = 1024;
+
 /// The sort of a block.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Sort {
@@ -68,6 +72,9 @@ impl Rules {
     /// Begins a block. Content and plan end when something else begins; calls may run side by side.
     fn begin(&mut self, sort: Sort, key: Option<u64>, block: Block<'_>, sink: Sink<'_>) -> u32 {
         self.end(|open| open.sort != Sort::Call || (sort == Sort::Call && open.key == key), sink);
+        if self.open.len() >= MOST_OPEN {
+            self.end(|_| true, sink);
+        }
         let index = self.blocks;
         self.blocks += 1;
         self.open.push(Open { sort, key, index });
@@ -183,7 +190,8 @@ impl Rules {
             (Some(index), Some((_, citations))) => citations.into_iter().for_each(|citation| {
                 sink(Event::Delta { choice: 0, index, delta: Delta::Citation(Box::new(citation)) });
             }),
-            (_, _) => self.left.push(raw.clone().into_owned()),
+            (_, _) if self.left.len() < MOST_LEFT => self.left.push(raw.clone().into_owned()),
+            (_, _) => {}
         }
     }
 

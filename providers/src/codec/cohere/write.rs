@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use crate::codec::write_json;
-use crate::common::{Extras, Json};
+use crate::common::{Extras, Json, Str};
 
 /// An object that is being written.
 pub(super) struct Object<'o> {
@@ -21,35 +21,45 @@ impl<'o> Object<'o> {
         self.out.push(b'}');
     }
 
-    /// Writes a key; its value is to be appended to what is given back.
-    pub(super) fn key(&mut self, key: &str) -> &mut Vec<u8> {
+    /// Writes one of our keys, which have nothing to escape; its value is to be appended to what is given back.
+    pub(super) fn key(&mut self, key: &'static str) -> &mut Vec<u8> {
+        self.comma();
+        self.out.push(b'"');
+        self.out.extend_from_slice(key.as_bytes());
+        self.out.extend_from_slice(b"\":");
+        self.out
+    }
+
+    fn comma(&mut self) {
         if !self.empty {
             self.out.push(b',');
         }
         self.empty = false;
-        write_json(self.out, &key);
-        self.out.push(b':');
-        self.out
     }
 
-    pub(super) fn field(&mut self, key: &str, value: &(impl Serialize + ?Sized)) {
+    pub(super) fn field(&mut self, key: &'static str, value: &(impl Serialize + ?Sized)) {
         write_json(self.key(key), &value);
     }
 
-    pub(super) fn optional(&mut self, key: &str, value: Option<&(impl Serialize + ?Sized)>) {
+    pub(super) fn optional(&mut self, key: &'static str, value: Option<&(impl Serialize + ?Sized)>) {
         if let Some(value) = value {
             self.field(key, value);
         }
     }
 
-    pub(super) fn object(&mut self, key: &str, fill: impl FnOnce(&mut Object<'_>)) {
+    pub(super) fn object(&mut self, key: &'static str, fill: impl FnOnce(&mut Object<'_>)) {
         object(self.key(key), fill);
     }
 
     pub(super) fn extras(&mut self, extras: &Extras<'_>) {
-        for (key, value) in extras {
-            self.field(key, value);
-        }
+        extras.iter().for_each(|(key, value)| self.extra(key, value));
+    }
+
+    pub(super) fn extra(&mut self, key: &Str<'_>, value: &Json<'_>) {
+        self.comma();
+        write_json(self.out, key);
+        self.out.push(b':');
+        self.out.extend_from_slice(value.get().as_bytes());
     }
 }
 

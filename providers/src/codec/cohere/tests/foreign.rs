@@ -340,3 +340,20 @@ fn opaque_state_comes_back_through_a_client() {
     });
     assert_eq!(call.unwrap().signature, opaque("call-sig"));
 }
+
+/// What has nothing to say is left out: Cohere refuses empty turns.
+#[test]
+fn empty_texts_and_turns_are_not_sent() {
+    let encrypted = Reasoning { encrypted: opaque("e"), ..Reasoning::default() };
+    let request = Request {
+        messages: vec![
+            message(Role::Assistant, vec![Block::new(Content::Reasoning(Box::new(encrypted)))]),
+            message(Role::Assistant, vec![Block::text(""), Block::new(Content::ToolCall(Box::new(call("c", "f"))))]),
+        ],
+        ..Request::new(OTHER)
+    };
+    let (written, losses) = encode(&request);
+    let calls = json!([{"id": "c", "type": "function", "function": {"name": "f", "arguments": "{\"a\":1}"}}]);
+    assert_eq!(written["messages"], json!([{"role": "assistant", "tool_calls": calls}]));
+    assert_eq!(losses, ["messages.reasoning"]);
+}

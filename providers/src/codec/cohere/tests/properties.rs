@@ -85,7 +85,10 @@ fn try_stream(body: &[u8]) {
     let (mut encoder, mut out) = (codec(OWN).stream_encoder(&client()), Vec::new());
     all.into_iter().for_each(|event| encoder.encode(event, &mut Losses::default(), &mut out));
     for event in String::from_utf8(out).unwrap().split_terminator("\n\n") {
-        let data = event.rsplit_once("data: ").unwrap().1;
+        let Some((_, data)) = event.split_once("data: ") else {
+            assert_eq!(event, ": ping");
+            continue;
+        };
         assert!(data == "[DONE]" || serde_json::from_str::<Value>(data).is_ok(), "{event}");
     }
 }
