@@ -30,6 +30,7 @@ pub mod endpoint;
 pub mod error;
 pub mod event_stream;
 pub mod model_name;
+pub mod operations;
 pub mod preset;
 pub mod scan;
 pub mod sse;

@@ -25,7 +25,8 @@ use crate::dialect::Dialect;
 use crate::error::ApiError;
 use crate::preset::Quirks;
 
-pub(crate) use sse::cut;
+pub(crate) use sse::{cut, write_event, write_json};
+pub(crate) use wire::{TextOr, read_request, wire};
 
 /// The codec of a dialect.
 #[must_use]
