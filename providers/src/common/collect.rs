@@ -76,7 +76,8 @@ impl Collector {
     }
 }
 
-fn add(block: &mut Block<'static>, delta: &Delta<'_>) {
+/// Adds `delta` to a block.
+pub(crate) fn add(block: &mut Block<'static>, delta: &Delta<'_>) {
     match (&mut block.content, delta) {
         (Content::Text(text), Delta::Text(more)) => text.text.push_str(more),
         (Content::Text(text), Delta::Citation(citation)) => text.citations.push((**citation).to_static()),

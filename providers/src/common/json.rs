@@ -119,5 +119,6 @@ impl<'de: 'a, 'a> Deserialize<'de> for Json<'a> {
 }
 
 /// Fields that the common model has no place for, under their own names. They mean something only in the dialect they
-/// came in (`Request::dialect`, `Response::dialect`).
+/// came in (`Request::dialect`, `Response::dialect`). Names that begin with `#` are no fields of the client but a codec's
+/// remarks to itself (how something was spelt); others pass over them.
 pub type Extras<'a> = Vec<(super::Str<'a>, Json<'a>)>;

@@ -35,8 +35,9 @@ impl Losses {
     }
 
     /// Notes that fields which the common model has no place for were not carried. `place` stands before their names (`messages.`).
+    /// Names that begin with `#` are a codec's own remarks on how its client spelt things: no loss.
     pub fn note_extras(&mut self, place: &str, extras: &[(Str<'_>, super::Json<'_>)]) {
-        for (name, _) in extras {
+        for (name, _) in extras.iter().filter(|(name, _)| !name.starts_with('#')) {
             self.add(&format!("{place}{name}"), false);
         }
     }
