@@ -146,7 +146,7 @@ pub fn take_apart(response: &Response<'_>, sink: &mut dyn FnMut(Event<'_>)) {
 }
 
 /// A block as it starts, and the deltas that make it whole.
-fn split<'b>(block: &'b Block<'_>) -> (Block<'b>, Vec<Delta<'b>>) {
+pub(crate) fn split<'b>(block: &'b Block<'_>) -> (Block<'b>, Vec<Delta<'b>>) {
     let mut start: Block<'b> = block.clone();
     let mut deltas = Vec::new();
     match &mut start.content {

@@ -32,8 +32,8 @@ pub use alias::{Alias, Aliases, flat_name};
 pub use block::{
     Block, CacheMark, Citation, Content, Foreign, Media, MediaKind, MediaSource, Reasoning, Text, ToolCall, ToolResult,
 };
-pub(crate) use collect::add;
 pub use collect::{Collector, take_apart};
+pub(crate) use collect::{add, split};
 pub use event::{Delta, Event};
 pub use json::{Extras, Json};
 pub use losses::{Loss, Losses};
