@@ -132,17 +132,18 @@ fn reasoning<'b>(request: &'b Request<'_>, own: bool) -> (Option<&'static str>, 
 /// `include`. Clients of other dialects keep the conversation themselves, so they need reasoning in a form that can be sent
 /// back; models that do not reason refuse to be asked for it.
 fn include<'b>(request: &'b Request<'_>, own: bool) -> Vec<Str<'b>> {
-    let mut include: Vec<Str<'b>> =
-        find(&request.extras, "include").filter(|_| own).and_then(|list| list.read().ok()).unwrap_or_default();
-    if request.logprobs == Some(true) {
-        include.push(LOGPROBS.into());
-    }
+    let mut include = Vec::new();
     let reasons = request.reasoning.as_ref().is_some_and(|reasoning| {
         reasoning.mode != Some(ReasoningMode::Disabled) && reasoning.effort != Some(Effort::None)
     });
     if if own { has(&request.extras, "#encrypted") } else { reasons } {
         include.push(ENCRYPTED.into());
     }
+    if request.logprobs == Some(true) {
+        include.push(LOGPROBS.into());
+    }
+    let others = find(&request.extras, "include").filter(|_| own).and_then(|list| list.read::<Vec<Str<'b>>>().ok());
+    include.extend(others.into_iter().flatten());
     include
 }
 

@@ -127,9 +127,9 @@ impl<'a> Body<'a> {
                     _ => other(reason.unwrap_or_else(|| "incomplete".into())),
                 }
             }
-            None | Some("completed") if calls => Stop::new(StopReason::ToolCalls),
-            None | Some("completed") if refuses => Stop::new(StopReason::Refusal),
-            None | Some("completed") => Stop::new(StopReason::End),
+            None | Some("completed" | "complete") if calls => Stop::new(StopReason::ToolCalls),
+            None | Some("completed" | "complete") if refuses => Stop::new(StopReason::Refusal),
+            None | Some("completed" | "complete") => Stop::new(StopReason::End),
             Some(_) => other(self.status.clone().unwrap_or_default()),
         }
     }
