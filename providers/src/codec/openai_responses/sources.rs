@@ -1,6 +1,6 @@
 //! What stands beside a text: its sources (annotations) and the probabilities of its tokens.
 
-use serde::ser::{Serialize, SerializeMap as _, SerializeSeq as _, Serializer};
+use serde::ser::{Serialize, SerializeMap as _, Serializer};
 
 use super::fields::Writer;
 use super::{OWN, wire};
@@ -55,18 +55,11 @@ pub(super) struct Logprobs<'t, 'a>(pub(super) &'t [TokenLogprob<'a>]);
 
 impl Serialize for Logprobs<'_, '_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        list(self.0, true, serializer)
+        serializer.collect_seq(self.0.iter().map(|token| Token { token, with_top: true }))
     }
 }
 
-fn list<S: Serializer>(tokens: &[TokenLogprob<'_>], with_top: bool, serializer: S) -> Result<S::Ok, S::Error> {
-    let mut list = serializer.serialize_seq(Some(tokens.len()))?;
-    for token in tokens {
-        list.serialize_element(&Token { token, with_top })?;
-    }
-    list.end()
-}
-
+/// Alternatives have none of their own.
 struct Token<'t, 'a> {
     token: &'t TokenLogprob<'a>,
     with_top: bool,
@@ -80,7 +73,8 @@ impl Serialize for Token<'_, '_> {
         object.put("logprob", logprob)?;
         object.opt("bytes", bytes.as_ref())?;
         if self.with_top {
-            object.put("top_logprobs", &Logprobs(top))?;
+            let top: Vec<_> = top.iter().map(|token| Token { token, with_top: false }).collect();
+            object.put("top_logprobs", &top)?;
         }
         object.0.end()
     }

@@ -4,6 +4,7 @@
 //! from the event that repeats it whole.
 
 use bounded_static::IntoBoundedStatic as _;
+use serde_json::value::RawValue;
 
 use super::items_in::{self, Read};
 use super::response_in::{self, Body};
@@ -361,8 +362,7 @@ impl Rules {
 
     /// Gives out what of a part is not out yet.
     fn whole_part(&mut self, at: usize, content: u64, part: Part<'_>, sink: Sink<'_>) {
-        let mut logprobs = Vec::new();
-        let mut block = items_in::part(part, &mut logprobs);
+        let mut block = items_in::part(part, &mut Vec::new());
         let found = self.items[at].parts.iter().position(|part| part.content == content);
         let (text, citations) = match &mut block.content {
             Content::Text(text) => (std::mem::take(&mut text.text), std::mem::take(&mut text.citations)),
@@ -378,7 +378,17 @@ impl Rules {
             part.citations += 1;
             sink(Event::Delta { choice: 0, index: part.block, delta: Delta::Citation(Box::new(citation)) });
         }
-        if !logprobs.is_empty() && !item.logprobs {
+    }
+
+    /// Gives out the probabilities that a message repeats, if they were not streamed.
+    fn whole_logprobs(&mut self, at: usize, content: &RawValue, sink: Sink<'_>) {
+        if self.items[at].logprobs || memchr::memmem::find(content.get().as_bytes(), b"\"logprob\"").is_none() {
+            return;
+        }
+        let parts: Vec<Part<'_>> = parse(Some(content)).unwrap_or_default();
+        let logprobs: Vec<_> = parts.into_iter().flat_map(|part| part.logprobs).map(sources::logprob).collect();
+        if !logprobs.is_empty() {
+            self.items[at].logprobs = true;
             sink(Event::Logprobs { choice: 0, logprobs });
         }
     }
@@ -398,6 +408,9 @@ impl Rules {
             let content = item.content.and_then(|raw| serde_json::from_str::<Vec<Part<'_>>>(raw.get()).ok());
             for (content, part) in (0u64..).zip(content.unwrap_or_default()) {
                 self.whole_part(at, content, part, sink);
+            }
+            if let Some(content) = item.content {
+                self.whole_logprobs(at, content, sink);
             }
             self.end(at, sink);
             return;
@@ -446,9 +459,15 @@ impl Rules {
         self.start(Some(&response), sink);
         let streamed = !self.items.is_empty();
         for (output, item) in (0u64..).zip(std::mem::take(&mut response.output)) {
-            let open = self.items.iter().any(|item| item.output == output && !item.done);
-            if open || !streamed {
-                self.done(Some(output), item, sink);
+            match self.items.iter().rposition(|item| item.output == output) {
+                Some(at) if self.items[at].done => {
+                    if let Some(content) = item.content.filter(|_| self.items[at].kind == Kind::Message) {
+                        self.whole_logprobs(at, content, sink);
+                    }
+                }
+                Some(_) => self.done(Some(output), item, sink),
+                None if !streamed => self.done(Some(output), item, sink),
+                None => {}
             }
         }
         for at in 0..self.items.len() {

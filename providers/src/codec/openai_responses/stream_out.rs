@@ -372,7 +372,11 @@ impl Encoder {
             Some((at, place))
         });
         let Some((at, place)) = open else {
-            losses.note("answer.logprobs");
+            // Too late for an event of their own: the answer at the end has them.
+            match self.shown.iter_mut().rev().find(|one| matches!(one.block.content, Content::Text(_))) {
+                Some(text) => text.logprobs.extend(logprobs.into_static()),
+                None => losses.note("answer.logprobs"),
+            }
             return;
         };
         let (item_id, output_index, content_index) = position(&self.items, at, place);
