@@ -35,6 +35,7 @@ pub use block::{
     Block, CacheMark, Citation, Content, Foreign, Media, MediaKind, MediaSource, Reasoning, Text, ToolCall, ToolResult,
 };
 pub use collect::{Collector, take_apart};
+pub(crate) use collect::{add, split};
 pub use event::{Delta, Event};
 pub use json::{Extras, Json};
 pub use losses::{Loss, Losses};
