@@ -1,0 +1,3 @@
+//! The recordings and hand-written cases for what they lack.
+
+mod recordings;
