@@ -34,20 +34,35 @@ impl Marks {
         }
         let on_tools = request.tools.iter().filter(|tool| matches!(tool, Tool::Function(tool) if tool.cache.is_some()));
         let blocks = request.messages.iter().flat_map(|message| &message.blocks).chain(&request.system);
-        let on_blocks = blocks.filter(|block| block.cache.is_some() && takes_mark(block));
         let automatic = usize::from(request.cache.automatic.is_some());
-        Self { skip: (on_tools.count() + on_blocks.count() + automatic).saturating_sub(MOST_MARKS) }
+        let all = on_tools.count() + blocks.map(marks_in).sum::<usize>() + automatic;
+        Self { skip: all.saturating_sub(MOST_MARKS) }
     }
 
-    pub(super) fn take<'x>(&mut self, mark: Option<&'x CacheMark<'_>>, losses: &mut Losses) -> Option<CacheOut<'x>> {
+    /// Writes the next mark, or notes it as `field`.
+    pub(super) fn take<'x>(
+        &mut self,
+        mark: Option<&'x CacheMark<'_>>,
+        field: &'static str,
+        losses: &mut Losses,
+    ) -> Option<CacheOut<'x>> {
         let mark = mark?;
         if self.skip > 0 {
             self.skip -= 1;
-            losses.note("messages.cache");
+            losses.note(field);
             return None;
         }
         Some(CacheOut::of(mark))
     }
+}
+
+/// The marks on a block and on those within it.
+fn marks_in(block: &Block<'_>) -> usize {
+    let within = match &block.content {
+        Content::ToolResult(result) => result.content.iter().map(marks_in).sum(),
+        _ => 0,
+    };
+    within + usize::from(block.cache.is_some() && takes_mark(block))
 }
 
 /// Thinking and texts without content cannot be marked.
@@ -181,7 +196,7 @@ impl Writer<'_> {
         }
         let markable = self.own || takes_mark(block);
         self.losses.note_if(cache.is_some() && !markable, "messages.cache");
-        let cache_control = self.marks.take(cache.as_ref().filter(|_| markable), self.losses);
+        let cache_control = self.marks.take(cache.as_ref().filter(|_| markable), "messages.cache", self.losses);
         let extras = if self.own { Fields(extras) } else { Fields::default() };
         Some(BlockOut::Known(Known { body, cache_control, extras }))
     }
@@ -327,7 +342,7 @@ impl Writer<'_> {
             Content::Media(media) if !self.own => {
                 self.losses.note_extras("messages.", &block.extras);
                 let body = self.media(media, &block.extras, "messages.tool_result.")?;
-                let cache_control = self.marks.take(block.cache.as_ref(), self.losses);
+                let cache_control = self.marks.take(block.cache.as_ref(), "messages.cache", self.losses);
                 Some(BlockOut::Known(Known { body, cache_control, extras: Fields::default() }))
             }
             _ => self.block(block),

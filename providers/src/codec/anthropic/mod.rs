@@ -1,7 +1,7 @@
 //! Anthropic's Messages: <https://docs.anthropic.com/en/api/messages>, also as Vertex and Bedrock's InvokeModel carry it.
 //!
-//! Read: `wire` (the objects), `block_in`, `request_in`, `response_in`, `stream_in`. Written: `block_out` (the blocks), `request_out` with
-//! `messages_out`, `tools_out` and `thinking_out`, `response_out`, `stream_out`, `usage`; `fields` writes extras back.
+//! Read: `wire` (the objects), `block_in`, `request_in`, `response_in`, `stream_in` (`invoke`: in Bedrock's frames). Written: `block_out` (the blocks), `request_out` with
+//! `messages_out`, `tools_out`, `schema_out` and `thinking_out`, `response_out`, `stream_out`, `usage`; `fields` writes extras back.
 //!
 //! Of answers the following is not kept, as bookkeeping: `type`, `role`, fields that are `null`, and in `usage` what has no bucket
 //! (`inference_geo`, `iterations`, `web_fetch_requests`). Of requests `"type": "custom"` of a tool, and that a text was a string or a list of one
@@ -10,11 +10,13 @@
 mod block_in;
 mod block_out;
 mod fields;
+mod invoke;
 mod messages_out;
 mod request_in;
 mod request_out;
 mod response_in;
 mod response_out;
+mod schema_out;
 mod stream_in;
 mod stream_out;
 #[cfg(test)]
@@ -25,7 +27,7 @@ mod usage;
 mod wire;
 
 use super::sse::SseDecoder;
-use super::{Call, Client, Codec, Maker, StreamDecoder, StreamEncoder, Target};
+use super::{Call, Client, Codec, Maker, Platform, StreamDecoder, StreamEncoder, Target};
 use crate::common::{Losses, Request, Response};
 use crate::dialect::Dialect;
 use crate::error::ApiError;
@@ -58,7 +60,11 @@ impl Codec for Anthropic {
     }
 
     fn stream_decoder(&self, maker: &Maker<'_>) -> Box<dyn StreamDecoder> {
-        Box::new(SseDecoder::new(stream_in::Rules::new(maker.provider)))
+        let rules = stream_in::Rules::new(maker.provider);
+        match maker.platform {
+            Platform::Native | Platform::Vertex => Box::new(SseDecoder::new(rules)),
+            Platform::BedrockInvoke => Box::new(invoke::Decoder::new(rules)),
+        }
     }
 
     fn stream_encoder(&self, client: &Client) -> Box<dyn StreamEncoder> {

@@ -10,6 +10,7 @@ use super::OWN;
 use super::block_out::CacheOut;
 use super::fields::Fields;
 use super::messages_out::{Marks, MessageOut, SystemOut, Writer};
+use super::schema_out::structured;
 use super::thinking_out::{Plan, ThinkingOut};
 use super::tools_out::{ChoiceOut, ToolOut, choice_out, forces, tools_out};
 use super::wire::Whole;
@@ -163,7 +164,7 @@ pub(super) fn encode(request: &Request<'_>, target: &Target<'_>, losses: &mut Lo
     let thinking = if special.thinking { None } else { plan.thinking };
     let config = ConfigOut {
         effort: plan.effort,
-        format: response_format.as_ref().and_then(|format| format_out(format, losses)),
+        format: response_format.as_ref().and_then(|format| format_out(format, own, losses)),
         extras: Fields(&special.output_config),
     };
     let said = config.effort.is_some() || config.format.is_some() || !config.extras.0.is_empty();
@@ -310,7 +311,7 @@ fn tier_out<'x>(tier: &'x str, own: bool, losses: &mut Losses) -> Option<&'x str
     }
 }
 
-fn format_out<'x>(format: &'x ResponseFormat<'_>, losses: &mut Losses) -> Option<FormatOut<'x>> {
+fn format_out<'x>(format: &'x ResponseFormat<'_>, own: bool, losses: &mut Losses) -> Option<FormatOut<'x>> {
     match format {
         ResponseFormat::Text => None,
         // Only a schema can be asked for.
@@ -319,7 +320,8 @@ fn format_out<'x>(format: &'x ResponseFormat<'_>, losses: &mut Losses) -> Option
             None
         }
         ResponseFormat::Schema { name: _, description: _, schema, strict: _ } => {
-            Some(FormatOut::Schema { r#type: "json_schema", schema: schema.borrowed() })
+            let schema = if own { schema.borrowed() } else { structured(schema) };
+            Some(FormatOut::Schema { r#type: "json_schema", schema })
         }
         ResponseFormat::Foreign { dialect, raw } if *dialect == OWN => Some(FormatOut::Raw(raw)),
         ResponseFormat::Foreign { .. } => {

@@ -270,7 +270,7 @@ impl EventRules for Rules {
     }
 }
 
-fn unreadable() -> ApiError {
+pub(super) fn unreadable() -> ApiError {
     ApiError::new(ErrorKind::UpstreamError, "the provider sent an event that cannot be read")
 }
 

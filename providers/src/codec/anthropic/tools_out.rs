@@ -6,6 +6,7 @@ use super::OWN;
 use super::block_out::CacheOut;
 use super::fields::Fields;
 use super::messages_out::Marks;
+use super::schema_out::structured;
 use super::wire::Whole;
 use crate::common::{CustomTool, FunctionTool, Json, Losses, Request, Str, Tool, ToolChoice, flat_name};
 
@@ -93,9 +94,13 @@ fn function<'x>(
     ToolOut::Known {
         name: flat_name(namespace.as_deref(), name).into(),
         description: description.as_ref().map(Str::borrowed),
-        input_schema: if own { parameters.as_ref().map(Json::borrowed) } else { Some(schema(parameters.as_ref())) },
+        input_schema: match parameters {
+            parameters if own => parameters.as_ref().map(Json::borrowed),
+            Some(parameters) if strict == Some(true) => Some(structured(&schema(Some(parameters)))),
+            parameters => Some(schema(parameters.as_ref())),
+        },
         strict,
-        cache_control: marks.take(cache.as_ref(), losses),
+        cache_control: marks.take(cache.as_ref(), "tools.cache", losses),
         extras: if own { Fields(extras) } else { Fields::default() },
     }
 }

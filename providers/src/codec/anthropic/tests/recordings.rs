@@ -8,27 +8,9 @@ use super::super::super::testing::{
 };
 use super::super::super::{Call, codec};
 use super::super::OWN;
+use super::normal;
 use crate::common::{Content, Response, StopReason};
 use crate::error::decode_error;
-
-/// Texts that are strings, as lists of one block; `null`s and empty lists away.
-fn normal(value: &mut Value) {
-    match value {
-        Value::Object(object) => {
-            object.retain(|_, value| !value.is_null());
-            for (name, value) in object.iter_mut() {
-                if let ("content" | "system", Value::String(text)) = (name.as_str(), &*value) {
-                    *value = serde_json::json!([{"type": "text", "text": text}]);
-                }
-                if name != "input" && name != "input_schema" && name != "schema" {
-                    normal(value);
-                }
-            }
-        }
-        Value::Array(list) => list.iter_mut().for_each(normal),
-        _ => {}
-    }
-}
 
 #[test]
 fn requests_come_out_as_they_went_in() {
