@@ -319,8 +319,8 @@ fn format_out<'x>(format: &'x ResponseFormat<'_>, own: bool, losses: &mut Losses
             losses.note("response_format");
             None
         }
-        ResponseFormat::Schema { name: _, description: _, schema, strict: _ } => {
-            let schema = if own { schema.borrowed() } else { structured(schema) };
+        ResponseFormat::Schema { name: _, description, schema, strict: _ } => {
+            let schema = if own { schema.borrowed() } else { structured(schema, description.as_deref()) };
             Some(FormatOut::Schema { r#type: "json_schema", schema })
         }
         ResponseFormat::Foreign { dialect, raw } if *dialect == OWN => Some(FormatOut::Raw(raw)),

@@ -27,9 +27,16 @@ const BOUNDS: [&str; 14] = [
     "propertyNames",
 ];
 
-/// `schema` in what Anthropic takes. Key order stays: the model writes properties in it.
-pub(super) fn structured(schema: &Json<'_>) -> Json<'static> {
-    walk(schema, 0)
+/// `schema` in what Anthropic takes, and what it is for. Key order stays: the model writes properties in it.
+pub(super) fn structured(schema: &Json<'_>, description: Option<&str>) -> Json<'static> {
+    let schema = walk(schema, 0);
+    match (schema.read::<Whole<'_>>(), description) {
+        (Ok(mut whole), Some(description)) => {
+            describe(&mut whole.rest, description);
+            Json::of(&Fields(&whole.rest))
+        }
+        _ => schema,
+    }
 }
 
 fn walk(schema: &Json<'_>, depth: u8) -> Json<'static> {
@@ -93,8 +100,8 @@ mod tests {
     fn objects_are_closed_and_bounds_are_told() {
         let schema = r##"{"type":"object","properties":{"z":{"type":"integer","minimum":1,"maximum":9},"a":{"type":"array","description":"d","minItems":2,"items":{"oneOf":[{"type":"object","properties":{}},{"$ref":"#/$defs/x"}]}},"pattern":{"type":"string"}},"required":["z"]}"##;
         let wanted = r##"{"type":"object","properties":{"z":{"type":"integer","description":"{minimum: 1, maximum: 9}"},"a":{"type":"array","description":"d\n\n{minItems: 2}","items":{"anyOf":[{"type":"object","properties":{},"additionalProperties":false},{"$ref":"#/$defs/x"}]}},"pattern":{"type":"string"}},"required":["z"],"additionalProperties":false}"##;
-        assert_eq!(structured(&Json::parse(schema).unwrap()).get(), wanted);
+        assert_eq!(structured(&Json::parse(schema).unwrap(), None).get(), wanted);
         // Done once is done.
-        assert_eq!(structured(&Json::parse(wanted).unwrap()).get(), wanted);
+        assert_eq!(structured(&Json::parse(wanted).unwrap(), None).get(), wanted);
     }
 }

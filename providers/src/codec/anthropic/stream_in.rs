@@ -162,7 +162,7 @@ impl Rules {
                 None => None,
             },
             (Kind::Reasoning, "thinking_delta") => thinking.map(Delta::Reasoning),
-            (Kind::Reasoning, "signature_delta") => {
+            (Kind::Text | Kind::Reasoning | Kind::Call(_), "signature_delta") => {
                 signature.and_then(|text| self.side.opaque(text)).map(Delta::Signature)
             }
             (Kind::Call(whole), "input_json_delta") => {

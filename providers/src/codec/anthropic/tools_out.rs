@@ -96,7 +96,7 @@ fn function<'x>(
         description: description.as_ref().map(Str::borrowed),
         input_schema: match parameters {
             parameters if own => parameters.as_ref().map(Json::borrowed),
-            Some(parameters) if strict == Some(true) => Some(structured(&schema(Some(parameters)))),
+            Some(parameters) if strict == Some(true) => Some(structured(&schema(Some(parameters)), None)),
             parameters => Some(schema(parameters.as_ref())),
         },
         strict,
