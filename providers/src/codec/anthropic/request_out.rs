@@ -9,7 +9,8 @@ use super::super::{Platform, Target, Thinking};
 use super::OWN;
 use super::block_out::CacheOut;
 use super::fields::Fields;
-use super::messages_out::{Marks, MessageOut, SystemOut, Writer};
+use super::marks::Marks;
+use super::messages_out::{MessageOut, SystemOut, Writer};
 use super::schema_out::structured;
 use super::thinking_out::{Plan, ThinkingOut};
 use super::tools_out::{ChoiceOut, ToolOut, choice_out, forces, tools_out};
@@ -142,8 +143,15 @@ pub(super) fn encode(request: &Request<'_>, target: &Target<'_>, losses: &mut Lo
         losses.note_extras("", extras);
     }
     let max_tokens = max_tokens_out(*max_tokens, target, own, losses);
-    let mut writer =
-        Writer { own, provider: target.provider, marks: Marks::of(request, own), losses, dropped_reasoning: false };
+    let mut writer = Writer {
+        own,
+        provider: target.provider,
+        // Gone with budgets: <https://platform.claude.com/docs/en/about-claude/models/whats-new-claude-4-6#prefill-removal>.
+        prefill: !matches!(target.thinking, Thinking::Adaptive | Thinking::Always),
+        marks: Marks::of(request, own),
+        losses,
+        dropped_reasoning: false,
+    };
     let tools = tools_out(request, own, &mut writer.marks, writer.losses);
     let system = writer.system(request);
     let messages = writer.messages(request);

@@ -263,6 +263,9 @@ fn conversations_begin_with_the_user_and_alternate() {
         {"role": "assistant", "content": [text("so")]}
     ]);
     assert_eq!((&body["messages"], &body["max_tokens"]), (&wanted, &json!(4096)));
+    let (body, lost) = encode(&talk, &Target { thinking: Thinking::Adaptive, ..target() });
+    assert_eq!(body["messages"][2], json!({"role": "user", "content": [text(".")]}));
+    assert_eq!(lost, ["messages.prefill"]);
 }
 
 #[test]
