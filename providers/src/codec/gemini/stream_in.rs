@@ -60,8 +60,11 @@ impl EventRules for Rules {
     fn on_event(&mut self, _: &[u8], data: &[u8], sink: Sink<'_>) {
         match serde_json::from_slice::<OneOrMany<Answer<'_>>>(data) {
             Ok(OneOrMany(answers)) => answers.into_iter().for_each(|answer| self.answer.chunk(answer, sink)),
-            // Anything but an object is a comment that lost its colon.
-            Err(_) => self.unread |= matches!(data.trim_ascii_start().first(), Some(b'{' | b'[')),
+            // Anything but an object is a comment that lost its colon, or OpenAI's end marker.
+            Err(_) => {
+                let data = data.trim_ascii();
+                self.unread |= data.starts_with(b"{") || (data.starts_with(b"[") && data != b"[DONE]");
+            }
         }
     }
 
