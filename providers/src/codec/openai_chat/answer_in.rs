@@ -35,6 +35,7 @@ pub(super) fn decode<'a>(body: &'a [u8], maker: &Maker<'_>) -> Result<Response<'
     response.usage = report.and_then(|report| report.usage());
     response.service_tier = service_tier;
     response.extras = rest;
+    response.extras.retain(|(_, value)| !value.is_null());
     mark(&mut response.extras);
     let mut made_up = 0;
     for choice in choices {
@@ -99,6 +100,7 @@ fn read_choice<'a>(wire: WireChoice<'a>, maker: &Maker<'_>, made_up: &mut usize)
         return Err(error);
     }
     let mut choice = Choice { extras: rest, ..Choice::default() };
+    choice.extras.retain(|(_, value)| !value.is_null());
     if let Some(message) = message.or(delta) {
         read_message(*message, maker, &mut choice);
     }

@@ -429,7 +429,7 @@ impl Choice {
             None => {
                 self.close(sink);
                 let media = Media { kind: MediaKind::Audio, ..Media::default() };
-                let block = Block { id: audio.id, ..Block::new(Content::Media(Box::new(media))) };
+                let block = Block { id: audio.id, extras: audio.rest, ..Block::new(Content::Media(Box::new(media))) };
                 let index = self.start(block, sink);
                 self.open = Some((Kind::Audio, index));
                 self.audio = Some(index);

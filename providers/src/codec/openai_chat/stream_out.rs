@@ -233,32 +233,35 @@ impl ChunkWriter {
                 let tool_calls = vec![CallOut::Known(known)];
                 return self.head.said(number, Said { tool_calls, ..Said::default() }, out);
             }
-            Content::Media(media) => match (media.kind, &media.source) {
-                (MediaKind::Audio, MediaSource::Data(data)) => {
-                    let id = id.map_or_else(|| format!("audio_{}", self.request_id), Str::into_string);
-                    let rest = if own { Fields::outer(&extras, "") } else { Fields::default() };
-                    let audio = AudioOut {
-                        id: Some(id.into()),
-                        data: Some(&**data).filter(|data| !data.is_empty()),
-                        transcript: media.transcript.as_deref(),
-                        expires_at: rest.is_empty().then_some(self.now + 3600),
-                        rest,
-                    };
-                    self.head.said(number, Said { audio: Some(audio), ..Said::default() }, out);
-                    Open::Audio
+            Content::Media(media) => {
+                losses.note_if(media.signature.is_some(), "answer.signature");
+                match (media.kind, &media.source) {
+                    (MediaKind::Audio, MediaSource::Data(data)) => {
+                        let id = id.map_or_else(|| format!("audio_{}", self.request_id), Str::into_string);
+                        let rest = if own { Fields::outer(&extras, "") } else { Fields::default() };
+                        let audio = AudioOut {
+                            id: Some(id.into()),
+                            data: Some(&**data).filter(|data| !data.is_empty()),
+                            transcript: media.transcript.as_deref(),
+                            expires_at: rest.is_empty().then_some(self.now + 3600),
+                            rest,
+                        };
+                        self.head.said(number, Said { audio: Some(audio), ..Said::default() }, out);
+                        Open::Audio
+                    }
+                    (MediaKind::Image, MediaSource::Data(_) | MediaSource::Url(_)) => {
+                        let extras: &[_] = if own { &extras } else { &[] };
+                        let body = PartBody::Media(part_kind(&media, extras), &media);
+                        let images = vec![PartOut { body, cache: None, extras }];
+                        self.head.said(number, Said { images, ..Said::default() }, out);
+                        Open::Other
+                    }
+                    (kind, _) => {
+                        losses.note(lost_media(kind));
+                        Open::Other
+                    }
                 }
-                (MediaKind::Image, MediaSource::Data(_) | MediaSource::Url(_)) => {
-                    let extras: &[_] = if own { &extras } else { &[] };
-                    let body = PartBody::Media(part_kind(&media, extras), &media);
-                    let images = vec![PartOut { body, cache: None, extras }];
-                    self.head.said(number, Said { images, ..Said::default() }, out);
-                    Open::Other
-                }
-                (kind, _) => {
-                    losses.note(lost_media(kind));
-                    Open::Other
-                }
-            },
+            }
             Content::Foreign(foreign) if foreign.dialect == OWN && id.is_some() => {
                 let tool_calls = vec![CallOut::Raw(&foreign.raw)];
                 self.head.said(number, Said { tool_calls, ..Said::default() }, out);
