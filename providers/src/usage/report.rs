@@ -289,3 +289,24 @@ fn milliseconds(seconds: &Value) -> Option<u64> {
 fn whole(number: f64) -> Option<u64> {
     (0.0..9e15).contains(&number).then_some(number as u64)
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn bedrocks_cache_writes_are_cut_by_time() {
+        let usage = |value| Report::read(Dialect::Bedrock, Operation::Chat, &value).usage().unwrap();
+        let both = usage(json!({
+            "inputTokens": 1, "outputTokens": 2, "totalTokens": 33, "cacheWriteInputTokens": 30,
+            "cacheDetails": [{"ttl": "1h", "inputTokens": 10}, {"ttl": "5m", "inputTokens": 20}],
+        }));
+        assert_eq!((both.cache_write_5m, both.cache_write_1h, both.total()), (Some(20), Some(10), Some(33)));
+        let hour = usage(json!({"cacheDetails": [{"ttl": "1h", "inputTokens": 10}], "cacheWriteInputTokens": 10}));
+        assert_eq!((hour.cache_write_5m, hour.cache_write_1h), (Some(0), Some(10)));
+        let untold = usage(json!({"cacheDetails": [], "cacheWriteInputTokens": 10}));
+        assert_eq!((untold.cache_write_5m, untold.cache_write_1h), (Some(10), None));
+    }
+}
