@@ -5,11 +5,11 @@
 //! same turn of the user, as Google's own command-line client sends them.
 
 use std::borrow::Cow;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 
 use super::extras::{Beside, find};
 use super::part_in::{ENCRYPTED, mime_of_url};
-use super::write::{Blob, FileData, FunctionCall, FunctionResponse, Part, Piece, Resolution};
+use super::write::{Blob, FileData, FunctionCall, FunctionResponse, Part, Piece, Resolution, Returned};
 use crate::common::{
     Block, Content, Json, Losses, Media, MediaKind, MediaSource, Opaque, ProviderTag, Reasoning, Str, Text, ToolCall,
     ToolResult, flat_name,
@@ -210,8 +210,8 @@ impl<'o, 'l> Writer<'o, 'l> {
         let key = find(extras, "=functionResponse.key").filter(|_| self.own).and_then(|key| key.read::<Str<'_>>().ok());
         let response = match (&key, text) {
             (None, None) if !unless("=functionResponse.response") => None,
-            (Some(key), text) => Some(wrapped(key, &text.unwrap_or_default())),
-            (None, text) => Some(response(text.unwrap_or_default(), *is_error)),
+            (Some(key), text) => Some(Returned::Text(key.clone().into_owned(), text.unwrap_or_default())),
+            (None, text) => Some(returned(text.unwrap_or_default(), *is_error)),
         };
         let function_response = FunctionResponse {
             id: unless("=functionResponse.id").then_some(&**call_id),
@@ -297,20 +297,17 @@ pub(super) fn sealed<'o>(opaque: &Opaque<'_>) -> Str<'o> {
 }
 
 /// The object that stands for a result's text.
-fn response(text: Cow<'_, str>, is_error: Option<bool>) -> Json<'_> {
+fn returned(text: Cow<'_, str>, is_error: Option<bool>) -> Returned<'_> {
     let failed = is_error == Some(true);
     let object = match &text {
+        _ if !text.trim_start().starts_with('{') => None,
         Cow::Borrowed(text) => Json::parse(text),
         Cow::Owned(text) => Json::parse(text).map(Json::into_owned),
     };
-    match object.filter(Json::is_object) {
-        Some(object) if !failed || object.to_value().get("error").is_some() => object,
-        Some(_) | None => wrapped(if failed { "error" } else { "output" }, &text),
+    match object {
+        Some(object) if !failed || object.to_value().get("error").is_some() => Returned::Object(object),
+        Some(_) | None => Returned::Text(if failed { "error" } else { "output" }.into(), text),
     }
-}
-
-fn wrapped(key: &str, text: &str) -> Json<'static> {
-    Json::of(&BTreeMap::from([(key, text)]))
 }
 
 /// What a medium is most often, where nobody says: the field is required.

@@ -103,15 +103,21 @@ fn beside<'o>(request: &'o Request<'_>, prefix: &'static str) -> Beside<'o> {
     if request.dialect == OWN { Beside::of(&request.extras, prefix) } else { Beside::default() }
 }
 
-/// The tier in Google's words: <https://ai.google.dev/gemini-api/docs/flex-inference>.
-pub(super) fn tier<'o>(tier: &'o Str<'_>, request: &'o Request<'_>, losses: &mut Losses) -> Option<Str<'o>> {
+/// The tier in Google's words: <https://ai.google.dev/gemini-api/docs/flex-inference>. Vertex is told by a header.
+pub(super) fn tier<'o>(
+    tier: &'o Str<'_>,
+    request: &'o Request<'_>,
+    vertex: bool,
+    losses: &mut Losses,
+) -> Option<Str<'o>> {
     if let Some(word) = kept(request, "=serviceTier") {
         return word.read().ok();
     }
     match &**tier {
         "auto" => None,
+        "default" if vertex => None,
         "default" => Some("standard".into()),
-        "flex" | "priority" => Some(tier.borrowed()),
+        "flex" | "priority" if !vertex => Some(tier.borrowed()),
         _ => {
             losses.note("service_tier");
             None

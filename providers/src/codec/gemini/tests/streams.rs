@@ -148,3 +148,19 @@ fn an_answer_taken_apart_reads_the_same() {
     let again = streamed(written(events, &client()).as_bytes()).unwrap();
     assert_eq!((again.choices, again.usage), (whole.choices, whole.usage));
 }
+
+#[test]
+fn no_damage_makes_two_ends_or_a_panic() {
+    for body in [sse(&CHUNKS[..3]), array(&CHUNKS[..3])] {
+        for at in 0..body.len() {
+            for damage in [b'"', b'{', b'}', b'[', b'\n', b'0', 0xff] {
+                let mut body = body.clone();
+                body[at] = damage;
+                let events = events(&body);
+                let ends = events.iter().filter(|event| matches!(event, Event::End | Event::Error(_))).count();
+                assert_eq!(ends, 1, "{}", String::from_utf8_lossy(&body));
+                assert!(matches!(events.last(), Some(Event::End | Event::Error(_))));
+            }
+        }
+    }
+}
