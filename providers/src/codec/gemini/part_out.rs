@@ -68,6 +68,12 @@ impl<'o, 'l> Writer<'o, 'l> {
         });
     }
 
+    fn lose(&mut self, extras: &[(Str<'_>, Json<'_>)]) {
+        if !self.own {
+            self.losses.note_extras(self.place(), extras);
+        }
+    }
+
     fn lose_media(&mut self, kind: MediaKind) {
         match kind {
             MediaKind::Image => self.note("messages.image", "answer.image"),
@@ -77,14 +83,12 @@ impl<'o, 'l> Writer<'o, 'l> {
         }
     }
 
-    /// Appends the parts of a block. Citations are the caller's.
+    /// Appends the parts of a block. The citations of an answer are the caller's.
     pub(super) fn block(&mut self, block: &'o Block<'_>, parts: &mut Vec<Piece<'o>>) {
         let from = parts.len();
         let Block { content, cache, id: _, extras } = block;
         self.losses.note_if(cache.is_some(), "messages.cache");
-        if !self.own {
-            self.losses.note_extras(self.place(), extras);
-        }
+        self.lose(extras);
         match content {
             Content::Text(text) => self.text(text, parts),
             Content::Refusal(text) => parts.extend((!text.is_empty()).then(|| Piece::text(&**text))),
@@ -112,7 +116,10 @@ impl<'o, 'l> Writer<'o, 'l> {
     }
 
     fn text(&mut self, text: &'o Text<'_>, parts: &mut Vec<Piece<'o>>) {
-        let Text { text, citations: _, signature } = text;
+        let Text { text, citations, signature } = text;
+        if matches!(self.reader, Reader::Provider { .. }) {
+            self.losses.note_if(!citations.is_empty(), "messages.citations");
+        }
         let thought_signature = signature.as_ref().and_then(|opaque| self.signature(opaque));
         // Vertex refuses empty texts; a client's own empty text is its own affair.
         if self.own || !text.is_empty() || thought_signature.is_some() {
@@ -195,6 +202,10 @@ impl<'o, 'l> Writer<'o, 'l> {
                 },
                 _ => None,
             };
+            if said.is_some() {
+                self.losses.note_if(block.cache.is_some(), "messages.cache");
+                self.lose(&block.extras);
+            }
             match (said, &mut text) {
                 (Some(more), Some(text)) => *text = format!("{text}\n{more}").into(),
                 (Some(more), None) => text = Some(more.as_str().into()),
