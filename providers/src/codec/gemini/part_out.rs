@@ -198,9 +198,9 @@ impl<'o, 'l> Writer<'o, 'l> {
                 Content::Text(Text { text, .. }) | Content::Refusal(text) => Some(text),
                 Content::Media(document) => match &document.source {
                     MediaSource::Text(text) => Some(text),
-                    _ => None,
+                    MediaSource::Data(_) | MediaSource::Url(_) | MediaSource::File(_) | MediaSource::Blocks(_) => None,
                 },
-                _ => None,
+                Content::Reasoning(_) | Content::ToolCall(_) | Content::ToolResult(_) | Content::Foreign(_) => None,
             };
             if said.is_some() {
                 self.losses.note_if(block.cache.is_some(), "messages.cache");
