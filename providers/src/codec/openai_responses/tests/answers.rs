@@ -22,7 +22,7 @@ fn every_kind_of_output_is_read_and_written() {
     let body = whole(json!([
         {"type": "reasoning", "id": "rs_1", "summary": [{"type": "summary_text", "text": "a"}, {"type": "summary_text", "text": "b"}], "encrypted_content": "gAAA"},
         {"type": "message", "id": "msg_1", "role": "assistant", "status": "completed", "phase": "commentary", "content": [
-            {"type": "output_text", "text": "t", "logprobs": [{"token": "t", "logprob": -0.5, "bytes": [116], "top_logprobs": [{"token": "u", "logprob": -1.5}]}], "annotations": [
+            {"type": "output_text", "text": "t", "logprobs": [{"token": "t", "logprob": -0.5, "bytes": [116], "top_logprobs": [{"token": "u", "bytes": [117], "logprob": -1.5}]}], "annotations": [
                 {"type": "url_citation", "url": "https://x", "title": "X", "start_index": 0, "end_index": 1},
                 {"type": "file_citation", "file_id": "f", "filename": "n", "index": 0},
                 {"type": "container_file_citation", "container_id": "c", "file_id": "f", "filename": "n", "start_index": 0, "end_index": 1},

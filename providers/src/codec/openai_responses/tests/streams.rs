@@ -119,7 +119,7 @@ fn call(id: &'static str, custom: bool) -> Content<'static> {
     Content::ToolCall(Box::new(ToolCall { id: id.into(), name: "f".into(), custom, ..ToolCall::default() }))
 }
 
-fn claude() -> Vec<Event<'static>> {
+pub(super) fn claude() -> Vec<Event<'static>> {
     let signature = Opaque::made_by(Dialect::Anthropic, Some(ProviderTag::of("a")), "sig".into());
     let citation = Citation { url: Some("https://x".into()), ..Citation::default() };
     vec![
@@ -210,7 +210,7 @@ fn the_whole_grammar_is_written() {
     let ticket = answer["output"][0]["encrypted_content"].clone();
     let text = |text: &str, annotations: Value, logprobs: Value| json!({"type": "output_text", "text": text, "annotations": annotations, "logprobs": logprobs});
     let citation = json!({"type": "url_citation", "url": "https://x", "title": "", "start_index": 2, "end_index": 2});
-    let token = json!({"token": "hi", "logprob": 0.0, "top_logprobs": []});
+    let token = json!({"token": "hi", "logprob": 0.0, "bytes": [104, 105], "top_logprobs": []});
     let wanted = json!([
         {"type": "reasoning", "id": "rs_gw_msg_01_0", "summary": [{"type": "summary_text", "text": "because"}], "encrypted_content": ticket},
         {"type": "message", "id": "msg_gw_msg_01_1", "status": "completed", "role": "assistant",
