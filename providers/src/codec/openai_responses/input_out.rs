@@ -91,7 +91,7 @@ impl<'b> Items<'b, '_> {
             self.end_message(*role, id.as_deref(), extras, &mut parts);
             let kept = self.beside(block);
             let body = match &block.content {
-                Content::Reasoning(reasoning) => self.reasoning(reasoning),
+                Content::Reasoning(reasoning) => self.reasoning(reasoning, has(&block.extras, "#foreign")),
                 Content::ToolCall(call) => self.call(call),
                 Content::Media(media) => self.image(media, block),
                 Content::Foreign(foreign) if foreign.dialect == OWN => Some(Body::Foreign(&foreign.raw)),
@@ -211,12 +211,12 @@ impl<'b> Items<'b, '_> {
         }
     }
 
-    fn reasoning(&mut self, reasoning: &'b Reasoning<'b>) -> Option<Body<'b>> {
+    fn reasoning(&mut self, reasoning: &'b Reasoning<'b>, foreign: bool) -> Option<Body<'b>> {
         let Reasoning { text, summary, signature, encrypted } = reasoning;
         let state = encrypted.as_ref().or(signature.as_ref());
         let readable = [encrypted, signature].into_iter().flatten().find_map(|it| it.for_provider(OWN, self.provider));
         // Reasoning that its maker keeps is named by its id alone; that of open models is plain text.
-        if readable.is_none() && !(self.own && state.is_none()) {
+        if readable.is_none() && !(self.own && !foreign && state.is_none()) {
             self.losses.note("messages.reasoning");
             return None;
         }

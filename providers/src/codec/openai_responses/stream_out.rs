@@ -80,7 +80,12 @@ impl StreamEncoder for Encoder {
 impl Encoder {
     pub(super) fn new(client: &Client) -> Self {
         Self {
-            client: client.clone(),
+            client: Client {
+                model: client.model.clone(),
+                request_id: client.request_id.clone(),
+                now: client.now,
+                ..Client::default()
+            },
             meta: Meta::of(client),
             started: false,
             sequence: 0,

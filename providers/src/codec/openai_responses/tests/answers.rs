@@ -139,6 +139,7 @@ fn state_of_other_makers_survives_a_turn() {
         Reasoning { text: "be\n cause ".into(), signature: state("EqQB:+/="), ..Reasoning::default() },
         Reasoning { signature: state("EqQB"), ..Reasoning::default() },
         Reasoning { encrypted: state("redacted"), ..Reasoning::default() },
+        Reasoning { text: "unsigned".into(), ..Reasoning::default() },
         Reasoning { text: "x".into(), encrypted: state("redacted"), ..Reasoning::default() },
         Reasoning { text: "x".into(), signature: state("s"), encrypted: state("e"), ..Reasoning::default() },
     ] {
@@ -156,6 +157,9 @@ fn state_of_other_makers_survives_a_turn() {
         let request = decoded(&json!({"model": "m", "input": [sent]}));
         let Content::Reasoning(back) = &request.messages[0].blocks[0].content else { panic!() };
         assert_eq!(**back, reasoning);
+        // An item that OpenAI could not read does not go there, and what can hold one is not sent on unread.
+        assert!(crate::common::may_hold_ticket(body.to_string().as_bytes()));
+        assert_eq!(super::encoded(&request).0["input"], json!([]));
     }
 }
 
