@@ -16,6 +16,8 @@ pub(super) struct Items<'b, 'l> {
     pub(super) provider: ProviderTag,
     pub(super) input: Vec<Item<'b>>,
     pub(super) losses: &'l mut Losses,
+    /// Calls of custom tools: in most dialects their results do not say what they are.
+    pub(super) custom: Vec<&'b str>,
 }
 
 impl<'b> Items<'b, '_> {
@@ -92,7 +94,7 @@ impl<'b> Items<'b, '_> {
             let kept = self.beside(block);
             let body = match &block.content {
                 Content::Reasoning(reasoning) => self.reasoning(reasoning, has(&block.extras, "#foreign")),
-                Content::ToolCall(call) => self.call(call),
+                Content::ToolCall(call) => Some(self.call(call)),
                 Content::Media(media) => self.image(media, block),
                 Content::Foreign(foreign) if foreign.dialect == OWN => Some(Body::Foreign(&foreign.raw)),
                 Content::Foreign(foreign) => {
@@ -229,11 +231,13 @@ impl<'b> Items<'b, '_> {
         Some(Body::Reasoning { summary, text: text.filter(|_| self.own), encrypted: readable.map(Str::from) })
     }
 
-    #[expect(clippy::unnecessary_wraps, reason = "one of several that may have nothing to say")]
-    fn call(&mut self, call: &'b ToolCall<'b>) -> Option<Body<'b>> {
+    fn call(&mut self, call: &'b ToolCall<'b>) -> Body<'b> {
         // The signature has its place with its maker only; the gateway keeps it by the call's id.
+        if call.custom {
+            self.custom.push(&call.id);
+        }
         let arguments = if call.arguments.is_empty() && !call.custom { "{}" } else { &call.arguments };
-        Some(Body::Call { call, id: call_id(&call.id), arguments })
+        Body::Call { call, id: call_id(&call.id), arguments }
     }
 
     fn result(&mut self, result: &'b ToolResult<'b>, block: &'b Block<'b>) {
@@ -247,7 +251,8 @@ impl<'b> Items<'b, '_> {
             [Part::InputText { text, extras: [] }] => Parts::Text(Cow::Borrowed(*text)),
             _ => Parts::List(parts),
         };
-        let body = Body::Result { call_id: self::call_id(call_id), custom: *custom, content };
+        let custom = *custom || self.custom.contains(&&**call_id);
+        let body = Body::Result { call_id: self::call_id(call_id), custom, content };
         self.push(body, block.id.as_deref(), extras);
     }
 }

@@ -40,7 +40,7 @@ impl<'b> Body<'b> {
         let own = request.dialect == OWN;
         note(request, losses);
         let (effort, summary) = reasoning(request, own);
-        let mut items = Items { own, provider: target.provider, input: Vec::new(), losses };
+        let mut items = Items { own, provider: target.provider, input: Vec::new(), losses, custom: Vec::new() };
         let instructions = items.instructions(&request.system);
         items.input.reserve_exact(request.messages.len());
         request.messages.iter().for_each(|message| items.message(message));

@@ -214,7 +214,7 @@ fn a_full_request_is_said_or_noted() {
             {"type": "custom_tool_call", "call_id": "c2", "name": "f", "input": "x"},
             {"type": "function_call_output", "call_id": "c1", "output": [
                 {"type": "input_text", "text": "r"}, {"type": "input_image", "image_url": "data:image/png;base64,AAAA"}]},
-            {"type": "function_call_output", "call_id": "c2", "output": "fine"},
+            {"type": "custom_tool_call_output", "call_id": "c2", "output": "fine"},
             {"role": "user", "content": "and besides"},
         ],
         "tools": [
