@@ -2,7 +2,8 @@
 
 use serde::{Serialize, Serializer};
 
-use super::message_out::{MessageOut, Messages};
+use super::message_out::Messages;
+use super::message_wire::MessageOut;
 use super::part_out::{CacheOut, Fields};
 use super::settings_in::StreamOptions;
 use super::tools_out::{ChoiceOut, Declaration, FormatOut, ToolOut, Tools, format};

@@ -75,6 +75,7 @@ fn every_reason_to_stop_is_known() {
         let out = codec(OWN).encode_response(&found, &client(), &mut Losses::default());
         let out: Value = serde_json::from_slice(&out).unwrap();
         assert_eq!(out["choices"][0]["finish_reason"], written);
+        check_own_answer(OWN, &with_id(found), word);
     }
 }
 
@@ -244,6 +245,11 @@ fn citations_keep_their_stretch_in_the_joined_text() {
         let spans: Vec<_> = text.citations.iter().map(|citation| citation.span.unwrap()).collect();
         assert_eq!((&*text.text, spans), ("äö abcdef", vec![(3, 6), (7, 8)]));
     }
+}
+
+/// What is written always has an id and a model.
+fn with_id(response: Response<'_>) -> Response<'_> {
+    Response { id: Some("r".into()), model: Some("m".into()), ..response }
 }
 
 trait Owned {
