@@ -18,7 +18,7 @@ mod openai_responses;
 mod sse;
 #[cfg(test)]
 mod testing;
-mod wire;
+pub(crate) mod wire;
 
 use crate::common::{Event, Json, Losses, ProviderTag, Request, Response};
 use crate::dialect::Dialect;

@@ -61,11 +61,11 @@ macro_rules! wire {
     )+ };
 }
 
-pub(super) use wire;
+pub(crate) use wire;
 
 /// A string, or a list: how OpenAI, Anthropic and Cohere write content.
 #[derive(Debug, Clone)]
-pub(super) enum TextOr<'a, T> {
+pub(crate) enum TextOr<'a, T> {
     /// A string.
     Text(crate::common::Str<'a>),
     /// A list.
@@ -115,7 +115,7 @@ impl<'de: 'a, 'a, T: Deserialize<'de>> Deserialize<'de> for TextOr<'a, T> {
 ///
 /// # Errors
 /// What is wrong and where, without quoting the body.
-pub(super) fn read_request<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, ApiError> {
+pub(crate) fn read_request<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, ApiError> {
     serde_json::from_slice(body).map_err(|error| {
         ApiError::new(
             ErrorKind::InvalidRequest,
@@ -128,7 +128,7 @@ pub(super) fn read_request<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, 
 ///
 /// # Errors
 /// That the provider's answer cannot be read.
-pub(super) fn read_answer<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, ApiError> {
+pub(crate) fn read_answer<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, ApiError> {
     serde_json::from_slice(body).map_err(|error| {
         ApiError::new(ErrorKind::UpstreamError, format!("the provider's answer cannot be read: {}", tell(&error)))
     })
