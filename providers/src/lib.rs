@@ -29,6 +29,7 @@ mod dialect;
 pub mod endpoint;
 pub mod error;
 pub mod model_name;
+pub mod operations;
 pub mod preset;
 pub mod scan;
 pub mod sse;

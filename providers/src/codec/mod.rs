@@ -17,7 +17,7 @@ mod openai_chat;
 mod openai_responses;
 mod sse;
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;
 pub(crate) mod wire;
 
 use crate::common::{Event, Json, Losses, ProviderTag, Request, Response};

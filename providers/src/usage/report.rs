@@ -134,8 +134,11 @@ impl Report {
     fn read_cohere(usage: &Value) -> Self {
         let billed = &usage["billed_units"];
         let tokens = &usage["tokens"];
+        // Billed beside the text, not within it.
+        let images = count(billed, "image_tokens").filter(|&count| count > 0);
         Self {
-            input: count(billed, "input_tokens").or_else(|| count(tokens, "input_tokens")),
+            input: add(count(billed, "input_tokens").or_else(|| count(tokens, "input_tokens")), images),
+            image_input: images,
             output: count(billed, "output_tokens").or_else(|| count(tokens, "output_tokens")),
             search_units: count(billed, "search_units"),
             ..Self::default()
