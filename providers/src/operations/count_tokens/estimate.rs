@@ -2,11 +2,11 @@
 //! rest. Other vendors' tokenizers give up to a third more for the same text.
 
 use crate::common::{
-    Block, Content, CustomTool, FunctionTool, Media, MediaKind, MediaSource, Message, Request, ResponseFormat, Tool,
-    ToolResult,
+    Block, Content, CustomTool, FunctionTool, Json, Media, MediaKind, MediaSource, Message, Request, ResponseFormat,
+    Tool,
 };
 use crate::dialect::Dialect;
-use crate::operations::tokenizer::count;
+use crate::operations::tokenizer::Counter;
 
 /// Around each message, and before the answer: OpenAI's cookbook, "How to count tokens with tiktoken".
 const MESSAGE: u64 = 3;
@@ -21,58 +21,101 @@ const REMOTE: u64 = 1000;
 /// About how many tokens the request takes as input.
 #[must_use]
 pub fn estimate(request: &Request<'_>) -> u64 {
-    let dialect = request.dialect;
-    let system = if request.system.is_empty() { 0 } else { MESSAGE };
-    let message = |Message { role: _, blocks: all, name, id: _, extras: _ }: &Message<'_>| {
-        MESSAGE + name.as_deref().map_or(0, |name| 1 + count(name)) + blocks(all, dialect)
-    };
-    ANSWER
-        + system
-        + blocks(&request.system, dialect)
-        + request.messages.iter().map(message).sum::<u64>()
-        + request.tools.iter().map(tool).sum::<u64>()
-        + format(request.response_format.as_ref())
-}
-
-fn blocks(blocks: &[Block<'_>], dialect: Dialect) -> u64 {
-    blocks.iter().map(|block| content(&block.content, dialect)).sum()
-}
-
-fn content(content: &Content<'_>, dialect: Dialect) -> u64 {
-    match content {
-        Content::Text(text) => count(&text.text),
-        Content::Refusal(text) => count(text),
-        Content::Media(one) => media(one, dialect),
-        // What is encrypted is not counted: its length says little.
-        Content::Reasoning(reasoning) => {
-            count(&reasoning.text) + reasoning.summary.iter().map(|text| count(text)).sum::<u64>()
-        }
-        Content::ToolCall(call) => TOOL + count(&call.name) + count(&call.arguments),
-        Content::ToolResult(result) => {
-            let ToolResult { call_id: _, name: _, content, is_error: _, custom: _ } = &**result;
-            TOOL + blocks(content, dialect)
-        }
-        Content::Foreign(foreign) => count(foreign.raw.get()),
+    let mut estimate = Estimate { dialect: request.dialect, text: Counter::default(), other: ANSWER };
+    if !request.system.is_empty() {
+        estimate.other += MESSAGE;
+        estimate.blocks(&request.system);
     }
+    request.messages.iter().for_each(|message| estimate.message(message));
+    request.tools.iter().for_each(|tool| estimate.tool(tool));
+    match &request.response_format {
+        Some(ResponseFormat::Schema { schema: raw, .. } | ResponseFormat::Foreign { raw, .. }) => {
+            estimate.text.add(raw.get());
+        }
+        Some(ResponseFormat::Text | ResponseFormat::Json) | None => {}
+    }
+    estimate.text.total().saturating_add(estimate.other)
 }
 
-fn media(media: &Media<'_>, dialect: Dialect) -> u64 {
-    let about = [&media.name, &media.context].into_iter().flatten().map(|text| count(text)).sum::<u64>();
-    let bytes = match &media.source {
-        MediaSource::Data(base64) => Some(base64.len() as u64 / 4 * 3),
-        MediaSource::Url(_) | MediaSource::File(_) => None,
-        MediaSource::Text(text) => return about + count(text),
-        MediaSource::Blocks(all) => return about + blocks(all, dialect),
-    };
-    about
-        + match media.kind {
-            MediaKind::Image => image(media.detail.as_deref(), dialect),
+/// An estimate under way.
+struct Estimate {
+    dialect: Dialect,
+    text: Counter,
+    other: u64,
+}
+
+impl Estimate {
+    fn message(&mut self, message: &Message<'_>) {
+        let Message { role: _, blocks, name, id: _, extras: _ } = message;
+        self.other += MESSAGE + u64::from(name.is_some());
+        self.texts(&[name.as_deref()]);
+        self.blocks(blocks);
+    }
+
+    fn texts(&mut self, texts: &[Option<&str>]) {
+        texts.iter().flatten().for_each(|text| self.text.add(text));
+    }
+
+    fn blocks(&mut self, blocks: &[Block<'_>]) {
+        blocks.iter().for_each(|block| self.content(&block.content));
+    }
+
+    fn content(&mut self, content: &Content<'_>) {
+        match content {
+            Content::Text(text) => self.text.add(&text.text),
+            Content::Refusal(text) => self.text.add(text),
+            Content::Media(media) => self.media(media),
+            // What is encrypted is not counted: its length says little.
+            Content::Reasoning(reasoning) => {
+                self.text.add(&reasoning.text);
+                reasoning.summary.iter().for_each(|text| self.text.add(text));
+            }
+            Content::ToolCall(call) => {
+                self.other += TOOL;
+                self.texts(&[Some(&call.name), Some(&call.arguments)]);
+            }
+            Content::ToolResult(result) => {
+                self.other += TOOL;
+                self.blocks(&result.content);
+            }
+            Content::Foreign(foreign) => self.text.add(foreign.raw.get()),
+        }
+    }
+
+    fn media(&mut self, media: &Media<'_>) {
+        self.texts(&[media.name.as_deref(), media.context.as_deref()]);
+        let bytes = match &media.source {
+            MediaSource::Data(base64) => Some(base64.len() as u64 / 4 * 3),
+            MediaSource::Url(_) | MediaSource::File(_) => None,
+            MediaSource::Text(text) => return self.text.add(text),
+            MediaSource::Blocks(blocks) => return self.blocks(blocks),
+        };
+        self.other += match media.kind {
+            MediaKind::Image => image(media.detail.as_deref(), self.dialect),
             // Gemini: 32 tokens a second of sound, at the 128 kbit/s of a common mp3.
             MediaKind::Audio => bytes.map_or(REMOTE, |bytes| bytes / 500),
             // Gemini: 263 tokens a second of film, at 2 Mbit/s.
             MediaKind::Video => bytes.map_or(REMOTE, |bytes| bytes / 1000),
             MediaKind::Document => DOCUMENT,
+        };
+    }
+
+    fn tool(&mut self, tool: &Tool<'_>) {
+        self.other += TOOL;
+        match tool {
+            Tool::Function(tool) => {
+                let FunctionTool { name, description, parameters, namespace, strict: _, cache: _, extras: _ } = &**tool;
+                let schema = parameters.as_ref().map(Json::get);
+                self.texts(&[Some(name), description.as_deref(), namespace.as_deref(), schema]);
+            }
+            Tool::Custom(tool) => {
+                let CustomTool { name, description, format, namespace, extras: _ } = &**tool;
+                let format = format.as_ref().map(Json::get);
+                self.texts(&[Some(name), description.as_deref(), namespace.as_deref(), format]);
+            }
+            Tool::Foreign { dialect: _, kind: _, raw } => self.text.add(raw.get()),
         }
+    }
 }
 
 /// What an image of a megapixel takes, the most common size.
@@ -90,35 +133,10 @@ const fn image(detail: Option<&str>, dialect: Dialect) -> u64 {
     }
 }
 
-fn tool(tool: &Tool<'_>) -> u64 {
-    match tool {
-        Tool::Function(tool) => {
-            let FunctionTool { name, description, parameters, namespace, strict: _, cache: _, extras: _ } = &**tool;
-            TOOL + count(name)
-                + [namespace, description].into_iter().flatten().map(|text| count(text)).sum::<u64>()
-                + parameters.as_ref().map_or(0, |schema| count(schema.get()))
-        }
-        Tool::Custom(tool) => {
-            let CustomTool { name, description, format, namespace, extras: _ } = &**tool;
-            TOOL + count(name)
-                + [namespace, description].into_iter().flatten().map(|text| count(text)).sum::<u64>()
-                + format.as_ref().map_or(0, |format| count(format.get()))
-        }
-        Tool::Foreign { dialect: _, kind: _, raw } => TOOL + count(raw.get()),
-    }
-}
-
-fn format(format: Option<&ResponseFormat<'_>>) -> u64 {
-    match format {
-        Some(ResponseFormat::Schema { schema: raw, .. } | ResponseFormat::Foreign { raw, .. }) => count(raw.get()),
-        Some(ResponseFormat::Text | ResponseFormat::Json) | None => 0,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::common::{Json, Opaque, Reasoning, Role, ToolCall};
+    use crate::common::{Opaque, Reasoning, Role, ToolCall, ToolResult};
 
     fn request(dialect: Dialect, content: Content<'static>) -> Request<'static> {
         let mut request = Request::new(dialect);
