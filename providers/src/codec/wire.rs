@@ -9,7 +9,7 @@ use crate::error::{ApiError, ErrorKind};
 
 /// Declares structs that are read from JSON objects.
 ///
-/// Each field names its key, then itself, then its type, which must be `Deserialize + Default`; absent and `null` both give the
+/// Each field names its key (or several spellings of it, `"a" | "b"`), then itself, then its type, which must be `Deserialize + Default`; absent and `null` both give the
 /// default. All other fields end up in `rest`, in order. Nothing is buffered and text is borrowed where it has no escapes.
 /// (`#[serde(flatten)]` would buffer every value and cannot hold raw JSON.)
 ///
@@ -24,7 +24,7 @@ use crate::error::{ApiError, ErrorKind};
 /// ```
 macro_rules! wire {
     ($( $(#[$meta:meta])* $vis:vis struct $name:ident<$lt:lifetime> {
-        $( $(#[$field_meta:meta])* $key:literal => $field:ident : $ty:ty ),* $(,)?
+        $( $(#[$field_meta:meta])* $($key:literal)|+ => $field:ident : $ty:ty ),* $(,)?
     } )+) => { $(
         $(#[$meta])*
         #[derive(Debug, Default, Clone)]
@@ -48,7 +48,7 @@ macro_rules! wire {
                         let mut object = $name::default();
                         while let Some(key) = map.next_key::<$crate::common::Str<$lt>>()? {
                             match &*key {
-                                $( $key => object.$field = map.next_value::<Option<$ty>>()?.unwrap_or_default(), )*
+                                $( $($key)|+ => object.$field = map.next_value::<Option<$ty>>()?.unwrap_or_default(), )*
                                 _ => object.rest.push((key, map.next_value()?)),
                             }
                         }

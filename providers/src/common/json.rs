@@ -119,5 +119,5 @@ impl<'de: 'a, 'a> Deserialize<'de> for Json<'a> {
 }
 
 /// Fields that the common model has no place for, under their own names. They mean something only in the dialect they
-/// came in (`Request::dialect`, `Response::dialect`).
+/// came in (`Request::dialect`, `Response::dialect`). Names that begin with `=`: see [`Losses::note_extras`](super::Losses::note_extras).
 pub type Extras<'a> = Vec<(super::Str<'a>, Json<'a>)>;

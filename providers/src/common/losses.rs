@@ -35,8 +35,11 @@ impl Losses {
     }
 
     /// Notes that fields which the common model has no place for were not carried. `place` stands before their names (`messages.`).
+    ///
+    /// An extra whose name begins with `=` is no field: it only remembers how its own dialect spelt something that the
+    /// common model does say, and nothing is lost without it.
     pub fn note_extras(&mut self, place: &str, extras: &[(Str<'_>, super::Json<'_>)]) {
-        for (name, _) in extras {
+        for (name, _) in extras.iter().filter(|(name, _)| !name.starts_with('=')) {
             self.add(&format!("{place}{name}"), false);
         }
     }
