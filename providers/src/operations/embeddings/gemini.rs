@@ -24,11 +24,9 @@ wire! {
     struct Body<'a> {
         "model" => model: Str<'a>,
         "content" => content: Content<'a>,
-        "taskType" => task_type: Option<Str<'a>>,
-        "task_type" => task_type_too: Option<Str<'a>>,
+        "taskType" | "task_type" => task_type: Option<Str<'a>>,
         "title" => title: Option<Str<'a>>,
-        "outputDimensionality" => dimensions: Option<u64>,
-        "output_dimensionality" => dimensions_too: Option<u64>,
+        "outputDimensionality" | "output_dimensionality" => dimensions: Option<u64>,
         "autoTruncate" => truncate: Option<bool>,
     }
 
@@ -39,18 +37,14 @@ wire! {
 
     struct ContentPart<'a> {
         "text" => text: Option<Str<'a>>,
-        "inlineData" => data: Option<Blob<'a>>,
-        "inline_data" => data_too: Option<Blob<'a>>,
-        "fileData" => file: Option<Blob<'a>>,
-        "file_data" => file_too: Option<Blob<'a>>,
+        "inlineData" | "inline_data" => data: Option<Blob<'a>>,
+        "fileData" | "file_data" => file: Option<Blob<'a>>,
     }
 
     struct Blob<'a> {
-        "mimeType" => mime: Option<Str<'a>>,
-        "mime_type" => mime_too: Option<Str<'a>>,
+        "mimeType" | "mime_type" => mime: Option<Str<'a>>,
         "data" => data: Option<Str<'a>>,
-        "fileUri" => uri: Option<Str<'a>>,
-        "file_uri" => uri_too: Option<Str<'a>>,
+        "fileUri" | "file_uri" => uri: Option<Str<'a>>,
     }
 
     struct AnswerBody<'a> {
@@ -76,7 +70,7 @@ pub(super) fn read_batch(body: &[u8]) -> Result<Request<'_>, ApiError> {
     request.extras = rest;
     let mut first = None;
     for one in requests {
-        let dimensions = one.dimensions.or(one.dimensions_too);
+        let dimensions = one.dimensions;
         if *first.get_or_insert(dimensions) != dimensions {
             return Err(refused("outputDimensionality", "the requests of a batch must want vectors of one length"));
         }
@@ -90,14 +84,14 @@ pub(super) fn read_batch(body: &[u8]) -> Result<Request<'_>, ApiError> {
 
 /// Adds an input.
 fn read_into<'a>(request: &mut Request<'a>, body: Body<'a>) -> Result<(), ApiError> {
-    let Body { model, content, task_type, task_type_too, title, dimensions, dimensions_too, truncate, rest } = body;
+    let Body { model, content, task_type, title, dimensions, truncate, rest } = body;
     let Content { role: _, parts, rest: mut unknown } = content;
     let mut input = Input { title, ..Input::default() };
-    input.task = task_type.or(task_type_too).map(|word| Task::read(Wire::Gemini, word));
-    for ContentPart { text, data, data_too, file, file_too, rest } in parts {
+    input.task = task_type.map(|word| Task::read(Wire::Gemini, word));
+    for ContentPart { text, data, file, rest } in parts {
         unknown.extend(rest);
         input.parts.extend(text.map(Part::Text));
-        for blob in [data, data_too, file, file_too].into_iter().flatten() {
+        for blob in [data, file].into_iter().flatten() {
             input.parts.push(Part::Media(Box::new(read_blob(blob)?)));
         }
     }
@@ -108,16 +102,15 @@ fn read_into<'a>(request: &mut Request<'a>, body: Body<'a>) -> Result<(), ApiErr
     if request.model.is_empty() {
         request.model = model.strip_prefix("models/").map_or_else(|| model.clone(), |name| name.to_owned().into());
     }
-    request.dimensions = dimensions.or(dimensions_too);
+    request.dimensions = dimensions;
     request.truncate = truncate.map(Truncate::of).or(request.truncate);
     request.extras.extend(rest);
     Ok(())
 }
 
 fn read_blob(blob: Blob<'_>) -> Result<Media<'_>, ApiError> {
-    let Blob { mime, mime_too, data, uri, uri_too, rest: _ } = blob;
-    let mime = mime.or(mime_too);
-    let source = match (data, uri.or(uri_too)) {
+    let Blob { mime, data, uri, rest: _ } = blob;
+    let source = match (data, uri) {
         (Some(data), _) => MediaSource::Data(data),
         (None, Some(uri)) => MediaSource::Url(uri),
         (None, None) => return Err(refused("content", "a part has neither data nor fileUri")),

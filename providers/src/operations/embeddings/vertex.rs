@@ -23,8 +23,7 @@ wire! {
 
     struct Instance<'a> {
         "content" => content: Option<Str<'a>>,
-        "task_type" => task_type: Option<Str<'a>>,
-        "taskType" => task_type_too: Option<Str<'a>>,
+        "task_type" | "taskType" => task_type: Option<Str<'a>>,
         "title" => title: Option<Str<'a>>,
     }
 
@@ -54,10 +53,10 @@ wire! {
 pub(super) fn read_request(body: &[u8]) -> Result<Request<'_>, ApiError> {
     let Body { instances, parameters, rest } = read_asked(body)?;
     let mut request = Request::new(Wire::Vertex);
-    for Instance { content, task_type, task_type_too, title, rest } in instances {
+    for Instance { content, task_type, title, rest } in instances {
         let content = content.filter(|_| rest.is_empty());
         let content = content.ok_or_else(|| refused("instances", "an instance is content, task_type and title"))?;
-        let task = task_type.or(task_type_too).map(|word| Task::read(Wire::Vertex, word));
+        let task = task_type.map(|word| Task::read(Wire::Vertex, word));
         request.inputs.push(Input { task, title, ..Input::text(content) });
     }
     if !parameters.rest.is_empty() {
