@@ -78,6 +78,7 @@ pub fn run(config: &Config) -> Result<(), StartError> {
         resolver: Arc::new(Resolver::new(telemetry.metrics.dns.clone())),
         buffered: BufferBudget::new(telemetry.metrics.bytes_buffered.clone()),
         telemetry: telemetry.clone(),
+        continuity: Arc::default(),
     };
     let readiness = Arc::new(Readiness::default());
 

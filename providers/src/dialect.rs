@@ -91,11 +91,13 @@ pub enum Operation {
     CountTokens,
     /// The models that exist.
     Models,
+    /// An answer that a provider keeps: retrieved, deleted, cancelled, its input listed (Responses).
+    Stored,
 }
 
 impl Operation {
     /// Every operation.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Chat,
         Self::Completions,
         Self::Embeddings,
@@ -106,6 +108,7 @@ impl Operation {
         Self::Moderation,
         Self::CountTokens,
         Self::Models,
+        Self::Stored,
     ];
 
     /// The name used in configuration, metrics and logs.
@@ -122,6 +125,7 @@ impl Operation {
             Self::Moderation => "moderation",
             Self::CountTokens => "count_tokens",
             Self::Models => "models",
+            Self::Stored => "stored",
         }
     }
 }

@@ -28,6 +28,7 @@ pub mod common;
 mod dialect;
 pub mod endpoint;
 pub mod error;
+pub mod event_stream;
 pub mod model_name;
 pub mod operations;
 pub mod preset;

@@ -6,6 +6,7 @@
 use std::fmt::Write as _;
 
 use crate::auth::AuthScheme;
+use crate::codec::Platform;
 use crate::dialect::{Dialect, Operation};
 
 /// What is known of one kind of provider.
@@ -71,6 +72,9 @@ pub struct Quirks {
     pub short_tool_ids: bool,
     /// OpenAI Chat: where reasoning is asked for and told.
     pub reasoning: ReasoningSpelling,
+    /// Gemini: the model is of the third generation or later. It takes `thinkingLevel`, media in function responses and a
+    /// media resolution on a part; those before take only `thinkingBudget`.
+    pub gemini_3: bool,
 }
 
 /// How an OpenAI-like vendor spells reasoning.
@@ -113,6 +117,7 @@ const REFERENCE: Quirks = Quirks {
     cache_control: false,
     short_tool_ids: false,
     reasoning: ReasoningSpelling::Effort,
+    gemini_3: false,
 };
 /// OpenAI's own API, and Azure's.
 const OPENAI: Quirks = Quirks { max_completion_tokens: true, developer_role: true, ..REFERENCE };
@@ -284,6 +289,25 @@ impl Preset {
     /// Whether it may offer `operation`: `false` only where the vendor certainly has no such endpoint.
     pub fn offers(&self, operation: Operation) -> bool {
         !self.not_offered.contains(&operation)
+    }
+
+    /// Whose API carries `dialect` here.
+    pub fn platform(&self, dialect: Dialect) -> Platform {
+        match (self.kind, dialect) {
+            ("vertex", _) => Platform::Vertex,
+            ("bedrock", Dialect::Anthropic) => Platform::BedrockInvoke,
+            _ => Platform::Native,
+        }
+    }
+
+    /// Whether `model` is spoken to in `dialect`: clouds carry the models of several makers, each in its maker's dialect.
+    pub fn serves(&self, dialect: Dialect, model: &str) -> bool {
+        match (self.kind, dialect) {
+            ("vertex", Dialect::Anthropic) => model.starts_with("claude"),
+            ("vertex", _) => !model.starts_with("claude"),
+            ("bedrock", Dialect::Anthropic) => model.contains("anthropic."),
+            _ => true,
+        }
     }
 
     fn prefix(&self, dialect: Dialect) -> &'static str {

@@ -153,7 +153,7 @@ async fn wrong_paths_and_methods() {
             ("PUT", "/v1/responses", 405),
             ("GET", "/v1/messages", 405),
             ("POST", "/v1/models", 405),
-            ("GET", "/v1/responses/resp_1", 501),
+            ("POST", "/v1/responses/compact", 501),
         ] {
             let mut request = Request::post(target, bodies::chat("stub/m")).framing(framing);
             request.method = method.into();

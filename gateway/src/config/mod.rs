@@ -43,7 +43,7 @@ pub use check::{Verdict, check};
 pub use discover::{Discovery, Found};
 pub use environment::{Environment, System};
 pub use keys::{KeyConfig, ModelPattern};
-pub use models::{ModelConfig, RetryConfig, RetryOn, TargetConfig, TimeoutsConfig};
+pub use models::{Lossy, ModelConfig, RetryConfig, RetryOn, TargetConfig, TimeoutsConfig};
 pub use providers::ProviderConfig;
 pub use report::{ConfigErrors, Place, Problem, Severity, Warning};
 pub use schema::{schema, schema_json};

@@ -98,10 +98,11 @@ pub struct ModelCache {
 }
 
 /// What happens to a field that the target's API cannot say.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Lossy {
     /// It is left out, and the answer says so.
+    #[default]
     Warn,
     /// The request is refused.
     Error,
@@ -157,6 +158,8 @@ pub struct ModelConfig {
     pub timeouts: TimeoutsConfig,
     /// When another attempt is made.
     pub retry: RetryConfig,
+    /// What happens to a field that the target's API cannot say.
+    pub lossy: Lossy,
 }
 
 /// A resolved target.
@@ -224,6 +227,7 @@ impl ModelConfig {
             }],
             timeouts: TimeoutsConfig::default(),
             retry: RetryConfig::default(),
+            lossy: Lossy::default(),
         }
     }
 }
@@ -243,6 +247,7 @@ impl Model {
             targets: resolve_targets(self.targets, &name.value, providers, cx),
             timeouts: self.timeouts.unwrap_or_default().resolve(cx),
             retry: self.retry.unwrap_or_default().resolve(cx),
+            lossy: self.lossy.unwrap_or_default(),
             name: name.value.clone(),
         }
     }

@@ -17,7 +17,6 @@ const NOT_YET: &[&[&str]] = &[
     &["ledger"],
     &["plugins"],
     &["models", "*", "cache"],
-    &["models", "*", "lossy"],
     &["keys", "*", "limits"],
     &["keys", "*", "budget"],
     &["keys", "*", "cache"],

@@ -2,16 +2,17 @@
 
 use std::time::{Duration, Instant};
 
-use ai_gateway_providers::Operation;
 use ai_gateway_providers::answer::{AnswerForm, Observer};
-use ai_gateway_providers::error::{ApiError, ErrorKind, encode_stream_error};
+use ai_gateway_providers::error::{ApiError, ErrorKind, decode_error, encode_stream_error};
+use ai_gateway_providers::{Dialect, Operation};
 use bytes::{Bytes, BytesMut};
-use http::StatusCode;
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE};
+use http::{HeaderName, HeaderValue, StatusCode};
 use pingora_error::{Error, ErrorType, Result};
 use pingora_http::ResponseHeader;
 
 use super::Exchange;
+use super::exchange::DROPPED;
 use super::failure::attempt_failed;
 use super::outcome::Outcome;
 
@@ -33,6 +34,14 @@ const RETURNED: [&str; 14] = [
     "openai-version",
     "openai-processing-ms",
 ];
+/// Those of them that the gateway writes itself when it translates.
+const FRAMING: [&str; 3] = ["content-type", "content-length", "transfer-encoding"];
+/// What an error says about coming back.
+const RETRY_AFTER: [&str; 2] = ["retry-after", "retry-after-ms"];
+/// <https://docs.aws.amazon.com/transcribe/latest/dg/streaming-setting-up.html#streaming-event-stream>
+const EVENT_STREAM: &str = "application/vnd.amazon.eventstream";
+/// The most that is read of an error's body.
+const MAX_ERROR_BODY: usize = 256 << 10;
 /// How long the connection may take to end after the stream's own end marker.
 const END_PATIENCE: Duration = Duration::from_secs(2);
 /// Most that is withheld of an answer while another target could still be asked.
@@ -57,6 +66,12 @@ pub fn on_header(upstream: &mut ResponseHeader, exchange: &mut Exchange) -> Resu
                 Error::explain(ErrorType::InvalidHTTPHeader, "a web page"),
             ));
         }
+        None if exchange.translates() => {
+            if form == AnswerForm::Opaque || !exchange.translate(form) {
+                let error = Error::explain(ErrorType::InvalidHTTPHeader, "not a form of this API");
+                return Err(attempt_failed(exchange, Outcome::Garbage, error));
+            }
+        }
         None => {
             exchange.observe(form);
             if let Some(replay) = &exchange.replay {
@@ -77,14 +92,26 @@ pub fn on_header(upstream: &mut ResponseHeader, exchange: &mut Exchange) -> Resu
                     Error::explain(ErrorType::HTTPStatus(status), "upstream status"),
                 ));
             }
-            exchange.end_attempt(outcome);
-            exchange.observe(AnswerForm::Opaque);
-            exchange.commit();
+            if exchange.translates() {
+                exchange.error_body = Some(Vec::new());
+                exchange.retry_after = RETRY_AFTER
+                    .into_iter()
+                    .filter_map(|name| Some((name, upstream.headers.get(name)?.clone())))
+                    .collect();
+                if let Some(replay) = &exchange.replay {
+                    replay.set_unjudged(true);
+                    replay.hold();
+                }
+            } else {
+                exchange.end_attempt(outcome);
+                exchange.observe(AnswerForm::Opaque);
+                exchange.commit();
+            }
         }
     }
     exchange.status = status;
     exchange.saw_progress();
-    clean(upstream, form)?;
+    clean(upstream, exchange)?;
     exchange.overhead += begun.elapsed();
     Ok(())
 }
@@ -112,7 +139,9 @@ fn form_of(header: &ResponseHeader) -> AnswerForm {
     let compressed = header.headers.get("content-encoding").is_some_and(|coding| coding != "identity");
     if compressed {
         AnswerForm::Opaque
-    } else if essence.eq_ignore_ascii_case(b"text/event-stream") {
+    } else if essence.eq_ignore_ascii_case(b"text/event-stream")
+        || essence.eq_ignore_ascii_case(EVENT_STREAM.as_bytes())
+    {
         AnswerForm::Stream
     } else if essence.eq_ignore_ascii_case(b"application/json") {
         AnswerForm::Json
@@ -121,10 +150,17 @@ fn form_of(header: &ResponseHeader) -> AnswerForm {
     }
 }
 
-fn clean(upstream: &mut ResponseHeader, form: AnswerForm) -> Result<()> {
+fn clean(upstream: &mut ResponseHeader, exchange: &Exchange) -> Result<()> {
     let mut header = ResponseHeader::build_no_case(upstream.status, Some(RETURNED.len()))?;
     header.set_version(upstream.version);
-    for name in RETURNED {
+    let form = exchange.form;
+    let written = if exchange.translates() {
+        header.insert_header(CONTENT_TYPE, exchange.content_type())?;
+        &FRAMING[..]
+    } else {
+        &[]
+    };
+    for name in RETURNED.into_iter().filter(|name| !written.contains(name)) {
         for value in upstream.headers.get_all(name) {
             header.append_header(name, value)?;
         }
@@ -143,6 +179,13 @@ fn clean(upstream: &mut ResponseHeader, form: AnswerForm) -> Result<()> {
 
 /// A part of the answer's body has come.
 pub fn on_body(body: &mut Option<Bytes>, end: bool, exchange: &mut Exchange) -> Result<()> {
+    if let Some(error_body) = &mut exchange.error_body {
+        let chunk = body.take().unwrap_or_default();
+        let room = MAX_ERROR_BODY.saturating_sub(error_body.len());
+        error_body.extend_from_slice(&chunk[..chunk.len().min(room)]);
+        exchange.saw_progress();
+        return if end { Err(told_by_upstream(exchange)) } else { Ok(()) };
+    }
     let Some(observer) = &mut exchange.observer else { return Ok(()) };
     let out = observer.feed(body.take().unwrap_or_default(), end);
     if observer.seen().first_output && exchange.first_output.is_none() {
@@ -153,11 +196,17 @@ pub fn on_body(body: &mut Option<Bytes>, end: bool, exchange: &mut Exchange) -> 
     *body = (!out.is_empty()).then_some(out);
     if !exchange.committed {
         if let Some(outcome) = failed_before_output(exchange) {
+            if !exchange.moves_on(outcome) {
+                exchange.error = exchange.observer.as_ref().and_then(|observer| observer.seen().error.clone());
+            }
             let error = Error::explain(ErrorType::ConnectionClosed, "the answer failed before its output");
             return Err(attempt_failed(exchange, outcome, error));
         }
         let shows = exchange.form == AnswerForm::Stream && exchange.first_output.is_some();
         if end || shows || exchange.held > MOST_HELD {
+            if end && exchange.form == AnswerForm::Json && exchange.translates() {
+                exchange.amend(body.as_ref().map_or(0, Bytes::len));
+            }
             exchange.commit();
         }
     }
@@ -168,6 +217,18 @@ pub fn on_body(body: &mut Option<Bytes>, end: bool, exchange: &mut Exchange) -> 
         replay.set_unjudged(false);
     }
     on_end(body, exchange)
+}
+
+/// The upstream's error answer is complete: what the client is told.
+pub fn told_by_upstream(exchange: &mut Exchange) -> Box<Error> {
+    let body = exchange.error_body.take().unwrap_or_default();
+    let Some((status, dialect)) =
+        exchange.attempt().map(|attempt| (attempt.status.unwrap_or(502), attempt.route.dialect))
+    else {
+        return Error::explain(ErrorType::InternalError, "no attempt was made");
+    };
+    exchange.error = Some(decode_error(dialect, status, &body));
+    attempt_failed(exchange, Outcome::Status(status), Error::explain(ErrorType::HTTPStatus(status), "upstream status"))
 }
 
 /// What of an answer that is still withheld makes it worth asking another target. A JSON document is withheld to its
@@ -217,6 +278,62 @@ fn append(head: Option<Bytes>, tail: &[u8]) -> Bytes {
 }
 
 impl Exchange {
+    /// Whether the current attempt's answer has to be translated.
+    pub fn translates(&self) -> bool {
+        self.attempt().is_some_and(|attempt| attempt.translates)
+    }
+
+    /// Begins to translate an answer that is framed as `form`. An answer that the client wants whole is withheld to its end:
+    /// until then it may turn out to be an error.
+    fn translate(&mut self, form: AnswerForm) -> bool {
+        let operation = self.endpoint.as_ref().map_or(Operation::Chat, |endpoint| endpoint.operation);
+        let Some(translation) = self.attempts.last_mut().and_then(|attempt| attempt.translation.take()) else {
+            return false;
+        };
+        let stream = translation.stream;
+        self.form = if stream { AnswerForm::Stream } else { AnswerForm::Json };
+        self.held = 0;
+        self.observer = Some(Observer::translating(translation, operation, form));
+        let waits = !stream || self.plan.has_next();
+        if let Some(replay) = &self.replay {
+            replay.set_unjudged(true);
+            if waits {
+                replay.hold();
+            }
+        }
+        if !waits {
+            self.commit();
+        }
+        true
+    }
+
+    /// The content type of a translated answer.
+    fn content_type(&self) -> &'static str {
+        let json_array = self.request.as_ref().is_some_and(|request| request.json_array);
+        match self.dialect() {
+            _ if !self.wants_stream() || json_array => "application/json",
+            Dialect::Bedrock => EVENT_STREAM,
+            _ => "text/event-stream",
+        }
+    }
+
+    /// Completes the header of a translated answer that was withheld to its end.
+    fn amend(&self, length: usize) {
+        let (Some(replay), Some(attempt)) = (&self.replay, self.attempt()) else { return };
+        let mut amendments = vec![(CONTENT_LENGTH, HeaderValue::from(length))];
+        let mut losses = attempt.losses.clone();
+        if let Some(lost) = self.observer.as_ref().and_then(Observer::losses) {
+            losses.extend(lost);
+        }
+        if !losses.is_empty()
+            && self.reports_losses()
+            && let Ok(value) = HeaderValue::from_str(&losses.header_value())
+        {
+            amendments.push((HeaderName::from_static(DROPPED), value));
+        }
+        replay.amend(amendments);
+    }
+
     fn observe(&mut self, form: AnswerForm) {
         let hide_usage = self.attempt().is_some_and(|attempt| attempt.hide_usage);
         let operation = self.endpoint.as_ref().map_or(Operation::Chat, |endpoint| endpoint.operation);
@@ -262,7 +379,10 @@ impl Exchange {
     }
 
     /// The event that tells of `error` inside the stream that is under way.
-    pub fn error_event(&self, error: &ApiError) -> Bytes {
+    pub fn error_event(&mut self, error: &ApiError) -> Bytes {
+        if let Some(event) = self.observer.as_mut().and_then(|observer| observer.translated_error(error)) {
+            return event.into();
+        }
         let sequence_number = self.observer.as_ref().map_or(0, |observer| observer.seen().events);
         let event = encode_stream_error(self.dialect(), error, &self.id, sequence_number);
         if self.observer.as_ref().is_some_and(Observer::mid_event) {

@@ -4,9 +4,11 @@ use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use ai_gateway_providers::Operation;
+use ai_gateway_providers::answer::Translation;
+use ai_gateway_providers::common::Losses;
+use ai_gateway_providers::endpoint::BodyKind;
 use ai_gateway_providers::error::{ApiError, ErrorKind};
-use ai_gateway_providers::scan::Edits;
-use ai_gateway_providers::{Dialect, Operation};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName};
 use pingora_core::upstreams::peer::HttpPeer;
@@ -14,9 +16,10 @@ use pingora_error::{Error, ErrorType, Result};
 use pingora_http::RequestHeader;
 use pingora_proxy::Session;
 
+use super::encode::{self, Encoded};
 use super::outcome::Outcome;
 use super::{Exchange, Gateway};
-use crate::snapshot::Target;
+use crate::snapshot::{Route, Target};
 
 /// Client headers that mean something to a provider and nothing to an attacker. Everything else stays behind:
 /// credentials, cookies, hop-by-hop headers, the client's own organisation.
@@ -34,6 +37,8 @@ const FORWARDED: [&str; 12] = [
     "traceparent",
     "tracestate",
 ];
+/// Those of them that mean something in one dialect only.
+const OF_DIALECT: [&str; 3] = ["anthropic-version", "anthropic-beta", "openai-beta"];
 /// Stale pooled connections tried before a failure counts.
 const STALE_RETRIES: usize = 3;
 /// A connection that was closed while it lay in the pool fails at once; one that fails later may have done the work.
@@ -45,10 +50,18 @@ pub struct Attempt {
     pub target: Arc<Target>,
     /// When it began.
     pub started: Instant,
+    /// How it is asked.
+    pub route: Route,
     /// The body sent.
     pub body: Bytes,
     /// Whether the usage chunk was asked for by the gateway only.
     pub hide_usage: bool,
+    /// How its answer is turned into the client's; taken when the answer begins.
+    pub translation: Option<Translation>,
+    /// Whether the two sides need translation.
+    pub translates: bool,
+    /// What the target's API could not say.
+    pub losses: Losses,
     /// Status of the upstream's answer.
     pub status: Option<u16>,
     /// How it ended; `None` while it runs.
@@ -62,14 +75,17 @@ pub struct Attempt {
 }
 
 impl Attempt {
-    fn new(target: Arc<Target>, exchange: &Exchange) -> Self {
-        let (body, hide_usage) = encode(&target, exchange);
-        let started = Instant::now();
+    fn new(target: Arc<Target>, encoded: Encoded) -> Self {
+        let Encoded { route, body, hide_usage, translation, losses } = encoded;
         Self {
             target,
-            started,
+            started: Instant::now(),
+            route,
             body,
             hide_usage,
+            translates: translation.is_some(),
+            translation,
+            losses,
             status: None,
             outcome: None,
             took: Duration::ZERO,
@@ -109,28 +125,12 @@ impl Attempt {
     }
 }
 
-/// The request as this target must get it: its own model name, and usage asked for.
-fn encode(target: &Target, exchange: &Exchange) -> (Bytes, bool) {
-    let Some(request) = &exchange.request else { return (Bytes::new(), false) };
-    let scan = &request.scan;
-    let asks_usage =
-        matches!(exchange.endpoint.as_ref().map(|e| e.operation), Some(Operation::Chat | Operation::Completions))
-            && exchange.dialect() == Dialect::OpenAiChat
-            && target.provider.stream_options;
-    let model = scan.model.as_ref().map(|_| &*target.model);
-    let edits = Edits { model, include_usage: asks_usage };
-    (scan.rewrite(&request.body, &edits), asks_usage && scan.hide_usage())
-}
-
 /// Takes the next attempt of the plan and finds the address to connect to.
 pub async fn choose_peer(gateway: &Gateway, exchange: &mut Exchange) -> Result<Box<HttpPeer>> {
     let begun = Instant::now();
     let again = exchange.attempts.last_mut().is_some_and(|attempt| std::mem::take(&mut attempt.again));
     if !again {
-        let Some(target) = exchange.plan.take_next() else {
-            return Err(Error::explain(ErrorType::InternalError, "no attempt is left"));
-        };
-        let attempt = Attempt::new(target, exchange);
+        let attempt = next_attempt(gateway, exchange)?;
         exchange.attempts.push(attempt);
     }
     let (Some(attempt), Some(request)) = (exchange.attempts.last(), &exchange.request) else {
@@ -156,6 +156,20 @@ pub async fn choose_peer(gateway: &Gateway, exchange: &mut Exchange) -> Result<B
     }
 }
 
+/// The next target of the plan whose API can say what is asked.
+fn next_attempt(gateway: &Gateway, exchange: &mut Exchange) -> Result<Attempt> {
+    while let Some(target) = exchange.plan.take_next() {
+        match encode::encode(&target, exchange, &gateway.continuity) {
+            Ok(encoded) => {
+                exchange.error = None;
+                return Ok(Attempt::new(target, encoded));
+            }
+            Err(error) => exchange.error = Some(error),
+        }
+    }
+    Err(Error::explain(ErrorType::InternalError, "no attempt is left"))
+}
+
 /// Writes the header of the attempt's request from a clean slate.
 pub fn write_header(session: &Session, upstream: &mut RequestHeader, exchange: &Exchange) -> Result<()> {
     let (Some(attempt), Some(endpoint)) = (exchange.attempt(), &exchange.endpoint) else {
@@ -163,14 +177,24 @@ pub fn write_header(session: &Session, upstream: &mut RequestHeader, exchange: &
     };
     let provider = &attempt.target.provider;
     let query = session.req_header().uri.query().map(without_credentials).filter(|query| !query.is_empty());
-    let path = provider.path(endpoint, &attempt.target.model, query.as_deref());
-    let mut header = RequestHeader::build_no_case("POST", path.as_bytes(), Some(16))?;
+    let path = provider.path(attempt.route, endpoint, &attempt.target.model, query.as_deref());
+    let method = session.req_header().method.clone();
+    let mut header = RequestHeader::build_no_case(method, path.as_bytes(), Some(16))?;
     header.set_version(upstream.version);
     header.insert_header(http::header::HOST, &provider.authority)?;
-    forward(&session.req_header().headers, &mut header)?;
+    if attempt.translates {
+        header.insert_header(http::header::CONTENT_TYPE, "application/json")?;
+    }
+    let foreign = attempt.route.dialect != endpoint.dialect;
+    let stays = |name: &str| {
+        (foreign && OF_DIALECT.contains(&name)) || (attempt.translates && ["content-type", "accept"].contains(&name))
+    };
+    forward(&session.req_header().headers, &mut header, stays)?;
     // The gateway reads the answer: it must not be compressed.
     header.insert_header(http::header::ACCEPT_ENCODING, "identity")?;
-    header.insert_header(http::header::CONTENT_LENGTH, attempt.body.len())?;
+    if endpoint.body != BodyKind::None {
+        header.insert_header(http::header::CONTENT_LENGTH, attempt.body.len())?;
+    }
     for (name, value) in &provider.default_headers {
         if !header.headers.contains_key(name) {
             header.insert_header(name, value)?;
@@ -196,8 +220,8 @@ fn without_credentials(query: &str) -> Cow<'_, str> {
     Cow::Owned(query.split('&').filter(stays).collect::<Vec<_>>().join("&"))
 }
 
-fn forward(from: &HeaderMap, to: &mut RequestHeader) -> Result<()> {
-    for name in FORWARDED {
+fn forward(from: &HeaderMap, to: &mut RequestHeader, stays: impl Fn(&str) -> bool) -> Result<()> {
+    for name in FORWARDED.into_iter().filter(|name| !stays(name)) {
         for value in from.get_all(name) {
             to.append_header(HeaderName::from_static(name), value)?;
         }
@@ -214,7 +238,7 @@ pub fn no_usable_target(exchange: &Exchange, model: &str) -> ApiError {
     ApiError::new(
         ErrorKind::NotSupported,
         format!(
-            "no provider of model `{model}` offers {operation} in the dialect {dialect}; translating between dialects is not supported yet"
+            "no provider of model `{model}` offers {operation} in the dialect {dialect}, and it cannot be translated"
         ),
     )
 }

@@ -9,15 +9,20 @@ use ai_gateway_providers::endpoint::Endpoint;
 use ai_gateway_providers::error::ApiError;
 use ai_gateway_providers::scan::RequestScan;
 use bytes::Bytes;
+use http::HeaderValue;
 use pingora_error::Result;
 use pingora_http::ResponseHeader;
 
 use super::attempt::Attempt;
 use super::body::Reservation;
 use super::replay::Replay;
+use crate::config::Lossy;
 use crate::routing::Plan;
 use crate::snapshot::{Key, Model, Snapshot};
 use crate::telemetry::InFlight;
+
+/// Tells the client what the provider's API, or its own, could not say.
+pub const DROPPED: &str = "x-gateway-dropped";
 
 /// Everything known about one request so far.
 pub struct Exchange {
@@ -55,6 +60,10 @@ pub struct Exchange {
     pub status: u16,
     /// When the first output of the answer was seen.
     pub first_output: Option<Instant>,
+    /// The body of an error answer that is to be told in the client's dialect.
+    pub error_body: Option<Vec<u8>>,
+    /// What the upstream said about coming back (`retry-after`, `retry-after-ms`).
+    pub retry_after: Vec<(&'static str, HeaderValue)>,
     /// What went wrong, if the answer is not the upstream's own.
     pub error: Option<ApiError>,
     /// The client went away before the end.
@@ -75,6 +84,10 @@ pub struct Request {
     pub model: Arc<Model>,
     /// Gives the body's bytes back to the common budget.
     pub reservation: Option<Reservation>,
+    /// The client wants a stream as one JSON array (Gemini without `alt=sse`).
+    pub json_array: bool,
+    /// The client's `anthropic-beta`.
+    pub betas: Option<Box<str>>,
 }
 
 impl Request {
@@ -106,6 +119,8 @@ impl Exchange {
             committed: false,
             status: 0,
             first_output: None,
+            error_body: None,
+            retry_after: Vec::new(),
             error: None,
             client_left: false,
             overhead: Duration::ZERO,
@@ -121,6 +136,7 @@ impl Exchange {
     /// Whether the client asked for a stream.
     pub fn wants_stream(&self) -> bool {
         self.request.as_ref().is_some_and(|request| request.scan.stream)
+            || self.endpoint.as_ref().is_some_and(|endpoint| endpoint.stream)
     }
 
     /// Whether the client named `provider/model` and not a configured model.
@@ -133,6 +149,11 @@ impl Exchange {
         self.attempts.last()
     }
 
+    /// Whether what an API cannot say is to be told.
+    pub fn reports_losses(&self) -> bool {
+        self.request.as_ref().is_some_and(|request| request.model.lossy != Lossy::Drop)
+    }
+
     /// Sets the gateway's own headers.
     ///
     /// # Errors
@@ -143,6 +164,9 @@ impl Exchange {
             header.insert_header("x-gateway-provider", &*attempt.target.provider.name)?;
             header.insert_header("x-gateway-model", &*attempt.target.model)?;
             header.insert_header("x-gateway-attempts", self.attempts.len())?;
+            if !attempt.losses.is_empty() && self.reports_losses() {
+                header.insert_header(DROPPED, attempt.losses.header_value())?;
+            }
         }
         Ok(())
     }

@@ -8,10 +8,11 @@ use pingora_core::upstreams::peer::{HttpPeer, Peer};
 use pingora_error::{Error, ErrorSource, ErrorType};
 use pingora_proxy::{FailToProxy, Session};
 
-use super::answer::cut_short;
+use super::answer::{self, cut_short};
 use super::attempt::Attempt;
 use super::outcome::Outcome;
 use super::replay::Clock;
+use super::reply::Refusal;
 use super::{Exchange, Gateway, reply};
 
 /// Status that the log shows for a client that went away; it is never sent.
@@ -24,6 +25,7 @@ pub fn attempt_failed(exchange: &mut Exchange, outcome: Outcome, mut error: Box<
     error.set_retry(moves_on);
     if moves_on {
         exchange.observer = None;
+        exchange.error_body = None;
         exchange.first_output = None;
         exchange.status = 0;
     } else if exchange.error.is_none() && outcome != Outcome::ClientLeft {
@@ -59,6 +61,10 @@ pub fn attempt_broke(exchange: &mut Exchange, mut error: Box<Error>, reused: boo
         exchange.end_attempt(Outcome::Ok);
         error.set_retry(false);
         return error;
+    }
+    if exchange.error_body.is_some() && !exchange.client_left && error.esource() != &ErrorSource::Downstream {
+        // An error answer without a body, or one that broke off: its status says enough.
+        return answer::told_by_upstream(exchange);
     }
     let outcome = classify(exchange, &error);
     let again = error.etype() == &ErrorType::H2Downgrade || (reused && outcome == Outcome::Connect);
@@ -167,7 +173,8 @@ pub async fn tell_client(session: &mut Session, error: &Error, exchange: &mut Ex
     session.set_keepalive(None);
     // A `100 Continue` of ours counts as written, too.
     if session.response_written().is_none_or(|header| header.status.is_informational()) {
-        if let Err(error) = reply::error(session, exchange, told).await {
+        let refusal = Refusal::with_headers(told, std::mem::take(&mut exchange.retry_after));
+        if let Err(error) = reply::error(session, exchange, refusal).await {
             log::debug!("request {}: client could not be told: {error}", exchange.id);
         }
     } else {

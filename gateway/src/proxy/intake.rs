@@ -2,10 +2,10 @@
 
 use std::time::Instant;
 
-use ai_gateway_providers::Operation;
 use ai_gateway_providers::endpoint::{BodyKind, Endpoint, EndpointError, match_endpoint};
 use ai_gateway_providers::error::{ApiError, ErrorKind};
 use ai_gateway_providers::scan::{RequestScan, ScanError, scan_json, scan_multipart};
+use ai_gateway_providers::{Dialect, Operation};
 use bytes::Bytes;
 use pingora_error::{Error, ErrorType, Result};
 use pingora_proxy::Session;
@@ -13,7 +13,7 @@ use pingora_proxy::Session;
 use super::body::{self, BodyError};
 use super::exchange::Request;
 use super::reply::Refusal;
-use super::{Exchange, Gateway, attempt, models, replay, reply};
+use super::{Exchange, Gateway, attempt, models, replay, reply, stored};
 use crate::routing::Plan;
 use crate::snapshot::Admission;
 
@@ -23,6 +23,12 @@ pub async fn take_in(gateway: &Gateway, session: &mut Session, exchange: &mut Ex
         Err(refusal) => refusal,
         Ok(()) if exchange.endpoint.as_ref().is_some_and(|e| e.operation == Operation::Models) => {
             return models::answer(session, exchange).await.map(|()| true);
+        }
+        Ok(()) if exchange.endpoint.as_ref().is_some_and(|e| e.operation == Operation::Stored) => {
+            match stored::plan(gateway, session, exchange) {
+                Ok(()) => return Ok(false),
+                Err(error) => error.into(),
+            }
         }
         Ok(()) => match read_request(gateway, session, exchange).await {
             Ok(()) => return Ok(false),
@@ -70,6 +76,12 @@ fn endpoint_error(error: &EndpointError) -> Refusal {
 
 async fn read_request(gateway: &Gateway, session: &mut Session, exchange: &mut Exchange) -> Result<(), BodyError> {
     let limits = exchange.snapshot.limits;
+    if session.req_header().headers.get_all(http::header::TRANSFER_ENCODING).iter().nth(1).is_some() {
+        // Two servers may see the end of such a body at different places (RFC 9112 §6.1).
+        session.set_keepalive(None);
+        let message = "the request has more than one `transfer-encoding`";
+        return Err(ApiError::new(ErrorKind::InvalidRequest, message).into());
+    }
     if body::announced_length(session).is_some_and(|length| length > limits.max_body) {
         return Err(body::too_large(limits).into());
     }
@@ -83,8 +95,15 @@ async fn read_request(gateway: &Gateway, session: &mut Session, exchange: &mut E
     let begun = Instant::now();
     let scan = scan(session, exchange.endpoint.as_ref(), &body)?;
     let model = resolve_model(exchange, &scan)?;
-    exchange.request = Some(Request { body: body.clone(), scan, model, reservation: Some(reservation) });
-    plan(exchange)?;
+    exchange.request = Some(Request {
+        body: body.clone(),
+        scan,
+        model,
+        reservation: Some(reservation),
+        json_array: wants_json_array(session, exchange),
+        betas: betas(session),
+    });
+    plan(gateway, exchange)?;
     // Pingora judges it once more for the upstream, which never sees it, and would blame the client.
     session.req_header_mut().remove_header(&http::header::CONNECTION);
     exchange.replay = Some(replay::install(session, body));
@@ -124,9 +143,27 @@ fn resolve_model(exchange: &Exchange, scan: &RequestScan) -> Result<std::sync::A
     })
 }
 
-fn plan(exchange: &mut Exchange) -> Result<(), ApiError> {
+/// Gemini's streams are server-sent events only when the client asks so.
+fn wants_json_array(session: &Session, exchange: &Exchange) -> bool {
+    let streams =
+        exchange.endpoint.as_ref().is_some_and(|endpoint| endpoint.dialect == Dialect::Gemini && endpoint.stream);
+    let query = session.req_header().uri.query().unwrap_or_default();
+    streams && !query.split('&').any(|pair| pair == "alt=sse")
+}
+
+fn betas(session: &Session) -> Option<Box<str>> {
+    let values = session.req_header().headers.get_all("anthropic-beta").iter();
+    let betas: Vec<&str> = values.filter_map(|value| value.to_str().ok()).collect();
+    (!betas.is_empty()).then(|| betas.join(",").into())
+}
+
+fn plan(gateway: &Gateway, exchange: &mut Exchange) -> Result<(), ApiError> {
     let (Some(request), Some(endpoint)) = (&exchange.request, &exchange.endpoint) else { return Ok(()) };
-    let usable = |target: &crate::snapshot::Target| target.provider.offers(endpoint);
+    let keeper = stored::keeper_of_previous(gateway, exchange)?;
+    let usable = |target: &crate::snapshot::Target| {
+        let keeps = keeper.as_ref().is_none_or(|keeper| *keeper == target.provider.name);
+        keeps && target.provider.route(endpoint, &target.model).is_some()
+    };
     exchange.plan = Plan::build(&request.model, usable, &mut |bound| fastrand::u64(..bound));
     if exchange.plan.is_empty() {
         return Err(attempt::no_usable_target(exchange, &request.model.name));

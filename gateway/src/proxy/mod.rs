@@ -6,6 +6,7 @@
 mod answer;
 mod attempt;
 mod body;
+mod encode;
 mod exchange;
 mod failure;
 mod intake;
@@ -14,6 +15,7 @@ mod outcome;
 mod replay;
 mod reply;
 mod settle;
+mod stored;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -32,6 +34,7 @@ pub use body::{BodyLimits, BufferBudget};
 pub use exchange::Exchange;
 pub use outcome::Outcome;
 
+use crate::continuity::Continuity;
 use crate::net::dns::Resolver;
 use crate::snapshot::Snapshot;
 use crate::telemetry::Telemetry;
@@ -50,6 +53,8 @@ pub struct Gateway {
     pub buffered: BufferBudget,
     /// Metrics and the access log.
     pub telemetry: Arc<Telemetry>,
+    /// What one request of a client leaves for its next.
+    pub continuity: Arc<Continuity>,
 }
 
 #[async_trait]
@@ -155,7 +160,10 @@ impl ProxyHttp for Gateway {
         exchange: &mut Exchange,
     ) -> Result<Option<Bytes>> {
         // An error from here would lose its mark to be retried; the replay session refuses the end instead.
-        if !exchange.committed && !exchange.observer.as_ref().is_some_and(|observer| observer.seen().complete) {
+        if !exchange.committed
+            && !exchange.translates()
+            && !exchange.observer.as_ref().is_some_and(|observer| observer.seen().complete)
+        {
             return Ok(None);
         }
         let mut rest = None;

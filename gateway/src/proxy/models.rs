@@ -50,7 +50,8 @@ fn usable(exchange: &Exchange) -> BTreeSet<String> {
     names
 }
 
-/// <https://platform.openai.com/docs/api-reference/models/list>, <https://docs.anthropic.com/en/api/models-list>.
+/// <https://platform.openai.com/docs/api-reference/models/list>, <https://docs.anthropic.com/en/api/models-list>,
+/// <https://ai.google.dev/api/models>, <https://docs.cohere.com/reference/list-models>.
 fn list(dialect: Dialect, names: &BTreeSet<String>) -> Value {
     let data: Vec<Value> = names.iter().map(|name| entry(dialect, name)).collect();
     match dialect {
@@ -60,6 +61,7 @@ fn list(dialect: Dialect, names: &BTreeSet<String>) -> Value {
             "last_id": names.last(),
             "has_more": false,
         }),
+        Dialect::Gemini | Dialect::Cohere => json!({ "models": data }),
         _ => json!({ "object": "list", "data": data }),
     }
 }
@@ -69,6 +71,14 @@ fn entry(dialect: Dialect, name: &str) -> Value {
         Dialect::Anthropic => {
             json!({ "type": "model", "id": name, "display_name": name, "created_at": "1970-01-01T00:00:00Z" })
         }
+        Dialect::Gemini => json!({
+            "name": format!("models/{name}"),
+            "baseModelId": name,
+            "version": "1",
+            "displayName": name,
+            "supportedGenerationMethods": ["generateContent", "streamGenerateContent", "countTokens"],
+        }),
+        Dialect::Cohere => json!({ "name": name, "endpoints": ["chat"] }),
         _ => json!({ "id": name, "object": "model", "created": 0, "owned_by": "ai-gateway" }),
     }
 }

@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures::Stream;
-use http::HeaderMap;
+use http::{HeaderMap, HeaderName, HeaderValue};
 use pingora_core::protocols::Digest;
 use pingora_core::protocols::http::custom::CustomMessageWrite;
 use pingora_core::protocols::http::custom::server::Session as CustomSession;
@@ -60,6 +60,8 @@ struct Shared {
     /// The real session, handed back when the wrapper is dropped.
     returned: Mutex<Option<Box<ServerSession>>>,
     body: Mutex<Option<Bytes>>,
+    /// Headers to be set on an answer that was withheld, when it leaves.
+    amendments: Mutex<Vec<(HeaderName, HeaderValue)>>,
     holding: AtomicBool,
     /// The answer's end has still to be judged by the filters: an end that comes without a body never reaches them.
     unjudged: AtomicBool,
@@ -122,6 +124,11 @@ impl Replay {
     pub fn commit(&self) {
         self.shared.holding.store(false, Ordering::Relaxed);
         lock(&self.shared.body).take();
+    }
+
+    /// Sets headers on an answer that is still withheld. `content-length` takes the place of chunks.
+    pub fn amend(&self, headers: Vec<(HeaderName, HeaderValue)>) {
+        *lock(&self.shared.amendments) = headers;
     }
 
     /// Says that the end of the answer has (not) passed the filters that judge it.
@@ -207,6 +214,19 @@ impl ReplaySession {
     }
 }
 
+fn amend(tasks: &mut [HttpTask], headers: Vec<(HeaderName, HeaderValue)>) -> Result<()> {
+    let Some(HttpTask::Header(header, _)) = tasks.iter_mut().find(|task| matches!(task, HttpTask::Header(..))) else {
+        return Ok(());
+    };
+    for (name, value) in headers {
+        if name == http::header::CONTENT_LENGTH {
+            header.remove_header(&http::header::TRANSFER_ENCODING);
+        }
+        header.insert_header(name, value)?;
+    }
+    Ok(())
+}
+
 /// Resolves when a clock has run out. Deadlines mostly move later, so the timer is registered anew only when it fires
 /// too early or is set too late.
 async fn clock_runs_out(shared: &Shared, origin: Instant, watchdog: &mut Option<Pin<Box<Sleep>>>) -> Clock {
@@ -287,6 +307,7 @@ impl CustomSession for ReplaySession {
         if !self.held.is_empty() {
             self.held.append(&mut tasks);
             tasks = std::mem::take(&mut self.held);
+            amend(&mut tasks, std::mem::take(&mut *lock(&self.shared.amendments)))?;
         }
         let done = self.inner.response_duplex_vec(tasks).await;
         self.forgive_slow_client();

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use ai_gateway_providers::error::{ApiError, ErrorKind, encode_error};
+use ai_gateway_providers::Dialect;
+use ai_gateway_providers::error::{ApiError, ErrorKind, bedrock_exception, encode_error};
 use bytes::Bytes;
 use http::{HeaderValue, StatusCode};
 use pingora_error::Result;
@@ -22,38 +23,46 @@ const DRAIN_FIRST_TIME: Duration = Duration::from_millis(500);
 #[derive(Debug)]
 pub struct Refusal {
     error: ApiError,
-    header: Option<(&'static str, HeaderValue)>,
+    headers: Vec<(&'static str, HeaderValue)>,
 }
 
 impl Refusal {
     /// The gateway is full: come back in a second.
     pub fn busy(message: &str) -> Self {
-        let header = Some(("retry-after", HeaderValue::from_static("1")));
-        Self { error: ApiError::new(ErrorKind::Busy, message), header }
+        let headers = vec![("retry-after", HeaderValue::from_static("1"))];
+        Self { error: ApiError::new(ErrorKind::Busy, message), headers }
     }
 
     /// The path exists, for the methods `allow`.
     pub fn method_not_allowed(allow: &'static str) -> Self {
         let error = ApiError::new(ErrorKind::MethodNotAllowed, format!("this path takes {allow}"));
-        Self { error, header: Some(("allow", HeaderValue::from_static(allow))) }
+        Self { error, headers: vec![("allow", HeaderValue::from_static(allow))] }
+    }
+
+    /// `error`, with what the upstream said about coming back.
+    pub fn with_headers(error: ApiError, headers: Vec<(&'static str, HeaderValue)>) -> Self {
+        Self { error, headers }
     }
 }
 
 impl From<ApiError> for Refusal {
     fn from(error: ApiError) -> Self {
-        Self { error, header: None }
+        Self { error, headers: Vec::new() }
     }
 }
 
 /// Answers with an error in the dialect of the request's path, and notes it for the log.
 pub async fn error(session: &mut Session, exchange: &mut Exchange, refusal: impl Into<Refusal>) -> Result<()> {
-    let Refusal { error, header: extra } = refusal.into();
+    let Refusal { error, headers } = refusal.into();
     let status = error.client_status(exchange.dialect());
     let body = encode_error(exchange.dialect(), &error, &exchange.id);
     let status_code = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let mut header = ResponseHeader::build(status_code, Some(8))?;
-    if let Some((name, value)) = extra {
+    for (name, value) in headers {
         header.insert_header(name, value)?;
+    }
+    if exchange.dialect() == Dialect::Bedrock {
+        header.insert_header("x-amzn-errortype", bedrock_exception(error.kind))?;
     }
     exchange.status = status;
     exchange.error = Some(error);

@@ -2,12 +2,12 @@
 
 use std::time::SystemTime;
 
-use ai_gateway_providers::answer::{AnswerForm, Seen};
+use ai_gateway_providers::answer::{AnswerForm, Observer, Seen};
 use ai_gateway_providers::error::Fault;
 use pingora_proxy::Session;
 
 use super::failure::CLIENT_LEFT;
-use super::{Exchange, Gateway, Outcome};
+use super::{Exchange, Gateway, Outcome, stored};
 use crate::telemetry::{Attempt, Finish, Finished, Line, RequestModel, Tokens, Usage};
 
 /// Accounts for the exchange. Pingora calls this exactly once for each.
@@ -15,6 +15,11 @@ pub fn settle(gateway: &Gateway, session: &mut Session, exchange: &mut Exchange)
     if let Some(replay) = &exchange.replay {
         replay.restore(session);
     }
+    if let Some(memory) = exchange.observer.as_mut().and_then(Observer::take_memory) {
+        gateway.continuity.remember_turn(exchange.key.as_ref().map(|key| &*key.name), memory);
+    }
+    stored::remember(gateway, exchange);
+    count_losses(gateway, exchange);
     if exchange.client_left {
         exchange.end_attempt(Outcome::ClientLeft);
         if session.response_written().is_none_or(|header| header.status.is_informational()) {
@@ -28,6 +33,7 @@ pub fn settle(gateway: &Gateway, session: &mut Session, exchange: &mut Exchange)
         gateway.telemetry.metrics.attempt(attempt);
     }
     let header = session.req_header();
+    let dropped = dropped(exchange);
     let last = exchange.attempt();
     let seen = exchange.observer.as_ref().map(|observer| observer.seen());
     let finished = Finished {
@@ -57,9 +63,28 @@ pub fn settle(gateway: &Gateway, session: &mut Session, exchange: &mut Exchange)
         user_agent: header.headers.get(http::header::USER_AGENT).and_then(|value| value.to_str().ok()),
         bytes_in: session.body_bytes_read() as u64,
         bytes_out: session.body_bytes_sent() as u64,
+        dropped: dropped.as_deref(),
         error: exchange.error.as_ref().map(|error| error.kind.as_str()),
         finished: &finished,
     });
+}
+
+fn count_losses(gateway: &Gateway, exchange: &Exchange) {
+    let Some(attempt) = exchange.attempt() else { return };
+    let (client, provider) = (exchange.dialect(), attempt.route.dialect);
+    gateway.telemetry.metrics.dropped(&attempt.losses, client, provider);
+    if let Some(losses) = exchange.observer.as_ref().and_then(Observer::losses) {
+        gateway.telemetry.metrics.dropped(losses, provider, client);
+    }
+}
+
+/// What the log says was dropped, the request's fields first.
+fn dropped(exchange: &Exchange) -> Option<String> {
+    let mut losses = exchange.attempt()?.losses.clone();
+    if let Some(lost) = exchange.observer.as_ref().and_then(Observer::losses) {
+        losses.extend(lost);
+    }
+    (!losses.is_empty()).then(|| losses.header_value())
 }
 
 fn request_model(exchange: &Exchange) -> RequestModel<'_> {

@@ -5,6 +5,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use ai_gateway_providers::common::ProviderTag;
 use http::{HeaderName, HeaderValue};
 use pingora_core::protocols::tls::CaType;
 use pingora_core::utils::tls::{WrappedX509, parse_x509};
@@ -56,6 +57,7 @@ impl Snapshot {
                 targets: Vec::new(),
                 timeouts: crate::config::TimeoutsConfig::default(),
                 retry: crate::config::RetryConfig::default(),
+                lossy: crate::config::Lossy::default(),
             },
         })
     }
@@ -76,6 +78,7 @@ fn build_model(model: &ModelConfig, providers: &HashMap<String, Arc<Provider>>) 
         targets: model.targets.iter().map(target).collect::<Result<_, _>>()?,
         timeouts: model.timeouts,
         retry: model.retry.clone(),
+        lossy: model.lossy,
     })
 }
 
@@ -103,7 +106,8 @@ fn build_provider(config: &ProviderConfig, mock: Option<SocketAddr>) -> Result<P
         headers: config.headers.iter().chain(&config.auth).cloned().collect(),
         default_headers: default_headers(config),
         api_version: config.api_version.clone(),
-        stream_options: !config.quirks.no_stream_options,
+        quirks: config.quirks,
+        tag: ProviderTag::of(&config.name),
         tls,
         http2: config.http2,
         ca: config.ca.as_ref().map(|ca| trust(&ca.certificates)),

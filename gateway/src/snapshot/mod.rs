@@ -12,7 +12,7 @@ use std::sync::Arc;
 pub use build::BuildError;
 pub use keys::{Admission, Key, KeyRing};
 pub use model::{Model, Target};
-pub use provider::Provider;
+pub use provider::{Provider, Route};
 
 use crate::proxy::BodyLimits;
 
@@ -45,6 +45,16 @@ impl Snapshot {
         let mut names: Vec<&str> = self.models.keys().map(String::as_str).collect();
         names.sort_unstable();
         names
+    }
+
+    /// The provider called `name`.
+    pub fn provider(&self, name: &str) -> Option<&Arc<Provider>> {
+        self.providers.get(name)
+    }
+
+    /// `provider` as the only target, for requests that name no model.
+    pub fn any_model_of(&self, provider: &Arc<Provider>) -> Model {
+        self.default_model.pointed_at(&provider.name, provider, "")
     }
 
     /// The providers, sorted by name.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::Provider;
-use crate::config::{RetryConfig, TimeoutsConfig};
+use crate::config::{Lossy, RetryConfig, TimeoutsConfig};
 
 /// A public name and where it may be answered.
 #[derive(Clone, Debug)]
@@ -18,6 +18,8 @@ pub struct Model {
     pub timeouts: TimeoutsConfig,
     /// Which outcomes move on to the next target.
     pub retry: RetryConfig,
+    /// What happens to a field that a target's API cannot say.
+    pub lossy: Lossy,
 }
 
 impl Model {
@@ -30,6 +32,7 @@ impl Model {
             targets: vec![Arc::new(target)],
             timeouts: self.timeouts,
             retry: self.retry.clone(),
+            lossy: self.lossy,
         }
     }
 }

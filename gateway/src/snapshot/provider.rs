@@ -4,9 +4,11 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ai_gateway_providers::Dialect;
+use ai_gateway_providers::codec::Platform;
+use ai_gateway_providers::common::ProviderTag;
 use ai_gateway_providers::endpoint::Endpoint;
-use ai_gateway_providers::preset::{Preset, UpstreamRequest, upstream_path};
+use ai_gateway_providers::preset::{Preset, Quirks, UpstreamRequest, upstream_path};
+use ai_gateway_providers::{Dialect, Operation};
 use http::{HeaderName, HeaderValue};
 use pingora_core::protocols::ALPN;
 use pingora_core::protocols::tls::CaType;
@@ -43,24 +45,51 @@ pub struct Provider {
     pub default_headers: Vec<(HeaderName, HeaderValue)>,
     /// Azure's `api-version`, for its older URL form.
     pub api_version: Option<String>,
-    /// Whether `stream_options` may be sent.
-    pub stream_options: bool,
+    /// What is peculiar about it.
+    pub quirks: Quirks,
+    /// Marks opaque state that it made.
+    pub tag: ProviderTag,
     pub(super) tls: bool,
     pub(super) http2: bool,
     pub(super) ca: Option<Arc<CaType>>,
     pub(super) pool: u64,
 }
 
+/// How a provider is asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Route {
+    /// The dialect that it is spoken to in.
+    pub dialect: Dialect,
+    /// Whose API carries that dialect.
+    pub platform: Platform,
+}
+
 impl Provider {
-    /// Whether it can be asked for `endpoint` without translation.
-    pub fn offers(&self, endpoint: &Endpoint) -> bool {
-        self.dialects.contains(&endpoint.dialect) && self.preset.offers(endpoint.operation)
+    /// How it is asked for `endpoint` of `model`: in the client's own dialect where it can be, in its preferred one where the
+    /// request can be translated, `None` if not at all.
+    pub fn route(&self, endpoint: &Endpoint, model: &str) -> Option<Route> {
+        let route = |dialect| Route { dialect, platform: self.preset.platform(dialect) };
+        let spoken = |dialect: &Dialect| self.dialects.contains(dialect) && self.preset.serves(*dialect, model);
+        let own = Some(endpoint.dialect).filter(spoken).map(route).filter(|route| {
+            self.preset.offers(endpoint.operation)
+                && (endpoint.operation == Operation::Chat || route.platform == Platform::Native)
+        });
+        own.or_else(|| {
+            let translatable = matches!(endpoint.operation, Operation::Chat);
+            self.dialects.iter().copied().filter(|_| translatable).find(spoken).map(route)
+        })
     }
 
-    /// Path and query of `endpoint` for `model` at this provider.
-    pub fn path(&self, endpoint: &Endpoint, model: &str, query: Option<&str>) -> String {
-        let request =
-            UpstreamRequest { dialect: endpoint.dialect, suffix: &endpoint.suffix, model: Some(model), query };
+    /// Path and query of `endpoint` for `model` at this provider, asked as `route` says. `query` is the client's; it means nothing to
+    /// another dialect.
+    pub fn path(&self, route: Route, endpoint: &Endpoint, model: &str, query: Option<&str>) -> String {
+        let same = route.dialect == endpoint.dialect;
+        let request = UpstreamRequest {
+            dialect: route.dialect,
+            suffix: if same { &endpoint.suffix } else { chat_suffix(route.dialect) },
+            model: Some(model),
+            query: query.filter(|_| same),
+        };
         upstream_path(self.preset, &self.base_path, self.api_version.as_deref(), &request)
     }
 
@@ -83,5 +112,17 @@ impl Provider {
             options.h2_ping_interval = Some(H2_PING);
         }
         peer
+    }
+}
+
+/// The chat endpoint's own path in `dialect`.
+const fn chat_suffix(dialect: Dialect) -> &'static str {
+    match dialect {
+        Dialect::OpenAiChat => "/chat/completions",
+        Dialect::OpenAiResponses => "/responses",
+        Dialect::Anthropic => "/v1/messages",
+        Dialect::Gemini => ":generateContent",
+        Dialect::Bedrock => "/converse",
+        Dialect::Cohere => "/v2/chat",
     }
 }

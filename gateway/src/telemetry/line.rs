@@ -31,6 +31,8 @@ pub struct Line<'a> {
     pub bytes_in: u64,
     /// Body bytes that went to the client.
     pub bytes_out: u64,
+    /// Names of fields that the API of the other side could not say, with commas between.
+    pub dropped: Option<&'a str>,
     /// A short code of what went wrong, for instance `unknown_model`; never a message with content of the request.
     pub error: Option<&'a str>,
     /// What the metrics know, too.
@@ -85,6 +87,8 @@ struct Json<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     user_agent: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    dropped: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<&'a str>,
 }
 
@@ -120,6 +124,7 @@ impl<'a> From<&Line<'a>> for Json<'a> {
             finish: finished.finish,
             client: line.client,
             user_agent: line.user_agent.map(|agent| cut(agent, MAX_USER_AGENT)),
+            dropped: line.dropped,
             error: line.error,
         }
     }

@@ -3,8 +3,11 @@
 use std::fmt;
 use std::sync::Arc;
 
-use prometheus_client::encoding::text;
+use ai_gateway_providers::Dialect;
+use ai_gateway_providers::common::Losses;
+use prometheus_client::encoding::{EncodeLabelSet, text};
 use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::metrics::info::Info;
@@ -39,6 +42,14 @@ const UNKNOWN: &str = "_unknown";
 const OTHER: &str = "_other";
 const NONE: &str = "_none";
 
+/// The labels of `gateway_dropped_fields_total`.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct DroppedField {
+    field: String,
+    from: &'static str,
+    to: &'static str,
+}
+
 /// All metrics of one gateway process. Recording neither locks for long nor allocates once a label set is known.
 pub struct Metrics {
     registry: Registry,
@@ -51,6 +62,7 @@ pub struct Metrics {
     in_flight: Gauge,
     /// `gateway_bytes_buffered`: request bytes held by all exchanges together.
     pub bytes_buffered: Gauge,
+    dropped_fields: Family<DroppedField, Counter>,
     /// `gateway_log_dropped_total`: access log lines that were not written.
     pub log_dropped: Counter,
     /// `gateway_dns_*`, for the resolver.
@@ -70,6 +82,7 @@ impl Metrics {
             usage_missing: Counter::default(),
             in_flight: Gauge::default(),
             bytes_buffered: Gauge::default(),
+            dropped_fields: Family::default(),
             log_dropped: Counter::default(),
             dns: DnsMetrics::default(),
         };
@@ -99,6 +112,11 @@ impl Metrics {
             "gateway_bytes_buffered",
             "Request bytes held by all requests together",
             self.bytes_buffered.clone(),
+        );
+        registry.register(
+            "gateway_dropped_fields",
+            "Fields that the API of the other side could not say, by name and dialects",
+            self.dropped_fields.clone(),
         );
         registry.register("gateway_log_dropped", "Access log lines that were not written", self.log_dropped.clone());
         registry.register("gateway_dns_lookups", "Name lookups made", self.dns.lookups.clone());
@@ -208,6 +226,14 @@ impl Metrics {
         let is_it = |requests: &Requests| requests.operation == operation && requests.status == status;
         let make = || Requests::new(operation, status);
         self.requests.get_or_make(hash, usize::MAX, is_it, make).unwrap_or_else(|| Arc::new(make()))
+    }
+
+    /// Counts what a translation from one dialect to another could not carry. Names that clients chose are counted together.
+    pub fn dropped(&self, losses: &Losses, from: Dialect, to: Dialect) {
+        for loss in losses.iter() {
+            let field = if loss.known { loss.field.clone() } else { OTHER.to_owned() };
+            self.dropped_fields.get_or_create(&DroppedField { field, from: from.as_str(), to: to.as_str() }).inc();
+        }
     }
 
     /// The answer of `/metrics`, of type [`CONTENT_TYPE`].

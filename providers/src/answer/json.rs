@@ -5,7 +5,7 @@ use memchr::{memchr, memchr2};
 use serde_json::Value;
 
 use super::Notes;
-use crate::dialect::Operation;
+use crate::dialect::{Dialect, Operation};
 use crate::usage::report::Report;
 
 /// The largest value that is kept.
@@ -16,6 +16,7 @@ const MAX_KEY: usize = 32;
 /// The top-level keys that are read.
 const KEYS: &[&[u8]] = &[
     b"usage",
+    b"id",
     b"model",
     b"error",
     b"service_tier",
@@ -236,6 +237,8 @@ fn brackets(block: &[u8], bracket: u8) -> u8 {
 fn on_value(key: &[u8], value: &[u8], notes: &mut Notes) {
     match key {
         b"usage" | b"usageMetadata" | b"meta" => notes.usage(value),
+        b"id" if notes.dialect != Dialect::OpenAiResponses => {}
+        b"id" => notes.id(value),
         b"model" | b"modelVersion" => notes.model(value),
         b"error" => on_error(value, notes),
         b"duration" if notes.operation != Operation::Transcription => {}

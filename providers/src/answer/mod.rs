@@ -4,20 +4,27 @@
 //! never holds back a byte that the client could use.
 //!
 //! `stream` cuts server-sent events and hands them to the rules of the dialect: `chat` for OpenAI's chunks,
-//! `typed` for OpenAI's typed events, `anthropic`. `json` scans an answer that is one JSON document.
+//! `typed` for OpenAI's typed events, `anthropic`. `json` scans an answer that is one JSON document. `translated` is for
+//! answers whose two sides speak different dialects: there nothing passes, but the codecs read and write.
 
 mod anthropic;
 mod chat;
+mod followed;
 mod json;
 mod raw;
 mod stream;
+mod translated;
 mod typed;
 
 use bytes::Bytes;
 use serde_json::Value;
 
+use self::followed::Followed;
 use self::json::JsonScan;
 use self::stream::Stream;
+use self::translated::Translated;
+pub use self::translated::Translation;
+use crate::common::{Losses, TurnMemory};
 use crate::dialect::{Dialect, Operation};
 use crate::error::{ApiError, decode_value};
 use crate::usage::Usage;
@@ -58,6 +65,8 @@ pub struct Seen {
     pub error: Option<ApiError>,
     /// What the answer consumed, as far as reported.
     pub usage: Option<Usage>,
+    /// The provider's id of the answer, where something later refers to it: Responses, and translated answers.
+    pub id: Option<String>,
     /// The model that answered, as the provider calls it.
     pub model: Option<String>,
     /// The service tier that the answer was given at, which decides its price.
@@ -78,10 +87,48 @@ pub struct Observer {
 enum Form {
     Json(Box<JsonScan>),
     Stream(Box<Stream>),
+    Followed(Box<Followed>),
+    Translated(Box<Translated>),
     Opaque,
 }
 
 impl Observer {
+    /// An observer that translates. `form` is that of the provider's answer; what comes back has the form that
+    /// [`Translation::stream`] says.
+    #[must_use]
+    pub fn translating(translation: Translation, operation: Operation, form: AnswerForm) -> Self {
+        let notes = Notes::new(translation.from, operation);
+        Self { notes, form: Form::Translated(Box::new(Translated::new(translation, form))), ended: false }
+    }
+
+    /// What the translation of the answer could not say.
+    #[must_use]
+    pub fn losses(&self) -> Option<&Losses> {
+        match &self.form {
+            Form::Translated(translated) => Some(translated.losses()),
+            Form::Json(_) | Form::Stream(_) | Form::Followed(_) | Form::Opaque => None,
+        }
+    }
+
+    /// At the end of a translated answer: what its client may lose until the next turn.
+    #[must_use]
+    pub fn take_memory(&mut self) -> Option<TurnMemory> {
+        match &mut self.form {
+            Form::Translated(translated) => translated.take_memory(),
+            Form::Json(_) | Form::Stream(_) | Form::Followed(_) | Form::Opaque => None,
+        }
+    }
+
+    /// The event that tells of `error` inside a translated stream; `None` for others
+    /// ([`encode_stream_error`](crate::error::encode_stream_error) writes theirs).
+    #[must_use]
+    pub fn translated_error(&mut self, error: &ApiError) -> Option<Vec<u8>> {
+        match &mut self.form {
+            Form::Translated(translated) => Some(translated.error_event(error)),
+            Form::Json(_) | Form::Stream(_) | Form::Followed(_) | Form::Opaque => None,
+        }
+    }
+
     /// An observer for one answer to `operation` in `dialect`.
     ///
     /// `hide_usage`: the gateway added `stream_options.include_usage` to the request, so the chunk that exists only
@@ -91,7 +138,14 @@ impl Observer {
     pub fn new(dialect: Dialect, operation: Operation, form: AnswerForm, hide_usage: bool) -> Self {
         let form = match form {
             AnswerForm::Json => Form::Json(Box::new(JsonScan::new())),
-            AnswerForm::Stream => Form::Stream(Box::new(Stream::new(dialect, operation, hide_usage))),
+            AnswerForm::Stream => match dialect {
+                Dialect::Gemini | Dialect::Bedrock | Dialect::Cohere => {
+                    Form::Followed(Box::new(Followed::new(dialect)))
+                }
+                Dialect::OpenAiChat | Dialect::OpenAiResponses | Dialect::Anthropic => {
+                    Form::Stream(Box::new(Stream::new(dialect, operation, hide_usage)))
+                }
+            },
             AnswerForm::Opaque => Form::Opaque,
         };
         Self { notes: Notes::new(dialect, operation), form, ended: false }
@@ -112,6 +166,8 @@ impl Observer {
                 chunk
             }
             Form::Stream(stream) => stream.feed(&chunk, end, &mut self.notes),
+            Form::Followed(followed) => followed.feed(&chunk, end, &mut self.notes),
+            Form::Translated(translated) => translated.feed(&chunk, end, &mut self.notes),
             Form::Opaque => {
                 let seen = &mut self.notes.seen;
                 if !chunk.is_empty() {
@@ -136,7 +192,8 @@ impl Observer {
     pub fn mid_event(&self) -> bool {
         match &self.form {
             Form::Stream(stream) => stream.mid_event(),
-            Form::Json(_) | Form::Opaque => false,
+            Form::Followed(followed) => followed.mid_event(),
+            Form::Json(_) | Form::Translated(_) | Form::Opaque => false,
         }
     }
 
@@ -165,6 +222,11 @@ struct Notes {
 impl Notes {
     fn new(dialect: Dialect, operation: Operation) -> Self {
         Self { dialect, operation, seen: Seen::default(), report: Report::default() }
+    }
+
+    /// Whether the answer has ended, well or not.
+    fn is_over(&self) -> bool {
+        self.seen.complete || self.seen.error.is_some()
     }
 
     fn output(&mut self) {
@@ -213,6 +275,13 @@ impl Notes {
     fn model(&mut self, raw: &[u8]) {
         if self.seen.model.is_none() {
             self.seen.model = serde_json::from_slice::<String>(raw).ok().filter(|name| !name.is_empty());
+        }
+    }
+
+    /// The answer's id, as raw JSON. The first one stays.
+    fn id(&mut self, raw: &[u8]) {
+        if self.seen.id.is_none() {
+            self.seen.id = serde_json::from_slice(raw).ok();
         }
     }
 

@@ -25,8 +25,6 @@ enum Rules {
     /// OpenAI's images and audio: typed events from OpenAI, chat chunks from vLLM and others.
     TypedOrChat(Chat),
     Anthropic,
-    /// A dialect whose streams are not observed: output is all that is known, and the end is never certain.
-    Unknown,
 }
 
 #[derive(Debug)]
@@ -44,8 +42,8 @@ impl Stream {
             }
             (Dialect::OpenAiChat, _) => Rules::Chat(Chat::default()),
             (Dialect::OpenAiResponses, _) => Rules::Typed,
-            (Dialect::Anthropic, _) => Rules::Anthropic,
-            (Dialect::Gemini | Dialect::Bedrock | Dialect::Cohere, _) => Rules::Unknown,
+            // The streams of the others are followed by their codecs and never come here.
+            (Dialect::Anthropic | Dialect::Gemini | Dialect::Bedrock | Dialect::Cohere, _) => Rules::Anthropic,
         };
         // No other stream has an event that may be hidden.
         let hide_usage = hide_usage && matches!(rules, Rules::Chat(_));
@@ -140,10 +138,6 @@ impl Rules {
             }
             Self::Anthropic => {
                 anthropic::on_event(name, data, notes);
-                Verdict::Pass
-            }
-            Self::Unknown => {
-                notes.output();
                 Verdict::Pass
             }
         }

@@ -24,6 +24,8 @@ struct Event<'a> {
 #[derive(Deserialize)]
 struct Response<'a> {
     #[serde(borrow)]
+    id: Raw<'a>,
+    #[serde(borrow)]
     model: Raw<'a>,
     #[serde(borrow)]
     usage: Raw<'a>,
@@ -106,6 +108,9 @@ fn on_response(data: &[u8], notes: &mut Notes) -> bool {
         notes.unreadable();
         return false;
     };
+    if let Some(id) = response.id {
+        notes.id(raw::bytes(id));
+    }
     if let Some(model) = response.model {
         notes.model(raw::bytes(model));
     }

@@ -25,7 +25,8 @@ use crate::dialect::Dialect;
 use crate::error::ApiError;
 use crate::preset::Quirks;
 
-pub(crate) use sse::cut;
+pub(crate) use sse::{cut, write_event, write_json};
+pub(crate) use wire::{TextOr, read_request, wire};
 
 /// The codec of a dialect.
 #[must_use]
@@ -86,14 +87,14 @@ pub trait Codec: Sync {
 }
 
 /// Reads a stream in any cut.
-pub trait StreamDecoder: Send {
+pub trait StreamDecoder: Send + Sync {
     /// Takes the next chunk of the body. `end`: nothing follows; `chunk` may be empty then. Over the whole body exactly one
     /// `End` or `Error` is given out, as the last event. Never panics and keeps no more than one event's bytes.
     fn feed(&mut self, chunk: &[u8], end: bool, sink: Sink<'_>);
 }
 
 /// Writes a stream.
-pub trait StreamEncoder: Send {
+pub trait StreamEncoder: Send + Sync {
     /// Appends what `event` adds to the stream. Whole wire events only, so that the bytes can go out at any time.
     ///
     /// `Event::Error` becomes the dialect's own error event and no end marker; `Event::Ping` its keep-alive, or a comment.
@@ -122,6 +123,25 @@ pub struct Target<'a> {
     pub platform: Platform,
     /// The model's most output tokens, if known: for dialects that demand a number.
     pub max_output: Option<u64>,
+    /// How a Claude model takes what is asked about reasoning.
+    pub thinking: Thinking,
+}
+
+/// How a Claude model takes what is asked about reasoning. They differ, and answer what they do not know with a 400:
+/// <https://platform.claude.com/docs/en/build-with-claude/adaptive-thinking>.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Thinking {
+    /// Not known, or both ways (4.6): a budget goes as a budget, an effort as adaptive thinking.
+    #[default]
+    AsAsked,
+    /// Only budgets (3.7 to 4.5): an effort goes as the budget that stands for it.
+    Budget,
+    /// Only adaptive thinking, and no sampling parameters (from Opus 4.7 on): a budget goes as the effort that stands for it.
+    Adaptive,
+    /// The same, and it cannot be turned off.
+    Always,
+    /// The model does not reason.
+    Unsupported,
 }
 
 /// Whose API carries a dialect.

@@ -8,7 +8,7 @@ use crate::error::{ApiError, ErrorKind};
 use crate::sse::{Fields, Piece, Splitter};
 
 /// What a dialect makes of its events.
-pub(super) trait EventRules: Send {
+pub(super) trait EventRules: Send + Sync {
     /// Takes an event's name (empty if it has none) and data.
     fn on_event(&mut self, name: &[u8], data: &[u8], sink: Sink<'_>);
 
@@ -72,7 +72,7 @@ pub(crate) fn cut() -> ApiError {
 }
 
 /// Appends an event. Line breaks between the tokens of raw JSON would end the data early: they become spaces.
-pub(super) fn write_event(out: &mut Vec<u8>, name: Option<&str>, data: &impl Serialize) {
+pub(crate) fn write_event(out: &mut Vec<u8>, name: Option<&str>, data: &impl Serialize) {
     if let Some(name) = name {
         out.extend_from_slice(b"event: ");
         out.extend_from_slice(name.as_bytes());
@@ -91,7 +91,7 @@ pub(super) fn write_event(out: &mut Vec<u8>, name: Option<&str>, data: &impl Ser
 
 /// Appends `value` as JSON. The wire types have string keys and finite numbers, so writing them cannot fail; if it did, nothing
 /// would be appended.
-pub(super) fn write_json(out: &mut Vec<u8>, value: &impl Serialize) {
+pub(crate) fn write_json(out: &mut Vec<u8>, value: &impl Serialize) {
     let from = out.len();
     if serde_json::to_writer(&mut *out, value).is_err() {
         out.truncate(from);

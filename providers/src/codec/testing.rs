@@ -8,7 +8,7 @@ use base64::engine::general_purpose::STANDARD;
 use bounded_static::IntoBoundedStatic as _;
 use serde_json::Value;
 
-use super::{Call, Client, Maker, Platform, StreamDecoder, Target, codec};
+use super::{Call, Client, Maker, Platform, StreamDecoder, Target, Thinking, codec};
 use crate::common::{Collector, Event, Losses, ProviderTag, Response, take_apart};
 use crate::dialect::Dialect;
 use crate::error::ApiError;
@@ -72,6 +72,7 @@ pub(crate) fn target() -> Target<'static> {
         quirks: Quirks::default(),
         platform: Platform::Native,
         max_output: None,
+        thinking: Thinking::default(),
     }
 }
 

@@ -76,7 +76,8 @@ impl Collector {
     }
 }
 
-fn add(block: &mut Block<'static>, delta: &Delta<'_>) {
+/// Adds a delta to the block it belongs to.
+pub(crate) fn add(block: &mut Block<'static>, delta: &Delta<'_>) {
     match (&mut block.content, delta) {
         (Content::Text(text), Delta::Text(more)) => text.text.push_str(more),
         (Content::Text(text), Delta::Citation(citation)) => text.citations.push((**citation).to_static()),
@@ -145,7 +146,7 @@ pub fn take_apart(response: &Response<'_>, sink: &mut dyn FnMut(Event<'_>)) {
 }
 
 /// A block as it starts, and the deltas that make it whole.
-fn split<'b>(block: &'b Block<'_>) -> (Block<'b>, Vec<Delta<'b>>) {
+pub(crate) fn split<'b>(block: &'b Block<'_>) -> (Block<'b>, Vec<Delta<'b>>) {
     let mut start: Block<'b> = block.clone();
     let mut deltas = Vec::new();
     match &mut start.content {

@@ -41,6 +41,24 @@ impl<'a> Json<'a> {
         serde_json::from_str(self.0.get())
     }
 
+    /// Reads it as a `T` that borrows from the body which this piece was borrowed from; `None` also if it stands alone.
+    #[must_use]
+    pub fn read_in_body<T: Deserialize<'a>>(&self) -> Option<T> {
+        match &self.0 {
+            Cow::Borrowed(raw) => serde_json::from_str(raw.get()).ok(),
+            Cow::Owned(_) => None,
+        }
+    }
+
+    /// The text, borrowed from the body where this piece is.
+    #[must_use]
+    pub fn into_raw(self) -> super::Str<'a> {
+        match self.0 {
+            Cow::Borrowed(raw) => raw.get().into(),
+            Cow::Owned(raw) => raw.get().to_owned().into(),
+        }
+    }
+
     /// As a tree; for small pieces only.
     #[must_use]
     pub fn to_value(&self) -> Value {

@@ -12,6 +12,7 @@
 //! | `sequence` | blocks that overlap, put one behind the other |
 //! | `alias` | tools that were renamed on their way to the provider |
 //! | `opaque` | signatures and encrypted reasoning, bound to their maker |
+//! | `memory` | what clients lose between turns, kept by tool-call id |
 //! | `losses` | what could not be said |
 //! | `text`, `json` | borrowed text and raw JSON |
 
@@ -21,6 +22,7 @@ mod collect;
 mod event;
 mod json;
 mod losses;
+mod memory;
 mod opaque;
 mod request;
 mod response;
@@ -33,9 +35,11 @@ pub use block::{
     Block, CacheMark, Citation, Content, Foreign, Media, MediaKind, MediaSource, Reasoning, Text, ToolCall, ToolResult,
 };
 pub use collect::{Collector, take_apart};
+pub(crate) use collect::{add, split};
 pub use event::{Delta, Event};
 pub use json::{Extras, Json};
 pub use losses::{Loss, Losses};
+pub use memory::{TurnMemory, TurnRecorder, restore_turns};
 pub use opaque::{Opaque, ProviderTag, may_hold_ticket};
 pub use request::{AudioConfig, CacheConfig, Effort, Message, ReasoningConfig, ReasoningMode, Request, Role, Turn};
 pub use response::{Choice, Response, Stop, StopReason, TokenLogprob};

@@ -50,6 +50,10 @@ pub struct Endpoint {
     /// The model named in the path, percent-decoded: `/openai/deployments/{model}/…`, `/v1/models/{id}`.
     /// Never empty, without control characters.
     pub path_model: Option<String>,
+    /// Whether the path asks for a stream (`:streamGenerateContent`, `/converse-stream`); elsewhere the body does.
+    pub stream: bool,
+    /// The stored answer that the path names (`/responses/{id}`), as sent.
+    pub stored: Option<String>,
 }
 
 impl Endpoint {

@@ -36,9 +36,9 @@ pub fn match_endpoint(method: &Method, path: &str, headers: &HeaderMap) -> Resul
     match vendor {
         None => match split_version(path) {
             (Some("v1beta"), rest) => request.gemini(rest),
-            (Some("v2"), "/rerank") => request.openai("/rerank"),
             (Some("v2"), rest) => request.cohere(rest),
             (Some(_), rest) if is_gemini_call(rest) => request.gemini(rest),
+            (Some("v1"), rest) if rest.starts_with("/projects/") => request.vertex(rest),
             (None, rest) if rest.starts_with("/model/") => request.bedrock(rest),
             (_, rest) if is_or_below(rest, "/messages") => request.anthropic(rest),
             (_, rest) if is_or_below(rest, "/models") && request.wants_anthropic() => request.anthropic(rest),
@@ -122,7 +122,7 @@ impl Request<'_> {
             return self.post(OpenAiResponses, Operation::Chat, "/responses", Json, None);
         }
         if let Some(rest) = path.strip_prefix("/responses/") {
-            return Err(self.responses_state(rest));
+            return self.stored_response(rest);
         }
         if is_or_below(path, "/models") {
             return self.models(OpenAiChat, path, "/models");
@@ -145,16 +145,28 @@ impl Request<'_> {
         self.post(OpenAiChat, operation, suffix, body, Some(model))
     }
 
-    /// What is below `/responses/`: kept answers. Which provider made one is not known yet.
-    fn responses_state(&self, rest: &str) -> EndpointError {
-        let allow = match rest.split_once('/') {
-            None if rest == "input_tokens" || rest == "compact" => "POST",
-            None if !rest.is_empty() => "GET, DELETE",
-            Some((id, "cancel")) if !id.is_empty() => "POST",
-            Some((id, "input_items")) if !id.is_empty() => "GET",
-            None | Some(_) => return EndpointError::UnknownPath { dialect: OpenAiResponses },
+    /// What is below `/responses/`: kept answers, <https://platform.openai.com/docs/api-reference/responses>.
+    fn stored_response(&self, rest: &str) -> Result<Endpoint, EndpointError> {
+        let (id, allow) = match rest.split_once('/') {
+            None if rest == "input_tokens" => {
+                return self.post(OpenAiResponses, Operation::CountTokens, "/responses/input_tokens", Json, None);
+            }
+            None if rest == "compact" => return Err(self.not_yet(OpenAiResponses, "POST")),
+            None if !rest.is_empty() => (rest, "GET, DELETE"),
+            Some((id, "cancel")) if !id.is_empty() => (id, "POST"),
+            Some((id, "input_items")) if !id.is_empty() => (id, "GET"),
+            None | Some(_) => return Err(EndpointError::UnknownPath { dialect: OpenAiResponses }),
         };
-        self.not_yet(OpenAiResponses, allow)
+        self.check_method(OpenAiResponses, allow)?;
+        Ok(Endpoint {
+            operation: Operation::Stored,
+            dialect: OpenAiResponses,
+            suffix: Cow::Owned(format!("/responses/{rest}")),
+            body: BodyKind::None,
+            path_model: None,
+            stream: false,
+            stored: Some(id.to_owned()),
+        })
     }
 
     /// A path of Anthropic's API below `/v1`; the base URL is the bare origin.
@@ -172,9 +184,7 @@ impl Request<'_> {
 
     /// `/models` and `/models/{id}`; ids may have slashes.
     fn models(&self, dialect: Dialect, path: &str, suffix: &'static str) -> Result<Endpoint, EndpointError> {
-        if self.method != Method::GET {
-            return Err(EndpointError::WrongMethod { dialect, allow: "GET" });
-        }
+        self.check_method(dialect, "GET")?;
         let (suffix, path_model) = match path.strip_prefix("/models/") {
             None => (Cow::Borrowed(suffix), None),
             Some(id) => {
@@ -182,35 +192,84 @@ impl Request<'_> {
                 (Cow::Owned(format!("{suffix}/{id}")), Some(model))
             }
         };
-        Ok(Endpoint { operation: Operation::Models, dialect, suffix, body: BodyKind::None, path_model })
+        Ok(Endpoint {
+            operation: Operation::Models,
+            dialect,
+            suffix,
+            body: BodyKind::None,
+            path_model,
+            stream: false,
+            stored: None,
+        })
     }
 
+    /// `/models/{model}:generateContent` and its sisters, <https://ai.google.dev/api>.
     fn gemini(&self, path: &str) -> Result<Endpoint, EndpointError> {
-        Err(if is_gemini_call(path) {
-            self.not_yet(Gemini, "POST")
-        } else if is_or_below(path, "/models") {
-            self.not_yet(Gemini, "GET")
-        } else {
-            EndpointError::UnknownPath { dialect: Gemini }
-        })
+        match path.strip_prefix("/models/").and_then(|rest| rest.rsplit_once(':')) {
+            Some((model, verb)) => self.gemini_call(model, verb),
+            None if is_or_below(path, "/models") => self.models(Gemini, path, "/v1beta/models"),
+            None => Err(EndpointError::UnknownPath { dialect: Gemini }),
+        }
     }
 
+    /// `/projects/{p}/locations/{l}/publishers/google/models/{model}:generateContent`: how Google's SDKs speak to Vertex.
+    fn vertex(&self, path: &str) -> Result<Endpoint, EndpointError> {
+        let call = path.split_once("/publishers/google/models/").and_then(|(_, rest)| rest.rsplit_once(':'));
+        match call {
+            Some((model, verb)) => self.gemini_call(model, verb),
+            None => Err(EndpointError::UnknownPath { dialect: Gemini }),
+        }
+    }
+
+    fn gemini_call(&self, model: &str, verb: &str) -> Result<Endpoint, EndpointError> {
+        let (operation, suffix, stream) = match verb {
+            "generateContent" => (Operation::Chat, ":generateContent", false),
+            "streamGenerateContent" => (Operation::Chat, ":streamGenerateContent", true),
+            "countTokens" => (Operation::CountTokens, ":countTokens", false),
+            "embedContent" => (Operation::Embeddings, ":embedContent", false),
+            "batchEmbedContents" => (Operation::Embeddings, ":batchEmbedContents", false),
+            "predict" => return Err(self.not_yet(Gemini, "POST")),
+            _ => return Err(EndpointError::UnknownPath { dialect: Gemini }),
+        };
+        self.model_call(Gemini, operation, suffix, stream, model)
+    }
+
+    /// `/model/{id}/converse` and its sisters, <https://docs.aws.amazon.com/bedrock/latest/APIReference>.
     fn bedrock(&self, path: &str) -> Result<Endpoint, EndpointError> {
-        let action = path.strip_prefix("/model/").and_then(|rest| rest.rsplit_once('/')).map(|(_, action)| action);
-        Err(match action {
-            Some("converse" | "converse-stream" | "invoke" | "invoke-with-response-stream" | "count-tokens") => {
-                self.not_yet(Bedrock, "POST")
-            }
-            Some(_) | None => EndpointError::UnknownPath { dialect: Bedrock },
-        })
+        let unknown = EndpointError::UnknownPath { dialect: Bedrock };
+        let (model, action) = path.strip_prefix("/model/").and_then(|rest| rest.rsplit_once('/')).ok_or(unknown)?;
+        let (operation, suffix, stream) = match action {
+            "converse" => (Operation::Chat, "/converse", false),
+            "converse-stream" => (Operation::Chat, "/converse-stream", true),
+            "count-tokens" => (Operation::CountTokens, "/count-tokens", false),
+            "invoke" | "invoke-with-response-stream" => return Err(self.not_yet(Bedrock, "POST")),
+            _ => return Err(EndpointError::UnknownPath { dialect: Bedrock }),
+        };
+        self.model_call(Bedrock, operation, suffix, stream, model)
     }
 
+    /// <https://docs.cohere.com/reference/about>
     fn cohere(&self, path: &str) -> Result<Endpoint, EndpointError> {
-        Err(match path {
-            "/chat" | "/embed" | "/rerank" => self.not_yet(Cohere, "POST"),
-            _ if is_or_below(path, "/models") => self.not_yet(Cohere, "GET"),
-            _ => EndpointError::UnknownPath { dialect: Cohere },
-        })
+        match path {
+            "/chat" => self.post(Cohere, Operation::Chat, "/v2/chat", Json, None),
+            "/embed" => self.post(Cohere, Operation::Embeddings, "/v2/embed", Json, None),
+            "/rerank" => self.post(Cohere, Operation::Rerank, "/v2/rerank", Json, None),
+            _ if is_or_below(path, "/models") => self.models(Cohere, path, "/v1/models"),
+            _ => Err(EndpointError::UnknownPath { dialect: Cohere }),
+        }
+    }
+
+    /// A POST to a path that names the model.
+    fn model_call(
+        &self,
+        dialect: Dialect,
+        operation: Operation,
+        suffix: &'static str,
+        stream: bool,
+        model: &str,
+    ) -> Result<Endpoint, EndpointError> {
+        let model = percent::decode_model(model).map_err(|reason| EndpointError::BadModel { dialect, reason })?;
+        Ok(Endpoint { stream, ..self.post(dialect, operation, suffix, Json, Some(model))? })
     }
 
     fn post(
@@ -221,19 +280,19 @@ impl Request<'_> {
         body: BodyKind,
         path_model: Option<String>,
     ) -> Result<Endpoint, EndpointError> {
-        if self.method != Method::POST {
-            return Err(EndpointError::WrongMethod { dialect, allow: "POST" });
-        }
+        self.check_method(dialect, "POST")?;
         let body = if body == Multipart && self.is_json() { Json } else { body };
-        Ok(Endpoint { operation, dialect, suffix: Cow::Borrowed(suffix), body, path_model })
+        let suffix = Cow::Borrowed(suffix);
+        Ok(Endpoint { operation, dialect, suffix, body, path_model, stream: false, stored: None })
+    }
+
+    fn check_method(&self, dialect: Dialect, allow: &'static str) -> Result<(), EndpointError> {
+        let allowed = allow.split(", ").any(|allowed| self.method == allowed);
+        if allowed { Ok(()) } else { Err(EndpointError::WrongMethod { dialect, allow }) }
     }
 
     fn not_yet(&self, dialect: Dialect, allow: &'static str) -> EndpointError {
-        if allow.split(", ").any(|allowed| self.method == allowed) {
-            EndpointError::NotSupportedYet { dialect }
-        } else {
-            EndpointError::WrongMethod { dialect, allow }
-        }
+        self.check_method(dialect, allow).err().unwrap_or(EndpointError::NotSupportedYet { dialect })
     }
 
     /// Whether an unprefixed path that OpenAI and Anthropic share comes from Anthropic's client.

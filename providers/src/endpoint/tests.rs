@@ -29,7 +29,8 @@ fn openai_paths() {
         ("/audio/translations", Transcription, OpenAiChat, BodyKind::Multipart),
         ("/responses", Chat, OpenAiResponses, BodyKind::Json),
     ] {
-        let want = Endpoint { operation, dialect, suffix: suffix.into(), body, path_model: None };
+        let want =
+            Endpoint { operation, dialect, suffix: suffix.into(), body, path_model: None, stream: false, stored: None };
         for prefix in ["/v1", "", "/openai/v1", "/openai", "//v1"] {
             let path = format!("{prefix}{suffix}");
             assert_eq!(find("POST", &path), Ok(want.clone()), "{path}");
@@ -38,7 +39,6 @@ fn openai_paths() {
             }
         }
     }
-    assert_eq!(find("POST", "/v2/rerank").unwrap().suffix, "/rerank");
 }
 
 #[test]
@@ -110,6 +110,8 @@ fn models_in_the_shape_that_the_client_asks_for() {
                 suffix: suffix.into(),
                 body: BodyKind::None,
                 path_model: None,
+                stream: false,
+                stored: None,
             };
             assert_eq!(list, want, "{path}");
             let one = match_endpoint(&Method::GET, &format!("{path}/openai/a%3Ab"), headers).unwrap();
@@ -124,23 +126,80 @@ fn models_in_the_shape_that_the_client_asks_for() {
 }
 
 #[test]
+fn models_named_in_the_path() {
+    use Operation::{Chat, CountTokens, Embeddings};
+    for (path, dialect, operation, suffix, stream, model) in [
+        ("/v1beta/models/gemini-2.5-pro:generateContent", Gemini, Chat, ":generateContent", false, "gemini-2.5-pro"),
+        ("/v1/models/google/a%3Ab:streamGenerateContent", Gemini, Chat, ":streamGenerateContent", true, "google/a:b"),
+        ("/gemini/v1beta/models/m:countTokens", Gemini, CountTokens, ":countTokens", false, "m"),
+        ("/v1beta/models/m:embedContent", Gemini, Embeddings, ":embedContent", false, "m"),
+        ("/v1beta/models/m:batchEmbedContents", Gemini, Embeddings, ":batchEmbedContents", false, "m"),
+        (
+            "/v1/projects/p/locations/l/publishers/google/models/m:generateContent",
+            Gemini,
+            Chat,
+            ":generateContent",
+            false,
+            "m",
+        ),
+        ("/model/anthropic.claude-v1:0/converse", Bedrock, Chat, "/converse", false, "anthropic.claude-v1:0"),
+        (
+            "/bedrock/model/arn%3Aaws%3Abedrock/converse-stream",
+            Bedrock,
+            Chat,
+            "/converse-stream",
+            true,
+            "arn:aws:bedrock",
+        ),
+        ("/model/m/count-tokens", Bedrock, CountTokens, "/count-tokens", false, "m"),
+    ] {
+        let found = find("POST", path).unwrap();
+        assert_eq!(
+            (found.dialect, found.operation, &*found.suffix, found.stream, found.path_model.as_deref()),
+            (dialect, operation, suffix, stream, Some(model)),
+            "{path}"
+        );
+        assert_eq!(find("GET", path), Err(EndpointError::WrongMethod { dialect, allow: "POST" }), "{path}");
+    }
+}
+
+#[test]
+fn cohere_paths() {
+    for (path, operation, suffix) in [
+        ("/v2/chat", Operation::Chat, "/v2/chat"),
+        ("/cohere/v2/embed", Operation::Embeddings, "/v2/embed"),
+        ("/v2/rerank", Operation::Rerank, "/v2/rerank"),
+        ("/cohere/v1/rerank", Operation::Rerank, "/v2/rerank"),
+    ] {
+        let found = find("POST", path).unwrap();
+        assert_eq!((found.dialect, found.operation, &*found.suffix), (Cohere, operation, suffix), "{path}");
+    }
+}
+
+#[test]
+fn stored_responses() {
+    for (method, path, suffix) in [
+        ("GET", "/v1/responses/resp_1", "/responses/resp_1"),
+        ("DELETE", "/openai/v1/responses/resp_1", "/responses/resp_1"),
+        ("POST", "/v1/responses/resp_1/cancel", "/responses/resp_1/cancel"),
+        ("GET", "/responses/resp_1/input_items", "/responses/resp_1/input_items"),
+    ] {
+        let found = find(method, path).unwrap();
+        assert_eq!(
+            (found.operation, &*found.suffix, found.stored.as_deref()),
+            (Operation::Stored, suffix, Some("resp_1"))
+        );
+    }
+    let count = find("POST", "/v1/responses/input_tokens").unwrap();
+    assert_eq!((count.operation, count.dialect), (Operation::CountTokens, OpenAiResponses));
+}
+
+#[test]
 fn known_but_not_served_yet() {
     for (method, path, dialect) in [
-        ("GET", "/v1/responses/resp_1", OpenAiResponses),
-        ("DELETE", "/openai/v1/responses/resp_1", OpenAiResponses),
-        ("POST", "/v1/responses/resp_1/cancel", OpenAiResponses),
-        ("GET", "/responses/resp_1/input_items", OpenAiResponses),
-        ("POST", "/v1/responses/input_tokens", OpenAiResponses),
+        ("POST", "/v1/responses/compact", OpenAiResponses),
         ("POST", "/v1/messages/batches", Anthropic),
-        ("POST", "/v1beta/models/gemini-2.5-pro:generateContent", Gemini),
-        ("POST", "/v1/models/gemini-2.5-pro:streamGenerateContent", Gemini),
-        ("POST", "/gemini/v1beta/models/gemini-2.5-pro:countTokens", Gemini),
-        ("GET", "/v1beta/models", Gemini),
-        ("POST", "/model/anthropic.claude-sonnet-4-5-v1:0/converse", Bedrock),
-        ("POST", "/bedrock/model/arn%3Aaws%3Abedrock/converse-stream", Bedrock),
-        ("POST", "/v2/chat", Cohere),
-        ("POST", "/v2/embed", Cohere),
-        ("POST", "/cohere/v2/rerank", Cohere),
+        ("POST", "/model/m/invoke", Bedrock),
     ] {
         assert_eq!(find(method, path), Err(EndpointError::NotSupportedYet { dialect }), "{path}");
     }
@@ -148,6 +207,7 @@ fn known_but_not_served_yet() {
         ("POST", "/v1/responses/resp_1", OpenAiResponses, "GET, DELETE"),
         ("GET", "/v1/responses/resp_1/cancel", OpenAiResponses, "POST"),
         ("GET", "/v2/chat", Cohere, "POST"),
+        ("POST", "/v1beta/models", Gemini, "GET"),
     ] {
         assert_eq!(find(method, path), Err(EndpointError::WrongMethod { dialect, allow }), "{path}");
     }

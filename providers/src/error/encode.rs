@@ -4,6 +4,7 @@ use serde::Serialize;
 
 use super::{ApiError, ErrorKind};
 use crate::dialect::Dialect;
+use crate::event_stream::write_exception;
 
 #[derive(Serialize)]
 struct OpenAi<'a> {
@@ -88,8 +89,8 @@ pub fn encode_error(dialect: Dialect, error: &ApiError, request_id: &str) -> Vec
 ///
 /// `sequence_number` is that of the next event of a Responses stream ([`Seen::events`](crate::Seen::events)); the others
 /// have none. What went to the client before must have ended with a whole event
-/// ([`Observer::mid_event`](crate::Observer::mid_event)). Bedrock's stream is not made of server-sent events: the result
-/// is empty, and its client learns of the error from the cut.
+/// ([`Observer::mid_event`](crate::Observer::mid_event)). Bedrock's stream is not made of server-sent events: its error is
+/// a frame ([`crate::event_stream`]).
 #[must_use]
 pub fn encode_stream_error(dialect: Dialect, error: &ApiError, request_id: &str, sequence_number: u64) -> Vec<u8> {
     match dialect {
@@ -108,7 +109,13 @@ pub fn encode_stream_error(dialect: Dialect, error: &ApiError, request_id: &str,
         // <https://docs.anthropic.com/en/docs/build-with-claude/streaming#error-events>
         Dialect::Anthropic => event(Some("error"), &anthropic(error, request_id)),
         Dialect::Gemini => event(None, &google(error, dialect)),
-        Dialect::Bedrock => Vec::new(),
+        Dialect::Bedrock => {
+            let mut out = Vec::with_capacity(256);
+            write_exception(&mut out, bedrock_stream_exception(error.kind), |out| {
+                out.append(&mut json(&Message { message: message(error) }));
+            });
+            out
+        }
         // <https://docs.cohere.com/v2/docs/streaming>: an error is a finish reason.
         Dialect::Cohere => event(
             Some("message-end"),
@@ -121,6 +128,18 @@ pub fn encode_stream_error(dialect: Dialect, error: &ApiError, request_id: &str,
 #[must_use]
 pub const fn bedrock_exception(kind: ErrorKind) -> &'static str {
     kind.bedrock()
+}
+
+/// The exception that ends a Bedrock stream, one of the five that its SDKs know there:
+/// <https://docs.aws.amazon.com/bedrock/latest/APIReference/API_runtime_ResponseStream.html>
+fn bedrock_stream_exception(kind: ErrorKind) -> &'static str {
+    match kind.bedrock() {
+        "ThrottlingException" | "ServiceQuotaExceededException" => "throttlingException",
+        "ServiceUnavailableException" => "serviceUnavailableException",
+        "ModelStreamErrorException" | "ModelTimeoutException" => "modelStreamErrorException",
+        "InternalServerException" => "internalServerException",
+        _ => "validationException",
+    }
 }
 
 fn openai(error: &ApiError) -> OpenAi<'_> {
@@ -239,7 +258,20 @@ mod tests {
             event(Dialect::Cohere),
             "event: message-end\ndata: {\"type\":\"message-end\",\"delta\":{\"error\":\"cut\",\"finish_reason\":\"ERROR\"}}\n\n"
         );
-        assert_eq!(event(Dialect::Bedrock), "");
+    }
+
+    #[test]
+    fn spells_a_bedrock_stream_error_as_a_frame() {
+        let mut splitter = crate::event_stream::FrameSplitter::default();
+        let frame = encode_stream_error(Dialect::Bedrock, &ApiError::new(ErrorKind::StreamCut, "cut"), "r", 7);
+        let mut seen = 0;
+        splitter.feed(&frame, |frame| {
+            let payload = br#"{"message":"cut"}"#;
+            let wanted = crate::event_stream::Frame::Exception { name: "modelStreamErrorException", payload };
+            assert_eq!(frame, Ok(wanted));
+            seen += 1;
+        });
+        assert_eq!(seen, 1);
     }
 
     /// What we say of an error that is the provider's to blame is understood again one gateway further on.

@@ -1,10 +1,12 @@
-//! Operations other than chat, translated: embeddings, rerank, token counts, images.
+//! Operations other than chat across dialects: what the client's API asks, said in another provider's API. Legacy
+//! completions are chat in other words (`completions`); this is about the others: embeddings, rerank, token counts, images.
 //!
-//! Each has a small common model and, per wire form, a reader and a writer of it; [`translate_request`] and
+//! Each of them has a small common model and, per wire form, a reader and a writer of it; [`translate_request`] and
 //! [`translate_answer`] put two of them together. Like the codecs of chat they are pure, lose nothing without noting it, and
 //! do one upstream call for one request. Where a provider takes a single input per call (Titan, Nova, Gemini's
 //! `embedContent`) more of them are refused as the caller's error; such a client can send them one by one.
 
+pub mod completions;
 pub mod count_tokens;
 pub mod embeddings;
 pub mod images;

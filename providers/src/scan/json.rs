@@ -40,8 +40,15 @@ pub fn scan_json(body: &[u8]) -> Result<RequestScan, ScanError> {
 }
 
 /// The fields that are read, in the order of [`Source::request`].
-pub(super) const NAMES: [&str; 6] =
-    ["model", "stream", "stream_options", "max_tokens", "max_completion_tokens", "max_output_tokens"];
+pub(super) const NAMES: [&str; 7] = [
+    "model",
+    "stream",
+    "stream_options",
+    "previous_response_id",
+    "max_tokens",
+    "max_completion_tokens",
+    "max_output_tokens",
+];
 
 fn not_json(error: serde_json::Error) -> ScanError {
     let place = Place { line: error.line(), column: error.column() };
@@ -127,16 +134,18 @@ impl<'a> Source<'a> {
         Ok(())
     }
 
-    fn request(&self, members: &Members<'a, 6>, open: usize) -> Result<RequestScan, ScanError> {
+    fn request(&self, members: &Members<'a, 7>, open: usize) -> Result<RequestScan, ScanError> {
         self.check_keys(members)?;
         if let Some(at) = members.miscased {
             return Err(ScanError::ModelCase { place: self.place(at) });
         }
-        let [model, stream, stream_options, limits @ ..] = members.values.map(|value| value.filter(|v| !is_null(v)));
+        let [model, stream, stream_options, previous, limits @ ..] =
+            members.values.map(|value| value.filter(|v| !is_null(v)));
         Ok(RequestScan {
             model: model.map(|raw| self.model(raw)).transpose()?,
             stream: stream.map(|raw| self.boolean(raw)).transpose()?.unwrap_or(false),
             max_tokens: limits.into_iter().flatten().filter_map(integer).max(),
+            previous: previous.and_then(|raw| serde_json::from_str(raw.get()).ok()),
             response_format: None,
             null_model: members.values[0].filter(|raw| is_null(raw)).map(|raw| self.span(raw)),
             usage: match (stream_options, members.values[2]) {

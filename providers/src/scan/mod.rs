@@ -58,6 +58,8 @@ pub struct RequestScan {
     /// The most output tokens the client allows: the largest of `max_tokens`, `max_completion_tokens` and
     /// `max_output_tokens`. `None` if there is none, or only such as no provider accepts (negative, a string).
     pub max_tokens: Option<u64>,
+    /// `previous_response_id`: the stored answer that a Responses request follows.
+    pub previous: Option<String>,
     /// `response_format` of a multipart form (`text`, `srt`, …): says that an answer is not JSON.
     pub response_format: Option<String>,
     /// Where `model` is `null`: there a name goes.

@@ -118,8 +118,16 @@ impl Report {
     }
 
     /// <https://docs.aws.amazon.com/bedrock/latest/APIReference/API_runtime_TokenUsage.html>: as Anthropic counts.
+    /// `cacheDetails` cuts what was written to the cache by time.
     fn read_bedrock(usage: &Value) -> Self {
+        let details = usage["cacheDetails"].as_array().map_or(&[][..], Vec::as_slice);
+        let written = |ttl| {
+            let of_ttl = details.iter().filter(|detail| detail["ttl"] == ttl);
+            of_ttl.map(|detail| count(detail, "inputTokens")).fold(None, add)
+        };
         Self {
+            cache_write_5m: written("5m"),
+            cache_write_1h: written("1h"),
             input_excludes_cache: true,
             input: count(usage, "inputTokens"),
             output: count(usage, "outputTokens"),
@@ -131,15 +139,25 @@ impl Report {
 
     /// `usage` of v2 chat, `meta` of embed and rerank: <https://docs.cohere.com/v2/reference/chat>. What is billed
     /// counts.
+    ///
+    /// `cached_tokens` is a part of `tokens`, which counts Cohere's own preamble in, where `billed_units` does not: it may be
+    /// more than was billed. Only so much of the billed input is certainly from the cache as is more than was read anew.
     fn read_cohere(usage: &Value) -> Self {
         let billed = &usage["billed_units"];
         let tokens = &usage["tokens"];
         // Billed beside the text, not within it.
         let images = count(billed, "image_tokens").filter(|&count| count > 0);
+        let cached = count(usage, "cached_tokens");
+        let cache_read = match (count(billed, "input_tokens"), count(tokens, "input_tokens"), cached) {
+            (Some(billed), Some(tokens), Some(cached)) => Some(billed.saturating_sub(tokens.saturating_sub(cached))),
+            (None, _, cached) => cached,
+            (Some(_), _, _) => None,
+        };
         Self {
             input: add(count(billed, "input_tokens").or_else(|| count(tokens, "input_tokens")), images),
             image_input: images,
             output: count(billed, "output_tokens").or_else(|| count(tokens, "output_tokens")),
+            cache_read,
             search_units: count(billed, "search_units"),
             ..Self::default()
         }
@@ -283,4 +301,32 @@ fn milliseconds(seconds: &Value) -> Option<u64> {
 #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "checked to be in range")]
 fn whole(number: f64) -> Option<u64> {
     (0.0..9e15).contains(&number).then_some(number as u64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cohere_counts_its_cache_against_all_tokens_and_bills_less() {
+        let read = |usage: Value| Report::read(Dialect::Cohere, Operation::Chat, &usage).usage().unwrap();
+        let counts = |billed: u64, tokens: u64, cached: u64| {
+            let usage = read(serde_json::json!({
+                "billed_units": {"input_tokens": billed, "output_tokens": 2},
+                "tokens": {"input_tokens": tokens, "output_tokens": 4},
+                "cached_tokens": cached,
+            }));
+            assert_eq!((usage.total_input(), usage.output), (Some(billed), Some(2)), "what is billed counts");
+            (usage.input, usage.cache_read)
+        };
+        // As recorded: all but seven tokens were cached.
+        assert_eq!(counts(2406, 2935, 2928), (Some(7), Some(2399)));
+        // As recorded: what was cached may all have been the preamble.
+        assert_eq!(counts(33, 1452, 144), (Some(33), Some(0)));
+        assert_eq!(counts(10, 10, 10), (Some(0), Some(10)));
+        let unbilled = read(serde_json::json!({"tokens": {"input_tokens": 12.0}, "cached_tokens": 4.0}));
+        assert_eq!((unbilled.input, unbilled.cache_read), (Some(8), Some(4)));
+        let plain = read(serde_json::json!({"billed_units": {"input_tokens": 1}, "tokens": {"input_tokens": 496}}));
+        assert_eq!((plain.input, plain.cache_read), (Some(1), None));
+    }
 }

@@ -1,34 +1,73 @@
-//! Placeholder.
+//! Anthropic's Messages: <https://docs.anthropic.com/en/api/messages>, also as Vertex and Bedrock's InvokeModel carry it.
+//!
+//! Read: `wire` (the objects), `block_in`, `request_in`, `response_in`, `stream_in` (`invoke`: in Bedrock's frames). Written: `block_out` (the blocks), `request_out` with
+//! `messages_out`, `tools_out`, `schema_out` and `thinking_out`, `response_out`, `stream_out`, `usage`; `fields` writes extras back.
+//!
+//! Of answers the following is not kept, as bookkeeping: `type`, `role`, fields that are `null`, and in `usage` what has no bucket
+//! (`inference_geo`, `iterations`, `web_fetch_requests`). Of requests `"type": "custom"` of a tool, and that a text was a string or a list of one
+//! block; the old `output_format` is written as `output_config.format`.
 
-use super::{Call, Client, Codec, Maker, StreamDecoder, StreamEncoder, Target};
+mod block_in;
+mod block_out;
+mod fields;
+mod invoke;
+mod messages_out;
+mod request_in;
+mod request_out;
+mod response_in;
+mod response_out;
+mod schema_out;
+mod stream_in;
+mod stream_out;
+#[cfg(test)]
+mod tests;
+mod thinking_out;
+mod tools_out;
+mod usage;
+mod wire;
+
+use super::sse::SseDecoder;
+use super::{Call, Client, Codec, Maker, Platform, StreamDecoder, StreamEncoder, Target};
 use crate::common::{Losses, Request, Response};
-use crate::error::{ApiError, ErrorKind};
+use crate::dialect::Dialect;
+use crate::error::ApiError;
 
+const OWN: Dialect = Dialect::Anthropic;
+
+/// The codec.
 pub(super) struct Anthropic;
 
-#[expect(clippy::unimplemented)]
 impl Codec for Anthropic {
-    fn decode_request<'a>(&self, _: &'a [u8], _: &Call<'_>) -> Result<Request<'a>, ApiError> {
-        Err(ApiError::new(ErrorKind::NotSupported, "not yet"))
+    fn decode_request<'a>(&self, body: &'a [u8], _: &Call<'_>) -> Result<Request<'a>, ApiError> {
+        request_in::decode(body)
     }
 
-    fn encode_request(&self, _: &Request<'_>, _: &Target<'_>, _: &mut Losses) -> Result<Vec<u8>, ApiError> {
-        Err(ApiError::new(ErrorKind::NotSupported, "not yet"))
+    fn encode_request(
+        &self,
+        request: &Request<'_>,
+        target: &Target<'_>,
+        losses: &mut Losses,
+    ) -> Result<Vec<u8>, ApiError> {
+        request_out::encode(request, target, losses)
     }
 
-    fn decode_response<'a>(&self, _: &'a [u8], _: &Maker<'_>) -> Result<Response<'a>, ApiError> {
-        Err(ApiError::new(ErrorKind::NotSupported, "not yet"))
+    fn decode_response<'a>(&self, body: &'a [u8], maker: &Maker<'_>) -> Result<Response<'a>, ApiError> {
+        response_in::decode(body, maker)
     }
 
-    fn encode_response(&self, _: &Response<'_>, _: &Client, _: &mut Losses) -> Vec<u8> {
-        Vec::new()
+    fn encode_response(&self, response: &Response<'_>, client: &Client, losses: &mut Losses) -> Vec<u8> {
+        response_out::encode(response, client, losses)
     }
 
-    fn stream_decoder(&self, _: &Maker<'_>) -> Box<dyn StreamDecoder> {
-        unimplemented!()
+    fn stream_decoder(&self, maker: &Maker<'_>) -> Box<dyn StreamDecoder> {
+        let rules = stream_in::Rules::new(maker.provider);
+        match maker.platform {
+            Platform::Native | Platform::Vertex => Box::new(SseDecoder::new(rules)),
+            Platform::BedrockInvoke => Box::new(invoke::Decoder::new(rules)),
+        }
     }
 
-    fn stream_encoder(&self, _: &Client) -> Box<dyn StreamEncoder> {
-        unimplemented!()
+    fn stream_encoder(&self, client: &Client) -> Box<dyn StreamEncoder> {
+        Box::new(stream_out::Encoder::new(client))
     }
 }

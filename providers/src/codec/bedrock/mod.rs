@@ -1,34 +1,71 @@
-//! Placeholder.
+//! Amazon Bedrock's Converse and ConverseStream
+//! (<https://docs.aws.amazon.com/bedrock/latest/APIReference/API_runtime_Converse.html>).
+//!
+//! The model and whether to stream stand in the path. Parameters that belong to one family of models (thinking, `top_k`) go
+//! into `additionalModelRequestFields` in that family's words, which is told by the vendor part of the model's id
+//! ([`family`]). Streams are event-stream frames ([`crate::event_stream`]).
+//!
+//! Bookkeeping of answers that is read and not kept: `metrics`, the stream's padding `p`, `type: tool_use` of calls.
+//!
+//! | file | subject |
+//! |---|---|
+//! | `wire`, `write` | the wire format as it is read, as it is written |
+//! | `read`, `parts` | content blocks in, and out as far as requests and answers agree |
+//! | `request_in`, `request_out`, `messages`, `tools`, `family`, `media` | requests |
+//! | `answer`, `stream_in`, `stream_out` | answers, whole and streamed |
+
+mod answer;
+mod family;
+mod media;
+mod messages;
+mod parts;
+mod read;
+mod request_in;
+mod request_out;
+mod stream_in;
+mod stream_out;
+#[cfg(test)]
+mod tests;
+mod tools;
+mod wire;
+mod write;
 
 use super::{Call, Client, Codec, Maker, StreamDecoder, StreamEncoder, Target};
 use crate::common::{Losses, Request, Response};
-use crate::error::{ApiError, ErrorKind};
+use crate::dialect::Dialect;
+use crate::error::ApiError;
+
+const OWN: Dialect = Dialect::Bedrock;
 
 pub(super) struct Bedrock;
 
-#[expect(clippy::unimplemented)]
 impl Codec for Bedrock {
-    fn decode_request<'a>(&self, _: &'a [u8], _: &Call<'_>) -> Result<Request<'a>, ApiError> {
-        Err(ApiError::new(ErrorKind::NotSupported, "not yet"))
+    fn decode_request<'a>(&self, body: &'a [u8], call: &Call<'_>) -> Result<Request<'a>, ApiError> {
+        request_in::decode(body, call)
     }
 
-    fn encode_request(&self, _: &Request<'_>, _: &Target<'_>, _: &mut Losses) -> Result<Vec<u8>, ApiError> {
-        Err(ApiError::new(ErrorKind::NotSupported, "not yet"))
+    fn encode_request(
+        &self,
+        request: &Request<'_>,
+        target: &Target<'_>,
+        losses: &mut Losses,
+    ) -> Result<Vec<u8>, ApiError> {
+        request_out::encode(request, target, losses)
     }
 
-    fn decode_response<'a>(&self, _: &'a [u8], _: &Maker<'_>) -> Result<Response<'a>, ApiError> {
-        Err(ApiError::new(ErrorKind::NotSupported, "not yet"))
+    fn decode_response<'a>(&self, body: &'a [u8], maker: &Maker<'_>) -> Result<Response<'a>, ApiError> {
+        answer::decode(body, maker)
     }
 
-    fn encode_response(&self, _: &Response<'_>, _: &Client, _: &mut Losses) -> Vec<u8> {
-        Vec::new()
+    fn encode_response(&self, response: &Response<'_>, client: &Client, losses: &mut Losses) -> Vec<u8> {
+        answer::encode(response, client, losses)
     }
 
-    fn stream_decoder(&self, _: &Maker<'_>) -> Box<dyn StreamDecoder> {
-        unimplemented!()
+    fn stream_decoder(&self, maker: &Maker<'_>) -> Box<dyn StreamDecoder> {
+        Box::new(stream_in::Decoder::new(maker))
     }
 
     fn stream_encoder(&self, _: &Client) -> Box<dyn StreamEncoder> {
-        unimplemented!()
+        Box::<stream_out::Encoder>::default()
     }
 }

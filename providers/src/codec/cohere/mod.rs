@@ -1,34 +1,78 @@
-//! Placeholder.
+//! Cohere's v2 chat: <https://docs.cohere.com/v2/reference/chat>.
+//!
+//! What differs from the common model, and how it is said:
+//! - `tool_plan` is the text right before an answer's calls, and the other way round. Text, not reasoning, because clients of
+//!   every dialect send text back, and a model that does not see its plan again does worse.
+//! - `documents` stand beside the messages; in the common model they are the first blocks of the last user message, as text (of
+//!   an object of data its JSON, since the model reads its keys, too).
+//! - Citations stand beside the text that they support; one with several sources becomes as many citations.
+//! - Of named tools only those are sent that may be called, with `tool_choice: REQUIRED`.
+//! - `signature` and `encrypted` on parts and calls are not Cohere's: they give the state of other providers' models to clients
+//!   that send back what they got.
+//!
+//! Answers do not name their model: it is the one that was asked ([`Maker::model`]). Not kept of answers: the role, and token
+//! numbers of `logprobs`, which mean nothing elsewhere.
+//!
+//! | file | subject |
+//! |---|---|
+//! | `wire` | the wire's types |
+//! | `write` | JSON objects written in one pass |
+//! | `request_in`, `request_out` | requests |
+//! | `response_in`, `response_out` | whole answers |
+//! | `stream_in`, `stream_out` | streams |
+//! | `block_in`, `block_out`, `citation` | what requests and answers share |
 
+mod block_in;
+mod block_out;
+mod citation;
+mod request_in;
+mod request_out;
+mod response_in;
+mod response_out;
+mod stream_in;
+mod stream_out;
+#[cfg(test)]
+mod tests;
+mod wire;
+mod write;
+
+use super::sse::SseDecoder;
 use super::{Call, Client, Codec, Maker, StreamDecoder, StreamEncoder, Target};
 use crate::common::{Losses, Request, Response};
-use crate::error::{ApiError, ErrorKind};
+use crate::dialect::Dialect;
+use crate::error::ApiError;
+
+const DIALECT: Dialect = Dialect::Cohere;
 
 pub(super) struct Cohere;
 
-#[expect(clippy::unimplemented)]
 impl Codec for Cohere {
-    fn decode_request<'a>(&self, _: &'a [u8], _: &Call<'_>) -> Result<Request<'a>, ApiError> {
-        Err(ApiError::new(ErrorKind::NotSupported, "not yet"))
+    fn decode_request<'a>(&self, body: &'a [u8], _: &Call<'_>) -> Result<Request<'a>, ApiError> {
+        request_in::decode(body)
     }
 
-    fn encode_request(&self, _: &Request<'_>, _: &Target<'_>, _: &mut Losses) -> Result<Vec<u8>, ApiError> {
-        Err(ApiError::new(ErrorKind::NotSupported, "not yet"))
+    fn encode_request(
+        &self,
+        request: &Request<'_>,
+        target: &Target<'_>,
+        losses: &mut Losses,
+    ) -> Result<Vec<u8>, ApiError> {
+        request_out::encode(request, target, losses)
     }
 
-    fn decode_response<'a>(&self, _: &'a [u8], _: &Maker<'_>) -> Result<Response<'a>, ApiError> {
-        Err(ApiError::new(ErrorKind::NotSupported, "not yet"))
+    fn decode_response<'a>(&self, body: &'a [u8], maker: &Maker<'_>) -> Result<Response<'a>, ApiError> {
+        response_in::decode(body, maker)
     }
 
-    fn encode_response(&self, _: &Response<'_>, _: &Client, _: &mut Losses) -> Vec<u8> {
-        Vec::new()
+    fn encode_response(&self, response: &Response<'_>, client: &Client, losses: &mut Losses) -> Vec<u8> {
+        response_out::encode(response, client, losses)
     }
 
-    fn stream_decoder(&self, _: &Maker<'_>) -> Box<dyn StreamDecoder> {
-        unimplemented!()
+    fn stream_decoder(&self, maker: &Maker<'_>) -> Box<dyn StreamDecoder> {
+        Box::new(SseDecoder::new(stream_in::Rules::new(maker)))
     }
 
-    fn stream_encoder(&self, _: &Client) -> Box<dyn StreamEncoder> {
-        unimplemented!()
+    fn stream_encoder(&self, client: &Client) -> Box<dyn StreamEncoder> {
+        Box::new(stream_out::Encoder::new(client))
     }
 }

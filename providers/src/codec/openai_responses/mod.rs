@@ -1,34 +1,115 @@
-//! Placeholder.
+//! OpenAI's Responses API (<https://platform.openai.com/docs/api-reference/responses>), as OpenAI, Azure, OpenRouter, Groq,
+//! DeepSeek, xAI and Hugging Face speak it; its clients are the OpenAI SDKs, Codex and Vercel's `ai`.
+//!
+//! Conversations and answers are lists of *items*. Each item of a request is a message of the common model; of an answer, each
+//! part of a message item and each other item is a block. Items that only this dialect knows are foreign blocks, but for
+//! generated images, which are media, and `additional_tools`, whose tools join the others.
+//!
+//! | file | subject |
+//! |---|---|
+//! | `wire`, `fields` | objects as they are read and written, and how unknown fields are kept |
+//! | `items_in`, `items_out` | items and their parts |
+//! | `reasoning` | reasoning items and the state of other makers in them |
+//! | `sources` | annotations and token probabilities |
+//! | `tools_in`, `tools_out` | tools, their choice, the answer's form |
+//! | `request_in`, `request_out`, `echo` | requests, and what an answer repeats of them |
+//! | `response_in`, `response_out` | whole answers |
+//! | `stream_in`, `stream_out` | streams |
+//!
+//! Not kept of an answer, because it says nothing new: what it repeats of its request, `object`, `completed_at`, the `status` of
+//! items, `billing`, probabilities of tokens in a conversation's history.
 
+mod echo;
+mod fields;
+mod items_in;
+mod items_out;
+mod reasoning;
+mod request_in;
+mod request_out;
+mod response_in;
+mod response_out;
+mod sources;
+mod stream_in;
+mod stream_out;
+#[cfg(test)]
+mod tests;
+mod tools_in;
+mod tools_out;
+mod wire;
+
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use super::sse::SseDecoder;
+use super::wire::{read_answer, read_request};
 use super::{Call, Client, Codec, Maker, StreamDecoder, StreamEncoder, Target};
-use crate::common::{Losses, Request, Response};
-use crate::error::{ApiError, ErrorKind};
+use crate::common::{Json, Losses, Opaque, ProviderTag, Request, Response, Str};
+use crate::dialect::Dialect;
+use crate::error::ApiError;
 
+const OWN: Dialect = Dialect::OpenAiResponses;
+
+/// The codec.
 pub(super) struct OpenAiResponses;
 
-#[expect(clippy::unimplemented)]
 impl Codec for OpenAiResponses {
-    fn decode_request<'a>(&self, _: &'a [u8], _: &Call<'_>) -> Result<Request<'a>, ApiError> {
-        Err(ApiError::new(ErrorKind::NotSupported, "not yet"))
+    fn decode_request<'a>(&self, body: &'a [u8], _: &Call<'_>) -> Result<Request<'a>, ApiError> {
+        request_in::decode(body)
     }
 
-    fn encode_request(&self, _: &Request<'_>, _: &Target<'_>, _: &mut Losses) -> Result<Vec<u8>, ApiError> {
-        Err(ApiError::new(ErrorKind::NotSupported, "not yet"))
+    fn encode_request(
+        &self,
+        request: &Request<'_>,
+        target: &Target<'_>,
+        losses: &mut Losses,
+    ) -> Result<Vec<u8>, ApiError> {
+        Ok(request_out::encode(request, target, losses))
     }
 
-    fn decode_response<'a>(&self, _: &'a [u8], _: &Maker<'_>) -> Result<Response<'a>, ApiError> {
-        Err(ApiError::new(ErrorKind::NotSupported, "not yet"))
+    fn decode_response<'a>(&self, body: &'a [u8], maker: &Maker<'_>) -> Result<Response<'a>, ApiError> {
+        response_in::decode(body, maker)
     }
 
-    fn encode_response(&self, _: &Response<'_>, _: &Client, _: &mut Losses) -> Vec<u8> {
-        Vec::new()
+    fn encode_response(&self, response: &Response<'_>, client: &Client, losses: &mut Losses) -> Vec<u8> {
+        response_out::encode(response, client, losses)
     }
 
-    fn stream_decoder(&self, _: &Maker<'_>) -> Box<dyn StreamDecoder> {
-        unimplemented!()
+    fn stream_decoder(&self, maker: &Maker<'_>) -> Box<dyn StreamDecoder> {
+        Box::new(SseDecoder::new(stream_in::Rules::new(maker)))
     }
 
-    fn stream_encoder(&self, _: &Client) -> Box<dyn StreamEncoder> {
-        unimplemented!()
+    fn stream_encoder(&self, client: &Client) -> Box<dyn StreamEncoder> {
+        Box::new(stream_out::Encoder::new(client))
+    }
+
+    fn echo(&self, request: &Request<'_>) -> Option<Json<'static>> {
+        Some(echo::of(request))
+    }
+}
+
+/// Who wrote what is read.
+#[derive(Debug, Clone, Copy)]
+enum Side {
+    /// A client, in a request.
+    Client,
+    /// A provider, in an answer.
+    Maker(ProviderTag),
+}
+
+impl Side {
+    /// Reads a value; an error says whose fault it is.
+    fn read<'a, T: Deserialize<'a>>(self, raw: &'a RawValue) -> Result<T, ApiError> {
+        match self {
+            Self::Client => read_request(raw.get().as_bytes()),
+            Self::Maker(_) => read_answer(raw.get().as_bytes()),
+        }
+    }
+
+    /// Opaque state of this dialect.
+    fn opaque(self, data: Str<'_>) -> Opaque<'_> {
+        match self {
+            Self::Client => Opaque::from_client(OWN, data),
+            Self::Maker(provider) => Opaque::made_by(OWN, Some(provider), data),
+        }
     }
 }

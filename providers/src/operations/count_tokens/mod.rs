@@ -82,7 +82,10 @@ fn read(wire: Wire, body: &[u8], call: &Call<'_>) -> Result<Request<'static>, Ap
         Wire::Anthropic | Wire::OpenAiResponses => chat(wire.dialect(), body),
         Wire::Gemini | Wire::Vertex => {
             let GeminiBody { within, rest: _ } = read_request(body)?;
-            chat(Dialect::Gemini, within.as_ref().map_or(body, |within| within.get().as_bytes()))
+            let mut request = chat(Dialect::Gemini, within.as_ref().map_or(body, |within| within.get().as_bytes()))?;
+            // A request within the request names the model again.
+            request.extras.retain(|(name, _)| name != "model");
+            Ok(request)
         }
         Wire::Bedrock => match read_request::<BedrockBody<'_>>(body)?.input {
             BedrockInput { converse: Some(converse), .. } => chat(Dialect::Bedrock, converse.get().as_bytes()),

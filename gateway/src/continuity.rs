@@ -1,0 +1,80 @@
+//! What is remembered from one request of a client to its next: state behind tool calls that clients strip, and which provider keeps
+//! which answer. Bounded, in memory, and never shared between keys.
+
+use std::sync::Arc;
+
+use ai_gateway_providers::common::TurnMemory;
+use quick_cache::Weighter;
+use quick_cache::sync::Cache;
+
+/// Bytes of reasoning and signatures that are kept; the least used go first.
+const TURN_BYTES: u64 = 64 << 20;
+/// Stored answers whose provider is remembered.
+const STORED_ANSWERS: usize = 200_000;
+
+/// The memory of a gateway.
+#[derive(Debug)]
+pub struct Continuity {
+    turns: Cache<Box<str>, Arc<TurnMemory>, TurnWeight>,
+    stored: Cache<Box<str>, Arc<str>>,
+}
+
+#[derive(Debug, Clone)]
+struct TurnWeight;
+
+impl Weighter<Box<str>, Arc<TurnMemory>> for TurnWeight {
+    fn weight(&self, id: &Box<str>, memory: &Arc<TurnMemory>) -> u64 {
+        // Calls of one turn share its memory.
+        (id.len() + memory.size() / memory.calls.len().max(1)) as u64
+    }
+}
+
+impl Default for Continuity {
+    fn default() -> Self {
+        Self { turns: Cache::with_weighter(1024, TURN_BYTES, TurnWeight), stored: Cache::new(STORED_ANSWERS) }
+    }
+}
+
+impl Continuity {
+    /// Keeps what belongs to the tool calls of an answer to `key`.
+    pub fn remember_turn(&self, key: Option<&str>, memory: TurnMemory) {
+        let memory = Arc::new(memory);
+        for (id, _) in &memory.calls {
+            self.turns.insert(scoped(key, id), memory.clone());
+        }
+    }
+
+    /// What belongs to the tool call `id` of `key`.
+    pub fn recall_turn(&self, key: Option<&str>, id: &str) -> Option<Arc<TurnMemory>> {
+        self.turns.get(&*scoped(key, id))
+    }
+
+    /// Notes that `provider` keeps the answer `id` for `key`.
+    pub fn remember_stored(&self, key: Option<&str>, id: &str, provider: Arc<str>) {
+        self.stored.insert(scoped(key, id), provider);
+    }
+
+    /// The provider that keeps the answer `id` for `key`.
+    pub fn recall_stored(&self, key: Option<&str>, id: &str) -> Option<Arc<str>> {
+        self.stored.get(&*scoped(key, id))
+    }
+}
+
+/// Names of keys have no control characters.
+fn scoped(key: Option<&str>, id: &str) -> Box<str> {
+    format!("{}\0{id}", key.unwrap_or_default()).into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_key_never_sees_what_another_one_left() {
+        let memory = Continuity::default();
+        memory.remember_stored(Some("a"), "resp_1", "openai".into());
+        assert_eq!(memory.recall_stored(Some("a"), "resp_1").as_deref(), Some("openai"));
+        assert_eq!(memory.recall_stored(Some("b"), "resp_1"), None);
+        assert_eq!(memory.recall_stored(None, "resp_1"), None);
+    }
+}

@@ -1,0 +1,84 @@
+//! Answers that a provider keeps (Responses): the provider that made one is asked for it, nobody else, and only by the key
+//! that it was made for.
+
+use std::sync::Arc;
+
+use ai_gateway_providers::error::{ApiError, ErrorKind};
+use ai_gateway_providers::scan::RequestScan;
+use ai_gateway_providers::{Dialect, Operation};
+use bytes::Bytes;
+use pingora_proxy::Session;
+
+use super::exchange::Request;
+use super::{Exchange, Gateway, replay};
+use crate::routing::Plan;
+use crate::snapshot::Provider;
+
+/// Plans a request that names a stored answer in its path.
+///
+/// # Errors
+/// There is no such answer for this key.
+pub fn plan(gateway: &Gateway, session: &mut Session, exchange: &mut Exchange) -> Result<(), ApiError> {
+    let id = exchange.endpoint.as_ref().and_then(|endpoint| endpoint.stored.clone()).unwrap_or_default();
+    let missing = || ApiError::new(ErrorKind::NotFound, format!("Response with id '{id}' not found.")).with_param("id");
+    let name = keeper(gateway, exchange, &id).ok_or_else(missing)?;
+    let provider = exchange.snapshot.provider(&name).ok_or_else(missing)?;
+    let model = Arc::new(exchange.snapshot.any_model_of(provider));
+    exchange.plan = Plan::build(&model, |_| true, &mut |_| 0);
+    exchange.request = Some(Request {
+        body: Bytes::new(),
+        scan: RequestScan::default(),
+        model,
+        reservation: None,
+        json_array: false,
+        betas: None,
+    });
+    exchange.replay = Some(replay::install(session, Bytes::new()));
+    Ok(())
+}
+
+/// The provider that must answer because the request goes on from an answer that it keeps; `None`: any.
+///
+/// # Errors
+/// The answer is not known for this key.
+pub fn keeper_of_previous(gateway: &Gateway, exchange: &Exchange) -> Result<Option<Arc<str>>, ApiError> {
+    let Some(id) = exchange.request.as_ref().and_then(|request| request.scan.previous.as_deref()) else {
+        return Ok(None);
+    };
+    if exchange.dialect() != Dialect::OpenAiResponses {
+        return Ok(None);
+    }
+    keeper(gateway, exchange, id).map(Some).ok_or_else(|| {
+        ApiError::new(ErrorKind::InvalidRequest, format!("Previous response with id '{id}' not found."))
+            .with_param("previous_response_id")
+            .with_code("previous_response_not_found")
+    })
+}
+
+/// The provider that keeps the answer `id`. What was made before this process began is not known; where no keys divide the
+/// clients and only one provider can have made it, that one is asked.
+fn keeper(gateway: &Gateway, exchange: &Exchange, id: &str) -> Option<Arc<str>> {
+    let key = exchange.key.as_ref().map(|key| &*key.name);
+    if let Some(provider) = gateway.continuity.recall_stored(key, id) {
+        return Some(provider);
+    }
+    let keeps = |provider: &&Arc<Provider>| provider.dialects.contains(&Dialect::OpenAiResponses);
+    let providers = exchange.snapshot.providers();
+    let mut candidates = providers.into_iter().filter(keeps);
+    let only = candidates.next().filter(|_| key.is_none())?;
+    candidates.next().is_none().then(|| only.name.clone())
+}
+
+/// Remembers who keeps the answer that was just given.
+pub fn remember(gateway: &Gateway, exchange: &Exchange) {
+    let asked = exchange.endpoint.as_ref().is_some_and(|endpoint| endpoint.operation == Operation::Chat);
+    let (Some(attempt), Some(observer)) = (exchange.attempt(), &exchange.observer) else { return };
+    if asked
+        && exchange.dialect() == Dialect::OpenAiResponses
+        && attempt.route.dialect == Dialect::OpenAiResponses
+        && let Some(id) = &observer.seen().id
+    {
+        let key = exchange.key.as_ref().map(|key| &*key.name);
+        gateway.continuity.remember_stored(key, id, attempt.target.provider.name.clone());
+    }
+}

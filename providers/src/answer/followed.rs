@@ -1,0 +1,140 @@
+//! Streams of the dialects that have no rules of their own here: their bytes pass, and the codec's decoder tells what they say.
+
+use bytes::{Bytes, BytesMut};
+
+use super::Notes;
+use super::translated::note;
+use crate::codec::{Maker, Platform, StreamDecoder, codec};
+use crate::common::ProviderTag;
+use crate::dialect::Dialect;
+use crate::sse::{Piece, Splitter};
+
+/// The largest frame that is put together from several chunks.
+const MAX_FRAME: usize = 16 << 20;
+
+/// Passes whole events on and reads along.
+pub(super) struct Followed {
+    decoder: Box<dyn StreamDecoder>,
+    hold: Hold,
+}
+
+/// Only whole events go out, so that an error can follow at any time.
+#[derive(Debug)]
+enum Hold {
+    Events(Splitter),
+    /// The beginning of a frame of an AWS event stream.
+    Frames(BytesMut),
+}
+
+impl std::fmt::Debug for Followed {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Followed").field("hold", &self.hold).finish_non_exhaustive()
+    }
+}
+
+impl Followed {
+    pub(super) fn new(dialect: Dialect) -> Self {
+        let maker = Maker { provider: ProviderTag::of(""), platform: Platform::Native, model: "", id_seed: "" };
+        let hold = match dialect {
+            Dialect::Bedrock => Hold::Frames(BytesMut::new()),
+            _ => Hold::Events(Splitter::default()),
+        };
+        Self { decoder: codec(dialect).stream_decoder(&maker), hold }
+    }
+
+    pub(super) fn feed(&mut self, chunk: &Bytes, end: bool, notes: &mut Notes) -> Bytes {
+        self.decoder.feed(chunk, end, &mut |event| note(&event, notes));
+        match &mut self.hold {
+            Hold::Events(splitter) => whole_events(splitter, chunk, end && notes.is_over()),
+            Hold::Frames(pending) => whole_frames(pending, chunk, end && notes.is_over()),
+        }
+    }
+
+    pub(super) fn mid_event(&self) -> bool {
+        match &self.hold {
+            Hold::Events(splitter) => splitter.oversized(),
+            Hold::Frames(_) => false,
+        }
+    }
+}
+
+fn whole_events(splitter: &mut Splitter, chunk: &Bytes, last: bool) -> Bytes {
+    let mut out = BytesMut::new();
+    let mut to = 0;
+    splitter.feed(chunk, |piece: Piece<'_>, range| {
+        if piece.bytes().len() > range.len() {
+            out.extend_from_slice(piece.bytes());
+        } else if !out.is_empty() {
+            out.extend_from_slice(&chunk[range.clone()]);
+        }
+        to = range.end;
+    });
+    if last {
+        out.extend_from_slice(if out.is_empty() { &chunk[..to] } else { &[] });
+        out.extend_from_slice(splitter.tail());
+        return out.freeze();
+    }
+    if out.is_empty() { chunk.slice(..to) } else { out.freeze() }
+}
+
+fn whole_frames(pending: &mut BytesMut, chunk: &Bytes, last: bool) -> Bytes {
+    if pending.is_empty() && !last {
+        let whole = frames_end(chunk);
+        pending.extend_from_slice(&chunk[whole..]);
+        return chunk.slice(..whole);
+    }
+    pending.extend_from_slice(chunk);
+    let whole = if last { pending.len() } else { frames_end(pending) };
+    pending.split_to(whole).freeze()
+}
+
+/// Where the last whole frame ends. What cannot be a frame is not held.
+fn frames_end(bytes: &[u8]) -> usize {
+    let mut end = 0;
+    while let Some(prelude) = bytes.get(end..end + 4).and_then(|bytes| <[u8; 4]>::try_from(bytes).ok()) {
+        let length = u32::from_be_bytes(prelude) as usize;
+        if !(16..=MAX_FRAME).contains(&length) {
+            return bytes.len();
+        }
+        if bytes.len() - end < length {
+            break;
+        }
+        end += length;
+    }
+    end
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pieces(hold: impl Fn(&Bytes) -> Bytes, chunks: &[&'static [u8]]) -> Vec<Bytes> {
+        chunks.iter().map(|chunk| hold(&Bytes::from_static(chunk))).collect()
+    }
+
+    #[test]
+    fn events_leave_whole() {
+        let splitter = std::cell::RefCell::new(Splitter::default());
+        let out = pieces(
+            |chunk| whole_events(&mut splitter.borrow_mut(), chunk, false),
+            &[b"data: 1\n\ndata: 2", b"2\n\ndata: 3\n\nda", b"ta: 4\n", b"\n"],
+        );
+        assert_eq!(out, [&b"data: 1\n\n"[..], b"data: 22\n\ndata: 3\n\n", b"", b"data: 4\n\n"]);
+    }
+
+    #[test]
+    fn frames_leave_whole() {
+        const FRAME: [u8; 16] = [0, 0, 0, 16, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12];
+        let pending = std::cell::RefCell::new(BytesMut::new());
+        let stream = [FRAME, FRAME, FRAME].concat();
+        let mut out = Vec::new();
+        for chunk in stream.chunks(7) {
+            let whole = whole_frames(&mut pending.borrow_mut(), &Bytes::copy_from_slice(chunk), false);
+            assert!(whole.len().is_multiple_of(16));
+            out.extend_from_slice(&whole);
+        }
+        assert_eq!(out, stream);
+        let rest = whole_frames(&mut BytesMut::new(), &Bytes::copy_from_slice(&stream[..40]), false);
+        assert_eq!(rest, stream[..32]);
+    }
+}

@@ -1,0 +1,256 @@
+//! An answer that is translated on its way: read by the codec of the provider's dialect, written by that of the client's.
+
+use bytes::Bytes;
+
+use super::{AnswerForm, Notes};
+use crate::codec::{Client, Codec, Maker, Platform, StreamDecoder, StreamEncoder, codec};
+use crate::common::{
+    Aliases, Collector, Content, Delta, Event, Losses, ProviderTag, Response, TurnMemory, TurnRecorder, take_apart,
+};
+use crate::dialect::Dialect;
+use crate::error::{ApiError, ErrorKind};
+
+/// The largest answer that is held to be translated as a whole.
+const MAX_WHOLE: usize = 128 << 20;
+
+/// Between whom an answer is translated, and what of the request that takes.
+#[derive(Debug, Clone)]
+pub struct Translation {
+    /// The provider's dialect.
+    pub from: Dialect,
+    /// The client's dialect.
+    pub to: Dialect,
+    /// Whose API carries the provider's dialect.
+    pub platform: Platform,
+    /// The account that answers.
+    pub provider: ProviderTag,
+    /// The model that was asked.
+    pub model: String,
+    /// For whom the answer is written.
+    pub client: Client,
+    /// Tools that go under other names.
+    pub aliases: Aliases,
+    /// Whether the client wants a stream.
+    pub stream: bool,
+}
+
+impl Translation {
+    fn maker(&self) -> Maker<'_> {
+        Maker {
+            provider: self.provider,
+            platform: self.platform,
+            model: &self.model,
+            id_seed: self.client.request_id.get(..12).unwrap_or(&self.client.request_id),
+        }
+    }
+}
+
+/// The translation of one answer under way.
+pub(super) struct Translated {
+    translation: Translation,
+    input: Input,
+    output: Output,
+    losses: Losses,
+    recorder: Option<TurnRecorder>,
+}
+
+enum Input {
+    Stream(Box<dyn StreamDecoder>),
+    Whole(Vec<u8>),
+}
+
+enum Output {
+    Stream(Box<dyn StreamEncoder>),
+    Whole(Box<Collector>),
+}
+
+impl std::fmt::Debug for Translated {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Translated").field("translation", &self.translation).finish_non_exhaustive()
+    }
+}
+
+impl Translated {
+    /// `form`: how the provider's answer is framed.
+    pub(super) fn new(translation: Translation, form: AnswerForm) -> Self {
+        let input = match form {
+            AnswerForm::Stream => Input::Stream(codec(translation.from).stream_decoder(&translation.maker())),
+            AnswerForm::Json | AnswerForm::Opaque => Input::Whole(Vec::new()),
+        };
+        let output = if translation.stream {
+            Output::Stream(codec(translation.to).stream_encoder(&translation.client))
+        } else {
+            Output::Whole(Box::new(Collector::new(translation.from)))
+        };
+        // A client of the same dialect gets, and keeps, everything.
+        let recorder = (translation.from != translation.to).then(|| TurnRecorder::new(translation.provider));
+        Self { translation, input, output, losses: Losses::default(), recorder }
+    }
+
+    pub(super) fn losses(&self) -> &Losses {
+        &self.losses
+    }
+
+    pub(super) fn take_memory(&mut self) -> Option<TurnMemory> {
+        self.recorder.take()?.finish()
+    }
+
+    pub(super) fn feed(&mut self, chunk: &Bytes, end: bool, notes: &mut Notes) -> Bytes {
+        let mut out = Vec::new();
+        let Self { translation, input, output, losses, recorder } = self;
+        match input {
+            Input::Stream(decoder) => {
+                let Translation { aliases, .. } = translation;
+                let mut write = |event: Event<'_>| {
+                    note(&event, notes);
+                    if let Some(recorder) = recorder {
+                        recorder.feed(&event);
+                    }
+                    if !is_cut(&event) {
+                        output.write(event, losses, &mut out);
+                    }
+                };
+                decoder.feed(chunk, end, &mut |event| {
+                    if aliases.is_empty() {
+                        write(event);
+                    } else {
+                        aliases.restore_event(event, &mut write);
+                    }
+                });
+                if end {
+                    self.finish_whole(&mut out, notes);
+                }
+            }
+            Input::Whole(body) => {
+                if body.len().saturating_add(chunk.len()) > MAX_WHOLE {
+                    fail(
+                        notes,
+                        ApiError::new(ErrorKind::UpstreamError, "the provider's answer is too large to be translated"),
+                    );
+                    return Bytes::new();
+                }
+                body.extend_from_slice(chunk);
+                if end {
+                    let body = std::mem::take(body);
+                    self.translate_whole(&body, &mut out, notes);
+                }
+            }
+        }
+        out.into()
+    }
+
+    /// A whole answer of the provider.
+    fn translate_whole(&mut self, body: &[u8], out: &mut Vec<u8>, notes: &mut Notes) {
+        let Self { translation, output, losses, recorder, .. } = self;
+        if body.trim_ascii().is_empty() {
+            notes.seen.cut = true;
+            return;
+        }
+        let mut response = match codec(translation.from).decode_response(body, &translation.maker()) {
+            Ok(response) => response,
+            Err(error) => return fail(notes, error),
+        };
+        translation.aliases.restore(&mut response);
+        take_apart(&response, &mut |event| {
+            note(&event, notes);
+            if let Some(recorder) = recorder {
+                recorder.feed(&event);
+            }
+            if let Output::Stream(encoder) = output {
+                encoder.encode(event, losses, out);
+            }
+        });
+        if let Output::Whole(_) = output {
+            write_whole(translation, &response, losses, out);
+        }
+    }
+
+    /// The end of a provider's stream for a client that wants its answer whole.
+    fn finish_whole(&mut self, out: &mut Vec<u8>, notes: &mut Notes) {
+        let Self { translation, output, losses, .. } = self;
+        let Output::Whole(collector) = output else { return };
+        let collector = std::mem::replace(&mut **collector, Collector::new(translation.from));
+        match collector.finish() {
+            Ok(response) => write_whole(translation, &response, losses, out),
+            Err(error) if error.kind == ErrorKind::StreamCut => notes.seen.cut = true,
+            Err(error) => fail(notes, error),
+        }
+    }
+
+    /// The client dialect's event for an error that the provider did not report itself.
+    pub(super) fn error_event(&mut self, error: &ApiError) -> Vec<u8> {
+        let mut out = Vec::new();
+        if let Output::Stream(encoder) = &mut self.output {
+            encoder.encode(Event::Error(error.clone()), &mut self.losses, &mut out);
+        }
+        out
+    }
+}
+
+impl Output {
+    fn write(&mut self, event: Event<'_>, losses: &mut Losses, out: &mut Vec<u8>) {
+        match self {
+            Self::Stream(encoder) => encoder.encode(event, losses, out),
+            Self::Whole(collector) => collector.feed(&event),
+        }
+    }
+}
+
+fn write_whole(translation: &Translation, response: &Response<'_>, losses: &mut Losses, out: &mut Vec<u8>) {
+    let codec: &dyn Codec = codec(translation.to);
+    *out = codec.encode_response(response, &translation.client, losses);
+}
+
+fn is_cut(event: &Event<'_>) -> bool {
+    matches!(event, Event::Error(error) if error.kind == ErrorKind::StreamCut)
+}
+
+fn fail(notes: &mut Notes, error: ApiError) {
+    notes.seen.error.get_or_insert(error);
+}
+
+/// Fills in what the gateway wants to know of an answer, from its events.
+pub(super) fn note(event: &Event<'_>, notes: &mut Notes) {
+    notes.seen.events += 1;
+    match event {
+        Event::Start { id, model, .. } => {
+            let seen = &mut notes.seen;
+            seen.id = id.as_ref().map(ToString::to_string);
+            seen.model = model.as_ref().map(ToString::to_string);
+        }
+        Event::BlockStart { block, .. } => match &block.content {
+            Content::Text(text) if text.text.is_empty() => {}
+            Content::Refusal(text) if text.is_empty() => {}
+            Content::Reasoning(reasoning) if reasoning.text.is_empty() && reasoning.encrypted.is_none() => {}
+            Content::Text(_)
+            | Content::Refusal(_)
+            | Content::Reasoning(_)
+            | Content::Media(_)
+            | Content::ToolCall(_)
+            | Content::ToolResult(_)
+            | Content::Foreign(_) => notes.output(),
+        },
+        Event::Delta { delta, .. } => {
+            let empty = match delta {
+                Delta::Text(text)
+                | Delta::Refusal(text)
+                | Delta::Reasoning(text)
+                | Delta::Summary { text, .. }
+                | Delta::Arguments(text)
+                | Delta::MediaData(text)
+                | Delta::Transcript(text) => text.is_empty(),
+                Delta::Signature(_) => true,
+                Delta::Encrypted(_) | Delta::Citation(_) | Delta::Foreign(_) => false,
+            };
+            if !empty {
+                notes.output();
+            }
+        }
+        Event::Usage(usage) => notes.seen.usage = Some(*usage),
+        Event::ServiceTier(tier) => notes.seen.service_tier = Some(tier.to_string()),
+        Event::Error(error) if error.kind == ErrorKind::StreamCut => notes.seen.cut = true,
+        Event::Error(error) => fail(notes, error.clone()),
+        Event::End => notes.seen.complete = true,
+        Event::BlockEnd { .. } | Event::Logprobs { .. } | Event::Stop { .. } | Event::Extras(_) | Event::Ping => {}
+    }
+}

@@ -1,0 +1,26 @@
+//! Extras written back.
+
+use serde::ser::SerializeMap as _;
+use serde::{Serialize, Serializer};
+
+use crate::common::{Json, Str};
+
+/// Fields as a JSON object; flattened into a struct they stand beside its own.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Fields<'x, 'a>(pub(super) &'x [(Str<'a>, Json<'a>)]);
+
+impl Fields<'_, '_> {
+    pub(super) fn get(&self, name: &str) -> Option<&Json<'_>> {
+        self.0.iter().find(|(key, _)| *key == *name).map(|(_, value)| value)
+    }
+}
+
+impl Serialize for Fields<'_, '_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(None)?;
+        for (name, value) in self.0 {
+            map.serialize_entry(name, value)?;
+        }
+        map.end()
+    }
+}

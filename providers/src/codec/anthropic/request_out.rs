@@ -1,0 +1,332 @@
+//! Requests written: <https://docs.anthropic.com/en/api/messages>, with what Vertex
+//! (<https://docs.anthropic.com/en/api/claude-on-vertex-ai>) and Bedrock's InvokeModel
+//! (<https://docs.anthropic.com/en/api/claude-on-amazon-bedrock>) change.
+
+use serde::Serialize;
+
+use super::super::sse::write_json;
+use super::super::{Platform, Target, Thinking};
+use super::OWN;
+use super::block_out::CacheOut;
+use super::fields::Fields;
+use super::messages_out::{Marks, MessageOut, SystemOut, Writer};
+use super::schema_out::structured;
+use super::thinking_out::{Plan, ThinkingOut};
+use super::tools_out::{ChoiceOut, ToolOut, choice_out, forces, tools_out};
+use super::wire::Whole;
+use crate::common::{CacheConfig, Content, Extras, Json, Losses, Request, ResponseFormat, Role, Str};
+use crate::error::{ApiError, ErrorKind};
+
+/// Sent as `max_tokens`, which Anthropic demands, where neither the request nor the catalogue of models has a number. All models
+/// from Claude 3.7 on take it.
+const MAX_TOKENS: u64 = 32_000;
+
+#[derive(Serialize)]
+struct BodyOut<'x> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    anthropic_version: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    model: Option<&'x str>,
+    max_tokens: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    system: Option<SystemOut<'x>>,
+    messages: Vec<MessageOut<'x>>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    tools: Vec<ToolOut<'x>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tool_choice: Option<ChoiceOut<'x>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    thinking: Option<ThinkingOut>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    output_config: Option<ConfigOut<'x>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    temperature: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    top_p: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    top_k: Option<u64>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    stop_sequences: Vec<&'x str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    metadata: Option<MetadataOut<'x>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    service_tier: Option<&'x str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cache_control: Option<CacheOut<'x>>,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    stream: bool,
+    #[serde(flatten)]
+    extras: Fields<'x, 'x>,
+}
+
+#[derive(Serialize)]
+struct ConfigOut<'x> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    effort: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    format: Option<FormatOut<'x>>,
+    #[serde(flatten)]
+    extras: Fields<'x, 'x>,
+}
+
+#[derive(Serialize)]
+#[serde(untagged)]
+enum FormatOut<'x> {
+    Schema { r#type: &'static str, schema: Json<'x> },
+    Raw(&'x Json<'x>),
+}
+
+#[derive(Serialize)]
+struct MetadataOut<'x> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    user_id: Option<&'x str>,
+    #[serde(flatten)]
+    extras: Fields<'x, 'x>,
+}
+
+pub(super) fn encode(request: &Request<'_>, target: &Target<'_>, losses: &mut Losses) -> Result<Vec<u8>, ApiError> {
+    let Request {
+        dialect,
+        model: _,
+        stream,
+        include_usage: _,
+        system: _,
+        messages: _,
+        tools: _,
+        tool_choice: _,
+        parallel_tool_calls: _,
+        response_format,
+        reasoning,
+        max_tokens,
+        temperature,
+        top_p,
+        top_k,
+        seed,
+        presence_penalty,
+        frequency_penalty,
+        stop,
+        n,
+        logprobs,
+        top_logprobs,
+        modalities,
+        audio,
+        verbosity,
+        service_tier,
+        user,
+        metadata,
+        cache,
+        store,
+        previous,
+        extras,
+    } = request;
+    let own = *dialect == OWN;
+    if previous.is_some() {
+        let error = ApiError::new(ErrorKind::InvalidRequest, "this model's provider keeps no answers to go on from");
+        return Err(error.with_param("previous_response_id"));
+    }
+    losses.note_if(seed.is_some(), "seed");
+    losses.note_if(presence_penalty.is_some_and(|penalty| penalty != 0.0), "presence_penalty");
+    losses.note_if(frequency_penalty.is_some_and(|penalty| penalty != 0.0), "frequency_penalty");
+    losses.note_if(n.is_some_and(|n| n > 1), "n");
+    losses.note_if(*logprobs == Some(true) || top_logprobs.is_some_and(|count| count > 0), "logprobs");
+    losses.note_if(modalities.iter().any(|kind| **kind != *"text"), "modalities");
+    losses.note_if(audio.is_some(), "audio");
+    losses.note_if(verbosity.is_some(), "verbosity");
+    losses.note_if(*store == Some(true), "store");
+    let CacheConfig { automatic, key, retention, content } = cache;
+    losses.note_if(key.is_some(), "prompt_cache_key");
+    losses.note_if(retention.is_some() || content.is_some(), "cache");
+
+    let (rest, special) = split_extras(extras, own, target.platform);
+    if !own {
+        losses.note_extras("", extras);
+    }
+    let max_tokens = max_tokens_out(*max_tokens, target, own, losses);
+    let mut writer =
+        Writer { own, provider: target.provider, marks: Marks::of(request, own), losses, dropped_reasoning: false };
+    let tools = tools_out(request, own, &mut writer.marks, writer.losses);
+    let system = writer.system(request);
+    let messages = writer.messages(request);
+    let dropped = writer.dropped_reasoning;
+    let losses = writer.losses;
+
+    let asked = reasoning.clone().unwrap_or_default();
+    let mut plan = Plan::of(&asked, target.thinking, max_tokens, own, losses);
+    let misses_thinking = (!own || dropped) && !goes_on_thinking(request, target);
+    if plan.manual() && (misses_thinking || (!own && forces(request))) {
+        plan.give_up(losses);
+    }
+    let sampling = Sampling { temperature: *temperature, top_p: *top_p, top_k: *top_k };
+    let Sampling { temperature, top_p, top_k } = if own { sampling } else { sampling.fit(&plan, target, losses) };
+    let tool_choice = choice_out(request, own, !tools.is_empty(), losses);
+
+    // What the common model could not say of it stands in the extras, for its own dialect only.
+    let thinking = if special.thinking { None } else { plan.thinking };
+    let config = ConfigOut {
+        effort: plan.effort,
+        format: response_format.as_ref().and_then(|format| format_out(format, own, losses)),
+        extras: Fields(&special.output_config),
+    };
+    let said = config.effort.is_some() || config.format.is_some() || !config.extras.0.is_empty();
+    let notes = metadata.as_ref().filter(|_| own).and_then(|notes| notes.read::<Whole<'_>>().ok()).unwrap_or_default();
+    losses.note_if(metadata.is_some() && !own, "metadata");
+    let (version, model) = match target.platform {
+        Platform::Native => (None, Some(target.model)),
+        Platform::Vertex => (Some("vertex-2023-10-16"), None),
+        Platform::BedrockInvoke => (Some("bedrock-2023-05-31"), None),
+    };
+    let body = BodyOut {
+        anthropic_version: version,
+        model,
+        max_tokens,
+        system,
+        messages,
+        tools,
+        tool_choice,
+        thinking,
+        output_config: said.then_some(config),
+        temperature,
+        top_p,
+        top_k,
+        stop_sequences: stops(stop, own, losses),
+        metadata: (user.is_some() || !notes.rest.is_empty())
+            .then(|| MetadataOut { user_id: user.as_deref(), extras: Fields(&notes.rest) }),
+        service_tier: service_tier.as_deref().and_then(|tier| tier_out(tier, own, losses)),
+        cache_control: automatic.as_ref().map(CacheOut::of),
+        stream: *stream && target.platform != Platform::BedrockInvoke,
+        extras: Fields(&rest),
+    };
+    let mut out = Vec::with_capacity(4096);
+    write_json(&mut out, &body);
+    Ok(out)
+}
+
+/// Extras that are written inside something else.
+#[derive(Default)]
+struct Special<'x> {
+    thinking: bool,
+    output_config: Extras<'x>,
+}
+
+/// The extras of a request of this dialect: those that stand beside its fields, and those that do not.
+fn split_extras<'x>(extras: &'x Extras<'_>, own: bool, platform: Platform) -> (Extras<'x>, Special<'x>) {
+    let (mut beside, mut special) = (Extras::default(), Special::default());
+    for (name, value) in extras.iter().filter(|_| own) {
+        match &**name {
+            "output_config" => special.output_config = value.read::<Whole<'_>>().unwrap_or_default().rest,
+            "anthropic_version" if platform != Platform::Native => {}
+            name => {
+                special.thinking |= name == "thinking";
+                beside.push((name.into(), value.borrowed()));
+            }
+        }
+    }
+    (beside, special)
+}
+
+fn max_tokens_out(asked: Option<u64>, target: &Target<'_>, own: bool, losses: &mut Losses) -> u64 {
+    match (asked, target.max_output) {
+        (Some(asked), Some(most)) if asked > most && !own => {
+            losses.note("max_tokens");
+            most
+        }
+        (Some(asked), _) => asked,
+        (None, most) => most.unwrap_or(MAX_TOKENS),
+    }
+}
+
+/// Whether the last turn of the assistant, if it called tools, begins with thinking that the provider can read: Anthropic wants
+/// that of thinking within a budget.
+fn goes_on_thinking(request: &Request<'_>, target: &Target<'_>) -> bool {
+    let turns = request.turns();
+    if turns.last().is_some_and(|turn| turn.role == Role::Assistant) {
+        // A beginning to go on with cannot be thought about any more.
+        return false;
+    }
+    let Some(last) = turns.iter().rfind(|turn| turn.role == Role::Assistant) else { return true };
+    let calls = last.blocks().any(|block| matches!(block.content, Content::ToolCall(_)));
+    let reads = |block: &crate::common::Block<'_>| match &block.content {
+        Content::Reasoning(reasoning) => {
+            let state = reasoning.signature.as_ref().or(reasoning.encrypted.as_ref());
+            state.is_some_and(|state| state.for_provider(OWN, target.provider).is_some())
+        }
+        _ => false,
+    };
+    !calls || last.blocks().find(|block| reads(block) || !is_empty(block)).is_some_and(reads)
+}
+
+/// Whether the block is left out: reasoning that cannot be read, texts without content.
+fn is_empty(block: &crate::common::Block<'_>) -> bool {
+    match &block.content {
+        Content::Text(text) => text.text.trim().is_empty(),
+        Content::Reasoning(_) => true,
+        _ => false,
+    }
+}
+
+struct Sampling {
+    temperature: Option<f64>,
+    top_p: Option<f64>,
+    top_k: Option<u64>,
+}
+
+impl Sampling {
+    /// What Anthropic takes: a temperature up to 1, no `top_p` beside it, and while thinking hardly anything.
+    fn fit(mut self, plan: &Plan, target: &Target<'_>, losses: &mut Losses) -> Self {
+        if let Some(temperature) = self.temperature.filter(|temperature| *temperature > 1.0) {
+            losses.note_if(temperature > 1.0, "temperature");
+            self.temperature = Some(1.0);
+        }
+        let refused = matches!(target.thinking, Thinking::Adaptive | Thinking::Always);
+        if refused || plan.on() {
+            losses.note_if(self.temperature.take().is_some_and(|temperature| temperature < 1.0), "temperature");
+            losses.note_if(self.top_k.take().is_some(), "top_k");
+            let keeps = |top_p: f64| !refused && (0.95..=1.0).contains(&top_p);
+            losses.note_if(self.top_p.take_if(|top_p| !keeps(*top_p)).is_some_and(|top_p| top_p < 1.0), "top_p");
+        }
+        if self.temperature.is_some() {
+            losses.note_if(self.top_p.take().is_some_and(|top_p| top_p < 1.0), "top_p");
+        }
+        self
+    }
+}
+
+/// Texts that end the answer; of white space alone they are refused.
+fn stops<'x>(stop: &'x [Str<'_>], own: bool, losses: &mut Losses) -> Vec<&'x str> {
+    let fits = |text: &str| own || !text.trim().is_empty();
+    losses.note_if(stop.iter().any(|text| !fits(text)), "stop");
+    stop.iter().map(Str::as_str).filter(|text| fits(text)).collect()
+}
+
+fn tier_out<'x>(tier: &'x str, own: bool, losses: &mut Losses) -> Option<&'x str> {
+    match tier {
+        "default" => Some("standard_only"),
+        // What was bought of the faster tier is used under `auto`.
+        "auto" | "priority" if !own => Some("auto"),
+        other if own => Some(other),
+        _ => {
+            losses.note("service_tier");
+            None
+        }
+    }
+}
+
+fn format_out<'x>(format: &'x ResponseFormat<'_>, own: bool, losses: &mut Losses) -> Option<FormatOut<'x>> {
+    match format {
+        ResponseFormat::Text => None,
+        // Only a schema can be asked for.
+        ResponseFormat::Json => {
+            losses.note("response_format");
+            None
+        }
+        ResponseFormat::Schema { name: _, description, schema, strict: _ } => {
+            let schema = if own { schema.borrowed() } else { structured(schema, description.as_deref()) };
+            Some(FormatOut::Schema { r#type: "json_schema", schema })
+        }
+        ResponseFormat::Foreign { dialect, raw } if *dialect == OWN => Some(FormatOut::Raw(raw)),
+        ResponseFormat::Foreign { .. } => {
+            losses.note("response_format");
+            None
+        }
+    }
+}

@@ -1,0 +1,70 @@
+//! Answers read: <https://docs.anthropic.com/en/api/messages#response-id>.
+
+use serde_json::Value;
+use serde_json::value::RawValue;
+
+use super::super::Maker;
+use super::super::wire::read_answer;
+use super::OWN;
+use super::block_in::{Side, read_block};
+use super::wire::Answer;
+use crate::common::{Choice, Extras, Response, Stop, StopReason, Str};
+use crate::dialect::Operation;
+use crate::error::{ApiError, decode_error};
+use crate::usage::report::Report;
+
+pub(super) fn decode<'a>(body: &'a [u8], maker: &Maker<'_>) -> Result<Response<'a>, ApiError> {
+    let Answer { kind, role: _, id, model, content, stop_reason, stop_sequence, usage, error, rest } =
+        read_answer(body)?;
+    let content = match content {
+        Some(content) if error.is_none() && kind != *"error" => content,
+        Some(_) | None => return Err(decode_error(OWN, 200, body)),
+    };
+    let side = Side::Provider(maker.provider);
+    let blocks = content.into_iter().map(|raw| read_block(raw, side)).collect::<Result<_, _>>()?;
+    let usage = usage.map(read_usage);
+    let mut response = Response::new(OWN);
+    response.id = id;
+    response.model = model;
+    response.choices.push(Choice { blocks, stop: stop(stop_reason, stop_sequence), ..Choice::default() });
+    response.usage = usage.as_ref().and_then(|usage| report(usage).usage());
+    response.service_tier = usage.as_ref().and_then(service_tier);
+    response.extras = said(rest);
+    Ok(response)
+}
+
+pub(super) fn read_usage(raw: &RawValue) -> Value {
+    serde_json::from_str(raw.get()).unwrap_or_default()
+}
+
+pub(super) fn report(usage: &Value) -> Report {
+    Report::read(OWN, Operation::Chat, usage)
+}
+
+/// The tier that an answer was given at, in OpenAI's words.
+pub(super) fn service_tier(usage: &Value) -> Option<Str<'static>> {
+    let word = usage["service_tier"].as_str()?;
+    Some(if word == "standard" { "default".into() } else { word.to_owned().into() })
+}
+
+/// Fields that say something: answers spell out what they do not have.
+pub(super) fn said(mut extras: Extras<'_>) -> Extras<'_> {
+    extras.retain(|(_, value)| !value.is_null());
+    extras
+}
+
+/// Why an answer ended: <https://docs.anthropic.com/en/api/handling-stop-reasons>.
+pub(super) fn stop<'a>(reason: Option<Str<'a>>, sequence: Option<Str<'a>>) -> Stop<'a> {
+    let Some(word) = reason else { return Stop { sequence, ..Stop::default() } };
+    let reason = match &*word {
+        "end_turn" => StopReason::End,
+        "max_tokens" => StopReason::MaxTokens,
+        "stop_sequence" => StopReason::StopSequence,
+        "tool_use" => StopReason::ToolCalls,
+        "pause_turn" => StopReason::Pause,
+        "refusal" => StopReason::Refusal,
+        "model_context_window_exceeded" => StopReason::ContextWindow,
+        _ => StopReason::Other,
+    };
+    Stop { reason, sequence, detail: (reason == StopReason::Other).then_some(word) }
+}

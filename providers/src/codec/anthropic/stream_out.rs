@@ -1,0 +1,456 @@
+//! Streams written: <https://docs.anthropic.com/en/docs/build-with-claude/streaming>.
+
+use serde::Serialize;
+
+use super::super::sse::write_event;
+use super::super::{Client, StreamEncoder};
+use super::OWN;
+use super::block_out::{BlockOut, BodyOut, Known};
+use super::fields::Fields;
+use super::response_out::{MessageOut, citation_out, made_id, spoken, ticket, unsigned};
+use super::usage::{UsageOut, stop_out, tier_out};
+use crate::common::{
+    Block, Content, Delta, Event, Extras, Json, Losses, Reasoning, Sequence, Stop, Str, Text, ToolCall, flat_name,
+};
+use crate::dialect::Dialect;
+use crate::error::encode_stream_error;
+use crate::usage::Usage;
+use bounded_static::IntoBoundedStatic as _;
+
+/// Fields of blocks and answers that are Anthropic's. Events do not tell their dialect: others are not for this client.
+const OWN_FIELDS: [&str; 4] = ["caller", "container", "context_management", "stop_details"];
+/// Those of them that stand inside the `delta` of `message_delta`.
+const IN_DELTA: [&str; 2] = ["container", "stop_details"];
+
+#[derive(Serialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+enum EventOut<'x> {
+    MessageStart {
+        message: MessageOut<'x>,
+    },
+    ContentBlockStart {
+        index: u32,
+        content_block: BlockOut<'x>,
+    },
+    ContentBlockDelta {
+        index: u32,
+        delta: DeltaOut<'x>,
+    },
+    ContentBlockStop {
+        index: u32,
+    },
+    MessageDelta {
+        delta: EndOut<'x>,
+        usage: UsageOut<'x>,
+        #[serde(flatten)]
+        extras: Fields<'x, 'x>,
+    },
+    MessageStop,
+    Ping,
+}
+
+impl EventOut<'_> {
+    const fn name(&self) -> &'static str {
+        match self {
+            Self::MessageStart { .. } => "message_start",
+            Self::ContentBlockStart { .. } => "content_block_start",
+            Self::ContentBlockDelta { .. } => "content_block_delta",
+            Self::ContentBlockStop { .. } => "content_block_stop",
+            Self::MessageDelta { .. } => "message_delta",
+            Self::MessageStop => "message_stop",
+            Self::Ping => "ping",
+        }
+    }
+}
+
+#[derive(Serialize)]
+#[serde(tag = "type")]
+enum DeltaOut<'x> {
+    #[serde(rename = "text_delta")]
+    Text { text: &'x str },
+    #[serde(rename = "input_json_delta")]
+    Input { partial_json: &'x str },
+    #[serde(rename = "thinking_delta")]
+    Thinking { thinking: &'x str },
+    #[serde(rename = "signature_delta")]
+    Signature { signature: &'x str },
+    #[serde(rename = "citations_delta")]
+    Citation { citation: &'x Json<'x> },
+    #[serde(rename = "compaction_delta")]
+    Compaction { content: Json<'x> },
+}
+
+#[derive(Serialize)]
+struct EndOut<'x> {
+    stop_reason: &'x str,
+    stop_sequence: Option<&'x str>,
+    #[serde(flatten)]
+    extras: Fields<'x, 'x>,
+}
+
+/// The block that is open.
+#[derive(Default)]
+enum Open {
+    /// None, or one that is not shown.
+    #[default]
+    Hidden,
+    Text,
+    /// Sound: its transcript is shown as text once there is some.
+    Spoken,
+    /// Reasoning of which nothing was said yet.
+    Unsaid {
+        encrypted: Option<String>,
+    },
+    Thinking {
+        encrypted: Option<String>,
+        summary: Option<u32>,
+        signed: bool,
+    },
+    /// A call; of a custom tool, whose text is wrapped in an object.
+    Call {
+        custom: bool,
+    },
+    Foreign,
+}
+
+pub(super) struct Encoder {
+    sequence: Sequence,
+    writer: Writer,
+}
+
+/// What is known of the answer, and where its stream stands.
+struct Writer {
+    client: Client,
+    started: bool,
+    ended: bool,
+    /// The number of the block that is open or comes next.
+    index: u32,
+    open: Open,
+    usage: Option<Usage>,
+    tier: Option<Str<'static>>,
+    stop: Stop<'static>,
+    extras: Extras<'static>,
+}
+
+impl Encoder {
+    pub(super) fn new(client: &Client) -> Self {
+        Self {
+            sequence: Sequence::default(),
+            writer: Writer {
+                client: client.clone(),
+                started: false,
+                ended: false,
+                index: 0,
+                open: Open::Hidden,
+                usage: None,
+                tier: None,
+                stop: Stop::default(),
+                extras: Vec::new(),
+            },
+        }
+    }
+}
+
+impl StreamEncoder for Encoder {
+    fn encode(&mut self, event: Event<'_>, losses: &mut Losses, out: &mut Vec<u8>) {
+        let Self { sequence, writer } = self;
+        match &event {
+            Event::BlockStart { choice: 1.., .. }
+            | Event::Delta { choice: 1.., .. }
+            | Event::BlockEnd { choice: 1.., .. }
+            | Event::Stop { choice: 1.., .. } => losses.note("answer.choices"),
+            _ => sequence.feed(event, &mut |event| writer.write(event, losses, out)),
+        }
+    }
+}
+
+impl Writer {
+    fn write(&mut self, event: Event<'_>, losses: &mut Losses, out: &mut Vec<u8>) {
+        if self.ended {
+            return;
+        }
+        match event {
+            Event::Start { id, model, created: _ } => self.start(id.as_deref(), model.as_deref(), out),
+            Event::BlockStart { choice: _, index: _, block } => {
+                self.start(None, None, out);
+                self.begin(&block, losses, out);
+            }
+            Event::Delta { choice: _, index: _, delta } => self.delta(&delta, losses, out),
+            Event::BlockEnd { .. } => self.end_block(out),
+            Event::Logprobs { .. } => losses.note("answer.logprobs"),
+            Event::Stop { choice: _, stop, extras } => {
+                self.stop = stop.into_static();
+                self.keep(extras, losses);
+            }
+            Event::Usage(usage) => self.usage = Some(usage),
+            Event::ServiceTier(tier) => self.tier = Some(tier.into_owned()),
+            Event::Extras(extras) => self.keep(extras, losses),
+            Event::Ping => put(out, &EventOut::Ping),
+            Event::Error(error) => {
+                self.ended = true;
+                out.extend(encode_stream_error(OWN, &error, &self.client.request_id, 0));
+            }
+            Event::End => self.end(losses, out),
+        }
+    }
+
+    fn keep(&mut self, extras: Extras<'_>, losses: &mut Losses) {
+        let (own, others): (Vec<_>, Vec<_>) = extras.into_iter().partition(|(name, _)| OWN_FIELDS.contains(&&**name));
+        losses.note_extras("answer.", &others);
+        self.extras.extend(own.into_static());
+    }
+
+    fn start(&mut self, id: Option<&str>, model: Option<&str>, out: &mut Vec<u8>) {
+        if std::mem::replace(&mut self.started, true) {
+            return;
+        }
+        let made_id = made_id(&self.client);
+        let message = MessageOut {
+            id: id.unwrap_or(&made_id),
+            r#type: "message",
+            role: "assistant",
+            model: model.unwrap_or(&self.client.model),
+            content: Vec::new(),
+            stop_reason: None,
+            stop_sequence: None,
+            usage: UsageOut::of(&Usage { output: None, reasoning: None, ..self.usage.unwrap_or_default() }, None)
+                .with_input(),
+            extras: Fields::default(),
+        };
+        put(out, &EventOut::MessageStart { message });
+    }
+
+    fn begin(&mut self, block: &Block<'_>, losses: &mut Losses, out: &mut Vec<u8>) {
+        let Block { content, cache: _, id: _, extras } = block;
+        let (own, others): (Vec<_>, Vec<_>) =
+            extras.iter().cloned().partition(|(name, _)| OWN_FIELDS.contains(&&**name));
+        losses.note_extras("answer.", &others);
+        match content {
+            Content::Text(Text { text, citations, signature }) => {
+                let signature = signature.as_ref().and_then(ticket);
+                self.show(BodyOut::Text { text: "", citations: Vec::new(), signature }, &own, out);
+                self.open = Open::Text;
+                self.delta_if(!text.is_empty(), DeltaOut::Text { text }, out);
+                for citation in citations.iter().filter_map(|citation| citation_out(citation, losses)) {
+                    self.add(DeltaOut::Citation { citation }, out);
+                }
+            }
+            Content::Refusal(text) => {
+                self.show(BodyOut::Text { text: "", citations: Vec::new(), signature: None }, &own, out);
+                self.open = Open::Text;
+                self.delta_if(!text.is_empty(), DeltaOut::Text { text }, out);
+            }
+            Content::Reasoning(reasoning) => {
+                let Reasoning { text, summary, signature, encrypted } = &**reasoning;
+                self.open = Open::Unsaid { encrypted: None };
+                for (part, text) in (0..).zip(summary) {
+                    self.reason(text, Some(part), out);
+                }
+                self.reason(text, None, out);
+                if let Some(signature) = signature {
+                    self.sign(&signature.for_client(OWN), out);
+                }
+                if let Some(data) = encrypted {
+                    self.encrypt(data.for_client(OWN).into_string());
+                }
+            }
+            Content::ToolCall(call) => {
+                let ToolCall { id, name, arguments, custom, namespace, signature } = &**call;
+                let body = BodyOut::ToolUse {
+                    id: (**id).into(),
+                    name: flat_name(namespace.as_deref(), name).into(),
+                    input: Json::of(&Fields::default()),
+                    signature: signature.as_ref().and_then(ticket),
+                };
+                self.show(body, &own, out);
+                self.open = Open::Call { custom: *custom };
+                self.delta_if(*custom, DeltaOut::Input { partial_json: r#"{"input":""# }, out);
+                self.argue(arguments, out);
+            }
+            Content::Media(media) => {
+                let text = spoken(media, losses);
+                self.open = Open::Spoken;
+                self.speak(text.unwrap_or_default(), out);
+            }
+            Content::ToolResult(_) => {
+                losses.note("answer.tool_result");
+                self.open = Open::Hidden;
+            }
+            Content::Foreign(foreign) if foreign.dialect == OWN => {
+                put(
+                    out,
+                    &EventOut::ContentBlockStart { index: self.index, content_block: BlockOut::Raw(&foreign.raw) },
+                );
+                self.open = Open::Foreign;
+            }
+            Content::Foreign(foreign) => {
+                losses.note_foreign("answer.", &foreign.kind);
+                self.open = Open::Hidden;
+            }
+        }
+    }
+
+    fn show(&mut self, body: BodyOut<'_>, extras: &[(Str<'_>, Json<'_>)], out: &mut Vec<u8>) {
+        let content_block = BlockOut::Known(Known { body, cache_control: None, extras: Fields(extras) });
+        put(out, &EventOut::ContentBlockStart { index: self.index, content_block });
+    }
+
+    fn add(&self, delta: DeltaOut<'_>, out: &mut Vec<u8>) {
+        put(out, &EventOut::ContentBlockDelta { index: self.index, delta });
+    }
+
+    fn delta_if(&self, said: bool, delta: DeltaOut<'_>, out: &mut Vec<u8>) {
+        if said {
+            self.add(delta, out);
+        }
+    }
+
+    fn delta(&mut self, delta: &Delta<'_>, losses: &mut Losses, out: &mut Vec<u8>) {
+        match (&self.open, delta) {
+            (Open::Text, Delta::Text(text) | Delta::Refusal(text)) => {
+                self.delta_if(!text.is_empty(), DeltaOut::Text { text }, out);
+            }
+            (Open::Text, Delta::Citation(citation)) => {
+                if let Some(citation) = citation_out(citation, losses) {
+                    self.add(DeltaOut::Citation { citation }, out);
+                }
+            }
+            // SDKs add a signature to thinking only; for others the gateway remembers it by the call's id.
+            (Open::Text | Open::Call { .. }, Delta::Signature(signature)) => {
+                if let Some(signature) = ticket(signature) {
+                    self.add(DeltaOut::Signature { signature: &signature }, out);
+                }
+            }
+            (Open::Unsaid { .. } | Open::Thinking { .. }, Delta::Reasoning(text)) => self.reason(text, None, out),
+            (Open::Unsaid { .. } | Open::Thinking { .. }, Delta::Summary { part, text }) => {
+                self.reason(text, Some(*part), out);
+            }
+            (Open::Unsaid { .. } | Open::Thinking { .. }, Delta::Signature(signature)) => {
+                self.sign(&signature.for_client(OWN), out);
+            }
+            (Open::Unsaid { .. } | Open::Thinking { .. }, Delta::Encrypted(data)) => {
+                self.encrypt(data.for_client(OWN).into_string());
+            }
+            (Open::Call { .. }, Delta::Arguments(more)) => self.argue(more, out),
+            (Open::Spoken, Delta::Transcript(more)) => self.speak(more, out),
+            (Open::Text, Delta::Transcript(more)) => {
+                self.delta_if(!more.is_empty(), DeltaOut::Text { text: more }, out)
+            }
+            (Open::Foreign, Delta::Foreign(raw)) => self.finished(raw, out),
+            // Of blocks that are not shown, and was noted when they began.
+            (_, _) => {}
+        }
+    }
+
+    /// Lets a block of thinking begin if it has not.
+    fn think(&mut self, out: &mut Vec<u8>) {
+        if let Open::Unsaid { encrypted } = &mut self.open {
+            let encrypted = encrypted.take();
+            self.show(BodyOut::Thinking { thinking: "".into(), signature: "".into() }, &[], out);
+            self.open = Open::Thinking { encrypted, summary: None, signed: false };
+        }
+    }
+
+    fn reason(&mut self, text: &str, part: Option<u32>, out: &mut Vec<u8>) {
+        if text.is_empty() {
+            return;
+        }
+        self.think(out);
+        let Open::Thinking { summary, .. } = &mut self.open else { return };
+        // A blank line between the parts of a summary, and before the reasoning itself.
+        let apart = summary.is_some() && *summary != part;
+        *summary = part;
+        self.delta_if(apart, DeltaOut::Thinking { thinking: "\n\n" }, out);
+        self.add(DeltaOut::Thinking { thinking: text }, out);
+    }
+
+    fn sign(&mut self, signature: &str, out: &mut Vec<u8>) {
+        self.think(out);
+        if let Open::Thinking { signed, .. } = &mut self.open {
+            *signed = true;
+            self.add(DeltaOut::Signature { signature }, out);
+        }
+    }
+
+    fn encrypt(&mut self, data: String) {
+        if let Open::Unsaid { encrypted } | Open::Thinking { encrypted, .. } = &mut self.open {
+            *encrypted = Some(data);
+        }
+    }
+
+    fn argue(&mut self, more: &str, out: &mut Vec<u8>) {
+        if more.is_empty() {
+            return;
+        }
+        if matches!(self.open, Open::Call { custom: true }) {
+            let quoted = serde_json::Value::from(more).to_string();
+            self.add(DeltaOut::Input { partial_json: &quoted[1..quoted.len() - 1] }, out);
+        } else {
+            self.add(DeltaOut::Input { partial_json: more }, out);
+        }
+    }
+
+    fn speak(&mut self, more: &str, out: &mut Vec<u8>) {
+        if more.is_empty() {
+            return;
+        }
+        self.show(BodyOut::Text { text: "", citations: Vec::new(), signature: None }, &[], out);
+        self.open = Open::Text;
+        self.add(DeltaOut::Text { text: more }, out);
+    }
+
+    /// The finished form of a block that only Anthropic knows: its input, or the text of a compaction, came bit by bit.
+    fn finished(&mut self, raw: &Json<'_>, out: &mut Vec<u8>) {
+        let Ok(object) = raw.read::<super::wire::Whole<'_>>() else { return };
+        let fields = Fields(&object.rest);
+        if let Some(input) = fields.get("input") {
+            self.add(DeltaOut::Input { partial_json: input.get() }, out);
+        } else if let Some(content) = fields.get("content") {
+            self.add(DeltaOut::Compaction { content: content.borrowed() }, out);
+        }
+    }
+
+    fn end_block(&mut self, out: &mut Vec<u8>) {
+        match std::mem::take(&mut self.open) {
+            Open::Hidden | Open::Spoken => return,
+            Open::Unsaid { encrypted: Some(data) } => {
+                self.show(BodyOut::RedactedThinking { data: data.into() }, &[], out)
+            }
+            Open::Unsaid { encrypted: None } => return,
+            Open::Thinking { encrypted, signed: false, .. } => {
+                // Any dialect but Anthropic's: see `unsigned`.
+                let state = encrypted.unwrap_or_else(|| unsigned(Dialect::OpenAiChat).for_client(OWN).into_string());
+                self.add(DeltaOut::Signature { signature: &state }, out);
+            }
+            Open::Call { custom: true } => self.add(DeltaOut::Input { partial_json: r#""}"# }, out),
+            Open::Text | Open::Thinking { .. } | Open::Call { .. } | Open::Foreign => {}
+        }
+        put(out, &EventOut::ContentBlockStop { index: self.index });
+        self.index += 1;
+    }
+
+    fn end(&mut self, losses: &mut Losses, out: &mut Vec<u8>) {
+        self.start(None, None, out);
+        self.ended = true;
+        let (in_delta, beside): (Vec<_>, Vec<_>) =
+            std::mem::take(&mut self.extras).into_iter().partition(|(name, _)| IN_DELTA.contains(&&**name));
+        let tier = tier_out(self.tier.as_deref(), losses);
+        put(
+            out,
+            &EventOut::MessageDelta {
+                delta: EndOut {
+                    stop_reason: stop_out(&self.stop, false, losses),
+                    stop_sequence: self.stop.sequence.as_deref(),
+                    extras: Fields(&in_delta),
+                },
+                usage: UsageOut::of(&self.usage.unwrap_or_default(), tier),
+                extras: Fields(&beside),
+            },
+        );
+        put(out, &EventOut::MessageStop);
+    }
+}
+
+fn put(out: &mut Vec<u8>, event: &EventOut<'_>) {
+    write_event(out, Some(event.name()), event);
+}

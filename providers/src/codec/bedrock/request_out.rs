@@ -1,0 +1,304 @@
+//! Requests written.
+
+use serde::Serialize;
+
+use super::family::{self, Family};
+use super::messages::Writer;
+use super::wire::AnyObject;
+use super::{OWN, media, tools, write};
+use crate::codec::Target;
+use crate::codec::sse::write_json;
+use crate::common::{CacheConfig, Content, Effort, Extras, Json, Losses, Request, ResponseFormat, Str};
+use crate::error::{ApiError, ErrorKind};
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Out<'r> {
+    messages: Vec<write::Message<'r>>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    system: Vec<write::Part<'r>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    inference_config: Option<Inference<'r>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tool_config: Option<tools::ToolConfig<'r>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    additional_model_request_fields: Option<Json<'static>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    request_metadata: Option<Json<'r>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    service_tier: Option<Tier<'r>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    output_config: Option<OutputConfig<'r>>,
+    #[serde(flatten)]
+    extras: write::Flat<'r>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Inference<'r> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    max_tokens: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    temperature: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    top_p: Option<f64>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    stop_sequences: Vec<&'r str>,
+    #[serde(flatten)]
+    extras: write::Flat<'r>,
+}
+
+#[derive(Serialize)]
+struct Tier<'r> {
+    r#type: &'r str,
+    #[serde(flatten)]
+    extras: write::Flat<'r>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct OutputConfig<'r> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    text_format: Option<Json<'r>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    effort: Option<&'static str>,
+    #[serde(flatten)]
+    extras: write::Flat<'r>,
+}
+
+pub(super) fn encode(request: &Request<'_>, target: &Target<'_>, losses: &mut Losses) -> Result<Vec<u8>, ApiError> {
+    let Request {
+        dialect,
+        model: _,
+        stream: _,
+        include_usage: _,
+        system: _,
+        messages,
+        tools: _,
+        tool_choice: _,
+        parallel_tool_calls,
+        response_format,
+        reasoning: _,
+        max_tokens,
+        temperature,
+        top_p,
+        top_k: _,
+        seed,
+        presence_penalty,
+        frequency_penalty,
+        stop,
+        n,
+        logprobs,
+        top_logprobs,
+        modalities,
+        audio,
+        verbosity,
+        service_tier,
+        user,
+        metadata,
+        cache,
+        store,
+        previous,
+        extras,
+    } = request;
+    if previous.is_some() {
+        let message = "this model's provider keeps no answers: send the whole conversation";
+        return Err(ApiError::new(ErrorKind::InvalidRequest, message).with_param("previous_response_id"));
+    }
+    let own = *dialect == OWN;
+    let family = Family::of(target.model);
+    losses.note_if(*parallel_tool_calls == Some(false), "parallel_tool_calls");
+    losses.note_if(seed.is_some(), "seed");
+    losses.note_if(presence_penalty.is_some_and(|penalty| penalty != 0.0), "presence_penalty");
+    losses.note_if(frequency_penalty.is_some_and(|penalty| penalty != 0.0), "frequency_penalty");
+    losses.note_if(n.is_some_and(|n| n > 1), "n");
+    losses.note_if(*logprobs == Some(true), "logprobs");
+    losses.note_if(top_logprobs.is_some_and(|top| top > 0), "top_logprobs");
+    losses.note_if(modalities.iter().any(|modality| modality != "text"), "modalities");
+    losses.note_if(audio.is_some(), "audio");
+    losses.note_if(verbosity.as_deref().is_some_and(|verbosity| verbosity != "medium"), "verbosity");
+    losses.note_if(user.is_some(), "user");
+    losses.note_if(*store == Some(true), "store");
+
+    let mut writer = Writer {
+        own,
+        provider: target.provider,
+        caches: own || family.caches(),
+        names: media::Names::default(),
+        losses: &mut *losses,
+    };
+    let mut system = if own { writer.system(request.system.iter()) } else { writer.system(request.instructions()) };
+    let mut written = writer.messages(messages);
+    let caches = writer.caches;
+
+    let mut fields = family::write(request, family, unproven(&written));
+    losses.note_if(fields.lost_reasoning, "reasoning");
+    losses.note_if(fields.lost_top_k, "top_k");
+
+    let nested = |name: &str| nested(extras, name, own);
+    let (inference_extras, tool_extras, tier_extras, output_extras) =
+        (nested("inferenceConfig"), nested("toolConfig"), nested("serviceTier"), nested("outputConfig"));
+    fields.fields.extend(nested("additionalModelRequestFields"));
+    let mut top = Extras::new();
+    if own {
+        let rest = extras.iter().filter(|(name, raw)| !(NESTED.contains(&&**name) && raw.is_object()));
+        top.extend(rest.map(|(name, raw)| (name.borrowed(), raw.borrowed())));
+    } else {
+        losses.note_extras("", extras);
+    }
+
+    // OpenAI's and Gemini's temperature goes up to 2; while it thinks Claude takes none but 1, and no small `top_p`.
+    let thinks = fields.thinks && !own;
+    losses.note_if(temperature.is_some_and(|it| !own && (it > 1.0 || thinks && it != 1.0)), "temperature");
+    losses.note_if(top_p.is_some_and(|it| thinks && it < 0.95), "top_p");
+    let temperature = temperature.filter(|_| !thinks).map(|it| if own { it } else { it.min(1.0) });
+    let top_p = top_p.filter(|it| !thinks || *it >= 0.95);
+    let stop_sequences: Vec<&str> =
+        stop.iter().map(|text| &**text).filter(|text| own || !text.trim().is_empty()).collect();
+    losses.note_if(stop_sequences.len() < stop.len(), "stop");
+    let said = max_tokens.is_some() || temperature.is_some() || top_p.is_some() || !stop_sequences.is_empty();
+    let inference = Inference {
+        max_tokens: *max_tokens,
+        temperature,
+        top_p,
+        stop_sequences,
+        extras: write::Flat(&inference_extras),
+    };
+
+    write_cache(cache, caches, &mut system, &mut written, losses);
+
+    let tool_config = tools::write(request, own, caches, &tool_extras, losses);
+    let text_format = response_format.as_ref().and_then(|format| write_format(format, losses));
+    let output =
+        OutputConfig { text_format, effort: fields.effort.map(Effort::as_str), extras: write::Flat(&output_extras) };
+    let tier = service_tier.as_deref().filter(|tier| {
+        let known = own || matches!(*tier, "default" | "flex" | "priority" | "reserved");
+        losses.note_if(!known && *tier != "auto", "service_tier");
+        known
+    });
+    let out = Out {
+        messages: written,
+        system,
+        inference_config: (said || !inference_extras.is_empty()).then_some(inference),
+        tool_config,
+        additional_model_request_fields: (!fields.fields.is_empty()).then(|| Json::of(&write::Flat(&fields.fields))),
+        request_metadata: metadata.as_ref().and_then(|metadata| write_metadata(metadata, own, losses)),
+        service_tier: tier.map(|kind| Tier { r#type: kind, extras: write::Flat(&tier_extras) }),
+        output_config: (output.text_format.is_some() || output.effort.is_some() || !output_extras.is_empty())
+            .then_some(output),
+        extras: write::Flat(&top),
+    };
+    let mut body = Vec::with_capacity(1024);
+    write_json(&mut body, &out);
+    Ok(body)
+}
+
+/// Whether the model is about to go on after its tools' results, and its reasoning before their calls is not there.
+fn unproven(messages: &[write::Message<'_>]) -> bool {
+    let [.., calls, results] = messages else { return false };
+    let goes_on = results.content.iter().any(|part| matches!(part, write::Part::ToolResult(_)));
+    goes_on && !matches!(calls.content.first(), Some(write::Part::ReasoningContent(_)))
+}
+
+/// Objects whose unknown members are kept under their name.
+const NESTED: [&str; 5] =
+    ["inferenceConfig", "toolConfig", "serviceTier", "outputConfig", "additionalModelRequestFields"];
+
+fn nested(extras: &Extras<'_>, name: &str, own: bool) -> Extras<'static> {
+    let raw = extras.iter().find(|(key, raw)| own && key == name && raw.is_object());
+    let object = raw.and_then(|(_, raw)| raw.read::<AnyObject<'_>>().ok()).unwrap_or_default();
+    object.rest.into_iter().map(|(key, raw)| (key.into_owned(), raw.into_owned())).collect()
+}
+
+/// "Cache whatever can be" is a point behind the instructions and one behind the conversation.
+fn write_cache<'r>(
+    cache: &'r CacheConfig<'r>,
+    caches: bool,
+    system: &mut Vec<write::Part<'r>>,
+    messages: &mut [write::Message<'r>],
+    losses: &mut Losses,
+) {
+    let CacheConfig { automatic, key, retention, content } = cache;
+    losses.note_if(key.is_some(), "prompt_cache_key");
+    losses.note_if(retention.is_some() || content.is_some(), "cache");
+    let Some(mark) = automatic else { return };
+    if !caches {
+        return losses.note("cache");
+    }
+    let point = || write::Part::CachePoint(super::messages::cache_point(mark));
+    let ends_with_point = |parts: &[write::Part<'_>]| matches!(parts.last(), Some(write::Part::CachePoint(_)) | None);
+    if !ends_with_point(system) {
+        system.push(point());
+    }
+    if let Some(last) = messages.last_mut().filter(|last| !ends_with_point(&last.content)) {
+        last.content.push(point());
+    }
+}
+
+/// <https://docs.aws.amazon.com/bedrock/latest/APIReference/API_runtime_OutputConfig.html>
+fn write_format<'r>(format: &'r ResponseFormat<'_>, losses: &mut Losses) -> Option<Json<'r>> {
+    #[derive(Serialize)]
+    struct Format<'r> {
+        r#type: &'static str,
+        structure: Structure<'r>,
+    }
+    #[derive(Serialize)]
+    struct Structure<'r> {
+        #[serde(rename = "jsonSchema")]
+        schema: Schema<'r>,
+    }
+    #[derive(Serialize)]
+    struct Schema<'r> {
+        schema: &'r str,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        name: Option<&'r str>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        description: Option<&'r str>,
+    }
+    match format {
+        ResponseFormat::Text => None,
+        ResponseFormat::Json => {
+            losses.note("response_format");
+            None
+        }
+        // An answer always follows its schema.
+        ResponseFormat::Schema { name, description, schema, strict: _ } => {
+            let schema = Schema { schema: schema.get(), name: name.as_deref(), description: description.as_deref() };
+            Some(Json::of(&Format { r#type: "json_schema", structure: Structure { schema } }))
+        }
+        ResponseFormat::Foreign { dialect, raw } if *dialect == OWN => Some(raw.borrowed()),
+        ResponseFormat::Foreign { .. } => {
+            losses.note("response_format");
+            None
+        }
+    }
+}
+
+/// Up to 16 short texts of harmless characters
+/// (<https://docs.aws.amazon.com/bedrock/latest/APIReference/API_runtime_Converse.html>).
+fn write_metadata<'r>(metadata: &'r Json<'_>, own: bool, losses: &mut Losses) -> Option<Json<'r>> {
+    if own {
+        return Some(metadata.borrowed());
+    }
+    let allowed = |text: &str, least: usize| {
+        let harmless = |c: char| c.is_ascii_alphanumeric() || c.is_ascii_whitespace() || ":_@$#=/+,-.".contains(c);
+        (least..=256).contains(&text.len()) && text.chars().all(harmless)
+    };
+    let object: AnyObject<'_> = metadata.read().unwrap_or_default();
+    let mut kept: Vec<(Str<'_>, Json<'_>)> = Vec::new();
+    for (key, value) in object.rest {
+        let text: Option<Str<'_>> = value.read().ok();
+        if kept.len() < 16 && allowed(&key, 1) && text.is_some_and(|text| allowed(&text, 0)) {
+            kept.push((key, value));
+        } else {
+            losses.note("metadata");
+        }
+    }
+    (!kept.is_empty()).then(|| Json::of(&write::Flat(&kept)))
+}
+
+/// Whether the conversation holds calls of tools or their results.
+pub(super) fn uses_tools(request: &Request<'_>) -> bool {
+    let mut blocks = request.messages.iter().flat_map(|message| &message.blocks);
+    blocks.any(|block| matches!(block.content, Content::ToolCall(_) | Content::ToolResult(_)))
+}

@@ -1,0 +1,416 @@
+//! A request for Cohere, or for what imitates it.
+
+use super::DIALECT;
+use super::block_out::{self, Names, Writer, document_data, document_text, is_object};
+use super::write::{List, Object, object};
+use crate::codec::{Target, write_json};
+use crate::common::{
+    AudioConfig, Block, CacheConfig, Content, CustomTool, Effort, FunctionTool, Losses, Media, MediaKind, Message,
+    ReasoningConfig, ReasoningMode, Request, ResponseFormat, Role, Tool, ToolChoice, ToolResult, flat_name,
+};
+use crate::error::{ApiError, ErrorKind};
+
+const NAMES: Names = Names {
+    place: "messages.",
+    media: |kind| match kind {
+        MediaKind::Image => "messages.image",
+        MediaKind::Audio => "messages.audio",
+        MediaKind::Video => "messages.video",
+        MediaKind::Document => "messages.document",
+    },
+    reasoning: "messages.reasoning",
+    signature: "messages.signature",
+    cache: "messages.cache",
+    misplaced: "messages.tool_call",
+};
+
+pub(super) fn encode(request: &Request<'_>, target: &Target<'_>, losses: &mut Losses) -> Result<Vec<u8>, ApiError> {
+    let Request {
+        dialect,
+        model: _,
+        stream,
+        include_usage: _,
+        system,
+        messages,
+        tools,
+        tool_choice,
+        parallel_tool_calls,
+        response_format,
+        reasoning,
+        max_tokens,
+        temperature,
+        top_p,
+        top_k,
+        seed,
+        presence_penalty,
+        frequency_penalty,
+        stop,
+        n,
+        logprobs,
+        top_logprobs,
+        modalities,
+        audio,
+        verbosity,
+        service_tier,
+        user,
+        metadata,
+        cache,
+        store,
+        previous,
+        extras,
+    } = request;
+    if previous.is_some() {
+        let why = "this provider keeps no answers: send the whole conversation in place of previous_response_id";
+        return Err(ApiError::new(ErrorKind::InvalidRequest, why).with_param("previous_response_id"));
+    }
+    let own = *dialect == DIALECT;
+    let writer = Writer {
+        own,
+        is_answer: false,
+        opaque: &|state| state.for_provider(DIALECT, target.provider).map(Into::into),
+        names: &NAMES,
+    };
+    let mut out = Vec::with_capacity(4096);
+    object(&mut out, |body| {
+        body.field("model", target.model);
+        if *stream {
+            body.field("stream", &true);
+        }
+        let mut list = List::open(body.key("messages"));
+        if !system.is_empty() {
+            object(list.item(), |message| {
+                message.field("role", "system");
+                writer.content(system.iter(), message, losses);
+            });
+        }
+        for message in messages {
+            write_message(&writer, message, &mut list, losses);
+        }
+        list.close();
+        write_documents(&writer, messages, body, losses);
+        write_tools(own, tools, tool_choice.as_ref(), body, losses);
+        if let Some(format) = response_format {
+            write_format(format, body, losses);
+        }
+        if let Some(reasoning) = reasoning
+            && !(own && extras.iter().any(|(name, _)| name == "thinking"))
+        {
+            write_reasoning(reasoning, body, losses);
+        }
+        body.optional("max_tokens", max_tokens.as_ref());
+        body.optional("temperature", temperature.as_ref());
+        body.optional("p", top_p.as_ref());
+        body.optional("k", top_k.as_ref());
+        body.optional("seed", seed.as_ref());
+        body.optional("presence_penalty", presence_penalty.as_ref());
+        body.optional("frequency_penalty", frequency_penalty.as_ref());
+        body.optional("stop_sequences", (!stop.is_empty()).then_some(stop));
+        body.optional("logprobs", logprobs.as_ref());
+        match own {
+            true => body.extras(extras),
+            false => losses.note_extras("", extras),
+        }
+    });
+    losses.note_if(*parallel_tool_calls == Some(false), "parallel_tool_calls");
+    losses.note_if(n.is_some_and(|n| n > 1), "n");
+    losses.note_if(top_logprobs.is_some_and(|top| top > 0), "top_logprobs");
+    losses.note_if(modalities.iter().any(|one| *one != "text"), "modalities");
+    losses.note_if(matches!(audio, Some(AudioConfig { voice: _, format: _ })), "audio");
+    losses.note_if(verbosity.is_some(), "verbosity");
+    losses.note_if(service_tier.as_deref().is_some_and(|tier| !matches!(tier, "auto" | "default")), "service_tier");
+    losses.note_if(user.is_some(), "user");
+    losses.note_if(metadata.is_some(), "metadata");
+    let CacheConfig { automatic, key, retention, content } = cache;
+    losses.note_if(automatic.is_some() || retention.is_some() || content.is_some(), "cache");
+    losses.note_if(key.is_some(), "prompt_cache_key");
+    losses.note_if(*store == Some(true), "store");
+    Ok(out)
+}
+
+/// Writes one message, or several: each tool result is one of its own, before the rest.
+fn write_message(writer: &Writer<'_>, message: &Message<'_>, list: &mut List<'_>, losses: &mut Losses) {
+    let Message { role, blocks, name, id: _, extras } = message;
+    losses.note_if(name.is_some(), "messages.name");
+    let write_extras = |object: &mut Object<'_>, losses: &mut Losses| match writer.own {
+        true => object.extras(extras),
+        false => losses.note_extras("messages.", extras),
+    };
+    for block in blocks {
+        if let Content::ToolResult(result) = &block.content {
+            object(list.item(), |object| {
+                write_result(writer, block, result, object, losses);
+                if blocks.len() == 1 {
+                    write_extras(object, losses);
+                }
+            });
+        }
+    }
+    let rest = blocks.iter().filter(|block| {
+        let apart = *role != Role::Assistant && is_document(block);
+        !apart && !matches!(block.content, Content::ToolResult(_))
+    });
+    if rest.clone().next().is_none() && !blocks.is_empty() {
+        if blocks.len() > 1 {
+            losses.note_extras("messages.", extras);
+        }
+        return;
+    }
+    if *role == Role::Assistant && !writer.own && !blocks.iter().any(block_out::says_something) {
+        // A turn of nothing is refused; what it had is noted all the same.
+        object(&mut Vec::new(), |nowhere| writer.assistant(blocks, extras, nowhere, losses));
+        return;
+    }
+    object(list.item(), |object| {
+        object.field("role", role_name(*role));
+        match role {
+            Role::Assistant => writer.assistant(blocks, extras, object, losses),
+            Role::System | Role::Developer | Role::User => {
+                writer.content(rest, object, losses);
+                write_extras(object, losses);
+            }
+        }
+    });
+}
+
+const fn role_name(role: Role) -> &'static str {
+    match role {
+        Role::System | Role::Developer => "system",
+        Role::User => "user",
+        Role::Assistant => "assistant",
+    }
+}
+
+fn write_result(
+    writer: &Writer<'_>,
+    block: &Block<'_>,
+    result: &ToolResult<'_>,
+    message: &mut Object<'_>,
+    losses: &mut Losses,
+) {
+    let Block { content: _, cache, id: _, extras } = block;
+    let ToolResult { call_id, name: _, content, is_error, custom: _ } = result;
+    losses.note_if(cache.is_some(), "messages.cache");
+    losses.note_if(*is_error == Some(true), "messages.tool_result.error");
+    if !writer.own {
+        losses.note_extras("messages.", extras);
+    }
+    message.field("role", "tool");
+    message.field("tool_call_id", call_id);
+    let is_image =
+        |block: &&Block<'_>| matches!(&block.content, Content::Media(media) if media.kind == MediaKind::Image);
+    losses.note_if(content.iter().any(|block| is_image(&block)), "messages.tool_result.image");
+    let said = content.iter().filter(|block| !is_image(block));
+    if !content.iter().any(is_document) {
+        // A tool that says nothing: the field must be there.
+        match said.clone().next() {
+            Some(_) => writer.content(said, message, losses),
+            None => message.field("content", ""),
+        }
+        return;
+    }
+    let mut parts = List::open(message.key("content"));
+    for block in said {
+        match (&block.content, is_document(block)) {
+            (Content::Media(media), true) => object(parts.item(), |part| {
+                part.field("type", "document");
+                let text = document_text(media);
+                losses.note_if(text.is_none(), "messages.document");
+                let text = text.unwrap_or_default();
+                part.object("document", |document| write_document(writer, block, media, &text, document, losses));
+            }),
+            _ => {
+                writer.part(block, &mut parts, losses);
+            }
+        }
+    }
+    parts.close();
+}
+
+fn is_document(block: &Block<'_>) -> bool {
+    matches!(&block.content, Content::Media(media) if block_out::is_document(media))
+}
+
+/// Documents stand beside the messages, wherever they were.
+fn write_documents(writer: &Writer<'_>, messages: &[Message<'_>], body: &mut Object<'_>, losses: &mut Losses) {
+    let users = messages.iter().filter(|message| message.role != Role::Assistant);
+    let mut documents = users.flat_map(|message| &message.blocks).filter(|block| is_document(block)).peekable();
+    if documents.peek().is_none() {
+        return;
+    }
+    let mut list = List::open(body.key("documents"));
+    for block in documents {
+        let Content::Media(media) = &block.content else { continue };
+        let Some(text) = document_text(media) else {
+            losses.note("messages.document");
+            continue;
+        };
+        let bare = media.name.is_none() && media.context.is_none() && block.extras.is_empty();
+        let id = block.id.as_ref().filter(|_| writer.own);
+        if bare && id.is_none() && !is_object(&text) {
+            losses.note_if(block.cache.is_some(), "messages.cache");
+            write_json(list.item(), &text);
+        } else {
+            object(list.item(), |document| write_document(writer, block, media, &text, document, losses));
+        }
+    }
+    list.close();
+}
+
+fn write_document(
+    writer: &Writer<'_>,
+    block: &Block<'_>,
+    media: &Media<'_>,
+    text: &str,
+    document: &mut Object<'_>,
+    losses: &mut Losses,
+) {
+    let Block { content: _, cache, id, extras } = block;
+    losses.note_if(cache.is_some(), "messages.cache");
+    losses.note_if(media.cite == Some(false), "messages.citations");
+    losses.note_if(media.signature.is_some(), "messages.signature");
+    document.optional("id", id.as_ref().filter(|_| writer.own));
+    document_data(writer.own, text, media, document.key("data"));
+    match writer.own {
+        true => document.extras(extras),
+        false => losses.note_extras("messages.", extras),
+    }
+}
+
+/// Writes the tools and the choice among them. A choice of some of them becomes a request that has only these.
+fn write_tools(
+    own: bool,
+    tools: &[Tool<'_>],
+    choice: Option<&ToolChoice<'_>>,
+    body: &mut Object<'_>,
+    losses: &mut Losses,
+) {
+    let is_among = |tool: &&Tool<'_>| match (choice, tool_name(tool)) {
+        (Some(ToolChoice::Named(name)), Some(tool)) => *tool == **name,
+        (Some(ToolChoice::Allowed { names, required: _ }), Some(tool)) => names.iter().any(|name| *tool == **name),
+        (Some(ToolChoice::Named(_) | ToolChoice::Allowed { .. }), None) => false,
+        (_, _) => true,
+    };
+    // A choice of tools that there are not is left to the provider to complain about.
+    let chosen = tools.iter().any(|tool| is_among(&tool));
+    let tools = || tools.iter().filter(|tool| !chosen || is_among(tool));
+    losses.note_if(!chosen && tools().next().is_some(), "tool_choice");
+    if tools().any(|tool| is_sendable(tool)) {
+        let mut list = List::open(body.key("tools"));
+        for tool in tools() {
+            write_tool(own, tool, &mut list, losses);
+        }
+        list.close();
+    } else {
+        for tool in tools() {
+            if let Tool::Foreign { dialect: _, kind, raw: _ } = tool {
+                losses.note_foreign("tools.", kind);
+            }
+        }
+    }
+    let strict = tools().filter_map(|tool| match tool {
+        Tool::Function(tool) => Some(tool.strict),
+        Tool::Custom(_) | Tool::Foreign { .. } => None,
+    });
+    // One switch for all of them.
+    if let Some(first) = strict.clone().next() {
+        if strict.clone().all(|one| one == first) {
+            body.optional("strict_tools", first.as_ref());
+        } else {
+            losses.note_if(strict.clone().any(|one| one == Some(true)), "tools.strict");
+        }
+    }
+    match choice {
+        None | Some(ToolChoice::Auto | ToolChoice::Allowed { names: _, required: false }) => {}
+        Some(ToolChoice::None) => body.field("tool_choice", "NONE"),
+        Some(ToolChoice::Required | ToolChoice::Named(_) | ToolChoice::Allowed { names: _, required: true }) => {
+            body.field("tool_choice", "REQUIRED");
+        }
+        Some(ToolChoice::Foreign { dialect, raw }) if *dialect == DIALECT => body.field("tool_choice", raw),
+        Some(ToolChoice::Foreign { dialect: _, raw: _ }) => losses.note("tool_choice"),
+    }
+}
+
+fn tool_name<'t>(tool: &'t Tool<'_>) -> Option<&'t str> {
+    match tool {
+        Tool::Function(tool) => Some(&tool.name),
+        Tool::Custom(tool) => Some(&tool.name),
+        Tool::Foreign { .. } => None,
+    }
+}
+
+fn is_sendable(tool: &Tool<'_>) -> bool {
+    !matches!(tool, Tool::Foreign { dialect, .. } if *dialect != DIALECT)
+}
+
+fn write_tool(own: bool, tool: &Tool<'_>, list: &mut List<'_>, losses: &mut Losses) {
+    match tool {
+        Tool::Function(tool) => write_function(own, tool, list, losses),
+        Tool::Custom(tool) => {
+            let CustomTool { name: _, description: _, format, namespace: _, extras } = &**tool;
+            let free = format.as_ref().is_none_or(|format| format.to_value()["type"] == "text");
+            losses.note_if(!free, "tools.format");
+            losses.note_extras("tools.", extras);
+            write_function(own, &tool.as_function(), list, losses);
+        }
+        Tool::Foreign { dialect, kind: _, raw } if *dialect == DIALECT => {
+            list.item().extend_from_slice(raw.get().as_bytes());
+        }
+        Tool::Foreign { dialect: _, kind, raw: _ } => losses.note_foreign("tools.", kind),
+    }
+}
+
+fn write_function(own: bool, tool: &FunctionTool<'_>, list: &mut List<'_>, losses: &mut Losses) {
+    let FunctionTool { name, description, parameters, strict: _, cache, namespace, extras } = tool;
+    losses.note_if(cache.is_some(), "tools.cache");
+    object(list.item(), |tool| {
+        tool.field("type", "function");
+        tool.object("function", |function| {
+            function.field("name", &*flat_name(namespace.as_deref(), name));
+            function.optional("description", description.as_ref());
+            match parameters {
+                Some(parameters) => function.field("parameters", parameters),
+                None if own => {}
+                None => function.object("parameters", |schema| {
+                    schema.field("type", "object");
+                    schema.object("properties", |_| {});
+                }),
+            }
+            match own {
+                true => function.extras(extras),
+                false => losses.note_extras("tools.", extras),
+            }
+        });
+    });
+}
+
+fn write_format(format: &ResponseFormat<'_>, body: &mut Object<'_>, losses: &mut Losses) {
+    match format {
+        ResponseFormat::Text => body.object("response_format", |format| format.field("type", "text")),
+        ResponseFormat::Json => body.object("response_format", |format| format.field("type", "json_object")),
+        // Cohere has no place for its name, which means nothing, and keeps to the schema in any case.
+        ResponseFormat::Schema { name: _, description, schema, strict: _ } => {
+            losses.note_if(description.is_some(), "response_format");
+            body.object("response_format", |format| {
+                format.field("type", "json_object");
+                format.field("json_schema", schema);
+            });
+        }
+        ResponseFormat::Foreign { dialect, raw } if *dialect == DIALECT => body.field("response_format", raw),
+        ResponseFormat::Foreign { dialect: _, raw: _ } => losses.note("response_format"),
+    }
+}
+
+fn write_reasoning(reasoning: &ReasoningConfig<'_>, body: &mut Object<'_>, losses: &mut Losses) {
+    let ReasoningConfig { mode, effort, budget, summary, show } = reasoning;
+    // Cohere shows all of the reasoning, and neither sums it up nor hides it.
+    losses.note_if(summary.is_some() || *show == Some(false), "reasoning");
+    let budget = budget.or_else(|| effort.map(Effort::budget));
+    let off = *mode == Some(ReasoningMode::Disabled) || (mode.is_none() && budget == Some(0));
+    // As the model sees fit is what it does unasked.
+    if off || *mode == Some(ReasoningMode::Enabled) || budget.is_some() {
+        body.object("thinking", |thinking| {
+            thinking.field("type", if off { "disabled" } else { "enabled" });
+            thinking.optional("token_budget", budget.filter(|budget| !off && *budget > 0).as_ref());
+        });
+    }
+}

@@ -1,0 +1,324 @@
+//! A block as parts of the wire: of requests and of answers.
+//!
+//! Media in a tool's result go into `functionResponse.parts` where the model takes them there (Gemini 3:
+//! <https://ai.google.dev/gemini-api/docs/function-calling#multimodal>); for older models they follow the results in the
+//! same turn of the user, as Google's own command-line client sends them.
+
+use std::borrow::Cow;
+use std::collections::{BTreeMap, HashMap};
+
+use super::extras::{Beside, find};
+use super::part_in::{ENCRYPTED, mime_of_url};
+use super::write::{Blob, FileData, FunctionCall, FunctionResponse, Part, Piece, Resolution};
+use crate::common::{
+    Block, Content, Json, Losses, Media, MediaKind, MediaSource, Opaque, ProviderTag, Reasoning, Str, Text, ToolCall,
+    ToolResult, flat_name,
+};
+use crate::dialect::Dialect;
+
+const OWN: Dialect = Dialect::Gemini;
+
+/// What Gemini 3 accepts in place of the thought signature of a call that it did not make itself; without any, it refuses
+/// the turn: <https://ai.google.dev/gemini-api/docs/thought-signatures#faqs>.
+pub(super) const NO_SIGNATURE: &str = "skip_thought_signature_validator";
+
+/// Who reads what is written.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Reader {
+    /// A provider.
+    Provider {
+        /// The account.
+        tag: ProviderTag,
+        /// [`Quirks::gemini_3`](crate::preset::Quirks::gemini_3).
+        gemini_3: bool,
+        /// Whether Vertex AI carries it.
+        vertex: bool,
+    },
+    /// A client.
+    Client,
+}
+
+/// Writes blocks as parts.
+pub(super) struct Writer<'o, 'l> {
+    pub(super) reader: Reader,
+    /// Whether the blocks came in this dialect.
+    pub(super) own: bool,
+    pub(super) losses: &'l mut Losses,
+    /// Whether the next call is the first of a step of the current turn, which must be signed.
+    pub(super) must_sign: bool,
+    names: HashMap<&'o str, Cow<'o, str>>,
+}
+
+impl<'o, 'l> Writer<'o, 'l> {
+    pub(super) fn new(reader: Reader, own: bool, losses: &'l mut Losses) -> Self {
+        Self { reader, own, losses, must_sign: false, names: HashMap::new() }
+    }
+
+    fn place(&self) -> &'static str {
+        match self.reader {
+            Reader::Provider { .. } => "messages.",
+            Reader::Client => "answer.",
+        }
+    }
+
+    fn note(&mut self, in_request: &'static str, in_answer: &'static str) {
+        self.losses.note(match self.reader {
+            Reader::Provider { .. } => in_request,
+            Reader::Client => in_answer,
+        });
+    }
+
+    fn lose_media(&mut self, kind: MediaKind) {
+        match kind {
+            MediaKind::Image => self.note("messages.image", "answer.image"),
+            MediaKind::Audio => self.note("messages.audio", "answer.audio"),
+            MediaKind::Video => self.note("messages.video", "answer.video"),
+            MediaKind::Document => self.note("messages.document", "answer.document"),
+        }
+    }
+
+    /// Appends the parts of a block. Citations are the caller's.
+    pub(super) fn block(&mut self, block: &'o Block<'_>, parts: &mut Vec<Piece<'o>>) {
+        let from = parts.len();
+        let Block { content, cache, id: _, extras } = block;
+        self.losses.note_if(cache.is_some(), "messages.cache");
+        if !self.own {
+            self.losses.note_extras(self.place(), extras);
+        }
+        match content {
+            Content::Text(text) => self.text(text, parts),
+            Content::Refusal(text) => parts.extend((!text.is_empty()).then(|| Piece::text(&**text))),
+            Content::Media(media) => self.media(media, extras, parts),
+            Content::Reasoning(reasoning) => self.reasoning(reasoning, parts),
+            Content::ToolCall(call) => {
+                let call = self.call(call, extras);
+                parts.push(call);
+            }
+            Content::ToolResult(result) => {
+                let mut after = Vec::new();
+                let response = self.result(result, extras, &mut after);
+                parts.push(response);
+                parts.append(&mut after);
+            }
+            Content::Foreign(foreign) if foreign.dialect == OWN => parts.push(Piece::Raw(foreign.raw.borrowed())),
+            Content::Foreign(foreign) => self.losses.note_foreign(self.place(), &foreign.kind),
+        }
+        if self.own
+            && !extras.is_empty()
+            && let Some(Piece::Part(part)) = parts.get_mut(from)
+        {
+            part.beside = Beside::of(extras, "");
+        }
+    }
+
+    fn text(&mut self, text: &'o Text<'_>, parts: &mut Vec<Piece<'o>>) {
+        let Text { text, citations: _, signature } = text;
+        let thought_signature = signature.as_ref().and_then(|opaque| self.signature(opaque));
+        // Vertex refuses empty texts; a client's own empty text is its own affair.
+        if self.own || !text.is_empty() || thought_signature.is_some() {
+            parts.push(Part { text: Some(text.as_str().into()), thought_signature, ..Part::default() }.into());
+        }
+    }
+
+    fn signature(&mut self, opaque: &'o Opaque<'_>) -> Option<Str<'o>> {
+        match self.reader {
+            Reader::Client => Some(opaque.for_client(OWN)),
+            Reader::Provider { tag, .. } => {
+                let usable = opaque.for_provider(OWN, tag);
+                // What Gemini takes in place of a signature says nothing that could be lost.
+                self.losses.note_if(usable.is_none() && opaque.data != NO_SIGNATURE, "messages.signature");
+                usable.map(Str::from)
+            }
+        }
+    }
+
+    fn reasoning(&mut self, reasoning: &'o Reasoning<'_>, parts: &mut Vec<Piece<'o>>) {
+        let Reasoning { text, summary, signature, encrypted } = reasoning;
+        let text = match &**summary {
+            [] => Cow::Borrowed(text.as_str()),
+            [one] if text.is_empty() => Cow::Borrowed(one.as_str()),
+            summary if text.is_empty() => Cow::Owned(summary.iter().map(Str::as_str).collect::<Vec<_>>().join("\n\n")),
+            _ => Cow::Borrowed(text.as_str()),
+        };
+        let mut thought_signature = signature.as_ref().and_then(|opaque| self.signature(opaque));
+        if let Some(opaque) = encrypted {
+            match self.reader {
+                Reader::Client if thought_signature.is_none() => thought_signature = Some(sealed(opaque)),
+                Reader::Provider { .. } if text.is_empty() => self.losses.note("messages.reasoning"),
+                Reader::Provider { .. } | Reader::Client => self.note("messages.signature", "answer.reasoning"),
+            }
+        }
+        if self.own || !text.is_empty() || thought_signature.is_some() {
+            parts.push(Part { text: Some(text), thought: Some(true), thought_signature, ..Part::default() }.into());
+        }
+    }
+
+    fn call(&mut self, call: &'o ToolCall<'_>, extras: &'o [(Str<'_>, Json<'_>)]) -> Piece<'o> {
+        let ToolCall { id, name, arguments: _, custom: _, namespace, signature } = call;
+        let mut thought_signature = signature.as_ref().and_then(|opaque| self.signature(opaque));
+        let foreign = signature.is_some() || !self.own;
+        if std::mem::take(&mut self.must_sign) && thought_signature.is_none() && foreign {
+            thought_signature = Some(NO_SIGNATURE.into());
+        }
+        let name = flat_name(namespace.as_deref(), name);
+        self.names.insert(id, name.clone());
+        let unless = |mark: &str| !(self.own && find(extras, mark).is_some());
+        let function_call = FunctionCall {
+            id: (unless("=functionCall.id") || matches!(self.reader, Reader::Client)).then_some(&**id),
+            name,
+            args: unless("=functionCall.args").then(|| call.arguments_object()),
+            beside: self.beside(extras, "functionCall."),
+        };
+        Part { function_call: Some(function_call), thought_signature, ..Part::default() }.into()
+    }
+
+    fn beside(&self, extras: &'o [(Str<'_>, Json<'_>)], prefix: &'static str) -> Beside<'o> {
+        if self.own { Beside::of(extras, prefix) } else { Beside::default() }
+    }
+
+    /// A result; media that it cannot hold are put into `after`.
+    pub(super) fn result(
+        &mut self,
+        result: &'o ToolResult<'_>,
+        extras: &'o [(Str<'_>, Json<'_>)],
+        after: &mut Vec<Piece<'o>>,
+    ) -> Piece<'o> {
+        let ToolResult { call_id, name, content, is_error, custom: _ } = result;
+        let mut text: Option<Cow<'o, str>> = None;
+        let mut media = Vec::new();
+        for block in content {
+            let said = match &block.content {
+                Content::Text(Text { text, .. }) | Content::Refusal(text) => Some(text),
+                Content::Media(document) => match &document.source {
+                    MediaSource::Text(text) => Some(text),
+                    _ => None,
+                },
+                _ => None,
+            };
+            match (said, &mut text) {
+                (Some(more), Some(text)) => *text = format!("{text}\n{more}").into(),
+                (Some(more), None) => text = Some(more.as_str().into()),
+                (None, _) => self.block(block, &mut media),
+            }
+        }
+        let inside = self.own || !matches!(self.reader, Reader::Provider { gemini_3: false, .. });
+        if !inside {
+            after.append(&mut media);
+        }
+        let named = name.as_ref().map(|name| Cow::Borrowed(&**name)).or_else(|| self.names.get(&**call_id).cloned());
+        let unless = |mark: &str| !(self.own && find(extras, mark).is_some());
+        let key = find(extras, "=functionResponse.key").filter(|_| self.own).and_then(|key| key.read::<Str<'_>>().ok());
+        let response = match (&key, text) {
+            (None, None) if !unless("=functionResponse.response") => None,
+            (Some(key), text) => Some(wrapped(key, &text.unwrap_or_default())),
+            (None, text) => Some(response(text.unwrap_or_default(), *is_error)),
+        };
+        let function_response = FunctionResponse {
+            id: unless("=functionResponse.id").then_some(&**call_id),
+            // The field is required; a result without its call has no other name.
+            name: named.unwrap_or("unknown".into()),
+            response,
+            parts: media,
+            beside: self.beside(extras, "functionResponse."),
+        };
+        Part { function_response: Some(function_response), ..Part::default() }.into()
+    }
+
+    fn media(&mut self, media: &'o Media<'_>, extras: &'o [(Str<'_>, Json<'_>)], parts: &mut Vec<Piece<'o>>) {
+        let Media { kind, source, mime, name, detail, context, cite, transcript, signature } = media;
+        if let Some(context) = context {
+            parts.push(Piece::text(&**context));
+        }
+        if *cite == Some(true) {
+            self.note("messages.citations", "answer.citations");
+        }
+        let mime_type = mime.as_deref();
+        let known = |guess: Option<&'static str>| match mime_type {
+            None if !self.own => Some(guess.unwrap_or(default_mime(*kind))),
+            told => told,
+        };
+        // Only Vertex documents names of media.
+        let named = self.own || !matches!(self.reader, Reader::Provider { vertex: false, .. });
+        let display_name = name.as_deref().filter(|_| named);
+        let part = match source {
+            MediaSource::Data(data) => {
+                let beside = self.beside(extras, "inlineData.");
+                let blob = Blob { mime_type: known(None), data: data.as_str().into(), display_name, beside };
+                Part { inline_data: Some(blob), ..Part::default() }
+            }
+            MediaSource::Url(url) => {
+                let beside = self.beside(extras, "fileData.");
+                let file = FileData { mime_type: known(mime_of_url(url)), file_uri: url, display_name, beside };
+                Part { file_data: Some(file), ..Part::default() }
+            }
+            MediaSource::Text(text) => Part { text: Some(text.as_str().into()), ..Part::default() },
+            MediaSource::Blocks(blocks) => {
+                blocks.iter().for_each(|block| self.block(block, parts));
+                return;
+            }
+            MediaSource::File(_) => {
+                match transcript {
+                    Some(transcript) => parts.push(Piece::text(&**transcript)),
+                    None => self.lose_media(*kind),
+                }
+                return;
+            }
+        };
+        if name.is_some() && !named {
+            self.losses.note("messages.name");
+        }
+        let thought_signature = signature.as_ref().and_then(|opaque| self.signature(opaque));
+        let media_resolution = self.resolution(detail.as_deref());
+        parts.push(Part { thought_signature, media_resolution, ..part }.into());
+        if let (Some(transcript), Reader::Client) = (transcript, self.reader) {
+            parts.push(Piece::text(&**transcript));
+        }
+    }
+
+    fn resolution(&mut self, detail: Option<&str>) -> Option<Resolution> {
+        let detail = detail.filter(|detail| *detail != "auto")?;
+        match self.reader {
+            Reader::Provider { gemini_3: false, .. } if !self.own => {
+                self.losses.note("messages.detail");
+                None
+            }
+            Reader::Client if !self.own => None,
+            Reader::Provider { .. } | Reader::Client => {
+                Some(Resolution { level: format!("MEDIA_RESOLUTION_{}", detail.to_ascii_uppercase()) })
+            }
+        }
+    }
+}
+
+/// A ticket for encrypted reasoning.
+pub(super) fn sealed<'o>(opaque: &Opaque<'_>) -> Str<'o> {
+    let data = format!("{ENCRYPTED}{}", opaque.data).into();
+    Opaque { dialect: opaque.dialect, provider: opaque.provider, data }.for_client(OWN).into_owned()
+}
+
+/// The object that stands for a result's text.
+fn response(text: Cow<'_, str>, is_error: Option<bool>) -> Json<'_> {
+    let failed = is_error == Some(true);
+    let object = match &text {
+        Cow::Borrowed(text) => Json::parse(text),
+        Cow::Owned(text) => Json::parse(text).map(Json::into_owned),
+    };
+    match object.filter(Json::is_object) {
+        Some(object) if !failed || object.to_value().get("error").is_some() => object,
+        Some(_) | None => wrapped(if failed { "error" } else { "output" }, &text),
+    }
+}
+
+fn wrapped(key: &str, text: &str) -> Json<'static> {
+    Json::of(&BTreeMap::from([(key, text)]))
+}
+
+/// What a medium is most often, where nobody says: the field is required.
+fn default_mime(kind: MediaKind) -> &'static str {
+    match kind {
+        MediaKind::Image => "image/jpeg",
+        MediaKind::Audio => "audio/wav",
+        MediaKind::Video => "video/mp4",
+        MediaKind::Document => "application/pdf",
+    }
+}

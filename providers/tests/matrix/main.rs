@@ -1,0 +1,208 @@
+//! Every dialect in front of every dialect: what one side says reaches the other, or is disclosed.
+//!
+//! For each scenario, client dialect and provider dialect a request goes the way it goes in the gateway: written by a client,
+//! read by the client's codec, written by the provider's codec, read by a provider. What the gateway read and what the provider
+//! reads are compared feature by feature; a feature that changed must be named in the losses. Answers go the same way back, whole and
+//! streamed. The features are drawn from the common model in `features.rs`, the scenarios stand in `scenarios.rs`.
+
+#![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test may fail")]
+
+mod features;
+mod scenarios;
+
+use std::collections::BTreeMap;
+
+use ai_gateway_providers::codec::{Call, Client, Maker, Platform, Target, codec};
+use ai_gateway_providers::common::{Aliases, Collector, Losses, ProviderTag, Request, Response, take_apart};
+use ai_gateway_providers::error::{decode_error, encode_error};
+use ai_gateway_providers::preset::Quirks;
+use ai_gateway_providers::{ApiError, Dialect, ErrorKind};
+
+const PROVIDER: &str = "upstream";
+
+fn target(losslessly: bool) -> Target<'static> {
+    // What the most capable models of a dialect accept: the question here is what the dialect can say.
+    let quirks = Quirks { max_completion_tokens: true, developer_role: losslessly, ..Quirks::default() };
+    Target { quirks, ..Target::new("upstream-model", ProviderTag::of(PROVIDER)) }
+}
+
+fn maker() -> Maker<'static> {
+    Maker { provider: ProviderTag::of(PROVIDER), platform: Platform::Native, model: "upstream-model", id_seed: "seed" }
+}
+
+fn client() -> Client {
+    Client { model: "public".into(), include_usage: true, request_id: "req".into(), now: 1, ..Client::default() }
+}
+
+/// What `dialect` makes of a request: written as a client writes it, and read.
+fn as_sent(dialect: Dialect, request: &Request<'_>) -> Vec<u8> {
+    codec(dialect)
+        .encode_request(request, &target(true), &mut Losses::default())
+        .unwrap_or_else(|error| panic!("{dialect}: {error}"))
+}
+
+fn read(dialect: Dialect, body: &[u8], stream: bool) -> Request<'_> {
+    let call = Call { model: Some("m"), stream };
+    codec(dialect)
+        .decode_request(body, &call)
+        .unwrap_or_else(|error| panic!("{dialect}: {error}: {}", String::from_utf8_lossy(body)))
+}
+
+/// Features of `before` that `after` lacks or has otherwise, and that are not among the losses.
+fn undisclosed(before: &BTreeMap<String, String>, after: &BTreeMap<String, String>, losses: &Losses) -> Vec<String> {
+    let disclosed =
+        |name: &str| losses.iter().any(|loss| loss.field == name || name.starts_with(&format!("{}.", loss.field)));
+    before
+        .iter()
+        .filter(|(name, value)| after.get(*name) != Some(value) && !disclosed(name))
+        .map(|(name, value)| format!("{name}: {value} became {:?}", after.get(name)))
+        .collect()
+}
+
+#[test]
+fn every_request_reaches_every_provider_or_says_what_does_not() {
+    let mut failures = Vec::new();
+    for (scenario, request) in scenarios::requests() {
+        for from in Dialect::ALL {
+            let mut request = request.clone();
+            request.dialect = from;
+            let sent = as_sent(from, &request);
+            for stream in [false, true] {
+                let asked = read(from, &sent, stream);
+                let before = features::of_request(&asked);
+                for to in Dialect::ALL {
+                    let mut losses = Losses::default();
+                    let written = codec(to).encode_request(&asked, &target(true), &mut losses).unwrap();
+                    let after = features::of_request(&read(to, &written, stream));
+                    for loss in undisclosed(&before, &after, &losses) {
+                        failures
+                            .push(format!("{scenario}: {from} -> {to}: {loss} (disclosed: {})", losses.header_value()));
+                    }
+                }
+            }
+        }
+    }
+    report(failures);
+}
+
+#[test]
+fn every_answer_reaches_every_client_or_says_what_does_not() {
+    let mut failures = Vec::new();
+    for (scenario, response) in scenarios::responses() {
+        for from in Dialect::ALL {
+            let mut response = response.clone();
+            response.dialect = from;
+            let wire = codec(from).encode_response(&response, &client(), &mut Losses::default());
+            let answer = codec(from)
+                .decode_response(&wire, &maker())
+                .unwrap_or_else(|error| panic!("{scenario}: {from}: {error}"));
+            let before = features::of_response(&answer);
+            for to in Dialect::ALL {
+                let mut losses = Losses::default();
+                let written = codec(to).encode_response(&answer, &client(), &mut losses);
+                let after = codec(to).decode_response(&written, &maker()).unwrap_or_else(|error| {
+                    panic!("{scenario}: {from} -> {to}: {error}: {}", String::from_utf8_lossy(&written))
+                });
+                for loss in undisclosed(&before, &features::of_response(&after), &losses) {
+                    failures.push(format!("{scenario}: {from} -> {to}: {loss} (disclosed: {})", losses.header_value()));
+                }
+                let streamed = through_a_stream(from, to, &response);
+                match streamed {
+                    Ok((streamed, losses)) => {
+                        for loss in undisclosed(&before, &features::of_response(&streamed), &losses) {
+                            failures.push(format!(
+                                "{scenario}: {from} -> {to}, streamed: {loss} (disclosed: {})",
+                                losses.header_value()
+                            ));
+                        }
+                    }
+                    Err(error) => failures.push(format!("{scenario}: {from} -> {to}, streamed: {error}")),
+                }
+            }
+        }
+    }
+    report(failures);
+}
+
+/// The answer as the provider streams it, translated as it comes, and put together by the client.
+fn through_a_stream(
+    from: Dialect,
+    to: Dialect,
+    response: &Response<'_>,
+) -> Result<(Response<'static>, Losses), ApiError> {
+    let (mut wire, mut ignored) = (Vec::new(), Losses::default());
+    let mut provider = codec(from).stream_encoder(&client());
+    take_apart(response, &mut |event| provider.encode(event, &mut ignored, &mut wire));
+    let (mut written, mut losses) = (Vec::new(), Losses::default());
+    let mut decoder = codec(from).stream_decoder(&maker());
+    let mut encoder = codec(to).stream_encoder(&client());
+    let chunks: Vec<&[u8]> = wire.chunks(97).collect();
+    for (at, chunk) in chunks.iter().enumerate() {
+        decoder.feed(chunk, at + 1 == chunks.len(), &mut |event| encoder.encode(event, &mut losses, &mut written));
+    }
+    let mut collector = Collector::new(to);
+    codec(to).stream_decoder(&maker()).feed(&written, true, &mut |event| collector.feed(&event));
+    collector.finish().map(|response| (response, losses))
+}
+
+#[test]
+fn every_error_reads_as_the_clients_dialect_says_it() {
+    use ErrorKind::{
+        ContextLength, InvalidRequest, ModelNotFound, Overloaded, RateLimited, UpstreamError, UpstreamTimeout,
+    };
+    for from in Dialect::ALL {
+        for kind in
+            [InvalidRequest, ContextLength, ModelNotFound, RateLimited, Overloaded, UpstreamTimeout, UpstreamError]
+        {
+            let message =
+                if kind == ContextLength { "prompt is too long: 9 tokens > 8" } else { "the provider's own words" };
+            let error = ApiError::new(kind, message);
+            let decoded = decode_error(from, error.client_status(from), &encode_error(from, &error, "r"));
+            assert_eq!(decoded.message, message, "{from} {kind:?}");
+            for to in Dialect::ALL {
+                let told = decode_error(to, decoded.client_status(to), &encode_error(to, &decoded, "r"));
+                assert_eq!(told.message, message, "{from} -> {to} {kind:?}");
+                let same = told.kind == decoded.kind || told.client_status(to) == decoded.client_status(to);
+                assert!(same, "{from} -> {to}: {:?} became {:?}", decoded.kind, told.kind);
+            }
+        }
+        for to in Dialect::ALL {
+            let mut stream = Vec::new();
+            let mut encoder = codec(to).stream_encoder(&client());
+            let mut losses = Losses::default();
+            let error = ApiError::new(Overloaded, "no room today");
+            for event in [
+                ai_gateway_providers::common::Event::Start { id: None, model: None, created: None },
+                ai_gateway_providers::common::Event::Error(error),
+            ] {
+                encoder.encode(event, &mut losses, &mut stream);
+            }
+            let mut collector = Collector::new(to);
+            codec(to).stream_decoder(&maker()).feed(&stream, true, &mut |event| collector.feed(&event));
+            let told = collector.finish().expect_err("an error is no answer");
+            assert!(told.message.contains("no room today"), "{to}: {told}");
+        }
+    }
+}
+
+/// Tools that a dialect does not know go out as functions and come back as what they are.
+#[test]
+fn custom_and_grouped_tools_come_back() {
+    let request = scenarios::custom_tools();
+    let aliases = Aliases::of(&request);
+    for to in Dialect::ALL {
+        let mut losses = Losses::default();
+        let written = codec(to).encode_request(&request, &target(true), &mut losses).unwrap();
+        let asked = read(to, &written, false);
+        let names: Vec<String> = features::tool_names(&asked);
+        assert_eq!(names.len(), 2, "{to}: {names:?}");
+        let mut answer = scenarios::calls_of(to, &asked);
+        aliases.restore(&mut answer);
+        let calls = features::calls(&answer);
+        assert_eq!(calls, ["custom apply_patch *** Begin", "mcp__docs/search {\"q\":\"x\"}"], "{to}");
+    }
+}
+
+fn report(failures: Vec<String>) {
+    assert!(failures.is_empty(), "{} undisclosed losses:\n{}", failures.len(), failures.join("\n"));
+}

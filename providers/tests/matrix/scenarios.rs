@@ -1,0 +1,283 @@
+//! What is asked and answered, in the words of no dialect.
+
+use ai_gateway_providers::Dialect;
+use ai_gateway_providers::Usage;
+use ai_gateway_providers::common::{
+    Block, CacheMark, Choice, Citation, Content, CustomTool, Effort, FunctionTool, Json, Media, MediaKind, MediaSource,
+    Message, Reasoning, ReasoningConfig, Request, Response, ResponseFormat, Role, Stop, StopReason, Text, TokenLogprob,
+    Tool, ToolCall, ToolChoice, ToolResult,
+};
+
+const PNG: &str = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg==";
+const PDF: &str = "JVBERi0xLjQKJcOkw7zDtsOfCg==";
+const WAV: &str = "UklGRiQAAABXQVZFZm10IBAAAAABAAEA";
+const SCHEMA: &str = r#"{"type":"object","properties":{"city":{"type":"string","description":"Where"}},"required":["city"],"additionalProperties":false}"#;
+
+fn say(role: Role, blocks: Vec<Block<'static>>) -> Message<'static> {
+    Message { role, blocks, ..Message::default() }
+}
+
+fn user(text: &'static str) -> Message<'static> {
+    say(Role::User, vec![Block::text(text)])
+}
+
+fn ask(messages: Vec<Message<'static>>) -> Request<'static> {
+    Request { messages, max_tokens: Some(500), ..Request::new(Dialect::OpenAiChat) }
+}
+
+fn media(kind: MediaKind, mime: &'static str, source: MediaSource<'static>) -> Block<'static> {
+    let name = (kind == MediaKind::Document).then(|| "report".into());
+    Block::new(Content::Media(Box::new(Media { kind, mime: Some(mime.into()), source, name, ..Media::default() })))
+}
+
+fn call(id: &'static str, name: &'static str, arguments: &'static str) -> Block<'static> {
+    let call = ToolCall { id: id.into(), name: name.into(), arguments: arguments.into(), ..ToolCall::default() };
+    Block::new(Content::ToolCall(Box::new(call)))
+}
+
+fn result(id: &'static str, content: Vec<Block<'static>>, is_error: Option<bool>) -> Block<'static> {
+    let result = ToolResult { call_id: id.into(), content, is_error, ..ToolResult::default() };
+    Block::new(Content::ToolResult(Box::new(result)))
+}
+
+fn tool(name: &'static str) -> Tool<'static> {
+    Tool::Function(Box::new(FunctionTool {
+        name: name.into(),
+        description: Some("Tells the weather".into()),
+        parameters: Json::parse(SCHEMA),
+        ..FunctionTool::default()
+    }))
+}
+
+/// A tool loop: question, calls, results.
+fn tools(calls: Vec<Block<'static>>, results: Vec<Block<'static>>) -> Request<'static> {
+    Request {
+        tools: vec![tool("weather")],
+        ..ask(vec![user("Weather?"), say(Role::Assistant, calls), say(Role::User, results)])
+    }
+}
+
+fn cached(text: &'static str, ttl: Option<&'static str>) -> Block<'static> {
+    Block { cache: Some(CacheMark { ttl: ttl.map(Into::into) }), ..Block::text(text) }
+}
+
+fn chosen(choice: ToolChoice<'static>) -> Request<'static> {
+    Request { tools: vec![tool("weather"), tool("time")], tool_choice: Some(choice), ..ask(vec![user("Weather?")]) }
+}
+
+/// The scenarios of requests.
+pub fn requests() -> Vec<(&'static str, Request<'static>)> {
+    let text = ask(vec![user("Hello, \"world\" \\ \u{1F389}\n")]);
+    let turns = Request {
+        system: vec![Block::text("Be brief.")],
+        ..ask(vec![user("One"), say(Role::Assistant, vec![Block::text("1")]), user("Two")])
+    };
+    let image = |source| {
+        ask(vec![say(Role::User, vec![Block::text("What is it?"), media(MediaKind::Image, "image/png", source)])])
+    };
+    let one = |kind, mime, data: &'static str| {
+        ask(vec![say(Role::User, vec![Block::text("What is it?"), media(kind, mime, MediaSource::Data(data.into()))])])
+    };
+    let three = tools(
+        vec![
+            call("call_a", "weather", r#"{"city":"Bern"}"#),
+            call("call_b", "weather", r#"{"city":"Köln","n":12345678901234567890}"#),
+            call("call_c", "weather", "{}"),
+        ],
+        vec![
+            result("call_a", vec![Block::text("rain")], None),
+            result("call_b", vec![Block::text(r#"{"sky":"blue"}"#)], None),
+            result("call_c", vec![Block::text("")], None),
+        ],
+    );
+    let failed = tools(
+        vec![call("call_a", "weather", r#"{"city":"Bern"}"#)],
+        vec![result("call_a", vec![Block::text("no such city")], Some(true))],
+    );
+    let seen = tools(
+        vec![call("call_a", "weather", "{}")],
+        vec![result(
+            "call_a",
+            vec![Block::text("a map"), media(MediaKind::Image, "image/png", MediaSource::Data(PNG.into()))],
+            None,
+        )],
+    );
+    let schema = ResponseFormat::Schema {
+        name: Some("city".into()),
+        description: None,
+        schema: Json::parse(SCHEMA).unwrap(),
+        strict: Some(true),
+    };
+    let marks = Request {
+        system: vec![cached("Long instructions.", Some("1h"))],
+        ..ask(vec![say(Role::User, vec![cached("Long document.", None), Block::text("Question?")])])
+    };
+    let settings = Request {
+        temperature: Some(0.5),
+        top_p: Some(0.9),
+        top_k: Some(40),
+        seed: Some(7),
+        presence_penalty: Some(0.25),
+        frequency_penalty: Some(0.5),
+        stop: vec!["END".into(), "STOP".into()],
+        n: Some(2),
+        logprobs: Some(true),
+        top_logprobs: Some(3),
+        verbosity: Some("low".into()),
+        user: Some("user-1".into()),
+        metadata: Json::parse(r#"{"team":"a"}"#),
+        store: Some(true),
+        service_tier: Some("flex".into()),
+        ..ask(vec![user("Go")])
+    };
+    let effort = |effort| Request {
+        reasoning: Some(ReasoningConfig { effort: Some(effort), ..ReasoningConfig::default() }),
+        max_tokens: Some(40_000),
+        ..ask(vec![user("Think")])
+    };
+    let budget = Request {
+        reasoning: Some(ReasoningConfig { budget: Some(2048), ..ReasoningConfig::default() }),
+        max_tokens: Some(40_000),
+        ..ask(vec![user("Think")])
+    };
+    let refused =
+        ask(vec![user("Do"), say(Role::Assistant, vec![Block::new(Content::Refusal("No.".into()))]), user("Why?")]);
+    let middle = ask(vec![user("One"), say(Role::Developer, vec![Block::text("Now rhyme.")]), user("Two")]);
+    let single = Request { parallel_tool_calls: Some(false), ..chosen(ToolChoice::Auto) };
+    let allowed = ToolChoice::Allowed { names: vec!["weather".into()], required: true };
+    vec![
+        ("text", text),
+        ("multi-turn", turns),
+        ("instructions in the middle", middle),
+        ("image data", image(MediaSource::Data(PNG.into()))),
+        ("image url", image(MediaSource::Url("https://example.com/a.png".into()))),
+        ("pdf", one(MediaKind::Document, "application/pdf", PDF)),
+        ("audio", one(MediaKind::Audio, "audio/wav", WAV)),
+        ("video", one(MediaKind::Video, "video/mp4", "AAAA")),
+        (
+            "one tool",
+            tools(
+                vec![call("call_a", "weather", r#"{"city":"Bern"}"#)],
+                vec![result("call_a", vec![Block::text("rain")], None)],
+            ),
+        ),
+        ("three parallel tools", three),
+        ("tool error", failed),
+        ("image in a tool result", seen),
+        ("tool choice none", chosen(ToolChoice::None)),
+        ("tool choice required", chosen(ToolChoice::Required)),
+        ("tool choice named", chosen(ToolChoice::Named("weather".into()))),
+        ("tool choice allowed", chosen(allowed)),
+        ("one tool at a time", single),
+        ("json", Request { response_format: Some(ResponseFormat::Json), ..ask(vec![user("JSON please")]) }),
+        ("json schema", Request { response_format: Some(schema), ..ask(vec![user("JSON please")]) }),
+        ("effort low", effort(Effort::Low)),
+        ("effort high", effort(Effort::High)),
+        ("budget", budget),
+        ("cache marks", marks),
+        ("settings", settings),
+        ("refusal in the history", refused),
+    ]
+}
+
+fn answer(blocks: Vec<Block<'static>>, reason: StopReason) -> Response<'static> {
+    let usage = Usage { input: Some(10), cache_read: Some(5), output: Some(7), ..Usage::default() };
+    Response {
+        id: Some("answer-1".into()),
+        model: Some("upstream-model".into()),
+        created: Some(1_700_000_000),
+        choices: vec![Choice { blocks, stop: Stop::new(reason), ..Choice::default() }],
+        usage: Some(usage),
+        ..Response::new(Dialect::OpenAiChat)
+    }
+}
+
+/// The scenarios of answers.
+pub fn responses() -> Vec<(&'static str, Response<'static>)> {
+    let text = || Block::text("Hello, \"world\" \\ \u{1F389}\n");
+    let thought = Reasoning { text: "Because\nof that".into(), ..Reasoning::default() };
+    let cited = Text {
+        text: "Bern is the capital.".into(),
+        citations: vec![Citation {
+            url: Some("https://example.com/bern".into()),
+            title: Some("Bern".into()),
+            quote: Some("Bern".into()),
+            span: Some((0, 4)),
+            raw: None,
+        }],
+        signature: None,
+    };
+    let mut probable = answer(vec![Block::text("Hi")], StopReason::End);
+    probable.choices[0].logprobs =
+        vec![TokenLogprob { token: "Hi".into(), logprob: -0.5, bytes: Some(b"Hi".to_vec()), top: Vec::new() }];
+    let mut thinking = answer(vec![Block::new(Content::Reasoning(Box::new(thought))), text()], StopReason::End);
+    thinking.usage = Some(Usage { reasoning: Some(3), ..thinking.usage.unwrap() });
+    let mut two = answer(vec![Block::text("first")], StopReason::End);
+    two.choices.push(Choice { blocks: vec![Block::text("second")], ..Choice::default() });
+    let calls = vec![
+        call("call_aaaa1", "weather", r#"{"city":"Bern","n":12345678901234567890}"#),
+        call("call_bbbb2", "weather", "{}"),
+        call("call_cccc3", "time", r#"{"zone":"CET"}"#),
+    ];
+    vec![
+        ("text", answer(vec![text()], StopReason::End)),
+        ("two texts", answer(vec![Block::text("one "), Block::text("two")], StopReason::End)),
+        ("nothing", answer(Vec::new(), StopReason::End)),
+        ("length", answer(vec![text()], StopReason::MaxTokens)),
+        ("stop sequence", answer(vec![text()], StopReason::StopSequence)),
+        ("content filter", answer(vec![text()], StopReason::ContentFilter)),
+        ("refused", answer(vec![text()], StopReason::Refusal)),
+        ("refusal", answer(vec![Block::new(Content::Refusal("No.".into()))], StopReason::End)),
+        ("one call", answer(vec![call("call_aaaa1", "weather", r#"{"city":"Bern"}"#)], StopReason::ToolCalls)),
+        ("three calls", answer(calls, StopReason::ToolCalls)),
+        ("text and call", answer(vec![text(), call("call_aaaa1", "weather", "{}")], StopReason::ToolCalls)),
+        ("reasoning", thinking),
+        ("citations", answer(vec![Block::new(Content::Text(cited))], StopReason::End)),
+        ("logprobs", probable),
+        ("two choices", two),
+        ("image", answer(vec![media(MediaKind::Image, "image/png", MediaSource::Data(PNG.into()))], StopReason::End)),
+    ]
+}
+
+/// A request with a custom tool and one of a group.
+pub fn custom_tools() -> Request<'static> {
+    let patch = CustomTool { name: "apply_patch".into(), description: Some("Edits".into()), ..CustomTool::default() };
+    let search = FunctionTool {
+        name: "search".into(),
+        namespace: Some("mcp__docs".into()),
+        parameters: Json::parse(r#"{"type":"object","properties":{"q":{"type":"string"}}}"#),
+        ..FunctionTool::default()
+    };
+    Request {
+        tools: vec![Tool::Custom(Box::new(patch)), Tool::Function(Box::new(search))],
+        ..Request { messages: vec![user("Patch")], ..Request::new(Dialect::OpenAiResponses) }
+    }
+}
+
+/// What a model of a provider that was asked `request` calls: each tool once, under the name it knows.
+pub fn calls_of(dialect: Dialect, request: &Request<'_>) -> Response<'static> {
+    let blocks = request.tools.iter().map(|tool| {
+        let (name, namespace, custom) = match tool {
+            Tool::Function(tool) => (tool.name.to_string(), tool.namespace.clone(), false),
+            Tool::Custom(tool) => (tool.name.to_string(), tool.namespace.clone(), true),
+            Tool::Foreign { kind, .. } => (kind.to_string(), None, false),
+        };
+        let arguments = match (custom, name.contains("apply_patch")) {
+            (true, _) => "*** Begin",
+            (false, true) => r#"{"input":"*** Begin"}"#,
+            (false, false) => r#"{"q":"x"}"#,
+        };
+        let namespace = namespace.map(|namespace| namespace.to_string().into());
+        Block::new(Content::ToolCall(Box::new(ToolCall {
+            id: "c".into(),
+            name: name.into(),
+            arguments: arguments.into(),
+            custom,
+            namespace,
+            ..ToolCall::default()
+        })))
+    });
+    let mut response = answer(blocks.collect(), StopReason::ToolCalls);
+    response.dialect = dialect;
+    response
+}
