@@ -32,7 +32,7 @@ use crate::usage::Usage;
 /// | | `BedrockTitan`, `BedrockNova` | `/model/{model}/invoke` | yes | yes, one input |
 /// | | `BedrockCohere` | `/model/{model}/invoke` | yes | yes |
 /// | rerank | `Cohere`, `Jina`, `Voyage` | `/v2/rerank`, `/v1/rerank`, `/v1/rerank` | yes | yes |
-/// | | `BedrockCohere` | `/model/{model}/invoke` | no | yes |
+/// | | `BedrockCohere`, `Bedrock` (Amazon's ranker) | `/model/{model}/invoke` | no | yes |
 /// | | `Vertex` | `/v1/projects/{project}/locations/{location}/rankingConfigs/{config}:rank` of discoveryengine | no | yes |
 /// | count_tokens | `Anthropic` | `/v1/messages/count_tokens` | yes | yes |
 /// | | `OpenAiResponses` | `/v1/responses/input_tokens` | yes | yes |
@@ -61,7 +61,7 @@ pub enum Wire {
     GeminiBatch,
     /// Vertex AI, where it differs from Gemini.
     Vertex,
-    /// Bedrock's own operations.
+    /// Bedrock's own operations, and InvokeModel with Amazon's ranker.
     Bedrock,
     /// Bedrock's InvokeModel with Amazon Titan.
     BedrockTitan,

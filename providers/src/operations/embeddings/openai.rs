@@ -152,68 +152,60 @@ pub(super) fn write_request(
     losses.note_if(max_tokens.is_some(), "max_tokens");
     // To an imitator of OpenAI a client of OpenAI may say more than OpenAI knows.
     let own = *from == wire;
-    let task = request.task(losses).filter(|_| own || wire != Wire::OpenAi || note(losses, "input_type"));
+    let task = request.task(losses);
+    losses.note_if(wire == Wire::OpenAi && !own && task.is_some(), "input_type");
+    let task = task.filter(|_| wire != Wire::OpenAi || own);
     let numbers = forms.first().map(|form| form.numbers());
     let base64 = forms.contains(&Form::Base64);
     let inputs = inputs.iter().map(|input| write_input(input, wire, losses)).collect::<Result<Vec<_>, _>>()?;
-    let mut late = Losses::default();
-    let body = write::body(|o| {
+    Ok(write::body(|o| {
         o.put("model", model);
         match &inputs[..] {
             [input] if *alone => o.put("input", input),
             inputs => o.put("input", inputs),
         }
-        let lost = &mut late;
         match wire {
             Wire::Voyage => {
-                o.some("input_type", task.and_then(|task| task.word(wire, lost)));
+                o.some("input_type", task.and_then(|task| task.word(wire, losses)));
                 o.some("output_dimension", dimensions.as_ref());
                 o.some("output_dtype", numbers.filter(|form| *form != Form::Float).map(Form::as_str));
                 o.some("encoding_format", base64.then_some("base64"));
-                o.some("truncation", truncate.map(|truncate| truncate.flag(lost)).as_ref());
+                o.some("truncation", truncate.map(|truncate| truncate.flag(losses)).as_ref());
             }
             Wire::Jina => {
-                o.some("task", task.and_then(|task| task.word(wire, lost)));
+                o.some("task", task.and_then(|task| task.word(wire, losses)));
                 o.some("dimensions", dimensions.as_ref());
                 let form = if base64 { Some(Form::Base64) } else { numbers.filter(|form| *form != Form::Float) };
-                lost.note_if(base64 && numbers != Some(Form::Float), "encoding_format");
+                losses.note_if(base64 && numbers != Some(Form::Float), "encoding_format");
                 o.some("embedding_type", form.map(Form::as_str));
                 o.some("normalized", normalize.as_ref());
-                o.some("truncate", truncate.map(|truncate| truncate.flag(lost)).as_ref());
+                o.some("truncate", truncate.map(|truncate| truncate.flag(losses)).as_ref());
             }
             _ => {
                 o.some("dimensions", dimensions.as_ref());
                 // Without it OpenAI's own SDK would ask for base64, and the answer would be the other form.
                 let spelling = if base64 { Some("base64") } else { numbers.map(|_| "float") };
                 o.some("encoding_format", spelling);
-                lost.note_if(!own && numbers.is_some_and(|form| form != Form::Float), "embedding_types");
+                losses.note_if(!own && numbers.is_some_and(|form| form != Form::Float), "embedding_types");
                 o.some("output_dtype", numbers.filter(|form| own && *form != Form::Float).map(Form::as_str));
-                o.some("input_type", task.and_then(|task| task.word(wire, lost)));
+                o.some("input_type", task.and_then(|task| task.word(wire, losses)));
                 match truncate {
                     Some(truncate) if own => o.put("truncate", truncate.as_str()),
                     // Too long is an error, there as here.
                     Some(Truncate::Never) | None => {}
-                    Some(Truncate::Start | Truncate::End) => lost.note("truncate"),
+                    Some(Truncate::Start | Truncate::End) => losses.note("truncate"),
                 }
             }
         }
         if wire == Wire::OpenAi {
             o.some("user", user.as_ref());
         }
-        lost.note_if(wire != Wire::OpenAi && user.is_some(), "user");
-        lost.note_if(wire != Wire::Jina && *normalize == Some(false), "normalize");
+        losses.note_if(wire != Wire::OpenAi && user.is_some(), "user");
+        losses.note_if(wire != Wire::Jina && *normalize == Some(false), "normalize");
         let sorts = forms.iter().filter(|form| **form != Form::Base64).count();
-        lost.note_if(!own && sorts > 1, "embedding_types");
+        losses.note_if(!own && sorts > 1, "embedding_types");
         o.extras(extras);
-    });
-    losses.extend(&late);
-    Ok(body)
-}
-
-/// Notes a loss where a condition drops a value.
-fn note(losses: &mut Losses, field: &'static str) -> bool {
-    losses.note(field);
-    false
+    }))
 }
 
 fn write_input<'r>(input: &'r Input<'_>, wire: Wire, losses: &mut Losses) -> Result<Json<'r>, ApiError> {

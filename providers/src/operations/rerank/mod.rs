@@ -1,8 +1,8 @@
 //! Rerank: documents ordered by their relevance to a query. The vendors' forms are near each other, so that one reader
 //! serves all clients (`request`); answers are in `answer`.
 //!
-//! Bedrock is spoken to by InvokeModel: it takes Cohere's and Amazon's rankers with Cohere's body, needs no other host and
-//! no ARN, where `/rerank` of the agent runtime needs both.
+//! Bedrock is spoken to by InvokeModel: it takes Cohere's body for Cohere's ranker (`BedrockCohere`) and for Amazon's
+//! (`Bedrock`), and needs no other host and no ARN, where `/rerank` of the agent runtime needs both.
 
 mod answer;
 mod request;
@@ -40,7 +40,7 @@ pub(super) fn translate_answer(
     asked: &Asked,
     about: &About<'_>,
 ) -> Result<Answered, ApiError> {
-    if !matches!(from, Wire::Cohere | Wire::Jina | Wire::Voyage | Wire::BedrockCohere | Wire::Vertex) {
+    if !matches!(from, Wire::Cohere | Wire::Jina | Wire::Voyage | Wire::Bedrock | Wire::BedrockCohere | Wire::Vertex) {
         return Err(no_translation(Operation::Rerank));
     }
     let answer = answer::read(body)?;

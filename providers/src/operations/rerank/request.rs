@@ -112,7 +112,7 @@ pub(super) fn write(wire: Wire, request: &Request<'_>, model: &str, losses: &mut
     let top_n = top_n.or(*top_k);
     // The default everywhere; only Voyage can be told to refuse.
     losses.note_if(wire != Wire::Voyage && !own && *truncation == Some(false), "truncation");
-    losses.note_if(!matches!(wire, Wire::Cohere | Wire::Jina) && max_tokens_per_doc.is_some(), "max_tokens_per_doc");
+    losses.note_if(!own && wire != Wire::Cohere && max_tokens_per_doc.is_some(), "max_tokens_per_doc");
     // Jina ranks images, which it takes as objects.
     if !own && !query.get().starts_with('"') {
         return Err(refused("query", "this model takes a text as the query"));
@@ -126,12 +126,13 @@ pub(super) fn write(wire: Wire, request: &Request<'_>, model: &str, losses: &mut
         let query: Str<'_> = query.read().map_err(|_| refused("query", "the query cannot be read"))?;
         return Ok(write_google(&query, documents, &texts, top_n, model));
     }
-    if !matches!(wire, Wire::Cohere | Wire::Jina | Wire::Voyage | Wire::BedrockCohere) {
+    if !matches!(wire, Wire::Cohere | Wire::Jina | Wire::Voyage | Wire::Bedrock | Wire::BedrockCohere) {
         return Err(no_translation(Operation::Rerank));
     }
     Ok(write::body(|o| {
         match wire {
             Wire::BedrockCohere => o.put("api_version", &2),
+            Wire::Bedrock => {}
             _ => o.put("model", model),
         }
         o.put("query", query);
@@ -141,7 +142,7 @@ pub(super) fn write(wire: Wire, request: &Request<'_>, model: &str, losses: &mut
         match wire {
             Wire::Cohere => o.some("max_tokens_per_doc", max_tokens_per_doc.as_ref()),
             Wire::Jina => {
-                o.some("max_tokens_per_doc", max_tokens_per_doc.as_ref());
+                o.some("max_tokens_per_doc", max_tokens_per_doc.filter(|_| own).as_ref());
                 // The gateway has the documents: they need not travel back.
                 o.some("return_documents", if own { return_documents.as_ref() } else { Some(&false) });
             }

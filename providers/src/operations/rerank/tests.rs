@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 use super::*;
 use crate::usage::Usage;
 
-const WIRES: [Wire; 5] = [Wire::Cohere, Wire::Jina, Wire::Voyage, Wire::BedrockCohere, Wire::Vertex];
+const WIRES: [Wire; 6] = [Wire::Cohere, Wire::Jina, Wire::Voyage, Wire::Bedrock, Wire::BedrockCohere, Wire::Vertex];
 
 fn about() -> About<'static> {
     About { model: "public", request_id: "req1", now: 1, input_tokens: None }
@@ -46,10 +46,12 @@ fn a_full_request_for_everyone() {
     let (body, losses, _) = asked(Wire::Cohere, Wire::Jina, &full);
     assert_eq!(
         body,
-        json!({"model": "upstream-model", "query": "q", "documents": texts, "top_n": 2, "max_tokens_per_doc": 9,
+        json!({"model": "upstream-model", "query": "q", "documents": texts, "top_n": 2,
             "return_documents": false})
     );
-    assert_eq!(losses, "priority");
+    assert_eq!(losses, "priority,max_tokens_per_doc");
+    let (body, _, _) = asked(Wire::Cohere, Wire::Bedrock, &full);
+    assert_eq!(body, json!({"query": "q", "documents": texts, "top_n": 2}));
     let voyage = json!({"model": "x", "query": "q", "documents": ["a", {"title": "t", "text": "c"}], "top_k": 1,
         "truncation": false, "return_documents": true});
     let (body, losses, _) = asked(Wire::Voyage, Wire::Vertex, &voyage);
