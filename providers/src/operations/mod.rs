@@ -38,7 +38,7 @@ use crate::usage::Usage;
 /// | | `OpenAiResponses` | `/v1/responses/input_tokens` | yes | yes |
 /// | | `Gemini`, `Vertex` | `…/models/{model}:countTokens` | yes | yes |
 /// | | `Bedrock` | `/model/{model}/count-tokens` | yes | yes |
-/// | images | `OpenAi` | `/v1/images/generations` | yes | yes |
+/// | images | `OpenAi` | `/v1/images/generations` | yes | no |
 /// | | `Vertex` | `…/publishers/google/models/{model}:predict` (Imagen) | no | yes |
 /// | | `Gemini` | `…/models/{model}:generateContent` | no | yes |
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -72,6 +72,23 @@ pub enum Wire {
 }
 
 impl Wire {
+    /// Every form.
+    pub const ALL: [Self; 13] = [
+        Self::OpenAi,
+        Self::OpenAiResponses,
+        Self::Jina,
+        Self::Voyage,
+        Self::Cohere,
+        Self::Anthropic,
+        Self::Gemini,
+        Self::GeminiBatch,
+        Self::Vertex,
+        Self::Bedrock,
+        Self::BedrockTitan,
+        Self::BedrockNova,
+        Self::BedrockCohere,
+    ];
+
     /// The dialect whose errors and chat bodies it shares.
     #[must_use]
     pub const fn dialect(self) -> Dialect {
@@ -128,6 +145,35 @@ pub struct Answered {
     pub losses: Losses,
     /// What was consumed, if the provider tells.
     pub usage: Option<Usage>,
+}
+
+/// Whether requests of `operation` in the client's form `from` can be asked in the provider's form `to`. One form on both sides
+/// is translated like any pair; a gateway that passes bytes on does better there.
+#[must_use]
+pub const fn translates(operation: Operation, from: Wire, to: Wire) -> bool {
+    use Wire::{Anthropic, Bedrock, BedrockCohere, Cohere, Gemini, Jina, OpenAi, OpenAiResponses, Vertex, Voyage};
+    match operation {
+        Operation::Embeddings => {
+            !matches!(from, OpenAiResponses | Anthropic | Bedrock)
+                && !matches!(to, OpenAiResponses | Anthropic | Bedrock)
+        }
+        Operation::Rerank => {
+            matches!(from, Cohere | Jina | Voyage)
+                && matches!(to, Cohere | Jina | Voyage | Vertex | Bedrock | BedrockCohere)
+        }
+        Operation::CountTokens => {
+            matches!(from, Anthropic | OpenAiResponses | Gemini | Vertex | Bedrock)
+                && matches!(to, Anthropic | OpenAiResponses | Gemini | Vertex | Bedrock)
+        }
+        Operation::Images => matches!(from, OpenAi) && matches!(to, Vertex | Gemini),
+        Operation::Chat
+        | Operation::Completions
+        | Operation::Speech
+        | Operation::Transcription
+        | Operation::Moderation
+        | Operation::Models
+        | Operation::Stored => false,
+    }
 }
 
 /// Turns a client's request in the form `from` into one of the form `to`.
