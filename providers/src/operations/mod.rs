@@ -119,6 +119,8 @@ pub struct Translated {
 pub struct Asked {
     /// The forms of vectors that the client wants; the first is the one where only one can be given.
     forms: Vec<embeddings::Form>,
+    /// How many inputs there are, each of which must get a vector; 0: not known.
+    inputs: usize,
     /// Documents to be repeated beside their scores.
     documents: Vec<Json<'static>>,
 }

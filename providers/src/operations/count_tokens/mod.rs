@@ -1,5 +1,5 @@
 //! How many tokens a chat request would take: asked of a provider that can tell (`translate_request`, with the codecs of
-//! chat), or estimated here ([`local_answer`], [`estimate`]) where it cannot. Settings that have no tokens (`temperature`,
+//! chat), or estimated here ([`local_answer`], [`estimate()`]) where it cannot. Settings that have no tokens (`temperature`,
 //! `max_tokens`, …) are left out of what is asked, which is no loss.
 //!
 //! | wire | page |

@@ -29,7 +29,8 @@ pub(super) fn translate_request(
     let request = read_request(from, body, call)?;
     let mut losses = Losses::default();
     let body = write_request(to, &request, target.model, target.platform, &mut losses)?;
-    Ok(Translated { body, losses, asked: Asked { forms: request.forms, ..Asked::default() } })
+    let asked = Asked { inputs: request.inputs.len(), forms: request.forms, ..Asked::default() };
+    Ok(Translated { body, losses, asked })
 }
 
 fn read_request<'a>(wire: Wire, body: &'a [u8], call: &Call<'_>) -> Result<Request<'a>, ApiError> {
@@ -92,7 +93,7 @@ fn read_answer<'a>(wire: Wire, body: &'a [u8], asked: &Asked, about: &About<'_>)
         Wire::BedrockNova => bedrock::read_nova_answer(body, about),
         Wire::OpenAiResponses | Wire::Anthropic | Wire::Bedrock => Err(no_translation(Operation::Embeddings)),
     }?;
-    answer.check()?;
+    answer.check(asked.inputs)?;
     Ok(answer)
 }
 

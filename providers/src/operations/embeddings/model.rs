@@ -195,9 +195,11 @@ pub(super) struct Answer<'a> {
 }
 
 impl<'a> Answer<'a> {
-    pub(super) fn check(&self) -> Result<(), ApiError> {
-        if self.sets.iter().all(|(_, vectors)| vectors.is_empty()) {
-            return Err(no_answer("vectors"));
+    /// A vector for each of `inputs`: with one missing, the others would be taken for those of other inputs.
+    pub(super) fn check(&self, inputs: usize) -> Result<(), ApiError> {
+        let complete = |vectors: &Vec<Vector<'_>>| !vectors.is_empty() && (inputs == 0 || vectors.len() == inputs);
+        if self.sets.is_empty() || !self.sets.iter().all(|(_, vectors)| complete(vectors)) {
+            return Err(no_answer("vector for each input"));
         }
         Ok(())
     }

@@ -252,6 +252,10 @@ fn answers_without_vectors_are_no_answers() {
             assert_eq!(error.unwrap_err().status, 502, "{wire:?}: {body}");
         }
     }
+    let two = Asked { inputs: 2, ..Asked::default() };
+    let one = json!({"data": [{"index": 0, "embedding": [1]}, {"index": 1, "embedding": null}]}).to_string();
+    let error = translate_answer(Wire::OpenAi, Wire::Cohere, one.as_bytes(), &two, &about());
+    assert_eq!(error.unwrap_err().message, "the provider's answer has no vector for each input");
     let broken = json!({"data": [{"index": 0, "embedding": "AAA"}]});
     let error =
         translate_answer(Wire::OpenAi, Wire::Cohere, broken.to_string().as_bytes(), &Asked::default(), &about());

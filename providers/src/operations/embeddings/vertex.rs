@@ -109,14 +109,14 @@ pub(super) fn write_request(request: &Request<'_>, losses: &mut Losses) -> Resul
 
 pub(super) fn read_answer(body: &[u8]) -> Result<Answer<'_>, ApiError> {
     let AnswerBody { predictions, rest: _ } = read_body(body)?;
-    let mut tokens = None;
+    let mut tokens: Option<u64> = None;
     let mut vectors = Vec::with_capacity(predictions.len());
     for prediction in predictions {
         // Some models count in fractions: 4.0.
         let count = prediction.embeddings.statistics.token_count.map(|count| count.clamp(0.0, 1e15));
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "clamped")]
         let count = count.map(|count| count as u64);
-        tokens = tokens.max(count.map(|count| tokens.unwrap_or(0) + count));
+        tokens = tokens.max(count.map(|count| tokens.unwrap_or(0).saturating_add(count)));
         vectors.extend(prediction.embeddings.values);
     }
     let usage = tokens.map(|tokens| Usage { input: Some(tokens), ..Usage::default() });
