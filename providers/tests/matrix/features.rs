@@ -85,8 +85,7 @@ fn of_block(f: &mut Features, block: &Block<'_>, role: &str, text: &mut String) 
         Content::Refusal(part) => text.push_str(part),
         Content::Media(media) => add(f, &format!("messages.{}", media.kind.as_str()), of_media(media)),
         Content::Reasoning(reasoning) => {
-            let shown =
-                [reasoning.summary.iter().map(|s| &**s).collect::<String>(), reasoning.text.to_string()].concat();
+            let shown = [reasoning.summary.iter().map(|s| &**s).collect::<String>(), reasoning.text.to_string()].concat();
             if !shown.is_empty() {
                 add(f, "messages.reasoning", shown);
             }
@@ -149,11 +148,7 @@ pub fn of_response(response: &Response<'_>) -> Features {
                     }
                 }
                 Content::ToolCall(call) => {
-                    add(
-                        &mut f,
-                        "answer.tool_call",
-                        format!("{} {} {}", call.id, call.name, arguments(&call.arguments)),
-                    );
+                    add(&mut f, "answer.tool_call", format!("{} {} {}", call.id, call.name, arguments(&call.arguments)));
                 }
                 Content::Media(media) => add(&mut f, &format!("answer.{}", media.kind.as_str()), of_media(media)),
                 Content::ToolResult(_) => add(&mut f, "answer.tool_result", "result"),

@@ -27,7 +27,12 @@ fn target(losslessly: bool) -> Target<'static> {
 }
 
 fn maker() -> Maker<'static> {
-    Maker { provider: ProviderTag::of(PROVIDER), platform: Platform::Native, model: "upstream-model", id_seed: "seed" }
+    Maker {
+        provider: ProviderTag::of(PROVIDER),
+        platform: Platform::Native,
+        model: "upstream-model",
+        id_seed: "seed",
+    }
 }
 
 fn client() -> Client {
@@ -36,9 +41,7 @@ fn client() -> Client {
 
 /// What `dialect` makes of a request: written as a client writes it, and read.
 fn as_sent(dialect: Dialect, request: &Request<'_>) -> Vec<u8> {
-    codec(dialect)
-        .encode_request(request, &target(true), &mut Losses::default())
-        .unwrap_or_else(|error| panic!("{dialect}: {error}"))
+    codec(dialect).encode_request(request, &target(true), &mut Losses::default()).unwrap_or_else(|error| panic!("{dialect}: {error}"))
 }
 
 fn read(dialect: Dialect, body: &[u8], stream: bool) -> Request<'_> {
@@ -50,8 +53,7 @@ fn read(dialect: Dialect, body: &[u8], stream: bool) -> Request<'_> {
 
 /// Features of `before` that `after` lacks or has otherwise, and that are not among the losses.
 fn undisclosed(before: &BTreeMap<String, String>, after: &BTreeMap<String, String>, losses: &Losses) -> Vec<String> {
-    let disclosed =
-        |name: &str| losses.iter().any(|loss| loss.field == name || name.starts_with(&format!("{}.", loss.field)));
+    let disclosed = |name: &str| losses.iter().any(|loss| loss.field == name || name.starts_with(&format!("{}.", loss.field)));
     before
         .iter()
         .filter(|(name, value)| after.get(*name) != Some(value) && !disclosed(name))
@@ -75,8 +77,7 @@ fn every_request_reaches_every_provider_or_says_what_does_not() {
                     let written = codec(to).encode_request(&asked, &target(true), &mut losses).unwrap();
                     let after = features::of_request(&read(to, &written, stream));
                     for loss in undisclosed(&before, &after, &losses) {
-                        failures
-                            .push(format!("{scenario}: {from} -> {to}: {loss} (disclosed: {})", losses.header_value()));
+                        failures.push(format!("{scenario}: {from} -> {to}: {loss} (disclosed: {})", losses.header_value()));
                     }
                 }
             }
@@ -93,16 +94,14 @@ fn every_answer_reaches_every_client_or_says_what_does_not() {
             let mut response = response.clone();
             response.dialect = from;
             let wire = codec(from).encode_response(&response, &client(), &mut Losses::default());
-            let answer = codec(from)
-                .decode_response(&wire, &maker())
-                .unwrap_or_else(|error| panic!("{scenario}: {from}: {error}"));
+            let answer = codec(from).decode_response(&wire, &maker()).unwrap_or_else(|error| panic!("{scenario}: {from}: {error}"));
             let before = features::of_response(&answer);
             for to in Dialect::ALL {
                 let mut losses = Losses::default();
                 let written = codec(to).encode_response(&answer, &client(), &mut losses);
-                let after = codec(to).decode_response(&written, &maker()).unwrap_or_else(|error| {
-                    panic!("{scenario}: {from} -> {to}: {error}: {}", String::from_utf8_lossy(&written))
-                });
+                let after = codec(to)
+                    .decode_response(&written, &maker())
+                    .unwrap_or_else(|error| panic!("{scenario}: {from} -> {to}: {error}: {}", String::from_utf8_lossy(&written)));
                 for loss in undisclosed(&before, &features::of_response(&after), &losses) {
                     failures.push(format!("{scenario}: {from} -> {to}: {loss} (disclosed: {})", losses.header_value()));
                 }
@@ -110,10 +109,7 @@ fn every_answer_reaches_every_client_or_says_what_does_not() {
                 match streamed {
                     Ok((streamed, losses)) => {
                         for loss in undisclosed(&before, &features::of_response(&streamed), &losses) {
-                            failures.push(format!(
-                                "{scenario}: {from} -> {to}, streamed: {loss} (disclosed: {})",
-                                losses.header_value()
-                            ));
+                            failures.push(format!("{scenario}: {from} -> {to}, streamed: {loss} (disclosed: {})", losses.header_value()));
                         }
                     }
                     Err(error) => failures.push(format!("{scenario}: {from} -> {to}, streamed: {error}")),
@@ -125,11 +121,7 @@ fn every_answer_reaches_every_client_or_says_what_does_not() {
 }
 
 /// The answer as the provider streams it, translated as it comes, and put together by the client.
-fn through_a_stream(
-    from: Dialect,
-    to: Dialect,
-    response: &Response<'_>,
-) -> Result<(Response<'static>, Losses), ApiError> {
+fn through_a_stream(from: Dialect, to: Dialect, response: &Response<'_>) -> Result<(Response<'static>, Losses), ApiError> {
     let (mut wire, mut ignored) = (Vec::new(), Losses::default());
     let mut provider = codec(from).stream_encoder(&client());
     take_apart(response, &mut |event| provider.encode(event, &mut ignored, &mut wire));
@@ -147,15 +139,10 @@ fn through_a_stream(
 
 #[test]
 fn every_error_reads_as_the_clients_dialect_says_it() {
-    use ErrorKind::{
-        ContextLength, InvalidRequest, ModelNotFound, Overloaded, RateLimited, UpstreamError, UpstreamTimeout,
-    };
+    use ErrorKind::{ContextLength, InvalidRequest, ModelNotFound, Overloaded, RateLimited, UpstreamError, UpstreamTimeout};
     for from in Dialect::ALL {
-        for kind in
-            [InvalidRequest, ContextLength, ModelNotFound, RateLimited, Overloaded, UpstreamTimeout, UpstreamError]
-        {
-            let message =
-                if kind == ContextLength { "prompt is too long: 9 tokens > 8" } else { "the provider's own words" };
+        for kind in [InvalidRequest, ContextLength, ModelNotFound, RateLimited, Overloaded, UpstreamTimeout, UpstreamError] {
+            let message = if kind == ContextLength { "prompt is too long: 9 tokens > 8" } else { "the provider's own words" };
             let error = ApiError::new(kind, message);
             let decoded = decode_error(from, error.client_status(from), &encode_error(from, &error, "r"));
             assert_eq!(decoded.message, message, "{from} {kind:?}");

@@ -226,8 +226,7 @@ impl Choice {
                 self.calls = true;
                 self.close(sink);
                 let arguments = std::mem::take(&mut call.arguments);
-                let index =
-                    self.start(Block { content: Content::ToolCall(call), cache, id, extras: told(extras) }, sink);
+                let index = self.start(Block { content: Content::ToolCall(call), cache, id, extras: told(extras) }, sink);
                 sink(Event::Delta { choice: self.number, index, delta: Delta::Arguments(arguments) });
                 sink(Event::BlockEnd { choice: self.number, index });
             }

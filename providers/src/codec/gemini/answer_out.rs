@@ -9,7 +9,9 @@ use super::grounding::{Chars, metadata};
 use super::part_out::{Reader, Writer};
 use super::write::Content;
 use super::{stop, usage};
-use crate::common::{Choice, Citation, Content as Said, Json, Losses, MediaSource, Response, Stop, Str, TokenLogprob};
+use crate::common::{
+    Choice, Citation, Content as Said, Json, Losses, MediaSource, Response, Stop, Str, TokenLogprob,
+};
 use crate::dialect::Dialect;
 
 /// An answer, or a chunk of one.

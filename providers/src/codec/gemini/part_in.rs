@@ -208,7 +208,8 @@ fn tool_result<'a>(
         remember(extras, "=functionResponse.id", Json::default());
     }
     nest(extras, "functionResponse.", rest);
-    let mut result = ToolResult { call_id: ids.of_result(id, &name), name: Some(name), ..ToolResult::default() };
+    let mut result =
+        ToolResult { call_id: ids.of_result(id, &name), name: Some(name), ..ToolResult::default() };
     match response {
         None => remember(extras, "=functionResponse.response", Json::default()),
         Some(response) => {
@@ -254,10 +255,7 @@ fn at_address<'a>(file: FileData<'a>, extras: &mut Extras<'a>) -> Media<'a> {
 /// The media type that an address ends with, or that its host tells.
 pub(super) fn mime_of_url(url: &str) -> Option<&'static str> {
     let path = url.split(['?', '#']).next().unwrap_or_default();
-    if ["://youtu.be/", "://www.youtube.com/", "://youtube.com/", "://m.youtube.com/"]
-        .iter()
-        .any(|at| path.contains(at))
-    {
+    if ["://youtu.be/", "://www.youtube.com/", "://youtube.com/", "://m.youtube.com/"].iter().any(|at| path.contains(at)) {
         return Some("video/mp4");
     }
     let (_, extension) = path.rsplit('/').next()?.rsplit_once('.')?;

@@ -137,7 +137,9 @@ impl<'o, 'l> Writer<'o, 'l> {
         let text = match &**summary {
             [] => Cow::Borrowed(text.as_str()),
             [one] if text.is_empty() => Cow::Borrowed(one.as_str()),
-            summary if text.is_empty() => Cow::Owned(summary.iter().map(Str::as_str).collect::<Vec<_>>().join("\n\n")),
+            summary if text.is_empty() => {
+                Cow::Owned(summary.iter().map(Str::as_str).collect::<Vec<_>>().join("\n\n"))
+            }
             _ => Cow::Borrowed(text.as_str()),
         };
         let mut thought_signature = signature.as_ref().and_then(|opaque| self.signature(opaque));
@@ -149,7 +151,9 @@ impl<'o, 'l> Writer<'o, 'l> {
             }
         }
         if self.own || !text.is_empty() || thought_signature.is_some() {
-            parts.push(Part { text: Some(text), thought: Some(true), thought_signature, ..Part::default() }.into());
+            parts.push(
+                Part { text: Some(text), thought: Some(true), thought_signature, ..Part::default() }.into(),
+            );
         }
     }
 

@@ -7,7 +7,9 @@ use super::extras::{Beside, find};
 use super::part_out::{Reader, Writer};
 use super::settings_out::{self, Generation, ToolConfig};
 use super::write::{Content, Piece};
-use crate::common::{Block, Content as Said, FunctionTool, Json, Losses, Message, Request, Role, Str, Tool, flat_name};
+use crate::common::{
+    Block, Content as Said, FunctionTool, Json, Losses, Message, Request, Role, Str, Tool, flat_name,
+};
 use crate::dialect::Dialect;
 use crate::error::{ApiError, ErrorKind};
 

@@ -230,7 +230,11 @@ fn response_format<'o>(
 /// How much to think: <https://ai.google.dev/gemini-api/docs/thinking>. A level and a budget exclude each other. What
 /// stands for an effort is what Google's own endpoint for OpenAI's dialect makes of it:
 /// <https://ai.google.dev/gemini-api/docs/openai#thinking>.
-fn thinking<'o>(config: &ReasoningConfig<'_>, request: &'o Request<'_>, target: &Target<'_>) -> Option<Thinking<'o>> {
+fn thinking<'o>(
+    config: &ReasoningConfig<'_>,
+    request: &'o Request<'_>,
+    target: &Target<'_>,
+) -> Option<Thinking<'o>> {
     let ReasoningConfig { mode, effort, budget, summary, show } = config;
     if request.dialect == OWN {
         let thinking_budget = match (mode, budget) {
@@ -260,8 +264,9 @@ fn thinking<'o>(config: &ReasoningConfig<'_>, request: &'o Request<'_>, target: 
             (false, None, None) => asked.then_some(-1),
         };
     }
-    let said =
-        thinking.include_thoughts.is_some() || thinking.thinking_budget.is_some() || thinking.thinking_level.is_some();
+    let said = thinking.include_thoughts.is_some()
+        || thinking.thinking_budget.is_some()
+        || thinking.thinking_level.is_some();
     said.then_some(thinking)
 }
 

@@ -16,7 +16,9 @@ use super::grounding::{Chars, metadata};
 use super::part_out::{Reader, Writer, sealed};
 use super::usage;
 use super::write::{Blob, Part, Piece};
-use crate::common::{Block, Citation, Content, Delta, Event, Extras, Losses, MediaSource, Stop, Str};
+use crate::common::{
+    Block, Citation, Content, Delta, Event, Extras, Losses, MediaSource, Stop, Str,
+};
 use crate::dialect::Dialect;
 use crate::error::{encode_error, encode_stream_error};
 use crate::usage::Usage;
@@ -354,7 +356,8 @@ fn signed<'o>(signature: Str<'o>, thought: bool) -> Part<'o> {
 
 /// The extras that are Gemini's; the others are noted.
 fn kept(extras: Extras<'static>, losses: &mut Losses) -> Extras<'static> {
-    let (own, others): (Extras<'static>, Extras<'static>) = extras.into_iter().partition(|(name, _)| of_answers(name));
+    let (own, others): (Extras<'static>, Extras<'static>) =
+        extras.into_iter().partition(|(name, _)| of_answers(name));
     losses.note_extras("answer.", &others);
     own
 }
