@@ -87,7 +87,7 @@ fn translate(
         provider: tag,
         quirks: target.provider.quirks,
         platform: route.platform,
-        max_output: None,
+        ..codec::Target::new(&target.model, tag)
     };
     let mut losses = Losses::default();
     let body = codec(route.dialect).encode_request(&asked, &written_for, &mut losses)?;

@@ -127,6 +127,21 @@ pub struct Target<'a> {
     pub thinking: Thinking,
 }
 
+impl<'a> Target<'a> {
+    /// A model of which nothing peculiar is known.
+    #[must_use]
+    pub fn new(model: &'a str, provider: ProviderTag) -> Self {
+        Self {
+            model,
+            provider,
+            quirks: Quirks::default(),
+            platform: Platform::Native,
+            max_output: None,
+            thinking: Thinking::default(),
+        }
+    }
+}
+
 /// How a Claude model takes what is asked about reasoning. They differ, and answer what they do not know with a 400:
 /// <https://platform.claude.com/docs/en/build-with-claude/adaptive-thinking>.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

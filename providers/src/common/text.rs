@@ -1,6 +1,6 @@
 //! [`Str`], text that is borrowed from the body it was read from wherever it has no escapes.
 
-use std::borrow::Cow;
+use std::borrow::{Borrow, Cow};
 use std::fmt;
 use std::ops::Deref;
 
@@ -57,6 +57,12 @@ impl Deref for Str<'_> {
 
 impl AsRef<str> for Str<'_> {
     fn as_ref(&self) -> &str {
+        &self.0
+    }
+}
+
+impl Borrow<str> for Str<'_> {
+    fn borrow(&self) -> &str {
         &self.0
     }
 }

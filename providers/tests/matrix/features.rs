@@ -43,10 +43,7 @@ pub fn of_request(request: &Request<'_>) -> Features {
             add(&mut f, "messages.cache", mark.ttl.as_deref().unwrap_or("5m"));
         }
     }
-    for tool in &request.tools {
-        of_tool(&mut f, tool);
-    }
-    add_some(&mut f, "tool_choice", request.tool_choice.as_ref().map(choice));
+    of_tools(&mut f, request);
     add_some(&mut f, "parallel_tool_calls", request.parallel_tool_calls.filter(|parallel| !parallel));
     match &request.response_format {
         None | Some(ResponseFormat::Text) => {}
@@ -85,7 +82,8 @@ fn of_block(f: &mut Features, block: &Block<'_>, role: &str, text: &mut String) 
         Content::Refusal(part) => text.push_str(part),
         Content::Media(media) => add(f, &format!("messages.{}", media.kind.as_str()), of_media(media)),
         Content::Reasoning(reasoning) => {
-            let shown = [reasoning.summary.iter().map(|s| &**s).collect::<String>(), reasoning.text.to_string()].concat();
+            let shown =
+                [reasoning.summary.iter().map(|s| &**s).collect::<String>(), reasoning.text.to_string()].concat();
             if !shown.is_empty() {
                 add(f, "messages.reasoning", shown);
             }
@@ -98,8 +96,8 @@ fn of_block(f: &mut Features, block: &Block<'_>, role: &str, text: &mut String) 
             for part in &result.content {
                 match &part.content {
                     Content::Media(media) => {
-                        let name = format!("messages.tool_result.{}", media.kind.as_str());
-                        add(f, &name, of_media(media));
+                        // It may come beside the result where it cannot be in it.
+                        add(f, &format!("messages.{}", media.kind.as_str()), of_media(media));
                     }
                     _ => said.push_str(text_of(part).unwrap_or_default()),
                 }
@@ -108,6 +106,36 @@ fn of_block(f: &mut Features, block: &Block<'_>, role: &str, text: &mut String) 
             add_some(f, "messages.tool_result.error", result.is_error.filter(|error| *error));
         }
         Content::Foreign(foreign) => add(f, &format!("messages.{}", foreign.kind), foreign.raw.get()),
+    }
+}
+
+/// The tools that may be called and whether one must be. A dialect that cannot name a tool may leave the others out, one that
+/// cannot forbid tools all of them.
+fn of_tools(f: &mut Features, request: &Request<'_>) {
+    let names: Option<Vec<&str>> = match &request.tool_choice {
+        Some(ToolChoice::None) => Some(Vec::new()),
+        Some(ToolChoice::Named(name)) => Some(vec![name]),
+        Some(ToolChoice::Allowed { names, .. }) => Some(names.iter().map(|name| &**name).collect()),
+        Some(ToolChoice::Auto | ToolChoice::Required | ToolChoice::Foreign { .. }) | None => None,
+    };
+    let callable = |tool: &&Tool<'_>| names.as_ref().is_none_or(|names| names.contains(&name_of(tool).as_str()));
+    let tools: Vec<&Tool<'_>> = request.tools.iter().filter(callable).collect();
+    tools.iter().for_each(|tool| of_tool(f, tool));
+    let must = match &request.tool_choice {
+        Some(ToolChoice::Required | ToolChoice::Named(_) | ToolChoice::Allowed { required: true, .. }) => {
+            Some("required")
+        }
+        Some(ToolChoice::Foreign { .. }) => Some("foreign"),
+        Some(ToolChoice::Auto | ToolChoice::None | ToolChoice::Allowed { required: false, .. }) | None => None,
+    };
+    add_some(f, "tool_choice", must);
+}
+
+fn name_of(tool: &Tool<'_>) -> String {
+    match tool {
+        Tool::Function(tool) => tool.name.to_string(),
+        Tool::Custom(tool) => tool.name.to_string(),
+        Tool::Foreign { kind, .. } => kind.to_string(),
     }
 }
 
@@ -148,7 +176,11 @@ pub fn of_response(response: &Response<'_>) -> Features {
                     }
                 }
                 Content::ToolCall(call) => {
-                    add(&mut f, "answer.tool_call", format!("{} {} {}", call.id, call.name, arguments(&call.arguments)));
+                    add(
+                        &mut f,
+                        "answer.tool_call",
+                        format!("{} {} {}", call.id, call.name, arguments(&call.arguments)),
+                    );
                 }
                 Content::Media(media) => add(&mut f, &format!("answer.{}", media.kind.as_str()), of_media(media)),
                 Content::ToolResult(_) => add(&mut f, "answer.tool_result", "result"),
@@ -184,12 +216,7 @@ fn stop_class(reason: ai_gateway_providers::common::StopReason) -> &'static str 
 
 /// The names of the tools.
 pub fn tool_names(request: &Request<'_>) -> Vec<String> {
-    let name = |tool: &Tool<'_>| match tool {
-        Tool::Function(tool) => tool.name.to_string(),
-        Tool::Custom(tool) => tool.name.to_string(),
-        Tool::Foreign { kind, .. } => kind.to_string(),
-    };
-    request.tools.iter().map(name).collect()
+    request.tools.iter().map(name_of).collect()
 }
 
 /// The calls of an answer, with group and sort.
@@ -226,19 +253,6 @@ fn of_media(media: &Media<'_>) -> String {
 
 fn source(citation: &Citation<'_>) -> String {
     citation.url.as_deref().or(citation.title.as_deref()).unwrap_or_default().to_owned()
-}
-
-fn choice(choice: &ToolChoice<'_>) -> String {
-    match choice {
-        ToolChoice::Auto => "auto".to_owned(),
-        ToolChoice::None => "none".to_owned(),
-        ToolChoice::Required => "required".to_owned(),
-        ToolChoice::Named(name) => format!("named {name}"),
-        // One allowed tool that must be used is a named one.
-        ToolChoice::Allowed { names, required: true } if names.len() == 1 => format!("named {}", names[0]),
-        ToolChoice::Allowed { names, required } => format!("allowed {} {required}", names.join(",")),
-        ToolChoice::Foreign { .. } => "foreign".to_owned(),
-    }
 }
 
 fn arguments(text: &str) -> String {

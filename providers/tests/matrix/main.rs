@@ -27,12 +27,7 @@ fn target(losslessly: bool) -> Target<'static> {
 }
 
 fn maker() -> Maker<'static> {
-    Maker {
-        provider: ProviderTag::of(PROVIDER),
-        platform: Platform::Native,
-        model: "upstream-model",
-        id_seed: "seed",
-    }
+    Maker { provider: ProviderTag::of(PROVIDER), platform: Platform::Native, model: "upstream-model", id_seed: "seed" }
 }
 
 fn client() -> Client {
@@ -41,7 +36,9 @@ fn client() -> Client {
 
 /// What `dialect` makes of a request: written as a client writes it, and read.
 fn as_sent(dialect: Dialect, request: &Request<'_>) -> Vec<u8> {
-    codec(dialect).encode_request(request, &target(true), &mut Losses::default()).unwrap_or_else(|error| panic!("{dialect}: {error}"))
+    codec(dialect)
+        .encode_request(request, &target(true), &mut Losses::default())
+        .unwrap_or_else(|error| panic!("{dialect}: {error}"))
 }
 
 fn read(dialect: Dialect, body: &[u8], stream: bool) -> Request<'_> {
@@ -53,7 +50,14 @@ fn read(dialect: Dialect, body: &[u8], stream: bool) -> Request<'_> {
 
 /// Features of `before` that `after` lacks or has otherwise, and that are not among the losses.
 fn undisclosed(before: &BTreeMap<String, String>, after: &BTreeMap<String, String>, losses: &Losses) -> Vec<String> {
-    let disclosed = |name: &str| losses.iter().any(|loss| loss.field == name || name.starts_with(&format!("{}.", loss.field)));
+    let disclosed = |name: &str| {
+        losses.iter().any(|loss| {
+            let field = loss.field.replace("messages.tool_result.", "messages.");
+            // Further choices are dropped whole.
+            let whole = loss.field == "answer.choices" && name.starts_with("answer.");
+            whole || field == name || loss.field == name || name.starts_with(&format!("{field}."))
+        })
+    };
     before
         .iter()
         .filter(|(name, value)| after.get(*name) != Some(value) && !disclosed(name))
@@ -77,7 +81,7 @@ fn every_request_reaches_every_provider_or_says_what_does_not() {
                     let written = codec(to).encode_request(&asked, &target(true), &mut losses).unwrap();
                     let after = features::of_request(&read(to, &written, stream));
                     for loss in undisclosed(&before, &after, &losses) {
-                        failures.push(format!("{scenario}: {from} -> {to}: {loss} (disclosed: {})", losses.header_value()));
+                        failures.push(format!("{scenario}: {from} -> {to}: {loss}"));
                     }
                 }
             }
@@ -94,25 +98,27 @@ fn every_answer_reaches_every_client_or_says_what_does_not() {
             let mut response = response.clone();
             response.dialect = from;
             let wire = codec(from).encode_response(&response, &client(), &mut Losses::default());
-            let answer = codec(from).decode_response(&wire, &maker()).unwrap_or_else(|error| panic!("{scenario}: {from}: {error}"));
+            let answer = match codec(from).decode_response(&wire, &maker()) {
+                Ok(answer) => answer,
+                // Cohere's word for an answer that a filter cut off is an error.
+                Err(_) if from == Dialect::Cohere && scenarios::is_refused(&response) => continue,
+                Err(error) => panic!("{scenario}: {from}: {error}"),
+            };
             let before = features::of_response(&answer);
             for to in Dialect::ALL {
                 let mut losses = Losses::default();
                 let written = codec(to).encode_response(&answer, &client(), &mut losses);
-                let after = codec(to)
-                    .decode_response(&written, &maker())
-                    .unwrap_or_else(|error| panic!("{scenario}: {from} -> {to}: {error}: {}", String::from_utf8_lossy(&written)));
-                for loss in undisclosed(&before, &features::of_response(&after), &losses) {
-                    failures.push(format!("{scenario}: {from} -> {to}: {loss} (disclosed: {})", losses.header_value()));
-                }
-                let streamed = through_a_stream(from, to, &response);
-                match streamed {
-                    Ok((streamed, losses)) => {
-                        for loss in undisclosed(&before, &features::of_response(&streamed), &losses) {
-                            failures.push(format!("{scenario}: {from} -> {to}, streamed: {loss} (disclosed: {})", losses.header_value()));
-                        }
-                    }
-                    Err(error) => failures.push(format!("{scenario}: {from} -> {to}, streamed: {error}")),
+                let whole =
+                    codec(to).decode_response(&written, &maker()).map(|after| (features::of_response(&after), losses));
+                let streamed = through_a_stream(from, to, &response)
+                    .map(|(after, losses)| (features::of_response(&after), losses));
+                for (form, told) in [("whole", whole), ("streamed", streamed)] {
+                    let lost = match told {
+                        Ok((after, losses)) => undisclosed(&before, &after, &losses),
+                        Err(_) if to == Dialect::Cohere && scenarios::is_refused(&response) => Vec::new(),
+                        Err(error) => vec![error.to_string()],
+                    };
+                    failures.extend(lost.iter().map(|loss| format!("{scenario}: {from} -> {to}, {form}: {loss}")));
                 }
             }
         }
@@ -121,7 +127,11 @@ fn every_answer_reaches_every_client_or_says_what_does_not() {
 }
 
 /// The answer as the provider streams it, translated as it comes, and put together by the client.
-fn through_a_stream(from: Dialect, to: Dialect, response: &Response<'_>) -> Result<(Response<'static>, Losses), ApiError> {
+fn through_a_stream(
+    from: Dialect,
+    to: Dialect,
+    response: &Response<'_>,
+) -> Result<(Response<'static>, Losses), ApiError> {
     let (mut wire, mut ignored) = (Vec::new(), Losses::default());
     let mut provider = codec(from).stream_encoder(&client());
     take_apart(response, &mut |event| provider.encode(event, &mut ignored, &mut wire));
@@ -139,10 +149,15 @@ fn through_a_stream(from: Dialect, to: Dialect, response: &Response<'_>) -> Resu
 
 #[test]
 fn every_error_reads_as_the_clients_dialect_says_it() {
-    use ErrorKind::{ContextLength, InvalidRequest, ModelNotFound, Overloaded, RateLimited, UpstreamError, UpstreamTimeout};
+    use ErrorKind::{
+        ContextLength, InvalidRequest, ModelNotFound, Overloaded, RateLimited, UpstreamError, UpstreamTimeout,
+    };
     for from in Dialect::ALL {
-        for kind in [InvalidRequest, ContextLength, ModelNotFound, RateLimited, Overloaded, UpstreamTimeout, UpstreamError] {
-            let message = if kind == ContextLength { "prompt is too long: 9 tokens > 8" } else { "the provider's own words" };
+        for kind in
+            [InvalidRequest, ContextLength, ModelNotFound, RateLimited, Overloaded, UpstreamTimeout, UpstreamError]
+        {
+            let message =
+                if kind == ContextLength { "prompt is too long: 9 tokens > 8" } else { "the provider's own words" };
             let error = ApiError::new(kind, message);
             let decoded = decode_error(from, error.client_status(from), &encode_error(from, &error, "r"));
             assert_eq!(decoded.message, message, "{from} {kind:?}");

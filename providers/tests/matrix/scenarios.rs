@@ -4,7 +4,7 @@ use ai_gateway_providers::Dialect;
 use ai_gateway_providers::Usage;
 use ai_gateway_providers::common::{
     Block, CacheMark, Choice, Citation, Content, CustomTool, Effort, FunctionTool, Json, Media, MediaKind, MediaSource,
-    Message, ReasoningConfig, Request, Response, ResponseFormat, Role, Reasoning, Stop, StopReason, Text, TokenLogprob,
+    Message, Reasoning, ReasoningConfig, Request, Response, ResponseFormat, Role, Stop, StopReason, Text, TokenLogprob,
     Tool, ToolCall, ToolChoice, ToolResult,
 };
 
@@ -72,7 +72,9 @@ pub fn requests() -> Vec<(&'static str, Request<'static>)> {
         system: vec![Block::text("Be brief.")],
         ..ask(vec![user("One"), say(Role::Assistant, vec![Block::text("1")]), user("Two")])
     };
-    let image = |source| ask(vec![say(Role::User, vec![Block::text("What is it?"), media(MediaKind::Image, "image/png", source)])]);
+    let image = |source| {
+        ask(vec![say(Role::User, vec![Block::text("What is it?"), media(MediaKind::Image, "image/png", source)])])
+    };
     let one = |kind, mime, data: &'static str| {
         ask(vec![say(Role::User, vec![Block::text("What is it?"), media(kind, mime, MediaSource::Data(data.into()))])])
     };
@@ -138,7 +140,8 @@ pub fn requests() -> Vec<(&'static str, Request<'static>)> {
         max_tokens: Some(40_000),
         ..ask(vec![user("Think")])
     };
-    let refused = ask(vec![user("Do"), say(Role::Assistant, vec![Block::new(Content::Refusal("No.".into()))]), user("Why?")]);
+    let refused =
+        ask(vec![user("Do"), say(Role::Assistant, vec![Block::new(Content::Refusal("No.".into()))]), user("Why?")]);
     let middle = ask(vec![user("One"), say(Role::Developer, vec![Block::text("Now rhyme.")]), user("Two")]);
     let single = Request { parallel_tool_calls: Some(false), ..chosen(ToolChoice::Auto) };
     let allowed = ToolChoice::Allowed { names: vec!["weather".into()], required: true };
@@ -151,7 +154,13 @@ pub fn requests() -> Vec<(&'static str, Request<'static>)> {
         ("pdf", one(MediaKind::Document, "application/pdf", PDF)),
         ("audio", one(MediaKind::Audio, "audio/wav", WAV)),
         ("video", one(MediaKind::Video, "video/mp4", "AAAA")),
-        ("one tool", tools(vec![call("call_a", "weather", r#"{"city":"Bern"}"#)], vec![result("call_a", vec![Block::text("rain")], None)])),
+        (
+            "one tool",
+            tools(
+                vec![call("call_a", "weather", r#"{"city":"Bern"}"#)],
+                vec![result("call_a", vec![Block::text("rain")], None)],
+            ),
+        ),
         ("three parallel tools", three),
         ("tool error", failed),
         ("image in a tool result", seen),
@@ -226,11 +235,14 @@ pub fn responses() -> Vec<(&'static str, Response<'static>)> {
         ("citations", answer(vec![Block::new(Content::Text(cited))], StopReason::End)),
         ("logprobs", probable),
         ("two choices", two),
-        (
-            "image",
-            answer(vec![media(MediaKind::Image, "image/png", MediaSource::Data(PNG.into()))], StopReason::End),
-        ),
+        ("image", answer(vec![media(MediaKind::Image, "image/png", MediaSource::Data(PNG.into()))], StopReason::End)),
     ]
+}
+
+/// Whether the answer ended because something declined it.
+pub fn is_refused(response: &Response<'_>) -> bool {
+    let refused = |choice: &Choice<'_>| matches!(choice.stop.reason, StopReason::ContentFilter | StopReason::Refusal);
+    response.choices.iter().any(refused)
 }
 
 /// A request with a custom tool and one of a group.

@@ -7,7 +7,6 @@ use serde::Deserialize;
 
 use super::super::sse::EventRules as _;
 use super::super::{Sink, StreamDecoder};
-use super::OWN;
 use super::stream_in::{Rules, unreadable};
 use crate::common::{Event, Str};
 use crate::error::{ApiError, decode_error};
@@ -86,6 +85,7 @@ fn exception(name: &str, message: &str) -> ApiError {
 mod tests {
     use super::super::super::testing::{check_cuts, check_no_false_end, collected, events, maker};
     use super::super::super::{Maker, Platform, codec};
+    use super::super::OWN;
     use super::*;
     use crate::common::StopReason;
     use crate::error::ErrorKind;

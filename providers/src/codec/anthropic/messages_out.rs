@@ -2,7 +2,8 @@
 //!
 //! A client of this dialect gets its messages as they were. From other dialects come turns that alternate: results stand first in their turn,
 //! texts without content are left out, and a turn of the assistant at the end is a beginning that the model goes on with (its trailing white space
-//! is cut, Anthropic refuses it). A conversation that begins with the assistant gets a user's `.` before it.
+//! is cut, Anthropic refuses it). Where a model does not go on with it, a user's `.` stands behind it (`messages.prefill` is lost); the same
+//! stands where nothing but instructions is said. Anthropic takes conversations that begin with the assistant (recorded).
 
 use std::borrow::Cow;
 
@@ -11,69 +12,13 @@ use base64::engine::general_purpose::STANDARD;
 use serde::Serialize;
 
 use super::OWN;
-use super::block_out::{BlockOut, BodyOut, CacheOut, CiteOut, Known, SourceOut};
+use super::block_out::{BlockOut, BodyOut, CiteOut, Known, SourceOut};
 use super::fields::Fields;
+use super::marks::{Marks, takes_mark};
 use crate::common::{
-    Block, CacheMark, Content, Json, Losses, Media, MediaKind, MediaSource, Message, ProviderTag, Reasoning, Request,
-    Role, Text, Tool, ToolCall, ToolResult, flat_name,
+    Block, Content, Json, Losses, Media, MediaKind, MediaSource, Message, ProviderTag, Reasoning, Request, Role, Text,
+    ToolCall, ToolResult, flat_name,
 };
-
-/// Most cache marks of a request.
-const MOST_MARKS: usize = 4;
-
-/// Cache marks, of which the last ones are kept: they cover the most.
-pub(super) struct Marks {
-    skip: usize,
-}
-
-impl Marks {
-    /// For the marks of `request`; all of them if it is of this dialect.
-    pub(super) fn of(request: &Request<'_>, own: bool) -> Self {
-        if own {
-            return Self { skip: 0 };
-        }
-        let on_tools = request.tools.iter().filter(|tool| matches!(tool, Tool::Function(tool) if tool.cache.is_some()));
-        let blocks = request.messages.iter().flat_map(|message| &message.blocks).chain(&request.system);
-        let automatic = usize::from(request.cache.automatic.is_some());
-        let all = on_tools.count() + blocks.map(marks_in).sum::<usize>() + automatic;
-        Self { skip: all.saturating_sub(MOST_MARKS) }
-    }
-
-    /// Writes the next mark, or notes it as `field`.
-    pub(super) fn take<'x>(
-        &mut self,
-        mark: Option<&'x CacheMark<'_>>,
-        field: &'static str,
-        losses: &mut Losses,
-    ) -> Option<CacheOut<'x>> {
-        let mark = mark?;
-        if self.skip > 0 {
-            self.skip -= 1;
-            losses.note(field);
-            return None;
-        }
-        Some(CacheOut::of(mark))
-    }
-}
-
-/// The marks on a block and on those within it.
-fn marks_in(block: &Block<'_>) -> usize {
-    let within = match &block.content {
-        Content::ToolResult(result) => result.content.iter().map(marks_in).sum(),
-        _ => 0,
-    };
-    within + usize::from(block.cache.is_some() && takes_mark(block))
-}
-
-/// Thinking and texts without content cannot be marked.
-fn takes_mark(block: &Block<'_>) -> bool {
-    match &block.content {
-        Content::Text(text) => !text.text.trim().is_empty(),
-        Content::Refusal(text) => !text.trim().is_empty(),
-        Content::Media(_) | Content::ToolCall(_) | Content::ToolResult(_) => true,
-        Content::Reasoning(_) | Content::Foreign(_) => false,
-    }
-}
 
 #[derive(Serialize)]
 pub(super) struct MessageOut<'x> {
@@ -95,6 +40,8 @@ pub(super) enum SystemOut<'x> {
 pub(super) struct Writer<'w> {
     pub own: bool,
     pub provider: ProviderTag,
+    /// The model goes on with what the assistant has begun.
+    pub prefill: bool,
     pub marks: Marks,
     pub losses: &'w mut Losses,
     /// Reasoning was left out that its provider could have read.
@@ -121,7 +68,7 @@ impl Writer<'_> {
     fn instruction<'x>(&mut self, block: &'x Block<'_>) -> Option<BlockOut<'x>> {
         match &block.content {
             Content::Media(media) if !self.own => {
-                self.losses.note(message_loss(media.kind));
+                self.losses.note(media_loss(media.kind, false));
                 None
             }
             _ => self.block(block),
@@ -148,14 +95,18 @@ impl Writer<'_> {
                 Some(_) | None => out.push(MessageOut { role, content, extras: Fields::default() }),
             }
         }
-        if out.first().is_none_or(|first| first.role == "assistant") {
-            let content = vec![BlockOut::text(".")];
-            out.insert(0, MessageOut { role: "user", content, extras: Fields::default() });
+        let dot = || MessageOut { role: "user", content: vec![BlockOut::text(".")], extras: Fields::default() };
+        if out.is_empty() {
+            out.push(dot());
         }
         if let Some(MessageOut { role: "assistant", content, .. }) = out.last_mut()
             && let Some(BlockOut::Known(Known { body: BodyOut::Text { text, .. }, .. })) = content.last_mut()
         {
             *text = text.trim_end();
+        }
+        if !self.prefill && out.last().is_some_and(|last| last.role == "assistant") {
+            self.losses.note("messages.prefill");
+            out.push(dot());
         }
         out
     }
@@ -181,7 +132,7 @@ impl Writer<'_> {
         let body = match content {
             Content::Text(text) => self.text(text)?,
             Content::Refusal(text) => self.plain_text(text)?,
-            Content::Media(media) => self.media(media, extras, "messages.")?,
+            Content::Media(media) => self.media(media, extras, false)?,
             Content::Reasoning(reasoning) => self.reasoning(reasoning)?,
             Content::ToolCall(call) => self.tool_call(call),
             Content::ToolResult(result) => self.tool_result(result),
@@ -221,17 +172,16 @@ impl Writer<'_> {
         Some(body)
     }
 
-    /// `place` stands before the names of what cannot be said.
     fn media<'x>(
         &mut self,
         media: &'x Media<'_>,
         extras: &'x [(crate::common::Str<'_>, Json<'_>)],
-        place: &str,
+        in_result: bool,
     ) -> Option<BodyOut<'x>> {
         let Media { kind, source, mime, name, detail, context, cite, transcript, signature } = media;
         self.losses.note_if(signature.is_some(), "messages.signature");
         self.losses.note_if(detail.as_deref().is_some_and(|detail| detail != "auto"), "messages.detail");
-        let lost = match kind {
+        let body = match kind {
             MediaKind::Image => self.image(source, mime.as_deref()).map(|source| BodyOut::Image { source }),
             MediaKind::Document => self.document(source, mime.as_deref()).map(|source| match source {
                 SourceOut::Content { content } if self.own && Fields(extras).get("source").is_some() => {
@@ -250,14 +200,10 @@ impl Writer<'_> {
             }),
             MediaKind::Audio | MediaKind::Video => None,
         };
-        if lost.is_none() {
-            if place == "messages." {
-                self.losses.note(message_loss(*kind));
-            } else {
-                self.losses.note_foreign(place, kind.as_str());
-            }
+        if body.is_none() {
+            self.losses.note(media_loss(*kind, in_result));
         }
-        lost.or_else(|| self.plain_text(transcript.as_deref().filter(|text| !text.is_empty())?))
+        body.or_else(|| self.plain_text(transcript.as_deref().filter(|text| !text.is_empty())?))
     }
 
     fn image<'x>(&mut self, source: &'x MediaSource<'_>, mime: Option<&'x str>) -> Option<SourceOut<'x>> {
@@ -341,7 +287,7 @@ impl Writer<'_> {
         match &block.content {
             Content::Media(media) if !self.own => {
                 self.losses.note_extras("messages.", &block.extras);
-                let body = self.media(media, &block.extras, "messages.tool_result.")?;
+                let body = self.media(media, &block.extras, true)?;
                 let cache_control = self.marks.take(block.cache.as_ref(), "messages.cache", self.losses);
                 Some(BlockOut::Known(Known { body, cache_control, extras: Fields::default() }))
             }
@@ -375,12 +321,16 @@ const fn role_out(role: Role) -> &'static str {
     }
 }
 
-const fn message_loss(kind: MediaKind) -> &'static str {
-    match kind {
-        MediaKind::Image => "messages.image",
-        MediaKind::Audio => "messages.audio",
-        MediaKind::Video => "messages.video",
-        MediaKind::Document => "messages.document",
+const fn media_loss(kind: MediaKind, in_result: bool) -> &'static str {
+    match (kind, in_result) {
+        (MediaKind::Image, false) => "messages.image",
+        (MediaKind::Audio, false) => "messages.audio",
+        (MediaKind::Video, false) => "messages.video",
+        (MediaKind::Document, false) => "messages.document",
+        (MediaKind::Image, true) => "messages.tool_result.image",
+        (MediaKind::Audio, true) => "messages.tool_result.audio",
+        (MediaKind::Video, true) => "messages.tool_result.video",
+        (MediaKind::Document, true) => "messages.tool_result.document",
     }
 }
 

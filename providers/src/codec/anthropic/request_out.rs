@@ -9,7 +9,8 @@ use super::super::{Platform, Target, Thinking};
 use super::OWN;
 use super::block_out::CacheOut;
 use super::fields::Fields;
-use super::messages_out::{Marks, MessageOut, SystemOut, Writer};
+use super::marks::Marks;
+use super::messages_out::{MessageOut, SystemOut, Writer};
 use super::schema_out::structured;
 use super::thinking_out::{Plan, ThinkingOut};
 use super::tools_out::{ChoiceOut, ToolOut, choice_out, forces, tools_out};
@@ -142,8 +143,15 @@ pub(super) fn encode(request: &Request<'_>, target: &Target<'_>, losses: &mut Lo
         losses.note_extras("", extras);
     }
     let max_tokens = max_tokens_out(*max_tokens, target, own, losses);
-    let mut writer =
-        Writer { own, provider: target.provider, marks: Marks::of(request, own), losses, dropped_reasoning: false };
+    let mut writer = Writer {
+        own,
+        provider: target.provider,
+        // Gone with budgets: <https://platform.claude.com/docs/en/about-claude/models/whats-new-claude-4-6#prefill-removal>.
+        prefill: !matches!(target.thinking, Thinking::Adaptive | Thinking::Always),
+        marks: Marks::of(request, own),
+        losses,
+        dropped_reasoning: false,
+    };
     let tools = tools_out(request, own, &mut writer.marks, writer.losses);
     let system = writer.system(request);
     let messages = writer.messages(request);
@@ -153,6 +161,7 @@ pub(super) fn encode(request: &Request<'_>, target: &Target<'_>, losses: &mut Lo
     let asked = reasoning.clone().unwrap_or_default();
     let mut plan = Plan::of(&asked, target.thinking, max_tokens, own, losses);
     let misses_thinking = (!own || dropped) && !goes_on_thinking(request, target);
+    // A budget excludes a forced tool, too. An application that forces one breaks without the call, not without the thinking.
     if plan.manual() && (misses_thinking || (!own && forces(request))) {
         plan.give_up(losses);
     }
@@ -273,8 +282,8 @@ struct Sampling {
 impl Sampling {
     /// What Anthropic takes: a temperature up to 1, no `top_p` beside it, and while thinking hardly anything.
     fn fit(mut self, plan: &Plan, target: &Target<'_>, losses: &mut Losses) -> Self {
-        if let Some(temperature) = self.temperature.filter(|temperature| *temperature > 1.0) {
-            losses.note_if(temperature > 1.0, "temperature");
+        if self.temperature.is_some_and(|temperature| temperature > 1.0) {
+            losses.note("temperature");
             self.temperature = Some(1.0);
         }
         let refused = matches!(target.thinking, Thinking::Adaptive | Thinking::Always);

@@ -1,11 +1,9 @@
 //! Streams written: <https://docs.anthropic.com/en/docs/build-with-claude/streaming>.
 
-use serde::Serialize;
-
-use super::super::sse::write_event;
 use super::super::{Client, StreamEncoder};
 use super::OWN;
 use super::block_out::{BlockOut, BodyOut, Known};
+use super::event_out::{DeltaOut, EndOut, EventOut, put};
 use super::fields::Fields;
 use super::response_out::{MessageOut, citation_out, made_id, spoken, ticket, unsigned};
 use super::usage::{UsageOut, stop_out, tier_out};
@@ -18,75 +16,17 @@ use crate::usage::Usage;
 use bounded_static::IntoBoundedStatic as _;
 
 /// Fields of blocks and answers that are Anthropic's. Events do not tell their dialect: others are not for this client.
-const OWN_FIELDS: [&str; 4] = ["caller", "container", "context_management", "stop_details"];
+const OWN_FIELDS: [&str; 7] = [
+    "caller",
+    "container",
+    "context_management",
+    "diagnostics",
+    "input_transformations",
+    "stop_details",
+    "toolset_name",
+];
 /// Those of them that stand inside the `delta` of `message_delta`.
 const IN_DELTA: [&str; 2] = ["container", "stop_details"];
-
-#[derive(Serialize)]
-#[serde(tag = "type", rename_all = "snake_case")]
-enum EventOut<'x> {
-    MessageStart {
-        message: MessageOut<'x>,
-    },
-    ContentBlockStart {
-        index: u32,
-        content_block: BlockOut<'x>,
-    },
-    ContentBlockDelta {
-        index: u32,
-        delta: DeltaOut<'x>,
-    },
-    ContentBlockStop {
-        index: u32,
-    },
-    MessageDelta {
-        delta: EndOut<'x>,
-        usage: UsageOut<'x>,
-        #[serde(flatten)]
-        extras: Fields<'x, 'x>,
-    },
-    MessageStop,
-    Ping,
-}
-
-impl EventOut<'_> {
-    const fn name(&self) -> &'static str {
-        match self {
-            Self::MessageStart { .. } => "message_start",
-            Self::ContentBlockStart { .. } => "content_block_start",
-            Self::ContentBlockDelta { .. } => "content_block_delta",
-            Self::ContentBlockStop { .. } => "content_block_stop",
-            Self::MessageDelta { .. } => "message_delta",
-            Self::MessageStop => "message_stop",
-            Self::Ping => "ping",
-        }
-    }
-}
-
-#[derive(Serialize)]
-#[serde(tag = "type")]
-enum DeltaOut<'x> {
-    #[serde(rename = "text_delta")]
-    Text { text: &'x str },
-    #[serde(rename = "input_json_delta")]
-    Input { partial_json: &'x str },
-    #[serde(rename = "thinking_delta")]
-    Thinking { thinking: &'x str },
-    #[serde(rename = "signature_delta")]
-    Signature { signature: &'x str },
-    #[serde(rename = "citations_delta")]
-    Citation { citation: &'x Json<'x> },
-    #[serde(rename = "compaction_delta")]
-    Compaction { content: Json<'x> },
-}
-
-#[derive(Serialize)]
-struct EndOut<'x> {
-    stop_reason: &'x str,
-    stop_sequence: Option<&'x str>,
-    #[serde(flatten)]
-    extras: Fields<'x, 'x>,
-}
 
 /// The block that is open.
 #[derive(Default)]
@@ -449,8 +389,4 @@ impl Writer {
         );
         put(out, &EventOut::MessageStop);
     }
-}
-
-fn put(out: &mut Vec<u8>, event: &EventOut<'_>) {
-    write_event(out, Some(event.name()), event);
 }

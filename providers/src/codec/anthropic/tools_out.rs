@@ -5,7 +5,7 @@ use serde::Serialize;
 use super::OWN;
 use super::block_out::CacheOut;
 use super::fields::Fields;
-use super::messages_out::Marks;
+use super::marks::Marks;
 use super::schema_out::structured;
 use super::wire::Whole;
 use crate::common::{CustomTool, FunctionTool, Json, Losses, Request, Str, Tool, ToolChoice, flat_name};

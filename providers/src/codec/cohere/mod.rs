@@ -17,7 +17,7 @@
 //! |---|---|
 //! | `wire` | the wire's types |
 //! | `write` | JSON objects written in one pass |
-//! | `request_in`, `request_out` | requests |
+//! | `request_in`, `request_out`, `tools_out` | requests |
 //! | `response_in`, `response_out` | whole answers |
 //! | `stream_in`, `stream_out` | streams |
 //! | `block_in`, `block_out`, `citation` | what requests and answers share |
@@ -33,6 +33,7 @@ mod stream_in;
 mod stream_out;
 #[cfg(test)]
 mod tests;
+mod tools_out;
 mod wire;
 mod write;
 

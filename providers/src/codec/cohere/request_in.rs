@@ -35,6 +35,9 @@ pub(super) fn decode(body: &[u8]) -> Result<Request<'_>, ApiError> {
     if let (Some(strict), true) = (strict_tools, tools.is_empty()) {
         extras.push(("strict_tools".into(), Json::of(&strict)));
     }
+    // Cohere takes larger ones than the common model knows.
+    let small = seed.as_ref().and_then(|seed| seed.read::<i64>().ok());
+    extras.extend(seed.filter(|_| small.is_none()).map(|seed| ("seed".into(), seed)));
     let mut messages = messages.into_iter().map(message).collect::<Result<Vec<_>, _>>()?;
     add_documents(&mut messages, documents);
     Ok(Request {
@@ -51,7 +54,7 @@ pub(super) fn decode(body: &[u8]) -> Result<Request<'_>, ApiError> {
         temperature,
         top_p: p,
         top_k: k,
-        seed,
+        seed: small,
         presence_penalty,
         frequency_penalty,
         stop: stop_sequences,

@@ -1,4 +1,5 @@
-//! A stream for a client: <https://docs.cohere.com/v2/docs/streaming>. One block is open at a time.
+//! A stream for a client: <https://docs.cohere.com/v2/docs/streaming>. One block is open at a time. Whether a text is the plan is
+//! known only when a call follows it, which is too late: all texts are content here.
 //!
 //! Events do not say what dialect their extras are of. A stream of Cohere's own does not pass here, so they are others'.
 

@@ -26,7 +26,7 @@ wire! {
         "max_tokens" => max_tokens: Option<u64>,
         "stop_sequences" => stop_sequences: Vec<Str<'a>>,
         "temperature" => temperature: Option<f64>,
-        "seed" => seed: Option<i64>,
+        "seed" => seed: Option<Json<'a>>,
         "frequency_penalty" => frequency_penalty: Option<f64>,
         "presence_penalty" => presence_penalty: Option<f64>,
         "k" => k: Option<u64>,

@@ -226,7 +226,8 @@ impl Choice {
                 self.calls = true;
                 self.close(sink);
                 let arguments = std::mem::take(&mut call.arguments);
-                let index = self.start(Block { content: Content::ToolCall(call), cache, id, extras: told(extras) }, sink);
+                let index =
+                    self.start(Block { content: Content::ToolCall(call), cache, id, extras: told(extras) }, sink);
                 sink(Event::Delta { choice: self.number, index, delta: Delta::Arguments(arguments) });
                 sink(Event::BlockEnd { choice: self.number, index });
             }
@@ -308,7 +309,7 @@ fn read_logprobs(logprobs: Logprobs<'_>) -> Vec<TokenLogprob<'static>> {
     let Logprobs { chosen, top, rest: _ } = logprobs;
     let read = |token: &Token<'_>| TokenLogprob {
         token: token.token.to_static(),
-        logprob: token.logprob,
+        logprob: token.logprob.0,
         ..TokenLogprob::default()
     };
     let mut top = top.into_iter();

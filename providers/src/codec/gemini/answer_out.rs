@@ -9,9 +9,7 @@ use super::grounding::{Chars, metadata};
 use super::part_out::{Reader, Writer};
 use super::write::Content;
 use super::{stop, usage};
-use crate::common::{
-    Choice, Citation, Content as Said, Json, Losses, MediaSource, Response, Stop, Str, TokenLogprob,
-};
+use crate::common::{Choice, Citation, Content as Said, Json, Losses, MediaSource, Response, Stop, Str, TokenLogprob};
 use crate::dialect::Dialect;
 
 /// An answer, or a chunk of one.
@@ -145,8 +143,8 @@ pub(super) fn finish<'o>(ended: &'o Stop<'_>, losses: &mut Losses) -> &'o str {
 /// Writes probabilities.
 pub(super) fn write_logprobs<'o>(logprobs: &'o [TokenLogprob<'_>]) -> Logprobs<'o> {
     fn token<'o>(token: &'o TokenLogprob<'_>) -> Token<'o> {
-        // What is more than impossible cannot be told in JSON.
-        Token { token: &token.token, log_probability: token.logprob.max(-1e9) }
+        // Infinity cannot be told in JSON.
+        Token { token: &token.token, log_probability: token.logprob.max(f64::MIN) }
     }
     let alternatives = logprobs.iter().any(|token| !token.top.is_empty());
     Logprobs {

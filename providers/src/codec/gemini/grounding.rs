@@ -78,9 +78,8 @@ impl Chars {
     }
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, Default)]
 #[serde(rename_all = "camelCase", default)]
-#[derive(Default)]
 struct Grounding<'a> {
     #[serde(borrow)]
     grounding_chunks: Vec<Chunk<'a>>,
@@ -244,7 +243,8 @@ mod tests {
 
     #[test]
     fn bytes_and_characters_are_told_apart() {
-        for pieces in [&["plain text", " and more of it"][..], &["58°F is ", "14°C"], &["ä", "", "😀x", "日本語"]] {
+        for pieces in [&["plain text", " and more of it"][..], &["58°F is ", "14°C"], &["ä", "", "😀x", "日本語"]]
+        {
             let whole = pieces.concat();
             let mut chars = Chars::default();
             pieces.iter().for_each(|piece| chars.push(piece));
@@ -253,7 +253,10 @@ mod tests {
                 assert_eq!(chars.byte_at(number), Some(at as u64), "{whole} {number}");
             }
             let count = whole.chars().count() as u64;
-            assert_eq!((chars.char_at(whole.len() as u64), chars.byte_at(count)), (Some(count), Some(whole.len() as u64)));
+            assert_eq!(
+                (chars.char_at(whole.len() as u64), chars.byte_at(count)),
+                (Some(count), Some(whole.len() as u64))
+            );
             assert_eq!((chars.char_at(whole.len() as u64 + 1), chars.byte_at(count + 1)), (None, None));
         }
     }

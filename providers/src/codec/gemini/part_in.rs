@@ -39,21 +39,11 @@ impl Origin {
             // The field is bytes, and Google's Python SDK writes bytes in the alphabet of URLs.
             Self::Client if may_hold_ticket(text.as_bytes()) => {
                 let ticket = text.replace('-', "+").replace('_', "/");
-                Opaque::from_client(OWN, ticket.into()).into_owned_or(text)
+                let opened = Opaque::from_client(OWN, ticket.into());
+                if opened.dialect == OWN { Opaque::from_client(OWN, text) } else { opened }
             }
             Self::Client => Opaque::from_client(OWN, text),
         }
-    }
-}
-
-/// Keeps the text as it came if it was no ticket after all.
-trait OwnedOr<'a> {
-    fn into_owned_or(self, text: Str<'a>) -> Opaque<'a>;
-}
-
-impl<'a> OwnedOr<'a> for Opaque<'static> {
-    fn into_owned_or(self, text: Str<'a>) -> Opaque<'a> {
-        if self.dialect == OWN && self.provider.is_none() { Opaque::from_client(OWN, text) } else { self }
     }
 }
 
@@ -208,8 +198,7 @@ fn tool_result<'a>(
         remember(extras, "=functionResponse.id", Json::default());
     }
     nest(extras, "functionResponse.", rest);
-    let mut result =
-        ToolResult { call_id: ids.of_result(id, &name), name: Some(name), ..ToolResult::default() };
+    let mut result = ToolResult { call_id: ids.of_result(id, &name), name: Some(name), ..ToolResult::default() };
     match response {
         None => remember(extras, "=functionResponse.response", Json::default()),
         Some(response) => {
@@ -255,7 +244,10 @@ fn at_address<'a>(file: FileData<'a>, extras: &mut Extras<'a>) -> Media<'a> {
 /// The media type that an address ends with, or that its host tells.
 pub(super) fn mime_of_url(url: &str) -> Option<&'static str> {
     let path = url.split(['?', '#']).next().unwrap_or_default();
-    if ["://youtu.be/", "://www.youtube.com/", "://youtube.com/", "://m.youtube.com/"].iter().any(|at| path.contains(at)) {
+    if ["://youtu.be/", "://www.youtube.com/", "://youtube.com/", "://m.youtube.com/"]
+        .iter()
+        .any(|at| path.contains(at))
+    {
         return Some("video/mp4");
     }
     let (_, extension) = path.rsplit('/').next()?.rsplit_once('.')?;

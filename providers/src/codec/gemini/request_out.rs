@@ -7,9 +7,7 @@ use super::extras::{Beside, find};
 use super::part_out::{Reader, Writer};
 use super::settings_out::{self, Generation, ToolConfig};
 use super::write::{Content, Piece};
-use crate::common::{
-    Block, Content as Said, FunctionTool, Json, Losses, Message, Request, Role, Str, Tool, flat_name,
-};
+use crate::common::{Block, Content as Said, FunctionTool, Json, Losses, Message, Request, Role, Str, Tool, flat_name};
 use crate::dialect::Dialect;
 use crate::error::{ApiError, ErrorKind};
 
@@ -126,12 +124,12 @@ pub(super) fn encode(request: &Request<'_>, target: &Target<'_>, losses: &mut Lo
     let body = Body {
         contents,
         system_instruction,
-        tools: tools_of(tools, losses),
+        tools: tools_of(tools, own, losses),
         tool_config: settings_out::tool_config(tool_choice.as_ref(), request, losses),
         generation_config: settings_out::generation(request, target, losses),
         cached_content: cache.content.as_deref(),
         labels,
-        service_tier: service_tier.as_ref().and_then(|tier| settings_out::tier(tier, request, losses)),
+        service_tier: service_tier.as_ref().and_then(|tier| settings_out::tier(tier, request, vertex, losses)),
         store: store.filter(|_| own),
         beside: if own { Beside::of(extras, "") } else { Beside::default() },
     };
@@ -144,14 +142,7 @@ type Conversation<'o> = (Vec<Content<'o>>, Option<Content<'o>>);
 fn conversation<'o>(request: &'o Request<'_>, writer: &mut Writer<'o, '_>) -> Conversation<'o> {
     let mut contents = Vec::with_capacity(request.messages.len());
     let mut instructions = Vec::new();
-    for block in request.instructions() {
-        match &block.content {
-            Said::Text(_) | Said::Refusal(_) | Said::Foreign(_) => writer.block(block, &mut instructions),
-            Said::Media(_) | Said::Reasoning(_) | Said::ToolCall(_) | Said::ToolResult(_) => {
-                writer.block(block, &mut instructions);
-            }
-        }
-    }
+    request.instructions().for_each(|block| writer.block(block, &mut instructions));
     if writer.own {
         let current = current(request.messages.iter().map(|message| (message.role, &*message.blocks)));
         for (at, message) in request.messages.iter().enumerate() {
@@ -163,9 +154,9 @@ fn conversation<'o>(request: &'o Request<'_>, writer: &mut Writer<'o, '_>) -> Co
             writer.losses.note_extras("messages.", &message.extras);
             writer.losses.note_if(message.name.is_some(), "messages.name");
         }
-        let current = turns.iter().rposition(|turn| turn.role == Role::User && turn.blocks().any(asks)).unwrap_or(0);
+        let current = turns.iter().rposition(|turn| turn.role == Role::User && turn.blocks().any(asks));
         for (at, turn) in turns.iter().enumerate() {
-            writer.must_sign = turn.role == Role::Assistant && at > current;
+            writer.must_sign = turn.role == Role::Assistant && current.is_none_or(|current| at > current);
             let (mut results, mut parts) = (Vec::new(), Vec::new());
             for block in turn.blocks() {
                 match &block.content {
@@ -227,11 +218,11 @@ fn own_content<'o>(message: &'o Message<'_>, current: bool, writer: &mut Writer<
 }
 
 /// All functions in one object, at the place of the first; tools of Google's as they came.
-fn tools_of<'o>(tools: &'o [Tool<'_>], losses: &mut Losses) -> Vec<Tools<'o>> {
+fn tools_of<'o>(tools: &'o [Tool<'_>], own: bool, losses: &mut Losses) -> Vec<Tools<'o>> {
     let mut written: Vec<Tools<'o>> = Vec::new();
     for tool in tools {
         let function = match tool {
-            Tool::Function(tool) => function(tool, losses),
+            Tool::Function(tool) => function(tool, own, losses),
             Tool::Custom(tool) => {
                 losses.note_if(
                     tool.format.as_ref().is_some_and(|format| format.to_value()["type"] != "text"),
@@ -268,17 +259,21 @@ fn tools_of<'o>(tools: &'o [Tool<'_>], losses: &mut Losses) -> Vec<Tools<'o>> {
     written
 }
 
-fn function<'o>(tool: &'o FunctionTool<'_>, losses: &mut Losses) -> Function<'o> {
+fn function<'o>(tool: &'o FunctionTool<'_>, own: bool, losses: &mut Losses) -> Function<'o> {
     let FunctionTool { name, description, parameters, strict, cache, namespace, extras } = tool;
     // Arguments are held to the schema only where a call is demanded.
     losses.note_if(*strict == Some(true), "tools.strict");
     losses.note_if(cache.is_some(), "tools.cache");
+    if !own {
+        losses.note_extras("tools.", extras);
+    }
+    let openapi = find(extras, "=parameters").filter(|_| own).map(Json::borrowed);
     Function {
         name: flat(name, namespace.as_ref()),
         description: description.as_ref().map(Str::borrowed),
-        parameters: None,
-        parameters_json_schema: parameters.as_ref().map(Json::borrowed),
-        beside: Beside::of(extras, ""),
+        parameters_json_schema: parameters.as_ref().filter(|_| openapi.is_none()).map(Json::borrowed),
+        parameters: openapi,
+        beside: if own { Beside::of(extras, "") } else { Beside::default() },
     }
 }
 

@@ -18,14 +18,14 @@ pub(super) struct Decoder {
 
 enum Form {
     /// Nothing but white space so far.
-    Unknown(Option<Rules>),
+    Unknown(Option<Box<Rules>>),
     Events(Box<SseDecoder<Rules>>),
     Array(Box<Elements>),
 }
 
 impl Decoder {
     pub(super) fn new(maker: &Maker<'_>) -> Self {
-        Self { form: Form::Unknown(Some(Rules { answer: Assembler::new(maker), unread: false })) }
+        Self { form: Form::Unknown(Some(Box::new(Rules { answer: Assembler::new(maker), unread: false }))) }
     }
 }
 
@@ -37,8 +37,8 @@ impl StreamDecoder for Decoder {
                 && let Some(rules) = rules.take()
             {
                 self.form = match first {
-                    Some(b'[' | b'{') => Form::Array(Box::new(Elements::new(rules))),
-                    Some(_) | None => Form::Events(Box::new(SseDecoder::new(rules))),
+                    Some(b'[' | b'{') => Form::Array(Box::new(Elements::new(*rules))),
+                    Some(_) | None => Form::Events(Box::new(SseDecoder::new(*rules))),
                 };
             }
         }
@@ -60,8 +60,11 @@ impl EventRules for Rules {
     fn on_event(&mut self, _: &[u8], data: &[u8], sink: Sink<'_>) {
         match serde_json::from_slice::<OneOrMany<Answer<'_>>>(data) {
             Ok(OneOrMany(answers)) => answers.into_iter().for_each(|answer| self.answer.chunk(answer, sink)),
-            // Anything but an object is a comment that lost its colon.
-            Err(_) => self.unread |= matches!(data.trim_ascii_start().first(), Some(b'{' | b'[')),
+            // Anything but an object is a comment that lost its colon, or OpenAI's end marker.
+            Err(_) => {
+                let data = data.trim_ascii();
+                self.unread |= data.starts_with(b"{") || (data.starts_with(b"[") && data != b"[DONE]");
+            }
         }
     }
 

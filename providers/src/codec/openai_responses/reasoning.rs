@@ -26,7 +26,8 @@ pub(super) fn read<'a>(
         None => (None, None),
     };
     let foreign = |state: &Option<Opaque<'_>>| state.as_ref().is_some_and(|state| state.dialect != OWN);
-    if (foreign(&signature) || foreign(&encrypted)) && text.is_empty() {
+    let comes_back = matches!(side, Side::Client) && (foreign(&signature) || foreign(&encrypted));
+    if comes_back && text.is_empty() {
         text = joined(std::mem::take(&mut summary));
     }
     Ok(Reasoning { text, summary, signature, encrypted })

@@ -460,7 +460,7 @@ impl Encoder {
         let stop = self.stop.clone();
         let last = self.items.len().saturating_sub(1);
         for at in 0..self.items.len() {
-            let (status, _) = status(&stop);
+            let (status, _) = status(&stop, response_out::refuses(&self.shown));
             self.end_item(at, if at == last && status == "incomplete" { status } else { "completed" }, out);
         }
     }
@@ -468,7 +468,7 @@ impl Encoder {
     fn finish(&mut self, out: &mut Vec<u8>) {
         self.start(None, None, None, out);
         self.end_items(out);
-        let (status, reason) = status(&self.stop);
+        let (status, reason) = status(&self.stop, response_out::refuses(&self.shown));
         let kind = if status == "incomplete" { "response.incomplete" } else { "response.completed" };
         let response = Some(Object {
             reason,

@@ -45,7 +45,6 @@ fn every_stop_reason_and_back() {
         let mut losses = Losses::default();
         let written = codec(OWN).encode_response(&response, &client(), &mut losses);
         let mut written: Value = serde_json::from_slice(&written).unwrap();
-        let mut body = body;
         normal(&mut body);
         normal(&mut written);
         assert_eq!(differences(&body, &written), Vec::<String>::new());

@@ -261,3 +261,33 @@ fn custom_calls_are_wrapped() {
     let Content::ToolCall(call) = &response.choices[0].blocks[0].content else { panic!() };
     assert_eq!(serde_json::from_str::<Value>(&call.arguments).unwrap(), json!({"input": "a\"b\n"}));
 }
+
+#[test]
+fn noise_never_panics_and_always_ends() {
+    let mut all = vec![
+        start(),
+        block(0, &json!({"type": "server_tool_use", "id": "s", "name": "n", "input": {}})),
+        delta(0, &json!({"type": "input_json_delta", "partial_json": "{\"q\":1}"})),
+        stop(0),
+        block(1, &json!({"type": "text", "text": "a"})),
+        delta(1, &json!({"type": "text_delta", "text": "hi"})),
+    ];
+    all.extend(end("end_turn"));
+    let body = sse(&all);
+    let mut random = 7_u32;
+    for _ in 0..2000 {
+        let mut noisy = body.clone();
+        for _ in 0..3 {
+            random = random.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            let at = random as usize % noisy.len();
+            noisy[at] = b"{}[]\",:\n0atx\\\xff"[(random >> 24) as usize % 14];
+        }
+        let events = events(&mut *decoder(), &noisy);
+        let ends = events.iter().filter(|event| matches!(event, Event::End | Event::Error(_))).count();
+        assert_eq!(ends, 1);
+        let (mut encoder, mut out) = (codec(OWN).stream_encoder(&client()), Vec::new());
+        for event in events {
+            encoder.encode(event, &mut Losses::default(), &mut out);
+        }
+    }
+}

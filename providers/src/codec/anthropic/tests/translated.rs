@@ -242,7 +242,7 @@ fn a_full_request_of_another_dialect() {
 }
 
 #[test]
-fn conversations_begin_with_the_user_and_alternate() {
+fn conversations_alternate_and_say_something() {
     let (body, lost) = encode(&simple(vec![message(Role::System, vec![Block::text("only")])]), &target());
     assert_eq!(
         (&body["system"], &body["messages"]),
@@ -263,6 +263,9 @@ fn conversations_begin_with_the_user_and_alternate() {
         {"role": "assistant", "content": [text("so")]}
     ]);
     assert_eq!((&body["messages"], &body["max_tokens"]), (&wanted, &json!(4096)));
+    let (body, lost) = encode(&talk, &Target { thinking: Thinking::Adaptive, ..target() });
+    assert_eq!(body["messages"][2], json!({"role": "user", "content": [text(".")]}));
+    assert_eq!(lost, ["messages.prefill"]);
 }
 
 #[test]

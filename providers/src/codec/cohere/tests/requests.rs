@@ -122,6 +122,7 @@ fn small_fields_come_back_in_all_their_forms() {
         json!({"thinking": {"type": "enabled"}}),
         json!({"thinking": {"type": "adaptive", "token_budget": 9}}),
         json!({"strict_tools": true}),
+        json!({"seed": u64::MAX}),
         json!({"messages": [{"role": "user", "content": ""}]}),
         json!({"messages": [], "documents": ["a"]}),
         json!({"messages": [{"role": "tool", "tool_call_id": "c", "content": "r"}], "documents": ["a"]}),

@@ -1,0 +1,350 @@
+//! A request for a provider.
+
+use serde::{Serialize, Serializer};
+
+use super::message_out::{MessageOut, Messages};
+use super::part_out::{CacheOut, Fields};
+use super::settings_in::StreamOptions;
+use super::tools_out::{ChoiceOut, Declaration, FormatOut, ToolOut, Tools, format};
+use super::{OWN, SPELT, spelt};
+use crate::codec::Target;
+use crate::codec::sse::write_json;
+use crate::common::{AudioConfig, CacheConfig, Effort, Json, Losses, ReasoningConfig, ReasoningMode, Request, Str};
+use crate::error::{ApiError, ErrorKind};
+use crate::preset::ReasoningSpelling;
+
+/// Whether the target is OpenAI's own API or Azure's: what only they know is sent to nobody else, because some vendors refuse
+/// fields that they do not know.
+pub(super) fn is_reference(target: &Target<'_>) -> bool {
+    target.quirks.max_completion_tokens && target.quirks.developer_role
+}
+
+#[derive(Serialize)]
+struct BodyOut<'r> {
+    model: &'r str,
+    messages: Vec<MessageOut<'r>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    stream: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    stream_options: Option<StreamOptionsOut<'r>>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    tools: Vec<ToolOut<'r>>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    functions: Vec<Declaration<'r>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tool_choice: Option<ChoiceOut<'r>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    parallel_tool_calls: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    response_format: Option<FormatOut<'r>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reasoning_effort: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reasoning: Option<ReasoningOut>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    max_tokens: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    max_completion_tokens: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    temperature: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    top_p: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    top_k: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    seed: Option<i64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    random_seed: Option<i64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    presence_penalty: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    frequency_penalty: Option<f64>,
+    #[serde(skip_serializing_if = "<[Str<'_>]>::is_empty")]
+    stop: &'r [Str<'r>],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    n: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    logprobs: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    top_logprobs: Option<u64>,
+    #[serde(skip_serializing_if = "<[Str<'_>]>::is_empty")]
+    modalities: &'r [Str<'r>],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    audio: Option<AudioOut<'r>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    verbosity: Option<&'r str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    service_tier: Option<&'r str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    user: Option<&'r str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    safety_identifier: Option<&'r str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    metadata: Option<&'r Json<'r>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    store: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    prompt_cache_key: Option<&'r str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    prompt_cache_retention: Option<&'r str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cache_control: Option<CacheOut<'r>>,
+    #[serde(flatten)]
+    spelt: Spelt<'r>,
+    #[serde(flatten)]
+    rest: Fields<'r>,
+}
+
+#[derive(Serialize)]
+struct StreamOptionsOut<'r> {
+    include_usage: bool,
+    #[serde(flatten)]
+    rest: Options<'r>,
+}
+
+/// What else a client asked of its stream.
+struct Options<'r>(Vec<(Str<'r>, Json<'r>)>);
+
+impl Serialize for Options<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(self.0.iter().map(|(name, value)| (name, value)))
+    }
+}
+
+#[derive(Serialize, Default, PartialEq)]
+struct ReasoningOut {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    effort: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    max_tokens: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    exclude: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    enabled: Option<bool>,
+}
+
+#[derive(Serialize)]
+struct AudioOut<'r> {
+    voice: &'r str,
+    format: &'r str,
+}
+
+/// Settings as the client spelt them.
+struct Spelt<'r>(&'r [(Str<'r>, Json<'r>)]);
+
+impl<'r> Spelt<'r> {
+    fn has(&self, names: &[&str]) -> bool {
+        names.iter().any(|name| spelt(self.0, name).is_some())
+    }
+
+    /// These two are put together with what the gateway itself wants.
+    fn iter(&self) -> impl Iterator<Item = (&'r str, &'r Json<'r>)> {
+        let spelt = self.0.iter().filter_map(|(name, value)| Some((name.strip_prefix(SPELT)?, value)));
+        spelt.filter(|(name, _)| !matches!(*name, "stream_options" | "functions"))
+    }
+}
+
+impl Serialize for Spelt<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(self.iter())
+    }
+}
+
+pub(super) fn encode(request: &Request<'_>, target: &Target<'_>, losses: &mut Losses) -> Result<Vec<u8>, ApiError> {
+    let Request {
+        dialect,
+        model: _,
+        stream,
+        include_usage: _,
+        system: _,
+        messages: _,
+        tools: _,
+        tool_choice: _,
+        parallel_tool_calls,
+        response_format,
+        reasoning,
+        max_tokens,
+        temperature,
+        top_p,
+        top_k,
+        seed,
+        presence_penalty,
+        frequency_penalty,
+        stop,
+        n,
+        logprobs,
+        top_logprobs,
+        modalities,
+        audio,
+        verbosity,
+        service_tier,
+        user,
+        metadata,
+        cache,
+        store,
+        previous,
+        extras,
+    } = request;
+    if previous.is_some() {
+        return Err(ApiError::new(
+            ErrorKind::NotSupported,
+            "this model's provider cannot continue a stored answer: send the whole conversation",
+        )
+        .with_param("previous_response_id"));
+    }
+    let own = *dialect == OWN;
+    let reference = is_reference(target);
+    let quirks = &target.quirks;
+    let spelt = Spelt(if own { extras } else { &[] });
+    if !own {
+        losses.note_extras("", extras);
+    }
+    let tools = Tools { own, reference, target };
+    let messages = Messages::write(request, target, losses);
+    let (mut tools_out, mut functions) = (tools.write(request, losses), Vec::new());
+    if spelt.has(&["functions"]) {
+        for tool in std::mem::take(&mut tools_out) {
+            match tool {
+                ToolOut::Known(mut known) => functions.extend(known.function.take()),
+                ToolOut::Raw(raw) => tools_out.push(ToolOut::Raw(raw)),
+            }
+        }
+    }
+    // Others than OpenAI may refuse what they do not know.
+    let mut openai_only = |field: &'static str, present: bool| {
+        losses.note_if(present && !own && !reference, field);
+        present && (own || reference)
+    };
+    let CacheConfig { automatic, key, retention, content } = cache;
+    let prompt_cache_key = key.as_deref().filter(|_| openai_only("prompt_cache_key", true));
+    let prompt_cache_retention = retention.as_deref().filter(|_| openai_only("cache", true));
+    let verbosity = verbosity.as_deref().filter(|_| openai_only("verbosity", true));
+    let store = store.filter(|store| openai_only("store", *store) || own);
+    let metadata = metadata.as_ref().filter(|_| openai_only("metadata", true));
+    let modalities: &[Str<'_>] =
+        if openai_only("modalities", modalities.iter().any(|one| *one != *"text")) || own { modalities } else { &[] };
+    let audio = audio.as_ref().filter(|_| openai_only("audio", true));
+    losses.note_if(content.is_some(), "cache");
+    let cache_control = automatic.as_ref().filter(|_| own || quirks.cache_control);
+    losses.note_if(automatic.is_some() && cache_control.is_none(), "cache");
+    losses.note_if(top_k.is_some() && reference && !own, "top_k");
+    let said = spelt.has(&["reasoning", "thinking", "reasoning_effort"])
+        || own && extras.iter().any(|(name, _)| matches!(&**name, "reasoning" | "thinking" | "reasoning_effort"));
+    let (reasoning_effort, reasoning) = match reasoning {
+        Some(config) if !said => write_reasoning(config, target, losses),
+        Some(_) | None => (None, None),
+    };
+    let max_tokens = max_tokens.filter(|_| !spelt.has(&["max_tokens", "max_completion_tokens"]));
+    let (max_tokens, max_completion_tokens) =
+        if quirks.max_completion_tokens { (None, max_tokens) } else { (max_tokens, None) };
+    let user = user.as_deref().filter(|_| !spelt.has(&["safety_identifier"]));
+    let (user, safety_identifier) = if reference && !own { (None, user) } else { (user, None) };
+    // Mistral answers what it does not know with a 422, and calls the seed otherwise: https://docs.mistral.ai/api
+    let strict = !own && quirks.reasoning == ReasoningSpelling::Parts;
+    for (field, present) in [
+        ("user", user.is_some()),
+        ("logprobs", logprobs.is_some()),
+        ("logprobs", top_logprobs.is_some()),
+        ("top_k", top_k.is_some()),
+        ("service_tier", service_tier.is_some()),
+    ] {
+        losses.note_if(strict && present, field);
+    }
+    let body = BodyOut {
+        model: target.model,
+        messages,
+        stream: (own || *stream).then_some(*stream),
+        stream_options: stream_options(request, target, own),
+        tools: tools_out,
+        functions,
+        tool_choice: if spelt.has(&["tool_choice"]) { None } else { tools.choice(request, losses) },
+        parallel_tool_calls: parallel_tool_calls.filter(|_| own || !request.tools.is_empty()),
+        response_format: response_format.as_ref().and_then(|wanted| format(wanted, losses)),
+        reasoning_effort,
+        reasoning,
+        max_tokens,
+        max_completion_tokens,
+        temperature: *temperature,
+        top_p: *top_p,
+        top_k: top_k.filter(|_| own || !(reference || strict)),
+        seed: seed.filter(|_| !strict),
+        random_seed: seed.filter(|_| strict),
+        presence_penalty: *presence_penalty,
+        frequency_penalty: *frequency_penalty,
+        stop: if spelt.has(&["stop"]) { &[] } else { stop },
+        n: *n,
+        logprobs: logprobs.filter(|_| !strict),
+        top_logprobs: top_logprobs.filter(|_| !strict),
+        modalities,
+        audio: audio.map(|AudioConfig { voice, format }| AudioOut {
+            voice: voice.as_deref().unwrap_or("alloy"),
+            format: format.as_deref().unwrap_or(if *stream { "pcm16" } else { "wav" }),
+        }),
+        verbosity,
+        service_tier: service_tier.as_deref().filter(|_| !strict),
+        user: user.filter(|_| !strict),
+        safety_identifier,
+        metadata,
+        store,
+        prompt_cache_key,
+        prompt_cache_retention,
+        cache_control: cache_control.map(CacheOut::from),
+        rest: Fields::outer(spelt.0, ""),
+        spelt,
+    };
+    let mut out = Vec::with_capacity(4096);
+    write_json(&mut out, &body);
+    Ok(out)
+}
+
+/// A stream's usage is always asked for: the gateway accounts for it, and the client gets it only if it wants it.
+fn stream_options<'r>(request: &'r Request<'r>, target: &Target<'_>, own: bool) -> Option<StreamOptionsOut<'r>> {
+    if !request.stream || target.quirks.no_stream_options {
+        return None;
+    }
+    let said = spelt(&request.extras, "stream_options").filter(|_| own);
+    let rest = said.and_then(|said| said.read::<StreamOptions<'_>>().ok()).unwrap_or_default().rest;
+    Some(StreamOptionsOut { include_usage: true, rest: Options(rest) })
+}
+
+fn write_reasoning(
+    config: &ReasoningConfig<'_>,
+    target: &Target<'_>,
+    losses: &mut Losses,
+) -> (Option<&'static str>, Option<ReasoningOut>) {
+    let ReasoningConfig { mode, effort, budget, summary, show } = config;
+    losses.note_if(summary.is_some(), "reasoning.summary");
+    if target.quirks.reasoning == ReasoningSpelling::Object {
+        let disabled = *mode == Some(ReasoningMode::Disabled);
+        let out = ReasoningOut {
+            effort: effort.filter(|_| !disabled && budget.is_none()).map(word),
+            max_tokens: budget.filter(|_| !disabled),
+            exclude: show.map(|show| !show).filter(|exclude| *exclude),
+            enabled: match mode {
+                Some(ReasoningMode::Disabled) => Some(false),
+                Some(ReasoningMode::Enabled | ReasoningMode::Adaptive) => Some(true),
+                None => None,
+            },
+        };
+        return (None, (out != ReasoningOut::default()).then_some(out));
+    }
+    losses.note_if(*show == Some(false), "reasoning.show");
+    let effort = match mode {
+        Some(ReasoningMode::Disabled) => Some(Effort::None),
+        Some(ReasoningMode::Enabled) => effort.or(budget.map(Effort::of_budget)).or(Some(Effort::Medium)),
+        // As the model sees fit is what every model does unless it is told.
+        Some(ReasoningMode::Adaptive) | None => effort.or(budget.map(Effort::of_budget)),
+    };
+    let effort = match (target.quirks.reasoning, effort) {
+        // Mistral knows all or nothing: https://docs.mistral.ai/capabilities/reasoning
+        (ReasoningSpelling::Parts, Some(level)) if level > Effort::Minimal => Some("high"),
+        (ReasoningSpelling::Parts, Some(_)) => Some("none"),
+        (_, effort) => effort.map(word),
+    };
+    (effort, None)
+}
+
+/// `max` is Anthropic's; here `xhigh` is the most.
+fn word(effort: Effort) -> &'static str {
+    effort.min(Effort::XHigh).as_str()
+}
