@@ -7,6 +7,9 @@ use super::wire::{Raw, ToolCall as WireCall, arguments, read, thought_signature}
 use crate::codec::Sink;
 use crate::common::{Block, Content, Delta, Event, Str, ToolCall};
 
+/// Bytes of arguments that are kept of a call whose name has not come.
+const MOST_EARLY: usize = 1 << 20;
+
 /// Where the ids of calls without one come from.
 pub(super) struct Ids<'s> {
     pub(super) seed: &'s str,
@@ -80,7 +83,8 @@ impl Choice {
                 self.call_goes_on(at, early.into(), sink);
                 self.call_goes_on(at, arguments, sink);
             }
-            (None, None) => call.early.push_str(&arguments),
+            (None, None) if call.early.len() < MOST_EARLY => call.early.push_str(&arguments),
+            (None, None) => {}
             (Some(_), _) => self.call_goes_on(at, arguments, sink),
         }
         if let Some(signature) = thought_signature(wire.extra_content, None) {

@@ -41,7 +41,6 @@ pub(super) struct Choice {
     pub(super) number: u32,
     pub(super) blocks: u32,
     open: Option<(Kind, u32)>,
-    audio: Option<u32>,
     pub(super) calls: Vec<Call>,
     /// A signature that came before anything that it could sign.
     pub(super) signature: Option<Opaque<'static>>,
@@ -110,7 +109,8 @@ impl Choice {
                 let index = self.block(Kind::Text, sink);
                 self.add(index, Delta::Citation(Box::new(citation)), sink);
             }
-            self.annotations.extend(others.into_iter().map(Json::into_owned).take(MOST_EXTRAS));
+            let room = MOST_EXTRAS.saturating_sub(self.annotations.len());
+            self.annotations.extend(others.into_iter().map(Json::into_owned).take(room));
         }
         if let Some(refusal) = delta.refusal.take().filter(|refusal| !refusal.is_empty()) {
             let index = self.block(Kind::Refusal, sink);
@@ -237,15 +237,16 @@ impl Choice {
     }
 
     fn audio(&mut self, audio: Audio<'_>, sink: Sink<'_>) {
-        let index = match self.audio {
-            Some(index) => index,
-            None => {
+        let index = match self.open {
+            Some((Kind::Audio, index)) => index,
+            // OpenAI tells at the end when the sound expires.
+            _ if audio.data.is_none() && audio.transcript.is_none() => return,
+            _ => {
                 self.close(sink);
                 let media = Media { kind: MediaKind::Audio, ..Media::default() };
                 let block = Block { id: audio.id, extras: audio.rest, ..Block::new(Content::Media(Box::new(media))) };
                 let index = self.start(block, sink);
                 self.open = Some((Kind::Audio, index));
-                self.audio = Some(index);
                 index
             }
         };
