@@ -1,10 +1,11 @@
 //! A gateway between applications and every generative-AI provider, on Cloudflare's Pingora.
 //!
 //! The way to read it: [`proxy`] is the life of a request, [`config`] is what the operator writes, [`snapshot`] is that
-//! as built, [`routing`] chooses targets, [`telemetry`] tells what happened, and [`server`] is the process around them.
+//! as built, [`routing`] chooses targets, [`credentials`] convince providers, [`telemetry`] tells what happened, and [`server`] is the process around them.
 
 pub mod admin;
 pub mod config;
+pub mod credentials;
 pub mod mock;
 pub mod net;
 pub mod proxy;

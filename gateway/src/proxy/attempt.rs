@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use ai_gateway_providers::error::{ApiError, ErrorKind};
+use ai_gateway_providers::preset::UpstreamRequest;
 use ai_gateway_providers::scan::Edits;
 use ai_gateway_providers::{Dialect, Operation};
 use bytes::Bytes;
@@ -16,6 +17,7 @@ use pingora_proxy::Session;
 
 use super::outcome::Outcome;
 use super::{Exchange, Gateway};
+use crate::credentials::Grant;
 use crate::snapshot::Target;
 
 /// Client headers that mean something to a provider and nothing to an attacker. Everything else stays behind:
@@ -34,6 +36,8 @@ const FORWARDED: [&str; 12] = [
     "traceparent",
     "tracestate",
 ];
+/// Shortest wait for a provider's first token: a token endpoint answers more slowly than a connection stands.
+const TOKEN_PATIENCE: Duration = Duration::from_secs(5);
 /// Stale pooled connections tried before a failure counts.
 const STALE_RETRIES: usize = 3;
 /// A connection that was closed while it lay in the pool fails at once; one that fails later may have done the work.
@@ -47,6 +51,8 @@ pub struct Attempt {
     pub started: Instant,
     /// The body sent.
     pub body: Bytes,
+    /// The gateway's own credential for it.
+    pub grant: Grant,
     /// Whether the usage chunk was asked for by the gateway only.
     pub hide_usage: bool,
     /// Status of the upstream's answer.
@@ -69,6 +75,7 @@ impl Attempt {
             target,
             started,
             body,
+            grant: Grant::None,
             hide_usage,
             status: None,
             outcome: None,
@@ -142,7 +149,21 @@ pub async fn choose_peer(gateway: &Gateway, exchange: &mut Exchange) -> Result<B
         replay.begin_attempt(timeouts.total, first_token);
     }
     exchange.overhead += begun.elapsed();
-    let provider = &attempt.target.provider;
+    let target = attempt.target.clone();
+    let provider = &target.provider;
+    let patience = timeouts.connect.max(TOKEN_PATIENCE);
+    match provider.credentials.grant(exchange.dialect(), &gateway.http, patience).await {
+        Ok(grant) => {
+            if let Some(attempt) = exchange.attempts.last_mut() {
+                attempt.grant = grant;
+            }
+        }
+        Err(error) => {
+            log::warn!("provider {}: no credential: {error}", provider.name);
+            let error = Error::explain(ErrorType::InternalError, "no credential");
+            return Err(super::failure::attempt_failed(exchange, Outcome::NoCredentials, error));
+        }
+    }
     match gateway.resolver.resolve(&provider.host, provider.port, timeouts.connect).await {
         Ok(address) => Ok(Box::new(provider.peer(address, timeouts.connect, timeouts.idle))),
         Err(error) => {
@@ -163,7 +184,17 @@ pub fn write_header(session: &Session, upstream: &mut RequestHeader, exchange: &
     };
     let provider = &attempt.target.provider;
     let query = session.req_header().uri.query().map(without_credentials).filter(|query| !query.is_empty());
-    let path = provider.path(endpoint, &attempt.target.model, query.as_deref());
+    let request = UpstreamRequest {
+        dialect: endpoint.dialect,
+        operation: endpoint.operation,
+        suffix: Some(&endpoint.suffix),
+        model: &attempt.target.model,
+        stream: exchange.wants_stream(),
+        query: query.as_deref(),
+    };
+    let Some(path) = provider.path(&request) else {
+        return Error::e_explain(ErrorType::InternalError, "the request has no path at this provider");
+    };
     let mut header = RequestHeader::build_no_case("POST", path.as_bytes(), Some(16))?;
     header.set_version(upstream.version);
     header.insert_header(http::header::HOST, &provider.authority)?;
@@ -179,6 +210,7 @@ pub fn write_header(session: &Session, upstream: &mut RequestHeader, exchange: &
     for (name, value) in &provider.headers {
         header.insert_header(name, value)?;
     }
+    attempt.grant.apply(&mut header, &attempt.body)?;
     *upstream = header;
     Ok(())
 }

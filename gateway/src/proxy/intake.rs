@@ -126,7 +126,7 @@ fn resolve_model(exchange: &Exchange, scan: &RequestScan) -> Result<std::sync::A
 
 fn plan(exchange: &mut Exchange) -> Result<(), ApiError> {
     let (Some(request), Some(endpoint)) = (&exchange.request, &exchange.endpoint) else { return Ok(()) };
-    let usable = |target: &crate::snapshot::Target| target.provider.offers(endpoint);
+    let usable = |target: &crate::snapshot::Target| target.provider.offers(endpoint, &target.model);
     exchange.plan = Plan::build(&request.model, usable, &mut |bound| fastrand::u64(..bound));
     if exchange.plan.is_empty() {
         return Err(attempt::no_usable_target(exchange, &request.model.name));

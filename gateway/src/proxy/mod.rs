@@ -32,6 +32,7 @@ pub use body::{BodyLimits, BufferBudget};
 pub use exchange::Exchange;
 pub use outcome::Outcome;
 
+use crate::credentials::Client;
 use crate::net::dns::Resolver;
 use crate::snapshot::Snapshot;
 use crate::telemetry::Telemetry;
@@ -46,6 +47,8 @@ pub struct Gateway {
     pub current: Arc<ArcSwap<Snapshot>>,
     /// Addresses of the upstreams.
     pub resolver: Arc<Resolver>,
+    /// Asks for the gateway's own tokens.
+    pub http: Arc<Client>,
     /// Request bytes held at this moment.
     pub buffered: BufferBudget,
     /// Metrics and the access log.

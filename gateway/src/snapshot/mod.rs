@@ -37,7 +37,9 @@ impl Snapshot {
         }
         let (provider, upstream) = name.split_once('/')?;
         let provider = self.providers.get(provider)?;
-        (!upstream.is_empty()).then(|| Arc::new(self.default_model.pointed_at(name, provider, upstream)))
+        // It may become a part of a path, from which it must not climb.
+        let plain = upstream.split('/').all(|segment| !matches!(segment, "" | "." | ".."));
+        plain.then(|| Arc::new(self.default_model.pointed_at(name, provider, upstream)))
     }
 
     /// The names under `[models]`, sorted.

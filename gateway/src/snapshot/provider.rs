@@ -5,12 +5,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ai_gateway_providers::Dialect;
+use ai_gateway_providers::codec::Platform;
 use ai_gateway_providers::endpoint::Endpoint;
-use ai_gateway_providers::preset::{Preset, UpstreamRequest, upstream_path};
+use ai_gateway_providers::preset::{Account, Preset, UpstreamRequest, upstream_path};
 use http::{HeaderName, HeaderValue};
 use pingora_core::protocols::ALPN;
 use pingora_core::protocols::tls::CaType;
 use pingora_core::upstreams::peer::HttpPeer;
+
+use crate::credentials::Credentials;
 
 /// Streams that may share one HTTP/2 connection: enough to help, few enough that one lost packet stalls few.
 const H2_STREAMS: usize = 16;
@@ -37,12 +40,18 @@ pub struct Provider {
     pub base_path: String,
     /// Value of the `host` header.
     pub authority: HeaderValue,
-    /// Credentials and fixed headers. Injected only once the request's URL is final.
+    /// What it is convinced with. Injected only once the request's URL is final.
+    pub credentials: Credentials,
+    /// Fixed headers.
     pub headers: Vec<(HeaderName, HeaderValue)>,
     /// Headers that the vendor demands, for clients that send none of that name.
     pub default_headers: Vec<(HeaderName, HeaderValue)>,
     /// Azure's `api-version`, for its older URL form.
     pub api_version: Option<String>,
+    /// The cloud's region.
+    pub region: Option<String>,
+    /// The Google Cloud project.
+    pub project: Option<String>,
     /// Whether `stream_options` may be sent.
     pub stream_options: bool,
     pub(super) tls: bool,
@@ -52,16 +61,30 @@ pub struct Provider {
 }
 
 impl Provider {
-    /// Whether it can be asked for `endpoint` without translation.
-    pub fn offers(&self, endpoint: &Endpoint) -> bool {
-        self.dialects.contains(&endpoint.dialect) && self.preset.offers(endpoint.operation)
+    /// Whether it can be asked for `endpoint` of `model` without translation.
+    pub fn offers(&self, endpoint: &Endpoint, model: &str) -> bool {
+        self.speaks(endpoint.dialect, model) && self.preset.offers(endpoint.dialect, endpoint.operation)
     }
 
-    /// Path and query of `endpoint` for `model` at this provider.
-    pub fn path(&self, endpoint: &Endpoint, model: &str, query: Option<&str>) -> String {
-        let request =
-            UpstreamRequest { dialect: endpoint.dialect, suffix: &endpoint.suffix, model: Some(model), query };
-        upstream_path(self.preset, &self.base_path, self.api_version.as_deref(), &request)
+    /// Whether `model` can be asked for in `dialect`. The one dialect of an account is spoken for all its models.
+    pub fn speaks(&self, dialect: Dialect, model: &str) -> bool {
+        self.dialects.contains(&dialect) && (self.dialects.len() == 1 || self.preset.carries(dialect, model))
+    }
+
+    /// Whose API carries `dialect` there.
+    pub fn platform(&self, dialect: Dialect) -> Platform {
+        self.preset.platform(dialect)
+    }
+
+    /// Path and query of `request`; `None` if there is none for such an operation, or for such a name of a model.
+    pub fn path(&self, request: &UpstreamRequest<'_>) -> Option<String> {
+        let account = Account {
+            base_path: &self.base_path,
+            api_version: self.api_version.as_deref(),
+            project: self.project.as_deref(),
+            region: self.region.as_deref(),
+        };
+        upstream_path(self.preset, &account, request)
     }
 
     /// The peer at `address`, with everything that Pingora would otherwise leave open: time limits, certificate

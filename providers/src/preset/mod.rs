@@ -251,7 +251,9 @@ mod tests {
     #[test]
     fn clouds_carry_the_makers_apis() {
         let (vertex, bedrock) = (Preset::find("vertex").unwrap(), Preset::find("bedrock").unwrap());
-        assert!(vertex.carries(Dialect::Anthropic, "claude-sonnet-4-5@1") && !vertex.carries(Dialect::Gemini, "claude-x"));
+        assert!(
+            vertex.carries(Dialect::Anthropic, "claude-sonnet-4-5@1") && !vertex.carries(Dialect::Gemini, "claude-x")
+        );
         assert!(vertex.carries(Dialect::Gemini, "gemini-3-pro") && !vertex.carries(Dialect::Anthropic, "gemini-3-pro"));
         assert!(bedrock.carries(Dialect::Anthropic, "us.anthropic.claude-x-v1:0"));
         assert!(bedrock.carries(Dialect::Bedrock, "us.anthropic.claude-x-v1:0"));

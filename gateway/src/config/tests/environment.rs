@@ -1,5 +1,7 @@
 //! Running without a file.
 
+use ai_gateway_providers::Dialect;
+
 use super::*;
 
 fn names(discovery: &Discovery) -> Vec<&str> {
@@ -34,7 +36,7 @@ fn the_usual_variables() {
     let providers = &discovery.config.providers;
     assert_eq!(providers["azure"].base_url.as_ref().unwrap().as_str(), "https://example.openai.azure.com/");
     assert_eq!(providers["ollama"].base_url.as_ref().unwrap().as_str(), "http://192.168.1.5:11434/v1");
-    assert_eq!(providers["anthropic"].auth.as_ref().unwrap().0, "x-api-key");
+    assert_eq!(providers["anthropic"].credential.key().unwrap().of(Dialect::Anthropic).0, "x-api-key");
     assert_eq!(discovery.config.model("openai/gpt-5").unwrap().targets.len(), 1);
 }
 

@@ -5,6 +5,8 @@ use std::fs;
 
 use serde_json::Value;
 
+use ai_gateway_providers::Dialect;
+
 use super::*;
 
 fn conf() -> PathBuf {
@@ -96,7 +98,7 @@ fn several_providers() {
     let weights: Vec<_> = config.models["assistant"].targets.iter().map(|t| (t.weight, t.priority)).collect();
     assert_eq!(weights, [(90, 0), (10, 0), (1, 1)]);
     assert_eq!(config.providers["local"].ca.as_ref().unwrap().certificates.len(), 1);
-    assert_eq!(config.providers["anthropic"].auth.as_ref().unwrap().0, "x-api-key");
+    assert_eq!(config.providers["anthropic"].credential.key().unwrap().of(Dialect::Anthropic).0, "x-api-key");
     let (support, research) = (&config.keys[0], &config.keys[1]);
     assert!(support.may_use("assistant") && !support.may_use("claude") && !support.may_use("openai/gpt-5"));
     assert!(research.may_use("claude") && research.may_use("openai/gpt-5") && !research.may_use("groq/x"));

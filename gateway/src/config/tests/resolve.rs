@@ -1,7 +1,7 @@
 //! What comes out of a good file.
 
-use ai_gateway_providers::Dialect;
 use ai_gateway_providers::preset::UpstreamRequest;
+use ai_gateway_providers::{Dialect, Operation};
 
 use super::*;
 
@@ -16,16 +16,16 @@ fn defaults() {
     assert_eq!(config.server, ServerConfig::default());
     assert_eq!(config.server.listen, ["127.0.0.1:8080".parse().unwrap()]);
     let mock = &config.providers["mock"];
-    assert_eq!((&mock.base_url, &mock.auth, mock.http2), (&None, &None, false));
+    assert_eq!((&mock.base_url, &mock.credential, mock.http2), (&None, &CredentialConfig::None, false));
     assert_eq!(mock.dialects, [Dialect::OpenAiChat, Dialect::OpenAiResponses, Dialect::Anthropic]);
 }
 
 #[test]
 fn a_key_from_the_environment_goes_to_the_vendor_only() {
     let config = parse("[providers.openai]\nkind = \"openai\"").config;
-    assert_eq!(config.providers["openai"].auth.as_ref().unwrap().1, "Bearer sk-env");
+    assert_eq!(config.providers["openai"].credential.key().unwrap().of(Dialect::Anthropic).1, "Bearer sk-env");
     let loaded = parse("[providers.openai]\nkind = \"openai\"\nbase_url = \"https://example.com/v1\"");
-    assert_eq!(loaded.config.providers["openai"].auth, None);
+    assert_eq!(loaded.config.providers["openai"].credential, CredentialConfig::None);
     assert_eq!(loaded.warnings.len(), 1, "{:?}", loaded.warnings);
 }
 
@@ -45,7 +45,7 @@ fn overrides() {
     let loaded = parse(text);
     assert_eq!(loaded.warnings, []);
     let x = &loaded.config.providers["x"];
-    let (name, value) = x.auth.as_ref().unwrap();
+    let (name, value) = x.credential.key().unwrap().of(Dialect::OpenAiChat);
     assert_eq!((name.as_str(), value.as_bytes()), ("x-key", &b"sk-set"[..]));
     assert!(
         x.http2 && x.quirks.no_stream_options && x.speaks(Dialect::Anthropic) && !x.speaks(Dialect::OpenAiResponses)
@@ -53,14 +53,24 @@ fn overrides() {
     assert_eq!(x.headers.len(), 2);
     let shown = format!("{:?}", loaded.config);
     assert!(!shown.contains("sk-set"), "{shown}");
-    let request = UpstreamRequest { dialect: Dialect::Anthropic, suffix: "/v1/messages", model: None, query: None };
-    assert_eq!(x.path(&request), "/base/v1/messages");
+    let request = UpstreamRequest {
+        dialect: Dialect::Anthropic,
+        operation: Operation::Chat,
+        suffix: None,
+        model: "m",
+        stream: false,
+        query: None,
+    };
+    assert_eq!(x.path(&request).as_deref(), Some("/base/v1/messages"));
 }
 
 #[test]
 fn a_literal_secret_is_taken_with_a_warning() {
     let loaded = parse("[providers.openai]\nkind = \"openai\"\napi_key = \"sk-literal\"");
-    assert_eq!(loaded.config.providers["openai"].auth.as_ref().unwrap().1, "Bearer sk-literal");
+    assert_eq!(
+        loaded.config.providers["openai"].credential.key().unwrap().of(Dialect::Anthropic).1,
+        "Bearer sk-literal"
+    );
     let [warning] = loaded.warnings.as_slice() else { panic!("{:?}", loaded.warnings) };
     let shown = warning.to_string();
     assert!(shown.contains("a.toml:3:11: a secret stands in the file itself"), "{shown}");

@@ -96,8 +96,7 @@ fn the_clients_verb_and_query_stay() {
     assert_eq!(path("gemini", &client).unwrap(), "/v1beta/models/e:embedContent?x=1");
     let stream = UpstreamRequest { query: Some("alt=sse&x=1"), ..request(Gemini, Operation::Chat, "g", true) };
     assert_eq!(path("gemini", &stream).unwrap(), "/v1beta/models/g:streamGenerateContent?alt=sse&x=1");
-    let invoke =
-        UpstreamRequest { suffix: Some("/model/x/invoke"), ..request(Bedrock, Operation::Chat, "m", false) };
+    let invoke = UpstreamRequest { suffix: Some("/model/x/invoke"), ..request(Bedrock, Operation::Chat, "m", false) };
     assert_eq!(path("bedrock", &invoke).unwrap(), "/model/m/invoke");
     let beta = UpstreamRequest { query: Some("beta=true"), ..request(Anthropic, Operation::Chat, "m", false) };
     assert_eq!(path("bedrock", &beta).unwrap(), "/model/m/invoke");
