@@ -19,6 +19,9 @@ fn world() -> Fake {
         .with_var("OPENAI_API_KEY", "sk-1")
         .with_var("AZURE_OPENAI_API_KEY", "sk-2")
         .with_var("LOCAL_LLM_KEY", "sk-3")
+        .with_var("AWS_ACCESS_KEY_ID", "AKIDEXAMPLE")
+        .with_var("AWS_SECRET_ACCESS_KEY", "sk-7")
+        .with_var("GOOGLE_ACCESS_TOKEN", "sk-8")
         .with_var("CREDENTIALS_DIRECTORY", "/run/credentials/ai-gateway")
         .with_file("/run/credentials/ai-gateway/openai", "sk-4\n")
         .with_file("/run/credentials/ai-gateway/anthropic", "sk-5\n")
@@ -67,18 +70,7 @@ fn every_supported_key_is_in_the_example() {
     let schema = serde_json::to_value(schema()).unwrap();
     for (section, not_yet) in [
         ("Server", &[][..]),
-        (
-            "Provider",
-            &[
-                "region",
-                "project",
-                "credentials",
-                "access_token",
-                "access_key_id",
-                "secret_access_key",
-                "session_token",
-            ],
-        ),
+        ("Provider", &[]),
         ("Model", &["cache", "lossy"]),
         ("Target", &[]),
         ("Timeouts", &[]),

@@ -78,6 +78,84 @@ fn a_literal_secret_is_taken_with_a_warning() {
 }
 
 #[test]
+fn credentials_of_the_clouds() {
+    let pem = include_str!("../../credentials/test_key.pem");
+    let account = serde_json::json!({
+        "type": "service_account", "client_email": "bot@acme", "private_key": pem, "project_id": "of-the-account",
+        "token_uri": "https://oauth2.googleapis.com/token",
+    });
+    let world = Fake::new().with_var("SET", "sk-set").with_file("sa.json", account.to_string());
+    let text = r#"
+        [providers.aws]
+        kind = "bedrock"
+        region = "us-east-1"
+        access_key_id = "env:SET2"
+        secret_access_key = "env:SET"
+        session_token = "env:SET"
+        [providers.chain]
+        kind = "bedrock"
+        region = "us-east-1"
+        base_url = "https://vpce-1.bedrock-runtime.us-east-1.vpce.amazonaws.com"
+        [providers.key]
+        kind = "bedrock"
+        region = "us-east-1"
+        api_key = "env:SET"
+        [providers.google]
+        kind = "vertex"
+        region = "us-east5"
+        credentials = "file:sa.json"
+        [providers.token]
+        kind = "vertex"
+        region = "global"
+        project = "acme"
+        access_token = "env:SET"
+        [providers.entra]
+        kind = "azure"
+        base_url = "https://example.openai.azure.com"
+        tenant_id = "acme.example"
+        client_id = "app"
+        client_secret = "env:SET"
+        [providers.gemini]
+        kind = "gemini"
+        api_key = "env:SET"
+    "#;
+    let loaded = Config::parse(text, "a.toml", &world.with_var("SET2", "AKIDEXAMPLE")).unwrap();
+    assert_eq!(loaded.warnings, []);
+    let shown = format!("{:?}", loaded.config);
+    assert!(!shown.contains("sk-set") && !shown.contains("PRIVATE"), "{shown}");
+    let of = |name: &str| &loaded.config.providers[name];
+    assert!(
+        matches!(&of("aws").credential, CredentialConfig::Aws { keys: Some(keys), .. } if keys.session_token.is_some())
+    );
+    assert!(matches!(&of("chain").credential, CredentialConfig::Aws { keys: None, region } if region == "us-east-1"));
+    assert_eq!(of("key").credential.key().unwrap().of(Dialect::Bedrock).1, "Bearer sk-set");
+    assert_eq!(of("google").project.as_deref(), Some("of-the-account"));
+    assert_eq!(of("google").base_url.as_ref().unwrap().as_str(), "https://us-east5-aiplatform.googleapis.com/");
+    assert_eq!(of("token").credential.key().unwrap().of(Dialect::Gemini).1, "Bearer sk-set");
+    assert!(matches!(&of("entra").credential, CredentialConfig::Entra(_)));
+    let gemini = of("gemini").credential.key().unwrap();
+    assert_eq!(
+        (&*gemini.of(Dialect::Gemini).0.as_str(), gemini.of(Dialect::OpenAiChat).0.as_str()),
+        ("x-goog-api-key", "authorization")
+    );
+}
+
+#[test]
+fn the_machines_own_tokens_go_to_the_cloud_only() {
+    let vertex = "[providers.v]\nkind = \"vertex\"\nregion = \"global\"\nproject = \"acme\"\nbase_url = ";
+    for (url, own) in [
+        ("https://us-central1-aiplatform-acme.p.googleapis.com", true),
+        ("http://127.0.0.1:1", true),
+        ("https://googleapis.com.evil.example", false),
+    ] {
+        let loaded = parse(&format!("{vertex}\"{url}\""));
+        let credential = &loaded.config.providers["v"].credential;
+        assert_eq!(matches!(credential, CredentialConfig::Google(_)), own, "{url}");
+        assert_eq!(loaded.warnings.len(), usize::from(!own), "{url}: {:?}", loaded.warnings);
+    }
+}
+
+#[test]
 fn models_by_name() {
     let config = parse(
         "[providers.p]\nkind = \"mock\"\n[models.m]\ntargets = [{ provider = \"p\", model = \"echo\" }]\n\
