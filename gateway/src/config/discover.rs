@@ -134,7 +134,7 @@ fn find_in_cloud(
         },
     };
     let project = if cloud == Cloud::Google { usual_project(&credential, env) } else { None };
-    if cloud == Cloud::Google && !project.as_deref().is_some_and(|project| check_project(project).is_ok()) {
+    if cloud == Cloud::Google && project.as_deref().is_none_or(|project| check_project(project).is_err()) {
         return Err(format!("`{variable}` is set, but `GOOGLE_CLOUD_PROJECT` is not"));
     }
     let mut provider = ProviderConfig::of_preset(preset.kind, preset, Some(base_url), credential);

@@ -92,8 +92,8 @@ impl Client {
 }
 
 /// Not the whole error: its context may quote what was sent.
-fn cause(error: Box<pingora_error::Error>) -> String {
-    error.etype().as_str().to_owned()
+fn cause(error: impl AsRef<pingora_error::Error>) -> String {
+    error.as_ref().etype().as_str().to_owned()
 }
 
 fn is_next_door(address: IpAddr) -> bool {

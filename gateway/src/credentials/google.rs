@@ -17,7 +17,7 @@ use serde_json::json;
 
 use super::source::{Issue, Issued};
 use super::{Client, CredentialError, oauth};
-use crate::config::{GoogleConfig, ServiceAccount};
+use crate::config::{GoogleConfig, GoogleUser, ServiceAccount};
 
 const SCOPE: &str = "https://www.googleapis.com/auth/cloud-platform";
 /// Longest life that Google gives an assertion.
@@ -25,10 +25,12 @@ const ASSERTION_SECONDS: u64 = 3600;
 
 /// Asks Google for tokens.
 pub enum Issuer {
-    /// By a signed assertion.
-    ServiceAccount(Box<ServiceAccount>, RsaKeyPair),
-    /// By a refresh token, or from the metadata server.
-    Other(GoogleConfig),
+    /// By an assertion that the account's key signs.
+    ServiceAccount(Box<(ServiceAccount, RsaKeyPair)>),
+    /// By a refresh token.
+    User(Box<GoogleUser>),
+    /// From the metadata server at this URL.
+    Machine(String),
 }
 
 impl Issuer {
@@ -37,13 +39,16 @@ impl Issuer {
     /// # Errors
     /// The private key cannot be used.
     pub fn new(config: &GoogleConfig) -> Result<Self, CredentialError> {
-        match config {
+        Ok(match config {
             GoogleConfig::ServiceAccount(account) => {
                 let key = key_pair(account.private_key.expose()).map_err(CredentialError::new)?;
-                Ok(Self::ServiceAccount(account.clone(), key))
+                Self::ServiceAccount(Box::new(((**account).clone(), key)))
             }
-            GoogleConfig::User(_) | GoogleConfig::Machine { .. } => Ok(Self::Other(config.clone())),
-        }
+            GoogleConfig::User(user) => Self::User(user.clone()),
+            GoogleConfig::Machine { host } => {
+                Self::Machine(format!("http://{host}/computeMetadata/v1/instance/service-accounts/default/token"))
+            }
+        })
     }
 }
 
@@ -53,13 +58,14 @@ impl Issue for Issuer {
 
     async fn issue(&self, client: &Arc<Client>) -> Result<Issued<HeaderValue>, CredentialError> {
         match self {
-            Self::ServiceAccount(account, key) => {
+            Self::ServiceAccount(signer) => {
+                let (account, key) = &**signer;
                 let assertion = assertion(account, key, SystemTime::now())?;
                 let form =
                     [("grant_type", "urn:ietf:params:oauth:grant-type:jwt-bearer"), ("assertion", assertion.as_str())];
                 oauth::post(client, &account.token_uri, &form).await
             }
-            Self::Other(GoogleConfig::User(user)) => {
+            Self::User(user) => {
                 let form = [
                     ("grant_type", "refresh_token"),
                     ("client_id", user.client_id.as_str()),
@@ -68,12 +74,10 @@ impl Issue for Issuer {
                 ];
                 oauth::post(client, &user.token_uri, &form).await
             }
-            Self::Other(GoogleConfig::Machine { host }) => {
-                let url = format!("http://{host}/computeMetadata/v1/instance/service-accounts/default/token");
+            Self::Machine(url) => {
                 let flavor = (HeaderName::from_static("metadata-flavor"), HeaderValue::from_static("Google"));
-                oauth::get(client, &url, flavor).await
+                oauth::get(client, url, flavor).await
             }
-            Self::Other(GoogleConfig::ServiceAccount(_)) => Err(CredentialError::new("the key was not read")),
         }
     }
 }

@@ -57,21 +57,21 @@ pub enum Credentials {
 }
 
 impl Credentials {
-    /// What the configuration says. Fetches nothing yet.
+    /// What the configuration of `provider` says. Fetches nothing yet.
     ///
     /// # Errors
     /// The private key cannot be used, which the checks of the configuration should have refused.
-    pub fn new(config: &CredentialConfig) -> Result<Self, CredentialError> {
+    pub fn new(provider: &str, config: &CredentialConfig) -> Result<Self, CredentialError> {
         Ok(match config {
             CredentialConfig::None => Self::None,
             CredentialConfig::Key(headers) => Self::Key(headers.clone()),
-            CredentialConfig::Google(google) => Self::Token(Source::new(google::Issuer::new(google)?)),
-            CredentialConfig::Entra(entra) => Self::Token(Source::new(entra::Issuer::new(entra))),
+            CredentialConfig::Google(google) => Self::Token(Source::new(provider, google::Issuer::new(google)?)),
+            CredentialConfig::Entra(entra) => Self::Token(Source::new(provider, entra::Issuer::new(entra))),
             CredentialConfig::Aws { region, keys } => Self::Signature {
                 region: region.as_str().into(),
                 keys: match keys {
                     Some(keys) => Source::fixed(Keys::of_config(keys)),
-                    None => Source::new(aws::Issuer::new(region)),
+                    None => Source::new(provider, aws::Issuer::new(region)),
                 },
             },
         })

@@ -48,6 +48,8 @@ pub struct Source<T> {
 }
 
 struct Inner<T> {
+    /// Whose token it is.
+    provider: Box<str>,
     issuer: Option<Box<dyn Issue<Token = T>>>,
     clock: Clock,
     held: ArcSwapOption<Held<T>>,
@@ -66,22 +68,24 @@ struct Renewal<T> {
 }
 
 impl<T: Send + Sync + 'static> Source<T> {
-    /// Asks `issuer` when a token is wanted.
-    pub fn new(issuer: impl Issue<Token = T>) -> Self {
-        Self::with_clock(Some(Box::new(issuer)), None, Instant::now)
+    /// Asks `issuer` when a token for `provider` is wanted.
+    pub fn new(provider: &str, issuer: impl Issue<Token = T>) -> Self {
+        Self::with_clock(provider, Some(Box::new(issuer)), None, Instant::now)
     }
 
     /// Always this token.
     pub fn fixed(token: T) -> Self {
-        Self::with_clock(None, Some(Held { token: Arc::new(token), times: None }), Instant::now)
+        Self::with_clock("", None, Some(Held { token: Arc::new(token), times: None }), Instant::now)
     }
 
     fn with_clock(
+        provider: &str,
         issuer: Option<Box<dyn Issue<Token = T>>>,
         held: Option<Held<T>>,
         clock: impl Fn() -> Instant + Send + Sync + 'static,
     ) -> Self {
         let inner = Inner {
+            provider: provider.into(),
             issuer,
             clock: Box::new(clock),
             held: ArcSwapOption::new(held.map(Arc::new)),
@@ -179,7 +183,7 @@ impl<T> Drop for Landing<'_, T> {
         renewal.failed = match &self.result {
             Ok(_) => None,
             Err(error) => {
-                log::warn!("a credential could not be renewed: {error}");
+                log::warn!("provider {}: no new credential: {error}", self.inner.provider);
                 Some(((self.inner.clock)() + RETRY_AFTER, error.clone()))
             }
         };

@@ -159,7 +159,7 @@ pub async fn choose_peer(gateway: &Gateway, exchange: &mut Exchange) -> Result<B
             }
         }
         Err(error) => {
-            log::warn!("provider {}: no credential: {error}", provider.name);
+            log::warn!("request {}: provider {}: no credential: {error}", exchange.id, provider.name);
             let error = Error::explain(ErrorType::InternalError, "no credential");
             return Err(super::failure::attempt_failed(exchange, Outcome::NoCredentials, error));
         }

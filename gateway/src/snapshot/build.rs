@@ -104,7 +104,7 @@ fn build_provider(config: &ProviderConfig, mock: Option<SocketAddr>) -> Result<P
         preset: config.preset,
         dialects: config.dialects.clone(),
         authority: HeaderValue::from_str(&authority).map_err(|_| unusable())?,
-        credentials: Credentials::new(&config.credential)
+        credentials: Credentials::new(&config.name, &config.credential)
             .map_err(|error| BuildError::Credentials(config.name.clone(), error))?,
         headers: config.headers.clone(),
         default_headers: default_headers(config),

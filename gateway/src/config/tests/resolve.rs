@@ -135,7 +135,7 @@ fn credentials_of_the_clouds() {
     assert!(matches!(&of("entra").credential, CredentialConfig::Entra(_)));
     let gemini = of("gemini").credential.key().unwrap();
     assert_eq!(
-        (&*gemini.of(Dialect::Gemini).0.as_str(), gemini.of(Dialect::OpenAiChat).0.as_str()),
+        (gemini.of(Dialect::Gemini).0.as_str(), gemini.of(Dialect::OpenAiChat).0.as_str()),
         ("x-goog-api-key", "authorization")
     );
 }

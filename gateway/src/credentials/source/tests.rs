@@ -51,7 +51,8 @@ impl World {
         });
         let now = Arc::new(Mutex::new(Instant::now()));
         let clock = now.clone();
-        let source = Source::with_clock(Some(Box::new(Shown(script.clone()))), None, move || *clock.lock().unwrap());
+        let source =
+            Source::with_clock("p", Some(Box::new(Shown(script.clone()))), None, move || *clock.lock().unwrap());
         Self { script, now, source, client: Arc::new(Client::new(Resolver::new(DnsMetrics::default()))) }
     }
 
