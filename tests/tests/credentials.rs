@@ -103,7 +103,7 @@ async fn bedrock_gets_a_signature_over_exactly_what_arrives() {
 }
 
 #[tokio::test]
-async fn bedrock_takes_what_the_environment_and_the_instance_have() {
+async fn bedrock_takes_what_the_environment_the_profile_and_the_instance_have() {
     let stub = upstream().await;
     let gateway = Gateway::builder()
         .config(&bedrock(&stub.origin(), ""))
@@ -128,6 +128,19 @@ async fn bedrock_takes_what_the_environment_and_the_instance_have() {
         _ => Answer::status(404),
     })
     .await;
+    let somebody = tempfile::tempdir().unwrap();
+    let profiles = somebody.path().join("profiles");
+    std::fs::write(&profiles, format!("[work]\naws_access_key_id = AKIDWORK\naws_secret_access_key = {SECRET}\n"))
+        .unwrap();
+    let gateway = Gateway::builder()
+        .config(&bedrock(&stub.origin(), ""))
+        .env("AWS_SHARED_CREDENTIALS_FILE", profiles.to_str().unwrap())
+        .env("AWS_PROFILE", "work")
+        .start()
+        .await;
+    assert_eq!(ask(&gateway, "/v1/messages", "aws/m").await.status, 200);
+    assert_signed(&stub.next().await, "AKIDWORK", "us-east-1");
+
     let nobody = tempfile::tempdir().unwrap();
     let gateway = Gateway::builder()
         .config(&bedrock(&stub.origin(), ""))

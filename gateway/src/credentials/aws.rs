@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -15,6 +15,9 @@ use super::sigv4::Keys;
 use super::source::{Issue, Issued};
 use super::{Client, CredentialError};
 
+/// Keys that name no end are asked for again after this time: other tools rewrite profile files.
+const UNDATED: Duration = Duration::from_secs(15 * 60);
+
 /// Asks the chain for keys.
 pub struct Issuer {
     chain: DefaultCredentialProvider,
@@ -23,11 +26,12 @@ pub struct Issuer {
 impl Issuer {
     /// Fetches nothing yet.
     pub fn new(region: &str) -> Self {
-        let web_identity = AssumeRoleWithWebIdentityCredentialProvider::new()
+        let mut web_identity = AssumeRoleWithWebIdentityCredentialProvider::new()
             .with_region(region.to_owned())
-            .with_regional_sts_endpoint()
-            .with_role_session_name("ai-gateway".to_owned());
-        // The container's agent is asked before the instance's, and either only where it says that it is there.
+            .with_regional_sts_endpoint();
+        if Environment.var("AWS_ROLE_SESSION_NAME").is_none() {
+            web_identity = web_identity.with_role_session_name("ai-gateway".to_owned());
+        }
         Self { chain: DefaultCredentialProvider::builder().web_identity(web_identity).build() }
     }
 }
@@ -56,9 +60,11 @@ impl Issue for Issuer {
         );
         let keys =
             keys.ok_or_else(|| CredentialError::new("the AWS default chain gave keys that no header carries"))?;
-        let lifetime =
-            credential.expires_in.map(|end| end.as_system_time().duration_since(SystemTime::now()).unwrap_or_default());
-        Ok(Issued { token: keys, lifetime })
+        let lifetime = match credential.expires_in {
+            Some(end) => end.as_system_time().duration_since(SystemTime::now()).unwrap_or_default(),
+            None => UNDATED,
+        };
+        Ok(Issued { token: keys, lifetime: Some(lifetime) })
     }
 }
 
