@@ -15,6 +15,8 @@ use super::{Client, CredentialError};
 const AHEAD: Duration = Duration::from_secs(300);
 /// A token is not used in its very last moments: it must still hold when the request arrives.
 const MARGIN: Duration = Duration::from_secs(10);
+/// A token that is over already is not asked for again with every request.
+const SHORTEST: Duration = Duration::from_secs(1);
 /// A renewal that takes longer has failed.
 const LIMIT: Duration = Duration::from_secs(10);
 /// After a failure the next renewal waits this long; meanwhile whoever has no token is told at once.
@@ -158,6 +160,7 @@ impl<T: Send + Sync + 'static> Inner<T> {
             Ok(Ok(issued)) => {
                 let token = Arc::new(issued.token);
                 let times = issued.lifetime.map(|lifetime| {
+                    let lifetime = lifetime.max(SHORTEST);
                     let margin = MARGIN.min(lifetime / 10);
                     (begun + (lifetime - AHEAD.min(lifetime / 2)), begun + (lifetime - margin))
                 });
