@@ -55,7 +55,10 @@ pub const BEHAVIOURS: &[(&str, &str)] = &[
         "input 100, of which 60 read from and (anthropic) 10 written to a cache; output 20, of which 8 reasoning",
     ),
     ("length-after-N", "ends after N chunks for want of tokens: finish_reason length, max_tokens, response.incomplete"),
-    ("content-filter-after-N", "ends after N chunks: finish_reason content_filter, refusal, response.incomplete"),
+    (
+        "content-filter-after-N",
+        "ends after N chunks: finish_reason content_filter, refusal, response.incomplete, SAFETY, content_filtered, ERROR",
+    ),
     (
         "status-S",
         "HTTP status S (100 times 4 or 5) with an error in the dialect's shape; status-S-retry-T adds retry-after",
