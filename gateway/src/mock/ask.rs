@@ -1,13 +1,12 @@
 //! What the mock reads of a chat-like request: enough to answer it, in one pass and without keeping the rest.
 
-use std::fmt;
-
 use ai_gateway_providers::Dialect;
 use serde::Deserialize;
-use serde::de::{Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde::de::IgnoredAny;
 use serde_json::Value;
 use serde_json::value::RawValue;
 
+use super::content::{Content, Mark};
 use super::history::History;
 use super::proof;
 use super::script::words;
@@ -44,6 +43,8 @@ pub(super) struct Ask {
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Tool {
     pub(super) name: String,
+    /// The group that it belongs to (Responses).
+    pub(super) namespace: Option<String>,
     /// Of its arguments.
     pub(super) schema: Value,
     /// Its input is plain text.
@@ -106,136 +107,6 @@ struct Message {
     tool_calls: Option<Vec<IgnoredAny>>,
     summary: Option<Content>,
     encrypted_content: Option<String>,
-}
-
-/// A text, or a list of parts.
-#[derive(Default)]
-struct Content {
-    text: String,
-    images: usize,
-    audios: usize,
-    files: usize,
-    /// The results of tools, which stand before what the user says.
-    results: Option<String>,
-    /// The kinds of the parts, for the history.
-    marks: Vec<Mark>,
-}
-
-#[derive(Clone, Copy)]
-enum Mark {
-    Text,
-    Call,
-    /// Reasoning, and whether it is signed as it should be.
-    Thought(bool),
-}
-
-#[derive(Deserialize)]
-struct Part {
-    #[serde(rename = "type")]
-    kind: Option<String>,
-    text: Option<String>,
-    content: Option<Box<Content>>,
-    thinking: Option<String>,
-    signature: Option<String>,
-}
-
-/// Appends `more` on a line of its own.
-pub(super) fn push_line(text: &mut String, more: &str) {
-    if !text.is_empty() && !more.is_empty() {
-        text.push('\n');
-    }
-    text.push_str(more);
-}
-
-impl Content {
-    fn add(&mut self, part: Part) {
-        match part.kind.as_deref() {
-            Some("image" | "image_url" | "input_image") => self.images += 1,
-            Some("audio" | "input_audio") => self.audios += 1,
-            Some("file" | "input_file" | "document") => self.files += 1,
-            Some("tool_result") => {
-                let said = part.content.map(|inner| inner.text).unwrap_or_default();
-                push_line(self.results.get_or_insert_default(), &said);
-            }
-            Some("tool_use") => self.marks.push(Mark::Call),
-            Some("thinking") => {
-                let text = part.thinking.unwrap_or_default();
-                let signature = part.signature.unwrap_or_default();
-                self.marks.push(Mark::Thought(proof::proves(Dialect::Anthropic, &text, &signature)));
-            }
-            // The mock never hides its reasoning so.
-            Some("redacted_thinking") => self.marks.push(Mark::Thought(false)),
-            // Texts of all dialects, and any other part that has one.
-            Some(_) | None => {
-                self.marks.push(Mark::Text);
-                push_line(&mut self.text, part.text.as_deref().unwrap_or_default());
-            }
-        }
-    }
-
-    fn described(&self) -> String {
-        let mut text = self.results.clone().unwrap_or_default();
-        push_line(&mut text, &self.text);
-        described(text, [self.images, self.audios, self.files])
-    }
-}
-
-/// A text with the images, audio and files that came with it.
-pub(super) fn described(mut text: String, counts: [usize; 3]) -> String {
-    for (count, name) in counts.into_iter().zip(["image", "audio", "file"]) {
-        if count > 0 {
-            let plural = if count == 1 { "" } else { "s" };
-            text.push_str(&format!(" [{count} {name}{plural}]"));
-        }
-    }
-    text
-}
-
-impl<'de> Deserialize<'de> for Content {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Parts;
-        impl<'de> Visitor<'de> for Parts {
-            type Value = Content;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a text or a list of content parts")
-            }
-
-            fn visit_str<E>(self, text: &str) -> Result<Content, E> {
-                Ok(Content { text: text.to_owned(), ..Content::default() })
-            }
-
-            fn visit_unit<E>(self) -> Result<Content, E> {
-                Ok(Content::default())
-            }
-
-            fn visit_u64<E>(self, _token: u64) -> Result<Content, E> {
-                Ok(Content { text: "token".into(), ..Content::default() })
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Content, A::Error> {
-                let mut content = Content::default();
-                content.add(Part::deserialize(serde::de::value::MapAccessDeserializer::new(map))?);
-                Ok(content)
-            }
-
-            fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Content, A::Error> {
-                let mut content = Content::default();
-                while let Some(mut part) = seq.next_element::<Content>()? {
-                    push_line(&mut content.text, &part.text);
-                    if let Some(result) = part.results {
-                        push_line(content.results.get_or_insert_default(), &result);
-                    }
-                    content.images += part.images;
-                    content.audios += part.audios;
-                    content.files += part.files;
-                    content.marks.append(&mut part.marks);
-                }
-                Ok(content)
-            }
-        }
-        deserializer.deserialize_any(Parts)
-    }
 }
 
 impl Ask {
@@ -341,14 +212,23 @@ impl Ask {
 
 fn read_tools(raw: &RawValue) -> Option<Vec<Tool>> {
     let tools: Vec<Value> = serde_json::from_str(raw.get()).ok()?;
-    let read = |tool: &Value| {
-        let custom = tool.get("type").is_some_and(|kind| kind == "custom") && tool.get("input_schema").is_none();
-        let inner = tool.get("function").or_else(|| tool.get("custom")).unwrap_or(tool);
-        let name = inner.get("name")?.as_str()?.to_owned();
-        let schema = inner.get("parameters").or_else(|| inner.get("input_schema")).cloned();
-        Some(Tool { name, schema: schema.or(custom.then_some(Value::Null))?, custom })
-    };
-    Some(tools.iter().filter_map(read).collect())
+    let mut read = Vec::with_capacity(tools.len());
+    for tool in &tools {
+        match (tool.get("name").and_then(Value::as_str), tool.get("tools").and_then(Value::as_array)) {
+            (Some(namespace), Some(inner)) => read.extend(inner.iter().filter_map(|it| read_tool(it, Some(namespace)))),
+            (_, _) => read.extend(read_tool(tool, None)),
+        }
+    }
+    Some(read)
+}
+
+fn read_tool(tool: &Value, namespace: Option<&str>) -> Option<Tool> {
+    let custom = tool.get("type").is_some_and(|kind| kind == "custom") && tool.get("input_schema").is_none();
+    let inner = tool.get("function").or_else(|| tool.get("custom")).unwrap_or(tool);
+    let name = inner.get("name")?.as_str()?.to_owned();
+    let schema = inner.get("parameters").or_else(|| inner.get("input_schema")).cloned();
+    let schema = schema.or(custom.then_some(Value::Null))?;
+    Some(Tool { name, namespace: namespace.map(str::to_owned), schema, custom })
 }
 
 #[cfg(test)]

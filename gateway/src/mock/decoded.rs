@@ -6,6 +6,7 @@ use ai_gateway_providers::{ApiError, Dialect};
 use serde_json::json;
 
 use super::ask::{self, Ask};
+use super::content;
 use super::proof;
 use super::script::words;
 
@@ -62,7 +63,7 @@ impl Ask {
         self.after_tool = result.is_some();
         let mut all = result.unwrap_or_default();
         all.push(&heard.text);
-        all.counts.iter_mut().zip(heard.counts).for_each(|(count, more)| *count += more);
+        content::add(&mut all.counts, heard.counts);
         self.words += words(&all.text);
         self.last = all.described();
     }
@@ -110,6 +111,7 @@ fn tool(tool: &Tool<'_>) -> Option<ask::Tool> {
     match tool {
         Tool::Function(tool) => Some(ask::Tool {
             name: tool.name.to_string(),
+            namespace: None,
             schema: tool.parameters.as_ref().map_or_else(|| json!({"type": "object"}), |schema| schema.to_value()),
             custom: false,
         }),
@@ -127,7 +129,7 @@ struct Heard {
 
 impl Heard {
     fn push(&mut self, text: &str) {
-        ask::push_line(&mut self.text, text);
+        content::push_line(&mut self.text, text);
     }
 
     fn add(&mut self, content: &Content<'_>) {
@@ -143,7 +145,7 @@ impl Heard {
     }
 
     fn described(self) -> String {
-        ask::described(self.text, self.counts)
+        content::described(self.text, self.counts)
     }
 }
 

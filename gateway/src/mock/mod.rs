@@ -19,7 +19,7 @@
 //! |---|---|
 //! | `behaviour` | model name → what to do |
 //! | `route`, `read` | path, body → what is asked |
-//! | `ask`, `decoded`, `form` | conversations read here, those read with the codecs, forms |
+//! | `ask`, `content`, `decoded`, `form` | conversations read here, those read with the codecs, forms |
 //! | `history`, `proof`, `steps` | the turns before: rules and counts, signatures, the lines of `script` |
 //! | `script`, `schema` | what is said, before it has a dialect |
 //! | `encode` | one file per dialect: body and stream |
@@ -28,6 +28,7 @@
 
 mod ask;
 mod behaviour;
+mod content;
 mod decoded;
 mod encode;
 mod failure;

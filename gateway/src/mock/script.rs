@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 
+use ai_gateway_providers::common::flat_name;
 use serde_json::json;
 
 use super::ask::Ask;
@@ -64,6 +65,7 @@ pub(super) struct Usage {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Call {
     pub(super) name: String,
+    pub(super) namespace: Option<String>,
     /// JSON text, or the plain text that a custom tool takes.
     pub(super) arguments: String,
     /// Whether the tool is a custom one.
@@ -306,19 +308,22 @@ impl Script {
 
 fn call(ask: &Ask, i: usize) -> Call {
     match ask.tools.get(i % ask.tools.len().max(1)) {
-        Some(ask::Tool { name, custom: true, .. }) => {
-            Call { name: name.clone(), arguments: "Paris".into(), custom: true }
+        Some(tool) => {
+            let arguments = if tool.custom { "Paris".into() } else { schema::example(&tool.schema).to_string() };
+            Call::of(tool, arguments)
         }
-        Some(ask::Tool { name, schema, custom: false }) => {
-            Call { name: name.clone(), arguments: schema::example(schema).to_string(), custom: false }
+        None => {
+            let arguments = json!({"query": ask.last}).to_string();
+            Call { name: "lookup".into(), namespace: None, arguments, custom: false }
         }
-        None => Call { name: "lookup".into(), arguments: json!({"query": ask.last}).to_string(), custom: false },
     }
 }
 
-/// The call that a line of a script asks for. Plain text goes to a custom tool as it is, and to a function as `input`.
-fn scripted(ask: &Ask, tool: &str, input: &str) -> Call {
-    let known = ask.tools.iter().find(|known| known.name == tool);
+/// The call that a line of a script asks for; a tool in a group is named with its group before it, or without. Plain text
+/// goes to a custom tool as it is, and to a function as `input`.
+fn scripted(ask: &Ask, name: &str, input: &str) -> Call {
+    let flat = |tool: &&ask::Tool| flat_name(tool.namespace.as_deref(), &tool.name) == name;
+    let known = ask.tools.iter().find(flat).or_else(|| ask.tools.iter().find(|tool| tool.name == name));
     let is_object = steps::is_object(input);
     let custom = known.map_or(ask.custom_tools && !is_object && !input.is_empty(), |known| known.custom);
     let arguments = match input {
@@ -326,7 +331,16 @@ fn scripted(ask: &Ask, tool: &str, input: &str) -> Call {
         "" => "{}".to_owned(),
         input => json!({"input": input}).to_string(),
     };
-    Call { name: tool.to_owned(), arguments, custom }
+    match known {
+        Some(tool) => Call::of(tool, arguments),
+        None => Call { name: name.to_owned(), namespace: None, arguments, custom },
+    }
+}
+
+impl Call {
+    fn of(tool: &ask::Tool, arguments: String) -> Self {
+        Call { name: tool.name.clone(), namespace: tool.namespace.clone(), arguments, custom: tool.custom }
+    }
 }
 
 /// The arguments in about three parts.
@@ -386,7 +400,7 @@ mod tests {
     #[test]
     fn calls_come_in_parts() {
         let schema = json!({"type": "object", "properties": {"a": {"type": "string"}}});
-        let tools = vec![ask::Tool { name: "f".into(), schema, custom: false }];
+        let tools = vec![ask::Tool { name: "f".into(), namespace: None, schema, custom: false }];
         let script = script("tool-calls-2", &Ask { tools, ..Ask::default() });
         let second: String =
             script.pieces().filter_map(|p| if let Piece::Arguments(1, part) = p { Some(part) } else { None }).collect();

@@ -25,12 +25,13 @@ pub(in crate::mock) struct Responses {
 enum Item {
     Reasoning,
     Message,
-    Call { number: usize, name: String, custom: bool },
+    Call { number: usize, name: String, namespace: Option<String>, custom: bool },
 }
 
 impl Item {
     fn of_call(number: usize, call: &Call) -> Self {
-        Item::Call { number, name: call.name.clone(), custom: call.custom }
+        let (name, namespace) = (call.name.clone(), call.namespace.clone());
+        Item::Call { number, name, namespace, custom: call.custom }
     }
 }
 
@@ -131,14 +132,18 @@ impl Responses {
                 let content = if begun { json!([]) } else { json!([text_part(text)]) };
                 json!({"id": id, "type": "message", "status": status, "role": "assistant", "content": content})
             }
-            Item::Call { number, name, custom: true } => json!({
-                "id": id, "type": "custom_tool_call", "status": status, "call_id": self.meta.call_id("call_", *number),
-                "name": name, "input": text,
-            }),
-            Item::Call { number, name, custom: false } => json!({
-                "id": id, "type": "function_call", "status": status, "call_id": self.meta.call_id("call_", *number),
-                "name": name, "arguments": text,
-            }),
+            Item::Call { number, name, namespace, custom } => {
+                let (kind, field) =
+                    if *custom { ("custom_tool_call", "input") } else { ("function_call", "arguments") };
+                let mut call = json!({
+                    "id": id, "type": kind, "status": status, "call_id": self.meta.call_id("call_", *number),
+                    "name": name, field: text,
+                });
+                if let Some(namespace) = namespace {
+                    set(&mut call, "namespace", json!(namespace));
+                }
+                call
+            }
         }
     }
 

@@ -255,3 +255,19 @@ fn nobody_calls_without_tools() {
     let answer = post(&mock, "/v1/chat/completions", &body).json();
     assert_eq!(answer["choices"][0]["message"]["content"], "CALL shell {}");
 }
+
+#[test]
+fn tools_in_groups_are_called_with_their_group() {
+    let mock = mock();
+    let inner = json!([{"type": "function", "name": "search", "parameters": {"type": "object"}}]);
+    let tools = json!([{"type": "namespace", "name": "mcp__docs", "tools": inner}]);
+    for name in ["mcp__docs__search", "search"] {
+        let body = json!({"model": "script", "tools": tools, "input": format!("CALL {name} {{\"q\":1}}")});
+        let answer = post(&mock, "/v1/responses", &body).json();
+        let item = &answer["output"][0];
+        assert_eq!(
+            (&item["type"], &item["name"], &item["namespace"], &item["arguments"]),
+            (&json!("function_call"), &json!("search"), &json!("mcp__docs"), &json!("{\"q\":1}"))
+        );
+    }
+}
