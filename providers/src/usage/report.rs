@@ -145,6 +145,8 @@ impl Report {
     fn read_cohere(usage: &Value) -> Self {
         let billed = &usage["billed_units"];
         let tokens = &usage["tokens"];
+        // Billed beside the text, not within it.
+        let images = count(billed, "image_tokens").filter(|&count| count > 0);
         let cached = count(usage, "cached_tokens");
         let cache_read = match (count(billed, "input_tokens"), count(tokens, "input_tokens"), cached) {
             (Some(billed), Some(tokens), Some(cached)) => Some(billed.saturating_sub(tokens.saturating_sub(cached))),
@@ -152,7 +154,8 @@ impl Report {
             (Some(_), _, _) => None,
         };
         Self {
-            input: count(billed, "input_tokens").or_else(|| count(tokens, "input_tokens")),
+            input: add(count(billed, "input_tokens").or_else(|| count(tokens, "input_tokens")), images),
+            image_input: images,
             output: count(billed, "output_tokens").or_else(|| count(tokens, "output_tokens")),
             cache_read,
             search_units: count(billed, "search_units"),
@@ -302,13 +305,15 @@ fn whole(number: f64) -> Option<u64> {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     #[test]
     fn cohere_counts_its_cache_against_all_tokens_and_bills_less() {
         let read = |usage: Value| Report::read(Dialect::Cohere, Operation::Chat, &usage).usage().unwrap();
         let counts = |billed: u64, tokens: u64, cached: u64| {
-            let usage = read(serde_json::json!({
+            let usage = read(json!({
                 "billed_units": {"input_tokens": billed, "output_tokens": 2},
                 "tokens": {"input_tokens": tokens, "output_tokens": 4},
                 "cached_tokens": cached,
@@ -321,9 +326,23 @@ mod tests {
         // As recorded: what was cached may all have been the preamble.
         assert_eq!(counts(33, 1452, 144), (Some(33), Some(0)));
         assert_eq!(counts(10, 10, 10), (Some(0), Some(10)));
-        let unbilled = read(serde_json::json!({"tokens": {"input_tokens": 12.0}, "cached_tokens": 4.0}));
+        let unbilled = read(json!({"tokens": {"input_tokens": 12.0}, "cached_tokens": 4.0}));
         assert_eq!((unbilled.input, unbilled.cache_read), (Some(8), Some(4)));
-        let plain = read(serde_json::json!({"billed_units": {"input_tokens": 1}, "tokens": {"input_tokens": 496}}));
+        let plain = read(json!({"billed_units": {"input_tokens": 1}, "tokens": {"input_tokens": 496}}));
         assert_eq!((plain.input, plain.cache_read), (Some(1), None));
+    }
+
+    #[test]
+    fn bedrocks_cache_writes_are_cut_by_time() {
+        let usage = |value| Report::read(Dialect::Bedrock, Operation::Chat, &value).usage().unwrap();
+        let both = usage(json!({
+            "inputTokens": 1, "outputTokens": 2, "totalTokens": 33, "cacheWriteInputTokens": 30,
+            "cacheDetails": [{"ttl": "1h", "inputTokens": 10}, {"ttl": "5m", "inputTokens": 20}],
+        }));
+        assert_eq!((both.cache_write_5m, both.cache_write_1h, both.total()), (Some(20), Some(10), Some(33)));
+        let hour = usage(json!({"cacheDetails": [{"ttl": "1h", "inputTokens": 10}], "cacheWriteInputTokens": 10}));
+        assert_eq!((hour.cache_write_5m, hour.cache_write_1h), (Some(0), Some(10)));
+        let untold = usage(json!({"cacheDetails": [], "cacheWriteInputTokens": 10}));
+        assert_eq!((untold.cache_write_5m, untold.cache_write_1h), (Some(10), None));
     }
 }

@@ -7,7 +7,7 @@ use super::wire::{
     Annotation, Answer, Audio, Choice as WireChoice, Logprobs, Message, Raw, Token, arguments, is_filled, keep, read,
     text_of, thought_signature,
 };
-use super::{OF_MESSAGE, OWN, calls, mark, reasoning};
+use super::{OF_MESSAGE, OWN, calls, mark, mark_choice, reasoning};
 use crate::codec::Maker;
 use crate::codec::wire::read_answer;
 use crate::common::{
@@ -35,6 +35,7 @@ pub(super) fn decode<'a>(body: &'a [u8], maker: &Maker<'_>) -> Result<Response<'
     response.usage = report.and_then(|report| report.usage());
     response.service_tier = service_tier;
     response.extras = rest;
+    response.extras.retain(|(_, value)| !value.is_null());
     mark(&mut response.extras);
     let mut made_up = 0;
     for choice in choices {
@@ -99,6 +100,7 @@ fn read_choice<'a>(wire: WireChoice<'a>, maker: &Maker<'_>, made_up: &mut usize)
         return Err(error);
     }
     let mut choice = Choice { extras: rest, ..Choice::default() };
+    choice.extras.retain(|(_, value)| !value.is_null());
     if let Some(message) = message.or(delta) {
         read_message(*message, maker, &mut choice);
     }
@@ -115,10 +117,11 @@ fn read_choice<'a>(wire: WireChoice<'a>, maker: &Maker<'_>, made_up: &mut usize)
         Some(Err(raw)) => choice.extras.push(("logprobs".into(), raw)),
         None => {}
     }
-    mark(&mut choice.extras);
     choice.blocks.iter_mut().for_each(|block| mark(&mut block.extras));
     let has_calls = choice.blocks.iter().any(|block| matches!(block.content, Content::ToolCall(_)));
-    choice.stop = stop_of(finish_reason, stop_reason, has_calls);
+    let refuses = choice.blocks.iter().any(|block| matches!(block.content, Content::Refusal(_)));
+    choice.stop = refused(stop_of(finish_reason, stop_reason, has_calls), refuses);
+    mark_choice(&mut choice.extras, &choice.stop);
     Ok(choice)
 }
 
@@ -270,6 +273,14 @@ fn token(token: Token<'_>) -> TokenLogprob<'_> {
         logprob: token.logprob,
         bytes: token.bytes,
         top: token.top_logprobs.into_iter().map(self::token).collect(),
+    }
+}
+
+/// OpenAI says of a refusal that the answer stopped; the message says the rest.
+pub(super) fn refused(stop: Stop<'_>, refuses: bool) -> Stop<'_> {
+    match stop.reason {
+        StopReason::End if refuses => Stop { reason: StopReason::Refusal, ..stop },
+        _ => stop,
     }
 }
 

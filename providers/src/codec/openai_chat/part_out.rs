@@ -190,7 +190,9 @@ impl Serialize for Inner<'_> {
             }
             (_, _, _) => {}
         }
-        if let Some(detail) = detail {
+        if let Some(detail) = detail
+            && self.kind == "image_url"
+        {
             map.serialize_entry("detail", detail)?;
         }
         for (name, value) in Fields::inner(self.extras, prefix_of(self.kind)).iter() {

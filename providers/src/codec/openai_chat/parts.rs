@@ -123,36 +123,38 @@ fn thinking_text(raw: Raw<'_>) -> Str<'_> {
 
 /// `{"url": …, "detail": …}`, or the bare address as Mistral takes it.
 fn address<'a>(raw: Raw<'a>, natural: MediaKind, part: &'static str, extras: &mut Extras<'a>) -> Option<Content<'a>> {
-    let inner = match raw.get().starts_with('"') {
+    let mut inner = match raw.get().starts_with('"') {
         true => Inner { url: Some(read(raw)?), ..Inner::default() },
         false => read::<Inner<'_>>(raw)?,
     };
-    let (source, mime) = MediaSource::of_url(inner.url?);
-    let media = Media { kind: natural, source, mime, detail: inner.detail, ..Media::default() };
-    Some(finish(media, natural, part, inner.rest, extras))
+    let (source, mime) = MediaSource::of_url(inner.url.take()?);
+    let detail = if part == "image_url" { inner.detail.take() } else { None };
+    let media = Media { kind: natural, source, mime, detail, ..Media::default() };
+    Some(finish(media, natural, part, inner, extras))
 }
 
 /// `{"data": …, "format": …}`, or the bare data as Mistral takes it.
 fn sound<'a>(raw: Raw<'a>, extras: &mut Extras<'a>) -> Option<Content<'a>> {
-    let inner = match raw.get().starts_with('"') {
+    let mut inner = match raw.get().starts_with('"') {
         true => Inner { data: Some(read(raw)?), ..Inner::default() },
         false => read::<Inner<'_>>(raw)?,
     };
-    let (source, mime) = data_or_url(inner.data?);
-    let mime = inner.format.map(|format| mime_of_format(&format)).or(mime);
+    let (source, mime) = data_or_url(inner.data.take()?);
+    let mime = inner.format.take().map(|format| mime_of_format(&format)).or(mime);
     let media = Media { kind: MediaKind::Audio, source, mime, ..Media::default() };
-    Some(finish(media, MediaKind::Audio, "input_audio", inner.rest, extras))
+    Some(finish(media, MediaKind::Audio, "input_audio", inner, extras))
 }
 
 fn file<'a>(raw: Raw<'a>, extras: &mut Extras<'a>) -> Option<Content<'a>> {
-    let inner = read::<Inner<'_>>(raw)?;
-    let (source, mime) = match (inner.file_data, inner.file_id) {
+    let mut inner = read::<Inner<'_>>(raw)?;
+    let id = inner.file_id.take_if(|_| inner.file_data.is_none());
+    let (source, mime) = match (inner.file_data.take(), id) {
         (Some(data), _) => data_or_url(data),
         (None, Some(id)) => (MediaSource::File(id), None),
         (None, None) => return None,
     };
-    let media = Media { kind: MediaKind::Document, source, mime, name: inner.filename, ..Media::default() };
-    Some(finish(media, MediaKind::Document, "file", inner.rest, extras))
+    let media = Media { kind: MediaKind::Document, source, mime, name: inner.filename.take(), ..Media::default() };
+    Some(finish(media, MediaKind::Document, "file", inner, extras))
 }
 
 /// Sets the kind after the media type. The part's own word is remembered where the kind alone would suggest another.
@@ -160,7 +162,7 @@ fn finish<'a>(
     mut media: Media<'a>,
     natural: MediaKind,
     part: &'static str,
-    rest: Extras<'a>,
+    left: Inner<'a>,
     extras: &mut Extras<'a>,
 ) -> Content<'a> {
     if let Some(mime) = media.mime.as_deref() {
@@ -168,6 +170,19 @@ fn finish<'a>(
     }
     if media.kind != natural || (part == "audio_url" && matches!(media.source, MediaSource::Data(_))) {
         extras.push((format!("{SPELT}{part}").into(), Json::default()));
+    }
+    // What was not taken of the fields that another part has.
+    let Inner { url, detail, data, format, file_id, file_data, filename, mut rest } = left;
+    for (name, text) in [
+        ("url", url),
+        ("detail", detail),
+        ("data", data),
+        ("format", format),
+        ("file_id", file_id),
+        ("file_data", file_data),
+        ("filename", filename),
+    ] {
+        rest.extend(text.map(|text| (name.into(), Json::of(&text))));
     }
     extras.extend(rest.into_iter().map(|(name, value)| (format!("{part}.{name}").into(), value)));
     Content::Media(Box::new(media))

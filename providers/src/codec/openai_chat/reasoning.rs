@@ -162,8 +162,10 @@ pub(super) fn write_details<'r>(
     out: &mut Vec<AnyDetail<'r>>,
 ) {
     let mut push = |detail| out.push(AnyDetail::Known(detail));
+    // OpenRouter names the item where its encrypted form is.
+    let own_id = id.filter(|_| encrypted.is_none());
     let base = || DetailOut {
-        id,
+        id: own_id,
         index,
         format: super::spelt(rest, "format"),
         rest: Fields::outer(rest, ""),
@@ -177,7 +179,7 @@ pub(super) fn write_details<'r>(
         push(DetailOut { kind: "reasoning.summary", summary: Some(summary), ..base() });
     }
     if encrypted.is_some() {
-        push(DetailOut { kind: "reasoning.encrypted", data: encrypted, ..base() });
+        push(DetailOut { kind: "reasoning.encrypted", data: encrypted, id, ..base() });
     }
 }
 

@@ -2,7 +2,8 @@
 
 use serde::{Serialize, Serializer};
 
-use super::message_out::{MessageOut, Messages};
+use super::message_out::Messages;
+use super::message_wire::MessageOut;
 use super::part_out::{CacheOut, Fields};
 use super::settings_in::StreamOptions;
 use super::tools_out::{ChoiceOut, Declaration, FormatOut, ToolOut, Tools, format};
@@ -53,6 +54,8 @@ struct BodyOut<'r> {
     top_k: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     seed: Option<i64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    random_seed: Option<i64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     presence_penalty: Option<f64>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -237,6 +240,17 @@ pub(super) fn encode(request: &Request<'_>, target: &Target<'_>, losses: &mut Lo
         if quirks.max_completion_tokens { (None, max_tokens) } else { (max_tokens, None) };
     let user = user.as_deref().filter(|_| !spelt.has(&["safety_identifier"]));
     let (user, safety_identifier) = if reference && !own { (None, user) } else { (user, None) };
+    // Mistral answers what it does not know with a 422, and calls the seed otherwise: https://docs.mistral.ai/api
+    let strict = !own && quirks.reasoning == ReasoningSpelling::Parts;
+    for (field, present) in [
+        ("user", user.is_some()),
+        ("logprobs", logprobs.is_some()),
+        ("logprobs", top_logprobs.is_some()),
+        ("top_k", top_k.is_some()),
+        ("service_tier", service_tier.is_some()),
+    ] {
+        losses.note_if(strict && present, field);
+    }
     let body = BodyOut {
         model: target.model,
         messages,
@@ -244,7 +258,7 @@ pub(super) fn encode(request: &Request<'_>, target: &Target<'_>, losses: &mut Lo
         stream_options: stream_options(request, target, own),
         tools: tools_out,
         functions,
-        tool_choice: tools.choice(request, losses),
+        tool_choice: if spelt.has(&["tool_choice"]) { None } else { tools.choice(request, losses) },
         parallel_tool_calls: parallel_tool_calls.filter(|_| own || !request.tools.is_empty()),
         response_format: response_format.as_ref().and_then(|wanted| format(wanted, losses)),
         reasoning_effort,
@@ -253,22 +267,23 @@ pub(super) fn encode(request: &Request<'_>, target: &Target<'_>, losses: &mut Lo
         max_completion_tokens,
         temperature: *temperature,
         top_p: *top_p,
-        top_k: top_k.filter(|_| own || !reference),
-        seed: *seed,
+        top_k: top_k.filter(|_| own || !(reference || strict)),
+        seed: seed.filter(|_| !strict),
+        random_seed: seed.filter(|_| strict),
         presence_penalty: *presence_penalty,
         frequency_penalty: *frequency_penalty,
         stop: if spelt.has(&["stop"]) { &[] } else { stop },
         n: *n,
-        logprobs: *logprobs,
-        top_logprobs: *top_logprobs,
+        logprobs: logprobs.filter(|_| !strict),
+        top_logprobs: top_logprobs.filter(|_| !strict),
         modalities,
         audio: audio.map(|AudioConfig { voice, format }| AudioOut {
             voice: voice.as_deref().unwrap_or("alloy"),
             format: format.as_deref().unwrap_or(if *stream { "pcm16" } else { "wav" }),
         }),
         verbosity,
-        service_tier: service_tier.as_deref(),
-        user,
+        service_tier: service_tier.as_deref().filter(|_| !strict),
+        user: user.filter(|_| !strict),
         safety_identifier,
         metadata,
         store,
@@ -316,7 +331,11 @@ fn write_reasoning(
     }
     losses.note_if(*show == Some(false), "reasoning.show");
     let effort = match mode {
-        Some(ReasoningMode::Disabled) => Some(Effort::None),
+        // Most models know no `none` and answer it with an error, and those that do not reason need not be told.
+        Some(ReasoningMode::Disabled) => {
+            losses.note_if(*effort != Some(Effort::None), "reasoning");
+            effort.filter(|effort| *effort == Effort::None)
+        }
         Some(ReasoningMode::Enabled) => effort.or(budget.map(Effort::of_budget)).or(Some(Effort::Medium)),
         // As the model sees fit is what every model does unless it is told.
         Some(ReasoningMode::Adaptive) | None => effort.or(budget.map(Effort::of_budget)),

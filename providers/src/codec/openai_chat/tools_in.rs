@@ -60,6 +60,11 @@ pub(super) fn read_tools<'a>(wire: &mut Body<'a>, request: &mut Request<'a>) {
         None => foreign(raw, "function".into()),
     }));
     request.tool_choice = wire.tool_choice.or(wire.function_call).map(read_choice);
+    if let Some(raw) = wire.tool_choice
+        && raw.get() == "\"any\""
+    {
+        remember(&mut request.extras, "tool_choice", keep(raw));
+    }
 }
 
 fn foreign<'a>(raw: Raw<'a>, kind: Str<'a>) -> Tool<'a> {
@@ -122,7 +127,7 @@ fn read_choice(raw: Raw<'_>) -> ToolChoice<'_> {
         return match &*word {
             "auto" => ToolChoice::Auto,
             "none" => ToolChoice::None,
-            // `any` is Mistral's word; it takes this one, too.
+            // `any` is Mistral's word.
             "required" | "any" => ToolChoice::Required,
             _ => foreign(),
         };

@@ -15,8 +15,10 @@ use crate::common::{
 #[derive(Serialize)]
 #[serde(untagged)]
 pub(super) enum ToolOut<'r> {
-    Known(KnownTool<'r>),
-    Raw(Cow<'r, Json<'r>>),
+    /// A function or custom tool.
+    Known(Box<KnownTool<'r>>),
+    /// As it was read.
+    Raw(&'r Json<'r>),
 }
 
 #[derive(Serialize)]
@@ -63,8 +65,10 @@ impl Tools<'_> {
                 continue;
             }
             match tool {
-                Tool::Function(tool) => out.push(ToolOut::Known(self.function(tool, losses))),
-                Tool::Custom(tool) if self.own || self.reference => out.push(ToolOut::Known(self.custom(tool, losses))),
+                Tool::Function(tool) => out.push(ToolOut::Known(Box::new(self.function(tool, losses)))),
+                Tool::Custom(tool) if self.own || self.reference => {
+                    out.push(ToolOut::Known(Box::new(self.custom(tool, losses))))
+                }
                 Tool::Custom(tool) => {
                     let has_grammar = tool.format.as_ref().is_some_and(|format| format.to_value()["type"] != "text");
                     losses.note_if(has_grammar, "tools.format");
@@ -78,17 +82,15 @@ impl Tools<'_> {
                         format: None,
                         rest: Fields::default(),
                     };
-                    out.push(ToolOut::Known(KnownTool {
+                    out.push(ToolOut::Known(Box::new(KnownTool {
                         kind: "function",
                         function: Some(function),
                         custom: None,
                         cache_control: None,
                         rest: Fields::default(),
-                    }));
+                    })));
                 }
-                Tool::Foreign { dialect, kind: _, raw } if *dialect == OWN => {
-                    out.push(ToolOut::Raw(Cow::Borrowed(raw)))
-                }
+                Tool::Foreign { dialect, kind: _, raw } if *dialect == OWN => out.push(ToolOut::Raw(raw)),
                 Tool::Foreign { dialect: _, kind, raw: _ } => losses.note_foreign("tools.", kind),
             }
         }
