@@ -302,13 +302,15 @@ fn whole(number: f64) -> Option<u64> {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     #[test]
     fn cohere_counts_its_cache_against_all_tokens_and_bills_less() {
         let read = |usage: Value| Report::read(Dialect::Cohere, Operation::Chat, &usage).usage().unwrap();
         let counts = |billed: u64, tokens: u64, cached: u64| {
-            let usage = read(serde_json::json!({
+            let usage = read(json!({
                 "billed_units": {"input_tokens": billed, "output_tokens": 2},
                 "tokens": {"input_tokens": tokens, "output_tokens": 4},
                 "cached_tokens": cached,
@@ -321,9 +323,23 @@ mod tests {
         // As recorded: what was cached may all have been the preamble.
         assert_eq!(counts(33, 1452, 144), (Some(33), Some(0)));
         assert_eq!(counts(10, 10, 10), (Some(0), Some(10)));
-        let unbilled = read(serde_json::json!({"tokens": {"input_tokens": 12.0}, "cached_tokens": 4.0}));
+        let unbilled = read(json!({"tokens": {"input_tokens": 12.0}, "cached_tokens": 4.0}));
         assert_eq!((unbilled.input, unbilled.cache_read), (Some(8), Some(4)));
-        let plain = read(serde_json::json!({"billed_units": {"input_tokens": 1}, "tokens": {"input_tokens": 496}}));
+        let plain = read(json!({"billed_units": {"input_tokens": 1}, "tokens": {"input_tokens": 496}}));
         assert_eq!((plain.input, plain.cache_read), (Some(1), None));
+    }
+
+    #[test]
+    fn bedrocks_cache_writes_are_cut_by_time() {
+        let usage = |value| Report::read(Dialect::Bedrock, Operation::Chat, &value).usage().unwrap();
+        let both = usage(json!({
+            "inputTokens": 1, "outputTokens": 2, "totalTokens": 33, "cacheWriteInputTokens": 30,
+            "cacheDetails": [{"ttl": "1h", "inputTokens": 10}, {"ttl": "5m", "inputTokens": 20}],
+        }));
+        assert_eq!((both.cache_write_5m, both.cache_write_1h, both.total()), (Some(20), Some(10), Some(33)));
+        let hour = usage(json!({"cacheDetails": [{"ttl": "1h", "inputTokens": 10}], "cacheWriteInputTokens": 10}));
+        assert_eq!((hour.cache_write_5m, hour.cache_write_1h), (Some(0), Some(10)));
+        let untold = usage(json!({"cacheDetails": [], "cacheWriteInputTokens": 10}));
+        assert_eq!((untold.cache_write_5m, untold.cache_write_1h), (Some(10), None));
     }
 }

@@ -161,6 +161,7 @@ pub(super) fn encode(request: &Request<'_>, target: &Target<'_>, losses: &mut Lo
     let asked = reasoning.clone().unwrap_or_default();
     let mut plan = Plan::of(&asked, target.thinking, max_tokens, own, losses);
     let misses_thinking = (!own || dropped) && !goes_on_thinking(request, target);
+    // A budget excludes a forced tool, too. An application that forces one breaks without the call, not without the thinking.
     if plan.manual() && (misses_thinking || (!own && forces(request))) {
         plan.give_up(losses);
     }
@@ -281,8 +282,8 @@ struct Sampling {
 impl Sampling {
     /// What Anthropic takes: a temperature up to 1, no `top_p` beside it, and while thinking hardly anything.
     fn fit(mut self, plan: &Plan, target: &Target<'_>, losses: &mut Losses) -> Self {
-        if let Some(temperature) = self.temperature.filter(|temperature| *temperature > 1.0) {
-            losses.note_if(temperature > 1.0, "temperature");
+        if self.temperature.is_some_and(|temperature| temperature > 1.0) {
+            losses.note("temperature");
             self.temperature = Some(1.0);
         }
         let refused = matches!(target.thinking, Thinking::Adaptive | Thinking::Always);

@@ -23,6 +23,8 @@ impl Writer<'_> {
         let mut written: Vec<write::Message<'r>> = Vec::with_capacity(messages.len());
         for message in messages {
             let Message { role, blocks, name, id: _, extras } = message;
+            self.losses.note_if(name.is_some(), "messages.name");
+            let extras = self.extras("messages.", extras);
             let role = match role {
                 Role::User => "user",
                 Role::Assistant => "assistant",
@@ -30,8 +32,6 @@ impl Writer<'_> {
                 // These are with the instructions.
                 Role::System | Role::Developer => continue,
             };
-            self.losses.note_if(name.is_some(), "messages.name");
-            let extras = self.extras("messages.", extras);
             let mut content = Vec::with_capacity(blocks.len());
             for block in blocks {
                 self.block(block, role, &mut content);
@@ -78,8 +78,8 @@ impl Writer<'_> {
                 if let Some(part) = parts::shown(extras).filter(|_| self.own) {
                     out.push(part);
                 } else if self.own || !parts::is_blank(&text.text) {
-                    // Only the model's own words carry citations.
-                    if role == "assistant" {
+                    // Models take back what they cited themselves, if anything.
+                    if self.own {
                         out.push(parts::text(text, own));
                     } else {
                         self.losses.note_if(!text.citations.is_empty(), "messages.citations");

@@ -12,9 +12,10 @@
 //! | `wire`, `write` | the wire format as it is read, as it is written |
 //! | `read`, `parts` | content blocks in, and out as far as requests and answers agree |
 //! | `request_in`, `request_out`, `messages`, `tools`, `family`, `media` | requests |
-//! | `answer`, `stream_in`, `stream_out` | answers, whole and streamed |
+//! | `answer`, `stream_in`, `stream_out`, `events` | answers, whole and streamed |
 
 mod answer;
+mod events;
 mod family;
 mod media;
 mod messages;

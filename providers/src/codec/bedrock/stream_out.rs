@@ -4,6 +4,10 @@
 use bounded_static::{IntoBoundedStatic as _, ToBoundedStatic as _};
 use serde::Serialize;
 
+use super::events::{
+    BlockDelta, BlockStart, BlockStop, MessageStart, MessageStop, Metadata, OutDelta, ReasoningDelta, Start,
+    ToolUseStart,
+};
 use super::{OWN, answer, media, parts, wire, write};
 use crate::codec::StreamEncoder;
 use crate::codec::sse::write_json;
@@ -62,86 +66,6 @@ enum Open {
     Transcript,
     /// Written whole when it ends.
     Foreign,
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct BlockStart<'r> {
-    start: Start<'r>,
-    content_block_index: u32,
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-enum Start<'r> {
-    ToolUse(ToolUseStart<'r>),
-    Image {
-        format: &'r str,
-    },
-    #[serde(untagged)]
-    Raw(Json<'r>),
-}
-
-#[derive(Serialize)]
-struct ToolUseStart<'r> {
-    #[serde(rename = "toolUseId")]
-    id: Str<'r>,
-    name: &'r str,
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct BlockDelta<'r> {
-    delta: OutDelta<'r>,
-    content_block_index: u32,
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-enum OutDelta<'r> {
-    Text(&'r str),
-    ToolUse { input: &'r str },
-    ReasoningContent(ReasoningDelta<'r>),
-    Citation(write::Citation<'r>),
-    ToolResult(&'r Json<'r>),
-    Image { source: write::MediumSource<'r> },
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-enum ReasoningDelta<'r> {
-    Text(&'r str),
-    Signature(Str<'r>),
-    RedactedContent(Str<'r>),
-}
-
-#[derive(Serialize)]
-struct MessageStart {
-    role: &'static str,
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct BlockStop {
-    content_block_index: u32,
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct MessageStop<'r> {
-    stop_reason: &'r str,
-    #[serde(flatten)]
-    extras: write::Flat<'r>,
-}
-
-#[derive(Serialize)]
-struct Metadata<'r> {
-    usage: answer::TokenUsage,
-    metrics: answer::Metrics,
-    #[serde(rename = "serviceTier", skip_serializing_if = "Option::is_none")]
-    service_tier: Option<answer::Tier<'r>>,
-    #[serde(flatten)]
-    extras: write::Flat<'r>,
 }
 
 /// Events of which an encoder for one choice sees only the first choice's.

@@ -74,6 +74,7 @@ pub(super) fn write_stop(own: bool, stop: &Stop<'_>, object: &mut Object<'_>, lo
         (StopReason::ToolCalls, _) => "TOOL_CALL",
         (StopReason::ContentFilter | StopReason::MalformedCall | StopReason::Other, _) => "ERROR",
     };
+    losses.note_if(*reason == StopReason::Refusal, "answer.stop");
     losses.note_if(sequence.is_some() || detail.as_ref().is_some_and(|detail| **detail != *word), "answer.stop");
     object.field("finish_reason", word);
     if word == "ERROR" {

@@ -169,8 +169,8 @@ impl<'r> TokenOut<'r> {
     }
 }
 
-/// OpenAI's word for the reason. A vendor's own word is kept.
-pub(super) fn finish_reason<'r>(stop: &'r Stop<'r>, own: bool) -> Cow<'r, str> {
+/// OpenAI's word for the reason. A vendor's own word is kept. `refuses`: the message has a refusal.
+pub(super) fn finish_reason<'r>(stop: &'r Stop<'r>, own: bool, refuses: bool) -> Cow<'r, str> {
     let Stop { reason, sequence: _, detail } = stop;
     if let Some(detail) = detail
         && own
@@ -181,6 +181,7 @@ pub(super) fn finish_reason<'r>(stop: &'r Stop<'r>, own: bool) -> Cow<'r, str> {
         StopReason::End | StopReason::StopSequence | StopReason::Pause | StopReason::MalformedCall => "stop",
         StopReason::MaxTokens | StopReason::ContextWindow => "length",
         StopReason::ToolCalls => "tool_calls",
+        StopReason::Refusal if refuses => "stop",
         StopReason::Refusal | StopReason::ContentFilter => "content_filter",
         StopReason::Other => "stop",
     }
@@ -239,7 +240,8 @@ fn write_choice<'r>(
     blocks.iter().for_each(|block| writer.block(block, client));
     let Writer { mut said, text, refusal, losses, .. } = writer;
     let says_otherwise = refusal.is_some() || said.audio.is_some() || !said.tool_calls.is_empty();
-    let refused = refusal.is_some() && text.is_none();
+    let refuses = refusal.is_some();
+    let refused = refuses && text.is_none();
     said.role = Some("assistant");
     said.content = Some(text.or_else(|| (!says_otherwise).then(|| "".into())));
     said.refusal = Some(refusal);
@@ -257,7 +259,7 @@ fn write_choice<'r>(
         index,
         message: said,
         logprobs: LogprobsOut::of(logprobs, refused),
-        finish_reason: finish_reason(stop, own),
+        finish_reason: finish_reason(stop, own, refuses),
         stop_reason: stop.sequence.as_deref(),
         rest,
     }

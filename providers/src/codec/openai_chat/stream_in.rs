@@ -6,7 +6,8 @@
 use bounded_static::IntoBoundedStatic as _;
 
 use super::answer_in::{
-    choice_error, error_of, of_message, read_annotations, read_images, read_logprobs, read_usage, seconds, stop_of,
+    choice_error, error_of, of_message, read_annotations, read_images, read_logprobs, read_usage, refused, seconds,
+    stop_of,
 };
 use super::calls::{ObjectEnd, foreign_call, made_up_id};
 use super::parts::{Origin, read_part};
@@ -224,6 +225,7 @@ struct Choice {
     extras: Extras<'static>,
     annotations: Vec<Json<'static>>,
     stop: Option<Stop<'static>>,
+    refuses: bool,
 }
 
 /// A tool call under way.
@@ -300,6 +302,7 @@ impl Choice {
             self.annotations.extend(others.into_iter().map(Json::into_owned).take(MOST_EXTRAS));
         }
         if let Some(refusal) = delta.refusal.take().filter(|refusal| !refusal.is_empty()) {
+            self.refuses = true;
             let index = self.block(Kind::Refusal, sink);
             self.add(index, Delta::Refusal(refusal), sink);
         }
@@ -574,6 +577,7 @@ impl Choice {
         }
         mark(&mut self.extras);
         let stop = self.stop.take().unwrap_or_else(|| stop_of(None, None, !self.calls.is_empty()));
+        let stop = refused(stop, self.refuses);
         sink(Event::Stop { choice: self.number, stop, extras: std::mem::take(&mut self.extras) });
     }
 }

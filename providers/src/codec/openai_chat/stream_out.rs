@@ -19,7 +19,7 @@ use super::{OF_MESSAGE, OWN, is_marked, spelt};
 use crate::codec::sse::write_event;
 use crate::codec::{Client, StreamEncoder};
 use crate::common::{
-    Block, Citation, Content, Delta, Event, Extras, Json, Losses, MediaKind, MediaSource, Stop, Str, TokenLogprob,
+    Block, Citation, Content, Delta, Event, Extras, Json, Losses, MediaKind, MediaSource, Stop, Str, TokenLogprob, add,
 };
 use crate::error::encode_stream_error;
 use crate::usage::Usage;
@@ -122,6 +122,8 @@ enum Open {
         custom: bool,
         empty: bool,
     },
+    /// A picture whose data is still coming: chunks have no deltas for it.
+    Image(Box<Block<'static>>),
     Audio,
     /// Nothing more of it is written.
     Other,
@@ -249,6 +251,10 @@ impl ChunkWriter {
                         self.head.said(number, Said { audio: Some(audio), ..Said::default() }, out);
                         Open::Audio
                     }
+                    (MediaKind::Image, MediaSource::Data(data)) if data.is_empty() => {
+                        let block = Block { content: Content::Media(media), cache: None, id, extras };
+                        Open::Image(Box::new(block.into_static()))
+                    }
                     (MediaKind::Image, MediaSource::Data(_) | MediaSource::Url(_)) => {
                         let extras: &[_] = if own { &extras } else { &[] };
                         let body = PartBody::Media(part_kind(&media, extras), &media);
@@ -350,6 +356,7 @@ impl ChunkWriter {
                 let piece = CallPiece { index: *number, function: None, custom: None, extra_content };
                 Said { tool_calls: vec![CallOut::Piece(piece)], ..Said::default() }
             }
+            (Open::Image(block), delta) => return add(block, delta),
             (Open::Audio, Delta::MediaData(data)) => {
                 Said { audio: Some(AudioOut { data: Some(data), ..AudioOut::default() }), ..Said::default() }
             }
@@ -368,6 +375,14 @@ impl ChunkWriter {
         let to = choice.position;
         let Some(open) = choice.blocks.get_mut(at) else { return };
         match std::mem::replace(open, Open::Other) {
+            Open::Image(block) => {
+                if let Content::Media(media) = &block.content {
+                    let extras: &[_] = if is_marked(&block.extras) { &block.extras } else { &[] };
+                    let body = PartBody::Media(part_kind(media, extras), media);
+                    let images = vec![PartOut { body, cache: None, extras }];
+                    self.head.said(number, Said { images, ..Said::default() }, out);
+                }
+            }
             Open::Text { from, citations } => {
                 let annotations: Vec<_> =
                     citations.iter().filter_map(|citation| annotation(citation, from, to, losses)).collect();
@@ -411,7 +426,7 @@ impl ChunkWriter {
                 index: number,
                 delta,
                 logprobs: None,
-                finish_reason: Some(finish_reason(&stop, own)),
+                finish_reason: Some(finish_reason(&stop, own, choice.refused)),
                 stop_reason: stop.sequence.as_deref(),
                 rest: fields(&extras, OF_MESSAGE, losses),
             };

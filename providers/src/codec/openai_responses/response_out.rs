@@ -28,7 +28,7 @@ pub(super) fn encode(response: &Response<'_>, client: &Client, losses: &mut Loss
     let blocks = choice.map_or(&[][..], |choice| &choice.blocks);
     let mut shown: Vec<Shown<'_>> = blocks.iter().filter_map(|block| shown(block, losses)).collect();
     share_logprobs(&mut shown, choice.map_or(&[], |choice| &choice.logprobs), losses);
-    let (status, reason) = status(&stop);
+    let (status, reason) = status(&stop, refuses(&shown));
     let mut own = Extras::new();
     for extras in [Some(extras), choice.map(|choice| &choice.extras)].into_iter().flatten() {
         if *dialect == OWN {
@@ -258,7 +258,7 @@ pub(super) fn item<'b>(blocks: &'b [Shown<'b>], meta: &Meta, index: usize, statu
             if reasoning::text_as_summary(first) {
                 summary.extend(text.take());
             }
-            ("rs_", Body::Reasoning { summary, text, encrypted: reasoning::for_client(reasoning) }, own)
+            ("rs_", Body::Reasoning { summary, text, encrypted: reasoning::for_client(first, reasoning) }, own)
         }
         Content::ToolCall(call) => {
             let arguments = if call.arguments.is_empty() && !call.custom { "{}" } else { &call.arguments };
@@ -301,11 +301,18 @@ pub(super) fn part<'b>(shown: &'b Shown<'b>) -> Part<'b> {
     }
 }
 
-/// The status of an answer, and why it is not complete.
-pub(super) fn status<'s>(stop: &'s Stop<'_>) -> (&'s str, Option<&'s str>) {
+/// Whether a part says that the model declined.
+pub(super) fn refuses(shown: &[Shown<'_>]) -> bool {
+    shown.iter().any(|shown| matches!(shown.block.content, Content::Refusal(_)))
+}
+
+/// The status of an answer, and why it is not complete. `refuses`: it has a part that says so.
+pub(super) fn status<'s>(stop: &'s Stop<'_>, refuses: bool) -> (&'s str, Option<&'s str>) {
     let Stop { reason, sequence: _, detail } = stop;
     match (reason, detail.as_deref()) {
         (StopReason::MaxTokens | StopReason::ContextWindow, _) => ("incomplete", Some("max_output_tokens")),
+        // A refusal of this dialect is told by its part; of others nothing but this says that the model declined.
+        (StopReason::Refusal, _) if !refuses => ("incomplete", Some("content_filter")),
         (StopReason::ContentFilter, _) => ("incomplete", Some("content_filter")),
         (StopReason::MalformedCall, _) => ("incomplete", Some("malformed_call")),
         (StopReason::Other, Some(status @ ("cancelled" | "queued" | "in_progress"))) => (status, None),

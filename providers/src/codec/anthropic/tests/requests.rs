@@ -233,3 +233,19 @@ fn mistakes_are_the_callers() {
     let (before, after, _) = own_request(OWN, &body, &Call::default());
     assert_eq!(differences(&before, &after), Vec::<String>::new());
 }
+
+#[test]
+fn noise_never_panics() {
+    let mut random = 7_u32;
+    for _ in 0..500 {
+        let mut noisy = ALL.as_bytes().to_vec();
+        for _ in 0..2 {
+            random = random.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            let at = random as usize % noisy.len();
+            noisy[at] = b"{}[]\",:\n0atx\\\xff"[(random >> 24) as usize % 14];
+        }
+        if let Ok(request) = codec(OWN).decode_request(&noisy, &Call::default()) {
+            codec(OWN).encode_request(&request, &target(), &mut Losses::default()).unwrap();
+        }
+    }
+}

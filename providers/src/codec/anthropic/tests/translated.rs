@@ -242,7 +242,7 @@ fn a_full_request_of_another_dialect() {
 }
 
 #[test]
-fn conversations_begin_with_the_user_and_alternate() {
+fn conversations_alternate_and_say_something() {
     let (body, lost) = encode(&simple(vec![message(Role::System, vec![Block::text("only")])]), &target());
     assert_eq!(
         (&body["system"], &body["messages"]),

@@ -188,6 +188,7 @@ fn a_full_request_is_said_or_noted() {
             "frequency_penalty",
             "logprobs",
             "messages.audio",
+            "messages.citations",
             "messages.detail",
             "messages.image",
             "messages.item_reference",
