@@ -1,7 +1,7 @@
-//! The official SDKs from their registries against the gateway, in front of `ai-gateway mock`: `tests/sdk/python` and
-//! `tests/sdk/node` hold the suites, `tests/sdk/setup.sh` installs what they need (`make test` calls it).
+//! The official SDKs from their registries against the gateway, in front of `ai-gateway mock` and of recorded traffic:
+//! `tests/sdk/python` and `tests/sdk/node` hold the suites, `tests/sdk/setup.sh` installs what they need (`make test` calls it).
 
-use ai_gateway_tests::{Gateway, Mock, bodies};
+use ai_gateway_tests::{Gateway, Mock, bodies, recordings};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
@@ -20,6 +20,13 @@ fn installed() -> Option<PathBuf> {
     None
 }
 
+/// The key that the suites are given.
+fn keys() -> String {
+    let hash = bodies::key_hash("sk-suite");
+    format!("[[keys]]\nname = \"suite\"\nhash = \"{hash}\"\nmodels = [\"*\"]\n")
+}
+
+/// Runs a suite against a gateway in front of the mock provider.
 async fn run(program: PathBuf, args: &[&str], folder: &str, sdk_home: &Path) {
     let mock = Mock::start().await;
     let origin = format!("http://{}", mock.addr);
@@ -32,15 +39,16 @@ async fn run(program: PathBuf, args: &[&str], folder: &str, sdk_home: &Path) {
         {}
         [models.assistant]
         targets = [{{ provider = "mock", model = "echo" }}]
-        [[keys]]
-        name = "suite"
-        hash = "{}"
-        models = ["*"]
+        {}
         "#,
         bodies::anthropic_provider("claude", &origin),
-        bodies::key_hash("sk-suite")
+        keys()
     );
-    let mut gateway = Gateway::start(&config).await;
+    run_with(&config, program, args, folder, sdk_home).await;
+}
+
+async fn run_with(config: &str, program: PathBuf, args: &[&str], folder: &str, sdk_home: &Path) {
+    let mut gateway = Gateway::start(config).await;
     let mut command = tokio::process::Command::new(&program);
     command
         .args(args)
@@ -49,6 +57,7 @@ async fn run(program: PathBuf, args: &[&str], folder: &str, sdk_home: &Path) {
         .env("GATEWAY_KEY", "sk-suite")
         .env("SDK_HOME", sdk_home)
         .env("PYTHONDONTWRITEBYTECODE", "1")
+        .env("AWS_EC2_METADATA_DISABLED", "true")
         .stdin(Stdio::null())
         .kill_on_drop(true);
     for name in ["http_proxy", "https_proxy", "all_proxy", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"] {
@@ -58,9 +67,27 @@ async fn run(program: PathBuf, args: &[&str], folder: &str, sdk_home: &Path) {
     let output = output.unwrap_or_else(|e| panic!("{}: {e}", program.display()));
     let text = [output.stdout, output.stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).concat();
     assert!(output.status.success(), "{text}");
+    println!("{text}");
     gateway.assert_healthy().await;
     let (out, err) = gateway.output();
     assert!(!out.iter().chain(&err).any(|line| line.contains("sk-suite")), "the key is in the log");
+}
+
+/// Runs a suite against a gateway with a provider for each dialect, whose models are recordings of that dialect.
+async fn run_with_recordings(program: PathBuf, args: &[&str], folder: &str, sdk_home: &Path) {
+    let Some(recorded) = recordings::folder() else { return };
+    let providers = [
+        ("openai-chat", "openai-compatible", "/v1"),
+        ("openai-responses", "openai", "/v1"),
+        ("anthropic", "anthropic", ""),
+    ];
+    let stub = recordings::upstream(&recorded, &providers.map(|(dialect, ..)| dialect)).await;
+    let provider = |(dialect, kind, path): (&str, &str, &str)| {
+        let url = format!("{}{path}", stub.origin());
+        format!("[providers.{dialect}]\nkind = \"{kind}\"\ndialects = [\"{dialect}\"]\nbase_url = \"{url}\"\napi_key = \"k\"\n")
+    };
+    let config = providers.map(provider).concat() + &keys();
+    run_with(&config, program, args, folder, sdk_home).await;
 }
 
 #[tokio::test]
@@ -79,4 +106,11 @@ async fn python_anthropic() {
 async fn node_openai() {
     let Some(home) = installed() else { return };
     run("node".into(), &["--test", "openai.test.mjs"], "node", &home.join("node")).await;
+}
+
+/// Every recording through every other dialect, as that dialect's SDK reads it.
+#[tokio::test]
+async fn python_matrix() {
+    let Some(home) = installed() else { return };
+    run_with_recordings(home.join("venv/bin/python"), &["-m", "unittest", "-v", "test_matrix"], "python", &home).await;
 }
