@@ -17,8 +17,8 @@ mod openai_chat;
 mod openai_responses;
 mod sse;
 #[cfg(test)]
-mod testing;
-mod wire;
+pub(crate) mod testing;
+pub(crate) mod wire;
 
 use crate::common::{Event, Json, Losses, ProviderTag, Request, Response};
 use crate::dialect::Dialect;

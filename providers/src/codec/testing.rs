@@ -65,7 +65,7 @@ pub(super) fn maker() -> Maker<'static> {
     Maker { provider: ProviderTag::of("p"), platform: Platform::Native, model: "asked-model", id_seed: "seed" }
 }
 
-pub(super) fn target() -> Target<'static> {
+pub(crate) fn target() -> Target<'static> {
     Target {
         model: "upstream-model",
         provider: ProviderTag::of("p"),
@@ -163,7 +163,7 @@ pub(super) fn own_request(dialect: Dialect, body: &str, call: &Call<'_>) -> (Val
 }
 
 /// Where two trees differ: one line per place, numbers compared by value.
-pub(super) fn differences(left: &Value, right: &Value) -> Vec<String> {
+pub(crate) fn differences(left: &Value, right: &Value) -> Vec<String> {
     fn walk(path: &str, left: &Value, right: &Value, out: &mut Vec<String>) {
         match (left, right) {
             (Value::Object(a), Value::Object(b)) => {
