@@ -29,7 +29,7 @@ pub(super) enum Reader {
     Provider {
         /// The account.
         tag: ProviderTag,
-        /// [`Quirks::gemini_3`](crate::preset::Quirks::gemini_3).
+        /// [`Traits::gemini_3`](crate::catalogue::Traits::gemini_3).
         gemini_3: bool,
         /// Whether Vertex AI carries it.
         vertex: bool,

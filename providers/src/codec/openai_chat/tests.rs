@@ -20,7 +20,6 @@ mod full;
 mod requests;
 
 const OPENAI: Quirks = Quirks {
-    gemini_3: false,
     no_stream_options: false,
     azure_deployments: false,
     max_completion_tokens: true,
