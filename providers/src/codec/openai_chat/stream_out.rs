@@ -101,6 +101,8 @@ struct Choice {
     reasoned: usize,
     /// Characters of text so far.
     position: u64,
+    /// Sources so far.
+    sources: u32,
     refused: bool,
     stop: Option<(Stop<'static>, Extras<'static>)>,
 }
@@ -384,8 +386,9 @@ impl ChunkWriter {
                 }
             }
             Open::Text { from, citations } => {
-                let annotations: Vec<_> =
+                let mut annotations: Vec<_> =
                     citations.iter().filter_map(|citation| annotation(citation, from, to, losses)).collect();
+                annotations.iter_mut().for_each(|annotation| annotation.number(&mut choice.sources));
                 if !annotations.is_empty() {
                     self.head.said(number, Said { annotations, ..Said::default() }, out);
                 }
