@@ -44,14 +44,14 @@ async fn run(program: PathBuf, args: &[&str], folder: &str, sdk_home: &Path) {
         bodies::anthropic_provider("claude", &origin),
         keys()
     );
-    run_with(&config, program, args, folder, sdk_home).await;
+    let mut command = tokio::process::Command::new(&program);
+    command.args(args);
+    run_with(&config, command, folder, sdk_home).await;
 }
 
-async fn run_with(config: &str, program: PathBuf, args: &[&str], folder: &str, sdk_home: &Path) {
+async fn run_with(config: &str, mut command: tokio::process::Command, folder: &str, sdk_home: &Path) {
     let mut gateway = Gateway::start(config).await;
-    let mut command = tokio::process::Command::new(&program);
     command
-        .args(args)
         .current_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("sdk").join(folder))
         .env("GATEWAY_URL", format!("http://{}", gateway.addr))
         .env("GATEWAY_KEY", "sk-suite")
@@ -64,7 +64,7 @@ async fn run_with(config: &str, program: PathBuf, args: &[&str], folder: &str, s
         command.env_remove(name);
     }
     let output = tokio::time::timeout(SUITE, command.output()).await.expect("the suite hangs");
-    let output = output.unwrap_or_else(|e| panic!("{}: {e}", program.display()));
+    let output = output.unwrap_or_else(|e| panic!("{command:?}: {e}"));
     let text = [output.stdout, output.stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).concat();
     assert!(output.status.success(), "{text}");
     println!("{text}");
@@ -73,21 +73,20 @@ async fn run_with(config: &str, program: PathBuf, args: &[&str], folder: &str, s
     assert!(!out.iter().chain(&err).any(|line| line.contains("sk-suite")), "the key is in the log");
 }
 
-/// Runs a suite against a gateway with a provider for each dialect, whose models are recordings of that dialect.
-async fn run_with_recordings(program: PathBuf, args: &[&str], folder: &str, sdk_home: &Path) {
-    let Some(recorded) = recordings::folder() else { return };
+/// Runs a suite against a gateway with a provider for each dialect, whose models are the recordings of that dialect.
+async fn run_with_recordings(recorded: &Path, suite: tokio::process::Command, folder: &str, sdk_home: &Path) {
     let providers = [
         ("openai-chat", "openai-compatible", "/v1"),
         ("openai-responses", "openai", "/v1"),
         ("anthropic", "anthropic", ""),
     ];
-    let stub = recordings::upstream(&recorded, &providers.map(|(dialect, ..)| dialect)).await;
+    let stub = recordings::upstream(recorded, &providers.map(|(dialect, ..)| dialect)).await;
     let provider = |(dialect, kind, path): (&str, &str, &str)| {
         let url = format!("{}{path}", stub.origin());
         format!("[providers.{dialect}]\nkind = \"{kind}\"\ndialects = [\"{dialect}\"]\nbase_url = \"{url}\"\napi_key = \"k\"\n")
     };
     let config = providers.map(provider).concat() + &keys();
-    run_with(&config, program, args, folder, sdk_home).await;
+    run_with(&config, suite, folder, sdk_home).await;
 }
 
 #[tokio::test]
@@ -111,6 +110,22 @@ async fn node_openai() {
 /// Every recording through every other dialect, as that dialect's SDK reads it.
 #[tokio::test]
 async fn python_matrix() {
-    let Some(home) = installed() else { return };
-    run_with_recordings(home.join("venv/bin/python"), &["-m", "unittest", "-v", "test_matrix"], "python", &home).await;
+    let (Some(home), Some(recorded)) = (installed(), recordings::folder()) else { return };
+    let mut suite = tokio::process::Command::new(home.join("venv/bin/python"));
+    suite.args(["-m", "unittest", "-v", "test_matrix"]);
+    run_with_recordings(&recorded, suite, "python", &home).await;
+}
+
+/// The same through the SDKs for Node; what they must read is told by the Python suite.
+#[tokio::test]
+async fn node_matrix() {
+    let (Some(home), Some(recorded)) = (installed(), recordings::folder()) else { return };
+    let told = tempfile::NamedTempFile::new().expect("temporary file");
+    let mut expect = std::process::Command::new(home.join("venv/bin/python"));
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("sdk/python/expect.py");
+    let status = expect.arg(script).arg(told.path()).env("PYTHONDONTWRITEBYTECODE", "1").status();
+    assert!(status.is_ok_and(|status| status.success()), "expect.py");
+    let mut suite = tokio::process::Command::new("node");
+    suite.args(["--test", "matrix.test.mjs"]).env("EXPECTATIONS", told.path());
+    run_with_recordings(&recorded, suite, "node", &home.join("node")).await;
 }

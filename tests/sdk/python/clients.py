@@ -206,7 +206,8 @@ class Bedrock(Client):
         return self.summary(blocks.values(), ended, usage)
 
     def summary(self, blocks, ended, usage):
-        text = "".join(block.get("text", "") for block in blocks)
+        cited = lambda block: block.get("citationsContent", {}).get("content", [])
+        text = "".join(block.get("text", "") + "".join(part["text"] for part in cited(block)) for block in blocks)
         thoughts = [block["reasoningContent"].get("reasoningText", {}) for block in blocks if "reasoningContent" in block]
         uses = [block["toolUse"] for block in blocks if "toolUse" in block]
         calls = [(use["toolUseId"], use["name"], use["input"]) for use in uses]
