@@ -330,6 +330,21 @@ fn streamed_sources_are_numbered() {
     assert!(!String::from_utf8(whole).unwrap().contains(r#""index":1"#));
 }
 
+/// OpenAI's Python SDK fails on a piece of a function that has no `function`.
+#[test]
+fn a_streamed_signature_stands_beside_a_function() {
+    let signature = Some(Opaque::made_by(crate::Dialect::Gemini, None, "sig".into()));
+    let call = ToolCall { id: "c".into(), name: "f".into(), signature: signature.clone(), ..ToolCall::default() };
+    let block = Block::new(Content::ToolCall(Box::new(ToolCall { signature: None, ..call })));
+    let events = vec![
+        Event::BlockStart { choice: 0, index: 0, block },
+        Event::Delta { choice: 0, index: 0, delta: Delta::Signature(signature.unwrap()) },
+        Event::End,
+    ];
+    let (out, _) = encoded(events, &client());
+    assert!(out.contains(r#"{"index":0,"function":{"arguments":""},"extra_content":{"#), "{out}");
+}
+
 /// What is written always has an id and a model.
 fn with_id(response: Response<'_>) -> Response<'_> {
     Response { id: Some("r".into()), model: Some("m".into()), ..response }
