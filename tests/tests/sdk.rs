@@ -79,6 +79,9 @@ async fn run_with_recordings(recorded: &Path, suite: tokio::process::Command, fo
         ("openai-chat", "openai-compatible", "/v1"),
         ("openai-responses", "openai", "/v1"),
         ("anthropic", "anthropic", ""),
+        ("gemini", "openai-compatible", ""),
+        ("bedrock", "openai-compatible", ""),
+        ("cohere", "openai-compatible", ""),
     ];
     let stub = recordings::upstream(recorded, &providers.map(|(dialect, ..)| dialect)).await;
     let provider = |(dialect, kind, path): (&str, &str, &str)| {

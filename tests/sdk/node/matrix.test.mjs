@@ -46,7 +46,7 @@ test("every pair", async () => {
   const work = async () => {
     for (let job = jobs.shift(); job; job = jobs.shift()) {
       const { recording, sdk, dialect, client, stream } = job;
-      const want = recording.expected[dialect];
+      const want = recording.expected[dialect][stream ? "stream" : "whole"];
       const names = (want.calls ?? []).map((call) => call.name);
       const found = await ask(client, `${recording.dialect}/${recording.name}`, stream, names).then(
         (got) => differences(want, got),

@@ -5,6 +5,7 @@ for model NAME with the recording NAME. `ONLY=text` in the environment runs the 
 """
 
 import os
+import traceback
 import unittest
 from collections import Counter
 
@@ -28,9 +29,9 @@ class Matrix(unittest.TestCase):
                 for stream in ways if client != upstream else []:
                     try:
                         got = sdk.ask(f"{upstream}/{name}", stream)
-                        found = expect.differences(recording, client, got)
+                        found = expect.differences(expect.expected(recording, client, stream), got)
                     except Exception as error:  # noqa: BLE001 (any failure of an SDK is a finding)
-                        found = [f"{type(error).__name__}: {str(error)[:400]}"]
+                        found = [f"{type(error).__name__}: {str(error)[:400]} at {traceback.extract_tb(error.__traceback__)[-1]}"]
                     counts[upstream, client] += 1
                     if found:
                         counts[upstream, client, "bad"] += 1
