@@ -76,17 +76,18 @@ async fn run_with(config: &str, mut command: tokio::process::Command, folder: &s
 /// Runs a suite against a gateway with a provider for each dialect, whose models are the recordings of that dialect.
 async fn run_with_recordings(recorded: &Path, suite: tokio::process::Command, folder: &str, sdk_home: &Path) {
     let providers = [
-        ("openai-chat", "openai-compatible", "/v1"),
-        ("openai-responses", "openai", "/v1"),
-        ("anthropic", "anthropic", ""),
-        ("gemini", "openai-compatible", ""),
-        ("bedrock", "openai-compatible", ""),
-        ("cohere", "openai-compatible", ""),
+        ("openai-chat", "openai-compatible", "/v1", "api_key = \"k\""),
+        ("openai-responses", "openai", "/v1", "api_key = \"k\""),
+        ("anthropic", "anthropic", "", "api_key = \"k\""),
+        ("gemini", "gemini", "", "api_key = \"k\""),
+        ("bedrock", "bedrock", "", "region = \"us-east-1\"\naccess_key_id = \"k\"\nsecret_access_key = \"k\""),
+        ("cohere", "cohere", "", "api_key = \"k\""),
     ];
     let stub = recordings::upstream(recorded, &providers.map(|(dialect, ..)| dialect)).await;
-    let provider = |(dialect, kind, path): (&str, &str, &str)| {
+    let provider = |(dialect, kind, path, account)| {
         let url = format!("{}{path}", stub.origin());
-        format!("[providers.{dialect}]\nkind = \"{kind}\"\ndialects = [\"{dialect}\"]\nbase_url = \"{url}\"\napi_key = \"k\"\n")
+        let head = format!("[providers.{dialect}]\nkind = \"{kind}\"\ndialects = [\"{dialect}\"]");
+        format!("{head}\nbase_url = \"{url}\"\n{account}\n")
     };
     let config = providers.map(provider).concat() + &keys();
     run_with(&config, suite, folder, sdk_home).await;

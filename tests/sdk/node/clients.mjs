@@ -19,6 +19,7 @@ const [openai, anthropic, google, ai, compatible, aiOpenai, aiAnthropic, aiGoogl
   ].map(load),
 );
 
+globalThis.AI_SDK_LOG_WARNINGS = false;
 const { GATEWAY_URL, GATEWAY_KEY } = process.env;
 const TIMEOUT = 30_000;
 const hello = "Hello there";

@@ -9,7 +9,7 @@ import { test } from "node:test";
 import { ask, clients } from "./clients.mjs";
 
 const only = process.env.ONLY ?? "";
-const served = (process.env.UPSTREAMS ?? "openai-chat,openai-responses,anthropic,gemini,bedrock,cohere").split(",");
+// The Python suite asks for a stream of every whole answer, this one for every third.
 const SAMPLE = 3;
 const AT_ONCE = 4;
 
@@ -33,7 +33,7 @@ function differences(want, got) {
 }
 
 test("every pair", async () => {
-  const recordings = JSON.parse(readFileSync(process.env.EXPECTATIONS, "utf8")).filter((r) => r.name.includes(only) && served.includes(r.dialect));
+  const recordings = JSON.parse(readFileSync(process.env.EXPECTATIONS, "utf8")).filter(({ name }) => name.includes(only));
   const jobs = [];
   for (const [number, recording] of recordings.entries()) {
     const ways = recording.stream ? [true] : number % SAMPLE === 0 || only ? [false, true] : [false];
