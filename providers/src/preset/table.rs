@@ -200,5 +200,9 @@ pub static PRESETS: &[Preset] = &[
     },
     Preset { base_url: None, needs_key: false, ..vendor("openai-compatible", "", &[]) },
     // The gateway's own mock: inside the process, or at a base URL where `ai-gateway mock` listens.
-    Preset { base_url: None, ..local("mock", "") },
+    Preset {
+        base_url: None,
+        dialects: &[CHAT, RESPONSES, MESSAGES, (Dialect::Gemini, ""), (Dialect::Bedrock, ""), (Dialect::Cohere, "")],
+        ..local("mock", "")
+    },
 ];

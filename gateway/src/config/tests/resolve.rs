@@ -17,7 +17,7 @@ fn defaults() {
     assert_eq!(config.server.listen, ["127.0.0.1:8080".parse().unwrap()]);
     let mock = &config.providers["mock"];
     assert_eq!((&mock.base_url, &mock.credential, mock.http2), (&None, &CredentialConfig::None, false));
-    assert_eq!(mock.dialects, [Dialect::OpenAiChat, Dialect::OpenAiResponses, Dialect::Anthropic]);
+    assert_eq!(mock.dialects, Dialect::ALL);
 }
 
 #[test]
