@@ -116,7 +116,7 @@ async fn node_openai() {
 async fn python_matrix() {
     let (Some(home), Some(recorded)) = (installed(), recordings::folder()) else { return };
     let mut suite = tokio::process::Command::new(home.join("venv/bin/python"));
-    suite.args(["-m", "unittest", "-v", "test_matrix"]);
+    suite.args(["-W", "ignore", "-m", "unittest", "-v", "test_matrix"]);
     run_with_recordings(&recorded, suite, "python", &home).await;
 }
 

@@ -178,12 +178,12 @@ export const clients = [
   ...Object.entries(vercelProviders).map(([dialect, provider]) => ["ai", dialect, vercel(provider)]),
 ];
 
-/** The summary, or `{ error }` with the message of the SDK's own error; anything else is thrown. */
+/** The summary, or message and status of the SDK's own error; anything else is thrown. */
 export async function ask(client, model, stream, toolNames) {
   try {
     return await (stream ? client.stream : client.whole)(model, toolNames);
   } catch (error) {
-    if (error instanceof client.error) return { error: error.message };
+    if (error instanceof client.error) return { error: error.message, status: error.status ?? error.statusCode };
     throw error;
   }
 }

@@ -21,7 +21,7 @@ const shown = (value) => {
 function differences(want, got) {
   if ("error" in want || "error" in got) {
     const same = "error" in want && "error" in got && got.error.includes(want.error);
-    return same ? [] : [`expected ${shown(want)}, got ${shown(got)}`];
+    return same && (want.status ?? got.status) === got.status ? [] : [`expected ${shown(want)}, got ${shown(got)}`];
   }
   const ids = got.calls.map((call) => call.id);
   const calls = got.calls.map((call, i) => ({ ...call, id: want.calls[i]?.id ? call.id : null }));

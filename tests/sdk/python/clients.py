@@ -1,6 +1,6 @@
 """The six dialects' official SDKs, and what their objects say, summed up as in `expect.py`.
 
-Each client has `ask(model, stream)`. An SDK's own error becomes `{"error": message}`; any other exception is a failure.
+Each client has `ask(model, stream)`. An SDK's own error becomes its message and status; any other exception is a failure.
 """
 
 import json
@@ -30,10 +30,10 @@ class Client:
         try:
             return self.stream(model) if stream else self.whole(model)
         except self.errors as error:
-            return {"error": self.message(error)}
+            return {"error": str(error), "status": self.status(error)}
 
-    def message(self, error):
-        return str(error)
+    def status(self, error):
+        return getattr(error, "status_code", None)
 
 
 class OpenAiChat(Client):
@@ -90,7 +90,7 @@ class OpenAiResponses(Client):
                 elif event.type in ("response.completed", "response.incomplete"):
                     final = event.response
                 elif event.type == "response.failed":
-                    return {"error": event.response.error.message}
+                    return {"error": event.response.error.message, "status": None}
         for place, item in enumerate(final.output):
             text = {"message": item_text, "function_call": lambda item: item.arguments}.get(item.type, lambda _: "")(item)
             assert text == deltas.get(place, ""), f"item {place} says {text!r}, its deltas {deltas.get(place)!r}"
@@ -167,6 +167,9 @@ class Gemini(Client):
             counts = given, (usage.candidates_token_count or 0) + (usage.thoughts_token_count or 0)
         return summary(text, reasoning, calls, stop(ended), counts)
 
+    def status(self, error):
+        return error.code
+
 
 class Bedrock(Client):
     errors = (botocore.exceptions.ClientError, botocore.exceptions.EventStreamError)
@@ -216,8 +219,8 @@ class Bedrock(Client):
         counts = sum(usage.get(name, 0) for name in given), usage.get("outputTokens", 0)
         return summary(text, "".join(t.get("text", "") for t in thoughts), calls, stop(ended), counts)
 
-    def message(self, error):
-        return error.response["Error"]["Message"]
+    def status(self, error):
+        return error.response.get("ResponseMetadata", {}).get("HTTPStatusCode")
 
 
 class Cohere(Client):
@@ -252,7 +255,7 @@ class Cohere(Client):
                 calls[event.index][2] += message.tool_calls.function.arguments
             elif event.type == "message-end":
                 if event.delta.error:
-                    return {"error": event.delta.error}
+                    return {"error": event.delta.error, "status": None}
                 ended, usage = event.delta.finish_reason, event.delta.usage
         return self.summary(text, reasoning, calls.values(), ended, usage)
 

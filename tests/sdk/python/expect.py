@@ -4,7 +4,7 @@ A recording is summed up as what every dialect can say:
 
     {"text": str, "reasoning": str, "calls": [{"id", "name", "arguments"}], "stop": str, "usage": {"input", "output"}}
 
-or, when the answer is an error or breaks off with one, as `{"error": str}`: its message. `stop` is one of `end`, `length`,
+or, when it is an error or breaks off with one, as `{"error": str}`, its message, with the HTTP `status` if it has one. `stop` is one of `end`, `length`,
 `tool_calls`, `refused` and `other`; `usage` has totals, cache and reasoning included. A call's id is None where the provider
 gave none, and then any will do.
 
@@ -218,7 +218,7 @@ def said(recording):
     answer, dialect = recording["response"], recording["dialect"]
     body = answer.get("body")
     if answer["status"] >= 300:
-        return {"error": body.get("error", body)["message"]}
+        return {"error": body.get("error", body)["message"], "status": answer["status"]}
     if dialect == "bedrock":
         return bedrock_stream(answer["body_base64"]) if recording["stream"] else bedrock(body)
     if dialect == "cohere":
@@ -278,8 +278,9 @@ def expected(recording, client, stream):
 def differences(want, got):
     """How what an SDK read differs from what it must read."""
     if "error" in want or "error" in got:
-        same = "error" in want and want["error"] in got.get("error", "")
-        return [] if "error" in got and same else [f"expected {shown(want)}, got {shown(got)}"]
+        same = "error" in want and "error" in got and want["error"] in got["error"]
+        same = same and want.get("status", got["status"]) == got["status"]
+        return [] if same else [f"expected {shown(want)}, got {shown(got)}"]
     wrong = [field for field in want if field != "calls" and want[field] != got[field]]
     found = [f"{field}: expected {shown(want[field])}, got {shown(got[field])}" for field in wrong]
     any_id = lambda calls: [{**c, "id": c["id"] if w["id"] else None} for c, w in zip(calls, want["calls"])]
