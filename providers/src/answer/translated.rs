@@ -137,12 +137,14 @@ impl Translated {
                 }
             }
             Input::Whole(body) => {
-                if body.len().saturating_add(chunk.len()) > MAX_WHOLE {
-                    fail(
-                        notes,
-                        ApiError::new(ErrorKind::UpstreamError, "the provider's answer is too large to be translated"),
-                    );
+                if notes.seen.error.is_some() {
                     return Bytes::new();
+                }
+                if body.len().saturating_add(chunk.len()) > MAX_WHOLE {
+                    *body = Vec::new();
+                    let error =
+                        ApiError::new(ErrorKind::UpstreamError, "the provider's answer is too large to be translated");
+                    return self.refuse(error, notes).into();
                 }
                 body.extend_from_slice(chunk);
                 if end {
@@ -163,7 +165,10 @@ impl Translated {
         }
         let mut response = match codec(translation.from).decode_response(body, &translation.maker()) {
             Ok(response) => response,
-            Err(error) => return fail(notes, error),
+            Err(error) => {
+                *out = self.refuse(error, notes);
+                return;
+            }
         };
         translation.aliases.restore(&mut response);
         if let Some(marks) = marks {
@@ -181,6 +186,13 @@ impl Translated {
         if let Output::Whole(_) = output {
             write_whole(translation, &response, losses, out);
         }
+    }
+
+    /// A whole answer that is none. The client of a stream has its header already: it gets the error's event.
+    fn refuse(&mut self, error: ApiError, notes: &mut Notes) -> Vec<u8> {
+        let out = self.error_event(&error);
+        fail(notes, error);
+        out
     }
 
     /// The end of a provider's stream for a client that wants its answer whole.
@@ -272,5 +284,36 @@ pub(super) fn note(event: &Event<'_>, notes: &mut Notes) {
         Event::Error(error) => fail(notes, error.clone()),
         Event::End => notes.seen.complete = true,
         Event::BlockEnd { .. } | Event::Logprobs { .. } | Event::Stop { .. } | Event::Extras(_) | Event::Ping => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::answer::Observer;
+    use crate::dialect::Operation;
+
+    #[test]
+    fn a_whole_answer_that_is_none_is_an_error_in_the_clients_stream() {
+        for to in [Dialect::OpenAiChat, Dialect::OpenAiResponses, Dialect::Anthropic, Dialect::Gemini, Dialect::Cohere] {
+            let translation = |stream| Translation {
+                from: Dialect::OpenAiChat,
+                to,
+                platform: Platform::Native,
+                provider: ProviderTag::of("p"),
+                model: "m".into(),
+                client: Client::default(),
+                aliases: Aliases::default(),
+                stream,
+                completion: false,
+            };
+            for (stream, wanted) in [(true, true), (false, false)] {
+                let mut observer = Observer::translating(translation(stream), Operation::Chat, AnswerForm::Json);
+                let out = observer.feed(Bytes::from_static(br#"{"method":"POST"}"#), true);
+                let out = String::from_utf8_lossy(&out);
+                assert_eq!(out.contains("the provider's answer has no choices"), wanted, "{to}: {out}");
+                assert!(observer.seen().error.is_some() && !observer.seen().complete, "{to}");
+            }
+        }
     }
 }
