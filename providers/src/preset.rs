@@ -72,9 +72,6 @@ pub struct Quirks {
     pub short_tool_ids: bool,
     /// OpenAI Chat: where reasoning is asked for and told.
     pub reasoning: ReasoningSpelling,
-    /// Gemini: the model is of the third generation or later. It takes `thinkingLevel`, media in function responses and a
-    /// media resolution on a part; those before take only `thinkingBudget`.
-    pub gemini_3: bool,
 }
 
 /// How an OpenAI-like vendor spells reasoning.
@@ -117,7 +114,6 @@ const REFERENCE: Quirks = Quirks {
     cache_control: false,
     short_tool_ids: false,
     reasoning: ReasoningSpelling::Effort,
-    gemini_3: false,
 };
 /// OpenAI's own API, and Azure's.
 const OPENAI: Quirks = Quirks { max_completion_tokens: true, developer_role: true, ..REFERENCE };

@@ -87,6 +87,7 @@ fn translate(
         provider: tag,
         quirks: target.provider.quirks,
         platform: route.platform,
+        traits: target.traits,
         ..codec::Target::new(&target.model, tag)
     };
     let mut losses = Losses::default();

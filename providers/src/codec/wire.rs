@@ -128,7 +128,7 @@ pub(crate) fn read_request<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, 
 ///
 /// # Errors
 /// That the provider's answer cannot be read.
-pub(super) fn read_answer<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, ApiError> {
+pub(crate) fn read_answer<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, ApiError> {
     serde_json::from_slice(body).map_err(|error| {
         ApiError::new(ErrorKind::UpstreamError, format!("the provider's answer cannot be read: {}", tell(&error)))
     })

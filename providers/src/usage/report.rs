@@ -145,6 +145,8 @@ impl Report {
     fn read_cohere(usage: &Value) -> Self {
         let billed = &usage["billed_units"];
         let tokens = &usage["tokens"];
+        // Billed beside the text, not within it.
+        let images = count(billed, "image_tokens").filter(|&count| count > 0);
         let cached = count(usage, "cached_tokens");
         let cache_read = match (count(billed, "input_tokens"), count(tokens, "input_tokens"), cached) {
             (Some(billed), Some(tokens), Some(cached)) => Some(billed.saturating_sub(tokens.saturating_sub(cached))),
@@ -152,7 +154,8 @@ impl Report {
             (Some(_), _, _) => None,
         };
         Self {
-            input: count(billed, "input_tokens").or_else(|| count(tokens, "input_tokens")),
+            input: add(count(billed, "input_tokens").or_else(|| count(tokens, "input_tokens")), images),
+            image_input: images,
             output: count(billed, "output_tokens").or_else(|| count(tokens, "output_tokens")),
             cache_read,
             search_units: count(billed, "search_units"),

@@ -78,6 +78,8 @@ pub fn of_request(request: &Request<'_>) -> Features {
 
 fn of_block(f: &mut Features, block: &Block<'_>, role: &str, text: &mut String) {
     match &block.content {
+        // OpenAI Chat says so of media that stand beside the result they belong to.
+        Content::Text(part) if part.text.starts_with("Attached to the result") => {}
         Content::Text(part) => text.push_str(&part.text),
         Content::Refusal(part) => text.push_str(part),
         Content::Media(media) => add(f, &format!("messages.{}", media.kind.as_str()), of_media(media)),

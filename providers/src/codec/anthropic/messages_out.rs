@@ -2,8 +2,8 @@
 //!
 //! A client of this dialect gets its messages as they were. From other dialects come turns that alternate: results stand first in their turn,
 //! texts without content are left out, and a turn of the assistant at the end is a beginning that the model goes on with (its trailing white space
-//! is cut, Anthropic refuses it). A conversation that begins with the assistant gets a user's `.` before it; one that ends with it gets
-//! that behind it where the model goes on with nothing (`messages.prefill` is lost).
+//! is cut, Anthropic refuses it). Where a model does not go on with it, a user's `.` stands behind it (`messages.prefill` is lost); the same
+//! stands where nothing but instructions is said. Anthropic takes conversations that begin with the assistant (recorded).
 
 use std::borrow::Cow;
 
@@ -96,8 +96,8 @@ impl Writer<'_> {
             }
         }
         let dot = || MessageOut { role: "user", content: vec![BlockOut::text(".")], extras: Fields::default() };
-        if out.first().is_none_or(|first| first.role == "assistant") {
-            out.insert(0, dot());
+        if out.is_empty() {
+            out.push(dot());
         }
         if let Some(MessageOut { role: "assistant", content, .. }) = out.last_mut()
             && let Some(BlockOut::Known(Known { body: BodyOut::Text { text, .. }, .. })) = content.last_mut()

@@ -75,17 +75,14 @@ impl Rules {
             "content_block_start" => {
                 let Some(raw) = event.content_block else { return Err(unreadable()) };
                 let block = read_block(raw, self.side)?;
+                self.end_block(event.index, sink);
                 self.begin(event.index, block, sink);
             }
             "content_block_delta" => {
                 let Some(raw) = event.delta else { return Err(unreadable()) };
                 self.delta(event.index, raw, sink)?;
             }
-            "content_block_stop" => {
-                if let Some(at) = self.open.iter().position(|open| open.wire == event.index) {
-                    self.close(at, sink);
-                }
-            }
+            "content_block_stop" => self.end_block(event.index, sink),
             "message_delta" => self.nearly_done(event, sink)?,
             "message_stop" => self.finish(sink),
             "ping" => sink(Event::Ping),
@@ -194,6 +191,12 @@ impl Rules {
         Ok(())
     }
 
+    fn end_block(&mut self, wire: u64, sink: Sink<'_>) {
+        if let Some(at) = self.open.iter().position(|open| open.wire == wire) {
+            self.close(at, sink);
+        }
+    }
+
     fn close(&mut self, at: usize, sink: Sink<'_>) {
         let Open { index, kind, .. } = self.open.remove(at);
         let delta = match kind {
@@ -253,7 +256,8 @@ impl Rules {
 impl EventRules for Rules {
     fn on_event(&mut self, name: &[u8], data: &[u8], sink: Sink<'_>) {
         let Ok(event) = serde_json::from_slice::<EventIn<'_>>(data) else {
-            self.damaged |= name.starts_with(b"content_block") || name.starts_with(b"message") || name.is_empty();
+            let says_something = name.starts_with(b"content_block") || name.starts_with(b"message");
+            self.damaged |= says_something || (name.is_empty() && data.trim_ascii_start().starts_with(b"{"));
             return;
         };
         let kind = if event.kind.is_empty() { str::from_utf8(name).unwrap_or_default() } else { &*event.kind };

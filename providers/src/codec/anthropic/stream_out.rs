@@ -16,7 +16,15 @@ use crate::usage::Usage;
 use bounded_static::IntoBoundedStatic as _;
 
 /// Fields of blocks and answers that are Anthropic's. Events do not tell their dialect: others are not for this client.
-const OWN_FIELDS: [&str; 5] = ["caller", "container", "context_management", "input_transformations", "stop_details"];
+const OWN_FIELDS: [&str; 7] = [
+    "caller",
+    "container",
+    "context_management",
+    "diagnostics",
+    "input_transformations",
+    "stop_details",
+    "toolset_name",
+];
 /// Those of them that stand inside the `delta` of `message_delta`.
 const IN_DELTA: [&str; 2] = ["container", "stop_details"];
 

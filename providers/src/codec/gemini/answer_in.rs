@@ -309,7 +309,7 @@ fn read_logprobs(logprobs: Logprobs<'_>) -> Vec<TokenLogprob<'static>> {
     let Logprobs { chosen, top, rest: _ } = logprobs;
     let read = |token: &Token<'_>| TokenLogprob {
         token: token.token.to_static(),
-        logprob: token.logprob,
+        logprob: token.logprob.0,
         ..TokenLogprob::default()
     };
     let mut top = top.into_iter();

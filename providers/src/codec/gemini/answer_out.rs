@@ -143,8 +143,8 @@ pub(super) fn finish<'o>(ended: &'o Stop<'_>, losses: &mut Losses) -> &'o str {
 /// Writes probabilities.
 pub(super) fn write_logprobs<'o>(logprobs: &'o [TokenLogprob<'_>]) -> Logprobs<'o> {
     fn token<'o>(token: &'o TokenLogprob<'_>) -> Token<'o> {
-        // What is more than impossible cannot be told in JSON.
-        Token { token: &token.token, log_probability: token.logprob.max(-1e9) }
+        // Infinity cannot be told in JSON.
+        Token { token: &token.token, log_probability: token.logprob.max(f64::MIN) }
     }
     let alternatives = logprobs.iter().any(|token| !token.top.is_empty());
     Logprobs {

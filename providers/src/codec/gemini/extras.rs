@@ -23,7 +23,7 @@ const NESTED: [&str; 9] = [
 
 /// Fields of answers that are kept as they are. An encoder of a stream cannot see whose extras it gets, so it passes
 /// only these.
-const OF_ANSWERS: [&str; 24] = [
+const OF_ANSWERS: [&str; 26] = [
     "promptFeedback",
     "modelStatus",
     "groundingMetadata",
@@ -37,6 +37,8 @@ const OF_ANSWERS: [&str; 24] = [
     "tokenCount",
     "continuationToken",
     "score",
+    "thought",
+    "thoughtSignature",
     "partMetadata",
     "videoMetadata",
     "mediaResolution",
@@ -71,16 +73,10 @@ pub(super) fn of_answers(name: &str) -> bool {
 }
 
 /// The extras that stand directly in one object, written as its fields.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Beside<'o> {
     extras: &'o [(Str<'o>, Json<'o>)],
     prefix: &'static str,
-}
-
-impl Default for Beside<'_> {
-    fn default() -> Self {
-        Self { extras: &[], prefix: "" }
-    }
 }
 
 impl<'o> Beside<'o> {

@@ -78,9 +78,8 @@ impl Chars {
     }
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, Default)]
 #[serde(rename_all = "camelCase", default)]
-#[derive(Default)]
 struct Grounding<'a> {
     #[serde(borrow)]
     grounding_chunks: Vec<Chunk<'a>>,

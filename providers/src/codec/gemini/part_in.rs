@@ -39,21 +39,11 @@ impl Origin {
             // The field is bytes, and Google's Python SDK writes bytes in the alphabet of URLs.
             Self::Client if may_hold_ticket(text.as_bytes()) => {
                 let ticket = text.replace('-', "+").replace('_', "/");
-                Opaque::from_client(OWN, ticket.into()).into_owned_or(text)
+                let opened = Opaque::from_client(OWN, ticket.into());
+                if opened.dialect == OWN { Opaque::from_client(OWN, text) } else { opened }
             }
             Self::Client => Opaque::from_client(OWN, text),
         }
-    }
-}
-
-/// Keeps the text as it came if it was no ticket after all.
-trait OwnedOr<'a> {
-    fn into_owned_or(self, text: Str<'a>) -> Opaque<'a>;
-}
-
-impl<'a> OwnedOr<'a> for Opaque<'static> {
-    fn into_owned_or(self, text: Str<'a>) -> Opaque<'a> {
-        if self.dialect == OWN && self.provider.is_none() { Opaque::from_client(OWN, text) } else { self }
     }
 }
 

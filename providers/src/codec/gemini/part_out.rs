@@ -5,11 +5,11 @@
 //! same turn of the user, as Google's own command-line client sends them.
 
 use std::borrow::Cow;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 
 use super::extras::{Beside, find};
 use super::part_in::{ENCRYPTED, mime_of_url};
-use super::write::{Blob, FileData, FunctionCall, FunctionResponse, Part, Piece, Resolution};
+use super::write::{Blob, FileData, FunctionCall, FunctionResponse, Part, Piece, Resolution, Returned};
 use crate::common::{
     Block, Content, Json, Losses, Media, MediaKind, MediaSource, Opaque, ProviderTag, Reasoning, Str, Text, ToolCall,
     ToolResult, flat_name,
@@ -29,7 +29,7 @@ pub(super) enum Reader {
     Provider {
         /// The account.
         tag: ProviderTag,
-        /// [`Quirks::gemini_3`](crate::preset::Quirks::gemini_3).
+        /// [`Traits::gemini_3`](crate::catalogue::Traits::gemini_3).
         gemini_3: bool,
         /// Whether Vertex AI carries it.
         vertex: bool,
@@ -68,6 +68,12 @@ impl<'o, 'l> Writer<'o, 'l> {
         });
     }
 
+    fn lose(&mut self, extras: &[(Str<'_>, Json<'_>)]) {
+        if !self.own {
+            self.losses.note_extras(self.place(), extras);
+        }
+    }
+
     fn lose_media(&mut self, kind: MediaKind) {
         match kind {
             MediaKind::Image => self.note("messages.image", "answer.image"),
@@ -77,14 +83,12 @@ impl<'o, 'l> Writer<'o, 'l> {
         }
     }
 
-    /// Appends the parts of a block. Citations are the caller's.
+    /// Appends the parts of a block. The citations of an answer are the caller's.
     pub(super) fn block(&mut self, block: &'o Block<'_>, parts: &mut Vec<Piece<'o>>) {
         let from = parts.len();
         let Block { content, cache, id: _, extras } = block;
         self.losses.note_if(cache.is_some(), "messages.cache");
-        if !self.own {
-            self.losses.note_extras(self.place(), extras);
-        }
+        self.lose(extras);
         match content {
             Content::Text(text) => self.text(text, parts),
             Content::Refusal(text) => parts.extend((!text.is_empty()).then(|| Piece::text(&**text))),
@@ -112,7 +116,10 @@ impl<'o, 'l> Writer<'o, 'l> {
     }
 
     fn text(&mut self, text: &'o Text<'_>, parts: &mut Vec<Piece<'o>>) {
-        let Text { text, citations: _, signature } = text;
+        let Text { text, citations, signature } = text;
+        if matches!(self.reader, Reader::Provider { .. }) {
+            self.losses.note_if(!citations.is_empty(), "messages.citations");
+        }
         let thought_signature = signature.as_ref().and_then(|opaque| self.signature(opaque));
         // Vertex refuses empty texts; a client's own empty text is its own affair.
         if self.own || !text.is_empty() || thought_signature.is_some() {
@@ -191,10 +198,14 @@ impl<'o, 'l> Writer<'o, 'l> {
                 Content::Text(Text { text, .. }) | Content::Refusal(text) => Some(text),
                 Content::Media(document) => match &document.source {
                     MediaSource::Text(text) => Some(text),
-                    _ => None,
+                    MediaSource::Data(_) | MediaSource::Url(_) | MediaSource::File(_) | MediaSource::Blocks(_) => None,
                 },
-                _ => None,
+                Content::Reasoning(_) | Content::ToolCall(_) | Content::ToolResult(_) | Content::Foreign(_) => None,
             };
+            if said.is_some() {
+                self.losses.note_if(block.cache.is_some(), "messages.cache");
+                self.lose(&block.extras);
+            }
             match (said, &mut text) {
                 (Some(more), Some(text)) => *text = format!("{text}\n{more}").into(),
                 (Some(more), None) => text = Some(more.as_str().into()),
@@ -210,8 +221,8 @@ impl<'o, 'l> Writer<'o, 'l> {
         let key = find(extras, "=functionResponse.key").filter(|_| self.own).and_then(|key| key.read::<Str<'_>>().ok());
         let response = match (&key, text) {
             (None, None) if !unless("=functionResponse.response") => None,
-            (Some(key), text) => Some(wrapped(key, &text.unwrap_or_default())),
-            (None, text) => Some(response(text.unwrap_or_default(), *is_error)),
+            (Some(key), text) => Some(Returned::Text(key.clone().into_owned(), text.unwrap_or_default())),
+            (None, text) => Some(returned(text.unwrap_or_default(), *is_error)),
         };
         let function_response = FunctionResponse {
             id: unless("=functionResponse.id").then_some(&**call_id),
@@ -297,20 +308,17 @@ pub(super) fn sealed<'o>(opaque: &Opaque<'_>) -> Str<'o> {
 }
 
 /// The object that stands for a result's text.
-fn response(text: Cow<'_, str>, is_error: Option<bool>) -> Json<'_> {
+fn returned(text: Cow<'_, str>, is_error: Option<bool>) -> Returned<'_> {
     let failed = is_error == Some(true);
     let object = match &text {
+        _ if !text.trim_start().starts_with('{') => None,
         Cow::Borrowed(text) => Json::parse(text),
         Cow::Owned(text) => Json::parse(text).map(Json::into_owned),
     };
-    match object.filter(Json::is_object) {
-        Some(object) if !failed || object.to_value().get("error").is_some() => object,
-        Some(_) | None => wrapped(if failed { "error" } else { "output" }, &text),
+    match object {
+        Some(object) if !failed || object.to_value().get("error").is_some() => Returned::Object(object),
+        Some(_) | None => Returned::Text(if failed { "error" } else { "output" }.into(), text),
     }
-}
-
-fn wrapped(key: &str, text: &str) -> Json<'static> {
-    Json::of(&BTreeMap::from([(key, text)]))
 }
 
 /// What a medium is most often, where nobody says: the field is required.

@@ -118,7 +118,7 @@ pub(super) fn encode(request: &Request<'_>, target: &Target<'_>, losses: &mut Lo
     }
     let labels = metadata.as_ref().filter(|metadata| own || (vertex && fit_for_labels(metadata)));
     losses.note_if(metadata.is_some() && labels.is_none(), "metadata");
-    let reader = Reader::Provider { tag: target.provider, gemini_3: target.quirks.gemini_3, vertex };
+    let reader = Reader::Provider { tag: target.provider, gemini_3: target.traits.gemini_3, vertex };
     let mut writer = Writer::new(reader, own, losses);
     let (contents, system_instruction) = conversation(request, &mut writer);
     let body = Body {
@@ -129,7 +129,7 @@ pub(super) fn encode(request: &Request<'_>, target: &Target<'_>, losses: &mut Lo
         generation_config: settings_out::generation(request, target, losses),
         cached_content: cache.content.as_deref(),
         labels,
-        service_tier: service_tier.as_ref().and_then(|tier| settings_out::tier(tier, request, losses)),
+        service_tier: service_tier.as_ref().and_then(|tier| settings_out::tier(tier, request, vertex, losses)),
         store: store.filter(|_| own),
         beside: if own { Beside::of(extras, "") } else { Beside::default() },
     };
@@ -154,9 +154,9 @@ fn conversation<'o>(request: &'o Request<'_>, writer: &mut Writer<'o, '_>) -> Co
             writer.losses.note_extras("messages.", &message.extras);
             writer.losses.note_if(message.name.is_some(), "messages.name");
         }
-        let current = turns.iter().rposition(|turn| turn.role == Role::User && turn.blocks().any(asks)).unwrap_or(0);
+        let current = turns.iter().rposition(|turn| turn.role == Role::User && turn.blocks().any(asks));
         for (at, turn) in turns.iter().enumerate() {
-            writer.must_sign = turn.role == Role::Assistant && at > current;
+            writer.must_sign = turn.role == Role::Assistant && current.is_none_or(|current| at > current);
             let (mut results, mut parts) = (Vec::new(), Vec::new());
             for block in turn.blocks() {
                 match &block.content {

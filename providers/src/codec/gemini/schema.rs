@@ -6,19 +6,22 @@ use serde::{Deserialize, Serialize, Serializer};
 use super::wire::Fields;
 use crate::common::{Json, Str};
 
+/// Deeper levels stay as they are: no real schema has them, and each level costs stack.
+const DEEPEST: u8 = 64;
+
 /// The same as JSON Schema. What is JSON Schema already stays as it is.
 pub(super) fn to_json_schema(schema: &Json<'_>) -> Json<'static> {
-    Json::of(&AsJsonSchema(schema))
+    Json::of(&AsJsonSchema(schema, 0))
 }
 
-/// Writes a schema as JSON Schema, level by level, in the order in which it stands.
-struct AsJsonSchema<'s>(&'s Json<'s>);
+/// Writes a schema as JSON Schema, level by level, in the order in which it stands; and how deep that is.
+struct AsJsonSchema<'s>(&'s Json<'s>, u8);
 
 /// The schemas under `properties`, whose keys are the user's names.
-struct Named<'s>(&'s Json<'s>);
+struct Named<'s>(&'s Json<'s>, u8);
 
 /// A list of schemas.
-struct List<'s>(&'s Json<'s>);
+struct List<'s>(&'s Json<'s>, u8);
 
 /// Numbers that protocol buffers write as strings.
 struct Number<'s>(&'s Json<'s>);
@@ -26,7 +29,9 @@ struct Number<'s>(&'s Json<'s>);
 impl Serialize for AsJsonSchema<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         use serde::ser::SerializeMap as _;
-        let Ok(Fields(fields)) = self.0.read::<Fields<'_>>() else { return self.0.serialize(serializer) };
+        let depth = self.1 + 1;
+        let fields = if depth > DEEPEST { None } else { self.0.read::<Fields<'_>>().ok() };
+        let Some(Fields(fields)) = fields else { return self.0.serialize(serializer) };
         let nullable = fields.iter().any(|(name, json)| &**name == "nullable" && json.get() == "true");
         let typed = fields.iter().any(|(name, _)| &**name == "type");
         let mut map = serializer.serialize_map(None)?;
@@ -47,19 +52,19 @@ impl Serialize for AsJsonSchema<'_> {
                     map.serialize_entry("enum", &values)?;
                 }
                 "properties" | "$defs" | "defs" => {
-                    map.serialize_entry(if &**name == "defs" { "$defs" } else { &**name }, &Named(json))?;
+                    map.serialize_entry(if &**name == "defs" { "$defs" } else { &**name }, &Named(json, depth))?;
                 }
                 "items" | "additionalProperties" | "additional_properties" | "not" => {
-                    map.serialize_entry(camel(name), &AsJsonSchema(json))?;
+                    map.serialize_entry(camel(name), &AsJsonSchema(json, depth))?;
                 }
                 "anyOf" | "any_of" if nullable && !typed => {
                     let mut any: Vec<Json<'_>> = json.read().unwrap_or_default();
-                    any = any.iter().map(to_json_schema).collect();
+                    any = any.iter().map(|one| Json::of(&AsJsonSchema(one, depth))).collect();
                     any.push(Json::of(&serde_json::json!({"type": "null"})));
                     map.serialize_entry("anyOf", &any)?;
                 }
                 "anyOf" | "any_of" | "oneOf" | "allOf" | "prefixItems" => {
-                    map.serialize_entry(camel(name), &List(json))?;
+                    map.serialize_entry(camel(name), &List(json, depth))?;
                 }
                 "example" => map.serialize_entry("examples", &[json])?,
                 "minItems" | "min_items" | "maxItems" | "max_items" | "minLength" | "min_length" | "maxLength"
@@ -76,7 +81,9 @@ impl Serialize for AsJsonSchema<'_> {
 impl Serialize for Named<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         match self.0.read::<Fields<'_>>() {
-            Ok(Fields(fields)) => serializer.collect_map(fields.iter().map(|(name, json)| (name, AsJsonSchema(json)))),
+            Ok(Fields(fields)) => {
+                serializer.collect_map(fields.iter().map(|(name, json)| (name, AsJsonSchema(json, self.1))))
+            }
             Err(_) => self.0.serialize(serializer),
         }
     }
@@ -85,7 +92,7 @@ impl Serialize for Named<'_> {
 impl Serialize for List<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         match <Vec<Json<'_>>>::deserialize(&mut serde_json::Deserializer::from_str(self.0.get())) {
-            Ok(list) => serializer.collect_seq(list.iter().map(AsJsonSchema)),
+            Ok(list) => serializer.collect_seq(list.iter().map(|one| AsJsonSchema(one, self.1))),
             Err(_) => self.0.serialize(serializer),
         }
     }
@@ -130,6 +137,24 @@ mod tests {
             r#""a":{"type":"number","format":"float","examples":[1.50]}},"required":["b"]}"#
         );
         assert_eq!(to_json_schema(&Json::parse(schema).unwrap()).get(), wanted);
+    }
+
+    #[test]
+    fn no_depth_is_too_much() {
+        for level in [r#"{"items":"#, r#"{"anyOf":["#, r#"{"nullable":true,"anyOf":["#, r#"{"properties":{"a":"#] {
+            let open = level.repeat(20_000);
+            let close: String = open
+                .chars()
+                .rev()
+                .filter_map(|c| match c {
+                    '{' => Some('}'),
+                    '[' => Some(']'),
+                    _ => None,
+                })
+                .collect();
+            let schema = format!(r#"{open}{{"type":"STRING"}}{close}"#);
+            assert!(to_json_schema(&Json::parse(&schema).unwrap()).get().contains("STRING"));
+        }
     }
 
     #[test]

@@ -103,15 +103,21 @@ fn beside<'o>(request: &'o Request<'_>, prefix: &'static str) -> Beside<'o> {
     if request.dialect == OWN { Beside::of(&request.extras, prefix) } else { Beside::default() }
 }
 
-/// The tier in Google's words: <https://ai.google.dev/gemini-api/docs/flex-inference>.
-pub(super) fn tier<'o>(tier: &'o Str<'_>, request: &'o Request<'_>, losses: &mut Losses) -> Option<Str<'o>> {
+/// The tier in Google's words: <https://ai.google.dev/gemini-api/docs/flex-inference>. Vertex is told by a header.
+pub(super) fn tier<'o>(
+    tier: &'o Str<'_>,
+    request: &'o Request<'_>,
+    vertex: bool,
+    losses: &mut Losses,
+) -> Option<Str<'o>> {
     if let Some(word) = kept(request, "=serviceTier") {
         return word.read().ok();
     }
     match &**tier {
         "auto" => None,
+        "default" if vertex => None,
         "default" => Some("standard".into()),
-        "flex" | "priority" => Some(tier.borrowed()),
+        "flex" | "priority" if !vertex => Some(tier.borrowed()),
         _ => {
             losses.note("service_tier");
             None
@@ -190,7 +196,7 @@ pub(super) fn generation<'o>(
         logprobs: request.top_logprobs,
         response_modalities,
         speech_config,
-        thinking_config: request.reasoning.as_ref().and_then(|config| thinking(config, request, target)),
+        thinking_config: request.reasoning.as_ref().and_then(|config| thinking(config, request, target, losses)),
         beside: beside(request, "generationConfig."),
         ..Generation::default()
     };
@@ -230,7 +236,12 @@ fn response_format<'o>(
 /// How much to think: <https://ai.google.dev/gemini-api/docs/thinking>. A level and a budget exclude each other. What
 /// stands for an effort is what Google's own endpoint for OpenAI's dialect makes of it:
 /// <https://ai.google.dev/gemini-api/docs/openai#thinking>.
-fn thinking<'o>(config: &ReasoningConfig<'_>, request: &'o Request<'_>, target: &Target<'_>) -> Option<Thinking<'o>> {
+fn thinking<'o>(
+    config: &ReasoningConfig<'_>,
+    request: &'o Request<'_>,
+    target: &Target<'_>,
+    losses: &mut Losses,
+) -> Option<Thinking<'o>> {
     let ReasoningConfig { mode, effort, budget, summary, show } = config;
     if request.dialect == OWN {
         let thinking_budget = match (mode, budget) {
@@ -249,7 +260,9 @@ fn thinking<'o>(config: &ReasoningConfig<'_>, request: &'o Request<'_>, target: 
     // Dialects that switch reasoning on show it unless told otherwise.
     let include_thoughts = show.or((summary.is_some() || asked).then_some(true)).filter(|_| !off);
     let mut thinking = Thinking { include_thoughts, ..Thinking::default() };
-    if target.quirks.gemini_3 {
+    if target.traits.gemini_3 {
+        // It cannot be turned off.
+        losses.note_if(off, "reasoning");
         let effort = if off { Some(Effort::None) } else { effort.or(budget.map(Effort::of_budget)) };
         thinking.thinking_level = effort.map(|effort| level(effort).into());
     } else {
@@ -267,8 +280,8 @@ fn thinking<'o>(config: &ReasoningConfig<'_>, request: &'o Request<'_>, target: 
 
 fn level(effort: Effort) -> &'static str {
     match effort {
-        Effort::None | Effort::Minimal => "minimal",
-        Effort::Low => "low",
+        // The lowest that all of them take: the larger models know no `minimal`.
+        Effort::None | Effort::Minimal | Effort::Low => "low",
         Effort::Medium => "medium",
         Effort::High | Effort::XHigh | Effort::Max => "high",
     }

@@ -18,14 +18,14 @@ pub(super) struct Decoder {
 
 enum Form {
     /// Nothing but white space so far.
-    Unknown(Option<Rules>),
+    Unknown(Option<Box<Rules>>),
     Events(Box<SseDecoder<Rules>>),
     Array(Box<Elements>),
 }
 
 impl Decoder {
     pub(super) fn new(maker: &Maker<'_>) -> Self {
-        Self { form: Form::Unknown(Some(Rules { answer: Assembler::new(maker), unread: false })) }
+        Self { form: Form::Unknown(Some(Box::new(Rules { answer: Assembler::new(maker), unread: false }))) }
     }
 }
 
@@ -37,8 +37,8 @@ impl StreamDecoder for Decoder {
                 && let Some(rules) = rules.take()
             {
                 self.form = match first {
-                    Some(b'[' | b'{') => Form::Array(Box::new(Elements::new(rules))),
-                    Some(_) | None => Form::Events(Box::new(SseDecoder::new(rules))),
+                    Some(b'[' | b'{') => Form::Array(Box::new(Elements::new(*rules))),
+                    Some(_) | None => Form::Events(Box::new(SseDecoder::new(*rules))),
                 };
             }
         }

@@ -6,7 +6,7 @@
 
 use std::borrow::Cow;
 
-use bounded_static::IntoBoundedStatic as _;
+use bounded_static::{IntoBoundedStatic as _, ToBoundedStatic as _};
 
 use super::super::sse::{write_event, write_json};
 use super::super::{Client, StreamEncoder};
@@ -93,8 +93,7 @@ impl Encoder {
         self.begun = true;
     }
 
-    fn chunk(&mut self, answer: &Answer<'_>, out: &mut Vec<u8>) {
-        self.begin(out);
+    fn write(&self, answer: &Answer<'_>, out: &mut Vec<u8>) {
         if self.array { write_json(out, answer) } else { write_event(out, None, answer) }
     }
 
@@ -115,15 +114,15 @@ impl Encoder {
             beside: Beside::default(),
         };
         fill(&mut candidate);
-        let (model, id) = (self.model.clone(), self.id.clone());
+        self.begin(out);
         let answer = Answer {
             candidates: vec![candidate],
             usage_metadata: None,
-            model_version: Some(&model),
-            response_id: Some(&id),
+            model_version: Some(&self.model),
+            response_id: Some(&self.id),
             beside: Beside::default(),
         };
-        self.chunk(&answer, out);
+        self.write(&answer, out);
     }
 
     fn block(&mut self, choice: u32, block: &Block<'_>, losses: &mut Losses, out: &mut Vec<u8>) {
@@ -179,22 +178,20 @@ impl Encoder {
     fn delta(&mut self, choice: u32, index: u32, delta: Delta<'_>, out: &mut Vec<u8>) {
         let Some(at) = self.open.iter().position(|open| (open.choice, open.index) == (choice, index)) else { return };
         let thought = matches!(self.open[at].block.content, Content::Reasoning(_));
-        let part = match delta {
+        let part = match &delta {
             Delta::Text(text) | Delta::Refusal(text) | Delta::Transcript(text) => {
-                self.choice(choice).text.push(&text);
-                Part { text: Some(text.into_string().into()), ..Part::default() }
+                self.choice(choice).text.push(text);
+                Part { text: Some(text.as_str().into()), ..Part::default() }
             }
-            Delta::Reasoning(text) => {
-                Part { text: Some(text.into_string().into()), thought: Some(true), ..Part::default() }
-            }
+            Delta::Reasoning(text) => Part { text: Some(text.as_str().into()), thought: Some(true), ..Part::default() },
             Delta::Summary { part, text } => {
-                let next = std::mem::replace(&mut self.open[at].part, part) != part;
-                let text = if next { format!("\n\n{text}") } else { text.into_string() };
-                Part { text: Some(text.into()), thought: Some(true), ..Part::default() }
+                let next = std::mem::replace(&mut self.open[at].part, *part) != *part;
+                let text = if next { format!("\n\n{text}").into() } else { text.as_str().into() };
+                Part { text: Some(text), thought: Some(true), ..Part::default() }
             }
             Delta::Signature(signature) => match &mut self.open[at].block.content {
                 Content::ToolCall(call) => {
-                    call.signature = Some(signature.into_static());
+                    call.signature = Some(signature.to_static());
                     return;
                 }
                 Content::Text(_)
@@ -204,10 +201,10 @@ impl Encoder {
                 | Content::ToolResult(_)
                 | Content::Foreign(_) => signed(signature.for_client(OWN).into_owned(), thought),
             },
-            Delta::Encrypted(data) => signed(sealed(&data), true),
+            Delta::Encrypted(data) => signed(sealed(data), true),
             Delta::Arguments(more) => {
                 if let Content::ToolCall(call) = &mut self.open[at].block.content {
-                    call.arguments.push_str(&more);
+                    call.arguments.push_str(more);
                 }
                 return;
             }
@@ -215,7 +212,7 @@ impl Encoder {
                 let from = self.open[at].from;
                 let choice = self.choice(choice);
                 let to = choice.text.count();
-                choice.citations.push(((*citation).into_static(), (from, to)));
+                choice.citations.push(((**citation).to_static(), (from, to)));
                 return;
             }
             Delta::MediaData(data) => {
@@ -223,7 +220,7 @@ impl Encoder {
                 let mime = media.mime.clone().unwrap_or("audio/wav".into());
                 let blob = Blob {
                     mime_type: Some(&mime),
-                    data: Cow::Borrowed(&data),
+                    data: Cow::Borrowed(data),
                     display_name: None,
                     beside: Beside::default(),
                 };
@@ -233,7 +230,7 @@ impl Encoder {
             }
             Delta::Foreign(raw) => {
                 if let Content::Foreign(foreign) = &mut self.open[at].block.content {
-                    foreign.raw = raw.into_owned();
+                    foreign.raw = raw.to_static();
                 }
                 return;
             }
@@ -282,16 +279,15 @@ impl Encoder {
         if refused {
             candidates.clear();
         }
-        let (model, id, tier) = (self.model.clone(), self.id.clone(), self.tier.take());
-        let usage = self.usage;
+        self.begin(out);
         let answer = Answer {
             candidates,
-            usage_metadata: usage::write(usage.as_ref(), tier.as_deref()),
-            model_version: Some(&model),
-            response_id: Some(&id),
+            usage_metadata: usage::write(self.usage.as_ref(), self.tier.as_deref()),
+            model_version: Some(&self.model),
+            response_id: Some(&self.id),
             beside: Beside::of(&extras, ""),
         };
-        self.chunk(&answer, out);
+        self.write(&answer, out);
         if self.array {
             out.extend_from_slice(b"]");
         }

@@ -155,7 +155,7 @@ wire! {
     /// A token.
     pub(super) struct Token<'a> {
         "token" => token: Str<'a>,
-        "logProbability" => logprob: f64,
+        "logProbability" => logprob: Num,
     }
 }
 
@@ -234,7 +234,9 @@ impl<'de> Deserialize<'de> for Num {
             }
 
             fn visit_str<E: Error>(self, text: &str) -> Result<Num, E> {
-                let number = text.parse().ok().filter(|number: &f64| number.is_finite());
+                // An impossible token's logarithm; JSON has no number for it.
+                let impossible = (text == "-Infinity").then_some(f64::MIN);
+                let number = impossible.or_else(|| text.parse().ok().filter(|number: &f64| number.is_finite()));
                 number.map(Num).ok_or_else(|| E::custom("a text is no number"))
             }
         }

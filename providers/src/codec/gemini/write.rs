@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
 use super::extras::Beside;
 use crate::common::{Json, Str};
@@ -107,11 +107,29 @@ pub(super) struct FunctionResponse<'o> {
     pub(super) id: Option<&'o str>,
     pub(super) name: Cow<'o, str>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) response: Option<Json<'o>>,
+    pub(super) response: Option<Returned<'o>>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(super) parts: Vec<Piece<'o>>,
     #[serde(flatten)]
     pub(super) beside: Beside<'o>,
+}
+
+/// What a tool returned: an object.
+#[derive(Debug)]
+pub(super) enum Returned<'o> {
+    /// As it is.
+    Object(Json<'o>),
+    /// A text, under a key.
+    Text(Str<'o>, Cow<'o, str>),
+}
+
+impl Serialize for Returned<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Object(object) => object.serialize(serializer),
+            Self::Text(key, text) => serializer.collect_map([(key, text)]),
+        }
+    }
 }
 
 /// How closely a medium is looked at.

@@ -7,7 +7,7 @@ use super::wire::{
     Annotation, Answer, Audio, Choice as WireChoice, Logprobs, Message, Raw, Token, arguments, is_filled, keep, read,
     text_of, thought_signature,
 };
-use super::{OF_MESSAGE, OWN, calls, mark, reasoning};
+use super::{OF_MESSAGE, OWN, calls, mark, mark_choice, reasoning};
 use crate::codec::Maker;
 use crate::codec::wire::read_answer;
 use crate::common::{
@@ -117,11 +117,11 @@ fn read_choice<'a>(wire: WireChoice<'a>, maker: &Maker<'_>, made_up: &mut usize)
         Some(Err(raw)) => choice.extras.push(("logprobs".into(), raw)),
         None => {}
     }
-    mark(&mut choice.extras);
     choice.blocks.iter_mut().for_each(|block| mark(&mut block.extras));
     let has_calls = choice.blocks.iter().any(|block| matches!(block.content, Content::ToolCall(_)));
     let refuses = choice.blocks.iter().any(|block| matches!(block.content, Content::Refusal(_)));
     choice.stop = refused(stop_of(finish_reason, stop_reason, has_calls), refuses);
+    mark_choice(&mut choice.extras, &choice.stop);
     Ok(choice)
 }
 

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use serde::Serialize;
 
-use super::message_out::{CallOut, CustomOut, ExtraOut, FunctionOut, KnownCall};
+use super::message_wire::{CallOut, CustomOut, ExtraOut, FunctionOut, KnownCall};
 use super::part_out::{Fields, PartBody, PartOut, part_kind};
 use super::reasoning::{AnyDetail, joined, write_details};
 use super::usage::UsageOut;

@@ -7,8 +7,8 @@
 //! | `parts` | content parts |
 //! | `reasoning` | the four places where vendors put reasoning |
 //! | `request_in`, `settings_in`, `tools_in` | a client's request |
-//! | `request_out`, `message_out`, `part_out`, `tools_out` | a request for a provider |
-//! | `answer_in`, `stream_in`, `calls` | a provider's answer, whole and streamed |
+//! | `request_out`, `message_out`, `assistant_out`, `message_wire`, `part_out`, `tools_out` | a request for a provider |
+//! | `answer_in`, `stream_in`, `delta_in`, `call_deltas`, `calls` | a provider's answer, whole and streamed |
 //! | `answer_out`, `stream_out`, `usage` | an answer for a client, whole and streamed |
 //!
 //! # Spellings
@@ -32,8 +32,12 @@
 
 mod answer_in;
 mod answer_out;
+mod assistant_out;
+mod call_deltas;
 mod calls;
+mod delta_in;
 mod message_out;
+mod message_wire;
 mod part_out;
 mod parts;
 mod reasoning;
@@ -51,7 +55,7 @@ mod wire;
 
 use super::sse::SseDecoder;
 use super::{Call, Client, Codec, Maker, StreamDecoder, StreamEncoder, Target};
-use crate::common::{Extras, Json, Losses, Request, Response, Str};
+use crate::common::{Extras, Json, Losses, Request, Response, Stop, Str};
 use crate::dialect::Dialect;
 use crate::error::ApiError;
 
@@ -105,6 +109,13 @@ fn remember<'a>(extras: &mut Extras<'a>, name: &str, value: Json<'a>) {
 /// Marks the extras of an answer as fields of this dialect: events of a stream do not tell theirs.
 fn mark(extras: &mut Extras<'_>) {
     if !extras.is_empty() {
+        extras.push(("=openai-chat".into(), Json::default()));
+    }
+}
+
+/// The same for a choice: its stop may hold a word of this dialect, too.
+fn mark_choice(extras: &mut Extras<'_>, stop: &Stop<'_>) {
+    if !extras.is_empty() || stop.detail.is_some() {
         extras.push(("=openai-chat".into(), Json::default()));
     }
 }

@@ -2,7 +2,8 @@
 
 use serde::{Serialize, Serializer};
 
-use super::message_out::{MessageOut, Messages};
+use super::message_out::Messages;
+use super::message_wire::MessageOut;
 use super::part_out::{CacheOut, Fields};
 use super::settings_in::StreamOptions;
 use super::tools_out::{ChoiceOut, Declaration, FormatOut, ToolOut, Tools, format};
@@ -330,7 +331,11 @@ fn write_reasoning(
     }
     losses.note_if(*show == Some(false), "reasoning.show");
     let effort = match mode {
-        Some(ReasoningMode::Disabled) => Some(Effort::None),
+        // Most models know no `none` and answer it with an error, and those that do not reason need not be told.
+        Some(ReasoningMode::Disabled) => {
+            losses.note_if(*effort != Some(Effort::None), "reasoning");
+            effort.filter(|effort| *effort == Effort::None)
+        }
         Some(ReasoningMode::Enabled) => effort.or(budget.map(Effort::of_budget)).or(Some(Effort::Medium)),
         // As the model sees fit is what every model does unless it is told.
         Some(ReasoningMode::Adaptive) | None => effort.or(budget.map(Effort::of_budget)),

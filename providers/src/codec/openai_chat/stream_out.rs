@@ -11,7 +11,7 @@ use serde::Serialize;
 use super::answer_out::{
     AnnotationOut, AudioOut, LogprobsOut, Said, annotation, fields, finish_reason, lost_media, made_id, write_call,
 };
-use super::message_out::{CallOut, ExtraOut};
+use super::message_wire::{CallOut, ExtraOut};
 use super::part_out::{Fields, PartBody, PartOut, part_kind};
 use super::reasoning::{AnyDetail, DetailOut};
 use super::usage::UsageOut;

@@ -1,16 +1,18 @@
 //! Extras as this dialect keeps and writes them.
 //!
-//! A name with a dot is a field of a nested object (`reasoning.context`, `text.x`); one that begins with `#` is a remark of
+//! A name with a dot is a field of a nested object (`reasoning.context`, `text.x`); one that begins with `=` is a remark of
 //! this codec to itself, which is no loss elsewhere:
 //!
 //! | remark | meaning |
 //! |---|---|
-//! | `#status` | the item's `status`; a client repeats it, nobody reads it |
-//! | `#part` | a foreign block is a part of its message, not an item |
-//! | `#safety_identifier` | `Request::user` was said under that name |
-//! | `#encrypted` | encrypted reasoning is asked for in `include` |
-//! | `#namespace` | the namespace that a tool begins, without its tools, if it says no more than its name |
-//! | `#stream_options`, `#truncation`, `#background` | values that ask for nothing |
+//! | `=status` | the item's `status`; a client repeats it, nobody reads it |
+//! | `=phase` | whether OpenAI's model takes a message for its last one; means nothing to others |
+//! | `=foreign` | reasoning that was made in another dialect |
+//! | `=part` | a foreign block is a part of its message, not an item |
+//! | `=safety_identifier` | `Request::user` was said under that name |
+//! | `=encrypted` | encrypted reasoning is asked for in `include` |
+//! | `=namespace` | the namespace that a tool begins, without its tools, if it says no more than its name |
+//! | `=stream_options`, `=truncation`, `=background` | values that ask for nothing |
 
 use serde::ser::{Serialize, SerializeMap, Serializer};
 
@@ -39,8 +41,12 @@ impl<M: SerializeMap> Writer<M> {
 
     /// Writes those extras that are the object's own: no remarks, no fields of nested objects.
     pub(super) fn extras(&mut self, extras: &[(Str<'_>, Json<'_>)]) -> Result<(), M::Error> {
-        for (name, value) in extras.iter().filter(|(name, _)| !name.starts_with('=') && !name.contains('.')) {
-            self.0.serialize_entry(name, value)?;
+        for (name, value) in extras {
+            match &**name {
+                "=phase" => self.0.serialize_entry("phase", value)?,
+                name if name.starts_with('=') || name.contains('.') => {}
+                name => self.0.serialize_entry(name, value)?,
+            }
         }
         Ok(())
     }
@@ -48,7 +54,7 @@ impl<M: SerializeMap> Writer<M> {
     /// Writes the extras of a nested object, `prefix` ending in a dot.
     pub(super) fn nested(&mut self, prefix: &str, extras: &[(Str<'_>, Json<'_>)]) -> Result<(), M::Error> {
         for (name, value) in extras {
-            if let Some(name) = name.strip_prefix(prefix) {
+            if let Some(name) = name.strip_prefix('=').unwrap_or(name).strip_prefix(prefix) {
                 self.0.serialize_entry(name, value)?;
             }
         }
@@ -70,7 +76,10 @@ pub(super) fn remark<'a>(name: &'static str) -> (Str<'a>, Json<'a>) {
     (name.into(), Json::of(&true))
 }
 
-/// Puts `prefix` before the names.
+/// Puts `prefix` before the names. A remark stays one.
 pub(super) fn prefixed<'a>(prefix: &str, extras: Extras<'a>) -> impl Iterator<Item = (Str<'a>, Json<'a>)> {
-    extras.into_iter().map(move |(name, value)| (format!("{prefix}{name}").into(), value))
+    extras.into_iter().map(move |(name, value)| match name.strip_prefix('=') {
+        Some(name) => (format!("={prefix}{name}").into(), value),
+        None => (format!("{prefix}{}", &*name).into(), value),
+    })
 }

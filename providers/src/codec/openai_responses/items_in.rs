@@ -33,7 +33,7 @@ pub(super) fn item<'a>(mut item: Item<'a>, side: Side) -> Result<Read<'a>, ApiEr
     if let Some(role) = message {
         let content = item.content.map_or(Ok(TextOr::default()), |raw| side.read(raw))?;
         let Item { id, mut rest, .. } = item;
-        mark_status(&mut rest);
+        mark(&mut rest);
         let (parts, logprobs) = parts(content);
         return Ok(Read::Message { role, id, parts, logprobs, extras: rest });
     }
@@ -65,7 +65,8 @@ pub(super) fn item<'a>(mut item: Item<'a>, side: Side) -> Result<Read<'a>, ApiEr
             (Role::User, Content::ToolResult(Box::new(result)))
         }
         "reasoning" => {
-            let reasoning = reasoning::read(item.summary, item.content, item.encrypted, side)?;
+            let (reasoning, foreign) = reasoning::read(item.summary, item.content, item.encrypted, side)?;
+            item.rest.extend(foreign.then(|| remark("=foreign")));
             (Role::Assistant, Content::Reasoning(Box::new(reasoning)))
         }
         "image_generation_call" if item.result.is_some() => {
@@ -87,7 +88,7 @@ pub(super) fn item<'a>(mut item: Item<'a>, side: Side) -> Result<Read<'a>, ApiEr
         }
     };
     let Item { id, mut rest, .. } = item;
-    mark_status(&mut rest);
+    mark(&mut rest);
     Ok(Read::Block { role, block: Block { content, cache: None, id, extras: rest } })
 }
 
@@ -106,9 +107,14 @@ fn role(word: &str) -> Option<Role> {
     })
 }
 
-fn mark_status(extras: &mut Extras<'_>) {
-    for (name, _) in extras.iter_mut().filter(|(name, _)| *name == "status") {
-        *name = "=status".into();
+/// Makes remarks of what a client repeats and nobody else reads.
+pub(super) fn mark(extras: &mut Extras<'_>) {
+    for (name, _) in extras {
+        match &**name {
+            "status" => *name = "=status".into(),
+            "phase" => *name = "=phase".into(),
+            _ => {}
+        }
     }
 }
 

@@ -220,9 +220,9 @@ fn write_media<M: serde::ser::SerializeMap>(
         }
         MediaKind::Document | MediaKind::Video => {
             part.put("type", "input_file")?;
-            let made_up = (!own && matches!(media.source, MediaSource::Data(_))).then_some("document.pdf");
             let mime = mime.or((!own).then_some("application/pdf"));
-            part.opt("filename", media.name.as_deref().or(made_up))?;
+            let nameless = !own && matches!(media.source, MediaSource::Data(_));
+            part.opt("filename", media.name.as_deref().or(nameless.then(|| file_name(mime))))?;
             match &media.source {
                 MediaSource::Data(data) => match mime {
                     Some(mime) => part.put("file_data", &DataUrl { mime, data })?,
@@ -234,6 +234,20 @@ fn write_media<M: serde::ser::SerializeMap>(
             }
             part.opt("detail", media.detail.as_ref())
         }
+    }
+}
+
+/// A name for a document that has none: OpenAI demands one and reads its ending.
+fn file_name(mime: Option<&str>) -> &'static str {
+    match mime {
+        Some("text/plain") => "document.txt",
+        Some("text/csv") => "document.csv",
+        Some("text/html") => "document.html",
+        Some("text/markdown") => "document.md",
+        Some("application/json") => "document.json",
+        Some("application/vnd.openxmlformats-officedocument.wordprocessingml.document") => "document.docx",
+        Some("application/vnd.openxmlformats-officedocument.spreadsheetml.sheet") => "document.xlsx",
+        Some(_) | None => "document.pdf",
     }
 }
 

@@ -12,15 +12,16 @@
 //! | `reasoning` | reasoning items and the state of other makers in them |
 //! | `sources` | annotations and token probabilities |
 //! | `tools_in`, `tools_out` | tools, their choice, the answer's form |
-//! | `request_in`, `request_out`, `echo` | requests, and what an answer repeats of them |
+//! | `request_in`, `request_out`, `input_out`, `echo` | requests, and what an answer repeats of them |
 //! | `response_in`, `response_out` | whole answers |
-//! | `stream_in`, `stream_out` | streams |
+//! | `stream_in`, `stream_out`, `stream_wire` | streams |
 //!
 //! Not kept of an answer, because it says nothing new: what it repeats of its request, `object`, `completed_at`, the `status` of
-//! items, `billing`, probabilities of tokens in a conversation's history.
+//! items, `billing`, `tool_usage`, probabilities of tokens in a conversation's history.
 
 mod echo;
 mod fields;
+mod input_out;
 mod items_in;
 mod items_out;
 mod reasoning;
@@ -31,6 +32,7 @@ mod response_out;
 mod sources;
 mod stream_in;
 mod stream_out;
+mod stream_wire;
 #[cfg(test)]
 mod tests;
 mod tools_in;

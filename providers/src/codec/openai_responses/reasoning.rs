@@ -4,20 +4,25 @@
 //! or `.` and the ticket of the encrypted form, or both (a ticket is base64 and has no dot). A signature is worth nothing
 //! without the exact text that it signs, and of what a client gets it sends back the `summary` for sure: `ai` sends nothing else,
 //! Codex drops `content` at times and shows only summaries. So text of other dialects is told as a summary, and becomes
-//! text again when its ticket comes back. A block of this dialect, told by its item id, keeps its text in `content`.
+//! text again when its ticket comes back. Text without any state has a ticket of nobody: by it the next turn is known to hold
+//! what OpenAI would refuse. A block of this dialect, told by its item id, keeps its text in `content`.
 
 use super::wire::{self, Raw, Thought};
 use super::{OWN, Side};
 use crate::common::{Block, Opaque, Reasoning, Str};
+use crate::dialect::Dialect;
 use crate::error::ApiError;
 
-/// Reads a reasoning item's fields.
+/// The dialect in a ticket of nobody: one that has no state of reasoning.
+const NOBODY: Dialect = Dialect::Cohere;
+
+/// Reads a reasoning item's fields. The flag: it was made in another dialect.
 pub(super) fn read<'a>(
     summary: Raw<'a>,
     content: Raw<'a>,
     encrypted: Raw<'a>,
     side: Side,
-) -> Result<Reasoning<'a>, ApiError> {
+) -> Result<(Reasoning<'a>, bool), ApiError> {
     let thoughts = |raw: Raw<'a>| raw.map_or(Ok(Vec::new()), |raw| side.read::<Vec<Thought<'a>>>(raw));
     let mut summary: Vec<Str<'a>> = thoughts(summary)?.into_iter().map(|thought| thought.text).collect();
     let mut text = joined(thoughts(content)?.into_iter().map(|thought| thought.text));
@@ -25,12 +30,12 @@ pub(super) fn read<'a>(
         Some(raw) => open(wire::text(Some(raw)), side),
         None => (None, None),
     };
-    let foreign = |state: &Option<Opaque<'_>>| state.as_ref().is_some_and(|state| state.dialect != OWN);
-    let comes_back = matches!(side, Side::Client) && (foreign(&signature) || foreign(&encrypted));
-    if comes_back && text.is_empty() {
+    let foreign = [&signature, &encrypted].into_iter().flatten().any(|state| state.dialect != OWN);
+    if foreign && matches!(side, Side::Client) && text.is_empty() {
         text = joined(std::mem::take(&mut summary));
     }
-    Ok(Reasoning { text, summary, signature, encrypted })
+    let signature = signature.filter(|state| !(state.dialect == NOBODY && state.data.is_empty()));
+    Ok((Reasoning { text, summary, signature, encrypted }, foreign))
 }
 
 /// Whether a block's text is told as a summary.
@@ -39,8 +44,11 @@ pub(super) fn text_as_summary(block: &Block<'_>) -> bool {
 }
 
 /// What stands in `encrypted_content`, for a client.
-pub(super) fn for_client<'r>(reasoning: &'r Reasoning<'_>) -> Option<Str<'r>> {
+pub(super) fn for_client<'r>(block: &Block<'_>, reasoning: &'r Reasoning<'_>) -> Option<Str<'r>> {
     match (&reasoning.signature, &reasoning.encrypted) {
+        (None, None) if text_as_summary(block) => {
+            Some(Opaque::made_by(NOBODY, None, Str::default()).for_client(OWN).into_owned())
+        }
         (None, None) => None,
         (Some(signature), None) => Some(signature.for_client(OWN)),
         (None, Some(encrypted)) if encrypted.dialect == OWN => Some(encrypted.for_client(OWN)),

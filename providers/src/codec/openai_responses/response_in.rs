@@ -33,7 +33,7 @@ wire! {
 }
 
 /// Fields that repeat the request or keep the books.
-const NOT_KEPT: [&str; 25] = [
+const NOT_KEPT: [&str; 26] = [
     "object",
     "completed_at",
     "instructions",
@@ -59,6 +59,7 @@ const NOT_KEPT: [&str; 25] = [
     "frequency_penalty",
     "presence_penalty",
     "billing",
+    "tool_usage",
 ];
 
 pub(super) fn decode<'a>(body: &'a [u8], maker: &Maker<'_>) -> Result<Response<'a>, ApiError> {
@@ -161,7 +162,8 @@ pub(super) fn read_item<'a>(
 }
 
 /// A message's own fields, beside its first part.
-pub(super) fn item_extras(extras: Extras<'_>) -> Extras<'_> {
+pub(super) fn item_extras(mut extras: Extras<'_>) -> Extras<'_> {
+    items_in::mark(&mut extras);
     prefixed("item.", without_status(extras)).collect()
 }
 

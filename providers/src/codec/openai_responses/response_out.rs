@@ -258,7 +258,7 @@ pub(super) fn item<'b>(blocks: &'b [Shown<'b>], meta: &Meta, index: usize, statu
             if reasoning::text_as_summary(first) {
                 summary.extend(text.take());
             }
-            ("rs_", Body::Reasoning { summary, text, encrypted: reasoning::for_client(reasoning) }, own)
+            ("rs_", Body::Reasoning { summary, text, encrypted: reasoning::for_client(first, reasoning) }, own)
         }
         Content::ToolCall(call) => {
             let arguments = if call.arguments.is_empty() && !call.custom { "{}" } else { &call.arguments };

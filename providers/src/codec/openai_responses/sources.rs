@@ -71,7 +71,8 @@ impl Serialize for Token<'_, '_> {
         let mut object = Writer(serializer.serialize_map(None)?);
         object.put("token", token)?;
         object.put("logprob", logprob)?;
-        object.opt("bytes", bytes.as_ref())?;
+        // The SDKs' types demand them.
+        object.put("bytes", bytes.as_deref().unwrap_or(token.as_bytes()))?;
         if self.with_top {
             let top: Vec<_> = top.iter().map(|token| Token { token, with_top: false }).collect();
             object.put("top_logprobs", &top)?;

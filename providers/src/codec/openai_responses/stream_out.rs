@@ -6,80 +6,16 @@
 use std::ops::Range;
 
 use bounded_static::IntoBoundedStatic as _;
-use serde::{Deserialize, Serialize};
 
-use super::items_out::{Item, Part};
+use super::items_out::{Body, Part, Parts};
+use super::reasoning;
 use super::response_out::{self, Held, Meta, Object, Shown, is_part, item, one_message, part, shown, status};
 use super::sources::{Annotation, Logprobs, can_say};
-use super::{OWN, reasoning};
-use crate::codec::sse::write_event;
+use super::stream_wire::{Wire, write, write_error};
 use crate::codec::{Client, StreamEncoder};
 use crate::common::{Block, Citation, Content, Delta, Event, Extras, Losses, Stop, Str, TokenLogprob, add, split};
-use crate::error::{ApiError, encode_error};
+use crate::error::ApiError;
 use crate::usage::Usage;
-
-/// One event; each kind has some of the fields.
-#[derive(Serialize, Default)]
-struct Wire<'b> {
-    r#type: &'static str,
-    sequence_number: u64,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    response: Option<Object<'b>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    item_id: Option<&'b str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    output_index: Option<usize>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    content_index: Option<usize>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    summary_index: Option<usize>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    annotation_index: Option<usize>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    item: Option<Item<'b>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    part: Option<Part<'b>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    annotation: Option<Annotation<'b, 'b>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    delta: Option<&'b str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    text: Option<&'b str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    refusal: Option<&'b str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    name: Option<&'b str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    arguments: Option<&'b str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    input: Option<&'b str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    logprobs: Option<Logprobs<'b, 'b>>,
-}
-
-/// What [`encode_error`] wrote.
-#[derive(Deserialize)]
-struct ErrorBody {
-    error: ErrorFields,
-}
-
-#[derive(Deserialize, Serialize, Default)]
-struct ErrorFields {
-    r#type: String,
-    code: Option<String>,
-    message: String,
-    param: Option<String>,
-}
-
-#[derive(Serialize)]
-struct ErrorWire<'e> {
-    r#type: &'static str,
-    sequence_number: u64,
-    code: &'e str,
-    message: &'e str,
-    param: Option<&'e str>,
-    error: &'e ErrorFields,
-}
 
 /// An item that has begun: blocks `from..to` of those shown.
 #[derive(Debug)]
@@ -144,7 +80,12 @@ impl StreamEncoder for Encoder {
 impl Encoder {
     pub(super) fn new(client: &Client) -> Self {
         Self {
-            client: client.clone(),
+            client: Client {
+                model: client.model.clone(),
+                request_id: client.request_id.clone(),
+                now: client.now,
+                ..Client::default()
+            },
             meta: Meta::of(client),
             started: false,
             sequence: 0,
@@ -233,10 +174,10 @@ impl Encoder {
         let at = self.items.len();
         let blocks = &self.shown[place..=place];
         let mut item = item(blocks, &self.meta, at, "in_progress");
-        if let super::items_out::Body::Message { content, .. } = &mut item.body {
-            *content = super::items_out::Parts::List(Vec::new());
+        if let Body::Message { content, .. } = &mut item.body {
+            *content = Parts::List(Vec::new());
         }
-        if let super::items_out::Body::Call { arguments, .. } = &mut item.body {
+        if let Body::Call { arguments, .. } = &mut item.body {
             *arguments = "";
         }
         let id = item.id.clone().unwrap_or_default().into_owned();
@@ -483,16 +424,9 @@ impl Encoder {
 
     fn fail(&mut self, error: &ApiError, out: &mut Vec<u8>) {
         self.start(None, None, None, out);
-        // What a client is told of an error is settled there.
-        let body = serde_json::from_slice::<ErrorBody>(&encode_error(OWN, error, &self.client.request_id));
-        let error = body.map_or(ErrorFields::default(), |body| body.error);
-        let (code, message) = (error.code.as_deref().unwrap_or("server_error"), &*error.message);
-        let (sequence_number, param) = (self.sequence, error.param.as_deref());
-        self.sequence += 1;
-        let wire = ErrorWire { r#type: "error", sequence_number, code, message, param, error: &error };
-        write_event(out, Some("error"), &wire);
-        let response =
-            Some(Object { error: Some((code, message)), usage: self.usage.as_ref(), ..object(&self.meta, "failed") });
+        let (code, message) = write_error(&mut self.sequence, out, error);
+        let (error, usage) = (Some((&*code, &*message)), self.usage.as_ref());
+        let response = Some(Object { error, usage, ..object(&self.meta, "failed") });
         write(&mut self.sequence, out, "response.failed", Wire { response, ..Wire::default() });
     }
 }
@@ -506,10 +440,4 @@ fn object<'b>(meta: &'b Meta, status: &'b str) -> Object<'b> {
 fn position(items: &[Open], at: usize, place: usize) -> (Option<&str>, Option<usize>, Option<usize>) {
     let item = &items[at];
     (Some(&item.id), Some(at), Some(place.saturating_sub(item.from)))
-}
-
-fn write(sequence: &mut u64, out: &mut Vec<u8>, kind: &'static str, wire: Wire<'_>) {
-    let sequence_number = *sequence;
-    *sequence += 1;
-    write_event(out, Some(kind), &Wire { r#type: kind, sequence_number, ..wire });
 }

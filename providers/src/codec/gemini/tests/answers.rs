@@ -171,3 +171,15 @@ fn counts_come_back() {
         counts["promptTokensDetails"].as_array().unwrap().iter().map(|one| one["tokenCount"].as_u64().unwrap()).sum();
     assert_eq!(modalities, 105);
 }
+
+#[test]
+fn probabilities_may_be_impossible() {
+    let body = r#"{"candidates":[{"content":{"parts":[{"text":"a"}]},"finishReason":"STOP","logprobsResult":{
+        "chosenCandidates":[{"token":"a","tokenId":7,"logProbability":-0.5},{"token":"b","logProbability":"-Infinity"}],
+        "topCandidates":[{"candidates":[{"token":"a","logProbability":-0.5},{"token":"c","logProbability":-1}]}]}}],"responseId":"r"}"#;
+    let response = answer(body).unwrap();
+    check_own_answer(OWN, &response, "logprobs");
+    let [first, second] = &*response.choices[0].logprobs else { panic!() };
+    assert_eq!((first.logprob, first.top.len(), second.top.len()), (-0.5, 2, 0));
+    assert!(second.logprob < -1e300);
+}

@@ -5,12 +5,12 @@ use serde_json::{Value, json};
 use super::super::super::testing::{client, target};
 use super::super::super::{Platform, Target};
 use super::*;
+use crate::catalogue::Traits;
 use crate::common::{
     AudioConfig, Block, CacheConfig, CacheMark, Choice, Citation, Content, CustomTool, Effort, Foreign, FunctionTool,
     Json, Media, MediaKind, MediaSource, Message, Opaque, ProviderTag, Reasoning, ReasoningConfig, ReasoningMode,
     ResponseFormat, Role, Stop, StopReason, Text, TokenLogprob, Tool, ToolCall, ToolChoice, ToolResult, take_apart,
 };
-use crate::preset::Quirks;
 use crate::usage::Usage;
 
 const THEIRS: Dialect = Dialect::OpenAiResponses;
@@ -263,8 +263,8 @@ fn every_field_is_carried_or_noted() {
 
 #[test]
 fn gemini_3_takes_levels_and_media_in_results_and_vertex_takes_labels() {
-    let quirks = Quirks { gemini_3: true, ..Quirks::default() };
-    let (body, lost) = encoded_for(&full(), &Target { quirks, platform: Platform::Vertex, ..target() });
+    let traits = Traits { gemini_3: true, ..Traits::default() };
+    let (body, lost) = encoded_for(&full(), &Target { traits, platform: Platform::Vertex, ..target() });
     assert_eq!(body["generationConfig"]["thinkingConfig"], json!({"includeThoughts": true, "thinkingLevel": "high"}));
     let results = body["contents"][2]["parts"].as_array().unwrap();
     assert_eq!(results.len(), 3);
@@ -274,7 +274,7 @@ fn gemini_3_takes_levels_and_media_in_results_and_vertex_takes_labels() {
     );
     assert_eq!(body["contents"][0]["parts"][2]["mediaResolution"], json!({"level": "MEDIA_RESOLUTION_HIGH"}));
     assert_eq!(body["contents"][0]["parts"][2]["inlineData"]["displayName"], "a.png");
-    assert_eq!(body["labels"], json!({"team": "a"}));
+    assert_eq!((&body["labels"], body.get("serviceTier")), (&json!({"team": "a"}), None));
     assert!(!lost.iter().any(|field| ["metadata", "messages.detail"].contains(&field.as_str())));
 }
 
@@ -310,7 +310,7 @@ fn reasoning_is_asked_for_in_the_models_words() {
         let mut request = Request::new(Dialect::Anthropic);
         request.messages.push(message(Role::User, vec![Block::text("x")]));
         request.reasoning = Some(ReasoningConfig { mode, effort, budget, ..ReasoningConfig::default() });
-        let target = Target { quirks: Quirks { gemini_3, ..Quirks::default() }, ..target() };
+        let target = Target { traits: Traits { gemini_3, ..Traits::default() }, ..target() };
         encoded_for(&request, &target).0["generationConfig"]["thinkingConfig"].clone()
     };
     use ReasoningMode::{Adaptive, Disabled, Enabled};
@@ -328,9 +328,21 @@ fn reasoning_is_asked_for_in_the_models_words() {
         json!({"includeThoughts": true, "thinkingLevel": "high"})
     );
     assert_eq!(config(Some(Disabled), None, None, false), json!({"thinkingBudget": 0}));
-    assert_eq!(config(Some(Disabled), None, None, true), json!({"thinkingLevel": "minimal"}));
+    assert_eq!(config(Some(Disabled), None, None, true), json!({"thinkingLevel": "low"}));
     assert_eq!(config(None, Some(Effort::Low), None, false), json!({"thinkingBudget": 1024}));
     assert_eq!(config(None, None, None, false), Value::Null);
+}
+
+#[test]
+fn what_stands_beside_texts_is_noted() {
+    let mut request = Request::new(THEIRS);
+    let cached = Block { cache: Some(CacheMark::default()), ..Block::text("x") };
+    let odd = Block { extras: vec![("odd".into(), Json::of(&1))], ..Block::text("y") };
+    request.messages = vec![message(Role::User, vec![result("1", vec![cached, odd], None)])];
+    assert_eq!(encoded(&request).1, ["messages.cache", "messages.odd"]);
+    let cited = Text { text: "x".into(), citations: vec![Citation::default()], signature: None };
+    request.messages = vec![message(Role::Assistant, vec![said(Content::Text(cited))])];
+    assert_eq!(encoded(&request).1, ["messages.citations"]);
 }
 
 #[test]

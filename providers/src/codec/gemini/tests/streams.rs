@@ -109,6 +109,73 @@ fn calls_are_written_whole_and_the_end_says_all() {
     );
 }
 
+/// The parts of all chunks of a stream, those that say nothing left out.
+fn parts(text: &str) -> Vec<serde_json::Value> {
+    let chunks = text.split("\n\n").filter_map(|event| event.strip_prefix("data: "));
+    let chunks = chunks.map(|data| serde_json::from_str::<serde_json::Value>(data).unwrap());
+    let parts = chunks.filter_map(|chunk| chunk["candidates"][0]["content"]["parts"].as_array().cloned());
+    parts.flatten().filter(|part| *part != serde_json::json!({"text": ""})).collect()
+}
+
+#[test]
+fn other_dialects_streams_are_told_in_parts() {
+    use crate::common::{Media, MediaKind, MediaSource, Opaque, Reasoning};
+    use crate::usage::Usage;
+    let start = |index, content| Event::BlockStart { choice: 0, index, block: Block::new(content) };
+    let delta = |index, delta| Event::Delta { choice: 0, index, delta };
+    let sealed = Opaque::made_by(Dialect::OpenAiResponses, None, "e".into());
+    let sound = Media { kind: MediaKind::Audio, mime: Some("audio/pcm".into()), ..Media::default() };
+    let url = Media { source: MediaSource::Url("https://x.org/a.png".into()), ..Media::default() };
+    let text = written(
+        vec![
+            // No start, usage after the stop, a block that never ends.
+            start(0, Content::Reasoning(Box::new(Reasoning::default()))),
+            delta(0, Delta::Summary { part: 0, text: "one".into() }),
+            delta(0, Delta::Summary { part: 1, text: "two".into() }),
+            delta(0, Delta::Reasoning("".into())),
+            delta(0, Delta::Encrypted(sealed.clone())),
+            Event::BlockEnd { choice: 0, index: 0 },
+            start(1, Content::Media(Box::new(sound))),
+            delta(1, Delta::MediaData("AAAA".into())),
+            delta(1, Delta::Transcript("la".into())),
+            delta(1, Delta::MediaData("BBBB".into())),
+            start(2, Content::Media(Box::new(url))),
+            start(3, Content::Refusal("n".into())),
+            delta(3, Delta::Refusal("o".into())),
+            start(4, Content::ToolCall(Box::new(ToolCall { name: "f".into(), ..ToolCall::default() }))),
+            delta(9, Delta::Text("of no block".into())),
+            Event::Stop { choice: 0, stop: Stop::new(StopReason::Pause), extras: Vec::new() },
+            Event::Usage(Usage { input: Some(1), ..Usage::default() }),
+            Event::End,
+        ],
+        &client(),
+    );
+    let parts = parts(&text);
+    let json = |text: &str| serde_json::from_str::<serde_json::Value>(text).unwrap();
+    assert_eq!(parts[0], json(r#"{"text":"one","thought":true}"#));
+    assert_eq!(parts[1], json(r#"{"text":"\n\ntwo","thought":true}"#));
+    assert!(parts[2]["thoughtSignature"].is_string());
+    assert_eq!(
+        parts[3..],
+        [
+            json(r#"{"inlineData":{"mimeType":"audio/pcm","data":"AAAA"}}"#),
+            json(r#"{"text":"la"}"#),
+            json(r#"{"inlineData":{"mimeType":"audio/pcm","data":"BBBB"}}"#),
+            json(r#"{"fileData":{"fileUri":"https://x.org/a.png"}}"#),
+            json(r#"{"text":"n"}"#),
+            json(r#"{"text":"o"}"#),
+            json(r#"{"functionCall":{"id":"","name":"f","args":{}}}"#),
+        ]
+    );
+    let last = text.trim_end().rsplit("data: ").next().unwrap();
+    let last = json(last);
+    assert_eq!(
+        (&last["candidates"][0]["finishReason"], &last["usageMetadata"]["promptTokenCount"]),
+        (&"OTHER".into(), &1.into())
+    );
+    assert_eq!((&last["modelVersion"], &last["responseId"]), (&"public".into(), &"req1".into()));
+}
+
 #[test]
 fn an_array_is_valid_json_also_when_it_ends_badly() {
     let client = Client { json_array: true, ..client() };
@@ -147,4 +214,20 @@ fn an_answer_taken_apart_reads_the_same() {
     });
     let again = streamed(written(events, &client()).as_bytes()).unwrap();
     assert_eq!((again.choices, again.usage), (whole.choices, whole.usage));
+}
+
+#[test]
+fn no_damage_makes_two_ends_or_a_panic() {
+    for body in [sse(&CHUNKS[..3]), array(&CHUNKS[..3])] {
+        for at in 0..body.len() {
+            for damage in [b'"', b'{', b'}', b'[', b'\n', b'0', 0xff] {
+                let mut body = body.clone();
+                body[at] = damage;
+                let events = events(&body);
+                let ends = events.iter().filter(|event| matches!(event, Event::End | Event::Error(_))).count();
+                assert_eq!(ends, 1, "{}", String::from_utf8_lossy(&body));
+                assert!(matches!(events.last(), Some(Event::End | Event::Error(_))));
+            }
+        }
+    }
 }

@@ -75,6 +75,7 @@ fn every_reason_to_stop_is_known() {
         let out = codec(OWN).encode_response(&found, &client(), &mut Losses::default());
         let out: Value = serde_json::from_slice(&out).unwrap();
         assert_eq!(out["choices"][0]["finish_reason"], written);
+        check_own_answer(OWN, &with_id(found), word);
     }
 }
 
@@ -128,6 +129,70 @@ fn interleaved_and_odd_calls_come_apart() {
         call(r#"{"index":1,"custom":{"input":"y"}}"#),
     ];
     assert_eq!(names(&chunks), ["a f {}", "b p {xy"]);
+}
+
+#[test]
+fn reasoning_is_told_once_and_signed() {
+    let delta = |delta: &str| format!(r#"{{"id":"r","choices":[{{"index":0,"delta":{delta},"finish_reason":null}}]}}"#);
+    let chunks = [
+        delta(
+            r#"{"content":"","reasoning":null,"reasoning_details":[{"type":"reasoning.text","text":"","signature":"","index":0}]}"#,
+        ),
+        delta(
+            r#"{"content":"","reasoning":"Th","reasoning_details":[{"type":"reasoning.text","text":"Th","index":0,"format":"f"}]}"#,
+        ),
+        delta(
+            r#"{"content":"","reasoning":"is","reasoning_details":[{"type":"reasoning.text","text":"is","index":0,"format":"f"}]}"#,
+        ),
+        delta(
+            r#"{"content":"","reasoning_details":[{"type":"reasoning.text","signature":"s","index":0,"format":"f"}]}"#,
+        ),
+        delta(r#"{"reasoning_details":[{"type":"reasoning.encrypted","data":"d","index":1,"format":"f"}]}"#),
+        delta(r#"{"content":"so","extra_content":{"google":{"thought_signature":"g"}}}"#),
+        r#"{"id":"r","choices":[{"index":0,"delta":{},"finish_reason":"stop"}]}"#.to_owned(),
+    ];
+    let streamed = check_stream(&stream(&chunks.each_ref().map(|chunk| &**chunk)));
+    let whole = answer(
+        r#"{"id":"r","choices":[{"finish_reason":"stop","message":{"content":"so","reasoning":"This","extra_content":{"google":{"thought_signature":"g"}},
+        "reasoning_details":[{"type":"reasoning.text","text":"This","signature":"s","index":0,"format":"f"},{"type":"reasoning.encrypted","data":"d","index":1,"format":"f"}]}}]}"#,
+    );
+    assert_eq!(streamed.choices, whole.choices);
+    assert_eq!(whole.choices[0].blocks.len(), 3);
+    // The same of vendors without details.
+    let plain =
+        [delta(r#"{"reasoning_content":"a"}"#), delta(r#"{"reasoning_content":"b"}"#), delta(r#"{"content":"c"}"#)];
+    let mut plain: Vec<&str> = plain.iter().map(|chunk| &**chunk).collect();
+    plain.push(&chunks[6]);
+    let streamed = check_stream(&stream(&plain));
+    let whole =
+        answer(r#"{"id":"r","choices":[{"finish_reason":"stop","message":{"content":"c","reasoning_content":"ab"}}]}"#);
+    assert_eq!(streamed.choices, whole.choices);
+}
+
+#[test]
+fn sound_refusals_sources_and_old_calls_come_in_streams() {
+    let delta = |delta: &str| format!(r#"{{"id":"r","choices":[{{"index":0,"delta":{delta}}}]}}"#);
+    let chunks = [
+        delta(r#"{"audio":{"id":"a","transcript":"be"}}"#),
+        delta(r#"{"audio":{"data":"AAAA"}}"#),
+        delta(r#"{"audio":{"transcript":"ep"}}"#),
+        delta(r#"{"refusal":"n"}"#),
+        delta(r#"{"refusal":"o"}"#),
+        delta(r#"{"content":"x","annotations":[{"type":"url_citation","url_citation":{"url":"u","title":"t","start_index":0,"end_index":1}},{"type":"file"}]}"#),
+        delta(r#"{"images":[{"type":"image_url","image_url":{"url":"https://i"}}]}"#),
+        delta(r#"{"function_call":{"name":"f","arguments":"{"}}"#),
+        delta(r#"{"function_call":{"arguments":"}"}}"#),
+        r#"{"id":"r","choices":[{"index":0,"delta":{},"finish_reason":"function_call","logprobs":{"content":[{"token":"x","logprob":-1}]}}]}"#.to_owned(),
+    ];
+    let found = check_stream(&stream(&chunks.each_ref().map(|chunk| &**chunk)));
+    let choice = &found.choices[0];
+    assert_eq!((choice.blocks.len(), choice.stop.reason, choice.logprobs.len()), (5, StopReason::ToolCalls, 1));
+    let Content::Media(sound) = &choice.blocks[0].content else { panic!() };
+    assert_eq!((sound.transcript.as_deref(), &sound.source), (Some("beep"), &MediaSource::Data("AAAA".into())));
+    assert_eq!(choice.blocks[1].content, Content::Refusal("no".into()));
+    let Content::Text(text) = &choice.blocks[2].content else { panic!() };
+    assert_eq!(text.citations.len(), 1);
+    assert_eq!(&*choice.extras[0].0, "message.annotations");
 }
 
 #[test]
@@ -244,6 +309,11 @@ fn citations_keep_their_stretch_in_the_joined_text() {
         let spans: Vec<_> = text.citations.iter().map(|citation| citation.span.unwrap()).collect();
         assert_eq!((&*text.text, spans), ("äö abcdef", vec![(3, 6), (7, 8)]));
     }
+}
+
+/// What is written always has an id and a model.
+fn with_id(response: Response<'_>) -> Response<'_> {
+    Response { id: Some("r".into()), model: Some("m".into()), ..response }
 }
 
 trait Owned {

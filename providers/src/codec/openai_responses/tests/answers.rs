@@ -22,7 +22,7 @@ fn every_kind_of_output_is_read_and_written() {
     let body = whole(json!([
         {"type": "reasoning", "id": "rs_1", "summary": [{"type": "summary_text", "text": "a"}, {"type": "summary_text", "text": "b"}], "encrypted_content": "gAAA"},
         {"type": "message", "id": "msg_1", "role": "assistant", "status": "completed", "phase": "commentary", "content": [
-            {"type": "output_text", "text": "t", "logprobs": [{"token": "t", "logprob": -0.5, "bytes": [116], "top_logprobs": [{"token": "u", "logprob": -1.5}]}], "annotations": [
+            {"type": "output_text", "text": "t", "logprobs": [{"token": "t", "logprob": -0.5, "bytes": [116], "top_logprobs": [{"token": "u", "bytes": [117], "logprob": -1.5}]}], "annotations": [
                 {"type": "url_citation", "url": "https://x", "title": "X", "start_index": 0, "end_index": 1},
                 {"type": "file_citation", "file_id": "f", "filename": "n", "index": 0},
                 {"type": "container_file_citation", "container_id": "c", "file_id": "f", "filename": "n", "start_index": 0, "end_index": 1},
@@ -139,6 +139,7 @@ fn state_of_other_makers_survives_a_turn() {
         Reasoning { text: "be\n cause ".into(), signature: state("EqQB:+/="), ..Reasoning::default() },
         Reasoning { signature: state("EqQB"), ..Reasoning::default() },
         Reasoning { encrypted: state("redacted"), ..Reasoning::default() },
+        Reasoning { text: "unsigned".into(), ..Reasoning::default() },
         Reasoning { text: "x".into(), encrypted: state("redacted"), ..Reasoning::default() },
         Reasoning { text: "x".into(), signature: state("s"), encrypted: state("e"), ..Reasoning::default() },
     ] {
@@ -156,6 +157,9 @@ fn state_of_other_makers_survives_a_turn() {
         let request = decoded(&json!({"model": "m", "input": [sent]}));
         let Content::Reasoning(back) = &request.messages[0].blocks[0].content else { panic!() };
         assert_eq!(**back, reasoning);
+        // An item that OpenAI could not read does not go there, and what can hold one is not sent on unread.
+        assert!(crate::common::may_hold_ticket(body.to_string().as_bytes()));
+        assert_eq!(super::encoded(&request).0["input"], json!([]));
     }
 }
 

@@ -6,8 +6,8 @@ use super::super::OWN;
 use super::{encoded, names, streamed, written};
 use crate::codec::testing::differences;
 use crate::common::{
-    AudioConfig, Block, CacheConfig, CacheMark, Choice, Citation, Content, CustomTool, Effort, Foreign, FunctionTool,
-    Json, Media, MediaKind, MediaSource, Message, Opaque, Reasoning, ReasoningConfig, ReasoningMode, Request, Response,
+    AudioConfig, Block, CacheConfig, CacheMark, Choice, Citation, Content, CustomTool, Foreign, FunctionTool, Json,
+    Media, MediaKind, MediaSource, Message, Opaque, Reasoning, ReasoningConfig, ReasoningMode, Request, Response,
     ResponseFormat, Role, Stop, StopReason, Text, TokenLogprob, Tool, ToolCall, ToolChoice, ToolResult, take_apart,
 };
 use crate::dialect::Dialect;
@@ -214,7 +214,7 @@ fn a_full_request_is_said_or_noted() {
             {"type": "custom_tool_call", "call_id": "c2", "name": "f", "input": "x"},
             {"type": "function_call_output", "call_id": "c1", "output": [
                 {"type": "input_text", "text": "r"}, {"type": "input_image", "image_url": "data:image/png;base64,AAAA"}]},
-            {"type": "function_call_output", "call_id": "c2", "output": "fine"},
+            {"type": "custom_tool_call_output", "call_id": "c2", "output": "fine"},
             {"role": "user", "content": "and besides"},
         ],
         "tools": [
@@ -265,7 +265,7 @@ fn a_full_request_is_said_or_noted() {
     );
 }
 
-fn full_answer() -> Response<'static> {
+pub(super) fn full_answer() -> Response<'static> {
     let mut sound = media(MediaKind::Audio, MediaSource::Data("UklG".into()), "audio/wav");
     if let Content::Media(media) = &mut sound.content {
         media.transcript = Some("spoken".into());
@@ -320,7 +320,8 @@ fn a_full_answer_is_said_or_noted_whole_and_streamed() {
     let mut cited = texts("cited");
     cited["annotations"] =
         json!([{"type": "url_citation", "url": "https://x", "title": "X", "start_index": 5, "end_index": 5}]);
-    cited["logprobs"] = json!([{"token": "cited", "logprob": -0.5, "top_logprobs": []}]);
+    cited["logprobs"] =
+        json!([{"token": "cited", "logprob": -0.5, "bytes": [99, 105, 116, 101, 100], "top_logprobs": []}]);
     let wanted = json!([
         {"type": "reasoning", "id": "rs_gw_msg_01_0", "encrypted_content": ticket,
             "summary": [{"type": "summary_text", "text": "short"}, {"type": "summary_text", "text": "thought"}]},

@@ -148,7 +148,7 @@ fn answers_say_what_they_said() {
 fn repeated(stream: &[u8]) -> Value {
     let text = std::str::from_utf8(stream).unwrap();
     let events = || text.lines().filter_map(|line| serde_json::from_str::<Value>(line.strip_prefix("data: ")?).ok());
-    let mut answer = events().last().unwrap()["response"].take();
+    let mut answer = events().next_back().unwrap()["response"].take();
     let items =
         events().filter(|event| event["type"] == "response.output_item.done").map(|mut event| event["item"].take());
     answer["output"] = items.collect();

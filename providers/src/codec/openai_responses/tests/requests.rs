@@ -161,7 +161,8 @@ fn additional_tools_join_the_others() {
 #[test]
 fn what_codex_says_on_every_turn_is_no_loss_elsewhere() {
     let mut request = decoded(&json!({"model": "m", "input": [
-            {"type": "message", "role": "user", "status": "completed", "content": [{"type": "input_text", "text": "hi"}]}],
+            {"type": "message", "role": "user", "status": "completed", "content": [{"type": "input_text", "text": "hi"}]},
+            {"type": "message", "role": "assistant", "phase": "commentary", "content": [{"type": "output_text", "text": "t"}]}],
         "include": ["reasoning.encrypted_content"], "store": false, "stream": true, "parallel_tool_calls": true,
         "tools": [{"type": "namespace", "name": "n", "tools": [{"type": "function", "name": "f"}]}],
         "stream_options": {"include_obfuscation": false}, "prompt_cache_key": "k"}));

@@ -119,7 +119,7 @@ fn call(id: &'static str, custom: bool) -> Content<'static> {
     Content::ToolCall(Box::new(ToolCall { id: id.into(), name: "f".into(), custom, ..ToolCall::default() }))
 }
 
-fn claude() -> Vec<Event<'static>> {
+pub(super) fn claude() -> Vec<Event<'static>> {
     let signature = Opaque::made_by(Dialect::Anthropic, Some(ProviderTag::of("a")), "sig".into());
     let citation = Citation { url: Some("https://x".into()), ..Citation::default() };
     vec![
@@ -210,7 +210,7 @@ fn the_whole_grammar_is_written() {
     let ticket = answer["output"][0]["encrypted_content"].clone();
     let text = |text: &str, annotations: Value, logprobs: Value| json!({"type": "output_text", "text": text, "annotations": annotations, "logprobs": logprobs});
     let citation = json!({"type": "url_citation", "url": "https://x", "title": "", "start_index": 2, "end_index": 2});
-    let token = json!({"token": "hi", "logprob": 0.0, "top_logprobs": []});
+    let token = json!({"token": "hi", "logprob": 0.0, "bytes": [104, 105], "top_logprobs": []});
     let wanted = json!([
         {"type": "reasoning", "id": "rs_gw_msg_01_0", "summary": [{"type": "summary_text", "text": "because"}], "encrypted_content": ticket},
         {"type": "message", "id": "msg_gw_msg_01_1", "status": "completed", "role": "assistant",
@@ -256,4 +256,28 @@ fn an_error_ends_the_stream_for_every_client() {
     assert_eq!(events[3]["response"]["status"], "failed");
     assert!(events[3]["response"]["error"]["code"].is_string());
     assert!(events[2]["code"].is_string());
+}
+
+/// Whatever order a broken vendor sends events in, nothing panics and there is one end.
+#[test]
+fn events_in_any_order_do_no_harm() {
+    let (mut wire, _) = streamed(claude());
+    wire.push(json!({"type": "response.output_item.added", "output_index": 1, "item": {"type": "reasoning"}}));
+    wire.push(json!({"type": "response.output_item.done", "output_index": 9, "item": {"type": "image_generation_call", "result": "AAAA"}}));
+    wire.push(json!({"type": "response.reasoning_text.delta", "delta": "x", "summary_index": 4_000_000_000u32}));
+    wire.push(json!({"type": "response.output_text.delta", "delta": {"odd": 1}, "content_index": 7}));
+    let mut state = 7u64;
+    for _ in 0..300 {
+        for at in (1..wire.len()).rev() {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            wire.swap(at, usize::try_from(state >> 33).unwrap() % (at + 1));
+        }
+        let all = events(&mut *codec(OWN).stream_decoder(&maker()), stream(&wire).as_bytes());
+        let ends = all.iter().filter(|event| matches!(event, Event::End | Event::Error(_))).count();
+        assert_eq!(ends, 1);
+        let starts = all.iter().filter(|event| matches!(event, Event::BlockStart { .. })).count();
+        let block_ends = all.iter().filter(|event| matches!(event, Event::BlockEnd { .. })).count();
+        assert!(starts == block_ends || !matches!(all.last(), Some(Event::End)), "{all:?}");
+        let _ = streamed(all);
+    }
 }

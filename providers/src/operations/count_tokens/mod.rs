@@ -1,0 +1,235 @@
+//! How many tokens a chat request would take: asked of a provider that can tell (`translate_request`, with the codecs of
+//! chat), or estimated here ([`local_answer`], [`estimate()`]) where it cannot. Settings that have no tokens (`temperature`,
+//! `max_tokens`, …) are left out of what is asked, which is no loss.
+//!
+//! | wire | page |
+//! |---|---|
+//! | `Anthropic` | <https://docs.anthropic.com/en/api/messages-count-tokens> |
+//! | `OpenAiResponses` | <https://platform.openai.com/docs/api-reference/responses/input-tokens> |
+//! | `Gemini` | <https://ai.google.dev/api/tokens> |
+//! | `Vertex` | <https://cloud.google.com/vertex-ai/generative-ai/docs/model-reference/count-tokens> |
+//! | `Bedrock` | <https://docs.aws.amazon.com/bedrock/latest/APIReference/API_runtime_CountTokens.html> |
+
+mod estimate;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use bounded_static::IntoBoundedStatic as _;
+
+pub use self::estimate::estimate;
+use super::{Answered, Asked, Translated, Wire, no_answer, no_translation, refused, write};
+use crate::codec::wire::{read_answer, read_request, wire};
+use crate::codec::{Call, Platform, Target, codec};
+use crate::common::{CacheConfig, Extras, Json, Losses, Request, Str};
+use crate::dialect::{Dialect, Operation};
+use crate::error::ApiError;
+
+wire! {
+    /// Gemini's request stands alone, or within another.
+    struct GeminiBody<'a> {
+        "generateContentRequest" => within: Option<Json<'a>>,
+    }
+
+    struct BedrockBody<'a> {
+        "input" => input: BedrockInput<'a>,
+    }
+
+    struct BedrockInput<'a> {
+        "converse" => converse: Option<Json<'a>>,
+        "invokeModel" => invoke: Option<BedrockInvoke<'a>>,
+    }
+
+    struct BedrockInvoke<'a> {
+        "body" => body: Option<Str<'a>>,
+    }
+
+    struct AnswerBody<'a> {
+        "input_tokens" => input_tokens: Option<u64>,
+        "totalTokens" => total_tokens: Option<u64>,
+        "inputTokens" => bedrock_tokens: Option<u64>,
+    }
+
+    struct Fields<'a> {}
+}
+
+/// Answers a client without a provider: an estimate, to be marked as one.
+///
+/// # Errors
+/// What is wrong with the request.
+pub fn local_answer(wire: Wire, body: &[u8], call: &Call<'_>) -> Result<Answered, ApiError> {
+    let count = estimate(&read(wire, body, call)?);
+    Ok(Answered { body: write_count(wire, count)?, losses: Losses::default(), usage: None })
+}
+
+pub(super) fn translate_request(
+    from: Wire,
+    to: Wire,
+    body: &[u8],
+    call: &Call<'_>,
+    target: &Target<'_>,
+) -> Result<Translated, ApiError> {
+    let mut losses = Losses::default();
+    let request = countable(read(from, body, call)?);
+    let body = write_request(to, &request, target, &mut losses)?;
+    Ok(Translated { body, losses, asked: Asked::default() })
+}
+
+/// The chat request that is to be counted.
+fn read(wire: Wire, body: &[u8], call: &Call<'_>) -> Result<Request<'static>, ApiError> {
+    let chat =
+        |dialect: Dialect, body: &[u8]| codec(dialect).decode_request(body, call).map(|request| request.into_static());
+    match wire {
+        Wire::Anthropic | Wire::OpenAiResponses => chat(wire.dialect(), body),
+        Wire::Gemini | Wire::Vertex => {
+            let GeminiBody { within, rest: _ } = read_request(body)?;
+            let mut request = chat(Dialect::Gemini, within.as_ref().map_or(body, |within| within.get().as_bytes()))?;
+            // A request within the request names the model again.
+            request.extras.retain(|(name, _)| name != "model");
+            Ok(request)
+        }
+        Wire::Bedrock => match read_request::<BedrockBody<'_>>(body)?.input {
+            BedrockInput { converse: Some(converse), .. } => chat(Dialect::Bedrock, converse.get().as_bytes()),
+            // Only Anthropic's models can count what InvokeModel takes.
+            BedrockInput { invoke: Some(BedrockInvoke { body: Some(body), .. }), .. } => {
+                let body = STANDARD.decode(&*body).map_err(|_| refused("body", "the body is not base64"))?;
+                chat(Dialect::Anthropic, &body)
+            }
+            BedrockInput { .. } => Err(refused("input", "the input is neither converse nor invokeModel")),
+        },
+        _ => Err(no_translation(Operation::CountTokens)),
+    }
+}
+
+/// The same without what has no tokens.
+fn countable(request: Request<'_>) -> Request<'_> {
+    let Request {
+        dialect,
+        model,
+        stream: _,
+        include_usage: _,
+        system,
+        messages,
+        tools,
+        tool_choice,
+        parallel_tool_calls,
+        response_format,
+        reasoning,
+        max_tokens: _,
+        temperature: _,
+        top_p: _,
+        top_k: _,
+        seed: _,
+        presence_penalty: _,
+        frequency_penalty: _,
+        stop: _,
+        n: _,
+        logprobs: _,
+        top_logprobs: _,
+        modalities: _,
+        audio: _,
+        verbosity: _,
+        service_tier: _,
+        user: _,
+        metadata: _,
+        cache: _,
+        store: _,
+        previous,
+        extras,
+    } = request;
+    Request {
+        model,
+        system,
+        messages,
+        tools,
+        tool_choice,
+        parallel_tool_calls,
+        response_format,
+        reasoning,
+        previous,
+        extras,
+        cache: CacheConfig::default(),
+        ..Request::new(dialect)
+    }
+}
+
+fn write_request(
+    wire: Wire,
+    request: &Request<'_>,
+    target: &Target<'_>,
+    losses: &mut Losses,
+) -> Result<Vec<u8>, ApiError> {
+    // The model stands in the body wherever the counter is.
+    let native = Target { platform: Platform::Native, ..*target };
+    let target = if wire == Wire::Anthropic { &native } else { target };
+    // The counters refuse fields that they do not know.
+    let known: &[&str] = match wire {
+        Wire::Anthropic => &[
+            "model",
+            "messages",
+            "system",
+            "tools",
+            "tool_choice",
+            "thinking",
+            "output_config",
+            "mcp_servers",
+            "context_management",
+        ],
+        Wire::OpenAiResponses => &[
+            "model",
+            "input",
+            "instructions",
+            "tools",
+            "tool_choice",
+            "parallel_tool_calls",
+            "reasoning",
+            "text",
+            "truncation",
+            "conversation",
+            "previous_response_id",
+        ],
+        Wire::Gemini => &["contents", "systemInstruction", "tools", "toolConfig", "generationConfig", "cachedContent"],
+        Wire::Vertex => &["contents", "systemInstruction", "tools", "generationConfig"],
+        Wire::Bedrock => &["messages", "system", "toolConfig", "additionalModelRequestFields"],
+        _ => return Err(no_translation(Operation::CountTokens)),
+    };
+    let body = codec(wire.dialect()).encode_request(request, target, losses)?;
+    let Fields { rest } = read_request(&body)?;
+    let fields: Extras<'_> = rest.into_iter().filter(|(name, _)| known.contains(&&**name)).collect();
+    Ok(write::body(|o| match wire {
+        Wire::Gemini => o.object("generateContentRequest", |o| {
+            let model = target.model;
+            o.put("model", &if model.contains('/') { model.to_owned() } else { format!("models/{model}") });
+            o.extras(&fields);
+        }),
+        Wire::Bedrock => o.object("input", |o| o.object("converse", |o| o.extras(&fields))),
+        _ => o.extras(&fields),
+    }))
+}
+
+pub(super) fn translate_answer(from: Wire, to: Wire, body: &[u8]) -> Result<Answered, ApiError> {
+    let AnswerBody { input_tokens, total_tokens, bedrock_tokens, rest: _ } = read_answer(body)?;
+    let count = match from {
+        Wire::Anthropic | Wire::OpenAiResponses => input_tokens,
+        Wire::Gemini | Wire::Vertex => total_tokens,
+        Wire::Bedrock => bedrock_tokens,
+        _ => return Err(no_translation(Operation::CountTokens)),
+    };
+    let count = count.ok_or_else(|| no_answer("count"))?;
+    Ok(Answered { body: write_count(to, count)?, losses: Losses::default(), usage: None })
+}
+
+fn write_count(wire: Wire, count: u64) -> Result<Vec<u8>, ApiError> {
+    Ok(match wire {
+        Wire::Anthropic => write::body(|o| o.put("input_tokens", &count)),
+        Wire::OpenAiResponses => write::body(|o| {
+            o.put("object", "response.input_tokens");
+            o.put("input_tokens", &count);
+        }),
+        Wire::Gemini | Wire::Vertex => write::body(|o| o.put("totalTokens", &count)),
+        Wire::Bedrock => write::body(|o| o.put("inputTokens", &count)),
+        _ => return Err(no_translation(Operation::CountTokens)),
+    })
+}
+
+#[cfg(test)]
+mod tests;

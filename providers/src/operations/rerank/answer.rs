@@ -1,0 +1,110 @@
+//! What is answered. Kept of it: places, scores and what was consumed; documents are those of the request.
+
+use super::super::write;
+use super::super::{About, Asked, Wire, no_answer, no_translation};
+use crate::codec::wire::{read_answer, wire};
+use crate::common::{Json, Str};
+use crate::dialect::{Dialect, Operation};
+use crate::error::ApiError;
+use crate::usage::Usage;
+use crate::usage::report::Report;
+
+wire! {
+    /// Cohere and Bedrock say `results` and `meta`, Jina `results` and `usage`, Voyage `data` and `usage`, Google `records`.
+    struct Body<'a> {
+        "id" => id: Option<Str<'a>>,
+        "results" => results: Option<Vec<Item<'a>>>,
+        "data" => data: Option<Vec<Item<'a>>>,
+        "records" => records: Option<Vec<Item<'a>>>,
+        "meta" => meta: Option<Json<'a>>,
+        "usage" => usage: Option<Json<'a>>,
+    }
+
+    struct Item<'a> {
+        "index" => index: Option<u64>,
+        "relevance_score" => relevance_score: Option<Json<'a>>,
+        // Google.
+        "id" => id: Option<Str<'a>>,
+        "score" => score: Option<Json<'a>>,
+    }
+}
+
+/// What is answered, in the words of no vendor.
+#[derive(Debug)]
+pub(super) struct Answer<'a> {
+    id: Option<Str<'a>>,
+    ranks: Vec<Rank<'a>>,
+    pub(super) usage: Option<Usage>,
+}
+
+/// A document's place in the request, and its score as it was written.
+#[derive(Debug)]
+struct Rank<'a> {
+    index: u64,
+    score: Json<'a>,
+}
+
+pub(super) fn read(body: &[u8]) -> Result<Answer<'_>, ApiError> {
+    let Body { id, results, data, records, meta, usage, rest: _ } = read_answer(body)?;
+    let items = results.or(data).or(records).ok_or_else(|| no_answer("results"))?;
+    let ranks: Option<Vec<_>> = items.into_iter().map(rank).collect();
+    let dialect = if meta.is_some() { Dialect::Cohere } else { Dialect::OpenAiChat };
+    let report = meta.or(usage).map(|usage| Report::read(dialect, Operation::Rerank, &usage.to_value()));
+    Ok(Answer {
+        id,
+        ranks: ranks.ok_or_else(|| no_answer("scores that can be read"))?,
+        usage: report.and_then(|report| report.usage()),
+    })
+}
+
+fn rank(item: Item<'_>) -> Option<Rank<'_>> {
+    let Item { index, relevance_score, id, score, rest: _ } = item;
+    let score = relevance_score.or(score)?;
+    score.read::<f64>().ok()?;
+    Some(Rank { index: index.or_else(|| id?.parse().ok())?, score })
+}
+
+pub(super) fn write(wire: Wire, answer: &Answer<'_>, asked: &Asked, about: &About<'_>) -> Result<Vec<u8>, ApiError> {
+    if !matches!(wire, Wire::Cohere | Wire::Jina | Wire::Voyage) {
+        return Err(no_translation(Operation::Rerank));
+    }
+    let usage = answer.usage.unwrap_or_default();
+    let tokens = usage.total_input();
+    Ok(write::body(|o| {
+        if wire == Wire::Voyage {
+            o.put("object", "list");
+        } else {
+            o.put("id", answer.id.as_deref().unwrap_or(about.request_id));
+        }
+        if wire != Wire::Cohere {
+            o.put("model", about.model);
+        }
+        o.list(if wire == Wire::Voyage { "data" } else { "results" }, &answer.ranks, |out, Rank { index, score }| {
+            let document = usize::try_from(*index).ok().and_then(|index| asked.documents.get(index));
+            write::object(out, |o| {
+                o.put("index", index);
+                o.put("relevance_score", score);
+                match document {
+                    // Voyage's documents are texts, those of the others objects.
+                    Some(text) if wire != Wire::Voyage && !text.is_object() => {
+                        o.object("document", |o| o.put("text", text));
+                    }
+                    document => o.some("document", document),
+                }
+            });
+        });
+        // Cohere's clients look for `meta`, those of the others for `usage`; of Cohere's v1, which shares its path with Jina, too.
+        if wire != Wire::Voyage {
+            o.object("meta", |o| {
+                o.object("api_version", |o| o.put("version", if wire == Wire::Cohere { "2" } else { "1" }));
+                o.object("billed_units", |o| {
+                    o.some("search_units", usage.search_units.as_ref());
+                    o.some("input_tokens", tokens.as_ref());
+                });
+            });
+        }
+        if wire != Wire::Cohere {
+            o.object("usage", |o| o.put("total_tokens", &tokens.unwrap_or(0)));
+        }
+    }))
+}
