@@ -82,6 +82,9 @@ fn translate(
     let key = exchange.key.as_ref().map(|key| &*key.name);
     restore_turns(&mut asked, tag, |id| continuity.recall_turn(key, id));
     add_betas(&mut asked, request, route.platform);
+    if route.dialect != to {
+        asked.put_results_in_words();
+    }
     let written_for = codec::Target {
         model: &target.model,
         provider: tag,
