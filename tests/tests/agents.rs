@@ -12,7 +12,7 @@ use std::time::Duration;
 use tokio::process::Command;
 
 /// An agent that takes longer hangs.
-const PATIENCE: Duration = Duration::from_secs(120);
+const PATIENCE: Duration = Duration::from_secs(60);
 const KEY: &str = "sk-agent";
 const CONTENT: &str = "written through the gateway: naïve 東京 \"quoted\" \\ $HOME";
 const LAST_WORD: &str = "done";
@@ -214,15 +214,17 @@ mod claude_code {
 mod codex {
     use super::*;
 
-    /// What only OpenAI knows: notes for its own back office, a search that it runs itself, the words about a group of
-    /// tools (its tools themselves arrive).
-    const HARMLESS: [&str; 6] = [
+    /// What only OpenAI knows: notes for its own back office, searches that it runs itself, the words about a group of tools
+    /// (its tools themselves arrive), a grammar (which is told in words).
+    const HARMLESS: [&str; 8] = [
         "client_metadata",
-        "tools.namespace",
-        "tools.web_search",
         "prompt_cache_key",
         "reasoning.summary",
-        "tools.strict",
+        "tools.format",
+        "tools.namespace",
+        "tools.tool_search",
+        "tools.web_search",
+        "verbosity",
     ];
 
     /// A model that Codex knows from the gateway's list only: everything is done with a shell.
