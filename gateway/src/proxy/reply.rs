@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use ai_gateway_providers::Dialect;
-use ai_gateway_providers::error::{ApiError, ErrorKind, bedrock_exception, encode_error};
+use ai_gateway_providers::error::{ApiError, ErrorKind, Retry, bedrock_exception, encode_error};
 use bytes::Bytes;
 use http::{HeaderValue, StatusCode};
 use pingora_error::Result;
@@ -60,6 +60,10 @@ pub async fn error(session: &mut Session, exchange: &mut Exchange, refusal: impl
     let mut header = ResponseHeader::build(status_code, Some(8))?;
     for (name, value) in headers {
         header.insert_header(name, value)?;
+    }
+    if status >= 500 && error.kind.retry() == Retry::Never {
+        // The official SDKs, and the agents built on them, try every 5xx again, up to ten times, unless this tells them.
+        header.insert_header("x-should-retry", "false")?;
     }
     if exchange.dialect() == Dialect::Bedrock {
         header.insert_header("x-amzn-errortype", bedrock_exception(error.kind))?;
