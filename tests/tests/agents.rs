@@ -154,8 +154,10 @@ fn holds(value: &Value, text: &str) -> bool {
 mod claude_code {
     use super::*;
 
-    /// What only Claude knows, and what a model of somebody else does well without.
-    const HARMLESS: [&str; 4] = ["context_management", "messages.cache", "tools.defer_loading", "reasoning.show"];
+    /// What only Claude knows, and what a model of somebody else does well without. The gateway knows nothing of the model
+    /// `big`, also not that it reasons.
+    const HARMLESS: [&str; 6] =
+        ["context_management", "messages.cache", "tools.defer_loading", "reasoning.show", "reasoning", "user"];
 
     async fn works_on(dialect: Dialect) {
         let turns = |note: &Path| {
@@ -324,8 +326,8 @@ mod codex {
 mod gemini_cli {
     use super::*;
 
-    /// The placeholder that stands where another model's calls have no signature; one of the two ways to say how random.
-    const HARMLESS: [&str; 2] = ["messages.signature", "top_p"];
+    /// The placeholder that stands where another model's calls have no signature, and ways to say how random.
+    const HARMLESS: [&str; 3] = ["messages.signature", "top_k", "top_p"];
 
     async fn works_on(dialect: Dialect) {
         let turns = |_: &Path| {
@@ -369,5 +371,49 @@ mod gemini_cli {
     #[tokio::test]
     async fn on_bedrock() {
         works_on(Dialect::Bedrock).await;
+    }
+}
+
+/// Cursor asks `/v1/chat/completions` with bodies of the Responses API, and reads the chunks of Chat. It cannot be run here:
+/// its requests come from its own servers.
+mod cursor {
+    use super::*;
+    use ai_gateway_tests::client::{Request, exchange};
+
+    async fn asks(dialect: Dialect) {
+        let turns = vec![Turn::Call("read_file", json!({"path": "a"})), Turn::Say(LAST_WORD)];
+        let upstream = script::play(dialect, turns).await;
+        let gateway = Gateway::start(&provider(dialect, &upstream.origin())).await;
+        let parameters = json!({"type": "object", "properties": {"path": {"type": "string"}}});
+        let mut body = json!({
+            "model": "up/big", "stream": true, "store": false, "include": ["reasoning.encrypted_content"],
+            "stream_options": {"include_usage": true},
+            "input": [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Read a."}],
+            "tools": [{"type": "function", "name": "read_file", "strict": false, "parameters": parameters}]
+        });
+        for (answer, finish) in [("\"name\":\"read_file\"", "tool_calls"), (LAST_WORD, "stop")] {
+            let reply = exchange(gateway.addr, &Request::post("/v1/chat/completions", body.to_string())).await;
+            let text = reply.text();
+            assert_eq!(reply.status, 200, "{text}");
+            assert!(text.contains("\"object\":\"chat.completion.chunk\"") && text.contains(answer), "{text}");
+            assert!(text.contains(&format!("\"finish_reason\":\"{finish}\"")) && text.contains("[DONE]"), "{text}");
+            assert!(text.contains("\"prompt_tokens\":100"), "{text}");
+            let input = body["input"].as_array_mut().expect("a list");
+            let id = "call_1";
+            input.push(json!({"type": "function_call", "call_id": id, "name": "read_file", "arguments": "{}"}));
+            input.push(json!({"type": "function_call_output", "call_id": id, "output": CONTENT}));
+        }
+        let asked = upstream.received()[1].json();
+        assert!(asked["input"].is_null() && holds(&asked, CONTENT), "{asked:#}");
+    }
+
+    #[tokio::test]
+    async fn on_openai_chat() {
+        asks(Dialect::OpenAiChat).await;
+    }
+
+    #[tokio::test]
+    async fn on_anthropic() {
+        asks(Dialect::Anthropic).await;
     }
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use ai_gateway_providers::Dialect;
-use ai_gateway_providers::error::{ApiError, ErrorKind, Retry, bedrock_exception, encode_error};
+use ai_gateway_providers::error::{ApiError, ErrorKind, bedrock_exception, encode_error};
 use bytes::Bytes;
 use http::{HeaderValue, StatusCode};
 use pingora_error::Result;
@@ -61,8 +61,8 @@ pub async fn error(session: &mut Session, exchange: &mut Exchange, refusal: impl
     for (name, value) in headers {
         header.insert_header(name, value)?;
     }
-    if status >= 500 && error.kind.retry() == Retry::Never {
-        // The official SDKs, and the agents built on them, try every 5xx again, up to ten times, unless this tells them.
+    if error.kind == ErrorKind::NotSupported {
+        // The official SDKs, and the agents built on them, try every 5xx again, up to ten times, unless this tells them not to.
         header.insert_header("x-should-retry", "false")?;
     }
     if exchange.dialect() == Dialect::Bedrock {
