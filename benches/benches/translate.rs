@@ -1,15 +1,24 @@
 //! Translating between dialects, for every pair of them: a long request, a short answer, and the events of a stream.
+//!
+//! What is measured is CPU time: it does not depend on what else the machine does.
 
 use std::{hint::black_box, time::Duration};
 
 use ai_gateway_providers::Dialect;
 use ai_gateway_providers::codec::{Call, Client, Maker, Platform, Target, codec};
 use ai_gateway_providers::common::{
-    Block, Choice, Content, Delta, Event, FunctionTool, Json, Losses, Message, ProviderTag, Request, Response, Role, Stop,
-    StopReason, Tool, ToolCall, ToolResult, take_apart,
+    Block, Choice, Content, Delta, Event, FunctionTool, Json, Losses, Message, ProviderTag, Request, Response, Role,
+    Stop, StopReason, Tool, ToolCall, ToolResult, take_apart,
 };
 use ai_gateway_providers::usage::Usage;
+use criterion::measurement::{Measurement, ValueFormatter, WallTime};
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
+use mimalloc::MiMalloc;
+use rustix::time::{ClockId, clock_gettime};
+
+/// The gateway's.
+#[global_allocator]
+static ALLOCATOR: MiMalloc = MiMalloc;
 
 /// Messages of the request.
 const MESSAGES: usize = 100;
@@ -17,6 +26,38 @@ const MESSAGES: usize = 100;
 const REQUEST: usize = 200_000;
 /// Text deltas of a stream.
 const DELTAS: usize = 200;
+
+/// The CPU time of this thread.
+struct CpuTime;
+
+impl Measurement for CpuTime {
+    type Intermediate = Duration;
+    type Value = Duration;
+
+    fn start(&self) -> Duration {
+        clock_gettime(ClockId::ThreadCPUTime).try_into().unwrap_or_default()
+    }
+
+    fn end(&self, start: Duration) -> Duration {
+        self.start().saturating_sub(start)
+    }
+
+    fn add(&self, one: &Duration, other: &Duration) -> Duration {
+        WallTime.add(one, other)
+    }
+
+    fn zero(&self) -> Duration {
+        WallTime.zero()
+    }
+
+    fn to_f64(&self, value: &Duration) -> f64 {
+        WallTime.to_f64(value)
+    }
+
+    fn formatter(&self) -> &dyn ValueFormatter {
+        WallTime.formatter()
+    }
+}
 
 const TEXT: &str = "The build fails in `src/lib.rs`:\n```rust\nlet name = \"grüße\";\n```\nThe borrow of `name` must end before \
     the map is changed, because both of them point into the same table. Move the second line up and it compiles. ";
@@ -33,7 +74,8 @@ fn message(role: Role, blocks: Vec<Block<'static>>) -> Message<'static> {
 }
 
 fn call(number: usize) -> Block<'static> {
-    let arguments = format!(r#"{{"path":"src/file_{number}.rs","from":{number},"lines":["{}"]}}"#, "x = y + 1; ".repeat(20));
+    let arguments =
+        format!(r#"{{"path":"src/file_{number}.rs","from":{number},"lines":["{}"]}}"#, "x = y + 1; ".repeat(20));
     Block::new(Content::ToolCall(Box::new(ToolCall {
         id: format!("call_{number:08}").into(),
         name: "read_file".into(),
@@ -140,7 +182,7 @@ fn translate_request(from: Dialect, to: Dialect, body: &[u8]) -> Vec<u8> {
     }
 }
 
-fn requests(criterion: &mut Criterion) {
+fn requests(criterion: &mut Criterion<CpuTime>) {
     let mut group = criterion.benchmark_group("request");
     let history = history();
     for (from, to) in pairs() {
@@ -155,7 +197,7 @@ fn requests(criterion: &mut Criterion) {
     group.finish();
 }
 
-fn answers(criterion: &mut Criterion) {
+fn answers(criterion: &mut Criterion<CpuTime>) {
     let mut group = criterion.benchmark_group("answer");
     let (answer, client) = (answer(), Client::default());
     for (from, to) in pairs() {
@@ -171,7 +213,7 @@ fn answers(criterion: &mut Criterion) {
     group.finish();
 }
 
-fn streams(criterion: &mut Criterion) {
+fn streams(criterion: &mut Criterion<CpuTime>) {
     let mut group = criterion.benchmark_group("stream");
     for (from, to) in pairs() {
         let chunks = stream(from);
@@ -197,7 +239,10 @@ fn streams(criterion: &mut Criterion) {
 
 criterion_group! {
     name = benches;
-    config = Criterion::default().warm_up_time(Duration::from_millis(300)).measurement_time(Duration::from_secs(1));
+    config = Criterion::default()
+        .with_measurement(CpuTime)
+        .warm_up_time(Duration::from_millis(300))
+        .measurement_time(Duration::from_secs(1));
     targets = requests, answers, streams
 }
 criterion_main!(benches);

@@ -152,7 +152,9 @@ impl Target {
         let (address, key) = (self.address(), Some(KEY));
         Arc::new(match self.kind {
             Kind::Direct | Kind::Bare => Request::chat(address, key, ask.upstream_model(), BODY_SIZE, stream),
-            Kind::Gateway if ask.translated() => Request::messages(address, key, &ask.public_model(), BODY_SIZE, stream),
+            Kind::Gateway if ask.translated() => {
+                Request::messages(address, key, &ask.public_model(), BODY_SIZE, stream)
+            }
             Kind::Gateway => Request::chat(address, key, &ask.public_model(), BODY_SIZE, stream),
         })
     }

@@ -43,11 +43,12 @@ fn translate(dialect: Dialect, body: &[u8]) {
     let mut encoders: Vec<(Dialect, Box<dyn StreamEncoder>, Vec<u8>)> =
         Dialect::ALL.into_iter().map(|to| (to, codec(to).stream_encoder(&client()), Vec::new())).collect();
     let mut losses = Losses::default();
-    let whole = read_stream(dialect, &mut *codec(dialect).stream_decoder(&maker()), &[body], &mut |event: Event<'_>| {
-        for (_, encoder, out) in &mut encoders {
-            encoder.encode(event.clone(), &mut losses, out);
-        }
-    });
+    let whole =
+        read_stream(dialect, &mut *codec(dialect).stream_decoder(&maker()), &[body], &mut |event: Event<'_>| {
+            for (_, encoder, out) in &mut encoders {
+                encoder.encode(event.clone(), &mut losses, out);
+            }
+        });
     for (to, _, out) in &encoders {
         check_size(body.len(), out.len());
         let again = read(*to, &[out]);
