@@ -27,7 +27,13 @@ pub struct Model {
 impl Model {
     /// The same settings, with `upstream` at `provider` as the only target.
     pub fn pointed_at(&self, name: &str, provider: &Arc<Provider>, upstream: &str) -> Self {
-        let target = Target { provider: provider.clone(), model: upstream.into(), traits: Traits::of(upstream), weight: 1, priority: 0 };
+        let target = Target {
+            provider: provider.clone(),
+            model: upstream.into(),
+            traits: Traits::of(upstream),
+            weight: 1,
+            priority: 0,
+        };
         Self {
             name: name.into(),
             direct: true,
