@@ -3,15 +3,16 @@
 use bytes::Bytes;
 
 use super::{AnswerForm, Notes};
-use crate::codec::{Client, Codec, Maker, Platform, StreamDecoder, StreamEncoder, codec};
+use crate::codec::{Client, Maker, Platform, StreamDecoder, StreamEncoder, codec};
 use crate::common::{
     Aliases, Collector, Content, Delta, Event, Losses, ProviderTag, Response, TurnMemory, TurnRecorder, take_apart,
 };
 use crate::dialect::Dialect;
 use crate::error::{ApiError, ErrorKind};
+use crate::operations::completions;
 
 /// The largest answer that is held to be translated as a whole.
-const MAX_WHOLE: usize = 128 << 20;
+pub(super) const MAX_WHOLE: usize = 128 << 20;
 
 /// Between whom an answer is translated, and what of the request that takes.
 #[derive(Debug, Clone)]
@@ -32,6 +33,8 @@ pub struct Translation {
     pub aliases: Aliases,
     /// Whether the client wants a stream.
     pub stream: bool,
+    /// Whether the client asked for a legacy completion, which went as chat.
+    pub completion: bool,
 }
 
 impl Translation {
@@ -78,7 +81,10 @@ impl Translated {
             AnswerForm::Json | AnswerForm::Opaque => Input::Whole(Vec::new()),
         };
         let output = if translation.stream {
-            Output::Stream(codec(translation.to).stream_encoder(&translation.client))
+            Output::Stream(match translation.completion {
+                true => completions::stream_encoder(&translation.client),
+                false => codec(translation.to).stream_encoder(&translation.client),
+            })
         } else {
             Output::Whole(Box::new(Collector::new(translation.from)))
         };
@@ -197,15 +203,17 @@ impl Output {
 }
 
 fn write_whole(translation: &Translation, response: &Response<'_>, losses: &mut Losses, out: &mut Vec<u8>) {
-    let codec: &dyn Codec = codec(translation.to);
-    *out = codec.encode_response(response, &translation.client, losses);
+    *out = match translation.completion {
+        true => completions::encode_response(response, &translation.client, losses),
+        false => codec(translation.to).encode_response(response, &translation.client, losses),
+    };
 }
 
 fn is_cut(event: &Event<'_>) -> bool {
     matches!(event, Event::Error(error) if error.kind == ErrorKind::StreamCut)
 }
 
-fn fail(notes: &mut Notes, error: ApiError) {
+pub(super) fn fail(notes: &mut Notes, error: ApiError) {
     notes.seen.error.get_or_insert(error);
 }
 
