@@ -51,7 +51,7 @@ const WORDS: &[(&str, &str)] = &[
     ("store", "the wish that the provider keeps the answer"),
     ("top_k", "sampling from the k likeliest tokens"),
     ("top_logprobs", "how many alternatives of each token to tell"),
-    ("top_p", "nucleus sampling"),
+    ("top_p", "nucleus sampling; Claude takes it or a temperature, not both"),
     ("user", "who the end user is, for the provider's abuse detection"),
     ("verbosity", "how long an answer is wanted"),
 ];
