@@ -316,7 +316,11 @@ fn citations_keep_their_stretch_in_the_joined_text() {
 fn streamed_sources_are_numbered() {
     let cited = |url: &'static str| {
         let citation = Citation { url: Some(url.into()), ..Citation::default() };
-        Block::new(Content::Text(Text { text: "x".into(), citations: vec![citation.clone(), citation], signature: None }))
+        Block::new(Content::Text(Text {
+            text: "x".into(),
+            citations: vec![citation.clone(), citation],
+            signature: None,
+        }))
     };
     let mut response = Response::new(crate::Dialect::Anthropic);
     response.choices.push(Choice { blocks: vec![cited("https://a"), cited("https://b")], ..Choice::default() });
@@ -333,12 +337,12 @@ fn streamed_sources_are_numbered() {
 /// OpenAI's Python SDK fails on a piece of a function that has no `function`.
 #[test]
 fn a_streamed_signature_stands_beside_a_function() {
-    let signature = Some(Opaque::made_by(crate::Dialect::Gemini, None, "sig".into()));
-    let call = ToolCall { id: "c".into(), name: "f".into(), signature: signature.clone(), ..ToolCall::default() };
-    let block = Block::new(Content::ToolCall(Box::new(ToolCall { signature: None, ..call })));
+    let signature = Opaque::made_by(crate::Dialect::Gemini, None, "sig".into());
+    let call = ToolCall { id: "c".into(), name: "f".into(), ..ToolCall::default() };
+    let block = Block::new(Content::ToolCall(Box::new(call)));
     let events = vec![
         Event::BlockStart { choice: 0, index: 0, block },
-        Event::Delta { choice: 0, index: 0, delta: Delta::Signature(signature.unwrap()) },
+        Event::Delta { choice: 0, index: 0, delta: Delta::Signature(signature) },
         Event::End,
     ];
     let (out, _) = encoded(events, &client());
