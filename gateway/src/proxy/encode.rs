@@ -59,7 +59,9 @@ pub fn encode(target: &Target, exchange: &Exchange, continuity: &Continuity) -> 
     };
     let foreign_body = route.platform == Platform::BedrockInvoke
         || (route.platform == Platform::Vertex && route.dialect == Dialect::Anthropic)
-        || request.json_array;
+        || request.json_array
+        // Cursor sends the bodies of Responses to `/v1/chat/completions` and reads the answers of Chat.
+        || (endpoint.dialect == Dialect::OpenAiChat && request.scan.only_input);
     let encoded = match route.way {
         Way::Wires(from, to) => convert((from, to), target, route, request, exchange)?,
         Way::Straight if endpoint.operation != Operation::Chat => {
@@ -113,6 +115,9 @@ fn translate(
     let key = exchange.key.as_ref().map(|key| &*key.name);
     restore_turns(&mut asked, provider, |id| continuity.recall_turn(key, id));
     add_betas(&mut asked, request, route.platform);
+    if route.dialect != to {
+        asked.put_results_in_words();
+    }
     let body = codec(route.dialect).encode_request(&asked, &written_for(target, route), &mut losses)?;
     let translation = Translation {
         from: route.dialect,
@@ -130,6 +135,7 @@ fn translate(
         },
         aliases: if route.dialect == to { Aliases::default() } else { Aliases::of(&asked) },
         stream: exchange.wants_stream(),
+        reasoning: asked.reasoning.is_some(),
         completion,
     };
     let answer = AnswerWay::Translated(Box::new(translation));

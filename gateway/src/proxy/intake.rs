@@ -7,6 +7,7 @@ use ai_gateway_providers::error::{ApiError, ErrorKind};
 use ai_gateway_providers::scan::{RequestScan, ScanError, scan_json, scan_multipart};
 use ai_gateway_providers::{Dialect, Operation};
 use bytes::Bytes;
+use http::HeaderValue;
 use pingora_error::{Error, ErrorType, Result};
 use pingora_proxy::Session;
 
@@ -78,6 +79,10 @@ fn endpoint_error(error: &EndpointError) -> Refusal {
     let kind = match error {
         EndpointError::UnknownPath { .. } => ErrorKind::NotFound,
         EndpointError::WrongMethod { allow, .. } => return Refusal::method_not_allowed(allow),
+        EndpointError::NoWebSocket { .. } => {
+            let headers = vec![("upgrade", HeaderValue::from_static("HTTP/1.1"))];
+            return Refusal::with_headers(ApiError::new(ErrorKind::NoWebSocket, error.to_string()), headers);
+        }
         EndpointError::NotSupportedYet { .. } => ErrorKind::NotSupported,
         EndpointError::BadModel { .. } => ErrorKind::InvalidRequest,
     };

@@ -6,6 +6,7 @@
 mod answer;
 mod attempt;
 mod body;
+mod codex_models;
 mod count;
 mod encode;
 mod exchange;

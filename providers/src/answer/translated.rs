@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 
+use super::marks::Marks;
 use super::{AnswerForm, Notes};
 use crate::codec::{Client, Maker, Platform, StreamDecoder, StreamEncoder, codec};
 use crate::common::{
@@ -33,6 +34,8 @@ pub struct Translation {
     pub aliases: Aliases,
     /// Whether the client wants a stream.
     pub stream: bool,
+    /// Whether the client asked for reasoning.
+    pub reasoning: bool,
     /// Whether the client asked for a legacy completion, which went as chat.
     pub completion: bool,
 }
@@ -55,6 +58,7 @@ pub(super) struct Translated {
     output: Output,
     losses: Losses,
     recorder: Option<TurnRecorder>,
+    marks: Option<Marks>,
 }
 
 enum Input {
@@ -90,7 +94,8 @@ impl Translated {
         };
         // A client of the same dialect gets, and keeps, everything.
         let recorder = (translation.from != translation.to).then(|| TurnRecorder::new(translation.provider));
-        Self { translation, input, output, losses: Losses::default(), recorder }
+        let marks = Marks::new(translation.from, translation.to, translation.provider, translation.reasoning);
+        Self { translation, input, output, losses: Losses::default(), recorder, marks }
     }
 
     pub(super) fn losses(&self) -> &Losses {
@@ -103,7 +108,7 @@ impl Translated {
 
     pub(super) fn feed(&mut self, chunk: &Bytes, end: bool, notes: &mut Notes) -> Bytes {
         let mut out = Vec::new();
-        let Self { translation, input, output, losses, recorder } = self;
+        let Self { translation, input, output, losses, recorder, marks } = self;
         match input {
             Input::Stream(decoder) => {
                 let Translation { aliases, .. } = translation;
@@ -115,6 +120,10 @@ impl Translated {
                     if !is_cut(&event) {
                         output.write(event, losses, &mut out);
                     }
+                };
+                let mut write = |event: Event<'_>| match marks {
+                    Some(marks) => marks.stream(event, &mut write),
+                    None => write(event),
                 };
                 decoder.feed(chunk, end, &mut |event| {
                     if aliases.is_empty() {
@@ -149,7 +158,7 @@ impl Translated {
 
     /// A whole answer of the provider.
     fn translate_whole(&mut self, body: &[u8], out: &mut Vec<u8>, notes: &mut Notes) {
-        let Self { translation, output, losses, recorder, .. } = self;
+        let Self { translation, output, losses, recorder, marks, .. } = self;
         if body.trim_ascii().is_empty() {
             notes.seen.cut = true;
             return;
@@ -162,6 +171,9 @@ impl Translated {
             }
         };
         translation.aliases.restore(&mut response);
+        if let Some(marks) = marks {
+            marks.whole(&mut response);
+        }
         take_apart(&response, &mut |event| {
             note(&event, notes);
             if let Some(recorder) = recorder {

@@ -119,6 +119,9 @@ impl Request<'_> {
             return self.post(OpenAiChat, operation, suffix, body, None);
         }
         if path == "/responses" {
+            if self.wants_web_socket() {
+                return Err(EndpointError::NoWebSocket { dialect: OpenAiResponses });
+            }
             return self.post(OpenAiResponses, Operation::Chat, "/responses", Json, None);
         }
         if let Some(rest) = path.strip_prefix("/responses/") {
@@ -301,6 +304,11 @@ impl Request<'_> {
     fn wants_anthropic(&self) -> bool {
         self.headers.contains_key("anthropic-version")
             || (self.headers.contains_key("x-api-key") && !self.headers.contains_key(header::AUTHORIZATION))
+    }
+
+    fn wants_web_socket(&self) -> bool {
+        let upgrade = self.headers.get(header::UPGRADE);
+        *self.method == Method::GET && upgrade.is_some_and(|to| to.as_bytes().eq_ignore_ascii_case(b"websocket"))
     }
 
     fn is_json(&self) -> bool {

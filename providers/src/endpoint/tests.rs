@@ -42,6 +42,16 @@ fn openai_paths() {
 }
 
 #[test]
+fn there_are_no_web_sockets() {
+    let upgrade = headers(&[("connection", "Upgrade"), ("upgrade", "websocket")]);
+    for path in ["/v1/responses", "/responses", "/openai/v1/responses"] {
+        let found = match_endpoint(&Method::GET, path, &upgrade);
+        assert_eq!(found, Err(EndpointError::NoWebSocket { dialect: OpenAiResponses }), "{path}");
+    }
+    assert!(match_endpoint(&Method::POST, "/v1/responses", &upgrade).is_ok());
+}
+
+#[test]
 fn forms_may_be_json() {
     let json = headers(&[("content-type", "Application/JSON; charset=utf-8")]);
     assert_eq!(match_endpoint(&Method::POST, "/v1/images/edits", &json).unwrap().body, BodyKind::Json);
