@@ -135,6 +135,7 @@ fn translate(
         },
         aliases: if route.dialect == to { Aliases::default() } else { Aliases::of(&asked) },
         stream: exchange.wants_stream(),
+        reasoning: asked.reasoning.is_some(),
         completion,
     };
     let answer = AnswerWay::Translated(Box::new(translation));

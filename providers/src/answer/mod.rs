@@ -12,6 +12,7 @@ mod chat;
 mod converted;
 mod followed;
 mod json;
+mod marks;
 mod raw;
 mod stream;
 mod translated;

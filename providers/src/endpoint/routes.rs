@@ -206,9 +206,11 @@ impl Request<'_> {
         })
     }
 
-    /// `/models/{model}:generateContent` and its sisters, <https://ai.google.dev/api>.
+    /// `/models/{model}:generateContent` and its sisters, <https://ai.google.dev/api>. Vercel's AI SDK leaves `models/` out where
+    /// the name has a slash, as `provider/model` has.
     fn gemini(&self, path: &str) -> Result<Endpoint, EndpointError> {
-        match path.strip_prefix("/models/").and_then(|rest| rest.rsplit_once(':')) {
+        let named = path.strip_prefix("/models/").or_else(|| path.strip_prefix('/'));
+        match named.and_then(|rest| rest.rsplit_once(':')) {
             Some((model, verb)) => self.gemini_call(model, verb),
             None if is_or_below(path, "/models") => self.models(Gemini, path, "/v1beta/models"),
             None => Err(EndpointError::UnknownPath { dialect: Gemini }),

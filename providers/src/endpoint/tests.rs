@@ -140,6 +140,7 @@ fn models_named_in_the_path() {
     use Operation::{Chat, CountTokens, Embeddings};
     for (path, dialect, operation, suffix, stream, model) in [
         ("/v1beta/models/gemini-2.5-pro:generateContent", Gemini, Chat, ":generateContent", false, "gemini-2.5-pro"),
+        ("/v1beta/openai/gpt-5:generateContent", Gemini, Chat, ":generateContent", false, "openai/gpt-5"),
         ("/v1/models/google/a%3Ab:streamGenerateContent", Gemini, Chat, ":streamGenerateContent", true, "google/a:b"),
         ("/gemini/v1beta/models/m:countTokens", Gemini, CountTokens, ":countTokens", false, "m"),
         ("/v1beta/models/m:embedContent", Gemini, Embeddings, ":embedContent", false, "m"),

@@ -91,6 +91,9 @@ pub(super) struct AudioOut<'r> {
 #[serde(untagged)]
 pub(super) enum AnnotationOut<'r> {
     Url {
+        /// In streams: clients add lists up by it.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        index: Option<u32>,
         #[serde(rename = "type")]
         kind: &'static str,
         url_citation: UrlOut<'r>,
@@ -106,6 +109,16 @@ pub(super) struct UrlOut<'r> {
     end_index: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
     content: Option<&'r str>,
+}
+
+impl AnnotationOut<'_> {
+    /// Gives it the next number of its stream.
+    pub(super) fn number(&mut self, next: &mut u32) {
+        if let Self::Url { index, .. } = self {
+            *index = Some(*next);
+            *next += 1;
+        }
+    }
 }
 
 /// What is written of a source of the text that stands from `from` to `to` in the answer. One that tells no stretch supports
@@ -129,7 +142,7 @@ pub(super) fn annotation<'r>(
     let (start_index, end_index) = span.map_or((from, to), |(start, end)| (from + start, from + end));
     let title = title.as_deref().unwrap_or(url);
     let url_citation = UrlOut { url, title, start_index, end_index, content: quote.as_deref() };
-    Some(AnnotationOut::Url { kind: "url_citation", url_citation })
+    Some(AnnotationOut::Url { index: None, kind: "url_citation", url_citation })
 }
 
 /// The tokens of the text, or of the refusal.

@@ -64,6 +64,17 @@ pub(super) struct CallPiece<'r> {
     extra_content: Option<ExtraOut<'r>>,
 }
 
+impl<'r> CallPiece<'r> {
+    /// Adds `text` to what the call says. OpenAI's Python SDK fails on a piece of a function that has no `function`.
+    fn new(index: u32, custom: bool, text: &'r str, extra_content: Option<ExtraOut<'r>>) -> Self {
+        let (function, custom) = match custom {
+            false => (Some(Arguments { arguments: text }), None),
+            true => (None, Some(Input { input: text })),
+        };
+        Self { index, function, custom, extra_content }
+    }
+}
+
 #[derive(Serialize)]
 struct Arguments<'r> {
     arguments: &'r str,
@@ -101,6 +112,8 @@ struct Choice {
     reasoned: usize,
     /// Characters of text so far.
     position: u64,
+    /// Sources so far.
+    sources: u32,
     refused: bool,
     stop: Option<(Stop<'static>, Extras<'static>)>,
 }
@@ -344,16 +357,12 @@ impl ChunkWriter {
             }
             (Open::Call { number, custom, empty }, Delta::Arguments(text)) => {
                 *empty = false;
-                let (function, custom) = match custom {
-                    false => (Some(Arguments { arguments: text }), None),
-                    true => (None, Some(Input { input: text })),
-                };
-                let piece = CallPiece { index: *number, function, custom, extra_content: None };
+                let piece = CallPiece::new(*number, *custom, text, None);
                 Said { tool_calls: vec![CallOut::Piece(piece)], ..Said::default() }
             }
-            (Open::Call { number, .. }, Delta::Signature(signature)) => {
+            (Open::Call { number, custom, .. }, Delta::Signature(signature)) => {
                 let extra_content = Some(ExtraOut::new(signature.for_client(OWN).into_string()));
-                let piece = CallPiece { index: *number, function: None, custom: None, extra_content };
+                let piece = CallPiece::new(*number, *custom, "", extra_content);
                 Said { tool_calls: vec![CallOut::Piece(piece)], ..Said::default() }
             }
             (Open::Image(block), delta) => return add(block, delta),
@@ -384,16 +393,16 @@ impl ChunkWriter {
                 }
             }
             Open::Text { from, citations } => {
-                let annotations: Vec<_> =
+                let mut annotations: Vec<_> =
                     citations.iter().filter_map(|citation| annotation(citation, from, to, losses)).collect();
+                annotations.iter_mut().for_each(|annotation| annotation.number(&mut choice.sources));
                 if !annotations.is_empty() {
                     self.head.said(number, Said { annotations, ..Said::default() }, out);
                 }
             }
             // Clients parse the arguments.
             Open::Call { number: call, custom: false, empty: true } => {
-                let function = Some(Arguments { arguments: "{}" });
-                let piece = CallPiece { index: call, function, custom: None, extra_content: None };
+                let piece = CallPiece::new(call, false, "{}", None);
                 self.head.said(number, Said { tool_calls: vec![CallOut::Piece(piece)], ..Said::default() }, out);
             }
             Open::Refusal | Open::Reasoning { .. } | Open::Call { .. } | Open::Audio | Open::Other => {}
