@@ -45,7 +45,7 @@ pub struct Effort {
 }
 
 impl Effort {
-    /// Everything in under six minutes.
+    /// Everything in under eight minutes.
     pub fn full() -> Self {
         Self {
             rounds: 30,
@@ -81,19 +81,25 @@ pub enum Ask {
     Paced,
     /// A stream that stays open, with a chunk per second.
     Held,
+    /// [`Self::Chat`], asked in Anthropic's dialect of the gateway, which asks the upstream in OpenAI's.
+    TranslatedChat,
+    /// [`Self::Burst`], translated.
+    TranslatedBurst,
+    /// [`Self::Paced`], translated.
+    TranslatedPaced,
 }
 
 impl Ask {
-    /// All of them.
-    pub const ALL: [Self; 5] = [Self::Chat, Self::Burst, Self::Short, Self::Paced, Self::Held];
+    /// One of each model.
+    const MODELS: [Self; 5] = [Self::Chat, Self::Burst, Self::Short, Self::Paced, Self::Held];
 
     /// The model name that the upstream understands.
     pub fn upstream_model(self) -> &'static str {
         match self {
-            Self::Chat => "echo",
-            Self::Burst => "lorem-100",
+            Self::Chat | Self::TranslatedChat => "echo",
+            Self::Burst | Self::TranslatedBurst => "lorem-100",
             Self::Short => "lorem-3",
-            Self::Paced => "lorem-100-every-5ms",
+            Self::Paced | Self::TranslatedPaced => "lorem-100-every-5ms",
             Self::Held => "lorem-1000-every-1000ms",
         }
     }
@@ -102,6 +108,10 @@ impl Ask {
     fn public_model(self) -> String {
         let name = self.upstream_model();
         format!("x{}", &name[1..])
+    }
+
+    fn translated(self) -> bool {
+        matches!(self, Self::TranslatedChat | Self::TranslatedBurst | Self::TranslatedPaced)
     }
 }
 
@@ -135,13 +145,18 @@ impl Target {
         self.process.pid()
     }
 
-    /// The request for `ask`, in this target's model names.
+    /// The request for `ask`, in this target's model names. Only the gateway can translate; the others are asked in the upstream's
+    /// dialect for what it is compared with.
     pub fn request(&self, ask: Ask) -> Arc<Request> {
-        let model = match self.kind {
-            Kind::Direct | Kind::Bare => ask.upstream_model().to_owned(),
-            Kind::Gateway => ask.public_model(),
-        };
-        Arc::new(Request::chat(self.address(), Some(KEY), &model, BODY_SIZE, ask != Ask::Chat))
+        let stream = !matches!(ask, Ask::Chat | Ask::TranslatedChat);
+        let (address, key) = (self.address(), Some(KEY));
+        Arc::new(match self.kind {
+            Kind::Direct | Kind::Bare => Request::chat(address, key, ask.upstream_model(), BODY_SIZE, stream),
+            Kind::Gateway if ask.translated() => {
+                Request::messages(address, key, &ask.public_model(), BODY_SIZE, stream)
+            }
+            Kind::Gateway => Request::chat(address, key, &ask.public_model(), BODY_SIZE, stream),
+        })
     }
 
     /// Explains `error` with what the process last said.
@@ -205,7 +220,7 @@ impl Launcher {
 
 /// One provider, one model per [`Ask`], one key.
 fn gateway_config(upstream: SocketAddr) -> String {
-    let models: String = Ask::ALL
+    let models: String = Ask::MODELS
         .iter()
         .map(|ask| {
             let (public, model) = (ask.public_model(), ask.upstream_model());

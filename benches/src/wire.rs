@@ -19,35 +19,51 @@ use tokio::{
 #[derive(Debug, Clone)]
 pub struct Request {
     image: Vec<u8>,
-    stream: bool,
+    /// What the stream ends with; `None`: the answer is no stream.
+    end: Option<&'static Ending>,
 }
 
 impl Request {
     /// `POST {path}` with a JSON `body` and, if given, a bearer `key`.
-    /// `stream` says that the answer must be server-sent events that end with `data: [DONE]`.
-    pub fn post(host: SocketAddr, path: &str, key: Option<&str>, body: &str, stream: bool) -> Self {
+    /// `end` says that the answer must be server-sent events, and what they end with.
+    fn post(host: SocketAddr, path: &str, key: Option<&str>, body: &str, end: Option<&'static Ending>) -> Self {
         let authorization = key.map(|key| format!("authorization: Bearer {key}\r\n")).unwrap_or_default();
         let length = body.len();
         let image = format!(
             "POST {path} HTTP/1.1\r\nhost: {host}\r\nuser-agent: ai-gateway-load\r\naccept: */*\r\n\
              {authorization}content-type: application/json\r\ncontent-length: {length}\r\n\r\n{body}"
         );
-        Self { image: image.into_bytes(), stream }
+        Self { image: image.into_bytes(), end }
     }
 
-    /// A chat request for `model` whose body is exactly `size` bytes (or the smallest possible, if that is more).
+    /// A Chat Completions request for `model` whose body is exactly `size` bytes (or the smallest possible, if that is more).
     pub fn chat(host: SocketAddr, key: Option<&str>, model: &str, size: usize, stream: bool) -> Self {
         let flag = if stream { r#","stream":true"# } else { "" };
-        let body = |text: &str| {
+        let body = filled(size, |text| {
             format!(
                 r#"{{"model":"{model}","temperature":0.7,"max_tokens":1024{flag},"messages":[{{"role":"system","content":"You answer briefly."}},{{"role":"user","content":"{text}"}}]}}"#
             )
-        };
-        const WORDS: &str = "the quick brown fox jumps over the lazy dog and ";
-        let missing = size.saturating_sub(body("").len());
-        let text: String = WORDS.chars().cycle().take(missing).collect();
-        Self::post(host, "/v1/chat/completions", key, &body(&text), stream)
+        });
+        Self::post(host, "/v1/chat/completions", key, &body, stream.then_some(DONE))
     }
+
+    /// The same as a request of Anthropic's Messages.
+    pub fn messages(host: SocketAddr, key: Option<&str>, model: &str, size: usize, stream: bool) -> Self {
+        let flag = if stream { r#","stream":true"# } else { "" };
+        let body = filled(size, |text| {
+            format!(
+                r#"{{"model":"{model}","temperature":0.7,"max_tokens":1024{flag},"system":"You answer briefly.","messages":[{{"role":"user","content":"{text}"}}]}}"#
+            )
+        });
+        Self::post(host, "/v1/messages", key, &body, stream.then_some(MESSAGE_STOP))
+    }
+}
+
+/// A body with as much text as brings it to `size`.
+fn filled(size: usize, body: impl Fn(&str) -> String) -> String {
+    const WORDS: &str = "the quick brown fox jumps over the lazy dog and ";
+    let missing = size.saturating_sub(body("").len());
+    body(&WORDS.chars().cycle().take(missing).collect::<String>())
 }
 
 /// What came back for one request.
@@ -91,9 +107,15 @@ enum State {
 
 /// The last bytes of the body, to recognise how a stream ended wherever the reads were cut.
 #[derive(Debug, Default)]
-struct Tail([u8; DONE.len()]);
+struct Tail(Ending);
 
-const DONE: &[u8] = b"data: [DONE]\n\n";
+/// The last bytes of a stream.
+type Ending = [u8; 14];
+
+/// Of Chat Completions.
+const DONE: &Ending = b"data: [DONE]\n\n";
+/// Of Messages.
+const MESSAGE_STOP: &Ending = b"ssage_stop\"}\n\n";
 
 impl Tail {
     fn push(&mut self, data: &[u8]) {
@@ -263,7 +285,7 @@ impl Connection {
     /// Sends `request` only; the answer is read step by step with [`Exchange::advance`].
     pub async fn begin(&mut self, request: &Request) -> io::Result<Exchange> {
         self.socket.write_all(&request.image).await?;
-        Ok(Exchange { reader: Reader::new(), stream: request.stream, first_output: None })
+        Ok(Exchange { reader: Reader::new(), end: request.end, first_output: None })
     }
 }
 
@@ -271,7 +293,7 @@ impl Connection {
 #[derive(Debug)]
 pub struct Exchange {
     reader: Reader,
-    stream: bool,
+    end: Option<&'static Ending>,
     first_output: Option<Instant>,
 }
 
@@ -291,7 +313,7 @@ impl Exchange {
         }
         let events = self.reader.events;
         self.reader.feed(&connection.buffer[..read])?;
-        if self.stream && self.reader.events > events {
+        if self.end.is_some() && self.reader.events > events {
             let now = Instant::now();
             on_event(now);
             if self.reader.saw_output && self.first_output.is_none() {
@@ -311,8 +333,8 @@ impl Exchange {
         if reader.status != 200 {
             return Err(malformed(&format!("status {}", reader.status)));
         }
-        if self.stream && reader.tail.0 != *DONE {
-            return Err(malformed("the stream ended without [DONE]"));
+        if self.end.is_some_and(|end| reader.tail.0 != *end) {
+            return Err(malformed("the stream ended without its end marker"));
         }
         Ok(Answer {
             status: reader.status,
@@ -351,7 +373,7 @@ mod tests {
             assert_ne!(reader.state, State::Done, "cut at {cut}");
             reader.feed(&STREAM.as_bytes()[cut..]).unwrap();
             assert_eq!(reader.state, State::Done, "cut at {cut}");
-            assert_eq!((reader.status, reader.events, reader.tail.0.as_slice()), (200, 3, DONE), "cut at {cut}");
+            assert_eq!((reader.status, reader.events, &reader.tail.0), (200, 3, DONE), "cut at {cut}");
         }
     }
 
@@ -380,12 +402,14 @@ mod tests {
     fn a_chat_request_has_the_size_asked_for() {
         let host = SocketAddr::from(([127, 0, 0, 1], 80));
         for (model, size) in [("m", 1024), ("a-longer-model-name", 1024), ("m", 200_000)] {
-            let request = Request::chat(host, Some("k"), model, size, true);
-            let image = String::from_utf8(request.image).unwrap();
-            let (head, body) = image.split_once("\r\n\r\n").unwrap();
-            assert_eq!(body.len(), size);
-            assert!(head.ends_with(&format!("content-length: {size}")));
-            serde_json::from_str::<serde_json::Value>(body).unwrap();
+            for request in [Request::chat, Request::messages] {
+                let request = request(host, Some("k"), model, size, true);
+                let image = String::from_utf8(request.image).unwrap();
+                let (head, body) = image.split_once("\r\n\r\n").unwrap();
+                assert_eq!(body.len(), size);
+                assert!(head.ends_with(&format!("content-length: {size}")));
+                serde_json::from_str::<serde_json::Value>(body).unwrap();
+            }
         }
     }
 }

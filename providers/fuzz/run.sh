@@ -21,7 +21,11 @@ cargo build --release --target "$host" --target-dir "$target_dir"
 
 for fuzz_target; do
     mkdir -p "corpus/$fuzz_target" "artifacts/$fuzz_target"
+    case $fuzz_target in
+    codec_* | operations) dict=codec.dict ;;
+    *) dict=fuzz.dict ;;
+    esac
     echo "== $fuzz_target, $seconds s"
-    "$target_dir/$host/release/$fuzz_target" -max_total_time="$seconds" -dict=fuzz.dict -timeout=5 -verbosity=0 \
-        -print_final_stats=1 -artifact_prefix="artifacts/$fuzz_target/" "corpus/$fuzz_target" "seeds/$fuzz_target"
+    "$target_dir/$host/release/$fuzz_target" -max_total_time="$seconds" -dict="$dict" -timeout=5 -rss_limit_mb=512 \
+        -verbosity=0 -print_final_stats=1 -artifact_prefix="artifacts/$fuzz_target/" "corpus/$fuzz_target" "seeds/$fuzz_target"
 done

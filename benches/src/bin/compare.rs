@@ -20,7 +20,7 @@ use clap::Parser;
 /// Compares ai-gateway with a bare Pingora pass-through.
 #[derive(Debug, Parser)]
 struct Arguments {
-    /// Less than a minute in place of less than six; coarser figures.
+    /// Less than a minute in place of less than eight; coarser figures.
     #[arg(long)]
     quick: bool,
     /// Use the binaries that lie beside this one as they are.
@@ -93,7 +93,7 @@ async fn compare(launcher: &Launcher, effort: &Effort, noise: bool) -> Result<()
 
     println!("{}", render(&seen, &bare_memory, &gateway_memory));
     println!(
-        "Medians of {} alternating rounds ({:.0} s in all). \"direct\" is the upstream without a proxy, \"added\" is on top of it.\n{machine}.",
+        "Medians of {} alternating rounds ({:.0} s in all). \"direct\" is the upstream without a proxy, \"added\" is on top of it; \"translated\" is a client of Anthropic's dialect and an upstream of OpenAI's, compared with bare Pingora passing OpenAI's on.\n{machine}.",
         effort.rounds,
         began.elapsed().as_secs_f64()
     );

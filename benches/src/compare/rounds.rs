@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Ask, Effort, Target};
+use super::{Ask, Effort, Kind, Target};
 use crate::{
     Result,
     load::{Load, Outcome},
@@ -28,6 +28,12 @@ pub struct Round {
     pub cpu_burst_chunk: f64,
     /// The same with one chunk per 5 ms.
     pub cpu_paced_chunk: f64,
+    /// [`Self::cpu_request`] where the gateway translates.
+    pub cpu_translated_request: f64,
+    /// [`Self::cpu_burst_chunk`] where the gateway translates.
+    pub cpu_translated_burst_chunk: f64,
+    /// [`Self::cpu_paced_chunk`] where the gateway translates.
+    pub cpu_translated_paced_chunk: f64,
     /// Gap between the chunks of a paced stream, median.
     pub gap_p50: f64,
     /// The same, 99th percentile.
@@ -71,10 +77,13 @@ impl Rounds {
     pub fn spread(&self) -> String {
         let of = |field: Field| self.0.iter().map(|round| format!("{:.1}", field(round))).collect::<Vec<_>>().join(" ");
         format!(
-            "request {} | burst chunk {} | paced chunk {}",
+            "request {} | burst chunk {} | paced chunk {} | translated: request {} | burst chunk {} | paced chunk {}",
             of(|r| r.cpu_request),
             of(|r| r.cpu_burst_chunk),
-            of(|r| r.cpu_paced_chunk)
+            of(|r| r.cpu_paced_chunk),
+            of(|r| r.cpu_translated_request),
+            of(|r| r.cpu_translated_burst_chunk),
+            of(|r| r.cpu_translated_paced_chunk)
         )
     }
 }
@@ -103,6 +112,19 @@ pub async fn run(index: usize, targets: &[&Target], effort: &Effort, rounds: &mu
         round[at].cpu_paced_chunk = micros(cpu) / seen.events as f64;
         (round[at].gap_p50, round[at].gap_p99) = (seen.gaps.quantile_us(0.5), seen.gaps.quantile_us(0.99));
     }
+    let proxies = || order.iter().copied().filter(|at| targets[*at].kind != Kind::Direct);
+    for at in proxies() {
+        let (seen, cpu) = measure(targets[at], Ask::TranslatedChat, BUSY, length, None).await?;
+        round[at].cpu_translated_request = micros(cpu) / seen.answers as f64;
+    }
+    for at in proxies() {
+        let (seen, cpu) = measure(targets[at], Ask::TranslatedBurst, BUSY, length, None).await?;
+        round[at].cpu_translated_burst_chunk = micros(cpu) / seen.events as f64;
+    }
+    for at in proxies() {
+        let (seen, cpu) = measure(targets[at], Ask::TranslatedPaced, PACED_STREAMS, length.mul_f64(0.5), None).await?;
+        round[at].cpu_translated_paced_chunk = micros(cpu) / seen.events as f64;
+    }
     for &at in &order {
         let (seen, _) = measure(targets[at], Ask::Chat, 1, length.mul_f64(0.75), None).await?;
         (round[at].alone_p50, round[at].alone_p99) = (seen.latency.quantile_us(0.5), seen.latency.quantile_us(0.99));
@@ -125,7 +147,7 @@ pub async fn run(index: usize, targets: &[&Target], effort: &Effort, rounds: &mu
 /// Runs every kind of load shortly, so that connections, caches and the allocator are warm.
 pub async fn warm_up(targets: &[&Target]) -> Result<()> {
     for target in targets {
-        for ask in [Ask::Chat, Ask::Burst] {
+        for ask in [Ask::Chat, Ask::Burst, Ask::TranslatedChat, Ask::TranslatedBurst] {
             measure(target, ask, BUSY, Duration::from_millis(300), None).await?;
         }
     }

@@ -18,6 +18,19 @@ pub fn render(rounds: &[Rounds; 3], bare: &[MemoryUse], gateway: &[MemoryUse]) -
     line("CPU per request, 1 KB chat, 32 connections", "µs", |r| r.cpu_request, Base::None);
     line("CPU per streamed chunk, 50 streams, a chunk per 5 ms each", "µs", |r| r.cpu_paced_chunk, Base::None);
     line("CPU per streamed chunk, 32 streams, as fast as it goes", "µs", |r| r.cpu_burst_chunk, Base::None);
+    line("CPU per request, 1 KB chat translated", "µs", |r| r.cpu_translated_request, Base::None);
+    line(
+        "CPU per translated chunk, 50 streams, a chunk per 5 ms each",
+        "µs",
+        |r| r.cpu_translated_paced_chunk,
+        Base::None,
+    );
+    line(
+        "CPU per translated chunk, 32 streams, as fast as it goes",
+        "µs",
+        |r| r.cpu_translated_burst_chunk,
+        Base::None,
+    );
     line("requests per second, 1 KB chat, 32 connections", "1/s", |r| r.rate, Base::Shown);
     line("latency added, one at a time, p50", "µs", |r| r.alone_p50, Base::Less);
     line("latency added, one at a time, p99", "µs", |r| r.alone_p99, Base::Less);

@@ -109,7 +109,7 @@ impl Mock {
         let header = session.req_header();
         let path = header.uri.path().to_owned();
         let method = header.method.clone();
-        let anthropic = header.headers.contains_key("anthropic-version");
+        let by_header = dialect_of(&header.headers);
         let query = header.uri.query().unwrap_or_default();
         let events = query.split('&').any(|pair| pair == "alt=sse");
         let waits = session.get_header_bytes("expect").eq_ignore_ascii_case(b"100-continue");
@@ -124,14 +124,14 @@ impl Mock {
             Err(refusal) => {
                 let status = if refusal == Refusal::UnknownPath { 404 } else { 405 };
                 let failure = Failure::of_status(status).saying(format!("{method} {path} is not served"));
-                let anthropic = anthropic || path.contains("/messages");
-                let shape = if anthropic { Dialect::Anthropic } else { Dialect::OpenAiChat };
+                let by_path = if path.contains("/messages") { Dialect::Anthropic } else { Dialect::OpenAiChat };
+                let shape = by_header.unwrap_or(by_path);
                 return play::refuse(&mut Wire::new(session, &plain), &failure, shape, &[("content-type", JSON)]).await;
             }
         };
         let shape = match found.op {
             _ if found.on_bedrock => Dialect::Bedrock,
-            Op::Models if anthropic => Dialect::Anthropic,
+            Op::Models => by_header.unwrap_or(found.dialect),
             _ => found.dialect,
         };
         let own = match found.op {
@@ -168,6 +168,15 @@ impl Mock {
             self.stats.left(model, number);
         }
         result
+    }
+}
+
+/// The dialect, where a path is that of several.
+fn dialect_of(headers: &http::HeaderMap) -> Option<Dialect> {
+    if headers.contains_key("anthropic-version") {
+        Some(Dialect::Anthropic)
+    } else {
+        headers.contains_key("x-goog-api-key").then_some(Dialect::Gemini)
     }
 }
 

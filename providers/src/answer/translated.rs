@@ -305,6 +305,7 @@ mod tests {
                 client: Client::default(),
                 aliases: Aliases::default(),
                 stream,
+                reasoning: false,
                 completion: false,
             };
             for (stream, wanted) in [(true, true), (false, false)] {

@@ -187,6 +187,8 @@ fn gemini_on_the_wire() {
     let batch = post(&mock, "/v1beta/models/m:batchEmbedContents", &json!({"requests": [content]})).json();
     assert_eq!(batch["embeddings"].as_array().unwrap().len(), 1);
     assert_eq!(get(&mock, "/v1beta/models")["models"][0]["name"], "models/echo");
+    let by_header = send(&mock, "GET", "/v1/models/m", "x-goog-api-key: k\r\n", b"").json();
+    assert_eq!(by_header["name"], "models/m");
 }
 
 #[test]

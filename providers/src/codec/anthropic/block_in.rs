@@ -3,7 +3,7 @@
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::super::wire::{TextOr, read_answer, read_request};
+use super::super::wire::{TextOr, read_answer_piece, read_request_piece};
 use super::OWN;
 use super::wire::{BlockIn, CacheIn, CitationIn, CiteIn, SourceIn};
 use crate::common::{
@@ -28,8 +28,8 @@ pub(super) enum Side {
 impl Side {
     pub(super) fn read<'a, T: Deserialize<'a>>(self, raw: &'a RawValue) -> Result<T, ApiError> {
         match self {
-            Self::Client => read_request(raw.get().as_bytes()),
-            Self::Provider(_) => read_answer(raw.get().as_bytes()),
+            Self::Client => read_request_piece(raw),
+            Self::Provider(_) => read_answer_piece(raw),
         }
     }
 

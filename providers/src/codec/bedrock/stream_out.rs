@@ -61,6 +61,8 @@ enum Open {
     /// Behind reasoning that is shown: its hidden form is a block of its own.
     Redacted,
     Call,
+    /// Its text is put into an object, as in whole answers.
+    CustomCall,
     Image,
     /// Sound: its transcript is written as text.
     Transcript,
@@ -165,12 +167,18 @@ impl Stream {
                 hidden.iter().flatten().for_each(|delta| self.delta(delta, losses, out));
             }
             Content::ToolCall(call) => {
-                self.open = Open::Call;
                 let name = flat_name(call.namespace.as_deref(), &call.name);
                 losses.note_extras("answer.", extras);
                 let start = ToolUseStart { id: parts::call_id(&call.id), name: &name };
                 self.write_start(Start::ToolUse(start), out);
-                self.arguments(&call.arguments, out);
+                if call.custom {
+                    self.open = Open::CustomCall;
+                    self.arguments(r#"{"input":""#, out);
+                    self.custom_input(&call.arguments, out);
+                } else {
+                    self.open = Open::Call;
+                    self.arguments(&call.arguments, out);
+                }
             }
             Content::Media(media) => self.media_start(media, extras, losses, out),
             Content::ToolResult(_) => {
@@ -234,8 +242,9 @@ impl Stream {
                 self.write(OutDelta::ReasoningContent(ReasoningDelta::RedactedContent(data.for_client(OWN))), out);
             }
             (Open::Call, Delta::Arguments(text)) => self.arguments(text, out),
+            (Open::CustomCall, Delta::Arguments(text)) => self.custom_input(text, out),
             // Kept by the gateway under the call's id.
-            (Open::Call, Delta::Signature(_)) => {}
+            (Open::Call | Open::CustomCall, Delta::Signature(_)) => {}
             (Open::Image, Delta::MediaData(data)) => self.image(data, out),
             (Open::Foreign, Delta::Foreign(raw)) => self.foreign = Some(raw.to_static()),
             (Open::Text | Open::Image, Delta::Signature(_)) => losses.note("answer.signature"),
@@ -262,6 +271,11 @@ impl Stream {
         }
     }
 
+    fn custom_input(&mut self, text: &str, out: &mut Vec<u8>) {
+        let quoted = serde_json::Value::from(text).to_string();
+        self.arguments(&quoted[1..quoted.len() - 1], out);
+    }
+
     fn image(&mut self, data: &str, out: &mut Vec<u8>) {
         if !data.is_empty() {
             let source = write::MediumSource::Bytes(data.into());
@@ -275,6 +289,7 @@ impl Stream {
             Open::Text if !self.said => self.write(OutDelta::Text(""), out),
             Open::Reasoning if !self.said => self.write(OutDelta::ReasoningContent(ReasoningDelta::Text("")), out),
             Open::Foreign => self.foreign(losses, out),
+            Open::CustomCall => self.arguments(r#""}"#, out),
             Open::Nothing
             | Open::Text
             | Open::Reasoning

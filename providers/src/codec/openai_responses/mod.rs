@@ -43,7 +43,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::sse::SseDecoder;
-use super::wire::{read_answer, read_request};
+use super::wire::{read_answer_piece, read_request_piece};
 use super::{Call, Client, Codec, Maker, StreamDecoder, StreamEncoder, Target};
 use crate::common::{Json, Losses, Opaque, ProviderTag, Request, Response, Str};
 use crate::dialect::Dialect;
@@ -102,8 +102,8 @@ impl Side {
     /// Reads a value; an error says whose fault it is.
     fn read<'a, T: Deserialize<'a>>(self, raw: &'a RawValue) -> Result<T, ApiError> {
         match self {
-            Self::Client => read_request(raw.get().as_bytes()),
-            Self::Maker(_) => read_answer(raw.get().as_bytes()),
+            Self::Client => read_request_piece(raw),
+            Self::Maker(_) => read_answer_piece(raw),
         }
     }
 

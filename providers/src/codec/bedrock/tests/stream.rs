@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use super::*;
-use crate::common::{Block, Content, Delta, Json, Opaque, Reasoning, Response, Stop, StopReason};
+use crate::common::{Block, Content, Delta, Json, Opaque, Reasoning, Response, Stop, StopReason, ToolCall};
 use crate::error::ErrorKind;
 use crate::event_stream::write_exception;
 
@@ -245,4 +245,18 @@ mod arbitrary {
             let _ = codec(OWN).decode_response(&bytes, &testing::maker());
         }
     }
+}
+
+#[test]
+fn a_custom_tools_text_is_an_object_in_a_stream_as_in_a_whole_answer() {
+    let call = ToolCall { id: "c".into(), name: "g".into(), custom: true, ..ToolCall::default() };
+    let (events, _) = streamed(vec![
+        Event::BlockStart { choice: 0, index: 0, block: Block::new(Content::ToolCall(Box::new(call))) },
+        Event::Delta { choice: 0, index: 0, delta: Delta::Arguments("a\"".into()) },
+        Event::Delta { choice: 0, index: 0, delta: Delta::Arguments("b\n".into()) },
+        Event::BlockEnd { choice: 0, index: 0 },
+        Event::End,
+    ]);
+    let input: String = events.iter().filter_map(|(_, event)| event["delta"]["toolUse"]["input"].as_str()).collect();
+    assert_eq!(input, r#"{"input":"a\"b\n"}"#);
 }

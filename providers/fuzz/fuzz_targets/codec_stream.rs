@@ -1,0 +1,75 @@
+//! Streams: whatever comes, there is one end or error, and what is said does not depend on the cuts. What every codec writes of
+//! it ends as the original does.
+//!
+//! The first byte chooses the provider's dialect, the next two the cuts. The rest is taken twice: as a body, and as events, one
+//! a line (for Bedrock, the line's first byte chooses its name).
+#![no_main]
+
+use ai_gateway_providers::Dialect;
+use ai_gateway_providers::codec::{StreamEncoder, codec};
+use ai_gateway_providers::common::{Event, Losses, Response};
+use ai_gateway_providers::error::ApiError;
+use ai_gateway_providers::event_stream::{write_event, write_exception};
+use ai_gateway_providers_fuzz::{check_answer, check_size, choose, client, maker, read_stream, text};
+use libfuzzer_sys::fuzz_target;
+
+const NAMES: [&str; 6] =
+    ["messageStart", "contentBlockStart", "contentBlockDelta", "contentBlockStop", "messageStop", "metadata"];
+
+/// The lines as events of `dialect`.
+fn framed(dialect: Dialect, lines: &[u8]) -> Vec<u8> {
+    let mut body = Vec::new();
+    for line in lines.split(|byte| *byte == b'\n') {
+        let Some((choice, payload)) = line.split_first() else { continue };
+        match NAMES.get(usize::from(*choice % 8)) {
+            _ if dialect != Dialect::Bedrock => {
+                body.extend_from_slice(b"data: ");
+                body.extend_from_slice(line);
+                body.extend_from_slice(b"\n\n");
+            }
+            Some(name) => write_event(&mut body, name, |out| out.extend_from_slice(payload)),
+            None => write_exception(&mut body, "throttlingException", |out| out.extend_from_slice(payload)),
+        }
+    }
+    body
+}
+
+fn read(dialect: Dialect, chunks: &[&[u8]]) -> Result<Response<'static>, ApiError> {
+    read_stream(dialect, &mut *codec(dialect).stream_decoder(&maker()), chunks, &mut |_| {})
+}
+
+/// Every codec writes the stream as it comes.
+fn translate(dialect: Dialect, body: &[u8]) {
+    let mut encoders: Vec<(Dialect, Box<dyn StreamEncoder>, Vec<u8>)> =
+        Dialect::ALL.into_iter().map(|to| (to, codec(to).stream_encoder(&client()), Vec::new())).collect();
+    let mut losses = Losses::default();
+    let whole =
+        read_stream(dialect, &mut *codec(dialect).stream_decoder(&maker()), &[body], &mut |event: Event<'_>| {
+            for (_, encoder, out) in &mut encoders {
+                encoder.encode(event.clone(), &mut losses, out);
+            }
+        });
+    for (to, _, out) in &encoders {
+        check_size(body.len(), out.len());
+        let again = read(*to, &[out]);
+        assert_eq!(again.is_ok(), whole.is_ok(), "{to}: {again:?}: {}", text(out));
+    }
+    if let Ok(response) = &whole {
+        check_answer(response, dialect, body.len());
+    }
+}
+
+fuzz_target!(|input: &[u8]| {
+    let [dialect, first, second, rest @ ..] = input else { return };
+    let dialect = choose(&Dialect::ALL, *dialect);
+    for body in [rest, &framed(dialect, rest)] {
+        let whole = format!("{:?}", read(dialect, &[body]));
+        let (before, after) = body.split_at(body.len() * usize::from(*first) / 256);
+        let (middle, after) = after.split_at(after.len() * usize::from(*second) / 256);
+        assert_eq!(format!("{:?}", read(dialect, &[before, middle, after])), whole);
+        if body.len() < 1024 && *second == b'0' {
+            assert_eq!(format!("{:?}", read(dialect, &body.chunks(1).collect::<Vec<_>>())), whole);
+        }
+        translate(dialect, body);
+    }
+});
