@@ -19,6 +19,7 @@ use tokio::sync::broadcast;
 
 use crate::admin::{Admin, Readiness};
 use crate::config::{Config, ProviderConfig, TlsConfig};
+use crate::credentials::Client;
 use crate::mock;
 use crate::net::dns::Resolver;
 use crate::net::prebound::{Prebound, PreboundService};
@@ -73,9 +74,11 @@ pub fn run(config: &Config) -> Result<(), StartError> {
 
     let telemetry = Arc::new(Telemetry::new());
     let snapshot = Snapshot::build(config, mock.as_ref().map(Prebound::local_addr))?;
+    let resolver = Resolver::new(telemetry.metrics.dns.clone());
     let gateway = Gateway {
         current: Arc::new(ArcSwap::from_pointee(snapshot)),
-        resolver: Arc::new(Resolver::new(telemetry.metrics.dns.clone())),
+        http: Arc::new(Client::new(resolver.clone())),
+        resolver: Arc::new(resolver),
         buffered: BufferBudget::new(telemetry.metrics.bytes_buffered.clone()),
         telemetry: telemetry.clone(),
         continuity: Arc::default(),

@@ -23,6 +23,7 @@
 
 pub mod answer;
 pub mod auth;
+pub mod catalogue;
 pub mod codec;
 pub mod common;
 mod dialect;

@@ -1,5 +1,6 @@
 #!/bin/sh
-# Installs the SDKs of the conformance suite at their pinned versions into tests/.sdk. Does nothing when that is done.
+# Installs the SDKs of the conformance suite and the coding agents at their pinned versions into tests/.sdk. Does nothing
+# when that is done.
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
 home="$here/../.sdk"
@@ -9,7 +10,7 @@ need() {
     command -v "$1" >/dev/null 2>&1 || { echo "tests/sdk/setup.sh: '$1' is missing; install $2" >&2; exit 1; }
 }
 
-stamp=$(cat "$here/requirements.txt" "$here/node/package.json" | cksum)
+stamp=$(cat "$here/requirements.txt" "$here/node/package.json" "$here/agents/package.json" | cksum)
 if [ -f "$home/stamp" ] && [ "$(cat "$home/stamp")" = "$stamp" ]; then
     exit 0
 fi
@@ -20,8 +21,10 @@ need npm "nodejs and npm"
 [ -x "$home/venv/bin/python" ] || python3 -m venv "$home/venv"
 "$home/venv/bin/python" -m pip install --quiet --disable-pip-version-check -r "$here/requirements.txt"
 
-mkdir -p "$home/node"
-cp "$here/node/package.json" "$home/node/package.json"
-(cd "$home/node" && npm install --no-audit --no-fund --no-package-lock --loglevel=error)
+for packages in node agents; do
+    mkdir -p "$home/$packages"
+    cp "$here/$packages/package.json" "$home/$packages/package.json"
+    (cd "$home/$packages" && npm install --no-audit --no-fund --no-package-lock --loglevel=error)
+done
 
 printf '%s' "$stamp" > "$home/stamp"

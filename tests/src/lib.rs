@@ -9,6 +9,7 @@ pub mod bodies;
 pub mod client;
 mod process;
 pub mod recordings;
+pub mod script;
 mod stub;
 pub mod tls;
 

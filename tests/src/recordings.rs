@@ -1,7 +1,11 @@
 //! Recorded traffic of real providers, from `../shared/conformance`.
 
+use crate::{Answer, Received, Step, Stub, StubFraming};
+use base64::Engine as _;
+use bytes::Bytes;
 use serde::Deserialize;
 use serde_json::Value;
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 /// One recorded HTTP interaction.
@@ -21,8 +25,10 @@ pub struct Recording {
     pub status: u16,
     /// `content-type` of the answer.
     pub answer_type: String,
-    /// Body of the answer.
+    /// Body of the answer; empty if it is in [`Self::binary`].
     pub answer: String,
+    /// Body of the answer that is no text: AWS event streams.
+    pub binary: Bytes,
 }
 
 impl Recording {
@@ -34,6 +40,40 @@ impl Recording {
     /// True when the answer is a stream of events.
     pub fn streams(&self) -> bool {
         self.answer_type.starts_with("text/event-stream")
+    }
+
+    /// The name without the file's prefix and ending that all have: what it is asked for as a model.
+    pub fn model(&self) -> &str {
+        let name = self.name.trim_end_matches(".json");
+        name.strip_prefix("tests-models-cassettes-").unwrap_or(name)
+    }
+
+    /// The recorded answer, for a stub to give.
+    pub fn replay(&self) -> Answer {
+        let body = if self.binary.is_empty() { Bytes::from(self.answer.clone()) } else { self.binary.clone() };
+        let answer = Answer::status(self.status).header("content-type", &self.answer_type).step(Step::Send(body));
+        if self.answer_type.starts_with("application/json") { answer } else { answer.framing(StubFraming::Chunked) }
+    }
+}
+
+/// A stub that answers a request for model NAME, in whatever dialect, with the recording of that name.
+pub async fn upstream(folder: &Path, dialects: &[&str]) -> Stub {
+    let all = dialects.iter().flat_map(|dialect| of_dialect(folder, dialect));
+    let answers: HashMap<String, Answer> = all.map(|r| (r.model().to_owned(), r.replay())).collect();
+    Stub::start(move |request| {
+        let model = asked_model(request);
+        answers.get(&model).cloned().unwrap_or_else(|| Answer::json(404, format!("no recording {model:?}")))
+    })
+    .await
+}
+
+/// The model of a request: in the path as Gemini's `models/NAME:generateContent` and Bedrock's `model/NAME/converse`, else in
+/// the body.
+fn asked_model(request: &Received) -> String {
+    let after = |marker| request.target.split_once(marker).map(|(_, rest)| rest.split([':', '/', '?']).next());
+    match after("/models/").or_else(|| after("/model/")) {
+        Some(name) => name.unwrap_or_default().to_owned(),
+        None => request.json()["model"].as_str().unwrap_or_default().to_owned(),
     }
 }
 
@@ -68,6 +108,8 @@ pub fn of_dialect(folder: &Path, dialect: &str) -> Vec<Recording> {
         headers: std::collections::HashMap<String, String>,
         #[serde(default)]
         body: Box<serde_json::value::RawValue>,
+        #[serde(default)]
+        body_base64: String,
     }
     let text = |raw: &serde_json::value::RawValue| match serde_json::from_str(raw.get()) {
         // A stream or another text is a JSON string; a document stays as spelled in the file, blanks and all.
@@ -88,6 +130,7 @@ pub fn of_dialect(folder: &Path, dialect: &str) -> Vec<Recording> {
                 status: file.response.status,
                 answer_type: file.response.headers.get("content-type").cloned().unwrap_or_default(),
                 answer: text(&file.response.body),
+                binary: base64::prelude::BASE64_STANDARD.decode(&file.response.body_base64).expect("base64").into(),
             }
         })
         .collect()
@@ -134,6 +177,7 @@ pub fn openai_cassettes(folder: &Path) -> Vec<Recording> {
                 status: response.code,
                 answer_type: first(&response.headers),
                 answer: response.body,
+                binary: Bytes::new(),
             });
         }
     }

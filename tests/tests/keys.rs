@@ -204,7 +204,7 @@ async fn a_key_uses_only_its_models() {
 }
 
 #[tokio::test]
-async fn models_are_listed_per_key_in_both_shapes() {
+async fn models_are_listed_per_key_in_the_clients_shape() {
     let (stub, gateway) = bench().await;
     let list = async |key: &str, anthropic: bool, target: &str| {
         let request = Request::get(target);
@@ -240,6 +240,11 @@ async fn models_are_listed_per_key_in_both_shapes() {
         assert_eq!(model["type"], "model");
         assert!(model["display_name"].is_string() && model["created_at"].is_string(), "{model}");
     }
+
+    let codex = Request::get("/v1/models?client_version=0.169.0").header("authorization", "Bearer sk-one");
+    let codex = exchange(gateway.addr, &codex.header("originator", "codex_exec")).await.json();
+    let slugs: Vec<_> = codex["models"].as_array().unwrap().iter().map(|model| &model["slug"]).collect();
+    assert_eq!(slugs, ["assistant"], "{codex}");
 
     let one = list("sk-one", false, "/v1/models/assistant").await;
     assert_eq!((one.status, &one.json()["id"]), (200, &"assistant".into()), "{}", one.text());

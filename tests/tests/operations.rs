@@ -27,7 +27,6 @@ async fn every_openai_path_reaches_its_upstream_path() {
         ("/v1/images/generations", "/v1/images/generations"),
         ("/v1/audio/speech", "/v1/audio/speech"),
         ("/v1/rerank", "/v1/rerank"),
-        ("/v2/rerank", "/v1/rerank"),
         ("/v1/responses", "/v1/responses"),
         ("/responses", "/v1/responses"),
     ] {

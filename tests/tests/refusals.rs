@@ -169,6 +169,26 @@ async fn wrong_paths_and_methods() {
     assert_eq!(stub.count(), 0);
 }
 
+/// Codex tries a WebSocket first. Told with 426 that there is none, it asks over HTTP at once; with any other status it tries
+/// five times more.
+#[tokio::test]
+async fn there_is_no_web_socket() {
+    let (stub, gateway) = bench().await;
+    let upgrade = Request::get("/v1/responses").header("connection", "Upgrade").header("upgrade", "websocket");
+    let reply = exchange(gateway.addr, &upgrade.header("sec-websocket-version", "13")).await;
+    assert_eq!((reply.status, reply.header("upgrade")), (426, "HTTP/1.1"), "{}", reply.text());
+    assert_eq!(reply.json()["error"]["code"], "no_web_socket");
+    assert_eq!(stub.count(), 0);
+}
+
+/// The official SDKs try a 5xx again unless they are told not to, and Claude Code does so for minutes.
+#[tokio::test]
+async fn what_is_never_supported_is_not_to_be_tried_again() {
+    let (_stub, gateway) = bench().await;
+    let reply = exchange(gateway.addr, &Request::post("/v1/responses/compact", bodies::chat("stub/m"))).await;
+    assert_eq!((reply.status, reply.header("x-should-retry")), (501, "false"), "{}", reply.text());
+}
+
 /// Health and metrics are never on the public listener.
 #[tokio::test]
 async fn admin_paths_are_not_public() {

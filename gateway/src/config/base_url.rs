@@ -39,12 +39,12 @@ pub(super) fn parse(text: &str) -> Result<Url, String> {
     Ok(url)
 }
 
-/// Where an account of this kind usually is, by the environment or else by the table.
+/// Where an account of this kind usually is, by the environment or else by the table and the region.
 ///
 /// # Errors
 /// The variable holds no usable address.
-pub(super) fn usual(preset: &Preset, env: &dyn Environment) -> Result<Option<Url>, String> {
-    let own = preset.base_url.and_then(|url| Url::parse(url).ok());
+pub(super) fn usual(preset: &Preset, region: Option<&str>, env: &dyn Environment) -> Result<Option<Url>, String> {
+    let own = preset.base_url_in(region).and_then(|url| Url::parse(&url).ok());
     let Some(variable) = preset.address_env else { return Ok(own) };
     let Some(value) = env.var(variable.name()) else { return Ok(own) };
     let text = match variable {

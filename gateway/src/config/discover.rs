@@ -2,10 +2,11 @@
 
 use std::fmt;
 
-use ai_gateway_providers::preset::{PRESETS, Preset};
+use ai_gateway_providers::preset::{Cloud, PRESETS, Preset};
 
 use super::base_url;
-use super::providers::{ProviderConfig, own_scheme};
+use super::credentials::{CredentialConfig, KeyHeaders, of_the_machine};
+use super::providers::{ProviderConfig, check_project, check_region, region_env, usual_project};
 use super::{Config, Environment};
 
 /// A configuration made from the environment, and how it came about.
@@ -62,7 +63,7 @@ impl Config {
             }
         }
         if let Some(mock) = Preset::find("mock").filter(|_| discovery.found.is_empty()) {
-            let provider = ProviderConfig::of_preset(mock.kind, mock, None, None);
+            let provider = ProviderConfig::of_preset(mock.kind, mock, None, CredentialConfig::None);
             discovery.config.providers.insert(provider.name.clone(), provider);
         }
         discovery
@@ -71,6 +72,9 @@ impl Config {
 
 fn find(preset: &'static Preset, env: &dyn Environment) -> Result<Option<(&'static str, ProviderConfig)>, String> {
     let key = preset.key_env.iter().find_map(|variable| Some((*variable, env.var(variable)?)));
+    if preset.cloud.is_some_and(|cloud| cloud != Cloud::Azure) || (preset.cloud.is_some() && key.is_none()) {
+        return find_in_cloud(preset, key, env);
+    }
     let address = preset.address_env.map(|variable| variable.name()).filter(|variable| env.var(variable).is_some());
     let (variable, key) = match (key, address) {
         (None, None) => return Ok(None),
@@ -78,15 +82,62 @@ fn find(preset: &'static Preset, env: &dyn Environment) -> Result<Option<(&'stat
         (None, Some(variable)) => (variable, None),
         (Some((variable, key)), _) => (variable, Some(key)),
     };
-    let Some(base_url) = base_url::usual(preset, env)? else {
+    let Some(base_url) = base_url::usual(preset, None, env)? else {
         let missing = preset.address_env.map_or("a base URL", |variable| variable.name());
         return Err(format!("`{variable}` is set, but `{missing}` is not"));
     };
-    let auth = match key {
-        None => None,
-        Some(key) => {
-            own_scheme(preset).header(&key).map_err(|error| format!("`{variable}` cannot be used: {error}"))?
-        }
+    let credential = match key {
+        None => CredentialConfig::None,
+        Some(key) => of_key(preset, variable, &key)?,
     };
-    Ok(Some((variable, ProviderConfig::of_preset(preset.kind, preset, Some(base_url), auth))))
+    Ok(Some((variable, ProviderConfig::of_preset(preset.kind, preset, Some(base_url), credential))))
+}
+
+fn of_key(preset: &Preset, variable: &str, key: &str) -> Result<CredentialConfig, String> {
+    let headers =
+        KeyHeaders::of_preset(preset, key).map_err(|error| format!("`{variable}` cannot be used: {error}"))?;
+    Ok(headers.map_or(CredentialConfig::None, CredentialConfig::Key))
+}
+
+/// An account of a cloud: where the variables say that its credentials are meant to be used from here.
+fn find_in_cloud(
+    preset: &'static Preset,
+    key: Option<(&'static str, String)>,
+    env: &dyn Environment,
+) -> Result<Option<(&'static str, ProviderConfig)>, String> {
+    let Some(cloud) = preset.cloud else { return Ok(None) };
+    let sign = match cloud {
+        Cloud::Aws => ["AWS_ACCESS_KEY_ID", "AWS_PROFILE", "AWS_WEB_IDENTITY_TOKEN_FILE"].as_slice(),
+        // Credentials alone are on every machine where somebody works with Google Cloud.
+        Cloud::Google => &["GOOGLE_CLOUD_LOCATION"],
+        Cloud::Azure => &["AZURE_CLIENT_SECRET"],
+    };
+    let sign = sign.iter().find(|variable| env.var(variable).is_some()).copied();
+    let Some(variable) = key.as_ref().map(|(variable, _)| *variable).or(sign) else { return Ok(None) };
+    let region = region_env(cloud).iter().find_map(|variable| Some((*variable, env.var(variable)?)));
+    if let Some((variable, region)) = &region {
+        check_region(region).map_err(|error| format!("`{variable}` cannot be used: {error}"))?;
+    }
+    let region = region.map(|(_, region)| region);
+    let Some(base_url) = base_url::usual(preset, region.as_deref(), env)? else {
+        // Variables of a whole cloud do not say that its AI service is meant.
+        return match (key, region_env(cloud).first()) {
+            (Some(_), Some(missing)) => Err(format!("`{variable}` is set, but `{missing}` is not")),
+            _ => Ok(None),
+        };
+    };
+    let credential = match key {
+        Some((variable, key)) => of_key(preset, variable, &key)?,
+        None => match of_the_machine(cloud, region.as_deref(), env)? {
+            Some(credential) => credential,
+            None => return Ok(None),
+        },
+    };
+    let project = if cloud == Cloud::Google { usual_project(&credential, env) } else { None };
+    if cloud == Cloud::Google && project.as_deref().is_none_or(|project| check_project(project).is_err()) {
+        return Err(format!("`{variable}` is set, but `GOOGLE_CLOUD_PROJECT` is not"));
+    }
+    let mut provider = ProviderConfig::of_preset(preset.kind, preset, Some(base_url), credential);
+    (provider.region, provider.project) = (region, project);
+    Ok(Some((variable, provider)))
 }

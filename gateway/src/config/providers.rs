@@ -4,8 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use ai_gateway_providers::Dialect;
-use ai_gateway_providers::auth::AuthScheme;
-use ai_gateway_providers::preset::{self, PLANNED, PRESETS, Preset, Quirks, UpstreamRequest};
+use ai_gateway_providers::preset::{self, Account, Cloud, PRESETS, Preset, Quirks, UpstreamRequest};
 use http::header::{HeaderName, HeaderValue};
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -14,7 +13,8 @@ use url::Url;
 use super::Context;
 use super::base_url;
 use super::certificates::{self, CaConfig};
-use super::secret::{self, Secret};
+use super::credentials::{self, CredentialConfig};
+use super::secret;
 use super::tree::{At, instead};
 use super::units::SecretText;
 
@@ -26,7 +26,7 @@ pub struct Provider {
     #[schemars(extend("enum" = kinds()))]
     pub kind: At<String>,
     /// What the vendor's SDK calls its base URL: ends in `/v1` (or the vendor's equivalent) for OpenAI-like providers; the
-    /// bare origin for Anthropic, Gemini and Azure. Default: the vendor's.
+    /// bare origin for Anthropic, Gemini, Vertex AI, Bedrock, Cohere and Azure. Default: the vendor's.
     pub base_url: Option<At<String>>,
     /// The credential. Default: the vendor's usual environment variable, unless `base_url` is written.
     pub api_key: Option<At<SecretText>>,
@@ -46,13 +46,15 @@ pub struct Provider {
     pub http2: Option<bool>,
     /// What is peculiar about this server.
     pub quirks: Option<QuirksText>,
-    /// `bedrock`, `vertex`: the cloud's region.
+    /// `bedrock`, `vertex`: the cloud's region; `vertex` also knows `global`, `us` and `eu`. Default: `AWS_REGION`,
+    /// `GOOGLE_CLOUD_LOCATION`.
     pub region: Option<At<String>>,
-    /// `vertex`: the Google Cloud project.
+    /// `vertex`: the Google Cloud project. Default: `GOOGLE_CLOUD_PROJECT`, or the one of the credentials.
     pub project: Option<At<String>>,
-    /// `vertex`: the service account's JSON. Default: the machine's own account.
+    /// `vertex`: the JSON of a service account's key. Default: `GOOGLE_APPLICATION_CREDENTIALS`, or the machine's own
+    /// account.
     pub credentials: Option<At<SecretText>>,
-    /// `vertex`: an access token instead of credentials.
+    /// `vertex`: an access token instead of credentials; it is not renewed.
     pub access_token: Option<At<SecretText>>,
     /// `bedrock`: a static key's id. Default: the AWS default chain.
     pub access_key_id: Option<At<SecretText>>,
@@ -60,6 +62,12 @@ pub struct Provider {
     pub secret_access_key: Option<At<SecretText>>,
     /// `bedrock`: a temporary key's token.
     pub session_token: Option<At<SecretText>>,
+    /// `azure`: the Entra ID directory, instead of `api_key`.
+    pub tenant_id: Option<At<String>>,
+    /// `azure`: the application in that directory.
+    pub client_id: Option<At<String>>,
+    /// `azure`: the application's secret.
+    pub client_secret: Option<At<SecretText>>,
 }
 
 /// `quirks` as written.
@@ -85,12 +93,8 @@ enum DialectName {
     Cohere,
 }
 
-/// Dialects that the gateway speaks to providers today; the others are refused as not supported yet.
-const DIALECTS: [Dialect; 3] = [Dialect::OpenAiChat, Dialect::OpenAiResponses, Dialect::Anthropic];
-
 fn kinds() -> Vec<&'static str> {
-    let planned = PLANNED.iter().map(|planned| planned.kind);
-    PRESETS.iter().map(|preset| preset.kind).chain(planned).collect()
+    PRESETS.iter().map(|preset| preset.kind).collect()
 }
 
 /// A resolved upstream account.
@@ -106,8 +110,12 @@ pub struct ProviderConfig {
     pub api_version: Option<String>,
     /// The dialects it is spoken to in, the preferred one first; at least one.
     pub dialects: Vec<Dialect>,
-    /// The header with its credential, marked sensitive.
-    pub auth: Option<(HeaderName, HeaderValue)>,
+    /// The cloud's region.
+    pub region: Option<String>,
+    /// The Google Cloud project.
+    pub project: Option<String>,
+    /// What it is convinced with.
+    pub credential: CredentialConfig,
     /// Headers added to every request, marked sensitive.
     pub headers: Vec<(HeaderName, HeaderValue)>,
     /// Certificates to trust instead of the system's.
@@ -127,7 +135,9 @@ impl fmt::Debug for ProviderConfig {
             .field("base_url", &self.base_url.as_ref().map(Url::as_str))
             .field("api_version", &self.api_version)
             .field("dialects", &self.dialects)
-            .field("auth", &self.auth.as_ref().map(|(name, _)| name))
+            .field("region", &self.region)
+            .field("project", &self.project)
+            .field("credential", &self.credential)
             .field("headers", &header_names)
             .field("ca", &self.ca.as_ref().map(|ca| &ca.path))
             .field("http2", &self.http2)
@@ -137,12 +147,12 @@ impl fmt::Debug for ProviderConfig {
 }
 
 impl ProviderConfig {
-    /// The account that a kind's defaults describe, at `base_url` with the credential `auth`.
+    /// The account that a kind's defaults describe, at `base_url` with `credential`.
     pub(super) fn of_preset(
         name: &str,
         preset: &'static Preset,
         base_url: Option<Url>,
-        auth: Option<(HeaderName, HeaderValue)>,
+        credential: CredentialConfig,
     ) -> Self {
         Self {
             name: name.to_owned(),
@@ -151,7 +161,9 @@ impl ProviderConfig {
             base_url,
             api_version: None,
             dialects: preset.dialects.iter().map(|(dialect, _)| *dialect).collect(),
-            auth,
+            region: None,
+            project: None,
+            credential,
             headers: Vec::new(),
             ca: None,
             quirks: preset.quirks,
@@ -164,9 +176,14 @@ impl ProviderConfig {
     }
 
     /// Path and query of an upstream request (see [`preset::upstream_path`]).
-    pub fn path(&self, request: &UpstreamRequest<'_>) -> String {
-        let base = self.base_url.as_ref().map_or("/v1", |url| url.path());
-        preset::upstream_path(self.preset, base, self.api_version.as_deref(), request)
+    pub fn path(&self, request: &UpstreamRequest<'_>) -> Option<String> {
+        let account = Account {
+            base_path: self.base_url.as_ref().map_or("/v1", |url| url.path()),
+            api_version: self.api_version.as_deref(),
+            project: self.project.as_deref(),
+            region: self.region.as_deref(),
+        };
+        preset::upstream_path(self.preset, &account, request)
     }
 }
 
@@ -174,88 +191,26 @@ impl Provider {
     /// `None` when it is so wrong that nothing can be said about it.
     pub(super) fn resolve(self, name: &At<String>, cx: &mut Context<'_>) -> Option<ProviderConfig> {
         let preset = find_kind(&self.kind, cx)?;
+        let region = region(self.region.as_ref(), name, preset, cx)?;
         let base_url = match &self.base_url {
             Some(text) => own_base_url(text, cx)?,
-            None => default_base_url(preset, name, cx)?,
+            None => default_base_url(preset, region.as_deref(), name, cx)?,
         };
-        let auth = self.credential(name, preset, base_url.as_ref(), cx);
-        let mut resolved = ProviderConfig::of_preset(&name.value, preset, base_url, auth);
+        let credential = credentials::resolve(&self, name, preset, base_url.as_ref(), region.as_deref(), cx);
+        let mut resolved = ProviderConfig::of_preset(&name.value, preset, base_url, credential);
+        resolved.region = region;
+        resolved.project = project(self.project, &resolved, name, cx);
         resolved.api_version = self.api_version.and_then(|text| api_version(text, preset, cx));
         if let Some(written) = self.dialects {
             resolved.dialects = dialects(written, cx);
         }
-        let credential = resolved.auth.as_ref().map(|(name, _)| name.clone());
-        resolved.headers = headers(self.headers.unwrap_or_default(), credential.as_ref(), cx);
+        resolved.headers = headers(self.headers.unwrap_or_default(), &resolved.credential.header_names(), cx);
         resolved.ca = self.ca.and_then(|path| certificates::authorities(&path, cx));
         resolved.http2 = self.http2.unwrap_or(resolved.http2);
         if let Some(accepted) = self.quirks.and_then(|quirks| quirks.stream_options) {
             resolved.quirks.no_stream_options = !accepted;
         }
         Some(resolved)
-    }
-
-    fn credential(
-        &self,
-        name: &At<String>,
-        preset: &'static Preset,
-        base_url: Option<&Url>,
-        cx: &mut Context<'_>,
-    ) -> Option<(HeaderName, HeaderValue)> {
-        let written = self.auth.as_ref().map(|text| cx.parse(text, |text| text.parse().map_err(|e| format!("{e}"))));
-        let scheme: AuthScheme = match written {
-            Some(scheme) => scheme?,
-            None => own_scheme(preset),
-        };
-        let (span, secret) = match &self.api_key {
-            Some(text) if scheme == AuthScheme::None => {
-                cx.report.warn(text.span.clone(), "`auth = \"none\"` sends no credential: this key is not used", None);
-                return None;
-            }
-            Some(text) => (text.span.clone(), cx.secret(text)?),
-            None if scheme == AuthScheme::None => return None,
-            // A key from the environment is the vendor's: it goes to no other address than the vendor's own.
-            None if self.base_url.is_some() => {
-                if preset.needs_key {
-                    let message =
-                        format!("[providers.{}] has no `api_key`: its requests carry no credential", name.value);
-                    cx.report.warn(name.span.clone(), message, "write `auth = \"none\"` if that is meant");
-                }
-                return None;
-            }
-            None => match preset.key_env.iter().find_map(|variable| cx.env.var(variable)) {
-                Some(value) => (name.span.clone(), Secret::new(value)),
-                None if !preset.needs_key => return None,
-                None => {
-                    let variables = preset.key_env.join("` or `");
-                    cx.report.error(
-                        name.span.clone(),
-                        format!("[providers.{}] has no `api_key`, and `{variables}` is not set", name.value),
-                        "write `api_key = \"env:NAME\"`, `\"file:PATH\"` or `\"credential:NAME\"`",
-                    );
-                    return None;
-                }
-            },
-        };
-        if let Some(url) = base_url.filter(|url| url.scheme() == "http" && !base_url::is_local(url)) {
-            let host = url.host_str().unwrap_or_default();
-            cx.report.warn(span.clone(), format!("the key is sent to `{host}` unencrypted"), "use https in `base_url`");
-        }
-        match scheme.header(secret.expose()) {
-            Ok(header) => header,
-            Err(error) => {
-                cx.report.error(span, format!("the key of [providers.{}] cannot be used: {error}", name.value), None);
-                None
-            }
-        }
-    }
-}
-
-/// The preset's scheme as an account holds it.
-pub(super) fn own_scheme(preset: &Preset) -> AuthScheme {
-    match preset.auth {
-        AuthScheme::Bearer => AuthScheme::Bearer,
-        AuthScheme::Header(name) => AuthScheme::Header(HeaderName::from_static(name)),
-        AuthScheme::None => AuthScheme::None,
     }
 }
 
@@ -264,14 +219,8 @@ fn find_kind(kind: &At<String>, cx: &mut Context<'_>) -> Option<&'static Preset>
     if preset.is_some() {
         return preset;
     }
-    if PLANNED.iter().any(|planned| planned.kind == kind.value) {
-        let message = format!("providers of kind `{}` are not supported yet", kind.value);
-        cx.report.error(kind.span.clone(), message, "remove this provider, or wait for a later version");
-    } else {
-        let kinds: Vec<&str> = PRESETS.iter().map(|preset| preset.kind).collect();
-        let help = instead(&kind.value, &kinds);
-        cx.report.error(kind.span.clone(), format!("there is no kind `{}`", kind.value), help);
-    }
+    let help = instead(&kind.value, &kinds());
+    cx.report.error(kind.span.clone(), format!("there is no kind `{}`", kind.value), help);
     None
 }
 
@@ -285,11 +234,112 @@ fn own_base_url(text: &At<String>, cx: &mut Context<'_>) -> Option<Option<Url>> 
     }
 }
 
-fn default_base_url(preset: &'static Preset, name: &At<String>, cx: &mut Context<'_>) -> Option<Option<Url>> {
+/// Where the cloud's regions are named, by whom it is asked for.
+pub(super) fn region_env(cloud: Cloud) -> &'static [&'static str] {
+    match cloud {
+        Cloud::Aws => &["AWS_REGION", "AWS_DEFAULT_REGION"],
+        Cloud::Google => &["GOOGLE_CLOUD_LOCATION", "GOOGLE_CLOUD_REGION"],
+        Cloud::Azure => &[],
+    }
+}
+
+/// It becomes a part of a host's name.
+pub(super) fn check_region(region: &str) -> Result<(), String> {
+    let plain = region.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-');
+    if plain && region.starts_with(|first: char| first.is_ascii_lowercase()) && !region.ends_with('-') {
+        return Ok(());
+    }
+    Err(format!("`{region}` is not the name of a region"))
+}
+
+/// `None`: one is needed and there is none, or it is none.
+fn region(
+    written: Option<&At<String>>,
+    name: &At<String>,
+    preset: &'static Preset,
+    cx: &mut Context<'_>,
+) -> Option<Option<String>> {
+    let Some(cloud) = preset.cloud.filter(|cloud| *cloud != Cloud::Azure) else {
+        if let Some(text) = written {
+            let message = format!("`region` means nothing to the kind `{}`", preset.kind);
+            cx.report.error(text.span.clone(), message, "only `bedrock` and `vertex` have it");
+        }
+        return Some(None);
+    };
+    if let Some(text) = written {
+        cx.parse(text, |text| check_region(text))?;
+        return Some(Some(text.value.clone()));
+    }
+    let variables = region_env(cloud);
+    let found = variables.iter().find_map(|variable| Some((variable, cx.env.var(variable)?)));
+    let problem = match found {
+        None => format!("no `region`, and `{}` is not set", variables.join("` or `")),
+        Some((variable, region)) => match check_region(&region) {
+            Ok(()) => return Some(Some(region)),
+            Err(message) => format!("no `region`, and `{variable}` cannot be used: {message}"),
+        },
+    };
+    cx.report.error(name.span.clone(), format!("[providers.{}] has {problem}", name.value), "as in \"us-east-1\"");
+    None
+}
+
+/// It becomes a part of paths.
+pub(super) fn check_project(project: &str) -> Result<(), String> {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b':' | b'.');
+    if project.bytes().all(plain) && project.starts_with(|first: char| first.is_ascii_alphanumeric()) {
+        return Ok(());
+    }
+    Err(format!("`{project}` is not the id of a Google Cloud project"))
+}
+
+/// The project of a Vertex account.
+pub(super) fn usual_project(credential: &CredentialConfig, env: &dyn super::Environment) -> Option<String> {
+    let of_credential = match credential {
+        CredentialConfig::Google(google) => google.project().map(str::to_owned),
+        CredentialConfig::None
+        | CredentialConfig::Key(_)
+        | CredentialConfig::Aws { .. }
+        | CredentialConfig::Entra(_) => None,
+    };
+    env.var("GOOGLE_CLOUD_PROJECT").or(of_credential)
+}
+
+fn project(
+    written: Option<At<String>>,
+    provider: &ProviderConfig,
+    name: &At<String>,
+    cx: &mut Context<'_>,
+) -> Option<String> {
+    let preset = provider.preset;
+    if preset.cloud != Some(Cloud::Google) {
+        if let Some(text) = written {
+            let message = format!("`project` means nothing to the kind `{}`", preset.kind);
+            cx.report.error(text.span, message, "only `vertex` has it");
+        }
+        return None;
+    }
+    if let Some(text) = written {
+        cx.parse(&text, |text| check_project(text))?;
+        return Some(text.value);
+    }
+    let found = usual_project(&provider.credential, cx.env).filter(|project| check_project(project).is_ok());
+    if found.is_none() {
+        let message = format!("[providers.{}] has no `project`, and `GOOGLE_CLOUD_PROJECT` is not set", name.value);
+        cx.report.error(name.span.clone(), message, "write the id of the Google Cloud project");
+    }
+    found
+}
+
+fn default_base_url(
+    preset: &'static Preset,
+    region: Option<&str>,
+    name: &At<String>,
+    cx: &mut Context<'_>,
+) -> Option<Option<Url>> {
     if preset.kind == "mock" {
         return Some(None);
     }
-    match base_url::usual(preset, cx.env) {
+    match base_url::usual(preset, region, cx.env) {
         Ok(Some(url)) => Some(Some(url)),
         Ok(None) => {
             let help = match preset.address_env {
@@ -333,15 +383,12 @@ fn dialects(written: At<Vec<At<String>>>, cx: &mut Context<'_>) -> Vec<Dialect> 
     let mut resolved = Vec::with_capacity(written.value.len());
     for text in written.value {
         match text.value.parse::<Dialect>() {
-            Ok(dialect) if !DIALECTS.contains(&dialect) => {
-                cx.report.error(text.span, format!("the dialect `{dialect}` is not supported yet"), None);
-            }
             Ok(dialect) if resolved.contains(&dialect) => {
                 cx.report.error(text.span, format!("`{dialect}` is listed twice"), None);
             }
             Ok(dialect) => resolved.push(dialect),
             Err(_) => {
-                let help = instead(&text.value, &DIALECTS.map(Dialect::as_str));
+                let help = instead(&text.value, &Dialect::ALL.map(Dialect::as_str));
                 cx.report.error(text.span, format!("there is no dialect `{}`", text.value), help);
             }
         }
@@ -368,7 +415,7 @@ const OWN_HEADERS: &[&str] = &[
 
 fn headers(
     written: BTreeMap<String, At<SecretText>>,
-    credential: Option<&HeaderName>,
+    credential: &[HeaderName],
     cx: &mut Context<'_>,
 ) -> Vec<(HeaderName, HeaderValue)> {
     let mut resolved: Vec<(HeaderName, HeaderValue)> = Vec::with_capacity(written.len());
@@ -381,7 +428,7 @@ fn headers(
             cx.report.error(value.span, format!("the gateway writes `{header}` itself"), "remove it");
             continue;
         }
-        if credential == Some(&header) {
+        if credential.contains(&header) {
             cx.report.error(
                 value.span,
                 format!("`{header}` carries the credential"),

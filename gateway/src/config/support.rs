@@ -20,14 +20,6 @@ const NOT_YET: &[&[&str]] = &[
     &["keys", "*", "limits"],
     &["keys", "*", "budget"],
     &["keys", "*", "cache"],
-    // Of the kinds `bedrock` and `vertex`.
-    &["providers", "*", "region"],
-    &["providers", "*", "project"],
-    &["providers", "*", "credentials"],
-    &["providers", "*", "access_token"],
-    &["providers", "*", "access_key_id"],
-    &["providers", "*", "secret_access_key"],
-    &["providers", "*", "session_token"],
 ];
 
 /// Values that are not served yet, under the key that holds them.

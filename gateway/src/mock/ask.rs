@@ -1,12 +1,14 @@
 //! What the mock reads of a chat-like request: enough to answer it, in one pass and without keeping the rest.
 
-use std::fmt;
-
+use ai_gateway_providers::Dialect;
 use serde::Deserialize;
-use serde::de::{Deserializer, MapAccess, SeqAccess, Visitor};
+use serde::de::IgnoredAny;
 use serde_json::Value;
 use serde_json::value::RawValue;
 
+use super::content::{Content, Mark};
+use super::history::History;
+use super::proof;
 use super::script::words;
 
 /// A request to say something, whatever its dialect.
@@ -22,12 +24,31 @@ pub(super) struct Ask {
     pub(super) after_tool: bool,
     /// Words in all messages and in the system prompt.
     pub(super) words: u64,
-    /// Name and parameter schema of each function.
-    pub(super) tools: Vec<(String, Value)>,
+    /// The tools that the client runs.
+    pub(super) tools: Vec<Tool>,
+    /// Whether the dialect knows tools with plain text as input.
+    pub(super) custom_tools: bool,
     /// The answer must fit this.
     pub(super) schema: Option<Value>,
     /// The answer must be some JSON object.
     pub(super) json_object: bool,
+    /// Reasoning is asked for with a budget, so that calls must follow some.
+    pub(super) thinking: bool,
+    /// Responses: `encrypted_content` is asked for.
+    pub(super) encrypted: bool,
+    pub(super) history: History,
+}
+
+/// A tool that the client runs.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Tool {
+    pub(super) name: String,
+    /// The group that it belongs to (Responses).
+    pub(super) namespace: Option<String>,
+    /// Of its arguments.
+    pub(super) schema: Value,
+    /// Its input is plain text.
+    pub(super) custom: bool,
 }
 
 #[derive(Deserialize)]
@@ -43,6 +64,8 @@ struct Body<'b> {
     prompt: Option<Content>,
     system: Option<Content>,
     instructions: Option<Content>,
+    thinking: Option<Thinking>,
+    include: Option<Vec<String>>,
     #[serde(borrow)]
     tools: Option<&'b RawValue>,
     #[serde(borrow)]
@@ -61,6 +84,12 @@ struct StreamOptions {
 }
 
 #[derive(Deserialize)]
+struct Thinking {
+    #[serde(rename = "type")]
+    kind: Option<String>,
+}
+
+#[derive(Deserialize)]
 #[serde(untagged)]
 enum Input {
     Text(String),
@@ -75,113 +104,23 @@ struct Message {
     kind: Option<String>,
     content: Option<Content>,
     output: Option<Content>,
-}
-
-/// A text, or a list of parts.
-#[derive(Default)]
-struct Content {
-    text: String,
-    images: usize,
-    audios: usize,
-    files: usize,
-    tool_result: bool,
-}
-
-#[derive(Deserialize)]
-struct Part {
-    #[serde(rename = "type")]
-    kind: Option<String>,
-    text: Option<String>,
-    content: Option<Box<Content>>,
-}
-
-impl Content {
-    fn push_text(&mut self, text: &str) {
-        if !self.text.is_empty() && !text.is_empty() {
-            self.text.push('\n');
-        }
-        self.text.push_str(text);
-    }
-
-    fn add(&mut self, part: Part) {
-        match part.kind.as_deref() {
-            Some("image" | "image_url" | "input_image") => self.images += 1,
-            Some("audio" | "input_audio") => self.audios += 1,
-            Some("file" | "input_file" | "document") => self.files += 1,
-            Some("tool_result") => {
-                self.tool_result = true;
-                self.push_text(&part.content.map(|inner| inner.text).unwrap_or_default());
-            }
-            // Texts of all dialects, and any other part that has one.
-            Some(_) | None => self.push_text(part.text.as_deref().unwrap_or_default()),
-        }
-    }
-
-    fn described(&self) -> String {
-        let mut text = self.text.clone();
-        for (count, name) in [(self.images, "image"), (self.audios, "audio"), (self.files, "file")] {
-            if count > 0 {
-                let plural = if count == 1 { "" } else { "s" };
-                text.push_str(&format!(" [{count} {name}{plural}]"));
-            }
-        }
-        text
-    }
-}
-
-impl<'de> Deserialize<'de> for Content {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Parts;
-        impl<'de> Visitor<'de> for Parts {
-            type Value = Content;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a text or a list of content parts")
-            }
-
-            fn visit_str<E>(self, text: &str) -> Result<Content, E> {
-                Ok(Content { text: text.to_owned(), ..Content::default() })
-            }
-
-            fn visit_unit<E>(self) -> Result<Content, E> {
-                Ok(Content::default())
-            }
-
-            fn visit_u64<E>(self, _token: u64) -> Result<Content, E> {
-                Ok(Content { text: "token".into(), ..Content::default() })
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Content, A::Error> {
-                let mut content = Content::default();
-                content.add(Part::deserialize(serde::de::value::MapAccessDeserializer::new(map))?);
-                Ok(content)
-            }
-
-            fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Content, A::Error> {
-                let mut content = Content::default();
-                while let Some(part) = seq.next_element::<Content>()? {
-                    content.push_text(&part.text);
-                    content.images += part.images;
-                    content.audios += part.audios;
-                    content.files += part.files;
-                    content.tool_result |= part.tool_result;
-                }
-                Ok(content)
-            }
-        }
-        deserializer.deserialize_any(Parts)
-    }
+    tool_calls: Option<Vec<IgnoredAny>>,
+    summary: Option<Content>,
+    encrypted_content: Option<String>,
 }
 
 impl Ask {
-    /// Reads a JSON body of any of the three dialects, or of the old completions.
-    pub(super) fn read(body: &[u8]) -> Result<Self, serde_json::Error> {
+    /// Reads a JSON body of OpenAI's dialects or of Anthropic's, or of the old completions.
+    pub(super) fn read(dialect: Dialect, body: &[u8]) -> Result<Self, serde_json::Error> {
         let body: Body<'_> = serde_json::from_slice(body)?;
         let mut ask = Ask {
             model: body.model.unwrap_or_default(),
             stream: body.stream.unwrap_or_default(),
             include_usage: body.stream_options.and_then(|o| o.include_usage).unwrap_or_default(),
             max_tokens: body.max_completion_tokens.or(body.max_output_tokens).or(body.max_tokens),
+            custom_tools: dialect != Dialect::Anthropic,
+            thinking: body.thinking.and_then(|thinking| thinking.kind).as_deref() == Some("enabled"),
+            encrypted: body.include.is_some_and(|all| all.iter().any(|one| one == "reasoning.encrypted_content")),
             ..Ask::default()
         };
         for alone in [body.system, body.instructions].into_iter().flatten() {
@@ -196,18 +135,7 @@ impl Ask {
         if let Some(prompt) = body.prompt {
             ask.take_last(&prompt, false);
         }
-        for item in items {
-            let said = item.content.or(item.output).unwrap_or_default();
-            let result = said.tool_result
-                || item.role.as_deref() == Some("tool")
-                || item.kind.as_deref() == Some("function_call_output");
-            match item.role.as_deref() {
-                Some("assistant" | "system" | "developer") => ask.words += words(&said.text),
-                // An item without role and text: a call that the model made earlier.
-                None if !result => ask.words += words(&said.text),
-                Some(_) | None => ask.take_last(&said, result),
-            }
-        }
+        items.into_iter().for_each(|item| ask.take(item));
         ask.tools = body.tools.and_then(read_tools).unwrap_or_default();
         for format in [body.response_format, body.text, body.output_format, body.output_config].into_iter().flatten() {
             ask.read_format(&serde_json::from_str(format.get()).unwrap_or_default());
@@ -215,10 +143,58 @@ impl Ask {
         Ok(ask)
     }
 
+    fn take(&mut self, mut item: Message) {
+        let kind = item.kind.as_deref();
+        let mut said = item.content.take().or(item.output.take()).unwrap_or_default();
+        if item.role.as_deref() == Some("tool")
+            || matches!(kind, Some("function_call_output" | "custom_tool_call_output"))
+        {
+            said.results = Some(std::mem::take(&mut said.text));
+        }
+        match item.role.as_deref() {
+            Some("system" | "developer") => self.words += words(&said.text),
+            Some("assistant") => self.take_models(&item, &said),
+            // An item without a role: what the model thought or called earlier.
+            None if said.results.is_none() => self.take_models(&item, &said),
+            Some(_) | None => {
+                let after_tool = said.results.is_some();
+                self.take_last(&said, after_tool);
+            }
+        }
+    }
+
     fn take_last(&mut self, said: &Content, after_tool: bool) {
-        self.words += words(&said.text);
+        self.words += words(&said.text) + said.results.as_deref().map_or(0, words);
         self.last = said.described();
         self.after_tool = after_tool;
+        self.history.user(&said.text, after_tool);
+    }
+
+    fn take_models(&mut self, item: &Message, said: &Content) {
+        self.words += words(&said.text);
+        let history = &mut self.history;
+        match item.kind.as_deref() {
+            Some("reasoning") => {
+                let summary = item.summary.as_ref().map_or("", |summary| &summary.text);
+                let encrypted = item.encrypted_content.as_deref();
+                history.thought(encrypted.is_none_or(|it| proof::proves(Dialect::OpenAiResponses, summary, it)));
+            }
+            Some("function_call" | "custom_tool_call") => history.call(None),
+            // Whatever else is an item of its own (a search that the provider ran) is a part of the turn.
+            Some(_) | None => {
+                let calls = item.tool_calls.iter().flatten().map(|_| Mark::Call);
+                if said.marks.is_empty() {
+                    history.text();
+                }
+                for mark in said.marks.iter().copied().chain(calls) {
+                    match mark {
+                        Mark::Text => history.text(),
+                        Mark::Call => history.call(None),
+                        Mark::Thought(proven) => history.thought(proven),
+                    }
+                }
+            }
+        }
     }
 
     /// `response_format` of Chat Completions, `text.format` of Responses, `output_format` or `output_config.format` of Messages.
@@ -234,15 +210,25 @@ impl Ask {
     }
 }
 
-fn read_tools(raw: &RawValue) -> Option<Vec<(String, Value)>> {
+fn read_tools(raw: &RawValue) -> Option<Vec<Tool>> {
     let tools: Vec<Value> = serde_json::from_str(raw.get()).ok()?;
-    let read = |tool: &Value| {
-        let function = tool.get("function").unwrap_or(tool);
-        let name = function.get("name")?.as_str()?.to_owned();
-        let schema = function.get("parameters").or_else(|| function.get("input_schema"))?.clone();
-        Some((name, schema))
-    };
-    Some(tools.iter().filter_map(read).collect())
+    let mut read = Vec::with_capacity(tools.len());
+    for tool in &tools {
+        match (tool.get("name").and_then(Value::as_str), tool.get("tools").and_then(Value::as_array)) {
+            (Some(namespace), Some(inner)) => read.extend(inner.iter().filter_map(|it| read_tool(it, Some(namespace)))),
+            (_, _) => read.extend(read_tool(tool, None)),
+        }
+    }
+    Some(read)
+}
+
+fn read_tool(tool: &Value, namespace: Option<&str>) -> Option<Tool> {
+    let custom = tool.get("type").is_some_and(|kind| kind == "custom") && tool.get("input_schema").is_none();
+    let inner = tool.get("function").or_else(|| tool.get("custom")).unwrap_or(tool);
+    let name = inner.get("name")?.as_str()?.to_owned();
+    let schema = inner.get("parameters").or_else(|| inner.get("input_schema")).cloned();
+    let schema = schema.or(custom.then_some(Value::Null))?;
+    Some(Tool { name, namespace: namespace.map(str::to_owned), schema, custom })
 }
 
 #[cfg(test)]
@@ -250,7 +236,7 @@ mod tests {
     use super::*;
 
     fn read(body: &str) -> Ask {
-        Ask::read(body.as_bytes()).unwrap()
+        Ask::read(Dialect::OpenAiResponses, body.as_bytes()).unwrap()
     }
 
     #[test]
@@ -295,7 +281,7 @@ mod tests {
             r#"{"tools":[{"type":"function","function":{"name":"f","parameters":{}}},{"name":"g","input_schema":{}}],
             "response_format":{"type":"json_schema","json_schema":{"schema":{"type":"object"}}}}"#,
         );
-        assert_eq!(ask.tools.iter().map(|t| t.0.as_str()).collect::<Vec<_>>(), ["f", "g"]);
+        assert_eq!(ask.tools.iter().map(|t| t.name.as_str()).collect::<Vec<_>>(), ["f", "g"]);
         assert!(ask.schema.is_some());
         assert!(read(r#"{"text":{"format":{"type":"json_object"}}}"#).json_object);
     }

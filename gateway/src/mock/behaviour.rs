@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 /// Every behaviour that a model name can ask for, with what it does. `N` stands for a number, `T` for a time such as
-/// `2s` or `300ms`. Names are joined with `+`: `lorem-50+slow-first-2s+crlf`. A vendor's prefix up to the last `/` is ignored.
+/// `2s` or `300ms`. Names are joined with `+`: `lorem-50+slow-first-2s+crlf`. A vendor's prefix up to the last `/` or `.`
+/// is ignored, and so is `claude-` after it, by which clouds tell Anthropic's models: `us.anthropic.claude-lorem-5`.
 /// A fault `after-N` chunks comes with N + 10 words of lorem, unless the name says what else.
 /// Any other name (`gpt-5`, `claude-sonnet-4-5`, …) answers like `echo`.
 pub const BEHAVIOURS: &[(&str, &str)] = &[
@@ -27,6 +28,18 @@ pub const BEHAVIOURS: &[(&str, &str)] = &[
         "calls the first tool of the request (or `lookup`), arguments from its schema in several deltas; after a tool's result: a text that quotes it",
     ),
     ("tool-calls-N", "N calls at once, of the request's tools in turn"),
+    (
+        "reasoning-tool-call",
+        "reasoning, then one call of the first tool; after a tool's result: a text that quotes it. Gemini: a call of the current turn that comes back without its signature is refused",
+    ),
+    (
+        "tool-loop-N",
+        "a call of the first tool in each of N turns, then a text that quotes the last result; Gemini: as reasoning-tool-call",
+    ),
+    (
+        "script",
+        "does what the lines of the user's text say, one in each turn: `CALL tool {json}` (or plain text with \\n), `SAY text`; then it says `done`",
+    ),
     ("split-utf8", "text with multi-byte characters, written in pieces that cut inside a character"),
     ("never-ends", "a word each 100 ms until the client leaves; never-ends-every-T sets the time"),
     ("slow-first-T", "header and preamble at once, the first output after T"),
@@ -42,7 +55,10 @@ pub const BEHAVIOURS: &[(&str, &str)] = &[
         "input 100, of which 60 read from and (anthropic) 10 written to a cache; output 20, of which 8 reasoning",
     ),
     ("length-after-N", "ends after N chunks for want of tokens: finish_reason length, max_tokens, response.incomplete"),
-    ("content-filter-after-N", "ends after N chunks: finish_reason content_filter, refusal, response.incomplete"),
+    (
+        "content-filter-after-N",
+        "ends after N chunks: finish_reason content_filter, refusal, response.incomplete, SAFETY, content_filtered, ERROR",
+    ),
     (
         "status-S",
         "HTTP status S (100 times 4 or 5) with an error in the dialect's shape; status-S-retry-T adds retry-after",
@@ -92,6 +108,12 @@ pub enum Content {
     Reasoning,
     /// That many tool calls.
     ToolCalls(usize),
+    /// Reasoning, then a call.
+    ReasoningToolCall,
+    /// A call in each of that many turns.
+    ToolLoop(u64),
+    /// What the lines of the user's text say.
+    Script,
     /// Text with characters of two to four bytes.
     MultiByte,
     /// Words without end.
@@ -230,7 +252,8 @@ impl Behaviour {
     #[must_use]
     pub fn of(model: &str, dice: u8) -> Self {
         let mut behaviour = Behaviour::default();
-        let name = model.rsplit('/').next().unwrap_or(model);
+        let name = model.rsplit(['/', '.']).next().unwrap_or(model);
+        let name = name.strip_prefix("claude-").unwrap_or(name);
         let mut said = false;
         for part in name.split('+') {
             let words: Vec<&str> = part.split('-').collect();
@@ -286,6 +309,12 @@ impl Behaviour {
             },
             ["reasoning"] => Content::Reasoning,
             ["tool", "call"] => Content::ToolCalls(1),
+            ["reasoning", "tool", "call"] => Content::ReasoningToolCall,
+            ["tool", "loop", n] => match n.parse() {
+                Ok(n) => Content::ToolLoop(n),
+                Err(_) => return false,
+            },
+            ["script"] => Content::Script,
             ["tool", "calls", n] => match n.parse::<usize>() {
                 Ok(n) => Content::ToolCalls(n.clamp(1, 100)),
                 Err(_) => return false,
@@ -398,6 +427,7 @@ mod tests {
         let both = Behaviour::of("acme/lorem-5+crlf+cut-after-2", 99);
         assert_eq!(both.content, Content::Lorem(5));
         assert!(both.crlf);
+        assert_eq!(Behaviour::of("us.anthropic.claude-tool-loop-3", 99).content, Content::ToolLoop(3));
         assert_eq!(both.fault, Some(Fault::Cut(At::After(2))));
     }
 

@@ -2,18 +2,11 @@
 
 use std::time::Duration;
 
-use serde_json::{Value, json};
+use ai_gateway_providers::error::{bedrock_exception, encode_error};
+use ai_gateway_providers::{ApiError, Dialect, ErrorKind};
+use serde_json::json;
 
 use super::behaviour::Fault;
-
-/// Whose error shape is meant.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Shape {
-    /// <https://platform.openai.com/docs/guides/error-codes/api-errors>
-    OpenAi,
-    /// <https://docs.anthropic.com/en/api/errors>
-    Anthropic,
-}
 
 /// An error to answer with.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -90,17 +83,50 @@ impl Failure {
         Failure { code: Some("server_error"), ..Failure::of_status(503) }
     }
 
-    /// The body of an error answer.
-    pub(super) fn body(&self, shape: Shape) -> Value {
-        match shape {
-            Shape::OpenAi => json!({"error": {
+    /// The body of an error answer. OpenAI's (<https://platform.openai.com/docs/guides/error-codes/api-errors>) and
+    /// Anthropic's (<https://docs.anthropic.com/en/api/errors>) are the mock's own, the others the codecs'.
+    pub(super) fn body(&self, dialect: Dialect) -> String {
+        match dialect {
+            Dialect::OpenAiChat | Dialect::OpenAiResponses => json!({"error": {
                 "message": self.message, "type": self.openai, "param": null, "code": self.code,
-            }}),
-            Shape::Anthropic => json!({
+            }})
+            .to_string(),
+            Dialect::Anthropic => json!({
                 "type": "error",
                 "error": {"type": self.anthropic, "message": self.message},
                 "request_id": "req_mock",
-            }),
+            })
+            .to_string(),
+            Dialect::Gemini | Dialect::Bedrock | Dialect::Cohere => {
+                String::from_utf8_lossy(&encode_error(dialect, &self.api(), "req_mock")).into_owned()
+            }
+        }
+    }
+
+    /// A header that goes with the body: Bedrock's SDKs read the exception there.
+    pub(super) fn header(&self, dialect: Dialect) -> Option<(&'static str, &'static str)> {
+        (dialect == Dialect::Bedrock).then(|| ("x-amzn-errortype", bedrock_exception(self.kind())))
+    }
+
+    /// The same for the codecs.
+    pub(super) fn api(&self) -> ApiError {
+        ApiError { status: self.status, ..ApiError::new(self.kind(), &*self.message) }
+    }
+
+    fn kind(&self) -> ErrorKind {
+        match (self.status, self.code) {
+            (401, _) => ErrorKind::Unauthenticated,
+            (402, _) | (_, Some("insufficient_quota")) => ErrorKind::QuotaExceeded,
+            (403, _) => ErrorKind::Forbidden,
+            (404, _) => ErrorKind::ModelNotFound,
+            (413, _) => ErrorKind::TooLarge,
+            (429, _) => ErrorKind::RateLimited,
+            (_, Some("context_length_exceeded")) => ErrorKind::ContextLength,
+            (_, Some("content_filter")) => ErrorKind::ContentFilter,
+            (..500, _) => ErrorKind::InvalidRequest,
+            (503 | 529, _) => ErrorKind::Overloaded,
+            (504, _) => ErrorKind::UpstreamTimeout,
+            (500.., _) => ErrorKind::Internal,
         }
     }
 }

@@ -1,9 +1,14 @@
 //! The mock provider: what demos, tests and benches talk to instead of a real one.
 //!
-//! [`Mock`] is a Pingora HTTP application that speaks `openai-chat`, `openai-responses` and `anthropic` with OpenAI's other
-//! operations, over HTTP/1 and HTTP/2. Only the end of a path counts, so it stands behind any vendor's prefix and
-//! behind Azure's deployments. The **model name** says what it does: [`BEHAVIOURS`] is the table. Answers depend on the
-//! request alone: ids count requests, tokens are words, times are fixed. Credentials are not looked at.
+//! [`Mock`] is a Pingora HTTP application that speaks all dialects, over HTTP/1 and HTTP/2: OpenAI's two with its other
+//! operations and Anthropic's, written here so that they are independent of the gateway's codecs and cost little in
+//! benches, and Gemini's, Bedrock's and Cohere's with those codecs. Only the end of a path counts, so it stands behind any
+//! vendor's prefix, behind Azure's deployments and as Claude on Vertex AI and Bedrock. The **model name** says what it
+//! does: [`BEHAVIOURS`] is the table. Answers depend on the request alone: ids count requests, tokens are words, times are
+//! fixed. Credentials are not looked at.
+//!
+//! The mock remembers no conversation. It signs its reasoning (and Gemini's calls) where the dialect has a place for that, and
+//! refuses a history with signatures that it cannot have made, or without those that the real provider demands.
 //!
 //! `GET /mock/stats` counts requests, those open and the clients that left (with the time in Unix milliseconds),
 //! `GET /mock/last` shows the last request of each model, `POST /mock/reset` forgets both.
@@ -13,46 +18,58 @@
 //! | file | subject |
 //! |---|---|
 //! | `behaviour` | model name → what to do |
-//! | `route`, `ask`, `form` | path, JSON body, form → what is asked |
+//! | `route`, `read` | path, body → what is asked |
+//! | `ask`, `content`, `decoded`, `form` | conversations read here, those read with the codecs, forms |
+//! | `history`, `proof`, `steps` | the turns before: rules and counts, signatures, the lines of `script` |
 //! | `script`, `schema` | what is said, before it has a dialect |
 //! | `encode` | one file per dialect: body and stream |
 //! | `wire`, `play` | frames, pauses and faults on the connection |
-//! | `failure`, `other`, `stats` | errors, operations that are no conversation, counters |
+//! | `failure`, `vectors`, `other`, `stats` | errors, operations that are no conversation, counters |
 
 mod ask;
 mod behaviour;
+mod content;
+mod decoded;
 mod encode;
 mod failure;
 mod form;
+mod history;
 mod other;
 mod play;
+mod proof;
+mod read;
 mod route;
 mod schema;
 mod script;
 mod serve;
 mod stats;
+mod steps;
 #[cfg(test)]
 mod tests;
+mod vectors;
 mod wire;
 
 use std::sync::Arc;
 
+use ai_gateway_providers::{Dialect, event_stream};
 use async_trait::async_trait;
 use bytes::{Bytes, BytesMut};
 use pingora_core::apps::{HttpPersistentSettings, HttpServerApp, HttpServerOptions, ReusedHttpStream};
 use pingora_core::protocols::http::ServerSession;
 use pingora_core::protocols::http::v2::server::{H2Options, default_h2_options};
 use pingora_core::server::ShutdownWatch;
-use serde_json::{Value, json};
+use serde_json::json;
 use tokio::io::AsyncWriteExt as _;
 
-use ask::Ask;
 pub use behaviour::BEHAVIOURS;
 use behaviour::{Behaviour, Content};
-use encode::{Audio, Chat, Completions, Encode, Messages, Meta, Responses, Transcript, transcript_usage};
-use failure::{Failure, Shape};
+use encode::{
+    Audio, Chat, Completions, Encode, Framed, Messages, Meta, Responses, Transcript, Translated, transcript_usage,
+};
+use failure::Failure;
 use form::Form;
-use route::{Op, Refusal, route};
+use read::{Read, read};
+use route::{Op, Refusal, Route, route};
 use script::Script;
 pub use serve::{Options, Running, Tls, help, serve, service};
 use stats::{Arrival, Stats};
@@ -77,13 +94,12 @@ impl Default for Mock {
 
 /// A request, read and counted.
 struct Exchange<'r> {
-    op: Op,
-    rest: &'r str,
-    shape: Shape,
-    ask: Ask,
-    /// The JSON body, for the operations that are not a conversation.
-    json: Value,
-    form: Option<Form>,
+    route: Route<'r>,
+    /// Whose errors are sent.
+    shape: Dialect,
+    /// Gemini's streams come as events.
+    events: bool,
+    read: Read,
     arrival: Arc<Arrival>,
 }
 
@@ -93,11 +109,9 @@ impl Mock {
         let header = session.req_header();
         let path = header.uri.path().to_owned();
         let method = header.method.clone();
-        let shape = if path.contains("/messages") || header.headers.contains_key("anthropic-version") {
-            Shape::Anthropic
-        } else {
-            Shape::OpenAi
-        };
+        let by_header = dialect_of(&header.headers);
+        let query = header.uri.query().unwrap_or_default();
+        let events = query.split('&').any(|pair| pair == "alt=sse");
         let waits = session.get_header_bytes("expect").eq_ignore_ascii_case(b"100-continue");
         if waits && session.write_continue_response().await.is_err() {
             return Err(End::Gone);
@@ -110,8 +124,15 @@ impl Mock {
             Err(refusal) => {
                 let status = if refusal == Refusal::UnknownPath { 404 } else { 405 };
                 let failure = Failure::of_status(status).saying(format!("{method} {path} is not served"));
+                let by_path = if path.contains("/messages") { Dialect::Anthropic } else { Dialect::OpenAiChat };
+                let shape = by_header.unwrap_or(by_path);
                 return play::refuse(&mut Wire::new(session, &plain), &failure, shape, &[("content-type", JSON)]).await;
             }
+        };
+        let shape = match found.op {
+            _ if found.on_bedrock => Dialect::Bedrock,
+            Op::Models => by_header.unwrap_or(found.dialect),
+            _ => found.dialect,
         };
         let own = match found.op {
             Op::Stats => Some(self.stats.show()),
@@ -127,28 +148,35 @@ impl Mock {
             return Wire::new(session, &plain).whole(200, &headers, own.to_string().into()).await;
         }
         let content_type = String::from_utf8_lossy(session.get_header_bytes("content-type")).into_owned();
-        let read = read_request(found.op, &content_type, &body);
+        let read = read(&found, &content_type, &body);
         let peer = session.client_addr().map(ToString::to_string);
         let arrival = Arc::new(Arrival::new(session.req_header(), peer, &body));
         drop(body);
-        let (mut ask, json, form) = match read {
+        let read = match read {
             Ok(read) => read,
             Err(failure) => {
                 self.stats.arrived("(unreadable)", arrival);
                 return play::refuse(&mut Wire::new(session, &plain), &failure, shape, &[("content-type", JSON)]).await;
             }
         };
-        if let Some(deployment) = found.deployment {
-            deployment.clone_into(&mut ask.model);
-        }
-        let exchange = Exchange { op: found.op, rest: found.rest, shape, ask, json, form, arrival };
+        let exchange = Exchange { route: found, shape, events, read, arrival };
+        let model = &exchange.read.ask.model;
         let _open = self.stats.open();
-        let number = self.stats.arrived(&exchange.ask.model, Arc::clone(&exchange.arrival));
+        let number = self.stats.arrived(model, Arc::clone(&exchange.arrival));
         let result = answer(session, &exchange, number).await;
         if result == Err(End::Gone) {
-            self.stats.left(&exchange.ask.model, number);
+            self.stats.left(model, number);
         }
         result
+    }
+}
+
+/// The dialect, where a path is that of several.
+fn dialect_of(headers: &http::HeaderMap) -> Option<Dialect> {
+    if headers.contains_key("anthropic-version") {
+        Some(Dialect::Anthropic)
+    } else {
+        headers.contains_key("x-goog-api-key").then_some(Dialect::Gemini)
     }
 }
 
@@ -164,91 +192,81 @@ async fn read_body(session: &mut ServerSession) -> Result<Bytes, End> {
     Ok(all.map_or(first, BytesMut::freeze))
 }
 
-fn read_request(op: Op, content_type: &str, body: &Bytes) -> Result<(Ask, Value, Option<Form>), Failure> {
-    let unreadable = |e: serde_json::Error| Failure::bad_request(format!("the body is not a request in JSON: {e}"));
-    match op {
-        Op::Chat | Op::Completions | Op::Responses | Op::Messages | Op::CountTokens => {
-            Ok((Ask::read(body).map_err(unreadable)?, Value::Null, None))
-        }
-        Op::Images | Op::Transcription if content_type.starts_with("multipart/") => {
-            let form =
-                Form::read(content_type, body).ok_or_else(|| Failure::bad_request("the form has no boundary"))?;
-            let last = form.file.as_ref().map(|(name, size)| format!("{name} has {size} bytes")).unwrap_or_default();
-            let ask = Ask {
-                model: form.get("model").unwrap_or_default().to_owned(),
-                stream: form.get("stream") == Some("true"),
-                words: script::words(form.get("prompt").unwrap_or_default()),
-                last,
-                ..Ask::default()
-            };
-            Ok((ask, Value::Null, Some(form)))
-        }
-        Op::Models | Op::StoredResponse => Ok((Ask::default(), Value::Null, None)),
-        Op::Embeddings | Op::Images | Op::Speech | Op::Transcription | Op::Moderations | Op::Rerank => {
-            let json: Value = serde_json::from_slice(body).map_err(unreadable)?;
-            let text = |name: &str| json.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
-            let ask = Ask {
-                model: text("model"),
-                words: script::words(&text("input")),
-                last: text("input"),
-                ..Ask::default()
-            };
-            Ok((ask, json, None))
-        }
-        Op::Stats | Op::Last | Op::Reset => Ok((Ask::default(), Value::Null, None)),
-    }
-}
-
 async fn answer(session: &mut ServerSession, exchange: &Exchange<'_>, number: u64) -> Result<(), End> {
-    let Exchange { op, rest, shape, ask, json, form, arrival } = exchange;
-    let behaviour = Behaviour::of(&ask.model, fastrand::u8(..100));
+    let Exchange { route, shape, events, read, arrival } = exchange;
+    let (ask, form, dialect, shape) = (&read.ask, read.form.as_ref(), route.dialect, *shape);
+    let mut behaviour = Behaviour::of(&ask.model, fastrand::u8(..100));
+    let framed = route.on_bedrock || dialect == Dialect::Bedrock;
+    let array = dialect == Dialect::Gemini && !events;
+    if framed || array {
+        // These are ways to write server-sent events.
+        (behaviour.crlf, behaviour.comments) = (false, false);
+    }
     let wire = &mut Wire::new(session, &behaviour);
-    let meta = Meta { number, model: ask.model.clone(), include_usage: ask.include_usage };
+    let meta = Meta { number, model: ask.model.clone(), include_usage: ask.include_usage, encrypted: ask.encrypted };
     let request_id = format!("req_mock_{number:06}");
-    let id_name = if *shape == Shape::Anthropic { "request-id" } else { "x-request-id" };
+    let id_name = match shape {
+        Dialect::Anthropic => "request-id",
+        Dialect::Bedrock => "x-amzn-requestid",
+        _ => "x-request-id",
+    };
     let headers = |content_type: &'static str| [("content-type", content_type), (id_name, request_id.as_str())];
     if let Some(failure) = play::overture(wire, &behaviour).await? {
-        return play::refuse(wire, &failure, *shape, &headers(JSON)).await;
+        return play::refuse(wire, &failure, shape, &headers(JSON)).await;
+    }
+    let strict = matches!(behaviour.content, Content::ReasoningToolCall | Content::ToolLoop(_));
+    if let Some(why) = ask.history.refusal(dialect, ask.thinking, strict) {
+        return play::refuse(wire, &Failure::bad_request(why), shape, &headers(JSON)).await;
     }
     let mut script = Script::new(&behaviour, ask, || arrival.describe().to_string());
-    let mut encoder: Box<dyn Encode> = match op {
+    let mut encoder: Box<dyn Encode> = match route.op {
         Op::Chat => Box::new(Chat::new(meta.clone())),
         Op::Completions => Box::new(Completions::new(meta.clone())),
         Op::Responses => Box::new(Responses::new(meta.clone())),
+        Op::Messages if route.on_bedrock => Box::new(Framed(Messages::new(meta.clone()))),
         Op::Messages => Box::new(Messages::new(meta.clone())),
+        Op::Translated => Box::new(Translated::new(dialect, meta.clone(), array)),
         Op::Transcription => Box::<Transcript>::default(),
         Op::Speech => {
             return play::stream(wire, &behaviour, &script, &mut Audio, &headers("audio/mpeg")).await;
         }
         _ => {
-            let answered = match op {
-                Op::CountTokens => Ok(json!({"input_tokens": ask.words})),
-                Op::Embeddings => other::embeddings(&meta, json),
-                Op::Images => Ok(other::images(json, form.as_ref())),
-                Op::Moderations => Ok(other::moderations(&meta, json)),
-                Op::Rerank => other::rerank(&meta, json),
-                Op::StoredResponse => Ok(other::stored_response(&meta, &arrival.method, rest)),
-                _ => Ok(other::models(rest, *shape == Shape::Anthropic)),
+            let answered = match route.op {
+                Op::CountTokens => Ok(other::tokens(dialect, ask.words)),
+                Op::Embeddings => vectors::embeddings(dialect, &meta, route.rest, &read.json),
+                Op::Images => Ok(other::images(&read.json, form)),
+                Op::Moderations => Ok(other::moderations(&meta, &read.json)),
+                Op::Rerank => other::rerank(&meta, &read.json),
+                Op::StoredResponse => Ok(other::stored_response(&meta, &arrival.method, route.rest)),
+                _ => Ok(other::models(route.rest, shape)),
             };
             return match answered {
                 Ok(body) => {
-                    play::whole(wire, &behaviour, 0, false, body.to_string().into(), *shape, &headers(JSON)).await
+                    play::whole(wire, &behaviour, 0, false, body.to_string().into(), shape, &headers(JSON)).await
                 }
-                Err(failure) => play::refuse(wire, &failure, *shape, &headers(JSON)).await,
+                Err(failure) => play::refuse(wire, &failure, shape, &headers(JSON)).await,
             };
         }
     };
     if ask.stream {
-        let [content_type, id] = headers(EVENTS);
+        let content_type = if framed {
+            event_stream::CONTENT_TYPE
+        } else if array {
+            JSON
+        } else {
+            EVENTS
+        };
+        let [content_type, id] = headers(content_type);
         let headers = [content_type, id, ("cache-control", "no-cache")];
         return play::stream(wire, &behaviour, &script, encoder.as_mut(), &headers).await;
     }
-    let whole = |script: &Script| match op {
+    let whole = |script: &Script| match route.op {
         Op::Chat => Chat::whole(&meta, script),
         Op::Completions => Completions::whole(&meta, script),
         Op::Responses => Responses::whole(&meta, script),
         Op::Messages => Messages::whole(&meta, script),
-        _ => transcript(form.as_ref(), script),
+        Op::Translated => Translated::whole(dialect, &meta, script),
+        _ => transcript(form, script),
     };
     let mut body = whole(&script);
     if let Content::Sized(size) = behaviour.content
@@ -257,11 +275,11 @@ async fn answer(session: &mut ServerSession, exchange: &Exchange<'_>, number: u6
         script.trim(body.len() - size);
         body = whole(&script);
     }
-    let content_type = match form.as_ref().and_then(|form| form.get("response_format")) {
+    let content_type = match form.and_then(|form| form.get("response_format")) {
         Some("text" | "srt" | "vtt") => "text/plain; charset=utf-8",
         _ => JSON,
     };
-    play::whole(wire, &behaviour, script.len(), script.endless(), body.into(), *shape, &headers(content_type)).await
+    play::whole(wire, &behaviour, script.len(), script.endless(), body.into(), shape, &headers(content_type)).await
 }
 
 /// A transcript that is not streamed, in the format asked for.

@@ -1,5 +1,6 @@
-//! The operations that are not a conversation: vectors, images, moderation, ranking, models, stored responses.
+//! The operations that are no conversation: images, moderation, ranking, models, stored responses.
 
+use ai_gateway_providers::Dialect;
 use serde_json::{Value, json};
 
 use super::behaviour::BEHAVIOURS;
@@ -10,68 +11,6 @@ use super::script::words;
 
 /// A red pixel.
 const PNG: &str = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mP8z8DwHwAFBQIAX8jx0gAAAABJRU5ErkJggg==";
-
-/// `POST /embeddings`: <https://platform.openai.com/docs/api-reference/embeddings>. The same text has the same vector.
-pub(super) fn embeddings(meta: &Meta, request: &Value) -> Result<Value, Failure> {
-    let dimensions = request.get("dimensions").and_then(Value::as_u64).unwrap_or(8).clamp(1, 16_384);
-    let base64 = request.get("encoding_format").and_then(Value::as_str) == Some("base64");
-    let inputs: Vec<String> = match request.get("input") {
-        Some(Value::String(text)) => vec![text.clone()],
-        // One text as tokens, or several texts, each as a string or as tokens.
-        Some(Value::Array(all)) if all.first().is_some_and(Value::is_number) => vec![json!(all).to_string()],
-        Some(Value::Array(all)) => {
-            all.iter().map(|one| one.as_str().map_or_else(|| one.to_string(), str::to_owned)).collect()
-        }
-        _ => return Err(Failure::bad_request("'input' must be a string or an array")),
-    };
-    let tokens: u64 = inputs.iter().map(|text| words(text)).sum();
-    let data: Vec<Value> = inputs
-        .iter()
-        .enumerate()
-        .map(|(index, text)| {
-            let vector = vector(text, dimensions);
-            let embedding = if base64 {
-                json!(to_base64(&vector.iter().flat_map(|x| x.to_le_bytes()).collect::<Vec<u8>>()))
-            } else {
-                json!(vector)
-            };
-            json!({"object": "embedding", "index": index, "embedding": embedding})
-        })
-        .collect();
-    Ok(json!({
-        "object": "list", "data": data, "model": meta.model,
-        "usage": {"prompt_tokens": tokens, "total_tokens": tokens},
-    }))
-}
-
-/// Numbers from -1 to 1 that depend on nothing but the text.
-fn vector(text: &str, dimensions: u64) -> Vec<f32> {
-    // FNV-1a, then xorshift.
-    let mut state = text
-        .bytes()
-        .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));
-    (0..dimensions)
-        .map(|_| {
-            state ^= state << 13;
-            state ^= state >> 7;
-            state ^= state << 17;
-            f32::from(u16::try_from(state >> 48).unwrap_or(0)) / 32_767.5 - 1.0
-        })
-        .collect()
-}
-
-fn to_base64(bytes: &[u8]) -> String {
-    const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    let mut out = String::with_capacity(bytes.len().div_ceil(3) * 4);
-    for group in bytes.chunks(3) {
-        let all = group.iter().fold(0_u32, |all, byte| all << 8 | u32::from(*byte)) << (8 * (3 - group.len()));
-        for i in 0..4 {
-            let sextet = (all >> (18 - 6 * i)) & 63;
-            out.push(if i <= group.len() { char::from(ALPHABET[sextet as usize]) } else { '=' });
-        }
-    }
-    out
-}
 
 /// `POST /images/…`: <https://platform.openai.com/docs/api-reference/images>.
 pub(super) fn images(request: &Value, form: Option<&Form>) -> Value {
@@ -162,23 +101,42 @@ pub(super) fn rerank(meta: &Meta, request: &Value) -> Result<Value, Failure> {
     }))
 }
 
-/// `GET /models` and `GET /models/{id}`, in OpenAI's or Anthropic's shape.
-pub(super) fn models(id: &str, anthropic: bool) -> Value {
-    let one = |id: &str| {
-        if anthropic {
+/// The number of tokens that a request has: <https://docs.anthropic.com/en/api/messages-count-tokens>,
+/// <https://ai.google.dev/api/tokens>, <https://docs.aws.amazon.com/bedrock/latest/APIReference/API_runtime_CountTokens.html>.
+pub(super) fn tokens(dialect: Dialect, tokens: u64) -> Value {
+    match dialect {
+        Dialect::Gemini => json!({
+            "totalTokens": tokens, "promptTokensDetails": [{"modality": "TEXT", "tokenCount": tokens}],
+        }),
+        Dialect::Bedrock => json!({"inputTokens": tokens}),
+        _ => json!({"input_tokens": tokens}),
+    }
+}
+
+/// `GET /models` and `GET /models/{id}`, in OpenAI's, Anthropic's or Gemini's shape.
+pub(super) fn models(id: &str, dialect: Dialect) -> Value {
+    let one = |id: &str| match dialect {
+        Dialect::Anthropic => {
             json!({"type": "model", "id": id, "display_name": id, "created_at": "2023-11-14T22:13:20Z"})
-        } else {
-            json!({"id": id, "object": "model", "created": CREATED, "owned_by": "mock"})
         }
+        Dialect::Gemini => json!({
+            "name": format!("models/{id}"), "version": "001", "displayName": id, "inputTokenLimit": 128_000,
+            "outputTokenLimit": 8192,
+            "supportedGenerationMethods": ["generateContent", "streamGenerateContent", "countTokens", "embedContent"],
+        }),
+        _ => json!({"id": id, "object": "model", "created": CREATED, "owned_by": "mock"}),
     };
     if !id.is_empty() {
         return one(id);
     }
     let all: Vec<Value> = BEHAVIOURS.iter().map(|(name, _)| one(name)).collect();
-    if anthropic {
-        json!({"data": all, "has_more": false, "first_id": BEHAVIOURS[0].0, "last_id": BEHAVIOURS[BEHAVIOURS.len() - 1].0})
-    } else {
-        json!({"object": "list", "data": all})
+    match dialect {
+        Dialect::Anthropic => {
+            let ids = (BEHAVIOURS[0].0, BEHAVIOURS[BEHAVIOURS.len() - 1].0);
+            json!({"data": all, "has_more": false, "first_id": ids.0, "last_id": ids.1})
+        }
+        Dialect::Gemini => json!({"models": all}),
+        _ => json!({"object": "list", "data": all}),
     }
 }
 
@@ -202,24 +160,7 @@ mod tests {
     use super::*;
 
     fn meta() -> Meta {
-        Meta { number: 1, model: "m".into(), include_usage: false }
-    }
-
-    #[test]
-    fn base64_is_right() {
-        for (bytes, text) in [("", ""), ("f", "Zg=="), ("fo", "Zm8="), ("foo", "Zm9v"), ("foobar", "Zm9vYmFy")] {
-            assert_eq!(to_base64(bytes.as_bytes()), text);
-        }
-    }
-
-    #[test]
-    fn vectors_depend_on_the_text_alone() {
-        let answer = embeddings(&meta(), &json!({"input": ["a b", "c", "a b"], "dimensions": 5})).unwrap();
-        let of = |i: usize| answer["data"][i]["embedding"].clone();
-        assert_eq!(of(0).as_array().unwrap().len(), 5);
-        assert_eq!(of(0), of(2));
-        assert_ne!(of(0), of(1));
-        assert_eq!(answer["usage"]["prompt_tokens"], 5);
+        Meta { number: 1, model: "m".into(), include_usage: false, encrypted: false }
     }
 
     #[test]

@@ -2,12 +2,13 @@
 
 use std::time::Duration;
 
+use ai_gateway_providers::Dialect;
 use bytes::Bytes;
 use tokio::time::Instant;
 
 use super::behaviour::{At, Behaviour, Delivery, Fault};
 use super::encode::{BLANK, Encode};
-use super::failure::{Failure, Shape};
+use super::failure::Failure;
 use super::script::Script;
 use super::wire::{End, RawFault, Wire};
 
@@ -35,10 +36,11 @@ pub(super) async fn overture(wire: &mut Wire<'_>, behaviour: &Behaviour) -> Resu
 pub(super) async fn refuse(
     wire: &mut Wire<'_>,
     failure: &Failure,
-    shape: Shape,
+    shape: Dialect,
     headers: &[(&'static str, &str)],
 ) -> Result<(), End> {
     let mut all = headers.to_vec();
+    all.extend(failure.header(shape));
     let (seconds, millis);
     if let Some(wait) = failure.retry_after {
         seconds = wait.as_millis().div_ceil(1000).to_string();
@@ -48,7 +50,7 @@ pub(super) async fn refuse(
             all.push(("retry-after-ms", &millis));
         }
     }
-    let mut body = failure.body(shape).to_string();
+    let mut body = failure.body(shape);
     body.push('\n');
     wire.whole(failure.status, &all, body.into()).await
 }
@@ -137,7 +139,7 @@ pub(super) async fn whole(
     steps: u64,
     endless: bool,
     body: Bytes,
-    shape: Shape,
+    shape: Dialect,
     headers: &[(&'static str, &str)],
 ) -> Result<(), End> {
     if endless {
@@ -151,8 +153,7 @@ pub(super) async fn whole(
     match behaviour.fault {
         Some(Fault::GarbageBody) => return wire.whole(200, headers, Bytes::from_static(NO_CONTENT)).await,
         Some(Fault::ErrorEvent(_)) => {
-            let error = Failure::in_stream().body(shape).to_string();
-            return wire.whole(200, headers, error.into()).await;
+            return wire.whole(200, headers, Failure::in_stream().body(shape).into()).await;
         }
         Some(Fault::Cut(at)) => {
             wire.header(200, headers, Some(body.len())).await?;

@@ -2,11 +2,13 @@
 
 use std::borrow::Cow;
 
+use ai_gateway_providers::common::flat_name;
 use serde_json::json;
 
 use super::ask::Ask;
 use super::behaviour::{Behaviour, Content, Fault, UsageForm};
-use super::schema;
+use super::steps::{self, Step};
+use super::{ask, schema};
 
 /// The words of `lorem-N`, in turn. The space stands in front, so that a stream adds up to what is not streamed.
 const LOREM: [&str; 16] = [
@@ -63,8 +65,11 @@ pub(super) struct Usage {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Call {
     pub(super) name: String,
-    /// JSON text.
+    pub(super) namespace: Option<String>,
+    /// JSON text, or the plain text that a custom tool takes.
     pub(super) arguments: String,
+    /// Whether the tool is a custom one.
+    pub(super) custom: bool,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -102,7 +107,7 @@ impl Script {
     /// What `behaviour` says to `ask`. `inspection` is the text of `inspect`.
     pub(super) fn new(behaviour: &Behaviour, ask: &Ask, inspection: impl FnOnce() -> String) -> Self {
         let mut finish = Finish::Stop;
-        let mut reasoning: &[&str] = &[];
+        let mut reasoning: &'static [&'static str] = &[];
         let mut calls = Vec::new();
         let text = match behaviour.content {
             Content::Lorem(n) => Text::Lorem(match ask.max_tokens {
@@ -121,13 +126,38 @@ impl Script {
                 reasoning = &REASONING;
                 echo(ask)
             }
-            Content::ToolCalls(_) if ask.after_tool => cut(format!("The tool answered: {}", ask.last)),
+            Content::ToolCalls(_) | Content::ReasoningToolCall if ask.after_tool => quoted(ask),
             Content::ToolCalls(n) => {
-                finish = Finish::ToolCalls;
                 calls = (0..n).map(|i| call(ask, i)).collect();
                 Text::Fixed(&[])
             }
+            Content::ReasoningToolCall => {
+                reasoning = &REASONING;
+                calls = vec![call(ask, 0)];
+                Text::Fixed(&[])
+            }
+            Content::ToolLoop(n) if ask.history.loops >= n => quoted(ask),
+            Content::ToolLoop(_) => {
+                calls = vec![call(ask, 0)];
+                Text::Fixed(&[])
+            }
+            Content::Script => match ask.history.steps.get(ask.history.turns) {
+                Some(Step::Call { tool, input }) if !ask.tools.is_empty() => {
+                    calls = vec![scripted(ask, tool, input)];
+                    Text::Fixed(&[])
+                }
+                // An agent's request for a title, which has no tools, repeats the user's text.
+                Some(Step::Call { tool, input }) => cut(format!("CALL {tool} {input}")),
+                Some(Step::Say(text)) => cut(text.clone()),
+                None => Text::Fixed(&["done"]),
+            },
         };
+        if !calls.is_empty() {
+            finish = Finish::ToolCalls;
+            if ask.thinking {
+                reasoning = &REASONING;
+            }
+        }
         let mut script = Script { reasoning, text, calls, finish, usage: None };
         match behaviour.fault {
             Some(Fault::Length(n)) => script.shorten(n, Finish::Length),
@@ -234,10 +264,12 @@ fn echo(ask: &Ask) -> Text {
     if ask.json_object {
         return cut(json!({"answer": ask.last}).to_string());
     }
-    if ask.after_tool {
-        return cut(format!("The tool answered: {}", ask.last));
-    }
-    cut(ask.last.clone())
+    if ask.after_tool { quoted(ask) } else { cut(ask.last.clone()) }
+}
+
+/// A text that quotes the result of a tool.
+fn quoted(ask: &Ask) -> Text {
+    cut(format!("The tool answered: {}", ask.last))
 }
 
 /// A text in chunks of a word each, or more of them when it is long.
@@ -276,8 +308,38 @@ impl Script {
 
 fn call(ask: &Ask, i: usize) -> Call {
     match ask.tools.get(i % ask.tools.len().max(1)) {
-        Some((name, schema)) => Call { name: name.clone(), arguments: schema::example(schema).to_string() },
-        None => Call { name: "lookup".into(), arguments: json!({"query": ask.last}).to_string() },
+        Some(tool) => {
+            let arguments = if tool.custom { "Paris".into() } else { schema::example(&tool.schema).to_string() };
+            Call::of(tool, arguments)
+        }
+        None => {
+            let arguments = json!({"query": ask.last}).to_string();
+            Call { name: "lookup".into(), namespace: None, arguments, custom: false }
+        }
+    }
+}
+
+/// The call that a line of a script asks for; a tool in a group is named with its group before it, or without. Plain text
+/// goes to a custom tool as it is, and to a function as `input`.
+fn scripted(ask: &Ask, name: &str, input: &str) -> Call {
+    let flat = |tool: &&ask::Tool| flat_name(tool.namespace.as_deref(), &tool.name) == name;
+    let known = ask.tools.iter().find(flat).or_else(|| ask.tools.iter().find(|tool| tool.name == name));
+    let is_object = steps::is_object(input);
+    let custom = known.map_or(ask.custom_tools && !is_object && !input.is_empty(), |known| known.custom);
+    let arguments = match input {
+        input if custom || is_object => input.to_owned(),
+        "" => "{}".to_owned(),
+        input => json!({"input": input}).to_string(),
+    };
+    match known {
+        Some(tool) => Call::of(tool, arguments),
+        None => Call { name: name.to_owned(), namespace: None, arguments, custom },
+    }
+}
+
+impl Call {
+    fn of(tool: &ask::Tool, arguments: String) -> Self {
+        Call { name: tool.name.clone(), namespace: tool.namespace.clone(), arguments, custom: tool.custom }
     }
 }
 
@@ -337,11 +399,9 @@ mod tests {
 
     #[test]
     fn calls_come_in_parts() {
-        let ask = Ask {
-            tools: vec![("f".into(), json!({"type": "object", "properties": {"a": {"type": "string"}}}))],
-            ..Ask::default()
-        };
-        let script = script("tool-calls-2", &ask);
+        let schema = json!({"type": "object", "properties": {"a": {"type": "string"}}});
+        let tools = vec![ask::Tool { name: "f".into(), namespace: None, schema, custom: false }];
+        let script = script("tool-calls-2", &Ask { tools, ..Ask::default() });
         let second: String =
             script.pieces().filter_map(|p| if let Piece::Arguments(1, part) = p { Some(part) } else { None }).collect();
         assert_eq!(second, r#"{"a":"Paris"}"#);

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use ai_gateway_providers::answer::{AnswerForm, Observer};
+use ai_gateway_providers::answer::{AnswerForm, Conversion, Observer};
 use ai_gateway_providers::error::{ApiError, ErrorKind, decode_error, encode_stream_error};
 use ai_gateway_providers::{Dialect, Operation};
 use bytes::{Bytes, BytesMut};
@@ -12,6 +12,7 @@ use pingora_error::{Error, ErrorType, Result};
 use pingora_http::ResponseHeader;
 
 use super::Exchange;
+use super::encode::AnswerWay;
 use super::exchange::DROPPED;
 use super::failure::attempt_failed;
 use super::outcome::Outcome;
@@ -67,7 +68,9 @@ pub fn on_header(upstream: &mut ResponseHeader, exchange: &mut Exchange) -> Resu
             ));
         }
         None if exchange.translates() => {
-            if form == AnswerForm::Opaque || !exchange.translate(form) {
+            let input_tokens = upstream.headers.get("x-amzn-bedrock-input-token-count");
+            let input_tokens = input_tokens.and_then(|count| count.to_str().ok()?.parse().ok());
+            if form == AnswerForm::Opaque || !exchange.translate(form, input_tokens) {
                 let error = Error::explain(ErrorType::InvalidHTTPHeader, "not a form of this API");
                 return Err(attempt_failed(exchange, Outcome::Garbage, error));
             }
@@ -285,15 +288,22 @@ impl Exchange {
 
     /// Begins to translate an answer that is framed as `form`. An answer that the client wants whole is withheld to its end:
     /// until then it may turn out to be an error.
-    fn translate(&mut self, form: AnswerForm) -> bool {
+    fn translate(&mut self, form: AnswerForm, input_tokens: Option<u64>) -> bool {
         let operation = self.endpoint.as_ref().map_or(Operation::Chat, |endpoint| endpoint.operation);
-        let Some(translation) = self.attempts.last_mut().and_then(|attempt| attempt.translation.take()) else {
-            return false;
+        let Some(attempt) = self.attempts.last_mut() else { return false };
+        let (observer, stream) = match std::mem::replace(&mut attempt.answer, AnswerWay::Straight) {
+            AnswerWay::Straight => return false,
+            AnswerWay::Translated(translation) => {
+                let stream = translation.stream;
+                (Observer::translating(*translation, operation, form), stream)
+            }
+            AnswerWay::Converted(conversion) => {
+                (Observer::converting(Conversion { input_tokens, ..*conversion }), false)
+            }
         };
-        let stream = translation.stream;
         self.form = if stream { AnswerForm::Stream } else { AnswerForm::Json };
         self.held = 0;
-        self.observer = Some(Observer::translating(translation, operation, form));
+        self.observer = Some(observer);
         let waits = !stream || self.plan.has_next();
         if let Some(replay) = &self.replay {
             replay.set_unjudged(true);

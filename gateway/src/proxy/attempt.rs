@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use ai_gateway_providers::Operation;
-use ai_gateway_providers::answer::Translation;
 use ai_gateway_providers::common::Losses;
 use ai_gateway_providers::endpoint::BodyKind;
 use ai_gateway_providers::error::{ApiError, ErrorKind};
@@ -16,9 +15,10 @@ use pingora_error::{Error, ErrorType, Result};
 use pingora_http::RequestHeader;
 use pingora_proxy::Session;
 
-use super::encode::{self, Encoded};
+use super::encode::{self, AnswerWay, Encoded};
 use super::outcome::Outcome;
 use super::{Exchange, Gateway};
+use crate::credentials::Grant;
 use crate::snapshot::{Route, Target};
 
 /// Client headers that mean something to a provider and nothing to an attacker. Everything else stays behind:
@@ -39,6 +39,8 @@ const FORWARDED: [&str; 12] = [
 ];
 /// Those of them that mean something in one dialect only.
 const OF_DIALECT: [&str; 3] = ["anthropic-version", "anthropic-beta", "openai-beta"];
+/// Shortest wait for a provider's first token: a token endpoint answers more slowly than a connection stands.
+const TOKEN_PATIENCE: Duration = Duration::from_secs(5);
 /// Stale pooled connections tried before a failure counts.
 const STALE_RETRIES: usize = 3;
 /// A connection that was closed while it lay in the pool fails at once; one that fails later may have done the work.
@@ -54,11 +56,13 @@ pub struct Attempt {
     pub route: Route,
     /// The body sent.
     pub body: Bytes,
+    /// The gateway's own credential for it.
+    pub grant: Grant,
     /// Whether the usage chunk was asked for by the gateway only.
     pub hide_usage: bool,
-    /// How its answer is turned into the client's; taken when the answer begins.
-    pub translation: Option<Translation>,
-    /// Whether the two sides need translation.
+    /// How its answer becomes the client's; taken when the answer begins.
+    pub answer: AnswerWay,
+    /// Whether the answer does not pass as it comes.
     pub translates: bool,
     /// What the target's API could not say.
     pub losses: Losses,
@@ -76,15 +80,16 @@ pub struct Attempt {
 
 impl Attempt {
     fn new(target: Arc<Target>, encoded: Encoded) -> Self {
-        let Encoded { route, body, hide_usage, translation, losses } = encoded;
+        let Encoded { route, body, hide_usage, answer, losses } = encoded;
         Self {
             target,
             started: Instant::now(),
             route,
             body,
+            grant: Grant::None,
             hide_usage,
-            translates: translation.is_some(),
-            translation,
+            translates: !matches!(answer, AnswerWay::Straight),
+            answer,
             losses,
             status: None,
             outcome: None,
@@ -142,7 +147,21 @@ pub async fn choose_peer(gateway: &Gateway, exchange: &mut Exchange) -> Result<B
         replay.begin_attempt(timeouts.total, first_token);
     }
     exchange.overhead += begun.elapsed();
-    let provider = &attempt.target.provider;
+    let (target, dialect) = (attempt.target.clone(), attempt.route.dialect);
+    let provider = &target.provider;
+    let patience = timeouts.connect.max(TOKEN_PATIENCE);
+    match provider.credentials.grant(dialect, &gateway.http, patience).await {
+        Ok(grant) => {
+            if let Some(attempt) = exchange.attempts.last_mut() {
+                attempt.grant = grant;
+            }
+        }
+        Err(error) => {
+            log::warn!("request {}: provider {}: no credential: {error}", exchange.id, provider.name);
+            let error = Error::explain(ErrorType::InternalError, "no credential");
+            return Err(super::failure::attempt_failed(exchange, Outcome::NoCredentials, error));
+        }
+    }
     match gateway.resolver.resolve(&provider.host, provider.port, timeouts.connect).await {
         Ok(address) => Ok(Box::new(provider.peer(address, timeouts.connect, timeouts.idle))),
         Err(error) => {
@@ -177,7 +196,10 @@ pub fn write_header(session: &Session, upstream: &mut RequestHeader, exchange: &
     };
     let provider = &attempt.target.provider;
     let query = session.req_header().uri.query().map(without_credentials).filter(|query| !query.is_empty());
-    let path = provider.path(attempt.route, endpoint, &attempt.target.model, query.as_deref());
+    let stream = exchange.wants_stream();
+    let Some(path) = provider.path_of(attempt.route, endpoint, &attempt.target.model, stream, query.as_deref()) else {
+        return Error::e_explain(ErrorType::InternalError, "the request has no path at this provider");
+    };
     let method = session.req_header().method.clone();
     let mut header = RequestHeader::build_no_case(method, path.as_bytes(), Some(16))?;
     header.set_version(upstream.version);
@@ -203,6 +225,7 @@ pub fn write_header(session: &Session, upstream: &mut RequestHeader, exchange: &
     for (name, value) in &provider.headers {
         header.insert_header(name, value)?;
     }
+    attempt.grant.apply(&mut header, &attempt.body)?;
     *upstream = header;
     Ok(())
 }

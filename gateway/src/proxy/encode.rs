@@ -3,10 +3,11 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use ai_gateway_providers::answer::Translation;
+use ai_gateway_providers::answer::{Conversion, Translation};
 use ai_gateway_providers::codec::{Call, Client, Platform, codec};
 use ai_gateway_providers::common::{Aliases, Json, Losses, Request as CommonRequest, may_hold_ticket, restore_turns};
 use ai_gateway_providers::error::{ApiError, ErrorKind};
+use ai_gateway_providers::operations::{self, Wire, completions};
 use ai_gateway_providers::scan::Edits;
 use ai_gateway_providers::{Dialect, Operation, codec};
 use bytes::Bytes;
@@ -15,7 +16,7 @@ use super::Exchange;
 use super::exchange::Request;
 use crate::config::Lossy;
 use crate::continuity::Continuity;
-use crate::snapshot::{Route, Target};
+use crate::snapshot::{Route, Target, Way};
 
 /// A request written for one target.
 pub struct Encoded {
@@ -25,10 +26,20 @@ pub struct Encoded {
     pub body: Bytes,
     /// Whether the usage chunk was asked for by the gateway only.
     pub hide_usage: bool,
-    /// How its answer is turned into the client's; `None`: it passes as it comes.
-    pub translation: Option<Translation>,
+    /// How its answer becomes the client's.
+    pub answer: AnswerWay,
     /// What the target's API could not say.
     pub losses: Losses,
+}
+
+/// How a provider's answer becomes the client's.
+pub enum AnswerWay {
+    /// As it comes.
+    Straight,
+    /// Through the codecs.
+    Translated(Box<Translation>),
+    /// From one wire form to another.
+    Converted(Box<Conversion>),
 }
 
 /// Writes the exchange's request for `target`.
@@ -39,18 +50,38 @@ pub fn encode(target: &Target, exchange: &Exchange, continuity: &Continuity) -> 
     let (Some(request), Some(endpoint)) = (&exchange.request, &exchange.endpoint) else {
         return Err(ApiError::new(ErrorKind::Internal, "there is no request"));
     };
+    if endpoint.operation == Operation::Stored {
+        let route = Route { dialect: endpoint.dialect, platform: Platform::Native, way: Way::Straight };
+        return Ok(splice(target, route, request, endpoint.operation));
+    }
     let Some(route) = target.provider.route(endpoint, &target.model) else {
         return Err(super::attempt::no_usable_target(exchange, &request.model.name));
     };
-    let chat = endpoint.operation == Operation::Chat;
-    let translates = route.dialect != endpoint.dialect
-        || route.platform == Platform::BedrockInvoke
+    let foreign_body = route.platform == Platform::BedrockInvoke
         || (route.platform == Platform::Vertex && route.dialect == Dialect::Anthropic)
-        || request.json_array;
-    if chat && (translates || may_hold_ticket(&request.body)) {
-        return translate(target, route, request, exchange, continuity);
+        || request.json_array
+        // Cursor sends the bodies of Responses to `/v1/chat/completions` and reads the answers of Chat.
+        || (endpoint.dialect == Dialect::OpenAiChat && request.scan.only_input);
+    let encoded = match route.way {
+        Way::Wires(from, to) => convert((from, to), target, route, request, exchange)?,
+        Way::Straight if endpoint.operation != Operation::Chat => {
+            return Ok(splice(target, route, request, endpoint.operation));
+        }
+        Way::Straight if !foreign_body && !may_hold_ticket(&request.body) => {
+            return Ok(splice(target, route, request, endpoint.operation));
+        }
+        Way::Straight | Way::Codecs => translate(target, route, request, exchange, continuity)?,
+    };
+    if request.model.lossy == Lossy::Error && !encoded.losses.is_empty() {
+        let message = format!(
+            "the {} API of model `{}` cannot say: {} (`lossy = \"error\"`)",
+            route.dialect,
+            request.model.name,
+            encoded.losses.header_value()
+        );
+        return Err(ApiError::new(ErrorKind::InvalidRequest, message));
     }
-    Ok(splice(target, route, request, endpoint.operation))
+    Ok(encoded)
 }
 
 /// Both sides speak one dialect: only the model's name changes, and usage is asked for.
@@ -61,7 +92,8 @@ fn splice(target: &Target, route: Route, request: &Request, operation: Operation
         && !target.provider.quirks.no_stream_options;
     let model = scan.model.as_ref().map(|_| &*target.model);
     let body = scan.rewrite(&request.body, &Edits { model, include_usage: asks_usage });
-    Encoded { route, body, hide_usage: asks_usage && scan.hide_usage(), translation: None, losses: Losses::default() }
+    let hide_usage = asks_usage && scan.hide_usage();
+    Encoded { route, body, hide_usage, answer: AnswerWay::Straight, losses: Losses::default() }
 }
 
 fn translate(
@@ -73,51 +105,85 @@ fn translate(
 ) -> Result<Encoded, ApiError> {
     let to = exchange.dialect();
     let client_codec = codec(to);
-    let call = Call {
-        model: exchange.endpoint.as_ref().and_then(|endpoint| endpoint.path_model.as_deref()),
-        stream: exchange.wants_stream(),
-    };
-    let mut asked = client_codec.decode_request(&request.body, &call)?;
-    let tag = target.provider.tag;
-    let key = exchange.key.as_ref().map(|key| &*key.name);
-    restore_turns(&mut asked, tag, |id| continuity.recall_turn(key, id));
-    add_betas(&mut asked, request, route.platform);
-    let written_for = codec::Target {
-        model: &target.model,
-        provider: tag,
-        quirks: target.provider.quirks,
-        platform: route.platform,
-        ..codec::Target::new(&target.model, tag)
-    };
+    let completion = exchange.endpoint.as_ref().is_some_and(|endpoint| endpoint.operation == Operation::Completions);
     let mut losses = Losses::default();
-    let body = codec(route.dialect).encode_request(&asked, &written_for, &mut losses)?;
-    if request.model.lossy == Lossy::Error && !losses.is_empty() {
-        let message = format!(
-            "the {} API of model `{}` cannot say: {} (`lossy = \"error\"`)",
-            route.dialect,
-            request.model.name,
-            losses.header_value()
-        );
-        return Err(ApiError::new(ErrorKind::InvalidRequest, message));
+    let mut asked = match completion {
+        true => completions::decode_request(&request.body, &mut losses)?,
+        false => client_codec.decode_request(&request.body, &call(exchange))?,
+    };
+    let provider = target.provider.tag;
+    let key = exchange.key.as_ref().map(|key| &*key.name);
+    restore_turns(&mut asked, provider, |id| continuity.recall_turn(key, id));
+    add_betas(&mut asked, request, route.platform);
+    if route.dialect != to {
+        asked.put_results_in_words();
     }
+    let body = codec(route.dialect).encode_request(&asked, &written_for(target, route), &mut losses)?;
     let translation = Translation {
         from: route.dialect,
         to,
         platform: route.platform,
-        provider: tag,
+        provider,
         model: target.model.to_string(),
         client: Client {
             model: request.model.name.to_string(),
             include_usage: asked.include_usage,
             request_id: exchange.id.to_string(),
-            now: SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs()),
+            now: now(),
             echo: client_codec.echo(&asked),
             json_array: request.json_array,
         },
         aliases: if route.dialect == to { Aliases::default() } else { Aliases::of(&asked) },
         stream: exchange.wants_stream(),
+        reasoning: asked.reasoning.is_some(),
+        completion,
     };
-    Ok(Encoded { route, body: body.into(), hide_usage: false, translation: Some(translation), losses })
+    let answer = AnswerWay::Translated(Box::new(translation));
+    Ok(Encoded { route, body: body.into(), hide_usage: false, answer, losses })
+}
+
+fn convert(
+    (from, to): (Wire, Wire),
+    target: &Target,
+    route: Route,
+    request: &Request,
+    exchange: &Exchange,
+) -> Result<Encoded, ApiError> {
+    let operation = exchange.endpoint.as_ref().map_or(Operation::Chat, |endpoint| endpoint.operation);
+    let written_for = written_for(target, route);
+    let translated = operations::translate_request(operation, from, to, &request.body, &call(exchange), &written_for)?;
+    let conversion = Conversion {
+        operation,
+        from: to,
+        to: from,
+        asked: translated.asked,
+        model: request.model.name.to_string(),
+        request_id: exchange.id.to_string(),
+        now: now(),
+        input_tokens: None,
+    };
+    let (body, answer) = (translated.body.into(), AnswerWay::Converted(Box::new(conversion)));
+    Ok(Encoded { route, body, hide_usage: false, answer, losses: translated.losses })
+}
+
+/// What the path of the request says.
+pub fn call(exchange: &Exchange) -> Call<'_> {
+    let model = exchange.endpoint.as_ref().and_then(|endpoint| endpoint.path_model.as_deref());
+    Call { model, stream: exchange.wants_stream() }
+}
+
+fn written_for(target: &Target, route: Route) -> codec::Target<'_> {
+    codec::Target {
+        model: &target.model,
+        provider: target.provider.tag,
+        quirks: target.provider.quirks,
+        platform: route.platform,
+        traits: target.traits,
+    }
+}
+
+fn now() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }
 
 /// InvokeModel takes Anthropic's betas in the body; everywhere else they stay in the header.

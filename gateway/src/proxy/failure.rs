@@ -110,6 +110,9 @@ fn classify(exchange: &Exchange, error: &Error) -> Outcome {
 fn final_error(exchange: &Exchange, outcome: Outcome) -> ApiError {
     let provider = exchange.attempt().map_or("?", |attempt| &attempt.target.provider.name);
     let (kind, message) = match outcome {
+        Outcome::NoCredentials => {
+            (ErrorKind::UpstreamAuth, format!("the gateway has no valid credentials for provider `{provider}`"))
+        }
         Outcome::Dns => {
             (ErrorKind::UpstreamUnreachable, format!("the address of provider `{provider}` could not be found"))
         }

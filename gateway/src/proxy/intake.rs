@@ -7,13 +7,14 @@ use ai_gateway_providers::error::{ApiError, ErrorKind};
 use ai_gateway_providers::scan::{RequestScan, ScanError, scan_json, scan_multipart};
 use ai_gateway_providers::{Dialect, Operation};
 use bytes::Bytes;
+use http::HeaderValue;
 use pingora_error::{Error, ErrorType, Result};
 use pingora_proxy::Session;
 
 use super::body::{self, BodyError};
 use super::exchange::Request;
 use super::reply::Refusal;
-use super::{Exchange, Gateway, attempt, models, replay, reply, stored};
+use super::{Exchange, Gateway, attempt, count, models, replay, reply, stored};
 use crate::routing::Plan;
 use crate::snapshot::Admission;
 
@@ -31,7 +32,17 @@ pub async fn take_in(gateway: &Gateway, session: &mut Session, exchange: &mut Ex
             }
         }
         Ok(()) => match read_request(gateway, session, exchange).await {
-            Ok(()) => return Ok(false),
+            Ok(()) if count::is_ours(exchange) => match count::answer(session, exchange).await? {
+                Ok(()) => return Ok(true),
+                Err(error) => error.into(),
+            },
+            Ok(()) => match plan(gateway, exchange) {
+                Ok(()) => {
+                    start_replay(session, exchange);
+                    return Ok(false);
+                }
+                Err(error) => error.into(),
+            },
             Err(BodyError::Refused(refusal)) => refusal,
             Err(BodyError::Client(error)) => broken_body(exchange, error)?.into(),
         },
@@ -68,6 +79,10 @@ fn endpoint_error(error: &EndpointError) -> Refusal {
     let kind = match error {
         EndpointError::UnknownPath { .. } => ErrorKind::NotFound,
         EndpointError::WrongMethod { allow, .. } => return Refusal::method_not_allowed(allow),
+        EndpointError::NoWebSocket { .. } => {
+            let headers = vec![("upgrade", HeaderValue::from_static("HTTP/1.1"))];
+            return Refusal::with_headers(ApiError::new(ErrorKind::NoWebSocket, error.to_string()), headers);
+        }
         EndpointError::NotSupportedYet { .. } => ErrorKind::NotSupported,
         EndpointError::BadModel { .. } => ErrorKind::InvalidRequest,
     };
@@ -96,19 +111,22 @@ async fn read_request(gateway: &Gateway, session: &mut Session, exchange: &mut E
     let scan = scan(session, exchange.endpoint.as_ref(), &body)?;
     let model = resolve_model(exchange, &scan)?;
     exchange.request = Some(Request {
-        body: body.clone(),
+        body,
         scan,
         model,
         reservation: Some(reservation),
         json_array: wants_json_array(session, exchange),
         betas: betas(session),
     });
-    plan(gateway, exchange)?;
-    // Pingora judges it once more for the upstream, which never sees it, and would blame the client.
-    session.req_header_mut().remove_header(&http::header::CONNECTION);
-    exchange.replay = Some(replay::install(session, body));
     exchange.overhead += begun.elapsed();
     Ok(())
+}
+
+fn start_replay(session: &mut Session, exchange: &mut Exchange) {
+    // Pingora judges it once more for the upstream, which never sees it, and would blame the client.
+    session.req_header_mut().remove_header(&http::header::CONNECTION);
+    let body = exchange.request.as_ref().map(|request| request.body.clone()).unwrap_or_default();
+    exchange.replay = Some(replay::install(session, body));
 }
 
 fn expects_continue(session: &Session) -> bool {

@@ -6,6 +6,8 @@
 mod answer;
 mod attempt;
 mod body;
+mod codex_models;
+mod count;
 mod encode;
 mod exchange;
 mod failure;
@@ -35,6 +37,7 @@ pub use exchange::Exchange;
 pub use outcome::Outcome;
 
 use crate::continuity::Continuity;
+use crate::credentials::Client;
 use crate::net::dns::Resolver;
 use crate::snapshot::Snapshot;
 use crate::telemetry::Telemetry;
@@ -49,6 +52,8 @@ pub struct Gateway {
     pub current: Arc<ArcSwap<Snapshot>>,
     /// Addresses of the upstreams.
     pub resolver: Arc<Resolver>,
+    /// Asks for the gateway's own tokens.
+    pub http: Arc<Client>,
     /// Request bytes held at this moment.
     pub buffered: BufferBudget,
     /// Metrics and the access log.

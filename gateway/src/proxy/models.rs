@@ -11,7 +11,7 @@ use pingora_http::ResponseHeader;
 use pingora_proxy::Session;
 use serde_json::{Value, json};
 
-use super::{Exchange, reply};
+use super::{Exchange, codex_models, reply};
 
 /// The mock provider has a model for every number in its table of behaviours; these stand for them.
 const MOCK_MODELS: [&str; 4] = ["echo", "lorem-100", "reasoning", "tool-call"];
@@ -21,6 +21,7 @@ pub async fn answer(session: &mut Session, exchange: &mut Exchange) -> Result<()
     let dialect = exchange.dialect();
     let wanted = exchange.endpoint.as_ref().and_then(|endpoint| endpoint.path_model.clone());
     let body = match wanted {
+        None if dialect == Dialect::OpenAiChat && asked_by_codex(session) => codex_models::list(&usable(exchange)),
         None => list(dialect, &usable(exchange)),
         Some(name) => {
             let known = exchange.snapshot.model(&name).is_some();
@@ -35,6 +36,11 @@ pub async fn answer(session: &mut Session, exchange: &mut Exchange) -> Result<()
     exchange.status = 200;
     let header = ResponseHeader::build(StatusCode::OK, Some(6))?;
     reply::json(session, exchange, header, Bytes::from(body.to_string())).await
+}
+
+fn asked_by_codex(session: &Session) -> bool {
+    let header = session.req_header();
+    codex_models::asks(&header.headers, header.uri.query())
 }
 
 /// Names that can be listed: those under `[models]`, the mock's, and those that the key's allow-list spells out.

@@ -12,6 +12,8 @@ use crate::telemetry::AttemptOutcome;
 pub enum Outcome {
     /// A complete answer.
     Ok,
+    /// The gateway has no credential for the provider.
+    NoCredentials,
     /// The provider's name has no address.
     Dns,
     /// No connection, or one that broke before an answer began.
@@ -61,7 +63,7 @@ impl Outcome {
         let on = match self {
             Self::Ok | Self::ClientLeft => return false,
             // The gateway's own account is at fault; no setting makes that the caller's problem.
-            Self::Credentials(_) => return true,
+            Self::NoCredentials | Self::Credentials(_) => return true,
             Self::Dns | Self::Connect | Self::Tls | Self::Cut | Self::Garbage => RetryOn::Connect,
             Self::Timeout(_) | Self::Status(408) => RetryOn::Timeout,
             Self::Status(429) | Self::StreamError(ErrorKind::RateLimited | ErrorKind::QuotaExceeded) => {
@@ -80,6 +82,7 @@ impl From<Outcome> for AttemptOutcome {
     fn from(outcome: Outcome) -> Self {
         match outcome {
             Outcome::Ok => Self::Ok,
+            Outcome::NoCredentials => Self::NoCredentials,
             Outcome::Dns => Self::Dns,
             Outcome::Connect => Self::Connect,
             Outcome::Tls => Self::Tls,

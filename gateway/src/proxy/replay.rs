@@ -205,6 +205,21 @@ impl Drop for ReplaySession {
 }
 
 impl ReplaySession {
+    /// Sets what [`Replay::amend`] asked for on the header, if it is among the tasks.
+    fn amend(&self, tasks: &mut [HttpTask]) -> Result<()> {
+        let Some(HttpTask::Header(header, _)) = tasks.iter_mut().find(|task| matches!(task, HttpTask::Header(..)))
+        else {
+            return Ok(());
+        };
+        for (name, value) in std::mem::take(&mut *lock(&self.shared.amendments)) {
+            if name == http::header::CONTENT_LENGTH {
+                header.remove_header(&http::header::TRANSFER_ENCODING);
+            }
+            header.insert_header(name, value)?;
+        }
+        Ok(())
+    }
+
     /// The upstream was not read while the client took its time: that silence is not the upstream's.
     fn forgive_slow_client(&self) {
         let idle = self.shared.idle.load(Ordering::Relaxed);
@@ -212,19 +227,6 @@ impl ReplaySession {
             self.shared.deadline.store(nanos(self.origin.elapsed()).saturating_add(idle), Ordering::Relaxed);
         }
     }
-}
-
-fn amend(tasks: &mut [HttpTask], headers: Vec<(HeaderName, HeaderValue)>) -> Result<()> {
-    let Some(HttpTask::Header(header, _)) = tasks.iter_mut().find(|task| matches!(task, HttpTask::Header(..))) else {
-        return Ok(());
-    };
-    for (name, value) in headers {
-        if name == http::header::CONTENT_LENGTH {
-            header.remove_header(&http::header::TRANSFER_ENCODING);
-        }
-        header.insert_header(name, value)?;
-    }
-    Ok(())
 }
 
 /// Resolves when a clock has run out. Deadlines mostly move later, so the timer is registered anew only when it fires
@@ -307,8 +309,8 @@ impl CustomSession for ReplaySession {
         if !self.held.is_empty() {
             self.held.append(&mut tasks);
             tasks = std::mem::take(&mut self.held);
-            amend(&mut tasks, std::mem::take(&mut *lock(&self.shared.amendments)))?;
         }
+        self.amend(&mut tasks)?;
         let done = self.inner.response_duplex_vec(tasks).await;
         self.forgive_slow_client();
         done

@@ -61,6 +61,10 @@ pub async fn error(session: &mut Session, exchange: &mut Exchange, refusal: impl
     for (name, value) in headers {
         header.insert_header(name, value)?;
     }
+    if error.kind == ErrorKind::NotSupported {
+        // The official SDKs, and the agents built on them, try every 5xx again, up to ten times, unless this tells them not to.
+        header.insert_header("x-should-retry", "false")?;
+    }
     if exchange.dialect() == Dialect::Bedrock {
         header.insert_header("x-amzn-errortype", bedrock_exception(error.kind))?;
     }

@@ -5,6 +5,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use ai_gateway_providers::catalogue::Traits;
 use ai_gateway_providers::common::ProviderTag;
 use http::{HeaderName, HeaderValue};
 use pingora_core::protocols::tls::CaType;
@@ -12,6 +13,7 @@ use pingora_core::utils::tls::{WrappedX509, parse_x509};
 
 use super::{KeyRing, Model, Provider, Snapshot, Target};
 use crate::config::{Config, ModelConfig, ProviderConfig};
+use crate::credentials::{CredentialError, Credentials};
 use crate::proxy::BodyLimits;
 
 /// A configuration that passed its checks and still cannot be built.
@@ -20,6 +22,9 @@ pub enum BuildError {
     /// A base URL without a host that can be connected to.
     #[error("provider `{0}` has no usable address")]
     Address(String),
+    /// A credential that cannot be used.
+    #[error("provider `{0}`: {1}")]
+    Credentials(String, CredentialError),
     /// A target whose provider does not exist.
     #[error("model `{model}` names the provider `{provider}`, which does not exist")]
     Provider {
@@ -69,8 +74,8 @@ fn build_model(model: &ModelConfig, providers: &HashMap<String, Arc<Provider>>) 
             .get(&target.provider)
             .cloned()
             .ok_or_else(|| BuildError::Provider { model: model.name.clone(), provider: target.provider.clone() })?;
-        let model = target.model.as_str().into();
-        Ok(Arc::new(Target { provider, model, weight: target.weight, priority: target.priority }))
+        let (model, traits) = (target.model.as_str().into(), Traits::of(&target.model));
+        Ok(Arc::new(Target { provider, model, traits, weight: target.weight, priority: target.priority }))
     };
     Ok(Model {
         name: model.name.as_str().into(),
@@ -103,9 +108,13 @@ fn build_provider(config: &ProviderConfig, mock: Option<SocketAddr>) -> Result<P
         preset: config.preset,
         dialects: config.dialects.clone(),
         authority: HeaderValue::from_str(&authority).map_err(|_| unusable())?,
-        headers: config.headers.iter().chain(&config.auth).cloned().collect(),
+        credentials: Credentials::new(&config.name, &config.credential)
+            .map_err(|error| BuildError::Credentials(config.name.clone(), error))?,
+        headers: config.headers.clone(),
         default_headers: default_headers(config),
         api_version: config.api_version.clone(),
+        region: config.region.clone(),
+        project: config.project.clone(),
         quirks: config.quirks,
         tag: ProviderTag::of(&config.name),
         tls,

@@ -5,6 +5,7 @@ mod build;
 mod keys;
 mod model;
 mod provider;
+mod route;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -12,7 +13,8 @@ use std::sync::Arc;
 pub use build::BuildError;
 pub use keys::{Admission, Key, KeyRing};
 pub use model::{Model, Target};
-pub use provider::{Provider, Route};
+pub use provider::Provider;
+pub use route::{Route, Way, client_wire};
 
 use crate::proxy::BodyLimits;
 
@@ -37,7 +39,9 @@ impl Snapshot {
         }
         let (provider, upstream) = name.split_once('/')?;
         let provider = self.providers.get(provider)?;
-        (!upstream.is_empty()).then(|| Arc::new(self.default_model.pointed_at(name, provider, upstream)))
+        // It may become a part of a path, from which it must not climb.
+        let plain = upstream.split('/').all(|segment| !matches!(segment, "" | "." | ".."));
+        plain.then(|| Arc::new(self.default_model.pointed_at(name, provider, upstream)))
     }
 
     /// The names under `[models]`, sorted.

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use ai_gateway_providers::catalogue::Traits;
+
 use super::Provider;
 use crate::config::{Lossy, RetryConfig, TimeoutsConfig};
 
@@ -25,7 +27,13 @@ pub struct Model {
 impl Model {
     /// The same settings, with `upstream` at `provider` as the only target.
     pub fn pointed_at(&self, name: &str, provider: &Arc<Provider>, upstream: &str) -> Self {
-        let target = Target { provider: provider.clone(), model: upstream.into(), weight: 1, priority: 0 };
+        let target = Target {
+            provider: provider.clone(),
+            model: upstream.into(),
+            traits: Traits::of(upstream),
+            weight: 1,
+            priority: 0,
+        };
         Self {
             name: name.into(),
             direct: true,
@@ -44,6 +52,8 @@ pub struct Target {
     pub provider: Arc<Provider>,
     /// The provider's own name of the model.
     pub model: Arc<str>,
+    /// What the model accepts.
+    pub traits: Traits,
     /// Share inside its priority.
     pub weight: u32,
     /// Smaller first.

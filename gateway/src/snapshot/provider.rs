@@ -4,15 +4,16 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use ai_gateway_providers::Dialect;
 use ai_gateway_providers::codec::Platform;
 use ai_gateway_providers::common::ProviderTag;
-use ai_gateway_providers::endpoint::Endpoint;
-use ai_gateway_providers::preset::{Preset, Quirks, UpstreamRequest, upstream_path};
-use ai_gateway_providers::{Dialect, Operation};
+use ai_gateway_providers::preset::{Account, Preset, Quirks, UpstreamRequest, upstream_path};
 use http::{HeaderName, HeaderValue};
 use pingora_core::protocols::ALPN;
 use pingora_core::protocols::tls::CaType;
 use pingora_core::upstreams::peer::HttpPeer;
+
+use crate::credentials::Credentials;
 
 /// Streams that may share one HTTP/2 connection: enough to help, few enough that one lost packet stalls few.
 const H2_STREAMS: usize = 16;
@@ -39,12 +40,18 @@ pub struct Provider {
     pub base_path: String,
     /// Value of the `host` header.
     pub authority: HeaderValue,
-    /// Credentials and fixed headers. Injected only once the request's URL is final.
+    /// What it is convinced with. Injected only once the request's URL is final.
+    pub credentials: Credentials,
+    /// Fixed headers.
     pub headers: Vec<(HeaderName, HeaderValue)>,
     /// Headers that the vendor demands, for clients that send none of that name.
     pub default_headers: Vec<(HeaderName, HeaderValue)>,
     /// Azure's `api-version`, for its older URL form.
     pub api_version: Option<String>,
+    /// The cloud's region.
+    pub region: Option<String>,
+    /// The Google Cloud project.
+    pub project: Option<String>,
     /// What is peculiar about it.
     pub quirks: Quirks,
     /// Marks opaque state that it made.
@@ -55,42 +62,26 @@ pub struct Provider {
     pub(super) pool: u64,
 }
 
-/// How a provider is asked.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Route {
-    /// The dialect that it is spoken to in.
-    pub dialect: Dialect,
-    /// Whose API carries that dialect.
-    pub platform: Platform,
-}
-
 impl Provider {
-    /// How it is asked for `endpoint` of `model`: in the client's own dialect where it can be, in its preferred one where the
-    /// request can be translated, `None` if not at all.
-    pub fn route(&self, endpoint: &Endpoint, model: &str) -> Option<Route> {
-        let route = |dialect| Route { dialect, platform: self.preset.platform(dialect) };
-        let spoken = |dialect: &Dialect| self.dialects.contains(dialect) && self.preset.serves(*dialect, model);
-        let own = Some(endpoint.dialect).filter(spoken).map(route).filter(|route| {
-            self.preset.offers(endpoint.operation)
-                && (endpoint.operation == Operation::Chat || route.platform == Platform::Native)
-        });
-        own.or_else(|| {
-            let translatable = matches!(endpoint.operation, Operation::Chat);
-            self.dialects.iter().copied().filter(|_| translatable).find(spoken).map(route)
-        })
+    /// Whether `model` can be asked for in `dialect`. The one dialect of an account is spoken for all its models.
+    pub fn speaks(&self, dialect: Dialect, model: &str) -> bool {
+        self.dialects.contains(&dialect) && (self.dialects.len() == 1 || self.preset.carries(dialect, model))
     }
 
-    /// Path and query of `endpoint` for `model` at this provider, asked as `route` says. `query` is the client's; it means nothing to
-    /// another dialect.
-    pub fn path(&self, route: Route, endpoint: &Endpoint, model: &str, query: Option<&str>) -> String {
-        let same = route.dialect == endpoint.dialect;
-        let request = UpstreamRequest {
-            dialect: route.dialect,
-            suffix: if same { &endpoint.suffix } else { chat_suffix(route.dialect) },
-            model: Some(model),
-            query: query.filter(|_| same),
+    /// Whose API carries `dialect` there.
+    pub fn platform(&self, dialect: Dialect) -> Platform {
+        self.preset.platform(dialect)
+    }
+
+    /// Path and query of `request`; `None` if there is none for such an operation, or for such a name of a model.
+    pub fn path(&self, request: &UpstreamRequest<'_>) -> Option<String> {
+        let account = Account {
+            base_path: &self.base_path,
+            api_version: self.api_version.as_deref(),
+            project: self.project.as_deref(),
+            region: self.region.as_deref(),
         };
-        upstream_path(self.preset, &self.base_path, self.api_version.as_deref(), &request)
+        upstream_path(self.preset, &account, request)
     }
 
     /// The peer at `address`, with everything that Pingora would otherwise leave open: time limits, certificate
@@ -112,17 +103,5 @@ impl Provider {
             options.h2_ping_interval = Some(H2_PING);
         }
         peer
-    }
-}
-
-/// The chat endpoint's own path in `dialect`.
-const fn chat_suffix(dialect: Dialect) -> &'static str {
-    match dialect {
-        Dialect::OpenAiChat => "/chat/completions",
-        Dialect::OpenAiResponses => "/responses",
-        Dialect::Anthropic => "/v1/messages",
-        Dialect::Gemini => ":generateContent",
-        Dialect::Bedrock => "/converse",
-        Dialect::Cohere => "/v2/chat",
     }
 }

@@ -38,6 +38,8 @@ pub enum AttemptOutcome {
     IdleTimeout,
     /// The whole exchange took longer than allowed.
     TotalTimeout,
+    /// The gateway had no credential for the provider: its token could not be fetched.
+    NoCredentials,
     /// HTTP 401 or 403: the provider refused this gateway's credentials.
     StatusAuth,
     /// HTTP 429.
@@ -63,7 +65,7 @@ pub enum AttemptOutcome {
 
 impl AttemptOutcome {
     /// All of them, each at the place of its discriminant.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 17] = [
         Self::Ok,
         Self::Dns,
         Self::Connect,
@@ -71,6 +73,7 @@ impl AttemptOutcome {
         Self::FirstTokenTimeout,
         Self::IdleTimeout,
         Self::TotalTimeout,
+        Self::NoCredentials,
         Self::StatusAuth,
         Self::Status429,
         Self::Status4xx,
@@ -92,6 +95,7 @@ impl AttemptOutcome {
             Self::FirstTokenTimeout => "first_token_timeout",
             Self::IdleTimeout => "idle_timeout",
             Self::TotalTimeout => "total_timeout",
+            Self::NoCredentials => "no_credentials",
             Self::StatusAuth => "status_auth",
             Self::Status429 => "status_429",
             Self::Status4xx => "status_4xx",

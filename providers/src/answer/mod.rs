@@ -9,8 +9,10 @@
 
 mod anthropic;
 mod chat;
+mod converted;
 mod followed;
 mod json;
+mod marks;
 mod raw;
 mod stream;
 mod translated;
@@ -19,6 +21,8 @@ mod typed;
 use bytes::Bytes;
 use serde_json::Value;
 
+pub use self::converted::Conversion;
+use self::converted::Converted;
 use self::followed::Followed;
 use self::json::JsonScan;
 use self::stream::Stream;
@@ -89,6 +93,7 @@ enum Form {
     Stream(Box<Stream>),
     Followed(Box<Followed>),
     Translated(Box<Translated>),
+    Converted(Box<Converted>),
     Opaque,
 }
 
@@ -101,11 +106,19 @@ impl Observer {
         Self { notes, form: Form::Translated(Box::new(Translated::new(translation, form))), ended: false }
     }
 
+    /// An observer that converts the answer to another operation than chat. What comes back is whole.
+    #[must_use]
+    pub fn converting(conversion: Conversion) -> Self {
+        let notes = Notes::new(conversion.from.dialect(), conversion.operation);
+        Self { notes, form: Form::Converted(Box::new(Converted::new(conversion))), ended: false }
+    }
+
     /// What the translation of the answer could not say.
     #[must_use]
     pub fn losses(&self) -> Option<&Losses> {
         match &self.form {
             Form::Translated(translated) => Some(translated.losses()),
+            Form::Converted(converted) => Some(converted.losses()),
             Form::Json(_) | Form::Stream(_) | Form::Followed(_) | Form::Opaque => None,
         }
     }
@@ -115,7 +128,7 @@ impl Observer {
     pub fn take_memory(&mut self) -> Option<TurnMemory> {
         match &mut self.form {
             Form::Translated(translated) => translated.take_memory(),
-            Form::Json(_) | Form::Stream(_) | Form::Followed(_) | Form::Opaque => None,
+            Form::Json(_) | Form::Stream(_) | Form::Followed(_) | Form::Converted(_) | Form::Opaque => None,
         }
     }
 
@@ -125,7 +138,7 @@ impl Observer {
     pub fn translated_error(&mut self, error: &ApiError) -> Option<Vec<u8>> {
         match &mut self.form {
             Form::Translated(translated) => Some(translated.error_event(error)),
-            Form::Json(_) | Form::Stream(_) | Form::Followed(_) | Form::Opaque => None,
+            Form::Json(_) | Form::Stream(_) | Form::Followed(_) | Form::Converted(_) | Form::Opaque => None,
         }
     }
 
@@ -168,6 +181,7 @@ impl Observer {
             Form::Stream(stream) => stream.feed(&chunk, end, &mut self.notes),
             Form::Followed(followed) => followed.feed(&chunk, end, &mut self.notes),
             Form::Translated(translated) => translated.feed(&chunk, end, &mut self.notes),
+            Form::Converted(converted) => converted.feed(&chunk, end, &mut self.notes),
             Form::Opaque => {
                 let seen = &mut self.notes.seen;
                 if !chunk.is_empty() {
@@ -193,7 +207,7 @@ impl Observer {
         match &self.form {
             Form::Stream(stream) => stream.mid_event(),
             Form::Followed(followed) => followed.mid_event(),
-            Form::Json(_) | Form::Translated(_) | Form::Opaque => false,
+            Form::Json(_) | Form::Translated(_) | Form::Converted(_) | Form::Opaque => false,
         }
     }
 

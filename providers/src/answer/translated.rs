@@ -2,16 +2,18 @@
 
 use bytes::Bytes;
 
+use super::marks::Marks;
 use super::{AnswerForm, Notes};
-use crate::codec::{Client, Codec, Maker, Platform, StreamDecoder, StreamEncoder, codec};
+use crate::codec::{Client, Maker, Platform, StreamDecoder, StreamEncoder, codec};
 use crate::common::{
     Aliases, Collector, Content, Delta, Event, Losses, ProviderTag, Response, TurnMemory, TurnRecorder, take_apart,
 };
 use crate::dialect::Dialect;
 use crate::error::{ApiError, ErrorKind};
+use crate::operations::completions;
 
 /// The largest answer that is held to be translated as a whole.
-const MAX_WHOLE: usize = 128 << 20;
+pub(super) const MAX_WHOLE: usize = 128 << 20;
 
 /// Between whom an answer is translated, and what of the request that takes.
 #[derive(Debug, Clone)]
@@ -32,6 +34,10 @@ pub struct Translation {
     pub aliases: Aliases,
     /// Whether the client wants a stream.
     pub stream: bool,
+    /// Whether the client asked for reasoning.
+    pub reasoning: bool,
+    /// Whether the client asked for a legacy completion, which went as chat.
+    pub completion: bool,
 }
 
 impl Translation {
@@ -52,6 +58,7 @@ pub(super) struct Translated {
     output: Output,
     losses: Losses,
     recorder: Option<TurnRecorder>,
+    marks: Option<Marks>,
 }
 
 enum Input {
@@ -78,13 +85,17 @@ impl Translated {
             AnswerForm::Json | AnswerForm::Opaque => Input::Whole(Vec::new()),
         };
         let output = if translation.stream {
-            Output::Stream(codec(translation.to).stream_encoder(&translation.client))
+            Output::Stream(match translation.completion {
+                true => completions::stream_encoder(&translation.client),
+                false => codec(translation.to).stream_encoder(&translation.client),
+            })
         } else {
             Output::Whole(Box::new(Collector::new(translation.from)))
         };
         // A client of the same dialect gets, and keeps, everything.
         let recorder = (translation.from != translation.to).then(|| TurnRecorder::new(translation.provider));
-        Self { translation, input, output, losses: Losses::default(), recorder }
+        let marks = Marks::new(translation.from, translation.to, translation.provider, translation.reasoning);
+        Self { translation, input, output, losses: Losses::default(), recorder, marks }
     }
 
     pub(super) fn losses(&self) -> &Losses {
@@ -97,7 +108,7 @@ impl Translated {
 
     pub(super) fn feed(&mut self, chunk: &Bytes, end: bool, notes: &mut Notes) -> Bytes {
         let mut out = Vec::new();
-        let Self { translation, input, output, losses, recorder } = self;
+        let Self { translation, input, output, losses, recorder, marks } = self;
         match input {
             Input::Stream(decoder) => {
                 let Translation { aliases, .. } = translation;
@@ -109,6 +120,10 @@ impl Translated {
                     if !is_cut(&event) {
                         output.write(event, losses, &mut out);
                     }
+                };
+                let mut write = |event: Event<'_>| match marks {
+                    Some(marks) => marks.stream(event, &mut write),
+                    None => write(event),
                 };
                 decoder.feed(chunk, end, &mut |event| {
                     if aliases.is_empty() {
@@ -122,12 +137,14 @@ impl Translated {
                 }
             }
             Input::Whole(body) => {
-                if body.len().saturating_add(chunk.len()) > MAX_WHOLE {
-                    fail(
-                        notes,
-                        ApiError::new(ErrorKind::UpstreamError, "the provider's answer is too large to be translated"),
-                    );
+                if notes.seen.error.is_some() {
                     return Bytes::new();
+                }
+                if body.len().saturating_add(chunk.len()) > MAX_WHOLE {
+                    *body = Vec::new();
+                    let error =
+                        ApiError::new(ErrorKind::UpstreamError, "the provider's answer is too large to be translated");
+                    return self.refuse(error, notes).into();
                 }
                 body.extend_from_slice(chunk);
                 if end {
@@ -141,16 +158,22 @@ impl Translated {
 
     /// A whole answer of the provider.
     fn translate_whole(&mut self, body: &[u8], out: &mut Vec<u8>, notes: &mut Notes) {
-        let Self { translation, output, losses, recorder, .. } = self;
+        let Self { translation, output, losses, recorder, marks, .. } = self;
         if body.trim_ascii().is_empty() {
             notes.seen.cut = true;
             return;
         }
         let mut response = match codec(translation.from).decode_response(body, &translation.maker()) {
             Ok(response) => response,
-            Err(error) => return fail(notes, error),
+            Err(error) => {
+                *out = self.refuse(error, notes);
+                return;
+            }
         };
         translation.aliases.restore(&mut response);
+        if let Some(marks) = marks {
+            marks.whole(&mut response);
+        }
         take_apart(&response, &mut |event| {
             note(&event, notes);
             if let Some(recorder) = recorder {
@@ -163,6 +186,13 @@ impl Translated {
         if let Output::Whole(_) = output {
             write_whole(translation, &response, losses, out);
         }
+    }
+
+    /// A whole answer that is none. The client of a stream has its header already: it gets the error's event.
+    fn refuse(&mut self, error: ApiError, notes: &mut Notes) -> Vec<u8> {
+        let out = self.error_event(&error);
+        fail(notes, error);
+        out
     }
 
     /// The end of a provider's stream for a client that wants its answer whole.
@@ -197,15 +227,17 @@ impl Output {
 }
 
 fn write_whole(translation: &Translation, response: &Response<'_>, losses: &mut Losses, out: &mut Vec<u8>) {
-    let codec: &dyn Codec = codec(translation.to);
-    *out = codec.encode_response(response, &translation.client, losses);
+    *out = match translation.completion {
+        true => completions::encode_response(response, &translation.client, losses),
+        false => codec(translation.to).encode_response(response, &translation.client, losses),
+    };
 }
 
 fn is_cut(event: &Event<'_>) -> bool {
     matches!(event, Event::Error(error) if error.kind == ErrorKind::StreamCut)
 }
 
-fn fail(notes: &mut Notes, error: ApiError) {
+pub(super) fn fail(notes: &mut Notes, error: ApiError) {
     notes.seen.error.get_or_insert(error);
 }
 
@@ -252,5 +284,37 @@ pub(super) fn note(event: &Event<'_>, notes: &mut Notes) {
         Event::Error(error) => fail(notes, error.clone()),
         Event::End => notes.seen.complete = true,
         Event::BlockEnd { .. } | Event::Logprobs { .. } | Event::Stop { .. } | Event::Extras(_) | Event::Ping => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::answer::Observer;
+    use crate::dialect::Operation;
+
+    #[test]
+    fn a_whole_answer_that_is_none_is_an_error_in_the_clients_stream() {
+        for to in [Dialect::OpenAiChat, Dialect::OpenAiResponses, Dialect::Anthropic, Dialect::Gemini, Dialect::Cohere] {
+            let translation = |stream| Translation {
+                from: Dialect::OpenAiChat,
+                to,
+                platform: Platform::Native,
+                provider: ProviderTag::of("p"),
+                model: "m".into(),
+                client: Client::default(),
+                aliases: Aliases::default(),
+                stream,
+                reasoning: false,
+                completion: false,
+            };
+            for (stream, wanted) in [(true, true), (false, false)] {
+                let mut observer = Observer::translating(translation(stream), Operation::Chat, AnswerForm::Json);
+                let out = observer.feed(Bytes::from_static(br#"{"method":"POST"}"#), true);
+                let out = String::from_utf8_lossy(&out);
+                assert_eq!(out.contains("the provider's answer has no choices"), wanted, "{to}: {out}");
+                assert!(observer.seen().error.is_some() && !observer.seen().complete, "{to}");
+            }
+        }
     }
 }

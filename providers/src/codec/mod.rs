@@ -20,6 +20,7 @@ mod sse;
 pub(crate) mod testing;
 pub(crate) mod wire;
 
+use crate::catalogue::Traits;
 use crate::common::{Event, Json, Losses, ProviderTag, Request, Response};
 use crate::dialect::Dialect;
 use crate::error::ApiError;
@@ -121,42 +122,16 @@ pub struct Target<'a> {
     pub quirks: Quirks,
     /// Whose API carries the dialect.
     pub platform: Platform,
-    /// The model's most output tokens, if known: for dialects that demand a number.
-    pub max_output: Option<u64>,
-    /// How a Claude model takes what is asked about reasoning.
-    pub thinking: Thinking,
+    /// What the model accepts.
+    pub traits: Traits,
 }
 
 impl<'a> Target<'a> {
     /// A model of which nothing peculiar is known.
     #[must_use]
     pub fn new(model: &'a str, provider: ProviderTag) -> Self {
-        Self {
-            model,
-            provider,
-            quirks: Quirks::default(),
-            platform: Platform::Native,
-            max_output: None,
-            thinking: Thinking::default(),
-        }
+        Self { model, provider, quirks: Quirks::default(), platform: Platform::Native, traits: Traits::default() }
     }
-}
-
-/// How a Claude model takes what is asked about reasoning. They differ, and answer what they do not know with a 400:
-/// <https://platform.claude.com/docs/en/build-with-claude/adaptive-thinking>.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Thinking {
-    /// Not known, or both ways (4.6): a budget goes as a budget, an effort as adaptive thinking.
-    #[default]
-    AsAsked,
-    /// Only budgets (3.7 to 4.5): an effort goes as the budget that stands for it.
-    Budget,
-    /// Only adaptive thinking, and no sampling parameters (from Opus 4.7 on): a budget goes as the effort that stands for it.
-    Adaptive,
-    /// The same, and it cannot be turned off.
-    Always,
-    /// The model does not reason.
-    Unsupported,
 }
 
 /// Whose API carries a dialect.

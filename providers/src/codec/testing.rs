@@ -8,16 +8,14 @@ use base64::engine::general_purpose::STANDARD;
 use bounded_static::IntoBoundedStatic as _;
 use serde_json::Value;
 
-use super::{Call, Client, Maker, Platform, StreamDecoder, Target, Thinking, codec};
+use super::{Call, Client, Maker, Platform, StreamDecoder, Target, codec};
 use crate::common::{Collector, Event, Losses, ProviderTag, Response, take_apart};
 use crate::dialect::Dialect;
 use crate::error::ApiError;
-use crate::preset::Quirks;
 
 /// A recorded chat exchange.
 pub(super) struct Recording {
     pub name: String,
-    pub host: String,
     pub path: String,
     /// `Null` where it was not recorded.
     pub request: Value,
@@ -50,7 +48,6 @@ pub(super) fn recordings(folder: &str, operation: &str) -> Vec<Recording> {
         };
         Some(Recording {
             name: path.file_stem().unwrap().to_string_lossy().into_owned(),
-            host: file["host"].as_str().unwrap_or_default().to_owned(),
             path: file["request"]["path"].as_str().unwrap_or_default().to_owned(),
             stream: file["stream"].as_bool().unwrap_or(false),
             status: u16::try_from(file["response"]["status"].as_u64().unwrap()).unwrap(),
@@ -66,14 +63,7 @@ pub(super) fn maker() -> Maker<'static> {
 }
 
 pub(crate) fn target() -> Target<'static> {
-    Target {
-        model: "upstream-model",
-        provider: ProviderTag::of("p"),
-        quirks: Quirks::default(),
-        platform: Platform::Native,
-        max_output: None,
-        thinking: Thinking::default(),
-    }
+    Target::new("upstream-model", ProviderTag::of("p"))
 }
 
 pub(super) fn client() -> Client {

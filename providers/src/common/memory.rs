@@ -84,14 +84,27 @@ impl TurnRecorder {
             .calls
             .into_iter()
             .filter_map(|(_, block)| match block.content {
-                Content::ToolCall(call) => Some((call.id.into_string(), call.signature)),
+                Content::ToolCall(call) => {
+                    Some((call.id.into_string(), call.signature.filter(|signature| !signature.data.is_empty())))
+                }
                 _ => None,
             })
             .collect();
-        let reasoning: Vec<_> = self.reasoning.into_iter().map(|(_, block)| block).collect();
+        let mut reasoning: Vec<_> = self.reasoning.into_iter().map(|(_, block)| block).collect();
+        for block in &mut reasoning {
+            if let Content::Reasoning(reasoning) = &mut block.content {
+                reasoning.signature.take_if(|signature| signature.data.is_empty());
+            }
+        }
+        reasoning.retain(|block| !is_empty(block));
         let worth = !reasoning.is_empty() || calls.iter().any(|(_, signature)| signature.is_some());
         (worth && !calls.is_empty()).then_some(TurnMemory { provider: self.provider, reasoning, calls })
     }
+}
+
+/// Whether nothing was thought: a block that only marks a turn.
+fn is_empty(block: &Block<'_>) -> bool {
+    matches!(&block.content, Content::Reasoning(reasoning) if **reasoning == super::Reasoning::default())
 }
 
 /// Puts back what `recall` knows about the tool calls of the history, as far as `provider` made it. What the client kept itself

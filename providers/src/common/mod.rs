@@ -13,6 +13,7 @@
 //! | `alias` | tools that were renamed on their way to the provider |
 //! | `opaque` | signatures and encrypted reasoning, bound to their maker |
 //! | `memory` | what clients lose between turns, kept by tool-call id |
+//! | `words` | what every model must hear, though only one dialect can say it |
 //! | `losses` | what could not be said |
 //! | `text`, `json` | borrowed text and raw JSON |
 
@@ -29,6 +30,7 @@ mod response;
 mod sequence;
 mod text;
 mod tool;
+mod words;
 
 pub use alias::{Alias, Aliases, flat_name};
 pub use block::{

@@ -61,11 +61,11 @@ impl<'a> Opaque<'a> {
         STANDARD.encode(format!("{MARK}{}:{provider:08x}:{}", self.dialect, self.data)).into()
     }
 
-    /// The data, if a provider of this dialect and name can read it.
+    /// The data, if there is any and a provider of this dialect and name can read it.
     #[must_use]
     pub fn for_provider(&self, dialect: Dialect, provider: ProviderTag) -> Option<&str> {
         let same_account = self.provider.is_none_or(|maker| maker == provider);
-        (self.dialect == dialect && same_account).then_some(&*self.data)
+        (self.dialect == dialect && same_account && !self.data.is_empty()).then_some(&*self.data)
     }
 }
 

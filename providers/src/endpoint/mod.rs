@@ -85,6 +85,13 @@ pub enum EndpointError {
         /// The value of the `allow` response header.
         allow: &'static str,
     },
+    /// The client wants a WebSocket where there is only HTTP: 426, upon which Codex asks over HTTP at once. Of any other
+    /// status it thinks that the WebSocket will work the next time.
+    #[error("there is no WebSocket here, send a POST")]
+    NoWebSocket {
+        /// The dialect of the path.
+        dialect: Dialect,
+    },
     /// A real endpoint of its vendor that this gateway does not serve yet: 501.
     #[error("this endpoint is not supported yet")]
     NotSupportedYet {
@@ -108,6 +115,7 @@ impl EndpointError {
         match self {
             Self::UnknownPath { dialect }
             | Self::WrongMethod { dialect, .. }
+            | Self::NoWebSocket { dialect }
             | Self::NotSupportedYet { dialect }
             | Self::BadModel { dialect, .. } => *dialect,
         }

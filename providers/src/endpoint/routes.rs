@@ -119,6 +119,9 @@ impl Request<'_> {
             return self.post(OpenAiChat, operation, suffix, body, None);
         }
         if path == "/responses" {
+            if self.wants_web_socket() {
+                return Err(EndpointError::NoWebSocket { dialect: OpenAiResponses });
+            }
             return self.post(OpenAiResponses, Operation::Chat, "/responses", Json, None);
         }
         if let Some(rest) = path.strip_prefix("/responses/") {
@@ -203,9 +206,11 @@ impl Request<'_> {
         })
     }
 
-    /// `/models/{model}:generateContent` and its sisters, <https://ai.google.dev/api>.
+    /// `/models/{model}:generateContent` and its sisters, <https://ai.google.dev/api>. Vercel's AI SDK leaves `models/` out where
+    /// the name has a slash, as `provider/model` has.
     fn gemini(&self, path: &str) -> Result<Endpoint, EndpointError> {
-        match path.strip_prefix("/models/").and_then(|rest| rest.rsplit_once(':')) {
+        let named = path.strip_prefix("/models/").or_else(|| path.strip_prefix('/'));
+        match named.and_then(|rest| rest.rsplit_once(':')) {
             Some((model, verb)) => self.gemini_call(model, verb),
             None if is_or_below(path, "/models") => self.models(Gemini, path, "/v1beta/models"),
             None => Err(EndpointError::UnknownPath { dialect: Gemini }),
@@ -299,6 +304,11 @@ impl Request<'_> {
     fn wants_anthropic(&self) -> bool {
         self.headers.contains_key("anthropic-version")
             || (self.headers.contains_key("x-api-key") && !self.headers.contains_key(header::AUTHORIZATION))
+    }
+
+    fn wants_web_socket(&self) -> bool {
+        let upgrade = self.headers.get(header::UPGRADE);
+        *self.method == Method::GET && upgrade.is_some_and(|to| to.as_bytes().eq_ignore_ascii_case(b"websocket"))
     }
 
     fn is_json(&self) -> bool {

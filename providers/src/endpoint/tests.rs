@@ -42,6 +42,16 @@ fn openai_paths() {
 }
 
 #[test]
+fn there_are_no_web_sockets() {
+    let upgrade = headers(&[("connection", "Upgrade"), ("upgrade", "websocket")]);
+    for path in ["/v1/responses", "/responses", "/openai/v1/responses"] {
+        let found = match_endpoint(&Method::GET, path, &upgrade);
+        assert_eq!(found, Err(EndpointError::NoWebSocket { dialect: OpenAiResponses }), "{path}");
+    }
+    assert!(match_endpoint(&Method::POST, "/v1/responses", &upgrade).is_ok());
+}
+
+#[test]
 fn forms_may_be_json() {
     let json = headers(&[("content-type", "Application/JSON; charset=utf-8")]);
     assert_eq!(match_endpoint(&Method::POST, "/v1/images/edits", &json).unwrap().body, BodyKind::Json);
@@ -130,6 +140,7 @@ fn models_named_in_the_path() {
     use Operation::{Chat, CountTokens, Embeddings};
     for (path, dialect, operation, suffix, stream, model) in [
         ("/v1beta/models/gemini-2.5-pro:generateContent", Gemini, Chat, ":generateContent", false, "gemini-2.5-pro"),
+        ("/v1beta/openai/gpt-5:generateContent", Gemini, Chat, ":generateContent", false, "openai/gpt-5"),
         ("/v1/models/google/a%3Ab:streamGenerateContent", Gemini, Chat, ":streamGenerateContent", true, "google/a:b"),
         ("/gemini/v1beta/models/m:countTokens", Gemini, CountTokens, ":countTokens", false, "m"),
         ("/v1beta/models/m:embedContent", Gemini, Embeddings, ":embedContent", false, "m"),

@@ -87,6 +87,8 @@ kinds! {
     ModelNotFound "model_not_found" 404 Caller Never "invalid_request_error" Some("model_not_found"), "not_found_error" "NOT_FOUND" "ResourceNotFoundException";
     /// The path exists, for another method.
     MethodNotAllowed "method_not_allowed" 405 Caller Never "invalid_request_error" Some("method_not_allowed"), "invalid_request_error" "INVALID_ARGUMENT" "ValidationException";
+    /// The path exists, but not as a WebSocket.
+    NoWebSocket "no_web_socket" 426 Caller Never "invalid_request_error" Some("no_web_socket"), "invalid_request_error" "INVALID_ARGUMENT" "ValidationException";
     /// The request did not arrive in time.
     RequestTimeout "request_timeout" 408 Caller Never "invalid_request_error" Some("request_timeout"), "invalid_request_error" "DEADLINE_EXCEEDED" "ValidationException";
     /// The state of the thing named does not allow it.

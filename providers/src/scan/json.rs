@@ -68,6 +68,10 @@ struct Members<'a, const N: usize> {
     duplicate: Option<(&'static str, &'a RawValue)>,
     /// A key that is the first of the keys but for the case of its letters.
     miscased: Option<&'a RawValue>,
+    /// Whether there is a key `messages`.
+    messages: bool,
+    /// Whether there is a key `input`.
+    input: bool,
     empty: bool,
 }
 
@@ -79,7 +83,8 @@ impl<'a, const N: usize> Visitor<'a> for Pick<N> {
     }
 
     fn visit_map<A: MapAccess<'a>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-        let mut members = Members { values: [None; N], duplicate: None, miscased: None, empty: true };
+        let mut members =
+            Members { values: [None; N], duplicate: None, miscased: None, messages: false, input: false, empty: true };
         // Keys are taken raw, because decoding would refuse a lone surrogate in a key that nobody reads.
         while let Some(key) = map.next_key::<&RawValue>()? {
             members.empty = false;
@@ -95,6 +100,8 @@ impl<'a, const N: usize> Visitor<'a> for Pick<N> {
                     if self.0.first().is_some_and(|first| first.eq_ignore_ascii_case(&decoded)) {
                         members.miscased.get_or_insert(key);
                     }
+                    members.messages |= decoded == "messages";
+                    members.input |= decoded == "input";
                     map.next_value::<IgnoredAny>()?;
                 }
             }
@@ -147,6 +154,7 @@ impl<'a> Source<'a> {
             max_tokens: limits.into_iter().flatten().filter_map(integer).max(),
             previous: previous.and_then(|raw| serde_json::from_str(raw.get()).ok()),
             response_format: None,
+            only_input: members.input && !members.messages,
             null_model: members.values[0].filter(|raw| is_null(raw)).map(|raw| self.span(raw)),
             usage: match (stream_options, members.values[2]) {
                 (Some(raw), _) => self.usage(raw)?,

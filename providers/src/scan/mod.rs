@@ -62,6 +62,8 @@ pub struct RequestScan {
     pub previous: Option<String>,
     /// `response_format` of a multipart form (`text`, `srt`, …): says that an answer is not JSON.
     pub response_format: Option<String>,
+    /// Whether there is an `input` and no `messages`: a body of the Responses API, whatever the path says.
+    pub only_input: bool,
     /// Where `model` is `null`: there a name goes.
     null_model: Option<Range<usize>>,
     usage: UsageOption,

@@ -1,5 +1,7 @@
 //! Running without a file.
 
+use ai_gateway_providers::Dialect;
+
 use super::*;
 
 fn names(discovery: &Discovery) -> Vec<&str> {
@@ -34,7 +36,7 @@ fn the_usual_variables() {
     let providers = &discovery.config.providers;
     assert_eq!(providers["azure"].base_url.as_ref().unwrap().as_str(), "https://example.openai.azure.com/");
     assert_eq!(providers["ollama"].base_url.as_ref().unwrap().as_str(), "http://192.168.1.5:11434/v1");
-    assert_eq!(providers["anthropic"].auth.as_ref().unwrap().0, "x-api-key");
+    assert_eq!(providers["anthropic"].credential.key().unwrap().of(Dialect::Anthropic).0, "x-api-key");
     assert_eq!(discovery.config.model("openai/gpt-5").unwrap().targets.len(), 1);
 }
 
@@ -65,4 +67,48 @@ fn addresses_of_ollama() {
         let discovery = Config::from_environment(&Fake::new().with_var("OLLAMA_HOST", value));
         assert_eq!(discovery.config.providers["ollama"].base_url.as_ref().unwrap().as_str(), url, "{value}");
     }
+}
+
+#[test]
+fn clouds_by_their_usual_variables() {
+    let world = Fake::new()
+        .with_var("AWS_REGION", "eu-central-1")
+        .with_var("AWS_ACCESS_KEY_ID", "AKIDEXAMPLE")
+        .with_var("GOOGLE_CLOUD_LOCATION", "global")
+        .with_var("GOOGLE_CLOUD_PROJECT", "acme")
+        .with_var("AZURE_OPENAI_ENDPOINT", "https://example.openai.azure.com/")
+        .with_var("AZURE_TENANT_ID", "acme.example")
+        .with_var("AZURE_CLIENT_ID", "app")
+        .with_var("AZURE_CLIENT_SECRET", "sk-1")
+        .with_var("GEMINI_API_KEY", "sk-2")
+        .with_var("CO_API_KEY", "sk-3");
+    let discovery = Config::from_environment(&world);
+    assert_eq!(discovery.skipped, [""; 0]);
+    assert_eq!(names(&discovery), ["azure", "gemini", "vertex", "bedrock", "cohere"]);
+    let providers = &discovery.config.providers;
+    let url = |name: &str| providers[name].base_url.as_ref().unwrap().as_str().to_owned();
+    assert_eq!(url("bedrock"), "https://bedrock-runtime.eu-central-1.amazonaws.com/");
+    assert_eq!(url("vertex"), "https://aiplatform.googleapis.com/");
+    assert_eq!(providers["vertex"].project.as_deref(), Some("acme"));
+    assert!(matches!(providers["vertex"].credential, CredentialConfig::Google(GoogleConfig::Machine { .. })));
+    assert!(matches!(providers["bedrock"].credential, CredentialConfig::Aws { keys: None, .. }));
+    assert!(matches!(providers["azure"].credential, CredentialConfig::Entra(_)));
+    let gemini = providers["gemini"].credential.key().unwrap();
+    assert_eq!(gemini.of(Dialect::Gemini).0, "x-goog-api-key");
+    assert_eq!(gemini.of(Dialect::OpenAiChat).1, "Bearer sk-2");
+}
+
+#[test]
+fn a_cloud_is_not_guessed() {
+    // Of a machine where somebody works with the clouds, but not with their AI services from here.
+    let world = Fake::new()
+        .with_var("AWS_REGION", "eu-central-1")
+        .with_var("GOOGLE_CLOUD_PROJECT", "acme")
+        .with_var("AZURE_CLIENT_SECRET", "sk-1");
+    assert_eq!(names(&Config::from_environment(&world)), [""; 0]);
+    let key = Fake::new().with_var("AWS_BEARER_TOKEN_BEDROCK", "sk-1");
+    let discovery = Config::from_environment(&key);
+    assert_eq!(discovery.skipped, ["`AWS_BEARER_TOKEN_BEDROCK` is set, but `AWS_REGION` is not"]);
+    let discovery = Config::from_environment(&key.with_var("AWS_REGION", "us-east-1"));
+    assert_eq!(discovery.config.providers["bedrock"].credential.key().unwrap().of(Dialect::Bedrock).1, "Bearer sk-1");
 }

@@ -5,6 +5,8 @@ use std::fs;
 
 use serde_json::Value;
 
+use ai_gateway_providers::Dialect;
+
 use super::*;
 
 fn conf() -> PathBuf {
@@ -17,6 +19,9 @@ fn world() -> Fake {
         .with_var("OPENAI_API_KEY", "sk-1")
         .with_var("AZURE_OPENAI_API_KEY", "sk-2")
         .with_var("LOCAL_LLM_KEY", "sk-3")
+        .with_var("AWS_ACCESS_KEY_ID", "AKIDEXAMPLE")
+        .with_var("AWS_SECRET_ACCESS_KEY", "sk-7")
+        .with_var("GOOGLE_ACCESS_TOKEN", "sk-8")
         .with_var("CREDENTIALS_DIRECTORY", "/run/credentials/ai-gateway")
         .with_file("/run/credentials/ai-gateway/openai", "sk-4\n")
         .with_file("/run/credentials/ai-gateway/anthropic", "sk-5\n")
@@ -65,18 +70,7 @@ fn every_supported_key_is_in_the_example() {
     let schema = serde_json::to_value(schema()).unwrap();
     for (section, not_yet) in [
         ("Server", &[][..]),
-        (
-            "Provider",
-            &[
-                "region",
-                "project",
-                "credentials",
-                "access_token",
-                "access_key_id",
-                "secret_access_key",
-                "session_token",
-            ],
-        ),
+        ("Provider", &[]),
         ("Model", &["cache", "lossy"]),
         ("Target", &[]),
         ("Timeouts", &[]),
@@ -96,7 +90,7 @@ fn several_providers() {
     let weights: Vec<_> = config.models["assistant"].targets.iter().map(|t| (t.weight, t.priority)).collect();
     assert_eq!(weights, [(90, 0), (10, 0), (1, 1)]);
     assert_eq!(config.providers["local"].ca.as_ref().unwrap().certificates.len(), 1);
-    assert_eq!(config.providers["anthropic"].auth.as_ref().unwrap().0, "x-api-key");
+    assert_eq!(config.providers["anthropic"].credential.key().unwrap().of(Dialect::Anthropic).0, "x-api-key");
     let (support, research) = (&config.keys[0], &config.keys[1]);
     assert!(support.may_use("assistant") && !support.may_use("claude") && !support.may_use("openai/gpt-5"));
     assert!(research.may_use("claude") && research.may_use("openai/gpt-5") && !research.may_use("groq/x"));

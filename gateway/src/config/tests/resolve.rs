@@ -1,7 +1,7 @@
 //! What comes out of a good file.
 
-use ai_gateway_providers::Dialect;
 use ai_gateway_providers::preset::UpstreamRequest;
+use ai_gateway_providers::{Dialect, Operation};
 
 use super::*;
 
@@ -16,16 +16,16 @@ fn defaults() {
     assert_eq!(config.server, ServerConfig::default());
     assert_eq!(config.server.listen, ["127.0.0.1:8080".parse().unwrap()]);
     let mock = &config.providers["mock"];
-    assert_eq!((&mock.base_url, &mock.auth, mock.http2), (&None, &None, false));
-    assert_eq!(mock.dialects, [Dialect::OpenAiChat, Dialect::OpenAiResponses, Dialect::Anthropic]);
+    assert_eq!((&mock.base_url, &mock.credential, mock.http2), (&None, &CredentialConfig::None, false));
+    assert_eq!(mock.dialects, Dialect::ALL);
 }
 
 #[test]
 fn a_key_from_the_environment_goes_to_the_vendor_only() {
     let config = parse("[providers.openai]\nkind = \"openai\"").config;
-    assert_eq!(config.providers["openai"].auth.as_ref().unwrap().1, "Bearer sk-env");
+    assert_eq!(config.providers["openai"].credential.key().unwrap().of(Dialect::Anthropic).1, "Bearer sk-env");
     let loaded = parse("[providers.openai]\nkind = \"openai\"\nbase_url = \"https://example.com/v1\"");
-    assert_eq!(loaded.config.providers["openai"].auth, None);
+    assert_eq!(loaded.config.providers["openai"].credential, CredentialConfig::None);
     assert_eq!(loaded.warnings.len(), 1, "{:?}", loaded.warnings);
 }
 
@@ -45,7 +45,7 @@ fn overrides() {
     let loaded = parse(text);
     assert_eq!(loaded.warnings, []);
     let x = &loaded.config.providers["x"];
-    let (name, value) = x.auth.as_ref().unwrap();
+    let (name, value) = x.credential.key().unwrap().of(Dialect::OpenAiChat);
     assert_eq!((name.as_str(), value.as_bytes()), ("x-key", &b"sk-set"[..]));
     assert!(
         x.http2 && x.quirks.no_stream_options && x.speaks(Dialect::Anthropic) && !x.speaks(Dialect::OpenAiResponses)
@@ -53,18 +53,106 @@ fn overrides() {
     assert_eq!(x.headers.len(), 2);
     let shown = format!("{:?}", loaded.config);
     assert!(!shown.contains("sk-set"), "{shown}");
-    let request = UpstreamRequest { dialect: Dialect::Anthropic, suffix: "/v1/messages", model: None, query: None };
-    assert_eq!(x.path(&request), "/base/v1/messages");
+    let request = UpstreamRequest {
+        dialect: Dialect::Anthropic,
+        operation: Operation::Chat,
+        suffix: None,
+        model: "m",
+        stream: false,
+        query: None,
+    };
+    assert_eq!(x.path(&request).as_deref(), Some("/base/v1/messages"));
 }
 
 #[test]
 fn a_literal_secret_is_taken_with_a_warning() {
     let loaded = parse("[providers.openai]\nkind = \"openai\"\napi_key = \"sk-literal\"");
-    assert_eq!(loaded.config.providers["openai"].auth.as_ref().unwrap().1, "Bearer sk-literal");
+    assert_eq!(
+        loaded.config.providers["openai"].credential.key().unwrap().of(Dialect::Anthropic).1,
+        "Bearer sk-literal"
+    );
     let [warning] = loaded.warnings.as_slice() else { panic!("{:?}", loaded.warnings) };
     let shown = warning.to_string();
     assert!(shown.contains("a.toml:3:11: a secret stands in the file itself"), "{shown}");
     assert!(!shown.contains("sk-literal"), "{shown}");
+}
+
+#[test]
+fn credentials_of_the_clouds() {
+    let pem = include_str!("../../credentials/test_key.pem");
+    let account = serde_json::json!({
+        "type": "service_account", "client_email": "bot@acme", "private_key": pem, "project_id": "of-the-account",
+        "token_uri": "https://oauth2.googleapis.com/token",
+    });
+    let world = Fake::new().with_var("SET", "sk-set").with_file("sa.json", account.to_string());
+    let text = r#"
+        [providers.aws]
+        kind = "bedrock"
+        region = "us-east-1"
+        access_key_id = "env:SET2"
+        secret_access_key = "env:SET"
+        session_token = "env:SET"
+        [providers.chain]
+        kind = "bedrock"
+        region = "us-east-1"
+        base_url = "https://vpce-1.bedrock-runtime.us-east-1.vpce.amazonaws.com"
+        [providers.key]
+        kind = "bedrock"
+        region = "us-east-1"
+        api_key = "env:SET"
+        [providers.google]
+        kind = "vertex"
+        region = "us-east5"
+        credentials = "file:sa.json"
+        [providers.token]
+        kind = "vertex"
+        region = "global"
+        project = "acme"
+        access_token = "env:SET"
+        [providers.entra]
+        kind = "azure"
+        base_url = "https://example.openai.azure.com"
+        tenant_id = "acme.example"
+        client_id = "app"
+        client_secret = "env:SET"
+        [providers.gemini]
+        kind = "gemini"
+        api_key = "env:SET"
+    "#;
+    let loaded = Config::parse(text, "a.toml", &world.with_var("SET2", "AKIDEXAMPLE")).unwrap();
+    assert_eq!(loaded.warnings, []);
+    let shown = format!("{:?}", loaded.config);
+    assert!(!shown.contains("sk-set") && !shown.contains("PRIVATE"), "{shown}");
+    let of = |name: &str| &loaded.config.providers[name];
+    assert!(
+        matches!(&of("aws").credential, CredentialConfig::Aws { keys: Some(keys), .. } if keys.session_token.is_some())
+    );
+    assert!(matches!(&of("chain").credential, CredentialConfig::Aws { keys: None, region } if region == "us-east-1"));
+    assert_eq!(of("key").credential.key().unwrap().of(Dialect::Bedrock).1, "Bearer sk-set");
+    assert_eq!(of("google").project.as_deref(), Some("of-the-account"));
+    assert_eq!(of("google").base_url.as_ref().unwrap().as_str(), "https://us-east5-aiplatform.googleapis.com/");
+    assert_eq!(of("token").credential.key().unwrap().of(Dialect::Gemini).1, "Bearer sk-set");
+    assert!(matches!(&of("entra").credential, CredentialConfig::Entra(_)));
+    let gemini = of("gemini").credential.key().unwrap();
+    assert_eq!(
+        (gemini.of(Dialect::Gemini).0.as_str(), gemini.of(Dialect::OpenAiChat).0.as_str()),
+        ("x-goog-api-key", "authorization")
+    );
+}
+
+#[test]
+fn the_machines_own_tokens_go_to_the_cloud_only() {
+    let vertex = "[providers.v]\nkind = \"vertex\"\nregion = \"global\"\nproject = \"acme\"\nbase_url = ";
+    for (url, own) in [
+        ("https://us-central1-aiplatform-acme.p.googleapis.com", true),
+        ("http://127.0.0.1:1", true),
+        ("https://googleapis.com.evil.example", false),
+    ] {
+        let loaded = parse(&format!("{vertex}\"{url}\""));
+        let credential = &loaded.config.providers["v"].credential;
+        assert_eq!(matches!(credential, CredentialConfig::Google(_)), own, "{url}");
+        assert_eq!(loaded.warnings.len(), usize::from(!own), "{url}: {:?}", loaded.warnings);
+    }
 }
 
 #[test]

@@ -1,10 +1,11 @@
 //! Speech and transcripts: <https://platform.openai.com/docs/api-reference/audio>.
 
+use ai_gateway_providers::Dialect;
 use bytes::Bytes;
 use serde_json::json;
 
 use super::Encode;
-use crate::mock::failure::{Failure, Shape};
+use crate::mock::failure::Failure;
 use crate::mock::script::{Finish, Piece, Script, Usage};
 
 /// Speech: 1 KiB of sound for each chunk of the text.
@@ -27,7 +28,7 @@ impl Encode for Audio {
     }
 
     fn error(&mut self, failure: &Failure) -> Bytes {
-        failure.body(Shape::OpenAi).to_string().into()
+        failure.body(Dialect::OpenAiChat).into()
     }
 }
 
@@ -56,7 +57,7 @@ impl Encode for Transcript {
     }
 
     fn error(&mut self, failure: &Failure) -> Bytes {
-        format!("data: {}\n\n", failure.body(Shape::OpenAi)).into()
+        format!("data: {}\n\n", failure.body(Dialect::OpenAiChat)).into()
     }
 }
 

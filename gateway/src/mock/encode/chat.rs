@@ -1,10 +1,11 @@
 //! Chat Completions: <https://platform.openai.com/docs/api-reference/chat>.
 
+use ai_gateway_providers::Dialect;
 use bytes::Bytes;
 use serde_json::{Value, json};
 
 use super::{CREATED, Encode, Meta, push_json, quoted, set};
-use crate::mock::failure::{Failure, Shape};
+use crate::mock::failure::Failure;
 use crate::mock::script::{Call, Finish, Piece, Script, Usage};
 
 /// A stream of `chat.completion.chunk`.
@@ -13,6 +14,8 @@ pub(in crate::mock) struct Chat {
     /// A chunk up to the fields of its delta, and from their end.
     head: String,
     tail: &'static str,
+    /// The call that was begun last is one of a custom tool.
+    custom: bool,
 }
 
 pub(super) fn usage_json(usage: Usage) -> Value {
@@ -38,10 +41,12 @@ pub(super) fn finish_reason(finish: Finish) -> &'static str {
 }
 
 fn call_json(meta: &Meta, i: usize, call: &Call, arguments: &str) -> Value {
-    json!({
-        "id": meta.call_id("call_", i), "type": "function",
-        "function": {"name": call.name, "arguments": arguments},
-    })
+    let id = meta.call_id("call_", i);
+    if call.custom {
+        json!({"id": id, "type": "custom", "custom": {"name": call.name, "input": arguments}})
+    } else {
+        json!({"id": id, "type": "function", "function": {"name": call.name, "arguments": arguments}})
+    }
 }
 
 impl Chat {
@@ -52,7 +57,7 @@ impl Chat {
         } else {
             "},\"logprobs\":null,\"finish_reason\":null}]}\n\n"
         };
-        Chat { meta, head, tail }
+        Chat { meta, head, tail, custom: false }
     }
 
     /// The answer in one.
@@ -129,7 +134,11 @@ impl Encode for Chat {
             Piece::Text(text) => self.delta("\"content\":", text),
             // The field that DeepSeek introduced and most OpenAI-compatible vendors took over.
             Piece::Reasoning(text) => self.delta("\"reasoning_content\":", text),
-            Piece::Call(i, call) => self.calls(call_json(&self.meta, i, call, ""), i),
+            Piece::Call(i, call) => {
+                self.custom = call.custom;
+                self.calls(call_json(&self.meta, i, call, ""), i)
+            }
+            Piece::Arguments(i, part) if self.custom => self.calls(json!({"custom": {"input": part}}), i),
             Piece::Arguments(i, part) => self.calls(json!({"function": {"arguments": part}}), i),
         }
     }
@@ -149,6 +158,6 @@ impl Encode for Chat {
     }
 
     fn error(&mut self, failure: &Failure) -> Bytes {
-        format!("data: {}\n\n", failure.body(Shape::OpenAi)).into()
+        format!("data: {}\n\n", failure.body(Dialect::OpenAiChat)).into()
     }
 }

@@ -1,11 +1,12 @@
 //! The old completions: <https://platform.openai.com/docs/api-reference/completions>.
 
+use ai_gateway_providers::Dialect;
 use bytes::Bytes;
 use serde_json::json;
 
 use super::chat::{finish_reason, usage_json};
 use super::{CREATED, Encode, Meta, push_json, quoted, set};
-use crate::mock::failure::{Failure, Shape};
+use crate::mock::failure::Failure;
 use crate::mock::script::{Finish, Piece, Script, Usage};
 
 /// A stream of `text_completion`.
@@ -75,6 +76,6 @@ impl Encode for Completions {
     }
 
     fn error(&mut self, failure: &Failure) -> Bytes {
-        format!("data: {}\n\n", failure.body(Shape::OpenAi)).into()
+        format!("data: {}\n\n", failure.body(Dialect::OpenAiChat)).into()
     }
 }

@@ -2,14 +2,14 @@
 
 use std::io::Write as _;
 
+use ai_gateway_providers::Dialect;
 use bytes::Bytes;
 use serde_json::{Value, json};
 
 use super::{Encode, Meta, push_event, push_json, set};
-use crate::mock::failure::{Failure, Shape};
+use crate::mock::failure::Failure;
+use crate::mock::proof;
 use crate::mock::script::{Finish, Piece, Script, Usage};
-
-const SIGNATURE: &str = "bW9jayBzaWduYXR1cmU=";
 
 /// A stream of named events.
 pub(in crate::mock) struct Messages {
@@ -17,6 +17,8 @@ pub(in crate::mock) struct Messages {
     /// The number of the open block, and what it holds.
     open: Option<Block>,
     blocks: usize,
+    /// Of the reasoning.
+    signature: String,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -47,7 +49,7 @@ fn stop_reason(finish: Finish) -> &'static str {
 
 impl Messages {
     pub(in crate::mock) fn new(meta: Meta) -> Self {
-        Messages { meta, open: None, blocks: 0 }
+        Messages { meta, open: None, blocks: 0, signature: String::new() }
     }
 
     /// The answer in one.
@@ -55,7 +57,8 @@ impl Messages {
         let mut content = Vec::new();
         let reasoning = script.reasoning();
         if !reasoning.is_empty() {
-            content.push(json!({"type": "thinking", "thinking": reasoning, "signature": SIGNATURE}));
+            let signature = proof::of_text(Dialect::Anthropic, &reasoning);
+            content.push(json!({"type": "thinking", "thinking": reasoning, "signature": signature}));
         }
         if script.calls.is_empty() {
             content.push(json!({"type": "text", "text": script.text()}));
@@ -92,7 +95,7 @@ impl Messages {
     fn leave(&mut self, out: &mut Vec<u8>) {
         let Some(block) = self.open.take() else { return };
         if block == Block::Thinking {
-            self.delta(out, "signature_delta", "signature", SIGNATURE);
+            self.delta(out, "signature_delta", "signature", &self.signature);
         }
         push_event(out, "content_block_stop", &json!({"type": "content_block_stop", "index": self.blocks}));
         self.blocks += 1;
@@ -113,6 +116,7 @@ impl Messages {
 
 impl Encode for Messages {
     fn preamble(&mut self, script: &Script) -> Bytes {
+        self.signature = proof::of_text(Dialect::Anthropic, &script.reasoning());
         let mut message = json!({
             "id": self.meta.id("msg_"), "type": "message", "role": "assistant", "model": self.meta.model, "content": [],
             "stop_reason": null, "stop_sequence": null,
@@ -167,7 +171,7 @@ impl Encode for Messages {
 
     fn error(&mut self, failure: &Failure) -> Bytes {
         let mut out = Vec::new();
-        push_event(&mut out, "error", &failure.body(Shape::Anthropic));
+        push_event(&mut out, "error", &failure.body(Dialect::Anthropic));
         out.into()
     }
 }

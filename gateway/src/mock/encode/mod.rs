@@ -1,13 +1,16 @@
 //! One file per dialect: how a [`Script`] looks as one JSON body and as a stream of events.
 //!
 //! An [`Encode`] is asked for the frames of a stream one after another; each frame is one write, whole events, and built
-//! with little more than copying, because benches measure what stands in front of the mock and not the mock.
+//! with little more than copying, because benches measure what stands in front of the mock and not the mock. OpenAI's and
+//! Anthropic's are written here, independent of the gateway's codecs; [`Translated`] writes the others with those.
 
 mod audio;
 mod chat;
 mod completions;
+mod framed;
 mod messages;
 mod responses;
+mod translated;
 
 use std::fmt::Display;
 use std::io::Write as _;
@@ -18,8 +21,10 @@ use serde_json::Value;
 pub(super) use audio::{Audio, Transcript, transcript_usage};
 pub(super) use chat::Chat;
 pub(super) use completions::Completions;
+pub(super) use framed::Framed;
 pub(super) use messages::Messages;
 pub(super) use responses::Responses;
+pub(super) use translated::Translated;
 
 use super::failure::Failure;
 use super::script::{Finish, Piece, Script, Usage};
@@ -39,6 +44,8 @@ pub(super) struct Meta {
     pub(super) model: String,
     /// OpenAI's `stream_options.include_usage`.
     pub(super) include_usage: bool,
+    /// Responses: reasoning comes with its encrypted form.
+    pub(super) encrypted: bool,
 }
 
 impl Meta {

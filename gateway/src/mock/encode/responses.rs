@@ -2,12 +2,14 @@
 
 use std::io::Write as _;
 
+use ai_gateway_providers::Dialect;
 use bytes::Bytes;
 use serde_json::{Value, json};
 
 use super::{CREATED, Encode, Meta, push_json, set};
 use crate::mock::failure::Failure;
-use crate::mock::script::{Finish, Piece, Script, Usage};
+use crate::mock::proof;
+use crate::mock::script::{Call, Finish, Piece, Script, Usage};
 
 /// A stream of numbered events.
 pub(in crate::mock) struct Responses {
@@ -23,7 +25,14 @@ pub(in crate::mock) struct Responses {
 enum Item {
     Reasoning,
     Message,
-    Call { number: usize, name: String },
+    Call { number: usize, name: String, namespace: Option<String>, custom: bool },
+}
+
+impl Item {
+    fn of_call(number: usize, call: &Call) -> Self {
+        let (name, namespace) = (call.name.clone(), call.namespace.clone());
+        Item::Call { number, name, namespace, custom: call.custom }
+    }
 }
 
 fn usage_json(usage: Usage) -> Value {
@@ -65,7 +74,7 @@ impl Responses {
             all.output.push(all.item(&Item::Message, &script.text(), "completed"));
         }
         for (number, call) in script.calls.iter().enumerate() {
-            let item = Item::Call { number, name: call.name.clone() };
+            let item = Item::of_call(number, call);
             all.output.push(all.item(&item, &call.arguments, "completed"));
         }
         all.response(ending(script.finish), script.usage).to_string().into_bytes()
@@ -100,7 +109,8 @@ impl Responses {
         let prefix = match item {
             Item::Reasoning => "rs_",
             Item::Message => "msg_",
-            Item::Call { .. } => "fc_",
+            Item::Call { custom: true, .. } => "ctc_",
+            Item::Call { custom: false, .. } => "fc_",
         };
         self.meta.call_id(prefix, self.output.len())
     }
@@ -111,16 +121,29 @@ impl Responses {
         match item {
             Item::Reasoning if begun => json!({"id": id, "type": "reasoning", "summary": []}),
             Item::Reasoning => {
-                json!({"id": id, "type": "reasoning", "summary": [{"type": "summary_text", "text": text}]})
+                let mut item =
+                    json!({"id": id, "type": "reasoning", "summary": [{"type": "summary_text", "text": text}]});
+                if self.meta.encrypted {
+                    set(&mut item, "encrypted_content", json!(proof::of_text(Dialect::OpenAiResponses, text)));
+                }
+                item
             }
             Item::Message => {
                 let content = if begun { json!([]) } else { json!([text_part(text)]) };
                 json!({"id": id, "type": "message", "status": status, "role": "assistant", "content": content})
             }
-            Item::Call { number, name } => json!({
-                "id": id, "type": "function_call", "status": status, "call_id": self.meta.call_id("call_", *number),
-                "name": name, "arguments": text,
-            }),
+            Item::Call { number, name, namespace, custom } => {
+                let (kind, field) =
+                    if *custom { ("custom_tool_call", "input") } else { ("function_call", "arguments") };
+                let mut call = json!({
+                    "id": id, "type": kind, "status": status, "call_id": self.meta.call_id("call_", *number),
+                    "name": name, field: text,
+                });
+                if let Some(namespace) = namespace {
+                    set(&mut call, "namespace", json!(namespace));
+                }
+                call
+            }
         }
     }
 
@@ -183,6 +206,10 @@ impl Responses {
                 set(&mut part, "part", text_part(&text));
                 self.event(out, "response.content_part.done", part);
             }
+            Item::Call { custom: true, .. } => {
+                set(&mut done, "input", json!(text));
+                self.event(out, "response.custom_tool_call_input.done", done);
+            }
             Item::Call { name, .. } => {
                 set(&mut done, "name", json!(name));
                 set(&mut done, "arguments", json!(text));
@@ -239,8 +266,16 @@ impl Encode for Responses {
                 self.enter(&mut out, Item::Reasoning);
                 self.delta(&mut out, "response.reasoning_summary_text.delta", text);
             }
-            Piece::Call(number, call) => self.enter(&mut out, Item::Call { number, name: call.name.clone() }),
-            Piece::Arguments(_, part) => self.delta(&mut out, "response.function_call_arguments.delta", part),
+            Piece::Call(number, call) => self.enter(&mut out, Item::of_call(number, call)),
+            Piece::Arguments(_, part) => {
+                let custom = matches!(self.open, Some((Item::Call { custom: true, .. }, _)));
+                let name = if custom {
+                    "response.custom_tool_call_input.delta"
+                } else {
+                    "response.function_call_arguments.delta"
+                };
+                self.delta(&mut out, name, part);
+            }
         }
         out.into()
     }

@@ -5,7 +5,7 @@
 use serde::Serialize;
 
 use super::super::sse::write_json;
-use super::super::{Platform, Target, Thinking};
+use super::super::{Platform, Target};
 use super::OWN;
 use super::block_out::CacheOut;
 use super::fields::Fields;
@@ -15,6 +15,7 @@ use super::schema_out::structured;
 use super::thinking_out::{Plan, ThinkingOut};
 use super::tools_out::{ChoiceOut, ToolOut, choice_out, forces, tools_out};
 use super::wire::Whole;
+use crate::catalogue::Thinking;
 use crate::common::{CacheConfig, Content, Extras, Json, Losses, Request, ResponseFormat, Role, Str};
 use crate::error::{ApiError, ErrorKind};
 
@@ -147,7 +148,7 @@ pub(super) fn encode(request: &Request<'_>, target: &Target<'_>, losses: &mut Lo
         own,
         provider: target.provider,
         // Gone with budgets: <https://platform.claude.com/docs/en/about-claude/models/whats-new-claude-4-6#prefill-removal>.
-        prefill: !matches!(target.thinking, Thinking::Adaptive | Thinking::Always),
+        prefill: !matches!(target.traits.thinking, Thinking::Adaptive | Thinking::Always),
         marks: Marks::of(request, own),
         losses,
         dropped_reasoning: false,
@@ -159,7 +160,7 @@ pub(super) fn encode(request: &Request<'_>, target: &Target<'_>, losses: &mut Lo
     let losses = writer.losses;
 
     let asked = reasoning.clone().unwrap_or_default();
-    let mut plan = Plan::of(&asked, target.thinking, max_tokens, own, losses);
+    let mut plan = Plan::of(&asked, target.traits.thinking, max_tokens, own, losses);
     let misses_thinking = (!own || dropped) && !goes_on_thinking(request, target);
     // A budget excludes a forced tool, too. An application that forces one breaks without the call, not without the thinking.
     if plan.manual() && (misses_thinking || (!own && forces(request))) {
@@ -234,7 +235,7 @@ fn split_extras<'x>(extras: &'x Extras<'_>, own: bool, platform: Platform) -> (E
 }
 
 fn max_tokens_out(asked: Option<u64>, target: &Target<'_>, own: bool, losses: &mut Losses) -> u64 {
-    match (asked, target.max_output) {
+    match (asked, target.traits.max_output) {
         (Some(asked), Some(most)) if asked > most && !own => {
             losses.note("max_tokens");
             most
@@ -286,7 +287,7 @@ impl Sampling {
             losses.note("temperature");
             self.temperature = Some(1.0);
         }
-        let refused = matches!(target.thinking, Thinking::Adaptive | Thinking::Always);
+        let refused = matches!(target.traits.thinking, Thinking::Adaptive | Thinking::Always);
         if refused || plan.on() {
             losses.note_if(self.temperature.take().is_some_and(|temperature| temperature < 1.0), "temperature");
             losses.note_if(self.top_k.take().is_some(), "top_k");

@@ -4,7 +4,7 @@
 
 use serde::Serialize;
 
-use super::super::Thinking;
+use crate::catalogue::Thinking;
 use crate::common::{Effort, Losses, ReasoningConfig, ReasoningMode};
 
 /// The least budget that Anthropic takes.

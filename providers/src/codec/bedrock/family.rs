@@ -149,7 +149,7 @@ pub(super) fn write(request: &Request<'_>, family: Family, unproven: bool) -> Fi
                     Some(ToolChoice::Required | ToolChoice::Named(_) | ToolChoice::Allowed { required: true, .. })
                 );
                 // Nor does it think where it must call a tool; the call is what the client relies on.
-                let cannot = !own && unproven || forced && request.dialect != Dialect::Anthropic && !own;
+                let cannot = unproven || forced && request.dialect != Dialect::Anthropic && !own;
                 claude(reasoning, request, cannot, &mut out);
             }
             Family::Amazon => match level(reasoning) {

@@ -8,7 +8,9 @@ use super::wire::AnyObject;
 use super::{OWN, media, tools, write};
 use crate::codec::Target;
 use crate::codec::sse::write_json;
-use crate::common::{CacheConfig, Content, Effort, Extras, Json, Losses, Request, ResponseFormat, Str};
+use crate::common::{
+    CacheConfig, Content, Effort, Extras, Json, Losses, Message, Reasoning, Request, ResponseFormat, Str,
+};
 use crate::error::{ApiError, ErrorKind};
 
 #[derive(Serialize)]
@@ -131,7 +133,9 @@ pub(super) fn encode(request: &Request<'_>, target: &Target<'_>, losses: &mut Lo
     let mut written = writer.messages(messages);
     let caches = writer.caches;
 
-    let mut fields = family::write(request, family, unproven(&written));
+    // A client's own history is its own affair, as long as nobody else had a part in it.
+    let unproven = unproven(&written) && (!own || has_foreign_thoughts(messages));
+    let mut fields = family::write(request, family, unproven);
     losses.note_if(fields.lost_reasoning, "reasoning");
     losses.note_if(fields.lost_top_k, "top_k");
 
@@ -198,6 +202,17 @@ fn unproven(messages: &[write::Message<'_>]) -> bool {
     let [.., calls, results] = messages else { return false };
     let goes_on = results.content.iter().any(|part| matches!(part, write::Part::ToolResult(_)));
     goes_on && !matches!(calls.content.first(), Some(write::Part::ReasoningContent(_)))
+}
+
+/// Whether another dialect's provider reasoned in the history: that is left out.
+fn has_foreign_thoughts(messages: &[Message<'_>]) -> bool {
+    messages.iter().flat_map(|message| &message.blocks).any(|block| match &block.content {
+        Content::Reasoning(reasoning) => {
+            let Reasoning { text: _, summary: _, signature, encrypted } = &**reasoning;
+            [signature, encrypted].into_iter().flatten().any(|state| state.dialect != OWN)
+        }
+        _ => false,
+    })
 }
 
 /// Objects whose unknown members are kept under their name.

@@ -23,6 +23,9 @@ const BESIDE: [&str; 8] = [
     "speechMetadata",
 ];
 
+/// The mark of a call that a provider of another dialect made.
+pub(super) const MADE_ELSEWHERE: &str = "=made_elsewhere";
+
 /// Whose parts they are.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Origin {
@@ -33,8 +36,9 @@ pub(super) enum Origin {
 }
 
 impl Origin {
-    fn opaque<'a>(self, text: Str<'a>) -> Opaque<'a> {
-        match self {
+    /// A ticket without data says only that others made the call.
+    fn opaque<'a>(self, text: Str<'a>) -> Option<Opaque<'a>> {
+        let opaque = match self {
             Self::Maker(provider) => Opaque::made_by(OWN, Some(provider), text),
             // The field is bytes, and Google's Python SDK writes bytes in the alphabet of URLs.
             Self::Client if may_hold_ticket(text.as_bytes()) => {
@@ -43,7 +47,8 @@ impl Origin {
                 if opened.dialect == OWN { Opaque::from_client(OWN, text) } else { opened }
             }
             Self::Client => Opaque::from_client(OWN, text),
-        }
+        };
+        Some(opaque).filter(|opaque| opaque.dialect == OWN || !opaque.data.is_empty())
     }
 }
 
@@ -74,7 +79,11 @@ pub(super) fn block<'a>(part: Part<'a>, origin: Origin, ids: &mut dyn Ids<'a>) -
             let call = Json::of(&Fields(call_fields(call)));
             return Block::new(foreign(rest, Some(("functionCall", call)), thought, signature));
         }
-        let signature = signature.map(|text| origin.opaque(text));
+        let told = signature.is_some();
+        let signature = signature.and_then(|text| origin.opaque(text));
+        if told && signature.is_none() {
+            extras.push((MADE_ELSEWHERE.into(), Json::of(&true)));
+        }
         Content::ToolCall(Box::new(tool_call(call, signature, &mut extras, ids)))
     } else if let Some(response) = function_response {
         if let Some(signature) = signature {
@@ -82,17 +91,20 @@ pub(super) fn block<'a>(part: Part<'a>, origin: Origin, ids: &mut dyn Ids<'a>) -
         }
         Content::ToolResult(Box::new(tool_result(response, origin, &mut extras, ids)))
     } else if let Some(blob) = inline_data {
-        let signature = signature.map(|text| origin.opaque(text));
+        let signature = signature.and_then(|text| origin.opaque(text));
         Content::Media(Box::new(Media { signature, ..inline(blob, &mut extras) }))
     } else if let Some(file) = file_data {
-        let signature = signature.map(|text| origin.opaque(text));
+        let signature = signature.and_then(|text| origin.opaque(text));
         Content::Media(Box::new(Media { signature, ..at_address(file, &mut extras) }))
     } else if text.is_none() && rest.iter().any(|(name, _)| !BESIDE.contains(&&**name)) {
         return Block::new(foreign(rest, None, thought, signature));
     } else if thought {
-        Content::Reasoning(Box::new(reasoning(text.unwrap_or_default(), signature.map(|text| origin.opaque(text)))))
+        Content::Reasoning(Box::new(reasoning(
+            text.unwrap_or_default(),
+            signature.and_then(|text| origin.opaque(text)),
+        )))
     } else {
-        let signature = signature.map(|text| origin.opaque(text));
+        let signature = signature.and_then(|text| origin.opaque(text));
         Content::Text(Text { text: text.unwrap_or_default(), signature, ..Text::default() })
     };
     let mut block = Block { content, extras, ..Block::default() };

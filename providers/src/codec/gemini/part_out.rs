@@ -8,7 +8,7 @@ use std::borrow::Cow;
 use std::collections::HashMap;
 
 use super::extras::{Beside, find};
-use super::part_in::{ENCRYPTED, mime_of_url};
+use super::part_in::{ENCRYPTED, MADE_ELSEWHERE, mime_of_url};
 use super::write::{Blob, FileData, FunctionCall, FunctionResponse, Part, Piece, Resolution, Returned};
 use crate::common::{
     Block, Content, Json, Losses, Media, MediaKind, MediaSource, Opaque, ProviderTag, Reasoning, Str, Text, ToolCall,
@@ -29,7 +29,7 @@ pub(super) enum Reader {
     Provider {
         /// The account.
         tag: ProviderTag,
-        /// [`Quirks::gemini_3`](crate::preset::Quirks::gemini_3).
+        /// [`Traits::gemini_3`](crate::catalogue::Traits::gemini_3).
         gemini_3: bool,
         /// Whether Vertex AI carries it.
         vertex: bool,
@@ -163,7 +163,7 @@ impl<'o, 'l> Writer<'o, 'l> {
     fn call(&mut self, call: &'o ToolCall<'_>, extras: &'o [(Str<'_>, Json<'_>)]) -> Piece<'o> {
         let ToolCall { id, name, arguments: _, custom: _, namespace, signature } = call;
         let mut thought_signature = signature.as_ref().and_then(|opaque| self.signature(opaque));
-        let foreign = signature.is_some() || !self.own;
+        let foreign = signature.is_some() || !self.own || find(extras, MADE_ELSEWHERE).is_some();
         if std::mem::take(&mut self.must_sign) && thought_signature.is_none() && foreign {
             thought_signature = Some(NO_SIGNATURE.into());
         }

@@ -118,7 +118,7 @@ pub(super) fn encode(request: &Request<'_>, target: &Target<'_>, losses: &mut Lo
     }
     let labels = metadata.as_ref().filter(|metadata| own || (vertex && fit_for_labels(metadata)));
     losses.note_if(metadata.is_some() && labels.is_none(), "metadata");
-    let reader = Reader::Provider { tag: target.provider, gemini_3: target.quirks.gemini_3, vertex };
+    let reader = Reader::Provider { tag: target.provider, gemini_3: target.traits.gemini_3, vertex };
     let mut writer = Writer::new(reader, own, losses);
     let (contents, system_instruction) = conversation(request, &mut writer);
     let body = Body {

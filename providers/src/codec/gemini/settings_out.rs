@@ -260,7 +260,7 @@ fn thinking<'o>(
     // Dialects that switch reasoning on show it unless told otherwise.
     let include_thoughts = show.or((summary.is_some() || asked).then_some(true)).filter(|_| !off);
     let mut thinking = Thinking { include_thoughts, ..Thinking::default() };
-    if target.quirks.gemini_3 {
+    if target.traits.gemini_3 {
         // It cannot be turned off.
         losses.note_if(off, "reasoning");
         let effort = if off { Some(Effort::None) } else { effort.or(budget.map(Effort::of_budget)) };

@@ -119,7 +119,8 @@ fn read_choice<'a>(wire: WireChoice<'a>, maker: &Maker<'_>, made_up: &mut usize)
     }
     choice.blocks.iter_mut().for_each(|block| mark(&mut block.extras));
     let has_calls = choice.blocks.iter().any(|block| matches!(block.content, Content::ToolCall(_)));
-    choice.stop = stop_of(finish_reason, stop_reason, has_calls);
+    let refuses = choice.blocks.iter().any(|block| matches!(block.content, Content::Refusal(_)));
+    choice.stop = refused(stop_of(finish_reason, stop_reason, has_calls), refuses);
     mark_choice(&mut choice.extras, &choice.stop);
     Ok(choice)
 }
@@ -272,6 +273,14 @@ fn token(token: Token<'_>) -> TokenLogprob<'_> {
         logprob: token.logprob,
         bytes: token.bytes,
         top: token.top_logprobs.into_iter().map(self::token).collect(),
+    }
+}
+
+/// OpenAI says of a refusal that the answer stopped; the message says the rest.
+pub(super) fn refused(stop: Stop<'_>, refuses: bool) -> Stop<'_> {
+    match stop.reason {
+        StopReason::End if refuses => Stop { reason: StopReason::Refusal, ..stop },
+        _ => stop,
     }
 }
 

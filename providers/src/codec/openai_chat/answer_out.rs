@@ -91,6 +91,9 @@ pub(super) struct AudioOut<'r> {
 #[serde(untagged)]
 pub(super) enum AnnotationOut<'r> {
     Url {
+        /// In streams: clients add lists up by it.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        index: Option<u32>,
         #[serde(rename = "type")]
         kind: &'static str,
         url_citation: UrlOut<'r>,
@@ -106,6 +109,16 @@ pub(super) struct UrlOut<'r> {
     end_index: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
     content: Option<&'r str>,
+}
+
+impl AnnotationOut<'_> {
+    /// Gives it the next number of its stream.
+    pub(super) fn number(&mut self, next: &mut u32) {
+        if let Self::Url { index, .. } = self {
+            *index = Some(*next);
+            *next += 1;
+        }
+    }
 }
 
 /// What is written of a source of the text that stands from `from` to `to` in the answer. One that tells no stretch supports
@@ -129,7 +142,7 @@ pub(super) fn annotation<'r>(
     let (start_index, end_index) = span.map_or((from, to), |(start, end)| (from + start, from + end));
     let title = title.as_deref().unwrap_or(url);
     let url_citation = UrlOut { url, title, start_index, end_index, content: quote.as_deref() };
-    Some(AnnotationOut::Url { kind: "url_citation", url_citation })
+    Some(AnnotationOut::Url { index: None, kind: "url_citation", url_citation })
 }
 
 /// The tokens of the text, or of the refusal.
@@ -169,8 +182,8 @@ impl<'r> TokenOut<'r> {
     }
 }
 
-/// OpenAI's word for the reason. A vendor's own word is kept.
-pub(super) fn finish_reason<'r>(stop: &'r Stop<'r>, own: bool) -> Cow<'r, str> {
+/// OpenAI's word for the reason. A vendor's own word is kept. `refuses`: the message has a refusal.
+pub(super) fn finish_reason<'r>(stop: &'r Stop<'r>, own: bool, refuses: bool) -> Cow<'r, str> {
     let Stop { reason, sequence: _, detail } = stop;
     if let Some(detail) = detail
         && own
@@ -181,6 +194,7 @@ pub(super) fn finish_reason<'r>(stop: &'r Stop<'r>, own: bool) -> Cow<'r, str> {
         StopReason::End | StopReason::StopSequence | StopReason::Pause | StopReason::MalformedCall => "stop",
         StopReason::MaxTokens | StopReason::ContextWindow => "length",
         StopReason::ToolCalls => "tool_calls",
+        StopReason::Refusal if refuses => "stop",
         StopReason::Refusal | StopReason::ContentFilter => "content_filter",
         StopReason::Other => "stop",
     }
@@ -239,7 +253,8 @@ fn write_choice<'r>(
     blocks.iter().for_each(|block| writer.block(block, client));
     let Writer { mut said, text, refusal, losses, .. } = writer;
     let says_otherwise = refusal.is_some() || said.audio.is_some() || !said.tool_calls.is_empty();
-    let refused = refusal.is_some() && text.is_none();
+    let refuses = refusal.is_some();
+    let refused = refuses && text.is_none();
     said.role = Some("assistant");
     said.content = Some(text.or_else(|| (!says_otherwise).then(|| "".into())));
     said.refusal = Some(refusal);
@@ -257,7 +272,7 @@ fn write_choice<'r>(
         index,
         message: said,
         logprobs: LogprobsOut::of(logprobs, refused),
-        finish_reason: finish_reason(stop, own),
+        finish_reason: finish_reason(stop, own, refuses),
         stop_reason: stop.sequence.as_deref(),
         rest,
     }

@@ -1,6 +1,6 @@
 //! One answer of a stream: which blocks its deltas begin and end.
 
-use super::answer_in::{of_message, read_annotations, read_images, stop_of};
+use super::answer_in::{of_message, read_annotations, read_images, refused, stop_of};
 use super::call_deltas::{Call, Ids};
 use super::parts::{Origin, read_part};
 use super::wire::{Audio, Message, Raw, ToolCall as WireCall, keep, read, thought_signature};
@@ -47,6 +47,7 @@ pub(super) struct Choice {
     pub(super) extras: Extras<'static>,
     annotations: Vec<Json<'static>>,
     pub(super) stop: Option<Stop<'static>>,
+    refuses: bool,
 }
 
 impl Choice {
@@ -113,6 +114,7 @@ impl Choice {
             self.annotations.extend(others.into_iter().map(Json::into_owned).take(room));
         }
         if let Some(refusal) = delta.refusal.take().filter(|refusal| !refusal.is_empty()) {
+            self.refuses = true;
             let index = self.block(Kind::Refusal, sink);
             self.add(index, Delta::Refusal(refusal), sink);
         }
@@ -287,6 +289,7 @@ impl Choice {
             self.extras.push((format!("{OF_MESSAGE}annotations").into(), annotations));
         }
         let stop = self.stop.take().unwrap_or_else(|| stop_of(None, None, !self.calls.is_empty()));
+        let stop = refused(stop, self.refuses);
         mark_choice(&mut self.extras, &stop);
         sink(Event::Stop { choice: self.number, stop, extras: std::mem::take(&mut self.extras) });
     }

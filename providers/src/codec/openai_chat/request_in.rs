@@ -58,7 +58,11 @@ pub(super) fn decode<'a>(body: &'a [u8], call: &Call<'_>) -> Result<Request<'a>,
     let messages = match (wire.messages.take(), wire.input) {
         (Some(messages), _) => messages,
         // Cursor sends whole Responses bodies on this path.
-        (None, Some(_)) => return codec(Dialect::OpenAiResponses).decode_request(body, call),
+        (None, Some(_)) => {
+            let mut request = codec(Dialect::OpenAiResponses).decode_request(body, call)?;
+            request.include_usage = settings_in::include_usage(wire.stream_options);
+            return Ok(request);
+        }
         (None, None) => {
             return Err(ApiError::new(ErrorKind::InvalidRequest, "the request has no messages").with_param("messages"));
         }

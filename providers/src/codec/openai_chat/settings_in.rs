@@ -44,6 +44,11 @@ wire! {
     }
 }
 
+/// Whether `stream_options` ask for usage in a chunk of its own.
+pub(super) fn include_usage(stream_options: Option<Raw<'_>>) -> bool {
+    stream_options.and_then(read::<StreamOptions<'_>>).is_some_and(|options| options.include_usage)
+}
+
 /// Takes all that is left in `wire` over.
 pub(super) fn read_settings<'a>(wire: Body<'a>, request: &mut Request<'a>) {
     let Body {
@@ -89,9 +94,8 @@ pub(super) fn read_settings<'a>(wire: Body<'a>, request: &mut Request<'a>) {
     let extras = &mut request.extras;
     request.model = model;
     request.stream = stream;
+    request.include_usage = include_usage(stream_options);
     if let Some(raw) = stream_options {
-        let options: StreamOptions<'_> = read(raw).unwrap_or_default();
-        request.include_usage = options.include_usage;
         remember(extras, "stream_options", keep(raw));
     }
     request.parallel_tool_calls = parallel_tool_calls;

@@ -19,7 +19,7 @@ use super::{OF_MESSAGE, OWN, is_marked, spelt};
 use crate::codec::sse::write_event;
 use crate::codec::{Client, StreamEncoder};
 use crate::common::{
-    Block, Citation, Content, Delta, Event, Extras, Json, Losses, MediaKind, MediaSource, Stop, Str, TokenLogprob,
+    Block, Citation, Content, Delta, Event, Extras, Json, Losses, MediaKind, MediaSource, Stop, Str, TokenLogprob, add,
 };
 use crate::error::encode_stream_error;
 use crate::usage::Usage;
@@ -64,6 +64,17 @@ pub(super) struct CallPiece<'r> {
     extra_content: Option<ExtraOut<'r>>,
 }
 
+impl<'r> CallPiece<'r> {
+    /// Adds `text` to what the call says. OpenAI's Python SDK fails on a piece of a function that has no `function`.
+    fn new(index: u32, custom: bool, text: &'r str, extra_content: Option<ExtraOut<'r>>) -> Self {
+        let (function, custom) = match custom {
+            false => (Some(Arguments { arguments: text }), None),
+            true => (None, Some(Input { input: text })),
+        };
+        Self { index, function, custom, extra_content }
+    }
+}
+
 #[derive(Serialize)]
 struct Arguments<'r> {
     arguments: &'r str,
@@ -101,6 +112,8 @@ struct Choice {
     reasoned: usize,
     /// Characters of text so far.
     position: u64,
+    /// Sources so far.
+    sources: u32,
     refused: bool,
     stop: Option<(Stop<'static>, Extras<'static>)>,
 }
@@ -122,6 +135,8 @@ enum Open {
         custom: bool,
         empty: bool,
     },
+    /// A picture whose data is still coming: chunks have no deltas for it.
+    Image(Box<Block<'static>>),
     Audio,
     /// Nothing more of it is written.
     Other,
@@ -249,6 +264,10 @@ impl ChunkWriter {
                         self.head.said(number, Said { audio: Some(audio), ..Said::default() }, out);
                         Open::Audio
                     }
+                    (MediaKind::Image, MediaSource::Data(data)) if data.is_empty() => {
+                        let block = Block { content: Content::Media(media), cache: None, id, extras };
+                        Open::Image(Box::new(block.into_static()))
+                    }
                     (MediaKind::Image, MediaSource::Data(_) | MediaSource::Url(_)) => {
                         let extras: &[_] = if own { &extras } else { &[] };
                         let body = PartBody::Media(part_kind(&media, extras), &media);
@@ -338,18 +357,15 @@ impl ChunkWriter {
             }
             (Open::Call { number, custom, empty }, Delta::Arguments(text)) => {
                 *empty = false;
-                let (function, custom) = match custom {
-                    false => (Some(Arguments { arguments: text }), None),
-                    true => (None, Some(Input { input: text })),
-                };
-                let piece = CallPiece { index: *number, function, custom, extra_content: None };
+                let piece = CallPiece::new(*number, *custom, text, None);
                 Said { tool_calls: vec![CallOut::Piece(piece)], ..Said::default() }
             }
-            (Open::Call { number, .. }, Delta::Signature(signature)) => {
+            (Open::Call { number, custom, .. }, Delta::Signature(signature)) => {
                 let extra_content = Some(ExtraOut::new(signature.for_client(OWN).into_string()));
-                let piece = CallPiece { index: *number, function: None, custom: None, extra_content };
+                let piece = CallPiece::new(*number, *custom, "", extra_content);
                 Said { tool_calls: vec![CallOut::Piece(piece)], ..Said::default() }
             }
+            (Open::Image(block), delta) => return add(block, delta),
             (Open::Audio, Delta::MediaData(data)) => {
                 Said { audio: Some(AudioOut { data: Some(data), ..AudioOut::default() }), ..Said::default() }
             }
@@ -368,17 +384,25 @@ impl ChunkWriter {
         let to = choice.position;
         let Some(open) = choice.blocks.get_mut(at) else { return };
         match std::mem::replace(open, Open::Other) {
+            Open::Image(block) => {
+                if let Content::Media(media) = &block.content {
+                    let extras: &[_] = if is_marked(&block.extras) { &block.extras } else { &[] };
+                    let body = PartBody::Media(part_kind(media, extras), media);
+                    let images = vec![PartOut { body, cache: None, extras }];
+                    self.head.said(number, Said { images, ..Said::default() }, out);
+                }
+            }
             Open::Text { from, citations } => {
-                let annotations: Vec<_> =
+                let mut annotations: Vec<_> =
                     citations.iter().filter_map(|citation| annotation(citation, from, to, losses)).collect();
+                annotations.iter_mut().for_each(|annotation| annotation.number(&mut choice.sources));
                 if !annotations.is_empty() {
                     self.head.said(number, Said { annotations, ..Said::default() }, out);
                 }
             }
             // Clients parse the arguments.
             Open::Call { number: call, custom: false, empty: true } => {
-                let function = Some(Arguments { arguments: "{}" });
-                let piece = CallPiece { index: call, function, custom: None, extra_content: None };
+                let piece = CallPiece::new(call, false, "{}", None);
                 self.head.said(number, Said { tool_calls: vec![CallOut::Piece(piece)], ..Said::default() }, out);
             }
             Open::Refusal | Open::Reasoning { .. } | Open::Call { .. } | Open::Audio | Open::Other => {}
@@ -411,7 +435,7 @@ impl ChunkWriter {
                 index: number,
                 delta,
                 logprobs: None,
-                finish_reason: Some(finish_reason(&stop, own)),
+                finish_reason: Some(finish_reason(&stop, own, choice.refused)),
                 stop_reason: stop.sequence.as_deref(),
                 rest: fields(&extras, OF_MESSAGE, losses),
             };

@@ -1,18 +1,18 @@
 //! Extras as this dialect keeps and writes them.
 //!
-//! A name with a dot is a field of a nested object (`reasoning.context`, `text.x`); one that begins with `#` is a remark of
+//! A name with a dot is a field of a nested object (`reasoning.context`, `text.x`); one that begins with `=` is a remark of
 //! this codec to itself, which is no loss elsewhere:
 //!
 //! | remark | meaning |
 //! |---|---|
-//! | `#status` | the item's `status`; a client repeats it, nobody reads it |
-//! | `#phase` | whether OpenAI's model takes a message for its last one; means nothing to others |
-//! | `#foreign` | reasoning that was made in another dialect |
-//! | `#part` | a foreign block is a part of its message, not an item |
-//! | `#safety_identifier` | `Request::user` was said under that name |
-//! | `#encrypted` | encrypted reasoning is asked for in `include` |
-//! | `#namespace` | the namespace that a tool begins, without its tools, if it says no more than its name |
-//! | `#stream_options`, `#truncation`, `#background` | values that ask for nothing |
+//! | `=status` | the item's `status`; a client repeats it, nobody reads it |
+//! | `=phase` | whether OpenAI's model takes a message for its last one; means nothing to others |
+//! | `=foreign` | reasoning that was made in another dialect |
+//! | `=part` | a foreign block is a part of its message, not an item |
+//! | `=safety_identifier` | `Request::user` was said under that name |
+//! | `=encrypted` | encrypted reasoning is asked for in `include` |
+//! | `=namespace` | the namespace that a tool begins, without its tools, if it says no more than its name |
+//! | `=stream_options`, `=truncation`, `=background` | values that ask for nothing |
 
 use serde::ser::{Serialize, SerializeMap, Serializer};
 
@@ -79,7 +79,7 @@ pub(super) fn remark<'a>(name: &'static str) -> (Str<'a>, Json<'a>) {
 /// Puts `prefix` before the names. A remark stays one.
 pub(super) fn prefixed<'a>(prefix: &str, extras: Extras<'a>) -> impl Iterator<Item = (Str<'a>, Json<'a>)> {
     extras.into_iter().map(move |(name, value)| match name.strip_prefix('=') {
-        Some(name) => (format!("#{prefix}{name}").into(), value),
+        Some(name) => (format!("={prefix}{name}").into(), value),
         None => (format!("{prefix}{}", &*name).into(), value),
     })
 }

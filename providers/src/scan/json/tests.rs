@@ -19,6 +19,15 @@ fn sent(body: &str) -> String {
 }
 
 #[test]
+fn bodies_of_responses_are_told_from_those_of_chat() {
+    assert!(
+        scan(r#"{"model":"a","input":[{"role":"user","content":"\"messages\""}],"tools":[{"messages":1}]}"#).only_input
+    );
+    assert!(!scan(r#"{"model":"a","input":"x","messages":[]}"#).only_input);
+    assert!(!scan(r#"{"model":"a","messages":[{"input":1}]}"#).only_input);
+}
+
+#[test]
 fn fields_are_read_wherever_they_stand() {
     let body =
         "{\"messages\":[{\"model\":\"no\"}],\r\n\t\"stream\" : true , \"max_tokens\":7,\"model\":\"a\\/b\\u00e9\"}";

@@ -3,9 +3,10 @@
 use serde_json::{Value, json};
 
 use super::super::super::testing::{differences, own_request, target};
-use super::super::super::{Call, Platform, Target, Thinking, codec};
+use super::super::super::{Call, Platform, Target, codec};
 use super::super::OWN;
 use super::normal;
+use crate::catalogue::{Thinking, Traits};
 use crate::common::{Content, Losses, MediaKind, MediaSource, Opaque, ProviderTag, Role, Tool};
 use crate::dialect::Dialect;
 use crate::error::ErrorKind;
@@ -196,7 +197,7 @@ fn tickets_go_to_their_maker_only() {
 fn data_of_the_catalogue_changes_thinking_of_own_requests() {
     let body = r#"{"model":"m","max_tokens":9000,"thinking":{"type":"enabled","budget_tokens":4096},"messages":[{"role":"user","content":"hi"}]}"#;
     let request = codec(OWN).decode_request(body.as_bytes(), &Call::default()).unwrap();
-    let target = Target { thinking: Thinking::Adaptive, ..target() };
+    let target = Target { traits: Traits { thinking: Thinking::Adaptive, ..Traits::default() }, ..target() };
     let written = codec(OWN).encode_request(&request, &target, &mut Losses::default()).unwrap();
     let written: Value = serde_json::from_slice(&written).unwrap();
     assert_eq!(

@@ -3,8 +3,9 @@
 use serde_json::{Value, json};
 
 use super::super::super::testing::{client, collected, events, maker, target};
-use super::super::super::{Target, Thinking, codec};
+use super::super::super::{Target, codec};
 use super::super::OWN;
+use crate::catalogue::{Thinking, Traits};
 use crate::common::{
     AudioConfig, Block, CacheConfig, CacheMark, Choice, Citation, Content, CustomTool, Effort, Foreign, FunctionTool,
     Json, Losses, Media, MediaKind, MediaSource, Message, Opaque, ProviderTag, Reasoning, ReasoningConfig,
@@ -256,14 +257,16 @@ fn conversations_alternate_and_say_something() {
         message(Role::User, vec![Block::text("b")]),
         message(Role::Assistant, vec![Block::text("so \n")]),
     ]);
-    let (body, _) = encode(&talk, &Target { max_output: Some(4096), ..target() });
+    let (body, _) =
+        encode(&talk, &Target { traits: Traits { max_output: Some(4096), ..Traits::default() }, ..target() });
     let text = |text: &str| json!({"type": "text", "text": text});
     let wanted = json!([
         {"role": "user", "content": [text("a"), text("b")]},
         {"role": "assistant", "content": [text("so")]}
     ]);
     assert_eq!((&body["messages"], &body["max_tokens"]), (&wanted, &json!(4096)));
-    let (body, lost) = encode(&talk, &Target { thinking: Thinking::Adaptive, ..target() });
+    let (body, lost) =
+        encode(&talk, &Target { traits: Traits { thinking: Thinking::Adaptive, ..Traits::default() }, ..target() });
     assert_eq!(body["messages"][2], json!({"role": "user", "content": [text(".")]}));
     assert_eq!(lost, ["messages.prefill"]);
 }
@@ -317,7 +320,10 @@ fn thinking_and_what_it_excludes() {
         (true, vec!["messages.reasoning".to_owned(), "reasoning".to_owned()])
     );
     // Adaptive thinking asks for none of that.
-    let (body, lost) = encode(&talk(None), &Target { thinking: Thinking::Adaptive, ..target() });
+    let (body, lost) = encode(
+        &talk(None),
+        &Target { traits: Traits { thinking: Thinking::Adaptive, ..Traits::default() }, ..target() },
+    );
     assert_eq!((&body["thinking"], lost.len()), (&json!({"type": "adaptive"}), 0));
 
     let off = Request {

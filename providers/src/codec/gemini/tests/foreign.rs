@@ -5,12 +5,12 @@ use serde_json::{Value, json};
 use super::super::super::testing::{client, target};
 use super::super::super::{Platform, Target};
 use super::*;
+use crate::catalogue::Traits;
 use crate::common::{
     AudioConfig, Block, CacheConfig, CacheMark, Choice, Citation, Content, CustomTool, Effort, Foreign, FunctionTool,
     Json, Media, MediaKind, MediaSource, Message, Opaque, ProviderTag, Reasoning, ReasoningConfig, ReasoningMode,
     ResponseFormat, Role, Stop, StopReason, Text, TokenLogprob, Tool, ToolCall, ToolChoice, ToolResult, take_apart,
 };
-use crate::preset::Quirks;
 use crate::usage::Usage;
 
 const THEIRS: Dialect = Dialect::OpenAiResponses;
@@ -263,8 +263,8 @@ fn every_field_is_carried_or_noted() {
 
 #[test]
 fn gemini_3_takes_levels_and_media_in_results_and_vertex_takes_labels() {
-    let quirks = Quirks { gemini_3: true, ..Quirks::default() };
-    let (body, lost) = encoded_for(&full(), &Target { quirks, platform: Platform::Vertex, ..target() });
+    let traits = Traits { gemini_3: true, ..Traits::default() };
+    let (body, lost) = encoded_for(&full(), &Target { traits, platform: Platform::Vertex, ..target() });
     assert_eq!(body["generationConfig"]["thinkingConfig"], json!({"includeThoughts": true, "thinkingLevel": "high"}));
     let results = body["contents"][2]["parts"].as_array().unwrap();
     assert_eq!(results.len(), 3);
@@ -310,7 +310,7 @@ fn reasoning_is_asked_for_in_the_models_words() {
         let mut request = Request::new(Dialect::Anthropic);
         request.messages.push(message(Role::User, vec![Block::text("x")]));
         request.reasoning = Some(ReasoningConfig { mode, effort, budget, ..ReasoningConfig::default() });
-        let target = Target { quirks: Quirks { gemini_3, ..Quirks::default() }, ..target() };
+        let target = Target { traits: Traits { gemini_3, ..Traits::default() }, ..target() };
         encoded_for(&request, &target).0["generationConfig"]["thinkingConfig"].clone()
     };
     use ReasoningMode::{Adaptive, Disabled, Enabled};

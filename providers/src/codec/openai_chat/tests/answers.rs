@@ -311,6 +311,40 @@ fn citations_keep_their_stretch_in_the_joined_text() {
     }
 }
 
+/// OpenAI's Python SDK adds up lists of a stream by the `index` of their entries, and fails without.
+#[test]
+fn streamed_sources_are_numbered() {
+    let cited = |url: &'static str| {
+        let citation = Citation { url: Some(url.into()), ..Citation::default() };
+        Block::new(Content::Text(Text { text: "x".into(), citations: vec![citation.clone(), citation], signature: None }))
+    };
+    let mut response = Response::new(crate::Dialect::Anthropic);
+    response.choices.push(Choice { blocks: vec![cited("https://a"), cited("https://b")], ..Choice::default() });
+    let mut all = Vec::new();
+    take_apart(&response, &mut |event| all.push(bounded_static::IntoBoundedStatic::into_static(event)));
+    let (out, _) = encoded(all, &client());
+    for index in 0..4 {
+        assert_eq!(out.matches(&format!(r#"{{"index":{index},"type":"url_citation""#)).count(), 1, "{out}");
+    }
+    let whole = codec(OWN).encode_response(&response, &client(), &mut Losses::default());
+    assert!(!String::from_utf8(whole).unwrap().contains(r#""index":1"#));
+}
+
+/// OpenAI's Python SDK fails on a piece of a function that has no `function`.
+#[test]
+fn a_streamed_signature_stands_beside_a_function() {
+    let signature = Some(Opaque::made_by(crate::Dialect::Gemini, None, "sig".into()));
+    let call = ToolCall { id: "c".into(), name: "f".into(), signature: signature.clone(), ..ToolCall::default() };
+    let block = Block::new(Content::ToolCall(Box::new(ToolCall { signature: None, ..call })));
+    let events = vec![
+        Event::BlockStart { choice: 0, index: 0, block },
+        Event::Delta { choice: 0, index: 0, delta: Delta::Signature(signature.unwrap()) },
+        Event::End,
+    ];
+    let (out, _) = encoded(events, &client());
+    assert!(out.contains(r#"{"index":0,"function":{"arguments":""},"extra_content":{"#), "{out}");
+}
+
 /// What is written always has an id and a model.
 fn with_id(response: Response<'_>) -> Response<'_> {
     Response { id: Some("r".into()), model: Some("m".into()), ..response }

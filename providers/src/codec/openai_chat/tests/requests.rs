@@ -89,6 +89,17 @@ fn everything_has_its_place() {
 }
 
 #[test]
+fn bodies_of_responses_are_read_on_this_path() {
+    let body = r#"{"model":"m","stream":true,"stream_options":{"include_usage":true},"input":[{"role":"user","content":"Hi"}],
+        "tools":[{"type":"function","name":"f","parameters":{"type":"object"}}]}"#;
+    let asked = read(body);
+    assert!(asked.stream && asked.include_usage);
+    let (written, _) = write(&asked, OPENAI);
+    assert_eq!(written["messages"], json!([{"role": "user", "content": "Hi"}]));
+    assert_eq!(written["tools"][0]["function"]["name"], "f");
+}
+
+#[test]
 fn old_and_odd_spellings_are_understood() {
     let body = r#"{"model":"m","messages":[{"role":"user","content":"x"},
         {"role":"assistant","content":null,"function_call":{"name":"f","arguments":"{}"}},

@@ -8,6 +8,9 @@ use serde_json::{Value, json};
 
 use super::{Options, Running};
 
+mod dialects;
+mod loops;
+
 fn mock() -> Running {
     Running::start(&Options::default()).unwrap()
 }

@@ -1,0 +1,110 @@
+//! The HTTP client that asks for tokens: Pingora's connector and the gateway's resolver, so that nothing else speaks TLS.
+
+use std::fmt;
+use std::net::IpAddr;
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use http::{Request, Response, header};
+use pingora_core::connectors::http::v1::Connector;
+use pingora_core::upstreams::peer::HttpPeer;
+use pingora_http::RequestHeader;
+
+use super::CredentialError;
+use crate::net::dns::Resolver;
+
+/// How long a connection may take to stand.
+const CONNECT: Duration = Duration::from_secs(5);
+/// The same for a cloud's metadata service, which is next door or not there at all.
+const CONNECT_LOCAL: Duration = Duration::from_secs(1);
+/// Longest silence of the server.
+const IDLE: Duration = Duration::from_secs(8);
+/// Answers are a token and little else.
+const MAX_ANSWER: usize = 256 * 1024;
+
+/// Sends small requests and reads small answers, without keeping connections: tokens are fetched once an hour.
+pub struct Client {
+    connector: Connector,
+    resolver: Resolver,
+}
+
+impl Client {
+    /// A client that verifies servers by the system's certificates.
+    pub fn new(resolver: Resolver) -> Self {
+        Self { connector: Connector::new(None), resolver }
+    }
+
+    /// Sends `request`, whose URI is absolute. Follows no redirect: what it carries is for nobody else.
+    ///
+    /// # Errors
+    /// Nothing that can be understood came back. Never quotes what was sent or received.
+    pub async fn send(&self, request: Request<Bytes>) -> Result<Response<Bytes>, CredentialError> {
+        let uri = request.uri().clone();
+        let host = uri.host().unwrap_or_default().trim_matches(['[', ']']).to_owned();
+        self.exchange(request, &host).await.map_err(|cause| CredentialError::new(format!("{host}: {cause}")))
+    }
+
+    async fn exchange(&self, request: Request<Bytes>, host: &str) -> Result<Response<Bytes>, String> {
+        let uri = request.uri();
+        let authority = uri.authority().ok_or("the URL has no host")?.to_string();
+        let tls = uri.scheme_str() == Some("https");
+        let port = uri.port_u16().unwrap_or(if tls { 443 } else { 80 });
+        let address = self.resolver.resolve(host, port, CONNECT).await.map_err(|error| error.to_string())?;
+        let connect = if is_next_door(address.ip()) { CONNECT_LOCAL } else { CONNECT };
+        let mut peer = HttpPeer::new(address, tls, host.to_owned());
+        peer.options.connection_timeout = Some(connect);
+        peer.options.total_connection_timeout = Some(connect);
+        peer.options.read_timeout = Some(IDLE);
+        peer.options.write_timeout = Some(IDLE);
+
+        let path = uri.path_and_query().map_or("/", |path| path.as_str());
+        let mut header = RequestHeader::build(request.method().clone(), path.as_bytes(), Some(8)).map_err(cause)?;
+        for (name, value) in request.headers() {
+            header.append_header(name, value).map_err(cause)?;
+        }
+        header.insert_header(header::HOST, authority).map_err(cause)?;
+        header.insert_header(header::CONNECTION, "close").map_err(cause)?;
+        let body = request.body();
+        if !body.is_empty() || request.method() != http::Method::GET {
+            header.insert_header(header::CONTENT_LENGTH, body.len()).map_err(cause)?;
+        }
+
+        let (mut session, _reused) = self.connector.get_http_session(&peer).await.map_err(cause)?;
+        session.write_request_header(Box::new(header)).await.map_err(cause)?;
+        session.write_body(body).await.map_err(cause)?;
+        session.finish_body().await.map_err(cause)?;
+        session.read_response().await.map_err(cause)?;
+        let status = session.get_status().ok_or("no status")?;
+        let mut answer = BytesMut::new();
+        while let Some(chunk) = session.read_body_bytes().await.map_err(cause)? {
+            if answer.len() + chunk.len() > MAX_ANSWER {
+                return Err("the answer is too large".to_owned());
+            }
+            answer.extend_from_slice(&chunk);
+        }
+        let mut response = Response::new(answer.freeze());
+        *response.status_mut() = status;
+        if let Some(header) = session.resp_header() {
+            *response.headers_mut() = header.headers.clone();
+        }
+        Ok(response)
+    }
+}
+
+/// Not the whole error: its context may quote what was sent.
+fn cause(error: impl AsRef<pingora_error::Error>) -> String {
+    error.as_ref().etype().as_str().to_owned()
+}
+
+fn is_next_door(address: IpAddr) -> bool {
+    match address {
+        IpAddr::V4(ip) => ip.is_link_local() || ip.is_loopback(),
+        IpAddr::V6(ip) => ip.is_unique_local() || ip.is_unicast_link_local() || ip.is_loopback(),
+    }
+}
+
+impl fmt::Debug for Client {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Client")
+    }
+}

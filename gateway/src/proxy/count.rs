@@ -1,0 +1,56 @@
+//! Token counts for models whose providers do not count: a real tokenizer's estimate, marked as one.
+
+use ai_gateway_providers::Operation;
+use ai_gateway_providers::codec::Call;
+use ai_gateway_providers::error::{ApiError, ErrorKind};
+use ai_gateway_providers::operations::count_tokens;
+use bytes::Bytes;
+use http::StatusCode;
+use pingora_error::Result;
+use pingora_http::ResponseHeader;
+use pingora_proxy::Session;
+
+use super::{Exchange, reply};
+use crate::snapshot::client_wire;
+
+/// Says that a count is the gateway's own.
+const ESTIMATE: &str = "x-gateway-estimate";
+
+/// Whether the exchange asks for a count that none of the model's providers makes.
+pub fn is_ours(exchange: &Exchange) -> bool {
+    let (Some(endpoint), Some(request)) = (&exchange.endpoint, &exchange.request) else { return false };
+    let counts = |target: &crate::snapshot::Target| target.provider.route(endpoint, &target.model).is_some();
+    endpoint.operation == Operation::CountTokens
+        && client_wire(endpoint).is_some()
+        && !request.model.targets.iter().any(|target| counts(target))
+}
+
+/// Answers without any upstream.
+///
+/// # Errors
+/// Inside: what is wrong with the request. Outside: the client is gone.
+pub async fn answer(session: &mut Session, exchange: &mut Exchange) -> Result<Result<(), ApiError>> {
+    let body = match estimate(exchange).await {
+        Ok(body) => body,
+        Err(error) => return Ok(Err(error)),
+    };
+    exchange.status = 200;
+    let mut header = ResponseHeader::build(StatusCode::OK, Some(6))?;
+    header.insert_header(ESTIMATE, "true")?;
+    reply::json(session, exchange, header, body).await.map(Ok)
+}
+
+/// A long text takes its time, which no other request shall wait for.
+async fn estimate(exchange: &Exchange) -> Result<Bytes, ApiError> {
+    let (Some(request), Some(endpoint)) = (&exchange.request, exchange.endpoint.clone()) else {
+        return Err(ApiError::new(ErrorKind::Internal, "there is no request"));
+    };
+    let body = request.body.clone();
+    let counted = tokio::task::spawn_blocking(move || {
+        let wire = client_wire(&endpoint)
+            .ok_or_else(|| ApiError::new(ErrorKind::NotSupported, "this API has no token counts"))?;
+        count_tokens::local_answer(wire, &body, &Call { model: endpoint.path_model.as_deref(), stream: false })
+    });
+    let answered = counted.await.map_err(|_| ApiError::new(ErrorKind::Internal, "the count failed"))??;
+    Ok(answered.body.into())
+}

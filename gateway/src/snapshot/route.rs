@@ -1,0 +1,132 @@
+//! How a provider is asked: in which dialect, through whose API, and in which wire form where an operation has several.
+
+use ai_gateway_providers::codec::Platform;
+use ai_gateway_providers::endpoint::Endpoint;
+use ai_gateway_providers::operations::{Wire, translates};
+use ai_gateway_providers::preset::{Cloud, UpstreamRequest};
+use ai_gateway_providers::{Dialect, Operation};
+
+use super::Provider;
+
+/// How a provider is asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Route {
+    /// The dialect that it is spoken to in.
+    pub dialect: Dialect,
+    /// Whose API carries that dialect.
+    pub platform: Platform,
+    /// What lies between the client and it.
+    pub way: Way,
+}
+
+/// What lies between a client and a provider.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Way {
+    /// One dialect on both sides.
+    Straight,
+    /// The codecs of two dialects; legacy completions become chat.
+    Codecs,
+    /// Another operation than chat, from the client's wire form to the provider's.
+    Wires(Wire, Wire),
+}
+
+impl Provider {
+    /// How it is asked for `endpoint` of `model`: in the client's own dialect where it can be, else in its preferred one that
+    /// the request can be translated to; `None` if not at all.
+    pub fn route(&self, endpoint: &Endpoint, model: &str) -> Option<Route> {
+        let own = endpoint.dialect;
+        // Requests of a batch name the model, each of them.
+        let as_it_is = (own, endpoint.operation) != (Dialect::Gemini, Operation::Embeddings);
+        if as_it_is && self.speaks(own, model) && self.preset.offers(own, endpoint.operation) {
+            let route = self.by(own, Way::Straight);
+            if endpoint.operation == Operation::Chat || route.platform == Platform::Native {
+                return Some(route);
+            }
+        }
+        let mut spoken = self.dialects.iter().copied().filter(|dialect| self.speaks(*dialect, model));
+        match endpoint.operation {
+            Operation::Chat | Operation::Completions => spoken
+                .find(|dialect| self.preset.offers(*dialect, Operation::Chat))
+                .map(|dialect| self.by(dialect, Way::Codecs)),
+            operation => {
+                let from = client_wire(endpoint)?;
+                spoken.find_map(|dialect| {
+                    let to = self.wire(dialect, operation, model, endpoint)?;
+                    translates(operation, from, to).then(|| self.by(dialect, Way::Wires(from, to)))
+                })
+            }
+        }
+    }
+
+    fn by(&self, dialect: Dialect, way: Way) -> Route {
+        Route { dialect, platform: self.platform(dialect), way }
+    }
+
+    /// The wire form in which `operation` is asked for in `dialect`; clouds choose it by the maker in the model's name.
+    fn wire(&self, dialect: Dialect, operation: Operation, model: &str, endpoint: &Endpoint) -> Option<Wire> {
+        use Operation::{CountTokens, Embeddings, Images, Rerank};
+        let google_cloud = self.preset.cloud == Some(Cloud::Google);
+        if !self.preset.offers(dialect, operation) {
+            return None;
+        }
+        Some(match (dialect, operation) {
+            (Dialect::OpenAiChat, Embeddings | Images) => Wire::OpenAi,
+            (Dialect::OpenAiChat, Rerank) => Wire::Jina,
+            (Dialect::OpenAiResponses, CountTokens) => Wire::OpenAiResponses,
+            (Dialect::Anthropic, CountTokens) if self.platform(dialect) == Platform::Native => Wire::Anthropic,
+            (Dialect::Gemini, Images) if model.contains("imagen") => Wire::Vertex,
+            (Dialect::Gemini, Images | CountTokens) => Wire::Gemini,
+            (Dialect::Gemini, Embeddings) if google_cloud => Wire::Vertex,
+            (Dialect::Gemini, Embeddings) if endpoint.suffix == ":embedContent" => Wire::Gemini,
+            (Dialect::Gemini, Embeddings) => Wire::GeminiBatch,
+            (Dialect::Bedrock, CountTokens) => Wire::Bedrock,
+            (Dialect::Bedrock, Embeddings | Rerank) if model.contains("cohere.") => Wire::BedrockCohere,
+            (Dialect::Bedrock, Embeddings) if model.contains("nova") => Wire::BedrockNova,
+            (Dialect::Bedrock, Embeddings) => Wire::BedrockTitan,
+            (Dialect::Bedrock, Rerank) => Wire::Bedrock,
+            (Dialect::Cohere, Embeddings | Rerank) => Wire::Cohere,
+            _ => return None,
+        })
+    }
+
+    /// Path and query of `endpoint` for `model`, asked as `route` says; `None` if there is none for such a name of a model.
+    /// `query` is the client's; it means nothing to another dialect.
+    pub fn path_of(
+        &self,
+        route: Route,
+        endpoint: &Endpoint,
+        model: &str,
+        stream: bool,
+        query: Option<&str>,
+    ) -> Option<String> {
+        let straight = route.way == Way::Straight;
+        let (operation, suffix) = match route.way {
+            Way::Straight => (endpoint.operation, Some(&*endpoint.suffix)),
+            Way::Codecs => (Operation::Chat, None),
+            // Gemini's models paint in answers.
+            Way::Wires(_, Wire::Gemini) if endpoint.operation == Operation::Images => (Operation::Chat, None),
+            Way::Wires(_, Wire::Gemini) if endpoint.operation == Operation::Embeddings => {
+                (Operation::Embeddings, Some(":embedContent"))
+            }
+            Way::Wires(..) => (endpoint.operation, None),
+        };
+        let query = query.filter(|_| straight);
+        self.path(&UpstreamRequest { dialect: route.dialect, operation, suffix, model, stream, query })
+    }
+}
+
+/// The wire form in which a client asks for something else than chat.
+pub fn client_wire(endpoint: &Endpoint) -> Option<Wire> {
+    Some(match (endpoint.dialect, endpoint.operation) {
+        (Dialect::OpenAiChat, Operation::Embeddings | Operation::Images) => Wire::OpenAi,
+        (Dialect::OpenAiChat, Operation::Rerank) => Wire::Jina,
+        (Dialect::OpenAiResponses, Operation::CountTokens) => Wire::OpenAiResponses,
+        (Dialect::Anthropic, Operation::CountTokens) => Wire::Anthropic,
+        (Dialect::Gemini, Operation::CountTokens) => Wire::Gemini,
+        (Dialect::Gemini, Operation::Embeddings) if endpoint.suffix == ":batchEmbedContents" => Wire::GeminiBatch,
+        (Dialect::Gemini, Operation::Embeddings) => Wire::Gemini,
+        (Dialect::Bedrock, Operation::CountTokens) => Wire::Bedrock,
+        (Dialect::Cohere, Operation::Embeddings | Operation::Rerank) => Wire::Cohere,
+        _ => return None,
+    })
+}

@@ -1,0 +1,113 @@
+//! What models accept, where models of one dialect differ and answer what they do not know with a 400.
+//!
+//! The facts are a table of parts of model names, which clouds and resellers keep (`us.anthropic.claude-sonnet-4-5-v1:0`,
+//! `claude-sonnet-4-5@20250929`, `anthropic/claude-sonnet-4.5`). The first row that fits counts; a model that fits none is taken as it
+//! is asked. An operator's target says otherwise where the table does not know (`[models]`, `traits`).
+//!
+//! Sources: <https://platform.claude.com/docs/en/about-claude/models/overview>,
+//! <https://platform.claude.com/docs/en/build-with-claude/adaptive-thinking>, <https://ai.google.dev/gemini-api/docs/thinking>,
+//! read in November 2026.
+
+/// What is known of a model.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Traits {
+    /// Its most output tokens: for dialects that demand a number.
+    pub max_output: Option<u64>,
+    /// How a Claude model takes what is asked about reasoning.
+    pub thinking: Thinking,
+    /// Gemini: it is of the third generation or later. It takes `thinkingLevel`, media in function responses and a media
+    /// resolution on a part; those before take only `thinkingBudget`.
+    pub gemini_3: bool,
+}
+
+/// How a Claude model takes what is asked about reasoning.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Thinking {
+    /// Not known, or both ways (4.6): a budget goes as a budget, an effort as adaptive thinking.
+    #[default]
+    AsAsked,
+    /// Only budgets (3.7 to 4.5): an effort goes as the budget that stands for it.
+    Budget,
+    /// Only adaptive thinking, and no sampling parameters (from Opus 4.7 on): a budget goes as the effort that stands for it.
+    Adaptive,
+    /// The same, and it cannot be turned off.
+    Always,
+    /// The model does not reason.
+    Unsupported,
+}
+
+impl Thinking {
+    /// The word in the configuration.
+    #[must_use]
+    pub fn parse(word: &str) -> Option<Self> {
+        Some(match word {
+            "as_asked" => Self::AsAsked,
+            "budget" => Self::Budget,
+            "adaptive" => Self::Adaptive,
+            "always" => Self::Always,
+            "unsupported" => Self::Unsupported,
+            _ => return None,
+        })
+    }
+}
+
+/// A row: a part of the name in lower case with `.` as `-`, and what models with it are like.
+type Row = (&'static str, Traits);
+
+const fn claude(max_output: u64, thinking: Thinking) -> Traits {
+    Traits { max_output: Some(max_output), thinking, gemini_3: false }
+}
+
+const GEMINI_3: Traits = Traits { max_output: None, thinking: Thinking::AsAsked, gemini_3: true };
+
+const ROWS: &[Row] = &[
+    ("claude-3-7", claude(64_000, Thinking::Budget)),
+    ("claude-3-5", claude(8_192, Thinking::Unsupported)),
+    ("claude-3-", claude(4_096, Thinking::Unsupported)),
+    ("opus-4-5", claude(64_000, Thinking::Budget)),
+    ("opus-4-6", claude(64_000, Thinking::AsAsked)),
+    ("opus-4-1", claude(32_000, Thinking::Budget)),
+    ("opus-4-0", claude(32_000, Thinking::Budget)),
+    ("opus-4-2", claude(32_000, Thinking::Budget)),
+    ("opus-4-", claude(64_000, Thinking::Adaptive)),
+    ("opus-4", claude(32_000, Thinking::Budget)),
+    ("sonnet-4-6", claude(64_000, Thinking::AsAsked)),
+    ("sonnet-4", claude(64_000, Thinking::Budget)),
+    ("haiku-4", claude(64_000, Thinking::Budget)),
+    ("claude-opus-5", claude(64_000, Thinking::Adaptive)),
+    ("claude-sonnet-5", claude(64_000, Thinking::Adaptive)),
+    ("claude-haiku-5", claude(64_000, Thinking::Adaptive)),
+    ("gemini-3", GEMINI_3),
+    ("gemini-4", GEMINI_3),
+];
+
+impl Traits {
+    /// What is known of `model`, by any name that a vendor gives it.
+    #[must_use]
+    pub fn of(model: &str) -> Self {
+        let name: String = model.chars().map(|c| if c == '.' { '-' } else { c.to_ascii_lowercase() }).collect();
+        ROWS.iter().find(|(part, _)| name.contains(part)).map_or_else(Self::default, |(_, traits)| *traits)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn vendors_names_are_known() {
+        for (model, thinking, max_output) in [
+            ("claude-sonnet-4-5-20250929", Thinking::Budget, Some(64_000)),
+            ("us.anthropic.claude-opus-4-20250514-v1:0", Thinking::Budget, Some(32_000)),
+            ("anthropic/claude-3.5-haiku", Thinking::Unsupported, Some(8_192)),
+            ("claude-3-haiku-20240307", Thinking::Unsupported, Some(4_096)),
+            ("claude-opus-4-6", Thinking::AsAsked, Some(64_000)),
+            ("claude-opus-4-8@default", Thinking::Adaptive, Some(64_000)),
+            ("gpt-5", Thinking::AsAsked, None),
+        ] {
+            let traits = Traits::of(model);
+            assert_eq!((traits.thinking, traits.max_output), (thinking, max_output), "{model}");
+        }
+        assert!(Traits::of("gemini-3-pro-preview").gemini_3 && !Traits::of("models/gemini-2.5-pro").gemini_3);
+    }
+}

@@ -1,0 +1,72 @@
+//! What one dialect says in a form of its own and the model must hear all the same.
+
+use std::borrow::Cow;
+
+use serde::Deserialize;
+
+use super::{Content, Foreign, Request, Text};
+use crate::dialect::Dialect;
+
+impl Request<'_> {
+    /// Puts in words what the results of tools say in a form that only the client's dialect has: a tool search that Anthropic's
+    /// clients run themselves (Claude Code's `ToolSearch`) answers with `tool_reference` blocks, and a model that saw nothing
+    /// in their place would search again.
+    pub fn put_results_in_words(&mut self) {
+        for block in self.messages.iter_mut().flat_map(|message| &mut message.blocks) {
+            let Content::ToolResult(result) = &mut block.content else { continue };
+            for part in &mut result.content {
+                if let Content::Foreign(foreign) = &part.content
+                    && let Some(words) = tool_reference(foreign)
+                {
+                    part.content = Content::Text(Text::new(words));
+                }
+            }
+        }
+    }
+}
+
+/// <https://docs.anthropic.com/en/docs/agents-and-tools/tool-use/tool-search-tool>
+fn tool_reference(foreign: &Foreign<'_>) -> Option<String> {
+    #[derive(Deserialize)]
+    struct Reference<'a> {
+        #[serde(borrow)]
+        tool_name: Cow<'a, str>,
+    }
+    if foreign.dialect != Dialect::Anthropic || foreign.kind != *"tool_reference" {
+        return None;
+    }
+    let Reference { tool_name } = serde_json::from_str(foreign.raw.get()).ok()?;
+    Some(format!("The tool `{tool_name}` is loaded and can be called now.\n"))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::Value;
+
+    use crate::codec::{Call, Target, codec};
+    use crate::common::{Losses, ProviderTag};
+    use crate::dialect::Dialect;
+
+    const FOUND: &str = r#"{"model": "m", "max_tokens": 9, "messages": [
+        {"role": "user", "content": "Hi"},
+        {"role": "assistant", "content": [{"type": "tool_use", "id": "t1", "name": "ToolSearch", "input": {}}]},
+        {"role": "user", "content": [{"type": "tool_result", "tool_use_id": "t1", "content": [
+            {"type": "tool_reference", "tool_name": "WebFetch"}, {"type": "tool_reference", "tool_name": "Monitor"}
+        ]}]}]}"#;
+
+    #[test]
+    fn every_model_hears_which_tools_were_found() {
+        for to in [Dialect::OpenAiChat, Dialect::OpenAiResponses, Dialect::Gemini, Dialect::Bedrock, Dialect::Cohere] {
+            let mut asked = codec(Dialect::Anthropic).decode_request(FOUND.as_bytes(), &Call::default()).unwrap();
+            asked.put_results_in_words();
+            let mut losses = Losses::default();
+            let target = Target::new("m", ProviderTag::of("p"));
+            let body = codec(to).encode_request(&asked, &target, &mut losses).unwrap();
+            let body: Value = serde_json::from_slice(&body).unwrap();
+            for tool in ["WebFetch", "Monitor"] {
+                assert!(body.to_string().contains(&format!("The tool `{tool}` is loaded")), "{to}: {body}");
+            }
+            assert!(!losses.header_value().contains("tool_reference"), "{to}: {}", losses.header_value());
+        }
+    }
+}

@@ -1,0 +1,268 @@
+//! The table of provider kinds: what an account of each vendor looks like unless its row in the configuration says
+//! otherwise. An OpenAI-compatible vendor is one row of [`PRESETS`] and nothing else.
+//!
+//! The rows are in `table.rs`; what a vendor's URLs look like is in `path.rs`.
+//!
+//! Sources: each vendor's own API reference, named at its row; read in November 2026.
+
+mod path;
+mod table;
+
+use std::borrow::Cow;
+
+pub use path::{Account, UpstreamRequest, is_dated, upstream_path};
+pub use table::PRESETS;
+
+use crate::auth::AuthScheme;
+use crate::codec::Platform;
+use crate::dialect::{Dialect, Operation};
+
+/// What is known of one kind of provider.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Preset {
+    /// The word after `kind =`.
+    pub kind: &'static str,
+    /// What the vendor's SDK calls its base URL, without a trailing slash. `None`: the account must say (Azure,
+    /// `openai-compatible`), the region does ([`Cloud::origin`]), or the kind needs no upstream (`mock`).
+    pub base_url: Option<&'static str>,
+    /// The dialects it speaks, the preferred one first, each with what stands between the base URL's path and the
+    /// endpoint's own path (see [`upstream_path`]).
+    pub dialects: &'static [(Dialect, &'static str)],
+    /// Where its key goes.
+    pub auth: AuthScheme<&'static str>,
+    /// Dialects whose endpoints want the key somewhere else.
+    pub auth_of: &'static [(Dialect, AuthScheme<&'static str>)],
+    /// The cloud whose own credentials it takes, as well as or instead of a key.
+    pub cloud: Option<Cloud>,
+    /// Whether it answers nobody without a credential.
+    pub needs_key: bool,
+    /// Environment variables that usually hold the credential, the preferred one first.
+    pub key_env: &'static [&'static str],
+    /// Environment variable that usually holds its address. The `…_BASE_URL` variables of the SDKs are not here on
+    /// purpose: on a machine that uses this gateway they point at the gateway itself.
+    pub address_env: Option<AddressEnv>,
+    /// Headers it demands when the client's request carries none of that name.
+    pub default_headers: &'static [(&'static str, &'static str)],
+    /// Operations of its dialects that it certainly does not offer. An operation that is not listed may still be absent.
+    pub not_offered: &'static [Operation],
+    /// The same, of one of its dialects only.
+    pub not_in: &'static [(Dialect, Operation)],
+    /// Where it differs from the dialect's reference.
+    pub quirks: Quirks,
+}
+
+/// An environment variable that holds an address, and how to read it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AddressEnv {
+    /// A whole URL, used as the base URL.
+    Url(&'static str),
+    /// `host`, `host:port` or a URL: scheme, port and path are filled in from the preset's base URL.
+    Host(&'static str),
+}
+
+impl AddressEnv {
+    /// The variable's name.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Url(name) | Self::Host(name) => name,
+        }
+    }
+}
+
+/// Differences between a vendor and the dialect that it speaks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Quirks {
+    /// It refuses `stream_options` (and reports usage in the stream without being asked).
+    pub no_stream_options: bool,
+    /// It knows the deployments form of Azure OpenAI, chosen by `api_version`.
+    pub azure_deployments: bool,
+    /// OpenAI Chat: it knows `max_completion_tokens`; the others know only `max_tokens`.
+    pub max_completion_tokens: bool,
+    /// OpenAI Chat: it knows the role `developer`; the others know only `system`.
+    pub developer_role: bool,
+    /// OpenAI Chat: it takes Anthropic's `cache_control` on content parts and tools (OpenRouter, LiteLLM and the like).
+    pub cache_control: bool,
+    /// OpenAI Chat: ids of tool calls must be nine letters or digits (Mistral).
+    pub short_tool_ids: bool,
+    /// OpenAI Chat: where reasoning is asked for and told.
+    pub reasoning: ReasoningSpelling,
+}
+
+/// How an OpenAI-like vendor spells reasoning.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum ReasoningSpelling {
+    /// `reasoning_effort` in requests; `reasoning_content` where reasoning is shown (OpenAI, DeepSeek, vLLM, xAI, …).
+    #[default]
+    Effort,
+    /// An object `reasoning` in requests; `reasoning` and `reasoning_details` in messages (OpenRouter).
+    Object,
+    /// Content parts of type `thinking` in messages (Mistral).
+    Parts,
+}
+
+/// A cloud: its credentials are more than a key, and its addresses depend on a region.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Cloud {
+    /// Amazon Web Services: requests are signed (Signature Version 4).
+    Aws,
+    /// Google Cloud: OAuth access tokens.
+    Google,
+    /// Azure: Entra ID access tokens.
+    Azure,
+}
+
+impl Cloud {
+    /// The bare origin of its AI service in `region`; `None` where the region does not decide it.
+    ///
+    /// <https://docs.aws.amazon.com/general/latest/gr/bedrock.html>,
+    /// <https://cloud.google.com/vertex-ai/generative-ai/docs/learn/locations>
+    pub fn origin(self, region: &str) -> Option<String> {
+        match (self, region) {
+            (Self::Aws, region) if region.starts_with("cn-") => {
+                Some(format!("https://bedrock-runtime.{region}.amazonaws.com.cn"))
+            }
+            (Self::Aws, region) => Some(format!("https://bedrock-runtime.{region}.amazonaws.com")),
+            (Self::Google, "global") => Some("https://aiplatform.googleapis.com".to_owned()),
+            (Self::Google, "us" | "eu") => Some(format!("https://aiplatform.{region}.rep.googleapis.com")),
+            (Self::Google, region) => Some(format!("https://{region}-aiplatform.googleapis.com")),
+            (Self::Azure, _) => None,
+        }
+    }
+}
+
+impl Preset {
+    /// The preset of `kind`.
+    pub fn find(kind: &str) -> Option<&'static Self> {
+        PRESETS.iter().find(|preset| preset.kind == kind)
+    }
+
+    /// Whether it speaks `dialect` unless its account says otherwise.
+    pub fn speaks(&self, dialect: Dialect) -> bool {
+        self.dialects.iter().any(|(spoken, _)| *spoken == dialect)
+    }
+
+    /// Whether it may offer `operation` in `dialect`: `false` where the dialect has no such operation or the vendor
+    /// certainly has no such endpoint.
+    pub fn offers(&self, dialect: Dialect, operation: Operation) -> bool {
+        path::exists(dialect, operation)
+            && !self.not_offered.contains(&operation)
+            && !self.not_in.contains(&(dialect, operation))
+    }
+
+    /// Whether `model` may be asked for in `dialect`. Clouds that carry the API of each model's maker tell by the model's
+    /// name; everybody else speaks each dialect for all models.
+    pub fn carries(&self, dialect: Dialect, model: &str) -> bool {
+        match (self.cloud, dialect) {
+            // `us.anthropic.claude-…`, and ARNs that end so.
+            (Some(Cloud::Aws), Dialect::Anthropic) => model.contains("anthropic."),
+            (Some(Cloud::Google), Dialect::Anthropic) => is_claude(model),
+            (Some(Cloud::Google), Dialect::Gemini) => !is_claude(model),
+            _ => true,
+        }
+    }
+
+    /// Whose API carries `dialect` there: what codecs must know of it.
+    pub fn platform(&self, dialect: Dialect) -> Platform {
+        match (self.cloud, dialect) {
+            (Some(Cloud::Google), Dialect::Gemini | Dialect::Anthropic) => Platform::Vertex,
+            (Some(Cloud::Aws), Dialect::Anthropic) => Platform::BedrockInvoke,
+            _ => Platform::Native,
+        }
+    }
+
+    /// Where the key goes in a request of `dialect`.
+    pub fn auth_for(&self, dialect: Dialect) -> AuthScheme<&'static str> {
+        self.auth_of.iter().find(|(other, _)| *other == dialect).map_or(self.auth, |(_, scheme)| *scheme)
+    }
+
+    /// Its base URL: the table's, or the one of `region`.
+    pub fn base_url_in(&self, region: Option<&str>) -> Option<Cow<'static, str>> {
+        match (self.base_url, self.cloud, region) {
+            (Some(url), ..) => Some(Cow::Borrowed(url)),
+            (None, Some(cloud), Some(region)) => cloud.origin(region).map(Cow::Owned),
+            (None, ..) => None,
+        }
+    }
+
+    fn prefix(&self, dialect: Dialect) -> &'static str {
+        self.dialects.iter().find(|(spoken, _)| *spoken == dialect).map_or("", |(_, prefix)| prefix)
+    }
+}
+
+/// Vertex names Anthropic's models `claude-…`, or by their path.
+fn is_claude(model: &str) -> bool {
+    model.strip_prefix("publishers/anthropic/models/").unwrap_or(model).starts_with("claude")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_table_is_consistent() {
+        let mut kinds: Vec<_> = PRESETS.iter().map(|preset| preset.kind).collect();
+        let count = kinds.len();
+        kinds.sort_unstable();
+        kinds.dedup();
+        assert_eq!(kinds.len(), count, "a kind is listed twice");
+        for preset in PRESETS {
+            assert!(!preset.dialects.is_empty(), "{}", preset.kind);
+            if let Some(url) = preset.base_url {
+                assert!(!url.ends_with('/') && url.starts_with("http"), "{}: {url}", preset.kind);
+                assert!(
+                    url.starts_with("https://") || !preset.needs_key,
+                    "{} would send its key in the clear",
+                    preset.kind
+                );
+            }
+            assert!(!preset.needs_key || preset.cloud.is_some() || !preset.key_env.is_empty(), "{}", preset.kind);
+            for (_, prefix) in preset.dialects {
+                assert!(prefix.is_empty() || (prefix.starts_with('/') && !prefix.ends_with('/')), "{}", preset.kind);
+            }
+        }
+    }
+
+    #[test]
+    fn every_vendor_of_the_issue_is_there() {
+        for kind in "openai azure anthropic gemini mistral groq xai deepseek together fireworks openrouter perplexity \
+                     cerebras sambanova deepinfra nvidia huggingface ollama vllm lmstudio openai-compatible mock \
+                     bedrock vertex cohere"
+            .split_whitespace()
+        {
+            assert!(Preset::find(kind).is_some(), "{kind}");
+        }
+    }
+
+    #[test]
+    fn addresses_of_the_regions() {
+        for (kind, region, url) in [
+            ("bedrock", "eu-central-1", "https://bedrock-runtime.eu-central-1.amazonaws.com"),
+            ("bedrock", "cn-north-1", "https://bedrock-runtime.cn-north-1.amazonaws.com.cn"),
+            ("vertex", "us-east5", "https://us-east5-aiplatform.googleapis.com"),
+            ("vertex", "global", "https://aiplatform.googleapis.com"),
+            ("vertex", "eu", "https://aiplatform.eu.rep.googleapis.com"),
+            ("cohere", "anywhere", "https://api.cohere.com"),
+        ] {
+            assert_eq!(Preset::find(kind).unwrap().base_url_in(Some(region)).as_deref(), Some(url));
+        }
+        assert_eq!(Preset::find("azure").unwrap().base_url_in(Some("x")), None);
+    }
+
+    #[test]
+    fn clouds_carry_the_makers_apis() {
+        let (vertex, bedrock) = (Preset::find("vertex").unwrap(), Preset::find("bedrock").unwrap());
+        assert!(
+            vertex.carries(Dialect::Anthropic, "claude-sonnet-4-5@1") && !vertex.carries(Dialect::Gemini, "claude-x")
+        );
+        assert!(vertex.carries(Dialect::Gemini, "gemini-3-pro") && !vertex.carries(Dialect::Anthropic, "gemini-3-pro"));
+        assert!(bedrock.carries(Dialect::Anthropic, "us.anthropic.claude-x-v1:0"));
+        assert!(bedrock.carries(Dialect::Bedrock, "us.anthropic.claude-x-v1:0"));
+        assert!(!bedrock.carries(Dialect::Anthropic, "amazon.nova-pro-v1:0"));
+        assert_eq!(vertex.platform(Dialect::Gemini), Platform::Vertex);
+        assert_eq!(bedrock.platform(Dialect::Anthropic), Platform::BedrockInvoke);
+        assert_eq!(bedrock.platform(Dialect::Bedrock), Platform::Native);
+        let gemini = Preset::find("gemini").unwrap();
+        assert_eq!(gemini.auth_for(Dialect::OpenAiChat), AuthScheme::Bearer);
+        assert_eq!(gemini.auth_for(Dialect::Gemini), AuthScheme::Header("x-goog-api-key"));
+    }
+}

@@ -1,0 +1,286 @@
+//! Every client dialect over every provider dialect, through the binary, against the mock that refuses histories which a real
+//! provider would refuse: reasoning signed by somebody else, calls without their signature, thinking that is missing.
+
+use ai_gateway_providers::codec::{Maker, Platform, Target, codec};
+use ai_gateway_providers::common::{
+    Block, Collector, Content, FunctionTool, Json, Losses, Message, ProviderTag, ReasoningConfig, Request as Chat,
+    Response, Role, Tool, ToolResult,
+};
+use ai_gateway_providers::{ApiError, Dialect};
+use ai_gateway_tests::Gateway;
+use ai_gateway_tests::client::{H1, Reply, Request};
+
+/// One mock provider for each dialect, called like it.
+async fn gateway() -> Gateway {
+    let provider = |dialect: Dialect| format!("[providers.{dialect}]\nkind = \"mock\"\ndialects = [\"{dialect}\"]\n");
+    Gateway::start(&Dialect::ALL.map(provider).concat()).await
+}
+
+/// The path, and the model's place in it or in the body.
+fn target_of(dialect: Dialect, model: &str, stream: bool) -> String {
+    let in_path = model.replace('/', "%2F");
+    match dialect {
+        Dialect::OpenAiChat => "/v1/chat/completions".to_owned(),
+        Dialect::OpenAiResponses => "/v1/responses".to_owned(),
+        Dialect::Anthropic => "/v1/messages".to_owned(),
+        Dialect::Gemini if stream => format!("/v1beta/models/{in_path}:streamGenerateContent?alt=sse"),
+        Dialect::Gemini => format!("/v1beta/models/{in_path}:generateContent"),
+        Dialect::Bedrock if stream => format!("/model/{in_path}/converse-stream"),
+        Dialect::Bedrock => format!("/model/{in_path}/converse"),
+        Dialect::Cohere => "/v2/chat".to_owned(),
+    }
+}
+
+/// A client that speaks `dialect`: its own wire, written and read by the codec.
+struct Talk {
+    dialect: Dialect,
+    chat: Chat<'static>,
+}
+
+impl Talk {
+    fn new(dialect: Dialect) -> Self {
+        let weather = FunctionTool {
+            name: "weather".into(),
+            description: Some("Tells the weather".into()),
+            parameters: Json::parse(r#"{"type":"object","properties":{"city":{"type":"string"}},"required":["city"]}"#),
+            ..FunctionTool::default()
+        };
+        let mut chat = Chat {
+            max_tokens: Some(8000),
+            tools: vec![Tool::Function(Box::new(weather))],
+            reasoning: Some(ReasoningConfig { budget: Some(2048), show: Some(true), ..ReasoningConfig::default() }),
+            ..Chat::new(dialect)
+        };
+        chat.messages.push(Message { blocks: vec![Block::text("What is the weather?")], ..Message::default() });
+        Self { dialect, chat }
+    }
+
+    fn request(&self, model: &str, stream: bool) -> Request {
+        let chat = Chat { stream, include_usage: stream, ..self.chat.clone() };
+        let target = Target::new(model, ProviderTag::of("client"));
+        let body = codec(self.dialect).encode_request(&chat, &target, &mut Losses::default()).unwrap();
+        Request::post(&target_of(self.dialect, model, stream), body)
+    }
+
+    fn read(&self, reply: &Reply, stream: bool) -> Result<Response<'static>, ApiError> {
+        let maker =
+            Maker { provider: ProviderTag::of("client"), platform: Platform::Native, model: "m", id_seed: "client" };
+        if stream {
+            let mut collector = Collector::new(self.dialect);
+            codec(self.dialect).stream_decoder(&maker).feed(&reply.body, true, &mut |event| collector.feed(&event));
+            return collector.finish();
+        }
+        let body: &'static [u8] = reply.body.to_vec().leak();
+        codec(self.dialect).decode_response(body, &maker)
+    }
+
+    /// Takes the answer into the history, as much of it as `keep` lets through, and answers its calls. False: there was none.
+    fn go_on(&mut self, answer: Response<'static>, keep: impl Fn(&mut Block<'static>) -> bool) -> bool {
+        let blocks = answer.choices.into_iter().next().unwrap().blocks;
+        let results: Vec<Block<'_>> = blocks
+            .iter()
+            .filter_map(|block| match &block.content {
+                Content::ToolCall(call) => Some(Block::new(Content::ToolResult(Box::new(ToolResult {
+                    call_id: call.id.clone(),
+                    content: vec![Block::text("rain")],
+                    ..ToolResult::default()
+                })))),
+                _ => None,
+            })
+            .collect();
+        let blocks = blocks.into_iter().filter_map(|mut block| keep(&mut block).then_some(block)).collect();
+        self.chat.messages.push(Message { role: Role::Assistant, blocks, ..Message::default() });
+        let called = !results.is_empty();
+        self.chat.messages.push(Message { blocks: results, ..Message::default() });
+        called
+    }
+}
+
+/// What a client keeps that knows only text, calls and results.
+fn strip(block: &mut Block<'static>) -> bool {
+    block.extras.clear();
+    match &mut block.content {
+        Content::ToolCall(call) => {
+            call.signature = None;
+            true
+        }
+        Content::Text(text) => {
+            text.signature = None;
+            !text.text.is_empty()
+        }
+        _ => false,
+    }
+}
+
+fn text_of(response: &Response<'_>) -> String {
+    let blocks = response.choices.iter().flat_map(|choice| &choice.blocks);
+    blocks.filter_map(|block| if let Content::Text(text) = &block.content { Some(&*text.text) } else { None }).collect()
+}
+
+/// Three turns with a call in each, then the text: with clients that lose everything that their dialect does not name, and
+/// with clients that keep all.
+#[tokio::test]
+async fn tool_loops_of_three_turns_through_every_pair() {
+    let gateway = gateway().await;
+    for client in Dialect::ALL {
+        let mut connection = H1::connect(gateway.addr).await;
+        for provider in Dialect::ALL {
+            for (stream, strips) in [(false, true), (true, true), (false, false), (true, false)] {
+                let what = format!("{client} over {provider}, stream {stream}, strips {strips}");
+                // On the diagonal nothing is remembered: a client that strips its own dialect's state loses it, as it would without us.
+                if strips && client == provider {
+                    continue;
+                }
+                let mut talk = Talk::new(client);
+                let mut turns = 0;
+                let last = loop {
+                    let reply = connection.exchange(&talk.request(&format!("{provider}/tool-loop-3"), stream)).await;
+                    assert_eq!(reply.status, 200, "{what}, turn {turns}: {}", reply.text());
+                    let answer =
+                        talk.read(&reply, stream).unwrap_or_else(|error| panic!("{what}, turn {turns}: {error}"));
+                    assert!(answer.usage.is_some(), "{what}, turn {turns}: usage");
+                    let said = text_of(&answer);
+                    if !talk.go_on(answer, |block| !strips || strip(block)) {
+                        break said;
+                    }
+                    turns += 1;
+                    assert!(turns < 5, "{what}: never ends");
+                };
+                assert_eq!(turns, 3, "{what}");
+                assert!(last.contains("rain"), "{what}: {last}");
+            }
+        }
+    }
+}
+
+/// A conversation that goes on with another provider does not show it the state of the one before.
+#[tokio::test]
+async fn state_never_reaches_another_provider() {
+    let gateway = gateway().await;
+    for client in Dialect::ALL {
+        let mut connection = H1::connect(gateway.addr).await;
+        for first in Dialect::ALL {
+            for second in Dialect::ALL.into_iter().filter(|second| *second != first) {
+                let what = format!("{client} over {first}, then {second}");
+                let mut talk = Talk::new(client);
+                for (provider, turn) in [(first, 0), (second, 1)] {
+                    let reply = connection.exchange(&talk.request(&format!("{provider}/tool-loop-3"), turn == 0)).await;
+                    assert_eq!(reply.status, 200, "{what}, turn {turn}: {}", reply.text());
+                    let answer = talk.read(&reply, turn == 0).unwrap_or_else(|error| panic!("{what}: {error}"));
+                    assert!(talk.go_on(answer, |_| true), "{what}, turn {turn}: no call");
+                }
+            }
+        }
+    }
+}
+
+/// What is asked of one dialect's behaviours, each client sees in its own words: ends, errors before and inside a stream.
+#[tokio::test]
+async fn ends_and_errors_in_the_clients_own_words() {
+    let gateway = gateway().await;
+    for client in Dialect::ALL {
+        let mut connection = H1::connect(gateway.addr).await;
+        for provider in Dialect::ALL.into_iter().filter(|provider| *provider != client) {
+            for stream in [false, true] {
+                let what = |model: &str| format!("{client} over {provider}/{model}, stream {stream}");
+                let talk = Talk::new(client);
+                let refused = talk.request(&format!("{provider}/status-429"), stream);
+                let reply = ai_gateway_tests::client::exchange(gateway.addr, &refused).await;
+                assert_eq!(reply.status, 429, "{}: {}", what("status-429"), reply.text());
+                let reply = connection.exchange(&talk.request(&format!("{provider}/length-after-3"), stream)).await;
+                let answer = talk.read(&reply, stream).unwrap_or_else(|error| panic!("{}: {error}", what("length")));
+                let reason = answer.choices[0].stop.reason;
+                assert_eq!(reason, ai_gateway_providers::common::StopReason::MaxTokens, "{}", what("length"));
+                let reply = connection.exchange(&talk.request(&format!("{provider}/lorem-20"), stream)).await;
+                let answer = talk.read(&reply, stream).unwrap_or_else(|error| panic!("{}: {error}", what("lorem")));
+                assert_eq!(text_of(&answer).split_whitespace().count(), 20, "{}", what("lorem"));
+            }
+            for model in ["cut-after-5", "error-after-5"] {
+                let talk = Talk::new(client);
+                let request = talk.request(&format!("{provider}/lorem-20+{model}"), true);
+                let reply = ai_gateway_tests::client::exchange(gateway.addr, &request).await;
+                let told = talk.read(&reply, true);
+                assert!(told.is_err(), "{client} over {provider}/{model}: looks complete: {}", reply.text());
+            }
+        }
+    }
+}
+
+/// Token counts, embeddings, rerank and completions in one dialect, answered by another.
+#[tokio::test]
+async fn other_operations_cross_dialects() {
+    let gateway = gateway().await;
+    let mut connection = H1::connect(gateway.addr).await;
+    for (target, body, field) in [
+        ("/v1/embeddings", r#"{"model":"cohere/embed","input":["a","b"]}"#, "/data/1/embedding/0"),
+        ("/v1/embeddings", r#"{"model":"gemini/embed","input":["a","b"]}"#, "/data/1/embedding/0"),
+        (
+            "/v2/embed",
+            r#"{"model":"openai-chat/embed","texts":["a"],"input_type":"search_query","embedding_types":["float"]}"#,
+            "/embeddings/float/0/0",
+        ),
+        (
+            "/v1beta/models/openai-chat%2Fembed:batchEmbedContents",
+            r#"{"requests":[{"model":"models/m","content":{"parts":[{"text":"a"}]}}]}"#,
+            "/embeddings/0/values/0",
+        ),
+        (
+            "/v2/rerank",
+            r#"{"model":"openai-chat/rerank","query":"q","documents":["a","b"]}"#,
+            "/results/0/relevance_score",
+        ),
+        ("/v1/rerank", r#"{"model":"cohere/rerank","query":"q","documents":["a","b"]}"#, "/results/0/relevance_score"),
+        ("/v1/completions", r#"{"model":"anthropic/echo","prompt":"hello"}"#, "/choices/0/text"),
+        (
+            "/v1/messages/count_tokens",
+            r#"{"model":"gemini/echo","messages":[{"role":"user","content":"hello you"}]}"#,
+            "/input_tokens",
+        ),
+        (
+            "/v1/messages/count_tokens",
+            r#"{"model":"cohere/echo","messages":[{"role":"user","content":"hello you"}]}"#,
+            "/input_tokens",
+        ),
+        ("/v1/responses/input_tokens", r#"{"model":"anthropic/echo","input":"hello you"}"#, "/input_tokens"),
+    ] {
+        let reply = connection.exchange(&Request::post(target, body)).await;
+        assert_eq!(reply.status, 200, "{target} {body}: {}", reply.text());
+        let answer = reply.json();
+        assert!(answer.pointer(field).is_some_and(|value| !value.is_null()), "{target} {body}: {answer}");
+        assert_eq!(reply.header("content-length"), reply.body.len().to_string(), "{target} {body}");
+        let estimated = !reply.header("x-gateway-estimate").is_empty();
+        assert_eq!(estimated, body.contains("cohere/echo"), "{target} {body}");
+    }
+}
+
+/// What an API cannot say is named, counted, and refused where the operator wants that.
+#[tokio::test]
+async fn losses_are_disclosed() {
+    let config = "[providers.anthropic]\nkind = \"mock\"\ndialects = [\"anthropic\"]\n\
+        [models.strict]\ntargets = [{ provider = \"anthropic\", model = \"echo\" }]\nlossy = \"error\"\n\
+        [models.quiet]\ntargets = [{ provider = \"anthropic\", model = \"echo\" }]\nlossy = \"drop\"\n";
+    let gateway = Gateway::start(config).await;
+    let mut connection = H1::connect(gateway.addr).await;
+    let body = |model: &str, stream: bool| {
+        format!(
+            r#"{{"model":"{model}","stream":{stream},"seed":7,"n":2,"x_own":1,"max_tokens":9,"messages":[{{"role":"user","content":"hi"}}]}}"#
+        )
+    };
+    for stream in [false, true] {
+        let reply = connection.exchange(&Request::post("/v1/chat/completions", body("anthropic/echo", stream))).await;
+        assert_eq!((reply.status, reply.header("x-gateway-dropped")), (200, "seed,n,x_own"), "{}", reply.text());
+        let log = gateway.log_of(reply.header("x-request-id")).await;
+        assert_eq!(log["dropped"], "seed,n,x_own", "{log}");
+        let reply = connection.exchange(&Request::post("/v1/chat/completions", body("quiet", stream))).await;
+        assert_eq!((reply.status, reply.header("x-gateway-dropped")), (200, ""));
+    }
+    let reply = connection.exchange(&Request::post("/v1/chat/completions", body("strict", false))).await;
+    assert_eq!(reply.status, 400, "{}", reply.text());
+    assert!(reply.text().contains("seed,n,x_own"), "{}", reply.text());
+    let metrics = ai_gateway_tests::client::exchange(gateway.admin, &Request::get("/metrics")).await.text();
+    for (field, count) in [("seed", 4), ("_other", 4)] {
+        let line =
+            format!("gateway_dropped_fields_total{{field=\"{field}\",from=\"openai-chat\",to=\"anthropic\"}} {count}");
+        assert!(metrics.contains(&line), "{line}:\n{metrics}");
+    }
+}
