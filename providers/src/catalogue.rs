@@ -2,7 +2,7 @@
 //!
 //! The facts are a table of parts of model names, which clouds and resellers keep (`us.anthropic.claude-sonnet-4-5-v1:0`,
 //! `claude-sonnet-4-5@20250929`, `anthropic/claude-sonnet-4.5`). The first row that fits counts; a model that fits none is taken as it
-//! is asked. An operator's target says otherwise where the table does not know (`[models]`, `traits`).
+//! is asked. The gateway lets an operator say otherwise for a target (`traits`).
 //!
 //! Sources: <https://platform.claude.com/docs/en/about-claude/models/overview>,
 //! <https://platform.claude.com/docs/en/build-with-claude/adaptive-thinking>, <https://ai.google.dev/gemini-api/docs/thinking>,
@@ -34,21 +34,6 @@ pub enum Thinking {
     Always,
     /// The model does not reason.
     Unsupported,
-}
-
-impl Thinking {
-    /// The word in the configuration.
-    #[must_use]
-    pub fn parse(word: &str) -> Option<Self> {
-        Some(match word {
-            "as_asked" => Self::AsAsked,
-            "budget" => Self::Budget,
-            "adaptive" => Self::Adaptive,
-            "always" => Self::Always,
-            "unsupported" => Self::Unsupported,
-            _ => return None,
-        })
-    }
 }
 
 /// A row: a part of the name in lower case with `.` as `-`, and what models with it are like.

@@ -67,8 +67,8 @@ pub async fn upstream(folder: &Path, dialects: &[&str]) -> Stub {
     .await
 }
 
-/// The model of a request: in the path as Gemini's `models/NAME:generateContent` and Bedrock's `model/NAME/converse`, else in
-/// the body.
+/// The model of a request: in the path as Gemini's `models/NAME:generateContent` and Bedrock's `model/NAME/converse`,
+/// else in the body.
 fn asked_model(request: &Received) -> String {
     let after = |marker| request.target.split_once(marker).map(|(_, rest)| rest.split([':', '/', '?']).next());
     match after("/models/").or_else(|| after("/model/")) {

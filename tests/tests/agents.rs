@@ -105,8 +105,11 @@ impl Stage {
         }
         for request in &requests {
             let headers = format!("{:?} {}", request.headers, request.target);
-            for private in [KEY, "anthropic-beta", "x-stainless", "x-codex", "x-goog-api-client", "beta=true"] {
+            for private in [KEY, "x-stainless", "x-codex", "x-goog-api-client"] {
                 assert!(!headers.contains(private), "{private} reached the upstream: {headers}");
+            }
+            for anthropic in ["anthropic-beta", "beta=true"] {
+                assert!(dialect == Dialect::Anthropic || !headers.contains(anthropic), "{anthropic}: {headers}");
             }
         }
         self.gateway.assert_healthy().await;
@@ -187,9 +190,21 @@ mod claude_code {
         assert_eq!((&result["subtype"], &result["result"]), (&json!("success"), &json!(LAST_WORD)), "{result:#}");
         assert_eq!(result["usage"]["input_tokens"], 5 * USAGE.0, "what Claude Code counts: {result:#}");
         assert_eq!(result["usage"]["output_tokens"], 5 * USAGE.1, "what Claude Code counts: {result:#}");
-        let found = stage.upstream.received().into_iter().rfind(script::is_turn).expect("a turn").json();
-        assert!(holds(&found, "The tool `WebFetch` is loaded"), "what the tool search found is not told: {found:#}");
+        let last = stage.upstream.received().into_iter().rfind(script::is_turn).expect("a turn");
+        let (asked, headers) = (last.json(), &last.headers);
+        if dialect == Dialect::Anthropic {
+            assert!(last.target.ends_with("?beta=true") && headers.contains_key("anthropic-beta"), "{headers:?}");
+            assert!(holds(&asked, "tool_reference"), "{asked:#}");
+        } else {
+            assert!(holds(&asked, "The tool `WebFetch` is loaded"), "what was found is not told: {asked:#}");
+        }
         stage.check(dialect, 5, &HARMLESS).await;
+    }
+
+    /// Everything of Claude's own passes.
+    #[tokio::test]
+    async fn on_anthropic() {
+        works_on(Dialect::Anthropic).await;
     }
 
     #[tokio::test]

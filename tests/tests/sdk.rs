@@ -1,5 +1,6 @@
 //! The official SDKs from their registries against the gateway, in front of `ai-gateway mock` and of recorded traffic:
-//! `tests/sdk/python` and `tests/sdk/node` hold the suites, `tests/sdk/setup.sh` installs what they need (`make test` calls it).
+//! `tests/sdk/python` and `tests/sdk/node` hold the suites, `tests/sdk/setup.sh` installs what they need (`make test`
+//! calls it).
 
 use ai_gateway_tests::{Gateway, Mock, bodies, recordings};
 use std::path::{Path, PathBuf};

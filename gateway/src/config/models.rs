@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use ai_gateway_providers::catalogue::{Thinking, Traits};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
@@ -61,6 +62,59 @@ pub struct Target {
     pub weight: Option<u32>,
     /// 0 is tried first; others only when every target of a lower number failed. Default: 0.
     pub priority: Option<u32>,
+    /// What the model accepts, where its name does not tell: for deployments and aliases.
+    pub traits: Option<TraitsText>,
+}
+
+/// `traits` of a target as written.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct TraitsText {
+    /// Its most output tokens, for APIs that demand a number.
+    pub max_output: Option<u64>,
+    /// How a Claude model takes reasoning.
+    pub thinking: Option<ThinkingName>,
+    /// Whether a Gemini model is of the third generation or later.
+    pub gemini_3: Option<bool>,
+}
+
+/// How a Claude model takes reasoning.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum ThinkingName {
+    /// As a budget or adaptive, whichever is asked for.
+    AsAsked,
+    /// As a budget of tokens only.
+    Budget,
+    /// Adaptive only.
+    Adaptive,
+    /// Adaptive only, and always.
+    Always,
+    /// Not at all.
+    Unsupported,
+}
+
+impl From<ThinkingName> for Thinking {
+    fn from(name: ThinkingName) -> Self {
+        match name {
+            ThinkingName::AsAsked => Self::AsAsked,
+            ThinkingName::Budget => Self::Budget,
+            ThinkingName::Adaptive => Self::Adaptive,
+            ThinkingName::Always => Self::Always,
+            ThinkingName::Unsupported => Self::Unsupported,
+        }
+    }
+}
+
+impl TraitsText {
+    fn resolve(self, model: &str) -> Traits {
+        let known = Traits::of(model);
+        Traits {
+            max_output: self.max_output.or(known.max_output),
+            thinking: self.thinking.map_or(known.thinking, Thinking::from),
+            gemini_3: self.gemini_3.unwrap_or(known.gemini_3),
+        }
+    }
 }
 
 /// `timeouts` as written.
@@ -173,6 +227,8 @@ pub struct TargetConfig {
     pub weight: u32,
     /// 0 is tried first.
     pub priority: u32,
+    /// What the model accepts.
+    pub traits: Traits,
 }
 
 /// The clocks of an exchange (design §12).
@@ -224,6 +280,7 @@ impl ModelConfig {
                 model: model.to_owned(),
                 weight: 1,
                 priority: 0,
+                traits: Traits::of(model),
             }],
             timeouts: TimeoutsConfig::default(),
             retry: RetryConfig::default(),
@@ -294,6 +351,7 @@ fn resolve_targets(
             cx.report.error(target.model.span.clone(), "the upstream's name of the model is empty", None);
         }
         let target = TargetConfig {
+            traits: target.traits.unwrap_or_default().resolve(&target.model.value),
             provider: target.provider.value,
             model: target.model.value,
             weight: target.weight.unwrap_or(1),

@@ -19,7 +19,7 @@ use super::outcome::Outcome;
 
 /// Upstream headers that reach the client. The others tell about the operator's account (organisation, rate limits,
 /// cookies) or about a connection that is not the client's.
-const RETURNED: [&str; 14] = [
+const RETURNED: [&str; 15] = [
     "content-type",
     "content-length",
     "transfer-encoding",
@@ -34,6 +34,8 @@ const RETURNED: [&str; 14] = [
     "openai-model",
     "openai-version",
     "openai-processing-ms",
+    // What boto3 raises.
+    "x-amzn-errortype",
 ];
 /// Those of them that the gateway writes itself when it translates.
 const FRAMING: [&str; 3] = ["content-type", "content-length", "transfer-encoding"];

@@ -5,7 +5,6 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use ai_gateway_providers::catalogue::Traits;
 use ai_gateway_providers::common::ProviderTag;
 use http::{HeaderName, HeaderValue};
 use pingora_core::protocols::tls::CaType;
@@ -74,8 +73,14 @@ fn build_model(model: &ModelConfig, providers: &HashMap<String, Arc<Provider>>) 
             .get(&target.provider)
             .cloned()
             .ok_or_else(|| BuildError::Provider { model: model.name.clone(), provider: target.provider.clone() })?;
-        let (model, traits) = (target.model.as_str().into(), Traits::of(&target.model));
-        Ok(Arc::new(Target { provider, model, traits, weight: target.weight, priority: target.priority }))
+        let model = target.model.as_str().into();
+        Ok(Arc::new(Target {
+            provider,
+            model,
+            traits: target.traits,
+            weight: target.weight,
+            priority: target.priority,
+        }))
     };
     Ok(Model {
         name: model.name.as_str().into(),

@@ -3,7 +3,8 @@
 #![no_main]
 
 use ai_gateway_providers::Dialect;
-use ai_gateway_providers::codec::{Call, Platform, Target, Thinking, codec};
+use ai_gateway_providers::catalogue::{Thinking, Traits};
+use ai_gateway_providers::codec::{Call, Platform, Target, codec};
 use ai_gateway_providers::common::{Aliases, Losses};
 use ai_gateway_providers::preset::{Quirks, ReasoningSpelling};
 use ai_gateway_providers_fuzz::{account, check_size, choose, text};
@@ -13,14 +14,17 @@ fn target(kind: u8) -> Target<'static> {
     let odd = kind.is_multiple_of(2);
     Target {
         platform: if kind % 8 == 7 { Platform::BedrockInvoke } else { Platform::Native },
-        thinking: choose(&[Thinking::AsAsked, Thinking::Budget, Thinking::Adaptive, Thinking::Always], kind),
+        traits: Traits {
+            max_output: None,
+            thinking: choose(&[Thinking::AsAsked, Thinking::Budget, Thinking::Adaptive, Thinking::Always], kind),
+            gemini_3: odd,
+        },
         quirks: Quirks {
             max_completion_tokens: odd,
             developer_role: odd,
             cache_control: odd,
             short_tool_ids: kind.is_multiple_of(3),
             reasoning: choose(&[ReasoningSpelling::Effort, ReasoningSpelling::Object, ReasoningSpelling::Parts], kind),
-            gemini_3: odd,
             ..Quirks::default()
         },
         ..Target::new("model", account())

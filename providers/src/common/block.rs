@@ -201,6 +201,15 @@ pub struct Reasoning<'a> {
     pub encrypted: Option<Opaque<'a>>,
 }
 
+impl Reasoning<'_> {
+    /// Whether it says nothing to anybody, such as the mark that the gateway puts before a call made without reasoning.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        let Self { text, summary, signature, encrypted } = self;
+        text.is_empty() && summary.is_empty() && signature.is_none() && encrypted.is_none()
+    }
+}
+
 /// A call of a tool that the client runs.
 #[derive(Debug, Clone, ToStatic, PartialEq, Default)]
 pub struct ToolCall<'a> {

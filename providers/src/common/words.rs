@@ -44,7 +44,7 @@ mod tests {
     use serde_json::Value;
 
     use crate::codec::{Call, Target, codec};
-    use crate::common::{Losses, ProviderTag};
+    use crate::common::{Losses, Opaque, ProviderTag};
     use crate::dialect::Dialect;
 
     const FOUND: &str = r#"{"model": "m", "max_tokens": 9, "messages": [
@@ -53,6 +53,22 @@ mod tests {
         {"role": "user", "content": [{"type": "tool_result", "tool_use_id": "t1", "content": [
             {"type": "tool_reference", "tool_name": "WebFetch"}, {"type": "tool_reference", "tool_name": "Monitor"}
         ]}]}]}"#;
+
+    #[test]
+    fn a_mark_of_the_gateway_is_no_loss() {
+        let mark = Opaque::made_by(Dialect::OpenAiChat, Some(ProviderTag::of("p")), "".into());
+        let thought = format!(
+            r#"{{"type": "thinking", "thinking": "", "signature": "{}"}}, "#,
+            mark.for_client(Dialect::Anthropic)
+        );
+        let marked = FOUND.replace(r#"{"type": "tool_use""#, &format!(r#"{thought}{{"type": "tool_use""#));
+        for to in [Dialect::OpenAiChat, Dialect::OpenAiResponses, Dialect::Gemini, Dialect::Bedrock, Dialect::Cohere] {
+            let asked = codec(Dialect::Anthropic).decode_request(marked.as_bytes(), &Call::default()).unwrap();
+            let mut losses = Losses::default();
+            codec(to).encode_request(&asked, &Target::new("m", ProviderTag::of("p")), &mut losses).unwrap();
+            assert!(!losses.header_value().contains("reasoning"), "{to}: {}", losses.header_value());
+        }
+    }
 
     #[test]
     fn every_model_hears_which_tools_were_found() {

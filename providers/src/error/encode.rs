@@ -1,7 +1,10 @@
 //! Errors as each dialect spells them.
 
+use std::borrow::Cow;
+
 use serde::Serialize;
 
+use super::scrub::scrub;
 use super::{ApiError, ErrorKind};
 use crate::dialect::Dialect;
 use crate::event_stream::write_exception;
@@ -13,7 +16,7 @@ struct OpenAi<'a> {
 
 #[derive(Serialize)]
 struct OpenAiError<'a> {
-    message: &'a str,
+    message: Cow<'a, str>,
     r#type: &'a str,
     param: Option<&'a str>,
     code: Option<&'a str>,
@@ -23,7 +26,7 @@ struct OpenAiError<'a> {
 struct ResponsesError<'a> {
     r#type: &'static str,
     code: Option<&'a str>,
-    message: &'a str,
+    message: Cow<'a, str>,
     param: Option<&'a str>,
     sequence_number: u64,
 }
@@ -38,7 +41,7 @@ struct Anthropic<'a> {
 #[derive(Serialize)]
 struct AnthropicError<'a> {
     r#type: &'a str,
-    message: &'a str,
+    message: Cow<'a, str>,
 }
 
 #[derive(Serialize)]
@@ -49,13 +52,13 @@ struct Google<'a> {
 #[derive(Serialize)]
 struct GoogleError<'a> {
     code: u16,
-    message: &'a str,
+    message: Cow<'a, str>,
     status: &'a str,
 }
 
 #[derive(Serialize)]
 struct Message<'a> {
-    message: &'a str,
+    message: Cow<'a, str>,
 }
 
 #[derive(Serialize)]
@@ -66,7 +69,7 @@ struct CohereEnd<'a> {
 
 #[derive(Serialize)]
 struct CohereDelta<'a> {
-    error: &'a str,
+    error: Cow<'a, str>,
     finish_reason: &'static str,
 }
 
@@ -154,10 +157,10 @@ fn openai(error: &ApiError) -> OpenAi<'_> {
 }
 
 /// A provider that refuses a key quotes part of it, and its account is none of the caller's business.
-fn message(error: &ApiError) -> &str {
+fn message(error: &ApiError) -> Cow<'_, str> {
     match error.kind {
-        ErrorKind::UpstreamAuth => "the provider refused the gateway's credentials",
-        _ => &error.message,
+        ErrorKind::UpstreamAuth => "the provider refused the gateway's credentials".into(),
+        _ => scrub(&error.message),
     }
 }
 

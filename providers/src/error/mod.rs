@@ -5,6 +5,7 @@
 mod decode;
 mod encode;
 mod kind;
+mod scrub;
 
 use std::borrow::Cow;
 

@@ -111,13 +111,14 @@ function gemini() {
   const sumUp = (answers) => {
     const candidates = answers.flatMap((answer) => answer.candidates ?? []);
     const parts = candidates.flatMap((candidate) => candidate.content?.parts ?? []);
-    const said = (thought) => parts.filter((part) => !!part.thought === thought).map((part) => part.text ?? "").join("");
+    const texts = (thought) => parts.filter((part) => !!part.thought === thought).map((part) => part.text ?? "");
     const calls = parts.filter((part) => part.functionCall).map(({ functionCall: f }) => [f.id, f.name, f.args ?? {}]);
     const blocked = answers.some((answer) => answer.promptFeedback?.blockReason);
     const word = blocked ? "SAFETY" : candidates.findLast((candidate) => candidate.finishReason)?.finishReason;
     const usage = answers.findLast((answer) => answer.usageMetadata)?.usageMetadata ?? {};
     const input = sum(usage.promptTokenCount, usage.toolUsePromptTokenCount);
-    return summary(said(false), said(true), calls, word, input, sum(usage.candidatesTokenCount, usage.thoughtsTokenCount));
+    const output = sum(usage.candidatesTokenCount, usage.thoughtsTokenCount);
+    return summary(texts(false).join(""), texts(true).join(""), calls, word, input, output);
   };
   return {
     error: google.ApiError,

@@ -1,6 +1,7 @@
 """The six dialects' official SDKs, and what their objects say, summed up as in `expect.py`.
 
-Each client has `ask(model, stream)`. An SDK's own error becomes its message and status; any other exception is a failure.
+Each client has `ask(model, stream)`. An SDK's own error becomes its message and status; any other exception is a
+failure.
 """
 
 import json
@@ -92,7 +93,7 @@ class OpenAiResponses(Client):
                 elif event.type == "response.failed":
                     return {"error": event.response.error.message, "status": None}
         for place, item in enumerate(final.output):
-            text = {"message": item_text, "function_call": lambda item: item.arguments}.get(item.type, lambda _: "")(item)
+            text = item_text(item) if item.type == "message" else getattr(item, "arguments", "")
             assert text == deltas.get(place, ""), f"item {place} says {text!r}, its deltas {deltas.get(place)!r}"
         return self.summary(final)
 
@@ -175,7 +176,7 @@ class Bedrock(Client):
     errors = (botocore.exceptions.ClientError, botocore.exceptions.EventStreamError)
 
     def __init__(self):
-        # It sends its own bearer tokens over TLS only: here the key is in a header, beside a signature that means nothing.
+        # It sends bearer tokens over TLS only: here the key is in a header, beside a signature that means nothing.
         config = Config(retries={"total_max_attempts": 1}, read_timeout=TIMEOUT)
         session = boto3.Session(aws_access_key_id="any", aws_secret_access_key="any", region_name="us-east-1")
         self.sdk = session.client("bedrock-runtime", endpoint_url=GATEWAY, config=config)
@@ -211,7 +212,7 @@ class Bedrock(Client):
     def summary(self, blocks, ended, usage):
         cited = lambda block: block.get("citationsContent", {}).get("content", [])
         text = "".join(block.get("text", "") + "".join(part["text"] for part in cited(block)) for block in blocks)
-        thoughts = [block["reasoningContent"].get("reasoningText", {}) for block in blocks if "reasoningContent" in block]
+        thoughts = [block.get("reasoningContent", {}).get("reasoningText", {}) for block in blocks]
         uses = [block["toolUse"] for block in blocks if "toolUse" in block]
         calls = [(use["toolUseId"], use["name"], use["input"]) for use in uses]
         usage = usage or {}

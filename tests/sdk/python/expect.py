@@ -4,9 +4,9 @@ A recording is summed up as what every dialect can say:
 
     {"text": str, "reasoning": str, "calls": [{"id", "name", "arguments"}], "stop": str, "usage": {"input", "output"}}
 
-or, when it is an error or breaks off with one, as `{"error": str}`, its message, with the HTTP `status` if it has one. `stop` is one of `end`, `length`,
-`tool_calls`, `refused` and `other`; `usage` has totals, cache and reasoning included. A call's id is None where the provider
-gave none, and then any will do.
+or, when it is an error or breaks off with one, as `{"error": str}`, its message, with the HTTP `status` if it has one.
+`stop` is one of `end`, `length`, `tool_calls`, `refused` and `other`; `usage` has totals, cache and reasoning included.
+A call's id is None where the provider gave none, and then any will do.
 
 `python expect.py FILE` writes all of them for the Node suite.
 """
@@ -24,7 +24,8 @@ DIALECTS = ["openai-chat", "openai-responses", "anthropic", "gemini", "bedrock",
 def summary(text="", reasoning="", calls=(), stop="other", usage=(0, 0)):
     # Dialects set parts of the reasoning apart in their own ways; where is not compared.
     reasoning = "".join(reasoning.splitlines())
-    calls = [{"id": i or None, "name": n, "arguments": json.loads(a or "{}") if isinstance(a, str) else a} for i, n, a in calls]
+    parsed = lambda text: json.loads(text or "{}") if isinstance(text, str) else text
+    calls = [{"id": id or None, "name": name, "arguments": parsed(text)} for id, name, text in calls]
     if calls and stop == "end":
         stop = "tool_calls"
     return {
@@ -163,8 +164,8 @@ def gemini(answers):
                 if call := part.get("functionCall"):
                     calls.append((call.get("id"), call["name"], call.get("args") or {}))
     count = lambda *names: sum(usage.get(name) or 0 for name in names)
-    given, made = count("promptTokenCount", "toolUsePromptTokenCount"), count("candidatesTokenCount", "thoughtsTokenCount")
-    return summary(text, reasoning, calls, stop(ended), (given, made))
+    counts = count("promptTokenCount", "toolUsePromptTokenCount"), count("candidatesTokenCount", "thoughtsTokenCount")
+    return summary(text, reasoning, calls, stop(ended), counts)
 
 
 def bedrock(answer):
@@ -185,8 +186,9 @@ def bedrock_stream(encoded):
     while rest:
         total, head, _ = struct.unpack(">III", rest[:12])
         names, event, rest = rest[12 : 12 + head], json.loads(rest[12 + head : total - 4]), rest[total:]
-        # The only headers are strings, and only one value is the event's name.
-        name = next(n for n in ("contentBlockStart", "contentBlockDelta", "messageStop", "metadata", "") if n.encode() in names)
+        # One of the headers' values is the event's name; the last here stands for all others.
+        known = "contentBlockStart", "contentBlockDelta", "messageStop", "metadata", ""
+        name = next(name for name in known if name.encode() in names)
         block = blocks.setdefault(event.get("contentBlockIndex"), {"text": "", "thought": "", "use": {}, "json": ""})
         if name == "contentBlockStart":
             block["use"] = event["start"].get("toolUse", {})
@@ -298,6 +300,6 @@ def shown(value):
 
 
 if __name__ == "__main__":
-    both = lambda recording, client: {"whole": expected(recording, client, False), "stream": expected(recording, client, True)}
+    both = lambda *of: {"whole": expected(*of, False), "stream": expected(*of, True)}
     rows = [{**r, "expected": {client: both(r, client) for client in DIALECTS}} for r in recordings()]
     Path(sys.argv[1]).write_text(json.dumps(rows))

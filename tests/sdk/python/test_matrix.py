@@ -1,7 +1,8 @@
 """Every recorded answer and stream, read through each other client dialect by that dialect's official SDK.
 
-The suite `tests/sdk.rs` starts a gateway with a provider for each dialect, named like it, whose upstream answers a request
-for model NAME with the recording NAME. `ONLY=text` in the environment runs the recordings whose names contain it.
+The suite `tests/sdk.rs` starts a gateway with a provider for each dialect, named like it, whose upstream answers a
+request for model NAME with the recording NAME. `ONLY=text` in the environment runs the recordings whose names contain
+it.
 """
 
 import os
@@ -28,7 +29,8 @@ class Matrix(unittest.TestCase):
                         got = sdk.ask(f"{upstream}/{name}", stream)
                         found = expect.differences(expect.expected(recording, client, stream), got)
                     except Exception as error:  # noqa: BLE001 (any failure of an SDK is a finding)
-                        found = [f"{type(error).__name__}: {str(error)[:400]} at {traceback.extract_tb(error.__traceback__)[-1]}"]
+                        place = traceback.extract_tb(error.__traceback__)[-1]
+                        found = [f"{type(error).__name__}: {str(error)[:400]} at {place}"]
                     counts[upstream, client] += 1
                     if found:
                         counts[upstream, client, "bad"] += 1
@@ -43,5 +45,6 @@ def table(counts):
     """A row for each upstream dialect, a column for each client's: how many agree of how many."""
     cell = lambda row, column: f"{counts[row, column] - counts[row, column, 'bad']}/{counts[row, column]}"
     rows = [["answers \\ read by", *expect.DIALECTS]]
-    rows += [[row, *(cell(row, column) if row != column else "" for column in expect.DIALECTS)] for row in expect.DIALECTS]
+    for row in expect.DIALECTS:
+        rows.append([row, *("" if column == row else cell(row, column) for column in expect.DIALECTS)])
     return "\n".join("".join(text.rjust(18) for text in row) for row in rows)

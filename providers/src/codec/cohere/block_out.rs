@@ -180,7 +180,7 @@ impl Writer<'_> {
                 let text = thinking(reasoning);
                 let encrypted = reasoning.encrypted.as_ref().filter(|one| (self.opaque)(one).is_some());
                 if text.is_empty() && encrypted.is_none() && !self.own {
-                    losses.note(self.names.reasoning);
+                    losses.note_if(!reasoning.is_empty(), self.names.reasoning);
                     return false;
                 }
                 object(list.item(), |part| {

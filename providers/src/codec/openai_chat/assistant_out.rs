@@ -158,7 +158,7 @@ impl<'r> Messages<'r, '_> {
         if let Some(shown) = shown.filter(|_| in_parts) {
             parts.push(PartOut::new(PartBody::Thinking(shown)));
         }
-        self.losses.note_if(!visible && !detailed, "messages.reasoning");
+        self.losses.note_if(!visible && !detailed && !reasoning.is_empty(), "messages.reasoning");
     }
 
     fn call(

@@ -220,7 +220,7 @@ impl<'b> Items<'b, '_> {
         let readable = [encrypted, signature].into_iter().flatten().find_map(|it| it.for_provider(OWN, self.provider));
         // Reasoning that its maker keeps is named by its id alone; that of open models is plain text.
         if readable.is_none() && !(self.own && !foreign && state.is_none()) {
-            self.losses.note("messages.reasoning");
+            self.losses.note_if(!reasoning.is_empty(), "messages.reasoning");
             return None;
         }
         let mut summary: Vec<&str> = summary.iter().map(Str::as_str).collect();

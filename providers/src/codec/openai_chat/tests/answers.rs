@@ -337,12 +337,12 @@ fn streamed_sources_are_numbered() {
 /// OpenAI's Python SDK fails on a piece of a function that has no `function`.
 #[test]
 fn a_streamed_signature_stands_beside_a_function() {
-    let signature = Some(Opaque::made_by(crate::Dialect::Gemini, None, "sig".into()));
-    let call = ToolCall { id: "c".into(), name: "f".into(), signature: signature.clone(), ..ToolCall::default() };
-    let block = Block::new(Content::ToolCall(Box::new(ToolCall { signature: None, ..call })));
+    let signature = Opaque::made_by(crate::Dialect::Gemini, None, "sig".into());
+    let call = ToolCall { id: "c".into(), name: "f".into(), ..ToolCall::default() };
+    let block = Block::new(Content::ToolCall(Box::new(call)));
     let events = vec![
         Event::BlockStart { choice: 0, index: 0, block },
-        Event::Delta { choice: 0, index: 0, delta: Delta::Signature(signature.unwrap()) },
+        Event::Delta { choice: 0, index: 0, delta: Delta::Signature(signature) },
         Event::End,
     ];
     let (out, _) = encoded(events, &client());

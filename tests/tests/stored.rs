@@ -1,0 +1,91 @@
+//! Answers that a provider keeps (Responses): only the provider that made one is asked for it, and only by the key that it
+//! was made for.
+
+use ai_gateway_tests::client::{Request, exchange};
+use ai_gateway_tests::{Answer, Gateway, Stub};
+use serde_json::json;
+use sha2::{Digest, Sha256};
+
+fn answer(id: &str) -> Answer {
+    Answer::json(
+        200,
+        json!({
+            "id": id, "object": "response", "status": "completed", "model": "m", "error": null,
+            "output": [{"type": "message", "id": "msg_1", "role": "assistant", "status": "completed",
+                "content": [{"type": "output_text", "text": "hi", "annotations": []}]}],
+            "usage": {"input_tokens": 1, "output_tokens": 1, "total_tokens": 2},
+        })
+        .to_string(),
+    )
+}
+
+fn provider(name: &str, stub: &Stub) -> String {
+    format!("[providers.{name}]\nkind = \"openai\"\nbase_url = \"{}/v1\"\napi_key = \"sk-{name}\"\n", stub.origin())
+}
+
+fn key(name: &str) -> String {
+    format!("[[keys]]\nname = \"{name}\"\nhash = \"sha256:{}\"\n", hex::encode(Sha256::digest(format!("key-{name}"))))
+}
+
+fn by(key: &str, method: &str, target: &str, body: &str) -> Request {
+    let mut request = Request::post(target, body.to_owned()).header("authorization", &format!("Bearer key-{key}"));
+    if method != "POST" {
+        request = Request::get(target).header("authorization", &format!("Bearer key-{key}"));
+        request.method = method.into();
+    }
+    request
+}
+
+#[tokio::test]
+async fn a_stored_answer_goes_back_to_its_maker_for_its_key_only() {
+    let (first, mut second) =
+        (Stub::start(|_| answer("resp_first")).await, Stub::start(|_| answer("resp_second")).await);
+    let both = "[models.both]\ntargets = [{ provider = \"first\", model = \"m\" }, { provider = \"second\", model = \"m\" }]\n";
+    let config = [provider("first", &first), provider("second", &second), both.into(), key("a"), key("b")].concat();
+    let gateway = Gateway::start(&config).await;
+
+    let made = exchange(gateway.addr, &by("a", "POST", "/v1/responses", r#"{"model":"second/m","input":"hi"}"#)).await;
+    assert_eq!((made.status, made.json()["id"].as_str()), (200, Some("resp_second")), "{}", made.text());
+    second.next().await;
+
+    for (method, target, upstream) in [
+        ("GET", "/v1/responses/resp_second", "/v1/responses/resp_second"),
+        ("GET", "/v1/responses/resp_second/input_items?limit=2", "/v1/responses/resp_second/input_items?limit=2"),
+        ("POST", "/v1/responses/resp_second/cancel", "/v1/responses/resp_second/cancel"),
+        ("DELETE", "/openai/v1/responses/resp_second", "/v1/responses/resp_second"),
+    ] {
+        let reply = exchange(gateway.addr, &by("a", method, target, "")).await;
+        assert_eq!(reply.status, 200, "{method} {target}: {}", reply.text());
+        let received = second.next().await;
+        assert_eq!((received.method.as_str(), received.target.as_str()), (method, upstream));
+        assert_eq!(received.header("authorization"), "Bearer sk-second");
+        let log = gateway.log_of(reply.header("x-request-id")).await;
+        assert!(log["tokens"].is_null(), "nothing was consumed: {log}");
+        // Somebody else's answer is no answer.
+        let reply = exchange(gateway.addr, &by("b", method, target, "")).await;
+        assert_eq!(reply.status, 404, "{method} {target}: {}", reply.text());
+    }
+
+    let follow = r#"{"model":"both","input":"more","previous_response_id":"resp_second"}"#;
+    for _ in 0..5 {
+        let reply = exchange(gateway.addr, &by("a", "POST", "/v1/responses", follow)).await;
+        assert_eq!((reply.status, reply.header("x-gateway-provider")), (200, "second"), "{}", reply.text());
+        second.next().await;
+    }
+    let reply = exchange(gateway.addr, &by("b", "POST", "/v1/responses", follow)).await;
+    assert_eq!(reply.status, 400, "{}", reply.text());
+    assert_eq!(reply.json()["error"]["code"], "previous_response_not_found");
+    assert_eq!(first.count(), 0);
+}
+
+/// Without keys and with one provider that can have made it, an answer from before a restart is still found.
+#[tokio::test]
+async fn without_keys_the_only_provider_is_asked() {
+    let mut stub = Stub::start(|_| answer("resp_old")).await;
+    let gateway = Gateway::start(&provider("only", &stub)).await;
+    let mut request = Request::get("/v1/responses/resp_old");
+    request.method = "GET".into();
+    let reply = exchange(gateway.addr, &request).await;
+    assert_eq!(reply.status, 200, "{}", reply.text());
+    assert_eq!(stub.next().await.target, "/v1/responses/resp_old");
+}
