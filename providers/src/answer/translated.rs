@@ -295,7 +295,8 @@ mod tests {
 
     #[test]
     fn a_whole_answer_that_is_none_is_an_error_in_the_clients_stream() {
-        for to in [Dialect::OpenAiChat, Dialect::OpenAiResponses, Dialect::Anthropic, Dialect::Gemini, Dialect::Cohere] {
+        for to in [Dialect::OpenAiChat, Dialect::OpenAiResponses, Dialect::Anthropic, Dialect::Gemini, Dialect::Cohere]
+        {
             let translation = |stream| Translation {
                 from: Dialect::OpenAiChat,
                 to,

@@ -316,7 +316,11 @@ fn citations_keep_their_stretch_in_the_joined_text() {
 fn streamed_sources_are_numbered() {
     let cited = |url: &'static str| {
         let citation = Citation { url: Some(url.into()), ..Citation::default() };
-        Block::new(Content::Text(Text { text: "x".into(), citations: vec![citation.clone(), citation], signature: None }))
+        Block::new(Content::Text(Text {
+            text: "x".into(),
+            citations: vec![citation.clone(), citation],
+            signature: None,
+        }))
     };
     let mut response = Response::new(crate::Dialect::Anthropic);
     response.choices.push(Choice { blocks: vec![cited("https://a"), cited("https://b")], ..Choice::default() });
