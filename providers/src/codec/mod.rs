@@ -5,7 +5,7 @@
 //!
 //! # A new dialect
 //! 1. a folder here with a type that implements [`Codec`];
-//! 2. its variant in [`Dialect`](crate::Dialect) and its line in [`codec`].
+//! 2. its variant in [`Dialect`] and its line in [`codec`].
 //!
 //! An OpenAI-compatible vendor needs neither: it is one row of [`preset::PRESETS`](crate::preset::PRESETS).
 

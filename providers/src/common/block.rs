@@ -231,7 +231,7 @@ pub struct ToolCall<'a> {
 impl ToolCall<'_> {
     /// The arguments for dialects that want an object: as they are, `{}` for none, and what is no JSON object wrapped the way
     /// Anthropic advises, `{"INVALID_JSON": "…"}`. A custom tool's text stands under `input`
-    /// ([`Tool::as_function`](super::Tool::as_function)).
+    /// ([`CustomTool::as_function`](super::CustomTool::as_function)).
     #[must_use]
     pub fn arguments_object(&self) -> Json<'_> {
         let wrapped = |key: &str| Json::of(&std::collections::BTreeMap::from([(key, &*self.arguments)]));

@@ -5,7 +5,7 @@
 //! reads are compared feature by feature; a feature that changed must be named in the losses. Answers go the same way back, whole and
 //! streamed. The features are drawn from the common model in `features.rs`, the scenarios stand in `scenarios.rs`.
 
-#![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test may fail")]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test may fail")]
 
 mod features;
 mod scenarios;
