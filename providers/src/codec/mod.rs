@@ -4,15 +4,25 @@
 //! its dialect and encoded by that of the provider's; the answer goes the other way. Codecs are pure and know nothing of each other.
 //!
 //! # A new dialect
-//! 1. a folder here with a type that implements [`Codec`];
-//! 2. its variant in [`Dialect`] and its line in [`codec`].
+//! A dialect touches one folder and one registration line here:
+//! 1. a folder with a type that implements [`Codec`];
+//! 2. its `mod` and its line in [`codec`].
 //!
-//! An OpenAI-compatible vendor needs neither: it is one row of [`preset::PRESETS`](crate::preset::PRESETS).
+//! What a dialect is besides a body stands in tables outside of this module, and but for the first two the compiler asks for
+//! each: its variant in [`Dialect`](crate::Dialect), [`Dialect::ALL`](crate::Dialect::ALL) and its name; the paths that its clients ask
+//! (`endpoint/routes.rs`); the paths of its providers ([`upstream_path`](crate::preset::upstream_path)); the shape of its errors
+//! ([`error`](crate::error)); what its usage is called ([`usage::report`](crate::usage::report)); and where its untranslated streams are
+//! watched ([`Observer`](crate::Observer)). A vendor that speaks it is a row of [`PRESETS`](crate::preset::PRESETS).
+//!
+//! An OpenAI-compatible vendor needs none of this: it is one row of [`PRESETS`](crate::preset::PRESETS) in `preset/table.rs`.
 
 mod anthropic;
 mod bedrock;
 mod cohere;
+mod data_url;
+pub(crate) mod fields;
 mod gemini;
+mod ids;
 mod openai_chat;
 mod openai_responses;
 mod sse;

@@ -8,7 +8,8 @@ use ai_gateway_providers::common::{
 };
 use serde_json::Value;
 
-type Features = BTreeMap<String, String>;
+/// Names and values.
+pub type Features = BTreeMap<String, String>;
 
 fn add(features: &mut Features, name: &str, value: impl std::fmt::Display) {
     let entry = features.entry(name.to_owned()).or_default();

@@ -17,6 +17,9 @@ fn world() -> Fake {
     let (cert, key) = tls::pair();
     Fake::new()
         .with_var("OPENAI_API_KEY", "sk-1")
+        .with_var("ANTHROPIC_API_KEY", "sk-1")
+        .with_var("GEMINI_API_KEY", "sk-1")
+        .with_var("COHERE_API_KEY", "sk-1")
         .with_var("AZURE_OPENAI_API_KEY", "sk-2")
         .with_var("LOCAL_LLM_KEY", "sk-3")
         .with_var("AWS_ACCESS_KEY_ID", "AKIDEXAMPLE")

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::fields::Fields;
+use crate::codec::fields::Fields;
 use crate::common::{CacheMark, Json};
 
 /// A block.

@@ -4,9 +4,9 @@ use serde::Serialize;
 
 use super::super::sse::write_event;
 use super::block_out::BlockOut;
-use super::fields::Fields;
 use super::response_out::MessageOut;
 use super::usage::UsageOut;
+use crate::codec::fields::Fields;
 use crate::common::Json;
 
 /// An event.

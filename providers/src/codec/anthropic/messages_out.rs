@@ -13,8 +13,9 @@ use serde::Serialize;
 
 use super::OWN;
 use super::block_out::{BlockOut, BodyOut, CiteOut, Known, SourceOut};
-use super::fields::Fields;
 use super::marks::{Marks, takes_mark};
+use crate::codec::fields::Fields;
+use crate::codec::ids::respelt;
 use crate::common::{
     Block, Content, Json, Losses, Media, MediaKind, MediaSource, Message, ProviderTag, Reasoning, Request, Role, Text,
     ToolCall, ToolResult, flat_name,
@@ -298,14 +299,10 @@ impl Writer<'_> {
     /// Ids are letters, digits, `_` and `-`. Others are spelt with these, and a hash keeps them apart.
     fn call_id<'x>(&self, id: &'x str) -> Cow<'x, str> {
         let fits = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
-        if self.own || (!id.is_empty() && id.chars().all(fits)) {
+        if self.own {
             return Cow::Borrowed(id);
         }
-        let hash = id
-            .bytes()
-            .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));
-        let spelt: String = id.chars().take(64).map(|c| if fits(c) { c } else { '_' }).collect();
-        Cow::Owned(format!("{spelt}_{hash:016x}"))
+        respelt(id, usize::MAX, 64, fits)
     }
 }
 

@@ -5,8 +5,8 @@ use serde_json::value::RawValue;
 use super::super::wire::read_request;
 use super::OWN;
 use super::block_in::{Side, read_blocks, take_cache};
-use super::fields::Fields;
 use super::wire::{Body, ChoiceIn, FormatIn, MessageIn, Metadata, OutputConfig, ThinkingIn, ToolIn};
+use crate::codec::fields::Fields;
 use crate::common::{
     Effort, Extras, FunctionTool, Json, Message, ReasoningConfig, ReasoningMode, Request, ResponseFormat, Role, Tool,
     ToolChoice,

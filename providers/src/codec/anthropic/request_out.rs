@@ -8,7 +8,6 @@ use super::super::sse::write_json;
 use super::super::{Platform, Target};
 use super::OWN;
 use super::block_out::CacheOut;
-use super::fields::Fields;
 use super::marks::Marks;
 use super::messages_out::{MessageOut, SystemOut, Writer};
 use super::schema_out::structured;
@@ -16,6 +15,7 @@ use super::thinking_out::{Plan, ThinkingOut};
 use super::tools_out::{ChoiceOut, ToolOut, choice_out, forces, tools_out};
 use super::wire::Whole;
 use crate::catalogue::Thinking;
+use crate::codec::fields::Fields;
 use crate::common::{CacheConfig, Content, Extras, Json, Losses, Request, ResponseFormat, Role, Str};
 use crate::error::{ApiError, ErrorKind};
 

@@ -6,8 +6,8 @@ use super::super::Client;
 use super::super::sse::write_json;
 use super::OWN;
 use super::block_out::{BlockOut, BodyOut, Known};
-use super::fields::Fields;
 use super::usage::{UsageOut, stop_out, tier_out};
+use crate::codec::fields::Fields;
 use crate::common::{
     Block, Choice, Citation, Content, Json, Losses, Media, Opaque, Reasoning, Response, Stop, Str, Text, ToolCall,
     flat_name,

@@ -3,8 +3,8 @@
 //! It refuses objects that do not rule out further properties, and most bounds on values. As its SDKs do, the former is added
 //! and the latter are told in the description.
 
-use super::fields::Fields;
 use super::wire::Whole;
+use crate::codec::fields::Fields;
 use crate::common::{Extras, Json};
 
 /// Deeper schemas are left as they are.

@@ -4,9 +4,9 @@ use super::super::{Client, StreamEncoder};
 use super::OWN;
 use super::block_out::{BlockOut, BodyOut, Known};
 use super::event_out::{DeltaOut, EndOut, EventOut, put};
-use super::fields::Fields;
 use super::response_out::{MessageOut, citation_out, made_id, spoken, ticket, unsigned};
 use super::usage::{UsageOut, stop_out, tier_out};
+use crate::codec::fields::Fields;
 use crate::common::{
     Block, Content, Delta, Event, Extras, Json, Losses, Reasoning, Sequence, Stop, Str, Text, ToolCall, flat_name,
 };

@@ -4,10 +4,10 @@ use serde::Serialize;
 
 use super::OWN;
 use super::block_out::CacheOut;
-use super::fields::Fields;
 use super::marks::Marks;
 use super::schema_out::structured;
 use super::wire::Whole;
+use crate::codec::fields::Fields;
 use crate::common::{CustomTool, FunctionTool, Json, Losses, Request, Str, Tool, ToolChoice, flat_name};
 
 /// Most tools of a request that may be strict.

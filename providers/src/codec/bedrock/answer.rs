@@ -144,7 +144,7 @@ struct Out<'r> {
     #[serde(rename = "serviceTier", skip_serializing_if = "Option::is_none")]
     service_tier: Option<Tier<'r>>,
     #[serde(flatten)]
-    extras: write::Flat<'r>,
+    extras: write::Fields<'r, 'r>,
 }
 
 #[derive(Serialize)]
@@ -168,7 +168,7 @@ pub(super) fn encode(response: &Response<'_>, _: &Client, losses: &mut Losses) -
         }
     }
     let out = Out {
-        output: Output { message: write::Message { role: "assistant", content, extras: write::Flat(&[]) } },
+        output: Output { message: write::Message { role: "assistant", content, extras: write::Fields(&[]) } },
         stop_reason,
         usage: TokenUsage::of(usage.as_ref()),
         metrics: NO_METRICS,
@@ -185,12 +185,12 @@ pub(super) fn tier_word(tier: &str) -> &str {
     if tier == "auto" { "default" } else { tier }
 }
 
-fn own_extras<'r>(extras: &'r Extras<'r>, own: bool, losses: &mut Losses) -> write::Flat<'r> {
+fn own_extras<'r>(extras: &'r Extras<'r>, own: bool, losses: &mut Losses) -> write::Fields<'r, 'r> {
     if own {
-        return write::Flat(extras);
+        return write::Fields(extras);
     }
     losses.note_extras("answer.", extras);
-    write::Flat(&[])
+    write::Fields(&[])
 }
 
 fn write_block<'r>(block: &'r Block<'r>, own: bool, out: &mut Vec<write::Part<'r>>, losses: &mut Losses) {
@@ -236,7 +236,7 @@ fn write_block<'r>(block: &'r Block<'r>, own: bool, out: &mut Vec<write::Part<'r
 }
 
 /// Shown and hidden reasoning are two blocks here.
-fn write_reasoning<'r>(reasoning: &'r Reasoning<'r>, extras: write::Flat<'r>, out: &mut Vec<write::Part<'r>>) {
+fn write_reasoning<'r>(reasoning: &'r Reasoning<'r>, extras: write::Fields<'r, 'r>, out: &mut Vec<write::Part<'r>>) {
     let Reasoning { text, summary, signature, encrypted } = reasoning;
     let text = if text.is_empty() && !summary.is_empty() { parts::joined(summary).into() } else { text.borrowed() };
     if !text.is_empty() || signature.is_some() || encrypted.is_none() {

@@ -73,7 +73,7 @@ pub(super) struct BlockStop {
 pub(super) struct MessageStop<'r> {
     pub(super) stop_reason: &'r str,
     #[serde(flatten)]
-    pub(super) extras: write::Flat<'r>,
+    pub(super) extras: write::Fields<'r, 'r>,
 }
 
 #[derive(Serialize)]
@@ -83,5 +83,5 @@ pub(super) struct Metadata<'r> {
     #[serde(rename = "serviceTier", skip_serializing_if = "Option::is_none")]
     pub(super) service_tier: Option<answer::Tier<'r>>,
     #[serde(flatten)]
-    pub(super) extras: write::Flat<'r>,
+    pub(super) extras: write::Fields<'r, 'r>,
 }

@@ -58,7 +58,7 @@ pub(super) fn read<'a>(fields: Json<'a>, request: &mut Request<'a>) -> Option<Js
         // `{}` says nothing.
         0 => None,
         left if left == all => Some(fields.clone()),
-        _ => Some(Json::of(&super::write::Flat(&rest))),
+        _ => Some(Json::of(&super::write::Fields(&rest))),
     }
 }
 
@@ -271,7 +271,7 @@ mod tests {
         request.top_k = Some(5);
         request.max_tokens = Some(8000);
         let out = write(&request, family, false);
-        Json::of(&super::super::write::Flat(&out.fields)).get().to_owned()
+        Json::of(&super::super::write::Fields(&out.fields)).get().to_owned()
     }
 
     #[test]

@@ -201,12 +201,12 @@ impl Writer<'_> {
     }
 
     /// Fields of a block or message that only its own dialect knows.
-    fn extras<'r>(&mut self, place: &str, extras: &'r Extras<'r>) -> write::Flat<'r> {
+    fn extras<'r>(&mut self, place: &str, extras: &'r Extras<'r>) -> write::Fields<'r, 'r> {
         if self.own {
-            return write::Flat(extras);
+            return write::Fields(extras);
         }
         self.losses.note_extras(place, extras);
-        write::Flat(&[])
+        write::Fields(&[])
     }
 }
 
@@ -225,7 +225,7 @@ pub(super) fn raw_of(block: &Block<'_>) -> Json<'static> {
 }
 
 pub(super) fn cache_point<'r>(mark: &'r CacheMark<'_>) -> write::CachePoint<'r> {
-    write::CachePoint { kind: "default", ttl: mark.ttl.as_deref(), extras: write::Flat(&[]) }
+    write::CachePoint { kind: "default", ttl: mark.ttl.as_deref(), extras: write::Fields(&[]) }
 }
 
 /// Moves tool results, and the cache points behind them, to the front.

@@ -4,6 +4,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
 use super::{OWN, media, write};
+use crate::codec::ids::respelt;
 use crate::common::{
     Block, Citation, Content, Extras, Json, Media, MediaKind, MediaSource, Str, Text, ToolCall, flat_name,
 };
@@ -19,7 +20,7 @@ pub(super) fn shown<'r>(extras: &'r Extras<'r>) -> Option<write::Part<'r>> {
 }
 
 /// Text, with its sources if it has any.
-pub(super) fn text<'r>(text: &'r Text<'r>, extras: write::Flat<'r>) -> write::Part<'r> {
+pub(super) fn text<'r>(text: &'r Text<'r>, extras: write::Fields<'r, 'r>) -> write::Part<'r> {
     if text.citations.is_empty() {
         return write::Part::Text(text.text.borrowed());
     }
@@ -42,7 +43,7 @@ pub(super) fn citation<'r>(citation: &'r Citation<'_>) -> write::Citation<'r> {
 }
 
 /// A call; in its own dialect its input may be any JSON.
-pub(super) fn call<'r>(call: &'r ToolCall<'r>, own: bool, extras: write::Flat<'r>) -> write::Part<'r> {
+pub(super) fn call<'r>(call: &'r ToolCall<'r>, own: bool, extras: write::Fields<'r, 'r>) -> write::Part<'r> {
     let name = flat_name(call.namespace.as_deref(), &call.name).into();
     let as_it_is = if own { Json::parse(&call.arguments) } else { None };
     let input = as_it_is.unwrap_or_else(|| call.arguments_object());
@@ -52,15 +53,7 @@ pub(super) fn call<'r>(call: &'r ToolCall<'r>, own: bool, extras: write::Flat<'r
 /// Ids are `[a-zA-Z0-9_.:-]{1,64}`. Another one keeps what it can and gets a hash of the whole.
 pub(super) fn call_id(id: &str) -> Str<'_> {
     let fits = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.' | ':');
-    if (1..=64).contains(&id.len()) && id.chars().all(fits) {
-        return id.into();
-    }
-    // FNV-1a.
-    let hash = id
-        .bytes()
-        .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));
-    let start: String = id.chars().take(40).map(|c| if fits(c) { c } else { '_' }).collect();
-    format!("{start}_{hash:016x}").into()
+    respelt(id, 64, 40, fits).into()
 }
 
 /// Why a medium cannot be said.
@@ -81,7 +74,7 @@ pub(super) fn medium<'r>(
         MediaSource::Url(_) if has("source") => None,
         MediaSource::Data(data) => Some(write::MediumSource::Bytes(standard(data))),
         MediaSource::Url(url) if verbatim || url.starts_with("s3://") => {
-            Some(write::MediumSource::S3(write::S3Location { uri: url, extras: write::Flat(&[]) }))
+            Some(write::MediumSource::S3(write::S3Location { uri: url, extras: write::Fields(&[]) }))
         }
         MediaSource::Text(text) if is_document && verbatim => Some(write::MediumSource::Text(text)),
         // Not every model knows `text`; all that read documents know files.
@@ -130,7 +123,7 @@ pub(super) fn medium<'r>(
         source,
         context: context.as_deref(),
         citations: cite.map(|enabled| write::Enabled { enabled }),
-        extras: write::Flat(if verbatim { extras } else { &[] }),
+        extras: write::Fields(if verbatim { extras } else { &[] }),
     };
     Ok(match kind {
         MediaKind::Image => write::Part::Image(written),

@@ -117,7 +117,7 @@ pub(super) fn mark<'a>(point: CachePoint<'a>) -> CacheMark<'a> {
 }
 
 pub(super) fn raw_cache_point(point: &CachePoint<'_>) -> Json<'static> {
-    Json::of(&write::CachePoint { kind: &point.kind, ttl: point.ttl.as_deref(), extras: write::Flat(&point.rest) })
+    Json::of(&write::CachePoint { kind: &point.kind, ttl: point.ttl.as_deref(), extras: write::Fields(&point.rest) })
 }
 
 fn read_medium<'a>(kind: MediaKind, medium: Medium<'a>) -> Block<'a> {
@@ -133,7 +133,7 @@ fn read_medium<'a>(kind: MediaKind, medium: Medium<'a>) -> Block<'a> {
         (Some(bytes), ..) => MediaSource::Data(bytes),
         (None, Some(s3), ..) => {
             if !s3.rest.is_empty() {
-                let location = write::S3Location { uri: &s3.uri, extras: write::Flat(&s3.rest) };
+                let location = write::S3Location { uri: &s3.uri, extras: write::Fields(&s3.rest) };
                 extras.push(("source".into(), wrapped("s3Location", &location)));
             }
             MediaSource::Url(s3.uri)
@@ -143,7 +143,7 @@ fn read_medium<'a>(kind: MediaKind, medium: Medium<'a>) -> Block<'a> {
             MediaSource::Blocks(blocks(content, &|text| Opaque::from_client(OWN, text)))
         }
         (None, None, None, None) => {
-            extras.push(("source".into(), Json::of(&write::Flat(&source.rest))));
+            extras.push(("source".into(), Json::of(&write::Fields(&source.rest))));
             MediaSource::default()
         }
     };
@@ -170,13 +170,14 @@ fn read_call<'a>(call: ToolUse<'a>) -> Block<'a> {
             Block { extras: rest, ..Block::new(Content::ToolCall(Box::new(call))) }
         }
         Some(kind) => {
-            let input = input.and_then(|input| Json::parse(input.get())).unwrap_or_else(|| Json::of(&write::Flat(&[])));
+            let input =
+                input.and_then(|input| Json::parse(input.get())).unwrap_or_else(|| Json::of(&write::Fields(&[])));
             let whole = write::ToolUse {
                 id: id.borrowed(),
                 name: name.borrowed(),
                 input,
                 kind: Some(kind),
-                extras: write::Flat(&rest),
+                extras: write::Fields(&rest),
             };
             let raw = wrapped("toolUse", &whole);
             Block::new(Content::Foreign(Box::new(Foreign { dialect: OWN, kind: kind.to_owned().into(), raw })))
@@ -213,7 +214,7 @@ fn read_reasoning<'a>(reasoning: Reasoning<'a>, opaque: TakeOpaque<'_, 'a>, bloc
         blocks.push(block(reasoning, Extras::new()));
     }
     if !rest.is_empty() {
-        blocks.push(foreign("reasoningContent", &Json::of(&write::Flat(&rest))));
+        blocks.push(foreign("reasoningContent", &Json::of(&write::Fields(&rest))));
     }
 }
 

@@ -61,7 +61,7 @@ pub(super) fn decode<'a>(body: &'a [u8], call: &Call<'_>) -> Result<Request<'a>,
 /// Keeps what is unknown of a nested object, under the object's name.
 fn keep(extras: &mut Extras<'_>, name: &'static str, rest: &Extras<'_>) {
     if !rest.is_empty() {
-        extras.push((name.into(), Json::of(&write::Flat(rest))));
+        extras.push((name.into(), Json::of(&write::Fields(rest))));
     }
 }
 
@@ -71,7 +71,7 @@ fn read_tools(wire: Vec<wire::Tool<'_>>) -> Vec<Tool<'_>> {
         if let Some(spec) = spec {
             let wire::ToolSpec { name, description, schema, strict, rest: mut extras } = *spec;
             if !schema.rest.is_empty() {
-                extras.push(("inputSchema".into(), Json::of(&write::Flat(&schema.rest))));
+                extras.push(("inputSchema".into(), Json::of(&write::Fields(&schema.rest))));
             }
             let parameters = schema.json;
             tools.push(Tool::Function(Box::new(FunctionTool {

@@ -32,7 +32,7 @@ struct Out<'r> {
     #[serde(skip_serializing_if = "Option::is_none")]
     output_config: Option<OutputConfig<'r>>,
     #[serde(flatten)]
-    extras: write::Flat<'r>,
+    extras: write::Fields<'r, 'r>,
 }
 
 #[derive(Serialize)]
@@ -47,14 +47,14 @@ struct Inference<'r> {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     stop_sequences: Vec<&'r str>,
     #[serde(flatten)]
-    extras: write::Flat<'r>,
+    extras: write::Fields<'r, 'r>,
 }
 
 #[derive(Serialize)]
 struct Tier<'r> {
     r#type: &'r str,
     #[serde(flatten)]
-    extras: write::Flat<'r>,
+    extras: write::Fields<'r, 'r>,
 }
 
 #[derive(Serialize)]
@@ -65,7 +65,7 @@ struct OutputConfig<'r> {
     #[serde(skip_serializing_if = "Option::is_none")]
     effort: Option<&'static str>,
     #[serde(flatten)]
-    extras: write::Flat<'r>,
+    extras: write::Fields<'r, 'r>,
 }
 
 pub(super) fn encode(request: &Request<'_>, target: &Target<'_>, losses: &mut Losses) -> Result<Vec<u8>, ApiError> {
@@ -166,7 +166,7 @@ pub(super) fn encode(request: &Request<'_>, target: &Target<'_>, losses: &mut Lo
         temperature,
         top_p,
         stop_sequences,
-        extras: write::Flat(&inference_extras),
+        extras: write::Fields(&inference_extras),
     };
 
     write_cache(cache, caches, &mut system, &mut written, losses);
@@ -174,7 +174,7 @@ pub(super) fn encode(request: &Request<'_>, target: &Target<'_>, losses: &mut Lo
     let tool_config = tools::write(request, own, caches, &tool_extras, losses);
     let text_format = response_format.as_ref().and_then(|format| write_format(format, losses));
     let output =
-        OutputConfig { text_format, effort: fields.effort.map(Effort::as_str), extras: write::Flat(&output_extras) };
+        OutputConfig { text_format, effort: fields.effort.map(Effort::as_str), extras: write::Fields(&output_extras) };
     let tier = service_tier.as_deref().filter(|tier| {
         let known = own || matches!(*tier, "default" | "flex" | "priority" | "reserved");
         losses.note_if(!known && *tier != "auto", "service_tier");
@@ -185,12 +185,12 @@ pub(super) fn encode(request: &Request<'_>, target: &Target<'_>, losses: &mut Lo
         system,
         inference_config: (said || !inference_extras.is_empty()).then_some(inference),
         tool_config,
-        additional_model_request_fields: (!fields.fields.is_empty()).then(|| Json::of(&write::Flat(&fields.fields))),
+        additional_model_request_fields: (!fields.fields.is_empty()).then(|| Json::of(&write::Fields(&fields.fields))),
         request_metadata: metadata.as_ref().and_then(|metadata| write_metadata(metadata, own, losses)),
-        service_tier: tier.map(|kind| Tier { r#type: kind, extras: write::Flat(&tier_extras) }),
+        service_tier: tier.map(|kind| Tier { r#type: kind, extras: write::Fields(&tier_extras) }),
         output_config: (output.text_format.is_some() || output.effort.is_some() || !output_extras.is_empty())
             .then_some(output),
-        extras: write::Flat(&top),
+        extras: write::Fields(&top),
     };
     let mut body = Vec::with_capacity(1024);
     write_json(&mut body, &out);
@@ -309,7 +309,7 @@ fn write_metadata<'r>(metadata: &'r Json<'_>, own: bool, losses: &mut Losses) ->
             losses.note("metadata");
         }
     }
-    (!kept.is_empty()).then(|| Json::of(&write::Flat(&kept)))
+    (!kept.is_empty()).then(|| Json::of(&write::Fields(&kept)))
 }
 
 /// Whether the conversation holds calls of tools or their results.

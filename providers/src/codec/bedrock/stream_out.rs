@@ -317,7 +317,7 @@ impl Stream {
         };
         let at = fields.rest.iter().position(|(name, _)| *name == body);
         let body = at.map(|at| fields.rest.remove(at).1);
-        self.write_start(Start::Raw(super::read::wrapped(member, &write::Flat(&fields.rest))), out);
+        self.write_start(Start::Raw(super::read::wrapped(member, &write::Fields(&fields.rest))), out);
         match body {
             Some(input) if *member == "toolUse" => self.arguments(input.get(), out),
             Some(content) => self.write(OutDelta::ToolResult(&content), out),
@@ -338,12 +338,12 @@ impl Stream {
         }
         let stop = self.stop.take().unwrap_or_default();
         let stop_reason = answer::stop_word(&stop, is_own_word(&stop));
-        emit(out, "messageStop", &MessageStop { stop_reason, extras: write::Flat(&at_stop) });
+        emit(out, "messageStop", &MessageStop { stop_reason, extras: write::Fields(&at_stop) });
         let metadata = Metadata {
             usage: answer::TokenUsage::of(self.usage.as_ref()),
             metrics: answer::NO_METRICS,
             service_tier: self.tier.as_deref().map(|tier| answer::Tier { r#type: answer::tier_word(tier) }),
-            extras: write::Flat(&at_end),
+            extras: write::Fields(&at_end),
         };
         emit(out, "metadata", &metadata);
     }

@@ -15,7 +15,7 @@ pub(super) struct ToolConfig<'r> {
     #[serde(skip_serializing_if = "Option::is_none")]
     tool_choice: Option<Choice<'r>>,
     #[serde(flatten)]
-    extras: write::Flat<'r>,
+    extras: write::Fields<'r, 'r>,
 }
 
 #[derive(Serialize)]
@@ -38,7 +38,7 @@ struct Spec<'r> {
     #[serde(skip_serializing_if = "Option::is_none")]
     strict: Option<bool>,
     #[serde(flatten)]
-    extras: write::Flat<'r>,
+    extras: write::Fields<'r, 'r>,
 }
 
 #[derive(Serialize)]
@@ -102,7 +102,7 @@ pub(super) fn write<'r>(
     (!tools.is_empty() || !extras.is_empty()).then_some(ToolConfig {
         tools,
         tool_choice: choice,
-        extras: write::Flat(extras),
+        extras: write::Fields(extras),
     })
 }
 
@@ -118,7 +118,7 @@ fn function<'r>(tool: &'r FunctionTool<'_>, own: bool, caches: bool, out: &mut V
         description: description.as_ref().filter(|text| own || !text.trim().is_empty()).map(Str::borrowed),
         input_schema: (!whole_schema).then(|| Schema { json: schema() }),
         strict: strict.filter(|strict| own || *strict),
-        extras: write::Flat(if own { extras } else { &[] }),
+        extras: write::Fields(if own { extras } else { &[] }),
     }));
     match cache {
         Some(mark) if caches => out.push(Entry::CachePoint(messages::cache_point(mark))),
@@ -138,7 +138,7 @@ fn custom<'r>(tool: &'r CustomTool<'_>, losses: &mut Losses) -> Entry<'r> {
         description,
         input_schema: Some(Schema { json: parameters.unwrap_or_else(no_arguments) }),
         strict: None,
-        extras: write::Flat(&[]),
+        extras: write::Fields(&[]),
     })
 }
 
@@ -164,7 +164,7 @@ fn called<'r>(request: &'r Request<'_>) -> Vec<Entry<'r>> {
         let name = Str::from(flat_name(call.namespace.as_deref(), &call.name));
         if !tools.iter().any(|tool| matches!(tool, Entry::ToolSpec(spec) if spec.name == name)) {
             let input_schema = Some(Schema { json: no_arguments() });
-            let (description, strict, extras) = (None, None, write::Flat(&[][..]));
+            let (description, strict, extras) = (None, None, write::Fields(&[][..]));
             tools.push(Entry::ToolSpec(Spec { name, description, input_schema, strict, extras }));
         }
     }

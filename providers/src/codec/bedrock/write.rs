@@ -1,29 +1,14 @@
 //! Converse as it is written. The members of a union are the variants of an enum.
 
-use serde::ser::{Serialize, SerializeMap, Serializer};
-
+pub(super) use crate::codec::fields::Fields;
 use crate::common::{Json, Str};
-
-/// Fields that stand beside the known ones of an object.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Flat<'r>(pub(super) &'r [(Str<'r>, Json<'r>)]);
-
-impl Serialize for Flat<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut map = serializer.serialize_map(Some(self.0.len()))?;
-        for (key, value) in self.0 {
-            map.serialize_entry(key, value)?;
-        }
-        map.end()
-    }
-}
 
 #[derive(serde::Serialize)]
 pub(super) struct Message<'r> {
     pub(super) role: &'static str,
     pub(super) content: Vec<Part<'r>>,
     #[serde(flatten)]
-    pub(super) extras: Flat<'r>,
+    pub(super) extras: Fields<'r, 'r>,
 }
 
 /// A content block.
@@ -55,7 +40,7 @@ pub(super) struct CachePoint<'r> {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) ttl: Option<&'r str>,
     #[serde(flatten)]
-    pub(super) extras: Flat<'r>,
+    pub(super) extras: Fields<'r, 'r>,
 }
 
 /// An image, document, video or audio block.
@@ -72,7 +57,7 @@ pub(super) struct Medium<'r> {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) citations: Option<Enabled>,
     #[serde(flatten)]
-    pub(super) extras: Flat<'r>,
+    pub(super) extras: Fields<'r, 'r>,
 }
 
 #[derive(serde::Serialize)]
@@ -91,7 +76,7 @@ pub(super) enum MediumSource<'r> {
 pub(super) struct S3Location<'r> {
     pub(super) uri: &'r str,
     #[serde(flatten)]
-    pub(super) extras: Flat<'r>,
+    pub(super) extras: Fields<'r, 'r>,
 }
 
 #[derive(serde::Serialize)]
@@ -114,7 +99,7 @@ pub(super) struct ToolUse<'r> {
     #[serde(rename = "type", skip_serializing_if = "Option::is_none")]
     pub(super) kind: Option<&'r str>,
     #[serde(flatten)]
-    pub(super) extras: Flat<'r>,
+    pub(super) extras: Fields<'r, 'r>,
 }
 
 #[derive(serde::Serialize)]
@@ -125,7 +110,7 @@ pub(super) struct ToolResult<'r> {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) status: Option<&'static str>,
     #[serde(flatten)]
-    pub(super) extras: Flat<'r>,
+    pub(super) extras: Fields<'r, 'r>,
 }
 
 #[derive(serde::Serialize)]
@@ -142,7 +127,7 @@ pub(super) struct ReasoningText<'r> {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) signature: Option<Str<'r>>,
     #[serde(flatten)]
-    pub(super) extras: Flat<'r>,
+    pub(super) extras: Fields<'r, 'r>,
 }
 
 #[derive(serde::Serialize)]
@@ -150,7 +135,7 @@ pub(super) struct Cited<'r> {
     pub(super) content: [Words<'r>; 1],
     pub(super) citations: Vec<Citation<'r>>,
     #[serde(flatten)]
-    pub(super) extras: Flat<'r>,
+    pub(super) extras: Fields<'r, 'r>,
 }
 
 #[derive(serde::Serialize)]

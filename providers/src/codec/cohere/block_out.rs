@@ -7,6 +7,7 @@ use base64::engine::general_purpose::STANDARD;
 
 use super::write::{List, Object, object};
 use super::{DIALECT, citation};
+use crate::codec::data_url::DataUrl;
 use crate::codec::write_json;
 use crate::common::{
     Block, Content, Extras, Foreign, Json, Losses, Media, MediaKind, MediaSource, Opaque, Reasoning, Str, Text,
@@ -302,8 +303,8 @@ fn image_url<'m>(media: &'m Media<'_>) -> Option<Cow<'m, str>> {
     match (media.kind, &media.source) {
         (MediaKind::Image, MediaSource::Url(url)) => Some((&**url).into()),
         (MediaKind::Image, MediaSource::Data(data)) => {
-            let mime = media.mime.as_deref().unwrap_or("image/png");
-            Some(format!("data:{mime};base64,{data}").into())
+            let mime = media.mime.as_deref().or(Some("image/png"));
+            Some(DataUrl { mime, data }.to_string().into())
         }
         _ => None,
     }

@@ -7,10 +7,10 @@
 use std::fmt;
 use std::marker::PhantomData;
 
-use serde::de::value::{MapAccessDeserializer, SeqAccessDeserializer};
-use serde::de::{Deserialize, Deserializer, Error, MapAccess, SeqAccess, Visitor};
+use serde::de::{Deserialize, Deserializer, Error, MapAccess, Visitor};
 use serde::{Serialize, Serializer};
 
+pub(super) use super::super::wire::OneOrMany;
 use super::super::wire::wire;
 use crate::common::{Extras, Json, Str};
 
@@ -156,38 +156,6 @@ wire! {
     pub(super) struct Token<'a> {
         "token" => token: Str<'a>,
         "logProbability" => logprob: Num,
-    }
-}
-
-/// A list, or one of its items alone, as protocol buffers' JSON allows.
-#[derive(Debug, Clone)]
-pub(super) struct OneOrMany<T>(pub(super) Vec<T>);
-
-impl<T> Default for OneOrMany<T> {
-    fn default() -> Self {
-        Self(Vec::new())
-    }
-}
-
-impl<'de, T: Deserialize<'de>> Deserialize<'de> for OneOrMany<T> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Either<T>(PhantomData<T>);
-        impl<'de, T: Deserialize<'de>> Visitor<'de> for Either<T> {
-            type Value = Vec<T>;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a list or an object")
-            }
-
-            fn visit_seq<A: SeqAccess<'de>>(self, list: A) -> Result<Vec<T>, A::Error> {
-                Vec::deserialize(SeqAccessDeserializer::new(list))
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, object: A) -> Result<Vec<T>, A::Error> {
-                T::deserialize(MapAccessDeserializer::new(object)).map(|one| vec![one])
-            }
-        }
-        deserializer.deserialize_any(Either(PhantomData)).map(Self)
     }
 }
 

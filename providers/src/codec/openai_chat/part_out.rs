@@ -7,6 +7,7 @@ use serde::{Serialize, Serializer};
 
 use super::parts::format_of_mime;
 use super::{OF_MESSAGE, SPELT, spelt};
+use crate::codec::data_url::DataUrl;
 use crate::common::{CacheMark, Json, Media, MediaKind, MediaSource, Str};
 
 /// Extras among an object's fields; without the spellings that are only remembered.
@@ -171,13 +172,13 @@ impl Serialize for Inner<'_> {
         let mut map = serializer.serialize_map(None)?;
         match (self.kind, source) {
             ("file", MediaSource::File(id)) => map.serialize_entry("file_id", id)?,
-            ("file", MediaSource::Data(data)) => map.serialize_entry("file_data", &DataUrl(mime, data))?,
+            ("file", MediaSource::Data(data)) => map.serialize_entry("file_data", &DataUrl { mime, data })?,
             ("file", MediaSource::Url(url)) => map.serialize_entry("file_data", url)?,
             ("input_audio", MediaSource::Data(data)) => {
                 map.serialize_entry("data", data)?;
                 map.serialize_entry("format", format_of_mime(mime))?;
             }
-            (_, MediaSource::Data(data)) => map.serialize_entry("url", &DataUrl(mime, data))?,
+            (_, MediaSource::Data(data)) => map.serialize_entry("url", &DataUrl { mime, data })?,
             (_, MediaSource::Url(address) | MediaSource::File(address)) => map.serialize_entry("url", address)?,
             // Texts and blocks were written as text parts.
             (_, MediaSource::Text(_) | MediaSource::Blocks(_)) => {}
@@ -213,18 +214,6 @@ fn file_name(mime: &str) -> &'static str {
         "application/vnd.openxmlformats-officedocument.wordprocessingml.document" => "document.docx",
         "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet" => "document.xlsx",
         _ => "document",
-    }
-}
-
-/// Bytes as a `data:` URL; as they are if their type is not known.
-struct DataUrl<'r>(Option<&'r str>, &'r str);
-
-impl Serialize for DataUrl<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        match self.0 {
-            Some(mime) => serializer.collect_str(&format_args!("data:{mime};base64,{}", self.1)),
-            None => serializer.serialize_str(self.1),
-        }
     }
 }
 

@@ -14,18 +14,9 @@
 //! | `=namespace` | the namespace that a tool begins, without its tools, if it says no more than its name |
 //! | `=stream_options`, `=truncation`, `=background` | values that ask for nothing |
 
-use serde::ser::{Serialize, SerializeMap, Serializer};
+use serde::ser::{Serialize, SerializeMap};
 
 use crate::common::{Extras, Json, Str};
-
-/// Fields written as an object.
-pub(super) struct Object<'e, 'a>(pub(super) &'e [(Str<'a>, Json<'a>)]);
-
-impl Serialize for Object<'_, '_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_map(self.0.iter().map(|(name, value)| (name, value)))
-    }
-}
 
 /// An object that is being written: fields that are there, and extras.
 pub(super) struct Writer<M>(pub(super) M);

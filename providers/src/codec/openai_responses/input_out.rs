@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use super::OWN;
 use super::fields::{find, has};
 use super::items_out::{Body, Item, Kept, Part, Parts};
+use crate::codec::ids::{BASIS, hash};
 use crate::common::{
     Block, Content, Losses, Media, MediaKind, MediaSource, Message, ProviderTag, Reasoning, Role, Str, Text, ToolCall,
     ToolResult,
@@ -271,6 +272,5 @@ fn call_id(id: &str) -> Cow<'_, str> {
     if id.len() <= 64 {
         return Cow::Borrowed(id);
     }
-    let hash = |seed: u64| id.bytes().fold(seed, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));
-    format!("call_{:016x}{:016x}", hash(0xcbf2_9ce4_8422_2325), hash(0x8422_2325_cbf2_9ce4)).into()
+    format!("call_{:016x}{:016x}", hash(id, BASIS), hash(id, BASIS.rotate_left(32))).into()
 }

@@ -6,6 +6,7 @@ use serde::ser::{Serialize, SerializeMap as _, Serializer};
 
 use super::fields::Writer;
 use super::sources::{Annotation, Logprobs, can_say};
+use crate::codec::data_url::DataUrl;
 use crate::common::{Citation, Json, Media, MediaKind, MediaSource, Str, TokenLogprob, ToolCall};
 
 /// Fields kept of the same dialect; empty for others.
@@ -205,7 +206,7 @@ fn write_media<M: serde::ser::SerializeMap>(
             part.put("type", "input_image")?;
             match &media.source {
                 MediaSource::Data(data) => {
-                    part.put("image_url", &DataUrl { mime: mime.unwrap_or("image/png"), data })?;
+                    part.put("image_url", &DataUrl { mime: mime.or(Some("image/png")), data })?;
                 }
                 MediaSource::Url(url) => part.put("image_url", url)?,
                 MediaSource::File(id) => part.put("file_id", id)?,
@@ -224,10 +225,7 @@ fn write_media<M: serde::ser::SerializeMap>(
             let nameless = !own && matches!(media.source, MediaSource::Data(_));
             part.opt("filename", media.name.as_deref().or(nameless.then(|| file_name(mime))))?;
             match &media.source {
-                MediaSource::Data(data) => match mime {
-                    Some(mime) => part.put("file_data", &DataUrl { mime, data })?,
-                    None => part.put("file_data", data)?,
-                },
+                MediaSource::Data(data) => part.put("file_data", &DataUrl { mime, data })?,
                 MediaSource::Url(url) => part.put("file_url", url)?,
                 MediaSource::File(id) => part.put("file_id", id)?,
                 MediaSource::Text(_) | MediaSource::Blocks(_) => {}
@@ -273,17 +271,5 @@ impl Serialize for Sound<'_> {
         sound.opt("format", self.format)?;
         sound.nested("input_audio.", self.extras)?;
         sound.0.end()
-    }
-}
-
-/// Written piece by piece: the data may be long.
-struct DataUrl<'b> {
-    mime: &'b str,
-    data: &'b str,
-}
-
-impl Serialize for DataUrl<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(&format_args!("data:{};base64,{}", self.mime, self.data))
     }
 }

@@ -3,8 +3,8 @@
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::fields::Object;
 use super::{OWN, Side};
+use crate::codec::fields::Fields;
 use crate::codec::wire::wire;
 use crate::common::{CustomTool, FunctionTool, Json, ResponseFormat, Str, ToolChoice};
 use crate::error::ApiError;
@@ -83,7 +83,7 @@ pub(super) fn tool<'a>(raw: Tool<'a>, tools: &mut Vec<crate::common::Tool<'a>>) 
                         crate::common::Tool::Custom(tool) => &mut tool.extras,
                         crate::common::Tool::Foreign { .. } => return Ok(()),
                     };
-                    extras.push((mark.into(), Json::of(&Object(&rest))));
+                    extras.push((mark.into(), Json::of(&Fields(&rest))));
                 }
                 None => tools.push(crate::common::Tool::Foreign { dialect: OWN, kind, raw: json(raw) }),
             }

@@ -177,7 +177,7 @@ impl<'a> Fields<'a> {
 
     fn finish(mut self, rest: Extras<'a>) -> Json<'static> {
         self.0.extend(rest);
-        Json::of(&super::fields::Object(&self.0))
+        Json::of(&crate::codec::fields::Fields(&self.0))
     }
 }
 

@@ -1,4 +1,4 @@
-//! Extras written back.
+//! Extras written back to the dialect that they come from.
 
 use serde::ser::SerializeMap as _;
 use serde::{Serialize, Serializer};
@@ -7,10 +7,10 @@ use crate::common::{Json, Str};
 
 /// Fields as a JSON object; flattened into a struct they stand beside its own.
 #[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Fields<'x, 'a>(pub(super) &'x [(Str<'a>, Json<'a>)]);
+pub(crate) struct Fields<'x, 'a>(pub(crate) &'x [(Str<'a>, Json<'a>)]);
 
 impl Fields<'_, '_> {
-    pub(super) fn get(&self, name: &str) -> Option<&Json<'_>> {
+    pub(crate) fn get(&self, name: &str) -> Option<&Json<'_>> {
         self.0.iter().find(|(key, _)| *key == *name).map(|(_, value)| value)
     }
 }
