@@ -9,9 +9,9 @@
 //! 2. its `mod` and its line in [`codec`].
 //!
 //! What a dialect is besides a body stands in tables outside of this module, and but for the first two the compiler asks for
-//! each: its variant in [`Dialect`](crate::Dialect), [`Dialect::ALL`](crate::Dialect::ALL) and its name; the paths that its clients ask
+//! each: its variant in [`Dialect`], [`Dialect::ALL`] and its name; the paths that its clients ask
 //! (`endpoint/routes.rs`); the paths of its providers ([`upstream_path`](crate::preset::upstream_path)); the shape of its errors
-//! ([`error`](crate::error)); what its usage is called ([`usage::report`](crate::usage::report)); and where its untranslated streams are
+//! ([`error`](crate::error)); what its usage is called (`usage/report.rs`); and where its untranslated streams are
 //! watched ([`Observer`](crate::Observer)). A vendor that speaks it is a row of [`PRESETS`](crate::preset::PRESETS).
 //!
 //! An OpenAI-compatible vendor needs none of this: it is one row of [`PRESETS`](crate::preset::PRESETS) in `preset/table.rs`.
