@@ -14,7 +14,8 @@ async fn every_openai_path_reaches_its_upstream_path() {
     // Not every vendor has every operation: this one is asked for all.
     let config = format!("{}{}", openai("stub", &stub.origin()), bodies::openai_provider("compatible", &stub.origin()));
     let gateway = Gateway::start(&config).await;
-    let body = r#"{"model":"PROVIDER/m","input":"x","query":"q","documents":["d"],"prompt":"p","voice":"v"}"#;
+    let body =
+        r#"{"model":"PROVIDER/m","messages":[],"input":"x","query":"q","documents":["d"],"prompt":"p","voice":"v"}"#;
     for (target, upstream) in [
         ("/v1/chat/completions", "/v1/chat/completions"),
         ("/chat/completions", "/v1/chat/completions"),

@@ -38,8 +38,7 @@ fn by(key: &str, method: &str, target: &str, body: &str) -> Request {
 
 #[tokio::test]
 async fn a_stored_answer_goes_back_to_its_maker_for_its_key_only() {
-    let (first, mut second) =
-        (Stub::start(|_| answer("resp_first")).await, Stub::start(|_| answer("resp_second")).await);
+    let (first, second) = (Stub::start(|_| answer("resp_first")).await, Stub::start(|_| answer("resp_second")).await);
     let both = "[models.both]\ntargets = [{ provider = \"first\", model = \"m\" }, { provider = \"second\", model = \"m\" }]\n";
     let config = [provider("first", &first), provider("second", &second), both.into(), key("a"), key("b")].concat();
     let gateway = Gateway::start(&config).await;
@@ -81,7 +80,7 @@ async fn a_stored_answer_goes_back_to_its_maker_for_its_key_only() {
 /// Without keys and with one provider that can have made it, an answer from before a restart is still found.
 #[tokio::test]
 async fn without_keys_the_only_provider_is_asked() {
-    let mut stub = Stub::start(|_| answer("resp_old")).await;
+    let stub = Stub::start(|_| answer("resp_old")).await;
     let gateway = Gateway::start(&provider("only", &stub)).await;
     let mut request = Request::get("/v1/responses/resp_old");
     request.method = "GET".into();

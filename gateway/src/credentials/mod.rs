@@ -1,7 +1,7 @@
 //! The gateway's own credentials at its providers: one file per scheme.
 //!
 //! A provider has [`Credentials`]. They give each attempt a [`Grant`] before it connects, from memory in all but the
-//! first case: tokens are kept and renewed ahead of their end by a [`Source`]. The grant is written into the request's
+//! first case: tokens are kept and renewed ahead of their end by a `Source`. The grant is written into the request's
 //! header once its URL and body are final, and goes nowhere but to that provider's origin.
 
 mod aws;

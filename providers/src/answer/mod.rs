@@ -254,8 +254,8 @@ impl Notes {
 
     /// Takes a usage object in, as raw JSON.
     fn usage(&mut self, raw: &[u8]) {
-        // What counting tokens returns is an answer, not a consumption.
-        if self.operation == Operation::CountTokens {
+        // What counting tokens returns is an answer, not a consumption; what is kept was consumed before.
+        if matches!(self.operation, Operation::CountTokens | Operation::Stored) {
             return;
         }
         match serde_json::from_slice::<Value>(raw) {

@@ -108,7 +108,8 @@ pub(super) fn stop_out<'x>(stop: &'x Stop<'_>, own: bool, losses: &mut Losses) -
             Some(word) if own => word,
             Some(_) | None => {
                 losses.note("answer.stop");
-                "end_turn"
+                // What ended for a reason without a word here must not look complete.
+                "max_tokens"
             }
         },
     }

@@ -61,15 +61,15 @@ pub(super) fn read_stop<'a>(word: &str, extras: &[(Str<'a>, Json<'a>)]) -> Stop<
 
 pub(super) const RESPONSE_FIELDS: &str = "additionalModelResponseFields";
 
-/// The word for a stop. What Converse has no word for ends a turn like any other.
+/// The word for a stop. What Converse has no word for must not look complete.
 pub(super) fn stop_word<'r>(stop: &'r Stop<'_>, own: bool) -> &'r str {
     // The sequence is told in the extras, where it was asked for.
     let Stop { reason, sequence: _, detail } = stop;
     match (reason, detail.as_deref()) {
         (StopReason::Other | StopReason::ContentFilter, Some(word)) if own => word,
-        (StopReason::End | StopReason::Pause | StopReason::Other, _) => "end_turn",
+        (StopReason::End | StopReason::Pause, _) => "end_turn",
         (StopReason::StopSequence, _) => "stop_sequence",
-        (StopReason::MaxTokens, _) => "max_tokens",
+        (StopReason::MaxTokens | StopReason::Other, _) => "max_tokens",
         (StopReason::ContextWindow, _) => "model_context_window_exceeded",
         (StopReason::ToolCalls, _) => "tool_use",
         (StopReason::Refusal | StopReason::ContentFilter, _) => "content_filtered",

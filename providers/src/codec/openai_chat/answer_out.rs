@@ -191,12 +191,12 @@ pub(super) fn finish_reason<'r>(stop: &'r Stop<'r>, own: bool, refuses: bool) ->
         return (&**detail).into();
     }
     match reason {
-        StopReason::End | StopReason::StopSequence | StopReason::Pause | StopReason::MalformedCall => "stop",
-        StopReason::MaxTokens | StopReason::ContextWindow => "length",
+        StopReason::End | StopReason::StopSequence | StopReason::Pause => "stop",
+        // What ended for a reason without a word here must not look complete.
+        StopReason::MaxTokens | StopReason::ContextWindow | StopReason::MalformedCall | StopReason::Other => "length",
         StopReason::ToolCalls => "tool_calls",
         StopReason::Refusal if refuses => "stop",
         StopReason::Refusal | StopReason::ContentFilter => "content_filter",
-        StopReason::Other => "stop",
     }
     .into()
 }
