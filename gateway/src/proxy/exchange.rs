@@ -162,7 +162,9 @@ impl Exchange {
         header.insert_header("x-request-id", &*self.id)?;
         if let Some(attempt) = self.attempt() {
             header.insert_header("x-gateway-provider", &*attempt.target.provider.name)?;
-            header.insert_header("x-gateway-model", &*attempt.target.model)?;
+            if !attempt.target.model.is_empty() {
+                header.insert_header("x-gateway-model", &*attempt.target.model)?;
+            }
             header.insert_header("x-gateway-attempts", self.attempts.len())?;
             if !attempt.losses.is_empty() && self.reports_losses() {
                 header.insert_header(DROPPED, attempt.losses.header_value())?;

@@ -31,9 +31,9 @@ pub(crate) mod testing;
 pub(crate) mod wire;
 
 use crate::catalogue::Traits;
-use crate::common::{Event, Json, Losses, ProviderTag, Request, Response};
+use crate::common::{Event, Json, Losses, ProviderTag, Request, Response, Str};
 use crate::dialect::Dialect;
-use crate::error::ApiError;
+use crate::error::{ApiError, ErrorKind};
 use crate::preset::Quirks;
 
 pub(crate) use sse::{cut, write_event, write_json};
@@ -95,6 +95,15 @@ pub trait Codec: Sync {
     fn echo(&self, _request: &Request<'_>) -> Option<Json<'static>> {
         None
     }
+}
+
+/// Refuses a turn that follows a stored answer: without the turns before it would ask for something else.
+fn keeps_no_answers(previous: Option<&Str<'_>>) -> Result<(), ApiError> {
+    if previous.is_none() {
+        return Ok(());
+    }
+    let message = "this model's provider keeps no answers to go on from: send the whole conversation";
+    Err(ApiError::new(ErrorKind::InvalidRequest, message).with_param("previous_response_id"))
 }
 
 /// Reads a stream in any cut.

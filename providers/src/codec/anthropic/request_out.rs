@@ -5,7 +5,7 @@
 use serde::Serialize;
 
 use super::super::sse::write_json;
-use super::super::{Platform, Target};
+use super::super::{Platform, Target, keeps_no_answers};
 use super::OWN;
 use super::block_out::CacheOut;
 use super::marks::Marks;
@@ -17,7 +17,7 @@ use super::wire::Whole;
 use crate::catalogue::Thinking;
 use crate::codec::fields::Fields;
 use crate::common::{CacheConfig, Content, Extras, Json, Losses, Request, ResponseFormat, Role, Str};
-use crate::error::{ApiError, ErrorKind};
+use crate::error::ApiError;
 
 /// Sent as `max_tokens`, which Anthropic demands, where neither the request nor the catalogue of models has a number. All models
 /// from Claude 3.7 on take it.
@@ -122,10 +122,7 @@ pub(super) fn encode(request: &Request<'_>, target: &Target<'_>, losses: &mut Lo
         extras,
     } = request;
     let own = *dialect == OWN;
-    if previous.is_some() {
-        let error = ApiError::new(ErrorKind::InvalidRequest, "this model's provider keeps no answers to go on from");
-        return Err(error.with_param("previous_response_id"));
-    }
+    keeps_no_answers(previous.as_ref())?;
     losses.note_if(seed.is_some(), "seed");
     losses.note_if(presence_penalty.is_some_and(|penalty| penalty != 0.0), "presence_penalty");
     losses.note_if(frequency_penalty.is_some_and(|penalty| penalty != 0.0), "frequency_penalty");

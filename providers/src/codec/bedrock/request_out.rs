@@ -6,12 +6,12 @@ use super::family::{self, Family};
 use super::messages::Writer;
 use super::wire::AnyObject;
 use super::{OWN, media, tools, write};
-use crate::codec::Target;
 use crate::codec::sse::write_json;
+use crate::codec::{Target, keeps_no_answers};
 use crate::common::{
     CacheConfig, Content, Effort, Extras, Json, Losses, Message, Reasoning, Request, ResponseFormat, Str,
 };
-use crate::error::{ApiError, ErrorKind};
+use crate::error::ApiError;
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -103,10 +103,7 @@ pub(super) fn encode(request: &Request<'_>, target: &Target<'_>, losses: &mut Lo
         previous,
         extras,
     } = request;
-    if previous.is_some() {
-        let message = "this model's provider keeps no answers: send the whole conversation";
-        return Err(ApiError::new(ErrorKind::InvalidRequest, message).with_param("previous_response_id"));
-    }
+    keeps_no_answers(previous.as_ref())?;
     let own = *dialect == OWN;
     let family = Family::of(target.model);
     losses.note_if(*parallel_tool_calls == Some(false), "parallel_tool_calls");

@@ -3,12 +3,12 @@
 use super::block_out::{self, Names, Writer, document_data, document_text, is_object};
 use super::write::{List, Object, object};
 use super::{DIALECT, tools_out};
-use crate::codec::{Target, write_json};
+use crate::codec::{Target, keeps_no_answers, write_json};
 use crate::common::{
     AudioConfig, Block, CacheConfig, Content, Effort, Losses, Media, MediaKind, Message, ReasoningConfig,
     ReasoningMode, Request, ResponseFormat, Role, ToolResult,
 };
-use crate::error::{ApiError, ErrorKind};
+use crate::error::ApiError;
 
 const NAMES: Names = Names {
     place: "messages.",
@@ -59,10 +59,7 @@ pub(super) fn encode(request: &Request<'_>, target: &Target<'_>, losses: &mut Lo
         previous,
         extras,
     } = request;
-    if previous.is_some() {
-        let why = "this provider keeps no answers: send the whole conversation in place of previous_response_id";
-        return Err(ApiError::new(ErrorKind::InvalidRequest, why).with_param("previous_response_id"));
-    }
+    keeps_no_answers(previous.as_ref())?;
     let own = *dialect == DIALECT;
     let writer = Writer {
         own,

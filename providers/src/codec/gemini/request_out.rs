@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::super::{Platform, Target};
+use super::super::{Platform, Target, keeps_no_answers};
 use super::extras::{Beside, find};
 use super::part_out::{Reader, Writer};
 use super::settings_out::{self, Generation, ToolConfig};
@@ -98,13 +98,7 @@ pub(super) fn encode(request: &Request<'_>, target: &Target<'_>, losses: &mut Lo
         previous,
         extras,
     } = request;
-    if previous.is_some() {
-        return Err(ApiError::new(
-            ErrorKind::NotSupported,
-            "the model's provider keeps no earlier answers to go on from: send the whole conversation",
-        )
-        .with_param("previous_response_id"));
-    }
+    keeps_no_answers(previous.as_ref())?;
     let own = *dialect == OWN;
     let vertex = target.platform == Platform::Vertex;
     losses.note_if(*parallel_tool_calls == Some(false), "parallel_tool_calls");

@@ -8,10 +8,10 @@ use super::part_out::{CacheOut, Fields};
 use super::settings_in::StreamOptions;
 use super::tools_out::{ChoiceOut, Declaration, FormatOut, ToolOut, Tools, format};
 use super::{OWN, SPELT, spelt};
-use crate::codec::Target;
 use crate::codec::sse::write_json;
+use crate::codec::{Target, keeps_no_answers};
 use crate::common::{AudioConfig, CacheConfig, Effort, Json, Losses, ReasoningConfig, ReasoningMode, Request, Str};
-use crate::error::{ApiError, ErrorKind};
+use crate::error::ApiError;
 use crate::preset::ReasoningSpelling;
 
 /// Whether the target is OpenAI's own API or Azure's: what only they know is sent to nobody else, because some vendors refuse
@@ -186,13 +186,7 @@ pub(super) fn encode(request: &Request<'_>, target: &Target<'_>, losses: &mut Lo
         previous,
         extras,
     } = request;
-    if previous.is_some() {
-        return Err(ApiError::new(
-            ErrorKind::NotSupported,
-            "this model's provider cannot continue a stored answer: send the whole conversation",
-        )
-        .with_param("previous_response_id"));
-    }
+    keeps_no_answers(previous.as_ref())?;
     let own = *dialect == OWN;
     let reference = is_reference(target);
     let quirks = &target.quirks;

@@ -262,7 +262,7 @@ fn a_full_request_is_said_or_noted() {
     }
     let previous = Request { previous: Some("resp_1".into()), ..request };
     let error = codec(OWN).encode_request(&previous, &target(), &mut Losses::default()).unwrap_err();
-    assert_eq!(error.kind, ErrorKind::NotSupported);
+    assert_eq!(error.kind, ErrorKind::InvalidRequest);
 }
 
 #[test]
