@@ -173,7 +173,8 @@ async fn a_stale_pooled_connection_is_not_the_clients_problem() {
         let gateway = Gateway::start(&config).await;
         for _ in 0..20 {
             let request = Request::post("/v1/chat/completions", bodies::chat("stub/m"));
-            assert_eq!(exchange(gateway.addr, &request).await.status, 200);
+            let reply = exchange(gateway.addr, &request).await;
+            assert_eq!(reply.status, 200, "{}: {:?}", reply.text(), gateway.output().1);
             stub.close_connections();
         }
         assert!(stub.received().iter().map(|r| r.connection).max() > Some(1));

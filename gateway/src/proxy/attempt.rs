@@ -163,7 +163,14 @@ pub async fn choose_peer(gateway: &Gateway, exchange: &mut Exchange) -> Result<B
         }
     }
     match gateway.resolver.resolve(&provider.host, provider.port, timeouts.connect).await {
-        Ok(address) => Ok(Box::new(provider.peer(address, timeouts.connect, timeouts.idle))),
+        Ok(address) => {
+            let mut peer = provider.peer(address, timeouts.connect, timeouts.idle);
+            if exchange.attempt().is_some_and(|attempt| attempt.stale == STALE_RETRIES) {
+                // All connections in the pool may be dead, and a dead HTTP/2 one lies there until its own task has noticed.
+                peer.group_key = !peer.group_key;
+            }
+            Ok(Box::new(peer))
+        }
         Err(error) => {
             log::warn!("provider {}: {error}", provider.name);
             Err(super::failure::attempt_failed(

@@ -35,7 +35,17 @@ pub fn attempt_failed(exchange: &mut Exchange, outcome: Outcome, mut error: Box<
 }
 
 /// No connection to the chosen target.
-pub fn connect_failed(gateway: &Gateway, peer: &HttpPeer, exchange: &mut Exchange, error: Box<Error>) -> Box<Error> {
+pub fn connect_failed(
+    gateway: &Gateway,
+    peer: &HttpPeer,
+    exchange: &mut Exchange,
+    mut error: Box<Error>,
+) -> Box<Error> {
+    // A pooled HTTP/2 connection that is just going away takes no new stream; nothing says that the provider is unwell.
+    if error.etype() == &ErrorType::H2Error && exchange.attempts.last_mut().is_some_and(Attempt::try_again) {
+        error.set_retry(true);
+        return error;
+    }
     if let Some(attempt) = exchange.attempt() {
         let provider = &attempt.target.provider;
         log::warn!("request {}: provider {}: {}", exchange.id, provider.name, error.etype().as_str());
