@@ -282,28 +282,3 @@ fn check(found: &Response<'_>, wanted: &Value, name: &str) {
     };
     assert_eq!(choice.stop.reason, reason, "{name}");
 }
-
-/// `cargo test --release -- --ignored speed` tells how fast a long tool history is read and written.
-#[test]
-#[ignore = "tells a time"]
-fn speed() {
-    let text = "What the tool found is told here at some length, \"quoted\" and\nbroken into lines. ".repeat(12);
-    let mut messages = vec![json!({"role": "user", "content": "go"})];
-    for number in 0..100 {
-        let id = format!("call_{number}");
-        let arguments = json!({"path": "src/main.rs", "text": text}).to_string();
-        let call = json!({"id": id, "type": "function", "function": {"name": "edit", "arguments": arguments}});
-        messages.push(json!({"role": "assistant", "content": null, "tool_calls": [call]}));
-        messages.push(json!({"role": "tool", "tool_call_id": id, "content": text}));
-    }
-    let body = json!({"model": "m", "messages": messages}).to_string();
-    let (codec, target, start) = (codec(OWN), target(), std::time::Instant::now());
-    let rounds = 200;
-    for _ in 0..rounds {
-        let request = codec.decode_request(body.as_bytes(), &Call::default()).unwrap();
-        let request = Request { dialect: crate::Dialect::Anthropic, ..request };
-        std::hint::black_box(codec.encode_request(&request, &target, &mut Losses::default()).unwrap());
-    }
-    let seconds = start.elapsed().as_secs_f64();
-    eprintln!("{} bytes: {:.0} MB/s", body.len(), (body.len() * rounds) as f64 / seconds / 1e6);
-}
