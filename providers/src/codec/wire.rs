@@ -15,7 +15,7 @@ use crate::error::{ApiError, ErrorKind};
 /// default. All other fields end up in `rest`, in order. Nothing is buffered and text is borrowed where it has no escapes.
 /// (`#[serde(flatten)]` would buffer every value and cannot hold raw JSON.)
 ///
-/// ```ignore
+/// ```text
 /// wire! {
 ///     /// A message.
 ///     pub(super) struct Message<'a> {
