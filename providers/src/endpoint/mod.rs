@@ -43,7 +43,8 @@ pub struct Endpoint {
     pub dialect: Dialect,
     /// The path below the base URL of a provider of this dialect, with a leading slash. Base URLs of OpenAI-like
     /// providers end in `/v1` or the vendor's equivalent (`/chat/completions`), those of the others are a bare origin
-    /// (`/v1/messages`). Percent-encoding stays as sent.
+    /// (`/v1/messages`). Percent-encoding stays as sent. Of paths that name the model (Gemini, Bedrock) it is what follows the
+    /// name: `:generateContent`, `/converse`.
     pub suffix: Cow<'static, str>,
     /// How the body is written. Endpoints that take a form also take JSON when `content-type` says so.
     pub body: BodyKind,
