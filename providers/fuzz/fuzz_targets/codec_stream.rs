@@ -47,6 +47,10 @@ fn translate(dialect: Dialect, to: Dialect, body: &[u8]) {
     });
     check_size(body.len(), out.len());
     let again = read(to, &[&out]);
+    // Some dialects have no word for an answer that is none: there it reads as cut off.
+    if whole.as_ref().is_ok_and(|response| response.choices.is_empty()) {
+        return;
+    }
     assert_eq!(again.is_ok(), whole.is_ok(), "{to}: {again:?}: {}", text(&out));
     if let Ok(response) = &whole {
         check_answer(response, dialect, body.len());
@@ -61,7 +65,7 @@ fuzz_target!(|input: &[u8]| {
         let (before, after) = body.split_at(body.len() * usize::from(*first) / 256);
         let (middle, after) = after.split_at(after.len() * usize::from(*second) / 256);
         assert_eq!(format!("{:?}", read(dialect, &[before, middle, after])), whole);
-        if body.len() < 1024 && *second == b'0' {
+        if (1..1024).contains(&body.len()) && *second == b'0' {
             assert_eq!(format!("{:?}", read(dialect, &body.chunks(1).collect::<Vec<_>>())), whole);
         }
         translate(dialect, choose(&Dialect::ALL, *first), body);
