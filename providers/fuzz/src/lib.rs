@@ -115,7 +115,9 @@ fn object(arguments: &str) -> Option<String> {
 /// What stands beside words and calls (sources, media, signatures, logprobs) is not compared: of odd answers, those of an empty text,
 /// say, have a place in some streams and in no whole answer. The tests on recordings compare it.
 fn meaning(response: &Response<'_>, objects: bool) -> (Vec<Meaning>, Option<Usage>) {
-    (response.choices.iter().map(|choice| meaning_of(choice, objects)).collect(), response.usage)
+    // Bedrock's stream counts nothing as 0.
+    let usage = response.usage.filter(|usage| usage.total_input().unwrap_or(0) + usage.output.unwrap_or(0) > 0);
+    (response.choices.iter().map(|choice| meaning_of(choice, objects)).collect(), usage)
 }
 
 fn meaning_of(choice: &Choice<'_>, objects: bool) -> Meaning {
