@@ -127,6 +127,28 @@ impl MediaKind {
             Self::Document => "document",
         }
     }
+
+    /// The field that [`Losses`](super::Losses) names where a medium of a request's message is dropped.
+    #[must_use]
+    pub const fn lost_in_message(self) -> &'static str {
+        match self {
+            Self::Image => "messages.image",
+            Self::Audio => "messages.audio",
+            Self::Video => "messages.video",
+            Self::Document => "messages.document",
+        }
+    }
+
+    /// The same of an answer.
+    #[must_use]
+    pub const fn lost_in_answer(self) -> &'static str {
+        match self {
+            Self::Image => "answer.image",
+            Self::Audio => "answer.audio",
+            Self::Video => "answer.video",
+            Self::Document => "answer.document",
+        }
+    }
 }
 
 /// An image, sound, film or document.

@@ -69,7 +69,7 @@ impl Writer<'_> {
     fn instruction<'x>(&mut self, block: &'x Block<'_>) -> Option<BlockOut<'x>> {
         match &block.content {
             Content::Media(media) if !self.own => {
-                self.losses.note(media_loss(media.kind, false));
+                self.losses.note(media.kind.lost_in_message());
                 None
             }
             _ => self.block(block),
@@ -320,10 +320,7 @@ const fn role_out(role: Role) -> &'static str {
 
 const fn media_loss(kind: MediaKind, in_result: bool) -> &'static str {
     match (kind, in_result) {
-        (MediaKind::Image, false) => "messages.image",
-        (MediaKind::Audio, false) => "messages.audio",
-        (MediaKind::Video, false) => "messages.video",
-        (MediaKind::Document, false) => "messages.document",
+        (_, false) => kind.lost_in_message(),
         (MediaKind::Image, true) => "messages.tool_result.image",
         (MediaKind::Audio, true) => "messages.tool_result.audio",
         (MediaKind::Video, true) => "messages.tool_result.video",

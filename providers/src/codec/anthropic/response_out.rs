@@ -121,12 +121,7 @@ pub(super) fn citation_out<'x>(citation: &'x Citation<'_>, losses: &mut Losses) 
 
 /// What is spoken, of an answer in sound. Answers hold no media.
 pub(super) fn spoken<'x>(media: &'x Media<'_>, losses: &mut Losses) -> Option<&'x str> {
-    losses.note(match media.kind {
-        crate::common::MediaKind::Image => "answer.image",
-        crate::common::MediaKind::Audio => "answer.audio",
-        crate::common::MediaKind::Video => "answer.video",
-        crate::common::MediaKind::Document => "answer.document",
-    });
+    losses.note(media.kind.lost_in_answer());
     media.transcript.as_deref().filter(|text| !text.is_empty())
 }
 

@@ -218,7 +218,7 @@ fn write_block<'r>(block: &'r Block<'r>, own: bool, out: &mut Vec<write::Part<'r
                     out.push(part);
                 }
                 Err(parts::Unsayable) => {
-                    losses.note(lost_medium(media.kind));
+                    losses.note(media.kind.lost_in_answer());
                     out.extend(media.transcript.as_ref().map(|text| write::Part::Text(text.borrowed())));
                 }
             }
@@ -249,15 +249,5 @@ fn write_reasoning<'r>(reasoning: &'r Reasoning<'r>, extras: write::Fields<'r, '
     }
     if let Some(data) = encrypted {
         out.push(write::Part::ReasoningContent(write::Reasoning::Redacted(data.for_client(OWN))));
-    }
-}
-
-pub(super) const fn lost_medium(kind: crate::common::MediaKind) -> &'static str {
-    use crate::common::MediaKind;
-    match kind {
-        MediaKind::Image => "answer.image",
-        MediaKind::Audio => "answer.audio",
-        MediaKind::Video => "answer.video",
-        MediaKind::Document => "answer.document",
     }
 }

@@ -61,7 +61,7 @@ impl Writer<'_> {
                 Content::Text(_) | Content::Refusal(_) | Content::Foreign(_) => {
                     self.block(block, "system", &mut written)
                 }
-                Content::Media(media) => self.losses.note(parts::lost_medium(media.kind)),
+                Content::Media(media) => self.losses.note(media.kind.lost_in_message()),
                 Content::Reasoning(_) => self.losses.note("messages.reasoning"),
                 Content::ToolCall(_) | Content::ToolResult(_) => self.losses.note("messages.system"),
             }
@@ -134,7 +134,7 @@ impl Writer<'_> {
                 out.push(part);
             }
             Ok(_) | Err(parts::Unsayable) => {
-                self.losses.note(parts::lost_medium(media.kind));
+                self.losses.note(media.kind.lost_in_message());
                 let transcript = media.transcript.as_ref().filter(|text| !parts::is_blank(text));
                 out.extend(transcript.map(|text| write::Part::Text(text.borrowed())));
             }

@@ -146,16 +146,6 @@ pub(super) fn is_blank(text: &str) -> bool {
     text.trim().is_empty()
 }
 
-/// The word in `Losses` for a medium in a message.
-pub(super) const fn lost_medium(kind: MediaKind) -> &'static str {
-    match kind {
-        MediaKind::Image => "messages.image",
-        MediaKind::Audio => "messages.audio",
-        MediaKind::Video => "messages.video",
-        MediaKind::Document => "messages.document",
-    }
-}
-
 /// Text put together.
 pub(super) fn joined(texts: &[Str<'_>]) -> String {
     texts.iter().map(|text| &**text).collect::<Vec<_>>().join("\n\n")

@@ -211,7 +211,7 @@ impl Stream {
             }
             _ => {
                 self.open = Open::Transcript;
-                losses.note(answer::lost_medium(*kind));
+                losses.note(kind.lost_in_answer());
                 self.words(transcript.as_deref().unwrap_or_default(), out);
             }
         }

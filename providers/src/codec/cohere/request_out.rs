@@ -12,12 +12,7 @@ use crate::error::ApiError;
 
 const NAMES: Names = Names {
     place: "messages.",
-    media: |kind| match kind {
-        MediaKind::Image => "messages.image",
-        MediaKind::Audio => "messages.audio",
-        MediaKind::Video => "messages.video",
-        MediaKind::Document => "messages.document",
-    },
+    media: MediaKind::lost_in_message,
     reasoning: "messages.reasoning",
     signature: "messages.signature",
     cache: "messages.cache",

@@ -9,12 +9,7 @@ use crate::usage::Usage;
 
 pub(super) const NAMES: Names = Names {
     place: "answer.",
-    media: |kind| match kind {
-        MediaKind::Image => "answer.image",
-        MediaKind::Audio => "answer.audio",
-        MediaKind::Video => "answer.video",
-        MediaKind::Document => "answer.document",
-    },
+    media: MediaKind::lost_in_answer,
     reasoning: "answer.reasoning",
     signature: "answer.signature",
     cache: "answer.cache",

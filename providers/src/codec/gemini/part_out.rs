@@ -75,12 +75,7 @@ impl<'o, 'l> Writer<'o, 'l> {
     }
 
     fn lose_media(&mut self, kind: MediaKind) {
-        match kind {
-            MediaKind::Image => self.note("messages.image", "answer.image"),
-            MediaKind::Audio => self.note("messages.audio", "answer.audio"),
-            MediaKind::Video => self.note("messages.video", "answer.video"),
-            MediaKind::Document => self.note("messages.document", "answer.document"),
-        }
+        self.note(kind.lost_in_message(), kind.lost_in_answer());
     }
 
     /// Appends the parts of a block. The citations of an answer are the caller's.

@@ -376,18 +376,8 @@ impl<'r> Writer<'r, '_> {
                 let body = PartBody::Media(part_kind(media, extras), media);
                 self.said.images.push(PartOut { body, cache: None, extras });
             }
-            (kind, _) => self.losses.note(lost_media(kind)),
+            (kind, _) => self.losses.note(kind.lost_in_answer()),
         }
-    }
-}
-
-/// The name of a medium that cannot be answered with.
-pub(super) fn lost_media(kind: MediaKind) -> &'static str {
-    match kind {
-        MediaKind::Image => "answer.image",
-        MediaKind::Audio => "answer.audio",
-        MediaKind::Video => "answer.video",
-        MediaKind::Document => "answer.document",
     }
 }
 

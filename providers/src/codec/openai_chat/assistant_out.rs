@@ -88,7 +88,7 @@ impl<'r> Messages<'r, '_> {
                 out.images.push(PartOut { body, cache: None, extras });
             }
             (kind, _) => {
-                self.note_media(kind);
+                self.losses.note(kind.lost_in_message());
                 if let Some(transcript) = &media.transcript {
                     parts.push(PartOut::text(&**transcript));
                 }

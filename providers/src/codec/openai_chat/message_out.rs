@@ -233,13 +233,13 @@ impl<'r, 'w> Messages<'r, 'w> {
                 }
             }
             // What was uploaded to one provider is unknown to another.
-            MediaSource::File(_) if !self.own => self.note_media(*kind),
+            MediaSource::File(_) if !self.own => self.losses.note(kind.lost_in_message()),
             MediaSource::Data(_) | MediaSource::Url(_) | MediaSource::File(_) => {
                 let part = part_kind(media, extras);
                 // OpenAI itself takes no films, and sound and documents only as data.
                 let by_url = matches!(source, MediaSource::Url(_)) && *kind != MediaKind::Image;
                 if self.reference && !self.own && (by_url || *kind == MediaKind::Video) {
-                    self.note_media(*kind);
+                    self.losses.note(kind.lost_in_message());
                     if let Some(transcript) = transcript {
                         parts.push(PartOut::text(&**transcript));
                     }
@@ -248,15 +248,6 @@ impl<'r, 'w> Messages<'r, 'w> {
                 parts.push(PartOut { body: PartBody::Media(part, media), cache, extras });
             }
         }
-    }
-
-    pub(super) fn note_media(&mut self, kind: MediaKind) {
-        self.losses.note(match kind {
-            MediaKind::Image => "messages.image",
-            MediaKind::Audio => "messages.audio",
-            MediaKind::Video => "messages.video",
-            MediaKind::Document => "messages.document",
-        });
     }
 }
 

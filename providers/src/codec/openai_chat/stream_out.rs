@@ -9,7 +9,7 @@ use bounded_static::{IntoBoundedStatic as _, ToBoundedStatic as _};
 use serde::Serialize;
 
 use super::answer_out::{
-    AnnotationOut, AudioOut, LogprobsOut, Said, annotation, fields, finish_reason, lost_media, made_id, write_call,
+    AnnotationOut, AudioOut, LogprobsOut, Said, annotation, fields, finish_reason, made_id, write_call,
 };
 use super::message_wire::{CallOut, ExtraOut};
 use super::part_out::{Fields, PartBody, PartOut, part_kind};
@@ -276,7 +276,7 @@ impl ChunkWriter {
                         Open::Other
                     }
                     (kind, _) => {
-                        losses.note(lost_media(kind));
+                        losses.note(kind.lost_in_answer());
                         Open::Other
                     }
                 }

@@ -32,7 +32,7 @@ impl<'b> Items<'b, '_> {
                 Content::Media(media) => match &media.source {
                     MediaSource::Text(text) => text,
                     _ => {
-                        self.losses.note(place(media.kind));
+                        self.losses.note(media.kind.lost_in_message());
                         continue;
                     }
                 },
@@ -173,7 +173,7 @@ impl<'b> Items<'b, '_> {
 
     fn media(&mut self, media: &'b Media<'b>, extras: Kept<'b>, parts: &mut Vec<Part<'b>>) {
         let Media { kind, source, mime: _, name: _, detail: _, context, cite, transcript, signature } = media;
-        self.losses.note_if(context.is_some(), place(*kind));
+        self.losses.note_if(context.is_some(), kind.lost_in_message());
         self.losses.note_if(*cite == Some(true), "messages.citations");
         self.losses.note_if(signature.is_some(), "messages.signature");
         let web = |url: &str| self.own || url.starts_with("https:") || url.starts_with("http:");
@@ -194,7 +194,7 @@ impl<'b> Items<'b, '_> {
                 parts.push(Part::Media { media, own: self.own, extras });
             }
             (_, _) => {
-                self.losses.note(place(*kind));
+                self.losses.note(kind.lost_in_message());
                 parts.extend(transcript.as_deref().map(|text| Part::InputText { text, extras: &[] }));
             }
         }
@@ -207,7 +207,7 @@ impl<'b> Items<'b, '_> {
                 Some(Body::Image { data })
             }
             _ => {
-                self.losses.note(place(media.kind));
+                self.losses.note(media.kind.lost_in_message());
                 let text = media.transcript.as_deref()?;
                 Some(Body::Message { role: "assistant", content: Parts::Text(Cow::Borrowed(text)), beside: &[] })
             }
@@ -255,15 +255,6 @@ impl<'b> Items<'b, '_> {
         let custom = *custom || self.custom.contains(&&**call_id);
         let body = Body::Result { call_id: self::call_id(call_id), custom, content };
         self.push(body, block.id.as_deref(), extras);
-    }
-}
-
-const fn place(kind: MediaKind) -> &'static str {
-    match kind {
-        MediaKind::Image => "messages.image",
-        MediaKind::Audio => "messages.audio",
-        MediaKind::Video => "messages.video",
-        MediaKind::Document => "messages.document",
     }
 }
 

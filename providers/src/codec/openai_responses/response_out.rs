@@ -167,11 +167,7 @@ pub(super) fn shown<'b>(block: &'b Block<'b>, losses: &mut Losses) -> Option<Sho
                     Held::Own(Box::new(Block::text(transcript.as_ref().map_or(Str::default(), Str::borrowed))))
                 }
                 (MediaKind::Image | MediaKind::Video | MediaKind::Document, _) => {
-                    losses.note(match kind {
-                        MediaKind::Video => "answer.video",
-                        MediaKind::Document => "answer.document",
-                        MediaKind::Image | MediaKind::Audio => "answer.image",
-                    });
+                    losses.note(kind.lost_in_answer());
                     return None;
                 }
             }
