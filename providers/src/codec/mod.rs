@@ -17,6 +17,7 @@
 //! An OpenAI-compatible vendor needs none of this: it is one row of [`PRESETS`](crate::preset::PRESETS) in `preset/table.rs`.
 
 mod anthropic;
+mod base64url;
 mod bedrock;
 mod cohere;
 mod data_url;

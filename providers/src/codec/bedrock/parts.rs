@@ -4,6 +4,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
 use super::{OWN, media, write};
+use crate::codec::base64url::to_standard;
 use crate::codec::ids::respelt;
 use crate::common::{
     Block, Citation, Content, Extras, Json, Media, MediaKind, MediaSource, Str, Text, ToolCall, flat_name,
@@ -72,7 +73,7 @@ pub(super) fn medium<'r>(
     let source = match source {
         MediaSource::Data(_) if has("source") => None,
         MediaSource::Url(_) if has("source") => None,
-        MediaSource::Data(data) => Some(write::MediumSource::Bytes(standard(data))),
+        MediaSource::Data(data) => Some(write::MediumSource::Bytes(to_standard(data.borrowed()))),
         MediaSource::Url(url) if verbatim || url.starts_with("s3://") => {
             Some(write::MediumSource::S3(write::S3Location { uri: url, extras: write::Fields(&[]) }))
         }
@@ -131,14 +132,6 @@ pub(super) fn medium<'r>(
         MediaKind::Video => write::Part::Video(written),
         MediaKind::Audio => write::Part::Audio(written),
     })
-}
-
-/// Standard base64: Gemini's is for URLs.
-fn standard<'r>(data: &'r Str<'_>) -> Str<'r> {
-    if memchr::memchr2(b'-', b'_', data.as_bytes()).is_none() {
-        return data.borrowed();
-    }
-    data.replace('-', "+").replace('_', "/").into()
 }
 
 /// The instructions and messages of a foreign request may hold text that says nothing; the service refuses it.

@@ -2,6 +2,7 @@
 
 use super::extras::{nest, remember};
 use super::wire::{Blob, Fields, FileData, FunctionCall, FunctionResponse, OneOrMany, Part};
+use crate::codec::base64url::to_standard;
 use crate::common::{
     Block, Content, Extras, Foreign, Json, Media, MediaKind, MediaSource, Opaque, ProviderTag, Reasoning, Str, Text,
     ToolCall, ToolResult, may_hold_ticket,
@@ -42,8 +43,7 @@ impl Origin {
             Self::Maker(provider) => Opaque::made_by(OWN, Some(provider), text),
             // The field is bytes, and Google's Python SDK writes bytes in the alphabet of URLs.
             Self::Client if may_hold_ticket(text.as_bytes()) => {
-                let ticket = text.replace('-', "+").replace('_', "/");
-                let opened = Opaque::from_client(OWN, ticket.into());
+                let opened = Opaque::from_client(OWN, to_standard(text.borrowed()).into_owned());
                 if opened.dialect == OWN { Opaque::from_client(OWN, text) } else { opened }
             }
             Self::Client => Opaque::from_client(OWN, text),
@@ -238,12 +238,7 @@ fn inline<'a>(blob: Blob<'a>, extras: &mut Extras<'a>) -> Media<'a> {
     let Blob { mime, data, name, rest } = blob;
     nest(extras, "inlineData.", rest);
     let kind = mime.as_deref().map_or(MediaKind::Document, MediaKind::of_mime);
-    // Google's SDKs write bytes in the alphabet of URLs, which no other dialect takes.
-    let data = match memchr::memchr2(b'-', b'_', data.as_bytes()) {
-        Some(_) => data.replace('-', "+").replace('_', "/").into(),
-        None => data,
-    };
-    Media { kind, source: MediaSource::Data(data), mime, name, ..Media::default() }
+    Media { kind, source: MediaSource::Data(to_standard(data)), mime, name, ..Media::default() }
 }
 
 fn at_address<'a>(file: FileData<'a>, extras: &mut Extras<'a>) -> Media<'a> {
