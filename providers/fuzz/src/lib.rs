@@ -4,7 +4,7 @@ use ai_gateway_providers::Dialect;
 use ai_gateway_providers::Usage;
 use ai_gateway_providers::codec::{Client, Maker, Platform, StreamDecoder, codec};
 use ai_gateway_providers::common::{
-    Choice, Collector, Content, Event, Json, Losses, ProviderTag, Response, StopReason, take_apart,
+    Choice, Collector, Content, Event, Json, Losses, Opaque, ProviderTag, Response, StopReason, take_apart,
 };
 use ai_gateway_providers::error::ApiError;
 
@@ -83,7 +83,8 @@ pub fn check_answer(response: &Response<'_>, dialect: Dialect, input: usize) {
         Content::ToolCall(call) => call.custom || object(&call.arguments).is_some(),
         _ => true,
     });
-    let (mut streamed, mut whole) = (meaning(&streamed, objects), meaning(&whole, objects));
+    let own = response.dialect == dialect;
+    let (mut streamed, mut whole) = (meaning(&streamed, objects, own), meaning(&whole, objects, own));
     // A provider's new word for the end is understood by whoever knows that it is of his dialect; streams do not tell.
     for (at, _) in response.choices.iter().enumerate().filter(|(_, one)| one.stop.reason == StopReason::Other) {
         for meaning in [&mut streamed, &mut whole] {
@@ -103,6 +104,8 @@ struct Meaning {
     refusal: String,
     reasoning: String,
     calls: Vec<[String; 3]>,
+    /// Signatures and encrypted reasoning, in their own dialect.
+    state: Vec<String>,
     stop: Option<StopReason>,
 }
 
@@ -112,32 +115,45 @@ fn object(arguments: &str) -> Option<String> {
     Json::parse(text).filter(Json::is_object).map(|json| json.to_value().to_string())
 }
 
-/// What stands beside words and calls (sources, media, signatures, logprobs) is not compared: of odd answers, those of an empty text,
+/// What stands beside words and calls (sources, media, logprobs) is not compared: of odd answers, those of an empty text,
 /// say, have a place in some streams and in no whole answer. The tests on recordings compare it.
-fn meaning(response: &Response<'_>, objects: bool) -> (Vec<Meaning>, Option<Usage>) {
+fn meaning(response: &Response<'_>, objects: bool, own: bool) -> (Vec<Meaning>, Option<Usage>) {
     // Bedrock's stream counts nothing as 0.
     let usage = response.usage.filter(|usage| usage.total_input().unwrap_or(0) + usage.output.unwrap_or(0) > 0);
-    (response.choices.iter().map(|choice| meaning_of(choice, objects)).collect(), usage)
+    (response.choices.iter().map(|choice| meaning_of(choice, objects, own)).collect(), usage)
 }
 
-fn meaning_of(choice: &Choice<'_>, objects: bool) -> Meaning {
+fn meaning_of(choice: &Choice<'_>, objects: bool, own: bool) -> Meaning {
     let mut all = Meaning { stop: Some(choice.stop.reason), ..Meaning::default() };
+    // A ticket without data only says that nobody signed.
+    let mut keep = |opaque: &Option<Opaque<'_>>| {
+        let opened = opaque.iter().filter(|_| own).map(|one| Opaque::from_client(one.dialect, one.data.borrowed()));
+        all.state.extend(opened.map(|one| one.data.to_string()).filter(|data| !data.is_empty()));
+    };
     for block in &choice.blocks {
         match &block.content {
-            Content::Text(text) => all.text.extend(text.text.chars()),
+            Content::Text(text) => {
+                all.text.extend(text.text.chars());
+                keep(&text.signature);
+            }
             Content::Refusal(text) => all.refusal.push_str(text),
             Content::Reasoning(reasoning) => {
                 all.reasoning.push_str(&reasoning.text);
                 reasoning.summary.iter().for_each(|part| all.reasoning.push_str(part));
+                keep(&reasoning.signature);
+                keep(&reasoning.encrypted);
             }
             Content::ToolCall(call) => {
                 let arguments = object(&call.arguments).unwrap_or_else(|| call.arguments.to_string());
                 let arguments = if objects { arguments } else { String::new() };
                 all.calls.push([call.id.to_string(), call.name.to_string(), arguments]);
+                keep(&call.signature);
             }
-            Content::Media(_) | Content::ToolResult(_) | Content::Foreign(_) => {}
+            Content::Media(media) => keep(&media.signature),
+            Content::ToolResult(_) | Content::Foreign(_) => {}
         }
     }
+    all.state.sort();
     all.text.sort_unstable();
     all
 }
