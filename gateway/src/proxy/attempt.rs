@@ -150,7 +150,11 @@ pub async fn choose_peer(gateway: &Gateway, exchange: &mut Exchange) -> Result<B
     let (target, dialect) = (attempt.target.clone(), attempt.route.dialect);
     let provider = &target.provider;
     let patience = timeouts.connect.max(TOKEN_PATIENCE);
-    match provider.credentials.grant(dialect, &gateway.http, patience).await {
+    // The first: which one is tried is not decided yet.
+    let Some(credentials) = provider.credentials.first() else {
+        return Err(Error::explain(ErrorType::InternalError, "the provider has no credentials"));
+    };
+    match credentials.grant(dialect, &gateway.http, patience).await {
         Ok(grant) => {
             if let Some(attempt) = exchange.attempts.last_mut() {
                 attempt.grant = grant;
