@@ -27,14 +27,8 @@ pub enum Strategy {
 }
 
 impl Strategy {
-    const ALL: [Self; 6] = [
-        Self::Weighted,
-        Self::RoundRobin,
-        Self::LeastLatency,
-        Self::LeastBusy,
-        Self::LowestCost,
-        Self::Sticky,
-    ];
+    const ALL: [Self; 6] =
+        [Self::Weighted, Self::RoundRobin, Self::LeastLatency, Self::LeastBusy, Self::LowestCost, Self::Sticky];
 
     /// The word in the file.
     pub const fn as_str(self) -> &'static str {

@@ -453,8 +453,7 @@ impl Exchange {
     /// Whether the body of an error of this status may be a reason to ask another target.
     fn is_worth_reading(&self, status: u16) -> bool {
         let may_move = |kind| self.step_after(Outcome::Refused(kind)) != Step::Stop;
-        matches!(status, 400 | 413 | 422)
-            && (may_move(ErrorKind::ContextLength) || may_move(ErrorKind::ContentFilter))
+        matches!(status, 400 | 413 | 422) && (may_move(ErrorKind::ContextLength) || may_move(ErrorKind::ContentFilter))
     }
 
     /// Notes how the current attempt ended.

@@ -22,7 +22,7 @@ use super::step::Repeat;
 use super::{Exchange, Gateway};
 use crate::config::TimeoutsConfig;
 use crate::credentials::Grant;
-use crate::health::{self, Pass, TargetState};
+use crate::health::{Changes, CredentialChange, Pass, TargetChange, TargetState};
 use crate::routing::Taken;
 use crate::snapshot::{Route, Target};
 
@@ -133,7 +133,7 @@ impl Attempt {
         self.body = Bytes::new();
         if let Some(pass) = self.pass.take() {
             let changes = pass.finish(now, outcome.verdict(None, self.retry_after));
-            health::report(&self.target, self.credential, &changes);
+            self.report(&changes);
         }
     }
 
@@ -148,7 +148,32 @@ impl Attempt {
         let after = now - self.started;
         self.first_output = Some(after);
         if let (true, Some(pass)) = (counts, &mut self.pass) {
-            pass.first_output(now, after);
+            let changes = pass.first_output(now, after);
+            self.report(&changes);
+        }
+    }
+
+    /// Tells the operator what its end changed.
+    fn report(&self, changes: &Changes) {
+        let (provider, model) = (&self.target.provider.name, &self.target.model);
+        match changes.credential {
+            Some(CredentialChange::Refused(reason)) => {
+                log::error!("provider {provider}, credential {}: {reason}; it is not used for now", self.credential);
+            }
+            Some(CredentialChange::Accepted) => {
+                log::warn!("provider {provider}, credential {}: accepted again", self.credential);
+            }
+            None => {}
+        }
+        match changes.target {
+            Some(TargetChange::Opened { reason, cooldown }) => {
+                log::warn!("target {provider}/{model}: {reason}; it rests for {cooldown:?}");
+            }
+            Some(TargetChange::Closed) => log::warn!("target {provider}/{model}: it is well again"),
+            Some(TargetChange::Held { reason, wait }) => {
+                log::info!("target {provider}/{model}: {reason}; it rests for {wait:?}");
+            }
+            None => {}
         }
     }
 
@@ -174,11 +199,7 @@ impl Attempt {
 }
 
 /// Takes the next attempt of the plan and finds the address to connect to.
-pub async fn choose_peer(
-    gateway: &Gateway,
-    session: &mut Session,
-    exchange: &mut Exchange,
-) -> Result<Box<HttpPeer>> {
+pub async fn choose_peer(gateway: &Gateway, session: &mut Session, exchange: &mut Exchange) -> Result<Box<HttpPeer>> {
     let repeat = exchange.repeat.take();
     if let Some(repeat) = &repeat {
         repeat.wait(session, exchange).await?;

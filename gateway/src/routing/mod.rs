@@ -5,6 +5,6 @@ mod plan;
 mod stable;
 mod strategy;
 
-pub use plan::{Candidate, LeftOut, Plan, Why};
+pub use plan::{Candidate, LeftOut, Plan, Taken, Why};
 pub use stable::stable_hash;
 pub use strategy::Asked;

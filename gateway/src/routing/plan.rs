@@ -276,4 +276,4 @@ fn rests(target: &Target, now: Instant) -> Option<Why> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

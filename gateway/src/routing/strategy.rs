@@ -30,12 +30,7 @@ impl Asked {
 }
 
 /// Brings the candidates of one priority of `model` in order, the best first. `random` draws below its argument.
-pub(super) fn order(
-    group: &mut [Candidate],
-    model: &Model,
-    asked: &Asked,
-    random: &mut impl FnMut(u64) -> u64,
-) {
+pub(super) fn order(group: &mut [Candidate], model: &Model, asked: &Asked, random: &mut impl FnMut(u64) -> u64) {
     match model.strategy.strategy {
         Strategy::Weighted => shuffle_by_weight(group, random),
         Strategy::RoundRobin => {

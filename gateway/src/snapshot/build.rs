@@ -52,6 +52,9 @@ impl Snapshot {
             .iter()
             .map(|(name, provider)| Ok((name.clone(), Arc::new(build_provider(provider, mock)?))))
             .collect::<Result<HashMap<_, _>, BuildError>>()?;
+        for (name, provider) in &config.providers {
+            health.configure(name, provider.health.settings, &provider.credentials);
+        }
         let models = config
             .models
             .iter()
@@ -118,7 +121,11 @@ fn build_provider(config: &ProviderConfig, mock: Option<SocketAddr>) -> Result<P
         preset: config.preset,
         dialects: config.dialects.clone(),
         authority: HeaderValue::from_str(&authority).map_err(|_| unusable())?,
-        credentials: Credentials::new(&config.name, &config.credential)
+        credentials: config
+            .credentials
+            .iter()
+            .map(|credential| Credentials::new(&config.name, credential))
+            .collect::<Result<_, _>>()
             .map_err(|error| BuildError::Credentials(config.name.clone(), error))?,
         headers: config.headers.clone(),
         default_headers: default_headers(config),

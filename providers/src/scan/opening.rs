@@ -102,7 +102,10 @@ mod tests {
             ],
             &[r#"{"messages":[{"role":"system","content":"s"},{"role":"user","content":"ho"}]}"#],
             &[r#"{"input":"hi","tools":[]}"#, r#"{"tools":[],"input":"hi"}"#],
-            &[r#"{"contents":[{"parts":[]}],"systemInstruction":{}}"#, r#"{"systemInstruction":{},"contents":[{"parts":[]},{}]}"#],
+            &[
+                r#"{"contents":[{"parts":[]}],"systemInstruction":{}}"#,
+                r#"{"systemInstruction":{},"contents":[{"parts":[]},{}]}"#,
+            ],
         ];
         let mut seen = std::collections::HashSet::new();
         for turns in conversations {

@@ -80,9 +80,7 @@ fn priorities_come_before_weights() {
 fn unusable_targets_and_too_many_are_left_out() {
     let targets = [("a", ""), ("b", ", priority = 1"), ("c", ", priority = 2"), ("d", ", priority = 3")];
     let lab = Lab::new(&targets, "retry = { attempts = 2 }");
-    let build = |usable: fn(&Target) -> bool| {
-        Plan::build(&lab.model(), &Asked::anything(lab.now), usable, &mut |_| 0)
-    };
+    let build = |usable: fn(&Target) -> bool| Plan::build(&lab.model(), &Asked::anything(lab.now), usable, &mut |_| 0);
     let mut plan = build(|target| &*target.model != "a");
     assert!(plan.has_next() && plan.has_other_target() && !plan.is_empty());
     assert_eq!(order(&mut plan, lab.now), ["b", "c"]);
@@ -95,8 +93,9 @@ fn unusable_targets_and_too_many_are_left_out() {
 fn another_credential_comes_before_another_target() {
     let mut lab = Lab::new(&[("a", ""), ("b", ", priority = 1")], "");
     let mut plan = lab.plan();
-    let taken: Vec<_> =
-        std::iter::from_fn(|| plan.take_next(lab.now)).map(|taken| (taken.target.model.clone(), taken.credential)).collect();
+    let taken: Vec<_> = std::iter::from_fn(|| plan.take_next(lab.now))
+        .map(|taken| (taken.target.model.clone(), taken.credential))
+        .collect();
     let mut sorted = taken.clone();
     sorted.sort();
     assert_eq!(sorted, [("a".into(), 0), ("a".into(), 1), ("b".into(), 0), ("b".into(), 1)]);
