@@ -183,3 +183,6 @@ impl Bill<'_> {
 fn narrow(cost: u128) -> u64 {
     u64::try_from(cost).unwrap_or(u64::MAX)
 }
+
+#[cfg(test)]
+mod tests;

@@ -113,13 +113,10 @@ impl Tier {
     #[must_use]
     pub fn of_answer(word: Option<&str>) -> Self {
         let Some(word) = word else { return Self::Standard };
-        let is = |name: &str| {
-            let rest = word.len().checked_sub(name.len()).map_or("", |start| word.get(start..).unwrap_or_default());
-            rest.eq_ignore_ascii_case(name)
-                && (rest.len() == word.len() || word.to_ascii_uppercase().starts_with("ON_DEMAND_"))
-        };
-        let named = Self::ALL.iter().copied().find(|tier| is(tier.as_str()));
-        named.unwrap_or(if word.eq_ignore_ascii_case("batches") { Self::Batch } else { Self::Standard })
+        let on_demand = word.get(.."ON_DEMAND_".len()).filter(|start| start.eq_ignore_ascii_case("ON_DEMAND_"));
+        let name = on_demand.map_or(word, |start| &word[start.len()..]);
+        let named = Self::ALL.iter().copied().find(|tier| tier.as_str().eq_ignore_ascii_case(name));
+        named.unwrap_or(if name.eq_ignore_ascii_case("batches") { Self::Batch } else { Self::Standard })
     }
 }
 
