@@ -1,13 +1,16 @@
 //! `[models.NAME]`: public names, and the targets behind them.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use ai_gateway_providers::catalogue::{Thinking, Traits};
+use ai_gateway_providers::price::Model as Known;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::Context;
+use super::prices::{PriceText, PricesConfig};
 use super::providers::ProviderConfig;
 use super::support::{self, STRATEGIES_NOT_YET};
 use super::tree::{At, instead};
@@ -64,6 +67,8 @@ pub struct Target {
     pub priority: Option<u32>,
     /// What the model accepts, where its name does not tell: for deployments and aliases.
     pub traits: Option<TraitsText>,
+    /// What it costs, where the price map does not know it or not right.
+    pub price: Option<At<PriceText>>,
 }
 
 /// `traits` of a target as written.
@@ -229,6 +234,8 @@ pub struct TargetConfig {
     pub priority: u32,
     /// What the model accepts.
     pub traits: Traits,
+    /// What it costs and how large its context is, as far as that is known.
+    pub known: Arc<Known>,
 }
 
 /// The clocks of an exchange (design §12).
@@ -272,7 +279,7 @@ impl Default for RetryConfig {
 
 impl ModelConfig {
     /// What `provider/model` means without an entry of its own: one target, every setting at its default.
-    pub fn direct(name: &str, provider: &str, model: &str) -> Self {
+    pub fn direct(name: &str, provider: &str, model: &str, known: Known) -> Self {
         Self {
             name: name.to_owned(),
             targets: vec![TargetConfig {
@@ -281,6 +288,7 @@ impl ModelConfig {
                 weight: 1,
                 priority: 0,
                 traits: Traits::of(model),
+                known: Arc::new(known),
             }],
             timeouts: TimeoutsConfig::default(),
             retry: RetryConfig::default(),
@@ -295,13 +303,14 @@ impl Model {
         self,
         name: &At<String>,
         providers: &BTreeMap<String, Option<ProviderConfig>>,
+        prices: &PricesConfig,
         cx: &mut Context<'_>,
     ) -> ModelConfig {
         if let Some(strategy) = &self.strategy {
             check_strategy(strategy, cx);
         }
         ModelConfig {
-            targets: resolve_targets(self.targets, &name.value, providers, cx),
+            targets: resolve_targets(self.targets, &name.value, providers, prices, cx),
             timeouts: self.timeouts.unwrap_or_default().resolve(cx),
             retry: self.retry.unwrap_or_default().resolve(cx),
             lossy: self.lossy.unwrap_or_default(),
@@ -326,6 +335,7 @@ fn resolve_targets(
     targets: At<Vec<At<Target>>>,
     model: &str,
     providers: &BTreeMap<String, Option<ProviderConfig>>,
+    prices: &PricesConfig,
     cx: &mut Context<'_>,
 ) -> Vec<TargetConfig> {
     if targets.value.is_empty() {
@@ -350,7 +360,10 @@ fn resolve_targets(
         if target.model.value.is_empty() {
             cx.report.error(target.model.span.clone(), "the upstream's name of the model is empty", None);
         }
+        let provider = providers.get(&target.provider.value).and_then(Option::as_ref);
+        let known = provider.map(|provider| prices.of_target(target.price, &target.model, provider, cx));
         let target = TargetConfig {
+            known: Arc::new(known.unwrap_or_default()),
             traits: target.traits.unwrap_or_default().resolve(&target.model.value),
             provider: target.provider.value,
             model: target.model.value,

@@ -76,6 +76,8 @@ fn every_supported_key_is_in_the_example() {
         ("Provider", &[]),
         ("Model", &["cache", "lossy"]),
         ("Target", &[]),
+        ("Prices", &["models"]),
+        ("Price", &[]),
         ("Timeouts", &[]),
         ("Retry", &[]),
         ("Key", &["limits", "budget", "cache"]),
