@@ -1,6 +1,6 @@
 //! The same from many threads.
 
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering::SeqCst};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering::SeqCst};
 use std::thread;
 
 use super::*;
@@ -62,10 +62,9 @@ fn nobody_loses_a_target_that_is_being_made() {
     let now = Instant::now();
     let health = Health::with_room_for(50, now, 7);
     let pinned = health.target("p", "pinned", 0, now);
-    let done = AtomicBool::new(false);
     thread::scope(|scope| {
         for seed in 0..4 {
-            let (health, done) = (&health, &done);
+            let health = &health;
             scope.spawn(move || {
                 let mut random = fastrand::Rng::with_seed(seed);
                 for _ in 0..5_000 {
@@ -73,12 +72,9 @@ fn nobody_loses_a_target_that_is_being_made() {
                     let one = health.target("p", &model, 0, now);
                     assert!(Arc::ptr_eq(&one, &health.target("p", &model, 0, now)));
                 }
-                done.store(true, SeqCst);
             });
         }
-        while !done.load(SeqCst) {
-            assert!(health.targets().len() < 100);
-        }
     });
+    assert!(health.targets().len() <= 60);
     assert!(Arc::ptr_eq(&pinned, &health.target("p", "pinned", 0, now)));
 }
