@@ -47,7 +47,7 @@ pub use discover::{Discovery, Found};
 pub use environment::{Environment, System};
 pub use google::{GoogleConfig, GoogleUser, ServiceAccount};
 pub use keys::{KeyConfig, ModelPattern};
-pub use models::{Lossy, ModelConfig, RetryConfig, RetryOn, TargetConfig, TimeoutsConfig};
+pub use models::{Lossy, ModelConfig, OnCut, RetryConfig, RetryOn, TargetConfig, TimeoutsConfig};
 pub use providers::ProviderConfig;
 pub use report::{ConfigErrors, Place, Problem, Severity, Warning};
 pub use schema::{schema, schema_json};

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use ai_gateway_providers::catalogue::{Thinking, Traits};
+use ai_gateway_providers::catalogue::{Prefill, Thinking, Traits};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
@@ -30,6 +30,8 @@ pub struct Model {
     pub cache: Option<ModelCache>,
     /// What happens to a field of the request that the target's API cannot say. Default: `"warn"`.
     pub lossy: Option<Lossy>,
+    /// What happens when an answer breaks off after the client got its beginning. Default: `"error"`.
+    pub on_cut: Option<OnCut>,
 }
 
 /// How one of several targets is chosen.
@@ -76,6 +78,8 @@ pub struct TraitsText {
     pub thinking: Option<ThinkingName>,
     /// Whether a Gemini model is of the third generation or later.
     pub gemini_3: Option<bool>,
+    /// Whether it goes on with what a message of the assistant at the end has begun, for `on_cut = "continue"`.
+    pub prefill: Option<bool>,
 }
 
 /// How a Claude model takes reasoning.
@@ -113,6 +117,11 @@ impl TraitsText {
             max_output: self.max_output.or(known.max_output),
             thinking: self.thinking.map_or(known.thinking, Thinking::from),
             gemini_3: self.gemini_3.unwrap_or(known.gemini_3),
+            prefill: match self.prefill {
+                Some(true) => Prefill::Always,
+                Some(false) => Prefill::Refused,
+                None => known.prefill,
+            },
         }
     }
 }
@@ -162,6 +171,20 @@ pub enum Lossy {
     Error,
     /// It is left out.
     Drop,
+}
+
+/// What happens when an answer breaks off, falls silent or reports an error after the client got its beginning.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum OnCut {
+    /// The client is told, in its dialect.
+    #[default]
+    Error,
+    /// Another target goes on with the text. Only streams of plain text, and only targets that go on with a message of the
+    /// assistant; else as `error`. Streams of such a model are translated even where both sides speak one dialect.
+    Continue,
+    /// The client gets nothing before the answer is whole, so that nothing has to be taken back. Past 16 MiB as `error`.
+    Buffer,
 }
 
 /// A failure that leads to another attempt.
@@ -214,6 +237,8 @@ pub struct ModelConfig {
     pub retry: RetryConfig,
     /// What happens to a field that the target's API cannot say.
     pub lossy: Lossy,
+    /// What happens when an answer breaks off.
+    pub on_cut: OnCut,
 }
 
 /// A resolved target.
@@ -285,6 +310,7 @@ impl ModelConfig {
             timeouts: TimeoutsConfig::default(),
             retry: RetryConfig::default(),
             lossy: Lossy::default(),
+            on_cut: OnCut::default(),
         }
     }
 }
@@ -305,6 +331,7 @@ impl Model {
             timeouts: self.timeouts.unwrap_or_default().resolve(cx),
             retry: self.retry.unwrap_or_default().resolve(cx),
             lossy: self.lossy.unwrap_or_default(),
+            on_cut: self.on_cut.unwrap_or_default(),
             name: name.value.clone(),
         }
     }

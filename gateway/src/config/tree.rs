@@ -206,6 +206,7 @@ const SHOWN: &[&str] = &[
     "models",
     "name",
     "on",
+    "on_cut",
     "path",
     "per",
     "priority",

@@ -17,7 +17,7 @@ use pingora_proxy::Session;
 
 use super::encode::{self, AnswerWay, Encoded};
 use super::outcome::Outcome;
-use super::{Exchange, Gateway};
+use super::{Exchange, Gateway, resume};
 use crate::credentials::Grant;
 use crate::snapshot::{Route, Target};
 
@@ -79,7 +79,7 @@ pub struct Attempt {
 }
 
 impl Attempt {
-    fn new(target: Arc<Target>, encoded: Encoded) -> Self {
+    pub(super) fn new(target: Arc<Target>, encoded: Encoded) -> Self {
         let Encoded { route, body, hide_usage, answer, losses } = encoded;
         Self {
             target,
@@ -184,6 +184,9 @@ pub async fn choose_peer(gateway: &Gateway, exchange: &mut Exchange) -> Result<B
 
 /// The next target of the plan whose API can say what is asked.
 fn next_attempt(gateway: &Gateway, exchange: &mut Exchange) -> Result<Attempt> {
+    if exchange.resume.is_some() {
+        return resume::next_attempt(exchange, &gateway.continuity);
+    }
     while let Some(target) = exchange.plan.take_next() {
         match encode::encode(&target, exchange, &gateway.continuity) {
             Ok(encoded) => {
@@ -207,6 +210,7 @@ pub fn write_header(session: &Session, upstream: &mut RequestHeader, exchange: &
     let Some(path) = provider.path_of(attempt.route, endpoint, &attempt.target.model, stream, query.as_deref()) else {
         return Error::e_explain(ErrorType::InternalError, "the request has no path at this provider");
     };
+    let path = if exchange.resume.is_some() { provider.quirks.prefill.path(path) } else { path };
     let method = session.req_header().method.clone();
     let mut header = RequestHeader::build_no_case(method, path.as_bytes(), Some(16))?;
     header.set_version(upstream.version);

@@ -16,6 +16,7 @@ use pingora_http::ResponseHeader;
 use super::attempt::Attempt;
 use super::body::Reservation;
 use super::replay::Replay;
+use super::resume::Resume;
 use crate::config::Lossy;
 use crate::routing::Plan;
 use crate::snapshot::{Key, Model, Snapshot};
@@ -62,6 +63,8 @@ pub struct Exchange {
     pub first_output: Option<Instant>,
     /// The body of an error answer that is to be told in the client's dialect.
     pub error_body: Option<Vec<u8>>,
+    /// Going on with an answer that broke off after commit.
+    pub resume: Option<Box<Resume>>,
     /// What the upstream said about coming back (`retry-after`, `retry-after-ms`).
     pub retry_after: Vec<(&'static str, HeaderValue)>,
     /// What went wrong, if the answer is not the upstream's own.
@@ -120,6 +123,7 @@ impl Exchange {
             status: 0,
             first_output: None,
             error_body: None,
+            resume: None,
             retry_after: Vec::new(),
             error: None,
             client_left: false,

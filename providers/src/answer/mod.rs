@@ -151,6 +151,13 @@ impl Observer {
         self.continued().is_some_and(|said| !said.is_over())
     }
 
+    /// Whether an error that the provider reports, or the lack of an end, is not in what is given out: see
+    /// [`Translation::may_go_on`].
+    #[must_use]
+    pub fn withholds_errors(&self) -> bool {
+        self.continued().is_some()
+    }
+
     /// The text that another attempt could go on with if the answer broke off here, without white space at its end. `None`:
     /// nothing else than an error can follow (a tool call is under way, reasoning is, or nothing was said).
     #[must_use]
