@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use ai_gateway_providers::catalogue::{Prefill, Thinking, Traits};
+use ai_gateway_providers::common::can_go_on;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
@@ -326,8 +327,17 @@ impl Model {
         if let Some(strategy) = &self.strategy {
             check_strategy(strategy, cx);
         }
+        let span = self.targets.span.clone();
+        let targets = resolve_targets(self.targets, &name.value, providers, cx);
+        if self.on_cut == Some(OnCut::Continue) && !targets.iter().any(|target| may_go_on(target, providers)) {
+            cx.report.warn(
+                span,
+                "no target is known to go on with an answer that has begun: `on_cut = \"continue\"` does nothing",
+                "Claude up to 4.5, Mistral, DeepSeek and vLLM do; of others say so with traits = { prefill = true }",
+            );
+        }
         ModelConfig {
-            targets: resolve_targets(self.targets, &name.value, providers, cx),
+            targets,
             timeouts: self.timeouts.unwrap_or_default().resolve(cx),
             retry: self.retry.unwrap_or_default().resolve(cx),
             lossy: self.lossy.unwrap_or_default(),
@@ -335,6 +345,12 @@ impl Model {
             name: name.value.clone(),
         }
     }
+}
+
+/// A provider that is in error itself is taken to do so.
+fn may_go_on(target: &TargetConfig, providers: &BTreeMap<String, Option<ProviderConfig>>) -> bool {
+    let Some(Some(provider)) = providers.get(&target.provider) else { return true };
+    provider.dialects.iter().any(|dialect| can_go_on(*dialect, provider.quirks, target.traits))
 }
 
 fn check_strategy(strategy: &At<String>, cx: &mut Context<'_>) {
