@@ -322,7 +322,7 @@ fn check_strategy(strategy: &At<String>, cx: &mut Context<'_>) {
     }
 }
 
-fn resolve_targets(
+pub(super) fn resolve_targets(
     targets: At<Vec<At<Target>>>,
     model: &str,
     providers: &BTreeMap<String, Option<ProviderConfig>>,

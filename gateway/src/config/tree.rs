@@ -155,7 +155,7 @@ fn replace(value: &mut DeValue<'_>, span: &Range<usize>, meant: Option<&str>) ->
 }
 
 /// What somebody who wrote `word` may have meant.
-pub(super) fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+pub(crate) fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     known
         .into_iter()
         .map(|candidate| (strsim::damerau_levenshtein(&word.to_lowercase(), &candidate.to_lowercase()), candidate))
@@ -181,14 +181,18 @@ pub(super) fn instead(word: &str, known: &[&str]) -> Option<String> {
 const SHOWN: &[&str] = &[
     "action",
     "admin",
+    "allow",
     "api_version",
     "attempts",
     "auth",
     "base_url",
+    "by",
     "ca",
+    "cel",
     "cert",
     "client_id",
     "connect",
+    "dialect",
     "dialects",
     "drain",
     "first_token",
@@ -199,21 +203,32 @@ const SHOWN: &[&str] = &[
     "kind",
     "listen",
     "lossy",
+    "max",
     "max_body",
     "max_buffered",
     "max_size",
+    "message",
+    "min",
     "model",
     "models",
     "name",
     "on",
+    "operation",
+    "owner",
     "path",
     "per",
+    "percent",
     "priority",
     "project",
     "provider",
     "region",
-    "stream_options",
+    "remove",
+    "status",
     "strategy",
+    "stream_options",
+    "tag",
+    "tags",
+    "team",
     "tenant_id",
     "tls",
     "total",

@@ -14,6 +14,7 @@ use super::{KeyRing, Model, Provider, Snapshot, Target};
 use crate::config::{Config, ModelConfig, ProviderConfig};
 use crate::credentials::{CredentialError, Credentials};
 use crate::proxy::BodyLimits;
+use crate::routing::rules::RuleSet;
 
 /// A configuration that passed its checks and still cannot be built.
 #[derive(Debug, thiserror::Error)]
@@ -31,6 +32,14 @@ pub enum BuildError {
         model: String,
         /// What it names.
         provider: String,
+    },
+    /// A rule that refers to what does not exist.
+    #[error("route `{route}` refers to `{name}`, which does not exist")]
+    Route {
+        /// The rule.
+        route: String,
+        /// What it names.
+        name: String,
     },
 }
 
@@ -50,11 +59,12 @@ impl Snapshot {
             .iter()
             .map(|(name, model)| Ok((name.clone(), Arc::new(build_model(model, &providers)?))))
             .collect::<Result<HashMap<_, _>, BuildError>>()?;
-        Ok(Self {
+        let mut snapshot = Self {
             limits: BodyLimits { max_body: config.server.max_body, max_buffered: config.server.max_buffered },
             providers,
             models,
             keys: KeyRing::new(&config.keys),
+            rules: RuleSet::default(),
             default_model: Model {
                 name: "".into(),
                 direct: true,
@@ -63,7 +73,10 @@ impl Snapshot {
                 retry: crate::config::RetryConfig::default(),
                 lossy: crate::config::Lossy::default(),
             },
-        })
+        };
+        let own = |model: &ModelConfig| build_model(model, &snapshot.providers);
+        snapshot.rules = RuleSet::build(&config.routes, |name| snapshot.model(name), own)?;
+        Ok(snapshot)
     }
 }
 

@@ -17,6 +17,7 @@ pub use provider::Provider;
 pub use route::{Route, Way, client_wire};
 
 use crate::proxy::BodyLimits;
+use crate::routing::rules::RuleSet;
 
 /// Everything that answering a request needs of the configuration.
 #[derive(Debug)]
@@ -27,6 +28,8 @@ pub struct Snapshot {
     models: HashMap<String, Arc<Model>>,
     /// The clients' keys.
     pub keys: KeyRing,
+    /// The rules that decide where requests go.
+    pub rules: RuleSet,
     /// Settings of models that have no `[models]` entry.
     default_model: Model,
 }
