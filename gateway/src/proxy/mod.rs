@@ -16,6 +16,7 @@ mod models;
 mod outcome;
 mod replay;
 mod reply;
+mod route;
 mod settle;
 mod stored;
 

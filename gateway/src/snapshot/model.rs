@@ -43,6 +43,25 @@ impl Model {
             lossy: self.lossy,
         }
     }
+
+    /// The same, with the targets of `others` as the last ones to try, and an attempt more for each of them. What is a target
+    /// already is none once more.
+    pub fn followed_by(&self, others: &[Arc<Self>]) -> Self {
+        let mut model = self.clone();
+        for other in others {
+            let last = model.targets.iter().map(|target| target.priority).max();
+            let first = last.map_or(0, |last| last.saturating_add(1));
+            for target in &other.targets {
+                let same =
+                    |known: &Arc<Target>| known.provider.name == target.provider.name && known.model == target.model;
+                if !model.targets.iter().any(same) {
+                    model.targets.push(Arc::new(target.at_priority(first.saturating_add(target.priority))));
+                    model.retry.attempts = model.retry.attempts.saturating_add(1);
+                }
+            }
+        }
+        model
+    }
 }
 
 /// One place where a model can be answered.
@@ -58,4 +77,17 @@ pub struct Target {
     pub weight: u32,
     /// Smaller first.
     pub priority: u32,
+}
+
+impl Target {
+    /// The same place at another priority.
+    fn at_priority(&self, priority: u32) -> Self {
+        Self {
+            provider: self.provider.clone(),
+            model: self.model.clone(),
+            traits: self.traits,
+            weight: self.weight,
+            priority,
+        }
+    }
 }
