@@ -54,28 +54,19 @@ pub fn route(
         edits.remove.extend(fields.iter().map(|field| (*field).to_owned()));
     }
     let in_body = scan.model.as_ref().map(|model| model.value.as_str());
-    let mut asked = endpoint.path_model.as_deref().or(in_body).map(str::to_owned);
-    if asked.is_none() && !fallbacks.is_empty() {
-        asked = Some(fallbacks.remove(0));
-    }
-    let decision =
-        decide(gateway, session, exchange, endpoint, asked.as_deref(), &scan, if json { &body } else { b"" });
-    let decided = match decision.as_ref().map(|decision| &decision.to) {
-        Some(Destination::Rejected { status, message }) => Err(ApiError::rejected(*status, message.as_str())),
-        Some(Destination::Model(model)) => Ok(Some(model.clone())),
-        Some(Destination::Asked) | None => Ok(None),
-    };
+    let named = endpoint.path_model.as_deref().or(in_body);
+    // OpenRouter's clients may name all models in `models`.
+    let first = (named.is_none() && !fallbacks.is_empty()).then(|| fallbacks.remove(0));
+    let asked = named.or(first.as_deref());
+    let decision = decide(gateway, session, exchange, endpoint, asked, &scan, if json { &body } else { b"" });
+    let chosen = choose(exchange, asked, decision.as_ref().map(|decision| &decision.to), &fallbacks);
     if let Some(Decision { rule, mirror, .. }) = decision {
         edits.set.extend(rule.body.set.iter().cloned());
         edits.remove.extend(rule.body.remove.iter().cloned());
         exchange.mirror = mirror;
         exchange.route = Some(rule);
     }
-    let mut model = resolve(exchange, asked.as_deref(), decided?)?;
-    if !fallbacks.is_empty() {
-        let models = fallbacks.iter().map(|name| resolve(exchange, Some(name), None)).collect::<Result<Vec<_>, _>>()?;
-        model = Arc::new(model.followed_by(&models));
-    }
+    let model = chosen?;
     if !json || edits.is_empty() {
         return Ok(Routed { model, body, scan });
     }
@@ -83,6 +74,26 @@ pub fn route(
     let unchanged = edited.as_ptr() == body.as_ptr();
     let scan = if unchanged { scan } else { scan_json(&edited).map_err(|error| edited_badly(&error))? };
     Ok(Routed { model, body: edited, scan })
+}
+
+/// The model that a request goes to, followed by those that it may fall back on.
+fn choose(
+    exchange: &Exchange,
+    asked: Option<&str>,
+    to: Option<&Destination>,
+    fallbacks: &[String],
+) -> Result<Arc<Model>, ApiError> {
+    let decided = match to {
+        Some(Destination::Rejected { status, message }) => return Err(ApiError::rejected(*status, message.as_str())),
+        Some(Destination::Model(model)) => Some(model.clone()),
+        Some(Destination::Asked) | None => None,
+    };
+    let model = resolve(exchange, asked, decided)?;
+    if fallbacks.is_empty() {
+        return Ok(model);
+    }
+    let others = fallbacks.iter().map(|name| resolve(exchange, Some(name), None)).collect::<Result<Vec<_>, _>>()?;
+    Ok(Arc::new(model.followed_by(&others)))
 }
 
 /// The model called `asked`, or the one `decided` in its place, if the key may use either name.
