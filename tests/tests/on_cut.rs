@@ -20,7 +20,8 @@ const UNRESTED: &str = "health = { failures = 0, rate = 0 }";
 
 /// One mock provider for each dialect, called like it.
 fn mocks() -> String {
-    let provider = |dialect: Dialect| format!("[providers.{dialect}]\nkind = \"mock\"\ndialects = [\"{dialect}\"]\n{UNRESTED}\n");
+    let provider =
+        |dialect: Dialect| format!("[providers.{dialect}]\nkind = \"mock\"\ndialects = [\"{dialect}\"]\n{UNRESTED}\n");
     Dialect::ALL.map(provider).concat()
 }
 
