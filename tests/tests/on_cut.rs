@@ -104,6 +104,25 @@ async fn another_target_goes_on_with_the_text() {
     gateway.assert_healthy().await;
 }
 
+/// All that the first target says, and its error, in one piece: it was said all the same.
+#[tokio::test]
+async fn what_breaks_off_at_once_is_gone_on_with() {
+    let able = ("anthropic", "lorem-12+prefill", ABLE);
+    let config = [
+        mocks(),
+        model("two", &[("openai-chat", "lorem-12+error-after-5+one-chunk", ""), able], "continue"),
+        model("one", &[("anthropic", "lorem-12+error-after-5+one-chunk", "")], "continue"),
+    ];
+    let gateway = Gateway::start(&config.concat()).await;
+    for dialect in Dialect::ALL {
+        let reply = exchange(gateway.addr, &ask(dialect, "two")).await;
+        assert_eq!(text_in(dialect, &reply, "two"), WHOLE, "{dialect}");
+        let reply = exchange(gateway.addr, &ask(dialect, "one")).await;
+        assert_broken(dialect, &reply, "one");
+        assert!(reply.complete && reply.text().contains("overloaded"), "{dialect}: {}", reply.text());
+    }
+}
+
 /// Between two sides of one dialect, too, and from every dialect to every other.
 #[tokio::test]
 async fn every_dialect_goes_on_with_every_other() {
