@@ -240,6 +240,8 @@ async fn a_refusal_to_go_on_is_never_shown() {
             let reply = exchange(gateway.addr, &ask(dialect, name)).await;
             if name == "then-able" {
                 assert_eq!(text_in(dialect, &reply, &what), WHOLE, "{what}");
+                let seam = "to=gemini/lorem-12+prefill cause=cut\n";
+                assert!(dialect == Dialect::Bedrock || reply.text().contains(seam), "{what}: {}", reply.text());
             } else {
                 assert_broken(dialect, &reply, &what);
                 let text = reply.text();

@@ -3,8 +3,8 @@
 //! Stock Pingora 0.9.1 chooses the upstream before it reads the body, forwards a body read earlier only from a 64 KiB
 //! buffer, and has no way to withhold an answer. [`install`] puts a session of ours around the real one, in the public
 //! field `Session::downstream_session`. It claims the whole body as its retry buffer, withholds what Pingora writes
-//! until the answer is committed, and runs the clocks of the attempt. [`Replay::restore`] puts the real session back,
-//! so that keep-alive survives.
+//! until the answer is committed, lets another attempt go on with the body of an answer that broke off, and runs the clocks
+//! of the attempt. [`Replay::restore`] puts the real session back, so that keep-alive survives.
 //!
 //! One file on purpose: a later Pingora that sends a body read earlier (its pull request 816) replaces it here.
 
