@@ -441,6 +441,8 @@ mod tests {
         assert_eq!(of("huge-header-10MiB").fault, Some(Fault::HugeHeader(10 << 20)));
         assert_eq!(of("json-4KiB").content, Content::Sized(4096));
         assert_eq!(of("tool-calls-3").content, Content::ToolCalls(3));
+        let prefills = [of("lorem-5").prefill, of("lorem-5+prefill").prefill, of("no-prefill").prefill];
+        assert_eq!(prefills, [Prefill::Ignored, Prefill::Continued, Prefill::Refused]);
     }
 
     #[test]
