@@ -162,8 +162,8 @@ impl Mock {
         let exchange = Exchange { route: found, shape, events, read, arrival };
         let model = &exchange.read.ask.model;
         let _open = self.stats.open();
-        let number = self.stats.arrived(model, Arc::clone(&exchange.arrival));
-        let result = answer(session, &exchange, number).await;
+        let (number, before) = self.stats.arrived(model, Arc::clone(&exchange.arrival));
+        let result = answer(session, &exchange, number, before).await;
         if result == Err(End::Gone) {
             self.stats.left(model, number);
         }
@@ -192,10 +192,17 @@ async fn read_body(session: &mut ServerSession) -> Result<Bytes, End> {
     Ok(all.map_or(first, BytesMut::freeze))
 }
 
-async fn answer(session: &mut ServerSession, exchange: &Exchange<'_>, number: u64) -> Result<(), End> {
+/// `before`: how many requests of the same model came before this one.
+async fn answer(session: &mut ServerSession, exchange: &Exchange<'_>, number: u64, before: u64) -> Result<(), End> {
     let Exchange { route, shape, events, read, arrival } = exchange;
     let (ask, form, dialect, shape) = (&read.ask, read.form.as_ref(), route.dialect, *shape);
-    let mut behaviour = Behaviour::of(&ask.model, fastrand::u8(..100));
+    let mut behaviour = Behaviour::of(&ask.model, fastrand::u64(..), &ask.last);
+    if behaviour.first.is_some_and(|first| before >= first) {
+        behaviour.fault = None;
+    }
+    if behaviour.close {
+        session.set_keepalive(None);
+    }
     let framed = route.on_bedrock || dialect == Dialect::Bedrock;
     let array = dialect == Dialect::Gemini && !events;
     if framed || array {

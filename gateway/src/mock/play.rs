@@ -13,7 +13,7 @@ use super::script::Script;
 use super::wire::{End, RawFault, Wire};
 
 /// Long enough for bytes to leave before their stream is reset (HTTP/2 forgets what is queued).
-const BEFORE_A_CUT: Duration = Duration::from_millis(20);
+pub(super) const BEFORE_A_CUT: Duration = Duration::from_millis(20);
 
 const NO_CONTENT: &[u8] = b"<html><body>502 Bad Gateway</body></html> \xff\xfe\x00 {]";
 
@@ -101,12 +101,19 @@ pub(super) async fn stream(
             due += behaviour.gap;
             wire.until(due).await?;
         }
+        if behaviour.fault == Some(Fault::Malformed(i)) {
+            wire.frame(encode.malformed()).await?;
+        }
         wire.frame(encode.piece(piece)).await?;
     }
     if let Some((fault, _)) = fatal {
         return strike(wire, fault, encode).await;
     }
-    for frame in encode.closing(script.finish, script.usage) {
+    let mut closing = encode.closing(script.finish, script.usage);
+    if behaviour.fault == Some(Fault::NoEndMarker) && encode.has_end_marker() {
+        closing.pop();
+    }
+    for frame in closing {
         wire.frame(frame).await?;
     }
     wire.finish().await
