@@ -9,26 +9,12 @@ use ai_gateway_providers::common::{
 use ai_gateway_providers::{ApiError, Dialect};
 use ai_gateway_tests::Gateway;
 use ai_gateway_tests::client::{H1, Reply, Request};
+use ai_gateway_tests::speak::path_of;
 
 /// One mock provider for each dialect, called like it.
 async fn gateway() -> Gateway {
     let provider = |dialect: Dialect| format!("[providers.{dialect}]\nkind = \"mock\"\ndialects = [\"{dialect}\"]\n");
     Gateway::start(&Dialect::ALL.map(provider).concat()).await
-}
-
-/// The path, and the model's place in it or in the body.
-fn target_of(dialect: Dialect, model: &str, stream: bool) -> String {
-    let in_path = model.replace('/', "%2F");
-    match dialect {
-        Dialect::OpenAiChat => "/v1/chat/completions".to_owned(),
-        Dialect::OpenAiResponses => "/v1/responses".to_owned(),
-        Dialect::Anthropic => "/v1/messages".to_owned(),
-        Dialect::Gemini if stream => format!("/v1beta/models/{in_path}:streamGenerateContent?alt=sse"),
-        Dialect::Gemini => format!("/v1beta/models/{in_path}:generateContent"),
-        Dialect::Bedrock if stream => format!("/model/{in_path}/converse-stream"),
-        Dialect::Bedrock => format!("/model/{in_path}/converse"),
-        Dialect::Cohere => "/v2/chat".to_owned(),
-    }
 }
 
 /// A client that speaks `dialect`: its own wire, written and read by the codec.
@@ -59,7 +45,7 @@ impl Talk {
         let chat = Chat { stream, include_usage: stream, ..self.chat.clone() };
         let target = Target::new(model, ProviderTag::of("client"));
         let body = codec(self.dialect).encode_request(&chat, &target, &mut Losses::default()).unwrap();
-        Request::post(&target_of(self.dialect, model, stream), body)
+        Request::post(&path_of(self.dialect, model, stream), body)
     }
 
     fn read(&self, reply: &Reply, stream: bool) -> Result<Response<'static>, ApiError> {

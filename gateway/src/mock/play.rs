@@ -18,14 +18,19 @@ pub(super) const BEFORE_A_CUT: Duration = Duration::from_millis(20);
 const NO_CONTENT: &[u8] = b"<html><body>502 Bad Gateway</body></html> \xff\xfe\x00 {]";
 
 /// What goes wrong before there is any answer, in any operation. Returns the error to answer with, if it is that.
-pub(super) async fn overture(wire: &mut Wire<'_>, behaviour: &Behaviour) -> Result<Option<Failure>, End> {
+/// `content_type`: of the answer that is to come.
+pub(super) async fn overture(
+    wire: &mut Wire<'_>,
+    behaviour: &Behaviour,
+    content_type: &'static str,
+) -> Result<Option<Failure>, End> {
     wire.pause(behaviour.header_delay).await?;
     match behaviour.fault {
         Some(Fault::Cut(At::Header)) => Err(End::Cut),
         Some(Fault::Stall(At::Header)) => Err(wire.stall().await),
         Some(Fault::Garbage) => Err(End::Raw(RawFault::Garbage)),
-        Some(Fault::HalfChunk) => Err(End::Raw(RawFault::HalfChunk)),
-        Some(Fault::BadChunk) => Err(End::Raw(RawFault::BadChunk)),
+        Some(Fault::HalfChunk) => Err(End::Raw(RawFault::HalfChunk(content_type))),
+        Some(Fault::BadChunk) => Err(End::Raw(RawFault::BadChunk(content_type))),
         Some(Fault::HugeHeader(bytes)) => Err(End::Raw(RawFault::HugeHeader(bytes))),
         Some(fault) => Ok(Failure::of_fault(fault)),
         None => Ok(None),

@@ -30,8 +30,10 @@ pub(super) enum End {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum RawFault {
     Garbage,
-    HalfChunk,
-    BadChunk,
+    /// With this content type.
+    HalfChunk(&'static str),
+    /// With this content type.
+    BadChunk(&'static str),
     HugeHeader(usize),
 }
 
