@@ -189,8 +189,11 @@ const SHOWN: &[&str] = &[
     "cert",
     "client_id",
     "connect",
+    "cooldown",
     "dialects",
     "drain",
+    "every",
+    "failures",
     "first_token",
     "hash",
     "http2",
@@ -201,7 +204,9 @@ const SHOWN: &[&str] = &[
     "lossy",
     "max_body",
     "max_buffered",
+    "max_cooldown",
     "max_size",
+    "min_requests",
     "model",
     "models",
     "name",
@@ -211,6 +216,7 @@ const SHOWN: &[&str] = &[
     "priority",
     "project",
     "provider",
+    "rate",
     "region",
     "stream_options",
     "strategy",
@@ -221,6 +227,7 @@ const SHOWN: &[&str] = &[
     "usd",
     "use",
     "weight",
+    "window",
 ];
 
 /// Masks the values that may be secrets.
