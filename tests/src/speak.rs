@@ -33,6 +33,8 @@ pub fn ask(dialect: Dialect, model: &str, text: &str, stream: bool) -> Request {
     Request::post(&path_of(dialect, model, stream), body)
 }
 
+const NOT_NAMED: &str = "not named";
+
 /// What a client makes of a reply.
 #[derive(Debug)]
 pub enum Heard {
@@ -61,7 +63,9 @@ pub struct Answer {
 
 impl Answer {
     fn of(response: &Response<'_>) -> Self {
-        let model = response.model.as_ref().map(|model| model.as_str().to_owned());
+        // Where the dialect does not name it, the decoder does.
+        let named = response.model.as_ref().filter(|model| model.as_str() != NOT_NAMED);
+        let model = named.map(|model| model.as_str().to_owned());
         let tokens = response.usage.map(|usage| (usage.total_input(), usage.total_output()));
         let tokens = tokens.and_then(|(input, output)| Some((input?, output?)));
         Answer { text: text_of(response), model, tokens }
@@ -82,7 +86,7 @@ pub fn hear(dialect: Dialect, stream: bool, reply: &Reply) -> Heard {
         return Heard::Refused(reply.status, decode_error(dialect, reply.status, &reply.body));
     }
     let maker =
-        Maker { provider: ProviderTag::of("client"), platform: Platform::Native, model: "m", id_seed: "client" };
+        Maker { provider: ProviderTag::of("client"), platform: Platform::Native, model: NOT_NAMED, id_seed: "client" };
     if stream {
         return hear_stream(dialect, &maker, reply);
     }
