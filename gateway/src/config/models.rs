@@ -2,11 +2,13 @@
 
 use std::collections::BTreeMap;
 
+use ai_gateway_providers::price::Model as Known;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::Context;
 use super::attempts::{Retry, RetryConfig, Timeouts, TimeoutsConfig};
+use super::prices::PricesConfig;
 use super::providers::ProviderConfig;
 use super::strategy::{self, Sticky, Strategy, StrategyConfig};
 use super::targets::{self, Target, TargetConfig};
@@ -72,11 +74,11 @@ pub struct ModelConfig {
 
 impl ModelConfig {
     /// What `provider/model` means without an entry of its own: one target, every setting at its default.
-    pub fn direct(name: &str, provider: &str, model: &str) -> Self {
+    pub fn direct(name: &str, provider: &str, model: &str, known: Known) -> Self {
         Self {
             name: name.to_owned(),
             strategy: StrategyConfig::default(),
-            targets: vec![TargetConfig::plain(provider, model)],
+            targets: vec![TargetConfig::plain(provider, model, known)],
             retry: RetryConfig::default(),
             lossy: Lossy::default(),
         }
@@ -89,12 +91,13 @@ impl Model {
         self,
         name: &At<String>,
         providers: &BTreeMap<String, Option<ProviderConfig>>,
+        prices: &PricesConfig,
         cx: &mut Context<'_>,
     ) -> ModelConfig {
         let timeouts = self.timeouts.unwrap_or_default().resolve(TimeoutsConfig::default(), cx);
         ModelConfig {
             strategy: strategy::resolve(self.strategy, self.sticky, cx),
-            targets: targets::resolve(self.targets, &name.value, timeouts, providers, cx),
+            targets: targets::resolve(self.targets, &name.value, timeouts, providers, prices, cx),
             retry: self.retry.unwrap_or_default().resolve(cx),
             lossy: self.lossy.unwrap_or_default(),
             name: name.value.clone(),

@@ -252,7 +252,7 @@ impl Candidate {
 
 /// Where a window is not known, another model may have a larger one.
 fn has_larger_window(target: &Target, than: &Target) -> bool {
-    match (target.context, than.context) {
+    match (target.known.context_window, than.known.context_window) {
         (Some(window), Some(tried)) => window > tried,
         _ => target.model != than.model,
     }

@@ -66,14 +66,14 @@ impl Snapshot {
             models,
             keys: KeyRing::new(&config.keys),
             direct: Cache::new(DIRECT_MODELS),
+            config: config.clone(),
             health: health.clone(),
         })
     }
 
-    /// What `provider/upstream` means without an entry of its own.
-    pub(super) fn build_direct(&self, name: &str, provider: &str, upstream: &str) -> Option<Arc<Model>> {
-        let config = ModelConfig::direct(name, provider, upstream);
-        build_model(&config, true, &self.providers, &self.health).ok().map(Arc::new)
+    /// A model that has no entry of its own.
+    pub(super) fn build_direct(&self, config: &ModelConfig) -> Option<Arc<Model>> {
+        build_model(config, true, &self.providers, &self.health).ok().map(Arc::new)
     }
 }
 

@@ -5,6 +5,7 @@ use std::sync::atomic::AtomicUsize;
 use std::time::Instant;
 
 use ai_gateway_providers::catalogue::Traits;
+use ai_gateway_providers::price::Model as Known;
 
 use super::Provider;
 use crate::config::{Lossy, RetryConfig, StrategyConfig, TargetConfig, TimeoutsConfig};
@@ -45,8 +46,8 @@ pub struct Target {
     pub priority: u32,
     /// The clocks of an attempt.
     pub timeouts: TimeoutsConfig,
-    /// Its context window in tokens, if it is known.
-    pub context: Option<u64>,
+    /// What it costs and how large its context is, as far as that is known.
+    pub known: Arc<Known>,
     /// How it is, for each of the provider's credentials; at least one.
     pub states: Vec<Arc<TargetState>>,
     /// Whose turn it is, of equally busy credentials.
@@ -66,14 +67,14 @@ impl Target {
             weight: config.weight,
             priority: config.priority,
             timeouts: config.timeouts,
-            context: config.context,
+            known: config.known.clone(),
             states,
             turn: AtomicUsize::new(0),
         }
     }
 
     /// What a request is expected to cost here, in pico-dollars; `None` if the price is not known.
-    pub fn expected_cost(&self, _asked: &Asked) -> Option<u64> {
-        None
+    pub fn expected_cost(&self, asked: &Asked) -> Option<u64> {
+        self.known.price.as_ref()?.expected(asked.prompt_tokens, asked.output_tokens)
     }
 }

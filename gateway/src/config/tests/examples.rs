@@ -78,6 +78,8 @@ fn every_supported_key_is_in_the_example() {
         ("Probe", &[]),
         ("Model", &["cache", "lossy"]),
         ("Target", &[]),
+        ("Prices", &["models"]),
+        ("Price", &[]),
         ("Timeouts", &[]),
         ("Retry", &[]),
         ("Key", &["limits", "budget", "cache"]),
