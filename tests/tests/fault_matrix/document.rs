@@ -70,6 +70,11 @@ fn together<'a>(outcomes: impl Iterator<Item = &'a Outcome>) -> String {
 
 /// The clients of a group, those together that get the same of their own dialect and of another.
 fn named(clients: &[(Dialect, Targets)]) -> String {
+    for (targets, name) in [(Targets::Own, "untranslated"), (Targets::Other, "translated")] {
+        if Dialect::ALL.iter().all(|dialect| clients.contains(&(*dialect, targets))) && clients.len() == 6 {
+            return name.to_owned();
+        }
+    }
     let mut names = Vec::new();
     for dialect in Dialect::ALL {
         let of = |targets| clients.contains(&(dialect, targets));

@@ -100,13 +100,5 @@ pub const FAULTS: &[Fault] = &[
 ];
 
 /// Rows of which some cells are known to be wrong, and why. A row that is right must not stand here.
-pub const OPEN: &[(&str, &str)] = &[
-    ("409", "does not move on, and counts as the caller's"),
-    ("200, and the first event is an error", ERROR_IN_200),
-    ("200, preamble, then an error event", ERROR_IN_200),
-    ("200, error event after 3 chunks", ERROR_IN_200),
-    ("200, a body that is no answer", "what says to be JSON and is not passes with status 200, untranslated"),
-    ("200, an event that is no JSON after 3 chunks", "passes to the client, untranslated, whose SDK stumbles over it"),
-];
-const ERROR_IN_200: &str = "without another target an answer in one passes as it comes: status 200 with an error as its body; \
-     of Bedrock and Cohere, whose errors have no field of their own, with other targets, too";
+pub const OPEN: &[(&str, &str)] =
+    &[("409", "translated, with nobody else to ask: logged as the caller's fault; untranslated as the provider's")];
