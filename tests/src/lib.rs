@@ -12,6 +12,7 @@ pub mod recordings;
 pub mod script;
 pub mod speak;
 mod stub;
+pub mod talk;
 pub mod tls;
 pub mod unreachable;
 

@@ -2,6 +2,7 @@
 //! judges by these terms whether it was answered, refused, or told that the answer broke.
 
 use crate::client::{Reply, Request};
+use crate::talk::target_of;
 use ai_gateway_providers::codec::{Maker, Platform, Target, codec};
 use ai_gateway_providers::common::{
     Block, Collector, Content, Delta, Event, Losses, Message, ProviderTag, Request as Chat, Response,
@@ -9,28 +10,13 @@ use ai_gateway_providers::common::{
 use ai_gateway_providers::error::decode_error;
 use ai_gateway_providers::{ApiError, Dialect};
 
-/// The path of a chat request, with the model's name where the dialect has it there.
-pub fn path_of(dialect: Dialect, model: &str, stream: bool) -> String {
-    let in_path = model.replace('/', "%2F");
-    match dialect {
-        Dialect::OpenAiChat => "/v1/chat/completions".to_owned(),
-        Dialect::OpenAiResponses => "/v1/responses".to_owned(),
-        Dialect::Anthropic => "/v1/messages".to_owned(),
-        Dialect::Gemini if stream => format!("/v1beta/models/{in_path}:streamGenerateContent?alt=sse"),
-        Dialect::Gemini => format!("/v1beta/models/{in_path}:generateContent"),
-        Dialect::Bedrock if stream => format!("/model/{in_path}/converse-stream"),
-        Dialect::Bedrock => format!("/model/{in_path}/converse"),
-        Dialect::Cohere => "/v2/chat".to_owned(),
-    }
-}
-
 /// Asks `model` with `text` as a client of `dialect` does.
 pub fn ask(dialect: Dialect, model: &str, text: &str, stream: bool) -> Request {
     let mut chat = Chat { stream, include_usage: stream, max_tokens: Some(1000), ..Chat::new(dialect) };
     chat.messages.push(Message { blocks: vec![Block::text(text.to_owned())], ..Message::default() });
     let target = Target::new(model, ProviderTag::of("client"));
     let body = codec(dialect).encode_request(&chat, &target, &mut Losses::default()).expect("a request");
-    Request::post(&path_of(dialect, model, stream), body)
+    Request::post(&target_of(dialect, model, stream), body)
 }
 
 const NOT_NAMED: &str = "not named";

@@ -9,7 +9,7 @@ use ai_gateway_providers::common::{
 use ai_gateway_providers::{ApiError, Dialect};
 use ai_gateway_tests::Gateway;
 use ai_gateway_tests::client::{H1, Reply, Request};
-use ai_gateway_tests::speak::path_of;
+use ai_gateway_tests::talk::{read_stream, target_of};
 
 /// One mock provider for each dialect, called like it.
 async fn gateway() -> Gateway {
@@ -45,17 +45,15 @@ impl Talk {
         let chat = Chat { stream, include_usage: stream, ..self.chat.clone() };
         let target = Target::new(model, ProviderTag::of("client"));
         let body = codec(self.dialect).encode_request(&chat, &target, &mut Losses::default()).unwrap();
-        Request::post(&path_of(self.dialect, model, stream), body)
+        Request::post(&target_of(self.dialect, model, stream), body)
     }
 
     fn read(&self, reply: &Reply, stream: bool) -> Result<Response<'static>, ApiError> {
+        if stream {
+            return read_stream(self.dialect, &reply.body);
+        }
         let maker =
             Maker { provider: ProviderTag::of("client"), platform: Platform::Native, model: "m", id_seed: "client" };
-        if stream {
-            let mut collector = Collector::new(self.dialect);
-            codec(self.dialect).stream_decoder(&maker).feed(&reply.body, true, &mut |event| collector.feed(&event));
-            return collector.finish();
-        }
         let body: &'static [u8] = reply.body.to_vec().leak();
         codec(self.dialect).decode_response(body, &maker)
     }

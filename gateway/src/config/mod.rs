@@ -55,7 +55,7 @@ pub use environment::{Environment, System};
 pub use google::{GoogleConfig, GoogleUser, ServiceAccount};
 pub use health::{HealthConfig, ProbeConfig};
 pub use keys::{KeyConfig, ModelPattern};
-pub use models::{Lossy, ModelConfig};
+pub use models::{Lossy, ModelConfig, OnCut};
 pub use prices::PricesConfig;
 pub use providers::ProviderConfig;
 pub use report::{ConfigErrors, Place, Problem, Severity, Warning};

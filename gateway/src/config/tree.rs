@@ -225,6 +225,7 @@ const SHOWN: &[&str] = &[
     "name",
     "on",
     "output",
+    "on_cut",
     "path",
     "per",
     "priority",

@@ -17,6 +17,7 @@ use super::attempt::Attempt;
 use super::body::Reservation;
 use super::clocks::Clocks;
 use super::replay::Replay;
+use super::resume::Resume;
 use super::step::Repeat;
 use crate::config::Lossy;
 use crate::routing::Plan;
@@ -66,6 +67,8 @@ pub struct Exchange {
     pub error_body: Option<Vec<u8>>,
     /// The attempt that follows, if it is the same target once more.
     pub repeat: Option<Repeat>,
+    /// Going on with an answer that broke off after commit.
+    pub resume: Option<Box<Resume>>,
     /// What the client is told about coming back (`retry-after`, `retry-after-ms`).
     pub retry_after: Vec<(&'static str, HeaderValue)>,
     /// What went wrong, if the answer is not the upstream's own.
@@ -127,6 +130,7 @@ impl Exchange {
             first_output: None,
             error_body: None,
             repeat: None,
+            resume: None,
             retry_after: Vec::new(),
             error: None,
             client_left: false,

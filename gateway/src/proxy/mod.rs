@@ -17,6 +17,7 @@ mod models;
 mod outcome;
 mod replay;
 mod reply;
+mod resume;
 mod retry_after;
 mod settle;
 mod step;

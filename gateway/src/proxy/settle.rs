@@ -64,6 +64,7 @@ pub fn settle(gateway: &Gateway, session: &mut Session, exchange: &mut Exchange)
         bytes_in: session.body_bytes_read() as u64,
         bytes_out: session.body_bytes_sent() as u64,
         dropped: dropped.as_deref(),
+        seams: exchange.resume.as_ref().map_or(0, |resume| resume.seams()),
         error: exchange.error.as_ref().map(|error| error.kind.as_str()),
         finished: &finished,
     });

@@ -97,6 +97,7 @@ fn build_model(
         targets: model.targets.iter().map(target).collect::<Result<_, _>>()?,
         retry: model.retry.clone(),
         lossy: model.lossy,
+        on_cut: model.on_cut,
     })
 }
 

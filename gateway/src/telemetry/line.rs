@@ -33,6 +33,8 @@ pub struct Line<'a> {
     pub bytes_out: u64,
     /// Names of fields that the API of the other side could not say, with commas between.
     pub dropped: Option<&'a str>,
+    /// Places at which the answer of one attempt went on with that of another.
+    pub seams: u32,
     /// A short code of what went wrong, for instance `unknown_model`; never a message with content of the request.
     pub error: Option<&'a str>,
     /// What the metrics know, too.
@@ -89,6 +91,8 @@ struct Json<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     dropped: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    seams: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<&'a str>,
 }
 
@@ -125,6 +129,7 @@ impl<'a> From<&Line<'a>> for Json<'a> {
             client: line.client,
             user_agent: line.user_agent.map(|agent| cut(agent, MAX_USER_AGENT)),
             dropped: line.dropped,
+            seams: (line.seams > 0).then_some(line.seams),
             error: line.error,
         }
     }

@@ -89,6 +89,7 @@ fn finished(attempts: &[Attempt]) -> Finished<'_> {
 fn line<'a>(finished: &'a Finished<'a>) -> Line<'a> {
     Line {
         dropped: None,
+        seams: 0,
         at: SystemTime::UNIX_EPOCH + Duration::from_millis(1_790_000_000_123),
         id: "req-1",
         method: "POST",
