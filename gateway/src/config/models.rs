@@ -94,10 +94,15 @@ pub struct ModelConfig {
 impl ModelConfig {
     /// What `provider/model` means without an entry of its own: one target, every setting at its default.
     pub fn direct(name: &str, provider: &str, model: &str, known: Known) -> Self {
+        Self::plain(name, vec![TargetConfig::plain(provider, model, known)])
+    }
+
+    /// A model with every setting at its default.
+    pub fn plain(name: &str, targets: Vec<TargetConfig>) -> Self {
         Self {
             name: name.to_owned(),
             strategy: StrategyConfig::default(),
-            targets: vec![TargetConfig::plain(provider, model, known)],
+            targets,
             retry: RetryConfig::default(),
             lossy: Lossy::default(),
             on_cut: OnCut::default(),

@@ -331,6 +331,14 @@ pub fn write_header(session: &Session, upstream: &mut RequestHeader, exchange: &
     for (name, value) in &provider.headers {
         header.insert_header(name, value)?;
     }
+    if let Some(rule) = &exchange.route {
+        for name in &rule.headers.remove {
+            header.remove_header(name);
+        }
+        for (name, value) in &rule.headers.set {
+            header.insert_header(name, value)?;
+        }
+    }
     attempt.grant.apply(&mut header, &attempt.body)?;
     *upstream = header;
     Ok(())

@@ -21,7 +21,8 @@ use super::resume::Resume;
 use super::step::Repeat;
 use crate::config::Lossy;
 use crate::routing::Plan;
-use crate::snapshot::{Key, Model, Snapshot};
+use crate::routing::rules::Rule;
+use crate::snapshot::{Key, Model, Snapshot, Target};
 use crate::telemetry::InFlight;
 
 /// Tells the client what the provider's API, or its own, could not say.
@@ -43,6 +44,10 @@ pub struct Exchange {
     pub guessed_dialect: Dialect,
     /// Whose request it is; `None` also when no keys are configured.
     pub key: Option<Arc<Key>>,
+    /// The rule that decided its way.
+    pub route: Option<Arc<Rule>>,
+    /// Who gets a copy of it.
+    pub mirror: Option<Arc<Target>>,
     /// The request as read, once it has been.
     pub request: Option<Request>,
     /// Targets not yet tried.
@@ -83,7 +88,7 @@ pub struct Exchange {
 
 /// The request body and what one scan told about it.
 pub struct Request {
-    /// As sent, decoded from its content coding.
+    /// As sent, decoded from its content coding; without the fields that are for the gateway, and with what a rule changes.
     pub body: Bytes,
     /// Where the fields are that the gateway reads.
     pub scan: RequestScan,
@@ -118,6 +123,8 @@ impl Exchange {
             endpoint: None,
             guessed_dialect: Dialect::OpenAiChat,
             key: None,
+            route: None,
+            mirror: None,
             request: None,
             plan: Plan::default(),
             attempts: Vec::new(),

@@ -19,6 +19,7 @@ mod replay;
 mod reply;
 mod resume;
 mod retry_after;
+mod route;
 mod settle;
 mod step;
 mod stored;

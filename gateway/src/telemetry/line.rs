@@ -31,6 +31,8 @@ pub struct Line<'a> {
     pub bytes_in: u64,
     /// Body bytes that went to the client.
     pub bytes_out: u64,
+    /// The rule that decided where it went.
+    pub route: Option<&'a str>,
     /// Names of fields that the API of the other side could not say, with commas between.
     pub dropped: Option<&'a str>,
     /// Places at which the answer of one attempt went on with that of another.
@@ -64,6 +66,8 @@ struct Json<'a> {
     key: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     model: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    route: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     provider: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -109,6 +113,7 @@ impl<'a> From<&Line<'a>> for Json<'a> {
             dialect: finished.dialect,
             key: finished.key,
             model: finished.request_model.name().map(|name| cut(name, MAX_NAME)),
+            route: line.route,
             provider: finished.provider,
             upstream_model: finished.upstream_model.map(|name| cut(name, MAX_NAME)),
             response_model: finished.response_model.map(|name| cut(name, MAX_NAME)),
