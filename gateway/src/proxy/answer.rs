@@ -92,7 +92,12 @@ pub fn on_header(upstream: &mut ResponseHeader, exchange: &mut Exchange) -> Resu
             if let Some(replay) = &exchange.replay {
                 replay.set_unjudged(form != AnswerForm::Opaque);
             }
-            let can_wait = (exchange.plan.has_next() || exchange.buffers()) && form != AnswerForm::Opaque;
+            // A document is of no use before its end, and may turn out to be an error.
+            let can_wait = match form {
+                AnswerForm::Json => true,
+                AnswerForm::Stream => exchange.plan.has_next() || exchange.buffers(),
+                AnswerForm::Opaque => false,
+            };
             match &exchange.replay {
                 Some(replay) if can_wait => replay.hold(),
                 Some(_) | None => exchange.commit(),
