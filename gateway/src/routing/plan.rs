@@ -8,6 +8,11 @@ use super::strategy::{self, Asked};
 use crate::health::{Availability, Pass, Reason};
 use crate::snapshot::{Model, Target};
 
+/// When to come back while another request finds out whether a target is well again …
+const PROBE_PATIENCE: Duration = Duration::from_secs(1);
+/// … and while an operator keeps it out, who may bring it back at any time.
+const DRAIN_PATIENCE: Duration = Duration::from_secs(10);
+
 /// The targets that a request will be tried on, best first.
 ///
 /// Lower priorities come only after every target of a higher one; inside one priority the model's strategy decides. Targets
@@ -176,12 +181,13 @@ impl Plan {
         self.candidates.is_empty()
     }
 
-    /// How long until the first of the resting targets may be asked again; `None` if none rests.
+    /// How long until the first of the targets that cannot be asked now may be; `None` if it is not for that that there is none.
     pub fn earliest(&self, now: Instant) -> Option<Duration> {
         let at = |left_out: &LeftOut| match left_out.why {
             Why::Resting(at, _) => Some(at.saturating_duration_since(now)),
-            Why::Probed => Some(Duration::from_secs(1)),
-            Why::Unusable | Why::Drained => None,
+            Why::Probed => Some(PROBE_PATIENCE),
+            Why::Drained => Some(DRAIN_PATIENCE),
+            Why::Unusable => None,
         };
         self.left_out.iter().filter_map(at).min()
     }
