@@ -18,7 +18,9 @@ use pingora_proxy::Session;
 use super::encode::{self, AnswerWay, Encoded};
 use super::outcome::Outcome;
 use super::{Exchange, Gateway};
-use crate::credentials::Grant;
+use crate::config::TimeoutsConfig;
+use crate::credentials::{Client, Grant};
+use crate::net::dns::Resolver;
 use crate::snapshot::{Route, Target};
 
 /// Client headers that mean something to a provider and nothing to an attacker. Everything else stays behind:
@@ -42,9 +44,9 @@ const OF_DIALECT: [&str; 3] = ["anthropic-version", "anthropic-beta", "openai-be
 /// Shortest wait for a provider's first token: a token endpoint answers more slowly than a connection stands.
 const TOKEN_PATIENCE: Duration = Duration::from_secs(5);
 /// Stale pooled connections tried before a failure counts.
-const STALE_RETRIES: usize = 3;
+pub const STALE_RETRIES: usize = 3;
 /// A connection that was closed while it lay in the pool fails at once; one that fails later may have done the work.
-const STALE_WITHIN: Duration = Duration::from_millis(500);
+pub const STALE_WITHIN: Duration = Duration::from_millis(500);
 
 /// A try, and how it went.
 pub struct Attempt {
@@ -79,7 +81,8 @@ pub struct Attempt {
 }
 
 impl Attempt {
-    fn new(target: Arc<Target>, encoded: Encoded) -> Self {
+    /// An attempt that begins now.
+    pub fn new(target: Arc<Target>, encoded: Encoded) -> Self {
         let Encoded { route, body, hide_usage, answer, losses } = encoded;
         Self {
             target,
@@ -138,46 +141,54 @@ pub async fn choose_peer(gateway: &Gateway, exchange: &mut Exchange) -> Result<B
         let attempt = next_attempt(gateway, exchange)?;
         exchange.attempts.push(attempt);
     }
-    let (Some(attempt), Some(request)) = (exchange.attempts.last(), &exchange.request) else {
-        return Err(Error::explain(ErrorType::InternalError, "no attempt was made"));
-    };
-    let timeouts = request.model.timeouts;
+    let timeouts = exchange.request.as_ref().map_or_else(TimeoutsConfig::default, |request| request.model.timeouts);
     let first_token = exchange.wants_stream().then_some(timeouts.first_token);
     if let Some(replay) = &exchange.replay {
         replay.begin_attempt(timeouts.total, first_token);
     }
     exchange.overhead += begun.elapsed();
-    let (target, dialect) = (attempt.target.clone(), attempt.route.dialect);
-    let provider = &target.provider;
+    let id = &exchange.id;
+    let Some(attempt) = exchange.attempts.last_mut() else {
+        return Err(Error::explain(ErrorType::InternalError, "no attempt was made"));
+    };
+    match approach(attempt, timeouts, &gateway.http, &gateway.resolver, id).await {
+        Ok(peer) => Ok(Box::new(peer)),
+        Err((outcome, error)) => Err(super::failure::attempt_failed(exchange, outcome, error)),
+    }
+}
+
+/// Fetches what `attempt` needs before it can connect: the gateway's credential, and the address.
+///
+/// # Errors
+/// How the attempt ends without them; logged already, under the exchange's `id`.
+pub async fn approach(
+    attempt: &mut Attempt,
+    timeouts: TimeoutsConfig,
+    http: &Arc<Client>,
+    resolver: &Resolver,
+    id: &str,
+) -> Result<HttpPeer, (Outcome, Box<Error>)> {
+    let provider = &attempt.target.provider;
     let patience = timeouts.connect.max(TOKEN_PATIENCE);
-    match provider.credentials.grant(dialect, &gateway.http, patience).await {
-        Ok(grant) => {
-            if let Some(attempt) = exchange.attempts.last_mut() {
-                attempt.grant = grant;
-            }
-        }
+    match provider.credentials.grant(attempt.route.dialect, http, patience).await {
+        Ok(grant) => attempt.grant = grant,
         Err(error) => {
-            log::warn!("request {}: provider {}: no credential: {error}", exchange.id, provider.name);
-            let error = Error::explain(ErrorType::InternalError, "no credential");
-            return Err(super::failure::attempt_failed(exchange, Outcome::NoCredentials, error));
+            log::warn!("request {id}: provider {}: no credential: {error}", provider.name);
+            return Err((Outcome::NoCredentials, Error::explain(ErrorType::InternalError, "no credential")));
         }
     }
-    match gateway.resolver.resolve(&provider.host, provider.port, timeouts.connect).await {
+    match resolver.resolve(&provider.host, provider.port, timeouts.connect).await {
         Ok(address) => {
             let mut peer = provider.peer(address, timeouts.connect, timeouts.idle);
-            if exchange.attempt().is_some_and(|attempt| attempt.stale == STALE_RETRIES) {
+            if attempt.stale == STALE_RETRIES {
                 // All connections in the pool may be dead, and a dead HTTP/2 one lies there until its own task has noticed.
                 peer.group_key = !peer.group_key;
             }
-            Ok(Box::new(peer))
+            Ok(peer)
         }
         Err(error) => {
             log::warn!("provider {}: {error}", provider.name);
-            Err(super::failure::attempt_failed(
-                exchange,
-                Outcome::Dns,
-                Error::explain(ErrorType::ConnectError, error.to_string()),
-            ))
+            Err((Outcome::Dns, Error::explain(ErrorType::ConnectError, error.to_string())))
         }
     }
 }
@@ -196,20 +207,29 @@ fn next_attempt(gateway: &Gateway, exchange: &mut Exchange) -> Result<Attempt> {
     Err(Error::explain(ErrorType::InternalError, "no attempt is left"))
 }
 
-/// Writes the header of the attempt's request from a clean slate.
+/// Writes the header of the current attempt's request.
 pub fn write_header(session: &Session, upstream: &mut RequestHeader, exchange: &Exchange) -> Result<()> {
-    let (Some(attempt), Some(endpoint)) = (exchange.attempt(), &exchange.endpoint) else {
+    let Some(attempt) = exchange.attempt() else {
         return Error::e_explain(ErrorType::InternalError, "no attempt was made");
     };
+    let mut header = header_for(attempt, session.req_header(), exchange)?;
+    header.set_version(upstream.version);
+    *upstream = header;
+    Ok(())
+}
+
+/// The header of `attempt`'s request, from a clean slate. `client`: what the client sent.
+pub fn header_for(attempt: &Attempt, client: &RequestHeader, exchange: &Exchange) -> Result<RequestHeader> {
+    let Some(endpoint) = &exchange.endpoint else {
+        return Error::e_explain(ErrorType::InternalError, "the request was not understood");
+    };
     let provider = &attempt.target.provider;
-    let query = session.req_header().uri.query().map(without_credentials).filter(|query| !query.is_empty());
+    let query = client.uri.query().map(without_credentials).filter(|query| !query.is_empty());
     let stream = exchange.wants_stream();
     let Some(path) = provider.path_of(attempt.route, endpoint, &attempt.target.model, stream, query.as_deref()) else {
         return Error::e_explain(ErrorType::InternalError, "the request has no path at this provider");
     };
-    let method = session.req_header().method.clone();
-    let mut header = RequestHeader::build_no_case(method, path.as_bytes(), Some(16))?;
-    header.set_version(upstream.version);
+    let mut header = RequestHeader::build_no_case(client.method.clone(), path.as_bytes(), Some(16))?;
     header.insert_header(http::header::HOST, &provider.authority)?;
     if attempt.translates {
         header.insert_header(http::header::CONTENT_TYPE, "application/json")?;
@@ -218,7 +238,7 @@ pub fn write_header(session: &Session, upstream: &mut RequestHeader, exchange: &
     let stays = |name: &str| {
         (foreign && OF_DIALECT.contains(&name)) || (attempt.translates && ["content-type", "accept"].contains(&name))
     };
-    forward(&session.req_header().headers, &mut header, stays)?;
+    forward(&client.headers, &mut header, stays)?;
     // The gateway reads the answer: it must not be compressed.
     header.insert_header(http::header::ACCEPT_ENCODING, "identity")?;
     if endpoint.body != BodyKind::None {
@@ -233,8 +253,7 @@ pub fn write_header(session: &Session, upstream: &mut RequestHeader, exchange: &
         header.insert_header(name, value)?;
     }
     attempt.grant.apply(&mut header, &attempt.body)?;
-    *upstream = header;
-    Ok(())
+    Ok(header)
 }
 
 /// The query for the upstream: what tells who the client is, and which version of Azure it thinks it speaks to, stays
