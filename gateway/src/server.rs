@@ -23,7 +23,7 @@ use crate::credentials::Client;
 use crate::mock;
 use crate::net::dns::Resolver;
 use crate::net::prebound::{Prebound, PreboundService};
-use crate::proxy::{BufferBudget, Gateway};
+use crate::proxy::{BufferBudget, Calls, Gateway};
 use crate::snapshot::{BuildError, Snapshot};
 use crate::telemetry::Telemetry;
 
@@ -79,6 +79,7 @@ pub fn run(config: &Config) -> Result<(), StartError> {
         current: Arc::new(ArcSwap::from_pointee(snapshot)),
         http: Arc::new(Client::new(resolver.clone())),
         resolver: Arc::new(resolver),
+        calls: Arc::new(Calls::new(UPSTREAM_POOL)),
         buffered: BufferBudget::new(telemetry.metrics.bytes_buffered.clone()),
         telemetry: telemetry.clone(),
         continuity: Arc::default(),

@@ -8,6 +8,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::Context;
+use super::hedge::{Hedge, HedgeConfig};
 use super::providers::ProviderConfig;
 use super::support::{self, STRATEGIES_NOT_YET};
 use super::tree::{At, instead};
@@ -26,6 +27,8 @@ pub struct Model {
     pub timeouts: Option<Timeouts>,
     /// When another attempt is made.
     pub retry: Option<Retry>,
+    /// Ask the next target too when a stream is slow to begin, and keep the first that does. Default: never.
+    pub hedge: Option<Hedge>,
     /// Keep and share answers of this model.
     pub cache: Option<ModelCache>,
     /// What happens to a field of the request that the target's API cannot say. Default: `"warn"`.
@@ -214,6 +217,8 @@ pub struct ModelConfig {
     pub retry: RetryConfig,
     /// What happens to a field that the target's API cannot say.
     pub lossy: Lossy,
+    /// When a second call is made.
+    pub hedge: Option<HedgeConfig>,
 }
 
 /// A resolved target.
@@ -285,6 +290,7 @@ impl ModelConfig {
             timeouts: TimeoutsConfig::default(),
             retry: RetryConfig::default(),
             lossy: Lossy::default(),
+            hedge: None,
         }
     }
 }
@@ -305,6 +311,7 @@ impl Model {
             timeouts: self.timeouts.unwrap_or_default().resolve(cx),
             retry: self.retry.unwrap_or_default().resolve(cx),
             lossy: self.lossy.unwrap_or_default(),
+            hedge: self.hedge.map(|hedge| hedge.resolve(cx)),
             name: name.value.clone(),
         }
     }

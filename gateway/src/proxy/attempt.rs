@@ -15,6 +15,7 @@ use pingora_error::{Error, ErrorType, Result};
 use pingora_http::RequestHeader;
 use pingora_proxy::Session;
 
+use super::calls;
 use super::encode::{self, AnswerWay, Encoded};
 use super::outcome::Outcome;
 use super::{Exchange, Gateway};
@@ -134,7 +135,10 @@ impl Attempt {
 }
 
 /// Takes the next attempt of the plan and finds the address to connect to.
-pub async fn choose_peer(gateway: &Gateway, exchange: &mut Exchange) -> Result<Box<HttpPeer>> {
+pub async fn choose_peer(gateway: &Gateway, session: &mut Session, exchange: &mut Exchange) -> Result<Box<HttpPeer>> {
+    if exchange.hedge.is_some() {
+        return calls::take_over(session, exchange).await;
+    }
     let begun = Instant::now();
     let again = exchange.attempts.last_mut().is_some_and(|attempt| std::mem::take(&mut attempt.again));
     if !again {
@@ -152,6 +156,7 @@ pub async fn choose_peer(gateway: &Gateway, exchange: &mut Exchange) -> Result<B
         return Err(Error::explain(ErrorType::InternalError, "no attempt was made"));
     };
     match approach(attempt, timeouts, &gateway.http, &gateway.resolver, id).await {
+        Ok(peer) if calls::may_hedge(exchange) => calls::race(gateway, session, exchange, peer).await,
         Ok(peer) => Ok(Box::new(peer)),
         Err((outcome, error)) => Err(super::failure::attempt_failed(exchange, outcome, error)),
     }

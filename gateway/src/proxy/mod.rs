@@ -6,6 +6,7 @@
 mod answer;
 mod attempt;
 mod body;
+mod calls;
 mod codex_models;
 mod count;
 mod encode;
@@ -33,6 +34,7 @@ use pingora_http::{RequestHeader, ResponseHeader};
 use pingora_proxy::{FailToProxy, ProxyHttp, ProxyWarnLogContext, Session};
 
 pub use body::{BodyLimits, BufferBudget};
+pub use calls::Calls;
 pub use exchange::Exchange;
 pub use outcome::Outcome;
 
@@ -52,6 +54,8 @@ pub struct Gateway {
     pub current: Arc<ArcSwap<Snapshot>>,
     /// Addresses of the upstreams.
     pub resolver: Arc<Resolver>,
+    /// Requests beside the one that Pingora sends.
+    pub calls: Arc<Calls>,
     /// Asks for the gateway's own tokens.
     pub http: Arc<Client>,
     /// Request bytes held at this moment.
@@ -91,8 +95,8 @@ impl ProxyHttp for Gateway {
         intake::take_in(self, session, exchange).await
     }
 
-    async fn upstream_peer(&self, _session: &mut Session, exchange: &mut Exchange) -> Result<Box<HttpPeer>> {
-        attempt::choose_peer(self, exchange).await
+    async fn upstream_peer(&self, session: &mut Session, exchange: &mut Exchange) -> Result<Box<HttpPeer>> {
+        attempt::choose_peer(self, session, exchange).await
     }
 
     fn fail_to_connect(

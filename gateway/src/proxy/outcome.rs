@@ -34,6 +34,8 @@ pub enum Outcome {
     Garbage,
     /// The client went away.
     ClientLeft,
+    /// Another call of the same request began its answer first. It says nothing of the provider.
+    Hedged,
 }
 
 impl Outcome {
@@ -53,7 +55,7 @@ impl Outcome {
         match self {
             Self::Status(408 | 429) => false,
             Self::Status(status) => status < 500,
-            Self::ClientLeft => true,
+            Self::ClientLeft | Self::Hedged => true,
             _ => false,
         }
     }
@@ -61,7 +63,7 @@ impl Outcome {
     /// Whether `retry.on` lets this outcome move on to the next target. Before output only; the caller checks that.
     pub fn moves_on(self, retry: &RetryConfig) -> bool {
         let on = match self {
-            Self::Ok | Self::ClientLeft => return false,
+            Self::Ok | Self::ClientLeft | Self::Hedged => return false,
             // The gateway's own account is at fault; no setting makes that the caller's problem.
             Self::NoCredentials | Self::Credentials(_) => return true,
             Self::Dns | Self::Connect | Self::Tls | Self::Cut | Self::Garbage => RetryOn::Connect,
@@ -95,6 +97,7 @@ impl From<Outcome> for AttemptOutcome {
             Outcome::Cut => Self::Cut,
             Outcome::Garbage => Self::Protocol,
             Outcome::ClientLeft => Self::ClientLeft,
+            Outcome::Hedged => Self::Hedged,
         }
     }
 }

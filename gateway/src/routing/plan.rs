@@ -38,6 +38,11 @@ impl Plan {
         Some(target)
     }
 
+    /// The target that [`Self::take_next`] would take.
+    pub fn peek_next(&self) -> Option<&Arc<Target>> {
+        self.targets.get(self.next)
+    }
+
     /// Whether a target is left.
     pub fn has_next(&self) -> bool {
         self.next < self.targets.len()

@@ -62,6 +62,7 @@ impl Snapshot {
                 timeouts: crate::config::TimeoutsConfig::default(),
                 retry: crate::config::RetryConfig::default(),
                 lossy: crate::config::Lossy::default(),
+                hedge: None,
             },
         })
     }
@@ -89,6 +90,7 @@ fn build_model(model: &ModelConfig, providers: &HashMap<String, Arc<Provider>>) 
         timeouts: model.timeouts,
         retry: model.retry.clone(),
         lossy: model.lossy,
+        hedge: model.hedge,
     })
 }
 

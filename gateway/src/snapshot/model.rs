@@ -5,7 +5,7 @@ use std::sync::Arc;
 use ai_gateway_providers::catalogue::Traits;
 
 use super::Provider;
-use crate::config::{Lossy, RetryConfig, TimeoutsConfig};
+use crate::config::{HedgeConfig, Lossy, RetryConfig, TimeoutsConfig};
 
 /// A public name and where it may be answered.
 #[derive(Clone, Debug)]
@@ -22,6 +22,8 @@ pub struct Model {
     pub retry: RetryConfig,
     /// What happens to a field that a target's API cannot say.
     pub lossy: Lossy,
+    /// When a second call is made.
+    pub hedge: Option<HedgeConfig>,
 }
 
 impl Model {
@@ -41,6 +43,7 @@ impl Model {
             timeouts: self.timeouts,
             retry: self.retry.clone(),
             lossy: self.lossy,
+            hedge: self.hedge,
         }
     }
 }
