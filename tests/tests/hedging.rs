@@ -434,3 +434,47 @@ fn words_of(dialect: Dialect, body: &[u8]) -> usize {
         .map(|block| if let Content::Text(text) = &block.content { text.text.split_whitespace().count() } else { 0 })
         .sum()
 }
+
+/// Two in a hundred answers stall for five seconds; the slowest of a hundred clients waits less than half as long again
+/// as the usual one, for less than five second calls in a hundred.
+///
+/// What holds in general: a hedged answer begins `after` plus the second target's own time. So the second target has to
+/// be quicker here. Between equal targets the slowest wait `after` and once more the usual time, twice the usual at best.
+#[tokio::test]
+async fn stalls_are_hidden_for_few_extra_calls() {
+    const REQUESTS: usize = 500;
+    const AT_A_TIME: usize = 25;
+    let usual = Duration::from_millis(200);
+    let answer = |text: &str, pause| {
+        let empty = Answer::sse([bodies::chat_role()]).step(Step::Pause(pause));
+        stream_of(text).into_iter().skip(1).fold(empty, |answer, event| answer.step(Step::Send(event.into())))
+    };
+    let turn = std::sync::atomic::AtomicUsize::new(1);
+    let one = Stub::start(move |_| {
+        let turn = turn.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        answer("one", if turn % 50 == 0 { Duration::from_secs(5) } else { usual })
+    })
+    .await;
+    let two = Stub::always(answer("two", Duration::from_millis(5))).await;
+    let hedge = "after = \"250ms\", max_extra = \"4.9%\"";
+    let gateway = Gateway::start(&two_targets(&one.origin(), &two.origin(), hedge, "")).await;
+    let clients = (0..AT_A_TIME).map(|_| async {
+        let mut client = H1::connect(gateway.addr).await;
+        let mut waited = Vec::new();
+        for _ in 0..REQUESTS / AT_A_TIME {
+            let begun = Instant::now();
+            client.send(&request()).await;
+            let mut response = client.respond().await;
+            response.until("\"content\":\"").await;
+            waited.push(begun.elapsed());
+            assert!(response.rest().await.1);
+        }
+        waited
+    });
+    let mut waited: Vec<Duration> = futures::future::join_all(clients).await.concat();
+    waited.sort_unstable();
+    let (p50, p99) = (waited[REQUESTS / 2], waited[REQUESTS * 99 / 100]);
+    println!("p50 {p50:?}, p99 {p99:?}, slowest {:?}, {} second calls", waited[REQUESTS - 1], two.count());
+    assert!(p99 < p50 * 3 / 2, "p50 {p50:?}, p99 {p99:?}");
+    assert!(two.count() >= 10 && two.count() * 100 < REQUESTS * 5, "{} second calls", two.count());
+}

@@ -19,7 +19,7 @@ use super::calls::Hedge;
 use super::replay::Replay;
 use crate::config::Lossy;
 use crate::routing::Plan;
-use crate::snapshot::{Key, Model, Snapshot};
+use crate::snapshot::{Key, Model, Snapshot, Target};
 use crate::telemetry::InFlight;
 
 /// Tells the client what the provider's API, or its own, could not say.
@@ -45,6 +45,8 @@ pub struct Exchange {
     pub request: Option<Request>,
     /// Targets not yet tried.
     pub plan: Plan,
+    /// A target that gets the request too, whose answer nobody sees.
+    pub mirror: Option<Arc<Target>>,
     /// Attempts made, the current one last.
     pub attempts: Vec<Attempt>,
     /// A second call that is under way, of the plan's next target.
@@ -114,6 +116,7 @@ impl Exchange {
             key: None,
             request: None,
             plan: Plan::default(),
+            mirror: None,
             attempts: Vec::new(),
             hedge: None,
             replay: None,

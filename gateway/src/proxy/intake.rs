@@ -14,7 +14,7 @@ use pingora_proxy::Session;
 use super::body::{self, BodyError};
 use super::exchange::Request;
 use super::reply::Refusal;
-use super::{Exchange, Gateway, attempt, count, models, replay, reply, stored};
+use super::{Exchange, Gateway, attempt, calls, count, models, replay, reply, stored};
 use crate::routing::Plan;
 use crate::snapshot::Admission;
 
@@ -38,6 +38,7 @@ pub async fn take_in(gateway: &Gateway, session: &mut Session, exchange: &mut Ex
             },
             Ok(()) => match plan(gateway, exchange) {
                 Ok(()) => {
+                    calls::mirror(gateway, session.req_header(), exchange);
                     start_replay(session, exchange);
                     return Ok(false);
                 }

@@ -49,6 +49,7 @@ use crate::telemetry::Telemetry;
 const CLIENT_PATIENCE: Duration = Duration::from_secs(60);
 
 /// What all exchanges share.
+#[derive(Clone)]
 pub struct Gateway {
     /// The configuration in force; exchanges pin the one they began with.
     pub current: Arc<ArcSwap<Snapshot>>,

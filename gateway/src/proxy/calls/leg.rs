@@ -104,7 +104,8 @@ async fn run(connector: Arc<Connector>, ask: Ask, dialect: Dialect, operation: O
     Ripe { answer: Ok(Begun { header, held, rest }), verdict }
 }
 
-fn outcome_of(failed: &NoAnswer) -> Outcome {
+/// How an attempt ended that got no answer.
+pub fn outcome_of(failed: &NoAnswer) -> Outcome {
     match failed.error.etype() {
         ErrorType::InvalidHTTPHeader | ErrorType::InvalidH2 => Outcome::Garbage,
         _ if failed.connected => Outcome::Connect,

@@ -9,6 +9,10 @@ mod call;
 mod handover;
 mod hedging;
 mod leg;
+mod mirror;
+mod probe;
+#[cfg(test)]
+mod tests;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -17,12 +21,15 @@ use pingora_core::connectors::ConnectorOptions;
 use pingora_core::connectors::http::Connector;
 
 pub use hedging::{Hedge, give_up, may_hedge, race, take_over};
+pub use mirror::mirror;
 
 use allowance::Allowance;
+use mirror::Mirrors;
 
 /// What all calls of the process share.
 pub struct Calls {
     connector: Arc<Connector>,
+    mirrors: Mirrors,
     /// By model; they survive a reload.
     allowances: Mutex<HashMap<Arc<str>, Arc<Allowance>>>,
 }
@@ -31,7 +38,7 @@ impl Calls {
     /// Keeps up to `pool` idle connections.
     pub fn new(pool: usize) -> Self {
         let connector = Connector::new(Some(ConnectorOptions::new(pool)));
-        Self { connector: Arc::new(connector), allowances: Mutex::default() }
+        Self { connector: Arc::new(connector), mirrors: Mirrors::default(), allowances: Mutex::default() }
     }
 
     /// The second calls that `model` may still make.
