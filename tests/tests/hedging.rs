@@ -444,7 +444,7 @@ fn words_of(dialect: Dialect, body: &[u8]) -> usize {
 async fn stalls_are_hidden_for_few_extra_calls() {
     const REQUESTS: usize = 500;
     const AT_A_TIME: usize = 25;
-    let usual = Duration::from_millis(200);
+    let usual = Duration::from_millis(400);
     let answer = |text: &str, pause| {
         let empty = Answer::sse([bodies::chat_role()]).step(Step::Pause(pause));
         stream_of(text).into_iter().skip(1).fold(empty, |answer, event| answer.step(Step::Send(event.into())))
@@ -456,10 +456,13 @@ async fn stalls_are_hidden_for_few_extra_calls() {
     })
     .await;
     let two = Stub::always(answer("two", Duration::from_millis(5))).await;
-    let hedge = "after = \"250ms\", max_extra = \"4.9%\"";
+    let hedge = "after = \"480ms\", max_extra = \"4.9%\"";
     let gateway = Gateway::start(&two_targets(&one.origin(), &two.origin(), hedge, "")).await;
-    let clients = (0..AT_A_TIME).map(|_| async {
-        let mut client = H1::connect(gateway.addr).await;
+    let addr = gateway.addr;
+    let clients = (0..AT_A_TIME as u32).map(|n| async move {
+        // Evenly, and not all in the same moment.
+        tokio::time::sleep(usual * n / AT_A_TIME as u32).await;
+        let mut client = H1::connect(addr).await;
         let mut waited = Vec::new();
         for _ in 0..REQUESTS / AT_A_TIME {
             let begun = Instant::now();
