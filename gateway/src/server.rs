@@ -73,7 +73,8 @@ pub fn run(config: &Config) -> Result<(), StartError> {
     check_roots(config)?;
 
     let telemetry = Arc::new(Telemetry::new());
-    let snapshot = Snapshot::build(config, mock.as_ref().map(Prebound::local_addr))?;
+    let health = telemetry.metrics.health.clone();
+    let snapshot = Snapshot::build(config, mock.as_ref().map(Prebound::local_addr), &health)?;
     let resolver = Resolver::new(telemetry.metrics.dns.clone());
     let gateway = Gateway {
         current: Arc::new(ArcSwap::from_pointee(snapshot)),
@@ -82,6 +83,7 @@ pub fn run(config: &Config) -> Result<(), StartError> {
         calls: Arc::new(Calls::new(UPSTREAM_POOL)),
         buffered: BufferBudget::new(telemetry.metrics.bytes_buffered.clone()),
         telemetry: telemetry.clone(),
+        health: health.clone(),
         continuity: Arc::default(),
     };
     let readiness = Arc::new(Readiness::default());

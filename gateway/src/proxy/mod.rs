@@ -7,6 +7,7 @@ mod answer;
 mod attempt;
 mod body;
 mod calls;
+mod clocks;
 mod codex_models;
 mod count;
 mod encode;
@@ -17,7 +18,9 @@ mod models;
 mod outcome;
 mod replay;
 mod reply;
+mod retry_after;
 mod settle;
+mod step;
 mod stored;
 
 use std::sync::Arc;
@@ -40,6 +43,7 @@ pub use outcome::Outcome;
 
 use crate::continuity::Continuity;
 use crate::credentials::Client;
+use crate::health::Health;
 use crate::net::dns::Resolver;
 use crate::snapshot::Snapshot;
 use crate::telemetry::Telemetry;
@@ -63,6 +67,8 @@ pub struct Gateway {
     pub buffered: BufferBudget,
     /// Metrics and the access log.
     pub telemetry: Arc<Telemetry>,
+    /// How the targets are.
+    pub health: Arc<Health>,
     /// What one request of a client leaves for its next.
     pub continuity: Arc<Continuity>,
 }

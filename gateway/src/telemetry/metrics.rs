@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Instant;
 
 use ai_gateway_providers::Dialect;
 use ai_gateway_providers::common::Losses;
@@ -17,6 +18,8 @@ use super::attempts::{AttemptsCollector, Target};
 use super::finished::{Attempt, AttemptOutcome, Finished, RequestModel, Usage};
 use super::interned::Interned;
 use super::series::{Labels, Requests, Series, SeriesCollector};
+use super::targets::TargetsCollector;
+use crate::health::Health;
 use crate::net::dns::DnsMetrics;
 
 /// The content type of [`Metrics::encode`]:
@@ -75,6 +78,8 @@ pub struct Metrics {
     pub log_dropped: Counter,
     /// `gateway_dns_*`, for the resolver.
     pub dns: DnsMetrics,
+    /// How the targets are.
+    pub health: Arc<Health>,
 }
 
 impl Metrics {
@@ -94,6 +99,7 @@ impl Metrics {
             mirrored: Family::default(),
             log_dropped: Counter::default(),
             dns: DnsMetrics::default(),
+            health: Arc::new(Health::new(Instant::now(), fastrand::u64(..))),
         };
         metrics.registered()
     }
@@ -105,6 +111,7 @@ impl Metrics {
             requests: self.requests.clone(),
         }));
         registry.register_collector(Box::new(AttemptsCollector(self.targets.clone())));
+        registry.register_collector(Box::new(TargetsCollector(self.health.clone())));
         registry.register("gateway_in_flight", "Requests that are being served", self.in_flight.clone());
         registry.register_with_unit(
             "gateway_overhead",

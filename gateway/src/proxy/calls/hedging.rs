@@ -5,7 +5,7 @@
 //! the other is dropped, which ends its call at once. A call that *failed* is given to Pingora all the same, to be judged
 //! like any attempt, and its rival becomes the next attempt.
 
-use std::time::Duration;
+use std::time::Instant;
 
 use ai_gateway_providers::Operation;
 use pingora_core::upstreams::peer::{HttpPeer, Peer};
@@ -27,7 +27,22 @@ pub struct Hedge {
 
 /// Whether the current attempt may get a rival.
 pub fn may_hedge(exchange: &Exchange) -> bool {
-    settings(exchange).is_some() && exchange.wants_stream() && exchange.plan.has_next() && exchange.replay.is_some()
+    settings(exchange).is_some()
+        && exchange.wants_stream()
+        && exchange.plan.has_other_target()
+        && exchange.replay.is_some()
+}
+
+/// Makes a second call that is under way the current attempt, after the one before has failed. `false`: there is none, or
+/// what failed has shown that it is of no use.
+pub fn go_on_with_hedge(exchange: &mut Exchange) -> bool {
+    let Some(hedge) = &exchange.hedge else { return false };
+    let target = hedge.attempt.target.clone();
+    let its_turn = exchange.plan.adopt_rival(&target);
+    if !its_turn {
+        give_up(exchange);
+    }
+    its_turn
 }
 
 fn settings(exchange: &Exchange) -> Option<HedgeConfig> {
@@ -95,7 +110,10 @@ async fn decide(
             judged = hedge.leg.ripen(), if hedge.leg.failed().is_none() => {
                 if judged.is_ok() {
                     drop(first);
-                    exchange.end_attempt(Outcome::Hedged);
+                    if let Some(attempt) = exchange.attempts.last_mut() {
+                        attempt.lose();
+                    }
+                    exchange.plan.adopt_rival(&hedge.attempt.target);
                     become_current(exchange, hedge.attempt);
                     return handed(hedge.leg);
                 }
@@ -118,20 +136,19 @@ pub fn give_up(exchange: &mut Exchange) {
     exchange.attempts.insert(last, attempt);
 }
 
-/// The plan's next target is taken, by `attempt`.
+/// `attempt` is the current one, with what is left of its clocks.
 fn become_current(exchange: &mut Exchange, attempt: Attempt) {
-    exchange.plan.take_next();
     exchange.error = None;
-    if let (Some(replay), Some(request)) = (&exchange.replay, &exchange.request) {
-        let (timeouts, ran) = (request.model.timeouts, attempt.started.elapsed());
-        let first_token = timeouts.first_token.saturating_sub(ran);
-        replay.begin_attempt(timeouts.total.saturating_sub(ran), Some(first_token));
+    exchange.repeat = None;
+    if let Some(replay) = &exchange.replay {
+        let (clocks, ran) = (attempt.clocks, attempt.started.elapsed());
+        replay.begin_attempt(clocks.total.saturating_sub(ran), Some(clocks.first_token.saturating_sub(ran)));
     }
     exchange.attempts.push(attempt);
 }
 
 /// The second call, when it is time for it; pends for ever if there is to be none.
-async fn rival(gateway: &Gateway, exchange: &Exchange, client: &RequestHeader) -> Hedge {
+async fn rival(gateway: &Gateway, exchange: &mut Exchange, client: &RequestHeader) -> Hedge {
     match allowed(gateway, exchange).await {
         Some(()) => {}
         None => return std::future::pending().await,
@@ -152,26 +169,22 @@ async fn allowed(gateway: &Gateway, exchange: &Exchange) -> Option<()> {
     let (settings, request, current) = (settings(exchange)?, exchange.request.as_ref()?, exchange.attempt()?);
     let allowance = gateway.calls.allowance(&request.model.name);
     allowance.earn(settings.max_extra);
-    let patience = patience(&settings, None)?;
+    let p95 = || current.state().quantile(Instant::now(), 0.95);
+    let patience = match settings.after {
+        HedgeAfter::Fixed(after) => after,
+        HedgeAfter::P95 => p95()?,
+    };
     tokio::time::sleep(patience.saturating_sub(current.started.elapsed())).await;
     let in_flight = gateway.telemetry.metrics.in_flight_count();
     (in_flight <= i64::from(settings.max_in_flight) && allowance.spend()).then_some(())
 }
 
-/// How long the first target has to begin. `p95`: the time in which 95 of 100 of its answers do.
-fn patience(settings: &HedgeConfig, p95: Option<Duration>) -> Option<Duration> {
-    match settings.after {
-        HedgeAfter::Fixed(after) => Some(after),
-        HedgeAfter::P95 => p95,
-    }
-}
-
-async fn second(gateway: &Gateway, exchange: &Exchange, client: &RequestHeader) -> Option<Hedge> {
-    let target = exchange.plan.peek_next()?;
-    let timeouts = exchange.request.as_ref()?.model.timeouts;
-    let encoded = encode::encode(target, exchange, &gateway.continuity).ok()?;
-    let mut attempt = Attempt::new(target.clone(), encoded);
-    let approached = attempt::approach(&mut attempt, timeouts, &gateway.http, &gateway.resolver, &exchange.id).await;
+async fn second(gateway: &Gateway, exchange: &mut Exchange, client: &RequestHeader) -> Option<Hedge> {
+    let now = Instant::now();
+    let encoded = encode::encode(exchange.plan.rival(now)?, exchange, &gateway.continuity).ok()?;
+    let clocks = exchange.request.as_ref()?.clocks;
+    let mut attempt = Attempt::new(exchange.plan.begin_rival(now)?, encoded, clocks);
+    let approached = attempt::approach(&mut attempt, &gateway.http, &gateway.resolver, &exchange.id).await;
     let leg = start(gateway, exchange, &attempt, client, approached.ok()?).ok()?;
     Some(Hedge { attempt, leg })
 }

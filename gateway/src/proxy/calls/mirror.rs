@@ -55,7 +55,7 @@ pub fn mirror(gateway: &Gateway, client: &RequestHeader, exchange: &Exchange) {
     };
     let (gateway, client, target) = (gateway.clone(), client.clone(), target.clone());
     let shadow = shadow(exchange, request);
-    let total = request.model.timeouts.total;
+    let total = request.clocks.over(target.timeouts).total;
     tokio::spawn(async move {
         let begun = Instant::now();
         let asked = tokio::time::timeout(total, Box::pin(ask(&gateway, &client, &shadow, &target))).await;
@@ -87,6 +87,7 @@ fn shadow(exchange: &Exchange, request: &Request) -> Exchange {
         model: request.model.clone(),
         reservation: None,
         json_array: request.json_array,
+        clocks: request.clocks,
         betas: request.betas.clone(),
     });
     shadow
@@ -105,9 +106,9 @@ async fn ask(
     let Ok(encoded) = encode::encode(target, shadow, &gateway.continuity) else {
         return (AttemptOutcome::Gateway, None);
     };
-    let mut attempt = Attempt::new(target.clone(), encoded);
-    let timeouts = request.model.timeouts;
-    let approached = attempt::approach(&mut attempt, timeouts, &gateway.http, &gateway.resolver, &shadow.id).await;
+    let credential = fastrand::usize(..target.states.len());
+    let mut attempt = Attempt::uncounted(target.clone(), credential, encoded, request.clocks);
+    let approached = attempt::approach(&mut attempt, &gateway.http, &gateway.resolver, &shadow.id).await;
     let peer = match approached {
         Ok(peer) => peer,
         Err((outcome, _)) => return (outcome.into(), None),

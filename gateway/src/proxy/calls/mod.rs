@@ -20,7 +20,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use pingora_core::connectors::ConnectorOptions;
 use pingora_core::connectors::http::Connector;
 
-pub use hedging::{Hedge, give_up, may_hedge, race, take_over};
+pub use hedging::{Hedge, give_up, go_on_with_hedge, may_hedge, race, take_over};
 pub use mirror::mirror;
 
 use allowance::Allowance;

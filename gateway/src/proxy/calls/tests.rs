@@ -21,6 +21,7 @@ use super::{Calls, mirror};
 use crate::config::{Config, System};
 use crate::credentials::Client;
 use crate::net::dns::Resolver;
+use crate::proxy::clocks::Clocks;
 use crate::proxy::exchange::Request;
 use crate::proxy::{BufferBudget, Exchange, Gateway, Outcome};
 use crate::snapshot::Snapshot;
@@ -126,14 +127,16 @@ fn gateway(address: SocketAddr) -> Gateway {
     );
     let loaded = Config::parse(&text, "test.toml", &System).unwrap();
     let telemetry = Arc::new(Telemetry::new());
+    let health = telemetry.metrics.health.clone();
     let resolver = Resolver::new(telemetry.metrics.dns.clone());
     Gateway {
-        current: Arc::new(ArcSwap::from_pointee(Snapshot::build(&loaded.config, None).unwrap())),
+        current: Arc::new(ArcSwap::from_pointee(Snapshot::build(&loaded.config, None, &health).unwrap())),
         calls: Arc::new(Calls::new(8)),
         http: Arc::new(Client::new(resolver.clone())),
         resolver: Arc::new(resolver),
         buffered: BufferBudget::default(),
         telemetry,
+        health,
         continuity: Arc::default(),
     }
 }
@@ -145,8 +148,15 @@ fn exchange(gateway: &Gateway, body: &Bytes) -> Exchange {
     let model = exchange.snapshot.model("m").unwrap();
     exchange.mirror = model.targets.first().cloned();
     let scan = scan_json(body).unwrap();
-    exchange.request =
-        Some(Request { body: body.clone(), scan, model, reservation: None, json_array: false, betas: None });
+    exchange.request = Some(Request {
+        body: body.clone(),
+        scan,
+        model,
+        reservation: None,
+        json_array: false,
+        clocks: Clocks::default(),
+        betas: None,
+    });
     exchange
 }
 
@@ -221,8 +231,14 @@ async fn probes_tell_who_answers() {
         let snapshot = gateway.current.load_full();
         let provider = snapshot.provider("shadow").unwrap();
         let limit = Duration::from_secs(5);
-        let probed =
-            gateway.calls.probe(provider, &provider.credentials, "/v1/models", limit, &gateway.http, &gateway.resolver);
+        let probed = gateway.calls.probe(
+            provider,
+            &provider.credentials[0],
+            "/v1/models",
+            limit,
+            &gateway.http,
+            &gateway.resolver,
+        );
         assert_eq!(probed.await, result, "{answer}");
         let request = received.recv().await.unwrap();
         assert!(request.starts_with("GET /v1/models HTTP/1.1\r\n"), "{request}");
