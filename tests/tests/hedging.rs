@@ -179,7 +179,7 @@ async fn when_both_fail_the_plan_goes_on() {
     for with_third in [false, true] {
         let gate = Gate::new();
         let one = Stub::always(Answer::json(503, overloaded).after(&gate)).await;
-        let two = Stub::always(Answer::json(500, overloaded)).await;
+        let two = Stub::always(Answer::json(429, overloaded)).await;
         let mut config = two_targets(&one.origin(), &two.origin(), AT_ONCE, "");
         if with_third {
             let more = "priority = 1 }, { provider = \"three\", model = \"3\", priority = 2 }";
@@ -196,9 +196,9 @@ async fn when_both_fail_the_plan_goes_on() {
         let log = gateway.log_of(reply.header("x-request-id")).await;
         assert_eq!((one.count(), two.count()), (1, 1));
         let outcomes = [&log["attempts"][0]["outcome"], &log["attempts"][1]["outcome"]];
-        assert_eq!(outcomes, ["status_5xx", "status_5xx"], "{log}");
+        assert_eq!(outcomes, ["status_5xx", "status_429"], "{log}");
         match with_third {
-            false => assert_eq!((reply.status, &log["fault"]), (500, &"upstream".into()), "{log}"),
+            false => assert_eq!((reply.status, &log["fault"]), (429, &"upstream".into()), "{log}"),
             true => assert_eq!((reply.status, reply.text()), (200, seen_of("third")), "{log}"),
         }
     }
@@ -326,7 +326,9 @@ async fn stale_connections_and_large_bodies() {
 
 #[tokio::test]
 async fn the_share_of_second_calls_is_capped() {
-    let one = Stub::always(Answer::sse([bodies::chat_role()]).step(Step::Pause(Duration::from_millis(60)))).await;
+    let slow = Answer::sse(Vec::<String>::new()).step(Step::Pause(Duration::from_millis(60)));
+    let slow = stream_of("slow").into_iter().fold(slow, |answer, event| answer.step(Step::Send(event.into())));
+    let one = Stub::always(slow).await;
     let two = Stub::always(Answer::sse(stream_of("fast"))).await;
     let hedge = "after = \"20ms\", max_extra = \"10%\"";
     let gateway = Gateway::start(&two_targets(&one.origin(), &two.origin(), hedge, "retry = { attempts = 2 }")).await;
@@ -480,4 +482,28 @@ async fn stalls_are_hidden_for_few_extra_calls() {
     println!("p50 {p50:?}, p99 {p99:?}, slowest {:?}, {} second calls", waited[REQUESTS - 1], two.count());
     assert!(p99 < p50 * 3 / 2, "p50 {p50:?}, p99 {p99:?}");
     assert!(two.count() >= 10 && two.count() * 100 < REQUESTS * 5, "{} second calls", two.count());
+}
+
+/// What is usual for a target is learned from its answers; until then there is no second call.
+#[tokio::test]
+async fn a_target_is_given_its_own_usual_time() {
+    let turn = std::sync::atomic::AtomicUsize::new(1);
+    let one = Stub::start(move |_| match turn.fetch_add(1, std::sync::atomic::Ordering::Relaxed) {
+        31 => Answer::sse([bodies::chat_role()]).step(Step::Stall),
+        _ => Answer::sse(stream_of("one")),
+    })
+    .await;
+    let two = Stub::always(Answer::sse(stream_of("two"))).await;
+    let hedge = "after = \"p95\", max_extra = \"3.4%\"";
+    let gateway = Gateway::start(&two_targets(&one.origin(), &two.origin(), hedge, "")).await;
+    let mut client = H1::connect(gateway.addr).await;
+    for _ in 0..20 {
+        assert_eq!(client.exchange(&request()).await.text(), seen_of("one"));
+    }
+    assert_eq!(two.count(), 0, "nothing is known of the first target yet");
+    let mut told = String::new();
+    while one.count() < 31 {
+        told = client.exchange(&request()).await.text();
+    }
+    assert_eq!(told, seen_of("two"), "the one that stalls");
 }
