@@ -56,16 +56,19 @@ pub use environment::{Environment, System};
 pub use google::{GoogleConfig, GoogleUser, ServiceAccount};
 pub use health::{HealthConfig, ProbeConfig};
 pub use hedge::{HedgeAfter, HedgeConfig};
-pub use keys::{KeyConfig, ModelPattern};
-pub use models::{Lossy, ModelConfig};
+pub use keys::{KeyConfig, ModelPattern, Right};
+pub use models::{Lossy, ModelConfig, OnCut};
 pub use prices::PricesConfig;
 pub use providers::ProviderConfig;
 pub use report::{ConfigErrors, Place, Problem, Severity, Warning};
+pub(crate) use routes::CREDENTIALS;
+pub use routes::{Condition, HeaderEdits, MirrorConfig, Patterns, RouteConfig, RouteTo, SideConfig, SplitBy};
 pub use schema::{schema, schema_json};
 pub use secret::Secret;
 pub use server::ServerConfig;
 pub use strategy::{StickyBy, Strategy, StrategyConfig};
 pub use targets::TargetConfig;
+pub(crate) use tree::nearest;
 pub use units::Rate;
 
 use report::Report;
@@ -105,7 +108,7 @@ pub struct File {
 }
 
 /// The sections that are read today; see [`support`] for the others.
-const SECTIONS: [&str; 5] = ["server", "providers", "prices", "models", "keys"];
+const SECTIONS: [&str; 6] = ["server", "providers", "prices", "models", "routes", "keys"];
 
 /// A validated configuration: plain values, every default and secret filled in.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -118,6 +121,8 @@ pub struct Config {
     pub prices: PricesConfig,
     /// Models by public name. Targets name providers of this configuration.
     pub models: BTreeMap<String, ModelConfig>,
+    /// Rules in the order of the file; the first that matches wins.
+    pub routes: Vec<RouteConfig>,
     /// Clients' keys in the order of the file; names and hashes are unique.
     pub keys: Vec<KeyConfig>,
 }
@@ -265,7 +270,7 @@ fn read(text: &str, cx: &mut Context<'_>) -> Option<Config> {
     tree::mask_secrets(&root, &mut cx.report);
     support::refuse(&mut root, &mut cx.report);
 
-    let [server, providers, prices, models, keys] = SECTIONS.map(|name| root.remove(name));
+    let [server, providers, prices, models, routes, keys] = SECTIONS.map(|name| root.remove(name));
     for (key, _) in &root {
         let help = instead(key.get_ref(), &SECTIONS);
         cx.report.error(key.span(), format!("there is no section `{}`", key.get_ref()), help);
@@ -308,9 +313,18 @@ fn read(text: &str, cx: &mut Context<'_>) -> Option<Config> {
             .unwrap_or_else(|| ModelConfig::direct(&name.value, "", "", Model::default()));
         resolved_models.insert(name.value, model);
     }
+    let routes = elements(routes, "routes", cx)
+        .into_iter()
+        .enumerate()
+        .filter_map(|(index, value)| {
+            let span = value.span();
+            tree::shape(value, "[[routes]]", &mut cx.report).map(|value| (index, At { value, span }))
+        })
+        .collect();
+    let routes = routes::resolve(routes, &resolved_models, &resolved_providers, &prices, cx);
     let keys = keys::resolve(keys.into_iter().flatten().collect(), &resolved_models, &resolved_providers, cx);
     let providers = resolved_providers.into_iter().filter_map(|(name, provider)| Some((name, provider?))).collect();
-    Some(Config { server, providers, prices, models: resolved_models, keys })
+    Some(Config { server, providers, prices, models: resolved_models, routes, keys })
 }
 
 /// The entries of a table of tables.

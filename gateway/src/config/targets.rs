@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use ai_gateway_providers::catalogue::{Thinking, Traits};
+use ai_gateway_providers::catalogue::{Prefill, Thinking, Traits};
 use ai_gateway_providers::price::Model as Known;
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -46,6 +46,8 @@ pub struct TraitsText {
     pub thinking: Option<ThinkingName>,
     /// Whether a Gemini model is of the third generation or later.
     pub gemini_3: Option<bool>,
+    /// Whether it goes on with what a message of the assistant at the end has begun, for `on_cut = "continue"`.
+    pub prefill: Option<bool>,
 }
 
 /// How a Claude model takes reasoning.
@@ -83,6 +85,11 @@ impl TraitsText {
             max_output: self.max_output.or(known.max_output),
             thinking: self.thinking.map_or(known.thinking, Thinking::from),
             gemini_3: self.gemini_3.unwrap_or(known.gemini_3),
+            prefill: match self.prefill {
+                Some(true) => Prefill::Always,
+                Some(false) => Prefill::Refused,
+                None => known.prefill,
+            },
         }
     }
 }

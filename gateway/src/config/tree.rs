@@ -155,7 +155,7 @@ fn replace(value: &mut DeValue<'_>, span: &Range<usize>, meant: Option<&str>) ->
 }
 
 /// What somebody who wrote `word` may have meant.
-pub(super) fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+pub(crate) fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     known
         .into_iter()
         .map(|candidate| (strsim::damerau_levenshtein(&word.to_lowercase(), &candidate.to_lowercase()), candidate))
@@ -181,6 +181,7 @@ pub(super) fn instead(word: &str, known: &[&str]) -> Option<String> {
 const SHOWN: &[&str] = &[
     "action",
     "admin",
+    "allow",
     "api_version",
     "attempts",
     "audio_input",
@@ -188,15 +189,18 @@ const SHOWN: &[&str] = &[
     "audio_second",
     "auth",
     "base_url",
+    "by",
     "ca",
     "cache_read",
     "cache_write",
     "cache_write_1h",
+    "cel",
     "cert",
     "character",
     "client_id",
     "connect",
     "cooldown",
+    "dialect",
     "dialects",
     "drain",
     "every",
@@ -215,18 +219,25 @@ const SHOWN: &[&str] = &[
     "like",
     "listen",
     "lossy",
+    "max",
     "max_body",
     "max_buffered",
     "max_cooldown",
     "max_size",
     "min_requests",
+    "message",
+    "min",
     "model",
     "models",
     "name",
     "on",
     "output",
+    "on_cut",
+    "operation",
+    "owner",
     "path",
     "per",
+    "percent",
     "priority",
     "project",
     "provider",
@@ -238,6 +249,11 @@ const SHOWN: &[&str] = &[
     "search_unit",
     "strategy",
     "stream_options",
+    "remove",
+    "status",
+    "tag",
+    "tags",
+    "team",
     "tenant_id",
     "tls",
     "total",

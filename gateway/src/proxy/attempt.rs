@@ -20,7 +20,7 @@ use super::clocks::Clocks;
 use super::encode::{self, AnswerWay, Encoded};
 use super::outcome::Outcome;
 use super::step::Repeat;
-use super::{Exchange, Gateway};
+use super::{Exchange, Gateway, resume};
 use crate::config::TimeoutsConfig;
 use crate::credentials::{Client, Grant};
 use crate::health::{Changes, CredentialChange, Pass, TargetChange, TargetState};
@@ -286,6 +286,9 @@ pub async fn approach(
 
 /// The same target once more, or the next one of the plan whose API can say what is asked.
 fn next_attempt(gateway: &Gateway, exchange: &mut Exchange, repeat: Option<Repeat>) -> Result<Attempt> {
+    if exchange.resume.is_some() {
+        return resume::next_attempt(exchange, &gateway.continuity);
+    }
     let clocks = exchange.request.as_ref().map(|request| request.clocks).unwrap_or_default();
     let mut taken = repeat.map(Repeat::take);
     while let Some(next) = taken.take().or_else(|| exchange.plan.take_next(Instant::now())) {
@@ -343,6 +346,7 @@ pub fn header_for(attempt: &Attempt, client: &RequestHeader, exchange: &Exchange
     let Some(path) = provider.path_of(attempt.route, endpoint, &attempt.target.model, stream, query.as_deref()) else {
         return Error::e_explain(ErrorType::InternalError, "the request has no path at this provider");
     };
+    let path = if exchange.resume.is_some() { provider.quirks.prefill.path(path) } else { path };
     let mut header = RequestHeader::build_no_case(client.method.clone(), path.as_bytes(), Some(16))?;
     header.insert_header(http::header::HOST, &provider.authority)?;
     if attempt.translates {
@@ -365,6 +369,14 @@ pub fn header_for(attempt: &Attempt, client: &RequestHeader, exchange: &Exchange
     }
     for (name, value) in &provider.headers {
         header.insert_header(name, value)?;
+    }
+    if let Some(rule) = &exchange.route {
+        for name in &rule.headers.remove {
+            header.remove_header(name);
+        }
+        for (name, value) in &rule.headers.set {
+            header.insert_header(name, value)?;
+        }
     }
     attempt.grant.apply(&mut header, &attempt.body)?;
     Ok(header)

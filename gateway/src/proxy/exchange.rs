@@ -18,9 +18,11 @@ use super::body::Reservation;
 use super::calls::Hedge;
 use super::clocks::Clocks;
 use super::replay::Replay;
+use super::resume::Resume;
 use super::step::Repeat;
 use crate::config::Lossy;
 use crate::routing::Plan;
+use crate::routing::rules::Rule;
 use crate::snapshot::{Key, Model, Snapshot, Target};
 use crate::telemetry::InFlight;
 
@@ -43,12 +45,14 @@ pub struct Exchange {
     pub guessed_dialect: Dialect,
     /// Whose request it is; `None` also when no keys are configured.
     pub key: Option<Arc<Key>>,
+    /// The rule that decided its way.
+    pub route: Option<Arc<Rule>>,
+    /// Who gets a copy of it.
+    pub mirror: Option<Arc<Target>>,
     /// The request as read, once it has been.
     pub request: Option<Request>,
     /// Targets not yet tried.
     pub plan: Plan,
-    /// A target that gets the request too, whose answer nobody sees.
-    pub mirror: Option<Arc<Target>>,
     /// Attempts made, the current one last.
     pub attempts: Vec<Attempt>,
     /// A second call that is under way, of the plan's next target.
@@ -71,6 +75,8 @@ pub struct Exchange {
     pub error_body: Option<Vec<u8>>,
     /// The attempt that follows, if it is the same target once more.
     pub repeat: Option<Repeat>,
+    /// Going on with an answer that broke off after commit.
+    pub resume: Option<Box<Resume>>,
     /// What the client is told about coming back (`retry-after`, `retry-after-ms`).
     pub retry_after: Vec<(&'static str, HeaderValue)>,
     /// What went wrong, if the answer is not the upstream's own.
@@ -85,7 +91,7 @@ pub struct Exchange {
 
 /// The request body and what one scan told about it.
 pub struct Request {
-    /// As sent, decoded from its content coding.
+    /// As sent, decoded from its content coding; without the fields that are for the gateway, and with what a rule changes.
     pub body: Bytes,
     /// Where the fields are that the gateway reads.
     pub scan: RequestScan,
@@ -120,9 +126,10 @@ impl Exchange {
             endpoint: None,
             guessed_dialect: Dialect::OpenAiChat,
             key: None,
+            route: None,
+            mirror: None,
             request: None,
             plan: Plan::default(),
-            mirror: None,
             attempts: Vec::new(),
             hedge: None,
             replay: None,
@@ -134,6 +141,7 @@ impl Exchange {
             first_output: None,
             error_body: None,
             repeat: None,
+            resume: None,
             retry_after: Vec::new(),
             error: None,
             client_left: false,

@@ -219,6 +219,14 @@ impl Plan {
     }
 }
 
+impl Taken {
+    /// An attempt that was decided on while the target could be tried, though it may rest by now.
+    pub fn anyway(target: Arc<Target>, credential: usize, now: Instant) -> Self {
+        let pass = target.states[credential].begin_anyway(now);
+        Self { target, credential, pass }
+    }
+}
+
 impl LeftOut {
     /// Why it is left out now, for people; `None` if it could not be asked at any time.
     pub fn words(&self, now: Instant) -> Option<String> {

@@ -22,6 +22,7 @@ pub use route::{Route, Way, client_wire};
 use crate::config::{Config, ModelConfig};
 use crate::health::Health;
 use crate::proxy::BodyLimits;
+use crate::routing::rules::RuleSet;
 
 /// Everything that answering a request needs of the configuration.
 #[derive(Debug)]
@@ -37,6 +38,8 @@ pub struct Snapshot {
     /// What all this was built from.
     config: Config,
     health: Arc<Health>,
+    /// The rules that decide where requests go.
+    pub rules: RuleSet,
 }
 
 impl Snapshot {

@@ -8,12 +8,12 @@ use ai_gateway_providers::catalogue::Traits;
 use ai_gateway_providers::price::Model as Known;
 
 use super::Provider;
-use crate::config::{HedgeConfig, Lossy, RetryConfig, StrategyConfig, TargetConfig, TimeoutsConfig};
+use crate::config::{HedgeConfig, Lossy, OnCut, RetryConfig, StrategyConfig, TargetConfig, TimeoutsConfig};
 use crate::health::{Health, TargetState};
 use crate::routing::Asked;
 
 /// A public name and where it may be answered.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Model {
     /// What clients ask for.
     pub name: Arc<str>,
@@ -22,7 +22,7 @@ pub struct Model {
     /// How one of several targets of a priority is chosen.
     pub strategy: StrategyConfig,
     /// Whose turn it is, of the targets that take turns.
-    pub turn: AtomicUsize,
+    pub turn: Arc<AtomicUsize>,
     /// In the order of the file.
     pub targets: Vec<Arc<Target>>,
     /// Which outcomes move on to the next target.
@@ -31,10 +31,33 @@ pub struct Model {
     pub lossy: Lossy,
     /// When a second call is made.
     pub hedge: Option<HedgeConfig>,
+    /// What happens when an answer breaks off.
+    pub on_cut: OnCut,
+}
+
+impl Model {
+    /// The same, with the targets of `others` as the last ones to try, and an attempt more for each of them. What is a target
+    /// already is none once more.
+    pub fn followed_by(&self, others: &[Arc<Self>]) -> Self {
+        let mut model = self.clone();
+        for other in others {
+            let last = model.targets.iter().map(|target| target.priority).max();
+            let first = last.map_or(0, |last| last.saturating_add(1));
+            for target in &other.targets {
+                let same =
+                    |known: &Arc<Target>| known.provider.name == target.provider.name && known.model == target.model;
+                if !model.targets.iter().any(same) {
+                    model.targets.push(Arc::new(target.at_priority(first.saturating_add(target.priority))));
+                    model.retry.attempts = model.retry.attempts.saturating_add(1);
+                }
+            }
+        }
+        model
+    }
 }
 
 /// One place where a model can be answered.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Target {
     /// The account.
     pub provider: Arc<Provider>,
@@ -53,7 +76,7 @@ pub struct Target {
     /// How it is, for each of the provider's credentials; at least one.
     pub states: Vec<Arc<TargetState>>,
     /// Whose turn it is, of equally busy credentials.
-    pub turn: AtomicUsize,
+    pub turn: Arc<AtomicUsize>,
 }
 
 impl Target {
@@ -71,8 +94,13 @@ impl Target {
             timeouts: config.timeouts,
             known: config.known.clone(),
             states,
-            turn: AtomicUsize::new(0),
+            turn: Arc::default(),
         }
+    }
+
+    /// The same place at another priority.
+    fn at_priority(&self, priority: u32) -> Self {
+        Self { priority, ..self.clone() }
     }
 
     /// What a request is expected to cost here, in pico-dollars; `None` if the price is not known.

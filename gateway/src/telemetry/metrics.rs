@@ -60,6 +60,12 @@ struct DroppedField {
     to: &'static str,
 }
 
+/// The label of `gateway_route_errors_total`.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Route {
+    route: String,
+}
+
 /// All metrics of one gateway process. Recording neither locks for long nor allocates once a label set is known.
 pub struct Metrics {
     registry: Registry,
@@ -74,6 +80,7 @@ pub struct Metrics {
     pub bytes_buffered: Gauge,
     dropped_fields: Family<DroppedField, Counter>,
     mirrored: Family<Mirrored, Counter>,
+    route_errors: Family<Route, Counter>,
     /// `gateway_log_dropped_total`: access log lines that were not written.
     pub log_dropped: Counter,
     /// `gateway_dns_*`, for the resolver.
@@ -97,6 +104,7 @@ impl Metrics {
             bytes_buffered: Gauge::default(),
             dropped_fields: Family::default(),
             mirrored: Family::default(),
+            route_errors: Family::default(),
             log_dropped: Counter::default(),
             dns: DnsMetrics::default(),
             health: Arc::new(Health::new(Instant::now(), fastrand::u64(..))),
@@ -138,6 +146,11 @@ impl Metrics {
             "gateway_mirrored",
             "Requests mirrored to another target, by outcome; `dropped`: too many at once",
             self.mirrored.clone(),
+        );
+        registry.register(
+            "gateway_route_errors",
+            "Requests on which the expression of a route failed, which therefore did not match",
+            self.route_errors.clone(),
         );
         registry.register("gateway_log_dropped", "Access log lines that were not written", self.log_dropped.clone());
         registry.register("gateway_dns_lookups", "Name lookups made", self.dns.lookups.clone());
@@ -260,6 +273,11 @@ impl Metrics {
     /// Counts a mirrored request. `outcome`: a word of [`AttemptOutcome`], or `dropped`.
     pub fn mirrored(&self, provider: &str, outcome: &'static str) {
         self.mirrored.get_or_create(&Mirrored { provider: provider.to_owned(), outcome }).inc();
+    }
+
+    /// The expression of a route failed on a request. Names of routes come from the configuration only.
+    pub fn route_broke(&self, route: &str) {
+        self.route_errors.get_or_create(&Route { route: route.to_owned() }).inc();
     }
 
     /// The answer of `/metrics`, of type [`CONTENT_TYPE`].

@@ -247,3 +247,22 @@ fn several_keys_and_health() {
     .unwrap();
     assert_eq!(snapshot.provider("x").unwrap().credentials.len(), 2);
 }
+
+#[test]
+fn a_model_whose_answers_nobody_goes_on_with_is_told_of() {
+    let warned = |target: &str, on_cut: &str| {
+        let text = format!(
+            "[providers.openai]\nkind = \"openai\"\n[providers.vllm]\nkind = \"vllm\"\n\
+             [models.m]\ntargets = [{{ {target} }}]\non_cut = \"{on_cut}\""
+        );
+        let loaded = parse(&text);
+        assert_eq!(format!("{:?}", loaded.config.models["m"].on_cut).to_lowercase(), on_cut);
+        loaded.warnings.iter().any(|warning| format!("{warning:?}").contains("prefill"))
+    };
+    let openai = "provider = \"openai\", model = \"gpt-5\"";
+    assert!(warned(openai, "continue"));
+    assert!(!warned(openai, "buffer") && !warned(openai, "error"));
+    assert!(!warned("provider = \"vllm\", model = \"qwen3\"", "continue"));
+    assert!(!warned(&format!("{openai}, traits = {{ prefill = true }}"), "continue"));
+    assert!(warned("provider = \"vllm\", model = \"qwen3\", traits = { prefill = false }", "continue"));
+}

@@ -31,6 +31,7 @@ pub fn may_hedge(exchange: &Exchange) -> bool {
         && exchange.wants_stream()
         && exchange.plan.has_other_target()
         && exchange.replay.is_some()
+        && exchange.resume.is_none()
 }
 
 /// Makes a second call that is under way the current attempt, after the one before has failed. `false`: there is none, or

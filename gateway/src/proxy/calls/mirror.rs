@@ -81,6 +81,7 @@ fn shadow(exchange: &Exchange, request: &Request) -> Exchange {
     shadow.id = exchange.id.clone();
     shadow.endpoint = exchange.endpoint.clone();
     shadow.key = exchange.key.clone();
+    shadow.route = exchange.route.clone();
     shadow.request = Some(Request {
         body: request.body.clone(),
         scan: request.scan.clone(),
