@@ -169,28 +169,8 @@ impl Attempt {
         }
     }
 
-    /// Tells the operator what its end changed.
     fn report(&self, changes: &Changes) {
-        let (provider, model) = (&self.target.provider.name, &self.target.model);
-        match changes.credential {
-            Some(CredentialChange::Refused(reason)) => {
-                log::error!("provider {provider}, credential {}: {reason}; it is not used for now", self.credential);
-            }
-            Some(CredentialChange::Accepted) => {
-                log::warn!("provider {provider}, credential {}: accepted again", self.credential);
-            }
-            None => {}
-        }
-        match changes.target {
-            Some(TargetChange::Opened { reason, cooldown }) => {
-                log::warn!("target {provider}/{model}: {reason}; it rests for {cooldown:?}");
-            }
-            Some(TargetChange::Closed) => log::warn!("target {provider}/{model}: it is well again"),
-            Some(TargetChange::Held { reason, wait }) => {
-                log::info!("target {provider}/{model}: {reason}; it rests for {wait:?}");
-            }
-            None => {}
-        }
+        report(&self.target.provider.name, &self.target.model, self.credential, changes);
     }
 
     /// What metrics and logs say of it.
@@ -211,6 +191,29 @@ impl Attempt {
         self.stale += 1;
         self.again = self.stale <= STALE_RETRIES && self.sent.is_none_or(|sent| sent.elapsed() < STALE_WITHIN);
         self.again
+    }
+}
+
+/// Tells the operator what an attempt or a probe changed.
+pub fn report(provider: &str, model: &str, credential: usize, changes: &Changes) {
+    match changes.credential {
+        Some(CredentialChange::Refused(reason)) => {
+            log::error!("provider {provider}, credential {credential}: {reason}; it is not used for now");
+        }
+        Some(CredentialChange::Accepted) => {
+            log::warn!("provider {provider}, credential {credential}: accepted again");
+        }
+        None => {}
+    }
+    match changes.target {
+        Some(TargetChange::Opened { reason, cooldown }) => {
+            log::warn!("target {provider}/{model}: {reason}; it rests for {cooldown:?}");
+        }
+        Some(TargetChange::Closed) => log::warn!("target {provider}/{model}: it is well again"),
+        Some(TargetChange::Held { reason, wait }) => {
+            log::info!("target {provider}/{model}: {reason}; it rests for {wait:?}");
+        }
+        None => {}
     }
 }
 

@@ -39,7 +39,7 @@ use pingora_http::{RequestHeader, ResponseHeader};
 use pingora_proxy::{FailToProxy, ProxyHttp, ProxyWarnLogContext, Session};
 
 pub use body::{BodyLimits, BufferBudget};
-pub use calls::Calls;
+pub use calls::{Calls, Probing};
 pub use exchange::Exchange;
 pub use outcome::Outcome;
 

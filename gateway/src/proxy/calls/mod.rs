@@ -11,6 +11,7 @@ mod hedging;
 mod leg;
 mod mirror;
 mod probe;
+mod probing;
 #[cfg(test)]
 mod tests;
 
@@ -22,6 +23,7 @@ use pingora_core::connectors::http::Connector;
 
 pub use hedging::{Hedge, give_up, go_on_with_hedge, may_hedge, race, take_over};
 pub use mirror::mirror;
+pub use probing::Probing;
 
 use allowance::Allowance;
 use mirror::Mirrors;
