@@ -23,7 +23,7 @@ use crate::credentials::Client;
 use crate::mock;
 use crate::net::dns::Resolver;
 use crate::net::prebound::{Prebound, PreboundService};
-use crate::proxy::{BufferBudget, Gateway};
+use crate::proxy::{BufferBudget, Calls, Gateway, Probing};
 use crate::snapshot::{BuildError, Snapshot};
 use crate::telemetry::Telemetry;
 
@@ -80,6 +80,7 @@ pub fn run(config: &Config) -> Result<(), StartError> {
         current: Arc::new(ArcSwap::from_pointee(snapshot)),
         http: Arc::new(Client::new(resolver.clone())),
         resolver: Arc::new(resolver),
+        calls: Arc::new(Calls::new(UPSTREAM_POOL)),
         buffered: BufferBudget::new(telemetry.metrics.bytes_buffered.clone()),
         telemetry: telemetry.clone(),
         health: health.clone(),
@@ -92,6 +93,7 @@ pub fn run(config: &Config) -> Result<(), StartError> {
     let scheme = if config.server.tls.is_some() { "https" } else { "http" };
     let mut announcements: Vec<String> =
         public.iter().map(|socket| format!("listening on {scheme}://{}", socket.local_addr())).collect();
+    let probing = Probing(gateway.clone());
     let proxy = proxy_service(&server.configuration, gateway, config.server.tls.as_ref(), &public)?;
     server.add_service(PreboundService::new(proxy, public));
     if let Some(socket) = admin {
@@ -106,6 +108,7 @@ pub fn run(config: &Config) -> Result<(), StartError> {
     }
     let drain = Drain { phases: Mutex::new(Some(server.watch_execution_phase())), telemetry: telemetry.clone() };
     server.add_service(background_service("drain", drain));
+    server.add_service(background_service("probes", probing));
 
     server.run(RunArgs { shutdown_signal: Box::new(Signals { readiness, announcements }) });
     telemetry.access_log.flush(Duration::from_secs(2));

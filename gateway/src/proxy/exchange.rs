@@ -15,6 +15,7 @@ use pingora_http::ResponseHeader;
 
 use super::attempt::Attempt;
 use super::body::Reservation;
+use super::calls::Hedge;
 use super::clocks::Clocks;
 use super::replay::Replay;
 use super::resume::Resume;
@@ -54,6 +55,8 @@ pub struct Exchange {
     pub plan: Plan,
     /// Attempts made, the current one last.
     pub attempts: Vec<Attempt>,
+    /// A second call that is under way, of the plan's next target.
+    pub hedge: Option<Hedge>,
     /// The installed replay session.
     pub replay: Option<Replay>,
     /// Watches the answer of the current attempt.
@@ -128,6 +131,7 @@ impl Exchange {
             request: None,
             plan: Plan::default(),
             attempts: Vec::new(),
+            hedge: None,
             replay: None,
             observer: None,
             form: AnswerForm::Opaque,

@@ -16,7 +16,7 @@ use super::clocks::Clocks;
 use super::exchange::Request;
 use super::reply::Refusal;
 use super::route::{self, Routed};
-use super::{Exchange, Gateway, attempt, count, models, replay, reply, stored};
+use super::{Exchange, Gateway, attempt, calls, count, models, replay, reply, stored};
 use crate::config::{StickyBy, Strategy};
 use crate::routing::{Asked, Plan, stable_hash};
 use crate::snapshot::Admission;
@@ -41,6 +41,7 @@ pub async fn take_in(gateway: &Gateway, session: &mut Session, exchange: &mut Ex
             },
             Ok(()) => match plan(gateway, session, exchange) {
                 Ok(()) => {
+                    calls::mirror(gateway, session.req_header(), exchange);
                     start_replay(session, exchange);
                     return Ok(false);
                 }

@@ -6,6 +6,7 @@
 mod answer;
 mod attempt;
 mod body;
+mod calls;
 mod clocks;
 mod codex_models;
 mod count;
@@ -38,6 +39,7 @@ use pingora_http::{RequestHeader, ResponseHeader};
 use pingora_proxy::{FailToProxy, ProxyHttp, ProxyWarnLogContext, Session};
 
 pub use body::{BodyLimits, BufferBudget};
+pub use calls::{Calls, Probing};
 pub use exchange::Exchange;
 pub use outcome::Outcome;
 
@@ -53,11 +55,14 @@ use crate::telemetry::Telemetry;
 const CLIENT_PATIENCE: Duration = Duration::from_secs(60);
 
 /// What all exchanges share.
+#[derive(Clone)]
 pub struct Gateway {
     /// The configuration in force; exchanges pin the one they began with.
     pub current: Arc<ArcSwap<Snapshot>>,
     /// Addresses of the upstreams.
     pub resolver: Arc<Resolver>,
+    /// Requests beside the one that Pingora sends.
+    pub calls: Arc<Calls>,
     /// Asks for the gateway's own tokens.
     pub http: Arc<Client>,
     /// Request bytes held at this moment.

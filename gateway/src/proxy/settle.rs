@@ -7,7 +7,7 @@ use ai_gateway_providers::error::Fault;
 use pingora_proxy::Session;
 
 use super::failure::CLIENT_LEFT;
-use super::{Exchange, Gateway, Outcome, stored};
+use super::{Exchange, Gateway, Outcome, calls, stored};
 use crate::telemetry::{Attempt, Finish, Finished, Line, RequestModel, Tokens, Usage};
 
 /// Accounts for the exchange. Pingora calls this exactly once for each.
@@ -15,6 +15,7 @@ pub fn settle(gateway: &Gateway, session: &mut Session, exchange: &mut Exchange)
     if let Some(replay) = &exchange.replay {
         replay.restore(session);
     }
+    calls::give_up(exchange);
     if let Some(memory) = exchange.observer.as_mut().and_then(Observer::take_memory) {
         gateway.continuity.remember_turn(exchange.key.as_ref().map(|key| &*key.name), memory);
     }

@@ -117,6 +117,38 @@ impl Plan {
         None
     }
 
+    /// The target after the one that is being tried, if it is well: whom a second call of the request may go to.
+    pub fn rival(&self, now: Instant) -> Option<&Arc<Target>> {
+        let target = self.other_target()?;
+        let well = target.states.iter().any(|state| matches!(state.check(now), Availability::Ready));
+        (well && self.targets_left > 0).then_some(target)
+    }
+
+    /// Begins an attempt at the [rival](Self::rival), while the one before it goes on.
+    pub fn begin_rival(&mut self, now: Instant) -> Option<Taken> {
+        let candidate = self.candidates.get_mut(self.next + usize::from(self.begun))?;
+        let (credential, pass) = candidate.begin(now)?;
+        Some(Taken { target: candidate.target.clone(), credential, pass })
+    }
+
+    /// The attempt that was begun at the rival `target` is the current one from now on. `false`: its turn is not now.
+    pub fn adopt_rival(&mut self, target: &Arc<Target>) -> bool {
+        if self.targets_left == 0 || !self.other_target().is_some_and(|next| Arc::ptr_eq(next, target)) {
+            return false;
+        }
+        if self.begun {
+            self.leave_target();
+        }
+        self.begun = true;
+        self.targets_left -= 1;
+        true
+    }
+
+    /// The next target that was not begun with.
+    fn other_target(&self) -> Option<&Arc<Target>> {
+        self.candidates.get(self.next + usize::from(self.begun)).map(|candidate| &candidate.target)
+    }
+
     /// Leaves the target that was just tried, with whatever credentials it has left.
     pub fn leave_target(&mut self) {
         self.next += 1;
