@@ -517,6 +517,8 @@ mod tests {
         assert_eq!(of("cut-at-byte-7").fault, Some(Fault::CutAt(7)));
         assert_eq!(of("status-500+first-2").first, Some(2));
         assert_eq!(of("tool-calls-3").content, Content::ToolCalls(3));
+        let prefills = [of("lorem-5").prefill, of("lorem-5+prefill").prefill, of("no-prefill").prefill];
+        assert_eq!(prefills, [Prefill::Ignored, Prefill::Continued, Prefill::Refused]);
     }
 
     #[test]

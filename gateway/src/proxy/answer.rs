@@ -214,9 +214,6 @@ pub fn on_body(body: &mut Option<Bytes>, end: bool, exchange: &mut Exchange) -> 
     exchange.saw_progress();
     exchange.held += out.len();
     *body = (!out.is_empty()).then_some(out);
-    if exchange.committed && resume::on_body(body, end, exchange) {
-        return Ok(());
-    }
     if !exchange.committed {
         if let Some(outcome) = failed_before_output(exchange) {
             if exchange.step_after(outcome) == Step::Stop {
@@ -234,7 +231,7 @@ pub fn on_body(body: &mut Option<Bytes>, end: bool, exchange: &mut Exchange) -> 
             exchange.commit();
         }
     }
-    if !end {
+    if (exchange.committed && resume::on_body(body, end, exchange)) || !end {
         return Ok(());
     }
     if let Some(replay) = &exchange.replay {
