@@ -91,7 +91,7 @@ async fn client(gateway: std::net::SocketAddr, next: &AtomicUsize, requests: usi
             return seen;
         }
         let dialect = Dialect::ALL[number % 6];
-        let (stream, kind) = (number / 6 % 2 == 0, KINDS[number / 12 % 3]);
+        let (stream, kind) = ((number / 6).is_multiple_of(2), KINDS[number / 12 % 3]);
         let model = format!("{kind}-{dialect}");
         let text = format!("request {number} wants one two three four five words back");
         let request = ask(dialect, &model, &text, stream);
