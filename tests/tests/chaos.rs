@@ -21,31 +21,32 @@ fn number_from(variable: &str) -> Option<usize> {
     std::env::var(variable).ok().map(|text| text.parse().unwrap_or_else(|e| panic!("{variable}: {e}")))
 }
 
-/// For each dialect a model `chaos-…` all of whose targets fail now and then, at any moment, and a model `steady-…` whose last
-/// target is well while the others fail before their first output. Each first target speaks the client's dialect.
+/// What the targets of a model do: all fail now and then, at any moment; one is well, and the others fail before their first
+/// output; one is well, the others fail at any moment, and the client gets nothing before the answer is whole.
+const KINDS: [&str; 3] = ["chaos", "steady", "buffered"];
+
+/// A model of each kind for each dialect. Each first target speaks the client's dialect.
 ///
 /// The faulty ones never keep a connection: one that is closed without an answer looks like a connection that had gone stale in
 /// the pool, is asked again on another, and is not counted.
 fn config(mock: &Mock, seed: usize) -> String {
     let mut config = String::new();
     for (i, client) in Dialect::ALL.into_iter().enumerate() {
-        let dialects = [0, 1, 2].map(|step| Dialect::ALL[(i + step) % Dialect::ALL.len()]);
-        let (mut chaos, mut steady) = (Vec::new(), Vec::new());
-        for (place, dialect) in ["a", "b", "c"].into_iter().zip(dialects) {
-            let target =
-                |kind: &str, model: &str| format!("{{ provider = \"{kind}-{place}-{client}\", model = \"{model}\" }}");
-            for kind in ["chaos", "steady"] {
-                config.push_str(&mock.provider(&format!("{kind}-{place}-{client}"), dialect));
+        for kind in KINDS {
+            let mut targets = Vec::new();
+            for (step, place) in ["a", "b", "c"].into_iter().enumerate() {
+                let provider = format!("{kind}-{place}-{client}");
+                config.push_str(&mock.provider(&provider, Dialect::ALL[(i + step) % Dialect::ALL.len()]));
+                let model = match (kind, place) {
+                    ("steady" | "buffered", "c") => "echo".to_owned(),
+                    ("steady", _) => format!("echo+close+early-chaos-30-seed-{seed}+{place}"),
+                    _ => format!("echo+close+chaos-30-seed-{seed}+{place}"),
+                };
+                targets.push(format!("{{ provider = \"{provider}\", model = \"{model}\" }}"));
             }
-            chaos.push(target("chaos", &format!("echo+close+chaos-30-seed-{seed}+{place}")));
-            steady.push(match place {
-                "c" => target("steady", "echo"),
-                _ => target("steady", &format!("echo+close+early-chaos-30-seed-{seed}+{place}")),
-            });
-        }
-        for (kind, targets) in [("chaos", chaos), ("steady", steady)] {
+            let on_cut = if kind == "buffered" { "buffer" } else { "error" };
             config.push_str(&format!(
-                "[models.{kind}-{client}]\ntargets = [{}]\n\
+                "[models.{kind}-{client}]\ntargets = [{}]\non_cut = \"{on_cut}\"\n\
                  timeouts = {{ connect = \"5s\", first_token = \"4s\", idle = \"4s\", total = \"20s\" }}\n",
                 targets.join(", ")
             ));
@@ -90,8 +91,8 @@ async fn client(gateway: std::net::SocketAddr, next: &AtomicUsize, requests: usi
             return seen;
         }
         let dialect = Dialect::ALL[number % 6];
-        let (stream, steady) = (number / 6 % 2 == 0, number / 12 % 2 == 0);
-        let model = format!("{}-{dialect}", if steady { "steady" } else { "chaos" });
+        let (stream, kind) = ((number / 6).is_multiple_of(2), KINDS[number / 12 % 3]);
+        let model = format!("{kind}-{dialect}");
         let text = format!("request {number} wants one two three four five words back");
         let request = ask(dialect, &model, &text, stream);
         // The gateway may have closed a connection that was kept; then it has not read the request, as its log will show.
@@ -132,7 +133,7 @@ async fn client(gateway: std::net::SocketAddr, next: &AtomicUsize, requests: usi
                 continue;
             }
         }
-        if steady {
+        if kind != "chaos" {
             seen.wrong.push(format!("{number} {model} stream {stream}: {} {heard:?}", reply.header("x-request-id")));
         }
     }
@@ -160,9 +161,9 @@ async fn chaos_reaches_nobody_unsaid() {
     let first: Vec<_> = wrong.iter().take(20).collect();
     assert!(wrong.is_empty(), "{} of {requests} are wrong (CHAOS_SEED={seed}): {first:#?}", wrong.len());
     assert_eq!(answers + refused + told + broken, requests);
-    // Half of them cannot fail. The others fail once in ten after their first output; and they find all targets at rest the
+    // Two thirds of them cannot fail. The others fail once in ten after their first output; and they find all targets at rest the
     // more often the faster the machine is, for here faults come by request and not by time, and resting avoids none.
-    assert!(answers > requests * 5 / 8, "only {answers} of {requests} were answered (CHAOS_SEED={seed})");
+    assert!(answers > requests * 3 / 4, "only {answers} of {requests} were answered (CHAOS_SEED={seed})");
     gateway.assert_healthy().await;
 
     // The books: the upstream's, the metrics, the log.

@@ -136,7 +136,10 @@ impl Rules {
         let unreadable = notes.seen.unreadable;
         let verdict = self.on_readable_event(name, data, notes);
         // Whether it is no JSON at all is asked only of what could not be read.
-        if notes.seen.unreadable > unreadable && raw::parse::<IgnoredAny>(data).is_none() {
+        if notes.seen.unreadable > unreadable
+            && data.trim_ascii() != b"[DONE]"
+            && raw::parse::<IgnoredAny>(data).is_none()
+        {
             return Verdict::Malformed;
         }
         notes.seen.events += 1;

@@ -4,6 +4,7 @@
 //! One gateway and one mock serve all cells at once, so that the clocks of the silent ones run side by side. Each cell has
 //! models of its own: nothing that the gateway remembers of one cell's targets reaches another.
 
+mod cuts;
 mod document;
 mod faults;
 
