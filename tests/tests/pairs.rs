@@ -3,8 +3,8 @@
 
 use ai_gateway_providers::codec::{Maker, Platform, Target, codec};
 use ai_gateway_providers::common::{
-    Block, Collector, Content, FunctionTool, Json, Losses, Message, ProviderTag, ReasoningConfig, Request as Chat,
-    Response, Role, Tool, ToolResult,
+    Block, Content, FunctionTool, Json, Losses, Message, ProviderTag, ReasoningConfig, Request as Chat, Response, Role,
+    Tool, ToolResult,
 };
 use ai_gateway_providers::{ApiError, Dialect};
 use ai_gateway_tests::Gateway;

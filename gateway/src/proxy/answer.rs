@@ -92,7 +92,12 @@ pub fn on_header(upstream: &mut ResponseHeader, exchange: &mut Exchange) -> Resu
             if let Some(replay) = &exchange.replay {
                 replay.set_unjudged(form != AnswerForm::Opaque);
             }
-            let can_wait = (exchange.plan.has_next() || exchange.buffers()) && form != AnswerForm::Opaque;
+            // A document is of no use before its end, and may turn out to be an error.
+            let can_wait = match form {
+                AnswerForm::Json => true,
+                AnswerForm::Stream => exchange.plan.has_next() || exchange.buffers(),
+                AnswerForm::Opaque => false,
+            };
             match &exchange.replay {
                 Some(replay) if can_wait => replay.hold(),
                 Some(_) | None => exchange.commit(),
@@ -209,9 +214,6 @@ pub fn on_body(body: &mut Option<Bytes>, end: bool, exchange: &mut Exchange) -> 
     exchange.saw_progress();
     exchange.held += out.len();
     *body = (!out.is_empty()).then_some(out);
-    if exchange.committed && resume::on_body(body, end, exchange) {
-        return Ok(());
-    }
     if !exchange.committed {
         if let Some(outcome) = failed_before_output(exchange) {
             if exchange.step_after(outcome) == Step::Stop {
@@ -229,7 +231,7 @@ pub fn on_body(body: &mut Option<Bytes>, end: bool, exchange: &mut Exchange) -> 
             exchange.commit();
         }
     }
-    if !end {
+    if (exchange.committed && resume::on_body(body, end, exchange)) || !end {
         return Ok(());
     }
     if let Some(replay) = &exchange.replay {

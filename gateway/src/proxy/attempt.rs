@@ -4,10 +4,10 @@ use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use ai_gateway_providers::Operation;
 use ai_gateway_providers::common::Losses;
 use ai_gateway_providers::endpoint::BodyKind;
 use ai_gateway_providers::error::{ApiError, ErrorKind};
+use ai_gateway_providers::{Dialect, Operation};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use pingora_core::upstreams::peer::HttpPeer;
@@ -349,7 +349,8 @@ pub fn header_for(attempt: &Attempt, client: &RequestHeader, exchange: &Exchange
     let Some(path) = provider.path_of(attempt.route, endpoint, &attempt.target.model, stream, query.as_deref()) else {
         return Error::e_explain(ErrorType::InternalError, "the request has no path at this provider");
     };
-    let path = if exchange.resume.is_some() { provider.quirks.prefill.path(path) } else { path };
+    let goes_on = exchange.resume.is_some() && attempt.route.dialect == Dialect::OpenAiChat;
+    let path = if goes_on { provider.quirks.prefill.path(path) } else { path };
     let mut header = RequestHeader::build_no_case(client.method.clone(), path.as_bytes(), Some(16))?;
     header.insert_header(http::header::HOST, &provider.authority)?;
     if attempt.translates {
