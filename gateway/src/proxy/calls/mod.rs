@@ -1,8 +1,9 @@
 //! Calls beside the one upstream request that Pingora's proxy path makes of an exchange: hedges, mirrored requests, and
 //! the probes of the health checks.
 //!
-//! A [`Call`] goes through Pingora's client connector. `hedging` races two of them for one exchange and gives the
+//! A `call` goes through Pingora's client connector. `hedging` races two of them (`leg`) for one exchange and gives the
 //! winner back to the proxy path as if it were a connection (`handover`), so that what follows is an ordinary attempt.
+//! `mirror` sends copies whose answers nobody sees; `probing` has each provider asked (`probe`) when its time has come.
 
 mod allowance;
 mod call;
