@@ -47,6 +47,7 @@ pub use discover::{Discovery, Found};
 pub use environment::{Environment, System};
 pub use google::{GoogleConfig, GoogleUser, ServiceAccount};
 pub use keys::{KeyConfig, ModelPattern};
+pub use ledger::LedgerConfig;
 pub use models::{Lossy, ModelConfig, RetryConfig, RetryOn, TargetConfig, TimeoutsConfig};
 pub use providers::ProviderConfig;
 pub use report::{ConfigErrors, Place, Problem, Severity, Warning};
@@ -90,7 +91,7 @@ pub struct File {
 }
 
 /// The sections that are read today; see [`support`] for the others.
-const SECTIONS: [&str; 4] = ["server", "providers", "models", "keys"];
+const SECTIONS: [&str; 5] = ["server", "providers", "models", "keys", "ledger"];
 
 /// A validated configuration: plain values, every default and secret filled in.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -103,6 +104,8 @@ pub struct Config {
     pub models: BTreeMap<String, ModelConfig>,
     /// Clients' keys in the order of the file; names and hashes are unique.
     pub keys: Vec<KeyConfig>,
+    /// Where usage is kept; `None`: nowhere.
+    pub ledger: Option<LedgerConfig>,
 }
 
 /// A configuration, and what is doubtful about it.
@@ -248,7 +251,7 @@ fn read(text: &str, cx: &mut Context<'_>) -> Option<Config> {
     tree::mask_secrets(&root, &mut cx.report);
     support::refuse(&mut root, &mut cx.report);
 
-    let [server, providers, models, keys] = SECTIONS.map(|name| root.remove(name));
+    let [server, providers, models, keys, ledger] = SECTIONS.map(|name| root.remove(name));
     for (key, _) in &root {
         let help = instead(key.get_ref(), &SECTIONS);
         cx.report.error(key.span(), format!("there is no section `{}`", key.get_ref()), help);
@@ -259,6 +262,9 @@ fn read(text: &str, cx: &mut Context<'_>) -> Option<Config> {
     let server: server::Server =
         server.and_then(|value| tree::shape(value, "[server]", &mut cx.report)).unwrap_or_default();
     let server = server.resolve(!keys.is_empty(), cx);
+    let ledger = ledger
+        .and_then(|value| tree::shape::<ledger::Ledger>(value, "[ledger]", &mut cx.report))
+        .map(|ledger| ledger.resolve(cx));
 
     let mut resolved_providers = BTreeMap::new();
     let providers_span = providers.as_ref().map_or(0..0, Spanned::span);
@@ -289,7 +295,7 @@ fn read(text: &str, cx: &mut Context<'_>) -> Option<Config> {
     }
     let keys = keys::resolve(keys.into_iter().flatten().collect(), &resolved_models, &resolved_providers, cx);
     let providers = resolved_providers.into_iter().filter_map(|(name, provider)| Some((name, provider?))).collect();
-    Some(Config { server, providers, models: resolved_models, keys })
+    Some(Config { server, providers, models: resolved_models, keys, ledger })
 }
 
 /// The entries of a table of tables.

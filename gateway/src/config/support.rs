@@ -14,7 +14,6 @@ const NOT_YET: &[&[&str]] = &[
     &["routes"],
     &["cache"],
     &["store"],
-    &["ledger"],
     &["plugins"],
     &["models", "*", "cache"],
     &["keys", "*", "limits"],

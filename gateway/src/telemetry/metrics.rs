@@ -17,6 +17,7 @@ use super::attempts::{AttemptsCollector, Target};
 use super::finished::{Attempt, AttemptOutcome, Finished, RequestModel, Usage};
 use super::interned::Interned;
 use super::series::{Labels, Requests, Series, SeriesCollector};
+use crate::ledger::LedgerMetrics;
 use crate::net::dns::DnsMetrics;
 
 /// The content type of [`Metrics::encode`]:
@@ -67,6 +68,8 @@ pub struct Metrics {
     pub log_dropped: Counter,
     /// `gateway_dns_*`, for the resolver.
     pub dns: DnsMetrics,
+    /// `gateway_ledger_*`, for the ledger.
+    pub ledger: LedgerMetrics,
 }
 
 impl Metrics {
@@ -85,6 +88,7 @@ impl Metrics {
             dropped_fields: Family::default(),
             log_dropped: Counter::default(),
             dns: DnsMetrics::default(),
+            ledger: LedgerMetrics::default(),
         };
         metrics.registered()
     }
@@ -126,6 +130,7 @@ impl Metrics {
             "Expired addresses used because their refresh had failed",
             self.dns.stale_served.clone(),
         );
+        self.ledger.register(registry);
         let version = Info::new([("version", env!("CARGO_PKG_VERSION"))]);
         registry.register("gateway_build", "The running version", version);
         self
