@@ -8,6 +8,7 @@ pub mod admin;
 pub mod config;
 pub mod continuity;
 pub mod credentials;
+pub mod health;
 pub mod ledger;
 pub mod mock;
 pub mod net;

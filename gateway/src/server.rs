@@ -73,7 +73,8 @@ pub fn run(config: &Config) -> Result<(), StartError> {
     check_roots(config)?;
 
     let telemetry = Arc::new(Telemetry::new());
-    let snapshot = Snapshot::build(config, mock.as_ref().map(Prebound::local_addr))?;
+    let health = telemetry.metrics.health.clone();
+    let snapshot = Snapshot::build(config, mock.as_ref().map(Prebound::local_addr), &health)?;
     let resolver = Resolver::new(telemetry.metrics.dns.clone());
     let gateway = Gateway {
         current: Arc::new(ArcSwap::from_pointee(snapshot)),
@@ -81,6 +82,7 @@ pub fn run(config: &Config) -> Result<(), StartError> {
         resolver: Arc::new(resolver),
         buffered: BufferBudget::new(telemetry.metrics.bytes_buffered.clone()),
         telemetry: telemetry.clone(),
+        health: health.clone(),
         continuity: Arc::default(),
     };
     let readiness = Arc::new(Readiness::default());

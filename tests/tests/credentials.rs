@@ -261,10 +261,14 @@ async fn a_token_endpoint_that_fails_fails_over() {
     assert_eq!(reply.status, 502, "{}", reply.text());
     let error: Value = reply.json();
     assert!(error["error"]["message"].as_str().unwrap().contains("the gateway's credentials"), "{error}");
+    // From then on the account rests, with all its targets.
     let reply = ask(&gateway, "/v1/messages", "m").await;
+    assert_eq!((reply.status, reply.header("x-gateway-attempts")), (200, "1"), "{}", reply.text());
+    let fresh = vertex_gateway(&stub, &issuer, &models).await;
+    let reply = ask(&fresh, "/v1/messages", "m").await;
     assert_eq!((reply.status, reply.header("x-gateway-provider")), (200, "other"), "{}", reply.text());
     assert_eq!(reply.header("x-gateway-attempts"), "2");
-    assert_eq!((stub.count(), other.count()), (0, 1));
+    assert_eq!((stub.count(), other.count()), (0, 2));
     let (_, messages) = gateway.output();
     let messages = messages.join("\n");
     assert!(messages.contains("invalid_grant") && !messages.contains("sk-secret"), "{messages}");

@@ -1,7 +1,9 @@
-//! The admin listener: health and metrics. Its paths are `/health/live` (also `/healthz`), `/health/ready` (also
-//! `/readyz`) and `/metrics`; everything else is a JSON 404. Serve [`Admin`] on a Pingora service of its own.
+//! The admin listener: health, metrics and the admin API. Its paths are `/health/live` (also `/healthz`), `/health/ready`
+//! (also `/readyz`), `/metrics` and those below `/api/`; everything else is a JSON 404. Serve [`Admin`] on a Pingora service of
+//! its own.
 
 mod readiness;
+mod targets;
 
 pub use readiness::{Readiness, State};
 
@@ -30,23 +32,32 @@ impl Admin {
         Self { metrics, readiness }
     }
 
-    /// The answer to a request for `path`, without its query.
-    fn answer(&self, method: &Method, path: &str) -> Response<Vec<u8>> {
+    fn answer(&self, method: &Method, path: &str, query: &str) -> Response<Vec<u8>> {
+        let mut response = match targets::answer(&self.metrics.health, method, path, query) {
+            Some(response) => response,
+            None => self.show(method, path),
+        };
+        response.headers_mut().insert(header::CACHE_CONTROL, header::HeaderValue::from_static("no-store"));
+        response
+    }
+
+    fn show(&self, method: &Method, path: &str) -> Response<Vec<u8>> {
         let show: fn(&Self) -> Response<Vec<u8>> = match path {
             "/health/live" | "/healthz" => |_| json(StatusCode::OK, &serde_json::json!({ "status": "live" })),
             "/health/ready" | "/readyz" => Self::ready,
             "/metrics" => Self::metrics,
-            _ => |_| problem(StatusCode::NOT_FOUND, "no such path; there are /health/live, /health/ready and /metrics"),
+            _ => |_| {
+                let paths = "/health/live, /health/ready, /metrics and /api/targets";
+                problem(StatusCode::NOT_FOUND, &format!("no such path; there are {paths}"))
+            },
         };
-        let mut response = match *method {
+        match *method {
             Method::GET | Method::HEAD => show(self),
             _ => match show(self) {
                 unknown if unknown.status() == StatusCode::NOT_FOUND => unknown,
-                _ => not_allowed(),
+                _ => not_allowed("GET, HEAD"),
             },
-        };
-        response.headers_mut().insert(header::CACHE_CONTROL, header::HeaderValue::from_static("no-store"));
-        response
+        }
     }
 
     fn ready(&self) -> Response<Vec<u8>> {
@@ -66,9 +77,9 @@ impl Admin {
     }
 }
 
-fn not_allowed() -> Response<Vec<u8>> {
-    let mut response = problem(StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD");
-    response.headers_mut().insert(header::ALLOW, header::HeaderValue::from_static("GET, HEAD"));
+fn not_allowed(allow: &'static str) -> Response<Vec<u8>> {
+    let mut response = problem(StatusCode::METHOD_NOT_ALLOWED, &format!("this path takes {allow}"));
+    response.headers_mut().insert(header::ALLOW, header::HeaderValue::from_static(allow));
     response
 }
 
@@ -96,7 +107,7 @@ fn response(status: StatusCode, content_type: &'static str, body: Vec<u8>) -> Re
 impl ServeHttp for Admin {
     async fn response(&self, session: &mut ServerSession) -> Response<Vec<u8>> {
         let head = session.req_header();
-        let mut response = self.answer(&head.method, head.uri.path());
+        let mut response = self.answer(&head.method, head.uri.path(), head.uri.query().unwrap_or_default());
         if head.method == Method::HEAD {
             response.body_mut().clear();
         }

@@ -18,7 +18,7 @@ use super::units::SecretText;
 use super::{Context, base_url};
 
 /// What a provider is convinced with.
-#[derive(Clone, PartialEq, Default)]
+#[derive(Clone, PartialEq, Hash, Default)]
 pub enum CredentialConfig {
     /// Nothing.
     #[default]
@@ -39,7 +39,7 @@ pub enum CredentialConfig {
 }
 
 /// A key, as the headers that carry it; marked sensitive.
-#[derive(Clone, PartialEq)]
+#[derive(Clone, PartialEq, Hash)]
 pub struct KeyHeaders {
     usual: (HeaderName, HeaderValue),
     others: Vec<(Dialect, (HeaderName, HeaderValue))>,
@@ -66,7 +66,7 @@ impl KeyHeaders {
 }
 
 /// A static AWS key.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Hash)]
 pub struct AwsKeys {
     /// Its id, of visible ASCII characters.
     pub access_key_id: String,
@@ -77,7 +77,7 @@ pub struct AwsKeys {
 }
 
 /// An application in Azure Entra ID.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Hash)]
 pub struct EntraConfig {
     /// Where tokens are asked for: the origin of Entra in this cloud.
     pub authority: Url,
@@ -147,7 +147,7 @@ fn written(provider: &Provider) -> Vec<(&'static str, &Range<usize>, Cloud)> {
     all.into_iter().filter_map(|(key, span, cloud)| Some((key, span?, cloud))).collect()
 }
 
-/// The provider's credential, by its file or else by the environment.
+/// The provider's credentials, by its file or else by the environment; at least one.
 pub(super) fn resolve(
     provider: &Provider,
     name: &At<String>,
@@ -155,7 +155,7 @@ pub(super) fn resolve(
     base_url: Option<&Url>,
     region: Option<&str>,
     cx: &mut Context<'_>,
-) -> CredentialConfig {
+) -> Vec<CredentialConfig> {
     let (own, misplaced): (Vec<_>, Vec<_>) =
         written(provider).into_iter().partition(|(.., cloud)| preset.cloud == Some(*cloud));
     for (key, span, cloud) in &misplaced {
@@ -165,18 +165,23 @@ pub(super) fn resolve(
     let scheme = match &provider.auth {
         Some(text) => match cx.parse(text, |text| text.parse::<AuthScheme>().map_err(|e| format!("{e}"))) {
             Some(scheme) => Some((scheme, text.span.clone())),
-            None => return CredentialConfig::None,
+            None => return vec![CredentialConfig::None],
         },
         None => None,
     };
+    let Some(keys) = written_keys(provider, cx) else { return vec![CredentialConfig::None] };
     let (scheme, scheme_span) = scheme.unzip();
-    let cloud = preset.cloud.filter(|_| provider.api_key.is_none() && scheme != Some(AuthScheme::None));
+    let cloud = preset.cloud.filter(|_| keys.is_empty() && scheme != Some(AuthScheme::None));
     if let (None, Some((key, span, _))) = (cloud, own.first()) {
-        let other = if provider.api_key.is_some() { "`api_key`" } else { "`auth = \"none\"`" };
+        let other = match (&provider.api_key, &provider.api_keys) {
+            (Some(_), _) => "`api_key`",
+            (None, Some(_)) => "`api_keys`",
+            (None, None) => "`auth = \"none\"`",
+        };
         cx.report.error((*span).clone(), format!("`{key}` and {other} exclude each other"), "remove one of them");
-        return CredentialConfig::None;
+        return vec![CredentialConfig::None];
     }
-    let credential = match cloud {
+    let one = match cloud {
         Some(Cloud::Aws) if !own.is_empty() => static_keys(provider, name, region, cx),
         Some(Cloud::Google) if !own.is_empty() => google_credentials(provider, cx),
         Some(Cloud::Azure) if !own.is_empty() => entra(provider, name, cx),
@@ -184,28 +189,50 @@ pub(super) fn resolve(
         Some(cloud) if is_the_clouds_own(cloud, provider, base_url) && !has_key(preset, provider, cx) => {
             match of_the_machine(cloud, region, cx.env) {
                 Ok(Some(credential)) => Some(credential),
-                Ok(None) => Some(key(provider, name, preset, scheme.clone(), cx)),
+                Ok(None) => Some(key(None, provider, name, preset, scheme.clone(), cx)),
                 Err(message) => {
                     cx.report.error(name.span.clone(), format!("[providers.{}]: {message}", name.value), None);
                     None
                 }
             }
         }
-        _ => Some(key(provider, name, preset, scheme.clone(), cx)),
+        _ => Some(key(keys.first(), provider, name, preset, scheme.clone(), cx)),
     };
-    let credential = credential.unwrap_or_default();
-    let is_key = matches!(credential, CredentialConfig::None | CredentialConfig::Key(_));
+    let mut credentials = vec![one.unwrap_or_default()];
+    for text in keys.iter().skip(1) {
+        let credential = key(Some(text), provider, name, preset, scheme.clone(), cx);
+        if credential != CredentialConfig::None && credentials.contains(&credential) {
+            cx.report.error(text.span.clone(), "this key stands here twice", "remove one: they would fail together");
+        }
+        credentials.push(credential);
+    }
+    let is_key = credentials.iter().all(|one| matches!(one, CredentialConfig::None | CredentialConfig::Key(_)));
     if let Some(span) = scheme_span.filter(|_| !is_key || provider.access_token.is_some()) {
         cx.report.error(span, "`auth` says where a key goes, and this provider has none", "remove it");
     }
-    if credential != CredentialConfig::None
+    if credentials.iter().any(|credential| *credential != CredentialConfig::None)
         && let Some(url) = base_url.filter(|url| url.scheme() == "http" && !base_url::is_local(url))
     {
-        let span = provider.api_key.as_ref().map_or(&name.span, |text| &text.span);
+        let span = keys.first().map_or(&name.span, |text| &text.span);
         let host = url.host_str().unwrap_or_default();
         cx.report.warn(span.clone(), format!("the key is sent to `{host}` unencrypted"), "use https in `base_url`");
     }
-    credential
+    credentials
+}
+
+/// The keys in the file. `None`: they cannot be told, which is reported.
+fn written_keys<'a>(provider: &'a Provider, cx: &mut Context<'_>) -> Option<&'a [At<SecretText>]> {
+    let (problem, help) = match (&provider.api_key, &provider.api_keys) {
+        (key, None) => return Some(key.as_slice()),
+        (Some(_), Some(_)) => ("`api_keys` and `api_key` exclude each other", "write all keys into `api_keys`"),
+        (None, Some(keys)) if keys.value.is_empty() => {
+            ("`api_keys` names none", "leave it out for the vendor's usual variable")
+        }
+        (None, Some(keys)) => return Some(&keys.value),
+    };
+    let span = provider.api_keys.as_ref().map_or(0..0, |keys| keys.span.clone());
+    cx.report.error(span, problem, help);
+    None
 }
 
 fn kind_of(cloud: Cloud) -> &'static str {
@@ -383,6 +410,7 @@ fn entra(provider: &Provider, name: &At<String>, cx: &mut Context<'_>) -> Option
 
 /// A key, from the file or from the vendor's usual variable.
 fn key(
+    written: Option<&At<SecretText>>,
     provider: &Provider,
     name: &At<String>,
     preset: &'static Preset,
@@ -390,7 +418,7 @@ fn key(
     cx: &mut Context<'_>,
 ) -> CredentialConfig {
     let unwanted = scheme == Some(AuthScheme::None) || (scheme.is_none() && preset.auth == AuthScheme::None);
-    let (span, secret) = match &provider.api_key {
+    let (span, secret) = match written {
         Some(text) if unwanted => {
             cx.report.warn(text.span.clone(), "`auth = \"none\"` sends no credential: this key is not used", None);
             return CredentialConfig::None;

@@ -63,7 +63,7 @@ impl Config {
             }
         }
         if let Some(mock) = Preset::find("mock").filter(|_| discovery.found.is_empty()) {
-            let provider = ProviderConfig::of_preset(mock.kind, mock, None, CredentialConfig::None);
+            let provider = ProviderConfig::of_preset(mock.kind, mock, None, vec![CredentialConfig::None]);
             discovery.config.providers.insert(provider.name.clone(), provider);
         }
         discovery
@@ -90,7 +90,7 @@ fn find(preset: &'static Preset, env: &dyn Environment) -> Result<Option<(&'stat
         None => CredentialConfig::None,
         Some(key) => of_key(preset, variable, &key)?,
     };
-    Ok(Some((variable, ProviderConfig::of_preset(preset.kind, preset, Some(base_url), credential))))
+    Ok(Some((variable, ProviderConfig::of_preset(preset.kind, preset, Some(base_url), vec![credential]))))
 }
 
 fn of_key(preset: &Preset, variable: &str, key: &str) -> Result<CredentialConfig, String> {
@@ -137,7 +137,7 @@ fn find_in_cloud(
     if cloud == Cloud::Google && project.as_deref().is_none_or(|project| check_project(project).is_err()) {
         return Err(format!("`{variable}` is set, but `GOOGLE_CLOUD_PROJECT` is not"));
     }
-    let mut provider = ProviderConfig::of_preset(preset.kind, preset, Some(base_url), credential);
+    let mut provider = ProviderConfig::of_preset(preset.kind, preset, Some(base_url), vec![credential]);
     (provider.region, provider.project) = (region, project);
     Ok(Some((variable, provider)))
 }

@@ -11,7 +11,7 @@ use super::secret::Secret;
 use crate::credentials::check_private_key;
 
 /// Who asks Google for tokens.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Hash)]
 pub enum GoogleConfig {
     /// A service account.
     ServiceAccount(Box<ServiceAccount>),
@@ -25,7 +25,7 @@ pub enum GoogleConfig {
 }
 
 /// A service account's key.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Hash)]
 pub struct ServiceAccount {
     /// The account.
     pub client_email: String,
@@ -40,7 +40,7 @@ pub struct ServiceAccount {
 }
 
 /// What `gcloud auth application-default login` leaves.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Hash)]
 pub struct GoogleUser {
     /// The application that the person allowed.
     pub client_id: String,

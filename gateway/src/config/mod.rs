@@ -4,6 +4,7 @@
 //! is [`Config`]: plain values with every default and every secret filled in. All problems of a file are reported together,
 //! each with its line and what would be right ([`Problem`]). What no code uses yet is refused by `support`.
 
+mod attempts;
 mod base_url;
 mod cache;
 mod certificates;
@@ -12,6 +13,7 @@ mod credentials;
 mod discover;
 mod environment;
 mod google;
+mod health;
 mod keys;
 mod ledger;
 mod models;
@@ -23,7 +25,9 @@ mod schema;
 mod secret;
 mod server;
 mod store;
+mod strategy;
 mod support;
+mod targets;
 mod tree;
 mod units;
 
@@ -40,20 +44,24 @@ use serde::Deserialize;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
+pub use attempts::{RetryConfig, RetryOn, TimeoutsConfig};
 pub use certificates::{CaConfig, TlsConfig};
 pub use check::{Verdict, check};
 pub use credentials::{AwsKeys, CredentialConfig, EntraConfig, KeyHeaders};
 pub use discover::{Discovery, Found};
 pub use environment::{Environment, System};
 pub use google::{GoogleConfig, GoogleUser, ServiceAccount};
+pub use health::{HealthConfig, ProbeConfig};
 pub use keys::{KeyConfig, ModelPattern};
 pub use ledger::LedgerConfig;
-pub use models::{Lossy, ModelConfig, RetryConfig, RetryOn, TargetConfig, TimeoutsConfig};
+pub use models::{Lossy, ModelConfig};
 pub use providers::ProviderConfig;
 pub use report::{ConfigErrors, Place, Problem, Severity, Warning};
 pub use schema::{schema, schema_json};
 pub use secret::Secret;
 pub use server::ServerConfig;
+pub use strategy::{StickyBy, Strategy, StrategyConfig};
+pub use targets::TargetConfig;
 pub use units::Rate;
 
 use report::Report;

@@ -14,6 +14,7 @@ use super::Context;
 use super::base_url;
 use super::certificates::{self, CaConfig};
 use super::credentials::{self, CredentialConfig};
+use super::health::{Health, HealthConfig};
 use super::secret;
 use super::tree::{At, instead};
 use super::units::SecretText;
@@ -30,6 +31,9 @@ pub struct Provider {
     pub base_url: Option<At<String>>,
     /// The credential. Default: the vendor's usual environment variable, unless `base_url` is written.
     pub api_key: Option<At<SecretText>>,
+    /// Several credentials instead of one: requests are spread over them, and each fails on its own.
+    #[schemars(length(min = 1))]
+    pub api_keys: Option<At<Vec<At<SecretText>>>>,
     /// Azure only: a date such as `2024-10-21` chooses the API with deployments in its paths. Default: the v1 API.
     pub api_version: Option<At<String>>,
     /// The APIs it is spoken to in, the preferred one first. Default: all that the vendor documents.
@@ -46,6 +50,8 @@ pub struct Provider {
     pub http2: Option<bool>,
     /// What is peculiar about this server.
     pub quirks: Option<QuirksText>,
+    /// When its targets are left alone because they fail.
+    pub health: Option<Health>,
     /// `bedrock`, `vertex`: the cloud's region; `vertex` also knows `global`, `us` and `eu`. Default: `AWS_REGION`,
     /// `GOOGLE_CLOUD_LOCATION`.
     pub region: Option<At<String>>,
@@ -114,8 +120,8 @@ pub struct ProviderConfig {
     pub region: Option<String>,
     /// The Google Cloud project.
     pub project: Option<String>,
-    /// What it is convinced with.
-    pub credential: CredentialConfig,
+    /// What it is convinced with; several are spread over and fail on their own. At least one.
+    pub credentials: Vec<CredentialConfig>,
     /// Headers added to every request, marked sensitive.
     pub headers: Vec<(HeaderName, HeaderValue)>,
     /// Certificates to trust instead of the system's.
@@ -124,6 +130,8 @@ pub struct ProviderConfig {
     pub http2: bool,
     /// What is peculiar about it.
     pub quirks: Quirks,
+    /// How its health is judged.
+    pub health: HealthConfig,
 }
 
 impl fmt::Debug for ProviderConfig {
@@ -137,22 +145,23 @@ impl fmt::Debug for ProviderConfig {
             .field("dialects", &self.dialects)
             .field("region", &self.region)
             .field("project", &self.project)
-            .field("credential", &self.credential)
+            .field("credentials", &self.credentials)
             .field("headers", &header_names)
             .field("ca", &self.ca.as_ref().map(|ca| &ca.path))
             .field("http2", &self.http2)
             .field("quirks", &self.quirks)
+            .field("health", &self.health)
             .finish()
     }
 }
 
 impl ProviderConfig {
-    /// The account that a kind's defaults describe, at `base_url` with `credential`.
+    /// The account that a kind's defaults describe, at `base_url` with `credentials`.
     pub(super) fn of_preset(
         name: &str,
         preset: &'static Preset,
         base_url: Option<Url>,
-        credential: CredentialConfig,
+        credentials: Vec<CredentialConfig>,
     ) -> Self {
         Self {
             name: name.to_owned(),
@@ -163,10 +172,11 @@ impl ProviderConfig {
             dialects: preset.dialects.iter().map(|(dialect, _)| *dialect).collect(),
             region: None,
             project: None,
-            credential,
+            credentials,
             headers: Vec::new(),
             ca: None,
             quirks: preset.quirks,
+            health: HealthConfig::default(),
         }
     }
 
@@ -196,20 +206,22 @@ impl Provider {
             Some(text) => own_base_url(text, cx)?,
             None => default_base_url(preset, region.as_deref(), name, cx)?,
         };
-        let credential = credentials::resolve(&self, name, preset, base_url.as_ref(), region.as_deref(), cx);
-        let mut resolved = ProviderConfig::of_preset(&name.value, preset, base_url, credential);
+        let credentials = credentials::resolve(&self, name, preset, base_url.as_ref(), region.as_deref(), cx);
+        let mut resolved = ProviderConfig::of_preset(&name.value, preset, base_url, credentials);
         resolved.region = region;
         resolved.project = project(self.project, &resolved, name, cx);
         resolved.api_version = self.api_version.and_then(|text| api_version(text, preset, cx));
         if let Some(written) = self.dialects {
             resolved.dialects = dialects(written, cx);
         }
-        resolved.headers = headers(self.headers.unwrap_or_default(), &resolved.credential.header_names(), cx);
+        let carriers: Vec<_> = resolved.credentials.iter().flat_map(CredentialConfig::header_names).collect();
+        resolved.headers = headers(self.headers.unwrap_or_default(), &carriers, cx);
         resolved.ca = self.ca.and_then(|path| certificates::authorities(&path, cx));
         resolved.http2 = self.http2.unwrap_or(resolved.http2);
         if let Some(accepted) = self.quirks.and_then(|quirks| quirks.stream_options) {
             resolved.quirks.no_stream_options = !accepted;
         }
+        resolved.health = self.health.map(|health| health.resolve(cx)).unwrap_or_default();
         Some(resolved)
     }
 }
@@ -322,7 +334,11 @@ fn project(
         cx.parse(&text, |text| check_project(text))?;
         return Some(text.value);
     }
-    let found = usual_project(&provider.credential, cx.env).filter(|project| check_project(project).is_ok());
+    let found = provider
+        .credentials
+        .iter()
+        .find_map(|credential| usual_project(credential, cx.env))
+        .filter(|project| check_project(project).is_ok());
     if found.is_none() {
         let message = format!("[providers.{}] has no `project`, and `GOOGLE_CLOUD_PROJECT` is not set", name.value);
         cx.report.error(name.span.clone(), message, "write the id of the Google Cloud project");

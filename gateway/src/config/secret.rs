@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use super::environment::Environment;
 
 /// A secret. It is shown by nothing but [`Secret::expose`].
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq, Hash)]
 pub struct Secret(String);
 
 impl Secret {

@@ -2,8 +2,6 @@
 //!
 //! This is the only list: an issue that builds a part takes its line away, and the part is read from then on.
 
-use std::ops::Range;
-
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
@@ -20,9 +18,6 @@ const NOT_YET: &[&[&str]] = &[
     &["keys", "*", "budget"],
     &["keys", "*", "cache"],
 ];
-
-/// Values that are not served yet, under the key that holds them.
-pub(super) const STRATEGIES_NOT_YET: &[&str] = &["round_robin", "least_latency", "least_busy", "lowest_cost", "sticky"];
 
 /// Reports every part of `root` that no code uses yet and takes it out.
 pub(super) fn refuse(root: &mut DeTable<'_>, report: &mut Report<'_>) {
@@ -80,9 +75,4 @@ fn below(key: &str, value: &mut Spanned<DeValue<'_>>, rest: &[&str], shown: &mut
         _ => {}
     }
     shown.truncate(length);
-}
-
-/// The sentence for a value that is not served yet.
-pub(super) fn refuse_value(span: Range<usize>, key: &str, value: &str, instead: &str, report: &mut Report<'_>) {
-    report.error(span, format!("`{key} = \"{value}\"` is not supported yet"), instead.to_owned());
 }

@@ -189,8 +189,11 @@ const SHOWN: &[&str] = &[
     "cert",
     "client_id",
     "connect",
+    "cooldown",
     "dialects",
     "drain",
+    "every",
+    "failures",
     "first_token",
     "hash",
     "http2",
@@ -201,8 +204,10 @@ const SHOWN: &[&str] = &[
     "lossy",
     "max_body",
     "max_buffered",
+    "max_cooldown",
     "max_size",
     "memory",
+    "min_requests",
     "model",
     "models",
     "name",
@@ -212,6 +217,7 @@ const SHOWN: &[&str] = &[
     "priority",
     "project",
     "provider",
+    "rate",
     "region",
     "retention",
     "spool",
@@ -225,6 +231,7 @@ const SHOWN: &[&str] = &[
     "usd",
     "use",
     "weight",
+    "window",
 ];
 
 /// Masks the values that may be secrets.

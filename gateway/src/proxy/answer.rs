@@ -16,6 +16,8 @@ use super::encode::AnswerWay;
 use super::exchange::DROPPED;
 use super::failure::attempt_failed;
 use super::outcome::Outcome;
+use super::retry_after::retry_after;
+use super::step::Step;
 
 /// Upstream headers that reach the client. The others tell about the operator's account (organisation, rate limits,
 /// cookies) or about a connection that is not the client's.
@@ -59,6 +61,7 @@ pub fn on_header(upstream: &mut ResponseHeader, exchange: &mut Exchange) -> Resu
     let status = upstream.status.as_u16();
     if let Some(attempt) = exchange.attempts.last_mut() {
         attempt.status = Some(status);
+        attempt.retry_after = if status >= 400 { retry_after(&upstream.headers) } else { None };
     }
     let form = form_of(upstream);
     match verdict(status) {
@@ -90,14 +93,14 @@ pub fn on_header(upstream: &mut ResponseHeader, exchange: &mut Exchange) -> Resu
         }
         Some(outcome) => {
             let passes = matches!(outcome, Outcome::Status(_));
-            if !passes || exchange.moves_on(outcome) {
+            if !passes || exchange.step_after(outcome) != Step::Stop {
                 return Err(attempt_failed(
                     exchange,
                     outcome,
                     Error::explain(ErrorType::HTTPStatus(status), "upstream status"),
                 ));
             }
-            if exchange.translates() {
+            if exchange.translates() || exchange.is_worth_reading(status) {
                 exchange.error_body = Some(Vec::new());
                 exchange.retry_after = RETRY_AFTER
                     .into_iter()
@@ -184,24 +187,24 @@ fn clean(upstream: &mut ResponseHeader, exchange: &Exchange) -> Result<()> {
 
 /// A part of the answer's body has come.
 pub fn on_body(body: &mut Option<Bytes>, end: bool, exchange: &mut Exchange) -> Result<()> {
-    if let Some(error_body) = &mut exchange.error_body {
-        let chunk = body.take().unwrap_or_default();
-        let room = MAX_ERROR_BODY.saturating_sub(error_body.len());
-        error_body.extend_from_slice(&chunk[..chunk.len().min(room)]);
-        exchange.saw_progress();
-        return if end { Err(told_by_upstream(exchange)) } else { Ok(()) };
+    if exchange.error_body.is_some() {
+        return on_error_body(body, end, exchange);
     }
     let Some(observer) = &mut exchange.observer else { return Ok(()) };
     let out = observer.feed(body.take().unwrap_or_default(), end);
     if observer.seen().first_output && exchange.first_output.is_none() {
         exchange.first_output = Some(Instant::now());
+        let counts = exchange.form == AnswerForm::Stream;
+        if let Some(attempt) = exchange.attempts.last_mut() {
+            attempt.saw_first_output(counts);
+        }
     }
     exchange.saw_progress();
     exchange.held += out.len();
     *body = (!out.is_empty()).then_some(out);
     if !exchange.committed {
         if let Some(outcome) = failed_before_output(exchange) {
-            if !exchange.moves_on(outcome) {
+            if exchange.step_after(outcome) == Step::Stop {
                 exchange.error = exchange.observer.as_ref().and_then(|observer| observer.seen().error.clone());
             }
             let error = Error::explain(ErrorType::ConnectionClosed, "the answer failed before its output");
@@ -224,16 +227,60 @@ pub fn on_body(body: &mut Option<Bytes>, end: bool, exchange: &mut Exchange) -> 
     on_end(body, exchange)
 }
 
+/// A part of an error's body has come, which is withheld to its end: it may be a reason to ask another target, and a client
+/// of another dialect gets it in its own.
+fn on_error_body(body: &mut Option<Bytes>, end: bool, exchange: &mut Exchange) -> Result<()> {
+    let chunk = body.take().unwrap_or_default();
+    let translates = exchange.translates();
+    exchange.saw_progress();
+    let Some(read) = &mut exchange.error_body else { return Ok(()) };
+    let room = MAX_ERROR_BODY.saturating_sub(read.len());
+    let too_long = chunk.len() > room;
+    read.extend_from_slice(if translates { &chunk[..chunk.len().min(room)] } else { &chunk });
+    if !end && (translates || !too_long) {
+        return Ok(());
+    }
+    if translates {
+        return Err(told_by_upstream(exchange));
+    }
+    let (error, outcome) = what_upstream_says(exchange);
+    if !too_long && exchange.step_after(outcome) != Step::Stop {
+        exchange.error = Some(error);
+        let error = Error::explain(ErrorType::HTTPStatus(error_status(exchange)), "upstream status");
+        return Err(attempt_failed(exchange, outcome, error));
+    }
+    *body = exchange.error_body.take().map(Bytes::from);
+    exchange.end_attempt(outcome);
+    exchange.observe(AnswerForm::Opaque);
+    if let Some(replay) = &exchange.replay {
+        replay.set_unjudged(false);
+    }
+    exchange.commit();
+    Ok(())
+}
+
 /// The upstream's error answer is complete: what the client is told.
 pub fn told_by_upstream(exchange: &mut Exchange) -> Box<Error> {
-    let body = exchange.error_body.take().unwrap_or_default();
-    let Some((status, dialect)) =
-        exchange.attempt().map(|attempt| (attempt.status.unwrap_or(502), attempt.route.dialect))
-    else {
-        return Error::explain(ErrorType::InternalError, "no attempt was made");
+    let (error, outcome) = what_upstream_says(exchange);
+    exchange.error = Some(error);
+    let error = Error::explain(ErrorType::HTTPStatus(error_status(exchange)), "upstream status");
+    attempt_failed(exchange, outcome, error)
+}
+
+/// The error answer that was read.
+fn what_upstream_says(exchange: &Exchange) -> (ApiError, Outcome) {
+    let status = error_status(exchange);
+    let dialect = exchange.attempt().map_or(exchange.dialect(), |attempt| attempt.route.dialect);
+    let error = decode_error(dialect, status, exchange.error_body.as_deref().unwrap_or_default());
+    let outcome = match error.kind {
+        kind @ (ErrorKind::ContextLength | ErrorKind::ContentFilter) => Outcome::Refused(kind),
+        _ => Outcome::Status(status),
     };
-    exchange.error = Some(decode_error(dialect, status, &body));
-    attempt_failed(exchange, Outcome::Status(status), Error::explain(ErrorType::HTTPStatus(status), "upstream status"))
+    (error, outcome)
+}
+
+fn error_status(exchange: &Exchange) -> u16 {
+    exchange.attempt().and_then(|attempt| attempt.status).unwrap_or(502)
 }
 
 /// What of an answer that is still withheld makes it worth asking another target. A JSON document is withheld to its
@@ -381,8 +428,8 @@ impl Exchange {
     }
 
     fn saw_progress(&self) {
-        let (Some(replay), Some(request)) = (&self.replay, &self.request) else { return };
-        let idle = request.model.timeouts.idle;
+        let (Some(replay), Some(attempt)) = (&self.replay, self.attempt()) else { return };
+        let idle = attempt.clocks.idle;
         if self.is_complete_stream() {
             replay.saw_progress(idle.min(END_PATIENCE));
         } else if self.first_output.is_some() || !self.wants_stream() {
@@ -403,10 +450,10 @@ impl Exchange {
         event.into()
     }
 
-    /// Whether `outcome`, met now, goes on to another target.
-    pub fn moves_on(&self, outcome: Outcome) -> bool {
-        let allowed = self.request.as_ref().is_some_and(|request| outcome.moves_on(&request.model.retry));
-        !self.committed && self.plan.has_next() && allowed
+    /// Whether the body of an error of this status may be a reason to ask another target.
+    fn is_worth_reading(&self, status: u16) -> bool {
+        let may_move = |kind| self.step_after(Outcome::Refused(kind)) != Step::Stop;
+        matches!(status, 400 | 413 | 422) && (may_move(ErrorKind::ContextLength) || may_move(ErrorKind::ContentFilter))
     }
 
     /// Notes how the current attempt ended.

@@ -9,16 +9,21 @@ use ai_gateway_providers::common::Losses;
 use ai_gateway_providers::endpoint::BodyKind;
 use ai_gateway_providers::error::{ApiError, ErrorKind};
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName};
+use http::{HeaderMap, HeaderName, HeaderValue};
 use pingora_core::upstreams::peer::HttpPeer;
 use pingora_error::{Error, ErrorType, Result};
 use pingora_http::RequestHeader;
 use pingora_proxy::Session;
 
+use super::clocks::Clocks;
 use super::encode::{self, AnswerWay, Encoded};
 use super::outcome::Outcome;
+use super::step::Repeat;
 use super::{Exchange, Gateway};
+use crate::config::TimeoutsConfig;
 use crate::credentials::Grant;
+use crate::health::{Changes, CredentialChange, Pass, TargetChange, TargetState};
+use crate::routing::Taken;
 use crate::snapshot::{Route, Target};
 
 /// Client headers that mean something to a provider and nothing to an attacker. Everything else stays behind:
@@ -50,6 +55,10 @@ const STALE_WITHIN: Duration = Duration::from_millis(500);
 pub struct Attempt {
     /// Where it went.
     pub target: Arc<Target>,
+    /// Number of the provider's credential.
+    pub credential: usize,
+    /// Its clocks.
+    pub clocks: TimeoutsConfig,
     /// When it began.
     pub started: Instant,
     /// How it is asked.
@@ -72,17 +81,28 @@ pub struct Attempt {
     pub outcome: Option<Outcome>,
     /// How long it took, once it has ended.
     pub took: Duration,
+    /// How long after its beginning its first output came.
+    pub first_output: Option<Duration>,
+    /// How long the provider asked to stay away.
+    pub retry_after: Option<Duration>,
+    /// Counts it at its target, until it has ended.
+    pass: Option<Pass>,
     /// When the request was handed over, on the current connection.
     sent: Option<Instant>,
     stale: usize,
+    /// Whether it goes on, on another connection.
     again: bool,
 }
 
 impl Attempt {
-    fn new(target: Arc<Target>, encoded: Encoded) -> Self {
+    fn new(taken: Taken, encoded: Encoded, clocks: Clocks) -> Self {
+        let Taken { target, credential, pass } = taken;
         let Encoded { route, body, hide_usage, answer, losses } = encoded;
         Self {
+            clocks: clocks.over(target.timeouts),
             target,
+            credential,
+            pass: Some(pass),
             started: Instant::now(),
             route,
             body,
@@ -94,6 +114,8 @@ impl Attempt {
             status: None,
             outcome: None,
             took: Duration::ZERO,
+            first_output: None,
+            retry_after: None,
             sent: None,
             stale: 0,
             again: false,
@@ -102,10 +124,56 @@ impl Attempt {
 
     /// Notes the end. The first outcome stands.
     pub fn end(&mut self, outcome: Outcome) {
-        if self.outcome.is_none() {
-            self.outcome = Some(outcome);
-            self.took = self.started.elapsed();
-            self.body = Bytes::new();
+        if self.outcome.is_some() {
+            return;
+        }
+        let now = Instant::now();
+        self.outcome = Some(outcome);
+        self.took = now - self.started;
+        self.body = Bytes::new();
+        if let Some(pass) = self.pass.take() {
+            let changes = pass.finish(now, outcome.verdict(None, self.retry_after));
+            self.report(&changes);
+        }
+    }
+
+    /// How its target is, with its credential.
+    pub fn state(&self) -> &TargetState {
+        &self.target.states[self.credential]
+    }
+
+    /// Notes that the first output has come. `counts`: its time tells how fast the target is.
+    pub fn saw_first_output(&mut self, counts: bool) {
+        let now = Instant::now();
+        let after = now - self.started;
+        self.first_output = Some(after);
+        if let (true, Some(pass)) = (counts, &mut self.pass) {
+            let changes = pass.first_output(now, after);
+            self.report(&changes);
+        }
+    }
+
+    /// Tells the operator what its end changed.
+    fn report(&self, changes: &Changes) {
+        let (provider, model) = (&self.target.provider.name, &self.target.model);
+        match changes.credential {
+            Some(CredentialChange::Refused(reason)) => {
+                log::error!("provider {provider}, credential {}: {reason}; it is not used for now", self.credential);
+            }
+            Some(CredentialChange::Accepted) => {
+                log::warn!("provider {provider}, credential {}: accepted again", self.credential);
+            }
+            None => {}
+        }
+        match changes.target {
+            Some(TargetChange::Opened { reason, cooldown }) => {
+                log::warn!("target {provider}/{model}: {reason}; it rests for {cooldown:?}");
+            }
+            Some(TargetChange::Closed) => log::warn!("target {provider}/{model}: it is well again"),
+            Some(TargetChange::Held { reason, wait }) => {
+                log::info!("target {provider}/{model}: {reason}; it rests for {wait:?}");
+            }
+            None => {}
         }
     }
 
@@ -131,17 +199,21 @@ impl Attempt {
 }
 
 /// Takes the next attempt of the plan and finds the address to connect to.
-pub async fn choose_peer(gateway: &Gateway, exchange: &mut Exchange) -> Result<Box<HttpPeer>> {
+pub async fn choose_peer(gateway: &Gateway, session: &mut Session, exchange: &mut Exchange) -> Result<Box<HttpPeer>> {
+    let repeat = exchange.repeat.take();
+    if let Some(repeat) = &repeat {
+        repeat.wait(session, exchange).await?;
+    }
     let begun = Instant::now();
     let again = exchange.attempts.last_mut().is_some_and(|attempt| std::mem::take(&mut attempt.again));
     if !again {
-        let attempt = next_attempt(gateway, exchange)?;
+        let attempt = next_attempt(gateway, exchange, repeat)?;
         exchange.attempts.push(attempt);
     }
-    let (Some(attempt), Some(request)) = (exchange.attempts.last(), &exchange.request) else {
+    let Some(attempt) = exchange.attempts.last() else {
         return Err(Error::explain(ErrorType::InternalError, "no attempt was made"));
     };
-    let timeouts = request.model.timeouts;
+    let (timeouts, credential) = (attempt.clocks, attempt.credential);
     let first_token = exchange.wants_stream().then_some(timeouts.first_token);
     if let Some(replay) = &exchange.replay {
         replay.begin_attempt(timeouts.total, first_token);
@@ -150,7 +222,7 @@ pub async fn choose_peer(gateway: &Gateway, exchange: &mut Exchange) -> Result<B
     let (target, dialect) = (attempt.target.clone(), attempt.route.dialect);
     let provider = &target.provider;
     let patience = timeouts.connect.max(TOKEN_PATIENCE);
-    match provider.credentials.grant(dialect, &gateway.http, patience).await {
+    match provider.credentials[credential].grant(dialect, &gateway.http, patience).await {
         Ok(grant) => {
             if let Some(attempt) = exchange.attempts.last_mut() {
                 attempt.grant = grant;
@@ -182,18 +254,41 @@ pub async fn choose_peer(gateway: &Gateway, exchange: &mut Exchange) -> Result<B
     }
 }
 
-/// The next target of the plan whose API can say what is asked.
-fn next_attempt(gateway: &Gateway, exchange: &mut Exchange) -> Result<Attempt> {
-    while let Some(target) = exchange.plan.take_next() {
-        match encode::encode(&target, exchange, &gateway.continuity) {
+/// The same target once more, or the next one of the plan whose API can say what is asked.
+fn next_attempt(gateway: &Gateway, exchange: &mut Exchange, repeat: Option<Repeat>) -> Result<Attempt> {
+    let clocks = exchange.request.as_ref().map(|request| request.clocks).unwrap_or_default();
+    let mut taken = repeat.map(Repeat::take);
+    while let Some(next) = taken.take().or_else(|| exchange.plan.take_next(Instant::now())) {
+        match encode::encode(&next.target, exchange, &gateway.continuity) {
             Ok(encoded) => {
                 exchange.error = None;
-                return Ok(Attempt::new(target, encoded));
+                return Ok(Attempt::new(next, encoded, clocks));
             }
-            Err(error) => exchange.error = Some(error),
+            Err(error) => {
+                exchange.error = Some(error);
+                exchange.plan.leave_target();
+            }
         }
     }
+    if exchange.error.is_none() {
+        let refusal = all_rest(exchange);
+        exchange.retry_after = refusal.1;
+        exchange.error = Some(refusal.0);
+    }
     Err(Error::explain(ErrorType::InternalError, "no attempt is left"))
+}
+
+/// The error for a model all of whose targets rest, and when the first of them may be asked again.
+pub fn all_rest(exchange: &Exchange) -> (ApiError, Vec<(&'static str, HeaderValue)>) {
+    let now = Instant::now();
+    let seconds = exchange.plan.earliest(now).unwrap_or_default().as_secs_f64().ceil().max(1.0);
+    let mut reasons: Vec<String> = exchange.plan.left_out().iter().filter_map(|left_out| left_out.words(now)).collect();
+    reasons.dedup();
+    let model = exchange.request.as_ref().map_or("?", |request| &request.model.name);
+    let message = format!("no target of model `{model}` can be asked now: {}", reasons.join("; "));
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a few minutes")]
+    let header = ("retry-after", HeaderValue::from(seconds as u64));
+    (ApiError::new(ErrorKind::AllResting, message), vec![header])
 }
 
 /// Writes the header of the attempt's request from a clean slate.
@@ -260,7 +355,8 @@ fn forward(from: &HeaderMap, to: &mut RequestHeader, stays: impl Fn(&str) -> boo
 }
 
 /// The error for a model none of whose targets speaks what the client speaks.
-pub fn no_usable_target(exchange: &Exchange, model: &str) -> ApiError {
+pub fn no_usable_target(exchange: &Exchange) -> ApiError {
+    let model = exchange.request.as_ref().map_or("?", |request| &request.model.name);
     let (dialect, operation) = match &exchange.endpoint {
         Some(endpoint) => (endpoint.dialect, endpoint.operation),
         None => (exchange.dialect(), Operation::Chat),

@@ -55,7 +55,7 @@ pub fn encode(target: &Target, exchange: &Exchange, continuity: &Continuity) -> 
         return Ok(splice(target, route, request, endpoint.operation));
     }
     let Some(route) = target.provider.route(endpoint, &target.model) else {
-        return Err(super::attempt::no_usable_target(exchange, &request.model.name));
+        return Err(super::attempt::no_usable_target(exchange));
     };
     let foreign_body = route.platform == Platform::BedrockInvoke
         || (route.platform == Platform::Vertex && route.dialect == Dialect::Anthropic)

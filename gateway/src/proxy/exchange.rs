@@ -15,7 +15,9 @@ use pingora_http::ResponseHeader;
 
 use super::attempt::Attempt;
 use super::body::Reservation;
+use super::clocks::Clocks;
 use super::replay::Replay;
+use super::step::Repeat;
 use crate::config::Lossy;
 use crate::routing::Plan;
 use crate::snapshot::{Key, Model, Snapshot};
@@ -62,7 +64,9 @@ pub struct Exchange {
     pub first_output: Option<Instant>,
     /// The body of an error answer that is to be told in the client's dialect.
     pub error_body: Option<Vec<u8>>,
-    /// What the upstream said about coming back (`retry-after`, `retry-after-ms`).
+    /// The attempt that follows, if it is the same target once more.
+    pub repeat: Option<Repeat>,
+    /// What the client is told about coming back (`retry-after`, `retry-after-ms`).
     pub retry_after: Vec<(&'static str, HeaderValue)>,
     /// What went wrong, if the answer is not the upstream's own.
     pub error: Option<ApiError>,
@@ -86,6 +90,8 @@ pub struct Request {
     pub reservation: Option<Reservation>,
     /// The client wants a stream as one JSON array (Gemini without `alt=sse`).
     pub json_array: bool,
+    /// What it says about the clocks of its attempts.
+    pub clocks: Clocks,
     /// The client's `anthropic-beta`.
     pub betas: Option<Box<str>>,
 }
@@ -120,6 +126,7 @@ impl Exchange {
             status: 0,
             first_output: None,
             error_body: None,
+            repeat: None,
             retry_after: Vec::new(),
             error: None,
             client_left: false,

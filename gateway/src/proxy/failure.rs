@@ -13,6 +13,7 @@ use super::attempt::Attempt;
 use super::outcome::Outcome;
 use super::replay::Clock;
 use super::reply::Refusal;
+use super::step::Step;
 use super::{Exchange, Gateway, reply};
 
 /// Status that the log shows for a client that went away; it is never sent.
@@ -20,14 +21,11 @@ pub const CLIENT_LEFT: u16 = 499;
 
 /// Ends the current attempt with `outcome` and decides whether Pingora may come back for the next one.
 pub fn attempt_failed(exchange: &mut Exchange, outcome: Outcome, mut error: Box<Error>) -> Box<Error> {
-    let moves_on = exchange.moves_on(outcome);
+    let step = exchange.step_after(outcome);
     exchange.end_attempt(outcome);
-    error.set_retry(moves_on);
-    if moves_on {
-        exchange.observer = None;
-        exchange.error_body = None;
-        exchange.first_output = None;
-        exchange.status = 0;
+    error.set_retry(step != Step::Stop);
+    if step != Step::Stop {
+        exchange.prepare(step, outcome);
     } else if exchange.error.is_none() && outcome != Outcome::ClientLeft {
         exchange.error = Some(final_error(exchange, outcome));
     }
@@ -149,6 +147,7 @@ fn final_error(exchange: &Exchange, outcome: Outcome) -> ApiError {
             ErrorKind::UpstreamError,
             format!("provider `{provider}` answered with something that is no valid HTTP answer"),
         ),
+        Outcome::Refused(kind) => (kind, format!("provider `{provider}` refused the request")),
         Outcome::Status(status) => {
             (ErrorKind::UpstreamError, format!("provider `{provider}` answered with status {status}"))
         }

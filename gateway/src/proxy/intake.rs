@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use ai_gateway_providers::endpoint::{BodyKind, Endpoint, EndpointError, match_endpoint};
 use ai_gateway_providers::error::{ApiError, ErrorKind};
-use ai_gateway_providers::scan::{RequestScan, ScanError, scan_json, scan_multipart};
+use ai_gateway_providers::scan::{RequestScan, ScanError, opening, scan_json, scan_multipart};
 use ai_gateway_providers::{Dialect, Operation};
 use bytes::Bytes;
 use http::HeaderValue;
@@ -12,10 +12,12 @@ use pingora_error::{Error, ErrorType, Result};
 use pingora_proxy::Session;
 
 use super::body::{self, BodyError};
+use super::clocks::Clocks;
 use super::exchange::Request;
 use super::reply::Refusal;
 use super::{Exchange, Gateway, attempt, count, models, replay, reply, stored};
-use crate::routing::Plan;
+use crate::config::{StickyBy, Strategy};
+use crate::routing::{Asked, Plan, stable_hash};
 use crate::snapshot::Admission;
 
 /// Runs the request phase. `true`: the answer has been written.
@@ -36,12 +38,12 @@ pub async fn take_in(gateway: &Gateway, session: &mut Session, exchange: &mut Ex
                 Ok(()) => return Ok(true),
                 Err(error) => error.into(),
             },
-            Ok(()) => match plan(gateway, exchange) {
+            Ok(()) => match plan(gateway, session, exchange) {
                 Ok(()) => {
                     start_replay(session, exchange);
                     return Ok(false);
                 }
-                Err(error) => error.into(),
+                Err(refusal) => refusal,
             },
             Err(BodyError::Refused(refusal)) => refusal,
             Err(BodyError::Client(error)) => broken_body(exchange, error)?.into(),
@@ -110,12 +112,14 @@ async fn read_request(gateway: &Gateway, session: &mut Session, exchange: &mut E
     let begun = Instant::now();
     let scan = scan(session, exchange.endpoint.as_ref(), &body)?;
     let model = resolve_model(exchange, &scan)?;
+    let clocks = Clocks::of(&session.req_header().headers)?;
     exchange.request = Some(Request {
         body,
         scan,
         model,
         reservation: Some(reservation),
         json_array: wants_json_array(session, exchange),
+        clocks,
         betas: betas(session),
     });
     exchange.overhead += begun.elapsed();
@@ -175,18 +179,56 @@ fn betas(session: &Session) -> Option<Box<str>> {
     (!betas.is_empty()).then(|| betas.join(",").into())
 }
 
-fn plan(gateway: &Gateway, exchange: &mut Exchange) -> Result<(), ApiError> {
+fn plan(gateway: &Gateway, session: &Session, exchange: &mut Exchange) -> Result<(), Refusal> {
     let (Some(request), Some(endpoint)) = (&exchange.request, &exchange.endpoint) else { return Ok(()) };
     let keeper = stored::keeper_of_previous(gateway, exchange)?;
     let usable = |target: &crate::snapshot::Target| {
         let keeps = keeper.as_ref().is_none_or(|keeper| *keeper == target.provider.name);
         keeps && target.provider.route(endpoint, &target.model).is_some()
     };
-    exchange.plan = Plan::build(&request.model, usable, &mut |bound| fastrand::u64(..bound));
-    if exchange.plan.is_empty() {
-        return Err(attempt::no_usable_target(exchange, &request.model.name));
+    let asked = asked(session, exchange, request);
+    exchange.plan = Plan::build(&request.model, &asked, usable, &mut |bound| fastrand::u64(..bound));
+    if !exchange.plan.is_empty() {
+        return Ok(());
     }
-    Ok(())
+    if exchange.plan.earliest(asked.now).is_some() {
+        let (error, headers) = attempt::all_rest(exchange);
+        return Err(Refusal::with_headers(error, headers));
+    }
+    Err(attempt::no_usable_target(exchange).into())
+}
+
+/// Bytes of a prompt that are taken for a token.
+const BYTES_PER_TOKEN: u64 = 4;
+/// Tokens that an answer is expected to have when the request does not bound it.
+const USUAL_OUTPUT: u64 = 500;
+
+/// What the strategy wants to know of the request.
+fn asked(session: &Session, exchange: &Exchange, request: &Request) -> Asked {
+    let output = request.scan.max_tokens.map_or(USUAL_OUTPUT, |most| most.min(4 * USUAL_OUTPUT));
+    Asked {
+        now: Instant::now(),
+        sticky: sticky(session, exchange, request),
+        prompt_tokens: request.body.len() as u64 / BYTES_PER_TOKEN,
+        output_tokens: output,
+    }
+}
+
+/// What requests have in common that must go to the same target, as the model's `sticky` says.
+fn sticky(session: &Session, exchange: &Exchange, request: &Request) -> Option<u64> {
+    let strategy = &request.model.strategy;
+    if strategy.strategy != Strategy::Sticky {
+        return None;
+    }
+    let header = session.req_header().headers.get(&strategy.session_header);
+    Some(match (strategy.sticky, header, &exchange.key) {
+        (StickyBy::Session, Some(session), _) => stable_hash(&[b"session", session.as_bytes()]),
+        (StickyBy::Key, _, Some(key)) => stable_hash(&[b"key", key.name.as_bytes()]),
+        (StickyBy::Session | StickyBy::Prompt | StickyBy::Key, ..) => {
+            let key = exchange.key.as_ref().map_or("", |key| &key.name);
+            stable_hash(&[&[key.as_bytes()], &opening(&request.body)[..]].concat())
+        }
+    })
 }
 
 /// A body whose framing broke: a client that is still there gets told, one that left cannot be.

@@ -6,6 +6,7 @@
 mod answer;
 mod attempt;
 mod body;
+mod clocks;
 mod codex_models;
 mod count;
 mod encode;
@@ -16,7 +17,9 @@ mod models;
 mod outcome;
 mod replay;
 mod reply;
+mod retry_after;
 mod settle;
+mod step;
 mod stored;
 
 use std::sync::Arc;
@@ -38,6 +41,7 @@ pub use outcome::Outcome;
 
 use crate::continuity::Continuity;
 use crate::credentials::Client;
+use crate::health::Health;
 use crate::net::dns::Resolver;
 use crate::snapshot::Snapshot;
 use crate::telemetry::Telemetry;
@@ -58,6 +62,8 @@ pub struct Gateway {
     pub buffered: BufferBudget,
     /// Metrics and the access log.
     pub telemetry: Arc<Telemetry>,
+    /// How the targets are.
+    pub health: Arc<Health>,
     /// What one request of a client leaves for its next.
     pub continuity: Arc<Continuity>,
 }
@@ -91,8 +97,8 @@ impl ProxyHttp for Gateway {
         intake::take_in(self, session, exchange).await
     }
 
-    async fn upstream_peer(&self, _session: &mut Session, exchange: &mut Exchange) -> Result<Box<HttpPeer>> {
-        attempt::choose_peer(self, exchange).await
+    async fn upstream_peer(&self, session: &mut Session, exchange: &mut Exchange) -> Result<Box<HttpPeer>> {
+        attempt::choose_peer(self, session, exchange).await
     }
 
     fn fail_to_connect(

@@ -1,11 +1,19 @@
 //! How an attempt ended, and whether that moves on to the next target.
 
-use ai_gateway_providers::error::ErrorKind;
+use std::time::Duration;
+
+use ai_gateway_providers::error::{ErrorKind, Fault};
 use pingora_error::ErrorType;
 
 use super::replay::Clock;
 use crate::config::{RetryConfig, RetryOn};
+use crate::health::{FailureKind, Verdict};
 use crate::telemetry::AttemptOutcome;
+
+/// Before a target is asked once more that did not say when to come back.
+const SHORT_WAIT: Duration = Duration::from_millis(50);
+/// The same, of one that is overloaded.
+const LONG_WAIT: Duration = Duration::from_millis(500);
 
 /// The end of one attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,6 +32,8 @@ pub enum Outcome {
     Timeout(Clock),
     /// An error status.
     Status(u16),
+    /// An error status whose body says that the prompt does not fit, or that the content is refused.
+    Refused(ErrorKind),
     /// The provider refused the gateway's credentials.
     Credentials(u16),
     /// An error inside an answer of status 200.
@@ -51,8 +61,9 @@ impl Outcome {
     /// Whether the caller is to blame and not the provider.
     pub fn is_callers_fault(self) -> bool {
         match self {
-            Self::Status(408 | 429) => false,
+            Self::Status(408 | 409 | 429) => false,
             Self::Status(status) => status < 500,
+            Self::StreamError(kind) | Self::Refused(kind) => kind.fault() == Fault::Caller,
             Self::ClientLeft => true,
             _ => false,
         }
@@ -66,15 +77,75 @@ impl Outcome {
             Self::NoCredentials | Self::Credentials(_) => return true,
             Self::Dns | Self::Connect | Self::Tls | Self::Cut | Self::Garbage => RetryOn::Connect,
             Self::Timeout(_) | Self::Status(408) => RetryOn::Timeout,
+            Self::StreamError(ErrorKind::ContextLength) | Self::Refused(ErrorKind::ContextLength) => {
+                RetryOn::ContextLength
+            }
+            Self::StreamError(ErrorKind::ContentFilter) | Self::Refused(ErrorKind::ContentFilter) => {
+                RetryOn::ContentFilter
+            }
+            Self::StreamError(ErrorKind::UpstreamAuth) => return true,
             Self::Status(429) | Self::StreamError(ErrorKind::RateLimited | ErrorKind::QuotaExceeded) => {
                 RetryOn::TooManyRequests
             }
             Self::Status(529) | Self::StreamError(ErrorKind::Overloaded) => RetryOn::Overloaded,
-            // The provider understood the request and refuses it.
+            // The provider understood the request and refuses it; 409 speaks of its own state.
+            Self::Refused(_) => return false,
+            Self::StreamError(kind) if kind.fault() == Fault::Caller => return false,
+            Self::Status(409) => RetryOn::ServerError,
             Self::Status(..500) => return false,
             Self::Status(_) | Self::StreamError(_) => RetryOn::ServerError,
         };
         retry.on.contains(&on)
+    }
+
+    /// Whether another credential of the same account may fare better.
+    pub fn is_of_credential(self) -> bool {
+        matches!(
+            self,
+            Self::NoCredentials
+                | Self::Credentials(_)
+                | Self::Status(429)
+                | Self::StreamError(ErrorKind::UpstreamAuth | ErrorKind::RateLimited | ErrorKind::QuotaExceeded)
+        )
+    }
+
+    /// How long to wait before the same target is asked once more; `None` if that makes no sense. `alone`: there is no
+    /// other target. `asked`: how long the provider asked to stay away.
+    pub fn worth_repeating(self, alone: bool, asked: Option<Duration>) -> Option<Duration> {
+        match self {
+            // It often passes at once, and is the only failure for which asking again is better than moving on.
+            Self::Status(500) => Some(asked.unwrap_or(SHORT_WAIT)),
+            Self::Status(429 | 503 | 529) if alone && asked.is_some() => asked,
+            Self::Status(409 | 502 | 503) | Self::Connect | Self::Dns if alone => Some(asked.unwrap_or(SHORT_WAIT)),
+            Self::Status(529) if alone => Some(asked.unwrap_or(LONG_WAIT)),
+            // One that was silent would be silent again; anything else says the same again.
+            _ => None,
+        }
+    }
+
+    /// What it says about the target's health.
+    pub fn verdict(self, first_output: Option<Duration>, retry_after: Option<Duration>) -> Verdict {
+        let kind = match self {
+            Self::Ok => return Verdict::Success { first_output },
+            Self::ClientLeft => return Verdict::Neutral,
+            _ if self.is_callers_fault() => return Verdict::Neutral,
+            Self::NoCredentials => FailureKind::NoCredentials,
+            Self::Dns => FailureKind::Dns,
+            Self::Connect => FailureKind::Connect,
+            Self::Tls => FailureKind::Tls,
+            Self::Timeout(_) | Self::Status(408) => FailureKind::Timeout,
+            Self::Status(429) | Self::StreamError(ErrorKind::RateLimited | ErrorKind::QuotaExceeded) => {
+                FailureKind::RateLimited
+            }
+            Self::Status(529) | Self::StreamError(ErrorKind::Overloaded) => FailureKind::Overloaded,
+            Self::Status(status) => FailureKind::Status(status),
+            Self::Credentials(status) => FailureKind::Credentials(status),
+            Self::StreamError(ErrorKind::UpstreamAuth) => FailureKind::Credentials(401),
+            Self::StreamError(_) | Self::Refused(_) => FailureKind::StreamError,
+            Self::Cut => FailureKind::Cut,
+            Self::Garbage => FailureKind::Garbage,
+        };
+        Verdict::Failure { kind, retry_after }
     }
 }
 
@@ -90,6 +161,7 @@ impl From<Outcome> for AttemptOutcome {
             Outcome::Timeout(Clock::Idle) => Self::IdleTimeout,
             Outcome::Timeout(Clock::Total) => Self::TotalTimeout,
             Outcome::Status(status) => Self::of_status(status).unwrap_or(Self::Protocol),
+            Outcome::Refused(_) => Self::of_status(400).unwrap_or(Self::Protocol),
             Outcome::Credentials(_) => Self::StatusAuth,
             Outcome::StreamError(_) => Self::StreamError,
             Outcome::Cut => Self::Cut,

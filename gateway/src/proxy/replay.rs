@@ -136,6 +136,12 @@ impl Replay {
         self.shared.unjudged.store(unjudged, Ordering::Relaxed);
     }
 
+    /// Stops the clocks until the next attempt.
+    pub fn rest(&self) {
+        self.shared.idle.store(0, Ordering::Relaxed);
+        self.shared.deadline.store(0, Ordering::Relaxed);
+    }
+
     /// Starts the idle clock anew: something arrived.
     pub fn saw_progress(&self, idle: Duration) {
         self.arm(Clock::Idle, idle);

@@ -2,6 +2,7 @@
 //! that it was made for.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use ai_gateway_providers::error::{ApiError, ErrorKind};
 use ai_gateway_providers::scan::RequestScan;
@@ -9,9 +10,10 @@ use ai_gateway_providers::{Dialect, Operation};
 use bytes::Bytes;
 use pingora_proxy::Session;
 
+use super::clocks::Clocks;
 use super::exchange::Request;
 use super::{Exchange, Gateway, replay};
-use crate::routing::Plan;
+use crate::routing::{Asked, Plan};
 use crate::snapshot::Provider;
 
 /// Plans a request that names a stored answer in its path.
@@ -23,14 +25,15 @@ pub fn plan(gateway: &Gateway, session: &mut Session, exchange: &mut Exchange) -
     let missing = || ApiError::new(ErrorKind::NotFound, format!("Response with id '{id}' not found.")).with_param("id");
     let name = keeper(gateway, exchange, &id).ok_or_else(missing)?;
     let provider = exchange.snapshot.provider(&name).ok_or_else(missing)?;
-    let model = Arc::new(exchange.snapshot.any_model_of(provider));
-    exchange.plan = Plan::build(&model, |_| true, &mut |_| 0);
+    let model = exchange.snapshot.any_model_of(provider).ok_or_else(missing)?;
+    exchange.plan = Plan::build(&model, &Asked::anything(Instant::now()), |_| true, &mut |_| 0);
     exchange.request = Some(Request {
         body: Bytes::new(),
         scan: RequestScan::default(),
         model,
         reservation: None,
         json_array: false,
+        clocks: Clocks::of(&session.req_header().headers)?,
         betas: None,
     });
     exchange.replay = Some(replay::install(session, Bytes::new()));

@@ -1,130 +1,279 @@
 //! The plan: the ordered attempts of one request.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
 
+use super::strategy::{self, Asked};
+use crate::health::{Availability, Pass, Reason};
 use crate::snapshot::{Model, Target};
 
 /// The targets that a request will be tried on, best first.
 ///
-/// Lower priorities come only after every target of a higher one; inside one priority the order is random in
-/// proportion to the weights.
+/// Lower priorities come only after every target of a higher one; inside one priority the model's strategy decides. Targets
+/// that rest are left out, and why is kept.
 #[derive(Debug, Default)]
 pub struct Plan {
-    targets: Vec<Arc<Target>>,
+    candidates: Vec<Candidate>,
+    /// The candidate to take from.
     next: usize,
+    /// Whether an attempt was made at that candidate.
+    begun: bool,
+    /// How many other targets may still be tried.
+    targets_left: usize,
+    left_out: Vec<LeftOut>,
+}
+
+/// A target, and which of its provider's credentials have been tried.
+#[derive(Clone, Debug)]
+pub struct Candidate {
+    /// The target.
+    pub target: Arc<Target>,
+    tried: u64,
+}
+
+/// A target that a request is not tried on.
+#[derive(Clone, Debug)]
+pub struct LeftOut {
+    /// The target.
+    pub target: Arc<Target>,
+    /// Why.
+    pub why: Why,
+}
+
+/// Why a target is left out.
+#[derive(Clone, Debug)]
+pub enum Why {
+    /// Its API has nothing that says what is asked, or the request belongs to another provider.
+    Unusable,
+    /// It rests until then.
+    Resting(Instant, Reason),
+    /// An operator took it out.
+    Drained,
+    /// It rests, and another request is finding out whether it is well again.
+    Probed,
+}
+
+/// What an attempt is made with.
+pub struct Taken {
+    /// Where it goes.
+    pub target: Arc<Target>,
+    /// Number of the provider's credential.
+    pub credential: usize,
+    /// Counts the attempt at its target.
+    pub pass: Pass,
 }
 
 impl Plan {
-    /// Orders those targets of `model` that `usable` accepts, at most `model.retry.attempts` of them.
-    pub fn build(model: &Model, usable: impl Fn(&Target) -> bool, random: &mut impl FnMut(u64) -> u64) -> Self {
-        let mut candidates: Vec<&Arc<Target>> = model.targets.iter().filter(|target| usable(target)).collect();
-        if candidates.len() <= 1 {
-            return Self { targets: candidates.into_iter().cloned().collect(), next: 0 };
+    /// Orders those targets of `model` that `usable` accepts and that are not resting. `random` draws below its argument.
+    pub fn build(
+        model: &Model,
+        asked: &Asked,
+        usable: impl Fn(&Target) -> bool,
+        random: &mut impl FnMut(u64) -> u64,
+    ) -> Self {
+        let mut left_out = Vec::new();
+        let mut candidates = Vec::with_capacity(model.targets.len());
+        for target in &model.targets {
+            let why = if usable(target) { rests(target, asked.now) } else { Some(Why::Unusable) };
+            match why {
+                None => candidates.push(Candidate { target: target.clone(), tried: 0 }),
+                Some(why) => left_out.push(LeftOut { target: target.clone(), why }),
+            }
         }
-        candidates.sort_by_key(|target| target.priority);
-        let mut targets = Vec::with_capacity(candidates.len());
-        for group in candidates.chunk_by_mut(|a, b| a.priority == b.priority) {
-            shuffle_by_weight(group, random);
-            targets.extend(group.iter().map(|target| Arc::clone(target)));
+        if candidates.len() > 1 {
+            candidates.sort_by_key(|candidate| candidate.target.priority);
+            for group in candidates.chunk_by_mut(|a, b| a.target.priority == b.target.priority) {
+                strategy::order(group, model, asked, random);
+            }
         }
-        targets.truncate(model.retry.attempts as usize);
-        Self { targets, next: 0 }
+        Self { candidates, next: 0, begun: false, targets_left: model.retry.attempts as usize, left_out }
     }
 
-    /// Takes the next target to try.
-    pub fn take_next(&mut self) -> Option<Arc<Target>> {
-        let target = self.targets.get(self.next)?.clone();
+    /// Takes the next attempt: another credential of the target that was just tried, or the next target.
+    pub fn take_next(&mut self, now: Instant) -> Option<Taken> {
+        while let Some(candidate) = self.candidates.get_mut(self.next) {
+            if !self.begun && self.targets_left == 0 {
+                return None;
+            }
+            if let Some((credential, pass)) = candidate.begin(now) {
+                if !self.begun {
+                    self.begun = true;
+                    self.targets_left -= 1;
+                }
+                return Some(Taken { target: candidate.target.clone(), credential, pass });
+            }
+            if !self.begun {
+                let why = rests(&candidate.target, now).unwrap_or(Why::Probed);
+                self.left_out.push(LeftOut { target: candidate.target.clone(), why });
+            }
+            self.leave_target();
+        }
+        None
+    }
+
+    /// Leaves the target that was just tried, with whatever credentials it has left.
+    pub fn leave_target(&mut self) {
         self.next += 1;
-        Some(target)
+        self.begun = false;
     }
 
-    /// Whether a target is left.
+    /// Leaves the targets that have no larger context window than `than`, the one just tried.
+    pub fn seek_larger_window(&mut self, than: &Target) {
+        self.leave_target();
+        let mut index = 0;
+        let next = self.next;
+        self.candidates.retain(|candidate| {
+            index += 1;
+            index <= next || has_larger_window(&candidate.target, than)
+        });
+    }
+
+    /// Whether a target is left that has a larger context window than `than`, the one just tried.
+    pub fn has_larger_window(&self, than: &Target) -> bool {
+        let others = self.candidates.iter().skip(self.next + 1);
+        self.targets_left > 0 && others.into_iter().any(|candidate| has_larger_window(&candidate.target, than))
+    }
+
+    /// Adds targets that are tried when all others have failed.
+    pub fn append(&mut self, targets: impl IntoIterator<Item = Arc<Target>>) {
+        for target in targets {
+            if !self.candidates.iter().any(|candidate| Arc::ptr_eq(&candidate.target, &target)) {
+                self.candidates.push(Candidate { target, tried: 0 });
+                self.targets_left += 1;
+            }
+        }
+    }
+
+    /// Whether another target, or another credential of this one, is left.
     pub fn has_next(&self) -> bool {
-        self.next < self.targets.len()
+        match self.candidates.get(self.next) {
+            Some(current) if self.begun => {
+                current.untried() || (self.targets_left > 0 && self.next + 1 < self.candidates.len())
+            }
+            Some(_) => self.targets_left > 0,
+            None => false,
+        }
+    }
+
+    /// Whether another target than the one just tried is left.
+    pub fn has_other_target(&self) -> bool {
+        self.targets_left > 0 && self.next + usize::from(self.begun) < self.candidates.len()
+    }
+
+    /// The targets that are left, in order.
+    pub fn candidates(&self) -> &[Candidate] {
+        self.candidates.get(self.next..).unwrap_or_default()
+    }
+
+    /// The targets left out, and why.
+    pub fn left_out(&self) -> &[LeftOut] {
+        &self.left_out
     }
 
     /// Whether no target was usable at all.
     pub fn is_empty(&self) -> bool {
-        self.targets.is_empty()
+        self.candidates.is_empty()
+    }
+
+    /// How long until the first of the resting targets may be asked again; `None` if none rests.
+    pub fn earliest(&self, now: Instant) -> Option<Duration> {
+        let at = |left_out: &LeftOut| match left_out.why {
+            Why::Resting(at, _) => Some(at.saturating_duration_since(now)),
+            Why::Probed => Some(Duration::from_secs(1)),
+            Why::Unusable | Why::Drained => None,
+        };
+        self.left_out.iter().filter_map(at).min()
     }
 }
 
-/// Draws without replacement, each time in proportion to the weights. Weight 0 comes last.
-fn shuffle_by_weight(targets: &mut [&Arc<Target>], random: &mut impl FnMut(u64) -> u64) {
-    for start in 0..targets.len() {
-        let total: u64 = targets[start..].iter().map(|target| u64::from(target.weight)).sum();
-        if total == 0 {
-            return;
-        }
-        let mut ticket = random(total);
-        let drawn = targets[start..].iter().position(|target| {
-            let weight = u64::from(target.weight);
-            let hit = ticket < weight;
-            ticket = ticket.saturating_sub(weight);
-            hit
-        });
-        targets.swap(start, start + drawn.unwrap_or(0));
+impl LeftOut {
+    /// Why it is left out now, for people; `None` if it could not be asked at any time.
+    pub fn words(&self, now: Instant) -> Option<String> {
+        let (provider, model) = (&self.target.provider.name, &self.target.model);
+        Some(match &self.why {
+            Why::Unusable => return None,
+            Why::Resting(at, reason) => {
+                let seconds = at.saturating_duration_since(now).as_secs_f64();
+                format!("{provider}/{model} rests for {seconds:.1} s: {reason}")
+            }
+            Why::Drained => format!("{provider}/{model} was taken out by an operator"),
+            Why::Probed => format!("{provider}/{model} is just being probed"),
+        })
     }
+}
+
+impl Candidate {
+    /// Begins an attempt with the least busy of the credentials that are well and have not been tried.
+    fn begin(&mut self, now: Instant) -> Option<(usize, Pass)> {
+        let states = &self.target.states;
+        if let [only] = &states[..] {
+            return (self.tried == 0).then(|| only.begin(now)).flatten().map(|pass| {
+                self.tried = 1;
+                (0, pass)
+            });
+        }
+        let turn = self.target.turn.fetch_add(1, Ordering::Relaxed);
+        loop {
+            let least_busy = (0..states.len())
+                .map(|number| turn.wrapping_add(number) % states.len())
+                .filter(|number| self.tried & (1 << number) == 0)
+                .min_by_key(|number| states[*number].in_flight())?;
+            self.tried |= 1 << least_busy;
+            if let Some(pass) = states[least_busy].begin(now) {
+                return Some((least_busy, pass));
+            }
+        }
+    }
+
+    fn untried(&self) -> bool {
+        (self.tried.count_ones() as usize) < self.target.states.len()
+    }
+
+    /// Exchanges in flight for its weight.
+    pub(super) fn load(&self) -> f64 {
+        let in_flight: usize = self.target.states.iter().map(|state| state.in_flight()).sum();
+        match self.target.weight {
+            0 => f64::INFINITY,
+            #[expect(clippy::cast_precision_loss, reason = "a few thousand at most")]
+            weight => in_flight as f64 / f64::from(weight),
+        }
+    }
+
+    /// The first output's expected time, by what was seen lately and what is in flight; zero for one that was not seen.
+    pub(super) fn expected_wait(&self, now: Instant) -> Duration {
+        let waits = self.target.states.iter().map(|state| {
+            let ahead = u32::try_from(state.in_flight()).unwrap_or(u32::MAX);
+            state.latency(now).unwrap_or_default().saturating_mul(ahead.saturating_add(1))
+        });
+        waits.min().unwrap_or_default()
+    }
+}
+
+/// Where a window is not known, another model may have a larger one.
+fn has_larger_window(target: &Target, than: &Target) -> bool {
+    match (target.context, than.context) {
+        (Some(window), Some(tried)) => window > tried,
+        _ => target.model != than.model,
+    }
+}
+
+/// Why `target` cannot be asked now; `None` if it can, with one credential at least.
+fn rests(target: &Target, now: Instant) -> Option<Why> {
+    let mut why: Option<Why> = None;
+    for state in &target.states {
+        let rests = match state.check(now) {
+            Availability::Ready | Availability::HalfOpen => return None,
+            Availability::Drained => Why::Drained,
+            Availability::Until { at, reason } => Why::Resting(at, reason),
+        };
+        why = Some(match (why, rests) {
+            (Some(Why::Resting(first, reason)), Why::Resting(at, _)) if first <= at => Why::Resting(first, reason),
+            (_, rests) => rests,
+        });
+    }
+    why
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::config::{Config, System};
-    use crate::snapshot::Snapshot;
-
-    fn model(targets: &[(&str, u32, u32)], attempts: usize) -> Arc<Model> {
-        let targets: Vec<String> = targets
-            .iter()
-            .map(|(name, weight, priority)| {
-                format!("{{ provider = 'p', model = '{name}', weight = {weight}, priority = {priority} }}")
-            })
-            .collect();
-        let text = format!(
-            "[providers.p]\nkind = 'openai-compatible'\nbase_url = 'http://127.0.0.1:1/v1'\n\
-             [models.m]\ntargets = [{}]\nretry = {{ attempts = {attempts} }}",
-            targets.join(", ")
-        );
-        let loaded = Config::parse(&text, "test.toml", &System).unwrap();
-        Snapshot::build(&loaded.config, None).unwrap().model("m").unwrap()
-    }
-
-    fn order(plan: &mut Plan) -> Vec<String> {
-        std::iter::from_fn(|| plan.take_next()).map(|target| target.model.to_string()).collect()
-    }
-
-    #[test]
-    fn priorities_come_before_weights() {
-        let model = model(&[("low", 1000, 1), ("high", 1, 0)], 3);
-        for seed in 0..50 {
-            let mut random = fastrand::Rng::with_seed(seed);
-            let mut plan = Plan::build(&model, |_| true, &mut |bound| random.u64(..bound));
-            assert_eq!(order(&mut plan), ["high", "low"]);
-        }
-    }
-
-    #[test]
-    fn shares_follow_the_weights() {
-        let model = model(&[("a", 90, 0), ("b", 10, 0), ("never", 0, 0)], 3);
-        let mut random = fastrand::Rng::with_seed(7);
-        let mut first = std::collections::HashMap::<String, u32>::new();
-        for _ in 0..100_000 {
-            let mut plan = Plan::build(&model, |_| true, &mut |bound| random.u64(..bound));
-            let order = order(&mut plan);
-            assert_eq!(order.len(), 3);
-            *first.entry(order[0].clone()).or_default() += 1;
-        }
-        assert!(!first.contains_key("never"));
-        assert!((89_000..91_000).contains(&first["a"]), "{first:?}");
-    }
-
-    #[test]
-    fn unusable_targets_and_too_many_are_left_out() {
-        let model = model(&[("a", 1, 0), ("b", 1, 1), ("c", 1, 2), ("d", 1, 3)], 2);
-        let mut plan = Plan::build(&model, |target| &*target.model != "a", &mut |_| 0);
-        assert!(plan.has_next() && !plan.is_empty());
-        assert_eq!(order(&mut plan), ["b", "c"]);
-        assert!(!plan.has_next());
-        assert!(Plan::build(&model, |_| false, &mut |_| 0).is_empty());
-    }
-}
+pub(super) mod tests;

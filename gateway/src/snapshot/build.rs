@@ -4,16 +4,22 @@ use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
 
 use ai_gateway_providers::common::ProviderTag;
 use http::{HeaderName, HeaderValue};
 use pingora_core::protocols::tls::CaType;
 use pingora_core::utils::tls::{WrappedX509, parse_x509};
+use quick_cache::sync::Cache;
 
 use super::{KeyRing, Model, Provider, Snapshot, Target};
-use crate::config::{Config, ModelConfig, ProviderConfig};
+use crate::config::{Config, ModelConfig, ProviderConfig, TargetConfig};
 use crate::credentials::{CredentialError, Credentials};
+use crate::health::Health;
 use crate::proxy::BodyLimits;
+
+/// `provider/model` names that are kept as built.
+const DIRECT_MODELS: usize = 1024;
 
 /// A configuration that passed its checks and still cannot be built.
 #[derive(Debug, thiserror::Error)]
@@ -35,58 +41,60 @@ pub enum BuildError {
 }
 
 impl Snapshot {
-    /// Builds everything that answering needs. `mock` is where the mock provider of this process listens.
+    /// Builds everything that answering needs. `mock` is where the mock provider of this process listens; `health` is the
+    /// state that targets have had so far.
     ///
     /// # Errors
     /// [`BuildError`], for what the checks of the configuration should have refused.
-    pub fn build(config: &Config, mock: Option<SocketAddr>) -> Result<Self, BuildError> {
+    pub fn build(config: &Config, mock: Option<SocketAddr>, health: &Arc<Health>) -> Result<Self, BuildError> {
         let providers = config
             .providers
             .iter()
             .map(|(name, provider)| Ok((name.clone(), Arc::new(build_provider(provider, mock)?))))
             .collect::<Result<HashMap<_, _>, BuildError>>()?;
+        for (name, provider) in &config.providers {
+            health.configure(name, provider.health.settings, &provider.credentials);
+        }
         let models = config
             .models
             .iter()
-            .map(|(name, model)| Ok((name.clone(), Arc::new(build_model(model, &providers)?))))
+            .map(|(name, model)| Ok((name.clone(), Arc::new(build_model(model, false, &providers, health)?))))
             .collect::<Result<HashMap<_, _>, BuildError>>()?;
         Ok(Self {
             limits: BodyLimits { max_body: config.server.max_body, max_buffered: config.server.max_buffered },
             providers,
             models,
             keys: KeyRing::new(&config.keys),
-            default_model: Model {
-                name: "".into(),
-                direct: true,
-                targets: Vec::new(),
-                timeouts: crate::config::TimeoutsConfig::default(),
-                retry: crate::config::RetryConfig::default(),
-                lossy: crate::config::Lossy::default(),
-            },
+            direct: Cache::new(DIRECT_MODELS),
+            health: health.clone(),
         })
+    }
+
+    /// What `provider/upstream` means without an entry of its own.
+    pub(super) fn build_direct(&self, name: &str, provider: &str, upstream: &str) -> Option<Arc<Model>> {
+        let config = ModelConfig::direct(name, provider, upstream);
+        build_model(&config, true, &self.providers, &self.health).ok().map(Arc::new)
     }
 }
 
-fn build_model(model: &ModelConfig, providers: &HashMap<String, Arc<Provider>>) -> Result<Model, BuildError> {
-    let target = |target: &crate::config::TargetConfig| {
+fn build_model(
+    model: &ModelConfig,
+    direct: bool,
+    providers: &HashMap<String, Arc<Provider>>,
+    health: &Health,
+) -> Result<Model, BuildError> {
+    let target = |target: &TargetConfig| {
         let provider = providers
             .get(&target.provider)
-            .cloned()
             .ok_or_else(|| BuildError::Provider { model: model.name.clone(), provider: target.provider.clone() })?;
-        let model = target.model.as_str().into();
-        Ok(Arc::new(Target {
-            provider,
-            model,
-            traits: target.traits,
-            weight: target.weight,
-            priority: target.priority,
-        }))
+        Ok(Arc::new(Target::new(target, provider, health)))
     };
     Ok(Model {
         name: model.name.as_str().into(),
-        direct: false,
+        direct,
+        strategy: model.strategy.clone(),
+        turn: AtomicUsize::new(0),
         targets: model.targets.iter().map(target).collect::<Result<_, _>>()?,
-        timeouts: model.timeouts,
         retry: model.retry.clone(),
         lossy: model.lossy,
     })
@@ -113,7 +121,11 @@ fn build_provider(config: &ProviderConfig, mock: Option<SocketAddr>) -> Result<P
         preset: config.preset,
         dialects: config.dialects.clone(),
         authority: HeaderValue::from_str(&authority).map_err(|_| unusable())?,
-        credentials: Credentials::new(&config.name, &config.credential)
+        credentials: config
+            .credentials
+            .iter()
+            .map(|credential| Credentials::new(&config.name, credential))
+            .collect::<Result<_, _>>()
             .map_err(|error| BuildError::Credentials(config.name.clone(), error))?,
         headers: config.headers.clone(),
         default_headers: default_headers(config),

@@ -10,12 +10,15 @@ mod route;
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use quick_cache::sync::Cache;
+
 pub use build::BuildError;
 pub use keys::{Admission, Key, KeyRing};
 pub use model::{Model, Target};
 pub use provider::Provider;
 pub use route::{Route, Way, client_wire};
 
+use crate::health::Health;
 use crate::proxy::BodyLimits;
 
 /// Everything that answering a request needs of the configuration.
@@ -27,8 +30,9 @@ pub struct Snapshot {
     models: HashMap<String, Arc<Model>>,
     /// The clients' keys.
     pub keys: KeyRing,
-    /// Settings of models that have no `[models]` entry.
-    default_model: Model,
+    /// `provider/model` names as built, the last ones asked for.
+    direct: Cache<Box<str>, Arc<Model>>,
+    health: Arc<Health>,
 }
 
 impl Snapshot {
@@ -38,10 +42,17 @@ impl Snapshot {
             return Some(model.clone());
         }
         let (provider, upstream) = name.split_once('/')?;
-        let provider = self.providers.get(provider)?;
         // It may become a part of a path, from which it must not climb.
         let plain = upstream.split('/').all(|segment| !matches!(segment, "" | "." | ".."));
-        plain.then(|| Arc::new(self.default_model.pointed_at(name, provider, upstream)))
+        if !plain || !self.providers.contains_key(provider) {
+            return None;
+        }
+        if let Some(model) = self.direct.get(name) {
+            return Some(model);
+        }
+        let model = self.build_direct(name, provider, upstream)?;
+        self.direct.insert(name.into(), model.clone());
+        Some(model)
     }
 
     /// The names under `[models]`, sorted.
@@ -57,8 +68,8 @@ impl Snapshot {
     }
 
     /// `provider` as the only target, for requests that name no model.
-    pub fn any_model_of(&self, provider: &Arc<Provider>) -> Model {
-        self.default_model.pointed_at(&provider.name, provider, "")
+    pub fn any_model_of(&self, provider: &Provider) -> Option<Arc<Model>> {
+        self.build_direct(&provider.name, &provider.name, "")
     }
 
     /// The providers, sorted by name.

@@ -40,8 +40,8 @@ pub struct Provider {
     pub base_path: String,
     /// Value of the `host` header.
     pub authority: HeaderValue,
-    /// What it is convinced with. Injected only once the request's URL is final.
-    pub credentials: Credentials,
+    /// What it is convinced with, by number; at least one. Injected only once the request's URL is final.
+    pub credentials: Vec<Credentials>,
     /// Fixed headers.
     pub headers: Vec<(HeaderName, HeaderValue)>,
     /// Headers that the vendor demands, for clients that send none of that name.

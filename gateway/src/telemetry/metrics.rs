@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Instant;
 
 use ai_gateway_providers::Dialect;
 use ai_gateway_providers::common::Losses;
@@ -17,6 +18,8 @@ use super::attempts::{AttemptsCollector, Target};
 use super::finished::{Attempt, AttemptOutcome, Finished, RequestModel, Usage};
 use super::interned::Interned;
 use super::series::{Labels, Requests, Series, SeriesCollector};
+use super::targets::TargetsCollector;
+use crate::health::Health;
 use crate::ledger::LedgerMetrics;
 use crate::net::dns::DnsMetrics;
 
@@ -70,6 +73,8 @@ pub struct Metrics {
     pub dns: DnsMetrics,
     /// `gateway_ledger_*`, for the ledger.
     pub ledger: LedgerMetrics,
+    /// How the targets are.
+    pub health: Arc<Health>,
 }
 
 impl Metrics {
@@ -89,6 +94,7 @@ impl Metrics {
             log_dropped: Counter::default(),
             dns: DnsMetrics::default(),
             ledger: LedgerMetrics::default(),
+            health: Arc::new(Health::new(Instant::now(), fastrand::u64(..))),
         };
         metrics.registered()
     }
@@ -100,6 +106,7 @@ impl Metrics {
             requests: self.requests.clone(),
         }));
         registry.register_collector(Box::new(AttemptsCollector(self.targets.clone())));
+        registry.register_collector(Box::new(TargetsCollector(self.health.clone())));
         registry.register("gateway_in_flight", "Requests that are being served", self.in_flight.clone());
         registry.register_with_unit(
             "gateway_overhead",

@@ -10,6 +10,7 @@ mod interned;
 mod line;
 mod metrics;
 mod series;
+mod targets;
 
 pub use access_log::AccessLog;
 pub use finished::{Attempt, AttemptOutcome, Finish, Finished, RequestModel, Tokens, Usage};

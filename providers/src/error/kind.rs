@@ -123,6 +123,8 @@ kinds! {
     UpstreamError "upstream_error" 502 Upstream Anywhere "server_error" Some("upstream_error"), "api_error" "INTERNAL" "InternalServerException";
     /// The provider is out of capacity. Anthropic's own status for it is 529.
     Overloaded "overloaded" 503 Upstream Anywhere "server_error" Some("overloaded"), "overloaded_error" "UNAVAILABLE" "ServiceUnavailableException";
+    /// Every target rests after failures or until its rate limit is over.
+    AllResting "all_targets_resting" 503 Upstream Anywhere "server_error" Some("all_targets_resting"), "overloaded_error" "UNAVAILABLE" "ServiceUnavailableException";
     /// One of the clocks of the attempt ran out.
     UpstreamTimeout "upstream_timeout" 504 Upstream Anywhere "server_error" Some("upstream_timeout"), "timeout_error" "DEADLINE_EXCEEDED" "ModelTimeoutException";
     /// The answer ended before it was complete.

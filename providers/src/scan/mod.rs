@@ -3,7 +3,7 @@
 //! A body is never re-serialised between two sides of one dialect. [`scan_json`] and [`scan_multipart`] validate the
 //! whole body in one pass and find where the fields stand that the gateway reads; [`RequestScan::rewrite`] splices the
 //! model name into a copy and leaves every other byte as sent. `json.rs` and `multipart.rs` hold the two scans,
-//! `depth.rs` the nesting guard, `rewrite.rs` the splicing, `fidelity.rs` the invariants that the property tests and
+//! `depth.rs` the nesting guard, `rewrite.rs` the splicing, `opening.rs` the beginning of a prompt, `fidelity.rs` the invariants that the property tests and
 //! the fuzz targets share.
 //!
 //! ```
@@ -29,6 +29,7 @@ mod error;
 pub mod fidelity;
 mod json;
 mod multipart;
+mod opening;
 mod rewrite;
 
 use std::ops::Range;
@@ -37,6 +38,7 @@ pub use depth::MAX_DEPTH;
 pub use error::{FormError, Place, ScanError};
 pub use json::scan_json;
 pub use multipart::{MAX_PART_HEADERS, scan_multipart};
+pub use opening::opening;
 pub use rewrite::Edits;
 
 /// A value and where it stands in the body.

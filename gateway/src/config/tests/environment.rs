@@ -36,7 +36,7 @@ fn the_usual_variables() {
     let providers = &discovery.config.providers;
     assert_eq!(providers["azure"].base_url.as_ref().unwrap().as_str(), "https://example.openai.azure.com/");
     assert_eq!(providers["ollama"].base_url.as_ref().unwrap().as_str(), "http://192.168.1.5:11434/v1");
-    assert_eq!(providers["anthropic"].credential.key().unwrap().of(Dialect::Anthropic).0, "x-api-key");
+    assert_eq!(providers["anthropic"].credentials[0].key().unwrap().of(Dialect::Anthropic).0, "x-api-key");
     assert_eq!(discovery.config.model("openai/gpt-5").unwrap().targets.len(), 1);
 }
 
@@ -90,10 +90,10 @@ fn clouds_by_their_usual_variables() {
     assert_eq!(url("bedrock"), "https://bedrock-runtime.eu-central-1.amazonaws.com/");
     assert_eq!(url("vertex"), "https://aiplatform.googleapis.com/");
     assert_eq!(providers["vertex"].project.as_deref(), Some("acme"));
-    assert!(matches!(providers["vertex"].credential, CredentialConfig::Google(GoogleConfig::Machine { .. })));
-    assert!(matches!(providers["bedrock"].credential, CredentialConfig::Aws { keys: None, .. }));
-    assert!(matches!(providers["azure"].credential, CredentialConfig::Entra(_)));
-    let gemini = providers["gemini"].credential.key().unwrap();
+    assert!(matches!(providers["vertex"].credentials[0], CredentialConfig::Google(GoogleConfig::Machine { .. })));
+    assert!(matches!(providers["bedrock"].credentials[0], CredentialConfig::Aws { keys: None, .. }));
+    assert!(matches!(providers["azure"].credentials[0], CredentialConfig::Entra(_)));
+    let gemini = providers["gemini"].credentials[0].key().unwrap();
     assert_eq!(gemini.of(Dialect::Gemini).0, "x-goog-api-key");
     assert_eq!(gemini.of(Dialect::OpenAiChat).1, "Bearer sk-2");
 }
@@ -110,5 +110,8 @@ fn a_cloud_is_not_guessed() {
     let discovery = Config::from_environment(&key);
     assert_eq!(discovery.skipped, ["`AWS_BEARER_TOKEN_BEDROCK` is set, but `AWS_REGION` is not"]);
     let discovery = Config::from_environment(&key.with_var("AWS_REGION", "us-east-1"));
-    assert_eq!(discovery.config.providers["bedrock"].credential.key().unwrap().of(Dialect::Bedrock).1, "Bearer sk-1");
+    assert_eq!(
+        discovery.config.providers["bedrock"].credentials[0].key().unwrap().of(Dialect::Bedrock).1,
+        "Bearer sk-1"
+    );
 }

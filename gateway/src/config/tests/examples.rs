@@ -60,7 +60,7 @@ fn the_documented_defaults_are_the_defaults() {
     assert_eq!(example.server, ServerConfig::default());
     assert_eq!(example.ledger, Some(LedgerConfig::at("/var/lib/ai-gateway/ledger.db".into())));
     let assistant = &example.models["assistant"];
-    assert_eq!((assistant.timeouts, &assistant.retry), (TimeoutsConfig::default(), &RetryConfig::default()));
+    assert_eq!((assistant.targets[0].timeouts, &assistant.retry), (TimeoutsConfig::default(), &RetryConfig::default()));
     let (mut written, minimal) = (example.providers["primary"].clone(), load("minimal.toml"));
     assert_eq!(written.headers.len(), 1);
     written.headers.clear();
@@ -75,6 +75,8 @@ fn every_supported_key_is_in_the_example() {
     for (section, not_yet) in [
         ("Server", &[][..]),
         ("Provider", &[]),
+        ("Health", &[]),
+        ("Probe", &[]),
         ("Model", &["cache", "lossy"]),
         ("Target", &[]),
         ("Timeouts", &[]),
@@ -95,7 +97,7 @@ fn several_providers() {
     let weights: Vec<_> = config.models["assistant"].targets.iter().map(|t| (t.weight, t.priority)).collect();
     assert_eq!(weights, [(90, 0), (10, 0), (1, 1)]);
     assert_eq!(config.providers["local"].ca.as_ref().unwrap().certificates.len(), 1);
-    assert_eq!(config.providers["anthropic"].credential.key().unwrap().of(Dialect::Anthropic).0, "x-api-key");
+    assert_eq!(config.providers["anthropic"].credentials[0].key().unwrap().of(Dialect::Anthropic).0, "x-api-key");
     let (support, research) = (&config.keys[0], &config.keys[1]);
     assert!(support.may_use("assistant") && !support.may_use("claude") && !support.may_use("openai/gpt-5"));
     assert!(research.may_use("claude") && research.may_use("openai/gpt-5") && !research.may_use("groq/x"));

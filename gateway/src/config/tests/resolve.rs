@@ -16,16 +16,16 @@ fn defaults() {
     assert_eq!(config.server, ServerConfig::default());
     assert_eq!(config.server.listen, ["127.0.0.1:8080".parse().unwrap()]);
     let mock = &config.providers["mock"];
-    assert_eq!((&mock.base_url, &mock.credential, mock.http2), (&None, &CredentialConfig::None, false));
+    assert_eq!((&mock.base_url, &mock.credentials[0], mock.http2), (&None, &CredentialConfig::None, false));
     assert_eq!(mock.dialects, Dialect::ALL);
 }
 
 #[test]
 fn a_key_from_the_environment_goes_to_the_vendor_only() {
     let config = parse("[providers.openai]\nkind = \"openai\"").config;
-    assert_eq!(config.providers["openai"].credential.key().unwrap().of(Dialect::Anthropic).1, "Bearer sk-env");
+    assert_eq!(config.providers["openai"].credentials[0].key().unwrap().of(Dialect::Anthropic).1, "Bearer sk-env");
     let loaded = parse("[providers.openai]\nkind = \"openai\"\nbase_url = \"https://example.com/v1\"");
-    assert_eq!(loaded.config.providers["openai"].credential, CredentialConfig::None);
+    assert_eq!(loaded.config.providers["openai"].credentials[0], CredentialConfig::None);
     assert_eq!(loaded.warnings.len(), 1, "{:?}", loaded.warnings);
 }
 
@@ -45,7 +45,7 @@ fn overrides() {
     let loaded = parse(text);
     assert_eq!(loaded.warnings, []);
     let x = &loaded.config.providers["x"];
-    let (name, value) = x.credential.key().unwrap().of(Dialect::OpenAiChat);
+    let (name, value) = x.credentials[0].key().unwrap().of(Dialect::OpenAiChat);
     assert_eq!((name.as_str(), value.as_bytes()), ("x-key", &b"sk-set"[..]));
     assert!(
         x.http2 && x.quirks.no_stream_options && x.speaks(Dialect::Anthropic) && !x.speaks(Dialect::OpenAiResponses)
@@ -68,7 +68,7 @@ fn overrides() {
 fn a_literal_secret_is_taken_with_a_warning() {
     let loaded = parse("[providers.openai]\nkind = \"openai\"\napi_key = \"sk-literal\"");
     assert_eq!(
-        loaded.config.providers["openai"].credential.key().unwrap().of(Dialect::Anthropic).1,
+        loaded.config.providers["openai"].credentials[0].key().unwrap().of(Dialect::Anthropic).1,
         "Bearer sk-literal"
     );
     let [warning] = loaded.warnings.as_slice() else { panic!("{:?}", loaded.warnings) };
@@ -125,15 +125,17 @@ fn credentials_of_the_clouds() {
     assert!(!shown.contains("sk-set") && !shown.contains("PRIVATE"), "{shown}");
     let of = |name: &str| &loaded.config.providers[name];
     assert!(
-        matches!(&of("aws").credential, CredentialConfig::Aws { keys: Some(keys), .. } if keys.session_token.is_some())
+        matches!(&of("aws").credentials[0], CredentialConfig::Aws { keys: Some(keys), .. } if keys.session_token.is_some())
     );
-    assert!(matches!(&of("chain").credential, CredentialConfig::Aws { keys: None, region } if region == "us-east-1"));
-    assert_eq!(of("key").credential.key().unwrap().of(Dialect::Bedrock).1, "Bearer sk-set");
+    assert!(
+        matches!(&of("chain").credentials[0], CredentialConfig::Aws { keys: None, region } if region == "us-east-1")
+    );
+    assert_eq!(of("key").credentials[0].key().unwrap().of(Dialect::Bedrock).1, "Bearer sk-set");
     assert_eq!(of("google").project.as_deref(), Some("of-the-account"));
     assert_eq!(of("google").base_url.as_ref().unwrap().as_str(), "https://us-east5-aiplatform.googleapis.com/");
-    assert_eq!(of("token").credential.key().unwrap().of(Dialect::Gemini).1, "Bearer sk-set");
-    assert!(matches!(&of("entra").credential, CredentialConfig::Entra(_)));
-    let gemini = of("gemini").credential.key().unwrap();
+    assert_eq!(of("token").credentials[0].key().unwrap().of(Dialect::Gemini).1, "Bearer sk-set");
+    assert!(matches!(&of("entra").credentials[0], CredentialConfig::Entra(_)));
+    let gemini = of("gemini").credentials[0].key().unwrap();
     assert_eq!(
         (gemini.of(Dialect::Gemini).0.as_str(), gemini.of(Dialect::OpenAiChat).0.as_str()),
         ("x-goog-api-key", "authorization")
@@ -149,7 +151,7 @@ fn the_machines_own_tokens_go_to_the_cloud_only() {
         ("https://googleapis.com.evil.example", false),
     ] {
         let loaded = parse(&format!("{vertex}\"{url}\""));
-        let credential = &loaded.config.providers["v"].credential;
+        let credential = &loaded.config.providers["v"].credentials[0];
         assert_eq!(matches!(credential, CredentialConfig::Google(_)), own, "{url}");
         assert_eq!(loaded.warnings.len(), usize::from(!own), "{url}: {:?}", loaded.warnings);
     }

@@ -1,6 +1,7 @@
 //! No text is a panic.
 
 use proptest::prelude::*;
+use proptest::strategy::Strategy;
 
 use super::*;
 

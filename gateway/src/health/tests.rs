@@ -1,0 +1,1 @@
+//! Tests of the whole: sequences of verdicts, and threads.

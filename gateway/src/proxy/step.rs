@@ -1,0 +1,112 @@
+//! What follows on a failed attempt: nothing, another target, or the same one once more.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use ai_gateway_providers::error::ErrorKind;
+use pingora_error::{Error, ErrorSource, Result};
+use pingora_proxy::Session;
+
+use super::Exchange;
+use super::outcome::Outcome;
+use crate::health::Pass;
+use crate::routing::Taken;
+use crate::snapshot::Target;
+
+/// What follows on an attempt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// The client is told.
+    Stop,
+    /// Another target, or another credential.
+    Elsewhere,
+    /// The same target once more, after a while.
+    Repeat(Duration),
+}
+
+/// The same target once more.
+pub struct Repeat {
+    target: Arc<Target>,
+    credential: usize,
+    wait: Duration,
+}
+
+impl Exchange {
+    /// What follows if the current attempt ends with `outcome` now.
+    pub fn step_after(&self, outcome: Outcome) -> Step {
+        let (Some(request), Some(attempt)) = (&self.request, self.attempt()) else { return Step::Stop };
+        let retry = &request.model.retry;
+        if self.committed || !outcome.moves_on(retry) {
+            return Step::Stop;
+        }
+        let elsewhere = match outcome {
+            Outcome::Refused(ErrorKind::ContextLength) | Outcome::StreamError(ErrorKind::ContextLength) => {
+                self.plan.has_larger_window(&attempt.target)
+            }
+            outcome if outcome.is_of_credential() => self.plan.has_next(),
+            _ => self.plan.has_other_target(),
+        };
+        let mut same_target = self.attempts.iter().filter(|other| Arc::ptr_eq(&other.target, &attempt.target));
+        let again = retry.same_target && same_target.nth(1).is_none();
+        match outcome.worth_repeating(!elsewhere, attempt.retry_after) {
+            Some(wait) if again && wait <= retry.max_wait && attempt.state().retries().has(Instant::now()) => {
+                Step::Repeat(wait)
+            }
+            _ if elsewhere => Step::Elsewhere,
+            _ => Step::Stop,
+        }
+    }
+
+    /// Prepares for what follows on the attempt that ended with `outcome`.
+    pub fn prepare(&mut self, step: Step, outcome: Outcome) {
+        let Some(attempt) = self.attempts.last() else { return };
+        let target = attempt.target.clone();
+        match step {
+            Step::Stop => return,
+            Step::Repeat(wait) => {
+                attempt.state().retries().withdraw(Instant::now());
+                // Not longer than half as long again, so that those that failed together do not come back together.
+                let jitter = wait.mul_f64(fastrand::f64() / 2.0);
+                self.repeat = Some(Repeat { target, credential: attempt.credential, wait: wait + jitter });
+            }
+            Step::Elsewhere => match outcome {
+                Outcome::Refused(ErrorKind::ContextLength) | Outcome::StreamError(ErrorKind::ContextLength) => {
+                    self.plan.seek_larger_window(&target);
+                }
+                outcome if outcome.is_of_credential() => {}
+                _ => self.plan.leave_target(),
+            },
+        }
+        self.observer = None;
+        self.error_body = None;
+        self.first_output = None;
+        self.status = 0;
+    }
+}
+
+impl Repeat {
+    /// Waits for the moment to ask again.
+    ///
+    /// # Errors
+    /// The client went away.
+    pub async fn wait(&self, session: &mut Session, exchange: &mut Exchange) -> Result<()> {
+        if let Some(replay) = &exchange.replay {
+            replay.rest();
+        }
+        let gone = tokio::select! {
+            () = tokio::time::sleep(self.wait) => return Ok(()),
+            gone = session.downstream_session.read_body_or_idle(true) => gone,
+        };
+        exchange.client_left = true;
+        let mut error = gone.err().unwrap_or_else(|| Error::new(pingora_error::ErrorType::ConnectionClosed));
+        error.esource = ErrorSource::Downstream;
+        error.set_retry(false);
+        Err(error)
+    }
+
+    /// The attempt. The target may rest by now: this one was promised before.
+    pub fn take(self) -> Taken {
+        let pass: Pass = self.target.states[self.credential].begin_anyway(Instant::now());
+        Taken { target: self.target, credential: self.credential, pass }
+    }
+}

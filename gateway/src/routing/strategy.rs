@@ -1,0 +1,130 @@
+//! The order of the targets of one priority.
+
+use std::cmp::Reverse;
+use std::sync::atomic::Ordering;
+use std::time::Instant;
+
+use super::plan::Candidate;
+use super::stable::stable_hash;
+use crate::config::Strategy;
+use crate::snapshot::{Model, Target};
+
+/// What a strategy wants to know of the request.
+#[derive(Clone, Copy, Debug)]
+pub struct Asked {
+    /// When.
+    pub now: Instant,
+    /// Hash of what the request has in common with those that must go to the same target.
+    pub sticky: Option<u64>,
+    /// Tokens that the prompt is expected to have.
+    pub prompt_tokens: u64,
+    /// Tokens that the answer is expected to have.
+    pub output_tokens: u64,
+}
+
+impl Asked {
+    /// A request of which nothing is known.
+    pub fn anything(now: Instant) -> Self {
+        Self { now, sticky: None, prompt_tokens: 0, output_tokens: 0 }
+    }
+}
+
+/// Brings the candidates of one priority of `model` in order, the best first. `random` draws below its argument.
+pub(super) fn order(group: &mut [Candidate], model: &Model, asked: &Asked, random: &mut impl FnMut(u64) -> u64) {
+    match model.strategy.strategy {
+        Strategy::Weighted => shuffle_by_weight(group, random),
+        Strategy::RoundRobin => {
+            let takes_turns = group.partition_point_by_weight();
+            if takes_turns > 0 {
+                let turn = model.turn.fetch_add(1, Ordering::Relaxed) % takes_turns;
+                group[..takes_turns].rotate_left(turn);
+            }
+        }
+        Strategy::LeastLatency => {
+            shuffle_by_weight(group, random);
+            let cost = |candidate: &Candidate| candidate.expected_wait(asked.now);
+            if let [first, second, ..] = group
+                && second.target.weight > 0
+                && cost(second) < cost(first)
+            {
+                group.swap(0, 1);
+            }
+        }
+        Strategy::LeastBusy => {
+            shuffle_by_weight(group, random);
+            group.sort_by(|a, b| a.load().total_cmp(&b.load()));
+        }
+        Strategy::LowestCost => {
+            shuffle_by_weight(group, random);
+            group.sort_by_key(|candidate| {
+                let target = &candidate.target;
+                (target.weight == 0, target.expected_cost(asked).map_or((true, 0), |cost| (false, cost)))
+            });
+        }
+        Strategy::Sticky => match asked.sticky {
+            Some(key) => group.sort_by_cached_key(|candidate| Reverse(Score(affinity(key, &candidate.target)))),
+            None => shuffle_by_weight(group, random),
+        },
+    }
+}
+
+/// Draws without replacement, each time in proportion to the weights. Weight 0 comes last.
+fn shuffle_by_weight(group: &mut [Candidate], random: &mut impl FnMut(u64) -> u64) {
+    let mut total: u64 = group.iter().map(|candidate| u64::from(candidate.target.weight)).sum();
+    for start in 0..group.len() {
+        if total == 0 {
+            return;
+        }
+        let mut ticket = random(total);
+        let drawn = group[start..].iter().position(|candidate| {
+            let weight = u64::from(candidate.target.weight);
+            let hit = ticket < weight;
+            ticket = ticket.saturating_sub(weight);
+            hit
+        });
+        group.swap(start, start + drawn.unwrap_or(0));
+        total -= u64::from(group[start].target.weight);
+    }
+}
+
+trait ByWeight {
+    fn partition_point_by_weight(&mut self) -> usize;
+}
+
+impl ByWeight for [Candidate] {
+    /// Brings those of weight 0 to the end; how many are left.
+    fn partition_point_by_weight(&mut self) -> usize {
+        self.sort_by_key(|candidate| candidate.target.weight == 0);
+        self.iter().take_while(|candidate| candidate.target.weight > 0).count()
+    }
+}
+
+/// How much `target` and what `key` stands for belong together. The highest wins, in proportion to the weights, and a target
+/// that comes or goes moves only its own share (weighted rendezvous hashing).
+fn affinity(key: u64, target: &Target) -> f64 {
+    let hash = stable_hash(&[&key.to_le_bytes(), target.provider.name.as_bytes(), target.model.as_bytes()]);
+    // 53 bits, in (0, 1].
+    #[expect(clippy::cast_precision_loss, reason = "53 bits are what an f64 holds")]
+    let uniform = ((hash >> 11) + 1) as f64 / (1_u64 << 53) as f64;
+    f64::from(target.weight) / -uniform.ln().min(-f64::MIN_POSITIVE)
+}
+
+#[derive(PartialEq)]
+struct Score(f64);
+
+impl Eq for Score {}
+
+impl PartialOrd for Score {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Score {
+    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+        self.0.total_cmp(&other.0)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,97 @@
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use super::super::plan::tests::{Lab, order as targets_in_order};
+use super::*;
+use crate::health::Verdict;
+
+const DRAWS: usize = 100_000;
+
+/// How often each target came first.
+fn shares(lab: &mut Lab, asked: impl Fn(usize) -> Option<u64>) -> BTreeMap<String, f64> {
+    let mut shares = BTreeMap::<String, f64>::new();
+    for draw in 0..DRAWS {
+        let asked = Asked { sticky: asked(draw), ..Asked::anything(lab.now) };
+        let first = lab.plan_of(&asked).candidates()[0].target.model.to_string();
+        *shares.entry(first).or_default() += 1.0 / DRAWS as f64;
+    }
+    shares
+}
+
+fn assert_share(shares: &BTreeMap<String, f64>, name: &str, expected: f64) {
+    let share = shares.get(name).copied().unwrap_or_default();
+    assert!((share - expected).abs() < 0.01, "{name}: {share} instead of {expected}: {shares:?}");
+}
+
+#[test]
+fn shares_follow_the_weights() {
+    for settings in ["", "strategy = 'sticky'", "strategy = 'least_busy'"] {
+        let mut lab = Lab::new(&[("a", ", weight = 90"), ("b", ", weight = 10"), ("never", ", weight = 0")], settings);
+        let shares = shares(&mut lab, |draw| Some(stable_hash(&[&draw.to_le_bytes()])));
+        assert!(!shares.contains_key("never"));
+        // With nothing in flight, the least busy one is any.
+        assert_share(&shares, "a", 0.9);
+        assert_eq!(targets_in_order(&mut lab.plan(), lab.now).len(), 3);
+    }
+}
+
+#[test]
+fn turns_are_taken() {
+    let targets = [("a", ""), ("b", ""), ("off", ", weight = 0"), ("c", ", weight = 7")];
+    let mut lab = Lab::new(&targets, "strategy = 'round_robin'");
+    let orders: Vec<String> = (0..6).map(|_| targets_in_order(&mut lab.plan(), lab.now).concat()).collect();
+    assert_eq!(orders, ["abc", "bca", "cab", "abc", "bca", "cab"].map(str::to_owned));
+}
+
+#[test]
+fn sticky_requests_stay_also_after_a_restart() {
+    let targets = [("a", ""), ("b", ""), ("c", "")];
+    let first_of = |targets: &[(&str, &str)], session: &str| {
+        let mut lab = Lab::new(targets, "strategy = 'sticky'");
+        let sticky = Some(stable_hash(&[b"session", session.as_bytes()]));
+        lab.plan_of(&Asked { sticky, ..Asked::anything(lab.now) }).candidates()[0].target.model.to_string()
+    };
+    let golden = ["s0", "s1", "s2", "s3", "s4", "s5"].map(|session| first_of(&targets, session));
+    assert_eq!(golden.concat(), "acacba", "as in every version");
+    let moved = (0..300).filter(|n| {
+        let session = format!("s{n}");
+        first_of(&targets, &session) != first_of(&[("a", ""), ("b", ""), ("c", ""), ("d", "")], &session)
+    });
+    assert!((45..105).contains(&moved.count()), "a new target takes its own share and moves nobody else");
+}
+
+#[test]
+fn the_faster_one_is_found_within_seconds() {
+    let mut lab = Lab::new(&[("a", ""), ("b", "")], "strategy = 'least_latency'");
+    let latency = |name: &str, shifted: bool| match (name, shifted) {
+        ("a", false) | ("b", true) => Duration::from_millis(100),
+        _ => Duration::from_millis(900),
+    };
+    let run = |lab: &mut Lab, seconds: u32, shifted: bool| {
+        let mut firsts = BTreeMap::<String, u32>::new();
+        for _ in 0..seconds * 20 {
+            lab.now += Duration::from_millis(50);
+            let mut taken = lab.plan().take_next(lab.now).unwrap();
+            let name = taken.target.model.to_string();
+            let took = latency(&name, shifted);
+            _ = taken.pass.first_output(lab.now + took, took);
+            _ = taken.pass.finish(lab.now + took, Verdict::Success { first_output: None });
+            *firsts.entry(name).or_default() += 1;
+        }
+        firsts
+    };
+    run(&mut lab, 10, false);
+    let before = run(&mut lab, 5, false);
+    assert!(before.get("a") > Some(&90), "{before:?}");
+    run(&mut lab, 10, true);
+    let after = run(&mut lab, 5, true);
+    assert!(after.get("b") > Some(&90), "{after:?}");
+}
+
+#[test]
+fn the_least_busy_one_for_its_weight_is_first() {
+    let mut lab = Lab::new(&[("a", ""), ("b", ", weight = 3")], "strategy = 'least_busy'");
+    let under_way: Vec<_> = (0..40).map(|_| lab.plan().take_next(lab.now).unwrap()).collect();
+    let at_b = under_way.iter().filter(|taken| &*taken.target.model == "b").count();
+    assert_eq!(at_b, 30);
+}
