@@ -1,5 +1,7 @@
 //! The `ai-gateway` command.
 
+mod cli;
+
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -39,6 +41,8 @@ enum Command {
     },
     /// Print the JSON Schema of the configuration, for editors.
     Schema,
+    /// Print what was used and what it cost, from the ledger.
+    Usage(cli::usage::Options),
     /// Run the mock provider as a server: no account needed, behaviour chosen by model name.
     #[command(after_help = mock::help())]
     Mock {
@@ -66,6 +70,7 @@ fn main() -> ExitCode {
             println!("{}", config::schema_json());
             ExitCode::SUCCESS
         }
+        Command::Usage(options) => exit(cli::usage::run(options)),
         Command::Mock { listen, threads, tls_cert, tls_key } => {
             let tls = tls_cert.zip(tls_key).map(|(cert, key)| Tls { cert, key });
             exit(mock::serve(&mock::Options { listen, threads, tls }))

@@ -79,6 +79,21 @@ impl Dimension {
         }
     }
 
+    /// Reads words with commas between. A word that comes again says nothing new.
+    ///
+    /// # Errors
+    /// One of them is no dimension.
+    pub fn list(words: &str) -> Result<Vec<Self>, String> {
+        let mut list = Vec::new();
+        for word in words.split(',').map(str::trim).filter(|word| !word.is_empty()) {
+            let dimension = word.parse()?;
+            if !list.contains(&dimension) {
+                list.push(dimension);
+            }
+        }
+        Ok(list)
+    }
+
     /// Its value in a row of the table.
     pub(super) const fn sql(self) -> &'static str {
         match self {

@@ -106,5 +106,8 @@ fn every_dimension_is_answered() {
         assert_eq!(dimension.as_str().parse(), Ok(dimension));
     }
     assert!("cost".parse::<Dimension>().is_err());
+    assert_eq!(Dimension::list("day, key,,day"), Ok(vec![Dimension::Day, Dimension::Key]));
+    assert_eq!(Dimension::list(""), Ok(vec![]));
+    assert!(Dimension::list("day,cost").is_err());
     assert_ne!(ask(by(&Dimension::ALL)).rows, []);
 }

@@ -45,9 +45,7 @@ mod tests {
         ] {
             assert_eq!(parse_time(text, now), Ok(seconds * 1_000_000), "{text}");
         }
-        for text in
-            ["", "yesterday", "2026-13-01", "2026-1-1", "25.11.2026", "1970-01-02T01:00:00+02:00"]
-        {
+        for text in ["", "yesterday", "2026-13-01", "2026-1-1", "25.11.2026", "1970-01-02T01:00:00+02:00"] {
             assert!(parse_time(text, now).is_err(), "{text}");
         }
     }

@@ -201,7 +201,7 @@ impl Spool {
     pub fn tend(&self) {
         let mut last_sync = Instant::now();
         loop {
-            let idle = |state: &mut State| !state.closing && !(state.behind && !state.backlog.is_empty());
+            let idle = |state: &mut State| !state.closing && (!state.behind || state.backlog.is_empty());
             let mut state = self
                 .changed
                 .wait_timeout_while(self.lock(), self.sync_every, idle)
