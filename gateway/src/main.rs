@@ -43,6 +43,9 @@ enum Command {
     Schema,
     /// Print what was used and what it cost, from the ledger.
     Usage(cli::usage::Options),
+    /// Make a price map, or show what the built-in one says.
+    #[command(subcommand)]
+    Prices(cli::prices::Command),
     /// Run the mock provider as a server: no account needed, behaviour chosen by model name.
     #[command(after_help = mock::help())]
     Mock {
@@ -71,6 +74,7 @@ fn main() -> ExitCode {
             ExitCode::SUCCESS
         }
         Command::Usage(options) => exit(cli::usage::run(options)),
+        Command::Prices(command) => exit(cli::prices::run(command)),
         Command::Mock { listen, threads, tls_cert, tls_key } => {
             let tls = tls_cert.zip(tls_key).map(|(cert, key)| Tls { cert, key });
             exit(mock::serve(&mock::Options { listen, threads, tls }))

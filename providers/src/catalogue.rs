@@ -18,6 +18,22 @@ pub struct Traits {
     /// Gemini: it is of the third generation or later. It takes `thinkingLevel`, media in function responses and a media
     /// resolution on a part; those before take only `thinkingBudget`.
     pub gemini_3: bool,
+    /// Whether it goes on with what a message of the assistant at the end has begun.
+    pub prefill: Prefill,
+}
+
+/// Whether a model goes on with what a message of the assistant at the end has begun.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Prefill {
+    /// Not known: where the vendor has a way to say it ([`PrefillSpelling`](crate::preset::PrefillSpelling)), it does.
+    #[default]
+    Unknown,
+    /// It answers such a request with a 400.
+    Refused,
+    /// In its maker's own API and in Bedrock's. Others that offer it may begin anew.
+    OwnApi,
+    /// The operator says so.
+    Always,
 }
 
 /// How a Claude model takes what is asked about reasoning.
@@ -39,29 +55,36 @@ pub enum Thinking {
 /// A row: a part of the name in lower case with `.` as `-`, and what models with it are like.
 type Row = (&'static str, Traits);
 
+/// Up to 4.5.
 const fn claude(max_output: u64, thinking: Thinking) -> Traits {
-    Traits { max_output: Some(max_output), thinking, gemini_3: false }
+    Traits { max_output: Some(max_output), thinking, gemini_3: false, prefill: Prefill::OwnApi }
 }
 
-const GEMINI_3: Traits = Traits { max_output: None, thinking: Thinking::AsAsked, gemini_3: true };
+/// From 4.6 on: <https://platform.claude.com/docs/en/about-claude/models/whats-new-claude-4-6#prefill-removal>.
+const fn claude_4_6(thinking: Thinking) -> Traits {
+    Traits { prefill: Prefill::Refused, ..claude(64_000, thinking) }
+}
+
+const GEMINI_3: Traits =
+    Traits { max_output: None, thinking: Thinking::AsAsked, gemini_3: true, prefill: Prefill::Unknown };
 
 const ROWS: &[Row] = &[
     ("claude-3-7", claude(64_000, Thinking::Budget)),
     ("claude-3-5", claude(8_192, Thinking::Unsupported)),
     ("claude-3-", claude(4_096, Thinking::Unsupported)),
     ("opus-4-5", claude(64_000, Thinking::Budget)),
-    ("opus-4-6", claude(64_000, Thinking::AsAsked)),
+    ("opus-4-6", claude_4_6(Thinking::AsAsked)),
     ("opus-4-1", claude(32_000, Thinking::Budget)),
     ("opus-4-0", claude(32_000, Thinking::Budget)),
     ("opus-4-2", claude(32_000, Thinking::Budget)),
-    ("opus-4-", claude(64_000, Thinking::Adaptive)),
+    ("opus-4-", claude_4_6(Thinking::Adaptive)),
     ("opus-4", claude(32_000, Thinking::Budget)),
-    ("sonnet-4-6", claude(64_000, Thinking::AsAsked)),
+    ("sonnet-4-6", claude_4_6(Thinking::AsAsked)),
     ("sonnet-4", claude(64_000, Thinking::Budget)),
     ("haiku-4", claude(64_000, Thinking::Budget)),
-    ("claude-opus-5", claude(64_000, Thinking::Adaptive)),
-    ("claude-sonnet-5", claude(64_000, Thinking::Adaptive)),
-    ("claude-haiku-5", claude(64_000, Thinking::Adaptive)),
+    ("claude-opus-5", claude_4_6(Thinking::Adaptive)),
+    ("claude-sonnet-5", claude_4_6(Thinking::Adaptive)),
+    ("claude-haiku-5", claude_4_6(Thinking::Adaptive)),
     ("gemini-3", GEMINI_3),
     ("gemini-4", GEMINI_3),
 ];
@@ -92,6 +115,17 @@ mod tests {
         ] {
             let traits = Traits::of(model);
             assert_eq!((traits.thinking, traits.max_output), (thinking, max_output), "{model}");
+        }
+        for (model, prefill) in [
+            ("claude-sonnet-4-5", Prefill::OwnApi),
+            ("anthropic.claude-3-haiku-20240307-v1:0", Prefill::OwnApi),
+            ("claude-opus-4-5", Prefill::OwnApi),
+            ("claude-opus-4-6", Prefill::Refused),
+            ("us.anthropic.claude-sonnet-4-6", Prefill::Refused),
+            ("claude-opus-4-8", Prefill::Refused),
+            ("gpt-5", Prefill::Unknown),
+        ] {
+            assert_eq!(Traits::of(model).prefill, prefill, "{model}");
         }
         assert!(Traits::of("gemini-3-pro-preview").gemini_3 && !Traits::of("models/gemini-2.5-pro").gemini_3);
     }

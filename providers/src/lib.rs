@@ -64,6 +64,7 @@ pub mod event_stream;
 pub mod model_name;
 pub mod operations;
 pub mod preset;
+pub mod price;
 pub mod scan;
 pub mod sse;
 pub mod usage;

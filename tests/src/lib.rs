@@ -11,6 +11,7 @@ mod process;
 pub mod recordings;
 pub mod script;
 mod stub;
+pub mod talk;
 pub mod tls;
 
 pub use process::{Gateway, GatewayBuilder, Mock, Outcome, binary, run_to_end};

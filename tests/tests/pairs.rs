@@ -9,26 +9,12 @@ use ai_gateway_providers::common::{
 use ai_gateway_providers::{ApiError, Dialect};
 use ai_gateway_tests::Gateway;
 use ai_gateway_tests::client::{H1, Reply, Request};
+use ai_gateway_tests::talk::{read_stream, target_of};
 
 /// One mock provider for each dialect, called like it.
 async fn gateway() -> Gateway {
     let provider = |dialect: Dialect| format!("[providers.{dialect}]\nkind = \"mock\"\ndialects = [\"{dialect}\"]\n");
     Gateway::start(&Dialect::ALL.map(provider).concat()).await
-}
-
-/// The path, and the model's place in it or in the body.
-fn target_of(dialect: Dialect, model: &str, stream: bool) -> String {
-    let in_path = model.replace('/', "%2F");
-    match dialect {
-        Dialect::OpenAiChat => "/v1/chat/completions".to_owned(),
-        Dialect::OpenAiResponses => "/v1/responses".to_owned(),
-        Dialect::Anthropic => "/v1/messages".to_owned(),
-        Dialect::Gemini if stream => format!("/v1beta/models/{in_path}:streamGenerateContent?alt=sse"),
-        Dialect::Gemini => format!("/v1beta/models/{in_path}:generateContent"),
-        Dialect::Bedrock if stream => format!("/model/{in_path}/converse-stream"),
-        Dialect::Bedrock => format!("/model/{in_path}/converse"),
-        Dialect::Cohere => "/v2/chat".to_owned(),
-    }
 }
 
 /// A client that speaks `dialect`: its own wire, written and read by the codec.
@@ -63,13 +49,11 @@ impl Talk {
     }
 
     fn read(&self, reply: &Reply, stream: bool) -> Result<Response<'static>, ApiError> {
+        if stream {
+            return read_stream(self.dialect, &reply.body);
+        }
         let maker =
             Maker { provider: ProviderTag::of("client"), platform: Platform::Native, model: "m", id_seed: "client" };
-        if stream {
-            let mut collector = Collector::new(self.dialect);
-            codec(self.dialect).stream_decoder(&maker).feed(&reply.body, true, &mut |event| collector.feed(&event));
-            return collector.finish();
-        }
         let body: &'static [u8] = reply.body.to_vec().leak();
         codec(self.dialect).decode_response(body, &maker)
     }

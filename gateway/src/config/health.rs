@@ -123,6 +123,6 @@ fn bounded(text: Option<&At<DurationText>>, least: Duration, cx: &mut Context<'_
         return Some(value);
     }
     let (problem, span) = (if value < least { "at least a second" } else { "at most an hour" }, text?.span.clone());
-    cx.report.error(span, format!("this is {problem}"), None);
+    cx.report.error(span, format!("this must be {problem}"), None);
     None
 }

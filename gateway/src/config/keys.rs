@@ -29,6 +29,24 @@ pub struct Key {
     pub budget: Option<Budget>,
     /// Who else may receive an answer kept for this key. Default: `"private"`.
     pub cache: Option<CacheScope>,
+    /// Words that rules go by.
+    pub tags: Option<Vec<At<String>>>,
+    /// Whose it is, as rules go by it.
+    pub team: Option<At<String>>,
+    /// Who answers for it; nothing goes by it.
+    pub owner: Option<At<String>>,
+    /// What else it may ask for. Default: nothing.
+    pub allow: Option<Vec<Right>>,
+}
+
+/// What a key may ask for beside answers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Right {
+    /// To name models to fall back on, in the body's `fallbacks` or `models`.
+    Fallbacks,
+    /// Why a request would go where it goes.
+    Explain,
 }
 
 /// `limits` as written.
@@ -82,7 +100,7 @@ pub enum CacheScope {
 }
 
 /// A resolved key.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct KeyConfig {
     /// Its name in metrics and logs.
     pub name: String,
@@ -90,6 +108,14 @@ pub struct KeyConfig {
     pub hash: [u8; 32],
     /// Models it may use; `None`: all.
     pub models: Option<Vec<ModelPattern>>,
+    /// Words that rules go by.
+    pub tags: Vec<String>,
+    /// Its team.
+    pub team: Option<String>,
+    /// Who answers for it.
+    pub owner: Option<String>,
+    /// What else it may ask for.
+    pub allow: Vec<Right>,
 }
 
 impl KeyConfig {
@@ -159,7 +185,15 @@ pub(super) fn resolve(
             cx.report.error(key.hash.span.clone(), message, "every client has a key of its own");
         }
         let models = key.models.map(|names| resolve_models(names, models, providers, cx));
-        resolved.push(KeyConfig { name: key.name.value, hash: hash.unwrap_or_default(), models });
+        resolved.push(KeyConfig {
+            name: key.name.value,
+            hash: hash.unwrap_or_default(),
+            models,
+            tags: key.tags.unwrap_or_default().into_iter().map(|tag| tag.value).collect(),
+            team: key.team.map(|team| team.value),
+            owner: key.owner.map(|owner| owner.value),
+            allow: key.allow.unwrap_or_default(),
+        });
     }
     resolved
 }

@@ -18,6 +18,7 @@ mod keys;
 mod ledger;
 mod models;
 mod plugins;
+mod prices;
 mod providers;
 mod report;
 mod routes;
@@ -39,6 +40,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use ai_gateway_providers::price::Model;
 use schemars::JsonSchema;
 use serde::Deserialize;
 use toml::Spanned;
@@ -52,16 +54,20 @@ pub use discover::{Discovery, Found};
 pub use environment::{Environment, System};
 pub use google::{GoogleConfig, GoogleUser, ServiceAccount};
 pub use health::{HealthConfig, ProbeConfig};
-pub use keys::{KeyConfig, ModelPattern};
+pub use keys::{KeyConfig, ModelPattern, Right};
 pub use ledger::LedgerConfig;
-pub use models::{Lossy, ModelConfig};
+pub use models::{Lossy, ModelConfig, OnCut};
+pub use prices::PricesConfig;
 pub use providers::ProviderConfig;
 pub use report::{ConfigErrors, Place, Problem, Severity, Warning};
+pub(crate) use routes::CREDENTIALS;
+pub use routes::{Condition, HeaderEdits, MirrorConfig, Patterns, RouteConfig, RouteTo, SideConfig, SplitBy};
 pub use schema::{schema, schema_json};
 pub use secret::Secret;
 pub use server::ServerConfig;
 pub use strategy::{StickyBy, Strategy, StrategyConfig};
 pub use targets::TargetConfig;
+pub(crate) use tree::nearest;
 pub use units::Rate;
 
 use report::Report;
@@ -81,6 +87,8 @@ pub struct File {
     /// Public names of models, and the targets behind them.
     #[serde(default)]
     pub models: BTreeMap<String, models::Model>,
+    /// What models cost, where the built-in price map does not say it right.
+    pub prices: Option<prices::Prices>,
     /// Rules that decide the model when the client's name should not; the first that matches wins.
     #[serde(default)]
     pub routes: Vec<routes::Route>,
@@ -99,7 +107,7 @@ pub struct File {
 }
 
 /// The sections that are read today; see [`support`] for the others.
-const SECTIONS: [&str; 5] = ["server", "providers", "models", "keys", "ledger"];
+const SECTIONS: [&str; 7] = ["server", "providers", "prices", "models", "routes", "keys", "ledger"];
 
 /// A validated configuration: plain values, every default and secret filled in.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -108,8 +116,12 @@ pub struct Config {
     pub server: ServerConfig,
     /// Upstream accounts by name; at least one.
     pub providers: BTreeMap<String, ProviderConfig>,
+    /// What models cost.
+    pub prices: PricesConfig,
     /// Models by public name. Targets name providers of this configuration.
     pub models: BTreeMap<String, ModelConfig>,
+    /// Rules in the order of the file; the first that matches wins.
+    pub routes: Vec<RouteConfig>,
     /// Clients' keys in the order of the file; names and hashes are unique.
     pub keys: Vec<KeyConfig>,
     /// Where usage is kept; `None`: nowhere.
@@ -175,8 +187,8 @@ impl Config {
             return Some(Cow::Borrowed(model));
         }
         let (provider, model) = name.split_once('/')?;
-        (self.providers.contains_key(provider) && !model.is_empty())
-            .then(|| Cow::Owned(ModelConfig::direct(name, provider, model)))
+        let known = self.prices.of(self.providers.get(provider)?, model);
+        (!model.is_empty()).then(|| Cow::Owned(ModelConfig::direct(name, provider, model, known)))
     }
 }
 
@@ -259,7 +271,7 @@ fn read(text: &str, cx: &mut Context<'_>) -> Option<Config> {
     tree::mask_secrets(&root, &mut cx.report);
     support::refuse(&mut root, &mut cx.report);
 
-    let [server, providers, models, keys, ledger] = SECTIONS.map(|name| root.remove(name));
+    let [server, providers, prices, models, routes, keys, ledger] = SECTIONS.map(|name| root.remove(name));
     for (key, _) in &root {
         let help = instead(key.get_ref(), &SECTIONS);
         cx.report.error(key.span(), format!("there is no section `{}`", key.get_ref()), help);
@@ -291,19 +303,32 @@ fn read(text: &str, cx: &mut Context<'_>) -> Option<Config> {
         );
     }
 
+    let prices: prices::Prices =
+        prices.and_then(|value| tree::shape(value, "[prices]", &mut cx.report)).unwrap_or_default();
+    let prices = prices.resolve(&resolved_providers, cx);
+
     let mut resolved_models = BTreeMap::new();
     for (name, value) in tables(models, "models", cx) {
         check_model_name(&name, cx);
         let what = format!("[models.{}]", name.value);
         let model = tree::shape::<models::Model>(value, &what, &mut cx.report)
-            .map(|model| model.resolve(&name, &resolved_providers, cx))
+            .map(|model| model.resolve(&name, &resolved_providers, &prices, cx))
             // It is still there for the keys that name it.
-            .unwrap_or_else(|| ModelConfig::direct(&name.value, "", ""));
+            .unwrap_or_else(|| ModelConfig::direct(&name.value, "", "", Model::default()));
         resolved_models.insert(name.value, model);
     }
+    let routes = elements(routes, "routes", cx)
+        .into_iter()
+        .enumerate()
+        .filter_map(|(index, value)| {
+            let span = value.span();
+            tree::shape(value, "[[routes]]", &mut cx.report).map(|value| (index, At { value, span }))
+        })
+        .collect();
+    let routes = routes::resolve(routes, &resolved_models, &resolved_providers, &prices, cx);
     let keys = keys::resolve(keys.into_iter().flatten().collect(), &resolved_models, &resolved_providers, cx);
     let providers = resolved_providers.into_iter().filter_map(|(name, provider)| Some((name, provider?))).collect();
-    Some(Config { server, providers, models: resolved_models, keys, ledger })
+    Some(Config { server, providers, prices, models: resolved_models, routes, keys, ledger })
 }
 
 /// The entries of a table of tables.

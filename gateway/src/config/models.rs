@@ -2,11 +2,14 @@
 
 use std::collections::BTreeMap;
 
+use ai_gateway_providers::common::can_go_on;
+use ai_gateway_providers::price::Model as Known;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::Context;
 use super::attempts::{Retry, RetryConfig, Timeouts, TimeoutsConfig};
+use super::prices::PricesConfig;
 use super::providers::ProviderConfig;
 use super::strategy::{self, Sticky, Strategy, StrategyConfig};
 use super::targets::{self, Target, TargetConfig};
@@ -32,6 +35,8 @@ pub struct Model {
     pub cache: Option<ModelCache>,
     /// What happens to a field of the request that the target's API cannot say. Default: `"warn"`.
     pub lossy: Option<Lossy>,
+    /// What happens when an answer breaks off after the client got its beginning. Default: `"error"`.
+    pub on_cut: Option<OnCut>,
 }
 
 /// `cache` of a model as written.
@@ -55,6 +60,20 @@ pub enum Lossy {
     Drop,
 }
 
+/// What happens when an answer breaks off, falls silent or reports an error after the client got its beginning.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum OnCut {
+    /// The client is told, in its dialect.
+    #[default]
+    Error,
+    /// Another target goes on with the text. Only streams of plain text, and only targets that go on with a message of the
+    /// assistant; else as `error`. Streams of such a model are translated even where both sides speak one dialect.
+    Continue,
+    /// The client gets nothing before the answer is whole, so that nothing has to be taken back. Past 16 MiB as `error`.
+    Buffer,
+}
+
 /// A resolved model.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ModelConfig {
@@ -68,17 +87,25 @@ pub struct ModelConfig {
     pub retry: RetryConfig,
     /// What happens to a field that the target's API cannot say.
     pub lossy: Lossy,
+    /// What happens when an answer breaks off.
+    pub on_cut: OnCut,
 }
 
 impl ModelConfig {
     /// What `provider/model` means without an entry of its own: one target, every setting at its default.
-    pub fn direct(name: &str, provider: &str, model: &str) -> Self {
+    pub fn direct(name: &str, provider: &str, model: &str, known: Known) -> Self {
+        Self::plain(name, vec![TargetConfig::plain(provider, model, known)])
+    }
+
+    /// A model with every setting at its default.
+    pub fn plain(name: &str, targets: Vec<TargetConfig>) -> Self {
         Self {
             name: name.to_owned(),
             strategy: StrategyConfig::default(),
-            targets: vec![TargetConfig::plain(provider, model)],
+            targets,
             retry: RetryConfig::default(),
             lossy: Lossy::default(),
+            on_cut: OnCut::default(),
         }
     }
 }
@@ -89,15 +116,32 @@ impl Model {
         self,
         name: &At<String>,
         providers: &BTreeMap<String, Option<ProviderConfig>>,
+        prices: &PricesConfig,
         cx: &mut Context<'_>,
     ) -> ModelConfig {
         let timeouts = self.timeouts.unwrap_or_default().resolve(TimeoutsConfig::default(), cx);
+        let span = self.targets.span.clone();
+        let targets = targets::resolve(self.targets, &name.value, timeouts, providers, prices, cx);
+        if self.on_cut == Some(OnCut::Continue) && !targets.iter().any(|target| may_go_on(target, providers)) {
+            cx.report.warn(
+                span,
+                "no target is known to go on with an answer that has begun: `on_cut = \"continue\"` does nothing",
+                "Claude up to 4.5, Mistral, DeepSeek and vLLM do; of others say so with traits = { prefill = true }",
+            );
+        }
         ModelConfig {
             strategy: strategy::resolve(self.strategy, self.sticky, cx),
-            targets: targets::resolve(self.targets, &name.value, timeouts, providers, cx),
+            targets,
             retry: self.retry.unwrap_or_default().resolve(cx),
             lossy: self.lossy.unwrap_or_default(),
+            on_cut: self.on_cut.unwrap_or_default(),
             name: name.value.clone(),
         }
     }
+}
+
+/// A provider that is in error itself is taken to do so.
+fn may_go_on(target: &TargetConfig, providers: &BTreeMap<String, Option<ProviderConfig>>) -> bool {
+    let Some(Some(provider)) = providers.get(&target.provider) else { return true };
+    provider.dialects.iter().any(|dialect| can_go_on(*dialect, provider.quirks, target.traits))
 }

@@ -413,7 +413,7 @@ fn dialects(written: At<Vec<At<String>>>, cx: &mut Context<'_>) -> Vec<Dialect> 
 }
 
 /// Headers that the gateway itself writes, or that belong to one connection.
-const OWN_HEADERS: &[&str] = &[
+pub(super) const OWN_HEADERS: &[&str] = &[
     "host",
     "content-length",
     "content-type",

@@ -127,6 +127,11 @@ impl<'a> Report<'a> {
         self.masked.push(span);
     }
 
+    /// What stands at `span`, unmasked: for finding a place in it.
+    pub(super) fn source(&self, span: Range<usize>) -> &'a str {
+        self.text.get(span).unwrap_or_default()
+    }
+
     pub(super) fn error(&mut self, span: Range<usize>, message: impl Into<String>, help: impl Into<Help>) {
         self.add(Severity::Error, span, message.into(), help.into());
     }

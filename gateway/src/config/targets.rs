@@ -1,13 +1,16 @@
 //! `targets` of a model: providers' models, their shares, and what each accepts.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
-use ai_gateway_providers::catalogue::{Thinking, Traits};
+use ai_gateway_providers::catalogue::{Prefill, Thinking, Traits};
+use ai_gateway_providers::price::Model as Known;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::Context;
 use super::attempts::{Timeouts, TimeoutsConfig};
+use super::prices::{PriceText, PricesConfig};
 use super::providers::ProviderConfig;
 use super::tree::{At, instead};
 
@@ -27,6 +30,8 @@ pub struct Target {
     pub traits: Option<TraitsText>,
     /// The clocks of an attempt at this target, where they differ from the model's.
     pub timeouts: Option<Timeouts>,
+    /// What it costs, where the price map does not know it or not right.
+    pub price: Option<At<PriceText>>,
     /// Its context window in tokens: a prompt that is too long for one target goes on to one with a larger window.
     pub context: Option<u64>,
 }
@@ -41,6 +46,8 @@ pub struct TraitsText {
     pub thinking: Option<ThinkingName>,
     /// Whether a Gemini model is of the third generation or later.
     pub gemini_3: Option<bool>,
+    /// Whether it goes on with what a message of the assistant at the end has begun, for `on_cut = "continue"`.
+    pub prefill: Option<bool>,
 }
 
 /// How a Claude model takes reasoning.
@@ -78,6 +85,11 @@ impl TraitsText {
             max_output: self.max_output.or(known.max_output),
             thinking: self.thinking.map_or(known.thinking, Thinking::from),
             gemini_3: self.gemini_3.unwrap_or(known.gemini_3),
+            prefill: match self.prefill {
+                Some(true) => Prefill::Always,
+                Some(false) => Prefill::Refused,
+                None => known.prefill,
+            },
         }
     }
 }
@@ -97,13 +109,13 @@ pub struct TargetConfig {
     pub traits: Traits,
     /// The four clocks of an attempt.
     pub timeouts: TimeoutsConfig,
-    /// Its context window in tokens, if it is known.
-    pub context: Option<u64>,
+    /// What it costs and how large its context is, as far as that is known.
+    pub known: Arc<Known>,
 }
 
 impl TargetConfig {
     /// A target with every setting at its default.
-    pub fn plain(provider: &str, model: &str) -> Self {
+    pub fn plain(provider: &str, model: &str, known: Known) -> Self {
         Self {
             provider: provider.to_owned(),
             model: model.to_owned(),
@@ -111,7 +123,7 @@ impl TargetConfig {
             priority: 0,
             traits: Traits::of(model),
             timeouts: TimeoutsConfig::default(),
-            context: None,
+            known: Arc::new(known),
         }
     }
 }
@@ -122,6 +134,7 @@ pub(super) fn resolve(
     model: &str,
     timeouts: TimeoutsConfig,
     providers: &BTreeMap<String, Option<ProviderConfig>>,
+    prices: &PricesConfig,
     cx: &mut Context<'_>,
 ) -> Vec<TargetConfig> {
     if targets.value.is_empty() {
@@ -146,14 +159,18 @@ pub(super) fn resolve(
         if target.model.value.is_empty() {
             cx.report.error(target.model.span.clone(), "the upstream's name of the model is empty", None);
         }
+        let provider = providers.get(&target.provider.value).and_then(Option::as_ref);
+        let known = provider.map(|provider| prices.of_target(target.price, &target.model, provider, cx));
+        let mut known = known.unwrap_or_default();
+        known.context_window = target.context.or(known.context_window);
         let target = TargetConfig {
+            known: Arc::new(known),
             traits: target.traits.unwrap_or_default().resolve(&target.model.value),
             provider: target.provider.value,
             model: target.model.value,
             weight: target.weight.unwrap_or(1),
             priority: target.priority.unwrap_or(0),
             timeouts: target.timeouts.unwrap_or_default().resolve(timeouts, cx),
-            context: target.context,
         };
         let twice = |other: &TargetConfig| {
             (&other.provider, &other.model, other.priority) == (&target.provider, &target.model, target.priority)

@@ -99,3 +99,66 @@ impl Inner {
         &mut self.slots[(self.newest % SLOTS as u64) as usize]
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn drain(budget: &Budget, now: Instant) -> u32 {
+        (0..1000).take_while(|_| budget.withdraw(now)).count() as u32
+    }
+
+    #[test]
+    fn a_fifth_of_the_requests_beyond_the_reserve() {
+        let begin = Instant::now();
+        let budget = Budget::new(begin, BudgetSettings::default());
+        assert_eq!(drain(&budget, begin), 10);
+        for _ in 0..100 {
+            budget.deposit(begin);
+        }
+        assert_eq!(drain(&budget, begin), 20);
+        assert_eq!(drain(&budget, begin + Duration::from_secs(9)), 0);
+        assert_eq!(drain(&budget, begin + Duration::from_secs(10)), 10, "the reserve is for each ten seconds");
+    }
+
+    #[test]
+    fn deposits_are_forgotten() {
+        let begin = Instant::now();
+        let budget = Budget::new(begin, BudgetSettings { ratio: 0.5, reserve: 0 });
+        for second in 0..30 {
+            budget.deposit(begin + Duration::from_secs(second));
+        }
+        assert_eq!(drain(&budget, begin + Duration::from_secs(29)), 5);
+        budget.deposit(begin);
+        assert_eq!(drain(&budget, begin + Duration::from_secs(60)), 0);
+    }
+
+    /// In any ten seconds: no more retries than the reserve and a fifth of what came in these and the ten before.
+    #[test]
+    fn storms_are_stopped() {
+        for seed in 0..50 {
+            let mut random = fastrand::Rng::with_seed(seed);
+            let begin = Instant::now();
+            let budget = Budget::new(begin, BudgetSettings::default());
+            let (mut now, mut requests, mut retries) = (begin, Vec::new(), Vec::new());
+            for _ in 0..5000 {
+                now += Duration::from_millis(random.u64(0..40));
+                budget.deposit(now);
+                requests.push(now);
+                if budget.withdraw(now) {
+                    retries.push(now);
+                }
+            }
+            let of = |times: &[Instant], from: Instant, to: Instant| {
+                times.partition_point(|time| *time < to) - times.partition_point(|time| *time < from)
+            };
+            for start in 0..80 {
+                let from = begin + Duration::from_secs(10 + start);
+                let to = from + Duration::from_secs(10);
+                let allowed = 10.0 + 0.2 * of(&requests, from - Duration::from_secs(10), to) as f64;
+                assert!(of(&retries, from, to) as f64 <= allowed + 1.0);
+            }
+            assert!(retries.len() >= requests.len() / 6, "and those that are affordable are made");
+        }
+    }
+}

@@ -62,3 +62,67 @@ impl Histogram {
         now.saturating_duration_since(self.unit).as_secs_f64() / HALF_LIFE.as_secs_f64()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn close(found: Duration, wanted: Duration) -> bool {
+        (found.as_secs_f64() / wanted.as_secs_f64() - 1.0).abs() < 0.061
+    }
+
+    #[test]
+    fn quantiles_are_within_six_percent() {
+        for seed in 0..20 {
+            let mut random = fastrand::Rng::with_seed(seed);
+            let now = Instant::now();
+            let mut histogram = Histogram::new(now);
+            // From half a millisecond to 100 s, evenly by magnitude.
+            let mut samples: Vec<Duration> =
+                (0..2000).map(|_| Duration::from_secs_f64(10_f64.powf(random.f64() * 5.3 - 3.3))).collect();
+            samples.iter().for_each(|sample| histogram.add(now, *sample));
+            samples.sort();
+            for quantile in [0.01, 0.1, 0.5, 0.9, 0.95, 0.99, 1.0] {
+                let exact = samples[((quantile * 2000.0) as usize).max(1) - 1];
+                let found = histogram.quantile(now, quantile).unwrap();
+                assert!(close(found, exact), "{quantile}: {found:?} for {exact:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn few_samples_say_nothing_and_old_ones_little() {
+        let mut now = Instant::now();
+        let mut histogram = Histogram::new(now);
+        for _ in 0..19 {
+            histogram.add(now, Duration::from_millis(100));
+        }
+        assert_eq!(histogram.quantile(now, 0.95), None);
+        histogram.add(now, Duration::from_millis(100));
+        assert!(close(histogram.quantile(now, 0.95).unwrap(), Duration::from_millis(100)));
+        assert_eq!(histogram.quantile(now + Duration::from_secs(60), 0.95), None);
+        // A change is seen as soon as a twentieth of the weight is new.
+        for second in 0..10_000 {
+            now += Duration::from_secs(1);
+            histogram.add(now, Duration::from_millis(if second < 9_985 { 100 } else { 900 }));
+        }
+        assert!(close(histogram.quantile(now, 0.95).unwrap(), Duration::from_millis(900)));
+        assert!(close(histogram.quantile(now, 0.5).unwrap(), Duration::from_millis(100)));
+    }
+
+    #[test]
+    fn extremes_stay_inside() {
+        let now = Instant::now();
+        let mut histogram = Histogram::new(now);
+        let later = now + Duration::from_secs(1 << 40);
+        for (at, sample) in [(now, Duration::ZERO), (later, Duration::MAX)] {
+            for _ in 0..20 {
+                histogram.add(at, sample);
+            }
+        }
+        assert!(histogram.quantile(later, 0.0).unwrap() > Duration::from_secs(900));
+        assert!(histogram.quantile(later, f64::NAN).is_some());
+        assert_eq!(histogram.quantile(later + Duration::from_secs(1 << 40), 0.5), None);
+        assert!(size_of::<Histogram>() <= 560);
+    }
+}

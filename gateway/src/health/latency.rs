@@ -45,3 +45,54 @@ impl Latency {
 fn remaining(then: Instant, now: Instant) -> f64 {
     (-now.saturating_duration_since(then).as_secs_f64() / HALF_LIFE.as_secs_f64()).exp2()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MS: Duration = Duration::from_millis(1);
+
+    #[test]
+    fn rises_are_followed_at_once_and_falls_within_seconds() {
+        let begin = Instant::now();
+        let mut latency = Latency::default();
+        assert_eq!(latency.get(begin), None);
+        let mut now = begin;
+        let mut run = |latency: &mut Latency, seconds: u32, sample: Duration| {
+            for _ in 0..seconds * 10 {
+                now += 100 * MS;
+                latency.add(now, sample);
+            }
+            latency.get(now).unwrap()
+        };
+        let near = |value: Duration, wanted: Duration| value.abs_diff(wanted) < wanted / 10;
+        assert!(near(run(&mut latency, 5, 200 * MS), 200 * MS));
+        assert!(near(run(&mut latency, 1, 1000 * MS), 1000 * MS));
+        assert!(near(run(&mut latency, 10, 200 * MS), 600 * MS), "half of the difference after the half-life");
+        assert!(near(run(&mut latency, 30, 200 * MS), 250 * MS));
+    }
+
+    #[test]
+    fn without_answers_it_sinks() {
+        let begin = Instant::now();
+        let mut latency = Latency::default();
+        latency.add(begin, 800 * MS);
+        assert_eq!(latency.get(begin + HALF_LIFE), Some(400 * MS));
+        assert_eq!(latency.get(begin + 3 * HALF_LIFE), Some(100 * MS));
+        assert_eq!(latency.get(begin + Duration::from_secs(1 << 40)), Some(Duration::ZERO));
+    }
+
+    #[test]
+    fn failures_are_slow_however_fast_they_come() {
+        let now = Instant::now();
+        let mut latency = Latency::default();
+        latency.penalise(now, MS);
+        assert_eq!(latency.get(now), Some(LEAST_PENALTY));
+        latency.penalise(now, MS);
+        assert_eq!(latency.get(now), Some(2 * LEAST_PENALTY));
+        for _ in 0..20 {
+            latency.penalise(now, MS);
+        }
+        assert_eq!(latency.get(now), Some(MOST_PENALTY));
+    }
+}

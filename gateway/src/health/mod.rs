@@ -36,7 +36,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 pub use budget::{Budget, BudgetSettings};
 pub use credential::CredentialState;
-pub use probe::ProbeSchedule;
+pub use probe::{ActiveProbe, ProbeSchedule};
 pub use registry::Health;
 pub use settings::Settings;
 pub use status::{CredentialStatus, State, TargetStatus};

@@ -9,6 +9,7 @@ use std::time::Instant;
 use arc_swap::ArcSwap;
 
 use super::credential::CredentialState;
+use super::probe::ActiveProbe;
 use super::settings::Settings;
 use super::status::{CredentialStatus, whole_millis};
 use super::target::TargetState;
@@ -93,6 +94,14 @@ impl Health {
     /// The state of a provider's credential, made if need be.
     pub fn credential(&self, provider: &str, credential: usize) -> Arc<CredentialState> {
         self.write().provider(provider).credential(credential, self.seed)
+    }
+
+    /// Begins a probe on purpose of a provider with one of its credentials.
+    pub fn begin_probe(&self, provider: &str, credential: usize, now: Instant) -> ActiveProbe {
+        let all = self.read();
+        let targets = all.providers.get(provider).into_iter().flat_map(Provider::each);
+        let passes = targets.filter(|target| target.credential().index() == credential);
+        ActiveProbe { passes: passes.filter_map(|target| target.begin(now)).collect() }
     }
 
     /// Every target that is known, sorted by provider, model and credential.

@@ -10,6 +10,8 @@ pub(super) const FIRST_RATE_LIMIT: Duration = Duration::from_secs(1);
 pub(super) const FIRST_REFUSAL: Duration = Duration::from_secs(30);
 /// The longest wait after refused credentials.
 pub(super) const MAX_REFUSAL: Duration = Duration::from_secs(300);
+/// No wait is longer, whatever the settings say.
+pub(super) const MAX_WAIT: Duration = Duration::from_secs(86_400);
 /// Cool-downs are shortened by up to this share, so that instances do not come back all at once.
 const JITTER: f64 = 0.1;
 
@@ -47,5 +49,5 @@ impl Default for Settings {
 /// that `random` (0 to 1) gives.
 pub(super) fn backoff(first: Duration, longest: Duration, nth: u32, random: f64) -> Duration {
     let doubled = first.saturating_mul(1_u32.checked_shl(nth.saturating_sub(1)).unwrap_or(u32::MAX));
-    doubled.min(longest.max(first)).mul_f64(1.0 - JITTER * random)
+    doubled.min(longest.max(first)).min(MAX_WAIT).mul_f64(1.0 - JITTER * random)
 }

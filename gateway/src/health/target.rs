@@ -54,8 +54,6 @@ pub struct Counters {
     pub successes: u64,
     /// Failures of any kind.
     pub failures: u64,
-    /// Attempts that said nothing about it.
-    pub neutral: u64,
     /// How often its breaker opened, failed probes included.
     pub opened: u64,
     /// How often its breaker closed again.
@@ -154,11 +152,10 @@ impl TargetState {
         if !self.availability(&inner, now).is_usable() {
             return None;
         }
-        // Only the credential may have changed meanwhile; the circuit is ours as long as `inner` is.
-        let credential = self.credential.enter(now)?;
-        let mut ticket_of_credential = credential;
+        // The credential may have changed since; the circuit cannot.
+        let mut credential = self.credential.enter(now)?;
         let Some(ticket) = inner.circuit.enter(now) else {
-            self.credential.give_back(&mut ticket_of_credential);
+            self.credential.give_back(&mut credential);
             return None;
         };
         self.retries.deposit(now);

@@ -66,3 +66,28 @@ impl Window {
 fn index(number: u64) -> usize {
     (number % SLOTS as u64) as usize
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn old_slots_are_forgotten() {
+        let begin = Instant::now();
+        let at = |seconds| begin + Duration::from_secs(seconds);
+        let mut window = Window::new(begin, Duration::from_secs(30));
+        window.add(at(0), true);
+        window.add(at(15), false);
+        assert_eq!(window.count(at(29)), Count { all: 2, failed: 1 });
+        assert_eq!(window.count(at(30)), Count { all: 1, failed: 0 });
+        window.add(at(20), true);
+        assert_eq!(window.count(at(30)), Count { all: 2, failed: 1 }, "a late clock counts as the newest");
+        assert_eq!(window.count(at(1_000_000)), Count::default());
+        window.add(at(1_000_000), true);
+        window.reset(Duration::from_secs(10));
+        assert_eq!(window.count(at(1_000_000)), Count::default());
+        window.add(at(1_000_001), true);
+        assert_eq!(window.count(at(1_000_009)), Count { all: 1, failed: 1 });
+        assert_eq!(window.count(at(1_000_011)), Count::default());
+    }
+}

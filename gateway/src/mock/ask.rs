@@ -22,6 +22,8 @@ pub(super) struct Ask {
     pub(super) last: String,
     /// The last message gives the result of a tool.
     pub(super) after_tool: bool,
+    /// The text of the last message, if it is the model's: the beginning of its answer.
+    pub(super) begun: String,
     /// Words in all messages and in the system prompt.
     pub(super) words: u64,
     /// The tools that the client runs.
@@ -166,12 +168,14 @@ impl Ask {
     fn take_last(&mut self, said: &Content, after_tool: bool) {
         self.words += words(&said.text) + said.results.as_deref().map_or(0, words);
         self.last = said.described();
+        self.begun = String::new();
         self.after_tool = after_tool;
         self.history.user(&said.text, after_tool);
     }
 
     fn take_models(&mut self, item: &Message, said: &Content) {
         self.words += words(&said.text);
+        self.begun.clone_from(&said.text);
         let history = &mut self.history;
         match item.kind.as_deref() {
             Some("reasoning") => {

@@ -49,6 +49,11 @@ pub const BEHAVIOURS: &[(&str, &str)] = &[
     ("crlf", "server-sent events with CRLF line ends"),
     ("comments", "a `: ping` comment before every event of the stream"),
     ("gzip", "content-encoding gzip, if the request accepts it; streams are flushed at each chunk"),
+    (
+        "prefill",
+        "goes on with a last message of the model, if its own text begins so; without it, all is said again, as Mistral does",
+    ),
+    ("no-prefill", "400 if the last message is the model's"),
     ("usage-missing", "no usage anywhere, even if asked for"),
     (
         "usage-cached",
@@ -144,6 +149,17 @@ pub enum UsageForm {
     Cached,
 }
 
+/// What is done about a last message that is the model's own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Prefill {
+    /// It is one message more.
+    Ignored,
+    /// The answer goes on with it.
+    Continued,
+    /// It is refused.
+    Refused,
+}
+
 /// Where in the answer a fault strikes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum At {
@@ -228,6 +244,8 @@ pub struct Behaviour {
     pub gzip: bool,
     /// How the usage is reported.
     pub usage: UsageForm,
+    /// What is done about a last message that is the model's own.
+    pub prefill: Prefill,
 }
 
 impl Default for Behaviour {
@@ -243,6 +261,7 @@ impl Default for Behaviour {
             comments: false,
             gzip: false,
             usage: UsageForm::Counted,
+            prefill: Prefill::Ignored,
         }
     }
 }
@@ -348,6 +367,8 @@ impl Behaviour {
             ["crlf"] => self.crlf = true,
             ["comments"] => self.comments = true,
             ["gzip"] => self.gzip = true,
+            ["prefill"] => self.prefill = Prefill::Continued,
+            ["no", "prefill"] => self.prefill = Prefill::Refused,
             ["usage", "missing"] => self.usage = UsageForm::Missing,
             ["usage", "cached"] => self.usage = UsageForm::Cached,
             _ => return false,

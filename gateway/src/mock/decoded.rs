@@ -59,6 +59,7 @@ impl Ask {
                 heard.add(content);
             }
         }
+        self.begun = String::new();
         self.history.user(&heard.text, result.is_some());
         self.after_tool = result.is_some();
         let mut all = result.unwrap_or_default();
@@ -71,6 +72,8 @@ impl Ask {
     fn take_model(&mut self, dialect: Dialect, said: &[&Content<'_>]) {
         // Gemini streams reasoning in parts, and the last one signs them all.
         let mut thoughts = String::new();
+        self.begun =
+            said.iter().map(|content| if let Content::Text(text) = content { &*text.text } else { "" }).collect();
         for content in said {
             match content {
                 Content::Reasoning(reasoning) => {

@@ -62,7 +62,7 @@ use serde_json::json;
 use tokio::io::AsyncWriteExt as _;
 
 pub use behaviour::BEHAVIOURS;
-use behaviour::{Behaviour, Content};
+use behaviour::{Behaviour, Content, Prefill};
 use encode::{
     Audio, Chat, Completions, Encode, Framed, Messages, Meta, Responses, Transcript, Translated, transcript_usage,
 };
@@ -216,6 +216,11 @@ async fn answer(session: &mut ServerSession, exchange: &Exchange<'_>, number: u6
     }
     let strict = matches!(behaviour.content, Content::ReasoningToolCall | Content::ToolLoop(_));
     if let Some(why) = ask.history.refusal(dialect, ask.thinking, strict) {
+        return play::refuse(wire, &Failure::bad_request(why), shape, &headers(JSON)).await;
+    }
+    if behaviour.prefill == Prefill::Refused && !ask.begun.is_empty() {
+        let why =
+            "This model does not support assistant message prefill. The conversation must end with a user message.";
         return play::refuse(wire, &Failure::bad_request(why), shape, &headers(JSON)).await;
     }
     let mut script = Script::new(&behaviour, ask, || arrival.describe().to_string());

@@ -6,7 +6,7 @@ use ai_gateway_providers::common::flat_name;
 use serde_json::json;
 
 use super::ask::Ask;
-use super::behaviour::{Behaviour, Content, Fault, UsageForm};
+use super::behaviour::{Behaviour, Content, Fault, Prefill, UsageForm};
 use super::steps::{self, Step};
 use super::{ask, schema};
 
@@ -111,7 +111,7 @@ impl Script {
         let mut calls = Vec::new();
         let text = match behaviour.content {
             Content::Lorem(n) => Text::Lorem(match ask.max_tokens {
-                Some(max) if max < n => {
+                Some(max) if max.saturating_add(words(&ask.begun)) < n => {
                     finish = Finish::Length;
                     max
                 }
@@ -159,6 +159,12 @@ impl Script {
             }
         }
         let mut script = Script { reasoning, text, calls, finish, usage: None };
+        if behaviour.prefill == Prefill::Continued
+            && !ask.begun.is_empty()
+            && let Some(rest) = script.text().strip_prefix(&ask.begun)
+        {
+            script.text = cut(rest.to_owned());
+        }
         match behaviour.fault {
             Some(Fault::Length(n)) => script.shorten(n, Finish::Length),
             Some(Fault::OutputFilter(n)) => script.shorten(n, Finish::ContentFilter),

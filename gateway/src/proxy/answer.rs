@@ -16,8 +16,10 @@ use super::encode::AnswerWay;
 use super::exchange::DROPPED;
 use super::failure::attempt_failed;
 use super::outcome::Outcome;
+use super::resume;
 use super::retry_after::retry_after;
 use super::step::Step;
+use crate::config::OnCut;
 
 /// Upstream headers that reach the client. The others tell about the operator's account (organisation, rate limits,
 /// cookies) or about a connection that is not the client's.
@@ -51,6 +53,8 @@ const MAX_ERROR_BODY: usize = 256 << 10;
 const END_PATIENCE: Duration = Duration::from_secs(2);
 /// Most that is withheld of an answer while another target could still be asked.
 const MOST_HELD: usize = 1 << 20;
+/// The same where `on_cut = "buffer"` asks for the whole.
+const MOST_BUFFERED: usize = 16 << 20;
 
 /// The answer's header has come: go on to the next attempt, or let it through.
 pub fn on_header(upstream: &mut ResponseHeader, exchange: &mut Exchange) -> Result<()> {
@@ -64,6 +68,9 @@ pub fn on_header(upstream: &mut ResponseHeader, exchange: &mut Exchange) -> Resu
         attempt.retry_after = if status >= 400 { retry_after(&upstream.headers) } else { None };
     }
     let form = form_of(upstream);
+    if exchange.resume.is_some() {
+        return resume::on_header(exchange, verdict(status), form);
+    }
     match verdict(status) {
         None if is_web_page(upstream) && !exchange.may_be_text() => {
             return Err(attempt_failed(
@@ -85,7 +92,7 @@ pub fn on_header(upstream: &mut ResponseHeader, exchange: &mut Exchange) -> Resu
             if let Some(replay) = &exchange.replay {
                 replay.set_unjudged(form != AnswerForm::Opaque);
             }
-            let can_wait = exchange.plan.has_next() && form != AnswerForm::Opaque;
+            let can_wait = (exchange.plan.has_next() || exchange.buffers()) && form != AnswerForm::Opaque;
             match &exchange.replay {
                 Some(replay) if can_wait => replay.hold(),
                 Some(_) | None => exchange.commit(),
@@ -202,6 +209,9 @@ pub fn on_body(body: &mut Option<Bytes>, end: bool, exchange: &mut Exchange) -> 
     exchange.saw_progress();
     exchange.held += out.len();
     *body = (!out.is_empty()).then_some(out);
+    if exchange.committed && resume::on_body(body, end, exchange) {
+        return Ok(());
+    }
     if !exchange.committed {
         if let Some(outcome) = failed_before_output(exchange) {
             if exchange.step_after(outcome) == Step::Stop {
@@ -210,8 +220,9 @@ pub fn on_body(body: &mut Option<Bytes>, end: bool, exchange: &mut Exchange) -> 
             let error = Error::explain(ErrorType::ConnectionClosed, "the answer failed before its output");
             return Err(attempt_failed(exchange, outcome, error));
         }
-        let shows = exchange.form == AnswerForm::Stream && exchange.first_output.is_some();
-        if end || shows || exchange.held > MOST_HELD {
+        let buffers = exchange.buffers();
+        let shows = exchange.form == AnswerForm::Stream && exchange.first_output.is_some() && !buffers;
+        if end || shows || exchange.held > if buffers { MOST_BUFFERED } else { MOST_HELD } {
             if end && exchange.form == AnswerForm::Json && exchange.translates() {
                 exchange.amend(body.as_ref().map_or(0, Bytes::len));
             }
@@ -288,7 +299,7 @@ fn error_status(exchange: &Exchange) -> u16 {
 fn failed_before_output(exchange: &Exchange) -> Option<Outcome> {
     let seen = exchange.observer.as_ref()?.seen();
     match &seen.error {
-        Some(error) if exchange.form == AnswerForm::Json || !seen.first_output => {
+        Some(error) if exchange.form == AnswerForm::Json || exchange.buffers() || !seen.first_output => {
             Some(Outcome::StreamError(error.kind))
         }
         Some(_) | None => seen.cut.then_some(Outcome::Cut),
@@ -353,7 +364,7 @@ impl Exchange {
         self.form = if stream { AnswerForm::Stream } else { AnswerForm::Json };
         self.held = 0;
         self.observer = Some(observer);
-        let waits = !stream || self.plan.has_next();
+        let waits = !stream || self.plan.has_next() || self.buffers();
         if let Some(replay) = &self.replay {
             replay.set_unjudged(true);
             if waits {
@@ -367,7 +378,7 @@ impl Exchange {
     }
 
     /// The content type of a translated answer.
-    fn content_type(&self) -> &'static str {
+    pub(super) fn content_type(&self) -> &'static str {
         let json_array = self.request.as_ref().is_some_and(|request| request.json_array);
         match self.dialect() {
             _ if !self.wants_stream() || json_array => "application/json",
@@ -410,9 +421,16 @@ impl Exchange {
         if let Some(attempt) = self.attempts.last_mut() {
             attempt.body = Bytes::new();
         }
-        if let Some(request) = &mut self.request {
+        if let Some(request) = &mut self.request
+            && !self.observer.as_ref().is_some_and(Observer::may_go_on)
+        {
             request.release_body();
         }
+    }
+
+    /// Whether the client gets nothing of an answer before it is whole.
+    fn buffers(&self) -> bool {
+        self.request.as_ref().is_some_and(|request| request.model.on_cut == OnCut::Buffer)
     }
 
     /// Whether the answer may be text in any form: transcriptions come as `text/html`, too.
@@ -432,7 +450,7 @@ impl Exchange {
         let idle = attempt.clocks.idle;
         if self.is_complete_stream() {
             replay.saw_progress(idle.min(END_PATIENCE));
-        } else if self.first_output.is_some() || !self.wants_stream() {
+        } else if (self.first_output.is_some() && !resume::awaits_output(self)) || !self.wants_stream() {
             replay.saw_progress(idle);
         }
     }

@@ -19,7 +19,7 @@ use super::clocks::Clocks;
 use super::encode::{self, AnswerWay, Encoded};
 use super::outcome::Outcome;
 use super::step::Repeat;
-use super::{Exchange, Gateway};
+use super::{Exchange, Gateway, resume};
 use crate::config::TimeoutsConfig;
 use crate::credentials::Grant;
 use crate::health::{Changes, CredentialChange, Pass, TargetChange, TargetState};
@@ -95,7 +95,7 @@ pub struct Attempt {
 }
 
 impl Attempt {
-    fn new(taken: Taken, encoded: Encoded, clocks: Clocks) -> Self {
+    pub(super) fn new(taken: Taken, encoded: Encoded, clocks: Clocks) -> Self {
         let Taken { target, credential, pass } = taken;
         let Encoded { route, body, hide_usage, answer, losses } = encoded;
         Self {
@@ -256,6 +256,9 @@ pub async fn choose_peer(gateway: &Gateway, session: &mut Session, exchange: &mu
 
 /// The same target once more, or the next one of the plan whose API can say what is asked.
 fn next_attempt(gateway: &Gateway, exchange: &mut Exchange, repeat: Option<Repeat>) -> Result<Attempt> {
+    if exchange.resume.is_some() {
+        return resume::next_attempt(exchange, &gateway.continuity);
+    }
     let clocks = exchange.request.as_ref().map(|request| request.clocks).unwrap_or_default();
     let mut taken = repeat.map(Repeat::take);
     while let Some(next) = taken.take().or_else(|| exchange.plan.take_next(Instant::now())) {
@@ -302,6 +305,7 @@ pub fn write_header(session: &Session, upstream: &mut RequestHeader, exchange: &
     let Some(path) = provider.path_of(attempt.route, endpoint, &attempt.target.model, stream, query.as_deref()) else {
         return Error::e_explain(ErrorType::InternalError, "the request has no path at this provider");
     };
+    let path = if exchange.resume.is_some() { provider.quirks.prefill.path(path) } else { path };
     let method = session.req_header().method.clone();
     let mut header = RequestHeader::build_no_case(method, path.as_bytes(), Some(16))?;
     header.set_version(upstream.version);
@@ -326,6 +330,14 @@ pub fn write_header(session: &Session, upstream: &mut RequestHeader, exchange: &
     }
     for (name, value) in &provider.headers {
         header.insert_header(name, value)?;
+    }
+    if let Some(rule) = &exchange.route {
+        for name in &rule.headers.remove {
+            header.remove_header(name);
+        }
+        for (name, value) in &rule.headers.set {
+            header.insert_header(name, value)?;
+        }
     }
     attempt.grant.apply(&mut header, &attempt.body)?;
     *upstream = header;

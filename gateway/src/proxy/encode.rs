@@ -12,8 +12,8 @@ use ai_gateway_providers::scan::Edits;
 use ai_gateway_providers::{Dialect, Operation, codec};
 use bytes::Bytes;
 
-use super::Exchange;
 use super::exchange::Request;
+use super::{Exchange, resume};
 use crate::config::Lossy;
 use crate::continuity::Continuity;
 use crate::snapshot::{Route, Target, Way};
@@ -67,11 +67,33 @@ pub fn encode(target: &Target, exchange: &Exchange, continuity: &Continuity) -> 
         Way::Straight if endpoint.operation != Operation::Chat => {
             return Ok(splice(target, route, request, endpoint.operation));
         }
-        Way::Straight if !foreign_body && !may_hold_ticket(&request.body) => {
+        Way::Straight if !foreign_body && !may_hold_ticket(&request.body) && !may_go_on(exchange, request, route) => {
             return Ok(splice(target, route, request, endpoint.operation));
         }
-        Way::Straight | Way::Codecs => translate(target, route, request, exchange, continuity)?,
+        Way::Straight | Way::Codecs => translate(target, route, None, exchange, continuity)?,
     };
+    accept_losses(encoded, request)
+}
+
+/// Writes the request to go on with `said` for `target`, which is asked as `route` says.
+///
+/// # Errors
+/// When the target's API cannot say it.
+pub fn encode_rest(
+    target: &Target,
+    route: Route,
+    said: &str,
+    exchange: &Exchange,
+    continuity: &Continuity,
+) -> Result<Encoded, ApiError> {
+    let Some(request) = &exchange.request else {
+        return Err(ApiError::new(ErrorKind::Internal, "there is no request"));
+    };
+    accept_losses(translate(target, route, Some(said), exchange, continuity)?, request)
+}
+
+fn accept_losses(encoded: Encoded, request: &Request) -> Result<Encoded, ApiError> {
+    let route = encoded.route;
     if request.model.lossy == Lossy::Error && !encoded.losses.is_empty() {
         let message = format!(
             "the {} API of model `{}` cannot say: {} (`lossy = \"error\"`)",
@@ -82,6 +104,12 @@ pub fn encode(target: &Target, exchange: &Exchange, continuity: &Continuity) -> 
         return Err(ApiError::new(ErrorKind::InvalidRequest, message));
     }
     Ok(encoded)
+}
+
+/// Whether the answer has to be watched because another target may go on with it.
+fn may_go_on(exchange: &Exchange, request: &Request, route: Route) -> bool {
+    let asked = || codec(exchange.dialect()).decode_request(&request.body, &call(exchange));
+    resume::may_go_on(exchange, route.dialect) && asked().is_ok_and(|asked| asked.may_be_gone_on_with())
 }
 
 /// Both sides speak one dialect: only the model's name changes, and usage is asked for.
@@ -99,10 +127,13 @@ fn splice(target: &Target, route: Route, request: &Request, operation: Operation
 fn translate(
     target: &Target,
     route: Route,
-    request: &Request,
+    said: Option<&str>,
     exchange: &Exchange,
     continuity: &Continuity,
 ) -> Result<Encoded, ApiError> {
+    let Some(request) = &exchange.request else {
+        return Err(ApiError::new(ErrorKind::Internal, "there is no request"));
+    };
     let to = exchange.dialect();
     let client_codec = codec(to);
     let completion = exchange.endpoint.as_ref().is_some_and(|endpoint| endpoint.operation == Operation::Completions);
@@ -117,6 +148,10 @@ fn translate(
     add_betas(&mut asked, request, route.platform);
     if route.dialect != to {
         asked.put_results_in_words();
+    }
+    let may_go_on = said.is_some() || (resume::may_go_on(exchange, route.dialect) && asked.may_be_gone_on_with());
+    if let Some(said) = said {
+        asked.go_on_with(said);
     }
     let body = codec(route.dialect).encode_request(&asked, &written_for(target, route), &mut losses)?;
     let translation = Translation {
@@ -137,6 +172,8 @@ fn translate(
         stream: exchange.wants_stream(),
         reasoning: asked.reasoning.is_some(),
         completion,
+        may_go_on,
+        echoes: said.is_some() && route.dialect == Dialect::OpenAiChat && target.provider.quirks.prefill.echoes(),
     };
     let answer = AnswerWay::Translated(Box::new(translation));
     Ok(Encoded { route, body: body.into(), hide_usage: false, answer, losses })

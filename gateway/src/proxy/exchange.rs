@@ -17,10 +17,12 @@ use super::attempt::Attempt;
 use super::body::Reservation;
 use super::clocks::Clocks;
 use super::replay::Replay;
+use super::resume::Resume;
 use super::step::Repeat;
 use crate::config::Lossy;
 use crate::routing::Plan;
-use crate::snapshot::{Key, Model, Snapshot};
+use crate::routing::rules::Rule;
+use crate::snapshot::{Key, Model, Snapshot, Target};
 use crate::telemetry::InFlight;
 
 /// Tells the client what the provider's API, or its own, could not say.
@@ -42,6 +44,10 @@ pub struct Exchange {
     pub guessed_dialect: Dialect,
     /// Whose request it is; `None` also when no keys are configured.
     pub key: Option<Arc<Key>>,
+    /// The rule that decided its way.
+    pub route: Option<Arc<Rule>>,
+    /// Who gets a copy of it.
+    pub mirror: Option<Arc<Target>>,
     /// The request as read, once it has been.
     pub request: Option<Request>,
     /// Targets not yet tried.
@@ -68,6 +74,8 @@ pub struct Exchange {
     pub error_body: Option<Vec<u8>>,
     /// The attempt that follows, if it is the same target once more.
     pub repeat: Option<Repeat>,
+    /// Going on with an answer that broke off after commit.
+    pub resume: Option<Box<Resume>>,
     /// What the client is told about coming back (`retry-after`, `retry-after-ms`).
     pub retry_after: Vec<(&'static str, HeaderValue)>,
     /// What went wrong, if the answer is not the upstream's own.
@@ -82,7 +90,7 @@ pub struct Exchange {
 
 /// The request body and what one scan told about it.
 pub struct Request {
-    /// As sent, decoded from its content coding.
+    /// As sent, decoded from its content coding; without the fields that are for the gateway, and with what a rule changes.
     pub body: Bytes,
     /// Where the fields are that the gateway reads.
     pub scan: RequestScan,
@@ -117,6 +125,8 @@ impl Exchange {
             endpoint: None,
             guessed_dialect: Dialect::OpenAiChat,
             key: None,
+            route: None,
+            mirror: None,
             request: None,
             plan: Plan::default(),
             attempts: Vec::new(),
@@ -130,6 +140,7 @@ impl Exchange {
             first_output: None,
             error_body: None,
             repeat: None,
+            resume: None,
             retry_after: Vec::new(),
             error: None,
             client_left: false,

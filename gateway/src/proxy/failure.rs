@@ -14,20 +14,24 @@ use super::outcome::Outcome;
 use super::replay::Clock;
 use super::reply::Refusal;
 use super::step::Step;
-use super::{Exchange, Gateway, reply};
+use super::{Exchange, Gateway, reply, resume};
 
 /// Status that the log shows for a client that went away; it is never sent.
 pub const CLIENT_LEFT: u16 = 499;
 
 /// Ends the current attempt with `outcome` and decides whether Pingora may come back for the next one.
 pub fn attempt_failed(exchange: &mut Exchange, outcome: Outcome, mut error: Box<Error>) -> Box<Error> {
+    if resume::goes_on(exchange, outcome) {
+        error.set_retry(true);
+        return error;
+    }
     let step = exchange.step_after(outcome);
     exchange.end_attempt(outcome);
     error.set_retry(step != Step::Stop);
     if step != Step::Stop {
         exchange.prepare(step, outcome);
     } else if exchange.error.is_none() && outcome != Outcome::ClientLeft {
-        exchange.error = Some(final_error(exchange, outcome));
+        exchange.error = Some(resume::first_error(exchange).unwrap_or_else(|| final_error(exchange, outcome)));
     }
     error
 }
@@ -59,7 +63,7 @@ pub fn connect_failed(
 pub fn attempt_broke(exchange: &mut Exchange, mut error: Box<Error>, reused: bool) -> Box<Error> {
     if exchange.attempt().is_none_or(|attempt| attempt.outcome.is_some()) {
         // A filter of ours returned this error and has decided already.
-        if exchange.committed {
+        if exchange.committed && !resume::is_asking(exchange) {
             error.set_retry(false);
         }
         return error;
@@ -74,9 +78,10 @@ pub fn attempt_broke(exchange: &mut Exchange, mut error: Box<Error>, reused: boo
         // An error answer without a body, or one that broke off: its status says enough.
         return answer::told_by_upstream(exchange);
     }
-    let outcome = classify(exchange, &error);
+    let outcome = resume::reported(exchange).unwrap_or_else(|| classify(exchange, &error));
     let again = error.etype() == &ErrorType::H2Downgrade || (reused && outcome == Outcome::Connect);
-    if again && !exchange.committed && exchange.attempts.last_mut().is_some_and(Attempt::try_again) {
+    let may_repeat = !exchange.committed || resume::is_asking(exchange);
+    if again && may_repeat && exchange.attempts.last_mut().is_some_and(Attempt::try_again) {
         // The pooled connection was closed by the other side, or is to speak HTTP/1 from now on; nothing says that
         // the provider is unwell.
         error.set_retry(true);
@@ -115,7 +120,7 @@ fn classify(exchange: &Exchange, error: &Error) -> Outcome {
 }
 
 /// What the client is told when no attempt is left.
-fn final_error(exchange: &Exchange, outcome: Outcome) -> ApiError {
+pub(super) fn final_error(exchange: &Exchange, outcome: Outcome) -> ApiError {
     let provider = exchange.attempt().map_or("?", |attempt| &attempt.target.provider.name);
     let (kind, message) = match outcome {
         Outcome::NoCredentials => {

@@ -15,6 +15,7 @@ use super::body::{self, BodyError};
 use super::clocks::Clocks;
 use super::exchange::Request;
 use super::reply::Refusal;
+use super::route::{self, Routed};
 use super::{Exchange, Gateway, attempt, count, models, replay, reply, stored};
 use crate::config::{StickyBy, Strategy};
 use crate::routing::{Asked, Plan, stable_hash};
@@ -111,7 +112,7 @@ async fn read_request(gateway: &Gateway, session: &mut Session, exchange: &mut E
     let (body, reservation) = body::read(session, limits, &gateway.buffered).await?;
     let begun = Instant::now();
     let scan = scan(session, exchange.endpoint.as_ref(), &body)?;
-    let model = resolve_model(exchange, &scan)?;
+    let Routed { model, body, scan } = route::route(gateway, session, exchange, body, scan)?;
     let clocks = Clocks::of(&session.req_header().headers)?;
     exchange.request = Some(Request {
         body,
@@ -147,22 +148,6 @@ fn scan(session: &Session, endpoint: Option<&Endpoint>, body: &Bytes) -> Result<
         Some(BodyKind::Json | BodyKind::None) | None => scan_json(body),
     };
     scanned.map_err(|error: ScanError| ApiError::new(ErrorKind::InvalidRequest, error.to_string()))
-}
-
-/// The model that the request names, in its body or its path, if it exists and the key may use it.
-fn resolve_model(exchange: &Exchange, scan: &RequestScan) -> Result<std::sync::Arc<crate::snapshot::Model>, ApiError> {
-    let in_path = exchange.endpoint.as_ref().and_then(|endpoint| endpoint.path_model.as_deref());
-    let in_body = scan.model.as_ref().map(|model| model.value.as_str());
-    let name = in_path
-        .or(in_body)
-        .ok_or_else(|| ApiError::new(ErrorKind::InvalidRequest, "the request names no `model`").with_param("model"))?;
-    let model = exchange.snapshot.model(name);
-    let allowed = exchange.key.as_ref().is_none_or(|key| key.may_use(name));
-    // A key that may not use a model learns no more than one that asks for a model that is not there.
-    model.filter(|_| allowed).ok_or_else(|| {
-        ApiError::new(ErrorKind::ModelNotFound, format!("the model `{name}` does not exist or this key may not use it"))
-            .with_param("model")
-    })
 }
 
 /// Gemini's streams are server-sent events only when the client asks so.

@@ -65,6 +65,10 @@ struct Shared {
     holding: AtomicBool,
     /// The answer's end has still to be judged by the filters: an end that comes without a body never reaches them.
     unjudged: AtomicBool,
+    /// What is written next is the last of the attempt, and not the end of the answer.
+    breaks_off: AtomicBool,
+    /// What the client gets is the body of an answer whose header it has.
+    goes_on: AtomicBool,
     /// Number of the current attempt: what an earlier one left withheld is thrown away.
     attempt: AtomicU32,
     /// When the next clock runs out, in nanoseconds after `Clocks::origin`; 0 = never.
@@ -109,6 +113,7 @@ impl Replay {
         self.shared.fired.store(0, Ordering::Relaxed);
         self.shared.holding.store(false, Ordering::Relaxed);
         self.shared.unjudged.store(false, Ordering::Relaxed);
+        self.shared.breaks_off.store(false, Ordering::Relaxed);
         match first_token {
             Some(limit) => self.arm(Clock::FirstToken, limit),
             None => self.arm_total(),
@@ -123,7 +128,18 @@ impl Replay {
     /// Lets the answer go: what is withheld leaves with the next write, and the request body is no longer needed.
     pub fn commit(&self) {
         self.shared.holding.store(false, Ordering::Relaxed);
-        lock(&self.shared.body).take();
+        // Without a body Pingora would not ask for that of an attempt which goes on.
+        *lock(&self.shared.body) = Some(Bytes::new());
+    }
+
+    /// Ends the attempt, but not the answer, behind what is written next: Pingora gets an error.
+    pub fn break_off(&self) {
+        self.shared.breaks_off.store(true, Ordering::Relaxed);
+    }
+
+    /// What comes from now on goes on with the answer that the client has the beginning of.
+    pub fn go_on(&self) {
+        self.shared.goes_on.store(true, Ordering::Relaxed);
     }
 
     /// Sets headers on an answer that is still withheld. `content-length` takes the place of chunks.
@@ -226,6 +242,21 @@ impl ReplaySession {
         Ok(())
     }
 
+    /// Writes what an attempt that broke off has said, and not that it ended.
+    async fn write_the_last(&mut self, tasks: Vec<HttpTask>) -> Result<()> {
+        let mut said = std::mem::take(&mut self.held);
+        let goes_on = self.shared.goes_on.load(Ordering::Relaxed);
+        said.extend(tasks.into_iter().filter_map(|task| match task {
+            HttpTask::Header(header, _) if !goes_on => Some(HttpTask::Header(header, false)),
+            HttpTask::Body(body, _) => Some(HttpTask::Body(body, false)),
+            _ => None,
+        }));
+        if !said.is_empty() {
+            self.inner.response_duplex_vec(said).await?;
+        }
+        Ok(())
+    }
+
     /// The upstream was not read while the client took its time: that silence is not the upstream's.
     fn forgive_slow_client(&self) {
         let idle = self.shared.idle.load(Ordering::Relaxed);
@@ -300,8 +331,15 @@ impl CustomSession for ReplaySession {
             self.held_attempt = attempt;
         }
         let ends = |task: &HttpTask| matches!(task, HttpTask::Header(_, true) | HttpTask::Trailer(_) | HttpTask::Done);
+        if self.shared.breaks_off.load(Ordering::Relaxed) {
+            self.write_the_last(tasks).await?;
+            return Error::e_explain(ErrorType::ConnectionClosed, "the answer broke off");
+        }
         if self.shared.unjudged.load(Ordering::Relaxed) && tasks.iter().any(ends) {
             return Error::e_explain(ErrorType::ConnectionClosed, "the answer ended without a body");
+        }
+        if self.shared.goes_on.load(Ordering::Relaxed) {
+            tasks.retain(|task| !matches!(task, HttpTask::Header(..)));
         }
         if self.shared.holding.load(Ordering::Relaxed) {
             for task in tasks {

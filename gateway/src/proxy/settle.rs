@@ -64,7 +64,9 @@ pub fn settle(gateway: &Gateway, session: &mut Session, exchange: &mut Exchange)
         user_agent: header.headers.get(http::header::USER_AGENT).and_then(|value| value.to_str().ok()),
         bytes_in: session.body_bytes_read() as u64,
         bytes_out: session.body_bytes_sent() as u64,
+        route: exchange.route.as_ref().map(|rule| &*rule.name),
         dropped: dropped.as_deref(),
+        seams: exchange.resume.as_ref().map_or(0, |resume| resume.seams()),
         error: exchange.error.as_ref().map(|error| error.kind.as_str()),
         finished: &finished,
     });

@@ -9,7 +9,6 @@ use pingora_proxy::Session;
 
 use super::Exchange;
 use super::outcome::Outcome;
-use crate::health::Pass;
 use crate::routing::Taken;
 use crate::snapshot::Target;
 
@@ -106,7 +105,6 @@ impl Repeat {
 
     /// The attempt. The target may rest by now: this one was promised before.
     pub fn take(self) -> Taken {
-        let pass: Pass = self.target.states[self.credential].begin_anyway(Instant::now());
-        Taken { target: self.target, credential: self.credential, pass }
+        Taken::anyway(self.target, self.credential, Instant::now())
     }
 }

@@ -1,7 +1,8 @@
 //! Which targets a request is tried on, and in what order: the [`Plan`]. `strategy` orders the targets of one priority,
-//! `stable` hashes what must fall out alike in every process.
+//! `stable` hashes what must fall out alike in every process; the [`rules`] decide of which model.
 
 mod plan;
+pub mod rules;
 mod stable;
 mod strategy;
 

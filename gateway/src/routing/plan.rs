@@ -187,6 +187,14 @@ impl Plan {
     }
 }
 
+impl Taken {
+    /// An attempt that was decided on while the target could be tried, though it may rest by now.
+    pub fn anyway(target: Arc<Target>, credential: usize, now: Instant) -> Self {
+        let pass = target.states[credential].begin_anyway(now);
+        Self { target, credential, pass }
+    }
+}
+
 impl LeftOut {
     /// Why it is left out now, for people; `None` if it could not be asked at any time.
     pub fn words(&self, now: Instant) -> Option<String> {
@@ -252,7 +260,7 @@ impl Candidate {
 
 /// Where a window is not known, another model may have a larger one.
 fn has_larger_window(target: &Target, than: &Target) -> bool {
-    match (target.context, than.context) {
+    match (target.known.context_window, than.known.context_window) {
         (Some(window), Some(tried)) => window > tried,
         _ => target.model != than.model,
     }

@@ -4,7 +4,6 @@ use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::AtomicUsize;
 
 use ai_gateway_providers::common::ProviderTag;
 use http::{HeaderName, HeaderValue};
@@ -17,6 +16,7 @@ use crate::config::{Config, ModelConfig, ProviderConfig, TargetConfig};
 use crate::credentials::{CredentialError, Credentials};
 use crate::health::Health;
 use crate::proxy::BodyLimits;
+use crate::routing::rules::RuleSet;
 
 /// `provider/model` names that are kept as built.
 const DIRECT_MODELS: usize = 1024;
@@ -37,6 +37,14 @@ pub enum BuildError {
         model: String,
         /// What it names.
         provider: String,
+    },
+    /// A rule that refers to what does not exist.
+    #[error("route `{route}` refers to `{name}`, which does not exist")]
+    Route {
+        /// The rule.
+        route: String,
+        /// What it names.
+        name: String,
     },
 }
 
@@ -60,20 +68,24 @@ impl Snapshot {
             .iter()
             .map(|(name, model)| Ok((name.clone(), Arc::new(build_model(model, false, &providers, health)?))))
             .collect::<Result<HashMap<_, _>, BuildError>>()?;
-        Ok(Self {
+        let mut snapshot = Self {
             limits: BodyLimits { max_body: config.server.max_body, max_buffered: config.server.max_buffered },
             providers,
             models,
             keys: KeyRing::new(&config.keys),
+            rules: RuleSet::default(),
             direct: Cache::new(DIRECT_MODELS),
+            config: config.clone(),
             health: health.clone(),
-        })
+        };
+        let own = |model: &ModelConfig| build_model(model, false, &snapshot.providers, health);
+        snapshot.rules = RuleSet::build(&config.routes, |name| snapshot.model(name), own)?;
+        Ok(snapshot)
     }
 
-    /// What `provider/upstream` means without an entry of its own.
-    pub(super) fn build_direct(&self, name: &str, provider: &str, upstream: &str) -> Option<Arc<Model>> {
-        let config = ModelConfig::direct(name, provider, upstream);
-        build_model(&config, true, &self.providers, &self.health).ok().map(Arc::new)
+    /// A model that has no entry of its own.
+    pub(super) fn build_direct(&self, config: &ModelConfig) -> Option<Arc<Model>> {
+        build_model(config, true, &self.providers, &self.health).ok().map(Arc::new)
     }
 }
 
@@ -93,10 +105,11 @@ fn build_model(
         name: model.name.as_str().into(),
         direct,
         strategy: model.strategy.clone(),
-        turn: AtomicUsize::new(0),
+        turn: Arc::default(),
         targets: model.targets.iter().map(target).collect::<Result<_, _>>()?,
         retry: model.retry.clone(),
         lossy: model.lossy,
+        on_cut: model.on_cut,
     })
 }
 

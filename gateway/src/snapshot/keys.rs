@@ -8,7 +8,7 @@ use http::HeaderMap;
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
-use crate::config::{KeyConfig, ModelPattern};
+use crate::config::{KeyConfig, ModelPattern, Right};
 
 /// Headers that may carry a client's key, in the order in which they are looked at.
 const KEY_HEADERS: [&str; 4] = ["authorization", "x-api-key", "api-key", "x-goog-api-key"];
@@ -25,6 +25,26 @@ impl Key {
     /// Whether the key may ask for the model that clients call `name`.
     pub fn may_use(&self, name: &str) -> bool {
         self.config.may_use(name)
+    }
+
+    /// Words that rules go by.
+    pub fn tags(&self) -> &[String] {
+        &self.config.tags
+    }
+
+    /// Its team.
+    pub fn team(&self) -> Option<&str> {
+        self.config.team.as_deref()
+    }
+
+    /// Who answers for it.
+    pub fn owner(&self) -> Option<&str> {
+        self.config.owner.as_deref()
+    }
+
+    /// Whether it may ask for that.
+    pub fn may(&self, right: Right) -> bool {
+        self.config.allow.contains(&right)
     }
 
     /// The patterns of its allow-list that are plain names.
@@ -120,6 +140,7 @@ mod tests {
             name: name.into(),
             hash: Sha256::digest(key).into(),
             models: Some(models.iter().map(|pattern| ModelPattern::new(pattern)).collect()),
+            ..KeyConfig::default()
         };
         KeyRing::new(&[config("bot", "sk-bot", &["assistant", "openai/*"]), config("all", "sk-all", &["*"])])
     }

@@ -10,6 +10,7 @@ mod route;
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use ai_gateway_providers::price::Model as Known;
 use quick_cache::sync::Cache;
 
 pub use build::BuildError;
@@ -18,8 +19,10 @@ pub use model::{Model, Target};
 pub use provider::Provider;
 pub use route::{Route, Way, client_wire};
 
+use crate::config::{Config, ModelConfig};
 use crate::health::Health;
 use crate::proxy::BodyLimits;
+use crate::routing::rules::RuleSet;
 
 /// Everything that answering a request needs of the configuration.
 #[derive(Debug)]
@@ -32,7 +35,11 @@ pub struct Snapshot {
     pub keys: KeyRing,
     /// `provider/model` names as built, the last ones asked for.
     direct: Cache<Box<str>, Arc<Model>>,
+    /// What all this was built from.
+    config: Config,
     health: Arc<Health>,
+    /// The rules that decide where requests go.
+    pub rules: RuleSet,
 }
 
 impl Snapshot {
@@ -50,7 +57,7 @@ impl Snapshot {
         if let Some(model) = self.direct.get(name) {
             return Some(model);
         }
-        let model = self.build_direct(name, provider, upstream)?;
+        let model = self.build_direct(self.config.model(name)?.as_ref())?;
         self.direct.insert(name.into(), model.clone());
         Some(model)
     }
@@ -69,7 +76,7 @@ impl Snapshot {
 
     /// `provider` as the only target, for requests that name no model.
     pub fn any_model_of(&self, provider: &Provider) -> Option<Arc<Model>> {
-        self.build_direct(&provider.name, &provider.name, "")
+        self.build_direct(&ModelConfig::direct(&provider.name, &provider.name, "", Known::default()))
     }
 
     /// The providers, sorted by name.

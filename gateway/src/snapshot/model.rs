@@ -5,14 +5,15 @@ use std::sync::atomic::AtomicUsize;
 use std::time::Instant;
 
 use ai_gateway_providers::catalogue::Traits;
+use ai_gateway_providers::price::Model as Known;
 
 use super::Provider;
-use crate::config::{Lossy, RetryConfig, StrategyConfig, TargetConfig, TimeoutsConfig};
+use crate::config::{Lossy, OnCut, RetryConfig, StrategyConfig, TargetConfig, TimeoutsConfig};
 use crate::health::{Health, TargetState};
 use crate::routing::Asked;
 
 /// A public name and where it may be answered.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Model {
     /// What clients ask for.
     pub name: Arc<str>,
@@ -21,17 +22,40 @@ pub struct Model {
     /// How one of several targets of a priority is chosen.
     pub strategy: StrategyConfig,
     /// Whose turn it is, of the targets that take turns.
-    pub turn: AtomicUsize,
+    pub turn: Arc<AtomicUsize>,
     /// In the order of the file.
     pub targets: Vec<Arc<Target>>,
     /// Which outcomes move on to the next target.
     pub retry: RetryConfig,
     /// What happens to a field that a target's API cannot say.
     pub lossy: Lossy,
+    /// What happens when an answer breaks off.
+    pub on_cut: OnCut,
+}
+
+impl Model {
+    /// The same, with the targets of `others` as the last ones to try, and an attempt more for each of them. What is a target
+    /// already is none once more.
+    pub fn followed_by(&self, others: &[Arc<Self>]) -> Self {
+        let mut model = self.clone();
+        for other in others {
+            let last = model.targets.iter().map(|target| target.priority).max();
+            let first = last.map_or(0, |last| last.saturating_add(1));
+            for target in &other.targets {
+                let same =
+                    |known: &Arc<Target>| known.provider.name == target.provider.name && known.model == target.model;
+                if !model.targets.iter().any(same) {
+                    model.targets.push(Arc::new(target.at_priority(first.saturating_add(target.priority))));
+                    model.retry.attempts = model.retry.attempts.saturating_add(1);
+                }
+            }
+        }
+        model
+    }
 }
 
 /// One place where a model can be answered.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Target {
     /// The account.
     pub provider: Arc<Provider>,
@@ -45,12 +69,12 @@ pub struct Target {
     pub priority: u32,
     /// The clocks of an attempt.
     pub timeouts: TimeoutsConfig,
-    /// Its context window in tokens, if it is known.
-    pub context: Option<u64>,
+    /// What it costs and how large its context is, as far as that is known.
+    pub known: Arc<Known>,
     /// How it is, for each of the provider's credentials; at least one.
     pub states: Vec<Arc<TargetState>>,
     /// Whose turn it is, of equally busy credentials.
-    pub turn: AtomicUsize,
+    pub turn: Arc<AtomicUsize>,
 }
 
 impl Target {
@@ -66,14 +90,19 @@ impl Target {
             weight: config.weight,
             priority: config.priority,
             timeouts: config.timeouts,
-            context: config.context,
+            known: config.known.clone(),
             states,
-            turn: AtomicUsize::new(0),
+            turn: Arc::default(),
         }
     }
 
+    /// The same place at another priority.
+    fn at_priority(&self, priority: u32) -> Self {
+        Self { priority, ..self.clone() }
+    }
+
     /// What a request is expected to cost here, in pico-dollars; `None` if the price is not known.
-    pub fn expected_cost(&self, _asked: &Asked) -> Option<u64> {
-        None
+    pub fn expected_cost(&self, asked: &Asked) -> Option<u64> {
+        self.known.price.as_ref()?.expected(asked.prompt_tokens, asked.output_tokens)
     }
 }

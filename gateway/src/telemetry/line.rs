@@ -31,8 +31,12 @@ pub struct Line<'a> {
     pub bytes_in: u64,
     /// Body bytes that went to the client.
     pub bytes_out: u64,
+    /// The rule that decided where it went.
+    pub route: Option<&'a str>,
     /// Names of fields that the API of the other side could not say, with commas between.
     pub dropped: Option<&'a str>,
+    /// Places at which the answer of one attempt went on with that of another.
+    pub seams: u32,
     /// A short code of what went wrong, for instance `unknown_model`; never a message with content of the request.
     pub error: Option<&'a str>,
     /// What the metrics know, too.
@@ -63,6 +67,8 @@ struct Json<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     model: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    route: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     provider: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     upstream_model: Option<&'a str>,
@@ -89,6 +95,8 @@ struct Json<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     dropped: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    seams: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<&'a str>,
 }
 
@@ -105,6 +113,7 @@ impl<'a> From<&Line<'a>> for Json<'a> {
             dialect: finished.dialect,
             key: finished.key,
             model: finished.request_model.name().map(|name| cut(name, MAX_NAME)),
+            route: line.route,
             provider: finished.provider,
             upstream_model: finished.upstream_model.map(|name| cut(name, MAX_NAME)),
             response_model: finished.response_model.map(|name| cut(name, MAX_NAME)),
@@ -125,6 +134,7 @@ impl<'a> From<&Line<'a>> for Json<'a> {
             client: line.client,
             user_agent: line.user_agent.map(|agent| cut(agent, MAX_USER_AGENT)),
             dropped: line.dropped,
+            seams: (line.seams > 0).then_some(line.seams),
             error: line.error,
         }
     }

@@ -54,6 +54,12 @@ struct DroppedField {
     to: &'static str,
 }
 
+/// The label of `gateway_route_errors_total`.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Route {
+    route: String,
+}
+
 /// All metrics of one gateway process. Recording neither locks for long nor allocates once a label set is known.
 pub struct Metrics {
     registry: Registry,
@@ -67,6 +73,7 @@ pub struct Metrics {
     /// `gateway_bytes_buffered`: request bytes held by all exchanges together.
     pub bytes_buffered: Gauge,
     dropped_fields: Family<DroppedField, Counter>,
+    route_errors: Family<Route, Counter>,
     /// `gateway_log_dropped_total`: access log lines that were not written.
     pub log_dropped: Counter,
     /// `gateway_dns_*`, for the resolver.
@@ -91,6 +98,7 @@ impl Metrics {
             in_flight: Gauge::default(),
             bytes_buffered: Gauge::default(),
             dropped_fields: Family::default(),
+            route_errors: Family::default(),
             log_dropped: Counter::default(),
             dns: DnsMetrics::default(),
             ledger: LedgerMetrics::default(),
@@ -128,6 +136,11 @@ impl Metrics {
             "gateway_dropped_fields",
             "Fields that the API of the other side could not say, by name and dialects",
             self.dropped_fields.clone(),
+        );
+        registry.register(
+            "gateway_route_errors",
+            "Requests on which the expression of a route failed, which therefore did not match",
+            self.route_errors.clone(),
         );
         registry.register("gateway_log_dropped", "Access log lines that were not written", self.log_dropped.clone());
         registry.register("gateway_dns_lookups", "Name lookups made", self.dns.lookups.clone());
@@ -246,6 +259,11 @@ impl Metrics {
             let field = if loss.known { loss.field.clone() } else { OTHER.to_owned() };
             self.dropped_fields.get_or_create(&DroppedField { field, from: from.as_str(), to: to.as_str() }).inc();
         }
+    }
+
+    /// The expression of a route failed on a request. Names of routes come from the configuration only.
+    pub fn route_broke(&self, route: &str) {
+        self.route_errors.get_or_create(&Route { route: route.to_owned() }).inc();
     }
 
     /// The answer of `/metrics`, of type [`CONTENT_TYPE`].

@@ -5,10 +5,12 @@
 //!
 //! `stream` cuts server-sent events and hands them to the rules of the dialect: `chat` for OpenAI's chunks,
 //! `typed` for OpenAI's typed events, `anthropic`. `json` scans an answer that is one JSON document. `translated` is for
-//! answers whose two sides speak different dialects: there nothing passes, but the codecs read and write.
+//! answers whose two sides speak different dialects: there nothing passes, but the codecs read and write. `continued` joins
+//! what another attempt says to an answer that broke off.
 
 mod anthropic;
 mod chat;
+mod continued;
 mod converted;
 mod followed;
 mod json;
@@ -138,6 +140,46 @@ impl Observer {
     pub fn translated_error(&mut self, error: &ApiError) -> Option<Vec<u8>> {
         match &mut self.form {
             Form::Translated(translated) => Some(translated.error_event(error)),
+            Form::Json(_) | Form::Stream(_) | Form::Followed(_) | Form::Converted(_) | Form::Opaque => None,
+        }
+    }
+
+    /// Whether the answer has not come to a point from which no other attempt can go on. `false` unless
+    /// [`Translation::may_go_on`].
+    #[must_use]
+    pub fn may_go_on(&self) -> bool {
+        self.continued().is_some_and(|said| !said.is_over())
+    }
+
+    /// Whether an error that the provider reports, or the lack of an end, is not in what is given out: see
+    /// [`Translation::may_go_on`].
+    #[must_use]
+    pub fn withholds_errors(&self) -> bool {
+        self.continued().is_some()
+    }
+
+    /// The text that another attempt could go on with if the answer broke off here, without white space at its end. `None`:
+    /// nothing else than an error can follow (a tool call is under way, reasoning is, or nothing was said).
+    #[must_use]
+    pub fn said(&self) -> Option<&str> {
+        self.continued()?.text()
+    }
+
+    /// From here on the observer is fed the stream of another attempt, which goes on with [`Self::said`]. Nothing of its beginning
+    /// is given out, and what it consumed is added to what was consumed before.
+    pub fn go_on(&mut self, translation: Translation) {
+        if let Form::Translated(translated) = &mut self.form {
+            self.notes.dialect = translation.from;
+            self.notes.seen.cut = false;
+            self.notes.seen.error = None;
+            self.ended = false;
+            translated.go_on(translation);
+        }
+    }
+
+    fn continued(&self) -> Option<&continued::Said> {
+        match &self.form {
+            Form::Translated(translated) => translated.said(),
             Form::Json(_) | Form::Stream(_) | Form::Followed(_) | Form::Converted(_) | Form::Opaque => None,
         }
     }

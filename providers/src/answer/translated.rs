@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 
+use super::continued::{Said, Seam};
 use super::marks::Marks;
 use super::{AnswerForm, Notes};
 use crate::codec::{Client, Maker, Platform, StreamDecoder, StreamEncoder, codec};
@@ -38,6 +39,12 @@ pub struct Translation {
     pub reasoning: bool,
     /// Whether the client asked for a legacy completion, which went as chat.
     pub completion: bool,
+    /// Whether another attempt may go on with the answer if it breaks off; of streams only. What has been said is then kept,
+    /// and an error that the provider reports is not written: [`Observer::translated_error`](super::Observer::translated_error)
+    /// does that when nobody goes on.
+    pub may_go_on: bool,
+    /// Whether the answer may begin with all that it was to go on with (Mistral's do).
+    pub echoes: bool,
 }
 
 impl Translation {
@@ -49,6 +56,15 @@ impl Translation {
             id_seed: self.client.request_id.get(..12).unwrap_or(&self.client.request_id),
         }
     }
+
+    /// A client of the same dialect gets, and keeps, everything.
+    fn recorder(&self) -> Option<TurnRecorder> {
+        (self.from != self.to).then(|| TurnRecorder::new(self.provider))
+    }
+
+    fn marks(&self) -> Option<Marks> {
+        Marks::new(self.from, self.to, self.provider, self.reasoning)
+    }
 }
 
 /// The translation of one answer under way.
@@ -59,6 +75,8 @@ pub(super) struct Translated {
     losses: Losses,
     recorder: Option<TurnRecorder>,
     marks: Option<Marks>,
+    said: Option<Box<Said>>,
+    seam: Option<Box<Seam>>,
 }
 
 enum Input {
@@ -80,10 +98,7 @@ impl std::fmt::Debug for Translated {
 impl Translated {
     /// `form`: how the provider's answer is framed.
     pub(super) fn new(translation: Translation, form: AnswerForm) -> Self {
-        let input = match form {
-            AnswerForm::Stream => Input::Stream(codec(translation.from).stream_decoder(&translation.maker())),
-            AnswerForm::Json | AnswerForm::Opaque => Input::Whole(Vec::new()),
-        };
+        let input = Input::new(&translation, form);
         let output = if translation.stream {
             Output::Stream(match translation.completion {
                 true => completions::stream_encoder(&translation.client),
@@ -92,10 +107,22 @@ impl Translated {
         } else {
             Output::Whole(Box::new(Collector::new(translation.from)))
         };
-        // A client of the same dialect gets, and keeps, everything.
-        let recorder = (translation.from != translation.to).then(|| TurnRecorder::new(translation.provider));
-        let marks = Marks::new(translation.from, translation.to, translation.provider, translation.reasoning);
-        Self { translation, input, output, losses: Losses::default(), recorder, marks }
+        let said = (translation.may_go_on && translation.stream && form == AnswerForm::Stream).then(Box::default);
+        let (recorder, marks) = (translation.recorder(), translation.marks());
+        Self { translation, input, output, losses: Losses::default(), recorder, marks, said, seam: None }
+    }
+
+    /// What has been said, for as long as another attempt can go on with it.
+    pub(super) fn said(&self) -> Option<&Said> {
+        self.said.as_deref()
+    }
+
+    /// From here on the answer is that of another attempt, a stream, which goes on with what has been said.
+    pub(super) fn go_on(&mut self, translation: Translation) {
+        self.seam = self.said.as_ref().map(|said| Box::new(said.seam(translation.echoes)));
+        self.input = Input::new(&translation, AnswerForm::Stream);
+        (self.recorder, self.marks) = (translation.recorder(), translation.marks());
+        self.translation = translation;
     }
 
     pub(super) fn losses(&self) -> &Losses {
@@ -108,7 +135,7 @@ impl Translated {
 
     pub(super) fn feed(&mut self, chunk: &Bytes, end: bool, notes: &mut Notes) -> Bytes {
         let mut out = Vec::new();
-        let Self { translation, input, output, losses, recorder, marks } = self;
+        let Self { translation, input, output, losses, recorder, marks, said, seam } = self;
         match input {
             Input::Stream(decoder) => {
                 let Translation { aliases, .. } = translation;
@@ -117,9 +144,20 @@ impl Translated {
                     if let Some(recorder) = recorder {
                         recorder.feed(&event);
                     }
-                    if !is_cut(&event) {
+                    let untold = match said {
+                        Some(said) => {
+                            said.note(&event);
+                            matches!(event, Event::Error(_))
+                        }
+                        None => is_cut(&event),
+                    };
+                    if !untold {
                         output.write(event, losses, &mut out);
                     }
+                };
+                let mut write = |event: Event<'_>| match seam {
+                    Some(seam) => seam.feed(event, &mut write),
+                    None => write(event),
                 };
                 let mut write = |event: Event<'_>| match marks {
                     Some(marks) => marks.stream(event, &mut write),
@@ -217,6 +255,15 @@ impl Translated {
     }
 }
 
+impl Input {
+    fn new(translation: &Translation, form: AnswerForm) -> Self {
+        match form {
+            AnswerForm::Stream => Self::Stream(codec(translation.from).stream_decoder(&translation.maker())),
+            AnswerForm::Json | AnswerForm::Opaque => Self::Whole(Vec::new()),
+        }
+    }
+}
+
 impl Output {
     fn write(&mut self, event: Event<'_>, losses: &mut Losses, out: &mut Vec<u8>) {
         match self {
@@ -308,6 +355,8 @@ mod tests {
                 stream,
                 reasoning: false,
                 completion: false,
+                may_go_on: false,
+                echoes: false,
             };
             for (stream, wanted) in [(true, true), (false, false)] {
                 let mut observer = Observer::translating(translation(stream), Operation::Chat, AnswerForm::Json);

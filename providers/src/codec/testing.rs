@@ -58,7 +58,7 @@ pub(super) fn recordings(folder: &str, operation: &str) -> Vec<Recording> {
     paths.iter().filter_map(|path| read(path)).collect()
 }
 
-pub(super) fn maker() -> Maker<'static> {
+pub(crate) fn maker() -> Maker<'static> {
     Maker { provider: ProviderTag::of("p"), platform: Platform::Native, model: "asked-model", id_seed: "seed" }
 }
 
@@ -66,7 +66,7 @@ pub(crate) fn target() -> Target<'static> {
     Target::new("upstream-model", ProviderTag::of("p"))
 }
 
-pub(super) fn client() -> Client {
+pub(crate) fn client() -> Client {
     Client {
         model: "public".into(),
         include_usage: true,
@@ -77,21 +77,21 @@ pub(super) fn client() -> Client {
 }
 
 /// All events of a stream that comes in one piece.
-pub(super) fn events(decoder: &mut dyn StreamDecoder, body: &[u8]) -> Vec<Event<'static>> {
+pub(crate) fn events(decoder: &mut dyn StreamDecoder, body: &[u8]) -> Vec<Event<'static>> {
     let mut events = Vec::new();
     decoder.feed(body, true, &mut |event| events.push(event.into_static()));
     events
 }
 
 /// What a list of events adds up to.
-pub(super) fn collected(dialect: Dialect, events: &[Event<'_>]) -> Result<Response<'static>, ApiError> {
+pub(crate) fn collected(dialect: Dialect, events: &[Event<'_>]) -> Result<Response<'static>, ApiError> {
     let mut collector = Collector::new(dialect);
     events.iter().for_each(|event| collector.feed(event));
     collector.finish()
 }
 
 /// Checks that a stream means the same however it is cut: at every byte, and byte by byte.
-pub(super) fn check_cuts(decoder: impl Fn() -> Box<dyn StreamDecoder>, dialect: Dialect, body: &[u8]) {
+pub(crate) fn check_cuts(decoder: impl Fn() -> Box<dyn StreamDecoder>, dialect: Dialect, body: &[u8]) {
     let whole = collected(dialect, &events(&mut *decoder(), body));
     let cut = |pieces: &[&[u8]]| {
         let (mut decoder, mut all) = (decoder(), Vec::new());

@@ -7,6 +7,7 @@
 //! | file | subject |
 //! |---|---|
 //! | `request`, `block`, `tool` | what is asked |
+//! | `prefill` | a request to go on with an answer that has begun |
 //! | `response`, `event` | what is answered, whole and streamed |
 //! | `collect` | a stream put together into an answer, and an answer taken apart into a stream |
 //! | `sequence` | blocks that overlap, put one behind the other |
@@ -25,6 +26,7 @@ mod json;
 mod losses;
 mod memory;
 mod opaque;
+mod prefill;
 mod request;
 mod response;
 mod sequence;
@@ -43,6 +45,7 @@ pub use json::{Extras, Json};
 pub use losses::{Loss, Losses};
 pub use memory::{TurnMemory, TurnRecorder, restore_turns};
 pub use opaque::{Opaque, ProviderTag, may_hold_ticket};
+pub use prefill::can_go_on;
 pub use request::{AudioConfig, CacheConfig, Effort, Message, ReasoningConfig, ReasoningMode, Request, Role, Turn};
 pub use response::{Choice, Response, Stop, StopReason, TokenLogprob};
 pub use sequence::Sequence;

@@ -73,6 +73,8 @@ pub struct Request<'a> {
     pub store: Option<bool>,
     /// The kept answer that this turn follows (Responses' `previous_response_id`).
     pub previous: Option<Str<'a>>,
+    /// The last message, the assistant's, is the beginning of the answer: the model shall go on with it.
+    pub goes_on: bool,
     /// Fields of the request that have no place here.
     pub extras: Extras<'a>,
 }
@@ -113,6 +115,7 @@ impl Request<'_> {
             cache: CacheConfig::default(),
             store: None,
             previous: None,
+            goes_on: false,
             extras: Vec::new(),
         }
     }

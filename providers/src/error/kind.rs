@@ -107,6 +107,8 @@ kinds! {
     ClientClosed "client_closed" 499 Caller Never "invalid_request_error" Some("client_closed"), "invalid_request_error" "CANCELLED" "ValidationException";
     /// The key may not do this.
     Forbidden "forbidden" 403 Policy Never "invalid_request_error" Some("permission_denied"), "permission_error" "PERMISSION_DENIED" "AccessDeniedException";
+    /// A rule of the operator's says no, with a status of its own.
+    Rejected "rejected" 403 Policy Never "invalid_request_error" Some("request_rejected"), "permission_error" "PERMISSION_DENIED" "AccessDeniedException";
     /// The key's own rate limit.
     KeyRateLimited "key_rate_limited" 429 Policy Never "requests" Some("rate_limit_exceeded"), "rate_limit_error" "RESOURCE_EXHAUSTED" "ThrottlingException";
     /// The key's own budget is spent.

@@ -48,6 +48,12 @@ impl ApiError {
         }
     }
 
+    /// What a rule of the operator's answers instead of a provider; `status` is from 400 to 499.
+    #[must_use]
+    pub fn rejected(status: u16, message: impl Into<String>) -> Self {
+        Self { status, ..Self::new(ErrorKind::Rejected, message) }
+    }
+
     /// The same, naming the request field that is to blame.
     #[must_use]
     pub fn with_param(mut self, param: impl Into<String>) -> Self {
@@ -70,6 +76,7 @@ impl ApiError {
         let of_kind = self.kind.status_for(dialect);
         let same_class = self.status / 100 == of_kind / 100 && self.status >= 400;
         match self.kind {
+            ErrorKind::Rejected if same_class => self.status,
             ErrorKind::InvalidRequest if same_class && !matches!(self.status, 401 | 403 | 407) => self.status,
             _ => of_kind,
         }

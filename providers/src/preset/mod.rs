@@ -86,6 +86,23 @@ pub struct Quirks {
     pub short_tool_ids: bool,
     /// OpenAI Chat: where reasoning is asked for and told.
     pub reasoning: ReasoningSpelling,
+    /// OpenAI Chat: how it is asked to go on with what the last message, the assistant's, has begun.
+    pub prefill: PrefillSpelling,
+}
+
+/// How an OpenAI-like vendor is asked to go on with a message of the assistant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum PrefillSpelling {
+    /// There is no word for it.
+    #[default]
+    Unsaid,
+    /// `"prefix": true` on the message (Mistral).
+    Prefix,
+    /// The same, under the path `/beta` only (DeepSeek): <https://api-docs.deepseek.com/guides/chat_prefix_completion>.
+    PrefixInBeta,
+    /// `"continue_final_message": true` and `"add_generation_prompt": false` (vLLM):
+    /// <https://docs.vllm.ai/en/stable/serving/openai_compatible_server/>.
+    ContinueFinalMessage,
 }
 
 /// How an OpenAI-like vendor spells reasoning.
@@ -109,6 +126,25 @@ pub enum Cloud {
     Google,
     /// Azure: Entra ID access tokens.
     Azure,
+}
+
+impl PrefillSpelling {
+    /// Whether the answer repeats what it was to go on with: Mistral's does (<https://github.com/vercel/ai/pull/3256>).
+    #[must_use]
+    pub const fn echoes(self) -> bool {
+        matches!(self, Self::Prefix)
+    }
+
+    /// The path that `path`, of a request with a beginning of the answer, is asked at.
+    #[must_use]
+    pub fn path(self, path: String) -> String {
+        match self {
+            Self::PrefixInBeta if !path.starts_with("/beta/") => {
+                format!("/beta{}", path.strip_prefix("/v1").unwrap_or(&path))
+            }
+            Self::Unsaid | Self::Prefix | Self::PrefixInBeta | Self::ContinueFinalMessage => path,
+        }
+    }
 }
 
 impl Cloud {

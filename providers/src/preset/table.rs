@@ -1,6 +1,6 @@
 //! The rows: one per kind.
 
-use super::{AddressEnv, Cloud, Preset, Quirks, ReasoningSpelling};
+use super::{AddressEnv, Cloud, PrefillSpelling, Preset, Quirks, ReasoningSpelling};
 use crate::auth::AuthScheme;
 use crate::dialect::{Dialect, Operation};
 
@@ -18,6 +18,7 @@ const REFERENCE: Quirks = Quirks {
     cache_control: false,
     short_tool_ids: false,
     reasoning: ReasoningSpelling::Effort,
+    prefill: PrefillSpelling::Unsaid,
 };
 /// OpenAI's own API, and Azure's.
 const OPENAI: Quirks = Quirks { max_completion_tokens: true, developer_role: true, ..REFERENCE };
@@ -115,6 +116,7 @@ pub static PRESETS: &[Preset] = &[
             no_stream_options: true,
             short_tool_ids: true,
             reasoning: ReasoningSpelling::Parts,
+            prefill: PrefillSpelling::Prefix,
             ..REFERENCE
         },
         ..vendor("mistral", "https://api.mistral.ai/v1", &["MISTRAL_API_KEY"])
@@ -135,6 +137,7 @@ pub static PRESETS: &[Preset] = &[
     Preset {
         dialects: &[CHAT, RESPONSES, (Dialect::Anthropic, "/anthropic")],
         not_offered: &[Embeddings, Rerank, Images, Speech, Transcription, Moderation],
+        quirks: Quirks { prefill: PrefillSpelling::PrefixInBeta, ..REFERENCE },
         ..vendor("deepseek", "https://api.deepseek.com", &["DEEPSEEK_API_KEY"])
     },
     // https://docs.together.ai/docs/openai-api-compatibility
@@ -192,7 +195,11 @@ pub static PRESETS: &[Preset] = &[
         ..local("ollama", "http://127.0.0.1:11434/v1")
     },
     // https://docs.vllm.ai/en/stable/serving/online_serving.html
-    Preset { not_offered: &[Moderation], ..local("vllm", "http://127.0.0.1:8000/v1") },
+    Preset {
+        not_offered: &[Moderation],
+        quirks: Quirks { prefill: PrefillSpelling::ContinueFinalMessage, ..REFERENCE },
+        ..local("vllm", "http://127.0.0.1:8000/v1")
+    },
     // https://lmstudio.ai/docs/developer/openai-compat, …/anthropic-compat
     Preset {
         not_offered: &[Rerank, Images, Speech, Transcription, Moderation],

@@ -72,6 +72,8 @@ struct Members<'a, const N: usize> {
     messages: bool,
     /// Whether there is a key `input`.
     input: bool,
+    /// Whether there is a key `fallbacks` or `models`.
+    fallbacks: bool,
     empty: bool,
 }
 
@@ -83,8 +85,15 @@ impl<'a, const N: usize> Visitor<'a> for Pick<N> {
     }
 
     fn visit_map<A: MapAccess<'a>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-        let mut members =
-            Members { values: [None; N], duplicate: None, miscased: None, messages: false, input: false, empty: true };
+        let mut members = Members {
+            values: [None; N],
+            duplicate: None,
+            miscased: None,
+            messages: false,
+            input: false,
+            fallbacks: false,
+            empty: true,
+        };
         // Keys are taken raw, because decoding would refuse a lone surrogate in a key that nobody reads.
         while let Some(key) = map.next_key::<&RawValue>()? {
             members.empty = false;
@@ -102,6 +111,7 @@ impl<'a, const N: usize> Visitor<'a> for Pick<N> {
                     }
                     members.messages |= decoded == "messages";
                     members.input |= decoded == "input";
+                    members.fallbacks |= decoded == "fallbacks" || decoded == "models";
                     map.next_value::<IgnoredAny>()?;
                 }
             }
@@ -155,6 +165,7 @@ impl<'a> Source<'a> {
             previous: previous.and_then(|raw| serde_json::from_str(raw.get()).ok()),
             response_format: None,
             only_input: members.input && !members.messages,
+            fallbacks: members.fallbacks,
             null_model: members.values[0].filter(|raw| is_null(raw)).map(|raw| self.span(raw)),
             usage: match (stream_options, members.values[2]) {
                 (Some(raw), _) => self.usage(raw)?,

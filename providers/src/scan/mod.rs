@@ -3,7 +3,9 @@
 //! A body is never re-serialised between two sides of one dialect. [`scan_json`] and [`scan_multipart`] validate the
 //! whole body in one pass and find where the fields stand that the gateway reads; [`RequestScan::rewrite`] splices the
 //! model name into a copy and leaves every other byte as sent. `json.rs` and `multipart.rs` hold the two scans,
-//! `depth.rs` the nesting guard, `rewrite.rs` the splicing, `opening.rs` the beginning of a prompt, `fidelity.rs` the invariants that the property tests and
+//! `depth.rs` the nesting guard, `rewrite.rs` the splicing, `edit.rs` the setting and removing of other fields, `facts.rs` what
+//! routing rules ask (both step through the body with `cursor.rs`), `opening.rs` the beginning of a prompt, `fidelity.rs` the
+//! invariants that the property tests and
 //! the fuzz targets share.
 //!
 //! ```
@@ -23,8 +25,11 @@
 //! # Ok::<(), ai_gateway_providers::scan::ScanError>(())
 //! ```
 
+mod cursor;
 mod depth;
+mod edit;
 mod error;
+mod facts;
 #[cfg(any(test, feature = "fuzzing"))]
 pub mod fidelity;
 mod json;
@@ -35,7 +40,9 @@ mod rewrite;
 use std::ops::Range;
 
 pub use depth::MAX_DEPTH;
+pub use edit::FieldEdits;
 pub use error::{FormError, Place, ScanError};
+pub use facts::{BodyFacts, fallbacks_of, metadata_of};
 pub use json::scan_json;
 pub use multipart::{MAX_PART_HEADERS, scan_multipart};
 pub use opening::opening;
@@ -66,6 +73,9 @@ pub struct RequestScan {
     pub response_format: Option<String>,
     /// Whether there is an `input` and no `messages`: a body of the Responses API, whatever the path says.
     pub only_input: bool,
+    /// Whether there is a field `fallbacks` or `models`, in which a client may name models to fall back on; see
+    /// [`fallbacks_of`].
+    pub fallbacks: bool,
     /// Where `model` is `null`: there a name goes.
     null_model: Option<Range<usize>>,
     usage: UsageOption,

@@ -8,12 +8,12 @@ use proptest::prelude::*;
 use super::{Edits, fidelity, scan_json, scan_multipart};
 
 /// White space as JSON allows it.
-fn space() -> impl Strategy<Value = String> {
+pub(super) fn space() -> impl Strategy<Value = String> {
     "[ \t\r\n]{0,3}"
 }
 
 /// A string literal: plain, Unicode, or with escapes, lone surrogates among them.
-fn literal() -> impl Strategy<Value = String> {
+pub(super) fn literal() -> impl Strategy<Value = String> {
     prop_oneof![
         any::<String>().prop_map(|text| serde_json::to_string(&text).unwrap()),
         r#"([a-z{}\[\],:é😀]|\\[\\"/bfnrt]|\\u[0-9a-fA-F]{4}|\\ud83d\\ude00|\\ud800){0,12}"#
@@ -22,7 +22,7 @@ fn literal() -> impl Strategy<Value = String> {
 }
 
 /// The text of any value: number spellings and nesting as a client may choose them.
-fn value() -> impl Strategy<Value = String> {
+pub(super) fn value() -> impl Strategy<Value = String> {
     let leaf = prop_oneof![
         literal(),
         Just("null".to_owned()),

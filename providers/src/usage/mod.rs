@@ -79,6 +79,41 @@ impl Usage {
         sum([self.total_input(), self.total_output()])
     }
 
+    /// What two calls consumed together. A bucket that neither reported stays unreported.
+    #[must_use]
+    pub fn plus(&self, other: &Self) -> Self {
+        let Self {
+            input,
+            cache_read,
+            cache_write_5m,
+            cache_write_1h,
+            audio_input,
+            image_input,
+            output,
+            reasoning,
+            audio_output,
+            image_output,
+            audio_input_ms,
+            search_units,
+            web_searches,
+        } = *other;
+        Self {
+            input: sum([self.input, input]),
+            cache_read: sum([self.cache_read, cache_read]),
+            cache_write_5m: sum([self.cache_write_5m, cache_write_5m]),
+            cache_write_1h: sum([self.cache_write_1h, cache_write_1h]),
+            audio_input: sum([self.audio_input, audio_input]),
+            image_input: sum([self.image_input, image_input]),
+            output: sum([self.output, output]),
+            reasoning: sum([self.reasoning, reasoning]),
+            audio_output: sum([self.audio_output, audio_output]),
+            image_output: sum([self.image_output, image_output]),
+            audio_input_ms: sum([self.audio_input_ms, audio_input_ms]),
+            search_units: sum([self.search_units, search_units]),
+            web_searches: sum([self.web_searches, web_searches]),
+        }
+    }
+
     /// Takes a later report of the same answer in: it may only raise or fill a bucket.
     ///
     /// This is for reports that are already in disjoint buckets. Within one stream the [`Observer`](crate::Observer)
@@ -134,6 +169,14 @@ mod tests {
         let mut usage = Usage { input: Some(10), output: Some(2), ..Usage::default() };
         usage.merge(&Usage { input: Some(7), output: Some(9), cache_read: Some(0), ..Usage::default() });
         assert_eq!(usage, Usage { input: Some(10), output: Some(9), cache_read: Some(0), ..Usage::default() });
+    }
+
+    #[test]
+    fn two_calls_add_up() {
+        let first = Usage { input: Some(10), output: Some(2), ..Usage::default() };
+        let second = Usage { input: Some(u64::MAX), cache_read: Some(0), ..Usage::default() };
+        let both = Usage { input: Some(u64::MAX), output: Some(2), cache_read: Some(0), ..Usage::default() };
+        assert_eq!((first.plus(&second), Usage::default().plus(&Usage::default())), (both, Usage::default()));
     }
 
     #[test]

@@ -12,6 +12,7 @@ fn world() -> Fake {
         .with_file("google.json", r#"{"type":"service_account","client_email":"a","private_key":"sk-this-is-secret"}"#)
         .with_file("external.json", r#"{"type":"external_account"}"#)
         .with_file("insecure.json", r#"{"type":"authorized_user","token_uri":"http://example.com/token"}"#)
+        .with_file("garbage.json", "{\"gpt-5\": 1}")
         .with_file("garbage.pem", "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n")
 }
 

@@ -3,6 +3,7 @@
 mod bad_files;
 mod environment;
 mod examples;
+mod prices;
 mod resolve;
 mod robust;
 mod tls;

@@ -223,3 +223,46 @@ fn verdicts() {
        = did you mean `mock`?
     "#);
 }
+
+#[test]
+fn several_keys_and_health() {
+    let world = Fake::new().with_var("A", "sk-a").with_var("B", "sk-b");
+    let text = "[providers.x]\nkind = 'openai'\napi_keys = ['env:A', 'env:B']\n\
+                health = { failures = 0, rate = 1, cooldown = '90s', probe = {} }";
+    let loaded = Config::parse(text, "a.toml", &world).unwrap();
+    assert_eq!(loaded.warnings, []);
+    let provider = &loaded.config.providers["x"];
+    let values: Vec<_> = provider.credentials.iter().map(|one| &one.key().unwrap().of(Dialect::OpenAiChat).1).collect();
+    assert_eq!(values, ["Bearer sk-a", "Bearer sk-b"]);
+    let settings = provider.health.settings;
+    assert_eq!((settings.failures, settings.rate, settings.min_requests), (0, 1.0, 20));
+    assert_eq!(settings.max_cooldown, Duration::from_secs(90), "never shorter than the first");
+    let probe = ProbeConfig { path: "/models".to_owned(), every: Duration::from_secs(30) };
+    assert_eq!(provider.health.probe, Some(probe));
+    let snapshot = crate::snapshot::Snapshot::build(
+        &loaded.config,
+        None,
+        &std::sync::Arc::new(crate::health::Health::new(std::time::Instant::now(), 1)),
+    )
+    .unwrap();
+    assert_eq!(snapshot.provider("x").unwrap().credentials.len(), 2);
+}
+
+#[test]
+fn a_model_whose_answers_nobody_goes_on_with_is_told_of() {
+    let warned = |target: &str, on_cut: &str| {
+        let text = format!(
+            "[providers.openai]\nkind = \"openai\"\n[providers.vllm]\nkind = \"vllm\"\n\
+             [models.m]\ntargets = [{{ {target} }}]\non_cut = \"{on_cut}\""
+        );
+        let loaded = parse(&text);
+        assert_eq!(format!("{:?}", loaded.config.models["m"].on_cut).to_lowercase(), on_cut);
+        loaded.warnings.iter().any(|warning| format!("{warning:?}").contains("prefill"))
+    };
+    let openai = "provider = \"openai\", model = \"gpt-5\"";
+    assert!(warned(openai, "continue"));
+    assert!(!warned(openai, "buffer") && !warned(openai, "error"));
+    assert!(!warned("provider = \"vllm\", model = \"qwen3\"", "continue"));
+    assert!(!warned(&format!("{openai}, traits = {{ prefill = true }}"), "continue"));
+    assert!(warned("provider = \"vllm\", model = \"qwen3\", traits = { prefill = false }", "continue"));
+}

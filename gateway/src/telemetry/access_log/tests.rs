@@ -88,7 +88,9 @@ fn finished(attempts: &[Attempt]) -> Finished<'_> {
 
 fn line<'a>(finished: &'a Finished<'a>) -> Line<'a> {
     Line {
+        route: None,
         dropped: None,
+        seams: 0,
         at: SystemTime::UNIX_EPOCH + Duration::from_millis(1_790_000_000_123),
         id: "req-1",
         method: "POST",

@@ -14,7 +14,7 @@ use super::schema_out::structured;
 use super::thinking_out::{Plan, ThinkingOut};
 use super::tools_out::{ChoiceOut, ToolOut, choice_out, forces, tools_out};
 use super::wire::Whole;
-use crate::catalogue::Thinking;
+use crate::catalogue::{Prefill, Thinking};
 use crate::codec::fields::Fields;
 use crate::common::{CacheConfig, Content, Extras, Json, Losses, Request, ResponseFormat, Role, Str};
 use crate::error::ApiError;
@@ -119,6 +119,7 @@ pub(super) fn encode(request: &Request<'_>, target: &Target<'_>, losses: &mut Lo
         cache,
         store,
         previous,
+        goes_on: _,
         extras,
     } = request;
     let own = *dialect == OWN;
@@ -144,8 +145,8 @@ pub(super) fn encode(request: &Request<'_>, target: &Target<'_>, losses: &mut Lo
     let mut writer = Writer {
         own,
         provider: target.provider,
-        // Gone with budgets: <https://platform.claude.com/docs/en/about-claude/models/whats-new-claude-4-6#prefill-removal>.
-        prefill: !matches!(target.traits.thinking, Thinking::Adaptive | Thinking::Always),
+        prefill: target.traits.prefill != Prefill::Refused
+            && !matches!(target.traits.thinking, Thinking::Adaptive | Thinking::Always),
         marks: Marks::of(request, own),
         losses,
         dropped_reasoning: false,

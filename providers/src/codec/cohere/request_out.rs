@@ -52,6 +52,7 @@ pub(super) fn encode(request: &Request<'_>, target: &Target<'_>, losses: &mut Lo
         cache,
         store,
         previous,
+        goes_on: _,
         extras,
     } = request;
     keeps_no_answers(previous.as_ref())?;

@@ -38,6 +38,8 @@ pub(super) struct MessageOut<'r> {
     pub(super) annotations: Vec<&'r Json<'r>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) extra_content: Option<ExtraOut<'r>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) prefix: Option<bool>,
     #[serde(flatten)]
     pub(super) rest: Fields<'r>,
 }

@@ -12,7 +12,7 @@ use crate::codec::sse::write_json;
 use crate::codec::{Target, keeps_no_answers};
 use crate::common::{AudioConfig, CacheConfig, Effort, Json, Losses, ReasoningConfig, ReasoningMode, Request, Str};
 use crate::error::ApiError;
-use crate::preset::ReasoningSpelling;
+use crate::preset::{PrefillSpelling, ReasoningSpelling};
 
 /// Whether the target is OpenAI's own API or Azure's: what only they know is sent to nobody else, because some vendors refuse
 /// fields that they do not know.
@@ -90,6 +90,10 @@ struct BodyOut<'r> {
     prompt_cache_retention: Option<&'r str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     cache_control: Option<CacheOut<'r>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    continue_final_message: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    add_generation_prompt: Option<bool>,
     #[serde(flatten)]
     spelt: Spelt<'r>,
     #[serde(flatten)]
@@ -184,6 +188,7 @@ pub(super) fn encode(request: &Request<'_>, target: &Target<'_>, losses: &mut Lo
         cache,
         store,
         previous,
+        goes_on,
         extras,
     } = request;
     keeps_no_answers(previous.as_ref())?;
@@ -195,7 +200,14 @@ pub(super) fn encode(request: &Request<'_>, target: &Target<'_>, losses: &mut Lo
         losses.note_extras("", extras);
     }
     let tools = Tools { own, reference, target };
-    let messages = Messages::write(request, target, losses);
+    let mut messages = Messages::write(request, target, losses);
+    let prefill = Some(quirks.prefill).filter(|_| *goes_on);
+    if matches!(prefill, Some(PrefillSpelling::Prefix | PrefillSpelling::PrefixInBeta))
+        && let Some(last) = messages.last_mut()
+    {
+        last.prefix = Some(true);
+    }
+    let finishes = prefill == Some(PrefillSpelling::ContinueFinalMessage);
     let (mut tools_out, mut functions) = (tools.write(request, losses), Vec::new());
     if spelt.has(&["functions"]) {
         for tool in std::mem::take(&mut tools_out) {
@@ -284,6 +296,8 @@ pub(super) fn encode(request: &Request<'_>, target: &Target<'_>, losses: &mut Lo
         prompt_cache_key,
         prompt_cache_retention,
         cache_control: cache_control.map(CacheOut::from),
+        continue_final_message: finishes.then_some(true),
+        add_generation_prompt: finishes.then_some(false),
         rest: Fields::outer(spelt.0, ""),
         spelt,
     };

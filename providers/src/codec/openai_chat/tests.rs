@@ -12,7 +12,7 @@ use super::OWN;
 use crate::common::*;
 use crate::dialect::Operation;
 use crate::error::{ErrorKind, decode_error};
-use crate::preset::{Quirks, ReasoningSpelling};
+use crate::preset::{PrefillSpelling, Quirks, ReasoningSpelling};
 use crate::usage::report::Report;
 
 mod answers;
@@ -27,6 +27,7 @@ const OPENAI: Quirks = Quirks {
     cache_control: false,
     short_tool_ids: false,
     reasoning: ReasoningSpelling::Effort,
+    prefill: PrefillSpelling::Unsaid,
 };
 
 fn read(body: &str) -> Request<'_> {

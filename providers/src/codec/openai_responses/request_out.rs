@@ -95,6 +95,7 @@ fn note(request: &Request<'_>, losses: &mut Losses) {
         cache: CacheConfig { automatic, key: _, retention: _, content },
         store: _,
         previous: _,
+        goes_on: _,
         extras,
     } = request;
     losses.note_if(top_k.is_some(), "top_k");

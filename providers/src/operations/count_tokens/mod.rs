@@ -134,6 +134,7 @@ fn countable(request: Request<'_>) -> Request<'_> {
         cache: _,
         store: _,
         previous,
+        goes_on: _,
         extras,
     } = request;
     Request {

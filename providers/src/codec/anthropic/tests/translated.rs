@@ -227,6 +227,7 @@ fn full() -> Request<'static> {
         },
         store: Some(true),
         previous: None,
+        goes_on: false,
         extras: vec![("truncation".into(), json("1"))],
     }
 }

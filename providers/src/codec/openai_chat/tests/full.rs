@@ -151,6 +151,7 @@ fn full() -> Request<'static> {
         },
         store: Some(true),
         previous: None,
+        goes_on: false,
         extras: extras("safetySettings"),
     }
 }

@@ -187,6 +187,7 @@ fn a_full_request_is_said_or_noted() {
         },
         store: None,
         previous: Some("resp_1".into()),
+        goes_on: false,
         extras: vec![("container".into(), Json::of(&1))],
     };
     let (body, losses) = encoded(&request);

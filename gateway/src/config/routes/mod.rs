@@ -1,0 +1,163 @@
+//! `[[routes]]`: rules that decide where a request goes when the client's name of a model should not. `when.rs` holds the
+//! conditions, `then.rs` what is done; this file the two together, as written and as [`RouteConfig`].
+
+mod then;
+mod when;
+
+use std::collections::{BTreeMap, HashSet};
+use std::ops::Range;
+
+use ai_gateway_providers::scan::FieldEdits;
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+pub use then::{HeaderEdits, MirrorConfig, RouteTo, SideConfig, SplitBy};
+pub use when::{Condition, Patterns};
+
+use super::Context;
+use super::models::ModelConfig;
+use super::prices::PricesConfig;
+use super::providers::ProviderConfig;
+use super::targets;
+use super::tree::At;
+
+/// Headers that carry credentials: no rule sees or changes them.
+pub(crate) const CREDENTIALS: [&str; 6] =
+    ["authorization", "x-api-key", "api-key", "x-goog-api-key", "proxy-authorization", "cookie"];
+
+/// `[[routes]]` as written; the first that matches wins. At most one of `model`, `targets`, `split` and `reject`; with none of
+/// them the request goes to the model that the client named.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Route {
+    /// A name for the access log and for `explain`; unique. Default: `"route-1"`, `"route-2"`, … by place in the file.
+    pub name: Option<At<String>>,
+    /// What must hold, all of it. Default: it always matches.
+    pub when: Option<when::When>,
+    /// The model that the request goes to: a name of `[models]`, or `provider/model`.
+    pub model: Option<At<String>>,
+    /// The targets that it goes to, as in `[models]`; every other setting is at its default.
+    pub targets: Option<At<Vec<At<targets::Target>>>>,
+    /// Models, and how many percent of the requests go to each.
+    pub split: Option<At<Vec<At<then::Side>>>>,
+    /// What keeps to one side of a split. Default: `"user"`.
+    pub by: Option<At<SplitBy>>,
+    /// An error instead of an answer.
+    pub reject: Option<At<then::Reject>>,
+    /// Changes to the headers of the request to the provider.
+    pub headers: Option<then::Headers>,
+    /// Changes to the top-level fields of a JSON body, in the client's dialect.
+    pub body: Option<At<then::Body>>,
+    /// Another target that gets a share of the same requests; its answers are thrown away.
+    pub mirror: Option<then::Mirror>,
+}
+
+/// A resolved rule.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RouteConfig {
+    /// For logs and `explain`; unique.
+    pub name: String,
+    /// All must hold. The cheap ones come first.
+    pub when: Vec<Condition>,
+    /// Where the request goes.
+    pub to: RouteTo,
+    /// Changes to the upstream request's headers.
+    pub headers: HeaderEdits,
+    /// Changes to the body's fields.
+    pub body: FieldEdits,
+    /// Who gets a copy.
+    pub mirror: Option<MirrorConfig>,
+}
+
+/// What the rules of a file refer to.
+struct Known<'a> {
+    models: &'a BTreeMap<String, ModelConfig>,
+    providers: &'a BTreeMap<String, Option<ProviderConfig>>,
+    prices: &'a PricesConfig,
+}
+
+/// Resolves all rules, in order, each with its place among those of the file.
+pub(super) fn resolve(
+    routes: Vec<(usize, At<Route>)>,
+    models: &BTreeMap<String, ModelConfig>,
+    providers: &BTreeMap<String, Option<ProviderConfig>>,
+    prices: &PricesConfig,
+    cx: &mut Context<'_>,
+) -> Vec<RouteConfig> {
+    let known = Known { models, providers, prices };
+    let mut names = HashSet::new();
+    let mut always: Option<String> = None;
+    let mut resolved = Vec::with_capacity(routes.len());
+    for (index, At { value: route, span }) in routes {
+        let name = route.name.as_ref().map_or_else(|| format!("route-{}", index + 1), |name| name.value.clone());
+        let at = route.name.as_ref().map_or_else(|| span.clone(), |name| name.span.clone());
+        if name.is_empty() || name.chars().any(char::is_control) {
+            cx.report.error(
+                at,
+                "this cannot be the name of a route",
+                "it stands in logs: say in a word what it is for",
+            );
+        } else if !names.insert(name.clone()) {
+            let message = format!("there is another route named `{name}`");
+            cx.report.error(at, message, "names are unique: `explain` and logs go by them");
+        }
+        if let Some(earlier) = &always {
+            let message = format!("no request reaches this route: `{earlier}` before it matches all of them");
+            cx.report.warn(span.clone(), message, "the first route that matches wins: move the general one to the end");
+        }
+        if route.when.is_none() && always.is_none() {
+            always = Some(name.clone());
+        }
+        resolved.push(route.resolve(name, &span, &known, cx));
+    }
+    resolved
+}
+
+impl Route {
+    fn resolve(self, name: String, span: &Range<usize>, known: &Known<'_>, cx: &mut Context<'_>) -> RouteConfig {
+        self.check_actions(span, cx);
+        let when = self.when.map(|when| when.resolve(cx)).unwrap_or_default();
+        let to = if let Some(model) = self.model {
+            RouteTo::Model(then::known_model(model, known, cx))
+        } else if let Some(targets) = self.targets {
+            RouteTo::Targets(Box::new(then::model_of(&name, targets, known, cx)))
+        } else if let Some(split) = self.split {
+            let by = self.by.map_or(SplitBy::User, |by| by.value);
+            RouteTo::Split { by, sides: then::sides(split, known, cx) }
+        } else if let Some(reject) = self.reject {
+            reject.value.resolve(cx)
+        } else {
+            RouteTo::Asked
+        };
+        RouteConfig {
+            when,
+            to,
+            headers: self.headers.map(|headers| headers.resolve(cx)).unwrap_or_default(),
+            body: self.body.map(|body| then::field_edits(body, cx)).unwrap_or_default(),
+            mirror: self.mirror.and_then(|mirror| mirror.resolve(&name, known, cx)),
+            name,
+        }
+    }
+
+    /// Reports what does not go together.
+    fn check_actions(&self, span: &Range<usize>, cx: &mut Context<'_>) {
+        let actions = [
+            ("model", self.model.as_ref().map(|at| &at.span)),
+            ("targets", self.targets.as_ref().map(|at| &at.span)),
+            ("split", self.split.as_ref().map(|at| &at.span)),
+            ("reject", self.reject.as_ref().map(|at| &at.span)),
+        ];
+        let mut written = actions.into_iter().filter_map(|(word, span)| Some((word, span?)));
+        if let (Some((first, _)), Some((second, span))) = (written.next(), written.next()) {
+            let message = format!("`{first}` and `{second}` both say where the request goes");
+            cx.report.error(span.clone(), message, "keep one of them, or write two routes");
+        }
+        if let (Some(by), None) = (&self.by, &self.split) {
+            cx.report.error(by.span.clone(), "`by` belongs to a `split`", "add one, or remove it");
+        }
+        if self.reject.is_some() && (self.headers.is_some() || self.body.is_some() || self.mirror.is_some()) {
+            let help = "remove `headers`, `body` and `mirror`, or `reject`";
+            cx.report.error(span.clone(), "a request that is rejected goes nowhere", help);
+        }
+    }
+}

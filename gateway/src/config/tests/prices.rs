@@ -1,0 +1,106 @@
+//! What models cost.
+
+use ai_gateway_providers::price::Dollars;
+
+use super::*;
+
+const PROVIDERS: &str = r#"
+    [providers.openai]
+    kind = "openai"
+    api_key = "env:SET"
+    [providers.azure]
+    kind = "azure"
+    base_url = "https://example.openai.azure.com"
+    api_key = "env:SET"
+    [providers.aws]
+    kind = "bedrock"
+    region = "us-east-1"
+    access_key_id = "env:SET"
+    secret_access_key = "env:SET"
+"#;
+
+fn world() -> Fake {
+    let file = r#"{"gpt-5": {"litellm_provider": "openai", "mode": "chat", "input_cost_per_token": 7e-6}}"#;
+    Fake::new().with_var("SET", "x").with_file("prices.json", file)
+}
+
+fn parse(text: &str) -> Config {
+    let text = format!("{PROVIDERS}{text}");
+    Config::parse(&text, "a.toml", &world()).unwrap_or_else(|errors| panic!("{errors}")).config
+}
+
+/// Dollars for a million tokens in and out of each target of the model `m`; `?` where that is not known.
+fn million(text: &str) -> Vec<String> {
+    let expected = |target: &TargetConfig| target.known.price.as_ref()?.expected(1_000_000, 1_000_000);
+    let shown = |target| expected(target).map_or_else(|| "?".to_owned(), |pico| Dollars(pico).to_string());
+    parse(text).model("m").unwrap().targets.iter().map(shown).collect()
+}
+
+#[test]
+fn a_target_costs_what_the_map_says_or_what_is_written() {
+    let targets = r#"
+        [models.m]
+        targets = [
+          { provider = "openai", model = "gpt-5" },
+          { provider = "azure", model = "mine" },
+          { provider = "azure", model = "as-text", price = { input = "2.50", output = "10" } },
+          { provider = "azure", model = "as-number", price = { input = 2.5, output = 10 } },
+          { provider = "azure", model = "like", price = { like = "openai/gpt-5" } },
+          { provider = "azure", model = "nearly", price = { like = "openai/gpt-5", output = 0.000001 } },
+          { provider = "azure", model = "half", price = { input = 1 } },
+        ]
+    "#;
+    assert_eq!(million(targets), ["11.25", "?", "12.5", "12.5", "11.25", "1.250001", "?"]);
+}
+
+#[test]
+fn what_is_written_counts_at_every_tier_and_step() {
+    let config = parse(
+        r#"[models.m]
+        targets = [{ provider = "azure", model = "x", price = { like = "gemini/gemini-2.5-pro", input = 1 } }]"#,
+    );
+    let target = &config.models["m"].targets[0];
+    let price = target.known.price.as_ref().unwrap();
+    assert_eq!(price.expected(1_000_000, 0), Some(1_000_000_000_000), "not the price above 200,000");
+    assert_eq!(price.expected(0, 1_000_000), Some(10_000_000_000_000));
+}
+
+#[test]
+fn a_file_and_single_prices_count_before_the_map() {
+    let config = parse(
+        r#"
+        [prices]
+        file = "prices.json"
+        [prices.models."azure/mine"]
+        input = "3"
+        output = "4"
+        [models.m]
+        targets = [{ provider = "openai", model = "gpt-5" }, { provider = "azure", model = "mine" }]
+        "#,
+    );
+    let targets = &config.models["m"].targets;
+    let input = |target: &TargetConfig| target.known.price.as_ref().unwrap().expected(1, 0);
+    assert_eq!((input(&targets[0]), input(&targets[1])), (Some(7_000_000), Some(3_000_000)));
+    assert_eq!(targets[0].known.context_window, Some(272_000), "what the file does not say comes from below");
+    let direct = config.model("azure/mine").unwrap();
+    assert_eq!(input(&direct.targets[0]), Some(3_000_000));
+    let built_in = parse("").prices.map.id().to_owned();
+    assert_eq!(config.prices.map.id().split('+').count(), 3);
+    assert!(config.prices.map.id().starts_with(&built_in));
+}
+
+#[test]
+fn a_region_decides() {
+    let config = parse("[models.m]\ntargets = [{ provider = \"aws\", model = \"zai.glm-5\" }]");
+    let of = |name: &str| config.prices.map.row(name);
+    assert_eq!(*config.models["m"].targets[0].known, of("bedrock/us-east-1/zai.glm-5").unwrap());
+}
+
+#[test]
+fn a_price_may_be_required() {
+    let text = "[prices]\nrequire = true\n[models.m]\ntargets = [{ provider = \"azure\", model = \"mine\" }]";
+    let errors = Config::parse(&format!("{PROVIDERS}{text}"), "a.toml", &world()).unwrap_err();
+    assert_eq!(errors.errors.len(), 1);
+    assert!(errors.errors[0].message.starts_with("the price of `mine` at `azure` is not known"), "{errors}");
+    assert!(parse("[prices]\nrequire = true").prices.require);
+}

@@ -1,1 +1,0 @@
-//! Tests of the whole: sequences of verdicts, and threads.

@@ -1,0 +1,174 @@
+//! Where a request goes: what the rules say, else the model that the client named; and the models that it may fall back on.
+//!
+//! A key must be allowed to use the model that its client named, or the one that a rule says in its place: a rule may open a
+//! model to those who may use another, and need not be repeated in their lists. Models to fall back on, which a client names
+//! itself (`fallbacks`, OpenRouter's `models`), must each be allowed, and naming them at all is a right of its own.
+
+use std::sync::Arc;
+
+use ai_gateway_providers::Dialect;
+use ai_gateway_providers::endpoint::{BodyKind, Endpoint};
+use ai_gateway_providers::error::{ApiError, ErrorKind};
+use ai_gateway_providers::scan::{FieldEdits, RequestScan, fallbacks_of, scan_json};
+use bytes::Bytes;
+use pingora_proxy::Session;
+
+use super::{Exchange, Gateway};
+use crate::config::Right;
+use crate::routing::rules::{Asked, Decision, Destination, Facts, Verdict};
+use crate::snapshot::Model;
+
+/// The most models that a client may name to fall back on.
+const MAX_FALLBACKS: usize = 8;
+
+/// A request whose way is decided.
+pub struct Routed {
+    /// The model that answers it.
+    pub model: Arc<Model>,
+    /// The body as the provider is to get it, but for the model's name.
+    pub body: Bytes,
+    /// Of that body.
+    pub scan: RequestScan,
+}
+
+/// Decides the model of a request, and notes in the exchange what else the rule says.
+///
+/// # Errors
+/// There is no such model, the key may not use it, or a rule rejects the request.
+pub fn route(
+    gateway: &Gateway,
+    session: &Session,
+    exchange: &mut Exchange,
+    body: Bytes,
+    scan: RequestScan,
+) -> Result<Routed, ApiError> {
+    let Some(endpoint) = &exchange.endpoint else {
+        return Err(ApiError::new(ErrorKind::Internal, "there is no endpoint"));
+    };
+    let json = endpoint.body == BodyKind::Json;
+    let mut edits = FieldEdits::default();
+    let mut fallbacks = Vec::new();
+    if json && scan.fallbacks {
+        let fields = fallback_fields(endpoint.dialect);
+        fallbacks = read_fallbacks(&body, fields, exchange)?;
+        edits.remove.extend(fields.iter().map(|field| (*field).to_owned()));
+    }
+    let in_body = scan.model.as_ref().map(|model| model.value.as_str());
+    let named = endpoint.path_model.as_deref().or(in_body);
+    // OpenRouter's clients may name all models in `models`.
+    let first = (named.is_none() && !fallbacks.is_empty()).then(|| fallbacks.remove(0));
+    let asked = named.or(first.as_deref());
+    let decision = decide(gateway, session, exchange, endpoint, asked, &scan, if json { &body } else { b"" });
+    let chosen = choose(exchange, asked, decision.as_ref().map(|decision| &decision.to), &fallbacks);
+    if let Some(Decision { rule, mirror, .. }) = decision {
+        edits.set.extend(rule.body.set.iter().cloned());
+        edits.remove.extend(rule.body.remove.iter().cloned());
+        exchange.mirror = mirror;
+        exchange.route = Some(rule);
+    }
+    let model = chosen?;
+    if !json || edits.is_empty() {
+        return Ok(Routed { model, body, scan });
+    }
+    let edited = edits.apply(&body);
+    let unchanged = edited.as_ptr() == body.as_ptr();
+    let scan = if unchanged { scan } else { scan_json(&edited).map_err(|error| edited_badly(&error))? };
+    Ok(Routed { model, body: edited, scan })
+}
+
+/// The model that a request goes to, followed by those that it may fall back on.
+fn choose(
+    exchange: &Exchange,
+    asked: Option<&str>,
+    to: Option<&Destination>,
+    fallbacks: &[String],
+) -> Result<Arc<Model>, ApiError> {
+    let decided = match to {
+        Some(Destination::Rejected { status, message }) => return Err(ApiError::rejected(*status, message.as_str())),
+        Some(Destination::Model(model)) => Some(model.clone()),
+        Some(Destination::Asked) | None => None,
+    };
+    let model = resolve(exchange, asked, decided)?;
+    if fallbacks.is_empty() {
+        return Ok(model);
+    }
+    let others = fallbacks.iter().map(|name| resolve(exchange, Some(name), None)).collect::<Result<Vec<_>, _>>()?;
+    Ok(Arc::new(model.followed_by(&others)))
+}
+
+/// The model called `asked`, or the one `decided` in its place, if the key may use either name.
+fn resolve(exchange: &Exchange, asked: Option<&str>, decided: Option<Arc<Model>>) -> Result<Arc<Model>, ApiError> {
+    let Some(name) = asked.or(decided.as_ref().map(|model| &*model.name)) else {
+        return Err(ApiError::new(ErrorKind::InvalidRequest, "the request names no `model`").with_param("model"));
+    };
+    let allowed = exchange
+        .key
+        .as_ref()
+        .is_none_or(|key| key.may_use(name) || decided.as_ref().is_some_and(|model| key.may_use(&model.name)));
+    let model = match &decided {
+        Some(model) => Some(model.clone()),
+        None => exchange.snapshot.model(name),
+    };
+    // A key that may not use a model learns no more than one that asks for a model that is not there.
+    model.filter(|_| allowed).ok_or_else(|| {
+        ApiError::new(ErrorKind::ModelNotFound, format!("the model `{name}` does not exist or this key may not use it"))
+            .with_param("model")
+    })
+}
+
+/// What the rules say; without any, nothing is looked at.
+fn decide(
+    gateway: &Gateway,
+    session: &Session,
+    exchange: &Exchange,
+    endpoint: &Endpoint,
+    model: Option<&str>,
+    scan: &RequestScan,
+    json: &[u8],
+) -> Option<Decision> {
+    if exchange.snapshot.rules.is_empty() {
+        return None;
+    }
+    let header = session.req_header();
+    let facts = Facts::new(Asked {
+        path: header.uri.path(),
+        operation: endpoint.operation,
+        dialect: endpoint.dialect,
+        headers: &header.headers,
+        key: exchange.key.as_deref(),
+        model,
+        stream: scan.stream || endpoint.stream,
+        json,
+    });
+    exchange.snapshot.rules.decide(&facts, &mut |bound| fastrand::u64(..bound), |rule, verdict| {
+        if matches!(verdict, Verdict::Broke(_)) {
+            gateway.telemetry.metrics.route_broke(&rule.name);
+        }
+    })
+}
+
+/// Where a client names models to fall back on: our own field, and that of OpenRouter's API.
+fn fallback_fields(dialect: Dialect) -> &'static [&'static str] {
+    match dialect {
+        Dialect::OpenAiChat => &["fallbacks", "models"],
+        _ => &["fallbacks"],
+    }
+}
+
+fn read_fallbacks(body: &[u8], fields: &[&str], exchange: &Exchange) -> Result<Vec<String>, ApiError> {
+    let wrong = |kind, message: &str| Err(ApiError::new(kind, message).with_param("fallbacks"));
+    let Some(names) = fallbacks_of(body, fields) else {
+        return wrong(ErrorKind::InvalidRequest, "`fallbacks` and `models` are arrays of names of models");
+    };
+    if names.len() > MAX_FALLBACKS {
+        return wrong(ErrorKind::InvalidRequest, "a request names at most 8 models to fall back on");
+    }
+    if !names.is_empty() && exchange.key.as_ref().is_some_and(|key| !key.may(Right::Fallbacks)) {
+        return wrong(ErrorKind::Forbidden, "this key may not name models to fall back on (`fallbacks`, `models`)");
+    }
+    Ok(names)
+}
+
+fn edited_badly(error: &ai_gateway_providers::scan::ScanError) -> ApiError {
+    ApiError::new(ErrorKind::Internal, format!("the body is broken after a rule has changed it: {error}"))
+}

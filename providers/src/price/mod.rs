@@ -1,0 +1,188 @@
+//! What usage costs, in whole pico-dollars (10⁻¹² US dollars): [`Price::cost`] of what a provider reported, and
+//! [`Price::expected`] of what a request may use, for routing and reservations.
+//!
+//! [`PriceMap`] knows the prices, and the context windows, of the models of many vendors; [`import`] makes it from LiteLLM's
+//! file. The rules:
+//!
+//! - Each bucket of [`Usage`] has a price of its own. Where none is published, the next best stands for it: reading a
+//!   cache, writing one, audio and images cost as input, an hour in a cache as five minutes, reasoning, audio and images
+//!   made as output. What then has no price has an unknown cost, never none.
+//! - The whole prompt, cached parts included, decides the step (`above`), and the step counts for the whole request.
+//! - The service tier is the one that the answer names. Where it has no price for a bucket, the standard one counts;
+//!   where it has none for a step, the dearer of its own and the step's standard price.
+//! - Seconds of audio are billed only where the provider counted no input tokens.
+
+mod decimal;
+pub mod import;
+mod map;
+mod names;
+mod rate;
+
+pub use map::{Lookup, Model, PriceMap, SheetError};
+pub use rate::{Dollars, PerMillion, Rate, Tier, Unit, per_million};
+
+use crate::Usage;
+
+/// The prices of one model.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Price {
+    /// Sorted, no two for the same unit, tier and step.
+    rates: Box<[Rate]>,
+}
+
+/// What something costs, in pico-dollars. The parts saturate: past 18 million dollars nobody counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Cost {
+    /// Input read anew: text, audio and images.
+    pub input: u64,
+    /// Input read from the provider's cache.
+    pub cache_read: u64,
+    /// Input written to it.
+    pub cache_write: u64,
+    /// Output of every kind.
+    pub output: u64,
+    /// Searches, seconds, requests.
+    pub other: u64,
+    /// Something that was used and has no price, the first such unit: the parts are then less than the whole.
+    pub unpriced: Option<Unit>,
+}
+
+impl Cost {
+    /// The whole; `None` if it is not known.
+    #[must_use]
+    pub fn total(&self) -> Option<u64> {
+        self.unpriced.is_none().then(|| self.known())
+    }
+
+    /// The sum of what is known: at least so much was spent.
+    #[must_use]
+    pub fn known(&self) -> u64 {
+        [self.cache_read, self.cache_write, self.output, self.other].into_iter().fold(self.input, u64::saturating_add)
+    }
+}
+
+impl Price {
+    /// The price of these rates. Of two for the same unit, tier and step the first counts.
+    #[must_use]
+    pub fn new(rates: impl IntoIterator<Item = Rate>) -> Self {
+        let mut rates: Vec<Rate> = rates.into_iter().collect();
+        let key = |rate: &Rate| (rate.unit, rate.tier, rate.above);
+        rates.sort_by_key(key);
+        rates.dedup_by_key(|rate| key(rate));
+        Self { rates: rates.into() }
+    }
+
+    /// All rates, by unit, tier and step.
+    #[must_use]
+    pub fn rates(&self) -> &[Rate] {
+        &self.rates
+    }
+
+    /// Pico-dollars for one `unit` at `tier` in a request of `prompt` input tokens; `None` if there is no price.
+    #[must_use]
+    pub fn of(&self, unit: Unit, tier: Tier, prompt: u64) -> Option<u64> {
+        let standard = self.step(unit, Tier::Standard, prompt);
+        let own = if tier == Tier::Standard { None } else { self.step(unit, tier, prompt) };
+        match (own, standard) {
+            (Some(own), Some(standard)) if own.above < standard.above => Some(own.pico.max(standard.pico)),
+            (Some(rate), _) | (None, Some(rate)) => Some(rate.pico),
+            (None, None) => self.of(unit.stands_for()?, tier, prompt),
+        }
+    }
+
+    /// The highest step that a prompt reaches.
+    fn step(&self, unit: Unit, tier: Tier, prompt: u64) -> Option<&Rate> {
+        let mine = |rate: &&Rate| rate.unit == unit && rate.tier == tier;
+        self.rates.iter().filter(mine).rfind(|rate| rate.above == 0 || rate.above < prompt)
+    }
+
+    /// What `usage` costs; `service_tier` is the answer's own word. Unknown where nothing was reported at all. Allocates
+    /// nothing.
+    #[must_use]
+    pub fn cost(&self, usage: &Usage, service_tier: Option<&str>) -> Cost {
+        let Usage {
+            input,
+            cache_read,
+            cache_write_5m,
+            cache_write_1h,
+            audio_input,
+            image_input,
+            output,
+            reasoning,
+            audio_output,
+            image_output,
+            audio_input_ms,
+            search_units,
+            web_searches,
+        } = *usage;
+        let prompt = usage.total_input().unwrap_or(0);
+        let mut bill = Bill { price: self, tier: Tier::of_answer(service_tier), prompt, unpriced: None };
+        let seconds = audio_input_ms.filter(|_| prompt == 0);
+        let input = bill.sum([(Unit::Input, input), (Unit::AudioInput, audio_input), (Unit::ImageInput, image_input)]);
+        let cache_read = bill.sum([(Unit::CacheRead, cache_read)]);
+        let cache_write = bill.sum([(Unit::CacheWrite, cache_write_5m), (Unit::CacheWrite1h, cache_write_1h)]);
+        let output = bill.sum([
+            (Unit::Output, output),
+            (Unit::Reasoning, reasoning),
+            (Unit::AudioOutput, audio_output),
+            (Unit::ImageOutput, image_output),
+        ]);
+        let request = self.step(Unit::Request, Tier::Standard, prompt).map_or(0, |rate| rate.pico);
+        let other = bill
+            .sum([(Unit::SearchUnit, search_units), (Unit::WebSearch, web_searches)])
+            .saturating_add(bill.milliseconds(seconds))
+            .saturating_add(request);
+        if *usage == Usage::default() {
+            bill.unpriced = Some(Unit::Input);
+        }
+        Cost { input, cache_read, cache_write, output, other, unpriced: bill.unpriced }
+    }
+
+    /// What a request costs in pico-dollars if its prompt is read anew and the answer is so long, at the standard tier;
+    /// `None` if one of them has no price. Allocates nothing.
+    #[must_use]
+    pub fn expected(&self, prompt_tokens: u64, output_tokens: u64) -> Option<u64> {
+        let usage = Usage { input: Some(prompt_tokens), output: Some(output_tokens), ..Usage::default() };
+        self.cost(&usage, None).total()
+    }
+}
+
+/// One request being priced.
+struct Bill<'a> {
+    price: &'a Price,
+    tier: Tier,
+    prompt: u64,
+    unpriced: Option<Unit>,
+}
+
+impl Bill<'_> {
+    fn sum<const N: usize>(&mut self, counts: [(Unit, Option<u64>); N]) -> u64 {
+        let costs = counts.map(|(unit, count)| self.times(unit, count.unwrap_or(0)));
+        narrow(costs.into_iter().fold(0, u128::saturating_add))
+    }
+
+    fn times(&mut self, unit: Unit, count: u64) -> u128 {
+        if count == 0 {
+            return 0;
+        }
+        match self.price.of(unit, self.tier, self.prompt) {
+            Some(pico) => u128::from(count) * u128::from(pico),
+            None => {
+                self.unpriced.get_or_insert(unit);
+                0
+            }
+        }
+    }
+
+    /// Seconds are billed by the millisecond, rounded up to a whole pico-dollar.
+    fn milliseconds(&mut self, count: Option<u64>) -> u64 {
+        narrow(self.times(Unit::AudioSecond, count.unwrap_or(0)).div_ceil(1000))
+    }
+}
+
+fn narrow(cost: u128) -> u64 {
+    u64::try_from(cost).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,253 @@
+//! What is priced ([`Unit`]), at which quality of service ([`Tier`]), from which prompt on ([`Rate`]), and how that is
+//! written.
+
+use std::fmt;
+use std::str::FromStr;
+
+use super::decimal::{Decimal, scaled};
+
+/// Defines an enum whose members have a word in files.
+macro_rules! words {
+    ($(#[$doc:meta])* $name:ident { $($(#[$member_doc:meta])* $member:ident = $word:literal,)* }) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub enum $name { $($(#[$member_doc])* $member,)* }
+
+        impl $name {
+            /// All of them, in order.
+            pub const ALL: &'static [Self] = &[$(Self::$member),*];
+
+            /// Its word in files.
+            #[must_use]
+            pub const fn as_str(self) -> &'static str {
+                match self { $(Self::$member => $word),* }
+            }
+
+            /// The one with this word.
+            #[must_use]
+            pub fn of_word(word: &str) -> Option<Self> {
+                match word { $($word => Some(Self::$member),)* _ => None }
+            }
+        }
+    };
+}
+
+words! {
+    /// What a price is for. The first ten are tokens and correspond to the buckets of [`Usage`](crate::Usage).
+    Unit {
+        /// A token of input, read anew.
+        Input = "input",
+        /// A token of input from the provider's cache.
+        CacheRead = "cache_read",
+        /// A token of input written to the provider's cache for five minutes, or for its only time.
+        CacheWrite = "cache_write",
+        /// A token of input written to the provider's cache for an hour.
+        CacheWrite1h = "cache_write_1h",
+        /// A token of audio input.
+        AudioInput = "audio_input",
+        /// A token of image input.
+        ImageInput = "image_input",
+        /// A token of output.
+        Output = "output",
+        /// A token of reasoning.
+        Reasoning = "reasoning",
+        /// A token of audio output.
+        AudioOutput = "audio_output",
+        /// A token of image output.
+        ImageOutput = "image_output",
+        /// A second of audio heard, where no tokens are billed.
+        AudioSecond = "audio_second",
+        /// A search unit of a rerank.
+        SearchUnit = "search_unit",
+        /// A web search that the provider ran.
+        WebSearch = "web_search",
+        /// A request, whatever it holds.
+        Request = "request",
+        /// A character of text to be spoken.
+        Character = "character",
+        /// An image made.
+        Image = "image",
+    }
+}
+
+impl Unit {
+    /// The unit whose price counts where this one has none: nobody publishes a price for what costs the same.
+    pub(super) const fn stands_for(self) -> Option<Self> {
+        match self {
+            Self::CacheWrite1h => Some(Self::CacheWrite),
+            Self::CacheRead | Self::CacheWrite | Self::AudioInput | Self::ImageInput => Some(Self::Input),
+            Self::Reasoning | Self::AudioOutput | Self::ImageOutput => Some(Self::Output),
+            Self::Input
+            | Self::Output
+            | Self::AudioSecond
+            | Self::SearchUnit
+            | Self::WebSearch
+            | Self::Request
+            | Self::Character
+            | Self::Image => None,
+        }
+    }
+}
+
+words! {
+    /// A quality of service with prices of its own.
+    Tier {
+        /// What is served when nothing is asked for.
+        Standard = "standard",
+        /// Slower and cheaper.
+        Flex = "flex",
+        /// Faster and dearer.
+        Priority = "priority",
+        /// In a batch.
+        Batch = "batch",
+        /// Fastest and dearest.
+        Ultrafast = "ultrafast",
+        /// Between standard and flex.
+        Balanced = "balanced",
+    }
+}
+
+impl Tier {
+    /// The tier of an answer's `service_tier` (OpenAI, Anthropic) or `trafficType` (Google). A word that no price knows
+    /// (`default`, `scale`, …) is served at the standard price.
+    #[must_use]
+    pub fn of_answer(word: Option<&str>) -> Self {
+        let Some(word) = word else { return Self::Standard };
+        let on_demand = word.get(.."ON_DEMAND_".len()).filter(|start| start.eq_ignore_ascii_case("ON_DEMAND_"));
+        let name = on_demand.map_or(word, |start| &word[start.len()..]);
+        let named = Self::ALL.iter().copied().find(|tier| tier.as_str().eq_ignore_ascii_case(name));
+        named.unwrap_or(if name.eq_ignore_ascii_case("batches") { Self::Batch } else { Self::Standard })
+    }
+}
+
+/// One price. Written `unit@tier>tokens=dollars`, dollars per million units: `input=2.5`, `output@priority>200000=30`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Rate {
+    /// What costs this.
+    pub unit: Unit,
+    /// At which quality of service.
+    pub tier: Tier,
+    /// It counts when the whole prompt, cached parts included, has more tokens than this.
+    pub above: u64,
+    /// Pico-dollars (10⁻¹² US dollars) per unit.
+    pub pico: u64,
+}
+
+impl Rate {
+    /// A standard price of `pico` pico-dollars per unit.
+    #[must_use]
+    pub const fn new(unit: Unit, pico: u64) -> Self {
+        Self { unit, tier: Tier::Standard, above: 0, pico }
+    }
+}
+
+impl fmt::Display for Rate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.unit.as_str())?;
+        if self.tier != Tier::Standard {
+            write!(f, "@{}", self.tier.as_str())?;
+        }
+        if self.above > 0 {
+            write!(f, ">{}", self.above)?;
+        }
+        write!(f, "={}", PerMillion(self.pico))
+    }
+}
+
+impl FromStr for Rate {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let bad = || format!("`{text}` is no price: it is written `unit@tier>tokens=dollars per million`");
+        let (what, dollars) = text.split_once('=').ok_or_else(bad)?;
+        let (what, above) = match what.split_once('>') {
+            Some((what, above)) => (what, above.parse().map_err(|_| bad())?),
+            None => (what, 0),
+        };
+        let (unit, tier) = match what.split_once('@') {
+            Some((unit, tier)) => (unit, Tier::of_word(tier).ok_or_else(bad)?),
+            None => (what, Tier::Standard),
+        };
+        let unit = Unit::of_word(unit).ok_or_else(bad)?;
+        Ok(Self { unit, tier, above, pico: per_million(dollars)? })
+    }
+}
+
+/// Reads US dollars per million units (`2.50`) into pico-dollars per unit.
+///
+/// # Errors
+/// What is wrong, for a person: no number, negative, finer than a pico-dollar, or too large.
+pub fn per_million(dollars: &str) -> Result<u64, String> {
+    match scaled(dollars, 6) {
+        Some(scaled) if scaled.exact => Ok(scaled.value),
+        Some(_) => Err(format!("`{dollars}` is finer than a millionth of a dollar per million")),
+        None => Err(format!("`{dollars}` is no price: write US dollars per million, as in \"2.50\"")),
+    }
+}
+
+/// Shows pico-dollars per unit as US dollars per million units.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PerMillion(pub u64);
+
+impl fmt::Display for PerMillion {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(&Decimal { value: self.0, places: 6 }, f)
+    }
+}
+
+/// Shows pico-dollars as US dollars.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Dollars(pub u64);
+
+impl fmt::Display for Dollars {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(&Decimal { value: self.0, places: 12 }, f)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rates_are_written_and_read() {
+        for text in
+            ["input=2.5", "output@priority>200000=30", "cache_read@flex=0", "search_unit=2000", "input>1=0.000001"]
+        {
+            assert_eq!(text.parse::<Rate>().unwrap().to_string(), text);
+        }
+        for bad in
+            ["", "input", "input=", "input=-1", "nothing=1", "input@best=1", "input>x=1", "input=0.0000001", "=1"]
+        {
+            assert!(bad.parse::<Rate>().is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn tiers_as_answers_name_them() {
+        for (word, tier) in [
+            (None, Tier::Standard),
+            (Some("default"), Tier::Standard),
+            (Some("standard"), Tier::Standard),
+            (Some("flex"), Tier::Flex),
+            (Some("priority"), Tier::Priority),
+            (Some("batch"), Tier::Batch),
+            (Some("batches"), Tier::Batch),
+            (Some("ON_DEMAND"), Tier::Standard),
+            (Some("ON_DEMAND_PRIORITY"), Tier::Priority),
+            (Some("ON_DEMAND_FLEX"), Tier::Flex),
+            (Some("PROVISIONED_THROUGHPUT"), Tier::Standard),
+            (Some("not-priority"), Tier::Standard),
+            (Some(""), Tier::Standard),
+        ] {
+            assert_eq!(Tier::of_answer(word), tier, "{word:?}");
+        }
+    }
+
+    #[test]
+    fn money_is_shown() {
+        assert_eq!(Dollars(1_234_500_000).to_string(), "0.0012345");
+        assert_eq!(Dollars(5_000_000_000_000).to_string(), "5");
+        assert_eq!(PerMillion(2_500_000).to_string(), "2.5");
+    }
+}

@@ -1,0 +1,158 @@
+//! Tests of prices and of the price map.
+
+mod golden;
+mod import;
+mod lookups;
+mod properties;
+
+use super::*;
+
+/// A price as a row of a sheet writes it.
+fn price(rates: &str) -> Price {
+    Price::new(rates.split_ascii_whitespace().map(|rate| rate.parse::<Rate>().unwrap()))
+}
+
+#[test]
+fn each_bucket_has_its_price() {
+    let price = price(
+        "input=1 cache_read=2 cache_write=3 cache_write_1h=4 audio_input=5 image_input=6 output=7 reasoning=8 \
+         audio_output=9 image_output=10 search_unit=11 web_search=12",
+    );
+    let usage = Usage {
+        input: Some(1),
+        cache_read: Some(10),
+        cache_write_5m: Some(100),
+        cache_write_1h: Some(1_000),
+        audio_input: Some(10_000),
+        image_input: Some(100_000),
+        output: Some(1),
+        reasoning: Some(10),
+        audio_output: Some(100),
+        image_output: Some(1_000),
+        audio_input_ms: None,
+        search_units: Some(10_000),
+        web_searches: Some(100_000),
+    };
+    let million = 1_000_000;
+    let cost = price.cost(&usage, None);
+    assert_eq!(cost.input, 650_001 * million);
+    assert_eq!(cost.cache_read, 20 * million);
+    assert_eq!(cost.cache_write, 4_300 * million);
+    assert_eq!(cost.output, 10_987 * million);
+    assert_eq!(cost.other, 1_310_000 * million);
+    assert_eq!(cost.total(), Some(1_975_308 * million));
+}
+
+#[test]
+fn what_costs_the_same_has_no_price_of_its_own() {
+    let of =
+        |rates: &str, unit: Unit| price(rates).of(unit, Tier::Standard, 0).map(|pico| PerMillion(pico).to_string());
+    let some = |dollars: &str| Some(dollars.to_owned());
+    for unit in [Unit::CacheRead, Unit::CacheWrite, Unit::CacheWrite1h, Unit::AudioInput, Unit::ImageInput] {
+        assert_eq!(of("input=2 output=8", unit), some("2"), "{unit:?}");
+    }
+    for unit in [Unit::Reasoning, Unit::AudioOutput, Unit::ImageOutput] {
+        assert_eq!(of("input=2 output=8", unit), some("8"), "{unit:?}");
+    }
+    assert_eq!(of("input=2 cache_write=2.5", Unit::CacheWrite1h), some("2.5"));
+    assert_eq!(of("input=2 cache_read=0", Unit::CacheRead), some("0"), "what is free is free");
+    for unit in [Unit::Output, Unit::Reasoning, Unit::SearchUnit, Unit::WebSearch, Unit::AudioSecond, Unit::Image] {
+        assert_eq!(of("input=2", unit), None, "{unit:?}");
+    }
+}
+
+#[test]
+fn an_unknown_price_is_no_zero() {
+    let price = price("input=2");
+    let read = Usage { input: Some(3), output: Some(0), ..Usage::default() };
+    assert_eq!(price.cost(&read, None).total(), Some(6_000_000));
+    let written = Usage { reasoning: Some(1), web_searches: Some(1), ..read };
+    let cost = price.cost(&written, None);
+    assert_eq!((cost.total(), cost.known(), cost.unpriced), (None, 6_000_000, Some(Unit::Reasoning)));
+    assert_eq!(price.cost(&Usage::default(), None).total(), None, "nothing reported is not nothing used");
+    let nothing = Usage { input: Some(0), ..Usage::default() };
+    assert_eq!(price.cost(&nothing, None).total(), Some(0), "an explicit zero is a zero");
+    assert_eq!((price.expected(5, 0), price.expected(5, 1)), (Some(10_000_000), None));
+}
+
+#[test]
+fn the_whole_prompt_decides_the_step_for_the_whole_request() {
+    let price = price("input=1.25 input>200000=2.5 cache_read=0.125 cache_read>200000=0.25 output=10 output>200000=15");
+    let of = |fresh, cached| {
+        let usage = Usage { input: Some(fresh), cache_read: Some(cached), output: Some(1_000), ..Usage::default() };
+        Dollars(price.cost(&usage, None).total().unwrap()).to_string()
+    };
+    // 1000 x 1.25 + 199000 x 0.125 + 1000 x 10 = 1250 + 24875 + 10000 = 36125
+    assert_eq!(of(1_000, 199_000), "0.036125");
+    // 1001 x 2.5 + 199000 x 0.25 + 1000 x 15 = 2502.5 + 49750 + 15000 = 67252.5
+    assert_eq!(of(1_001, 199_000), "0.0672525");
+    assert_eq!(price.expected(200_000, 1), Some(200_000 * 1_250_000 + 10_000_000));
+    assert_eq!(price.expected(200_001, 1), Some(200_001 * 2_500_000 + 15_000_000));
+}
+
+#[test]
+fn several_steps() {
+    let price = price("input=1 input>32000=2 input>128000=3 output=5 output>128000=6");
+    let of = |unit, prompt| price.of(unit, Tier::Standard, prompt).unwrap() / 1_000_000;
+    for (prompt, input, output) in
+        [(0, 1, 5), (32_000, 1, 5), (32_001, 2, 5), (128_000, 2, 5), (128_001, 3, 6), (u64::MAX, 3, 6)]
+    {
+        assert_eq!((of(Unit::Input, prompt), of(Unit::Output, prompt)), (input, output), "{prompt}");
+    }
+}
+
+#[test]
+fn the_service_tier_of_the_answer_counts() {
+    let price = price(
+        "input=2 input>200000=4 input@flex=1 input@priority=3.5 input@priority>200000=7 \
+         output=8 output@priority=16 output>200000=12 reasoning@flex=1",
+    );
+    let of = |unit, word: Option<&str>, prompt| {
+        PerMillion(price.of(unit, Tier::of_answer(word), prompt).unwrap()).to_string()
+    };
+    assert_eq!(of(Unit::Input, Some("flex"), 1), "1");
+    assert_eq!(of(Unit::Input, Some("default"), 1), "2");
+    assert_eq!(of(Unit::Input, Some("priority"), 200_000), "3.5");
+    assert_eq!(of(Unit::Input, Some("priority"), 200_001), "7");
+    // No price of its own at this step: the dearer of the two that are known.
+    assert_eq!(of(Unit::Input, Some("flex"), 200_001), "4");
+    assert_eq!(of(Unit::Output, Some("priority"), 200_001), "16");
+    // None at all: the standard one.
+    assert_eq!(of(Unit::Output, Some("flex"), 1), "8");
+    assert_eq!(of(Unit::Output, Some("batch"), 1), "8");
+    // The bucket's own, before what stands for it.
+    assert_eq!(of(Unit::Reasoning, Some("flex"), 1), "1");
+    assert_eq!(of(Unit::Reasoning, None, 1), "8");
+}
+
+#[test]
+fn seconds_are_billed_where_tokens_are_not() {
+    let price = price("input=2.5 output=10 audio_second=100");
+    let seconds = Usage { audio_input_ms: Some(1_500), ..Usage::default() };
+    assert_eq!(price.cost(&seconds, None).total(), Some(150_000_000));
+    let both = Usage { audio_input: Some(4), output: Some(1), ..seconds };
+    assert_eq!(price.cost(&both, None).total(), Some(4 * 2_500_000 + 10_000_000));
+    let zero = Usage { input: Some(0), ..seconds };
+    assert_eq!(price.cost(&zero, None).total(), Some(150_000_000));
+    let fine = self::price("audio_second=0.000001");
+    assert_eq!(fine.cost(&Usage { audio_input_ms: Some(1), ..Usage::default() }, None).total(), Some(1), "rounded up");
+}
+
+#[test]
+fn a_request_can_have_a_price() {
+    let price = price("input=1 request=5000");
+    let usage = Usage { input: Some(2), ..Usage::default() };
+    assert_eq!(price.cost(&usage, None).total(), Some(5_000_000_000 + 2_000_000));
+}
+
+#[test]
+fn sums_saturate() {
+    let price = Price::new([Rate::new(Unit::Input, u64::MAX), Rate::new(Unit::Output, u64::MAX)]);
+    let usage = Usage { input: Some(u64::MAX), cache_read: Some(u64::MAX), output: Some(u64::MAX), ..Usage::default() };
+    assert_eq!(price.cost(&usage, None).total(), Some(u64::MAX));
+}
+
+#[test]
+fn of_two_rates_for_the_same_the_first_counts() {
+    assert_eq!(price("input=1 output=3 input=2").rates(), price("output=3 input=1").rates());
+}

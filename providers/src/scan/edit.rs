@@ -1,0 +1,193 @@
+//! Sets and removes top-level fields of a JSON body.
+
+use std::ops::Range;
+
+use bytes::Bytes;
+
+use super::cursor::Cursor;
+
+/// What is to be changed in the fields of a JSON object.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct FieldEdits {
+    /// Names, and the JSON text of their values.
+    pub set: Vec<(String, String)>,
+    /// Names of those that are taken out.
+    pub remove: Vec<String>,
+}
+
+impl FieldEdits {
+    /// Whether there is nothing to do.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.set.is_empty() && self.remove.is_empty()
+    }
+
+    /// `body` with the edits. What is set keeps its place, or comes first if it was not there; every other member, and the
+    /// white space around it, stays as sent. The very same `Bytes` if nothing changes, and if `body` is no JSON object.
+    #[must_use]
+    pub fn apply(&self, body: &Bytes) -> Bytes {
+        if self.is_empty() {
+            return body.clone();
+        }
+        let mut cursor = Cursor::new(body);
+        if !cursor.enter(b'{') {
+            return body.clone();
+        }
+        let open = cursor.at();
+        let mut there = vec![false; self.set.len()];
+        let mut changed = false;
+        let mut members = Vec::new();
+        while let Some(key) = cursor.next_key() {
+            let value = cursor.value();
+            let set = self.set.iter().position(|(name, _)| name.as_bytes() == &*key.name);
+            if let Some(there) = set.and_then(|index| there.get_mut(index)) {
+                *there = true;
+            }
+            let kept = set.is_some() || !self.remove.iter().any(|name| name.as_bytes() == &*key.name);
+            changed |= set.is_some() || !kept;
+            members.push(Member { start: key.start, value, set, kept });
+        }
+        if !changed && there.iter().all(|there| *there) {
+            return body.clone();
+        }
+        self.written(body, open, &members, &there).map_or_else(|| body.clone(), Bytes::from)
+    }
+
+    fn written(&self, body: &Bytes, open: usize, members: &[Member], there: &[bool]) -> Option<Vec<u8>> {
+        let head = members.first().map_or(open, |member| member.start);
+        let tail = members.last().map_or(open, |member| member.value.end);
+        let mut out =
+            Vec::with_capacity(body.len() + self.set.iter().map(|(k, v)| k.len() + v.len() + 4).sum::<usize>());
+        out.extend_from_slice(body.get(..head)?);
+        let mut first = true;
+        for ((name, value), _) in self.set.iter().zip(there).filter(|(_, there)| !**there) {
+            if !first {
+                out.push(b',');
+            }
+            first = false;
+            serde_json::to_writer(&mut out, name).ok()?;
+            out.push(b':');
+            out.extend_from_slice(value.as_bytes());
+        }
+        let mut inserted = !first;
+        let mut before = head;
+        for member in members {
+            if member.kept {
+                // The comma and the white space that stood before it, unless nothing does now.
+                if inserted {
+                    out.push(b',');
+                } else if !first {
+                    out.extend_from_slice(body.get(before..member.start)?);
+                }
+                (first, inserted) = (false, false);
+                let value = member.set.and_then(|index| self.set.get(index));
+                match value {
+                    Some((_, value)) => {
+                        out.extend_from_slice(body.get(member.start..member.value.start)?);
+                        out.extend_from_slice(value.as_bytes());
+                    }
+                    None => out.extend_from_slice(body.get(member.start..member.value.end)?),
+                }
+            }
+            before = member.value.end;
+        }
+        out.extend_from_slice(body.get(tail..)?);
+        Some(out)
+    }
+}
+
+/// One member of the object, from its key to the end of its value.
+struct Member {
+    start: usize,
+    value: Range<usize>,
+    /// Which of the edits gives it its value.
+    set: Option<usize>,
+    kept: bool,
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::super::properties::{literal, space, value};
+    use super::*;
+
+    fn edits(set: &[(&str, &str)], remove: &[&str]) -> FieldEdits {
+        FieldEdits {
+            set: set.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect(),
+            remove: remove.iter().map(|name| (*name).to_owned()).collect(),
+        }
+    }
+
+    fn edited(body: &str, set: &[(&str, &str)], remove: &[&str]) -> String {
+        String::from_utf8(edits(set, remove).apply(&Bytes::copy_from_slice(body.as_bytes())).into()).unwrap()
+    }
+
+    #[test]
+    fn members_are_set_in_place_added_and_taken_out() {
+        let body = "{ \"a\" : 1.0e0,\n  \"b\":[1, 2] ,\"c\": null }";
+        assert_eq!(edited(body, &[("b", "true")], &[]), "{ \"a\" : 1.0e0,\n  \"b\":true ,\"c\": null }");
+        assert_eq!(edited(body, &[("d", "{}")], &[]), "{ \"d\":{},\"a\" : 1.0e0,\n  \"b\":[1, 2] ,\"c\": null }");
+        assert_eq!(edited(body, &[], &["a"]), "{ \"b\":[1, 2] ,\"c\": null }");
+        assert_eq!(edited(body, &[], &["b"]), "{ \"a\" : 1.0e0 ,\"c\": null }");
+        assert_eq!(edited(body, &[], &["c", "x"]), "{ \"a\" : 1.0e0,\n  \"b\":[1, 2] }");
+        assert_eq!(edited(body, &[], &["a", "b", "c"]), "{  }");
+        assert_eq!(edited(body, &[("z", "1"), ("y", "2")], &["a", "b", "c"]), "{ \"z\":1,\"y\":2 }");
+        assert_eq!(edited("{}", &[("z", "1")], &[]), "{\"z\":1}");
+        assert_eq!(edited(r#"{"\u0061":1,"a":2}"#, &[("a", "3")], &[]), r#"{"\u0061":3,"a":3}"#, "whoever reads which");
+    }
+
+    #[test]
+    fn what_changes_nothing_copies_nothing() {
+        for (text, edits) in
+            [("{\"a\":1}", edits(&[], &["b"])), ("[1]", edits(&[("a", "1")], &[])), ("{}", edits(&[], &[]))]
+        {
+            let body = Bytes::from_static(text.as_bytes());
+            assert_eq!(edits.apply(&body).as_ptr(), body.as_ptr(), "{text}");
+        }
+    }
+
+    /// The members of an object: keys as written, raw values.
+    fn members(body: &[u8]) -> Vec<(Vec<u8>, Vec<u8>)> {
+        let mut cursor = Cursor::new(body);
+        assert!(cursor.enter(b'{'));
+        let mut members = Vec::new();
+        while let Some(key) = cursor.next_key() {
+            let value = cursor.value();
+            members.push((key.name.into_owned(), cursor.slice(value).to_vec()));
+        }
+        members
+    }
+
+    proptest! {
+        /// Whatever is edited: the rest is there as it was, in its order, and the whole is JSON.
+        #[test]
+        fn every_other_member_stays(
+            fields in prop::collection::vec((prop_oneof![literal(), Just("\"a\"".into()), Just("\"b\"".into())],
+                space(), value(), space()), 0..6),
+            lead in space(),
+            set in any::<bool>(),
+        ) {
+            let list: Vec<_> = fields.iter().map(|(key, a, value, b)| format!("{a}{key}{b}:{a}{value}{b}")).collect();
+            let body = Bytes::from(format!("{lead}{{{}{lead}}}{lead}", list.join(",")));
+            let edits = edits(if set { &[("a", "{\"new\":1}"), ("c", "2")] } else { &[] }, &["b"]);
+            let out = edits.apply(&body);
+            serde_json::from_slice::<serde::de::IgnoredAny>(&out).unwrap();
+            let others = |body: &[u8]| -> Vec<_> {
+                members(body).into_iter().filter(|(name, _)| ![&b"a"[..], b"b", b"c"].contains(&&**name)).collect()
+            };
+            prop_assert_eq!(others(&body), others(&out));
+            let named = |body: &[u8], name: &[u8]| -> Vec<Vec<u8>> {
+                members(body).into_iter().filter(|(n, _)| n == name).map(|(_, value)| value).collect()
+            };
+            prop_assert!(named(&out, b"b").is_empty());
+            if set {
+                prop_assert!(!named(&out, b"a").is_empty());
+                let new = named(&out, b"a").iter().all(|value| value == b"{\"new\":1}");
+                prop_assert!(new);
+            } else {
+                prop_assert_eq!(named(&out, b"a"), named(&body, b"a"));
+            }
+        }
+    }
+}

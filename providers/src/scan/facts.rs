@@ -1,0 +1,239 @@
+//! What routing rules ask of a request body, found in one pass that decodes nothing but what it reports.
+
+use std::borrow::Cow;
+
+use super::cursor::Cursor;
+use super::depth::MAX_DEPTH;
+
+/// The most metadata that is read: pairs, and bytes of a name or a value. What is longer is passed over.
+const MAX_PAIRS: usize = 64;
+const MAX_TEXT: usize = 1024;
+/// Bytes of prompt for which one token is counted.
+const BYTES_PER_TOKEN: u64 = 4;
+
+/// Facts of a JSON body, in whichever dialect it is. A form, and anything else that is no JSON object, has none.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct BodyFacts {
+    /// Whether an image is among the content: a block of type `image`, `image_url` or `input_image`, Bedrock's `image`,
+    /// Gemini's `inlineData` or `fileData` of a type `image/…`, Cohere's `images`; also in the results of tools.
+    pub images: bool,
+    /// Whether tools are offered: `tools`, `functions` or Bedrock's `toolConfig.tools` that is not empty.
+    pub tools: bool,
+    /// Bytes of the prompt's texts: conversation, system prompt, documents, and declarations of tools. Images and other
+    /// media are left out.
+    pub prompt_bytes: u64,
+    /// Who the client says its user is: `user`, else `metadata.user_id`, else `safety_identifier`.
+    pub user: Option<String>,
+    /// The members of `metadata` (OpenAI, Anthropic), `labels` (Gemini) and `requestMetadata` (Bedrock) that are strings,
+    /// numbers or booleans; an array of such gives several of one name.
+    pub metadata: Vec<(String, String)>,
+}
+
+impl BodyFacts {
+    /// Reads a body that [`scan_json`](super::scan_json) has accepted; of any other the facts are nonsense.
+    #[must_use]
+    pub fn of(body: &[u8]) -> Self {
+        let mut facts = Self::default();
+        let mut cursor = Cursor::new(body);
+        if !cursor.enter(b'{') {
+            return facts;
+        }
+        let mut identifier = None;
+        while let Some(key) = cursor.next_key() {
+            match &*key.name {
+                b"messages" | b"input" | b"contents" | b"inputs" => facts.content(&mut cursor, true, 0),
+                b"system"
+                | b"instructions"
+                | b"systemInstruction"
+                | b"system_instruction"
+                | b"prompt"
+                | b"query"
+                | b"documents"
+                | b"texts" => facts.content(&mut cursor, true, 0),
+                b"tools" | b"functions" => {
+                    facts.tools |= cursor.has_elements();
+                    facts.content(&mut cursor, false, 0);
+                }
+                b"toolConfig" => facts.tool_config(&mut cursor),
+                b"images" => {
+                    facts.images |= cursor.has_elements();
+                    cursor.value();
+                }
+                b"metadata" | b"labels" | b"requestMetadata" => facts.metadata(&mut cursor),
+                b"user" => facts.user = cursor.text().and_then(owned),
+                b"safety_identifier" => identifier = cursor.text().and_then(owned),
+                _ => drop(cursor.value()),
+            }
+        }
+        if facts.user.is_none() {
+            facts.user =
+                facts.metadata.iter().find(|(name, _)| name == "user_id").map(|(_, id)| id.clone()).or(identifier);
+        }
+        facts
+    }
+
+    /// About how many tokens the prompt takes: a quarter of its bytes, rounded up. A tokenizer would cost more than all the
+    /// rest of routing; of English prose and code this is right within a third.
+    #[must_use]
+    pub fn prompt_tokens(&self) -> u64 {
+        self.prompt_bytes.div_ceil(BYTES_PER_TOKEN)
+    }
+
+    /// One value of the prompt. `blocks`: an object here is a message or a part of one, and not the data of a tool, in which
+    /// `"type": "image"` means nothing.
+    fn content(&mut self, cursor: &mut Cursor<'_>, blocks: bool, depth: usize) {
+        match cursor.peek() {
+            Some(b'"') => self.prompt_bytes += cursor.string().len() as u64,
+            Some(b'[') if depth < MAX_DEPTH => {
+                cursor.enter(b'[');
+                while cursor.next_element() {
+                    self.content(cursor, blocks, depth + 1);
+                }
+            }
+            Some(b'{') if depth < MAX_DEPTH => {
+                cursor.enter(b'{');
+                while let Some(key) = cursor.next_key() {
+                    if blocks {
+                        self.block(&key.name, cursor, depth + 1);
+                    } else {
+                        self.content(cursor, false, depth + 1);
+                    }
+                }
+            }
+            _ => drop(cursor.value()),
+        }
+    }
+
+    /// A member of a message or of a content block.
+    fn block(&mut self, name: &[u8], cursor: &mut Cursor<'_>, depth: usize) {
+        match name {
+            b"type" => {
+                let kind = cursor.text().unwrap_or_default();
+                self.images |= matches!(&*kind, b"image" | b"image_url" | b"input_image");
+            }
+            b"content" | b"parts" | b"output" | b"toolResult" | b"functionResponse" => {
+                self.content(cursor, true, depth)
+            }
+            b"inlineData" | b"inline_data" | b"fileData" | b"file_data" => self.media(cursor),
+            b"image" => {
+                self.images |= cursor.peek() == Some(b'{');
+                cursor.value();
+            }
+            b"role" | b"id" | b"status" | b"source" | b"image_url" | b"input_audio" | b"file" | b"audio" | b"video"
+            | b"document" | b"data" | b"encrypted_content" | b"signature" | b"thoughtSignature" => drop(cursor.value()),
+            _ => self.content(cursor, false, depth),
+        }
+    }
+
+    /// Gemini's data with its type beside it.
+    fn media(&mut self, cursor: &mut Cursor<'_>) {
+        if !cursor.enter(b'{') {
+            cursor.value();
+            return;
+        }
+        while let Some(key) = cursor.next_key() {
+            match &*key.name {
+                b"mimeType" | b"mime_type" => {
+                    self.images |= cursor.text().is_some_and(|kind| kind.starts_with(b"image/"));
+                }
+                _ => drop(cursor.value()),
+            }
+        }
+    }
+
+    /// Bedrock's tools are one level deeper than those of the others.
+    fn tool_config(&mut self, cursor: &mut Cursor<'_>) {
+        if !cursor.enter(b'{') {
+            cursor.value();
+            return;
+        }
+        while let Some(key) = cursor.next_key() {
+            match &*key.name {
+                b"tools" => {
+                    self.tools |= cursor.has_elements();
+                    self.content(cursor, false, 0);
+                }
+                _ => drop(cursor.value()),
+            }
+        }
+    }
+
+    fn metadata(&mut self, cursor: &mut Cursor<'_>) {
+        if !cursor.enter(b'{') {
+            cursor.value();
+            return;
+        }
+        while let Some(key) = cursor.next_key() {
+            let name = owned(key.name);
+            if cursor.peek() == Some(b'[') {
+                cursor.enter(b'[');
+                while cursor.next_element() {
+                    self.pair(name.as_deref(), cursor);
+                }
+            } else {
+                self.pair(name.as_deref(), cursor);
+            }
+        }
+    }
+
+    fn pair(&mut self, name: Option<&str>, cursor: &mut Cursor<'_>) {
+        let value = match cursor.peek() {
+            Some(b'"') => cursor.text(),
+            Some(b'{' | b'[' | b'n') => {
+                cursor.value();
+                None
+            }
+            _ => {
+                let span = cursor.value();
+                Some(Cow::Borrowed(cursor.slice(span)))
+            }
+        };
+        if let (Some(name), Some(value)) = (name, value.and_then(owned))
+            && self.metadata.len() < MAX_PAIRS
+        {
+            self.metadata.push((name.to_owned(), value));
+        }
+    }
+}
+
+/// Members of a JSON object in a header, such as `x-portkey-metadata`, as of a body's `metadata`.
+#[must_use]
+pub fn metadata_of(object: &[u8]) -> Vec<(String, String)> {
+    let mut facts = BodyFacts::default();
+    facts.metadata(&mut Cursor::new(object));
+    facts.metadata
+}
+
+/// The models that a body names in the fields `names` as those to fall back on, in order; `None` if one of them is something
+/// else than an array of strings.
+#[must_use]
+pub fn fallbacks_of(body: &[u8], names: &[&str]) -> Option<Vec<String>> {
+    let mut models = Vec::new();
+    let mut cursor = Cursor::new(body);
+    cursor.enter(b'{');
+    while let Some(key) = cursor.next_key() {
+        let named = names.iter().any(|name| name.as_bytes() == &*key.name);
+        if !named || cursor.peek() == Some(b'n') {
+            cursor.value();
+            continue;
+        }
+        if !cursor.enter(b'[') {
+            return None;
+        }
+        while cursor.next_element() {
+            let text = cursor.text()?;
+            models.push(String::from_utf8(text.into_owned()).ok()?);
+        }
+    }
+    Some(models)
+}
+
+fn owned(text: Cow<'_, [u8]>) -> Option<String> {
+    if text.is_empty() || text.len() > MAX_TEXT {
+        return None;
+    }
+    String::from_utf8(text.into_owned()).ok()
+}
+
+#[cfg(test)]
+mod tests;
