@@ -112,6 +112,36 @@ async fn each_request_is_a_record_with_its_usage() {
     assert_eq!(usage(&ledger, &["--where", "upstream_model=a", "--to", "1h"]), Vec::<Value>::new());
 }
 
+/// Fourteen tokens of input and ten of output, in two requests.
+#[tokio::test]
+async fn a_record_has_its_cost_and_can_be_rated_anew() {
+    let dir = tempfile::tempdir().unwrap();
+    let ledger = dir.path().join("ledger.db");
+    let stub = upstream().await;
+    let config = |input: &str| {
+        let provider = bodies::openai_provider("stub", &stub.origin());
+        let price = format!("[prices.models]\n\"stub/a\" = {{ input = \"{input}\", output = \"2\" }}");
+        let key =
+            format!("[[keys]]\nname = \"k\"\nhash = \"{}\"\nteam = \"t\"\ntags = [\"x\"]", bodies::key_hash("sk"));
+        format!("{provider}\n{price}\n{key}\n[ledger]\npath = \"{}\"\n", ledger.display())
+    };
+    let gateway = Gateway::start(&config("1")).await;
+    for model in ["stub/a", "stub/a", "stub/unpriced-model"] {
+        let request = Request::post("/v1/chat/completions", bodies::chat(model)).header("authorization", "Bearer sk");
+        assert_eq!(exchange(gateway.addr, &request).await.status, 200);
+    }
+    stop(gateway).await;
+    let costs = || {
+        let row = usage(&ledger, &["--by", "team,tag", "--where", "tag=x"]).remove(0);
+        ["team", "tag", "cost_usd", "unpriced", "rerated_cost_usd"].map(|name| row[name].clone())
+    };
+    assert_eq!(json!(costs()), json!(["t", "x", "0.000034", 1, null]));
+    let outcome = run_to_end(&["usage", "rerate", "--config", "{config}"], &config("2"), &[]);
+    assert_eq!(outcome.code, Some(0), "{outcome:?}");
+    assert!(outcome.stdout.contains("0.000034 USD booked, 0.000048 USD now"), "{outcome:?}");
+    assert_eq!(json!(costs()), json!(["t", "x", "0.000034", 1, "0.000048"]));
+}
+
 #[tokio::test]
 async fn without_a_ledger_nothing_is_kept_and_that_is_said() {
     let gateway = Gateway::start("[providers.m]\nkind = \"mock\"").await;

@@ -25,7 +25,7 @@ mod store;
 mod worker;
 
 pub use metrics::LedgerMetrics;
-pub use query::{Dimension, Query, Report, TimeError, Totals, ask, parse_time};
+pub use query::{Dimension, Query, Report, TimeError, Totals, ask, dollars, parse_time};
 pub use record::{Kind, Record, Tags, Text, UsageSource, micros};
 pub use rerate::{Rerated, rerate};
 pub use store::{Store, StoreError};

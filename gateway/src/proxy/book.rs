@@ -7,7 +7,7 @@ use ai_gateway_providers::error::Fault;
 
 use super::settle::fault;
 use super::{Exchange, Gateway};
-use crate::ledger::{Kind, Record, Tags, UsageSource, micros};
+use crate::ledger::{Kind, Record, UsageSource, micros};
 
 /// Books the exchange, once. This happens before the last byte of an answer goes to the client: a client that has a whole
 /// answer can rely on its being in the ledger, whatever becomes of this process.
@@ -25,6 +25,9 @@ fn record(exchange: &Exchange) -> Record<'_> {
     let seen = exchange.observer.as_ref().map(Observer::seen);
     let usage = seen.and_then(|seen| seen.usage);
     let target = exchange.attempt().map(|attempt| &attempt.target);
+    let tier = seen.and_then(|seen| seen.service_tier.as_deref());
+    let price = target.and_then(|target| target.known.price.as_ref());
+    let cost = usage.and_then(|usage| price?.cost(&usage, tier).total());
     let duration = exchange.started.elapsed();
     Record {
         id: (&*exchange.id).into(),
@@ -32,9 +35,9 @@ fn record(exchange: &Exchange) -> Record<'_> {
         kind: Kind::Request,
         at: micros(SystemTime::now() - duration),
         key: exchange.key.as_ref().map(|key| (&*key.name).into()),
-        team: None,
-        owner: None,
-        tags: Tags::default(),
+        team: exchange.key.as_ref().and_then(|key| key.team()).map(Into::into),
+        owner: exchange.key.as_ref().and_then(|key| key.owner()).map(Into::into),
+        tags: exchange.key.iter().flat_map(|key| key.tags()).map(String::as_str).collect(),
         customer: None,
         operation: exchange.endpoint.as_ref().map_or("unknown", |endpoint| endpoint.operation.as_str()).into(),
         dialect: exchange.endpoint.as_ref().map(|endpoint| endpoint.dialect.as_str().into()),
@@ -53,9 +56,9 @@ fn record(exchange: &Exchange) -> Record<'_> {
             .map(|at| whole_micros(at.saturating_duration_since(exchange.started))),
         usage: usage.unwrap_or_default(),
         usage_source: if usage.is_some() { UsageSource::Provider } else { UsageSource::None },
-        service_tier: seen.and_then(|seen| seen.service_tier.as_deref()).map(Into::into),
-        cost: None,
-        price_map: None,
+        service_tier: tier.map(Into::into),
+        cost,
+        price_map: cost.map(|_| exchange.snapshot.price_map().into()),
     }
 }
 

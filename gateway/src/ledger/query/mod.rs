@@ -16,6 +16,7 @@ use rusqlite::{Connection, Row};
 
 use super::store::{StoreError, open_read_only};
 pub use dimension::Dimension;
+pub use output::dollars;
 pub use time::{TimeError, parse_time};
 
 /// Groups of one report. There may be as many customers as clients make up.

@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 use super::{Report, Totals};
 
 /// Pico-dollars as a decimal fraction of dollars, exact to the last digit and without needless zeros: `0.0125`.
-pub(super) fn dollars(pico: u128) -> String {
+pub fn dollars(pico: u128) -> String {
     const ONE: u128 = 1_000_000_000_000;
     let text = format!("{}.{:012}", pico / ONE, pico % ONE);
     let short = text.trim_end_matches('0');
