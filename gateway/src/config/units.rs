@@ -70,6 +70,14 @@ text_type!(
     ["500ms", "30s", "10m", "1h 30m"]
 );
 text_type!(
+    /// How long something is kept as written: a length of time or `"off"`.
+    RetentionText,
+    "a string such as \"400d\", or \"off\"",
+    "A length of time (a number and a unit: m, h, d), or `off` for no end.",
+    r"^\s*(off|([0-9]+(\.[0-9]+)?\s*[a-zA-Zµ]+\s*)+)$",
+    ["90d", "400d", "off"]
+);
+text_type!(
     /// A number of bytes as written: `"32MiB"`.
     SizeText,
     "a string such as \"512KiB\" or \"32MiB\"",

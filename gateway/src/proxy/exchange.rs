@@ -65,6 +65,8 @@ pub struct Exchange {
     pub form: AnswerForm,
     /// Bytes of it withheld so far.
     pub held: usize,
+    /// Whether it is in the ledger.
+    pub booked: bool,
     /// Whether what the upstream says goes to the client and can no longer be taken back.
     pub committed: bool,
     /// Status sent to the client.
@@ -136,6 +138,7 @@ impl Exchange {
             observer: None,
             form: AnswerForm::Opaque,
             held: 0,
+            booked: false,
             committed: false,
             status: 0,
             first_output: None,

@@ -6,6 +6,7 @@
 mod answer;
 mod attempt;
 mod body;
+mod book;
 mod calls;
 mod clocks;
 mod codex_models;
@@ -46,6 +47,7 @@ pub use outcome::Outcome;
 use crate::continuity::Continuity;
 use crate::credentials::Client;
 use crate::health::Health;
+use crate::ledger::Ledger;
 use crate::net::dns::Resolver;
 use crate::snapshot::Snapshot;
 use crate::telemetry::Telemetry;
@@ -69,6 +71,8 @@ pub struct Gateway {
     pub buffered: BufferBudget,
     /// Metrics and the access log.
     pub telemetry: Arc<Telemetry>,
+    /// Where usage is booked; `None`: nowhere.
+    pub ledger: Option<Arc<Ledger>>,
     /// How the targets are.
     pub health: Arc<Health>,
     /// What one request of a client leaves for its next.
@@ -196,6 +200,20 @@ impl ProxyHttp for Gateway {
         exchange: &mut Exchange,
     ) -> Result<()> {
         exchange.stamp(header)
+    }
+
+    fn response_body_filter(
+        &self,
+        _session: &mut Session,
+        _body: &mut Option<Bytes>,
+        end: bool,
+        exchange: &mut Exchange,
+    ) -> Result<Option<Duration>> {
+        // Before that, the attempt may yet be taken back.
+        if end && exchange.committed {
+            book::book(self, exchange);
+        }
+        Ok(None)
     }
 
     fn error_while_proxy(

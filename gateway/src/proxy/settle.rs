@@ -1,4 +1,4 @@
-//! The end of every exchange, whatever happened: metrics, one line in the access log, the session put back.
+//! The end of every exchange, whatever happened: metrics, one line in the access log, one in the ledger, the session put back.
 
 use std::time::SystemTime;
 
@@ -7,7 +7,7 @@ use ai_gateway_providers::error::Fault;
 use pingora_proxy::Session;
 
 use super::failure::CLIENT_LEFT;
-use super::{Exchange, Gateway, Outcome, calls, stored};
+use super::{Exchange, Gateway, Outcome, book, calls, stored};
 use crate::telemetry::{Attempt, Finish, Finished, Line, RequestModel, Tokens, Usage};
 
 /// Accounts for the exchange. Pingora calls this exactly once for each.
@@ -29,6 +29,7 @@ pub fn settle(gateway: &Gateway, session: &mut Session, exchange: &mut Exchange)
     } else {
         exchange.end_attempt(Outcome::Ok);
     }
+    book::book(gateway, exchange);
     let attempts: Vec<Attempt> = exchange.attempts.iter().map(|attempt| attempt.record(exchange.is_direct())).collect();
     for attempt in &attempts {
         gateway.telemetry.metrics.attempt(attempt);
@@ -98,7 +99,8 @@ fn request_model(exchange: &Exchange) -> RequestModel<'_> {
     }
 }
 
-fn fault(exchange: &Exchange) -> Option<Fault> {
+/// Whose fault it was that the exchange failed; `None` if it did not.
+pub(super) fn fault(exchange: &Exchange) -> Option<Fault> {
     if exchange.client_left {
         return Some(Fault::Caller);
     }

@@ -20,6 +20,7 @@ use super::interned::Interned;
 use super::series::{Labels, Requests, Series, SeriesCollector};
 use super::targets::TargetsCollector;
 use crate::health::Health;
+use crate::ledger::LedgerMetrics;
 use crate::net::dns::DnsMetrics;
 
 /// The content type of [`Metrics::encode`]:
@@ -85,6 +86,8 @@ pub struct Metrics {
     pub log_dropped: Counter,
     /// `gateway_dns_*`, for the resolver.
     pub dns: DnsMetrics,
+    /// `gateway_ledger_*`, for the ledger.
+    pub ledger: LedgerMetrics,
     /// How the targets are.
     pub health: Arc<Health>,
 }
@@ -107,6 +110,7 @@ impl Metrics {
             route_errors: Family::default(),
             log_dropped: Counter::default(),
             dns: DnsMetrics::default(),
+            ledger: LedgerMetrics::default(),
             health: Arc::new(Health::new(Instant::now(), fastrand::u64(..))),
         };
         metrics.registered()
@@ -160,6 +164,7 @@ impl Metrics {
             "Expired addresses used because their refresh had failed",
             self.dns.stale_served.clone(),
         );
+        self.ledger.register(registry);
         let version = Info::new([("version", env!("CARGO_PKG_VERSION"))]);
         registry.register("gateway_build", "The running version", version);
         self
