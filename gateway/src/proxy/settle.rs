@@ -104,13 +104,13 @@ pub(super) fn fault(exchange: &Exchange) -> Option<Fault> {
     if exchange.client_left {
         return Some(Fault::Caller);
     }
-    if let Some(error) = &exchange.error {
-        return Some(error.kind.fault());
-    }
+    let told = exchange.error.as_ref().map(|error| error.kind.fault());
     match exchange.attempt().and_then(|attempt| attempt.outcome) {
-        Some(Outcome::Ok) | None => None,
-        Some(outcome) if outcome.is_callers_fault() => Some(Fault::Caller),
-        Some(_) => Some(Fault::Upstream),
+        Some(Outcome::Ok) | None => told,
+        // A provider's 409 is worth another try: its words blame the caller, its state is its own.
+        Some(Outcome::Status(409)) => Some(Fault::Upstream),
+        Some(outcome) if outcome.is_callers_fault() => told.or(Some(Fault::Caller)),
+        Some(_) => told.or(Some(Fault::Upstream)),
     }
 }
 

@@ -130,6 +130,7 @@ fn gateway(address: SocketAddr) -> Gateway {
     let health = telemetry.metrics.health.clone();
     let resolver = Resolver::new(telemetry.metrics.dns.clone());
     Gateway {
+        ledger: None,
         current: Arc::new(ArcSwap::from_pointee(Snapshot::build(&loaded.config, None, &health).unwrap())),
         calls: Arc::new(Calls::new(8)),
         http: Arc::new(Client::new(resolver.clone())),
