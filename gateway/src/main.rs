@@ -43,6 +43,8 @@ enum Command {
     Explain(cli::explain::Explain),
     /// Print the JSON Schema of the configuration, for editors.
     Schema,
+    /// Print what was used and what it cost, from the ledger.
+    Usage(cli::usage::Options),
     /// Make a price map, or show what the built-in one says.
     #[command(subcommand)]
     Prices(cli::prices::Command),
@@ -74,6 +76,7 @@ fn main() -> ExitCode {
             println!("{}", config::schema_json());
             ExitCode::SUCCESS
         }
+        Command::Usage(options) => exit(cli::usage::run(options)),
         Command::Prices(command) => exit(cli::prices::run(command)),
         Command::Mock { listen, threads, tls_cert, tls_key } => {
             let tls = tls_cert.zip(tls_key).map(|(cert, key)| Tls { cert, key });

@@ -14,6 +14,7 @@ mod discover;
 mod environment;
 mod google;
 mod health;
+mod hedge;
 mod keys;
 mod ledger;
 mod models;
@@ -54,7 +55,9 @@ pub use discover::{Discovery, Found};
 pub use environment::{Environment, System};
 pub use google::{GoogleConfig, GoogleUser, ServiceAccount};
 pub use health::{HealthConfig, ProbeConfig};
+pub use hedge::{HedgeAfter, HedgeConfig};
 pub use keys::{KeyConfig, ModelPattern, Right};
+pub use ledger::LedgerConfig;
 pub use models::{Lossy, ModelConfig, OnCut};
 pub use prices::PricesConfig;
 pub use providers::ProviderConfig;
@@ -106,7 +109,7 @@ pub struct File {
 }
 
 /// The sections that are read today; see [`support`] for the others.
-const SECTIONS: [&str; 6] = ["server", "providers", "prices", "models", "routes", "keys"];
+const SECTIONS: [&str; 7] = ["server", "providers", "prices", "models", "routes", "keys", "ledger"];
 
 /// A validated configuration: plain values, every default and secret filled in.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -123,6 +126,8 @@ pub struct Config {
     pub routes: Vec<RouteConfig>,
     /// Clients' keys in the order of the file; names and hashes are unique.
     pub keys: Vec<KeyConfig>,
+    /// Where usage is kept; `None`: nowhere.
+    pub ledger: Option<LedgerConfig>,
 }
 
 /// A configuration, and what is doubtful about it.
@@ -268,7 +273,7 @@ fn read(text: &str, cx: &mut Context<'_>) -> Option<Config> {
     tree::mask_secrets(&root, &mut cx.report);
     support::refuse(&mut root, &mut cx.report);
 
-    let [server, providers, prices, models, routes, keys] = SECTIONS.map(|name| root.remove(name));
+    let [server, providers, prices, models, routes, keys, ledger] = SECTIONS.map(|name| root.remove(name));
     for (key, _) in &root {
         let help = instead(key.get_ref(), &SECTIONS);
         cx.report.error(key.span(), format!("there is no section `{}`", key.get_ref()), help);
@@ -279,6 +284,9 @@ fn read(text: &str, cx: &mut Context<'_>) -> Option<Config> {
     let server: server::Server =
         server.and_then(|value| tree::shape(value, "[server]", &mut cx.report)).unwrap_or_default();
     let server = server.resolve(!keys.is_empty(), cx);
+    let ledger = ledger
+        .and_then(|value| tree::shape::<ledger::Ledger>(value, "[ledger]", &mut cx.report))
+        .map(|ledger| ledger.resolve(cx));
 
     let mut resolved_providers = BTreeMap::new();
     let providers_span = providers.as_ref().map_or(0..0, Spanned::span);
@@ -322,7 +330,7 @@ fn read(text: &str, cx: &mut Context<'_>) -> Option<Config> {
     let routes = routes::resolve(routes, &resolved_models, &resolved_providers, &prices, cx);
     let keys = keys::resolve(keys.into_iter().flatten().collect(), &resolved_models, &resolved_providers, cx);
     let providers = resolved_providers.into_iter().filter_map(|(name, provider)| Some((name, provider?))).collect();
-    Some(Config { server, providers, prices, models: resolved_models, routes, keys })
+    Some(Config { server, providers, prices, models: resolved_models, routes, keys, ledger })
 }
 
 /// The entries of a table of tables.

@@ -9,6 +9,7 @@ use serde::Deserialize;
 
 use super::Context;
 use super::attempts::{Retry, RetryConfig, Timeouts, TimeoutsConfig};
+use super::hedge::{Hedge, HedgeConfig};
 use super::prices::PricesConfig;
 use super::providers::ProviderConfig;
 use super::strategy::{self, Sticky, Strategy, StrategyConfig};
@@ -31,6 +32,8 @@ pub struct Model {
     pub timeouts: Option<Timeouts>,
     /// When another attempt is made.
     pub retry: Option<Retry>,
+    /// Ask the next target too when a stream is slow to begin, and keep the first that does. Default: never.
+    pub hedge: Option<Hedge>,
     /// Keep and share answers of this model.
     pub cache: Option<ModelCache>,
     /// What happens to a field of the request that the target's API cannot say. Default: `"warn"`.
@@ -87,6 +90,8 @@ pub struct ModelConfig {
     pub retry: RetryConfig,
     /// What happens to a field that the target's API cannot say.
     pub lossy: Lossy,
+    /// When a second call is made.
+    pub hedge: Option<HedgeConfig>,
     /// What happens when an answer breaks off.
     pub on_cut: OnCut,
 }
@@ -105,6 +110,7 @@ impl ModelConfig {
             targets,
             retry: RetryConfig::default(),
             lossy: Lossy::default(),
+            hedge: None,
             on_cut: OnCut::default(),
         }
     }
@@ -134,6 +140,7 @@ impl Model {
             targets,
             retry: self.retry.unwrap_or_default().resolve(cx),
             lossy: self.lossy.unwrap_or_default(),
+            hedge: self.hedge.map(|hedge| hedge.resolve(cx)),
             on_cut: self.on_cut.unwrap_or_default(),
             name: name.value.clone(),
         }

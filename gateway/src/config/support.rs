@@ -11,7 +11,6 @@ use super::report::Report;
 const NOT_YET: &[&[&str]] = &[
     &["cache"],
     &["store"],
-    &["ledger"],
     &["plugins"],
     &["models", "*", "cache"],
     &["keys", "*", "limits"],

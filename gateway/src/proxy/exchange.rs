@@ -15,6 +15,7 @@ use pingora_http::ResponseHeader;
 
 use super::attempt::Attempt;
 use super::body::Reservation;
+use super::calls::Hedge;
 use super::clocks::Clocks;
 use super::replay::Replay;
 use super::resume::Resume;
@@ -54,6 +55,8 @@ pub struct Exchange {
     pub plan: Plan,
     /// Attempts made, the current one last.
     pub attempts: Vec<Attempt>,
+    /// A second call that is under way, of the plan's next target.
+    pub hedge: Option<Hedge>,
     /// The installed replay session.
     pub replay: Option<Replay>,
     /// Watches the answer of the current attempt.
@@ -62,6 +65,8 @@ pub struct Exchange {
     pub form: AnswerForm,
     /// Bytes of it withheld so far.
     pub held: usize,
+    /// Whether it is in the ledger.
+    pub booked: bool,
     /// Whether what the upstream says goes to the client and can no longer be taken back.
     pub committed: bool,
     /// Status sent to the client.
@@ -128,10 +133,12 @@ impl Exchange {
             request: None,
             plan: Plan::default(),
             attempts: Vec::new(),
+            hedge: None,
             replay: None,
             observer: None,
             form: AnswerForm::Opaque,
             held: 0,
+            booked: false,
             committed: false,
             status: 0,
             first_output: None,

@@ -11,7 +11,7 @@ use pingora_proxy::Session;
 use super::body::{self, BodyError, Reservation};
 use super::plan::{self, Next, Planner};
 use super::reply::Refusal;
-use super::{Exchange, Gateway, count, explain, models, replay, reply};
+use super::{Exchange, Gateway, calls, count, explain, models, replay, reply};
 use crate::routing::rules::{Rule, Verdict};
 
 /// Runs the request phase. `true`: the answer has been written.
@@ -31,6 +31,7 @@ pub async fn take_in(gateway: &Gateway, session: &mut Session, exchange: &mut Ex
             Ok((body, reservation)) => match plan(gateway, session, exchange, body, reservation) {
                 Err(refusal) => refusal,
                 Ok(Next::Ask) => {
+                    calls::mirror(gateway, session.req_header(), exchange);
                     start_replay(session, exchange);
                     return Ok(false);
                 }

@@ -6,6 +6,8 @@
 mod answer;
 mod attempt;
 mod body;
+mod book;
+mod calls;
 mod clocks;
 mod codex_models;
 mod count;
@@ -40,12 +42,14 @@ use pingora_http::{RequestHeader, ResponseHeader};
 use pingora_proxy::{FailToProxy, ProxyHttp, ProxyWarnLogContext, Session};
 
 pub use body::{BodyLimits, BufferBudget};
+pub use calls::{Calls, Probing};
 pub use exchange::Exchange;
 pub use outcome::Outcome;
 
 use crate::continuity::Continuity;
 use crate::credentials::Client;
 use crate::health::Health;
+use crate::ledger::Ledger;
 use crate::net::dns::Resolver;
 use crate::snapshot::Snapshot;
 use crate::telemetry::Telemetry;
@@ -55,17 +59,22 @@ use crate::telemetry::Telemetry;
 const CLIENT_PATIENCE: Duration = Duration::from_secs(60);
 
 /// What all exchanges share.
+#[derive(Clone)]
 pub struct Gateway {
     /// The configuration in force; exchanges pin the one they began with.
     pub current: Arc<ArcSwap<Snapshot>>,
     /// Addresses of the upstreams.
     pub resolver: Arc<Resolver>,
+    /// Requests beside the one that Pingora sends.
+    pub calls: Arc<Calls>,
     /// Asks for the gateway's own tokens.
     pub http: Arc<Client>,
     /// Request bytes held at this moment.
     pub buffered: BufferBudget,
     /// Metrics and the access log.
     pub telemetry: Arc<Telemetry>,
+    /// Where usage is booked; `None`: nowhere.
+    pub ledger: Option<Arc<Ledger>>,
     /// How the targets are.
     pub health: Arc<Health>,
     /// What one request of a client leaves for its next.
@@ -193,6 +202,20 @@ impl ProxyHttp for Gateway {
         exchange: &mut Exchange,
     ) -> Result<()> {
         exchange.stamp(header)
+    }
+
+    fn response_body_filter(
+        &self,
+        _session: &mut Session,
+        _body: &mut Option<Bytes>,
+        end: bool,
+        exchange: &mut Exchange,
+    ) -> Result<Option<Duration>> {
+        // Before that, the attempt may yet be taken back.
+        if end && exchange.committed {
+            book::book(self, exchange);
+        }
+        Ok(None)
     }
 
     fn error_while_proxy(

@@ -50,9 +50,10 @@ pub fn route(
     let mut edits = FieldEdits::default();
     let mut fallbacks = Vec::new();
     if json && scan.fallbacks {
-        let fields = fallback_fields(endpoint.dialect);
-        fallbacks = read_fallbacks(&body, fields, exchange)?;
-        edits.remove.extend(fields.iter().map(|field| (*field).to_owned()));
+        for field in fallback_fields(&body, endpoint.dialect, exchange) {
+            fallbacks.extend(read_fallbacks(&body, field, exchange)?);
+            edits.remove.push(field.to_owned());
+        }
     }
     let in_body = scan.model.as_ref().map(|model| model.value.as_str());
     let named = endpoint.path_model.as_deref().or(in_body);
@@ -149,18 +150,19 @@ fn decide(
     exchange.snapshot.rules.decide(&facts, random, told)
 }
 
-/// Where a client names models to fall back on: our own field, and that of OpenRouter's API.
-fn fallback_fields(dialect: Dialect) -> &'static [&'static str] {
-    match dialect {
-        Dialect::OpenAiChat => &["fallbacks", "models"],
-        _ => &["fallbacks"],
-    }
+/// Where a client names models to fall back on: our own field, and that of OpenRouter's API if it names models of ours. Names of
+/// others are OpenRouter's own business.
+fn fallback_fields(body: &[u8], dialect: Dialect, exchange: &Exchange) -> impl Iterator<Item = &'static str> {
+    let ours = |name: &String| exchange.snapshot.model(name).is_some();
+    let all_ours = || fallbacks_of(body, "models").is_some_and(|names| !names.is_empty() && names.iter().all(ours));
+    let models = (dialect == Dialect::OpenAiChat && all_ours()).then_some("models");
+    ["fallbacks"].into_iter().chain(models)
 }
 
-fn read_fallbacks(body: &[u8], fields: &[&str], exchange: &Exchange) -> Result<Vec<String>, ApiError> {
-    let wrong = |kind, message: &str| Err(ApiError::new(kind, message).with_param("fallbacks"));
-    let Some(names) = fallbacks_of(body, fields) else {
-        return wrong(ErrorKind::InvalidRequest, "`fallbacks` and `models` are arrays of names of models");
+fn read_fallbacks(body: &[u8], field: &'static str, exchange: &Exchange) -> Result<Vec<String>, ApiError> {
+    let wrong = |kind, message: &str| Err(ApiError::new(kind, message).with_param(field));
+    let Some(names) = fallbacks_of(body, field) else {
+        return wrong(ErrorKind::InvalidRequest, "it is an array of names of models");
     };
     if names.len() > MAX_FALLBACKS {
         return wrong(ErrorKind::InvalidRequest, "a request names at most 8 models to fall back on");

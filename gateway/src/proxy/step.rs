@@ -39,6 +39,8 @@ impl Exchange {
             return Step::Stop;
         }
         let elsewhere = match outcome {
+            // The second call of a hedged request is under way elsewhere.
+            _ if self.hedge.is_some() && !outcome.is_of_length() => return Step::Elsewhere,
             Outcome::Refused(ErrorKind::ContextLength) | Outcome::StreamError(ErrorKind::ContextLength) => {
                 self.plan.has_larger_window(&attempt.target)
             }

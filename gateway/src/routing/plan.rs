@@ -8,6 +8,11 @@ use super::strategy::{self, Asked};
 use crate::health::{Availability, Pass, Reason};
 use crate::snapshot::{Model, Stage, Target};
 
+/// When to come back while another request finds out whether a target is well again …
+const PROBE_PATIENCE: Duration = Duration::from_secs(1);
+/// … and while an operator keeps it out, who may bring it back at any time.
+const DRAIN_PATIENCE: Duration = Duration::from_secs(10);
+
 /// The targets that a request will be tried on, best first.
 ///
 /// Lower priorities come only after every target of a higher one; inside one priority the model's strategy decides. Targets
@@ -116,6 +121,38 @@ impl Plan {
         None
     }
 
+    /// The target after the one that is being tried, if it is well: whom a second call of the request may go to.
+    pub fn rival(&self, now: Instant) -> Option<&Arc<Target>> {
+        let target = self.other_target()?;
+        let well = target.states.iter().any(|state| matches!(state.check(now), Availability::Ready));
+        (well && self.targets_left > 0).then_some(target)
+    }
+
+    /// Begins an attempt at the [rival](Self::rival), while the one before it goes on.
+    pub fn begin_rival(&mut self, now: Instant) -> Option<Taken> {
+        let candidate = self.candidates.get_mut(self.next + usize::from(self.begun))?;
+        let (credential, pass) = candidate.begin(now)?;
+        Some(Taken { target: candidate.target.clone(), credential, pass })
+    }
+
+    /// The attempt that was begun at the rival `target` is the current one from now on. `false`: its turn is not now.
+    pub fn adopt_rival(&mut self, target: &Arc<Target>) -> bool {
+        if self.targets_left == 0 || !self.other_target().is_some_and(|next| Arc::ptr_eq(next, target)) {
+            return false;
+        }
+        if self.begun {
+            self.leave_target();
+        }
+        self.begun = true;
+        self.targets_left -= 1;
+        true
+    }
+
+    /// The next target that was not begun with.
+    fn other_target(&self) -> Option<&Arc<Target>> {
+        self.candidates.get(self.next + usize::from(self.begun)).map(|candidate| &candidate.target)
+    }
+
     /// Leaves the target that was just tried, with whatever credentials it has left.
     pub fn leave_target(&mut self) {
         self.next += 1;
@@ -185,12 +222,13 @@ impl Plan {
         self.candidates.is_empty()
     }
 
-    /// How long until the first of the resting targets may be asked again; `None` if none rests.
+    /// How long until the first of the targets that cannot be asked now may be; `None` if it is not for that that there is none.
     pub fn earliest(&self, now: Instant) -> Option<Duration> {
         let at = |left_out: &LeftOut| match left_out.why {
             Why::Resting(at, _) => Some(at.saturating_duration_since(now)),
-            Why::Probed => Some(Duration::from_secs(1)),
-            Why::Unusable | Why::Drained | Why::Enough => None,
+            Why::Probed => Some(PROBE_PATIENCE),
+            Why::Drained => Some(DRAIN_PATIENCE),
+            Why::Unusable | Why::Enough => None,
         };
         self.left_out.iter().filter_map(at).min()
     }

@@ -110,6 +110,7 @@ fn build_model(
         targets: model.targets.iter().map(target).collect::<Result<_, _>>()?,
         retry: model.retry.clone(),
         lossy: model.lossy,
+        hedge: model.hedge,
         on_cut: model.on_cut,
         stages: Vec::new(),
     })
@@ -147,6 +148,7 @@ fn build_provider(config: &ProviderConfig, mock: Option<SocketAddr>) -> Result<P
         api_version: config.api_version.clone(),
         region: config.region.clone(),
         project: config.project.clone(),
+        probe: config.health.probe.clone(),
         quirks: config.quirks,
         tag: ProviderTag::of(&config.name),
         tls,

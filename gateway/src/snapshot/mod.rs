@@ -64,6 +64,11 @@ impl Snapshot {
         Some(model)
     }
 
+    /// Names the prices in force, for records.
+    pub fn price_map(&self) -> &str {
+        self.config.prices.map.id()
+    }
+
     /// The names under `[models]`, sorted.
     pub fn model_names(&self) -> Vec<&str> {
         let mut names: Vec<&str> = self.models.keys().map(String::as_str).collect();

@@ -8,7 +8,7 @@ use ai_gateway_providers::catalogue::Traits;
 use ai_gateway_providers::price::Model as Known;
 
 use super::Provider;
-use crate::config::{Lossy, OnCut, RetryConfig, StrategyConfig, TargetConfig, TimeoutsConfig};
+use crate::config::{HedgeConfig, Lossy, OnCut, RetryConfig, StrategyConfig, TargetConfig, TimeoutsConfig};
 use crate::health::{Health, TargetState};
 use crate::routing::Asked;
 
@@ -29,6 +29,8 @@ pub struct Model {
     pub retry: RetryConfig,
     /// What happens to a field that a target's API cannot say.
     pub lossy: Lossy,
+    /// When a second call is made.
+    pub hedge: Option<HedgeConfig>,
     /// What happens when an answer breaks off.
     pub on_cut: OnCut,
     /// Whose targets these are, where a client named models to fall back on; else empty.

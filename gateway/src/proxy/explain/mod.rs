@@ -52,6 +52,8 @@ pub async fn answer(gateway: &Gateway, session: &mut Session, exchange: &mut Exc
     let explanation = explain(session.req_header(), body, exchange, &gateway.continuity, Instant::now(), random);
     let body = serde_json::to_vec(&explanation).unwrap_or_default();
     exchange.status = 200;
+    // It consumes nothing.
+    exchange.booked = true;
     let header = ResponseHeader::build(StatusCode::OK, Some(6))?;
     reply::json(session, exchange, header, body.into()).await
 }
