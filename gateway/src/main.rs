@@ -39,6 +39,8 @@ enum Command {
         #[arg(value_name = "FILE")]
         file: PathBuf,
     },
+    /// Tell where a request would go and why, without sending it.
+    Explain(cli::explain::Explain),
     /// Print the JSON Schema of the configuration, for editors.
     Schema,
     /// Print what was used and what it cost, from the ledger.
@@ -69,6 +71,7 @@ fn main() -> ExitCode {
     match Cli::parse().command {
         Command::Run { config } => run(config),
         Command::Check { file } => check(&file),
+        Command::Explain(arguments) => exit(cli::explain::run(&arguments)),
         Command::Schema => {
             println!("{}", config::schema_json());
             ExitCode::SUCCESS

@@ -99,7 +99,7 @@ fn the_schema_is_json() {
 /// Commands of later issues do not exist as stubs.
 #[test]
 fn unknown_commands_are_refused() {
-    for command in ["explain", "key", "reload", "upgrade", "status", "prices", "nonsense"] {
+    for command in ["key", "reload", "upgrade", "status", "prices", "nonsense"] {
         let outcome = run_to_end(&[command], "", &[]);
         assert_ne!(outcome.code, Some(0), "{command}: {outcome:?}");
     }

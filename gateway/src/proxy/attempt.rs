@@ -22,6 +22,7 @@ use super::outcome::Outcome;
 use super::step::Repeat;
 use super::{Exchange, Gateway, resume};
 use crate::config::TimeoutsConfig;
+use crate::continuity::Continuity;
 use crate::credentials::{Client, Grant};
 use crate::health::{Changes, CredentialChange, Pass, TargetChange, TargetState};
 use crate::net::dns::Resolver;
@@ -229,7 +230,7 @@ pub async fn choose_peer(gateway: &Gateway, session: &mut Session, exchange: &mu
     let begun = Instant::now();
     let again = exchange.attempts.last_mut().is_some_and(|attempt| std::mem::take(&mut attempt.again));
     if !again {
-        let attempt = next_attempt(gateway, exchange, repeat)?;
+        let attempt = next_attempt(&gateway.continuity, exchange, repeat, begun)?;
         exchange.attempts.push(attempt);
     }
     let Some(attempt) = exchange.attempts.last() else {
@@ -288,14 +289,19 @@ pub async fn approach(
 }
 
 /// The same target once more, or the next one of the plan whose API can say what is asked.
-fn next_attempt(gateway: &Gateway, exchange: &mut Exchange, repeat: Option<Repeat>) -> Result<Attempt> {
+pub(super) fn next_attempt(
+    continuity: &Continuity,
+    exchange: &mut Exchange,
+    repeat: Option<Repeat>,
+    now: Instant,
+) -> Result<Attempt> {
     if exchange.resume.is_some() {
-        return resume::next_attempt(exchange, &gateway.continuity);
+        return resume::next_attempt(exchange, continuity);
     }
     let clocks = exchange.request.as_ref().map(|request| request.clocks).unwrap_or_default();
     let mut taken = repeat.map(Repeat::take);
-    while let Some(next) = taken.take().or_else(|| exchange.plan.take_next(Instant::now())) {
-        match encode::encode(&next.target, exchange, &gateway.continuity) {
+    while let Some(next) = taken.take().or_else(|| exchange.plan.take_next(now)) {
+        match encode::encode(&next.target, exchange, continuity) {
             Ok(encoded) => {
                 exchange.error = None;
                 return Ok(Attempt::new(next, encoded, clocks));
@@ -307,7 +313,7 @@ fn next_attempt(gateway: &Gateway, exchange: &mut Exchange, repeat: Option<Repea
         }
     }
     if exchange.error.is_none() {
-        let refusal = all_rest(exchange);
+        let refusal = all_rest(exchange, now);
         exchange.retry_after = refusal.1;
         exchange.error = Some(refusal.0);
     }
@@ -315,8 +321,7 @@ fn next_attempt(gateway: &Gateway, exchange: &mut Exchange, repeat: Option<Repea
 }
 
 /// The error for a model all of whose targets rest, and when the first of them may be asked again.
-pub fn all_rest(exchange: &Exchange) -> (ApiError, Vec<(&'static str, HeaderValue)>) {
-    let now = Instant::now();
+pub fn all_rest(exchange: &Exchange, now: Instant) -> (ApiError, Vec<(&'static str, HeaderValue)>) {
     let seconds = exchange.plan.earliest(now).unwrap_or_default().as_secs_f64().ceil().max(1.0);
     let mut reasons: Vec<String> = exchange.plan.left_out().iter().filter_map(|left_out| left_out.words(now)).collect();
     reasons.dedup();

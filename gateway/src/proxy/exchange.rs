@@ -3,11 +3,11 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use ai_gateway_providers::Dialect;
 use ai_gateway_providers::answer::{AnswerForm, Observer};
 use ai_gateway_providers::endpoint::Endpoint;
 use ai_gateway_providers::error::ApiError;
 use ai_gateway_providers::scan::RequestScan;
+use ai_gateway_providers::{Dialect, Operation};
 use bytes::Bytes;
 use http::HeaderValue;
 use pingora_error::Result;
@@ -156,6 +156,11 @@ impl Exchange {
     /// The dialect in which the client is answered; a guess where the path is not understood.
     pub fn dialect(&self) -> Dialect {
         self.endpoint.as_ref().map_or(self.guessed_dialect, |endpoint| endpoint.dialect)
+    }
+
+    /// What is asked, once the path has been understood.
+    pub fn operation(&self) -> Option<Operation> {
+        self.endpoint.as_ref().map(|endpoint| endpoint.operation)
     }
 
     /// Whether the client asked for a stream.

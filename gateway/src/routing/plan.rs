@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use super::strategy::{self, Asked};
 use crate::health::{Availability, Pass, Reason};
-use crate::snapshot::{Model, Target};
+use crate::snapshot::{Model, Stage, Target};
 
 /// When to come back while another request finds out whether a target is well again …
 const PROBE_PATIENCE: Duration = Duration::from_secs(1);
@@ -57,6 +57,8 @@ pub enum Why {
     Drained,
     /// It rests, and another request is finding out whether it is well again.
     Probed,
+    /// Its model has been tried often enough before those that the client named to fall back on.
+    Enough,
 }
 
 /// What an attempt is made with.
@@ -88,9 +90,11 @@ impl Plan {
         }
         if candidates.len() > 1 {
             candidates.sort_by_key(|candidate| candidate.target.priority);
+            let turn = strategy::turn(model, asked);
             for group in candidates.chunk_by_mut(|a, b| a.target.priority == b.target.priority) {
-                strategy::order(group, model, asked, random);
+                strategy::order(group, model, asked, turn, random);
             }
+            leave_enough(&mut candidates, &model.stages, &mut left_out);
         }
         Self { candidates, next: 0, begun: false, targets_left: model.retry.attempts as usize, left_out }
     }
@@ -198,6 +202,11 @@ impl Plan {
         self.targets_left > 0 && self.next + usize::from(self.begun) < self.candidates.len()
     }
 
+    /// How many more targets may be tried.
+    pub fn targets_left(&self) -> usize {
+        self.targets_left
+    }
+
     /// The targets that are left, in order.
     pub fn candidates(&self) -> &[Candidate] {
         self.candidates.get(self.next..).unwrap_or_default()
@@ -219,7 +228,7 @@ impl Plan {
             Why::Resting(at, _) => Some(at.saturating_duration_since(now)),
             Why::Probed => Some(PROBE_PATIENCE),
             Why::Drained => Some(DRAIN_PATIENCE),
-            Why::Unusable => None,
+            Why::Unusable | Why::Enough => None,
         };
         self.left_out.iter().filter_map(at).min()
     }
@@ -238,7 +247,7 @@ impl LeftOut {
     pub fn words(&self, now: Instant) -> Option<String> {
         let (provider, model) = (&self.target.provider.name, &self.target.model);
         Some(match &self.why {
-            Why::Unusable => return None,
+            Why::Unusable | Why::Enough => return None,
             Why::Resting(at, reason) => {
                 let seconds = at.saturating_duration_since(now).as_secs_f64();
                 format!("{provider}/{model} rests for {seconds:.1} s: {reason}")
@@ -293,6 +302,25 @@ impl Candidate {
             state.latency(now).unwrap_or_default().saturating_mul(ahead.saturating_add(1))
         });
         waits.min().unwrap_or_default()
+    }
+}
+
+/// Leaves of the targets of each of several models as many as it may have tried, so that the next one's turn comes.
+fn leave_enough(candidates: &mut Vec<Candidate>, stages: &[Stage], left_out: &mut Vec<LeftOut>) {
+    for (number, stage) in stages.iter().enumerate() {
+        let end = stages.get(number + 1).map(|next| next.from);
+        let mut left = stage.attempts;
+        candidates.retain(|Candidate { target, .. }| {
+            if target.priority < stage.from || end.is_some_and(|end| target.priority >= end) {
+                return true;
+            }
+            let stays = left > 0;
+            left = left.saturating_sub(1);
+            if !stays {
+                left_out.push(LeftOut { target: target.clone(), why: Why::Enough });
+            }
+            stays
+        });
     }
 }
 

@@ -75,6 +75,7 @@ impl Snapshot {
             keys: KeyRing::new(&config.keys),
             rules: RuleSet::default(),
             direct: Cache::new(DIRECT_MODELS),
+            requires_prices: config.prices.require,
             config: config.clone(),
             health: health.clone(),
         };
@@ -111,6 +112,7 @@ fn build_model(
         lossy: model.lossy,
         hedge: model.hedge,
         on_cut: model.on_cut,
+        stages: Vec::new(),
     })
 }
 

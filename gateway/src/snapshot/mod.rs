@@ -15,7 +15,7 @@ use quick_cache::sync::Cache;
 
 pub use build::BuildError;
 pub use keys::{Admission, Key, KeyRing};
-pub use model::{Model, Target};
+pub use model::{Model, Stage, Target};
 pub use provider::Provider;
 pub use route::{Route, Way, client_wire};
 
@@ -35,6 +35,8 @@ pub struct Snapshot {
     pub keys: KeyRing,
     /// `provider/model` names as built, the last ones asked for.
     direct: Cache<Box<str>, Arc<Model>>,
+    /// Whether models without a price are refused.
+    pub requires_prices: bool,
     /// What all this was built from.
     config: Config,
     health: Arc<Health>,
