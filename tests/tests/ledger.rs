@@ -78,6 +78,9 @@ async fn each_request_is_a_record_with_its_usage() {
     assert_eq!(ask(bodies::chat("stub/a")).await, 200);
     assert_eq!(ask(bodies::chat_stream("stub/a")).await, 200);
     assert_eq!(ask(bodies::chat("stub/broken")).await, 400);
+    // What is only explained consumes nothing.
+    let explained = Request::post("/v1/chat/completions", bodies::chat("stub/a")).header("x-gateway-explain", "1");
+    assert_eq!(exchange(gateway.addr, &explained).await.status, 200);
     // Neither has a model that could be charged.
     assert_eq!(ask(bodies::chat("nobody/a")).await, 404);
     assert_eq!(exchange(gateway.addr, &Request::get("/v1/models")).await.status, 200);
