@@ -193,3 +193,24 @@ async fn sessions_stay_where_they_are() {
     let more = r#",{"role":"assistant","content":"hi"},{"role":"user","content":"more"}"#;
     assert_eq!(exchange(before.addr, &turn(more)).await.header("x-gateway-provider"), first);
 }
+
+/// A target that rests for a moment because its provider asked for it is waited for, if there is no other.
+#[tokio::test]
+async fn a_short_rest_is_waited_for() {
+    let limited = failed(429).header("retry-after-ms", "700");
+    let stub = Stub::sequence(vec![limited.clone(), limited, good()]).await;
+    let config = format!(
+        "{}[models.m]\ntargets = [{{ provider = \"p\", model = \"m\" }}]\nretry = {{ same_target = false }}\n\
+         [models.hasty]\ntargets = [{{ provider = \"p\", model = \"m\" }}]\nretry = {{ max_wait = \"1ms\" }}\n",
+        bodies::openai_provider("p", &stub.origin())
+    );
+    let gateway = Gateway::start(&config).await;
+    assert_eq!(ask(&gateway, "m").await.status, 429);
+    let begun = Instant::now();
+    assert_eq!(ask(&gateway, "m").await.status, 429);
+    assert!(begun.elapsed() >= Duration::from_millis(600), "{:?}", begun.elapsed());
+    let reply = ask(&gateway, "hasty").await;
+    assert_eq!((reply.status, &reply.json()["error"]["code"]), (503, &"all_targets_resting".into()));
+    assert_eq!(ask(&gateway, "m").await.status, 200);
+    assert_eq!(stub.count(), 3);
+}

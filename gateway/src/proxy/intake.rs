@@ -11,7 +11,7 @@ use pingora_proxy::Session;
 use super::body::{self, BodyError, Reservation};
 use super::plan::{self, Next, Planner};
 use super::reply::Refusal;
-use super::{Exchange, Gateway, calls, count, explain, models, replay, reply};
+use super::{Exchange, Gateway, calls, count, explain, models, replay, reply, step};
 use crate::routing::rules::{Rule, Verdict};
 
 /// Runs the request phase. `true`: the answer has been written.
@@ -28,7 +28,7 @@ pub async fn take_in(gateway: &Gateway, session: &mut Session, exchange: &mut Ex
             Ok((body, _reservation)) if explains => {
                 return explain::answer(gateway, session, exchange, body).await.map(|()| true);
             }
-            Ok((body, reservation)) => match plan(gateway, session, exchange, body, reservation) {
+            Ok((body, reservation)) => match plan_patiently(gateway, session, exchange, body, reservation).await? {
                 Err(refusal) => refusal,
                 Ok(Next::Ask) => {
                     calls::mirror(gateway, session.req_header(), exchange);
@@ -83,12 +83,40 @@ async fn read_body(
     Ok((body, Some(reservation)))
 }
 
-fn plan(
+/// Plans, and once more after a while if all targets rest because their providers asked for it, and not for long.
+///
+/// # Errors
+/// The client left meanwhile.
+async fn plan_patiently(
     gateway: &Gateway,
-    session: &Session,
+    session: &mut Session,
     exchange: &mut Exchange,
     body: Bytes,
     reservation: Option<Reservation>,
+) -> Result<Result<Next, Refusal>> {
+    let planned = plan(gateway, exchange, |exchange, planner| {
+        let next = plan::plan(session.req_header(), body, exchange, planner);
+        if let Some(request) = &mut exchange.request {
+            request.reservation = reservation;
+        }
+        next
+    });
+    let longest = exchange.request.as_ref().map(|request| request.model.retry.max_wait);
+    match longest.and_then(|longest| exchange.plan.worth_waiting(Instant::now(), longest)) {
+        Some(wait) if planned.is_err() => {
+            step::wait(session, exchange, wait).await?;
+            Ok(plan(gateway, exchange, |exchange, planner| {
+                plan::choose_targets(&session.req_header().headers, exchange, planner).map(|()| Next::Ask)
+            }))
+        }
+        _ => Ok(planned),
+    }
+}
+
+fn plan(
+    gateway: &Gateway,
+    exchange: &mut Exchange,
+    plan: impl FnOnce(&mut Exchange, &mut Planner<'_>) -> Result<Next, Refusal>,
 ) -> Result<Next, Refusal> {
     let now = Instant::now();
     let mut planner = Planner {
@@ -102,10 +130,7 @@ fn plan(
         },
         preview: false,
     };
-    let next = plan::plan(session.req_header(), body, exchange, &mut planner);
-    if let Some(request) = &mut exchange.request {
-        request.reservation = reservation;
-    }
+    let next = plan(exchange, &mut planner);
     exchange.overhead += now.elapsed();
     next
 }

@@ -152,7 +152,11 @@ fn betas(headers: &HeaderMap) -> Option<Box<str>> {
     (!betas.is_empty()).then(|| betas.join(",").into())
 }
 
-fn choose_targets(headers: &HeaderMap, exchange: &mut Exchange, planner: &mut Planner<'_>) -> Result<(), Refusal> {
+/// Gives the exchange, whose request is known, its plan.
+///
+/// # Errors
+/// Why nobody can be asked.
+pub fn choose_targets(headers: &HeaderMap, exchange: &mut Exchange, planner: &mut Planner<'_>) -> Result<(), Refusal> {
     let (Some(request), Some(endpoint)) = (&exchange.request, &exchange.endpoint) else { return Ok(()) };
     let keeper = stored::keeper_of_previous(planner.continuity, exchange)?;
     let usable = |target: &Target| {

@@ -232,6 +232,19 @@ impl Plan {
         };
         self.left_out.iter().filter_map(at).min()
     }
+
+    /// How long until the first of the targets may be asked again that rest because their providers asked for it: if there is
+    /// nobody else, and it is not longer than `longest`.
+    pub fn worth_waiting(&self, now: Instant, longest: Duration) -> Option<Duration> {
+        let wait = |left_out: &LeftOut| match left_out.why {
+            Why::Resting(at, Reason::RateLimited { .. } | Reason::AskedToWait(_)) => {
+                Some(at.saturating_duration_since(now))
+            }
+            _ => None,
+        };
+        let shortest = self.left_out.iter().filter_map(wait).min().filter(|_| self.candidates.is_empty())?;
+        (shortest <= longest).then_some(shortest)
+    }
 }
 
 impl Taken {
