@@ -1,7 +1,7 @@
 //! A gateway between applications and every generative-AI provider, on Cloudflare's Pingora.
 //!
 //! The way to read it: [`proxy`] is the life of a request, [`config`] is what the operator writes, [`snapshot`] is that
-//! as built, [`routing`] chooses targets, [`credentials`] convince providers, [`continuity`] is what one request leaves for
+//! as built, [`keys`] let clients in, [`routing`] chooses targets, [`credentials`] convince providers, [`continuity`] is what one request leaves for
 //! the next, [`telemetry`] tells what happened, and [`server`] is the process around them.
 
 pub mod admin;
@@ -9,6 +9,7 @@ pub mod config;
 pub mod continuity;
 pub mod credentials;
 pub mod health;
+pub mod keys;
 pub mod mock;
 pub mod net;
 pub mod proxy;

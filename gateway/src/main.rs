@@ -41,6 +41,9 @@ enum Command {
     },
     /// Print the JSON Schema of the configuration, for editors.
     Schema,
+    /// Make a client's key, or the hash of one.
+    #[command(subcommand)]
+    Key(cli::key::Command),
     /// Make a price map, or show what the built-in one says.
     #[command(subcommand)]
     Prices(cli::prices::Command),
@@ -71,6 +74,7 @@ fn main() -> ExitCode {
             println!("{}", config::schema_json());
             ExitCode::SUCCESS
         }
+        Command::Key(command) => exit(cli::key::run(command)),
         Command::Prices(command) => exit(cli::prices::run(command)),
         Command::Mock { listen, threads, tls_cert, tls_key } => {
             let tls = tls_cert.zip(tls_key).map(|(cert, key)| Tls { cert, key });

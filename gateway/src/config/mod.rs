@@ -14,6 +14,7 @@ mod discover;
 mod environment;
 mod google;
 mod health;
+mod jwt;
 mod keys;
 mod ledger;
 mod models;
@@ -54,6 +55,7 @@ pub use discover::{Discovery, Found};
 pub use environment::{Environment, System};
 pub use google::{GoogleConfig, GoogleUser, ServiceAccount};
 pub use health::{HealthConfig, ProbeConfig};
+pub use jwt::{ClaimNames, IssuerConfig, JwksConfig};
 pub use keys::{KeyConfig, ModelPattern, Right};
 pub use models::{Lossy, ModelConfig, OnCut};
 pub use prices::PricesConfig;
@@ -64,6 +66,7 @@ pub use routes::{Condition, HeaderEdits, MirrorConfig, Patterns, RouteConfig, Ro
 pub use schema::{schema, schema_json};
 pub use secret::Secret;
 pub use server::ServerConfig;
+pub use store::StoreConfig;
 pub use strategy::{StickyBy, Strategy, StrategyConfig};
 pub use targets::TargetConfig;
 pub(crate) use tree::nearest;
@@ -94,9 +97,11 @@ pub struct File {
     /// The clients' keys. Without any, everybody on this machine may use everything.
     #[serde(default)]
     pub keys: Vec<keys::Key>,
+    /// Tokens of identity providers as the other way in.
+    pub jwt: Option<jwt::Jwt>,
     /// How much is kept of answers.
     pub cache: Option<cache::Cache>,
-    /// What several instances share.
+    /// Where keys made at run time are kept, and what several instances share.
     pub store: Option<store::Store>,
     /// The durable record of usage and cost.
     pub ledger: Option<ledger::Ledger>,
@@ -106,7 +111,7 @@ pub struct File {
 }
 
 /// The sections that are read today; see [`support`] for the others.
-const SECTIONS: [&str; 6] = ["server", "providers", "prices", "models", "routes", "keys"];
+const SECTIONS: [&str; 8] = ["server", "providers", "prices", "models", "routes", "keys", "jwt", "store"];
 
 /// A validated configuration: plain values, every default and secret filled in.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -123,6 +128,10 @@ pub struct Config {
     pub routes: Vec<RouteConfig>,
     /// Clients' keys in the order of the file; names and hashes are unique.
     pub keys: Vec<KeyConfig>,
+    /// Whose tokens are accepted.
+    pub issuers: Vec<IssuerConfig>,
+    /// Where keys made at run time are kept.
+    pub store: StoreConfig,
 }
 
 /// A configuration, and what is doubtful about it.
@@ -268,7 +277,7 @@ fn read(text: &str, cx: &mut Context<'_>) -> Option<Config> {
     tree::mask_secrets(&root, &mut cx.report);
     support::refuse(&mut root, &mut cx.report);
 
-    let [server, providers, prices, models, routes, keys] = SECTIONS.map(|name| root.remove(name));
+    let [server, providers, prices, models, routes, keys, jwt, store] = SECTIONS.map(|name| root.remove(name));
     for (key, _) in &root {
         let help = instead(key.get_ref(), &SECTIONS);
         cx.report.error(key.span(), format!("there is no section `{}`", key.get_ref()), help);
@@ -278,7 +287,11 @@ fn read(text: &str, cx: &mut Context<'_>) -> Option<Config> {
         elements(keys, "keys", cx).into_iter().map(|value| tree::shape(value, "[[keys]]", &mut cx.report)).collect();
     let server: server::Server =
         server.and_then(|value| tree::shape(value, "[server]", &mut cx.report)).unwrap_or_default();
-    let server = server.resolve(!keys.is_empty(), cx);
+    let jwt = jwt.and_then(|value| tree::shape::<jwt::Jwt>(value, "[jwt]", &mut cx.report));
+    let store: store::Store = store.and_then(|value| tree::shape(value, "[store]", &mut cx.report)).unwrap_or_default();
+    let store = store.resolve(cx);
+    let has_keys = !keys.is_empty() || jwt.is_some() || store.path.is_some();
+    let server = server.resolve(has_keys, cx);
 
     let mut resolved_providers = BTreeMap::new();
     let providers_span = providers.as_ref().map_or(0..0, Spanned::span);
@@ -320,9 +333,12 @@ fn read(text: &str, cx: &mut Context<'_>) -> Option<Config> {
         })
         .collect();
     let routes = routes::resolve(routes, &resolved_models, &resolved_providers, &prices, cx);
-    let keys = keys::resolve(keys.into_iter().flatten().collect(), &resolved_models, &resolved_providers, cx);
+    let keys: Vec<keys::Key> = keys.into_iter().flatten().collect();
+    keys::check_hashes(&keys, jwt.as_ref(), cx);
+    let keys = keys::resolve(keys, &resolved_models, &resolved_providers, cx);
+    let issuers = jwt.map(|jwt| jwt.resolve(&keys, cx)).unwrap_or_default();
     let providers = resolved_providers.into_iter().filter_map(|(name, provider)| Some((name, provider?))).collect();
-    Some(Config { server, providers, prices, models: resolved_models, routes, keys })
+    Some(Config { server, providers, prices, models: resolved_models, routes, keys, issuers, store })
 }
 
 /// The entries of a table of tables.

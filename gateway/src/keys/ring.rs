@@ -1,64 +1,24 @@
-//! The clients' keys: found by the SHA-256 of the whole key, without telling by time how close a guess was.
+//! All the ways in: keys of the file, keys made at run time, tokens.
 
-use std::borrow::Cow;
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use http::HeaderMap;
-use sha2::{Digest, Sha256};
-use subtle::ConstantTimeEq;
 
-use crate::config::{KeyConfig, ModelPattern, Right};
-
-/// Headers that may carry a client's key, in the order in which they are looked at.
-const KEY_HEADERS: [&str; 4] = ["authorization", "x-api-key", "api-key", "x-goog-api-key"];
-
-/// A client's credential and its rights.
-#[derive(Debug)]
-pub struct Key {
-    /// For logs and metrics; never the key itself.
-    pub name: Arc<str>,
-    config: KeyConfig,
-}
-
-impl Key {
-    /// Whether the key may ask for the model that clients call `name`.
-    pub fn may_use(&self, name: &str) -> bool {
-        self.config.may_use(name)
-    }
-
-    /// Words that rules go by.
-    pub fn tags(&self) -> &[String] {
-        &self.config.tags
-    }
-
-    /// Its team.
-    pub fn team(&self) -> Option<&str> {
-        self.config.team.as_deref()
-    }
-
-    /// Who answers for it.
-    pub fn owner(&self) -> Option<&str> {
-        self.config.owner.as_deref()
-    }
-
-    /// Whether it may ask for that.
-    pub fn may(&self, right: Right) -> bool {
-        self.config.allow.contains(&right)
-    }
-
-    /// The patterns of its allow-list that are plain names.
-    pub fn plain_names(&self) -> impl Iterator<Item = &str> {
-        self.config.models.iter().flatten().map(ModelPattern::as_str).filter(|pattern| !pattern.contains('*'))
-    }
-}
+use super::by_hash::ByHash;
+use super::secret::digest;
+use super::{Key, KeySets, LiveKeys, Refused, Tokens, presented_key, seconds};
+use crate::config::{IssuerConfig, KeyConfig};
 
 /// All keys. Without any, every client is let in: the configuration allows that on loopback only.
 #[derive(Debug, Default)]
 pub struct KeyRing {
-    /// By the first eight bytes of the hash. They are public knowledge to nobody who lacks a key's preimage, so the
-    /// map's timing tells nothing; the whole hash is then compared in constant time.
-    keys: HashMap<u64, Vec<Arc<Key>>>,
+    configured: ByHash,
+    /// The same by name, with those that nobody can present.
+    named: BTreeMap<Arc<str>, Arc<Key>>,
+    live: Option<Arc<LiveKeys>>,
+    tokens: Option<Tokens>,
 }
 
 /// What the key headers of a request said.
@@ -68,122 +28,64 @@ pub enum Admission {
     Open,
     /// This key.
     Key(Arc<Key>),
-    /// No key was sent.
-    Missing,
-    /// A key was sent that is none of ours.
-    Wrong,
+    /// None that may be used now.
+    Refused(Refused),
 }
 
 impl KeyRing {
-    /// Builds the ring from the configuration.
+    /// The keys of the configuration.
     pub fn new(keys: &[KeyConfig]) -> Self {
         let mut ring = Self::default();
-        for key in keys {
-            let entry = Key { name: key.name.as_str().into(), config: key.clone() };
-            ring.keys.entry(prefix(&key.hash)).or_default().push(Arc::new(entry));
+        for config in keys {
+            let key = Arc::new(Key::new(config.clone()));
+            ring.named.insert(key.name.clone(), key.clone());
+            if let Some(hash) = config.hash {
+                ring.configured.insert(hash, None, key);
+            }
         }
         ring
     }
 
-    /// Decides by the headers of design §11 and `?key=`.
-    pub fn admit(&self, headers: &HeaderMap, query: Option<&str>) -> Admission {
-        if self.keys.is_empty() {
+    /// Lets in keys made at run time and tokens as well. With either nobody comes in without a key, also while there is none.
+    #[must_use]
+    pub fn joined_by(mut self, live: Option<Arc<LiveKeys>>, issuers: &[IssuerConfig], sets: &KeySets) -> Self {
+        self.live = live;
+        self.tokens = Tokens::new(issuers, &self, sets);
+        self
+    }
+
+    /// Keys of the configuration, by name.
+    pub fn configured(&self) -> &BTreeMap<Arc<str>, Arc<Key>> {
+        &self.named
+    }
+
+    /// Decides by the headers of design §11 and `?key=`. Waits only for the public keys of a token's issuer, the first time and
+    /// when they may have changed.
+    pub async fn admit(&self, headers: &HeaderMap, query: Option<&str>) -> Admission {
+        if self.configured.is_empty() && self.live.is_none() && self.tokens.is_none() {
             return Admission::Open;
         }
-        match presented_key(headers, query) {
-            None => Admission::Missing,
-            Some(presented) => self.find(&presented).map_or(Admission::Wrong, Admission::Key),
-        }
-    }
-
-    fn find(&self, presented: &[u8]) -> Option<Arc<Key>> {
-        let hash: [u8; 32] = Sha256::digest(presented).into();
-        let candidates = self.keys.get(&prefix(&hash))?;
-        candidates.iter().find(|key| bool::from(key.config.hash.ct_eq(&hash))).cloned()
-    }
-}
-
-fn prefix(hash: &[u8; 32]) -> u64 {
-    let mut first = [0; 8];
-    first.copy_from_slice(&hash[..8]);
-    u64::from_be_bytes(first)
-}
-
-/// The key as sent: the first of the known headers that has one, else the query's `key`.
-fn presented_key<'a>(headers: &'a HeaderMap, query: Option<&'a str>) -> Option<Cow<'a, [u8]>> {
-    for name in KEY_HEADERS {
-        let Some(value) = headers.get(name) else { continue };
-        let value = value.as_bytes().trim_ascii();
-        let key = if name == "authorization" { bearer(value) } else { Some(value) };
-        if let Some(key) = key.filter(|key| !key.is_empty()) {
-            return Some(Cow::Borrowed(key));
-        }
-    }
-    let pairs = url::form_urlencoded::parse(query?.as_bytes());
-    pairs.into_iter().find(|(name, value)| name == "key" && !value.is_empty()).map(|(_, value)| match value {
-        Cow::Borrowed(value) => Cow::Borrowed(value.as_bytes()),
-        Cow::Owned(value) => Cow::Owned(value.into_bytes()),
-    })
-}
-
-fn bearer(value: &[u8]) -> Option<&[u8]> {
-    let (scheme, token) = value.split_at_checked(7)?;
-    scheme.eq_ignore_ascii_case(b"bearer ").then(|| token.trim_ascii())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn ring() -> KeyRing {
-        let config = |name: &str, key: &str, models: &[&str]| KeyConfig {
-            name: name.into(),
-            hash: Sha256::digest(key).into(),
-            models: Some(models.iter().map(|pattern| ModelPattern::new(pattern)).collect()),
-            ..KeyConfig::default()
+        let Some(presented) = presented_key(headers, query) else { return Admission::Refused(Refused::Missing) };
+        let found = match &self.tokens {
+            Some(tokens) if Tokens::is_token(&presented) => tokens.verify(&presented).await,
+            _ => self.find(&presented, SystemTime::now()),
         };
-        KeyRing::new(&[config("bot", "sk-bot", &["assistant", "openai/*"]), config("all", "sk-all", &["*"])])
+        found.map_or_else(Admission::Refused, Admission::Key)
     }
 
-    fn admitted(name: &'static str, value: &str) -> Option<String> {
-        let headers = HeaderMap::from_iter([(http::HeaderName::from_static(name), value.parse().unwrap())]);
-        match ring().admit(&headers, None) {
-            Admission::Key(key) => Some(key.name.to_string()),
-            _ => None,
+    /// The key of this secret: one hash, at most two looks into a map, one comparison in constant time.
+    ///
+    /// # Errors
+    /// There is none, or it may not be used now.
+    pub fn find(&self, secret: &[u8], now: SystemTime) -> Result<Arc<Key>, Refused> {
+        let hash = digest(secret);
+        let configured = self.configured.find(&hash).map(|(key, until)| (key.clone(), until));
+        let found = configured.or_else(|| self.live.as_ref()?.find(&hash));
+        let (key, until) = found.ok_or(Refused::Wrong)?;
+        key.check(now)?;
+        match until {
+            Some(until) if seconds(now) >= until => Err(Refused::Expired),
+            Some(_) | None => Ok(key),
         }
-    }
-
-    #[test]
-    fn every_header_form_is_read() {
-        for (header, value) in [
-            ("authorization", "Bearer sk-bot"),
-            ("authorization", "bearer  sk-bot "),
-            ("x-api-key", "sk-bot"),
-            ("api-key", "sk-bot"),
-            ("x-goog-api-key", "sk-bot"),
-        ] {
-            assert_eq!(admitted(header, value).as_deref(), Some("bot"), "{header}: {value}");
-        }
-        assert!(matches!(ring().admit(&HeaderMap::new(), Some("alt=sse&key=sk-all")), Admission::Key(_)));
-    }
-
-    #[test]
-    fn wrong_and_missing_keys_are_told_apart() {
-        assert!(matches!(ring().admit(&HeaderMap::new(), None), Admission::Missing));
-        for bad in ["Bearer sk-bo", "Bearer sk-bott", "Basic c2stYm90", "Bearer", "Bearer "] {
-            assert!(admitted("authorization", bad).is_none(), "{bad}");
-        }
-    }
-
-    #[test]
-    fn an_empty_ring_is_open() {
-        assert!(matches!(KeyRing::default().admit(&HeaderMap::new(), None), Admission::Open));
-    }
-
-    #[test]
-    fn allow_lists_take_globs() {
-        let Admission::Key(key) = ring().admit(&HeaderMap::new(), Some("key=sk-bot")) else { panic!() };
-        assert!(key.may_use("assistant") && key.may_use("openai/gpt-5"));
-        assert!(!key.may_use("assistant2") && !key.may_use("anthropic/claude"));
     }
 }

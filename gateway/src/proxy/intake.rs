@@ -18,12 +18,12 @@ use super::reply::Refusal;
 use super::route::{self, Routed};
 use super::{Exchange, Gateway, attempt, count, models, replay, reply, stored};
 use crate::config::{StickyBy, Strategy};
+use crate::keys::{Admission, Refused};
 use crate::routing::{Asked, Plan, stable_hash};
-use crate::snapshot::Admission;
 
 /// Runs the request phase. `true`: the answer has been written.
 pub async fn take_in(gateway: &Gateway, session: &mut Session, exchange: &mut Exchange) -> Result<bool> {
-    let refusal = match understand(session, exchange) {
+    let refusal = match understand(session, exchange).await {
         Err(refusal) => refusal,
         Ok(()) if exchange.endpoint.as_ref().is_some_and(|e| e.operation == Operation::Models) => {
             return models::answer(session, exchange).await.map(|()| true);
@@ -54,7 +54,7 @@ pub async fn take_in(gateway: &Gateway, session: &mut Session, exchange: &mut Ex
 }
 
 /// Everything that the header alone decides: path, method, key.
-fn understand(session: &Session, exchange: &mut Exchange) -> Result<(), Refusal> {
+async fn understand(session: &mut Session, exchange: &mut Exchange) -> Result<(), Refusal> {
     let header = session.req_header();
     match match_endpoint(&header.method, header.uri.path(), &header.headers) {
         Ok(endpoint) => exchange.endpoint = Some(endpoint),
@@ -63,18 +63,14 @@ fn understand(session: &Session, exchange: &mut Exchange) -> Result<(), Refusal>
             return Err(endpoint_error(&error));
         }
     }
-    match exchange.snapshot.keys.admit(&header.headers, header.uri.query()) {
+    match exchange.snapshot.keys.admit(&header.headers, header.uri.query()).await {
         Admission::Open => Ok(()),
         Admission::Key(key) => {
             exchange.key = Some(key);
             Ok(())
         }
-        Admission::Missing => Err(ApiError::new(
-            ErrorKind::Unauthenticated,
-            "no API key was sent; send it as `authorization: Bearer …`, `x-api-key` or `api-key`",
-        )
-        .into()),
-        Admission::Wrong => Err(ApiError::new(ErrorKind::Unauthenticated, "the API key is not valid").into()),
+        Admission::Refused(why @ Refused::Unverifiable) => Err(Refusal::busy(why.message())),
+        Admission::Refused(why) => Err(ApiError::new(ErrorKind::Unauthenticated, why.message()).into()),
     }
 }
 
