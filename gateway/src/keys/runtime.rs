@@ -185,13 +185,15 @@ impl RuntimeKeys {
         let kept =
             current.filter(|_| !overlap.is_zero()).map(|old| (old, now.saturating_add(overlap.as_secs().max(1))));
         store.rotate(name, &hash, kept.as_ref().map(|(old, until)| (old, *until)))?;
-        for (old, _) in std::mem::take(&mut record.secrets) {
-            self.live.change(&old, |keys| keys.remove(&old));
-        }
+        let before = std::mem::take(&mut record.secrets);
         record.secrets.push((hash, None));
         record.secrets.extend(kept.map(|(old, until)| (old, Some(until))));
+        // What goes on being taken is at no moment missing.
         for (hash, until) in &record.secrets {
             self.live.change(hash, |keys| keys.insert(*hash, *until, record.key.clone()));
+        }
+        for (old, _) in before.iter().filter(|(old, _)| kept.is_none_or(|(kept, _)| kept != *old)) {
+            self.live.change(old, |keys| keys.remove(old));
         }
         info!("the key `{name}` has a new secret, by {}", who(maker));
         Ok((Listed::record(record, now), secret))

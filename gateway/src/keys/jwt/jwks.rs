@@ -14,6 +14,7 @@ use jsonwebtoken::jwk::{AlgorithmParameters, EllipticCurve, Jwk, PublicKeyUse};
 use jsonwebtoken::{Algorithm, DecodingKey};
 use serde::Deserialize;
 use serde_json::Value;
+use tokio::task::AbortHandle;
 use url::Url;
 
 use crate::credentials::Client;
@@ -109,17 +110,21 @@ pub(super) struct KeySet {
 }
 
 struct Origin {
-    url: Url,
-    client: Arc<Client>,
+    ask: Ask,
+    clock: Clock,
     fetching: Mutex<Fetching>,
 }
+
+/// Asks the issuer now: gives the JWKS, or what went wrong.
+pub(super) type Ask = Box<dyn Fn() -> BoxFuture<'static, Result<Bytes, String>> + Send + Sync>;
+pub(super) type Clock = Box<dyn Fn() -> Instant + Send + Sync>;
 
 type Fetch = Shared<BoxFuture<'static, ()>>;
 
 #[derive(Default)]
 struct Fetching {
     begun: Option<Instant>,
-    under_way: Option<Fetch>,
+    under_way: Option<(AbortHandle, Fetch)>,
 }
 
 impl KeySet {
@@ -131,7 +136,13 @@ impl KeySet {
 
     /// Keys that are fetched when the first token comes.
     pub(super) fn fetched(url: &Url, client: Arc<Client>) -> Self {
-        let origin = Origin { url: url.clone(), client, fetching: Mutex::default() };
+        let url = url.clone();
+        let ask: Ask = Box::new(move || ask(url.clone(), client.clone()).boxed());
+        Self::asked(ask, Box::new(Instant::now))
+    }
+
+    pub(super) fn asked(ask: Ask, clock: Clock) -> Self {
+        let origin = Origin { ask, clock, fetching: Mutex::default() };
         Self { current: ArcSwapOption::empty(), origin: Some(origin) }
     }
 
@@ -162,23 +173,26 @@ impl KeySet {
 
     /// The fetch that is under way, or that this starts; `None` if the last one was just now. It goes on when the callers leave.
     fn fetch(self: &Arc<Self>, origin: &Origin) -> Option<Fetch> {
+        let now = (origin.clock)();
         let mut fetching = origin.fetching.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(fetch) = fetching.under_way.as_ref().filter(|fetch| fetch.peek().is_none()) {
+        // Not asked of the future itself, which nobody may be polling.
+        if let Some((_, fetch)) = fetching.under_way.as_ref().filter(|(task, _)| !task.is_finished()) {
             return Some(fetch.clone());
         }
-        if fetching.begun.is_some_and(|begun| begun.elapsed() < PAUSE) {
+        if fetching.begun.is_some_and(|begun| now.duration_since(begun) < PAUSE) {
             return None;
         }
         let set = self.clone();
         let task = tokio::spawn(async move { set.refresh().await });
+        let running = task.abort_handle();
         let fetch = task.map(|_| ()).boxed().shared();
-        *fetching = Fetching { begun: Some(Instant::now()), under_way: Some(fetch.clone()) };
+        *fetching = Fetching { begun: Some(now), under_way: Some((running, fetch.clone())) };
         Some(fetch)
     }
 
     async fn refresh(&self) {
         let Some(origin) = &self.origin else { return };
-        let failure = match origin.ask().await {
+        let failure = match (origin.ask)().await {
             Ok(source) if self.current.load().as_ref().is_some_and(|keys| keys.source == source) => return,
             Ok(source) => match PublicKeys::parse(source) {
                 Some(keys) => return self.current.store(Some(Arc::new(keys))),
@@ -186,29 +200,130 @@ impl KeySet {
             },
             Err(error) => error,
         };
-        log::warn!("the public keys at {} could not be fetched: {failure}", origin.url);
+        log::warn!("the public keys of an issuer could not be fetched: {failure}");
     }
 }
 
 impl Origin {
     fn is_old(&self) -> bool {
+        let now = (self.clock)();
         let fetching = self.fetching.lock().unwrap_or_else(PoisonError::into_inner);
-        fetching.begun.is_none_or(|begun| begun.elapsed() >= FRESH)
+        fetching.begun.is_none_or(|begun| now.duration_since(begun) >= FRESH)
     }
+}
 
-    async fn ask(&self) -> Result<Bytes, String> {
-        let request = Request::get(self.url.as_str()).header("accept", "application/json").body(Bytes::new());
-        let request = request.map_err(|error| error.to_string())?;
-        let answer = self.client.send(request).await.map_err(|error| error.to_string())?;
-        match answer.status() {
-            StatusCode::OK => Ok(answer.into_body()),
-            status => Err(format!("status {}", status.as_u16())),
-        }
+async fn ask(url: Url, client: Arc<Client>) -> Result<Bytes, String> {
+    let request = Request::get(url.as_str()).header("accept", "application/json").body(Bytes::new());
+    let request = request.map_err(|error| error.to_string())?;
+    // The client's errors name the host.
+    let answer = client.send(request).await.map_err(|error| error.to_string())?;
+    match answer.status() {
+        StatusCode::OK => Ok(answer.into_body()),
+        status => Err(format!("{}: status {}", url.host_str().unwrap_or_default(), status.as_u16())),
     }
 }
 
 impl fmt::Debug for KeySet {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.current.load().fmt(f)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+
+    use super::*;
+
+    /// An issuer whose answer and whose time a test sets.
+    #[derive(Clone)]
+    struct Issuer {
+        answer: Arc<Mutex<Result<Bytes, String>>>,
+        asked: Arc<AtomicUsize>,
+        seconds: Arc<AtomicU64>,
+    }
+
+    impl Issuer {
+        fn new(kid: &str) -> (Self, Arc<KeySet>) {
+            let issuer =
+                Self { answer: Arc::new(Mutex::new(jwks(kid))), asked: Arc::default(), seconds: Arc::default() };
+            let (asked, clock, began) = (issuer.clone(), issuer.clone(), Instant::now());
+            let ask: Ask = Box::new(move || {
+                asked.asked.fetch_add(1, Ordering::Relaxed);
+                let answer = asked.answer.lock().unwrap().clone();
+                async move { answer }.boxed()
+            });
+            let clock = Box::new(move || began + Duration::from_secs(clock.seconds.load(Ordering::Relaxed)));
+            (issuer, Arc::new(KeySet::asked(ask, clock)))
+        }
+
+        fn serve(&self, answer: Result<Bytes, String>) {
+            *self.answer.lock().unwrap() = answer;
+        }
+
+        fn pass(&self, time: Duration) {
+            self.seconds.fetch_add(time.as_secs(), Ordering::Relaxed);
+        }
+
+        fn asked(&self) -> usize {
+            self.asked.load(Ordering::Relaxed)
+        }
+    }
+
+    fn jwks(kid: &str) -> Result<Bytes, String> {
+        let x = "A".repeat(43);
+        let set = serde_json::json!({ "keys": [{ "kty": "OKP", "crv": "Ed25519", "kid": kid, "x": x }] });
+        Ok(set.to_string().into())
+    }
+
+    async fn has(set: &Arc<KeySet>, kid: &str) -> bool {
+        set.with(kid).await.is_some_and(|keys| keys.find(kid, Algorithm::EdDSA).is_some())
+    }
+
+    #[tokio::test]
+    async fn an_unknown_name_is_asked_for_but_not_too_often() {
+        let (issuer, set) = Issuer::new("a");
+        assert!(has(&set, "a").await && has(&set, "a").await);
+        issuer.serve(jwks("b"));
+        for _ in 0..10 {
+            assert!(!has(&set, "b").await);
+        }
+        assert_eq!(issuer.asked(), 1);
+        issuer.pass(PAUSE);
+        assert!(has(&set, "b").await);
+        assert!(!has(&set, "a").await, "the issuer has withdrawn it");
+        assert_eq!(issuer.asked(), 2);
+    }
+
+    #[tokio::test]
+    async fn old_keys_are_fetched_anew_beside_the_request() {
+        let (issuer, set) = Issuer::new("a");
+        assert!(has(&set, "a").await);
+        let first = set.with("a").await.unwrap();
+        issuer.pass(FRESH);
+        assert!(set.is_current(&first), "nobody waits");
+        while issuer.asked() < 2 {
+            tokio::task::yield_now().await;
+        }
+        // The same again: what was verified by them stays verified.
+        assert!(set.is_current(&first));
+        issuer.serve(jwks("b"));
+        issuer.pass(FRESH);
+        while set.is_current(&first) {
+            tokio::task::yield_now().await;
+        }
+    }
+
+    #[tokio::test]
+    async fn the_last_keys_count_while_the_issuer_is_down() {
+        let (issuer, set) = Issuer::new("a");
+        assert!(has(&set, "a").await);
+        for broken in [Err("status 500".to_owned()), Ok(Bytes::from_static(b"<html>"))] {
+            issuer.serve(broken);
+            issuer.pass(FRESH);
+            assert!(!has(&set, "b").await);
+            assert!(has(&set, "a").await);
+        }
+        assert_eq!(issuer.asked(), 3);
     }
 }

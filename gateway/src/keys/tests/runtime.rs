@@ -102,6 +102,26 @@ fn the_old_secret_overlaps_and_no_third_one_is_taken() {
 }
 
 #[test]
+fn no_request_falls_between_two_secrets() {
+    use std::sync::atomic::{AtomicBool, Ordering};
+    let bench = Bench::new();
+    for round in 0..20 {
+        let name = format!("bot-{round}");
+        let secret = bench.make(&name, &Maker::Master).unwrap();
+        let rotated = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                while !rotated.load(Ordering::Relaxed) {
+                    assert!(bench.found(&secret).is_ok());
+                }
+            });
+            bench.keys.rotate(&name, Duration::from_secs(1000), &Maker::Master).unwrap();
+            rotated.store(true, Ordering::Relaxed);
+        });
+    }
+}
+
+#[test]
 fn makers_see_and_bound_only_their_own() {
     let bench = Bench::new();
     let (masters, own) = (bench.make("a", &Maker::Master).unwrap(), bench.make("b", &bench.lead()).unwrap());
