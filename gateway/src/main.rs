@@ -45,6 +45,9 @@ enum Command {
     Schema,
     /// Print what was used and what it cost, from the ledger.
     Usage(cli::usage::Options),
+    /// Make a client's key, or the hash of one.
+    #[command(subcommand)]
+    Key(cli::key::Command),
     /// Make a price map, or show what the built-in one says.
     #[command(subcommand)]
     Prices(cli::prices::Command),
@@ -77,6 +80,7 @@ fn main() -> ExitCode {
             ExitCode::SUCCESS
         }
         Command::Usage(options) => exit(cli::usage::run(options)),
+        Command::Key(command) => exit(cli::key::run(command)),
         Command::Prices(command) => exit(cli::prices::run(command)),
         Command::Mock { listen, threads, tls_cert, tls_key } => {
             let tls = tls_cert.zip(tls_key).map(|(cert, key)| Tls { cert, key });

@@ -20,6 +20,7 @@ use tokio::sync::broadcast;
 use crate::admin::{Admin, Readiness};
 use crate::config::{Config, ProviderConfig, TlsConfig};
 use crate::credentials::Client;
+use crate::keys::{KeyError, KeySets, RuntimeKeys};
 use crate::ledger::Ledger;
 use crate::mock;
 use crate::net::dns::Resolver;
@@ -50,6 +51,9 @@ pub enum StartError {
     /// The configuration cannot be built.
     #[error("{0}")]
     Build(#[from] BuildError),
+    /// The keys made at run time cannot be read.
+    #[error("store.path: {0}")]
+    Keys(#[from] KeyError),
     /// No provider could be verified.
     #[error("the system's certificates, by which providers are verified, cannot be read: {0}")]
     Roots(std::io::Error),
@@ -80,14 +84,21 @@ pub fn run(config: &Config) -> Result<(), StartError> {
 
     let telemetry = Arc::new(Telemetry::new());
     let health = telemetry.metrics.health.clone();
-    let snapshot = Snapshot::build(config, mock.as_ref().map(Prebound::local_addr), &health)?;
+    let mut snapshot = Snapshot::build(config, mock.as_ref().map(Prebound::local_addr), &health)?;
     let resolver = Resolver::new(telemetry.metrics.dns.clone());
+    let http = Arc::new(Client::new(resolver.clone()));
+    let runtime_keys = match &config.store.path {
+        Some(path) => Some(Arc::new(RuntimeKeys::open(path, &snapshot.keys)?)),
+        None => None,
+    };
+    let key_sets = KeySets::new(http.clone());
+    snapshot.keys = snapshot.keys.joined_by(runtime_keys.as_ref().map(|keys| keys.live()), &config.issuers, &key_sets);
     let start = |ledger| Ledger::start(ledger, telemetry.metrics.ledger.clone()).map(Arc::new);
     let ledger = config.ledger.as_ref().map(start).transpose().map_err(StartError::Ledger)?;
     let books = Books { telemetry: telemetry.clone(), ledger: ledger.clone() };
     let gateway = Gateway {
         current: Arc::new(ArcSwap::from_pointee(snapshot)),
-        http: Arc::new(Client::new(resolver.clone())),
+        http,
         resolver: Arc::new(resolver),
         calls: Arc::new(Calls::new(UPSTREAM_POOL)),
         buffered: BufferBudget::new(telemetry.metrics.bytes_buffered.clone()),
@@ -96,6 +107,7 @@ pub fn run(config: &Config) -> Result<(), StartError> {
         health: health.clone(),
         continuity: Arc::default(),
     };
+    let current = gateway.current.clone();
     let readiness = Arc::new(Readiness::default());
 
     let mut server = Server::new_with_opt_and_conf(None, server_conf(config));
@@ -108,9 +120,10 @@ pub fn run(config: &Config) -> Result<(), StartError> {
     server.add_service(PreboundService::new(proxy, public));
     if let Some(socket) = admin {
         announcements.push(format!("admin on http://{}", socket.local_addr()));
-        let admin = Admin::new(telemetry.metrics.clone(), readiness.clone())
-            .with_ledger(ledger.as_ref().map(|ledger| ledger.path()));
-        let mut service = Service::new("admin".to_owned(), admin);
+        let api = Admin::new(telemetry.metrics.clone(), readiness.clone())
+            .with_ledger(ledger.as_ref().map(|ledger| ledger.path()))
+            .with_keys(config.server.admin_key.clone(), current, runtime_keys);
+        let mut service = Service::new("admin".to_owned(), api);
         service.threads = Some(1);
         service.add_tcp(socket.key());
         server.add_service(PreboundService::new(service, vec![socket]));

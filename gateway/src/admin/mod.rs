@@ -1,7 +1,12 @@
 //! The admin listener: health, metrics and the admin API. Its paths are `/health/live` (also `/healthz`), `/health/ready`
 //! (also `/readyz`), `/metrics` and those below `/api/`; everything else is a JSON 404. Serve [`Admin`] on a Pingora service of
 //! its own.
+//!
+//! Below `/api/` the admin key is asked for, if one is configured; `/api/keys` also takes a key with `allow = ["keys"]`.
 
+mod access;
+mod body;
+mod keys;
 mod readiness;
 mod targets;
 mod usage;
@@ -11,12 +16,16 @@ pub use readiness::{Readiness, State};
 use std::path::Path;
 use std::sync::Arc;
 
+use arc_swap::ArcSwap;
 use async_trait::async_trait;
 use http::{Method, Response, StatusCode, header};
 use log::error;
 use pingora_core::apps::http_app::ServeHttp;
 use pingora_core::protocols::http::ServerSession;
 
+use crate::config::Secret;
+use crate::keys::{Maker, RuntimeKeys};
+use crate::snapshot::Snapshot;
 use crate::telemetry::{CONTENT_TYPE, Metrics};
 
 const JSON: &str = "application/json";
@@ -27,12 +36,14 @@ pub struct Admin {
     metrics: Arc<Metrics>,
     readiness: Arc<Readiness>,
     ledger: Option<Arc<Path>>,
+    access: access::Access,
+    keys: keys::Keys,
 }
 
 impl Admin {
     /// An application that shows these.
     pub fn new(metrics: Arc<Metrics>, readiness: Arc<Readiness>) -> Self {
-        Self { metrics, readiness, ledger: None }
+        Self { metrics, readiness, ledger: None, access: Default::default(), keys: Default::default() }
     }
 
     /// The same, with reports from the ledger's database at `path`.
@@ -42,17 +53,48 @@ impl Admin {
         self
     }
 
-    async fn answer(&self, method: &Method, path: &str, query: &str) -> Response<Vec<u8>> {
-        let mut response = match (path, targets::answer(&self.metrics.health, method, path, query)) {
-            (_, Some(response)) => response,
-            ("/api/usage", None) => match *method {
+    /// Asks for `admin_key` or, for what concerns keys, one of the keys of `current` that has the right; and manages the keys
+    /// made at run time.
+    #[must_use]
+    pub fn with_keys(
+        mut self,
+        admin_key: Option<Secret>,
+        current: Arc<ArcSwap<Snapshot>>,
+        runtime: Option<Arc<RuntimeKeys>>,
+    ) -> Self {
+        self.access = access::Access::new(admin_key, current.clone());
+        self.keys = keys::Keys::new(current, runtime);
+        self
+    }
+
+    async fn answer(&self, session: &mut ServerSession) -> Response<Vec<u8>> {
+        let head = session.req_header();
+        let (method, uri) = (head.method.clone(), head.uri.clone());
+        let (path, query) = (uri.path(), uri.query().unwrap_or_default());
+        if !path.starts_with("/api/") {
+            return self.show(&method, path);
+        }
+        let maker = match self.access.of(&head.headers) {
+            Ok(maker) => maker,
+            Err(refusal) => return refusal,
+        };
+        if let Some(path) = keys::Path::of(path) {
+            return match body::read(session).await {
+                Ok(body) => self.keys.answer(&method, path, query, body, maker).await,
+                Err(refusal) => refusal,
+            };
+        }
+        if let Maker::Key(_) = maker {
+            return problem(StatusCode::FORBIDDEN, "this key may use /api/keys only");
+        }
+        if path == "/api/usage" {
+            return match method {
                 Method::GET | Method::HEAD => usage::answer(self.ledger.as_deref(), query).await,
                 _ => not_allowed("GET, HEAD"),
-            },
-            _ => self.show(method, path),
-        };
-        response.headers_mut().insert(header::CACHE_CONTROL, header::HeaderValue::from_static("no-store"));
-        response
+            };
+        }
+        let answer = targets::answer(&self.metrics.health, &method, path, query);
+        answer.unwrap_or_else(|| self.show(&method, path))
     }
 
     fn show(&self, method: &Method, path: &str) -> Response<Vec<u8>> {
@@ -61,7 +103,7 @@ impl Admin {
             "/health/ready" | "/readyz" => Self::ready,
             "/metrics" => Self::metrics,
             _ => |_| {
-                let paths = "/health/live, /health/ready, /metrics, /api/targets and /api/usage";
+                let paths = "/health/live, /health/ready, /metrics, /api/targets, /api/keys and /api/usage";
                 problem(StatusCode::NOT_FOUND, &format!("no such path; there are {paths}"))
             },
         };
@@ -120,9 +162,9 @@ fn response(status: StatusCode, content_type: &'static str, body: Vec<u8>) -> Re
 #[async_trait]
 impl ServeHttp for Admin {
     async fn response(&self, session: &mut ServerSession) -> Response<Vec<u8>> {
-        let head = session.req_header();
-        let mut response = self.answer(&head.method, head.uri.path(), head.uri.query().unwrap_or_default()).await;
-        if head.method == Method::HEAD {
+        let mut response = self.answer(session).await;
+        response.headers_mut().insert(header::CACHE_CONTROL, header::HeaderValue::from_static("no-store"));
+        if session.req_header().method == Method::HEAD {
             response.body_mut().clear();
         }
         response

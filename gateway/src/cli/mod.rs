@@ -1,5 +1,6 @@
 //! Commands with a file of their own.
 
 pub mod explain;
+pub mod key;
 pub mod prices;
 pub mod usage;

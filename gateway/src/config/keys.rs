@@ -2,12 +2,14 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fmt;
+use std::time::SystemTime;
 
 use schemars::JsonSchema;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use wildmatch::WildMatchPattern;
 
 use super::Context;
+use super::jwt::Jwt;
 use super::models::ModelConfig;
 use super::providers::ProviderConfig;
 use super::tree::{At, nearest};
@@ -19,8 +21,8 @@ use super::units::{self, HashText, RateText};
 pub struct Key {
     /// A name for metrics and logs; unique.
     pub name: At<String>,
-    /// `sha256:` and the hexadecimal SHA-256 of the whole key; unique.
-    pub hash: At<HashText>,
+    /// `sha256:` and the hexadecimal SHA-256 of the whole key; unique. Only a template of `[jwt]` goes without.
+    pub hash: Option<At<HashText>>,
     /// Models it may use: names of `[models]`, `provider/model`, and patterns with `*`. Default: all.
     pub models: Option<At<Vec<At<String>>>>,
     /// The most it may use at a time.
@@ -37,16 +39,31 @@ pub struct Key {
     pub owner: Option<At<String>>,
     /// What else it may ask for. Default: nothing.
     pub allow: Option<Vec<Right>>,
+    /// When it ends, as in `"2027-01-01T00:00:00Z"`. Default: never.
+    pub expires: Option<At<String>>,
 }
 
 /// What a key may ask for beside answers.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Right {
     /// To name models to fall back on, in the body's `fallbacks` or `models`.
     Fallbacks,
     /// Why a request would go where it goes.
     Explain,
+    /// To make keys on the admin listener that may no more than itself.
+    Keys,
+}
+
+impl Right {
+    /// The word in the file.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Fallbacks => "fallbacks",
+            Self::Explain => "explain",
+            Self::Keys => "keys",
+        }
+    }
 }
 
 /// `limits` as written.
@@ -104,8 +121,9 @@ pub enum CacheScope {
 pub struct KeyConfig {
     /// Its name in metrics and logs.
     pub name: String,
-    /// SHA-256 of the whole key.
-    pub hash: [u8; 32],
+    /// SHA-256 of the whole key; `None`: nobody can present it, as a template of tokens or a key made at run time, whose
+    /// secrets change.
+    pub hash: Option<[u8; 32]>,
     /// Models it may use; `None`: all.
     pub models: Option<Vec<ModelPattern>>,
     /// Words that rules go by.
@@ -116,6 +134,8 @@ pub struct KeyConfig {
     pub owner: Option<String>,
     /// What else it may ask for.
     pub allow: Vec<Right>,
+    /// When it ends; `None`: never.
+    pub expires: Option<SystemTime>,
 }
 
 impl KeyConfig {
@@ -156,6 +176,16 @@ impl fmt::Display for ModelPattern {
     }
 }
 
+/// Only templates of tokens do without a hash.
+pub(super) fn check_hashes(keys: &[Key], jwt: Option<&Jwt>, cx: &mut Context<'_>) {
+    let is_template =
+        |name: &str| jwt.is_some_and(|jwt| jwt.issuers.iter().any(|issuer| issuer.value.key.value == name));
+    for key in keys.iter().filter(|key| key.hash.is_none() && !is_template(&key.name.value)) {
+        let message = format!("the key `{}` has no `hash`", key.name.value);
+        cx.report.error(key.name.span.clone(), message, "`ai-gateway key new NAME` makes a key and prints it");
+    }
+}
+
 /// Resolves all keys; names and hashes are unique among them.
 pub(super) fn resolve(
     keys: Vec<Key>,
@@ -177,22 +207,24 @@ pub(super) fn resolve(
             let message = format!("there is another key named `{}`", key.name.value);
             cx.report.error(key.name.span.clone(), message, "names are unique: metrics and limits go by them");
         }
-        let hash = cx.parse(&key.hash, |text| units::sha256(&text.0));
-        if let Some(hash) = hash
+        let hash = key.hash.as_ref().and_then(|hash| cx.parse(hash, |text| units::sha256(&text.0)));
+        if let (Some(hash), Some(at)) = (hash, &key.hash)
             && let Some(other) = hashes.insert(hash, key.name.value.clone())
         {
             let message = format!("this is the hash of the key `{other}` already");
-            cx.report.error(key.hash.span.clone(), message, "every client has a key of its own");
+            cx.report.error(at.span.clone(), message, "every client has a key of its own");
         }
+        let expires = key.expires.as_ref().and_then(|text| cx.parse(text, |text| units::instant(text)));
         let models = key.models.map(|names| resolve_models(names, models, providers, cx));
         resolved.push(KeyConfig {
             name: key.name.value,
-            hash: hash.unwrap_or_default(),
+            hash,
             models,
             tags: key.tags.unwrap_or_default().into_iter().map(|tag| tag.value).collect(),
             team: key.team.map(|team| team.value),
             owner: key.owner.map(|owner| owner.value),
             allow: key.allow.unwrap_or_default(),
+            expires,
         });
     }
     resolved

@@ -15,6 +15,7 @@ mod environment;
 mod google;
 mod health;
 mod hedge;
+mod jwt;
 mod keys;
 mod ledger;
 mod models;
@@ -56,6 +57,7 @@ pub use environment::{Environment, System};
 pub use google::{GoogleConfig, GoogleUser, ServiceAccount};
 pub use health::{HealthConfig, ProbeConfig};
 pub use hedge::{HedgeAfter, HedgeConfig};
+pub use jwt::{ClaimNames, IssuerConfig, JwksConfig};
 pub use keys::{KeyConfig, ModelPattern, Right};
 pub use ledger::LedgerConfig;
 pub use models::{Lossy, ModelConfig, OnCut};
@@ -67,6 +69,7 @@ pub use routes::{Condition, HeaderEdits, MirrorConfig, Patterns, RouteConfig, Ro
 pub use schema::{schema, schema_json};
 pub use secret::Secret;
 pub use server::ServerConfig;
+pub use store::StoreConfig;
 pub use strategy::{StickyBy, Strategy, StrategyConfig};
 pub use targets::TargetConfig;
 pub(crate) use tree::nearest;
@@ -97,9 +100,11 @@ pub struct File {
     /// The clients' keys. Without any, everybody on this machine may use everything.
     #[serde(default)]
     pub keys: Vec<keys::Key>,
+    /// Tokens of identity providers as the other way in.
+    pub jwt: Option<jwt::Jwt>,
     /// How much is kept of answers.
     pub cache: Option<cache::Cache>,
-    /// What several instances share.
+    /// Where keys made at run time are kept, and what several instances share.
     pub store: Option<store::Store>,
     /// The durable record of usage and cost.
     pub ledger: Option<ledger::Ledger>,
@@ -109,7 +114,7 @@ pub struct File {
 }
 
 /// The sections that are read today; see [`support`] for the others.
-const SECTIONS: [&str; 7] = ["server", "providers", "prices", "models", "routes", "keys", "ledger"];
+const SECTIONS: [&str; 9] = ["server", "providers", "prices", "models", "routes", "keys", "jwt", "store", "ledger"];
 
 /// A validated configuration: plain values, every default and secret filled in.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -128,6 +133,10 @@ pub struct Config {
     pub keys: Vec<KeyConfig>,
     /// Where usage is kept; `None`: nowhere.
     pub ledger: Option<LedgerConfig>,
+    /// Whose tokens are accepted.
+    pub issuers: Vec<IssuerConfig>,
+    /// Where keys made at run time are kept.
+    pub store: StoreConfig,
 }
 
 /// A configuration, and what is doubtful about it.
@@ -273,7 +282,7 @@ fn read(text: &str, cx: &mut Context<'_>) -> Option<Config> {
     tree::mask_secrets(&root, &mut cx.report);
     support::refuse(&mut root, &mut cx.report);
 
-    let [server, providers, prices, models, routes, keys, ledger] = SECTIONS.map(|name| root.remove(name));
+    let [server, providers, prices, models, routes, keys, jwt, store, ledger] = SECTIONS.map(|name| root.remove(name));
     for (key, _) in &root {
         let help = instead(key.get_ref(), &SECTIONS);
         cx.report.error(key.span(), format!("there is no section `{}`", key.get_ref()), help);
@@ -283,7 +292,11 @@ fn read(text: &str, cx: &mut Context<'_>) -> Option<Config> {
         elements(keys, "keys", cx).into_iter().map(|value| tree::shape(value, "[[keys]]", &mut cx.report)).collect();
     let server: server::Server =
         server.and_then(|value| tree::shape(value, "[server]", &mut cx.report)).unwrap_or_default();
-    let server = server.resolve(!keys.is_empty(), cx);
+    let jwt = jwt.and_then(|value| tree::shape::<jwt::Jwt>(value, "[jwt]", &mut cx.report));
+    let store: store::Store = store.and_then(|value| tree::shape(value, "[store]", &mut cx.report)).unwrap_or_default();
+    let store = store.resolve(cx);
+    let has_keys = !keys.is_empty() || jwt.is_some() || store.path.is_some();
+    let server = server.resolve(has_keys, cx);
     let ledger = ledger
         .and_then(|value| tree::shape::<ledger::Ledger>(value, "[ledger]", &mut cx.report))
         .map(|ledger| ledger.resolve(cx));
@@ -328,9 +341,12 @@ fn read(text: &str, cx: &mut Context<'_>) -> Option<Config> {
         })
         .collect();
     let routes = routes::resolve(routes, &resolved_models, &resolved_providers, &prices, cx);
-    let keys = keys::resolve(keys.into_iter().flatten().collect(), &resolved_models, &resolved_providers, cx);
+    let keys: Vec<keys::Key> = keys.into_iter().flatten().collect();
+    keys::check_hashes(&keys, jwt.as_ref(), cx);
+    let keys = keys::resolve(keys, &resolved_models, &resolved_providers, cx);
+    let issuers = jwt.map(|jwt| jwt.resolve(&keys, cx)).unwrap_or_default();
     let providers = resolved_providers.into_iter().filter_map(|(name, provider)| Some((name, provider?))).collect();
-    Some(Config { server, providers, prices, models: resolved_models, routes, keys, ledger })
+    Some(Config { server, providers, prices, models: resolved_models, routes, keys, issuers, store, ledger })
 }
 
 /// The entries of a table of tables.

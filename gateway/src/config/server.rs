@@ -8,8 +8,12 @@ use serde::Deserialize;
 
 use super::Context;
 use super::certificates::{self, TlsConfig};
+use super::secret::Secret;
 use super::tree::At;
-use super::units::{self, DurationText, SizeText};
+use super::units::{self, DurationText, SecretText, SizeText};
+
+/// Characters of the shortest admin key.
+const SHORTEST_ADMIN_KEY: usize = 16;
 
 /// `[server]` as written.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
@@ -19,6 +23,9 @@ pub struct Server {
     pub listen: Option<At<Vec<At<String>>>>,
     /// Address of health, metrics and the admin API; never one of `listen`. `"off"` serves none. Default: `"127.0.0.1:9090"`.
     pub admin: Option<At<String>>,
+    /// Key of the admin API (`/api/…`), sent as `authorization: Bearer`. Without it everybody who reaches the admin listener may
+    /// use the API, and the listener must be loopback.
+    pub admin_key: Option<At<SecretText>>,
     /// The largest request body, also after decompression; past it the answer is 413. Default: `"32MiB"`.
     pub max_body: Option<At<SizeText>>,
     /// Request bytes held by all exchanges together; past it the answer is 503 with `retry-after`. Default: `"1GiB"`.
@@ -46,6 +53,8 @@ pub struct ServerConfig {
     pub listen: Vec<SocketAddr>,
     /// Address of the admin listener.
     pub admin: Option<SocketAddr>,
+    /// Key of the admin API.
+    pub admin_key: Option<Secret>,
     /// Bytes of the largest request body.
     pub max_body: usize,
     /// Request bytes held by all exchanges together; not less than `max_body`.
@@ -65,6 +74,7 @@ impl Default for ServerConfig {
         Self {
             listen: vec![loopback(8080)],
             admin: Some(loopback(9090)),
+            admin_key: None,
             max_body: 32 << 20,
             max_buffered: 1 << 30,
             drain: Duration::from_secs(600),
@@ -77,10 +87,12 @@ impl Server {
     pub(super) fn resolve(self, has_keys: bool, cx: &mut Context<'_>) -> ServerConfig {
         let default = ServerConfig::default();
         let listen = self.listen.map_or(default.listen, |listen| resolve_listen(listen, has_keys, cx));
+        let has_admin_key = self.admin_key.is_some();
+        let admin_key = self.admin_key.and_then(|text| admin_key(&text, cx));
         let admin = match self.admin {
             None => default.admin,
             Some(text) if text.value == "off" => None,
-            Some(text) => resolve_admin(&text, &listen, cx),
+            Some(text) => resolve_admin(&text, &listen, has_admin_key, cx),
         };
         let max_body = self.max_body.as_ref().and_then(|text| cx.parse(text, |text| units::size(&text.0)));
         let max_buffered = self.max_buffered.as_ref().and_then(|text| cx.parse(text, |text| units::size(&text.0)));
@@ -98,6 +110,7 @@ impl Server {
         ServerConfig {
             listen,
             admin,
+            admin_key,
             max_body: max_body_size,
             max_buffered: max_buffered_size,
             drain: cx.duration(self.drain.as_ref()).unwrap_or(default.drain),
@@ -156,7 +169,7 @@ fn resolve_listen(listen: At<Vec<At<String>>>, has_keys: bool, cx: &mut Context<
     addresses
 }
 
-fn resolve_admin(text: &At<String>, listen: &[SocketAddr], cx: &mut Context<'_>) -> Option<SocketAddr> {
+fn resolve_admin(text: &At<String>, listen: &[SocketAddr], has_key: bool, cx: &mut Context<'_>) -> Option<SocketAddr> {
     let admin = address(text, cx)?;
     if listen.iter().any(|address| collide(*address, admin)) {
         cx.report.error(
@@ -165,12 +178,22 @@ fn resolve_admin(text: &At<String>, listen: &[SocketAddr], cx: &mut Context<'_>)
             "use another port, or \"off\"",
         );
     }
-    if !admin.ip().is_loopback() {
-        cx.report.warn(
+    if !has_key && !admin.ip().is_loopback() {
+        cx.report.error(
             text.span.clone(),
             format!("the admin listener `{admin}` can be reached from other machines and asks for no key"),
-            "listen on 127.0.0.1 unless the network keeps others out",
+            "set `admin_key = \"env:NAME\"`, or listen on 127.0.0.1",
         );
     }
     Some(admin)
+}
+
+/// A key that can be guessed is none.
+fn admin_key(text: &At<SecretText>, cx: &mut Context<'_>) -> Option<Secret> {
+    let secret = cx.secret(text)?;
+    if secret.expose().len() < SHORTEST_ADMIN_KEY {
+        let message = format!("the admin key has less than {SHORTEST_ADMIN_KEY} characters");
+        cx.report.error(text.span.clone(), message, "take a random one, as `ai-gateway key new admin` prints");
+    }
+    Some(secret)
 }

@@ -6,7 +6,7 @@
 use std::borrow::Cow;
 use std::fmt;
 use std::str::FromStr;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::Visitor;
@@ -203,6 +203,15 @@ impl FromStr for Rate {
             Err(_) => Err(bad()),
         }
     }
+}
+
+/// Parses a point in time.
+///
+/// # Errors
+/// What is wrong, for a person.
+pub fn instant(text: &str) -> Result<SystemTime, String> {
+    humantime::parse_rfc3339_weak(text.trim())
+        .map_err(|_| format!("`{text}` is not a time: write it in UTC, as in \"2027-01-01T00:00:00Z\""))
 }
 
 /// Parses a [`HashText`].

@@ -17,7 +17,7 @@ use crate::routing::rules::{Rule, Verdict};
 /// Runs the request phase. `true`: the answer has been written.
 pub async fn take_in(gateway: &Gateway, session: &mut Session, exchange: &mut Exchange) -> Result<bool> {
     let explains = explain::is_asked(&session.req_header().headers);
-    let refusal = match understand(session, exchange) {
+    let refusal = match understand(session, exchange).await {
         Err(refusal) => refusal,
         Ok(()) if exchange.operation() == Some(Operation::Models) && !explains => {
             return models::answer(session, exchange).await.map(|()| true);
@@ -46,10 +46,10 @@ pub async fn take_in(gateway: &Gateway, session: &mut Session, exchange: &mut Ex
 }
 
 /// Everything that the header alone decides: path, method, key, and whether it may have this explained.
-fn understand(session: &Session, exchange: &mut Exchange) -> Result<(), Refusal> {
+async fn understand(session: &mut Session, exchange: &mut Exchange) -> Result<(), Refusal> {
     let header = session.req_header();
     plan::find_endpoint(header, exchange)?;
-    plan::admit(header, exchange)?;
+    plan::admit(header, exchange).await?;
     explain::allow(&header.headers, exchange)?;
     Ok(())
 }

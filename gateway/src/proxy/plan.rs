@@ -17,9 +17,10 @@ use super::route::{self, Routed};
 use super::{Exchange, attempt, count, stored};
 use crate::config::{StickyBy, Strategy};
 use crate::continuity::Continuity;
+use crate::keys::{Admission, Refused};
 use crate::routing::rules::{Rule, Verdict};
 use crate::routing::{Asked, Plan, stable_hash};
-use crate::snapshot::{Admission, Target};
+use crate::snapshot::Target;
 
 /// What a plan depends on beside the request and the configuration.
 pub struct Planner<'a> {
@@ -78,20 +79,16 @@ fn endpoint_error(error: &EndpointError) -> Refusal {
 /// Finds out whose request it is.
 ///
 /// # Errors
-/// No key was sent, or none that is known.
-pub fn admit(header: &RequestHeader, exchange: &mut Exchange) -> Result<(), Refusal> {
-    match exchange.snapshot.keys.admit(&header.headers, header.uri.query()) {
+/// No key was sent, or none that may be used now.
+pub async fn admit(header: &RequestHeader, exchange: &mut Exchange) -> Result<(), Refusal> {
+    match exchange.snapshot.keys.admit(&header.headers, header.uri.query()).await {
         Admission::Open => Ok(()),
         Admission::Key(key) => {
             exchange.key = Some(key);
             Ok(())
         }
-        Admission::Missing => Err(ApiError::new(
-            ErrorKind::Unauthenticated,
-            "no API key was sent; send it as `authorization: Bearer …`, `x-api-key` or `api-key`",
-        )
-        .into()),
-        Admission::Wrong => Err(ApiError::new(ErrorKind::Unauthenticated, "the API key is not valid").into()),
+        Admission::Refused(why @ Refused::Unverifiable) => Err(Refusal::busy(why.message())),
+        Admission::Refused(why) => Err(ApiError::new(ErrorKind::Unauthenticated, why.message()).into()),
     }
 }
 

@@ -2,7 +2,6 @@
 //! never mixes two configurations in one request.
 
 mod build;
-mod keys;
 mod model;
 mod provider;
 mod route;
@@ -14,13 +13,13 @@ use ai_gateway_providers::price::Model as Known;
 use quick_cache::sync::Cache;
 
 pub use build::BuildError;
-pub use keys::{Admission, Key, KeyRing};
 pub use model::{Model, Stage, Target};
 pub use provider::Provider;
 pub use route::{Route, Way, client_wire};
 
 use crate::config::{Config, ModelConfig};
 use crate::health::Health;
+pub use crate::keys::{Key, KeyRing};
 use crate::proxy::BodyLimits;
 use crate::routing::rules::RuleSet;
 

@@ -196,22 +196,32 @@ fn listening_for_others_needs_keys() {
     assert!(errors.to_string().contains("without [[keys]] anybody may use it"), "{errors}");
     let with_key = format!("{text}[[keys]]\nname = \"k\"\nhash = \"sha256:{}\"", "0".repeat(64));
     let loaded = parse(&with_key);
-    assert_eq!((loaded.config.server.admin, loaded.config.keys[0].hash), (None, [0; 32]));
+    assert_eq!((loaded.config.server.admin, loaded.config.keys[0].hash), (None, Some([0; 32])));
     assert!(loaded.config.keys[0].may_use("everything"));
+}
+
+#[test]
+fn an_admin_listener_for_others_needs_a_key() {
+    let text = "[providers.p]\nkind = \"mock\"\n[server]\nadmin = \"0.0.0.0:1\"\n";
+    let errors = Config::parse(text, "a.toml", &Fake::new()).unwrap_err();
+    assert!(errors.to_string().contains("asks for no key"), "{errors}");
+    let world = Fake::new().with_var("KEY", "0123456789abcdef");
+    let loaded = Config::parse(&format!("{text}admin_key = \"env:KEY\""), "a.toml", &world).unwrap();
+    assert_eq!(loaded.config.server.admin_key, Some(Secret::new("0123456789abcdef")));
 }
 
 #[test]
 fn verdicts() {
     let world = Fake::new()
-        .with_file("good.toml", "[providers.p]\nkind = \"mock\"\n[server]\nadmin = \"0.0.0.0:1\"")
+        .with_file("good.toml", "[providers.p]\nkind = \"mock\"\n[server]\nadmin_key = \"sk-0123456789abcdef\"")
         .with_file("bad.toml", "[providers.p]\nkind = \"mok\"");
     let good = check(Path::new("good.toml"), &world);
     assert!(good.is_ok());
     insta::assert_snapshot!(good.to_string(), @r#"
-    warning: good.toml:4:9: the admin listener `0.0.0.0:1` can be reached from other machines and asks for no key
-     4 | admin = "0.0.0.0:1"
-       |         ^^^^^^^^^^^
-       = listen on 127.0.0.1 unless the network keeps others out
+    warning: good.toml:4:13: a secret stands in the file itself
+     4 | admin_key = *********************
+       |             ^^^^^^^^^^^^^^^^^^^^^
+       = write "env:NAME", "file:PATH" or "credential:NAME", and keep the file's readers few until then
     good.toml: valid: 1 provider, 0 models, 0 keys, 1 warning
     "#);
     let bad = check(Path::new("bad.toml"), &world);

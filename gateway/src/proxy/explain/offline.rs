@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use ai_gateway_providers::error::ApiError;
 use bytes::Bytes;
+use futures::executor::block_on;
 use http::{HeaderName, HeaderValue, Method};
 use pingora_http::RequestHeader;
 
@@ -13,7 +14,8 @@ use super::super::{Exchange, plan};
 use super::{Explanation, explain};
 use crate::config::Config;
 use crate::continuity::Continuity;
-use crate::snapshot::{Admission, BuildError, Snapshot};
+use crate::keys::{Admission, Refused};
+use crate::snapshot::{BuildError, Snapshot};
 use crate::telemetry::Metrics;
 
 /// A request to explain.
@@ -94,17 +96,21 @@ impl Offline<'_> {
 
     fn identify(&self, header: &RequestHeader, exchange: &mut Exchange) -> Result<(), OfflineError> {
         let keys = &exchange.snapshot.keys;
-        let unknown =
-            |what: String| OfflineError::Key { what, names: keys.names().into_iter().map(str::to_owned).collect() };
-        let key = match (self.key, keys.admit(&header.headers, header.uri.query())) {
-            (Some(name), _) => match keys.named(name) {
+        let unknown = |what: String| OfflineError::Key {
+            what,
+            names: keys.configured().keys().map(ToString::to_string).collect(),
+        };
+        let key = match (self.key, block_on(keys.admit(&header.headers, header.uri.query()))) {
+            (Some(name), _) => match keys.configured().get(name) {
                 Some(key) => Some(key.clone()),
                 None => return Err(unknown(format!("there is no key `{name}`"))),
             },
             (None, Admission::Open) => None,
             (None, Admission::Key(key)) => Some(key),
-            (None, Admission::Missing) => return Err(unknown("say whose request it is, with --key NAME".to_owned())),
-            (None, Admission::Wrong) => return Err(unknown("the key in the headers is none of [[keys]]".to_owned())),
+            (None, Admission::Refused(Refused::Missing)) => {
+                return Err(unknown("say whose request it is, with --key NAME".to_owned()));
+            }
+            (None, Admission::Refused(why)) => return Err(unknown(why.message().to_owned())),
         };
         exchange.key = key;
         Ok(())

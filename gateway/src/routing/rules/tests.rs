@@ -4,7 +4,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::config::{Config, System};
-use crate::snapshot::{Admission, Key, Snapshot};
+use crate::snapshot::{Key, Snapshot};
 
 const BASE: &str = "[providers.p]\nkind = 'openai-compatible'\nbase_url = 'http://127.0.0.1:1/v1'\n\
     [models.a]\ntargets = [{ provider = 'p', model = 'a' }]\n[models.b]\ntargets = [{ provider = 'p', model = 'b' }]\n\
@@ -52,11 +52,7 @@ impl Sent {
     }
 
     fn keyed(mut self, snapshot: &Snapshot) -> Self {
-        let headers =
-            HeaderMap::from_iter([(HeaderName::from_static("api-key"), HeaderValue::from_static("test-key"))]);
-        let admission = snapshot.keys.admit(&headers, None);
-        let Admission::Key(key) = admission else { panic!("{admission:?}") };
-        self.key = Some(key);
+        self.key = Some(snapshot.keys.find(b"test-key", std::time::SystemTime::now()).unwrap());
         self
     }
 

@@ -1,0 +1,62 @@
+//! Who may use the admin API.
+
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use arc_swap::ArcSwap;
+use http::{HeaderMap, Response, StatusCode, header};
+use sha2::{Digest, Sha256};
+use subtle::ConstantTimeEq;
+
+use super::problem;
+use crate::config::{Right, Secret};
+use crate::keys::{Maker, presented_key};
+use crate::snapshot::Snapshot;
+
+/// What is asked of a request. By default nothing.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Access {
+    /// SHA-256 of the admin key.
+    admin: Option<[u8; 32]>,
+    current: Option<Arc<ArcSwap<Snapshot>>>,
+}
+
+impl Access {
+    pub(super) fn new(admin_key: Option<Secret>, current: Arc<ArcSwap<Snapshot>>) -> Self {
+        Self { admin: admin_key.map(|key| Sha256::digest(key.expose()).into()), current: Some(current) }
+    }
+
+    /// Who asks.
+    ///
+    /// # Errors
+    /// The answer to somebody who may not.
+    pub(super) fn of(&self, headers: &HeaderMap) -> Result<Maker, Response<Vec<u8>>> {
+        let Some(presented) = presented_key(headers, None) else {
+            return match self.admin {
+                Some(_) => Err(unauthorised("send the admin key as `authorization: Bearer …`")),
+                // Without a key the loopback address is all the protection: pages in a browser on this machine reach it too.
+                None if headers.contains_key(header::ORIGIN) => {
+                    Err(problem(StatusCode::FORBIDDEN, "browsers may not use an admin API without `admin_key`"))
+                }
+                None => Ok(Maker::Master),
+            };
+        };
+        let hash: [u8; 32] = Sha256::digest(&presented).into();
+        if self.admin.is_some_and(|admin| bool::from(admin.ct_eq(&hash))) {
+            return Ok(Maker::Master);
+        }
+        let found = self.current.as_ref().map(|current| current.load().keys.find(&presented, SystemTime::now()));
+        match found {
+            Some(Ok(key)) if key.may(Right::Keys) => Ok(Maker::Key(key)),
+            Some(Ok(_)) => Err(problem(StatusCode::FORBIDDEN, "this key may not use the admin API")),
+            Some(Err(why)) => Err(unauthorised(why.message())),
+            None => Err(unauthorised("the API key is not valid")),
+        }
+    }
+}
+
+fn unauthorised(message: &str) -> Response<Vec<u8>> {
+    let mut response = problem(StatusCode::UNAUTHORIZED, message);
+    response.headers_mut().insert(header::WWW_AUTHENTICATE, header::HeaderValue::from_static("Bearer"));
+    response
+}

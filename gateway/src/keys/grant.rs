@@ -1,0 +1,91 @@
+//! A key gives no more than it has.
+
+use std::sync::Arc;
+
+use super::{Key, KeyError, NewKey};
+use crate::config::{KeyConfig, ModelPattern, Right};
+
+/// Who makes and manages keys.
+#[derive(Debug, Clone)]
+pub enum Maker {
+    /// Who has the admin key: may everything.
+    Master,
+    /// A key with `allow = ["keys"]`: keys within its own rights, and of those that exist only the ones that it made.
+    Key(Arc<Key>),
+}
+
+impl Maker {
+    /// The maker's name; `None`: the master's.
+    pub fn name(&self) -> Option<&str> {
+        match self {
+            Self::Master => None,
+            Self::Key(key) => Some(&key.name),
+        }
+    }
+
+    pub(super) fn key(&self) -> Option<&Arc<Key>> {
+        match self {
+            Self::Master => None,
+            Self::Key(key) => Some(key),
+        }
+    }
+}
+
+/// The rights of the key that `maker` asks for, what was left out filled in with the maker's.
+///
+/// # Errors
+/// It would have more than its maker.
+pub(super) fn grant(new: NewKey, maker: &Maker) -> Result<KeyConfig, KeyError> {
+    let patterns = |models: Vec<String>| models.iter().map(|model| ModelPattern::new(model)).collect();
+    let mut granted = KeyConfig {
+        name: new.name,
+        hash: None,
+        models: new.models.map(patterns),
+        tags: new.tags.unwrap_or_default(),
+        team: new.team,
+        owner: new.owner,
+        allow: new.allow.unwrap_or_default(),
+        expires: new.expires,
+    };
+    let Some(maker) = maker.key() else { return Ok(granted) };
+    let own = maker.config();
+    let beyond = |field, message: String| Err(KeyError::Beyond { field, message });
+
+    match (&granted.models, &own.models) {
+        (Some(wanted), Some(own)) => {
+            if let Some(more) = wanted.iter().find(|pattern| !own.iter().any(|own| covers(own, pattern))) {
+                return beyond("models", format!("this key may not use `{more}` itself"));
+            }
+        }
+        (None, own) => granted.models.clone_from(own),
+        (Some(_), None) => {}
+    }
+    if granted.tags.is_empty() {
+        granted.tags.clone_from(&own.tags);
+    } else if let Some(more) = granted.tags.iter().find(|tag| !own.tags.contains(tag)) {
+        return beyond("tags", format!("this key has no tag `{more}` itself"));
+    }
+    match &granted.team {
+        None => granted.team.clone_from(&own.team),
+        team if *team == own.team => {}
+        Some(_) => return beyond("team", "a key gives no team but its own".to_owned()),
+    }
+    // What makes keys is given by the master alone: there is no chain to follow when one goes bad.
+    if let Some(more) = granted.allow.iter().find(|right| **right == Right::Keys || !maker.may(**right)) {
+        return beyond("allow", format!("this key cannot give `{}`", more.as_str()));
+    }
+    match (granted.expires, own.expires) {
+        (Some(wanted), Some(end)) if wanted > end => {
+            return beyond("expires", "this key itself ends before".to_owned());
+        }
+        (None, end) => granted.expires = end,
+        (Some(_), _) => {}
+    }
+    Ok(granted)
+}
+
+/// Whether every name that `inner` stands for is one of `outer`'s. A star of `inner` is a character that only a star of
+/// `outer` can be, so that `outer` must match it as it is written.
+fn covers(outer: &ModelPattern, inner: &ModelPattern) -> bool {
+    outer.matches(inner.as_str())
+}

@@ -1,0 +1,157 @@
+//! JWTs of identity providers as the other way in.
+//!
+//! A token is told from a key by its form. Its `iss` names the issuer, whose public keys ([`KeySet`]) verify it; its claims,
+//! within the issuer's template key, make the [`Key`] that the exchange holds. What was verified is remembered by the token's
+//! hash until the token ends or the issuer's keys change. Whatever is wrong with a token, the client hears the same.
+
+mod claims;
+mod jwks;
+mod ring;
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, SystemTime};
+
+use jsonwebtoken::dangerous::insecure_decode_claims;
+use jsonwebtoken::{Validation, decode, decode_header};
+use quick_cache::sync::Cache;
+use serde::Deserialize;
+use serde_json::{Map, Value};
+
+pub use jwks::check_jwks;
+
+use super::by_hash::Digest;
+use super::secret::digest;
+use super::{Key, KeyRing, Refused, time};
+use crate::config::{IssuerConfig, JwksConfig};
+use crate::credentials::Client;
+use jwks::{KeySet, PublicKeys};
+
+/// Bytes of the longest token.
+const LONGEST: usize = 8 * 1024;
+/// How far clocks may differ.
+const LEEWAY: Duration = Duration::from_secs(30);
+/// Verified tokens that are remembered; the least used go first.
+const REMEMBERED: usize = 20_000;
+
+/// Verifies tokens of the configured issuers.
+#[derive(Debug)]
+pub struct Tokens {
+    issuers: HashMap<String, Issuer>,
+    verified: Cache<Digest, Verified>,
+}
+
+#[derive(Debug)]
+struct Issuer {
+    config: IssuerConfig,
+    template: Arc<Key>,
+    keys: Arc<KeySet>,
+}
+
+#[derive(Debug, Clone)]
+struct Verified {
+    key: Arc<Key>,
+    until: SystemTime,
+    /// With which keys: when the issuer withdraws one, its tokens are verified anew.
+    by: Arc<PublicKeys>,
+    issuer: Arc<KeySet>,
+}
+
+/// The claim that decides by whose keys a token is verified, and is believed only then.
+#[derive(Deserialize)]
+struct Claimed {
+    iss: String,
+}
+
+impl Tokens {
+    /// The issuers of the configuration; `None` if there are none. Their templates are keys of `ring`.
+    pub fn new(issuers: &[IssuerConfig], ring: &KeyRing, sets: &KeySets) -> Option<Self> {
+        ring::install();
+        let known: HashMap<_, _> = issuers
+            .iter()
+            .filter_map(|config| {
+                let template = ring.configured().get(&*config.key)?.clone();
+                let issuer = Issuer { config: config.clone(), template, keys: sets.of(&config.jwks) };
+                Some((config.issuer.clone(), issuer))
+            })
+            .collect();
+        (!issuers.is_empty()).then(|| Self { issuers: known, verified: Cache::new(REMEMBERED) })
+    }
+
+    /// Whether what was presented has the form of a token: three parts, of which the first begins a JSON object in Base64.
+    pub fn is_token(presented: &[u8]) -> bool {
+        presented.starts_with(b"eyJ") && presented.iter().filter(|byte| **byte == b'.').count() == 2
+    }
+
+    /// The key that a token stands for. Waits only for the issuer's public keys, when there are none yet or none of the
+    /// token's name.
+    ///
+    /// # Errors
+    /// The token does not hold now.
+    pub async fn verify(&self, token: &[u8]) -> Result<Arc<Key>, Refused> {
+        if token.len() > LONGEST {
+            return Err(Refused::Wrong);
+        }
+        let hash = digest(token);
+        let now = SystemTime::now();
+        if let Some(verified) = self.verified.get(&hash)
+            && verified.issuer.is_current(&verified.by)
+        {
+            if now >= verified.until {
+                self.verified.remove(&hash);
+                return Err(Refused::Wrong);
+            }
+            verified.key.check(now)?;
+            return Ok(verified.key);
+        }
+        let header = decode_header(token).map_err(|_| Refused::Wrong)?;
+        // Extensions that must be understood are not (RFC 7515 §4.1.11).
+        let kid = header.kid.as_deref().filter(|_| header.crit.is_none()).ok_or(Refused::Wrong)?;
+        let claimed: Claimed = insecure_decode_claims(token).map_err(|_| Refused::Wrong)?;
+        let issuer = self.issuers.get(&claimed.iss).ok_or(Refused::Wrong)?;
+        let by = issuer.keys.with(kid).await.ok_or(Refused::Unverifiable)?;
+        let key = by.find(kid, header.alg).ok_or(Refused::Wrong)?;
+
+        let mut validation = Validation::new(header.alg);
+        validation.set_required_spec_claims(&["exp", "iss", "aud"]);
+        validation.set_issuer(&[&issuer.config.issuer]);
+        validation.set_audience(&[&issuer.config.audience]);
+        validation.validate_nbf = true;
+        validation.leeway = LEEWAY.as_secs();
+        let claims = decode::<Map<String, Value>>(token, key, &validation).map_err(|_| Refused::Wrong)?.claims;
+
+        let end = claims.get("exp").and_then(Value::as_f64).ok_or(Refused::Wrong)?;
+        let key = claims::key(&claims, &issuer.config, &issuer.template).ok_or(Refused::Wrong)?;
+        key.check(now)?;
+        // The cast saturates: a token for ever is one until the year 9999.
+        let until = time((end as u64).saturating_add(LEEWAY.as_secs()));
+        let verified = Verified { key: key.clone(), until, by, issuer: issuer.keys.clone() };
+        self.verified.insert(hash, verified);
+        Ok(key)
+    }
+}
+
+/// The public keys of all issuers. They outlive a configuration.
+#[derive(Debug)]
+pub struct KeySets {
+    client: Arc<Client>,
+    fetched: Mutex<HashMap<String, Arc<KeySet>>>,
+}
+
+impl KeySets {
+    /// None yet; `client` will fetch them.
+    pub fn new(client: Arc<Client>) -> Self {
+        Self { client, fetched: Mutex::default() }
+    }
+
+    fn of(&self, jwks: &JwksConfig) -> Arc<KeySet> {
+        match jwks {
+            JwksConfig::Fixed(content) => Arc::new(KeySet::fixed(content)),
+            JwksConfig::Url(url) => {
+                let mut fetched = self.fetched.lock().unwrap_or_else(PoisonError::into_inner);
+                let set = || Arc::new(KeySet::fetched(url, self.client.clone()));
+                fetched.entry(url.as_str().to_owned()).or_insert_with(set).clone()
+            }
+        }
+    }
+}

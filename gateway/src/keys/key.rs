@@ -1,0 +1,122 @@
+//! A key as an exchange holds it.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::SystemTime;
+
+use crate::config::{KeyConfig, ModelPattern, Right};
+
+/// A client's credential and its rights.
+#[derive(Debug)]
+pub struct Key {
+    /// For logs and metrics; never the key itself.
+    pub name: Arc<str>,
+    config: KeyConfig,
+    /// What bounds it besides: the key that made it, or the template of a token.
+    within: Option<Arc<Key>>,
+    /// Taken out of use, and every key within it.
+    disabled: AtomicBool,
+}
+
+/// Why a request is not let in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Refused {
+    /// No key was sent.
+    Missing,
+    /// What was sent is no key of ours, or a token that does not hold.
+    Wrong,
+    /// The key's time is over.
+    Expired,
+    /// It was taken out of use.
+    Disabled,
+    /// A token whose issuer's public keys could not be had.
+    Unverifiable,
+}
+
+impl Refused {
+    /// What the client is told. Only who has a key learns that it is over or disabled.
+    pub const fn message(self) -> &'static str {
+        match self {
+            Self::Missing => "no API key was sent; send it as `authorization: Bearer …`, `x-api-key` or `api-key`",
+            Self::Wrong => "the API key is not valid",
+            Self::Expired => "the API key is expired",
+            Self::Disabled => "the API key is disabled",
+            Self::Unverifiable => "tokens cannot be verified at the moment",
+        }
+    }
+}
+
+impl Key {
+    /// A key with these rights.
+    pub fn new(config: KeyConfig) -> Self {
+        Self::within(config, None, true)
+    }
+
+    /// A key that may what `config` says as far as `within` may.
+    pub(super) fn within(mut config: KeyConfig, within: Option<Arc<Self>>, enabled: bool) -> Self {
+        let name = std::mem::take(&mut config.name).into();
+        Self { name, config, within, disabled: AtomicBool::new(!enabled) }
+    }
+
+    /// Whether it may be used now.
+    ///
+    /// # Errors
+    /// It may not, or what it is within may not.
+    pub fn check(&self, now: SystemTime) -> Result<(), Refused> {
+        if self.disabled.load(Ordering::Acquire) {
+            return Err(Refused::Disabled);
+        }
+        if self.config.expires.is_some_and(|end| now >= end) {
+            return Err(Refused::Expired);
+        }
+        self.within.as_ref().map_or(Ok(()), |maker| maker.check(now))
+    }
+
+    /// Takes it out of use from the next request on, or brings it back.
+    pub(super) fn set_enabled(&self, enabled: bool) {
+        self.disabled.store(!enabled, Ordering::Release);
+    }
+
+    /// Whether it has not been taken out of use itself.
+    pub fn is_enabled(&self) -> bool {
+        !self.disabled.load(Ordering::Acquire)
+    }
+
+    /// Whether the key may ask for the model that clients call `name`.
+    pub fn may_use(&self, name: &str) -> bool {
+        self.config.may_use(name) && self.within.as_ref().is_none_or(|within| within.may_use(name))
+    }
+
+    /// Words that rules go by.
+    pub fn tags(&self) -> &[String] {
+        &self.config.tags
+    }
+
+    /// Its team.
+    pub fn team(&self) -> Option<&str> {
+        self.config.team.as_deref()
+    }
+
+    /// Who answers for it.
+    pub fn owner(&self) -> Option<&str> {
+        self.config.owner.as_deref()
+    }
+
+    /// Whether it may ask for that.
+    pub fn may(&self, right: Right) -> bool {
+        self.config.allow.contains(&right) && self.within.as_ref().is_none_or(|within| within.may(right))
+    }
+
+    /// Its own rights, apart from what it is within.
+    pub(super) fn config(&self) -> &KeyConfig {
+        &self.config
+    }
+
+    /// The patterns of its allow-list that are plain names.
+    pub fn plain_names(&self) -> impl Iterator<Item = &str> {
+        let own = self.config.models.as_ref();
+        let patterns = own.or_else(|| self.within.as_ref().and_then(|within| within.config.models.as_ref()));
+        let plain = patterns.into_iter().flatten().map(ModelPattern::as_str).filter(|pattern| !pattern.contains('*'));
+        plain.filter(|name| self.may_use(name))
+    }
+}

@@ -1,0 +1,91 @@
+//! All the ways in: keys of the file, keys made at run time, tokens.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use http::HeaderMap;
+
+use super::by_hash::ByHash;
+use super::secret::digest;
+use super::{Key, KeySets, LiveKeys, Refused, Tokens, presented_key, seconds};
+use crate::config::{IssuerConfig, KeyConfig};
+
+/// All keys. Without any, every client is let in: the configuration allows that on loopback only.
+#[derive(Debug, Default)]
+pub struct KeyRing {
+    configured: ByHash,
+    /// The same by name, with those that nobody can present.
+    named: BTreeMap<Arc<str>, Arc<Key>>,
+    live: Option<Arc<LiveKeys>>,
+    tokens: Option<Tokens>,
+}
+
+/// What the key headers of a request said.
+#[derive(Debug)]
+pub enum Admission {
+    /// No keys are configured: anybody may.
+    Open,
+    /// This key.
+    Key(Arc<Key>),
+    /// None that may be used now.
+    Refused(Refused),
+}
+
+impl KeyRing {
+    /// The keys of the configuration.
+    pub fn new(keys: &[KeyConfig]) -> Self {
+        let mut ring = Self::default();
+        for config in keys {
+            let key = Arc::new(Key::new(config.clone()));
+            ring.named.insert(key.name.clone(), key.clone());
+            if let Some(hash) = config.hash {
+                ring.configured.insert(hash, None, key);
+            }
+        }
+        ring
+    }
+
+    /// Lets in keys made at run time and tokens as well. With either nobody comes in without a key, also while there is none.
+    #[must_use]
+    pub fn joined_by(mut self, live: Option<Arc<LiveKeys>>, issuers: &[IssuerConfig], sets: &KeySets) -> Self {
+        self.live = live;
+        self.tokens = Tokens::new(issuers, &self, sets);
+        self
+    }
+
+    /// Keys of the configuration, by name.
+    pub fn configured(&self) -> &BTreeMap<Arc<str>, Arc<Key>> {
+        &self.named
+    }
+
+    /// Decides by the headers of design §11 and `?key=`. Waits only for the public keys of a token's issuer, the first time and
+    /// when they may have changed.
+    pub async fn admit(&self, headers: &HeaderMap, query: Option<&str>) -> Admission {
+        if self.configured.is_empty() && self.live.is_none() && self.tokens.is_none() {
+            return Admission::Open;
+        }
+        let Some(presented) = presented_key(headers, query) else { return Admission::Refused(Refused::Missing) };
+        let found = match &self.tokens {
+            Some(tokens) if Tokens::is_token(&presented) => tokens.verify(&presented).await,
+            _ => self.find(&presented, SystemTime::now()),
+        };
+        found.map_or_else(Admission::Refused, Admission::Key)
+    }
+
+    /// The key of this secret: one hash, at most two looks into a map, one comparison in constant time.
+    ///
+    /// # Errors
+    /// There is none, or it may not be used now.
+    pub fn find(&self, secret: &[u8], now: SystemTime) -> Result<Arc<Key>, Refused> {
+        let hash = digest(secret);
+        let configured = self.configured.find(&hash).map(|(key, until)| (key.clone(), until));
+        let found = configured.or_else(|| self.live.as_ref()?.find(&hash));
+        let (key, until) = found.ok_or(Refused::Wrong)?;
+        key.check(now)?;
+        match until {
+            Some(until) if seconds(now) >= until => Err(Refused::Expired),
+            Some(_) | None => Ok(key),
+        }
+    }
+}

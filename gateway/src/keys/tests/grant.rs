@@ -1,0 +1,114 @@
+//! No key gives more than it has.
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use proptest::prelude::*;
+use wildmatch::WildMatchPattern;
+
+use crate::config::{KeyConfig, ModelPattern, Right};
+use crate::keys::grant::grant;
+use crate::keys::*;
+
+fn models(names: &[&str]) -> Option<Vec<ModelPattern>> {
+    Some(names.iter().map(|name| ModelPattern::new(name)).collect())
+}
+
+fn maker() -> Maker {
+    Maker::Key(Arc::new(Key::new(KeyConfig {
+        name: "lead".to_owned(),
+        models: models(&["assistant", "openai/gpt-*"]),
+        tags: vec!["gold".to_owned(), "eu".to_owned()],
+        team: Some("support".to_owned()),
+        allow: vec![Right::Keys, Right::Explain],
+        expires: Some(SystemTime::UNIX_EPOCH + Duration::from_secs(5_000_000_000)),
+        ..KeyConfig::default()
+    })))
+}
+
+fn asked(body: serde_json::Value) -> Result<KeyConfig, KeyError> {
+    let new = NewKey::parse(body.to_string().as_bytes(), SystemTime::now())?;
+    grant(new, &maker())
+}
+
+#[test]
+fn within_its_own_it_may() {
+    let granted = asked(serde_json::json!({
+        "name": "bot", "models": ["assistant", "openai/gpt-5*", "openai/gpt-*"], "tags": ["eu"], "team": "support",
+        "owner": "somebody", "allow": ["explain"], "expires": "30d",
+    }))
+    .unwrap();
+    assert_eq!(granted.models, models(&["assistant", "openai/gpt-5*", "openai/gpt-*"]));
+    assert_eq!((&*granted.tags, granted.allow), (&["eu".to_owned()][..], vec![Right::Explain]));
+}
+
+#[test]
+fn what_is_left_out_is_the_makers() {
+    let granted = asked(serde_json::json!({ "name": "bot" })).unwrap();
+    let Maker::Key(maker) = maker() else { panic!() };
+    assert_eq!((&granted.models, &granted.tags), (&maker.config().models, &maker.config().tags));
+    assert_eq!((&granted.team, granted.expires), (&maker.config().team, maker.config().expires));
+    assert_eq!(granted.allow, []);
+}
+
+#[test]
+fn more_is_refused_with_the_field() {
+    for (field, value) in [
+        ("models", serde_json::json!(["assistant", "openai/*"])),
+        ("models", serde_json::json!(["*"])),
+        ("models", serde_json::json!(["assistant*"])),
+        ("models", serde_json::json!(["*gpt-*"])),
+        ("tags", serde_json::json!(["platinum"])),
+        ("team", serde_json::json!("research")),
+        ("allow", serde_json::json!(["fallbacks"])),
+        ("allow", serde_json::json!(["keys"])),
+        ("expires", serde_json::json!("9000-01-01T00:00:00Z")),
+    ] {
+        let refused = asked(serde_json::json!({ "name": "bot", field: value })).unwrap_err();
+        assert!(matches!(&refused, KeyError::Beyond { field: named, .. } if *named == field), "{field}: {refused}");
+    }
+}
+
+#[test]
+fn bad_fields_are_named() {
+    let long = "x".repeat(129);
+    for (body, field) in [
+        ("{}", "name"),
+        (r#"{"name": 1}"#, "name"),
+        (r#"{"name": ""}"#, "name"),
+        (r#"{"name": "a/b"}"#, "name"),
+        (r#"{"name": "'; DROP TABLE keys; --"}"#, "name"),
+        (r#"{"name": "a\u0000"}"#, "name"),
+        (&format!(r#"{{"name": "{long}"}}"#), "name"),
+        (r#"{"name": "a", "models": []}"#, "models"),
+        (r#"{"name": "a", "models": "x"}"#, "models"),
+        (r#"{"name": "a", "models": ["x\n"]}"#, "models"),
+        (r#"{"name": "a", "tags": [""]}"#, "tags"),
+        (r#"{"name": "a", "team": "a\u0007"}"#, "team"),
+        (r#"{"name": "a", "allow": ["everything"]}"#, "allow"),
+        (r#"{"name": "a", "expires": "soon"}"#, "expires"),
+        (r#"{"name": "a", "expires": "2001-01-01T00:00:00Z"}"#, "expires"),
+        (r#"{"name": "a", "expires": "99999999999999y"}"#, "expires"),
+        (r#"{"name": "a", "expires": 12}"#, "expires"),
+        (r#"{"name": "a", "secret": "mine"}"#, "secret"),
+        (r#"{"name": "a", "limits": {}}"#, "limits"),
+        ("[]", "body"),
+        ("", "body"),
+        ("{\"name\": \"a\"", "body"),
+    ] {
+        let refused = NewKey::parse(body.as_bytes(), SystemTime::now()).unwrap_err();
+        assert!(matches!(&refused, KeyError::Field { field: named, .. } if named == field), "{body}: {refused}");
+    }
+}
+
+proptest! {
+    /// Whatever a granted pattern stands for, the maker's pattern stands for too.
+    #[test]
+    fn a_granted_pattern_is_no_wider(own in "[ab/*]{0,6}", wanted in "[ab/*]{0,6}", name in "[ab/]{0,8}") {
+        let maker = Maker::Key(Arc::new(Key::new(KeyConfig { models: models(&[&own]), ..KeyConfig::default() })));
+        let new = NewKey { name: "a".to_owned(), models: Some(vec![wanted.clone()]), ..NewKey::default() };
+        if grant(new, &maker).is_ok() && WildMatchPattern::<'*', '\0'>::new(&wanted).matches(&name) {
+            prop_assert!(WildMatchPattern::<'*', '\0'>::new(&own).matches(&name), "{own} {wanted} {name}");
+        }
+    }
+}

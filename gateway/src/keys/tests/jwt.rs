@@ -1,0 +1,214 @@
+//! Tokens: which hold, and what key they stand for. Attacks on the real binary are in `tests/tests/jwt.rs`.
+
+use std::time::SystemTime;
+
+use ::ring::rand::SystemRandom;
+use ::ring::signature::{
+    ECDSA_P256_SHA256_FIXED_SIGNING, ECDSA_P384_SHA384_FIXED_SIGNING, EcdsaKeyPair, Ed25519KeyPair, KeyPair,
+};
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use jsonwebtoken::{Algorithm, DecodingKey};
+use serde_json::{Value, json};
+
+use crate::config::{ClaimNames, IssuerConfig, JwksConfig, KeyConfig, ModelPattern, Right};
+use crate::keys::*;
+
+const P256: (&str, &str) = ("ES256", "P-256");
+const P384: (&str, &str) = ("ES384", "P-384");
+
+struct Curve {
+    kind: (&'static str, &'static str),
+    pair: EcdsaKeyPair,
+}
+
+impl Curve {
+    fn new(kind: (&'static str, &'static str)) -> Self {
+        let algorithm = if kind == P256 { &ECDSA_P256_SHA256_FIXED_SIGNING } else { &ECDSA_P384_SHA384_FIXED_SIGNING };
+        let random = SystemRandom::new();
+        let pkcs8 = EcdsaKeyPair::generate_pkcs8(algorithm, &random).unwrap();
+        Self { kind, pair: EcdsaKeyPair::from_pkcs8(algorithm, pkcs8.as_ref(), &random).unwrap() }
+    }
+
+    fn jwk(&self, kid: &str) -> Value {
+        let (x, y) = self.pair.public_key().as_ref()[1..].split_at(if self.kind == P256 { 32 } else { 48 });
+        json!({
+            "kty": "EC", "crv": self.kind.1, "kid": kid, "use": "sig",
+            "x": URL_SAFE_NO_PAD.encode(x), "y": URL_SAFE_NO_PAD.encode(y),
+        })
+    }
+
+    fn token(&self, kid: &str, claims: &Value) -> String {
+        sign(&json!({ "alg": self.kind.0, "kid": kid }), claims, |message| {
+            self.pair.sign(&SystemRandom::new(), message).unwrap().as_ref().to_vec()
+        })
+    }
+}
+
+fn sign(header: &Value, claims: &Value, sign: impl Fn(&[u8]) -> Vec<u8>) -> String {
+    let part = |value: &Value| URL_SAFE_NO_PAD.encode(value.to_string());
+    let message = format!("{}.{}", part(header), part(claims));
+    format!("{message}.{}", URL_SAFE_NO_PAD.encode(sign(message.as_bytes())))
+}
+
+fn tokens(jwks: &[Value], claims: ClaimNames) -> Tokens {
+    let template = KeyConfig {
+        name: "staff".to_owned(),
+        models: Some(vec![ModelPattern::new("assistant"), ModelPattern::new("openai/*")]),
+        tags: vec!["gold".to_owned()],
+        team: Some("all".to_owned()),
+        allow: vec![Right::Explain],
+        ..KeyConfig::default()
+    };
+    let issuer = IssuerConfig {
+        issuer: "https://id.example".to_owned(),
+        audience: "gateway".to_owned(),
+        jwks: JwksConfig::Fixed(json!({ "keys": jwks }).to_string().into_bytes()),
+        claims,
+        key: "staff".to_owned(),
+    };
+    Tokens::new(&[issuer], &KeyRing::new(&[template]), &KeySets::new(super::client())).unwrap()
+}
+
+fn claims() -> Value {
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs();
+    json!({ "iss": "https://id.example", "aud": "gateway", "exp": now + 600, "sub": "ada" })
+}
+
+#[tokio::test]
+async fn curves_hold() {
+    let (p256, p384) = (Curve::new(P256), Curve::new(P384));
+    let random = SystemRandom::new();
+    let ed = Ed25519KeyPair::from_pkcs8(Ed25519KeyPair::generate_pkcs8(&random).unwrap().as_ref()).unwrap();
+    let ed_jwk = json!({
+        "kty": "OKP", "crv": "Ed25519", "kid": "ed", "x": URL_SAFE_NO_PAD.encode(ed.public_key().as_ref()),
+    });
+    let others = json!({ "kty": "oct", "kid": "a", "k": "c2VjcmV0" });
+    let unknown = json!({ "kty": "from the future", "kid": "a" });
+    let tokens = tokens(&[others, unknown, p256.jwk("a"), p384.jwk("b"), ed_jwk], ClaimNames::default());
+    let ed_token =
+        sign(&json!({ "alg": "EdDSA", "kid": "ed" }), &claims(), |message| ed.sign(message).as_ref().to_vec());
+    for token in [p256.token("a", &claims()), p384.token("b", &claims()), ed_token] {
+        assert!(Tokens::is_token(token.as_bytes()));
+        // The second time from memory.
+        for _ in 0..2 {
+            let key = tokens.verify(token.as_bytes()).await.unwrap();
+            assert_eq!(&*key.name, "staff/ada");
+            assert_eq!((key.team(), key.tags()), (Some("all"), &["gold".to_owned()][..]));
+            assert!(key.may_use("assistant") && !key.may_use("other") && key.may(Right::Explain));
+        }
+    }
+    assert_eq!(tokens.verify(p256.token("b", &claims()).as_bytes()).await.unwrap_err(), Refused::Wrong);
+}
+
+/// Signatures that OpenSSL made; its key is gone.
+#[test]
+fn rsa_signatures_are_verified() {
+    const N: &str = "zNqYKWXR65kk9XVzq_WXOcXhmtJ-dZZNRoITZLIWwXkIFEjXjE9qDC843cfEHsVnjOtNDOCaAXFXe5aPDvOLjNIjQ7ietLGfNlNOxsUTbiaTp1XOlEbSqe9sK7bd0LsxA3lJnQplLngUf-te3ZDZd7WlPjD5xk-KHbbN_3JsNG-vgXtye6OyQPCAa0AXWA4VWrc7yoHxNO0mpq27zkeIr9sJ2uCI1AFtTelmAhKBxGvy9BCu4KBcUv8T0z8WP-Djtk_Ws9R9iUl8wKS_O1LKdwVd7M0jPiycNdeSp1mHXt_UndnlIweEeU7k4O-SGUrRm79Otwsggk3b0PhwUhCx8Q";
+    const SIGNATURES: [(Algorithm, &str); 4] = [
+        (
+            Algorithm::RS256,
+            "kQvp_VGrDRoduFwe7UWbe9IM6kCWasZ3PNce4_dnhd5eWdCHp1XJO3OYPi9fm42kTz_nNSdHh1dv4e4spZ5bl0dIvVw32H5BYmyXi8_otmU3k4wxdjZawjq9qEULHjEtTPZwXDGthYBssSsEgcZL06Sn9J_KUbKu0HZF6L0-5qm_fYHgqi_m_GpkhEVoEvf9cemSb1HmwMASontVpmwk1ncxEROfmdrn6j2VlPA6DRWSeXYAqwhqxKkiYLqLeQSOncgCMIbDagch_3rx4teU307eWbx97O-QJ_4iywtn_HwmoPLSkCSuR4005wXexWeMcusGmAbbruTshiaGxdsMKg",
+        ),
+        (
+            Algorithm::RS512,
+            "iB32ZGPYjz79bewaepdsYZP-CaAc2W6QIixoy0XNQfkAQEyK2x7t8jqbYbapAHNfASU49drY82ug_aoc2LkCRzUeYQrZuNKmwd6dJo00rV5OOhSWBZ8vkLHZJ3SKT_NPvQdpSQ2czH-cXOhgxD4gS4YNzmcTWUTT9EngJQsIWBFWMj8D6Cg52s4a-Kmn4IRU1Gb2bE3AujL6wKTNhHbigJjcyA2dkpR6yAmjhDgKy03JkKabElHK-yLccxIFPakalcAUI1nqN7F9bvUVsIMTCmRC9afG7SK4TGqdpPPmCyRXh2lRrdysH2jEqZ5RWHaJ0xNJx_Ns50nNHOwzwbOSeQ",
+        ),
+        (
+            Algorithm::PS256,
+            "ndcFpdZz2Dc72Gi9c_b_tn5Or94W6vxt7DaB3bWJIyd2vWQ5dzj-XuquIjgNMbOhuCA_tvq_KuACKBTbVhgL-7m42CxvpL-GmrFqDK1Hd6TdE2R-s_goXf8GrlWH3pYDa4-nwYdU6rT06j5KoLIlUcMRjVYzFhO14x4GgSuhGHhmLNQOyg8NMLoPxifwV_kEd2-6-7zg8XLCo2MHTztKmCHIJRpgaMakF9nUZJqeH6FFP1gxllhn4Sq_7cwULxFYnTYpDIsHH0UMxF3BXqdscfZ01zojwFG-9lH1dHzJ0maggFAZ9YUirsIIsc3NOYURMU1-oOT5E4EvLhNRA6T_Mg",
+        ),
+        (
+            Algorithm::PS384,
+            "dHao8qMkZhdp9mM3nNPJGw-ngPVAZCfRv-h9Wt4VYoAzhGsIlDiAFdmed6pbAtTMzmb1KIoeByk9oDlJp6Vs3E3BGXwpYSFH1qB4t-Lr33pi_dgZ7LUTyKzHsIbRW7fqqpvI7bvfoqAiJtax77kjspcVWI1i_LmmTfkBIzG81RK4b86VYR5VZFWdy6hhBBRzDfrT_vhaMlnKpBkTte92vtu0HPK16QQ5_jFmYkWRelbefLpHBbAFtlY_JSsdrwNakiZgYcPp8Da8Mv7unqJpUEqM5LGRtWGY8VT8DWjJbnO8DlMVX7DBx1zTLTDr_yMKMyf7P6g43Qm3YXTRYx5sng",
+        ),
+    ];
+    let _installs_the_provider = tokens(&[], ClaimNames::default());
+    let key = DecodingKey::from_rsa_components(N, "AQAB").unwrap();
+    for (made_by, signature) in SIGNATURES {
+        let verify = |message: &[u8], by| jsonwebtoken::crypto::verify(signature, message, &key, by);
+        for (algorithm, _) in SIGNATURES {
+            assert_eq!(
+                verify(b"what is signed", algorithm).unwrap(),
+                algorithm == made_by,
+                "{made_by:?} {algorithm:?}"
+            );
+        }
+        assert!(!verify(b"what is not signed", made_by).unwrap());
+        // Neither the public key as a shared secret nor as a key of another kind.
+        assert!(verify(b"what is signed", Algorithm::HS256).is_err());
+        assert!(verify(b"what is signed", Algorithm::ES256).is_err());
+    }
+}
+
+#[tokio::test]
+async fn claims_make_the_key_within_its_template() {
+    let curve = Curve::new(P256);
+    let names = ClaimNames {
+        name: Some("email".to_owned()),
+        team: Some("dept".to_owned()),
+        tags: Some("/realm/roles".to_owned()),
+        models: Some("models".to_owned()),
+    };
+    let tokens = tokens(&[curve.jwk("a")], names);
+    let with = |more: Value| {
+        let mut claims = claims();
+        claims.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        curve.token("a", &claims)
+    };
+    let token = with(json!({
+        "email": "ada@example", "dept": "maths", "realm": { "roles": ["a", "b"] }, "models": "openai/gpt-5 other",
+    }));
+    let key = tokens.verify(token.as_bytes()).await.unwrap();
+    assert_eq!((&*key.name, key.team()), ("staff/ada@example", Some("maths")));
+    assert_eq!(key.tags(), ["gold", "a", "b"]);
+    assert!(key.may_use("openai/gpt-5"));
+    assert!(!key.may_use("other"), "more than the template");
+    assert!(!key.may_use("assistant"), "more than the token");
+
+    for bad in [
+        json!({ "models": "assistant" }),
+        json!({ "email": "ada" }),
+        json!({ "email": "ada", "models": null }),
+        json!({ "email": "ada", "models": 5 }),
+        json!({ "email": "ada", "models": ["assistant", 5] }),
+        json!({ "email": "ada\u{0}", "models": "assistant" }),
+        json!({ "email": "", "models": "assistant" }),
+        json!({ "email": "a".repeat(129), "models": "assistant" }),
+        json!({ "email": ["ada"], "models": "assistant" }),
+        json!({ "email": "ada", "models": "assistant", "dept": { "name": "maths" } }),
+        json!({ "email": "ada", "models": "assistant", "realm": { "roles": { "a": 1 } } }),
+    ] {
+        assert_eq!(tokens.verify(with(bad.clone()).as_bytes()).await.unwrap_err(), Refused::Wrong, "{bad}");
+    }
+}
+
+#[test]
+fn key_sets_are_checked_when_the_file_is_read() {
+    let curve = Curve::new(P256);
+    let check = |set: Value| check_jwks(set.to_string().as_bytes());
+    assert_eq!(check(json!({ "keys": [curve.jwk("a")] })), Ok(()));
+    let without = |field: &str| {
+        let mut jwk = curve.jwk("a");
+        jwk.as_object_mut().unwrap().remove(field);
+        jwk
+    };
+    let with = |field: &str, value: &str| {
+        let mut jwk = curve.jwk("a");
+        jwk[field] = value.into();
+        jwk
+    };
+    for unusable in [
+        json!({ "keys": [] }),
+        json!({ "keys": [without("kid")] }),
+        json!({ "keys": [with("use", "enc")] }),
+        json!({ "keys": [with("alg", "HS256")] }),
+        json!({ "keys": [with("alg", "RS256")] }),
+        json!({ "keys": [{ "kty": "oct", "kid": "a", "k": "c2VjcmV0" }] }),
+        json!({}),
+        json!([]),
+    ] {
+        assert!(check(unusable.clone()).is_err(), "{unusable}");
+    }
+    assert!(check_jwks(b"garbage").is_err());
+}

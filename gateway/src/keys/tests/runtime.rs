@@ -1,0 +1,228 @@
+//! The life of keys made at run time, in one process and over a restart.
+
+use std::path::Path;
+use std::time::{Duration, SystemTime};
+
+use crate::config::{KeyConfig, Right};
+use crate::keys::*;
+
+struct Bench {
+    dir: tempfile::TempDir,
+    keys: RuntimeKeys,
+    ring: KeyRing,
+}
+
+fn lead() -> KeyConfig {
+    KeyConfig { name: "lead".to_owned(), allow: vec![Right::Keys], ..KeyConfig::default() }
+}
+
+fn open(path: &Path, configured: &[KeyConfig]) -> (RuntimeKeys, KeyRing) {
+    let ring = KeyRing::new(configured);
+    let keys = RuntimeKeys::open(path, &ring).unwrap();
+    let ring = ring.joined_by(Some(keys.live()), &[], &KeySets::new(super::client()));
+    (keys, ring)
+}
+
+impl Bench {
+    fn new() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let (keys, ring) = open(&dir.path().join("keys.db"), &[lead()]);
+        Self { dir, keys, ring }
+    }
+
+    fn restarted(self, configured: &[KeyConfig]) -> Self {
+        drop(self.keys);
+        let (keys, ring) = open(&self.dir.path().join("keys.db"), configured);
+        Self { dir: self.dir, keys, ring }
+    }
+
+    fn make(&self, name: &str, maker: &Maker) -> Result<String, KeyError> {
+        let new = NewKey { name: name.to_owned(), ..NewKey::default() };
+        self.keys.create(new, maker, &self.ring).map(|(_, secret)| secret)
+    }
+
+    fn found(&self, secret: &str) -> Result<String, Refused> {
+        self.found_at(secret, SystemTime::now())
+    }
+
+    fn found_at(&self, secret: &str, now: SystemTime) -> Result<String, Refused> {
+        self.ring.find(secret.as_bytes(), now).map(|key| key.name.to_string())
+    }
+
+    fn lead(&self) -> Maker {
+        Maker::Key(self.ring.configured()["lead"].clone())
+    }
+}
+
+#[test]
+fn a_key_lives_until_it_is_deleted() {
+    let bench = Bench::new();
+    let secret = bench.make("bot", &Maker::Master).unwrap();
+    assert!(secret.starts_with("gw-") && secret.len() == 46, "{secret}");
+    assert_eq!(bench.found(&secret).as_deref(), Ok("bot"));
+    assert!(matches!(bench.make("bot", &Maker::Master), Err(KeyError::Conflict(_))));
+    assert!(matches!(bench.make("lead", &Maker::Master), Err(KeyError::Conflict(_))));
+
+    let held = bench.ring.find(secret.as_bytes(), SystemTime::now()).unwrap();
+    bench.keys.set_enabled("bot", false, &Maker::Master).unwrap();
+    assert_eq!(bench.found(&secret), Err(Refused::Disabled));
+    let bench = bench.restarted(&[lead()]);
+    assert_eq!(bench.found(&secret), Err(Refused::Disabled));
+    bench.keys.set_enabled("bot", true, &Maker::Master).unwrap();
+    assert_eq!(bench.found(&secret).as_deref(), Ok("bot"));
+
+    bench.keys.delete("bot", &Maker::Master).unwrap();
+    assert_eq!(bench.found(&secret), Err(Refused::Wrong));
+    assert_eq!(&*held.name, "bot", "an exchange under way keeps its key");
+    assert!(matches!(bench.keys.delete("bot", &Maker::Master), Err(KeyError::NotFound(_))));
+    assert_eq!(bench.restarted(&[lead()]).found(&secret), Err(Refused::Wrong));
+}
+
+#[test]
+fn the_old_secret_overlaps_and_no_third_one_is_taken() {
+    let bench = Bench::new();
+    let first = bench.make("bot", &Maker::Master).unwrap();
+    let rotate = |overlap| bench.keys.rotate("bot", Duration::from_secs(overlap), &Maker::Master).unwrap().1;
+    let second = rotate(1000);
+    let later = SystemTime::now() + Duration::from_secs(1001);
+    assert_eq!((bench.found(&first).as_deref(), bench.found(&second).as_deref()), (Ok("bot"), Ok("bot")));
+    assert_eq!(bench.found_at(&first, later), Err(Refused::Expired));
+    assert_eq!(bench.found_at(&second, later).as_deref(), Ok("bot"));
+
+    let third = rotate(1000);
+    assert_eq!(bench.found(&first), Err(Refused::Wrong));
+    assert!(bench.found(&second).is_ok() && bench.found(&third).is_ok());
+    let bench = bench.restarted(&[lead()]);
+    assert_eq!(bench.found(&first), Err(Refused::Wrong));
+    assert!(bench.found(&second).is_ok() && bench.found(&third).is_ok());
+
+    let fourth = bench.keys.rotate("bot", Duration::ZERO, &Maker::Master).unwrap().1;
+    assert_eq!((bench.found(&second), bench.found(&third)), (Err(Refused::Wrong), Err(Refused::Wrong)));
+    assert!(bench.restarted(&[lead()]).found(&fourth).is_ok());
+}
+
+#[test]
+fn no_request_falls_between_two_secrets() {
+    use std::sync::atomic::{AtomicBool, Ordering};
+    let bench = Bench::new();
+    for round in 0..20 {
+        let name = format!("bot-{round}");
+        let secret = bench.make(&name, &Maker::Master).unwrap();
+        let rotated = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                while !rotated.load(Ordering::Relaxed) {
+                    assert!(bench.found(&secret).is_ok());
+                }
+            });
+            bench.keys.rotate(&name, Duration::from_secs(1000), &Maker::Master).unwrap();
+            rotated.store(true, Ordering::Relaxed);
+        });
+    }
+}
+
+#[test]
+fn makers_see_and_bound_only_their_own() {
+    let bench = Bench::new();
+    let (masters, own) = (bench.make("a", &Maker::Master).unwrap(), bench.make("b", &bench.lead()).unwrap());
+    assert_eq!(bench.keys.list("", 10, &Maker::Master).len(), 2);
+    let listed = bench.keys.list("", 10, &bench.lead());
+    assert_eq!(listed.iter().map(Listed::name).collect::<Vec<_>>(), ["b"]);
+    for refused in [
+        bench.keys.get("a", &bench.lead()).err(),
+        bench.keys.rotate("a", Duration::ZERO, &bench.lead()).err(),
+        bench.keys.set_enabled("a", false, &bench.lead()).err(),
+        bench.keys.delete("a", &bench.lead()).err(),
+    ] {
+        assert!(matches!(refused, Some(KeyError::NotFound(_))), "{refused:?}");
+    }
+    assert!(bench.found(&masters).is_ok() && bench.found(&own).is_ok());
+
+    // The maker narrows what it made for good, also later …
+    let narrow = KeyConfig { models: Some(vec![crate::config::ModelPattern::new("small")]), ..lead() };
+    let bench = bench.restarted(&[narrow]);
+    let key = bench.ring.find(own.as_bytes(), SystemTime::now()).unwrap();
+    assert!(key.may_use("small") && !key.may_use("large"));
+    // … and takes it along when it goes.
+    let bench = bench.restarted(&[]);
+    assert_eq!(bench.found(&own), Err(Refused::Disabled));
+    assert!(bench.found(&masters).is_ok());
+    bench.keys.delete("b", &Maker::Master).unwrap();
+}
+
+#[test]
+fn a_maker_of_the_store_takes_its_keys_along() {
+    let bench = Bench::new();
+    let new = NewKey { name: "maker".to_owned(), allow: Some(vec![Right::Keys]), ..NewKey::default() };
+    let (_, secret) = bench.keys.create(new, &Maker::Master, &bench.ring).unwrap();
+    let maker = Maker::Key(bench.ring.find(secret.as_bytes(), SystemTime::now()).unwrap());
+    let own = bench.make("own", &maker).unwrap();
+    bench.keys.set_enabled("maker", false, &Maker::Master).unwrap();
+    assert_eq!(bench.found(&own), Err(Refused::Disabled));
+    bench.keys.set_enabled("maker", true, &Maker::Master).unwrap();
+    let bench = bench.restarted(&[lead()]);
+    assert!(bench.found(&own).is_ok());
+    bench.keys.delete("maker", &Maker::Master).unwrap();
+    assert_eq!(bench.found(&own), Err(Refused::Wrong));
+    assert_eq!(bench.restarted(&[lead()]).keys.list("", 10, &Maker::Master), []);
+}
+
+#[test]
+fn a_name_of_the_file_keeps_the_store_out() {
+    let bench = Bench::new();
+    let secret = bench.make("bot", &Maker::Master).unwrap();
+    let bench = bench.restarted(&[KeyConfig { name: "bot".to_owned(), ..KeyConfig::default() }]);
+    assert_eq!(bench.found(&secret), Err(Refused::Disabled));
+}
+
+#[test]
+fn pages_follow_each_other() {
+    let bench = Bench::new();
+    for name in ["c", "a", "b"] {
+        bench.make(name, &Maker::Master).unwrap();
+    }
+    let page = |after: &str| -> Vec<String> {
+        bench.keys.list(after, 2, &Maker::Master).iter().map(|key| key.name().to_owned()).collect()
+    };
+    assert_eq!((page(""), page("b"), page("c")), (vec!["a".into(), "b".into()], vec!["c".into()], vec![]));
+}
+
+/// Neither what is listed nor the file holds a secret, and the file is its owner's only.
+#[test]
+fn nothing_kept_is_a_secret() {
+    use std::os::unix::fs::PermissionsExt;
+    let bench = Bench::new();
+    let secret = bench.make("bot", &Maker::Master).unwrap();
+    let listed = serde_json::to_string(&bench.keys.list("", 10, &Maker::Master)).unwrap();
+    let hash = hash_line(&secret).replace("sha256:", "");
+    assert!(!listed.contains(&secret) && !listed.contains(&hash), "{listed}");
+    for entry in std::fs::read_dir(bench.dir.path()).unwrap() {
+        let path = entry.unwrap().path();
+        let content = std::fs::read(&path).unwrap();
+        assert!(!content.windows(secret.len()).any(|bytes| bytes == secret.as_bytes()), "{path:?}");
+        assert_eq!(path.metadata().unwrap().permissions().mode() & 0o077, 0, "{path:?}");
+    }
+    assert!(!format!("{:?}", bench.keys).contains(&secret));
+}
+
+/// With the store's lock held, a request that wanted anything of the store would never end.
+#[test]
+fn no_request_asks_the_store() {
+    let bench = Bench::new();
+    let secret = bench.make("bot", &Maker::Master).unwrap();
+    let held = bench.keys.lock();
+    for _ in 0..100 {
+        assert!(bench.found(&secret).is_ok());
+        assert_eq!(bench.found("gw-wrong"), Err(Refused::Wrong));
+    }
+    drop(held);
+}
+
+#[test]
+fn a_file_that_is_no_store_is_an_error() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("keys.db");
+    std::fs::write(&path, "this is no database, and was never meant to be one: a text of some length").unwrap();
+    assert!(matches!(RuntimeKeys::open(&path, &KeyRing::default()), Err(KeyError::Store(_))));
+    assert!(matches!(RuntimeKeys::open(Path::new("/nowhere/keys.db"), &KeyRing::default()), Err(KeyError::Store(_))));
+}
