@@ -8,10 +8,12 @@ use serde::Deserialize;
 use wildmatch::WildMatchPattern;
 
 use super::Context;
+use super::limits::{self, Budget, Limits, OneOrMany};
 use super::models::ModelConfig;
 use super::providers::ProviderConfig;
 use super::tree::{At, nearest};
-use super::units::{self, HashText, RateText};
+use super::units::{self, HashText};
+use crate::limits::Rule;
 
 /// `[[keys]]` as written.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -24,9 +26,11 @@ pub struct Key {
     /// Models it may use: names of `[models]`, `provider/model`, and patterns with `*`. Default: all.
     pub models: Option<At<Vec<At<String>>>>,
     /// The most it may use at a time.
-    pub limits: Option<Limits>,
+    pub limits: Option<OneOrMany<Limits>>,
     /// The most it may spend.
-    pub budget: Option<Budget>,
+    pub budget: Option<OneOrMany<Budget>>,
+    /// Whose requests go first where `limits.wait` lets them wait: the larger number. Default: 0.
+    pub priority: Option<u32>,
     /// Who else may receive an answer kept for this key. Default: `"private"`.
     pub cache: Option<CacheScope>,
     /// Words that rules go by.
@@ -47,44 +51,6 @@ pub enum Right {
     Fallbacks,
     /// Why a request would go where it goes.
     Explain,
-}
-
-/// `limits` as written.
-#[derive(Debug, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct Limits {
-    /// Requests per time.
-    pub requests: Option<At<RateText>>,
-    /// Tokens per time, input and output together.
-    pub tokens: Option<At<RateText>>,
-    /// Requests at the same time.
-    pub concurrent: Option<At<u32>>,
-}
-
-/// `budget` as written.
-#[derive(Debug, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct Budget {
-    /// US dollars.
-    pub usd: At<f64>,
-    /// In which time.
-    pub per: At<BudgetPeriod>,
-}
-
-/// When a budget begins anew.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum BudgetPeriod {
-    /// Every hour.
-    Hour,
-    /// At midnight UTC.
-    Day,
-    /// On Monday, midnight UTC.
-    Week,
-    /// On the first of the month, midnight UTC.
-    Month,
-    /// Never.
-    Total,
 }
 
 /// Who else may receive a kept answer.
@@ -116,6 +82,10 @@ pub struct KeyConfig {
     pub owner: Option<String>,
     /// What else it may ask for.
     pub allow: Vec<Right>,
+    /// Its limits and budgets.
+    pub rules: Vec<Rule>,
+    /// The larger number waits less.
+    pub priority: u32,
 }
 
 impl KeyConfig {
@@ -193,6 +163,8 @@ pub(super) fn resolve(
             team: key.team.map(|team| team.value),
             owner: key.owner.map(|owner| owner.value),
             allow: key.allow.unwrap_or_default(),
+            rules: limits::rules(key.limits, key.budget, cx),
+            priority: key.priority.unwrap_or_default(),
         });
     }
     resolved

@@ -16,6 +16,7 @@ mod google;
 mod health;
 mod keys;
 mod ledger;
+mod limits;
 mod models;
 mod plugins;
 mod prices;
@@ -55,6 +56,7 @@ pub use environment::{Environment, System};
 pub use google::{GoogleConfig, GoogleUser, ServiceAccount};
 pub use health::{HealthConfig, ProbeConfig};
 pub use keys::{KeyConfig, ModelPattern, Right};
+pub use limits::LimitsConfig;
 pub use models::{Lossy, ModelConfig, OnCut};
 pub use prices::PricesConfig;
 pub use providers::ProviderConfig;
@@ -64,6 +66,7 @@ pub use routes::{Condition, HeaderEdits, MirrorConfig, Patterns, RouteConfig, Ro
 pub use schema::{schema, schema_json};
 pub use secret::Secret;
 pub use server::ServerConfig;
+pub use store::StoreConfig;
 pub use strategy::{StickyBy, Strategy, StrategyConfig};
 pub use targets::TargetConfig;
 pub(crate) use tree::nearest;
@@ -94,6 +97,14 @@ pub struct File {
     /// The clients' keys. Without any, everybody on this machine may use everything.
     #[serde(default)]
     pub keys: Vec<keys::Key>,
+    /// What everybody together may use.
+    pub limits: Option<limits::Global>,
+    /// What the keys of a team may use together.
+    #[serde(default)]
+    pub teams: BTreeMap<String, limits::Team>,
+    /// What the keys with a tag may spend together.
+    #[serde(default)]
+    pub tags: BTreeMap<String, limits::Tag>,
     /// How much is kept of answers.
     pub cache: Option<cache::Cache>,
     /// What several instances share.
@@ -106,7 +117,8 @@ pub struct File {
 }
 
 /// The sections that are read today; see [`support`] for the others.
-const SECTIONS: [&str; 6] = ["server", "providers", "prices", "models", "routes", "keys"];
+const SECTIONS: [&str; 10] =
+    ["server", "providers", "prices", "models", "routes", "keys", "limits", "teams", "tags", "store"];
 
 /// A validated configuration: plain values, every default and secret filled in.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -123,6 +135,10 @@ pub struct Config {
     pub routes: Vec<RouteConfig>,
     /// Clients' keys in the order of the file; names and hashes are unique.
     pub keys: Vec<KeyConfig>,
+    /// Limits of everything, of teams and of tags.
+    pub limits: LimitsConfig,
+    /// What several instances share.
+    pub store: Option<StoreConfig>,
 }
 
 /// A configuration, and what is doubtful about it.
@@ -268,7 +284,8 @@ fn read(text: &str, cx: &mut Context<'_>) -> Option<Config> {
     tree::mask_secrets(&root, &mut cx.report);
     support::refuse(&mut root, &mut cx.report);
 
-    let [server, providers, prices, models, routes, keys] = SECTIONS.map(|name| root.remove(name));
+    let [server, providers, prices, models, routes, keys, global, teams, tags, store] =
+        SECTIONS.map(|name| root.remove(name));
     for (key, _) in &root {
         let help = instead(key.get_ref(), &SECTIONS);
         cx.report.error(key.span(), format!("there is no section `{}`", key.get_ref()), help);
@@ -322,7 +339,24 @@ fn read(text: &str, cx: &mut Context<'_>) -> Option<Config> {
     let routes = routes::resolve(routes, &resolved_models, &resolved_providers, &prices, cx);
     let keys = keys::resolve(keys.into_iter().flatten().collect(), &resolved_models, &resolved_providers, cx);
     let providers = resolved_providers.into_iter().filter_map(|(name, provider)| Some((name, provider?))).collect();
-    Some(Config { server, providers, prices, models: resolved_models, routes, keys })
+    let mut limits = global
+        .and_then(|value| tree::shape::<limits::Global>(value, "[limits]", &mut cx.report))
+        .unwrap_or_default()
+        .resolve(cx);
+    for (name, value) in tables(teams, "teams", cx) {
+        let team = tree::shape::<limits::Team>(value, &format!("[teams.{}]", name.value), &mut cx.report);
+        let rules = team.map(|team| limits::rules(team.limits, team.budget, cx));
+        limits.teams.insert(name.value, rules.unwrap_or_default());
+    }
+    for (name, value) in tables(tags, "tags", cx) {
+        let tag = tree::shape::<limits::Tag>(value, &format!("[tags.{}]", name.value), &mut cx.report);
+        let rules = tag.map(|tag| limits::rules(None, tag.budget, cx));
+        limits.tags.insert(name.value, rules.unwrap_or_default());
+    }
+    let store = store
+        .and_then(|value| tree::shape::<store::Store>(value, "[store]", &mut cx.report))
+        .and_then(|store| store.resolve(cx));
+    Some(Config { server, providers, prices, models: resolved_models, routes, keys, limits, store })
 }
 
 /// The entries of a table of tables.

@@ -9,12 +9,14 @@ use serde::Deserialize;
 
 use super::Context;
 use super::attempts::{Retry, RetryConfig, Timeouts, TimeoutsConfig};
+use super::limits::{self, Limits, OneOrMany};
 use super::prices::PricesConfig;
 use super::providers::ProviderConfig;
 use super::strategy::{self, Sticky, Strategy, StrategyConfig};
 use super::targets::{self, Target, TargetConfig};
 use super::tree::At;
 use super::units::DurationText;
+use crate::limits::Rule;
 
 /// `[models.NAME]` as written.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -31,6 +33,8 @@ pub struct Model {
     pub timeouts: Option<Timeouts>,
     /// When another attempt is made.
     pub retry: Option<Retry>,
+    /// The most that may be asked of it at a time.
+    pub limits: Option<OneOrMany<Limits>>,
     /// Keep and share answers of this model.
     pub cache: Option<ModelCache>,
     /// What happens to a field of the request that the target's API cannot say. Default: `"warn"`.
@@ -89,6 +93,8 @@ pub struct ModelConfig {
     pub lossy: Lossy,
     /// What happens when an answer breaks off.
     pub on_cut: OnCut,
+    /// Its limits.
+    pub rules: Vec<Rule>,
 }
 
 impl ModelConfig {
@@ -106,6 +112,7 @@ impl ModelConfig {
             retry: RetryConfig::default(),
             lossy: Lossy::default(),
             on_cut: OnCut::default(),
+            rules: Vec::new(),
         }
     }
 }
@@ -135,6 +142,7 @@ impl Model {
             retry: self.retry.unwrap_or_default().resolve(cx),
             lossy: self.lossy.unwrap_or_default(),
             on_cut: self.on_cut.unwrap_or_default(),
+            rules: limits::rules(self.limits, None, cx),
             name: name.value.clone(),
         }
     }
