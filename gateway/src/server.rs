@@ -50,6 +50,9 @@ pub enum StartError {
     /// No provider could be verified.
     #[error("the system's certificates, by which providers are verified, cannot be read: {0}")]
     Roots(std::io::Error),
+    /// The store's address cannot be used.
+    #[error("store.redis: {0}")]
+    Store(String),
     /// The listener's certificate cannot be used.
     #[error("server.tls: {0}")]
     Tls(Box<pingora_error::Error>),
@@ -74,7 +77,11 @@ pub fn run(config: &Config) -> Result<(), StartError> {
 
     let telemetry = Arc::new(Telemetry::new());
     let health = telemetry.metrics.health.clone();
-    let snapshot = Snapshot::build(config, mock.as_ref().map(Prebound::local_addr), &health)?;
+    let limits = telemetry.metrics.limits.clone();
+    let store =
+        config.store.as_ref().map(|store| limits.share_through(store.redis.expose(), store.timeout)).transpose();
+    let store = store.map_err(|error| StartError::Store(error.category().to_owned()))?;
+    let snapshot = Snapshot::build(config, mock.as_ref().map(Prebound::local_addr), &health, &limits)?;
     let resolver = Resolver::new(telemetry.metrics.dns.clone());
     let gateway = Gateway {
         current: Arc::new(ArcSwap::from_pointee(snapshot)),
@@ -83,6 +90,7 @@ pub fn run(config: &Config) -> Result<(), StartError> {
         buffered: BufferBudget::new(telemetry.metrics.bytes_buffered.clone()),
         telemetry: telemetry.clone(),
         health: health.clone(),
+        limits,
         continuity: Arc::default(),
     };
     let readiness = Arc::new(Readiness::default());
@@ -103,6 +111,9 @@ pub fn run(config: &Config) -> Result<(), StartError> {
     }
     if let Some(socket) = mock {
         server.add_service(mock::service(socket, None)?);
+    }
+    if let Some(store) = store {
+        server.add_service(background_service("store", store));
     }
     let drain = Drain { phases: Mutex::new(Some(server.watch_execution_phase())), telemetry: telemetry.clone() };
     server.add_service(background_service("drain", drain));

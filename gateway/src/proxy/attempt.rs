@@ -19,10 +19,11 @@ use super::clocks::Clocks;
 use super::encode::{self, AnswerWay, Encoded};
 use super::outcome::Outcome;
 use super::step::Repeat;
-use super::{Exchange, Gateway, resume};
+use super::{Exchange, Gateway, limit, resume};
 use crate::config::TimeoutsConfig;
 use crate::credentials::Grant;
 use crate::health::{Changes, CredentialChange, Pass, TargetChange, TargetState};
+use crate::limits::Reservation;
 use crate::routing::Taken;
 use crate::snapshot::{Route, Target};
 
@@ -85,6 +86,8 @@ pub struct Attempt {
     pub first_output: Option<Duration>,
     /// How long the provider asked to stay away.
     pub retry_after: Option<Duration>,
+    /// What it holds of the target's own limits.
+    pub held: Option<Reservation>,
     /// Counts it at its target, until it has ended.
     pass: Option<Pass>,
     /// When the request was handed over, on the current connection.
@@ -103,6 +106,7 @@ impl Attempt {
             target,
             credential,
             pass: Some(pass),
+            held: None,
             started: Instant::now(),
             route,
             body,
@@ -264,8 +268,12 @@ fn next_attempt(gateway: &Gateway, exchange: &mut Exchange, repeat: Option<Repea
     while let Some(next) = taken.take().or_else(|| exchange.plan.take_next(Instant::now())) {
         match encode::encode(&next.target, exchange, &gateway.continuity) {
             Ok(encoded) => {
+                let Ok(held) = limit::begin(gateway, exchange, &next) else {
+                    exchange.plan.leave_target();
+                    continue;
+                };
                 exchange.error = None;
-                return Ok(Attempt::new(next, encoded, clocks));
+                return Ok(Attempt { held, ..Attempt::new(next, encoded, clocks) });
             }
             Err(error) => {
                 exchange.error = Some(error);

@@ -16,9 +16,9 @@ use super::clocks::Clocks;
 use super::exchange::Request;
 use super::reply::Refusal;
 use super::route::{self, Routed};
-use super::{Exchange, Gateway, attempt, count, models, replay, reply, stored};
+use super::{Exchange, Gateway, attempt, count, limit, models, replay, reply, stored};
 use crate::config::{StickyBy, Strategy};
-use crate::routing::{Asked, Plan, stable_hash};
+use crate::routing::{Asked, Plan, Why, stable_hash};
 use crate::snapshot::Admission;
 
 /// Runs the request phase. `true`: the answer has been written.
@@ -39,7 +39,7 @@ pub async fn take_in(gateway: &Gateway, session: &mut Session, exchange: &mut Ex
                 Ok(()) => return Ok(true),
                 Err(error) => error.into(),
             },
-            Ok(()) => match plan(gateway, session, exchange) {
+            Ok(()) => match limit::plan_and_admit(gateway, session, exchange).await {
                 Ok(()) => {
                     start_replay(session, exchange);
                     return Ok(false);
@@ -164,15 +164,17 @@ fn betas(session: &Session) -> Option<Box<str>> {
     (!betas.is_empty()).then(|| betas.join(",").into())
 }
 
-fn plan(gateway: &Gateway, session: &Session, exchange: &mut Exchange) -> Result<(), Refusal> {
+/// Builds the plan.
+pub fn plan(gateway: &Gateway, session: &Session, exchange: &mut Exchange) -> Result<(), Refusal> {
     let (Some(request), Some(endpoint)) = (&exchange.request, &exchange.endpoint) else { return Ok(()) };
     let keeper = stored::keeper_of_previous(gateway, exchange)?;
-    let usable = |target: &crate::snapshot::Target| {
-        let keeps = keeper.as_ref().is_none_or(|keeper| *keeper == target.provider.name);
-        keeps && target.provider.route(endpoint, &target.model).is_some()
-    };
     let asked = asked(session, exchange, request);
-    exchange.plan = Plan::build(&request.model, &asked, usable, &mut |bound| fastrand::u64(..bound));
+    let against = |target: &crate::snapshot::Target| {
+        let keeps = keeper.as_ref().is_none_or(|keeper| *keeper == target.provider.name);
+        let usable = keeps && target.provider.route(endpoint, &target.model).is_some();
+        if usable { limit::of_target(gateway, target, exchange) } else { Some(Why::Unusable) }
+    };
+    exchange.plan = Plan::build(&request.model, &asked, against, &mut |bound| fastrand::u64(..bound));
     if !exchange.plan.is_empty() {
         return Ok(());
     }
@@ -184,7 +186,7 @@ fn plan(gateway: &Gateway, session: &Session, exchange: &mut Exchange) -> Result
 }
 
 /// Bytes of a prompt that are taken for a token.
-const BYTES_PER_TOKEN: u64 = 4;
+pub const BYTES_PER_TOKEN: u64 = 4;
 /// Tokens that an answer is expected to have when the request does not bound it.
 const USUAL_OUTPUT: u64 = 500;
 

@@ -13,6 +13,7 @@ mod encode;
 mod exchange;
 mod failure;
 mod intake;
+mod limit;
 mod models;
 mod outcome;
 mod replay;
@@ -44,6 +45,7 @@ pub use outcome::Outcome;
 use crate::continuity::Continuity;
 use crate::credentials::Client;
 use crate::health::Health;
+use crate::limits::Limits;
 use crate::net::dns::Resolver;
 use crate::snapshot::Snapshot;
 use crate::telemetry::Telemetry;
@@ -66,6 +68,8 @@ pub struct Gateway {
     pub telemetry: Arc<Telemetry>,
     /// How the targets are.
     pub health: Arc<Health>,
+    /// What clients may use, and have used.
+    pub limits: Arc<Limits>,
     /// What one request of a client leaves for its next.
     pub continuity: Arc<Continuity>,
 }
@@ -191,6 +195,20 @@ impl ProxyHttp for Gateway {
         exchange: &mut Exchange,
     ) -> Result<()> {
         exchange.stamp(header)
+    }
+
+    fn response_body_filter(
+        &self,
+        _session: &mut Session,
+        _body: &mut Option<Bytes>,
+        end: bool,
+        exchange: &mut Exchange,
+    ) -> Result<Option<Duration>> {
+        // A client that has its whole answer finds room for its next request. Before commit the attempt may be taken back.
+        if end && exchange.committed {
+            limit::settle(exchange);
+        }
+        Ok(None)
     }
 
     fn error_while_proxy(

@@ -26,7 +26,7 @@ pub fn plan(gateway: &Gateway, session: &mut Session, exchange: &mut Exchange) -
     let name = keeper(gateway, exchange, &id).ok_or_else(missing)?;
     let provider = exchange.snapshot.provider(&name).ok_or_else(missing)?;
     let model = exchange.snapshot.any_model_of(provider).ok_or_else(missing)?;
-    exchange.plan = Plan::build(&model, &Asked::anything(Instant::now()), |_| true, &mut |_| 0);
+    exchange.plan = Plan::build(&model, &Asked::anything(Instant::now()), |_| None, &mut |_| 0);
     exchange.request = Some(Request {
         body: Bytes::new(),
         scan: RequestScan::default(),

@@ -47,6 +47,11 @@ impl Key {
         self.config.allow.contains(&right)
     }
 
+    /// Its place among those that wait: the larger number waits less.
+    pub fn priority(&self) -> u32 {
+        self.config.priority
+    }
+
     /// The patterns of its allow-list that are plain names.
     pub fn plain_names(&self) -> impl Iterator<Item = &str> {
         self.config.models.iter().flatten().map(ModelPattern::as_str).filter(|pattern| !pattern.contains('*'))

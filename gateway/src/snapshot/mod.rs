@@ -21,6 +21,7 @@ pub use route::{Route, Way, client_wire};
 
 use crate::config::{Config, ModelConfig};
 use crate::health::Health;
+use crate::limits::Limits;
 use crate::proxy::BodyLimits;
 use crate::routing::rules::RuleSet;
 
@@ -38,6 +39,7 @@ pub struct Snapshot {
     /// What all this was built from.
     config: Config,
     health: Arc<Health>,
+    bounds: Arc<Limits>,
     /// The rules that decide where requests go.
     pub rules: RuleSet,
 }

@@ -20,6 +20,7 @@ use super::interned::Interned;
 use super::series::{Labels, Requests, Series, SeriesCollector};
 use super::targets::TargetsCollector;
 use crate::health::Health;
+use crate::limits::{Limits, LimitsCollector};
 use crate::net::dns::DnsMetrics;
 
 /// The content type of [`Metrics::encode`]:
@@ -79,6 +80,8 @@ pub struct Metrics {
     pub dns: DnsMetrics,
     /// How the targets are.
     pub health: Arc<Health>,
+    /// What clients may use, and have used.
+    pub limits: Arc<Limits>,
 }
 
 impl Metrics {
@@ -99,6 +102,7 @@ impl Metrics {
             log_dropped: Counter::default(),
             dns: DnsMetrics::default(),
             health: Arc::new(Health::new(Instant::now(), fastrand::u64(..))),
+            limits: Arc::new(Limits::new()),
         };
         metrics.registered()
     }
@@ -111,6 +115,7 @@ impl Metrics {
         }));
         registry.register_collector(Box::new(AttemptsCollector(self.targets.clone())));
         registry.register_collector(Box::new(TargetsCollector(self.health.clone())));
+        registry.register_collector(Box::new(LimitsCollector(self.limits.clone())));
         registry.register("gateway_in_flight", "Requests that are being served", self.in_flight.clone());
         registry.register_with_unit(
             "gateway_overhead",
