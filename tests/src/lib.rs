@@ -9,12 +9,14 @@ pub mod bodies;
 pub mod client;
 mod process;
 pub mod recordings;
+pub mod redis;
 pub mod script;
 mod stub;
 pub mod talk;
 pub mod tls;
 
 pub use process::{Gateway, GatewayBuilder, Mock, Outcome, binary, run_to_end};
+pub use redis::Redis;
 pub use stub::{Answer, Framing as StubFraming, Gate, Received, Step, Stub};
 pub use tls::Authority;
 

@@ -2,6 +2,7 @@
 //! (also `/readyz`), `/metrics` and those below `/api/`; everything else is a JSON 404. Serve [`Admin`] on a Pingora service of
 //! its own.
 
+mod limits;
 mod readiness;
 mod targets;
 
@@ -46,8 +47,9 @@ impl Admin {
             "/health/live" | "/healthz" => |_| json(StatusCode::OK, &serde_json::json!({ "status": "live" })),
             "/health/ready" | "/readyz" => Self::ready,
             "/metrics" => Self::metrics,
+            "/api/limits" => |admin| limits::show(&admin.metrics.limits),
             _ => |_| {
-                let paths = "/health/live, /health/ready, /metrics and /api/targets";
+                let paths = "/health/live, /health/ready, /metrics, /api/limits and /api/targets";
                 problem(StatusCode::NOT_FOUND, &format!("no such path; there are {paths}"))
             },
         };
@@ -63,7 +65,10 @@ impl Admin {
     fn ready(&self) -> Response<Vec<u8>> {
         let state = self.readiness.state();
         let status = if state == State::Ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-        json(status, &serde_json::json!({ "status": state.as_str(), "reasons": state.reasons() }))
+        // Not a reason to go elsewhere: all instances share the store.
+        let alone = self.metrics.limits.store().is_some_and(|store| !store.up).then_some(limits::ALONE);
+        let reasons: Vec<_> = state.reasons().iter().copied().chain(alone).collect();
+        json(status, &serde_json::json!({ "status": state.as_str(), "reasons": reasons }))
     }
 
     fn metrics(&self) -> Response<Vec<u8>> {

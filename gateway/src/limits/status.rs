@@ -37,7 +37,10 @@ pub struct StoreStatus {
 
 /// How many requests each limit has refused. Only refusals lock it.
 #[derive(Debug, Default)]
-pub(super) struct Rejections(Mutex<BTreeMap<(Kind, Box<str>, &'static str), u64>>);
+pub(super) struct Rejections(Mutex<BTreeMap<Rejected, u64>>);
+
+/// Whose limit it was, and of what.
+type Rejected = (Kind, Box<str>, &'static str);
 
 impl Limits {
     /// Counts a refusal that a client is told of.

@@ -142,7 +142,7 @@ fn used(exchange: &Exchange) -> Amounts {
         let cost = price.map_or(0, |price| price.cost(usage, seen.service_tier.as_deref()).known());
         return Amounts { tokens: usage.total().unwrap_or(0), cost };
     }
-    if !seen.first_output {
+    if !seen.first_output || !attempt.status.is_some_and(|status| (200..300).contains(&status)) {
         return nothing;
     }
     let (prompt, most) = exchange.expected;
