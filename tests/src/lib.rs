@@ -16,7 +16,7 @@ pub mod talk;
 pub mod tls;
 
 pub use process::{Gateway, GatewayBuilder, Mock, Outcome, binary, run_to_end};
-pub use redis::Redis;
+pub use redis::{Redis, Setup};
 pub use stub::{Answer, Framing as StubFraming, Gate, Received, Step, Stub};
 pub use tls::Authority;
 

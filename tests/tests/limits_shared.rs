@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 use ai_gateway_tests::client::{Reply, Request, exchange};
-use ai_gateway_tests::{Answer, Gate, Gateway, Redis, Stub, bodies, guard};
+use ai_gateway_tests::{Answer, Gate, Gateway, Redis, Setup, Stub, bodies, guard};
 use futures::StreamExt;
 use futures::future::join_all;
 use futures::stream::FuturesUnordered;
@@ -54,13 +54,13 @@ async fn three_gateways_let_exactly_five_of_twenty_pass() {
     if !Redis::is_installed() {
         return;
     }
-    for key in [
-        r#"limits = { requests = "5/day" }"#,
-        r#"limits = { concurrent = 5 }"#,
-        r#"limits = { tokens = "5500/day" }"#,
-        r#"budget = { usd = 0.045, per = "month" }"#,
+    for (setup, key) in [
+        (Setup::One, r#"limits = { requests = "5/day" }"#),
+        (Setup::One, r#"limits = { tokens = "5500/day" }"#),
+        (Setup::Sentinel, r#"limits = { concurrent = 5 }"#),
+        (Setup::Cluster, r#"budget = { usd = 0.045, per = "month" }"#),
     ] {
-        let redis = Redis::start().await;
+        let redis = Redis::start(setup).await;
         let gate = Gate::new();
         let stub = Stub::always(Answer::json(200, bodies::chat_answer("fine")).after(&gate)).await;
         // Longer than any stop of a busy machine: this is about the count.
@@ -100,7 +100,7 @@ async fn a_killed_gateway_leaks_nothing() {
     if !Redis::is_installed() {
         return;
     }
-    let redis = Redis::start().await;
+    let redis = Redis::start(Setup::One).await;
     let gate = Gate::new();
     let stub = Stub::always(Answer::json(200, bodies::chat_answer("fine")).after(&gate)).await;
     let mut gateways = three(&stub, &redis, "limits = { concurrent = 5 }", "10s").await;
@@ -144,7 +144,7 @@ async fn redis_dies_and_comes_back_under_load() {
     if !Redis::is_installed() {
         return;
     }
-    let mut redis = Redis::start().await;
+    let mut redis = Redis::start(Setup::One).await;
     let stub = Stub::always(Answer::json(200, bodies::chat_answer("fine"))).await;
     let key = format!("limits = {{ requests = \"{LIMIT}/day\" }}");
     let gateways = Arc::new(three(&stub, &redis, &key, "50ms").await);

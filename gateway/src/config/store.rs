@@ -13,7 +13,8 @@ use super::{Context, Secret};
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Store {
-    /// URL of a Redis or Valkey that holds the limits and budgets of several instances: `redis://`, or `rediss://` for TLS.
+    /// URL of a Redis or Valkey that holds the limits and budgets of several instances: `redis://`,
+    /// `redis-sentinel://A:26379,B:26379/MASTER`, `redis-cluster://A:6379,B:6379`; with `rediss` for TLS.
     pub redis: Option<At<SecretText>>,
     /// How long a request waits for it before this instance counts alone. Default: `"50ms"`.
     pub timeout: Option<At<DurationText>>,
@@ -36,7 +37,7 @@ impl Store {
         match crate::limits::shared::check_url(redis.expose()) {
             Ok(()) => Some(StoreConfig { redis, timeout }),
             Err(message) => {
-                cx.report.error(written.span, message, "write redis://HOST:PORT/DB, or rediss:// for TLS");
+                cx.report.error(written.span, message, "write redis://HOST:PORT/DB, redis-sentinel://A,B/MASTER or redis-cluster://A,B; rediss is with TLS");
                 None
             }
         }

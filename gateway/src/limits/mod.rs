@@ -93,10 +93,11 @@ impl Limits {
         made.set_rules(rules);
         self.subjects[kind as usize].rcu(|subjects| {
             let mut subjects = Subjects::clone(subjects);
-            subjects.insert(name.into(), made.clone());
+            // Another thread may have been faster.
+            subjects.entry(name.into()).or_insert_with(|| made.clone());
             subjects
         });
-        made
+        self.find(kind, name).unwrap_or(made)
     }
 
     /// Everything whose limits a request must keep within.

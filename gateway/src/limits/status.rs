@@ -87,7 +87,7 @@ impl Collector for LimitsCollector {
         }
         let mut subjects = self.0.status();
         subjects.truncate(MAX_SUBJECTS);
-        let help = "Part of a budget that is used or reserved";
+        let help = "Part of a budget that is used or reserved, by this instance";
         let mut family = encoder.encode_descriptor("gateway_budget_used_ratio", help, None, MetricType::Gauge)?;
         for subject in &subjects {
             for usage in subject.limits.iter().filter(|usage| usage.rule.what == What::Cost) {

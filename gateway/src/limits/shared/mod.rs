@@ -11,6 +11,7 @@
 //! more. When it is back, what was used meanwhile is told to it; a store that has lost its memory is told everything again.
 
 mod scripts;
+mod server;
 mod sync;
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -18,22 +19,24 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
-use redis::aio::MultiplexedConnection;
-use redis::{Client, IntoConnectionInfo};
 use tokio::sync::Notify;
+
+use server::{Connection, Server};
 
 use super::meter::{Amounts, Rule};
 use super::subject::{Entry, Kind, Place, Subject};
 use super::{Limits, Refusal, Refused, Reservation, Standing, What};
 
+/// How long a connection may take, and what is told when nobody waits for it.
+const PATIENCE: Duration = Duration::from_secs(1);
 /// What the store knows each instance by, and all keys: one slot of a cluster.
 const PREFIX: &str = "{ai-gateway}";
 
 /// The store as this instance sees it.
 pub struct Shared {
-    client: Client,
+    server: Server,
     timeout: Duration,
-    connection: ArcSwapOption<MultiplexedConnection>,
+    connection: ArcSwapOption<Connection>,
     /// Counts how often it was lost; odd while it is.
     epoch: AtomicU64,
     /// Whether limits are counted there.
@@ -51,16 +54,16 @@ pub struct Shared {
 /// # Errors
 /// What is wrong with it, without its password.
 pub fn check_url(url: &str) -> Result<(), String> {
-    match url.into_connection_info() {
+    match Server::parse(url) {
         Ok(_) => Ok(()),
         Err(_) => Err("this is not the URL of a Redis".to_owned()),
     }
 }
 
 impl Shared {
-    pub(super) fn new(client: Client, timeout: Duration) -> Self {
+    fn new(server: Server, timeout: Duration) -> Self {
         Self {
-            client,
+            server,
             timeout,
             connection: ArcSwapOption::empty(),
             epoch: AtomicU64::new(1),
@@ -138,7 +141,7 @@ impl Shared {
         let Some(connection) = self.connection.load_full() else { return limits.admit_here(places, amounts, now) };
         let asked = rules_of(&places);
         let invocation = scripts::admit(&self.lease(epoch), &asked, amounts, now);
-        let mut connection = MultiplexedConnection::clone(&connection);
+        let mut connection = Connection::clone(&connection);
         let answer = tokio::time::timeout(self.timeout, invocation.invoke_async(&mut connection)).await;
         let answer: Vec<u64> = match answer {
             Ok(Ok(answer)) => answer,
@@ -211,7 +214,7 @@ impl Limits {
     /// # Errors
     /// The URL is not one of a Redis.
     pub fn share_through(self: &Arc<Self>, url: &str, timeout: Duration) -> Result<sync::Sync, redis::RedisError> {
-        let shared = Arc::new(Shared::new(Client::open(url)?, timeout));
+        let shared = Arc::new(Shared::new(Server::parse(url)?, timeout));
         let shared = self.shared.get_or_init(|| shared).clone();
         Ok(sync::Sync::new(self.clone(), shared))
     }

@@ -7,20 +7,18 @@ use std::time::Duration;
 use async_trait::async_trait;
 use pingora_core::server::ShutdownWatch;
 use pingora_core::services::background::BackgroundService;
-use redis::aio::MultiplexedConnection;
-use redis::{AsyncConnectionConfig, RedisResult};
+use redis::RedisResult;
 use tokio::time::timeout;
 
 use super::scripts::{self, Told};
-use super::{PREFIX, Shared, is_shared, key, words};
+use super::server::Connection;
+use super::{PATIENCE, PREFIX, Shared, is_shared, key, words};
 use crate::limits::{Limits, Subject};
 
 /// How often an instance says that it lives.
 const RENEW: Duration = Duration::from_secs(1);
 /// How long what has happened is collected before it is told.
 const COLLECT: Duration = Duration::from_millis(2);
-/// How long a connection may take, and what is told when nobody waits for it.
-const PATIENCE: Duration = Duration::from_secs(1);
 /// Between two tries to connect.
 const RETRY: Duration = Duration::from_millis(200);
 /// Meters told of in one script.
@@ -65,9 +63,7 @@ impl Sync {
     /// what the store was known to have kept its memory.
     async fn connect(&self, memory: &mut Option<u64>) -> RedisResult<u64> {
         let shared = &self.shared;
-        let config =
-            AsyncConnectionConfig::new().set_connection_timeout(Some(PATIENCE)).set_response_timeout(Some(PATIENCE));
-        let mut connection = shared.client.get_multiplexed_async_connection_with_config(&config).await?;
+        let mut connection = shared.server.connect().await?;
         self.set_clock(&mut connection).await?;
         let marker = format!("{PREFIX}:memory");
         redis::cmd("SETNX").arg(&marker).arg(fastrand::u64(..)).exec_async(&mut connection).await?;
@@ -102,7 +98,7 @@ impl Sync {
     }
 
     /// The store's clock is that of all instances.
-    async fn set_clock(&self, connection: &mut MultiplexedConnection) -> RedisResult<()> {
+    async fn set_clock(&self, connection: &mut Connection) -> RedisResult<()> {
         let (seconds, micros): (u64, u64) = redis::cmd("TIME").query_async(connection).await?;
         let theirs = seconds * 1000 + micros / 1000;
         let ours = self.limits.now();
@@ -124,7 +120,7 @@ impl Sync {
                 // Before it is looked at: what comes from now on queues it again.
                 subject.queued.store(false, Ordering::Release);
             }
-            let mut connection = MultiplexedConnection::clone(&connection);
+            let mut connection = Connection::clone(&connection);
             if let Err(error) = self.tell(&mut connection, &queued, epoch).await {
                 shared.lost(epoch, &words::<()>(&Err(error)));
                 return;
@@ -133,12 +129,7 @@ impl Sync {
     }
 
     /// Tells what these subjects have to tell, and that this instance lives.
-    async fn tell(
-        &self,
-        connection: &mut MultiplexedConnection,
-        subjects: &[Arc<Subject>],
-        epoch: u64,
-    ) -> RedisResult<()> {
+    async fn tell(&self, connection: &mut Connection, subjects: &[Arc<Subject>], epoch: u64) -> RedisResult<()> {
         let now = self.limits.now();
         let mut told = Vec::new();
         for subject in subjects.iter().filter(|subject| is_shared(subject)) {
