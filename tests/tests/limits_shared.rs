@@ -76,6 +76,11 @@ async fn three_gateways_let_exactly_five_of_twenty_pass() {
         })
         .await;
         assert_eq!((passed, stub.count()), (5, 5), "{key}");
+        // A number of the client's that no script could add up does not cost the store.
+        let absurd = r#"{"model":"assistant","max_tokens":18446744073709551615,"messages":[]}"#;
+        let request = Request::post("/v1/chat/completions", absurd).header("x-api-key", "sk");
+        let reply = exchange(gateways[0].addr, &request).await;
+        assert!(matches!(reply.status, 200 | 429), "{key}: {}", reply.text());
         for gateway in &gateways {
             metric_is(gateway, "gateway_store_up", 1.0).await;
         }

@@ -7,6 +7,9 @@ use super::period::{NEVER, Period};
 /// How long to stay away when room depends on requests that are under way: milliseconds.
 const WHILE_OTHERS_RUN: u64 = 1_000;
 
+/// The most that one request counts: four thousand dollars, or as many million million tokens.
+const MOST: u64 = 1 << 52;
+
 /// What is counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum What {
@@ -55,11 +58,12 @@ pub struct Amounts {
 }
 
 impl Amounts {
+    /// Clients name `max_tokens` and providers usage: no number of theirs is too large for the store's sums.
     pub(super) fn of(self, what: What) -> u64 {
         match what {
             What::Requests | What::Concurrent => 1,
-            What::Tokens => self.tokens,
-            What::Cost => self.cost,
+            What::Tokens => self.tokens.min(MOST),
+            What::Cost => self.cost.min(MOST),
         }
     }
 }
@@ -181,9 +185,9 @@ impl Meter {
         self.booked.back().map(|(ends, _)| *ends)
     }
 
-    /// Whether it is time to warn: at most once in a window.
-    pub(super) fn warns(&mut self, now: u64) -> bool {
-        let due = self.in_force && self.rule.soft < self.rule.limit && self.used() >= self.rule.soft;
+    /// Whether it is time to warn of so much in use: at most once in a window.
+    pub(super) fn warns(&mut self, used: u64, now: u64) -> bool {
+        let due = self.in_force && self.rule.soft < self.rule.limit && used >= self.rule.soft;
         if !due || now < self.warned {
             return false;
         }

@@ -158,7 +158,7 @@ impl Limits {
 
     fn finish(self: &Arc<Self>, entry: Entry<'_>, places: Vec<Place>) -> Result<Reservation, Box<Refusal>> {
         for (subject, rule) in &entry.warnings {
-            log::warn!("the budget of {subject} for {} has passed its soft mark", rule.period);
+            warn(subject, rule);
         }
         let Entry { amounts, standing, refused, .. } = entry;
         match refused {
@@ -208,6 +208,10 @@ impl Limits {
     fn all(&self) -> Vec<Arc<Subject>> {
         self.subjects.iter().flat_map(|subjects| subjects.load().values().cloned().collect::<Vec<_>>()).collect()
     }
+}
+
+fn warn(subject: &Subject, rule: &Rule) {
+    log::warn!("the budget of {subject} for {} has passed its soft mark", rule.period);
 }
 
 /// A request that may not pass, and how it stands with its other limits.

@@ -129,6 +129,12 @@ impl Subject {
         self.meters().iter().filter(|meter| meter.rule.what == what).map(|meter| meter.reserved).max().unwrap_or(0)
     }
 
+    /// Whether it is time to warn of so much in use, by what the store has counted.
+    pub(super) fn warns(&self, rule: &Rule, used: u64, now: u64) -> bool {
+        let mut meters = self.meters();
+        meters.iter_mut().find(|meter| meter.rule == *rule).is_some_and(|meter| meter.warns(used, now))
+    }
+
     /// Counts what was spent before this process began.
     pub(super) fn restore(&self, rule: &dyn Fn(&Rule) -> bool, spent: u64, now: u64) {
         for meter in self.meters().iter_mut().filter(|meter| rule(&meter.rule)) {
@@ -218,7 +224,7 @@ impl Entry<'_> {
         for meter in meters.iter_mut() {
             if self.refused.is_none() {
                 meter.enter(self.amounts.of(meter.rule.what), self.now, (self.tell)());
-                if meter.warns(self.now) {
+                if self.check.is_some() && meter.warns(meter.used(), self.now) {
                     self.warnings.push((subject.clone(), meter.rule));
                 }
             }

@@ -129,6 +129,19 @@ fn a_request_larger_than_the_limit_passes_alone() {
 }
 
 #[test]
+fn absurd_numbers_count_as_large_ones() {
+    let (limits, bot) = limits(&[rule(What::Tokens, Period::Day, 100), rule(What::Cost, Period::Total, u64::MAX / 2)]);
+    for _ in 0..10_000 {
+        let Ok(held) = admit(&limits, &[&bot], amounts(u64::MAX, u64::MAX), limits.now()) else { break };
+        held.settle(amounts(0, u64::MAX));
+    }
+    let usage = bot.usage(limits.now());
+    assert_eq!((usage[0].reserved, usage[1].reserved), (0, 0));
+    assert!(usage[1].booked >= u64::MAX / 2);
+    assert!(admit(&limits, &[&bot], amounts(1, 1), limits.now()).is_err());
+}
+
+#[test]
 fn a_reload_keeps_what_was_counted() {
     let (limits, bot) = limits(&[rule(What::Concurrent, Period::Total, 2), rule(What::Tokens, Period::Day, 100)]);
     let held = admit(&limits, &[&bot], amounts(30, 0), T).unwrap();
@@ -181,10 +194,10 @@ fn what_the_client_is_told() {
 fn a_soft_mark_warns_once_in_its_time() {
     let mut meter = meter::Meter::new(Rule { soft: 80, ..rule(What::Cost, Period::Day, 100) });
     meter.enter(79, T, false);
-    assert!(!meter.warns(T));
+    assert!(!meter.warns(meter.used(), T));
     meter.enter(1, T, false);
-    assert!(meter.warns(T) && !meter.warns(T) && !meter.warns(Period::Day.ends(T) - 1));
-    assert!(meter.warns(Period::Day.ends(T)));
+    assert!(meter.warns(80, T) && !meter.warns(80, T) && !meter.warns(80, Period::Day.ends(T) - 1));
+    assert!(meter.warns(80, Period::Day.ends(T)));
 }
 
 #[derive(Clone, Debug)]

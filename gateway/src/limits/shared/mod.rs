@@ -8,7 +8,7 @@
 //! While the store is down or slow, each instance goes on by what it has counted itself, with an equal share of every limit:
 //! the limit divided by the instances seen last, at least 1. A window during which the store fails may so hold up to twice the
 //! limit (what had been used before, and the shares), the windows after it the limit, or one for each instance if those are
-//! more. When it is back, what was used meanwhile is told to it; a store that has lost its memory is told everything again.
+//! more. An instance that has not reached the store since it began takes itself for the only one. When it is back, what was used meanwhile is told to it; a store that has lost its memory is told everything again.
 
 mod scripts;
 mod server;
@@ -154,6 +154,9 @@ impl Shared {
         for ((subject, rule), used) in asked.iter().zip(answer.get(2..).unwrap_or_default().chunks(2)) {
             let &[used, last_end] = used else { continue };
             standing.add(subject.kind, rule, rule.limit, used, (last_end > 0).then_some(last_end), now);
+            if used >= rule.soft && subject.warns(rule, used, now) {
+                super::warn(subject, rule);
+            }
         }
         let refused_by = answer.first().and_then(|number| asked.get(usize::try_from(number.checked_sub(1)?).ok()?));
         if let Some((subject, rule)) = refused_by {
@@ -219,3 +222,6 @@ impl Limits {
         Ok(sync::Sync::new(self.clone(), shared))
     }
 }
+
+#[cfg(test)]
+mod tests;

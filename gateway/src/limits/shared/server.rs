@@ -14,7 +14,7 @@ use super::PATIENCE;
 
 /// What a URL names.
 pub(super) enum Server {
-    One(Client),
+    One(Box<Client>),
     /// The master that the Sentinels name when they are asked.
     Sentinel(Box<Mutex<SentinelClient>>),
     Cluster(Box<ClusterClient>),
@@ -32,7 +32,7 @@ impl Server {
     /// with `USER:PASSWORD@` before the hosts (the password of the Redis, not of Sentinels), and `rediss` for TLS.
     pub(super) fn parse(url: &str) -> RedisResult<Self> {
         let (scheme, rest) = url.split_once("://").unwrap_or_default();
-        let Some((plain, kind)) = scheme.split_once('-') else { return Client::open(url).map(Self::One) };
+        let Some((plain, kind)) = scheme.split_once('-') else { return Ok(Self::One(Box::new(Client::open(url)?))) };
         let (user, rest) = rest.rsplit_once('@').unwrap_or(("", rest));
         let (hosts, path) = rest.split_once('/').unwrap_or((rest, ""));
         let at = if user.is_empty() { "" } else { "@" };
