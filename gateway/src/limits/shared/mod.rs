@@ -1,9 +1,10 @@
 //! Limits that several instances share, in a Redis or Valkey.
 //!
-//! Each meter is a hash there (`scripts/*.lua`): what was booked, by the moment until which it counts, and what each instance
-//! has reserved. One script checks all limits of a request and counts it at all of them or at none; it is asked once for each
-//! request, with a short timeout. What requests have used and given back is told afterwards, many at a time. An instance that
-//! dies stops renewing its lease, and what it had reserved no longer counts.
+//! Each meter is a hash there (`*.lua`): what was booked, by the moment until which it counts, and what each instance has
+//! reserved. One script checks all limits of a request and counts it at all of them or at none; it is asked once for each
+//! request, with a short timeout. What requests have used and given back is told at once, many together under load; other
+//! instances know it a round trip later. An instance that dies stops renewing its lease, and what it had reserved no longer
+//! counts.
 //!
 //! While the store is down or slow, each instance goes on by what it has counted itself, with an equal share of every limit:
 //! the limit divided by the instances seen last, at least 1. A window during which the store fails may so hold up to twice the

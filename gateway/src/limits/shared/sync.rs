@@ -17,8 +17,6 @@ use crate::limits::{Limits, Subject};
 
 /// How often an instance says that it lives.
 const RENEW: Duration = Duration::from_secs(1);
-/// How long what has happened is collected before it is told.
-const COLLECT: Duration = Duration::from_millis(2);
 /// Between two tries to connect.
 const RETRY: Duration = Duration::from_millis(200);
 /// Meters told of in one script.
@@ -111,9 +109,9 @@ impl Sync {
     async fn keep_told(&self, epoch: u64) {
         let shared = &self.shared;
         loop {
-            if timeout(RENEW, shared.wake.notified()).await.is_ok() {
-                tokio::time::sleep(COLLECT).await;
-            }
+            // At once: what a request gave back may be what its client's next one needs. What happens while this is told goes
+            // together next time.
+            let _ = timeout(RENEW, shared.wake.notified()).await;
             let Some(connection) = shared.connection.load_full() else { return };
             let queued = shared.take_queue();
             for subject in &queued {
