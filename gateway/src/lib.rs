@@ -2,13 +2,15 @@
 //!
 //! The way to read it: [`proxy`] is the life of a request, [`config`] is what the operator writes, [`snapshot`] is that
 //! as built, [`routing`] chooses targets, [`credentials`] convince providers, [`continuity`] is what one request leaves for
-//! the next, [`limits`] bounds what clients use, [`telemetry`] tells what happened, and [`server`] is the process around them.
+//! the next, [`limits`] bounds what clients use, [`telemetry`] tells what happened, [`ledger`] remembers what it cost, and
+//! [`server`] is the process around them.
 
 pub mod admin;
 pub mod config;
 pub mod continuity;
 pub mod credentials;
 pub mod health;
+pub mod ledger;
 pub mod limits;
 pub mod mock;
 pub mod net;

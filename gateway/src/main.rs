@@ -39,8 +39,12 @@ enum Command {
         #[arg(value_name = "FILE")]
         file: PathBuf,
     },
+    /// Tell where a request would go and why, without sending it.
+    Explain(cli::explain::Explain),
     /// Print the JSON Schema of the configuration, for editors.
     Schema,
+    /// Print what was used and what it cost, from the ledger.
+    Usage(cli::usage::Options),
     /// Make a price map, or show what the built-in one says.
     #[command(subcommand)]
     Prices(cli::prices::Command),
@@ -67,10 +71,12 @@ fn main() -> ExitCode {
     match Cli::parse().command {
         Command::Run { config } => run(config),
         Command::Check { file } => check(&file),
+        Command::Explain(arguments) => exit(cli::explain::run(&arguments)),
         Command::Schema => {
             println!("{}", config::schema_json());
             ExitCode::SUCCESS
         }
+        Command::Usage(options) => exit(cli::usage::run(options)),
         Command::Prices(command) => exit(cli::prices::run(command)),
         Command::Mock { listen, threads, tls_cert, tls_key } => {
             let tls = tls_cert.zip(tls_key).map(|(cert, key)| Tls { cert, key });

@@ -20,10 +20,11 @@ use tokio::sync::broadcast;
 use crate::admin::{Admin, Readiness};
 use crate::config::{Config, ProviderConfig, TlsConfig};
 use crate::credentials::Client;
+use crate::ledger::Ledger;
 use crate::mock;
 use crate::net::dns::Resolver;
 use crate::net::prebound::{Prebound, PreboundService};
-use crate::proxy::{BufferBudget, Gateway};
+use crate::proxy::{BufferBudget, Calls, Gateway, Probing};
 use crate::snapshot::{BuildError, Snapshot};
 use crate::telemetry::Telemetry;
 
@@ -35,6 +36,8 @@ const H2_STREAMS: u32 = 256;
 const H2_HEADER_LIST: u32 = 64 * 1024;
 /// Bytes that an HTTP/2 client may send ahead on one stream: large prompts must not wait for a round trip each 64 KiB.
 const H2_WINDOW: u32 = 1 << 20;
+/// How long the access log and the ledger may take to write what they have, at the end.
+const PATIENCE: Duration = Duration::from_secs(2);
 /// More tries than any plan has: the plan decides, not Pingora.
 const MAX_RETRIES: usize = 64;
 
@@ -53,6 +56,9 @@ pub enum StartError {
     /// The store's address cannot be used.
     #[error("store.redis: {0}")]
     Store(String),
+    /// Usage could not be kept.
+    #[error("the ledger cannot be used: {0}")]
+    Ledger(std::io::Error),
     /// The listener's certificate cannot be used.
     #[error("server.tls: {0}")]
     Tls(Box<pingora_error::Error>),
@@ -83,12 +89,17 @@ pub fn run(config: &Config) -> Result<(), StartError> {
     let store = store.map_err(|error| StartError::Store(error.category().to_owned()))?;
     let snapshot = Snapshot::build(config, mock.as_ref().map(Prebound::local_addr), &health, &limits)?;
     let resolver = Resolver::new(telemetry.metrics.dns.clone());
+    let start = |ledger| Ledger::start(ledger, telemetry.metrics.ledger.clone()).map(Arc::new);
+    let ledger = config.ledger.as_ref().map(start).transpose().map_err(StartError::Ledger)?;
+    let books = Books { telemetry: telemetry.clone(), ledger: ledger.clone() };
     let gateway = Gateway {
         current: Arc::new(ArcSwap::from_pointee(snapshot)),
         http: Arc::new(Client::new(resolver.clone())),
         resolver: Arc::new(resolver),
+        calls: Arc::new(Calls::new(UPSTREAM_POOL)),
         buffered: BufferBudget::new(telemetry.metrics.bytes_buffered.clone()),
         telemetry: telemetry.clone(),
+        ledger: ledger.clone(),
         health: health.clone(),
         limits,
         continuity: Arc::default(),
@@ -100,11 +111,14 @@ pub fn run(config: &Config) -> Result<(), StartError> {
     let scheme = if config.server.tls.is_some() { "https" } else { "http" };
     let mut announcements: Vec<String> =
         public.iter().map(|socket| format!("listening on {scheme}://{}", socket.local_addr())).collect();
+    let probing = Probing(gateway.clone());
     let proxy = proxy_service(&server.configuration, gateway, config.server.tls.as_ref(), &public)?;
     server.add_service(PreboundService::new(proxy, public));
     if let Some(socket) = admin {
         announcements.push(format!("admin on http://{}", socket.local_addr()));
-        let mut service = Service::new("admin".to_owned(), Admin::new(telemetry.metrics.clone(), readiness.clone()));
+        let admin = Admin::new(telemetry.metrics.clone(), readiness.clone())
+            .with_ledger(ledger.as_ref().map(|ledger| ledger.path()));
+        let mut service = Service::new("admin".to_owned(), admin);
         service.threads = Some(1);
         service.add_tcp(socket.key());
         server.add_service(PreboundService::new(service, vec![socket]));
@@ -115,12 +129,32 @@ pub fn run(config: &Config) -> Result<(), StartError> {
     if let Some(store) = store {
         server.add_service(background_service("store", store));
     }
-    let drain = Drain { phases: Mutex::new(Some(server.watch_execution_phase())), telemetry: telemetry.clone() };
+    let drain = Drain { phases: Mutex::new(Some(server.watch_execution_phase())), books: books.clone() };
     server.add_service(background_service("drain", drain));
+    server.add_service(background_service("probes", probing));
 
     server.run(RunArgs { shutdown_signal: Box::new(Signals { readiness, announcements }) });
-    telemetry.access_log.flush(Duration::from_secs(2));
+    books.close();
     Ok(())
+}
+
+/// What has to be written to its end before the process leaves.
+#[derive(Clone)]
+struct Books {
+    telemetry: Arc<Telemetry>,
+    ledger: Option<Arc<Ledger>>,
+}
+
+impl Books {
+    /// Blocks, some seconds at most.
+    fn close(&self) {
+        self.telemetry.access_log.flush(PATIENCE);
+        if let Some(ledger) = &self.ledger
+            && !ledger.close(PATIENCE)
+        {
+            info!("the ledger leaves records in its spool to the next process");
+        }
+    }
 }
 
 /// Pingora panics over certificates that it cannot read, and takes a machine without any in silence.
@@ -228,7 +262,7 @@ const QUIET_TICKS: u32 = 5;
 struct Drain {
     /// Taken at the start of the service; it remembers what came before that.
     phases: Mutex<Option<broadcast::Receiver<ExecutionPhase>>>,
-    telemetry: Arc<Telemetry>,
+    books: Books,
 }
 
 #[async_trait]
@@ -244,10 +278,10 @@ impl BackgroundService for Drain {
         let mut quiet = 0;
         loop {
             tick.tick().await;
-            quiet = if self.telemetry.metrics.in_flight_count() == 0 { quiet + 1 } else { 0 };
+            quiet = if self.books.telemetry.metrics.in_flight_count() == 0 { quiet + 1 } else { 0 };
             if quiet == QUIET_TICKS {
                 info!("nothing is in flight any more: leaving");
-                self.telemetry.access_log.flush(Duration::from_secs(2));
+                self.books.close();
                 std::process::exit(0);
             }
         }

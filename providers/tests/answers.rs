@@ -159,7 +159,6 @@ fn every_way_to_end_is_known() {
         (ANTHROPIC, "event: message_stop\n"),
         (ANTHROPIC, "event: message_stop\ndata: {\"type\":\"mess"),
         (ANTHROPIC, "event: message_delta\ndata: {\"delta\":{\"stop_reason\":\"end_turn\"}}\n\n"),
-        (RESPONSES, "event: response.completed\ndata: {\"response\":\n\n"),
         (RESPONSES, "data: [DONE]\n\n"),
     ] {
         let seen = stream(what, text);
@@ -232,10 +231,17 @@ fn errors_inside_a_200_are_found() {
 }
 
 #[test]
-fn a_malformed_event_is_counted_and_passed_on() {
-    let text = format!("data: {{\"choices\":[\n\ndata: oops\n\n{}data: [DONE]\n\n", chunk("{\"content\":\"a\"}"));
-    let seen = stream(CHAT, &text);
-    assert_eq!((seen.unreadable, seen.first_output, seen.complete), (2, true, true));
+fn a_malformed_event_is_counted_and_left_out() {
+    let good = format!("{}data: [DONE]\n\n", chunk("{\"content\":\"a\"}"));
+    let text = format!("data: {{\"choices\":[\n\ndata: oops\n\n{good}");
+    for at in 0..text.len() {
+        let (out, seen) = feed(CHAT, AnswerForm::Stream, false, &[&text.as_bytes()[..at], &text.as_bytes()[at..]]);
+        assert_eq!(out, good.as_bytes());
+        assert_eq!((seen.unreadable, seen.first_output, seen.complete), (2, true, true));
+    }
+    let (out, seen) =
+        feed(RESPONSES, AnswerForm::Stream, false, &[b"event: response.completed\ndata: {\"response\":\n\n"]);
+    assert!(out.is_empty() && !seen.complete && seen.cut);
 }
 
 fn usage_of(what: (Dialect, Operation), usage: &str) -> Usage {
@@ -541,7 +547,10 @@ proptest! {
         let input = chunks.concat();
         let chunks: Vec<&[u8]> = chunks.iter().map(Vec::as_slice).collect();
         let (out, seen) = feed(what, form, false, &chunks);
-        if seen.cut && form == AnswerForm::Stream {
+        if seen.unreadable > 0 && form == AnswerForm::Stream {
+            let mut rest = input.iter();
+            prop_assert!(out.iter().all(|byte| rest.any(|other| other == byte)), "malformed events are left out, no more");
+        } else if seen.cut && form == AnswerForm::Stream {
             prop_assert!(input.starts_with(&out));
         } else {
             prop_assert_eq!(&out, &input);

@@ -1,6 +1,6 @@
 //! What the end-to-end suites in `tests/tests` share: the real binary as a process ([`Gateway`], [`Mock`]), an upstream
 //! that records every byte it gets and answers from a script ([`Stub`]), raw HTTP/1 and HTTP/2 clients that can send any
-//! framing ([`client`]), and loaders for the recorded traffic in `../shared/conformance` ([`recordings`]).
+//! framing ([`client`]), clients of every dialect ([`speak`]), and loaders for the recorded traffic in `../shared/conformance` ([`recordings`]).
 //!
 //! Nothing here sleeps to synchronise: processes announce themselves with a printed line, scripts wait on a [`Gate`], and
 //! every wait is cut by [`guard`], which turns a hang into a failed test.
@@ -11,11 +11,13 @@ mod process;
 pub mod recordings;
 pub mod redis;
 pub mod script;
+pub mod speak;
 mod stub;
 pub mod talk;
 pub mod tls;
+pub mod unreachable;
 
-pub use process::{Gateway, GatewayBuilder, Mock, Outcome, binary, run_to_end};
+pub use process::{Gateway, GatewayBuilder, Mock, Outcome, binary, mock_provider, run_to_end};
 pub use redis::{Redis, Setup};
 pub use stub::{Answer, Framing as StubFraming, Gate, Received, Step, Stub};
 pub use tls::Authority;

@@ -2,6 +2,7 @@
 //! killed (only itself) when the handle drops.
 
 use crate::{HANG, guard};
+use ai_gateway_providers::Dialect;
 use serde_json::Value;
 use std::io::{BufRead, BufReader, Read};
 use std::net::SocketAddr;
@@ -247,6 +248,24 @@ impl Gateway {
         assert!(status.is_ok_and(|status| status.success()), "kill -TERM");
     }
 
+    /// Ends it, and returns the whole access log.
+    pub async fn final_log(mut self) -> Vec<Value> {
+        self.terminate();
+        self.ended().await;
+        let never = |_: &str| None::<()>;
+        guard("the end of the access log", self.process.stdout.find(never)).await;
+        let lines = self.process.stdout.all();
+        lines.iter().map(|line| serde_json::from_str(line).unwrap_or_else(|e| panic!("{e}: {line}"))).collect()
+    }
+
+    /// The sum of a counter's values on the admin listener, over the label sets that contain `labels` as printed.
+    pub async fn counted(&self, name: &str, labels: &str) -> u64 {
+        let metrics = crate::client::exchange(self.admin, &crate::client::Request::get("/metrics")).await.text();
+        let of_name = |line: &&str| line.split(['{', ' ']).next() == Some(name) && line.contains(labels);
+        let value = |line: &str| line.rsplit(' ').next()?.parse::<f64>().ok();
+        metrics.lines().filter(of_name).filter_map(value).sum::<f64>() as u64
+    }
+
     /// Waits until it has ended; its exit code.
     pub async fn ended(&mut self) -> Option<i32> {
         guard("the gateway ends", async {
@@ -276,6 +295,13 @@ impl Gateway {
     }
 }
 
+/// A TOML provider table of a mock of one dialect at this origin.
+pub fn mock_provider(name: &str, dialect: Dialect, origin: &str) -> String {
+    format!(
+        "[providers.{name}]\nkind = \"mock\"\ndialects = [\"{dialect}\"]\nbase_url = \"{origin}/v1\"\napi_key = \"upstream-{name}\"\n"
+    )
+}
+
 /// A running `ai-gateway mock`.
 pub struct Mock {
     _process: Process,
@@ -290,6 +316,21 @@ impl Mock {
         let process = Process::spawn(command(&["mock", "--listen", "127.0.0.1:0"], &[]), dir);
         let addr = process.announced("mock listening on").await;
         Mock { _process: process, addr }
+    }
+
+    /// A TOML provider table that calls it in one dialect, under this name.
+    pub fn provider(&self, name: &str, dialect: Dialect) -> String {
+        mock_provider(name, dialect, &format!("http://{}", self.addr))
+    }
+
+    /// What it has counted.
+    pub async fn stats(&self) -> Value {
+        crate::client::exchange(self.addr, &crate::client::Request::get("/mock/stats")).await.json()
+    }
+
+    /// How many requests of this model it has got.
+    pub async fn requests_of(&self, model: &str) -> u64 {
+        self.stats().await["by_model"][model]["requests"].as_u64().unwrap_or(0)
     }
 }
 

@@ -29,7 +29,7 @@ fn bad_files_are_refused_with_their_place() {
         (with("[providers.o]\nkind = \"openai\"\napi_key = \"file:/does/not/exist\"\n"), ":8:", &["/does/not/exist"]),
         (with("[providers.o]\nkind = \"openai-compatible\"\nbase_url = \"https://\"\n"), ":8:", &["base_url"]),
         (with("[[keys]]\nname = \"a\"\nhash = \"sha256:zz\"\n"), ":8:", &["hash", "64"]),
-        (with("[ledger]\npath = \"x.db\"\n"), ":6:", &["not supported yet"]),
+        (with("[ledger]\npath = \"x.db\"\nsync = \"often\"\n"), ":8:", &["often", "30s"]),
         (
             with("[models.a]\ncache = { ttl = \"1m\" }\ntargets = [{ provider = \"m\", model = \"x\" }]\n"),
             ":7:",
@@ -99,7 +99,7 @@ fn the_schema_is_json() {
 /// Commands of later issues do not exist as stubs.
 #[test]
 fn unknown_commands_are_refused() {
-    for command in ["explain", "key", "reload", "upgrade", "status", "prices", "nonsense"] {
+    for command in ["key", "reload", "upgrade", "status", "prices", "nonsense"] {
         let outcome = run_to_end(&[command], "", &[]);
         assert_ne!(outcome.code, Some(0), "{command}: {outcome:?}");
     }

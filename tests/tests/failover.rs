@@ -37,6 +37,8 @@ fn error_event() -> String {
 
 /// First-token timeouts are short where a failure consists in silence.
 const QUICK: &str = "timeouts = { first_token = \"400ms\" }";
+/// The same on the way that the calls of a model with hedging take.
+const QUICK_WITH_HEDGE: &str = "timeouts = { first_token = \"400ms\" }\nhedge = { after = \"1m\" }";
 
 fn bad_answers() -> Vec<(&'static str, Answer)> {
     let overloaded = r#"{"error":{"message":"overloaded","type":"server_error"}}"#;
@@ -67,10 +69,11 @@ fn bad_answers() -> Vec<(&'static str, Answer)> {
 
 #[tokio::test]
 async fn the_client_sees_only_the_next_attempt() {
-    for (what, answer) in bad_answers() {
+    let bad = bad_answers().into_iter();
+    for ((what, answer), settings) in bad.flat_map(|bad| [(bad.clone(), QUICK), (bad, QUICK_WITH_HEDGE)]) {
         let bad = Stub::always(answer).await;
         let good = Stub::always(good_stream()).await;
-        let config = two_targets(&bad.origin(), &good.origin(), QUICK, bodies::openai_provider);
+        let config = two_targets(&bad.origin(), &good.origin(), settings, bodies::openai_provider);
         // A plain 500 is asked once more.
         let at_bad = if what == "500" { 2 } else { 1 };
         for framing in [Framing::Length, Framing::H2(100)] {

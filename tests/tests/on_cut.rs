@@ -108,6 +108,25 @@ async fn another_target_goes_on_with_the_text() {
     gateway.assert_healthy().await;
 }
 
+/// All that the first target says, and its error, in one piece: it was said all the same.
+#[tokio::test]
+async fn what_breaks_off_at_once_is_gone_on_with() {
+    let able = ("anthropic", "lorem-12+prefill", ABLE);
+    let config = [
+        mocks(),
+        model("two", &[("openai-chat", "lorem-12+error-after-5+one-chunk", ""), able], "continue"),
+        model("one", &[("anthropic", "lorem-12+error-after-5+one-chunk", "")], "continue"),
+    ];
+    let gateway = Gateway::start(&config.concat()).await;
+    for dialect in Dialect::ALL {
+        let reply = exchange(gateway.addr, &ask(dialect, "two")).await;
+        assert_eq!(text_in(dialect, &reply, "two"), WHOLE, "{dialect}");
+        let reply = exchange(gateway.addr, &ask(dialect, "one")).await;
+        assert_broken(dialect, &reply, "one");
+        assert!(reply.complete && reply.text().contains("overloaded"), "{dialect}: {}", reply.text());
+    }
+}
+
 /// Between two sides of one dialect, too, and from every dialect to every other.
 #[tokio::test]
 async fn every_dialect_goes_on_with_every_other() {
@@ -225,6 +244,8 @@ async fn a_refusal_to_go_on_is_never_shown() {
             let reply = exchange(gateway.addr, &ask(dialect, name)).await;
             if name == "then-able" {
                 assert_eq!(text_in(dialect, &reply, &what), WHOLE, "{what}");
+                let seam = "to=gemini/lorem-12+prefill cause=cut\n";
+                assert!(dialect == Dialect::Bedrock || reply.text().contains(seam), "{what}: {}", reply.text());
             } else {
                 assert_broken(dialect, &reply, &what);
                 let text = reply.text();
@@ -279,6 +300,47 @@ async fn what_cannot_be_gone_on_with_ends_in_an_error() {
         let mut body: Value = serde_json::from_slice(&bodies::chat_stream("able")).unwrap();
         body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
         honest(Dialect::OpenAiChat, Request::post("/v1/chat/completions", body.to_string()), &more.to_string()).await;
+    }
+}
+
+/// Reasoning that has ended is no hindrance: the text behind it is gone on with.
+#[tokio::test]
+async fn a_text_behind_reasoning_is_gone_on_with() {
+    let targets = [("openai-chat", "reasoning+cut-after-5", ""), ("anthropic", "prefill", ABLE)];
+    let gateway = Gateway::start(&[mocks(), model("m", &targets, "continue")].concat()).await;
+    for dialect in Dialect::ALL {
+        let reply = exchange(gateway.addr, &ask(dialect, "m")).await;
+        assert_eq!(text_in(dialect, &reply, "reasoning"), "Say something", "{dialect}");
+        let reasoning = reply.text().matches("think").count();
+        assert!(dialect == Dialect::Bedrock || reasoning > 0, "{dialect}: {}", reply.text());
+    }
+}
+
+/// Before the first output all is as ever, and an error is told as what it is.
+#[tokio::test]
+async fn before_the_first_output_all_is_as_ever() {
+    let whole = ("anthropic", "lorem-12", "");
+    let config = [
+        mocks(),
+        model("alone", &[("openai-chat", "error-after-preamble", ABLE)], "continue"),
+        model("first", &[("openai-chat", "error-after-preamble", ABLE), whole], "continue"),
+        model("cut", &[("openai-chat", "cut-before-output", ""), whole], "continue"),
+        model("error", &[("openai-chat", "lorem-12+error-after-3", "")], "continue"),
+    ];
+    let gateway = Gateway::start(&config.concat()).await;
+    for dialect in Dialect::ALL {
+        for name in ["alone", "error"] {
+            let reply = exchange(gateway.addr, &ask(dialect, name)).await;
+            assert_broken(dialect, &reply, name);
+            assert!(reply.complete && reply.text().contains("overloaded"), "{dialect}, {name}: {}", reply.text());
+            let log = gateway.log_of(reply.header("x-request-id")).await;
+            assert_eq!(outcomes(&log), ["stream_error"], "{dialect}, {name}: {log}");
+        }
+        for name in ["first", "cut"] {
+            let reply = exchange(gateway.addr, &ask(dialect, name)).await;
+            assert_eq!(text_in(dialect, &reply, name), WHOLE, "{dialect}, {name}");
+            assert!(!reply.text().contains("seam"), "{dialect}, {name}: {}", reply.text());
+        }
     }
 }
 
@@ -497,4 +559,24 @@ async fn a_buffered_answer_leaves_at_its_end() {
     gate.open();
     let reply = client.reply().await.unwrap();
     assert_eq!(reply.text(), [&pieces.concat(), bodies::DONE].concat());
+}
+
+/// An answer that is not streamed: an error with a status, where else the connection would break.
+#[tokio::test]
+async fn a_whole_answer_that_breaks_off_is_not_begun() {
+    let config = [mocks(), model("m", &[("openai-chat", "lorem-12+cut-after-3", "")], "buffer")];
+    let gateway = Gateway::start(&config.concat()).await;
+    let mut client = H1::connect(gateway.addr).await;
+    let reply = client.exchange(&Request::post("/v1/chat/completions", bodies::chat("m"))).await;
+    assert!(reply.status == 502 && reply.complete && reply.text().contains("stream_cut"), "{}", reply.text());
+}
+
+/// What is held is bounded: past it the answer leaves, and a cut is told in the stream.
+#[tokio::test]
+async fn an_answer_too_large_to_be_held_leaves() {
+    let config = [mocks(), model("m", &[("openai-chat", "json-20000KiB+cut-after-19000", "")], "buffer")];
+    let gateway = Gateway::start(&config.concat()).await;
+    let reply = exchange(gateway.addr, &Request::post("/v1/chat/completions", bodies::chat_stream("m"))).await;
+    assert_eq!(reply.status, 200);
+    assert!(reply.body.len() > 19_000 << 10 && reply.text().contains("stream_cut"), "{}", reply.body.len());
 }

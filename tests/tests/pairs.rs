@@ -3,8 +3,8 @@
 
 use ai_gateway_providers::codec::{Maker, Platform, Target, codec};
 use ai_gateway_providers::common::{
-    Block, Collector, Content, FunctionTool, Json, Losses, Message, ProviderTag, ReasoningConfig, Request as Chat,
-    Response, Role, Tool, ToolResult,
+    Block, Content, FunctionTool, Json, Losses, Message, ProviderTag, ReasoningConfig, Request as Chat, Response, Role,
+    Tool, ToolResult,
 };
 use ai_gateway_providers::{ApiError, Dialect};
 use ai_gateway_tests::Gateway;
@@ -168,7 +168,9 @@ async fn ends_and_errors_in_the_clients_own_words() {
             for stream in [false, true] {
                 let what = |model: &str| format!("{client} over {provider}/{model}, stream {stream}");
                 let talk = Talk::new(client);
-                let refused = talk.request(&format!("{provider}/status-429"), stream);
+                // Each a target of its own: one whose rate is limited rests.
+                let limited = format!("{provider}/status-429+{client}-{stream}");
+                let refused = talk.request(&limited, stream);
                 let reply = ai_gateway_tests::client::exchange(gateway.addr, &refused).await;
                 assert_eq!(reply.status, 429, "{}: {}", what("status-429"), reply.text());
                 let reply = connection.exchange(&talk.request(&format!("{provider}/length-after-3"), stream)).await;

@@ -266,7 +266,9 @@ async fn an_expression_that_fails_is_counted_and_does_not_match() {
 async fn fallbacks_of_the_client() {
     let bad = Stub::always(Answer::json(500, "{}")).await;
     let good = Stub::always(Answer::json(200, bodies::chat_answer("fine"))).await;
-    let config = format!("{}{}", config(&bad.origin(), ""), bodies::openai_provider("good", &good.origin()));
+    let many = "[models.many]\nretry = { attempts = 2, same_target = false }\ntargets = [{ provider = \"p\", model = \"1\" }, \
+        { provider = \"p\", model = \"2\" }, { provider = \"p\", model = \"3\" }, { provider = \"p\", model = \"4\" }]\n";
+    let config = format!("{}{}{many}", config(&bad.origin(), ""), bodies::openai_provider("good", &good.origin()));
     let gateway = Gateway::start(&config).await;
     let with = |field: &str, value: Value| {
         let mut body = plain("base");
@@ -286,6 +288,13 @@ async fn fallbacks_of_the_client() {
     body.as_object_mut().unwrap().remove("model");
     assert_eq!(answered_by(&gateway, chat(&body)).await, "first");
 
+    // A model with more targets than it may have tried does not keep them from their turn.
+    let mut many = plain("many");
+    many["fallbacks"] = json!(["good/m"]);
+    let reply = ask(&gateway, chat(&many)).await;
+    assert_eq!((reply.status, reply.header("x-gateway-provider")), (200, "good"), "{}", reply.text());
+    assert_eq!(reply.header("x-gateway-attempts"), "3", "two of the model's own, and the fallback");
+
     let mut small = chat(&with("fallbacks", json!(["good/m"])));
     small.headers.retain(|(name, _)| name != "authorization");
     let refused = ask(&gateway, small.header("authorization", "Bearer sk-small")).await;
@@ -295,4 +304,21 @@ async fn fallbacks_of_the_client() {
     for wrong in [json!("good/m"), json!([{"model": "good/m"}]), json!(vec!["good/m"; 9])] {
         assert_eq!(ask(&gateway, chat(&with("fallbacks", wrong.clone()))).await.status, 400, "{wrong}");
     }
+}
+
+#[tokio::test]
+async fn models_without_a_price_are_refused_where_one_is_required() {
+    let stub = Stub::always(Answer::json(200, bodies::chat_answer("fine"))).await;
+    let prices = "[prices]\nrequire = true\n[prices.models.\"p/priced\"]\ninput = 1\noutput = 2\n\
+        [[routes]]\nwhen = { header = { x-other = \"*\" } }\nmodel = \"p/other\"\n";
+    let gateway = Gateway::start(&format!("{}{prices}", bodies::openai_provider("p", &stub.origin()))).await;
+    assert_eq!(answered_by(&gateway, chat(&plain("p/priced"))).await, "priced");
+    for refused in [chat(&plain("p/other")), chat(&plain("p/priced")).header("x-other", "1")] {
+        let reply = ask(&gateway, refused).await;
+        assert_eq!(reply.status, 403, "{}", reply.text());
+        assert!(reply.text().contains("the price of the model `p/other` is not known"), "{}", reply.text());
+        let log = gateway.log_of(reply.header("x-request-id")).await;
+        assert_eq!((&log["fault"], &log["error"]), (&"policy".into(), &"forbidden".into()), "{log}");
+    }
+    assert_eq!(stub.count(), 1);
 }

@@ -2,6 +2,7 @@
 //! stream that visibly breaks, never a hang and never a false success, and the gateway serves on.
 
 use ai_gateway_tests::client::{Connection, Framing, Request, exchange};
+use ai_gateway_tests::unreachable::Hanging;
 use ai_gateway_tests::{Answer, Authority, Gateway, Step, Stub, StubFraming, bodies};
 use std::time::Duration;
 
@@ -196,10 +197,9 @@ async fn upstream_connections_are_pooled() {
 
 #[tokio::test]
 async fn an_upstream_that_does_not_accept_is_a_connect_timeout() {
-    // A listener whose queue is full: a connection attempt hangs. Linux drops the SYN then.
-    let full = socket_that_never_accepts();
+    let full = Hanging::new().await;
     let good = Stub::always(Answer::json(200, bodies::chat_answer("fine"))).await;
-    let origin = format!("http://{}", full.0.local_addr().unwrap());
+    let origin = format!("http://{}", full.addr);
     let config = format!(
         "{}[models.m]\ntargets = [{{ provider = \"stub\", model = \"x\" }}]\ntimeouts = {{ connect = \"500ms\" }}",
         bodies::openai_provider("stub", &origin) + &bodies::openai_provider("good", &good.origin())
@@ -209,19 +209,4 @@ async fn an_upstream_that_does_not_accept_is_a_connect_timeout() {
     let reply = exchange(gateway.addr, &Request::post("/v1/chat/completions", bodies::chat("m"))).await;
     assert!(matches!(reply.status, 502 | 504), "{}", reply.text());
     assert!(begun.elapsed() < Duration::from_secs(10), "{:?}", begun.elapsed());
-}
-
-/// A listening socket and connections that fill its backlog.
-fn socket_that_never_accepts() -> (std::net::TcpListener, Vec<std::net::TcpStream>) {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let addr = listener.local_addr().unwrap();
-    let mut held = Vec::new();
-    // The backlog of the standard library's listener is 128 (older) or 4096; stop at the first that hangs.
-    while held.len() < 5000 {
-        match std::net::TcpStream::connect_timeout(&addr, Duration::from_millis(200)) {
-            Ok(stream) => held.push(stream),
-            Err(_) => break,
-        }
-    }
-    (listener, held)
 }

@@ -5,9 +5,11 @@
 mod limits;
 mod readiness;
 mod targets;
+mod usage;
 
 pub use readiness::{Readiness, State};
 
+use std::path::Path;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -25,18 +27,30 @@ const JSON: &str = "application/json";
 pub struct Admin {
     metrics: Arc<Metrics>,
     readiness: Arc<Readiness>,
+    ledger: Option<Arc<Path>>,
 }
 
 impl Admin {
     /// An application that shows these.
     pub fn new(metrics: Arc<Metrics>, readiness: Arc<Readiness>) -> Self {
-        Self { metrics, readiness }
+        Self { metrics, readiness, ledger: None }
     }
 
-    fn answer(&self, method: &Method, path: &str, query: &str) -> Response<Vec<u8>> {
-        let mut response = match targets::answer(&self.metrics.health, method, path, query) {
-            Some(response) => response,
-            None => self.show(method, path),
+    /// The same, with reports from the ledger's database at `path`.
+    #[must_use]
+    pub fn with_ledger(mut self, path: Option<&Path>) -> Self {
+        self.ledger = path.map(Arc::from);
+        self
+    }
+
+    async fn answer(&self, method: &Method, path: &str, query: &str) -> Response<Vec<u8>> {
+        let mut response = match (path, targets::answer(&self.metrics.health, method, path, query)) {
+            (_, Some(response)) => response,
+            ("/api/usage", None) => match *method {
+                Method::GET | Method::HEAD => usage::answer(self.ledger.as_deref(), query).await,
+                _ => not_allowed("GET, HEAD"),
+            },
+            _ => self.show(method, path),
         };
         response.headers_mut().insert(header::CACHE_CONTROL, header::HeaderValue::from_static("no-store"));
         response
@@ -49,7 +63,7 @@ impl Admin {
             "/metrics" => Self::metrics,
             "/api/limits" => |admin| limits::show(&admin.metrics.limits),
             _ => |_| {
-                let paths = "/health/live, /health/ready, /metrics, /api/limits and /api/targets";
+                let paths = "/health/live, /health/ready, /metrics, /api/limits, /api/targets and /api/usage";
                 problem(StatusCode::NOT_FOUND, &format!("no such path; there are {paths}"))
             },
         };
@@ -112,7 +126,7 @@ fn response(status: StatusCode, content_type: &'static str, body: Vec<u8>) -> Re
 impl ServeHttp for Admin {
     async fn response(&self, session: &mut ServerSession) -> Response<Vec<u8>> {
         let head = session.req_header();
-        let mut response = self.answer(&head.method, head.uri.path(), head.uri.query().unwrap_or_default());
+        let mut response = self.answer(&head.method, head.uri.path(), head.uri.query().unwrap_or_default()).await;
         if head.method == Method::HEAD {
             response.body_mut().clear();
         }

@@ -14,6 +14,7 @@ mod discover;
 mod environment;
 mod google;
 mod health;
+mod hedge;
 mod keys;
 mod ledger;
 mod limits;
@@ -55,7 +56,9 @@ pub use discover::{Discovery, Found};
 pub use environment::{Environment, System};
 pub use google::{GoogleConfig, GoogleUser, ServiceAccount};
 pub use health::{HealthConfig, ProbeConfig};
+pub use hedge::{HedgeAfter, HedgeConfig};
 pub use keys::{KeyConfig, ModelPattern, Right};
+pub use ledger::LedgerConfig;
 pub use limits::LimitsConfig;
 pub use models::{Lossy, ModelConfig, OnCut};
 pub use prices::PricesConfig;
@@ -117,8 +120,8 @@ pub struct File {
 }
 
 /// The sections that are read today; see [`support`] for the others.
-const SECTIONS: [&str; 10] =
-    ["server", "providers", "prices", "models", "routes", "keys", "limits", "teams", "tags", "store"];
+const SECTIONS: [&str; 11] =
+    ["server", "providers", "prices", "models", "routes", "keys", "ledger", "limits", "teams", "tags", "store"];
 
 /// A validated configuration: plain values, every default and secret filled in.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -139,6 +142,8 @@ pub struct Config {
     pub limits: LimitsConfig,
     /// What several instances share.
     pub store: Option<StoreConfig>,
+    /// Where usage is kept; `None`: nowhere.
+    pub ledger: Option<LedgerConfig>,
 }
 
 /// A configuration, and what is doubtful about it.
@@ -284,7 +289,7 @@ fn read(text: &str, cx: &mut Context<'_>) -> Option<Config> {
     tree::mask_secrets(&root, &mut cx.report);
     support::refuse(&mut root, &mut cx.report);
 
-    let [server, providers, prices, models, routes, keys, global, teams, tags, store] =
+    let [server, providers, prices, models, routes, keys, ledger, global, teams, tags, store] =
         SECTIONS.map(|name| root.remove(name));
     for (key, _) in &root {
         let help = instead(key.get_ref(), &SECTIONS);
@@ -296,6 +301,9 @@ fn read(text: &str, cx: &mut Context<'_>) -> Option<Config> {
     let server: server::Server =
         server.and_then(|value| tree::shape(value, "[server]", &mut cx.report)).unwrap_or_default();
     let server = server.resolve(!keys.is_empty(), cx);
+    let ledger = ledger
+        .and_then(|value| tree::shape::<ledger::Ledger>(value, "[ledger]", &mut cx.report))
+        .map(|ledger| ledger.resolve(cx));
 
     let mut resolved_providers = BTreeMap::new();
     let providers_span = providers.as_ref().map_or(0..0, Spanned::span);
@@ -356,7 +364,7 @@ fn read(text: &str, cx: &mut Context<'_>) -> Option<Config> {
     let store = store
         .and_then(|value| tree::shape::<store::Store>(value, "[store]", &mut cx.report))
         .and_then(|store| store.resolve(cx));
-    Some(Config { server, providers, prices, models: resolved_models, routes, keys, limits, store })
+    Some(Config { server, providers, prices, models: resolved_models, routes, keys, ledger, limits, store })
 }
 
 /// The entries of a table of tables.

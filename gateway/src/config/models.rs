@@ -9,6 +9,7 @@ use serde::Deserialize;
 
 use super::Context;
 use super::attempts::{Retry, RetryConfig, Timeouts, TimeoutsConfig};
+use super::hedge::{Hedge, HedgeConfig};
 use super::limits::{self, Limits, OneOrMany};
 use super::prices::PricesConfig;
 use super::providers::ProviderConfig;
@@ -35,6 +36,8 @@ pub struct Model {
     pub retry: Option<Retry>,
     /// The most that may be asked of it at a time.
     pub limits: Option<OneOrMany<Limits>>,
+    /// Ask the next target too when a stream is slow to begin, and keep the first that does. Default: never.
+    pub hedge: Option<Hedge>,
     /// Keep and share answers of this model.
     pub cache: Option<ModelCache>,
     /// What happens to a field of the request that the target's API cannot say. Default: `"warn"`.
@@ -91,6 +94,8 @@ pub struct ModelConfig {
     pub retry: RetryConfig,
     /// What happens to a field that the target's API cannot say.
     pub lossy: Lossy,
+    /// When a second call is made.
+    pub hedge: Option<HedgeConfig>,
     /// What happens when an answer breaks off.
     pub on_cut: OnCut,
     /// Its limits.
@@ -111,6 +116,7 @@ impl ModelConfig {
             targets,
             retry: RetryConfig::default(),
             lossy: Lossy::default(),
+            hedge: None,
             on_cut: OnCut::default(),
             rules: Vec::new(),
         }
@@ -141,6 +147,7 @@ impl Model {
             targets,
             retry: self.retry.unwrap_or_default().resolve(cx),
             lossy: self.lossy.unwrap_or_default(),
+            hedge: self.hedge.map(|hedge| hedge.resolve(cx)),
             on_cut: self.on_cut.unwrap_or_default(),
             rules: limits::rules(self.limits, None, cx),
             name: name.value.clone(),

@@ -70,6 +70,14 @@ text_type!(
     ["500ms", "30s", "10m", "1h 30m"]
 );
 text_type!(
+    /// How long something is kept as written: a length of time or `"off"`.
+    RetentionText,
+    "a string such as \"400d\", or \"off\"",
+    "A length of time (a number and a unit: m, h, d), or `off` for no end.",
+    r"^\s*(off|([0-9]+(\.[0-9]+)?\s*[a-zA-Zµ]+\s*)+)$",
+    ["90d", "400d", "off"]
+);
+text_type!(
     /// A number of bytes as written: `"32MiB"`.
     SizeText,
     "a string such as \"512KiB\" or \"32MiB\"",
@@ -84,6 +92,22 @@ text_type!(
     "So many in a length of time: a whole number, a slash and s, sec, min, hour, h or day.",
     "^[0-9]+/(s|sec|min|hour|h|day)$",
     ["10/s", "600/min", "200000/day"]
+);
+text_type!(
+    /// A share as written: `"5%"`.
+    PercentText,
+    "a string such as \"5%\"",
+    "A share: a number from 0.01 to 100 and a percent sign.",
+    r"^\s*[0-9]+(\.[0-9]+)?\s*%\s*$",
+    ["0.5%", "5%", "100%"]
+);
+text_type!(
+    /// When a second call is made, as written: `"p95"`, or a [`DurationText`].
+    HedgeAfterText,
+    "\"p95\" or a string such as \"800ms\"",
+    "`p95`, or a length of time: a number and a unit (ms, s, m, h, d).",
+    r"^\s*(p95|([0-9]+(\.[0-9]+)?\s*[a-zA-Zµ]+\s*)+)$",
+    ["p95", "800ms", "2s"]
 );
 text_type!(
     /// The digest of a client's key as written.
@@ -124,6 +148,21 @@ pub fn duration(text: &str) -> Result<Duration, String> {
             Err(format!("`{text}` is not a duration: write a number and a unit, as in \"30s\", \"10m\", \"1h 30m\""))
         }
     }
+}
+
+/// Parses a [`PercentText`] into parts of ten thousand, at least one.
+///
+/// # Errors
+/// What is wrong, for a person.
+pub fn percent(text: &str) -> Result<u32, String> {
+    let bad = || format!("`{text}` is not a share: write a number from 0.01 to 100 and a percent sign, as in \"5%\"");
+    let number = text.trim().strip_suffix('%').ok_or_else(bad)?.trim();
+    let share: f64 = number.parse().map_err(|_| bad())?;
+    if !(0.01..=100.0).contains(&share) {
+        return Err(bad());
+    }
+    // In range, so that the cast is exact.
+    Ok((share * 100.0).round() as u32)
 }
 
 /// Parses a [`SizeText`] into bytes; zero is refused.
@@ -194,6 +233,14 @@ mod tests {
         assert_eq!(duration("1h 30m"), Ok(Duration::from_secs(5400)));
         for bad in ["", "30", "s", "30 parsecs", "-1s", "0s", "99999999999999999999h"] {
             assert!(duration(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn shares() {
+        assert_eq!((percent("5%"), percent(" 0.5 %"), percent("100%")), (Ok(500), Ok(50), Ok(10_000)));
+        for bad in ["", "5", "%", "0%", "0.001%", "101%", "-1%", "NaN%", "inf%", "5%%"] {
+            assert!(percent(bad).is_err(), "{bad}");
         }
     }
 

@@ -57,9 +57,9 @@ impl Circuit {
         Some(Ticket { generation: self.generation, probe })
     }
 
-    /// Lets one through that nobody may refuse any more; it is no probe unless it would have been one.
+    /// Lets one through that nobody may refuse any more. If the circuit is shut, it is of the time before and tells nothing.
     pub(super) fn enter_anyway(&mut self, now: Instant) -> Ticket {
-        self.enter(now).unwrap_or(Ticket { generation: self.generation, probe: false })
+        self.enter(now).unwrap_or(Ticket { generation: self.generation.wrapping_sub(1), probe: false })
     }
 
     /// Gives the probe's place back; it stays open to the next one.

@@ -5,7 +5,7 @@ use std::time::Duration;
 /// The longest that a provider's `retry-after` is obeyed.
 pub(super) const MAX_RETRY_AFTER: Duration = Duration::from_secs(300);
 /// The first wait after a rate limit that names none.
-pub(super) const FIRST_RATE_LIMIT: Duration = Duration::from_secs(1);
+pub(super) const FIRST_RATE_LIMIT: Duration = Duration::from_millis(200);
 /// The first wait after refused credentials: somebody must act, and asking more often helps nobody.
 pub(super) const FIRST_REFUSAL: Duration = Duration::from_secs(30);
 /// The longest wait after refused credentials.

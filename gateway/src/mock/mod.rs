@@ -162,8 +162,8 @@ impl Mock {
         let exchange = Exchange { route: found, shape, events, read, arrival };
         let model = &exchange.read.ask.model;
         let _open = self.stats.open();
-        let number = self.stats.arrived(model, Arc::clone(&exchange.arrival));
-        let result = answer(session, &exchange, number).await;
+        let (number, before) = self.stats.arrived(model, Arc::clone(&exchange.arrival));
+        let result = answer(session, &exchange, number, before).await;
         if result == Err(End::Gone) {
             self.stats.left(model, number);
         }
@@ -192,10 +192,17 @@ async fn read_body(session: &mut ServerSession) -> Result<Bytes, End> {
     Ok(all.map_or(first, BytesMut::freeze))
 }
 
-async fn answer(session: &mut ServerSession, exchange: &Exchange<'_>, number: u64) -> Result<(), End> {
+/// `before`: how many requests of the same model came before this one.
+async fn answer(session: &mut ServerSession, exchange: &Exchange<'_>, number: u64, before: u64) -> Result<(), End> {
     let Exchange { route, shape, events, read, arrival } = exchange;
     let (ask, form, dialect, shape) = (&read.ask, read.form.as_ref(), route.dialect, *shape);
-    let mut behaviour = Behaviour::of(&ask.model, fastrand::u8(..100));
+    let mut behaviour = Behaviour::of(&ask.model, fastrand::u64(..), &ask.last);
+    if behaviour.first.is_some_and(|first| before >= first) {
+        behaviour.fault = None;
+    }
+    if behaviour.close {
+        session.set_keepalive(None);
+    }
     let framed = route.on_bedrock || dialect == Dialect::Bedrock;
     let array = dialect == Dialect::Gemini && !events;
     if framed || array {
@@ -211,7 +218,13 @@ async fn answer(session: &mut ServerSession, exchange: &Exchange<'_>, number: u6
         _ => "x-request-id",
     };
     let headers = |content_type: &'static str| [("content-type", content_type), (id_name, request_id.as_str())];
-    if let Some(failure) = play::overture(wire, &behaviour).await? {
+    let content_type = match (ask.stream, framed) {
+        (false, _) => JSON,
+        (true, true) => event_stream::CONTENT_TYPE,
+        (true, false) if array => JSON,
+        (true, false) => EVENTS,
+    };
+    if let Some(failure) = play::overture(wire, &behaviour, content_type).await? {
         return play::refuse(wire, &failure, shape, &headers(JSON)).await;
     }
     let strict = matches!(behaviour.content, Content::ReasoningToolCall | Content::ToolLoop(_));
@@ -254,13 +267,6 @@ async fn answer(session: &mut ServerSession, exchange: &Exchange<'_>, number: u6
         }
     };
     if ask.stream {
-        let content_type = if framed {
-            event_stream::CONTENT_TYPE
-        } else if array {
-            JSON
-        } else {
-            EVENTS
-        };
         let [content_type, id] = headers(content_type);
         let headers = [content_type, id, ("cache-control", "no-cache")];
         return play::stream(wire, &behaviour, &script, encoder.as_mut(), &headers).await;
@@ -359,9 +365,9 @@ impl HttpServerApp for Mock {
 /// Writes what no HTTP server would, and closes. A client that goes away meanwhile is no concern.
 async fn raw(mut session: ServerSession, fault: RawFault) {
     let ServerSession::H1(h1) = session else {
-        if matches!(fault, RawFault::HalfChunk | RawFault::BadChunk) {
+        if let RawFault::HalfChunk(content_type) | RawFault::BadChunk(content_type) = fault {
             let mut wire = Wire::new(&mut session, &Behaviour::default());
-            if wire.header(200, &[("content-type", EVENTS)], None).await.is_ok() {
+            if wire.header(200, &[("content-type", content_type)], None).await.is_ok() {
                 let _ = wire.frame(Bytes::from_static(b"data: {\"id\":")).await;
                 let _ = wire.pause(std::time::Duration::from_millis(20)).await;
             }
@@ -370,11 +376,13 @@ async fn raw(mut session: ServerSession, fault: RawFault) {
         return;
     };
     let mut stream = h1.into_inner();
-    const CHUNKED: &str = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n";
+    let chunked = |content_type: &str, body: &str| {
+        format!("HTTP/1.1 200 OK\r\ncontent-type: {content_type}\r\ntransfer-encoding: chunked\r\n\r\n{body}")
+    };
     let written = match fault {
         RawFault::Garbage => stream.write_all(b"\x00\x01\x02 this is not HTTP \xff\xfe\r\n\r\n").await,
-        RawFault::HalfChunk => stream.write_all(format!("{CHUNKED}40\r\ndata: {{\"id\":").as_bytes()).await,
-        RawFault::BadChunk => stream.write_all(format!("{CHUNKED}zz\r\ndata: {{}}\n\n\r\n0\r\n\r\n").as_bytes()).await,
+        RawFault::HalfChunk(kind) => stream.write_all(chunked(kind, "40\r\ndata: {\"id\":").as_bytes()).await,
+        RawFault::BadChunk(kind) => stream.write_all(chunked(kind, "zz\r\ndata: {}\n\n\r\n0\r\n\r\n").as_bytes()).await,
         RawFault::HugeHeader(bytes) => huge_header(&mut stream, bytes).await,
     };
     if written.is_ok() && stream.flush().await.is_ok() {

@@ -13,19 +13,24 @@ use super::script::Script;
 use super::wire::{End, RawFault, Wire};
 
 /// Long enough for bytes to leave before their stream is reset (HTTP/2 forgets what is queued).
-const BEFORE_A_CUT: Duration = Duration::from_millis(20);
+pub(super) const BEFORE_A_CUT: Duration = Duration::from_millis(20);
 
 const NO_CONTENT: &[u8] = b"<html><body>502 Bad Gateway</body></html> \xff\xfe\x00 {]";
 
 /// What goes wrong before there is any answer, in any operation. Returns the error to answer with, if it is that.
-pub(super) async fn overture(wire: &mut Wire<'_>, behaviour: &Behaviour) -> Result<Option<Failure>, End> {
+/// `content_type`: of the answer that is to come.
+pub(super) async fn overture(
+    wire: &mut Wire<'_>,
+    behaviour: &Behaviour,
+    content_type: &'static str,
+) -> Result<Option<Failure>, End> {
     wire.pause(behaviour.header_delay).await?;
     match behaviour.fault {
         Some(Fault::Cut(At::Header)) => Err(End::Cut),
         Some(Fault::Stall(At::Header)) => Err(wire.stall().await),
         Some(Fault::Garbage) => Err(End::Raw(RawFault::Garbage)),
-        Some(Fault::HalfChunk) => Err(End::Raw(RawFault::HalfChunk)),
-        Some(Fault::BadChunk) => Err(End::Raw(RawFault::BadChunk)),
+        Some(Fault::HalfChunk) => Err(End::Raw(RawFault::HalfChunk(content_type))),
+        Some(Fault::BadChunk) => Err(End::Raw(RawFault::BadChunk(content_type))),
         Some(Fault::HugeHeader(bytes)) => Err(End::Raw(RawFault::HugeHeader(bytes))),
         Some(fault) => Ok(Failure::of_fault(fault)),
         None => Ok(None),
@@ -101,12 +106,19 @@ pub(super) async fn stream(
             due += behaviour.gap;
             wire.until(due).await?;
         }
+        if behaviour.fault == Some(Fault::Malformed(i)) {
+            wire.frame(encode.malformed()).await?;
+        }
         wire.frame(encode.piece(piece)).await?;
     }
     if let Some((fault, _)) = fatal {
         return strike(wire, fault, encode).await;
     }
-    for frame in encode.closing(script.finish, script.usage) {
+    let mut closing = encode.closing(script.finish, script.usage);
+    if behaviour.fault == Some(Fault::NoEndMarker) && encode.has_end_marker() {
+        closing.pop();
+    }
+    for frame in closing {
         wire.frame(frame).await?;
     }
     wire.finish().await

@@ -372,7 +372,7 @@ mod tests {
     use super::*;
 
     fn script(model: &str, ask: &Ask) -> Script {
-        Script::new(&Behaviour::of(model, 99), ask, || "{}".into())
+        Script::new(&Behaviour::of(model, 99, &ask.last), ask, || "{}".into())
     }
 
     fn said(script: &Script) -> String {

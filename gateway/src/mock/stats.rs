@@ -11,7 +11,7 @@ use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 
 /// Models that are counted by name; what comes after is counted under `(others)`.
-const MODELS: usize = 1000;
+const MODELS: usize = 5000;
 /// Clients that left, kept with their times.
 const ABORTS: usize = 1000;
 /// Bodies up to this size are shown.
@@ -124,13 +124,14 @@ pub(super) struct Stats {
 }
 
 impl Stats {
-    /// Counts a request and gives its number.
-    pub(super) fn arrived(&self, model: &str, arrival: Arc<Arrival>) -> u64 {
+    /// Counts a request and gives its number, and which of this model it is, from 0.
+    pub(super) fn arrived(&self, model: &str, arrival: Arc<Arrival>) -> (u64, u64) {
         self.requests.fetch_add(1, Ordering::Relaxed);
         let mut records = self.records();
-        if let Some(known) = records.models.get_mut(model) {
+        let before = if let Some(known) = records.models.get_mut(model) {
             known.requests += 1;
             known.last = arrival;
+            known.requests - 1
         } else {
             let name = if records.models.len() < MODELS { model } else { "(others)" };
             let entry = records.models.entry(name.to_owned()).or_insert_with(|| PerModel {
@@ -140,8 +141,9 @@ impl Stats {
             });
             entry.requests += 1;
             entry.last = arrival;
-        }
-        self.numbers.fetch_add(1, Ordering::Relaxed) + 1
+            entry.requests - 1
+        };
+        (self.numbers.fetch_add(1, Ordering::Relaxed) + 1, before)
     }
 
     /// A client left before the end.

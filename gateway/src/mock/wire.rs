@@ -12,7 +12,8 @@ use pingora_error::Result;
 use pingora_http::ResponseHeader;
 use tokio::time::Instant;
 
-use super::behaviour::{Behaviour, Delivery};
+use super::behaviour::{Behaviour, Delivery, Fault};
+use super::play::BEFORE_A_CUT;
 
 /// Why an answer did not come to a clean end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,8 +30,10 @@ pub(super) enum End {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum RawFault {
     Garbage,
-    HalfChunk,
-    BadChunk,
+    /// With this content type.
+    HalfChunk(&'static str),
+    /// With this content type.
+    BadChunk(&'static str),
     HugeHeader(usize),
 }
 
@@ -43,6 +46,8 @@ pub(super) struct Wire<'s> {
     gzip: Option<GzEncoder<Vec<u8>>>,
     /// What `Delivery::Once` has kept back.
     kept: BytesMut,
+    /// Bytes of the body before the connection is closed.
+    left: Option<usize>,
 }
 
 impl<'s> Wire<'s> {
@@ -56,6 +61,7 @@ impl<'s> Wire<'s> {
             delivery: behaviour.delivery,
             gzip: wants_gzip.then(|| GzEncoder::new(Vec::new(), Compression::fast())),
             kept: BytesMut::new(),
+            left: if let Some(Fault::CutAt(bytes)) = behaviour.fault { Some(bytes) } else { None },
         }
     }
 
@@ -152,7 +158,22 @@ impl<'s> Wire<'s> {
 
     /// Bytes as they are.
     async fn write(&mut self, bytes: Bytes) -> Result<(), End> {
-        self.session.write_response_body(bytes, false).await.map_err(|_| End::Gone)
+        self.write_or_cut(bytes, false).await
+    }
+
+    async fn write_or_cut(&mut self, mut bytes: Bytes, end: bool) -> Result<(), End> {
+        if let Some(left) = self.left {
+            if bytes.len() > left {
+                bytes.truncate(left);
+                if !bytes.is_empty() {
+                    self.session.write_response_body(bytes, false).await.map_err(|_| End::Gone)?;
+                }
+                self.pause(BEFORE_A_CUT).await?;
+                return Err(End::Cut);
+            }
+            self.left = Some(left - bytes.len());
+        }
+        self.session.write_response_body(bytes, end).await.map_err(|_| End::Gone)
     }
 
     /// Sends what is kept back: before a stall or a cut too.
@@ -171,7 +192,7 @@ impl<'s> Wire<'s> {
             self.deliver(tail.into()).await?;
         }
         let kept = self.kept.split().freeze();
-        self.session.write_response_body(kept, true).await.map_err(|_| End::Gone)
+        self.write_or_cut(kept, true).await
     }
 
     /// A whole body with its length, in one go.
@@ -188,7 +209,7 @@ impl<'s> Wire<'s> {
                 body
             }
         };
-        self.session.write_response_body(body, true).await.map_err(|_| End::Gone)
+        self.write_or_cut(body, true).await
     }
 }
 

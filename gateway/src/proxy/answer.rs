@@ -52,7 +52,7 @@ const MAX_ERROR_BODY: usize = 256 << 10;
 /// How long the connection may take to end after the stream's own end marker.
 const END_PATIENCE: Duration = Duration::from_secs(2);
 /// Most that is withheld of an answer while another target could still be asked.
-const MOST_HELD: usize = 1 << 20;
+pub const MOST_HELD: usize = 1 << 20;
 /// The same where `on_cut = "buffer"` asks for the whole.
 const MOST_BUFFERED: usize = 16 << 20;
 
@@ -92,7 +92,12 @@ pub fn on_header(upstream: &mut ResponseHeader, exchange: &mut Exchange) -> Resu
             if let Some(replay) = &exchange.replay {
                 replay.set_unjudged(form != AnswerForm::Opaque);
             }
-            let can_wait = (exchange.plan.has_next() || exchange.buffers()) && form != AnswerForm::Opaque;
+            // A document is of no use before its end, and may turn out to be an error.
+            let can_wait = match form {
+                AnswerForm::Json => true,
+                AnswerForm::Stream => exchange.plan.has_next() || exchange.buffers(),
+                AnswerForm::Opaque => false,
+            };
             match &exchange.replay {
                 Some(replay) if can_wait => replay.hold(),
                 Some(_) | None => exchange.commit(),
@@ -132,7 +137,7 @@ pub fn on_header(upstream: &mut ResponseHeader, exchange: &mut Exchange) -> Resu
 }
 
 /// What a status alone says; `None` when the body decides.
-fn verdict(status: u16) -> Option<Outcome> {
+pub fn verdict(status: u16) -> Option<Outcome> {
     match status {
         200..300 => None,
         // 402 and 403 speak of the gateway's account, not of the caller.
@@ -143,12 +148,12 @@ fn verdict(status: u16) -> Option<Outcome> {
 }
 
 /// A page for people (of a captive portal, a login, a wrong base URL) is never an answer of an API.
-fn is_web_page(header: &ResponseHeader) -> bool {
+pub fn is_web_page(header: &ResponseHeader) -> bool {
     let content_type = header.headers.get(CONTENT_TYPE).map_or(&b""[..], |value| value.as_bytes());
     content_type.get(..9).is_some_and(|start| start.eq_ignore_ascii_case(b"text/html"))
 }
 
-fn form_of(header: &ResponseHeader) -> AnswerForm {
+pub fn form_of(header: &ResponseHeader) -> AnswerForm {
     let content_type = header.headers.get(CONTENT_TYPE).map_or(&b""[..], |value| value.as_bytes());
     let essence = content_type.split(|byte| *byte == b';').next().unwrap_or_default().trim_ascii();
     let compressed = header.headers.get("content-encoding").is_some_and(|coding| coding != "identity");
@@ -209,9 +214,6 @@ pub fn on_body(body: &mut Option<Bytes>, end: bool, exchange: &mut Exchange) -> 
     exchange.saw_progress();
     exchange.held += out.len();
     *body = (!out.is_empty()).then_some(out);
-    if exchange.committed && resume::on_body(body, end, exchange) {
-        return Ok(());
-    }
     if !exchange.committed {
         if let Some(outcome) = failed_before_output(exchange) {
             if exchange.step_after(outcome) == Step::Stop {
@@ -229,7 +231,7 @@ pub fn on_body(body: &mut Option<Bytes>, end: bool, exchange: &mut Exchange) -> 
             exchange.commit();
         }
     }
-    if !end {
+    if (exchange.committed && resume::on_body(body, end, exchange)) || !end {
         return Ok(());
     }
     if let Some(replay) = &exchange.replay {

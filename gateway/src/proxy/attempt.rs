@@ -4,10 +4,10 @@ use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use ai_gateway_providers::Operation;
 use ai_gateway_providers::common::Losses;
 use ai_gateway_providers::endpoint::BodyKind;
 use ai_gateway_providers::error::{ApiError, ErrorKind};
+use ai_gateway_providers::{Dialect, Operation};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use pingora_core::upstreams::peer::HttpPeer;
@@ -15,15 +15,18 @@ use pingora_error::{Error, ErrorType, Result};
 use pingora_http::RequestHeader;
 use pingora_proxy::Session;
 
+use super::calls;
 use super::clocks::Clocks;
 use super::encode::{self, AnswerWay, Encoded};
 use super::outcome::Outcome;
 use super::step::Repeat;
 use super::{Exchange, Gateway, limit, resume};
 use crate::config::TimeoutsConfig;
-use crate::credentials::Grant;
+use crate::continuity::Continuity;
+use crate::credentials::{Client, Grant};
 use crate::health::{Changes, CredentialChange, Pass, TargetChange, TargetState};
 use crate::limits::Reservation;
+use crate::net::dns::Resolver;
 use crate::routing::Taken;
 use crate::snapshot::{Route, Target};
 
@@ -48,9 +51,9 @@ const OF_DIALECT: [&str; 3] = ["anthropic-version", "anthropic-beta", "openai-be
 /// Shortest wait for a provider's first token: a token endpoint answers more slowly than a connection stands.
 const TOKEN_PATIENCE: Duration = Duration::from_secs(5);
 /// Stale pooled connections tried before a failure counts.
-const STALE_RETRIES: usize = 3;
+pub const STALE_RETRIES: usize = 3;
 /// A connection that was closed while it lay in the pool fails at once; one that fails later may have done the work.
-const STALE_WITHIN: Duration = Duration::from_millis(500);
+pub const STALE_WITHIN: Duration = Duration::from_millis(500);
 
 /// A try, and how it went.
 pub struct Attempt {
@@ -98,14 +101,20 @@ pub struct Attempt {
 }
 
 impl Attempt {
-    pub(super) fn new(taken: Taken, encoded: Encoded, clocks: Clocks) -> Self {
+    /// An attempt that begins now.
+    pub fn new(taken: Taken, encoded: Encoded, clocks: Clocks) -> Self {
         let Taken { target, credential, pass } = taken;
+        Self { pass: Some(pass), ..Self::uncounted(target, credential, encoded, clocks) }
+    }
+
+    /// The same, of which the target's health learns nothing.
+    pub fn uncounted(target: Arc<Target>, credential: usize, encoded: Encoded, clocks: Clocks) -> Self {
         let Encoded { route, body, hide_usage, answer, losses } = encoded;
         Self {
             clocks: clocks.over(target.timeouts),
             target,
             credential,
-            pass: Some(pass),
+            pass: None,
             held: None,
             started: Instant::now(),
             route,
@@ -141,6 +150,14 @@ impl Attempt {
         }
     }
 
+    /// Notes the end of an attempt that was given up because another one began its answer first.
+    pub fn lose(&mut self) {
+        if let Some(pass) = &mut self.pass {
+            pass.no_output(Instant::now(), self.started.elapsed());
+        }
+        self.end(Outcome::Hedged);
+    }
+
     /// How its target is, with its credential.
     pub fn state(&self) -> &TargetState {
         &self.target.states[self.credential]
@@ -157,28 +174,8 @@ impl Attempt {
         }
     }
 
-    /// Tells the operator what its end changed.
     fn report(&self, changes: &Changes) {
-        let (provider, model) = (&self.target.provider.name, &self.target.model);
-        match changes.credential {
-            Some(CredentialChange::Refused(reason)) => {
-                log::error!("provider {provider}, credential {}: {reason}; it is not used for now", self.credential);
-            }
-            Some(CredentialChange::Accepted) => {
-                log::warn!("provider {provider}, credential {}: accepted again", self.credential);
-            }
-            None => {}
-        }
-        match changes.target {
-            Some(TargetChange::Opened { reason, cooldown }) => {
-                log::warn!("target {provider}/{model}: {reason}; it rests for {cooldown:?}");
-            }
-            Some(TargetChange::Closed) => log::warn!("target {provider}/{model}: it is well again"),
-            Some(TargetChange::Held { reason, wait }) => {
-                log::info!("target {provider}/{model}: {reason}; it rests for {wait:?}");
-            }
-            None => {}
-        }
+        report(&self.target.provider.name, &self.target.model, self.credential, changes);
     }
 
     /// What metrics and logs say of it.
@@ -202,8 +199,34 @@ impl Attempt {
     }
 }
 
+/// Tells the operator what an attempt or a probe changed.
+pub fn report(provider: &str, model: &str, credential: usize, changes: &Changes) {
+    match changes.credential {
+        Some(CredentialChange::Refused(reason)) => {
+            log::error!("provider {provider}, credential {credential}: {reason}; it is not used for now");
+        }
+        Some(CredentialChange::Accepted) => {
+            log::warn!("provider {provider}, credential {credential}: accepted again");
+        }
+        None => {}
+    }
+    match changes.target {
+        Some(TargetChange::Opened { reason, cooldown }) => {
+            log::warn!("target {provider}/{model}: {reason}; it rests for {cooldown:?}");
+        }
+        Some(TargetChange::Closed) => log::warn!("target {provider}/{model}: it is well again"),
+        Some(TargetChange::Held { reason, wait }) => {
+            log::info!("target {provider}/{model}: {reason}; it rests for {wait:?}");
+        }
+        None => {}
+    }
+}
+
 /// Takes the next attempt of the plan and finds the address to connect to.
 pub async fn choose_peer(gateway: &Gateway, session: &mut Session, exchange: &mut Exchange) -> Result<Box<HttpPeer>> {
+    if calls::go_on_with_hedge(exchange) {
+        return calls::take_over(session, exchange).await;
+    }
     let repeat = exchange.repeat.take();
     if let Some(repeat) = &repeat {
         repeat.wait(session, exchange).await?;
@@ -211,64 +234,80 @@ pub async fn choose_peer(gateway: &Gateway, session: &mut Session, exchange: &mu
     let begun = Instant::now();
     let again = exchange.attempts.last_mut().is_some_and(|attempt| std::mem::take(&mut attempt.again));
     if !again {
-        let attempt = next_attempt(gateway, exchange, repeat)?;
+        let attempt = next_attempt(&gateway.continuity, exchange, repeat, begun)?;
         exchange.attempts.push(attempt);
     }
     let Some(attempt) = exchange.attempts.last() else {
         return Err(Error::explain(ErrorType::InternalError, "no attempt was made"));
     };
-    let (timeouts, credential) = (attempt.clocks, attempt.credential);
+    let timeouts = attempt.clocks;
     let first_token = exchange.wants_stream().then_some(timeouts.first_token);
     if let Some(replay) = &exchange.replay {
         replay.begin_attempt(timeouts.total, first_token);
     }
     exchange.overhead += begun.elapsed();
-    let (target, dialect) = (attempt.target.clone(), attempt.route.dialect);
-    let provider = &target.provider;
+    let id = &exchange.id;
+    let Some(attempt) = exchange.attempts.last_mut() else {
+        return Err(Error::explain(ErrorType::InternalError, "no attempt was made"));
+    };
+    match approach(attempt, &gateway.http, &gateway.resolver, id).await {
+        Ok(peer) if calls::may_hedge(exchange) => calls::race(gateway, session, exchange, peer).await,
+        Ok(peer) => Ok(Box::new(peer)),
+        Err((outcome, error)) => Err(super::failure::attempt_failed(exchange, outcome, error)),
+    }
+}
+
+/// Fetches what `attempt` needs before it can connect: the gateway's credential, and the address.
+///
+/// # Errors
+/// How the attempt ends without them; logged already, under the exchange's `id`.
+pub async fn approach(
+    attempt: &mut Attempt,
+    http: &Arc<Client>,
+    resolver: &Resolver,
+    id: &str,
+) -> Result<HttpPeer, (Outcome, Box<Error>)> {
+    let (provider, timeouts) = (&attempt.target.provider, attempt.clocks);
     let patience = timeouts.connect.max(TOKEN_PATIENCE);
-    match provider.credentials[credential].grant(dialect, &gateway.http, patience).await {
-        Ok(grant) => {
-            if let Some(attempt) = exchange.attempts.last_mut() {
-                attempt.grant = grant;
-            }
-        }
+    match provider.credentials[attempt.credential].grant(attempt.route.dialect, http, patience).await {
+        Ok(grant) => attempt.grant = grant,
         Err(error) => {
-            log::warn!("request {}: provider {}: no credential: {error}", exchange.id, provider.name);
-            let error = Error::explain(ErrorType::InternalError, "no credential");
-            return Err(super::failure::attempt_failed(exchange, Outcome::NoCredentials, error));
+            log::warn!("request {id}: provider {}: no credential: {error}", provider.name);
+            return Err((Outcome::NoCredentials, Error::explain(ErrorType::InternalError, "no credential")));
         }
     }
-    match gateway.resolver.resolve(&provider.host, provider.port, timeouts.connect).await {
+    match resolver.resolve(&provider.host, provider.port, timeouts.connect).await {
         Ok(address) => {
             let mut peer = provider.peer(address, timeouts.connect, timeouts.idle);
-            if exchange.attempt().is_some_and(|attempt| attempt.stale == STALE_RETRIES) {
+            if attempt.stale == STALE_RETRIES {
                 // All connections in the pool may be dead, and a dead HTTP/2 one lies there until its own task has noticed.
                 peer.group_key = !peer.group_key;
             }
-            Ok(Box::new(peer))
+            Ok(peer)
         }
         Err(error) => {
             log::warn!("provider {}: {error}", provider.name);
-            Err(super::failure::attempt_failed(
-                exchange,
-                Outcome::Dns,
-                Error::explain(ErrorType::ConnectError, error.to_string()),
-            ))
+            Err((Outcome::Dns, Error::explain(ErrorType::ConnectError, error.to_string())))
         }
     }
 }
 
 /// The same target once more, or the next one of the plan whose API can say what is asked.
-fn next_attempt(gateway: &Gateway, exchange: &mut Exchange, repeat: Option<Repeat>) -> Result<Attempt> {
+pub(super) fn next_attempt(
+    continuity: &Continuity,
+    exchange: &mut Exchange,
+    repeat: Option<Repeat>,
+    now: Instant,
+) -> Result<Attempt> {
     if exchange.resume.is_some() {
-        return resume::next_attempt(exchange, &gateway.continuity);
+        return resume::next_attempt(exchange, continuity);
     }
     let clocks = exchange.request.as_ref().map(|request| request.clocks).unwrap_or_default();
     let mut taken = repeat.map(Repeat::take);
-    while let Some(next) = taken.take().or_else(|| exchange.plan.take_next(Instant::now())) {
-        match encode::encode(&next.target, exchange, &gateway.continuity) {
+    while let Some(next) = taken.take().or_else(|| exchange.plan.take_next(now)) {
+        match encode::encode(&next.target, exchange, continuity) {
             Ok(encoded) => {
-                let Ok(held) = limit::begin(gateway, exchange, &next) else {
+                let Ok(held) = limit::begin(exchange, &next) else {
                     exchange.plan.leave_target();
                     continue;
                 };
@@ -282,7 +321,7 @@ fn next_attempt(gateway: &Gateway, exchange: &mut Exchange, repeat: Option<Repea
         }
     }
     if exchange.error.is_none() {
-        let refusal = all_rest(exchange);
+        let refusal = all_rest(exchange, now);
         exchange.retry_after = refusal.1;
         exchange.error = Some(refusal.0);
     }
@@ -290,8 +329,7 @@ fn next_attempt(gateway: &Gateway, exchange: &mut Exchange, repeat: Option<Repea
 }
 
 /// The error for a model all of whose targets rest, and when the first of them may be asked again.
-pub fn all_rest(exchange: &Exchange) -> (ApiError, Vec<(&'static str, HeaderValue)>) {
-    let now = Instant::now();
+pub fn all_rest(exchange: &Exchange, now: Instant) -> (ApiError, Vec<(&'static str, HeaderValue)>) {
     let seconds = exchange.plan.earliest(now).unwrap_or_default().as_secs_f64().ceil().max(1.0);
     let mut reasons: Vec<String> = exchange.plan.left_out().iter().filter_map(|left_out| left_out.words(now)).collect();
     reasons.dedup();
@@ -302,21 +340,31 @@ pub fn all_rest(exchange: &Exchange) -> (ApiError, Vec<(&'static str, HeaderValu
     (ApiError::new(ErrorKind::AllResting, message), vec![header])
 }
 
-/// Writes the header of the attempt's request from a clean slate.
+/// Writes the header of the current attempt's request.
 pub fn write_header(session: &Session, upstream: &mut RequestHeader, exchange: &Exchange) -> Result<()> {
-    let (Some(attempt), Some(endpoint)) = (exchange.attempt(), &exchange.endpoint) else {
+    let Some(attempt) = exchange.attempt() else {
         return Error::e_explain(ErrorType::InternalError, "no attempt was made");
     };
+    let mut header = header_for(attempt, session.req_header(), exchange)?;
+    header.set_version(upstream.version);
+    *upstream = header;
+    Ok(())
+}
+
+/// The header of `attempt`'s request, from a clean slate. `client`: what the client sent.
+pub fn header_for(attempt: &Attempt, client: &RequestHeader, exchange: &Exchange) -> Result<RequestHeader> {
+    let Some(endpoint) = &exchange.endpoint else {
+        return Error::e_explain(ErrorType::InternalError, "the request was not understood");
+    };
     let provider = &attempt.target.provider;
-    let query = session.req_header().uri.query().map(without_credentials).filter(|query| !query.is_empty());
+    let query = client.uri.query().map(without_credentials).filter(|query| !query.is_empty());
     let stream = exchange.wants_stream();
     let Some(path) = provider.path_of(attempt.route, endpoint, &attempt.target.model, stream, query.as_deref()) else {
         return Error::e_explain(ErrorType::InternalError, "the request has no path at this provider");
     };
-    let path = if exchange.resume.is_some() { provider.quirks.prefill.path(path) } else { path };
-    let method = session.req_header().method.clone();
-    let mut header = RequestHeader::build_no_case(method, path.as_bytes(), Some(16))?;
-    header.set_version(upstream.version);
+    let goes_on = exchange.resume.is_some() && attempt.route.dialect == Dialect::OpenAiChat;
+    let path = if goes_on { provider.quirks.prefill.path(path) } else { path };
+    let mut header = RequestHeader::build_no_case(client.method.clone(), path.as_bytes(), Some(16))?;
     header.insert_header(http::header::HOST, &provider.authority)?;
     if attempt.translates {
         header.insert_header(http::header::CONTENT_TYPE, "application/json")?;
@@ -325,7 +373,7 @@ pub fn write_header(session: &Session, upstream: &mut RequestHeader, exchange: &
     let stays = |name: &str| {
         (foreign && OF_DIALECT.contains(&name)) || (attempt.translates && ["content-type", "accept"].contains(&name))
     };
-    forward(&session.req_header().headers, &mut header, stays)?;
+    forward(&client.headers, &mut header, stays)?;
     // The gateway reads the answer: it must not be compressed.
     header.insert_header(http::header::ACCEPT_ENCODING, "identity")?;
     if endpoint.body != BodyKind::None {
@@ -348,8 +396,7 @@ pub fn write_header(session: &Session, upstream: &mut RequestHeader, exchange: &
         }
     }
     attempt.grant.apply(&mut header, &attempt.body)?;
-    *upstream = header;
-    Ok(())
+    Ok(header)
 }
 
 /// The query for the upstream: what tells who the client is, and which version of Azure it thinks it speaks to, stays

@@ -3,11 +3,11 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use ai_gateway_providers::Dialect;
 use ai_gateway_providers::answer::{AnswerForm, Observer};
 use ai_gateway_providers::endpoint::Endpoint;
 use ai_gateway_providers::error::ApiError;
 use ai_gateway_providers::scan::RequestScan;
+use ai_gateway_providers::{Dialect, Operation};
 use bytes::Bytes;
 use http::HeaderValue;
 use pingora_error::Result;
@@ -15,6 +15,7 @@ use pingora_http::ResponseHeader;
 
 use super::attempt::Attempt;
 use super::body::Reservation;
+use super::calls::Hedge;
 use super::clocks::Clocks;
 use super::replay::Replay;
 use super::resume::Resume;
@@ -55,6 +56,8 @@ pub struct Exchange {
     pub plan: Plan,
     /// Attempts made, the current one last.
     pub attempts: Vec<Attempt>,
+    /// A second call that is under way, of the plan's next target.
+    pub hedge: Option<Hedge>,
     /// The installed replay session.
     pub replay: Option<Replay>,
     /// Estimated tokens of the prompt, and the most of the answer.
@@ -69,6 +72,8 @@ pub struct Exchange {
     pub form: AnswerForm,
     /// Bytes of it withheld so far.
     pub held: usize,
+    /// Whether it is in the ledger.
+    pub booked: bool,
     /// Whether what the upstream says goes to the client and can no longer be taken back.
     pub committed: bool,
     /// Status sent to the client.
@@ -135,6 +140,7 @@ impl Exchange {
             request: None,
             plan: Plan::default(),
             attempts: Vec::new(),
+            hedge: None,
             replay: None,
             expected: (0, 0),
             reservation: None,
@@ -142,6 +148,7 @@ impl Exchange {
             observer: None,
             form: AnswerForm::Opaque,
             held: 0,
+            booked: false,
             committed: false,
             status: 0,
             first_output: None,
@@ -159,6 +166,11 @@ impl Exchange {
     /// The dialect in which the client is answered; a guess where the path is not understood.
     pub fn dialect(&self) -> Dialect {
         self.endpoint.as_ref().map_or(self.guessed_dialect, |endpoint| endpoint.dialect)
+    }
+
+    /// What is asked, once the path has been understood.
+    pub fn operation(&self) -> Option<Operation> {
+        self.endpoint.as_ref().map(|endpoint| endpoint.operation)
     }
 
     /// Whether the client asked for a stream.

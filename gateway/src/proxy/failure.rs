@@ -159,7 +159,7 @@ pub(super) fn final_error(exchange: &Exchange, outcome: Outcome) -> ApiError {
         Outcome::StreamError(_) => {
             (ErrorKind::UpstreamError, format!("provider `{provider}` reported an error instead of an answer"))
         }
-        Outcome::Cut | Outcome::Ok | Outcome::ClientLeft => return cut_short(),
+        Outcome::Cut | Outcome::Ok | Outcome::ClientLeft | Outcome::Hedged => return cut_short(),
     };
     ApiError::new(kind, message)
 }

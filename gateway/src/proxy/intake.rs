@@ -1,98 +1,71 @@
-//! From a request header to an exchange that is ready for its first attempt, or answered already.
+//! The request phase: the client's request is read and gets its plan, or is answered at once.
 
 use std::time::Instant;
 
-use ai_gateway_providers::endpoint::{BodyKind, Endpoint, EndpointError, match_endpoint};
+use ai_gateway_providers::Operation;
 use ai_gateway_providers::error::{ApiError, ErrorKind};
-use ai_gateway_providers::scan::{RequestScan, ScanError, opening, scan_json, scan_multipart};
-use ai_gateway_providers::{Dialect, Operation};
 use bytes::Bytes;
-use http::HeaderValue;
 use pingora_error::{Error, ErrorType, Result};
 use pingora_proxy::Session;
 
-use super::body::{self, BodyError};
-use super::clocks::Clocks;
-use super::exchange::Request;
+use super::body::{self, BodyError, Reservation};
+use super::plan::{self, Next, Planner};
 use super::reply::Refusal;
-use super::route::{self, Routed};
-use super::{Exchange, Gateway, attempt, count, limit, models, replay, reply, stored};
-use crate::config::{StickyBy, Strategy};
-use crate::routing::{Asked, Plan, Why, stable_hash};
-use crate::snapshot::Admission;
+use super::{Exchange, Gateway, calls, count, explain, limit, models, replay, reply, step};
+use crate::routing::rules::{Rule, Verdict};
 
 /// Runs the request phase. `true`: the answer has been written.
 pub async fn take_in(gateway: &Gateway, session: &mut Session, exchange: &mut Exchange) -> Result<bool> {
+    let explains = explain::is_asked(&session.req_header().headers);
     let refusal = match understand(session, exchange) {
         Err(refusal) => refusal,
-        Ok(()) if exchange.endpoint.as_ref().is_some_and(|e| e.operation == Operation::Models) => {
+        Ok(()) if exchange.operation() == Some(Operation::Models) && !explains => {
             return models::answer(session, exchange).await.map(|()| true);
         }
-        Ok(()) if exchange.endpoint.as_ref().is_some_and(|e| e.operation == Operation::Stored) => {
-            match stored::plan(gateway, session, exchange) {
-                Ok(()) => return Ok(false),
-                Err(error) => error.into(),
-            }
-        }
-        Ok(()) => match read_request(gateway, session, exchange).await {
-            Ok(()) if count::is_ours(exchange) => match count::answer(session, exchange).await? {
-                Ok(()) => return Ok(true),
-                Err(error) => error.into(),
-            },
-            Ok(()) => match limit::plan_and_admit(gateway, session, exchange).await {
-                Ok(()) => {
-                    start_replay(session, exchange);
-                    return Ok(false);
-                }
-                Err(refusal) => refusal,
-            },
+        Ok(()) => match read_body(gateway, session, exchange).await {
             Err(BodyError::Refused(refusal)) => refusal,
             Err(BodyError::Client(error)) => broken_body(exchange, error)?.into(),
+            Ok((body, _reservation)) if explains => {
+                return explain::answer(gateway, session, exchange, body).await.map(|()| true);
+            }
+            Ok((body, reservation)) => match plan_patiently(gateway, session, exchange, body, reservation).await? {
+                Err(refusal) => refusal,
+                Ok(Next::Ask) => match limit::admit(gateway, exchange).await {
+                    Ok(()) => {
+                        calls::mirror(gateway, session.req_header(), exchange);
+                        start_replay(session, exchange);
+                        return Ok(false);
+                    }
+                    Err(refusal) => refusal,
+                },
+                Ok(Next::Count) => match count::answer(session, exchange).await? {
+                    Ok(()) => return Ok(true),
+                    Err(error) => error.into(),
+                },
+            },
         },
     };
     reply::error(session, exchange, refusal).await.map(|()| true)
 }
 
-/// Everything that the header alone decides: path, method, key.
+/// Everything that the header alone decides: path, method, key, and whether it may have this explained.
 fn understand(session: &Session, exchange: &mut Exchange) -> Result<(), Refusal> {
     let header = session.req_header();
-    match match_endpoint(&header.method, header.uri.path(), &header.headers) {
-        Ok(endpoint) => exchange.endpoint = Some(endpoint),
-        Err(error) => {
-            exchange.guessed_dialect = error.dialect();
-            return Err(endpoint_error(&error));
-        }
-    }
-    match exchange.snapshot.keys.admit(&header.headers, header.uri.query()) {
-        Admission::Open => Ok(()),
-        Admission::Key(key) => {
-            exchange.key = Some(key);
-            Ok(())
-        }
-        Admission::Missing => Err(ApiError::new(
-            ErrorKind::Unauthenticated,
-            "no API key was sent; send it as `authorization: Bearer …`, `x-api-key` or `api-key`",
-        )
-        .into()),
-        Admission::Wrong => Err(ApiError::new(ErrorKind::Unauthenticated, "the API key is not valid").into()),
-    }
+    plan::find_endpoint(header, exchange)?;
+    plan::admit(header, exchange)?;
+    explain::allow(&header.headers, exchange)?;
+    Ok(())
 }
 
-fn endpoint_error(error: &EndpointError) -> Refusal {
-    let kind = match error {
-        EndpointError::UnknownPath { .. } => ErrorKind::NotFound,
-        EndpointError::WrongMethod { allow, .. } => return Refusal::method_not_allowed(allow),
-        EndpointError::NoWebSocket { .. } => {
-            let headers = vec![("upgrade", HeaderValue::from_static("HTTP/1.1"))];
-            return Refusal::with_headers(ApiError::new(ErrorKind::NoWebSocket, error.to_string()), headers);
-        }
-        EndpointError::NotSupportedYet { .. } => ErrorKind::NotSupported,
-        EndpointError::BadModel { .. } => ErrorKind::InvalidRequest,
-    };
-    ApiError::new(kind, error.to_string()).into()
-}
-
-async fn read_request(gateway: &Gateway, session: &mut Session, exchange: &mut Exchange) -> Result<(), BodyError> {
+/// The body, and its share of what all exchanges may hold. What asks for a stored answer has none that anybody reads.
+async fn read_body(
+    gateway: &Gateway,
+    session: &mut Session,
+    exchange: &Exchange,
+) -> Result<(Bytes, Option<Reservation>), BodyError> {
+    if matches!(exchange.operation(), Some(Operation::Stored | Operation::Models)) {
+        return Ok((Bytes::new(), None));
+    }
     let limits = exchange.snapshot.limits;
     if session.req_header().headers.get_all(http::header::TRANSFER_ENCODING).iter().nth(1).is_some() {
         // Two servers may see the end of such a body at different places (RFC 9112 §6.1).
@@ -110,21 +83,59 @@ async fn read_request(gateway: &Gateway, session: &mut Session, exchange: &mut E
         session.set_close_on_response_before_downstream_finish(true);
     }
     let (body, reservation) = body::read(session, limits, &gateway.buffered).await?;
-    let begun = Instant::now();
-    let scan = scan(session, exchange.endpoint.as_ref(), &body)?;
-    let Routed { model, body, scan } = route::route(gateway, session, exchange, body, scan)?;
-    let clocks = Clocks::of(&session.req_header().headers)?;
-    exchange.request = Some(Request {
-        body,
-        scan,
-        model,
-        reservation: Some(reservation),
-        json_array: wants_json_array(session, exchange),
-        clocks,
-        betas: betas(session),
+    Ok((body, Some(reservation)))
+}
+
+/// Plans, and once more after a while if all targets rest because their providers asked for it, and not for long.
+///
+/// # Errors
+/// The client left meanwhile.
+async fn plan_patiently(
+    gateway: &Gateway,
+    session: &mut Session,
+    exchange: &mut Exchange,
+    body: Bytes,
+    reservation: Option<Reservation>,
+) -> Result<Result<Next, Refusal>> {
+    let planned = plan(gateway, exchange, |exchange, planner| {
+        let next = plan::plan(session.req_header(), body, exchange, planner);
+        if let Some(request) = &mut exchange.request {
+            request.reservation = reservation;
+        }
+        next
     });
-    exchange.overhead += begun.elapsed();
-    Ok(())
+    let longest = exchange.request.as_ref().map(|request| request.model.retry.max_wait);
+    match longest.and_then(|longest| exchange.plan.worth_waiting(Instant::now(), longest)) {
+        Some(wait) if planned.is_err() => {
+            step::wait(session, exchange, wait).await?;
+            Ok(plan(gateway, exchange, |exchange, planner| {
+                plan::choose_targets(&session.req_header().headers, exchange, planner).map(|()| Next::Ask)
+            }))
+        }
+        _ => Ok(planned),
+    }
+}
+
+fn plan(
+    gateway: &Gateway,
+    exchange: &mut Exchange,
+    plan: impl FnOnce(&mut Exchange, &mut Planner<'_>) -> Result<Next, Refusal>,
+) -> Result<Next, Refusal> {
+    let now = Instant::now();
+    let mut planner = Planner {
+        continuity: &gateway.continuity,
+        now,
+        random: &mut |bound| fastrand::u64(..bound),
+        told: &mut |rule: &Rule, verdict: Verdict<'_>| {
+            if matches!(verdict, Verdict::Broke(_)) {
+                gateway.telemetry.metrics.route_broke(&rule.name);
+            }
+        },
+        preview: false,
+    };
+    let next = plan(exchange, &mut planner);
+    exchange.overhead += now.elapsed();
+    next
 }
 
 fn start_replay(session: &mut Session, exchange: &mut Exchange) {
@@ -137,85 +148,6 @@ fn start_replay(session: &mut Session, exchange: &mut Exchange) {
 fn expects_continue(session: &Session) -> bool {
     let expect = session.req_header().headers.get(http::header::EXPECT);
     expect.is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"100-continue"))
-}
-
-fn scan(session: &Session, endpoint: Option<&Endpoint>, body: &Bytes) -> Result<RequestScan, ApiError> {
-    let scanned = match endpoint.map(|endpoint| endpoint.body) {
-        Some(BodyKind::Multipart) => {
-            let content_type = session.req_header().headers.get(http::header::CONTENT_TYPE);
-            scan_multipart(content_type.and_then(|value| value.to_str().ok()).unwrap_or_default(), body)
-        }
-        Some(BodyKind::Json | BodyKind::None) | None => scan_json(body),
-    };
-    scanned.map_err(|error: ScanError| ApiError::new(ErrorKind::InvalidRequest, error.to_string()))
-}
-
-/// Gemini's streams are server-sent events only when the client asks so.
-fn wants_json_array(session: &Session, exchange: &Exchange) -> bool {
-    let streams =
-        exchange.endpoint.as_ref().is_some_and(|endpoint| endpoint.dialect == Dialect::Gemini && endpoint.stream);
-    let query = session.req_header().uri.query().unwrap_or_default();
-    streams && !query.split('&').any(|pair| pair == "alt=sse")
-}
-
-fn betas(session: &Session) -> Option<Box<str>> {
-    let values = session.req_header().headers.get_all("anthropic-beta").iter();
-    let betas: Vec<&str> = values.filter_map(|value| value.to_str().ok()).collect();
-    (!betas.is_empty()).then(|| betas.join(",").into())
-}
-
-/// Builds the plan.
-pub fn plan(gateway: &Gateway, session: &Session, exchange: &mut Exchange) -> Result<(), Refusal> {
-    let (Some(request), Some(endpoint)) = (&exchange.request, &exchange.endpoint) else { return Ok(()) };
-    let keeper = stored::keeper_of_previous(gateway, exchange)?;
-    let asked = asked(session, exchange, request);
-    let against = |target: &crate::snapshot::Target| {
-        let keeps = keeper.as_ref().is_none_or(|keeper| *keeper == target.provider.name);
-        let usable = keeps && target.provider.route(endpoint, &target.model).is_some();
-        if usable { limit::of_target(gateway, target, exchange) } else { Some(Why::Unusable) }
-    };
-    exchange.plan = Plan::build(&request.model, &asked, against, &mut |bound| fastrand::u64(..bound));
-    if !exchange.plan.is_empty() {
-        return Ok(());
-    }
-    if exchange.plan.earliest(asked.now).is_some() {
-        let (error, headers) = attempt::all_rest(exchange);
-        return Err(Refusal::with_headers(error, headers));
-    }
-    Err(attempt::no_usable_target(exchange).into())
-}
-
-/// Bytes of a prompt that are taken for a token.
-pub const BYTES_PER_TOKEN: u64 = 4;
-/// Tokens that an answer is expected to have when the request does not bound it.
-const USUAL_OUTPUT: u64 = 500;
-
-/// What the strategy wants to know of the request.
-fn asked(session: &Session, exchange: &Exchange, request: &Request) -> Asked {
-    let output = request.scan.max_tokens.map_or(USUAL_OUTPUT, |most| most.min(4 * USUAL_OUTPUT));
-    Asked {
-        now: Instant::now(),
-        sticky: sticky(session, exchange, request),
-        prompt_tokens: request.body.len() as u64 / BYTES_PER_TOKEN,
-        output_tokens: output,
-    }
-}
-
-/// What requests have in common that must go to the same target, as the model's `sticky` says.
-fn sticky(session: &Session, exchange: &Exchange, request: &Request) -> Option<u64> {
-    let strategy = &request.model.strategy;
-    if strategy.strategy != Strategy::Sticky {
-        return None;
-    }
-    let header = session.req_header().headers.get(&strategy.session_header);
-    Some(match (strategy.sticky, header, &exchange.key) {
-        (StickyBy::Session, Some(session), _) => stable_hash(&[b"session", session.as_bytes()]),
-        (StickyBy::Key, _, Some(key)) => stable_hash(&[b"key", key.name.as_bytes()]),
-        (StickyBy::Session | StickyBy::Prompt | StickyBy::Key, ..) => {
-            let key = exchange.key.as_ref().map_or("", |key| &key.name);
-            stable_hash(&[&[key.as_bytes()], &opening(&request.body)[..]].concat())
-        }
-    })
 }
 
 /// A body whose framing broke: a client that is still there gets told, one that left cannot be.

@@ -7,11 +7,10 @@ use ai_gateway_providers::Operation;
 use ai_gateway_providers::endpoint::Endpoint;
 use ai_gateway_providers::error::{ApiError, ErrorKind};
 use http::HeaderValue;
-use pingora_proxy::Session;
 
 use super::exchange::Request;
 use super::reply::Refusal;
-use super::{Exchange, Gateway, intake};
+use super::{Exchange, Gateway, plan};
 use crate::limits::{Amounts, Kind, NEVER, Refused, Reservation, What};
 use crate::routing::{Taken, Why};
 use crate::snapshot::Target;
@@ -21,11 +20,8 @@ const UNBOUNDED_OUTPUT: u64 = 1_000;
 /// A wait that is longer than this is not worth a client's automatic retry.
 const LONG_WAIT: u64 = 60_000;
 
-/// Builds the plan and reserves what the request may use.
-pub async fn plan_and_admit(gateway: &Gateway, session: &Session, exchange: &mut Exchange) -> Result<(), Refusal> {
-    let (Some(request), Some(endpoint)) = (&exchange.request, &exchange.endpoint) else { return Ok(()) };
-    exchange.expected = tokens(request, endpoint);
-    intake::plan(gateway, session, exchange)?;
+/// Reserves what the request may use, whose plan is known.
+pub async fn admit(gateway: &Gateway, exchange: &mut Exchange) -> Result<(), Refusal> {
     let Some(request) = &exchange.request else { return Ok(()) };
     let key = exchange.key.as_deref();
     let tags = key.into_iter().flat_map(|key| key.tags()).map(String::as_str);
@@ -61,28 +57,29 @@ fn expected(exchange: &Exchange) -> Amounts {
 }
 
 /// Tokens of the prompt, and the most of the answer.
-fn tokens(request: &Request, endpoint: &Endpoint) -> (u64, u64) {
-    let prompt = (request.body.len() as u64).div_ceil(intake::BYTES_PER_TOKEN);
+pub fn tokens(request: &Request, endpoint: &Endpoint) -> (u64, u64) {
+    let prompt = (request.body.len() as u64).div_ceil(plan::BYTES_PER_TOKEN);
     let writes = matches!(endpoint.operation, Operation::Chat | Operation::Completions);
     let output = request.scan.max_tokens.unwrap_or(if writes { UNBOUNDED_OUTPUT } else { 0 });
     (prompt, output)
 }
 
 /// Why a target is not asked: its own limits are reached.
-pub fn of_target(gateway: &Gateway, target: &Target, exchange: &Exchange) -> Option<Why> {
+pub fn of_target(target: &Target, exchange: &Exchange, at: Instant) -> Option<Why> {
     let subject = target.limits.as_ref()?;
-    let now = gateway.limits.now();
-    let until = gateway.limits.full_until(subject, of_attempt(exchange), now)?;
-    Some(Why::Limited(Instant::now() + Duration::from_millis(until.saturating_sub(now))))
+    let limits = &exchange.snapshot.bounds;
+    let now = limits.now();
+    let until = limits.full_until(subject, of_attempt(exchange), now)?;
+    Some(Why::Limited(at + Duration::from_millis(until.saturating_sub(now))))
 }
 
 /// Counts an attempt at its target; an error if the target's own limits were reached since the plan was made.
-pub fn begin(gateway: &Gateway, exchange: &mut Exchange, next: &Taken) -> Result<Option<Reservation>, ()> {
+pub fn begin(exchange: &mut Exchange, next: &Taken) -> Result<Option<Reservation>, ()> {
     if let Some(previous) = exchange.attempts.last_mut() {
         previous.held = None;
     }
     let Some(subject) = &next.target.limits else { return Ok(None) };
-    gateway.limits.begin(subject, of_attempt(exchange)).map(Some).ok_or(())
+    exchange.snapshot.bounds.begin(subject, of_attempt(exchange)).map(Some).ok_or(())
 }
 
 /// A target's own limits are none of money.

@@ -1,21 +1,25 @@
 //! The proxy: Pingora's phases, each a few lines that call into the room that does the work.
 //!
 //! Read [`Gateway`]'s implementation of `ProxyHttp` from top to bottom: it is the life of a request. What is known of
-//! a request on its way is its [`Exchange`].
+//! a request on its way is its [`Exchange`]. What decides where it goes is in `plan`, which [`explain`] runs too.
 
 mod answer;
 mod attempt;
 mod body;
+mod book;
+mod calls;
 mod clocks;
 mod codex_models;
 mod count;
 mod encode;
 mod exchange;
+pub mod explain;
 mod failure;
 mod intake;
 mod limit;
 mod models;
 mod outcome;
+mod plan;
 mod replay;
 mod reply;
 mod resume;
@@ -39,12 +43,14 @@ use pingora_http::{RequestHeader, ResponseHeader};
 use pingora_proxy::{FailToProxy, ProxyHttp, ProxyWarnLogContext, Session};
 
 pub use body::{BodyLimits, BufferBudget};
+pub use calls::{Calls, Probing};
 pub use exchange::Exchange;
 pub use outcome::Outcome;
 
 use crate::continuity::Continuity;
 use crate::credentials::Client;
 use crate::health::Health;
+use crate::ledger::Ledger;
 use crate::limits::Limits;
 use crate::net::dns::Resolver;
 use crate::snapshot::Snapshot;
@@ -55,17 +61,22 @@ use crate::telemetry::Telemetry;
 const CLIENT_PATIENCE: Duration = Duration::from_secs(60);
 
 /// What all exchanges share.
+#[derive(Clone)]
 pub struct Gateway {
     /// The configuration in force; exchanges pin the one they began with.
     pub current: Arc<ArcSwap<Snapshot>>,
     /// Addresses of the upstreams.
     pub resolver: Arc<Resolver>,
+    /// Requests beside the one that Pingora sends.
+    pub calls: Arc<Calls>,
     /// Asks for the gateway's own tokens.
     pub http: Arc<Client>,
     /// Request bytes held at this moment.
     pub buffered: BufferBudget,
     /// Metrics and the access log.
     pub telemetry: Arc<Telemetry>,
+    /// Where usage is booked; `None`: nowhere.
+    pub ledger: Option<Arc<Ledger>>,
     /// How the targets are.
     pub health: Arc<Health>,
     /// What clients may use, and have used.
@@ -207,6 +218,7 @@ impl ProxyHttp for Gateway {
         // A client that has its whole answer finds room for its next request. Before commit the attempt may be taken back.
         if end && exchange.committed {
             limit::settle(exchange);
+            book::book(self, exchange);
         }
         Ok(None)
     }

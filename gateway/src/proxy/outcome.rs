@@ -44,6 +44,8 @@ pub enum Outcome {
     Garbage,
     /// The client went away.
     ClientLeft,
+    /// Another call of the same request began its answer first.
+    Hedged,
 }
 
 impl Outcome {
@@ -72,7 +74,7 @@ impl Outcome {
     /// Whether `retry.on` lets this outcome move on to the next target. Before output only; the caller checks that.
     pub fn moves_on(self, retry: &RetryConfig) -> bool {
         let on = match self {
-            Self::Ok | Self::ClientLeft => return false,
+            Self::Ok | Self::ClientLeft | Self::Hedged => return false,
             // The gateway's own account is at fault; no setting makes that the caller's problem.
             Self::NoCredentials | Self::Credentials(_) => return true,
             Self::Dns | Self::Connect | Self::Tls | Self::Cut | Self::Garbage => RetryOn::Connect,
@@ -96,6 +98,11 @@ impl Outcome {
             Self::Status(_) | Self::StreamError(_) => RetryOn::ServerError,
         };
         retry.on.contains(&on)
+    }
+
+    /// Whether the prompt does not fit.
+    pub fn is_of_length(self) -> bool {
+        matches!(self, Self::Refused(ErrorKind::ContextLength) | Self::StreamError(ErrorKind::ContextLength))
     }
 
     /// Whether another credential of the same account may fare better.
@@ -127,7 +134,7 @@ impl Outcome {
     pub fn verdict(self, first_output: Option<Duration>, retry_after: Option<Duration>) -> Verdict {
         let kind = match self {
             Self::Ok => return Verdict::Success { first_output },
-            Self::ClientLeft => return Verdict::Neutral,
+            Self::ClientLeft | Self::Hedged => return Verdict::Neutral,
             _ if self.is_callers_fault() => return Verdict::Neutral,
             Self::NoCredentials => FailureKind::NoCredentials,
             Self::Dns => FailureKind::Dns,
@@ -167,6 +174,7 @@ impl From<Outcome> for AttemptOutcome {
             Outcome::Cut => Self::Cut,
             Outcome::Garbage => Self::Protocol,
             Outcome::ClientLeft => Self::ClientLeft,
+            Outcome::Hedged => Self::Hedged,
         }
     }
 }

@@ -3,8 +3,8 @@
 //! Stock Pingora 0.9.1 chooses the upstream before it reads the body, forwards a body read earlier only from a 64 KiB
 //! buffer, and has no way to withhold an answer. [`install`] puts a session of ours around the real one, in the public
 //! field `Session::downstream_session`. It claims the whole body as its retry buffer, withholds what Pingora writes
-//! until the answer is committed, and runs the clocks of the attempt. [`Replay::restore`] puts the real session back,
-//! so that keep-alive survives.
+//! until the answer is committed, lets another attempt go on with the body of an answer that broke off, and runs the clocks
+//! of the attempt. [`Replay::restore`] puts the real session back, so that keep-alive survives.
 //!
 //! One file on purpose: a later Pingora that sends a body read earlier (its pull request 816) replaces it here.
 
@@ -242,19 +242,21 @@ impl ReplaySession {
         Ok(())
     }
 
-    /// Writes what an attempt that broke off has said, and not that it ended.
-    async fn write_the_last(&mut self, tasks: Vec<HttpTask>) -> Result<()> {
+    /// Writes what an attempt that broke off has said, if anything, and not that it ended.
+    async fn write_the_last(&mut self, mut tasks: Vec<HttpTask>) -> Result<()> {
         let mut said = std::mem::take(&mut self.held);
+        said.append(&mut tasks);
+        if !said.iter().any(|task| matches!(task, HttpTask::Body(Some(body), _) if !body.is_empty())) {
+            return Ok(());
+        }
         let goes_on = self.shared.goes_on.load(Ordering::Relaxed);
-        said.extend(tasks.into_iter().filter_map(|task| match task {
+        let unended = |task| match task {
             HttpTask::Header(header, _) if !goes_on => Some(HttpTask::Header(header, false)),
             HttpTask::Body(body, _) => Some(HttpTask::Body(body, false)),
             _ => None,
-        }));
-        if !said.is_empty() {
-            self.inner.response_duplex_vec(said).await?;
-        }
-        Ok(())
+        };
+        let said = said.into_iter().filter_map(unended).collect();
+        self.inner.response_duplex_vec(said).await.map(drop)
     }
 
     /// The upstream was not read while the client took its time: that silence is not the upstream's.
@@ -331,12 +333,12 @@ impl CustomSession for ReplaySession {
             self.held_attempt = attempt;
         }
         let ends = |task: &HttpTask| matches!(task, HttpTask::Header(_, true) | HttpTask::Trailer(_) | HttpTask::Done);
-        if self.shared.breaks_off.load(Ordering::Relaxed) {
-            self.write_the_last(tasks).await?;
-            return Error::e_explain(ErrorType::ConnectionClosed, "the answer broke off");
-        }
-        if self.shared.unjudged.load(Ordering::Relaxed) && tasks.iter().any(ends) {
-            return Error::e_explain(ErrorType::ConnectionClosed, "the answer ended without a body");
+        let ends_unjudged = self.shared.unjudged.load(Ordering::Relaxed) && tasks.iter().any(ends);
+        if ends_unjudged || self.shared.breaks_off.load(Ordering::Relaxed) {
+            if !self.shared.holding.load(Ordering::Relaxed) {
+                self.write_the_last(tasks).await?;
+            }
+            return Error::e_explain(ErrorType::ConnectionClosed, "the answer ended before it was complete");
         }
         if self.shared.goes_on.load(Ordering::Relaxed) {
             tasks.retain(|task| !matches!(task, HttpTask::Header(..)));

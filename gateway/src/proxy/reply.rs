@@ -39,6 +39,11 @@ impl Refusal {
         Self { error, headers: vec![("allow", HeaderValue::from_static(allow))] }
     }
 
+    /// What is wrong.
+    pub fn error(&self) -> &ApiError {
+        &self.error
+    }
+
     /// `error`, with what the upstream said about coming back.
     pub fn with_headers(error: ApiError, headers: Vec<(&'static str, HeaderValue)>) -> Self {
         Self { error, headers }

@@ -32,6 +32,8 @@ use crate::telemetry::AttemptOutcome;
 pub struct Resume {
     /// How it broke off, which is what the client is told if nobody goes on.
     error: ApiError,
+    /// The same of the attempt that spoke most lately.
+    cause: Outcome,
     /// Who said what the client has, most lately.
     speaker: Arc<Target>,
     /// Whether the speaker has been asked to go on with it: each is asked once only, however far it gets.
@@ -97,6 +99,7 @@ pub fn goes_on(exchange: &mut Exchange, outcome: Outcome) -> bool {
     let resume = exchange.resume.get_or_insert_with(|| {
         Box::new(Resume {
             error,
+            cause: outcome,
             speaker: speaker.clone(),
             asked_again: false,
             next: None,
@@ -110,6 +113,9 @@ pub fn goes_on(exchange: &mut Exchange, outcome: Outcome) -> bool {
     if joined && outputs > resume.outputs && !Arc::ptr_eq(&speaker, &resume.speaker) {
         (resume.speaker, resume.asked_again) = (speaker, false);
     }
+    if joined {
+        resume.cause = outcome;
+    }
     (resume.said, resume.outputs, resume.joined) = (said, outputs, false);
     exchange.end_attempt(outcome);
     let found = find_next(exchange);
@@ -119,7 +125,7 @@ pub fn goes_on(exchange: &mut Exchange, outcome: Outcome) -> bool {
     }
     if goes_on {
         exchange.error = None;
-        let notice = notice(exchange, outcome);
+        let notice = notice(exchange);
         if let Some(resume) = &mut exchange.resume {
             resume.notice = notice;
         }
@@ -232,9 +238,9 @@ pub fn on_body(body: &mut Option<Bytes>, end: bool, exchange: &mut Exchange) -> 
 }
 
 /// What the client is told of the seam, where its stream has room for a comment; else empty.
-fn notice(exchange: &Exchange, outcome: Outcome) -> Option<Bytes> {
-    let (Taken { target, .. }, _) = exchange.resume.as_ref()?.next.as_ref()?;
-    let speaker = &exchange.resume.as_ref()?.speaker;
+fn notice(exchange: &Exchange) -> Option<Bytes> {
+    let Resume { speaker, cause, next, .. } = &**exchange.resume.as_ref()?;
+    let (Taken { target, .. }, _) = next.as_ref()?;
     if exchange.content_type() != "text/event-stream" {
         return Some(Bytes::new());
     }
@@ -242,7 +248,7 @@ fn notice(exchange: &Exchange, outcome: Outcome) -> Option<Bytes> {
         let name = format!("{}/{}", target.provider.name, target.model);
         name.replace(|c: char| c.is_control() || c.is_whitespace(), "_")
     };
-    let cause = AttemptOutcome::from(outcome).as_str();
+    let cause = AttemptOutcome::from(*cause).as_str();
     Some(format!(": x-gateway-seam from={} to={} cause={cause}\n\n", name(speaker), name(target)).into())
 }
 

@@ -11,11 +11,12 @@ use ai_gateway_providers::endpoint::{BodyKind, Endpoint};
 use ai_gateway_providers::error::{ApiError, ErrorKind};
 use ai_gateway_providers::scan::{FieldEdits, RequestScan, fallbacks_of, scan_json};
 use bytes::Bytes;
-use pingora_proxy::Session;
+use pingora_http::RequestHeader;
 
-use super::{Exchange, Gateway};
+use super::Exchange;
+use super::plan::Planner;
 use crate::config::Right;
-use crate::routing::rules::{Asked, Decision, Destination, Facts, Verdict};
+use crate::routing::rules::{Asked, Decision, Destination, Facts};
 use crate::snapshot::Model;
 
 /// The most models that a client may name to fall back on.
@@ -36,11 +37,11 @@ pub struct Routed {
 /// # Errors
 /// There is no such model, the key may not use it, or a rule rejects the request.
 pub fn route(
-    gateway: &Gateway,
-    session: &Session,
+    header: &RequestHeader,
     exchange: &mut Exchange,
     body: Bytes,
     scan: RequestScan,
+    planner: &mut Planner<'_>,
 ) -> Result<Routed, ApiError> {
     let Some(endpoint) = &exchange.endpoint else {
         return Err(ApiError::new(ErrorKind::Internal, "there is no endpoint"));
@@ -49,16 +50,17 @@ pub fn route(
     let mut edits = FieldEdits::default();
     let mut fallbacks = Vec::new();
     if json && scan.fallbacks {
-        let fields = fallback_fields(endpoint.dialect);
-        fallbacks = read_fallbacks(&body, fields, exchange)?;
-        edits.remove.extend(fields.iter().map(|field| (*field).to_owned()));
+        for field in fallback_fields(&body, endpoint.dialect, exchange) {
+            fallbacks.extend(read_fallbacks(&body, field, exchange)?);
+            edits.remove.push(field.to_owned());
+        }
     }
     let in_body = scan.model.as_ref().map(|model| model.value.as_str());
     let named = endpoint.path_model.as_deref().or(in_body);
     // OpenRouter's clients may name all models in `models`.
     let first = (named.is_none() && !fallbacks.is_empty()).then(|| fallbacks.remove(0));
     let asked = named.or(first.as_deref());
-    let decision = decide(gateway, session, exchange, endpoint, asked, &scan, if json { &body } else { b"" });
+    let decision = decide(header, exchange, endpoint, asked, &scan, if json { &body } else { b"" }, planner);
     let chosen = choose(exchange, asked, decision.as_ref().map(|decision| &decision.to), &fallbacks);
     if let Some(Decision { rule, mirror, .. }) = decision {
         edits.set.extend(rule.body.set.iter().cloned());
@@ -110,26 +112,30 @@ fn resolve(exchange: &Exchange, asked: Option<&str>, decided: Option<Arc<Model>>
         None => exchange.snapshot.model(name),
     };
     // A key that may not use a model learns no more than one that asks for a model that is not there.
-    model.filter(|_| allowed).ok_or_else(|| {
+    let model = model.filter(|_| allowed).ok_or_else(|| {
         ApiError::new(ErrorKind::ModelNotFound, format!("the model `{name}` does not exist or this key may not use it"))
             .with_param("model")
-    })
+    })?;
+    if exchange.snapshot.requires_prices && model.targets.iter().any(|target| target.known.price.is_none()) {
+        let message = format!("the price of the model `{}` is not known, and this gateway requires one", model.name);
+        return Err(ApiError::new(ErrorKind::Forbidden, message).with_param("model"));
+    }
+    Ok(model)
 }
 
 /// What the rules say; without any, nothing is looked at.
 fn decide(
-    gateway: &Gateway,
-    session: &Session,
+    header: &RequestHeader,
     exchange: &Exchange,
     endpoint: &Endpoint,
     model: Option<&str>,
     scan: &RequestScan,
     json: &[u8],
+    planner: &mut Planner<'_>,
 ) -> Option<Decision> {
     if exchange.snapshot.rules.is_empty() {
         return None;
     }
-    let header = session.req_header();
     let facts = Facts::new(Asked {
         path: header.uri.path(),
         operation: endpoint.operation,
@@ -140,25 +146,23 @@ fn decide(
         stream: scan.stream || endpoint.stream,
         json,
     });
-    exchange.snapshot.rules.decide(&facts, &mut |bound| fastrand::u64(..bound), |rule, verdict| {
-        if matches!(verdict, Verdict::Broke(_)) {
-            gateway.telemetry.metrics.route_broke(&rule.name);
-        }
-    })
+    let Planner { random, told, .. } = planner;
+    exchange.snapshot.rules.decide(&facts, random, told)
 }
 
-/// Where a client names models to fall back on: our own field, and that of OpenRouter's API.
-fn fallback_fields(dialect: Dialect) -> &'static [&'static str] {
-    match dialect {
-        Dialect::OpenAiChat => &["fallbacks", "models"],
-        _ => &["fallbacks"],
-    }
+/// Where a client names models to fall back on: our own field, and that of OpenRouter's API if it names models of ours. Names of
+/// others are OpenRouter's own business.
+fn fallback_fields(body: &[u8], dialect: Dialect, exchange: &Exchange) -> impl Iterator<Item = &'static str> {
+    let ours = |name: &String| exchange.snapshot.model(name).is_some();
+    let all_ours = || fallbacks_of(body, "models").is_some_and(|names| !names.is_empty() && names.iter().all(ours));
+    let models = (dialect == Dialect::OpenAiChat && all_ours()).then_some("models");
+    ["fallbacks"].into_iter().chain(models)
 }
 
-fn read_fallbacks(body: &[u8], fields: &[&str], exchange: &Exchange) -> Result<Vec<String>, ApiError> {
-    let wrong = |kind, message: &str| Err(ApiError::new(kind, message).with_param("fallbacks"));
-    let Some(names) = fallbacks_of(body, fields) else {
-        return wrong(ErrorKind::InvalidRequest, "`fallbacks` and `models` are arrays of names of models");
+fn read_fallbacks(body: &[u8], field: &'static str, exchange: &Exchange) -> Result<Vec<String>, ApiError> {
+    let wrong = |kind, message: &str| Err(ApiError::new(kind, message).with_param(field));
+    let Some(names) = fallbacks_of(body, field) else {
+        return wrong(ErrorKind::InvalidRequest, "it is an array of names of models");
     };
     if names.len() > MAX_FALLBACKS {
         return wrong(ErrorKind::InvalidRequest, "a request names at most 8 models to fall back on");

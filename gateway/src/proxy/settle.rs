@@ -1,4 +1,4 @@
-//! The end of every exchange, whatever happened: metrics, one line in the access log, the session put back.
+//! The end of every exchange, whatever happened: metrics, one line in the access log, one in the ledger, the session put back.
 
 use std::time::SystemTime;
 
@@ -7,7 +7,7 @@ use ai_gateway_providers::error::Fault;
 use pingora_proxy::Session;
 
 use super::failure::CLIENT_LEFT;
-use super::{Exchange, Gateway, Outcome, limit, stored};
+use super::{Exchange, Gateway, Outcome, book, calls, limit, stored};
 use crate::telemetry::{Attempt, Finish, Finished, Line, RequestModel, Tokens, Usage};
 
 /// Accounts for the exchange. Pingora calls this exactly once for each.
@@ -15,6 +15,7 @@ pub fn settle(gateway: &Gateway, session: &mut Session, exchange: &mut Exchange)
     if let Some(replay) = &exchange.replay {
         replay.restore(session);
     }
+    calls::give_up(exchange);
     if let Some(memory) = exchange.observer.as_mut().and_then(Observer::take_memory) {
         gateway.continuity.remember_turn(exchange.key.as_ref().map(|key| &*key.name), memory);
     }
@@ -29,6 +30,7 @@ pub fn settle(gateway: &Gateway, session: &mut Session, exchange: &mut Exchange)
     } else {
         exchange.end_attempt(Outcome::Ok);
     }
+    book::book(gateway, exchange);
     let attempts: Vec<Attempt> = exchange.attempts.iter().map(|attempt| attempt.record(exchange.is_direct())).collect();
     for attempt in &attempts {
         gateway.telemetry.metrics.attempt(attempt);
@@ -98,17 +100,18 @@ fn request_model(exchange: &Exchange) -> RequestModel<'_> {
     }
 }
 
-fn fault(exchange: &Exchange) -> Option<Fault> {
+/// Whose fault it was that the exchange failed; `None` if it did not.
+pub(super) fn fault(exchange: &Exchange) -> Option<Fault> {
     if exchange.client_left {
         return Some(Fault::Caller);
     }
-    if let Some(error) = &exchange.error {
-        return Some(error.kind.fault());
-    }
+    let told = exchange.error.as_ref().map(|error| error.kind.fault());
     match exchange.attempt().and_then(|attempt| attempt.outcome) {
-        Some(Outcome::Ok) | None => None,
-        Some(outcome) if outcome.is_callers_fault() => Some(Fault::Caller),
-        Some(_) => Some(Fault::Upstream),
+        Some(Outcome::Ok) | None => told,
+        // A provider's 409 is worth another try: its words blame the caller, its state is its own.
+        Some(Outcome::Status(409)) => Some(Fault::Upstream),
+        Some(outcome) if outcome.is_callers_fault() => told.or(Some(Fault::Caller)),
+        Some(_) => told.or(Some(Fault::Upstream)),
     }
 }
 

@@ -39,6 +39,8 @@ impl Exchange {
             return Step::Stop;
         }
         let elsewhere = match outcome {
+            // The second call of a hedged request is under way elsewhere.
+            _ if self.hedge.is_some() && !outcome.is_of_length() => return Step::Elsewhere,
             Outcome::Refused(ErrorKind::ContextLength) | Outcome::StreamError(ErrorKind::ContextLength) => {
                 self.plan.has_larger_window(&attempt.target)
             }
@@ -89,22 +91,30 @@ impl Repeat {
     /// # Errors
     /// The client went away.
     pub async fn wait(&self, session: &mut Session, exchange: &mut Exchange) -> Result<()> {
-        if let Some(replay) = &exchange.replay {
-            replay.rest();
-        }
-        let gone = tokio::select! {
-            () = tokio::time::sleep(self.wait) => return Ok(()),
-            gone = session.downstream_session.read_body_or_idle(true) => gone,
-        };
-        exchange.client_left = true;
-        let mut error = gone.err().unwrap_or_else(|| Error::new(pingora_error::ErrorType::ConnectionClosed));
-        error.esource = ErrorSource::Downstream;
-        error.set_retry(false);
-        Err(error)
+        wait(session, exchange, self.wait).await
     }
 
     /// The attempt. The target may rest by now: this one was promised before.
     pub fn take(self) -> Taken {
         Taken::anyway(self.target, self.credential, Instant::now())
     }
+}
+
+/// Waits, with no clock of an attempt running.
+///
+/// # Errors
+/// The client went away.
+pub async fn wait(session: &mut Session, exchange: &mut Exchange, wait: Duration) -> Result<()> {
+    if let Some(replay) = &exchange.replay {
+        replay.rest();
+    }
+    let gone = tokio::select! {
+        () = tokio::time::sleep(wait) => return Ok(()),
+        gone = session.downstream_session.read_body_or_idle(true) => gone,
+    };
+    exchange.client_left = true;
+    let mut error = gone.err().unwrap_or_else(|| Error::new(pingora_error::ErrorType::ConnectionClosed));
+    error.esource = ErrorSource::Downstream;
+    error.set_retry(false);
+    Err(error)
 }

@@ -2,17 +2,18 @@
 //! that it was made for.
 
 use std::sync::Arc;
-use std::time::Instant;
 
 use ai_gateway_providers::error::{ApiError, ErrorKind};
 use ai_gateway_providers::scan::RequestScan;
 use ai_gateway_providers::{Dialect, Operation};
 use bytes::Bytes;
-use pingora_proxy::Session;
+use pingora_http::RequestHeader;
 
 use super::clocks::Clocks;
 use super::exchange::Request;
-use super::{Exchange, Gateway, replay};
+use super::plan::Planner;
+use super::{Exchange, Gateway};
+use crate::continuity::Continuity;
 use crate::routing::{Asked, Plan};
 use crate::snapshot::Provider;
 
@@ -20,23 +21,22 @@ use crate::snapshot::Provider;
 ///
 /// # Errors
 /// There is no such answer for this key.
-pub fn plan(gateway: &Gateway, session: &mut Session, exchange: &mut Exchange) -> Result<(), ApiError> {
+pub fn plan(header: &RequestHeader, exchange: &mut Exchange, planner: &Planner<'_>) -> Result<(), ApiError> {
     let id = exchange.endpoint.as_ref().and_then(|endpoint| endpoint.stored.clone()).unwrap_or_default();
     let missing = || ApiError::new(ErrorKind::NotFound, format!("Response with id '{id}' not found.")).with_param("id");
-    let name = keeper(gateway, exchange, &id).ok_or_else(missing)?;
+    let name = keeper(planner.continuity, exchange, &id).ok_or_else(missing)?;
     let provider = exchange.snapshot.provider(&name).ok_or_else(missing)?;
     let model = exchange.snapshot.any_model_of(provider).ok_or_else(missing)?;
-    exchange.plan = Plan::build(&model, &Asked::anything(Instant::now()), |_| None, &mut |_| 0);
+    exchange.plan = Plan::build(&model, &Asked::anything(planner.now), |_| None, &mut |_| 0);
     exchange.request = Some(Request {
         body: Bytes::new(),
         scan: RequestScan::default(),
         model,
         reservation: None,
         json_array: false,
-        clocks: Clocks::of(&session.req_header().headers)?,
+        clocks: Clocks::of(&header.headers)?,
         betas: None,
     });
-    exchange.replay = Some(replay::install(session, Bytes::new()));
     Ok(())
 }
 
@@ -44,14 +44,14 @@ pub fn plan(gateway: &Gateway, session: &mut Session, exchange: &mut Exchange) -
 ///
 /// # Errors
 /// The answer is not known for this key.
-pub fn keeper_of_previous(gateway: &Gateway, exchange: &Exchange) -> Result<Option<Arc<str>>, ApiError> {
+pub fn keeper_of_previous(continuity: &Continuity, exchange: &Exchange) -> Result<Option<Arc<str>>, ApiError> {
     let Some(id) = exchange.request.as_ref().and_then(|request| request.scan.previous.as_deref()) else {
         return Ok(None);
     };
     if exchange.dialect() != Dialect::OpenAiResponses {
         return Ok(None);
     }
-    keeper(gateway, exchange, id).map(Some).ok_or_else(|| {
+    keeper(continuity, exchange, id).map(Some).ok_or_else(|| {
         ApiError::new(ErrorKind::InvalidRequest, format!("Previous response with id '{id}' not found."))
             .with_param("previous_response_id")
             .with_code("previous_response_not_found")
@@ -60,9 +60,9 @@ pub fn keeper_of_previous(gateway: &Gateway, exchange: &Exchange) -> Result<Opti
 
 /// The provider that keeps the answer `id`. What was made before this process began is not known; where no keys divide the
 /// clients and only one provider can have made it, that one is asked.
-fn keeper(gateway: &Gateway, exchange: &Exchange, id: &str) -> Option<Arc<str>> {
+fn keeper(continuity: &Continuity, exchange: &Exchange, id: &str) -> Option<Arc<str>> {
     let key = exchange.key.as_ref().map(|key| &*key.name);
-    if let Some(provider) = gateway.continuity.recall_stored(key, id) {
+    if let Some(provider) = continuity.recall_stored(key, id) {
         return Some(provider);
     }
     let keeps = |provider: &&Arc<Provider>| provider.dialects.contains(&Dialect::OpenAiResponses);

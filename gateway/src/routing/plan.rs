@@ -6,7 +6,12 @@ use std::time::{Duration, Instant};
 
 use super::strategy::{self, Asked};
 use crate::health::{Availability, Pass, Reason};
-use crate::snapshot::{Model, Target};
+use crate::snapshot::{Model, Stage, Target};
+
+/// When to come back while another request finds out whether a target is well again …
+const PROBE_PATIENCE: Duration = Duration::from_secs(1);
+/// … and while an operator keeps it out, who may bring it back at any time.
+const DRAIN_PATIENCE: Duration = Duration::from_secs(10);
 
 /// The targets that a request will be tried on, best first.
 ///
@@ -54,6 +59,8 @@ pub enum Why {
     Probed,
     /// What its provider allows is used up until then.
     Limited(Instant),
+    /// Its model has been tried often enough before those that the client named to fall back on.
+    Enough,
 }
 
 /// What an attempt is made with.
@@ -85,9 +92,11 @@ impl Plan {
         }
         if candidates.len() > 1 {
             candidates.sort_by_key(|candidate| candidate.target.priority);
+            let turn = strategy::turn(model, asked);
             for group in candidates.chunk_by_mut(|a, b| a.target.priority == b.target.priority) {
-                strategy::order(group, model, asked, random);
+                strategy::order(group, model, asked, turn, random);
             }
+            leave_enough(&mut candidates, &model.stages, &mut left_out);
         }
         Self { candidates, next: 0, begun: false, targets_left: model.retry.attempts as usize, left_out }
     }
@@ -112,6 +121,38 @@ impl Plan {
             self.leave_target();
         }
         None
+    }
+
+    /// The target after the one that is being tried, if it is well: whom a second call of the request may go to.
+    pub fn rival(&self, now: Instant) -> Option<&Arc<Target>> {
+        let target = self.other_target()?;
+        let well = target.states.iter().any(|state| matches!(state.check(now), Availability::Ready));
+        (well && self.targets_left > 0).then_some(target)
+    }
+
+    /// Begins an attempt at the [rival](Self::rival), while the one before it goes on.
+    pub fn begin_rival(&mut self, now: Instant) -> Option<Taken> {
+        let candidate = self.candidates.get_mut(self.next + usize::from(self.begun))?;
+        let (credential, pass) = candidate.begin(now)?;
+        Some(Taken { target: candidate.target.clone(), credential, pass })
+    }
+
+    /// The attempt that was begun at the rival `target` is the current one from now on. `false`: its turn is not now.
+    pub fn adopt_rival(&mut self, target: &Arc<Target>) -> bool {
+        if self.targets_left == 0 || !self.other_target().is_some_and(|next| Arc::ptr_eq(next, target)) {
+            return false;
+        }
+        if self.begun {
+            self.leave_target();
+        }
+        self.begun = true;
+        self.targets_left -= 1;
+        true
+    }
+
+    /// The next target that was not begun with.
+    fn other_target(&self) -> Option<&Arc<Target>> {
+        self.candidates.get(self.next + usize::from(self.begun)).map(|candidate| &candidate.target)
     }
 
     /// Leaves the target that was just tried, with whatever credentials it has left.
@@ -163,6 +204,11 @@ impl Plan {
         self.targets_left > 0 && self.next + usize::from(self.begun) < self.candidates.len()
     }
 
+    /// How many more targets may be tried.
+    pub fn targets_left(&self) -> usize {
+        self.targets_left
+    }
+
     /// The targets that are left, in order.
     pub fn candidates(&self) -> &[Candidate] {
         self.candidates.get(self.next..).unwrap_or_default()
@@ -178,14 +224,28 @@ impl Plan {
         self.candidates.is_empty()
     }
 
-    /// How long until the first of the resting targets may be asked again; `None` if none rests.
+    /// How long until the first of the targets that cannot be asked now may be; `None` if it is not for that that there is none.
     pub fn earliest(&self, now: Instant) -> Option<Duration> {
         let at = |left_out: &LeftOut| match left_out.why {
             Why::Resting(at, _) | Why::Limited(at) => Some(at.saturating_duration_since(now)),
-            Why::Probed => Some(Duration::from_secs(1)),
-            Why::Unusable | Why::Drained => None,
+            Why::Probed => Some(PROBE_PATIENCE),
+            Why::Drained => Some(DRAIN_PATIENCE),
+            Why::Unusable | Why::Enough => None,
         };
         self.left_out.iter().filter_map(at).min()
+    }
+
+    /// How long until the first of the targets may be asked again that rest because their providers asked for it: if there is
+    /// nobody else, and it is not longer than `longest`.
+    pub fn worth_waiting(&self, now: Instant, longest: Duration) -> Option<Duration> {
+        let wait = |left_out: &LeftOut| match left_out.why {
+            Why::Resting(at, Reason::RateLimited { .. } | Reason::AskedToWait(_)) => {
+                Some(at.saturating_duration_since(now))
+            }
+            _ => None,
+        };
+        let shortest = self.left_out.iter().filter_map(wait).min().filter(|_| self.candidates.is_empty())?;
+        (shortest <= longest).then_some(shortest)
     }
 }
 
@@ -202,7 +262,7 @@ impl LeftOut {
     pub fn words(&self, now: Instant) -> Option<String> {
         let (provider, model) = (&self.target.provider.name, &self.target.model);
         Some(match &self.why {
-            Why::Unusable => return None,
+            Why::Unusable | Why::Enough => return None,
             Why::Resting(at, reason) => {
                 let seconds = at.saturating_duration_since(now).as_secs_f64();
                 format!("{provider}/{model} rests for {seconds:.1} s: {reason}")
@@ -261,6 +321,25 @@ impl Candidate {
             state.latency(now).unwrap_or_default().saturating_mul(ahead.saturating_add(1))
         });
         waits.min().unwrap_or_default()
+    }
+}
+
+/// Leaves of the targets of each of several models as many as it may have tried, so that the next one's turn comes.
+fn leave_enough(candidates: &mut Vec<Candidate>, stages: &[Stage], left_out: &mut Vec<LeftOut>) {
+    for (number, stage) in stages.iter().enumerate() {
+        let end = stages.get(number + 1).map(|next| next.from);
+        let mut left = stage.attempts;
+        candidates.retain(|Candidate { target, .. }| {
+            if target.priority < stage.from || end.is_some_and(|end| target.priority >= end) {
+                return true;
+            }
+            let stays = left > 0;
+            left = left.saturating_sub(1);
+            if !stays {
+                left_out.push(LeftOut { target: target.clone(), why: Why::Enough });
+            }
+            stays
+        });
     }
 }
 

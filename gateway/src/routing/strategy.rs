@@ -20,24 +20,40 @@ pub struct Asked {
     pub prompt_tokens: u64,
     /// Tokens that the answer is expected to have.
     pub output_tokens: u64,
+    /// Whether it is only to be told what would happen: no turn is taken.
+    pub preview: bool,
 }
 
 impl Asked {
     /// A request of which nothing is known.
     pub fn anything(now: Instant) -> Self {
-        Self { now, sticky: None, prompt_tokens: 0, output_tokens: 0 }
+        Self { now, sticky: None, prompt_tokens: 0, output_tokens: 0, preview: false }
+    }
+}
+
+/// Whose turn it is for one request, of the targets of `model` that take turns.
+pub(super) fn turn(model: &Model, asked: &Asked) -> usize {
+    match model.strategy.strategy {
+        Strategy::RoundRobin if asked.preview => model.turn.load(Ordering::Relaxed),
+        Strategy::RoundRobin => model.turn.fetch_add(1, Ordering::Relaxed),
+        _ => 0,
     }
 }
 
 /// Brings the candidates of one priority of `model` in order, the best first. `random` draws below its argument.
-pub(super) fn order(group: &mut [Candidate], model: &Model, asked: &Asked, random: &mut impl FnMut(u64) -> u64) {
+pub(super) fn order(
+    group: &mut [Candidate],
+    model: &Model,
+    asked: &Asked,
+    turn: usize,
+    random: &mut impl FnMut(u64) -> u64,
+) {
     match model.strategy.strategy {
         Strategy::Weighted => shuffle_by_weight(group, random),
         Strategy::RoundRobin => {
             let takes_turns = group.partition_point_by_weight();
             if takes_turns > 0 {
-                let turn = model.turn.fetch_add(1, Ordering::Relaxed) % takes_turns;
-                group[..takes_turns].rotate_left(turn);
+                group[..takes_turns].rotate_left(turn % takes_turns);
             }
         }
         Strategy::LeastLatency => {

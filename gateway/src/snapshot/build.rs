@@ -81,6 +81,7 @@ impl Snapshot {
             keys: KeyRing::new(&config.keys),
             rules: RuleSet::default(),
             direct: Cache::new(DIRECT_MODELS),
+            requires_prices: config.prices.require,
             config: config.clone(),
             health: health.clone(),
             bounds: limits.clone(),
@@ -118,7 +119,9 @@ fn build_model(
         targets: model.targets.iter().map(target).collect::<Result<_, _>>()?,
         retry: model.retry.clone(),
         lossy: model.lossy,
+        hedge: model.hedge,
         on_cut: model.on_cut,
+        stages: Vec::new(),
     })
 }
 
@@ -154,6 +157,7 @@ fn build_provider(config: &ProviderConfig, mock: Option<SocketAddr>) -> Result<P
         api_version: config.api_version.clone(),
         region: config.region.clone(),
         project: config.project.clone(),
+        probe: config.health.probe.clone(),
         quirks: config.quirks,
         tag: ProviderTag::of(&config.name),
         tls,

@@ -90,6 +90,18 @@ impl KeyRing {
         ring
     }
 
+    /// The key called `name`.
+    pub fn named(&self, name: &str) -> Option<&Arc<Key>> {
+        self.keys.values().flatten().find(|key| &*key.name == name)
+    }
+
+    /// The names of all keys, sorted.
+    pub fn names(&self) -> Vec<&str> {
+        let mut names: Vec<&str> = self.keys.values().flatten().map(|key| &*key.name).collect();
+        names.sort_unstable();
+        names
+    }
+
     /// Decides by the headers of design §11 and `?key=`.
     pub fn admit(&self, headers: &HeaderMap, query: Option<&str>) -> Admission {
         if self.keys.is_empty() {

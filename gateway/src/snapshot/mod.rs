@@ -15,7 +15,7 @@ use quick_cache::sync::Cache;
 
 pub use build::BuildError;
 pub use keys::{Admission, Key, KeyRing};
-pub use model::{Model, Target};
+pub use model::{Model, Stage, Target};
 pub use provider::Provider;
 pub use route::{Route, Way, client_wire};
 
@@ -36,10 +36,13 @@ pub struct Snapshot {
     pub keys: KeyRing,
     /// `provider/model` names as built, the last ones asked for.
     direct: Cache<Box<str>, Arc<Model>>,
+    /// Whether models without a price are refused.
+    pub requires_prices: bool,
     /// What all this was built from.
     config: Config,
     health: Arc<Health>,
-    bounds: Arc<Limits>,
+    /// What clients may use, and have used.
+    pub bounds: Arc<Limits>,
     /// The rules that decide where requests go.
     pub rules: RuleSet,
 }
@@ -62,6 +65,11 @@ impl Snapshot {
         let model = self.build_direct(self.config.model(name)?.as_ref())?;
         self.direct.insert(name.into(), model.clone());
         Some(model)
+    }
+
+    /// Names the prices in force, for records.
+    pub fn price_map(&self) -> &str {
+        self.config.prices.map.id()
     }
 
     /// The names under `[models]`, sorted.

@@ -8,7 +8,7 @@ use ai_gateway_providers::catalogue::Traits;
 use ai_gateway_providers::price::Model as Known;
 
 use super::Provider;
-use crate::config::{Lossy, OnCut, RetryConfig, StrategyConfig, TargetConfig, TimeoutsConfig};
+use crate::config::{HedgeConfig, Lossy, OnCut, RetryConfig, StrategyConfig, TargetConfig, TimeoutsConfig};
 use crate::health::{Health, TargetState};
 use crate::limits::{Kind, Limits, Subject};
 use crate::routing::Asked;
@@ -30,16 +30,31 @@ pub struct Model {
     pub retry: RetryConfig,
     /// What happens to a field that a target's API cannot say.
     pub lossy: Lossy,
+    /// When a second call is made.
+    pub hedge: Option<HedgeConfig>,
     /// What happens when an answer breaks off.
     pub on_cut: OnCut,
+    /// Whose targets these are, where a client named models to fall back on; else empty.
+    pub stages: Vec<Stage>,
+}
+
+/// The targets of one of several models that are tried one after the other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stage {
+    /// Their first priority; they end where those of the next model begin.
+    pub from: u32,
+    /// The most of them that are tried.
+    pub attempts: u32,
 }
 
 impl Model {
-    /// The same, with the targets of `others` as the last ones to try, and an attempt more for each of them. What is a target
-    /// already is none once more.
+    /// The same, with the targets of `others` as the last ones to try: of each model as many as its own `retry` says. What is a
+    /// target already is none once more.
     pub fn followed_by(&self, others: &[Arc<Self>]) -> Self {
         let mut model = self.clone();
+        model.stages = vec![Stage { from: 0, attempts: self.retry.attempts }];
         for other in others {
+            let before = model.targets.len();
             let last = model.targets.iter().map(|target| target.priority).max();
             let first = last.map_or(0, |last| last.saturating_add(1));
             for target in &other.targets {
@@ -47,9 +62,12 @@ impl Model {
                     |known: &Arc<Target>| known.provider.name == target.provider.name && known.model == target.model;
                 if !model.targets.iter().any(same) {
                     model.targets.push(Arc::new(target.at_priority(first.saturating_add(target.priority))));
-                    model.retry.attempts = model.retry.attempts.saturating_add(1);
                 }
             }
+            let added = u32::try_from(model.targets.len() - before).unwrap_or(u32::MAX);
+            let attempts = added.min(other.retry.attempts);
+            model.retry.attempts = model.retry.attempts.saturating_add(attempts);
+            model.stages.push(Stage { from: first, attempts });
         }
         model
     }

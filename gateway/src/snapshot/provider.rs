@@ -13,6 +13,7 @@ use pingora_core::protocols::ALPN;
 use pingora_core::protocols::tls::CaType;
 use pingora_core::upstreams::peer::HttpPeer;
 
+use crate::config::ProbeConfig;
 use crate::credentials::Credentials;
 
 /// Streams that may share one HTTP/2 connection: enough to help, few enough that one lost packet stalls few.
@@ -52,6 +53,8 @@ pub struct Provider {
     pub region: Option<String>,
     /// The Google Cloud project.
     pub project: Option<String>,
+    /// How it is asked on purpose whether it is well.
+    pub probe: Option<ProbeConfig>,
     /// What is peculiar about it.
     pub quirks: Quirks,
     /// Marks opaque state that it made.

@@ -59,13 +59,15 @@ pub enum AttemptOutcome {
     Protocol,
     /// The client left while this attempt was running.
     ClientLeft,
+    /// Another call of the same request began its answer first.
+    Hedged,
     /// The attempt could not be made for a reason inside the gateway.
     Gateway,
 }
 
 impl AttemptOutcome {
     /// All of them, each at the place of its discriminant.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 18] = [
         Self::Ok,
         Self::Dns,
         Self::Connect,
@@ -82,6 +84,7 @@ impl AttemptOutcome {
         Self::Cut,
         Self::Protocol,
         Self::ClientLeft,
+        Self::Hedged,
         Self::Gateway,
     ];
 
@@ -104,6 +107,7 @@ impl AttemptOutcome {
             Self::Cut => "cut",
             Self::Protocol => "protocol",
             Self::ClientLeft => "client_left",
+            Self::Hedged => "hedged",
             Self::Gateway => "gateway",
         }
     }

@@ -20,6 +20,7 @@ use super::interned::Interned;
 use super::series::{Labels, Requests, Series, SeriesCollector};
 use super::targets::TargetsCollector;
 use crate::health::Health;
+use crate::ledger::LedgerMetrics;
 use crate::limits::{Limits, LimitsCollector};
 use crate::net::dns::DnsMetrics;
 
@@ -45,6 +46,13 @@ const MAX_MODEL_LEN: usize = 128;
 const UNKNOWN: &str = "_unknown";
 const OTHER: &str = "_other";
 const NONE: &str = "_none";
+
+/// The labels of `gateway_mirrored_total`.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Mirrored {
+    provider: String,
+    outcome: &'static str,
+}
 
 /// The labels of `gateway_dropped_fields_total`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -73,11 +81,14 @@ pub struct Metrics {
     /// `gateway_bytes_buffered`: request bytes held by all exchanges together.
     pub bytes_buffered: Gauge,
     dropped_fields: Family<DroppedField, Counter>,
+    mirrored: Family<Mirrored, Counter>,
     route_errors: Family<Route, Counter>,
     /// `gateway_log_dropped_total`: access log lines that were not written.
     pub log_dropped: Counter,
     /// `gateway_dns_*`, for the resolver.
     pub dns: DnsMetrics,
+    /// `gateway_ledger_*`, for the ledger.
+    pub ledger: LedgerMetrics,
     /// How the targets are.
     pub health: Arc<Health>,
     /// What clients may use, and have used.
@@ -98,9 +109,11 @@ impl Metrics {
             in_flight: Gauge::default(),
             bytes_buffered: Gauge::default(),
             dropped_fields: Family::default(),
+            mirrored: Family::default(),
             route_errors: Family::default(),
             log_dropped: Counter::default(),
             dns: DnsMetrics::default(),
+            ledger: LedgerMetrics::default(),
             health: Arc::new(Health::new(Instant::now(), fastrand::u64(..))),
             limits: Arc::new(Limits::new()),
         };
@@ -139,6 +152,11 @@ impl Metrics {
             self.dropped_fields.clone(),
         );
         registry.register(
+            "gateway_mirrored",
+            "Requests mirrored to another target, by outcome; `dropped`: too many at once",
+            self.mirrored.clone(),
+        );
+        registry.register(
             "gateway_route_errors",
             "Requests on which the expression of a route failed, which therefore did not match",
             self.route_errors.clone(),
@@ -151,6 +169,7 @@ impl Metrics {
             "Expired addresses used because their refresh had failed",
             self.dns.stale_served.clone(),
         );
+        self.ledger.register(registry);
         let version = Info::new([("version", env!("CARGO_PKG_VERSION"))]);
         registry.register("gateway_build", "The running version", version);
         self
@@ -261,6 +280,11 @@ impl Metrics {
         }
     }
 
+    /// Counts a mirrored request. `outcome`: a word of [`AttemptOutcome`], or `dropped`.
+    pub fn mirrored(&self, provider: &str, outcome: &'static str) {
+        self.mirrored.get_or_create(&Mirrored { provider: provider.to_owned(), outcome }).inc();
+    }
+
     /// The expression of a route failed on a request. Names of routes come from the configuration only.
     pub fn route_broke(&self, route: &str) {
         self.route_errors.get_or_create(&Route { route: route.to_owned() }).inc();
@@ -289,6 +313,15 @@ impl fmt::Debug for Metrics {
 /// One request in `gateway_in_flight`; dropping it takes the request out again.
 #[derive(Debug)]
 pub struct InFlight(Gauge);
+
+impl InFlight {
+    /// A guard that counts nowhere: for requests of the gateway's own.
+    pub fn uncounted() -> Self {
+        let gauge = Gauge::default();
+        gauge.inc();
+        Self(gauge)
+    }
+}
 
 impl Drop for InFlight {
     fn drop(&mut self) {

@@ -18,6 +18,7 @@ fn target(kind: u8) -> Target<'static> {
             max_output: None,
             thinking: choose(&[Thinking::AsAsked, Thinking::Budget, Thinking::Adaptive, Thinking::Always], kind),
             gemini_3: odd,
+            ..Traits::default()
         },
         quirks: Quirks {
             max_completion_tokens: odd,

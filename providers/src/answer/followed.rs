@@ -1,13 +1,14 @@
 //! Streams of the dialects that have no rules of their own here: their bytes pass, and the codec's decoder tells what they say.
 
 use bytes::{Bytes, BytesMut};
+use serde::de::IgnoredAny;
 
-use super::Notes;
 use super::translated::note;
+use super::{Notes, raw};
 use crate::codec::{Maker, Platform, StreamDecoder, codec};
 use crate::common::ProviderTag;
 use crate::dialect::Dialect;
-use crate::sse::{Piece, Splitter};
+use crate::sse::{Fields, Piece, Splitter};
 
 /// The largest frame that is put together from several chunks.
 const MAX_FRAME: usize = 16 << 20;
@@ -43,10 +44,28 @@ impl Followed {
     }
 
     pub(super) fn feed(&mut self, chunk: &Bytes, end: bool, notes: &mut Notes) -> Bytes {
-        self.decoder.feed(chunk, end, &mut |event| note(&event, notes));
         match &mut self.hold {
-            Hold::Events(splitter) => whole_events(splitter, chunk, end && notes.is_over()),
-            Hold::Frames(pending) => whole_frames(pending, chunk, end && notes.is_over()),
+            Hold::Events(splitter) => {
+                let out = whole_events(splitter, chunk, |piece| {
+                    let readable = is_readable(piece);
+                    if readable {
+                        self.decoder.feed(piece.bytes(), false, &mut |event| note(&event, notes));
+                    } else {
+                        notes.unreadable();
+                    }
+                    readable
+                });
+                if !end {
+                    return out;
+                }
+                let tail = splitter.tail();
+                self.decoder.feed(tail, true, &mut |event| note(&event, notes));
+                if notes.is_over() { [&out, tail].concat().into() } else { out }
+            }
+            Hold::Frames(pending) => {
+                self.decoder.feed(chunk, end, &mut |event| note(&event, notes));
+                whole_frames(pending, chunk, end && notes.is_over())
+            }
         }
     }
 
@@ -58,23 +77,36 @@ impl Followed {
     }
 }
 
-fn whole_events(splitter: &mut Splitter, chunk: &Bytes, last: bool) -> Bytes {
+/// Whether it is not an event that is no JSON: clients stumble over such a one, and the rest may be well.
+fn is_readable(piece: &Piece<'_>) -> bool {
+    let Piece::Event(event) = piece else { return true };
+    let fields = Fields::parse(event);
+    let Some(data) = &fields.data else { return true };
+    data.trim_ascii() == b"[DONE]" || raw::parse::<IgnoredAny>(data).is_some()
+}
+
+/// The events that `chunk` completes and `pass` lets pass. What lies in it as it is to go out is not copied.
+fn whole_events(splitter: &mut Splitter, chunk: &Bytes, mut pass: impl FnMut(&Piece<'_>) -> bool) -> Bytes {
     let mut out = BytesMut::new();
-    let mut to = 0;
+    // `chunk[from..to]` is to be passed on after `out`.
+    let (mut from, mut to) = (0, 0);
     splitter.feed(chunk, |piece: Piece<'_>, range| {
-        if piece.bytes().len() > range.len() {
-            out.extend_from_slice(piece.bytes());
-        } else if !out.is_empty() {
-            out.extend_from_slice(&chunk[range.clone()]);
+        let passes = pass(&piece);
+        if passes && piece.bytes().len() == range.len() {
+            to = range.end;
+            return;
         }
-        to = range.end;
+        out.extend_from_slice(&chunk[from..to]);
+        if passes {
+            out.extend_from_slice(piece.bytes());
+        }
+        (from, to) = (range.end, range.end);
     });
-    if last {
-        out.extend_from_slice(if out.is_empty() { &chunk[..to] } else { &[] });
-        out.extend_from_slice(splitter.tail());
-        return out.freeze();
+    if out.is_empty() {
+        return chunk.slice(from..to);
     }
-    if out.is_empty() { chunk.slice(..to) } else { out.freeze() }
+    out.extend_from_slice(&chunk[from..to]);
+    out.freeze()
 }
 
 fn whole_frames(pending: &mut BytesMut, chunk: &Bytes, last: bool) -> Bytes {
@@ -116,10 +148,10 @@ mod tests {
     fn events_leave_whole() {
         let splitter = std::cell::RefCell::new(Splitter::default());
         let out = pieces(
-            |chunk| whole_events(&mut splitter.borrow_mut(), chunk, false),
-            &[b"data: 1\n\ndata: 2", b"2\n\ndata: 3\n\nda", b"ta: 4\n", b"\n"],
+            |chunk| whole_events(&mut splitter.borrow_mut(), chunk, is_readable),
+            &[b"data: 1\n\ndata: 2", b"2\n\ndata: x\n\ndata: 3\n\nda", b"ta: 4\n", b"\n", b"data: no\n\ndata: 5\n\n"],
         );
-        assert_eq!(out, [&b"data: 1\n\n"[..], b"data: 22\n\ndata: 3\n\n", b"", b"data: 4\n\n"]);
+        assert_eq!(out, [&b"data: 1\n\n"[..], b"data: 22\n\ndata: 3\n\n", b"", b"data: 4\n\n", b"data: 5\n\n"]);
     }
 
     #[test]

@@ -29,6 +29,8 @@ const KEYS: &[&[u8]] = &[
     // Gemini
     b"usageMetadata",
     b"modelVersion",
+    // Errors of Bedrock and Cohere, which have no field of their own; of Cohere's answers it is all that is said
+    b"message",
 ];
 
 /// Where the scan stands.
@@ -42,6 +44,8 @@ enum State {
     String { escaped: bool },
     /// Behind the document.
     Closed,
+    /// What has begun is no JSON.
+    NoJson,
 }
 
 #[derive(Debug)]
@@ -79,7 +83,7 @@ impl JsonScan {
                 State::Start => self.on_start(rest, notes),
                 State::String { escaped } => self.in_string(rest, escaped, notes),
                 State::Between => self.between(rest, notes),
-                State::Closed => break,
+                State::Closed | State::NoJson => break,
             };
             rest = rest.get(taken..).unwrap_or_default();
         }
@@ -93,9 +97,16 @@ impl JsonScan {
     /// White space (some providers send it to keep the connection open), a byte order mark, then the first byte.
     fn on_start(&mut self, rest: &[u8], notes: &mut Notes) -> usize {
         let skip = rest.iter().take_while(|byte| byte.is_ascii_whitespace() || b"\xEF\xBB\xBF".contains(byte)).count();
-        if skip < rest.len() {
-            notes.output();
-            self.state = State::Between;
+        match rest.get(skip) {
+            None => {}
+            Some(b'{' | b'[' | b'"' | b'-' | b'0'..=b'9' | b't' | b'f' | b'n') => {
+                notes.output();
+                self.state = State::Between;
+            }
+            Some(_) => {
+                notes.unreadable();
+                self.state = State::NoJson;
+            }
         }
         skip
     }
@@ -147,6 +158,9 @@ impl JsonScan {
                         self.object = byte == b'{';
                     }
                     self.depth += 1;
+                    if self.key == b"message" {
+                        self.value = None;
+                    }
                     self.keep(&[byte], notes);
                     if self.depth > 1 {
                         return at + 1;
@@ -241,6 +255,7 @@ fn on_value(key: &[u8], value: &[u8], notes: &mut Notes) {
         b"id" => notes.id(value),
         b"model" | b"modelVersion" => notes.model(value),
         b"error" => on_error(value, notes),
+        b"message" if matches!(notes.dialect, Dialect::Bedrock | Dialect::Cohere) => on_error(value, notes),
         b"duration" if notes.operation != Operation::Transcription => {}
         b"service_tier" | b"duration" | b"x_groq" => match serde_json::from_slice::<Value>(value) {
             Ok(value) if key == b"service_tier" => notes.tier(&value),
@@ -252,7 +267,7 @@ fn on_value(key: &[u8], value: &[u8], notes: &mut Notes) {
             }
             Err(_) => notes.unreadable(),
         },
-        // Every key in KEYS is above.
+        // Every key in KEYS is above; a `message` of others says nothing about them.
         _ => {}
     }
 }

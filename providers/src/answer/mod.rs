@@ -77,7 +77,8 @@ pub struct Seen {
     pub model: Option<String>,
     /// The service tier that the answer was given at, which decides its price.
     pub service_tier: Option<String>,
-    /// Events or values that could not be read: malformed, or over the size limit. They are passed on all the same.
+    /// Events or values that could not be read: malformed, or over the size limit. They are passed on all the same, but
+    /// for events that are no JSON.
     pub unreadable: u64,
 }
 

@@ -15,6 +15,8 @@ pub(super) enum Verdict {
     Pass,
     /// It is there only because the gateway asked for usage.
     UsageOnly,
+    /// It is no JSON: clients stumble over it, and the rest may be well.
+    Malformed,
 }
 
 /// How the events of this stream are read.
@@ -58,7 +60,7 @@ impl Stream {
         // `chunk[from..to]` is to be passed on after `out`.
         let (mut from, mut to) = (0, 0);
         self.splitter.feed(chunk, |piece, range| {
-            let pass = rules.on_piece(piece, notes) == Verdict::Pass || !hide_usage;
+            let pass = passes(rules.on_piece(piece, notes), hide_usage);
             if pass && piece.bytes().len() == range.len() {
                 to = range.end;
                 return;
@@ -70,7 +72,7 @@ impl Stream {
             (from, to) = (range.end, range.end);
         });
         if end {
-            let pass = rules.on_tail(self.splitter.tail(), notes) == Verdict::Pass || !hide_usage;
+            let pass = passes(rules.on_tail(self.splitter.tail(), notes), hide_usage);
             // What is left of an event in an answer that broke off stays behind: an error event takes its place.
             if pass && (notes.seen.complete || notes.seen.error.is_some()) {
                 out.extend_from_slice(&chunk[from..to]);
@@ -88,6 +90,14 @@ impl Stream {
     /// Whether what was given out so far ends inside an event: only one too large to be held.
     pub(super) fn mid_event(&self) -> bool {
         self.splitter.oversized()
+    }
+}
+
+fn passes(verdict: Verdict, hide_usage: bool) -> bool {
+    match verdict {
+        Verdict::Pass => true,
+        Verdict::UsageOnly => !hide_usage,
+        Verdict::Malformed => false,
     }
 }
 
@@ -123,7 +133,20 @@ impl Rules {
     }
 
     fn on_event(&mut self, name: &[u8], data: &[u8], notes: &mut Notes) -> Verdict {
+        let unreadable = notes.seen.unreadable;
+        let verdict = self.on_readable_event(name, data, notes);
+        // Whether it is no JSON at all is asked only of what could not be read.
+        if notes.seen.unreadable > unreadable
+            && data.trim_ascii() != b"[DONE]"
+            && raw::parse::<IgnoredAny>(data).is_none()
+        {
+            return Verdict::Malformed;
+        }
         notes.seen.events += 1;
+        verdict
+    }
+
+    fn on_readable_event(&mut self, name: &[u8], data: &[u8], notes: &mut Notes) -> Verdict {
         match self {
             Self::Chat(chat) => chat.on_event(name, data, notes),
             Self::Typed => {

@@ -204,15 +204,15 @@ pub fn metadata_of(object: &[u8]) -> Vec<(String, String)> {
     facts.metadata
 }
 
-/// The models that a body names in the fields `names` as those to fall back on, in order; `None` if one of them is something
-/// else than an array of strings.
+/// The models that a body names in the field `name` as those to fall back on, in order; `None` if it is something else than an
+/// array of strings.
 #[must_use]
-pub fn fallbacks_of(body: &[u8], names: &[&str]) -> Option<Vec<String>> {
+pub fn fallbacks_of(body: &[u8], name: &str) -> Option<Vec<String>> {
     let mut models = Vec::new();
     let mut cursor = Cursor::new(body);
     cursor.enter(b'{');
     while let Some(key) = cursor.next_key() {
-        let named = names.iter().any(|name| name.as_bytes() == &*key.name);
+        let named = name.as_bytes() == &*key.name;
         if !named || cursor.peek() == Some(b'n') {
             cursor.value();
             continue;

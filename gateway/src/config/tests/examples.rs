@@ -59,6 +59,7 @@ fn every_example_is_a_configuration() {
 fn the_documented_defaults_are_the_defaults() {
     let example = load("example.toml");
     assert_eq!(example.server, ServerConfig::default());
+    assert_eq!(example.ledger, Some(LedgerConfig::at("/var/lib/ai-gateway/ledger.db".into())));
     let assistant = &example.models["assistant"];
     assert_eq!((assistant.targets[0].timeouts, &assistant.retry), (TimeoutsConfig::default(), &RetryConfig::default()));
     let (mut written, minimal) = (example.providers["primary"].clone(), load("minimal.toml"));
@@ -84,6 +85,7 @@ fn every_supported_key_is_in_the_example() {
         ("Timeouts", &[]),
         ("Retry", &[]),
         ("Key", &["limits", "budget", "cache"]),
+        ("Ledger", &[]),
         ("Route", &[]),
         ("When", &[]),
         ("TokenRange", &[]),

@@ -160,4 +160,8 @@ impl Encode for Chat {
     fn error(&mut self, failure: &Failure) -> Bytes {
         format!("data: {}\n\n", failure.body(Dialect::OpenAiChat)).into()
     }
+
+    fn has_end_marker(&self) -> bool {
+        true
+    }
 }

@@ -174,4 +174,8 @@ impl Encode for Messages {
         push_event(&mut out, "error", &failure.body(Dialect::Anthropic));
         out.into()
     }
+
+    fn has_end_marker(&self) -> bool {
+        true
+    }
 }

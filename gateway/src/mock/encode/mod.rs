@@ -68,6 +68,14 @@ pub(super) trait Encode: Send {
     fn closing(&mut self, finish: Finish, usage: Option<Usage>) -> Vec<Bytes>;
     /// An error inside the stream.
     fn error(&mut self, failure: &Failure) -> Bytes;
+    /// An event that cannot be read.
+    fn malformed(&mut self) -> Bytes {
+        Bytes::from_static(b"data: {\"choices\": [{nonsense\n\n")
+    }
+    /// Whether the last of [`Self::closing`] does nothing but mark the end.
+    fn has_end_marker(&self) -> bool {
+        false
+    }
 }
 
 /// Appends `text` as a JSON string.

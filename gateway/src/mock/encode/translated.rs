@@ -4,6 +4,7 @@ use ai_gateway_providers::codec::{Client, StreamEncoder, codec};
 use ai_gateway_providers::common::{
     Block, Choice, Content, Delta, Event, Losses, Opaque, Reasoning, Response, Stop, StopReason, ToolCall,
 };
+use ai_gateway_providers::event_stream::write_event;
 use ai_gateway_providers::{self as providers, Dialect};
 use bytes::Bytes;
 
@@ -200,6 +201,15 @@ impl Encode for Translated {
         }
         self.write(Event::End, &mut last);
         vec![done.into(), last.into()]
+    }
+
+    fn malformed(&mut self) -> Bytes {
+        if self.says.dialect != Dialect::Bedrock {
+            return Bytes::from_static(b"data: {\"type\": nonsense\n\n");
+        }
+        let mut out = Vec::new();
+        write_event(&mut out, "contentBlockDelta", |out| out.extend_from_slice(b"{\"delta\": nonsense"));
+        out.into()
     }
 
     fn error(&mut self, failure: &Failure) -> Bytes {

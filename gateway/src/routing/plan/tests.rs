@@ -93,6 +93,24 @@ fn unusable_targets_and_too_many_are_left_out() {
 }
 
 #[test]
+fn the_clients_fallbacks_get_their_turn() {
+    let own = [("a", ""), ("b", ", priority = 1"), ("c", ", priority = 2")];
+    let lab = Lab::new(&own, "retry = { attempts = 2 }");
+    let other = lab.snapshot.model("p/x").unwrap();
+    let model = lab.model().followed_by(&[other, lab.model(), lab.snapshot.model("p/y").unwrap()]);
+    let mut plan = Plan::build(&model, &Asked::anything(lab.now), |_| None, &mut |_| 0);
+    assert!(matches!(plan.left_out(), [LeftOut { target, why: Why::Enough }] if &*target.model == "c"));
+    assert_eq!(order(&mut plan, lab.now), ["a", "b", "x", "y"]);
+    let mut plan = Plan::build(
+        &model,
+        &Asked::anything(lab.now),
+        |target| (&*target.model == "a").then_some(Why::Unusable),
+        &mut |_| 0,
+    );
+    assert_eq!(order(&mut plan, lab.now), ["b", "c", "x", "y"], "those that cannot be asked take nobody's place");
+}
+
+#[test]
 fn another_credential_comes_before_another_target() {
     let mut lab = Lab::new(&[("a", ""), ("b", ", priority = 1")], "");
     let mut plan = lab.plan();

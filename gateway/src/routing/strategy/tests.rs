@@ -44,6 +44,14 @@ fn turns_are_taken() {
 }
 
 #[test]
+fn each_priority_takes_turns() {
+    let targets = [("a", ""), ("b", ""), ("c", ", priority = 1"), ("d", ", priority = 1")];
+    let mut lab = Lab::new(&targets, "strategy = 'round_robin'\nretry = { attempts = 4 }");
+    let orders: Vec<String> = (0..3).map(|_| targets_in_order(&mut lab.plan(), lab.now).concat()).collect();
+    assert_eq!(orders, ["abcd", "badc", "abcd"].map(str::to_owned));
+}
+
+#[test]
 fn sticky_requests_stay_also_after_a_restart() {
     let targets = [("a", ""), ("b", ""), ("c", "")];
     let first_of = |targets: &[(&str, &str)], session: &str| {

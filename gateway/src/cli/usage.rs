@@ -1,0 +1,149 @@
+//! `ai-gateway usage`: what the ledger says, also while the gateway runs.
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+use ai_gateway::config::Config;
+use ai_gateway::ledger::{self, Dimension, Query, Record, Report, Store, UsageSource};
+use clap::{Args, Subcommand};
+
+/// What to add up, and how to show it.
+#[derive(Args)]
+#[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
+pub struct Options {
+    #[command(subcommand)]
+    action: Option<Action>,
+    /// The configuration, whose [ledger] is read.
+    #[arg(long, value_name = "FILE", required_unless_present = "ledger")]
+    config: Option<PathBuf>,
+    /// The ledger's database itself; no configuration is needed then.
+    #[arg(long, value_name = "FILE", conflicts_with = "config")]
+    ledger: Option<PathBuf>,
+    /// What a row stands for, with commas between, or "" for one row: key, team, owner, tag, customer, model, provider, upstream_model,
+    /// operation, kind, usage_source, price_map, hour, day, month.
+    #[arg(long, value_name = "LIST", default_value = "key,model")]
+    by: String,
+    /// Requests since then: 2026-11-25, 2026-11-25T16:00:00Z (UTC), or 30d for that long ago.
+    #[arg(long, value_name = "TIME", value_parser = time)]
+    from: Option<i64>,
+    /// Requests before then.
+    #[arg(long, value_name = "TIME", value_parser = time)]
+    to: Option<i64>,
+    /// Only records like this: `team=support`, any of the words of --by. Several of one word: one of them.
+    #[arg(long = "where", value_name = "WORD=VALUE", value_parser = filter)]
+    filters: Vec<(Dimension, String)>,
+    /// Print CSV.
+    #[arg(long, conflicts_with = "json")]
+    csv: bool,
+    /// Print JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+/// What else can be done to the ledger.
+#[derive(Subcommand)]
+enum Action {
+    /// Reckon what records cost by the prices of a configuration, and note it beside what they were booked with.
+    Rerate {
+        /// The configuration, whose prices and [ledger] are taken.
+        #[arg(long, value_name = "FILE")]
+        config: PathBuf,
+        /// Requests since then; times as in `usage`.
+        #[arg(long, value_name = "TIME", value_parser = time)]
+        from: Option<i64>,
+        /// Requests before then.
+        #[arg(long, value_name = "TIME", value_parser = time)]
+        to: Option<i64>,
+    },
+}
+
+fn time(text: &str) -> Result<i64, String> {
+    ledger::parse_time(text, SystemTime::now()).map_err(|error| error.to_string())
+}
+
+fn filter(text: &str) -> Result<(Dimension, String), String> {
+    let (word, value) = text.split_once('=').ok_or("write WORD=VALUE, as in team=support")?;
+    Ok((word.parse()?, value.to_owned()))
+}
+
+/// Prints the report; the error is for a person.
+pub fn run(options: Options) -> Result<(), String> {
+    if let Some(Action::Rerate { config, from, to }) = options.action {
+        return rerate(&config, from.unwrap_or(i64::MIN), to.unwrap_or(i64::MAX));
+    }
+    let path = match (options.ledger, options.config) {
+        (Some(path), _) => path,
+        (None, Some(file)) => load(&file)?.1,
+        (None, None) => return Err("name a --config or a --ledger".to_owned()),
+    };
+    let query =
+        Query { by: Dimension::list(&options.by)?, from: options.from, to: options.to, filters: options.filters };
+    let report = ledger::ask(&path, &query).map_err(|error| format!("{}: {error}", path.display()))?;
+    if report.truncated {
+        eprintln!("only the first {} rows are shown: ask for a shorter time or fewer groups", report.rows.len());
+    }
+    print(&match (options.csv, options.json) {
+        (true, _) => report.to_csv(),
+        (_, true) => format!("{}\n", report.to_json()),
+        _ => table(&report),
+    })
+}
+
+/// A configuration and the path of its ledger's database.
+fn load(file: &Path) -> Result<(Config, PathBuf), String> {
+    let config = Config::load(file).map_err(|errors| errors.to_string())?.config;
+    let path = config.ledger.as_ref().map(|ledger| ledger.path.clone());
+    Ok((config, path.ok_or_else(|| format!("{} has no [ledger]", file.display()))?))
+}
+
+fn rerate(file: &Path, from: i64, to: i64) -> Result<(), String> {
+    let (config, path) = load(file)?;
+    if !path.exists() {
+        return Err(format!("{}: there is no such file", path.display()));
+    }
+    let failed = |error| format!("{}: {error}", path.display());
+    let mut store = Store::open(&path).map_err(failed)?;
+    let price_map = config.prices.map.id();
+    let result = ledger::rerate(&mut store, from, to, price_map, |record| price(&config, record)).map_err(failed)?;
+    print(&format!(
+        "{} records by {price_map}: {} cost something else, {} are without a price; {} USD booked, {} USD now\n",
+        result.records,
+        result.changed,
+        result.unpriced,
+        ledger::dollars(result.before),
+        ledger::dollars(result.after),
+    ))
+}
+
+/// What a record costs by the prices of `config`, in pico-dollars: those of the target that it went to, if it is still there,
+/// or else those of its provider's model.
+fn price(config: &Config, record: &Record<'_>) -> Option<u64> {
+    if record.usage_source == UsageSource::None {
+        return None;
+    }
+    let (provider, upstream) = (record.provider.as_deref()?, record.upstream_model.as_deref()?);
+    let model = record.model.as_deref().and_then(|name| config.model(name));
+    let targets = model.iter().flat_map(|model| &model.targets);
+    let mut known = targets.filter(|target| target.provider == provider && target.model == upstream);
+    let price = match known.next() {
+        Some(target) => target.known.price.clone(),
+        None => config.prices.of(config.providers.get(provider)?, upstream).price,
+    };
+    price?.cost(&record.usage, record.service_tier.as_deref()).total()
+}
+
+fn table(report: &Report) -> String {
+    match report.rows.is_empty() {
+        true => "nothing was used\n".to_owned(),
+        false => report.to_table(),
+    }
+}
+
+/// Prints; a reader that has gone, as `head` does, is no error.
+fn print(text: &str) -> Result<(), String> {
+    match std::io::stdout().write_all(text.as_bytes()) {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(error.to_string()),
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,113 @@
+use super::super::frame;
+use super::super::record::tests::full;
+use super::super::record::{Kind, Record, UsageSource};
+use super::super::store::Store;
+use super::*;
+
+const DAY: i64 = 86_400_000_000;
+
+fn ledger(records: &[Record<'_>]) -> (tempfile::TempDir, impl Fn(Query) -> Report + use<>) {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("ledger.db");
+    let mut bytes = Vec::new();
+    records.iter().for_each(|record| frame::append(record, &mut bytes).unwrap());
+    Store::open(&path).unwrap().take_in(&bytes).unwrap();
+    (dir, move |query| ask(&path, &query).unwrap())
+}
+
+fn record(n: u32, key: &'static str, tags: &[&'static str], cost: Option<u64>) -> Record<'static> {
+    Record {
+        seq: 0,
+        kind: Kind::Request,
+        at: i64::from(n) * DAY / 2,
+        key: Some(key.into()),
+        tags: tags.iter().copied().collect(),
+        fault: None,
+        usage: Usage { input: Some(u64::from(n)), reasoning: None, ..Usage::default() },
+        usage_source: UsageSource::Provider,
+        cost,
+        ..full(n)
+    }
+}
+
+fn by(dimensions: &[Dimension]) -> Query {
+    Query { by: dimensions.to_vec(), ..Query::default() }
+}
+
+#[test]
+fn sums_by_group() {
+    let retry = Record { seq: 1, kind: Kind::Attempt, cost: Some(5), ..record(2, "a", &[], None) };
+    let nothing = Record { usage: Usage::default(), usage_source: UsageSource::None, ..record(4, "b", &[], None) };
+    let failed = Record { fault: Some("upstream".into()), ..nothing };
+    let (_dir, ask) =
+        ledger(&[record(1, "a", &[], Some(7)), record(2, "a", &[], None), retry, record(3, "b", &[], Some(1)), failed]);
+    let rows = ask(by(&[Dimension::Key])).rows;
+    assert_eq!(rows.len(), 2);
+    let (group, a) = &rows[0];
+    assert_eq!(group, &[Some("a".to_owned())]);
+    assert_eq!((a.requests, a.records, a.failed, a.cost, a.unpriced), (2, 3, 0, 12, 1));
+    assert_eq!((a.usage.input, a.usage.reasoning), (Some(5), None));
+    let (_, b) = &rows[1];
+    assert_eq!((b.requests, b.records, b.failed, b.cost, b.unpriced), (2, 2, 1, 1, 0));
+
+    let days = ask(by(&[Dimension::Day])).rows;
+    let days: Vec<_> = days.iter().map(|(group, totals)| (group[0].as_deref().unwrap(), totals.requests)).collect();
+    assert_eq!(days, [("1970-01-01", 1), ("1970-01-02", 2), ("1970-01-03", 1)]);
+    assert_eq!(ask(Query::default()).rows[0].1.records, 5);
+}
+
+#[test]
+fn a_record_is_in_the_group_of_each_of_its_tags() {
+    let (_dir, ask) =
+        ledger(&[record(1, "a", &["x", "y"], Some(1)), record(2, "a", &["y"], Some(2)), record(3, "a", &[], Some(4))]);
+    let costs = |query| {
+        let rows = ask(query).rows;
+        rows.into_iter().map(|(group, totals)| (group[0].clone().unwrap_or_default(), totals.cost)).collect::<Vec<_>>()
+    };
+    let named = |name: &str, cost: u128| (name.to_owned(), cost);
+    assert_eq!(costs(by(&[Dimension::Tag])), [named("", 4), named("x", 1), named("y", 3)]);
+    let only = |tag: &str| vec![(Dimension::Tag, tag.to_owned())];
+    assert_eq!(costs(Query { filters: only("x"), ..by(&[Dimension::Tag]) }), [named("x", 1), named("y", 1)]);
+    // Once, though two tags match.
+    let both = [only("x"), only("y")].concat();
+    assert_eq!(costs(Query { filters: both, ..by(&[Dimension::Key]) }), [named("a", 3)]);
+}
+
+#[test]
+fn spans_of_time_and_filters() {
+    let records: Vec<_> = (0..8).map(|n| record(n, if n % 2 == 0 { "even" } else { "odd" }, &[], Some(1))).collect();
+    let (_dir, ask) = ledger(&records);
+    let requests = |query| ask(query).rows[0].1.requests;
+    let span = Query { from: Some(DAY), to: Some(3 * DAY), ..Query::default() };
+    assert_eq!(requests(span.clone()), 4);
+    let filter = |dimension, value: &str| vec![(dimension, value.to_owned())];
+    assert_eq!(requests(Query { filters: filter(Dimension::Key, "odd"), ..span.clone() }), 2);
+    assert_eq!(requests(Query { filters: filter(Dimension::Day, "1970-01-02"), ..span.clone() }), 2);
+    let injection = "odd' OR 1 = 1 --";
+    assert_eq!(requests(Query { filters: filter(Dimension::Key, injection), ..span }), 0);
+}
+
+/// Nine million dollars are 2⁶³ pico-dollars.
+#[test]
+fn sums_of_money_do_not_overflow() {
+    let each = i64::MAX as u64;
+    let (_dir, ask) =
+        ledger(&[record(1, "a", &[], Some(each)), record(2, "a", &[], Some(each)), record(3, "a", &[], Some(each))]);
+    assert_eq!(ask(Query::default()).rows[0].1.cost, 3 * u128::from(each));
+}
+
+#[test]
+fn every_dimension_is_answered() {
+    let (_dir, ask) = ledger(&[full(0), full(1)]);
+    for dimension in Dimension::ALL {
+        let report = ask(Query { filters: vec![(dimension, "x".to_owned())], ..by(&[dimension]) });
+        assert_eq!(report.rows, [], "{dimension}");
+        assert_ne!(ask(by(&[dimension])).rows, [], "{dimension}");
+        assert_eq!(dimension.as_str().parse(), Ok(dimension));
+    }
+    assert!("cost".parse::<Dimension>().is_err());
+    assert_eq!(Dimension::list("day, key,,day"), Ok(vec![Dimension::Day, Dimension::Key]));
+    assert_eq!(Dimension::list(""), Ok(vec![]));
+    assert!(Dimension::list("day,cost").is_err());
+    assert_ne!(ask(by(&Dimension::ALL)).rows, []);
+}

@@ -1,0 +1,302 @@
+//! What the ledger keeps of a request. Never a prompt, an answer or a secret: there is no field for one.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::ops::Deref;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use ai_gateway_providers::usage::Usage;
+use serde::{Deserialize, Serialize};
+
+/// Bytes kept of a text. Clients choose some of them.
+const MAX_TEXT: usize = 256;
+/// Tags kept of a record.
+const MAX_TAGS: usize = 32;
+
+/// Why there is a record.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Kind {
+    /// A client's request, with what its final attempt consumed.
+    #[default]
+    Request,
+    /// An attempt that was given up after it had cost something.
+    Attempt,
+    /// The slower one of two attempts that raced.
+    HedgeLoser,
+    /// A client's request that was answered from the cache.
+    CacheHit,
+    /// A client's request that followed the upstream call of another.
+    Shared,
+    /// A copy of a request, sent for comparison.
+    Mirror,
+}
+
+impl Kind {
+    /// All of them.
+    pub const ALL: [Self; 6] =
+        [Self::Request, Self::Attempt, Self::HedgeLoser, Self::CacheHit, Self::Shared, Self::Mirror];
+
+    /// The word in the database.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Request => "request",
+            Self::Attempt => "attempt",
+            Self::HedgeLoser => "hedge_loser",
+            Self::CacheHit => "cache_hit",
+            Self::Shared => "shared",
+            Self::Mirror => "mirror",
+        }
+    }
+}
+
+/// Where a record's usage comes from.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum UsageSource {
+    /// There is no usage.
+    #[default]
+    None,
+    /// The provider reported it.
+    Provider,
+    /// The provider reported it after the client had left: the answer was read to its end for that.
+    Drained,
+    /// The gateway counted what had passed.
+    Estimated,
+}
+
+impl UsageSource {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::None, Self::Provider, Self::Drained, Self::Estimated];
+
+    /// The word in the database.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Provider => "provider",
+            Self::Drained => "drained",
+            Self::Estimated => "estimated",
+        }
+    }
+}
+
+/// A short text of a record, borrowed from the exchange; a longer one is cut at 256 bytes.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Text<'a>(Cow<'a, str>);
+
+impl<'a> From<&'a str> for Text<'a> {
+    fn from(text: &'a str) -> Self {
+        Self(Cow::Borrowed(text.get(..text.floor_char_boundary(MAX_TEXT)).unwrap_or_default()))
+    }
+}
+
+impl From<String> for Text<'_> {
+    fn from(mut text: String) -> Self {
+        text.truncate(text.floor_char_boundary(MAX_TEXT));
+        Self(Cow::Owned(text))
+    }
+}
+
+impl Deref for Text<'_> {
+    type Target = str;
+
+    fn deref(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for Text<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self)
+    }
+}
+
+/// Tags of a record, at most 32.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Tags<'a>(Vec<Text<'a>>);
+
+impl<'a, T: Into<Text<'a>>> FromIterator<T> for Tags<'a> {
+    fn from_iter<I: IntoIterator<Item = T>>(tags: I) -> Self {
+        Self(tags.into_iter().take(MAX_TAGS).map(Into::into).collect())
+    }
+}
+
+impl<'a> Deref for Tags<'a> {
+    type Target = [Text<'a>];
+
+    fn deref(&self) -> &[Text<'a>] {
+        &self.0
+    }
+}
+
+/// One line of the ledger. `(at, id, seq)` is unique: booking a record twice books it once.
+///
+/// A client's request is one record of kind [`Kind::Request`], [`Kind::CacheHit`] or [`Kind::Shared`] with `seq` 0;
+/// what else it cost is in records of their own kind, with the same `id` and `at` and a `seq` from 1.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Record<'a> {
+    /// The request's id, as in `x-request-id`.
+    pub id: Text<'a>,
+    /// Which of the request's records this is.
+    pub seq: u32,
+    /// Why there is a record.
+    pub kind: Kind,
+    /// When the request began, in microseconds since 1970, UTC.
+    pub at: i64,
+    /// Name of the client's key.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub key: Option<Text<'a>>,
+    /// The key's team.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub team: Option<Text<'a>>,
+    /// Who answers for the key.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub owner: Option<Text<'a>>,
+    /// Tags of the key and of the request.
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    pub tags: Tags<'a>,
+    /// The client's own customer or user, as the request named it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub customer: Option<Text<'a>>,
+    /// The operation, in the words of design §3.
+    pub operation: Text<'a>,
+    /// The client's dialect.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub dialect: Option<Text<'a>>,
+    /// The model that the client asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub model: Option<Text<'a>>,
+    /// The provider of the attempt.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub provider: Option<Text<'a>>,
+    /// The model that this provider was asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub upstream_model: Option<Text<'a>>,
+    /// The model that the answer names.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub answer_model: Option<Text<'a>>,
+    /// HTTP status: the client's for a request, the provider's for an attempt; 499 if the client left before there was one.
+    pub status: u16,
+    /// Whose fault a failure was: `caller`, `policy`, `upstream` or `gateway`; `None` for a success.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub fault: Option<Text<'a>>,
+    /// Was a stream asked for.
+    pub stream: bool,
+    /// Attempts that the request took.
+    pub attempts: u32,
+    /// Microseconds from the beginning of the request to the end of its answer.
+    pub duration_us: u64,
+    /// Microseconds to the first output, for streams.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub first_token_us: Option<u64>,
+    /// What was consumed, in buckets that do not overlap.
+    pub usage: Usage,
+    /// Where `usage` comes from.
+    pub usage_source: UsageSource,
+    /// The service tier that the answer names.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub service_tier: Option<Text<'a>>,
+    /// Cost in pico-dollars (10⁻¹² USD); `None`: not known, which is not zero.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cost: Option<u64>,
+    /// Which prices the cost was reckoned with.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub price_map: Option<Text<'a>>,
+}
+
+/// Microseconds since 1970; negative before it.
+pub fn micros(time: SystemTime) -> i64 {
+    let clamp = |duration: std::time::Duration| i64::try_from(duration.as_micros()).unwrap_or(i64::MAX);
+    match time.duration_since(UNIX_EPOCH) {
+        Ok(after) => clamp(after),
+        Err(before) => -clamp(before.duration()),
+    }
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+
+    /// A record with something in every field, told apart by `n`.
+    pub fn full(n: u32) -> Record<'static> {
+        let count = |offset: u64| Some(u64::from(n) * 100 + offset);
+        Record {
+            id: format!("{n:032x}").into(),
+            seq: n % 3,
+            kind: Kind::ALL[n as usize % 6],
+            at: 1_700_000_000_000_000 + i64::from(n),
+            key: Some("support-bot".into()),
+            team: Some("support".into()),
+            owner: Some("ann".into()),
+            tags: ["a", "prod"].into_iter().collect(),
+            customer: Some(format!("customer-{n}").into()),
+            operation: "chat".into(),
+            dialect: Some("openai-chat".into()),
+            model: Some("assistant".into()),
+            provider: Some("openai".into()),
+            upstream_model: Some("gpt-5".into()),
+            answer_model: Some("gpt-5-2025-08-07".into()),
+            status: 200,
+            fault: Some("upstream".into()),
+            stream: true,
+            attempts: 2,
+            duration_us: 1_234_567,
+            first_token_us: Some(234_567),
+            usage: Usage {
+                input: count(1),
+                cache_read: count(2),
+                cache_write_5m: count(3),
+                cache_write_1h: count(4),
+                audio_input: count(5),
+                image_input: count(6),
+                output: count(7),
+                reasoning: count(8),
+                audio_output: count(9),
+                image_output: count(10),
+                audio_input_ms: count(11),
+                search_units: count(12),
+                web_searches: count(13),
+            },
+            usage_source: UsageSource::ALL[n as usize % 4],
+            service_tier: Some("default".into()),
+            cost: Some(u64::from(n) * 1_000_003),
+            price_map: Some("2026-11-25-abc".into()),
+        }
+    }
+
+    #[test]
+    fn words_are_those_of_serde() {
+        for kind in Kind::ALL {
+            assert_eq!(serde_json::to_value(kind).unwrap(), kind.as_str());
+        }
+        for source in UsageSource::ALL {
+            assert_eq!(serde_json::to_value(source).unwrap(), source.as_str());
+        }
+    }
+
+    #[test]
+    fn a_record_survives_its_json_and_unknown_fields() {
+        for record in [full(7), Record::default()] {
+            let mut json = serde_json::to_value(&record).unwrap();
+            json["of_a_later_version"] = 1.into();
+            assert_eq!(serde_json::from_value::<Record<'_>>(json).unwrap(), record);
+        }
+    }
+
+    #[test]
+    fn texts_and_tags_are_bounded() {
+        let long = "é".repeat(200);
+        assert_eq!(Text::from(&*long).len(), 256);
+        assert_eq!(Text::from("a".to_owned() + &long).len(), 255);
+        assert_eq!((0..100).map(|n| n.to_string()).collect::<Tags<'_>>().len(), 32);
+    }
+
+    #[test]
+    fn times_before_1970_are_negative() {
+        let second = std::time::Duration::from_secs(1);
+        assert_eq!((micros(UNIX_EPOCH + second), micros(UNIX_EPOCH - second)), (1_000_000, -1_000_000));
+    }
+}

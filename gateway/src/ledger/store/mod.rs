@@ -1,0 +1,128 @@
+//! The database: SQLite, one table, one row for each record. Whatever opens it for writing is a thread of the ledger or
+//! the command line, never a request.
+
+mod row;
+mod schema;
+
+use std::path::Path;
+
+use rusqlite::{Connection, TransactionBehavior};
+
+use super::frame::Frames;
+use super::record::Record;
+use row::{INSERT, SELECT, bind, read};
+pub use schema::open_read_only;
+
+/// Why the database did not do it.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// SQLite says so: full, locked for long, damaged, no rights.
+    #[error("{0}")]
+    Sqlite(#[from] rusqlite::Error),
+    /// The tables cannot be brought up to date.
+    #[error("the ledger's tables cannot be brought up to date: {0}")]
+    Schema(#[from] rusqlite_migration::Error),
+}
+
+/// What became of a segment.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct TakenIn {
+    /// Records that are new.
+    pub stored: u64,
+    /// Records that were there before.
+    pub known: u64,
+    /// Damaged or unreadable pieces that were passed over.
+    pub damaged: u64,
+}
+
+/// The database, open for writing.
+#[derive(Debug)]
+pub struct Store {
+    db: Connection,
+}
+
+impl Store {
+    /// Opens the file at `path`; makes it if it is not there.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn open(path: &Path) -> Result<Self, StoreError> {
+        Ok(Self { db: schema::open(path)? })
+    }
+
+    /// Takes all records of a segment in, or none. Those that are there already are left alone.
+    ///
+    /// # Errors
+    /// [`StoreError`]; nothing has changed then.
+    pub fn take_in(&mut self, segment: &[u8]) -> Result<TakenIn, StoreError> {
+        let mut frames = Frames::new(segment);
+        let mut taken = TakenIn::default();
+        let transaction = self.db.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        {
+            let mut insert = transaction.prepare_cached(INSERT)?;
+            for payload in frames.by_ref() {
+                let Ok(record) = serde_json::from_slice::<Record<'_>>(payload) else {
+                    taken.damaged += 1;
+                    continue;
+                };
+                match bind(&mut insert, &record)? {
+                    0 => taken.known += 1,
+                    _ => taken.stored += 1,
+                }
+            }
+        }
+        transaction.commit()?;
+        taken.damaged += u64::from(frames.damaged() > 0);
+        Ok(taken)
+    }
+
+    /// Deletes records of before `before` (microseconds since 1970), the oldest first and about `limit` at most, so that the
+    /// database is free for others soon. Returns how many.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn prune(&mut self, before: i64, limit: u32) -> Result<usize, StoreError> {
+        let last = "SELECT at FROM usage ORDER BY at LIMIT 1 OFFSET ?2";
+        let sql = format!("DELETE FROM usage WHERE at < ?1 AND at <= coalesce(({last}), ?1)");
+        Ok(self.db.prepare_cached(&sql)?.execute((before, limit.saturating_sub(1)))?)
+    }
+
+    /// Up to `limit` records that began in `from..to` and come after `after` (`at`, `id`, `seq`), in that order.
+    pub(super) fn page(
+        &self,
+        from: i64,
+        to: i64,
+        after: Option<&Record<'_>>,
+        limit: u32,
+    ) -> Result<Vec<Record<'static>>, StoreError> {
+        let start = Record { at: i64::MIN, ..Record::default() };
+        let after = after.unwrap_or(&start);
+        let sql = format!(
+            "{SELECT} WHERE at >= ?1 AND at < ?2 AND (at, id, seq) > (?3, ?4, ?5) ORDER BY at, id, seq LIMIT ?6"
+        );
+        let mut statement = self.db.prepare_cached(&sql)?;
+        let rows = statement.query_map((from, to, after.at, &*after.id, after.seq, limit), read)?;
+        Ok(rows.collect::<Result<_, _>>()?)
+    }
+
+    /// Notes other costs beside those that records were booked with.
+    pub(super) fn set_rerated(
+        &mut self,
+        costs: &[(Record<'static>, Option<u64>)],
+        price_map: &str,
+    ) -> Result<(), StoreError> {
+        let transaction = self.db.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        {
+            let mut update = transaction.prepare_cached(
+                "UPDATE usage SET rerated_cost = ?4, rerated_map = ?5 WHERE at = ?1 AND id = ?2 AND seq = ?3",
+            )?;
+            for (record, cost) in costs {
+                update.execute((record.at, &*record.id, record.seq, cost.map(row::signed), price_map))?;
+            }
+        }
+        Ok(transaction.commit()?)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,92 @@
+//! The database's tables, and how an older file comes to have them.
+//!
+//! A migration only ever adds: while a binary is upgraded, the old process still writes to the migrated file.
+
+use std::path::Path;
+use std::time::Duration;
+
+use rusqlite::{Connection, OpenFlags};
+use rusqlite_migration::{M, Migrations};
+
+use super::StoreError;
+
+/// `at` comes first in the primary key: new rows go to the end of the file, a query reads the part of its time, and
+/// what is too old goes from the front. Costs are whole pico-dollars, times whole microseconds.
+const MIGRATIONS: &[M<'static>] = &[M::up(
+    "CREATE TABLE usage (
+        at INTEGER NOT NULL,
+        id TEXT NOT NULL,
+        seq INTEGER NOT NULL,
+        kind TEXT NOT NULL,
+        key TEXT,
+        team TEXT,
+        owner TEXT,
+        tags TEXT NOT NULL,
+        customer TEXT,
+        operation TEXT NOT NULL,
+        dialect TEXT,
+        model TEXT,
+        provider TEXT,
+        upstream_model TEXT,
+        answer_model TEXT,
+        status INTEGER NOT NULL,
+        fault TEXT,
+        stream INTEGER NOT NULL,
+        attempts INTEGER NOT NULL,
+        duration_us INTEGER NOT NULL,
+        first_token_us INTEGER,
+        input INTEGER,
+        cache_read INTEGER,
+        cache_write_5m INTEGER,
+        cache_write_1h INTEGER,
+        audio_input INTEGER,
+        image_input INTEGER,
+        output INTEGER,
+        reasoning INTEGER,
+        audio_output INTEGER,
+        image_output INTEGER,
+        audio_input_ms INTEGER,
+        search_units INTEGER,
+        web_searches INTEGER,
+        usage_source TEXT NOT NULL,
+        service_tier TEXT,
+        cost INTEGER,
+        price_map TEXT,
+        rerated_cost INTEGER,
+        rerated_map TEXT,
+        PRIMARY KEY (at, id, seq)
+    ) STRICT, WITHOUT ROWID",
+)];
+
+/// How long a statement waits for another process that writes.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Opens the file, makes it if it is not there, and brings its tables up to date.
+pub fn open(path: &Path) -> Result<Connection, StoreError> {
+    let mut db = Connection::open(path)?;
+    db.busy_timeout(PATIENCE)?;
+    // Readers and the writer do not wait for each other.
+    db.pragma_update(None, "journal_mode", "wal")?;
+    // A commit has to outlive a power loss: the segment it came from is removed after it.
+    db.pragma_update(None, "synchronous", "full")?;
+    db.pragma_update(None, "journal_size_limit", 64 << 20)?;
+    Migrations::from_slice(MIGRATIONS).to_latest(&mut db)?;
+    Ok(db)
+}
+
+/// Opens the file for reading only; the gateway may be running.
+pub fn open_read_only(path: &Path) -> Result<Connection, StoreError> {
+    let db = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
+    db.busy_timeout(PATIENCE)?;
+    Ok(db)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_migrations_are_sound() {
+        Migrations::from_slice(MIGRATIONS).validate().unwrap();
+    }
+}

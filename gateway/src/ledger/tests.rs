@@ -1,0 +1,96 @@
+use std::fs;
+
+use super::record::tests::full;
+use super::*;
+
+fn config(dir: &Path) -> LedgerConfig {
+    LedgerConfig::at(dir.join("sub/ledger.db"))
+}
+
+fn start(config: &LedgerConfig) -> Ledger {
+    Ledger::start(config, LedgerMetrics::default()).unwrap()
+}
+
+fn booked(config: &LedgerConfig) -> Vec<Record<'static>> {
+    Store::open(&config.path).unwrap().page(i64::MIN, i64::MAX, None, 100_000).unwrap()
+}
+
+/// With a time that is not too old to be kept.
+fn recent(n: u32) -> Record<'static> {
+    Record { at: micros(std::time::SystemTime::now()) + i64::from(n) * 1_000_000, ..full(n) }
+}
+
+const LIMIT: Duration = Duration::from_secs(20);
+
+#[test]
+fn what_is_booked_is_in_the_database_after_the_end() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = config(dir.path());
+    let ledger = start(&config);
+    let records: Vec<_> = (0..500).map(recent).collect();
+    records.iter().for_each(|record| ledger.book(record));
+    assert!(ledger.close(LIMIT) && ledger.close(LIMIT));
+    assert_eq!(booked(&config), records);
+    assert_eq!((ledger.metrics.booked.get(), ledger.metrics.stored.get(), ledger.metrics.lost.get()), (500, 500, 0));
+    assert_eq!(ledger.metrics.spooled_bytes.get(), 0);
+    assert!(ledger.metrics.last_commit.get() > 0);
+}
+
+#[test]
+fn records_booked_after_the_end_are_left_to_the_next_process() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = config(dir.path());
+    let records: Vec<_> = (0..3).map(recent).collect();
+    let first = start(&config);
+    assert!(first.close(LIMIT));
+    first.book(&records[0]);
+    // Two processes at once.
+    let second = start(&config);
+    second.book(&records[1]);
+    first.book(&records[2]);
+    assert!(second.close(LIMIT));
+    assert_eq!(booked(&config), records[1..2]);
+    drop((first, second));
+    assert!(start(&config).close(LIMIT));
+    assert_eq!(booked(&config), records);
+    // Nothing but the folder of the last one is left, and it holds no record.
+    let runs: Vec<_> =
+        fs::read_dir(&config.spool).unwrap().map(|entry| entry.unwrap().path()).filter(|path| path.is_dir()).collect();
+    assert_eq!(runs.len(), 1);
+}
+
+#[test]
+fn a_database_that_cannot_be_opened_does_not_keep_the_gateway_from_starting() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = config(dir.path());
+    fs::create_dir_all(&config.path).unwrap();
+    let ledger = start(&config);
+    ledger.book(&recent(1));
+    assert!(ledger.close(LIMIT));
+    assert!(ledger.metrics.write_errors.get() > 0 && ledger.metrics.spooled_bytes.get() > 0);
+    drop(ledger);
+    fs::remove_dir(&config.path).unwrap();
+    assert!(start(&config).close(LIMIT));
+    assert_eq!(booked(&config).len(), 1);
+}
+
+#[test]
+fn a_folder_that_cannot_be_used_does() {
+    let dir = tempfile::tempdir().unwrap();
+    fs::write(dir.path().join("sub"), "a file").unwrap();
+    assert!(Ledger::start(&config(dir.path()), LedgerMetrics::default()).is_err());
+}
+
+#[test]
+fn what_is_too_old_is_deleted() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = config(dir.path());
+    let ledger = start(&config);
+    let new = recent(1);
+    // `full` is of 2023.
+    for record in [full(0), new.clone()] {
+        ledger.book(&record);
+    }
+    assert!(ledger.close(LIMIT));
+    assert_eq!(booked(&config), [new]);
+}

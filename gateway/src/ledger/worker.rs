@@ -1,0 +1,137 @@
+//! The thread that moves segments into the database and deletes what is too old.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::time::{Duration, SystemTime};
+
+use log::{error, warn};
+
+use super::metrics::LedgerMetrics;
+use super::record::micros;
+use super::spool::{Run, Spool, put_aside};
+use super::store::{Store, StoreError};
+use crate::config::LedgerConfig;
+
+/// Between two moves: how old the database's knowledge may be.
+const MOVE_EVERY: Duration = Duration::from_secs(1);
+/// Moves between two looks for segments of processes that have died.
+const CLAIM_EVERY: u32 = 30;
+/// Records deleted at once, and pieces of them in one go.
+const PRUNE: (u32, u32) = (2_000, 10);
+/// Seconds in which a closing spool must be done.
+const CLOSING: Duration = Duration::from_secs(1);
+
+#[derive(Debug, thiserror::Error)]
+enum MoveError {
+    #[error("its spool: {0}")]
+    Spool(#[from] io::Error),
+    #[error("its database: {0}")]
+    Store(#[from] StoreError),
+}
+
+/// The thread's state.
+pub struct Worker {
+    pub config: LedgerConfig,
+    pub spool: Arc<Spool>,
+    pub metrics: LedgerMetrics,
+    /// Opened when it first works out: a full disk must not keep the gateway from starting.
+    pub store: Option<Store>,
+    /// Folders of processes that have died.
+    pub claimed: Vec<Run>,
+}
+
+impl Worker {
+    /// The thread's life; it ends when the other side of `stop` is dropped, after a last move.
+    pub fn run(mut self, stop: &Receiver<()>) {
+        let mut failing = false;
+        for turn in 0_u32.. {
+            let stopping = turn > 0 && stop.recv_timeout(MOVE_EVERY) != Err(RecvTimeoutError::Timeout);
+            if stopping {
+                self.spool.wait_closed(CLOSING);
+            }
+            match self.turn(turn.is_multiple_of(CLAIM_EVERY)) {
+                Ok(()) => {
+                    if failing {
+                        warn!("the ledger's database takes records again");
+                    }
+                    failing = false;
+                    self.metrics.last_commit.set(micros(SystemTime::now()) / 1_000_000);
+                }
+                Err(error) => {
+                    self.metrics.write_errors.inc();
+                    if !failing {
+                        error!("the ledger keeps its records in the spool for now: {error}");
+                    }
+                    failing = true;
+                }
+            }
+            self.metrics.spooled_bytes.set(i64::try_from(self.spool.bytes()).unwrap_or(i64::MAX));
+            if stopping {
+                return;
+            }
+        }
+    }
+
+    fn turn(&mut self, claim: bool) -> Result<(), MoveError> {
+        let mut store = match self.store.take() {
+            Some(store) => store,
+            None => Store::open(&self.config.path)?,
+        };
+        let done = self.move_all(&mut store, claim);
+        self.store = Some(store);
+        done
+    }
+
+    fn move_all(&mut self, store: &mut Store, claim: bool) -> Result<(), MoveError> {
+        if claim {
+            self.claimed.extend(Run::claim_dead(&self.config.spool)?);
+        }
+        while let Some(run) = self.claimed.pop() {
+            for path in run.segments()? {
+                if let Err(error) = take_in(store, &path, &self.metrics) {
+                    self.claimed.push(run);
+                    return Err(error);
+                }
+            }
+            run.remove()?;
+        }
+        // A spool that cannot go on with a new file keeps the old one.
+        let rotated = self.spool.rotate();
+        for closed in self.spool.closed() {
+            take_in(store, &closed.path, &self.metrics)?;
+            self.spool.forget(&closed.path);
+        }
+        rotated?;
+        if let Some(retention) = self.config.retention
+            && let Some(before) = SystemTime::now().checked_sub(retention)
+        {
+            for _ in 0..PRUNE.1 {
+                if store.prune(micros(before), PRUNE.0)? < PRUNE.0 as usize {
+                    break;
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Moves a segment into the database. Stopped between its two steps, it does the first one again, which changes nothing.
+fn take_in(store: &mut Store, path: &Path, metrics: &LedgerMetrics) -> Result<(), MoveError> {
+    let bytes = match fs::read(path) {
+        Ok(bytes) => bytes,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(error.into()),
+    };
+    let taken = if bytes.is_empty() { super::store::TakenIn::default() } else { store.take_in(&bytes)? };
+    metrics.stored.inc_by(taken.stored);
+    if taken.damaged > 0 {
+        metrics.damaged.inc_by(taken.damaged);
+        let aside: PathBuf = put_aside(path)?;
+        error!("{} damaged pieces in a segment of the ledger: it is kept as {}", taken.damaged, aside.display());
+        return Ok(());
+    }
+    Ok(fs::remove_file(path)?)
+}

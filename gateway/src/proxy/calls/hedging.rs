@@ -1,0 +1,222 @@
+//! Hedging: when the first target of a stream is slow to begin, the next one is asked too, and the first that produces
+//! is kept.
+//!
+//! The race is run while Pingora waits for the peer of the attempt. Whoever is done first goes to Pingora as that peer;
+//! the other is dropped, which ends its call at once. A call that *failed* is given to Pingora all the same, to be judged
+//! like any attempt, and its rival becomes the next attempt.
+
+use std::time::Instant;
+
+use ai_gateway_providers::Operation;
+use pingora_core::upstreams::peer::{HttpPeer, Peer};
+use pingora_error::{BError, Error, ErrorType, Result};
+use pingora_http::RequestHeader;
+use pingora_proxy::Session;
+
+use super::call::Ask;
+use super::leg::Leg;
+use crate::config::{HedgeAfter, HedgeConfig};
+use crate::proxy::attempt::{self, Attempt};
+use crate::proxy::{Exchange, Gateway, Outcome, encode, failure};
+
+/// A second call under way.
+pub struct Hedge {
+    attempt: Attempt,
+    leg: Leg,
+}
+
+/// Whether the current attempt may get a rival.
+pub fn may_hedge(exchange: &Exchange) -> bool {
+    settings(exchange).is_some()
+        && exchange.wants_stream()
+        && exchange.plan.has_other_target()
+        && exchange.replay.is_some()
+        && exchange.resume.is_none()
+}
+
+/// Makes a second call that is under way the current attempt, after the one before has failed. `false`: there is none, or
+/// what failed has shown that it is of no use.
+pub fn go_on_with_hedge(exchange: &mut Exchange) -> bool {
+    let Some(hedge) = &exchange.hedge else { return false };
+    let target = hedge.attempt.target.clone();
+    let its_turn = exchange.plan.adopt_rival(&target);
+    if !its_turn {
+        give_up(exchange);
+    }
+    its_turn
+}
+
+fn settings(exchange: &Exchange) -> Option<HedgeConfig> {
+    exchange.request.as_ref()?.model.hedge
+}
+
+/// Runs the current attempt at `peer`, and after a while its rival, until one has produced or failed.
+///
+/// # Errors
+/// The client left, or a clock ran out.
+pub async fn race(
+    gateway: &Gateway,
+    session: &mut Session,
+    exchange: &mut Exchange,
+    peer: HttpPeer,
+) -> Result<Box<HttpPeer>> {
+    let client = session.req_header().clone();
+    let Some(current) = exchange.attempt() else { return Ok(Box::new(peer)) };
+    let mut first = start(gateway, exchange, current, &client, peer)?;
+    let begun = tokio::select! {
+        biased;
+        _ = first.ripen() => Ok(None),
+        error = watch(session) => Err(error),
+        hedge = rival(gateway, exchange, &client) => Ok(Some(hedge)),
+    };
+    match begun {
+        Ok(None) => handed(first),
+        Ok(Some(hedge)) => decide(session, exchange, first, hedge).await,
+        Err(error) => Err(failure::attempt_broke(exchange, error.into_down(), false)),
+    }
+}
+
+/// The attempt before has failed: its rival is the attempt now.
+///
+/// # Errors
+/// The client left, or a clock ran out.
+pub async fn take_over(session: &mut Session, exchange: &mut Exchange) -> Result<Box<HttpPeer>> {
+    let Some(Hedge { attempt, mut leg }) = exchange.hedge.take() else { return Err(unready()) };
+    become_current(exchange, attempt);
+    tokio::select! {
+        biased;
+        _ = leg.ripen() => {}
+        error = watch(session) => return Err(failure::attempt_broke(exchange, error.into_down(), false)),
+    }
+    handed(leg)
+}
+
+/// Both run: the first that produces wins.
+async fn decide(
+    session: &mut Session,
+    exchange: &mut Exchange,
+    mut first: Leg,
+    mut hedge: Hedge,
+) -> Result<Box<HttpPeer>> {
+    loop {
+        tokio::select! {
+            biased;
+            judged = first.ripen() => {
+                exchange.hedge = Some(hedge);
+                if judged.is_ok() {
+                    give_up(exchange);
+                }
+                return handed(first);
+            }
+            judged = hedge.leg.ripen(), if hedge.leg.failed().is_none() => {
+                if judged.is_ok() {
+                    drop(first);
+                    if let Some(attempt) = exchange.attempts.last_mut() {
+                        attempt.lose();
+                    }
+                    exchange.plan.adopt_rival(&hedge.attempt.target);
+                    become_current(exchange, hedge.attempt);
+                    return handed(hedge.leg);
+                }
+            }
+            error = watch(session) => {
+                exchange.hedge = Some(hedge);
+                return Err(failure::attempt_broke(exchange, error.into_down(), false));
+            }
+        }
+    }
+}
+
+/// Ends a second call that is still under way, and notes it before the attempt that made it needless.
+pub fn give_up(exchange: &mut Exchange) {
+    let Some(Hedge { mut attempt, leg }) = exchange.hedge.take() else { return };
+    let outcome = if exchange.client_left { Outcome::ClientLeft } else { Outcome::Hedged };
+    attempt.end(leg.failed().unwrap_or(outcome));
+    drop(leg);
+    let last = exchange.attempts.len().saturating_sub(1);
+    exchange.attempts.insert(last, attempt);
+}
+
+/// `attempt` is the current one, with what is left of its clocks.
+fn become_current(exchange: &mut Exchange, attempt: Attempt) {
+    exchange.error = None;
+    exchange.repeat = None;
+    if let Some(replay) = &exchange.replay {
+        let (clocks, ran) = (attempt.clocks, attempt.started.elapsed());
+        replay.begin_attempt(clocks.total.saturating_sub(ran), Some(clocks.first_token.saturating_sub(ran)));
+    }
+    exchange.attempts.push(attempt);
+}
+
+/// The second call, when it is time for it; pends for ever if there is to be none.
+async fn rival(gateway: &Gateway, exchange: &mut Exchange, client: &RequestHeader) -> Hedge {
+    match allowed(gateway, exchange).await {
+        Some(()) => {}
+        None => return std::future::pending().await,
+    }
+    match second(gateway, exchange, client).await {
+        Some(hedge) => hedge,
+        None => {
+            if let Some(request) = &exchange.request {
+                gateway.calls.allowance(&request.model.name).refund();
+            }
+            std::future::pending().await
+        }
+    }
+}
+
+/// Waits until the first target has had its time, and takes a second call from the model's allowance.
+async fn allowed(gateway: &Gateway, exchange: &Exchange) -> Option<()> {
+    let (settings, request, current) = (settings(exchange)?, exchange.request.as_ref()?, exchange.attempt()?);
+    let allowance = gateway.calls.allowance(&request.model.name);
+    allowance.earn(settings.max_extra);
+    let p95 = || current.state().quantile(Instant::now(), 0.95);
+    let patience = match settings.after {
+        HedgeAfter::Fixed(after) => after,
+        HedgeAfter::P95 => p95()?,
+    };
+    tokio::time::sleep(patience.saturating_sub(current.started.elapsed())).await;
+    let in_flight = gateway.telemetry.metrics.in_flight_count();
+    (in_flight <= i64::from(settings.max_in_flight) && allowance.spend()).then_some(())
+}
+
+async fn second(gateway: &Gateway, exchange: &mut Exchange, client: &RequestHeader) -> Option<Hedge> {
+    let now = Instant::now();
+    let encoded = encode::encode(exchange.plan.rival(now)?, exchange, &gateway.continuity).ok()?;
+    let clocks = exchange.request.as_ref()?.clocks;
+    let mut attempt = Attempt::new(exchange.plan.begin_rival(now)?, encoded, clocks);
+    let approached = attempt::approach(&mut attempt, &gateway.http, &gateway.resolver, &exchange.id).await;
+    let leg = start(gateway, exchange, &attempt, client, approached.ok()?).ok()?;
+    Some(Hedge { attempt, leg })
+}
+
+fn start(
+    gateway: &Gateway,
+    exchange: &Exchange,
+    attempt: &Attempt,
+    client: &RequestHeader,
+    peer: HttpPeer,
+) -> Result<Leg> {
+    let header = attempt::header_for(attempt, client, exchange)?;
+    let address = peer.address().as_inet().copied().ok_or_else(unready)?;
+    let operation = exchange.endpoint.as_ref().map_or(Operation::Chat, |endpoint| endpoint.operation);
+    let ask = Ask { peer, header, body: attempt.body.clone() };
+    Ok(Leg::new(gateway.calls.connector.clone(), address, ask, attempt.route.dialect, operation))
+}
+
+/// Resolves when the client leaves or a clock of the attempt runs out.
+async fn watch(session: &mut Session) -> BError {
+    loop {
+        if let Err(error) = session.downstream_session.read_body_or_idle(true).await {
+            return error;
+        }
+    }
+}
+
+fn handed(leg: Leg) -> Result<Box<HttpPeer>> {
+    leg.hand_over().ok_or_else(unready)
+}
+
+fn unready() -> BError {
+    Error::explain(ErrorType::InternalError, "nothing is known of the call")
+}

@@ -1,0 +1,142 @@
+//! Mirroring: the same request goes to one more target, to see how it does. The client's answer neither waits for it
+//! nor shows anything of it; what comes back is read, counted and thrown away.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use ai_gateway_providers::answer::Observer;
+use ai_gateway_providers::usage::Usage;
+use bytes::Bytes;
+use pingora_http::RequestHeader;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use super::call::{Ask, Call};
+use super::leg::outcome_of;
+use crate::proxy::answer::{form_of, is_web_page, verdict};
+use crate::proxy::attempt::{self, Attempt};
+use crate::proxy::exchange::Request;
+use crate::proxy::replay::Clock;
+use crate::proxy::{Exchange, Gateway, Outcome, encode};
+use crate::snapshot::Target;
+use crate::telemetry::{AttemptOutcome, InFlight};
+
+/// Mirrored requests under way at most; what comes on top is dropped.
+const MOST: usize = 64;
+/// Bytes of their bodies at most, in KiB.
+const MOST_KIB: usize = 64 << 10;
+
+/// Room for mirrored requests.
+pub struct Mirrors {
+    count: Arc<Semaphore>,
+    kib: Arc<Semaphore>,
+}
+
+impl Default for Mirrors {
+    fn default() -> Self {
+        Self { count: Arc::new(Semaphore::new(MOST)), kib: Arc::new(Semaphore::new(MOST_KIB)) }
+    }
+}
+
+impl Mirrors {
+    /// Room for a request with a body of `bytes`, until it is dropped; `None` when all is taken.
+    fn enter(&self, bytes: usize) -> Option<(OwnedSemaphorePermit, OwnedSemaphorePermit)> {
+        let kib = u32::try_from(bytes / 1024 + 1).ok()?;
+        Some((self.count.clone().try_acquire_owned().ok()?, self.kib.clone().try_acquire_many_owned(kib).ok()?))
+    }
+}
+
+/// Sends the exchange's request to its mirror too, if it has one. Does not wait for anything.
+pub fn mirror(gateway: &Gateway, client: &RequestHeader, exchange: &Exchange) {
+    let (Some(target), Some(request)) = (&exchange.mirror, &exchange.request) else { return };
+    let metrics = &gateway.telemetry.metrics;
+    let Some(room) = gateway.calls.mirrors.enter(request.body.len()) else {
+        metrics.mirrored(&target.provider.name, "dropped");
+        return;
+    };
+    let (gateway, client, target) = (gateway.clone(), client.clone(), target.clone());
+    let shadow = shadow(exchange, request);
+    let total = request.clocks.over(target.timeouts).total;
+    tokio::spawn(async move {
+        let begun = Instant::now();
+        let asked = tokio::time::timeout(total, Box::pin(ask(&gateway, &client, &shadow, &target))).await;
+        let (outcome, usage) = asked.unwrap_or((Outcome::Timeout(Clock::Total).into(), None));
+        gateway.telemetry.metrics.mirrored(&target.provider.name, outcome.as_str());
+        log::info!(
+            "request {}: role=mirror provider={} model={} outcome={} ms={} input={:?} output={:?}",
+            shadow.id,
+            target.provider.name,
+            target.model,
+            outcome.as_str(),
+            begun.elapsed().as_millis(),
+            usage.as_ref().and_then(Usage::total_input),
+            usage.as_ref().and_then(Usage::total_output),
+        );
+        drop(room);
+    });
+}
+
+/// What of the exchange a request is written from. It is not counted as in flight: no shutdown waits for it.
+fn shadow(exchange: &Exchange, request: &Request) -> Exchange {
+    let mut shadow = Exchange::new(exchange.snapshot.clone(), InFlight::uncounted());
+    shadow.id = exchange.id.clone();
+    shadow.endpoint = exchange.endpoint.clone();
+    shadow.key = exchange.key.clone();
+    shadow.route = exchange.route.clone();
+    shadow.request = Some(Request {
+        body: request.body.clone(),
+        scan: request.scan.clone(),
+        model: request.model.clone(),
+        reservation: None,
+        json_array: request.json_array,
+        clocks: request.clocks,
+        betas: request.betas.clone(),
+    });
+    shadow
+}
+
+async fn ask(
+    gateway: &Gateway,
+    client: &RequestHeader,
+    shadow: &Exchange,
+    target: &Arc<Target>,
+) -> (AttemptOutcome, Option<Usage>) {
+    let (Some(request), Some(endpoint)) = (&shadow.request, &shadow.endpoint) else {
+        return (AttemptOutcome::Gateway, None);
+    };
+    // The target's API cannot say what is asked.
+    let Ok(encoded) = encode::encode(target, shadow, &gateway.continuity) else {
+        return (AttemptOutcome::Gateway, None);
+    };
+    let credential = fastrand::usize(..target.states.len());
+    let mut attempt = Attempt::uncounted(target.clone(), credential, encoded, request.clocks);
+    let approached = attempt::approach(&mut attempt, &gateway.http, &gateway.resolver, &shadow.id).await;
+    let peer = match approached {
+        Ok(peer) => peer,
+        Err((outcome, _)) => return (outcome.into(), None),
+    };
+    let Ok(header) = attempt::header_for(&attempt, client, shadow) else { return (AttemptOutcome::Gateway, None) };
+    let ask = Ask { peer, header, body: attempt.body };
+    let (header, mut call) = match Call::open(&gateway.calls.connector, ask).await {
+        Ok(answered) => answered,
+        Err(failed) => return (outcome_of(&failed).into(), None),
+    };
+    let refused = verdict(header.status.as_u16()).or(is_web_page(&header).then_some(Outcome::Garbage));
+    if let Some(outcome) = refused {
+        return (outcome.into(), None);
+    }
+    let mut observer = Observer::new(attempt.route.dialect, endpoint.operation, form_of(&header), false);
+    let whole = loop {
+        match call.next().await {
+            Ok(Some(chunk)) => drop(observer.feed(chunk, false)),
+            end => break end.is_ok(),
+        }
+    };
+    observer.feed(Bytes::new(), true);
+    let seen = observer.into_seen();
+    let outcome = match &seen.error {
+        Some(error) => Outcome::StreamError(error.kind),
+        None if !whole || seen.cut => Outcome::Cut,
+        None => Outcome::Ok,
+    };
+    (outcome.into(), seen.usage)
+}

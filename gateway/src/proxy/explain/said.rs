@@ -1,0 +1,209 @@
+//! An explanation as it is told: times in milliseconds, money in US dollars as exact decimals, null for what is not known.
+
+use std::time::Duration;
+
+use serde::Serialize;
+
+use crate::config::TimeoutsConfig;
+use crate::health::State;
+use crate::routing::Behind;
+use crate::routing::rules::{Rule, Verdict};
+
+/// Where a request would go, and why.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Explanation {
+    /// Whose request it is; null where no keys are configured.
+    pub key: Option<String>,
+    /// The client's dialect.
+    pub dialect: &'static str,
+    /// What is asked.
+    pub operation: &'static str,
+    /// Whether a stream is wanted.
+    pub stream: bool,
+    /// The model that the client named.
+    pub asked_model: Option<String>,
+    /// Who would answer.
+    pub answered_by: AnsweredBy,
+    /// The first target that would be asked, as `provider/model`.
+    pub target: Option<String>,
+    /// Why nobody would be asked.
+    pub refused: Option<Refused>,
+    /// How each rule took the request, up to the one that matched.
+    pub rules: Vec<RuleStep>,
+    /// The rule that matched.
+    pub rule: Option<String>,
+    /// Who would get a copy, as `provider/model`.
+    pub mirror: Option<String>,
+    /// The model that the request goes to.
+    pub model: Option<Model>,
+    /// The targets in the order in which they would be asked.
+    pub candidates: Vec<Candidate>,
+    /// The targets that would not be asked.
+    pub left_out: Vec<LeftOut>,
+    /// What the request is expected to use.
+    pub expected: Option<Tokens>,
+    /// Limits and budget of the key. Null: this version enforces none.
+    pub limits: Option<Limits>,
+}
+
+/// Who would answer a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AnsweredBy {
+    /// A provider.
+    Target,
+    /// The gateway itself.
+    Gateway,
+    /// It would be refused.
+    Nobody,
+}
+
+/// A refusal.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Refused {
+    /// The status that the client would get.
+    pub status: u16,
+    /// The kind of error, as in logs.
+    pub error: &'static str,
+    /// What the client would be told.
+    pub message: String,
+}
+
+/// How a rule took the request.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct RuleStep {
+    /// The rule's name.
+    pub rule: String,
+    /// Whether it matched.
+    pub matched: bool,
+    /// The first condition that did not hold.
+    pub failed: Option<String>,
+    /// Whether that is an expression which cannot be evaluated on this request.
+    pub broke: bool,
+}
+
+impl RuleStep {
+    pub(super) fn new(rule: &Rule, verdict: Verdict<'_>) -> Self {
+        let (matched, failed, broke) = match verdict {
+            Verdict::Matched => (true, None, false),
+            Verdict::Failed(condition) => (false, Some(condition.to_string()), false),
+            Verdict::Broke(condition) => (false, Some(condition.to_string()), true),
+        };
+        Self { rule: rule.name.to_string(), matched, failed, broke }
+    }
+}
+
+/// A model.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Model {
+    /// Its public name.
+    pub name: String,
+    /// How one of its targets is chosen.
+    pub strategy: &'static str,
+    /// When another attempt is made.
+    pub retry: Retry,
+}
+
+/// When another attempt is made.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Retry {
+    /// The most targets that are tried.
+    pub attempts: u32,
+    /// Failures that lead to another one.
+    pub on: Vec<&'static str>,
+    /// Whether a target may be asked once more.
+    pub same_target: bool,
+    /// The longest wait for a provider that says when to come back.
+    pub max_wait_ms: u64,
+}
+
+/// A target that would be asked.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Candidate {
+    /// The provider's name.
+    pub provider: String,
+    /// The provider's own name of the model.
+    pub model: String,
+    /// Smaller first.
+    pub priority: u32,
+    /// Share inside its priority.
+    pub weight: u32,
+    /// How many credentials its provider has.
+    pub credentials: usize,
+    /// Ready, or half open: then it is the probe.
+    pub state: State,
+    /// First output, lately, with the fastest credential.
+    pub latency_ms: Option<f64>,
+    /// Attempts under way, with all credentials.
+    pub in_flight: usize,
+    /// What the request is expected to cost there.
+    pub expected_usd: Option<String>,
+    /// In tokens.
+    pub context_window: Option<u64>,
+    /// The dialect that it would be spoken to in.
+    pub dialect: Option<&'static str>,
+    /// Whether request and answer would be translated.
+    pub translated: bool,
+    /// Fields of the request that its API cannot say.
+    pub dropped: Vec<String>,
+    /// Why it would be passed over when its turn comes: the request cannot be said in its API.
+    pub cannot: Option<String>,
+    /// Whether it would be asked only if one before it cannot: `retry.attempts` are used up before.
+    pub spare: bool,
+    /// The clocks of an attempt.
+    pub clocks: Clocks,
+    /// Why it stands behind the one before it.
+    pub behind: Option<Behind>,
+}
+
+/// The clocks of an attempt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct Clocks {
+    /// Until the connection stands.
+    pub connect_ms: u64,
+    /// Until the first output.
+    pub first_token_ms: u64,
+    /// Between two chunks.
+    pub idle_ms: u64,
+    /// All of it.
+    pub total_ms: u64,
+}
+
+impl From<TimeoutsConfig> for Clocks {
+    fn from(TimeoutsConfig { connect, first_token, idle, total }: TimeoutsConfig) -> Self {
+        let [connect_ms, first_token_ms, idle_ms, total_ms] = [connect, first_token, idle, total].map(millis);
+        Self { connect_ms, first_token_ms, idle_ms, total_ms }
+    }
+}
+
+pub(super) fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// A target that would not be asked.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct LeftOut {
+    /// The provider's name.
+    pub provider: String,
+    /// The provider's own name of the model.
+    pub model: String,
+    /// A fixed word: `unusable`, `resting`, `drained`, `probed` or `enough`.
+    pub by: &'static str,
+    /// The same for people.
+    pub detail: String,
+    /// When it may be asked again.
+    pub retry_in_ms: Option<u64>,
+}
+
+/// What a request is expected to use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct Tokens {
+    /// A quarter of the body's bytes.
+    pub prompt_tokens: u64,
+    /// What the request allows, within reason.
+    pub output_tokens: u64,
+}
+
+/// What limits and a budget say to a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub enum Limits {}

@@ -1,0 +1,212 @@
+//! From a request to its plan: what a live request and `explain` have in common. Nothing here reads, writes or waits.
+
+use std::time::Instant;
+
+use ai_gateway_providers::endpoint::{BodyKind, Endpoint, EndpointError, match_endpoint};
+use ai_gateway_providers::error::{ApiError, ErrorKind};
+use ai_gateway_providers::scan::{RequestScan, ScanError, opening, scan_json, scan_multipart};
+use ai_gateway_providers::{Dialect, Operation};
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue};
+use pingora_http::RequestHeader;
+
+use super::clocks::Clocks;
+use super::exchange::Request;
+use super::reply::Refusal;
+use super::route::{self, Routed};
+use super::{Exchange, attempt, count, limit, stored};
+use crate::config::{StickyBy, Strategy};
+use crate::continuity::Continuity;
+use crate::routing::rules::{Rule, Verdict};
+use crate::routing::{Asked, Plan, Why, stable_hash};
+use crate::snapshot::{Admission, Target};
+
+/// What a plan depends on beside the request and the configuration.
+pub struct Planner<'a> {
+    /// What earlier requests left.
+    pub continuity: &'a Continuity,
+    /// The time.
+    pub now: Instant,
+    /// Draws below its argument.
+    pub random: &'a mut dyn FnMut(u64) -> u64,
+    /// Hears how each rule took the request.
+    pub told: &'a mut dyn FnMut(&Rule, Verdict<'_>),
+    /// Whether nothing is to come of it: no turn is taken.
+    pub preview: bool,
+}
+
+/// Who answers a request that is not refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Next {
+    /// A target of the plan.
+    Ask,
+    /// The gateway itself, by counting tokens.
+    Count,
+}
+
+/// Finds out what the path asks for.
+///
+/// # Errors
+/// There is no such path, or not for this method.
+pub fn find_endpoint(header: &RequestHeader, exchange: &mut Exchange) -> Result<(), Refusal> {
+    match match_endpoint(&header.method, header.uri.path(), &header.headers) {
+        Ok(endpoint) => {
+            exchange.endpoint = Some(endpoint);
+            Ok(())
+        }
+        Err(error) => {
+            exchange.guessed_dialect = error.dialect();
+            Err(endpoint_error(&error))
+        }
+    }
+}
+
+fn endpoint_error(error: &EndpointError) -> Refusal {
+    let kind = match error {
+        EndpointError::UnknownPath { .. } => ErrorKind::NotFound,
+        EndpointError::WrongMethod { allow, .. } => return Refusal::method_not_allowed(allow),
+        EndpointError::NoWebSocket { .. } => {
+            let headers = vec![("upgrade", HeaderValue::from_static("HTTP/1.1"))];
+            return Refusal::with_headers(ApiError::new(ErrorKind::NoWebSocket, error.to_string()), headers);
+        }
+        EndpointError::NotSupportedYet { .. } => ErrorKind::NotSupported,
+        EndpointError::BadModel { .. } => ErrorKind::InvalidRequest,
+    };
+    ApiError::new(kind, error.to_string()).into()
+}
+
+/// Finds out whose request it is.
+///
+/// # Errors
+/// No key was sent, or none that is known.
+pub fn admit(header: &RequestHeader, exchange: &mut Exchange) -> Result<(), Refusal> {
+    match exchange.snapshot.keys.admit(&header.headers, header.uri.query()) {
+        Admission::Open => Ok(()),
+        Admission::Key(key) => {
+            exchange.key = Some(key);
+            Ok(())
+        }
+        Admission::Missing => Err(ApiError::new(
+            ErrorKind::Unauthenticated,
+            "no API key was sent; send it as `authorization: Bearer …`, `x-api-key` or `api-key`",
+        )
+        .into()),
+        Admission::Wrong => Err(ApiError::new(ErrorKind::Unauthenticated, "the API key is not valid").into()),
+    }
+}
+
+/// Gives the exchange, whose endpoint and key are known, its request and its plan.
+///
+/// # Errors
+/// What is wrong with the request, or why nobody can be asked.
+pub fn plan(
+    header: &RequestHeader,
+    body: Bytes,
+    exchange: &mut Exchange,
+    planner: &mut Planner<'_>,
+) -> Result<Next, Refusal> {
+    let Some(endpoint) = &exchange.endpoint else {
+        return Err(ApiError::new(ErrorKind::Internal, "there is no endpoint").into());
+    };
+    if endpoint.operation == Operation::Stored {
+        stored::plan(header, exchange, planner)?;
+        return Ok(Next::Ask);
+    }
+    let json_array = wants_json_array(header, endpoint);
+    let scan = scan(&header.headers, endpoint.body, &body)?;
+    let Routed { model, body, scan } = route::route(header, exchange, body, scan, planner)?;
+    let clocks = Clocks::of(&header.headers)?;
+    let betas = betas(&header.headers);
+    exchange.request = Some(Request { body, scan, model, reservation: None, json_array, clocks, betas });
+    if count::is_ours(exchange) {
+        return Ok(Next::Count);
+    }
+    choose_targets(&header.headers, exchange, planner)?;
+    Ok(Next::Ask)
+}
+
+/// Finds the fields that the gateway reads.
+///
+/// # Errors
+/// The body is no such thing.
+pub fn scan(headers: &HeaderMap, kind: BodyKind, body: &Bytes) -> Result<RequestScan, ApiError> {
+    let scanned = match kind {
+        BodyKind::Multipart => {
+            let content_type = headers.get(http::header::CONTENT_TYPE);
+            scan_multipart(content_type.and_then(|value| value.to_str().ok()).unwrap_or_default(), body)
+        }
+        BodyKind::Json | BodyKind::None => scan_json(body),
+    };
+    scanned.map_err(|error: ScanError| ApiError::new(ErrorKind::InvalidRequest, error.to_string()))
+}
+
+/// Gemini's streams are server-sent events only when the client asks so.
+fn wants_json_array(header: &RequestHeader, endpoint: &Endpoint) -> bool {
+    let query = header.uri.query().unwrap_or_default();
+    endpoint.dialect == Dialect::Gemini && endpoint.stream && !query.split('&').any(|pair| pair == "alt=sse")
+}
+
+fn betas(headers: &HeaderMap) -> Option<Box<str>> {
+    let values = headers.get_all("anthropic-beta").iter();
+    let betas: Vec<&str> = values.filter_map(|value| value.to_str().ok()).collect();
+    (!betas.is_empty()).then(|| betas.join(",").into())
+}
+
+/// Gives the exchange, whose request is known, its plan.
+///
+/// # Errors
+/// Why nobody can be asked.
+pub fn choose_targets(headers: &HeaderMap, exchange: &mut Exchange, planner: &mut Planner<'_>) -> Result<(), Refusal> {
+    let (Some(request), Some(endpoint)) = (&exchange.request, &exchange.endpoint) else { return Ok(()) };
+    exchange.expected = limit::tokens(request, endpoint);
+    let keeper = stored::keeper_of_previous(planner.continuity, exchange)?;
+    let against = |target: &Target| {
+        let keeps = keeper.as_ref().is_none_or(|keeper| *keeper == target.provider.name);
+        let usable = keeps && target.provider.route(endpoint, &target.model).is_some();
+        if usable { limit::of_target(target, exchange, planner.now) } else { Some(Why::Unusable) }
+    };
+    let asked = asked(headers, exchange, request, planner);
+    exchange.plan = Plan::build(&request.model, &asked, against, &mut planner.random);
+    if !exchange.plan.is_empty() {
+        return Ok(());
+    }
+    if exchange.plan.earliest(asked.now).is_some() {
+        let (error, headers) = attempt::all_rest(exchange, asked.now);
+        return Err(Refusal::with_headers(error, headers));
+    }
+    Err(attempt::no_usable_target(exchange).into())
+}
+
+/// Bytes of a prompt that are taken for a token.
+pub const BYTES_PER_TOKEN: u64 = 4;
+/// Tokens that an answer is expected to have when the request does not bound it.
+const USUAL_OUTPUT: u64 = 500;
+
+/// What the strategy wants to know of the request.
+pub fn asked(headers: &HeaderMap, exchange: &Exchange, request: &Request, planner: &Planner<'_>) -> Asked {
+    let output = request.scan.max_tokens.map_or(USUAL_OUTPUT, |most| most.min(4 * USUAL_OUTPUT));
+    Asked {
+        now: planner.now,
+        sticky: sticky(headers, exchange, request),
+        prompt_tokens: request.body.len() as u64 / BYTES_PER_TOKEN,
+        output_tokens: output,
+        preview: planner.preview,
+    }
+}
+
+/// What requests have in common that must go to the same target, as the model's `sticky` says.
+fn sticky(headers: &HeaderMap, exchange: &Exchange, request: &Request) -> Option<u64> {
+    let strategy = &request.model.strategy;
+    if strategy.strategy != Strategy::Sticky {
+        return None;
+    }
+    let header = headers.get(&strategy.session_header);
+    Some(match (strategy.sticky, header, &exchange.key) {
+        (StickyBy::Session, Some(session), _) => stable_hash(&[b"session", session.as_bytes()]),
+        (StickyBy::Key, _, Some(key)) => stable_hash(&[b"key", key.name.as_bytes()]),
+        (StickyBy::Session | StickyBy::Prompt | StickyBy::Key, ..) => {
+            let key = exchange.key.as_ref().map_or("", |key| &key.name);
+            stable_hash(&[&[key.as_bytes()], &opening(&request.body)[..]].concat())
+        }
+    })
+}

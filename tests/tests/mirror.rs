@@ -1,0 +1,70 @@
+//! Mirroring: a share of the traffic goes to one more target too, and no client can tell.
+
+use ai_gateway_tests::client::{Request, exchange};
+use ai_gateway_tests::{Answer, Gate, Gateway, Step, Stub, bodies};
+use std::time::{Duration, Instant};
+
+fn config(live: &Stub, copy: &Stub) -> String {
+    format!(
+        "{}{}[models.m]\ntargets = [{{ provider = \"live\", model = \"l\" }}]\n\
+         [[routes]]\nwhen = {{ model = \"m\" }}\n\
+         mirror = {{ target = {{ provider = \"copy\", model = \"c\" }}, percent = 100 }}\n",
+        bodies::openai_provider("live", &live.origin()),
+        bodies::anthropic_provider("copy", &copy.origin()),
+    )
+}
+
+/// The mirror hangs, fails, talks nonsense: the answer is the same, and as quick.
+#[tokio::test]
+async fn the_client_sees_nothing_of_the_mirror() {
+    let never = Gate::new();
+    for (what, answer) in [
+        ("fine", Answer::json(200, "{}")),
+        ("hangs", Answer::status(200).after(&never)),
+        ("stalls", Answer::json(200, "{").step(Step::Stall)),
+        ("fails", Answer::json(500, "{}")),
+        ("refuses", Answer::json(401, "{}")),
+        ("nonsense", Answer::raw("nonsense\r\n\r\n")),
+        ("nobody", Answer::raw("")),
+    ] {
+        for stream in [false, true] {
+            let events = [bodies::chat_role(), bodies::chat_delta("live"), bodies::chat_finish(), bodies::DONE.into()];
+            let (live, said) = match stream {
+                true => (Answer::sse(events.clone()), events.concat()),
+                false => (Answer::json(200, bodies::chat_answer("live")), bodies::chat_answer("live")),
+            };
+            let (live, copy) = (Stub::always(live).await, Stub::always(answer.clone()).await);
+            let mut gateway = Gateway::start(&config(&live, &copy)).await;
+            let body = if stream { bodies::chat_stream("m") } else { bodies::chat("m") };
+            let begun = Instant::now();
+            let reply = exchange(gateway.addr, &Request::post("/v1/chat/completions", body)).await;
+            assert_eq!((reply.status, reply.text()), (200, said), "{what}");
+            assert!(begun.elapsed() < Duration::from_secs(5), "{what}: {:?}", begun.elapsed());
+            assert_eq!(reply.header("x-gateway-provider"), "live", "{what}");
+            assert_eq!(reply.header("x-gateway-attempts"), "1", "{what}");
+            let mirrored = copy.next().await;
+            assert_eq!((&*mirrored.target, mirrored.header("x-api-key")), ("/v1/messages", "upstream-copy"), "{what}");
+            let asked = mirrored.json();
+            assert_eq!(asked["model"], "c", "{what}: {asked}");
+            assert!(asked["messages"].to_string().contains("Hello"), "{what}: {asked}");
+            let log = gateway.log_of(reply.header("x-request-id")).await;
+            assert_eq!(log["attempts"].as_array().map(Vec::len), Some(1), "{what}: {log}");
+            assert_eq!((live.count(), copy.count()), (1, 1), "{what}");
+            gateway.assert_healthy().await;
+        }
+    }
+}
+
+/// A copy under way keeps nobody waiting: not a shutdown either.
+#[tokio::test]
+async fn a_shutdown_does_not_wait_for_a_mirror() {
+    let live = Stub::always(Answer::json(200, bodies::chat_answer("live"))).await;
+    let copy = Stub::always(Answer::status(200).after(&Gate::new())).await;
+    let mut gateway = Gateway::start(&config(&live, &copy)).await;
+    exchange(gateway.addr, &Request::post("/v1/chat/completions", bodies::chat("m"))).await;
+    copy.next().await;
+    let begun = Instant::now();
+    gateway.terminate();
+    gateway.ended().await;
+    assert!(begun.elapsed() < Duration::from_secs(20), "{:?}", begun.elapsed());
+}

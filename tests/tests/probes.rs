@@ -1,0 +1,54 @@
+//! Probes: a provider is asked on purpose, and its targets rest before a client has met the outage.
+
+use ai_gateway_tests::client::{Request, exchange};
+use ai_gateway_tests::{Answer, Gateway, Stub, bodies, guard};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+#[tokio::test]
+async fn an_outage_is_found_and_its_end_too() {
+    let down = Arc::new(AtomicBool::new(true));
+    let state = down.clone();
+    let stub = Stub::start(move |request| match (&*request.target, state.load(Ordering::Relaxed)) {
+        (_, true) => Answer::json(503, "{}"),
+        ("/v1/models", false) => Answer::json(200, r#"{"data":[]}"#),
+        (_, false) => Answer::json(200, bodies::chat_answer("well")),
+    })
+    .await;
+    let config = format!(
+        "{}health = {{ failures = 2, cooldown = \"1s\", max_cooldown = \"1s\", probe = {{ every = \"1s\" }} }}\n\
+         [models.m]\ntargets = [{{ provider = \"p\", model = \"x\" }}]",
+        bodies::openai_provider("p", &stub.origin())
+    );
+    let gateway = Gateway::start(&config).await;
+    for _ in 0..2 {
+        let probe = stub.next().await;
+        assert_eq!((&*probe.target, probe.method.as_str()), ("/v1/models", "GET"));
+        assert_eq!(probe.header("authorization"), "Bearer upstream-p");
+        assert!(probe.body.is_empty());
+    }
+    told(&gateway, "gateway_target_opened_total", 1.0).await;
+    let rests = exchange(gateway.addr, &Request::post("/v1/chat/completions", bodies::chat("m"))).await;
+    down.store(false, Ordering::Relaxed);
+    // The breaker may have let it through as a probe of its own, in the moment between two probes.
+    assert!(rests.status == 503, "{}", rests.text());
+    told(&gateway, "gateway_target_up", 1.0).await;
+    let well = exchange(gateway.addr, &Request::post("/v1/chat/completions", bodies::chat("m"))).await;
+    assert_eq!((well.status, well.text()), (200, bodies::chat_answer("well")));
+}
+
+/// Waits until a metric of the only target has this value.
+async fn told(gateway: &Gateway, name: &str, value: f64) {
+    let read = async || {
+        let metrics = exchange(gateway.admin, &Request::get("/metrics")).await.text();
+        let line = metrics.lines().find(|line| line.starts_with(name) && line.contains("provider=\"p\""));
+        line.and_then(|line| line.rsplit_once(' ')?.1.parse::<f64>().ok())
+    };
+    guard(name, async {
+        while read().await.is_none_or(|read| (read - value).abs() > f64::EPSILON) {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    })
+    .await;
+}
