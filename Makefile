@@ -2,7 +2,7 @@
 
 CARGO ?= cargo
 .DEFAULT_GOAL := help
-.PHONY: help run test bench lint setup sdks fuzz
+.PHONY: help run test bench lint setup sdks services fuzz
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-7s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -13,10 +13,13 @@ setup:
 sdks:
 	@sh .ci/setup sdks
 
+services:
+	@sh .ci/setup services
+
 run: setup ## build the gateway and start it on 127.0.0.1:8080 (CONFIG=file.toml, or the providers found in the environment)
 	$(CARGO) run -q -p ai-gateway -- run $(if $(CONFIG),--config $(CONFIG))
 
-test: setup sdks ## build and pass every test, the Python and Node SDKs included
+test: setup sdks services ## build and pass every test, the Python and Node SDKs included
 	$(CARGO) build -p ai-gateway
 	$(CARGO) test --workspace
 

@@ -57,6 +57,9 @@ pub enum StartError {
     /// No provider could be verified.
     #[error("the system's certificates, by which providers are verified, cannot be read: {0}")]
     Roots(std::io::Error),
+    /// The store's address cannot be used.
+    #[error("store.redis: {0}")]
+    Store(String),
     /// Usage could not be kept.
     #[error("the ledger cannot be used: {0}")]
     Ledger(std::io::Error),
@@ -84,7 +87,11 @@ pub fn run(config: &Config) -> Result<(), StartError> {
 
     let telemetry = Arc::new(Telemetry::new());
     let health = telemetry.metrics.health.clone();
-    let mut snapshot = Snapshot::build(config, mock.as_ref().map(Prebound::local_addr), &health)?;
+    let limits = telemetry.metrics.limits.clone();
+    let store =
+        config.store.redis.as_ref().map(|redis| limits.share_through(redis.url.expose(), redis.timeout)).transpose();
+    let store = store.map_err(|error| StartError::Store(error.category().to_owned()))?;
+    let mut snapshot = Snapshot::build(config, mock.as_ref().map(Prebound::local_addr), &health, &limits)?;
     let resolver = Resolver::new(telemetry.metrics.dns.clone());
     let http = Arc::new(Client::new(resolver.clone()));
     let runtime_keys = match &config.store.path {
@@ -105,6 +112,7 @@ pub fn run(config: &Config) -> Result<(), StartError> {
         telemetry: telemetry.clone(),
         ledger: ledger.clone(),
         health: health.clone(),
+        limits,
         continuity: Arc::default(),
     };
     let current = gateway.current.clone();
@@ -130,6 +138,9 @@ pub fn run(config: &Config) -> Result<(), StartError> {
     }
     if let Some(socket) = mock {
         server.add_service(mock::service(socket, None)?);
+    }
+    if let Some(store) = store {
+        server.add_service(background_service("store", store));
     }
     let drain = Drain { phases: Mutex::new(Some(server.watch_execution_phase())), books: books.clone() };
     server.add_service(background_service("drain", drain));

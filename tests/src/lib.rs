@@ -9,6 +9,7 @@ pub mod bodies;
 pub mod client;
 mod process;
 pub mod recordings;
+pub mod redis;
 pub mod script;
 pub mod speak;
 mod stub;
@@ -17,6 +18,7 @@ pub mod tls;
 pub mod unreachable;
 
 pub use process::{Gateway, GatewayBuilder, Mock, Outcome, binary, mock_provider, run_to_end};
+pub use redis::{Redis, Setup};
 pub use stub::{Answer, Framing as StubFraming, Gate, Received, Step, Stub};
 pub use tls::Authority;
 

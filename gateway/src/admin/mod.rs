@@ -7,6 +7,7 @@
 mod access;
 mod body;
 mod keys;
+mod limits;
 mod readiness;
 mod targets;
 mod usage;
@@ -102,8 +103,10 @@ impl Admin {
             "/health/live" | "/healthz" => |_| json(StatusCode::OK, &serde_json::json!({ "status": "live" })),
             "/health/ready" | "/readyz" => Self::ready,
             "/metrics" => Self::metrics,
+            "/api/limits" => |admin| limits::show(&admin.metrics.limits),
             _ => |_| {
-                let paths = "/health/live, /health/ready, /metrics, /api/targets, /api/keys and /api/usage";
+                let paths =
+                    "/health/live, /health/ready, /metrics, /api/keys, /api/limits, /api/targets and /api/usage";
                 problem(StatusCode::NOT_FOUND, &format!("no such path; there are {paths}"))
             },
         };
@@ -119,7 +122,10 @@ impl Admin {
     fn ready(&self) -> Response<Vec<u8>> {
         let state = self.readiness.state();
         let status = if state == State::Ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-        json(status, &serde_json::json!({ "status": state.as_str(), "reasons": state.reasons() }))
+        // Not a reason to go elsewhere: all instances share the store.
+        let alone = self.metrics.limits.store().is_some_and(|store| !store.up).then_some(limits::ALONE);
+        let reasons: Vec<_> = state.reasons().iter().copied().chain(alone).collect();
+        json(status, &serde_json::json!({ "status": state.as_str(), "reasons": reasons }))
     }
 
     fn metrics(&self) -> Response<Vec<u8>> {

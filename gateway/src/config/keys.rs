@@ -10,10 +10,12 @@ use wildmatch::WildMatchPattern;
 
 use super::Context;
 use super::jwt::Jwt;
+use super::limits::{self, Budget, Limits, OneOrMany};
 use super::models::ModelConfig;
 use super::providers::ProviderConfig;
 use super::tree::{At, nearest};
-use super::units::{self, HashText, RateText};
+use super::units::{self, HashText};
+use crate::limits::Rule;
 
 /// `[[keys]]` as written.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -26,9 +28,11 @@ pub struct Key {
     /// Models it may use: names of `[models]`, `provider/model`, and patterns with `*`. Default: all.
     pub models: Option<At<Vec<At<String>>>>,
     /// The most it may use at a time.
-    pub limits: Option<Limits>,
+    pub limits: Option<OneOrMany<Limits>>,
     /// The most it may spend.
-    pub budget: Option<Budget>,
+    pub budget: Option<OneOrMany<Budget>>,
+    /// Whose requests go first where `limits.wait` lets them wait: the larger number. Default: 0.
+    pub priority: Option<u32>,
     /// Who else may receive an answer kept for this key. Default: `"private"`.
     pub cache: Option<CacheScope>,
     /// Words that rules go by.
@@ -66,44 +70,6 @@ impl Right {
     }
 }
 
-/// `limits` as written.
-#[derive(Debug, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct Limits {
-    /// Requests per time.
-    pub requests: Option<At<RateText>>,
-    /// Tokens per time, input and output together.
-    pub tokens: Option<At<RateText>>,
-    /// Requests at the same time.
-    pub concurrent: Option<At<u32>>,
-}
-
-/// `budget` as written.
-#[derive(Debug, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct Budget {
-    /// US dollars.
-    pub usd: At<f64>,
-    /// In which time.
-    pub per: At<BudgetPeriod>,
-}
-
-/// When a budget begins anew.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum BudgetPeriod {
-    /// Every hour.
-    Hour,
-    /// At midnight UTC.
-    Day,
-    /// On Monday, midnight UTC.
-    Week,
-    /// On the first of the month, midnight UTC.
-    Month,
-    /// Never.
-    Total,
-}
-
 /// Who else may receive a kept answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
@@ -136,6 +102,10 @@ pub struct KeyConfig {
     pub allow: Vec<Right>,
     /// When it ends; `None`: never.
     pub expires: Option<SystemTime>,
+    /// Its limits and budgets.
+    pub rules: Vec<Rule>,
+    /// The larger number waits less.
+    pub priority: u32,
 }
 
 impl KeyConfig {
@@ -225,6 +195,8 @@ pub(super) fn resolve(
             owner: key.owner.map(|owner| owner.value),
             allow: key.allow.unwrap_or_default(),
             expires,
+            rules: limits::rules(key.limits, key.budget, cx),
+            priority: key.priority.unwrap_or_default(),
         });
     }
     resolved

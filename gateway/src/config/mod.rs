@@ -18,6 +18,7 @@ mod hedge;
 mod jwt;
 mod keys;
 mod ledger;
+mod limits;
 mod models;
 mod plugins;
 mod prices;
@@ -60,6 +61,7 @@ pub use hedge::{HedgeAfter, HedgeConfig};
 pub use jwt::{ClaimNames, IssuerConfig, JwksConfig};
 pub use keys::{KeyConfig, ModelPattern, Right};
 pub use ledger::LedgerConfig;
+pub use limits::LimitsConfig;
 pub use models::{Lossy, ModelConfig, OnCut};
 pub use prices::PricesConfig;
 pub use providers::ProviderConfig;
@@ -102,6 +104,14 @@ pub struct File {
     pub keys: Vec<keys::Key>,
     /// Tokens of identity providers as the other way in.
     pub jwt: Option<jwt::Jwt>,
+    /// What everybody together may use.
+    pub limits: Option<limits::Global>,
+    /// What the keys of a team may use together.
+    #[serde(default)]
+    pub teams: BTreeMap<String, limits::Team>,
+    /// What the keys with a tag may spend together.
+    #[serde(default)]
+    pub tags: BTreeMap<String, limits::Tag>,
     /// How much is kept of answers.
     pub cache: Option<cache::Cache>,
     /// Where keys made at run time are kept, and what several instances share.
@@ -114,7 +124,8 @@ pub struct File {
 }
 
 /// The sections that are read today; see [`support`] for the others.
-const SECTIONS: [&str; 9] = ["server", "providers", "prices", "models", "routes", "keys", "jwt", "store", "ledger"];
+const SECTIONS: [&str; 12] =
+    ["server", "providers", "prices", "models", "routes", "keys", "jwt", "store", "ledger", "limits", "teams", "tags"];
 
 /// A validated configuration: plain values, every default and secret filled in.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -131,11 +142,13 @@ pub struct Config {
     pub routes: Vec<RouteConfig>,
     /// Clients' keys in the order of the file; names and hashes are unique.
     pub keys: Vec<KeyConfig>,
+    /// Limits of everything, of teams and of tags.
+    pub limits: LimitsConfig,
     /// Where usage is kept; `None`: nowhere.
     pub ledger: Option<LedgerConfig>,
     /// Whose tokens are accepted.
     pub issuers: Vec<IssuerConfig>,
-    /// Where keys made at run time are kept.
+    /// Where keys made at run time are kept, and what several instances share.
     pub store: StoreConfig,
 }
 
@@ -282,7 +295,8 @@ fn read(text: &str, cx: &mut Context<'_>) -> Option<Config> {
     tree::mask_secrets(&root, &mut cx.report);
     support::refuse(&mut root, &mut cx.report);
 
-    let [server, providers, prices, models, routes, keys, jwt, store, ledger] = SECTIONS.map(|name| root.remove(name));
+    let [server, providers, prices, models, routes, keys, jwt, store, ledger, global, teams, tags] =
+        SECTIONS.map(|name| root.remove(name));
     for (key, _) in &root {
         let help = instead(key.get_ref(), &SECTIONS);
         cx.report.error(key.span(), format!("there is no section `{}`", key.get_ref()), help);
@@ -346,7 +360,21 @@ fn read(text: &str, cx: &mut Context<'_>) -> Option<Config> {
     let keys = keys::resolve(keys, &resolved_models, &resolved_providers, cx);
     let issuers = jwt.map(|jwt| jwt.resolve(&keys, cx)).unwrap_or_default();
     let providers = resolved_providers.into_iter().filter_map(|(name, provider)| Some((name, provider?))).collect();
-    Some(Config { server, providers, prices, models: resolved_models, routes, keys, issuers, store, ledger })
+    let mut limits = global
+        .and_then(|value| tree::shape::<limits::Global>(value, "[limits]", &mut cx.report))
+        .unwrap_or_default()
+        .resolve(cx);
+    for (name, value) in tables(teams, "teams", cx) {
+        let team = tree::shape::<limits::Team>(value, &format!("[teams.{}]", name.value), &mut cx.report);
+        let rules = team.map(|team| limits::rules(team.limits, team.budget, cx));
+        limits.teams.insert(name.value, rules.unwrap_or_default());
+    }
+    for (name, value) in tables(tags, "tags", cx) {
+        let tag = tree::shape::<limits::Tag>(value, &format!("[tags.{}]", name.value), &mut cx.report);
+        let rules = tag.map(|tag| limits::rules(None, tag.budget, cx));
+        limits.tags.insert(name.value, rules.unwrap_or_default());
+    }
+    Some(Config { server, providers, prices, models: resolved_models, routes, keys, issuers, limits, store, ledger })
 }
 
 /// The entries of a table of tables.

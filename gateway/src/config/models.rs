@@ -10,12 +10,14 @@ use serde::Deserialize;
 use super::Context;
 use super::attempts::{Retry, RetryConfig, Timeouts, TimeoutsConfig};
 use super::hedge::{Hedge, HedgeConfig};
+use super::limits::{self, Limits, OneOrMany};
 use super::prices::PricesConfig;
 use super::providers::ProviderConfig;
 use super::strategy::{self, Sticky, Strategy, StrategyConfig};
 use super::targets::{self, Target, TargetConfig};
 use super::tree::At;
 use super::units::DurationText;
+use crate::limits::Rule;
 
 /// `[models.NAME]` as written.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -32,6 +34,8 @@ pub struct Model {
     pub timeouts: Option<Timeouts>,
     /// When another attempt is made.
     pub retry: Option<Retry>,
+    /// The most that may be asked of it at a time.
+    pub limits: Option<OneOrMany<Limits>>,
     /// Ask the next target too when a stream is slow to begin, and keep the first that does. Default: never.
     pub hedge: Option<Hedge>,
     /// Keep and share answers of this model.
@@ -94,6 +98,8 @@ pub struct ModelConfig {
     pub hedge: Option<HedgeConfig>,
     /// What happens when an answer breaks off.
     pub on_cut: OnCut,
+    /// Its limits.
+    pub rules: Vec<Rule>,
 }
 
 impl ModelConfig {
@@ -112,6 +118,7 @@ impl ModelConfig {
             lossy: Lossy::default(),
             hedge: None,
             on_cut: OnCut::default(),
+            rules: Vec::new(),
         }
     }
 }
@@ -142,6 +149,7 @@ impl Model {
             lossy: self.lossy.unwrap_or_default(),
             hedge: self.hedge.map(|hedge| hedge.resolve(cx)),
             on_cut: self.on_cut.unwrap_or_default(),
+            rules: limits::rules(self.limits, None, cx),
             name: name.value.clone(),
         }
     }

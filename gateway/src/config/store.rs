@@ -1,13 +1,14 @@
-//! `[store]`: where keys made at run time are kept, and what several instances share (not read yet: see `support`).
+//! `[store]`: where keys made at run time are kept, and what several instances share.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::Context;
 use super::tree::At;
-use super::units::SecretText;
+use super::units::{DurationText, SecretText};
+use super::{Context, Secret};
 
 /// `[store]` as written.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
@@ -16,15 +17,29 @@ pub struct Store {
     /// File of the embedded database that holds the keys made at run time. With it every request needs a key.
     /// Default: keys stand in this file only.
     pub path: Option<At<String>>,
-    /// URL of a Redis or Valkey that holds limits, budgets and the cache of several instances.
+    /// URL of a Redis or Valkey that holds the limits and budgets of several instances: `redis://`,
+    /// `redis-sentinel://A:26379,B:26379/MASTER`, `redis-cluster://A:6379,B:6379`; with `rediss` for TLS.
     pub redis: Option<At<SecretText>>,
+    /// How long a request waits for the Redis before this instance counts alone. Default: `"50ms"`.
+    pub timeout: Option<At<DurationText>>,
 }
 
-/// The resolved `[store]`.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+/// A resolved `[store]`.
+#[derive(Debug, Clone, PartialEq, Default)]
 pub struct StoreConfig {
     /// File of the embedded database; its folder exists or not: that is seen when it is opened.
     pub path: Option<PathBuf>,
+    /// What several instances share.
+    pub redis: Option<RedisConfig>,
+}
+
+/// A Redis or Valkey.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RedisConfig {
+    /// Its URL.
+    pub url: Secret,
+    /// How long a request waits for it.
+    pub timeout: Duration,
 }
 
 impl Store {
@@ -36,6 +51,16 @@ impl Store {
                 "name a file, as in \"/var/lib/ai-gateway/keys.db\"",
             );
         }
-        StoreConfig { path: self.path.map(|path| cx.dir.join(path.value)) }
+        let timeout = cx.duration(self.timeout.as_ref()).unwrap_or(Duration::from_millis(50));
+        let redis = self.redis.and_then(|written| {
+            let url = cx.secret(&written)?;
+            if let Err(message) = crate::limits::shared::check_url(url.expose()) {
+                let help = "write redis://HOST:PORT/DB, redis-sentinel://A,B/MASTER or redis-cluster://A,B; rediss is with TLS";
+                cx.report.error(written.span, message, help);
+                return None;
+            }
+            Some(RedisConfig { url, timeout })
+        });
+        StoreConfig { path: self.path.map(|path| cx.dir.join(path.value)), redis }
     }
 }

@@ -10,9 +10,11 @@ use serde::Deserialize;
 
 use super::Context;
 use super::attempts::{Timeouts, TimeoutsConfig};
+use super::limits;
 use super::prices::{PriceText, PricesConfig};
 use super::providers::ProviderConfig;
 use super::tree::{At, instead};
+use crate::limits::Rule;
 
 /// One entry of `targets` as written.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -34,6 +36,10 @@ pub struct Target {
     pub price: Option<At<PriceText>>,
     /// Its context window in tokens: a prompt that is too long for one target goes on to one with a larger window.
     pub context: Option<u64>,
+    /// Requests a minute that the provider allows: past it the target is passed over.
+    pub rpm: Option<At<u64>>,
+    /// Tokens a minute that the provider allows: past it the target is passed over.
+    pub tpm: Option<At<u64>>,
 }
 
 /// `traits` of a target as written.
@@ -111,9 +117,16 @@ pub struct TargetConfig {
     pub timeouts: TimeoutsConfig,
     /// What it costs and how large its context is, as far as that is known.
     pub known: Arc<Known>,
+    /// What the provider allows of it.
+    pub rules: Vec<Rule>,
 }
 
 impl TargetConfig {
+    /// Whose limits `rules` are: several targets of one provider and model share them.
+    pub fn id(&self) -> String {
+        format!("{}/{}", self.provider, self.model)
+    }
+
     /// A target with every setting at its default.
     pub fn plain(provider: &str, model: &str, known: Known) -> Self {
         Self {
@@ -124,6 +137,7 @@ impl TargetConfig {
             traits: Traits::of(model),
             timeouts: TimeoutsConfig::default(),
             known: Arc::new(known),
+            rules: Vec::new(),
         }
     }
 }
@@ -171,6 +185,7 @@ pub(super) fn resolve(
             weight: target.weight.unwrap_or(1),
             priority: target.priority.unwrap_or(0),
             timeouts: target.timeouts.unwrap_or_default().resolve(timeouts, cx),
+            rules: limits::of_target(target.rpm, target.tpm, cx),
         };
         let twice = |other: &TargetConfig| {
             (&other.provider, &other.model, other.priority) == (&target.provider, &target.model, target.priority)

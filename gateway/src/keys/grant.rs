@@ -46,6 +46,8 @@ pub(super) fn grant(new: NewKey, maker: &Maker) -> Result<KeyConfig, KeyError> {
         owner: new.owner,
         allow: new.allow.unwrap_or_default(),
         expires: new.expires,
+        rules: Vec::new(),
+        priority: 0,
     };
     let Some(maker) = maker.key() else { return Ok(granted) };
     let own = maker.config();

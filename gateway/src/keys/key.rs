@@ -112,6 +112,16 @@ impl Key {
         &self.config
     }
 
+    /// The key whose limits and budget it uses up: that which made it, or is the template of its token; else itself.
+    pub fn counted_as(&self) -> &Self {
+        self.within.as_ref().map_or(self, |within| within.counted_as())
+    }
+
+    /// Its place among those that wait: the larger number waits less.
+    pub fn priority(&self) -> u32 {
+        self.counted_as().config.priority
+    }
+
     /// The patterns of its allow-list that are plain names.
     pub fn plain_names(&self) -> impl Iterator<Item = &str> {
         let own = self.config.models.as_ref();

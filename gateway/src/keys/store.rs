@@ -185,6 +185,8 @@ impl Rights {
             owner: self.owner,
             allow: self.allow,
             expires,
+            rules: Vec::new(),
+            priority: 0,
         }
     }
 }

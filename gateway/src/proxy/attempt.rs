@@ -20,11 +20,12 @@ use super::clocks::Clocks;
 use super::encode::{self, AnswerWay, Encoded};
 use super::outcome::Outcome;
 use super::step::Repeat;
-use super::{Exchange, Gateway, resume};
+use super::{Exchange, Gateway, limit, resume};
 use crate::config::TimeoutsConfig;
 use crate::continuity::Continuity;
 use crate::credentials::{Client, Grant};
 use crate::health::{Changes, CredentialChange, Pass, TargetChange, TargetState};
+use crate::limits::Reservation;
 use crate::net::dns::Resolver;
 use crate::routing::Taken;
 use crate::snapshot::{Route, Target};
@@ -88,6 +89,8 @@ pub struct Attempt {
     pub first_output: Option<Duration>,
     /// How long the provider asked to stay away.
     pub retry_after: Option<Duration>,
+    /// What it holds of the target's own limits.
+    pub held: Option<Reservation>,
     /// Counts it at its target, until it has ended.
     pass: Option<Pass>,
     /// When the request was handed over, on the current connection.
@@ -112,6 +115,7 @@ impl Attempt {
             target,
             credential,
             pass: None,
+            held: None,
             started: Instant::now(),
             route,
             body,
@@ -303,8 +307,12 @@ pub(super) fn next_attempt(
     while let Some(next) = taken.take().or_else(|| exchange.plan.take_next(now)) {
         match encode::encode(&next.target, exchange, continuity) {
             Ok(encoded) => {
+                let Ok(held) = limit::begin(exchange, &next) else {
+                    exchange.plan.leave_target();
+                    continue;
+                };
                 exchange.error = None;
-                return Ok(Attempt::new(next, encoded, clocks));
+                return Ok(Attempt { held, ..Attempt::new(next, encoded, clocks) });
             }
             Err(error) => {
                 exchange.error = Some(error);

@@ -21,6 +21,7 @@ use super::replay::Replay;
 use super::resume::Resume;
 use super::step::Repeat;
 use crate::config::Lossy;
+use crate::limits::{Reservation as Reserved, Standing};
 use crate::routing::Plan;
 use crate::routing::rules::Rule;
 use crate::snapshot::{Key, Model, Snapshot, Target};
@@ -59,6 +60,12 @@ pub struct Exchange {
     pub hedge: Option<Hedge>,
     /// The installed replay session.
     pub replay: Option<Replay>,
+    /// Estimated tokens of the prompt, and the most of the answer.
+    pub expected: (u64, u64),
+    /// What it holds of its limits.
+    pub reservation: Option<Reserved>,
+    /// How the client stands with its limits.
+    pub standing: Standing,
     /// Watches the answer of the current attempt.
     pub observer: Option<Observer>,
     /// How that answer is framed.
@@ -135,6 +142,9 @@ impl Exchange {
             attempts: Vec::new(),
             hedge: None,
             replay: None,
+            expected: (0, 0),
+            reservation: None,
+            standing: Standing::default(),
             observer: None,
             form: AnswerForm::Opaque,
             held: 0,
@@ -190,6 +200,9 @@ impl Exchange {
     /// Never in practice: the values are checked when the configuration is built.
     pub fn stamp(&self, header: &mut ResponseHeader) -> Result<()> {
         header.insert_header("x-request-id", &*self.id)?;
+        for (name, value) in self.standing.headers() {
+            header.insert_header(name, value)?;
+        }
         if let Some(attempt) = self.attempt() {
             header.insert_header("x-gateway-provider", &*attempt.target.provider.name)?;
             if !attempt.target.model.is_empty() {

@@ -11,7 +11,7 @@ use pingora_proxy::Session;
 use super::body::{self, BodyError, Reservation};
 use super::plan::{self, Next, Planner};
 use super::reply::Refusal;
-use super::{Exchange, Gateway, calls, count, explain, models, replay, reply, step};
+use super::{Exchange, Gateway, calls, count, explain, limit, models, replay, reply, step};
 use crate::routing::rules::{Rule, Verdict};
 
 /// Runs the request phase. `true`: the answer has been written.
@@ -30,11 +30,14 @@ pub async fn take_in(gateway: &Gateway, session: &mut Session, exchange: &mut Ex
             }
             Ok((body, reservation)) => match plan_patiently(gateway, session, exchange, body, reservation).await? {
                 Err(refusal) => refusal,
-                Ok(Next::Ask) => {
-                    calls::mirror(gateway, session.req_header(), exchange);
-                    start_replay(session, exchange);
-                    return Ok(false);
-                }
+                Ok(Next::Ask) => match limit::admit(gateway, exchange).await {
+                    Ok(()) => {
+                        calls::mirror(gateway, session.req_header(), exchange);
+                        start_replay(session, exchange);
+                        return Ok(false);
+                    }
+                    Err(refusal) => refusal,
+                },
                 Ok(Next::Count) => match count::answer(session, exchange).await? {
                     Ok(()) => return Ok(true),
                     Err(error) => error.into(),

@@ -16,6 +16,7 @@ mod exchange;
 pub mod explain;
 mod failure;
 mod intake;
+mod limit;
 mod models;
 mod outcome;
 mod plan;
@@ -50,6 +51,7 @@ use crate::continuity::Continuity;
 use crate::credentials::Client;
 use crate::health::Health;
 use crate::ledger::Ledger;
+use crate::limits::Limits;
 use crate::net::dns::Resolver;
 use crate::snapshot::Snapshot;
 use crate::telemetry::Telemetry;
@@ -77,6 +79,8 @@ pub struct Gateway {
     pub ledger: Option<Arc<Ledger>>,
     /// How the targets are.
     pub health: Arc<Health>,
+    /// What clients may use, and have used.
+    pub limits: Arc<Limits>,
     /// What one request of a client leaves for its next.
     pub continuity: Arc<Continuity>,
 }
@@ -211,8 +215,9 @@ impl ProxyHttp for Gateway {
         end: bool,
         exchange: &mut Exchange,
     ) -> Result<Option<Duration>> {
-        // Before that, the attempt may yet be taken back.
+        // A client that has its whole answer finds room for its next request. Before commit the attempt may be taken back.
         if end && exchange.committed {
+            limit::settle(exchange);
             book::book(self, exchange);
         }
         Ok(None)

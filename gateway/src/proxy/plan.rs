@@ -14,12 +14,12 @@ use super::clocks::Clocks;
 use super::exchange::Request;
 use super::reply::Refusal;
 use super::route::{self, Routed};
-use super::{Exchange, attempt, count, stored};
+use super::{Exchange, attempt, count, limit, stored};
 use crate::config::{StickyBy, Strategy};
 use crate::continuity::Continuity;
 use crate::keys::{Admission, Refused};
 use crate::routing::rules::{Rule, Verdict};
-use crate::routing::{Asked, Plan, stable_hash};
+use crate::routing::{Asked, Plan, Why, stable_hash};
 use crate::snapshot::Target;
 
 /// What a plan depends on beside the request and the configuration.
@@ -155,13 +155,15 @@ fn betas(headers: &HeaderMap) -> Option<Box<str>> {
 /// Why nobody can be asked.
 pub fn choose_targets(headers: &HeaderMap, exchange: &mut Exchange, planner: &mut Planner<'_>) -> Result<(), Refusal> {
     let (Some(request), Some(endpoint)) = (&exchange.request, &exchange.endpoint) else { return Ok(()) };
+    exchange.expected = limit::tokens(request, endpoint);
     let keeper = stored::keeper_of_previous(planner.continuity, exchange)?;
-    let usable = |target: &Target| {
+    let against = |target: &Target| {
         let keeps = keeper.as_ref().is_none_or(|keeper| *keeper == target.provider.name);
-        keeps && target.provider.route(endpoint, &target.model).is_some()
+        let usable = keeps && target.provider.route(endpoint, &target.model).is_some();
+        if usable { limit::of_target(target, exchange, planner.now) } else { Some(Why::Unusable) }
     };
     let asked = asked(headers, exchange, request, planner);
-    exchange.plan = Plan::build(&request.model, &asked, usable, &mut planner.random);
+    exchange.plan = Plan::build(&request.model, &asked, against, &mut planner.random);
     if !exchange.plan.is_empty() {
         return Ok(());
     }
@@ -173,7 +175,7 @@ pub fn choose_targets(headers: &HeaderMap, exchange: &mut Exchange, planner: &mu
 }
 
 /// Bytes of a prompt that are taken for a token.
-const BYTES_PER_TOKEN: u64 = 4;
+pub const BYTES_PER_TOKEN: u64 = 4;
 /// Tokens that an answer is expected to have when the request does not bound it.
 const USUAL_OUTPUT: u64 = 500;
 

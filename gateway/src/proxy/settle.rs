@@ -7,7 +7,7 @@ use ai_gateway_providers::error::Fault;
 use pingora_proxy::Session;
 
 use super::failure::CLIENT_LEFT;
-use super::{Exchange, Gateway, Outcome, book, calls, stored};
+use super::{Exchange, Gateway, Outcome, book, calls, limit, stored};
 use crate::telemetry::{Attempt, Finish, Finished, Line, RequestModel, Tokens, Usage};
 
 /// Accounts for the exchange. Pingora calls this exactly once for each.
@@ -20,6 +20,7 @@ pub fn settle(gateway: &Gateway, session: &mut Session, exchange: &mut Exchange)
         gateway.continuity.remember_turn(exchange.key.as_ref().map(|key| &*key.name), memory);
     }
     stored::remember(gateway, exchange);
+    limit::settle(exchange);
     count_losses(gateway, exchange);
     if exchange.client_left {
         exchange.end_attempt(Outcome::ClientLeft);

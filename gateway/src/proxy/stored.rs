@@ -27,7 +27,7 @@ pub fn plan(header: &RequestHeader, exchange: &mut Exchange, planner: &Planner<'
     let name = keeper(planner.continuity, exchange, &id).ok_or_else(missing)?;
     let provider = exchange.snapshot.provider(&name).ok_or_else(missing)?;
     let model = exchange.snapshot.any_model_of(provider).ok_or_else(missing)?;
-    exchange.plan = Plan::build(&model, &Asked::anything(planner.now), |_| true, &mut |_| 0);
+    exchange.plan = Plan::build(&model, &Asked::anything(planner.now), |_| None, &mut |_| 0);
     exchange.request = Some(Request {
         body: Bytes::new(),
         scan: RequestScan::default(),

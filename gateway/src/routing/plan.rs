@@ -57,6 +57,8 @@ pub enum Why {
     Drained,
     /// It rests, and another request is finding out whether it is well again.
     Probed,
+    /// What its provider allows is used up until then.
+    Limited(Instant),
     /// Its model has been tried often enough before those that the client named to fall back on.
     Enough,
 }
@@ -72,18 +74,18 @@ pub struct Taken {
 }
 
 impl Plan {
-    /// Orders those targets of `model` that `usable` accepts and that are not resting. `random` draws below its argument.
+    /// Orders those targets of `model` that `against` has no reason against and that are not resting. `random` draws below
+    /// its argument.
     pub fn build(
         model: &Model,
         asked: &Asked,
-        usable: impl Fn(&Target) -> bool,
+        against: impl Fn(&Target) -> Option<Why>,
         random: &mut impl FnMut(u64) -> u64,
     ) -> Self {
         let mut left_out = Vec::new();
         let mut candidates = Vec::with_capacity(model.targets.len());
         for target in &model.targets {
-            let why = if usable(target) { rests(target, asked.now) } else { Some(Why::Unusable) };
-            match why {
+            match against(target).or_else(|| rests(target, asked.now)) {
                 None => candidates.push(Candidate { target: target.clone(), tried: 0 }),
                 Some(why) => left_out.push(LeftOut { target: target.clone(), why }),
             }
@@ -225,7 +227,7 @@ impl Plan {
     /// How long until the first of the targets that cannot be asked now may be; `None` if it is not for that that there is none.
     pub fn earliest(&self, now: Instant) -> Option<Duration> {
         let at = |left_out: &LeftOut| match left_out.why {
-            Why::Resting(at, _) => Some(at.saturating_duration_since(now)),
+            Why::Resting(at, _) | Why::Limited(at) => Some(at.saturating_duration_since(now)),
             Why::Probed => Some(PROBE_PATIENCE),
             Why::Drained => Some(DRAIN_PATIENCE),
             Why::Unusable | Why::Enough => None,
@@ -267,6 +269,10 @@ impl LeftOut {
             }
             Why::Drained => format!("{provider}/{model} was taken out by an operator"),
             Why::Probed => format!("{provider}/{model} is just being probed"),
+            Why::Limited(at) => {
+                let seconds = at.saturating_duration_since(now).as_secs_f64();
+                format!("{provider}/{model} has used up its rpm or tpm for {seconds:.1} s")
+            }
         })
     }
 }

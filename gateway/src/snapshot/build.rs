@@ -15,6 +15,7 @@ use super::{KeyRing, Model, Provider, Snapshot, Target};
 use crate::config::{Config, ModelConfig, ProviderConfig, TargetConfig};
 use crate::credentials::{CredentialError, Credentials};
 use crate::health::Health;
+use crate::limits::Limits;
 use crate::proxy::BodyLimits;
 use crate::routing::rules::RuleSet;
 
@@ -50,11 +51,16 @@ pub enum BuildError {
 
 impl Snapshot {
     /// Builds everything that answering needs. `mock` is where the mock provider of this process listens; `health` is the
-    /// state that targets have had so far.
+    /// state that targets have had so far, `limits` what was counted. What the configuration says of limits is in force at once.
     ///
     /// # Errors
     /// [`BuildError`], for what the checks of the configuration should have refused.
-    pub fn build(config: &Config, mock: Option<SocketAddr>, health: &Arc<Health>) -> Result<Self, BuildError> {
+    pub fn build(
+        config: &Config,
+        mock: Option<SocketAddr>,
+        health: &Arc<Health>,
+        limits: &Arc<Limits>,
+    ) -> Result<Self, BuildError> {
         let providers = config
             .providers
             .iter()
@@ -66,7 +72,7 @@ impl Snapshot {
         let models = config
             .models
             .iter()
-            .map(|(name, model)| Ok((name.clone(), Arc::new(build_model(model, false, &providers, health)?))))
+            .map(|(name, model)| Ok((name.clone(), Arc::new(build_model(model, false, &providers, health, limits)?))))
             .collect::<Result<HashMap<_, _>, BuildError>>()?;
         let mut snapshot = Self {
             limits: BodyLimits { max_body: config.server.max_body, max_buffered: config.server.max_buffered },
@@ -78,15 +84,17 @@ impl Snapshot {
             requires_prices: config.prices.require,
             config: config.clone(),
             health: health.clone(),
+            bounds: limits.clone(),
         };
-        let own = |model: &ModelConfig| build_model(model, false, &snapshot.providers, health);
+        let own = |model: &ModelConfig| build_model(model, false, &snapshot.providers, health, limits);
         snapshot.rules = RuleSet::build(&config.routes, |name| snapshot.model(name), own)?;
+        limits.configure(config);
         Ok(snapshot)
     }
 
     /// A model that has no entry of its own.
     pub(super) fn build_direct(&self, config: &ModelConfig) -> Option<Arc<Model>> {
-        build_model(config, true, &self.providers, &self.health).ok().map(Arc::new)
+        build_model(config, true, &self.providers, &self.health, &self.bounds).ok().map(Arc::new)
     }
 }
 
@@ -95,12 +103,13 @@ fn build_model(
     direct: bool,
     providers: &HashMap<String, Arc<Provider>>,
     health: &Health,
+    limits: &Limits,
 ) -> Result<Model, BuildError> {
     let target = |target: &TargetConfig| {
         let provider = providers
             .get(&target.provider)
             .ok_or_else(|| BuildError::Provider { model: model.name.clone(), provider: target.provider.clone() })?;
-        Ok(Arc::new(Target::new(target, provider, health)))
+        Ok(Arc::new(Target::new(target, provider, health, limits)))
     };
     Ok(Model {
         name: model.name.as_str().into(),

@@ -20,6 +20,7 @@ pub use route::{Route, Way, client_wire};
 use crate::config::{Config, ModelConfig};
 use crate::health::Health;
 pub use crate::keys::{Key, KeyRing};
+use crate::limits::Limits;
 use crate::proxy::BodyLimits;
 use crate::routing::rules::RuleSet;
 
@@ -39,6 +40,8 @@ pub struct Snapshot {
     /// What all this was built from.
     config: Config,
     health: Arc<Health>,
+    /// What clients may use, and have used.
+    pub bounds: Arc<Limits>,
     /// The rules that decide where requests go.
     pub rules: RuleSet,
 }

@@ -10,6 +10,7 @@ use ai_gateway_providers::price::Model as Known;
 use super::Provider;
 use crate::config::{HedgeConfig, Lossy, OnCut, RetryConfig, StrategyConfig, TargetConfig, TimeoutsConfig};
 use crate::health::{Health, TargetState};
+use crate::limits::{Kind, Limits, Subject};
 use crate::routing::Asked;
 
 /// A public name and where it may be answered.
@@ -91,13 +92,15 @@ pub struct Target {
     pub known: Arc<Known>,
     /// How it is, for each of the provider's credentials; at least one.
     pub states: Vec<Arc<TargetState>>,
+    /// What its provider allows of it, if the configuration says so.
+    pub limits: Option<Arc<Subject>>,
     /// Whose turn it is, of equally busy credentials.
     pub turn: Arc<AtomicUsize>,
 }
 
 impl Target {
     /// The target that `config` describes, with the state that it has had so far.
-    pub fn new(config: &TargetConfig, provider: &Arc<Provider>, health: &Health) -> Self {
+    pub fn new(config: &TargetConfig, provider: &Arc<Provider>, health: &Health, limits: &Limits) -> Self {
         let states = (0..provider.credentials.len())
             .map(|credential| health.target(&provider.name, &config.model, credential, Instant::now()))
             .collect();
@@ -110,6 +113,7 @@ impl Target {
             timeouts: config.timeouts,
             known: config.known.clone(),
             states,
+            limits: (!config.rules.is_empty()).then(|| limits.set(Kind::Target, &config.id(), &config.rules)),
             turn: Arc::default(),
         }
     }

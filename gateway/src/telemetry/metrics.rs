@@ -21,6 +21,7 @@ use super::series::{Labels, Requests, Series, SeriesCollector};
 use super::targets::TargetsCollector;
 use crate::health::Health;
 use crate::ledger::LedgerMetrics;
+use crate::limits::{Limits, LimitsCollector};
 use crate::net::dns::DnsMetrics;
 
 /// The content type of [`Metrics::encode`]:
@@ -90,6 +91,8 @@ pub struct Metrics {
     pub ledger: LedgerMetrics,
     /// How the targets are.
     pub health: Arc<Health>,
+    /// What clients may use, and have used.
+    pub limits: Arc<Limits>,
 }
 
 impl Metrics {
@@ -112,6 +115,7 @@ impl Metrics {
             dns: DnsMetrics::default(),
             ledger: LedgerMetrics::default(),
             health: Arc::new(Health::new(Instant::now(), fastrand::u64(..))),
+            limits: Arc::new(Limits::new()),
         };
         metrics.registered()
     }
@@ -124,6 +128,7 @@ impl Metrics {
         }));
         registry.register_collector(Box::new(AttemptsCollector(self.targets.clone())));
         registry.register_collector(Box::new(TargetsCollector(self.health.clone())));
+        registry.register_collector(Box::new(LimitsCollector(self.limits.clone())));
         registry.register("gateway_in_flight", "Requests that are being served", self.in_flight.clone());
         registry.register_with_unit(
             "gateway_overhead",

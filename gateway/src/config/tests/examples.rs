@@ -22,6 +22,7 @@ fn world() -> Fake {
         .with_var("COHERE_API_KEY", "sk-1")
         .with_var("AZURE_OPENAI_API_KEY", "sk-2")
         .with_var("LOCAL_LLM_KEY", "sk-3")
+        .with_var("REDIS_URL", "redis://127.0.0.1:6379")
         .with_var("AWS_ACCESS_KEY_ID", "AKIDEXAMPLE")
         .with_var("AWS_SECRET_ACCESS_KEY", "sk-7")
         .with_var("GOOGLE_ACCESS_TOKEN", "sk-8")
@@ -193,7 +194,7 @@ fn the_types_know_every_key_of_the_design() {
     let when = file.routes[0].when.as_ref().unwrap();
     assert_eq!(when.header.as_ref().unwrap()["x-team"].0[0].value, "research");
     assert_eq!("600/min".parse::<Rate>().unwrap().count, 600);
-    assert_eq!(file.keys[0].limits.as_ref().unwrap().requests.as_ref().unwrap().value.0, "600/min");
+    assert_eq!(file.keys[0].limits.as_ref().unwrap().0[0].requests.as_ref().unwrap().value.0, "600/min");
 }
 
 #[test]

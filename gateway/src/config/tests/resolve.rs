@@ -253,6 +253,7 @@ fn several_keys_and_health() {
         &loaded.config,
         None,
         &std::sync::Arc::new(crate::health::Health::new(std::time::Instant::now(), 1)),
+        &std::sync::Arc::default(),
     )
     .unwrap();
     assert_eq!(snapshot.provider("x").unwrap().credentials.len(), 2);

@@ -40,6 +40,8 @@ pub(super) fn key(claims: &Map<String, Value>, issuer: &IssuerConfig, template: 
         owner: template.owner().map(str::to_owned),
         allow: template.config().allow.clone(),
         expires: None,
+        rules: Vec::new(),
+        priority: 0,
     };
     Some(Arc::new(Key::within(config, Some(template.clone()), true)))
 }

@@ -127,17 +127,18 @@ fn gateway(address: SocketAddr) -> Gateway {
     );
     let loaded = Config::parse(&text, "test.toml", &System).unwrap();
     let telemetry = Arc::new(Telemetry::new());
-    let health = telemetry.metrics.health.clone();
+    let (health, limits) = (telemetry.metrics.health.clone(), telemetry.metrics.limits.clone());
     let resolver = Resolver::new(telemetry.metrics.dns.clone());
     Gateway {
         ledger: None,
-        current: Arc::new(ArcSwap::from_pointee(Snapshot::build(&loaded.config, None, &health).unwrap())),
+        current: Arc::new(ArcSwap::from_pointee(Snapshot::build(&loaded.config, None, &health, &limits).unwrap())),
         calls: Arc::new(Calls::new(8)),
         http: Arc::new(Client::new(resolver.clone())),
         resolver: Arc::new(resolver),
         buffered: BufferBudget::default(),
         telemetry,
         health,
+        limits,
         continuity: Arc::default(),
     }
 }

@@ -72,7 +72,7 @@ impl Offline<'_> {
         let metrics = Metrics::new();
         // Nobody connects to it.
         let mock = SocketAddr::from((Ipv4Addr::LOCALHOST, 1));
-        let snapshot = Snapshot::build(config, Some(mock), &metrics.health)?;
+        let snapshot = Snapshot::build(config, Some(mock), &metrics.health, &metrics.limits)?;
         let mut exchange = Exchange::new(Arc::new(snapshot), metrics.in_flight());
         let header = self.header()?;
         plan::find_endpoint(&header, &mut exchange).map_err(|refusal| OfflineError::Path {

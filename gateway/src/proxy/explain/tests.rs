@@ -147,7 +147,7 @@ impl Lab {
         let text = configuration(&mut rng);
         let loaded = Config::parse(&text, "test.toml", &System).unwrap_or_else(|errors| panic!("{errors}\n{text}"));
         let metrics = Metrics::new();
-        let snapshot = Arc::new(Snapshot::build(&loaded.config, None, &metrics.health).unwrap());
+        let snapshot = Arc::new(Snapshot::build(&loaded.config, None, &metrics.health, &metrics.limits).unwrap());
         Self { rng, now: Instant::now(), metrics, snapshot, continuity: Continuity::default(), under_way: Vec::new() }
     }
 

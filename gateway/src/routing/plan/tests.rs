@@ -26,7 +26,7 @@ impl Lab {
             targets.join(", ")
         );
         let loaded = Config::parse(&text, "test.toml", &System).unwrap_or_else(|errors| panic!("{errors}"));
-        let snapshot = Snapshot::build(&loaded.config, None, &Arc::new(Health::new(now, 1))).unwrap();
+        let snapshot = Snapshot::build(&loaded.config, None, &Arc::new(Health::new(now, 1)), &Arc::default()).unwrap();
         Self { now, snapshot, rng: fastrand::Rng::with_seed(7) }
     }
 
@@ -39,7 +39,7 @@ impl Lab {
     }
 
     pub(crate) fn plan_of(&mut self, asked: &Asked) -> Plan {
-        Plan::build(&self.model(), asked, |_| true, &mut |bound| self.rng.u64(..bound))
+        Plan::build(&self.model(), asked, |_| None, &mut |bound| self.rng.u64(..bound))
     }
 
     pub(crate) fn target(&self, name: &str) -> Arc<Target> {
@@ -80,7 +80,10 @@ fn priorities_come_before_weights() {
 fn unusable_targets_and_too_many_are_left_out() {
     let targets = [("a", ""), ("b", ", priority = 1"), ("c", ", priority = 2"), ("d", ", priority = 3")];
     let lab = Lab::new(&targets, "retry = { attempts = 2 }");
-    let build = |usable: fn(&Target) -> bool| Plan::build(&lab.model(), &Asked::anything(lab.now), usable, &mut |_| 0);
+    let build = |usable: fn(&Target) -> bool| {
+        let against = |target: &Target| (!usable(target)).then_some(Why::Unusable);
+        Plan::build(&lab.model(), &Asked::anything(lab.now), against, &mut |_| 0)
+    };
     let mut plan = build(|target| &*target.model != "a");
     assert!(plan.has_next() && plan.has_other_target() && !plan.is_empty());
     assert_eq!(order(&mut plan, lab.now), ["b", "c"]);
@@ -95,10 +98,15 @@ fn the_clients_fallbacks_get_their_turn() {
     let lab = Lab::new(&own, "retry = { attempts = 2 }");
     let other = lab.snapshot.model("p/x").unwrap();
     let model = lab.model().followed_by(&[other, lab.model(), lab.snapshot.model("p/y").unwrap()]);
-    let mut plan = Plan::build(&model, &Asked::anything(lab.now), |_| true, &mut |_| 0);
+    let mut plan = Plan::build(&model, &Asked::anything(lab.now), |_| None, &mut |_| 0);
     assert!(matches!(plan.left_out(), [LeftOut { target, why: Why::Enough }] if &*target.model == "c"));
     assert_eq!(order(&mut plan, lab.now), ["a", "b", "x", "y"]);
-    let mut plan = Plan::build(&model, &Asked::anything(lab.now), |target| &*target.model != "a", &mut |_| 0);
+    let mut plan = Plan::build(
+        &model,
+        &Asked::anything(lab.now),
+        |target| (&*target.model == "a").then_some(Why::Unusable),
+        &mut |_| 0,
+    );
     assert_eq!(order(&mut plan, lab.now), ["b", "c", "x", "y"], "those that cannot be asked take nobody's place");
 }
 

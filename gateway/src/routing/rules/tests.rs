@@ -17,6 +17,7 @@ fn snapshot(routes: &str) -> Snapshot {
         &loaded.config,
         None,
         &std::sync::Arc::new(crate::health::Health::new(std::time::Instant::now(), 1)),
+        &std::sync::Arc::default(),
     )
     .unwrap()
 }

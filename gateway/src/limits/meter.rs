@@ -1,0 +1,216 @@
+//! One limit of one subject, and what was counted against it.
+
+use std::collections::VecDeque;
+
+use super::period::{NEVER, Period};
+
+/// How long to stay away when room depends on requests that are under way: milliseconds.
+const WHILE_OTHERS_RUN: u64 = 1_000;
+
+/// The most that one request counts: four thousand dollars, or as many million million tokens.
+const MOST: u64 = 1 << 52;
+
+/// What is counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum What {
+    /// Requests, when they come.
+    Requests,
+    /// Tokens, input and output together.
+    Tokens,
+    /// Requests at the same time.
+    Concurrent,
+    /// Pico-dollars.
+    Cost,
+}
+
+impl What {
+    /// The word in metrics.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Requests => "requests",
+            Self::Tokens => "tokens",
+            Self::Concurrent => "concurrent",
+            Self::Cost => "budget",
+        }
+    }
+}
+
+/// A limit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rule {
+    /// What it counts.
+    pub what: What,
+    /// In which time; of no meaning for [`What::Concurrent`].
+    pub period: Period,
+    /// The most.
+    pub limit: u64,
+    /// From where on a warning is due; equal to the limit: never before it.
+    pub soft: u64,
+}
+
+/// What a request is expected to use.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Amounts {
+    /// Tokens, input and output together.
+    pub tokens: u64,
+    /// Pico-dollars; 0 where there is no price.
+    pub cost: u64,
+}
+
+impl Amounts {
+    /// Clients name `max_tokens` and providers usage: no number of theirs is too large for the store's sums.
+    pub(super) fn of(self, what: What) -> u64 {
+        match what {
+            What::Requests | What::Concurrent => 1,
+            What::Tokens => self.tokens.min(MOST),
+            What::Cost => self.cost.min(MOST),
+        }
+    }
+}
+
+/// A [`Rule`] with what was counted.
+///
+/// `booked` is what was used, `reserved` what requests under way are expected to use. Requests, tokens and concurrency are let
+/// in if the sum stays within the limit. A budget lets in while anything is left of it, so that its sum passes the limit by
+/// less than one request.
+#[derive(Clone, Debug)]
+pub(super) struct Meter {
+    pub(super) rule: Rule,
+    /// Whether the configuration still has it. One that it has no more goes on counting and never refuses.
+    pub(super) in_force: bool,
+    /// Until when, and how much; sorted, at most 61.
+    booked: VecDeque<(u64, u64)>,
+    sum: u64,
+    pub(super) reserved: u64,
+    /// What the store has not been told: booked …
+    pub(super) unsent: u64,
+    /// … and by how much the reserved sum has changed.
+    pub(super) unsent_reserved: i64,
+    /// Until when nobody is warned again.
+    warned: u64,
+}
+
+impl Meter {
+    pub(super) fn new(rule: Rule) -> Self {
+        Self {
+            rule,
+            in_force: true,
+            booked: VecDeque::new(),
+            sum: 0,
+            reserved: 0,
+            unsent: 0,
+            unsent_reserved: 0,
+            warned: 0,
+        }
+    }
+
+    /// Forgets what no longer counts.
+    pub(super) fn advance(&mut self, now: u64) {
+        while let Some(&(ends, amount)) = self.booked.front()
+            && ends <= now
+        {
+            self.sum = self.sum.saturating_sub(amount);
+            self.booked.pop_front();
+        }
+    }
+
+    pub(super) fn used(&self) -> u64 {
+        self.sum.saturating_add(self.reserved)
+    }
+
+    pub(super) fn booked(&self) -> u64 {
+        self.sum
+    }
+
+    /// The limit as this instance sees it when it has to make do with a share of 1 in `share`.
+    pub(super) fn limit(&self, share: u64) -> u64 {
+        (self.rule.limit / share).max(1)
+    }
+
+    /// Whether `amount` more is within the limit; else when it will be, as far as time alone makes room. A request larger
+    /// than the whole limit passes when nothing else is counted.
+    pub(super) fn check(&self, amount: u64, now: u64, share: u64) -> Result<(), u64> {
+        if !self.in_force {
+            return Ok(());
+        }
+        let limit = self.limit(share);
+        let wanted = if self.rule.what == What::Cost { 1 } else { amount.min(limit) };
+        let over = self.used().saturating_add(wanted).saturating_sub(limit);
+        if over == 0 { Ok(()) } else { Err(room_for(over, self.booked.iter().copied(), now, self.reserved > 0)) }
+    }
+
+    /// Counts a request that is let in.
+    pub(super) fn enter(&mut self, amount: u64, now: u64, tell: bool) {
+        if self.rule.what == What::Requests {
+            self.book(amount, now);
+            self.unsent = self.unsent.saturating_add(if tell { amount } else { 0 });
+        } else {
+            self.reserved = self.reserved.saturating_add(amount);
+            self.unsent_reserved = self.unsent_reserved.saturating_add(if tell { signed(amount) } else { 0 });
+        }
+    }
+
+    /// A request has ended, or was not made after all: gives back what [`Self::enter`] reserved.
+    pub(super) fn leave(&mut self, amount: u64) {
+        if self.rule.what != What::Requests {
+            self.reserved = self.reserved.saturating_sub(amount);
+            self.unsent_reserved = self.unsent_reserved.saturating_sub(signed(amount));
+        }
+    }
+
+    /// Counts what a request has used.
+    pub(super) fn spend(&mut self, amount: u64, now: u64) {
+        if matches!(self.rule.what, What::Tokens | What::Cost) {
+            self.book(amount, now);
+            self.unsent = self.unsent.saturating_add(amount);
+        }
+    }
+
+    pub(super) fn book(&mut self, amount: u64, now: u64) {
+        self.advance(now);
+        if amount == 0 {
+            return;
+        }
+        let ends = self.rule.period.ends(now);
+        self.sum = self.sum.saturating_add(amount);
+        match self.booked.back_mut() {
+            // Also if the clock was set back.
+            Some((last, sum)) if *last >= ends => *sum = sum.saturating_add(amount),
+            _ => self.booked.push_back((ends, amount)),
+        }
+    }
+
+    /// How long until nothing that counts now counts any more.
+    pub(super) fn last_end(&self) -> Option<u64> {
+        self.booked.back().map(|(ends, _)| *ends)
+    }
+
+    /// Whether it is time to warn of so much in use: at most once in a window.
+    pub(super) fn warns(&mut self, used: u64, now: u64) -> bool {
+        let due = self.in_force && self.rule.soft < self.rule.limit && used >= self.rule.soft;
+        if !due || now < self.warned {
+            return false;
+        }
+        self.warned = match self.rule.period {
+            Period::Sliding(window) => now.saturating_add(window),
+            period => period.ends(now),
+        };
+        true
+    }
+}
+
+/// When `over` less will be counted.
+pub(super) fn room_for(over: u64, booked: impl Iterator<Item = (u64, u64)>, now: u64, others_run: bool) -> u64 {
+    let mut freed = 0_u64;
+    for (ends, amount) in booked {
+        freed = freed.saturating_add(amount);
+        if freed >= over {
+            return ends;
+        }
+    }
+    if others_run { now + WHILE_OTHERS_RUN } else { NEVER }
+}
+
+fn signed(amount: u64) -> i64 {
+    i64::try_from(amount).unwrap_or(i64::MAX)
+}

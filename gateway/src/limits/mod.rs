@@ -1,0 +1,239 @@
+//! Limits and budgets: how much each key, team, tag, model and everything together may use, and how much of a target's own
+//! limits is left.
+//!
+//! [`Limits`] holds a [`Subject`] for each of them, and a subject a meter for each limit and window. A request is checked
+//! against all its subjects at once ([`Limits::admit`]) and holds a [`Reservation`] of what it is expected to use, until
+//! [`Reservation::settle`] books what it has used; dropped before that, it gives everything back. Requests count when they
+//! come; tokens and money when they are known.
+//!
+//! Everything is counted exactly, in integers and under short locks. `pingora-limits` is not used for it: its estimators are
+//! count-min sketches, which may take one key for another and refuse it too early, and they know one window and no
+//! reservation.
+//!
+//! With `[store]` several instances count in one Redis ([`shared`]); while it cannot be reached, each goes on with its share
+//! of every limit.
+
+mod configure;
+mod meter;
+mod period;
+mod reservation;
+pub mod shared;
+mod standing;
+mod status;
+mod subject;
+mod wait;
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, OnceLock};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use arc_swap::ArcSwap;
+
+pub use meter::{Amounts, Rule, What};
+pub use period::{NEVER, Period};
+pub use reservation::Reservation;
+pub use standing::Standing;
+pub(crate) use status::LimitsCollector;
+pub use status::{StoreStatus, SubjectStatus};
+pub use subject::{Kind, MeterUsage, Refused, Subject};
+
+use shared::Shared;
+use subject::{Entry, Place, places};
+use wait::Queues;
+
+type Subjects = HashMap<Box<str>, Arc<Subject>>;
+
+/// All limits of the process and what was counted against them. One per process; reloads change the limits only.
+pub struct Limits {
+    /// By [`Kind`].
+    subjects: [ArcSwap<Subjects>; Kind::ALL.len()],
+    /// Longest wait of a request for room, in milliseconds.
+    wait: AtomicU64,
+    /// Who waits.
+    queues: Queues,
+    /// The store's clock less ours, in milliseconds.
+    offset: AtomicI64,
+    shared: OnceLock<Arc<Shared>>,
+    rejected: status::Rejections,
+}
+
+impl Limits {
+    /// No limits at all.
+    pub fn new() -> Self {
+        Self {
+            subjects: Default::default(),
+            wait: AtomicU64::new(0),
+            queues: Queues::default(),
+            offset: AtomicI64::new(0),
+            shared: OnceLock::new(),
+            rejected: status::Rejections::default(),
+        }
+    }
+
+    /// The time by which limits go: milliseconds since 1970, the same at all instances that share a store.
+    pub fn now(&self) -> u64 {
+        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        u64::try_from(since.as_millis()).unwrap_or(NEVER).saturating_add_signed(self.offset.load(Relaxed))
+    }
+
+    /// The subject of that kind and name, if it has or had limits.
+    pub fn find(&self, kind: Kind, name: &str) -> Option<Arc<Subject>> {
+        self.subjects[kind as usize].load().get(name).cloned()
+    }
+
+    /// Sets the limits of one subject, in force at once; without any it has none any more. What was counted stays.
+    pub fn set(&self, kind: Kind, name: &str, rules: &[Rule]) -> Arc<Subject> {
+        if let Some(subject) = self.find(kind, name) {
+            subject.set_rules(rules);
+            return subject;
+        }
+        let made = Arc::new(Subject::new(kind, name));
+        made.set_rules(rules);
+        self.subjects[kind as usize].rcu(|subjects| {
+            let mut subjects = Subjects::clone(subjects);
+            // Another thread may have been faster.
+            subjects.entry(name.into()).or_insert_with(|| made.clone());
+            subjects
+        });
+        self.find(kind, name).unwrap_or(made)
+    }
+
+    /// Everything whose limits a request must keep within.
+    pub fn subjects_of<'a>(
+        &self,
+        key: Option<&'a str>,
+        team: Option<&'a str>,
+        tags: impl Iterator<Item = &'a str>,
+        model: &'a str,
+    ) -> Vec<Arc<Subject>> {
+        let named = [(Kind::Global, Some("")), (Kind::Key, key), (Kind::Team, team), (Kind::Model, Some(model))];
+        let named = named.into_iter().filter_map(|(kind, name)| Some((kind, name?)));
+        named.chain(tags.map(|tag| (Kind::Tag, tag))).filter_map(|(kind, name)| self.find(kind, name)).collect()
+    }
+
+    /// Lets a request in, if all of `subjects` have room for it: then it counts at all of them, else at none.
+    ///
+    /// # Errors
+    /// The limit that is in the way.
+    pub async fn admit(
+        self: &Arc<Self>,
+        subjects: Vec<Arc<Subject>>,
+        amounts: Amounts,
+    ) -> Result<Reservation, Box<Refusal>> {
+        let places = places(subjects);
+        if let Some(shared) = self.shared.get()
+            && shared.is_up()
+            && !places.is_empty()
+        {
+            return shared.admit(self, places, amounts).await;
+        }
+        self.admit_here(places, amounts, self.now())
+    }
+
+    /// [`Self::admit`] by what this process has counted; while a store is out of reach, by its share of the limits.
+    fn admit_here(
+        self: &Arc<Self>,
+        mut places: Vec<Place>,
+        amounts: Amounts,
+        now: u64,
+    ) -> Result<Reservation, Box<Refusal>> {
+        let tell = self.shared.get().is_some();
+        let mut entry = Entry {
+            amounts,
+            now,
+            check: Some(self.share()),
+            tell: &|| tell,
+            standing: Standing::default(),
+            refused: None,
+            warnings: Vec::new(),
+        };
+        entry.pass(&mut places);
+        if let Some(shared) = self.shared.get() {
+            places.iter().for_each(|place| shared.queue(&place.subject));
+        }
+        self.finish(entry, places)
+    }
+
+    fn finish(self: &Arc<Self>, entry: Entry<'_>, places: Vec<Place>) -> Result<Reservation, Box<Refusal>> {
+        for (subject, rule) in &entry.warnings {
+            warn(subject, rule);
+        }
+        let Entry { amounts, standing, refused, .. } = entry;
+        match refused {
+            Some(refused) => Err(Box::new(Refusal { refused, standing })),
+            None => Ok(Reservation::new(self.clone(), places, amounts, standing)),
+        }
+    }
+
+    /// Counts an attempt at a target, unless the target's own limits are reached. Never asks the store: each instance keeps
+    /// to its share of them.
+    pub fn begin(self: &Arc<Self>, target: &Arc<Subject>, amounts: Amounts) -> Option<Reservation> {
+        self.admit_here(places(vec![target.clone()]), amounts, self.now()).ok()
+    }
+
+    /// When a target's own limits have room for a request; `None`: now.
+    pub fn full_until(&self, target: &Subject, amounts: Amounts, now: u64) -> Option<u64> {
+        target.check(amounts, now, self.share()).err()
+    }
+
+    /// Of how many parts of the limits this instance has one when it counts alone.
+    fn share(&self) -> u64 {
+        self.shared.get().map_or(1, |shared| shared.instances())
+    }
+
+    /// Counts what a subject had spent of its budgets for `period` before this process began, in pico-dollars. Of no use with
+    /// a store, which knows. What to ask a ledger for: the costs since [`Period::begins`] of each of [`Self::budgets`].
+    pub fn restore(&self, kind: Kind, name: &str, period: Period, spent: u64) {
+        if self.shared.get().is_none()
+            && let Some(subject) = self.find(kind, name)
+        {
+            let is_it = |rule: &Rule| rule.what == What::Cost && rule.period == period;
+            subject.restore(&is_it, spent, self.now());
+        }
+    }
+
+    /// All budgets in force: whose, and for which time.
+    pub fn budgets(&self) -> Vec<(Arc<Subject>, Period)> {
+        let now = self.now();
+        let budgets = |subject: Arc<Subject>| {
+            let budgets = subject.usage(now).into_iter().filter(|usage| usage.rule.what == What::Cost);
+            budgets.map(|usage| (subject.clone(), usage.rule.period)).collect::<Vec<_>>()
+        };
+        self.all().into_iter().flat_map(budgets).collect()
+    }
+
+    /// Every subject that has or had limits.
+    fn all(&self) -> Vec<Arc<Subject>> {
+        self.subjects.iter().flat_map(|subjects| subjects.load().values().cloned().collect::<Vec<_>>()).collect()
+    }
+}
+
+fn warn(subject: &Subject, rule: &Rule) {
+    log::warn!("the budget of {subject} for {} has passed its soft mark", rule.period);
+}
+
+/// A request that may not pass, and how it stands with its other limits.
+#[derive(Clone, Debug)]
+pub struct Refusal {
+    /// The limit in the way.
+    pub refused: Refused,
+    /// For the answer's headers.
+    pub standing: Standing,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl fmt::Debug for Limits {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Limits").field("subjects", &self.all().len()).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests;

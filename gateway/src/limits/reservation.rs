@@ -1,0 +1,56 @@
+//! What a request under way is expected to use.
+
+use std::sync::Arc;
+
+use super::meter::Amounts;
+use super::subject::Place;
+use super::{Limits, Standing};
+
+/// A request that was let in. Dropped without [`Self::settle`], it gives back what it reserved; that it came stays counted.
+#[derive(Debug)]
+pub struct Reservation {
+    limits: Arc<Limits>,
+    places: Vec<Place>,
+    amounts: Amounts,
+    /// How the client stands with its limits, this request included.
+    pub standing: Standing,
+}
+
+impl Reservation {
+    pub(super) fn new(limits: Arc<Limits>, places: Vec<Place>, amounts: Amounts, standing: Standing) -> Self {
+        Self { limits, places, amounts, standing }
+    }
+
+    /// What it reserves.
+    pub fn amounts(&self) -> Amounts {
+        self.amounts
+    }
+
+    /// The request has ended and has used so much.
+    pub fn settle(mut self, used: Amounts) {
+        self.leave(used);
+        self.places.clear();
+    }
+
+    fn leave(&self, used: Amounts) {
+        let now = if self.places.is_empty() { 0 } else { self.limits.now() };
+        for Place { subject, meters: count } in &self.places {
+            for (place, meter) in subject.meters().iter_mut().enumerate() {
+                if place < *count {
+                    meter.leave(self.amounts.of(meter.rule.what));
+                }
+                meter.spend(used.of(meter.rule.what), now);
+            }
+            if let Some(shared) = self.limits.shared.get() {
+                shared.queue(subject);
+            }
+            subject.freed.notify_waiters();
+        }
+    }
+}
+
+impl Drop for Reservation {
+    fn drop(&mut self) {
+        self.leave(Amounts::default());
+    }
+}

@@ -1,0 +1,70 @@
+-- Lets a request in if every limit has room for it. KEYS: the leases, then one hash for each limit.
+-- ARGV: this lease, now, until when the lease lasts; then for each limit what it is, the limit, the amount and until when it
+-- counts. Times are milliseconds.
+-- Answers: the number of the limit that refuses (0: none), when there will be room; then for each limit what is used, and
+-- when nothing of it counts any more.
+local lease, now = ARGV[1], tonumber(ARGV[2])
+local never = 4503599627370496
+redis.call('ZADD', KEYS[1], ARGV[3], lease)
+local refused, room = 0, 0
+local states = {}
+for i = 2, #KEYS do
+    local at = 4 * (i - 2) + 4
+    local what, limit, amount = ARGV[at], tonumber(ARGV[at + 1]), tonumber(ARGV[at + 2])
+    local hash = redis.call('HGETALL', KEYS[i])
+    local booked, reserved, parts = 0, 0, {}
+    for f = 1, #hash, 2 do
+        local field, value = hash[f], tonumber(hash[f + 1])
+        if string.sub(field, 1, 1) == 'r' then
+            local score = redis.call('ZSCORE', KEYS[1], field)
+            if score and tonumber(score) > now then
+                reserved = reserved + value
+            else
+                redis.call('HDEL', KEYS[i], field)
+            end
+        else
+            local ends = tonumber(field)
+            if ends > now then
+                booked = booked + value
+                parts[#parts + 1] = {ends, value}
+            else
+                redis.call('HDEL', KEYS[i], field)
+            end
+        end
+    end
+    table.sort(parts, function(a, b) return a[1] < b[1] end)
+    local wanted = amount
+    if what == 'budget' then wanted = 1 elseif wanted > limit then wanted = limit end
+    local over = booked + reserved + wanted - limit
+    if over > 0 then
+        local freed, at_last = 0, nil
+        for _, part in ipairs(parts) do
+            freed = freed + part[2]
+            if freed >= over then at_last = part[1] break end
+        end
+        if not at_last then
+            if reserved > 0 then at_last = now + 1000 else at_last = never end
+        end
+        if at_last > room then refused, room = i - 1, at_last end
+    end
+    states[i] = {booked + reserved, parts[#parts] and parts[#parts][1] or 0}
+end
+local answer = {refused, room}
+for i = 2, #KEYS do
+    local at = 4 * (i - 2) + 4
+    local what, amount, ends = ARGV[at], ARGV[at + 2], ARGV[at + 3]
+    if refused == 0 then
+        if what == 'requests' then
+            redis.call('HINCRBY', KEYS[i], ends, amount)
+            if tonumber(ends) > states[i][2] then states[i][2] = tonumber(ends) end
+        elseif amount ~= '0' then
+            redis.call('HINCRBY', KEYS[i], lease, amount)
+        end
+        states[i][1] = states[i][1] + tonumber(amount)
+        -- Past this nothing of it can count any more.
+        if tonumber(ends) < never then redis.call('PEXPIREAT', KEYS[i], tonumber(ends) + 86400000) end
+    end
+    answer[#answer + 1] = states[i][1]
+    answer[#answer + 1] = states[i][2]
+end
+return answer

@@ -1,0 +1,228 @@
+//! Limits that several instances share, in a Redis or Valkey.
+//!
+//! Each meter is a hash there (`*.lua`): what was booked, by the moment until which it counts, and what each instance has
+//! reserved. One script checks all limits of a request and counts it at all of them or at none; it is asked once for each
+//! request, with a short timeout. What requests have used and given back is told at once, many together under load; other
+//! instances know it a round trip later. An instance that dies stops renewing its lease, and what it had reserved no longer
+//! counts.
+//!
+//! While the store is down or slow, each instance goes on by what it has counted itself, with an equal share of every limit:
+//! the limit divided by the instances seen last, at least 1. A window during which the store fails may so hold up to twice the
+//! limit (what had been used before, and the shares), the windows after it the limit, or one for each instance if those are
+//! more. An instance that has not reached the store since it began takes itself for the only one. When it is back, what was used meanwhile is told to it; a store that has lost its memory is told everything again.
+
+mod scripts;
+mod server;
+mod sync;
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use arc_swap::ArcSwapOption;
+use tokio::sync::Notify;
+
+use server::{Connection, Server};
+
+use super::meter::{Amounts, Rule};
+use super::subject::{Entry, Kind, Place, Subject};
+use super::{Limits, Refusal, Refused, Reservation, Standing, What};
+
+/// How long a connection may take, and what is told when nobody waits for it.
+const PATIENCE: Duration = Duration::from_secs(1);
+/// What the store knows each instance by, and all keys: one slot of a cluster.
+const PREFIX: &str = "{ai-gateway}";
+
+/// The store as this instance sees it.
+pub struct Shared {
+    server: Server,
+    timeout: Duration,
+    connection: ArcSwapOption<Connection>,
+    /// Counts how often it was lost; odd while it is.
+    epoch: AtomicU64,
+    /// Whether limits are counted there.
+    up: AtomicBool,
+    instances: AtomicU64,
+    /// Subjects with something to tell.
+    queue: Mutex<Vec<Arc<Subject>>>,
+    wake: Notify,
+    /// This process, at random.
+    process: u64,
+}
+
+/// Whether a URL can be used.
+///
+/// # Errors
+/// What is wrong with it, without its password.
+pub fn check_url(url: &str) -> Result<(), String> {
+    match Server::parse(url) {
+        Ok(_) => Ok(()),
+        Err(_) => Err("this is not the URL of a Redis".to_owned()),
+    }
+}
+
+impl Shared {
+    fn new(server: Server, timeout: Duration) -> Self {
+        Self {
+            server,
+            timeout,
+            connection: ArcSwapOption::empty(),
+            epoch: AtomicU64::new(1),
+            up: AtomicBool::new(false),
+            instances: AtomicU64::new(1),
+            queue: Mutex::default(),
+            wake: Notify::new(),
+            process: fastrand::u64(..),
+        }
+    }
+
+    pub(super) fn is_up(&self) -> bool {
+        self.up.load(Ordering::Acquire)
+    }
+
+    pub(super) fn instances(&self) -> u64 {
+        self.instances.load(Ordering::Relaxed)
+    }
+
+    /// `subject` has something to tell.
+    pub(super) fn queue(&self, subject: &Arc<Subject>) {
+        if !subject.queued.swap(true, Ordering::AcqRel) {
+            self.queue.lock().unwrap_or_else(PoisonError::into_inner).push(subject.clone());
+            self.wake.notify_one();
+        }
+    }
+
+    fn take_queue(&self) -> Vec<Arc<Subject>> {
+        std::mem::take(&mut *self.queue.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Under this name it reserves; another one after each loss, so that nothing of before is left.
+    fn lease(&self, epoch: u64) -> String {
+        format!("r{:016x}-{epoch}", self.process)
+    }
+
+    /// From now on this instance counts alone.
+    fn lost(&self, epoch: u64, why: &str) {
+        if self.epoch.compare_exchange(epoch, epoch + 1, Ordering::AcqRel, Ordering::Relaxed).is_ok() {
+            self.up.store(false, Ordering::Release);
+            self.connection.store(None);
+            self.wake.notify_one();
+            log::warn!(
+                "the store is out of reach ({why}): limits are counted here, with a share of 1/{}",
+                self.instances()
+            );
+        }
+    }
+
+    /// Asks the store to let a request in. If it does not answer in time, the request is judged here.
+    pub(super) async fn admit(
+        self: &Arc<Self>,
+        limits: &Arc<Limits>,
+        places: Vec<Place>,
+        amounts: Amounts,
+    ) -> Result<Reservation, Box<Refusal>> {
+        let (shared, limits, fallback) = (self.clone(), limits.clone(), limits.clone());
+        // A task of its own: a client that leaves meanwhile must not leave behind what the store has counted.
+        let task = tokio::spawn(async move { shared.ask(&limits, places, amounts).await });
+        match task.await {
+            Ok(result) => result,
+            // Only if the process is leaving.
+            Err(_) => Ok(Reservation::new(fallback, Vec::new(), amounts, Standing::default())),
+        }
+    }
+
+    async fn ask(
+        &self,
+        limits: &Arc<Limits>,
+        mut places: Vec<Place>,
+        amounts: Amounts,
+    ) -> Result<Reservation, Box<Refusal>> {
+        let epoch = self.epoch.load(Ordering::Acquire);
+        let now = limits.now();
+        let Some(connection) = self.connection.load_full() else { return limits.admit_here(places, amounts, now) };
+        let asked = rules_of(&places);
+        let invocation = scripts::admit(&self.lease(epoch), &asked, amounts, now);
+        let mut connection = Connection::clone(&connection);
+        let answer = tokio::time::timeout(self.timeout, invocation.invoke_async(&mut connection)).await;
+        let answer: Vec<u64> = match answer {
+            Ok(Ok(answer)) => answer,
+            failed => {
+                self.lost(epoch, &failed.map_or_else(|_| "too slow".to_owned(), |answer| words(&answer)));
+                return limits.admit_here(places, amounts, limits.now());
+            }
+        };
+        let mut standing = Standing::default();
+        for ((subject, rule), used) in asked.iter().zip(answer.get(2..).unwrap_or_default().chunks(2)) {
+            let &[used, last_end] = used else { continue };
+            standing.add(subject.kind, rule, rule.limit, used, (last_end > 0).then_some(last_end), now);
+            if used >= rule.soft && subject.warns(rule, used, now) {
+                super::warn(subject, rule);
+            }
+        }
+        let refused_by = answer.first().and_then(|number| asked.get(usize::try_from(number.checked_sub(1)?).ok()?));
+        if let Some((subject, rule)) = refused_by {
+            let until = answer.get(1).copied().unwrap_or(now);
+            let refused = Refused { subject: subject.clone(), rule: *rule, until };
+            return Err(Box::new(Refusal { refused, standing }));
+        }
+        let mut entry = Entry {
+            amounts,
+            now,
+            check: None,
+            // If the store was lost meanwhile, what it just counted is told to it anew, under the next lease.
+            tell: &|| self.epoch.load(Ordering::Acquire) != epoch,
+            standing,
+            refused: None,
+            warnings: Vec::new(),
+        };
+        entry.pass(&mut places);
+        if self.epoch.load(Ordering::Acquire) != epoch {
+            places.iter().for_each(|place| self.queue(&place.subject));
+        }
+        limits.finish(entry, places)
+    }
+}
+
+/// Only its kind: the rest may quote the URL.
+fn words<T>(answer: &Result<T, redis::RedisError>) -> String {
+    answer.as_ref().err().map_or_else(String::new, |error| error.category().to_owned())
+}
+
+/// The limits in force of the subjects.
+fn rules_of(places: &[Place]) -> Vec<(Arc<Subject>, Rule)> {
+    let mut all = Vec::with_capacity(2 * places.len());
+    for Place { subject, .. } in places.iter() {
+        let meters = subject.meters();
+        all.extend(meters.iter().filter(|meter| meter.in_force).map(|meter| (subject.clone(), meter.rule)));
+    }
+    all
+}
+
+/// The key of a meter.
+fn key(subject: &Subject, rule: &Rule) -> String {
+    let period = match rule.what {
+        What::Concurrent => String::new(),
+        _ => format!(":{}", rule.period).replace(' ', ""),
+    };
+    format!("{PREFIX}:{}:{}{period}:{}", subject.kind.as_str(), rule.what.as_str(), subject.name)
+}
+
+/// Targets keep to a share of their limits, and are not in the store.
+fn is_shared(subject: &Subject) -> bool {
+    subject.kind != Kind::Target
+}
+
+impl Limits {
+    /// Counts in a Redis from now on. The store is asked when the service that this returns runs.
+    ///
+    /// # Errors
+    /// The URL is not one of a Redis.
+    pub fn share_through(self: &Arc<Self>, url: &str, timeout: Duration) -> Result<sync::Sync, redis::RedisError> {
+        let shared = Arc::new(Shared::new(Server::parse(url)?, timeout));
+        let shared = self.shared.get_or_init(|| shared).clone();
+        Ok(sync::Sync::new(self.clone(), shared))
+    }
+}
+
+#[cfg(test)]
+mod tests;

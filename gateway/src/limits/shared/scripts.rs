@@ -1,0 +1,63 @@
+//! The scripts, and how they are called.
+
+use std::sync::{Arc, LazyLock};
+
+use redis::{Script, ScriptInvocation};
+
+use super::super::meter::{Amounts, Rule, What};
+use super::super::period::NEVER;
+use super::super::subject::Subject;
+use super::{PREFIX, key};
+
+/// How long an instance counts that says nothing, in milliseconds.
+pub(super) const LEASE: u64 = 5_000;
+
+static ADMIT: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("admit.lua")));
+static TELL: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("tell.lua")));
+
+/// What is told of a meter.
+pub(super) struct Told {
+    pub(super) key: String,
+    pub(super) change: i64,
+    pub(super) booked: u64,
+    pub(super) ends: u64,
+}
+
+pub(super) fn admit(
+    lease: &str,
+    asked: &[(Arc<Subject>, Rule)],
+    amounts: Amounts,
+    now: u64,
+) -> ScriptInvocation<'static> {
+    let mut call = begin(&ADMIT, lease, now);
+    for (subject, rule) in asked {
+        let amount = amounts.of(rule.what);
+        call.key(key(subject, rule)).arg(rule.what.as_str()).arg(rule.limit).arg(amount).arg(ends(rule, now));
+    }
+    call
+}
+
+pub(super) fn tell(lease: &str, told: &[Told], now: u64) -> ScriptInvocation<'static> {
+    let mut call = begin(&TELL, lease, now);
+    for told in told {
+        call.key(&*told.key).arg(told.change).arg(told.booked).arg(told.ends);
+    }
+    call
+}
+
+fn begin(script: &'static Script, lease: &str, now: u64) -> ScriptInvocation<'static> {
+    let mut call = script.prepare_invoke();
+    call.key(leases()).arg(lease).arg(now).arg(now + LEASE);
+    call
+}
+
+/// The key of the instances' leases.
+pub(super) fn leases() -> String {
+    format!("{PREFIX}:leases")
+}
+
+pub(super) fn ends(rule: &Rule, now: u64) -> u64 {
+    // The longest that a request may last is far less than a year.
+    let a_year = || now.saturating_add(365 * 86_400_000).min(NEVER);
+    if rule.what == What::Concurrent { a_year() } else { rule.period.ends(now) }
+}

@@ -1,0 +1,145 @@
+//! Where the store is: one Redis, one behind Sentinels, or a cluster.
+
+use redis::aio::{ConnectionLike, MultiplexedConnection};
+use redis::cluster::ClusterClient;
+use redis::cluster_async::ClusterConnection;
+use redis::sentinel::{SentinelClient, SentinelNodeConnectionInfo, SentinelServerType};
+use redis::{
+    AsyncConnectionConfig, Client, Cmd, ConnectionInfo, IntoConnectionInfo, Pipeline, RedisFuture, RedisResult,
+    TlsMode, Value,
+};
+use tokio::sync::Mutex;
+
+use super::PATIENCE;
+
+/// What a URL names.
+pub(super) enum Server {
+    One(Box<Client>),
+    /// The master that the Sentinels name when they are asked.
+    Sentinel(Box<Mutex<SentinelClient>>),
+    Cluster(Box<ClusterClient>),
+}
+
+/// A connection; its clones share it.
+#[derive(Clone)]
+pub(super) enum Connection {
+    One(MultiplexedConnection),
+    Cluster(ClusterConnection),
+}
+
+impl Server {
+    /// Reads `redis://HOST:PORT/DB`, `redis-sentinel://HOST:PORT,HOST:PORT/MASTER/DB` or `redis-cluster://HOST:PORT,HOST:PORT`,
+    /// with `USER:PASSWORD@` before the hosts (the password of the Redis, not of Sentinels), and `rediss` for TLS.
+    pub(super) fn parse(url: &str) -> RedisResult<Self> {
+        let (scheme, rest) = url.split_once("://").unwrap_or_default();
+        let Some((plain, kind)) = scheme.split_once('-') else { return Ok(Self::One(Box::new(Client::open(url)?))) };
+        let (user, rest) = rest.rsplit_once('@').unwrap_or(("", rest));
+        let (hosts, path) = rest.split_once('/').unwrap_or((rest, ""));
+        let at = if user.is_empty() { "" } else { "@" };
+        let nodes = |user: &str, at: &str, db: &str| {
+            let one = |host: &str| format!("{plain}://{user}{at}{host}{db}").into_connection_info();
+            hosts.split(',').map(one).collect::<RedisResult<Vec<ConnectionInfo>>>()
+        };
+        match kind {
+            "sentinel" => {
+                let (master, db) =
+                    path.split_once('/').map_or((path, String::new()), |(master, db)| (master, format!("/{db}")));
+                let mut node = SentinelNodeConnectionInfo::default();
+                if let Some(first) = nodes(user, at, &db)?.first() {
+                    node = node.set_redis_connection_info(first.redis_settings().clone());
+                }
+                if plain == "rediss" {
+                    node = node.set_tls_mode(TlsMode::Secure);
+                }
+                if master.is_empty() {
+                    return Err((redis::ErrorKind::InvalidClientConfig, "no master is named").into());
+                }
+                let client = SentinelClient::build(nodes("", "", "")?, master, Some(node), SentinelServerType::Master)?;
+                Ok(Self::Sentinel(Box::new(Mutex::new(client))))
+            }
+            "cluster" => {
+                let client = ClusterClient::builder(nodes(user, at, "")?)
+                    .connection_timeout(PATIENCE)
+                    .response_timeout(PATIENCE)
+                    .retries(0)
+                    .build()?;
+                Ok(Self::Cluster(Box::new(client)))
+            }
+            _ => Err((redis::ErrorKind::InvalidClientConfig, "no such scheme").into()),
+        }
+    }
+
+    pub(super) async fn connect(&self) -> RedisResult<Connection> {
+        let config =
+            AsyncConnectionConfig::new().set_connection_timeout(Some(PATIENCE)).set_response_timeout(Some(PATIENCE));
+        match self {
+            Self::One(client) => {
+                client.get_multiplexed_async_connection_with_config(&config).await.map(Connection::One)
+            }
+            Self::Sentinel(client) => {
+                client.lock().await.get_async_connection_with_config(&config).await.map(Connection::One)
+            }
+            Self::Cluster(client) => client.get_async_connection().await.map(Connection::Cluster),
+        }
+    }
+}
+
+impl ConnectionLike for Connection {
+    fn req_packed_command<'a>(&'a mut self, command: &'a Cmd) -> RedisFuture<'a, Value> {
+        match self {
+            Self::One(connection) => connection.req_packed_command(command),
+            Self::Cluster(connection) => connection.req_packed_command(command),
+        }
+    }
+
+    fn req_packed_commands<'a>(
+        &'a mut self,
+        pipeline: &'a Pipeline,
+        offset: usize,
+        count: usize,
+    ) -> RedisFuture<'a, Vec<Value>> {
+        match self {
+            Self::One(connection) => connection.req_packed_commands(pipeline, offset, count),
+            Self::Cluster(connection) => connection.req_packed_commands(pipeline, offset, count),
+        }
+    }
+
+    fn get_db(&self) -> i64 {
+        match self {
+            Self::One(connection) => connection.get_db(),
+            Self::Cluster(connection) => connection.get_db(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn urls() {
+        for good in [
+            "redis://127.0.0.1",
+            "redis://:pw@127.0.0.1:6379/2",
+            "redis://user:p%40w@host",
+            "rediss://host:6380",
+            "redis-sentinel://a:26379,b:26379/main",
+            "rediss-sentinel://user:pw@a,b,c/main/3",
+            "redis-cluster://a:6379,b:6379",
+            "rediss-cluster://:pw@a",
+        ] {
+            assert!(Server::parse(good).is_ok(), "{good}");
+        }
+        for bad in [
+            "",
+            "http://a",
+            "redis://",
+            "redis-sentinel://a:26379",
+            "redis-moon://a",
+            "redis-cluster://",
+            "127.0.0.1:6379",
+        ] {
+            assert!(Server::parse(bad).is_err(), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,117 @@
+//! How a client stands with its limits: `x-ratelimit-*`, in the spelling of OpenAI.
+//! <https://platform.openai.com/docs/guides/rate-limits#rate-limits-in-headers>
+
+use std::fmt;
+
+use http::HeaderValue;
+
+use super::meter::{Rule, What};
+use super::subject::Kind;
+
+/// How a request stands with the limits of its key and team: of several windows the one with the least room.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Standing {
+    requests: Option<Mark>,
+    tokens: Option<Mark>,
+    /// Of the budget that is used most.
+    budget: Option<f64>,
+}
+
+/// One limit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Mark {
+    limit: u64,
+    remaining: u64,
+    /// Milliseconds until nothing is counted.
+    reset: u64,
+}
+
+/// Tells that a budget is past its soft mark: which part of it is used.
+pub const BUDGET_HEADER: &str = "x-gateway-budget-used";
+
+impl Standing {
+    pub(super) fn add(&mut self, kind: Kind, rule: &Rule, limit: u64, used: u64, last_end: Option<u64>, now: u64) {
+        if !matches!(kind, Kind::Key | Kind::Team) {
+            return;
+        }
+        let place = match rule.what {
+            What::Requests => &mut self.requests,
+            What::Tokens => &mut self.tokens,
+            What::Concurrent => return,
+            What::Cost => {
+                if used >= rule.soft {
+                    #[expect(clippy::cast_precision_loss, reason = "shown with three digits")]
+                    let part = used as f64 / limit as f64;
+                    self.budget = Some(self.budget.map_or(part, |most| most.max(part)));
+                }
+                return;
+            }
+        };
+        let reset = last_end.map_or(0, |end| end.saturating_sub(now));
+        let mark = Mark { limit, remaining: limit.saturating_sub(used), reset };
+        if place.is_none_or(|other| mark.remaining < other.remaining) {
+            *place = Some(mark);
+        }
+    }
+
+    /// The headers that say so.
+    pub fn headers(&self) -> impl Iterator<Item = (&'static str, HeaderValue)> {
+        let of = |mark: Option<Mark>, [limit, remaining, reset]: [&'static str; 3]| {
+            mark.into_iter().flat_map(move |mark| {
+                let text = HeaderValue::try_from(Reset(mark.reset).to_string()).ok();
+                [(limit, Some(mark.limit.into())), (remaining, Some(mark.remaining.into())), (reset, text)]
+            })
+        };
+        let requests = of(
+            self.requests,
+            ["x-ratelimit-limit-requests", "x-ratelimit-remaining-requests", "x-ratelimit-reset-requests"],
+        );
+        let tokens =
+            of(self.tokens, ["x-ratelimit-limit-tokens", "x-ratelimit-remaining-tokens", "x-ratelimit-reset-tokens"]);
+        let budget = self.budget.map(|part| (BUDGET_HEADER, HeaderValue::try_from(format!("{part:.3}")).ok()));
+        requests.chain(tokens).chain(budget).filter_map(|(name, value)| Some((name, value?)))
+    }
+}
+
+/// Milliseconds in the spelling of OpenAI (Go's): `6m0s`, `1.5s`, `20ms`.
+struct Reset(u64);
+
+impl fmt::Display for Reset {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (seconds, millis) = (self.0 / 1000, self.0 % 1000);
+        if seconds == 0 {
+            return if millis == 0 { f.write_str("0s") } else { write!(f, "{millis}ms") };
+        }
+        let (hours, minutes, seconds) = (seconds / 3600, seconds / 60 % 60, seconds % 60);
+        if hours > 0 {
+            write!(f, "{hours}h")?;
+        }
+        if hours > 0 || minutes > 0 {
+            write!(f, "{minutes}m")?;
+        }
+        let fraction = format!(".{millis:03}");
+        write!(f, "{seconds}{}s", fraction.trim_end_matches(['0', '.']))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn resets_are_spelled_as_openai_does() {
+        for (millis, text) in [
+            (0, "0s"),
+            (20, "20ms"),
+            (1_000, "1s"),
+            (1_500, "1.5s"),
+            (1_050, "1.05s"),
+            (10_000, "10s"),
+            (360_000, "6m0s"),
+            (3_600_000, "1h0m0s"),
+            (90_061_001, "25h1m1.001s"),
+        ] {
+            assert_eq!(Reset(millis).to_string(), text);
+        }
+    }
+}

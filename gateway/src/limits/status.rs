@@ -1,0 +1,130 @@
+//! What operators see of limits.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
+use prometheus_client::metrics::MetricType;
+use prometheus_client::metrics::counter::ConstCounter;
+use prometheus_client::metrics::gauge::ConstGauge;
+
+use super::{Kind, Limits, MeterUsage, Refused, What};
+
+/// Subjects that are shown in metrics; runtime keys may be many.
+const MAX_SUBJECTS: usize = 1_000;
+
+/// A subject and its limits.
+#[derive(Debug)]
+pub struct SubjectStatus {
+    /// Its kind.
+    pub kind: Kind,
+    /// Its name.
+    pub name: Box<str>,
+    /// Its limits.
+    pub limits: Vec<MeterUsage>,
+}
+
+/// How it stands with the store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StoreStatus {
+    /// Whether limits are counted there now.
+    pub up: bool,
+    /// Instances that counted there lately, this one included.
+    pub instances: u64,
+}
+
+/// How many requests each limit has refused. Only refusals lock it.
+#[derive(Debug, Default)]
+pub(super) struct Rejections(Mutex<BTreeMap<Rejected, u64>>);
+
+/// Whose limit it was, and of what.
+type Rejected = (Kind, Box<str>, &'static str);
+
+impl Limits {
+    /// Counts a refusal that a client is told of.
+    pub fn count_rejection(&self, refused: &Refused) {
+        let key = (refused.subject.kind, refused.subject.name.clone(), refused.rule.what.as_str());
+        let mut rejected = self.rejected.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if rejected.len() < MAX_SUBJECTS || rejected.contains_key(&key) {
+            *rejected.entry(key).or_default() += 1;
+        }
+    }
+
+    /// All subjects with a limit in force, by kind and name.
+    pub fn status(&self) -> Vec<SubjectStatus> {
+        let now = self.now();
+        let mut all: Vec<_> = self
+            .all()
+            .into_iter()
+            .map(|subject| SubjectStatus { kind: subject.kind, name: subject.name.clone(), limits: subject.usage(now) })
+            .filter(|status| !status.limits.is_empty())
+            .collect();
+        all.sort_by(|a, b| (a.kind, &a.name).cmp(&(b.kind, &b.name)));
+        all
+    }
+
+    /// How it stands with the store; `None` without one.
+    pub fn store(&self) -> Option<StoreStatus> {
+        let shared = self.shared.get()?;
+        Some(StoreStatus { up: shared.is_up(), instances: shared.instances() })
+    }
+}
+
+/// Writes the metrics of limits when Prometheus asks.
+#[derive(Debug)]
+pub struct LimitsCollector(pub Arc<Limits>);
+
+impl Collector for LimitsCollector {
+    #[expect(clippy::cast_precision_loss, reason = "a metric is a floating number")]
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        let help = "Requests refused by a limit or a budget";
+        let mut family = encoder.encode_descriptor("gateway_limit_rejected", help, None, MetricType::Counter)?;
+        for ((kind, name, what), count) in self.0.rejected.0.lock().unwrap_or_else(PoisonError::into_inner).iter() {
+            let labels = [("subject", label(*kind, name)), ("kind", (*what).to_owned())];
+            ConstCounter::new(*count).encode(family.encode_family(&labels)?)?;
+        }
+        let mut subjects = self.0.status();
+        subjects.truncate(MAX_SUBJECTS);
+        let help = "Part of a budget that is used or reserved, by this instance";
+        let mut family = encoder.encode_descriptor("gateway_budget_used_ratio", help, None, MetricType::Gauge)?;
+        for subject in &subjects {
+            for usage in subject.limits.iter().filter(|usage| usage.rule.what == What::Cost) {
+                let labels = [("subject", label(subject.kind, &subject.name)), ("per", usage.rule.period.to_string())];
+                let used = usage.booked.saturating_add(usage.reserved) as f64 / usage.rule.limit as f64;
+                ConstGauge::new(used).encode(family.encode_family(&labels)?)?;
+            }
+        }
+        for (name, help, what, unit) in [
+            ("gateway_reserved_tokens", "Tokens that requests under way are expected to use", What::Tokens, 1.0),
+            ("gateway_reserved_cost", "US dollars that requests under way are expected to cost", What::Cost, 1e12),
+        ] {
+            let mut family = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
+            for subject in &subjects {
+                let of_that = subject.limits.iter().filter(|usage| usage.rule.what == what);
+                if let Some(reserved) = of_that.map(|usage| usage.reserved).max() {
+                    let labels = [("subject", label(subject.kind, &subject.name))];
+                    ConstGauge::new(reserved as f64 / unit).encode(family.encode_family(&labels)?)?;
+                }
+            }
+        }
+        let help = "Requests that wait for room instead of being refused";
+        let gauge = encoder.encode_descriptor("gateway_limit_waiting", help, None, MetricType::Gauge)?;
+        ConstGauge::new(i64::try_from(self.0.queues.len()).unwrap_or(i64::MAX)).encode(gauge)?;
+        if let Some(store) = self.0.store() {
+            let help = "Whether limits are counted in the store; else each instance keeps to its share";
+            let gauge = encoder.encode_descriptor("gateway_store_up", help, None, MetricType::Gauge)?;
+            ConstGauge::new(i64::from(store.up)).encode(gauge)?;
+            let help = "Instances that counted in the store lately";
+            let gauge = encoder.encode_descriptor("gateway_store_instances", help, None, MetricType::Gauge)?;
+            ConstGauge::new(i64::try_from(store.instances).unwrap_or(i64::MAX)).encode(gauge)?;
+        }
+        Ok(())
+    }
+}
+
+/// `key:support-bot`, `global`.
+fn label(kind: Kind, name: &str) -> String {
+    if name.is_empty() { kind.as_str().to_owned() } else { format!("{}:{name}", kind.as_str()) }
+}

@@ -1,0 +1,237 @@
+//! Whose limits they are, and how a request is checked against all that concern it, at once.
+
+use std::fmt;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::Notify;
+
+use super::meter::{Amounts, Meter, Rule, What};
+use super::standing::Standing;
+
+/// What kind of thing has limits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Kind {
+    /// Everything.
+    Global,
+    /// A client's key.
+    Key,
+    /// A team of keys.
+    Team,
+    /// A word that keys are marked with.
+    Tag,
+    /// A model as clients name it.
+    Model,
+    /// A provider's model, `provider/model`: its limits decide where requests go, and refuse none.
+    Target,
+}
+
+impl Kind {
+    pub(super) const ALL: [Self; 6] = [Self::Global, Self::Key, Self::Team, Self::Tag, Self::Model, Self::Target];
+
+    /// The word in metrics and in the store.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Global => "global",
+            Self::Key => "key",
+            Self::Team => "team",
+            Self::Tag => "tag",
+            Self::Model => "model",
+            Self::Target => "target",
+        }
+    }
+}
+
+/// Something that has limits, with what was counted against them. It lives as long as the process, whatever is reloaded.
+pub struct Subject {
+    /// Its kind.
+    pub kind: Kind,
+    /// Its name; empty for [`Kind::Global`].
+    pub name: Box<str>,
+    /// Locks are taken in this order.
+    id: u64,
+    /// A meter keeps its place for ever: reservations go by it.
+    meters: Mutex<Vec<Meter>>,
+    /// Told when a request that was counted has ended.
+    pub(super) freed: Notify,
+    /// Whether it waits to be told to the store.
+    pub(super) queued: AtomicBool,
+}
+
+/// A request that may not pass.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refused {
+    /// Whose limit it is.
+    pub subject: Arc<Subject>,
+    /// The limit; of several the one that lasts longest.
+    pub rule: Rule,
+    /// When to come back; [`super::NEVER`] if no time helps.
+    pub until: u64,
+}
+
+impl Subject {
+    pub(super) fn new(kind: Kind, name: &str) -> Self {
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        Self {
+            kind,
+            name: name.into(),
+            id: NEXT.fetch_add(1, Ordering::Relaxed),
+            meters: Mutex::default(),
+            freed: Notify::new(),
+            queued: AtomicBool::new(false),
+        }
+    }
+
+    /// Sets the limits; what was counted in the same time stays.
+    pub fn set_rules(&self, rules: &[Rule]) {
+        let mut meters = self.meters();
+        for meter in meters.iter_mut() {
+            meter.in_force = false;
+        }
+        for rule in rules {
+            let same = |meter: &&mut Meter| meter.rule.what == rule.what && meter.rule.period == rule.period;
+            match meters.iter_mut().find(same) {
+                // The narrower one of two for the same time.
+                Some(meter) if meter.in_force && meter.rule.limit <= rule.limit => {}
+                Some(meter) => (meter.rule, meter.in_force) = (*rule, true),
+                None => meters.push(Meter::new(*rule)),
+            }
+        }
+    }
+
+    pub(super) fn meters(&self) -> MutexGuard<'_, Vec<Meter>> {
+        self.meters.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether a request may pass now, without counting it; else when.
+    pub fn check(&self, amounts: Amounts, now: u64, share: u64) -> Result<(), u64> {
+        let mut meters = self.meters();
+        let refusals = meters.iter_mut().filter_map(|meter| {
+            meter.advance(now);
+            meter.check(amounts.of(meter.rule.what), now, share).err()
+        });
+        refusals.max().map_or(Ok(()), Err)
+    }
+
+    /// The limits in force, with what is used of each.
+    pub fn usage(&self, now: u64) -> Vec<MeterUsage> {
+        let mut meters = self.meters();
+        let shown = meters.iter_mut().filter(|meter| meter.in_force).map(|meter| {
+            meter.advance(now);
+            MeterUsage { rule: meter.rule, booked: meter.booked(), reserved: meter.reserved }
+        });
+        shown.collect()
+    }
+
+    /// What requests under way are expected to use, by what.
+    pub fn reserved(&self, what: What) -> u64 {
+        // All meters of one kind reserve the same.
+        self.meters().iter().filter(|meter| meter.rule.what == what).map(|meter| meter.reserved).max().unwrap_or(0)
+    }
+
+    /// Whether it is time to warn of so much in use, by what the store has counted.
+    pub(super) fn warns(&self, rule: &Rule, used: u64, now: u64) -> bool {
+        let mut meters = self.meters();
+        meters.iter_mut().find(|meter| meter.rule == *rule).is_some_and(|meter| meter.warns(used, now))
+    }
+
+    /// Counts what was spent before this process began.
+    pub(super) fn restore(&self, rule: &dyn Fn(&Rule) -> bool, spent: u64, now: u64) {
+        for meter in self.meters().iter_mut().filter(|meter| rule(&meter.rule)) {
+            meter.book(spent, now);
+        }
+    }
+}
+
+/// What is used of a limit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MeterUsage {
+    /// The limit.
+    pub rule: Rule,
+    /// What was used.
+    pub booked: u64,
+    /// What requests under way are expected to use.
+    pub reserved: u64,
+}
+
+impl PartialEq for Subject {
+    fn eq(&self, other: &Self) -> bool {
+        self.id == other.id
+    }
+}
+
+impl Eq for Subject {}
+
+impl fmt::Display for Subject {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.kind {
+            Kind::Global => f.write_str("everything"),
+            kind => write!(f, "{} `{}`", kind.as_str(), self.name),
+        }
+    }
+}
+
+impl fmt::Debug for Subject {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Subject({} {})", self.kind.as_str(), self.name)
+    }
+}
+
+/// A subject of a request.
+#[derive(Debug)]
+pub(super) struct Place {
+    pub(super) subject: Arc<Subject>,
+    /// At how many of its meters the request is counted; later ones do not know it.
+    pub(super) meters: usize,
+}
+
+/// Puts subjects into the order in which they are locked, each once.
+pub(super) fn places(mut subjects: Vec<Arc<Subject>>) -> Vec<Place> {
+    subjects.sort_unstable_by_key(|subject| subject.id);
+    subjects.dedup();
+    subjects.into_iter().map(|subject| Place { subject, meters: 0 }).collect()
+}
+
+/// A request on its way past its subjects.
+pub(super) struct Entry<'a> {
+    pub(super) amounts: Amounts,
+    pub(super) now: u64,
+    /// Whether limits are checked, and which share of them is this instance's.
+    pub(super) check: Option<u64>,
+    /// Whether the store has yet to be told.
+    pub(super) tell: &'a dyn Fn() -> bool,
+    pub(super) standing: Standing,
+    pub(super) refused: Option<Refused>,
+    pub(super) warnings: Vec<(Arc<Subject>, Rule)>,
+}
+
+impl Entry<'_> {
+    /// Checks the request against all subjects, in the order of [`places`], and counts it at all of them, or, if one refuses
+    /// it, at none. All are locked meanwhile, so that no request is refused for another that is refused itself.
+    pub(super) fn pass(&mut self, places: &mut [Place]) {
+        let Some((Place { subject, meters: count }, others)) = places.split_first_mut() else { return };
+        let mut meters = subject.meters();
+        *count = meters.len();
+        for meter in meters.iter_mut() {
+            meter.advance(self.now);
+            let Some(share) = self.check else { continue };
+            let Err(until) = meter.check(self.amounts.of(meter.rule.what), self.now, share) else { continue };
+            if self.refused.as_ref().is_none_or(|other| other.until < until) {
+                self.refused = Some(Refused { subject: subject.clone(), rule: meter.rule, until });
+            }
+        }
+        self.pass(others);
+        for meter in meters.iter_mut() {
+            if self.refused.is_none() {
+                meter.enter(self.amounts.of(meter.rule.what), self.now, (self.tell)());
+                if self.check.is_some() && meter.warns(meter.used(), self.now) {
+                    self.warnings.push((subject.clone(), meter.rule));
+                }
+            }
+            if meter.in_force && self.check.is_some() {
+                let limit = meter.limit(self.check.unwrap_or(1));
+                self.standing.add(subject.kind, &meter.rule, limit, meter.used(), meter.last_end(), self.now);
+            }
+        }
+    }
+}

@@ -1,0 +1,355 @@
+//! Limits in one process: exactness, reservations, windows, waiting.
+
+use std::sync::atomic::AtomicUsize;
+use std::time::Duration;
+
+use proptest::prelude::*;
+
+use super::*;
+
+const T: u64 = 1_764_092_000_000;
+
+fn rule(what: What, period: Period, limit: u64) -> Rule {
+    Rule { what, period, limit, soft: limit }
+}
+
+fn amounts(tokens: u64, cost: u64) -> Amounts {
+    Amounts { tokens, cost }
+}
+
+fn limits(rules: &[Rule]) -> (Arc<Limits>, Arc<Subject>) {
+    let limits = Arc::new(Limits::new());
+    let subject = limits.set(Kind::Key, "bot", rules);
+    (limits, subject)
+}
+
+fn admit(
+    limits: &Arc<Limits>,
+    subjects: &[&Arc<Subject>],
+    amounts: Amounts,
+    now: u64,
+) -> Result<Reservation, Box<Refusal>> {
+    limits.admit_here(places(subjects.iter().map(|subject| Arc::clone(subject)).collect()), amounts, now)
+}
+
+fn until(refused: Result<Reservation, Box<Refusal>>) -> u64 {
+    refused.unwrap_err().refused.until
+}
+
+#[test]
+fn requests_count_when_they_come_and_for_the_whole_window() {
+    let (limits, bot) = limits(&[rule(What::Requests, Period::Sliding(60_000), 5)]);
+    for step in 0..5 {
+        drop(admit(&limits, &[&bot], amounts(0, 0), T + step * 1_000).unwrap());
+    }
+    let at = until(admit(&limits, &[&bot], amounts(0, 0), T + 5_000));
+    assert!((T + 60_000..=T + 61_000).contains(&at), "{}", at - T);
+    assert_eq!(until(admit(&limits, &[&bot], amounts(0, 0), at - 1)), at);
+    admit(&limits, &[&bot], amounts(0, 0), at).unwrap();
+    let next = until(admit(&limits, &[&bot], amounts(0, 0), at));
+    assert!((at + 1..=at + 1_000).contains(&next), "room for one comes back");
+}
+
+#[test]
+fn twenty_threads_at_a_limit_of_five() {
+    for what in [What::Requests, What::Concurrent, What::Tokens, What::Cost] {
+        for _ in 0..50 {
+            let (limits, bot) = limits(&[rule(what, Period::Day, 5)]);
+            let (passed, barrier) = (AtomicUsize::new(0), std::sync::Barrier::new(20));
+            let held: Vec<_> = std::thread::scope(|scope| {
+                let threads: Vec<_> = (0..20)
+                    .map(|_| {
+                        scope.spawn(|| {
+                            barrier.wait();
+                            let reservation = admit(&limits, &[&bot], amounts(1, 1), T).ok();
+                            passed.fetch_add(usize::from(reservation.is_some()), Relaxed);
+                            reservation
+                        })
+                    })
+                    .collect();
+                threads.into_iter().map(|thread| thread.join().unwrap()).collect()
+            });
+            assert_eq!(passed.load(Relaxed), 5, "{what:?}");
+            drop(held);
+            assert_eq!(bot.reserved(what), 0);
+        }
+    }
+}
+
+#[test]
+fn a_refusal_counts_nowhere() {
+    let limits = Arc::new(Limits::new());
+    let narrow = limits.set(Kind::Team, "t", &[rule(What::Requests, Period::Day, 1)]);
+    let wide =
+        limits.set(Kind::Key, "k", &[rule(What::Requests, Period::Day, 9), rule(What::Tokens, Period::Day, 100)]);
+    let first = admit(&limits, &[&narrow, &wide], amounts(10, 0), T).unwrap();
+    let refused = admit(&limits, &[&wide, &narrow], amounts(10, 0), T).unwrap_err().refused;
+    assert_eq!((refused.subject.kind, refused.rule.what), (Kind::Team, What::Requests));
+    assert_eq!(wide.usage(T)[0].booked, 1);
+    assert_eq!(wide.usage(T)[1].reserved, 10);
+    first.settle(amounts(3, 0));
+    assert_eq!((wide.usage(T)[1].booked, wide.usage(T)[1].reserved), (3, 0));
+}
+
+#[test]
+fn a_budget_lets_in_while_anything_is_left() {
+    let (limits, bot) = limits(&[rule(What::Cost, Period::Month, 100)]);
+    let first = admit(&limits, &[&bot], amounts(0, 99), T).unwrap();
+    let second = admit(&limits, &[&bot], amounts(0, 50), T).unwrap();
+    assert!(admit(&limits, &[&bot], amounts(0, 0), T).is_err());
+    drop(second);
+    first.settle(amounts(0, 40));
+    assert_eq!(bot.usage(T)[0].booked, 40);
+    // What it costs is booked by the clock of the process.
+    let now = limits.now();
+    let third = admit(&limits, &[&bot], amounts(0, 61), now).unwrap();
+    let at = until(admit(&limits, &[&bot], amounts(0, 1), now));
+    assert_eq!(at, Period::Month.ends(now), "time makes room before anything else is known to");
+    third.settle(amounts(0, 10));
+    assert!(admit(&limits, &[&bot], amounts(0, 1), now).is_ok());
+}
+
+#[test]
+fn a_total_budget_that_is_used_up_never_comes_back() {
+    let (limits, bot) = limits(&[rule(What::Cost, Period::Total, 100)]);
+    limits.restore(Kind::Key, "bot", Period::Month, 70);
+    limits.restore(Kind::Key, "bot", Period::Total, 100);
+    assert_eq!(limits.budgets(), [(bot.clone(), Period::Total)]);
+    assert_eq!(until(admit(&limits, &[&bot], amounts(0, 1), T)), NEVER);
+}
+
+#[test]
+fn a_request_larger_than_the_limit_passes_alone() {
+    let (limits, bot) = limits(&[rule(What::Tokens, Period::Sliding(1_000), 100)]);
+    let large = admit(&limits, &[&bot], amounts(1_000, 0), T).unwrap();
+    assert!(admit(&limits, &[&bot], amounts(1, 0), T).is_err());
+    drop(large);
+    drop(admit(&limits, &[&bot], amounts(1, 0), T).unwrap());
+    assert_eq!(bot.reserved(What::Tokens), 0);
+}
+
+#[test]
+fn absurd_numbers_count_as_large_ones() {
+    let (limits, bot) = limits(&[rule(What::Tokens, Period::Day, 100), rule(What::Cost, Period::Total, u64::MAX / 2)]);
+    for _ in 0..10_000 {
+        let Ok(held) = admit(&limits, &[&bot], amounts(u64::MAX, u64::MAX), limits.now()) else { break };
+        held.settle(amounts(0, u64::MAX));
+    }
+    let usage = bot.usage(limits.now());
+    assert_eq!((usage[0].reserved, usage[1].reserved), (0, 0));
+    assert!(usage[1].booked >= u64::MAX / 2);
+    assert!(admit(&limits, &[&bot], amounts(1, 1), limits.now()).is_err());
+}
+
+#[test]
+fn a_reload_keeps_what_was_counted() {
+    let (limits, bot) = limits(&[rule(What::Concurrent, Period::Total, 2), rule(What::Tokens, Period::Day, 100)]);
+    let held = admit(&limits, &[&bot], amounts(30, 0), T).unwrap();
+    // One limit goes, one is narrower, one is new.
+    assert!(Arc::ptr_eq(
+        &bot,
+        &limits.set(Kind::Key, "bot", &[rule(What::Tokens, Period::Day, 50), rule(What::Tokens, Period::Hour, 60)])
+    ));
+    assert_eq!(bot.usage(T).len(), 2);
+    assert!(admit(&limits, &[&bot], amounts(21, 0), T).is_err());
+    let other = admit(&limits, &[&bot], amounts(20, 0), T).unwrap();
+    limits.set(Kind::Key, "bot", &[rule(What::Concurrent, Period::Total, 2), rule(What::Tokens, Period::Day, 100)]);
+    assert!(admit(&limits, &[&bot], amounts(1, 0), T).is_err(), "both are still under way");
+    held.settle(amounts(5, 0));
+    other.settle(amounts(6, 0));
+    let now = limits.now();
+    let usage = bot.usage(now);
+    assert_eq!((usage[0].reserved, usage[1].reserved, usage[1].booked), (0, 0, 11));
+    limits.set(Kind::Key, "bot", &[rule(What::Tokens, Period::Hour, 60)]);
+    assert_eq!(
+        (bot.usage(now)[0].reserved, bot.usage(now)[0].booked),
+        (0, 11),
+        "it never knew of the first one's estimate"
+    );
+}
+
+#[test]
+fn what_the_client_is_told() {
+    let (limits, bot) = limits(&[
+        rule(What::Requests, Period::Sliding(60_000), 10),
+        rule(What::Requests, Period::Day, 3),
+        rule(What::Tokens, Period::Sliding(60_000), 1_000),
+        Rule { soft: 80, ..rule(What::Cost, Period::Month, 100) },
+    ]);
+    let told = |standing: Standing| -> Vec<(&str, String)> {
+        standing.headers().map(|(name, value)| (name, value.to_str().unwrap().to_owned())).collect()
+    };
+    let held = admit(&limits, &[&bot], amounts(100, 79), T).unwrap();
+    let headers = told(held.standing);
+    assert_eq!(headers[0], ("x-ratelimit-limit-requests", "3".to_owned()));
+    assert_eq!(headers[1], ("x-ratelimit-remaining-requests", "2".to_owned()));
+    assert_eq!(headers[3], ("x-ratelimit-limit-tokens", "1000".to_owned()));
+    assert_eq!(headers[4], ("x-ratelimit-remaining-tokens", "900".to_owned()));
+    assert_eq!(headers.len(), 6, "the soft mark is not reached: {headers:?}");
+    let second = admit(&limits, &[&bot], amounts(1, 4), T).unwrap();
+    assert_eq!(told(second.standing).last(), Some(&("x-gateway-budget-used", "0.830".to_owned())));
+}
+
+#[test]
+fn a_soft_mark_warns_once_in_its_time() {
+    let mut meter = meter::Meter::new(Rule { soft: 80, ..rule(What::Cost, Period::Day, 100) });
+    meter.enter(79, T, false);
+    assert!(!meter.warns(meter.used(), T));
+    meter.enter(1, T, false);
+    assert!(meter.warns(80, T) && !meter.warns(80, T) && !meter.warns(80, Period::Day.ends(T) - 1));
+    assert!(meter.warns(80, Period::Day.ends(T)));
+}
+
+#[derive(Clone, Debug)]
+enum Step {
+    Begin { tokens: u64, cost: u64, whose: usize },
+    End { which: usize, part: u64, dropped: bool },
+    Pass(u64),
+}
+
+fn steps() -> impl Strategy<Value = Vec<Step>> {
+    let step = prop_oneof![
+        4 => (0..400_u64, 0..400_u64, 0..3_usize).prop_map(|(tokens, cost, whose)| Step::Begin { tokens, cost, whose }),
+        3 => (0..64_usize, 0..=100_u64, any::<bool>())
+            .prop_map(|(which, part, dropped)| Step::End { which, part, dropped }),
+        1 => (0..40_000_u64).prop_map(Step::Pass),
+    ];
+    proptest::collection::vec(step, 0..300)
+}
+
+proptest! {
+    /// Whatever comes in whatever order: no sum passes its limit (a budget's: by less than one request), and nothing stays
+    /// reserved.
+    #[test]
+    fn no_sum_passes_its_limit(steps in steps()) {
+        let limits = Arc::new(Limits::new());
+        let rules = [
+            rule(What::Requests, Period::Sliding(60_000), 20),
+            rule(What::Tokens, Period::Sliding(60_000), 1_000),
+            rule(What::Concurrent, Period::Total, 7),
+            rule(What::Cost, Period::Hour, 2_000),
+            rule(What::Cost, Period::Sliding(600_000), 3_000),
+        ];
+        let global = limits.set(Kind::Global, "", &rules);
+        let keys: Vec<_> = ["a", "b", "c"].map(|name| limits.set(Kind::Key, name, &rules[..4])).into();
+        let offset = i64::try_from(T).unwrap() - i64::try_from(limits.now()).unwrap();
+        limits.offset.store(offset, Relaxed);
+        let mut held = Vec::new();
+        for step in steps {
+            match step {
+                Step::Begin { tokens, cost, whose } => {
+                    let subjects = [&keys[whose], &global];
+                    if let Ok(reservation) = admit(&limits, &subjects, amounts(tokens, cost), limits.now()) {
+                        held.push(reservation);
+                    }
+                }
+                Step::End { which, part, dropped } if !held.is_empty() => {
+                    let reservation = held.swap_remove(which % held.len());
+                    let Amounts { tokens, cost } = reservation.amounts();
+                    if !dropped {
+                        reservation.settle(amounts(tokens * part / 100, cost * part / 100));
+                    }
+                }
+                Step::End { .. } => {}
+                Step::Pass(millis) => {
+                    limits.offset.fetch_add(i64::try_from(millis).unwrap(), Relaxed);
+                }
+            }
+            let now = limits.now();
+            for usage in keys.iter().chain([&global]).flat_map(|subject| subject.usage(now)) {
+                let sum = usage.booked + usage.reserved;
+                let one_request = if usage.rule.what == What::Cost { 400 } else { 0 };
+                // What was reserved in one window may be booked in the next: never more than the reserved sum.
+                prop_assert!(sum <= usage.rule.limit + one_request, "{usage:?}");
+            }
+        }
+        drop(held);
+        for what in [What::Tokens, What::Concurrent, What::Cost] {
+            prop_assert!(keys.iter().chain([&global]).all(|subject| subject.reserved(what) == 0));
+        }
+    }
+}
+
+/// Five hundred requests at once, some given up, some failed, some that use less than expected.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn five_hundred_at_once_keep_within_a_budget() {
+    const LIMIT: u64 = 20_000;
+    let (limits, bot) = limits(&[rule(What::Cost, Period::Total, LIMIT), rule(What::Tokens, Period::Day, 50_000)]);
+    let seen = |at: &str| {
+        for usage in bot.usage(limits.now()) {
+            let (sum, one) = (usage.booked + usage.reserved, if usage.rule.what == What::Cost { 500 } else { 0 });
+            assert!(sum < usage.rule.limit + one.max(1), "{at}: {usage:?}");
+        }
+    };
+    let requests = (0..500_u64).map(|number| {
+        let (limits, bot) = (limits.clone(), bot.clone());
+        tokio::spawn(async move {
+            let mut rng = fastrand::Rng::with_seed(number);
+            let reserved = amounts(rng.u64(1..500), rng.u64(1..500));
+            let Ok(reservation) = limits.admit(vec![bot], reserved).await else { return (0, 0) };
+            for _ in 0..rng.u64(0..20) {
+                tokio::task::yield_now().await;
+            }
+            if rng.bool() {
+                return (0, 0);
+            }
+            let used = amounts(rng.u64(0..=reserved.tokens), rng.u64(0..=reserved.cost));
+            reservation.settle(used);
+            (used.tokens, used.cost)
+        })
+    });
+    let requests: Vec<_> = requests.collect();
+    let mut sum = (0, 0);
+    for request in requests {
+        seen("while they run");
+        let (tokens, cost) = request.await.unwrap();
+        sum = (sum.0 + tokens, sum.1 + cost);
+    }
+    seen("at the end");
+    let usage = bot.usage(limits.now());
+    assert_eq!((usage[1].booked, usage[0].booked), sum);
+    assert_eq!((usage[0].reserved, usage[1].reserved), (0, 0));
+    // How many found room depends on which of them ended first.
+    assert!(sum.0 > 0 && sum.1 > 0, "{sum:?}");
+}
+
+#[tokio::test]
+async fn who_waits_goes_by_priority() {
+    let (limits, bot) = limits(&[rule(What::Concurrent, Period::Total, 1)]);
+    limits.wait.store(60_000, Relaxed);
+    let first = limits.admit_in_turn(vec![bot.clone()], amounts(0, 0), 0).await.unwrap();
+    let order = Arc::new(std::sync::Mutex::new(Vec::new()));
+    let mut tasks = Vec::new();
+    for (number, priority) in [(1, 0), (2, 5), (3, 0), (4, 9)] {
+        let (limits_of_it, bot, order) = (limits.clone(), bot.clone(), order.clone());
+        tasks.push(tokio::spawn(async move {
+            let held = limits_of_it.admit_in_turn(vec![bot], amounts(0, 0), priority).await.unwrap();
+            order.lock().unwrap().push(number);
+            drop(held);
+        }));
+        while limits.queues.len() < tasks.len() {
+            tokio::task::yield_now().await;
+        }
+    }
+    drop(first);
+    for task in tasks {
+        task.await.unwrap();
+    }
+    assert_eq!(*order.lock().unwrap(), [4, 2, 1, 3]);
+    assert_eq!(limits.queues.len(), 0);
+}
+
+#[tokio::test]
+async fn a_wait_ends() {
+    let (limits, bot) = limits(&[rule(What::Concurrent, Period::Total, 1), rule(What::Requests, Period::Day, 1)]);
+    limits.wait.store(500, Relaxed);
+    let _held = limits.admit_in_turn(vec![bot.clone()], amounts(0, 0), 0).await.unwrap();
+    let begun = tokio::time::Instant::now();
+    let refusal = limits.admit_in_turn(vec![bot.clone()], amounts(0, 0), 0).await.unwrap_err();
+    assert_eq!(refusal.refused.rule.what, What::Requests);
+    assert!(begun.elapsed() < Duration::from_millis(500), "no wait helps");
+    limits.set(Kind::Key, "bot", &[rule(What::Concurrent, Period::Total, 1)]);
+    assert!(limits.admit_in_turn(vec![bot], amounts(0, 0), 0).await.is_err());
+    assert!(begun.elapsed() >= Duration::from_millis(500));
+    assert_eq!(limits.queues.len(), 0);
+}

@@ -1,0 +1,132 @@
+//! A real Redis as a process, on a port of its own.
+
+use std::net::TcpListener;
+use std::process::{Child, Command, Stdio};
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+use crate::guard;
+
+/// How a Redis is set up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Setup {
+    /// One server.
+    One,
+    /// One server behind a Sentinel.
+    Sentinel,
+    /// A cluster, of one server.
+    Cluster,
+}
+
+/// A running `redis-server` that keeps nothing, killed when it is dropped.
+pub struct Redis {
+    setup: Setup,
+    child: Option<Child>,
+    port: u16,
+    sentinel: Option<(Child, u16)>,
+    dir: tempfile::TempDir,
+}
+
+impl Redis {
+    /// Whether there is one on this machine. `make services` installs it. In CI it is an error if there is none; elsewhere
+    /// this says loudly that the test was not made.
+    pub fn is_installed() -> bool {
+        let found = Command::new("redis-server").arg("--version").stdout(Stdio::null()).status().is_ok();
+        assert!(found || std::env::var_os("CI").is_none(), "CI has no redis-server: `make services` installs it");
+        if !found {
+            eprintln!("SKIPPED: this machine has no redis-server; `make services` installs it");
+        }
+        found
+    }
+
+    /// Starts one and waits until it answers.
+    pub async fn start(setup: Setup) -> Redis {
+        let dir = tempfile::tempdir().expect("temporary directory");
+        let mut redis = Redis { setup, child: None, port: free_port(), sentinel: None, dir };
+        redis.restart().await;
+        if setup == Setup::Sentinel {
+            let port = free_port();
+            let file = redis.dir.path().join("sentinel.conf");
+            let text = format!("port {port}\nbind 127.0.0.1\nsentinel monitor main 127.0.0.1 {} 1\n", redis.port);
+            std::fs::write(&file, text).expect("sentinel.conf");
+            let child = Command::new("redis-server").arg(file).arg("--sentinel").stdout(Stdio::null()).spawn();
+            redis.sentinel = Some((child.expect("the Sentinel starts"), port));
+            answers(port).await;
+        }
+        redis
+    }
+
+    /// Its URL.
+    pub fn url(&self) -> String {
+        match (self.setup, &self.sentinel) {
+            (Setup::Cluster, _) => format!("redis-cluster://127.0.0.1:{}", self.port),
+            (_, Some((_, port))) => format!("redis-sentinel://127.0.0.1:{port}/main"),
+            _ => format!("redis://127.0.0.1:{}", self.port),
+        }
+    }
+
+    /// Kills it as kill -9 does. All that it knew is lost.
+    pub fn kill(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            child.kill().expect("kill");
+            child.wait().expect("wait");
+        }
+    }
+
+    /// Starts it again at the same port, empty, and waits until it answers.
+    pub async fn restart(&mut self) {
+        self.kill();
+        let port = self.port.to_string();
+        let mut command = Command::new("redis-server");
+        command.args(["--port", &port, "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]);
+        command.arg("--dir").arg(self.dir.path());
+        if self.setup == Setup::Cluster {
+            command.args(["--cluster-enabled", "yes"]);
+        }
+        let child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn();
+        self.child = Some(child.expect("redis-server starts"));
+        answers(self.port).await;
+        if self.setup == Setup::Cluster {
+            say(self.port, "CLUSTER ADDSLOTSRANGE 0 16383").await;
+            until(self.port, "CLUSTER INFO", "cluster_state:ok").await;
+        }
+    }
+}
+
+fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0").and_then(|socket| socket.local_addr()).expect("a free port").port()
+}
+
+async fn answers(port: u16) {
+    until(port, "PING", "+PONG").await;
+}
+
+/// Waits until the answer to a command contains this.
+async fn until(port: u16, command: &str, wanted: &str) {
+    guard(command, async {
+        while !say(port, command).await.is_some_and(|answer| answer.contains(wanted)) {
+            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+        }
+    })
+    .await;
+}
+
+/// Sends one inline command; the beginning of its answer.
+async fn say(port: u16, command: &str) -> Option<String> {
+    let mut socket = TcpStream::connect(("127.0.0.1", port)).await.ok()?;
+    socket.write_all(format!("{command}\r\n").as_bytes()).await.ok()?;
+    let mut answer = vec![0; 64 * 1024];
+    let length = socket.read(&mut answer).await.ok()?;
+    Some(String::from_utf8_lossy(&answer[..length]).into_owned())
+}
+
+impl Drop for Redis {
+    fn drop(&mut self) {
+        if let Some((mut sentinel, _)) = self.sentinel.take() {
+            let _ = sentinel.kill();
+            let _ = sentinel.wait();
+        }
+        self.kill();
+    }
+}

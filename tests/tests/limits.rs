@@ -1,0 +1,271 @@
+//! Limits and budgets, as clients meet them.
+
+use std::time::Duration;
+
+use ai_gateway_tests::client::{H1, Reply, Request, exchange};
+use ai_gateway_tests::{Answer, Gate, Gateway, Step, Stub, bodies, guard};
+use futures::StreamExt;
+use futures::future::join_all;
+use futures::stream::FuturesUnordered;
+
+/// A configuration whose key `sk` has these lines, before an upstream; `more` stands after it.
+fn config(stub: &Stub, key: &str, more: &str) -> String {
+    format!(
+        "{}[models.assistant]\n\
+         targets = [{{ provider = \"stub\", model = \"m\", price = {{ input = \"1\", output = \"10\" }} }}]\n\
+         [[keys]]\nname = \"bot\"\nhash = \"{}\"\n{key}\n[[keys]]\nname = \"free\"\nhash = \"{}\"\n{more}\n",
+        bodies::openai_provider("stub", &stub.origin()),
+        bodies::key_hash("sk"),
+        bodies::key_hash("free"),
+    )
+}
+
+async fn gateway(stub: &Stub, key: &str) -> Gateway {
+    Gateway::start(&config(stub, key, "")).await
+}
+
+async fn fine() -> Stub {
+    Stub::always(Answer::json(200, bodies::chat_answer("fine"))).await
+}
+
+fn chat() -> Request {
+    Request::post("/v1/chat/completions", bodies::chat("assistant"))
+}
+
+async fn ask(gateway: &Gateway) -> Reply {
+    exchange(gateway.addr, &chat().header("x-api-key", "sk")).await
+}
+
+/// The value of a metric.
+async fn metric(gateway: &Gateway, name: &str) -> Option<f64> {
+    let metrics = exchange(gateway.admin, &Request::get("/metrics")).await.text();
+    metrics.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' ')?.parse().ok())
+}
+
+/// Waits until a metric is as it should be.
+async fn metric_is(gateway: &Gateway, name: &str, right: impl Fn(f64) -> bool) {
+    guard(name, async {
+        while !metric(gateway, name).await.is_some_and(&right) {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    })
+    .await;
+}
+
+/// Nothing is reserved any more.
+async fn at_rest(gateway: &Gateway) {
+    for name in ["tokens", "cost"] {
+        metric_is(gateway, &format!("gateway_reserved_{name}{{subject=\"key:bot\"}}"), |reserved| reserved == 0.0)
+            .await;
+    }
+}
+
+/// Sends `count` requests at once to these gateways in turn, whose upstream waits for `gate`; how many pass.
+async fn pass_at_once(gateways: &[Gateway], count: usize, expected: usize, gate: &Gate) -> usize {
+    let mut asked: FuturesUnordered<_> = (0..count).map(|number| ask(&gateways[number % gateways.len()])).collect();
+    guard("refusals and answers", async {
+        for _ in expected..count {
+            let refused = asked.next().await.expect("one more");
+            assert_eq!(refused.status, 429, "{}", refused.text());
+        }
+        gate.open();
+        asked.filter(|reply| std::future::ready(reply.status == 200)).count().await
+    })
+    .await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_twenty_at_once_exactly_five_pass() {
+    // A request is expected to use 1018 tokens, or 0.010018 dollars.
+    for (key, kind) in [
+        (r#"limits = { requests = "5/day" }"#, "requests"),
+        (r#"limits = { concurrent = 5 }"#, "concurrent"),
+        (r#"limits = { tokens = "5500/day" }"#, "tokens"),
+        (r#"budget = { usd = 0.045, per = "month" }"#, "budget"),
+        (r#"limits = [{ requests = "50/min" }, { requests = "5/hour", concurrent = 10 }]"#, "requests"),
+    ] {
+        let gate = Gate::new();
+        let stub = Stub::always(Answer::json(200, bodies::chat_answer("fine")).after(&gate)).await;
+        let gateways = [gateway(&stub, key).await];
+        assert_eq!(pass_at_once(&gateways, 20, 5, &gate).await, 5, "{key}");
+        assert_eq!(stub.count(), 5);
+        let rejected = format!("gateway_limit_rejected_total{{subject=\"key:bot\",kind=\"{kind}\"}}");
+        assert_eq!(metric(&gateways[0], &rejected).await, Some(15.0));
+        let free = exchange(gateways[0].addr, &chat().header("x-api-key", "free")).await;
+        assert_eq!(free.status, 200, "another key has room");
+        assert!(!free.headers.contains_key("x-ratelimit-limit-requests"));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn answers_tell_how_the_key_stands_and_when_to_come_back() {
+    let stub = fine().await;
+    let gateway =
+        gateway(&stub, r#"limits = [{ requests = "3/day", tokens = "100000/day" }, { requests = "9/s" }]"#).await;
+    for left in ["2", "1", "0", "0"] {
+        let reply = ask(&gateway).await;
+        assert_eq!(reply.header("x-ratelimit-limit-requests"), "3", "{:?}", reply.headers);
+        assert_eq!(reply.header("x-ratelimit-remaining-requests"), left, "{:?}", reply.headers);
+        assert_eq!(reply.header("x-ratelimit-limit-tokens"), "100000");
+        // What is expected of it is reserved; what the ones before have used is booked.
+        let tokens: u64 = reply.header("x-ratelimit-remaining-tokens").parse().unwrap();
+        if reply.status == 200 {
+            assert!((98_900..99_000).contains(&tokens), "{tokens}");
+            assert!(reply.header("x-ratelimit-reset-requests").starts_with("24h"), "{:?}", reply.headers);
+        } else {
+            assert_eq!((reply.status, tokens), (429, 100_000 - 3 * 12));
+            assert_eq!(reply.json()["error"]["code"], "rate_limit_exceeded");
+            let wait: u64 = reply.header("retry-after").parse().unwrap();
+            assert!((86_300..=87_840).contains(&wait), "{wait}");
+        }
+        at_rest_of_tokens(&gateway).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn retry_after_is_long_enough() {
+    let stub = fine().await;
+    let gateway = gateway(&stub, r#"limits = { requests = "1/s" }"#).await;
+    let refused = guard("a refusal", async {
+        loop {
+            let replies = join_all((0..8).map(|_| ask(&gateway))).await;
+            if let Some(refused) = replies.into_iter().find(|reply| reply.status == 429) {
+                return refused;
+            }
+        }
+    })
+    .await;
+    let wait: u64 = refused.header("retry-after-ms").parse().unwrap();
+    assert!(wait <= 1_020 && refused.header("retry-after") == wait.div_ceil(1000).max(1).to_string(), "{wait}");
+    tokio::time::sleep(Duration::from_millis(wait)).await;
+    assert_eq!(ask(&gateway).await.status, 200, "the time it was told is enough");
+}
+
+async fn at_rest_of_tokens(gateway: &Gateway) {
+    metric_is(gateway, "gateway_reserved_tokens{subject=\"key:bot\"}", |reserved| reserved == 0.0).await;
+}
+
+#[tokio::test]
+async fn a_budget_is_passed_by_less_than_one_request() {
+    let stub = fine().await;
+    // 7 tokens in and 5 out cost 0.000057 dollars.
+    let key = r#"limits = { tokens = "10000/min" }
+        budget = [{ usd = 0.0001, per = "month", soft = 0.5 }, { usd = 1, per = "30d" }]"#;
+    let gateway = gateway(&stub, key).await;
+    let first = ask(&gateway).await;
+    assert_eq!(first.status, 200);
+    at_rest(&gateway).await;
+    let ratio = metric(&gateway, "gateway_budget_used_ratio{subject=\"key:bot\",per=\"month\"}").await;
+    assert_eq!(ratio, Some(0.57));
+    let second = ask(&gateway).await;
+    assert_eq!(second.status, 200);
+    assert!(!second.header("x-gateway-budget-used").is_empty(), "{:?}", second.headers);
+    at_rest(&gateway).await;
+    let third = ask(&gateway).await;
+    assert_eq!((third.status, &third.json()["error"]["code"]), (429, &"insufficient_quota".into()), "{}", third.text());
+    assert_eq!(third.header("x-gateway-budget-used"), "1.140");
+    assert_eq!(third.header("x-should-retry"), "false");
+    let wait: u64 = third.header("retry-after").parse().unwrap();
+    assert!(wait <= 31 * 86_400, "{wait}");
+    assert_eq!(stub.count(), 2);
+    let limits = exchange(gateway.admin, &Request::get("/api/limits")).await.json();
+    assert_eq!((&limits["store"], &limits["subjects"][0]["name"]), (&serde_json::Value::Null, &"bot".into()));
+    let month = &limits["subjects"][0]["limits"][1];
+    assert_eq!((&month["per"], &month["used"], &month["reserved"]), (&"month".into(), &114_000_000.into(), &0.into()));
+    let warned = gateway.output().1.iter().filter(|line| line.contains("soft mark")).count();
+    assert_eq!(warned, 1);
+}
+
+#[tokio::test]
+async fn what_failed_or_was_left_reserves_nothing() {
+    let gate = Gate::new();
+    let stream = Answer::sse([bodies::chat_role(), bodies::chat_delta("one"), bodies::chat_delta("two")]);
+    let stub = Stub::sequence(vec![
+        // A failure is repeated once.
+        Answer::json(500, r#"{"error":{"message":"no"}}"#),
+        Answer::json(500, r#"{"error":{"message":"no"}}"#),
+        stream.clone().step(Step::Cut),
+        stream.step(Step::Wait(gate)),
+    ])
+    .await;
+    let key = r#"limits = { tokens = "100000/min", concurrent = 1 }
+        budget = { usd = 1, per = "day" }"#;
+    let gateway = gateway(&stub, key).await;
+    assert!(ask(&gateway).await.status >= 500);
+    at_rest(&gateway).await;
+    let used = "gateway_budget_used_ratio{subject=\"key:bot\",per=\"day\"}";
+    assert_eq!(metric(&gateway, used).await, Some(0.0), "an error costs nothing");
+    let streamed = Request::post("/v1/chat/completions", bodies::chat_stream("assistant")).header("x-api-key", "sk");
+    exchange(gateway.addr, &streamed).await;
+    at_rest(&gateway).await;
+    let cut = metric(&gateway, used).await.unwrap();
+    assert!(cut > 0.0, "what was said before the cut was paid for");
+    let mut client = H1::connect(gateway.addr).await;
+    client.send(&streamed).await;
+    client.respond().await.until("two").await;
+    drop(client);
+    at_rest(&gateway).await;
+    assert!(metric(&gateway, used).await.unwrap() > cut);
+}
+
+#[tokio::test]
+async fn teams_tags_models_and_everything_have_limits() {
+    let stub = fine().await;
+    for (key, more, whose) in [
+        ("team = \"support\"", "[teams.support]\nlimits = { requests = \"2/day\" }", "team:support"),
+        ("tags = [\"gold\"]", "[tags.gold]\nbudget = { usd = 0.0001, per = \"total\" }", "tag:gold"),
+        ("", "[limits]\nrequests = \"2/day\"", "global"),
+        (
+            "",
+            "[models.narrow]\nlimits = { requests = \"2/day\" }\ntargets = [{ provider = \"stub\", model = \"n\" }]",
+            "model:narrow",
+        ),
+    ] {
+        let gateway = Gateway::start(&config(&stub, key, more)).await;
+        let model = if whose == "model:narrow" { "narrow" } else { "assistant" };
+        let request = Request::post("/v1/chat/completions", bodies::chat(model)).header("x-api-key", "sk");
+        let mut statuses = Vec::new();
+        for _ in 0..3 {
+            statuses.push(exchange(gateway.addr, &request).await.status);
+            if whose == "tag:gold" {
+                metric_is(&gateway, "gateway_reserved_cost{subject=\"tag:gold\"}", |reserved| reserved == 0.0).await;
+            }
+        }
+        assert_eq!(statuses, [200, 200, 429], "{whose}");
+        let kind = if whose == "tag:gold" { "budget" } else { "requests" };
+        let rejected = format!("gateway_limit_rejected_total{{subject=\"{whose}\",kind=\"{kind}\"}}");
+        assert_eq!(metric(&gateway, &rejected).await, Some(1.0));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_target_that_is_used_up_is_passed_over() {
+    let (narrow, wide) = (fine().await, fine().await);
+    let config = format!(
+        "{}{}[models.assistant]\ntargets = [{{ provider = \"narrow\", model = \"m\", rpm = 3 }}, \
+         {{ provider = \"wide\", model = \"m\", priority = 1 }}]\n\
+         [models.alone]\ntargets = [{{ provider = \"narrow\", model = \"m\", rpm = 3 }}]\n",
+        bodies::openai_provider("narrow", &narrow.origin()),
+        bodies::openai_provider("wide", &wide.origin()),
+    );
+    let gateway = Gateway::start(&config).await;
+    let replies = join_all((0..20).map(|_| async { exchange(gateway.addr, &chat()).await })).await;
+    assert!(replies.iter().all(|reply| reply.status == 200));
+    assert_eq!((narrow.count(), wide.count()), (3, 17));
+    let alone = Request::post("/v1/chat/completions", bodies::chat("alone"));
+    let reply = exchange(gateway.addr, &alone).await;
+    assert!(reply.status >= 429, "{}", reply.text());
+    let wait: u64 = reply.header("retry-after").parse().unwrap();
+    assert!((50..=61).contains(&wait), "{wait}");
+    assert!(reply.text().contains("rpm"), "{}", reply.text());
+    assert_eq!(narrow.count(), 3);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn requests_may_wait_for_room() {
+    let stub = fine().await;
+    let gateway = Gateway::start(&config(&stub, "limits = { concurrent = 1 }", "[limits]\nwait = \"20s\"")).await;
+    let replies = join_all((0..10).map(|_| ask(&gateway))).await;
+    assert!(replies.iter().all(|reply| reply.status == 200), "{replies:?}");
+    assert_eq!(metric(&gateway, "gateway_limit_waiting").await, Some(0.0));
+}

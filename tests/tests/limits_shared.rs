@@ -1,0 +1,216 @@
+//! Limits that several gateways share in a real Redis.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
+use std::time::{Duration, Instant};
+
+use ai_gateway_tests::client::{Reply, Request, exchange};
+use ai_gateway_tests::{Answer, Gate, Gateway, Redis, Setup, Stub, bodies, guard};
+use futures::StreamExt;
+use futures::future::join_all;
+use futures::stream::FuturesUnordered;
+
+const INSTANCES: usize = 3;
+
+/// Three gateways on one Redis, which they have found.
+async fn three(stub: &Stub, redis: &Redis, key: &str, timeout: &str) -> Vec<Gateway> {
+    let config = format!(
+        "{}[models.assistant]\n\
+         targets = [{{ provider = \"stub\", model = \"m\", price = {{ input = \"1\", output = \"10\" }} }}]\n\
+         [[keys]]\nname = \"bot\"\nhash = \"{}\"\n{key}\n[store]\nredis = \"{}\"\ntimeout = \"{timeout}\"\n",
+        bodies::openai_provider("stub", &stub.origin()),
+        bodies::key_hash("sk"),
+        redis.url(),
+    );
+    let gateways = join_all((0..INSTANCES).map(|_| Gateway::start(&config))).await;
+    for gateway in &gateways {
+        metric_is(gateway, "gateway_store_up", 1.0).await;
+        metric_is(gateway, "gateway_store_instances", INSTANCES as f64).await;
+    }
+    gateways
+}
+
+async fn ask(gateway: &Gateway) -> Reply {
+    let request = Request::post("/v1/chat/completions", bodies::chat("assistant")).header("x-api-key", "sk");
+    exchange(gateway.addr, &request).await
+}
+
+async fn metric_is(gateway: &Gateway, name: &str, value: f64) {
+    guard(name, async {
+        loop {
+            let metrics = exchange(gateway.admin, &Request::get("/metrics")).await.text();
+            let found = metrics.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' ')?.parse().ok());
+            if found == Some(value) {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn three_gateways_let_exactly_five_of_twenty_pass() {
+    if !Redis::is_installed() {
+        return;
+    }
+    for (setup, key) in [
+        (Setup::One, r#"limits = { requests = "5/day" }"#),
+        (Setup::One, r#"limits = { tokens = "5500/day" }"#),
+        (Setup::Sentinel, r#"limits = { concurrent = 5 }"#),
+        (Setup::Cluster, r#"budget = { usd = 0.045, per = "month" }"#),
+    ] {
+        let redis = Redis::start(setup).await;
+        let gate = Gate::new();
+        let stub = Stub::always(Answer::json(200, bodies::chat_answer("fine")).after(&gate)).await;
+        // Longer than any stop of a busy machine: this is about the count.
+        let gateways = three(&stub, &redis, key, "10s").await;
+        let mut asked: FuturesUnordered<_> = (0..20).map(|number| ask(&gateways[number % INSTANCES])).collect();
+        let passed = guard("refusals and answers", async {
+            for _ in 0..15 {
+                let refused = asked.next().await.expect("one more");
+                assert_eq!(refused.status, 429, "{key}: {}", refused.text());
+            }
+            gate.open();
+            asked.filter(|reply| std::future::ready(reply.status == 200)).count().await
+        })
+        .await;
+        assert_eq!((passed, stub.count()), (5, 5), "{key}");
+        // A number of the client's that no script could add up does not cost the store.
+        let absurd = r#"{"model":"assistant","max_tokens":18446744073709551615,"messages":[]}"#;
+        let request = Request::post("/v1/chat/completions", absurd).header("x-api-key", "sk");
+        let reply = exchange(gateways[0].addr, &request).await;
+        assert!(matches!(reply.status, 200 | 429), "{key}: {}", reply.text());
+        for gateway in &gateways {
+            metric_is(gateway, "gateway_store_up", 1.0).await;
+        }
+        if key.contains("concurrent") || key.contains("tokens") {
+            // 5 × 12 tokens are booked; what was reserved is free again, at all of them.
+            let again = guard("room", async {
+                loop {
+                    let reply = ask(&gateways[2]).await;
+                    if reply.status == 200 {
+                        return reply;
+                    }
+                }
+            });
+            assert_eq!(again.await.status, 200);
+        }
+    }
+}
+
+/// What a process held that was killed is free a few seconds later.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_killed_gateway_leaks_nothing() {
+    if !Redis::is_installed() {
+        return;
+    }
+    let redis = Redis::start(Setup::One).await;
+    let gate = Gate::new();
+    let stub = Stub::always(Answer::json(200, bodies::chat_answer("fine")).after(&gate)).await;
+    let mut gateways = three(&stub, &redis, "limits = { concurrent = 5 }", "10s").await;
+    let killed = gateways.pop().unwrap();
+    let addr = killed.addr;
+    let held: Vec<_> = (0..5)
+        .map(|_| {
+            tokio::spawn(async move {
+                let request =
+                    Request::post("/v1/chat/completions", bodies::chat("assistant")).header("x-api-key", "sk");
+                let mut client = ai_gateway_tests::client::H1::connect(addr).await;
+                client.try_exchange(&request).await
+            })
+        })
+        .collect();
+    for _ in 0..5 {
+        stub.next().await;
+    }
+    assert_eq!(ask(&gateways[0]).await.status, 429);
+    // Dropped, it is killed.
+    drop(killed);
+    for held in held {
+        let _ = held.await;
+    }
+    gate.open();
+    guard("room for five", async {
+        while ask(&gateways[0]).await.status != 200 {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    })
+    .await;
+    // All of them, as soon as the store knows that the last request has ended.
+    guard("room for five at once", async {
+        while !join_all((0..5).map(|number| ask(&gateways[number % 2]))).await.iter().all(|reply| reply.status == 200) {
+        }
+    })
+    .await;
+}
+
+/// While Redis is killed and started again under load, twice, and loses its memory each time, no request fails, and no more
+/// pass than twice the limit.
+#[tokio::test(flavor = "multi_thread")]
+async fn redis_dies_and_comes_back_under_load() {
+    const LIMIT: usize = 600;
+    if !Redis::is_installed() {
+        return;
+    }
+    let mut redis = Redis::start(Setup::One).await;
+    let stub = Stub::always(Answer::json(200, bodies::chat_answer("fine"))).await;
+    let key = format!("limits = {{ requests = \"{LIMIT}/day\" }}");
+    let gateways = Arc::new(three(&stub, &redis, &key, "50ms").await);
+    let (done, passed) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
+    let clients: Vec<_> = (0..6)
+        .map(|number| {
+            let (gateways, done, passed) = (gateways.clone(), done.clone(), passed.clone());
+            tokio::spawn(async move {
+                while !done.load(Relaxed) {
+                    let reply = ask(&gateways[number % INSTANCES]).await;
+                    assert!(matches!(reply.status, 200 | 429), "{} {}", reply.status, reply.text());
+                    passed.fetch_add(usize::from(reply.status == 200), Relaxed);
+                }
+            })
+        })
+        .collect();
+    let reach = async |count: usize| {
+        guard("requests pass", async {
+            let begun = Instant::now();
+            while passed.load(Relaxed) < count && begun.elapsed() < Duration::from_secs(10) {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        })
+        .await;
+    };
+    for round in 0..2 {
+        reach(100 + 200 * round).await;
+        redis.kill();
+        for gateway in gateways.iter() {
+            metric_is(gateway, "gateway_store_up", 0.0).await;
+            let ready = exchange(gateway.admin, &Request::get("/health/ready")).await;
+            assert_eq!(ready.status, 200, "it serves on: {}", ready.text());
+            assert!(ready.text().contains("store"), "and says what is amiss: {}", ready.text());
+        }
+        reach(200 + 200 * round).await;
+        redis.restart().await;
+        for gateway in gateways.iter() {
+            metric_is(gateway, "gateway_store_up", 1.0).await;
+        }
+    }
+    // All that may pass has passed.
+    guard("the limit is reached everywhere", async {
+        loop {
+            let before = passed.load(Relaxed);
+            tokio::time::sleep(Duration::from_millis(500)).await;
+            let refused = join_all(gateways.iter().map(ask)).await.iter().all(|reply| reply.status == 429);
+            if refused && passed.load(Relaxed) == before {
+                return;
+            }
+        }
+    })
+    .await;
+    done.store(true, Relaxed);
+    for client in clients {
+        client.await.unwrap();
+    }
+    let passed = passed.load(Relaxed);
+    eprintln!("{passed} of {LIMIT} passed");
+    assert!((LIMIT / 2..=2 * LIMIT).contains(&passed), "{passed}");
+}
