@@ -37,6 +37,19 @@ pub struct Key {
     pub owner: Option<At<String>>,
     /// What else it may ask for. Default: nothing.
     pub allow: Option<Vec<Right>>,
+    /// What becomes of an answer whose client leaves. Default: `"cancel"`.
+    pub on_abort: Option<OnAbort>,
+}
+
+/// What becomes of an answer whose client leaves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum OnAbort {
+    /// The upstream is told to stop; what was consumed is estimated.
+    #[default]
+    Cancel,
+    /// It is read to its end, so that its usage is what the provider says.
+    Drain,
 }
 
 /// What a key may ask for beside answers.
@@ -116,6 +129,8 @@ pub struct KeyConfig {
     pub owner: Option<String>,
     /// What else it may ask for.
     pub allow: Vec<Right>,
+    /// What becomes of its answers when the client leaves.
+    pub on_abort: OnAbort,
 }
 
 impl KeyConfig {
@@ -193,6 +208,7 @@ pub(super) fn resolve(
             team: key.team.map(|team| team.value),
             owner: key.owner.map(|owner| owner.value),
             allow: key.allow.unwrap_or_default(),
+            on_abort: key.on_abort.unwrap_or_default(),
         });
     }
     resolved

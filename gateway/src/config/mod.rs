@@ -56,7 +56,7 @@ pub use environment::{Environment, System};
 pub use google::{GoogleConfig, GoogleUser, ServiceAccount};
 pub use health::{HealthConfig, ProbeConfig};
 pub use hedge::{HedgeAfter, HedgeConfig};
-pub use keys::{KeyConfig, ModelPattern, Right};
+pub use keys::{KeyConfig, ModelPattern, OnAbort, Right};
 pub use ledger::LedgerConfig;
 pub use models::{Lossy, ModelConfig, OnCut};
 pub use prices::PricesConfig;

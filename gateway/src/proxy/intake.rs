@@ -12,12 +12,13 @@ use pingora_error::{Error, ErrorType, Result};
 use pingora_proxy::Session;
 
 use super::body::{self, BodyError};
-use super::clocks::Clocks;
-use super::exchange::Request;
+use super::clocks::{self, Clocks};
+use super::exchange::{COST, Request};
+use super::labels::Labels;
 use super::reply::Refusal;
 use super::route::{self, Routed};
 use super::{Exchange, Gateway, attempt, calls, count, models, replay, reply, stored};
-use crate::config::{StickyBy, Strategy};
+use crate::config::{OnAbort, StickyBy, Strategy};
 use crate::routing::{Asked, Plan, stable_hash};
 use crate::snapshot::Admission;
 
@@ -42,7 +43,7 @@ pub async fn take_in(gateway: &Gateway, session: &mut Session, exchange: &mut Ex
             Ok(()) => match plan(gateway, session, exchange) {
                 Ok(()) => {
                     calls::mirror(gateway, session.req_header(), exchange);
-                    start_replay(session, exchange);
+                    start_replay(gateway, session, exchange);
                     return Ok(false);
                 }
                 Err(refusal) => refusal,
@@ -115,6 +116,10 @@ async fn read_request(gateway: &Gateway, session: &mut Session, exchange: &mut E
     let scan = scan(session, exchange.endpoint.as_ref(), &body)?;
     let Routed { model, body, scan } = route::route(gateway, session, exchange, body, scan)?;
     let clocks = Clocks::of(&session.req_header().headers)?;
+    exchange.wants_cost = wants_stream_cost(session, exchange, scan.stream);
+    if gateway.ledger.is_some() {
+        exchange.labels = Labels::of(&session.req_header().headers, scan.labels, &body);
+    }
     exchange.request = Some(Request {
         body,
         scan,
@@ -123,16 +128,27 @@ async fn read_request(gateway: &Gateway, session: &mut Session, exchange: &mut E
         json_array: wants_json_array(session, exchange),
         clocks,
         betas: betas(session),
+        prompt: None,
+        attempts: clocks::attempts(&session.req_header().headers)?,
     });
     exchange.overhead += begun.elapsed();
     Ok(())
 }
 
-fn start_replay(session: &mut Session, exchange: &mut Exchange) {
+/// Whether the client wants to be told of the cost in the stream itself (`x-gateway-cost: stream`).
+fn wants_stream_cost(session: &Session, exchange: &Exchange, stream: bool) -> bool {
+    let asked = session.req_header().headers.get(COST).is_some_and(|value| value == "stream");
+    asked
+        && (stream || exchange.endpoint.as_ref().is_some_and(|endpoint| endpoint.stream))
+        && !wants_json_array(session, exchange)
+}
+
+fn start_replay(gateway: &Gateway, session: &mut Session, exchange: &mut Exchange) {
     // Pingora judges it once more for the upstream, which never sees it, and would blame the client.
     session.req_header_mut().remove_header(&http::header::CONNECTION);
     let body = exchange.request.as_ref().map(|request| request.body.clone()).unwrap_or_default();
-    exchange.replay = Some(replay::install(session, body));
+    let drains = exchange.key.as_ref().is_some_and(|key| key.on_abort() == OnAbort::Drain);
+    exchange.replay = Some(replay::install(session, body, drains.then(|| gateway.drains.clone())));
 }
 
 fn expects_continue(session: &Session) -> bool {
@@ -174,6 +190,9 @@ fn plan(gateway: &Gateway, session: &Session, exchange: &mut Exchange) -> Result
     };
     let asked = asked(session, exchange, request);
     exchange.plan = Plan::build(&request.model, &asked, usable, &mut |bound| fastrand::u64(..bound));
+    if let Some(most) = request.attempts {
+        exchange.plan.limit(most);
+    }
     if !exchange.plan.is_empty() {
         return Ok(());
     }

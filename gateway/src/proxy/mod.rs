@@ -10,11 +10,14 @@ mod book;
 mod calls;
 mod clocks;
 mod codex_models;
+mod consumed;
 mod count;
+mod drain;
 mod encode;
 mod exchange;
 mod failure;
 mod intake;
+mod labels;
 mod models;
 mod outcome;
 mod replay;
@@ -41,6 +44,7 @@ use pingora_proxy::{FailToProxy, ProxyHttp, ProxyWarnLogContext, Session};
 
 pub use body::{BodyLimits, BufferBudget};
 pub use calls::{Calls, Probing};
+pub use drain::Drains;
 pub use exchange::Exchange;
 pub use outcome::Outcome;
 
@@ -67,6 +71,8 @@ pub struct Gateway {
     pub calls: Arc<Calls>,
     /// Asks for the gateway's own tokens.
     pub http: Arc<Client>,
+    /// Room for answers whose clients have left.
+    pub drains: Drains,
     /// Request bytes held at this moment.
     pub buffered: BufferBudget,
     /// Metrics and the access log.
@@ -210,7 +216,7 @@ impl ProxyHttp for Gateway {
         exchange: &mut Exchange,
     ) -> Result<Option<Duration>> {
         // Before that, the attempt may yet be taken back.
-        if end && exchange.committed {
+        if end && exchange.committed && !exchange.drained() && !exchange.lacks_usage() {
             book::book(self, exchange);
         }
         Ok(None)
@@ -232,7 +238,13 @@ impl ProxyHttp for Gateway {
     }
 
     async fn logging(&self, session: &mut Session, _error: Option<&Error>, exchange: &mut Exchange) {
+        exchange.count_tokens().await;
         settle::settle(self, session, exchange);
+        if exchange.drained() {
+            // Half an answer was written: nothing else may follow on it.
+            session.set_keepalive(None);
+            session.downstream_session.shutdown().await;
+        }
     }
 
     // Pingora's own lines would show the query, which may hold a key; the access log and our warnings say what failed.

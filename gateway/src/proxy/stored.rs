@@ -35,8 +35,10 @@ pub fn plan(gateway: &Gateway, session: &mut Session, exchange: &mut Exchange) -
         json_array: false,
         clocks: Clocks::of(&session.req_header().headers)?,
         betas: None,
+        prompt: None,
+        attempts: None,
     });
-    exchange.replay = Some(replay::install(session, Bytes::new()));
+    exchange.replay = Some(replay::install(session, Bytes::new(), None));
     Ok(())
 }
 

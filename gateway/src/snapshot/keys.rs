@@ -8,7 +8,7 @@ use http::HeaderMap;
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
-use crate::config::{KeyConfig, ModelPattern, Right};
+use crate::config::{KeyConfig, ModelPattern, OnAbort, Right};
 
 /// Headers that may carry a client's key, in the order in which they are looked at.
 const KEY_HEADERS: [&str; 4] = ["authorization", "x-api-key", "api-key", "x-goog-api-key"];
@@ -40,6 +40,11 @@ impl Key {
     /// Who answers for it.
     pub fn owner(&self) -> Option<&str> {
         self.config.owner.as_deref()
+    }
+
+    /// What becomes of its answers when the client leaves.
+    pub fn on_abort(&self) -> OnAbort {
+        self.config.on_abort
     }
 
     /// Whether it may ask for that.

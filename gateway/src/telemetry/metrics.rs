@@ -18,6 +18,7 @@ use super::attempts::{AttemptsCollector, Target};
 use super::finished::{Attempt, AttemptOutcome, Finished, RequestModel, Usage};
 use super::interned::Interned;
 use super::series::{Labels, Requests, Series, SeriesCollector};
+use super::spend::{Spend, SpendCollector};
 use super::targets::TargetsCollector;
 use crate::health::Health;
 use crate::ledger::LedgerMetrics;
@@ -73,6 +74,7 @@ pub struct Metrics {
     series: Arc<Interned<Series>>,
     requests: Arc<Interned<Requests>>,
     targets: Arc<Interned<Target>>,
+    spends: Arc<Interned<Spend>>,
     direct_models: Interned<String>,
     overhead: Histogram,
     usage_missing: Counter,
@@ -100,6 +102,7 @@ impl Metrics {
             series: Arc::new(Interned::new()),
             requests: Arc::new(Interned::new()),
             targets: Arc::new(Interned::new()),
+            spends: Arc::new(Interned::new()),
             direct_models: Interned::new(),
             overhead: Histogram::new(OVERHEAD_BUCKETS),
             usage_missing: Counter::default(),
@@ -123,6 +126,7 @@ impl Metrics {
             requests: self.requests.clone(),
         }));
         registry.register_collector(Box::new(AttemptsCollector(self.targets.clone())));
+        registry.register_collector(Box::new(SpendCollector(self.spends.clone())));
         registry.register_collector(Box::new(TargetsCollector(self.health.clone())));
         registry.register("gateway_in_flight", "Requests that are being served", self.in_flight.clone());
         registry.register_with_unit(
@@ -196,6 +200,28 @@ impl Metrics {
             }
             if let Some(target) = self.targets.get_or_make(hash, limit, is_it, || Target::new(provider, model)) {
                 target.count(*outcome);
+                return;
+            }
+        }
+    }
+
+    /// Counts upstream work that consumed something. `direct`: the client made the model's name up (`provider/model`). `cost` in
+    /// pico-dollars; `None`: it has no price.
+    pub fn spent(&self, provider: &str, model: &str, direct: bool, key: Option<&str>, cost: Option<u64>) {
+        let model = if direct && !self.direct_model_is_known(model, true) { OTHER } else { model };
+        let key = key.unwrap_or(NONE);
+        for (labels, limit) in [
+            ((provider, model, key), MAX_SERIES),
+            ((provider, OTHER, key), MAX_SERIES_COARSE),
+            ((provider, OTHER, OTHER), usize::MAX),
+        ] {
+            let hash = self.spends.hash(labels);
+            let is_it = |spend: &Spend| spend.is(labels);
+            if self.spends.with(hash, is_it, |spend| spend.count(cost)).is_some() {
+                return;
+            }
+            if let Some(spend) = self.spends.get_or_make(hash, limit, is_it, || Spend::new(labels)) {
+                spend.count(cost);
                 return;
             }
         }

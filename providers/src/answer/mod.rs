@@ -12,6 +12,7 @@ mod anthropic;
 mod chat;
 mod continued;
 mod converted;
+mod costed;
 mod followed;
 mod heard;
 mod json;
@@ -27,6 +28,7 @@ use serde_json::Value;
 
 pub use self::converted::Conversion;
 use self::converted::Converted;
+pub use self::costed::with_cost;
 use self::followed::Followed;
 pub use self::heard::Heard;
 use self::json::JsonScan;

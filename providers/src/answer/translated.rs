@@ -355,7 +355,11 @@ fn hear(event: &Event<'_>, heard: &mut Heard) {
             | Delta::Summary { text, .. }
             | Delta::Arguments(text)
             | Delta::Transcript(text) => heard.text(text.as_bytes()),
-            Delta::MediaData(_) | Delta::Signature(_) | Delta::Encrypted(_) | Delta::Citation(_) | Delta::Foreign(_) => {}
+            Delta::MediaData(_)
+            | Delta::Signature(_)
+            | Delta::Encrypted(_)
+            | Delta::Citation(_)
+            | Delta::Foreign(_) => {}
         },
         _ => {}
     }

@@ -12,8 +12,9 @@ use super::StoreError;
 
 /// `at` comes first in the primary key: new rows go to the end of the file, a query reads the part of its time, and
 /// what is too old goes from the front. Costs are whole pico-dollars, times whole microseconds.
-const MIGRATIONS: &[M<'static>] = &[M::up(
-    "CREATE TABLE usage (
+const MIGRATIONS: &[M<'static>] = &[
+    M::up(
+        "CREATE TABLE usage (
         at INTEGER NOT NULL,
         id TEXT NOT NULL,
         seq INTEGER NOT NULL,
@@ -56,7 +57,9 @@ const MIGRATIONS: &[M<'static>] = &[M::up(
         rerated_map TEXT,
         PRIMARY KEY (at, id, seq)
     ) STRICT, WITHOUT ROWID",
-)];
+    ),
+    M::up("ALTER TABLE usage ADD COLUMN metadata TEXT"),
+];
 
 /// How long a statement waits for another process that writes.
 const PATIENCE: Duration = Duration::from_secs(5);

@@ -110,8 +110,10 @@ async fn decide(
             }
             judged = hedge.leg.ripen(), if hedge.leg.failed().is_none() => {
                 if judged.is_ok() {
+                    let consumed = exchange.consumed_by_loser(Outcome::Hedged, first.usage());
                     drop(first);
                     if let Some(attempt) = exchange.attempts.last_mut() {
+                        attempt.consumed = consumed;
                         attempt.lose();
                     }
                     exchange.plan.adopt_rival(&hedge.attempt.target);
@@ -131,7 +133,10 @@ async fn decide(
 pub fn give_up(exchange: &mut Exchange) {
     let Some(Hedge { mut attempt, leg }) = exchange.hedge.take() else { return };
     let outcome = if exchange.client_left { Outcome::ClientLeft } else { Outcome::Hedged };
-    attempt.end(leg.failed().unwrap_or(outcome));
+    let outcome = leg.failed().unwrap_or(outcome);
+    attempt.end(outcome);
+    attempt.rival = true;
+    attempt.consumed = exchange.consumed_by_loser(outcome, leg.usage());
     drop(leg);
     let last = exchange.attempts.len().saturating_sub(1);
     exchange.attempts.insert(last, attempt);
