@@ -90,7 +90,7 @@ pub fn run(config: &Config) -> Result<(), StartError> {
         http: Arc::new(Client::new(resolver.clone())),
         resolver: Arc::new(resolver),
         calls: Arc::new(Calls::new(UPSTREAM_POOL)),
-        drains: Drains::default(),
+        drains: Drains::new(telemetry.metrics.draining.clone()),
         buffered: BufferBudget::new(telemetry.metrics.bytes_buffered.clone()),
         telemetry: telemetry.clone(),
         ledger: ledger.clone(),

@@ -67,7 +67,8 @@ impl Exchange {
         }
         let observer = self.observer.as_ref().filter(|_| !super::resume::is_asking(self));
         let seen = observer.map(Observer::seen);
-        let reported = observer.and_then(Observer::own_usage);
+        // Some providers fill in zeros where they do not count.
+        let reported = observer.and_then(Observer::own_usage).filter(|usage| usage.total() != Some(0));
         let whole = seen.is_some_and(|seen| seen.complete || (seen.usage_is_final && reported.is_some()));
         if whole && (reported.is_some() || self.form == AnswerForm::Opaque) {
             return None;

@@ -26,10 +26,9 @@ use pingora_core::protocols::l4::socket::SocketAddr;
 use pingora_error::{Error, ErrorType, Result};
 use pingora_http::{RequestHeader, ResponseHeader};
 use pingora_proxy::Session;
-use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Sleep;
 
-use super::drain::{self, Drains};
+use super::drain::{self, Draining, Drains};
 
 type CustomMessageReader = Box<dyn Stream<Item = Result<Bytes>> + Unpin + Send + Sync + 'static>;
 
@@ -86,7 +85,7 @@ struct Shared {
     /// Where there may be room to read the answer without its client; `None`: it is cancelled.
     drains: Option<Drains>,
     /// Held while the answer is read without its client.
-    draining: Mutex<Option<OwnedSemaphorePermit>>,
+    draining: Mutex<Option<Draining>>,
     /// The client has left, and the answer is read without it.
     gone: AtomicBool,
     /// Bytes swallowed since.

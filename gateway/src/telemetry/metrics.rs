@@ -81,6 +81,8 @@ pub struct Metrics {
     in_flight: Gauge,
     /// `gateway_bytes_buffered`: request bytes held by all exchanges together.
     pub bytes_buffered: Gauge,
+    /// `gateway_draining`: answers that are read after their clients have left.
+    pub draining: Gauge,
     dropped_fields: Family<DroppedField, Counter>,
     mirrored: Family<Mirrored, Counter>,
     route_errors: Family<Route, Counter>,
@@ -108,6 +110,7 @@ impl Metrics {
             usage_missing: Counter::default(),
             in_flight: Gauge::default(),
             bytes_buffered: Gauge::default(),
+            draining: Gauge::default(),
             dropped_fields: Family::default(),
             mirrored: Family::default(),
             route_errors: Family::default(),
@@ -144,6 +147,11 @@ impl Metrics {
             "gateway_bytes_buffered",
             "Request bytes held by all requests together",
             self.bytes_buffered.clone(),
+        );
+        registry.register(
+            "gateway_draining",
+            "Answers that are read to their end after their clients have left",
+            self.draining.clone(),
         );
         registry.register(
             "gateway_dropped_fields",
