@@ -9,7 +9,7 @@ use std::time::Duration;
 use ai_gateway_providers::answer::{AnswerForm, Observer};
 use ai_gateway_providers::{Dialect, Operation, Usage};
 use ai_gateway_tests::client::wire::Piece;
-use ai_gateway_tests::client::{Body, H1, Request, exchange};
+use ai_gateway_tests::client::{Body, Framing, H1, H2, Request, exchange};
 use ai_gateway_tests::speak::ask;
 use ai_gateway_tests::{
     Answer, Gate, Gateway, Mock, Step, Stub, StubFraming, bodies, guard, mock_provider, run_to_end,
@@ -221,6 +221,40 @@ async fn a_client_that_leaves_before_a_whole_answer_is_booked() {
     assert_eq!(figures[1], json!(["drain", "drained", 7, 5]));
     assert_eq!((&figures[0][0], &figures[0][1]), (&json!("cancel"), &json!("estimated")));
     assert!(figures[0][2].as_u64() > Some(5), "{figures:?}");
+}
+
+/// A drain has the clocks of its attempt, and ends with them; a client of HTTP/2 leaves by resetting its stream.
+#[tokio::test]
+async fn a_drain_ends_when_the_provider_falls_silent() {
+    let dir = tempfile::tempdir().unwrap();
+    let ledger = dir.path().join("ledger.db");
+    let stub = Stub::always(Answer::sse([bodies::chat_role(), bodies::chat_delta("Hello")]).step(Step::Stall)).await;
+    let config = [
+        bodies::openai_provider("stub", &stub.origin()),
+        "[models.m]\ntargets = [{ provider = \"stub\", model = \"u\" }]\ntimeouts = { idle = \"200ms\" }\n".into(),
+        key("drain", "on_abort = \"drain\""),
+        ledger_at(&ledger),
+    ];
+    let mut gateway = Gateway::start(&config.concat()).await;
+    let asked = Request::post("/v1/chat/completions", bodies::chat_stream("m")).header("x-api-key", "sk-drain");
+    let mut client = H1::connect(gateway.addr).await;
+    client.send(&asked).await;
+    client.respond().await.until("Hello").await;
+    drop(client);
+    stub.departed().await;
+    let mut client = H2::connect(gateway.addr).await;
+    let mut answer = client.start(&asked.framing(Framing::H2(100))).await.unwrap();
+    while !answer.body_mut().data().await.unwrap().unwrap().ends_with(b"\n\n") {}
+    drop(answer);
+    until(&gateway, "gateway_draining", |draining| draining == 1).await;
+    stub.departed().await;
+    until(&gateway, "gateway_in_flight", |count| count == 0).await;
+    assert_eq!(metric(&gateway, "gateway_draining").await, 0);
+    gateway.assert_healthy().await;
+    let rows = booked(gateway, &ledger, BY).await;
+    let figures: Vec<Value> =
+        rows.iter().map(|row| json!([row["usage_source"], row["requests"], row["output"]])).collect();
+    assert_eq!(json!(figures), json!([["estimated", 2, 2]]));
 }
 
 /// A shutdown waits for what is drained, and the drained answer is booked.

@@ -215,7 +215,9 @@ pub fn on_body(body: &mut Option<Bytes>, end: bool, exchange: &mut Exchange) -> 
     exchange.saw_progress();
     exchange.held += out.len();
     *body = (!out.is_empty()).then_some(out);
+    // What other attempts have cost that it goes on from is not known yet.
     if exchange.wants_cost
+        && exchange.resume.is_none()
         && let (Some(events), Some(cost)) = (&body, exchange.cost())
     {
         *body = Some(with_cost(exchange.dialect(), events.clone(), &Dollars(cost).to_string()));
@@ -231,7 +233,7 @@ pub fn on_body(body: &mut Option<Bytes>, end: bool, exchange: &mut Exchange) -> 
         let buffers = exchange.buffers();
         let shows = exchange.form == AnswerForm::Stream && exchange.first_output.is_some() && !buffers;
         if end || shows || exchange.held > if buffers { MOST_BUFFERED } else { MOST_HELD } {
-            if end && exchange.form == AnswerForm::Json {
+            if end {
                 exchange.amend(body.as_ref().map_or(0, Bytes::len));
             }
             exchange.commit();
@@ -404,7 +406,7 @@ impl Exchange {
         {
             amendments.push((HeaderName::from_static(COST), value));
         }
-        if !attempt.translates {
+        if !attempt.translates || self.form != AnswerForm::Json {
             return replay.amend(amendments);
         }
         amendments.push((CONTENT_LENGTH, HeaderValue::from(length)));

@@ -91,6 +91,8 @@ pub struct Attempt {
     pub retry_after: Option<Duration>,
     /// What it consumed, if that is not what its observer tells: it was given up, or has to be estimated.
     pub consumed: Option<Box<Consumed>>,
+    /// Whether it is asked outside Pingora's proxy path.
+    pub called: bool,
     /// Whether it was the second call of a hedged request and did not become the answer.
     pub rival: bool,
     /// Counts it at its target, until it has ended.
@@ -131,6 +133,7 @@ impl Attempt {
             first_output: None,
             retry_after: None,
             consumed: None,
+            called: false,
             rival: false,
             sent: None,
             stale: 0,
@@ -163,7 +166,7 @@ impl Attempt {
 
     /// Whether the request was handed over to the provider.
     pub fn was_sent(&self) -> bool {
-        self.sent.is_some() || self.status.is_some()
+        self.called || self.sent.is_some() || self.status.is_some()
     }
 
     /// What its target charges.

@@ -6,8 +6,21 @@ use crate::operations::tokenizer::Counter;
 
 /// Bytes that are kept of what was said: enough to know how many bytes of it make a token.
 const SAMPLE: usize = 2 << 10;
-/// Members of a delta that are no output.
-const NO_OUTPUT: [&[u8]; 7] = [b"role", b"id", b"type", b"signature", b"obfuscation", b"finish_reason", b"name"];
+/// Members of a delta that are no text that was generated: names and numbers, sound and images, what is encrypted.
+const NO_OUTPUT: [&[u8]; 12] = [
+    b"role",
+    b"id",
+    b"type",
+    b"name",
+    b"finish_reason",
+    b"obfuscation",
+    b"signature",
+    b"thought_signature",
+    b"encrypted_content",
+    b"data",
+    b"b64_json",
+    b"url",
+];
 /// Bytes of text that make a token, where none was kept.
 const BYTES_PER_TOKEN: u64 = 4;
 
@@ -138,6 +151,7 @@ mod tests {
                 r#"{"tool_calls":[{"index":0,"id":"c","type":"function","function":{"name":"f","arguments":"{\"a\""}}]}"#,
                 "{\"a\"",
             ),
+            (r#"{"audio":{"id":"a","data":"UklGRg==","transcript":"hi"}}"#, "hi"),
             (r#"{"content":null}"#, ""),
             (r#"{"content":["a","b"]}"#, "ab"),
             ("", ""),

@@ -88,6 +88,22 @@ pub fn open_read_only(path: &Path) -> Result<Connection, StoreError> {
 mod tests {
     use super::*;
 
+    /// The first cells of the first table of `docs/ledger.md` are the columns.
+    #[test]
+    fn every_column_is_documented() {
+        let page = include_str!("../../../../docs/ledger.md");
+        let table = page.split("\n\n").find(|part| part.starts_with("| field |")).unwrap();
+        let cells = table.lines().skip(2).map(|row| row.split('|').nth(1).unwrap());
+        let documented: std::collections::BTreeSet<String> =
+            cells.flat_map(|cell| cell.split(',')).map(|name| name.trim().trim_matches('`').to_owned()).collect();
+        let dir = tempfile::tempdir().unwrap();
+        let db = open(&dir.path().join("ledger.db")).unwrap();
+        let mut columns = db.prepare("SELECT name FROM pragma_table_info('usage')").unwrap();
+        let columns: std::collections::BTreeSet<String> =
+            columns.query_map([], |row| row.get(0)).unwrap().map(Result::unwrap).collect();
+        assert_eq!(documented, columns);
+    }
+
     #[test]
     fn the_migrations_are_sound() {
         Migrations::from_slice(MIGRATIONS).validate().unwrap();

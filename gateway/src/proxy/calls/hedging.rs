@@ -63,6 +63,9 @@ pub async fn race(
     let client = session.req_header().clone();
     let Some(current) = exchange.attempt() else { return Ok(Box::new(peer)) };
     let mut first = start(gateway, exchange, current, &client, peer)?;
+    if let Some(current) = exchange.attempts.last_mut() {
+        current.called = true;
+    }
     let begun = tokio::select! {
         biased;
         _ = first.ripen() => Ok(None),
@@ -192,6 +195,7 @@ async fn second(gateway: &Gateway, exchange: &mut Exchange, client: &RequestHead
     let mut attempt = Attempt::new(exchange.plan.begin_rival(now)?, encoded, clocks);
     let approached = attempt::approach(&mut attempt, &gateway.http, &gateway.resolver, &exchange.id).await;
     let leg = start(gateway, exchange, &attempt, client, approached.ok()?).ok()?;
+    attempt.called = true;
     Some(Hedge { attempt, leg })
 }
 
