@@ -25,7 +25,7 @@ use crate::ledger::Ledger;
 use crate::mock;
 use crate::net::dns::Resolver;
 use crate::net::prebound::{Prebound, PreboundService};
-use crate::proxy::{BufferBudget, Calls, Gateway, Probing};
+use crate::proxy::{BufferBudget, Calls, Drains, Gateway, Probing};
 use crate::snapshot::{BuildError, Snapshot};
 use crate::telemetry::Telemetry;
 
@@ -108,6 +108,7 @@ pub fn run(config: &Config) -> Result<(), StartError> {
         http,
         resolver: Arc::new(resolver),
         calls: Arc::new(Calls::new(UPSTREAM_POOL)),
+        drains: Drains::new(telemetry.metrics.draining.clone()),
         buffered: BufferBudget::new(telemetry.metrics.bytes_buffered.clone()),
         telemetry: telemetry.clone(),
         ledger: ledger.clone(),

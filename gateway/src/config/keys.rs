@@ -45,6 +45,19 @@ pub struct Key {
     pub allow: Option<Vec<Right>>,
     /// When it ends, as in `"2027-01-01T00:00:00Z"`. Default: never.
     pub expires: Option<At<String>>,
+    /// What becomes of an answer whose client leaves. Default: `"cancel"`.
+    pub on_abort: Option<OnAbort>,
+}
+
+/// What becomes of an answer whose client leaves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum OnAbort {
+    /// The upstream is told to stop; what was consumed is estimated.
+    #[default]
+    Cancel,
+    /// It is read to its end, so that its usage is what the provider says.
+    Drain,
 }
 
 /// What a key may ask for beside answers.
@@ -106,6 +119,8 @@ pub struct KeyConfig {
     pub rules: Vec<Rule>,
     /// The larger number waits less.
     pub priority: u32,
+    /// What becomes of its answers when the client leaves.
+    pub on_abort: OnAbort,
 }
 
 impl KeyConfig {
@@ -197,6 +212,7 @@ pub(super) fn resolve(
             expires,
             rules: limits::rules(key.limits, key.budget, cx),
             priority: key.priority.unwrap_or_default(),
+            on_abort: key.on_abort.unwrap_or_default(),
         });
     }
     resolved

@@ -59,7 +59,7 @@ pub use google::{GoogleConfig, GoogleUser, ServiceAccount};
 pub use health::{HealthConfig, ProbeConfig};
 pub use hedge::{HedgeAfter, HedgeConfig};
 pub use jwt::{ClaimNames, IssuerConfig, JwksConfig};
-pub use keys::{KeyConfig, ModelPattern, Right};
+pub use keys::{KeyConfig, ModelPattern, OnAbort, Right};
 pub use ledger::LedgerConfig;
 pub use limits::LimitsConfig;
 pub use models::{Lossy, ModelConfig, OnCut};

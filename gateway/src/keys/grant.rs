@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::{Key, KeyError, NewKey};
-use crate::config::{KeyConfig, ModelPattern, Right};
+use crate::config::{KeyConfig, ModelPattern, OnAbort, Right};
 
 /// Who makes and manages keys.
 #[derive(Debug, Clone)]
@@ -48,6 +48,7 @@ pub(super) fn grant(new: NewKey, maker: &Maker) -> Result<KeyConfig, KeyError> {
         expires: new.expires,
         rules: Vec::new(),
         priority: 0,
+        on_abort: OnAbort::default(),
     };
     let Some(maker) = maker.key() else { return Ok(granted) };
     let own = maker.config();

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::SystemTime;
 
-use crate::config::{KeyConfig, ModelPattern, Right};
+use crate::config::{KeyConfig, ModelPattern, OnAbort, Right};
 
 /// A client's credential and its rights.
 #[derive(Debug)]
@@ -120,6 +120,11 @@ impl Key {
     /// Its place among those that wait: the larger number waits less.
     pub fn priority(&self) -> u32 {
         self.counted_as().config.priority
+    }
+
+    /// What becomes of its answers when the client leaves.
+    pub fn on_abort(&self) -> OnAbort {
+        self.config.on_abort
     }
 
     /// The patterns of its allow-list that are plain names.

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::by_hash::Digest;
 use super::{KeyError, seconds, time};
-use crate::config::{KeyConfig, ModelPattern, Right};
+use crate::config::{KeyConfig, ModelPattern, OnAbort, Right};
 
 const MIGRATIONS: &[M<'static>] = &[M::up(
     "CREATE TABLE keys (
@@ -187,6 +187,7 @@ impl Rights {
             expires,
             rules: Vec::new(),
             priority: 0,
+            on_abort: OnAbort::default(),
         }
     }
 }

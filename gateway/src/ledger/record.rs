@@ -131,6 +131,25 @@ impl<'a> Deref for Tags<'a> {
     }
 }
 
+/// Pairs of name and value, at most 32.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Metadata<'a>(Vec<(Text<'a>, Text<'a>)>);
+
+impl<'a, T: Into<Text<'a>>> FromIterator<(T, T)> for Metadata<'a> {
+    fn from_iter<I: IntoIterator<Item = (T, T)>>(pairs: I) -> Self {
+        Self(pairs.into_iter().take(MAX_TAGS).map(|(name, value)| (name.into(), value.into())).collect())
+    }
+}
+
+impl<'a> Deref for Metadata<'a> {
+    type Target = [(Text<'a>, Text<'a>)];
+
+    fn deref(&self) -> &[(Text<'a>, Text<'a>)] {
+        &self.0
+    }
+}
+
 /// One line of the ledger. `(at, id, seq)` is unique: booking a record twice books it once.
 ///
 /// A client's request is one record of kind [`Kind::Request`], [`Kind::CacheHit`] or [`Kind::Shared`] with `seq` 0;
@@ -161,6 +180,10 @@ pub struct Record<'a> {
     /// The client's own customer or user, as the request named it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub customer: Option<Text<'a>>,
+    /// What else the request said for its client's own accounts: `metadata` of its body and of its headers, and the client's
+    /// numbers of the call (`call_id`, `trace_id`, `session_id`).
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    pub metadata: Metadata<'a>,
     /// The operation, in the words of design §3.
     pub operation: Text<'a>,
     /// The client's dialect.
@@ -233,6 +256,7 @@ pub(super) mod tests {
             owner: Some("ann".into()),
             tags: ["a", "prod"].into_iter().collect(),
             customer: Some(format!("customer-{n}").into()),
+            metadata: [("env", "prod"), ("call_id", "c")].into_iter().collect(),
             operation: "chat".into(),
             dialect: Some("openai-chat".into()),
             model: Some("assistant".into()),

@@ -2,8 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-use ai_gateway_providers::answer::{AnswerForm, Conversion, Observer};
+use ai_gateway_providers::answer::{AnswerForm, Conversion, Observer, with_cost};
 use ai_gateway_providers::error::{ApiError, ErrorKind, decode_error, encode_stream_error};
+use ai_gateway_providers::price::Dollars;
 use ai_gateway_providers::{Dialect, Operation};
 use bytes::{Bytes, BytesMut};
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE};
@@ -13,7 +14,7 @@ use pingora_http::ResponseHeader;
 
 use super::Exchange;
 use super::encode::AnswerWay;
-use super::exchange::DROPPED;
+use super::exchange::{COST, DROPPED};
 use super::failure::attempt_failed;
 use super::outcome::Outcome;
 use super::resume;
@@ -214,6 +215,13 @@ pub fn on_body(body: &mut Option<Bytes>, end: bool, exchange: &mut Exchange) -> 
     exchange.saw_progress();
     exchange.held += out.len();
     *body = (!out.is_empty()).then_some(out);
+    // What other attempts have cost that it goes on from is not known yet.
+    if exchange.wants_cost
+        && exchange.resume.is_none()
+        && let (Some(events), Some(cost)) = (&body, exchange.cost())
+    {
+        *body = Some(with_cost(exchange.dialect(), events.clone(), &Dollars(cost).to_string()));
+    }
     if !exchange.committed {
         if let Some(outcome) = failed_before_output(exchange) {
             if exchange.step_after(outcome) == Step::Stop {
@@ -225,7 +233,7 @@ pub fn on_body(body: &mut Option<Bytes>, end: bool, exchange: &mut Exchange) -> 
         let buffers = exchange.buffers();
         let shows = exchange.form == AnswerForm::Stream && exchange.first_output.is_some() && !buffers;
         if end || shows || exchange.held > if buffers { MOST_BUFFERED } else { MOST_HELD } {
-            if end && exchange.form == AnswerForm::Json && exchange.translates() {
+            if end {
                 exchange.amend(body.as_ref().map_or(0, Bytes::len));
             }
             exchange.commit();
@@ -389,10 +397,19 @@ impl Exchange {
         }
     }
 
-    /// Completes the header of a translated answer that was withheld to its end.
+    /// Completes the header of an answer that was withheld to its end.
     fn amend(&self, length: usize) {
         let (Some(replay), Some(attempt)) = (&self.replay, self.attempt()) else { return };
-        let mut amendments = vec![(CONTENT_LENGTH, HeaderValue::from(length))];
+        let mut amendments = Vec::new();
+        if let Some(cost) = self.cost()
+            && let Ok(value) = HeaderValue::from_str(&Dollars(cost).to_string())
+        {
+            amendments.push((HeaderName::from_static(COST), value));
+        }
+        if !attempt.translates || self.form != AnswerForm::Json {
+            return replay.amend(amendments);
+        }
+        amendments.push((CONTENT_LENGTH, HeaderValue::from(length)));
         let mut losses = attempt.losses.clone();
         if let Some(lost) = self.observer.as_ref().and_then(Observer::losses) {
             losses.extend(lost);
@@ -426,7 +443,7 @@ impl Exchange {
         if let Some(request) = &mut self.request
             && !self.observer.as_ref().is_some_and(Observer::may_go_on)
         {
-            request.release_body();
+            request.release_body(self.form == AnswerForm::Stream);
         }
     }
 

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use ai_gateway_providers::common::Losses;
 use ai_gateway_providers::endpoint::BodyKind;
 use ai_gateway_providers::error::{ApiError, ErrorKind};
+use ai_gateway_providers::price::Price;
 use ai_gateway_providers::{Dialect, Operation};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue};
@@ -17,6 +18,7 @@ use pingora_proxy::Session;
 
 use super::calls;
 use super::clocks::Clocks;
+use super::consumed::Consumed;
 use super::encode::{self, AnswerWay, Encoded};
 use super::outcome::Outcome;
 use super::step::Repeat;
@@ -91,6 +93,12 @@ pub struct Attempt {
     pub retry_after: Option<Duration>,
     /// What it holds of the target's own limits.
     pub held: Option<Reservation>,
+    /// What it consumed, if that is not what its observer tells: it was given up, or has to be estimated.
+    pub consumed: Option<Box<Consumed>>,
+    /// Whether it is asked outside Pingora's proxy path.
+    pub called: bool,
+    /// Whether it was the second call of a hedged request and did not become the answer.
+    pub rival: bool,
     /// Counts it at its target, until it has ended.
     pass: Option<Pass>,
     /// When the request was handed over, on the current connection.
@@ -129,6 +137,9 @@ impl Attempt {
             took: Duration::ZERO,
             first_output: None,
             retry_after: None,
+            consumed: None,
+            called: false,
+            rival: false,
             sent: None,
             stale: 0,
             again: false,
@@ -156,6 +167,16 @@ impl Attempt {
             pass.no_output(Instant::now(), self.started.elapsed());
         }
         self.end(Outcome::Hedged);
+    }
+
+    /// Whether the request was handed over to the provider.
+    pub fn was_sent(&self) -> bool {
+        self.called || self.sent.is_some() || self.status.is_some()
+    }
+
+    /// What its target charges.
+    pub fn price(&self) -> Option<&Price> {
+        self.target.known.price.as_ref()
     }
 
     /// How its target is, with its credential.
@@ -224,6 +245,12 @@ pub fn report(provider: &str, model: &str, credential: usize, changes: &Changes)
 
 /// Takes the next attempt of the plan and finds the address to connect to.
 pub async fn choose_peer(gateway: &Gateway, session: &mut Session, exchange: &mut Exchange) -> Result<Box<HttpPeer>> {
+    if exchange.drained() {
+        // Nobody waits for another attempt.
+        exchange.client_left = true;
+        let error = Error::explain(ErrorType::ConnectionClosed, "the client has left");
+        return Err(error.into_down());
+    }
     if calls::go_on_with_hedge(exchange) {
         return calls::take_over(session, exchange).await;
     }

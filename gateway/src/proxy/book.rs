@@ -1,67 +1,131 @@
-//! The ledger's record of an exchange.
+//! The ledger's records of an exchange: one of the request, and one for each attempt beside its last that cost something.
 
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use ai_gateway_providers::answer::Observer;
 use ai_gateway_providers::error::Fault;
 
+use super::attempt::Attempt;
+use super::consumed::Consumed;
 use super::settle::fault;
-use super::{Exchange, Gateway};
-use crate::ledger::{Kind, Record, UsageSource, micros};
+use super::{Exchange, Gateway, Outcome};
+use crate::ledger::{Kind, Record, Tags, UsageSource, micros};
 
-/// Books the exchange, once. This happens before the last byte of an answer goes to the client: a client that has a whole
+/// Books the request, once. This happens before the last byte of an answer goes to the client: a client that has a whole
 /// answer can rely on its being in the ledger, whatever becomes of this process.
 ///
 /// What ended before a model was found for it consumed nothing and is not booked: callers without a key fill no disk.
 pub fn book(gateway: &Gateway, exchange: &mut Exchange) {
-    let Some(ledger) = &gateway.ledger else { return };
     if exchange.request.is_none() || std::mem::replace(&mut exchange.booked, true) {
         return;
     }
-    ledger.book(&record(exchange));
+    enter(gateway, exchange, &record(exchange));
+}
+
+/// Books what the attempts before the last one consumed, and the second call of a hedged request. Call it once, at the end.
+pub fn book_others(gateway: &Gateway, exchange: &Exchange) {
+    let others = exchange.attempts.len().saturating_sub(1);
+    for (seq, attempt) in (1..).zip(exchange.attempts.iter().take(others)) {
+        if let Some(consumed) = &attempt.consumed {
+            enter(gateway, exchange, &other(exchange, attempt, consumed, seq));
+        }
+    }
+}
+
+/// Puts a record in the ledger and its cost in the metrics.
+pub fn enter(gateway: &Gateway, exchange: &Exchange, record: &Record<'_>) {
+    if record.usage_source != UsageSource::None
+        && let (Some(provider), Some(model)) = (&record.provider, &record.upstream_model)
+    {
+        gateway.telemetry.metrics.spent(provider, model, exchange.is_direct(), record.key.as_deref(), record.cost);
+    }
+    if let Some(ledger) = &gateway.ledger {
+        ledger.book(record);
+    }
+}
+
+/// What all records of an exchange have in common.
+fn common(exchange: &Exchange) -> Record<'_> {
+    let labels = exchange.labels.as_deref();
+    let own = exchange.key.iter().flat_map(|key| key.tags()).map(String::as_str);
+    let tags: Tags<'_> = own.chain(labels.into_iter().flat_map(|labels| labels.tags())).collect();
+    Record {
+        id: (&*exchange.id).into(),
+        at: micros(exchange.at),
+        key: exchange.key.as_ref().map(|key| (&*key.name).into()),
+        team: exchange.key.as_ref().and_then(|key| key.team()).map(Into::into),
+        owner: exchange.key.as_ref().and_then(|key| key.owner()).map(Into::into),
+        tags,
+        customer: labels.and_then(|labels| labels.customer()).map(Into::into),
+        metadata: labels.into_iter().flat_map(|labels| labels.metadata()).collect(),
+        operation: exchange.endpoint.as_ref().map_or("unknown", |endpoint| endpoint.operation.as_str()).into(),
+        dialect: exchange.endpoint.as_ref().map(|endpoint| endpoint.dialect.as_str().into()),
+        model: exchange.request.as_ref().map(|request| (&*request.model.name).into()),
+        stream: exchange.wants_stream(),
+        ..Record::default()
+    }
 }
 
 fn record(exchange: &Exchange) -> Record<'_> {
     let seen = exchange.observer.as_ref().map(Observer::seen);
-    let usage = seen.and_then(|seen| seen.usage);
+    let (usage, usage_source) = exchange.consumed();
     let target = exchange.attempt().map(|attempt| &attempt.target);
-    let tier = seen.and_then(|seen| seen.service_tier.as_deref());
-    let price = target.and_then(|target| target.known.price.as_ref());
-    let cost = usage.and_then(|usage| price?.cost(&usage, tier).total());
-    let duration = exchange.started.elapsed();
+    let cost = exchange.cost();
     Record {
-        id: (&*exchange.id).into(),
         seq: 0,
         kind: Kind::Request,
-        at: micros(SystemTime::now() - duration),
-        key: exchange.key.as_ref().map(|key| (&*key.name).into()),
-        team: exchange.key.as_ref().and_then(|key| key.team()).map(Into::into),
-        owner: exchange.key.as_ref().and_then(|key| key.owner()).map(Into::into),
-        tags: exchange.key.iter().flat_map(|key| key.tags()).map(String::as_str).collect(),
-        customer: None,
-        operation: exchange.endpoint.as_ref().map_or("unknown", |endpoint| endpoint.operation.as_str()).into(),
-        dialect: exchange.endpoint.as_ref().map(|endpoint| endpoint.dialect.as_str().into()),
-        model: exchange.request.as_ref().map(|request| (&*request.model.name).into()),
         provider: target.map(|target| (&*target.provider.name).into()),
         upstream_model: target.map(|target| (&*target.model).into()),
         answer_model: seen.and_then(|seen| seen.model.as_deref()).map(Into::into),
         status: exchange.status,
         fault: fault(exchange).map(Fault::as_str).map(Into::into),
-        stream: exchange.wants_stream(),
         attempts: u32::try_from(exchange.attempts.len()).unwrap_or(u32::MAX),
-        duration_us: whole_micros(duration),
+        duration_us: whole_micros(exchange.started.elapsed()),
         first_token_us: exchange
             .first_output
             .filter(|_| exchange.wants_stream())
             .map(|at| whole_micros(at.saturating_duration_since(exchange.started))),
         usage: usage.unwrap_or_default(),
-        usage_source: if usage.is_some() { UsageSource::Provider } else { UsageSource::None },
-        service_tier: tier.map(Into::into),
+        usage_source,
+        service_tier: seen.and_then(|seen| seen.service_tier.as_deref()).map(Into::into),
         cost,
         price_map: cost.map(|_| exchange.snapshot.price_map().into()),
+        ..common(exchange)
     }
 }
 
-fn whole_micros(duration: Duration) -> u64 {
+/// The record of an attempt that is not the request's last.
+fn other<'a>(exchange: &'a Exchange, attempt: &'a Attempt, consumed: &'a Consumed, seq: u32) -> Record<'a> {
+    let lost = attempt.outcome == Some(Outcome::Hedged) || attempt.rival;
+    Record {
+        seq,
+        kind: if lost { Kind::HedgeLoser } else { Kind::Attempt },
+        attempts: 1,
+        duration_us: whole_micros(attempt.took),
+        first_token_us: attempt.first_output.filter(|_| exchange.wants_stream()).map(whole_micros),
+        ..beside(exchange, attempt, consumed)
+    }
+}
+
+/// What is known of any attempt that has a record of its own.
+pub fn beside<'a>(exchange: &'a Exchange, attempt: &'a Attempt, consumed: &'a Consumed) -> Record<'a> {
+    let usage = consumed.usage.unwrap_or_default();
+    let cost = attempt.price().and_then(|price| price.cost(&usage, consumed.tier.as_deref()).total());
+    Record {
+        provider: Some((&*attempt.target.provider.name).into()),
+        upstream_model: Some((&*attempt.target.model).into()),
+        answer_model: consumed.model.as_deref().map(Into::into),
+        status: attempt.status.unwrap_or_default(),
+        usage,
+        usage_source: consumed.source,
+        service_tier: consumed.tier.as_deref().map(Into::into),
+        cost,
+        price_map: cost.map(|_| exchange.snapshot.price_map().into()),
+        ..common(exchange)
+    }
+}
+
+/// In whole microseconds, saturating.
+pub fn whole_micros(duration: Duration) -> u64 {
     u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
 }

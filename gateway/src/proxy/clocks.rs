@@ -1,5 +1,6 @@
 //! The clocks of one request: `x-gateway-timeout-connect`, `-first-token`, `-idle` and `-total`, instead of those of the
-//! model and the target.
+//! model and the target; and how often its client wants it tried. The headers of other gateways that say the same are understood,
+//! in their own units.
 
 use std::time::Duration;
 
@@ -10,6 +11,18 @@ use crate::config::TimeoutsConfig;
 
 /// Longest time that a client may ask for.
 const LONGEST: Duration = Duration::from_secs(6 * 3600);
+
+/// What a bare number counts.
+const SECONDS: f64 = 1.0;
+const MILLISECONDS: f64 = 1e-3;
+const FIRST_TOKEN: [(&str, f64); 2] =
+    [("x-gateway-timeout-first-token", SECONDS), ("x-litellm-stream-timeout", SECONDS)];
+const TOTAL: [(&str, f64); 4] = [
+    ("x-gateway-timeout-total", SECONDS),
+    ("x-litellm-timeout", SECONDS),
+    ("x-portkey-request-timeout", MILLISECONDS),
+    ("cf-aig-request-timeout", MILLISECONDS),
+];
 
 /// What a request says about its clocks.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -27,10 +40,10 @@ impl Clocks {
     /// A value that is no length of time, or longer than six hours.
     pub fn of(headers: &HeaderMap) -> Result<Self, ApiError> {
         Ok(Self {
-            connect: read(headers, "x-gateway-timeout-connect")?,
-            first_token: read(headers, "x-gateway-timeout-first-token")?,
-            idle: read(headers, "x-gateway-timeout-idle")?,
-            total: read(headers, "x-gateway-timeout-total")?,
+            connect: read(headers, "x-gateway-timeout-connect", SECONDS)?,
+            first_token: first(headers, &FIRST_TOKEN)?,
+            idle: read(headers, "x-gateway-timeout-idle", SECONDS)?,
+            total: first(headers, &TOTAL)?,
         })
     }
 
@@ -45,11 +58,36 @@ impl Clocks {
     }
 }
 
-fn read(headers: &HeaderMap, name: &'static str) -> Result<Option<Duration>, ApiError> {
+/// The most attempts that a request wants, if it says: `x-litellm-num-retries` comes on top of a first one,
+/// `cf-aig-max-attempts` counts all.
+///
+/// # Errors
+/// A value that is no number.
+pub fn attempts(headers: &HeaderMap) -> Result<Option<usize>, ApiError> {
+    for (name, first) in [("x-litellm-num-retries", 1), ("cf-aig-max-attempts", 0)] {
+        let Some(value) = headers.get(name) else { continue };
+        let Some(number) = value.to_str().ok().and_then(|text| text.trim().parse::<u16>().ok()) else {
+            return Err(ApiError::new(ErrorKind::InvalidRequest, format!("`{name}` must be a number")).with_param(name));
+        };
+        return Ok(Some(usize::from(number).saturating_add(first).max(1)));
+    }
+    Ok(None)
+}
+
+/// The first of some headers that is there.
+fn first(headers: &HeaderMap, names: &[(&'static str, f64)]) -> Result<Option<Duration>, ApiError> {
+    match names.iter().find(|(name, _)| headers.contains_key(*name)) {
+        Some((name, unit)) => read(headers, name, *unit),
+        None => Ok(None),
+    }
+}
+
+/// `unit`: what a bare number counts, in seconds.
+fn read(headers: &HeaderMap, name: &'static str, unit: f64) -> Result<Option<Duration>, ApiError> {
     let Some(value) = headers.get(name) else { return Ok(None) };
     let text = value.to_str().unwrap_or_default().trim();
     let parsed = match text.parse::<f64>() {
-        Ok(seconds) => Duration::try_from_secs_f64(seconds).ok(),
+        Ok(number) => Duration::try_from_secs_f64(number * unit).ok(),
         Err(_) => humantime::parse_duration(text).ok(),
     };
     match parsed.filter(|duration| !duration.is_zero() && *duration <= LONGEST) {
@@ -78,8 +116,24 @@ mod tests {
         assert_eq!(clocks("x-gateway-timeout-idle", "1500ms").unwrap(), TimeoutsConfig { idle, ..own });
         assert_eq!(clocks("x-gateway-timeout-total", "1.5").unwrap(), TimeoutsConfig { total: idle, ..own });
         assert_eq!(clocks("x-other", "1.5").unwrap(), own);
+        assert_eq!(clocks("x-litellm-timeout", "1.5").unwrap(), TimeoutsConfig { total: idle, ..own });
+        assert_eq!(clocks("x-litellm-stream-timeout", "1.5").unwrap(), TimeoutsConfig { first_token: idle, ..own });
+        assert_eq!(clocks("x-portkey-request-timeout", "1500").unwrap(), TimeoutsConfig { total: idle, ..own });
+        assert_eq!(clocks("cf-aig-request-timeout", "1500").unwrap(), TimeoutsConfig { total: idle, ..own });
         for wrong in ["0", "-1", "soon", "", "7h", "1e300", "NaN"] {
             assert_eq!(clocks("x-gateway-timeout-connect", wrong).unwrap_err().status, 400, "{wrong}");
         }
+    }
+    #[test]
+    fn a_request_may_want_fewer_attempts() {
+        let attempts = |name: &'static str, value: &str| {
+            attempts(&HeaderMap::from_iter([(http::HeaderName::from_static(name), value.parse().unwrap())]))
+        };
+        assert_eq!(attempts("x-litellm-num-retries", "0").unwrap(), Some(1));
+        assert_eq!(attempts("x-litellm-num-retries", "2").unwrap(), Some(3));
+        assert_eq!(attempts("cf-aig-max-attempts", "2").unwrap(), Some(2));
+        assert_eq!(attempts("cf-aig-max-attempts", "0").unwrap(), Some(1));
+        assert_eq!(attempts("x-other", "2").unwrap(), None);
+        assert_eq!(attempts("x-litellm-num-retries", "many").unwrap_err().status, 400);
     }
 }

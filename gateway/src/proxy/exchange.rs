@@ -1,12 +1,12 @@
 //! The exchange: one client request and its answer. Pingora hands it to every hook as `CTX`.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use ai_gateway_providers::answer::{AnswerForm, Observer};
 use ai_gateway_providers::endpoint::Endpoint;
 use ai_gateway_providers::error::ApiError;
-use ai_gateway_providers::scan::RequestScan;
+use ai_gateway_providers::scan::{BodyFacts, RequestScan};
 use ai_gateway_providers::{Dialect, Operation};
 use bytes::Bytes;
 use http::HeaderValue;
@@ -17,6 +17,7 @@ use super::attempt::Attempt;
 use super::body::Reservation;
 use super::calls::Hedge;
 use super::clocks::Clocks;
+use super::labels::Labels;
 use super::replay::Replay;
 use super::resume::Resume;
 use super::step::Repeat;
@@ -29,6 +30,8 @@ use crate::telemetry::InFlight;
 
 /// Tells the client what the provider's API, or its own, could not say.
 pub const DROPPED: &str = "x-gateway-dropped";
+/// Tells what the answer cost, in US dollars. In a request: where the client wants it told beside that.
+pub const COST: &str = "x-gateway-cost";
 
 /// Everything known about one request so far.
 pub struct Exchange {
@@ -36,6 +39,8 @@ pub struct Exchange {
     pub id: Box<str>,
     /// When the request's header had been read.
     pub started: Instant,
+    /// The same, by the calendar.
+    pub at: SystemTime,
     /// The configuration that this exchange lives by.
     pub snapshot: Arc<Snapshot>,
     /// Counts the exchange as in flight until it is dropped.
@@ -46,6 +51,10 @@ pub struct Exchange {
     pub guessed_dialect: Dialect,
     /// Whose request it is; `None` also when no keys are configured.
     pub key: Option<Arc<Key>>,
+    /// What its client says of it for its own accounts.
+    pub labels: Option<Box<Labels>>,
+    /// Whether a stream's usage object is to tell the cost.
+    pub wants_cost: bool,
     /// The rule that decided its way.
     pub route: Option<Arc<Rule>>,
     /// Who gets a copy of it.
@@ -114,13 +123,38 @@ pub struct Request {
     pub clocks: Clocks,
     /// The client's `anthropic-beta`.
     pub betas: Option<Box<str>>,
+    /// The most attempts that its client wants.
+    pub attempts: Option<usize>,
+    /// About how many tokens it takes, once the body is no longer there.
+    pub prompt: Option<u64>,
 }
 
 impl Request {
     /// Lets go of the body once no attempt can need it any more.
-    pub fn release_body(&mut self) {
+    ///
+    /// `prompt`: its length may still be asked for, because the usage may stay unknown.
+    pub fn release_body(&mut self, prompt: bool) {
+        if prompt || self.body.len() <= SMALL {
+            self.prompt = self.prompt_tokens();
+        }
         self.body = Bytes::new();
         self.reservation = None;
+    }
+}
+
+/// A body so small holds no media worth telling from text.
+const SMALL: usize = 16 << 10;
+/// Bytes of a prompt that are taken for a token.
+const BYTES_PER_TOKEN: u64 = 4;
+
+impl Request {
+    /// About how many tokens its prompt takes; `None` if it is no JSON.
+    pub fn prompt_tokens(&self) -> Option<u64> {
+        if self.prompt.is_some() || !self.body.starts_with(b"{") {
+            return self.prompt;
+        }
+        let small = (self.body.len() as u64).div_ceil(BYTES_PER_TOKEN);
+        Some(if self.body.len() <= SMALL { small } else { BodyFacts::of(&self.body).prompt_tokens() })
     }
 }
 
@@ -130,11 +164,14 @@ impl Exchange {
         Self {
             id: new_id(),
             started: Instant::now(),
+            at: SystemTime::now(),
             snapshot,
             in_flight,
             endpoint: None,
             guessed_dialect: Dialect::OpenAiChat,
             key: None,
+            labels: None,
+            wants_cost: false,
             route: None,
             mirror: None,
             request: None,

@@ -21,6 +21,12 @@ pub const CLIENT_LEFT: u16 = 499;
 
 /// Ends the current attempt with `outcome` and decides whether Pingora may come back for the next one.
 pub fn attempt_failed(exchange: &mut Exchange, outcome: Outcome, mut error: Box<Error>) -> Box<Error> {
+    if exchange.drained() {
+        exchange.client_left = true;
+        exchange.end_attempt(outcome);
+        error.set_retry(false);
+        return error;
+    }
     if resume::goes_on(exchange, outcome) {
         error.set_retry(true);
         return error;
@@ -99,7 +105,8 @@ pub fn attempt_broke(exchange: &mut Exchange, mut error: Box<Error>, reused: boo
 
 fn classify(exchange: &Exchange, error: &Error) -> Outcome {
     if let Some(clock) = exchange.replay.as_ref().and_then(super::replay::Replay::fired) {
-        return Outcome::Timeout(clock);
+        let ours = exchange.drained() && clock == Clock::Total;
+        return if ours { Outcome::ClientLeft } else { Outcome::Timeout(clock) };
     }
     let answering = exchange.attempt().is_some_and(|attempt| attempt.status.is_some());
     match (error.esource(), error.etype()) {

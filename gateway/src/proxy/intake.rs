@@ -6,12 +6,16 @@ use ai_gateway_providers::Operation;
 use ai_gateway_providers::error::{ApiError, ErrorKind};
 use bytes::Bytes;
 use pingora_error::{Error, ErrorType, Result};
+use pingora_http::RequestHeader;
 use pingora_proxy::Session;
 
 use super::body::{self, BodyError, Reservation};
+use super::exchange::COST;
+use super::labels::Labels;
 use super::plan::{self, Next, Planner};
 use super::reply::Refusal;
 use super::{Exchange, Gateway, calls, count, explain, limit, models, replay, reply, step};
+use crate::config::OnAbort;
 use crate::routing::rules::{Rule, Verdict};
 
 /// Runs the request phase. `true`: the answer has been written.
@@ -33,7 +37,7 @@ pub async fn take_in(gateway: &Gateway, session: &mut Session, exchange: &mut Ex
                 Ok(Next::Ask) => match limit::admit(gateway, exchange).await {
                     Ok(()) => {
                         calls::mirror(gateway, session.req_header(), exchange);
-                        start_replay(session, exchange);
+                        start_replay(gateway, session, exchange);
                         return Ok(false);
                     }
                     Err(refusal) => refusal,
@@ -99,6 +103,7 @@ async fn plan_patiently(
 ) -> Result<Result<Next, Refusal>> {
     let planned = plan(gateway, exchange, |exchange, planner| {
         let next = plan::plan(session.req_header(), body, exchange, planner);
+        label(gateway, session.req_header(), exchange);
         if let Some(request) = &mut exchange.request {
             request.reservation = reservation;
         }
@@ -138,11 +143,23 @@ fn plan(
     next
 }
 
-fn start_replay(session: &mut Session, exchange: &mut Exchange) {
+/// Notes what the request says about itself for the ledger, and whether its client wants to be told of the cost in the stream
+/// (`x-gateway-cost: stream`).
+fn label(gateway: &Gateway, header: &RequestHeader, exchange: &mut Exchange) {
+    let wants_cost = header.headers.get(COST).is_some_and(|value| value == "stream") && exchange.wants_stream();
+    let Some(request) = &exchange.request else { return };
+    exchange.wants_cost = wants_cost && !request.json_array;
+    if gateway.ledger.is_some() {
+        exchange.labels = Labels::of(&header.headers, request.scan.labels, &request.body);
+    }
+}
+
+fn start_replay(gateway: &Gateway, session: &mut Session, exchange: &mut Exchange) {
     // Pingora judges it once more for the upstream, which never sees it, and would blame the client.
     session.req_header_mut().remove_header(&http::header::CONNECTION);
     let body = exchange.request.as_ref().map(|request| request.body.clone()).unwrap_or_default();
-    exchange.replay = Some(replay::install(session, body));
+    let drains = exchange.key.as_ref().is_some_and(|key| key.on_abort() == OnAbort::Drain);
+    exchange.replay = Some(replay::install(session, body, drains.then(|| gateway.drains.clone())));
 }
 
 fn expects_continue(session: &Session) -> bool {

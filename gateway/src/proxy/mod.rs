@@ -10,12 +10,15 @@ mod book;
 mod calls;
 mod clocks;
 mod codex_models;
+mod consumed;
 mod count;
+mod drain;
 mod encode;
 mod exchange;
 pub mod explain;
 mod failure;
 mod intake;
+mod labels;
 mod limit;
 mod models;
 mod outcome;
@@ -44,6 +47,7 @@ use pingora_proxy::{FailToProxy, ProxyHttp, ProxyWarnLogContext, Session};
 
 pub use body::{BodyLimits, BufferBudget};
 pub use calls::{Calls, Probing};
+pub use drain::Drains;
 pub use exchange::Exchange;
 pub use outcome::Outcome;
 
@@ -71,6 +75,8 @@ pub struct Gateway {
     pub calls: Arc<Calls>,
     /// Asks for the gateway's own tokens.
     pub http: Arc<Client>,
+    /// Room for answers whose clients have left.
+    pub drains: Drains,
     /// Request bytes held at this moment.
     pub buffered: BufferBudget,
     /// Metrics and the access log.
@@ -218,6 +224,8 @@ impl ProxyHttp for Gateway {
         // A client that has its whole answer finds room for its next request. Before commit the attempt may be taken back.
         if end && exchange.committed {
             limit::settle(exchange);
+        }
+        if end && exchange.committed && !exchange.drained() && !exchange.lacks_usage() {
             book::book(self, exchange);
         }
         Ok(None)
@@ -239,7 +247,13 @@ impl ProxyHttp for Gateway {
     }
 
     async fn logging(&self, session: &mut Session, _error: Option<&Error>, exchange: &mut Exchange) {
+        exchange.count_tokens().await;
         settle::settle(self, session, exchange);
+        if exchange.drained() {
+            // Half an answer was written: nothing else may follow on it.
+            session.set_keepalive(None);
+            session.downstream_session.shutdown().await;
+        }
     }
 
     // Pingora's own lines would show the query, which may hold a key; the access log and our warnings say what failed.

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderValue};
 use pingora_http::RequestHeader;
 
-use super::clocks::Clocks;
+use super::clocks::{self, Clocks};
 use super::exchange::Request;
 use super::reply::Refusal;
 use super::route::{self, Routed};
@@ -114,7 +114,9 @@ pub fn plan(
     let Routed { model, body, scan } = route::route(header, exchange, body, scan, planner)?;
     let clocks = Clocks::of(&header.headers)?;
     let betas = betas(&header.headers);
-    exchange.request = Some(Request { body, scan, model, reservation: None, json_array, clocks, betas });
+    let attempts = clocks::attempts(&header.headers)?;
+    exchange.request =
+        Some(Request { body, scan, model, reservation: None, json_array, clocks, betas, prompt: None, attempts });
     if count::is_ours(exchange) {
         return Ok(Next::Count);
     }
@@ -164,6 +166,9 @@ pub fn choose_targets(headers: &HeaderMap, exchange: &mut Exchange, planner: &mu
     };
     let asked = asked(headers, exchange, request, planner);
     exchange.plan = Plan::build(&request.model, &asked, against, &mut planner.random);
+    if let Some(most) = request.attempts {
+        exchange.plan.limit(most);
+    }
     if !exchange.plan.is_empty() {
         return Ok(());
     }

@@ -4,7 +4,8 @@
 //! buffer, and has no way to withhold an answer. [`install`] puts a session of ours around the real one, in the public
 //! field `Session::downstream_session`. It claims the whole body as its retry buffer, withholds what Pingora writes
 //! until the answer is committed, lets another attempt go on with the body of an answer that broke off, and runs the clocks
-//! of the attempt. [`Replay::restore`] puts the real session back, so that keep-alive survives.
+//! of the attempt. A client that leaves can be kept from Pingora, so that the answer is read to its end all the same.
+//! [`Replay::restore`] puts the real session back, so that keep-alive survives.
 //!
 //! One file on purpose: a later Pingora that sends a body read earlier (its pull request 816) replaces it here.
 
@@ -26,6 +27,8 @@ use pingora_error::{Error, ErrorType, Result};
 use pingora_http::{RequestHeader, ResponseHeader};
 use pingora_proxy::Session;
 use tokio::time::Sleep;
+
+use super::drain::{self, Draining, Drains};
 
 type CustomMessageReader = Box<dyn Stream<Item = Result<Bytes>> + Unpin + Send + Sync + 'static>;
 
@@ -77,22 +80,70 @@ struct Shared {
     /// Length of the idle clock while it is the one that runs, in nanoseconds; else 0.
     idle: AtomicU64,
     fired: AtomicU8,
+    /// When the total clock of the current attempt runs out, in nanoseconds after `Clocks::origin`.
+    total_at: AtomicU64,
+    /// Where there may be room to read the answer without its client; `None`: it is cancelled.
+    drains: Option<Drains>,
+    /// Held while the answer is read without its client.
+    draining: Mutex<Option<Draining>>,
+    /// The client has left, and the answer is read without it.
+    gone: AtomicBool,
+    /// Bytes swallowed since.
+    swallowed: AtomicU64,
+}
+
+impl Shared {
+    /// The client has left. Whether the answer is to be read to its end all the same, for a limited time.
+    fn goes_on_without_client(&self, origin: Instant) -> bool {
+        let Some(room) = self.drains.as_ref().and_then(Drains::enter) else { return false };
+        *lock(&self.draining) = Some(room);
+        self.gone.store(true, Ordering::Relaxed);
+        let end = nanos(origin.elapsed()).saturating_add(nanos(drain::LONGEST));
+        self.total_at.fetch_min(end, Ordering::Relaxed);
+        if self.deadline.load(Ordering::Relaxed) > end {
+            self.deadline_clock.store(Clock::Total as u8, Ordering::Relaxed);
+            self.deadline.store(end, Ordering::Relaxed);
+        }
+        true
+    }
+
+    fn is_gone(&self) -> bool {
+        self.gone.load(Ordering::Relaxed)
+    }
+
+    /// Takes what would go to a client that is there. Says whether it was the end.
+    fn swallow(&self, tasks: Vec<HttpTask>) -> Result<bool> {
+        let mut end = false;
+        for task in tasks {
+            end |= task.is_end();
+            match task {
+                HttpTask::Failed(error) => return Err(error),
+                HttpTask::Body(Some(body), _) => {
+                    let before = self.swallowed.fetch_add(body.len() as u64, Ordering::Relaxed);
+                    if before + body.len() as u64 > drain::MOST_BYTES as u64 {
+                        let error = Error::explain(ErrorType::ConnectionClosed, "too long to be read without a client");
+                        return Err(error.into_down());
+                    }
+                }
+                _ => {}
+            }
+        }
+        Ok(end)
+    }
 }
 
 /// The exchange's handle on its installed session.
 pub struct Replay {
     shared: Arc<Shared>,
     origin: Instant,
-    /// When the total clock of the current attempt runs out, in nanoseconds after `origin`.
-    total_at: AtomicU64,
 }
 
 /// Puts the replay session in the place of `session`'s real one.
 ///
-/// `body` is the whole request body as read and decoded.
-pub fn install(session: &mut Session, body: Bytes) -> Replay {
+/// `body` is the whole request body as read and decoded. `drains`: where the answer may be read without its client, if it may.
+pub fn install(session: &mut Session, body: Bytes, drains: Option<Drains>) -> Replay {
     let origin = Instant::now();
-    let shared = Arc::new(Shared { body: Mutex::new(Some(body)), ..Shared::default() });
+    let shared = Arc::new(Shared { body: Mutex::new(Some(body)), drains, ..Shared::default() });
     let inner = std::mem::replace(&mut *session.downstream_session, vacant());
     *session.downstream_session = ServerSession::new_custom(Box::new(ReplaySession {
         inner: Box::new(inner),
@@ -102,13 +153,13 @@ pub fn install(session: &mut Session, body: Bytes) -> Replay {
         held_attempt: 0,
         watchdog: None,
     }));
-    Replay { shared, origin, total_at: AtomicU64::new(0) }
+    Replay { shared, origin }
 }
 
 impl Replay {
     /// Begins an attempt and starts its clocks; without `first_token` (answers that are not streamed) only the total.
     pub fn begin_attempt(&self, total: Duration, first_token: Option<Duration>) {
-        self.total_at.store(nanos(self.origin.elapsed()).saturating_add(nanos(total)), Ordering::Relaxed);
+        self.shared.total_at.store(nanos(self.origin.elapsed()).saturating_add(nanos(total)), Ordering::Relaxed);
         self.shared.attempt.fetch_add(1, Ordering::Relaxed);
         self.shared.fired.store(0, Ordering::Relaxed);
         self.shared.holding.store(false, Ordering::Relaxed);
@@ -169,6 +220,11 @@ impl Replay {
         Clock::from_u8(self.shared.fired.load(Ordering::Relaxed))
     }
 
+    /// Whether the client has left and the answer is read without it.
+    pub fn drains(&self) -> bool {
+        self.shared.is_gone()
+    }
+
     /// Puts the real session back. Does nothing when it is back already.
     pub fn restore(&self, session: &mut Session) {
         if session.downstream_session.as_custom().is_none() {
@@ -183,7 +239,7 @@ impl Replay {
     fn arm(&self, clock: Clock, limit: Duration) {
         let at = nanos(self.origin.elapsed()).saturating_add(nanos(limit));
         self.shared.idle.store(0, Ordering::Relaxed);
-        if at < self.total_at.load(Ordering::Relaxed) {
+        if at < self.shared.total_at.load(Ordering::Relaxed) {
             self.shared.deadline_clock.store(clock as u8, Ordering::Relaxed);
             self.shared.deadline.store(at, Ordering::Relaxed);
         } else {
@@ -193,7 +249,7 @@ impl Replay {
 
     fn arm_total(&self) {
         self.shared.deadline_clock.store(Clock::Total as u8, Ordering::Relaxed);
-        self.shared.deadline.store(self.total_at.load(Ordering::Relaxed), Ordering::Relaxed);
+        self.shared.deadline.store(self.shared.total_at.load(Ordering::Relaxed), Ordering::Relaxed);
     }
 }
 
@@ -335,7 +391,7 @@ impl CustomSession for ReplaySession {
         let ends = |task: &HttpTask| matches!(task, HttpTask::Header(_, true) | HttpTask::Trailer(_) | HttpTask::Done);
         let ends_unjudged = self.shared.unjudged.load(Ordering::Relaxed) && tasks.iter().any(ends);
         if ends_unjudged || self.shared.breaks_off.load(Ordering::Relaxed) {
-            if !self.shared.holding.load(Ordering::Relaxed) {
+            if !self.shared.holding.load(Ordering::Relaxed) && !self.shared.is_gone() {
                 self.write_the_last(tasks).await?;
             }
             return Error::e_explain(ErrorType::ConnectionClosed, "the answer ended before it was complete");
@@ -356,10 +412,17 @@ impl CustomSession for ReplaySession {
             self.held.append(&mut tasks);
             tasks = std::mem::take(&mut self.held);
         }
+        if self.shared.is_gone() {
+            return self.shared.swallow(tasks);
+        }
         self.amend(&mut tasks)?;
+        let end = tasks.iter().any(HttpTask::is_end);
         let done = self.inner.response_duplex_vec(tasks).await;
         self.forgive_slow_client();
-        done
+        match done {
+            Err(_) if self.shared.goes_on_without_client(self.origin) => Ok(end),
+            done => done,
+        }
     }
 
     fn set_read_timeout(&mut self, timeout: Option<Duration>) {
@@ -412,12 +475,16 @@ impl CustomSession for ReplaySession {
 
     async fn read_body_or_idle(&mut self, _no_body_expected: bool) -> Result<Option<Bytes>> {
         let Self { inner, shared, origin, watchdog, .. } = self;
-        tokio::select! {
-            gone = inner.read_body_or_idle(true) => gone,
-            clock = clock_runs_out(shared, *origin, watchdog) => {
-                Error::e_explain(ErrorType::ReadTimedout, format!("{clock:?} clock of the attempt ran out"))
+        let clock = tokio::select! {
+            gone = inner.read_body_or_idle(true), if !shared.is_gone() => {
+                if gone.is_ok() || !shared.goes_on_without_client(*origin) {
+                    return gone;
+                }
+                clock_runs_out(shared, *origin, watchdog).await
             }
-        }
+            clock = clock_runs_out(shared, *origin, watchdog) => clock,
+        };
+        Error::e_explain(ErrorType::ReadTimedout, format!("{clock:?} clock of the attempt ran out"))
     }
 
     fn body_bytes_sent(&self) -> usize {

@@ -94,6 +94,9 @@ pub fn goes_on(exchange: &mut Exchange, outcome: Outcome) -> bool {
     let Some(said) = exchange.observer.as_ref().and_then(Observer::said).map(str::to_owned) else { return false };
     let Some(speaker) = exchange.attempt().map(|attempt| attempt.target.clone()) else { return false };
     let joined = exchange.resume.as_ref().is_none_or(|resume| resume.joined);
+    if joined {
+        exchange.keep_consumed();
+    }
     let error = first_error(exchange).unwrap_or_else(|| final_error(exchange, outcome));
     let outputs = exchange.observer.as_ref().map_or(0, |observer| observer.seen().outputs);
     let resume = exchange.resume.get_or_insert_with(|| {
@@ -215,7 +218,7 @@ pub fn on_body(body: &mut Option<Bytes>, end: bool, exchange: &mut Exchange) -> 
     if !observer.may_go_on()
         && let Some(request) = &mut exchange.request
     {
-        request.release_body();
+        request.release_body(true);
     }
     if let Some(resume) = &mut exchange.resume
         && let Some(text) = body

@@ -22,8 +22,9 @@ pub fn settle(gateway: &Gateway, session: &mut Session, exchange: &mut Exchange)
     stored::remember(gateway, exchange);
     limit::settle(exchange);
     count_losses(gateway, exchange);
+    exchange.client_left |= exchange.drained();
     if exchange.client_left {
-        exchange.end_attempt(Outcome::ClientLeft);
+        exchange.end_attempt(if exchange.drained() { Outcome::Ok } else { Outcome::ClientLeft });
         if session.response_written().is_none_or(|header| header.status.is_informational()) {
             exchange.status = CLIENT_LEFT;
         }
@@ -31,6 +32,7 @@ pub fn settle(gateway: &Gateway, session: &mut Session, exchange: &mut Exchange)
         exchange.end_attempt(Outcome::Ok);
     }
     book::book(gateway, exchange);
+    book::book_others(gateway, exchange);
     let attempts: Vec<Attempt> = exchange.attempts.iter().map(|attempt| attempt.record(exchange.is_direct())).collect();
     for attempt in &attempts {
         gateway.telemetry.metrics.attempt(attempt);

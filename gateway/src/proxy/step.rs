@@ -41,6 +41,7 @@ impl Exchange {
         let elsewhere = match outcome {
             // The second call of a hedged request is under way elsewhere.
             _ if self.hedge.is_some() && !outcome.is_of_length() => return Step::Elsewhere,
+            _ if request.attempts.is_some_and(|most| self.attempts.len() >= most) => return Step::Stop,
             Outcome::Refused(ErrorKind::ContextLength) | Outcome::StreamError(ErrorKind::ContextLength) => {
                 self.plan.has_larger_window(&attempt.target)
             }
@@ -78,6 +79,7 @@ impl Exchange {
                 _ => self.plan.leave_target(),
             },
         }
+        self.keep_consumed();
         self.observer = None;
         self.error_body = None;
         self.first_output = None;

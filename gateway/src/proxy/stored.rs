@@ -36,6 +36,8 @@ pub fn plan(header: &RequestHeader, exchange: &mut Exchange, planner: &Planner<'
         json_array: false,
         clocks: Clocks::of(&header.headers)?,
         betas: None,
+        prompt: None,
+        attempts: None,
     });
     Ok(())
 }

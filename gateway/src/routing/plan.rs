@@ -101,6 +101,11 @@ impl Plan {
         Self { candidates, next: 0, begun: false, targets_left: model.retry.attempts as usize, left_out }
     }
 
+    /// At most `targets` of them are asked.
+    pub fn limit(&mut self, targets: usize) {
+        self.targets_left = self.targets_left.min(targets);
+    }
+
     /// Takes the next attempt: another credential of the target that was just tried, or the next target.
     pub fn take_next(&mut self, now: Instant) -> Option<Taken> {
         while let Some(candidate) = self.candidates.get_mut(self.next) {

@@ -18,6 +18,7 @@ use super::attempts::{AttemptsCollector, Target};
 use super::finished::{Attempt, AttemptOutcome, Finished, RequestModel, Usage};
 use super::interned::Interned;
 use super::series::{Labels, Requests, Series, SeriesCollector};
+use super::spend::{Spend, SpendCollector};
 use super::targets::TargetsCollector;
 use crate::health::Health;
 use crate::ledger::LedgerMetrics;
@@ -74,12 +75,15 @@ pub struct Metrics {
     series: Arc<Interned<Series>>,
     requests: Arc<Interned<Requests>>,
     targets: Arc<Interned<Target>>,
+    spends: Arc<Interned<Spend>>,
     direct_models: Interned<String>,
     overhead: Histogram,
     usage_missing: Counter,
     in_flight: Gauge,
     /// `gateway_bytes_buffered`: request bytes held by all exchanges together.
     pub bytes_buffered: Gauge,
+    /// `gateway_draining`: answers that are read after their clients have left.
+    pub draining: Gauge,
     dropped_fields: Family<DroppedField, Counter>,
     mirrored: Family<Mirrored, Counter>,
     route_errors: Family<Route, Counter>,
@@ -103,11 +107,13 @@ impl Metrics {
             series: Arc::new(Interned::new()),
             requests: Arc::new(Interned::new()),
             targets: Arc::new(Interned::new()),
+            spends: Arc::new(Interned::new()),
             direct_models: Interned::new(),
             overhead: Histogram::new(OVERHEAD_BUCKETS),
             usage_missing: Counter::default(),
             in_flight: Gauge::default(),
             bytes_buffered: Gauge::default(),
+            draining: Gauge::default(),
             dropped_fields: Family::default(),
             mirrored: Family::default(),
             route_errors: Family::default(),
@@ -127,6 +133,7 @@ impl Metrics {
             requests: self.requests.clone(),
         }));
         registry.register_collector(Box::new(AttemptsCollector(self.targets.clone())));
+        registry.register_collector(Box::new(SpendCollector(self.spends.clone())));
         registry.register_collector(Box::new(TargetsCollector(self.health.clone())));
         registry.register_collector(Box::new(LimitsCollector(self.limits.clone())));
         registry.register("gateway_in_flight", "Requests that are being served", self.in_flight.clone());
@@ -145,6 +152,11 @@ impl Metrics {
             "gateway_bytes_buffered",
             "Request bytes held by all requests together",
             self.bytes_buffered.clone(),
+        );
+        registry.register(
+            "gateway_draining",
+            "Answers that are read to their end after their clients have left",
+            self.draining.clone(),
         );
         registry.register(
             "gateway_dropped_fields",
@@ -201,6 +213,28 @@ impl Metrics {
             }
             if let Some(target) = self.targets.get_or_make(hash, limit, is_it, || Target::new(provider, model)) {
                 target.count(*outcome);
+                return;
+            }
+        }
+    }
+
+    /// Counts upstream work that consumed something. `direct`: the client made the model's name up (`provider/model`). `cost` in
+    /// pico-dollars; `None`: it has no price.
+    pub fn spent(&self, provider: &str, model: &str, direct: bool, key: Option<&str>, cost: Option<u64>) {
+        let model = if direct && !self.direct_model_is_known(model, true) { OTHER } else { model };
+        let key = key.unwrap_or(NONE);
+        for (labels, limit) in [
+            ((provider, model, key), MAX_SERIES),
+            ((provider, OTHER, key), MAX_SERIES_COARSE),
+            ((provider, OTHER, OTHER), usize::MAX),
+        ] {
+            let hash = self.spends.hash(labels);
+            let is_it = |spend: &Spend| spend.is(labels);
+            if self.spends.with(hash, is_it, |spend| spend.count(cost)).is_some() {
+                return;
+            }
+            if let Some(spend) = self.spends.get_or_make(hash, limit, is_it, || Spend::new(labels)) {
+                spend.count(cost);
                 return;
             }
         }

@@ -10,6 +10,7 @@ mod interned;
 mod line;
 mod metrics;
 mod series;
+mod spend;
 mod targets;
 
 pub use access_log::AccessLog;

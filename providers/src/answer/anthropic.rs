@@ -1,5 +1,8 @@
 //! The events of Anthropic Messages: <https://docs.anthropic.com/en/docs/build-with-claude/streaming>.
 
+use std::sync::LazyLock;
+
+use memchr::memmem::Finder;
 use serde::Deserialize;
 
 use super::Notes;
@@ -30,6 +33,9 @@ struct Message<'a> {
     usage: Raw<'a>,
 }
 
+static DELTA: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new("\"delta\""));
+static BLOCK: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new("\"content_block\""));
+
 pub(super) fn on_event(name: &[u8], data: &[u8], notes: &mut Notes) {
     if !name.is_empty() && name != b"message" {
         on_type(name, data, notes);
@@ -46,6 +52,11 @@ pub(super) fn on_event(name: &[u8], data: &[u8], notes: &mut Notes) {
 
 fn on_type(name: &[u8], data: &[u8], notes: &mut Notes) {
     match name {
+        b"content_block_delta" => drop(notes.hear(&DELTA, data)),
+        b"content_block_start" => drop(notes.hear(&BLOCK, data)),
+        _ => {}
+    }
+    match name {
         b"content_block_delta" if notes.seen.first_output || has_delta(data) => notes.output(),
         b"content_block_start" if !notes.seen.first_output && has_block(data) => notes.output(),
         b"message_start" => {
@@ -60,7 +71,10 @@ fn on_type(name: &[u8], data: &[u8], notes: &mut Notes) {
             }
         }
         b"message_delta" => match raw::parse::<Event<'_>>(data) {
-            Some(Event { usage: Some(usage), .. }) => notes.usage(raw::bytes(usage)),
+            Some(Event { usage: Some(usage), .. }) => {
+                notes.usage(raw::bytes(usage));
+                notes.seen.usage_is_final = true;
+            }
             Some(_) => {}
             None => notes.unreadable(),
         },

@@ -73,6 +73,8 @@ struct Finders {
     error: Finder<'static>,
     finish_reason: Finder<'static>,
     index: Finder<'static>,
+    delta: Finder<'static>,
+    text: Finder<'static>,
 }
 
 static FINDERS: LazyLock<Finders> = LazyLock::new(|| Finders {
@@ -80,6 +82,8 @@ static FINDERS: LazyLock<Finders> = LazyLock::new(|| Finders {
     error: Finder::new("\"error\""),
     finish_reason: Finder::new("\"finish_reason\""),
     index: Finder::new("\"index\""),
+    delta: Finder::new("\"delta\""),
+    text: Finder::new("\"text\""),
 });
 
 impl Chat {
@@ -92,6 +96,9 @@ impl Chat {
         // Once every choice is finished, a further delta is a choice that was not known of.
         if notes.seen.first_output && !self.all_finished() && name != b"error" && is_plain_delta(data) {
             notes.output();
+            if !notes.hear(&FINDERS.delta, data) {
+                notes.hear(&FINDERS.text, data);
+            }
             return Verdict::Pass;
         }
         let Some(chunk) = raw::parse::<Chunk<'_>>(data) else {
@@ -131,6 +138,9 @@ impl Chat {
         for choice in choices.unwrap_or_default() {
             output |= choice.text.is_some_and(raw::has_content)
                 || choice.delta.or(choice.message).is_some_and(|delta| raw::has_field(delta, PREAMBLE));
+            if let Some(said) = choice.text.or(choice.delta).or(choice.message) {
+                notes.heard.json(raw::bytes(said));
+            }
             self.on_choice(choice);
         }
         if output {

@@ -33,6 +33,9 @@ const KEYS: &[&[u8]] = &[
     b"message",
 ];
 
+/// The top-level keys under which an answer to a chat has its output.
+const OUTPUT: &[&[u8]] = &[b"choices", b"content", b"output", b"candidates", b"message"];
+
 /// Where the scan stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
@@ -131,6 +134,9 @@ impl JsonScan {
                 self.in_key = false;
             }
         } else {
+            if self.depth > 1 && OUTPUT.contains(&self.key.as_slice()) {
+                notes.heard.length(bytes.len());
+            }
             self.keep(bytes, notes);
         }
         taken

@@ -6,13 +6,15 @@
 //! `stream` cuts server-sent events and hands them to the rules of the dialect: `chat` for OpenAI's chunks,
 //! `typed` for OpenAI's typed events, `anthropic`. `json` scans an answer that is one JSON document. `translated` is for
 //! answers whose two sides speak different dialects: there nothing passes, but the codecs read and write. `continued` joins
-//! what another attempt says to an answer that broke off.
+//! what another attempt says to an answer that broke off. `heard` measures what is said, for answers whose provider never tells.
 
 mod anthropic;
 mod chat;
 mod continued;
 mod converted;
+mod costed;
 mod followed;
+mod heard;
 mod json;
 mod marks;
 mod raw;
@@ -21,11 +23,14 @@ mod translated;
 mod typed;
 
 use bytes::Bytes;
+use memchr::memmem::Finder;
 use serde_json::Value;
 
 pub use self::converted::Conversion;
 use self::converted::Converted;
+pub use self::costed::with_cost;
 use self::followed::Followed;
+pub use self::heard::Heard;
 use self::json::JsonScan;
 use self::stream::Stream;
 use self::translated::Translated;
@@ -71,6 +76,8 @@ pub struct Seen {
     pub error: Option<ApiError>,
     /// What the answer consumed, as far as reported.
     pub usage: Option<Usage>,
+    /// Whether that is the provider's last word although `complete` is not set.
+    pub usage_is_final: bool,
     /// The provider's id of the answer, where something later refers to it: Responses, and translated answers.
     pub id: Option<String>,
     /// The model that answered, as the provider calls it.
@@ -88,6 +95,8 @@ pub struct Observer {
     notes: Notes,
     form: Form,
     ended: bool,
+    /// What the attempts before the current one had reported.
+    before: Option<Usage>,
 }
 
 #[derive(Debug)]
@@ -106,14 +115,14 @@ impl Observer {
     #[must_use]
     pub fn translating(translation: Translation, operation: Operation, form: AnswerForm) -> Self {
         let notes = Notes::new(translation.from, operation);
-        Self { notes, form: Form::Translated(Box::new(Translated::new(translation, form))), ended: false }
+        Self { notes, form: Form::Translated(Box::new(Translated::new(translation, form))), ended: false, before: None }
     }
 
     /// An observer that converts the answer to another operation than chat. What comes back is whole.
     #[must_use]
     pub fn converting(conversion: Conversion) -> Self {
         let notes = Notes::new(conversion.from.dialect(), conversion.operation);
-        Self { notes, form: Form::Converted(Box::new(Converted::new(conversion))), ended: false }
+        Self { notes, form: Form::Converted(Box::new(Converted::new(conversion))), ended: false, before: None }
     }
 
     /// What the translation of the answer could not say.
@@ -173,6 +182,9 @@ impl Observer {
             self.notes.dialect = translation.from;
             self.notes.seen.cut = false;
             self.notes.seen.error = None;
+            self.notes.seen.usage_is_final = false;
+            self.notes.heard = Heard::default();
+            self.before = self.notes.seen.usage;
             self.ended = false;
             translated.go_on(translation);
         }
@@ -204,7 +216,7 @@ impl Observer {
             },
             AnswerForm::Opaque => Form::Opaque,
         };
-        Self { notes: Notes::new(dialect, operation), form, ended: false }
+        Self { notes: Notes::new(dialect, operation), form, ended: false, before: None }
     }
 
     /// Takes the next chunk of the body, in any cut, and gives back what goes to the client now. `end`: nothing
@@ -254,6 +266,23 @@ impl Observer {
         }
     }
 
+    /// What the current attempt has reported to have consumed: [`Seen::usage`] without that of the attempts before it.
+    #[must_use]
+    pub fn own_usage(&self) -> Option<Usage> {
+        let usage = self.notes.seen.usage?;
+        match &self.before {
+            None => Some(usage),
+            Some(before) if usage == *before => None,
+            Some(before) => Some(usage.minus(before)),
+        }
+    }
+
+    /// How much the current attempt has said.
+    #[must_use]
+    pub fn heard(&self) -> &Heard {
+        &self.notes.heard
+    }
+
     /// What has been seen so far.
     #[must_use]
     pub fn seen(&self) -> &Seen {
@@ -274,11 +303,12 @@ struct Notes {
     operation: Operation,
     seen: Seen,
     report: Report,
+    heard: Heard,
 }
 
 impl Notes {
     fn new(dialect: Dialect, operation: Operation) -> Self {
-        Self { dialect, operation, seen: Seen::default(), report: Report::default() }
+        Self { dialect, operation, seen: Seen::default(), report: Report::default(), heard: Heard::default() }
     }
 
     /// Whether the answer has ended, well or not.
@@ -289,6 +319,15 @@ impl Notes {
     fn output(&mut self) {
         self.seen.first_output = true;
         self.seen.outputs += 1;
+    }
+
+    /// Takes in what is said by the value of the first `key` of an event: it is searched for, which is cheap and, as quotes in
+    /// a string are escaped, cannot be fooled by the text.
+    fn hear(&mut self, key: &Finder<'_>, data: &[u8]) -> bool {
+        let Some(at) = key.find(data) else { return false };
+        let rest = data[at + key.needle().len()..].trim_ascii_start();
+        self.heard.json(rest.strip_prefix(b":").unwrap_or(rest).trim_ascii_start());
+        true
     }
 
     fn unreadable(&mut self) {

@@ -4,7 +4,7 @@ use bytes::Bytes;
 
 use super::continued::{Said, Seam};
 use super::marks::Marks;
-use super::{AnswerForm, Notes};
+use super::{AnswerForm, Heard, Notes};
 use crate::codec::{Client, Maker, Platform, StreamDecoder, StreamEncoder, codec};
 use crate::common::{
     Aliases, Collector, Content, Delta, Event, Losses, ProviderTag, Response, TurnMemory, TurnRecorder, take_apart,
@@ -291,6 +291,7 @@ pub(super) fn fail(notes: &mut Notes, error: ApiError) {
 /// Fills in what the gateway wants to know of an answer, from its events.
 pub(super) fn note(event: &Event<'_>, notes: &mut Notes) {
     notes.seen.events += 1;
+    hear(event, &mut notes.heard);
     match event {
         Event::Start { id, model, .. } => {
             let seen = &mut notes.seen;
@@ -331,6 +332,36 @@ pub(super) fn note(event: &Event<'_>, notes: &mut Notes) {
         Event::Error(error) => fail(notes, error.clone()),
         Event::End => notes.seen.complete = true,
         Event::BlockEnd { .. } | Event::Logprobs { .. } | Event::Stop { .. } | Event::Extras(_) | Event::Ping => {}
+    }
+}
+
+/// Measures what the event says.
+fn hear(event: &Event<'_>, heard: &mut Heard) {
+    match event {
+        Event::BlockStart { block, .. } => match &block.content {
+            Content::Text(text) => heard.text(text.text.as_bytes()),
+            Content::Refusal(text) => heard.text(text.as_bytes()),
+            Content::Reasoning(reasoning) => heard.text(reasoning.text.as_bytes()),
+            Content::ToolCall(call) => {
+                heard.text(call.name.as_bytes());
+                heard.text(call.arguments.as_bytes());
+            }
+            Content::Media(_) | Content::ToolResult(_) | Content::Foreign(_) => {}
+        },
+        Event::Delta { delta, .. } => match delta {
+            Delta::Text(text)
+            | Delta::Refusal(text)
+            | Delta::Reasoning(text)
+            | Delta::Summary { text, .. }
+            | Delta::Arguments(text)
+            | Delta::Transcript(text) => heard.text(text.as_bytes()),
+            Delta::MediaData(_)
+            | Delta::Signature(_)
+            | Delta::Encrypted(_)
+            | Delta::Citation(_)
+            | Delta::Foreign(_) => {}
+        },
+        _ => {}
     }
 }
 

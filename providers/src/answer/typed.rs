@@ -1,6 +1,9 @@
 //! OpenAI's typed events: Responses (<https://platform.openai.com/docs/api-reference/responses-streaming>), and the
 //! streams of images, speech and transcription, which follow the same pattern.
 
+use std::sync::LazyLock;
+
+use memchr::memmem::Finder;
 use serde::Deserialize;
 
 use super::Notes;
@@ -35,6 +38,8 @@ struct Response<'a> {
     service_tier: Raw<'a>,
 }
 
+static DELTA: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new("\"delta\""));
+
 /// Reads an event of a stream that has only typed ones.
 pub(super) fn on_event(name: &[u8], data: &[u8], notes: &mut Notes) {
     if !on_event_if_typed(name, data, notes) {
@@ -65,6 +70,10 @@ fn on_type(name: &[u8], data: &[u8], notes: &mut Notes) {
     if name.ends_with(b".delta") || name.ends_with(b".partial_image") {
         if notes.seen.first_output || !is_empty_delta(name, data) {
             notes.output();
+            // Sound is no text.
+            if !name.ends_with(b"audio.delta") {
+                notes.hear(&DELTA, data);
+            }
         }
         return;
     }

@@ -11,7 +11,7 @@ pub mod count_tokens;
 pub mod embeddings;
 pub mod images;
 pub mod rerank;
-mod tokenizer;
+pub(crate) mod tokenizer;
 mod write;
 
 use crate::codec::{Call, Target};

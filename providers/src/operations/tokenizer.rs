@@ -9,7 +9,7 @@ const MOST: usize = 512 << 10;
 /// Counts tokens of `o200k_base` over several texts. What comes after the first 512 KiB is taken to be like what came
 /// before, so that nobody can keep a thread busy.
 #[derive(Debug, Default)]
-pub(super) struct Counter {
+pub(crate) struct Counter {
     tokens: u64,
     read: usize,
     unread: usize,
@@ -17,7 +17,7 @@ pub(super) struct Counter {
 
 impl Counter {
     /// Takes a text in.
-    pub(super) fn add(&mut self, text: &str) {
+    pub(crate) fn add(&mut self, text: &str) {
         let (now, later) = text.split_at(text.floor_char_boundary(MOST - self.read));
         self.tokens += o200k_base().count(now) as u64;
         self.read += now.len();
@@ -25,7 +25,7 @@ impl Counter {
     }
 
     /// The tokens of all.
-    pub(super) fn total(&self) -> u64 {
+    pub(crate) fn total(&self) -> u64 {
         let rest = self.tokens as u128 * self.unread as u128 / self.read.max(1) as u128;
         self.tokens.saturating_add(u64::try_from(rest).unwrap_or(u64::MAX))
     }

@@ -196,6 +196,35 @@ impl BodyFacts {
     }
 }
 
+/// Top-level fields with what a client says of its request for its own accounts.
+pub(super) const LABELS: [&str; 5] = ["user", "metadata", "labels", "requestMetadata", "safety_identifier"];
+
+/// What a body says of itself for its client's own accounts: see [`BodyFacts::user`] and [`BodyFacts::metadata`].
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct LabelFields {
+    /// Who the client says its user is.
+    pub user: Option<String>,
+    /// Pairs of name and value.
+    pub metadata: Vec<(String, String)>,
+}
+
+/// Reads only those fields of a body that [`scan_json`](super::scan_json) has accepted.
+#[must_use]
+pub fn label_fields(body: &[u8]) -> LabelFields {
+    let mut facts = BodyFacts::default();
+    let (mut cursor, mut identifier) = (Cursor::new(body), None);
+    cursor.enter(b'{');
+    while let Some(key) = cursor.next_key() {
+        match &*key.name {
+            b"metadata" | b"labels" | b"requestMetadata" => facts.metadata(&mut cursor),
+            b"user" => facts.user = cursor.text().and_then(owned),
+            b"safety_identifier" => identifier = cursor.text().and_then(owned),
+            _ => drop(cursor.value()),
+        }
+    }
+    LabelFields { user: facts.user.or(identifier), metadata: facts.metadata }
+}
+
 /// Members of a JSON object in a header, such as `x-portkey-metadata`, as of a body's `metadata`.
 #[must_use]
 pub fn metadata_of(object: &[u8]) -> Vec<(String, String)> {

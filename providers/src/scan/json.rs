@@ -74,6 +74,8 @@ struct Members<'a, const N: usize> {
     input: bool,
     /// Whether there is a key `fallbacks` or `models`.
     fallbacks: bool,
+    /// Whether there is a key of [`LABELS`](super::facts::LABELS).
+    labels: bool,
     empty: bool,
 }
 
@@ -92,6 +94,7 @@ impl<'a, const N: usize> Visitor<'a> for Pick<N> {
             messages: false,
             input: false,
             fallbacks: false,
+            labels: false,
             empty: true,
         };
         // Keys are taken raw, because decoding would refuse a lone surrogate in a key that nobody reads.
@@ -112,6 +115,7 @@ impl<'a, const N: usize> Visitor<'a> for Pick<N> {
                     members.messages |= decoded == "messages";
                     members.input |= decoded == "input";
                     members.fallbacks |= decoded == "fallbacks" || decoded == "models";
+                    members.labels |= super::facts::LABELS.contains(&&*decoded);
                     map.next_value::<IgnoredAny>()?;
                 }
             }
@@ -166,6 +170,7 @@ impl<'a> Source<'a> {
             response_format: None,
             only_input: members.input && !members.messages,
             fallbacks: members.fallbacks,
+            labels: members.labels,
             null_model: members.values[0].filter(|raw| is_null(raw)).map(|raw| self.span(raw)),
             usage: match (stream_options, members.values[2]) {
                 (Some(raw), _) => self.usage(raw)?,

@@ -42,7 +42,7 @@ use std::ops::Range;
 pub use depth::MAX_DEPTH;
 pub use edit::FieldEdits;
 pub use error::{FormError, Place, ScanError};
-pub use facts::{BodyFacts, fallbacks_of, metadata_of};
+pub use facts::{BodyFacts, LabelFields, fallbacks_of, label_fields, metadata_of};
 pub use json::scan_json;
 pub use multipart::{MAX_PART_HEADERS, scan_multipart};
 pub use opening::opening;
@@ -76,6 +76,8 @@ pub struct RequestScan {
     /// Whether there is a field `fallbacks` or `models`, in which a client may name models to fall back on; see
     /// [`fallbacks_of`].
     pub fallbacks: bool,
+    /// Whether there is a field in which a client says whose request it is or what it is for; see [`label_fields`].
+    pub labels: bool,
     /// Where `model` is `null`: there a name goes.
     null_model: Option<Range<usize>>,
     usage: UsageOption,

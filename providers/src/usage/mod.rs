@@ -114,6 +114,41 @@ impl Usage {
         }
     }
 
+    /// What is left of it when `part` is taken out. A bucket that was not reported stays unreported.
+    #[must_use]
+    pub fn minus(&self, part: &Self) -> Self {
+        let Self {
+            input,
+            cache_read,
+            cache_write_5m,
+            cache_write_1h,
+            audio_input,
+            image_input,
+            output,
+            reasoning,
+            audio_output,
+            image_output,
+            audio_input_ms,
+            search_units,
+            web_searches,
+        } = *part;
+        Self {
+            input: left(self.input, input),
+            cache_read: left(self.cache_read, cache_read),
+            cache_write_5m: left(self.cache_write_5m, cache_write_5m),
+            cache_write_1h: left(self.cache_write_1h, cache_write_1h),
+            audio_input: left(self.audio_input, audio_input),
+            image_input: left(self.image_input, image_input),
+            output: left(self.output, output),
+            reasoning: left(self.reasoning, reasoning),
+            audio_output: left(self.audio_output, audio_output),
+            image_output: left(self.image_output, image_output),
+            audio_input_ms: left(self.audio_input_ms, audio_input_ms),
+            search_units: left(self.search_units, search_units),
+            web_searches: left(self.web_searches, web_searches),
+        }
+    }
+
     /// Takes a later report of the same answer in: it may only raise or fill a bucket.
     ///
     /// This is for reports that are already in disjoint buckets. Within one stream the [`Observer`](crate::Observer)
@@ -156,6 +191,10 @@ fn raise(bucket: &mut Option<u64>, later: Option<u64>) {
     *bucket = (*bucket).max(later);
 }
 
+fn left(bucket: Option<u64>, part: Option<u64>) -> Option<u64> {
+    Some(bucket?.saturating_sub(part.unwrap_or(0)))
+}
+
 fn sum<const N: usize>(counts: [Option<u64>; N]) -> Option<u64> {
     counts.into_iter().flatten().reduce(u64::saturating_add)
 }
@@ -177,6 +216,7 @@ mod tests {
         let second = Usage { input: Some(u64::MAX), cache_read: Some(0), ..Usage::default() };
         let both = Usage { input: Some(u64::MAX), output: Some(2), cache_read: Some(0), ..Usage::default() };
         assert_eq!((first.plus(&second), Usage::default().plus(&Usage::default())), (both, Usage::default()));
+        assert_eq!(first.plus(&first).minus(&first), first);
     }
 
     #[test]

@@ -42,6 +42,7 @@ pub(super) fn key(claims: &Map<String, Value>, issuer: &IssuerConfig, template: 
         expires: None,
         rules: Vec::new(),
         priority: 0,
+        on_abort: template.on_abort(),
     };
     Some(Arc::new(Key::within(config, Some(template.clone()), true)))
 }

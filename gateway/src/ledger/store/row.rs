@@ -3,14 +3,14 @@
 use ai_gateway_providers::usage::Usage;
 use rusqlite::{Result, Row, Statement, params};
 
-use super::super::record::{Kind, Record, Tags, Text, UsageSource};
+use super::super::record::{Kind, Metadata, Record, Tags, Text, UsageSource};
 
 macro_rules! columns {
     () => {
         "at, id, seq, kind, key, team, owner, tags, customer, operation, dialect, model, provider, upstream_model, \
          answer_model, status, fault, stream, attempts, duration_us, first_token_us, input, cache_read, cache_write_5m, \
          cache_write_1h, audio_input, image_input, output, reasoning, audio_output, image_output, audio_input_ms, \
-         search_units, web_searches, usage_source, service_tier, cost, price_map"
+         search_units, web_searches, usage_source, service_tier, cost, price_map, metadata"
     };
 }
 
@@ -19,7 +19,7 @@ pub const INSERT: &str = concat!(
     "INSERT OR IGNORE INTO usage (",
     columns!(),
     ") VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21, ?22, \
-     ?23, ?24, ?25, ?26, ?27, ?28, ?29, ?30, ?31, ?32, ?33, ?34, ?35, ?36, ?37, ?38)"
+     ?23, ?24, ?25, ?26, ?27, ?28, ?29, ?30, ?31, ?32, ?33, ?34, ?35, ?36, ?37, ?38, ?39)"
 );
 
 /// For [`read`].
@@ -37,6 +37,7 @@ pub fn bind(insert: &mut Statement<'_>, record: &Record<'_>) -> Result<usize> {
         owner,
         tags,
         customer,
+        metadata,
         operation,
         dialect,
         model,
@@ -110,6 +111,7 @@ pub fn bind(insert: &mut Statement<'_>, record: &Record<'_>) -> Result<usize> {
         text(service_tier),
         cost.map(signed),
         text(price_map),
+        (!metadata.is_empty()).then(|| serde_json::to_string(metadata).unwrap_or_default()),
     ])
 }
 
@@ -119,6 +121,9 @@ pub fn read(row: &Row<'_>) -> Result<Record<'static>> {
     let count = |column| Ok::<_, rusqlite::Error>(row.get::<_, Option<i64>>(column)?.map(unsigned));
     let (kind, source): (String, String) = (row.get("kind")?, row.get("usage_source")?);
     let tags: Vec<String> = serde_json::from_str(&row.get::<_, String>("tags")?).unwrap_or_default();
+    let metadata = row.get::<_, Option<String>>("metadata")?;
+    let metadata: Vec<(String, String)> =
+        metadata.and_then(|text| serde_json::from_str(&text).ok()).unwrap_or_default();
     Ok(Record {
         id: row.get::<_, String>("id")?.into(),
         seq: row.get("seq")?,
@@ -129,6 +134,7 @@ pub fn read(row: &Row<'_>) -> Result<Record<'static>> {
         owner: text("owner")?,
         tags: tags.into_iter().collect::<Tags<'_>>(),
         customer: text("customer")?,
+        metadata: metadata.into_iter().collect::<Metadata<'_>>(),
         operation: row.get::<_, String>("operation")?.into(),
         dialect: text("dialect")?,
         model: text("model")?,

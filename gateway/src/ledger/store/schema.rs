@@ -12,8 +12,9 @@ use super::StoreError;
 
 /// `at` comes first in the primary key: new rows go to the end of the file, a query reads the part of its time, and
 /// what is too old goes from the front. Costs are whole pico-dollars, times whole microseconds.
-const MIGRATIONS: &[M<'static>] = &[M::up(
-    "CREATE TABLE usage (
+const MIGRATIONS: &[M<'static>] = &[
+    M::up(
+        "CREATE TABLE usage (
         at INTEGER NOT NULL,
         id TEXT NOT NULL,
         seq INTEGER NOT NULL,
@@ -56,7 +57,9 @@ const MIGRATIONS: &[M<'static>] = &[M::up(
         rerated_map TEXT,
         PRIMARY KEY (at, id, seq)
     ) STRICT, WITHOUT ROWID",
-)];
+    ),
+    M::up("ALTER TABLE usage ADD COLUMN metadata TEXT"),
+];
 
 /// How long a statement waits for another process that writes.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -84,6 +87,22 @@ pub fn open_read_only(path: &Path) -> Result<Connection, StoreError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// The first cells of the first table of `docs/ledger.md` are the columns.
+    #[test]
+    fn every_column_is_documented() {
+        let page = include_str!("../../../../docs/ledger.md");
+        let table = page.split("\n\n").find(|part| part.starts_with("| field |")).unwrap();
+        let cells = table.lines().skip(2).map(|row| row.split('|').nth(1).unwrap());
+        let documented: std::collections::BTreeSet<String> =
+            cells.flat_map(|cell| cell.split(',')).map(|name| name.trim().trim_matches('`').to_owned()).collect();
+        let dir = tempfile::tempdir().unwrap();
+        let db = open(&dir.path().join("ledger.db")).unwrap();
+        let mut columns = db.prepare("SELECT name FROM pragma_table_info('usage')").unwrap();
+        let columns: std::collections::BTreeSet<String> =
+            columns.query_map([], |row| row.get(0)).unwrap().map(Result::unwrap).collect();
+        assert_eq!(documented, columns);
+    }
 
     #[test]
     fn the_migrations_are_sound() {

@@ -63,6 +63,9 @@ pub async fn race(
     let client = session.req_header().clone();
     let Some(current) = exchange.attempt() else { return Ok(Box::new(peer)) };
     let mut first = start(gateway, exchange, current, &client, peer)?;
+    if let Some(current) = exchange.attempts.last_mut() {
+        current.called = true;
+    }
     let begun = tokio::select! {
         biased;
         _ = first.ripen() => Ok(None),
@@ -110,8 +113,10 @@ async fn decide(
             }
             judged = hedge.leg.ripen(), if hedge.leg.failed().is_none() => {
                 if judged.is_ok() {
+                    let consumed = exchange.consumed_by_loser(Outcome::Hedged, first.usage());
                     drop(first);
                     if let Some(attempt) = exchange.attempts.last_mut() {
+                        attempt.consumed = consumed;
                         attempt.lose();
                     }
                     exchange.plan.adopt_rival(&hedge.attempt.target);
@@ -131,7 +136,10 @@ async fn decide(
 pub fn give_up(exchange: &mut Exchange) {
     let Some(Hedge { mut attempt, leg }) = exchange.hedge.take() else { return };
     let outcome = if exchange.client_left { Outcome::ClientLeft } else { Outcome::Hedged };
-    attempt.end(leg.failed().unwrap_or(outcome));
+    let outcome = leg.failed().unwrap_or(outcome);
+    attempt.end(outcome);
+    attempt.rival = true;
+    attempt.consumed = exchange.consumed_by_loser(outcome, leg.usage());
     drop(leg);
     let last = exchange.attempts.len().saturating_sub(1);
     exchange.attempts.insert(last, attempt);
@@ -187,6 +195,7 @@ async fn second(gateway: &Gateway, exchange: &mut Exchange, client: &RequestHead
     let mut attempt = Attempt::new(exchange.plan.begin_rival(now)?, encoded, clocks);
     let approached = attempt::approach(&mut attempt, &gateway.http, &gateway.resolver, &exchange.id).await;
     let leg = start(gateway, exchange, &attempt, client, approached.ok()?).ok()?;
+    attempt.called = true;
     Some(Hedge { attempt, leg })
 }
 

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use ai_gateway_providers::answer::Observer;
+use ai_gateway_providers::usage::Usage;
 use ai_gateway_providers::{Dialect, Operation};
 use bytes::Bytes;
 use futures::future::{BoxFuture, FutureExt};
@@ -22,6 +23,8 @@ pub struct Leg {
     /// A mutex because exchanges must be `Sync`; it is never locked.
     run: Mutex<BoxFuture<'static, Ripe>>,
     ripe: Option<Ripe>,
+    /// What the provider has reported so far.
+    usage: Arc<Mutex<Option<Usage>>>,
 }
 
 /// A call of which something can be said.
@@ -39,8 +42,9 @@ impl Leg {
         dialect: Dialect,
         operation: Operation,
     ) -> Self {
-        let run = run(connector, ask, dialect, operation).boxed();
-        Self { address, run: Mutex::new(run), ripe: None }
+        let usage = Arc::default();
+        let run = run(connector, ask, dialect, operation, Arc::clone(&usage)).boxed();
+        Self { address, run: Mutex::new(run), ripe: None, usage }
     }
 
     /// Runs the call until its answer shows output or failed. May be dropped and called again.
@@ -60,13 +64,24 @@ impl Leg {
         self.ripe.as_ref().and_then(|ripe| ripe.verdict.err())
     }
 
+    /// What it is reported to have consumed so far.
+    pub fn usage(&self) -> Option<Usage> {
+        *self.usage.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// A peer for Pingora, on which it goes on; `None` if it is not ripe.
     pub fn hand_over(self) -> Option<Box<HttpPeer>> {
         self.ripe.map(|ripe| Box::new(handover::peer(self.address, ripe.answer)))
     }
 }
 
-async fn run(connector: Arc<Connector>, ask: Ask, dialect: Dialect, operation: Operation) -> Ripe {
+async fn run(
+    connector: Arc<Connector>,
+    ask: Ask,
+    dialect: Dialect,
+    operation: Operation,
+    usage: Arc<Mutex<Option<Usage>>>,
+) -> Ripe {
     let (header, mut call) = match Call::open(&connector, ask).await {
         Ok((header, call)) => (header, Box::new(call)),
         Err(failed) => return Ripe { verdict: Err(outcome_of(&failed)), answer: Err(failed) },
@@ -92,6 +107,7 @@ async fn run(connector: Arc<Connector>, ask: Ask, dialect: Dialect, operation: O
             Err(_) => break (Rest::Broken, Err(Outcome::Cut)),
         };
         let seen = observer.seen();
+        *usage.lock().unwrap_or_else(PoisonError::into_inner) = seen.usage;
         let verdict = match &seen.error {
             _ if seen.first_output => Ok(()),
             Some(error) => Err(Outcome::StreamError(error.kind)),

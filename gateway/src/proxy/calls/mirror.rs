@@ -12,16 +12,20 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::call::{Ask, Call};
 use super::leg::outcome_of;
+use crate::ledger::{Kind, Record};
 use crate::proxy::answer::{form_of, is_web_page, verdict};
 use crate::proxy::attempt::{self, Attempt};
+use crate::proxy::consumed::Consumed;
 use crate::proxy::exchange::Request;
 use crate::proxy::replay::Clock;
-use crate::proxy::{Exchange, Gateway, Outcome, encode};
+use crate::proxy::{Exchange, Gateway, Outcome, book, encode};
 use crate::snapshot::Target;
 use crate::telemetry::{AttemptOutcome, InFlight};
 
 /// Mirrored requests under way at most; what comes on top is dropped.
 const MOST: usize = 64;
+/// Number of a mirror's record, above that of any attempt's.
+const MIRROR: u32 = 1000;
 /// Bytes of their bodies at most, in KiB.
 const MOST_KIB: usize = 64 << 10;
 
@@ -59,7 +63,18 @@ pub fn mirror(gateway: &Gateway, client: &RequestHeader, exchange: &Exchange) {
     tokio::spawn(async move {
         let begun = Instant::now();
         let asked = tokio::time::timeout(total, Box::pin(ask(&gateway, &client, &shadow, &target))).await;
-        let (outcome, usage) = asked.unwrap_or((Outcome::Timeout(Clock::Total).into(), None));
+        let (outcome, consumed) = asked.unwrap_or((Outcome::Timeout(Clock::Total).into(), None));
+        let usage = consumed.as_ref().and_then(|consumed| consumed.0.usage);
+        if let Some((consumed, attempt)) = &consumed {
+            let record = Record {
+                seq: MIRROR,
+                kind: Kind::Mirror,
+                attempts: 1,
+                duration_us: book::whole_micros(begun.elapsed()),
+                ..book::beside(&shadow, attempt, consumed)
+            };
+            book::enter(&gateway, &shadow, &record);
+        }
         gateway.telemetry.metrics.mirrored(&target.provider.name, outcome.as_str());
         log::info!(
             "request {}: role=mirror provider={} model={} outcome={} ms={} input={:?} output={:?}",
@@ -78,6 +93,7 @@ pub fn mirror(gateway: &Gateway, client: &RequestHeader, exchange: &Exchange) {
 /// What of the exchange a request is written from. It is not counted as in flight: no shutdown waits for it.
 fn shadow(exchange: &Exchange, request: &Request) -> Exchange {
     let mut shadow = Exchange::new(exchange.snapshot.clone(), InFlight::uncounted());
+    shadow.at = exchange.at;
     shadow.id = exchange.id.clone();
     shadow.endpoint = exchange.endpoint.clone();
     shadow.key = exchange.key.clone();
@@ -90,6 +106,8 @@ fn shadow(exchange: &Exchange, request: &Request) -> Exchange {
         json_array: request.json_array,
         clocks: request.clocks,
         betas: request.betas.clone(),
+        prompt: None,
+        attempts: None,
     });
     shadow
 }
@@ -99,7 +117,7 @@ async fn ask(
     client: &RequestHeader,
     shadow: &Exchange,
     target: &Arc<Target>,
-) -> (AttemptOutcome, Option<Usage>) {
+) -> (AttemptOutcome, Option<(Consumed, Attempt)>) {
     let (Some(request), Some(endpoint)) = (&shadow.request, &shadow.endpoint) else {
         return (AttemptOutcome::Gateway, None);
     };
@@ -115,11 +133,12 @@ async fn ask(
         Err((outcome, _)) => return (outcome.into(), None),
     };
     let Ok(header) = attempt::header_for(&attempt, client, shadow) else { return (AttemptOutcome::Gateway, None) };
-    let ask = Ask { peer, header, body: attempt.body };
+    let ask = Ask { peer, header, body: std::mem::take(&mut attempt.body) };
     let (header, mut call) = match Call::open(&gateway.calls.connector, ask).await {
         Ok(answered) => answered,
         Err(failed) => return (outcome_of(&failed).into(), None),
     };
+    attempt.status = Some(header.status.as_u16());
     let refused = verdict(header.status.as_u16()).or(is_web_page(&header).then_some(Outcome::Garbage));
     if let Some(outcome) = refused {
         return (outcome.into(), None);
@@ -138,5 +157,6 @@ async fn ask(
         None if !whole || seen.cut => Outcome::Cut,
         None => Outcome::Ok,
     };
-    (outcome.into(), seen.usage)
+    let consumed = seen.usage.map(|usage| Consumed::reported(usage).by(seen.model, seen.service_tier));
+    (outcome.into(), consumed.map(|consumed| (consumed, attempt)))
 }

@@ -23,7 +23,7 @@ use crate::credentials::Client;
 use crate::net::dns::Resolver;
 use crate::proxy::clocks::Clocks;
 use crate::proxy::exchange::Request;
-use crate::proxy::{BufferBudget, Exchange, Gateway, Outcome};
+use crate::proxy::{BufferBudget, Drains, Exchange, Gateway, Outcome};
 use crate::snapshot::Snapshot;
 use crate::telemetry::Telemetry;
 
@@ -135,6 +135,7 @@ fn gateway(address: SocketAddr) -> Gateway {
         calls: Arc::new(Calls::new(8)),
         http: Arc::new(Client::new(resolver.clone())),
         resolver: Arc::new(resolver),
+        drains: Drains::default(),
         buffered: BufferBudget::default(),
         telemetry,
         health,
@@ -158,6 +159,8 @@ fn exchange(gateway: &Gateway, body: &Bytes) -> Exchange {
         json_array: false,
         clocks: Clocks::default(),
         betas: None,
+        prompt: None,
+        attempts: None,
     });
     exchange
 }

@@ -1,0 +1,178 @@
+//! What an attempt consumed: as the provider reported it, or estimated where it could not or did not.
+//!
+//! An estimate takes the input from what the provider reported early (Anthropic does), else from the prompt's length, and
+//! the output from the text that has passed, which is counted by a tokenizer on a thread of its own when the exchange is over.
+//! An attempt that ended well and reported its usage never comes here.
+
+use ai_gateway_providers::Operation;
+use ai_gateway_providers::answer::{AnswerForm, Heard, Observer};
+use ai_gateway_providers::usage::Usage;
+
+use super::Exchange;
+use super::outcome::Outcome;
+use crate::ledger::UsageSource;
+
+/// What one attempt consumed.
+#[derive(Debug, Default)]
+pub struct Consumed {
+    /// In disjoint buckets; `None`: nothing that is known of.
+    pub usage: Option<Usage>,
+    /// Where that comes from.
+    pub source: UsageSource,
+    /// The model that the answer named.
+    pub model: Option<String>,
+    /// The service tier that it named.
+    pub tier: Option<String>,
+    /// What the output is still to be counted by.
+    uncounted: Option<Heard>,
+}
+
+impl Consumed {
+    /// Of an answer that never ended or ended without a word about its usage: `prompt` tokens went in, if nothing else is known.
+    fn estimated(reported: Option<Usage>, prompt: Option<u64>, heard: Option<Heard>) -> Self {
+        let mut usage = reported.unwrap_or_default();
+        if usage.total_input().is_none() {
+            usage.input = prompt;
+        }
+        let usage = (usage != Usage::default() || heard.is_some()).then_some(usage);
+        let source = if usage.is_some() { UsageSource::Estimated } else { UsageSource::None };
+        Self { usage, source, uncounted: heard, ..Self::default() }
+    }
+
+    /// Of an answer about which only its usage is known.
+    pub fn reported(usage: Usage) -> Self {
+        Self { usage: Some(usage), source: UsageSource::Provider, ..Self::default() }
+    }
+
+    /// The same, of an answer that names `model` and `tier`.
+    pub fn by(self, model: Option<String>, tier: Option<String>) -> Self {
+        Self { model, tier, ..self }
+    }
+
+    fn count(&mut self, tokens: u64) {
+        let usage = self.usage.get_or_insert_default();
+        let known = usage.total_output().unwrap_or(0);
+        usage.output = Some(usage.output.unwrap_or(0).saturating_add(tokens.max(1).saturating_sub(known)));
+    }
+}
+
+impl Exchange {
+    /// What the current attempt has consumed, if that has to be estimated.
+    fn estimate(&self) -> Option<Consumed> {
+        let attempt = self.attempt()?;
+        let operation = self.endpoint.as_ref()?.operation;
+        let has_tokens = matches!(operation, Operation::Chat | Operation::Completions | Operation::Embeddings);
+        if !has_tokens || !attempt.was_sent() || attempt.status.is_some_and(|status| !(200..300).contains(&status)) {
+            return None;
+        }
+        let observer = self.observer.as_ref().filter(|_| !super::resume::is_asking(self));
+        let seen = observer.map(Observer::seen);
+        // Some providers fill in zeros where they do not count.
+        let reported = observer.and_then(Observer::own_usage).filter(|usage| usage.total() != Some(0));
+        let whole = seen.is_some_and(|seen| seen.complete || (seen.usage_is_final && reported.is_some()));
+        if whole && (reported.is_some() || self.form == AnswerForm::Opaque) {
+            return None;
+        }
+        let began = seen.is_some_and(|seen| seen.first_output || seen.complete);
+        if !began && !self.client_left {
+            // What fails before it has said anything is not charged for, unless the provider says so.
+            return None;
+        }
+        let heard = observer.filter(|observer| {
+            let said = observer.heard().bytes() > 0 || (observer.seen().first_output && self.resume.is_none());
+            said && operation != Operation::Embeddings
+        });
+        let prompt = self.request.as_ref().and_then(|request| request.prompt_tokens());
+        let consumed = Consumed::estimated(reported, prompt, heard.map(|observer| observer.heard().clone()));
+        let consumed = match seen {
+            Some(seen) => consumed.by(seen.model.clone(), seen.service_tier.clone()),
+            None => consumed,
+        };
+        consumed.usage.is_some().then_some(consumed)
+    }
+
+    /// Notes what the current attempt has consumed, before its observer is given up or goes on with another.
+    pub fn keep_consumed(&mut self) {
+        if self.attempt().is_none_or(|attempt| attempt.consumed.is_some()) {
+            return;
+        }
+        let reported = || {
+            let observer = self.observer.as_ref().filter(|_| !super::resume::is_asking(self))?;
+            let seen = observer.seen();
+            Some(Consumed::reported(observer.own_usage()?).by(seen.model.clone(), seen.service_tier.clone()))
+        };
+        // Where nothing had been said counts only what the provider itself says it charges for.
+        let consumed = self.estimate().filter(|consumed| consumed.uncounted.is_some()).or_else(reported);
+        if let Some(attempt) = self.attempts.last_mut() {
+            attempt.consumed = consumed.map(Box::new);
+        }
+    }
+
+    /// Whether the request's usage has to be estimated. `false` for nearly all.
+    pub fn lacks_usage(&self) -> bool {
+        self.estimate().is_some()
+    }
+
+    /// Estimates at the end of the exchange what no provider told.
+    pub async fn count_tokens(&mut self) {
+        if self.attempt().is_some_and(|attempt| attempt.consumed.is_none())
+            && let Some(consumed) = self.estimate()
+            && let Some(attempt) = self.attempts.last_mut()
+        {
+            attempt.consumed = Some(Box::new(consumed));
+        }
+        let uncounted = |attempt: &mut super::attempt::Attempt| attempt.consumed.as_mut()?.uncounted.take();
+        let texts: Vec<(usize, Heard)> = (0..)
+            .zip(&mut self.attempts)
+            .filter_map(|(index, attempt)| uncounted(attempt).map(|heard| (index, heard)))
+            .collect();
+        if texts.is_empty() {
+            return;
+        }
+        let rough: Vec<(usize, u64)> = texts.iter().map(|(index, heard)| (*index, heard.bytes().div_ceil(4))).collect();
+        let counting = move || texts.iter().map(|(index, heard)| (*index, heard.tokens())).collect();
+        let counts: Vec<(usize, u64)> = tokio::task::spawn_blocking(counting).await.unwrap_or(rough);
+        for (index, tokens) in counts {
+            if let Some(consumed) = self.attempts.get_mut(index).and_then(|attempt| attempt.consumed.as_mut()) {
+                consumed.count(tokens);
+            }
+        }
+    }
+
+    /// What a call beside the current attempt consumed that was given up: what its provider had reported, else the prompt.
+    pub fn consumed_by_loser(&self, outcome: Outcome, reported: Option<Usage>) -> Option<Box<Consumed>> {
+        let given_up = matches!(outcome, Outcome::Hedged | Outcome::ClientLeft);
+        let prompt = self.request.as_ref().and_then(|request| request.prompt_tokens()).filter(|_| given_up);
+        let consumed = match reported {
+            Some(usage) => Consumed::reported(usage),
+            None => Consumed::estimated(None, prompt, None),
+        };
+        consumed.usage.is_some().then(|| Box::new(consumed))
+    }
+
+    /// What the request's own record says it consumed: the current attempt's part.
+    pub fn consumed(&self) -> (Option<Usage>, UsageSource) {
+        if let Some(consumed) = self.attempt().and_then(|attempt| attempt.consumed.as_deref()) {
+            return (consumed.usage, consumed.source);
+        }
+        let usage = self.observer.as_ref().filter(|_| !super::resume::is_asking(self)).and_then(Observer::own_usage);
+        let source = match usage {
+            None => UsageSource::None,
+            Some(_) if self.drained() => UsageSource::Drained,
+            Some(_) => UsageSource::Provider,
+        };
+        (usage, source)
+    }
+
+    /// What it cost, in pico-dollars; `None`: not known.
+    pub fn cost(&self) -> Option<u64> {
+        let (usage, _) = self.consumed();
+        let tier = self.observer.as_ref().and_then(|observer| observer.seen().service_tier.as_deref());
+        self.attempt()?.price()?.cost(&usage?, tier).total()
+    }
+
+    /// Whether the client left and the answer was read all the same.
+    pub fn drained(&self) -> bool {
+        self.replay.as_ref().is_some_and(super::replay::Replay::drains)
+    }
+}

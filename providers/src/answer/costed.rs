@@ -1,0 +1,110 @@
+//! The cost in the usage object of a stream, as OpenRouter says it: `"usage":{"cost":0.00012,"prompt_tokens":…}`. Only for
+//! clients that ask for it: no bytes of other streams are touched.
+
+use bytes::{Bytes, BytesMut};
+use serde::Deserialize;
+
+use super::raw::{self, Raw};
+use crate::dialect::Dialect;
+
+#[derive(Deserialize)]
+struct Event<'a> {
+    #[serde(borrow)]
+    usage: Raw<'a>,
+    #[serde(borrow, rename = "usageMetadata")]
+    usage_metadata: Raw<'a>,
+    #[serde(borrow)]
+    response: Raw<'a>,
+    /// Cohere's last event.
+    #[serde(borrow)]
+    delta: Raw<'a>,
+}
+
+/// Puts `cost`, a number as JSON writes it, into the usage objects among these whole events of a stream in `dialect`. Streams
+/// that are no text (Bedrock) and events without such an object stay as they are.
+#[must_use]
+pub fn with_cost(dialect: Dialect, events: Bytes, cost: &str) -> Bytes {
+    if dialect == Dialect::Bedrock {
+        return events;
+    }
+    let mut out = BytesMut::new();
+    let mut copied = 0;
+    let mut at = 0;
+    for line in events.split_inclusive(|byte| *byte == b'\n') {
+        if let Some(data) = line.strip_prefix(b"data:")
+            && let Some(inside) = usage_object(dialect, data)
+        {
+            let open = at + (line.len() - data.len()) + inside;
+            out.extend_from_slice(&events[copied..open]);
+            out.extend_from_slice(b"\"cost\":");
+            out.extend_from_slice(cost.as_bytes());
+            if !events[open..].trim_ascii_start().starts_with(b"}") {
+                out.extend_from_slice(b",");
+            }
+            copied = open;
+        }
+        at += line.len();
+    }
+    if copied == 0 {
+        return events;
+    }
+    out.extend_from_slice(&events[copied..]);
+    out.freeze()
+}
+
+/// Just behind the opening brace of the usage object of an event, counted from the beginning of `data`.
+fn usage_object(dialect: Dialect, data: &[u8]) -> Option<usize> {
+    let event = raw::parse::<Event<'_>>(data)?;
+    let usage = match dialect {
+        Dialect::OpenAiChat | Dialect::Anthropic => event.usage?,
+        Dialect::OpenAiResponses => raw::parse::<Event<'_>>(raw::bytes(event.response?))?.usage?,
+        Dialect::Gemini => event.usage_metadata?,
+        Dialect::Cohere => raw::parse::<Event<'_>>(raw::bytes(event.delta?))?.usage?,
+        Dialect::Bedrock => return None,
+    };
+    let text = usage.get();
+    text.starts_with('{').then(|| text.as_ptr().addr() - data.as_ptr().addr() + 1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn usage_objects_get_the_cost_and_nothing_else_changes() {
+        use Dialect::{Anthropic, Bedrock, Cohere, Gemini, OpenAiChat, OpenAiResponses};
+        for (dialect, sent, wanted) in [
+            (
+                OpenAiChat,
+                "data: {\"choices\":[],\"usage\":{\"prompt_tokens\":7}}\n\ndata: [DONE]\n\n",
+                "data: {\"choices\":[],\"usage\":{\"cost\":0.5,\"prompt_tokens\":7}}\n\ndata: [DONE]\n\n",
+            ),
+            (OpenAiChat, "data: {\"usage\": { }}\r\n\r\n", "data: {\"usage\": {\"cost\":0.5 }}\r\n\r\n"),
+            (OpenAiChat, "data: {\"usage\":null}\n\n", "data: {\"usage\":null}\n\n"),
+            (
+                OpenAiResponses,
+                "event: response.completed\ndata: {\"response\":{\"usage\":{\"input_tokens\":1}}}\n\n",
+                "event: response.completed\ndata: {\"response\":{\"usage\":{\"cost\":0.5,\"input_tokens\":1}}}\n\n",
+            ),
+            (
+                Anthropic,
+                "data: {\"message\":{\"usage\":{}}}\n\ndata:{\"usage\":{\"o\":1}}\n\n",
+                "data: {\"message\":{\"usage\":{}}}\n\ndata:{\"usage\":{\"cost\":0.5,\"o\":1}}\n\n",
+            ),
+            (
+                Gemini,
+                "data: {\"candidates\":[{\"args\":{\"usageMetadata\":{\"a\":1}}}],\"usageMetadata\":{\"b\":1}}\n\n",
+                "data: {\"candidates\":[{\"args\":{\"usageMetadata\":{\"a\":1}}}],\"usageMetadata\":{\"cost\":0.5,\"b\":1}}\n\n",
+            ),
+            (
+                Cohere,
+                "data: {\"delta\":{\"usage\":{\"a\":1}}}\n\n",
+                "data: {\"delta\":{\"usage\":{\"cost\":0.5,\"a\":1}}}\n\n",
+            ),
+            (Bedrock, "data: {\"usage\":{}}\n\n", "data: {\"usage\":{}}\n\n"),
+        ] {
+            let out = with_cost(dialect, Bytes::from_static(sent.as_bytes()), "0.5");
+            assert_eq!(String::from_utf8_lossy(&out), wanted);
+        }
+    }
+}

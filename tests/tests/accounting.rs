@@ -1,0 +1,543 @@
+//! What the ledger says of answers that did not go straight: whose clients left, that broke off, that were raced or mirrored; what
+//! clients are told of their cost; and what they may say for their own accounts.
+
+use std::collections::HashMap;
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use ai_gateway_providers::answer::{AnswerForm, Observer};
+use ai_gateway_providers::{Dialect, Operation, Usage};
+use ai_gateway_tests::client::wire::Piece;
+use ai_gateway_tests::client::{Body, Framing, H1, H2, Request, exchange};
+use ai_gateway_tests::speak::ask;
+use ai_gateway_tests::{
+    Answer, Gate, Gateway, Mock, Step, Stub, StubFraming, bodies, guard, mock_provider, run_to_end,
+};
+use bytes::Bytes;
+use serde_json::{Value, json};
+
+const BY: &str = "upstream_model,kind,usage_source";
+
+/// The rows of `ai-gateway usage`.
+fn usage(ledger: &Path, by: &str) -> Vec<Value> {
+    let args = ["usage", "--ledger", ledger.to_str().unwrap(), "--json", "--by", by];
+    let outcome = run_to_end(&args, "", &[]);
+    assert_eq!(outcome.code, Some(0), "{outcome:?}");
+    let report: Value = serde_json::from_str(&outcome.stdout).unwrap();
+    report["rows"].as_array().unwrap().clone()
+}
+
+/// Lets the gateway end in peace, and reads its ledger.
+async fn booked(mut gateway: Gateway, ledger: &Path, by: &str) -> Vec<Value> {
+    gateway.terminate();
+    assert_eq!(gateway.ended().await, Some(0));
+    usage(ledger, by)
+}
+
+fn ledger_at(path: &Path) -> String {
+    format!("[ledger]\npath = \"{}\"\n", path.display())
+}
+
+fn key(name: &str, more: &str) -> String {
+    format!("[[keys]]\nname = \"{name}\"\nhash = \"{}\"\n{more}\n", bodies::key_hash(&format!("sk-{name}")))
+}
+
+async fn metric(gateway: &Gateway, name: &str) -> i64 {
+    let text = exchange(gateway.admin, &Request::get("/metrics")).await.text();
+    let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+    line.unwrap_or_else(|| panic!("no {name} in\n{text}")).parse().unwrap()
+}
+
+async fn until(gateway: &Gateway, name: &str, is: impl Fn(i64) -> bool) {
+    guard(name, async {
+        while !is(metric(gateway, name).await) {
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+    })
+    .await;
+}
+
+/// The events of a stream, one by one.
+fn events(dialect: Dialect, stream: &[u8]) -> Vec<Bytes> {
+    let mut events = Vec::new();
+    let mut rest = stream;
+    while !rest.is_empty() {
+        let length = match dialect {
+            Dialect::Bedrock => u32::from_be_bytes(rest[..4].try_into().unwrap()) as usize,
+            _ => rest.windows(2).position(|end| end == b"\n\n").unwrap() + 2,
+        };
+        events.push(Bytes::copy_from_slice(&rest[..length]));
+        rest = &rest[length..];
+    }
+    events
+}
+
+fn stream(dialect: Dialect, events: &[Bytes]) -> Answer {
+    let kind = if dialect == Dialect::Bedrock { "application/vnd.amazon.eventstream" } else { "text/event-stream" };
+    let mut answer = Answer::status(200).header("content-type", kind).framing(StubFraming::Chunked);
+    answer.steps.extend(events.iter().cloned().map(Step::Send));
+    answer
+}
+
+fn observe(dialect: Dialect, events: &[Bytes], end: bool) -> Observer {
+    let mut observer = Observer::new(dialect, Operation::Chat, AnswerForm::Stream, false);
+    events.iter().for_each(|event| drop(observer.feed(event.clone(), false)));
+    if end {
+        observer.feed(Bytes::new(), true);
+    }
+    observer
+}
+
+async fn read(body: &mut Body<'_>, bytes: usize) {
+    let mut read = 0;
+    while read < bytes {
+        match body.piece().await {
+            Piece::Data(data) => read += data.len(),
+            end => panic!("{end:?} after {read} of {bytes} bytes"),
+        }
+    }
+}
+
+/// What a row must say.
+struct Expected {
+    source: &'static str,
+    /// If the provider said it.
+    usage: Option<Usage>,
+    output: bool,
+}
+
+/// The client leaves before the header, and after each event of a stream in each dialect; its key says what becomes of the rest.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn clients_that_leave_anywhere_are_booked_once_and_from_the_right_source() {
+    let dir = tempfile::tempdir().unwrap();
+    let ledger = dir.path().join("ledger.db");
+    let mock = Mock::start().await;
+    let direct = Gateway::start(&Dialect::ALL.map(|dialect| mock.provider(dialect.as_str(), dialect)).concat()).await;
+    let next = Arc::new(Mutex::new(Answer::status(500)));
+    let script = next.clone();
+    let stub = Stub::start(move |_| script.lock().unwrap().clone()).await;
+    let providers = Dialect::ALL.map(|dialect| mock_provider(dialect.as_str(), dialect, &stub.origin()));
+    let keys = [key("cancel", ""), key("drain", "on_abort = \"drain\"")];
+    let gateway = Gateway::start(&[providers.concat(), keys.concat(), ledger_at(&ledger)].concat()).await;
+
+    let mut expected: HashMap<String, Expected> = HashMap::new();
+    for dialect in Dialect::ALL {
+        let whole = exchange(direct.addr, &ask(dialect, &format!("{dialect}/lorem-6"), "Say something", true)).await;
+        let events = events(dialect, &whole.body);
+        let told = observe(dialect, &events, true).seen().usage.unwrap();
+        assert!(events.len() > 6 && told.total_output() > Some(0), "{dialect}");
+        for mode in ["cancel", "drain"] {
+            // `None`: before the header.
+            for read_events in std::iter::once(None).chain((0..=events.len()).map(Some)) {
+                let what = format!("{dialect}-{mode}-{read_events:?}").replace(['(', ')'], "");
+                let (gate, count) = (Gate::new(), read_events.unwrap_or(0));
+                let (head, tail) = events.split_at(count);
+                let mut answer = stream(dialect, head).step(Step::Wait(gate.clone()));
+                answer.steps.extend(tail.iter().cloned().map(Step::Send));
+                let answer = if read_events.is_none() { answer.after(&gate) } else { answer };
+                *next.lock().unwrap() = answer;
+                let asked = ask(dialect, &format!("{dialect}/{what}"), "Say something", true);
+                let mut client = H1::connect(gateway.addr).await;
+                client.send(&asked.header("x-api-key", &format!("sk-{mode}"))).await;
+                stub.next().await;
+                if read_events.is_some() {
+                    let mut body = client.respond().await;
+                    assert_eq!(body.status, 200, "{what}");
+                    read(&mut body, head.iter().map(Bytes::len).sum()).await;
+                }
+                drop(client);
+                if mode == "drain" {
+                    until(&gateway, "gateway_draining", |draining| draining == 1).await;
+                    gate.open();
+                } else {
+                    stub.departed().await;
+                }
+                until(&gateway, "gateway_ledger_booked_total", |booked| booked > expected.len() as i64).await;
+                until(&gateway, "gateway_draining", |draining| draining == 0).await;
+                let observer = observe(dialect, head, false);
+                let seen = observer.seen();
+                let settled = seen.usage.is_some() && (seen.complete || seen.usage_is_final);
+                let (source, usage) = match mode {
+                    "drain" => ("drained", Some(told)),
+                    _ if settled => ("provider", seen.usage),
+                    _ => ("estimated", None),
+                };
+                expected.insert(what, Expected { source, usage, output: seen.first_output });
+            }
+        }
+    }
+    let rows = booked(gateway, &ledger, BY).await;
+    assert_eq!(rows.len(), expected.len());
+    for row in rows {
+        let what = row["upstream_model"].as_str().unwrap();
+        let expected = expected.remove(what).unwrap_or_else(|| panic!("{what} is booked twice"));
+        let is = json!([row["kind"], row["usage_source"], row["records"], row["requests"]]);
+        assert_eq!(is, json!(["request", expected.source, 1, 1]), "{what}: {row}");
+        if let Some(usage) = expected.usage {
+            let told = json!([row["input"], row["cache_read"], row["output"], row["reasoning"]]);
+            assert_eq!(told, json!([usage.input, usage.cache_read, usage.output, usage.reasoning]), "{what}: {row}");
+        } else {
+            // Six words of Latin (Anthropic says 1 before the first), and a prompt of two of English in a body of at most some hundred bytes.
+            let (input, output) = (row["input"].as_u64().unwrap(), row["output"].as_u64().unwrap_or(0));
+            assert!((1..200).contains(&input), "{what}: {row}");
+            assert!(if expected.output { (1..30).contains(&output) } else { output <= 1 }, "{what}: {row}");
+        }
+    }
+}
+
+/// The whole answer of a client that does not want a stream is not there before its end; the prompt has been read all the same.
+#[tokio::test]
+async fn a_client_that_leaves_before_a_whole_answer_is_booked() {
+    let dir = tempfile::tempdir().unwrap();
+    let ledger = dir.path().join("ledger.db");
+    let gate = Gate::new();
+    let answer = bodies::chat_answer("fine");
+    let (begun, rest) = answer.split_at(60);
+    let answer = Answer::json(200, begun.to_owned()).framing(StubFraming::Chunked).step(Step::Wait(gate.clone()));
+    let stub = Stub::always(answer.step(Step::Send(rest.to_owned().into()))).await;
+    let keys = [key("cancel", ""), key("drain", "on_abort = \"drain\"")];
+    let provider = bodies::openai_provider("stub", &stub.origin());
+    let gateway = Gateway::start(&[provider, keys.concat(), ledger_at(&ledger)].concat()).await;
+    for mode in ["cancel", "drain"] {
+        let mut client = H1::connect(gateway.addr).await;
+        let body = bodies::chat(&format!("stub/{mode}"));
+        client.send(&Request::post("/v1/chat/completions", body).header("x-api-key", &format!("sk-{mode}"))).await;
+        stub.next().await;
+        drop(client);
+        if mode == "drain" {
+            until(&gateway, "gateway_draining", |draining| draining == 1).await;
+            gate.open();
+        } else {
+            stub.departed().await;
+        }
+    }
+    until(&gateway, "gateway_ledger_booked_total", |booked| booked == 2).await;
+    let rows = booked(gateway, &ledger, BY).await;
+    let figures: Vec<Value> = rows
+        .iter()
+        .map(|row| json!([row["upstream_model"], row["usage_source"], row["input"], row["output"]]))
+        .collect();
+    assert_eq!(figures[1], json!(["drain", "drained", 7, 5]));
+    assert_eq!((&figures[0][0], &figures[0][1]), (&json!("cancel"), &json!("estimated")));
+    assert!(figures[0][2].as_u64() > Some(5), "{figures:?}");
+}
+
+/// A drain has the clocks of its attempt, and ends with them; a client of HTTP/2 leaves by resetting its stream.
+#[tokio::test]
+async fn a_drain_ends_when_the_provider_falls_silent() {
+    let dir = tempfile::tempdir().unwrap();
+    let ledger = dir.path().join("ledger.db");
+    let stub = Stub::always(Answer::sse([bodies::chat_role(), bodies::chat_delta("Hello")]).step(Step::Stall)).await;
+    let config = [
+        bodies::openai_provider("stub", &stub.origin()),
+        "[models.m]\ntargets = [{ provider = \"stub\", model = \"u\" }]\ntimeouts = { idle = \"200ms\" }\n".into(),
+        key("drain", "on_abort = \"drain\""),
+        ledger_at(&ledger),
+    ];
+    let mut gateway = Gateway::start(&config.concat()).await;
+    let asked = Request::post("/v1/chat/completions", bodies::chat_stream("m")).header("x-api-key", "sk-drain");
+    let mut client = H1::connect(gateway.addr).await;
+    client.send(&asked).await;
+    client.respond().await.until("Hello").await;
+    drop(client);
+    stub.departed().await;
+    let mut client = H2::connect(gateway.addr).await;
+    let mut answer = client.start(&asked.framing(Framing::H2(100))).await.unwrap();
+    while !answer.body_mut().data().await.unwrap().unwrap().ends_with(b"\n\n") {}
+    drop(answer);
+    until(&gateway, "gateway_draining", |draining| draining == 1).await;
+    stub.departed().await;
+    until(&gateway, "gateway_in_flight", |count| count == 0).await;
+    assert_eq!(metric(&gateway, "gateway_draining").await, 0);
+    gateway.assert_healthy().await;
+    let rows = booked(gateway, &ledger, BY).await;
+    let figures: Vec<Value> =
+        rows.iter().map(|row| json!([row["usage_source"], row["requests"], row["output"]])).collect();
+    assert_eq!(json!(figures), json!([["estimated", 2, 2]]));
+}
+
+/// A shutdown waits for what is drained, and the drained answer is booked.
+#[tokio::test]
+async fn a_shutdown_lets_drained_answers_end() {
+    let dir = tempfile::tempdir().unwrap();
+    let ledger = dir.path().join("ledger.db");
+    let gate = Gate::new();
+    let mut answer = Answer::sse([bodies::chat_role(), bodies::chat_delta("Hello")]).step(Step::Wait(gate.clone()));
+    answer
+        .steps
+        .extend([bodies::chat_finish(), bodies::chat_usage(), bodies::DONE.into()].map(|e| Step::Send(e.into())));
+    let stub = Stub::always(answer).await;
+    let provider = bodies::openai_provider("stub", &stub.origin());
+    let mut gateway =
+        Gateway::start(&[provider, key("drain", "on_abort = \"drain\""), ledger_at(&ledger)].concat()).await;
+    let mut client = H1::connect(gateway.addr).await;
+    client
+        .send(&Request::post("/v1/chat/completions", bodies::chat_stream("stub/m")).header("x-api-key", "sk-drain"))
+        .await;
+    client.respond().await.until("Hello").await;
+    drop(client);
+    until(&gateway, "gateway_draining", |draining| draining == 1).await;
+    gateway.terminate();
+    gate.open();
+    assert_eq!(gateway.ended().await, Some(0));
+    let row = usage(&ledger, BY).remove(0);
+    assert_eq!(json!([row["usage_source"], row["input"], row["output"]]), json!(["drained", 7, 5]));
+}
+
+/// A provider that never reports, one whose stream breaks off, and one that breaks off and is gone on with.
+#[tokio::test]
+async fn what_no_provider_told_is_estimated() {
+    let dir = tempfile::tempdir().unwrap();
+    let ledger = dir.path().join("ledger.db");
+    let mocks = |dialect: Dialect| {
+        format!(
+            "[providers.{dialect}]\nkind = \"mock\"\ndialects = [\"{dialect}\"]\nhealth = {{ failures = 0, rate = 0 }}\n"
+        )
+    };
+    let model = "[models.m]\non_cut = \"continue\"\ntargets = [\
+        { provider = \"openai-chat\", model = \"lorem-12+cut-after-5\" }, \
+        { provider = \"anthropic\", model = \"lorem-12+prefill\", priority = 1, traits = { prefill = true } }]\n";
+    let gateway = Gateway::start(&[Dialect::ALL.map(mocks).concat(), model.into(), ledger_at(&ledger)].concat()).await;
+    for dialect in Dialect::ALL {
+        for stream in [true, false] {
+            let name = format!("{dialect}/lorem-12+usage-missing{}", if stream { "" } else { "+close" });
+            let reply = exchange(gateway.addr, &ask(dialect, &name, "Say something", stream)).await;
+            assert_eq!(reply.status, 200, "{dialect}: {}", reply.text());
+        }
+        let cut = ask(dialect, &format!("{dialect}/lorem-12+cut-after-5"), "Say something", true);
+        assert_eq!(exchange(gateway.addr, &cut).await.status, 200, "{dialect}");
+    }
+    let continued = exchange(gateway.addr, &ask(Dialect::OpenAiChat, "m", "Say something", true)).await;
+    assert!(continued.complete && continued.text().contains("tempor"), "{}", continued.text());
+    until(&gateway, "gateway_in_flight", |count| count == 0).await;
+    let rows = booked(gateway, &ledger, &format!("provider,model,{BY}")).await;
+    assert_eq!(rows.len(), 3 * Dialect::ALL.len() + 2, "{rows:?}");
+    for row in &rows {
+        let (input, output) = (row["input"].as_u64().unwrap_or(0), row["output"].as_u64().unwrap_or(0));
+        match (row["model"].as_str().unwrap(), row["kind"].as_str().unwrap()) {
+            // Twelve words of Latin; five of them, of which three tokens a word are the most.
+            ("m", "attempt") => {
+                assert_eq!(row["usage_source"], "estimated", "{row}");
+                assert!((5..=15).contains(&output) && input > 0, "{row}");
+            }
+            ("m", _) => {
+                assert_eq!((&row["usage_source"], &row["kind"]), (&json!("provider"), &json!("request")), "{row}");
+                // Seven words and the end of the one before.
+                assert!((1..12).contains(&output) && input > 0, "{row}");
+            }
+            (model, kind) => {
+                assert_eq!((&row["usage_source"], kind), (&json!("estimated"), "request"), "{row}");
+                let bounds = if model.contains("cut") { 5..=15 } else { 12..=60 };
+                assert!(bounds.contains(&output) && input > 0, "{row}");
+            }
+        }
+    }
+}
+
+/// A retry, a raced call and a mirrored one are told from the request that they belong to.
+#[tokio::test]
+async fn each_kind_of_work_has_records_of_its_own() {
+    let dir = tempfile::tempdir().unwrap();
+    let ledger = dir.path().join("ledger.db");
+    let start = json!({"type": "message_start", "message": {"id": "m", "type": "message", "role": "assistant",
+        "content": [], "model": "c", "stop_reason": null, "usage": {"input_tokens": 11, "output_tokens": 1}}});
+    let start = bodies::anthropic_event("message_start", &start);
+    let overloaded = json!({"type": "error", "error": {"type": "overloaded_error", "message": "busy"}});
+    // Says what the prompt took, and then fails, or never goes on.
+    let fails = Stub::always(Answer::sse([start.clone(), bodies::anthropic_event("error", &overloaded)])).await;
+    let hangs = Stub::always(Answer::sse([start]).step(Step::Stall)).await;
+    let events = [
+        bodies::chat_role(),
+        bodies::chat_delta("fine"),
+        bodies::chat_finish(),
+        bodies::chat_usage(),
+        bodies::DONE.into(),
+    ];
+    let fine = Stub::start(move |request| match request.json()["stream"] == true {
+        true => Answer::sse(events.clone()),
+        false => Answer::json(200, bodies::chat_answer("fine")),
+    })
+    .await;
+    let targets = |first: &str| {
+        format!(
+            "targets = [{{ provider = \"{first}\", model = \"{first}-1\" }}, {{ provider = \"fine\", model = \"f\", priority = 1 }}]\n"
+        )
+    };
+    let config = [
+        bodies::anthropic_provider("fails", &fails.origin()),
+        bodies::anthropic_provider("hangs", &hangs.origin()),
+        bodies::openai_provider("fine", &fine.origin()),
+        format!("[models.retried]\n{}", targets("fails")),
+        format!("[models.raced]\n{}hedge = {{ after = \"20ms\", max_extra = \"100%\" }}\n", targets("hangs")),
+        "[models.mirrored]\ntargets = [{ provider = \"fine\", model = \"f\" }]\n".into(),
+        "[[routes]]\nwhen = { model = \"mirrored\" }\nmirror = { target = { provider = \"fine\", model = \"copy\" }, percent = 100 }\n".into(),
+        "[prices.models]\n\"fine/f\" = { input = \"1\", output = \"2\" }\n\"fails/fails-1\" = { input = \"3\", output = \"4\" }\n".into(),
+        ledger_at(&ledger),
+    ];
+    let gateway = Gateway::start(&config.concat()).await;
+    for model in ["retried", "raced", "mirrored"] {
+        let reply = exchange(gateway.addr, &Request::post("/v1/chat/completions", bodies::chat_stream(model))).await;
+        assert!(reply.status == 200 && reply.text().contains("fine"), "{model}: {}", reply.text());
+    }
+    until(&gateway, "gateway_ledger_booked_total", |booked| booked == 6).await;
+    assert_eq!(gateway.counted("gateway_price_unknown_total", "model=\"hangs-1\"").await, 1);
+    let rows = booked(gateway, &ledger, &format!("model,{BY}")).await;
+    let rows: Vec<Value> = rows
+        .iter()
+        .map(|row| {
+            json!([
+                row["model"],
+                row["kind"],
+                row["upstream_model"],
+                row["usage_source"],
+                row["input"],
+                row["cost_usd"],
+                row["requests"]
+            ])
+        })
+        .collect();
+    for wanted in [
+        json!(["retried", "request", "f", "provider", 7, "0.000017", 1]),
+        json!(["retried", "attempt", "fails-1", "provider", 11, "0.000033", 0]),
+        json!(["raced", "request", "f", "provider", 7, "0.000017", 1]),
+        json!(["raced", "hedge_loser", "hangs-1", "provider", 11, "0", 0]),
+        json!(["mirrored", "request", "f", "provider", 7, "0.000017", 1]),
+        json!(["mirrored", "mirror", "copy", "provider", 7, "0", 0]),
+    ] {
+        assert!(rows.contains(&wanted), "{wanted} is not in {}", json!(rows));
+    }
+    assert_eq!(rows.len(), 6);
+}
+
+/// Seven tokens in, five out, at 1 and 2 dollars a million.
+#[tokio::test]
+async fn answers_tell_their_cost() {
+    let events = [
+        bodies::chat_role(),
+        bodies::chat_delta("fine"),
+        bodies::chat_finish(),
+        bodies::chat_usage(),
+        bodies::DONE.into(),
+    ];
+    let stub = Stub::start(move |request| match request.json()["stream"] == true {
+        true => Answer::sse(events.clone()),
+        false => Answer::json(200, bodies::chat_answer("fine")),
+    })
+    .await;
+    let config = format!(
+        "{}[prices.models]\n\"stub/m\" = {{ input = \"1\", output = \"2\" }}\n",
+        bodies::openai_provider("stub", &stub.origin())
+    );
+    let gateway = Gateway::start(&config).await;
+    for (dialect, model, cost) in [
+        (Dialect::OpenAiChat, "stub/m", "0.000017"),
+        (Dialect::Anthropic, "stub/m", "0.000017"),
+        (Dialect::OpenAiChat, "stub/unpriced-model", ""),
+    ] {
+        let whole = exchange(gateway.addr, &ask(dialect, model, "Hi", false).header("x-gateway-cost", "stream")).await;
+        assert_eq!((whole.status, whole.header("x-gateway-cost")), (200, cost), "{dialect} {model}");
+        let plain = exchange(gateway.addr, &ask(dialect, model, "Hi", true)).await;
+        assert!(!plain.text().contains("\"cost\"") && plain.header("x-gateway-cost").is_empty(), "{}", plain.text());
+        let told = exchange(gateway.addr, &ask(dialect, model, "Hi", true).header("x-gateway-cost", "stream")).await;
+        let wanted = if cost.is_empty() { 0 } else { 1 };
+        assert_eq!(told.text().matches("\"cost\":0.000017,").count(), wanted, "{dialect} {model}: {}", told.text());
+        assert_eq!(told.text().replace("\"cost\":0.000017,", "").len(), plain.text().len(), "{dialect} {model}");
+    }
+    let unasked = exchange(
+        gateway.addr,
+        &Request::post("/v1/chat/completions", bodies::chat_stream("stub/m")).header("x-gateway-cost", "stream"),
+    )
+    .await;
+    assert!(!unasked.text().contains("usage"), "{}", unasked.text());
+    assert!(stub.received().iter().all(|request| request.header("x-gateway-cost").is_empty()));
+    let metrics = exchange(gateway.admin, &Request::get("/metrics")).await.text();
+    let spent = "gateway_cost_usd_total{provider=\"stub\",model=\"m\",key=\"_none\"} 0.000119";
+    assert!(metrics.contains(spent), "{metrics}");
+    assert!(metrics.contains("gateway_price_unknown_total{provider=\"stub\",model=\"unpriced-model\""), "{metrics}");
+}
+
+/// What clients of other gateways send is understood, kept, and not passed on.
+#[tokio::test]
+async fn headers_of_other_gateways_are_understood() {
+    let dir = tempfile::tempdir().unwrap();
+    let ledger = dir.path().join("ledger.db");
+    let gate = Gate::new();
+    let slow = gate.clone();
+    let stub = Stub::start(move |request| match request.json()["model"].as_str() {
+        Some("slow") => Answer::json(200, bodies::chat_answer("late")).after(&slow),
+        Some("bad") => Answer::json(503, "{}"),
+        _ => Answer::json(200, bodies::chat_answer("fine")),
+    })
+    .await;
+    let target =
+        |model: &str, priority: u8| format!("{{ provider = \"stub\", model = \"{model}\", priority = {priority} }}");
+    let config = [
+        bodies::openai_provider("stub", &stub.origin()),
+        format!("[models.m]\ntargets = [{}, {}]\n", target("bad", 0), target("good", 1)),
+        key("k", "tags = [\"own\"]"),
+        ledger_at(&ledger),
+    ];
+    let gateway = Gateway::start(&config.concat()).await;
+    let sent = [
+        ("x-litellm-customer-id", "acme"),
+        ("x-litellm-tags", "blue,green"),
+        ("x-litellm-call-id", "call-7"),
+        ("x-portkey-trace-id", "trace-7"),
+        ("x-portkey-metadata", "{\"env\":\"prod\"}"),
+        ("cf-aig-metadata", "{\"n\":5}"),
+        ("helicone-property-app", "chat"),
+        ("x-litellm-timeout", "20"),
+        ("x-litellm-stream-timeout", "20"),
+        ("x-portkey-request-timeout", "20000"),
+        ("x-litellm-num-retries", "1"),
+    ];
+    let with = |body: &str, headers: &[(&str, &str)]| {
+        let request = Request::post("/v1/chat/completions", body.to_owned()).header("x-api-key", "sk-k");
+        headers.iter().fold(request, |request, (name, value)| request.header(name, value))
+    };
+    let ask = |model: &str, more: &str| {
+        format!("{{\"model\":\"{model}\",\"messages\":[{{\"role\":\"user\",\"content\":\"a secret prompt\"}}]{more}}}")
+    };
+    let reply = exchange(gateway.addr, &with(&ask("stub/good", ""), &sent)).await;
+    assert_eq!(reply.status, 200);
+    for (name, _) in sent {
+        assert_eq!(stub.received()[0].header(name), "", "{name} reached the provider");
+    }
+    let in_body = ask("stub/good", ",\"user\":\"u-1\",\"metadata\":{\"env\":\"dev\"}");
+    assert_eq!(exchange(gateway.addr, &with(&in_body, &[])).await.status, 200);
+    assert_eq!(stub.received()[1].json()["user"], "u-1");
+
+    // Neither waits longer than it may.
+    for (name, value) in
+        [("x-litellm-timeout", "0.1"), ("x-portkey-request-timeout", "100"), ("cf-aig-request-timeout", "100")]
+    {
+        let reply = exchange(gateway.addr, &with(&ask("stub/slow", ""), &[(name, value)])).await;
+        assert_eq!(reply.status, 504, "{name}: {}", reply.text());
+    }
+    assert_eq!(exchange(gateway.addr, &with(&ask("m", ""), &[("x-litellm-timeout", "soon")])).await.status, 400);
+    for (headers, status) in [
+        (&[][..], 200),
+        (&[("x-litellm-num-retries", "0")][..], 503),
+        (&[("cf-aig-max-attempts", "1")][..], 503),
+        (&[("cf-aig-max-attempts", "2")][..], 200),
+    ] {
+        let before = stub.count();
+        let reply = exchange(gateway.addr, &with(&ask("m", ""), headers)).await;
+        assert_eq!((reply.status, stub.count() - before), (status, if status == 200 { 2 } else { 1 }), "{headers:?}");
+    }
+
+    let tags = |rows: Vec<Value>| rows.iter().map(|row| row["tag"].clone()).collect::<Vec<_>>();
+    let customers = booked(gateway, &ledger, "customer").await;
+    for customer in ["acme", "u-1"] {
+        assert!(customers.iter().any(|row| row["customer"] == customer && row["requests"] == 1), "{customers:?}");
+    }
+    let tags = tags(usage(&ledger, "tag"));
+    for tag in ["own", "blue", "green"] {
+        assert!(tags.contains(&json!(tag)), "{tags:?}");
+    }
+    let files: Vec<u8> = std::fs::read(&ledger).unwrap();
+    let holds = |text: &str| files.windows(text.len()).any(|window| window == text.as_bytes());
+    assert!(holds("[\"env\",\"prod\"]") && holds("[\"env\",\"dev\"]") && holds("[\"call_id\",\"call-7\"]"));
+    assert!(holds("trace-7") && holds("[\"n\",\"5\"]") && holds("[\"app\",\"chat\"]") && !holds("secret prompt"));
+}
