@@ -102,6 +102,14 @@ impl Key {
         self.config.owner.as_deref()
     }
 
+    /// What becomes of its answers when the client leaves: what the key says by which it was made goes for it, too.
+    pub fn on_abort(&self) -> OnAbort {
+        match (self.config.on_abort, &self.within) {
+            (OnAbort::Cancel, Some(within)) => within.on_abort(),
+            (own, _) => own,
+        }
+    }
+
     /// Whether it may ask for that.
     pub fn may(&self, right: Right) -> bool {
         self.config.allow.contains(&right) && self.within.as_ref().is_none_or(|within| within.may(right))
@@ -120,11 +128,6 @@ impl Key {
     /// Its place among those that wait: the larger number waits less.
     pub fn priority(&self) -> u32 {
         self.counted_as().config.priority
-    }
-
-    /// What becomes of its answers when the client leaves.
-    pub fn on_abort(&self) -> OnAbort {
-        self.config.on_abort
     }
 
     /// The patterns of its allow-list that are plain names.

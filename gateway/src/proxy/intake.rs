@@ -6,11 +6,9 @@ use ai_gateway_providers::Operation;
 use ai_gateway_providers::error::{ApiError, ErrorKind};
 use bytes::Bytes;
 use pingora_error::{Error, ErrorType, Result};
-use pingora_http::RequestHeader;
 use pingora_proxy::Session;
 
 use super::body::{self, BodyError, Reservation};
-use super::exchange::COST;
 use super::labels::Labels;
 use super::plan::{self, Next, Planner};
 use super::reply::Refusal;
@@ -36,6 +34,7 @@ pub async fn take_in(gateway: &Gateway, session: &mut Session, exchange: &mut Ex
                 Err(refusal) => refusal,
                 Ok(Next::Ask) => match limit::admit(gateway, exchange).await {
                     Ok(()) => {
+                        read_labels(gateway, session, exchange);
                         calls::mirror(gateway, session.req_header(), exchange);
                         start_replay(gateway, session, exchange);
                         return Ok(false);
@@ -103,7 +102,6 @@ async fn plan_patiently(
 ) -> Result<Result<Next, Refusal>> {
     let planned = plan(gateway, exchange, |exchange, planner| {
         let next = plan::plan(session.req_header(), body, exchange, planner);
-        label(gateway, session.req_header(), exchange);
         if let Some(request) = &mut exchange.request {
             request.reservation = reservation;
         }
@@ -143,14 +141,10 @@ fn plan(
     next
 }
 
-/// Notes what the request says about itself for the ledger, and whether its client wants to be told of the cost in the stream
-/// (`x-gateway-cost: stream`).
-fn label(gateway: &Gateway, header: &RequestHeader, exchange: &mut Exchange) {
-    let wants_cost = header.headers.get(COST).is_some_and(|value| value == "stream") && exchange.wants_stream();
-    let Some(request) = &exchange.request else { return };
-    exchange.wants_cost = wants_cost && !request.json_array;
-    if gateway.ledger.is_some() {
-        exchange.labels = Labels::of(&header.headers, request.scan.labels, &request.body);
+/// What the client says for its own accounts; of use only where there are any.
+fn read_labels(gateway: &Gateway, session: &Session, exchange: &mut Exchange) {
+    if let (Some(_), Some(request)) = (&gateway.ledger, &exchange.request) {
+        exchange.labels = Labels::of(&session.req_header().headers, request.scan.labels, &request.body);
     }
 }
 

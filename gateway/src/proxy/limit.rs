@@ -137,7 +137,13 @@ pub fn settle(exchange: &mut Exchange) {
 /// What the provider reported; for an answer that broke off before, the prompt and what came of the answer.
 fn used(exchange: &Exchange) -> Amounts {
     let nothing = Amounts::default();
-    let (Some(attempt), Some(observer)) = (exchange.attempt(), &exchange.observer) else { return nothing };
+    let Some(attempt) = exchange.attempt() else { return nothing };
+    if let Some(consumed) = &attempt.consumed {
+        let usage = consumed.usage.unwrap_or_default();
+        let cost = attempt.price().map_or(0, |price| price.cost(&usage, consumed.tier.as_deref()).known());
+        return Amounts { tokens: usage.total().unwrap_or(0), cost };
+    }
+    let Some(observer) = &exchange.observer else { return nothing };
     let (seen, price) = (observer.seen(), attempt.target.known.price.as_ref());
     if let Some(usage) = &seen.usage {
         let cost = price.map_or(0, |price| price.cost(usage, seen.service_tier.as_deref()).known());

@@ -222,10 +222,8 @@ impl ProxyHttp for Gateway {
         exchange: &mut Exchange,
     ) -> Result<Option<Duration>> {
         // A client that has its whole answer finds room for its next request. Before commit the attempt may be taken back.
-        if end && exchange.committed {
-            limit::settle(exchange);
-        }
         if end && exchange.committed && !exchange.drained() && !exchange.lacks_usage() {
+            limit::settle(exchange);
             book::book(self, exchange);
         }
         Ok(None)

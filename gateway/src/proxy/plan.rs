@@ -11,7 +11,7 @@ use http::{HeaderMap, HeaderValue};
 use pingora_http::RequestHeader;
 
 use super::clocks::{self, Clocks};
-use super::exchange::Request;
+use super::exchange::{COST, Request};
 use super::reply::Refusal;
 use super::route::{self, Routed};
 use super::{Exchange, attempt, count, limit, stored};
@@ -115,8 +115,11 @@ pub fn plan(
     let clocks = Clocks::of(&header.headers)?;
     let betas = betas(&header.headers);
     let attempts = clocks::attempts(&header.headers)?;
+    let asks_cost = header.headers.get(COST).is_some_and(|value| value == "stream");
+    exchange.wants_cost = asks_cost && !json_array;
     exchange.request =
-        Some(Request { body, scan, model, reservation: None, json_array, clocks, betas, prompt: None, attempts });
+        Some(Request { body, scan, model, reservation: None, json_array, clocks, betas, attempts, prompt: None });
+    exchange.wants_cost &= exchange.wants_stream();
     if count::is_ours(exchange) {
         return Ok(Next::Count);
     }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value};
 
-use crate::config::{IssuerConfig, KeyConfig, ModelPattern};
+use crate::config::{IssuerConfig, KeyConfig, ModelPattern, OnAbort};
 use crate::keys::Key;
 
 /// Bytes of the longest text that is taken from a claim.
@@ -42,7 +42,7 @@ pub(super) fn key(claims: &Map<String, Value>, issuer: &IssuerConfig, template: 
         expires: None,
         rules: Vec::new(),
         priority: 0,
-        on_abort: template.on_abort(),
+        on_abort: OnAbort::default(),
     };
     Some(Arc::new(Key::within(config, Some(template.clone()), true)))
 }
