@@ -56,13 +56,15 @@ impl Recording {
     }
 }
 
-/// A stub that answers a request for model NAME, in whatever dialect, with the recording of that name.
+/// A stub that answers a request for model NAME, in whatever dialect, with the recording of that name. What follows a `~` in it
+/// makes another target of the same recording.
 pub async fn upstream(folder: &Path, dialects: &[&str]) -> Stub {
     let all = dialects.iter().flat_map(|dialect| of_dialect(folder, dialect));
     let answers: HashMap<String, Answer> = all.map(|r| (r.model().to_owned(), r.replay())).collect();
     Stub::start(move |request| {
         let model = asked_model(request);
-        answers.get(&model).cloned().unwrap_or_else(|| Answer::json(404, format!("no recording {model:?}")))
+        let name = model.split('~').next().unwrap_or_default();
+        answers.get(name).cloned().unwrap_or_else(|| Answer::json(404, format!("no recording {model:?}")))
     })
     .await
 }

@@ -37,12 +37,18 @@ async fn run(program: PathBuf, args: &[&str], folder: &str, sdk_home: &Path) {
         kind = "openai"
         base_url = "{origin}/v1"
         api_key = "unused"
+        [providers.refusing]
+        kind = "openai"
+        base_url = "{origin}/v1"
+        api_key = "revoked"
+        {}
         {}
         [models.assistant]
         targets = [{{ provider = "mock", model = "echo" }}]
         {}
         "#,
         bodies::anthropic_provider("claude", &origin),
+        bodies::anthropic_provider("refusing-claude", &origin),
         keys()
     );
     let mut command = tokio::process::Command::new(&program);

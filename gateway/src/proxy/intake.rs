@@ -89,7 +89,7 @@ async fn read_body(
     Ok((body, Some(reservation)))
 }
 
-/// Plans, and once more after a while if all targets rest because their providers asked for it, and not for long.
+/// Plans, and again while all targets rest only because their providers asked for it, and not for long.
 ///
 /// # Errors
 /// The client left meanwhile.
@@ -100,23 +100,26 @@ async fn plan_patiently(
     body: Bytes,
     reservation: Option<Reservation>,
 ) -> Result<Result<Next, Refusal>> {
-    let planned = plan(gateway, exchange, |exchange, planner| {
+    let mut planned = plan(gateway, exchange, |exchange, planner| {
         let next = plan::plan(session.req_header(), body, exchange, planner);
         if let Some(request) = &mut exchange.request {
             request.reservation = reservation;
         }
         next
     });
-    let longest = exchange.request.as_ref().map(|request| request.model.retry.max_wait);
-    match longest.and_then(|longest| exchange.plan.worth_waiting(Instant::now(), longest)) {
-        Some(wait) if planned.is_err() => {
-            step::wait(session, exchange, wait).await?;
-            Ok(plan(gateway, exchange, |exchange, planner| {
-                plan::choose_targets(&session.req_header().headers, exchange, planner).map(|()| Next::Ask)
-            }))
-        }
-        _ => Ok(planned),
+    let Some(longest) = exchange.request.as_ref().map(|request| request.model.retry.max_wait) else {
+        return Ok(planned);
+    };
+    let until = Instant::now() + longest;
+    while planned.is_err() {
+        let now = Instant::now();
+        let Some(wait) = exchange.plan.worth_waiting(now, until.saturating_duration_since(now)) else { break };
+        step::wait(session, exchange, wait).await?;
+        planned = plan(gateway, exchange, |exchange, planner| {
+            plan::choose_targets(&session.req_header().headers, exchange, planner).map(|()| Next::Ask)
+        });
     }
+    Ok(planned)
 }
 
 fn plan(

@@ -199,7 +199,7 @@ impl BodyFacts {
 /// Top-level fields with what a client says of its request for its own accounts.
 pub(super) const LABELS: [&str; 5] = ["user", "metadata", "labels", "requestMetadata", "safety_identifier"];
 
-/// What a body says of itself for its client's own accounts: see [`BodyFacts::user`] and [`BodyFacts::metadata`].
+/// What a body says of itself for its client's own accounts: see [`BodyFacts::user`] and `metadata`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct LabelFields {
     /// Who the client says its user is.

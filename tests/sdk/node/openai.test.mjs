@@ -144,7 +144,7 @@ test("errors", async () => {
   assert.equal(error.code, "context_length_exceeded");
   error = await failure(OpenAI.RateLimitError, chat("mock/status-429-retry-2s"));
   assert.equal(error.headers.get("retry-after"), "2");
-  error = await failure(OpenAI.InternalServerError, chat("mock/status-401"));
+  error = await failure(OpenAI.InternalServerError, chat("refusing/status-401"));
   assert.equal(error.status, 502);
   await failure(OpenAI.InternalServerError, chat("mock/status-500"));
   await failure(OpenAI.APIConnectionTimeoutError, chat("mock/stall-header", { timeout: 500 }));

@@ -152,7 +152,7 @@ class Errors(unittest.TestCase):
             self.assertGreaterEqual(error.status_code, 500)
 
     def test_refused_provider_key(self):
-        error, _ = self.failure(anthropic.InternalServerError, "claude/status-401")
+        error, _ = self.failure(anthropic.InternalServerError, "refusing-claude/status-401")
         self.assertEqual(error.status_code, 502)
 
     def test_too_large(self):

@@ -270,7 +270,7 @@ class Errors(unittest.TestCase):
 
     def test_refused_provider_key(self):
         # The account behind the gateway is refused: not the caller's authentication.
-        error = self.failure(openai.InternalServerError, "mock/status-401")
+        error = self.failure(openai.InternalServerError, "refusing/status-401")
         self.assertEqual(error.status_code, 502)
 
     def test_other_statuses(self):
