@@ -346,18 +346,7 @@ async fn each_kind_of_work_has_records_of_its_own() {
     // Says what the prompt took, and then fails, or never goes on.
     let fails = Stub::always(Answer::sse([start.clone(), bodies::anthropic_event("error", &overloaded)])).await;
     let hangs = Stub::always(Answer::sse([start]).step(Step::Stall)).await;
-    let events = [
-        bodies::chat_role(),
-        bodies::chat_delta("fine"),
-        bodies::chat_finish(),
-        bodies::chat_usage(),
-        bodies::DONE.into(),
-    ];
-    let fine = Stub::start(move |request| match request.json()["stream"] == true {
-        true => Answer::sse(events.clone()),
-        false => Answer::json(200, bodies::chat_answer("fine")),
-    })
-    .await;
+    let fine = fine().await;
     let targets = |first: &str| {
         format!(
             "targets = [{{ provider = \"{first}\", model = \"{first}-1\" }}, {{ provider = \"fine\", model = \"f\", priority = 1 }}]\n"
@@ -409,9 +398,8 @@ async fn each_kind_of_work_has_records_of_its_own() {
     assert_eq!(rows.len(), 6);
 }
 
-/// Seven tokens in, five out, at 1 and 2 dollars a million.
-#[tokio::test]
-async fn answers_tell_their_cost() {
+/// An upstream of OpenAI's chat that says "fine", whole and streamed, for seven tokens in and five out.
+async fn fine() -> Stub {
     let events = [
         bodies::chat_role(),
         bodies::chat_delta("fine"),
@@ -419,11 +407,17 @@ async fn answers_tell_their_cost() {
         bodies::chat_usage(),
         bodies::DONE.into(),
     ];
-    let stub = Stub::start(move |request| match request.json()["stream"] == true {
+    Stub::start(move |request| match request.json()["stream"] == true {
         true => Answer::sse(events.clone()),
         false => Answer::json(200, bodies::chat_answer("fine")),
     })
-    .await;
+    .await
+}
+
+/// Seven tokens in, five out, at 1 and 2 dollars a million.
+#[tokio::test]
+async fn answers_tell_their_cost() {
+    let stub = fine().await;
     let config = format!(
         "{}[prices.models]\n\"stub/m\" = {{ input = \"1\", output = \"2\" }}\n",
         bodies::openai_provider("stub", &stub.origin())

@@ -5,15 +5,7 @@ use std::time::Instant;
 use http::{Method, Response, StatusCode};
 
 use super::{json, problem};
-use crate::health::{CredentialStatus, Health, TargetStatus};
-
-/// What `GET /api/targets` shows.
-#[derive(serde::Serialize)]
-struct Targets {
-    targets: Vec<TargetStatus>,
-    /// Credentials that providers refuse.
-    refused_credentials: Vec<CredentialStatus>,
-}
+use crate::health::{Health, TargetStatus};
 
 /// The answer to a request below `/api/targets`; `None` if there is no such path.
 pub(super) fn answer(health: &Health, method: &Method, path: &str, query: &str) -> Option<Response<Vec<u8>>> {
@@ -51,7 +43,6 @@ pub(super) fn answer(health: &Health, method: &Method, path: &str, query: &str) 
 
 fn list(health: &Health) -> Response<Vec<u8>> {
     let now = Instant::now();
-    let targets = health.targets().iter().map(|target| target.status(now)).collect();
-    let shown = Targets { targets, refused_credentials: health.benched(now) };
-    json(StatusCode::OK, &serde_json::json!(shown))
+    let targets: Vec<TargetStatus> = health.targets().iter().map(|target| target.status(now)).collect();
+    json(StatusCode::OK, &serde_json::json!({ "targets": targets, "refused_credentials": health.benched(now) }))
 }

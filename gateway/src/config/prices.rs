@@ -137,9 +137,13 @@ pub struct PricesConfig {
 impl PricesConfig {
     /// What is known of `model` at `provider`; nothing, if nothing is.
     pub fn of(&self, provider: &ProviderConfig, model: &str) -> Model {
-        let lookup =
-            Lookup { provider: &provider.name, kind: provider.preset.kind, model, region: provider.region.as_deref() };
-        self.map.find(&lookup).unwrap_or_default()
+        let region = provider.region.as_deref();
+        self.find(&Lookup { provider: &provider.name, kind: provider.preset.kind, model, region })
+    }
+
+    /// What is known of a model; nothing, if nothing is.
+    pub fn find(&self, lookup: &Lookup<'_>) -> Model {
+        self.map.find(lookup).unwrap_or_default()
     }
 
     /// What is known of the `model` of a target, whose own `price` counts first.

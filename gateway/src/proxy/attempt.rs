@@ -156,7 +156,7 @@ impl Attempt {
         self.took = now - self.started;
         self.body = Bytes::new();
         if let Some(pass) = self.pass.take() {
-            let changes = pass.finish(now, outcome.verdict(None, self.retry_after));
+            let changes = pass.finish(now, outcome.verdict(self.retry_after));
             self.report(&changes);
         }
     }

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use ai_gateway_providers::Operation;
 use ai_gateway_providers::endpoint::Endpoint;
 use ai_gateway_providers::error::{ApiError, ErrorKind};
+use ai_gateway_providers::usage::Usage;
 use http::HeaderValue;
 
 use super::exchange::Request;
@@ -138,16 +139,18 @@ pub fn settle(exchange: &mut Exchange) {
 fn used(exchange: &Exchange) -> Amounts {
     let nothing = Amounts::default();
     let Some(attempt) = exchange.attempt() else { return nothing };
+    let price = attempt.price();
+    let amounts = |usage: &Usage, tier: Option<&str>| Amounts {
+        tokens: usage.total().unwrap_or(0),
+        cost: price.map_or(0, |price| price.cost(usage, tier).known()),
+    };
     if let Some(consumed) = &attempt.consumed {
-        let usage = consumed.usage.unwrap_or_default();
-        let cost = attempt.price().map_or(0, |price| price.cost(&usage, consumed.tier.as_deref()).known());
-        return Amounts { tokens: usage.total().unwrap_or(0), cost };
+        return amounts(&consumed.usage.unwrap_or_default(), consumed.tier.as_deref());
     }
     let Some(observer) = &exchange.observer else { return nothing };
-    let (seen, price) = (observer.seen(), attempt.target.known.price.as_ref());
+    let seen = observer.seen();
     if let Some(usage) = &seen.usage {
-        let cost = price.map_or(0, |price| price.cost(usage, seen.service_tier.as_deref()).known());
-        return Amounts { tokens: usage.total().unwrap_or(0), cost };
+        return amounts(usage, seen.service_tier.as_deref());
     }
     if !seen.first_output || !attempt.status.is_some_and(|status| (200..300).contains(&status)) {
         return nothing;

@@ -131,9 +131,10 @@ impl Outcome {
     }
 
     /// What it says about the target's health.
-    pub fn verdict(self, first_output: Option<Duration>, retry_after: Option<Duration>) -> Verdict {
+    pub fn verdict(self, retry_after: Option<Duration>) -> Verdict {
         let kind = match self {
-            Self::Ok => return Verdict::Success { first_output },
+            // Its first output was counted when it came.
+            Self::Ok => return Verdict::Success { first_output: None },
             Self::ClientLeft | Self::Hedged => return Verdict::Neutral,
             _ if self.is_callers_fault() => return Verdict::Neutral,
             Self::NoCredentials => FailureKind::NoCredentials,

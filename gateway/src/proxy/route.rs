@@ -116,7 +116,7 @@ fn resolve(exchange: &Exchange, asked: Option<&str>, decided: Option<Arc<Model>>
         ApiError::new(ErrorKind::ModelNotFound, format!("the model `{name}` does not exist or this key may not use it"))
             .with_param("model")
     })?;
-    if exchange.snapshot.requires_prices && model.targets.iter().any(|target| target.known.price.is_none()) {
+    if exchange.snapshot.prices.require && model.targets.iter().any(|target| target.known.price.is_none()) {
         let message = format!("the price of the model `{}` is not known, and this gateway requires one", model.name);
         return Err(ApiError::new(ErrorKind::Forbidden, message).with_param("model"));
     }

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use ai_gateway_providers::error::ErrorKind;
 use pingora_error::{Error, ErrorSource, Result};
 use pingora_proxy::Session;
 
@@ -42,9 +41,7 @@ impl Exchange {
             // The second call of a hedged request is under way elsewhere.
             _ if self.hedge.is_some() && !outcome.is_of_length() => return Step::Elsewhere,
             _ if request.attempts.is_some_and(|most| self.attempts.len() >= most) => return Step::Stop,
-            Outcome::Refused(ErrorKind::ContextLength) | Outcome::StreamError(ErrorKind::ContextLength) => {
-                self.plan.has_larger_window(&attempt.target)
-            }
+            outcome if outcome.is_of_length() => self.plan.has_larger_window(&attempt.target),
             outcome if outcome.is_of_credential() => self.plan.has_next(),
             _ => self.plan.has_other_target(),
         };
@@ -72,9 +69,7 @@ impl Exchange {
                 self.repeat = Some(Repeat { target, credential: attempt.credential, wait: wait + jitter });
             }
             Step::Elsewhere => match outcome {
-                Outcome::Refused(ErrorKind::ContextLength) | Outcome::StreamError(ErrorKind::ContextLength) => {
-                    self.plan.seek_larger_window(&target);
-                }
+                outcome if outcome.is_of_length() => self.plan.seek_larger_window(&target),
                 outcome if outcome.is_of_credential() => {}
                 _ => self.plan.leave_target(),
             },

@@ -183,16 +183,6 @@ impl Plan {
         self.targets_left > 0 && others.into_iter().any(|candidate| has_larger_window(&candidate.target, than))
     }
 
-    /// Adds targets that are tried when all others have failed.
-    pub fn append(&mut self, targets: impl IntoIterator<Item = Arc<Target>>) {
-        for target in targets {
-            if !self.candidates.iter().any(|candidate| Arc::ptr_eq(&candidate.target, &target)) {
-                self.candidates.push(Candidate { target, tried: 0 });
-                self.targets_left += 1;
-            }
-        }
-    }
-
     /// Whether another target, or another credential of this one, is left.
     pub fn has_next(&self) -> bool {
         match self.candidates.get(self.next) {

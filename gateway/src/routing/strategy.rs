@@ -51,10 +51,8 @@ pub(super) fn order(
     match model.strategy.strategy {
         Strategy::Weighted => shuffle_by_weight(group, random),
         Strategy::RoundRobin => {
-            let takes_turns = group.partition_point_by_weight();
-            if takes_turns > 0 {
-                group[..takes_turns].rotate_left(turn % takes_turns);
-            }
+            let taking_turns = of_some_weight(group);
+            taking_turns.rotate_left(turn % taking_turns.len().max(1));
         }
         Strategy::LeastLatency => {
             shuffle_by_weight(group, random);
@@ -78,7 +76,7 @@ pub(super) fn order(
             });
         }
         Strategy::Sticky => match asked.sticky {
-            Some(key) => group.sort_by_cached_key(|candidate| Reverse(Score(affinity(key, &candidate.target)))),
+            Some(key) => group.sort_by_cached_key(|candidate| Reverse(affinity(key, &candidate.target))),
             None => shuffle_by_weight(group, random),
         },
     }
@@ -103,43 +101,23 @@ fn shuffle_by_weight(group: &mut [Candidate], random: &mut impl FnMut(u64) -> u6
     }
 }
 
-trait ByWeight {
-    fn partition_point_by_weight(&mut self) -> usize;
-}
-
-impl ByWeight for [Candidate] {
-    /// Brings those of weight 0 to the end; how many are left.
-    fn partition_point_by_weight(&mut self) -> usize {
-        self.sort_by_key(|candidate| candidate.target.weight == 0);
-        self.iter().take_while(|candidate| candidate.target.weight > 0).count()
-    }
+/// Brings those of weight 0 to the end; the others, which take turns.
+fn of_some_weight(group: &mut [Candidate]) -> &mut [Candidate] {
+    group.sort_by_key(|candidate| candidate.target.weight == 0);
+    let count = group.partition_point(|candidate| candidate.target.weight > 0);
+    &mut group[..count]
 }
 
 /// How much `target` and what `key` stands for belong together. The highest wins, in proportion to the weights, and a target
-/// that comes or goes moves only its own share (weighted rendezvous hashing).
-fn affinity(key: u64, target: &Target) -> f64 {
+/// that comes or goes moves only its own share (weighted rendezvous hashing). The bits of a number that is not negative are in its
+/// own order.
+fn affinity(key: u64, target: &Target) -> u64 {
     let hash = stable_hash(&[&key.to_le_bytes(), target.provider.name.as_bytes(), target.model.as_bytes()]);
     // 53 bits, in (0, 1].
     #[expect(clippy::cast_precision_loss, reason = "53 bits are what an f64 holds")]
     let uniform = ((hash >> 11) + 1) as f64 / (1_u64 << 53) as f64;
-    f64::from(target.weight) / -uniform.ln().min(-f64::MIN_POSITIVE)
-}
-
-#[derive(PartialEq)]
-struct Score(f64);
-
-impl Eq for Score {}
-
-impl PartialOrd for Score {
-    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl Ord for Score {
-    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
-        self.0.total_cmp(&other.0)
-    }
+    let affinity = f64::from(target.weight) / -uniform.ln().min(-f64::MIN_POSITIVE);
+    affinity.to_bits()
 }
 
 #[cfg(test)]

@@ -81,8 +81,7 @@ impl Snapshot {
             keys: KeyRing::new(&config.keys),
             rules: RuleSet::default(),
             direct: Cache::new(DIRECT_MODELS),
-            requires_prices: config.prices.require,
-            config: config.clone(),
+            prices: config.prices.clone(),
             health: health.clone(),
             bounds: limits.clone(),
         };
@@ -90,6 +89,12 @@ impl Snapshot {
         snapshot.rules = RuleSet::build(&config.routes, |name| snapshot.model(name), own)?;
         limits.configure(config);
         Ok(snapshot)
+    }
+
+    /// That of a test's configuration, about which nothing is known yet.
+    #[cfg(test)]
+    pub fn of(config: &Config) -> Self {
+        Self::build(config, None, &Arc::new(Health::new(std::time::Instant::now(), 1)), &Arc::default()).unwrap()
     }
 
     /// A model that has no entry of its own.

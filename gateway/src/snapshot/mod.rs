@@ -9,7 +9,7 @@ mod route;
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use ai_gateway_providers::price::Model as Known;
+use ai_gateway_providers::price::{Lookup, Model as Known};
 use quick_cache::sync::Cache;
 
 pub use build::BuildError;
@@ -17,7 +17,7 @@ pub use model::{Model, Stage, Target};
 pub use provider::Provider;
 pub use route::{Route, Way, client_wire};
 
-use crate::config::{Config, ModelConfig};
+use crate::config::{ModelConfig, PricesConfig};
 use crate::health::Health;
 pub use crate::keys::{Key, KeyRing};
 use crate::limits::Limits;
@@ -35,10 +35,8 @@ pub struct Snapshot {
     pub keys: KeyRing,
     /// `provider/model` names as built, the last ones asked for.
     direct: Cache<Box<str>, Arc<Model>>,
-    /// Whether models without a price are refused.
-    pub requires_prices: bool,
-    /// What all this was built from.
-    config: Config,
+    /// What models cost, and whether those without a price are refused.
+    pub prices: PricesConfig,
     health: Arc<Health>,
     /// What clients may use, and have used.
     pub bounds: Arc<Limits>,
@@ -55,20 +53,20 @@ impl Snapshot {
         let (provider, upstream) = name.split_once('/')?;
         // It may become a part of a path, from which it must not climb.
         let plain = upstream.split('/').all(|segment| !matches!(segment, "" | "." | ".."));
-        if !plain || !self.providers.contains_key(provider) {
-            return None;
-        }
+        let provider = self.providers.get(provider).filter(|_| plain)?;
         if let Some(model) = self.direct.get(name) {
             return Some(model);
         }
-        let model = self.build_direct(self.config.model(name)?.as_ref())?;
+        let (kind, region) = (provider.preset.kind, provider.region.as_deref());
+        let known = self.prices.find(&Lookup { provider: &provider.name, kind, model: upstream, region });
+        let model = self.build_direct(&ModelConfig::direct(name, &provider.name, upstream, known))?;
         self.direct.insert(name.into(), model.clone());
         Some(model)
     }
 
     /// Names the prices in force, for records.
     pub fn price_map(&self) -> &str {
-        self.config.prices.map.id()
+        self.prices.map.id()
     }
 
     /// The names under `[models]`, sorted.

@@ -249,13 +249,7 @@ fn several_keys_and_health() {
     assert_eq!(settings.max_cooldown, Duration::from_secs(90), "never shorter than the first");
     let probe = ProbeConfig { path: "/models".to_owned(), every: Duration::from_secs(30) };
     assert_eq!(provider.health.probe, Some(probe));
-    let snapshot = crate::snapshot::Snapshot::build(
-        &loaded.config,
-        None,
-        &std::sync::Arc::new(crate::health::Health::new(std::time::Instant::now(), 1)),
-        &std::sync::Arc::default(),
-    )
-    .unwrap();
+    let snapshot = crate::snapshot::Snapshot::of(&loaded.config);
     assert_eq!(snapshot.provider("x").unwrap().credentials.len(), 2);
 }
 

@@ -71,7 +71,7 @@ async fn probe(gateway: Gateway, provider: Arc<Provider>, credential: usize, pat
     }
     let credentials = &provider.credentials[credential];
     let asked = gateway.calls.probe(&provider, credentials, &path, PATIENCE, &gateway.http, &gateway.resolver).await;
-    let result = match asked.map_err(|outcome| outcome.verdict(None, None)) {
+    let result = match asked.map_err(|outcome| outcome.verdict(None)) {
         Err(Verdict::Failure { kind, .. }) => Err(kind),
         Ok(()) | Err(Verdict::Neutral | Verdict::Success { .. }) => Ok(()),
     };

@@ -13,13 +13,7 @@ const BASE: &str = "[providers.p]\nkind = 'openai-compatible'\nbase_url = 'http:
 
 fn snapshot(routes: &str) -> Snapshot {
     let loaded = Config::parse(&format!("{BASE}{routes}"), "test.toml", &System).unwrap_or_else(|e| panic!("{e}"));
-    Snapshot::build(
-        &loaded.config,
-        None,
-        &std::sync::Arc::new(crate::health::Health::new(std::time::Instant::now(), 1)),
-        &std::sync::Arc::default(),
-    )
-    .unwrap()
+    Snapshot::of(&loaded.config)
 }
 
 /// A request that tests change.
