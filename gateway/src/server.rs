@@ -20,7 +20,7 @@ use tokio::sync::broadcast;
 use crate::admin::{Admin, Readiness};
 use crate::config::{Config, ProviderConfig, TlsConfig};
 use crate::credentials::Client;
-use crate::keys::{KeyError, KeySets, RuntimeKeys};
+use crate::keys::{KeyError, KeySets, RuntimeKeys, SharedKeys};
 use crate::ledger::Ledger;
 use crate::mock;
 use crate::net::dns::Resolver;
@@ -39,6 +39,8 @@ const H2_HEADER_LIST: u32 = 64 * 1024;
 const H2_WINDOW: u32 = 1 << 20;
 /// How long the access log and the ledger may take to write what they have, at the end.
 const PATIENCE: Duration = Duration::from_secs(2);
+/// How long the start waits until budgets know what was spent before.
+const RESTORE: Duration = Duration::from_secs(3);
 /// More tries than any plan has: the plan decides, not Pingora.
 const MAX_RETRIES: usize = 64;
 
@@ -95,13 +97,16 @@ pub fn run(config: &Config) -> Result<(), StartError> {
     let resolver = Resolver::new(telemetry.metrics.dns.clone());
     let http = Arc::new(Client::new(resolver.clone()));
     let runtime_keys = match &config.store.path {
-        Some(path) => Some(Arc::new(RuntimeKeys::open(path, &snapshot.keys)?)),
+        Some(path) => Some(Arc::new(RuntimeKeys::open(path, &snapshot.keys, limits.clone())?)),
         None => None,
     };
     let key_sets = KeySets::new(http.clone());
     snapshot.keys = snapshot.keys.joined_by(runtime_keys.as_ref().map(|keys| keys.live()), &config.issuers, &key_sets);
     let start = |ledger| Ledger::start(ledger, telemetry.metrics.ledger.clone()).map(Arc::new);
     let ledger = config.ledger.as_ref().map(start).transpose().map_err(StartError::Ledger)?;
+    if let Some(ledger) = &ledger {
+        ledger.restore(&limits, RESTORE);
+    }
     let books = Books { telemetry: telemetry.clone(), ledger: ledger.clone() };
     let gateway = Gateway {
         current: Arc::new(ArcSwap::from_pointee(snapshot)),
@@ -117,6 +122,13 @@ pub fn run(config: &Config) -> Result<(), StartError> {
         continuity: Arc::default(),
     };
     let current = gateway.current.clone();
+    let shared_keys = match (&config.store.redis, &runtime_keys) {
+        (Some(redis), Some(keys)) => {
+            let shared = SharedKeys::new(redis.url.expose(), keys.clone(), current.clone());
+            Some(shared.map_err(|error| StartError::Store(error.category().to_owned()))?)
+        }
+        _ => None,
+    };
     let readiness = Arc::new(Readiness::default());
 
     let mut server = Server::new_with_opt_and_conf(None, server_conf(config));
@@ -142,6 +154,9 @@ pub fn run(config: &Config) -> Result<(), StartError> {
     }
     if let Some(store) = store {
         server.add_service(background_service("store", store));
+    }
+    if let Some(keys) = shared_keys {
+        server.add_service(background_service("keys", keys));
     }
     let drain = Drain { phases: Mutex::new(Some(server.watch_execution_phase())), books: books.clone() };
     server.add_service(background_service("drain", drain));

@@ -61,7 +61,7 @@ pub use hedge::{HedgeAfter, HedgeConfig};
 pub use jwt::{ClaimNames, IssuerConfig, JwksConfig};
 pub use keys::{KeyConfig, ModelPattern, OnAbort, Right};
 pub use ledger::LedgerConfig;
-pub use limits::LimitsConfig;
+pub use limits::{LimitsConfig, budget_rule, concurrent_rule, dollars_and_soft, rate_rule};
 pub use models::{Lossy, ModelConfig, OnCut};
 pub use prices::PricesConfig;
 pub use providers::ProviderConfig;

@@ -32,7 +32,7 @@ pub async fn take_in(gateway: &Gateway, session: &mut Session, exchange: &mut Ex
             }
             Ok((body, reservation)) => match plan_patiently(gateway, session, exchange, body, reservation).await? {
                 Err(refusal) => refusal,
-                Ok(Next::Ask) => match limit::admit(gateway, exchange).await {
+                Ok(Next::Ask) => match limit::admit(gateway, session, exchange).await? {
                     Ok(()) => {
                         read_labels(gateway, session, exchange);
                         calls::mirror(gateway, session.req_header(), exchange);
@@ -55,7 +55,8 @@ pub async fn take_in(gateway: &Gateway, session: &mut Session, exchange: &mut Ex
 async fn understand(session: &mut Session, exchange: &mut Exchange) -> Result<(), Refusal> {
     let header = session.req_header();
     plan::find_endpoint(header, exchange)?;
-    plan::admit(header, exchange).await?;
+    let address = session.client_addr().and_then(|address| address.as_inet()).map(|address| address.ip());
+    plan::admit(header, address, exchange).await?;
     explain::allow(&header.headers, exchange)?;
     Ok(())
 }

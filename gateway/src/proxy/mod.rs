@@ -223,7 +223,9 @@ impl ProxyHttp for Gateway {
     ) -> Result<Option<Duration>> {
         // A client that has its whole answer finds room for its next request. Before commit the attempt may be taken back.
         if end && exchange.committed && !exchange.drained() && !exchange.lacks_usage() {
-            limit::settle(exchange);
+            if !exchange.has_uncounted() {
+                limit::settle(exchange);
+            }
             book::book(self, exchange);
         }
         Ok(None)
