@@ -100,7 +100,7 @@ fn bucket(tokens: u64) -> usize {
 /// The longest length in a bucket.
 fn most_of(bucket: usize) -> u64 {
     let (doublings, part) = (bucket / PARTS, (bucket % PARTS) as u64);
-    (((part + 5) << doublings) / 4).saturating_sub(1).max(1)
+    ((part + 5) << doublings).div_ceil(4) - 1
 }
 
 #[cfg(test)]

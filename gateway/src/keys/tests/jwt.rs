@@ -95,6 +95,7 @@ async fn curves_hold() {
         for many in [false, true] {
             let key = tokens.verify(token.as_bytes(), &|| many).await.unwrap();
             assert_eq!(&*key.name, "staff/ada");
+            assert!(key.accounts().eq(["staff/ada", "staff"]));
             assert_eq!((key.team(), key.tags()), (Some("all"), &["gold".to_owned()][..]));
             assert!(key.may_use("assistant") && !key.may_use("other") && key.may(Right::Explain));
         }
