@@ -6,6 +6,7 @@
 //! client is the proxy.
 
 mod entry;
+pub mod semantic;
 mod terms;
 mod tier;
 
