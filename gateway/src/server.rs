@@ -18,6 +18,7 @@ use tokio::signal::unix::SignalKind;
 use tokio::sync::broadcast;
 
 use crate::admin::{Admin, Readiness};
+use crate::cache::Cache;
 use crate::config::{Config, ProviderConfig, TlsConfig};
 use crate::credentials::Client;
 use crate::keys::{KeyError, KeySets, RuntimeKeys};
@@ -37,6 +38,7 @@ const H2_STREAMS: u32 = 256;
 const H2_HEADER_LIST: u32 = 64 * 1024;
 /// Bytes that an HTTP/2 client may send ahead on one stream: large prompts must not wait for a round trip each 64 KiB.
 const H2_WINDOW: u32 = 1 << 20;
+const DEFAULT_CACHE: usize = 512 << 20;
 /// How long the access log and the ledger may take to write what they have, at the end.
 const PATIENCE: Duration = Duration::from_secs(2);
 /// More tries than any plan has: the plan decides, not Pingora.
@@ -114,6 +116,7 @@ pub fn run(config: &Config) -> Result<(), StartError> {
         ledger: ledger.clone(),
         health: health.clone(),
         limits,
+        cache: Arc::new(Cache::new(DEFAULT_CACHE, telemetry.metrics.cache.clone())),
         continuity: Arc::default(),
     };
     let current = gateway.current.clone();
