@@ -10,11 +10,12 @@
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use ai_gateway_providers::error::ApiError;
 use bytes::{Bytes, BytesMut};
 use pingora_http::ResponseHeader;
 use tokio::sync::{Notify, watch};
 
-use super::Meta;
+use super::entry::{Meta, common_headers};
 use super::weight::{Scale, Weight};
 
 /// First piece of memory for a body; each further one is twice as large, up to the last.
@@ -32,7 +33,7 @@ const OVERHEAD: usize = 1 << 10;
 pub struct Fill {
     state: Mutex<State>,
     news: watch::Sender<()>,
-    left: Notify,
+    moved: Notify,
 }
 
 #[derive(Debug)]
@@ -54,7 +55,27 @@ struct State {
     /// Whether what all have read is forgotten.
     forgets: bool,
     /// What it is kept as, once it is known to be whole.
-    keep: Option<Box<Meta>>,
+    keep: Option<Box<Keep>>,
+    /// What was wrong with it, whatever its clients were told.
+    fault: Option<Arc<ApiError>>,
+    /// What the call consumed, once it is known.
+    spent: Option<Spent>,
+}
+
+/// As what an answer is kept, if it has no more bytes than `most`.
+#[derive(Debug)]
+struct Keep {
+    meta: Meta,
+    most: usize,
+}
+
+/// What a call consumed, or what following it saved.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Spent {
+    /// Input and output.
+    pub tokens: u64,
+    /// In pico-dollars; `None`: not known.
+    pub cost: Option<u64>,
 }
 
 /// Where a reader is.
@@ -99,9 +120,11 @@ impl Fill {
                 open,
                 forgets: false,
                 keep: None,
+                fault: None,
+                spent: None,
             }),
             news: watch::Sender::new(()),
-            left: Notify::new(),
+            moved: Notify::new(),
         })
     }
 
@@ -133,19 +156,12 @@ impl Fill {
 
     /// Resolves when nobody follows any more; nobody can join then.
     pub async fn deserted(&self) {
-        loop {
-            let left = self.left.notified();
-            tokio::pin!(left);
-            left.as_mut().enable();
-            {
-                let mut state = self.lock();
-                if state.readers.iter().all(Option::is_none) {
-                    state.open = false;
-                    return;
-                }
-            }
-            left.await;
-        }
+        self.when(|state| {
+            let deserted = state.readers.iter().all(Option::is_none);
+            state.open &= !deserted;
+            deserted
+        })
+        .await;
     }
 
     /// Nobody can join from here on, and it is not kept.
@@ -187,21 +203,35 @@ impl Fill {
         self.news.send_replace(());
     }
 
-    /// The answer has turned out to be whole and successful.
-    pub(super) fn keep(&self, meta: Meta) {
+    /// The answer has turned out to be whole and successful: it is to be found when it has ended, unless it has more than `most`
+    /// bytes. Its header is added to `meta` then.
+    pub fn keep(&self, most: usize, meta: Meta) {
         let mut state = self.lock();
         if !state.forgets {
-            state.keep = Some(Box::new(meta));
+            state.keep = Some(Box::new(Keep { meta, most }));
         }
+    }
+
+    /// The answer has turned out to be bad, for the records of those who follow.
+    pub fn spoil(&self, fault: ApiError) {
+        let mut state = self.lock();
+        (state.keep, state.fault) = (None, Some(Arc::new(fault)));
+    }
+
+    /// What was wrong with it.
+    pub fn fault(&self) -> Option<Arc<ApiError>> {
+        self.lock().fault.clone()
     }
 
     /// What it is kept as, with the body, at its end.
     pub(super) fn kept(&self) -> Option<(Meta, Bytes)> {
         let mut state = self.lock();
-        let meta = state.keep.take().filter(|_| state.phase == Phase::Flowing)?;
+        let Keep { mut meta, most } = *state.keep.take()?;
+        let header = state.header.as_ref().filter(|_| state.phase == Phase::Flowing && state.length <= most)?;
+        (meta.status, meta.headers) = (header.status, common_headers(&header.headers));
         let mut body = BytesMut::with_capacity(state.length);
         state.chunks.iter().for_each(|chunk| body.extend_from_slice(chunk));
-        Some((*meta, body.freeze()))
+        Some((meta, body.freeze()))
     }
 
     /// The end: of a whole answer, or of one that broke off. The first one stands.
@@ -218,23 +248,42 @@ impl Fill {
         self.news.send_replace(());
     }
 
-    /// Divides `cost` in equal parts among all who follow, and nobody who comes later. Gives what the exchange itself has to
-    /// pay; the parts add up to `cost` exactly.
-    pub(super) fn split(&self, cost: u64) -> u64 {
+    /// Notes what the call consumed. With `divides`, its cost is divided in equal parts among all who follow, and nobody who
+    /// comes later; the parts add up to it exactly. Gives the part of the exchange itself.
+    pub fn settle(&self, spent: Spent, divides: bool) -> Option<u64> {
         let mut state = self.lock();
-        let others = state.readers.iter_mut().flatten().filter(|place| !place.first);
-        let others: Vec<&mut Place> = others.collect();
+        state.spent = Some(spent);
+        let cost = spent.cost.filter(|_| divides)?;
+        let others: Vec<&mut Place> = state.readers.iter_mut().flatten().filter(|place| !place.first).collect();
         let payers = others.len() as u64 + 1;
         let (part, rest) = (cost / payers, cost % payers);
         for (place, number) in others.into_iter().zip(1..) {
             place.share = Some(part + u64::from(number < rest));
         }
-        part + u64::from(rest > 0)
+        Some(part + u64::from(rest > 0))
     }
 
     /// Those who follow it beside the client of its own exchange.
     pub fn followers(&self) -> usize {
         self.lock().readers.iter().flatten().filter(|place| !place.first).count()
+    }
+
+    /// Waits until more can be taken: where everything is remembered, at once, else until the fastest reader is not far behind.
+    pub async fn has_room(&self) {
+        self.when(|state| !state.forgets || state.least_lag().is_none_or(|lag| lag <= MOST_LAG / 2)).await;
+    }
+
+    /// Resolves when `holds` does; readers that read or leave have it looked at again.
+    async fn when(&self, mut holds: impl FnMut(&mut State) -> bool) {
+        loop {
+            let moved = self.moved.notified();
+            tokio::pin!(moved);
+            moved.as_mut().enable();
+            if holds(&mut self.lock()) {
+                return;
+            }
+            moved.await;
+        }
     }
 }
 
@@ -253,6 +302,12 @@ impl State {
         }
         self.piece.extend_from_slice(data);
         self.piece.split().freeze()
+    }
+
+    /// How far behind the fastest reader is, in bytes; `None`: nobody reads.
+    fn least_lag(&self) -> Option<usize> {
+        let fastest = self.readers.iter().flatten().map(|place| place.at).filter(|at| *at != LEFT_BEHIND).max()?;
+        Some(self.chunks.iter().skip(fastest.saturating_sub(self.forgotten)).map(Bytes::len).sum())
     }
 
     /// Forgets what all have read, and leaves behind who holds too much.
@@ -354,13 +409,28 @@ impl Reader {
     pub async fn next(&mut self, into: &mut Vec<Bytes>) -> Next {
         loop {
             self.news.borrow_and_update();
-            if let Some(next) = self.fill.lock().read(self.seat, into) {
+            let (next, forgets) = {
+                let mut state = self.fill.lock();
+                (state.read(self.seat, into), state.forgets)
+            };
+            if let Some(next) = next {
+                if forgets {
+                    self.fill.moved.notify_waiters();
+                }
                 return next;
             }
             if self.news.changed().await.is_err() {
                 return Next::Broken;
             }
         }
+    }
+
+    /// What was not spent because it followed, once that is known.
+    pub fn saved(&self) -> Option<Spent> {
+        let state = self.fill.lock();
+        let share = state.readers.get(self.seat).copied().flatten()?.share.unwrap_or(0);
+        let Spent { tokens, cost } = state.spent?;
+        Some(Spent { tokens, cost: cost.map(|cost| cost.saturating_sub(share)) })
     }
 
     /// What it pays of the call, in pico-dollars, once that is known.
@@ -379,6 +449,6 @@ impl Drop for Reader {
             state.forget();
         }
         drop(state);
-        self.fill.left.notify_waiters();
+        self.fill.moved.notify_waiters();
     }
 }

@@ -10,7 +10,7 @@ use pingora_http::ResponseHeader;
 
 use super::fill::{Fill, Reader};
 use super::weight::{Scale, Weight};
-use super::{CacheMetrics, Entry, Fingerprint, Form, Meta, Purge};
+use super::{CacheMetrics, Entry, Fingerprint, Form, Purge};
 
 /// Largest answer that is kept or can be joined, whatever `max_size` is.
 const LARGEST: usize = 16 << 20;
@@ -302,11 +302,6 @@ impl Writer {
         self.fill.end(true);
         self.memory.make_room();
         entry
-    }
-
-    /// Whether the answer is kept when it ends is known: it is.
-    pub fn keep(&self, meta: Meta) {
-        self.fill.keep(meta);
     }
 
     fn leave(&self) {

@@ -17,7 +17,7 @@ mod weight;
 
 use std::sync::{Arc, OnceLock};
 
-pub use entry::{Entry, Form, Meta};
+pub use entry::{Entry, Form, Meta, common_headers};
 pub use memory::Memory;
 pub use metrics::CacheMetrics;
 pub use terms::{Fingerprint, Payer, Terms, Verdict};
@@ -46,6 +46,11 @@ impl Cache {
 
     fn tiers(&self) -> &[Arc<dyn Tier>] {
         self.tiers.get().map_or(&[], Vec::as_slice)
+    }
+
+    /// Whether there is anything below memory.
+    pub fn has_tiers(&self) -> bool {
+        !self.tiers().is_empty()
     }
 
     /// Looks below memory for an answer that is not older than `max_age`, and takes it up.

@@ -15,6 +15,7 @@ use pingora_http::ResponseHeader;
 
 use super::attempt::Attempt;
 use super::body::Reservation;
+use super::cached::Cached;
 use super::calls::Hedge;
 use super::clocks::Clocks;
 use super::labels::Labels;
@@ -91,6 +92,8 @@ pub struct Exchange {
     pub first_output: Option<Instant>,
     /// The body of an error answer that is to be told in the client's dialect.
     pub error_body: Option<Vec<u8>>,
+    /// What it has to do with the cache; `None`: there is none for it.
+    pub cached: Option<Box<Cached>>,
     /// The attempt that follows, if it is the same target once more.
     pub repeat: Option<Repeat>,
     /// Going on with an answer that broke off after commit.
@@ -190,6 +193,7 @@ impl Exchange {
             status: 0,
             first_output: None,
             error_body: None,
+            cached: None,
             repeat: None,
             resume: None,
             retry_after: Vec::new(),
@@ -250,7 +254,7 @@ impl Exchange {
                 header.insert_header(DROPPED, attempt.losses.header_value())?;
             }
         }
-        Ok(())
+        self.stamp_cache(header)
     }
 }
 
