@@ -72,7 +72,7 @@ pub use routes::{Condition, HeaderEdits, MirrorConfig, Patterns, RouteConfig, Ro
 pub use schema::{schema, schema_json};
 pub use secret::Secret;
 pub use server::ServerConfig;
-pub use store::StoreConfig;
+pub use store::{RedisConfig, StoreConfig};
 pub use strategy::{StickyBy, Strategy, StrategyConfig};
 pub use targets::TargetConfig;
 pub(crate) use tree::nearest;

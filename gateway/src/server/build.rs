@@ -9,7 +9,7 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 
 use super::{StartError, UPSTREAM_POOL};
-use crate::cache::Cache;
+use crate::cache::{self, Cache, Opened};
 use crate::config::{Config, ProviderConfig};
 use crate::credentials::Client;
 use crate::keys::{KeySets, RuntimeKeys};
@@ -26,6 +26,8 @@ pub struct Built {
     pub gateway: Gateway,
     /// Keeps the common store told, if there is one: a background service of Pingora.
     pub store: Option<StoreSync>,
+    /// Keeps answers in the common store, if they are: the same.
+    pub keeper: Option<cache::redis::Keeper>,
     /// Builds what comes after the first configuration.
     pub snapshots: Snapshots,
 }
@@ -61,7 +63,7 @@ pub fn build(config: &Config, mock: Option<SocketAddr>) -> Result<Built, StartEr
         Some(path) => Some(Arc::new(RuntimeKeys::open(path, &snapshot.keys)?)),
         None => None,
     };
-    let cache = Arc::new(Cache::new(config.cache.max_size, telemetry.metrics.cache.clone()));
+    let Opened { cache, keeper } = cache::open(config, telemetry.metrics.cache.clone())?;
     let snapshots = Snapshots {
         runtime_keys,
         key_sets: Arc::new(KeySets::new(http.clone())),
@@ -86,7 +88,7 @@ pub fn build(config: &Config, mock: Option<SocketAddr>) -> Result<Built, StartEr
         cache,
         continuity: Arc::default(),
     };
-    Ok(Built { gateway, store, snapshots })
+    Ok(Built { gateway, store, keeper, snapshots })
 }
 
 impl Snapshots {
@@ -99,7 +101,7 @@ impl Snapshots {
         let metrics = &self.telemetry.metrics;
         let mut snapshot = Snapshot::build(config, self.mock, &metrics.health, &metrics.limits)?;
         self.join_keys(&mut snapshot, config);
-        self.cache.memory.resize(config.cache.max_size);
+        self.cache.configure(&config.cache);
         Ok(snapshot)
     }
 
