@@ -263,6 +263,11 @@ impl Fill {
         Some(part + u64::from(rest > 0))
     }
 
+    /// Tells it apart from other fills while it lives.
+    pub(super) fn tag(self: &Arc<Self>) -> u64 {
+        Arc::as_ptr(self).addr() as u64
+    }
+
     /// Those who follow it beside the client of its own exchange.
     pub fn followers(&self) -> usize {
         self.lock().readers.iter().flatten().filter(|place| !place.first).count()

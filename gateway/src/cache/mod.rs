@@ -9,6 +9,7 @@ mod entry;
 pub mod fill;
 pub mod memory;
 mod metrics;
+pub mod storage;
 mod terms;
 mod tier;
 mod weight;
