@@ -7,8 +7,10 @@
 
 mod entry;
 pub mod fill;
+pub mod key;
 pub mod memory;
 mod metrics;
+pub mod policy;
 pub mod storage;
 mod terms;
 mod tier;

@@ -138,7 +138,7 @@ impl Storage for MemoryStorage {
             Ok(writer) => writer,
             Err(_) => return Error::e_explain(ErrorType::InternalError, "nothing can be written"),
         };
-        writer.fill().keep(usize::MAX, entry_meta(fingerprint, meta));
+        writer.fill().keep(entry_meta(fingerprint, meta));
         writer.begin(meta.response_header().clone());
         Ok(Box::new(Miss { tag: writer.fill().tag().into(), writer, written: 0 }))
     }

@@ -127,7 +127,7 @@ fn a_late_reader_gets_all_there_is_and_follows() {
     let Found::Fill(mut late) = memory.find(&fingerprint(1), Form::Whole, Duration::MAX, true) else { panic!() };
     assert_eq!(read(&mut late), (b"one ".to_vec(), None));
     writer.push(b"two");
-    writer.fill().keep(usize::MAX, meta(1));
+    writer.fill().keep(meta(1));
     let kept = writer.finish().unwrap();
     assert_eq!(read(&mut early), (b"two".to_vec(), Some(Next::End)));
     assert_eq!(read(&mut late), (b"two".to_vec(), Some(Next::End)));
@@ -145,7 +145,7 @@ fn what_breaks_off_is_an_error_and_not_kept() {
         let writer = lead(&memory, 1);
         let mut reader = memory.begin(fingerprint(1), Form::Whole, true).unwrap_err();
         writer.begin(header());
-        writer.fill().keep(usize::MAX, meta(1));
+        writer.fill().keep(meta(1));
         (0..length).for_each(|_| writer.push(b"x"));
         drop(writer);
         assert_eq!(read(&mut reader), (vec![b'x'; length], Some(Next::Broken)));
@@ -200,7 +200,7 @@ fn a_large_answer_is_forgotten_behind_its_readers() {
     let memory = memory(4 << 20);
     let writer = lead(&memory, 1);
     writer.begin(header());
-    writer.fill().keep(usize::MAX, meta(1));
+    writer.fill().keep(meta(1));
     let (mut reader, mut stalled) = (writer.fill().join_first(), writer.fill().join().unwrap());
     let chunk = vec![b'x'; 100_000];
     let mut got = 0;
@@ -236,22 +236,12 @@ fn who_writes_waits_for_the_fastest_reader_only() {
 }
 
 #[test]
-fn an_entry_may_be_too_large_to_keep() {
-    let memory = memory(1 << 20);
-    let writer = lead(&memory, 1);
-    writer.begin(header());
-    writer.push(b"12345");
-    writer.fill().keep(4, meta(1));
-    assert!(writer.finish().is_none());
-}
-
-#[test]
 fn a_purge_takes_what_it_names_and_keeps_nothing_that_is_under_way() {
     let memory = memory(1 << 20);
     (0..3).for_each(|number| memory.insert(entry(number, 10)));
     let writer = lead(&memory, 9);
     writer.begin(header());
-    writer.fill().keep(usize::MAX, meta(9));
+    writer.fill().keep(meta(9));
     assert_eq!(memory.purge(&Purge::Key("other".into())), 0);
     assert_eq!(memory.purge(&Purge::Fingerprint(fingerprint(1))), 1);
     assert!(writer.finish().is_none());
@@ -289,7 +279,7 @@ proptest! {
                 writer.push(chunk);
                 prop_assert!(memory.size() <= 110_000, "{}", memory.size());
             }
-            writer.fill().keep(usize::MAX, meta(number));
+            writer.fill().keep(meta(number));
             if whole {
                 writer.finish();
             }

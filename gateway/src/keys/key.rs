@@ -55,14 +55,14 @@ impl Key {
     }
 
     /// A key that may what `config` says as far as `within` may.
-    pub(super) fn within(mut config: KeyConfig, within: Option<Arc<Self>>, enabled: bool) -> Self {
+    pub(crate) fn within(mut config: KeyConfig, within: Option<Arc<Self>>, enabled: bool) -> Self {
         let name = std::mem::take(&mut config.name).into();
         Self { name, config, within, disabled: AtomicBool::new(!enabled), made: 0 }
     }
 
     /// The same, made at that time: another key of its name is not this one.
     #[must_use]
-    pub(super) fn made_at(mut self, seconds: u64) -> Self {
+    pub(crate) fn made_at(mut self, seconds: u64) -> Self {
         self.made = seconds;
         self
     }
@@ -133,6 +133,11 @@ impl Key {
     /// Whether it may ask for that.
     pub fn may(&self, right: Right) -> bool {
         self.config.allow.contains(&right) && self.within.as_ref().is_none_or(|within| within.may(right))
+    }
+
+    /// The key that made it, or the template of its token.
+    pub fn made_by(&self) -> Option<&Self> {
+        self.within.as_deref()
     }
 
     /// Its own rights, apart from what it is within.
