@@ -55,18 +55,11 @@ struct State {
     /// Whether what all have read is forgotten.
     forgets: bool,
     /// What it is kept as, once it is known to be whole.
-    keep: Option<Box<Keep>>,
+    keep: Option<Box<Meta>>,
     /// What was wrong with it, whatever its clients were told.
     fault: Option<Arc<ApiError>>,
     /// What the call consumed, once it is known.
     spent: Option<Spent>,
-}
-
-/// As what an answer is kept, if it has no more bytes than `most`.
-#[derive(Debug)]
-struct Keep {
-    meta: Meta,
-    most: usize,
 }
 
 /// What a call consumed, or what following it saved.
@@ -203,12 +196,12 @@ impl Fill {
         self.news.send_replace(());
     }
 
-    /// The answer has turned out to be whole and successful: it is to be found when it has ended, unless it has more than `most`
-    /// bytes. Its header is added to `meta` then.
-    pub fn keep(&self, most: usize, meta: Meta) {
+    /// The answer has turned out to be whole and successful: it is to be found when it has ended. Its header is added to `meta`
+    /// then.
+    pub fn keep(&self, meta: Meta) {
         let mut state = self.lock();
         if !state.forgets {
-            state.keep = Some(Box::new(Keep { meta, most }));
+            state.keep = Some(Box::new(meta));
         }
     }
 
@@ -226,8 +219,8 @@ impl Fill {
     /// What it is kept as, with the body, at its end.
     pub(super) fn kept(&self) -> Option<(Meta, Bytes)> {
         let mut state = self.lock();
-        let Keep { mut meta, most } = *state.keep.take()?;
-        let header = state.header.as_ref().filter(|_| state.phase == Phase::Flowing && state.length <= most)?;
+        let mut meta = *state.keep.take()?;
+        let header = state.header.as_ref().filter(|_| state.phase == Phase::Flowing)?;
         (meta.status, meta.headers) = (header.status, common_headers(&header.headers));
         let mut body = BytesMut::with_capacity(state.length);
         state.chunks.iter().for_each(|chunk| body.extend_from_slice(chunk));
@@ -261,6 +254,11 @@ impl Fill {
             place.share = Some(part + u64::from(number < rest));
         }
         Some(part + u64::from(rest > 0))
+    }
+
+    /// Tells it apart from other fills while it lives.
+    pub(super) fn tag(self: &Arc<Self>) -> u64 {
+        Arc::as_ptr(self).addr() as u64
     }
 
     /// Those who follow it beside the client of its own exchange.

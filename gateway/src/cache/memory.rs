@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
+use bytes::Bytes;
 use pingora_http::ResponseHeader;
 
 use super::fill::{Fill, Reader};
@@ -119,6 +120,36 @@ impl Memory {
         let mut index = self.lock();
         let forms: Vec<Form> = index.slots.get(fingerprint)?.iter().map(|slot| slot.form).collect();
         forms.into_iter().filter(|other| *other != form).find_map(|other| index.fresh(fingerprint, other, max_age))
+    }
+
+    /// The call under way that is called `tag`, to be followed.
+    pub(super) fn find_fill(&self, fingerprint: &Fingerprint, form: Form, tag: u64) -> Option<Reader> {
+        let mut index = self.lock();
+        let fill = index.slot(fingerprint, form)?.fill.as_ref()?;
+        if fill.tag() == tag { fill.join() } else { None }
+    }
+
+    /// The body of an entry, however old.
+    pub(super) fn body(&self, fingerprint: &Fingerprint, form: Form) -> Option<Bytes> {
+        let mut index = self.lock();
+        index.slot(fingerprint, form)?.kept.as_ref().map(|(kept, _)| kept.body.clone())
+    }
+
+    /// Removes an entry; what is under way in its place is not kept when it ends.
+    pub(super) fn remove(&self, fingerprint: &Fingerprint, form: Form) -> bool {
+        let mut index = self.lock();
+        let Some(slot) = index.slot(fingerprint, form) else { return false };
+        if let Some(fill) = slot.fill.take() {
+            fill.close();
+        }
+        let kept = slot.kept.take();
+        if let Some((_, tick)) = &kept {
+            index.order.remove(tick);
+        }
+        index.tidy(fingerprint);
+        drop(index);
+        self.tell_size();
+        kept.is_some()
     }
 
     /// Begins a call, which others may follow if `share`.

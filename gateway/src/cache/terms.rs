@@ -44,8 +44,6 @@ pub struct Terms {
     pub max_age: Duration,
     /// How long its answer may be used again; zero: it is not kept.
     pub ttl: Duration,
-    /// Bytes of the largest answer that is kept.
-    pub max_entry: usize,
     /// Whether it may follow the call of another, and be followed.
     pub share: bool,
     /// Who pays for a call that several followed.

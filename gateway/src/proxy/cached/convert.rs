@@ -1,20 +1,23 @@
 //! A kept answer in another form than it was given in: a stream as one document, a document as a stream. The codec of the client's
 //! own dialect reads the one and writes the other; ids and times stay those of the kept answer.
 
+use ai_gateway_providers::Operation;
 use ai_gateway_providers::answer::{AnswerForm, Observer, Translation};
 use ai_gateway_providers::codec::{Client, Platform, codec};
 use ai_gateway_providers::common::{Aliases, ProviderTag};
-use ai_gateway_providers::{Dialect, Operation};
 use bytes::Bytes;
 
 use crate::cache::{Entry, Form};
 use crate::proxy::{Exchange, encode};
 
+/// Of the ways in which a stream is framed, the one that changes nothing for who reads it.
+const SHOWS_USAGE: u32 = 1 << 1;
+
 /// The body of `entry` as the exchange's client wants it; `None` if that cannot be said without a loss.
 pub fn convert(entry: &Entry, exchange: &Exchange) -> Option<Bytes> {
     let (request, endpoint) = (exchange.request.as_ref()?, exchange.endpoint.as_ref()?);
     let dialect = endpoint.dialect;
-    if endpoint.operation != Operation::Chat || entry.meta.dialect != dialect {
+    if exchange.wants_cost || endpoint.operation != Operation::Chat || entry.meta.dialect != dialect {
         return None;
     }
     let asked = codec(dialect).decode_request(&request.body, &encode::call(exchange)).ok()?;
@@ -42,8 +45,8 @@ pub fn convert(entry: &Entry, exchange: &Exchange) -> Option<Bytes> {
     };
     let form = match entry.meta.form {
         Form::Whole => AnswerForm::Json,
-        // Gemini's array is no stream to its own codec.
-        Form::Stream(framed) if framed & 2 != 0 && dialect == Dialect::Gemini => return None,
+        // An array is no stream to the codec, and a usage that tells the cost is not the provider's.
+        Form::Stream(framed) if framed & !SHOWS_USAGE != 0 => return None,
         Form::Stream(_) => AnswerForm::Stream,
     };
     let mut observer = Observer::translating(translation, endpoint.operation, form);

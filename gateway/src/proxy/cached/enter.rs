@@ -1,6 +1,7 @@
 //! Before a request is planned: whether there is an answer already, or a call to follow.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use ai_gateway_providers::error::{ApiError, ErrorKind, encode_stream_error};
 use bytes::Bytes;
@@ -13,8 +14,10 @@ use super::pour::{self, Poured, leaves};
 use super::{Cached, Status, convert, pace, session as shared};
 use crate::cache::fill::{Reader, Spent};
 use crate::cache::memory::{Found, Kept, Writer};
-use crate::cache::{Form, Terms, Verdict, common_headers};
+use crate::cache::policy::{self, Asked};
+use crate::cache::{Form, Terms, Verdict, common_headers, key};
 use crate::proxy::answer::cut_short;
+use crate::proxy::clocks::Clocks;
 use crate::proxy::reply::Refusal;
 use crate::proxy::{Exchange, Gateway, book, limit};
 
@@ -86,17 +89,39 @@ pub fn lead(gateway: &Gateway, session: &mut Session, exchange: &mut Exchange, w
 }
 
 /// What the request, its key and its model say of the cache.
-fn verdict(_session: &Session, _exchange: &Exchange) -> Verdict {
-    Verdict::Off
+fn verdict(session: &Session, exchange: &mut Exchange) -> Verdict {
+    let (Some(request), Some(endpoint)) = (&exchange.request, &exchange.endpoint) else { return Verdict::Off };
+    if request.model.cache.is_none() {
+        return Verdict::Off;
+    }
+    let begun = Instant::now();
+    let header = session.req_header();
+    let mut verdict = policy::judge(&Asked {
+        endpoint,
+        headers: &header.headers,
+        query: header.uri.query(),
+        body: &request.body,
+        field: exchange.cache_field.as_deref(),
+        key: exchange.key.as_deref(),
+        model: &request.model,
+        edits: exchange.route.as_ref().map(|rule| &rule.headers),
+    })
+    .into();
+    if let Verdict::Use(terms) = &mut verdict {
+        // A call that has clocks or a number of attempts of its own is not for others.
+        terms.share &= request.attempts.is_none() && request.clocks == Clocks::default();
+        if terms.ttl.is_zero() && terms.max_age.is_zero() && !terms.share {
+            verdict = Verdict::Bypass;
+        }
+    }
+    exchange.overhead += begun.elapsed();
+    verdict
 }
 
 /// How the client wants its answer written.
 fn form(exchange: &Exchange) -> Form {
-    if !exchange.wants_stream() {
-        return Form::Whole;
-    }
-    let Some(request) = &exchange.request else { return Form::Stream(0) };
-    Form::Stream(u32::from(!request.scan.hide_usage()) | u32::from(request.json_array) << 1)
+    let (Some(request), Some(endpoint)) = (&exchange.request, &exchange.endpoint) else { return Form::Whole };
+    key::form(endpoint, &request.scan, request.json_array, exchange.wants_cost)
 }
 
 /// Writes an answer that is kept. `body`: in the form that is asked for.
@@ -158,7 +183,7 @@ async fn follow(gateway: &Gateway, session: &mut Session, exchange: &mut Exchang
         header.insert_header(CONTENT_LENGTH, length)?;
     }
     exchange.status = told.status.as_u16();
-    exchange.first_output = Some(std::time::Instant::now());
+    exchange.first_output = Some(Instant::now());
     exchange.stamp(&mut header)?;
     let fill = reader.fill().clone();
     let at_end = |reader: &Reader| {

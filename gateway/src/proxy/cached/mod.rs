@@ -150,26 +150,23 @@ impl Exchange {
         };
         let labels = self.labels.as_deref().into_iter().flat_map(|labels| labels.tags());
         let own = self.key.iter().flat_map(|key| key.tags()).map(String::as_str);
-        lead.fill.keep(
-            terms.max_entry,
-            Meta {
-                fingerprint: terms.fingerprint,
-                form: cached.form,
-                dialect: endpoint.dialect,
-                operation: endpoint.operation,
-                status: StatusCode::from_u16(self.status).unwrap_or(StatusCode::OK),
-                headers: http::HeaderMap::new(),
-                key: self.key.as_ref().map(|key| (&*key.name).into()),
-                model: (&*request.model.name).into(),
-                tags: own.chain(labels).map(Into::into).collect(),
-                provider: (&*attempt.target.provider.name).into(),
-                upstream_model: (&*attempt.target.model).into(),
-                created: SystemTime::now(),
-                ttl: terms.ttl,
-                usage: self.consumed().0,
-                cost: self.cost(),
-            },
-        );
+        lead.fill.keep(Meta {
+            fingerprint: terms.fingerprint,
+            form: cached.form,
+            dialect: endpoint.dialect,
+            operation: endpoint.operation,
+            status: StatusCode::from_u16(self.status).unwrap_or(StatusCode::OK),
+            headers: http::HeaderMap::new(),
+            key: self.key.as_ref().map(|key| (&*key.name).into()),
+            model: (&*request.model.name).into(),
+            tags: own.chain(labels).map(Into::into).collect(),
+            provider: (&*attempt.target.provider.name).into(),
+            upstream_model: (&*attempt.target.model).into(),
+            created: SystemTime::now(),
+            ttl: terms.ttl,
+            usage: self.consumed().0,
+            cost: self.cost(),
+        });
     }
 
     /// Tells those who follow its call what it consumed, and divides the cost among all if that is to be. Before its last byte
