@@ -92,3 +92,31 @@ impl Entry {
 
 /// Bytes for places in maps and for what an allocator adds.
 const OVERHEAD: usize = 512;
+
+/// What of a header belongs to one answer and one connection.
+const OF_ONE_ANSWER: [&str; 9] = [
+    "connection",
+    "transfer-encoding",
+    "content-length",
+    "date",
+    "age",
+    "x-request-id",
+    "x-gateway-attempts",
+    "x-gateway-cache",
+    "x-gateway-cost",
+];
+/// How names begin of what belongs to one client.
+const OF_ONE_CLIENT: &str = "x-ratelimit-";
+
+/// What of an answer's header is the same for all who get it.
+pub fn common_headers(headers: &HeaderMap) -> HeaderMap {
+    let mut common = headers.clone();
+    for name in OF_ONE_ANSWER {
+        common.remove(name);
+    }
+    let limits: Vec<_> = common.keys().filter(|name| name.as_str().starts_with(OF_ONE_CLIENT)).cloned().collect();
+    for name in limits {
+        common.remove(name);
+    }
+    common
+}

@@ -50,6 +50,7 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 pub use attempts::{RetryConfig, RetryOn, TimeoutsConfig};
+pub use cache::{CacheConfig, DiskConfig, ModelCacheConfig};
 pub use certificates::{CaConfig, TlsConfig};
 pub use check::{Verdict, check};
 pub use credentials::{AwsKeys, CredentialConfig, EntraConfig, KeyHeaders};
@@ -59,7 +60,7 @@ pub use google::{GoogleConfig, GoogleUser, ServiceAccount};
 pub use health::{HealthConfig, ProbeConfig};
 pub use hedge::{HedgeAfter, HedgeConfig};
 pub use jwt::{ClaimNames, IssuerConfig, JwksConfig};
-pub use keys::{KeyConfig, ModelPattern, OnAbort, Right};
+pub use keys::{CacheScope, KeyConfig, ModelPattern, OnAbort, Right};
 pub use ledger::LedgerConfig;
 pub use limits::LimitsConfig;
 pub use models::{Lossy, ModelConfig, OnCut};
@@ -71,7 +72,7 @@ pub use routes::{Condition, HeaderEdits, MirrorConfig, Patterns, RouteConfig, Ro
 pub use schema::{schema, schema_json};
 pub use secret::Secret;
 pub use server::ServerConfig;
-pub use store::StoreConfig;
+pub use store::{RedisConfig, StoreConfig};
 pub use strategy::{StickyBy, Strategy, StrategyConfig};
 pub use targets::TargetConfig;
 pub(crate) use tree::nearest;
@@ -124,8 +125,21 @@ pub struct File {
 }
 
 /// The sections that are read today; see [`support`] for the others.
-const SECTIONS: [&str; 12] =
-    ["server", "providers", "prices", "models", "routes", "keys", "jwt", "store", "ledger", "limits", "teams", "tags"];
+const SECTIONS: [&str; 13] = [
+    "server",
+    "providers",
+    "prices",
+    "models",
+    "routes",
+    "keys",
+    "jwt",
+    "store",
+    "ledger",
+    "limits",
+    "teams",
+    "tags",
+    "cache",
+];
 
 /// A validated configuration: plain values, every default and secret filled in.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -150,6 +164,8 @@ pub struct Config {
     pub issuers: Vec<IssuerConfig>,
     /// Where keys made at run time are kept, and what several instances share.
     pub store: StoreConfig,
+    /// Where answers are kept, of the models that say so.
+    pub cache: CacheConfig,
 }
 
 /// A configuration, and what is doubtful about it.
@@ -295,7 +311,7 @@ fn read(text: &str, cx: &mut Context<'_>) -> Option<Config> {
     tree::mask_secrets(&root, &mut cx.report);
     support::refuse(&mut root, &mut cx.report);
 
-    let [server, providers, prices, models, routes, keys, jwt, store, ledger, global, teams, tags] =
+    let [server, providers, prices, models, routes, keys, jwt, store, ledger, global, teams, tags, cache] =
         SECTIONS.map(|name| root.remove(name));
     for (key, _) in &root {
         let help = instead(key.get_ref(), &SECTIONS);
@@ -309,6 +325,8 @@ fn read(text: &str, cx: &mut Context<'_>) -> Option<Config> {
     let jwt = jwt.and_then(|value| tree::shape::<jwt::Jwt>(value, "[jwt]", &mut cx.report));
     let store: store::Store = store.and_then(|value| tree::shape(value, "[store]", &mut cx.report)).unwrap_or_default();
     let store = store.resolve(cx);
+    let cache: Option<cache::Cache> = cache.and_then(|value| tree::shape(value, "[cache]", &mut cx.report));
+    let cache = cache.unwrap_or_default().resolve(store.redis.is_some(), cx);
     let has_keys = !keys.is_empty() || jwt.is_some() || store.path.is_some();
     let server = server.resolve(has_keys, cx);
     let ledger = ledger
@@ -374,7 +392,19 @@ fn read(text: &str, cx: &mut Context<'_>) -> Option<Config> {
         let rules = tag.map(|tag| limits::rules(None, tag.budget, cx));
         limits.tags.insert(name.value, rules.unwrap_or_default());
     }
-    Some(Config { server, providers, prices, models: resolved_models, routes, keys, issuers, limits, store, ledger })
+    Some(Config {
+        server,
+        providers,
+        prices,
+        models: resolved_models,
+        routes,
+        keys,
+        issuers,
+        limits,
+        store,
+        ledger,
+        cache,
+    })
 }
 
 /// The entries of a table of tables.

@@ -6,7 +6,7 @@ use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
 use super::KeyError;
-use crate::config::Right;
+use crate::config::{CacheScope, Right};
 
 /// Characters of the longest name, tag, team and owner.
 const LONGEST: usize = 128;
@@ -30,6 +30,8 @@ pub struct NewKey {
     pub allow: Option<Vec<Right>>,
     /// `None`: when the maker's own time is over.
     pub expires: Option<SystemTime>,
+    /// Who else may receive its kept answers; `None`: as with the maker.
+    pub cache: Option<CacheScope>,
 }
 
 impl NewKey {
@@ -53,11 +55,12 @@ impl NewKey {
             owner: text(&mut fields, "owner")?,
             allow: take(&mut fields, "allow")?,
             expires: expires(&mut fields, now)?,
+            cache: take(&mut fields, "cache")?,
         };
         if new.models.as_ref().is_some_and(Vec::is_empty) {
             return Err(KeyError::field("models", "is empty: name some, or leave it out"));
         }
-        for field in ["limits", "budget", "cache"] {
+        for field in ["limits", "budget"] {
             if fields.contains_key(field) {
                 return Err(KeyError::field(field, "is not supported yet"));
             }
@@ -65,7 +68,7 @@ impl NewKey {
         match fields.keys().next() {
             Some(unknown) => Err(KeyError::field(
                 &unknown.escape_default().to_string(),
-                "is not known; there are name, models, tags, team, owner, allow and expires",
+                "is not known; there are name, models, tags, team, owner, allow, expires and cache",
             )),
             None => Ok(new),
         }

@@ -51,6 +51,7 @@ pub struct Listed {
     team: Option<String>,
     owner: Option<String>,
     allow: Vec<&'static str>,
+    cache: &'static str,
     expires: Option<String>,
     created: Option<String>,
     /// The key that made it; `null`: the master, or the file.
@@ -76,6 +77,7 @@ impl Listed {
             team: config.team.clone(),
             owner: config.owner.clone(),
             allow: config.allow.iter().map(|right| right.as_str()).collect(),
+            cache: key.cache().as_str(),
             expires: config.expires.map(|end| shown(seconds(end))),
             created: None,
             made_by: None,
@@ -266,7 +268,7 @@ impl Record {
             maker: row.maker.map(Arc::from),
             created: row.created,
             secrets: Vec::new(),
-            key: Arc::new(Key::within(row.config, within, row.enabled)),
+            key: Arc::new(Key::within(row.config, within, row.enabled).made_at(row.created)),
         }
     }
 

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::by_hash::Digest;
 use super::{KeyError, seconds, time};
-use crate::config::{KeyConfig, ModelPattern, OnAbort, Right};
+use crate::config::{CacheScope, KeyConfig, ModelPattern, OnAbort, Right};
 
 const MIGRATIONS: &[M<'static>] = &[M::up(
     "CREATE TABLE keys (
@@ -56,6 +56,8 @@ struct Rights {
     owner: Option<String>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     allow: Vec<Right>,
+    #[serde(default)]
+    cache: CacheScope,
 }
 
 /// The database. Every call blocks; every change is on disk when it returns.
@@ -171,6 +173,7 @@ impl Rights {
             team: config.team.clone(),
             owner: config.owner.clone(),
             allow: config.allow.clone(),
+            cache: config.cache,
         }
     }
 
@@ -188,6 +191,7 @@ impl Rights {
             rules: Vec::new(),
             priority: 0,
             on_abort: OnAbort::default(),
+            cache: self.cache,
         }
     }
 }

@@ -23,6 +23,16 @@ const LONG_WAIT: u64 = 60_000;
 
 /// Reserves what the request may use, whose plan is known.
 pub async fn admit(gateway: &Gateway, exchange: &mut Exchange) -> Result<(), Refusal> {
+    let amounts = expected(exchange);
+    admit_for(gateway, exchange, amounts).await
+}
+
+/// Counts a request that needs no call of its own: it takes no tokens and no money.
+pub async fn admit_free(gateway: &Gateway, exchange: &mut Exchange) -> Result<(), Refusal> {
+    admit_for(gateway, exchange, Amounts::default()).await
+}
+
+async fn admit_for(gateway: &Gateway, exchange: &mut Exchange, amounts: Amounts) -> Result<(), Refusal> {
     let Some(request) = &exchange.request else { return Ok(()) };
     let key = exchange.key.as_deref();
     let tags = key.into_iter().flat_map(|key| key.tags()).map(String::as_str);
@@ -36,7 +46,6 @@ pub async fn admit(gateway: &Gateway, exchange: &mut Exchange) -> Result<(), Ref
     if subjects.is_empty() {
         return Ok(());
     }
-    let amounts = expected(exchange);
     let priority = key.map_or(0, |key| key.priority());
     match limits.admit_in_turn(subjects, amounts, priority).await {
         Ok(reservation) => {
@@ -126,7 +135,10 @@ pub fn settle(exchange: &mut Exchange) {
     if held.is_none() && reservation.is_none() {
         return;
     }
-    let used = used(exchange);
+    let mut used = used(exchange);
+    if let Some(share) = exchange.share_of_call() {
+        used.cost = share;
+    }
     if let Some(held) = held {
         held.settle(used);
     }

@@ -7,6 +7,7 @@ mod answer;
 mod attempt;
 mod body;
 mod book;
+mod cached;
 mod calls;
 mod clocks;
 mod codex_models;
@@ -51,6 +52,7 @@ pub use drain::Drains;
 pub use exchange::Exchange;
 pub use outcome::Outcome;
 
+use crate::cache::Cache;
 use crate::continuity::Continuity;
 use crate::credentials::Client;
 use crate::health::Health;
@@ -87,6 +89,8 @@ pub struct Gateway {
     pub health: Arc<Health>,
     /// What clients may use, and have used.
     pub limits: Arc<Limits>,
+    /// Answers that are kept.
+    pub cache: Arc<Cache>,
     /// What one request of a client leaves for its next.
     pub continuity: Arc<Continuity>,
 }
@@ -223,6 +227,7 @@ impl ProxyHttp for Gateway {
     ) -> Result<Option<Duration>> {
         // A client that has its whole answer finds room for its next request. Before commit the attempt may be taken back.
         if end && exchange.committed && !exchange.drained() && !exchange.lacks_usage() {
+            exchange.settle_call();
             limit::settle(exchange);
             book::book(self, exchange);
         }
@@ -246,6 +251,7 @@ impl ProxyHttp for Gateway {
 
     async fn logging(&self, session: &mut Session, _error: Option<&Error>, exchange: &mut Exchange) {
         exchange.count_tokens().await;
+        cached::part(session, exchange).await;
         settle::settle(self, session, exchange);
         if exchange.drained() {
             // Half an answer was written: nothing else may follow on it.

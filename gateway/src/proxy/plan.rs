@@ -102,6 +102,23 @@ pub fn plan(
     exchange: &mut Exchange,
     planner: &mut Planner<'_>,
 ) -> Result<Next, Refusal> {
+    let next = read(header, body, exchange, planner)?;
+    if next == Next::Ask && exchange.operation() != Some(Operation::Stored) {
+        choose_targets(&header.headers, exchange, planner)?;
+    }
+    Ok(next)
+}
+
+/// Gives the exchange, whose endpoint and key are known, its request; where that is for a stored answer its plan, too.
+///
+/// # Errors
+/// What is wrong with the request.
+pub fn read(
+    header: &RequestHeader,
+    body: Bytes,
+    exchange: &mut Exchange,
+    planner: &mut Planner<'_>,
+) -> Result<Next, Refusal> {
     let Some(endpoint) = &exchange.endpoint else {
         return Err(ApiError::new(ErrorKind::Internal, "there is no endpoint").into());
     };
@@ -120,11 +137,7 @@ pub fn plan(
     exchange.request =
         Some(Request { body, scan, model, reservation: None, json_array, clocks, betas, attempts, prompt: None });
     exchange.wants_cost &= exchange.wants_stream();
-    if count::is_ours(exchange) {
-        return Ok(Next::Count);
-    }
-    choose_targets(&header.headers, exchange, planner)?;
-    Ok(Next::Ask)
+    Ok(if count::is_ours(exchange) { Next::Count } else { Next::Ask })
 }
 
 /// Finds the fields that the gateway reads.

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 
 use super::{StartError, UPSTREAM_POOL};
+use crate::cache::{self, Cache, Opened};
 use crate::config::{Config, ProviderConfig};
 use crate::credentials::Client;
 use crate::keys::{KeySets, RuntimeKeys};
@@ -25,6 +26,8 @@ pub struct Built {
     pub gateway: Gateway,
     /// Keeps the common store told, if there is one: a background service of Pingora.
     pub store: Option<StoreSync>,
+    /// Keeps answers in the common store, if they are: the same.
+    pub keeper: Option<cache::redis::Keeper>,
     /// Builds what comes after the first configuration.
     pub snapshots: Snapshots,
 }
@@ -37,6 +40,7 @@ pub struct Snapshots {
     key_sets: Arc<KeySets>,
     mock: Option<SocketAddr>,
     telemetry: Arc<Telemetry>,
+    cache: Arc<Cache>,
 }
 
 /// Builds the gateway of `config`. `mock` is where providers without a base URL are answered, if there are any. Opens the
@@ -59,8 +63,14 @@ pub fn build(config: &Config, mock: Option<SocketAddr>) -> Result<Built, StartEr
         Some(path) => Some(Arc::new(RuntimeKeys::open(path, &snapshot.keys)?)),
         None => None,
     };
-    let snapshots =
-        Snapshots { runtime_keys, key_sets: Arc::new(KeySets::new(http.clone())), mock, telemetry: telemetry.clone() };
+    let Opened { cache, keeper } = cache::open(config, telemetry.metrics.cache.clone())?;
+    let snapshots = Snapshots {
+        runtime_keys,
+        key_sets: Arc::new(KeySets::new(http.clone())),
+        mock,
+        telemetry: telemetry.clone(),
+        cache: cache.clone(),
+    };
     snapshots.join_keys(&mut snapshot, config);
     let start = |ledger| Ledger::start(ledger, telemetry.metrics.ledger.clone()).map(Arc::new);
     let ledger = config.ledger.as_ref().map(start).transpose().map_err(StartError::Ledger)?;
@@ -75,13 +85,15 @@ pub fn build(config: &Config, mock: Option<SocketAddr>) -> Result<Built, StartEr
         ledger,
         health,
         limits,
+        cache,
         continuity: Arc::default(),
     };
-    Ok(Built { gateway, store, snapshots })
+    Ok(Built { gateway, store, keeper, snapshots })
 }
 
 impl Snapshots {
-    /// Builds what `config` says. Nothing is in force before it is put into the gateway's `current`, but limits.
+    /// Builds what `config` says. Nothing is in force before it is put into the gateway's `current`, but limits and the cache's
+    /// size.
     ///
     /// # Errors
     /// [`BuildError`].
@@ -89,6 +101,7 @@ impl Snapshots {
         let metrics = &self.telemetry.metrics;
         let mut snapshot = Snapshot::build(config, self.mock, &metrics.health, &metrics.limits)?;
         self.join_keys(&mut snapshot, config);
+        self.cache.configure(&config.cache);
         Ok(snapshot)
     }
 

@@ -61,6 +61,9 @@ pub enum StartError {
     /// The store's address cannot be used.
     #[error("store.redis: {0}")]
     Store(String),
+    /// Answers could not be kept as configured.
+    #[error("{0}")]
+    Cache(#[from] crate::cache::OpenError),
     /// Usage could not be kept.
     #[error("the ledger cannot be used: {0}")]
     Ledger(std::io::Error),
@@ -84,7 +87,7 @@ pub fn run(config: &Config) -> Result<(), StartError> {
         .then(|| Prebound::bind("127.0.0.1:0"))
         .transpose()?;
 
-    let Built { gateway, store, snapshots } = build(config, mock.as_ref().map(Prebound::local_addr))?;
+    let Built { gateway, store, keeper, snapshots } = build(config, mock.as_ref().map(Prebound::local_addr))?;
     let runtime_keys = snapshots.runtime_keys;
     let (telemetry, ledger) = (gateway.telemetry.clone(), gateway.ledger.clone());
     let books = Books { telemetry: telemetry.clone(), ledger: ledger.clone() };
@@ -114,6 +117,9 @@ pub fn run(config: &Config) -> Result<(), StartError> {
     }
     if let Some(store) = store {
         server.add_service(background_service("store", store));
+    }
+    if let Some(keeper) = keeper {
+        server.add_service(background_service("cache", keeper));
     }
     let drain = Drain { phases: Mutex::new(Some(server.watch_execution_phase())), books: books.clone() };
     server.add_service(background_service("drain", drain));

@@ -20,6 +20,7 @@ use super::interned::Interned;
 use super::series::{Labels, Requests, Series, SeriesCollector};
 use super::spend::{Spend, SpendCollector};
 use super::targets::TargetsCollector;
+use crate::cache::CacheMetrics;
 use crate::health::Health;
 use crate::ledger::LedgerMetrics;
 use crate::limits::{Limits, LimitsCollector};
@@ -91,6 +92,8 @@ pub struct Metrics {
     pub log_dropped: Counter,
     /// `gateway_dns_*`, for the resolver.
     pub dns: DnsMetrics,
+    /// `gateway_cache_*`, for the cache.
+    pub cache: CacheMetrics,
     /// `gateway_ledger_*`, for the ledger.
     pub ledger: LedgerMetrics,
     /// How the targets are.
@@ -119,6 +122,7 @@ impl Metrics {
             route_errors: Family::default(),
             log_dropped: Counter::default(),
             dns: DnsMetrics::default(),
+            cache: CacheMetrics::default(),
             ledger: LedgerMetrics::default(),
             health: Arc::new(Health::new(Instant::now(), fastrand::u64(..))),
             limits: Arc::new(Limits::new()),
@@ -181,6 +185,7 @@ impl Metrics {
             "Expired addresses used because their refresh had failed",
             self.dns.stale_served.clone(),
         );
+        self.cache.register(registry);
         self.ledger.register(registry);
         let version = Info::new([("version", env!("CARGO_PKG_VERSION"))]);
         registry.register("gateway_build", "The running version", version);
