@@ -6,7 +6,7 @@ use http::HeaderMap;
 use crate::providers::codec::{Client, Maker, Platform, codec};
 use crate::providers::common::{Losses, ProviderTag, Response};
 use crate::providers::{ApiError, Dialect, Operation};
-use crate::texts::{Side, Text, edit_texts, texts};
+use crate::{Side, Text, edit_texts, texts};
 
 /// An answer on its way to the client, in the client's dialect.
 #[derive(Debug, Clone, PartialEq)]

@@ -52,7 +52,6 @@
 //! | `context` | what every hook knows of the exchange; state and tags |
 //! | `request`, `plan`, `upstream`, `answer`, `end` | the views that the hooks get |
 //! | `text` | text of answers in a sliding window, streamed or whole |
-//! | `texts` | where the texts are in a JSON body of any dialect, and replacing them without touching the rest |
 //! | `verdict` | what a hook may decide |
 //! | `host` | what a plugin may ask of the gateway: HTTP, and configured models |
 //! | `settings`, `registry` | from `[[plugins]]` to a plugin |
@@ -67,11 +66,11 @@ mod registry;
 mod request;
 mod settings;
 mod text;
-mod texts;
 mod upstream;
 mod verdict;
 
 pub use ai_gateway_providers as providers;
+pub use ai_gateway_providers::scan::{Side, Text, TextKind, edit_texts, texts};
 pub use async_trait::async_trait;
 
 pub use answer::{Answer, AnswerBody};
@@ -84,6 +83,6 @@ pub use registry::{Kind, Registry};
 pub use request::Request;
 pub use settings::{Settings, SettingsError, SettingsHost};
 pub use text::{Flow, Part, PartKind, Stage, TextHook, Window};
-pub use texts::{Side, Text, TextKind, edit_texts, texts};
+
 pub use upstream::Upstream;
 pub use verdict::{Failure, Rejection, Reply, Verdict};

@@ -7,7 +7,7 @@ use crate::providers::codec::{Call, Target, codec};
 use crate::providers::common::{self, Losses, ProviderTag};
 use crate::providers::error::{ApiError, ErrorKind};
 use crate::providers::{Dialect, Operation};
-use crate::texts::{Side, Text, edit_texts, texts};
+use crate::{Side, Text, edit_texts, texts};
 
 /// A client's request in its own dialect.
 ///

@@ -284,3 +284,106 @@ fn remember(before: &mut String, gone: &str) {
     before.drain(..keep);
     before.push_str(gone);
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Puts `#` in the place of each digit that stands between two letters.
+    struct Digits;
+
+    impl TextHook for Digits {
+        fn on_text(&mut self, text: &mut Window<'_>) -> Result<Flow, Failure> {
+            let whole = format!("{}{}", text.before(), text.text());
+            let skipped = text.before().len();
+            let letter = |at: Option<char>| at.is_some_and(char::is_alphabetic);
+            for (at, _) in whole.char_indices().filter(|(at, found)| *at >= skipped && found.is_ascii_digit()) {
+                if letter(whole[..at].chars().next_back()) && letter(whole[at + 1..].chars().next()) {
+                    text.replace(at - skipped..at - skipped + 1, "#");
+                }
+            }
+            Ok(if whole.contains("stop") {
+                Flow::Refuse(Rejection { status: 400, message: "no".into() })
+            } else {
+                Flow::Pass
+            })
+        }
+    }
+
+    fn run(pieces: &[&str], hold: usize) -> (String, Vec<usize>) {
+        let (mut stage, mut out, mut held) = (Stage::default(), String::new(), Vec::new());
+        for (number, piece) in pieces.iter().enumerate() {
+            let end = number + 1 == pieces.len();
+            let part = Part::new(0, 0, PartKind::Text);
+            stage.feed(part, piece, end, hold, &mut Digits, &mut |text| out.push_str(text)).unwrap();
+            held.push(stage.held());
+        }
+        (out, held)
+    }
+
+    #[test]
+    fn the_cut_does_not_matter() {
+        let text = "a1b 2c d3 é4é e5";
+        let expected = "a#b 2c d3 é#é e5";
+        for (cut, _) in text.char_indices() {
+            for (second, _) in text.char_indices().filter(|(at, _)| *at >= cut) {
+                let (out, held) = run(&[&text[..cut], &text[cut..second], &text[second..]], 4);
+                assert_eq!(out, expected, "cut at {cut} and {second}");
+                assert!(held.iter().all(|held| *held <= 4 + 1), "{held:?}");
+                assert_eq!(held.last(), Some(&0));
+            }
+        }
+    }
+
+    #[test]
+    fn nothing_held_nothing_allocated() {
+        struct Pass;
+        impl TextHook for Pass {
+            fn on_text(&mut self, text: &mut Window<'_>) -> Result<Flow, Failure> {
+                text.release_to(text.text().len());
+                Ok(Flow::Pass)
+            }
+        }
+        let (mut stage, text) = (Stage::default(), "hello");
+        let mut out = |given: &str| assert_eq!(given.as_ptr(), text.as_ptr(), "it is lent, not copied");
+        stage.feed(Part::new(0, 0, PartKind::Text), text, false, 64, &mut Pass, &mut out).unwrap();
+        assert_eq!(stage.held(), 0);
+    }
+
+    #[test]
+    fn what_fails_can_be_let_go() {
+        struct Fails;
+        impl TextHook for Fails {
+            fn on_text(&mut self, text: &mut Window<'_>) -> Result<Flow, Failure> {
+                text.replace(0..1, "x");
+                Err("no".into())
+            }
+        }
+        let (mut stage, mut out) = (Stage::default(), String::new());
+        let part = Part::new(0, 0, PartKind::Text);
+        assert!(stage.feed(part, "abc", false, 8, &mut Fails, &mut |text| out.push_str(text)).is_err());
+        assert_eq!(out, "");
+        stage.forgive(&mut |text| out.push_str(text));
+        assert_eq!(out, "abc");
+    }
+
+    #[test]
+    fn what_goes_into_arguments_is_escaped() {
+        struct Quote;
+        impl TextHook for Quote {
+            fn on_text(&mut self, text: &mut Window<'_>) -> Result<Flow, Failure> {
+                if let Some(at) = text.text().find('b') {
+                    text.replace(at..at + 1, "\"\n");
+                    text.replace(at..at + 1, "twice");
+                    text.replace(1000..1001, "nowhere");
+                }
+                Ok(Flow::Pass)
+            }
+        }
+        let (mut stage, mut out) = (Stage::default(), String::new());
+        let part = Part::new(0, 0, PartKind::Arguments);
+        stage.feed(part, r#"{"a":"b"}"#, true, 8, &mut Quote, &mut |text| out.push_str(text)).unwrap();
+        assert_eq!(out, r#"{"a":"\"\n"}"#);
+        assert!(stage.is_edited());
+    }
+}
