@@ -52,6 +52,7 @@
 //! | `context` | what every hook knows of the exchange; state and tags |
 //! | `request`, `plan`, `upstream`, `answer`, `end` | the views that the hooks get |
 //! | `text` | text of answers in a sliding window, streamed or whole |
+//! | `screen` | runs the hooks of `text` over an answer: a stream of any dialect, or a whole one |
 //! | `verdict` | what a hook may decide |
 //! | `host` | what a plugin may ask of the gateway: HTTP, and configured models |
 //! | `settings`, `registry` | from `[[plugins]]` to a plugin |
@@ -64,6 +65,7 @@ mod plan;
 mod plugin;
 mod registry;
 mod request;
+mod screen;
 mod settings;
 mod text;
 mod upstream;
@@ -81,6 +83,7 @@ pub use plan::{Candidate, Plan};
 pub use plugin::{Needs, Plugin};
 pub use registry::{Kind, Registry};
 pub use request::Request;
+pub use screen::{Hooked, Policy, Screen, screen_whole};
 pub use settings::{Settings, SettingsError, SettingsHost};
 pub use text::{Flow, Part, PartKind, Stage, TextHook, Window};
 

@@ -22,16 +22,20 @@ pub trait Plugin: Send + Sync + 'static {
         Ok(Verdict::Pass)
     }
 
-    /// The targets have been chosen: may reorder them and take some out.
+    /// The targets have been chosen: may reorder them and take some out, or reject the request. Called again if all of them rested
+    /// and the request waited.
     fn on_plan(&self, plan: &mut Plan, cx: &Context) -> Result<Verdict, Failure> {
         let _ = (plan, cx);
         Ok(Verdict::Pass)
     }
 
     /// A request to a provider is about to be sent: may change its headers. Called for each attempt, before credentials are added.
-    fn on_upstream(&self, upstream: &mut Upstream, cx: &Context) -> Result<Verdict, Failure> {
+    ///
+    /// # Errors
+    /// As of every hook: `on_error` decides.
+    fn on_upstream(&self, upstream: &mut Upstream, cx: &Context) -> Result<(), Failure> {
         let _ = (upstream, cx);
-        Ok(Verdict::Pass)
+        Ok(())
     }
 
     /// The answer has come: may change its headers and, of an answer that is whole, its body. A stream is seen here when it begins,

@@ -11,6 +11,7 @@
 //! citations, and what a provider's own tools return are not shown.
 
 use std::ops::Range;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use crate::{Failure, Rejection};
 
@@ -159,7 +160,7 @@ impl Stage {
     /// `out` is called at most twice and not with an empty text. Allocates nothing as long as nothing is held or changed.
     ///
     /// # Errors
-    /// The hook's. Nothing of `text` has gone out then; [`Self::forgive`] lets it go.
+    /// The hook's, or that it panicked. Nothing of `text` has gone out then; [`Self::forgive`] lets it go.
     pub fn feed(
         &mut self,
         part: Part,
@@ -188,7 +189,8 @@ impl Stage {
             release: None,
             edits: &mut self.edits,
         };
-        let flow = match hook.on_text(&mut window) {
+        let asked = catch_unwind(AssertUnwindSafe(|| hook.on_text(&mut window)));
+        let flow = match asked.unwrap_or_else(|_| Err("it panicked".into())) {
             Ok(flow) => flow,
             Err(failure) => {
                 self.edits.clear();
@@ -238,7 +240,7 @@ impl Stage {
         Ok(flow)
     }
 
-    /// Gives out what is held back after the hook failed. `end`: the part is over.
+    /// Gives out what is held back, after the hook failed.
     pub fn forgive(&mut self, out: &mut dyn FnMut(&str)) {
         if !self.held.is_empty() {
             out(&self.held);
