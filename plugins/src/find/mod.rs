@@ -1,0 +1,128 @@
+//! Finding things in text, whole or as it streams in, and putting something else in their place.
+//!
+//! A [`Finder`] knows one thing to look for. A [`Window`] runs it over text that comes in pieces: it gives out at once what is
+//! settled and keeps only what the next piece could still make part of a finding, so that every cut of a text gives the same
+//! result as the whole. All plugins that look for something in prompts and answers are built on these two.
+//!
+//! | file | subject |
+//! |---|---|
+//! | `any` | several finders as one |
+//! | `words` | words of a list |
+//! | `pattern` | a regular expression |
+//! | `window` | text that comes in pieces |
+//! | `json` | text that is JSON: the arguments of a tool call |
+
+mod any;
+mod json;
+mod pattern;
+mod window;
+mod words;
+
+#[cfg(test)]
+pub(crate) mod tests;
+
+use std::ops::Range;
+use std::sync::Arc;
+
+pub use any::Any;
+pub use json::{escape, unescape};
+pub use pattern::{Pattern, PatternError};
+pub(crate) use window::put;
+pub use window::{Piece, Script, Window, rewrite};
+pub use words::Words;
+
+/// What was found, as settings, placeholders and metrics call it: `email`, `card`, a word list's name.
+pub type Kind = Arc<str>;
+
+/// Something found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Finding {
+    /// What it is.
+    pub kind: Kind,
+    /// Where it stands, in bytes of the text; never empty.
+    pub range: Range<usize>,
+}
+
+/// What a [`Finder`] says of a text.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Next {
+    /// The leftmost finding. Whatever follows the text, it stays.
+    Found(Finding),
+    /// No finding begins before this place. From there on, what follows the text decides. The text's length if nothing is open.
+    Open(usize),
+}
+
+/// Finds one sort of thing, in time linear in the text.
+///
+/// Of the text it sees only [`CONTEXT`] bytes before the place from which it looks, and it decides about a place by what stands
+/// near it: that makes the result independent of how a text was cut.
+pub trait Finder: Send + Sync {
+    /// The leftmost finding that begins at `from` or behind. Text before `from` is seen (for the borders of words) but never part
+    /// of a finding. `end`: nothing follows `text`; then the answer is no [`Next::Open`] before the end.
+    fn next(&self, text: &str, from: usize, end: bool) -> Next;
+}
+
+/// Bytes that finders see before the place from which they look.
+pub const CONTEXT: usize = 96;
+
+impl<F: Finder + ?Sized> Finder for Box<F> {
+    fn next(&self, text: &str, from: usize, end: bool) -> Next {
+        (**self).next(text, from, end)
+    }
+}
+
+/// All findings of a text that is whole.
+pub fn find_all(finder: &dyn Finder, text: &str) -> Vec<Finding> {
+    let mut found = Vec::new();
+    let mut from = 0;
+    while let Next::Found(finding) = finder.next(text, from, true) {
+        from = finding.range.end;
+        found.push(finding);
+    }
+    found
+}
+
+/// The first finding of a text that is whole.
+pub fn find_first(finder: &dyn Finder, text: &str, script: Script) -> Option<Finding> {
+    let mut view = String::new();
+    if script == Script::Json {
+        json::view(text, &mut view);
+    }
+    match finder.next(if script == Script::Json { &view } else { text }, 0, true) {
+        Next::Found(finding) => Some(finding),
+        Next::Open(_) => None,
+    }
+}
+
+/// The largest border of a character that is not behind `at`.
+pub(crate) fn floor(text: &str, at: usize) -> usize {
+    let mut at = at.min(text.len());
+    while !text.is_char_boundary(at) {
+        at -= 1;
+    }
+    at
+}
+
+/// The smallest border of a character that is not before `at`.
+pub(crate) fn ceil(text: &str, at: usize) -> usize {
+    let mut at = at.min(text.len());
+    while !text.is_char_boundary(at) {
+        at += 1;
+    }
+    at
+}
+
+/// The character that ends at `at`.
+pub(crate) fn before(text: &str, at: usize) -> Option<char> {
+    text.get(..at)?.chars().next_back()
+}
+
+/// The character that begins at `at`.
+pub(crate) fn at(text: &str, at: usize) -> Option<char> {
+    text.get(at..)?.chars().next()
+}
+
+/// Whether a word may go on with `char`.
+pub(crate) fn is_word(char: char) -> bool {
+    char.is_alphanumeric() || char == '_'
+}
