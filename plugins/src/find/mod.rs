@@ -126,3 +126,15 @@ pub(crate) fn at(text: &str, at: usize) -> Option<char> {
 pub(crate) fn is_word(char: char) -> bool {
     char.is_alphanumeric() || char == '_'
 }
+
+/// Whether a character makes a word with its neighbours. Those of scripts that put no spaces between words, or hang endings on names
+/// (Chinese, Japanese, Korean, Thai, Lao, Khmer, Burmese), do not.
+pub(crate) fn joins(char: char) -> bool {
+    is_word(char) && (char.is_ascii() || !is_spaceless(char))
+}
+
+fn is_spaceless(char: char) -> bool {
+    matches!(char, '\u{0E00}'..='\u{0EFF}' | '\u{1000}'..='\u{109F}' | '\u{1100}'..='\u{11FF}' | '\u{1780}'..='\u{17FF}'
+        | '\u{3040}'..='\u{30FF}' | '\u{3130}'..='\u{318F}' | '\u{3400}'..='\u{4DBF}' | '\u{4E00}'..='\u{9FFF}'
+        | '\u{AC00}'..='\u{D7AF}' | '\u{F900}'..='\u{FAFF}' | '\u{20000}'..='\u{3FFFF}')
+}

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use regex::RegexBuilder;
 
-use super::{Finder, Finding, Kind, Next, PatternError, at, before, floor, is_word};
+use super::{Finder, Finding, Kind, Next, PatternError, at, before, floor, joins};
 
 /// Finds words and phrases. Upper and lower case are the same (Unicode's simple folding), white space within a phrase is any white
 /// space, and a word is found only where it is not part of a longer one; in scripts without spaces (Chinese, Japanese, Thai) it is
@@ -128,13 +128,6 @@ impl Words {
 /// Whether a word that begins with `first` may begin at `here`.
 fn has_border(text: &str, here: usize, first: Option<&char>) -> bool {
     !(first.copied().is_some_and(joins) && before(text, here).is_some_and(joins))
-}
-
-/// Whether a character makes a word with its neighbours. Ideographs, kana and Thai do not: there are no spaces between their words.
-fn joins(char: char) -> bool {
-    is_word(char)
-        && !matches!(char, '\u{0E00}'..='\u{0EFF}' | '\u{1000}'..='\u{109F}' | '\u{1780}'..='\u{17FF}' | '\u{3040}'..='\u{30FF}'
-            | '\u{3400}'..='\u{4DBF}' | '\u{4E00}'..='\u{9FFF}' | '\u{F900}'..='\u{FAFF}' | '\u{20000}'..='\u{3FFFF}')
 }
 
 /// Whether `rest`, the end of what is there, is the beginning of `word` or the whole of it with its border still to come.

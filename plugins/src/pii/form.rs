@@ -1,6 +1,6 @@
 //! How numbers are written: a candidate, which begins with a digit, letter, `+` or `(`, and its groups.
 
-use crate::find::{at, before};
+use crate::find::{at, before, joins};
 
 /// Most bytes of a candidate.
 const LONGEST: usize = 72;
@@ -42,7 +42,7 @@ impl<'t> Candidate<'t> {
             groups += 1;
             match separator(text, here, end) {
                 Reach::To(to) => here = to,
-                Reach::Not if !end && matches!(text.get(here..), Some("," | ":")) => return None,
+                Reach::Not if !end && text.get(here..).is_some_and(may_be_thousands) => return None,
                 Reach::Not => break,
                 Reach::Open => return None,
             }
@@ -66,11 +66,19 @@ impl<'t> Candidate<'t> {
         let Some(next) = at(self.text, end) else { return true };
         let after = at(self.text, end + next.len_utf8());
         match next {
-            '_' | '@' | '%' | '€' | '$' | '£' => false,
+            '@' | '%' | '€' | '$' | '£' => false,
             // "1234-56", "1.2.3", "1/2", "12:30", "1,000": one thing, of which this is a part.
-            '-' | '.' | '/' | ':' | ',' | '–' => !after.is_some_and(char::is_alphanumeric),
-            next => !next.is_alphanumeric(),
+            '-' | '.' | '/' | '–' => !after.is_some_and(joins),
+            ':' => !after.is_some_and(|after| after.is_ascii_digit()),
+            ',' => !is_thousands(self.text, end),
+            next => !joins(next),
         }
+    }
+
+    /// Whether another group of digits stands behind the first `count`, after a space: a row of numbers.
+    pub fn goes_on(&self, count: usize) -> bool {
+        let behind = self.text.get(self.end(count)..).unwrap_or_default();
+        count < self.groups && behind.chars().next().is_some_and(is_space) && behind.chars().nth(1).is_some_and(|char| char.is_ascii_digit())
     }
 
     /// What stands before it in its line, in lower case: words there say what it is.
@@ -84,17 +92,30 @@ impl<'t> Candidate<'t> {
 /// Whether a number may begin at `here`: not in the middle of something else.
 pub(super) fn may_begin(text: &str, here: usize) -> bool {
     let Some(last) = before(text, here) else { return true };
-    if last.is_alphanumeric() || matches!(last, '_' | '@' | '#' | '$' | '€' | '£' | '%' | '&' | '+' | '~' | '\\') {
+    if joins(last) || matches!(last, '@' | '#' | '$' | '€' | '£' | '%' | '&' | '+' | '~' | '\\') {
         return false;
     }
     // Glued to what is before: "1.2", "a-1", "v/1", "1,000", "12:30". A word and a colon is a name for it: "tel:1".
     let prior = before(text, here - last.len_utf8());
     match last {
-        ':' | ',' => !prior.is_some_and(|prior| prior.is_ascii_digit()),
-        '/' => !prior.is_some_and(|prior| prior.is_alphanumeric() || prior == '/'),
-        '-' | '.' | '–' => !prior.is_some_and(char::is_alphanumeric),
+        ':' => !prior.is_some_and(|prior| prior.is_ascii_digit()),
+        ',' => !is_thousands(text, here - 1),
+        '/' => !prior.is_some_and(|prior| joins(prior) || prior == '/'),
+        '-' | '.' | '–' => !prior.is_some_and(joins),
         _ => true,
     }
+}
+
+/// Whether the comma at `comma` groups the thousands of one number.
+fn is_thousands(text: &str, comma: usize) -> bool {
+    let behind = text.get(comma + 1..).unwrap_or_default();
+    let digits = behind.bytes().take(4).take_while(u8::is_ascii_digit).count();
+    digits == 3 && before(text, comma).is_some_and(|prior| prior.is_ascii_digit())
+}
+
+/// Whether what stands behind a group may become a comma with thousands, or a colon with something.
+fn may_be_thousands(rest: &str) -> bool {
+    rest == ":" || (rest.len() <= 4 && rest.starts_with(',') && rest.bytes().skip(1).all(|byte| byte.is_ascii_digit()))
 }
 
 /// The group at `here`: digits and letters, at the front `+` or `(`. It has a digit, or is at most four capital letters: words are
@@ -111,7 +132,7 @@ fn group(text: &str, here: usize, end: bool) -> Reach {
     }
     let inner = bytes.get(lead..lead + body).unwrap_or_default();
     let counts = inner.iter().any(u8::is_ascii_digit) || (body <= 4 && inner.iter().all(u8::is_ascii_uppercase));
-    if body == 0 || !counts || at(text, here + lead + body).is_some_and(char::is_alphanumeric) {
+    if body == 0 || !counts || at(text, here + lead + body).is_some_and(joins) {
         return Reach::Not;
     }
     Reach::To(here + lead + body)
@@ -127,8 +148,8 @@ fn separator(text: &str, here: usize, end: bool) -> Reach {
             '-' | '.' | '/' | '–' => marks += 1,
             ')' => closed += 1,
             char => {
-                let begins = char.is_ascii_alphanumeric() || char == '(';
-                return if begins && spaces + marks + closed > 0 { Reach::To(here + offset) } else { Reach::Not };
+                let begins = char == '(' || (char.is_ascii_alphanumeric() && spaces + marks + closed > 0);
+                return if begins { Reach::To(here + offset) } else { Reach::Not };
             }
         }
         if marks > 1 || closed > 1 || spaces > 2 || (spaces == 2 && marks + closed == 0) {
