@@ -31,6 +31,11 @@ pub(super) fn view(raw: &str, view: &mut String) {
         match escape {
             r"\/" => view.push_str("//"),
             r"\\" => view.push_str(r"\\"),
+            // No escape of JSON's: the character stays where it is.
+            _ if !escape.is_ascii() => {
+                view.push('\n');
+                view.push_str(escape.get(1..).unwrap_or_default());
+            }
             _ => view.extend(std::iter::repeat_n(stand_in, length)),
         }
         rest = behind;
@@ -58,6 +63,20 @@ pub(super) fn whole(raw: &str) -> usize {
     let run = raw.as_bytes()[..=at].iter().rev().take_while(|byte| **byte == b'\\').count();
     let begins = run % 2 == 1;
     if begins && escape_length(&raw[at..]).is_none() { at } else { raw.len() }
+}
+
+/// The last place not behind `at` that is not inside of an escape.
+pub(super) fn border(raw: &str, at: usize) -> usize {
+    let mut here = 0;
+    while let Some(escape) = raw.get(here..at).and_then(|text| memchr::memchr(b'\\', text.as_bytes())) {
+        let start = here + escape;
+        let length = raw.get(start..).and_then(escape_length).unwrap_or(raw.len());
+        if start + length > at {
+            return start;
+        }
+        here = start + length;
+    }
+    at
 }
 
 /// `text` as it stands inside a JSON string.

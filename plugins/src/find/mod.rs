@@ -1,21 +1,21 @@
 //! Finding things in text, whole or as it streams in, and putting something else in their place.
 //!
-//! A [`Finder`] knows one thing to look for. A [`Window`] runs it over text that comes in pieces: it gives out at once what is
-//! settled and keeps only what the next piece could still make part of a finding, so that every cut of a text gives the same
-//! result as the whole. All plugins that look for something in prompts and answers are built on these two.
+//! A [`Finder`] knows one thing to look for. A [`Reader`] runs it over text that comes in pieces: it says up to where
+//! a text is settled, and only what the next piece could still make part of a finding has to be kept; so every cut of a text gives
+//! the same result as the whole. All plugins that look for something in prompts and answers are built on these two.
 //!
 //! | file | subject |
 //! |---|---|
 //! | `any` | several finders as one |
 //! | `words` | words of a list |
 //! | `pattern` | a regular expression |
-//! | `window` | text that comes in pieces |
+//! | `reader` | text that comes in pieces |
 //! | `json` | text that is JSON: the arguments of a tool call |
 
 mod any;
 mod json;
 mod pattern;
-mod window;
+mod reader;
 mod words;
 
 #[cfg(test)]
@@ -27,8 +27,7 @@ use std::sync::Arc;
 pub use any::Any;
 pub use json::{escape, unescape};
 pub use pattern::{Pattern, PatternError};
-pub(crate) use window::put;
-pub use window::{Piece, Script, Window, rewrite};
+pub use reader::{Found, Reader, Script, in_json, rewrite};
 pub use words::Words;
 
 /// What was found, as settings, placeholders and metrics call it: `email`, `card`, a word list's name.
@@ -71,6 +70,12 @@ impl<F: Finder + ?Sized> Finder for Box<F> {
     }
 }
 
+impl<F: Finder + ?Sized> Finder for Arc<F> {
+    fn next(&self, text: &str, from: usize, end: bool) -> Next {
+        (**self).next(text, from, end)
+    }
+}
+
 /// All findings of a text that is whole.
 pub fn find_all(finder: &dyn Finder, text: &str) -> Vec<Finding> {
     let mut found = Vec::new();
@@ -83,15 +88,12 @@ pub fn find_all(finder: &dyn Finder, text: &str) -> Vec<Finding> {
 }
 
 /// The first finding of a text that is whole.
-pub fn find_first(finder: &dyn Finder, text: &str, script: Script) -> Option<Finding> {
-    let mut view = String::new();
-    if script == Script::Json {
-        json::view(text, &mut view);
-    }
-    match finder.next(if script == Script::Json { &view } else { text }, 0, true) {
-        Next::Found(finding) => Some(finding),
-        Next::Open(_) => None,
-    }
+pub fn find_first(finder: &dyn Finder, text: &str, script: Script) -> Option<Kind> {
+    let mut first = None;
+    Reader::new(script).look(finder, text, true, &mut |found| {
+        first.get_or_insert(found.kind);
+    });
+    first
 }
 
 /// The largest border of a character that is not behind `at`.

@@ -4,26 +4,45 @@ use proptest::prelude::*;
 
 use super::*;
 
-/// What comes out of a window: findings in brackets, and as they are.
-fn run(finder: &dyn Finder, script: Script, pieces: &[&str]) -> (String, String) {
-    let (mut marked, mut plain) = (String::new(), String::new());
-    let mut window = Window::new(script);
-    let mut sink = |piece: Piece<'_>| match piece {
-        Piece::Plain(text) => {
-            marked.push_str(text);
-            plain.push_str(text);
-        }
-        Piece::Found { kind, text, bare } => {
-            let bare = if bare { "!" } else { "" };
-            marked.push_str(&format!("⟦{kind}{bare}:{text}⟧"));
-            plain.push_str(text);
-        }
-    };
-    for piece in pieces {
-        window.push(finder, piece, false, &mut sink);
+/// A text that comes in pieces, as a stream's stages hold it.
+struct Stream {
+    reader: Reader,
+    held: String,
+    /// Findings in brackets.
+    marked: String,
+    plain: String,
+}
+
+impl Stream {
+    fn new(script: Script) -> Self {
+        Self { reader: Reader::new(script), held: String::new(), marked: String::new(), plain: String::new() }
     }
-    window.push(finder, "", true, &mut sink);
-    (marked, plain)
+
+    fn push(&mut self, finder: &dyn Finder, piece: &str, end: bool) -> usize {
+        self.held.push_str(piece);
+        let Self { reader, held, marked, plain } = self;
+        let mut at = 0;
+        let settled = reader.look(finder, held, end, &mut |found| {
+            marked.push_str(&held[at..found.range.start]);
+            let bare = if found.bare { "!" } else { "" };
+            marked.push_str(&format!("⟦{}{bare}:{}⟧", found.kind, &held[found.range.clone()]));
+            at = found.range.end;
+        });
+        marked.push_str(&held[at..settled]);
+        plain.push_str(&held[..settled]);
+        held.drain(..settled);
+        held.len()
+    }
+}
+
+/// What comes out: marked, and as it is.
+fn run(finder: &dyn Finder, script: Script, pieces: &[&str]) -> (String, String) {
+    let mut stream = Stream::new(script);
+    for piece in pieces {
+        stream.push(finder, piece, false);
+    }
+    stream.push(finder, "", true);
+    (stream.marked, stream.plain)
 }
 
 /// Cuts `text` at every place, in two and byte by byte, and compares with the whole. Gives what the whole gives, marked.
@@ -73,11 +92,8 @@ fn words_are_found_at_their_borders_in_any_case() {
 #[test]
 fn nothing_is_kept_that_is_no_beginning_of_a_word() {
     let finder = words(&["confidential", "top secret"]);
-    let mut window = Window::new(Script::Plain);
-    let mut held = |piece: &str| {
-        window.push(&finder, piece, false, &mut |_| {});
-        window.held()
-    };
+    let mut stream = Stream::new(Script::Plain);
+    let mut held = |piece: &str| stream.push(&finder, piece, false);
     assert_eq!(held("hello there"), 0);
     assert_eq!(held(" con"), 3);
     assert_eq!(held("crete"), 0);

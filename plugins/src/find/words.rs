@@ -57,6 +57,12 @@ impl Words {
         Ok(Self { kind, regex, reach, starts, ascii })
     }
 
+    /// Most bytes of an answer that may have to be kept.
+    #[must_use]
+    pub fn reach(&self) -> usize {
+        self.reach
+    }
+
     /// From where on the end of `text` could be the beginning of a word.
     fn open(&self, text: &str, from: usize) -> usize {
         let tail = floor(text, text.len().saturating_sub(self.reach)).max(from);
