@@ -56,16 +56,24 @@
 //! | `verdict` | what a hook may decide |
 //! | `host` | what a plugin may ask of the gateway: HTTP, and configured models |
 //! | `settings`, `registry` | from `[[plugins]]` to a plugin |
+//! | `find` | finding things in text, whole or streamed: what the plugins that ship are built on |
+//! | `guard` | a finder and what becomes of what it finds |
+//! | all others | the plugins that ship, one each |
 
 mod answer;
 mod context;
+mod deny;
 mod end;
+pub mod find;
+mod guard;
 mod host;
+pub mod pii;
 mod plan;
 mod plugin;
 mod registry;
 mod request;
 mod screen;
+pub mod secrets;
 mod settings;
 mod text;
 mod upstream;
