@@ -49,7 +49,14 @@ pub struct Registry {
 }
 
 /// Those that ship. A plugin adds its line here.
-const SHIPPED: &[Kind] = &[crate::pii::PLUGIN, crate::secrets::PLUGIN, crate::deny::PLUGIN, crate::deny::ALLOW];
+const SHIPPED: &[Kind] = &[
+    crate::headers::PLUGIN,
+    crate::size::PLUGIN,
+    crate::pii::PLUGIN,
+    crate::secrets::PLUGIN,
+    crate::deny::PLUGIN,
+    crate::deny::ALLOW,
+];
 
 impl Default for Registry {
     /// Those that ship.

@@ -55,6 +55,7 @@ fn is_address(text: &str) -> bool {
         return text.matches(':').count() >= 2
             && text.parse::<Ipv6Addr>().is_ok_and(|address| !address.is_unspecified() && !address.is_loopback());
     }
-    text.parse::<Ipv4Addr>()
-        .is_ok_and(|address| !address.is_unspecified() && !address.is_loopback() && !address.is_broadcast() && address.octets()[0] != 0)
+    text.parse::<Ipv4Addr>().is_ok_and(|address| {
+        !address.is_unspecified() && !address.is_loopback() && !address.is_broadcast() && address.octets()[0] != 0
+    })
 }

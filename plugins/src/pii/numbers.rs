@@ -37,7 +37,11 @@ impl Numbers {
     pub fn new(kinds: Kinds, countries: Option<&[String]>) -> Self {
         let mut forms: Vec<Vec<Form>> = (0..=LONGEST_FORM).map(|_| Vec::new()).collect();
         let mut add = |form: Form| {
-            let length = form.form.chars().filter(|char| matches!(char, '#' | '@' | '?') || char.is_ascii_alphanumeric()).count();
+            let length = form
+                .form
+                .chars()
+                .filter(|char| matches!(char, '#' | '@' | '?') || char.is_ascii_alphanumeric())
+                .count();
             if let Some(forms) = forms.get_mut(length) {
                 forms.push(form);
             }
@@ -48,7 +52,8 @@ impl Numbers {
             }
         }
         if let Some(kind) = &kinds.national {
-            let wanted = |row: &&National| countries.is_none_or(|countries| countries.iter().any(|name| *name == row.country));
+            let wanted =
+                |row: &&National| countries.is_none_or(|countries| countries.iter().any(|name| *name == row.country));
             for row in national::all().filter(wanted) {
                 for form in row.forms {
                     add(Form { form, kind: kind.clone(), check: row.check, words: None });

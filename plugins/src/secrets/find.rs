@@ -84,7 +84,10 @@ impl Secrets {
         };
         let label = match body.get(..floor(body, 64))?.find("-----") {
             Some(at) => body.get(..at)?,
-            None if !end && body.len() < 64 && body.bytes().all(|byte| byte.is_ascii_uppercase() || matches!(byte, b' ' | b'-')) => {
+            None if !end
+                && body.len() < 64
+                && body.bytes().all(|byte| byte.is_ascii_uppercase() || matches!(byte, b' ' | b'-')) =>
+            {
                 return Some(Next::Open(here));
             }
             None => return None,
@@ -137,7 +140,9 @@ impl Finder for Secrets {
                 if let Some(next) = self.shaped(text, here, end) {
                     return next;
                 }
-                if self.assigned && let Some(next) = self.named(text, here, end) {
+                if self.assigned
+                    && let Some(next) = self.named(text, here, end)
+                {
                     return next;
                 }
             }
