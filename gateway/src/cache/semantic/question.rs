@@ -141,7 +141,12 @@ mod tests {
                 "hei å",
                 r#"{"contents":[{"parts":[{"text":""}]}]}"#,
             ),
-            (Dialect::Bedrock, r#"{"messages":[{"role":"user","content":[{"text":"x"}]}]}"#, "x", r#"{"messages":[{"role":"user","content":[{"text":""}]}]}"#),
+            (
+                Dialect::Bedrock,
+                r#"{"messages":[{"role":"user","content":[{"text":"x"}]}]}"#,
+                "x",
+                r#"{"messages":[{"role":"user","content":[{"text":""}]}]}"#,
+            ),
             (Dialect::OpenAiResponses, r#"{"input": "x", "model": "m"}"#, "x", r#"{"input": "", "model": "m"}"#),
             (
                 Dialect::OpenAiResponses,
@@ -149,7 +154,12 @@ mod tests {
                 "x",
                 r#"{"input":[{"role":"user","content":[{"type":"input_text","text":""}]}]}"#,
             ),
-            (Dialect::Cohere, r#"{"messages":[{"role":"user","content":"x"}]}"#, "x", r#"{"messages":[{"role":"user","content":""}]}"#),
+            (
+                Dialect::Cohere,
+                r#"{"messages":[{"role":"user","content":"x"}]}"#,
+                "x",
+                r#"{"messages":[{"role":"user","content":""}]}"#,
+            ),
         ] {
             assert_eq!(question(dialect, body), Some((text.to_owned(), rest.to_owned())), "{dialect}");
         }
@@ -160,8 +170,14 @@ mod tests {
         for (dialect, body) in [
             (Dialect::OpenAiChat, r#"{"messages":[{"role":"user","content":"a"},{"role":"assistant","content":"b"}]}"#),
             (Dialect::OpenAiChat, r#"{"messages":[{"role":"tool","content":"a","tool_call_id":"1"}]}"#),
-            (Dialect::OpenAiChat, r#"{"messages":[{"role":"user","content":[{"type":"text","text":"a"},{"type":"image_url","image_url":{"url":"x"}}]}]}"#),
-            (Dialect::Anthropic, r#"{"messages":[{"role":"user","content":[{"type":"tool_result","tool_use_id":"1","content":"a"}]}]}"#),
+            (
+                Dialect::OpenAiChat,
+                r#"{"messages":[{"role":"user","content":[{"type":"text","text":"a"},{"type":"image_url","image_url":{"url":"x"}}]}]}"#,
+            ),
+            (
+                Dialect::Anthropic,
+                r#"{"messages":[{"role":"user","content":[{"type":"tool_result","tool_use_id":"1","content":"a"}]}]}"#,
+            ),
             (Dialect::Gemini, r#"{"contents":[{"role":"user","parts":[{"text":"a"},{"inlineData":{}}]}]}"#),
             (Dialect::OpenAiChat, r#"{"messages":[{"content":"a"}]}"#),
             (Dialect::OpenAiChat, r#"{"messages":[{"role":"user","content":"  "}]}"#),
