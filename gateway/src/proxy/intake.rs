@@ -49,7 +49,8 @@ pub async fn take_in(gateway: &Gateway, session: &mut Session, exchange: &mut Ex
 async fn understand(session: &mut Session, exchange: &mut Exchange) -> Result<(), Refusal> {
     let header = session.req_header();
     plan::find_endpoint(header, exchange)?;
-    plan::admit(header, exchange).await?;
+    let address = session.client_addr().and_then(|address| address.as_inet()).map(|address| address.ip());
+    plan::admit(header, address, exchange).await?;
     explain::allow(&header.headers, exchange)?;
     Ok(())
 }
@@ -116,7 +117,7 @@ async fn ask(
     if let Err(refusal) = plan_patiently(gateway, session, exchange).await? {
         return Ok(Err(refusal));
     }
-    if let Err(refusal) = limit::admit(gateway, exchange).await {
+    if let Err(refusal) = limit::admit(gateway, session, exchange).await? {
         return Ok(Err(refusal));
     }
     calls::mirror(gateway, session.req_header(), exchange);

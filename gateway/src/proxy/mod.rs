@@ -235,7 +235,9 @@ impl ProxyHttp for Gateway {
             && !plugins::wants_whole_answers(exchange)
         {
             exchange.settle_call();
-            limit::settle(exchange);
+            if !exchange.has_uncounted() {
+                limit::settle(exchange);
+            }
             book::book(self, exchange);
         }
         Ok(None)

@@ -42,6 +42,8 @@ use upgrade::{Inheritance, Predecessor, Upgrader};
 
 /// Idle connections kept to all upstreams together.
 const UPSTREAM_POOL: usize = 1024;
+/// How long the start waits until budgets know what was spent before.
+const RESTORE: Duration = Duration::from_secs(3);
 /// More tries than any plan has: the plan decides, not Pingora.
 const MAX_RETRIES: usize = 64;
 /// Longer than any drain: [`Leave`] ends the process, not Pingora.
@@ -128,7 +130,7 @@ fn serve(
     built: Built,
     predecessor: Option<Predecessor>,
 ) -> Result<(), StartError> {
-    let Built { gateway, store, keeper, snapshots } = built;
+    let Built { gateway, store, keeper, shared_keys, snapshots } = built;
     let Sockets { public, admin, kept } = sockets;
     let control = Arc::new(Control::new(gateway.clone(), Upgrader::new(invocation, kept), predecessor));
     let scheme = if config.server.tls.is_some() { "https" } else { "http" };
@@ -163,6 +165,9 @@ fn serve(
     }
     if let Some(keeper) = keeper {
         server.add_service(background_service("cache", keeper));
+    }
+    if let Some(keys) = shared_keys {
+        server.add_service(background_service("keys", keys));
     }
     let leave = Leave::new(server.watch_execution_phase(), control.clone());
     server.add_service(background_service("leave", leave));

@@ -174,7 +174,7 @@ impl Metrics {
         );
         registry.register(
             "gateway_mirrored",
-            "Requests mirrored to another target, by outcome; `dropped`: too many at once",
+            "Requests mirrored to another target, by outcome; `dropped`: too many at once, `limited`: its target's own limits",
             self.mirrored.clone(),
         );
         registry.register(
@@ -324,7 +324,7 @@ impl Metrics {
         }
     }
 
-    /// Counts a mirrored request. `outcome`: a word of [`AttemptOutcome`], or `dropped`.
+    /// Counts a mirrored request. `outcome`: a word of [`AttemptOutcome`], `dropped` or `limited`.
     pub fn mirrored(&self, provider: &str, outcome: &'static str) {
         self.mirrored.get_or_create(&Mirrored { provider: provider.to_owned(), outcome }).inc();
     }

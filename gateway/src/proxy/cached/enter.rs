@@ -70,7 +70,7 @@ pub async fn enter(
             }
             Err(reader) => {
                 if exchange.reservation.is_none()
-                    && let Err(refusal) = limit::admit_free(gateway, exchange).await
+                    && let Err(refusal) = limit::admit_free(gateway, session, exchange).await?
                 {
                     return Ok(Err(refusal));
                 }
@@ -136,7 +136,7 @@ async fn hit(
     body: Bytes,
 ) -> Result<Result<Entered, Refusal>> {
     if exchange.reservation.is_none()
-        && let Err(refusal) = limit::admit_free(gateway, exchange).await
+        && let Err(refusal) = limit::admit_free(gateway, session, exchange).await?
     {
         return Ok(Err(refusal));
     }
