@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::SystemTime;
 
-use crate::config::{KeyConfig, ModelPattern, OnAbort, Right};
+use crate::config::{CacheScope, KeyConfig, ModelPattern, OnAbort, Right};
 
 /// A client's credential and its rights.
 #[derive(Debug)]
@@ -16,6 +16,8 @@ pub struct Key {
     within: Option<Arc<Key>>,
     /// Taken out of use, and every key within it.
     disabled: AtomicBool,
+    /// When it was made at run time, in seconds since 1970; 0 of others.
+    made: u64,
 }
 
 /// Why a request is not let in.
@@ -56,9 +58,22 @@ impl Key {
     }
 
     /// A key that may what `config` says as far as `within` may.
-    pub(super) fn within(mut config: KeyConfig, within: Option<Arc<Self>>, enabled: bool) -> Self {
+    pub(crate) fn within(mut config: KeyConfig, within: Option<Arc<Self>>, enabled: bool) -> Self {
         let name = std::mem::take(&mut config.name).into();
-        Self { name, config, within, disabled: AtomicBool::new(!enabled) }
+        Self { name, config, within, disabled: AtomicBool::new(!enabled), made: 0 }
+    }
+
+    /// The same, made at that time: another key of its name is not this one.
+    #[must_use]
+    pub(crate) fn made_at(mut self, seconds: u64) -> Self {
+        self.made = seconds;
+        self
+    }
+
+    /// When it was made at run time, in seconds since 1970: with its name it tells it from every other key, also from one of the
+    /// same name that was deleted before. 0 of keys of the file.
+    pub fn made(&self) -> u64 {
+        self.made
     }
 
     /// Whether it may be used now.
@@ -113,9 +128,19 @@ impl Key {
         }
     }
 
+    /// Who else may receive its kept answers: never more than of the key by which it was made.
+    pub fn cache(&self) -> CacheScope {
+        self.within.as_ref().map_or(self.config.cache, |within| self.config.cache.min(within.cache()))
+    }
+
     /// Whether it may ask for that.
     pub fn may(&self, right: Right) -> bool {
         self.config.allow.contains(&right) && self.within.as_ref().is_none_or(|within| within.may(right))
+    }
+
+    /// The key that made it, or the template of its token.
+    pub fn made_by(&self) -> Option<&Self> {
+        self.within.as_deref()
     }
 
     /// Its own rights, apart from what it is within.

@@ -6,7 +6,7 @@ use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
 use super::{KeyError, bounds};
-use crate::config::Right;
+use crate::config::{CacheScope, Right};
 use crate::limits::{Rule, What};
 
 /// Characters of the longest name, tag, team and owner.
@@ -31,6 +31,8 @@ pub struct NewKey {
     pub allow: Option<Vec<Right>>,
     /// `None`: when the maker's own time is over.
     pub expires: Option<SystemTime>,
+    /// Who else may receive its kept answers; `None`: as with the maker.
+    pub cache: Option<CacheScope>,
     /// Its own limits and budgets; those of its maker count besides.
     pub rules: Vec<Rule>,
 }
@@ -56,18 +58,16 @@ impl NewKey {
             owner: text(&mut fields, "owner")?,
             allow: take(&mut fields, "allow")?,
             expires: expires(&mut fields, now)?,
+            cache: take(&mut fields, "cache")?,
             rules: Bounds::take(&mut fields)?.over(&[]),
         };
         if new.models.as_ref().is_some_and(Vec::is_empty) {
             return Err(KeyError::field("models", "is empty: name some, or leave it out"));
         }
-        if fields.contains_key("cache") {
-            return Err(KeyError::field("cache", "is not supported yet"));
-        }
         match fields.keys().next() {
             Some(unknown) => Err(KeyError::field(
                 &unknown.escape_default().to_string(),
-                "is not known; there are name, models, tags, team, owner, allow, expires, limits and budget",
+                "is not known; there are name, models, tags, team, owner, allow, expires, cache, limits and budget",
             )),
             None => Ok(new),
         }

@@ -67,6 +67,7 @@ pub struct Listed {
     team: Option<String>,
     owner: Option<String>,
     allow: Vec<&'static str>,
+    cache: &'static str,
     expires: Option<String>,
     created: Option<String>,
     /// The key that made it; `null`: the master, or the file.
@@ -95,6 +96,7 @@ impl Listed {
             team: config.team.clone(),
             owner: config.owner.clone(),
             allow: config.allow.iter().map(|right| right.as_str()).collect(),
+            cache: key.cache().as_str(),
             expires: config.expires.map(|end| shown(seconds(end))),
             created: None,
             made_by: None,
@@ -399,7 +401,7 @@ impl Record {
             changed: row.changed,
             rules: std::mem::take(&mut row.config.rules),
             secrets,
-            key: Arc::new(Key::within(row.config, within, row.enabled)),
+            key: Arc::new(Key::within(row.config, within, row.enabled).made_at(row.created)),
         }
     }
 

@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use super::by_hash::Digest;
 use super::{KeyError, bounds, seconds, time};
-use crate::config::{KeyConfig, ModelPattern, OnAbort, Right};
+use crate::config::{CacheScope, KeyConfig, ModelPattern, OnAbort, Right};
 use crate::limits::Rule;
 
 const MIGRATIONS: &[M<'static>] = &[
@@ -78,6 +78,8 @@ pub(super) struct Rights {
     owner: Option<String>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     allow: Vec<Right>,
+    #[serde(default)]
+    cache: CacheScope,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     limits: Vec<Value>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -215,6 +217,7 @@ impl Rights {
             team: config.team.clone(),
             owner: config.owner.clone(),
             allow: config.allow.clone(),
+            cache: config.cache,
             limits: bounds::shown_limits(&config.rules),
             budget: bounds::shown_budgets(&config.rules),
         }
@@ -239,6 +242,7 @@ impl Rights {
             rules,
             priority: 0,
             on_abort: OnAbort::default(),
+            cache: self.cache,
         })
     }
 }

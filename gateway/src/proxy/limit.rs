@@ -34,13 +34,35 @@ pub async fn admit(
     session: &mut Session,
     exchange: &mut Exchange,
 ) -> pingora_error::Result<Result<(), Refusal>> {
+    let amounts = expected(exchange);
+    admit_for(gateway, session, exchange, amounts).await
+}
+
+/// Counts a request that needs no call of its own: it takes no tokens and no money.
+///
+/// # Errors
+/// As [`admit`].
+pub async fn admit_free(
+    gateway: &Gateway,
+    session: &mut Session,
+    exchange: &mut Exchange,
+) -> pingora_error::Result<Result<(), Refusal>> {
+    admit_for(gateway, session, exchange, Amounts::default()).await
+}
+
+async fn admit_for(
+    gateway: &Gateway,
+    session: &mut Session,
+    exchange: &mut Exchange,
+    amounts: Amounts,
+) -> pingora_error::Result<Result<(), Refusal>> {
     let subjects = subjects(&gateway.limits, exchange);
     if subjects.is_empty() {
         return Ok(Ok(()));
     }
     let limits = &gateway.limits;
     let priority = exchange.key.as_ref().map_or(0, |key| key.priority());
-    let admission = limits.admit_in_turn(subjects, expected(exchange), priority);
+    let admission = limits.admit_in_turn(subjects, amounts, priority);
     let admitted = if limits.lets_wait() {
         tokio::select! {
             biased;
@@ -177,6 +199,9 @@ pub fn settle(exchange: &mut Exchange) {
         return;
     }
     let mut used = used(exchange);
+    if let Some(share) = exchange.share_of_call() {
+        used.cost = share;
+    }
     if let Some((last, others)) = exchange.attempts.split_last_mut() {
         if let Some(held) = last.held.take() {
             held.settle(used);

@@ -15,7 +15,7 @@ use super::clocks::{self, Clocks};
 use super::exchange::{COST, Request};
 use super::reply::Refusal;
 use super::route::{self, Routed};
-use super::{Exchange, attempt, count, limit, stored};
+use super::{Exchange, attempt, count, limit, plugins, stored};
 use crate::config::{StickyBy, Strategy};
 use crate::continuity::Continuity;
 use crate::keys::{Admission, Refused};
@@ -112,6 +112,23 @@ pub fn plan(
     exchange: &mut Exchange,
     planner: &mut Planner<'_>,
 ) -> Result<Next, Refusal> {
+    let next = read(header, body, exchange, planner)?;
+    if next == Next::Ask && exchange.operation() != Some(Operation::Stored) {
+        choose_targets(&header.headers, exchange, planner)?;
+    }
+    Ok(next)
+}
+
+/// Gives the exchange, whose endpoint and key are known, its request; where that is for a stored answer its plan, too.
+///
+/// # Errors
+/// What is wrong with the request.
+pub fn read(
+    header: &RequestHeader,
+    body: Bytes,
+    exchange: &mut Exchange,
+    planner: &mut Planner<'_>,
+) -> Result<Next, Refusal> {
     let Some(endpoint) = &exchange.endpoint else {
         return Err(ApiError::new(ErrorKind::Internal, "there is no endpoint").into());
     };
@@ -130,11 +147,7 @@ pub fn plan(
     exchange.request =
         Some(Request { body, scan, model, reservation: None, json_array, clocks, betas, attempts, prompt: None });
     exchange.wants_cost &= exchange.wants_stream();
-    if count::is_ours(exchange) {
-        return Ok(Next::Count);
-    }
-    choose_targets(&header.headers, exchange, planner)?;
-    Ok(Next::Ask)
+    Ok(if count::is_ours(exchange) { Next::Count } else { Next::Ask })
 }
 
 /// Finds the fields that the gateway reads.
@@ -153,7 +166,7 @@ pub fn scan(headers: &HeaderMap, kind: BodyKind, body: &Bytes) -> Result<Request
 }
 
 /// Gemini's streams are server-sent events only when the client asks so.
-fn wants_json_array(header: &RequestHeader, endpoint: &Endpoint) -> bool {
+pub fn wants_json_array(header: &RequestHeader, endpoint: &Endpoint) -> bool {
     let query = header.uri.query().unwrap_or_default();
     endpoint.dialect == Dialect::Gemini && endpoint.stream && !query.split('&').any(|pair| pair == "alt=sse")
 }
@@ -181,6 +194,9 @@ pub fn choose_targets(headers: &HeaderMap, exchange: &mut Exchange, planner: &mu
     exchange.plan = Plan::build(&request.model, &asked, against, &mut planner.random);
     if let Some(most) = request.attempts {
         exchange.plan.limit(most);
+    }
+    if !planner.preview {
+        plugins::on_plan(exchange)?;
     }
     if !exchange.plan.is_empty() {
         return Ok(());

@@ -17,9 +17,11 @@ use prometheus_client::registry::{Registry, Unit};
 use super::attempts::{AttemptsCollector, Target};
 use super::finished::{Attempt, AttemptOutcome, Finished, RequestModel, Usage};
 use super::interned::Interned;
+use super::plugins::{Plugins, PluginsCollector};
 use super::series::{Labels, Requests, Series, SeriesCollector};
 use super::spend::{Spend, SpendCollector};
 use super::targets::TargetsCollector;
+use crate::cache::CacheMetrics;
 use crate::health::Health;
 use crate::ledger::LedgerMetrics;
 use crate::limits::{Limits, LimitsCollector};
@@ -91,12 +93,16 @@ pub struct Metrics {
     pub log_dropped: Counter,
     /// `gateway_dns_*`, for the resolver.
     pub dns: DnsMetrics,
+    /// `gateway_cache_*`, for the cache.
+    pub cache: CacheMetrics,
     /// `gateway_ledger_*`, for the ledger.
     pub ledger: LedgerMetrics,
     /// How the targets are.
     pub health: Arc<Health>,
     /// What clients may use, and have used.
     pub limits: Arc<Limits>,
+    /// What plugins did.
+    pub plugins: Arc<Plugins>,
 }
 
 impl Metrics {
@@ -119,9 +125,11 @@ impl Metrics {
             route_errors: Family::default(),
             log_dropped: Counter::default(),
             dns: DnsMetrics::default(),
+            cache: CacheMetrics::default(),
             ledger: LedgerMetrics::default(),
             health: Arc::new(Health::new(Instant::now(), fastrand::u64(..))),
             limits: Arc::new(Limits::new()),
+            plugins: Arc::default(),
         };
         metrics.registered()
     }
@@ -136,6 +144,7 @@ impl Metrics {
         registry.register_collector(Box::new(SpendCollector(self.spends.clone())));
         registry.register_collector(Box::new(TargetsCollector(self.health.clone())));
         registry.register_collector(Box::new(LimitsCollector(self.limits.clone())));
+        registry.register_collector(Box::new(PluginsCollector(self.plugins.clone())));
         registry.register("gateway_in_flight", "Requests that are being served", self.in_flight.clone());
         registry.register_with_unit(
             "gateway_overhead",
@@ -181,6 +190,7 @@ impl Metrics {
             "Expired addresses used because their refresh had failed",
             self.dns.stale_served.clone(),
         );
+        self.cache.register(registry);
         self.ledger.register(registry);
         let version = Info::new([("version", env!("CARGO_PKG_VERSION"))]);
         registry.register("gateway_build", "The running version", version);

@@ -12,7 +12,7 @@
 //! more. An instance that has not reached the store since it began takes itself for the only one. When it is back, what was used meanwhile is told to it; a store that has lost its memory is told everything again.
 
 mod scripts;
-mod server;
+pub(crate) mod server;
 mod sync;
 
 pub use sync::Sync;
