@@ -151,6 +151,8 @@ pub struct Asked<'a> {
     pub headers: &'a HeaderMap,
     /// What a rule changes in them.
     pub edits: Option<&'a HeaderEdits>,
+    /// Plugins that change where it goes or with what headers.
+    pub steering: &'a [Arc<str>],
     /// The client's query.
     pub query: Option<&'a str>,
     /// The JSON body, as the provider would get it.
@@ -159,7 +161,7 @@ pub struct Asked<'a> {
 
 /// The fingerprint of a request; `None` if its body is one that is too costly to compare.
 pub fn fingerprint(asked: &Asked<'_>) -> Option<Fingerprint> {
-    let Asked { scope, namespace, endpoint, model, headers, edits, query, body } = *asked;
+    let Asked { scope, namespace, endpoint, model, headers, edits, steering, query, body } = *asked;
     let mut parts = Parts::new("request");
     scope.add_to(&mut parts);
     parts.count(usize::from(namespace.is_some()));
@@ -187,10 +189,21 @@ pub fn fingerprint(asked: &Asked<'_>) -> Option<Fingerprint> {
         parts.count(0);
         parts.count(0);
     }
+    parts.count(steering.len());
+    steering.iter().for_each(|name| parts.add(name.as_bytes()));
     let passed = query.unwrap_or_default().split('&').filter(|pair| passes(pair));
     parts.count(passed.clone().count());
     passed.for_each(|pair| parts.add(pair.as_bytes()));
     parts.add(&canonical_digest(body, |name| counts(name, endpoint))?);
+    Some(Fingerprint(parts.finish()))
+}
+
+/// What two questions have in common that mean nearly the same: the fingerprint of their requests without them, and the embedding
+/// model by which their meanings are told.
+pub fn bucket(rest: &Asked<'_>, embedder: &str) -> Option<Fingerprint> {
+    let mut parts = Parts::new("bucket");
+    parts.add(&fingerprint(rest)?.0);
+    parts.add(embedder.as_bytes());
     Some(Fingerprint(parts.finish()))
 }
 

@@ -19,6 +19,8 @@ pub struct CacheMetrics {
     pub bypasses: Counter,
     /// Bytes held by entries and by what is under way.
     pub bytes: Gauge,
+    /// Questions for which there was no vector in time.
+    pub embedding_failures: Counter,
     /// Entries that made room for others.
     pub evictions: Counter,
     /// Tokens that were not asked for again.
@@ -37,6 +39,11 @@ impl CacheMetrics {
             ("gateway_cache_shares", "Requests that followed the upstream call of another request", &self.shares),
             ("gateway_cache_misses", "Requests that the cache could not answer", &self.misses),
             ("gateway_cache_bypasses", "Requests that did not use the cache of their model", &self.bypasses),
+            (
+                "gateway_cache_embedding_failures",
+                "Requests whose meaning could not be compared, because the embedding model gave no vector in time",
+                &self.embedding_failures,
+            ),
             ("gateway_cache_evictions", "Answers that made room for others", &self.evictions),
             ("gateway_cache_saved_tokens", "Tokens that hits and shares did not ask for again", &self.saved_tokens),
             (

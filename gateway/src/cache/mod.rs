@@ -29,6 +29,7 @@ pub use entry::{Entry, Form, Meta, common_headers};
 pub use memory::Memory;
 pub use metrics::CacheMetrics;
 pub use open::{OpenError, Opened, open};
+use semantic::Semantic;
 pub use terms::{Fingerprint, Payer, Terms, Verdict};
 pub use tier::{Purge, Tier, TierError};
 pub use tier_metrics::TierMetrics;
@@ -39,6 +40,8 @@ pub struct Cache {
     pub memory: Arc<Memory>,
     /// Its numbers.
     pub metrics: CacheMetrics,
+    /// Questions that have answers, by their meaning.
+    pub semantic: Arc<Semantic>,
     tiers: OnceLock<Vec<Arc<dyn Tier>>>,
     /// Those of them that have figures to show.
     below: OnceLock<open::Below>,
@@ -50,7 +53,14 @@ impl Cache {
     /// A cache with room for `max_size` bytes in memory.
     pub fn new(max_size: usize, metrics: CacheMetrics) -> Self {
         let memory = Arc::new(Memory::new(max_size, metrics.clone()));
-        Self { memory, metrics, tiers: OnceLock::new(), below: OnceLock::new(), purges: AtomicU64::new(0) }
+        Self {
+            memory,
+            metrics,
+            semantic: Arc::default(),
+            tiers: OnceLock::new(),
+            below: OnceLock::new(),
+            purges: AtomicU64::new(0),
+        }
     }
 
     /// Adds what is below memory, once, the fastest first.

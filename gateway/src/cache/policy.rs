@@ -6,6 +6,7 @@
 //! that offer tools of the client, or ask for a temperature above zero, only where the model says so.
 
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use ai_gateway_providers::Operation;
@@ -15,7 +16,7 @@ use http::HeaderMap;
 use http::header::CACHE_CONTROL;
 
 use super::key::{self, Scope};
-use super::{Terms, Verdict};
+use super::{Fingerprint, Terms, Verdict};
 use crate::config::HeaderEdits;
 use crate::snapshot::{Key, Model};
 
@@ -39,6 +40,8 @@ pub struct Asked<'a> {
     pub model: &'a Model,
     /// What a rule changes in the headers for the provider.
     pub edits: Option<&'a HeaderEdits>,
+    /// Plugins that change where it goes or with what headers.
+    pub steering: &'a [Arc<str>],
 }
 
 /// Why a request does not use the cache.
@@ -98,7 +101,7 @@ impl From<Result<Terms, Bypass>> for Verdict {
 /// # Errors
 /// It does not, and why.
 pub fn judge(asked: &Asked<'_>) -> Result<Terms, Bypass> {
-    let Asked { endpoint, headers, query, body, field, key, model, edits } = *asked;
+    let Asked { endpoint, headers, query, body, field, key, model, edits, steering } = *asked;
     let model = model.cache.as_deref().ok_or(Bypass::Model)?;
     let settings = &model.settings;
     if !is_kept(endpoint) {
@@ -127,8 +130,17 @@ pub fn judge(asked: &Asked<'_>) -> Result<Terms, Bypass> {
         Repeatable { .. } => {}
     }
     let namespace = field.and_then(|field| field.namespace.as_deref());
-    let asked = key::Asked { scope, namespace, endpoint, model, headers, edits, query, body };
+    let asked = key::Asked { scope, namespace, endpoint, model, headers, edits, steering, query, body };
     key::fingerprint(&asked).map(terms).ok_or(Bypass::Body)
+}
+
+/// The bucket of a question that uses the cache: `rest` is its body without the question, `embedder` tells meanings.
+pub fn bucket(asked: &Asked<'_>, rest: &[u8], embedder: &str) -> Option<Fingerprint> {
+    let Asked { endpoint, headers, query, field, key, model, edits, steering, .. } = *asked;
+    let (model, scope) = (model.cache.as_deref()?, Scope::of(key)?);
+    let namespace = field.and_then(|field| field.namespace.as_deref());
+    let asked = key::Asked { scope, namespace, endpoint, model, headers, edits, steering, query, body: rest };
+    key::bucket(&asked, embedder)
 }
 
 /// Whether answers of that kind may be kept.

@@ -7,6 +7,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::Context;
+use super::semantic::{Semantic, SemanticConfig};
 use super::tree::At;
 use super::units::{self, DurationText, SizeText};
 use crate::cache::Payer;
@@ -54,6 +55,8 @@ pub struct ModelCache {
     pub pace: Option<At<DurationText>>,
     /// Who pays for an answer that several follow while it is produced. Default: `"first"`.
     pub pays: Option<Payer>,
+    /// Give answers of questions that mean nearly the same, too. Default: no.
+    pub semantic: Option<Semantic>,
 }
 
 /// A resolved `[cache]`.
@@ -97,11 +100,21 @@ pub struct ModelCacheConfig {
     pub pace: Option<Duration>,
     /// Who pays for a shared call.
     pub pays: Payer,
+    /// Whether answers of questions that mean nearly the same are given, too.
+    pub semantic: Option<SemanticConfig>,
 }
 
 impl Default for ModelCacheConfig {
     fn default() -> Self {
-        Self { ttl: Duration::ZERO, share: true, tool_calls: false, temperature: false, pace: None, pays: Payer::First }
+        Self {
+            ttl: Duration::ZERO,
+            share: true,
+            tool_calls: false,
+            temperature: false,
+            pace: None,
+            pays: Payer::First,
+            semantic: None,
+        }
     }
 }
 
@@ -160,6 +173,7 @@ impl ModelCache {
             temperature: self.temperature.unwrap_or_default(),
             pace,
             pays: self.pays.unwrap_or_default(),
+            semantic: self.semantic.map(|semantic| semantic.resolve(cx)),
         }
     }
 }

@@ -28,6 +28,7 @@ mod report;
 mod routes;
 mod schema;
 mod secret;
+mod semantic;
 mod server;
 mod store;
 mod strategy;
@@ -74,6 +75,7 @@ pub(crate) use routes::CREDENTIALS;
 pub use routes::{Condition, HeaderEdits, MirrorConfig, Patterns, RouteConfig, RouteTo, SideConfig, SplitBy};
 pub use schema::{schema, schema_json};
 pub use secret::Secret;
+pub use semantic::SemanticConfig;
 pub use server::ServerConfig;
 pub use store::{RedisConfig, StoreConfig};
 pub use strategy::{StickyBy, Strategy, StrategyConfig};
@@ -241,7 +243,7 @@ impl Config {
         plugins: &Registry,
     ) -> Result<Loaded, ConfigErrors> {
         let dir = Path::new(name).parent().map(Path::to_owned).unwrap_or_default();
-        let mut cx = Context { report: Report::new(name, text), env, dir, plugins };
+        let mut cx = Context { report: Report::new(name, text), env, dir, plugins, models_named: Vec::new() };
         let config = read(text, &mut cx);
         let warnings = cx.report.finish()?;
         // Without an error there is a configuration.
@@ -267,6 +269,8 @@ struct Context<'a> {
     dir: PathBuf,
     /// What `[[plugins]]` may name.
     plugins: &'a Registry,
+    /// Models that settings name; looked at when all models are known.
+    models_named: Vec<At<String>>,
 }
 
 impl Context<'_> {
@@ -391,6 +395,9 @@ fn read(text: &str, cx: &mut Context<'_>) -> Option<Config> {
             // It is still there for the keys that name it.
             .unwrap_or_else(|| ModelConfig::direct(&name.value, "", "", Model::default()));
         resolved_models.insert(name.value, model);
+    }
+    for name in std::mem::take(&mut cx.models_named) {
+        routes::known_model(name, &resolved_models, &resolved_providers, cx);
     }
     let routes = elements(routes, "routes", cx)
         .into_iter()

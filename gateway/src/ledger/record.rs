@@ -30,12 +30,14 @@ pub enum Kind {
     Shared,
     /// A copy of a request, sent for comparison.
     Mirror,
+    /// A call of the gateway's own: a vector for the semantic cache, the opinion that a plugin asked for.
+    Own,
 }
 
 impl Kind {
     /// All of them.
-    pub const ALL: [Self; 6] =
-        [Self::Request, Self::Attempt, Self::HedgeLoser, Self::CacheHit, Self::Shared, Self::Mirror];
+    pub const ALL: [Self; 7] =
+        [Self::Request, Self::Attempt, Self::HedgeLoser, Self::CacheHit, Self::Shared, Self::Mirror, Self::Own];
 
     /// The word in the database.
     pub const fn as_str(self) -> &'static str {
@@ -46,6 +48,7 @@ impl Kind {
             Self::CacheHit => "cache_hit",
             Self::Shared => "shared",
             Self::Mirror => "mirror",
+            Self::Own => "own",
         }
     }
 }
@@ -252,7 +255,7 @@ pub(super) mod tests {
         Record {
             id: format!("{n:032x}").into(),
             seq: n % 3,
-            kind: Kind::ALL[n as usize % 6],
+            kind: Kind::ALL[n as usize % 7],
             at: 1_700_000_000_000_000 + i64::from(n),
             key: Some("support-bot".into()),
             account: Some("support-lead".into()),

@@ -201,6 +201,8 @@ pub struct CacheField {
     pub max_age: Option<u64>,
     /// `namespace`: only answers to requests that say the same name are for it, and its own only for those.
     pub namespace: Option<String>,
+    /// `semantic: false`: no answer to another question, however near.
+    pub no_semantic: bool,
 }
 
 /// The field `cache` of a body that [`scan_json`](super::scan_json) has accepted; `None` if there is none, or if it has a
@@ -246,6 +248,7 @@ fn field(cursor: &mut Cursor<'_>) -> Option<CacheField> {
         match &*key.name {
             b"no-cache" => found.no_cache = value.parse().ok()?,
             b"no-store" => found.no_store = value.parse().ok()?,
+            b"semantic" => found.no_semantic = !value.parse::<bool>().ok()?,
             b"ttl" => found.ttl = Some(value.parse().ok()?),
             b"s-maxage" => found.max_age = Some(value.parse().ok()?),
             // Whether answers are kept at all is not the client's to say, but that it wants none.
@@ -267,6 +270,14 @@ mod tests {
     fn of(body: &str, dialect: Dialect) -> Repeatable {
         super::super::scan_json(body.as_bytes()).unwrap();
         Repeatable::of(body.as_bytes(), dialect)
+    }
+
+    #[test]
+    fn semantic_is_switched_off() {
+        let of = |body: &str| cache_field(body.as_bytes()).map(|field| field.no_semantic);
+        assert_eq!(of(r#"{"cache":{"semantic":false}}"#), Some(true));
+        assert_eq!(of(r#"{"cache":{"semantic":true}}"#), Some(false));
+        assert_eq!(of(r#"{"cache":{"semantic":"no"}}"#), None);
     }
 
     #[test]

@@ -84,6 +84,7 @@ impl Case {
             key: self.key.as_deref(),
             model: &model,
             edits: None,
+            steering: &[],
         })
     }
 }

@@ -17,12 +17,23 @@ pub use space::{Near, Vector};
 
 use space::{Point, Space};
 
+use sha2::{Digest, Sha256};
+
 use super::Fingerprint;
 
+/// Texts whose vectors are known, at most: those that many ask at the same time are turned into vectors once.
+const TEXTS: usize = 1024;
+
 /// The answered questions of all models.
-#[derive(Default)]
 pub struct Semantic {
     spaces: Mutex<HashMap<Arc<str>, Arc<RwLock<Space>>>>,
+    vectors: quick_cache::sync::Cache<[u8; 32], Arc<Vector>>,
+}
+
+impl Default for Semantic {
+    fn default() -> Self {
+        Self { spaces: Mutex::default(), vectors: quick_cache::sync::Cache::new(TEXTS) }
+    }
 }
 
 /// Where a question is looked for.
@@ -58,6 +69,16 @@ impl Semantic {
         });
     }
 
+    /// The vector that `embedder` gave a text not long ago.
+    pub fn known_vector(&self, embedder: &str, text: &str) -> Option<Arc<Vector>> {
+        self.vectors.get(&named(embedder, text))
+    }
+
+    /// Remembers the vector that `embedder` gave a text.
+    pub fn remember_vector(&self, embedder: &str, text: &str, vector: Arc<Vector>) {
+        self.vectors.insert(named(embedder, text), vector);
+    }
+
     /// Forgets the question of an answer that is no more.
     pub fn forget(&self, model: &Arc<str>, answer: &Fingerprint) {
         self.space(model).write().unwrap_or_else(PoisonError::into_inner).forget(answer);
@@ -82,4 +103,9 @@ impl Semantic {
     fn space(&self, model: &Arc<str>) -> Arc<RwLock<Space>> {
         self.spaces.lock().unwrap_or_else(PoisonError::into_inner).entry(model.clone()).or_default().clone()
     }
+}
+
+fn named(embedder: &str, text: &str) -> [u8; 32] {
+    let hash = Sha256::new().chain_update((embedder.len() as u64).to_le_bytes());
+    hash.chain_update(embedder).chain_update(text).finalize().into()
 }

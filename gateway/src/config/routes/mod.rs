@@ -20,7 +20,7 @@ use super::models::ModelConfig;
 use super::prices::PricesConfig;
 use super::providers::ProviderConfig;
 use super::targets;
-use super::tree::At;
+use super::tree::{At, nearest};
 
 /// Headers that carry credentials: no rule sees or changes them.
 pub(crate) const CREDENTIALS: [&str; 6] =
@@ -161,4 +161,29 @@ impl Route {
             cx.report.error(span.clone(), "a request that is rejected goes nowhere", help);
         }
     }
+}
+
+/// The name of a model that exists.
+pub(super) fn known_model(
+    name: At<String>,
+    models: &BTreeMap<String, ModelConfig>,
+    providers: &BTreeMap<String, Option<ProviderConfig>>,
+    cx: &mut Context<'_>,
+) -> String {
+    let text = name.value.as_str();
+    let direct = text.split_once('/').filter(|(_, model)| !model.is_empty());
+    let there = models.contains_key(text) || direct.is_some_and(|(of, _)| providers.contains_key(of));
+    if !there {
+        let provider = || {
+            let (provider, rest) = direct?;
+            nearest(provider, providers.keys().map(String::as_str)).map(|provider| format!("{provider}/{rest}"))
+        };
+        let near = nearest(text, models.keys().map(String::as_str)).map(str::to_owned).or_else(provider);
+        let help = near.map_or_else(
+            || "write the name of a [models] table, or `provider/model`".to_owned(),
+            |near| format!("did you mean `{near}`?"),
+        );
+        cx.report.error(name.span, format!("there is no model `{text}`"), help);
+    }
+    name.value
 }

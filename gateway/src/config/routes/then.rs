@@ -12,7 +12,7 @@ use super::super::attempts::TimeoutsConfig;
 use super::super::models::ModelConfig;
 use super::super::providers::OWN_HEADERS;
 use super::super::targets::{self, Target};
-use super::super::tree::{At, nearest};
+use super::super::tree::At;
 use super::{CREDENTIALS, Known};
 
 /// Fields whose meaning the gateway has already acted upon.
@@ -158,22 +158,7 @@ pub struct MirrorConfig {
 
 /// The name of a model that exists.
 pub(super) fn known_model(name: At<String>, known: &Known<'_>, cx: &mut Context<'_>) -> String {
-    let text = name.value.as_str();
-    let direct = text.split_once('/').filter(|(_, model)| !model.is_empty());
-    let there = known.models.contains_key(text) || direct.is_some_and(|(of, _)| known.providers.contains_key(of));
-    if !there {
-        let provider = || {
-            let (provider, rest) = direct?;
-            nearest(provider, known.providers.keys().map(String::as_str)).map(|provider| format!("{provider}/{rest}"))
-        };
-        let near = nearest(text, known.models.keys().map(String::as_str)).map(str::to_owned).or_else(provider);
-        let help = near.map_or_else(
-            || "write the name of a [models] table, or `provider/model`".to_owned(),
-            |near| format!("did you mean `{near}`?"),
-        );
-        cx.report.error(name.span, format!("there is no model `{text}`"), help);
-    }
-    name.value
+    super::known_model(name, known.models, known.providers, cx)
 }
 
 /// A model that only the route knows.

@@ -104,7 +104,7 @@ fn bad_fields_are_named() {
         (r#"{"name": "a", "secret": "mine"}"#, "secret"),
         (r#"{"name": "a", "limits": {"requests": "5"}}"#, "limits"),
         (r#"{"name": "a", "budget": {"usd": 5}}"#, "budget"),
-        (r#"{"name": "a", "cache": "shared"}"#, "cache"),
+        (r#"{"name": "a", "cache": "everyone"}"#, "cache"),
         ("[]", "body"),
         ("", "body"),
         ("{\"name\": \"a\"", "body"),

@@ -11,14 +11,14 @@ use pingora_http::ResponseHeader;
 use pingora_proxy::Session;
 
 use super::pour::{self, Outlet, Poured, leaves};
-use super::{Cached, Status, convert, pace, session as shared};
+use super::{Cached, Status, convert, meaning, pace, session as shared};
 use crate::cache::fill::{Reader, Spent};
 use crate::cache::memory::{Found, Kept, Writer};
 use crate::cache::policy::{self, Asked};
 use crate::cache::{Form, Terms, Verdict, common_headers, key};
 use crate::proxy::answer::cut_short;
 use crate::proxy::clocks::Clocks;
-use crate::proxy::plugins::{Screener, wants_whole_answers};
+use crate::proxy::plugins::{Screener, steering, wants_whole_answers};
 use crate::proxy::reply::Refusal;
 use crate::proxy::{Exchange, Gateway, book, limit};
 
@@ -64,9 +64,16 @@ pub async fn enter(
         }
         match memory.begin(terms.fingerprint, form, terms.share) {
             Ok(writer) => {
-                if !gateway.cache.has_tiers() || gateway.cache.fetch(&terms, form).await.is_none() {
-                    return Ok(Ok(Entered::Leads(Box::new(writer))));
+                if gateway.cache.has_tiers() && gateway.cache.fetch(&terms, form).await.is_some() {
+                    continue;
                 }
+                if let Some(near) = meaning::nearest(gateway, session, exchange, &terms, form).await {
+                    if let Some(cached) = &mut exchange.cached {
+                        cached.distance = Some(near.distance);
+                    }
+                    return hit(gateway, session, exchange, &terms, near.kept, near.body).await;
+                }
+                return Ok(Ok(Entered::Leads(Box::new(writer))));
             }
             Err(reader) => {
                 if exchange.reservation.is_none()
@@ -92,23 +99,13 @@ pub fn lead(gateway: &Gateway, session: &mut Session, exchange: &mut Exchange, w
 
 /// What the request, its key and its model say of the cache.
 fn verdict(session: &Session, exchange: &mut Exchange) -> Verdict {
-    let (Some(request), Some(endpoint)) = (&exchange.request, &exchange.endpoint) else { return Verdict::Off };
-    if request.model.cache.is_none() {
+    let Some(request) = exchange.request.as_ref().filter(|request| request.model.cache.is_some()) else {
         return Verdict::Off;
-    }
+    };
     let begun = Instant::now();
-    let header = session.req_header();
-    let mut verdict = policy::judge(&Asked {
-        endpoint,
-        headers: &header.headers,
-        query: header.uri.query(),
-        body: &request.body,
-        field: exchange.cache_field.as_deref(),
-        key: exchange.key.as_deref(),
-        model: &request.model,
-        edits: exchange.route.as_ref().map(|rule| &rule.headers),
-    })
-    .into();
+    let steering = steering(exchange);
+    let Some(asked) = asked(session, exchange, &steering) else { return Verdict::Off };
+    let mut verdict = policy::judge(&asked).into();
     if let Verdict::Use(terms) = &mut verdict {
         // A call that has clocks or a number of attempts of its own is not for others.
         terms.share &= request.attempts.is_none() && request.clocks == Clocks::default();
@@ -118,6 +115,23 @@ fn verdict(session: &Session, exchange: &mut Exchange) -> Verdict {
     }
     exchange.overhead += begun.elapsed();
     verdict
+}
+
+/// The request as the cache sees it. `steering`: the plugins that change where it goes or with what headers.
+pub(super) fn asked<'a>(session: &'a Session, exchange: &'a Exchange, steering: &'a [Arc<str>]) -> Option<Asked<'a>> {
+    let (request, endpoint) = (exchange.request.as_ref()?, exchange.endpoint.as_ref()?);
+    let header = session.req_header();
+    Some(Asked {
+        endpoint,
+        headers: &header.headers,
+        query: header.uri.query(),
+        body: &request.body,
+        field: exchange.cache_field.as_deref(),
+        key: exchange.key.as_deref(),
+        model: &request.model,
+        edits: exchange.route.as_ref().map(|rule| &rule.headers),
+        steering,
+    })
 }
 
 /// How the client wants its answer written.

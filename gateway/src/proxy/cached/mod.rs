@@ -11,6 +11,7 @@
 
 mod convert;
 mod enter;
+mod meaning;
 mod pour;
 mod session;
 
@@ -25,6 +26,7 @@ use pingora_http::ResponseHeader;
 use pingora_proxy::Session;
 
 pub use enter::{Entered, enter, lead};
+use meaning::Meaning;
 use pour::Poured;
 use session::Lead;
 
@@ -38,6 +40,8 @@ use crate::ledger::Kind;
 
 /// Tells where an answer came from.
 const CACHE: &str = "x-gateway-cache";
+/// Tells how far the question is whose answer was given: 1 less the cosine of the two.
+const DISTANCE: &str = "x-gateway-cache-distance";
 
 /// How a request that has a cache was answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -78,11 +82,25 @@ pub struct Cached {
     share: Option<u64>,
     /// What was not spent because of the cache.
     saved: Spent,
+    /// What its answer will be an answer to, by its meaning.
+    meaning: Option<Meaning>,
+    /// How far the question is whose answer it got.
+    distance: Option<f32>,
 }
 
 impl Cached {
     fn new(status: Status, terms: Option<Terms>, form: Form) -> Box<Self> {
-        Box::new(Self { status, terms, form, lead: None, kept: None, share: None, saved: Spent::default() })
+        Box::new(Self {
+            status,
+            terms,
+            form,
+            lead: None,
+            kept: None,
+            share: None,
+            saved: Spent::default(),
+            meaning: None,
+            distance: None,
+        })
     }
 }
 
@@ -120,6 +138,9 @@ impl Exchange {
         let Some(cached) = &self.cached else { return Ok(()) };
         header.insert_header(CACHE, cached.status.as_str())?;
         if let Some(kept) = &cached.kept {
+            if let Some(distance) = cached.distance {
+                header.insert_header(DISTANCE, format!("{distance:.4}"))?;
+            }
             header.insert_header("age", kept.age(SystemTime::now()).as_secs())?;
         }
         if cached.status == Status::Hit || (cached.status == Status::Shared && !self.divides_cost()) {
@@ -150,6 +171,9 @@ impl Exchange {
         };
         let labels = self.labels.as_deref().into_iter().flat_map(|labels| labels.tags());
         let own = self.key.iter().flat_map(|key| key.tags()).map(String::as_str);
+        if let Some(meaning) = &cached.meaning {
+            meaning.learn(terms.fingerprint, terms);
+        }
         lead.fill.keep(Meta {
             fingerprint: terms.fingerprint,
             form: cached.form,

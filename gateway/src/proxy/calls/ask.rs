@@ -1,4 +1,4 @@
-//! A request of the gateway's own, such as a plugin makes: no client, no key, no limits, no plugins, no cache.
+//! A request of the gateway's own, such as a plugin makes: no client, no limits, no plugins, no cache. It is booked.
 
 use std::sync::Arc;
 
@@ -11,22 +11,30 @@ use http::{HeaderMap, HeaderValue, Method, header};
 use pingora_http::RequestHeader;
 
 use super::call::{Ask, Call};
+use crate::ledger::{Kind, Record};
 use crate::proxy::answer::{form_of, verdict};
 use crate::proxy::attempt::{self, Attempt};
+use crate::proxy::consumed::Consumed;
 use crate::proxy::encode::AnswerWay;
 use crate::proxy::exchange::Request;
-use crate::proxy::{Exchange, Gateway, encode};
-use crate::snapshot::Target;
+use crate::proxy::{Exchange, Gateway, book, encode};
+use crate::snapshot::{Key, Target};
 use crate::telemetry::InFlight;
 
 /// The largest answer.
 const MOST: usize = 1 << 20;
 
-/// Asks the first target of `model` that can do it, in OpenAI's dialect, and not for a stream.
+/// Asks the first target of `model` that can do it, in OpenAI's dialect, and not for a stream. `key`: whose request it is made for.
 ///
 /// # Errors
 /// Why there is no answer, without anything of the request.
-pub async fn ask(gateway: &Gateway, operation: Operation, model: &str, body: Bytes) -> Result<Bytes, String> {
+pub async fn ask(
+    gateway: &Gateway,
+    operation: Operation,
+    model: &str,
+    body: Bytes,
+    key: Option<Arc<Key>>,
+) -> Result<Bytes, String> {
     let path = match operation {
         Operation::Chat => "/v1/chat/completions",
         Operation::Moderation => "/v1/moderations",
@@ -46,6 +54,7 @@ pub async fn ask(gateway: &Gateway, operation: Operation, model: &str, body: Byt
     let usable = |target: &&Arc<Target>| target.provider.route(&endpoint, &target.model).is_some();
     let target = model.targets.iter().find(usable).cloned();
     let target = target.ok_or_else(|| format!("no target of `{}` offers {operation}", model.name))?;
+    exchange.key = key;
     exchange.endpoint = Some(endpoint);
     exchange.request = Some(Request {
         body,
@@ -102,6 +111,12 @@ async fn send(
         }
     }
     let seen = observer.seen();
+    attempt.status = Some(header.status.as_u16());
+    if let Some(usage) = seen.usage {
+        let consumed = Consumed::reported(usage).by(seen.model.clone(), seen.service_tier.clone());
+        let record = Record { kind: Kind::Own, attempts: 1, ..book::beside(exchange, &attempt, &consumed) };
+        book::enter(gateway, exchange, &record);
+    }
     if seen.error.is_some() || seen.cut || form == AnswerForm::Opaque {
         return Err(format!("provider `{name}` gave no answer"));
     }

@@ -24,7 +24,7 @@ impl Host for GatewayHost {
     }
 
     async fn ask(&self, operation: Operation, model: &str, body: Bytes, timeout: Duration) -> Result<Bytes, HostError> {
-        let asked = tokio::time::timeout(timeout, Box::pin(calls::ask(&self.0, operation, model, body))).await;
+        let asked = tokio::time::timeout(timeout, Box::pin(calls::ask(&self.0, operation, model, body, None))).await;
         asked.map_err(|_| too_long(timeout))?.map_err(HostError)
     }
 }

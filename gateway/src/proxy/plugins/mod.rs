@@ -22,7 +22,7 @@ use tokio::sync::Semaphore;
 
 pub use request::{Decided, answer, on_request};
 pub use screen::Screener;
-pub use steps::{conclude, label, on_end, on_plan, on_upstream, refused_in_stream, wants_whole_answers};
+pub use steps::{conclude, label, on_end, on_plan, on_upstream, refused_in_stream, steering, wants_whole_answers};
 
 use crate::config::PluginConfig;
 use crate::routing::rules::{Facts, holds};

@@ -1,6 +1,6 @@
 //! The smaller steps: the plan, the header of an attempt, and the end.
 
-use std::sync::PoisonError;
+use std::sync::{Arc, PoisonError};
 
 use ai_gateway_plugins::{Candidate, End, Finish, Plan, Tag, Upstream, Verdict};
 use ai_gateway_providers::answer::Observer;
@@ -10,6 +10,7 @@ use http::header::{ACCEPT_ENCODING, CONNECTION, CONTENT_LENGTH, HOST, TRANSFER_E
 use pingora_error::{Error, ErrorType, Result};
 use pingora_http::RequestHeader;
 
+use super::Run;
 use super::call::{rejected, said};
 use crate::config::CREDENTIALS;
 use crate::proxy::attempt::Attempt;
@@ -127,6 +128,15 @@ pub fn refused_in_stream(exchange: &Exchange) -> bool {
         let told = run.told.lock().unwrap_or_else(PoisonError::into_inner);
         told.as_ref().is_some_and(|told| told.status.is_none())
     })
+}
+
+/// The plugins that change where a request goes or with what headers: it is another one for the cache.
+pub fn steering(exchange: &Exchange) -> Vec<Arc<str>> {
+    let steers = |run: &Arc<Run>| {
+        let those = run.those(|needs| needs.plan || needs.upstream);
+        those.map(|active| active.entry.config.name.clone()).collect()
+    };
+    exchange.plugins.as_ref().map(steers).unwrap_or_default()
 }
 
 /// Whether plugins judge the answer when it is whole, so that nothing is settled before.
