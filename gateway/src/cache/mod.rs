@@ -18,6 +18,8 @@ mod weight;
 
 use std::sync::{Arc, OnceLock};
 
+use memory::Kept;
+
 pub use entry::{Entry, Form, Meta, common_headers};
 pub use memory::Memory;
 pub use metrics::CacheMetrics;
@@ -55,13 +57,12 @@ impl Cache {
     }
 
     /// Looks below memory for an answer that is not older than `max_age`, and takes it up.
-    pub async fn fetch(&self, terms: &Terms, form: Form) -> Option<Arc<Entry>> {
+    pub async fn fetch(&self, terms: &Terms, form: Form) -> Option<Arc<Kept>> {
         for tier in self.tiers() {
             let entry = tier.get(&terms.fingerprint, form).await;
             let now = std::time::SystemTime::now();
             if let Some(entry) = entry.filter(|entry| entry.is_fresh(now, terms.max_age)) {
-                self.memory.insert(entry.clone());
-                return Some(entry);
+                return Some(self.memory.insert(entry));
             }
         }
         None
