@@ -4,6 +4,8 @@ use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::{Registry, Unit};
 
+use super::TierMetrics;
+
 /// `gateway_cache_*`. All at zero without a cache.
 #[derive(Clone, Debug, Default)]
 pub struct CacheMetrics {
@@ -23,6 +25,8 @@ pub struct CacheMetrics {
     pub saved_tokens: Counter,
     /// What those would have cost, in pico-dollars.
     pub saved_cost: Counter,
+    /// Of what is below memory.
+    pub tiers: TierMetrics,
 }
 
 impl CacheMetrics {
@@ -44,6 +48,7 @@ impl CacheMetrics {
         for (name, help, counter) in counters {
             registry.register(name, help, counter.clone());
         }
+        self.tiers.register(registry);
         registry.register_with_unit(
             "gateway_cache_held",
             "Held by kept answers and by those under way",

@@ -14,6 +14,11 @@ pub trait Tier: Send + Sync {
     /// The name in metrics and logs: `disk`, `redis`.
     fn name(&self) -> &'static str;
 
+    /// Whether other instances have it in common with this one.
+    fn is_common(&self) -> bool {
+        false
+    }
+
     /// The entry of that fingerprint and form, if there is one that is not past its time. A client waits for it: a tier bounds
     /// the time that this takes.
     async fn get(&self, fingerprint: &Fingerprint, form: Form) -> Option<Arc<Entry>>;
@@ -48,12 +53,17 @@ impl Purge {
     /// Whether `entry` is to be removed.
     pub fn takes(&self, entry: &Entry) -> bool {
         let meta = &entry.meta;
+        self.takes_named(&meta.fingerprint, meta.key.as_deref(), &meta.model, &meta.tags)
+    }
+
+    /// Whether an entry of which this is known is to be removed.
+    pub fn takes_named(&self, of: &Fingerprint, key: Option<&str>, model: &str, tags: &[Box<str>]) -> bool {
         match self {
             Self::All => true,
-            Self::Key(name) => meta.key.as_deref() == Some(name),
-            Self::Model(name) => *meta.model == **name,
-            Self::Tag(name) => meta.tags.iter().any(|tag| **tag == **name),
-            Self::Fingerprint(fingerprint) => meta.fingerprint == *fingerprint,
+            Self::Key(name) => key == Some(name),
+            Self::Model(name) => model == name,
+            Self::Tag(name) => tags.iter().any(|tag| **tag == **name),
+            Self::Fingerprint(fingerprint) => of == fingerprint,
         }
     }
 }
