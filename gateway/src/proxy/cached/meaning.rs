@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use ai_gateway_providers::Operation;
-use bytes::Bytes;
 use pingora_proxy::Session;
 use serde::Deserialize;
 use serde_json::json;
@@ -38,10 +37,8 @@ impl Meaning {
 
 /// What was found.
 pub struct Nearest {
-    /// The answer to the nearest question.
+    /// The answer to the nearest question, in the form that is asked for.
     pub kept: Arc<Kept>,
-    /// It, in the form that is asked for.
-    pub body: Bytes,
     /// How far that question is: 1 less the cosine of the two.
     pub distance: f32,
 }
@@ -73,8 +70,8 @@ pub async fn nearest(
         }
     };
     if let Some(near) = semantic.nearest(&place, &vector, config.distance()).await {
-        if let Some((kept, body)) = answer(gateway, exchange, &near.answer, terms, form).await {
-            return Some(Nearest { kept, body, distance: near.distance });
+        if let Some(kept) = answer(gateway, exchange, &near.answer, terms, form).await {
+            return Some(Nearest { kept, distance: near.distance });
         }
         semantic.forget(&place.model, &near.answer);
     }
@@ -110,22 +107,15 @@ async fn answer(
     answer: &Fingerprint,
     terms: &Terms,
     form: Form,
-) -> Option<(Arc<Kept>, Bytes)> {
+) -> Option<Arc<Kept>> {
     let memory = &gateway.cache.memory;
-    for _ in 0..2 {
-        if let Found::Entry(kept) = memory.find(answer, form, terms.max_age, false) {
-            let body = kept.body.clone();
-            return Some((kept, body));
-        }
-        if let Some(kept) = memory.find_other(answer, form, terms.max_age) {
-            let body = convert::convert(&kept, exchange)?;
-            return Some((kept, body));
-        }
-        // What is below memory comes up, and is found there.
-        let terms = Terms { fingerprint: *answer, ..terms.clone() };
-        gateway.cache.fetch(&terms, form).await?;
+    if let Found::Entry(kept) = memory.find(answer, form, terms.max_age, false) {
+        return Some(kept);
     }
-    None
+    if let Some(other) = memory.find_other(answer, form, terms.max_age) {
+        return convert::convert(&other, form, exchange).map(|entry| memory.insert(Arc::new(entry)));
+    }
+    gateway.cache.fetch(&Terms { fingerprint: *answer, ..terms.clone() }, form).await
 }
 
 /// The vector of a text; `None`: the embedding model gave none. It is booked for the client's key.
