@@ -6,6 +6,7 @@
 
 mod access;
 mod body;
+mod cache;
 mod keys;
 mod limits;
 mod readiness;
@@ -24,6 +25,7 @@ use log::error;
 use pingora_core::apps::http_app::ServeHttp;
 use pingora_core::protocols::http::ServerSession;
 
+use crate::cache::Cache;
 use crate::config::Secret;
 use crate::keys::{Maker, RuntimeKeys};
 use crate::snapshot::Snapshot;
@@ -39,18 +41,26 @@ pub struct Admin {
     ledger: Option<Arc<Path>>,
     access: access::Access,
     keys: keys::Keys,
+    cache: Option<Arc<Cache>>,
 }
 
 impl Admin {
     /// An application that shows these.
     pub fn new(metrics: Arc<Metrics>, readiness: Arc<Readiness>) -> Self {
-        Self { metrics, readiness, ledger: None, access: Default::default(), keys: Default::default() }
+        Self { metrics, readiness, ledger: None, access: Default::default(), keys: Default::default(), cache: None }
     }
 
     /// The same, with reports from the ledger's database at `path`.
     #[must_use]
     pub fn with_ledger(mut self, path: Option<&Path>) -> Self {
         self.ledger = path.map(Arc::from);
+        self
+    }
+
+    /// The same, with the figures of `cache` and the right to purge it.
+    #[must_use]
+    pub fn with_cache(mut self, cache: Arc<Cache>) -> Self {
+        self.cache = Some(cache);
         self
     }
 
@@ -94,6 +104,11 @@ impl Admin {
                 _ => not_allowed("GET, HEAD"),
             };
         }
+        if let Some(cache) = &self.cache
+            && let Some(answer) = cache::respond(cache, &method, path, query).await
+        {
+            return answer;
+        }
         let answer = targets::answer(&self.metrics.health, &method, path, query);
         answer.unwrap_or_else(|| self.show(&method, path))
     }
@@ -105,8 +120,7 @@ impl Admin {
             "/metrics" => Self::metrics,
             "/api/limits" => |admin| limits::show(&admin.metrics.limits),
             _ => |_| {
-                let paths =
-                    "/health/live, /health/ready, /metrics, /api/keys, /api/limits, /api/targets and /api/usage";
+                let paths = "/health/live, /health/ready, /metrics, /api/cache, /api/keys, /api/limits, /api/targets and /api/usage";
                 problem(StatusCode::NOT_FOUND, &format!("no such path; there are {paths}"))
             },
         };

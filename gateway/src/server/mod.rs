@@ -91,7 +91,7 @@ pub fn run(config: &Config) -> Result<(), StartError> {
     let runtime_keys = snapshots.runtime_keys;
     let (telemetry, ledger) = (gateway.telemetry.clone(), gateway.ledger.clone());
     let books = Books { telemetry: telemetry.clone(), ledger: ledger.clone() };
-    let current = gateway.current.clone();
+    let (current, cache) = (gateway.current.clone(), gateway.cache.clone());
     let readiness = Arc::new(Readiness::default());
 
     let mut server = Server::new_with_opt_and_conf(None, server_conf(config));
@@ -105,6 +105,7 @@ pub fn run(config: &Config) -> Result<(), StartError> {
     if let Some(socket) = admin {
         announcements.push(format!("admin on http://{}", socket.local_addr()));
         let api = Admin::new(telemetry.metrics.clone(), readiness.clone())
+            .with_cache(cache)
             .with_ledger(ledger.as_ref().map(|ledger| ledger.path()))
             .with_keys(config.server.admin_key.clone(), current, runtime_keys);
         let mut service = Service::new("admin".to_owned(), api);
