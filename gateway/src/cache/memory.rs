@@ -170,12 +170,13 @@ impl Memory {
     }
 
     /// Keeps an entry, in place of the one before.
-    pub fn insert(&self, entry: Arc<Entry>) {
-        self.put(entry, None);
+    pub fn insert(&self, entry: Arc<Entry>) -> Arc<Kept> {
+        let kept = self.put(entry, None);
         self.make_room();
+        kept
     }
 
-    fn put(&self, entry: Arc<Entry>, fill: Option<&Arc<Fill>>) {
+    fn put(&self, entry: Arc<Entry>, fill: Option<&Arc<Fill>>) -> Arc<Kept> {
         let (fingerprint, form, size) = (entry.meta.fingerprint, entry.meta.form, entry.weight());
         let kept = Arc::new(Kept { entry, _weight: self.scale.weigh(size) });
         let mut index = self.lock();
@@ -183,13 +184,14 @@ impl Memory {
             index.take_out(&fingerprint, form, fill);
         }
         let tick = index.tick();
-        let before = index.slot_or_new(fingerprint, form).kept.replace((kept, tick));
+        let before = index.slot_or_new(fingerprint, form).kept.replace((kept.clone(), tick));
         if let Some((_, tick)) = &before {
             index.order.remove(tick);
         }
         index.order.insert(tick, (fingerprint, form));
         drop(index);
         drop(before);
+        kept
     }
 
     /// Removes the least recently used entries until the rest fits. `false`: it does not, because of what is under way.
@@ -327,7 +329,7 @@ impl Writer {
         self.ended = true;
         let entry = self.fill.kept().map(|(meta, body)| Arc::new(Entry { meta, body }));
         match &entry {
-            Some(entry) => self.memory.put(entry.clone(), Some(&self.fill)),
+            Some(entry) => drop(self.memory.put(entry.clone(), Some(&self.fill))),
             None => self.leave(),
         }
         self.fill.end(true);

@@ -24,6 +24,8 @@ mod weight;
 use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 use std::sync::{Arc, OnceLock};
 
+use memory::Kept;
+
 pub use entry::{Entry, Form, Meta, common_headers};
 pub use memory::Memory;
 pub use metrics::CacheMetrics;
@@ -67,18 +69,18 @@ impl Cache {
     }
 
     /// Looks below memory for an answer that is not older than `max_age`, and takes it up.
-    pub async fn fetch(&self, terms: &Terms, form: Form) -> Option<Arc<Entry>> {
+    pub async fn fetch(&self, terms: &Terms, form: Form) -> Option<Arc<Kept>> {
         let purges = self.purges.load(SeqCst);
         for tier in self.tiers() {
             let entry = tier.get(&terms.fingerprint, form).await;
             let now = std::time::SystemTime::now();
             if let Some(entry) = entry.filter(|entry| entry.is_fresh(now, terms.max_age)) {
-                self.memory.insert(entry.clone());
+                let kept = self.memory.insert(entry);
                 if self.purges.load(SeqCst) != purges {
                     self.memory.purge(&Purge::Fingerprint(terms.fingerprint));
                     return None;
                 }
-                return Some(entry);
+                return Some(kept);
             }
         }
         None

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use ai_gateway::config::Config;
-use ai_gateway::ledger::{self, Dimension, Query, Record, Report, Store, UsageSource};
+use ai_gateway::ledger::{self, Dimension, Kind, Query, Record, Report, Store, UsageSource};
 use clap::{Args, Subcommand};
 
 /// What to add up, and how to show it.
@@ -119,6 +119,10 @@ fn rerate(file: &Path, from: i64, to: i64) -> Result<(), String> {
 /// What a record costs by the prices of `config`, in pico-dollars: those of the target that it went to, if it is still there,
 /// or else those of its provider's model.
 fn price(config: &Config, record: &Record<'_>) -> Option<u64> {
+    if matches!(record.kind, Kind::CacheHit | Kind::Shared) {
+        // What they cost was no price of theirs.
+        return record.cost;
+    }
     if record.usage_source == UsageSource::None {
         return None;
     }

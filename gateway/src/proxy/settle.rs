@@ -71,6 +71,7 @@ pub fn settle(gateway: &Gateway, session: &mut Session, exchange: &mut Exchange)
         bytes_out: session.body_bytes_sent() as u64,
         route: exchange.route.as_ref().map(|rule| &*rule.name),
         dropped: dropped.as_deref(),
+        cache: exchange.cache_status().map(cached::Status::as_str),
         seams: exchange.resume.as_ref().map_or(0, |resume| resume.seams()),
         error: exchange.error.as_ref().map(|error| error.kind.as_str()),
         finished: &finished,

@@ -37,6 +37,8 @@ pub struct Line<'a> {
     pub dropped: Option<&'a str>,
     /// Places at which the answer of one attempt went on with that of another.
     pub seams: u32,
+    /// How the cache answered (`hit`, `shared`, `miss`, `bypass`), if there is one for the request.
+    pub cache: Option<&'static str>,
     /// A short code of what went wrong, for instance `unknown_model`; never a message with content of the request.
     pub error: Option<&'a str>,
     /// What the metrics know, too.
@@ -97,6 +99,8 @@ struct Json<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     seams: Option<u32>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    cache: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<&'a str>,
 }
 
@@ -135,6 +139,7 @@ impl<'a> From<&Line<'a>> for Json<'a> {
             user_agent: line.user_agent.map(|agent| cut(agent, MAX_USER_AGENT)),
             dropped: line.dropped,
             seams: (line.seams > 0).then_some(line.seams),
+            cache: line.cache,
             error: line.error,
         }
     }

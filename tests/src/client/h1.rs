@@ -69,6 +69,11 @@ impl H1 {
     /// Connects.
     pub async fn connect(addr: SocketAddr) -> Self {
         let io = TcpStream::connect(addr).await.unwrap_or_else(|e| panic!("connect {addr}: {e}"));
+        Self::over(io)
+    }
+
+    /// A client on a connection that stands.
+    pub fn over(io: TcpStream) -> Self {
         io.set_nodelay(true).expect("nodelay");
         H1 { io, buffer: BytesMut::new(), method: String::new() }
     }

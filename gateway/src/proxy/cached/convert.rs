@@ -5,16 +5,17 @@ use ai_gateway_providers::Operation;
 use ai_gateway_providers::answer::{AnswerForm, Observer, Translation};
 use ai_gateway_providers::codec::{Client, Platform, codec};
 use ai_gateway_providers::common::{Aliases, ProviderTag};
-use bytes::Bytes;
+use http::HeaderValue;
+use http::header::CONTENT_TYPE;
 
-use crate::cache::{Entry, Form};
+use crate::cache::{Entry, Form, Meta};
 use crate::proxy::{Exchange, encode};
 
 /// Of the ways in which a stream is framed, the one that changes nothing for who reads it.
 const SHOWS_USAGE: u32 = 1 << 1;
 
-/// The body of `entry` as the exchange's client wants it; `None` if that cannot be said without a loss.
-pub fn convert(entry: &Entry, exchange: &Exchange) -> Option<Bytes> {
+/// The entry in the form that the exchange's client wants; `None` if that cannot be said without a loss.
+pub fn convert(entry: &Entry, wanted: Form, exchange: &Exchange) -> Option<Entry> {
     let (request, endpoint) = (exchange.request.as_ref()?, exchange.endpoint.as_ref()?);
     let dialect = endpoint.dialect;
     if exchange.wants_cost || endpoint.operation != Operation::Chat || entry.meta.dialect != dialect {
@@ -54,5 +55,10 @@ pub fn convert(entry: &Entry, exchange: &Exchange) -> Option<Bytes> {
     let seen = observer.seen();
     let faithful = seen.complete && !seen.cut && seen.error.is_none() && seen.unreadable == 0;
     let lost = observer.losses().is_some_and(|losses| !losses.is_empty());
-    (faithful && !lost && !body.is_empty()).then_some(body)
+    if !faithful || lost || body.is_empty() {
+        return None;
+    }
+    let mut meta = Meta { form: wanted, ..entry.meta.clone() };
+    meta.headers.insert(CONTENT_TYPE, HeaderValue::from_static(exchange.content_type()));
+    Some(Entry { meta, body })
 }

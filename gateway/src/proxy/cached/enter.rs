@@ -4,8 +4,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use ai_gateway_providers::error::{ApiError, ErrorKind, encode_stream_error};
-use bytes::Bytes;
-use http::header::{CONTENT_LENGTH, CONTENT_TYPE};
+use http::header::CONTENT_LENGTH;
 use pingora_error::Result;
 use pingora_http::ResponseHeader;
 use pingora_proxy::Session;
@@ -53,19 +52,24 @@ pub async fn enter(
     let memory = &gateway.cache.memory;
     loop {
         if let Found::Entry(kept) = memory.find(&terms.fingerprint, form, terms.max_age, false) {
-            let body = kept.body.clone();
-            return hit(gateway, session, exchange, &terms, kept, body).await;
+            return hit(gateway, session, exchange, &terms, kept).await;
         }
-        if let Some(kept) = memory.find_other(&terms.fingerprint, form, terms.max_age)
-            && let Some(body) = convert::convert(&kept, exchange)
+        if let Some(other) = memory.find_other(&terms.fingerprint, form, terms.max_age)
+            && let Some(entry) = convert::convert(&other, form, exchange)
         {
-            return hit(gateway, session, exchange, &terms, kept, body).await;
+            let kept = memory.insert(Arc::new(entry));
+            return hit(gateway, session, exchange, &terms, kept).await;
         }
         match memory.begin(terms.fingerprint, form, terms.share) {
             Ok(writer) => {
-                if !gateway.cache.has_tiers() || gateway.cache.fetch(&terms, form).await.is_none() {
-                    return Ok(Ok(Entered::Leads(Box::new(writer))));
+                // Those who ask the same meanwhile wait for what comes of it.
+                if gateway.cache.has_tiers()
+                    && let Some(kept) = gateway.cache.fetch(&terms, form).await
+                {
+                    drop(writer);
+                    return hit(gateway, session, exchange, &terms, kept).await;
                 }
+                return Ok(Ok(Entered::Leads(Box::new(writer))));
             }
             Err(reader) => {
                 if exchange.reservation.is_none()
@@ -124,14 +128,13 @@ fn form(exchange: &Exchange) -> Form {
     key::form(endpoint, &request.scan, request.json_array, exchange.wants_cost)
 }
 
-/// Writes an answer that is kept. `body`: in the form that is asked for.
+/// Writes an answer that is kept, in the form that is asked for.
 async fn hit(
     gateway: &Gateway,
     session: &mut Session,
     exchange: &mut Exchange,
     terms: &Terms,
     kept: Arc<Kept>,
-    body: Bytes,
 ) -> Result<Result<Entered, Refusal>> {
     if exchange.reservation.is_none()
         && let Err(refusal) = limit::admit_free(gateway, exchange).await
@@ -145,17 +148,13 @@ async fn hit(
     let Some(cached) = &mut exchange.cached else { return Ok(Ok(Entered::Asks)) };
     cached.status = Status::Hit;
     cached.saved = Spent { tokens: kept.meta.usage.and_then(|usage| usage.total()).unwrap_or(0), cost: kept.meta.cost };
-    let form = cached.form;
-    let converted = form != kept.meta.form;
+    let (body, pace) = (kept.body.clone(), pace(terms, kept.meta.form));
     cached.kept = Some(kept);
-    if converted {
-        header.insert_header(CONTENT_TYPE, exchange.content_type())?;
-    }
     exchange.status = header.status.as_u16();
     exchange.stamp(&mut header)?;
     limit::settle(exchange);
     book::book(gateway, exchange);
-    if pour::write(&mut session.downstream_session, header, body, pace(terms, form)).await.is_err() {
+    if pour::write(&mut session.downstream_session, header, body, pace).await.is_err() {
         leave(session, exchange).await;
     }
     Ok(Ok(Entered::Answered))

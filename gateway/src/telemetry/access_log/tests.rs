@@ -91,6 +91,7 @@ fn line<'a>(finished: &'a Finished<'a>) -> Line<'a> {
         route: None,
         dropped: None,
         seams: 0,
+        cache: None,
         at: SystemTime::UNIX_EPOCH + Duration::from_millis(1_790_000_000_123),
         id: "req-1",
         method: "POST",

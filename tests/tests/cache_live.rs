@@ -1,0 +1,449 @@
+//! One upstream call, shared live by everyone who asks the same: however many join, whenever they do, however slowly they read
+//! and whenever they leave.
+
+use std::time::{Duration, Instant};
+
+use ai_gateway_providers::Dialect;
+use ai_gateway_tests::client::wire::Piece;
+use ai_gateway_tests::client::{Framing, H1, H2, Reply, Request, exchange};
+use ai_gateway_tests::speak::{Heard, hear};
+use ai_gateway_tests::{Answer, Gate, Gateway, Step, Stub, StubFraming, bodies, guard};
+use bytes::Bytes;
+use futures::future::join_all;
+use tokio::net::TcpSocket;
+use tokio::sync::Barrier;
+
+const PATH: &str = "/v1/chat/completions";
+
+/// A gateway with one model `m` at `stub`, whose table has `more`.
+async fn start(stub: &Stub, more: &str) -> Gateway {
+    let provider = bodies::openai_provider("stub", &stub.origin());
+    let health = "health = { failures = 0, rate = 0 }";
+    let model = format!("[models.m]\ntargets = [{{ provider = \"stub\", model = \"u\" }}]\n{more}\n");
+    Gateway::start(&format!("{provider}{health}\n{model}")).await
+}
+
+fn ask() -> Request {
+    Request::post(PATH, bodies::chat_stream("m"))
+}
+
+/// A stream of `words`, with `step` before each word's event.
+fn stream(words: usize, step: impl Fn(usize) -> Option<Step>) -> Answer {
+    let mut answer = Answer::sse([bodies::chat_role()]);
+    for word in 0..words {
+        answer.steps.extend(step(word));
+        answer.steps.push(Step::Send(bodies::chat_delta(&format!("word {word} ")).into()));
+    }
+    answer.steps.extend(step(words));
+    for end in [bodies::chat_finish(), bodies::chat_usage(), bodies::DONE.to_owned()] {
+        answer.steps.push(Step::Send(end.into()));
+    }
+    answer
+}
+
+/// Waits until the gateway serves so many requests.
+async fn in_flight(gateway: &Gateway, wanted: u64) {
+    guard("requests in flight", async {
+        while gateway.counted("gateway_in_flight", "").await != wanted {
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+    })
+    .await;
+}
+
+fn statuses<'a>(replies: impl IntoIterator<Item = &'a Reply>) -> (usize, usize) {
+    let headers: Vec<&str> = replies.into_iter().map(|reply| reply.header("x-gateway-cache")).collect();
+    let count = |wanted: &str| headers.iter().filter(|status| **status == wanted).count();
+    (count("miss"), count("shared"))
+}
+
+fn assert_whole(reply: &Reply) {
+    let heard = hear(Dialect::OpenAiChat, true, reply);
+    assert!(matches!(heard, Heard::Answer(_)), "{heard:?}");
+}
+
+/// Sends the request, waits for `word`, and reads on once all have got so far. The reply, and how long the first word took.
+async fn join_in(addr: std::net::SocketAddr, word: &str, all: &Barrier) -> (Reply, Duration) {
+    let mut client = H1::connect(addr).await;
+    let begun = Instant::now();
+    client.send(&ask()).await;
+    let mut body = client.respond().await;
+    let mut whole = body.until(word).await.into_bytes();
+    let first = begun.elapsed();
+    all.wait().await;
+    let (rest, complete) = body.rest().await;
+    whole.extend_from_slice(&rest);
+    (Reply { status: body.status, headers: body.headers, body: whole.into(), complete }, first)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_hundred_and_then_a_hundred_more_share_one_call() {
+    let gates = [Gate::new(), Gate::new()];
+    let of_stub = gates.clone();
+    let stub = Stub::start(move |_| {
+        let wait = |gate: usize| Some(Step::Wait(of_stub[gate].clone()));
+        stream(40, |word| {
+            if word == 10 {
+                wait(0)
+            } else if word == 20 {
+                wait(1)
+            } else {
+                None
+            }
+        })
+    })
+    .await;
+    let gateway = start(&stub, "cache = { ttl = \"10m\" }").await;
+    let barriers = [Barrier::new(101), Barrier::new(101)];
+    let early = join_all((0..100).map(|_| join_in(gateway.addr, "word 9 ", &barriers[0])));
+    let others = async {
+        barriers[0].wait().await;
+        assert_eq!(stub.count(), 1);
+        gates[0].open();
+        // These find half of the answer there.
+        let late = join_all((0..100).map(|_| join_in(gateway.addr, "word 19 ", &barriers[1])));
+        let end = async {
+            barriers[1].wait().await;
+            gates[1].open();
+        };
+        tokio::join!(late, end).0
+    };
+    let (early, late) = tokio::join!(early, others);
+    let mut waits: Vec<Duration> = late.iter().map(|(_, first)| *first).collect();
+    waits.sort();
+    eprintln!("first words of those who joined: median {:?}, last {:?}", waits[50], waits[99]);
+    let replies: Vec<&Reply> = early.iter().chain(&late).map(|(reply, _)| reply).collect();
+    assert!(replies.iter().all(|reply| reply.complete && reply.body == replies[0].body));
+    assert_whole(replies[0]);
+    assert_eq!(statuses(replies.iter().copied()), (1, 199));
+    assert_eq!(stub.count(), 1);
+    let ids: std::collections::HashSet<_> = replies.iter().map(|reply| reply.header("x-request-id")).collect();
+    assert_eq!(ids.len(), 200, "each has an id of its own");
+    // And one who comes when all is over.
+    let hit = exchange(gateway.addr, &ask()).await;
+    assert_eq!((hit.header("x-gateway-cache"), &hit.body), ("hit", &replies[0].body));
+    let counted = |name: &'static str| gateway.counted(name, "");
+    assert_eq!(counted("gateway_cache_hits_total").await, 1);
+    assert_eq!(counted("gateway_cache_shares_total").await, 199);
+    assert_eq!(counted("gateway_cache_misses_total").await, 1);
+    assert_eq!(counted("gateway_cache_saved_tokens_total").await, 200 * 12);
+}
+
+/// Over HTTP/2, and both protocols together; whole answers, too.
+#[tokio::test]
+async fn clients_of_both_protocols_share() {
+    let gate = Gate::new();
+    let of_stub = gate.clone();
+    let stub = Stub::start(move |request| match request.json()["stream"] == true {
+        true => stream(20, |word| (word == 5).then(|| Step::Wait(of_stub.clone()))),
+        false => Answer::json(200, bodies::chat_answer("fine")).after(&of_stub),
+    })
+    .await;
+    let gateway = start(&stub, "cache = { ttl = \"10m\" }").await;
+    for request in [ask(), Request::post(PATH, bodies::chat("m"))] {
+        let before = stub.count();
+        let h2 = request.clone().framing(Framing::H2(16 << 10));
+        let requests = [&request, &h2, &request, &h2];
+        let opens = async {
+            in_flight(&gateway, 4).await;
+            gate.open();
+        };
+        let (replies, ()) = tokio::join!(join_all(requests.map(|request| exchange(gateway.addr, request))), opens);
+        assert!(replies.iter().all(|reply| reply.status == 200 && reply.complete && reply.body == replies[0].body));
+        assert_eq!((statuses(&replies), stub.count() - before), ((1, 3), 1));
+    }
+}
+
+/// Numbers that look random and are the same every time.
+struct Dice(u64);
+
+impl Dice {
+    fn roll(&mut self, sides: u64) -> u64 {
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (self.0 >> 33) % sides
+    }
+}
+
+/// A client that reads `pieces` pieces and leaves, politely or not.
+async fn leave_after(addr: std::net::SocketAddr, pieces: u64, reset: bool) {
+    let tcp = tokio::net::TcpStream::connect(addr).await.unwrap();
+    if reset {
+        tcp.set_zero_linger().unwrap();
+    }
+    let mut client = H1::over(tcp);
+    client.send(&ask()).await;
+    if pieces == 0 {
+        return;
+    }
+    let mut body = client.respond().await;
+    for _ in 0..pieces {
+        if !matches!(body.piece().await, Piece::Data(_)) {
+            break;
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn readers_may_leave_reset_and_stall_and_the_first_one_too() {
+    let stub = Stub::start(move |_| stream(60, |_| Some(Step::Pause(Duration::from_millis(2))))).await;
+    let gateway = start(&stub, "cache = { ttl = \"0s\" }").await;
+    for seed in 0..8 {
+        let mut dice = Dice(seed);
+        let before = stub.count();
+        // The one that makes the call goes first, and leaves first.
+        let mut first = H1::connect(gateway.addr).await;
+        first.send(&ask()).await;
+        let mut body = first.respond().await;
+        assert_eq!(body.headers["x-gateway-cache"], "miss");
+        body.until("word 0 ").await;
+        let stays: Vec<_> = (0..8)
+            .map(|_| {
+                let addr = gateway.addr;
+                tokio::spawn(async move { exchange(addr, &ask()).await })
+            })
+            .collect();
+        in_flight(&gateway, 9).await;
+        let goes: Vec<_> =
+            (0..12).map(|_| tokio::spawn(leave_after(gateway.addr, dice.roll(40), dice.roll(2) == 0))).collect();
+        drop(first);
+        for client in goes {
+            client.await.unwrap();
+        }
+        let mut replies = Vec::new();
+        for client in stays {
+            replies.push(client.await.unwrap());
+        }
+        assert!(replies.iter().all(|reply| reply.complete && reply.body == replies[0].body), "seed {seed}");
+        assert_whole(&replies[0]);
+        assert_eq!(stub.count() - before, 1, "seed {seed}");
+        in_flight(&gateway, 0).await;
+    }
+}
+
+/// Who reads nothing holds up nobody, and gets everything when it reads again. The first one stalls, too.
+#[tokio::test]
+async fn a_reader_that_stalls_slows_nobody() {
+    let large = "x".repeat(64 << 10);
+    let (gate, pieces) = (Gate::new(), 150);
+    let of_stub = gate.clone();
+    let stub = Stub::start(move |_| {
+        let mut answer = Answer::sse([bodies::chat_role(), bodies::chat_delta("begun")]);
+        answer.steps.push(Step::Wait(of_stub.clone()));
+        let delta = Bytes::from(bodies::chat_delta(&large));
+        answer.steps.extend((0..pieces).map(|_| Step::Send(delta.clone())));
+        for end in [bodies::chat_finish(), bodies::DONE.to_owned()] {
+            answer.steps.push(Step::Send(end.into()));
+        }
+        answer
+    })
+    .await;
+    let gateway = start(&stub, "cache = { ttl = \"0s\" }").await;
+    let stalled = || async {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.set_recv_buffer_size(4096).unwrap();
+        let mut client = H1::over(socket.connect(gateway.addr).await.unwrap());
+        client.send(&ask()).await;
+        client
+    };
+    let mut first = stalled().await;
+    stub.next().await;
+    let mut second = stalled().await;
+    let reads = tokio::spawn({
+        let addr = gateway.addr;
+        async move { exchange(addr, &ask()).await }
+    });
+    in_flight(&gateway, 3).await;
+    gate.open();
+    let whole = reads.await.unwrap();
+    assert!(whole.complete && whole.body.len() > pieces * (64 << 10), "{}", whole.body.len());
+    for client in [&mut first, &mut second] {
+        let reply = client.reply().await.unwrap();
+        assert!(reply.complete && reply.body == whole.body, "{}", reply.body.len());
+    }
+    assert_eq!(stub.count(), 1);
+}
+
+/// The call stops when the last one has gone, and not before.
+#[tokio::test]
+async fn a_call_that_nobody_follows_is_stopped() {
+    let stub = Stub::start(|_| stream(3, |word| (word == 2).then_some(Step::Stall))).await;
+    let gateway = start(&stub, "cache = { ttl = \"10m\" }").await;
+    let mut clients = Vec::new();
+    for _ in 0..3 {
+        clients.push(H1::connect(gateway.addr).await);
+        let client = clients.last_mut().unwrap();
+        client.send(&ask()).await;
+        client.respond().await.until("word 1 ").await;
+    }
+    assert_eq!(stub.count(), 1);
+    for left in [2, 1] {
+        drop(clients.remove(0));
+        in_flight(&gateway, left + u64::from(left < 3)).await;
+    }
+    let gone = Instant::now();
+    clients.clear();
+    let stopped = stub.departed().await;
+    assert!(stopped >= gone && stopped - gone < Duration::from_millis(100), "{:?}", stopped - gone);
+    in_flight(&gateway, 0).await;
+}
+
+/// Those who wait for an answer to begin follow it, too: the first one may leave before.
+#[tokio::test]
+async fn who_waits_for_the_beginning_keeps_the_call() {
+    let gate = Gate::new();
+    let of_stub = gate.clone();
+    let stub = Stub::start(move |_| stream(3, |_| None).after(&of_stub)).await;
+    let gateway = start(&stub, "cache = { ttl = \"10m\" }").await;
+    let mut first = H1::connect(gateway.addr).await;
+    first.send(&ask()).await;
+    stub.next().await;
+    let mut second = H1::connect(gateway.addr).await;
+    second.send(&ask()).await;
+    in_flight(&gateway, 2).await;
+    drop(first);
+    gate.open();
+    let reply = second.reply().await.unwrap();
+    assert_whole(&reply);
+    assert_eq!((reply.header("x-gateway-cache"), stub.count()), ("shared", 1));
+    // It was complete, and stays.
+    assert_eq!(exchange(gateway.addr, &ask()).await.header("x-gateway-cache"), "hit");
+}
+
+/// Wherever a shared call breaks, nobody takes what there is for a whole answer, and nothing of it stays.
+#[tokio::test]
+async fn nobody_sees_a_clean_end_of_a_broken_answer() {
+    let steps = stream(6, |_| None).steps.len();
+    for form in [StubFraming::Chunked, StubFraming::Close] {
+        for at in 0..steps {
+            for silent in [false, true] {
+                let gate = Gate::new();
+                let of_stub = gate.clone();
+                let stub = Stub::start(move |_| {
+                    let mut answer = stream(6, |_| None).framing(form);
+                    answer.steps.truncate(at);
+                    if silent {
+                        answer.steps.push(Step::Stall);
+                    } else if form == StubFraming::Chunked {
+                        answer.steps.push(Step::Cut);
+                    }
+                    answer.after(&of_stub)
+                })
+                .await;
+                let more = "cache = { ttl = \"10m\" }\nretry = { attempts = 1, same_target = false }\ntimeouts = { first_token = \"150ms\", idle = \"150ms\" }";
+                let gateway = start(&stub, more).await;
+                let opens = async {
+                    in_flight(&gateway, 4).await;
+                    gate.open();
+                };
+                let clients = join_all((0..4).map(|_| exchange(gateway.addr, &ask())));
+                let (replies, ()) = tokio::join!(clients, opens);
+                // All events of a choice have been there when the last one is its end.
+                let whole = at >= steps - 2;
+                for reply in &replies {
+                    let heard = hear(Dialect::OpenAiChat, true, reply);
+                    let good = matches!(heard, Heard::Answer(_));
+                    assert!(
+                        !matches!(heard, Heard::Nonsense(_)) && good == whole,
+                        "{form:?} at {at}, silent {silent}: {heard:?}"
+                    );
+                    assert_eq!(reply.body, replies[0].body, "{form:?} at {at}, silent {silent}");
+                }
+                assert_eq!((statuses(&replies), stub.count()), ((1, 3), 1), "{form:?} at {at}, silent {silent}");
+                if !whole {
+                    exchange(gateway.addr, &ask()).await;
+                    assert_eq!(stub.count(), 2, "{form:?} at {at}, silent {silent}: it was kept");
+                }
+            }
+        }
+    }
+}
+
+/// A whole answer that breaks off, and one that is refused.
+#[tokio::test]
+async fn whole_answers_break_for_all() {
+    let body = bodies::chat_answer("fine");
+    for at in [0, 1, body.len() / 2, body.len() - 1] {
+        let gate = Gate::new();
+        let (of_stub, part) = (gate.clone(), Bytes::from(body.clone()).slice(..at));
+        let stub = Stub::start(move |_| {
+            let mut answer = Answer::json(200, part.clone()).framing(StubFraming::Chunked).after(&of_stub);
+            answer.steps.push(Step::Cut);
+            answer
+        })
+        .await;
+        let gateway = start(&stub, "cache = { ttl = \"10m\" }\nretry = { attempts = 1, same_target = false }").await;
+        let opens = async {
+            in_flight(&gateway, 3).await;
+            gate.open();
+        };
+        let request = Request::post(PATH, bodies::chat("m"));
+        let (replies, ()) = tokio::join!(join_all((0..3).map(|_| exchange(gateway.addr, &request))), opens);
+        for reply in &replies {
+            let heard = hear(Dialect::OpenAiChat, false, reply);
+            assert!(matches!(heard, Heard::Refused(502, _) | Heard::Broken(_)), "at {at}: {heard:?}");
+        }
+        assert_eq!(stub.count(), 1, "at {at}");
+    }
+}
+
+/// A call that fails before its output is tried elsewhere for all of them together.
+#[tokio::test]
+async fn all_move_to_the_next_attempt_together() {
+    let gate = Gate::new();
+    for broken in [
+        Answer::json(503, r#"{"error":{"message":"no"}}"#),
+        Answer::sse([bodies::chat_role()]).step(Step::Cut),
+        Answer::sse([bodies::chat_role(), "data: {\"error\":{\"message\":\"overloaded\"}}\n\n".to_owned()]),
+    ] {
+        let bad = Stub::always(broken.after(&gate)).await;
+        let good = Stub::always(stream(5, |_| None)).await;
+        let providers =
+            [("bad", &bad), ("good", &good)].map(|(name, stub)| bodies::openai_provider(name, &stub.origin()));
+        let model = "[models.m]\ntargets = [{ provider = \"bad\", model = \"u\" }, { provider = \"good\", model = \"u\", priority = 1 }]\n";
+        let gateway = Gateway::start(&format!("{}{model}cache = {{ ttl = \"10m\" }}\n", providers.concat())).await;
+        let opens = async {
+            in_flight(&gateway, 6).await;
+            gate.open();
+        };
+        let (replies, ()) = tokio::join!(join_all((0..6).map(|_| exchange(gateway.addr, &ask()))), opens);
+        assert!(replies.iter().all(|reply| reply.complete && reply.body == replies[0].body));
+        assert_whole(&replies[0]);
+        assert_eq!((statuses(&replies), bad.count(), good.count()), ((1, 5), 1, 1));
+    }
+}
+
+/// With `ttl = "0s"` nothing stays, and calls are shared all the same; with `share = false` each makes its own.
+#[tokio::test]
+async fn sharing_and_keeping_are_two_things() {
+    for (settings, calls, later) in [("ttl = \"0s\"", 1, "miss"), ("ttl = \"10m\", share = false", 3, "hit")] {
+        let gate = Gate::new();
+        let of_stub = gate.clone();
+        let stub = Stub::start(move |_| stream(3, |_| None).after(&of_stub)).await;
+        let gateway = start(&stub, &format!("cache = {{ {settings} }}")).await;
+        let opens = async {
+            in_flight(&gateway, 3).await;
+            gate.open();
+        };
+        let (replies, ()) = tokio::join!(join_all((0..3).map(|_| exchange(gateway.addr, &ask()))), opens);
+        replies.iter().for_each(assert_whole);
+        assert_eq!((statuses(&replies), stub.count()), ((calls, 3 - calls), calls), "{settings}");
+        assert_eq!(exchange(gateway.addr, &ask()).await.header("x-gateway-cache"), later, "{settings}");
+    }
+}
+
+/// A client that resets its stream of HTTP/2 is one that leaves.
+#[tokio::test]
+async fn a_stream_that_is_reset_is_left() {
+    let stub = Stub::start(|_| stream(3, |word| (word == 2).then_some(Step::Stall))).await;
+    let gateway = start(&stub, "cache = { ttl = \"10m\" }").await;
+    let request = ask().framing(Framing::H2(16 << 10));
+    let mut connection = H2::connect(gateway.addr).await;
+    let mut first = connection.start(&request).await.unwrap();
+    let mut second = connection.start(&request).await.unwrap();
+    for response in [&mut first, &mut second] {
+        guard("output", response.body_mut().data()).await.unwrap().unwrap();
+    }
+    drop((first, second));
+    stub.departed().await;
+    assert_eq!(stub.count(), 1);
+}
