@@ -74,6 +74,29 @@ impl Redis {
         }
     }
 
+    /// Makes it hang: connections stand, and nothing is answered.
+    pub fn pause(&self) {
+        self.signal("-STOP");
+    }
+
+    /// Ends that.
+    pub fn resume(&self) {
+        self.signal("-CONT");
+    }
+
+    fn signal(&self, signal: &str) {
+        let pid = self.child.as_ref().expect("it runs").id().to_string();
+        let status = Command::new("kill").args([signal, &pid]).status();
+        assert!(status.is_ok_and(|status| status.success()), "kill {signal}");
+    }
+
+    /// How many keys there are.
+    pub async fn size(&self) -> u64 {
+        let answer = say(self.port, "DBSIZE").await.expect("an answer");
+        let digits: String = answer.chars().filter(char::is_ascii_digit).collect();
+        digits.parse().expect("a number")
+    }
+
     /// Starts it again at the same port, empty, and waits until it answers.
     pub async fn restart(&mut self) {
         self.kill();

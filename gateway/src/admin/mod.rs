@@ -6,6 +6,7 @@
 
 mod access;
 mod body;
+mod cache;
 mod keys;
 mod limits;
 mod readiness;
@@ -25,6 +26,7 @@ use log::error;
 use pingora_core::apps::http_app::ServeHttp;
 use pingora_core::protocols::http::ServerSession;
 
+use crate::cache::Cache;
 use crate::config::Secret;
 use crate::keys::{Maker, RuntimeKeys};
 use crate::server::Control;
@@ -42,18 +44,27 @@ pub struct Admin {
     access: access::Access,
     keys: keys::Keys,
     control: Option<Arc<Control>>,
+    cache: Option<Arc<Cache>>,
 }
 
 impl Admin {
     /// An application that shows these.
     pub fn new(metrics: Arc<Metrics>, readiness: Arc<Readiness>) -> Self {
-        Self { metrics, readiness, ledger: None, access: Default::default(), keys: Default::default(), control: None }
+        let (access, keys) = Default::default();
+        Self { metrics, readiness, ledger: None, access, keys, control: None, cache: None }
     }
 
     /// The same, with reports from the ledger's database at `path`.
     #[must_use]
     pub fn with_ledger(mut self, path: Option<&Path>) -> Self {
         self.ledger = path.map(Arc::from);
+        self
+    }
+
+    /// The same, with the figures of `cache` and the right to purge it.
+    #[must_use]
+    pub fn with_cache(mut self, cache: Arc<Cache>) -> Self {
+        self.cache = Some(cache);
         self
     }
 
@@ -110,6 +121,11 @@ impl Admin {
                 _ => not_allowed("POST"),
             };
         }
+        if let Some(cache) = &self.cache
+            && let Some(answer) = cache::respond(cache, &method, path, query).await
+        {
+            return answer;
+        }
         let answer = targets::answer(&self.metrics.health, &method, path, query);
         answer.unwrap_or_else(|| self.show(&method, path))
     }
@@ -121,7 +137,7 @@ impl Admin {
             "/metrics" => Self::metrics,
             "/api/limits" => |admin| limits::show(&admin.metrics.limits),
             _ => |_| {
-                let paths = "/health/live, /health/ready, /metrics, /api/keys, /api/limits, /api/targets, /api/upgrade and /api/usage";
+                let paths = "/health/live, /health/ready, /metrics, /api/cache, /api/keys, /api/limits, /api/targets, /api/upgrade and /api/usage";
                 problem(StatusCode::NOT_FOUND, &format!("no such path; there are {paths}"))
             },
         };

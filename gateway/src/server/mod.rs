@@ -133,6 +133,7 @@ fn serve(
     let Built { gateway, store, keeper, shared_keys, snapshots } = built;
     let Sockets { public, admin, kept } = sockets;
     let control = Arc::new(Control::new(gateway.clone(), Upgrader::new(invocation, kept), predecessor));
+    let cache = gateway.cache.clone();
     let scheme = if config.server.tls.is_some() { "https" } else { "http" };
     let mut announcements: Vec<String> =
         public.iter().map(|socket| format!("listening on {scheme}://{}", socket.local_addr())).collect();
@@ -148,6 +149,7 @@ fn serve(
         let api = Admin::new(gateway.telemetry.metrics.clone(), control.readiness().clone())
             .with_ledger(gateway.ledger.as_ref().map(|ledger| ledger.path()))
             .with_keys(config.server.admin_key.clone(), gateway.current.clone(), snapshots.runtime_keys)
+            .with_cache(cache)
             .with_control(control.clone());
         let mut service = Service::new("admin".to_owned(), api);
         service.threads = Some(1);

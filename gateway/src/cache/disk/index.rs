@@ -61,11 +61,6 @@ impl Index {
         true
     }
 
-    /// Whether there is such a file, in its time or not.
-    pub fn has(&self, name: &Name) -> bool {
-        self.items.contains_key(name)
-    }
-
     /// A file has been written, in place of the one before.
     pub fn insert(&mut self, name: Name, mut item: Item) {
         self.remove(&name);

@@ -310,6 +310,3 @@ impl Keeper {
         }
     }
 }
-
-#[cfg(test)]
-mod tests;
