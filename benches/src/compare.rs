@@ -213,9 +213,26 @@ impl Launcher {
 
     /// Starts the gateway to `upstream`, as a user would: with a key, metrics, and the access log to a file.
     pub fn gateway(&self, upstream: SocketAddr) -> Result<Target> {
-        let config = self.scratch.join("gateway.toml");
-        std::fs::write(&config, gateway_config(upstream))?;
-        let access_log = std::fs::File::create(self.scratch.join("access.log"))?;
+        self.gateway_with(upstream, "gateway", "")
+    }
+
+    /// The same, with what accounts for requests: limits and budgets that are never reached, and a ledger.
+    pub fn accounting_gateway(&self, upstream: SocketAddr) -> Result<Target> {
+        let ledger = self.scratch.join("ledger.db");
+        let accounts = format!(
+            "limits = [{{ requests = \"100000000/min\", tokens = \"1000000000000/min\", concurrent = 100000 }}]\n\
+             budget = {{ usd = 1000000, per = \"month\" }}\n\n\
+             [limits]\nrequests = \"100000000/min\"\nbudget = {{ usd = 1000000, per = \"day\" }}\n\n\
+             [ledger]\npath = {ledger:?}\n"
+        );
+        self.gateway_with(upstream, "accounting", &accounts)
+    }
+
+    /// `more` stands after the key's lines.
+    fn gateway_with(&self, upstream: SocketAddr, name: &str, more: &str) -> Result<Target> {
+        let config = self.scratch.join(format!("{name}.toml"));
+        std::fs::write(&config, gateway_config(upstream) + more)?;
+        let access_log = std::fs::File::create(self.scratch.join(format!("{name}.log")))?;
         let mut command = self.command("ai-gateway");
         command.arg("run").arg("--config").arg(&config).env("AI_GATEWAY_BENCH_KEY", "sk-upstream").stdout(access_log);
         let process = Process::start(&mut command, "listening on ")?;
@@ -234,7 +251,8 @@ fn gateway_config(upstream: SocketAddr) -> String {
         .map(|ask| {
             let (public, model) = (ask.public_model(), ask.upstream_model());
             let cache = if ask.cached() { "cache = { ttl = \"1h\", temperature = true }\n" } else { "" };
-            format!("[models.{public}]\ntargets = [{{ provider = \"upstream\", model = \"{model}\" }}]\n{cache}\n")
+            let price = "price = { input = \"1\", output = \"2\" }";
+            format!("[models.{public}]\ntargets = [{{ provider = \"upstream\", model = \"{model}\", {price} }}]\n{cache}\n")
         })
         .collect();
     format!(

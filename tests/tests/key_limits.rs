@@ -160,9 +160,7 @@ async fn a_budget_that_is_used_up_still_refuses_after_a_kill() {
         }
     }
     // Twelve tokens each, of eight requests.
-    let limits =
-        exchange(gateway.admin, &Request::get("/api/limits").header("authorization", &format!("Bearer {MASTER}")));
-    let limits = limits.await.json();
+    let limits = api(&gateway, MASTER, "GET", "/api/limits", Value::Null).await.json();
     let lead = limits["subjects"].as_array().unwrap().iter().find(|subject| subject["name"] == "lead").unwrap();
     let used: Vec<_> =
         lead["limits"].as_array().unwrap().iter().map(|limit| (&limit["what"], &limit["used"])).collect();

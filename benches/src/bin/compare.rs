@@ -4,6 +4,7 @@
 
 use std::{
     fs, io,
+    net::SocketAddr,
     os::unix::process::CommandExt,
     path::{Path, PathBuf},
     process::{Command, ExitCode},
@@ -13,7 +14,7 @@ use std::{
 
 use ai_gateway_benches::{
     Error, Result,
-    compare::{Effort, Launcher, Machine, MemoryUse, Rounds, build, render, rounds},
+    compare::{Effort, Launcher, Machine, MemoryUse, Rounds, Target, build, render, rounds},
 };
 use clap::Parser;
 
@@ -35,6 +36,9 @@ struct Arguments {
     /// Compare bare Pingora with itself, to see what differences are noise.
     #[arg(long)]
     noise: bool,
+    /// Compare ai-gateway without limits, budgets and a ledger with itself with them.
+    #[arg(long, conflicts_with = "noise")]
+    accounts: bool,
 }
 
 fn main() -> ExitCode {
@@ -65,24 +69,38 @@ fn run() -> Result<()> {
     let mut effort = if arguments.quick { Effort::quick() } else { Effort::full() };
     effort.rounds = arguments.rounds.unwrap_or(effort.rounds).max(1);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    runtime.block_on(compare(&launcher, &effort, arguments.noise))
+    let sides = match (arguments.noise, arguments.accounts) {
+        (true, _) => Sides { names: ["bare Pingora", "bare Pingora again"], of: [Launcher::bare, Launcher::bare] },
+        (_, true) => Sides {
+            names: ["ai-gateway", "with limits, budgets and ledger"],
+            of: [Launcher::gateway, Launcher::accounting_gateway],
+        },
+        _ => Sides { names: ["bare Pingora", "ai-gateway"], of: [Launcher::bare, Launcher::gateway] },
+    };
+    runtime.block_on(compare(&launcher, &effort, &sides))
 }
 
-async fn compare(launcher: &Launcher, effort: &Effort, noise: bool) -> Result<()> {
+/// What is compared with what.
+struct Sides {
+    names: [&'static str; 2],
+    of: [fn(&Launcher, SocketAddr) -> Result<Target>; 2],
+}
+
+async fn compare(launcher: &Launcher, effort: &Effort, sides: &Sides) -> Result<()> {
     let began = Instant::now();
     let machine = Machine::this();
     let upstream = launcher.upstream()?;
     let address = upstream.address();
-    let second = || if noise { launcher.bare(address) } else { launcher.gateway(address) };
+    let [first, second] = sides.of.map(|start| move || start(launcher, address));
 
     let (mut bare_memory, mut gateway_memory) = (Vec::new(), Vec::new());
     for round in 1..=effort.memory_rounds {
         eprintln!("memory, round {round} of {}", effort.memory_rounds);
-        bare_memory.push(MemoryUse::of(&launcher.bare(address)?, effort).await?);
+        bare_memory.push(MemoryUse::of(&first()?, effort).await?);
         gateway_memory.push(MemoryUse::of(&second()?, effort).await?);
     }
 
-    let (bare, gateway) = (launcher.bare(address)?, second()?);
+    let (bare, gateway) = (first()?, second()?);
     let targets = [&upstream, &bare, &gateway];
     rounds::warm_up(&targets).await?;
     let mut seen = [Rounds::default(), Rounds::default(), Rounds::default()];
@@ -91,13 +109,14 @@ async fn compare(launcher: &Launcher, effort: &Effort, noise: bool) -> Result<()
         rounds::run(index, &targets, effort, &mut seen).await?;
     }
 
-    println!("{}", render(&seen, &bare_memory, &gateway_memory));
+    println!("{}", render(&seen, &bare_memory, &gateway_memory, sides.names));
     println!(
         "Medians of {} alternating rounds ({:.0} s in all). \"direct\" is the upstream without a proxy, \"added\" is on top of it; \"translated\" is a client of Anthropic's dialect and an upstream of OpenAI's, compared with bare Pingora passing OpenAI's on.\n{machine}.",
         effort.rounds,
         began.elapsed().as_secs_f64()
     );
-    eprintln!("\nCPU µs by round\nbare:       {}\nai-gateway: {}", seen[1].spread(), seen[2].spread());
+    let [first, second] = sides.names;
+    eprintln!("\nCPU µs by round\n{first}: {}\n{second}: {}", seen[1].spread(), seen[2].spread());
     Ok(())
 }
 

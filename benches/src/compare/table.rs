@@ -12,8 +12,9 @@ const MIB: f64 = 1024.0 * 1024.0;
 
 /// Renders what the upstream itself, bare Pingora and the gateway showed.
 /// Latencies of the two proxies are what they add to the upstream's own.
-pub fn render(rounds: &[Rounds; 3], bare: &[MemoryUse], gateway: &[MemoryUse]) -> String {
-    let mut table = Table::default();
+/// `names`: what these two are called.
+pub fn render(rounds: &[Rounds; 3], bare: &[MemoryUse], gateway: &[MemoryUse], names: [&str; 2]) -> String {
+    let mut table = Table::new(names);
     let mut line = |name, unit, of: Field, base| table.line(name, unit, rounds, of, base);
     line("CPU per request, 1 KB chat, 32 connections", "µs", |r| r.cpu_request, Base::None);
     line("CPU per streamed chunk, 50 streams, a chunk per 5 ms each", "µs", |r| r.cpu_paced_chunk, Base::None);
@@ -65,14 +66,11 @@ enum Base {
 
 struct Table(String);
 
-impl Default for Table {
-    fn default() -> Self {
-        let head = "| figure | unit | direct | bare Pingora | ai-gateway | ratio to bare |";
-        Self(format!("{head}\n|---|---|--:|--:|--:|--:|\n"))
-    }
-}
-
 impl Table {
+    fn new([first, second]: [&str; 2]) -> Self {
+        Self(format!("| figure | unit | direct | {first} | {second} | ratio |\n|---|---|--:|--:|--:|--:|\n"))
+    }
+
     fn line(&mut self, name: &str, unit: &str, rounds: &[Rounds; 3], of: Field, base: Base) {
         let [direct, bare, gateway] = rounds.each_ref().map(|rounds| rounds.median(of));
         let ratio = rounds[2].ratio(&rounds[1], of);

@@ -11,7 +11,7 @@ use serde_json::Value;
 use super::by_hash::Digest;
 use super::grant::{Maker, grant};
 use super::secret::digest;
-use super::shared::{Entry, Outbox};
+use super::shared::{Entry, Outbox, Parts};
 use super::store::{Put, Row, Store};
 use super::{Change, Key, KeyError, KeyRing, LiveKeys, NewKey, bounds, new_secret, seconds, shown};
 use crate::config::KeyConfig;
@@ -291,7 +291,7 @@ impl RuntimeKeys {
         };
         // Of two changes in one millisecond everybody takes that which the Redis has.
         entries.retain(|entry| known(&entry.name).is_none_or(|own| own.changed <= entry.changed && own != *entry));
-        let parts: Vec<(Entry, Option<(Row, Secrets)>)> = entries
+        let parts: Vec<(Entry, Option<Parts>)> = entries
             .into_iter()
             .filter_map(|entry| match entry.parts() {
                 Ok(parts) => Some((entry, parts)),

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use log::{error, info, warn};
 
-use super::record::Record;
+use super::record::{Kind, Record};
 use super::store::{Store, StoreError, open_read_only};
 use crate::limits::{Amounts, Limits, Used};
 
@@ -94,12 +94,15 @@ impl Restoring {
 
 /// What a record counts for, when its request ended.
 fn used<'a>(record: &'a Record<'_>) -> Used<'a> {
+    // Whoever was given an answer of another call took no tokens, and paid its part of that call, if any.
+    let own = !matches!(record.kind, Kind::CacheHit | Kind::Shared);
+    let tokens = record.usage.total().filter(|_| own).unwrap_or(0);
     Used {
         keys: [record.key.as_deref(), record.account.as_deref()],
         team: record.team.as_deref(),
         tags: record.tags.iter().map(|tag| &**tag).collect(),
         model: record.model.as_deref(),
-        amounts: Amounts { tokens: record.usage.total().unwrap_or(0), cost: record.cost.unwrap_or(0) },
+        amounts: Amounts { tokens, cost: record.cost.unwrap_or(0) },
         at: u64::try_from(record.at).unwrap_or(0).saturating_add(record.duration_us) / 1000,
     }
 }

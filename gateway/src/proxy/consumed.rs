@@ -115,8 +115,8 @@ impl Exchange {
 
     /// Whether what an attempt before the last one has said is still to be counted.
     pub fn has_uncounted(&self) -> bool {
-        let uncounted = |attempt: &super::attempt::Attempt| attempt.consumed.as_ref()?.uncounted.as_ref().map(drop);
-        self.attempts.iter().any(|attempt| uncounted(attempt).is_some())
+        let mut consumed = self.attempts.iter().filter_map(|attempt| attempt.consumed.as_ref());
+        consumed.any(|consumed| consumed.uncounted.is_some())
     }
 
     /// Estimates at the end of the exchange what no provider told.

@@ -6,6 +6,9 @@ use super::super::by_hash::Digest;
 use super::super::store::{Rights, Row};
 use super::super::{KeyError, seconds};
 
+/// A key and its secrets, each with the end of its time.
+pub type Parts = (Row, Vec<(Digest, Option<u64>)>);
+
 /// A key, or that there is none any more. Secrets are in it as hashes only.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Entry {
@@ -59,7 +62,7 @@ impl Entry {
     ///
     /// # Errors
     /// It is not as a gateway writes it.
-    pub fn parts(&self) -> Result<Option<(Row, Vec<(Digest, Option<u64>)>)>, KeyError> {
+    pub fn parts(&self) -> Result<Option<Parts>, KeyError> {
         let Some(Kept { rights, maker, created, expires, enabled, secrets }) = self.key.clone() else {
             return Ok(None);
         };
