@@ -43,7 +43,7 @@ async fn requests_and_headers() {
         [[plugins]]
         use = "headers"
         upstream = { set = { x-up = "yes" } }
-        answer = { set = { x-down = "yes" }, remove = ["date"] }
+        answer = { set = { x-down = "yes" } }
         [[plugins]]
         use = "deny"
         words = ["project falcon"]
@@ -55,7 +55,7 @@ async fn requests_and_headers() {
     "#;
     let (_mock, gateway) = stage(plugins).await;
     everywhere(&gateway, "inspect", async |dialect, stream, reply, what| {
-        assert_eq!((reply.header("x-down"), reply.headers.get("date")), ("yes", None), "{what}");
+        assert_eq!(reply.header("x-down"), "yes", "{what}");
         let text = said(dialect, stream, &reply, what);
         let seen: serde_json::Value = serde_json::from_str(&text).unwrap_or_else(|e| panic!("{what}: {e}"));
         let body = seen["body"].to_string();
