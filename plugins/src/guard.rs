@@ -10,8 +10,8 @@ use toml::Spanned;
 use crate::find::{Any, Finder, Found, Kind, Reader, Script, find_first, in_json, rewrite};
 use crate::pii::{Masks, label};
 use crate::{
-    Context, Failure, Flow, Needs, Part, PartKind, Plugin, Rejection, Request, SettingsError, TextHook, TextKind, Verdict, Window,
-    async_trait,
+    Context, Failure, Flow, Needs, Part, PartKind, Plugin, Rejection, Request, SettingsError, TextHook, TextKind,
+    Verdict, Window, async_trait,
 };
 
 /// Which way texts go.
@@ -61,7 +61,8 @@ impl Common {
 
     fn rejection(&self, kind: &Kind, way: Way) -> Rejection {
         let of = if way == Way::Request { "request" } else { "answer" };
-        let message = self.message.clone().unwrap_or_else(|| format!("this {of} holds what must not pass here: {kind}"));
+        let message =
+            self.message.clone().unwrap_or_else(|| format!("this {of} holds what must not pass here: {kind}"));
         Rejection { status: self.status, message }
     }
 }
@@ -153,7 +154,9 @@ impl Plugin for Guard {
             cx.tag("found", &**kind);
         }
         Ok(match kinds.first() {
-            Some(kind) if self.common.action == Action::Reject => Verdict::Reject(self.common.rejection(kind, Way::Request)),
+            Some(kind) if self.common.action == Action::Reject => {
+                Verdict::Reject(self.common.rejection(kind, Way::Request))
+            }
             Some(_) | None => Verdict::Pass,
         })
     }
@@ -169,7 +172,8 @@ impl Plugin for Guard {
         }
         (!finders.is_empty()).then(|| {
             let finder = Any::new(finders);
-            Box::new(Hook { finder, masks, common: self.common.clone(), readers: Vec::new(), found: Vec::new() }) as Box<dyn TextHook>
+            Box::new(Hook { finder, masks, common: self.common.clone(), readers: Vec::new(), found: Vec::new() })
+                as Box<dyn TextHook>
         })
     }
 }

@@ -102,7 +102,8 @@ impl List {
             add(&list, &SettingsError::new)?;
         }
         if let Some(path) = &self.words_file {
-            let text = String::from_utf8(settings.file(path)?).map_err(|_| SettingsError::at(path, "the file is not UTF-8"))?;
+            let text = String::from_utf8(settings.file(path)?)
+                .map_err(|_| SettingsError::at(path, "the file is not UTF-8"))?;
             let lines = text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
             add(&lines.map(str::to_owned).collect::<Vec<_>>(), &|error| SettingsError::at(path, error))?;
         }

@@ -24,11 +24,13 @@ impl Any {
 impl Finder for Any {
     fn next(&self, text: &str, from: usize, end: bool) -> Next {
         let mut open = text.len();
+        let mut sign = text.len();
         let mut best: Option<Finding> = None;
         for finder in &self.0 {
             match finder.next(text, from, end) {
                 Next::Open(at) => open = open.min(at),
                 Next::Found(finding) => {
+                    sign = sign.min(finding.sign);
                     let wins = best.as_ref().is_none_or(|best| {
                         let (new, old) = (&finding.range, &best.range);
                         new.start < old.start || (new.start == old.start && new.end > old.end)
@@ -42,7 +44,7 @@ impl Finder for Any {
         match best {
             // What is still open may become a finding that begins before this one, or there.
             Some(finding) if end || finding.range.start < open => Next::Found(finding),
-            Some(_) | None => Next::Open(open),
+            Some(_) | None => Next::Open(open.min(sign)),
         }
     }
 }

@@ -40,6 +40,16 @@ pub struct Finding {
     pub kind: Kind,
     /// Where it stands, in bytes of the text; never empty.
     pub range: Range<usize>,
+    /// Where one has to look from to find it again: its start, or before it the name or sign that makes it one.
+    pub sign: usize,
+}
+
+impl Finding {
+    /// What tells by itself.
+    #[must_use]
+    pub fn new(kind: Kind, range: Range<usize>) -> Self {
+        Self { kind, sign: range.start, range }
+    }
 }
 
 /// What a [`Finder`] says of a text.

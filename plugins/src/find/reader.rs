@@ -74,7 +74,11 @@ impl Reader {
                     let bare = self.script == Script::Json && !self.inside;
                     from = range.end;
                     if !range.is_empty() {
-                        found(Found { kind: finding.kind, range: range.start - self.kept..range.end - self.kept, bare });
+                        found(Found {
+                            kind: finding.kind,
+                            range: range.start - self.kept..range.end - self.kept,
+                            bare,
+                        });
                     }
                 }
             }

@@ -105,10 +105,7 @@ fn nothing_is_kept_that_is_no_beginning_of_a_word() {
 fn patterns_are_found_up_to_their_reach() {
     let finder = Pattern::new("id".into(), r"\bID-\d{4}\b", 16).unwrap();
     let text = "see ID-1234, ID-12345 and xID-1234; ID-9999";
-    assert_eq!(
-        cut_everywhere(&finder, Script::Plain, text),
-        "see ⟦id:ID-1234⟧, ID-12345 and xID-1234; ⟦id:ID-9999⟧"
-    );
+    assert_eq!(cut_everywhere(&finder, Script::Plain, text), "see ⟦id:ID-1234⟧, ID-12345 and xID-1234; ⟦id:ID-9999⟧");
     assert!(Pattern::new("x".into(), "a*", 16).is_err());
     assert!(Pattern::new("x".into(), "(", 16).is_err());
 }

@@ -13,10 +13,15 @@ pub fn number(digits: &[u8], from: usize, to: usize) -> Option<u64> {
 
 /// Luhn's sum, check digit last (ISO/IEC 7812-1).
 pub fn luhn(digits: &[u8]) -> bool {
-    let sum: u32 = digits.iter().rev().enumerate().map(|(place, byte)| {
-        let doubled = value(*byte) << (place % 2);
-        if doubled > 9 { doubled - 9 } else { doubled }
-    }).sum();
+    let sum: u32 = digits
+        .iter()
+        .rev()
+        .enumerate()
+        .map(|(place, byte)| {
+            let doubled = value(*byte) << (place % 2);
+            if doubled > 9 { doubled - 9 } else { doubled }
+        })
+        .sum();
     sum.is_multiple_of(10)
 }
 

@@ -8,9 +8,48 @@ const LONGEST_LOCAL: usize = 64;
 const LONGEST_DOMAIN: usize = 190;
 /// What looks like a domain at the end of a file's name or a package's.
 const FILES: &[&str] = &[
-    "png", "jpg", "jpeg", "gif", "svg", "webp", "js", "mjs", "cjs", "ts", "tsx", "jsx", "json", "css", "html", "xml", "yml",
-    "yaml", "toml", "txt", "log", "pdf", "zip", "gz", "tar", "exe", "dll", "jar", "class", "service", "timer", "local",
-    "localhost", "internal", "invalid", "lock", "cfg", "conf", "ini", "cpp", "java", "so",
+    "png",
+    "jpg",
+    "jpeg",
+    "gif",
+    "svg",
+    "webp",
+    "js",
+    "mjs",
+    "cjs",
+    "ts",
+    "tsx",
+    "jsx",
+    "json",
+    "css",
+    "html",
+    "xml",
+    "yml",
+    "yaml",
+    "toml",
+    "txt",
+    "log",
+    "pdf",
+    "zip",
+    "gz",
+    "tar",
+    "exe",
+    "dll",
+    "jar",
+    "class",
+    "service",
+    "timer",
+    "local",
+    "localhost",
+    "internal",
+    "invalid",
+    "lock",
+    "cfg",
+    "conf",
+    "ini",
+    "cpp",
+    "java",
+    "so",
 ];
 
 /// Finds mail addresses.
@@ -33,7 +72,7 @@ impl Finder for Email {
                 return Next::Open(start);
             }
             let Some(stop) = domain.filter(|stop| !is_something_else(text, start, *stop)) else { continue };
-            return Next::Found(Finding { kind: self.0.clone(), range: start..stop });
+            return Next::Found(Finding::new(self.0.clone(), start..stop));
         }
         if end {
             return Next::Open(text.len());
@@ -44,7 +83,11 @@ impl Finder for Email {
 }
 
 fn is_local(char: char) -> bool {
-    (joins(char) && char != '_') || matches!(char, '.' | '_' | '%' | '+' | '-' | '!' | '#' | '$' | '&' | '\'' | '*' | '=' | '?' | '^' | '~' | '`')
+    (joins(char) && char != '_')
+        || matches!(
+            char,
+            '.' | '_' | '%' | '+' | '-' | '!' | '#' | '$' | '&' | '\'' | '*' | '=' | '?' | '^' | '~' | '`'
+        )
 }
 
 /// Where the part before an `@` at `sign` begins, if it may be one.
@@ -71,12 +114,14 @@ fn domain(text: &str, from: usize) -> (Option<usize>, bool) {
     let open = length == rest.len() || rest.get(length..) == Some(":");
     let name = rest.get(..length).unwrap_or_default().trim_end_matches(['.', '-']);
     let labels: Vec<&str> = name.split('.').collect();
-    let plain = |label: &&str| !label.is_empty() && !label.starts_with('-') && !label.ends_with('-') && label.len() <= 63;
+    let plain =
+        |label: &&str| !label.is_empty() && !label.starts_with('-') && !label.ends_with('-') && label.len() <= 63;
     let top = labels.last().copied().unwrap_or_default();
     let is_top = top.chars().count() >= 2
         && top.chars().all(char::is_alphabetic)
         && !FILES.iter().any(|file| top.eq_ignore_ascii_case(file));
-    let is_domain = labels.len() >= 2 && labels.iter().all(|label| plain(&label)) && (is_top || top.starts_with("xn--"));
+    let is_domain =
+        labels.len() >= 2 && labels.iter().all(|label| plain(&label)) && (is_top || top.starts_with("xn--"));
     (is_domain.then_some(from + name.len()), open)
 }
 
@@ -94,6 +139,7 @@ fn is_something_else(text: &str, start: usize, stop: usize) -> bool {
     if ahead == Some(':') && in_url() {
         return true;
     }
-    let path = at(text, stop) == Some(':') && at(text, stop + 1).is_some_and(|char| char.is_alphanumeric() || matches!(char, '/' | '~'));
+    let path = at(text, stop) == Some(':')
+        && at(text, stop + 1).is_some_and(|char| char.is_alphanumeric() || matches!(char, '/' | '~'));
     path && !text.get(stop + 1..stop + 2).is_some_and(|next| next.bytes().all(|byte| byte.is_ascii_digit()))
 }

@@ -78,7 +78,9 @@ impl<'t> Candidate<'t> {
     /// Whether another group of digits stands behind the first `count`, after a space: a row of numbers.
     pub fn goes_on(&self, count: usize) -> bool {
         let behind = self.text.get(self.end(count)..).unwrap_or_default();
-        count < self.groups && behind.chars().next().is_some_and(is_space) && behind.chars().nth(1).is_some_and(|char| char.is_ascii_digit())
+        count < self.groups
+            && behind.chars().next().is_some_and(is_space)
+            && behind.chars().nth(1).is_some_and(|char| char.is_ascii_digit())
     }
 
     /// What stands before it in its line, in lower case: words there say what it is.

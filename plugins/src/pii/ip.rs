@@ -34,7 +34,7 @@ impl Finder for Ip {
             };
             let stop = here + address.len();
             if is_address(address) && !at(text, stop).is_some_and(|char| is_word(char) || char == '-') {
-                return Next::Found(Finding { kind: self.0.clone(), range: here..stop });
+                return Next::Found(Finding::new(self.0.clone(), here..stop));
             }
             here += length.max(1);
         }
@@ -55,6 +55,7 @@ fn is_address(text: &str) -> bool {
         return text.matches(':').count() >= 2
             && text.parse::<Ipv6Addr>().is_ok_and(|address| !address.is_unspecified() && !address.is_loopback());
     }
-    text.parse::<Ipv4Addr>()
-        .is_ok_and(|address| !address.is_unspecified() && !address.is_loopback() && !address.is_broadcast() && address.octets()[0] != 0)
+    text.parse::<Ipv4Addr>().is_ok_and(|address| {
+        !address.is_unspecified() && !address.is_loopback() && !address.is_broadcast() && address.octets()[0] != 0
+    })
 }

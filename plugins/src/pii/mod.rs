@@ -35,8 +35,8 @@ use crate::guard::{Action, Common, Guard, Way};
 use crate::secrets::{self, Secrets};
 use crate::{Settings, SettingsError};
 
-pub(crate) use masks::label;
 pub use masks::Masks;
+pub(crate) use masks::label;
 
 /// What can be looked for, by name.
 pub const KINDS: &[&str] = &["email", "phone", "card", "iban", "national_id", "secret", "ip"];
@@ -52,9 +52,7 @@ pub fn countries() -> Vec<&'static str> {
 /// Finds these [`KINDS`]; national ids of `countries`, or of all that are known.
 #[must_use]
 pub fn finder(kinds: &[impl AsRef<str>], countries: Option<&[String]>) -> Any {
-    let kind = |name: &str| -> Option<Kind> {
-        kinds.iter().any(|kind| kind.as_ref() == name).then(|| name.into())
-    };
+    let kind = |name: &str| -> Option<Kind> { kinds.iter().any(|kind| kind.as_ref() == name).then(|| name.into()) };
     let mut finders: Vec<Box<dyn Finder>> = Vec::new();
     if let Some(kind) = kind("secret") {
         finders.push(Box::new(Secrets::new(Some(&kind), true)));
@@ -62,12 +60,8 @@ pub fn finder(kinds: &[impl AsRef<str>], countries: Option<&[String]>) -> Any {
     if let Some(kind) = kind("email") {
         finders.push(Box::new(email::Email(kind)));
     }
-    let numbers = numbers::Kinds {
-        card: kind("card"),
-        iban: kind("iban"),
-        phone: kind("phone"),
-        national: kind("national_id"),
-    };
+    let numbers =
+        numbers::Kinds { card: kind("card"), iban: kind("iban"), phone: kind("phone"), national: kind("national_id") };
     if numbers.card.is_some() || numbers.iban.is_some() || numbers.phone.is_some() || numbers.national.is_some() {
         finders.push(Box::new(numbers::Numbers::new(numbers, countries)));
     }

@@ -37,7 +37,11 @@ impl Numbers {
     pub fn new(kinds: Kinds, countries: Option<&[String]>) -> Self {
         let mut forms: Vec<Vec<Form>> = (0..=LONGEST_FORM).map(|_| Vec::new()).collect();
         let mut add = |form: Form| {
-            let length = form.form.chars().filter(|char| matches!(char, '#' | '@' | '?') || char.is_ascii_alphanumeric()).count();
+            let length = form
+                .form
+                .chars()
+                .filter(|char| matches!(char, '#' | '@' | '?') || char.is_ascii_alphanumeric())
+                .count();
             if let Some(forms) = forms.get_mut(length) {
                 forms.push(form);
             }
@@ -48,7 +52,8 @@ impl Numbers {
             }
         }
         if let Some(kind) = &kinds.national {
-            let wanted = |row: &&National| countries.is_none_or(|countries| countries.iter().any(|name| *name == row.country));
+            let wanted =
+                |row: &&National| countries.is_none_or(|countries| countries.iter().any(|name| *name == row.country));
             for row in national::all().filter(wanted) {
                 for form in row.forms {
                     add(Form { form, kind: kind.clone(), check: row.check, words: None });
@@ -100,7 +105,7 @@ impl Finder for Numbers {
             let Some(candidate) = Candidate::read(text, here, end) else { return Next::Open(here) };
             for count in (1..=candidate.groups).rev() {
                 if let Some(kind) = self.kind_of(&candidate, count) {
-                    return Next::Found(Finding { kind: kind.clone(), range: candidate.start..candidate.end(count) });
+                    return Next::Found(Finding::new(kind.clone(), candidate.start..candidate.end(count)));
                 }
             }
             if matches!(byte, b'+' | b'(') {

@@ -131,13 +131,15 @@ fn base64(byte: u8) -> bool {
 /// Not `xxxxxxxx`, `00000000`, `your-key-here`: what documentation puts there has few different characters, or no digit.
 fn is_varied(whole: &str) -> bool {
     let body = whole.get(whole.len() - whole.len().min(32)..).unwrap_or(whole);
-    super::assigned::entropy(body) > 2.6 && (body.bytes().any(|byte| byte.is_ascii_digit()) || body.bytes().any(|byte| byte.is_ascii_uppercase()))
+    super::assigned::entropy(body) > 2.6
+        && (body.bytes().any(|byte| byte.is_ascii_digit()) || body.bytes().any(|byte| byte.is_ascii_uppercase()))
 }
 
 /// Three parts, of which the first is an object that names an algorithm.
 fn is_jwt(whole: &str) -> bool {
     let mut parts = whole.split('.');
-    let (Some(header), Some(claims), Some(signature), None) = (parts.next(), parts.next(), parts.next(), parts.next()) else {
+    let (Some(header), Some(claims), Some(signature), None) = (parts.next(), parts.next(), parts.next(), parts.next())
+    else {
         return false;
     };
     let header = base64::engine::general_purpose::URL_SAFE_NO_PAD.decode(header).unwrap_or_default();

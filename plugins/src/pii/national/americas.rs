@@ -11,16 +11,35 @@ pub(super) const ROWS: &[National] = &[
         words: &["ssn", "social security", "itin", "taxpayer"],
         check: us,
     },
-    National { country: "ca", forms: &["###-###-###"], loose: &["### ### ###", "#########"], words: &["sin", "nas", "social insurance"], check: ca },
+    National {
+        country: "ca",
+        forms: &["###-###-###"],
+        loose: &["### ### ###", "#########"],
+        words: &["sin", "nas", "social insurance"],
+        check: ca,
+    },
     National { country: "br", forms: &["###.###.###-##", "###########"], loose: &[], words: &[], check: cpf },
-    National { country: "ar", forms: &["##-########-#"], loose: &["###########"], words: &["cuit", "cuil"], check: cuit },
-    National { country: "cl", forms: &["##.###.###-?", "#.###.###-?"], loose: &["########-?", "#######-?"], words: &["rut", "run"], check: rut },
+    National {
+        country: "ar",
+        forms: &["##-########-#"],
+        loose: &["###########"],
+        words: &["cuit", "cuil"],
+        check: cuit,
+    },
+    National {
+        country: "cl",
+        forms: &["##.###.###-?", "#.###.###-?"],
+        loose: &["########-?", "#######-?"],
+        words: &["rut", "run"],
+        check: rut,
+    },
     National { country: "mx", forms: &["@@@@######@@@@@@?#"], loose: &[], words: &[], check: curp },
 ];
 
 /// Social Security numbers; and those for taxes of people who have none, which begin with 9.
 fn us(digits: &[u8]) -> bool {
-    let (Some(area), Some(group), Some(serial)) = (number(digits, 0, 3), number(digits, 3, 5), number(digits, 5, 9)) else {
+    let (Some(area), Some(group), Some(serial)) = (number(digits, 0, 3), number(digits, 3, 5), number(digits, 5, 9))
+    else {
         return false;
     };
     let person = area != 0 && area != 666 && area < 900 && group != 0;

@@ -4,18 +4,50 @@ use super::National;
 use crate::pii::checks::{dated, is, is_dull, luhn, number, verhoeff, weighted};
 
 pub(super) const ROWS: &[National] = &[
-    National { country: "in", forms: &["#### #### ####", "####-####-####"], loose: &["############"], words: &["aadhaar", "aadhar", "uid", "आधार"], check: aadhaar },
+    National {
+        country: "in",
+        forms: &["#### #### ####", "####-####-####"],
+        loose: &["############"],
+        words: &["aadhaar", "aadhar", "uid", "आधार"],
+        check: aadhaar,
+    },
     National { country: "in", forms: &["@@@@@####@"], loose: &[], words: &[], check: pan },
     National { country: "cn", forms: &["#################?"], loose: &[], words: &[], check: cn },
     National { country: "hk", forms: &["@######(?"], loose: &["@######?"], words: &["hkid", "身份證"], check: hk },
-    National { country: "il", forms: &[], loose: &["#########"], words: &["ת.ז", "תעודת זהות", "teudat"], check: il },
-    National { country: "jp", forms: &[], loose: &["############", "#### #### ####", "####-####-####"], words: &["マイナンバー", "個人番号", "my number"], check: jp },
+    National {
+        country: "il", forms: &[], loose: &["#########"], words: &["ת.ז", "תעודת זהות", "teudat"], check: il
+    },
+    National {
+        country: "jp",
+        forms: &[],
+        loose: &["############", "#### #### ####", "####-####-####"],
+        words: &["マイナンバー", "個人番号", "my number"],
+        check: jp,
+    },
     National { country: "kr", forms: &["######-#######"], loose: &[], words: &[], check: kr },
     National { country: "sg", forms: &["@#######@"], loose: &[], words: &[], check: sg },
-    National { country: "th", forms: &["#-####-#####-##-#", "# #### ##### ## #"], loose: &["#############"], words: &["บัตรประชาชน", "thai id", "citizen"], check: th },
+    National {
+        country: "th",
+        forms: &["#-####-#####-##-#", "# #### ##### ## #"],
+        loose: &["#############"],
+        words: &["บัตรประชาชน", "thai id", "citizen"],
+        check: th,
+    },
     National { country: "tw", forms: &["@#########"], loose: &[], words: &[], check: tw },
-    National { country: "za", forms: &["###### #### ###"], loose: &["#############"], words: &["id number", "identity", "rsa id", "id:", "id no"], check: za },
-    National { country: "au", forms: &[], loose: &["### ### ###", "#########", "########"], words: &["tfn", "tax file"], check: tfn },
+    National {
+        country: "za",
+        forms: &["###### #### ###"],
+        loose: &["#############"],
+        words: &["id number", "identity", "rsa id", "id:", "id no"],
+        check: za,
+    },
+    National {
+        country: "au",
+        forms: &[],
+        loose: &["### ### ###", "#########", "########"],
+        words: &["tfn", "tax file"],
+        check: tfn,
+    },
     National { country: "au", forms: &["#### ##### #"], loose: &["##########"], words: &["medicare"], check: medicare },
 ];
 
@@ -76,7 +108,8 @@ fn th(digits: &[u8]) -> bool {
 
 fn tw(chars: &[u8]) -> bool {
     // Letters stand for 10 to 35 in an order of their own.
-    let Some(place) = chars.first().and_then(|letter| b"ABCDEFGHJKLMNPQRSTUVXYWZIO".iter().position(|l| l == letter)) else {
+    let Some(place) = chars.first().and_then(|letter| b"ABCDEFGHJKLMNPQRSTUVXYWZIO".iter().position(|l| l == letter))
+    else {
         return false;
     };
     let letter = place as u32 + 10;

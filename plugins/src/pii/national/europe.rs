@@ -5,8 +5,20 @@ use crate::pii::checks::{dated, is, is_date, is_dull, luhn, mod_11_10, number, w
 
 pub(super) const ROWS: &[National] = &[
     // The Social Security number of the Swiss, AHV-Nr. / No AVS.
-    National { country: "ch", forms: &["756.####.####.##", "756 #### #### ##"], loose: &["#############"], words: &["ahv", "avs"], check: ch },
-    National { country: "at", forms: &["#### ######"], loose: &["##########"], words: &["svnr", "sv-nr", "sozialversicherung"], check: at },
+    National {
+        country: "ch",
+        forms: &["756.####.####.##", "756 #### #### ##"],
+        loose: &["#############"],
+        words: &["ahv", "avs"],
+        check: ch,
+    },
+    National {
+        country: "at",
+        forms: &["#### ######"],
+        loose: &["##########"],
+        words: &["svnr", "sv-nr", "sozialversicherung"],
+        check: at,
+    },
     National {
         country: "be",
         forms: &["##.##.##-###.##", "##.##.##-###-##"],
@@ -15,45 +27,94 @@ pub(super) const ROWS: &[National] = &[
         check: be,
     },
     National { country: "bg", forms: &[], loose: &["##########"], words: &["егн", "egn"], check: bg },
-    National { country: "cz", forms: &["######/####"], loose: &["##########"], words: &["rodné", "rodne", "rč"], check: cz },
     National {
-        country: "de",
-        forms: &["## ### ### ###", "###########"],
-        loose: &[],
-        words: &[],
-        check: de,
+        country: "cz",
+        forms: &["######/####"],
+        loose: &["##########"],
+        words: &["rodné", "rodne", "rč"],
+        check: cz,
     },
+    National { country: "de", forms: &["## ### ### ###", "###########"], loose: &[], words: &[], check: de },
     National { country: "dk", forms: &["######-####"], loose: &["##########"], words: &["cpr"], check: dk },
     National { country: "ee", forms: &["###########"], loose: &[], words: &[], check: ee },
     National { country: "es", forms: &["########~@", "##.###.###~@"], loose: &[], words: &[], check: dni },
     National { country: "es", forms: &["@#######~@", "@-#######-@"], loose: &[], words: &[], check: nie },
-    National { country: "fi", forms: &["######-###?", "######A###?", "######+###?"], loose: &[], words: &[], check: fi },
+    National {
+        country: "fi",
+        forms: &["######-###?", "######A###?", "######+###?"],
+        loose: &[],
+        words: &[],
+        check: fi,
+    },
     National {
         country: "fr",
-        forms: &["# ## ## ?? ### ### ##", "###############", "######?########", "# ## ## ?? ### ###", "# ## ## ?? ### ###-##"],
+        forms: &[
+            "# ## ## ?? ### ### ##",
+            "###############",
+            "######?########",
+            "# ## ## ?? ### ###",
+            "# ## ## ?? ### ###-##",
+        ],
         loose: &[],
         words: &[],
         check: fr,
     },
-    National { country: "gb", forms: &["@@######@", "@@ ## ## ## @", "@@ ###### @", "@@-##-##-##-@"], loose: &[], words: &[], check: nino },
-    National { country: "gb", forms: &[], loose: &["### ### ####", "###-###-####", "##########"], words: &["nhs"], check: nhs },
+    National {
+        country: "gb",
+        forms: &["@@######@", "@@ ## ## ## @", "@@ ###### @", "@@-##-##-##-@"],
+        loose: &[],
+        words: &[],
+        check: nino,
+    },
+    National {
+        country: "gb",
+        forms: &[],
+        loose: &["### ### ####", "###-###-####", "##########"],
+        words: &["nhs"],
+        check: nhs,
+    },
     National { country: "gr", forms: &[], loose: &["###########"], words: &["αμκα", "amka"], check: amka },
     National { country: "hr", forms: &[], loose: &["###########"], words: &["oib"], check: mod_11_10 },
     National { country: "ie", forms: &[], loose: &["#######@", "#######@@"], words: &["pps", "ppsn"], check: ie },
     National { country: "it", forms: &["@@@@@@##@##@###@", "@@@ @@@ ##@## @###@"], loose: &[], words: &[], check: it },
-    National { country: "nl", forms: &[], loose: &["#########", "####.##.###", "### ### ###"], words: &["bsn", "burgerservice", "sofi"], check: nl },
+    National {
+        country: "nl",
+        forms: &[],
+        loose: &["#########", "####.##.###", "### ### ###"],
+        words: &["bsn", "burgerservice", "sofi"],
+        check: nl,
+    },
     National { country: "no", forms: &["###### #####", "###########"], loose: &[], words: &[], check: no },
     National { country: "pl", forms: &["###########"], loose: &[], words: &[], check: pl },
-    National { country: "pt", forms: &[], loose: &["#########", "### ### ###"], words: &["nif", "contribuinte"], check: pt },
+    National {
+        country: "pt",
+        forms: &[],
+        loose: &["#########", "### ### ###"],
+        words: &["nif", "contribuinte"],
+        check: pt,
+    },
     National { country: "ro", forms: &["#############"], loose: &[], words: &[], check: ro },
-    National { country: "ru", forms: &["###-###-### ##", "###-###-###-##"], loose: &["###########"], words: &["снилс", "snils"], check: snils },
+    National {
+        country: "ru",
+        forms: &["###-###-### ##", "###-###-###-##"],
+        loose: &["###########"],
+        words: &["снилс", "snils"],
+        check: snils,
+    },
     National { country: "ru", forms: &[], loose: &["############"], words: &["инн", "inn"], check: inn },
-    National { country: "se", forms: &["######-####", "########-####", "######+####"], loose: &["##########", "############"], words: &["personn"], check: se },
+    National {
+        country: "se",
+        forms: &["######-####", "########-####", "######+####"],
+        loose: &["##########", "############"],
+        words: &["personn"],
+        check: se,
+    },
     National { country: "tr", forms: &["###########"], loose: &[], words: &[], check: tr },
 ];
 
 fn ch(digits: &[u8]) -> bool {
-    digits.starts_with(b"756") && is(digits, 12, (10 - weighted(digits, &[1, 3, 1, 3, 1, 3, 1, 3, 1, 3, 1, 3]) % 10) % 10)
+    digits.starts_with(b"756")
+        && is(digits, 12, (10 - weighted(digits, &[1, 3, 1, 3, 1, 3, 1, 3, 1, 3, 1, 3]) % 10) % 10)
 }
 
 /// Running number, check digit, and the day of birth, whose month may be past 12.
@@ -114,7 +175,9 @@ fn dni(chars: &[u8]) -> bool {
 }
 
 fn nie(chars: &[u8]) -> bool {
-    let Some(series) = chars.first().and_then(|first| b"XYZ".iter().position(|letter| letter == first)) else { return false };
+    let Some(series) = chars.first().and_then(|first| b"XYZ".iter().position(|letter| letter == first)) else {
+        return false;
+    };
     let Some(number) = number(chars, 1, 8) else { return false };
     DNI.get(((series as u64 * 10_000_000 + number) % 23) as usize) == chars.get(8)
 }
@@ -122,7 +185,9 @@ fn nie(chars: &[u8]) -> bool {
 fn fi(chars: &[u8]) -> bool {
     // The century is a mark or a letter.
     let letters = chars.len() - 10;
-    let (Some(day), Some(running)) = (number(chars, 0, 6), number(chars, 6 + letters, 9 + letters)) else { return false };
+    let (Some(day), Some(running)) = (number(chars, 0, 6), number(chars, 6 + letters, 9 + letters)) else {
+        return false;
+    };
     let check = b"0123456789ABCDEFHJKLMNPRSTUVWXY".get(((day * 1000 + running) % 31) as usize);
     dated(chars, 2, 0) && running > 1 && check == chars.last()
 }
@@ -138,7 +203,8 @@ fn fr(chars: &[u8]) -> bool {
         Some(b"2B") => 18,
         _ => number(chars, 5, 7).unwrap_or(100),
     };
-    let (Some(first), Some(rest), Some(key)) = (number(chars, 0, 5), number(chars, 7, 13), number(chars, 13, 15)) else {
+    let (Some(first), Some(rest), Some(key)) = (number(chars, 0, 5), number(chars, 7, 13), number(chars, 13, 15))
+    else {
         return false;
     };
     let whole = first * 100_000_000 + head * 1_000_000 + rest;
@@ -170,14 +236,20 @@ fn ie(chars: &[u8]) -> bool {
 
 /// The codice fiscale: letters of the name, year, month, day, place, and a check letter.
 fn it(chars: &[u8]) -> bool {
-    const ODD: [u32; 26] = [1, 0, 5, 7, 9, 13, 15, 17, 19, 21, 2, 4, 18, 20, 11, 3, 6, 8, 12, 14, 16, 10, 22, 25, 24, 23];
-    let sum: u32 = chars.iter().take(15).enumerate().map(|(place, byte)| {
-        let value = match byte {
-            b'A'..=b'Z' => byte - b'A',
-            _ => byte.wrapping_sub(b'0'),
-        };
-        if place % 2 == 0 { ODD.get(usize::from(value)).copied().unwrap_or_default() } else { u32::from(value) }
-    }).sum();
+    const ODD: [u32; 26] =
+        [1, 0, 5, 7, 9, 13, 15, 17, 19, 21, 2, 4, 18, 20, 11, 3, 6, 8, 12, 14, 16, 10, 22, 25, 24, 23];
+    let sum: u32 = chars
+        .iter()
+        .take(15)
+        .enumerate()
+        .map(|(place, byte)| {
+            let value = match byte {
+                b'A'..=b'Z' => byte - b'A',
+                _ => byte.wrapping_sub(b'0'),
+            };
+            if place % 2 == 0 { ODD.get(usize::from(value)).copied().unwrap_or_default() } else { u32::from(value) }
+        })
+        .sum();
     let day = number(chars, 9, 11).unwrap_or_default();
     let month = chars.get(8).is_some_and(|month| b"ABCDEHLMPRST".contains(month));
     month && (1..=31).contains(&(day % 40)) && chars.get(15).is_some_and(|check| u32::from(check - b'A') == sum % 26)
