@@ -50,6 +50,13 @@ impl Request {
         self.changed = true;
     }
 
+    /// The same request as the next plugin gets it: nothing of it has changed yet. `body`: whether that is there.
+    #[must_use]
+    pub fn for_next(&self, body: bool) -> Self {
+        let json = if body { self.body.clone() } else { Bytes::new() };
+        Self { body: json, changed: false, ..self.clone() }
+    }
+
     /// Whether the body was changed.
     #[must_use]
     pub fn is_changed(&self) -> bool {

@@ -43,6 +43,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use ai_gateway_plugins::Registry;
 use ai_gateway_providers::price::Model;
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -63,6 +64,7 @@ pub use keys::{KeyConfig, ModelPattern, OnAbort, Right};
 pub use ledger::LedgerConfig;
 pub use limits::LimitsConfig;
 pub use models::{Lossy, ModelConfig, OnCut};
+pub use plugins::{OnError, PluginConfig};
 pub use prices::PricesConfig;
 pub use providers::ProviderConfig;
 pub use report::{ConfigErrors, Place, Problem, Severity, Warning};
@@ -124,8 +126,21 @@ pub struct File {
 }
 
 /// The sections that are read today; see [`support`] for the others.
-const SECTIONS: [&str; 12] =
-    ["server", "providers", "prices", "models", "routes", "keys", "jwt", "store", "ledger", "limits", "teams", "tags"];
+const SECTIONS: [&str; 13] = [
+    "server",
+    "providers",
+    "prices",
+    "models",
+    "routes",
+    "keys",
+    "jwt",
+    "store",
+    "ledger",
+    "limits",
+    "teams",
+    "tags",
+    "plugins",
+];
 
 /// A validated configuration: plain values, every default and secret filled in.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -150,6 +165,8 @@ pub struct Config {
     pub issuers: Vec<IssuerConfig>,
     /// Where keys made at run time are kept, and what several instances share.
     pub store: StoreConfig,
+    /// What is done to requests and answers, in this order.
+    pub plugins: Vec<PluginConfig>,
 }
 
 /// A configuration, and what is doubtful about it.
@@ -175,6 +192,14 @@ impl Config {
     /// # Errors
     /// Everything that is wrong with it.
     pub fn load_with(path: &Path, env: &dyn Environment) -> Result<Loaded, ConfigErrors> {
+        Self::load_with_plugins(path, env, &Registry::default())
+    }
+
+    /// [`Config::load_with`] with the plugins of `plugins` and no others.
+    ///
+    /// # Errors
+    /// Everything that is wrong with it.
+    pub fn load_with_plugins(path: &Path, env: &dyn Environment, plugins: &Registry) -> Result<Loaded, ConfigErrors> {
         let name = path.display().to_string();
         let bytes =
             env.read(path).map_err(|error| ConfigErrors::single(&name, format!("cannot be read: {error}"), None))?;
@@ -188,7 +213,7 @@ impl Config {
                 Some("TOML is UTF-8: convert the file".into()),
             )
         })?;
-        Self::parse(&text, &name, env)
+        Self::parse_with_plugins(&text, &name, env, plugins)
     }
 
     /// Checks the configuration in `text`. `name` is the file's path: it stands in messages, and relative paths in the text
@@ -197,8 +222,21 @@ impl Config {
     /// # Errors
     /// Everything that is wrong with it, in the order of the text.
     pub fn parse(text: &str, name: &str, env: &dyn Environment) -> Result<Loaded, ConfigErrors> {
+        Self::parse_with_plugins(text, name, env, &Registry::default())
+    }
+
+    /// [`Config::parse`] with the plugins of `plugins` and no others.
+    ///
+    /// # Errors
+    /// Everything that is wrong with it, in the order of the text.
+    pub fn parse_with_plugins(
+        text: &str,
+        name: &str,
+        env: &dyn Environment,
+        plugins: &Registry,
+    ) -> Result<Loaded, ConfigErrors> {
         let dir = Path::new(name).parent().map(Path::to_owned).unwrap_or_default();
-        let mut cx = Context { report: Report::new(name, text), env, dir };
+        let mut cx = Context { report: Report::new(name, text), env, dir, plugins };
         let config = read(text, &mut cx);
         let warnings = cx.report.finish()?;
         // Without an error there is a configuration.
@@ -222,6 +260,8 @@ struct Context<'a> {
     env: &'a dyn Environment,
     /// Where relative paths start.
     dir: PathBuf,
+    /// What `[[plugins]]` may name.
+    plugins: &'a Registry,
 }
 
 impl Context<'_> {
@@ -295,7 +335,7 @@ fn read(text: &str, cx: &mut Context<'_>) -> Option<Config> {
     tree::mask_secrets(&root, &mut cx.report);
     support::refuse(&mut root, &mut cx.report);
 
-    let [server, providers, prices, models, routes, keys, jwt, store, ledger, global, teams, tags] =
+    let [server, providers, prices, models, routes, keys, jwt, store, ledger, global, teams, tags, plugins] =
         SECTIONS.map(|name| root.remove(name));
     for (key, _) in &root {
         let help = instead(key.get_ref(), &SECTIONS);
@@ -374,7 +414,20 @@ fn read(text: &str, cx: &mut Context<'_>) -> Option<Config> {
         let rules = tag.map(|tag| limits::rules(None, tag.budget, cx));
         limits.tags.insert(name.value, rules.unwrap_or_default());
     }
-    Some(Config { server, providers, prices, models: resolved_models, routes, keys, issuers, limits, store, ledger })
+    let plugins = plugins::resolve(elements(plugins, "plugins", cx), cx);
+    Some(Config {
+        server,
+        providers,
+        prices,
+        models: resolved_models,
+        routes,
+        keys,
+        issuers,
+        limits,
+        store,
+        ledger,
+        plugins,
+    })
 }
 
 /// The entries of a table of tables.

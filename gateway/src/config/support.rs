@@ -8,7 +8,7 @@ use toml::de::{DeTable, DeValue};
 use super::report::Report;
 
 /// Paths of keys; `*` stands for any key of a table and for the elements of an array.
-const NOT_YET: &[&[&str]] = &[&["cache"], &["plugins"], &["models", "*", "cache"], &["keys", "*", "cache"]];
+const NOT_YET: &[&[&str]] = &[&["cache"], &["models", "*", "cache"], &["keys", "*", "cache"]];
 
 /// Reports every part of `root` that no code uses yet and takes it out.
 pub(super) fn refuse(root: &mut DeTable<'_>, report: &mut Report<'_>) {

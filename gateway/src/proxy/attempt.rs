@@ -22,7 +22,7 @@ use super::consumed::Consumed;
 use super::encode::{self, AnswerWay, Encoded};
 use super::outcome::Outcome;
 use super::step::Repeat;
-use super::{Exchange, Gateway, limit, resume};
+use super::{Exchange, Gateway, limit, plugins, resume};
 use crate::config::TimeoutsConfig;
 use crate::continuity::Continuity;
 use crate::credentials::{Client, Grant};
@@ -422,6 +422,7 @@ pub fn header_for(attempt: &Attempt, client: &RequestHeader, exchange: &Exchange
             header.insert_header(name, value)?;
         }
     }
+    plugins::on_upstream(exchange, attempt, &mut header)?;
     attempt.grant.apply(&mut header, &attempt.body)?;
     Ok(header)
 }

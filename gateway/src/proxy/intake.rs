@@ -11,6 +11,7 @@ use pingora_proxy::Session;
 use super::body::{self, BodyError, Reservation};
 use super::labels::Labels;
 use super::plan::{self, Next, Planner};
+use super::plugins::{self, Decided, Screener};
 use super::reply::Refusal;
 use super::{Exchange, Gateway, calls, count, explain, limit, models, replay, reply, step};
 use crate::config::OnAbort;
@@ -30,20 +31,24 @@ pub async fn take_in(gateway: &Gateway, session: &mut Session, exchange: &mut Ex
             Ok((body, _reservation)) if explains => {
                 return explain::answer(gateway, session, exchange, body).await.map(|()| true);
             }
-            Ok((body, reservation)) => match plan_patiently(gateway, session, exchange, body, reservation).await? {
-                Err(refusal) => refusal,
-                Ok(Next::Ask) => match limit::admit(gateway, exchange).await {
-                    Ok(()) => {
-                        read_labels(gateway, session, exchange);
-                        calls::mirror(gateway, session.req_header(), exchange);
-                        start_replay(gateway, session, exchange);
-                        return Ok(false);
-                    }
+            Ok((body, reservation)) => match plugins::on_request(gateway, session, exchange, body).await {
+                Decided::Refuse(refusal) => refusal,
+                Decided::Say(said) => return plugins::answer(session, exchange, *said).await.map(|()| true),
+                Decided::Go(body) => match plan_patiently(gateway, session, exchange, body, reservation).await? {
                     Err(refusal) => refusal,
-                },
-                Ok(Next::Count) => match count::answer(session, exchange).await? {
-                    Ok(()) => return Ok(true),
-                    Err(error) => error.into(),
+                    Ok(Next::Ask) => match limit::admit(gateway, exchange).await {
+                        Ok(()) => {
+                            read_labels(gateway, session, exchange);
+                            calls::mirror(gateway, session.req_header(), exchange);
+                            start_replay(gateway, session, exchange);
+                            return Ok(false);
+                        }
+                        Err(refusal) => refusal,
+                    },
+                    Ok(Next::Count) => match count::answer(session, exchange).await? {
+                        Ok(()) => return Ok(true),
+                        Err(error) => error.into(),
+                    },
                 },
             },
         },
@@ -148,6 +153,7 @@ fn plan(
 fn read_labels(gateway: &Gateway, session: &Session, exchange: &mut Exchange) {
     if let (Some(_), Some(request)) = (&gateway.ledger, &exchange.request) {
         exchange.labels = Labels::of(&session.req_header().headers, request.scan.labels, &request.body);
+        plugins::label(exchange);
     }
 }
 
@@ -156,7 +162,8 @@ fn start_replay(gateway: &Gateway, session: &mut Session, exchange: &mut Exchang
     session.req_header_mut().remove_header(&http::header::CONNECTION);
     let body = exchange.request.as_ref().map(|request| request.body.clone()).unwrap_or_default();
     let drains = exchange.key.as_ref().is_some_and(|key| key.on_abort() == OnAbort::Drain);
-    exchange.replay = Some(replay::install(session, body, drains.then(|| gateway.drains.clone())));
+    let screener = Screener::of(exchange, session.req_header());
+    exchange.replay = Some(replay::install(session, body, drains.then(|| gateway.drains.clone()), screener));
 }
 
 fn expects_continue(session: &Session) -> bool {

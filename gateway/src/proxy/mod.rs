@@ -23,6 +23,7 @@ mod limit;
 mod models;
 mod outcome;
 mod plan;
+mod plugins;
 mod replay;
 mod reply;
 mod resume;
@@ -50,6 +51,7 @@ pub use calls::{Calls, Probing};
 pub use drain::Drains;
 pub use exchange::Exchange;
 pub use outcome::Outcome;
+pub use plugins::Chain;
 
 use crate::continuity::Continuity;
 use crate::credentials::Client;
@@ -222,7 +224,12 @@ impl ProxyHttp for Gateway {
         exchange: &mut Exchange,
     ) -> Result<Option<Duration>> {
         // A client that has its whole answer finds room for its next request. Before commit the attempt may be taken back.
-        if end && exchange.committed && !exchange.drained() && !exchange.lacks_usage() {
+        if end
+            && exchange.committed
+            && !exchange.drained()
+            && !exchange.lacks_usage()
+            && !plugins::wants_whole_answers(exchange)
+        {
             limit::settle(exchange);
             book::book(self, exchange);
         }

@@ -14,7 +14,7 @@ use super::clocks::{self, Clocks};
 use super::exchange::{COST, Request};
 use super::reply::Refusal;
 use super::route::{self, Routed};
-use super::{Exchange, attempt, count, limit, stored};
+use super::{Exchange, attempt, count, limit, plugins, stored};
 use crate::config::{StickyBy, Strategy};
 use crate::continuity::Continuity;
 use crate::keys::{Admission, Refused};
@@ -143,7 +143,7 @@ pub fn scan(headers: &HeaderMap, kind: BodyKind, body: &Bytes) -> Result<Request
 }
 
 /// Gemini's streams are server-sent events only when the client asks so.
-fn wants_json_array(header: &RequestHeader, endpoint: &Endpoint) -> bool {
+pub fn wants_json_array(header: &RequestHeader, endpoint: &Endpoint) -> bool {
     let query = header.uri.query().unwrap_or_default();
     endpoint.dialect == Dialect::Gemini && endpoint.stream && !query.split('&').any(|pair| pair == "alt=sse")
 }
@@ -171,6 +171,9 @@ pub fn choose_targets(headers: &HeaderMap, exchange: &mut Exchange, planner: &mu
     exchange.plan = Plan::build(&request.model, &asked, against, &mut planner.random);
     if let Some(most) = request.attempts {
         exchange.plan.limit(most);
+    }
+    if !planner.preview {
+        plugins::on_plan(exchange)?;
     }
     if !exchange.plan.is_empty() {
         return Ok(());

@@ -15,7 +15,7 @@ use crate::keys::{KeySets, RuntimeKeys};
 use crate::ledger::Ledger;
 use crate::limits::shared::Sync as StoreSync;
 use crate::net::dns::Resolver;
-use crate::proxy::{BufferBudget, Calls, Drains, Gateway};
+use crate::proxy::{BufferBudget, Calls, Chain, Drains, Gateway};
 use crate::snapshot::{BuildError, Snapshot};
 use crate::telemetry::Telemetry;
 
@@ -61,7 +61,7 @@ pub fn build(config: &Config, mock: Option<SocketAddr>) -> Result<Built, StartEr
     };
     let snapshots =
         Snapshots { runtime_keys, key_sets: Arc::new(KeySets::new(http.clone())), mock, telemetry: telemetry.clone() };
-    snapshots.join_keys(&mut snapshot, config);
+    snapshots.join_state(&mut snapshot, config);
     let start = |ledger| Ledger::start(ledger, telemetry.metrics.ledger.clone()).map(Arc::new);
     let ledger = config.ledger.as_ref().map(start).transpose().map_err(StartError::Ledger)?;
     let gateway = Gateway {
@@ -88,11 +88,12 @@ impl Snapshots {
     pub fn build(&self, config: &Config) -> Result<Snapshot, BuildError> {
         let metrics = &self.telemetry.metrics;
         let mut snapshot = Snapshot::build(config, self.mock, &metrics.health, &metrics.limits)?;
-        self.join_keys(&mut snapshot, config);
+        self.join_state(&mut snapshot, config);
         Ok(snapshot)
     }
 
-    fn join_keys(&self, snapshot: &mut Snapshot, config: &Config) {
+    fn join_state(&self, snapshot: &mut Snapshot, config: &Config) {
+        snapshot.plugins = Chain::new(&config.plugins, &self.telemetry.metrics.plugins);
         let live = self.runtime_keys.as_ref().map(|keys| keys.live());
         snapshot.keys = std::mem::take(&mut snapshot.keys).joined_by(live, &config.issuers, &self.key_sets);
     }

@@ -17,6 +17,7 @@ use prometheus_client::registry::{Registry, Unit};
 use super::attempts::{AttemptsCollector, Target};
 use super::finished::{Attempt, AttemptOutcome, Finished, RequestModel, Usage};
 use super::interned::Interned;
+use super::plugins::{Plugins, PluginsCollector};
 use super::series::{Labels, Requests, Series, SeriesCollector};
 use super::spend::{Spend, SpendCollector};
 use super::targets::TargetsCollector;
@@ -97,6 +98,8 @@ pub struct Metrics {
     pub health: Arc<Health>,
     /// What clients may use, and have used.
     pub limits: Arc<Limits>,
+    /// What plugins did.
+    pub plugins: Arc<Plugins>,
 }
 
 impl Metrics {
@@ -122,6 +125,7 @@ impl Metrics {
             ledger: LedgerMetrics::default(),
             health: Arc::new(Health::new(Instant::now(), fastrand::u64(..))),
             limits: Arc::new(Limits::new()),
+            plugins: Arc::default(),
         };
         metrics.registered()
     }
@@ -136,6 +140,7 @@ impl Metrics {
         registry.register_collector(Box::new(SpendCollector(self.spends.clone())));
         registry.register_collector(Box::new(TargetsCollector(self.health.clone())));
         registry.register_collector(Box::new(LimitsCollector(self.limits.clone())));
+        registry.register_collector(Box::new(PluginsCollector(self.plugins.clone())));
         registry.register("gateway_in_flight", "Requests that are being served", self.in_flight.clone());
         registry.register_with_unit(
             "gateway_overhead",

@@ -11,8 +11,8 @@ use std::time::Duration;
 
 use crate::{Failure, Rejection, TextHook};
 
-pub use stream::Screen;
-pub use whole::screen_whole;
+pub use stream::{Screen, delta};
+pub use whole::{part_of, refuse_whole, screen_whole};
 
 /// A hook at work on one answer.
 pub struct Hooked {

@@ -148,7 +148,7 @@ impl State {
         sink: &mut dyn FnMut(Event<'_>),
     ) {
         let Self { hooks, blocks, .. } = self;
-        let mut out = |text: &str| sink(Event::Delta { choice, index, delta: written(kind, sub, text.into()) });
+        let mut out = |text: &str| sink(Event::Delta { choice, index, delta: delta(kind, sub, text.into()) });
         let open = blocks.iter_mut().rev().find(|open| open.choice == choice && open.index == index);
         let refused = match open {
             None => {
@@ -223,7 +223,9 @@ impl State {
     }
 }
 
-fn written(kind: PartKind, sub: Option<u32>, text: Str<'_>) -> Delta<'_> {
+/// The event's part that brings a text of this kind. `sub`: which summary, of reasoning.
+#[must_use]
+pub fn delta(kind: PartKind, sub: Option<u32>, text: Str<'_>) -> Delta<'_> {
     match (kind, sub) {
         (PartKind::Reasoning, Some(part)) => Delta::Summary { part, text },
         (PartKind::Text, _) => Delta::Text(text),

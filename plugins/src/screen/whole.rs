@@ -4,37 +4,43 @@ use bytes::Bytes;
 
 use super::{Hooked, chain};
 use crate::providers::common::{Block, Choice, Content, Response, Stop, StopReason};
-use crate::{Answer, Part, PartKind, Rejection, Stage, TextKind};
+use crate::{Answer, Part, PartKind, Rejection, Stage, Text, TextKind};
 
 /// Runs `hooks` over the texts of `answer`, and changes those that they change. If one refuses, the refusal stands in the place of
 /// what was said, and is given back, too.
 pub fn screen_whole(answer: &mut Answer, hooks: &mut [Hooked]) -> Option<Rejection> {
     let mut refused = None;
     answer.edit_texts(|text| {
-        let kind = match text.kind {
-            TextKind::Assistant | TextKind::Input => PartKind::Text,
-            TextKind::Reasoning => PartKind::Reasoning,
-            TextKind::Refusal => PartKind::Refusal,
-            TextKind::Arguments => PartKind::Arguments,
-            _ => return None,
-        };
+        let part = part_of(text)?;
         if refused.is_some() {
             return None;
         }
         let mut stages: Vec<Stage> = hooks.iter().map(|_| Stage::default()).collect();
-        let part = Part::new(0, u32::try_from(text.number).unwrap_or(u32::MAX), kind);
         let mut out = String::new();
         refused = chain::run(hooks, &mut stages, part, &text.text, true, &mut |text| out.push_str(text));
         stages.iter().any(Stage::is_edited).then_some(out)
     });
     if let Some(rejection) = &refused {
-        refuse(answer, rejection);
+        refuse_whole(answer, rejection);
     }
     refused
 }
 
+/// Which part of an answer a text of it is; `None`: none that is looked at.
+#[must_use]
+pub fn part_of(text: &Text<'_>) -> Option<Part> {
+    let kind = match text.kind {
+        TextKind::Assistant | TextKind::Input => PartKind::Text,
+        TextKind::Reasoning => PartKind::Reasoning,
+        TextKind::Refusal => PartKind::Refusal,
+        TextKind::Arguments => PartKind::Arguments,
+        _ => return None,
+    };
+    Some(Part::new(0, u32::try_from(text.number).unwrap_or(u32::MAX), kind))
+}
+
 /// Puts the refusal in the place of what the answer says.
-pub(crate) fn refuse(answer: &mut Answer, rejection: &Rejection) {
+pub fn refuse_whole(answer: &mut Answer, rejection: &Rejection) {
     let mut response = match answer.chat() {
         Some(Ok(response)) => bounded(response),
         _ => Response::new(answer.dialect),
