@@ -49,7 +49,19 @@ pub struct Registry {
 }
 
 /// Those that ship. A plugin adds its line here.
-const SHIPPED: &[Kind] = &[crate::pii::PLUGIN, crate::secrets::PLUGIN, crate::deny::PLUGIN, crate::deny::ALLOW];
+const SHIPPED: &[Kind] = &[
+    crate::body::PLUGIN,
+    crate::content_log::PLUGIN,
+    crate::deny::ALLOW,
+    crate::deny::PLUGIN,
+    crate::injection::PLUGIN,
+    crate::language::PLUGIN,
+    crate::moderation::PLUGIN,
+    crate::pii::PLUGIN,
+    crate::prompt::PLUGIN,
+    crate::secrets::PLUGIN,
+    crate::webhook::PLUGIN,
+];
 
 impl Default for Registry {
     /// Those that ship.
