@@ -54,12 +54,14 @@ const SHIPPED: &[Kind] = &[
     crate::content_log::PLUGIN,
     crate::deny::ALLOW,
     crate::deny::PLUGIN,
+    crate::headers::PLUGIN,
     crate::injection::PLUGIN,
     crate::language::PLUGIN,
     crate::moderation::PLUGIN,
     crate::pii::PLUGIN,
     crate::prompt::PLUGIN,
     crate::secrets::PLUGIN,
+    crate::size::PLUGIN,
     crate::webhook::PLUGIN,
 ];
 
