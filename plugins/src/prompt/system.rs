@@ -96,3 +96,77 @@ fn place(elements: &mut Vec<Box<RawValue>>, new: Value, mode: Mode, own: Option<
 fn array(json: &str) -> Option<Vec<Box<RawValue>>> {
     serde_json::from_str(json).ok()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn run(dialect: Dialect, body: &Value, mode: Mode) -> Value {
+        let mut object = Object::read(body.to_string().as_bytes()).unwrap();
+        instruct(&mut object, dialect, "new", mode);
+        serde_json::from_slice(&object.write()).unwrap()
+    }
+
+    #[test]
+    fn instructions_that_stand_among_the_messages() {
+        let old = json!({ "role": "developer", "content": "old" });
+        let (user, new) = (json!({ "role": "user", "content": "hi" }), json!({ "role": "system", "content": "new" }));
+        for (mode, before, after) in [
+            (Mode::Prepend, vec![old.clone(), user.clone()], vec![new.clone(), old.clone(), user.clone()]),
+            (Mode::Append, vec![old.clone(), user.clone()], vec![old.clone(), new.clone(), user.clone()]),
+            (Mode::Replace, vec![old.clone(), user.clone(), old.clone()], vec![new.clone(), user.clone()]),
+            (Mode::Append, vec![user.clone()], vec![new.clone(), user.clone()]),
+        ] {
+            for dialect in [Dialect::OpenAiChat, Dialect::Cohere] {
+                let made = run(dialect, &json!({ "messages": before }), mode);
+                assert_eq!(made, json!({ "messages": after }), "{dialect} {mode:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn instructions_of_their_own() {
+        let block = |text: &str| json!({ "text": text });
+        let typed = |text: &str| json!({ "type": "text", "text": text });
+        for (dialect, before, prepended, appended, replaced) in [
+            (
+                Dialect::OpenAiResponses,
+                json!({ "instructions": "old" }),
+                json!({ "instructions": "new\n\nold" }),
+                json!({ "instructions": "old\n\nnew" }),
+                json!({ "instructions": "new" }),
+            ),
+            (
+                Dialect::Anthropic,
+                json!({ "system": [typed("old")] }),
+                json!({ "system": [typed("new"), typed("old")] }),
+                json!({ "system": [typed("old"), typed("new")] }),
+                json!({ "system": [typed("new")] }),
+            ),
+            (
+                Dialect::Bedrock,
+                json!({ "system": [block("old")] }),
+                json!({ "system": [block("new"), block("old")] }),
+                json!({ "system": [block("old"), block("new")] }),
+                json!({ "system": [block("new")] }),
+            ),
+            (
+                Dialect::Gemini,
+                json!({ "systemInstruction": { "role": "user", "parts": [block("old")] } }),
+                json!({ "systemInstruction": { "role": "user", "parts": [block("new"), block("old")] } }),
+                json!({ "systemInstruction": { "role": "user", "parts": [block("old"), block("new")] } }),
+                json!({ "systemInstruction": { "role": "user", "parts": [block("new")] } }),
+            ),
+        ] {
+            assert_eq!(run(dialect, &before, Mode::Prepend), prepended, "{dialect}");
+            assert_eq!(run(dialect, &before, Mode::Append), appended, "{dialect}");
+            assert_eq!(run(dialect, &before, Mode::Replace), replaced, "{dialect}");
+        }
+        assert_eq!(run(Dialect::Anthropic, &json!({}), Mode::Append), json!({ "system": "new" }));
+        assert_eq!(run(Dialect::Bedrock, &json!({}), Mode::Append), json!({ "system": [block("new")] }));
+        assert_eq!(
+            run(Dialect::Gemini, &json!({}), Mode::Prepend),
+            json!({ "systemInstruction": { "parts": [block("new")] } })
+        );
+    }
+}
