@@ -2,15 +2,15 @@
 //! common.
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use serde::Deserialize;
 use toml::Spanned;
 
-use crate::find::{Any, Finder, Found, Kind, Reader, Script, find_first, in_json, rewrite};
+use crate::find::{Any, Found, Kind, Reader, Script, find_first, in_json, rewrite};
 use crate::pii::{Masks, label};
 use crate::{
-    Context, Failure, Flow, Needs, Part, PartKind, Plugin, Rejection, Request, SettingsError, TextHook, TextKind,
+    Context, End, Failure, Flow, Needs, Part, PartKind, Plugin, Rejection, Request, SettingsError, TextHook, TextKind,
     Verdict, Window, async_trait,
 };
 
@@ -78,15 +78,15 @@ pub(crate) fn rejection_status(status: Option<&Spanned<u16>>, default: u16) -> R
 
 /// A plugin that looks for something.
 pub(crate) struct Guard {
-    finder: Arc<dyn Finder>,
+    finder: Any,
     common: Arc<Common>,
     /// Bytes of an answer that the finder may keep open.
     hold: usize,
 }
 
 impl Guard {
-    pub fn new(finder: impl Finder + 'static, common: Common, hold: usize) -> Self {
-        Self { finder: Arc::new(finder), common: Arc::new(common), hold }
+    pub fn new(finder: Any, common: Common, hold: usize) -> Self {
+        Self { finder, common: Arc::new(common), hold }
     }
 
     fn looks(&self, way: Way) -> bool {
@@ -98,6 +98,8 @@ impl Guard {
 #[derive(Default)]
 struct Kept {
     masks: Arc<Masks>,
+    /// What was found in the answer.
+    seen: Arc<Mutex<BTreeSet<Kind>>>,
 }
 
 #[async_trait]
@@ -106,6 +108,9 @@ impl Plugin for Guard {
         let mut needs = Needs::new();
         if self.looks(Way::Request) {
             needs = needs.body();
+        }
+        if self.looks(Way::Answer) {
+            needs = needs.end();
         }
         let restores = self.common.action == Action::Mask && self.looks(Way::Request);
         if self.looks(Way::Answer) || restores { needs.text(self.hold) } else { needs }
@@ -146,7 +151,7 @@ impl Plugin for Guard {
                     })
                 });
                 if !masks.is_empty() {
-                    cx.set(Kept { masks: Arc::new(masks) });
+                    cx.with(|kept: &mut Kept| kept.masks = Arc::new(masks));
                 }
             }
         }
@@ -162,19 +167,22 @@ impl Plugin for Guard {
     }
 
     fn text_hook(&self, cx: &Context) -> Option<Box<dyn TextHook>> {
-        let masks = cx.with(|kept: &mut Kept| kept.masks.clone());
-        let mut finders: Vec<Box<dyn Finder>> = Vec::new();
-        if self.looks(Way::Answer) {
-            finders.push(Box::new(self.finder.clone()));
-        }
+        let (masks, seen) = cx.with(|kept: &mut Kept| (kept.masks.clone(), kept.seen.clone()));
+        let mut finder = if self.looks(Way::Answer) { self.finder.clone() } else { Any::default() };
         if !masks.is_empty() {
-            finders.push(Box::new(masks.clone()));
+            finder = finder.and(masks.clone());
         }
-        (!finders.is_empty()).then(|| {
-            let finder = Any::new(finders);
-            Box::new(Hook { finder, masks, common: self.common.clone(), readers: Vec::new(), found: Vec::new() })
+        (!finder.is_empty()).then(|| {
+            Box::new(Hook { finder, masks, common: self.common.clone(), readers: Vec::new(), found: Vec::new(), seen })
                 as Box<dyn TextHook>
         })
+    }
+
+    fn on_end(&self, _end: &End, cx: &Context) {
+        let seen = cx.with(|kept: &mut Kept| kept.seen.clone());
+        for kind in seen.lock().unwrap_or_else(PoisonError::into_inner).iter() {
+            cx.tag("found", &**kind);
+        }
     }
 }
 
@@ -186,6 +194,7 @@ struct Hook {
     /// Of the parts that have begun and not ended.
     readers: Vec<(Part, Reader)>,
     found: Vec<Found>,
+    seen: Arc<Mutex<BTreeSet<Kind>>>,
 }
 
 impl TextHook for Hook {
@@ -206,11 +215,14 @@ impl TextHook for Hook {
             let original = text.get(range.clone()).and_then(|placeholder| self.masks.original(placeholder));
             let new = match original {
                 Some(original) => original.to_owned(),
-                None => match self.common.action {
-                    Action::Report => continue,
-                    Action::Mask | Action::Redact => redacted(&kind),
-                    Action::Reject => return Ok(Flow::Refuse(self.common.rejection(&kind, Way::Answer))),
-                },
+                None => {
+                    self.seen.lock().unwrap_or_else(PoisonError::into_inner).insert(kind.clone());
+                    match self.common.action {
+                        Action::Report => continue,
+                        Action::Mask | Action::Redact => redacted(&kind),
+                        Action::Reject => return Ok(Flow::Refuse(self.common.rejection(&kind, Way::Answer))),
+                    }
+                }
             };
             if json {
                 window.replace_raw(range, in_json(&new, bare));

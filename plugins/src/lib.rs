@@ -61,25 +61,34 @@
 //! | all others | the plugins that ship, one each |
 
 mod answer;
+mod body;
+mod content_log;
 mod context;
 mod deny;
 mod end;
+mod fields;
 pub mod find;
 mod guard;
 mod headers;
 mod host;
+mod injection;
+mod language;
+mod moderation;
 pub mod pii;
 mod plan;
 mod plugin;
+mod prompt;
 mod registry;
 mod request;
 mod screen;
 pub mod secrets;
 mod settings;
 mod size;
+mod template;
 mod text;
 mod upstream;
 mod verdict;
+mod webhook;
 
 pub use ai_gateway_providers as providers;
 pub use ai_gateway_providers::scan::{Side, Text, TextKind, edit_texts, texts};

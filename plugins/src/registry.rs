@@ -50,12 +50,19 @@ pub struct Registry {
 
 /// Those that ship. A plugin adds its line here.
 const SHIPPED: &[Kind] = &[
-    crate::headers::PLUGIN,
-    crate::size::PLUGIN,
-    crate::pii::PLUGIN,
-    crate::secrets::PLUGIN,
-    crate::deny::PLUGIN,
+    crate::body::PLUGIN,
+    crate::content_log::PLUGIN,
     crate::deny::ALLOW,
+    crate::deny::PLUGIN,
+    crate::headers::PLUGIN,
+    crate::injection::PLUGIN,
+    crate::language::PLUGIN,
+    crate::moderation::PLUGIN,
+    crate::pii::PLUGIN,
+    crate::prompt::PLUGIN,
+    crate::secrets::PLUGIN,
+    crate::size::PLUGIN,
+    crate::webhook::PLUGIN,
 ];
 
 impl Default for Registry {

@@ -143,7 +143,21 @@ fn decide(
     if exchange.snapshot.rules.is_empty() {
         return None;
     }
-    let facts = Facts::new(Asked {
+    let facts = facts(header, exchange, endpoint, model, scan, json);
+    let Planner { random, told, .. } = planner;
+    exchange.snapshot.rules.decide(&facts, random, told)
+}
+
+/// What the conditions of rules and plugins see. `json`: the body, if it is JSON.
+pub fn facts<'a>(
+    header: &'a RequestHeader,
+    exchange: &'a Exchange,
+    endpoint: &Endpoint,
+    model: Option<&'a str>,
+    scan: &RequestScan,
+    json: &'a [u8],
+) -> Facts<'a> {
+    Facts::new(Asked {
         path: header.uri.path(),
         operation: endpoint.operation,
         dialect: endpoint.dialect,
@@ -152,9 +166,7 @@ fn decide(
         model,
         stream: scan.stream || endpoint.stream,
         json,
-    });
-    let Planner { random, told, .. } = planner;
-    exchange.snapshot.rules.decide(&facts, random, told)
+    })
 }
 
 /// Where a client names models to fall back on: our own field, and that of OpenRouter's API if it names models of ours. Names of

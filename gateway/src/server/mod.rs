@@ -13,6 +13,7 @@ mod sockets;
 mod upgrade;
 
 pub use build::{Built, Snapshots, build};
+pub(crate) use serve::http;
 pub use control::{Control, UPGRADE_LIMIT, Upgraded};
 pub use upgrade::{Identity, Invocation, UpgradeError};
 

@@ -79,7 +79,7 @@ const MOST_REACH: usize = 16 << 10;
 impl List {
     /// The finder, and how many bytes it may keep open.
     fn finder(self, settings: &Settings<'_>) -> Result<(Any, usize), SettingsError> {
-        let mut finders: Vec<Box<dyn Finder>> = Vec::new();
+        let mut finders: Vec<Arc<dyn Finder>> = Vec::new();
         let reach = match &self.reach {
             None => Pattern::REACH,
             Some(reach) if (1..=MOST_REACH).contains(reach.get_ref()) => *reach.get_ref(),
@@ -90,7 +90,7 @@ impl List {
             if !words.is_empty() {
                 let words = Words::new("word".into(), words).map_err(|error| place(error.to_string()))?;
                 hold = hold.max(words.reach());
-                finders.push(Box::new(words));
+                finders.push(Arc::new(words));
             }
             Ok(())
         };
@@ -110,7 +110,7 @@ impl List {
         let kind: Kind = "pattern".into();
         for pattern in self.patterns.iter().flatten() {
             let read = Pattern::new(kind.clone(), pattern.get_ref(), reach);
-            finders.push(Box::new(read.map_err(|error| SettingsError::at(pattern, error.to_string()))?));
+            finders.push(Arc::new(read.map_err(|error| SettingsError::at(pattern, error.to_string()))?));
         }
         if finders.is_empty() {
             return Err(SettingsError::new("it looks for nothing").help("give it `words`, `words_file` or `patterns`"));

@@ -40,6 +40,16 @@ pub struct Finding {
     pub kind: Kind,
     /// Where it stands, in bytes of the text; never empty.
     pub range: Range<usize>,
+    /// Where one has to look from to find it again: its start, or before it the name or sign that makes it one.
+    pub sign: usize,
+}
+
+impl Finding {
+    /// What tells by itself.
+    #[must_use]
+    pub fn new(kind: Kind, range: Range<usize>) -> Self {
+        Self { kind, sign: range.start, range }
+    }
 }
 
 /// What a [`Finder`] says of a text.
@@ -59,32 +69,31 @@ pub trait Finder: Send + Sync {
     /// The leftmost finding that begins at `from` or behind. Text before `from` is seen (for the borders of words) but never part
     /// of a finding. `end`: nothing follows `text`; then the answer is no [`Next::Open`] before the end.
     fn next(&self, text: &str, from: usize, end: bool) -> Next;
+
+    /// Tells all findings from `from` on, in order; `found` says from where to go on. Gives back the place at which
+    /// [`next`](Self::next) would say [`Next::Open`].
+    fn walk(&self, text: &str, mut from: usize, end: bool, found: &mut dyn FnMut(Finding) -> usize) -> usize {
+        loop {
+            match self.next(text, from, end) {
+                Next::Found(finding) => from = found(finding),
+                Next::Open(open) => return open,
+            }
+        }
+    }
 }
 
 /// Bytes that finders see before the place from which they look.
 pub const CONTEXT: usize = 96;
 
-impl<F: Finder + ?Sized> Finder for Box<F> {
-    fn next(&self, text: &str, from: usize, end: bool) -> Next {
-        (**self).next(text, from, end)
-    }
-}
-
-impl<F: Finder + ?Sized> Finder for Arc<F> {
-    fn next(&self, text: &str, from: usize, end: bool) -> Next {
-        (**self).next(text, from, end)
-    }
-}
-
 /// All findings of a text that is whole.
 pub fn find_all(finder: &dyn Finder, text: &str) -> Vec<Finding> {
-    let mut found = Vec::new();
-    let mut from = 0;
-    while let Next::Found(finding) = finder.next(text, from, true) {
-        from = finding.range.end;
-        found.push(finding);
-    }
-    found
+    let mut all = Vec::new();
+    finder.walk(text, 0, true, &mut |finding| {
+        let end = finding.range.end;
+        all.push(finding);
+        end
+    });
+    all
 }
 
 /// The first finding of a text that is whole.

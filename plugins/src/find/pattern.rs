@@ -57,7 +57,7 @@ impl Finder for Pattern {
                 }
                 continue;
             }
-            return Next::Found(Finding { kind: self.kind.clone(), range: found.range() });
+            return Next::Found(Finding::new(self.kind.clone(), found.range()));
         }
         Next::Open(settled)
     }

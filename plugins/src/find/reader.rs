@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use super::{CONTEXT, Finder, Kind, Next, floor, json};
+use super::{CONTEXT, Finder, Kind, floor, json};
 
 /// How a text is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -54,36 +54,27 @@ impl Reader {
                 json::view(text.get(..whole).unwrap_or_default(), &mut self.view);
             }
         }
-        let mut from = self.kept;
-        let settled = loop {
-            match finder.next(&self.view, from, end) {
-                Next::Open(_) if end => break self.view.len(),
-                Next::Open(open) => {
-                    let open = floor(&self.view, open).max(from);
-                    break match self.script {
-                        Script::Plain => open,
-                        Script::Json => (self.kept + json::border(text, open - self.kept)).max(from),
-                    };
-                }
-                Next::Found(finding) => {
-                    let range = match self.script {
-                        Script::Plain => finding.range,
-                        Script::Json => within_string(&self.view, finding.range),
-                    };
-                    self.pass(from..range.start);
-                    let bare = self.script == Script::Json && !self.inside;
-                    from = range.end;
-                    if !range.is_empty() {
-                        found(Found {
-                            kind: finding.kind,
-                            range: range.start - self.kept..range.end - self.kept,
-                            bare,
-                        });
-                    }
-                }
+        let Self { script, view, kept, inside } = self;
+        let (mut from, first) = (*kept, *kept);
+        let open = finder.walk(view, from, end, &mut |finding| {
+            let range = match script {
+                Script::Plain => finding.range,
+                Script::Json => within_string(view, finding.range),
+            };
+            *inside ^= crosses(view, *script, from..range.start);
+            from = range.end;
+            if !range.is_empty() {
+                let bare = *script == Script::Json && !*inside;
+                found(Found { kind: finding.kind, range: range.start - first..range.end - first, bare });
             }
+            from
+        });
+        let settled = match script {
+            _ if end => view.len(),
+            Script::Plain => floor(view, open).max(from),
+            Script::Json => (first + json::border(text, floor(view, open).max(from) - first)).max(from),
         };
-        self.pass(from..settled);
+        *inside ^= crosses(view, *script, from..settled);
         let done = settled - self.kept;
         let spent = floor(&self.view, settled.saturating_sub(CONTEXT));
         self.view.truncate(settled);
@@ -91,14 +82,12 @@ impl Reader {
         self.kept = self.view.len();
         if end { text.len() } else { done }
     }
+}
 
-    /// Goes over a stretch in which nothing was found.
-    fn pass(&mut self, range: Range<usize>) {
-        if self.script == Script::Json {
-            let bytes = self.view.as_bytes().get(range).unwrap_or_default();
-            self.inside ^= memchr::memchr_iter(json::QUOTE as u8, bytes).count() % 2 == 1;
-        }
-    }
+/// Whether a stretch leads into a string of JSON, or out of one.
+fn crosses(view: &str, script: Script, range: Range<usize>) -> bool {
+    let bytes = view.as_bytes().get(range).unwrap_or_default();
+    script == Script::Json && memchr::memchr_iter(json::QUOTE as u8, bytes).count() % 2 == 1
 }
 
 /// The part of a finding that goes over no border of a string.

@@ -113,9 +113,9 @@ fn patterns_are_found_up_to_their_reach() {
 #[test]
 fn in_json_only_what_strings_say_is_seen() {
     let finder = Any::new(vec![
-        Box::new(words(&["bad", "n"])),
-        Box::new(Pattern::new("n".into(), r"\b\d{4}\b", 16).unwrap()),
-        Box::new(Pattern::new("over".into(), r"x.{1,9}y", 16).unwrap()),
+        Arc::new(words(&["bad", "n"])),
+        Arc::new(Pattern::new("n".into(), r"\b\d{4}\b", 16).unwrap()),
+        Arc::new(Pattern::new("over".into(), r"x.{1,9}y", 16).unwrap()),
     ]);
     let text = r#"{"a":"\nbad\n1234","n":5678,"s":"\\bad \"bad\" \u00e9bad","x":"y"}"#;
     assert_eq!(
@@ -129,10 +129,8 @@ fn in_json_only_what_strings_say_is_seen() {
 
 #[test]
 fn what_replaces_in_json_is_json() {
-    let finder = Any::new(vec![
-        Box::new(words(&["bad"])),
-        Box::new(Pattern::new("n".into(), r"\b\d{4}\b", 16).unwrap()) as Box<dyn Finder>,
-    ]);
+    let finder =
+        Any::new(vec![Arc::new(words(&["bad"])), Arc::new(Pattern::new("n".into(), r"\b\d{4}\b", 16).unwrap())]);
     let text = r#"{"a":"so\tbad","n":5678}"#;
     let new = rewrite(&finder, text, Script::Json, &mut |kind, _| Some(format!("a \"{kind}\"\n"))).unwrap();
     let json: serde_json::Value = serde_json::from_str(&new).unwrap();
@@ -150,8 +148,8 @@ proptest! {
         cuts in prop::collection::vec(0_usize..1000, 0..6),
     ) {
         let finder = Any::new(vec![
-            Box::new(words(&["bad", "bad word", "word 12", "机密"])),
-            Box::new(Pattern::new("n".into(), r"\d{3,5}\b|é-", 32).unwrap()),
+            Arc::new(words(&["bad", "bad word", "word 12", "机密"])),
+            Arc::new(Pattern::new("n".into(), r"\d{3,5}\b|é-", 32).unwrap()),
         ]);
         let text = parts.concat();
         for script in [Script::Plain, Script::Json] {

@@ -95,12 +95,12 @@ impl Finder for Words {
             let next = at(text, found.end());
             let ends = !(next.is_some_and(joins) && last.is_some_and(joins));
             if ends && has_border(text, found.start(), first.as_ref()) {
-                return Next::Found(Finding { kind: self.kind.clone(), range: found.range() });
+                return Next::Found(Finding::new(self.kind.clone(), found.range()));
             }
             // A shorter word of the list may end there; it begins at the same place only if it is a part of this one, and then
             // its end is inside a word as well or it was tried by `shorter`.
             if let Some(range) = self.shorter(text, found.range()) {
-                return Next::Found(Finding { kind: self.kind.clone(), range });
+                return Next::Found(Finding::new(self.kind.clone(), range));
             }
             start = found.start() + first.map_or(1, char::len_utf8);
         }

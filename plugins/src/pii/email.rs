@@ -72,7 +72,7 @@ impl Finder for Email {
                 return Next::Open(start);
             }
             let Some(stop) = domain.filter(|stop| !is_something_else(text, start, *stop)) else { continue };
-            return Next::Found(Finding { kind: self.0.clone(), range: start..stop });
+            return Next::Found(Finding::new(self.0.clone(), start..stop));
         }
         if end {
             return Next::Open(text.len());

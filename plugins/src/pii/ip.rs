@@ -34,7 +34,7 @@ impl Finder for Ip {
             };
             let stop = here + address.len();
             if is_address(address) && !at(text, stop).is_some_and(|char| is_word(char) || char == '-') {
-                return Next::Found(Finding { kind: self.0.clone(), range: here..stop });
+                return Next::Found(Finding::new(self.0.clone(), here..stop));
             }
             here += length.max(1);
         }

@@ -80,7 +80,7 @@ impl Finder for Masks {
             let start = from + at;
             match placeholder_at(text, start) {
                 Some(placeholder) if self.originals.contains_key(placeholder) => {
-                    return Next::Found(Finding { kind: Arc::default(), range: start..start + placeholder.len() });
+                    return Next::Found(Finding::new(Arc::default(), start..start + placeholder.len()));
                 }
                 Some(_) => {}
                 None if !end && may_become_one(text.get(start..).unwrap_or_default()) => return Next::Open(start),

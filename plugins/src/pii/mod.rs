@@ -53,20 +53,20 @@ pub fn countries() -> Vec<&'static str> {
 #[must_use]
 pub fn finder(kinds: &[impl AsRef<str>], countries: Option<&[String]>) -> Any {
     let kind = |name: &str| -> Option<Kind> { kinds.iter().any(|kind| kind.as_ref() == name).then(|| name.into()) };
-    let mut finders: Vec<Box<dyn Finder>> = Vec::new();
+    let mut finders: Vec<Arc<dyn Finder>> = Vec::new();
     if let Some(kind) = kind("secret") {
-        finders.push(Box::new(Secrets::new(Some(&kind), true)));
+        finders.push(Arc::new(Secrets::new(Some(&kind), true)));
     }
     if let Some(kind) = kind("email") {
-        finders.push(Box::new(email::Email(kind)));
+        finders.push(Arc::new(email::Email(kind)));
     }
     let numbers =
         numbers::Kinds { card: kind("card"), iban: kind("iban"), phone: kind("phone"), national: kind("national_id") };
     if numbers.card.is_some() || numbers.iban.is_some() || numbers.phone.is_some() || numbers.national.is_some() {
-        finders.push(Box::new(numbers::Numbers::new(numbers, countries)));
+        finders.push(Arc::new(numbers::Numbers::new(numbers, countries)));
     }
     if let Some(kind) = kind("ip") {
-        finders.push(Box::new(ip::Ip(kind)));
+        finders.push(Arc::new(ip::Ip(kind)));
     }
     Any::new(finders)
 }

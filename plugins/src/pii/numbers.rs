@@ -105,7 +105,7 @@ impl Finder for Numbers {
             let Some(candidate) = Candidate::read(text, here, end) else { return Next::Open(here) };
             for count in (1..=candidate.groups).rev() {
                 if let Some(kind) = self.kind_of(&candidate, count) {
-                    return Next::Found(Finding { kind: kind.clone(), range: candidate.start..candidate.end(count) });
+                    return Next::Found(Finding::new(kind.clone(), candidate.start..candidate.end(count)));
                 }
             }
             if matches!(byte, b'+' | b'(') {

@@ -43,19 +43,13 @@ pub(super) enum Assigned {
 
 /// Whether a secret's name stands in `name`, and its value behind.
 pub(super) fn read(text: &str, name: Range<usize>, end: bool) -> Assigned {
-    let word: String = text
-        .get(name.clone())
-        .unwrap_or_default()
-        .chars()
-        .filter(|char| char.is_alphanumeric())
-        .flat_map(char::to_lowercase)
-        .collect();
-    let is_password = PASSWORDS.iter().any(|part| word.ends_with(part));
+    let word = text.get(name.clone()).unwrap_or_default();
+    let is_password = PASSWORDS.iter().any(|part| ends_like(word, part));
     // "tokens", "max_tokens", "secretary" are none.
-    if !is_password && !TOKENS.iter().any(|part| word.ends_with(part)) {
+    if !is_password && !TOKENS.iter().any(|part| ends_like(word, part)) {
         return Assigned::Not;
     }
-    let Some(value) = value(text, name.end, &word) else {
+    let Some(value) = value(text, name.end, word) else {
         return if at_end(text, name.end) && !end { Assigned::Open } else { Assigned::Not };
     };
     if value.end == text.len() && !end && value.len() <= LONGEST_VALUE {
@@ -64,6 +58,12 @@ pub(super) fn read(text: &str, name: Range<usize>, end: bool) -> Assigned {
     let said = text.get(value.clone()).unwrap_or_default();
     let fits = if is_password { is_password_like(said) } else { is_random(said) };
     if fits && !is_stand_in(said) { Assigned::Value(value) } else { Assigned::Not }
+}
+
+/// Whether a name ends with `part`, its case and whatever is no letter or digit aside.
+fn ends_like(name: &str, part: &str) -> bool {
+    let mut letters = name.chars().rev().filter(|char| char.is_alphanumeric()).flat_map(char::to_lowercase);
+    part.chars().rev().all(|char| letters.next() == Some(char))
 }
 
 /// Whether what stands behind `from` could still become an assignment.
@@ -81,7 +81,7 @@ fn value(text: &str, from: usize, name: &str) -> Option<Range<usize>> {
     let rest = text.get(from..)?;
     let between = rest.bytes().take(8).take_while(|byte| is_between(*byte)).count();
     let sign = rest.get(..between)?;
-    if !sign.contains([':', '=']) && name != "bearer" {
+    if !sign.contains([':', '=']) && !name.eq_ignore_ascii_case("bearer") {
         return None;
     }
     let start = from + between;

@@ -46,7 +46,13 @@ impl Secrets {
 
     fn found(&self, name: &str, range: std::ops::Range<usize>) -> Next {
         let kind = self.kinds.get(name).cloned().unwrap_or_else(|| name.into());
-        Next::Found(Finding { kind, range })
+        Next::Found(Finding::new(kind, range))
+    }
+
+    /// What is one because of the sign before it.
+    fn behind(&self, sign: usize, name: &str, range: std::ops::Range<usize>) -> Next {
+        let kind = self.kinds.get(name).cloned().unwrap_or_else(|| name.into());
+        Next::Found(Finding { kind, range, sign })
     }
 
     /// What of known shape begins at `here`.
@@ -131,7 +137,7 @@ impl Finder for Secrets {
                 }
                 if rest.starts_with("://") {
                     match assigned::in_url(text, here, end) {
-                        Assigned::Value(value) => return self.found(URL_PASSWORD, value),
+                        Assigned::Value(value) => return self.behind(here, URL_PASSWORD, value),
                         Assigned::Open => return Next::Open(here),
                         Assigned::Not => {}
                     }
@@ -167,8 +173,11 @@ impl Secrets {
         match assigned::read(text, here..here + length, end) {
             Assigned::Value(value) => {
                 // What tells by its look keeps its own name.
-                let next = self.shaped(text, value.start, end);
-                Some(next.unwrap_or_else(|| self.found(ASSIGNED, value)))
+                Some(match self.shaped(text, value.start, end) {
+                    Some(Next::Found(shaped)) => Next::Found(Finding { sign: here, ..shaped }),
+                    Some(Next::Open(_)) => Next::Open(here),
+                    None => self.behind(here, ASSIGNED, value),
+                })
             }
             Assigned::Open => Some(Next::Open(here)),
             Assigned::Not => None,

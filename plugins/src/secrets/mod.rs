@@ -24,6 +24,7 @@ use serde::Deserialize;
 use toml::Spanned;
 
 use crate::Settings;
+use crate::find::Any;
 use crate::guard::{Action, Common, Guard, Way};
 
 pub use find::Secrets;
@@ -60,5 +61,5 @@ fn yes() -> bool {
 pub const PLUGIN: crate::Kind = crate::Kind::new("secrets", |settings: &Settings<'_>| {
     let SecretsSettings { action, on, assigned, message, status } = settings.read()?;
     let common = Common::new(on, action, message, status.as_ref())?;
-    Ok(Arc::new(Guard::new(Secrets::new(None, assigned), common, HOLD)))
+    Ok(Arc::new(Guard::new(Any::new(vec![Arc::new(Secrets::new(None, assigned))]), common, HOLD)))
 });

@@ -22,6 +22,7 @@ fn world() -> Fake {
         .with_var("COHERE_API_KEY", "sk-1")
         .with_var("AZURE_OPENAI_API_KEY", "sk-2")
         .with_var("LOCAL_LLM_KEY", "sk-3")
+        .with_var("WEBHOOK_SECRET", "sk-9")
         .with_var("REDIS_URL", "redis://127.0.0.1:6379")
         .with_var("AWS_ACCESS_KEY_ID", "AKIDEXAMPLE")
         .with_var("AWS_SECRET_ACCESS_KEY", "sk-7")

@@ -41,6 +41,8 @@ pub struct Screener {
     dialect: Dialect,
     operation: Operation,
     client: Client,
+    /// Whether anybody looks at this answer's texts: a plugin that could, but has nothing to do here, costs it nothing.
+    looks: bool,
     state: State,
 }
 
@@ -65,7 +67,7 @@ impl Screener {
         let body = exchange.request.as_ref().map(|request| request.body.clone()).unwrap_or_default();
         let client = client(exchange, header, exchange.wants_stream(), body);
         let (dialect, operation) = (endpoint.dialect, endpoint.operation);
-        Some(Box::new(Self { run: run.clone(), dialect, operation, client, state: State::Head }))
+        Some(Box::new(Self { run: run.clone(), dialect, operation, client, looks: false, state: State::Head }))
     }
 
     /// Whether the client has got the end of its answer.
@@ -105,16 +107,18 @@ impl Screener {
         Ok(out)
     }
 
-    /// Whether the answer's texts are looked at.
-    fn reads_text(&self) -> bool {
-        let has_text = matches!(self.operation, Operation::Chat | Operation::Completions | Operation::Stored);
-        has_text && self.run.those(|needs| needs.text.is_some() || needs.window.is_some()).next().is_some()
+    /// Whether the answer has texts that plugins look at.
+    fn has_text(&self) -> bool {
+        matches!(self.operation, Operation::Chat | Operation::Completions | Operation::Stored)
     }
 
     async fn header(&mut self, mut header: Box<ResponseHeader>, end: bool, out: &mut Vec<HttpTask>) -> Result<()> {
         let good = header.status.is_success();
         let form = form_of(&header);
-        let reads_body = self.run.those(|needs| needs.answer_body).next().is_some() || (self.reads_text() && good);
+        let hooks = if good && self.has_text() { hooks(&self.run) } else { Vec::new() };
+        let waits = self.run.those(|needs| needs.window.is_some()).next().is_some();
+        self.looks = good && self.has_text() && (waits || !hooks.is_empty());
+        let reads_body = self.looks || self.run.those(|needs| needs.answer_body).next().is_some();
         if form == AnswerForm::Json && reads_body && !end {
             self.state = State::Whole(header, BytesMut::new());
             return Ok(());
@@ -126,8 +130,8 @@ impl Screener {
             Err(error) => return self.refuse(&header, error, out),
         }
         apply(&mut header, &answer.headers)?;
-        if form != AnswerForm::Stream || !good || !self.reads_text() {
-            let unread = form == AnswerForm::Opaque && good && self.reads_text() && self.operation != Operation::Stored;
+        if form != AnswerForm::Stream || !self.looks {
+            let unread = form == AnswerForm::Opaque && self.looks && self.operation != Operation::Stored;
             if unread {
                 return self.replace(&header, end, "cannot read an answer of this form", out);
             }
@@ -139,7 +143,7 @@ impl Screener {
             return self.replace(&header, end, "cannot read streams of legacy completions", out);
         }
         header.remove_header(&CONTENT_LENGTH);
-        self.state = State::Stream(Box::new(Streaming::new(&self.run, self.dialect, &self.client)));
+        self.state = State::Stream(Box::new(Streaming::new(&self.run, self.dialect, &self.client, hooks)));
         out.push(HttpTask::Header(header, end));
         Ok(())
     }
@@ -265,7 +269,7 @@ impl Screener {
             }
             Err(error) => return self.refuse(&header, error, out),
         }
-        if header.status.is_success() && self.reads_text() && !array {
+        if self.looks && !array {
             let mut hooks = hooks(&self.run);
             let mut refused = screen_whole(&mut answer, &mut hooks);
             if refused.is_none() {
@@ -312,7 +316,7 @@ impl Screener {
     /// Gemini's stream in one JSON array is looked at as the stream that it is.
     async fn stream_in_array(&mut self, body: &Bytes) -> Bytes {
         let Ok(events) = serde_json::from_slice::<Vec<&serde_json::value::RawValue>>(body) else { return body.clone() };
-        let mut streaming = Streaming::new(&self.run, self.dialect, &self.client);
+        let mut streaming = Streaming::new(&self.run, self.dialect, &self.client, hooks(&self.run));
         let mut out = BytesMut::new();
         for event in events {
             let event = Bytes::from(format!("data: {}\n\n", event.get().replace(['\n', '\r'], " ")));
@@ -418,11 +422,11 @@ struct Pending {
 }
 
 impl Streaming {
-    fn new(run: &Run, dialect: Dialect, client: &Client) -> Self {
+    fn new(run: &Run, dialect: Dialect, client: &Client, hooks: Vec<Hooked>) -> Self {
         let waits: Vec<Active> = run.those(|needs| needs.window.is_some()).cloned().collect();
         let window = waits.iter().filter_map(|active| active.entry.needs.window).min();
         Self {
-            screen: Screen::new(dialect, hooks(run), client.request_id.get(..12).unwrap_or("0")),
+            screen: Screen::new(dialect, hooks, client.request_id.get(..12).unwrap_or("0")),
             encoder: codec(dialect).stream_encoder(client),
             losses: Losses::default(),
             waits,

@@ -1,0 +1,147 @@
+//! `log`: what is asked and answered, as lines of JSON in a file or for an HTTP sink.
+//!
+//! ```toml
+//! [[plugins]]
+//! use = "log"
+//! file = "/var/log/ai-gateway/content.jsonl"   # opened anew for each batch, so it can be rotated; or
+//! url = "https://logs.example.com/ingest"      # POST of application/x-ndjson
+//! headers = { authorization = "env:SINK_TOKEN" }
+//! redact = true               # default: what `pii` finds is redacted; false, or a list of its kinds
+//! most = "64KiB"              # of an answer, and of each text of a request
+//! memory = "16MiB"            # that may wait to be written; what is more is lost, and counted by the tag `log` = `lost`
+//! ```
+//!
+//! Nothing waits for it: records go into a bounded queue, and a task that lives while there are any redacts and writes them. What a
+//! sink refuses three times is lost. Records that wait when the process ends are lost, too.
+
+mod queue;
+mod record;
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use http::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
+use serde::Deserialize;
+use toml::Spanned;
+
+use crate::find::Any;
+use crate::pii::{self, DEFAULT_KINDS, KINDS, one_of};
+use crate::webhook::url_of;
+use crate::{Context, End, Failure, Needs, Plugin, Request, Settings, SettingsError, Verdict, async_trait};
+use queue::Queue;
+use record::{Record, Seen};
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct LogSettings {
+    file: Option<Spanned<String>>,
+    url: Option<Spanned<String>>,
+    headers: Option<Spanned<BTreeMap<String, String>>>,
+    redact: Option<Redact>,
+    most: Option<Spanned<String>>,
+    memory: Option<Spanned<String>>,
+}
+
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Redact {
+    All(bool),
+    Kinds(Vec<Spanned<String>>),
+}
+
+const MOST: usize = 64 << 10;
+const MEMORY: usize = 16 << 20;
+
+/// `use = "log"`.
+pub const PLUGIN: crate::Kind = crate::Kind::new("log", |settings: &Settings<'_>| {
+    let LogSettings { file, url, headers, redact, most, memory } = settings.read()?;
+    let sink = match (file, url) {
+        (Some(file), None) => Sink::File(settings.path(file.get_ref())),
+        (None, Some(url)) => Sink::Http { url: url_of(&url)?, headers: sent(settings, headers.as_ref())? },
+        _ => return Err(SettingsError::new("where to?").help("give it either `file` or `url`")),
+    };
+    let kinds = match redact {
+        None | Some(Redact::All(true)) => DEFAULT_KINDS.iter().map(|kind| (*kind).to_owned()).collect(),
+        Some(Redact::All(false)) => Vec::new(),
+        Some(Redact::Kinds(kinds)) => one_of(&kinds, KINDS)?,
+    };
+    let work = Work { sink, redact: pii::finder(&kinds, None) };
+    Ok(Arc::new(Log {
+        most: bytes(most.as_ref(), MOST)?,
+        queue: Arc::new(Queue::new(work, bytes(memory.as_ref(), MEMORY)?)),
+    }))
+});
+
+fn sent(
+    settings: &Settings<'_>,
+    headers: Option<&Spanned<BTreeMap<String, String>>>,
+) -> Result<HeaderMap, SettingsError> {
+    let mut sent = HeaderMap::new();
+    sent.insert(CONTENT_TYPE, HeaderValue::from_static("application/x-ndjson"));
+    if let Some(headers) = headers {
+        for (name, value) in headers.get_ref() {
+            let value = settings.secret(&Spanned::new(headers.span(), value.clone()))?;
+            let bad = || SettingsError::at(headers, format!("`{name}` is no header"));
+            let name = HeaderName::try_from(name.as_str()).map_err(|_| bad())?;
+            sent.insert(name, HeaderValue::try_from(value).map_err(|_| bad())?);
+        }
+    }
+    Ok(sent)
+}
+
+/// `"64KiB"`.
+fn bytes(size: Option<&Spanned<String>>, default: usize) -> Result<usize, SettingsError> {
+    let Some(size) = size else { return Ok(default) };
+    let text = size.get_ref().trim();
+    let digits = text.find(|char: char| !char.is_ascii_digit()).unwrap_or(text.len());
+    let (number, unit) = text.split_at(digits);
+    let unit: usize = match unit.trim() {
+        "B" => 1,
+        "KiB" => 1 << 10,
+        "MiB" => 1 << 20,
+        _ => 0,
+    };
+    let read = number.parse::<usize>().ok().and_then(|number| number.checked_mul(unit)).filter(|size| *size > 0);
+    read.ok_or_else(|| SettingsError::at(size, "this is no size").help("\"64KiB\", \"16MiB\""))
+}
+
+/// Where records go.
+enum Sink {
+    File(PathBuf),
+    Http { url: http::Uri, headers: HeaderMap },
+}
+
+/// What is done to them on the way.
+struct Work {
+    sink: Sink,
+    redact: Any,
+}
+
+struct Log {
+    most: usize,
+    queue: Arc<Queue>,
+}
+
+#[async_trait]
+impl Plugin for Log {
+    fn needs(&self) -> Needs {
+        Needs::new().body().bytes().end()
+    }
+
+    async fn on_request(&self, request: &mut Request, cx: &Context) -> Result<Verdict, Failure> {
+        cx.set(Seen::asked(record::asked(request, self.most)));
+        Ok(Verdict::Pass)
+    }
+
+    fn on_bytes(&self, bytes: &[u8], cx: &Context) {
+        cx.with(|seen: &mut Seen| seen.keep(bytes, self.most));
+    }
+
+    fn on_end(&self, end: &End, cx: &Context) {
+        let record = Record::new(cx.about(), end, cx.take().unwrap_or_default());
+        if !self.queue.push(record, cx.about().host.clone()) {
+            cx.tag("log", "lost");
+        }
+    }
+}

@@ -1,0 +1,118 @@
+//! Records on their way to the sink.
+
+use std::collections::VecDeque;
+use std::io::Write as _;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use super::record::Record;
+use super::{Sink, Work};
+use crate::Host;
+
+/// Records that are written together.
+const BATCH: usize = 64;
+/// Tries of a sink, the time between them, and the longest that one may take.
+const TRIES: u32 = 3;
+const PAUSE: Duration = Duration::from_millis(500);
+const LONGEST: Duration = Duration::from_secs(10);
+
+/// A queue bounded by bytes, and the task that empties it.
+pub(super) struct Queue {
+    work: Arc<Work>,
+    most: usize,
+    waiting: Mutex<Waiting>,
+}
+
+#[derive(Default)]
+struct Waiting {
+    records: VecDeque<Record>,
+    bytes: usize,
+    /// A task is at work.
+    active: bool,
+    /// The sink did not take what it was given last.
+    failed: bool,
+}
+
+impl Queue {
+    /// At most `most` bytes wait.
+    pub fn new(work: Work, most: usize) -> Self {
+        Self { work: Arc::new(work), most, waiting: Mutex::default() }
+    }
+
+    /// Takes a record in. `false`: there is no room, and it is lost, or the sink did not take others before it. Never waits.
+    pub fn push(self: &Arc<Self>, record: Record, host: Arc<dyn Host>) -> bool {
+        let Ok(runtime) = tokio::runtime::Handle::try_current() else { return false };
+        let mut waiting = self.lock();
+        if waiting.bytes + record.size > self.most {
+            return false;
+        }
+        waiting.bytes += record.size;
+        waiting.records.push_back(record);
+        if !std::mem::replace(&mut waiting.active, true) {
+            runtime.spawn(self.clone().empty(host));
+        }
+        !std::mem::take(&mut waiting.failed)
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Waiting> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Writes until nothing waits.
+    async fn empty(self: Arc<Self>, host: Arc<dyn Host>) {
+        loop {
+            let (batch, size) = {
+                let mut waiting = self.lock();
+                let count = waiting.records.len().min(BATCH);
+                if count == 0 {
+                    waiting.active = false;
+                    return;
+                }
+                let batch: Vec<Record> = waiting.records.drain(..count).collect();
+                let size: usize = batch.iter().map(|record| record.size).sum();
+                (batch, size)
+            };
+            let work = self.work.clone();
+            // Redaction computes, and files block. If it panicked the batch is lost, not the log.
+            let written = tokio::task::spawn_blocking(move || {
+                let lines: Vec<u8> = batch.into_iter().flat_map(|record| record.write(&work)).collect();
+                match &work.sink {
+                    Sink::File(path) => append(path, &lines).is_ok().then(Vec::new),
+                    Sink::Http { .. } => Some(lines),
+                }
+            });
+            let taken = match (written.await, &self.work.sink) {
+                (Ok(Some(lines)), Sink::Http { url, headers }) => send(&*host, url, headers, lines.into()).await,
+                (Ok(written), _) => written.is_some(),
+                (Err(_), _) => false,
+            };
+            self.lock().failed |= !taken;
+            self.lock().bytes -= size;
+        }
+    }
+}
+
+fn append(path: &std::path::Path, lines: &[u8]) -> std::io::Result<()> {
+    let mut options = std::fs::OpenOptions::new();
+    options.create(true).append(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    options.open(path)?.write_all(lines)
+}
+
+async fn send(host: &dyn Host, url: &http::Uri, headers: &http::HeaderMap, lines: Bytes) -> bool {
+    for attempt in 1..=TRIES {
+        let mut request = http::Request::new(lines.clone());
+        *request.method_mut() = http::Method::POST;
+        *request.uri_mut() = url.clone();
+        *request.headers_mut() = headers.clone();
+        match host.fetch(request, LONGEST).await {
+            Ok(answer) if answer.status().is_success() => return true,
+            _ if attempt < TRIES => tokio::time::sleep(PAUSE * attempt).await,
+            _ => {}
+        }
+    }
+    false
+}

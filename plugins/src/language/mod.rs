@@ -1,0 +1,84 @@
+//! `language`: in which language is asked.
+//!
+//! ```toml
+//! [[plugins]]
+//! use = "language"
+//! allow = ["en", "de"]        # or deny = ["ru"]; ISO 639-1
+//! action = "reject"           # reject (default) | report
+//! message = "…"
+//! status = 400
+//! ```
+//!
+//! The last user message is looked at: scripts tell Chinese, Japanese, Korean, Greek, Hebrew, Thai, Hindi, Arabic and Cyrillic; small
+//! words tell the languages of one script apart. What is too short, is code, or could be two languages is not known, and passes. The
+//! figures on a labelled set are in `docs/guardrails.md`.
+
+mod detect;
+
+use std::sync::Arc;
+
+use serde::Deserialize;
+use toml::Spanned;
+
+use crate::guard::rejection_status;
+use crate::pii::one_of;
+use crate::{Context, Failure, Needs, Plugin, Request, Settings, SettingsError, TextKind, Verdict, async_trait};
+pub(crate) use detect::{LANGUAGES, detect};
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct LanguageSettings {
+    allow: Option<Vec<Spanned<String>>>,
+    deny: Option<Vec<Spanned<String>>>,
+    #[serde(default)]
+    action: Action,
+    message: Option<String>,
+    status: Option<Spanned<u16>>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Action {
+    #[default]
+    Reject,
+    Report,
+}
+
+/// `use = "language"`.
+pub const PLUGIN: crate::Kind = crate::Kind::new("language", |settings: &Settings<'_>| {
+    let LanguageSettings { allow, deny, action, message, status } = settings.read()?;
+    let (list, allows) = match (&allow, &deny) {
+        (Some(allow), None) => (one_of(allow, LANGUAGES)?, true),
+        (None, Some(deny)) => (one_of(deny, LANGUAGES)?, false),
+        _ => return Err(SettingsError::new("which languages?").help("give it either `allow` or `deny`")),
+    };
+    let message = message.unwrap_or_else(|| "this gateway does not take requests in this language".to_owned());
+    Ok(Arc::new(Language { list, allows, action, message, status: rejection_status(status.as_ref(), 400)? }))
+});
+
+struct Language {
+    list: Vec<String>,
+    allows: bool,
+    action: Action,
+    message: String,
+    status: u16,
+}
+
+#[async_trait]
+impl Plugin for Language {
+    fn needs(&self) -> Needs {
+        Needs::new().body()
+    }
+
+    async fn on_request(&self, request: &mut Request, cx: &Context) -> Result<Verdict, Failure> {
+        let texts = request.texts();
+        let asked = texts.iter().rfind(|text| matches!(text.kind, TextKind::User | TextKind::Input));
+        let Some(language) = asked.and_then(|text| detect(&text.text)) else { return Ok(Verdict::Pass) };
+        cx.tag("language", language);
+        let listed = self.list.iter().any(|name| name == language);
+        Ok(match self.action {
+            Action::Reject if listed != self.allows => Verdict::reject(self.status, &self.message),
+            Action::Reject | Action::Report => Verdict::Pass,
+        })
+    }
+}

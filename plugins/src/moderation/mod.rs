@@ -1,0 +1,181 @@
+//! `moderation`: a moderation model of a configured provider decides.
+//!
+//! ```toml
+//! [[plugins]]
+//! use = "moderation"
+//! model = "openai/omni-moderation-latest"   # a name of [models], or provider/model
+//! on = ["request", "answer"]                # default: ["request"]
+//! threshold = 0.8                           # of any category's score; without it what the model flags counts
+//! categories = { violence = 0.5, "self-harm" = 0.2 }   # only these, each with its own
+//! window = 1024                             # bytes of an answer that are judged at a time
+//! action = "reject"                         # reject (default) | report
+//! message = "…"
+//! status = 403
+//! ```
+//!
+//! Of a request the last user message is judged: the ones before were, when they were the last.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use serde::Deserialize;
+use toml::Spanned;
+
+use crate::guard::{Way, rejection_status};
+use crate::providers::Operation;
+use crate::webhook::window_of;
+use crate::{
+    Context, Failure, Flow, Needs, Part, PartKind, Plugin, Rejection, Request, Settings, SettingsError, TextKind,
+    Verdict, async_trait,
+};
+
+/// The gateway's `timeout` ends a call before.
+const LONGEST: Duration = Duration::from_secs(120);
+const WINDOW: usize = 1024;
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ModerationSettings {
+    model: Spanned<String>,
+    #[serde(default = "request")]
+    on: Vec<Way>,
+    threshold: Option<Spanned<f64>>,
+    #[serde(default)]
+    categories: BTreeMap<String, Spanned<f64>>,
+    window: Option<Spanned<usize>>,
+    #[serde(default)]
+    action: Action,
+    message: Option<String>,
+    status: Option<Spanned<u16>>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Action {
+    #[default]
+    Reject,
+    Report,
+}
+
+fn request() -> Vec<Way> {
+    vec![Way::Request]
+}
+
+/// `use = "moderation"`.
+pub const PLUGIN: crate::Kind = crate::Kind::new("moderation", |settings: &Settings<'_>| {
+    let ModerationSettings { model, on, threshold, categories, window, action, message, status } = settings.read()?;
+    if model.get_ref().is_empty() {
+        return Err(SettingsError::at(&model, "which model?"));
+    }
+    for score in threshold.iter().chain(categories.values()) {
+        if !(0.0..=1.0).contains(score.get_ref()) {
+            return Err(SettingsError::at(score, "scores are from 0 to 1"));
+        }
+    }
+    Ok(Arc::new(Moderation {
+        model: model.into_inner(),
+        on,
+        threshold: threshold.map(Spanned::into_inner),
+        categories: categories.into_iter().map(|(name, score)| (name, score.into_inner())).collect(),
+        window: window_of(window.as_ref(), WINDOW)?,
+        action,
+        message: message.unwrap_or_else(|| "this is against the rules of this gateway".to_owned()),
+        status: rejection_status(status.as_ref(), 403)?,
+    }))
+});
+
+struct Moderation {
+    model: String,
+    on: Vec<Way>,
+    threshold: Option<f64>,
+    categories: BTreeMap<String, f64>,
+    window: usize,
+    action: Action,
+    message: String,
+    status: u16,
+}
+
+/// OpenAI's answer, <https://platform.openai.com/docs/api-reference/moderations/object>.
+#[derive(Deserialize)]
+struct Judged {
+    results: Vec<Judgement>,
+}
+
+#[derive(Deserialize)]
+struct Judgement {
+    flagged: bool,
+    #[serde(default)]
+    categories: BTreeMap<String, Option<bool>>,
+    #[serde(default)]
+    category_scores: BTreeMap<String, Option<f64>>,
+}
+
+impl Moderation {
+    /// The category that is against the rules, if one is.
+    async fn judge(&self, texts: &[&str], cx: &Context) -> Result<Option<String>, Failure> {
+        if texts.iter().all(|text| text.trim().is_empty()) {
+            return Ok(None);
+        }
+        let body = Bytes::from(serde_json::json!({ "model": self.model, "input": texts }).to_string());
+        let answer = cx.host().ask(Operation::Moderation, &self.model, body, LONGEST).await?;
+        let judged: Judged =
+            serde_json::from_slice(&answer).map_err(|_| Failure::from("its judgement cannot be read"))?;
+        if judged.results.len() != texts.len() {
+            return Err("it did not judge every text".into());
+        }
+        Ok(judged.results.iter().find_map(|judgement| self.against(judgement)))
+    }
+
+    fn against(&self, judgement: &Judgement) -> Option<String> {
+        let score = |name: &str| judgement.category_scores.get(name).copied().flatten().unwrap_or_default();
+        if !self.categories.is_empty() {
+            return self.categories.iter().find(|(name, limit)| score(name) >= **limit).map(|(name, _)| name.clone());
+        }
+        if let Some(limit) = self.threshold {
+            return judgement.category_scores.keys().find(|name| score(name) >= limit).cloned();
+        }
+        let named =
+            judgement.categories.iter().find(|(_, flagged)| **flagged == Some(true)).map(|(name, _)| name.clone());
+        judgement.flagged.then(|| named.unwrap_or_else(|| "flagged".to_owned()))
+    }
+}
+
+#[async_trait]
+impl Plugin for Moderation {
+    fn needs(&self) -> Needs {
+        let needs = if self.on.contains(&Way::Request) { Needs::new().body() } else { Needs::new() };
+        if self.on.contains(&Way::Answer) { needs.window(self.window) } else { needs }
+    }
+
+    async fn on_request(&self, request: &mut Request, cx: &Context) -> Result<Verdict, Failure> {
+        let texts = request.texts();
+        let is_asked = |kind| matches!(kind, TextKind::User | TextKind::Input);
+        let last: Vec<&str> = texts
+            .iter()
+            .rev()
+            .skip_while(|text| !is_asked(text.kind))
+            .take_while(|text| is_asked(text.kind))
+            .map(|text| &*text.text)
+            .collect();
+        let Some(category) = self.judge(&last, cx).await? else { return Ok(Verdict::Pass) };
+        cx.tag("found", category);
+        Ok(match self.action {
+            Action::Reject => Verdict::reject(self.status, &self.message),
+            Action::Report => Verdict::Pass,
+        })
+    }
+
+    async fn on_window(&self, part: &Part, text: &str, _end: bool, cx: &Context) -> Result<Flow, Failure> {
+        if part.kind == PartKind::Arguments {
+            return Ok(Flow::Pass);
+        }
+        let Some(category) = self.judge(&[text], cx).await? else { return Ok(Flow::Pass) };
+        cx.tag("found", category);
+        Ok(match self.action {
+            Action::Reject => Flow::Refuse(Rejection { status: self.status, message: self.message.clone() }),
+            Action::Report => Flow::Pass,
+        })
+    }
+}

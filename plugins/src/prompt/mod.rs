@@ -1,0 +1,142 @@
+//! `prompt`: instructions, decoration and templates.
+//!
+//! ```toml
+//! [[plugins]]
+//! use = "prompt"
+//! system = "Answer in German. Today is {{date}}; the customer is {{team}}."
+//! mode = "prepend"            # to the client's own instructions: prepend (default) | append | replace
+//! before = "Question: "       # around the last user message
+//! after = "\nThink first."
+//! templates = { translate = "Translate to {{properties.language}}: {{properties.text}}" }
+//! ```
+//!
+//! A message that says `{template://translate}` becomes that template, filled from the body's `properties`, an object that goes no
+//! further. Variables: `key`, `team`, `tags`, `model`, `dialect`, `operation`, `path`, `request_id`, `date` and `time` (UTC),
+//! `header.NAME`, `metadata.NAME`, `properties.NAME`; what is not known is empty. The last three are the client's own words:
+//! put none of them into instructions that are to hold against the client.
+
+mod system;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use serde::Deserialize;
+use toml::Spanned;
+
+use crate::fields::Object;
+use crate::providers::Operation;
+use crate::template::Template;
+use crate::{Context, Failure, Needs, Plugin, Request, Settings, SettingsError, TextKind, Verdict, async_trait};
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct PromptSettings {
+    system: Option<Spanned<String>>,
+    mode: Option<Mode>,
+    before: Option<Spanned<String>>,
+    after: Option<Spanned<String>>,
+    templates: Option<BTreeMap<String, Spanned<String>>>,
+}
+
+/// How instructions are joined with the client's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Mode {
+    #[default]
+    Prepend,
+    Append,
+    Replace,
+}
+
+/// `use = "prompt"`.
+pub const PLUGIN: crate::Kind = crate::Kind::new("prompt", |settings: &Settings<'_>| {
+    let PromptSettings { system, mode, before, after, templates } = settings.read()?;
+    let read = |text: Option<Spanned<String>>| text.as_ref().map(Template::read).transpose();
+    let named = templates.unwrap_or_default().into_iter();
+    let prompt = Prompt {
+        system: read(system)?,
+        mode: mode.unwrap_or_default(),
+        before: read(before)?,
+        after: read(after)?,
+        templates: named
+            .map(|(name, text)| Ok((name, Template::read(&text)?)))
+            .collect::<Result<_, SettingsError>>()?,
+    };
+    if prompt.system.is_none() && prompt.before.is_none() && prompt.after.is_none() && prompt.templates.is_empty() {
+        return Err(SettingsError::new("it says nothing").help("give it `system`, `before`, `after` or `templates`"));
+    }
+    Ok(Arc::new(prompt))
+});
+
+struct Prompt {
+    system: Option<Template>,
+    mode: Mode,
+    before: Option<Template>,
+    after: Option<Template>,
+    templates: BTreeMap<String, Template>,
+}
+
+#[async_trait]
+impl Plugin for Prompt {
+    fn needs(&self) -> Needs {
+        Needs::new().body()
+    }
+
+    async fn on_request(&self, request: &mut Request, cx: &Context) -> Result<Verdict, Failure> {
+        if !matches!(request.operation, Operation::Chat | Operation::CountTokens | Operation::Completions) {
+            return Ok(Verdict::Pass);
+        }
+        if let Some(missing) = self.expand(request, cx) {
+            return Ok(Verdict::reject(400, format!("there is no template `{missing}`")));
+        }
+        self.decorate(request, cx);
+        if let Some(system) = &self.system
+            && request.operation != Operation::Completions
+            && let Some(mut body) = Object::read(request.json())
+        {
+            system::instruct(&mut body, request.dialect, &system.fill(request, cx), self.mode);
+            request.set_json(body.write());
+        }
+        Ok(Verdict::Pass)
+    }
+}
+
+impl Prompt {
+    /// Puts templates in the place of what names them. Gives back a name that there is no template of.
+    fn expand(&self, request: &mut Request, cx: &Context) -> Option<String> {
+        if self.templates.is_empty() {
+            return None;
+        }
+        let asked = request.clone();
+        let mut missing = None;
+        request.edit_texts(|text| {
+            let name = text.text.trim().strip_prefix("{template://")?.strip_suffix('}')?;
+            match self.templates.get(name) {
+                Some(template) => Some(template.fill(&asked, cx)),
+                None => {
+                    missing = Some(name.chars().take(64).collect());
+                    None
+                }
+            }
+        });
+        if let Some(mut body) = Object::read(request.json()).filter(|body| body.get("properties").is_some()) {
+            body.remove("properties");
+            request.set_json(body.write());
+        }
+        missing
+    }
+
+    fn decorate(&self, request: &mut Request, cx: &Context) {
+        if self.before.is_none() && self.after.is_none() {
+            return;
+        }
+        let is_asked = |kind| matches!(kind, TextKind::User | TextKind::Input);
+        let Some(last) = request.texts().iter().rev().find(|text| is_asked(text.kind)).map(|text| text.number) else {
+            return;
+        };
+        let fill =
+            |template: &Option<Template>| template.as_ref().map(|text| text.fill(request, cx)).unwrap_or_default();
+        let (before, after) = (fill(&self.before), fill(&self.after));
+        request.edit_texts(|text| (text.number == last).then(|| format!("{before}{}{after}", text.text)));
+    }
+}

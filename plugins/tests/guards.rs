@@ -1,0 +1,246 @@
+//! The plugins that look for something, at work on requests and on the streams of answers: whatever the cut, the result is the same.
+
+use std::sync::Arc;
+
+use ai_gateway_plugins::providers::{Dialect, Operation};
+use ai_gateway_plugins::{
+    About, Context, Flow, NoHost, Part, PartKind, Plugin, Registry, Rejection, Request, Settings, Stage, TextHook,
+    Verdict,
+};
+use bytes::Bytes;
+use proptest::prelude::*;
+
+const SET: &str = include_str!("data/pii.tsv");
+
+fn plugin(kind: &str, settings: &str) -> Arc<dyn Plugin> {
+    Registry::default().build(kind, &Settings::of(settings)).unwrap().unwrap()
+}
+
+fn context() -> Context {
+    Context::alone(About::new(Dialect::OpenAiChat, Operation::Chat, Arc::new(NoHost)))
+}
+
+/// Polls what never waits.
+fn ready<T>(future: impl Future<Output = T>) -> T {
+    let mut future = std::pin::pin!(future);
+    match future.as_mut().poll(&mut std::task::Context::from_waker(std::task::Waker::noop())) {
+        std::task::Poll::Ready(value) => value,
+        std::task::Poll::Pending => panic!("it waits"),
+    }
+}
+
+fn chat(messages: &serde_json::Value) -> Request {
+    let body = serde_json::json!({ "model": "m", "messages": messages }).to_string();
+    Request::new(Dialect::OpenAiChat, Operation::Chat, http::HeaderMap::new(), Bytes::from(body))
+}
+
+fn ask(plugin: &dyn Plugin, cx: &Context, text: &str) -> (Verdict, String) {
+    let mut request = chat(&serde_json::json!([{ "role": "user", "content": text }]));
+    let verdict = ready(plugin.on_request(&mut request, cx)).unwrap();
+    let body: serde_json::Value = serde_json::from_slice(request.json()).unwrap();
+    (verdict, body["messages"][0]["content"].as_str().unwrap().to_owned())
+}
+
+/// What the client gets of an answer that comes in `pieces`.
+fn answer(hook: &mut dyn TextHook, kind: PartKind, pieces: &[&str], hold: usize) -> Result<String, Rejection> {
+    let (mut stage, mut out) = (Stage::default(), String::new());
+    let part = Part::new(0, 0, kind);
+    for piece in pieces {
+        if let Flow::Refuse(rejection) =
+            stage.feed(part, piece, false, hold, hook, &mut |text| out.push_str(text)).unwrap()
+        {
+            return Err(rejection);
+        }
+    }
+    match stage.feed(part, "", true, hold, hook, &mut |text| out.push_str(text)).unwrap() {
+        Flow::Refuse(rejection) => Err(rejection),
+        Flow::Pass => Ok(out),
+    }
+}
+
+/// The texts of the labelled set, without their marks.
+fn texts() -> impl Iterator<Item = String> {
+    SET.lines().filter(|line| !line.starts_with('#')).map(|line| {
+        let (mut text, marked) = (String::new(), line.split_once('\t').unwrap().1.replace("\\n", "\n"));
+        for part in marked.split("{{") {
+            match part.split_once("}}") {
+                Some((label, rest)) => text.extend([label.split_once('|').unwrap().1, rest]),
+                None => text.push_str(part),
+            }
+        }
+        text
+    })
+}
+
+fn pairs(text: &str) -> impl Iterator<Item = [&str; 2]> {
+    text.char_indices().map(|(at, _)| text.split_at(at).into())
+}
+
+#[test]
+fn what_was_masked_comes_back_exactly_from_every_cut() {
+    let pii = plugin("pii", "");
+    let hold = pii.needs().text.unwrap();
+    let mut masked_lines = 0;
+    for text in texts() {
+        let cx = context();
+        let (verdict, masked) = ask(&*pii, &cx, &text);
+        assert_eq!(verdict, Verdict::Pass);
+        if masked == text {
+            assert!(pii.text_hook(&cx).is_none(), "nothing to do, nothing done");
+            continue;
+        }
+        masked_lines += 1;
+        for pieces in pairs(&masked) {
+            let mut hook = pii.text_hook(&cx).unwrap();
+            assert_eq!(answer(&mut *hook, PartKind::Text, &pieces, hold).unwrap(), text, "{pieces:?}");
+        }
+        // In the arguments of a tool they stay JSON.
+        let arguments = serde_json::json!({ "a": [masked], "b": 1 }).to_string();
+        for pieces in pairs(&arguments).step_by(7) {
+            let mut hook = pii.text_hook(&cx).unwrap();
+            let back = answer(&mut *hook, PartKind::Arguments, &pieces, hold).unwrap();
+            assert_eq!(serde_json::from_str::<serde_json::Value>(&back).unwrap()["a"][0], *text);
+        }
+    }
+    assert!(masked_lines > 250, "{masked_lines}");
+}
+
+#[test]
+fn what_an_answer_tells_is_redacted_the_same_from_every_cut() {
+    for (kind, settings) in [("pii", "action = 'redact'\non = ['answer']"), ("secrets", "")] {
+        let guard = plugin(kind, settings);
+        let hold = guard.needs().text.unwrap();
+        let cx = context();
+        let run = |kind, pieces: &[&str]| answer(&mut *guard.text_hook(&cx).unwrap(), kind, pieces, hold).unwrap();
+        for text in texts() {
+            let whole = run(PartKind::Text, &[&text]);
+            for pieces in pairs(&text) {
+                assert_eq!(run(PartKind::Text, &pieces), whole, "{pieces:?}");
+            }
+            let arguments = serde_json::json!({ "text": text, "n": 4111111111111111_u64 }).to_string();
+            let whole = run(PartKind::Arguments, &[&arguments]);
+            assert!(serde_json::from_str::<serde_json::Value>(&whole).is_ok(), "{whole}");
+            for pieces in pairs(&arguments).step_by(5) {
+                assert_eq!(run(PartKind::Arguments, &pieces), whole, "{pieces:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn placeholders_are_stable_and_never_mistaken() {
+    let pii = plugin("pii", "");
+    let cx = context();
+    let (_, masked) = ask(&*pii, &cx, "a@b.com, c@d.com, a@b.com; I wrote [EMAIL_1] myself");
+    assert_eq!(masked, "[EMAIL_2], [EMAIL_3], [EMAIL_2]; I wrote [EMAIL_1] myself");
+    let mut hook = pii.text_hook(&cx).unwrap();
+    let back = answer(&mut *hook, PartKind::Text, &["[EMAIL_1] [EMA", "IL_2]", " [EMAIL_33] [EMAIL_3"], 64).unwrap();
+    assert_eq!(back, "[EMAIL_1] a@b.com [EMAIL_33] [EMAIL_3");
+}
+
+#[test]
+fn reasoning_of_earlier_turns_becomes_what_was_signed() {
+    let pii = plugin("pii", "");
+    let mut request = Request::new(
+        Dialect::Anthropic,
+        Operation::Chat,
+        http::HeaderMap::new(),
+        serde_json::json!({ "model": "m", "messages": [
+            { "role": "user", "content": "I am a@b.com" },
+            { "role": "assistant", "content": [
+                { "type": "thinking", "thinking": "a@b.com, or x@y.com?", "signature": "s" },
+                { "type": "tool_use", "id": "1", "name": "f", "input": { "to": "a@b.com", "card": 4111111111111111_u64 } },
+            ] },
+        ] })
+        .to_string()
+        .into(),
+    );
+    ready(pii.on_request(&mut request, &context())).unwrap();
+    let body: serde_json::Value = serde_json::from_slice(request.json()).unwrap();
+    assert_eq!(body["messages"][1]["content"][0]["thinking"], "[EMAIL_1], or x@y.com?");
+    assert_eq!(
+        body["messages"][1]["content"][1]["input"],
+        serde_json::json!({ "to": "[EMAIL_1]", "card": "[CARD_1]" })
+    );
+}
+
+#[test]
+fn a_stream_that_says_what_is_denied_ends_before_it() {
+    let deny = plugin("deny", "words = ['project falcon']\npatterns = ['\\bACME-\\d{6}\\b']\nmessage = 'no'");
+    let hold = deny.needs().text.unwrap();
+    for bad in ["it is Project  Falcon.", "see ACME-123456!"] {
+        for pieces in pairs(bad) {
+            let mut hook = deny.text_hook(&context()).unwrap();
+            assert_eq!(answer(&mut *hook, PartKind::Text, &pieces, hold).unwrap_err().message, "no");
+        }
+    }
+    let mut hook = deny.text_hook(&context()).unwrap();
+    assert_eq!(answer(&mut *hook, PartKind::Text, &["a project", " falconer"], hold).unwrap(), "a project falconer");
+    let (verdict, _) = ask(&*deny, &context(), "PROJECT FALCON?");
+    assert_eq!(verdict, Verdict::reject(403, "no"));
+}
+
+#[test]
+fn only_what_is_allowed_passes() {
+    let allow = plugin("allow", "words = ['invoice']\npatterns = ['(?i)refund']\nmessage = 'ask about invoices'");
+    for (text, passes) in [("My INVOICE?", true), ("refunds", true), ("a poem", false)] {
+        let (verdict, _) = ask(&*allow, &context(), text);
+        assert_eq!(verdict == Verdict::Pass, passes, "{text}");
+    }
+    let messages = serde_json::json!([
+        { "role": "user", "content": "my invoice" },
+        { "role": "assistant", "content": "invoice" },
+        { "role": "user", "content": [{ "type": "text", "text": "and now" }, { "type": "text", "text": "a poem" }] },
+    ]);
+    let verdict = ready(allow.on_request(&mut chat(&messages), &context())).unwrap();
+    assert_eq!(verdict, Verdict::reject(403, "ask about invoices"));
+}
+
+#[test]
+fn settings_that_make_no_sense_are_refused_at_their_place() {
+    for (kind, settings, place, message) in [
+        ("pii", "kinds = ['email', 'shoe_size']", "'shoe_size'", "not known here"),
+        ("pii", "countries = ['xx']", "'xx'", "not known here"),
+        ("pii", "status = 200", "200", "a rejection has a status from 400 to 499"),
+        ("pii", "colour = 1", "colour", "unknown field"),
+        ("secrets", "action = 'eat'", "'eat'", "unknown variant"),
+        ("deny", "", "", "it looks for nothing"),
+        ("deny", "words = ['a', ' ']", "' '", "a word is empty"),
+        ("deny", "patterns = ['(']", "'('", "unclosed group"),
+        ("deny", "patterns = ['a*']", "'a*'", "it matches the empty text"),
+        ("deny", "words = ['a']\naction = 'mask'", "'mask'", "what is denied does not come back"),
+        ("deny", "words = ['a']\nreach = 0", "0", "from 1 to"),
+    ] {
+        let error = Registry::default().build(kind, &Settings::of(settings)).unwrap().err().unwrap();
+        assert!(error.message.contains(message), "{kind}: {error}");
+        assert_eq!(error.span.clone().map_or("", |span| &settings[span]), place, "{kind} {settings}: {error}");
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(300))]
+
+    /// Pieces of what is looked for, thrown together and cut anywhere.
+    #[test]
+    fn any_text_is_cut_anywhere(
+        parts in prop::collection::vec(prop::sample::select(&[
+            "a@b.com", "john", "@", ".de", "4111 1111 1111 1111", "4111", "1111", " ", "-", "+49 30", "1234567", "030", "(212) 555-1234", "(",
+            "DE89 3704 0044 0532 0130 00", "DE89", "sk-ant-", "AKIAIOSFODNN7EXAMPLQ", "eyJ", "password: ", "\"", "\\n", "\\", "é", "电话", "13812345678",
+            "://u:", "Pa55word!x", "-----BEGIN PRIVATE KEY-----", "\n", ",", ":", ".", "123-45-6789", "12345678Z", "[", "EMAIL_1]", "x", "0",
+        ][..]), 0..20),
+        cuts in prop::collection::vec(0_usize..1000, 0..6),
+    ) {
+        let text = parts.concat();
+        let guard = plugin("pii", "action = 'redact'\non = ['answer']\nkinds = ['email', 'phone', 'card', 'iban', 'national_id', 'secret', 'ip']");
+        let hold = guard.needs().text.unwrap();
+        let cx = context();
+        for kind in [PartKind::Text, PartKind::Arguments] {
+            let run = |pieces: &[&str]| answer(&mut *guard.text_hook(&cx).unwrap(), kind, pieces, hold).unwrap();
+            let mut places: Vec<usize> = cuts.iter().map(|cut| text.floor_char_boundary(text.len() * cut / 1000)).collect();
+            places.extend([0, text.len()]);
+            places.sort_unstable();
+            let pieces: Vec<&str> = places.windows(2).map(|pair| &text[pair[0]..pair[1]]).collect();
+            prop_assert_eq!(run(&pieces), run(&[&text]), "{:?}", pieces);
+        }
+    }
+}
