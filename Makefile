@@ -2,7 +2,7 @@
 
 CARGO ?= cargo
 .DEFAULT_GOAL := help
-.PHONY: help run test bench lint setup sdks services fuzz
+.PHONY: help run test examples bench lint setup sdks services fuzz
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-7s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -22,6 +22,9 @@ run: setup ## build the gateway and start it on 127.0.0.1:8080 (CONFIG=file.toml
 test: setup sdks services ## build and pass every test, the Python and Node SDKs included
 	$(CARGO) build -p ai-gateway
 	$(CARGO) test --workspace
+
+examples: setup ## build and test the crates in examples/, which use the gateway as a library
+	cd examples && CARGO_TARGET_DIR=../target $(CARGO) test --locked
 
 lint: ## format, clippy and documentation, warnings denied
 	$(CARGO) fmt --all --check

@@ -1,14 +1,46 @@
-//! A gateway between applications and every generative-AI provider, on Cloudflare's Pingora.
+//! A gateway between applications and every generative-AI provider, on Cloudflare's Pingora: a binary, and this library.
+//!
+//! ```no_run
+//! use ai_gateway::Gateway;
+//! use ai_gateway::plugins::{Context, Failure, Needs, Plugin, Request, Verdict, async_trait};
+//!
+//! /// Nobody asks for more than a question.
+//! struct Short;
+//!
+//! #[async_trait]
+//! impl Plugin for Short {
+//!     fn needs(&self) -> Needs {
+//!         Needs::new().body()
+//!     }
+//!
+//!     async fn on_request(&self, request: &mut Request, _: &Context) -> Result<Verdict, Failure> {
+//!         let long = request.texts().iter().any(|text| text.text.len() > 10_000);
+//!         Ok(if long { Verdict::reject(400, "that is too long a question") } else { Verdict::Pass })
+//!     }
+//! }
+//!
+//! fn main() -> Result<(), Box<dyn std::error::Error>> {
+//!     // Listens on 127.0.0.1:8080 with the providers found in the environment, until SIGTERM.
+//!     Gateway::builder().plugin("short", Short).run()?;
+//!     Ok(())
+//! }
+//! ```
+//!
+//! [`Gateway::builder`] tells the other ways to run it: as a service of another Pingora server, and inside another proxy. The
+//! modules below are how it is made; what programs that embed it rely on is [`Gateway`], [`Builder`], [`Mounted`], [`plugins`],
+//! and [`config::Config`].
 //!
 //! The way to read it: [`proxy`] is the life of a request, [`config`] is what the operator writes, [`snapshot`] is that
 //! as built, [`keys`] let clients in, [`routing`] chooses targets, [`credentials`] convince providers, [`continuity`] is what
-//! one request leaves for the next, [`limits`] bounds what clients use, [`telemetry`] tells what happened, [`ledger`] remembers
-//! what it cost, and [`server`] is the process around them.
+//! one request leaves for the next, [`cache`] keeps and shares answers, [`limits`] bounds what clients use, [`telemetry`] tells
+//! what happened, [`ledger`] remembers what it cost, and [`server`] is the process around them.
 
 pub mod admin;
+pub mod cache;
 pub mod config;
 pub mod continuity;
 pub mod credentials;
+pub mod embed;
 pub mod health;
 pub mod keys;
 pub mod ledger;
@@ -20,3 +52,6 @@ pub mod routing;
 pub mod server;
 pub mod snapshot;
 pub mod telemetry;
+
+pub use ai_gateway_plugins as plugins;
+pub use embed::{Builder, Error, Gateway, Mounted};

@@ -139,6 +139,13 @@ fn as_text(explanation: &Explanation) -> String {
     let stream = if explanation.stream { ", as a stream" } else { "" };
     line("asks for", &format!("{} in {}{stream}", explanation.operation, explanation.dialect));
     line("names", explanation.asked_model.as_deref().unwrap_or("no model"));
+    for (number, step) in explanation.plugins.iter().enumerate() {
+        let said = match &step.failed {
+            None => format!("{} sees it", step.plugin),
+            Some(condition) => format!("{} does not: {condition}", step.plugin),
+        };
+        line(if number == 0 { "plugins" } else { "" }, &said);
+    }
     if explanation.rules.is_empty() {
         line("rules", "none are looked at");
     }

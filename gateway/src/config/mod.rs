@@ -2,7 +2,7 @@
 //!
 //! The text becomes a tree with positions (`tree`), each section gives its part a type and checks it, and what comes out
 //! is [`Config`]: plain values with every default and every secret filled in. All problems of a file are reported together,
-//! each with its line and what would be right ([`Problem`]). What no code uses yet is refused by `support`.
+//! each with its line and what would be right ([`Problem`]).
 
 mod admin;
 mod attempts;
@@ -31,7 +31,6 @@ mod secret;
 mod server;
 mod store;
 mod strategy;
-mod support;
 mod targets;
 mod tree;
 mod units;
@@ -53,6 +52,7 @@ use toml::de::{DeTable, DeValue};
 
 pub use admin::AdminAddress;
 pub use attempts::{RetryConfig, RetryOn, TimeoutsConfig};
+pub use cache::{CacheConfig, DiskConfig, ModelCacheConfig};
 pub use certificates::{CaConfig, TlsConfig};
 pub use check::{Verdict, check};
 pub use credentials::{AwsKeys, CredentialConfig, EntraConfig, KeyHeaders};
@@ -62,9 +62,9 @@ pub use google::{GoogleConfig, GoogleUser, ServiceAccount};
 pub use health::{HealthConfig, ProbeConfig};
 pub use hedge::{HedgeAfter, HedgeConfig};
 pub use jwt::{ClaimNames, IssuerConfig, JwksConfig};
-pub use keys::{KeyConfig, ModelPattern, OnAbort, Right};
+pub use keys::{CacheScope, KeyConfig, ModelPattern, OnAbort, Right};
 pub use ledger::LedgerConfig;
-pub use limits::LimitsConfig;
+pub use limits::{LimitsConfig, budget_rule, concurrent_rule, dollars_and_soft, rate_rule};
 pub use models::{Lossy, ModelConfig, OnCut};
 pub use plugins::{OnError, PluginConfig};
 pub use prices::PricesConfig;
@@ -75,7 +75,7 @@ pub use routes::{Condition, HeaderEdits, MirrorConfig, Patterns, RouteConfig, Ro
 pub use schema::{schema, schema_json};
 pub use secret::Secret;
 pub use server::ServerConfig;
-pub use store::StoreConfig;
+pub use store::{RedisConfig, StoreConfig};
 pub use strategy::{StickyBy, Strategy, StrategyConfig};
 pub use targets::TargetConfig;
 pub(crate) use tree::nearest;
@@ -127,8 +127,8 @@ pub struct File {
     pub plugins: Vec<plugins::Plugin>,
 }
 
-/// The sections that are read today; see [`support`] for the others.
-const SECTIONS: [&str; 13] = [
+/// The sections.
+const SECTIONS: [&str; 14] = [
     "server",
     "providers",
     "prices",
@@ -141,6 +141,7 @@ const SECTIONS: [&str; 13] = [
     "limits",
     "teams",
     "tags",
+    "cache",
     "plugins",
 ];
 
@@ -167,6 +168,8 @@ pub struct Config {
     pub issuers: Vec<IssuerConfig>,
     /// Where keys made at run time are kept, and what several instances share.
     pub store: StoreConfig,
+    /// Where answers are kept, of the models that say so.
+    pub cache: CacheConfig,
     /// What is done to requests and answers, in this order.
     pub plugins: Vec<PluginConfig>,
 }
@@ -335,9 +338,8 @@ fn read(text: &str, cx: &mut Context<'_>) -> Option<Config> {
     }
     let mut root = root.into_inner();
     tree::mask_secrets(&root, &mut cx.report);
-    support::refuse(&mut root, &mut cx.report);
 
-    let [server, providers, prices, models, routes, keys, jwt, store, ledger, global, teams, tags, plugins] =
+    let [server, providers, prices, models, routes, keys, jwt, store, ledger, global, teams, tags, cache, plugins] =
         SECTIONS.map(|name| root.remove(name));
     for (key, _) in &root {
         let help = instead(key.get_ref(), &SECTIONS);
@@ -351,6 +353,8 @@ fn read(text: &str, cx: &mut Context<'_>) -> Option<Config> {
     let jwt = jwt.and_then(|value| tree::shape::<jwt::Jwt>(value, "[jwt]", &mut cx.report));
     let store: store::Store = store.and_then(|value| tree::shape(value, "[store]", &mut cx.report)).unwrap_or_default();
     let store = store.resolve(cx);
+    let cache: Option<cache::Cache> = cache.and_then(|value| tree::shape(value, "[cache]", &mut cx.report));
+    let cache = cache.unwrap_or_default().resolve(store.redis.is_some(), cx);
     let has_keys = !keys.is_empty() || jwt.is_some() || store.path.is_some();
     let server = server.resolve(has_keys, cx);
     let ledger = ledger
@@ -428,6 +432,7 @@ fn read(text: &str, cx: &mut Context<'_>) -> Option<Config> {
         limits,
         store,
         ledger,
+        cache,
         plugins,
     })
 }

@@ -328,12 +328,14 @@ fn on_end(body: &mut Option<Bytes>, exchange: &mut Exchange) -> Result<()> {
         if exchange.form == AnswerForm::Stream {
             *body = Some(append(body.take(), &exchange.error_event(&error)));
         }
+        exchange.spoil_call(&error);
         exchange.error = Some(error);
         if exchange.form != AnswerForm::Stream {
             // Withholding the last part and breaking the connection is the only way left to say so.
             return Err(Error::explain(ErrorType::ConnectionClosed, "the provider's answer is not complete"));
         }
     }
+    exchange.keep_answer();
     Ok(())
 }
 

@@ -146,6 +146,12 @@ impl Attempt {
         }
     }
 
+    /// The same, with what it holds of its target's own limits.
+    #[must_use]
+    pub fn holding(self, held: Option<Reservation>) -> Self {
+        Self { held, ..self }
+    }
+
     /// Notes the end. The first outcome stands.
     pub fn end(&mut self, outcome: Outcome) {
         if self.outcome.is_some() {
@@ -339,7 +345,7 @@ pub(super) fn next_attempt(
                     continue;
                 };
                 exchange.error = None;
-                return Ok(Attempt { held, ..Attempt::new(next, encoded, clocks) });
+                return Ok(Attempt::new(next, encoded, clocks).holding(held));
             }
             Err(error) => {
                 exchange.error = Some(error);

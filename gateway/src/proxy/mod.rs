@@ -7,6 +7,7 @@ mod answer;
 mod attempt;
 mod body;
 mod book;
+mod cached;
 mod calls;
 mod clocks;
 mod codex_models;
@@ -53,6 +54,7 @@ pub use exchange::Exchange;
 pub use outcome::Outcome;
 pub use plugins::Chain;
 
+use crate::cache::Cache;
 use crate::continuity::Continuity;
 use crate::credentials::Client;
 use crate::health::Health;
@@ -89,6 +91,8 @@ pub struct Gateway {
     pub health: Arc<Health>,
     /// What clients may use, and have used.
     pub limits: Arc<Limits>,
+    /// Answers that are kept.
+    pub cache: Arc<Cache>,
     /// What one request of a client leaves for its next.
     pub continuity: Arc<Continuity>,
 }
@@ -230,7 +234,10 @@ impl ProxyHttp for Gateway {
             && !exchange.lacks_usage()
             && !plugins::wants_whole_answers(exchange)
         {
-            limit::settle(exchange);
+            exchange.settle_call();
+            if !exchange.has_uncounted() {
+                limit::settle(exchange);
+            }
             book::book(self, exchange);
         }
         Ok(None)
@@ -253,6 +260,7 @@ impl ProxyHttp for Gateway {
 
     async fn logging(&self, session: &mut Session, _error: Option<&Error>, exchange: &mut Exchange) {
         exchange.count_tokens().await;
+        cached::part(session, exchange).await;
         settle::settle(self, session, exchange);
         if exchange.drained() {
             // Half an answer was written: nothing else may follow on it.

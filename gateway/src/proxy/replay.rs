@@ -61,8 +61,10 @@ impl Clock {
 /// Only one task touches it at a time; the atomics are there because the session must be `Sync`, not for ordering.
 #[derive(Default)]
 struct Shared {
-    /// The real session, handed back when the wrapper is dropped.
+    /// The session it stands before, handed back when the wrapper is dropped.
     returned: Mutex<Option<Box<ServerSession>>>,
+    /// Whether that has been put back.
+    restored: AtomicBool,
     body: Mutex<Option<Bytes>>,
     /// Headers to be set on an answer that was withheld, when it leaves.
     amendments: Mutex<Vec<(HeaderName, HeaderValue)>>,
@@ -230,7 +232,7 @@ impl Replay {
 
     /// Puts the real session back. Does nothing when it is back already.
     pub fn restore(&self, session: &mut Session) {
-        if session.downstream_session.as_custom().is_none() {
+        if self.shared.restored.swap(true, Ordering::Relaxed) {
             return;
         }
         drop(std::mem::replace(&mut *session.downstream_session, vacant()));

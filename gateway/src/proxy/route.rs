@@ -9,7 +9,7 @@ use std::sync::Arc;
 use ai_gateway_providers::Dialect;
 use ai_gateway_providers::endpoint::{BodyKind, Endpoint};
 use ai_gateway_providers::error::{ApiError, ErrorKind};
-use ai_gateway_providers::scan::{FieldEdits, RequestScan, fallbacks_of, scan_json};
+use ai_gateway_providers::scan::{FieldEdits, RequestScan, cache_field, fallbacks_of, scan_json};
 use bytes::Bytes;
 use pingora_http::RequestHeader;
 
@@ -69,6 +69,13 @@ pub fn route(
         exchange.route = Some(rule);
     }
     let model = chosen?;
+    if json
+        && model.cache.is_some()
+        && let Some(field) = cache_field(&body)
+    {
+        edits.remove.push("cache".to_owned());
+        exchange.cache_field = Some(Box::new(field));
+    }
     if !json || edits.is_empty() {
         return Ok(Routed { model, body, scan });
     }
@@ -136,7 +143,21 @@ fn decide(
     if exchange.snapshot.rules.is_empty() {
         return None;
     }
-    let facts = Facts::new(Asked {
+    let facts = facts(header, exchange, endpoint, model, scan, json);
+    let Planner { random, told, .. } = planner;
+    exchange.snapshot.rules.decide(&facts, random, told)
+}
+
+/// What the conditions of rules and plugins see. `json`: the body, if it is JSON.
+pub fn facts<'a>(
+    header: &'a RequestHeader,
+    exchange: &'a Exchange,
+    endpoint: &Endpoint,
+    model: Option<&'a str>,
+    scan: &RequestScan,
+    json: &'a [u8],
+) -> Facts<'a> {
+    Facts::new(Asked {
         path: header.uri.path(),
         operation: endpoint.operation,
         dialect: endpoint.dialect,
@@ -145,9 +166,7 @@ fn decide(
         model,
         stream: scan.stream || endpoint.stream,
         json,
-    });
-    let Planner { random, told, .. } = planner;
-    exchange.snapshot.rules.decide(&facts, random, told)
+    })
 }
 
 /// Where a client names models to fall back on: our own field, and that of OpenRouter's API if it names models of ours. Names of

@@ -13,6 +13,7 @@ mod sockets;
 mod upgrade;
 
 pub use build::{Built, Snapshots, build};
+pub(crate) use serve::http;
 pub use control::{Control, UPGRADE_LIMIT, Upgraded};
 pub use upgrade::{Identity, Invocation, UpgradeError};
 
@@ -42,6 +43,8 @@ use upgrade::{Inheritance, Predecessor, Upgrader};
 
 /// Idle connections kept to all upstreams together.
 const UPSTREAM_POOL: usize = 1024;
+/// How long the start waits until budgets know what was spent before.
+const RESTORE: Duration = Duration::from_secs(3);
 /// More tries than any plan has: the plan decides, not Pingora.
 const MAX_RETRIES: usize = 64;
 /// Longer than any drain: [`Leave`] ends the process, not Pingora.
@@ -77,6 +80,9 @@ pub enum StartError {
     /// The store's address cannot be used.
     #[error("store.redis: {0}")]
     Store(String),
+    /// Answers could not be kept as configured.
+    #[error("{0}")]
+    Cache(#[from] crate::cache::OpenError),
     /// Usage could not be kept.
     #[error("the ledger cannot be used: {0}")]
     Ledger(std::io::Error),
@@ -125,7 +131,7 @@ fn serve(
     built: Built,
     predecessor: Option<Predecessor>,
 ) -> Result<(), StartError> {
-    let Built { gateway, store, snapshots } = built;
+    let Built { gateway, store, keeper, shared_keys, snapshots } = built;
     let Sockets { public, admin, kept } = sockets;
     let control = Arc::new(Control::new(gateway.clone(), Upgrader::new(invocation, kept), predecessor));
     let scheme = if config.server.tls.is_some() { "https" } else { "http" };
@@ -157,6 +163,12 @@ fn serve(
     }
     if let Some(store) = store {
         server.add_service(background_service("store", store));
+    }
+    if let Some(keeper) = keeper {
+        server.add_service(background_service("cache", keeper));
+    }
+    if let Some(keys) = shared_keys {
+        server.add_service(background_service("keys", keys));
     }
     let leave = Leave::new(server.watch_execution_phase(), control.clone());
     server.add_service(background_service("leave", leave));

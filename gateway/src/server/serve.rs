@@ -97,6 +97,21 @@ impl HttpServerApp for Polite {
     }
 }
 
+/// Pingora's proxy around `gateway`, with the options that clients of such a gateway need.
+pub fn http(conf: &Arc<ServerConf>, gateway: Gateway) -> HttpProxy<Gateway> {
+    let mut proxy = http_proxy(conf, gateway);
+    let mut options = HttpServerOptions::default();
+    options.h2c = true;
+    proxy.server_options = Some(options);
+    let mut h2 = default_h2_options();
+    h2.max_concurrent_streams(H2_STREAMS)
+        .max_header_list_size(H2_HEADER_LIST)
+        .initial_window_size(H2_WINDOW)
+        .initial_connection_window_size(2 * H2_WINDOW);
+    proxy.h2_options = Some(h2);
+    proxy
+}
+
 /// The service on `sockets`.
 ///
 /// # Errors
@@ -108,16 +123,7 @@ pub fn service(
     sockets: &[Prebound],
     watched: Watched,
 ) -> Result<Service<Polite>, StartError> {
-    let mut proxy = http_proxy(conf, gateway);
-    let mut options = HttpServerOptions::default();
-    options.h2c = true;
-    proxy.server_options = Some(options);
-    let mut h2 = default_h2_options();
-    h2.max_concurrent_streams(H2_STREAMS)
-        .max_header_list_size(H2_HEADER_LIST)
-        .initial_window_size(H2_WINDOW)
-        .initial_connection_window_size(2 * H2_WINDOW);
-    proxy.h2_options = Some(h2);
+    let proxy = http(conf, gateway);
     let Watched { leaving, open } = watched;
     let polite = Polite { proxy: Arc::new(proxy), leaving, open };
     let mut service = Service::new("gateway".to_owned(), polite);

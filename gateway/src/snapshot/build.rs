@@ -12,6 +12,7 @@ use pingora_core::utils::tls::{WrappedX509, parse_x509};
 use quick_cache::sync::Cache;
 
 use super::{KeyRing, Model, Provider, Snapshot, Target};
+use crate::cache::key::CachedModel;
 use crate::config::{Config, ModelConfig, ProviderConfig, TargetConfig};
 use crate::credentials::{CredentialError, Credentials};
 use crate::health::Health;
@@ -118,12 +119,14 @@ fn build_model(
             .ok_or_else(|| BuildError::Provider { model: model.name.clone(), provider: target.provider.clone() })?;
         Ok(Arc::new(Target::new(target, provider, health, limits)))
     };
+    let targets: Vec<_> = model.targets.iter().map(target).collect::<Result<_, _>>()?;
     Ok(Model {
+        cache: CachedModel::new(model, &targets),
         name: model.name.as_str().into(),
         direct,
         strategy: model.strategy.clone(),
         turn: Arc::default(),
-        targets: model.targets.iter().map(target).collect::<Result<_, _>>()?,
+        targets,
         retry: model.retry.clone(),
         lossy: model.lossy,
         hedge: model.hedge,

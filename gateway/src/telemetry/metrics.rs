@@ -21,6 +21,7 @@ use super::plugins::{Plugins, PluginsCollector};
 use super::series::{Labels, Requests, Series, SeriesCollector};
 use super::spend::{Spend, SpendCollector};
 use super::targets::TargetsCollector;
+use crate::cache::CacheMetrics;
 use crate::health::Health;
 use crate::ledger::LedgerMetrics;
 use crate::limits::{Limits, LimitsCollector};
@@ -92,6 +93,8 @@ pub struct Metrics {
     pub log_dropped: Counter,
     /// `gateway_dns_*`, for the resolver.
     pub dns: DnsMetrics,
+    /// `gateway_cache_*`, for the cache.
+    pub cache: CacheMetrics,
     /// `gateway_ledger_*`, for the ledger.
     pub ledger: LedgerMetrics,
     /// How the targets are.
@@ -122,6 +125,7 @@ impl Metrics {
             route_errors: Family::default(),
             log_dropped: Counter::default(),
             dns: DnsMetrics::default(),
+            cache: CacheMetrics::default(),
             ledger: LedgerMetrics::default(),
             health: Arc::new(Health::new(Instant::now(), fastrand::u64(..))),
             limits: Arc::new(Limits::new()),
@@ -170,7 +174,7 @@ impl Metrics {
         );
         registry.register(
             "gateway_mirrored",
-            "Requests mirrored to another target, by outcome; `dropped`: too many at once",
+            "Requests mirrored to another target, by outcome; `dropped`: too many at once, `limited`: its target's own limits",
             self.mirrored.clone(),
         );
         registry.register(
@@ -186,6 +190,7 @@ impl Metrics {
             "Expired addresses used because their refresh had failed",
             self.dns.stale_served.clone(),
         );
+        self.cache.register(registry);
         self.ledger.register(registry);
         let version = Info::new([("version", env!("CARGO_PKG_VERSION"))]);
         registry.register("gateway_build", "The running version", version);
@@ -319,7 +324,7 @@ impl Metrics {
         }
     }
 
-    /// Counts a mirrored request. `outcome`: a word of [`AttemptOutcome`], or `dropped`.
+    /// Counts a mirrored request. `outcome`: a word of [`AttemptOutcome`], `dropped` or `limited`.
     pub fn mirrored(&self, provider: &str, outcome: &'static str) {
         self.mirrored.get_or_create(&Mirrored { provider: provider.to_owned(), outcome }).inc();
     }

@@ -18,7 +18,9 @@ use pingora_http::{RequestHeader, ResponseHeader};
 use pingora_proxy::Session;
 
 pub use offline::{Offline, OfflineError};
-pub use said::{AnsweredBy, Candidate, Clocks, Explanation, LeftOut, Limits, Model, Refused, Retry, RuleStep, Tokens};
+pub use said::{
+    AnsweredBy, Candidate, Clocks, Explanation, LeftOut, Limits, Model, PluginStep, Refused, Retry, RuleStep, Tokens,
+};
 
 use super::plan::{self, Planner};
 use super::{Exchange, Gateway, reply};

@@ -1,14 +1,18 @@
 //! Reading an explanation off an exchange that has its plan.
 
+use std::sync::Arc;
 use std::time::Instant;
 
 use ai_gateway_providers::Operation;
+use ai_gateway_providers::endpoint::BodyKind;
 use ai_gateway_providers::error::{ApiError, ErrorKind};
 use ai_gateway_providers::price::Dollars;
 use bytes::Bytes;
 use pingora_http::RequestHeader;
 
-use super::said::{AnsweredBy, Candidate, Explanation, LeftOut, Model, Refused, Retry, RuleStep, Tokens, millis};
+use super::said::{
+    AnsweredBy, Candidate, Explanation, LeftOut, Model, PluginStep, Refused, Retry, RuleStep, Tokens, millis,
+};
 use crate::config::RetryOn;
 use crate::continuity::Continuity;
 use crate::health::{Availability, State};
@@ -16,6 +20,7 @@ use crate::proxy::encode::{AnswerWay, Encoded, encode};
 use crate::proxy::exchange::{Exchange, Request};
 use crate::proxy::plan::{Next, scan};
 use crate::proxy::reply::Refusal;
+use crate::proxy::route::facts;
 use crate::routing::{self, Asked, Behind, Why};
 use crate::snapshot::Target;
 
@@ -24,19 +29,30 @@ pub fn is_ours(exchange: &Exchange) -> bool {
     exchange.operation() == Some(Operation::Models)
 }
 
-/// What the client says, also where the request is refused before it is understood.
+/// What the client says, also where the request is refused before it is understood, and which plugins see it.
+#[derive(Default)]
 pub struct Named {
     model: Option<String>,
     stream: bool,
+    plugins: Vec<PluginStep>,
 }
 
 impl Named {
     /// Reads path and body.
     pub fn of(header: &RequestHeader, body: &Bytes, exchange: &Exchange) -> Self {
-        let Some(endpoint) = &exchange.endpoint else { return Self { model: None, stream: false } };
+        let Some(endpoint) = &exchange.endpoint else { return Self::default() };
         let scan = scan(&header.headers, endpoint.body, body).unwrap_or_default();
-        let model = endpoint.path_model.clone().or(scan.model.map(|model| model.value));
-        Self { model, stream: endpoint.stream || scan.stream }
+        let model = endpoint.path_model.clone().or(scan.model.clone().map(|model| model.value));
+        let json = if endpoint.body == BodyKind::Json { &body[..] } else { b"" };
+        let facts = facts(header, exchange, endpoint, model.as_deref(), &scan, json);
+        let told = exchange.snapshot.plugins.told(&facts).into_iter();
+        let step = |(name, failed): (Arc<str>, Option<String>)| PluginStep {
+            plugin: name.to_string(),
+            runs: failed.is_none(),
+            failed,
+        };
+        let plugins = told.map(step).collect();
+        Self { model, stream: endpoint.stream || scan.stream, plugins }
     }
 }
 
@@ -91,6 +107,7 @@ pub fn explanation(
             error: error.kind.as_str(),
             message: error.message,
         }),
+        plugins: named.plugins,
         rules,
         rule: exchange.route.as_ref().map(|rule| rule.name.to_string()),
         mirror: mirror.map(|target| name(target)),

@@ -28,6 +28,8 @@ pub struct Explanation {
     pub target: Option<String>,
     /// Why nobody would be asked.
     pub refused: Option<Refused>,
+    /// The plugins, in order, and whether the request goes through them.
+    pub plugins: Vec<PluginStep>,
     /// How each rule took the request, up to the one that matched.
     pub rules: Vec<RuleStep>,
     /// The rule that matched.
@@ -80,6 +82,17 @@ pub struct RuleStep {
     pub failed: Option<String>,
     /// Whether that is an expression which cannot be evaluated on this request.
     pub broke: bool,
+}
+
+/// Whether a request goes through a plugin. What the plugin would do is not asked.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct PluginStep {
+    /// The plugin's name.
+    pub plugin: String,
+    /// Whether all its conditions hold.
+    pub runs: bool,
+    /// The first condition that does not hold.
+    pub failed: Option<String>,
 }
 
 impl RuleStep {

@@ -4,7 +4,7 @@
 //! |---|---|
 //! | `request` | in the request phase, before routing, limits and the cache: `on_request` |
 //! | `steps` | on the plan, on the header of each attempt, and at the end |
-//! | `screen` | on what leaves for the client, in the replay session: answers out of the cache pass there, too, and hooks may wait |
+//! | `screen` | on what leaves for the client, in the replay session or in what serves a client from the cache; hooks may wait |
 //! | `call` | how a hook is called: its time, its panics, what its failure means |
 //! | `host` | what plugins may ask of the gateway |
 

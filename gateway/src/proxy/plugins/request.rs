@@ -22,8 +22,8 @@ use super::host::GatewayHost;
 use super::{Run, key};
 use crate::config::CREDENTIALS;
 use crate::proxy::reply::{self, Refusal};
+use crate::proxy::route::facts;
 use crate::proxy::{Exchange, Gateway, answer as upstream, plan};
-use crate::routing::rules::{Asked, Facts};
 use crate::telemetry::Hook;
 
 /// What becomes of a request.
@@ -61,16 +61,8 @@ fn begin(gateway: &Gateway, header: &RequestHeader, exchange: &Exchange, body: &
     let scan = plan::scan(&header.headers, endpoint.body, body).ok()?;
     let model = endpoint.path_model.as_deref().or(scan.model.as_ref().map(|model| model.value.as_str()));
     let stream = scan.stream || endpoint.stream;
-    let facts = Facts::new(Asked {
-        path: header.uri.path(),
-        operation: endpoint.operation,
-        dialect: endpoint.dialect,
-        headers: &header.headers,
-        key: exchange.key.as_deref(),
-        model,
-        stream,
-        json: if endpoint.body == BodyKind::Json { body } else { b"" },
-    });
+    let json = if endpoint.body == BodyKind::Json { &body[..] } else { b"" };
+    let facts = facts(header, exchange, endpoint, model, &scan, json);
     exchange.snapshot.plugins.begin(&facts, || {
         let host: Arc<dyn Host> = Arc::new(GatewayHost(gateway.clone()));
         let mut about = About::new(endpoint.dialect, endpoint.operation, host);

@@ -1,0 +1,271 @@
+//! The gateway as a library: built from a file, a text or code, with plugins of one's own, and run in one of three ways.
+//!
+//! | way | how |
+//! |---|---|
+//! | as a whole, like the binary | [`Builder::run`] |
+//! | as a service of one's own Pingora server | [`Gateway::service`] |
+//! | inside one's own `ProxyHttp`, under a path | [`Mounted`] |
+//!
+//! Nothing is global: a process may hold as many gateways as it likes.
+
+mod mounted;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use ai_gateway_plugins::{Kind, Plugin, Registry, Settings, SettingsError};
+use pingora_core::server::configuration::ServerConf;
+use pingora_core::services::ServiceWithDependents;
+use pingora_core::services::background::background_service;
+use pingora_core::services::listening::Service;
+use pingora_proxy::HttpProxy;
+
+pub use mounted::{MountCtx, Mounted};
+
+use crate::config::{Config, ConfigErrors, Environment, PluginConfig, System, Warning};
+use crate::net::prebound::Prebound;
+use crate::proxy::{self, Probing};
+use crate::server::{self, Built, Invocation, Snapshots, Source, StartError};
+use crate::snapshot::BuildError;
+use crate::{keys::KeyError, mock};
+
+/// Why there is no gateway.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// What is wrong with the configuration.
+    #[error("{0}")]
+    Config(#[from] ConfigErrors),
+    /// It cannot be started.
+    #[error("{0}")]
+    Start(#[from] StartError),
+}
+
+impl From<BuildError> for Error {
+    fn from(error: BuildError) -> Self {
+        Self::Start(error.into())
+    }
+}
+
+impl From<KeyError> for Error {
+    fn from(error: KeyError) -> Self {
+        Self::Start(error.into())
+    }
+}
+
+/// Where the configuration comes from.
+enum Origin {
+    /// What the environment holds, as of `ai-gateway run` without a file.
+    Environment,
+    File(PathBuf),
+    Text(String),
+    Ready(Box<Config>),
+}
+
+/// What a gateway is built from. See [`Gateway::builder`].
+pub struct Builder {
+    origin: Origin,
+    environment: Box<dyn Environment>,
+    kinds: Registry,
+    plugins: Vec<PluginConfig>,
+    changes: Vec<Box<dyn FnOnce(&mut Config)>>,
+}
+
+impl Builder {
+    /// The configuration is in this file.
+    #[must_use]
+    pub fn config_file(self, path: impl Into<PathBuf>) -> Self {
+        Self { origin: Origin::File(path.into()), ..self }
+    }
+
+    /// The configuration is this text, in TOML. Relative paths in it start at the working directory.
+    #[must_use]
+    pub fn config_text(self, toml: impl Into<String>) -> Self {
+        Self { origin: Origin::Text(toml.into()), ..self }
+    }
+
+    /// The configuration is this one, which was checked before: [`Config::parse`].
+    #[must_use]
+    pub fn config(self, config: Config) -> Self {
+        Self { origin: Origin::Ready(Box::new(config)), ..self }
+    }
+
+    /// Variables and files are looked up here, and not in the process's own environment.
+    #[must_use]
+    pub fn environment(self, environment: impl Environment + 'static) -> Self {
+        Self { environment: Box::new(environment), ..self }
+    }
+
+    /// Changes the configuration once it has been read and checked: providers, models, keys and all else that it says.
+    #[must_use]
+    pub fn configure(mut self, change: impl FnOnce(&mut Config) + 'static) -> Self {
+        self.changes.push(Box::new(change));
+        self
+    }
+
+    /// A kind of plugin that `[[plugins]]` may name, beside those that ship or in the place of one of them.
+    #[must_use]
+    pub fn plugin_kind(mut self, kind: Kind) -> Self {
+        self.kinds.add(kind);
+        self
+    }
+
+    /// The same, made by a closure.
+    #[must_use]
+    pub fn plugin_fn(
+        mut self,
+        name: impl Into<String>,
+        build: impl Fn(&Settings<'_>) -> Result<Arc<dyn Plugin>, SettingsError> + Send + Sync + 'static,
+    ) -> Self {
+        self.kinds.add_fn(name, build);
+        self
+    }
+
+    /// A plugin that all requests go through, behind those of the configuration.
+    #[must_use]
+    pub fn plugin(self, name: &str, plugin: impl Plugin) -> Self {
+        self.plugin_config(PluginConfig::new(name, Arc::new(plugin)))
+    }
+
+    /// The same, with conditions and a failure mode.
+    #[must_use]
+    pub fn plugin_config(mut self, plugin: PluginConfig) -> Self {
+        self.plugins.push(plugin);
+        self
+    }
+
+    /// Reads and checks the configuration, and adds what was said in code.
+    fn resolve(self) -> Result<(Config, Vec<Warning>, Source), Error> {
+        let Self { origin, environment, kinds, plugins, changes } = self;
+        let (mut config, warnings, source) = match origin {
+            Origin::Environment => (Config::from_environment(&*environment).config, Vec::new(), Source::Fixed),
+            Origin::File(path) => {
+                let loaded = Config::load_with_plugins(&path, &*environment, &kinds)?;
+                (loaded.config, loaded.warnings, Source::Fixed)
+            }
+            Origin::Text(text) => {
+                let loaded = Config::parse_with_plugins(&text, "configuration", &*environment, &kinds)?;
+                (loaded.config, loaded.warnings, Source::Fixed)
+            }
+            Origin::Ready(config) => (*config, Vec::new(), Source::Fixed),
+        };
+        for change in changes {
+            change(&mut config);
+        }
+        config.plugins.extend(plugins);
+        Ok((config, warnings, source))
+    }
+
+    /// Builds the gateway, for [`Gateway::service`] and [`Mounted`]. Opens the ledger and the store of keys, if there are such;
+    /// listens nowhere, but where a provider of kind `mock` is one of this process.
+    ///
+    /// # Errors
+    /// What is wrong with the configuration, or why it cannot be started.
+    pub fn build(self) -> Result<Gateway, Error> {
+        let (config, warnings, _) = self.resolve()?;
+        let mock = config.providers.values().any(|provider| provider.base_url.is_none());
+        let mock = mock.then(|| Prebound::bind("127.0.0.1:0")).transpose().map_err(StartError::Bind)?;
+        let Built { gateway, store, snapshots } = server::build(&config, mock.as_ref().map(Prebound::local_addr))?;
+        let mut services: Vec<Box<dyn ServiceWithDependents>> = Vec::new();
+        if let Some(socket) = mock {
+            services.push(Box::new(mock::service(socket, None).map_err(StartError::Bind)?));
+        }
+        if let Some(store) = store {
+            services.push(Box::new(background_service("ai-gateway store", store)));
+        }
+        services.push(Box::new(background_service("ai-gateway probes", Probing(gateway.clone()))));
+        Ok(Gateway { gateway, services, snapshots, warnings })
+    }
+
+    /// Runs the gateway as the binary does, with its listeners, until it is told to stop by a signal. Prints where it listens.
+    ///
+    /// # Errors
+    /// As of [`build`](Self::build), and that a listener cannot be opened; never once it serves.
+    pub fn run(self) -> Result<(), Error> {
+        let (config, warnings, source) = self.resolve()?;
+        for warning in warnings {
+            log::warn!("{warning}");
+        }
+        Ok(server::run(&config, source, Invocation::own())?)
+    }
+}
+
+/// A gateway that is part of another program.
+///
+/// ```
+/// use ai_gateway::Gateway;
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let gateway = Gateway::builder()
+///     .config_text("[providers.openai]\nkind = \"openai\"\napi_key = \"env:OPENAI_API_KEY\"")
+/// #   .config_text("[providers.m]\nkind = \"mock\"")
+///     .build()?;
+/// assert!(gateway.warnings().is_empty());
+/// # Ok(())
+/// # }
+/// ```
+pub struct Gateway {
+    gateway: proxy::Gateway,
+    services: Vec<Box<dyn ServiceWithDependents>>,
+    snapshots: Snapshots,
+    warnings: Vec<Warning>,
+}
+
+impl Gateway {
+    /// A gateway to be built; without anything else said, of what the environment holds, as of `ai-gateway run`.
+    #[must_use]
+    pub fn builder() -> Builder {
+        Builder {
+            origin: Origin::Environment,
+            environment: Box::new(System),
+            kinds: Registry::default(),
+            plugins: Vec::new(),
+            changes: Vec::new(),
+        }
+    }
+
+    /// What a person should know of the configuration.
+    #[must_use]
+    pub fn warnings(&self) -> &[Warning] {
+        &self.warnings
+    }
+
+    /// What works beside the requests: probes, the common store, the mock provider. To be added to the server, once, with
+    /// `Server::add_services`.
+    #[must_use]
+    pub fn background(&mut self) -> Vec<Box<dyn ServiceWithDependents>> {
+        std::mem::take(&mut self.services)
+    }
+
+    /// The gateway as a service, to which the caller adds its listeners.
+    ///
+    /// `conf` is that of the server. Its `max_retries` bounds the attempts of a request (64 is more than any plan has), and its
+    /// `upstream_keepalive_pool_size` the idle connections to all providers together.
+    #[must_use]
+    pub fn service(&self, conf: &Arc<ServerConf>) -> Service<HttpProxy<proxy::Gateway>> {
+        Service::new("ai-gateway".to_owned(), server::http(conf, self.gateway.clone()))
+    }
+
+    /// The `ProxyHttp` that does the work, for who calls its hooks from their own; [`Mounted`] does that for most. Its answers
+    /// must not be changed by modules of the other proxy, such as compression.
+    #[must_use]
+    pub fn proxy(&self) -> proxy::Gateway {
+        self.gateway.clone()
+    }
+
+    /// Puts another configuration in force. Requests under way finish under the one that they began with; what was counted and
+    /// measured is kept. Listeners and the ledger stay as they are.
+    ///
+    /// # Errors
+    /// It cannot be built; the old one stays in force.
+    pub fn reload(&self, config: &Config) -> Result<(), Error> {
+        self.gateway.current.store(Arc::new(self.snapshots.build(config)?));
+        Ok(())
+    }
+
+    /// The metrics in OpenMetrics' text format.
+    ///
+    /// # Errors
+    /// Never in practice.
+    pub fn metrics(&self) -> Result<String, std::fmt::Error> {
+        self.gateway.telemetry.metrics.encode()
+    }
+}

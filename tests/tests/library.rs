@@ -1,0 +1,405 @@
+//! The gateway as a library, and plugins that are written against it: every hook in every dialect, plugins that misbehave, and
+//! several gateways in one process.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use ai_gateway::Gateway;
+use ai_gateway::config::{OnError, PluginConfig};
+use ai_gateway::plugins::{
+    Answer, AnswerBody, Context, End, Failure, Flow, Needs, Part, Plan, Plugin, Rejection, Request, TextHook, Upstream,
+    Verdict, Window, async_trait,
+};
+use ai_gateway_providers::Dialect;
+use ai_gateway_tests::client::{Reply, exchange};
+use ai_gateway_tests::guard;
+use ai_gateway_tests::speak::{Heard, ask, hear};
+use pingora_core::server::configuration::ServerConf;
+use pingora_core::server::{RunArgs, Server};
+
+const MOCKS: &str = r#"
+    [providers.openai-chat]
+    kind = "mock"
+    [models.two]
+    targets = [{ provider = "openai-chat", model = "echo" }, { provider = "openai-chat", model = "lorem-3", priority = 1 }]
+"#;
+
+/// A gateway with one plugin, serving on a port of its own for as long as the test's process lives.
+async fn serve(plugins: Vec<PluginConfig>) -> (SocketAddr, Gateway) {
+    let mut builder = Gateway::builder().config_text(MOCKS);
+    for plugin in plugins {
+        builder = builder.plugin_config(plugin);
+    }
+    let mut gateway = builder.build().expect("a gateway");
+    let addr = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let conf = ServerConf { threads: 2, max_retries: 64, ..ServerConf::default() };
+    let mut server = Server::new_with_opt_and_conf(None, conf);
+    server.bootstrap();
+    let mut service = gateway.service(&server.configuration);
+    service.add_tcp(&addr.to_string());
+    server.add_service(service);
+    server.add_services(gateway.background());
+    std::thread::spawn(move || server.run(RunArgs::default()));
+    guard("the gateway listens", async {
+        while tokio::net::TcpStream::connect(addr).await.is_err() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    })
+    .await;
+    (addr, gateway)
+}
+
+fn config(plugin: impl Plugin, on_error: OnError, timeout: Duration) -> PluginConfig {
+    let mut config = PluginConfig::new("p", Arc::new(plugin));
+    config.on_error = on_error;
+    config.timeout = timeout;
+    config
+}
+
+async fn chat(addr: SocketAddr, model: &str, text: &str, stream: bool) -> Reply {
+    exchange(addr, &ask(Dialect::OpenAiChat, model, text, stream)).await
+}
+
+fn said(dialect: Dialect, stream: bool, reply: &Reply) -> String {
+    match hear(dialect, stream, reply) {
+        Heard::Answer(answer) => answer.text,
+        other => panic!("{dialect}, stream {stream}: {other:?}"),
+    }
+}
+
+/// What a misbehaving plugin does.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Deed {
+    Sleep,
+    Block,
+    Panic,
+    Fail,
+}
+
+/// Does it in one hook.
+struct Bad {
+    hook: &'static str,
+    deed: Deed,
+}
+
+impl Bad {
+    async fn act(&self, hook: &str) -> Result<(), Failure> {
+        if self.hook != hook {
+            return Ok(());
+        }
+        match self.deed {
+            Deed::Sleep => std::future::pending().await,
+            Deed::Block => std::thread::sleep(Duration::from_secs(5)),
+            Deed::Panic => panic!("a plugin panics, as it shall"),
+            Deed::Fail => return Err("it fails".into()),
+        }
+        Ok(())
+    }
+
+    fn act_sync(&self, hook: &str) -> Result<(), Failure> {
+        match self.deed {
+            Deed::Panic if self.hook == hook => panic!("a plugin panics, as it shall"),
+            Deed::Fail if self.hook == hook => Err("it fails".into()),
+            _ => Ok(()),
+        }
+    }
+}
+
+struct BadText(Deed, &'static str);
+
+impl TextHook for BadText {
+    fn on_text(&mut self, text: &mut Window<'_>) -> Result<Flow, Failure> {
+        text.replace(0..text.text().len(), "changed");
+        Bad { hook: self.1, deed: self.0 }.act_sync("text").map(|()| Flow::Pass)
+    }
+}
+
+#[async_trait]
+impl Plugin for Bad {
+    fn needs(&self) -> Needs {
+        let needs = Needs::new();
+        let needs = match self.hook {
+            "request" => needs.body(),
+            "plan" => needs.plan(),
+            "upstream" => needs.upstream(),
+            "answer" => needs.answer(),
+            "text" => needs.text(16),
+            "window" => needs.window(8),
+            "bytes" => needs.bytes(),
+            _ => needs.end(),
+        };
+        if self.deed == Deed::Block { needs.blocking() } else { needs }
+    }
+
+    async fn on_request(&self, request: &mut Request, _: &Context) -> Result<Verdict, Failure> {
+        request.set_json(r#"{"model":"nobody"}"#);
+        self.act("request").await.map(|()| Verdict::Pass)
+    }
+
+    fn on_plan(&self, plan: &mut Plan, _: &Context) -> Result<Verdict, Failure> {
+        plan.candidates.clear();
+        self.act_sync("plan").map(|()| Verdict::Pass)
+    }
+
+    fn on_upstream(&self, upstream: &mut Upstream, _: &Context) -> Result<(), Failure> {
+        upstream.headers.clear();
+        self.act_sync("upstream")
+    }
+
+    async fn on_answer(&self, answer: &mut Answer, _: &Context) -> Result<Verdict, Failure> {
+        answer.body = AnswerBody::Json("{}".into());
+        self.act("answer").await.map(|()| Verdict::Pass)
+    }
+
+    fn text_hook(&self, _: &Context) -> Option<Box<dyn TextHook>> {
+        Some(Box::new(BadText(self.deed, self.hook)))
+    }
+
+    async fn on_window(&self, _: &Part, _: &str, _: bool, _: &Context) -> Result<Flow, Failure> {
+        self.act("window").await.map(|()| Flow::Pass)
+    }
+
+    fn on_bytes(&self, _: &[u8], _: &Context) {
+        let _ = self.act_sync("bytes");
+    }
+
+    fn on_end(&self, _: &End, _: &Context) {
+        let _ = self.act_sync("end");
+    }
+}
+
+#[tokio::test]
+async fn what_a_bad_plugin_does_is_treated_as_configured() {
+    for hook in ["request", "plan", "upstream", "answer", "text", "window"] {
+        for deed in [Deed::Panic, Deed::Fail] {
+            for on_error in [OnError::Open, OnError::Closed] {
+                let what = format!("{hook} {deed:?} {on_error:?}");
+                let plugin = config(Bad { hook, deed }, on_error, Duration::from_secs(5));
+                let (addr, gateway) = serve(vec![plugin]).await;
+                for stream in [false, true] {
+                    let reply = chat(addr, "two", "one two three four five", stream).await;
+                    if on_error == OnError::Open {
+                        assert_eq!(said(Dialect::OpenAiChat, stream, &reply), "one two three four five", "{what}");
+                    } else {
+                        let text = reply.text();
+                        assert!(text.contains("the plugin `p` failed"), "{what}: {} {text}", reply.status);
+                        assert!(!text.contains("five"), "{what}: {text}");
+                    }
+                }
+                let counted = format!("gateway_plugin_calls_total{{plugin=\"p\",hook=\"{hook}\",verdict=\"error\"}} ");
+                assert!(gateway.metrics().unwrap().contains(&counted), "{what}");
+            }
+        }
+    }
+    for hook in ["bytes", "end"] {
+        let plugin = config(Bad { hook, deed: Deed::Panic }, OnError::Closed, Duration::from_secs(5));
+        let (addr, _gateway) = serve(vec![plugin]).await;
+        let reply = chat(addr, "two", "one two", true).await;
+        assert_eq!(said(Dialect::OpenAiChat, true, &reply), "one two", "{hook}");
+    }
+}
+
+#[tokio::test]
+async fn a_plugin_that_sleeps_or_blocks_harms_only_its_own_request() {
+    for deed in [Deed::Sleep, Deed::Block] {
+        for hook in ["request", "answer", "window"] {
+            let mut bad = config(Bad { hook, deed }, OnError::Closed, Duration::from_millis(300));
+            // Only what is streamed goes through it.
+            let when = "[providers.m]\nkind = \"mock\"\n[[plugins]]\nuse = \"headers\"\nwhen = { header = { x-bad = \"yes\" } }";
+            let parsed = ai_gateway::config::Config::parse(when, "when", &ai_gateway::config::System).unwrap();
+            bad.when = parsed.config.plugins[0].when.clone();
+            let (addr, _gateway) = serve(vec![bad]).await;
+            let slow: Vec<_> = (0..8)
+                .map(|_| {
+                    let request = ask(Dialect::OpenAiChat, "two", "one two three", hook == "window").header("x-bad", "yes");
+                    tokio::spawn(async move { exchange(addr, &request).await })
+                })
+                .collect();
+            for _ in 0..20 {
+                assert_eq!(chat(addr, "two", "hi", false).await.status, 200, "{deed:?} {hook}");
+            }
+            for slow in slow {
+                let reply = slow.await.unwrap();
+                assert!(reply.text().contains("the plugin `p` failed"), "{deed:?} {hook}: {}", reply.text());
+            }
+        }
+    }
+}
+
+/// Makes everything as large as it can.
+struct Flood;
+
+struct FloodText;
+
+impl TextHook for FloodText {
+    fn on_text(&mut self, text: &mut Window<'_>) -> Result<Flow, Failure> {
+        text.replace(0..text.text().len(), "x".repeat(64 << 20));
+        Ok(Flow::Pass)
+    }
+}
+
+#[async_trait]
+impl Plugin for Flood {
+    fn needs(&self) -> Needs {
+        Needs::new().body().text(64 << 20)
+    }
+
+    async fn on_request(&self, request: &mut Request, cx: &Context) -> Result<Verdict, Failure> {
+        for number in 0..100_000 {
+            cx.tag(format!("tag{number}"), "x".repeat(1000));
+        }
+        let body = format!(r#"{{"model":"two","messages":[],"x":"{}"}}"#, "x".repeat(64 << 20));
+        request.set_json(body);
+        Ok(Verdict::Pass)
+    }
+
+    fn text_hook(&self, _: &Context) -> Option<Box<dyn TextHook>> {
+        Some(Box::new(FloodText))
+    }
+}
+
+#[tokio::test]
+async fn a_plugin_that_floods_memory_is_a_plugin_that_fails() {
+    let (addr, gateway) = serve(vec![config(Flood, OnError::Open, Duration::from_secs(20))]).await;
+    for stream in [false, true] {
+        let reply = chat(addr, "two", "one two three", stream).await;
+        assert_eq!(said(Dialect::OpenAiChat, stream, &reply), "one two three");
+    }
+    let metrics = gateway.metrics().unwrap();
+    assert!(metrics.matches("gateway_plugin_tags_total{").count() <= 32, "{metrics}");
+}
+
+/// One plugin that uses every hook.
+#[derive(Default)]
+struct All {
+    ended: Arc<AtomicUsize>,
+}
+
+struct Shout;
+
+impl TextHook for Shout {
+    fn on_text(&mut self, text: &mut Window<'_>) -> Result<Flow, Failure> {
+        for (at, found) in text.text().match_indices("two words") {
+            text.replace(at..at + found.len(), "2 WORDS");
+        }
+        Ok(Flow::Pass)
+    }
+}
+
+#[async_trait]
+impl Plugin for All {
+    fn needs(&self) -> Needs {
+        Needs::new().body().plan().upstream().answer().text(16).window(12).bytes().end()
+    }
+
+    async fn on_request(&self, request: &mut Request, cx: &Context) -> Result<Verdict, Failure> {
+        cx.tag("saw", "request");
+        request.edit_texts(|text| text.text.contains("cat").then(|| text.text.replace("cat", "dog")));
+        if request.texts().iter().any(|text| text.text.contains("answer me")) {
+            return Ok(Verdict::say("the plugin says so"));
+        }
+        Ok(Verdict::Pass)
+    }
+
+    fn on_plan(&self, plan: &mut Plan, cx: &Context) -> Result<Verdict, Failure> {
+        cx.with(|seen: &mut Vec<&str>| seen.push("plan"));
+        plan.candidates.retain(|candidate| &*candidate.model != "lorem-3");
+        Ok(Verdict::Pass)
+    }
+
+    fn on_upstream(&self, upstream: &mut Upstream, cx: &Context) -> Result<(), Failure> {
+        cx.with(|seen: &mut Vec<&str>| seen.push("upstream"));
+        upstream.headers.insert("x-from", "plugin".parse().unwrap());
+        Ok(())
+    }
+
+    async fn on_answer(&self, answer: &mut Answer, cx: &Context) -> Result<Verdict, Failure> {
+        cx.with(|seen: &mut Vec<&str>| seen.push("answer"));
+        answer.headers.insert("x-plugin", "yes".parse().unwrap());
+        answer.edit_texts(|text| text.text.contains("whole").then(|| text.text.replace("whole", "WHOLE")));
+        if answer.texts().iter().any(|text| text.text.contains("reject me")) {
+            return Ok(Verdict::reject(451, "not this"));
+        }
+        Ok(Verdict::Pass)
+    }
+
+    fn text_hook(&self, _: &Context) -> Option<Box<dyn TextHook>> {
+        Some(Box::new(Shout))
+    }
+
+    async fn on_window(&self, _: &Part, text: &str, _: bool, cx: &Context) -> Result<Flow, Failure> {
+        tokio::task::yield_now().await;
+        let seen = cx.with(|said: &mut String| {
+            said.push_str(text);
+            said.contains("forbidden")
+        });
+        let message = "that is forbidden here".to_owned();
+        Ok(if seen { Flow::Refuse(Rejection { status: 400, message }) } else { Flow::Pass })
+    }
+
+    fn on_end(&self, end: &End, _: &Context) {
+        assert!(end.status > 0);
+        self.ended.fetch_add(1, Ordering::SeqCst);
+    }
+}
+
+#[tokio::test]
+async fn every_hook_in_every_dialect_streamed_and_not() {
+    let ended = Arc::<AtomicUsize>::default();
+    let plugin = All { ended: ended.clone() };
+    let (addr, _gateway) = serve(vec![config(plugin, OnError::Closed, Duration::from_secs(20))]).await;
+    let mut asked = 0;
+    for dialect in Dialect::ALL {
+        for stream in [false, true] {
+            let say = async |text: &str| exchange(addr, &ask(dialect, "two", text, stream)).await;
+            let reply = say("a cat and two words, all whole").await;
+            let whole = if stream { "whole" } else { "WHOLE" };
+            assert_eq!(said(dialect, stream, &reply), format!("a dog and 2 WORDS, all {whole}"), "{dialect} {stream}");
+            assert_eq!(reply.header("x-plugin"), "yes", "{dialect} {stream}");
+            assert_eq!(said(dialect, stream, &say("answer me").await), "the plugin says so", "{dialect} {stream}");
+            let reply = say("it is a forbidden thing that nobody shall see").await;
+            said(dialect, stream, &reply);
+            assert!(!reply.text().contains("nobody") && reply.text().contains("forbidden here"), "{}", reply.text());
+            asked += 3;
+            if !stream {
+                match hear(dialect, stream, &say("reject me").await) {
+                    Heard::Refused(_, error) => assert!(error.message.contains("not this"), "{dialect}: {error:?}"),
+                    other => panic!("{dialect}: {other:?}"),
+                }
+                asked += 1;
+            }
+        }
+    }
+    guard("all have ended", async {
+        while ended.load(Ordering::SeqCst) < asked {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    })
+    .await;
+    assert_eq!(ended.load(Ordering::SeqCst), asked);
+}
+
+#[tokio::test]
+async fn two_gateways_in_one_process_know_nothing_of_each_other() {
+    let (one, first) = serve(vec![config(All::default(), OnError::Closed, Duration::from_secs(5))]).await;
+    let (two, second) = serve(Vec::new()).await;
+    let reply = chat(one, "two", "a cat", false).await;
+    assert_eq!((said(Dialect::OpenAiChat, false, &reply), reply.header("x-plugin")), ("a dog".to_owned(), "yes"));
+    let reply = chat(two, "two", "a cat", false).await;
+    assert_eq!((said(Dialect::OpenAiChat, false, &reply), reply.header("x-plugin")), ("a cat".to_owned(), ""));
+    assert!(first.metrics().unwrap().contains("gateway_plugin_calls_total"));
+    assert!(!second.metrics().unwrap().contains("gateway_plugin_calls_total"));
+}
+
+#[tokio::test]
+async fn a_reload_brings_plugins_and_takes_them_away() {
+    let (addr, gateway) = serve(Vec::new()).await;
+    let with = |text: &str| ai_gateway::config::Config::parse(text, "t", &ai_gateway::config::System).unwrap().config;
+    let headers = format!("{MOCKS}[[plugins]]\nuse = \"headers\"\nanswer = {{ set = {{ x-new = \"yes\" }} }}");
+    for (text, seen) in [(headers.as_str(), "yes"), (MOCKS, "")] {
+        gateway.reload(&with(text)).unwrap();
+        assert_eq!(chat(addr, "two", "hi", false).await.header("x-new"), seen);
+    }
+}
