@@ -252,7 +252,9 @@ fn gateway_config(upstream: SocketAddr) -> String {
             let (public, model) = (ask.public_model(), ask.upstream_model());
             let cache = if ask.cached() { "cache = { ttl = \"1h\", temperature = true }\n" } else { "" };
             let price = "price = { input = \"1\", output = \"2\" }";
-            format!("[models.{public}]\ntargets = [{{ provider = \"upstream\", model = \"{model}\", {price} }}]\n{cache}\n")
+            format!(
+                "[models.{public}]\ntargets = [{{ provider = \"upstream\", model = \"{model}\", {price} }}]\n{cache}\n"
+            )
         })
         .collect();
     format!(

@@ -10,6 +10,8 @@ mod cache;
 mod keys;
 mod limits;
 mod readiness;
+mod reload;
+mod status;
 mod targets;
 mod upgrade;
 mod usage;
@@ -27,7 +29,6 @@ use pingora_core::apps::http_app::ServeHttp;
 use pingora_core::protocols::http::ServerSession;
 
 use crate::cache::Cache;
-use crate::config::Secret;
 use crate::keys::{Maker, RuntimeKeys};
 use crate::server::Control;
 use crate::snapshot::Snapshot;
@@ -68,16 +69,11 @@ impl Admin {
         self
     }
 
-    /// Asks for `admin_key` or, for what concerns keys, one of the keys of `current` that has the right; and manages the keys
+    /// Asks for the admin key of `current` or, for what concerns keys, one of its keys that has the right; and manages the keys
     /// made at run time.
     #[must_use]
-    pub fn with_keys(
-        mut self,
-        admin_key: Option<Secret>,
-        current: Arc<ArcSwap<Snapshot>>,
-        runtime: Option<Arc<RuntimeKeys>>,
-    ) -> Self {
-        self.access = access::Access::new(admin_key, current.clone());
+    pub fn with_keys(mut self, current: Arc<ArcSwap<Snapshot>>, runtime: Option<Arc<RuntimeKeys>>) -> Self {
+        self.access = access::Access::new(current.clone());
         self.keys = keys::Keys::new(current, runtime);
         self
     }
@@ -101,6 +97,11 @@ impl Admin {
             Err(refusal) => return refusal,
         };
         if let Some(path) = keys::Path::of(path) {
+            let reads = matches!(method, Method::GET | Method::HEAD);
+            if !reads && self.control.as_ref().is_some_and(|control| control.is_changing()) {
+                // Another process reads the store just now, and would not hear of it.
+                return problem(StatusCode::CONFLICT, "an upgrade or a reload is under way: ask again in a moment");
+            }
             return match body::read(session).await {
                 Ok(body) => self.keys.answer(&method, path, query, body, maker).await,
                 Err(refusal) => refusal,
@@ -115,11 +116,17 @@ impl Admin {
                 _ => not_allowed("GET, HEAD"),
             };
         }
-        if let (Some(control), "/api/upgrade") = (&self.control, path) {
-            return match method {
-                Method::POST => upgrade::answer(control.clone(), query).await,
-                _ => not_allowed("POST"),
-            };
+        match (&self.control, path) {
+            (Some(_), "/api/reload" | "/api/upgrade") if method != Method::POST => return not_allowed("POST"),
+            (Some(control), "/api/reload") => return reload::answer(control.clone()).await,
+            (Some(control), "/api/upgrade") => return upgrade::answer(control.clone(), query).await,
+            (Some(control), "/api/status") => {
+                return match method {
+                    Method::GET | Method::HEAD => status::answer(control),
+                    _ => not_allowed("GET, HEAD"),
+                };
+            }
+            _ => {}
         }
         if let Some(cache) = &self.cache
             && let Some(answer) = cache::respond(cache, &method, path, query).await
@@ -137,7 +144,7 @@ impl Admin {
             "/metrics" => Self::metrics,
             "/api/limits" => |admin| limits::show(&admin.metrics.limits),
             _ => |_| {
-                let paths = "/health/live, /health/ready, /metrics, /api/cache, /api/keys, /api/limits, /api/targets, /api/upgrade and /api/usage";
+                let paths = "/health/live, /health/ready, /metrics, /api/cache, /api/keys, /api/limits, /api/reload, /api/status, /api/targets, /api/upgrade and /api/usage";
                 problem(StatusCode::NOT_FOUND, &format!("no such path; there are {paths}"))
             },
         };

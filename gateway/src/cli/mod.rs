@@ -4,5 +4,7 @@ pub mod ask;
 pub mod explain;
 pub mod key;
 pub mod prices;
+pub mod reload;
+pub mod status;
 pub mod upgrade;
 pub mod usage;

@@ -15,6 +15,7 @@ mod consumed;
 mod count;
 mod drain;
 mod encode;
+mod ending;
 mod exchange;
 pub mod explain;
 mod failure;
@@ -50,6 +51,7 @@ use pingora_proxy::{FailToProxy, ProxyHttp, ProxyWarnLogContext, Session};
 pub use body::{BodyLimits, BufferBudget};
 pub use calls::{Calls, Probing};
 pub use drain::Drains;
+pub use ending::Ending;
 pub use exchange::Exchange;
 pub use outcome::Outcome;
 pub use plugins::Chain;
@@ -95,6 +97,8 @@ pub struct Gateway {
     pub cache: Arc<Cache>,
     /// What one request of a client leaves for its next.
     pub continuity: Arc<Continuity>,
+    /// Ends what is in flight, when the process must leave.
+    pub ending: Ending,
 }
 
 #[async_trait]

@@ -29,6 +29,7 @@ use pingora_proxy::Session;
 use tokio::time::Sleep;
 
 use super::drain::{self, Draining, Drains};
+use super::ending::{End, Ending};
 use super::plugins::Screener;
 
 type CustomMessageReader = Box<dyn Stream<Item = Result<Bytes>> + Unpin + Send + Sync + 'static>;
@@ -43,6 +44,8 @@ pub enum Clock {
     Idle = 2,
     /// The attempt as a whole took longer than `timeouts.total`.
     Total = 3,
+    /// The process leaves, and does not wait any longer.
+    Shutdown = 4,
 }
 
 impl Clock {
@@ -51,6 +54,7 @@ impl Clock {
             1 => Some(Self::FirstToken),
             2 => Some(Self::Idle),
             3 => Some(Self::Total),
+            4 => Some(Self::Shutdown),
             _ => None,
         }
     }
@@ -110,6 +114,12 @@ impl Shared {
         true
     }
 
+    /// The process leaves.
+    fn ends(&self) -> Clock {
+        self.fired.store(Clock::Shutdown as u8, Ordering::Relaxed);
+        Clock::Shutdown
+    }
+
     fn is_gone(&self) -> bool {
         self.gone.load(Ordering::Relaxed)
     }
@@ -144,8 +154,14 @@ pub struct Replay {
 /// Puts the replay session in the place of `session`'s real one.
 ///
 /// `body` is the whole request body as read and decoded. `drains`: where the answer may be read without its client, if it may.
-/// `screener`: what everything that is written goes through, if anything.
-pub fn install(session: &mut Session, body: Bytes, drains: Option<Drains>, screener: Option<Box<Screener>>) -> Replay {
+/// `screener`: what everything that is written goes through, if anything. `ending`: when the process is about to leave.
+pub fn install(
+    session: &mut Session,
+    body: Bytes,
+    drains: Option<Drains>,
+    screener: Option<Box<Screener>>,
+    ending: &Ending,
+) -> Replay {
     let origin = Instant::now();
     let shared = Arc::new(Shared { body: Mutex::new(Some(body)), drains, ..Shared::default() });
     let inner = std::mem::replace(&mut *session.downstream_session, vacant());
@@ -157,6 +173,7 @@ pub fn install(session: &mut Session, body: Bytes, drains: Option<Drains>, scree
         held_attempt: 0,
         watchdog: None,
         screener,
+        end: ending.wait(),
     }));
     Replay { shared, origin }
 }
@@ -279,6 +296,7 @@ struct ReplaySession {
     held_attempt: u32,
     watchdog: Option<Pin<Box<Sleep>>>,
     screener: Option<Box<Screener>>,
+    end: End,
 }
 
 impl Drop for ReplaySession {
@@ -516,15 +534,19 @@ impl CustomSession for ReplaySession {
     }
 
     async fn read_body_or_idle(&mut self, _no_body_expected: bool) -> Result<Option<Bytes>> {
-        let Self { inner, shared, origin, watchdog, .. } = self;
+        let Self { inner, shared, origin, watchdog, end, .. } = self;
         let clock = tokio::select! {
             gone = inner.read_body_or_idle(true), if !shared.is_gone() => {
                 if gone.is_ok() || !shared.goes_on_without_client(*origin) {
                     return gone;
                 }
-                clock_runs_out(shared, *origin, watchdog).await
+                tokio::select! {
+                    clock = clock_runs_out(shared, *origin, watchdog) => clock,
+                    () = &mut *end => shared.ends(),
+                }
             }
             clock = clock_runs_out(shared, *origin, watchdog) => clock,
+            () = &mut *end => shared.ends(),
         };
         Error::e_explain(ErrorType::ReadTimedout, format!("{clock:?} clock of the attempt ran out"))
     }

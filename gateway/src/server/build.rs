@@ -99,6 +99,7 @@ pub fn build(config: &Config, mock: Option<SocketAddr>) -> Result<Built, StartEr
         limits,
         cache,
         continuity: Arc::default(),
+        ending: Default::default(),
     };
     Ok(Built { gateway, store, keeper, shared_keys, snapshots })
 }

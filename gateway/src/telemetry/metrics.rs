@@ -18,6 +18,7 @@ use super::attempts::{AttemptsCollector, Target};
 use super::finished::{Attempt, AttemptOutcome, Finished, RequestModel, Usage};
 use super::interned::Interned;
 use super::plugins::{Plugins, PluginsCollector};
+use super::process::ProcessMetrics;
 use super::series::{Labels, Requests, Series, SeriesCollector};
 use super::spend::{Spend, SpendCollector};
 use super::targets::TargetsCollector;
@@ -97,6 +98,8 @@ pub struct Metrics {
     pub cache: CacheMetrics,
     /// `gateway_ledger_*`, for the ledger.
     pub ledger: LedgerMetrics,
+    /// `gateway_config_*` and what upgrades tell.
+    pub process: ProcessMetrics,
     /// How the targets are.
     pub health: Arc<Health>,
     /// What clients may use, and have used.
@@ -127,6 +130,7 @@ impl Metrics {
             dns: DnsMetrics::default(),
             cache: CacheMetrics::default(),
             ledger: LedgerMetrics::default(),
+            process: ProcessMetrics::default(),
             health: Arc::new(Health::new(Instant::now(), fastrand::u64(..))),
             limits: Arc::new(Limits::new()),
             plugins: Arc::default(),
@@ -192,6 +196,7 @@ impl Metrics {
         );
         self.cache.register(registry);
         self.ledger.register(registry);
+        self.process.register(registry);
         let version = Info::new([("version", env!("CARGO_PKG_VERSION"))]);
         registry.register("gateway_build", "The running version", version);
         self

@@ -10,6 +10,7 @@ mod interned;
 mod line;
 mod metrics;
 mod plugins;
+mod process;
 mod series;
 mod spend;
 mod targets;
@@ -19,6 +20,7 @@ pub use finished::{Attempt, AttemptOutcome, Finish, Finished, RequestModel, Toke
 pub use line::Line;
 pub use metrics::{CONTENT_TYPE, InFlight, Metrics};
 pub use plugins::{Hook, PluginStats, Plugins, Said};
+pub use process::ProcessMetrics;
 
 use std::sync::Arc;
 

@@ -143,6 +143,7 @@ fn gateway(address: SocketAddr) -> Gateway {
         limits,
         cache: Arc::new(Cache::new(1 << 20, CacheMetrics::default())),
         continuity: Arc::default(),
+        ending: Default::default(),
     }
 }
 
