@@ -3,11 +3,12 @@
 //! Pingora binds late, inside a service's runtime: a port that is taken then panics a thread half a minute later, and a
 //! port 0 can never be printed. A [`Prebound`] binds at once, in `main`, where an error can still be told in one line.
 //! [`PreboundService`] hands the sockets to the service through the very table of descriptors by which Pingora passes
-//! listeners from an old process to a new one, so nothing else in Pingora notices, and upgrades keep working.
+//! listeners from an old process to a new one, so nothing else in Pingora notices. In an upgrade they are passed on by
+//! [`Prebound::duplicate`] and [`Prebound::inherited`].
 
 use std::io;
 use std::net::{SocketAddr, TcpListener, ToSocketAddrs};
-use std::os::fd::IntoRawFd;
+use std::os::fd::{IntoRawFd, OwnedFd};
 
 use async_trait::async_trait;
 use pingora_core::server::{ListenFds, RuntimeOpts, ShutdownWatch};
@@ -47,6 +48,25 @@ impl Prebound {
         Err(named(addr, "cannot be listened on", &last))
     }
 
+    /// A socket that another process has bound and listens on, under the name that it had there.
+    ///
+    /// # Errors
+    /// It is no listening TCP socket.
+    pub fn inherited(socket: OwnedFd, key: String) -> io::Result<Self> {
+        let listener = TcpListener::from(socket);
+        listener.set_nonblocking(true)?;
+        let addr = listener.local_addr()?;
+        Ok(Prebound { listener, addr, key })
+    }
+
+    /// The socket once more, for a process that takes it over. As long as one of the two is open, clients find it.
+    ///
+    /// # Errors
+    /// The process has no descriptor left.
+    pub fn duplicate(&self) -> io::Result<OwnedFd> {
+        Ok(self.listener.try_clone()?.into())
+    }
+
     /// The address in use, with its true port.
     #[must_use]
     pub fn local_addr(&self) -> SocketAddr {
@@ -69,12 +89,21 @@ fn named(addr: &str, what: &str, cause: &io::Error) -> io::Error {
 pub struct PreboundService<S> {
     inner: S,
     sockets: Vec<Prebound>,
+    /// When it ends, if not with the server.
+    until: Option<ShutdownWatch>,
 }
 
 impl<S> PreboundService<S> {
     /// `inner` must have one TCP (or TLS) endpoint named [`Prebound::key`] for each of `sockets`.
     pub fn new(inner: S, sockets: Vec<Prebound>) -> Self {
-        PreboundService { inner, sockets }
+        PreboundService { inner, sockets, until: None }
+    }
+
+    /// The same, serving until `end` says so, whatever happens to the rest of the server.
+    #[must_use]
+    pub fn until(mut self, end: ShutdownWatch) -> Self {
+        self.until = Some(end);
+        self
     }
 
     /// The wrapped service.
@@ -106,6 +135,7 @@ impl<S: Service + 'static> ServiceWithDependents for PreboundService<S> {
         let fds = fds.unwrap_or_else(empty_table);
         self.hand_over(&fds);
         ready_notifier.notify_ready();
+        let shutdown = self.until.take().unwrap_or(shutdown);
         Service::start_service(&mut self.inner, Some(fds), shutdown, listeners_per_fd).await;
     }
 

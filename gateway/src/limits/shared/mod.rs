@@ -15,6 +15,8 @@ mod scripts;
 mod server;
 mod sync;
 
+pub use sync::Sync;
+
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;

@@ -1,9 +1,12 @@
 //! The process: sockets, services, signals, and a shutdown that lets streams finish.
 
+mod build;
+
+pub use build::{Built, Snapshots, build};
+
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use arc_swap::ArcSwap;
 use async_trait::async_trait;
 use log::info;
 use pingora_core::apps::HttpServerOptions;
@@ -18,15 +21,13 @@ use tokio::signal::unix::SignalKind;
 use tokio::sync::broadcast;
 
 use crate::admin::{Admin, Readiness};
-use crate::config::{Config, ProviderConfig, TlsConfig};
-use crate::credentials::Client;
-use crate::keys::{KeyError, KeySets, RuntimeKeys};
+use crate::config::{Config, TlsConfig};
+use crate::keys::KeyError;
 use crate::ledger::Ledger;
 use crate::mock;
-use crate::net::dns::Resolver;
 use crate::net::prebound::{Prebound, PreboundService};
-use crate::proxy::{BufferBudget, Calls, Drains, Gateway, Probing};
-use crate::snapshot::{BuildError, Snapshot};
+use crate::proxy::{Gateway, Probing};
+use crate::snapshot::BuildError;
 use crate::telemetry::Telemetry;
 
 /// Idle connections kept to all upstreams together.
@@ -83,39 +84,10 @@ pub fn run(config: &Config) -> Result<(), StartError> {
         .then(|| Prebound::bind("127.0.0.1:0"))
         .transpose()?;
 
-    check_roots(config)?;
-
-    let telemetry = Arc::new(Telemetry::new());
-    let health = telemetry.metrics.health.clone();
-    let limits = telemetry.metrics.limits.clone();
-    let store =
-        config.store.redis.as_ref().map(|redis| limits.share_through(redis.url.expose(), redis.timeout)).transpose();
-    let store = store.map_err(|error| StartError::Store(error.category().to_owned()))?;
-    let mut snapshot = Snapshot::build(config, mock.as_ref().map(Prebound::local_addr), &health, &limits)?;
-    let resolver = Resolver::new(telemetry.metrics.dns.clone());
-    let http = Arc::new(Client::new(resolver.clone()));
-    let runtime_keys = match &config.store.path {
-        Some(path) => Some(Arc::new(RuntimeKeys::open(path, &snapshot.keys)?)),
-        None => None,
-    };
-    let key_sets = KeySets::new(http.clone());
-    snapshot.keys = snapshot.keys.joined_by(runtime_keys.as_ref().map(|keys| keys.live()), &config.issuers, &key_sets);
-    let start = |ledger| Ledger::start(ledger, telemetry.metrics.ledger.clone()).map(Arc::new);
-    let ledger = config.ledger.as_ref().map(start).transpose().map_err(StartError::Ledger)?;
+    let Built { gateway, store, snapshots } = build(config, mock.as_ref().map(Prebound::local_addr))?;
+    let runtime_keys = snapshots.runtime_keys;
+    let (telemetry, ledger) = (gateway.telemetry.clone(), gateway.ledger.clone());
     let books = Books { telemetry: telemetry.clone(), ledger: ledger.clone() };
-    let gateway = Gateway {
-        current: Arc::new(ArcSwap::from_pointee(snapshot)),
-        http,
-        resolver: Arc::new(resolver),
-        calls: Arc::new(Calls::new(UPSTREAM_POOL)),
-        drains: Drains::new(telemetry.metrics.draining.clone()),
-        buffered: BufferBudget::new(telemetry.metrics.bytes_buffered.clone()),
-        telemetry: telemetry.clone(),
-        ledger: ledger.clone(),
-        health: health.clone(),
-        limits,
-        continuity: Arc::default(),
-    };
     let current = gateway.current.clone();
     let readiness = Arc::new(Readiness::default());
 
@@ -169,20 +141,6 @@ impl Books {
             info!("the ledger leaves records in its spool to the next process");
         }
     }
-}
-
-/// Pingora panics over certificates that it cannot read, and takes a machine without any in silence.
-fn check_roots(config: &Config) -> Result<(), StartError> {
-    let roots = pingora_rustls::load_native_certs().map_err(StartError::Roots)?;
-    let relies = |provider: &ProviderConfig| {
-        provider.ca.is_none() && provider.base_url.as_ref().is_some_and(|url| url.scheme() == "https")
-    };
-    if roots.is_empty() && config.providers.values().any(relies) {
-        log::warn!(
-            "this machine has no certificate roots (package ca-certificates): no https provider can be verified"
-        );
-    }
-    Ok(())
 }
 
 fn server_conf(config: &Config) -> ServerConf {

@@ -1,0 +1,113 @@
+//! From a configuration to a gateway that can serve, without the process around it: no listener, no signal, no service.
+//!
+//! [`build`] is for the first configuration; what it gives goes on to build the later ones ([`Built::snapshot`]), so that what
+//! was counted, measured and fetched under one is there under the next.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+
+use super::{StartError, UPSTREAM_POOL};
+use crate::config::{Config, ProviderConfig};
+use crate::credentials::Client;
+use crate::keys::{KeySets, RuntimeKeys};
+use crate::ledger::Ledger;
+use crate::limits::shared::Sync as StoreSync;
+use crate::net::dns::Resolver;
+use crate::proxy::{BufferBudget, Calls, Drains, Gateway};
+use crate::snapshot::{BuildError, Snapshot};
+use crate::telemetry::Telemetry;
+
+/// A gateway and what belongs to it.
+pub struct Built {
+    /// Serves requests; to be given to Pingora's proxy. Its `current` is the configuration in force.
+    pub gateway: Gateway,
+    /// Keeps the common store told, if there is one: a background service of Pingora.
+    pub store: Option<StoreSync>,
+    /// Builds what comes after the first configuration.
+    pub snapshots: Snapshots,
+}
+
+/// Builds snapshots that all rest on the same state.
+#[derive(Clone)]
+pub struct Snapshots {
+    /// Keys made at run time.
+    pub runtime_keys: Option<Arc<RuntimeKeys>>,
+    key_sets: Arc<KeySets>,
+    mock: Option<SocketAddr>,
+    telemetry: Arc<Telemetry>,
+}
+
+/// Builds the gateway of `config`. `mock` is where providers without a base URL are answered, if there are any. Opens the
+/// ledger and the store of keys; opens no socket, and waits for nobody.
+///
+/// # Errors
+/// [`StartError`].
+pub fn build(config: &Config, mock: Option<SocketAddr>) -> Result<Built, StartError> {
+    check_roots(config)?;
+    let telemetry = Arc::new(Telemetry::new());
+    let health = telemetry.metrics.health.clone();
+    let limits = telemetry.metrics.limits.clone();
+    let store =
+        config.store.redis.as_ref().map(|redis| limits.share_through(redis.url.expose(), redis.timeout)).transpose();
+    let store = store.map_err(|error| StartError::Store(error.category().to_owned()))?;
+    let mut snapshot = Snapshot::build(config, mock, &health, &limits)?;
+    let resolver = Resolver::new(telemetry.metrics.dns.clone());
+    let http = Arc::new(Client::new(resolver.clone()));
+    let runtime_keys = match &config.store.path {
+        Some(path) => Some(Arc::new(RuntimeKeys::open(path, &snapshot.keys)?)),
+        None => None,
+    };
+    let snapshots =
+        Snapshots { runtime_keys, key_sets: Arc::new(KeySets::new(http.clone())), mock, telemetry: telemetry.clone() };
+    snapshots.join_keys(&mut snapshot, config);
+    let start = |ledger| Ledger::start(ledger, telemetry.metrics.ledger.clone()).map(Arc::new);
+    let ledger = config.ledger.as_ref().map(start).transpose().map_err(StartError::Ledger)?;
+    let gateway = Gateway {
+        current: Arc::new(ArcSwap::from_pointee(snapshot)),
+        http,
+        resolver: Arc::new(resolver),
+        calls: Arc::new(Calls::new(UPSTREAM_POOL)),
+        drains: Drains::new(telemetry.metrics.draining.clone()),
+        buffered: BufferBudget::new(telemetry.metrics.bytes_buffered.clone()),
+        telemetry,
+        ledger,
+        health,
+        limits,
+        continuity: Arc::default(),
+    };
+    Ok(Built { gateway, store, snapshots })
+}
+
+impl Snapshots {
+    /// Builds what `config` says. Nothing is in force before it is put into the gateway's `current`, but limits.
+    ///
+    /// # Errors
+    /// [`BuildError`].
+    pub fn build(&self, config: &Config) -> Result<Snapshot, BuildError> {
+        let metrics = &self.telemetry.metrics;
+        let mut snapshot = Snapshot::build(config, self.mock, &metrics.health, &metrics.limits)?;
+        self.join_keys(&mut snapshot, config);
+        Ok(snapshot)
+    }
+
+    fn join_keys(&self, snapshot: &mut Snapshot, config: &Config) {
+        let live = self.runtime_keys.as_ref().map(|keys| keys.live());
+        snapshot.keys = std::mem::take(&mut snapshot.keys).joined_by(live, &config.issuers, &self.key_sets);
+    }
+}
+
+/// Pingora panics over certificates that it cannot read, and takes a machine without any in silence.
+fn check_roots(config: &Config) -> Result<(), StartError> {
+    let roots = pingora_rustls::load_native_certs().map_err(StartError::Roots)?;
+    let relies = |provider: &ProviderConfig| {
+        provider.ca.is_none() && provider.base_url.as_ref().is_some_and(|url| url.scheme() == "https")
+    };
+    if roots.is_empty() && config.providers.values().any(relies) {
+        log::warn!(
+            "this machine has no certificate roots (package ca-certificates): no https provider can be verified"
+        );
+    }
+    Ok(())
+}
