@@ -8,6 +8,7 @@
 pub mod bodies;
 pub mod client;
 mod process;
+pub mod prometheus;
 pub mod recordings;
 pub mod redis;
 pub mod script;
@@ -18,6 +19,7 @@ pub mod tls;
 pub mod unreachable;
 
 pub use process::{Gateway, GatewayBuilder, Mock, Outcome, binary, mock_provider, run_to_end};
+pub use prometheus::Prometheus;
 pub use redis::{Redis, Setup};
 pub use stub::{Answer, Framing as StubFraming, Gate, Received, Step, Stub};
 pub use tls::Authority;
