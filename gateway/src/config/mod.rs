@@ -4,6 +4,7 @@
 //! is [`Config`]: plain values with every default and every secret filled in. All problems of a file are reported together,
 //! each with its line and what would be right ([`Problem`]). What no code uses yet is refused by `support`.
 
+mod admin;
 mod attempts;
 mod base_url;
 mod cache;
@@ -49,6 +50,7 @@ use serde::Deserialize;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
+pub use admin::AdminAddress;
 pub use attempts::{RetryConfig, RetryOn, TimeoutsConfig};
 pub use certificates::{CaConfig, TlsConfig};
 pub use check::{Verdict, check};
