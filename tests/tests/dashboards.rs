@@ -29,7 +29,7 @@ fn queries(dashboard: &Value) -> Vec<(String, String)> {
             for variable in dashboard["templating"]["list"].as_array().expect("variables") {
                 expression = expression.replace(&format!("${}", variable["name"].as_str().expect("a name")), ".*");
             }
-            expression = expression.replace("$__rate_interval", "5s").replace("$__range", "30s");
+            expression = expression.replace("$__rate_interval", "10s").replace("$__range", "30s");
             assert!(!expression.contains('$'), "a variable that there is not: {expression}");
             found.push((panel["title"].as_str().expect("a title").to_owned(), expression));
         }
@@ -52,7 +52,7 @@ fn metrics(expression: &str) -> BTreeSet<String> {
             _ => {}
         }
         if hidden == 0 && matches!(character, '(' | ')' | '}') {
-            plain.push(' ');
+            plain.push('|');
         }
     }
     let words = plain.split(|character: char| !character.is_ascii_alphanumeric() && character != '_');
@@ -79,13 +79,14 @@ async fn eventful(mock: &Mock, redis: &Redis, ledger: &std::path::Path) -> Gatew
     let target = |provider: &str, model: &str| format!("{{ provider = \"{provider}\", model = \"{model}\", {price} }}");
     let named = mock.provider("named", Dialect::OpenAiChat).replace("127.0.0.1", "localhost");
     let config = format!(
-        "{named}{claude}[providers.dead]\nkind = \"mock\"\nbase_url = \"http://127.0.0.1:{dead}/v1\"\ndialects = [\"openai-chat\"]\n\
+        "{named}{claude}{revoked}[providers.dead]\nkind = \"mock\"\nbase_url = \"http://127.0.0.1:{dead}/v1\"\ndialects = [\"openai-chat\"]\n\
          [models.assistant]\ntargets = [{assistant}]\n[models.rescued]\ntargets = [{rescued}]\n[models.cached]\ntargets = [{cached}]\n\
          [limits]\nwait = \"1s\"\n\
          [[keys]]\nname = \"bot\"\nhash = \"{bot}\"\nlimits = {{ tokens = \"10000000/min\" }}\nbudget = {{ usd = 5, per = \"day\" }}\n\
          [[keys]]\nname = \"poor\"\nhash = \"{poor}\"\nlimits = {{ requests = \"1/hour\" }}\n\
          [store]\nredis = \"{redis}\"\n[ledger]\npath = \"{ledger}\"\n",
         claude = mock.provider("claude", Dialect::Anthropic),
+        revoked = mock.provider("revoked", Dialect::Anthropic),
         dead = free_port(),
         assistant = target("named", "lorem-20-every-10ms"),
         rescued = format!("{}, {}", target("dead", "m"), target("named", "reasoning")),
@@ -101,8 +102,8 @@ async fn eventful(mock: &Mock, redis: &Redis, ledger: &std::path::Path) -> Gatew
 /// One of each kind of request that the dashboard distinguishes.
 async fn everything(gateway: &Gateway) {
     let streams = ["assistant", "rescued"].map(|model| ("bot", bodies::chat_stream(model)));
-    let models = ["assistant", "rescued", "cached", "named/usage-missing", "named/status-500", "named/status-429-retry-1s"];
-    let whole = models.into_iter().chain(["claude/status-401", "no-such-model"]).map(|model| ("bot", bodies::chat(model)));
+    let models = ["assistant", "rescued", "cached", "named/usage-missing", "named/status-500", "named/status-429"];
+    let whole = models.into_iter().chain(["revoked/status-401", "no-such-model"]).map(|model| ("bot", bodies::chat(model)));
     let lossy = json!({"model": "claude/echo", "logprobs": true, "messages": [{"role": "user", "content": "hello"}]});
     let refused = ("poor", bodies::chat("assistant"));
     let all = streams.into_iter().chain(whole).chain([("bot", lossy.to_string().into()), refused]);
@@ -122,7 +123,7 @@ async fn every_panel_and_every_alert_has_its_metrics() {
     let dir = tempfile::tempdir().expect("temporary directory");
     let gateway = eventful(&mock, &redis, &dir.path().join("ledger.db")).await;
     let prometheus = Prometheus::start(gateway.admin).await;
-    while prometheus.query("count_over_time(up[1m]) >= 10").await.is_empty() {
+    while prometheus.query("count_over_time(up[1m]) >= 12").await.is_empty() {
         everything(&gateway).await;
     }
 

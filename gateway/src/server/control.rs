@@ -15,6 +15,8 @@ use crate::proxy::Gateway;
 
 /// How long what is written in the background may take, at the end.
 const PATIENCE: Duration = Duration::from_secs(2);
+/// How much longer than its streams may go on a process takes to end, at most.
+const MARGIN: Duration = Duration::from_secs(30);
 /// How long an upgrade may take that nobody waits for.
 pub const UPGRADE_LIMIT: Duration = Duration::from_secs(30);
 
@@ -88,13 +90,14 @@ impl Control {
     /// The process serves from now on.
     pub(super) fn serve(&self) {
         self.readiness.set_ready();
+        // Before the predecessor hears of it: systemd must never see its main process end.
+        notify::ready("serving");
         if let Some(predecessor) = &self.predecessor {
             match predecessor.tell_ready() {
                 Ok(()) => info!("took over from process {}", predecessor.who.pid),
                 Err(error) => error!("process {} does not listen: {error}", predecessor.who.pid),
             }
         }
-        notify::ready("serving");
     }
 
     /// The process takes nothing new.
@@ -106,7 +109,7 @@ impl Control {
             first
         });
         if why == Leaving::Terminated {
-            notify::stopping("finishing what is in flight");
+            notify::stopping("finishing what is in flight", self.shutdown_delay() + self.drain() + MARGIN);
         }
     }
 
@@ -164,9 +167,10 @@ impl Control {
         self.gateway.telemetry.metrics.in_flight_count()
     }
 
-    /// Whether nothing is in flight, nor may come on an idle connection.
+    /// Whether nothing is in flight, nor may come on an idle connection, here or in the process before: systemd would take the
+    /// end of this one for the end of both.
     pub(super) fn is_quiet(&self) -> bool {
-        self.in_flight() == 0 && self.open.count() == 0
+        self.in_flight() == 0 && self.open.count() == 0 && self.predecessor.as_ref().is_none_or(Predecessor::is_gone)
     }
 
     /// Ends everything that is in flight, with an error that its clients understand.

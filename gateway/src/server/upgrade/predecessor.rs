@@ -79,6 +79,11 @@ impl Predecessor {
         }
     }
 
+    /// Whether it has ended. It has started this process, which has another parent since.
+    pub fn is_gone(&self) -> bool {
+        rustix::process::getppid().is_none_or(|parent| parent.as_raw_nonzero().get().cast_unsigned() != self.who.pid)
+    }
+
     /// Tells it that this process serves.
     ///
     /// # Errors
