@@ -60,6 +60,20 @@ impl Continuity {
     }
 }
 
+impl Continuity {
+    /// Who keeps which answer, for another process.
+    pub fn stored_answers(&self) -> Vec<(Box<str>, Box<str>)> {
+        self.stored.iter().map(|(answer, provider)| (answer, (&*provider).into())).collect()
+    }
+
+    /// Takes in what [`Self::stored_answers`] gave.
+    pub fn remember_answers(&self, answers: Vec<(Box<str>, Box<str>)>) {
+        for (answer, provider) in answers {
+            self.stored.insert(answer, provider.into());
+        }
+    }
+}
+
 /// Names of keys have no control characters.
 fn scoped(key: Option<&str>, id: &str) -> Box<str> {
     format!("{}\0{id}", key.unwrap_or_default()).into()

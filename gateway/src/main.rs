@@ -44,6 +44,10 @@ enum Command {
     Explain(cli::explain::Explain),
     /// Print the JSON Schema of the configuration, for editors.
     Schema,
+    /// Read the configuration of the running gateway again; exit code 1 and the reasons if it stays as it was.
+    Reload(cli::reload::Options),
+    /// Tell how the running gateway is.
+    Status(cli::status::Options),
     /// Let the program that the running gateway was started from, replaced meanwhile, take over without breaking a stream.
     Upgrade(cli::upgrade::Options),
     /// Print what was used and what it cost, from the ledger.
@@ -89,6 +93,8 @@ fn main() -> ExitCode {
             println!("{}", config::schema_json());
             ExitCode::SUCCESS
         }
+        Command::Reload(options) => exit(cli::reload::run(&options)),
+        Command::Status(options) => exit(cli::status::run(&options)),
         Command::Upgrade(options) => exit(cli::upgrade::run(&options)),
         Command::Usage(options) => exit(cli::usage::run(options)),
         Command::Key(command) => exit(cli::key::run(command)),

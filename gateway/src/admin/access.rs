@@ -9,21 +9,19 @@ use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
 use super::problem;
-use crate::config::{Right, Secret};
+use crate::config::Right;
 use crate::keys::{Maker, presented_key};
 use crate::snapshot::Snapshot;
 
 /// What is asked of a request. By default nothing.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Access {
-    /// SHA-256 of the admin key.
-    admin: Option<[u8; 32]>,
     current: Option<Arc<ArcSwap<Snapshot>>>,
 }
 
 impl Access {
-    pub(super) fn new(admin_key: Option<Secret>, current: Arc<ArcSwap<Snapshot>>) -> Self {
-        Self { admin: admin_key.map(|key| Sha256::digest(key.expose()).into()), current: Some(current) }
+    pub(super) fn new(current: Arc<ArcSwap<Snapshot>>) -> Self {
+        Self { current: Some(current) }
     }
 
     /// Who asks.
@@ -31,8 +29,9 @@ impl Access {
     /// # Errors
     /// The answer to somebody who may not.
     pub(super) fn of(&self, headers: &HeaderMap) -> Result<Maker, Response<Vec<u8>>> {
+        let admin = self.current.as_ref().and_then(|current| current.load().admin_key);
         let Some(presented) = presented_key(headers, None) else {
-            return match self.admin {
+            return match admin {
                 Some(_) => Err(unauthorised("send the admin key as `authorization: Bearer …`")),
                 // Without a key the loopback address is all the protection: pages in a browser on this machine reach it too.
                 None if headers.contains_key(header::ORIGIN) => {
@@ -42,7 +41,7 @@ impl Access {
             };
         };
         let hash: [u8; 32] = Sha256::digest(&presented).into();
-        if self.admin.is_some_and(|admin| bool::from(admin.ct_eq(&hash))) {
+        if admin.is_some_and(|admin| bool::from(admin.ct_eq(&hash))) {
             return Ok(Maker::Master);
         }
         let found = self.current.as_ref().map(|current| current.load().keys.find(&presented, SystemTime::now()));

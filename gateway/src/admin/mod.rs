@@ -9,6 +9,8 @@ mod body;
 mod keys;
 mod limits;
 mod readiness;
+mod reload;
+mod status;
 mod targets;
 mod upgrade;
 mod usage;
@@ -25,7 +27,6 @@ use log::error;
 use pingora_core::apps::http_app::ServeHttp;
 use pingora_core::protocols::http::ServerSession;
 
-use crate::config::Secret;
 use crate::keys::{Maker, RuntimeKeys};
 use crate::server::Control;
 use crate::snapshot::Snapshot;
@@ -57,16 +58,11 @@ impl Admin {
         self
     }
 
-    /// Asks for `admin_key` or, for what concerns keys, one of the keys of `current` that has the right; and manages the keys
+    /// Asks for the admin key of `current` or, for what concerns keys, one of its keys that has the right; and manages the keys
     /// made at run time.
     #[must_use]
-    pub fn with_keys(
-        mut self,
-        admin_key: Option<Secret>,
-        current: Arc<ArcSwap<Snapshot>>,
-        runtime: Option<Arc<RuntimeKeys>>,
-    ) -> Self {
-        self.access = access::Access::new(admin_key, current.clone());
+    pub fn with_keys(mut self, current: Arc<ArcSwap<Snapshot>>, runtime: Option<Arc<RuntimeKeys>>) -> Self {
+        self.access = access::Access::new(current.clone());
         self.keys = keys::Keys::new(current, runtime);
         self
     }
@@ -104,11 +100,17 @@ impl Admin {
                 _ => not_allowed("GET, HEAD"),
             };
         }
-        if let (Some(control), "/api/upgrade") = (&self.control, path) {
-            return match method {
-                Method::POST => upgrade::answer(control.clone(), query).await,
-                _ => not_allowed("POST"),
-            };
+        match (&self.control, path) {
+            (Some(_), "/api/reload" | "/api/upgrade") if method != Method::POST => return not_allowed("POST"),
+            (Some(control), "/api/reload") => return reload::answer(control.clone()).await,
+            (Some(control), "/api/upgrade") => return upgrade::answer(control.clone(), query).await,
+            (Some(control), "/api/status") => {
+                return match method {
+                    Method::GET | Method::HEAD => status::answer(control),
+                    _ => not_allowed("GET, HEAD"),
+                };
+            }
+            _ => {}
         }
         let answer = targets::answer(&self.metrics.health, &method, path, query);
         answer.unwrap_or_else(|| self.show(&method, path))
@@ -121,7 +123,7 @@ impl Admin {
             "/metrics" => Self::metrics,
             "/api/limits" => |admin| limits::show(&admin.metrics.limits),
             _ => |_| {
-                let paths = "/health/live, /health/ready, /metrics, /api/keys, /api/limits, /api/targets, /api/upgrade and /api/usage";
+                let paths = "/health/live, /health/ready, /metrics, /api/keys, /api/limits, /api/reload, /api/status, /api/targets, /api/upgrade and /api/usage";
                 problem(StatusCode::NOT_FOUND, &format!("no such path; there are {paths}"))
             },
         };

@@ -5,5 +5,7 @@ pub mod explain;
 pub mod generate;
 pub mod key;
 pub mod prices;
+pub mod reload;
+pub mod status;
 pub mod upgrade;
 pub mod usage;

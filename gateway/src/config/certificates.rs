@@ -1,10 +1,13 @@
 //! PEM files: read at load, and checked as a handshake would.
 
+use std::fmt;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use rustls::RootCertStore;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::sign::CertifiedKey;
 
 use super::Context;
 use super::tree::At;
@@ -25,6 +28,26 @@ pub struct TlsConfig {
     pub cert: PathBuf,
     /// PEM file with the private key.
     pub key: PathBuf,
+    /// Both, as read and checked.
+    pub certified: Certified,
+}
+
+/// A certificate and its key. It shows neither.
+#[derive(Clone)]
+pub struct Certified(pub Arc<CertifiedKey>);
+
+impl PartialEq for Certified {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.cert == other.0.cert
+    }
+}
+
+impl Eq for Certified {}
+
+impl fmt::Debug for Certified {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Certified(…)")
+    }
 }
 
 /// Every certificate of the file; `None`, and reported, unless there is one that can be read.
@@ -65,8 +88,12 @@ pub(super) fn server(cert: &At<String>, key: &At<String>, cx: &mut Context<'_>) 
     });
     let (chain, private) = chain.zip(private)?;
     // The same check as the handshake's: both parse, and the key is the certificate's.
-    match rustls::sign::CertifiedKey::from_der(chain, private, &rustls::crypto::ring::default_provider()) {
-        Ok(_) => Some(TlsConfig { cert: cx.dir.join(&cert.value), key: cx.dir.join(&key.value) }),
+    match CertifiedKey::from_der(chain, private, &rustls::crypto::ring::default_provider()) {
+        Ok(certified) => Some(TlsConfig {
+            cert: cx.dir.join(&cert.value),
+            key: cx.dir.join(&key.value),
+            certified: Certified(Arc::new(certified)),
+        }),
         Err(error) => {
             let message = format!("`{}` and `{}` cannot be used together: {error}", cert.value, key.value);
             cx.report.error(key.span.clone(), message, "give the private key that the certificate was issued for");

@@ -52,7 +52,7 @@ use toml::de::{DeTable, DeValue};
 
 pub use admin::AdminAddress;
 pub use attempts::{RetryConfig, RetryOn, TimeoutsConfig};
-pub use certificates::{CaConfig, TlsConfig};
+pub use certificates::{CaConfig, Certified, TlsConfig};
 pub use check::{Verdict, check};
 pub use credentials::{AwsKeys, CredentialConfig, EntraConfig, KeyHeaders};
 pub use discover::{Discovery, Found};

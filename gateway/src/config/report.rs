@@ -14,6 +14,16 @@ pub enum Severity {
     Warning,
 }
 
+impl Severity {
+    /// The word for it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Error => "error",
+            Self::Warning => "warning",
+        }
+    }
+}
+
 /// One thing that is wrong, or doubtful, in one place.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Problem {
@@ -46,11 +56,7 @@ pub struct Place {
 
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let severity = match self.severity {
-            Severity::Error => "error",
-            Severity::Warning => "warning",
-        };
-        write!(f, "{severity}: {}", self.source)?;
+        write!(f, "{}: {}", self.severity.as_str(), self.source)?;
         let gutter = match &self.place {
             None => {
                 write!(f, ": {}", self.message)?;

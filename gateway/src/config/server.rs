@@ -32,6 +32,9 @@ pub struct Server {
     pub max_buffered: Option<At<SizeText>>,
     /// How long streams may go on after a shutdown or an upgrade began. Default: `"10m"`.
     pub drain: Option<At<DurationText>>,
+    /// How long a shutdown goes on taking requests after it has begun to say that it is not ready: as long as a load balancer
+    /// takes to notice. Default: it stops at once.
+    pub shutdown_delay: Option<At<DurationText>>,
     /// Certificate and key of the listeners in `listen`. Default: plain HTTP.
     pub tls: Option<At<Tls>>,
 }
@@ -61,6 +64,8 @@ pub struct ServerConfig {
     pub max_buffered: usize,
     /// How long streams may go on after a shutdown began.
     pub drain: Duration,
+    /// How long requests are taken after that.
+    pub shutdown_delay: Duration,
     /// Certificate and key files, checked to belong together.
     pub tls: Option<TlsConfig>,
 }
@@ -78,6 +83,7 @@ impl Default for ServerConfig {
             max_body: 32 << 20,
             max_buffered: 1 << 30,
             drain: Duration::from_secs(600),
+            shutdown_delay: Duration::ZERO,
             tls: None,
         }
     }
@@ -114,6 +120,7 @@ impl Server {
             max_body: max_body_size,
             max_buffered: max_buffered_size,
             drain: cx.duration(self.drain.as_ref()).unwrap_or(default.drain),
+            shutdown_delay: cx.duration(self.shutdown_delay.as_ref()).unwrap_or(default.shutdown_delay),
             tls: self.tls.and_then(|tls| certificates::server(&tls.value.cert, &tls.value.key, cx)),
         }
     }

@@ -95,6 +95,17 @@ impl Circuit {
         self.openings = 0;
     }
 
+    /// Until when it is open, and how often it opened in a row; `None`: closed.
+    pub(super) fn opened(&self) -> Option<(Instant, u32)> {
+        self.until.map(|until| (until, self.openings))
+    }
+
+    /// As another one was.
+    pub(super) fn restore(&mut self, until: Instant, openings: u32) {
+        (self.until, self.openings) = (Some(until), openings);
+        self.generation = self.generation.wrapping_add(1);
+    }
+
     /// Closes it for another one in its place: what is under way knows nothing of that.
     pub(super) fn replace(&mut self) {
         self.close();

@@ -19,17 +19,17 @@ pub struct CredentialState {
     provider: Arc<str>,
     index: usize,
     settings: Arc<ArcSwap<Settings>>,
-    inner: Mutex<Inner>,
+    pub(super) inner: Mutex<Inner>,
 }
 
 #[derive(Debug)]
-struct Inner {
-    circuit: Circuit,
-    reason: Reason,
+pub(super) struct Inner {
+    pub(super) circuit: Circuit,
+    pub(super) reason: Reason,
     /// When any target of it succeeded last.
-    success: Option<Instant>,
+    pub(super) success: Option<Instant>,
     /// Of the configured secret, to see when it is replaced.
-    fingerprint: Option<u64>,
+    pub(super) fingerprint: Option<u64>,
     random: fastrand::Rng,
 }
 

@@ -58,6 +58,23 @@ impl Histogram {
         Some(LEAST.mul_f64(middle.exp2()))
     }
 
+    /// The buckets that hold anything, as they weigh now.
+    pub(super) fn saved(&self, now: Instant) -> Vec<(usize, f32)> {
+        let scale = (-self.doublings(now)).exp2() as f32;
+        let weights = self.buckets.iter().map(|weight| weight * scale).enumerate();
+        weights.filter(|(_, weight)| *weight > 1e-3).collect()
+    }
+
+    /// As another one was.
+    pub(super) fn restore(&mut self, now: Instant, saved: &[(usize, f32)]) {
+        *self = Self::new(now);
+        for (index, weight) in saved {
+            if let Some(bucket) = self.buckets.get_mut(*index).filter(|_| weight.is_finite() && *weight > 0.0) {
+                *bucket = *weight;
+            }
+        }
+    }
+
     fn doublings(&self, now: Instant) -> f64 {
         now.saturating_duration_since(self.unit).as_secs_f64() / HALF_LIFE.as_secs_f64()
     }

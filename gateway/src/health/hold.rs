@@ -56,6 +56,16 @@ impl Hold {
         Some(self.for_a(now, wanted.max(backoff(first, longest, self.streak, random)), reason))
     }
 
+    /// How many waits without a length came in a row.
+    pub(super) fn streak(&self) -> u32 {
+        self.streak
+    }
+
+    /// As another one was.
+    pub(super) fn restore(&mut self, until: Option<(Instant, Reason)>, streak: u32) {
+        (self.held, self.streak) = (until, streak);
+    }
+
     /// The target answers: the next wait is a first one again. A wait that was asked for still counts.
     pub(super) fn forget(&mut self) {
         self.streak = 0;

@@ -35,6 +35,16 @@ impl Latency {
         });
     }
 
+    /// The last value, and how long ago it was.
+    pub(super) fn saved(&self, now: Instant) -> Option<(f64, Duration)> {
+        self.last.map(|(value, at)| (value, now.saturating_duration_since(at)))
+    }
+
+    /// As another one was.
+    pub(super) fn restore(&mut self, value: f64, at: Instant) {
+        self.last = (value.is_finite() && value >= 0.0).then_some((value, at));
+    }
+
     /// A failure counts as slower than anything lately, however fast it came.
     pub(super) fn penalise(&mut self, now: Instant, took: Duration) {
         let twice = self.get(now).unwrap_or_default().saturating_mul(2);

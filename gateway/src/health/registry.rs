@@ -1,7 +1,7 @@
 //! All targets of the process, by identity.
 
 use std::collections::HashMap;
-use std::hash::{BuildHasher, Hash, RandomState};
+use std::hash::{BuildHasher, DefaultHasher, Hash, Hasher, RandomState};
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::Instant;
@@ -63,7 +63,10 @@ impl Health {
         let provider = all.provider(provider);
         provider.settings.store(Arc::new(settings));
         for (index, credential) in credentials.iter().enumerate() {
-            provider.credential(index, self.seed).configure(self.hasher.hash_one(credential));
+            // The same in the process that takes over from this one.
+            let mut hasher = DefaultHasher::new();
+            credential.hash(&mut hasher);
+            provider.credential(index, self.seed).configure(hasher.finish());
         }
     }
 

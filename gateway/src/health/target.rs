@@ -28,27 +28,27 @@ pub struct TargetState {
     retries: Budget,
     /// Milliseconds since the registry began: when it was asked for last.
     pub(super) used: AtomicU64,
-    inner: Mutex<Inner>,
+    pub(super) inner: Mutex<Inner>,
 }
 
 #[derive(Debug)]
-struct Inner {
-    circuit: Circuit,
+pub(super) struct Inner {
+    pub(super) circuit: Circuit,
     /// Why the circuit is open.
-    reason: Reason,
-    consecutive: u32,
+    pub(super) reason: Reason,
+    pub(super) consecutive: u32,
     window: Window,
-    hold: Hold,
-    latency: Latency,
-    histogram: Histogram,
+    pub(super) hold: Hold,
+    pub(super) latency: Latency,
+    pub(super) histogram: Histogram,
     /// When it succeeded last.
-    success: Option<Instant>,
-    counters: Counters,
+    pub(super) success: Option<Instant>,
+    pub(super) counters: Counters,
     random: fastrand::Rng,
 }
 
 /// What happened to a target since the process began.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Counters {
     /// Complete answers.
     pub successes: u64,

@@ -24,7 +24,8 @@ pub enum Verdict {
 }
 
 /// What an attempt failed of.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum FailureKind {
     /// No address for its name.
     Dns,
@@ -114,7 +115,8 @@ impl Availability {
 }
 
 /// Why a target may not be tried. Its `Display` is for people, without any secret or name.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Reason {
     /// So many attempts in a row failed.
     Failures {

@@ -58,6 +58,11 @@ impl Key {
         Self { name, config, within, disabled: AtomicBool::new(!enabled) }
     }
 
+    /// The same key within others.
+    pub(super) fn bound(&self, name: &str, within: Option<Arc<Self>>) -> Self {
+        Self { name: name.into(), config: self.config.clone(), within, disabled: AtomicBool::new(!self.is_enabled()) }
+    }
+
     /// Whether it may be used now.
     ///
     /// # Errors

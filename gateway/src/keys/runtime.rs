@@ -112,18 +112,7 @@ impl RuntimeKeys {
         // Makers are of the file or made by the master: nothing that a key made makes keys itself.
         let (of_master, of_keys): (Vec<Row>, Vec<Row>) = rows.into_iter().partition(|row| row.maker.is_none());
         for row in of_master.into_iter().chain(of_keys) {
-            let name = row.config.name.clone();
-            let within = if configured.configured().contains_key(&*name) {
-                warn!("the key `{name}` of the store is not taken: the configuration has a key of that name");
-                Some(nobody())
-            } else {
-                row.maker.as_deref().map(|maker| {
-                    maker_of(maker, &records, configured).unwrap_or_else(|| {
-                        warn!("the key `{name}` of the store is not taken: `{maker}`, which made it, is gone");
-                        nobody()
-                    })
-                })
-            };
+            let within = bounds(&row.config.name, row.maker.as_deref(), &records, configured);
             let record = Record::new(row, within);
             records.insert(record.key.name.clone(), record);
         }
@@ -138,6 +127,24 @@ impl RuntimeKeys {
             .flat_map(|record| record.secrets.iter().map(|(hash, until)| (*hash, *until, record.key.clone())));
         let live = Arc::new(LiveKeys::new(in_memory));
         Ok(Self { live, inner: Mutex::new(Inner { store, records }) })
+    }
+
+    /// Binds the keys to another configuration's: those that made them may have other rights now, or be gone.
+    pub fn rebind(&self, configured: &KeyRing) {
+        let mut inner = self.lock();
+        let records = &mut inner.records;
+        let (of_master, of_keys): (Vec<Arc<str>>, Vec<Arc<str>>) =
+            records.keys().cloned().partition(|name| records.get(name).is_some_and(|record| record.maker.is_none()));
+        for name in of_master.into_iter().chain(of_keys) {
+            let Some(record) = records.get(&name) else { continue };
+            let within = bounds(&name, record.maker.as_deref(), records, configured);
+            let key = Arc::new(record.key.bound(&name, within));
+            let Some(record) = records.get_mut(&name) else { continue };
+            record.key = key;
+            for (hash, until) in &record.secrets {
+                self.live.change(hash, |keys| keys.insert(*hash, *until, record.key.clone()));
+            }
+        }
     }
 
     /// The part that requests look into.
@@ -287,6 +294,25 @@ fn find<'a>(
 
 fn maker_of(name: &str, records: &BTreeMap<Arc<str>, Record>, configured: &KeyRing) -> Option<Arc<Key>> {
     configured.configured().get(name).or_else(|| records.get(name).map(|record| &record.key)).cloned()
+}
+
+/// What bounds the key `name` of the store; `None`: nothing.
+fn bounds(
+    name: &str,
+    maker: Option<&str>,
+    records: &BTreeMap<Arc<str>, Record>,
+    configured: &KeyRing,
+) -> Option<Arc<Key>> {
+    if configured.configured().contains_key(name) {
+        warn!("the key `{name}` of the store is not taken: the configuration has a key of that name");
+        return Some(nobody());
+    }
+    maker.map(|maker| {
+        maker_of(maker, records, configured).unwrap_or_else(|| {
+            warn!("the key `{name}` of the store is not taken: `{maker}`, which made it, is gone");
+            nobody()
+        })
+    })
 }
 
 /// What bounds a key that nobody may use.

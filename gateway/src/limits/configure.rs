@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::sync::atomic::Ordering::Relaxed;
 
 use super::{Kind, Limits, Rule};
-use crate::config::Config;
+use crate::config::{Config, RouteTo};
 
 impl Limits {
     /// Sets what the file says, in force at once; what was counted stays. Keys made at run time are set with
@@ -28,11 +28,18 @@ impl Limits {
         for (tag, rules) in &config.limits.tags {
             apply(Kind::Tag, tag, rules);
         }
+        let own = config.routes.iter().flat_map(|route| {
+            let to = match &route.to {
+                RouteTo::Targets(model) => Some(&**model),
+                _ => None,
+            };
+            to.into_iter().chain(route.mirror.as_ref().map(|mirror| &mirror.model))
+        });
         for model in config.models.values() {
             apply(Kind::Model, &model.name, &model.rules);
-            for target in &model.targets {
-                apply(Kind::Target, &target.id(), &target.rules);
-            }
+        }
+        for target in config.models.values().chain(own).flat_map(|model| &model.targets) {
+            apply(Kind::Target, &target.id(), &target.rules);
         }
         for kind in Kind::ALL {
             for (name, subject) in self.subjects[kind as usize].load().iter() {

@@ -2,6 +2,8 @@
 
 use std::collections::VecDeque;
 
+use serde::{Deserialize, Serialize};
+
 use super::period::{NEVER, Period};
 
 /// How long to stay away when room depends on requests that are under way: milliseconds.
@@ -11,7 +13,8 @@ const WHILE_OTHERS_RUN: u64 = 1_000;
 const MOST: u64 = 1 << 52;
 
 /// What is counted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum What {
     /// Requests, when they come.
     Requests,
@@ -36,7 +39,7 @@ impl What {
 }
 
 /// A limit.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Rule {
     /// What it counts.
     pub what: What,
@@ -79,15 +82,19 @@ pub(super) struct Meter {
     /// Whether the configuration still has it. One that it has no more goes on counting and never refuses.
     pub(super) in_force: bool,
     /// Until when, and how much; sorted, at most 61.
-    booked: VecDeque<(u64, u64)>,
+    pub(super) booked: VecDeque<(u64, u64)>,
     sum: u64,
     pub(super) reserved: u64,
+    /// How much of `reserved` is of processes that finish their streams before this one.
+    pub(super) foreign: u64,
+    /// All that this process ever booked, to tell the next one.
+    pub(super) ever: u64,
     /// What the store has not been told: booked …
     pub(super) unsent: u64,
     /// … and by how much the reserved sum has changed.
     pub(super) unsent_reserved: i64,
     /// Until when nobody is warned again.
-    warned: u64,
+    pub(super) warned: u64,
 }
 
 impl Meter {
@@ -98,6 +105,8 @@ impl Meter {
             booked: VecDeque::new(),
             sum: 0,
             reserved: 0,
+            foreign: 0,
+            ever: 0,
             unsent: 0,
             unsent_reserved: 0,
             warned: 0,
@@ -171,7 +180,12 @@ impl Meter {
         if amount == 0 {
             return;
         }
-        let ends = self.rule.period.ends(now);
+        self.ever = self.ever.saturating_add(amount);
+        self.count(self.rule.period.ends(now), amount);
+    }
+
+    /// Counts what was booked until `ends`, here or in another process.
+    pub(super) fn count(&mut self, ends: u64, amount: u64) {
         self.sum = self.sum.saturating_add(amount);
         match self.booked.back_mut() {
             // Also if the clock was set back.

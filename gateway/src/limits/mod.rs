@@ -14,6 +14,7 @@
 //! of every limit.
 
 mod configure;
+mod handover;
 mod meter;
 mod period;
 mod reservation;
@@ -31,6 +32,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use arc_swap::ArcSwap;
 
+pub use handover::{Saved, TellingTo, Told};
 pub use meter::{Amounts, Rule, What};
 pub use period::{NEVER, Period};
 pub use reservation::Reservation;
@@ -85,12 +87,17 @@ impl Limits {
 
     /// Sets the limits of one subject, in force at once; without any it has none any more. What was counted stays.
     pub fn set(&self, kind: Kind, name: &str, rules: &[Rule]) -> Arc<Subject> {
+        let subject = self.subject(kind, name);
+        subject.set_rules(rules);
+        subject
+    }
+
+    /// The subject of that kind and name, made without limits if need be.
+    pub fn subject(&self, kind: Kind, name: &str) -> Arc<Subject> {
         if let Some(subject) = self.find(kind, name) {
-            subject.set_rules(rules);
             return subject;
         }
         let made = Arc::new(Subject::new(kind, name));
-        made.set_rules(rules);
         self.subjects[kind as usize].rcu(|subjects| {
             let mut subjects = Subjects::clone(subjects);
             // Another thread may have been faster.

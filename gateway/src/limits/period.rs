@@ -3,6 +3,8 @@
 use std::fmt;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 /// Parts of a sliding window.
 const PARTS: u64 = 60;
 /// After every other moment, and still a whole number where numbers are floating (Lua).
@@ -11,7 +13,8 @@ const HOUR: u64 = 3_600_000;
 const DAY: u64 = 24 * HOUR;
 
 /// A window of time. All moments are milliseconds since 1970, UTC.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Period {
     /// Whatever came in the last so many milliseconds. It is kept in sixty parts, each of which counts until its youngest
     /// moment is so old: no window of this length ever holds more than the limit, and room comes back at most a sixtieth

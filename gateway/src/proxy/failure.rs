@@ -105,8 +105,11 @@ pub fn attempt_broke(exchange: &mut Exchange, mut error: Box<Error>, reused: boo
 
 fn classify(exchange: &Exchange, error: &Error) -> Outcome {
     if let Some(clock) = exchange.replay.as_ref().and_then(super::replay::Replay::fired) {
-        let ours = exchange.drained() && clock == Clock::Total;
-        return if ours { Outcome::ClientLeft } else { Outcome::Timeout(clock) };
+        return match clock {
+            Clock::Total if exchange.drained() => Outcome::ClientLeft,
+            Clock::Shutdown => Outcome::Shutdown,
+            clock => Outcome::Timeout(clock),
+        };
     }
     let answering = exchange.attempt().is_some_and(|attempt| attempt.status.is_some());
     match (error.esource(), error.etype()) {
@@ -148,9 +151,10 @@ pub(super) fn final_error(exchange: &Exchange, outcome: Outcome) -> ApiError {
         Outcome::Timeout(Clock::Idle) => {
             (ErrorKind::UpstreamTimeout, format!("provider `{provider}` went silent (timeouts.idle)"))
         }
-        Outcome::Timeout(Clock::Total) => {
+        Outcome::Timeout(Clock::Total | Clock::Shutdown) => {
             (ErrorKind::UpstreamTimeout, "the request took too long (timeouts.total)".to_owned())
         }
+        Outcome::Shutdown => (ErrorKind::Busy, "this gateway is being shut down: send the request again".to_owned()),
         Outcome::Credentials(status) => (
             ErrorKind::UpstreamAuth,
             format!("provider `{provider}` refused the gateway's credentials (status {status})"),

@@ -156,7 +156,7 @@ fn start_replay(gateway: &Gateway, session: &mut Session, exchange: &mut Exchang
     session.req_header_mut().remove_header(&http::header::CONNECTION);
     let body = exchange.request.as_ref().map(|request| request.body.clone()).unwrap_or_default();
     let drains = exchange.key.as_ref().is_some_and(|key| key.on_abort() == OnAbort::Drain);
-    exchange.replay = Some(replay::install(session, body, drains.then(|| gateway.drains.clone())));
+    exchange.replay = Some(replay::install(session, body, drains.then(|| gateway.drains.clone()), &gateway.ending));
 }
 
 fn expects_continue(session: &Session) -> bool {

@@ -14,6 +14,7 @@ mod consumed;
 mod count;
 mod drain;
 mod encode;
+mod ending;
 mod exchange;
 pub mod explain;
 mod failure;
@@ -48,6 +49,7 @@ use pingora_proxy::{FailToProxy, ProxyHttp, ProxyWarnLogContext, Session};
 pub use body::{BodyLimits, BufferBudget};
 pub use calls::{Calls, Probing};
 pub use drain::Drains;
+pub use ending::Ending;
 pub use exchange::Exchange;
 pub use outcome::Outcome;
 
@@ -89,6 +91,8 @@ pub struct Gateway {
     pub limits: Arc<Limits>,
     /// What one request of a client leaves for its next.
     pub continuity: Arc<Continuity>,
+    /// Ends what is in flight, when the process must leave.
+    pub ending: Ending,
 }
 
 #[async_trait]

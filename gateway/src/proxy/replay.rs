@@ -29,6 +29,7 @@ use pingora_proxy::Session;
 use tokio::time::Sleep;
 
 use super::drain::{self, Draining, Drains};
+use super::ending::{End, Ending};
 
 type CustomMessageReader = Box<dyn Stream<Item = Result<Bytes>> + Unpin + Send + Sync + 'static>;
 
@@ -42,6 +43,8 @@ pub enum Clock {
     Idle = 2,
     /// The attempt as a whole took longer than `timeouts.total`.
     Total = 3,
+    /// The process leaves, and does not wait any longer.
+    Shutdown = 4,
 }
 
 impl Clock {
@@ -50,6 +53,7 @@ impl Clock {
             1 => Some(Self::FirstToken),
             2 => Some(Self::Idle),
             3 => Some(Self::Total),
+            4 => Some(Self::Shutdown),
             _ => None,
         }
     }
@@ -107,6 +111,12 @@ impl Shared {
         true
     }
 
+    /// The process leaves.
+    fn ends(&self) -> Clock {
+        self.fired.store(Clock::Shutdown as u8, Ordering::Relaxed);
+        Clock::Shutdown
+    }
+
     fn is_gone(&self) -> bool {
         self.gone.load(Ordering::Relaxed)
     }
@@ -141,7 +151,7 @@ pub struct Replay {
 /// Puts the replay session in the place of `session`'s real one.
 ///
 /// `body` is the whole request body as read and decoded. `drains`: where the answer may be read without its client, if it may.
-pub fn install(session: &mut Session, body: Bytes, drains: Option<Drains>) -> Replay {
+pub fn install(session: &mut Session, body: Bytes, drains: Option<Drains>, ending: &Ending) -> Replay {
     let origin = Instant::now();
     let shared = Arc::new(Shared { body: Mutex::new(Some(body)), drains, ..Shared::default() });
     let inner = std::mem::replace(&mut *session.downstream_session, vacant());
@@ -152,6 +162,7 @@ pub fn install(session: &mut Session, body: Bytes, drains: Option<Drains>) -> Re
         held: Vec::new(),
         held_attempt: 0,
         watchdog: None,
+        end: ending.wait(),
     }));
     Replay { shared, origin }
 }
@@ -273,6 +284,7 @@ struct ReplaySession {
     held: Vec<HttpTask>,
     held_attempt: u32,
     watchdog: Option<Pin<Box<Sleep>>>,
+    end: End,
 }
 
 impl Drop for ReplaySession {
@@ -474,15 +486,19 @@ impl CustomSession for ReplaySession {
     }
 
     async fn read_body_or_idle(&mut self, _no_body_expected: bool) -> Result<Option<Bytes>> {
-        let Self { inner, shared, origin, watchdog, .. } = self;
+        let Self { inner, shared, origin, watchdog, end, .. } = self;
         let clock = tokio::select! {
             gone = inner.read_body_or_idle(true), if !shared.is_gone() => {
                 if gone.is_ok() || !shared.goes_on_without_client(*origin) {
                     return gone;
                 }
-                clock_runs_out(shared, *origin, watchdog).await
+                tokio::select! {
+                    clock = clock_runs_out(shared, *origin, watchdog) => clock,
+                    () = &mut *end => shared.ends(),
+                }
             }
             clock = clock_runs_out(shared, *origin, watchdog) => clock,
+            () = &mut *end => shared.ends(),
         };
         Error::e_explain(ErrorType::ReadTimedout, format!("{clock:?} clock of the attempt ran out"))
     }

@@ -143,7 +143,7 @@ pub fn goes_on(exchange: &mut Exchange, outcome: Outcome) -> bool {
 fn continues(exchange: &Exchange, outcome: Outcome) -> bool {
     let Some(request) = &exchange.request else { return false };
     match outcome {
-        Outcome::Ok | Outcome::ClientLeft | Outcome::Timeout(Clock::Total) => false,
+        Outcome::Ok | Outcome::ClientLeft | Outcome::Shutdown | Outcome::Timeout(Clock::Total) => false,
         // Whatever is wrong with one that was to go on, another may.
         _ if is_asking(exchange) => true,
         _ => outcome.moves_on(&request.model.retry),

@@ -76,6 +76,7 @@ pub fn build(config: &Config, mock: Option<SocketAddr>) -> Result<Built, StartEr
         health,
         limits,
         continuity: Arc::default(),
+        ending: Default::default(),
     };
     Ok(Built { gateway, store, snapshots })
 }

@@ -1,6 +1,7 @@
 //! The running process as its operators command it, by signals, the admin API and the command line.
 
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
 use log::{error, info};
@@ -8,8 +9,9 @@ use tokio::sync::watch;
 
 use super::leave::Leaving;
 use super::notify;
+use super::reload::{ReloadError, Reloaded, Reloader};
 use super::serve::Open;
-use super::upgrade::{Identity, Predecessor, Successor, UpgradeError, Upgrader};
+use super::upgrade::{Identity, Lineage, Predecessor, Successor, UpgradeError, Upgrader, state};
 use crate::admin::Readiness;
 use crate::proxy::Gateway;
 
@@ -19,6 +21,8 @@ const PATIENCE: Duration = Duration::from_secs(2);
 const MARGIN: Duration = Duration::from_secs(30);
 /// How long an upgrade may take that nobody waits for.
 pub const UPGRADE_LIMIT: Duration = Duration::from_secs(30);
+/// How often a successor is told what has changed; more rarely where looking takes long.
+const TELL: Duration = Duration::from_millis(20);
 
 /// A process that another one follows on.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,8 +35,11 @@ pub struct Upgraded {
 
 /// Commands for the running process, and what is known of it. One for the process.
 pub struct Control {
-    gateway: Gateway,
-    readiness: Arc<Readiness>,
+    pub(super) gateway: Gateway,
+    pub(super) reloader: Reloader,
+    pub(super) lineage: Lineage,
+    pub(super) readiness: Arc<Readiness>,
+    pub(super) started: (SystemTime, Instant),
     open: Open,
     leaving: watch::Sender<Option<Leaving>>,
     /// Told when the admin listener has to close: another process has it.
@@ -40,25 +47,33 @@ pub struct Control {
     /// Only one change at a time.
     changing: Mutex<()>,
     upgrader: Upgrader,
-    predecessor: Option<Predecessor>,
+    /// Until it has been told that this process serves.
+    predecessor: Mutex<Option<Predecessor>>,
     successor: OnceLock<Successor>,
-    started: (SystemTime, Instant),
 }
 
 impl Control {
     /// The commands of a process that serves `gateway`.
-    pub fn new(gateway: Gateway, upgrader: Upgrader, predecessor: Option<Predecessor>) -> Self {
+    pub(super) fn new(
+        gateway: Gateway,
+        reloader: Reloader,
+        upgrader: Upgrader,
+        predecessor: Option<Predecessor>,
+    ) -> Self {
+        let living = gateway.telemetry.metrics.process.predecessors.clone();
         Self {
+            lineage: Lineage::new(gateway.limits.clone(), living),
             gateway,
+            reloader,
             readiness: Arc::default(),
+            started: (SystemTime::now(), Instant::now()),
             open: Open::default(),
             leaving: watch::Sender::new(None),
             handed_over: watch::Sender::new(false),
             changing: Mutex::default(),
             upgrader,
-            predecessor,
+            predecessor: Mutex::new(predecessor),
             successor: OnceLock::new(),
-            started: (SystemTime::now(), Instant::now()),
         }
     }
 
@@ -68,23 +83,22 @@ impl Control {
     }
 
     /// Counts what the listeners serve.
-    pub fn open(&self) -> &Open {
+    pub(super) fn open(&self) -> &Open {
         &self.open
     }
 
     /// Whether and why the process leaves.
-    pub fn leaving(&self) -> watch::Receiver<Option<Leaving>> {
+    pub(super) fn leaving(&self) -> watch::Receiver<Option<Leaving>> {
         self.leaving.subscribe()
     }
 
     /// Turns true when another process has the listeners.
-    pub fn handed_over(&self) -> watch::Receiver<bool> {
+    pub(super) fn handed_over(&self) -> watch::Receiver<bool> {
         self.handed_over.subscribe()
     }
 
-    /// Since when the process runs.
-    pub fn started(&self) -> (SystemTime, Instant) {
-        self.started
+    fn is_leaving(&self) -> bool {
+        self.leaving.borrow().is_some()
     }
 
     /// The process serves from now on.
@@ -92,10 +106,12 @@ impl Control {
         self.readiness.set_ready();
         // Before the predecessor hears of it: systemd must never see its main process end.
         notify::ready("serving");
-        if let Some(predecessor) = &self.predecessor {
-            match predecessor.tell_ready() {
-                Ok(()) => info!("took over from process {}", predecessor.who.pid),
-                Err(error) => error!("process {} does not listen: {error}", predecessor.who.pid),
+        let predecessor = self.predecessor.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(predecessor) = predecessor {
+            let pid = predecessor.who.pid;
+            match predecessor.tell_ready(&self.lineage) {
+                Ok(()) => info!("took over from process {pid}"),
+                Err(error) => error!("process {pid}, which should hand over, does not listen: {error}"),
             }
         }
     }
@@ -109,57 +125,123 @@ impl Control {
             first
         });
         if why == Leaving::Terminated {
-            notify::stopping("finishing what is in flight", self.shutdown_delay() + self.drain() + MARGIN);
+            let within = self.shutdown_delay() + self.drain() + MARGIN;
+            notify::stopping("finishing what is in flight", within);
         }
+    }
+
+    /// Reads the configuration again and puts it in force. Blocks.
+    ///
+    /// # Errors
+    /// The one in force stays.
+    pub fn reload(&self) -> Result<Reloaded, ReloadError> {
+        let Ok(_changing) = self.changing.try_lock() else { return Err(ReloadError::Busy) };
+        if self.is_leaving() {
+            return Err(ReloadError::Leaving);
+        }
+        self.reloader.reload()
+    }
+
+    /// Reloads on a thread of its own; the log tells how it went.
+    pub(super) fn reload_unasked(self: &Arc<Self>) {
+        let control = self.clone();
+        self.on_a_thread("reload", move || {
+            if let Err(error @ (ReloadError::Busy | ReloadError::Leaving)) = control.reload() {
+                error!("there was no reload: {error}");
+            }
+        });
     }
 
     /// Starts this program anew and lets the new process take over. Returns when that one serves, or why it does not. Blocks.
     ///
     /// # Errors
     /// Nobody took over, and this process serves on.
-    pub fn upgrade(&self, limit: Duration) -> Result<Upgraded, UpgradeError> {
+    pub fn upgrade(self: &Arc<Self>, limit: Duration) -> Result<Upgraded, UpgradeError> {
         let Ok(_changing) = self.changing.try_lock() else { return Err(UpgradeError::Busy) };
-        if self.leaving.borrow().is_some() {
+        let result = self.hand_over(limit);
+        if let Err(error) = &result {
+            notify::status("serving; the last upgrade failed");
+            self.gateway.telemetry.metrics.process.upgrade_failures.inc();
+            error!("there was no upgrade: {error}");
+        }
+        result
+    }
+
+    fn hand_over(self: &Arc<Self>, limit: Duration) -> Result<Upgraded, UpgradeError> {
+        if self.is_leaving() {
             return Err(UpgradeError::Leaving);
         }
         let began = Instant::now();
         info!("an upgrade begins");
-        let successor = self.upgrader.upgrade(limit, |_channel| {
-            if self.leaving.borrow().is_some() { Err(UpgradeError::Leaving) } else { Ok(()) }
-        })?;
-        let upgraded = Upgraded { who: successor.who.clone(), took: began.elapsed() };
-        if self.leaving.borrow().is_some() {
+        notify::status("serving; an upgrade is under way");
+        let successor = self.upgrader.upgrade(limit, |channel| {
+            if self.is_leaving() {
+                return Err(UpgradeError::Leaving);
+            }
+            self.lineage.pass_on(channel)?;
+            Ok(state::send(&self.gateway, channel)?)
+        });
+        let successor = successor.inspect_err(|_| self.lineage.resume())?;
+        if self.is_leaving() {
             successor.terminate();
             return Err(UpgradeError::Leaving);
         }
+        let upgraded = Upgraded { who: successor.who.clone(), took: began.elapsed() };
         info!("process {} (version {}) serves from now on", upgraded.who.pid, upgraded.who.version);
         // There is no other: only one change at a time, and none after this.
         _ = self.successor.set(successor);
         self.leave(Leaving::Upgraded);
         self.handed_over.send_replace(true);
         self.upgrader.let_go();
+        let control = self.clone();
+        self.on_a_thread("tell", move || control.keep_telling());
         Ok(upgraded)
     }
 
     /// Upgrades on a thread of its own; the log tells how it went.
     pub(super) fn upgrade_unasked(self: &Arc<Self>) {
         let control = self.clone();
-        let run = move || match control.upgrade(UPGRADE_LIMIT) {
-            Ok(_) => {}
-            Err(error) => error!("there was no upgrade: {error}"),
-        };
-        if let Err(error) = std::thread::Builder::new().name("upgrade".to_owned()).spawn(run) {
-            error!("there was no upgrade: {error}");
+        self.on_a_thread("upgrade", move || _ = control.upgrade(UPGRADE_LIMIT));
+    }
+
+    fn on_a_thread(&self, name: &str, work: impl FnOnce() + Send + 'static) {
+        if let Err(error) = thread::Builder::new().name(name.to_owned()).spawn(work) {
+            error!("{name}: there is no thread for it: {error}");
+        }
+    }
+
+    /// Tells the successor what becomes of the requests that are left here, until it or this process ends.
+    fn keep_telling(&self) {
+        loop {
+            let began = Instant::now();
+            if !self.tell_successor() {
+                return;
+            }
+            thread::sleep(TELL.max(20 * began.elapsed()));
+        }
+    }
+
+    /// Whether there is one that listens.
+    fn tell_successor(&self) -> bool {
+        let in_flight = u64::try_from(self.in_flight()).unwrap_or(0);
+        let Some(successor) = self.successor.get() else { return false };
+        match successor.tell(&self.gateway.limits, in_flight) {
+            Ok(()) => true,
+            Err(error) => {
+                error!("process {} does not hear what is settled here: {error}", successor.who.pid);
+                false
+            }
         }
     }
 
     /// How long streams may go on.
     pub(super) fn drain(&self) -> Duration {
-        Duration::from_secs(600)
+        self.reloader.in_force().config.server.drain
     }
 
+    /// How long requests are taken after the process said that it takes none.
     pub(super) fn shutdown_delay(&self) -> Duration {
-        Duration::ZERO
+        self.reloader.in_force().config.server.shutdown_delay
     }
 
     /// Requests that are being served.
@@ -167,18 +249,21 @@ impl Control {
         self.gateway.telemetry.metrics.in_flight_count()
     }
 
-    /// Whether nothing is in flight, nor may come on an idle connection, here or in the process before: systemd would take the
-    /// end of this one for the end of both.
+    /// Whether nothing is in flight, nor may come on an idle connection. The last process waits for those before it, too:
+    /// systemd takes its end for theirs.
     pub(super) fn is_quiet(&self) -> bool {
-        self.in_flight() == 0 && self.open.count() == 0 && self.predecessor.as_ref().is_none_or(Predecessor::is_gone)
+        let last = *self.leaving.borrow() == Some(Leaving::Terminated);
+        self.in_flight() == 0 && self.open.count() == 0 && !(last && self.lineage.has_living())
     }
 
     /// Ends everything that is in flight, with an error that its clients understand.
-    pub(super) fn end_exchanges(&self) {}
+    pub(super) fn end_exchanges(&self) {
+        self.gateway.ending.end();
+    }
 
     /// Writes what has to be written before the process ends. Blocks, some seconds at most.
     pub(super) fn close(&self) {
-        let _changing = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
+        self.tell_successor();
         self.gateway.telemetry.access_log.flush(PATIENCE);
         if let Some(ledger) = &self.gateway.ledger
             && !ledger.close(PATIENCE)

@@ -4,16 +4,20 @@
 //! the configuration, and serves until [`signals`] or the admin API say otherwise ([`Control`]). [`leave`] sees to the end.
 
 mod build;
+mod certificate;
 mod control;
 mod leave;
 mod notify;
+mod reload;
 mod serve;
 mod signals;
 mod sockets;
+mod status;
 mod upgrade;
 
 pub use build::{Built, Snapshots, build};
 pub use control::{Control, UPGRADE_LIMIT, Upgraded};
+pub use reload::{ReloadError, Reloaded};
 pub use upgrade::{Identity, Invocation, UpgradeError};
 
 use std::path::PathBuf;
@@ -33,8 +37,10 @@ use crate::mock;
 use crate::net::prebound::{Prebound, PreboundService};
 use crate::proxy::Probing;
 use crate::snapshot::BuildError;
+use certificate::Certificate;
 use leave::Leave;
 use notify::Watchdog;
+use reload::Reloader;
 use serve::Watched;
 use signals::Signals;
 use sockets::Sockets;
@@ -92,7 +98,7 @@ pub enum StartError {
 /// # Errors
 /// [`StartError`] before anything is served; never afterwards.
 pub fn run(config: &Config, source: Source, invocation: Invocation) -> Result<(), StartError> {
-    let (predecessor, inherited) = match Inheritance::claim()? {
+    let (mut predecessor, inherited) = match Inheritance::claim()? {
         Some(Inheritance { predecessor, sockets }) => (Some(predecessor), sockets),
         None => (None, Vec::new()),
     };
@@ -110,15 +116,15 @@ pub fn run(config: &Config, source: Source, invocation: Invocation) -> Result<()
         }
         (Err(error), None) => return Err(error),
     };
-    if let Some(predecessor) = &predecessor {
-        predecessor.take_over(|_message| {}).map_err(StartError::Predecessor)?;
+    if let Some(predecessor) = &mut predecessor {
+        predecessor.take_over(&built.gateway).map_err(StartError::Predecessor)?;
     }
     serve(config, source, invocation, sockets, mock, built, predecessor)
 }
 
 fn serve(
     config: &Config,
-    _source: Source,
+    source: Source,
     invocation: Invocation,
     sockets: Sockets,
     mock: Option<Prebound>,
@@ -127,7 +133,10 @@ fn serve(
 ) -> Result<(), StartError> {
     let Built { gateway, store, snapshots } = built;
     let Sockets { public, admin, kept } = sockets;
-    let control = Arc::new(Control::new(gateway.clone(), Upgrader::new(invocation, kept), predecessor));
+    let certificate = config.server.tls.as_ref().map(|tls| Arc::new(Certificate::new(&tls.certified)));
+    let runtime_keys = snapshots.runtime_keys.clone();
+    let reloader = Reloader::new(source, config.clone(), gateway.clone(), snapshots, certificate.clone());
+    let control = Arc::new(Control::new(gateway.clone(), reloader, Upgrader::new(invocation, kept), predecessor));
     let scheme = if config.server.tls.is_some() { "https" } else { "http" };
     let mut announcements: Vec<String> =
         public.iter().map(|socket| format!("listening on {scheme}://{}", socket.local_addr())).collect();
@@ -136,13 +145,13 @@ fn serve(
     server.bootstrap();
     let (serving, served) = watch::channel(None);
     let watched = Watched { leaving: control.leaving(), open: control.open().clone() };
-    let proxy = serve::service(&server.configuration, gateway.clone(), config.server.tls.as_ref(), &public, watched)?;
+    let proxy = serve::service(&server.configuration, gateway.clone(), certificate.as_ref(), &public, watched)?;
     server.add_service(PreboundService::new(proxy, public).telling(serving));
     if let Some(socket) = admin {
         announcements.push(format!("admin on http://{}", socket.local_addr()));
         let api = Admin::new(gateway.telemetry.metrics.clone(), control.readiness().clone())
             .with_ledger(gateway.ledger.as_ref().map(|ledger| ledger.path()))
-            .with_keys(config.server.admin_key.clone(), gateway.current.clone(), snapshots.runtime_keys)
+            .with_keys(gateway.current.clone(), runtime_keys)
             .with_control(control.clone());
         let mut service = Service::new("admin".to_owned(), api);
         service.threads = Some(1);

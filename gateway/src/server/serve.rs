@@ -16,8 +16,8 @@ use pingora_proxy::{HttpProxy, http_proxy};
 use tokio::sync::watch;
 
 use super::StartError;
+use super::certificate::Certificate;
 use super::leave::Leaving;
-use crate::config::TlsConfig;
 use crate::net::prebound::Prebound;
 use crate::proxy::Gateway;
 
@@ -104,7 +104,7 @@ impl HttpServerApp for Polite {
 pub fn service(
     conf: &Arc<ServerConf>,
     gateway: Gateway,
-    tls: Option<&TlsConfig>,
+    certificate: Option<&Arc<Certificate>>,
     sockets: &[Prebound],
     watched: Watched,
 ) -> Result<Service<Polite>, StartError> {
@@ -122,11 +122,12 @@ pub fn service(
     let polite = Polite { proxy: Arc::new(proxy), leaving, open };
     let mut service = Service::new("gateway".to_owned(), polite);
     for socket in sockets {
-        match tls {
+        match certificate {
             None => service.add_tcp(socket.key()),
-            Some(tls) => {
-                let mut settings = TlsSettings::intermediate(&tls.cert.to_string_lossy(), &tls.key.to_string_lossy())
-                    .map_err(StartError::Tls)?;
+            Some(certificate) => {
+                // The resolver takes the place of the files.
+                let mut settings = TlsSettings::intermediate("", "").map_err(StartError::Tls)?;
+                settings.set_cert_resolver(certificate.clone());
                 settings.enable_h2();
                 service.add_tls_with_settings(socket.key(), None, settings);
             }

@@ -66,7 +66,7 @@ impl ShutdownSignalWatch for Signals {
                     self.control.leave(Leaving::Terminated);
                     return ShutdownSignal::FastShutdown;
                 }
-                () = hangup.next() => {},
+                () = hangup.next() => self.control.reload_unasked(),
                 () = upgrade.next() => self.control.upgrade_unasked(),
                 // Somebody else serves already.
                 _ = leaving.wait_for(Option::is_some) => return ShutdownSignal::GracefulTerminate,

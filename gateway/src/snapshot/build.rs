@@ -10,6 +10,7 @@ use http::{HeaderName, HeaderValue};
 use pingora_core::protocols::tls::CaType;
 use pingora_core::utils::tls::{WrappedX509, parse_x509};
 use quick_cache::sync::Cache;
+use sha2::{Digest as _, Sha256};
 
 use super::{KeyRing, Model, Provider, Snapshot, Target};
 use crate::config::{Config, ModelConfig, ProviderConfig, TargetConfig};
@@ -51,10 +52,11 @@ pub enum BuildError {
 
 impl Snapshot {
     /// Builds everything that answering needs. `mock` is where the mock provider of this process listens; `health` is the
-    /// state that targets have had so far, `limits` what was counted. What the configuration says of limits is in force at once.
+    /// state that targets have had so far, `limits` what was counted. What the configuration says of breakers and limits is in
+    /// force at once.
     ///
     /// # Errors
-    /// [`BuildError`], for what the checks of the configuration should have refused.
+    /// [`BuildError`], for what the checks of the configuration should have refused; nothing has changed then.
     pub fn build(
         config: &Config,
         mock: Option<SocketAddr>,
@@ -66,9 +68,6 @@ impl Snapshot {
             .iter()
             .map(|(name, provider)| Ok((name.clone(), Arc::new(build_provider(provider, mock)?))))
             .collect::<Result<HashMap<_, _>, BuildError>>()?;
-        for (name, provider) in &config.providers {
-            health.configure(name, provider.health.settings, &provider.credentials);
-        }
         let models = config
             .models
             .iter()
@@ -79,6 +78,7 @@ impl Snapshot {
             providers,
             models,
             keys: KeyRing::new(&config.keys),
+            admin_key: config.server.admin_key.as_ref().map(|key| Sha256::digest(key.expose()).into()),
             rules: RuleSet::default(),
             direct: Cache::new(DIRECT_MODELS),
             prices: config.prices.clone(),
@@ -87,6 +87,10 @@ impl Snapshot {
         };
         let own = |model: &ModelConfig| build_model(model, false, &snapshot.providers, health, limits);
         snapshot.rules = RuleSet::build(&config.routes, |name| snapshot.model(name), own)?;
+        // Nothing fails any more: a configuration that cannot be built has changed nothing.
+        for (name, provider) in &config.providers {
+            health.configure(name, provider.health.settings, &provider.credentials);
+        }
         limits.configure(config);
         Ok(snapshot)
     }

@@ -33,6 +33,8 @@ pub struct Snapshot {
     models: HashMap<String, Arc<Model>>,
     /// The clients' keys.
     pub keys: KeyRing,
+    /// SHA-256 of the admin API's key.
+    pub admin_key: Option<[u8; 32]>,
     /// `provider/model` names as built, the last ones asked for.
     direct: Cache<Box<str>, Arc<Model>>,
     /// What models cost, and whether those without a price are refused.

@@ -113,7 +113,7 @@ impl Target {
             timeouts: config.timeouts,
             known: config.known.clone(),
             states,
-            limits: (!config.rules.is_empty()).then(|| limits.set(Kind::Target, &config.id(), &config.rules)),
+            limits: (!config.rules.is_empty()).then(|| limits.subject(Kind::Target, &config.id())),
             turn: Arc::default(),
         }
     }

@@ -17,6 +17,7 @@ use prometheus_client::registry::{Registry, Unit};
 use super::attempts::{AttemptsCollector, Target};
 use super::finished::{Attempt, AttemptOutcome, Finished, RequestModel, Usage};
 use super::interned::Interned;
+use super::process::ProcessMetrics;
 use super::series::{Labels, Requests, Series, SeriesCollector};
 use super::spend::{Spend, SpendCollector};
 use super::targets::TargetsCollector;
@@ -93,6 +94,8 @@ pub struct Metrics {
     pub dns: DnsMetrics,
     /// `gateway_ledger_*`, for the ledger.
     pub ledger: LedgerMetrics,
+    /// `gateway_config_*` and what upgrades tell.
+    pub process: ProcessMetrics,
     /// How the targets are.
     pub health: Arc<Health>,
     /// What clients may use, and have used.
@@ -120,6 +123,7 @@ impl Metrics {
             log_dropped: Counter::default(),
             dns: DnsMetrics::default(),
             ledger: LedgerMetrics::default(),
+            process: ProcessMetrics::default(),
             health: Arc::new(Health::new(Instant::now(), fastrand::u64(..))),
             limits: Arc::new(Limits::new()),
         };
@@ -182,6 +186,7 @@ impl Metrics {
             self.dns.stale_served.clone(),
         );
         self.ledger.register(registry);
+        self.process.register(registry);
         let version = Info::new([("version", env!("CARGO_PKG_VERSION"))]);
         registry.register("gateway_build", "The running version", version);
         self

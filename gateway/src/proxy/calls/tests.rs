@@ -141,6 +141,7 @@ fn gateway(address: SocketAddr) -> Gateway {
         health,
         limits,
         continuity: Arc::default(),
+        ending: Default::default(),
     }
 }
 

@@ -3,6 +3,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::{health, limits};
+
 /// Bytes of JSON in a message with a list.
 const BATCH: usize = 48 << 10;
 
@@ -57,6 +59,28 @@ pub enum Message {
     },
     /// All sockets have come.
     Listeners,
+    /// To the new process: how targets are.
+    Health {
+        /// Some of them.
+        targets: Vec<health::Saved>,
+    },
+    /// To the new process: what limits have counted.
+    Limits {
+        /// Some of what has limits.
+        subjects: Vec<limits::Saved>,
+    },
+    /// To the new process: which provider keeps which answer.
+    Stored {
+        /// Some answers, by key and id.
+        answers: Vec<(Box<str>, Box<str>)>,
+    },
+    /// What a process has booked and reserved.
+    Told {
+        /// Which one.
+        pid: u32,
+        /// Of some limits.
+        told: Vec<limits::Told>,
+    },
     /// From the new process: it has built what its configuration says, and can take over.
     Prepared {
         /// Who it is.

@@ -9,9 +9,13 @@
 //! Pingora's own transfer is not used: it sleeps five seconds, and stops the old process also if the new one never came.
 
 mod channel;
+mod lineage;
 mod message;
 mod predecessor;
+pub mod state;
 
+pub use channel::Channel;
+pub use lineage::Lineage;
 pub use message::{Identity, Role};
 pub use predecessor::{Inheritance, Predecessor};
 
@@ -24,8 +28,8 @@ use std::sync::{Mutex, PoisonError, TryLockError};
 use std::time::{Duration, Instant};
 
 use super::sockets::Listening;
-use channel::Channel;
-use message::Message;
+use crate::limits::{Limits, TellingTo};
+use message::{Message, batches};
 
 /// Tells a new process that its standard input is a channel.
 const HANDOVER: &str = "AI_GATEWAY_HANDOVER";
@@ -110,6 +114,7 @@ pub struct Successor {
     pub who: Identity,
     channel: Channel,
     child: Child,
+    telling: Mutex<TellingTo>,
 }
 
 /// Starts successors.
@@ -134,7 +139,7 @@ impl Upgrader {
     pub fn upgrade(
         &self,
         limit: Duration,
-        hand_over: impl FnOnce(&Channel) -> Result<(), UpgradeError>,
+        hand_over: impl FnOnce(&Channel) -> Result<TellingTo, UpgradeError>,
     ) -> Result<Successor, UpgradeError> {
         let sockets = match self.sockets.try_lock() {
             Ok(sockets) => sockets,
@@ -156,8 +161,9 @@ impl Upgrader {
         let mut starting = Starting { child: Some(child) };
         let conversation = Conversation { channel: &ours, limit, end };
         match conversation.hold(&sockets, hand_over) {
-            Ok(who) => {
-                starting.child.take().map(|child| Successor { who, channel: ours, child }).ok_or(UpgradeError::Busy)
+            Ok((who, telling)) => {
+                let child = starting.child.take().ok_or(UpgradeError::Busy)?;
+                Ok(Successor { who, child, channel: ours, telling: Mutex::new(telling) })
             }
             Err(UpgradeError::Ended(_)) => Err(UpgradeError::Ended(starting.ended())),
             Err(error) => Err(error),
@@ -247,8 +253,8 @@ impl Conversation<'_> {
     fn hold(
         &self,
         sockets: &[Listening],
-        hand_over: impl FnOnce(&Channel) -> Result<(), UpgradeError>,
-    ) -> Result<Identity, UpgradeError> {
+        hand_over: impl FnOnce(&Channel) -> Result<TellingTo, UpgradeError>,
+    ) -> Result<(Identity, TellingTo), UpgradeError> {
         self.tell(&Message::Begin { from: Identity::own() })?;
         for Listening { role, configured, key, socket } in sockets {
             let message = Message::Listener { role: *role, configured: configured.clone(), key: key.clone() };
@@ -259,10 +265,10 @@ impl Conversation<'_> {
             Message::Prepared { who } => Some(who),
             _ => None,
         })?;
-        hand_over(self.channel)?;
+        let telling = hand_over(self.channel)?;
         self.tell(&Message::Go)?;
         self.wait_for(|message| matches!(message, Message::Ready).then_some(()))?;
-        Ok(who)
+        Ok((who, telling))
     }
 
     fn tell(&self, message: &Message) -> Result<(), UpgradeError> {
@@ -298,6 +304,19 @@ fn gone(error: io::Error) -> UpgradeError {
 }
 
 impl Successor {
+    /// Tells it what was booked and reserved here since it was told last, and how many requests are left.
+    ///
+    /// # Errors
+    /// It is gone.
+    pub fn tell(&self, limits: &Limits, in_flight: u64) -> io::Result<()> {
+        let mut telling = self.telling.lock().unwrap_or_else(PoisonError::into_inner);
+        let pid = std::process::id();
+        for told in batches(limits.tell(&mut telling))? {
+            self.channel.send(&Message::Told { pid, told })?;
+        }
+        self.channel.send(&Message::InFlight { count: in_flight })
+    }
+
     /// Asks it to end: this process was asked to, and nobody is to serve.
     pub fn terminate(&self) {
         if let Some(pid) = rustix::process::Pid::from_raw(self.child.id().cast_signed()) {

@@ -4,9 +4,11 @@ use std::io;
 use std::os::fd::AsFd;
 use std::time::Duration;
 
-use super::HANDOVER;
 use super::channel::Channel;
 use super::message::{Identity, Message};
+use super::{HANDOVER, Lineage, state};
+use crate::limits::TellingTo;
+use crate::proxy::Gateway;
 use crate::server::sockets::Listening;
 
 /// Longest silence of the old process while it hands over.
@@ -27,6 +29,10 @@ pub struct Predecessor {
     channel: Channel,
     /// Who it is.
     pub who: Identity,
+    /// What it has told of limits.
+    told: TellingTo,
+    /// The ones before it that live still, with what they have told.
+    others: Vec<(Identity, Channel, TellingTo)>,
 }
 
 impl Inheritance {
@@ -53,7 +59,10 @@ impl Inheritance {
             }
         }
         let who = who.ok_or_else(broken_off)?;
-        Ok(Some(Self { predecessor: Predecessor { channel, who }, sockets }))
+        Ok(Some(Self {
+            predecessor: Predecessor { channel, who, told: TellingTo::default(), others: Vec::new() },
+            sockets,
+        }))
     }
 }
 
@@ -64,32 +73,41 @@ impl Predecessor {
         _ = self.channel.send(&Message::Failed { message: error.to_string() });
     }
 
-    /// Tells it that this process can take over, and gives what it hands over to `take`.
+    /// Tells it that this process can take over, and takes in what it hands over.
     ///
     /// # Errors
     /// It broke off.
-    pub fn take_over(&self, mut take: impl FnMut(Message)) -> io::Result<()> {
+    pub fn take_over(&mut self, gateway: &Gateway) -> io::Result<()> {
         self.channel.send(&Message::Prepared { who: Identity::own() })?;
         loop {
-            match self.channel.receive(Some(PATIENCE))? {
-                None => return Err(broken_off()),
-                Some((Message::Go, _)) => return Ok(()),
-                Some((message, _)) => take(message),
+            let Some((message, socket)) = self.channel.receive(Some(PATIENCE))? else { return Err(broken_off()) };
+            match (state::take(gateway, message), socket) {
+                (Some(Message::Go), _) => return Ok(()),
+                (Some(Message::Predecessor { who }), Some(socket)) => {
+                    self.others.push((who, Channel::new(socket)?, TellingTo::default()));
+                }
+                (Some(Message::Told { pid, told }), _) if pid == self.who.pid => self.told.extend(told),
+                (Some(Message::Told { pid, told }), _) => {
+                    if let Some((_, _, known)) = self.others.iter_mut().find(|(who, ..)| who.pid == pid) {
+                        known.extend(told);
+                    }
+                }
+                _ => {}
             }
         }
     }
 
-    /// Whether it has ended. It has started this process, which has another parent since.
-    pub fn is_gone(&self) -> bool {
-        rustix::process::getppid().is_none_or(|parent| parent.as_raw_nonzero().get().cast_unsigned() != self.who.pid)
-    }
-
-    /// Tells it that this process serves.
+    /// Tells it that this process serves, and listens to what it tells until it ends.
     ///
     /// # Errors
     /// It is gone, which does no harm.
-    pub fn tell_ready(&self) -> io::Result<()> {
-        self.channel.send(&Message::Ready)
+    pub fn tell_ready(self, lineage: &Lineage) -> io::Result<()> {
+        for (who, channel, told) in self.others {
+            lineage.follow(who, channel, told);
+        }
+        let told = self.channel.send(&Message::Ready);
+        lineage.follow(self.who, self.channel, self.told);
+        told
     }
 }
 

@@ -1,0 +1,30 @@
+//! `ai-gateway reload`: the running gateway reads its configuration again.
+
+use std::time::Duration;
+
+use clap::Args;
+
+use super::ask::Whom;
+
+/// Reading a large file takes less.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Which gateway.
+#[derive(Args)]
+pub struct Options {
+    #[command(flatten)]
+    whom: Whom,
+}
+
+/// Prints the verdict; the error is for a person.
+pub fn run(options: &Options) -> Result<(), String> {
+    let answer = options.whom.ask("POST", "/api/reload", PATIENCE)?;
+    if !answer.is_ok() {
+        return Err(format!("{}\nThe configuration in force stays.", answer.error()));
+    }
+    for warning in answer.body["warnings"].as_array().into_iter().flatten() {
+        eprintln!("{}", warning["text"].as_str().unwrap_or_default());
+    }
+    println!("reloaded: configuration {} is in force", answer.body["generation"]);
+    Ok(())
+}

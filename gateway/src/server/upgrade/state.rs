@@ -1,0 +1,43 @@
+//! What one process knows that the next one must know, too: limits, health, and which provider keeps which answer.
+
+use std::io;
+use std::time::Instant;
+
+use super::channel::Channel;
+use super::message::{Message, batches};
+use crate::limits::TellingTo;
+use crate::proxy::Gateway;
+
+/// Sends everything. What comes back is what the other process has been told of the limits so far.
+///
+/// # Errors
+/// The other process is gone.
+pub fn send(gateway: &Gateway, channel: &Channel) -> io::Result<TellingTo> {
+    for targets in batches(gateway.health.save(Instant::now()))? {
+        channel.send(&Message::Health { targets })?;
+    }
+    for answers in batches(gateway.continuity.stored_answers())? {
+        channel.send(&Message::Stored { answers })?;
+    }
+    // Last, as it changes most.
+    let (subjects, telling) = gateway.limits.save();
+    for subjects in batches(subjects)? {
+        channel.send(&Message::Limits { subjects })?;
+    }
+    let pid = std::process::id();
+    for told in batches(telling.all())? {
+        channel.send(&Message::Told { pid, told })?;
+    }
+    Ok(telling)
+}
+
+/// Takes in what is of the gateway; gives back what is not.
+pub fn take(gateway: &Gateway, message: Message) -> Option<Message> {
+    match message {
+        Message::Health { targets } => gateway.health.load(targets, Instant::now()),
+        Message::Limits { subjects } => gateway.limits.load(subjects),
+        Message::Stored { answers } => gateway.continuity.remember_answers(answers),
+        other => return Some(other),
+    }
+    None
+}
