@@ -7,6 +7,7 @@
 
 pub mod bodies;
 pub mod client;
+pub mod load;
 mod process;
 pub mod prometheus;
 pub mod recordings;
@@ -18,7 +19,7 @@ pub mod talk;
 pub mod tls;
 pub mod unreachable;
 
-pub use process::{Gateway, GatewayBuilder, Mock, Outcome, binary, mock_provider, run_to_end};
+pub use process::{Gateway, GatewayBuilder, Mock, Outcome, binary, lives, mock_provider, run_to_end, signal};
 pub use prometheus::Prometheus;
 pub use redis::{Redis, Setup};
 pub use stub::{Answer, Framing as StubFraming, Gate, Received, Step, Stub};

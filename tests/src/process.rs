@@ -105,7 +105,9 @@ struct Process {
     child: Child,
     stdout: Arc<Lines>,
     stderr: Arc<Lines>,
-    _dir: tempfile::TempDir,
+    dir: tempfile::TempDir,
+    /// Processes that took over from it, killed as it is.
+    successors: Mutex<Vec<u32>>,
 }
 
 impl Process {
@@ -114,7 +116,7 @@ impl Process {
         let mut child = command.spawn().unwrap_or_else(|e| panic!("{command:?}: {e}"));
         let stdout = Lines::collect(child.stdout.take().expect("piped"));
         let stderr = Lines::collect(child.stderr.take().expect("piped"));
-        Process { child, stdout, stderr, _dir: dir }
+        Process { child, stdout, stderr, dir, successors: Mutex::default() }
     }
 
     async fn announced(&self, prefix: &str) -> SocketAddr {
@@ -131,6 +133,9 @@ impl Drop for Process {
         let running = matches!(self.child.try_wait(), Ok(None));
         let _ = self.child.kill();
         let _ = self.child.wait();
+        for pid in self.successors.lock().unwrap().drain(..) {
+            let _ = Command::new("kill").args(["-KILL", &pid.to_string()]).stderr(Stdio::null()).status();
+        }
         if std::thread::panicking() {
             let (out, err) = (self.stdout.all(), self.stderr.all());
             let last = |lines: &[String]| lines[lines.len().saturating_sub(30)..].join("\n");
@@ -141,7 +146,11 @@ impl Drop for Process {
 
 /// The child sees the variables it needs to run and the test's own, not the developer's provider keys.
 fn command(args: &[&str], env: &[(String, String)]) -> Command {
-    let mut command = Command::new(binary());
+    command_of(&binary(), args, env)
+}
+
+fn command_of(binary: &Path, args: &[&str], env: &[(String, String)]) -> Command {
+    let mut command = Command::new(binary);
     command.args(args).env_clear();
     for name in ["PATH", "HOME", "TMPDIR", "RUST_BACKTRACE", "RUST_LOG", "LLVM_PROFILE_FILE"] {
         if let Some(value) = std::env::var_os(name) {
@@ -167,9 +176,17 @@ pub struct GatewayBuilder {
     server: String,
     config: String,
     env: Vec<(String, String)>,
+    own_binary: bool,
 }
 
 impl GatewayBuilder {
+    /// Starts it from a link of its own to the binary ([`Gateway::binary`]), which the test may replace.
+    #[must_use]
+    pub fn own_binary(mut self) -> Self {
+        self.own_binary = true;
+        self
+    }
+
     /// Adds a line to `[server]`, such as `max_body = "1KiB"`. `listen` and `admin` are set already.
     #[must_use]
     pub fn server(mut self, line: &str) -> Self {
@@ -198,17 +215,81 @@ impl GatewayBuilder {
         let dir = tempfile::tempdir().expect("temporary directory");
         let file = dir.path().join("gateway.toml");
         let (server, config) = (&self.server, &self.config);
-        let text = format!("[server]\nlisten = [\"127.0.0.1:0\"]\nadmin = \"127.0.0.1:0\"\n{server}\n{config}");
-        std::fs::write(&file, text).expect("configuration file");
+        std::fs::write(&file, text(server, config)).expect("configuration file");
         let path = file.to_str().expect("utf-8 path");
-        let process = Process::spawn(command(&["run", "--config", path], &self.env), dir);
+        let mut program = binary();
+        if self.own_binary {
+            let link = dir.path().join("ai-gateway");
+            std::os::unix::fs::symlink(&program, &link).expect("link");
+            program = link;
+        }
+        let process = Process::spawn(command_of(&program, &["run", "--config", path], &self.env), dir);
         let addr = process.announced("listening on").await;
         let admin = process.announced("admin on").await;
         Gateway { process, addr, admin }
     }
 }
 
+fn text(server: &str, config: &str) -> String {
+    format!("[server]\nlisten = [\"127.0.0.1:0\"]\nadmin = \"127.0.0.1:0\"\n{server}\n{config}")
+}
+
 impl Gateway {
+    /// Its configuration file.
+    pub fn file(&self) -> PathBuf {
+        self.process.dir.path().join("gateway.toml")
+    }
+
+    /// Where its binary is, if it was started with [`GatewayBuilder::own_binary`].
+    pub fn binary(&self) -> PathBuf {
+        self.process.dir.path().join("ai-gateway")
+    }
+
+    /// Replaces its file, as [`GatewayBuilder`] writes it. Nothing is reloaded.
+    pub fn write(&self, server: &str, config: &str) {
+        std::fs::write(self.file(), text(server, config)).expect("configuration file");
+    }
+
+    /// Runs a subcommand that asks this gateway, such as `reload`.
+    pub fn command(&self, args: &[&str]) -> Outcome {
+        let (file, admin) = (self.file(), self.admin.to_string());
+        let whom = ["--config", file.to_str().expect("utf-8 path"), "--admin", &admin];
+        run_to_end(&[args, &whom].concat(), "", &[])
+    }
+
+    /// Lets a new process take over, which is expected to work; its id.
+    pub async fn upgrade(&self) -> u32 {
+        let reply = crate::client::exchange(self.admin, &crate::client::Request::post("/api/upgrade", "")).await;
+        assert_eq!(reply.status, 200, "{}", reply.text());
+        let pid = reply.json()["pid"].as_u64().and_then(|pid| u32::try_from(pid).ok()).expect("a process id");
+        self.adopt(pid);
+        pid
+    }
+
+    /// Has this process killed with the gateway: it took over from it.
+    pub fn adopt(&self, pid: u32) {
+        self.process.successors.lock().unwrap().push(pid);
+    }
+
+    /// What `GET /api/status` says.
+    pub async fn status(&self) -> Value {
+        crate::client::exchange(self.admin, &crate::client::Request::get("/api/status")).await.json()
+    }
+
+    /// Waits until `GET /api/status` says so.
+    pub async fn status_when(&self, what: &str, is: impl Fn(&Value) -> bool) -> Value {
+        guard(what, async {
+            loop {
+                let status = self.status().await;
+                if is(&status) {
+                    return status;
+                }
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        })
+        .await
+    }
+
     /// Starts one with this TOML below `[server]`.
     pub async fn start(config: &str) -> Gateway {
         Self::builder().config(config).start().await
@@ -244,8 +325,12 @@ impl Gateway {
 
     /// Asks it to end, as systemd does.
     pub fn terminate(&self) {
-        let status = Command::new("kill").args(["-TERM", &self.pid().to_string()]).status();
-        assert!(status.is_ok_and(|status| status.success()), "kill -TERM");
+        self.signal("TERM");
+    }
+
+    /// Sends a signal to the first process.
+    pub fn signal(&self, name: &str) {
+        signal(self.pid(), name);
     }
 
     /// Ends it, and returns the whole access log.
@@ -293,6 +378,18 @@ impl Gateway {
         let panics: Vec<_> = self.process.stderr.all().into_iter().filter(|l| l.contains("panicked at")).collect();
         assert!(panics.is_empty(), "the gateway panicked: {panics:?}");
     }
+}
+
+/// Sends a signal to a process.
+pub fn signal(pid: u32, name: &str) {
+    let status = Command::new("kill").args([&format!("-{name}"), &pid.to_string()]).status();
+    assert!(status.is_ok_and(|status| status.success()), "kill -{name} {pid}");
+}
+
+/// Whether there is such a process (one that ended and was not waited for counts as gone).
+pub fn lives(pid: u32) -> bool {
+    let state = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    state.rsplit(") ").next().is_some_and(|rest| !rest.is_empty() && !rest.starts_with('Z'))
 }
 
 /// A TOML provider table of a mock of one dialect at this origin.

@@ -86,6 +86,11 @@ impl Admin {
             Err(refusal) => return refusal,
         };
         if let Some(path) = keys::Path::of(path) {
+            let reads = matches!(method, Method::GET | Method::HEAD);
+            if !reads && self.control.as_ref().is_some_and(|control| control.is_changing()) {
+                // Another process reads the store just now, and would not hear of it.
+                return problem(StatusCode::CONFLICT, "an upgrade or a reload is under way: ask again in a moment");
+            }
             return match body::read(session).await {
                 Ok(body) => self.keys.answer(&method, path, query, body, maker).await,
                 Err(refusal) => refusal,

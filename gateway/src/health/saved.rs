@@ -125,13 +125,13 @@ mod tests {
         let [broken, fast, refused, drained] = [("broken", 0), ("fast", 0), ("any", 1), ("drained", 0)]
             .map(|(model, key)| old.target("p", model, key, begin));
         for _ in 0..2 {
-            broken.begin(begin).unwrap().finish(begin, failure(FailureKind::Cut));
+            _ = broken.begin(begin).unwrap().finish(begin, failure(FailureKind::Cut));
         }
         for _ in 0..30 {
             let first_output = Some(Duration::from_millis(80));
-            fast.begin(begin).unwrap().finish(begin, Verdict::Success { first_output });
+            _ = fast.begin(begin).unwrap().finish(begin, Verdict::Success { first_output });
         }
-        refused.begin(begin).unwrap().finish(begin, failure(FailureKind::Credentials(401)));
+        _ = refused.begin(begin).unwrap().finish(begin, failure(FailureKind::Credentials(401)));
         drained.drain();
 
         let saved = old.save(later);

@@ -1,5 +1,6 @@
 //! The running process as its operators command it, by signals, the admin API and the command line.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime};
@@ -33,6 +34,26 @@ pub struct Upgraded {
     pub took: Duration,
 }
 
+/// Whether a change is under way.
+#[derive(Debug, Default)]
+struct Changing(AtomicBool);
+
+/// Held while it is.
+struct Change<'a>(&'a AtomicBool);
+
+impl Changing {
+    /// Begins a change, if there is no other.
+    fn begin(&self) -> Option<Change<'_>> {
+        (!self.0.swap(true, Ordering::AcqRel)).then(|| Change(&self.0))
+    }
+}
+
+impl Drop for Change<'_> {
+    fn drop(&mut self) {
+        self.0.store(false, Ordering::Release);
+    }
+}
+
 /// Commands for the running process, and what is known of it. One for the process.
 pub struct Control {
     pub(super) gateway: Gateway,
@@ -45,7 +66,7 @@ pub struct Control {
     /// Told when the admin listener has to close: another process has it.
     handed_over: watch::Sender<bool>,
     /// Only one change at a time.
-    changing: Mutex<()>,
+    changing: Changing,
     upgrader: Upgrader,
     /// Until it has been told that this process serves.
     predecessor: Mutex<Option<Predecessor>>,
@@ -70,7 +91,7 @@ impl Control {
             open: Open::default(),
             leaving: watch::Sender::new(None),
             handed_over: watch::Sender::new(false),
-            changing: Mutex::default(),
+            changing: Changing::default(),
             upgrader,
             predecessor: Mutex::new(predecessor),
             successor: OnceLock::new(),
@@ -99,6 +120,11 @@ impl Control {
 
     fn is_leaving(&self) -> bool {
         self.leaving.borrow().is_some()
+    }
+
+    /// Whether a reload or an upgrade is under way, or another process serves already.
+    pub fn is_changing(&self) -> bool {
+        self.is_leaving() || self.changing.0.load(Ordering::Acquire)
     }
 
     /// The process serves from now on.
@@ -135,7 +161,7 @@ impl Control {
     /// # Errors
     /// The one in force stays.
     pub fn reload(&self) -> Result<Reloaded, ReloadError> {
-        let Ok(_changing) = self.changing.try_lock() else { return Err(ReloadError::Busy) };
+        let Some(_changing) = self.changing.begin() else { return Err(ReloadError::Busy) };
         if self.is_leaving() {
             return Err(ReloadError::Leaving);
         }
@@ -157,7 +183,7 @@ impl Control {
     /// # Errors
     /// Nobody took over, and this process serves on.
     pub fn upgrade(self: &Arc<Self>, limit: Duration) -> Result<Upgraded, UpgradeError> {
-        let Ok(_changing) = self.changing.try_lock() else { return Err(UpgradeError::Busy) };
+        let Some(_changing) = self.changing.begin() else { return Err(UpgradeError::Busy) };
         let result = self.hand_over(limit);
         if let Err(error) = &result {
             notify::status("serving; the last upgrade failed");

@@ -200,4 +200,17 @@ mod tests {
         let mocked = config("[providers.m]\nkind = 'mock'");
         assert!(fixed(&old, &Config { providers: mocked.providers, ..old.clone() })[0].contains("mock"));
     }
+
+    #[test]
+    fn without_a_file_there_is_nothing_to_read_again() {
+        let config = Config::parse("[providers.p]\nkind = 'openai'\napi_key = 'secret-of-it'", "f.toml", &System)
+            .unwrap()
+            .config;
+        let built = super::super::build(&config, None).unwrap();
+        let reloader = Reloader::new(Source::Fixed, config, built.gateway, built.snapshots, None);
+        let told = reloader.reload().unwrap_err().to_string();
+        assert!(told.contains("runs without a configuration file"), "{told}");
+        let in_force = reloader.in_force();
+        assert_eq!((in_force.generation, in_force.last.unwrap().error), (1, Some(told)));
+    }
 }

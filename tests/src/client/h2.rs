@@ -44,7 +44,15 @@ impl H2 {
 
     /// Sends a request and waits for the response head.
     pub async fn start(&mut self, request: &Request) -> Result<http::Response<RecvStream>, h2::Error> {
-        let (response, mut stream) = self.open(request).await;
+        let (response, stream) = self.open(request).await;
+        Self::send(request, response, stream).await
+    }
+
+    async fn send(
+        request: &Request,
+        response: h2::client::ResponseFuture,
+        mut stream: SendStream<Bytes>,
+    ) -> Result<http::Response<RecvStream>, h2::Error> {
         let frame = if let Framing::H2(frame) = request.framing { frame.max(1) } else { usize::MAX };
         let (body, bodyless) = (request.body.clone(), request.framing == Framing::None);
         let write = async move {
@@ -73,7 +81,19 @@ impl H2 {
     /// Sends a request and reads the whole response. A stream that is reset before its head is an incomplete reply of
     /// status 0.
     pub async fn exchange(&mut self, request: &Request) -> Reply {
-        let response = match self.start(request).await {
+        let started = self.start(request).await;
+        Self::read(started).await
+    }
+
+    /// Like [`H2::exchange`]; `None` when the peer takes no more streams on this connection.
+    pub async fn try_exchange(&mut self, request: &Request) -> Option<Reply> {
+        let (response, stream) = self.try_open(request).await?;
+        let started = Self::send(request, response, stream).await;
+        Some(Self::read(started).await)
+    }
+
+    async fn read(started: Result<http::Response<RecvStream>, h2::Error>) -> Reply {
+        let response = match started {
             Ok(response) => response,
             Err(error) => {
                 let body = Bytes::from(format!("HTTP/2: {error}"));

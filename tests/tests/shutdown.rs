@@ -1,0 +1,196 @@
+//! The end of a process, and its beginning: streams are finished, what remains is ended politely, and nothing out of reach keeps
+//! a gateway from starting.
+
+use std::time::{Duration, Instant};
+
+use ai_gateway_providers::Dialect;
+use ai_gateway_tests::client::{H1, Request, exchange};
+use ai_gateway_tests::unreachable::{Hanging, Refusing};
+use ai_gateway_tests::{Answer, Gateway, Mock, Step, Stub, bodies, run_to_end};
+use serde_json::{Value, json};
+use tokio::net::TcpStream;
+
+fn ask(path: &str, model: &str, stream: bool) -> Request {
+    let messages = json!([{ "role": "user", "content": "hi" }]);
+    let body = json!({ "model": model, "stream": stream, "max_tokens": 50, "messages": messages });
+    Request::post(path, body.to_string())
+}
+
+const CHAT: &str = "/v1/chat/completions";
+
+async fn ready(gateway: &Gateway) -> u16 {
+    exchange(gateway.admin, &Request::get("/health/ready")).await.status
+}
+
+#[tokio::test]
+async fn a_shutdown_waits_for_streams_and_for_nothing_else() {
+    let mock = Mock::start().await;
+    let mut gateway = Gateway::start(&mock.provider("mock", Dialect::OpenAiChat)).await;
+    assert_eq!(ready(&gateway).await, 200);
+    let mut idle = H1::connect(gateway.addr).await;
+    assert_eq!(idle.exchange(&ask(CHAT, "mock/lorem-3", false)).await.status, 200);
+    let mut client = H1::connect(gateway.addr).await;
+    client.send(&ask(CHAT, "mock/lorem-30-every-50ms", true)).await;
+    let mut stream = client.respond().await;
+    stream.until("data:").await;
+    gateway.terminate();
+    gateway.status_when("it drains", |status| status["state"] == "draining").await;
+    assert_eq!(ready(&gateway).await, 503);
+    // A connection that was idle is answered once more, and told to close.
+    let last = idle.try_exchange(&ask(CHAT, "mock/lorem-3", false)).await;
+    if let Some(last) = last {
+        assert_eq!((last.status, last.header("connection")), (200, "close"));
+    }
+    let (rest, complete) = stream.rest().await;
+    assert!(complete && rest.ends_with(b"data: [DONE]\n\n"));
+    assert!(TcpStream::connect(gateway.addr).await.is_err(), "the listeners are closed");
+    let ended = Instant::now();
+    assert_eq!(gateway.ended().await, Some(0));
+    assert!(ended.elapsed() < Duration::from_secs(5), "it left when nothing was in flight");
+}
+
+#[tokio::test]
+async fn what_is_left_at_the_end_of_the_drain_ends_politely_and_is_recorded() {
+    let stub = Stub::start(|request| {
+        let body: Value = serde_json::from_slice(&request.body).unwrap_or_default();
+        match (body["stream"].as_bool(), request.target.contains("messages")) {
+            (Some(true), true) => {
+                let start = json!({ "type": "message_start", "message": { "id": "msg_1", "type": "message", "role": "assistant",
+                    "model": "m", "content": [], "stop_reason": null, "usage": { "input_tokens": 3, "output_tokens": 1 } } });
+                let block = json!({ "type": "content_block_start", "index": 0, "content_block": { "type": "text", "text": "" } });
+                let delta = json!({ "type": "content_block_delta", "index": 0, "delta": { "type": "text_delta", "text": "fine" } });
+                let event = bodies::anthropic_event;
+                Answer::sse([
+                    event("message_start", &start),
+                    event("content_block_start", &block),
+                    event("content_block_delta", &delta),
+                ])
+                .step(Step::Stall)
+            }
+            (Some(true), false) => Answer::sse([bodies::chat_role(), bodies::chat_delta("fine")]).step(Step::Stall),
+            _ => Answer::json(200, bodies::chat_answer("fine")).step(Step::Stall),
+        }
+    })
+    .await;
+    let silent = Stub::always(Answer::raw("").step(Step::Stall)).await;
+    let dir = tempfile::tempdir().unwrap();
+    let ledger = dir.path().join("ledger.db");
+    let mut gateway = Gateway::builder()
+        .server("drain = \"700ms\"")
+        .config(&bodies::openai_provider("chat", &stub.origin()))
+        .config(&bodies::anthropic_provider("claude", &stub.origin()))
+        .config(&bodies::openai_provider("silent", &silent.origin()))
+        .config(&format!("[ledger]\npath = \"{}\"", ledger.display()))
+        .start()
+        .await;
+    let mut chat = H1::connect(gateway.addr).await;
+    chat.send(&ask(CHAT, "chat/m", true)).await;
+    let mut chat = chat.respond().await;
+    chat.until("fine").await;
+    let mut claude = H1::connect(gateway.addr).await;
+    claude.send(&ask("/v1/messages", "claude/m", true)).await;
+    let mut claude = claude.respond().await;
+    claude.until("fine").await;
+    let mut waiting = H1::connect(gateway.addr).await;
+    waiting.send(&ask(CHAT, "silent/m", false)).await;
+    gateway.status_when("all three are served", |status| status["in_flight"] == 3).await;
+    gateway.terminate();
+
+    let (rest, complete) = chat.rest().await;
+    let rest = String::from_utf8_lossy(&rest).into_owned();
+    assert!(complete && rest.contains("shut down") && rest.contains("\"error\"") && !rest.contains("[DONE]"), "{rest}");
+    let (rest, complete) = claude.rest().await;
+    let rest = String::from_utf8_lossy(&rest).into_owned();
+    assert!(complete && rest.contains("event: error") && rest.contains("shut down"), "{rest}");
+    let refused = waiting.reply().await.unwrap();
+    assert_eq!(refused.status, 503, "{}", refused.text());
+    assert!(refused.json()["error"]["message"].as_str().unwrap().contains("shut down"), "{}", refused.text());
+
+    assert_eq!(gateway.ended().await, Some(0));
+    let (log, _) = gateway.output();
+    let lines: Vec<Value> = log.iter().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let faults: Vec<_> =
+        lines.iter().map(|line| (line["fault"].as_str(), line["attempts"][0]["outcome"].as_str())).collect();
+    assert_eq!(faults, [(Some("gateway"), Some("gateway")); 3], "{lines:#?}");
+    let path = ledger.to_str().unwrap();
+    let report = run_to_end(&["usage", "--ledger", path, "--json", "--by", "provider"], "", &[]);
+    let report: Value = serde_json::from_str(&report.stdout).unwrap();
+    let providers: Vec<_> =
+        report["rows"].as_array().unwrap().iter().map(|row| row["provider"].as_str().unwrap()).collect();
+    assert!(providers.contains(&"chat") && providers.contains(&"claude"), "{report}");
+}
+
+#[tokio::test]
+async fn a_second_signal_hurries_and_an_interrupt_waits_for_nobody() {
+    for (first, second) in [("TERM", Some("TERM")), ("TERM", Some("INT")), ("INT", None)] {
+        let mock = Mock::start().await;
+        let mut gateway = Gateway::start(&mock.provider("mock", Dialect::OpenAiChat)).await;
+        let mut client = H1::connect(gateway.addr).await;
+        client.send(&ask(CHAT, "mock/lorem-1000-every-50ms", true)).await;
+        let mut stream = client.respond().await;
+        stream.until("data:").await;
+        gateway.signal(first);
+        if let Some(second) = second {
+            // It says so before it closes its listeners; the signal counts from when they are closed.
+            gateway.status_when("it drains", |status| status["state"] == "draining").await;
+            while TcpStream::connect(gateway.addr).await.is_ok() {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            gateway.signal(second);
+            let (rest, _) = stream.rest().await;
+            let rest = String::from_utf8_lossy(&rest).into_owned();
+            assert!(rest.contains("shut down"), "{first} {second}: {rest}");
+        }
+        assert_eq!(gateway.ended().await, Some(0), "{first} {second:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_delay_lets_balancers_notice_before_the_listeners_close() {
+    let mock = Mock::start().await;
+    let provider = mock.provider("mock", Dialect::OpenAiChat);
+    let mut gateway = Gateway::builder().server("shutdown_delay = \"1s\"").config(&provider).start().await;
+    gateway.terminate();
+    gateway.status_when("it drains", |status| status["state"] == "draining").await;
+    assert_eq!(ready(&gateway).await, 503);
+    assert_eq!(exchange(gateway.addr, &ask(CHAT, "mock/lorem-3", false)).await.status, 200);
+    assert_eq!(gateway.ended().await, Some(0));
+}
+
+/// Of three starts the fastest: the machine may be busy with other tests.
+#[tokio::test]
+async fn nothing_out_of_reach_keeps_a_gateway_from_answering() {
+    let (hanging, refusing) = (Hanging::new().await, Refusing::new());
+    let mock = Mock::start().await;
+    let mut fastest = Duration::MAX;
+    for _ in 0..3 {
+        let dir = tempfile::tempdir().unwrap();
+        let key = "sk-gw-start-to-first-answer";
+        let config = format!(
+            "{}[providers.nowhere]\nkind = \"openai-compatible\"\nbase_url = \"https://nowhere.invalid/v1\"\napi_key = \"none-of-it\"\n\
+             health = {{ probe = {{ path = \"/models\", every = \"1s\" }} }}\n\
+             [store]\nredis = \"redis://{}\"\npath = \"{}/keys.db\"\n\
+             [ledger]\npath = \"{}/ledger.db\"\n\
+             [[keys]]\nname = \"bot\"\nhash = \"{}\"\nlimits = {{ requests = \"100/min\" }}\n\
+             [[jwt.issuers]]\nissuer = \"https://issuer.invalid\"\njwks = \"http://{}/keys\"\naudience = \"x\"\nkey = \"bot\"\n",
+            mock.provider("mock", Dialect::OpenAiChat),
+            hanging.addr,
+            dir.path().display(),
+            dir.path().display(),
+            bodies::key_hash(key),
+            refusing.addr,
+        );
+        let began = Instant::now();
+        let gateway = Gateway::start(&config).await;
+        let request = ask(CHAT, "mock/lorem-1", false).header("authorization", &format!("Bearer {key}"));
+        let reply = exchange(gateway.addr, &request).await;
+        assert_eq!(reply.status, 200, "{}", reply.text());
+        fastest = fastest.min(began.elapsed());
+        assert_eq!(ready(&gateway).await, 200);
+    }
+    eprintln!("start to first answer: {fastest:?}");
+    // A build without optimisations takes most of it to read the system's certificates.
+    let most = Duration::from_millis(if cfg!(debug_assertions) { 500 } else { 100 });
+    assert!(fastest < most, "{fastest:?}");
+}

@@ -1,0 +1,240 @@
+//! Another process takes over: no connection refused, no stream broken, no record lost, no limit doubled; and if it cannot, the
+//! old one serves on.
+
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::time::Duration;
+
+use ai_gateway_providers::Dialect;
+use ai_gateway_tests::client::{Framing, H1, H2, Reply, Request, exchange};
+use ai_gateway_tests::load::Load;
+use ai_gateway_tests::{Answer, Gate, Gateway, Mock, Step, Stub, bodies, guard, lives, run_to_end, signal};
+use serde_json::Value;
+
+fn ask(model: &str, stream: bool) -> Request {
+    let body =
+        serde_json::json!({ "model": model, "stream": stream, "messages": [{ "role": "user", "content": "hi" }] });
+    Request::post("/v1/chat/completions", body.to_string())
+}
+
+fn is_whole(reply: &Reply) -> bool {
+    reply.status == 200 && reply.complete && reply.text().ends_with("data: [DONE]\n\n")
+}
+
+async fn gone(pid: u32) {
+    guard("the process ends", async {
+        while lives(pid) {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    })
+    .await;
+}
+
+fn rows(ledger: &Path) -> u64 {
+    let path = ledger.to_str().unwrap();
+    let outcome = run_to_end(&["usage", "--ledger", path, "--json", "--by", ""], "", &[]);
+    let report: Value = serde_json::from_str(&outcome.stdout).unwrap_or_else(|e| panic!("{e}: {outcome:?}"));
+    report["rows"][0]["requests"].as_u64().unwrap_or_else(|| panic!("{report}"))
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn three_upgrades_in_a_row_under_load() {
+    let mock = Mock::start().await;
+    let dir = tempfile::tempdir().unwrap();
+    let ledger = dir.path().join("ledger.db");
+    let mut gateway = Gateway::builder()
+        .own_binary()
+        .config(&format!("{}[ledger]\npath = \"{}\"", mock.provider("mock", Dialect::OpenAiChat), ledger.display()))
+        .start()
+        .await;
+    let addr = gateway.addr;
+    let load = Load::start(addr, &ask("mock/lorem-5", false), 6, 3, Duration::from_millis(20));
+    load.go_on(20).await;
+    let mut streams = Vec::new();
+    let mut pids = vec![gateway.pid()];
+    for upgrade in 0..4 {
+        // Of 4 to 6 seconds, so that those of two processes before are still there.
+        for stream in 0..12_u64 {
+            let model = format!("mock/lorem-{}-every-50ms", 80 + 10 * (stream % 5));
+            streams.push(tokio::spawn(async move {
+                if stream % 3 == 0 {
+                    H2::connect(addr).await.exchange(&ask(&model, true).framing(Framing::H2(1 << 14))).await
+                } else {
+                    H1::connect(addr).await.exchange(&ask(&model, true)).await
+                }
+            }));
+        }
+        load.go_on(60).await;
+        if upgrade < 3 {
+            pids.push(gateway.upgrade().await);
+            load.go_on(60).await;
+        }
+    }
+    // The last process knows all that finish streams before it.
+    let status = gateway.status().await;
+    assert_eq!(status["pid"], *pids.last().unwrap());
+    let before: Vec<u64> =
+        status["predecessors"].as_array().unwrap().iter().map(|p| p["pid"].as_u64().unwrap()).collect();
+    assert!(before.contains(&u64::from(pids[2])), "{status:#}");
+
+    let count = streams.len() as u64;
+    for stream in streams {
+        let reply = stream.await.unwrap();
+        assert!(is_whole(&reply), "{} {}", reply.status, reply.text());
+    }
+    let (done, failures) = load.end().await;
+    assert_eq!(failures, Vec::<String>::new(), "of {done} requests");
+    eprintln!("{done} requests and {count} streams through {} processes", pids.len());
+    assert_eq!(gateway.ended().await, Some(0));
+    gone(pids[1]).await;
+    gone(pids[2]).await;
+    gateway.status_when("no predecessor is left", |status| status["predecessors"] == serde_json::json!([])).await;
+    signal(pids[3], "TERM");
+    gone(pids[3]).await;
+    assert_eq!(rows(&ledger), done + count, "each request has one record");
+}
+
+/// A program in the place of the gateway's that passes its check.
+fn replace(binary: &Path, script: &str) {
+    std::fs::remove_file(binary).unwrap();
+    std::fs::write(binary, format!("#!/bin/sh\n{script}\n")).unwrap();
+    std::fs::set_permissions(binary, std::fs::Permissions::from_mode(0o755)).unwrap();
+}
+
+#[tokio::test]
+async fn after_a_failed_upgrade_the_old_process_serves_on() {
+    let mock = Mock::start().await;
+    let provider = mock.provider("mock", Dialect::OpenAiChat);
+    let gateway = Gateway::builder().own_binary().config(&provider).start().await;
+    let mut connection = H1::connect(gateway.addr).await;
+    let binary = gateway.binary();
+    let mut failed = async |how: &str, told: &str, args: &[&str]| {
+        let outcome = gateway.command(&[&["upgrade"], args].concat());
+        assert_eq!(outcome.code, Some(1), "{how}: {outcome:?}");
+        assert!(outcome.stderr.contains(told), "{how}: {}", outcome.stderr);
+        assert!(outcome.stderr.contains("The running gateway serves on."), "{how}: {}", outcome.stderr);
+        assert_eq!(gateway.status().await["pid"], gateway.pid(), "{how}");
+        assert_eq!(connection.exchange(&ask("mock/lorem-3", false)).await.status, 200, "{how}");
+    };
+    replace(&binary, "echo this is no gateway; exit 7");
+    failed("it does not even check", "this is no gateway", &[]).await;
+    replace(&binary, "[ $1 = check ] || exit 7");
+    failed("it ends", "ended before it served (exit status: 7)", &[]).await;
+    replace(&binary, "[ $1 = check ] || exec sleep 60");
+    failed("it hangs", "did not serve within 500ms", &["--timeout", "500ms"]).await;
+    replace(&binary, "exec sleep 60");
+    failed("its check hangs", "did not serve within 500ms", &["--timeout", "500ms"]).await;
+    std::fs::set_permissions(&binary, std::fs::Permissions::from_mode(0o644)).unwrap();
+    failed("it may not be run", "cannot be started: Permission denied", &[]).await;
+    std::fs::remove_file(&binary).unwrap();
+    failed("it is not there", "cannot be started: No such file", &[]).await;
+
+    std::os::unix::fs::symlink(ai_gateway_tests::binary(), &binary).unwrap();
+    gateway.write("drain = \"often\"", &provider);
+    failed("its file is wrong", "gateway.toml:4:9: `often` is not a duration", &[]).await;
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let file = std::fs::read_to_string(gateway.file()).unwrap();
+    let other = format!("listen = [\"{}\"]", taken.local_addr().unwrap());
+    std::fs::write(gateway.file(), file.replace("listen = [\"127.0.0.1:0\"]", &other).replace("often", "1m")).unwrap();
+    failed("it cannot listen", "cannot be listened on: Address already in use", &[]).await;
+
+    gateway.write("", &provider);
+    let outcome = gateway.command(&["upgrade"]);
+    assert_eq!(outcome.code, Some(0), "{outcome:?}");
+    assert!(outcome.stdout.starts_with("upgraded: process "), "{outcome:?}");
+    let pid: u32 = outcome.stdout.split([' ', ',']).nth(2).unwrap().parse().unwrap();
+    gateway.adopt(pid);
+    assert_eq!(gateway.status().await["pid"], pid);
+    assert_eq!(exchange(gateway.addr, &ask("mock/lorem-3", false)).await.status, 200);
+}
+
+#[tokio::test]
+async fn an_upgrade_by_signal_and_a_drained_target_stays_drained() {
+    let mock = Mock::start().await;
+    let gateway = Gateway::builder()
+        .own_binary()
+        .config(&mock.provider("mock", Dialect::OpenAiChat))
+        .config("[models.m]\ntargets = [{ provider = \"mock\", model = \"lorem-3\" }, { provider = \"mock\", model = \"lorem-4\" }]")
+        .start()
+        .await;
+    let first = gateway.pid();
+    let drain = Request::post("/api/targets/drain?target=mock/lorem-3", "");
+    assert_eq!(exchange(gateway.admin, &drain).await.status, 200);
+    let stream = tokio::spawn({
+        let addr = gateway.addr;
+        async move { exchange(addr, &ask("mock/lorem-40-every-50ms", true)).await }
+    });
+    gateway.status_when("the stream has begun", |status| status["in_flight"] == 1).await;
+    gateway.signal("USR2");
+    let status = gateway.status_when("another process serves", |status| status["pid"] != first).await;
+    gateway.adopt(status["pid"].as_u64().unwrap() as u32);
+    let with_stream = |status: &Value| status["predecessors"][0]["in_flight"] == 1;
+    let status = gateway.status_when("the old one tells what it has", with_stream).await;
+    assert_eq!(status["predecessors"][0]["pid"], first);
+    let page = gateway.command(&["status"]).stdout;
+    assert!(page.contains(&format!("process {first} (")) && page.contains("finishes 1 requests"), "{page}");
+    let targets = exchange(gateway.admin, &Request::get("/api/targets")).await.json();
+    let drained =
+        targets["targets"].as_array().unwrap().iter().find(|target| target["model"] == "lorem-3").unwrap().clone();
+    assert_eq!(drained["state"], "drained");
+    for _ in 0..4 {
+        let reply = exchange(gateway.addr, &ask("m", false)).await;
+        assert_eq!(reply.header("x-gateway-model"), "lorem-4");
+    }
+    assert!(is_whole(&stream.await.unwrap()));
+}
+
+#[tokio::test]
+async fn two_living_processes_do_not_double_what_is_allowed() {
+    let gate = Gate::new();
+    let held = gate.clone();
+    let stub = Stub::start(move |request| {
+        let body: Value = serde_json::from_slice(&request.body).unwrap_or_default();
+        if body["stream"] == true {
+            let (role, word, finish) = (bodies::chat_role(), bodies::chat_delta("fine"), bodies::chat_finish());
+            let rest = [finish, bodies::chat_usage(), bodies::DONE.to_owned()].concat();
+            return Answer::sse([role, word]).step(Step::Wait(held.clone())).step(Step::Send(rest.into()));
+        }
+        Answer::json(200, bodies::chat_answer("fine"))
+    })
+    .await;
+    let key = "sk-gw-test-of-an-upgrade";
+    let limits = "limits = { requests = \"10/hour\", concurrent = 2 }";
+    let gateway = Gateway::builder()
+        .own_binary()
+        .config(&bodies::openai_provider("stub", &stub.origin()))
+        .config(&format!("[[keys]]\nname = \"bot\"\nhash = \"{}\"\n{limits}", bodies::key_hash(key)))
+        .start()
+        .await;
+    let asked = |stream: bool| {
+        let body = serde_json::json!({ "model": "stub/m", "stream": stream, "messages": [{ "role": "user", "content": "hi" }] });
+        Request::post("/v1/chat/completions", body.to_string()).header("authorization", &format!("Bearer {key}"))
+    };
+    for _ in 0..4 {
+        assert_eq!(exchange(gateway.addr, &asked(false)).await.status, 200);
+    }
+    let mut old = H1::connect(gateway.addr).await;
+    old.send(&asked(true)).await;
+    let mut stream = old.respond().await;
+    stream.until("fine").await;
+    gateway.upgrade().await;
+
+    // The stream over there is one of the two at a time.
+    let mut new = H1::connect(gateway.addr).await;
+    new.send(&asked(true)).await;
+    let mut second = new.respond().await;
+    second.until("fine").await;
+    let refused = exchange(gateway.addr, &asked(false)).await;
+    assert_eq!(refused.status, 429, "{}", refused.text());
+    gate.open();
+    stream.until("[DONE]").await;
+    second.until("[DONE]").await;
+    drop(old);
+    // Six were used; told to the new process, the two streams are over.
+    gateway.status_when("the old one is gone", |status| status["predecessors"] == serde_json::json!([])).await;
+    for n in 0..4 {
+        let reply = exchange(gateway.addr, &asked(false)).await;
+        assert_eq!(reply.status, 200, "{n}: {}", reply.text());
+    }
+    assert_eq!(exchange(gateway.addr, &asked(false)).await.status, 429);
+}
