@@ -98,7 +98,7 @@ pub enum StartError {
 /// # Errors
 /// [`StartError`] before anything is served; never afterwards.
 pub fn run(config: &Config, source: Source, invocation: Invocation) -> Result<(), StartError> {
-    let (mut predecessor, inherited) = match Inheritance::claim()? {
+    let (mut predecessor, inherited) = match Inheritance::claim(&invocation)? {
         Some(Inheritance { predecessor, sockets }) => (Some(predecessor), sockets),
         None => (None, Vec::new()),
     };
