@@ -2,7 +2,7 @@
 
 CARGO ?= cargo
 .DEFAULT_GOAL := help
-.PHONY: help run test examples bench lint setup sdks services fuzz
+.PHONY: help run test examples bench lint setup sdks services fuzz deb
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-7s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -33,6 +33,11 @@ lint: ## format, clippy and documentation, warnings denied
 
 bench: setup ## measure the gateway against bare Pingora (about 5 minutes after the release build)
 	$(CARGO) run -q --release -p ai-gateway-benches --bin compare
+
+deb: setup ## build the Debian package: target/debian/ai-gateway_VERSION_ARCH.deb
+	@sh .ci/setup deb
+	$(CARGO) build --release -p ai-gateway
+	systemd/build-deb.sh
 
 fuzz: setup ## run every fuzz target for SECONDS=30 each
 	@sh .ci/setup fuzz

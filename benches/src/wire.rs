@@ -328,7 +328,21 @@ impl Exchange {
         self.first_output.is_some()
     }
 
-    fn finish(&self) -> io::Result<Answer> {
+    /// Whether anything of the answer has arrived.
+    pub fn has_begun(&self) -> bool {
+        !self.reader.head.is_empty()
+    }
+
+    /// Whether the target closes the connection after this answer.
+    pub fn closes(&self) -> bool {
+        self.reader.close
+    }
+
+    /// What came, once [`Exchange::advance`] has said that it is all.
+    ///
+    /// # Errors
+    /// Another status than 200, or a stream without its end.
+    pub fn finish(&self) -> io::Result<Answer> {
         let reader = &self.reader;
         if reader.status != 200 {
             return Err(malformed(&format!("status {}", reader.status)));

@@ -10,7 +10,7 @@ use ai_gateway::config::{self, Config, ProviderConfig, System};
 use ai_gateway::mock::{self, Tls};
 use ai_gateway::server::{Invocation, Source};
 use ai_gateway_providers::Dialect;
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -58,6 +58,13 @@ enum Command {
     /// Make a price map, or show what the built-in one says.
     #[command(subcommand)]
     Prices(cli::prices::Command),
+    /// Write the man pages and the completions of shells into a folder, for packages.
+    #[command(hide = true)]
+    Generate {
+        /// Where they go.
+        #[arg(value_name = "FOLDER")]
+        folder: PathBuf,
+    },
     /// Run the mock provider as a server: no account needed, behaviour chosen by model name.
     #[command(after_help = mock::help())]
     Mock {
@@ -92,6 +99,7 @@ fn main() -> ExitCode {
         Command::Usage(options) => exit(cli::usage::run(options)),
         Command::Key(command) => exit(cli::key::run(command)),
         Command::Prices(command) => exit(cli::prices::run(command)),
+        Command::Generate { folder } => exit(cli::generate::run(Cli::command(), &folder)),
         Command::Mock { listen, threads, tls_cert, tls_key } => {
             let tls = tls_cert.zip(tls_key).map(|(cert, key)| Tls { cert, key });
             exit(mock::serve(&mock::Options { listen, threads, tls }))

@@ -9,6 +9,7 @@ pub mod bodies;
 pub mod client;
 pub mod load;
 mod process;
+pub mod prometheus;
 pub mod recordings;
 pub mod redis;
 pub mod script;
@@ -19,6 +20,7 @@ pub mod tls;
 pub mod unreachable;
 
 pub use process::{Gateway, GatewayBuilder, Mock, Outcome, binary, lives, mock_provider, run_to_end, signal};
+pub use prometheus::Prometheus;
 pub use redis::{Redis, Setup};
 pub use stub::{Answer, Framing as StubFraming, Gate, Received, Step, Stub};
 pub use tls::Authority;

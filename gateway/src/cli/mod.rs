@@ -2,6 +2,7 @@
 
 pub mod ask;
 pub mod explain;
+pub mod generate;
 pub mod key;
 pub mod prices;
 pub mod reload;

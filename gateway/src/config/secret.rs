@@ -5,6 +5,9 @@ use std::path::{Path, PathBuf};
 
 use super::environment::Environment;
 
+/// Where systemd keeps the credentials of the packaged unit while it runs.
+const OF_THE_UNIT: &str = "/run/credentials/ai-gateway.service";
+
 /// A secret. It is shown by nothing but [`Secret::expose`].
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct Secret(String);
@@ -86,9 +89,11 @@ pub(super) fn fetch(text: &str, dir: &Path, env: &dyn Environment) -> Result<Sec
             Err("`credential:` must be followed by the name of a systemd credential".into())
         }
         Source::Credential(name) => {
-            let root = env.var("CREDENTIALS_DIRECTORY").ok_or_else(|| {
-                format!("the credential `{name}` cannot be read: `CREDENTIALS_DIRECTORY` is not set (systemd sets it for a unit with `LoadCredential=`)")
-            })?;
+            let Some(root) = env.var("CREDENTIALS_DIRECTORY") else {
+                // Commands that root types beside the unit.
+                let path = Path::new(OF_THE_UNIT).join(name);
+                return read(&path, env).map_err(|_| format!("the credential `{name}` cannot be read: `CREDENTIALS_DIRECTORY` is not set (systemd sets it for a unit with `LoadCredential=`)"));
+            };
             read(&PathBuf::from(root).join(name), env)
         }
     }

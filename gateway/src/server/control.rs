@@ -18,6 +18,8 @@ use crate::proxy::Gateway;
 
 /// How long what is written in the background may take, at the end.
 const PATIENCE: Duration = Duration::from_secs(2);
+/// How much longer than its streams may go on a process takes to end, at most.
+const MARGIN: Duration = Duration::from_secs(30);
 /// How long an upgrade may take that nobody waits for.
 pub const UPGRADE_LIMIT: Duration = Duration::from_secs(30);
 /// How often a successor is told what has changed; more rarely where looking takes long.
@@ -128,6 +130,8 @@ impl Control {
     /// The process serves from now on.
     pub(super) fn serve(&self) {
         self.readiness.set_ready();
+        // Before the predecessor hears of it: systemd must never see its main process end.
+        notify::ready("serving");
         let predecessor = self.predecessor.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(predecessor) = predecessor {
             let pid = predecessor.who.pid;
@@ -136,7 +140,6 @@ impl Control {
                 Err(error) => error!("process {pid}, which should hand over, does not listen: {error}"),
             }
         }
-        notify::ready("serving");
     }
 
     /// The process takes nothing new.
@@ -148,7 +151,8 @@ impl Control {
             first
         });
         if why == Leaving::Terminated {
-            notify::stopping("finishing what is in flight");
+            let within = self.shutdown_delay() + self.drain() + MARGIN;
+            notify::stopping("finishing what is in flight", within);
         }
     }
 
@@ -271,9 +275,11 @@ impl Control {
         self.gateway.telemetry.metrics.in_flight_count()
     }
 
-    /// Whether nothing is in flight, nor may come on an idle connection.
+    /// Whether nothing is in flight, nor may come on an idle connection. The last process waits for those before it, too:
+    /// systemd takes its end for theirs.
     pub(super) fn is_quiet(&self) -> bool {
-        self.in_flight() == 0 && self.open.count() == 0
+        let last = *self.leaving.borrow() == Some(Leaving::Terminated);
+        self.in_flight() == 0 && self.open.count() == 0 && !(last && self.lineage.has_living())
     }
 
     /// Ends everything that is in flight, with an error that its clients understand.

@@ -104,7 +104,7 @@ pub enum StartError {
 /// # Errors
 /// [`StartError`] before anything is served; never afterwards.
 pub fn run(config: &Config, source: Source, invocation: Invocation) -> Result<(), StartError> {
-    let (mut predecessor, inherited) = match Inheritance::claim()? {
+    let (mut predecessor, inherited) = match Inheritance::claim(&invocation)? {
         Some(Inheritance { predecessor, sockets }) => (Some(predecessor), sockets),
         None => (None, Vec::new()),
     };
@@ -183,7 +183,7 @@ fn serve(
     }
     let leave = Leave::new(server.watch_execution_phase(), control.clone());
     server.add_service(background_service("leave", leave));
-    server.add_service(background_service("watchdog", Watchdog { serving: served }));
+    server.add_service(background_service("watchdog", Watchdog { serving: served, handed_over: control.handed_over() }));
     server.add_service(background_service("probes", Probing(gateway)));
 
     server.run(RunArgs { shutdown_signal: Box::new(Signals { control: control.clone(), announcements }) });

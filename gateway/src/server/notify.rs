@@ -23,9 +23,10 @@ pub fn reloading() {
     }
 }
 
-/// Tells that the process ends, and nobody takes over from it.
-pub fn stopping(status: &str) {
-    send(&[NotifyState::Stopping, NotifyState::Status(status)]);
+/// Tells that the process ends within that time, and nobody takes over from it. The unit's `TimeoutStopSec=` may be shorter.
+pub fn stopping(status: &str, within: Duration) {
+    let within = u32::try_from(within.as_micros()).unwrap_or(u32::MAX);
+    send(&[NotifyState::Stopping, NotifyState::Status(status), NotifyState::ExtendTimeoutUsec(within)]);
 }
 
 /// Tells a person how it stands.
@@ -43,6 +44,8 @@ fn send(states: &[NotifyState<'_>]) {
 pub struct Watchdog {
     /// Where clients are served, once they are.
     pub serving: watch::Receiver<Option<Handle>>,
+    /// Turns true when another process is the main one of the unit: only that one is to be waited for.
+    pub handed_over: watch::Receiver<bool>,
 }
 
 #[async_trait]
@@ -54,7 +57,7 @@ impl BackgroundService for Watchdog {
         let Some(serving) = serving else { return };
         // Twice in the time that systemd waits, as it advises; also while streams are finished.
         let mut tick = tokio::time::interval((limit / 2).max(Duration::from_millis(10)));
-        loop {
+        while !*self.handed_over.borrow() {
             tick.tick().await;
             if serving.spawn(async {}).await.is_ok() {
                 send(&[NotifyState::Watchdog]);

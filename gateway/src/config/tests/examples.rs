@@ -30,6 +30,9 @@ fn world() -> Fake {
         .with_var("CREDENTIALS_DIRECTORY", "/run/credentials/ai-gateway")
         .with_file("/run/credentials/ai-gateway/openai", "sk-4\n")
         .with_file("/run/credentials/ai-gateway/anthropic", "sk-5\n")
+        .with_file("/run/credentials/ai-gateway/key_openai", "sk-9\n")
+        .with_file("/run/credentials/ai-gateway/key_anthropic", "sk-10\n")
+        .with_file("/run/credentials/ai-gateway/key_admin", "an-admin-key-of-some-length\n")
         .with_file("/etc/ai-gateway/groq.key", "sk-6\n")
         .with_file("/etc/ai-gateway/tls/fullchain.pem", &cert)
         .with_file("/etc/ai-gateway/tls/key.pem", key)
@@ -53,7 +56,7 @@ fn every_example_is_a_configuration() {
             seen += 1;
         }
     }
-    assert!(seen >= 3);
+    assert!(seen >= 6);
 }
 
 #[test]

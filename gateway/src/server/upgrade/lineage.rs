@@ -89,6 +89,11 @@ impl Lineage {
         self.lines().iter().filter_map(living).collect()
     }
 
+    /// Whether there is one.
+    pub fn has_living(&self) -> bool {
+        !self.lines().is_empty()
+    }
+
     /// Passes all of them on. They are not listened to any more, unless [`Self::resume`] follows.
     ///
     /// # Errors

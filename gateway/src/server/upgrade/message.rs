@@ -38,6 +38,11 @@ impl Identity {
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(tag = "is", rename_all = "snake_case")]
 pub enum Message {
+    /// From the process that starts the new one, before it ends.
+    Started {
+        /// The new one's id.
+        pid: u32,
+    },
     /// To the new process, first: who it takes over from.
     Begin {
         /// Who.

@@ -27,12 +27,19 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Mutex, PoisonError, TryLockError};
 use std::time::{Duration, Instant};
 
+use rustix::process::{Pid, Signal, kill_process};
+
 use super::sockets::Listening;
 use crate::limits::{Limits, TellingTo};
 use message::{Message, batches};
 
-/// Tells a new process that its standard input is a channel.
+/// Tells a new process that its standard input is a channel, and what to do: [`START`] or [`TAKE_OVER`].
 const HANDOVER: &str = "AI_GATEWAY_HANDOVER";
+/// Start the process that takes over, and end. Its parent is the service manager then, as a main process's has to be: systemd
+/// neither notices the end of others, nor waits for it in a stop.
+const START: &str = "start";
+/// Take over.
+const TAKE_OVER: &str = "take-over";
 /// Between two looks at a process that should end.
 const LOOK: Duration = Duration::from_millis(10);
 /// Bytes of a checker's output that are told on.
@@ -113,7 +120,6 @@ pub struct Successor {
     /// Who it is.
     pub who: Identity,
     channel: Channel,
-    child: Child,
     telling: Mutex<TellingTo>,
 }
 
@@ -152,18 +158,23 @@ impl Upgrader {
         let Invocation { program, arguments, .. } = &self.invocation;
         let child = Command::new(program)
             .args(arguments)
-            .env(HANDOVER, "1")
+            .env(HANDOVER, START)
             // Systemd's watchdog waits for another process now.
             .env_remove("WATCHDOG_PID")
             .stdin(Stdio::from(theirs.into_socket()))
             .spawn()
             .map_err(|error| UpgradeError::Start { program: program.clone(), error })?;
-        let mut starting = Starting { child: Some(child) };
+        let mut starting = Starting { child: Some(child), follower: None };
         let conversation = Conversation { channel: &ours, limit, end };
-        match conversation.hold(&sockets, hand_over) {
+        let held = conversation.started().and_then(|pid| {
+            starting.follower = Pid::from_raw(pid.cast_signed());
+            starting.wait(limit).ok_or(UpgradeError::TooSlow(limit))?;
+            conversation.hold(&sockets, hand_over)
+        });
+        match held {
             Ok((who, telling)) => {
-                let child = starting.child.take().ok_or(UpgradeError::Busy)?;
-                Ok(Successor { who, child, channel: ours, telling: Mutex::new(telling) })
+                starting.follower = None;
+                Ok(Successor { who, channel: ours, telling: Mutex::new(telling) })
             }
             Err(UpgradeError::Ended(_)) => Err(UpgradeError::Ended(starting.ended())),
             Err(error) => Err(error),
@@ -186,7 +197,7 @@ impl Upgrader {
             .spawn()
             .map_err(start)?;
         let outputs = [child.stderr.take().map(read_all), child.stdout.take().map(read_all)];
-        let mut starting = Starting { child: Some(child) };
+        let mut starting = Starting { child: Some(child), follower: None };
         let status = starting.wait(limit).ok_or(UpgradeError::TooSlow(limit))?;
         if status.success() {
             return Ok(());
@@ -210,6 +221,8 @@ fn read_all(from: impl Read + Send + 'static) -> std::thread::JoinHandle<String>
 /// A process that is killed if it does not come to serve.
 struct Starting {
     child: Option<Child>,
+    /// The one that it has started in its place.
+    follower: Option<Pid>,
 }
 
 impl Starting {
@@ -238,6 +251,9 @@ impl Drop for Starting {
             // Fails only if it has just ended.
             _ = child.kill();
             _ = child.wait();
+        }
+        if let Some(follower) = self.follower {
+            _ = kill_process(follower, Signal::KILL);
         }
     }
 }
@@ -269,6 +285,14 @@ impl Conversation<'_> {
         self.tell(&Message::Go)?;
         self.wait_for(|message| matches!(message, Message::Ready).then_some(()))?;
         Ok((who, telling))
+    }
+
+    /// The process that takes over has been started.
+    fn started(&self) -> Result<u32, UpgradeError> {
+        self.wait_for(|message| match message {
+            Message::Started { pid } => Some(pid),
+            _ => None,
+        })
     }
 
     fn tell(&self, message: &Message) -> Result<(), UpgradeError> {
@@ -319,9 +343,9 @@ impl Successor {
 
     /// Asks it to end: this process was asked to, and nobody is to serve.
     pub fn terminate(&self) {
-        if let Some(pid) = rustix::process::Pid::from_raw(self.child.id().cast_signed()) {
+        if let Some(pid) = Pid::from_raw(self.who.pid.cast_signed()) {
             // Fails only if it has ended.
-            _ = rustix::process::kill_process(pid, rustix::process::Signal::TERM);
+            _ = kill_process(pid, Signal::TERM);
         }
     }
 }

@@ -2,11 +2,12 @@
 
 use std::io;
 use std::os::fd::AsFd;
+use std::process::Command;
 use std::time::Duration;
 
 use super::channel::Channel;
 use super::message::{Identity, Message};
-use super::{HANDOVER, Lineage, state};
+use super::{HANDOVER, Invocation, Lineage, START, TAKE_OVER, state};
 use crate::limits::TellingTo;
 use crate::proxy::Gateway;
 use crate::server::sockets::Listening;
@@ -36,15 +37,20 @@ pub struct Predecessor {
 }
 
 impl Inheritance {
-    /// What was left to this process; `None` if it was started by nobody who hands over. To be called once.
+    /// What was left to this process; `None` if it was started by nobody who hands over. To be called once. Does not return if
+    /// the process is to start another one, as `invocation` says, in its place.
     ///
     /// # Errors
-    /// The other process broke off.
-    pub fn claim() -> io::Result<Option<Self>> {
-        if std::env::var_os(HANDOVER).is_none() {
-            return Ok(None);
-        }
+    /// The other process broke off, or no process can be started.
+    pub fn claim(invocation: &Invocation) -> io::Result<Option<Self>> {
+        let Some(wanted) = std::env::var_os(HANDOVER) else { return Ok(None) };
         let channel = Channel::new(io::stdin().as_fd().try_clone_to_owned()?)?;
+        if wanted == START {
+            let Invocation { program, arguments, .. } = invocation;
+            let started = Command::new(program).args(arguments).env(HANDOVER, TAKE_OVER).spawn()?;
+            channel.send(&Message::Started { pid: started.id() })?;
+            std::process::exit(0);
+        }
         let mut sockets = Vec::new();
         let mut who = None;
         loop {
