@@ -7,6 +7,7 @@
 
 pub mod bodies;
 pub mod client;
+mod collector;
 mod process;
 pub mod recordings;
 pub mod redis;
@@ -17,6 +18,7 @@ pub mod talk;
 pub mod tls;
 pub mod unreachable;
 
+pub use collector::{Collector, Protocol, attributes, text_of};
 pub use process::{Gateway, GatewayBuilder, Mock, Outcome, binary, mock_provider, run_to_end};
 pub use redis::{Redis, Setup};
 pub use stub::{Answer, Framing as StubFraming, Gate, Received, Step, Stub};

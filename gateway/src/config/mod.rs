@@ -4,6 +4,7 @@
 //! is [`Config`]: plain values with every default and every secret filled in. All problems of a file are reported together,
 //! each with its line and what would be right ([`Problem`]). What no code uses yet is refused by `support`.
 
+mod access_log;
 mod attempts;
 mod base_url;
 mod cache;
@@ -32,6 +33,7 @@ mod store;
 mod strategy;
 mod support;
 mod targets;
+mod telemetry;
 mod tree;
 mod units;
 
@@ -49,6 +51,7 @@ use serde::Deserialize;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
+pub use access_log::{AccessLogConfig, LogTo};
 pub use attempts::{RetryConfig, RetryOn, TimeoutsConfig};
 pub use certificates::{CaConfig, TlsConfig};
 pub use check::{Verdict, check};
@@ -74,6 +77,9 @@ pub use server::ServerConfig;
 pub use store::StoreConfig;
 pub use strategy::{StickyBy, Strategy, StrategyConfig};
 pub use targets::TargetConfig;
+pub use telemetry::{
+    CollectorConfig, ContentConfig, Convention, MetricsConfig, Protocol, Signal, TelemetryConfig, TracesConfig,
+};
 pub(crate) use tree::nearest;
 pub use units::Rate;
 
@@ -118,14 +124,32 @@ pub struct File {
     pub store: Option<store::Store>,
     /// The durable record of usage and cost.
     pub ledger: Option<ledger::Ledger>,
+    /// Traces and metrics that are sent to a collector.
+    pub telemetry: Option<telemetry::Telemetry>,
+    /// One line for each request.
+    pub access_log: Option<access_log::AccessLog>,
     /// What is done to requests and answers on their way, in this order.
     #[serde(default)]
     pub plugins: Vec<plugins::Plugin>,
 }
 
 /// The sections that are read today; see [`support`] for the others.
-const SECTIONS: [&str; 12] =
-    ["server", "providers", "prices", "models", "routes", "keys", "jwt", "store", "ledger", "limits", "teams", "tags"];
+const SECTIONS: [&str; 14] = [
+    "server",
+    "providers",
+    "prices",
+    "models",
+    "routes",
+    "keys",
+    "jwt",
+    "store",
+    "ledger",
+    "limits",
+    "teams",
+    "tags",
+    "telemetry",
+    "access_log",
+];
 
 /// A validated configuration: plain values, every default and secret filled in.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -150,6 +174,10 @@ pub struct Config {
     pub issuers: Vec<IssuerConfig>,
     /// Where keys made at run time are kept, and what several instances share.
     pub store: StoreConfig,
+    /// Traces and metrics that are sent to a collector.
+    pub telemetry: TelemetryConfig,
+    /// One line for each request.
+    pub access_log: AccessLogConfig,
 }
 
 /// A configuration, and what is doubtful about it.
@@ -295,8 +323,22 @@ fn read(text: &str, cx: &mut Context<'_>) -> Option<Config> {
     tree::mask_secrets(&root, &mut cx.report);
     support::refuse(&mut root, &mut cx.report);
 
-    let [server, providers, prices, models, routes, keys, jwt, store, ledger, global, teams, tags] =
-        SECTIONS.map(|name| root.remove(name));
+    let [
+        server,
+        providers,
+        prices,
+        models,
+        routes,
+        keys,
+        jwt,
+        store,
+        ledger,
+        global,
+        teams,
+        tags,
+        telemetry,
+        access_log,
+    ] = SECTIONS.map(|name| root.remove(name));
     for (key, _) in &root {
         let help = instead(key.get_ref(), &SECTIONS);
         cx.report.error(key.span(), format!("there is no section `{}`", key.get_ref()), help);
@@ -331,6 +373,15 @@ fn read(text: &str, cx: &mut Context<'_>) -> Option<Config> {
             "add a [providers.NAME] table with a `kind`; `kind = \"mock\"` needs no account",
         );
     }
+
+    let telemetry = telemetry
+        .and_then(|value| tree::shape::<telemetry::Telemetry>(value, "[telemetry]", &mut cx.report))
+        .unwrap_or_default()
+        .resolve(&resolved_providers, cx);
+    let access_log = access_log
+        .and_then(|value| tree::shape::<access_log::AccessLog>(value, "[access_log]", &mut cx.report))
+        .unwrap_or_default()
+        .resolve(cx);
 
     let prices: prices::Prices =
         prices.and_then(|value| tree::shape(value, "[prices]", &mut cx.report)).unwrap_or_default();
@@ -374,7 +425,20 @@ fn read(text: &str, cx: &mut Context<'_>) -> Option<Config> {
         let rules = tag.map(|tag| limits::rules(None, tag.budget, cx));
         limits.tags.insert(name.value, rules.unwrap_or_default());
     }
-    Some(Config { server, providers, prices, models: resolved_models, routes, keys, issuers, limits, store, ledger })
+    Some(Config {
+        server,
+        providers,
+        prices,
+        models: resolved_models,
+        routes,
+        keys,
+        issuers,
+        limits,
+        store,
+        ledger,
+        telemetry,
+        access_log,
+    })
 }
 
 /// The entries of a table of tables.

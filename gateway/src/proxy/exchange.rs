@@ -21,6 +21,7 @@ use super::labels::Labels;
 use super::replay::Replay;
 use super::resume::Resume;
 use super::step::Repeat;
+use super::trace::Trace;
 use crate::config::Lossy;
 use crate::limits::{Reservation as Reserved, Standing};
 use crate::routing::Plan;
@@ -105,6 +106,8 @@ pub struct Exchange {
     pub overhead: Duration,
     /// When the current attempt had its connection.
     pub connected: Option<Instant>,
+    /// Its place in a trace, if traces are made.
+    pub trace: Option<Box<Trace>>,
 }
 
 /// The request body and what one scan told about it.
@@ -197,6 +200,7 @@ impl Exchange {
             client_left: false,
             overhead: Duration::ZERO,
             connected: None,
+            trace: None,
         }
     }
 

@@ -12,7 +12,7 @@ use super::body::{self, BodyError, Reservation};
 use super::labels::Labels;
 use super::plan::{self, Next, Planner};
 use super::reply::Refusal;
-use super::{Exchange, Gateway, calls, count, explain, limit, models, replay, reply, step};
+use super::{Exchange, Gateway, calls, count, explain, limit, models, replay, reply, step, trace};
 use crate::config::OnAbort;
 use crate::routing::rules::{Rule, Verdict};
 
@@ -35,6 +35,7 @@ pub async fn take_in(gateway: &Gateway, session: &mut Session, exchange: &mut Ex
                 Ok(Next::Ask) => match limit::admit(gateway, exchange).await {
                     Ok(()) => {
                         read_labels(gateway, session, exchange);
+                        trace::see_request(exchange);
                         calls::mirror(gateway, session.req_header(), exchange);
                         start_replay(gateway, session, exchange);
                         return Ok(false);
@@ -146,7 +147,9 @@ fn plan(
 
 /// What the client says for its own accounts; of use only where there are any.
 fn read_labels(gateway: &Gateway, session: &Session, exchange: &mut Exchange) {
-    if let (Some(_), Some(request)) = (&gateway.ledger, &exchange.request) {
+    if let Some(request) = &exchange.request
+        && (gateway.ledger.is_some() || exchange.trace.is_some())
+    {
         exchange.labels = Labels::of(&session.req_header().headers, request.scan.labels, &request.body);
     }
 }

@@ -28,7 +28,7 @@ use crate::mock;
 use crate::net::prebound::{Prebound, PreboundService};
 use crate::proxy::{Gateway, Probing};
 use crate::snapshot::BuildError;
-use crate::telemetry::Telemetry;
+use crate::telemetry::{Telemetry, TelemetryService};
 
 /// Idle connections kept to all upstreams together.
 const UPSTREAM_POOL: usize = 1024;
@@ -61,6 +61,9 @@ pub enum StartError {
     /// The store's address cannot be used.
     #[error("store.redis: {0}")]
     Store(String),
+    /// The access log cannot go where it should.
+    #[error("access_log: {0}")]
+    AccessLog(std::io::Error),
     /// Usage could not be kept.
     #[error("the ledger cannot be used: {0}")]
     Ledger(std::io::Error),
@@ -97,6 +100,7 @@ pub fn run(config: &Config) -> Result<(), StartError> {
     let mut announcements: Vec<String> =
         public.iter().map(|socket| format!("listening on {scheme}://{}", socket.local_addr())).collect();
     let probing = Probing(gateway.clone());
+    let reporting = TelemetryService::new(telemetry.clone(), gateway.current.clone(), gateway.resolver.clone());
     let proxy = proxy_service(&server.configuration, gateway, config.server.tls.as_ref(), &public)?;
     server.add_service(PreboundService::new(proxy, public));
     if let Some(socket) = admin {
@@ -118,6 +122,7 @@ pub fn run(config: &Config) -> Result<(), StartError> {
     let drain = Drain { phases: Mutex::new(Some(server.watch_execution_phase())), books: books.clone() };
     server.add_service(background_service("drain", drain));
     server.add_service(background_service("probes", probing));
+    server.add_service(background_service("telemetry", reporting));
 
     server.run(RunArgs { shutdown_signal: Box::new(Signals { readiness, announcements }) });
     books.close();
@@ -134,7 +139,7 @@ struct Books {
 impl Books {
     /// Blocks, some seconds at most.
     fn close(&self) {
-        self.telemetry.access_log.flush(PATIENCE);
+        self.telemetry.flush(PATIENCE);
         if let Some(ledger) = &self.ledger
             && !ledger.close(PATIENCE)
         {

@@ -84,6 +84,8 @@ impl Snapshot {
             prices: config.prices.clone(),
             health: health.clone(),
             bounds: limits.clone(),
+            telemetry: config.telemetry.clone(),
+            access_log: config.access_log.clone(),
         };
         let own = |model: &ModelConfig| build_model(model, false, &snapshot.providers, health, limits);
         snapshot.rules = RuleSet::build(&config.routes, |name| snapshot.model(name), own)?;
@@ -180,7 +182,7 @@ fn default_headers(config: &ProviderConfig) -> Vec<(HeaderName, HeaderValue)> {
     headers.map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value))).collect()
 }
 
-fn trust(certificates: &[Vec<u8>]) -> Arc<CaType> {
+pub(crate) fn trust(certificates: &[Vec<u8>]) -> Arc<CaType> {
     certificates.iter().map(|der| WrappedX509::new(der.clone(), parse_x509)).collect::<Vec<_>>().into()
 }
 
