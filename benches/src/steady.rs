@@ -67,7 +67,10 @@ impl Seen {
 impl fmt::Display for Seen {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { streams, broken, answers, failed, refused, resent, first_error } = self;
-        write!(f, "streams={streams} broken={broken} answers={answers} failed={failed} refused={refused} resent={resent}")?;
+        write!(
+            f,
+            "streams={streams} broken={broken} answers={answers} failed={failed} refused={refused} resent={resent}"
+        )?;
         first_error.as_ref().map_or(Ok(()), |error| write!(f, " first_error=\"{error}\""))
     }
 }
@@ -130,7 +133,9 @@ impl Run {
         while self.goes_on() {
             let result = self.one_stream().await;
             let failed = result.is_err();
-            self.see(result, "a stream", |seen, whole| *(if whole { &mut seen.streams } else { &mut seen.broken }) += 1);
+            self.see(result, "a stream", |seen, whole| {
+                *(if whole { &mut seen.streams } else { &mut seen.broken }) += 1
+            });
             if failed {
                 sleep(Duration::from_millis(100)).await;
             }
@@ -167,9 +172,11 @@ impl Run {
 
     async fn ask_on(&self, mut connection: Connection, keep: bool) -> std::result::Result<(), Failure> {
         let mut exchange = connection.begin(&self.steady.request).await.map_err(|_| Failure::ClosedWhileIdle)?;
-        while timeout(PATIENCE, exchange.advance(&mut connection, |_| {})).await.map_err(io::Error::from)?.map_err(|error| {
-            if exchange.has_begun() { Failure::Other(error) } else { Failure::ClosedWhileIdle }
-        })? {}
+        while timeout(PATIENCE, exchange.advance(&mut connection, |_| {})).await.map_err(io::Error::from)?.map_err(
+            |error| {
+                if exchange.has_begun() { Failure::Other(error) } else { Failure::ClosedWhileIdle }
+            },
+        )? {}
         exchange.finish()?;
         if keep && !exchange.closes() {
             lock(&self.idle).push(connection);

@@ -7,6 +7,7 @@
 
 pub mod bodies;
 pub mod client;
+mod collector;
 pub mod load;
 mod process;
 pub mod prometheus;
@@ -19,6 +20,7 @@ pub mod talk;
 pub mod tls;
 pub mod unreachable;
 
+pub use collector::{Collector, Protocol, attributes, text_of};
 pub use process::{Gateway, GatewayBuilder, Mock, Outcome, binary, lives, mock_provider, run_to_end, signal};
 pub use prometheus::Prometheus;
 pub use redis::{Redis, Setup};

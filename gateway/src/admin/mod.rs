@@ -23,7 +23,7 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use async_trait::async_trait;
-use http::{Method, Response, StatusCode, header};
+use http::{HeaderMap, Method, Response, StatusCode, header};
 use log::error;
 use pingora_core::apps::http_app::ServeHttp;
 use pingora_core::protocols::http::ServerSession;
@@ -32,7 +32,7 @@ use crate::cache::Cache;
 use crate::keys::{Maker, RuntimeKeys};
 use crate::server::Control;
 use crate::snapshot::Snapshot;
-use crate::telemetry::{CONTENT_TYPE, Metrics};
+use crate::telemetry::{CLASSIC_CONTENT_TYPE, CONTENT_TYPE, Metrics};
 
 const JSON: &str = "application/json";
 
@@ -90,7 +90,7 @@ impl Admin {
         let (method, uri) = (head.method.clone(), head.uri.clone());
         let (path, query) = (uri.path(), uri.query().unwrap_or_default());
         if !path.starts_with("/api/") {
-            return self.show(&method, path);
+            return self.show(&method, path, &head.headers);
         }
         let maker = match self.access.of(&head.headers) {
             Ok(maker) => maker,
@@ -134,14 +134,15 @@ impl Admin {
             return answer;
         }
         let answer = targets::answer(&self.metrics.health, &method, path, query);
-        answer.unwrap_or_else(|| self.show(&method, path))
+        answer.unwrap_or_else(|| self.show(&method, path, &HeaderMap::new()))
     }
 
-    fn show(&self, method: &Method, path: &str) -> Response<Vec<u8>> {
+    fn show(&self, method: &Method, path: &str, headers: &HeaderMap) -> Response<Vec<u8>> {
         let show: fn(&Self) -> Response<Vec<u8>> = match path {
             "/health/live" | "/healthz" => |_| json(StatusCode::OK, &serde_json::json!({ "status": "live" })),
             "/health/ready" | "/readyz" => Self::ready,
-            "/metrics" => Self::metrics,
+            "/metrics" if knows_open_metrics(headers) => |admin| metrics(CONTENT_TYPE, admin.metrics.encode()),
+            "/metrics" => |admin| metrics(CLASSIC_CONTENT_TYPE, admin.metrics.encode_classic()),
             "/api/limits" => |admin| limits::show(&admin.metrics.limits),
             _ => |_| {
                 let paths = "/health/live, /health/ready, /metrics, /api/cache, /api/keys, /api/limits, /api/reload, /api/status, /api/targets, /api/upgrade and /api/usage";
@@ -166,14 +167,21 @@ impl Admin {
         let reasons: Vec<_> = state.reasons().iter().copied().chain(alone).chain(restoring).collect();
         json(status, &serde_json::json!({ "status": state.as_str(), "reasons": reasons }))
     }
+}
 
-    fn metrics(&self) -> Response<Vec<u8>> {
-        match self.metrics.encode() {
-            Ok(text) => response(StatusCode::OK, CONTENT_TYPE, text.into_bytes()),
-            Err(error) => {
-                error!("the metrics cannot be written: {error}");
-                problem(StatusCode::INTERNAL_SERVER_ERROR, "the metrics cannot be written")
-            }
+/// Prometheus says so; people and older scrapers get the older format.
+fn knows_open_metrics(headers: &HeaderMap) -> bool {
+    let accept =
+        |value: &header::HeaderValue| value.to_str().is_ok_and(|value| value.contains("application/openmetrics-text"));
+    headers.get_all(header::ACCEPT).iter().any(accept)
+}
+
+fn metrics(content_type: &'static str, text: Result<String, std::fmt::Error>) -> Response<Vec<u8>> {
+    match text {
+        Ok(text) => response(StatusCode::OK, content_type, text.into_bytes()),
+        Err(error) => {
+            error!("the metrics cannot be written: {error}");
+            problem(StatusCode::INTERNAL_SERVER_ERROR, "the metrics cannot be written")
         }
     }
 }

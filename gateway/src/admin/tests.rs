@@ -10,7 +10,12 @@ use crate::telemetry::Metrics;
 /// Sends a request over a connection and gives the answer's head and body.
 async fn ask(readiness: &Arc<Readiness>, method: &str, target: &str) -> (String, String) {
     let (mut client, server) = tokio::io::duplex(1 << 20);
-    let request = format!("{method} {target} HTTP/1.1\r\nhost: admin\r\nconnection: close\r\n\r\n");
+    let accept = if target == "/metrics" {
+        "accept: application/openmetrics-text;version=1.0.0;q=0.6,*/*;q=0.1\r\n"
+    } else {
+        ""
+    };
+    let request = format!("{method} {target} HTTP/1.1\r\nhost: admin\r\nconnection: close\r\n{accept}\r\n");
     client.write_all(request.as_bytes()).await.unwrap();
     let admin = Arc::new(Admin::new(Arc::new(Metrics::new()), readiness.clone()));
     let (_stop, shutdown) = tokio::sync::watch::channel(false);
@@ -73,6 +78,10 @@ async fn metrics_are_open_metrics_and_head_has_no_body() {
     let (head, body) = ask(&readiness, "GET", "/metrics").await;
     assert!(head.contains("content-type: application/openmetrics-text; version=1.0.0; charset=utf-8"));
     assert!(body.contains("\ngateway_in_flight 0\n") && body.ends_with("# EOF\n"));
+
+    let (head, plain) = ask(&readiness, "GET", "/metrics?").await;
+    assert!(head.contains("content-type: text/plain; version=0.0.4; charset=utf-8"));
+    assert!(plain.contains("\n# TYPE gateway_dns_lookups_total counter\n") && !plain.contains("# EOF"));
 
     let (head, rest) = ask(&readiness, "HEAD", "/metrics").await;
     assert!(head.contains(&format!("content-length: {}", body.len())));

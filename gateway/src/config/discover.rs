@@ -7,7 +7,7 @@ use ai_gateway_providers::preset::{Cloud, PRESETS, Preset};
 use super::base_url;
 use super::credentials::{CredentialConfig, KeyHeaders, of_the_machine};
 use super::providers::{ProviderConfig, check_project, check_region, region_env, usual_project};
-use super::{Config, Environment};
+use super::{Config, Environment, TelemetryConfig};
 
 /// A configuration made from the environment, and how it came about.
 #[derive(Debug, Clone, PartialEq)]
@@ -62,6 +62,7 @@ impl Config {
                 Err(message) => discovery.skipped.push(message),
             }
         }
+        discovery.config.telemetry = TelemetryConfig::from_environment(env, &mut discovery.skipped);
         if let Some(mock) = Preset::find("mock").filter(|_| discovery.found.is_empty()) {
             let provider = ProviderConfig::of_preset(mock.kind, mock, None, vec![CredentialConfig::None]);
             discovery.config.providers.insert(provider.name.clone(), provider);

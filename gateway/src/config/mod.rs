@@ -4,6 +4,7 @@
 //! is [`Config`]: plain values with every default and every secret filled in. All problems of a file are reported together,
 //! each with its line and what would be right ([`Problem`]).
 
+mod access_log;
 mod admin;
 mod attempts;
 mod base_url;
@@ -33,6 +34,7 @@ mod server;
 mod store;
 mod strategy;
 mod targets;
+mod telemetry;
 mod tree;
 mod units;
 
@@ -51,6 +53,7 @@ use serde::Deserialize;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
+pub use access_log::{AccessLogConfig, LogTo};
 pub use admin::AdminAddress;
 pub use attempts::{RetryConfig, RetryOn, TimeoutsConfig};
 pub use cache::{CacheConfig, DiskConfig, ModelCacheConfig};
@@ -80,6 +83,9 @@ pub use server::ServerConfig;
 pub use store::{RedisConfig, StoreConfig};
 pub use strategy::{StickyBy, Strategy, StrategyConfig};
 pub use targets::TargetConfig;
+pub use telemetry::{
+    CollectorConfig, ContentConfig, Convention, MetricsConfig, Protocol, Signal, TelemetryConfig, TracesConfig,
+};
 pub(crate) use tree::nearest;
 pub use units::Rate;
 
@@ -124,13 +130,17 @@ pub struct File {
     pub store: Option<store::Store>,
     /// The durable record of usage and cost.
     pub ledger: Option<ledger::Ledger>,
+    /// Traces and metrics that are sent to a collector.
+    pub telemetry: Option<telemetry::Telemetry>,
+    /// One line for each request.
+    pub access_log: Option<access_log::AccessLog>,
     /// What is done to requests and answers on their way, in this order.
     #[serde(default)]
     pub plugins: Vec<plugins::Plugin>,
 }
 
 /// The sections.
-const SECTIONS: [&str; 14] = [
+const SECTIONS: [&str; 16] = [
     "server",
     "providers",
     "prices",
@@ -145,6 +155,8 @@ const SECTIONS: [&str; 14] = [
     "tags",
     "cache",
     "plugins",
+    "telemetry",
+    "access_log",
 ];
 
 /// A validated configuration: plain values, every default and secret filled in.
@@ -174,6 +186,10 @@ pub struct Config {
     pub cache: CacheConfig,
     /// What is done to requests and answers, in this order.
     pub plugins: Vec<PluginConfig>,
+    /// Traces and metrics that are sent to a collector.
+    pub telemetry: TelemetryConfig,
+    /// One line for each request.
+    pub access_log: AccessLogConfig,
 }
 
 /// A configuration, and what is doubtful about it.
@@ -343,8 +359,24 @@ fn read(text: &str, cx: &mut Context<'_>) -> Option<Config> {
     let mut root = root.into_inner();
     tree::mask_secrets(&root, &mut cx.report);
 
-    let [server, providers, prices, models, routes, keys, jwt, store, ledger, global, teams, tags, cache, plugins] =
-        SECTIONS.map(|name| root.remove(name));
+    let [
+        server,
+        providers,
+        prices,
+        models,
+        routes,
+        keys,
+        jwt,
+        store,
+        ledger,
+        global,
+        teams,
+        tags,
+        cache,
+        plugins,
+        telemetry,
+        access_log,
+    ] = SECTIONS.map(|name| root.remove(name));
     for (key, _) in &root {
         let help = instead(key.get_ref(), &SECTIONS);
         cx.report.error(key.span(), format!("there is no section `{}`", key.get_ref()), help);
@@ -381,6 +413,15 @@ fn read(text: &str, cx: &mut Context<'_>) -> Option<Config> {
             "add a [providers.NAME] table with a `kind`; `kind = \"mock\"` needs no account",
         );
     }
+
+    let telemetry = telemetry
+        .and_then(|value| tree::shape::<telemetry::Telemetry>(value, "[telemetry]", &mut cx.report))
+        .unwrap_or_default()
+        .resolve(&resolved_providers, cx);
+    let access_log = access_log
+        .and_then(|value| tree::shape::<access_log::AccessLog>(value, "[access_log]", &mut cx.report))
+        .unwrap_or_default()
+        .resolve(cx);
 
     let prices: prices::Prices =
         prices.and_then(|value| tree::shape(value, "[prices]", &mut cx.report)).unwrap_or_default();
@@ -441,6 +482,8 @@ fn read(text: &str, cx: &mut Context<'_>) -> Option<Config> {
         ledger,
         cache,
         plugins,
+        telemetry,
+        access_log,
     })
 }
 

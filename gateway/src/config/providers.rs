@@ -429,7 +429,7 @@ pub(super) const OWN_HEADERS: &[&str] = &[
     "proxy-connection",
 ];
 
-fn headers(
+pub(super) fn headers(
     written: BTreeMap<String, At<SecretText>>,
     credential: &[HeaderName],
     cx: &mut Context<'_>,

@@ -78,7 +78,8 @@ impl Key {
 
     /// The same key within others.
     pub(super) fn bound(&self, name: &str, within: Option<Arc<Self>>) -> Self {
-        Self { name: name.into(), config: self.config.clone(), within, disabled: AtomicBool::new(!self.is_enabled()) }
+        let (config, disabled) = (self.config.clone(), AtomicBool::new(!self.is_enabled()));
+        Self { name: name.into(), config, within, disabled, made: self.made }
     }
 
     /// Whether it may be used now.

@@ -222,6 +222,9 @@ pub fn on_body(body: &mut Option<Bytes>, end: bool, exchange: &mut Exchange) -> 
     {
         *body = Some(with_cost(exchange.dialect(), events.clone(), &Dollars(cost).to_string()));
     }
+    if let Some(trace) = &mut exchange.trace {
+        trace.see_answer(body);
+    }
     if !exchange.committed {
         if let Some(outcome) = failed_before_output(exchange) {
             if exchange.step_after(outcome) == Step::Stop {
@@ -374,6 +377,7 @@ impl Exchange {
             }
         };
         self.form = if stream { AnswerForm::Stream } else { AnswerForm::Json };
+        self.begin_traced_answer();
         self.held = 0;
         self.observer = Some(observer);
         let waits = !stream || self.plan.has_next() || self.buffers();
@@ -430,7 +434,14 @@ impl Exchange {
         let operation = self.endpoint.as_ref().map_or(Operation::Chat, |endpoint| endpoint.operation);
         self.observer = Some(Observer::new(self.dialect(), operation, form, hide_usage));
         self.form = form;
+        self.begin_traced_answer();
         self.held = 0;
+    }
+
+    fn begin_traced_answer(&mut self) {
+        if let Some(trace) = &mut self.trace {
+            trace.begin_answer(self.form);
+        }
     }
 
     /// From here on the client gets this attempt's answer, and nothing of the request needs to be kept.

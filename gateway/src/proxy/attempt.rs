@@ -22,7 +22,7 @@ use super::consumed::Consumed;
 use super::encode::{self, AnswerWay, Encoded};
 use super::outcome::Outcome;
 use super::step::Repeat;
-use super::{Exchange, Gateway, limit, plugins, resume};
+use super::{Exchange, Gateway, limit, plugins, resume, trace};
 use crate::config::TimeoutsConfig;
 use crate::continuity::Continuity;
 use crate::credentials::{Client, Grant};
@@ -99,6 +99,8 @@ pub struct Attempt {
     pub called: bool,
     /// Whether it was the second call of a hedged request and did not become the answer.
     pub rival: bool,
+    /// Id of its span.
+    pub span: u64,
     /// Counts it at its target, until it has ended.
     pass: Option<Pass>,
     /// When the request was handed over, on the current connection.
@@ -140,6 +142,7 @@ impl Attempt {
             consumed: None,
             called: false,
             rival: false,
+            span: fastrand::u64(1..),
             sent: None,
             stale: 0,
             again: false,
@@ -214,6 +217,8 @@ impl Attempt {
             outcome: self.outcome.unwrap_or(Outcome::Ok).into(),
             status: self.status,
             duration: self.took,
+            first_output: self.first_output,
+            rival: self.rival,
         }
     }
 
@@ -407,6 +412,7 @@ pub fn header_for(attempt: &Attempt, client: &RequestHeader, exchange: &Exchange
         (foreign && OF_DIALECT.contains(&name)) || (attempt.translates && ["content-type", "accept"].contains(&name))
     };
     forward(&client.headers, &mut header, stays)?;
+    trace::propagate(exchange, attempt, &mut header)?;
     // The gateway reads the answer: it must not be compressed.
     header.insert_header(http::header::ACCEPT_ENCODING, "identity")?;
     if endpoint.body != BodyKind::None {

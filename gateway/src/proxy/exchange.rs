@@ -23,6 +23,7 @@ use super::plugins::Run;
 use super::replay::Replay;
 use super::resume::Resume;
 use super::step::Repeat;
+use super::trace::Trace;
 use crate::config::Lossy;
 use crate::limits::{Reservation as Reserved, Standing};
 use crate::routing::Plan;
@@ -113,6 +114,8 @@ pub struct Exchange {
     pub overhead: Duration,
     /// When the current attempt had its connection.
     pub connected: Option<Instant>,
+    /// Its place in a trace, if traces are made.
+    pub trace: Option<Box<Trace>>,
 }
 
 /// The request body and what one scan told about it.
@@ -208,6 +211,7 @@ impl Exchange {
             client_left: false,
             overhead: Duration::ZERO,
             connected: None,
+            trace: None,
         }
     }
 

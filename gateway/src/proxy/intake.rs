@@ -14,7 +14,7 @@ use super::labels::Labels;
 use super::plan::{self, Next, Planner};
 use super::plugins::{self, Decided, Screener};
 use super::reply::Refusal;
-use super::{Exchange, Gateway, calls, count, explain, limit, models, replay, reply, step};
+use super::{Exchange, Gateway, calls, count, explain, limit, models, replay, reply, step, trace};
 use crate::config::OnAbort;
 use crate::routing::rules::{Rule, Verdict};
 
@@ -108,6 +108,7 @@ async fn ask(
         Ok(Next::Ask) => {}
     }
     read_labels(gateway, session, exchange);
+    trace::see_request(exchange);
     let call = match cached::enter(gateway, session, exchange).await? {
         Ok(Entered::Answered) => return Ok(Ok(true)),
         Ok(Entered::Asks) => None,
@@ -185,7 +186,9 @@ fn plan<T>(
 
 /// What the client says for its own accounts; of use only where there are any.
 fn read_labels(gateway: &Gateway, session: &Session, exchange: &mut Exchange) {
-    if let (Some(_), Some(request)) = (&gateway.ledger, &exchange.request) {
+    if let Some(request) = &exchange.request
+        && (gateway.ledger.is_some() || exchange.trace.is_some())
+    {
         exchange.labels = Labels::of(&session.req_header().headers, request.scan.labels, &request.body);
         plugins::label(exchange);
     }

@@ -34,6 +34,7 @@ mod route;
 mod settle;
 mod step;
 mod stored;
+mod trace;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -127,6 +128,7 @@ impl ProxyHttp for Gateway {
     }
 
     async fn request_filter(&self, session: &mut Session, exchange: &mut Exchange) -> Result<bool> {
+        trace::begin(session, exchange);
         intake::take_in(self, session, exchange).await
     }
 
@@ -147,13 +149,16 @@ impl ProxyHttp for Gateway {
     async fn connected_to_upstream(
         &self,
         _session: &mut Session,
-        _reused: bool,
+        reused: bool,
         _peer: &HttpPeer,
         _fd: std::os::unix::io::RawFd,
         _digest: Option<&Digest>,
         exchange: &mut Exchange,
     ) -> Result<()> {
         exchange.connected = Some(Instant::now());
+        if let Some(attempt) = exchange.attempt() {
+            self.telemetry.metrics.connected(&attempt.target.provider.name, reused);
+        }
         Ok(())
     }
 

@@ -8,7 +8,8 @@ use pingora_proxy::Session;
 
 use super::failure::CLIENT_LEFT;
 use super::{Exchange, Gateway, Outcome, book, cached, calls, limit, plugins, stored};
-use crate::telemetry::{Attempt, Finish, Finished, Line, RequestModel, Tokens, Usage};
+use crate::telemetry::trace::trace_id_of;
+use crate::telemetry::{Attempt, AttemptOutcome, Finish, Finished, Line, RequestModel, Tokens, Usage};
 
 /// Accounts for the exchange. Pingora calls this exactly once for each.
 pub fn settle(gateway: &Gateway, session: &mut Session, exchange: &mut Exchange) {
@@ -42,7 +43,15 @@ pub fn settle(gateway: &Gateway, session: &mut Session, exchange: &mut Exchange)
     let seen = exchange.observer.as_ref().map(|observer| observer.seen());
     let finish = finish(exchange, seen);
     let tags = plugins::on_end(gateway, exchange, finish);
+    for pair in attempts.windows(2) {
+        let [failed, _next] = pair else { continue };
+        if !failed.rival && !matches!(failed.outcome, AttemptOutcome::Ok | AttemptOutcome::Hedged) {
+            gateway.telemetry.metrics.retried(failed.outcome);
+        }
+    }
+    let trace = exchange.trace.take();
     let header = session.req_header();
+    let trace_id = trace.as_ref().map_or_else(|| trace_id_of(&header.headers), |trace| Some(trace.id()));
     let dropped = dropped(exchange);
     let last = exchange.attempt();
     let finished = Finished {
@@ -61,9 +70,10 @@ pub fn settle(gateway: &Gateway, session: &mut Session, exchange: &mut Exchange)
         first_token: exchange.first_output.map(|at| at - exchange.started).filter(|_| exchange.wants_stream()),
         overhead: exchange.overhead,
         usage: usage(exchange, seen),
+        cost: exchange.cost(),
         attempts: &attempts,
     };
-    gateway.telemetry.record(&Line {
+    let line = Line {
         at: SystemTime::now() - finished.duration,
         id: &exchange.id,
         method: header.method.as_str(),
@@ -78,8 +88,13 @@ pub fn settle(gateway: &Gateway, session: &mut Session, exchange: &mut Exchange)
         seams: exchange.resume.as_ref().map_or(0, |resume| resume.seams()),
         error: exchange.error.as_ref().map(|error| error.kind.as_str()),
         tags: &tags,
+        trace_id: trace_id.as_deref(),
         finished: &finished,
-    });
+    };
+    gateway.telemetry.record(&line);
+    if let Some(trace) = trace {
+        trace.finish(gateway, exchange, &line);
+    }
 }
 
 fn count_losses(gateway: &Gateway, exchange: &Exchange) {

@@ -54,6 +54,7 @@ pub struct Snapshots {
 pub fn build(config: &Config, mock: Option<SocketAddr>) -> Result<Built, StartError> {
     check_roots(config)?;
     let telemetry = Arc::new(Telemetry::new());
+    telemetry.access_log.configure(&config.access_log).map_err(StartError::AccessLog)?;
     let health = telemetry.metrics.health.clone();
     let limits = telemetry.metrics.limits.clone();
     let store =

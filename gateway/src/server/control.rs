@@ -290,7 +290,7 @@ impl Control {
     /// Writes what has to be written before the process ends. Blocks, some seconds at most.
     pub(super) fn close(&self) {
         self.tell_successor();
-        self.gateway.telemetry.access_log.flush(PATIENCE);
+        self.gateway.telemetry.flush(PATIENCE);
         if let Some(ledger) = &self.gateway.ledger
             && !ledger.close(PATIENCE)
         {

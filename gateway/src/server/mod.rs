@@ -38,6 +38,7 @@ use crate::mock;
 use crate::net::prebound::{Prebound, PreboundService};
 use crate::proxy::Probing;
 use crate::snapshot::BuildError;
+use crate::telemetry::TelemetryService;
 use certificate::Certificate;
 use leave::Leave;
 use notify::Watchdog;
@@ -89,6 +90,9 @@ pub enum StartError {
     /// Answers could not be kept as configured.
     #[error("{0}")]
     Cache(#[from] crate::cache::OpenError),
+    /// The access log cannot go where it should.
+    #[error("access_log: {0}")]
+    AccessLog(std::io::Error),
     /// Usage could not be kept.
     #[error("the ledger cannot be used: {0}")]
     Ledger(std::io::Error),
@@ -147,6 +151,7 @@ fn serve(
     let scheme = if config.server.tls.is_some() { "https" } else { "http" };
     let mut announcements: Vec<String> =
         public.iter().map(|socket| format!("listening on {scheme}://{}", socket.local_addr())).collect();
+    let reporting = TelemetryService::new(gateway.telemetry.clone(), gateway.current.clone(), gateway.resolver.clone());
 
     let mut server = Server::new_with_opt_and_conf(None, server_conf());
     server.bootstrap();
@@ -183,8 +188,10 @@ fn serve(
     }
     let leave = Leave::new(server.watch_execution_phase(), control.clone());
     server.add_service(background_service("leave", leave));
-    server.add_service(background_service("watchdog", Watchdog { serving: served, handed_over: control.handed_over() }));
+    server
+        .add_service(background_service("watchdog", Watchdog { serving: served, handed_over: control.handed_over() }));
     server.add_service(background_service("probes", Probing(gateway)));
+    server.add_service(background_service("telemetry", reporting));
 
     server.run(RunArgs { shutdown_signal: Box::new(Signals { control: control.clone(), announcements }) });
     control.close();

@@ -87,6 +87,8 @@ impl Snapshot {
             health: health.clone(),
             bounds: limits.clone(),
             plugins: Chain::new(&config.plugins, &Plugins::default()),
+            telemetry: config.telemetry.clone(),
+            access_log: config.access_log.clone(),
         };
         let own = |model: &ModelConfig| build_model(model, false, &snapshot.providers, health, limits);
         snapshot.rules = RuleSet::build(&config.routes, |name| snapshot.model(name), own)?;
@@ -189,7 +191,7 @@ fn default_headers(config: &ProviderConfig) -> Vec<(HeaderName, HeaderValue)> {
     headers.map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value))).collect()
 }
 
-fn trust(certificates: &[Vec<u8>]) -> Arc<CaType> {
+pub(crate) fn trust(certificates: &[Vec<u8>]) -> Arc<CaType> {
     certificates.iter().map(|der| WrappedX509::new(der.clone(), parse_x509)).collect::<Vec<_>>().into()
 }
 

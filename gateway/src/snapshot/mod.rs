@@ -13,11 +13,12 @@ use ai_gateway_providers::price::{Lookup, Model as Known};
 use quick_cache::sync::Cache;
 
 pub use build::BuildError;
+pub(crate) use build::trust;
 pub use model::{Model, Stage, Target};
 pub use provider::Provider;
 pub use route::{Route, Way, client_wire};
 
-use crate::config::{ModelConfig, PricesConfig};
+use crate::config::{AccessLogConfig, ModelConfig, PricesConfig, TelemetryConfig};
 use crate::health::Health;
 pub use crate::keys::{Key, KeyRing};
 use crate::limits::Limits;
@@ -46,6 +47,10 @@ pub struct Snapshot {
     pub rules: RuleSet,
     /// What is done to requests and answers.
     pub plugins: Chain,
+    /// Traces and metrics that are sent to a collector.
+    pub telemetry: TelemetryConfig,
+    /// Where the access log goes.
+    pub access_log: AccessLogConfig,
 }
 
 impl Snapshot {

@@ -1,9 +1,11 @@
-//! The access log's way out: request threads append lines to a shared buffer, one thread of its own writes them.
+//! The access log's way out: request threads append lines to a shared buffer, one thread of its own writes them to where the
+//! configuration says (`out`).
+
+mod out;
 
 use std::cell::RefCell;
-use std::fs::File;
 use std::io::{self, Write};
-use std::os::fd::AsFd;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -12,11 +14,17 @@ use log::warn;
 use prometheus_client::metrics::counter::Counter;
 
 use super::line::Line;
+use crate::config::{AccessLogConfig, LogTo};
+use out::Out;
 
 /// Bytes that may wait for a slow reader; lines past it are dropped and counted.
 const MAX_WAITING: usize = 8 << 20;
 /// Between two writes, so that busy times write large pieces and wake the writer seldom.
 const PAUSE: Duration = Duration::from_millis(10);
+/// Every successful request, in ten thousand …
+const ALL: u32 = 10_000;
+/// … and no request at all.
+const OFF: u32 = u32::MAX;
 /// Buffers that a burst made larger than this are given back.
 const KEEP_CAPACITY: usize = 256 << 10;
 
@@ -24,6 +32,10 @@ const KEEP_CAPACITY: usize = 256 << 10;
 #[derive(Debug)]
 pub struct AccessLog {
     shared: Arc<Shared>,
+    /// Which part of the successes is logged, in ten thousand, or [`OFF`].
+    sample: AtomicU32,
+    /// A file is to be opened anew.
+    reopen: Arc<AtomicBool>,
 }
 
 #[derive(Debug)]
@@ -43,6 +55,8 @@ struct State {
     accepted: u64,
     done: u64,
     writer: Writer,
+    /// Where the writer goes on, after so many bytes of what is waiting.
+    next: Option<(usize, Out)>,
     /// The writer should not pause.
     hurry: bool,
     /// No more lines will come.
@@ -51,7 +65,7 @@ struct State {
 
 enum Writer {
     /// Started with the first line and not earlier: threads do not survive the fork of a daemon.
-    NotStarted(Box<dyn Write + Send>),
+    NotStarted(Out),
     /// Waiting for a first line.
     Idle,
     /// Writing or pausing; it will look again by itself.
@@ -65,11 +79,11 @@ thread_local! {
 impl AccessLog {
     /// A log on standard output. `dropped` counts the lines that were lost.
     pub fn stdout(dropped: Counter) -> Self {
-        // A descriptor of our own, because the buffer of `io::stdout` hides partial writes.
-        match io::stdout().as_fd().try_clone_to_owned() {
-            Ok(fd) => Self::new(File::from(fd), dropped),
-            Err(_) => Self::new(io::stdout(), dropped),
-        }
+        let reopen = Arc::new(AtomicBool::new(false));
+        let out = out::open(&LogTo::Stdout, &reopen).unwrap_or_else(|_| Box::new(io::stdout()));
+        let mut log = Self::new(out, dropped);
+        log.reopen = reopen;
+        log
     }
 
     /// A log on anything. `out` is used by one thread; it may block or fail as it likes.
@@ -79,15 +93,51 @@ impl AccessLog {
             accepted: 0,
             done: 0,
             writer: Writer::NotStarted(Box::new(out)),
+            next: None,
             hurry: false,
             closed: false,
         };
         let shared = Shared { state: Mutex::new(state), writer: Condvar::new(), flushed: Condvar::new(), dropped };
-        Self { shared: Arc::new(shared) }
+        Self { shared: Arc::new(shared), sample: AtomicU32::new(ALL), reopen: Arc::default() }
+    }
+
+    /// From now on it goes where `config` says; lines logged before go where they were to go.
+    ///
+    /// # Errors
+    /// It cannot go there, and goes on as it was.
+    pub fn configure(&self, config: &AccessLogConfig) -> io::Result<()> {
+        let out = out::open(&config.to, &self.reopen)?;
+        let mut state = self.shared.lock();
+        match &mut state.writer {
+            Writer::NotStarted(first) => *first = out,
+            Writer::Idle | Writer::Busy => {
+                let before = state.next.as_ref().map_or(state.waiting.len(), |(before, _)| *before);
+                state.next = Some((before, out));
+            }
+        }
+        drop(state);
+        self.sample.store(if config.to == LogTo::Off { OFF } else { config.sample }, Relaxed);
+        Ok(())
+    }
+
+    /// A file is opened anew before its next line: it was rotated.
+    pub fn reopen(&self) {
+        self.reopen.store(true, Relaxed);
+    }
+
+    fn wants(&self, line: &Line<'_>) -> bool {
+        match self.sample.load(Relaxed) {
+            ALL => true,
+            OFF => false,
+            sample => line.is_of_failure() || fastrand::u32(..ALL) < sample,
+        }
     }
 
     /// Logs a request.
     pub fn write(&self, line: &Line<'_>) {
+        if !self.wants(line) {
+            return;
+        }
         let pushed = LINE.try_with(|buffer| {
             let mut buffer = buffer.try_borrow_mut().ok()?;
             buffer.clear();
@@ -163,11 +213,14 @@ impl Shared {
     }
 
     /// The writer's life.
-    fn run(&self, mut out: Box<dyn Write + Send>) {
+    fn run(&self, mut out: Out) {
         let mut batch = Vec::new();
         let mut failing = false;
-        while let Some(more) = self.next_batch(batch) {
+        while let Some((more, next)) = self.next_batch(batch) {
             batch = more;
+            if let Some(next) = next {
+                (out, failing) = (next, false);
+            }
             match self.write_all(&mut out, &batch) {
                 Ok(()) => failing = false,
                 Err((error, rest)) => {
@@ -186,8 +239,9 @@ impl Shared {
         }
     }
 
-    /// Takes what is waiting, leaving `empty` in its place; waits for a first line. `None` at the end.
-    fn next_batch(&self, empty: Vec<u8>) -> Option<Vec<u8>> {
+    /// Takes what is waiting, leaving `empty` in its place, and where it is to go if not where the last went; waits for a first
+    /// line. `None` at the end.
+    fn next_batch(&self, empty: Vec<u8>) -> Option<(Vec<u8>, Option<Out>)> {
         let mut state = self.lock();
         while state.waiting.is_empty() {
             if state.closed {
@@ -197,7 +251,14 @@ impl Shared {
             state = self.writer.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
         state.writer = Writer::Busy;
-        Some(std::mem::replace(&mut state.waiting, empty))
+        if let Some((before, _)) = &mut state.next
+            && *before > 0
+        {
+            let before = std::mem::take(before).min(state.waiting.len());
+            let rest = state.waiting.split_off(before);
+            return Some((std::mem::replace(&mut state.waiting, rest), None));
+        }
+        Some((std::mem::replace(&mut state.waiting, empty), state.next.take().map(|(_, out)| out)))
     }
 
     fn written(&self, bytes: usize) {

@@ -20,6 +20,18 @@ pub enum Finish {
     Error,
 }
 
+impl Finish {
+    /// The word used in logs.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Complete => "complete",
+            Self::ClientLeft => "client_left",
+            Self::Cut => "cut",
+            Self::Error => "error",
+        }
+    }
+}
+
 /// The outcome of one attempt, as a label of `gateway_attempts_total`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
@@ -139,6 +151,10 @@ pub struct Attempt {
     pub status: Option<u16>,
     /// From the choice of the target to the outcome.
     pub duration: Duration,
+    /// From the choice of the target to its first output.
+    pub first_output: Option<Duration>,
+    /// It ran beside another attempt (hedging) and did not become the answer.
+    pub rival: bool,
 }
 
 /// The model that the client asked for, and how far its name can be trusted as a label.
@@ -197,6 +213,16 @@ pub enum Usage {
     Reported(Tokens),
 }
 
+impl Usage {
+    /// What was reported.
+    pub const fn tokens(self) -> Option<Tokens> {
+        match self {
+            Self::Reported(tokens) => Some(tokens),
+            Self::Missing | Self::NotExpected => None,
+        }
+    }
+}
+
 /// A request that is over.
 #[derive(Clone, Copy, Debug)]
 pub struct Finished<'a> {
@@ -230,6 +256,8 @@ pub struct Finished<'a> {
     pub overhead: Duration,
     /// Token usage.
     pub usage: Usage,
+    /// What the answer cost, in pico-dollars; `None`: nothing was used, or it has no price.
+    pub cost: Option<u64>,
     /// In order of time. Logged here; counted one by one with `Metrics::attempt` when each ends.
     pub attempts: &'a [Attempt],
 }

@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 
 use serde::{Serialize, Serializer};
 
-use super::finished::{Attempt, AttemptOutcome, Finish, Finished, Tokens, Usage};
+use super::finished::{Attempt, AttemptOutcome, Finish, Finished, Tokens};
 
 /// Longer user agents are cut here (bytes).
 const MAX_USER_AGENT: usize = 160;
@@ -43,11 +43,18 @@ pub struct Line<'a> {
     pub error: Option<&'a str>,
     /// What plugins noted.
     pub tags: &'a [ai_gateway_plugins::Tag],
+    /// Id of the trace, in hexadecimal.
+    pub trace_id: Option<&'a str>,
     /// What the metrics know, too.
     pub finished: &'a Finished<'a>,
 }
 
 impl Line<'_> {
+    /// Whether it tells of something that went wrong.
+    pub(super) fn is_of_failure(&self) -> bool {
+        self.finished.fault.is_some() || self.finished.status >= 400
+    }
+
     /// Appends the line and its newline. It never contains a second newline.
     pub(super) fn append_to(&self, out: &mut Vec<u8>) -> serde_json::Result<()> {
         serde_json::to_writer(&mut *out, &Json::from(self))?;
@@ -91,6 +98,8 @@ struct Json<'a> {
     overhead_us: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
     tokens: Option<Tokens>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cost_usd: Option<f64>,
     finish: Finish,
     #[serde(skip_serializing_if = "Option::is_none")]
     client: Option<IpAddr>,
@@ -106,6 +115,7 @@ struct Json<'a> {
     error: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     tags: Option<Tags<'a>>,
+    trace_id: Option<&'a str>,
 }
 
 impl<'a> From<&Line<'a>> for Json<'a> {
@@ -134,10 +144,9 @@ impl<'a> From<&Line<'a>> for Json<'a> {
             duration_ms: Millis(finished.duration),
             first_token_ms: finished.first_token.map(Millis),
             overhead_us: u64::try_from(finished.overhead.as_micros()).unwrap_or(u64::MAX),
-            tokens: match finished.usage {
-                Usage::Reported(tokens) => Some(tokens),
-                Usage::Missing | Usage::NotExpected => None,
-            },
+            tokens: finished.usage.tokens(),
+            #[expect(clippy::cast_precision_loss, reason = "the ledger is exact")]
+            cost_usd: finished.cost.map(|pico| pico as f64 / 1e12),
             finish: finished.finish,
             client: line.client,
             user_agent: line.user_agent.map(|agent| cut(agent, MAX_USER_AGENT)),
@@ -146,6 +155,7 @@ impl<'a> From<&Line<'a>> for Json<'a> {
             cache: line.cache,
             error: line.error,
             tags: (!line.tags.is_empty()).then_some(Tags(line.tags)),
+            trace_id: line.trace_id,
         }
     }
 }
@@ -194,6 +204,7 @@ impl Serialize for Attempts<'_> {
             outcome: attempt.outcome,
             status: attempt.status,
             ms: Millis(attempt.duration),
+            first_ms: attempt.first_output.map(Millis),
         }))
     }
 }
@@ -206,4 +217,6 @@ struct AttemptJson<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     status: Option<u16>,
     ms: Millis,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    first_ms: Option<Millis>,
 }

@@ -15,10 +15,14 @@ use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Registry, Unit};
 
 use super::attempts::{AttemptsCollector, Target};
+use super::connections::{Connections, ConnectionsCollector};
 use super::finished::{Attempt, AttemptOutcome, Finished, RequestModel, Usage};
+use super::generations::ProcessMetrics;
 use super::interned::Interned;
+use super::otlp::OtlpMetrics;
 use super::plugins::{Plugins, PluginsCollector};
-use super::process::ProcessMetrics;
+use super::process::ProcessCollector;
+use super::retries::{Retries, RetriesCollector};
 use super::series::{Labels, Requests, Series, SeriesCollector};
 use super::spend::{Spend, SpendCollector};
 use super::targets::TargetsCollector;
@@ -79,6 +83,8 @@ pub struct Metrics {
     requests: Arc<Interned<Requests>>,
     targets: Arc<Interned<Target>>,
     spends: Arc<Interned<Spend>>,
+    connections: Arc<Interned<Connections>>,
+    retries: Arc<Retries>,
     direct_models: Interned<String>,
     overhead: Histogram,
     usage_missing: Counter,
@@ -92,6 +98,8 @@ pub struct Metrics {
     route_errors: Family<Route, Counter>,
     /// `gateway_log_dropped_total`: access log lines that were not written.
     pub log_dropped: Counter,
+    /// `gateway_otlp_*`.
+    pub(super) otlp: OtlpMetrics,
     /// `gateway_dns_*`, for the resolver.
     pub dns: DnsMetrics,
     /// `gateway_cache_*`, for the cache.
@@ -117,6 +125,8 @@ impl Metrics {
             requests: Arc::new(Interned::new()),
             targets: Arc::new(Interned::new()),
             spends: Arc::new(Interned::new()),
+            connections: Arc::new(Interned::new()),
+            retries: Arc::default(),
             direct_models: Interned::new(),
             overhead: Histogram::new(OVERHEAD_BUCKETS),
             usage_missing: Counter::default(),
@@ -127,6 +137,7 @@ impl Metrics {
             mirrored: Family::default(),
             route_errors: Family::default(),
             log_dropped: Counter::default(),
+            otlp: OtlpMetrics::default(),
             dns: DnsMetrics::default(),
             cache: CacheMetrics::default(),
             ledger: LedgerMetrics::default(),
@@ -146,6 +157,9 @@ impl Metrics {
         }));
         registry.register_collector(Box::new(AttemptsCollector(self.targets.clone())));
         registry.register_collector(Box::new(SpendCollector(self.spends.clone())));
+        registry.register_collector(Box::new(ConnectionsCollector(self.connections.clone())));
+        registry.register_collector(Box::new(RetriesCollector(self.retries.clone())));
+        registry.register_collector(Box::new(ProcessCollector));
         registry.register_collector(Box::new(TargetsCollector(self.health.clone())));
         registry.register_collector(Box::new(LimitsCollector(self.limits.clone())));
         registry.register_collector(Box::new(PluginsCollector(self.plugins.clone())));
@@ -197,6 +211,7 @@ impl Metrics {
         self.cache.register(registry);
         self.ledger.register(registry);
         self.process.register(registry);
+        self.otlp.register(registry);
         let version = Info::new([("version", env!("CARGO_PKG_VERSION"))]);
         registry.register("gateway_build", "The running version", version);
         self
@@ -233,6 +248,22 @@ impl Metrics {
         }
     }
 
+    /// Counts an attempt that was made because the one before had ended with `reason`.
+    pub fn retried(&self, reason: AttemptOutcome) {
+        self.retries.count(reason);
+    }
+
+    /// Counts a connection for an attempt. `reused`: it was in the pool.
+    pub fn connected(&self, provider: &str, reused: bool) {
+        let hash = self.connections.hash(provider);
+        let is_it = |connections: &Connections| connections.is(provider);
+        if self.connections.with(hash, is_it, |connections| connections.count(reused)).is_none()
+            && let Some(new) = self.connections.get_or_make(hash, usize::MAX, is_it, || Connections::new(provider))
+        {
+            new.count(reused);
+        }
+    }
+
     /// Counts upstream work that consumed something. `direct`: the client made the model's name up (`provider/model`). `cost` in
     /// pico-dollars; `None`: it has no price.
     pub fn spent(&self, provider: &str, model: &str, direct: bool, key: Option<&str>, cost: Option<u64>) {
@@ -264,7 +295,7 @@ impl Metrics {
 
         let labels = self.labels(finished);
         let coarse = Labels { response_model: OTHER, ..labels };
-        let coarsest = Labels { request_model: OTHER, key: OTHER, ..coarse };
+        let coarsest = Labels { original_model: OTHER, request_model: OTHER, key: OTHER, ..coarse };
         for (labels, limit) in [(labels, MAX_SERIES), (coarse, MAX_SERIES_COARSE), (coarsest, usize::MAX)] {
             let hash = self.series.hash(labels);
             let is_it = |series: &Series| series.labels() == labels;
@@ -281,11 +312,14 @@ impl Metrics {
 
     /// The labels of a request, before any limit on their number.
     fn labels<'a>(&self, finished: &Finished<'a>) -> Labels<'a> {
-        let request_model = match finished.request_model {
-            RequestModel::Configured(name) => name,
-            RequestModel::Direct(name) if self.direct_model_is_known(name, finished.fault.is_none()) => name,
-            RequestModel::Direct(_) => OTHER,
-            RequestModel::Unconfigured(_) | RequestModel::Unknown => UNKNOWN,
+        let upstream = finished.upstream_model.filter(|name| !name.is_empty()).unwrap_or(UNKNOWN);
+        let (original_model, request_model) = match finished.request_model {
+            RequestModel::Configured(name) => (name, upstream),
+            RequestModel::Direct(name) if self.direct_model_is_known(name, finished.fault.is_none()) => {
+                (name, upstream)
+            }
+            RequestModel::Direct(_) => (OTHER, OTHER),
+            RequestModel::Unconfigured(_) | RequestModel::Unknown => (UNKNOWN, UNKNOWN),
         };
         let response_model = match finished.response_model {
             Some(name) if name.len() <= MAX_MODEL_LEN => name,
@@ -295,6 +329,7 @@ impl Metrics {
         Labels {
             operation: finished.operation,
             provider: finished.provider.unwrap_or(NONE),
+            original_model,
             request_model,
             response_model,
             status: finished.status,
@@ -339,11 +374,16 @@ impl Metrics {
         self.route_errors.get_or_create(&Route { route: route.to_owned() }).inc();
     }
 
-    /// The answer of `/metrics`, of type [`CONTENT_TYPE`].
+    /// The answer of `/metrics` for those who know OpenMetrics, of type [`CONTENT_TYPE`].
     pub fn encode(&self) -> Result<String, fmt::Error> {
         let mut text = String::new();
         text::encode(&mut text, &self.registry)?;
         Ok(text)
+    }
+
+    /// The same for everybody else, of type [`CLASSIC_CONTENT_TYPE`](super::CLASSIC_CONTENT_TYPE).
+    pub fn encode_classic(&self) -> Result<String, fmt::Error> {
+        self.encode().map(|text| super::exposition::classic(&text))
     }
 }
 

@@ -1,36 +1,52 @@
-//! What the gateway tells about itself: the Prometheus metrics ([`Metrics`]) and the access log ([`AccessLog`]).
+//! What the gateway tells about itself: metrics ([`Metrics`], at `/metrics` and pushed by `otlp`), the access log
+//! ([`AccessLog`]) and traces ([`trace`]).
 //!
 //! The proxy fills one [`Finished`] per request when it is over, whatever happened, and gives it to
-//! [`Telemetry::record`]. Neither side ever sees a prompt, an answer or a secret: the input types have no field for one.
+//! [`Telemetry::record`]; of a sampled trace it makes a [`trace::Record`], too. Metrics and access log never see a prompt, an
+//! answer or a secret: their types have no field for one.
 
 mod access_log;
 mod attempts;
+mod connections;
+mod exposition;
 mod finished;
+mod generations;
 mod interned;
 mod line;
 mod metrics;
+mod otlp;
 mod plugins;
 mod process;
+mod retries;
 mod series;
+mod service;
 mod spend;
 mod targets;
+pub mod trace;
 
 pub use access_log::AccessLog;
+pub use exposition::CLASSIC_CONTENT_TYPE;
 pub use finished::{Attempt, AttemptOutcome, Finish, Finished, RequestModel, Tokens, Usage};
+pub use generations::ProcessMetrics;
 pub use line::Line;
 pub use metrics::{CONTENT_TYPE, InFlight, Metrics};
 pub use plugins::{Hook, PluginStats, Plugins, Said};
-pub use process::ProcessMetrics;
+pub use service::TelemetryService;
 
 use std::sync::Arc;
+use std::time::Duration;
 
-/// The two receivers of finished requests, to be shared by every exchange.
+use trace::Traces;
+
+/// The receivers of finished requests, to be shared by every exchange.
 #[derive(Clone, Debug)]
 pub struct Telemetry {
     /// Counters, gauges and histograms, read by `/metrics`.
     pub metrics: Arc<Metrics>,
     /// One JSON line per request.
     pub access_log: Arc<AccessLog>,
+    /// Traces on their way to a collector.
+    pub traces: Arc<Traces>,
 }
 
 impl Telemetry {
@@ -38,7 +54,14 @@ impl Telemetry {
     pub fn new() -> Self {
         let metrics = Arc::new(Metrics::new());
         let access_log = Arc::new(AccessLog::stdout(metrics.log_dropped.clone()));
-        Self { metrics, access_log }
+        let traces = Arc::new(Traces::new(metrics.otlp.clone()));
+        Self { metrics, access_log, traces }
+    }
+
+    /// Writes what waits to its end, at most `limit` for each of log and collector. Blocks its thread: call it at shutdown.
+    pub fn flush(&self, limit: Duration) {
+        self.access_log.flush(limit);
+        self.traces.flush(limit);
     }
 
     /// Counts and logs a request that is over. Call it exactly once for each.

@@ -49,6 +49,9 @@ const TOKEN_TYPES: [&str; 5] = ["input", "output", "cached_input", "cache_creati
 pub(super) struct Labels<'a> {
     pub(super) operation: &'static str,
     pub(super) provider: &'a str,
+    /// As the client named it.
+    pub(super) original_model: &'a str,
+    /// As the provider was asked for it.
     pub(super) request_model: &'a str,
     pub(super) response_model: &'a str,
     pub(super) status: u16,
@@ -60,6 +63,7 @@ pub(super) struct Labels<'a> {
 pub(super) struct Series {
     operation: &'static str,
     provider: Box<str>,
+    original_model: Box<str>,
     request_model: Box<str>,
     response_model: Box<str>,
     status: u16,
@@ -77,6 +81,7 @@ impl Series {
         Self {
             operation: labels.operation,
             provider: labels.provider.into(),
+            original_model: labels.original_model.into(),
             request_model: labels.request_model.into(),
             response_model: labels.response_model.into(),
             status: labels.status,
@@ -94,6 +99,7 @@ impl Series {
         Labels {
             operation: self.operation,
             provider: &self.provider,
+            original_model: &self.original_model,
             request_model: &self.request_model,
             response_model: &self.response_model,
             status: self.status,
@@ -249,9 +255,10 @@ struct SeriesLabels<'a> {
 
 impl EncodeLabelSet for SeriesLabels<'_> {
     fn encode(&self, encoder: &mut LabelSetEncoder<'_>) -> fmt::Result {
-        let Labels { operation, provider, request_model, response_model, status, key } = self.labels;
+        let Labels { operation, provider, original_model, request_model, response_model, status, key } = self.labels;
         ("gen_ai_operation_name", operation).encode(encoder.encode_label())?;
         ("gen_ai_provider_name", provider).encode(encoder.encode_label())?;
+        ("gen_ai_original_model", original_model).encode(encoder.encode_label())?;
         ("gen_ai_request_model", request_model).encode(encoder.encode_label())?;
         ("gen_ai_response_model", response_model).encode(encoder.encode_label())?;
         ("status", status).encode(encoder.encode_label())?;

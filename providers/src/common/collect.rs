@@ -66,6 +66,12 @@ impl Collector {
         }
     }
 
+    /// The answer as far as it has come.
+    #[must_use]
+    pub fn so_far(self) -> Response<'static> {
+        self.response
+    }
+
     /// Choices are numbered without gaps by all providers; a number that is out of any bound is taken for the last one.
     fn choice(&mut self, number: u32) -> &mut Choice<'static> {
         let number = (number as usize).min(127);

@@ -106,7 +106,7 @@ where
                 gone = departure(io, buffer) => return Err(gone.into()),
             },
             Step::Stall => return Err(departure(io, buffer).await.into()),
-            Step::Cut | Step::Trailers => return Err(Left::Script),
+            Step::Cut | Step::Trailers | Step::GrpcStatus(_) => return Err(Left::Script),
         }
     }
     if chunked {

@@ -78,6 +78,10 @@ async fn answer_with(respond: &mut SendResponse<Bytes>, answer: Answer) -> Resul
                 stream.send_reset(Reason::INTERNAL_ERROR);
                 return Ok(());
             }
+            Step::GrpcStatus(code) => {
+                let name = http::HeaderName::from_static("grpc-status");
+                return stream.send_trailers(http::HeaderMap::from_iter([(name, code.into())]));
+            }
             Step::Trailers => {
                 let name = http::HeaderName::from_static("x-trailer");
                 return stream.send_trailers(http::HeaderMap::from_iter([(name, http::HeaderValue::from_static("1"))]));

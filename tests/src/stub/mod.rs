@@ -91,6 +91,8 @@ pub enum Step {
     Cut,
     /// HTTP/2: ends the stream with trailers, so that no DATA frame carries the end.
     Trailers,
+    /// HTTP/2: ends the stream with this `grpc-status`.
+    GrpcStatus(u32),
 }
 
 /// How an HTTP/1 answer says where its body ends.

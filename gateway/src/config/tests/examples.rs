@@ -64,6 +64,16 @@ fn the_documented_defaults_are_the_defaults() {
     let example = load("example.toml");
     assert_eq!(example.server, ServerConfig::default());
     assert_eq!(example.ledger, Some(LedgerConfig::at("/var/lib/ai-gateway/ledger.db".into())));
+    assert_eq!(example.access_log, AccessLogConfig::default());
+    let mut defaults = TelemetryConfig::from_environment(
+        &Fake::new().with_var("OTEL_TRACES_EXPORTER", "otlp").with_var("OTEL_METRICS_EXPORTER", "otlp"),
+        &mut Vec::new(),
+    );
+    defaults.resource.insert("deployment.environment.name".to_owned(), "production".to_owned());
+    if let Some(traces) = &mut defaults.traces {
+        traces.propagate = vec!["azure".to_owned()];
+    }
+    assert_eq!(example.telemetry, defaults);
     let assistant = &example.models["assistant"];
     assert_eq!((assistant.targets[0].timeouts, &assistant.retry), (TimeoutsConfig::default(), &RetryConfig::default()));
     let (mut written, minimal) = (example.providers["primary"].clone(), load("minimal.toml"));
@@ -93,6 +103,11 @@ fn every_supported_key_is_in_the_example() {
         ("Retry", &[]),
         ("Key", &["limits", "budget"]),
         ("Ledger", &[]),
+        ("AccessLog", &[]),
+        ("Telemetry", &["otlp"]),
+        ("Otlp", &[]),
+        ("Traces", &[]),
+        ("Push", &[]),
         ("Issuer", &[]),
         ("ClaimNames", &[]),
         ("Store", &["redis"]),

@@ -6,6 +6,7 @@ mod examples;
 mod prices;
 mod resolve;
 mod robust;
+mod telemetry;
 mod tls;
 
 use std::collections::HashMap;

@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 
 use prometheus_client::metrics::counter::Counter;
 
-use super::{AccessLog, MAX_WAITING};
+use super::{AccessLog, LogTo, MAX_WAITING};
 use ai_gateway_providers::Fault;
 
 use crate::telemetry::{Attempt, AttemptOutcome, Finish, Finished, Line, RequestModel, Tokens, Usage};
@@ -82,6 +82,7 @@ fn finished(attempts: &[Attempt]) -> Finished<'_> {
         first_token: Some(Duration::from_millis(200)),
         overhead: Duration::from_micros(41),
         usage: Usage::Reported(Tokens { input: Some(9), cached_input: Some(3), output: Some(5), ..Tokens::default() }),
+        cost: Some(1_250_000_000),
         attempts,
     }
 }
@@ -102,6 +103,7 @@ fn line<'a>(finished: &'a Finished<'a>) -> Line<'a> {
         bytes_out: 4_500,
         tags: &[],
         error: Some("upstream_cut"),
+        trace_id: Some("0af7651916cd43dd8448eb211c80319c"),
         finished,
     }
 }
@@ -116,6 +118,8 @@ fn a_line_has_these_fields_in_this_order_and_no_query() {
             outcome: AttemptOutcome::Status429,
             status: Some(429),
             duration: Duration::from_millis(12),
+            first_output: None,
+            rival: false,
         },
         Attempt {
             provider: "local".into(),
@@ -124,6 +128,8 @@ fn a_line_has_these_fields_in_this_order_and_no_query() {
             outcome: AttemptOutcome::Connect,
             status: None,
             duration: Duration::from_millis(3),
+            first_output: Some(Duration::from_millis(2)),
+            rival: false,
         },
     ];
     let finished = finished(&attempts);
@@ -134,10 +140,10 @@ fn a_line_has_these_fields_in_this_order_and_no_query() {
         r#""dialect":"anthropic","key":"support-bot","model":"assistant","provider":"local","#,
         r#""upstream_model":"qwen3","response_model":"qwen3:8b","status":200,"fault":"upstream","stream":true,"#,
         r#""attempts":[{"provider":"openai","model":"gpt-5","outcome":"status_429","status":429,"ms":12.0},"#,
-        r#"{"provider":"local","model":"qwen3","outcome":"connect","ms":3.0}],"#,
+        r#"{"provider":"local","model":"qwen3","outcome":"connect","ms":3.0,"first_ms":2.0}],"#,
         r#""bytes_in":120,"bytes_out":4500,"duration_ms":1234.567,"first_token_ms":200.0,"overhead_us":41,"#,
-        r#""tokens":{"input":9,"cached":3,"output":5},"finish":"cut","client":"127.0.0.1","user_agent":"curl/8","#,
-        r#""error":"upstream_cut"}"#,
+        r#""tokens":{"input":9,"cached":3,"output":5},"cost_usd":0.00125,"finish":"cut","client":"127.0.0.1","user_agent":"curl/8","#,
+        r#""error":"upstream_cut","trace_id":"0af7651916cd43dd8448eb211c80319c"}"#,
         "\n"
     );
     assert_eq!(String::from_utf8(out).unwrap(), expected);
@@ -238,4 +244,47 @@ fn what_was_written_before_the_end_arrives() {
         std::thread::yield_now();
     }
     assert_eq!(sink.lines().len(), 1);
+}
+
+#[test]
+fn of_successes_a_share_is_logged_and_of_failures_all() {
+    let sink = Sink::default();
+    let log = AccessLog::new(sink.clone(), Counter::default());
+    let failed = finished(&[]);
+    let good = Finished { fault: None, ..failed };
+    log.sample.store(1_000, std::sync::atomic::Ordering::Relaxed);
+    for _ in 0..2_000 {
+        log.write(&line(&good));
+    }
+    assert!(log.flush(SOON));
+    let logged = sink.lines().len();
+    assert!((100..320).contains(&logged), "{logged} of 2000");
+    for _ in 0..50 {
+        log.write(&line(&failed));
+        log.write(&line(&Finished { status: 404, ..good }));
+    }
+    assert!(log.flush(SOON));
+    assert!(sink.lines().len() >= logged + 100);
+}
+
+#[test]
+fn another_place_takes_over_between_two_lines() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("access.log");
+    let config = |to, sample| crate::config::AccessLogConfig { to, sample };
+    let sink = Sink::default();
+    let log = AccessLog::new(sink.clone(), Counter::default());
+    let finished = finished(&[]);
+    log.write(&line(&finished));
+    assert!(log.flush(SOON));
+    log.configure(&config(LogTo::File(path.clone()), 10_000)).unwrap();
+    log.write(&line(&finished));
+    assert!(log.flush(SOON));
+    assert!(log.configure(&config(LogTo::File(path.join("below a file")), 10_000)).is_err());
+    log.write(&line(&finished));
+    log.configure(&config(LogTo::Off, 10_000)).unwrap();
+    log.write(&line(&finished));
+    assert!(log.flush(SOON));
+    let written = std::fs::read_to_string(&path).unwrap();
+    assert_eq!((sink.lines().len(), written.lines().count()), (1, 2));
 }

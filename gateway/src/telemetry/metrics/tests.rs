@@ -29,6 +29,7 @@ fn chat() -> Finished<'static> {
             output: Some(11),
             reasoning: Some(4),
         }),
+        cost: None,
         attempts: &[],
     }
 }
@@ -41,6 +42,8 @@ fn attempt(model: &str, direct: bool, outcome: AttemptOutcome) -> Attempt {
         outcome,
         status: None,
         duration: Duration::from_millis(1),
+        first_output: None,
+        rival: false,
     }
 }
 
@@ -65,7 +68,7 @@ fn bounds(metrics: &Metrics, start: &str) -> Vec<f64> {
     samples(metrics).into_iter().filter(|line| line.starts_with(start)).filter_map(bound).collect()
 }
 
-const LABELS: &str = r#"gen_ai_operation_name="chat",gen_ai_provider_name="openai",gen_ai_request_model="assistant",gen_ai_response_model="gpt-5-2026-01-01",status="200",key="support-bot""#;
+const LABELS: &str = r#"gen_ai_operation_name="chat",gen_ai_provider_name="openai",gen_ai_original_model="assistant",gen_ai_request_model="gpt-5",gen_ai_response_model="gpt-5-2026-01-01",status="200",key="support-bot""#;
 
 #[test]
 fn names_labels_and_values_are_those_of_the_convention() {
