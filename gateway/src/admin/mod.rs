@@ -11,6 +11,7 @@ mod keys;
 mod limits;
 mod readiness;
 mod targets;
+mod upgrade;
 mod usage;
 
 pub use readiness::{Readiness, State};
@@ -28,13 +29,14 @@ use pingora_core::protocols::http::ServerSession;
 use crate::cache::Cache;
 use crate::config::Secret;
 use crate::keys::{Maker, RuntimeKeys};
+use crate::server::Control;
 use crate::snapshot::Snapshot;
 use crate::telemetry::{CONTENT_TYPE, Metrics};
 
 const JSON: &str = "application/json";
 
 /// The HTTP application of the admin listener.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Admin {
     metrics: Arc<Metrics>,
     readiness: Arc<Readiness>,
@@ -42,12 +44,21 @@ pub struct Admin {
     access: access::Access,
     keys: keys::Keys,
     cache: Option<Arc<Cache>>,
+    control: Option<Arc<Control>>,
 }
 
 impl Admin {
     /// An application that shows these.
     pub fn new(metrics: Arc<Metrics>, readiness: Arc<Readiness>) -> Self {
-        Self { metrics, readiness, ledger: None, access: Default::default(), keys: Default::default(), cache: None }
+        Self {
+            metrics,
+            readiness,
+            ledger: None,
+            access: Default::default(),
+            keys: Default::default(),
+            cache: None,
+            control: None,
+        }
     }
 
     /// The same, with reports from the ledger's database at `path`.
@@ -75,6 +86,13 @@ impl Admin {
     ) -> Self {
         self.access = access::Access::new(admin_key, current.clone());
         self.keys = keys::Keys::new(current, runtime);
+        self
+    }
+
+    /// The same, commanding the process.
+    #[must_use]
+    pub fn with_control(mut self, control: Arc<Control>) -> Self {
+        self.control = Some(control);
         self
     }
 
@@ -109,6 +127,12 @@ impl Admin {
         {
             return answer;
         }
+        if let (Some(control), "/api/upgrade") = (&self.control, path) {
+            return match method {
+                Method::POST => upgrade::answer(control.clone(), query).await,
+                _ => not_allowed("POST"),
+            };
+        }
         let answer = targets::answer(&self.metrics.health, &method, path, query);
         answer.unwrap_or_else(|| self.show(&method, path))
     }
@@ -120,7 +144,7 @@ impl Admin {
             "/metrics" => Self::metrics,
             "/api/limits" => |admin| limits::show(&admin.metrics.limits),
             _ => |_| {
-                let paths = "/health/live, /health/ready, /metrics, /api/cache, /api/keys, /api/limits, /api/targets and /api/usage";
+                let paths = "/health/live, /health/ready, /metrics, /api/cache, /api/keys, /api/limits, /api/targets, /api/upgrade and /api/usage";
                 problem(StatusCode::NOT_FOUND, &format!("no such path; there are {paths}"))
             },
         };
@@ -138,7 +162,8 @@ impl Admin {
         let status = if state == State::Ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
         // Not a reason to go elsewhere: all instances share the store.
         let alone = self.metrics.limits.store().is_some_and(|store| !store.up).then_some(limits::ALONE);
-        let reasons: Vec<_> = state.reasons().iter().copied().chain(alone).collect();
+        let restoring = self.metrics.limits.is_restoring().then_some(limits::RESTORING);
+        let reasons: Vec<_> = state.reasons().iter().copied().chain(alone).chain(restoring).collect();
         json(status, &serde_json::json!({ "status": state.as_str(), "reasons": reasons }))
     }
 

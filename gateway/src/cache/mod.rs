@@ -15,6 +15,7 @@ mod open;
 pub mod policy;
 mod record;
 pub mod redis;
+pub mod semantic;
 pub mod storage;
 mod terms;
 mod tier;

@@ -2,8 +2,9 @@
 //!
 //! The text becomes a tree with positions (`tree`), each section gives its part a type and checks it, and what comes out
 //! is [`Config`]: plain values with every default and every secret filled in. All problems of a file are reported together,
-//! each with its line and what would be right ([`Problem`]). What no code uses yet is refused by `support`.
+//! each with its line and what would be right ([`Problem`]).
 
+mod admin;
 mod attempts;
 mod base_url;
 mod cache;
@@ -30,7 +31,6 @@ mod secret;
 mod server;
 mod store;
 mod strategy;
-mod support;
 mod targets;
 mod tree;
 mod units;
@@ -43,12 +43,14 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use ai_gateway_plugins::Registry;
 use ai_gateway_providers::price::Model;
 use schemars::JsonSchema;
 use serde::Deserialize;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
+pub use admin::AdminAddress;
 pub use attempts::{RetryConfig, RetryOn, TimeoutsConfig};
 pub use cache::{CacheConfig, DiskConfig, ModelCacheConfig};
 pub use certificates::{CaConfig, TlsConfig};
@@ -62,8 +64,9 @@ pub use hedge::{HedgeAfter, HedgeConfig};
 pub use jwt::{ClaimNames, IssuerConfig, JwksConfig};
 pub use keys::{CacheScope, KeyConfig, ModelPattern, OnAbort, Right};
 pub use ledger::LedgerConfig;
-pub use limits::LimitsConfig;
+pub use limits::{LimitsConfig, budget_rule, concurrent_rule, dollars_and_soft, rate_rule};
 pub use models::{Lossy, ModelConfig, OnCut};
+pub use plugins::{OnError, PluginConfig};
 pub use prices::PricesConfig;
 pub use providers::ProviderConfig;
 pub use report::{ConfigErrors, Place, Problem, Severity, Warning};
@@ -124,8 +127,8 @@ pub struct File {
     pub plugins: Vec<plugins::Plugin>,
 }
 
-/// The sections that are read today; see [`support`] for the others.
-const SECTIONS: [&str; 13] = [
+/// The sections.
+const SECTIONS: [&str; 14] = [
     "server",
     "providers",
     "prices",
@@ -139,6 +142,7 @@ const SECTIONS: [&str; 13] = [
     "teams",
     "tags",
     "cache",
+    "plugins",
 ];
 
 /// A validated configuration: plain values, every default and secret filled in.
@@ -166,6 +170,8 @@ pub struct Config {
     pub store: StoreConfig,
     /// Where answers are kept, of the models that say so.
     pub cache: CacheConfig,
+    /// What is done to requests and answers, in this order.
+    pub plugins: Vec<PluginConfig>,
 }
 
 /// A configuration, and what is doubtful about it.
@@ -191,6 +197,14 @@ impl Config {
     /// # Errors
     /// Everything that is wrong with it.
     pub fn load_with(path: &Path, env: &dyn Environment) -> Result<Loaded, ConfigErrors> {
+        Self::load_with_plugins(path, env, &Registry::default())
+    }
+
+    /// [`Config::load_with`] with the plugins of `plugins` and no others.
+    ///
+    /// # Errors
+    /// Everything that is wrong with it.
+    pub fn load_with_plugins(path: &Path, env: &dyn Environment, plugins: &Registry) -> Result<Loaded, ConfigErrors> {
         let name = path.display().to_string();
         let bytes =
             env.read(path).map_err(|error| ConfigErrors::single(&name, format!("cannot be read: {error}"), None))?;
@@ -204,7 +218,7 @@ impl Config {
                 Some("TOML is UTF-8: convert the file".into()),
             )
         })?;
-        Self::parse(&text, &name, env)
+        Self::parse_with_plugins(&text, &name, env, plugins)
     }
 
     /// Checks the configuration in `text`. `name` is the file's path: it stands in messages, and relative paths in the text
@@ -213,8 +227,21 @@ impl Config {
     /// # Errors
     /// Everything that is wrong with it, in the order of the text.
     pub fn parse(text: &str, name: &str, env: &dyn Environment) -> Result<Loaded, ConfigErrors> {
+        Self::parse_with_plugins(text, name, env, &Registry::default())
+    }
+
+    /// [`Config::parse`] with the plugins of `plugins` and no others.
+    ///
+    /// # Errors
+    /// Everything that is wrong with it, in the order of the text.
+    pub fn parse_with_plugins(
+        text: &str,
+        name: &str,
+        env: &dyn Environment,
+        plugins: &Registry,
+    ) -> Result<Loaded, ConfigErrors> {
         let dir = Path::new(name).parent().map(Path::to_owned).unwrap_or_default();
-        let mut cx = Context { report: Report::new(name, text), env, dir };
+        let mut cx = Context { report: Report::new(name, text), env, dir, plugins };
         let config = read(text, &mut cx);
         let warnings = cx.report.finish()?;
         // Without an error there is a configuration.
@@ -238,6 +265,8 @@ struct Context<'a> {
     env: &'a dyn Environment,
     /// Where relative paths start.
     dir: PathBuf,
+    /// What `[[plugins]]` may name.
+    plugins: &'a Registry,
 }
 
 impl Context<'_> {
@@ -309,9 +338,8 @@ fn read(text: &str, cx: &mut Context<'_>) -> Option<Config> {
     }
     let mut root = root.into_inner();
     tree::mask_secrets(&root, &mut cx.report);
-    support::refuse(&mut root, &mut cx.report);
 
-    let [server, providers, prices, models, routes, keys, jwt, store, ledger, global, teams, tags, cache] =
+    let [server, providers, prices, models, routes, keys, jwt, store, ledger, global, teams, tags, cache, plugins] =
         SECTIONS.map(|name| root.remove(name));
     for (key, _) in &root {
         let help = instead(key.get_ref(), &SECTIONS);
@@ -392,6 +420,7 @@ fn read(text: &str, cx: &mut Context<'_>) -> Option<Config> {
         let rules = tag.map(|tag| limits::rules(None, tag.budget, cx));
         limits.tags.insert(name.value, rules.unwrap_or_default());
     }
+    let plugins = plugins::resolve(elements(plugins, "plugins", cx), cx);
     Some(Config {
         server,
         providers,
@@ -404,6 +433,7 @@ fn read(text: &str, cx: &mut Context<'_>) -> Option<Config> {
         store,
         ledger,
         cache,
+        plugins,
     })
 }
 

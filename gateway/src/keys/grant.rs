@@ -46,7 +46,7 @@ pub(super) fn grant(new: NewKey, maker: &Maker) -> Result<KeyConfig, KeyError> {
         owner: new.owner,
         allow: new.allow.unwrap_or_default(),
         expires: new.expires,
-        rules: Vec::new(),
+        rules: new.rules,
         priority: 0,
         on_abort: OnAbort::default(),
         cache: new.cache.unwrap_or_default(),

@@ -33,6 +33,8 @@ pub enum Refused {
     Disabled,
     /// A token whose issuer's public keys could not be had.
     Unverifiable,
+    /// Too many came from its address without a right key.
+    Many,
 }
 
 impl Refused {
@@ -43,6 +45,7 @@ impl Refused {
             Self::Wrong => "the API key is not valid",
             Self::Expired => "the API key is expired",
             Self::Disabled => "the API key is disabled",
+            Self::Many => "too many requests without a valid API key came from this address",
             Self::Unverifiable => "tokens cannot be verified at the moment",
         }
     }
@@ -145,14 +148,20 @@ impl Key {
         &self.config
     }
 
-    /// The key whose limits and budget it uses up: that which made it, or is the template of its token; else itself.
-    pub fn counted_as(&self) -> &Self {
-        self.within.as_ref().map_or(self, |within| within.counted_as())
+    /// The names of the keys whose limits and budgets it uses up: its own, then that which made it, or is the template of its
+    /// token.
+    pub fn accounts(&self) -> impl Iterator<Item = &str> {
+        std::iter::successors(Some(self), |key| key.within.as_deref()).map(|key| &*key.name)
+    }
+
+    /// The last of [`Self::accounts`].
+    fn root(&self) -> &Self {
+        self.within.as_ref().map_or(self, |within| within.root())
     }
 
     /// Its place among those that wait: the larger number waits less.
     pub fn priority(&self) -> u32 {
-        self.counted_as().config.priority
+        self.root().config.priority
     }
 
     /// The patterns of its allow-list that are plain names.

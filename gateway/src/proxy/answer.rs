@@ -47,7 +47,7 @@ const FRAMING: [&str; 3] = ["content-type", "content-length", "transfer-encoding
 /// What an error says about coming back.
 const RETRY_AFTER: [&str; 2] = ["retry-after", "retry-after-ms"];
 /// <https://docs.aws.amazon.com/transcribe/latest/dg/streaming-setting-up.html#streaming-event-stream>
-const EVENT_STREAM: &str = "application/vnd.amazon.eventstream";
+pub const EVENT_STREAM: &str = "application/vnd.amazon.eventstream";
 /// The most that is read of an error's body.
 const MAX_ERROR_BODY: usize = 256 << 10;
 /// How long the connection may take to end after the stream's own end marker.

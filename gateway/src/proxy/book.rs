@@ -53,6 +53,11 @@ fn common(exchange: &Exchange) -> Record<'_> {
         id: (&*exchange.id).into(),
         at: micros(exchange.at),
         key: exchange.key.as_ref().map(|key| (&*key.name).into()),
+        account: exchange
+            .key
+            .as_ref()
+            .and_then(|key| key.accounts().last().filter(|root| **root != *key.name))
+            .map(Into::into),
         team: exchange.key.as_ref().and_then(|key| key.team()).map(Into::into),
         owner: exchange.key.as_ref().and_then(|key| key.owner()).map(Into::into),
         tags,

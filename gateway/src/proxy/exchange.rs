@@ -19,6 +19,7 @@ use super::cached::Cached;
 use super::calls::Hedge;
 use super::clocks::Clocks;
 use super::labels::Labels;
+use super::plugins::Run;
 use super::replay::Replay;
 use super::resume::Resume;
 use super::step::Repeat;
@@ -44,6 +45,8 @@ pub struct Exchange {
     pub at: SystemTime,
     /// The configuration that this exchange lives by.
     pub snapshot: Arc<Snapshot>,
+    /// The plugins that it goes through.
+    pub plugins: Option<Arc<Run>>,
     /// Counts the exchange as in flight until it is dropped.
     pub in_flight: InFlight,
     /// What is asked, once the path has been understood.
@@ -171,6 +174,7 @@ impl Exchange {
             started: Instant::now(),
             at: SystemTime::now(),
             snapshot,
+            plugins: None,
             in_flight,
             endpoint: None,
             guessed_dialect: Dialect::OpenAiChat,

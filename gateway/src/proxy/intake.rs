@@ -12,6 +12,7 @@ use super::body::{self, BodyError, Reservation};
 use super::cached::{self, Entered};
 use super::labels::Labels;
 use super::plan::{self, Next, Planner};
+use super::plugins::{self, Decided, Screener};
 use super::reply::Refusal;
 use super::{Exchange, Gateway, calls, count, explain, limit, models, replay, reply, step};
 use crate::config::OnAbort;
@@ -31,9 +32,13 @@ pub async fn take_in(gateway: &Gateway, session: &mut Session, exchange: &mut Ex
             Ok((body, _reservation)) if explains => {
                 return explain::answer(gateway, session, exchange, body).await.map(|()| true);
             }
-            Ok((body, reservation)) => match ask(gateway, session, exchange, body, reservation).await? {
-                Ok(answered) => return Ok(answered),
-                Err(refusal) => refusal,
+            Ok((body, reservation)) => match plugins::on_request(gateway, session, exchange, body).await {
+                Decided::Refuse(refusal) => refusal,
+                Decided::Say(said) => return plugins::answer(session, exchange, *said).await.map(|()| true),
+                Decided::Go(body) => match ask(gateway, session, exchange, body, reservation).await? {
+                    Ok(answered) => return Ok(answered),
+                    Err(refusal) => refusal,
+                },
             },
         },
     };
@@ -44,7 +49,8 @@ pub async fn take_in(gateway: &Gateway, session: &mut Session, exchange: &mut Ex
 async fn understand(session: &mut Session, exchange: &mut Exchange) -> Result<(), Refusal> {
     let header = session.req_header();
     plan::find_endpoint(header, exchange)?;
-    plan::admit(header, exchange).await?;
+    let address = session.client_addr().and_then(|address| address.as_inet()).map(|address| address.ip());
+    plan::admit(header, address, exchange).await?;
     explain::allow(&header.headers, exchange)?;
     Ok(())
 }
@@ -111,14 +117,18 @@ async fn ask(
     if let Err(refusal) = plan_patiently(gateway, session, exchange).await? {
         return Ok(Err(refusal));
     }
-    if let Err(refusal) = limit::admit(gateway, exchange).await {
+    if let Err(refusal) = limit::admit(gateway, session, exchange).await? {
         return Ok(Err(refusal));
     }
     calls::mirror(gateway, session.req_header(), exchange);
-    if let Some(call) = call {
-        cached::lead(gateway, session, exchange, *call);
-    }
-    start_replay(gateway, session, exchange);
+    let screener = match call {
+        Some(call) => {
+            cached::lead(gateway, session, exchange, *call);
+            None
+        }
+        None => Screener::of(exchange, session.req_header()),
+    };
+    start_replay(gateway, session, exchange, screener);
     Ok(Ok(false))
 }
 
@@ -177,15 +187,16 @@ fn plan<T>(
 fn read_labels(gateway: &Gateway, session: &Session, exchange: &mut Exchange) {
     if let (Some(_), Some(request)) = (&gateway.ledger, &exchange.request) {
         exchange.labels = Labels::of(&session.req_header().headers, request.scan.labels, &request.body);
+        plugins::label(exchange);
     }
 }
 
-fn start_replay(gateway: &Gateway, session: &mut Session, exchange: &mut Exchange) {
+fn start_replay(gateway: &Gateway, session: &mut Session, exchange: &mut Exchange, screener: Option<Box<Screener>>) {
     // Pingora judges it once more for the upstream, which never sees it, and would blame the client.
     session.req_header_mut().remove_header(&http::header::CONNECTION);
     let body = exchange.request.as_ref().map(|request| request.body.clone()).unwrap_or_default();
     let drains = exchange.key.as_ref().is_some_and(|key| key.on_abort() == OnAbort::Drain);
-    exchange.replay = Some(replay::install(session, body, drains.then(|| gateway.drains.clone())));
+    exchange.replay = Some(replay::install(session, body, drains.then(|| gateway.drains.clone()), screener));
 }
 
 fn expects_continue(session: &Session) -> bool {

@@ -24,6 +24,7 @@ mod limit;
 mod models;
 mod outcome;
 mod plan;
+mod plugins;
 mod replay;
 mod reply;
 mod resume;
@@ -51,6 +52,7 @@ pub use calls::{Calls, Probing};
 pub use drain::Drains;
 pub use exchange::Exchange;
 pub use outcome::Outcome;
+pub use plugins::Chain;
 
 use crate::cache::Cache;
 use crate::continuity::Continuity;
@@ -226,9 +228,16 @@ impl ProxyHttp for Gateway {
         exchange: &mut Exchange,
     ) -> Result<Option<Duration>> {
         // A client that has its whole answer finds room for its next request. Before commit the attempt may be taken back.
-        if end && exchange.committed && !exchange.drained() && !exchange.lacks_usage() {
+        if end
+            && exchange.committed
+            && !exchange.drained()
+            && !exchange.lacks_usage()
+            && !plugins::wants_whole_answers(exchange)
+        {
             exchange.settle_call();
-            limit::settle(exchange);
+            if !exchange.has_uncounted() {
+                limit::settle(exchange);
+            }
             book::book(self, exchange);
         }
         Ok(None)

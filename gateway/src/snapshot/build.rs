@@ -17,8 +17,9 @@ use crate::config::{Config, ModelConfig, ProviderConfig, TargetConfig};
 use crate::credentials::{CredentialError, Credentials};
 use crate::health::Health;
 use crate::limits::Limits;
-use crate::proxy::BodyLimits;
+use crate::proxy::{BodyLimits, Chain};
 use crate::routing::rules::RuleSet;
+use crate::telemetry::Plugins;
 
 /// `provider/model` names that are kept as built.
 const DIRECT_MODELS: usize = 1024;
@@ -85,6 +86,7 @@ impl Snapshot {
             prices: config.prices.clone(),
             health: health.clone(),
             bounds: limits.clone(),
+            plugins: Chain::new(&config.plugins, &Plugins::default()),
         };
         let own = |model: &ModelConfig| build_model(model, false, &snapshot.providers, health, limits);
         snapshot.rules = RuleSet::build(&config.routes, |name| snapshot.model(name), own)?;

@@ -17,6 +17,7 @@ use prometheus_client::registry::{Registry, Unit};
 use super::attempts::{AttemptsCollector, Target};
 use super::finished::{Attempt, AttemptOutcome, Finished, RequestModel, Usage};
 use super::interned::Interned;
+use super::plugins::{Plugins, PluginsCollector};
 use super::series::{Labels, Requests, Series, SeriesCollector};
 use super::spend::{Spend, SpendCollector};
 use super::targets::TargetsCollector;
@@ -100,6 +101,8 @@ pub struct Metrics {
     pub health: Arc<Health>,
     /// What clients may use, and have used.
     pub limits: Arc<Limits>,
+    /// What plugins did.
+    pub plugins: Arc<Plugins>,
 }
 
 impl Metrics {
@@ -126,6 +129,7 @@ impl Metrics {
             ledger: LedgerMetrics::default(),
             health: Arc::new(Health::new(Instant::now(), fastrand::u64(..))),
             limits: Arc::new(Limits::new()),
+            plugins: Arc::default(),
         };
         metrics.registered()
     }
@@ -140,6 +144,7 @@ impl Metrics {
         registry.register_collector(Box::new(SpendCollector(self.spends.clone())));
         registry.register_collector(Box::new(TargetsCollector(self.health.clone())));
         registry.register_collector(Box::new(LimitsCollector(self.limits.clone())));
+        registry.register_collector(Box::new(PluginsCollector(self.plugins.clone())));
         registry.register("gateway_in_flight", "Requests that are being served", self.in_flight.clone());
         registry.register_with_unit(
             "gateway_overhead",
@@ -169,7 +174,7 @@ impl Metrics {
         );
         registry.register(
             "gateway_mirrored",
-            "Requests mirrored to another target, by outcome; `dropped`: too many at once",
+            "Requests mirrored to another target, by outcome; `dropped`: too many at once, `limited`: its target's own limits",
             self.mirrored.clone(),
         );
         registry.register(
@@ -319,7 +324,7 @@ impl Metrics {
         }
     }
 
-    /// Counts a mirrored request. `outcome`: a word of [`AttemptOutcome`], or `dropped`.
+    /// Counts a mirrored request. `outcome`: a word of [`AttemptOutcome`], `dropped` or `limited`.
     pub fn mirrored(&self, provider: &str, outcome: &'static str) {
         self.mirrored.get_or_create(&Mirrored { provider: provider.to_owned(), outcome }).inc();
     }

@@ -9,6 +9,7 @@ mod finished;
 mod interned;
 mod line;
 mod metrics;
+mod plugins;
 mod series;
 mod spend;
 mod targets;
@@ -17,6 +18,7 @@ pub use access_log::AccessLog;
 pub use finished::{Attempt, AttemptOutcome, Finish, Finished, RequestModel, Tokens, Usage};
 pub use line::Line;
 pub use metrics::{CONTENT_TYPE, InFlight, Metrics};
+pub use plugins::{Hook, PluginStats, Plugins, Said};
 
 use std::sync::Arc;
 

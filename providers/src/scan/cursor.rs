@@ -50,6 +50,11 @@ impl<'a> Cursor<'a> {
         self.at
     }
 
+    /// Steps back to where it [stood](Self::at).
+    pub fn go_back(&mut self, at: usize) {
+        self.at = at;
+    }
+
     /// The next key of the object that was entered; `None`, and behind the brace, at its end. The value must be taken
     /// before the next key is asked for.
     pub fn next_key(&mut self) -> Option<Key<'a>> {

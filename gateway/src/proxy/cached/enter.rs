@@ -9,7 +9,7 @@ use pingora_error::Result;
 use pingora_http::ResponseHeader;
 use pingora_proxy::Session;
 
-use super::pour::{self, Poured, leaves};
+use super::pour::{self, Outlet, Poured, leaves};
 use super::{Cached, Status, convert, pace, session as shared};
 use crate::cache::fill::{Reader, Spent};
 use crate::cache::memory::{Found, Kept, Writer};
@@ -17,6 +17,7 @@ use crate::cache::policy::{self, Asked};
 use crate::cache::{Form, Terms, Verdict, common_headers, key};
 use crate::proxy::answer::cut_short;
 use crate::proxy::clocks::Clocks;
+use crate::proxy::plugins::{Screener, wants_whole_answers};
 use crate::proxy::reply::Refusal;
 use crate::proxy::{Exchange, Gateway, book, limit};
 
@@ -73,7 +74,7 @@ pub async fn enter(
             }
             Err(reader) => {
                 if exchange.reservation.is_none()
-                    && let Err(refusal) = limit::admit_free(gateway, exchange).await
+                    && let Err(refusal) = limit::admit_free(gateway, session, exchange).await?
                 {
                     return Ok(Err(refusal));
                 }
@@ -87,8 +88,9 @@ pub async fn enter(
 
 /// From here on what is written to the client is written for all.
 pub fn lead(gateway: &Gateway, session: &mut Session, exchange: &mut Exchange, writer: Writer) {
+    let screener = Screener::of(exchange, session.req_header());
     if let Some(cached) = &mut exchange.cached {
-        cached.lead = Some(shared::install(session, writer, gateway.cache.clone()));
+        cached.lead = Some(shared::install(session, writer, gateway.cache.clone(), screener));
     }
 }
 
@@ -137,7 +139,7 @@ async fn hit(
     kept: Arc<Kept>,
 ) -> Result<Result<Entered, Refusal>> {
     if exchange.reservation.is_none()
-        && let Err(refusal) = limit::admit_free(gateway, exchange).await
+        && let Err(refusal) = limit::admit_free(gateway, session, exchange).await?
     {
         return Ok(Err(refusal));
     }
@@ -152,9 +154,10 @@ async fn hit(
     cached.kept = Some(kept);
     exchange.status = header.status.as_u16();
     exchange.stamp(&mut header)?;
-    limit::settle(exchange);
-    book::book(gateway, exchange);
-    if pour::write(&mut session.downstream_session, header, body, pace).await.is_err() {
+    settle(gateway, exchange);
+    let screener = Screener::of(exchange, session.req_header());
+    let mut outlet = Outlet { client: &mut session.downstream_session, screener };
+    if pour::write(&mut outlet, header, body, pace).await.is_err() {
         leave(session, exchange).await;
     }
     Ok(Ok(Entered::Answered))
@@ -184,6 +187,7 @@ async fn follow(gateway: &Gateway, session: &mut Session, exchange: &mut Exchang
     exchange.status = told.status.as_u16();
     exchange.first_output = Some(Instant::now());
     exchange.stamp(&mut header)?;
+    let screener = Screener::of(exchange, session.req_header());
     let fill = reader.fill().clone();
     let at_end = |reader: &Reader| {
         exchange.error = fill.fault().map(|fault| ApiError::clone(&fault)).or_else(|| failed(exchange.status));
@@ -191,10 +195,10 @@ async fn follow(gateway: &Gateway, session: &mut Session, exchange: &mut Exchang
             cached.share = reader.share();
             cached.saved = reader.saved().unwrap_or_default();
         }
-        limit::settle(exchange);
-        book::book(gateway, exchange);
+        settle(gateway, exchange);
     };
-    match pour::pour(&mut session.downstream_session, header, &mut reader, at_end).await {
+    let mut outlet = Outlet { client: &mut session.downstream_session, screener };
+    match pour::pour(&mut outlet, header, &mut reader, at_end).await {
         Poured::Whole => {}
         Poured::Left => leave(session, exchange).await,
         Poured::Broken => {
@@ -209,6 +213,14 @@ async fn follow(gateway: &Gateway, session: &mut Session, exchange: &mut Exchang
         }
     }
     Ok(true)
+}
+
+/// Accounts for an answer before its client has the last of it. Plugins that judge whole answers may yet refuse it.
+fn settle(gateway: &Gateway, exchange: &mut Exchange) {
+    if !wants_whole_answers(exchange) {
+        limit::settle(exchange);
+        book::book(gateway, exchange);
+    }
 }
 
 /// What is noted of an answer with such a status about which nothing else is known.

@@ -10,6 +10,7 @@ use pingora_error::{Error, Result};
 use pingora_http::ResponseHeader;
 
 use crate::cache::fill::{Next, Reader};
+use crate::proxy::plugins::Screener;
 
 /// How it went.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,6 +23,40 @@ pub enum Poured {
     Left,
 }
 
+/// A client and, if it has any, the plugins that look at what it gets.
+pub struct Outlet<'a> {
+    /// Its session.
+    pub client: &'a mut ServerSession,
+    /// Its plugins.
+    pub screener: Option<Box<Screener>>,
+}
+
+impl Outlet<'_> {
+    /// Writes `tasks`. `true`: nothing more is to come, because they are the end or plugins have put an end to it.
+    async fn send(&mut self, tasks: Vec<HttpTask>) -> Result<bool> {
+        let Some(screener) = &mut self.screener else { return self.client.response_duplex_vec(tasks).await };
+        let tasks = screener.pass(tasks).await?;
+        if !tasks.is_empty() {
+            self.client.response_duplex_vec(tasks).await?;
+        }
+        Ok(screener.is_over())
+    }
+
+    /// Says in the header how the body ends, if its length is not known or may change.
+    fn frame(&self, header: &mut ResponseHeader) -> Result<()> {
+        header.remove_header(&CONNECTION);
+        header.remove_header(&DATE);
+        if self.screener.is_some() {
+            header.remove_header(&CONTENT_LENGTH);
+        }
+        if !self.client.is_http2() && !header.headers.contains_key(CONTENT_LENGTH) {
+            header.set_version(http::Version::HTTP_11);
+            header.insert_header(TRANSFER_ENCODING, "chunked")?;
+        }
+        Ok(())
+    }
+}
+
 /// Resolves when the client leaves.
 pub async fn leaves(client: &mut ServerSession) -> Box<Error> {
     loop {
@@ -32,30 +67,30 @@ pub async fn leaves(client: &mut ServerSession) -> Box<Error> {
 }
 
 /// Serves the client whose exchange makes the call: its header is as it stands in the fill.
-pub async fn first(client: &mut ServerSession, reader: &mut Reader) -> Poured {
+pub async fn first(mut outlet: Outlet<'_>, reader: &mut Reader) -> Poured {
     let header = tokio::select! {
         biased;
         header = reader.header() => header,
-        _ = leaves(client) => return Poured::Left,
+        _ = leaves(outlet.client) => return Poured::Left,
     };
     let poured = match header {
-        Some(header) => pour(client, ResponseHeader::clone(&header), reader, |_| {}).await,
+        Some(header) => pour(&mut outlet, ResponseHeader::clone(&header), reader, |_| {}).await,
         None => Poured::Broken,
     };
     if poured == Poured::Broken {
-        client.shutdown().await;
+        outlet.client.shutdown().await;
     }
     poured
 }
 
 /// Writes `header` and what `reader` finds to the client. `at_end` is called before the last of a whole answer is written.
 pub async fn pour(
-    client: &mut ServerSession,
+    outlet: &mut Outlet<'_>,
     mut header: ResponseHeader,
     reader: &mut Reader,
     at_end: impl FnOnce(&Reader),
 ) -> Poured {
-    if frame(client, &mut header).is_err() {
+    if outlet.frame(&mut header).is_err() {
         return Poured::Broken;
     }
     let mut tasks = vec![HttpTask::Header(Box::new(header), false)];
@@ -65,7 +100,7 @@ pub async fn pour(
         let next = tokio::select! {
             biased;
             next = reader.next(&mut chunks) => next,
-            _ = leaves(client), if tasks.is_empty() => return Poured::Left,
+            _ = leaves(outlet.client), if tasks.is_empty() => return Poured::Left,
             // The header alone, if nothing comes with it.
             () = std::future::ready(()), if !tasks.is_empty() => Next::More,
         };
@@ -76,10 +111,12 @@ pub async fn pour(
             }
             tasks.push(HttpTask::Done);
         }
-        if client.response_duplex_vec(std::mem::take(&mut tasks)).await.is_err() {
-            return Poured::Left;
-        }
+        let over = match outlet.send(std::mem::take(&mut tasks)).await {
+            Ok(over) => over,
+            Err(_) => return Poured::Left,
+        };
         match next {
+            Next::More if over => return Poured::Whole,
             Next::More => {}
             Next::End => return Poured::Whole,
             Next::Broken => return Poured::Broken,
@@ -87,36 +124,31 @@ pub async fn pour(
     }
 }
 
-/// Says in the header how the body ends, if its length is not known.
-fn frame(client: &ServerSession, header: &mut ResponseHeader) -> Result<()> {
-    header.remove_header(&CONNECTION);
-    header.remove_header(&DATE);
-    if !client.is_http2() && !header.headers.contains_key(CONTENT_LENGTH) {
-        header.set_version(http::Version::HTTP_11);
-        header.insert_header(TRANSFER_ENCODING, "chunked")?;
-    }
-    Ok(())
-}
-
 /// Writes a whole answer. `pace`: between its events, if it is a stream of such.
-pub async fn write(client: &mut ServerSession, mut header: ResponseHeader, body: Bytes, pace: Duration) -> Result<()> {
+pub async fn write(outlet: &mut Outlet<'_>, mut header: ResponseHeader, body: Bytes, pace: Duration) -> Result<()> {
     if pace.is_zero() {
-        header.insert_header(CONTENT_LENGTH, body.len())?;
+        if outlet.screener.is_none() {
+            header.insert_header(CONTENT_LENGTH, body.len())?;
+        } else {
+            outlet.frame(&mut header)?;
+        }
         let tasks = vec![HttpTask::Header(Box::new(header), false), HttpTask::Body(Some(body), true)];
-        return client.response_duplex_vec(tasks).await.map(drop);
+        return outlet.send(tasks).await.map(drop);
     }
-    frame(client, &mut header)?;
+    outlet.frame(&mut header)?;
     let mut tasks = vec![HttpTask::Header(Box::new(header), false)];
     for event in events(&body) {
         tasks.push(HttpTask::Body(Some(event), false));
-        client.response_duplex_vec(std::mem::take(&mut tasks)).await?;
+        if outlet.send(std::mem::take(&mut tasks)).await? {
+            return Ok(());
+        }
         tokio::select! {
             () = tokio::time::sleep(pace) => {}
-            error = leaves(client) => return Err(error),
+            error = leaves(outlet.client) => return Err(error),
         }
     }
     tasks.push(HttpTask::Done);
-    client.response_duplex_vec(tasks).await.map(drop)
+    outlet.send(tasks).await.map(drop)
 }
 
 /// A stream's events, each with the empty line that ends it. What is no event stream is one.

@@ -23,10 +23,11 @@ use pingora_error::{Error, ErrorType, Result};
 use pingora_http::{RequestHeader, ResponseHeader};
 use pingora_proxy::Session;
 
-use super::pour::{self, Poured};
+use super::pour::{self, Outlet, Poured};
 use crate::cache::fill::Fill;
 use crate::cache::memory::Writer;
 use crate::cache::{Cache, Entry};
+use crate::proxy::plugins::Screener;
 
 type CustomMessageReader = Box<dyn Stream<Item = Result<Bytes>> + Unpin + Send + Sync + 'static>;
 
@@ -58,8 +59,9 @@ impl Lead {
     }
 }
 
-/// Puts a session that writes to `writer` in the place of `session`'s real one.
-pub fn install(session: &mut Session, writer: Writer, cache: Arc<Cache>) -> Lead {
+/// Puts a session that writes to `writer` in the place of `session`'s real one. `screener`: the plugins of the client that makes
+/// the call, which see what this client gets and not what the others do.
+pub fn install(session: &mut Session, writer: Writer, cache: Arc<Cache>, screener: Option<Box<Screener>>) -> Lead {
     let fill = writer.fill().clone();
     let returned = Arc::default();
     let header = session.req_header().clone();
@@ -67,7 +69,7 @@ pub fn install(session: &mut Session, writer: Writer, cache: Arc<Cache>) -> Lead
     let mut client = std::mem::replace(&mut session.downstream_session, Box::new(vacant()));
     let mut reader = fill.join_first();
     let running = async move {
-        let poured = pour::first(&mut client, &mut reader).await;
+        let poured = pour::first(Outlet { client: &mut client, screener }, &mut reader).await;
         drop(reader);
         (client, poured)
     };
