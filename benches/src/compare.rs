@@ -87,17 +87,22 @@ pub enum Ask {
     TranslatedBurst,
     /// [`Self::Paced`], translated.
     TranslatedPaced,
+    /// [`Self::Chat`], which the gateway has in its cache.
+    CachedChat,
+    /// [`Self::Burst`], which the gateway has in its cache.
+    CachedBurst,
 }
 
 impl Ask {
     /// One of each model.
-    const MODELS: [Self; 5] = [Self::Chat, Self::Burst, Self::Short, Self::Paced, Self::Held];
+    const MODELS: [Self; 7] =
+        [Self::Chat, Self::Burst, Self::Short, Self::Paced, Self::Held, Self::CachedChat, Self::CachedBurst];
 
     /// The model name that the upstream understands.
     pub fn upstream_model(self) -> &'static str {
         match self {
-            Self::Chat | Self::TranslatedChat => "echo",
-            Self::Burst | Self::TranslatedBurst => "lorem-100",
+            Self::Chat | Self::TranslatedChat | Self::CachedChat => "echo",
+            Self::Burst | Self::TranslatedBurst | Self::CachedBurst => "lorem-100",
             Self::Short => "lorem-3",
             Self::Paced | Self::TranslatedPaced => "lorem-100-every-5ms",
             Self::Held => "lorem-1000-every-1000ms",
@@ -107,7 +112,11 @@ impl Ask {
     /// The gateway's public name of the same model: as long, so that all targets carry bodies of one size.
     fn public_model(self) -> String {
         let name = self.upstream_model();
-        format!("x{}", &name[1..])
+        format!("{}{}", if self.cached() { "y" } else { "x" }, &name[1..])
+    }
+
+    fn cached(self) -> bool {
+        matches!(self, Self::CachedChat | Self::CachedBurst)
     }
 
     fn translated(self) -> bool {
@@ -148,7 +157,7 @@ impl Target {
     /// The request for `ask`, in this target's model names. Only the gateway can translate; the others are asked in the upstream's
     /// dialect for what it is compared with.
     pub fn request(&self, ask: Ask) -> Arc<Request> {
-        let stream = !matches!(ask, Ask::Chat | Ask::TranslatedChat);
+        let stream = !matches!(ask, Ask::Chat | Ask::TranslatedChat | Ask::CachedChat);
         let (address, key) = (self.address(), Some(KEY));
         Arc::new(match self.kind {
             Kind::Direct | Kind::Bare => Request::chat(address, key, ask.upstream_model(), BODY_SIZE, stream),
@@ -224,7 +233,8 @@ fn gateway_config(upstream: SocketAddr) -> String {
         .iter()
         .map(|ask| {
             let (public, model) = (ask.public_model(), ask.upstream_model());
-            format!("[models.{public}]\ntargets = [{{ provider = \"upstream\", model = \"{model}\" }}]\n\n")
+            let cache = if ask.cached() { "cache = { ttl = \"1h\", temperature = true }\n" } else { "" };
+            format!("[models.{public}]\ntargets = [{{ provider = \"upstream\", model = \"{model}\" }}]\n{cache}\n")
         })
         .collect();
     format!(

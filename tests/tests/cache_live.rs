@@ -1,6 +1,7 @@
 //! One upstream call, shared live by everyone who asks the same: however many join, whenever they do, however slowly they read
 //! and whenever they leave.
 
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use ai_gateway_providers::Dialect;
@@ -25,6 +26,10 @@ async fn start(stub: &Stub, more: &str) -> Gateway {
 
 fn ask() -> Request {
     Request::post(PATH, bodies::chat_stream("m"))
+}
+
+async fn ask_at(addr: SocketAddr) -> Reply {
+    exchange(addr, &ask()).await
 }
 
 /// A stream of `words`, with `step` before each word's event.
@@ -63,7 +68,7 @@ fn assert_whole(reply: &Reply) {
 }
 
 /// Sends the request, waits for `word`, and reads on once all have got so far. The reply, and how long the first word took.
-async fn join_in(addr: std::net::SocketAddr, word: &str, all: &Barrier) -> (Reply, Duration) {
+async fn join_in(addr: SocketAddr, word: &str, all: &Barrier) -> (Reply, Duration) {
     let mut client = H1::connect(addr).await;
     let begun = Instant::now();
     client.send(&ask()).await;
@@ -139,7 +144,7 @@ async fn clients_of_both_protocols_share() {
         false => Answer::json(200, bodies::chat_answer("fine")).after(&of_stub),
     })
     .await;
-    let gateway = start(&stub, "cache = { ttl = \"10m\" }").await;
+    let gateway = start(&stub, "cache = { ttl = \"0s\" }").await;
     for request in [ask(), Request::post(PATH, bodies::chat("m"))] {
         let before = stub.count();
         let h2 = request.clone().framing(Framing::H2(16 << 10));
@@ -165,7 +170,7 @@ impl Dice {
 }
 
 /// A client that reads `pieces` pieces and leaves, politely or not.
-async fn leave_after(addr: std::net::SocketAddr, pieces: u64, reset: bool) {
+async fn leave_after(addr: SocketAddr, pieces: u64, reset: bool) {
     let tcp = tokio::net::TcpStream::connect(addr).await.unwrap();
     if reset {
         tcp.set_zero_linger().unwrap();
@@ -335,7 +340,7 @@ async fn nobody_sees_a_clean_end_of_a_broken_answer() {
                     in_flight(&gateway, 4).await;
                     gate.open();
                 };
-                let clients = join_all((0..4).map(|_| exchange(gateway.addr, &ask())));
+                let clients = join_all((0..4).map(|_| ask_at(gateway.addr)));
                 let (replies, ()) = tokio::join!(clients, opens);
                 // All events of a choice have been there when the last one is its end.
                 let whole = at >= steps - 2;
@@ -405,7 +410,7 @@ async fn all_move_to_the_next_attempt_together() {
             in_flight(&gateway, 6).await;
             gate.open();
         };
-        let (replies, ()) = tokio::join!(join_all((0..6).map(|_| exchange(gateway.addr, &ask()))), opens);
+        let (replies, ()) = tokio::join!(join_all((0..6).map(|_| ask_at(gateway.addr))), opens);
         assert!(replies.iter().all(|reply| reply.complete && reply.body == replies[0].body));
         assert_whole(&replies[0]);
         assert_eq!((statuses(&replies), bad.count(), good.count()), ((1, 5), 1, 1));
@@ -424,7 +429,7 @@ async fn sharing_and_keeping_are_two_things() {
             in_flight(&gateway, 3).await;
             gate.open();
         };
-        let (replies, ()) = tokio::join!(join_all((0..3).map(|_| exchange(gateway.addr, &ask()))), opens);
+        let (replies, ()) = tokio::join!(join_all((0..3).map(|_| ask_at(gateway.addr))), opens);
         replies.iter().for_each(assert_whole);
         assert_eq!((statuses(&replies), stub.count()), ((calls, 3 - calls), calls), "{settings}");
         assert_eq!(exchange(gateway.addr, &ask()).await.header("x-gateway-cache"), later, "{settings}");

@@ -34,6 +34,10 @@ pub struct Round {
     pub cpu_translated_burst_chunk: f64,
     /// [`Self::cpu_paced_chunk`] where the gateway translates.
     pub cpu_translated_paced_chunk: f64,
+    /// [`Self::cpu_request`] where the gateway has the answer.
+    pub cpu_cached_request: f64,
+    /// CPU time per stream of [`Self::cpu_burst_chunk`] where the gateway has the answer.
+    pub cpu_cached_stream: f64,
     /// Gap between the chunks of a paced stream, median.
     pub gap_p50: f64,
     /// The same, 99th percentile.
@@ -125,6 +129,14 @@ pub async fn run(index: usize, targets: &[&Target], effort: &Effort, rounds: &mu
         let (seen, cpu) = measure(targets[at], Ask::TranslatedPaced, PACED_STREAMS, length.mul_f64(0.5), None).await?;
         round[at].cpu_translated_paced_chunk = micros(cpu) / seen.events as f64;
     }
+    for at in proxies() {
+        let (seen, cpu) = measure(targets[at], Ask::CachedChat, BUSY, length, None).await?;
+        round[at].cpu_cached_request = micros(cpu) / seen.answers as f64;
+    }
+    for at in proxies() {
+        let (seen, cpu) = measure(targets[at], Ask::CachedBurst, BUSY, length, None).await?;
+        round[at].cpu_cached_stream = micros(cpu) / seen.answers as f64;
+    }
     for &at in &order {
         let (seen, _) = measure(targets[at], Ask::Chat, 1, length.mul_f64(0.75), None).await?;
         (round[at].alone_p50, round[at].alone_p99) = (seen.latency.quantile_us(0.5), seen.latency.quantile_us(0.99));
@@ -147,7 +159,9 @@ pub async fn run(index: usize, targets: &[&Target], effort: &Effort, rounds: &mu
 /// Runs every kind of load shortly, so that connections, caches and the allocator are warm.
 pub async fn warm_up(targets: &[&Target]) -> Result<()> {
     for target in targets {
-        for ask in [Ask::Chat, Ask::Burst, Ask::TranslatedChat, Ask::TranslatedBurst] {
+        let asks =
+            [Ask::Chat, Ask::Burst, Ask::TranslatedChat, Ask::TranslatedBurst, Ask::CachedChat, Ask::CachedBurst];
+        for ask in asks {
             measure(target, ask, BUSY, Duration::from_millis(300), None).await?;
         }
     }

@@ -31,6 +31,8 @@ pub fn render(rounds: &[Rounds; 3], bare: &[MemoryUse], gateway: &[MemoryUse]) -
         |r| r.cpu_translated_burst_chunk,
         Base::None,
     );
+    line("CPU per request, 1 KB chat from the cache", "µs", |r| r.cpu_cached_request, Base::None);
+    line("CPU per stream of 100 chunks from the cache", "µs", |r| r.cpu_cached_stream, Base::None);
     line("requests per second, 1 KB chat, 32 connections", "1/s", |r| r.rate, Base::Shown);
     line("latency added, one at a time, p50", "µs", |r| r.alone_p50, Base::Less);
     line("latency added, one at a time, p99", "µs", |r| r.alone_p99, Base::Less);

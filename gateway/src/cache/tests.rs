@@ -250,6 +250,41 @@ fn a_purge_takes_what_it_names_and_keeps_nothing_that_is_under_way() {
     assert_eq!((memory.len(), memory.size()), (0, 0));
 }
 
+/// A million distinct answers of many sizes, some broken off, some read slowly.
+#[test]
+#[ignore = "takes a while"]
+fn a_million_answers_are_bounded() {
+    let max_size = 16 << 20;
+    let memory = memory(max_size);
+    let mut random = fastrand::Rng::with_seed(5);
+    let (mut slow, mut largest) = (std::collections::VecDeque::new(), 0);
+    for number in 0..1_000_000 {
+        let writer = lead(&memory, number);
+        writer.begin(header());
+        if random.u8(..) < 10 {
+            slow.push_back(writer.fill().join().unwrap());
+        }
+        let chunk = vec![b'x'; random.usize(1..2000)];
+        for _ in 0..random.usize(1..20) {
+            writer.push(&chunk);
+            largest = largest.max(memory.size());
+        }
+        if random.u8(..) > 20 {
+            writer.fill().keep(meta(number));
+            writer.finish();
+        }
+        largest = largest.max(memory.size());
+        if slow.len() > 100 {
+            slow.pop_front();
+        }
+    }
+    eprintln!("held at most {largest} of {max_size} bytes, {} answers at the end", memory.len());
+    assert!(largest <= max_size * 11 / 10, "{largest}");
+    slow.clear();
+    memory.purge(&Purge::All);
+    assert_eq!(memory.size(), 0);
+}
+
 proptest! {
     /// The parts add up to the whole, and differ by one at most.
     #[test]
