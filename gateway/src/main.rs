@@ -52,6 +52,9 @@ enum Command {
     Upgrade(cli::upgrade::Options),
     /// Print what was used and what it cost, from the ledger.
     Usage(cli::usage::Options),
+    /// Show or purge the running gateway's cache.
+    #[command(subcommand)]
+    Cache(cli::cache::Command),
     /// Make a client's key, or the hash of one.
     #[command(subcommand)]
     Key(cli::key::Command),
@@ -97,6 +100,7 @@ fn main() -> ExitCode {
         Command::Status(options) => exit(cli::status::run(&options)),
         Command::Upgrade(options) => exit(cli::upgrade::run(&options)),
         Command::Usage(options) => exit(cli::usage::run(options)),
+        Command::Cache(command) => exit(cli::cache::run(&command)),
         Command::Key(command) => exit(cli::key::run(command)),
         Command::Prices(command) => exit(cli::prices::run(command)),
         Command::Generate { folder } => exit(cli::generate::run(Cli::command(), &folder)),

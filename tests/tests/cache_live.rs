@@ -144,7 +144,7 @@ async fn clients_of_both_protocols_share() {
         false => Answer::json(200, bodies::chat_answer("fine")).after(&of_stub),
     })
     .await;
-    let gateway = start(&stub, "cache = { ttl = \"10m\" }").await;
+    let gateway = start(&stub, "cache = { ttl = \"0s\" }").await;
     for request in [ask(), Request::post(PATH, bodies::chat("m"))] {
         let before = stub.count();
         let h2 = request.clone().framing(Framing::H2(16 << 10));

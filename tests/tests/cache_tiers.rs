@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 use ai_gateway_tests::client::{Reply, Request, exchange};
-use ai_gateway_tests::{Answer, Gateway, Redis, Setup, Stub, bodies, guard};
+use ai_gateway_tests::{Answer, Gateway, Redis, Setup, Stub, bodies, guard, run_to_end};
 use serde_json::{Value, json};
 
 /// A gateway's configuration: a model whose answers are kept, and `more`.
@@ -329,6 +329,11 @@ async fn the_admin_api() {
     assert_eq!(admin(&gateway, "POST", "/api/cache/purge?model=assistant").await.json(), json!({ "removed": 1 }));
     assert_eq!(status(&ask(&gateway, &question("assistant", "hello")).await), "miss");
     assert_eq!(status(&ask(&gateway, &question("other", "hello")).await), "hit");
-    assert_eq!(admin(&gateway, "DELETE", "/api/cache?all=true").await.json(), json!({ "removed": 2 }));
+    let address = gateway.admin.to_string();
+    let show = run_to_end(&["cache", "show", "--admin", &address], "", &[]);
+    assert!(show.code == Some(0) && show.stdout.contains("memory.entries"), "{show:?}");
+    let purge = run_to_end(&["cache", "purge", "--all", "--admin", &address], "", &[]);
+    assert_eq!((purge.code, &*purge.stdout), (Some(0), "2 removed from this instance\n"), "{purge:?}");
+    assert_ne!(run_to_end(&["cache", "purge", "--admin", &address], "", &[]).code, Some(0));
     assert_eq!(status(&ask(&gateway, &question("other", "hello")).await), "miss");
 }

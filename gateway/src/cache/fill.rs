@@ -12,10 +12,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use ai_gateway_providers::error::ApiError;
 use bytes::{Bytes, BytesMut};
+use http::header::CONTENT_TYPE;
 use pingora_http::ResponseHeader;
+use serde::de::IgnoredAny;
 use tokio::sync::{Notify, watch};
 
-use super::entry::{Meta, common_headers};
+use super::entry::{Form, Meta, common_headers};
 use super::weight::{Scale, Weight};
 
 /// First piece of memory for a body; each further one is twice as large, up to the last.
@@ -224,7 +226,9 @@ impl Fill {
         (meta.status, meta.headers) = (header.status, common_headers(&header.headers));
         let mut body = BytesMut::with_capacity(state.length);
         state.chunks.iter().for_each(|chunk| body.extend_from_slice(chunk));
-        Some((meta, body.freeze()))
+        // What passes is not read that closely; what stays is.
+        (meta.form != Form::Whole || !is_json(&meta) || serde_json::from_slice::<IgnoredAny>(&body).is_ok())
+            .then(|| (meta, body.freeze()))
     }
 
     /// The end: of a whole answer, or of one that broke off. The first one stands.
@@ -360,6 +364,10 @@ impl State {
             Phase::Pending | Phase::Flowing | Phase::Ended => None,
         }
     }
+}
+
+fn is_json(meta: &Meta) -> bool {
+    meta.headers.get(CONTENT_TYPE).is_some_and(|value| value.as_bytes().starts_with(b"application/json"))
 }
 
 const LEFT_BEHIND: usize = usize::MAX;

@@ -238,7 +238,7 @@ fn who_writes_waits_for_the_fastest_reader_only() {
 #[test]
 fn a_purge_takes_what_it_names_and_keeps_nothing_that_is_under_way() {
     let memory = memory(1 << 20);
-    (0..3).for_each(|number| memory.insert(entry(number, 10)));
+    (0..3).for_each(|number| drop(memory.insert(entry(number, 10))));
     let writer = lead(&memory, 9);
     writer.begin(header());
     writer.fill().keep(meta(9));

@@ -1,6 +1,7 @@
 //! Commands with a file of their own.
 
 pub mod ask;
+pub mod cache;
 pub mod explain;
 pub mod generate;
 pub mod key;

@@ -147,7 +147,6 @@ fn serve(
     let runtime_keys = snapshots.runtime_keys.clone();
     let reloader = Reloader::new(source, config.clone(), gateway.clone(), snapshots, certificate.clone());
     let control = Arc::new(Control::new(gateway.clone(), reloader, Upgrader::new(invocation, kept), predecessor));
-    let cache = gateway.cache.clone();
     let scheme = if config.server.tls.is_some() { "https" } else { "http" };
     let mut announcements: Vec<String> =
         public.iter().map(|socket| format!("listening on {scheme}://{}", socket.local_addr())).collect();
@@ -162,9 +161,9 @@ fn serve(
     if let Some(socket) = admin {
         announcements.push(format!("admin on http://{}", socket.local_addr()));
         let api = Admin::new(gateway.telemetry.metrics.clone(), control.readiness().clone())
+            .with_cache(gateway.cache.clone())
             .with_ledger(gateway.ledger.as_ref().map(|ledger| ledger.path()))
             .with_keys(gateway.current.clone(), runtime_keys)
-            .with_cache(cache)
             .with_control(control.clone());
         let mut service = Service::new("admin".to_owned(), api);
         service.threads = Some(1);
