@@ -20,6 +20,8 @@ use crate::proxy::Gateway;
 const PATIENCE: Duration = Duration::from_secs(2);
 /// How long an upgrade may take that nobody waits for.
 pub const UPGRADE_LIMIT: Duration = Duration::from_secs(30);
+/// What is still open so long after idle connections were closed has nothing to say.
+const SILENT: Duration = Duration::from_millis(500);
 /// How often a successor is told what has changed; more rarely where looking takes long.
 const TELL: Duration = Duration::from_millis(20);
 
@@ -271,9 +273,11 @@ impl Control {
         self.gateway.telemetry.metrics.in_flight_count()
     }
 
-    /// Whether nothing is in flight, nor may come on an idle connection.
-    pub(super) fn is_quiet(&self) -> bool {
-        self.in_flight() == 0 && self.open.count() == 0
+    /// Whether nothing is in flight, nor may come on a connection that is open `since` the listeners closed.
+    pub(super) fn is_quiet(&self, since: Duration) -> bool {
+        let linger = self.leaving.borrow().as_ref().map_or(Duration::ZERO, Leaving::linger);
+        // One that has never said anything does not end by itself.
+        self.in_flight() == 0 && (self.open.count() == 0 || since > linger + SILENT)
     }
 
     /// Ends everything that is in flight, with an error that its clients understand.
