@@ -149,6 +149,7 @@ impl Control {
             leaving.get_or_insert(why);
             first
         });
+        self.upgrader.let_go();
         if why == Leaving::Terminated {
             notify::stopping("finishing what is in flight");
         }
@@ -183,6 +184,9 @@ impl Control {
     pub fn upgrade(self: &Arc<Self>, limit: Duration) -> Result<Upgraded, UpgradeError> {
         let Some(_changing) = self.changing.begin() else { return Err(UpgradeError::Busy) };
         let result = self.hand_over(limit);
+        if self.is_leaving() {
+            self.upgrader.let_go();
+        }
         if let Err(error) = &result {
             notify::status("serving; the last upgrade failed");
             self.gateway.telemetry.metrics.process.upgrade_failures.inc();
@@ -216,7 +220,6 @@ impl Control {
         _ = self.successor.set(successor);
         self.leave(Leaving::Upgraded);
         self.handed_over.send_replace(true);
-        self.upgrader.let_go();
         let control = self.clone();
         self.on_a_thread("tell", move || control.keep_telling());
         Ok(upgraded)
