@@ -138,12 +138,15 @@ async fn keys_secrets_the_admin_key_and_certificates_are_reloaded() {
         .start()
         .await;
     // A gateway whose provider is the first one, to see its certificate.
-    let outer = |authority: &Authority| {
+    let outer = async |authority: &Authority| {
         let (addr, file) = (gateway.addr, authority.file());
-        Gateway::start(&format!(
-            "[providers.g]\nkind = \"openai-compatible\"\nbase_url = \"https://{addr}/v1\"\nca = \"{file}\"\napi_key = \"sk-gw-one\"\n\
-             [providers.h]\nkind = \"openai-compatible\"\nbase_url = \"https://{addr}/v1\"\nca = \"{file}\"\napi_key = \"sk-gw-two\"\n"
-        ))
+        let provider = |name: &str, key: &str| {
+            format!(
+                "[providers.{name}]\nkind = \"openai-compatible\"\nbase_url = \"https://{addr}/v1\"\nca = \"{file}\"\n\
+                 api_key = \"{key}\"\n"
+            )
+        };
+        Gateway::start(&format!("{}{}", provider("g", "sk-gw-one"), provider("h", "sk-gw-two"))).await
     };
     let trusting = outer(&first).await;
     assert_eq!(exchange(trusting.addr, &ask("g/stub/m")).await.status, 200);

@@ -12,7 +12,7 @@ use tokio::net::TcpStream;
 
 fn ask(path: &str, model: &str, stream: bool) -> Request {
     let messages = json!([{ "role": "user", "content": "hi" }]);
-    let body = json!({ "model": model, "stream": stream, "max_tokens": 50, "messages": messages });
+    let body = json!({ "model": model, "stream": stream, "max_tokens": 2000, "messages": messages });
     Request::post(path, body.to_string())
 }
 

@@ -88,7 +88,8 @@ impl Limits {
         (subjects.collect(), telling)
     }
 
-    /// Takes over what another process has counted. Its reservations count as those of processes before this one.
+    /// Takes over what another process has counted, before anything is counted here: it knows better than a ledger. Its
+    /// reservations count as those of processes before this one.
     pub fn load(&self, saved: Vec<Saved>) {
         for Saved { kind, name, meters } in saved {
             if !self.is_handed_over(kind) {
@@ -96,6 +97,7 @@ impl Limits {
             }
             for saved in meters {
                 self.with_meter(kind, &name, saved.rule, |meter| {
+                    meter.clear();
                     for (ends, amount) in &saved.booked {
                         meter.count(*ends, *amount);
                     }

@@ -184,6 +184,12 @@ impl Meter {
         self.count(self.rule.period.ends(now), amount);
     }
 
+    /// Forgets what was counted, in favour of what another process knows.
+    pub(super) fn clear(&mut self) {
+        self.booked.clear();
+        self.sum = 0;
+    }
+
     /// Counts what was booked until `ends`, here or in another process.
     pub(super) fn count(&mut self, ends: u64, amount: u64) {
         self.sum = self.sum.saturating_add(amount);

@@ -22,6 +22,8 @@ const PATIENCE: Duration = Duration::from_secs(2);
 const MARGIN: Duration = Duration::from_secs(30);
 /// How long an upgrade may take that nobody waits for.
 pub const UPGRADE_LIMIT: Duration = Duration::from_secs(30);
+/// What is still open so long after idle connections were closed has nothing to say.
+const SILENT: Duration = Duration::from_millis(500);
 /// How often a successor is told what has changed; more rarely where looking takes long.
 const TELL: Duration = Duration::from_millis(20);
 
@@ -150,6 +152,7 @@ impl Control {
             leaving.get_or_insert(why);
             first
         });
+        self.upgrader.let_go();
         if why == Leaving::Terminated {
             let within = self.shutdown_delay() + self.drain() + MARGIN;
             notify::stopping("finishing what is in flight", within);
@@ -185,6 +188,9 @@ impl Control {
     pub fn upgrade(self: &Arc<Self>, limit: Duration) -> Result<Upgraded, UpgradeError> {
         let Some(_changing) = self.changing.begin() else { return Err(UpgradeError::Busy) };
         let result = self.hand_over(limit);
+        if self.is_leaving() {
+            self.upgrader.let_go();
+        }
         if let Err(error) = &result {
             notify::status("serving; the last upgrade failed");
             self.gateway.telemetry.metrics.process.upgrade_failures.inc();
@@ -218,7 +224,6 @@ impl Control {
         _ = self.successor.set(successor);
         self.leave(Leaving::Upgraded);
         self.handed_over.send_replace(true);
-        self.upgrader.let_go();
         let control = self.clone();
         self.on_a_thread("tell", move || control.keep_telling());
         Ok(upgraded)
@@ -275,11 +280,14 @@ impl Control {
         self.gateway.telemetry.metrics.in_flight_count()
     }
 
-    /// Whether nothing is in flight, nor may come on an idle connection. The last process waits for those before it, too:
-    /// systemd takes its end for theirs.
-    pub(super) fn is_quiet(&self) -> bool {
-        let last = *self.leaving.borrow() == Some(Leaving::Terminated);
-        self.in_flight() == 0 && self.open.count() == 0 && !(last && self.lineage.has_living())
+    /// Whether nothing is in flight, nor may come on a connection that is open `since` the listeners closed. The last process waits
+    /// for those before it, too: systemd takes its end for theirs.
+    pub(super) fn is_quiet(&self, since: Duration) -> bool {
+        let leaving = *self.leaving.borrow();
+        let linger = leaving.as_ref().map_or(Duration::ZERO, Leaving::linger);
+        let waits = leaving == Some(Leaving::Terminated) && self.lineage.has_living();
+        // One that has never said anything does not end by itself.
+        !waits && self.in_flight() == 0 && (self.open.count() == 0 || since > linger + SILENT)
     }
 
     /// Ends everything that is in flight, with an error that its clients understand.

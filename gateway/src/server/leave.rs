@@ -56,7 +56,7 @@ impl Leave {
 
     /// Waits until nothing is in flight, and no idle connection is left that may bring a request; or until `end`, or a signal
     /// that says not to wait.
-    async fn quiet(&self, end: Instant, hurry: &mut Hurry) -> bool {
+    async fn quiet(&self, since: Instant, end: Instant, hurry: &mut Hurry) -> bool {
         let mut tick = tokio::time::interval(TICK);
         let mut quiet = 0;
         while quiet < QUIET_TICKS {
@@ -65,7 +65,7 @@ impl Leave {
                 () = tokio::time::sleep_until(end) => return false,
                 () = hurry.asked() => return false,
             }
-            quiet = if self.control.is_quiet() { quiet + 1 } else { 0 };
+            quiet = if self.control.is_quiet(since.elapsed()) { quiet + 1 } else { 0 };
         }
         true
     }
@@ -81,13 +81,13 @@ impl BackgroundService for Leave {
             }
         }
         let mut hurry = Hurry::new();
-        let drain = self.control.drain();
-        if self.quiet(Instant::now() + drain, &mut hurry).await {
+        let since = Instant::now();
+        if self.quiet(since, since + self.control.drain(), &mut hurry).await {
             info!("nothing is in flight any more: leaving");
         } else {
             log::warn!("{} requests are still in flight and are ended", self.control.in_flight());
             self.control.end_exchanges();
-            self.quiet(Instant::now() + LAST_WORDS, &mut hurry).await;
+            self.quiet(since, Instant::now() + LAST_WORDS, &mut hurry).await;
         }
         self.control.close();
         std::process::exit(0);

@@ -5,10 +5,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use pingora_core::apps::{HttpServerApp, HttpServerOptions, ReusedHttpStream};
+use pingora_core::apps::{HttpServerApp as _, HttpServerOptions, ServerApp};
 use pingora_core::listeners::tls::TlsSettings;
-use pingora_core::protocols::http::ServerSession;
-use pingora_core::protocols::http::v2::server::{H2Options, default_h2_options};
+use pingora_core::protocols::Stream;
+use pingora_core::protocols::http::v2::server::default_h2_options;
 use pingora_core::server::ShutdownWatch;
 use pingora_core::server::configuration::ServerConf;
 use pingora_core::services::listening::Service;
@@ -38,7 +38,7 @@ pub struct Polite {
     open: Open,
 }
 
-/// How many requests are served or, on idle HTTP/1 connections, waited for.
+/// How many connections there are.
 #[derive(Clone, Debug, Default)]
 pub struct Open(Arc<AtomicUsize>);
 
@@ -71,26 +71,14 @@ pub struct Watched {
 }
 
 #[async_trait]
-impl HttpServerApp for Polite {
-    async fn process_new_http(
-        self: &Arc<Self>,
-        session: ServerSession,
-        shutdown: &ShutdownWatch,
-    ) -> Option<ReusedHttpStream> {
+impl ServerApp for Polite {
+    async fn process_new(self: &Arc<Self>, connection: Stream, shutdown: &ShutdownWatch) -> Option<Stream> {
         let _open = self.open.enter();
-        self.proxy.process_new_http(session, shutdown).await
-    }
-
-    fn h2_options(&self) -> Option<H2Options> {
-        self.proxy.h2_options()
-    }
-
-    fn server_options(&self) -> Option<&HttpServerOptions> {
-        self.proxy.server_options()
+        self.proxy.process_new(connection, shutdown).await
     }
 
     /// Pingora calls it when it has stopped listening.
-    async fn http_cleanup(&self) {
+    async fn cleanup(&self) {
         let linger = self.leaving.borrow().as_ref().map_or(Duration::ZERO, Leaving::linger);
         tokio::time::sleep(linger).await;
         self.proxy.http_cleanup().await;

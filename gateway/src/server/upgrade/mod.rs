@@ -181,9 +181,13 @@ impl Upgrader {
         }
     }
 
-    /// Closes the sockets, which this process does not need any more.
+    /// Closes the sockets, which nobody is to get any more: while they are open here, clients connect. Not during an upgrade.
     pub fn let_go(&self) {
-        self.sockets.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        match self.sockets.try_lock() {
+            Ok(mut sockets) => sockets.clear(),
+            Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner().clear(),
+            Err(TryLockError::WouldBlock) => {}
+        }
     }
 
     fn check(&self, limit: Duration) -> Result<(), UpgradeError> {
