@@ -108,7 +108,8 @@ async fn eventful(mock: &Mock, redis: &Redis, ledger: &std::path::Path) -> Gatew
 async fn everything(gateway: &Gateway) {
     let streams = ["assistant", "rescued"].map(|model| ("bot", bodies::chat_stream(model)));
     let models = ["assistant", "rescued", "cached", "named/usage-missing", "named/status-500", "named/status-429"];
-    let whole = models.into_iter().chain(["revoked/status-401", "no-such-model"]).map(|model| ("bot", bodies::chat(model)));
+    let whole =
+        models.into_iter().chain(["revoked/status-401", "no-such-model"]).map(|model| ("bot", bodies::chat(model)));
     let lossy = json!({"model": "claude/echo", "logprobs": true, "messages": [{"role": "user", "content": "hello"}]});
     let refused = ("poor", bodies::chat("assistant"));
     let all = streams.into_iter().chain(whole).chain([("bot", lossy.to_string().into()), refused]);
@@ -165,7 +166,8 @@ async fn every_panel_and_every_alert_has_its_metrics() {
     }
     // Some have no series as long as nothing goes wrong.
     let exposed = exchange(gateway.admin, &Request::get("/metrics")).await.text();
-    let families: Vec<&str> = exposed.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split(' ').next()).collect();
+    let families: Vec<&str> =
+        exposed.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split(' ').next()).collect();
     let is_there = |name: &str| {
         let of = |family: &&str| name.strip_prefix(*family).is_some_and(|rest| SUFFIXES.contains(&rest));
         families.iter().any(|family| of(&family))
@@ -180,6 +182,9 @@ const SUFFIXES: [&str; 6] = ["", "_total", "_info", "_bucket", "_count", "_sum"]
 #[test]
 fn metrics_are_found_in_expressions() {
     let found = |expression| metrics(expression).into_iter().collect::<Vec<_>>();
-    assert_eq!(found("sum by (gen_ai_token_type) (rate(gateway_a_total{gen_ai_b=\"gateway_c\"}[5m]))"), ["gateway_a_total"]);
+    assert_eq!(
+        found("sum by (gen_ai_token_type) (rate(gateway_a_total{gen_ai_b=\"gateway_c\"}[5m]))"),
+        ["gateway_a_total"]
+    );
     assert_eq!(found("max(gateway_a) by (gateway_x) / gen_ai_b_sum"), ["gateway_a", "gen_ai_b_sum"]);
 }

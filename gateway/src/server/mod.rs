@@ -169,7 +169,8 @@ fn serve(
     }
     let leave = Leave::new(server.watch_execution_phase(), control.clone());
     server.add_service(background_service("leave", leave));
-    server.add_service(background_service("watchdog", Watchdog { serving: served, handed_over: control.handed_over() }));
+    server
+        .add_service(background_service("watchdog", Watchdog { serving: served, handed_over: control.handed_over() }));
     server.add_service(background_service("probes", Probing(gateway)));
 
     server.run(RunArgs { shutdown_signal: Box::new(Signals { control: control.clone(), announcements }) });
