@@ -50,8 +50,8 @@ rm -r "$root/shlibs"
 sed -e "s/@VERSION@/$version/" -e "s/@ARCHITECTURE@/$architecture/" -e "s/@DEPENDS@/$depends/" \
     -e "s/@SIZE@/$(du -sk "$root" | cut -f 1)/" systemd/deb/control.in >"$root/DEBIAN/control"
 echo /etc/ai-gateway/gateway.toml >"$root/DEBIAN/conffiles"
-for script in preinst postinst prerm postrm; do
-    [ ! -f "systemd/deb/$script" ] || install -m 755 "systemd/deb/$script" "$root/DEBIAN/$script"
+for script in postinst prerm postrm; do
+    install -m 755 "systemd/deb/$script" "$root/DEBIAN/$script"
 done
 (cd "$root" && find usr -type f -print0 | sort -z | xargs -0 md5sum) >"$root/DEBIAN/md5sums"
 

@@ -50,7 +50,7 @@ trap '[ -z "$container" ] || kill "$container" 2>/dev/null || true; rm -rf "$wor
 trap 'exit 1' INT TERM
 strip -o "$work/ai-gateway" "$BINARY"
 strip -o "$work/steady" "$STEADY"
-for number in 1 2 3 4; do
+for number in 1 2 3 4 5; do
     VERSION=9.9.$number COMPRESSION=none OUT=$work systemd/build-deb.sh "$work/ai-gateway" >/dev/null 2>&1
 done
 cp systemd/test/* "$work"

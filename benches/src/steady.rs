@@ -119,9 +119,11 @@ impl Run {
         self.start.elapsed() < self.steady.length
     }
 
-    fn see(&self, result: std::result::Result<(), io::Error>, what: &str, count: impl Fn(&mut Seen, bool)) {
+    /// Counts a result in one of two places.
+    fn see(&self, result: io::Result<()>, what: &str, places: impl Fn(&mut Seen) -> (&mut u64, &mut u64)) {
         let mut seen = lock(&self.seen);
-        count(&mut seen, result.is_ok());
+        let (good, bad) = places(&mut seen);
+        *(if result.is_ok() { good } else { bad }) += 1;
         if let Err(error) = result {
             let after = self.start.elapsed().as_secs_f64();
             seen.refused += u64::from(error.kind() == io::ErrorKind::ConnectionRefused);
@@ -133,9 +135,7 @@ impl Run {
         while self.goes_on() {
             let result = self.one_stream().await;
             let failed = result.is_err();
-            self.see(result, "a stream", |seen, whole| {
-                *(if whole { &mut seen.streams } else { &mut seen.broken }) += 1
-            });
+            self.see(result, "a stream", |seen| (&mut seen.streams, &mut seen.broken));
             if failed {
                 sleep(Duration::from_millis(100)).await;
             }
@@ -151,7 +151,7 @@ impl Run {
 
     async fn one_request(self: Arc<Self>, on_its_own: bool) {
         let result = self.ask(on_its_own).await;
-        self.see(result, "a request", |seen, good| *(if good { &mut seen.answers } else { &mut seen.failed }) += 1);
+        self.see(result, "a request", |seen| (&mut seen.answers, &mut seen.failed));
     }
 
     async fn ask(&self, on_its_own: bool) -> io::Result<()> {
@@ -172,11 +172,14 @@ impl Run {
 
     async fn ask_on(&self, mut connection: Connection, keep: bool) -> std::result::Result<(), Failure> {
         let mut exchange = connection.begin(&self.steady.request).await.map_err(|_| Failure::ClosedWhileIdle)?;
-        while timeout(PATIENCE, exchange.advance(&mut connection, |_| {})).await.map_err(io::Error::from)?.map_err(
-            |error| {
-                if exchange.has_begun() { Failure::Other(error) } else { Failure::ClosedWhileIdle }
-            },
-        )? {}
+        loop {
+            match timeout(PATIENCE, exchange.advance(&mut connection, |_| {})).await.map_err(io::Error::from)? {
+                Ok(true) => {}
+                Ok(false) => break,
+                Err(error) if exchange.has_begun() => return Err(error.into()),
+                Err(_) => return Err(Failure::ClosedWhileIdle),
+            }
+        }
         exchange.finish()?;
         if keep && !exchange.closes() {
             lock(&self.idle).push(connection);

@@ -129,6 +129,7 @@ async fn every_panel_and_every_alert_has_its_metrics() {
     let dir = tempfile::tempdir().expect("temporary directory");
     let gateway = eventful(&mock, &redis, &dir.path().join("ledger.db")).await;
     let prometheus = Prometheus::start(gateway.admin).await;
+    assert_eq!(exchange(gateway.admin, &Request::post("/api/reload", "")).await.status, 200);
     while prometheus.query("count_over_time(up[1m]) >= 12").await.is_empty() {
         everything(&gateway).await;
     }

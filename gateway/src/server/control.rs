@@ -280,15 +280,14 @@ impl Control {
         self.gateway.telemetry.metrics.in_flight_count()
     }
 
-    /// Whether nothing is in flight, nor may come on a connection that is open `since` the listeners closed. The last process
-    /// waits for those before it, too: systemd takes its end for theirs.
+    /// Whether nothing is in flight, nor may come on a connection that is open `since` the listeners closed. The last process waits
+    /// for those before it, too: systemd takes its end for theirs.
     pub(super) fn is_quiet(&self, since: Duration) -> bool {
-        let leaving = self.leaving.borrow();
-        let last = *leaving == Some(Leaving::Terminated);
+        let leaving = *self.leaving.borrow();
         let linger = leaving.as_ref().map_or(Duration::ZERO, Leaving::linger);
+        let waits = leaving == Some(Leaving::Terminated) && self.lineage.has_living();
         // One that has never said anything does not end by itself.
-        let open = self.open.count() > 0 && since <= linger + SILENT;
-        self.in_flight() == 0 && !open && !(last && self.lineage.has_living())
+        !waits && self.in_flight() == 0 && (self.open.count() == 0 || since > linger + SILENT)
     }
 
     /// Ends everything that is in flight, with an error that its clients understand.
