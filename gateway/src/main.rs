@@ -8,6 +8,7 @@ use std::process::ExitCode;
 
 use ai_gateway::config::{self, Config, ProviderConfig, System};
 use ai_gateway::mock::{self, Tls};
+use ai_gateway::server::{Invocation, Source};
 use ai_gateway_providers::Dialect;
 use clap::{Parser, Subcommand};
 
@@ -43,6 +44,8 @@ enum Command {
     Explain(cli::explain::Explain),
     /// Print the JSON Schema of the configuration, for editors.
     Schema,
+    /// Let the program that the running gateway was started from, replaced meanwhile, take over without breaking a stream.
+    Upgrade(cli::upgrade::Options),
     /// Print what was used and what it cost, from the ledger.
     Usage(cli::usage::Options),
     /// Make a client's key, or the hash of one.
@@ -79,6 +82,7 @@ fn main() -> ExitCode {
             println!("{}", config::schema_json());
             ExitCode::SUCCESS
         }
+        Command::Upgrade(options) => exit(cli::upgrade::run(&options)),
         Command::Usage(options) => exit(cli::usage::run(options)),
         Command::Key(command) => exit(cli::key::run(command)),
         Command::Prices(command) => exit(cli::prices::run(command)),
@@ -105,7 +109,9 @@ fn run(file: Option<PathBuf>) -> ExitCode {
             for warning in &loaded.warnings {
                 eprintln!("{warning}");
             }
-            exit(ai_gateway::server::run(&loaded.config))
+            let check = Some(vec!["check".into(), file.clone().into()]);
+            let invocation = Invocation { check, ..Invocation::own() };
+            exit(ai_gateway::server::run(&loaded.config, Source::File(file), invocation))
         }
         Err(errors) => {
             eprint!("{errors}");
@@ -122,7 +128,8 @@ fn run_discovered() -> ExitCode {
     {
         eprintln!("try: {}", curl_line(*address, provider));
     }
-    exit(ai_gateway::server::run(&discovery.config))
+    let invocation = Invocation { check: Some(vec!["schema".into()]), ..Invocation::own() };
+    exit(ai_gateway::server::run(&discovery.config, Source::Fixed, invocation))
 }
 
 /// A command to paste: asks the gateway at `address` for a stream from `provider`.

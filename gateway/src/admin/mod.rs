@@ -10,6 +10,7 @@ mod keys;
 mod limits;
 mod readiness;
 mod targets;
+mod upgrade;
 mod usage;
 
 pub use readiness::{Readiness, State};
@@ -26,25 +27,27 @@ use pingora_core::protocols::http::ServerSession;
 
 use crate::config::Secret;
 use crate::keys::{Maker, RuntimeKeys};
+use crate::server::Control;
 use crate::snapshot::Snapshot;
 use crate::telemetry::{CLASSIC_CONTENT_TYPE, CONTENT_TYPE, Metrics};
 
 const JSON: &str = "application/json";
 
 /// The HTTP application of the admin listener.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Admin {
     metrics: Arc<Metrics>,
     readiness: Arc<Readiness>,
     ledger: Option<Arc<Path>>,
     access: access::Access,
     keys: keys::Keys,
+    control: Option<Arc<Control>>,
 }
 
 impl Admin {
     /// An application that shows these.
     pub fn new(metrics: Arc<Metrics>, readiness: Arc<Readiness>) -> Self {
-        Self { metrics, readiness, ledger: None, access: Default::default(), keys: Default::default() }
+        Self { metrics, readiness, ledger: None, access: Default::default(), keys: Default::default(), control: None }
     }
 
     /// The same, with reports from the ledger's database at `path`.
@@ -65,6 +68,13 @@ impl Admin {
     ) -> Self {
         self.access = access::Access::new(admin_key, current.clone());
         self.keys = keys::Keys::new(current, runtime);
+        self
+    }
+
+    /// The same, commanding the process.
+    #[must_use]
+    pub fn with_control(mut self, control: Arc<Control>) -> Self {
+        self.control = Some(control);
         self
     }
 
@@ -94,6 +104,12 @@ impl Admin {
                 _ => not_allowed("GET, HEAD"),
             };
         }
+        if let (Some(control), "/api/upgrade") = (&self.control, path) {
+            return match method {
+                Method::POST => upgrade::answer(control.clone(), query).await,
+                _ => not_allowed("POST"),
+            };
+        }
         let answer = targets::answer(&self.metrics.health, &method, path, query);
         answer.unwrap_or_else(|| self.show(&method, path, &HeaderMap::new()))
     }
@@ -106,8 +122,7 @@ impl Admin {
             "/metrics" => |admin| metrics(CLASSIC_CONTENT_TYPE, admin.metrics.encode_classic()),
             "/api/limits" => |admin| limits::show(&admin.metrics.limits),
             _ => |_| {
-                let paths =
-                    "/health/live, /health/ready, /metrics, /api/keys, /api/limits, /api/targets and /api/usage";
+                let paths = "/health/live, /health/ready, /metrics, /api/keys, /api/limits, /api/targets, /api/upgrade and /api/usage";
                 problem(StatusCode::NOT_FOUND, &format!("no such path; there are {paths}"))
             },
         };
@@ -125,7 +140,8 @@ impl Admin {
         let status = if state == State::Ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
         // Not a reason to go elsewhere: all instances share the store.
         let alone = self.metrics.limits.store().is_some_and(|store| !store.up).then_some(limits::ALONE);
-        let reasons: Vec<_> = state.reasons().iter().copied().chain(alone).collect();
+        let restoring = self.metrics.limits.is_restoring().then_some(limits::RESTORING);
+        let reasons: Vec<_> = state.reasons().iter().copied().chain(alone).chain(restoring).collect();
         json(status, &serde_json::json!({ "status": state.as_str(), "reasons": reasons }))
     }
 }

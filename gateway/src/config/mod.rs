@@ -2,9 +2,10 @@
 //!
 //! The text becomes a tree with positions (`tree`), each section gives its part a type and checks it, and what comes out
 //! is [`Config`]: plain values with every default and every secret filled in. All problems of a file are reported together,
-//! each with its line and what would be right ([`Problem`]). What no code uses yet is refused by `support`.
+//! each with its line and what would be right ([`Problem`]).
 
 mod access_log;
+mod admin;
 mod attempts;
 mod base_url;
 mod cache;
@@ -31,7 +32,6 @@ mod secret;
 mod server;
 mod store;
 mod strategy;
-mod support;
 mod targets;
 mod telemetry;
 mod tree;
@@ -45,6 +45,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use ai_gateway_plugins::Registry;
 use ai_gateway_providers::price::Model;
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -52,7 +53,9 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 pub use access_log::{AccessLogConfig, LogTo};
+pub use admin::AdminAddress;
 pub use attempts::{RetryConfig, RetryOn, TimeoutsConfig};
+pub use cache::{CacheConfig, DiskConfig, ModelCacheConfig};
 pub use certificates::{CaConfig, TlsConfig};
 pub use check::{Verdict, check};
 pub use credentials::{AwsKeys, CredentialConfig, EntraConfig, KeyHeaders};
@@ -62,10 +65,11 @@ pub use google::{GoogleConfig, GoogleUser, ServiceAccount};
 pub use health::{HealthConfig, ProbeConfig};
 pub use hedge::{HedgeAfter, HedgeConfig};
 pub use jwt::{ClaimNames, IssuerConfig, JwksConfig};
-pub use keys::{KeyConfig, ModelPattern, OnAbort, Right};
+pub use keys::{CacheScope, KeyConfig, ModelPattern, OnAbort, Right};
 pub use ledger::LedgerConfig;
-pub use limits::LimitsConfig;
+pub use limits::{LimitsConfig, budget_rule, concurrent_rule, dollars_and_soft, rate_rule};
 pub use models::{Lossy, ModelConfig, OnCut};
+pub use plugins::{OnError, PluginConfig};
 pub use prices::PricesConfig;
 pub use providers::ProviderConfig;
 pub use report::{ConfigErrors, Place, Problem, Severity, Warning};
@@ -74,7 +78,7 @@ pub use routes::{Condition, HeaderEdits, MirrorConfig, Patterns, RouteConfig, Ro
 pub use schema::{schema, schema_json};
 pub use secret::Secret;
 pub use server::ServerConfig;
-pub use store::StoreConfig;
+pub use store::{RedisConfig, StoreConfig};
 pub use strategy::{StickyBy, Strategy, StrategyConfig};
 pub use targets::TargetConfig;
 pub use telemetry::{
@@ -133,8 +137,8 @@ pub struct File {
     pub plugins: Vec<plugins::Plugin>,
 }
 
-/// The sections that are read today; see [`support`] for the others.
-const SECTIONS: [&str; 14] = [
+/// The sections.
+const SECTIONS: [&str; 16] = [
     "server",
     "providers",
     "prices",
@@ -147,6 +151,8 @@ const SECTIONS: [&str; 14] = [
     "limits",
     "teams",
     "tags",
+    "cache",
+    "plugins",
     "telemetry",
     "access_log",
 ];
@@ -178,6 +184,10 @@ pub struct Config {
     pub telemetry: TelemetryConfig,
     /// One line for each request.
     pub access_log: AccessLogConfig,
+    /// Where answers are kept, of the models that say so.
+    pub cache: CacheConfig,
+    /// What is done to requests and answers, in this order.
+    pub plugins: Vec<PluginConfig>,
 }
 
 /// A configuration, and what is doubtful about it.
@@ -203,6 +213,14 @@ impl Config {
     /// # Errors
     /// Everything that is wrong with it.
     pub fn load_with(path: &Path, env: &dyn Environment) -> Result<Loaded, ConfigErrors> {
+        Self::load_with_plugins(path, env, &Registry::default())
+    }
+
+    /// [`Config::load_with`] with the plugins of `plugins` and no others.
+    ///
+    /// # Errors
+    /// Everything that is wrong with it.
+    pub fn load_with_plugins(path: &Path, env: &dyn Environment, plugins: &Registry) -> Result<Loaded, ConfigErrors> {
         let name = path.display().to_string();
         let bytes =
             env.read(path).map_err(|error| ConfigErrors::single(&name, format!("cannot be read: {error}"), None))?;
@@ -216,7 +234,7 @@ impl Config {
                 Some("TOML is UTF-8: convert the file".into()),
             )
         })?;
-        Self::parse(&text, &name, env)
+        Self::parse_with_plugins(&text, &name, env, plugins)
     }
 
     /// Checks the configuration in `text`. `name` is the file's path: it stands in messages, and relative paths in the text
@@ -225,8 +243,21 @@ impl Config {
     /// # Errors
     /// Everything that is wrong with it, in the order of the text.
     pub fn parse(text: &str, name: &str, env: &dyn Environment) -> Result<Loaded, ConfigErrors> {
+        Self::parse_with_plugins(text, name, env, &Registry::default())
+    }
+
+    /// [`Config::parse`] with the plugins of `plugins` and no others.
+    ///
+    /// # Errors
+    /// Everything that is wrong with it, in the order of the text.
+    pub fn parse_with_plugins(
+        text: &str,
+        name: &str,
+        env: &dyn Environment,
+        plugins: &Registry,
+    ) -> Result<Loaded, ConfigErrors> {
         let dir = Path::new(name).parent().map(Path::to_owned).unwrap_or_default();
-        let mut cx = Context { report: Report::new(name, text), env, dir };
+        let mut cx = Context { report: Report::new(name, text), env, dir, plugins };
         let config = read(text, &mut cx);
         let warnings = cx.report.finish()?;
         // Without an error there is a configuration.
@@ -250,6 +281,8 @@ struct Context<'a> {
     env: &'a dyn Environment,
     /// Where relative paths start.
     dir: PathBuf,
+    /// What `[[plugins]]` may name.
+    plugins: &'a Registry,
 }
 
 impl Context<'_> {
@@ -321,7 +354,6 @@ fn read(text: &str, cx: &mut Context<'_>) -> Option<Config> {
     }
     let mut root = root.into_inner();
     tree::mask_secrets(&root, &mut cx.report);
-    support::refuse(&mut root, &mut cx.report);
 
     let [
         server,
@@ -336,6 +368,8 @@ fn read(text: &str, cx: &mut Context<'_>) -> Option<Config> {
         global,
         teams,
         tags,
+        cache,
+        plugins,
         telemetry,
         access_log,
     ] = SECTIONS.map(|name| root.remove(name));
@@ -351,6 +385,8 @@ fn read(text: &str, cx: &mut Context<'_>) -> Option<Config> {
     let jwt = jwt.and_then(|value| tree::shape::<jwt::Jwt>(value, "[jwt]", &mut cx.report));
     let store: store::Store = store.and_then(|value| tree::shape(value, "[store]", &mut cx.report)).unwrap_or_default();
     let store = store.resolve(cx);
+    let cache: Option<cache::Cache> = cache.and_then(|value| tree::shape(value, "[cache]", &mut cx.report));
+    let cache = cache.unwrap_or_default().resolve(store.redis.is_some(), cx);
     let has_keys = !keys.is_empty() || jwt.is_some() || store.path.is_some();
     let server = server.resolve(has_keys, cx);
     let ledger = ledger
@@ -425,6 +461,7 @@ fn read(text: &str, cx: &mut Context<'_>) -> Option<Config> {
         let rules = tag.map(|tag| limits::rules(None, tag.budget, cx));
         limits.tags.insert(name.value, rules.unwrap_or_default());
     }
+    let plugins = plugins::resolve(elements(plugins, "plugins", cx), cx);
     Some(Config {
         server,
         providers,
@@ -438,6 +475,8 @@ fn read(text: &str, cx: &mut Context<'_>) -> Option<Config> {
         ledger,
         telemetry,
         access_log,
+        cache,
+        plugins,
     })
 }
 

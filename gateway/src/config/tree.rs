@@ -91,7 +91,7 @@ pub(super) fn shape<T: DeserializeOwned>(
 }
 
 /// A message of serde in the words of the file, without any value from it: it could be a secret.
-fn in_words(message: &str, what: &str) -> String {
+pub(super) fn in_words(message: &str, what: &str) -> String {
     if let Some(field) = message.strip_prefix("missing field `").and_then(|rest| rest.strip_suffix('`')) {
         return format!("{what} has no `{field}`");
     }
@@ -184,6 +184,7 @@ const SHOWN: &[&str] = &[
     "allow",
     "api_version",
     "attempts",
+    "attributes",
     "audience",
     "audio_input",
     "audio_output",
@@ -226,6 +227,7 @@ const SHOWN: &[&str] = &[
     "max",
     "max_body",
     "max_buffered",
+    "max_content",
     "max_cooldown",
     "max_size",
     "memory",
@@ -245,6 +247,8 @@ const SHOWN: &[&str] = &[
     "percent",
     "priority",
     "project",
+    "propagate",
+    "protocol",
     "provider",
     "rate",
     "reasoning",
@@ -255,6 +259,7 @@ const SHOWN: &[&str] = &[
     "require",
     "retention",
     "rpm",
+    "sample",
     "search_unit",
     "soft",
     "spool",

@@ -13,6 +13,8 @@ use std::os::fd::{IntoRawFd, OwnedFd};
 use async_trait::async_trait;
 use pingora_core::server::{ListenFds, RuntimeOpts, ShutdownWatch};
 use pingora_core::services::{Service, ServiceReadyNotifier, ServiceWithDependents};
+use tokio::runtime::Handle;
+use tokio::sync::watch;
 
 /// A bound and listening TCP socket, not yet given to a service.
 ///
@@ -91,18 +93,27 @@ pub struct PreboundService<S> {
     sockets: Vec<Prebound>,
     /// When it ends, if not with the server.
     until: Option<ShutdownWatch>,
+    /// Told where it runs.
+    runtime: Option<watch::Sender<Option<Handle>>>,
 }
 
 impl<S> PreboundService<S> {
     /// `inner` must have one TCP (or TLS) endpoint named [`Prebound::key`] for each of `sockets`.
     pub fn new(inner: S, sockets: Vec<Prebound>) -> Self {
-        PreboundService { inner, sockets, until: None }
+        PreboundService { inner, sockets, until: None, runtime: None }
     }
 
     /// The same, serving until `end` says so, whatever happens to the rest of the server.
     #[must_use]
     pub fn until(mut self, end: ShutdownWatch) -> Self {
         self.until = Some(end);
+        self
+    }
+
+    /// The same, telling on which runtime it serves once it does.
+    #[must_use]
+    pub fn telling(mut self, runtime: watch::Sender<Option<Handle>>) -> Self {
+        self.runtime = Some(runtime);
         self
     }
 
@@ -135,6 +146,9 @@ impl<S: Service + 'static> ServiceWithDependents for PreboundService<S> {
         let fds = fds.unwrap_or_else(empty_table);
         self.hand_over(&fds);
         ready_notifier.notify_ready();
+        if let Some(runtime) = &self.runtime {
+            runtime.send_replace(Some(Handle::current()));
+        }
         let shutdown = self.until.take().unwrap_or(shutdown);
         Service::start_service(&mut self.inner, Some(fds), shutdown, listeners_per_fd).await;
     }

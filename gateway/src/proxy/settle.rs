@@ -7,7 +7,7 @@ use ai_gateway_providers::error::Fault;
 use pingora_proxy::Session;
 
 use super::failure::CLIENT_LEFT;
-use super::{Exchange, Gateway, Outcome, book, calls, limit, stored};
+use super::{Exchange, Gateway, Outcome, book, cached, calls, limit, plugins, stored};
 use crate::telemetry::trace::trace_id_of;
 use crate::telemetry::{Attempt, AttemptOutcome, Finish, Finished, Line, RequestModel, Tokens, Usage};
 
@@ -17,6 +17,7 @@ pub fn settle(gateway: &Gateway, session: &mut Session, exchange: &mut Exchange)
         replay.restore(session);
     }
     calls::give_up(exchange);
+    plugins::conclude(exchange);
     if let Some(memory) = exchange.observer.as_mut().and_then(Observer::take_memory) {
         gateway.continuity.remember_turn(exchange.key.as_ref().map(|key| &*key.name), memory);
     }
@@ -32,6 +33,7 @@ pub fn settle(gateway: &Gateway, session: &mut Session, exchange: &mut Exchange)
     } else {
         exchange.end_attempt(Outcome::Ok);
     }
+    cached::count(gateway, exchange);
     book::book(gateway, exchange);
     book::book_others(gateway, exchange);
     let attempts: Vec<Attempt> = exchange.attempts.iter().map(|attempt| attempt.record(exchange.is_direct())).collect();
@@ -45,11 +47,13 @@ pub fn settle(gateway: &Gateway, session: &mut Session, exchange: &mut Exchange)
         }
     }
     let trace = exchange.trace.take();
+    let seen = exchange.observer.as_ref().map(|observer| observer.seen());
+    let finish = finish(exchange, seen);
+    let tags = plugins::on_end(gateway, exchange, finish);
     let header = session.req_header();
     let trace_id = trace.as_ref().map_or_else(|| trace_id_of(&header.headers), |trace| Some(trace.id()));
     let dropped = dropped(exchange);
     let last = exchange.attempt();
-    let seen = exchange.observer.as_ref().map(|observer| observer.seen());
     let finished = Finished {
         operation: exchange.endpoint.as_ref().map_or("unknown", |endpoint| endpoint.operation.as_str()),
         dialect: exchange.endpoint.as_ref().map(|endpoint| endpoint.dialect.as_str()),
@@ -60,7 +64,7 @@ pub fn settle(gateway: &Gateway, session: &mut Session, exchange: &mut Exchange)
         status: exchange.status,
         key: exchange.key.as_ref().map(|key| &*key.name),
         fault: fault(exchange),
-        finish: finish(exchange, seen),
+        finish,
         stream: exchange.wants_stream(),
         duration: exchange.started.elapsed(),
         first_token: exchange.first_output.map(|at| at - exchange.started).filter(|_| exchange.wants_stream()),
@@ -83,6 +87,7 @@ pub fn settle(gateway: &Gateway, session: &mut Session, exchange: &mut Exchange)
         seams: exchange.resume.as_ref().map_or(0, |resume| resume.seams()),
         error: exchange.error.as_ref().map(|error| error.kind.as_str()),
         trace_id: trace_id.as_deref(),
+        tags: &tags,
         finished: &finished,
     };
     gateway.telemetry.record(&line);
@@ -133,7 +138,8 @@ pub(super) fn fault(exchange: &Exchange) -> Option<Fault> {
 }
 
 fn finish(exchange: &Exchange, seen: Option<&Seen>) -> Finish {
-    let broke = exchange.error.is_some() || seen.is_some_and(|seen| seen.error.is_some());
+    let broke = (exchange.error.is_some() && !plugins::refused_in_stream(exchange))
+        || seen.is_some_and(|seen| seen.error.is_some());
     if exchange.client_left {
         Finish::ClientLeft
     } else if exchange.status >= 400 || (broke && !exchange.committed) {

@@ -1,47 +1,63 @@
-//! The process: sockets, services, signals, and a shutdown that lets streams finish.
+//! The process: sockets, services, signals, and a life that ends without breaking a stream.
+//!
+//! [`run`] is the whole of it: it takes over from a process before it, if there is one ([`upgrade`]), [`build`]s a gateway from
+//! the configuration, and serves until [`signals`] or the admin API say otherwise ([`Control`]). [`leave`] sees to the end.
 
 mod build;
+mod control;
+mod leave;
+mod notify;
+mod serve;
+mod signals;
+mod sockets;
+mod upgrade;
 
 pub use build::{Built, Snapshots, build};
+pub use control::{Control, UPGRADE_LIMIT, Upgraded};
+pub use upgrade::{Identity, Invocation, UpgradeError};
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
-use async_trait::async_trait;
-use log::info;
-use pingora_core::apps::HttpServerOptions;
-use pingora_core::listeners::tls::TlsSettings;
-use pingora_core::protocols::http::v2::server::default_h2_options;
 use pingora_core::server::configuration::ServerConf;
-use pingora_core::server::{ExecutionPhase, RunArgs, Server, ShutdownSignal, ShutdownSignalWatch};
-use pingora_core::services::background::{BackgroundService, background_service};
+use pingora_core::server::{RunArgs, Server};
+use pingora_core::services::background::background_service;
 use pingora_core::services::listening::Service;
-use pingora_proxy::{HttpProxy, http_proxy};
-use tokio::signal::unix::SignalKind;
-use tokio::sync::broadcast;
+use tokio::sync::watch;
 
-use crate::admin::{Admin, Readiness};
-use crate::config::{Config, TlsConfig};
+use crate::admin::Admin;
+use crate::config::Config;
 use crate::keys::KeyError;
-use crate::ledger::Ledger;
 use crate::mock;
 use crate::net::prebound::{Prebound, PreboundService};
-use crate::proxy::{Gateway, Probing};
+use crate::proxy::Probing;
 use crate::snapshot::BuildError;
-use crate::telemetry::{Telemetry, TelemetryService};
+use crate::telemetry::TelemetryService;
+use leave::Leave;
+use notify::Watchdog;
+use serve::Watched;
+use signals::Signals;
+use sockets::Sockets;
+use upgrade::{Inheritance, Predecessor, Upgrader};
 
 /// Idle connections kept to all upstreams together.
 const UPSTREAM_POOL: usize = 1024;
-/// Streams that one HTTP/2 client may have open on a connection.
-const H2_STREAMS: u32 = 256;
-/// Request headers larger than this are refused on HTTP/2; HTTP/1 has Pingora's own bound.
-const H2_HEADER_LIST: u32 = 64 * 1024;
-/// Bytes that an HTTP/2 client may send ahead on one stream: large prompts must not wait for a round trip each 64 KiB.
-const H2_WINDOW: u32 = 1 << 20;
-/// How long the access log and the ledger may take to write what they have, at the end.
-const PATIENCE: Duration = Duration::from_secs(2);
+/// How long the start waits until budgets know what was spent before.
+const RESTORE: Duration = Duration::from_secs(3);
 /// More tries than any plan has: the plan decides, not Pingora.
 const MAX_RETRIES: usize = 64;
+/// Longer than any drain: [`Leave`] ends the process, not Pingora.
+const GRACE: Duration = Duration::from_secs(30 * 86_400);
+
+/// Where the configuration of a process comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// A file, which is read again for a reload.
+    File(PathBuf),
+    /// The environment as it was, or the program itself.
+    Fixed,
+}
 
 /// Why the gateway does not start.
 #[derive(Debug, thiserror::Error)]
@@ -49,6 +65,9 @@ pub enum StartError {
     /// A listener has no socket.
     #[error("{0}")]
     Bind(#[from] std::io::Error),
+    /// The process that this one takes over from does not hand over.
+    #[error("{0}")]
+    Predecessor(std::io::Error),
     /// The configuration cannot be built.
     #[error("{0}")]
     Build(#[from] BuildError),
@@ -64,6 +83,9 @@ pub enum StartError {
     /// The access log cannot go where it should.
     #[error("access_log: {0}")]
     AccessLog(std::io::Error),
+    /// Answers could not be kept as configured.
+    #[error("{0}")]
+    Cache(#[from] crate::cache::OpenError),
     /// Usage could not be kept.
     #[error("the ledger cannot be used: {0}")]
     Ledger(std::io::Error),
@@ -74,193 +96,102 @@ pub enum StartError {
 
 /// Runs the gateway until it is told to stop. Prints where it listens on standard error.
 ///
+/// `invocation` is how a process is started that takes over from this one.
+///
 /// # Errors
 /// [`StartError`] before anything is served; never afterwards.
-pub fn run(config: &Config) -> Result<(), StartError> {
-    let public: Vec<Prebound> =
-        config.server.listen.iter().map(|address| Prebound::bind(&address.to_string())).collect::<Result<_, _>>()?;
-    let admin = config.server.admin.map(|address| Prebound::bind(&address.to_string())).transpose()?;
-    let mock = config
-        .providers
-        .values()
-        .any(|provider| provider.base_url.is_none())
-        .then(|| Prebound::bind("127.0.0.1:0"))
-        .transpose()?;
+pub fn run(config: &Config, source: Source, invocation: Invocation) -> Result<(), StartError> {
+    let (predecessor, inherited) = match Inheritance::claim()? {
+        Some(Inheritance { predecessor, sockets }) => (Some(predecessor), sockets),
+        None => (None, Vec::new()),
+    };
+    let prepared = Sockets::open(&config.server, inherited).map_err(StartError::Bind).and_then(|sockets| {
+        let mock = config.providers.values().any(|provider| provider.base_url.is_none());
+        let mock = mock.then(|| Prebound::bind("127.0.0.1:0")).transpose()?;
+        let built = build(config, mock.as_ref().map(Prebound::local_addr))?;
+        Ok((sockets, mock, built))
+    });
+    let (sockets, mock, built) = match (prepared, &predecessor) {
+        (Ok(prepared), _) => prepared,
+        (Err(error), Some(predecessor)) => {
+            predecessor.tell_failure(&error);
+            return Err(error);
+        }
+        (Err(error), None) => return Err(error),
+    };
+    if let Some(predecessor) = &predecessor {
+        predecessor.take_over(|_message| {}).map_err(StartError::Predecessor)?;
+    }
+    serve(config, source, invocation, sockets, mock, built, predecessor)
+}
 
-    let Built { gateway, store, snapshots } = build(config, mock.as_ref().map(Prebound::local_addr))?;
-    let runtime_keys = snapshots.runtime_keys;
-    let (telemetry, ledger) = (gateway.telemetry.clone(), gateway.ledger.clone());
-    let books = Books { telemetry: telemetry.clone(), ledger: ledger.clone() };
-    let current = gateway.current.clone();
-    let readiness = Arc::new(Readiness::default());
-
-    let mut server = Server::new_with_opt_and_conf(None, server_conf(config));
-    server.bootstrap();
+fn serve(
+    config: &Config,
+    _source: Source,
+    invocation: Invocation,
+    sockets: Sockets,
+    mock: Option<Prebound>,
+    built: Built,
+    predecessor: Option<Predecessor>,
+) -> Result<(), StartError> {
+    let Built { gateway, store, keeper, shared_keys, snapshots } = built;
+    let Sockets { public, admin, kept } = sockets;
+    let control = Arc::new(Control::new(gateway.clone(), Upgrader::new(invocation, kept), predecessor));
     let scheme = if config.server.tls.is_some() { "https" } else { "http" };
     let mut announcements: Vec<String> =
         public.iter().map(|socket| format!("listening on {scheme}://{}", socket.local_addr())).collect();
-    let probing = Probing(gateway.clone());
-    let reporting = TelemetryService::new(telemetry.clone(), gateway.current.clone(), gateway.resolver.clone());
-    let proxy = proxy_service(&server.configuration, gateway, config.server.tls.as_ref(), &public)?;
-    server.add_service(PreboundService::new(proxy, public));
+
+    let mut server = Server::new_with_opt_and_conf(None, server_conf());
+    server.bootstrap();
+    let (serving, served) = watch::channel(None);
+    let watched = Watched { leaving: control.leaving(), open: control.open().clone() };
+    let proxy = serve::service(&server.configuration, gateway.clone(), config.server.tls.as_ref(), &public, watched)?;
+    server.add_service(PreboundService::new(proxy, public).telling(serving));
     if let Some(socket) = admin {
         announcements.push(format!("admin on http://{}", socket.local_addr()));
-        let api = Admin::new(telemetry.metrics.clone(), readiness.clone())
-            .with_ledger(ledger.as_ref().map(|ledger| ledger.path()))
-            .with_keys(config.server.admin_key.clone(), current, runtime_keys);
+        let api = Admin::new(gateway.telemetry.metrics.clone(), control.readiness().clone())
+            .with_ledger(gateway.ledger.as_ref().map(|ledger| ledger.path()))
+            .with_keys(config.server.admin_key.clone(), gateway.current.clone(), snapshots.runtime_keys)
+            .with_control(control.clone());
         let mut service = Service::new("admin".to_owned(), api);
         service.threads = Some(1);
         service.add_tcp(socket.key());
-        server.add_service(PreboundService::new(service, vec![socket]));
+        // It tells to the last how it stands, unless another process has the listener.
+        server.add_service(PreboundService::new(service, vec![socket]).until(control.handed_over()));
     }
+    // Requests that are being finished may still need it.
+    let (_mock_serves, always) = watch::channel(false);
     if let Some(socket) = mock {
-        server.add_service(mock::service(socket, None)?);
+        server.add_service(mock::service(socket, None)?.until(always));
     }
     if let Some(store) = store {
         server.add_service(background_service("store", store));
     }
-    let drain = Drain { phases: Mutex::new(Some(server.watch_execution_phase())), books: books.clone() };
-    server.add_service(background_service("drain", drain));
-    server.add_service(background_service("probes", probing));
+    if let Some(keeper) = keeper {
+        server.add_service(background_service("cache", keeper));
+    }
+    if let Some(keys) = shared_keys {
+        server.add_service(background_service("keys", keys));
+    }
+    let leave = Leave::new(server.watch_execution_phase(), control.clone());
+    server.add_service(background_service("leave", leave));
+    server.add_service(background_service("watchdog", Watchdog { serving: served }));
+    let reporting = TelemetryService::new(gateway.telemetry.clone(), gateway.current.clone(), gateway.resolver.clone());
     server.add_service(background_service("telemetry", reporting));
+    server.add_service(background_service("probes", Probing(gateway)));
 
-    server.run(RunArgs { shutdown_signal: Box::new(Signals { readiness, announcements }) });
-    books.close();
+    server.run(RunArgs { shutdown_signal: Box::new(Signals { control: control.clone(), announcements }) });
+    control.close();
     Ok(())
 }
 
-/// What has to be written to its end before the process leaves.
-#[derive(Clone)]
-struct Books {
-    telemetry: Arc<Telemetry>,
-    ledger: Option<Arc<Ledger>>,
-}
-
-impl Books {
-    /// Blocks, some seconds at most.
-    fn close(&self) {
-        self.telemetry.flush(PATIENCE);
-        if let Some(ledger) = &self.ledger
-            && !ledger.close(PATIENCE)
-        {
-            info!("the ledger leaves records in its spool to the next process");
-        }
-    }
-}
-
-fn server_conf(config: &Config) -> ServerConf {
+fn server_conf() -> ServerConf {
     ServerConf {
         threads: std::thread::available_parallelism().map_or(1, usize::from),
         upstream_keepalive_pool_size: UPSTREAM_POOL,
         max_retries: MAX_RETRIES,
-        grace_period_seconds: Some(config.server.drain.as_secs()),
+        grace_period_seconds: Some(GRACE.as_secs()),
         graceful_shutdown_timeout_seconds: Some(2),
         ..ServerConf::default()
-    }
-}
-
-fn proxy_service(
-    conf: &Arc<ServerConf>,
-    gateway: Gateway,
-    tls: Option<&TlsConfig>,
-    sockets: &[Prebound],
-) -> Result<Service<HttpProxy<Gateway>>, StartError> {
-    let mut proxy = http_proxy(conf, gateway);
-    let mut options = HttpServerOptions::default();
-    options.h2c = true;
-    proxy.server_options = Some(options);
-    let mut h2 = default_h2_options();
-    h2.max_concurrent_streams(H2_STREAMS)
-        .max_header_list_size(H2_HEADER_LIST)
-        .initial_window_size(H2_WINDOW)
-        .initial_connection_window_size(2 * H2_WINDOW);
-    proxy.h2_options = Some(h2);
-    let mut service = Service::new("gateway".to_owned(), proxy);
-    for socket in sockets {
-        match tls {
-            None => service.add_tcp(socket.key()),
-            Some(tls) => {
-                let mut settings = TlsSettings::intermediate(&tls.cert.to_string_lossy(), &tls.key.to_string_lossy())
-                    .map_err(StartError::Tls)?;
-                settings.enable_h2();
-                service.add_tls_with_settings(socket.key(), None, settings);
-            }
-        }
-    }
-    Ok(service)
-}
-
-/// Pingora's signals: SIGTERM drains, SIGQUIT hands over, SIGINT stops at once. Ready is said once they are caught, and
-/// taken back before anything else happens.
-struct Signals {
-    readiness: Arc<Readiness>,
-    announcements: Vec<String>,
-}
-
-#[async_trait]
-impl ShutdownSignalWatch for Signals {
-    async fn recv(&self) -> ShutdownSignal {
-        let (terminate, quit, interrupt) = (SignalKind::terminate(), SignalKind::quit(), SignalKind::interrupt());
-        let (terminate, quit, interrupt) = (caught(terminate), caught(quit), caught(interrupt));
-        self.readiness.set_ready();
-        for line in &self.announcements {
-            eprintln!("{line}");
-        }
-        let signal = tokio::select! {
-            () = terminate => ShutdownSignal::GracefulTerminate,
-            () = quit => ShutdownSignal::GracefulUpgrade,
-            () = interrupt => ShutdownSignal::FastShutdown,
-        };
-        self.readiness.set_draining();
-        signal
-    }
-}
-
-/// Catches a signal from now on; resolves when it comes.
-fn caught(kind: SignalKind) -> impl Future<Output = ()> {
-    let signal = tokio::signal::unix::signal(kind);
-    async move {
-        match signal {
-            Ok(mut signal) => {
-                signal.recv().await;
-            }
-            Err(error) => {
-                log::error!("signal {} cannot be caught: {error}", kind.as_raw_value());
-                std::future::pending().await
-            }
-        }
-    }
-}
-
-/// Tenths of a second without any exchange: the last frames of HTTP/2 are out by then.
-const QUIET_TICKS: u32 = 5;
-
-/// Leaves as soon as nothing is in flight: Pingora itself would sleep through the whole grace period.
-struct Drain {
-    /// Taken at the start of the service; it remembers what came before that.
-    phases: Mutex<Option<broadcast::Receiver<ExecutionPhase>>>,
-    books: Books,
-}
-
-#[async_trait]
-impl BackgroundService for Drain {
-    async fn start(&self, _shutdown: pingora_core::server::ShutdownWatch) {
-        let Some(mut phases) = self.phases.lock().unwrap_or_else(PoisonError::into_inner).take() else { return };
-        while let Ok(phase) = phases.recv().await {
-            if matches!(phase, ExecutionPhase::ShutdownGracePeriod) {
-                break;
-            }
-        }
-        let mut tick = tokio::time::interval(Duration::from_millis(100));
-        let mut quiet = 0;
-        loop {
-            tick.tick().await;
-            quiet = if self.books.telemetry.metrics.in_flight_count() == 0 { quiet + 1 } else { 0 };
-            if quiet == QUIET_TICKS {
-                info!("nothing is in flight any more: leaving");
-                self.books.close();
-                std::process::exit(0);
-            }
-        }
     }
 }

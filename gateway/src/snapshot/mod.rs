@@ -22,7 +22,7 @@ use crate::config::{AccessLogConfig, ModelConfig, PricesConfig, TelemetryConfig}
 use crate::health::Health;
 pub use crate::keys::{Key, KeyRing};
 use crate::limits::Limits;
-use crate::proxy::BodyLimits;
+use crate::proxy::{BodyLimits, Chain};
 use crate::routing::rules::RuleSet;
 
 /// Everything that answering a request needs of the configuration.
@@ -47,6 +47,8 @@ pub struct Snapshot {
     pub telemetry: TelemetryConfig,
     /// Where the access log goes.
     pub access_log: AccessLogConfig,
+    /// What is done to requests and answers.
+    pub plugins: Chain,
 }
 
 impl Snapshot {

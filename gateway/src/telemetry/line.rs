@@ -41,6 +41,8 @@ pub struct Line<'a> {
     pub error: Option<&'a str>,
     /// Id of the trace, in hexadecimal.
     pub trace_id: Option<&'a str>,
+    /// What plugins noted.
+    pub tags: &'a [ai_gateway_plugins::Tag],
     /// What the metrics know, too.
     pub finished: &'a Finished<'a>,
 }
@@ -109,6 +111,8 @@ struct Json<'a> {
     error: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     trace_id: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tags: Option<Tags<'a>>,
 }
 
 impl<'a> From<&Line<'a>> for Json<'a> {
@@ -147,7 +151,17 @@ impl<'a> From<&Line<'a>> for Json<'a> {
             seams: (line.seams > 0).then_some(line.seams),
             error: line.error,
             trace_id: line.trace_id,
+            tags: (!line.tags.is_empty()).then_some(Tags(line.tags)),
         }
+    }
+}
+
+/// What plugins noted, as `plugin.name=value`.
+struct Tags<'a>(&'a [ai_gateway_plugins::Tag]);
+
+impl Serialize for Tags<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(self.0.iter().map(|tag| format!("{}.{}={}", tag.plugin, tag.name, tag.value)))
     }
 }
 

@@ -19,11 +19,13 @@ use super::connections::{Connections, ConnectionsCollector};
 use super::finished::{Attempt, AttemptOutcome, Finished, RequestModel, Usage};
 use super::interned::Interned;
 use super::otlp::OtlpMetrics;
+use super::plugins::{Plugins, PluginsCollector};
 use super::process::ProcessCollector;
 use super::retries::{Retries, RetriesCollector};
 use super::series::{Labels, Requests, Series, SeriesCollector};
 use super::spend::{Spend, SpendCollector};
 use super::targets::TargetsCollector;
+use crate::cache::CacheMetrics;
 use crate::health::Health;
 use crate::ledger::LedgerMetrics;
 use crate::limits::{Limits, LimitsCollector};
@@ -99,12 +101,16 @@ pub struct Metrics {
     pub(super) otlp: OtlpMetrics,
     /// `gateway_dns_*`, for the resolver.
     pub dns: DnsMetrics,
+    /// `gateway_cache_*`, for the cache.
+    pub cache: CacheMetrics,
     /// `gateway_ledger_*`, for the ledger.
     pub ledger: LedgerMetrics,
     /// How the targets are.
     pub health: Arc<Health>,
     /// What clients may use, and have used.
     pub limits: Arc<Limits>,
+    /// What plugins did.
+    pub plugins: Arc<Plugins>,
 }
 
 impl Metrics {
@@ -130,9 +136,11 @@ impl Metrics {
             log_dropped: Counter::default(),
             otlp: OtlpMetrics::default(),
             dns: DnsMetrics::default(),
+            cache: CacheMetrics::default(),
             ledger: LedgerMetrics::default(),
             health: Arc::new(Health::new(Instant::now(), fastrand::u64(..))),
             limits: Arc::new(Limits::new()),
+            plugins: Arc::default(),
         };
         metrics.registered()
     }
@@ -150,6 +158,7 @@ impl Metrics {
         registry.register_collector(Box::new(ProcessCollector));
         registry.register_collector(Box::new(TargetsCollector(self.health.clone())));
         registry.register_collector(Box::new(LimitsCollector(self.limits.clone())));
+        registry.register_collector(Box::new(PluginsCollector(self.plugins.clone())));
         registry.register("gateway_in_flight", "Requests that are being served", self.in_flight.clone());
         registry.register_with_unit(
             "gateway_overhead",
@@ -179,7 +188,7 @@ impl Metrics {
         );
         registry.register(
             "gateway_mirrored",
-            "Requests mirrored to another target, by outcome; `dropped`: too many at once",
+            "Requests mirrored to another target, by outcome; `dropped`: too many at once, `limited`: its target's own limits",
             self.mirrored.clone(),
         );
         registry.register(
@@ -195,6 +204,7 @@ impl Metrics {
             "Expired addresses used because their refresh had failed",
             self.dns.stale_served.clone(),
         );
+        self.cache.register(registry);
         self.ledger.register(registry);
         self.otlp.register(registry);
         let version = Info::new([("version", env!("CARGO_PKG_VERSION"))]);
@@ -349,7 +359,7 @@ impl Metrics {
         }
     }
 
-    /// Counts a mirrored request. `outcome`: a word of [`AttemptOutcome`], or `dropped`.
+    /// Counts a mirrored request. `outcome`: a word of [`AttemptOutcome`], `dropped` or `limited`.
     pub fn mirrored(&self, provider: &str, outcome: &'static str) {
         self.mirrored.get_or_create(&Mirrored { provider: provider.to_owned(), outcome }).inc();
     }

@@ -14,6 +14,7 @@ mod interned;
 mod line;
 mod metrics;
 mod otlp;
+mod plugins;
 mod process;
 mod retries;
 mod series;
@@ -27,6 +28,7 @@ pub use exposition::CLASSIC_CONTENT_TYPE;
 pub use finished::{Attempt, AttemptOutcome, Finish, Finished, RequestModel, Tokens, Usage};
 pub use line::Line;
 pub use metrics::{CONTENT_TYPE, InFlight, Metrics};
+pub use plugins::{Hook, PluginStats, Plugins, Said};
 pub use service::TelemetryService;
 
 use std::sync::Arc;

@@ -1,0 +1,31 @@
+//! `ai-gateway upgrade`: the program that the running gateway was started from takes over from it.
+
+use std::time::Duration;
+
+use clap::Args;
+
+use super::ask::Whom;
+
+/// How to upgrade.
+#[derive(Args)]
+pub struct Options {
+    #[command(flatten)]
+    whom: Whom,
+    /// How long the new process may take until it serves; past that the old one goes on.
+    #[arg(long, value_name = "TIME", default_value = "30s", value_parser = humantime::parse_duration)]
+    timeout: Duration,
+}
+
+/// Prints who serves now; the error is for a person.
+pub fn run(options: &Options) -> Result<(), String> {
+    let timeout = humantime::format_duration(options.timeout).to_string().replace(' ', "");
+    // The check of the new binary has a time of its own.
+    let patience = 2 * options.timeout + Duration::from_secs(10);
+    let answer = options.whom.ask("POST", &format!("/api/upgrade?timeout={timeout}"), patience)?;
+    if !answer.is_ok() {
+        return Err(format!("{}\nThe running gateway serves on.", answer.error()));
+    }
+    let (pid, version, took) = (&answer.body["pid"], &answer.body["version"], &answer.body["took_ms"]);
+    println!("upgraded: process {pid}, version {}, after {took} ms", version.as_str().unwrap_or("unknown"));
+    Ok(())
+}

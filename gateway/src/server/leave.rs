@@ -1,0 +1,114 @@
+//! The end of the process: streams are finished, what remains is ended politely, and nothing is waited for that is not there.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use log::info;
+use pingora_core::server::{ExecutionPhase, ShutdownWatch};
+use pingora_core::services::background::BackgroundService;
+use tokio::signal::unix::SignalKind;
+use tokio::sync::broadcast;
+use tokio::time::Instant;
+
+use super::control::Control;
+use super::signals::Caught;
+
+/// Between two looks at what is in flight.
+const TICK: Duration = Duration::from_millis(50);
+/// Looks without any exchange: the last frames of HTTP/2 are out by then.
+const QUIET_TICKS: u32 = 10;
+/// How long what was ended may take to say so to its client.
+const LAST_WORDS: Duration = Duration::from_secs(6);
+
+/// Why a process leaves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Leaving {
+    /// It was told to.
+    Terminated,
+    /// Another one serves in its place.
+    Upgraded,
+}
+
+impl Leaving {
+    /// How long idle connections may bring one more request. Nobody waits for the end of a process that has a successor; its
+    /// clients' connections are just as good as new ones meanwhile.
+    pub fn linger(&self) -> Duration {
+        match self {
+            Self::Terminated => Duration::from_millis(300),
+            Self::Upgraded => Duration::from_secs(5),
+        }
+    }
+}
+
+/// Ends the process as soon as nothing is in flight: Pingora itself would sleep through its whole grace period.
+pub struct Leave {
+    /// Taken at the start of the service; it remembers what came before that.
+    phases: Mutex<Option<broadcast::Receiver<ExecutionPhase>>>,
+    control: Arc<Control>,
+}
+
+impl Leave {
+    /// Waits for the server's end in `phases`.
+    pub fn new(phases: broadcast::Receiver<ExecutionPhase>, control: Arc<Control>) -> Self {
+        Self { phases: Mutex::new(Some(phases)), control }
+    }
+
+    /// Waits until nothing is in flight, and no idle connection is left that may bring a request; or until `end`, or a signal
+    /// that says not to wait.
+    async fn quiet(&self, end: Instant, hurry: &mut Hurry) -> bool {
+        let mut tick = tokio::time::interval(TICK);
+        let mut quiet = 0;
+        while quiet < QUIET_TICKS {
+            tokio::select! {
+                _ = tick.tick() => {}
+                () = tokio::time::sleep_until(end) => return false,
+                () = hurry.asked() => return false,
+            }
+            quiet = if self.control.is_quiet() { quiet + 1 } else { 0 };
+        }
+        true
+    }
+}
+
+#[async_trait]
+impl BackgroundService for Leave {
+    async fn start(&self, _shutdown: ShutdownWatch) {
+        let Some(mut phases) = self.phases.lock().unwrap_or_else(PoisonError::into_inner).take() else { return };
+        while let Ok(phase) = phases.recv().await {
+            if matches!(phase, ExecutionPhase::ShutdownGracePeriod) {
+                break;
+            }
+        }
+        let mut hurry = Hurry::new();
+        let drain = self.control.drain();
+        if self.quiet(Instant::now() + drain, &mut hurry).await {
+            info!("nothing is in flight any more: leaving");
+        } else {
+            log::warn!("{} requests are still in flight and are ended", self.control.in_flight());
+            self.control.end_exchanges();
+            self.quiet(Instant::now() + LAST_WORDS, &mut hurry).await;
+        }
+        self.control.close();
+        std::process::exit(0);
+    }
+}
+
+/// The signals that say not to wait any longer.
+struct Hurry {
+    terminate: Caught,
+    interrupt: Caught,
+}
+
+impl Hurry {
+    fn new() -> Self {
+        Self { terminate: Caught::new(SignalKind::terminate()), interrupt: Caught::new(SignalKind::interrupt()) }
+    }
+
+    async fn asked(&mut self) {
+        tokio::select! {
+            () = self.terminate.next() => {}
+            () = self.interrupt.next() => {}
+        }
+    }
+}

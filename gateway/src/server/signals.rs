@@ -1,0 +1,83 @@
+//! What the process is told by signals: SIGTERM and SIGQUIT finish and end, SIGINT ends at once, SIGHUP reloads, SIGUSR2
+//! upgrades.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use pingora_core::server::{ShutdownSignal, ShutdownSignalWatch};
+use tokio::signal::unix::{Signal, SignalKind};
+
+use super::control::Control;
+use super::leave::Leaving;
+
+/// A signal that is caught from now on.
+pub struct Caught(Option<Signal>);
+
+impl Caught {
+    /// Catches it.
+    pub fn new(kind: SignalKind) -> Self {
+        match tokio::signal::unix::signal(kind) {
+            Ok(signal) => Self(Some(signal)),
+            Err(error) => {
+                log::error!("signal {} cannot be caught: {error}", kind.as_raw_value());
+                Self(None)
+            }
+        }
+    }
+
+    /// Waits for the next one.
+    pub async fn next(&mut self) {
+        if let Some(signal) = &mut self.0
+            && signal.recv().await.is_some()
+        {
+            return;
+        }
+        std::future::pending().await
+    }
+}
+
+/// Waits for Pingora until the process is to leave. Ready is said once the signals are caught, and taken back before anything
+/// else happens.
+pub struct Signals {
+    /// What the signals command.
+    pub control: Arc<Control>,
+    /// What is printed when the process serves.
+    pub announcements: Vec<String>,
+}
+
+#[async_trait]
+impl ShutdownSignalWatch for Signals {
+    async fn recv(&self) -> ShutdownSignal {
+        let mut terminate = Caught::new(SignalKind::terminate());
+        let mut quit = Caught::new(SignalKind::quit());
+        let mut interrupt = Caught::new(SignalKind::interrupt());
+        let mut hangup = Caught::new(SignalKind::hangup());
+        let mut upgrade = Caught::new(SignalKind::user_defined2());
+        let mut leaving = self.control.leaving();
+        self.control.serve();
+        for line in &self.announcements {
+            eprintln!("{line}");
+        }
+        loop {
+            tokio::select! {
+                () = terminate.next() => break,
+                () = quit.next() => break,
+                () = interrupt.next() => {
+                    self.control.leave(Leaving::Terminated);
+                    return ShutdownSignal::FastShutdown;
+                }
+                () = hangup.next() => {},
+                () = upgrade.next() => self.control.upgrade_unasked(),
+                // Somebody else serves already.
+                _ = leaving.wait_for(Option::is_some) => return ShutdownSignal::GracefulTerminate,
+            }
+        }
+        self.control.leave(Leaving::Terminated);
+        // Whoever sends requests here learns it before the listeners close.
+        tokio::select! {
+            () = tokio::time::sleep(self.control.shutdown_delay()) => ShutdownSignal::GracefulTerminate,
+            () = terminate.next() => ShutdownSignal::GracefulTerminate,
+            () = interrupt.next() => ShutdownSignal::FastShutdown,
+        }
+    }
+}

@@ -1,0 +1,86 @@
+//! The listening sockets of the process: bound, or taken over from the process before.
+
+use std::io;
+use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
+
+use super::upgrade::Role;
+use crate::config::ServerConfig;
+use crate::net::prebound::Prebound;
+
+/// A socket that listens, on its way from one process to the next.
+#[derive(Debug)]
+pub struct Listening {
+    /// What it is for.
+    pub role: Role,
+    /// Its address as configured: with port 0 it is not the one in use.
+    pub configured: String,
+    /// Pingora's name of it.
+    pub key: String,
+    /// The socket.
+    pub socket: OwnedFd,
+}
+
+/// All sockets of a process, not yet given to services.
+#[derive(Debug)]
+pub struct Sockets {
+    /// Where clients come; never empty.
+    pub public: Vec<Prebound>,
+    /// The admin listener.
+    pub admin: Option<Prebound>,
+    /// The same once more, for the process that takes over.
+    pub kept: Vec<Listening>,
+}
+
+impl Sockets {
+    /// Opens what `config` names. What is among `inherited` is not bound anew; what of those it does not name is closed.
+    ///
+    /// # Errors
+    /// An address cannot be listened on.
+    pub fn open(config: &ServerConfig, mut inherited: Vec<Listening>) -> io::Result<Self> {
+        let mut kept = Vec::new();
+        let mut open = |role: Role, address: &SocketAddr| {
+            let configured = address.to_string();
+            let same = |socket: &Listening| socket.role == role && socket.configured == configured;
+            let socket = match inherited.iter().position(same) {
+                Some(found) => {
+                    let found = inherited.remove(found);
+                    Prebound::inherited(found.socket, found.key)?
+                }
+                None => Prebound::bind(&configured)?,
+            };
+            let (key, duplicate) = (socket.key().to_owned(), socket.duplicate()?);
+            kept.push(Listening { role, configured, key, socket: duplicate });
+            Ok::<_, io::Error>(socket)
+        };
+        let public = config.listen.iter().map(|address| open(Role::Public, address)).collect::<io::Result<_>>()?;
+        let admin = config.admin.as_ref().map(|address| open(Role::Admin, address)).transpose()?;
+        Ok(Self { public, admin, kept })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_bound_before_is_found_by_what_the_file_says() {
+        let any: SocketAddr = "127.0.0.1:0".parse().unwrap();
+        let config = ServerConfig { listen: vec![any, any], admin: Some(any), ..ServerConfig::default() };
+        let first = Sockets::open(&config, Vec::new()).unwrap();
+        let addresses = |sockets: &Sockets| -> Vec<SocketAddr> {
+            sockets.public.iter().chain(&sockets.admin).map(Prebound::local_addr).collect()
+        };
+        let before = addresses(&first);
+        let second = Sockets::open(&config, first.kept).unwrap();
+        assert_eq!(addresses(&second), before);
+
+        // The public sockets stay open in `first`; a role does not become another.
+        let fewer = ServerConfig { listen: vec![any], admin: None, ..config.clone() };
+        let third = Sockets::open(&fewer, second.kept).unwrap();
+        assert_eq!(third.public[0].local_addr(), before[0]);
+        let alone = Sockets::open(&config, third.kept).unwrap();
+        assert_eq!(alone.public[0].local_addr(), before[0]);
+        assert!(!before.contains(&alone.public[1].local_addr()));
+    }
+}

@@ -1,0 +1,308 @@
+//! Another binary takes over, and no client notices.
+//!
+//! The running process checks the new binary and its configuration (`check`), starts it with one end of a [`Channel`] as its
+//! standard input, and passes the listening sockets on. The new process builds everything its configuration says; only then it
+//! is given what the old one has counted, and serves. The sockets are the same ones in both processes, so that at no moment a
+//! connection is refused or forgotten in a queue. Then the old process takes no more connections, finishes what it has, and
+//! ends. Whatever goes wrong before the new process serves, the old one goes on as if nothing had been.
+//!
+//! Pingora's own transfer is not used: it sleeps five seconds, and stops the old process also if the new one never came.
+
+mod channel;
+mod message;
+mod predecessor;
+
+pub use message::{Identity, Role};
+pub use predecessor::{Inheritance, Predecessor};
+
+use std::ffi::OsString;
+use std::io::{self, Read};
+use std::os::fd::AsFd;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::{Mutex, PoisonError, TryLockError};
+use std::time::{Duration, Instant};
+
+use super::sockets::Listening;
+use channel::Channel;
+use message::Message;
+
+/// Tells a new process that its standard input is a channel.
+const HANDOVER: &str = "AI_GATEWAY_HANDOVER";
+/// Between two looks at a process that should end.
+const LOOK: Duration = Duration::from_millis(10);
+/// Bytes of a checker's output that are told on.
+const MOST_TOLD: usize = 16 << 10;
+
+/// How this program is started anew.
+#[derive(Clone, Debug)]
+pub struct Invocation {
+    /// The program's file. Not what the kernel says is running: that one may have been replaced.
+    pub program: PathBuf,
+    /// Its arguments.
+    pub arguments: Vec<OsString>,
+    /// The arguments with which it tells, by its exit code, whether it could be started, if there are such.
+    pub check: Option<Vec<OsString>>,
+}
+
+impl Invocation {
+    /// As this process was started. To be called before the working directory changes.
+    pub fn own() -> Self {
+        let mut arguments = std::env::args_os();
+        let name = PathBuf::from(arguments.next().unwrap_or_default());
+        Self { program: locate(&name), arguments: arguments.collect(), check: None }
+    }
+}
+
+/// The file that a shell would run for `name`.
+fn locate(name: &Path) -> PathBuf {
+    if name.components().count() > 1 {
+        return std::path::absolute(name).unwrap_or_else(|_| name.to_owned());
+    }
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let found = std::env::split_paths(&path).map(|folder| folder.join(name)).find(|file| file.is_file());
+    found.or_else(|| std::env::current_exe().ok()).unwrap_or_else(|| name.to_owned())
+}
+
+/// Why no other process took over. The running one serves on.
+#[derive(Debug, thiserror::Error)]
+pub enum UpgradeError {
+    /// There is one under way, or a reload.
+    #[error("an upgrade or a reload is under way")]
+    Busy,
+    /// The process is about to end.
+    #[error("this process is shutting down")]
+    Leaving,
+    /// The program's file cannot be run.
+    #[error("{} cannot be started: {error}", program.display())]
+    Start {
+        /// The file.
+        program: PathBuf,
+        /// Why.
+        error: io::Error,
+    },
+    /// The new binary refuses the configuration, or cannot even tell.
+    #[error("{}: {told}", program.display())]
+    Check {
+        /// The file.
+        program: PathBuf,
+        /// What it printed.
+        told: String,
+    },
+    /// The new process could not begin.
+    #[error("the new process cannot take over: {0}")]
+    Refused(String),
+    /// It ended without a word.
+    #[error("the new process ended before it served ({0}); its messages are in the log")]
+    Ended(String),
+    /// It took too long.
+    #[error("the new process did not serve within {}", humantime::format_duration(*.0))]
+    TooSlow(Duration),
+    /// It could not be spoken to.
+    #[error("the new process cannot be spoken to: {0}")]
+    Channel(#[from] io::Error),
+}
+
+/// A process that serves in this one's place.
+#[derive(Debug)]
+pub struct Successor {
+    /// Who it is.
+    pub who: Identity,
+    channel: Channel,
+    child: Child,
+}
+
+/// Starts successors.
+#[derive(Debug)]
+pub struct Upgrader {
+    invocation: Invocation,
+    /// Empty when they have been handed over for good.
+    sockets: Mutex<Vec<Listening>>,
+}
+
+impl Upgrader {
+    /// A process started by `invocation` that listens on `sockets`.
+    pub fn new(invocation: Invocation, sockets: Vec<Listening>) -> Self {
+        Self { invocation, sockets: Mutex::new(sockets) }
+    }
+
+    /// Starts another process and waits until it serves, `limit` at most. `hand_over` is called when it can take over: it sends
+    /// what it has to know, and may still refuse. Blocks.
+    ///
+    /// # Errors
+    /// Nobody took over.
+    pub fn upgrade(
+        &self,
+        limit: Duration,
+        hand_over: impl FnOnce(&Channel) -> Result<(), UpgradeError>,
+    ) -> Result<Successor, UpgradeError> {
+        let sockets = match self.sockets.try_lock() {
+            Ok(sockets) => sockets,
+            Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
+            Err(TryLockError::WouldBlock) => return Err(UpgradeError::Busy),
+        };
+        let end = Instant::now() + limit;
+        self.check(limit)?;
+        let (ours, theirs) = Channel::pair()?;
+        let Invocation { program, arguments, .. } = &self.invocation;
+        let child = Command::new(program)
+            .args(arguments)
+            .env(HANDOVER, "1")
+            // Systemd's watchdog waits for another process now.
+            .env_remove("WATCHDOG_PID")
+            .stdin(Stdio::from(theirs.into_socket()))
+            .spawn()
+            .map_err(|error| UpgradeError::Start { program: program.clone(), error })?;
+        let mut starting = Starting { child: Some(child) };
+        let conversation = Conversation { channel: &ours, limit, end };
+        match conversation.hold(&sockets, hand_over) {
+            Ok(who) => {
+                starting.child.take().map(|child| Successor { who, channel: ours, child }).ok_or(UpgradeError::Busy)
+            }
+            Err(UpgradeError::Ended(_)) => Err(UpgradeError::Ended(starting.ended())),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Closes the sockets, which this process does not need any more.
+    pub fn let_go(&self) {
+        self.sockets.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    }
+
+    fn check(&self, limit: Duration) -> Result<(), UpgradeError> {
+        let Invocation { program, check: Some(arguments), .. } = &self.invocation else { return Ok(()) };
+        let start = |error| UpgradeError::Start { program: program.clone(), error };
+        let mut child = Command::new(program)
+            .args(arguments)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .map_err(start)?;
+        let outputs = [child.stderr.take().map(read_all), child.stdout.take().map(read_all)];
+        let mut starting = Starting { child: Some(child) };
+        let status = starting.wait(limit).ok_or(UpgradeError::TooSlow(limit))?;
+        if status.success() {
+            return Ok(());
+        }
+        let told: String = outputs.into_iter().flatten().filter_map(|output| output.join().ok()).collect();
+        let told = if told.trim().is_empty() { format!("its check ended with {status}") } else { told };
+        Err(UpgradeError::Check { program: program.clone(), told: told.trim_end().to_owned() })
+    }
+}
+
+/// Reads what a process prints, on a thread of its own, so that the process never waits for that.
+fn read_all(from: impl Read + Send + 'static) -> std::thread::JoinHandle<String> {
+    std::thread::spawn(move || {
+        let mut text = Vec::new();
+        // What came before an error is good enough.
+        _ = from.take(MOST_TOLD as u64).read_to_end(&mut text);
+        String::from_utf8_lossy(&text).into_owned()
+    })
+}
+
+/// A process that is killed if it does not come to serve.
+struct Starting {
+    child: Option<Child>,
+}
+
+impl Starting {
+    /// Waits for its end.
+    fn wait(&mut self, limit: Duration) -> Option<ExitStatus> {
+        let end = Instant::now() + limit;
+        while Instant::now() < end {
+            if let Some(status) = self.child.as_mut().and_then(|child| child.try_wait().ok().flatten()) {
+                self.child = None;
+                return Some(status);
+            }
+            std::thread::sleep(LOOK);
+        }
+        None
+    }
+
+    /// How it ended, which it just did.
+    fn ended(&mut self) -> String {
+        self.wait(Duration::from_secs(1)).map_or("without a word".to_owned(), |status| status.to_string())
+    }
+}
+
+impl Drop for Starting {
+    fn drop(&mut self) {
+        if let Some(child) = &mut self.child {
+            // Fails only if it has just ended.
+            _ = child.kill();
+            _ = child.wait();
+        }
+    }
+}
+
+/// What is said until the new process serves.
+struct Conversation<'a> {
+    channel: &'a Channel,
+    limit: Duration,
+    end: Instant,
+}
+
+impl Conversation<'_> {
+    fn hold(
+        &self,
+        sockets: &[Listening],
+        hand_over: impl FnOnce(&Channel) -> Result<(), UpgradeError>,
+    ) -> Result<Identity, UpgradeError> {
+        self.tell(&Message::Begin { from: Identity::own() })?;
+        for Listening { role, configured, key, socket } in sockets {
+            let message = Message::Listener { role: *role, configured: configured.clone(), key: key.clone() };
+            self.channel.send_socket(&message, socket.as_fd()).map_err(gone)?;
+        }
+        self.tell(&Message::Listeners)?;
+        let who = self.wait_for(|message| match message {
+            Message::Prepared { who } => Some(who),
+            _ => None,
+        })?;
+        hand_over(self.channel)?;
+        self.tell(&Message::Go)?;
+        self.wait_for(|message| matches!(message, Message::Ready).then_some(()))?;
+        Ok(who)
+    }
+
+    fn tell(&self, message: &Message) -> Result<(), UpgradeError> {
+        self.channel.send(message).map_err(gone)
+    }
+
+    fn wait_for<T>(&self, wanted: impl Fn(Message) -> Option<T>) -> Result<T, UpgradeError> {
+        loop {
+            let left = self.end.saturating_duration_since(Instant::now());
+            match self.channel.receive(Some(left)) {
+                Ok(Some((Message::Failed { message }, _))) => return Err(UpgradeError::Refused(message)),
+                Ok(Some((message, _))) => {
+                    if let Some(found) = wanted(message) {
+                        return Ok(found);
+                    }
+                }
+                Ok(None) => return Err(UpgradeError::Ended(String::new())),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    return Err(UpgradeError::TooSlow(self.limit));
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+}
+
+/// A new process that does not listen any more has ended.
+fn gone(error: io::Error) -> UpgradeError {
+    match error.kind() {
+        io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset => UpgradeError::Ended(String::new()),
+        _ => UpgradeError::Channel(error),
+    }
+}
+
+impl Successor {
+    /// Asks it to end: this process was asked to, and nobody is to serve.
+    pub fn terminate(&self) {
+        if let Some(pid) = rustix::process::Pid::from_raw(self.child.id().cast_signed()) {
+            // Fails only if it has ended.
+            _ = rustix::process::kill_process(pid, rustix::process::Signal::TERM);
+        }
+    }
+}
