@@ -76,7 +76,7 @@ impl Collector {
 
     /// The spans of the request with this `x-request-id`: its own first, then those of its attempts by number.
     pub async fn trace_of(&self, request_id: &str) -> Vec<Span> {
-        let own = |span: &Span| attributes(&span.attributes)["gateway.request_id"] == request_id;
+        let own = |span: &Span| text_of(span, "gateway.request_id") == request_id;
         let of = |spans: &[Span]| -> Option<Vec<Span>> {
             let root = spans.iter().find(|span| own(span))?.clone();
             let attempts = attributes(&root.attributes)["gateway.attempts"].as_u64()? as usize;

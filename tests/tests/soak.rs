@@ -17,6 +17,8 @@ const CLIENTS: usize = 16;
 /// One in so many has a prompt of [`LARGE`] bytes.
 const LARGE_EVERY: usize = 2_000;
 const LARGE: usize = 10 << 20;
+/// Names of models that clients make up: more than any table of them takes.
+const NAMES: usize = 2_500;
 /// How long the process may take to give memory back.
 const REST: Duration = Duration::from_secs(15);
 
@@ -110,7 +112,12 @@ async fn memory_is_flat() {
     let large = bodies::chat_of_size("chat/lorem-20", LARGE);
     println!("at the start: {:.1} MiB, {} files", figures(pid).0, figures(pid).1);
 
-    // What stays for good is there after a while: pools, label sets, interned names, threads' heaps.
+    // What stays for good is there after a while: pools, label sets and names (which are bounded), threads' heaps.
+    let mut client = H1::connect(gateway.addr).await;
+    for n in 0..NAMES {
+        let request = Request::post("/v1/chat/completions", bodies::chat(&format!("chat/warm-{n}")));
+        assert_eq!(client.exchange(&request).await.status, 200);
+    }
     let warm = (requests / 20).max(2 * LARGE_EVERY);
     load(gateway.addr, 0, warm, &large).await;
     println!("after {warm} requests: {:.1} MiB", figures(pid).0);

@@ -152,8 +152,8 @@ async fn requests_know_nothing_of_a_bad_collector() {
             let said = gateway.output().1;
             let complaints = said.iter().filter(|line| line.contains("collector at")).count();
             let about_traces = said.iter().any(|line| line.contains("traces do not reach the collector"));
-            // Its header is a whole answer.
-            let content = what == "never ends";
+            // The header is an answer.
+            let content = ["never ends", "an endless answer"].contains(&what);
             assert!(content || about_traces, "{what}: {said:#?}");
             assert!(complaints <= 6, "{what}: {said:#?}");
         }

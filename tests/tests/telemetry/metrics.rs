@@ -30,7 +30,7 @@ async fn prometheus_has_nothing_to_say_against_them() {
     let more = format!(
         "[[keys]]\nname = \"k\"\nhash = \"{}\"\nlimits = {{ requests = \"1000/min\", tokens = \"100000/min\", concurrent = 9 }}\n\
          budget = {{ usd = 5.0, per = \"day\" }}\n[ledger]\npath = \"{}\"\n[limits]\nrequests = \"1000/min\"\n\
-         [[routes]]\nwhen = {{ cel = \"request.model.x == 1\" }}\nmodel = \"m\"\n",
+         [[routes]]\nwhen = {{ cel = \"request.headers['x-never-sent'] == 'a'\" }}\nmodel = \"m\"\n",
         bodies::key_hash("client-key"),
         dir.path().join("ledger.db").display()
     );

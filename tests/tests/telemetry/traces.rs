@@ -108,7 +108,7 @@ async fn a_failover_is_a_tree_under_the_clients_span() {
     let told = attributes(&good.attributes);
     assert_eq!((&*good.name, status_of(good)), ("attempt two/2", (0, "")));
     assert_eq!((&told["gateway.outcome"], told.get("error.type")), (&json!("ok"), None));
-    assert_eq!(first_of(good, "first_token"), first);
+    assert!(first_of(good, "first_token").abs_diff(first) < 1_000_000);
 
     let resource = &collector.resources().await[0];
     assert_eq!((&resource["service.name"], &resource["team"]), (&json!("shop-gateway"), &json!("shop")));
