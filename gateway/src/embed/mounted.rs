@@ -83,12 +83,7 @@ where
         self.gateway.early_request_filter(session, gateway).await
     }
 
-    fn cache_vary_filter(
-        &self,
-        meta: &CacheMeta,
-        ctx: &mut Self::CTX,
-        request: &RequestHeader,
-    ) -> Option<HashBinary> {
+    fn cache_vary_filter(&self, meta: &CacheMeta, ctx: &mut Self::CTX, request: &RequestHeader) -> Option<HashBinary> {
         match &mut ctx.gateway {
             Some(gateway) => self.gateway.cache_vary_filter(meta, gateway, request),
             None => self.own.cache_vary_filter(meta, &mut ctx.own, request),
@@ -137,11 +132,7 @@ where
         }
     }
 
-    fn persist_connection_context(
-        &self,
-        session: &Session,
-        ctx: &Self::CTX,
-    ) -> Option<Box<dyn Any + Send + Sync>> {
+    fn persist_connection_context(&self, session: &Session, ctx: &Self::CTX) -> Option<Box<dyn Any + Send + Sync>> {
         match &ctx.gateway {
             Some(gateway) => self.gateway.persist_connection_context(session, gateway),
             None => self.own.persist_connection_context(session, &ctx.own),
@@ -180,7 +171,13 @@ where
         }
     }
 
-    async fn request_body_filter(&self, session: &mut Session, body: &mut Option<Bytes>, end: bool, ctx: &mut Self::CTX) -> Result<()> {
+    async fn request_body_filter(
+        &self,
+        session: &mut Session,
+        body: &mut Option<Bytes>,
+        end: bool,
+        ctx: &mut Self::CTX,
+    ) -> Result<()> {
         match &mut ctx.gateway {
             Some(gateway) => self.gateway.request_body_filter(session, body, end, gateway).await,
             None => self.own.request_body_filter(session, body, end, &mut ctx.own).await,
@@ -208,7 +205,14 @@ where
         }
     }
 
-    async fn cache_hit_filter(&self, session: &mut Session, meta: &CacheMeta, hit: &mut HitHandler, fresh: bool, ctx: &mut Self::CTX) -> Result<Option<ForcedFreshness>> {
+    async fn cache_hit_filter(
+        &self,
+        session: &mut Session,
+        meta: &CacheMeta,
+        hit: &mut HitHandler,
+        fresh: bool,
+        ctx: &mut Self::CTX,
+    ) -> Result<Option<ForcedFreshness>> {
         match &mut ctx.gateway {
             Some(gateway) => self.gateway.cache_hit_filter(session, meta, hit, fresh, gateway).await,
             None => self.own.cache_hit_filter(session, meta, hit, fresh, &mut ctx.own).await,
@@ -222,21 +226,36 @@ where
         }
     }
 
-    fn response_cache_filter(&self, session: &Session, header: &ResponseHeader, ctx: &mut Self::CTX) -> Result<RespCacheable> {
+    fn response_cache_filter(
+        &self,
+        session: &Session,
+        header: &ResponseHeader,
+        ctx: &mut Self::CTX,
+    ) -> Result<RespCacheable> {
         match &mut ctx.gateway {
             Some(gateway) => self.gateway.response_cache_filter(session, header, gateway),
             None => self.own.response_cache_filter(session, header, &mut ctx.own),
         }
     }
 
-    fn cache_not_modified_filter(&self, session: &Session, header: &ResponseHeader, ctx: &mut Self::CTX) -> Result<bool> {
+    fn cache_not_modified_filter(
+        &self,
+        session: &Session,
+        header: &ResponseHeader,
+        ctx: &mut Self::CTX,
+    ) -> Result<bool> {
         match &mut ctx.gateway {
             Some(gateway) => self.gateway.cache_not_modified_filter(session, header, gateway),
             None => self.own.cache_not_modified_filter(session, header, &mut ctx.own),
         }
     }
 
-    fn range_header_filter(&self, session: &mut Session, header: &mut ResponseHeader, ctx: &mut Self::CTX) -> RangeType {
+    fn range_header_filter(
+        &self,
+        session: &mut Session,
+        header: &mut ResponseHeader,
+        ctx: &mut Self::CTX,
+    ) -> RangeType {
         match &mut ctx.gateway {
             Some(gateway) => self.gateway.range_header_filter(session, header, gateway),
             None => self.own.range_header_filter(session, header, &mut ctx.own),
@@ -250,49 +269,86 @@ where
         }
     }
 
-    async fn upstream_request_filter(&self, session: &mut Session, upstream: &mut RequestHeader, ctx: &mut Self::CTX) -> Result<()> {
+    async fn upstream_request_filter(
+        &self,
+        session: &mut Session,
+        upstream: &mut RequestHeader,
+        ctx: &mut Self::CTX,
+    ) -> Result<()> {
         match &mut ctx.gateway {
             Some(gateway) => self.gateway.upstream_request_filter(session, upstream, gateway).await,
             None => self.own.upstream_request_filter(session, upstream, &mut ctx.own).await,
         }
     }
 
-    async fn upstream_response_filter(&self, session: &mut Session, upstream: &mut ResponseHeader, ctx: &mut Self::CTX) -> Result<()> {
+    async fn upstream_response_filter(
+        &self,
+        session: &mut Session,
+        upstream: &mut ResponseHeader,
+        ctx: &mut Self::CTX,
+    ) -> Result<()> {
         match &mut ctx.gateway {
             Some(gateway) => self.gateway.upstream_response_filter(session, upstream, gateway).await,
             None => self.own.upstream_response_filter(session, upstream, &mut ctx.own).await,
         }
     }
 
-    async fn response_filter(&self, session: &mut Session, header: &mut ResponseHeader, ctx: &mut Self::CTX) -> Result<()> {
+    async fn response_filter(
+        &self,
+        session: &mut Session,
+        header: &mut ResponseHeader,
+        ctx: &mut Self::CTX,
+    ) -> Result<()> {
         match &mut ctx.gateway {
             Some(gateway) => self.gateway.response_filter(session, header, gateway).await,
             None => self.own.response_filter(session, header, &mut ctx.own).await,
         }
     }
 
-    fn upstream_response_body_filter(&self, session: &mut Session, body: &mut Option<Bytes>, end: bool, ctx: &mut Self::CTX) -> Result<Option<Duration>> {
+    fn upstream_response_body_filter(
+        &self,
+        session: &mut Session,
+        body: &mut Option<Bytes>,
+        end: bool,
+        ctx: &mut Self::CTX,
+    ) -> Result<Option<Duration>> {
         match &mut ctx.gateway {
             Some(gateway) => self.gateway.upstream_response_body_filter(session, body, end, gateway),
             None => self.own.upstream_response_body_filter(session, body, end, &mut ctx.own),
         }
     }
 
-    fn upstream_response_trailer_filter(&self, session: &mut Session, trailers: &mut HeaderMap, ctx: &mut Self::CTX) -> Result<()> {
+    fn upstream_response_trailer_filter(
+        &self,
+        session: &mut Session,
+        trailers: &mut HeaderMap,
+        ctx: &mut Self::CTX,
+    ) -> Result<()> {
         match &mut ctx.gateway {
             Some(gateway) => self.gateway.upstream_response_trailer_filter(session, trailers, gateway),
             None => self.own.upstream_response_trailer_filter(session, trailers, &mut ctx.own),
         }
     }
 
-    fn response_body_filter(&self, session: &mut Session, body: &mut Option<Bytes>, end: bool, ctx: &mut Self::CTX) -> Result<Option<Duration>> {
+    fn response_body_filter(
+        &self,
+        session: &mut Session,
+        body: &mut Option<Bytes>,
+        end: bool,
+        ctx: &mut Self::CTX,
+    ) -> Result<Option<Duration>> {
         match &mut ctx.gateway {
             Some(gateway) => self.gateway.response_body_filter(session, body, end, gateway),
             None => self.own.response_body_filter(session, body, end, &mut ctx.own),
         }
     }
 
-    async fn response_trailer_filter(&self, session: &mut Session, trailers: &mut HeaderMap, ctx: &mut Self::CTX) -> Result<Option<Bytes>> {
+    async fn response_trailer_filter(
+        &self,
+        session: &mut Session,
+        trailers: &mut HeaderMap,
+        ctx: &mut Self::CTX,
+    ) -> Result<Option<Bytes>> {
         match &mut ctx.gateway {
             Some(gateway) => self.gateway.response_trailer_filter(session, trailers, gateway).await,
             None => self.own.response_trailer_filter(session, trailers, &mut ctx.own).await,
@@ -313,7 +369,13 @@ where
         }
     }
 
-    fn suppress_proxy_warn_log(&self, session: &Session, ctx: &Self::CTX, error: &Error, context: ProxyWarnLogContext) -> bool {
+    fn suppress_proxy_warn_log(
+        &self,
+        session: &Session,
+        ctx: &Self::CTX,
+        error: &Error,
+        context: ProxyWarnLogContext,
+    ) -> bool {
         match &ctx.gateway {
             Some(gateway) => self.gateway.suppress_proxy_warn_log(session, gateway, error, context),
             None => self.own.suppress_proxy_warn_log(session, &ctx.own, error, context),

@@ -46,6 +46,8 @@ pub enum Outcome {
     ClientLeft,
     /// Another call of the same request began its answer first.
     Hedged,
+    /// Nothing was sent: a plugin without which nothing passes has failed.
+    Withheld,
 }
 
 impl Outcome {
@@ -74,7 +76,7 @@ impl Outcome {
     /// Whether `retry.on` lets this outcome move on to the next target. Before output only; the caller checks that.
     pub fn moves_on(self, retry: &RetryConfig) -> bool {
         let on = match self {
-            Self::Ok | Self::ClientLeft | Self::Hedged => return false,
+            Self::Ok | Self::ClientLeft | Self::Hedged | Self::Withheld => return false,
             // The gateway's own account is at fault; no setting makes that the caller's problem.
             Self::NoCredentials | Self::Credentials(_) => return true,
             Self::Dns | Self::Connect | Self::Tls | Self::Cut | Self::Garbage => RetryOn::Connect,
@@ -135,7 +137,7 @@ impl Outcome {
         let kind = match self {
             // Its first output was counted when it came.
             Self::Ok => return Verdict::Success { first_output: None },
-            Self::ClientLeft | Self::Hedged => return Verdict::Neutral,
+            Self::ClientLeft | Self::Hedged | Self::Withheld => return Verdict::Neutral,
             _ if self.is_callers_fault() => return Verdict::Neutral,
             Self::NoCredentials => FailureKind::NoCredentials,
             Self::Dns => FailureKind::Dns,
@@ -176,6 +178,7 @@ impl From<Outcome> for AttemptOutcome {
             Outcome::Garbage => Self::Protocol,
             Outcome::ClientLeft => Self::ClientLeft,
             Outcome::Hedged => Self::Hedged,
+            Outcome::Withheld => Self::Gateway,
         }
     }
 }

@@ -13,8 +13,8 @@ mod sockets;
 mod upgrade;
 
 pub use build::{Built, Snapshots, build};
-pub(crate) use serve::http;
 pub use control::{Control, UPGRADE_LIMIT, Upgraded};
+pub(crate) use serve::http;
 pub use upgrade::{Identity, Invocation, UpgradeError};
 
 use std::path::PathBuf;
