@@ -55,7 +55,7 @@ impl Common {
         message: Option<String>,
         status: Option<&Spanned<u16>>,
     ) -> Result<Self, SettingsError> {
-        let status = rejection_status(status, 403)?;
+        let (on, status) = (some(on)?, rejection_status(status, 403)?);
         Ok(Self { on, action, message, status })
     }
 
@@ -65,6 +65,13 @@ impl Common {
             self.message.clone().unwrap_or_else(|| format!("this {of} holds what must not pass here: {kind}"));
         Rejection { status: self.status, message }
     }
+}
+
+/// Which ways, of which there must be one.
+pub(crate) fn some(on: Vec<Way>) -> Result<Vec<Way>, SettingsError> {
+    let empty =
+        || SettingsError::new("`on` is empty: it would look at nothing").help("[\"request\"], [\"answer\"] or both");
+    if on.is_empty() { Err(empty()) } else { Ok(on) }
 }
 
 /// The status of a rejection as configured.

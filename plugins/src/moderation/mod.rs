@@ -23,9 +23,9 @@ use bytes::Bytes;
 use serde::Deserialize;
 use toml::Spanned;
 
-use crate::guard::{Way, rejection_status};
+use crate::guard::{Way, rejection_status, some};
 use crate::providers::Operation;
-use crate::webhook::window_of;
+use crate::webhook::{Asking, window_of};
 use crate::{
     Context, Failure, Flow, Needs, Part, PartKind, Plugin, Rejection, Request, Settings, SettingsError, TextKind,
     Verdict, async_trait,
@@ -76,7 +76,7 @@ pub const PLUGIN: crate::Kind = crate::Kind::new("moderation", |settings: &Setti
     }
     Ok(Arc::new(Moderation {
         model: model.into_inner(),
-        on,
+        on: some(on)?,
         threshold: threshold.map(Spanned::into_inner),
         categories: categories.into_iter().map(|(name, score)| (name, score.into_inner())).collect(),
         window: window_of(window.as_ref(), WINDOW)?,
@@ -168,10 +168,12 @@ impl Plugin for Moderation {
     }
 
     async fn on_window(&self, part: &Part, text: &str, _end: bool, cx: &Context) -> Result<Flow, Failure> {
-        if part.kind == PartKind::Arguments {
+        if part.kind == PartKind::Arguments || !Asking::begin(cx) {
             return Ok(Flow::Pass);
         }
-        let Some(category) = self.judge(&[text], cx).await? else { return Ok(Flow::Pass) };
+        let judged = self.judge(&[text], cx).await?;
+        Asking::end(cx);
+        let Some(category) = judged else { return Ok(Flow::Pass) };
         cx.tag("found", category);
         Ok(match self.action {
             Action::Reject => Flow::Refuse(Rejection { status: self.status, message: self.message.clone() }),

@@ -26,7 +26,7 @@ use http::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use serde::Deserialize;
 use toml::Spanned;
 
-use crate::guard::Way;
+use crate::guard::{Way, some};
 use crate::{
     Context, Failure, Flow, Needs, Part, Plugin, Rejection, Request, Settings, SettingsError, Verdict, async_trait,
 };
@@ -56,6 +56,7 @@ fn request() -> Vec<Way> {
 pub const PLUGIN: crate::Kind = crate::Kind::new("webhook", |settings: &Settings<'_>| {
     let WebhookSettings { url, secret, on, window, headers } = settings.read()?;
     let target = url_of(&url)?;
+    let on = some(on)?;
     let window = window_of(window.as_ref(), WINDOW)?;
     let secret = secret.as_ref().map(|secret| settings.secret(secret)).transpose()?;
     let mut sent = HeaderMap::new();
@@ -85,6 +86,22 @@ pub(crate) fn window_of(window: Option<&Spanned<usize>>, default: usize) -> Resu
         None => Ok(default),
         Some(window) if (1..=64 << 10).contains(window.get_ref()) => Ok(*window.get_ref()),
         Some(window) => Err(SettingsError::at(window, "from 1 to 65536 bytes")),
+    }
+}
+
+/// Whether a question about an answer is under way, or was and got no verdict.
+#[derive(Default)]
+pub(crate) struct Asking(bool);
+
+impl Asking {
+    /// Begins to ask. `false`: the question before failed, and `on_error` let the answer go on: nobody waits for another.
+    pub fn begin(cx: &Context) -> bool {
+        cx.with(|asking: &mut Self| !std::mem::replace(&mut asking.0, true))
+    }
+
+    /// There is a verdict.
+    pub fn end(cx: &Context) {
+        cx.with(|asking: &mut Self| asking.0 = false);
     }
 }
 
@@ -149,17 +166,21 @@ impl Plugin for Webhook {
     }
 
     async fn on_window(&self, part: &Part, text: &str, end: bool, cx: &Context) -> Result<Flow, Failure> {
-        if text.is_empty() {
+        if text.is_empty() || !Asking::begin(cx) {
             return Ok(Flow::Pass);
         }
         let decision = self.ask(&Call::answer(cx.about(), *part, text, end), cx).await?;
         for (name, value) in decision.tags {
             cx.tag(name, value);
         }
-        match decision.said {
-            Said::Pass => Ok(Flow::Pass),
-            Said::Reject { message, status } => Ok(Flow::Refuse(Rejection { status, message })),
-            Said::Answer { .. } | Said::Edit { .. } => Err("of an answer it may only say `pass` or `reject`".into()),
-        }
+        let flow = match decision.said {
+            Said::Pass => Flow::Pass,
+            Said::Reject { message, status } => Flow::Refuse(Rejection { status, message }),
+            Said::Answer { .. } | Said::Edit { .. } => {
+                return Err("of an answer it may only say `pass` or `reject`".into());
+            }
+        };
+        Asking::end(cx);
+        Ok(flow)
     }
 }
