@@ -183,7 +183,7 @@ fn what_is_wrong_with_plugins_stands_at_its_place() {
         ("[[plugins]]\nuse = \"headers\"\nanswr = {}", ":7:1", "did you mean `answer`?"),
         ("[[plugins]]\nuse = \"headers\"\nanswer.set.x-a = 1", ":7:18", "expected a string"),
         ("[[plugins]]\nuse = \"headers\"\non_error = \"opn\"", ":7:12", "on"),
-        ("[[plugins]]\nuse = \"headers\"\ntimeout = \"0s\"", ":7:11", "no time"),
+        ("[[plugins]]\nuse = \"headers\"\ntimeout = \"0s\"", ":7:11", "longer than zero"),
         ("[[plugins]]\nuse = \"headers\"\nwhen = { modl = \"x\" }", ":7:10", "did you mean `model`?"),
         (
             "[[plugins]]\nuse = \"size\"\nname = \"a\"\n[[plugins]]\nuse = \"size\"\nname = \"a\"",

@@ -107,16 +107,10 @@ pub(super) fn resolve(entries: Vec<Spanned<DeValue<'_>>>, cx: &mut Context<'_>) 
     let mut names = HashSet::new();
     let mut plugins = Vec::new();
     for entry in entries {
-        let span = entry.span();
         let (own, settings) = split(entry);
         let Some(plugin) = tree::shape::<Plugin>(own, "[[plugins]]", &mut cx.report) else { continue };
         let when = plugin.when.map(|when| when.resolve(cx)).unwrap_or_default();
         let timeout = cx.duration(plugin.timeout.as_ref()).unwrap_or(TIMEOUT);
-        if timeout.is_zero() {
-            let at = plugin.timeout.map_or(span, |timeout| timeout.span);
-            cx.report.error(at, "no plugin is done in no time", "write how long it may take, such as \"1s\"");
-            continue;
-        }
         let name = name(plugin.name, &plugin.use_, &mut names, cx);
         let host = Files { env: cx.env, dir: &cx.dir };
         match cx.plugins.build(&plugin.use_.value, &Settings::new(settings, &host)) {

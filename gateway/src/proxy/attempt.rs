@@ -379,11 +379,17 @@ pub fn all_rest(exchange: &Exchange, now: Instant) -> (ApiError, Vec<(&'static s
 }
 
 /// Writes the header of the current attempt's request.
-pub fn write_header(session: &Session, upstream: &mut RequestHeader, exchange: &Exchange) -> Result<()> {
+pub fn write_header(session: &Session, upstream: &mut RequestHeader, exchange: &mut Exchange) -> Result<()> {
     let Some(attempt) = exchange.attempt() else {
         return Error::e_explain(ErrorType::InternalError, "no attempt was made");
     };
-    let mut header = header_for(attempt, session.req_header(), exchange)?;
+    let mut header = match header_for(attempt, session.req_header(), exchange) {
+        Ok(header) => header,
+        Err(error) => {
+            exchange.end_attempt(Outcome::Withheld);
+            return Err(error);
+        }
+    };
     header.set_version(upstream.version);
     *upstream = header;
     Ok(())

@@ -14,7 +14,7 @@ use super::outcome::Outcome;
 use super::replay::Clock;
 use super::reply::Refusal;
 use super::step::Step;
-use super::{Exchange, Gateway, reply, resume};
+use super::{Exchange, Gateway, plugins, reply, resume};
 
 /// Status that the log shows for a client that went away; it is never sent.
 pub const CLIENT_LEFT: u16 = 499;
@@ -170,6 +170,7 @@ pub(super) fn final_error(exchange: &Exchange, outcome: Outcome) -> ApiError {
         Outcome::StreamError(_) => {
             (ErrorKind::UpstreamError, format!("provider `{provider}` reported an error instead of an answer"))
         }
+        Outcome::Withheld => (ErrorKind::Internal, "a plugin failed, and nothing passes without it".to_owned()),
         Outcome::Cut | Outcome::Ok | Outcome::ClientLeft | Outcome::Hedged => return cut_short(),
     };
     ApiError::new(kind, message)
@@ -194,6 +195,7 @@ pub async fn tell_client(session: &mut Session, error: &Error, exchange: &mut Ex
         session.downstream_session.shutdown().await;
         return gone;
     }
+    plugins::conclude(exchange);
     let told = exchange.error.take().unwrap_or_else(|| {
         log::error!("request {}: {}", exchange.id, error.etype().as_str());
         ApiError::new(ErrorKind::Internal, "the gateway failed to handle the request")

@@ -48,6 +48,8 @@ pub enum Outcome {
     Hedged,
     /// The process had to leave.
     Shutdown,
+    /// Nothing was sent: a plugin without which nothing passes has failed.
+    Withheld,
 }
 
 impl Outcome {
@@ -76,7 +78,7 @@ impl Outcome {
     /// Whether `retry.on` lets this outcome move on to the next target. Before output only; the caller checks that.
     pub fn moves_on(self, retry: &RetryConfig) -> bool {
         let on = match self {
-            Self::Ok | Self::ClientLeft | Self::Hedged | Self::Shutdown => return false,
+            Self::Ok | Self::ClientLeft | Self::Hedged | Self::Shutdown | Self::Withheld => return false,
             // The gateway's own account is at fault; no setting makes that the caller's problem.
             Self::NoCredentials | Self::Credentials(_) => return true,
             Self::Dns | Self::Connect | Self::Tls | Self::Cut | Self::Garbage => RetryOn::Connect,
@@ -137,7 +139,7 @@ impl Outcome {
         let kind = match self {
             // Its first output was counted when it came.
             Self::Ok => return Verdict::Success { first_output: None },
-            Self::ClientLeft | Self::Hedged | Self::Shutdown => return Verdict::Neutral,
+            Self::ClientLeft | Self::Hedged | Self::Shutdown | Self::Withheld => return Verdict::Neutral,
             _ if self.is_callers_fault() => return Verdict::Neutral,
             Self::NoCredentials => FailureKind::NoCredentials,
             Self::Dns => FailureKind::Dns,
@@ -179,6 +181,7 @@ impl From<Outcome> for AttemptOutcome {
             Outcome::Garbage => Self::Protocol,
             Outcome::ClientLeft => Self::ClientLeft,
             Outcome::Hedged => Self::Hedged,
+            Outcome::Withheld => Self::Gateway,
         }
     }
 }

@@ -119,6 +119,7 @@ fn every_supported_key_is_in_the_example() {
         ("Headers", &[]),
         ("Body", &[]),
         ("Mirror", &[]),
+        ("Plugin", &[]),
     ] {
         let properties = schema["definitions"][section]["properties"].as_object().unwrap();
         for key in properties.keys().filter(|key| !not_yet.contains(&key.as_str())) {

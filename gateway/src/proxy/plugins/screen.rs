@@ -87,6 +87,11 @@ impl Screener {
                     Box::pin(self.header(header, end, &mut out)).await?;
                 }
                 HttpTask::Body(body, end) => Box::pin(self.body(body, end, &mut out)).await?,
+                task @ (HttpTask::Trailer(_) | HttpTask::Done)
+                    if matches!(self.state, State::Head | State::Passing) =>
+                {
+                    out.push(task);
+                }
                 task @ (HttpTask::Trailer(_) | HttpTask::Done) => {
                     Box::pin(self.body(None, true, &mut out)).await?;
                     if !self.is_over() {
@@ -124,23 +129,21 @@ impl Screener {
             return Ok(());
         }
         let mut answer = self.answer(&header, AnswerBody::Passing);
-        match self.ask(&mut answer).await {
-            Ok(None) => {}
-            Ok(Some(_)) => return self.replace(&header, end, "answered an answer that had begun", out),
-            Err(error) => return self.refuse(&header, error, out),
+        if let Err(error) = self.ask(&mut answer).await {
+            return self.refuse(&header, error, out);
         }
         apply(&mut header, &answer.headers)?;
         if form != AnswerForm::Stream || !self.looks {
             let unread = form == AnswerForm::Opaque && self.looks && self.operation != Operation::Stored;
             if unread {
-                return self.replace(&header, end, "cannot read an answer of this form", out);
+                return self.unread(&header, end, "it cannot read an answer of this form", out);
             }
             self.state = State::Passing;
             out.push(HttpTask::Header(header, end));
             return Ok(());
         }
         if self.operation == Operation::Completions {
-            return self.replace(&header, end, "cannot read streams of legacy completions", out);
+            return self.unread(&header, end, "it cannot read streams of legacy completions", out);
         }
         header.remove_header(&CONTENT_LENGTH);
         self.state = State::Stream(Box::new(Streaming::new(&self.run, self.dialect, &self.client, hooks)));
@@ -148,10 +151,10 @@ impl Screener {
         Ok(())
     }
 
-    /// What a plugin wants cannot be done: its failure, which lets the answer pass or not.
-    fn replace(&mut self, header: &ResponseHeader, end: bool, why: &str, out: &mut Vec<HttpTask>) -> Result<()> {
+    /// Nobody can read the answer for those who look at bodies and texts: their failure, which lets it pass or not.
+    fn unread(&mut self, header: &ResponseHeader, end: bool, why: &str, out: &mut Vec<HttpTask>) -> Result<()> {
         let mut refused = None;
-        for active in self.run.those(|needs| needs.text.is_some() || needs.window.is_some() || needs.answer) {
+        for active in self.run.those(|needs| needs.text.is_some() || needs.window.is_some() || needs.answer_body) {
             if let Err(error) = active.failed(Hook::Answer, &why.into(), Duration::ZERO) {
                 refused.get_or_insert(error);
             }
@@ -191,7 +194,7 @@ impl Screener {
                 held.extend_from_slice(&body.unwrap_or_default());
                 if held.len() > MOST_WHOLE {
                     let (header, held) = (header.clone(), std::mem::take(held).freeze());
-                    self.replace(&header, false, "the answer is too large to be looked at", out)?;
+                    self.unread(&header, false, "the answer is too large to be looked at", out)?;
                     if !self.is_over() {
                         out.push(HttpTask::Body(Some(held), end));
                     }
@@ -239,6 +242,9 @@ impl Screener {
                     if active.entry.needs.answer_body && answer.body != AnswerBody::Passing {
                         answer.body = view.body;
                     }
+                }
+                Verdict::Answer(_) if answer.body == AnswerBody::Passing => {
+                    active.failed(Hook::Answer, &"it answered an answer that goes by".into(), Duration::ZERO)?;
                 }
                 Verdict::Answer(reply) => return Ok(Some(*reply)),
                 Verdict::Reject(rejection) => return Err(rejected(rejection)),
