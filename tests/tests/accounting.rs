@@ -297,7 +297,9 @@ async fn what_no_provider_told_is_estimated() {
     let model = "[models.m]\non_cut = \"continue\"\ntargets = [\
         { provider = \"openai-chat\", model = \"lorem-12+cut-after-5\" }, \
         { provider = \"anthropic\", model = \"lorem-12+prefill\", priority = 1, traits = { prefill = true } }]\n";
-    let gateway = Gateway::start(&[Dialect::ALL.map(mocks).concat(), model.into(), ledger_at(&ledger)].concat()).await;
+    let limits = "[limits]\ntokens = \"1000000/day\"\n".to_owned();
+    let config = [Dialect::ALL.map(mocks).concat(), model.into(), limits, ledger_at(&ledger)];
+    let gateway = Gateway::start(&config.concat()).await;
     for dialect in Dialect::ALL {
         for stream in [true, false] {
             let name = format!("{dialect}/lorem-12+usage-missing{}", if stream { "" } else { "+close" });
@@ -310,8 +312,11 @@ async fn what_no_provider_told_is_estimated() {
     let continued = exchange(gateway.addr, &ask(Dialect::OpenAiChat, "m", "Say something", true)).await;
     assert!(continued.complete && continued.text().contains("tempor"), "{}", continued.text());
     until(&gateway, "gateway_in_flight", |count| count == 0).await;
+    let counted = global(&gateway).await[0];
     let rows = booked(gateway, &ledger, &format!("provider,model,{BY}")).await;
     assert_eq!(rows.len(), 3 * Dialect::ALL.len() + 2, "{rows:?}");
+    let tokens = |row: &Value| row["input"].as_u64().unwrap_or(0) + row["output"].as_u64().unwrap_or(0);
+    assert_eq!(counted, rows.iter().map(tokens).sum::<u64>(), "limits have counted what the ledger has");
     for row in &rows {
         let (input, output) = (row["input"].as_u64().unwrap_or(0), row["output"].as_u64().unwrap_or(0));
         match (row["model"].as_str().unwrap(), row["kind"].as_str().unwrap()) {
@@ -332,6 +337,14 @@ async fn what_no_provider_told_is_estimated() {
             }
         }
     }
+}
+
+/// What is counted of everything: tokens, and pico-dollars. Nothing is reserved any more.
+async fn global(gateway: &Gateway) -> Vec<u64> {
+    let limits = exchange(gateway.admin, &Request::get("/api/limits")).await.json();
+    let limits = limits["subjects"][0]["limits"].as_array().unwrap();
+    assert!(limits.iter().all(|limit| limit["reserved"] == 0), "{limits:?}");
+    limits.iter().map(|limit| limit["used"].as_u64().unwrap()).collect()
 }
 
 /// A retry, a raced call and a mirrored one are told from the request that they belong to.
@@ -361,6 +374,7 @@ async fn each_kind_of_work_has_records_of_its_own() {
         "[models.mirrored]\ntargets = [{ provider = \"fine\", model = \"f\" }]\n".into(),
         "[[routes]]\nwhen = { model = \"mirrored\" }\nmirror = { target = { provider = \"fine\", model = \"copy\" }, percent = 100 }\n".into(),
         "[prices.models]\n\"fine/f\" = { input = \"1\", output = \"2\" }\n\"fails/fails-1\" = { input = \"3\", output = \"4\" }\n".into(),
+        "[limits]\nbudget = { usd = 1, per = \"month\" }\ntokens = \"1000000/day\"\n".into(),
         ledger_at(&ledger),
     ];
     let gateway = Gateway::start(&config.concat()).await;
@@ -370,6 +384,10 @@ async fn each_kind_of_work_has_records_of_its_own() {
     }
     until(&gateway, "gateway_ledger_booked_total", |booked| booked == 6).await;
     assert_eq!(gateway.counted("gateway_price_unknown_total", "model=\"hangs-1\"").await, 1);
+    // Budgets and limits have counted all of it: four times twelve tokens, and twice eleven or one more for what was begun.
+    let used = global(&gateway).await;
+    assert_eq!(used[1], 84_000_000, "{used:?}");
+    assert!((70..=72).contains(&used[0]), "{used:?}");
     let rows = booked(gateway, &ledger, &format!("model,{BY}")).await;
     let rows: Vec<Value> = rows
         .iter()

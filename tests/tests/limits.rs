@@ -269,3 +269,118 @@ async fn requests_may_wait_for_room() {
     assert!(replies.iter().all(|reply| reply.status == 200), "{replies:?}");
     assert_eq!(metric(&gateway, "gateway_limit_waiting").await, Some(0.0));
 }
+
+/// Who waits and leaves gives up its place at once, not when its time is over.
+#[tokio::test(flavor = "multi_thread")]
+async fn who_leaves_waits_no_more() {
+    let gate = Gate::new();
+    let stub = Stub::always(Answer::json(200, bodies::chat_answer("fine")).after(&gate)).await;
+    let gateway = Gateway::start(&config(&stub, "limits = { concurrent = 1 }", "[limits]\nwait = \"10m\"")).await;
+    let request = chat().header("x-api-key", "sk");
+    let mut first = H1::connect(gateway.addr).await;
+    first.send(&request).await;
+    stub.next().await;
+    let mut waiting = H1::connect(gateway.addr).await;
+    waiting.send(&request).await;
+    metric_is(&gateway, "gateway_limit_waiting", |count| count == 1.0).await;
+    let left = std::time::Instant::now();
+    drop(waiting);
+    metric_is(&gateway, "gateway_limit_waiting", |count| count == 0.0).await;
+    assert!(left.elapsed() < Duration::from_secs(5), "{:?}", left.elapsed());
+    assert_eq!(gateway.log_line(|line| (line["status"] == 499).then_some(())).await, ());
+    gate.open();
+    assert_eq!(first.respond().await.status, 200);
+    assert_eq!(stub.count(), 1, "nobody asks for one who has left");
+}
+
+/// Without `max_tokens`, what is reserved is the most that the model can say, then what its answers are like.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_without_a_bound_reserves_what_is_known_of_its_model() {
+    let (first, last) = (Gate::new(), Gate::new());
+    let answer = Answer::json(200, bodies::chat_answer("fine"));
+    let mut answers = vec![answer.clone().after(&first)];
+    answers.extend((0..20).map(|_| answer.clone()));
+    answers.push(answer.after(&last));
+    let stub = Stub::sequence(answers).await;
+    let known = config(&stub, "budget = { usd = 1, per = \"day\" }", "")
+        .replace("model = \"m\", ", "model = \"m\", traits = { max_output = 2000 }, ");
+    let gateway = Gateway::start(&known).await;
+    let reserved = "gateway_reserved_cost{subject=\"key:bot\"}";
+    let mut held = H1::connect(gateway.addr).await;
+    held.send(&chat().header("x-api-key", "sk")).await;
+    stub.next().await;
+    let at_most = metric(&gateway, reserved).await.unwrap();
+    assert!((0.02..0.0201).contains(&at_most), "two thousand tokens and the prompt: {at_most}");
+    first.open();
+    assert_eq!(held.respond().await.status, 200);
+    for _ in 0..20 {
+        assert_eq!(ask(&gateway).await.status, 200);
+        stub.next().await;
+    }
+    metric_is(&gateway, reserved, |cost| cost == 0.0).await;
+    let mut held = H1::connect(gateway.addr).await;
+    held.send(&chat().header("x-api-key", "sk")).await;
+    stub.next().await;
+    let usual = metric(&gateway, reserved).await.unwrap();
+    assert!((0.00005..0.0002).contains(&usual), "the five tokens that all have had, and the prompt: {usual}");
+    last.open();
+    assert_eq!(held.respond().await.status, 200);
+}
+
+/// Past the rate, wrong keys of an address hear 429, and right ones are let in.
+#[tokio::test]
+async fn wrong_keys_of_an_address_are_bounded() {
+    let stub = fine().await;
+    let gateway = Gateway::start(&config(&stub, "", "[limits]\nwrong_keys = \"3/hour\"")).await;
+    let wrong = |key: &str| chat().header("x-api-key", key);
+    for (number, status) in [401, 401, 401, 429, 429].into_iter().enumerate() {
+        let reply = exchange(gateway.addr, &wrong(&format!("wrong-{number}"))).await;
+        assert_eq!(reply.status, status, "{number}: {}", reply.text());
+        if status == 429 {
+            assert_eq!(reply.header("retry-after"), "3600");
+            assert_eq!(reply.json()["error"]["code"], "rate_limit_exceeded", "{}", reply.text());
+        }
+    }
+    assert_eq!(exchange(gateway.addr, &chat()).await.status, 429, "none is a wrong one");
+    assert_eq!(ask(&gateway).await.status, 200);
+}
+
+/// A second call and a mirrored one are counted at their targets, and are not made where these are full.
+#[tokio::test]
+async fn calls_beside_the_request_keep_to_their_targets_limits() {
+    let (fine, copy) = (fine().await, fine().await);
+    let slow = Stub::always(Answer::sse([bodies::chat_role()]).step(Step::Stall)).await;
+    let events = [bodies::chat_role(), bodies::chat_delta("quick"), bodies::chat_finish(), bodies::DONE.into()];
+    let quick = Stub::always(Answer::sse(events)).await;
+    let config = format!(
+        "{}{}{}{}[models.mirrored]\ntargets = [{{ provider = \"fine\", model = \"f\" }}]\n\
+         [models.copies]\ntargets = [{{ provider = \"copy\", model = \"c\", rpm = 1 }}]\n\
+         [models.raced]\ntargets = [{{ provider = \"slow\", model = \"s\" }}, {{ provider = \"quick\", model = \"q\", priority = 1, rpm = 1 }}]\n\
+         hedge = {{ after = \"20ms\", max_extra = \"100%\" }}\ntimeouts = {{ first_token = \"1s\" }}\nretry = {{ attempts = 2, same_target = false }}\n\
+         [[routes]]\nwhen = {{ model = \"mirrored\" }}\nmirror = {{ target = {{ provider = \"copy\", model = \"c\" }}, percent = 100 }}\n",
+        bodies::openai_provider("fine", &fine.origin()),
+        bodies::openai_provider("copy", &copy.origin()),
+        bodies::openai_provider("slow", &slow.origin()),
+        bodies::openai_provider("quick", &quick.origin()),
+    );
+    let gateway = Gateway::start(&config).await;
+    for _ in 0..3 {
+        let reply = exchange(gateway.addr, &Request::post("/v1/chat/completions", bodies::chat("mirrored"))).await;
+        assert_eq!(reply.status, 200, "{}", reply.text());
+    }
+    guard("two mirrored calls are left out", async {
+        while gateway.counted("gateway_mirrored_total", "outcome=\"limited\"").await != 2 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    })
+    .await;
+    copy.next().await;
+    assert_eq!(copy.count(), 1);
+
+    let raced = Request::post("/v1/chat/completions", bodies::chat_stream("raced"));
+    assert_eq!(exchange(gateway.addr, &raced).await.status, 200);
+    assert_eq!((slow.count(), quick.count()), (1, 1));
+    let reply = exchange(gateway.addr, &raced).await;
+    assert!(reply.status >= 500, "{}", reply.text());
+    assert_eq!(quick.count(), 1, "the second call would be its second in a minute");
+}

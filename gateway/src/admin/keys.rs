@@ -8,7 +8,7 @@ use http::{Method, Response, StatusCode};
 use serde_json::{Value, json};
 
 use super::{json as answer_json, not_allowed, problem};
-use crate::keys::{KeyError, Listed, Maker, NewKey, RuntimeKeys, duration_field, enabled_field};
+use crate::keys::{Change, KeyError, Listed, Maker, NewKey, RuntimeKeys, duration_field};
 use crate::snapshot::Snapshot;
 
 /// How long the old secret is taken after a rotation that does not say.
@@ -108,14 +108,14 @@ impl Work {
                 self.of_store(name)?.delete(name, &self.maker)?;
                 Ok(answer_json(StatusCode::OK, &json!({ "deleted": name })))
             }
-            Path::One(name) if *method == Method::PATCH => self.set_enabled(name, enabled_field(body)?),
+            Path::One(name) if *method == Method::PATCH => self.change(name, Change::parse(body)?),
             Path::One(name) => self.get(name),
             Path::Rotate(name) => {
                 let overlap = duration_field(body, "overlap")?.unwrap_or(OVERLAP);
                 let (key, secret) = self.of_store(name)?.rotate(name, overlap, &self.maker)?;
                 Ok(answer_json(StatusCode::OK, &with_secret(&key, &secret)))
             }
-            Path::Enable(name, enabled) => self.set_enabled(name, *enabled),
+            Path::Enable(name, enabled) => self.change(name, Change { enabled: Some(*enabled), ..Change::default() }),
         }
     }
 
@@ -170,8 +170,8 @@ impl Work {
         Ok(answer_json(StatusCode::OK, &json!(key)))
     }
 
-    fn set_enabled(&self, name: &str, enabled: bool) -> Answer {
-        let key = self.of_store(name)?.set_enabled(name, enabled, &self.maker)?;
+    fn change(&self, name: &str, change: Change) -> Answer {
+        let key = self.of_store(name)?.change(name, change, &self.maker)?;
         Ok(answer_json(StatusCode::OK, &json!(key)))
     }
 

@@ -146,7 +146,8 @@ impl Admin {
         let status = if state == State::Ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
         // Not a reason to go elsewhere: all instances share the store.
         let alone = self.metrics.limits.store().is_some_and(|store| !store.up).then_some(limits::ALONE);
-        let reasons: Vec<_> = state.reasons().iter().copied().chain(alone).collect();
+        let restoring = self.metrics.limits.is_restoring().then_some(limits::RESTORING);
+        let reasons: Vec<_> = state.reasons().iter().copied().chain(alone).chain(restoring).collect();
         json(status, &serde_json::json!({ "status": state.as_str(), "reasons": reasons }))
     }
 

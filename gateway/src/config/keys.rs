@@ -83,16 +83,28 @@ impl Right {
     }
 }
 
-/// Who else may receive a kept answer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+/// Who else may receive a kept answer; ordered by how many those are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum CacheScope {
+    /// Nothing is kept, and nothing kept is given.
+    Off,
     /// Nobody.
+    #[default]
     Private,
     /// Every key that says `shared`.
     Shared,
-    /// Nothing is kept.
-    Off,
+}
+
+impl CacheScope {
+    /// The word in the file.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Off => "off",
+            Self::Private => "private",
+            Self::Shared => "shared",
+        }
+    }
 }
 
 /// A resolved key.
@@ -121,6 +133,8 @@ pub struct KeyConfig {
     pub priority: u32,
     /// What becomes of its answers when the client leaves.
     pub on_abort: OnAbort,
+    /// Who else may receive its kept answers.
+    pub cache: CacheScope,
 }
 
 impl KeyConfig {
@@ -213,6 +227,7 @@ pub(super) fn resolve(
             rules: limits::rules(key.limits, key.budget, cx),
             priority: key.priority.unwrap_or_default(),
             on_abort: key.on_abort.unwrap_or_default(),
+            cache: key.cache.unwrap_or_default(),
         });
     }
     resolved

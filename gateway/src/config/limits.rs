@@ -63,6 +63,10 @@ pub struct Global {
     pub budget: Option<OneOrMany<Budget>>,
     /// How long a request may wait for room instead of being refused. Default: not at all.
     pub wait: Option<At<DurationText>>,
+    /// How many requests without a right key may come from one address (of IPv6: one /64) before their answer is 429 instead of
+    /// 401 and tokens that were not seen before are not looked at. Who has a right key is let in all the same. Default: as
+    /// many as like.
+    pub wrong_keys: Option<At<RateText>>,
 }
 
 /// `[teams.NAME]` as written.
@@ -90,6 +94,8 @@ pub struct LimitsConfig {
     pub rules: Vec<Rule>,
     /// How long a request may wait for room; zero: not at all.
     pub wait: Duration,
+    /// How many requests without a right key one address may send; `None`: as many as it likes.
+    pub wrong_keys: Option<Rate>,
     /// Of each team.
     pub teams: BTreeMap<String, Vec<Rule>>,
     /// Of each tag.
@@ -166,33 +172,45 @@ fn plain(what: What, period: Period, limit: u64) -> Rule {
     Rule { what, period, limit, soft: limit }
 }
 
-fn rate(what: What, text: &At<RateText>, cx: &mut Context<'_>) -> Option<Rule> {
-    let rate: Rate = cx.parse(text, |text| text.0.parse())?;
-    Some(plain(what, Period::sliding(rate.per), rate.count))
+/// The limit that `text`, such as `"600/min"`, is.
+///
+/// # Errors
+/// It is no rate.
+pub fn rate_rule(what: What, text: &str) -> Result<Rule, String> {
+    let rate: Rate = text.parse()?;
+    Ok(plain(what, Period::sliding(rate.per), rate.count))
 }
 
-fn concurrent(most: &At<u32>, cx: &mut Context<'_>) -> Option<Rule> {
-    if most.value == 0 {
-        cx.report.error(most.span.clone(), "no request could ever be made", "write 1 or more");
-        return None;
-    }
-    Some(plain(What::Concurrent, Period::Total, most.value.into()))
+/// The limit of so many requests at the same time; `None`: that would be none at all.
+pub fn concurrent_rule(most: u32) -> Option<Rule> {
+    (most > 0).then(|| plain(What::Concurrent, Period::Total, most.into()))
 }
 
-fn budget(written: &Budget, cx: &mut Context<'_>) -> Option<Rule> {
-    let usd = written.usd.value;
+/// What is wrong with a budget.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BadBudget {
+    /// Which part of it.
+    pub field: &'static str,
+    /// What is wrong with it.
+    pub message: String,
+    /// What would be right.
+    pub help: Option<&'static str>,
+}
+
+/// The limit that a budget is: US dollars, in which time, and from which part on a warning is given (`None`: the usual one).
+///
+/// # Errors
+/// A part of it is wrong.
+pub fn budget_rule(usd: f64, per: &str, soft: Option<f64>) -> Result<Rule, BadBudget> {
+    let bad = |field, message: String, help| Err(BadBudget { field, message, help });
     if !(usd > 0.0 && usd <= MAX_USD) {
-        let message = "a budget is more than zero and at most nine million US dollars";
-        cx.report.error(written.usd.span.clone(), message, None);
-        return None;
+        return bad("usd", "a budget is more than zero and at most nine million US dollars".to_owned(), None);
     }
-    let soft = written.soft.as_ref().map_or(SOFT, |soft| soft.value);
+    let soft = soft.unwrap_or(SOFT);
     if !(soft > 0.0 && soft <= 1.0) {
-        let span = written.soft.as_ref().map_or(0..0, |soft| soft.span.clone());
-        cx.report.error(span, "a part is more than zero and at most 1", "0.8 warns at 80 %");
-        return None;
+        return bad("soft", "a part is more than zero and at most 1".to_owned(), Some("0.8 warns at 80 %"));
     }
-    let period = match &*written.per.value {
+    let period = match per {
         "hour" => Period::Hour,
         "day" => Period::Day,
         "week" => Period::Week,
@@ -202,14 +220,47 @@ fn budget(written: &Budget, cx: &mut Context<'_>) -> Option<Rule> {
             Ok(window) => Period::sliding(window),
             Err(_) => {
                 let help = "\"hour\", \"day\", \"week\", \"month\", \"total\", or a length of time such as \"30d\"";
-                cx.report.error(written.per.span.clone(), format!("`{text}` is no time of a budget"), help);
-                return None;
+                return bad("per", format!("`{}` is no time of a budget", text.escape_debug()), Some(help));
             }
         },
     };
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "bounded above")]
     let pico = |usd: f64| (usd * PICO).round() as u64;
-    Some(Rule { what: What::Cost, period, limit: pico(usd).max(1), soft: pico(usd * soft).max(1) })
+    Ok(Rule { what: What::Cost, period, limit: pico(usd).max(1), soft: pico(usd * soft).max(1) })
+}
+
+/// The same backwards: US dollars, and the part from which on a warning is given.
+#[expect(clippy::cast_precision_loss, reason = "written as a decimal number of dollars")]
+pub fn dollars_and_soft(rule: &Rule) -> (f64, f64) {
+    let part = rule.soft as f64 / rule.limit as f64;
+    (rule.limit as f64 / PICO, (part * 1e6).round() / 1e6)
+}
+
+fn rate(what: What, text: &At<RateText>, cx: &mut Context<'_>) -> Option<Rule> {
+    cx.parse(text, |text| rate_rule(what, &text.0))
+}
+
+fn concurrent(most: &At<u32>, cx: &mut Context<'_>) -> Option<Rule> {
+    let rule = concurrent_rule(most.value);
+    if rule.is_none() {
+        cx.report.error(most.span.clone(), "no request could ever be made", "write 1 or more");
+    }
+    rule
+}
+
+fn budget(written: &Budget, cx: &mut Context<'_>) -> Option<Rule> {
+    match budget_rule(written.usd.value, &written.per.value, written.soft.as_ref().map(|soft| soft.value)) {
+        Ok(rule) => Some(rule),
+        Err(BadBudget { field, message, help }) => {
+            let span = match (field, &written.soft) {
+                ("usd", _) => &written.usd.span,
+                ("soft", Some(soft)) => &soft.span,
+                _ => &written.per.span,
+            };
+            cx.report.error(span.clone(), message, help.map(str::to_owned));
+            None
+        }
+    }
 }
 
 /// `rpm` and `tpm` of a target.
@@ -232,6 +283,7 @@ impl Global {
         let limits = Limits { requests: self.requests, tokens: self.tokens, concurrent: self.concurrent };
         LimitsConfig {
             wait: cx.duration(self.wait.as_ref()).unwrap_or_default(),
+            wrong_keys: self.wrong_keys.as_ref().and_then(|text| cx.parse(text, |text| text.0.parse())),
             rules: rules(Some(OneOrMany(vec![limits])), self.budget, cx),
             ..LimitsConfig::default()
         }

@@ -2,7 +2,7 @@
 //!
 //! The text becomes a tree with positions (`tree`), each section gives its part a type and checks it, and what comes out
 //! is [`Config`]: plain values with every default and every secret filled in. All problems of a file are reported together,
-//! each with its line and what would be right ([`Problem`]). What no code uses yet is refused by `support`.
+//! each with its line and what would be right ([`Problem`]).
 
 mod admin;
 mod attempts;
@@ -31,7 +31,6 @@ mod secret;
 mod server;
 mod store;
 mod strategy;
-mod support;
 mod targets;
 mod tree;
 mod units;
@@ -44,6 +43,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use ai_gateway_plugins::Registry;
 use ai_gateway_providers::price::Model;
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -52,6 +52,7 @@ use toml::de::{DeTable, DeValue};
 
 pub use admin::AdminAddress;
 pub use attempts::{RetryConfig, RetryOn, TimeoutsConfig};
+pub use cache::{CacheConfig, DiskConfig, ModelCacheConfig};
 pub use certificates::{CaConfig, Certified, TlsConfig};
 pub use check::{Verdict, check};
 pub use credentials::{AwsKeys, CredentialConfig, EntraConfig, KeyHeaders};
@@ -61,10 +62,11 @@ pub use google::{GoogleConfig, GoogleUser, ServiceAccount};
 pub use health::{HealthConfig, ProbeConfig};
 pub use hedge::{HedgeAfter, HedgeConfig};
 pub use jwt::{ClaimNames, IssuerConfig, JwksConfig};
-pub use keys::{KeyConfig, ModelPattern, OnAbort, Right};
+pub use keys::{CacheScope, KeyConfig, ModelPattern, OnAbort, Right};
 pub use ledger::LedgerConfig;
-pub use limits::LimitsConfig;
+pub use limits::{LimitsConfig, budget_rule, concurrent_rule, dollars_and_soft, rate_rule};
 pub use models::{Lossy, ModelConfig, OnCut};
+pub use plugins::{OnError, PluginConfig};
 pub use prices::PricesConfig;
 pub use providers::ProviderConfig;
 pub use report::{ConfigErrors, Place, Problem, Severity, Warning};
@@ -73,7 +75,7 @@ pub use routes::{Condition, HeaderEdits, MirrorConfig, Patterns, RouteConfig, Ro
 pub use schema::{schema, schema_json};
 pub use secret::Secret;
 pub use server::ServerConfig;
-pub use store::StoreConfig;
+pub use store::{RedisConfig, StoreConfig};
 pub use strategy::{StickyBy, Strategy, StrategyConfig};
 pub use targets::TargetConfig;
 pub(crate) use tree::nearest;
@@ -125,9 +127,23 @@ pub struct File {
     pub plugins: Vec<plugins::Plugin>,
 }
 
-/// The sections that are read today; see [`support`] for the others.
-const SECTIONS: [&str; 12] =
-    ["server", "providers", "prices", "models", "routes", "keys", "jwt", "store", "ledger", "limits", "teams", "tags"];
+/// The sections.
+const SECTIONS: [&str; 14] = [
+    "server",
+    "providers",
+    "prices",
+    "models",
+    "routes",
+    "keys",
+    "jwt",
+    "store",
+    "ledger",
+    "limits",
+    "teams",
+    "tags",
+    "cache",
+    "plugins",
+];
 
 /// A validated configuration: plain values, every default and secret filled in.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -152,6 +168,10 @@ pub struct Config {
     pub issuers: Vec<IssuerConfig>,
     /// Where keys made at run time are kept, and what several instances share.
     pub store: StoreConfig,
+    /// Where answers are kept, of the models that say so.
+    pub cache: CacheConfig,
+    /// What is done to requests and answers, in this order.
+    pub plugins: Vec<PluginConfig>,
 }
 
 /// A configuration, and what is doubtful about it.
@@ -177,6 +197,14 @@ impl Config {
     /// # Errors
     /// Everything that is wrong with it.
     pub fn load_with(path: &Path, env: &dyn Environment) -> Result<Loaded, ConfigErrors> {
+        Self::load_with_plugins(path, env, &Registry::default())
+    }
+
+    /// [`Config::load_with`] with the plugins of `plugins` and no others.
+    ///
+    /// # Errors
+    /// Everything that is wrong with it.
+    pub fn load_with_plugins(path: &Path, env: &dyn Environment, plugins: &Registry) -> Result<Loaded, ConfigErrors> {
         let name = path.display().to_string();
         let bytes =
             env.read(path).map_err(|error| ConfigErrors::single(&name, format!("cannot be read: {error}"), None))?;
@@ -190,7 +218,7 @@ impl Config {
                 Some("TOML is UTF-8: convert the file".into()),
             )
         })?;
-        Self::parse(&text, &name, env)
+        Self::parse_with_plugins(&text, &name, env, plugins)
     }
 
     /// Checks the configuration in `text`. `name` is the file's path: it stands in messages, and relative paths in the text
@@ -199,8 +227,21 @@ impl Config {
     /// # Errors
     /// Everything that is wrong with it, in the order of the text.
     pub fn parse(text: &str, name: &str, env: &dyn Environment) -> Result<Loaded, ConfigErrors> {
+        Self::parse_with_plugins(text, name, env, &Registry::default())
+    }
+
+    /// [`Config::parse`] with the plugins of `plugins` and no others.
+    ///
+    /// # Errors
+    /// Everything that is wrong with it, in the order of the text.
+    pub fn parse_with_plugins(
+        text: &str,
+        name: &str,
+        env: &dyn Environment,
+        plugins: &Registry,
+    ) -> Result<Loaded, ConfigErrors> {
         let dir = Path::new(name).parent().map(Path::to_owned).unwrap_or_default();
-        let mut cx = Context { report: Report::new(name, text), env, dir };
+        let mut cx = Context { report: Report::new(name, text), env, dir, plugins };
         let config = read(text, &mut cx);
         let warnings = cx.report.finish()?;
         // Without an error there is a configuration.
@@ -224,6 +265,8 @@ struct Context<'a> {
     env: &'a dyn Environment,
     /// Where relative paths start.
     dir: PathBuf,
+    /// What `[[plugins]]` may name.
+    plugins: &'a Registry,
 }
 
 impl Context<'_> {
@@ -295,9 +338,8 @@ fn read(text: &str, cx: &mut Context<'_>) -> Option<Config> {
     }
     let mut root = root.into_inner();
     tree::mask_secrets(&root, &mut cx.report);
-    support::refuse(&mut root, &mut cx.report);
 
-    let [server, providers, prices, models, routes, keys, jwt, store, ledger, global, teams, tags] =
+    let [server, providers, prices, models, routes, keys, jwt, store, ledger, global, teams, tags, cache, plugins] =
         SECTIONS.map(|name| root.remove(name));
     for (key, _) in &root {
         let help = instead(key.get_ref(), &SECTIONS);
@@ -311,6 +353,8 @@ fn read(text: &str, cx: &mut Context<'_>) -> Option<Config> {
     let jwt = jwt.and_then(|value| tree::shape::<jwt::Jwt>(value, "[jwt]", &mut cx.report));
     let store: store::Store = store.and_then(|value| tree::shape(value, "[store]", &mut cx.report)).unwrap_or_default();
     let store = store.resolve(cx);
+    let cache: Option<cache::Cache> = cache.and_then(|value| tree::shape(value, "[cache]", &mut cx.report));
+    let cache = cache.unwrap_or_default().resolve(store.redis.is_some(), cx);
     let has_keys = !keys.is_empty() || jwt.is_some() || store.path.is_some();
     let server = server.resolve(has_keys, cx);
     let ledger = ledger
@@ -376,7 +420,21 @@ fn read(text: &str, cx: &mut Context<'_>) -> Option<Config> {
         let rules = tag.map(|tag| limits::rules(None, tag.budget, cx));
         limits.tags.insert(name.value, rules.unwrap_or_default());
     }
-    Some(Config { server, providers, prices, models: resolved_models, routes, keys, issuers, limits, store, ledger })
+    let plugins = plugins::resolve(elements(plugins, "plugins", cx), cx);
+    Some(Config {
+        server,
+        providers,
+        prices,
+        models: resolved_models,
+        routes,
+        keys,
+        issuers,
+        limits,
+        store,
+        ledger,
+        cache,
+        plugins,
+    })
 }
 
 /// The entries of a table of tables.

@@ -9,6 +9,7 @@ use serde::Deserialize;
 
 use super::Context;
 use super::attempts::{Retry, RetryConfig, Timeouts, TimeoutsConfig};
+use super::cache::{ModelCache, ModelCacheConfig};
 use super::hedge::{Hedge, HedgeConfig};
 use super::limits::{self, Limits, OneOrMany};
 use super::prices::PricesConfig;
@@ -16,7 +17,6 @@ use super::providers::ProviderConfig;
 use super::strategy::{self, Sticky, Strategy, StrategyConfig};
 use super::targets::{self, Target, TargetConfig};
 use super::tree::At;
-use super::units::DurationText;
 use crate::limits::Rule;
 
 /// `[models.NAME]` as written.
@@ -38,20 +38,12 @@ pub struct Model {
     pub limits: Option<OneOrMany<Limits>>,
     /// Ask the next target too when a stream is slow to begin, and keep the first that does. Default: never.
     pub hedge: Option<Hedge>,
-    /// Keep and share answers of this model.
+    /// Keep answers of this model, and share one that is under way with all who ask the same. Default: neither.
     pub cache: Option<ModelCache>,
     /// What happens to a field of the request that the target's API cannot say. Default: `"warn"`.
     pub lossy: Option<Lossy>,
     /// What happens when an answer breaks off after the client got its beginning. Default: `"error"`.
     pub on_cut: Option<OnCut>,
-}
-
-/// `cache` of a model as written.
-#[derive(Debug, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct ModelCache {
-    /// How long an answer may be used again.
-    pub ttl: At<DurationText>,
 }
 
 /// What happens to a field that the target's API cannot say.
@@ -100,6 +92,8 @@ pub struct ModelConfig {
     pub on_cut: OnCut,
     /// Its limits.
     pub rules: Vec<Rule>,
+    /// How its answers are kept and shared; `None`: they are not.
+    pub cache: Option<ModelCacheConfig>,
 }
 
 impl ModelConfig {
@@ -119,6 +113,7 @@ impl ModelConfig {
             hedge: None,
             on_cut: OnCut::default(),
             rules: Vec::new(),
+            cache: None,
         }
     }
 }
@@ -150,6 +145,7 @@ impl Model {
             hedge: self.hedge.map(|hedge| hedge.resolve(cx)),
             on_cut: self.on_cut.unwrap_or_default(),
             rules: limits::rules(self.limits, None, cx),
+            cache: self.cache.map(|cache| cache.resolve(cx)),
             name: name.value.clone(),
         }
     }

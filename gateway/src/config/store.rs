@@ -17,7 +17,7 @@ pub struct Store {
     /// File of the embedded database that holds the keys made at run time. With it every request needs a key.
     /// Default: keys stand in this file only.
     pub path: Option<At<String>>,
-    /// URL of a Redis or Valkey that holds the limits and budgets of several instances: `redis://`,
+    /// URL of a Redis or Valkey that holds the limits and budgets of several instances, and with `path` their keys: `redis://`,
     /// `redis-sentinel://A:26379,B:26379/MASTER`, `redis-cluster://A:6379,B:6379`; with `rediss` for TLS.
     pub redis: Option<At<SecretText>>,
     /// How long a request waits for the Redis before this instance counts alone. Default: `"50ms"`.

@@ -91,7 +91,7 @@ pub(super) fn shape<T: DeserializeOwned>(
 }
 
 /// A message of serde in the words of the file, without any value from it: it could be a secret.
-fn in_words(message: &str, what: &str) -> String {
+pub(super) fn in_words(message: &str, what: &str) -> String {
     if let Some(field) = message.strip_prefix("missing field `").and_then(|rest| rest.strip_suffix('`')) {
         return format!("{what} has no `{field}`");
     }

@@ -46,9 +46,10 @@ pub(super) fn grant(new: NewKey, maker: &Maker) -> Result<KeyConfig, KeyError> {
         owner: new.owner,
         allow: new.allow.unwrap_or_default(),
         expires: new.expires,
-        rules: Vec::new(),
+        rules: new.rules,
         priority: 0,
         on_abort: OnAbort::default(),
+        cache: new.cache.unwrap_or_default(),
     };
     let Some(maker) = maker.key() else { return Ok(granted) };
     let own = maker.config();
@@ -76,6 +77,13 @@ pub(super) fn grant(new: NewKey, maker: &Maker) -> Result<KeyConfig, KeyError> {
     // What makes keys is given by the master alone: there is no chain to follow when one goes bad.
     if let Some(more) = granted.allow.iter().find(|right| **right == Right::Keys || !maker.may(**right)) {
         return beyond("allow", format!("this key cannot give `{}`", more.as_str()));
+    }
+    match new.cache {
+        None => granted.cache = maker.cache(),
+        Some(wanted) if wanted > maker.cache() => {
+            return beyond("cache", format!("this key itself has `{}`", maker.cache().as_str()));
+        }
+        Some(_) => {}
     }
     match (granted.expires, own.expires) {
         (Some(wanted), Some(end)) if wanted > end => {

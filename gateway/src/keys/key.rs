@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::SystemTime;
 
-use crate::config::{KeyConfig, ModelPattern, OnAbort, Right};
+use crate::config::{CacheScope, KeyConfig, ModelPattern, OnAbort, Right};
 
 /// A client's credential and its rights.
 #[derive(Debug)]
@@ -16,6 +16,8 @@ pub struct Key {
     within: Option<Arc<Key>>,
     /// Taken out of use, and every key within it.
     disabled: AtomicBool,
+    /// When it was made at run time, in seconds since 1970; 0 of others.
+    made: u64,
 }
 
 /// Why a request is not let in.
@@ -31,6 +33,8 @@ pub enum Refused {
     Disabled,
     /// A token whose issuer's public keys could not be had.
     Unverifiable,
+    /// Too many came from its address without a right key.
+    Many,
 }
 
 impl Refused {
@@ -41,6 +45,7 @@ impl Refused {
             Self::Wrong => "the API key is not valid",
             Self::Expired => "the API key is expired",
             Self::Disabled => "the API key is disabled",
+            Self::Many => "too many requests without a valid API key came from this address",
             Self::Unverifiable => "tokens cannot be verified at the moment",
         }
     }
@@ -53,14 +58,22 @@ impl Key {
     }
 
     /// A key that may what `config` says as far as `within` may.
-    pub(super) fn within(mut config: KeyConfig, within: Option<Arc<Self>>, enabled: bool) -> Self {
+    pub(crate) fn within(mut config: KeyConfig, within: Option<Arc<Self>>, enabled: bool) -> Self {
         let name = std::mem::take(&mut config.name).into();
-        Self { name, config, within, disabled: AtomicBool::new(!enabled) }
+        Self { name, config, within, disabled: AtomicBool::new(!enabled), made: 0 }
     }
 
-    /// The same key within others.
-    pub(super) fn bound(&self, name: &str, within: Option<Arc<Self>>) -> Self {
-        Self { name: name.into(), config: self.config.clone(), within, disabled: AtomicBool::new(!self.is_enabled()) }
+    /// The same, made at that time: another key of its name is not this one.
+    #[must_use]
+    pub(crate) fn made_at(mut self, seconds: u64) -> Self {
+        self.made = seconds;
+        self
+    }
+
+    /// When it was made at run time, in seconds since 1970: with its name it tells it from every other key, also from one of the
+    /// same name that was deleted before. 0 of keys of the file.
+    pub fn made(&self) -> u64 {
+        self.made
     }
 
     /// Whether it may be used now.
@@ -115,9 +128,19 @@ impl Key {
         }
     }
 
+    /// Who else may receive its kept answers: never more than of the key by which it was made.
+    pub fn cache(&self) -> CacheScope {
+        self.within.as_ref().map_or(self.config.cache, |within| self.config.cache.min(within.cache()))
+    }
+
     /// Whether it may ask for that.
     pub fn may(&self, right: Right) -> bool {
         self.config.allow.contains(&right) && self.within.as_ref().is_none_or(|within| within.may(right))
+    }
+
+    /// The key that made it, or the template of its token.
+    pub fn made_by(&self) -> Option<&Self> {
+        self.within.as_deref()
     }
 
     /// Its own rights, apart from what it is within.
@@ -125,14 +148,20 @@ impl Key {
         &self.config
     }
 
-    /// The key whose limits and budget it uses up: that which made it, or is the template of its token; else itself.
-    pub fn counted_as(&self) -> &Self {
-        self.within.as_ref().map_or(self, |within| within.counted_as())
+    /// The names of the keys whose limits and budgets it uses up: its own, then that which made it, or is the template of its
+    /// token.
+    pub fn accounts(&self) -> impl Iterator<Item = &str> {
+        std::iter::successors(Some(self), |key| key.within.as_deref()).map(|key| &*key.name)
+    }
+
+    /// The last of [`Self::accounts`].
+    fn root(&self) -> &Self {
+        self.within.as_ref().map_or(self, |within| within.root())
     }
 
     /// Its place among those that wait: the larger number waits less.
     pub fn priority(&self) -> u32 {
-        self.counted_as().config.priority
+        self.root().config.priority
     }
 
     /// The patterns of its allow-list that are plain names.

@@ -6,6 +6,7 @@
 //! [`RuntimeKeys`], which writes each change to an embedded database before it counts; `grant` sees to it that a key
 //! gives no more than it has.
 
+mod bounds;
 mod by_hash;
 mod error;
 mod grant;
@@ -17,6 +18,7 @@ mod presented;
 mod ring;
 mod runtime;
 mod secret;
+mod shared;
 mod store;
 
 pub use error::KeyError;
@@ -24,16 +26,20 @@ pub use grant::Maker;
 pub use jwt::{KeySets, Tokens, check_jwks};
 pub use key::{Key, Refused};
 pub use live::LiveKeys;
-pub use new_key::{NewKey, duration_field, enabled_field};
+pub use new_key::{Bounds, Change, NewKey, duration_field};
 pub use presented::presented_key;
 pub use ring::{Admission, KeyRing};
 pub use runtime::{Listed, RuntimeKeys};
 pub use secret::{hash_line, new_secret};
+pub use shared::SharedKeys;
 
 #[cfg(test)]
 mod tests;
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+/// Whether too many requests without a right key have come from where this one comes from.
+pub type Many<'a> = &'a (dyn Fn() -> bool + Sync);
 
 /// Seconds since 1970, as times of keys are kept.
 fn seconds(time: SystemTime) -> u64 {

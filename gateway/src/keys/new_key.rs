@@ -5,8 +5,9 @@ use std::time::{Duration, SystemTime};
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
-use super::KeyError;
-use crate::config::Right;
+use super::{KeyError, bounds};
+use crate::config::{CacheScope, Right};
+use crate::limits::{Rule, What};
 
 /// Characters of the longest name, tag, team and owner.
 const LONGEST: usize = 128;
@@ -30,6 +31,10 @@ pub struct NewKey {
     pub allow: Option<Vec<Right>>,
     /// `None`: when the maker's own time is over.
     pub expires: Option<SystemTime>,
+    /// Who else may receive its kept answers; `None`: as with the maker.
+    pub cache: Option<CacheScope>,
+    /// Its own limits and budgets; those of its maker count besides.
+    pub rules: Vec<Rule>,
 }
 
 impl NewKey {
@@ -53,19 +58,16 @@ impl NewKey {
             owner: text(&mut fields, "owner")?,
             allow: take(&mut fields, "allow")?,
             expires: expires(&mut fields, now)?,
+            cache: take(&mut fields, "cache")?,
+            rules: Bounds::take(&mut fields)?.over(&[]),
         };
         if new.models.as_ref().is_some_and(Vec::is_empty) {
             return Err(KeyError::field("models", "is empty: name some, or leave it out"));
         }
-        for field in ["limits", "budget", "cache"] {
-            if fields.contains_key(field) {
-                return Err(KeyError::field(field, "is not supported yet"));
-            }
-        }
         match fields.keys().next() {
             Some(unknown) => Err(KeyError::field(
                 &unknown.escape_default().to_string(),
-                "is not known; there are name, models, tags, team, owner, allow and expires",
+                "is not known; there are name, models, tags, team, owner, allow, expires, cache, limits and budget",
             )),
             None => Ok(new),
         }
@@ -158,10 +160,57 @@ pub fn duration_field(body: &[u8], field: &str) -> Result<Option<Duration>, KeyE
     Ok(Some(length))
 }
 
-/// The only field of the body of a change: `enabled`.
-///
-/// # Errors
-/// It is not there, or neither `true` nor `false`.
-pub fn enabled_field(body: &[u8]) -> Result<bool, KeyError> {
-    only(body, "enabled")?.ok_or_else(|| KeyError::field("enabled", "is missing: what else a key is, it stays"))
+/// Limits and budgets of a request's body; `None`: it does not speak of them.
+#[derive(Debug, Default, Clone, PartialEq)]
+pub struct Bounds {
+    /// Those of requests, tokens and concurrency.
+    pub limits: Option<Vec<Rule>>,
+    /// Those of money.
+    pub budgets: Option<Vec<Rule>>,
+}
+
+impl Bounds {
+    fn take(fields: &mut Map<String, Value>) -> Result<Self, KeyError> {
+        Ok(Self {
+            limits: fields.remove("limits").map(bounds::limits).transpose()?,
+            budgets: fields.remove("budget").map(bounds::budgets).transpose()?,
+        })
+    }
+
+    /// What becomes of `rules`: what is not spoken of stays.
+    pub(super) fn over(self, rules: &[Rule]) -> Vec<Rule> {
+        let kept = |of_money: bool| rules.iter().filter(move |rule| (rule.what == What::Cost) == of_money).copied();
+        let mut all = self.limits.unwrap_or_else(|| kept(false).collect());
+        all.extend(self.budgets.unwrap_or_else(|| kept(true).collect()));
+        all
+    }
+}
+
+/// What is to be changed of a key.
+#[derive(Debug, Default, Clone, PartialEq)]
+pub struct Change {
+    /// Whether it is in use.
+    pub enabled: Option<bool>,
+    /// Its limits and budgets.
+    pub bounds: Bounds,
+}
+
+impl Change {
+    /// Reads the body of a request.
+    ///
+    /// # Errors
+    /// Which field is wrong, and how; nothing is to be changed.
+    pub fn parse(body: &[u8]) -> Result<Self, KeyError> {
+        let mut fields: Map<String, Value> = serde_json::from_slice(body)
+            .map_err(|error| KeyError::field("body", format!("is no JSON object: {error}")))?;
+        let change = Self { enabled: take(&mut fields, "enabled")?, bounds: Bounds::take(&mut fields)? };
+        if let Some(unknown) = fields.keys().next() {
+            let message = "cannot be changed; `enabled`, `limits` and `budget` can";
+            return Err(KeyError::field(&unknown.escape_default().to_string(), message));
+        }
+        if change == Self::default() {
+            return Err(KeyError::field("body", "changes nothing: give `enabled`, `limits` or `budget`"));
+        }
+        Ok(change)
+    }
 }

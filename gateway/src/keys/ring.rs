@@ -8,7 +8,7 @@ use http::HeaderMap;
 
 use super::by_hash::ByHash;
 use super::secret::digest;
-use super::{Key, KeySets, LiveKeys, Refused, Tokens, presented_key, seconds};
+use super::{Key, KeySets, LiveKeys, Many, Refused, Tokens, presented_key, seconds};
 use crate::config::{IssuerConfig, KeyConfig};
 
 /// All keys. Without any, every client is let in: the configuration allows that on loopback only.
@@ -60,14 +60,15 @@ impl KeyRing {
     }
 
     /// Decides by the headers of design §11 and `?key=`. Waits only for the public keys of a token's issuer, the first time and
-    /// when they may have changed.
-    pub async fn admit(&self, headers: &HeaderMap, query: Option<&str>) -> Admission {
+    /// when they may have changed. `many`, which is asked for a token
+    /// that was not verified before: whether it is not to be looked at.
+    pub async fn admit(&self, headers: &HeaderMap, query: Option<&str>, many: Many<'_>) -> Admission {
         if self.configured.is_empty() && self.live.is_none() && self.tokens.is_none() {
             return Admission::Open;
         }
         let Some(presented) = presented_key(headers, query) else { return Admission::Refused(Refused::Missing) };
         let found = match &self.tokens {
-            Some(tokens) if Tokens::is_token(&presented) => tokens.verify(&presented).await,
+            Some(tokens) if Tokens::is_token(&presented) => tokens.verify(&presented, many).await,
             _ => self.find(&presented, SystemTime::now()),
         };
         found.map_or_else(Admission::Refused, Admission::Key)

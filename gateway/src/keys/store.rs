@@ -7,13 +7,16 @@ use std::path::Path;
 use rusqlite::{Connection, OptionalExtension, Transaction, params};
 use rusqlite_migration::{M, Migrations};
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use super::by_hash::Digest;
-use super::{KeyError, seconds, time};
-use crate::config::{KeyConfig, ModelPattern, OnAbort, Right};
+use super::{KeyError, bounds, seconds, time};
+use crate::config::{CacheScope, KeyConfig, ModelPattern, OnAbort, Right};
+use crate::limits::Rule;
 
-const MIGRATIONS: &[M<'static>] = &[M::up(
-    "CREATE TABLE keys (
+const MIGRATIONS: &[M<'static>] = &[
+    M::up(
+        "CREATE TABLE keys (
         name TEXT PRIMARY KEY,
         rights TEXT NOT NULL,
         maker TEXT,
@@ -27,7 +30,15 @@ const MIGRATIONS: &[M<'static>] = &[M::up(
         until INTEGER
     ) STRICT, WITHOUT ROWID;
     CREATE INDEX secrets_of_key ON secrets (key);",
-)];
+    ),
+    M::up(
+        "ALTER TABLE keys ADD COLUMN changed INTEGER NOT NULL DEFAULT 0;
+    CREATE TABLE deleted (name TEXT PRIMARY KEY, changed INTEGER NOT NULL) STRICT, WITHOUT ROWID;",
+    ),
+];
+
+/// How long it is known of a key that it was deleted, in milliseconds: an instance that was away for less takes it along.
+const REMEMBERED: u64 = 366 * 86_400_000;
 
 /// A key as it is kept, without its secrets.
 #[derive(Debug)]
@@ -38,14 +49,25 @@ pub(super) struct Row {
     /// Seconds since 1970.
     pub created: u64,
     pub enabled: bool,
+    /// When it was changed last: milliseconds since 1970.
+    pub changed: u64,
+}
+
+/// What the database has.
+#[derive(Debug, Default)]
+pub(super) struct Loaded {
+    pub rows: Vec<Row>,
+    pub secrets: Vec<Secret>,
+    /// Keys that were deleted, and when: milliseconds since 1970.
+    pub deleted: Vec<(String, u64)>,
 }
 
 /// A secret as it is kept: its hash, whose it is, and from when on it is not taken any more.
 pub(super) type Secret = (Digest, String, Option<u64>);
 
 /// What a key may, in JSON: columns would have to follow every new right.
-#[derive(Serialize, Deserialize)]
-struct Rights {
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(super) struct Rights {
     #[serde(skip_serializing_if = "Option::is_none")]
     models: Option<Vec<String>>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -56,6 +78,12 @@ struct Rights {
     owner: Option<String>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     allow: Vec<Right>,
+    #[serde(default)]
+    cache: CacheScope,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    limits: Vec<Value>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    budget: Vec<Value>,
 }
 
 /// The database. Every call blocks; every change is on disk when it returns.
@@ -83,75 +111,43 @@ impl Store {
         Ok(Self(connection))
     }
 
-    /// Everything in it, without secrets whose time is over, which are forgotten.
-    pub(super) fn load(&mut self, now: u64) -> Result<(Vec<Row>, Vec<Secret>), KeyError> {
-        self.0.execute("DELETE FROM secrets WHERE until <= ?1", [signed(now)])?;
-        let mut keys = self.0.prepare("SELECT name, rights, maker, created, expires, enabled FROM keys")?;
+    /// Everything in it, without secrets whose time is over and what was deleted long ago, which are forgotten. `now`: in
+    /// milliseconds.
+    pub(super) fn load(&mut self, now: u64) -> Result<Loaded, KeyError> {
+        self.0.execute("DELETE FROM secrets WHERE until <= ?1", [signed(now / 1000)])?;
+        self.0.execute("DELETE FROM deleted WHERE changed < ?1", [signed(now.saturating_sub(REMEMBERED))])?;
+        let mut keys = self.0.prepare("SELECT name, rights, maker, created, expires, enabled, changed FROM keys")?;
         let rows = keys.query_map([], |row| {
             let (name, rights): (String, String) = (row.get(0)?, row.get(1)?);
-            let rest = (row.get(2)?, row.get::<_, i64>(3)?, row.get::<_, Option<i64>>(4)?, row.get(5)?);
-            Ok((name, rights, rest))
+            let times = (row.get::<_, i64>(3)?, row.get::<_, Option<i64>>(4)?, row.get::<_, i64>(6)?);
+            Ok((name, rights, row.get(2)?, times, row.get(5)?))
         })?;
-        let mut loaded = Vec::new();
+        let mut loaded = Loaded::default();
         for row in rows {
-            let (name, rights, (maker, created, expires, enabled)) = row?;
+            let (name, rights, maker, (created, expires, changed), enabled) = row?;
             let rights: Rights = serde_json::from_str(&rights)
                 .map_err(|error| KeyError::Store(format!("the rights of `{name}` cannot be read: {error}")))?;
-            let expires = expires.map(|end| time(unsigned(end)));
-            loaded.push(Row { config: rights.into_config(name, expires), maker, created: unsigned(created), enabled });
+            let config = rights.into_config(name, expires.map(unsigned))?;
+            let created = unsigned(created);
+            let changed = if changed == 0 { created.saturating_mul(1000) } else { unsigned(changed) };
+            loaded.rows.push(Row { config, maker, created, enabled, changed });
         }
         let mut secrets = self.0.prepare("SELECT hash, key, until FROM secrets")?;
         let secrets =
             secrets.query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get::<_, Option<i64>>(2)?.map(unsigned))))?;
-        Ok((loaded, secrets.collect::<Result<_, _>>()?))
+        loaded.secrets = secrets.collect::<Result<_, _>>()?;
+        let mut deleted = self.0.prepare("SELECT name, changed FROM deleted")?;
+        let deleted = deleted.query_map([], |row| Ok((row.get(0)?, unsigned(row.get(1)?))))?;
+        loaded.deleted = deleted.collect::<Result<_, _>>()?;
+        Ok(loaded)
     }
 
-    /// Adds a key with its first secret.
-    pub(super) fn create(&mut self, row: &Row, hash: &Digest) -> Result<(), KeyError> {
-        let rights =
-            serde_json::to_string(&Rights::of(&row.config)).map_err(|error| KeyError::Store(error.to_string()))?;
-        let expires = row.config.expires.map(|end| signed(seconds(end)));
-        self.change(|change| {
-            change.execute(
-                "INSERT INTO keys (name, rights, maker, created, expires, enabled) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
-                params![row.config.name, rights, row.maker, signed(row.created), expires, row.enabled],
-            )?;
-            change.execute("INSERT INTO secrets (hash, key) VALUES (?1, ?2)", params![hash, row.config.name])?;
-            Ok(())
-        })
-    }
-
-    /// Adds a secret; of the others only `kept` is left, until a time.
-    pub(super) fn rotate(&mut self, name: &str, hash: &Digest, kept: Option<(&Digest, u64)>) -> Result<(), KeyError> {
-        self.change(|change| {
-            let kept_hash = kept.map(|(hash, _)| hash);
-            change.execute("DELETE FROM secrets WHERE key = ?1 AND hash IS NOT ?2", params![name, kept_hash])?;
-            if let Some((hash, until)) = kept {
-                change.execute("UPDATE secrets SET until = ?2 WHERE hash = ?1", params![hash, signed(until)])?;
-            }
-            change.execute("INSERT INTO secrets (hash, key) VALUES (?1, ?2)", params![hash, name])?;
-            Ok(())
-        })
-    }
-
-    pub(super) fn set_enabled(&mut self, name: &str, enabled: bool) -> Result<(), KeyError> {
-        self.change(|change| {
-            change.execute("UPDATE keys SET enabled = ?2 WHERE name = ?1", params![name, enabled])?;
-            Ok(())
-        })
-    }
-
-    /// Deletes a key and those that it made.
-    pub(super) fn delete(&mut self, name: &str) -> Result<(), KeyError> {
-        self.change(|change| {
-            change.execute("DELETE FROM keys WHERE name = ?1 OR maker = ?1", [name])?;
-            Ok(())
-        })
-    }
-
-    fn change(&mut self, change: impl FnOnce(&Transaction<'_>) -> rusqlite::Result<()>) -> Result<(), KeyError> {
+    /// Keeps keys with their secrets, instead of what was there of these names; those without one as deleted at a time.
+    pub(super) fn put(&mut self, keys: &[Put<'_>]) -> Result<(), KeyError> {
         let transaction = self.0.transaction()?;
-        change(&transaction)?;
+        for key in keys {
+            key.write(&transaction)?;
+        }
         Ok(transaction.commit()?)
     }
 
@@ -162,8 +158,58 @@ impl Store {
     }
 }
 
+/// A change of one key.
+pub(super) enum Put<'a> {
+    /// It is so now.
+    Key { row: &'a Row, secrets: &'a [(Digest, Option<u64>)] },
+    /// It is no more.
+    Deleted { name: &'a str, changed: u64 },
+}
+
+impl Put<'_> {
+    fn write(&self, change: &Transaction<'_>) -> Result<(), KeyError> {
+        let name = match self {
+            Self::Key { row, .. } => &*row.config.name,
+            Self::Deleted { name, .. } => name,
+        };
+        change.prepare_cached("DELETE FROM keys WHERE name = ?1")?.execute([name])?;
+        match self {
+            Self::Key { row, secrets } => {
+                let rights = Rights::of(&row.config);
+                let rights = serde_json::to_string(&rights).map_err(|error| KeyError::Store(error.to_string()))?;
+                let expires = row.config.expires.map(|end| signed(seconds(end)));
+                change.prepare_cached("DELETE FROM deleted WHERE name = ?1")?.execute([name])?;
+                change
+                    .prepare_cached(
+                        "INSERT INTO keys (name, rights, maker, created, expires, enabled, changed)
+                        VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+                    )?
+                    .execute(params![
+                        name,
+                        rights,
+                        row.maker,
+                        signed(row.created),
+                        expires,
+                        row.enabled,
+                        signed(row.changed)
+                    ])?;
+                let mut insert =
+                    change.prepare_cached("INSERT OR REPLACE INTO secrets (hash, key, until) VALUES (?1, ?2, ?3)")?;
+                for (hash, until) in *secrets {
+                    insert.execute(params![hash, name, until.map(signed)])?;
+                }
+            }
+            Self::Deleted { changed, .. } => {
+                let sql = "INSERT OR REPLACE INTO deleted (name, changed) VALUES (?1, ?2)";
+                change.prepare_cached(sql)?.execute(params![name, signed(*changed)])?;
+            }
+        }
+        Ok(())
+    }
+}
+
 impl Rights {
-    fn of(config: &KeyConfig) -> Self {
+    pub(super) fn of(config: &KeyConfig) -> Self {
         let patterns = |models: &Vec<ModelPattern>| models.iter().map(ToString::to_string).collect();
         Self {
             models: config.models.as_ref().map(patterns),
@@ -171,12 +217,20 @@ impl Rights {
             team: config.team.clone(),
             owner: config.owner.clone(),
             allow: config.allow.clone(),
+            cache: config.cache,
+            limits: bounds::shown_limits(&config.rules),
+            budget: bounds::shown_budgets(&config.rules),
         }
     }
 
-    fn into_config(self, name: String, expires: Option<std::time::SystemTime>) -> KeyConfig {
+    /// `expires`: seconds since 1970.
+    pub(super) fn into_config(self, name: String, expires: Option<u64>) -> Result<KeyConfig, KeyError> {
         let patterns = |models: Vec<String>| models.iter().map(|model| ModelPattern::new(model)).collect();
-        KeyConfig {
+        let unreadable = |error| KeyError::Store(format!("the limits of `{name}` cannot be read: {error}"));
+        let limits = bounds::limits(self.limits.into()).map_err(unreadable)?;
+        let budgets = bounds::budgets(self.budget.into()).map_err(unreadable)?;
+        let rules: Vec<Rule> = limits.into_iter().chain(budgets).collect();
+        Ok(KeyConfig {
             name,
             hash: None,
             models: self.models.map(patterns),
@@ -184,19 +238,20 @@ impl Rights {
             team: self.team,
             owner: self.owner,
             allow: self.allow,
-            expires,
-            rules: Vec::new(),
+            expires: expires.map(time),
+            rules,
             priority: 0,
             on_abort: OnAbort::default(),
-        }
+            cache: self.cache,
+        })
     }
 }
 
 /// SQLite's integers have a sign.
-fn signed(seconds: u64) -> i64 {
-    i64::try_from(seconds).unwrap_or(i64::MAX)
+fn signed(number: u64) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
 }
 
-fn unsigned(seconds: i64) -> u64 {
-    u64::try_from(seconds).unwrap_or(0)
+fn unsigned(number: i64) -> u64 {
+    u64::try_from(number).unwrap_or(0)
 }

@@ -20,6 +20,7 @@ mod metrics;
 mod query;
 mod record;
 mod rerate;
+mod restore;
 mod spool;
 mod store;
 mod worker;
@@ -43,6 +44,7 @@ use std::time::{Duration, Instant};
 use log::error;
 
 use crate::config::LedgerConfig;
+use crate::limits::Limits;
 use spool::Spool;
 use worker::Worker;
 
@@ -57,6 +59,8 @@ pub struct Ledger {
     metrics: LedgerMetrics,
     config: LedgerConfig,
     threads: Mutex<Option<Threads>>,
+    /// Its other side is dropped when what processes left that have died is in the database.
+    caught_up: Mutex<Option<Receiver<()>>>,
 }
 
 #[derive(Debug)]
@@ -79,6 +83,7 @@ impl Ledger {
         let spool = Arc::new(Spool::open(&config.spool, config.memory, config.sync, metrics.clone())?);
         let (stop, stopped) = mpsc::sync_channel(0);
         let (ending, ended) = mpsc::sync_channel::<()>(0);
+        let (catching_up, caught_up) = mpsc::sync_channel::<()>(0);
         let tended = spool.clone();
         thread::Builder::new().name("ledger-spool".to_owned()).spawn(move || tended.tend())?;
         let worker = Worker {
@@ -87,12 +92,19 @@ impl Ledger {
             metrics: metrics.clone(),
             store: None,
             claimed: Vec::new(),
+            catching_up: Some(catching_up),
         };
         thread::Builder::new().name("ledger-store".to_owned()).spawn(move || {
             worker.run(&stopped);
             drop(ending);
         })?;
-        Ok(Self { spool, metrics, config: config.clone(), threads: Mutex::new(Some(Threads { stop, ended })) })
+        Ok(Self {
+            spool,
+            metrics,
+            config: config.clone(),
+            threads: Mutex::new(Some(Threads { stop, ended })),
+            caught_up: Mutex::new(Some(caught_up)),
+        })
     }
 
     /// Books a record. Never fails and never waits for the database; a disk that hangs holds it up for a tenth of a second, once.
@@ -110,6 +122,17 @@ impl Ledger {
         if !matches!(appended, Ok(Ok(()))) {
             self.metrics.lost.inc();
             error!("a record of usage is lost: its thread is ending");
+        }
+    }
+
+    /// Gives budgets and token limits what requests have used before this process began. Waits for it for `patience` at most;
+    /// what is left then is done beside the requests. Does something the first time only.
+    ///
+    /// Blocks its thread: call it before anything is served.
+    pub fn restore(&self, limits: &Arc<Limits>, patience: Duration) {
+        let caught_up = self.caught_up.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let (Some(caught_up), Some(from)) = (caught_up, limits.restores_from()) {
+            restore::start(&self.config.path, limits, from, caught_up, patience);
         }
     }
 

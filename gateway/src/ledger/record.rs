@@ -168,6 +168,9 @@ pub struct Record<'a> {
     /// Name of the client's key.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub key: Option<Text<'a>>,
+    /// The key whose limits it counted against besides: that which made the key, or is the template of the token.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub account: Option<Text<'a>>,
     /// The key's team.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub team: Option<Text<'a>>,
@@ -252,6 +255,7 @@ pub(super) mod tests {
             kind: Kind::ALL[n as usize % 6],
             at: 1_700_000_000_000_000 + i64::from(n),
             key: Some("support-bot".into()),
+            account: Some("support-lead".into()),
             team: Some("support".into()),
             owner: Some("ann".into()),
             tags: ["a", "prod"].into_iter().collect(),

@@ -4,7 +4,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender};
 use std::time::{Duration, SystemTime};
 
 use log::{error, warn};
@@ -41,6 +41,8 @@ pub struct Worker {
     pub store: Option<Store>,
     /// Folders of processes that have died.
     pub claimed: Vec<Run>,
+    /// Dropped when what such processes left is in the database.
+    pub catching_up: Option<SyncSender<()>>,
 }
 
 impl Worker {
@@ -54,6 +56,7 @@ impl Worker {
             }
             match self.turn(turn.is_multiple_of(CLAIM_EVERY)) {
                 Ok(()) => {
+                    self.catching_up = None;
                     if failing {
                         warn!("the ledger's database takes records again");
                     }

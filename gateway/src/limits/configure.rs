@@ -2,15 +2,19 @@
 
 use std::collections::HashSet;
 use std::sync::atomic::Ordering::Relaxed;
+use std::sync::{Arc, PoisonError};
 
-use super::{Kind, Limits, Rule};
+use super::{Kind, Limits, Rule, Strangers};
 use crate::config::{Config, RouteTo};
 
 impl Limits {
-    /// Sets what the file says, in force at once; what was counted stays. Keys made at run time are set with
-    /// [`Limits::set`].
+    /// Sets what the file says, in force at once, instead of what it said before; what was counted stays. Keys made at run time
+    /// are set with [`Limits::set`].
     pub fn configure(&self, config: &Config) {
         self.wait.store(u64::try_from(config.limits.wait.as_millis()).unwrap_or(u64::MAX), Relaxed);
+        if self.strangers().map(|strangers| strangers.rate()) != config.limits.wrong_keys {
+            self.strangers.store(config.limits.wrong_keys.map(|rate| Arc::new(Strangers::new(rate))));
+        }
         let mut set = HashSet::new();
         let mut apply = |kind: Kind, name: &str, rules: &[Rule]| {
             if !rules.is_empty() {
@@ -41,12 +45,12 @@ impl Limits {
         for target in config.models.values().chain(own).flat_map(|model| &model.targets) {
             apply(Kind::Target, &target.id(), &target.rules);
         }
-        for kind in Kind::ALL {
-            for (name, subject) in self.subjects[kind as usize].load().iter() {
-                // Those of keys made at run time are not in the file.
-                if kind != Kind::Key && !set.contains(&(kind, name.to_string())) {
-                    subject.set_rules(&[]);
-                }
+        // Those of keys made at run time are not in the file, and never were.
+        let before =
+            std::mem::replace(&mut *self.configured.lock().unwrap_or_else(PoisonError::into_inner), set.clone());
+        for (kind, name) in before.difference(&set) {
+            if let Some(subject) = self.find(*kind, name) {
+                subject.set_rules(&[]);
             }
         }
     }

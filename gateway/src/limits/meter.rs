@@ -61,6 +61,12 @@ pub struct Amounts {
 }
 
 impl Amounts {
+    /// Both together.
+    #[must_use]
+    pub const fn plus(self, other: Self) -> Self {
+        Self { tokens: self.tokens.saturating_add(other.tokens), cost: self.cost.saturating_add(other.cost) }
+    }
+
     /// Clients name `max_tokens` and providers usage: no number of theirs is too large for the store's sums.
     pub(super) fn of(self, what: What) -> u64 {
         match what {
@@ -197,6 +203,20 @@ impl Meter {
             // Also if the clock was set back.
             Some((last, sum)) if *last >= ends => *sum = sum.saturating_add(amount),
             _ => self.booked.push_back((ends, amount)),
+        }
+    }
+
+    /// Counts what was used at a time that may be over.
+    pub(super) fn book_past(&mut self, amount: u64, at: u64, now: u64) {
+        let ends = self.rule.period.ends(at.min(now));
+        if amount == 0 || ends <= now {
+            return;
+        }
+        self.sum = self.sum.saturating_add(amount);
+        let place = self.booked.partition_point(|(end, _)| *end < ends);
+        match self.booked.get_mut(place) {
+            Some((end, sum)) if *end == ends => *sum = sum.saturating_add(amount),
+            _ => self.booked.insert(place, (ends, amount)),
         }
     }
 

@@ -8,7 +8,7 @@
 //!
 //! Everything is counted exactly, in integers and under short locks. `pingora-limits` is not used for it: its estimators are
 //! count-min sketches, which may take one key for another and refuse it too early, and they know one window and no
-//! reservation.
+//! reservation. It counts what may be wrong and must not grow: addresses that come without a right key ([`Strangers`]).
 //!
 //! With `[store]` several instances count in one Redis ([`shared`]); while it cannot be reached, each goes on with its share
 //! of every limit.
@@ -16,29 +16,34 @@
 mod configure;
 mod handover;
 mod meter;
+mod outputs;
 mod period;
 mod reservation;
+mod restore;
 pub mod shared;
 mod standing;
 mod status;
+mod strangers;
 mod subject;
 mod wait;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fmt;
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering::Relaxed};
-use std::sync::{Arc, OnceLock};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, ArcSwapOption};
 
 pub use handover::{Saved, TellingTo, Told};
 pub use meter::{Amounts, Rule, What};
 pub use period::{NEVER, Period};
 pub use reservation::Reservation;
+pub use restore::Used;
 pub use standing::Standing;
 pub(crate) use status::LimitsCollector;
 pub use status::{StoreStatus, SubjectStatus};
+pub use strangers::Strangers;
 pub use subject::{Kind, MeterUsage, Refused, Subject};
 
 use shared::Shared;
@@ -51,6 +56,8 @@ type Subjects = HashMap<Box<str>, Arc<Subject>>;
 pub struct Limits {
     /// By [`Kind`].
     subjects: [ArcSwap<Subjects>; Kind::ALL.len()],
+    /// Those that the file has set.
+    configured: Mutex<HashSet<(Kind, String)>>,
     /// Longest wait of a request for room, in milliseconds.
     wait: AtomicU64,
     /// Who waits.
@@ -59,6 +66,12 @@ pub struct Limits {
     offset: AtomicI64,
     shared: OnceLock<Arc<Shared>>,
     rejected: status::Rejections,
+    /// What was used before this process began is not known yet.
+    restoring: AtomicBool,
+    /// Who comes without a right key, if that is bounded.
+    strangers: ArcSwapOption<Strangers>,
+    /// How long answers have been.
+    outputs: outputs::Outputs,
 }
 
 impl Limits {
@@ -66,11 +79,15 @@ impl Limits {
     pub fn new() -> Self {
         Self {
             subjects: Default::default(),
+            configured: Mutex::default(),
             wait: AtomicU64::new(0),
             queues: Queues::default(),
             offset: AtomicI64::new(0),
             shared: OnceLock::new(),
             rejected: status::Rejections::default(),
+            restoring: AtomicBool::new(false),
+            strangers: ArcSwapOption::empty(),
+            outputs: outputs::Outputs::default(),
         }
     }
 
@@ -110,13 +127,14 @@ impl Limits {
     /// Everything whose limits a request must keep within.
     pub fn subjects_of<'a>(
         &self,
-        key: Option<&'a str>,
+        keys: impl Iterator<Item = &'a str>,
         team: Option<&'a str>,
         tags: impl Iterator<Item = &'a str>,
         model: &'a str,
     ) -> Vec<Arc<Subject>> {
-        let named = [(Kind::Global, Some("")), (Kind::Key, key), (Kind::Team, team), (Kind::Model, Some(model))];
+        let named = [(Kind::Global, Some("")), (Kind::Team, team), (Kind::Model, Some(model))];
         let named = named.into_iter().filter_map(|(kind, name)| Some((kind, name?)));
+        let named = named.chain(keys.map(|key| (Kind::Key, key)));
         named.chain(tags.map(|tag| (Kind::Tag, tag))).filter_map(|(kind, name)| self.find(kind, name)).collect()
     }
 
@@ -180,6 +198,27 @@ impl Limits {
         self.admit_here(places(vec![target.clone()]), amounts, self.now()).ok()
     }
 
+    /// Who comes without a right key; `None`: nobody asks.
+    pub fn strangers(&self) -> Option<Arc<Strangers>> {
+        self.strangers.load_full()
+    }
+
+    /// The length in tokens that nearly all answers of `model` have stayed within lately; `None`: too few are known.
+    pub fn usual_output(&self, model: &str) -> Option<u64> {
+        self.outputs.high(model)
+    }
+
+    /// An answer of `model` had so many tokens.
+    pub fn learn_output(&self, model: &str, tokens: u64) {
+        self.outputs.learn(model, tokens);
+    }
+
+    /// Counts at `subjects` what was used beside any request that they have let in.
+    pub fn charge(self: &Arc<Self>, subjects: Vec<Arc<Subject>>, used: Amounts) {
+        let places = places(subjects);
+        Reservation::new(self.clone(), places, Amounts::default(), Standing::default()).settle(used);
+    }
+
     /// When a target's own limits have room for a request; `None`: now.
     pub fn full_until(&self, target: &Subject, amounts: Amounts, now: u64) -> Option<u64> {
         target.check(amounts, now, self.share()).err()
@@ -188,27 +227,6 @@ impl Limits {
     /// Of how many parts of the limits this instance has one when it counts alone.
     fn share(&self) -> u64 {
         self.shared.get().map_or(1, |shared| shared.instances())
-    }
-
-    /// Counts what a subject had spent of its budgets for `period` before this process began, in pico-dollars. Of no use with
-    /// a store, which knows. What to ask a ledger for: the costs since [`Period::begins`] of each of [`Self::budgets`].
-    pub fn restore(&self, kind: Kind, name: &str, period: Period, spent: u64) {
-        if self.shared.get().is_none()
-            && let Some(subject) = self.find(kind, name)
-        {
-            let is_it = |rule: &Rule| rule.what == What::Cost && rule.period == period;
-            subject.restore(&is_it, spent, self.now());
-        }
-    }
-
-    /// All budgets in force: whose, and for which time.
-    pub fn budgets(&self) -> Vec<(Arc<Subject>, Period)> {
-        let now = self.now();
-        let budgets = |subject: Arc<Subject>| {
-            let budgets = subject.usage(now).into_iter().filter(|usage| usage.rule.what == What::Cost);
-            budgets.map(|usage| (subject.clone(), usage.rule.period)).collect::<Vec<_>>()
-        };
-        self.all().into_iter().flat_map(budgets).collect()
     }
 
     /// Every subject that has or had limits.

@@ -136,13 +136,6 @@ impl Subject {
         let mut meters = self.meters();
         meters.iter_mut().find(|meter| meter.rule == *rule).is_some_and(|meter| meter.warns(used, now))
     }
-
-    /// Counts what was spent before this process began.
-    pub(super) fn restore(&self, rule: &dyn Fn(&Rule) -> bool, spent: u64, now: u64) {
-        for meter in self.meters().iter_mut().filter(|meter| rule(&meter.rule)) {
-            meter.book(spent, now);
-        }
-    }
 }
 
 /// What is used of a limit.

@@ -112,10 +112,38 @@ fn a_budget_lets_in_while_anything_is_left() {
 #[test]
 fn a_total_budget_that_is_used_up_never_comes_back() {
     let (limits, bot) = limits(&[rule(What::Cost, Period::Total, 100)]);
-    limits.restore(Kind::Key, "bot", Period::Month, 70);
-    limits.restore(Kind::Key, "bot", Period::Total, 100);
-    assert_eq!(limits.budgets(), [(bot.clone(), Period::Total)]);
+    assert_eq!(limits.restores_from(), Some(0));
+    let used = Used { keys: [Some("bot"), None], amounts: amounts(0, 100), at: 1, ..Used::default() };
+    limits.restore(&used);
     assert_eq!(until(admit(&limits, &[&bot], amounts(0, 1), T)), NEVER);
+}
+
+/// What was used before counts until the same moment as if this process had seen it, whatever order it is told in.
+#[test]
+fn what_was_used_before_counts_as_long_as_it_would_have() {
+    let windows = [Period::Sliding(60_000), Period::Sliding(86_400_000), Period::Hour, Period::Day, Period::Month];
+    for period in windows {
+        let (seen, bot) = limits(&[rule(What::Tokens, period, 1_000)]);
+        let (told, other) = limits(&[rule(What::Tokens, period, 1_000)]);
+        let now = seen.now();
+        let past = [0, 1_000, 59_000, 61_000, 3_000_000, 80_000_000, 90_000_000, 3_000_000_000].map(|ago| now - ago);
+        let in_order: Vec<(u64, u64)> = (1..).zip(past).collect();
+        for (amount, at) in in_order.iter().rev() {
+            bot.meters()[0].book(*amount, *at);
+        }
+        for (amount, at) in (1..).zip(past) {
+            told.restore(&Used { keys: [None, Some("bot")], amounts: amounts(amount, 0), at, ..Used::default() });
+        }
+        bot.meters()[0].advance(now);
+        let of = |subject: &Subject| {
+            let mut meters = subject.meters();
+            [0, 30_000, 1_800_000, 50_000_000].map(|later| {
+                meters[0].advance(now + later);
+                meters[0].booked()
+            })
+        };
+        assert_eq!(of(&bot), of(&other), "{period}");
+    }
 }
 
 #[test]

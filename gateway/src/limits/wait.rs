@@ -34,6 +34,11 @@ struct Waiter<'a> {
 }
 
 impl Limits {
+    /// Whether requests may wait for room.
+    pub fn lets_wait(&self) -> bool {
+        self.wait.load(Relaxed) > 0
+    }
+
     /// [`Limits::admit`], after a wait for room where the configuration allows one and room is to be expected. The larger
     /// `priority` goes first.
     ///

@@ -47,7 +47,7 @@ const FRAMING: [&str; 3] = ["content-type", "content-length", "transfer-encoding
 /// What an error says about coming back.
 const RETRY_AFTER: [&str; 2] = ["retry-after", "retry-after-ms"];
 /// <https://docs.aws.amazon.com/transcribe/latest/dg/streaming-setting-up.html#streaming-event-stream>
-const EVENT_STREAM: &str = "application/vnd.amazon.eventstream";
+pub const EVENT_STREAM: &str = "application/vnd.amazon.eventstream";
 /// The most that is read of an error's body.
 const MAX_ERROR_BODY: usize = 256 << 10;
 /// How long the connection may take to end after the stream's own end marker.
@@ -328,12 +328,14 @@ fn on_end(body: &mut Option<Bytes>, exchange: &mut Exchange) -> Result<()> {
         if exchange.form == AnswerForm::Stream {
             *body = Some(append(body.take(), &exchange.error_event(&error)));
         }
+        exchange.spoil_call(&error);
         exchange.error = Some(error);
         if exchange.form != AnswerForm::Stream {
             // Withholding the last part and breaking the connection is the only way left to say so.
             return Err(Error::explain(ErrorType::ConnectionClosed, "the provider's answer is not complete"));
         }
     }
+    exchange.keep_answer();
     Ok(())
 }
 

@@ -22,7 +22,7 @@ use super::consumed::Consumed;
 use super::encode::{self, AnswerWay, Encoded};
 use super::outcome::Outcome;
 use super::step::Repeat;
-use super::{Exchange, Gateway, limit, resume};
+use super::{Exchange, Gateway, limit, plugins, resume};
 use crate::config::TimeoutsConfig;
 use crate::continuity::Continuity;
 use crate::credentials::{Client, Grant};
@@ -144,6 +144,12 @@ impl Attempt {
             stale: 0,
             again: false,
         }
+    }
+
+    /// The same, with what it holds of its target's own limits.
+    #[must_use]
+    pub fn holding(self, held: Option<Reservation>) -> Self {
+        Self { held, ..self }
     }
 
     /// Notes the end. The first outcome stands.
@@ -339,7 +345,7 @@ pub(super) fn next_attempt(
                     continue;
                 };
                 exchange.error = None;
-                return Ok(Attempt { held, ..Attempt::new(next, encoded, clocks) });
+                return Ok(Attempt::new(next, encoded, clocks).holding(held));
             }
             Err(error) => {
                 exchange.error = Some(error);
@@ -422,6 +428,7 @@ pub fn header_for(attempt: &Attempt, client: &RequestHeader, exchange: &Exchange
             header.insert_header(name, value)?;
         }
     }
+    plugins::on_upstream(exchange, attempt, &mut header)?;
     attempt.grant.apply(&mut header, &attempt.body)?;
     Ok(header)
 }

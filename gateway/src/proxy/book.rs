@@ -53,6 +53,11 @@ fn common(exchange: &Exchange) -> Record<'_> {
         id: (&*exchange.id).into(),
         at: micros(exchange.at),
         key: exchange.key.as_ref().map(|key| (&*key.name).into()),
+        account: exchange
+            .key
+            .as_ref()
+            .and_then(|key| key.accounts().last().filter(|root| **root != *key.name))
+            .map(Into::into),
         team: exchange.key.as_ref().and_then(|key| key.team()).map(Into::into),
         owner: exchange.key.as_ref().and_then(|key| key.owner()).map(Into::into),
         tags,
@@ -69,13 +74,19 @@ fn common(exchange: &Exchange) -> Record<'_> {
 fn record(exchange: &Exchange) -> Record<'_> {
     let seen = exchange.observer.as_ref().map(Observer::seen);
     let (usage, usage_source) = exchange.consumed();
-    let target = exchange.attempt().map(|attempt| &attempt.target);
-    let cost = exchange.cost();
+    let (provider, upstream_model) = match (exchange.attempt(), exchange.kept()) {
+        (Some(attempt), _) => (Some(&*attempt.target.provider.name), Some(&*attempt.target.model)),
+        (None, Some(kept)) => (Some(&*kept.meta.provider), Some(&*kept.meta.upstream_model)),
+        (None, None) => (None, None),
+    };
+    let (kind, cost) = exchange
+        .cached_record()
+        .unwrap_or_else(|| (Kind::Request, exchange.share_of_call().or_else(|| exchange.cost())));
     Record {
         seq: 0,
-        kind: Kind::Request,
-        provider: target.map(|target| (&*target.provider.name).into()),
-        upstream_model: target.map(|target| (&*target.model).into()),
+        kind,
+        provider: provider.map(Into::into),
+        upstream_model: upstream_model.map(Into::into),
         answer_model: seen.and_then(|seen| seen.model.as_deref()).map(Into::into),
         status: exchange.status,
         fault: fault(exchange).map(Fault::as_str).map(Into::into),
@@ -89,7 +100,7 @@ fn record(exchange: &Exchange) -> Record<'_> {
         usage_source,
         service_tier: seen.and_then(|seen| seen.service_tier.as_deref()).map(Into::into),
         cost,
-        price_map: cost.map(|_| exchange.snapshot.price_map().into()),
+        price_map: cost.filter(|_| usage_source != UsageSource::None).map(|_| exchange.snapshot.price_map().into()),
         ..common(exchange)
     }
 }

@@ -113,6 +113,12 @@ impl Exchange {
         self.estimate().is_some()
     }
 
+    /// Whether what an attempt before the last one has said is still to be counted.
+    pub fn has_uncounted(&self) -> bool {
+        let uncounted = |attempt: &super::attempt::Attempt| attempt.consumed.as_ref()?.uncounted.as_ref().map(drop);
+        self.attempts.iter().any(|attempt| uncounted(attempt).is_some())
+    }
+
     /// Estimates at the end of the exchange what no provider told.
     pub async fn count_tokens(&mut self) {
         if self.attempt().is_some_and(|attempt| attempt.consumed.is_none())

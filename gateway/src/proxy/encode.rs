@@ -220,7 +220,12 @@ fn written_for(target: &Target, route: Route) -> codec::Target<'_> {
 }
 
 fn now() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
+    unix_seconds(SystemTime::now())
+}
+
+/// Whole seconds since 1970.
+pub fn unix_seconds(at: SystemTime) -> u64 {
+    at.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }
 
 /// InvokeModel takes Anthropic's betas in the body; everywhere else they stay in the header.

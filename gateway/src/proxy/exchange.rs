@@ -6,7 +6,7 @@ use std::time::{Duration, Instant, SystemTime};
 use ai_gateway_providers::answer::{AnswerForm, Observer};
 use ai_gateway_providers::endpoint::Endpoint;
 use ai_gateway_providers::error::ApiError;
-use ai_gateway_providers::scan::{BodyFacts, RequestScan};
+use ai_gateway_providers::scan::{BodyFacts, CacheField, RequestScan};
 use ai_gateway_providers::{Dialect, Operation};
 use bytes::Bytes;
 use http::HeaderValue;
@@ -15,9 +15,11 @@ use pingora_http::ResponseHeader;
 
 use super::attempt::Attempt;
 use super::body::Reservation;
+use super::cached::Cached;
 use super::calls::Hedge;
 use super::clocks::Clocks;
 use super::labels::Labels;
+use super::plugins::Run;
 use super::replay::Replay;
 use super::resume::Resume;
 use super::step::Repeat;
@@ -43,6 +45,8 @@ pub struct Exchange {
     pub at: SystemTime,
     /// The configuration that this exchange lives by.
     pub snapshot: Arc<Snapshot>,
+    /// The plugins that it goes through.
+    pub plugins: Option<Arc<Run>>,
     /// Counts the exchange as in flight until it is dropped.
     pub in_flight: InFlight,
     /// What is asked, once the path has been understood.
@@ -91,6 +95,10 @@ pub struct Exchange {
     pub first_output: Option<Instant>,
     /// The body of an error answer that is to be told in the client's dialect.
     pub error_body: Option<Vec<u8>>,
+    /// What its client said of the cache in the body.
+    pub cache_field: Option<Box<CacheField>>,
+    /// What it has to do with the cache; `None`: there is none for it.
+    pub cached: Option<Box<Cached>>,
     /// The attempt that follows, if it is the same target once more.
     pub repeat: Option<Repeat>,
     /// Going on with an answer that broke off after commit.
@@ -166,6 +174,7 @@ impl Exchange {
             started: Instant::now(),
             at: SystemTime::now(),
             snapshot,
+            plugins: None,
             in_flight,
             endpoint: None,
             guessed_dialect: Dialect::OpenAiChat,
@@ -190,6 +199,8 @@ impl Exchange {
             status: 0,
             first_output: None,
             error_body: None,
+            cache_field: None,
+            cached: None,
             repeat: None,
             resume: None,
             retry_after: Vec::new(),
@@ -250,7 +261,7 @@ impl Exchange {
                 header.insert_header(DROPPED, attempt.losses.header_value())?;
             }
         }
-        Ok(())
+        self.stamp_cache(header)
     }
 }
 

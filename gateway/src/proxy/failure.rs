@@ -183,6 +183,7 @@ pub async fn tell_client(session: &mut Session, error: &Error, exchange: &mut Ex
     }
     let gone = FailToProxy { error_code: 0, can_reuse_downstream: false };
     if exchange.is_complete_stream() && !exchange.client_left {
+        exchange.keep_answer();
         if let Err(error) = session.downstream_session.finish_body().await {
             log::debug!("request {}: client left at the very end: {error}", exchange.id);
         }
@@ -198,6 +199,7 @@ pub async fn tell_client(session: &mut Session, error: &Error, exchange: &mut Ex
         ApiError::new(ErrorKind::Internal, "the gateway failed to handle the request")
     });
     let error_code = told.client_status(exchange.dialect());
+    exchange.spoil_call(&told);
     session.set_keepalive(None);
     // A `100 Continue` of ours counts as written, too.
     if session.response_written().is_none_or(|header| header.status.is_informational()) {

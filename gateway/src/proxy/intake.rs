@@ -9,8 +9,10 @@ use pingora_error::{Error, ErrorType, Result};
 use pingora_proxy::Session;
 
 use super::body::{self, BodyError, Reservation};
+use super::cached::{self, Entered};
 use super::labels::Labels;
 use super::plan::{self, Next, Planner};
+use super::plugins::{self, Decided, Screener};
 use super::reply::Refusal;
 use super::{Exchange, Gateway, calls, count, explain, limit, models, replay, reply, step};
 use crate::config::OnAbort;
@@ -30,20 +32,12 @@ pub async fn take_in(gateway: &Gateway, session: &mut Session, exchange: &mut Ex
             Ok((body, _reservation)) if explains => {
                 return explain::answer(gateway, session, exchange, body).await.map(|()| true);
             }
-            Ok((body, reservation)) => match plan_patiently(gateway, session, exchange, body, reservation).await? {
-                Err(refusal) => refusal,
-                Ok(Next::Ask) => match limit::admit(gateway, exchange).await {
-                    Ok(()) => {
-                        read_labels(gateway, session, exchange);
-                        calls::mirror(gateway, session.req_header(), exchange);
-                        start_replay(gateway, session, exchange);
-                        return Ok(false);
-                    }
+            Ok((body, reservation)) => match plugins::on_request(gateway, session, exchange, body).await {
+                Decided::Refuse(refusal) => refusal,
+                Decided::Say(said) => return plugins::answer(session, exchange, *said).await.map(|()| true),
+                Decided::Go(body) => match ask(gateway, session, exchange, body, reservation).await? {
+                    Ok(answered) => return Ok(answered),
                     Err(refusal) => refusal,
-                },
-                Ok(Next::Count) => match count::answer(session, exchange).await? {
-                    Ok(()) => return Ok(true),
-                    Err(error) => error.into(),
                 },
             },
         },
@@ -55,7 +49,8 @@ pub async fn take_in(gateway: &Gateway, session: &mut Session, exchange: &mut Ex
 async fn understand(session: &mut Session, exchange: &mut Exchange) -> Result<(), Refusal> {
     let header = session.req_header();
     plan::find_endpoint(header, exchange)?;
-    plan::admit(header, exchange).await?;
+    let address = session.client_addr().and_then(|address| address.as_inet()).map(|address| address.ip());
+    plan::admit(header, address, exchange).await?;
     explain::allow(&header.headers, exchange)?;
     Ok(())
 }
@@ -89,6 +84,54 @@ async fn read_body(
     Ok((body, Some(reservation)))
 }
 
+/// What becomes of a request whose body is here: it is answered from what there is (`true`), or gets its plan.
+///
+/// # Errors
+/// The client left meanwhile.
+async fn ask(
+    gateway: &Gateway,
+    session: &mut Session,
+    exchange: &mut Exchange,
+    body: Bytes,
+    reservation: Option<Reservation>,
+) -> Result<Result<bool, Refusal>> {
+    let read = plan(gateway, exchange, |exchange, planner| {
+        let next = plan::read(session.req_header(), body, exchange, planner);
+        if let Some(request) = &mut exchange.request {
+            request.reservation = reservation;
+        }
+        next
+    });
+    match read {
+        Err(refusal) => return Ok(Err(refusal)),
+        Ok(Next::Count) => return Ok(count::answer(session, exchange).await?.map(|()| true).map_err(Into::into)),
+        Ok(Next::Ask) => {}
+    }
+    read_labels(gateway, session, exchange);
+    let call = match cached::enter(gateway, session, exchange).await? {
+        Ok(Entered::Answered) => return Ok(Ok(true)),
+        Ok(Entered::Asks) => None,
+        Ok(Entered::Leads(call)) => Some(call),
+        Err(refusal) => return Ok(Err(refusal)),
+    };
+    if let Err(refusal) = plan_patiently(gateway, session, exchange).await? {
+        return Ok(Err(refusal));
+    }
+    if let Err(refusal) = limit::admit(gateway, session, exchange).await? {
+        return Ok(Err(refusal));
+    }
+    calls::mirror(gateway, session.req_header(), exchange);
+    let screener = match call {
+        Some(call) => {
+            cached::lead(gateway, session, exchange, *call);
+            None
+        }
+        None => Screener::of(exchange, session.req_header()),
+    };
+    start_replay(gateway, session, exchange, screener);
+    Ok(Ok(false))
+}
+
 /// Plans, and again while all targets rest only because their providers asked for it, and not for long.
 ///
 /// # Errors
@@ -97,36 +140,32 @@ async fn plan_patiently(
     gateway: &Gateway,
     session: &mut Session,
     exchange: &mut Exchange,
-    body: Bytes,
-    reservation: Option<Reservation>,
-) -> Result<Result<Next, Refusal>> {
-    let mut planned = plan(gateway, exchange, |exchange, planner| {
-        let next = plan::plan(session.req_header(), body, exchange, planner);
-        if let Some(request) = &mut exchange.request {
-            request.reservation = reservation;
-        }
-        next
-    });
-    let Some(longest) = exchange.request.as_ref().map(|request| request.model.retry.max_wait) else {
-        return Ok(planned);
+) -> Result<Result<(), Refusal>> {
+    if exchange.operation() == Some(Operation::Stored) {
+        return Ok(Ok(()));
+    }
+    let choose = |session: &Session, exchange: &mut Exchange| {
+        plan(gateway, exchange, |exchange, planner| {
+            plan::choose_targets(&session.req_header().headers, exchange, planner)
+        })
     };
+    let mut planned = choose(session, exchange);
+    let longest = exchange.request.as_ref().map(|request| request.model.retry.max_wait).unwrap_or_default();
     let until = Instant::now() + longest;
     while planned.is_err() {
         let now = Instant::now();
         let Some(wait) = exchange.plan.worth_waiting(now, until.saturating_duration_since(now)) else { break };
         step::wait(session, exchange, wait).await?;
-        planned = plan(gateway, exchange, |exchange, planner| {
-            plan::choose_targets(&session.req_header().headers, exchange, planner).map(|()| Next::Ask)
-        });
+        planned = choose(session, exchange);
     }
     Ok(planned)
 }
 
-fn plan(
+fn plan<T>(
     gateway: &Gateway,
     exchange: &mut Exchange,
-    plan: impl FnOnce(&mut Exchange, &mut Planner<'_>) -> Result<Next, Refusal>,
-) -> Result<Next, Refusal> {
+    plan: impl FnOnce(&mut Exchange, &mut Planner<'_>) -> Result<T, Refusal>,
+) -> Result<T, Refusal> {
     let now = Instant::now();
     let mut planner = Planner {
         continuity: &gateway.continuity,
@@ -148,15 +187,17 @@ fn plan(
 fn read_labels(gateway: &Gateway, session: &Session, exchange: &mut Exchange) {
     if let (Some(_), Some(request)) = (&gateway.ledger, &exchange.request) {
         exchange.labels = Labels::of(&session.req_header().headers, request.scan.labels, &request.body);
+        plugins::label(exchange);
     }
 }
 
-fn start_replay(gateway: &Gateway, session: &mut Session, exchange: &mut Exchange) {
+fn start_replay(gateway: &Gateway, session: &mut Session, exchange: &mut Exchange, screener: Option<Box<Screener>>) {
     // Pingora judges it once more for the upstream, which never sees it, and would blame the client.
     session.req_header_mut().remove_header(&http::header::CONNECTION);
     let body = exchange.request.as_ref().map(|request| request.body.clone()).unwrap_or_default();
     let drains = exchange.key.as_ref().is_some_and(|key| key.on_abort() == OnAbort::Drain);
-    exchange.replay = Some(replay::install(session, body, drains.then(|| gateway.drains.clone()), &gateway.ending));
+    let drains = drains.then(|| gateway.drains.clone());
+    exchange.replay = Some(replay::install(session, body, drains, &gateway.ending, screener));
 }
 
 fn expects_continue(session: &Session) -> bool {

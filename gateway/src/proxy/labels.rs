@@ -89,6 +89,13 @@ impl Labels {
         self.metadata.iter().map(|(name, value)| (&**name, &**value))
     }
 
+    /// Adds what plugins noted, as `plugin.name`.
+    pub fn note(&mut self, tags: &[ai_gateway_plugins::Tag]) {
+        for ai_gateway_plugins::Tag { plugin, name, value } in tags {
+            self.pair(&format!("{plugin}.{name}"), value);
+        }
+    }
+
     fn tag(&mut self, tag: &str) {
         if !tag.is_empty() && self.tags.len() < MOST && !self.tags.iter().any(|known| known == tag) {
             self.tags.push(shortened(tag.to_owned()));

@@ -1,6 +1,7 @@
 //! Limits and budgets of a request: what it is expected to use is reserved before its first attempt, what it has used is booked
 //! when it is over.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use ai_gateway_providers::Operation;
@@ -8,37 +9,70 @@ use ai_gateway_providers::endpoint::Endpoint;
 use ai_gateway_providers::error::{ApiError, ErrorKind};
 use ai_gateway_providers::usage::Usage;
 use http::HeaderValue;
+use pingora_proxy::Session;
 
+use super::attempt::Attempt;
 use super::exchange::Request;
 use super::reply::Refusal;
-use super::{Exchange, Gateway, plan};
-use crate::limits::{Amounts, Kind, NEVER, Refused, Reservation, What};
+use super::{Exchange, Gateway, plan, step};
+use crate::ledger::UsageSource;
+use crate::limits::{Amounts, Kind, Limits, NEVER, Refused, Reservation, Subject, What};
 use crate::routing::{Taken, Why};
 use crate::snapshot::Target;
 
-/// Tokens reserved for an answer that the request does not bound.
+/// Tokens reserved for an answer that the request does not bound, while nothing is known of the model's answers.
 const UNBOUNDED_OUTPUT: u64 = 1_000;
 /// A wait that is longer than this is not worth a client's automatic retry.
 const LONG_WAIT: u64 = 60_000;
 
-/// Reserves what the request may use, whose plan is known.
-pub async fn admit(gateway: &Gateway, exchange: &mut Exchange) -> Result<(), Refusal> {
-    let Some(request) = &exchange.request else { return Ok(()) };
-    let key = exchange.key.as_deref();
-    let tags = key.into_iter().flat_map(|key| key.tags()).map(String::as_str);
-    let limits = &gateway.limits;
-    let subjects = limits.subjects_of(
-        key.map(|key| &*key.counted_as().name),
-        key.and_then(|key| key.team()),
-        tags,
-        &request.model.name,
-    );
-    if subjects.is_empty() {
-        return Ok(());
-    }
+/// Reserves what the request may use, whose plan is known. Where the configuration lets requests wait for room, this waits.
+///
+/// # Errors
+/// The client left meanwhile.
+pub async fn admit(
+    gateway: &Gateway,
+    session: &mut Session,
+    exchange: &mut Exchange,
+) -> pingora_error::Result<Result<(), Refusal>> {
     let amounts = expected(exchange);
-    let priority = key.map_or(0, |key| key.priority());
-    match limits.admit_in_turn(subjects, amounts, priority).await {
+    admit_for(gateway, session, exchange, amounts).await
+}
+
+/// Counts a request that needs no call of its own: it takes no tokens and no money.
+///
+/// # Errors
+/// As [`admit`].
+pub async fn admit_free(
+    gateway: &Gateway,
+    session: &mut Session,
+    exchange: &mut Exchange,
+) -> pingora_error::Result<Result<(), Refusal>> {
+    admit_for(gateway, session, exchange, Amounts::default()).await
+}
+
+async fn admit_for(
+    gateway: &Gateway,
+    session: &mut Session,
+    exchange: &mut Exchange,
+    amounts: Amounts,
+) -> pingora_error::Result<Result<(), Refusal>> {
+    let subjects = subjects(&gateway.limits, exchange);
+    if subjects.is_empty() {
+        return Ok(Ok(()));
+    }
+    let limits = &gateway.limits;
+    let priority = exchange.key.as_ref().map_or(0, |key| key.priority());
+    let admission = limits.admit_in_turn(subjects, amounts, priority);
+    let admitted = if limits.lets_wait() {
+        tokio::select! {
+            biased;
+            admitted = admission => admitted,
+            gone = session.downstream_session.read_body_or_idle(true) => return Err(step::left(exchange, gone)),
+        }
+    } else {
+        admission.await
+    };
+    Ok(match admitted {
         Ok(reservation) => {
             exchange.standing = reservation.standing;
             exchange.reservation = Some(reservation);
@@ -49,23 +83,51 @@ pub async fn admit(gateway: &Gateway, exchange: &mut Exchange) -> Result<(), Ref
             limits.count_rejection(&refusal.refused);
             Err(tell(&refusal.refused, limits.now()))
         }
-    }
+    })
+}
+
+/// Whose limits the request must keep within.
+fn subjects(limits: &Limits, exchange: &Exchange) -> Vec<Arc<Subject>> {
+    let Some(request) = &exchange.request else { return Vec::new() };
+    let key = exchange.key.as_deref();
+    let tags = key.into_iter().flat_map(|key| key.tags()).map(String::as_str);
+    limits.subjects_of(
+        key.into_iter().flat_map(|key| key.accounts()),
+        key.and_then(|key| key.team()),
+        tags,
+        &request.model.name,
+    )
 }
 
 /// What the request is expected to use at the dearest target of its plan.
 fn expected(exchange: &Exchange) -> Amounts {
     let (prompt, output) = exchange.expected;
+    let unbounded = exchange.request.as_ref().is_some_and(|request| is_unbounded(exchange, request));
     let costs = exchange.plan.candidates().iter().map(|candidate| {
-        candidate.target.known.price.as_ref().and_then(|price| price.expected(prompt, output)).unwrap_or(0)
+        let Target { known, traits, .. } = &*candidate.target;
+        // A budget is for certain only if all that an answer may cost is put by; nobody is refused for it as long as money is left.
+        let most = traits.max_output.or(known.max_output).filter(|_| unbounded).unwrap_or(output);
+        known.price.as_ref().and_then(|price| price.expected(prompt, most)).unwrap_or(0)
     });
     Amounts { tokens: prompt.saturating_add(output), cost: costs.max().unwrap_or(0) }
 }
 
+/// Whether neither the request nor what is known of its model's answers says how long its answer will be.
+fn is_unbounded(exchange: &Exchange, request: &Request) -> bool {
+    let writes = exchange.operation().is_some_and(writes);
+    let known = || exchange.snapshot.bounds.usual_output(&request.model.name).is_some();
+    writes && request.scan.max_tokens.is_none() && !known()
+}
+
+fn writes(operation: Operation) -> bool {
+    matches!(operation, Operation::Chat | Operation::Completions)
+}
+
 /// Tokens of the prompt, and the most of the answer.
-pub fn tokens(request: &Request, endpoint: &Endpoint) -> (u64, u64) {
+pub fn tokens(exchange: &Exchange, request: &Request, endpoint: &Endpoint) -> (u64, u64) {
     let prompt = (request.body.len() as u64).div_ceil(plan::BYTES_PER_TOKEN);
-    let writes = matches!(endpoint.operation, Operation::Chat | Operation::Completions);
-    let output = request.scan.max_tokens.unwrap_or(if writes { UNBOUNDED_OUTPUT } else { 0 });
+    let usual = || exchange.snapshot.bounds.usual_output(&request.model.name).unwrap_or(UNBOUNDED_OUTPUT);
+    let output = request.scan.max_tokens.unwrap_or_else(|| if writes(endpoint.operation) { usual() } else { 0 });
     (prompt, output)
 }
 
@@ -78,13 +140,24 @@ pub fn of_target(target: &Target, exchange: &Exchange, at: Instant) -> Option<Wh
     Some(Why::Limited(at + Duration::from_millis(until.saturating_sub(now))))
 }
 
-/// Counts an attempt at its target; an error if the target's own limits were reached since the plan was made.
+/// Counts an attempt at its target; an error if the target's own limits were reached since the plan was made. What the attempts
+/// before it hold is given back.
 pub fn begin(exchange: &mut Exchange, next: &Taken) -> Result<Option<Reservation>, ()> {
-    if let Some(previous) = exchange.attempts.last_mut() {
-        previous.held = None;
-    }
-    let Some(subject) = &next.target.limits else { return Ok(None) };
+    exchange.attempts.iter_mut().for_each(release);
+    hold(exchange, &next.target)
+}
+
+/// Counts a call at `target`, beside others of the exchange; an error if the target's own limits are reached.
+pub fn hold(exchange: &Exchange, target: &Target) -> Result<Option<Reservation>, ()> {
+    let Some(subject) = &target.limits else { return Ok(None) };
     exchange.snapshot.bounds.begin(subject, of_attempt(exchange)).map(Some).ok_or(())
+}
+
+/// Gives back what an attempt that is over holds of its target's limits, less what it has used.
+fn release(attempt: &mut Attempt) {
+    if let Some(held) = attempt.held.take() {
+        held.settle(of_consumed(attempt));
+    }
 }
 
 /// A target's own limits are none of money.
@@ -119,46 +192,79 @@ fn tell(refused: &Refused, now: u64) -> Refusal {
     Refusal::with_headers(ApiError::new(kind, message), headers)
 }
 
-/// Books what the exchange has used.
+/// Books what the exchange has used: its answer, and what other attempts have consumed. Of no effect the second time.
 pub fn settle(exchange: &mut Exchange) {
-    let (held, reservation) =
-        (exchange.attempts.last_mut().and_then(|attempt| attempt.held.take()), exchange.reservation.take());
-    if held.is_none() && reservation.is_none() {
+    let reservation = exchange.reservation.take();
+    if reservation.is_none() && exchange.attempts.iter().all(|attempt| attempt.held.is_none()) {
         return;
     }
-    let used = used(exchange);
-    if let Some(held) = held {
-        held.settle(used);
+    let mut used = used(exchange);
+    if let Some(share) = exchange.share_of_call() {
+        used.cost = share;
+    }
+    if let Some((last, others)) = exchange.attempts.split_last_mut() {
+        if let Some(held) = last.held.take() {
+            held.settle(used);
+        }
+        for other in others {
+            used = used.plus(of_consumed(other));
+            release(other);
+        }
     }
     if let Some(reservation) = reservation {
+        learn(exchange);
         reservation.settle(used);
     }
 }
 
-/// What the provider reported; for an answer that broke off before, the prompt and what came of the answer.
+/// What answers are like of a model whose requests do not bound them.
+fn learn(exchange: &Exchange) {
+    let (Some(request), Some(operation)) = (&exchange.request, exchange.operation()) else { return };
+    if let (Some(usage), UsageSource::Provider | UsageSource::Drained) = exchange.consumed()
+        && let Some(tokens) = usage.total_output()
+        && writes(operation)
+    {
+        exchange.snapshot.bounds.learn_output(&request.model.name, tokens);
+    }
+}
+
+/// Books what a mirrored call has used, whose client waits for nothing.
+pub fn charge(limits: &Arc<Limits>, shadow: &Exchange, attempt: &mut Attempt) {
+    let used = of_consumed(attempt);
+    release(attempt);
+    limits.charge(subjects(limits, shadow), used);
+}
+
+/// What an attempt is known to have consumed, at its target's price.
+fn of_consumed(attempt: &Attempt) -> Amounts {
+    let usage = attempt.consumed.as_ref().and_then(|consumed| Some((consumed.usage?, consumed.tier.as_deref())));
+    usage.map_or(Amounts::default(), |(usage, tier)| amounts(attempt, &usage, tier))
+}
+
+fn amounts(attempt: &Attempt, usage: &Usage, tier: Option<&str>) -> Amounts {
+    let cost = attempt.price().map_or(0, |price| price.cost(usage, tier).known());
+    Amounts { tokens: usage.total().unwrap_or(0), cost }
+}
+
+/// What the current attempt has used: what its provider reported or was estimated; of an answer that tells no tokens and broke
+/// off, the prompt and what came of the answer.
 fn used(exchange: &Exchange) -> Amounts {
     let nothing = Amounts::default();
     let Some(attempt) = exchange.attempt() else { return nothing };
-    let price = attempt.price();
-    let amounts = |usage: &Usage, tier: Option<&str>| Amounts {
-        tokens: usage.total().unwrap_or(0),
-        cost: price.map_or(0, |price| price.cost(usage, tier).known()),
-    };
-    if let Some(consumed) = &attempt.consumed {
-        return amounts(&consumed.usage.unwrap_or_default(), consumed.tier.as_deref());
+    if attempt.consumed.is_some() {
+        return of_consumed(attempt);
     }
     let Some(observer) = &exchange.observer else { return nothing };
     let seen = observer.seen();
-    if let Some(usage) = &seen.usage {
-        return amounts(usage, seen.service_tier.as_deref());
+    if let (Some(usage), _) = exchange.consumed() {
+        return amounts(attempt, &usage, seen.service_tier.as_deref());
     }
-    if !seen.first_output || !attempt.status.is_some_and(|status| (200..300).contains(&status)) {
+    let answered = attempt.status.is_some_and(|status| (200..300).contains(&status));
+    if !seen.first_output || !answered || exchange.resume.is_some() {
         return nothing;
     }
     let (prompt, most) = exchange.expected;
     let output = seen.outputs.min(most);
-    Amounts {
-        tokens: prompt.saturating_add(output),
-        cost: price.and_then(|price| price.expected(prompt, output)).unwrap_or(0),
-    }
+    let cost = attempt.price().and_then(|price| price.expected(prompt, output)).unwrap_or(0);
+    Amounts { tokens: prompt.saturating_add(output), cost }
 }

@@ -7,6 +7,7 @@ mod answer;
 mod attempt;
 mod body;
 mod book;
+mod cached;
 mod calls;
 mod clocks;
 mod codex_models;
@@ -24,6 +25,7 @@ mod limit;
 mod models;
 mod outcome;
 mod plan;
+mod plugins;
 mod replay;
 mod reply;
 mod resume;
@@ -52,7 +54,9 @@ pub use drain::Drains;
 pub use ending::Ending;
 pub use exchange::Exchange;
 pub use outcome::Outcome;
+pub use plugins::Chain;
 
+use crate::cache::Cache;
 use crate::continuity::Continuity;
 use crate::credentials::Client;
 use crate::health::Health;
@@ -89,6 +93,8 @@ pub struct Gateway {
     pub health: Arc<Health>,
     /// What clients may use, and have used.
     pub limits: Arc<Limits>,
+    /// Answers that are kept.
+    pub cache: Arc<Cache>,
     /// What one request of a client leaves for its next.
     pub continuity: Arc<Continuity>,
     /// Ends what is in flight, when the process must leave.
@@ -226,8 +232,16 @@ impl ProxyHttp for Gateway {
         exchange: &mut Exchange,
     ) -> Result<Option<Duration>> {
         // A client that has its whole answer finds room for its next request. Before commit the attempt may be taken back.
-        if end && exchange.committed && !exchange.drained() && !exchange.lacks_usage() {
-            limit::settle(exchange);
+        if end
+            && exchange.committed
+            && !exchange.drained()
+            && !exchange.lacks_usage()
+            && !plugins::wants_whole_answers(exchange)
+        {
+            exchange.settle_call();
+            if !exchange.has_uncounted() {
+                limit::settle(exchange);
+            }
             book::book(self, exchange);
         }
         Ok(None)
@@ -250,6 +264,7 @@ impl ProxyHttp for Gateway {
 
     async fn logging(&self, session: &mut Session, _error: Option<&Error>, exchange: &mut Exchange) {
         exchange.count_tokens().await;
+        cached::part(session, exchange).await;
         settle::settle(self, session, exchange);
         if exchange.drained() {
             // Half an answer was written: nothing else may follow on it.

@@ -1,5 +1,6 @@
 //! From a request to its plan: what a live request and `explain` have in common. Nothing here reads, writes or waits.
 
+use std::net::IpAddr;
 use std::time::Instant;
 
 use ai_gateway_providers::endpoint::{BodyKind, Endpoint, EndpointError, match_endpoint};
@@ -14,7 +15,7 @@ use super::clocks::{self, Clocks};
 use super::exchange::{COST, Request};
 use super::reply::Refusal;
 use super::route::{self, Routed};
-use super::{Exchange, attempt, count, limit, stored};
+use super::{Exchange, attempt, count, limit, plugins, stored};
 use crate::config::{StickyBy, Strategy};
 use crate::continuity::Continuity;
 use crate::keys::{Admission, Refused};
@@ -76,19 +77,28 @@ fn endpoint_error(error: &EndpointError) -> Refusal {
     ApiError::new(kind, error.to_string()).into()
 }
 
-/// Finds out whose request it is.
+/// Finds out whose request it is, which comes from `address`.
 ///
 /// # Errors
 /// No key was sent, or none that may be used now.
-pub async fn admit(header: &RequestHeader, exchange: &mut Exchange) -> Result<(), Refusal> {
-    match exchange.snapshot.keys.admit(&header.headers, header.uri.query()).await {
+pub async fn admit(header: &RequestHeader, address: Option<IpAddr>, exchange: &mut Exchange) -> Result<(), Refusal> {
+    let strangers = exchange.snapshot.bounds.strangers().zip(address);
+    let many = || strangers.as_ref().is_some_and(|(strangers, address)| strangers.are_many(*address));
+    match exchange.snapshot.keys.admit(&header.headers, header.uri.query(), &many).await {
         Admission::Open => Ok(()),
         Admission::Key(key) => {
             exchange.key = Some(key);
             Ok(())
         }
         Admission::Refused(why @ Refused::Unverifiable) => Err(Refusal::busy(why.message())),
-        Admission::Refused(why) => Err(ApiError::new(ErrorKind::Unauthenticated, why.message()).into()),
+        Admission::Refused(why) => match strangers {
+            Some((strangers, address)) if strangers.count(address) => {
+                let error = ApiError::new(ErrorKind::KeyRateLimited, Refused::Many.message());
+                let wait = ("retry-after", HeaderValue::from(strangers.rate().per.as_secs()));
+                Err(Refusal::with_headers(error, vec![wait]))
+            }
+            _ => Err(ApiError::new(ErrorKind::Unauthenticated, why.message()).into()),
+        },
     }
 }
 
@@ -97,6 +107,23 @@ pub async fn admit(header: &RequestHeader, exchange: &mut Exchange) -> Result<()
 /// # Errors
 /// What is wrong with the request, or why nobody can be asked.
 pub fn plan(
+    header: &RequestHeader,
+    body: Bytes,
+    exchange: &mut Exchange,
+    planner: &mut Planner<'_>,
+) -> Result<Next, Refusal> {
+    let next = read(header, body, exchange, planner)?;
+    if next == Next::Ask && exchange.operation() != Some(Operation::Stored) {
+        choose_targets(&header.headers, exchange, planner)?;
+    }
+    Ok(next)
+}
+
+/// Gives the exchange, whose endpoint and key are known, its request; where that is for a stored answer its plan, too.
+///
+/// # Errors
+/// What is wrong with the request.
+pub fn read(
     header: &RequestHeader,
     body: Bytes,
     exchange: &mut Exchange,
@@ -120,11 +147,7 @@ pub fn plan(
     exchange.request =
         Some(Request { body, scan, model, reservation: None, json_array, clocks, betas, attempts, prompt: None });
     exchange.wants_cost &= exchange.wants_stream();
-    if count::is_ours(exchange) {
-        return Ok(Next::Count);
-    }
-    choose_targets(&header.headers, exchange, planner)?;
-    Ok(Next::Ask)
+    Ok(if count::is_ours(exchange) { Next::Count } else { Next::Ask })
 }
 
 /// Finds the fields that the gateway reads.
@@ -143,7 +166,7 @@ pub fn scan(headers: &HeaderMap, kind: BodyKind, body: &Bytes) -> Result<Request
 }
 
 /// Gemini's streams are server-sent events only when the client asks so.
-fn wants_json_array(header: &RequestHeader, endpoint: &Endpoint) -> bool {
+pub fn wants_json_array(header: &RequestHeader, endpoint: &Endpoint) -> bool {
     let query = header.uri.query().unwrap_or_default();
     endpoint.dialect == Dialect::Gemini && endpoint.stream && !query.split('&').any(|pair| pair == "alt=sse")
 }
@@ -160,7 +183,7 @@ fn betas(headers: &HeaderMap) -> Option<Box<str>> {
 /// Why nobody can be asked.
 pub fn choose_targets(headers: &HeaderMap, exchange: &mut Exchange, planner: &mut Planner<'_>) -> Result<(), Refusal> {
     let (Some(request), Some(endpoint)) = (&exchange.request, &exchange.endpoint) else { return Ok(()) };
-    exchange.expected = limit::tokens(request, endpoint);
+    exchange.expected = limit::tokens(exchange, request, endpoint);
     let keeper = stored::keeper_of_previous(planner.continuity, exchange)?;
     let against = |target: &Target| {
         let keeps = keeper.as_ref().is_none_or(|keeper| *keeper == target.provider.name);
@@ -171,6 +194,9 @@ pub fn choose_targets(headers: &HeaderMap, exchange: &mut Exchange, planner: &mu
     exchange.plan = Plan::build(&request.model, &asked, against, &mut planner.random);
     if let Some(most) = request.attempts {
         exchange.plan.limit(most);
+    }
+    if !planner.preview {
+        plugins::on_plan(exchange)?;
     }
     if !exchange.plan.is_empty() {
         return Ok(());

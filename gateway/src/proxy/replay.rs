@@ -30,6 +30,7 @@ use tokio::time::Sleep;
 
 use super::drain::{self, Draining, Drains};
 use super::ending::{End, Ending};
+use super::plugins::Screener;
 
 type CustomMessageReader = Box<dyn Stream<Item = Result<Bytes>> + Unpin + Send + Sync + 'static>;
 
@@ -64,8 +65,10 @@ impl Clock {
 /// Only one task touches it at a time; the atomics are there because the session must be `Sync`, not for ordering.
 #[derive(Default)]
 struct Shared {
-    /// The real session, handed back when the wrapper is dropped.
+    /// The session it stands before, handed back when the wrapper is dropped.
     returned: Mutex<Option<Box<ServerSession>>>,
+    /// Whether that has been put back.
+    restored: AtomicBool,
     body: Mutex<Option<Bytes>>,
     /// Headers to be set on an answer that was withheld, when it leaves.
     amendments: Mutex<Vec<(HeaderName, HeaderValue)>>,
@@ -151,7 +154,14 @@ pub struct Replay {
 /// Puts the replay session in the place of `session`'s real one.
 ///
 /// `body` is the whole request body as read and decoded. `drains`: where the answer may be read without its client, if it may.
-pub fn install(session: &mut Session, body: Bytes, drains: Option<Drains>, ending: &Ending) -> Replay {
+/// `screener`: what everything that is written goes through, if anything.
+pub fn install(
+    session: &mut Session,
+    body: Bytes,
+    drains: Option<Drains>,
+    ending: &Ending,
+    screener: Option<Box<Screener>>,
+) -> Replay {
     let origin = Instant::now();
     let shared = Arc::new(Shared { body: Mutex::new(Some(body)), drains, ..Shared::default() });
     let inner = std::mem::replace(&mut *session.downstream_session, vacant());
@@ -163,6 +173,7 @@ pub fn install(session: &mut Session, body: Bytes, drains: Option<Drains>, endin
         held_attempt: 0,
         watchdog: None,
         end: ending.wait(),
+        screener,
     }));
     Replay { shared, origin }
 }
@@ -238,7 +249,7 @@ impl Replay {
 
     /// Puts the real session back. Does nothing when it is back already.
     pub fn restore(&self, session: &mut Session) {
-        if session.downstream_session.as_custom().is_none() {
+        if self.shared.restored.swap(true, Ordering::Relaxed) {
             return;
         }
         drop(std::mem::replace(&mut *session.downstream_session, vacant()));
@@ -285,6 +296,7 @@ struct ReplaySession {
     held_attempt: u32,
     watchdog: Option<Pin<Box<Sleep>>>,
     end: End,
+    screener: Option<Box<Screener>>,
 }
 
 impl Drop for ReplaySession {
@@ -323,8 +335,29 @@ impl ReplaySession {
             HttpTask::Body(body, _) => Some(HttpTask::Body(body, false)),
             _ => None,
         };
-        let said = said.into_iter().filter_map(unended).collect();
+        let mut said: Vec<HttpTask> = said.into_iter().filter_map(unended).collect();
+        if let Some(screener) = &mut self.screener {
+            said = screener.pass(said).await?;
+        }
         self.inner.response_duplex_vec(said).await.map(drop)
+    }
+
+    /// Writes what an answer out of the cache says, through the plugins.
+    async fn write_screened(&mut self, task: HttpTask) -> Result<()> {
+        let Some(screener) = &mut self.screener else { return Ok(()) };
+        for task in screener.pass(vec![task]).await? {
+            match task {
+                HttpTask::Header(header, end) => {
+                    self.inner.write_response_header(header).await?;
+                    if end {
+                        self.inner.finish_body().await?;
+                    }
+                }
+                HttpTask::Body(body, end) => self.inner.write_response_body(body.unwrap_or_default(), end).await?,
+                _ => {}
+            }
+        }
+        Ok(())
     }
 
     /// The upstream was not read while the client took its time: that silence is not the upstream's.
@@ -378,6 +411,9 @@ impl CustomSession for ReplaySession {
 
     async fn write_response_header(&mut self, resp: Box<ResponseHeader>, end: bool) -> Result<()> {
         self.held.clear();
+        if self.screener.is_some() {
+            return self.write_screened(HttpTask::Header(resp, end)).await;
+        }
         self.inner.write_response_header(resp).await?;
         if end { self.inner.finish_body().await } else { Ok(()) }
     }
@@ -387,6 +423,9 @@ impl CustomSession for ReplaySession {
     }
 
     async fn write_body(&mut self, data: Bytes, end: bool) -> Result<()> {
+        if self.screener.is_some() {
+            return self.write_screened(HttpTask::Body(Some(data), end)).await;
+        }
         self.inner.write_response_body(data, end).await
     }
 
@@ -428,12 +467,21 @@ impl CustomSession for ReplaySession {
             return self.shared.swallow(tasks);
         }
         self.amend(&mut tasks)?;
-        let end = tasks.iter().any(HttpTask::is_end);
+        let mut end = tasks.iter().any(HttpTask::is_end);
+        if let Some(screener) = &mut self.screener {
+            let was_over = screener.is_over();
+            tasks = screener.pass(tasks).await?;
+            end |= screener.is_over();
+            if tasks.is_empty() || was_over {
+                self.forgive_slow_client();
+                return Ok(end);
+            }
+        }
         let done = self.inner.response_duplex_vec(tasks).await;
         self.forgive_slow_client();
         match done {
             Err(_) if self.shared.goes_on_without_client(self.origin) => Ok(end),
-            done => done,
+            done => done.map(|done| done || end),
         }
     }
 

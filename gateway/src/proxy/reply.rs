@@ -85,6 +85,11 @@ pub async fn error(session: &mut Session, exchange: &mut Exchange, refusal: impl
 /// and not a reset.
 pub async fn json(session: &mut Session, exchange: &Exchange, mut header: ResponseHeader, body: Bytes) -> Result<()> {
     header.insert_header("content-type", "application/json")?;
+    whole(session, exchange, header, body).await
+}
+
+/// The same, of the content type that `header` says.
+pub async fn whole(session: &mut Session, exchange: &Exchange, mut header: ResponseHeader, body: Bytes) -> Result<()> {
     header.insert_header("content-length", body.len())?;
     exchange.stamp(&mut header)?;
     if may_be_short(session) {

@@ -16,12 +16,12 @@ use ai_gateway_providers::{Dialect, Operation};
 use bytes::{Bytes, BytesMut};
 use pingora_error::{Error, ErrorType, Result};
 
-use super::Exchange;
 use super::attempt::Attempt;
 use super::encode::{self, AnswerWay};
 use super::failure::{attempt_failed, final_error};
 use super::outcome::Outcome;
 use super::replay::Clock;
+use super::{Exchange, limit};
 use crate::config::OnCut;
 use crate::continuity::Continuity;
 use crate::routing::Taken;
@@ -175,7 +175,9 @@ pub fn next_attempt(exchange: &mut Exchange, continuity: &Continuity) -> Result<
     while let Some((taken, route)) = exchange.resume.as_mut().and_then(|resume| resume.next.take()) {
         let Some(resume) = &exchange.resume else { break };
         if let Ok(encoded) = encode::encode_rest(&taken.target, route, &resume.said, exchange, continuity) {
-            return Ok(Attempt::new(taken, encoded, clocks));
+            // One whose own limits are reached goes on all the same: half an answer is worth nothing.
+            let held = limit::hold(exchange, &taken.target).unwrap_or_default();
+            return Ok(Attempt::new(taken, encoded, clocks).holding(held));
         }
         let found = find_next(exchange);
         if let Some(resume) = &mut exchange.resume {

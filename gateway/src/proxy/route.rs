@@ -9,7 +9,7 @@ use std::sync::Arc;
 use ai_gateway_providers::Dialect;
 use ai_gateway_providers::endpoint::{BodyKind, Endpoint};
 use ai_gateway_providers::error::{ApiError, ErrorKind};
-use ai_gateway_providers::scan::{FieldEdits, RequestScan, fallbacks_of, scan_json};
+use ai_gateway_providers::scan::{FieldEdits, RequestScan, cache_field, fallbacks_of, scan_json};
 use bytes::Bytes;
 use pingora_http::RequestHeader;
 
@@ -69,6 +69,13 @@ pub fn route(
         exchange.route = Some(rule);
     }
     let model = chosen?;
+    if json
+        && model.cache.is_some()
+        && let Some(field) = cache_field(&body)
+    {
+        edits.remove.push("cache".to_owned());
+        exchange.cache_field = Some(Box::new(field));
+    }
     if !json || edits.is_empty() {
         return Ok(Routed { model, body, scan });
     }

@@ -7,7 +7,7 @@ use ai_gateway_providers::error::Fault;
 use pingora_proxy::Session;
 
 use super::failure::CLIENT_LEFT;
-use super::{Exchange, Gateway, Outcome, book, calls, limit, stored};
+use super::{Exchange, Gateway, Outcome, book, cached, calls, limit, plugins, stored};
 use crate::telemetry::{Attempt, Finish, Finished, Line, RequestModel, Tokens, Usage};
 
 /// Accounts for the exchange. Pingora calls this exactly once for each.
@@ -16,6 +16,7 @@ pub fn settle(gateway: &Gateway, session: &mut Session, exchange: &mut Exchange)
         replay.restore(session);
     }
     calls::give_up(exchange);
+    plugins::conclude(exchange);
     if let Some(memory) = exchange.observer.as_mut().and_then(Observer::take_memory) {
         gateway.continuity.remember_turn(exchange.key.as_ref().map(|key| &*key.name), memory);
     }
@@ -31,16 +32,19 @@ pub fn settle(gateway: &Gateway, session: &mut Session, exchange: &mut Exchange)
     } else {
         exchange.end_attempt(Outcome::Ok);
     }
+    cached::count(gateway, exchange);
     book::book(gateway, exchange);
     book::book_others(gateway, exchange);
     let attempts: Vec<Attempt> = exchange.attempts.iter().map(|attempt| attempt.record(exchange.is_direct())).collect();
     for attempt in &attempts {
         gateway.telemetry.metrics.attempt(attempt);
     }
+    let seen = exchange.observer.as_ref().map(|observer| observer.seen());
+    let finish = finish(exchange, seen);
+    let tags = plugins::on_end(gateway, exchange, finish);
     let header = session.req_header();
     let dropped = dropped(exchange);
     let last = exchange.attempt();
-    let seen = exchange.observer.as_ref().map(|observer| observer.seen());
     let finished = Finished {
         operation: exchange.endpoint.as_ref().map_or("unknown", |endpoint| endpoint.operation.as_str()),
         dialect: exchange.endpoint.as_ref().map(|endpoint| endpoint.dialect.as_str()),
@@ -51,7 +55,7 @@ pub fn settle(gateway: &Gateway, session: &mut Session, exchange: &mut Exchange)
         status: exchange.status,
         key: exchange.key.as_ref().map(|key| &*key.name),
         fault: fault(exchange),
-        finish: finish(exchange, seen),
+        finish,
         stream: exchange.wants_stream(),
         duration: exchange.started.elapsed(),
         first_token: exchange.first_output.map(|at| at - exchange.started).filter(|_| exchange.wants_stream()),
@@ -72,6 +76,7 @@ pub fn settle(gateway: &Gateway, session: &mut Session, exchange: &mut Exchange)
         dropped: dropped.as_deref(),
         seams: exchange.resume.as_ref().map_or(0, |resume| resume.seams()),
         error: exchange.error.as_ref().map(|error| error.kind.as_str()),
+        tags: &tags,
         finished: &finished,
     });
 }
@@ -118,7 +123,8 @@ pub(super) fn fault(exchange: &Exchange) -> Option<Fault> {
 }
 
 fn finish(exchange: &Exchange, seen: Option<&Seen>) -> Finish {
-    let broke = exchange.error.is_some() || seen.is_some_and(|seen| seen.error.is_some());
+    let broke = (exchange.error.is_some() && !plugins::refused_in_stream(exchange))
+        || seen.is_some_and(|seen| seen.error.is_some());
     if exchange.client_left {
         Finish::ClientLeft
     } else if exchange.status >= 400 || (broke && !exchange.committed) {

@@ -109,9 +109,14 @@ pub async fn wait(session: &mut Session, exchange: &mut Exchange, wait: Duration
         () = tokio::time::sleep(wait) => return Ok(()),
         gone = session.downstream_session.read_body_or_idle(true) => gone,
     };
+    Err(left(exchange, gone))
+}
+
+/// The client went away while it waited; `gone` is how it was seen.
+pub fn left<T>(exchange: &mut Exchange, gone: Result<T>) -> Box<Error> {
     exchange.client_left = true;
     let mut error = gone.err().unwrap_or_else(|| Error::new(pingora_error::ErrorType::ConnectionClosed));
     error.esource = ErrorSource::Downstream;
     error.set_retry(false);
-    Err(error)
+    error
 }

@@ -106,6 +106,13 @@ impl Plan {
         self.targets_left = self.targets_left.min(targets);
     }
 
+    /// Keeps the targets whose numbers are in `order`, in that order. Numbers that are not there, or there twice, are passed over.
+    pub fn arrange(&mut self, order: &[usize]) {
+        let mut candidates: Vec<Option<Candidate>> =
+            std::mem::take(&mut self.candidates).into_iter().map(Some).collect();
+        self.candidates = order.iter().filter_map(|number| candidates.get_mut(*number)?.take()).collect();
+    }
+
     /// Takes the next attempt: another credential of the target that was just tried, or the next target.
     pub fn take_next(&mut self, now: Instant) -> Option<Taken> {
         while let Some(candidate) = self.candidates.get_mut(self.next) {

@@ -8,14 +8,15 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 
-use super::{StartError, UPSTREAM_POOL};
+use super::{RESTORE, StartError, UPSTREAM_POOL};
+use crate::cache::{self, Cache, Opened};
 use crate::config::{Config, ProviderConfig};
 use crate::credentials::Client;
-use crate::keys::{KeySets, RuntimeKeys};
+use crate::keys::{KeySets, RuntimeKeys, SharedKeys};
 use crate::ledger::Ledger;
 use crate::limits::shared::Sync as StoreSync;
 use crate::net::dns::Resolver;
-use crate::proxy::{BufferBudget, Calls, Drains, Gateway};
+use crate::proxy::{BufferBudget, Calls, Chain, Drains, Gateway};
 use crate::snapshot::{BuildError, Snapshot};
 use crate::telemetry::Telemetry;
 
@@ -25,6 +26,10 @@ pub struct Built {
     pub gateway: Gateway,
     /// Keeps the common store told, if there is one: a background service of Pingora.
     pub store: Option<StoreSync>,
+    /// Keeps answers in the common store, if they are: the same.
+    pub keeper: Option<cache::redis::Keeper>,
+    /// Keeps the keys made at run time the same at all instances of that store: another background service.
+    pub shared_keys: Option<SharedKeys>,
     /// Builds what comes after the first configuration.
     pub snapshots: Snapshots,
 }
@@ -37,14 +42,25 @@ pub struct Snapshots {
     key_sets: Arc<KeySets>,
     mock: Option<SocketAddr>,
     telemetry: Arc<Telemetry>,
+    cache: Arc<Cache>,
 }
 
 /// Builds the gateway of `config`. `mock` is where providers without a base URL are answered, if there are any. Opens the
-/// ledger and the store of keys; opens no socket, and waits for nobody.
+/// ledger and the store of keys; opens no socket, and waits for nobody but, some seconds at most, until budgets know from
+/// the ledger what was spent before.
 ///
 /// # Errors
 /// [`StartError`].
 pub fn build(config: &Config, mock: Option<SocketAddr>) -> Result<Built, StartError> {
+    let built = build_heir(config, mock)?;
+    if let Some(ledger) = &built.gateway.ledger {
+        ledger.restore(&built.gateway.limits, RESTORE);
+    }
+    Ok(built)
+}
+
+/// [`build`] for a process that another one tells what was spent before.
+pub(super) fn build_heir(config: &Config, mock: Option<SocketAddr>) -> Result<Built, StartError> {
     check_roots(config)?;
     let telemetry = Arc::new(Telemetry::new());
     let health = telemetry.metrics.health.clone();
@@ -56,16 +72,28 @@ pub fn build(config: &Config, mock: Option<SocketAddr>) -> Result<Built, StartEr
     let resolver = Resolver::new(telemetry.metrics.dns.clone());
     let http = Arc::new(Client::new(resolver.clone()));
     let runtime_keys = match &config.store.path {
-        Some(path) => Some(Arc::new(RuntimeKeys::open(path, &snapshot.keys)?)),
+        Some(path) => Some(Arc::new(RuntimeKeys::open(path, &snapshot.keys, limits.clone())?)),
         None => None,
     };
-    let snapshots =
-        Snapshots { runtime_keys, key_sets: Arc::new(KeySets::new(http.clone())), mock, telemetry: telemetry.clone() };
-    snapshots.join_keys(&mut snapshot, config);
+    let Opened { cache, keeper } = cache::open(config, telemetry.metrics.cache.clone())?;
+    let snapshots = Snapshots {
+        runtime_keys,
+        key_sets: Arc::new(KeySets::new(http.clone())),
+        mock,
+        telemetry: telemetry.clone(),
+        cache: cache.clone(),
+    };
+    snapshots.join_state(&mut snapshot, config);
     let start = |ledger| Ledger::start(ledger, telemetry.metrics.ledger.clone()).map(Arc::new);
     let ledger = config.ledger.as_ref().map(start).transpose().map_err(StartError::Ledger)?;
+    let current = Arc::new(ArcSwap::from_pointee(snapshot));
+    let shared_keys = match (&config.store.redis, &snapshots.runtime_keys) {
+        (Some(redis), Some(keys)) => Some(SharedKeys::new(redis.url.expose(), keys.clone(), current.clone())),
+        _ => None,
+    };
+    let shared_keys = shared_keys.transpose().map_err(|error| StartError::Store(error.category().to_owned()))?;
     let gateway = Gateway {
-        current: Arc::new(ArcSwap::from_pointee(snapshot)),
+        current,
         http,
         resolver: Arc::new(resolver),
         calls: Arc::new(Calls::new(UPSTREAM_POOL)),
@@ -75,25 +103,29 @@ pub fn build(config: &Config, mock: Option<SocketAddr>) -> Result<Built, StartEr
         ledger,
         health,
         limits,
+        cache,
         continuity: Arc::default(),
         ending: Default::default(),
     };
-    Ok(Built { gateway, store, snapshots })
+    Ok(Built { gateway, store, keeper, shared_keys, snapshots })
 }
 
 impl Snapshots {
-    /// Builds what `config` says. Nothing is in force before it is put into the gateway's `current`, but limits.
+    /// Builds what `config` says. Nothing is in force before it is put into the gateway's `current`, but limits and the cache's
+    /// size.
     ///
     /// # Errors
     /// [`BuildError`].
     pub fn build(&self, config: &Config) -> Result<Snapshot, BuildError> {
         let metrics = &self.telemetry.metrics;
         let mut snapshot = Snapshot::build(config, self.mock, &metrics.health, &metrics.limits)?;
-        self.join_keys(&mut snapshot, config);
+        self.join_state(&mut snapshot, config);
+        self.cache.configure(&config.cache);
         Ok(snapshot)
     }
 
-    fn join_keys(&self, snapshot: &mut Snapshot, config: &Config) {
+    fn join_state(&self, snapshot: &mut Snapshot, config: &Config) {
+        snapshot.plugins = Chain::new(&config.plugins, &self.telemetry.metrics.plugins);
         let live = self.runtime_keys.as_ref().map(|keys| keys.live());
         snapshot.keys = std::mem::take(&mut snapshot.keys).joined_by(live, &config.issuers, &self.key_sets);
     }

@@ -37,6 +37,7 @@ use crate::mock;
 use crate::net::prebound::{Prebound, PreboundService};
 use crate::proxy::Probing;
 use crate::snapshot::BuildError;
+use build::build_heir;
 use certificate::Certificate;
 use leave::Leave;
 use notify::Watchdog;
@@ -48,6 +49,8 @@ use upgrade::{Inheritance, Predecessor, Upgrader};
 
 /// Idle connections kept to all upstreams together.
 const UPSTREAM_POOL: usize = 1024;
+/// How long the start waits until budgets know what was spent before.
+const RESTORE: Duration = Duration::from_secs(3);
 /// More tries than any plan has: the plan decides, not Pingora.
 const MAX_RETRIES: usize = 64;
 /// Longer than any drain: [`Leave`] ends the process, not Pingora.
@@ -83,6 +86,9 @@ pub enum StartError {
     /// The store's address cannot be used.
     #[error("store.redis: {0}")]
     Store(String),
+    /// Answers could not be kept as configured.
+    #[error("{0}")]
+    Cache(#[from] crate::cache::OpenError),
     /// Usage could not be kept.
     #[error("the ledger cannot be used: {0}")]
     Ledger(std::io::Error),
@@ -105,6 +111,7 @@ pub fn run(config: &Config, source: Source, invocation: Invocation) -> Result<()
     let prepared = Sockets::open(&config.server, inherited).map_err(StartError::Bind).and_then(|sockets| {
         let mock = config.providers.values().any(|provider| provider.base_url.is_none());
         let mock = mock.then(|| Prebound::bind("127.0.0.1:0")).transpose()?;
+        let build = if predecessor.is_some() { build_heir } else { build };
         let built = build(config, mock.as_ref().map(Prebound::local_addr))?;
         Ok((sockets, mock, built))
     });
@@ -131,7 +138,7 @@ fn serve(
     built: Built,
     predecessor: Option<Predecessor>,
 ) -> Result<(), StartError> {
-    let Built { gateway, store, snapshots } = built;
+    let Built { gateway, store, keeper, shared_keys, snapshots } = built;
     let Sockets { public, admin, kept } = sockets;
     let certificate = config.server.tls.as_ref().map(|tls| Arc::new(Certificate::new(&tls.certified)));
     let runtime_keys = snapshots.runtime_keys.clone();
@@ -166,6 +173,12 @@ fn serve(
     }
     if let Some(store) = store {
         server.add_service(background_service("store", store));
+    }
+    if let Some(keeper) = keeper {
+        server.add_service(background_service("cache", keeper));
+    }
+    if let Some(keys) = shared_keys {
+        server.add_service(background_service("keys", keys));
     }
     let leave = Leave::new(server.watch_execution_phase(), control.clone());
     server.add_service(background_service("leave", leave));

@@ -13,12 +13,14 @@ use quick_cache::sync::Cache;
 use sha2::{Digest as _, Sha256};
 
 use super::{KeyRing, Model, Provider, Snapshot, Target};
+use crate::cache::key::CachedModel;
 use crate::config::{Config, ModelConfig, ProviderConfig, TargetConfig};
 use crate::credentials::{CredentialError, Credentials};
 use crate::health::Health;
 use crate::limits::Limits;
-use crate::proxy::BodyLimits;
+use crate::proxy::{BodyLimits, Chain};
 use crate::routing::rules::RuleSet;
+use crate::telemetry::Plugins;
 
 /// `provider/model` names that are kept as built.
 const DIRECT_MODELS: usize = 1024;
@@ -84,6 +86,7 @@ impl Snapshot {
             prices: config.prices.clone(),
             health: health.clone(),
             bounds: limits.clone(),
+            plugins: Chain::new(&config.plugins, &Plugins::default()),
         };
         let own = |model: &ModelConfig| build_model(model, false, &snapshot.providers, health, limits);
         snapshot.rules = RuleSet::build(&config.routes, |name| snapshot.model(name), own)?;
@@ -120,12 +123,14 @@ fn build_model(
             .ok_or_else(|| BuildError::Provider { model: model.name.clone(), provider: target.provider.clone() })?;
         Ok(Arc::new(Target::new(target, provider, health, limits)))
     };
+    let targets: Vec<_> = model.targets.iter().map(target).collect::<Result<_, _>>()?;
     Ok(Model {
+        cache: CachedModel::new(model, &targets),
         name: model.name.as_str().into(),
         direct,
         strategy: model.strategy.clone(),
         turn: Arc::default(),
-        targets: model.targets.iter().map(target).collect::<Result<_, _>>()?,
+        targets,
         retry: model.retry.clone(),
         lossy: model.lossy,
         hedge: model.hedge,

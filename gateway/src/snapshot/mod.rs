@@ -21,7 +21,7 @@ use crate::config::{ModelConfig, PricesConfig};
 use crate::health::Health;
 pub use crate::keys::{Key, KeyRing};
 use crate::limits::Limits;
-use crate::proxy::BodyLimits;
+use crate::proxy::{BodyLimits, Chain};
 use crate::routing::rules::RuleSet;
 
 /// Everything that answering a request needs of the configuration.
@@ -44,6 +44,8 @@ pub struct Snapshot {
     pub bounds: Arc<Limits>,
     /// The rules that decide where requests go.
     pub rules: RuleSet,
+    /// What is done to requests and answers.
+    pub plugins: Chain,
 }
 
 impl Snapshot {

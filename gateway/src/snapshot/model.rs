@@ -8,6 +8,7 @@ use ai_gateway_providers::catalogue::Traits;
 use ai_gateway_providers::price::Model as Known;
 
 use super::Provider;
+use crate::cache::key::CachedModel;
 use crate::config::{HedgeConfig, Lossy, OnCut, RetryConfig, StrategyConfig, TargetConfig, TimeoutsConfig};
 use crate::health::{Health, TargetState};
 use crate::limits::{Kind, Limits, Subject};
@@ -34,6 +35,8 @@ pub struct Model {
     pub hedge: Option<HedgeConfig>,
     /// What happens when an answer breaks off.
     pub on_cut: OnCut,
+    /// How its answers are kept and shared; `None`: they are not.
+    pub cache: Option<Arc<CachedModel>>,
     /// Whose targets these are, where a client named models to fall back on; else empty.
     pub stages: Vec<Stage>,
 }
@@ -52,6 +55,8 @@ impl Model {
     /// target already is none once more.
     pub fn followed_by(&self, others: &[Arc<Self>]) -> Self {
         let mut model = self.clone();
+        let caches = others.iter().map(|other| other.cache.as_ref());
+        model.cache = self.cache.as_ref().and_then(|cache| cache.followed_by(caches));
         model.stages = vec![Stage { from: 0, attempts: self.retry.attempts }];
         for other in others {
             let before = model.targets.len();

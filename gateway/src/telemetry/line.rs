@@ -39,6 +39,8 @@ pub struct Line<'a> {
     pub seams: u32,
     /// A short code of what went wrong, for instance `unknown_model`; never a message with content of the request.
     pub error: Option<&'a str>,
+    /// What plugins noted.
+    pub tags: &'a [ai_gateway_plugins::Tag],
     /// What the metrics know, too.
     pub finished: &'a Finished<'a>,
 }
@@ -98,6 +100,8 @@ struct Json<'a> {
     seams: Option<u32>,
     #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tags: Option<Tags<'a>>,
 }
 
 impl<'a> From<&Line<'a>> for Json<'a> {
@@ -136,7 +140,17 @@ impl<'a> From<&Line<'a>> for Json<'a> {
             dropped: line.dropped,
             seams: (line.seams > 0).then_some(line.seams),
             error: line.error,
+            tags: (!line.tags.is_empty()).then_some(Tags(line.tags)),
         }
+    }
+}
+
+/// What plugins noted, as `plugin.name=value`.
+struct Tags<'a>(&'a [ai_gateway_plugins::Tag]);
+
+impl Serialize for Tags<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(self.0.iter().map(|tag| format!("{}.{}={}", tag.plugin, tag.name, tag.value)))
     }
 }
 

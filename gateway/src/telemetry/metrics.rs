@@ -17,10 +17,12 @@ use prometheus_client::registry::{Registry, Unit};
 use super::attempts::{AttemptsCollector, Target};
 use super::finished::{Attempt, AttemptOutcome, Finished, RequestModel, Usage};
 use super::interned::Interned;
+use super::plugins::{Plugins, PluginsCollector};
 use super::process::ProcessMetrics;
 use super::series::{Labels, Requests, Series, SeriesCollector};
 use super::spend::{Spend, SpendCollector};
 use super::targets::TargetsCollector;
+use crate::cache::CacheMetrics;
 use crate::health::Health;
 use crate::ledger::LedgerMetrics;
 use crate::limits::{Limits, LimitsCollector};
@@ -92,6 +94,8 @@ pub struct Metrics {
     pub log_dropped: Counter,
     /// `gateway_dns_*`, for the resolver.
     pub dns: DnsMetrics,
+    /// `gateway_cache_*`, for the cache.
+    pub cache: CacheMetrics,
     /// `gateway_ledger_*`, for the ledger.
     pub ledger: LedgerMetrics,
     /// `gateway_config_*` and what upgrades tell.
@@ -100,6 +104,8 @@ pub struct Metrics {
     pub health: Arc<Health>,
     /// What clients may use, and have used.
     pub limits: Arc<Limits>,
+    /// What plugins did.
+    pub plugins: Arc<Plugins>,
 }
 
 impl Metrics {
@@ -122,10 +128,12 @@ impl Metrics {
             route_errors: Family::default(),
             log_dropped: Counter::default(),
             dns: DnsMetrics::default(),
+            cache: CacheMetrics::default(),
             ledger: LedgerMetrics::default(),
             process: ProcessMetrics::default(),
             health: Arc::new(Health::new(Instant::now(), fastrand::u64(..))),
             limits: Arc::new(Limits::new()),
+            plugins: Arc::default(),
         };
         metrics.registered()
     }
@@ -140,6 +148,7 @@ impl Metrics {
         registry.register_collector(Box::new(SpendCollector(self.spends.clone())));
         registry.register_collector(Box::new(TargetsCollector(self.health.clone())));
         registry.register_collector(Box::new(LimitsCollector(self.limits.clone())));
+        registry.register_collector(Box::new(PluginsCollector(self.plugins.clone())));
         registry.register("gateway_in_flight", "Requests that are being served", self.in_flight.clone());
         registry.register_with_unit(
             "gateway_overhead",
@@ -169,7 +178,7 @@ impl Metrics {
         );
         registry.register(
             "gateway_mirrored",
-            "Requests mirrored to another target, by outcome; `dropped`: too many at once",
+            "Requests mirrored to another target, by outcome; `dropped`: too many at once, `limited`: its target's own limits",
             self.mirrored.clone(),
         );
         registry.register(
@@ -185,6 +194,7 @@ impl Metrics {
             "Expired addresses used because their refresh had failed",
             self.dns.stale_served.clone(),
         );
+        self.cache.register(registry);
         self.ledger.register(registry);
         self.process.register(registry);
         let version = Info::new([("version", env!("CARGO_PKG_VERSION"))]);
@@ -319,7 +329,7 @@ impl Metrics {
         }
     }
 
-    /// Counts a mirrored request. `outcome`: a word of [`AttemptOutcome`], or `dropped`.
+    /// Counts a mirrored request. `outcome`: a word of [`AttemptOutcome`], `dropped` or `limited`.
     pub fn mirrored(&self, provider: &str, outcome: &'static str) {
         self.mirrored.get_or_create(&Mirrored { provider: provider.to_owned(), outcome }).inc();
     }

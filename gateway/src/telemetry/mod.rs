@@ -9,6 +9,7 @@ mod finished;
 mod interned;
 mod line;
 mod metrics;
+mod plugins;
 mod process;
 mod series;
 mod spend;
@@ -18,6 +19,7 @@ pub use access_log::AccessLog;
 pub use finished::{Attempt, AttemptOutcome, Finish, Finished, RequestModel, Tokens, Usage};
 pub use line::Line;
 pub use metrics::{CONTENT_TYPE, InFlight, Metrics};
+pub use plugins::{Hook, PluginStats, Plugins, Said};
 pub use process::ProcessMetrics;
 
 use std::sync::Arc;

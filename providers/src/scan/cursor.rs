@@ -18,6 +18,8 @@ pub(super) struct Key<'a> {
     pub name: Cow<'a, [u8]>,
     /// Where its opening quote stands.
     pub start: usize,
+    /// What stands between its quotes.
+    pub raw: Range<usize>,
 }
 
 impl<'a> Cursor<'a> {
@@ -48,6 +50,11 @@ impl<'a> Cursor<'a> {
         self.at
     }
 
+    /// Steps back to where it [stood](Self::at).
+    pub fn go_back(&mut self, at: usize) {
+        self.at = at;
+    }
+
     /// The next key of the object that was entered; `None`, and behind the brace, at its end. The value must be taken
     /// before the next key is asked for.
     pub fn next_key(&mut self) -> Option<Key<'a>> {
@@ -58,11 +65,12 @@ impl<'a> Cursor<'a> {
         if self.text.get(start) != Some(&b'"') {
             return None;
         }
-        let name = unescaped(self.text.get(self.string()).unwrap_or_default());
+        let raw = self.string();
+        let name = unescaped(self.text.get(raw.clone()).unwrap_or_default());
         if self.peek() == Some(b':') {
             self.at += 1;
         }
-        Some(Key { name, start })
+        Some(Key { name, start, raw })
     }
 
     /// Whether there is another element in the array that was entered; if not, the cursor stands behind its bracket. The

@@ -74,6 +74,8 @@ struct Members<'a, const N: usize> {
     input: bool,
     /// Whether there is a key `fallbacks` or `models`.
     fallbacks: bool,
+    /// Whether there is a key `cache`.
+    cache: bool,
     /// Whether there is a key of [`LABELS`](super::facts::LABELS).
     labels: bool,
     empty: bool,
@@ -94,6 +96,7 @@ impl<'a, const N: usize> Visitor<'a> for Pick<N> {
             messages: false,
             input: false,
             fallbacks: false,
+            cache: false,
             labels: false,
             empty: true,
         };
@@ -115,6 +118,7 @@ impl<'a, const N: usize> Visitor<'a> for Pick<N> {
                     members.messages |= decoded == "messages";
                     members.input |= decoded == "input";
                     members.fallbacks |= decoded == "fallbacks" || decoded == "models";
+                    members.cache |= decoded == "cache";
                     members.labels |= super::facts::LABELS.contains(&&*decoded);
                     map.next_value::<IgnoredAny>()?;
                 }
@@ -170,6 +174,7 @@ impl<'a> Source<'a> {
             response_format: None,
             only_input: members.input && !members.messages,
             fallbacks: members.fallbacks,
+            cache: members.cache,
             labels: members.labels,
             null_model: members.values[0].filter(|raw| is_null(raw)).map(|raw| self.span(raw)),
             usage: match (stream_options, members.values[2]) {

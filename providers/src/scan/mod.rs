@@ -4,7 +4,8 @@
 //! whole body in one pass and find where the fields stand that the gateway reads; [`RequestScan::rewrite`] splices the
 //! model name into a copy and leaves every other byte as sent. `json.rs` and `multipart.rs` hold the two scans,
 //! `depth.rs` the nesting guard, `rewrite.rs` the splicing, `edit.rs` the setting and removing of other fields, `facts.rs` what
-//! routing rules ask (both step through the body with `cursor.rs`), `opening.rs` the beginning of a prompt, `fidelity.rs` the
+//! routing rules ask (both step through the body with `cursor.rs`), `opening.rs` the beginning of a prompt, `texts.rs` what plugins
+//! read and replace, `canonical.rs` a digest of what it says, `cacheable.rs` whether its answer may be given again, `fidelity.rs` the
 //! invariants that the property tests and
 //! the fuzz targets share.
 //!
@@ -25,6 +26,8 @@
 //! # Ok::<(), ai_gateway_providers::scan::ScanError>(())
 //! ```
 
+mod cacheable;
+mod canonical;
 mod cursor;
 mod depth;
 mod edit;
@@ -36,9 +39,12 @@ mod json;
 mod multipart;
 mod opening;
 mod rewrite;
+mod texts;
 
 use std::ops::Range;
 
+pub use cacheable::{CacheField, Repeatable, Tools, cache_field};
+pub use canonical::{Counts, canonical_digest};
 pub use depth::MAX_DEPTH;
 pub use edit::FieldEdits;
 pub use error::{FormError, Place, ScanError};
@@ -47,6 +53,7 @@ pub use json::scan_json;
 pub use multipart::{MAX_PART_HEADERS, scan_multipart};
 pub use opening::opening;
 pub use rewrite::Edits;
+pub use texts::{Side, Text, TextKind, edit_texts, texts};
 
 /// A value and where it stands in the body.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -76,6 +83,8 @@ pub struct RequestScan {
     /// Whether there is a field `fallbacks` or `models`, in which a client may name models to fall back on; see
     /// [`fallbacks_of`].
     pub fallbacks: bool,
+    /// Whether there is a field `cache`, in which a client may say how it wants its answer kept; see [`cache_field`].
+    pub cache: bool,
     /// Whether there is a field in which a client says whose request it is or what it is for; see [`label_fields`].
     pub labels: bool,
     /// Where `model` is `null`: there a name goes.

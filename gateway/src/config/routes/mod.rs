@@ -12,6 +12,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 pub use then::{HeaderEdits, MirrorConfig, RouteTo, SideConfig, SplitBy};
+pub(super) use when::When;
 pub use when::{Condition, Patterns};
 
 use super::Context;

@@ -129,7 +129,7 @@ impl From<OneOrMany> for Patterns {
 
 impl When {
     /// The conditions, those that need only the head of the request first, expressions last.
-    pub(super) fn resolve(self, cx: &mut Context<'_>) -> Vec<Condition> {
+    pub(in crate::config) fn resolve(self, cx: &mut Context<'_>) -> Vec<Condition> {
         let mut all = Vec::new();
         if let Some(words) = self.operation {
             all.push(Condition::Operation(words.read(&asked(), "operation", Operation::as_str, cx)));

@@ -271,3 +271,48 @@ fn a_model_whose_answers_nobody_goes_on_with_is_told_of() {
     assert!(!warned(&format!("{openai}, traits = {{ prefill = true }}"), "continue"));
     assert!(warned("provider = \"vllm\", model = \"qwen3\", traits = { prefill = false }", "continue"));
 }
+
+#[test]
+fn caches() {
+    let text = r#"
+        [providers.mock]
+        kind = "mock"
+        [models.a]
+        targets = [{ provider = "mock", model = "echo" }]
+        cache = { ttl = "10m", tool_calls = true, pace = "5ms", pays = "split" }
+        [models.b]
+        targets = [{ provider = "mock", model = "echo" }]
+        cache = { ttl = "0s" }
+        [models.c]
+        targets = [{ provider = "mock", model = "echo" }]
+        [[keys]]
+        name = "one"
+        hash = "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
+        [[keys]]
+        name = "two"
+        hash = "sha256:f3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
+        cache = "off"
+        [cache]
+        disk = { path = "kept" }
+        redis = true
+        [store]
+        redis = "redis://127.0.0.1:1"
+    "#;
+    let config = parse(text).config;
+    let default = ModelCacheConfig::default();
+    let a = ModelCacheConfig {
+        ttl: Duration::from_secs(600),
+        tool_calls: true,
+        pace: Some(Duration::from_millis(5)),
+        pays: crate::cache::Payer::Split,
+        ..default.clone()
+    };
+    assert!(default.share && !default.tool_calls && !default.temperature && default.ttl.is_zero());
+    let of = |model: &str| config.models[model].cache.clone();
+    assert_eq!((of("a"), of("b"), of("c")), (Some(a), Some(default), None));
+    assert_eq!(config.keys[0].cache, CacheScope::Private);
+    assert_eq!(config.keys[1].cache, CacheScope::Off);
+    let disk = DiskConfig { path: "kept".into(), max_size: 4 << 30 };
+    assert_eq!(config.cache, CacheConfig { max_size: 512 << 20, disk: Some(disk), redis: true });
+    assert_eq!(parse("[providers.mock]\nkind = \"mock\"").config.cache, CacheConfig::default());
+}

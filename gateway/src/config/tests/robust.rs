@@ -12,7 +12,6 @@ fn nearly() -> impl Strategy<Value = String> {
         include_str!("bad/types.toml"),
         include_str!("bad/references.toml"),
         include_str!("bad/secrets.toml"),
-        include_str!("bad/not_supported.toml"),
         include_str!("bad/syntax.toml"),
         include_str!("../../../../conf/example.toml"),
     ]

@@ -43,6 +43,7 @@ pub(super) fn key(claims: &Map<String, Value>, issuer: &IssuerConfig, template: 
         rules: Vec::new(),
         priority: 0,
         on_abort: OnAbort::default(),
+        cache: template.config().cache,
     };
     Some(Arc::new(Key::within(config, Some(template.clone()), true)))
 }

@@ -22,7 +22,7 @@ pub use jwks::check_jwks;
 
 use super::by_hash::Digest;
 use super::secret::digest;
-use super::{Key, KeyRing, Refused, time};
+use super::{Key, KeyRing, Many, Refused, time};
 use crate::config::{IssuerConfig, JwksConfig};
 use crate::credentials::Client;
 use jwks::{KeySet, PublicKeys};
@@ -88,7 +88,7 @@ impl Tokens {
     ///
     /// # Errors
     /// The token does not hold now.
-    pub async fn verify(&self, token: &[u8]) -> Result<Arc<Key>, Refused> {
+    pub async fn verify(&self, token: &[u8], many: Many<'_>) -> Result<Arc<Key>, Refused> {
         if token.len() > LONGEST {
             return Err(Refused::Wrong);
         }
@@ -103,6 +103,9 @@ impl Tokens {
             }
             verified.key.check(now)?;
             return Ok(verified.key);
+        }
+        if many() {
+            return Err(Refused::Many);
         }
         let header = decode_header(token).map_err(|_| Refused::Wrong)?;
         // Extensions that must be understood are not (RFC 7515 §4.1.11).

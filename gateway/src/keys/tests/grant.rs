@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 use proptest::prelude::*;
 use wildmatch::WildMatchPattern;
 
-use crate::config::{KeyConfig, ModelPattern, Right};
+use crate::config::{CacheScope, KeyConfig, ModelPattern, Right};
 use crate::keys::grant::grant;
 use crate::keys::*;
 
@@ -49,6 +49,16 @@ fn what_is_left_out_is_the_makers() {
     assert_eq!((&granted.models, &granted.tags), (&maker.config().models, &maker.config().tags));
     assert_eq!((&granted.team, granted.expires), (&maker.config().team, maker.config().expires));
     assert_eq!(granted.allow, []);
+    let sharing = KeyConfig { cache: CacheScope::Shared, ..maker.config().clone() };
+    let sharing = Maker::Key(Arc::new(Key::new(sharing)));
+    for (asked, granted) in [
+        ("{\"name\":\"a\"}", CacheScope::Shared),
+        ("{\"name\":\"a\",\"cache\":\"private\"}", CacheScope::Private),
+        ("{\"name\":\"a\",\"cache\":\"off\"}", CacheScope::Off),
+    ] {
+        let new = NewKey::parse(asked.as_bytes(), SystemTime::now()).unwrap();
+        assert_eq!(grant(new, &sharing).unwrap().cache, granted, "{asked}");
+    }
 }
 
 #[test]
@@ -62,6 +72,7 @@ fn more_is_refused_with_the_field() {
         ("team", serde_json::json!("research")),
         ("allow", serde_json::json!(["fallbacks"])),
         ("allow", serde_json::json!(["keys"])),
+        ("cache", serde_json::json!("shared")),
         ("expires", serde_json::json!("9000-01-01T00:00:00Z")),
     ] {
         let refused = asked(serde_json::json!({ "name": "bot", field: value })).unwrap_err();
@@ -91,7 +102,9 @@ fn bad_fields_are_named() {
         (r#"{"name": "a", "expires": "99999999999999y"}"#, "expires"),
         (r#"{"name": "a", "expires": 12}"#, "expires"),
         (r#"{"name": "a", "secret": "mine"}"#, "secret"),
-        (r#"{"name": "a", "limits": {}}"#, "limits"),
+        (r#"{"name": "a", "limits": {"requests": "5"}}"#, "limits"),
+        (r#"{"name": "a", "budget": {"usd": 5}}"#, "budget"),
+        (r#"{"name": "a", "cache": "shared"}"#, "cache"),
         ("[]", "body"),
         ("", "body"),
         ("{\"name\": \"a\"", "body"),

@@ -90,15 +90,16 @@ async fn curves_hold() {
         sign(&json!({ "alg": "EdDSA", "kid": "ed" }), &claims(), |message| ed.sign(message).as_ref().to_vec());
     for token in [p256.token("a", &claims()), p384.token("b", &claims()), ed_token] {
         assert!(Tokens::is_token(token.as_bytes()));
-        // The second time from memory.
-        for _ in 0..2 {
-            let key = tokens.verify(token.as_bytes()).await.unwrap();
+        assert_eq!(tokens.verify(token.as_bytes(), &|| true).await.unwrap_err(), Refused::Many);
+        // The second time from memory, which no number of strangers keeps out.
+        for many in [false, true] {
+            let key = tokens.verify(token.as_bytes(), &|| many).await.unwrap();
             assert_eq!(&*key.name, "staff/ada");
             assert_eq!((key.team(), key.tags()), (Some("all"), &["gold".to_owned()][..]));
             assert!(key.may_use("assistant") && !key.may_use("other") && key.may(Right::Explain));
         }
     }
-    assert_eq!(tokens.verify(p256.token("b", &claims()).as_bytes()).await.unwrap_err(), Refused::Wrong);
+    assert_eq!(tokens.verify(p256.token("b", &claims()).as_bytes(), &|| false).await.unwrap_err(), Refused::Wrong);
 }
 
 /// Signatures that OpenSSL made; its key is gone.
@@ -159,7 +160,7 @@ async fn claims_make_the_key_within_its_template() {
     let token = with(json!({
         "email": "ada@example", "dept": "maths", "realm": { "roles": ["a", "b"] }, "models": "openai/gpt-5 other",
     }));
-    let key = tokens.verify(token.as_bytes()).await.unwrap();
+    let key = tokens.verify(token.as_bytes(), &|| false).await.unwrap();
     assert_eq!((&*key.name, key.team()), ("staff/ada@example", Some("maths")));
     assert_eq!(key.tags(), ["gold", "a", "b"]);
     assert!(key.may_use("openai/gpt-5"));
@@ -179,7 +180,7 @@ async fn claims_make_the_key_within_its_template() {
         json!({ "email": "ada", "models": "assistant", "dept": { "name": "maths" } }),
         json!({ "email": "ada", "models": "assistant", "realm": { "roles": { "a": 1 } } }),
     ] {
-        assert_eq!(tokens.verify(with(bad.clone()).as_bytes()).await.unwrap_err(), Refused::Wrong, "{bad}");
+        assert_eq!(tokens.verify(with(bad.clone()).as_bytes(), &|| false).await.unwrap_err(), Refused::Wrong, "{bad}");
     }
 }
 

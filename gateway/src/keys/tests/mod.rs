@@ -13,6 +13,6 @@ use crate::net::dns::Resolver;
 use crate::telemetry::Metrics;
 
 /// A client that none of these tests lets out.
-fn client() -> Arc<Client> {
+pub(super) fn client() -> Arc<Client> {
     Arc::new(Client::new(Resolver::new(Metrics::new().dns.clone())))
 }

@@ -1,6 +1,7 @@
 //! The life of keys made at run time, in one process and over a restart.
 
 use std::path::Path;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use crate::config::{KeyConfig, Right};
@@ -18,7 +19,7 @@ fn lead() -> KeyConfig {
 
 fn open(path: &Path, configured: &[KeyConfig]) -> (RuntimeKeys, KeyRing) {
     let ring = KeyRing::new(configured);
-    let keys = RuntimeKeys::open(path, &ring).unwrap();
+    let keys = RuntimeKeys::open(path, &ring, Arc::default()).unwrap();
     let ring = ring.joined_by(Some(keys.live()), &[], &KeySets::new(super::client()));
     (keys, ring)
 }
@@ -49,6 +50,10 @@ impl Bench {
         self.ring.find(secret.as_bytes(), now).map(|key| key.name.to_string())
     }
 
+    fn set_enabled(&self, name: &str, enabled: bool, maker: &Maker) -> Result<Listed, KeyError> {
+        self.keys.change(name, Change { enabled: Some(enabled), ..Change::default() }, maker)
+    }
+
     fn lead(&self) -> Maker {
         Maker::Key(self.ring.configured()["lead"].clone())
     }
@@ -64,11 +69,11 @@ fn a_key_lives_until_it_is_deleted() {
     assert!(matches!(bench.make("lead", &Maker::Master), Err(KeyError::Conflict(_))));
 
     let held = bench.ring.find(secret.as_bytes(), SystemTime::now()).unwrap();
-    bench.keys.set_enabled("bot", false, &Maker::Master).unwrap();
+    bench.set_enabled("bot", false, &Maker::Master).unwrap();
     assert_eq!(bench.found(&secret), Err(Refused::Disabled));
     let bench = bench.restarted(&[lead()]);
     assert_eq!(bench.found(&secret), Err(Refused::Disabled));
-    bench.keys.set_enabled("bot", true, &Maker::Master).unwrap();
+    bench.set_enabled("bot", true, &Maker::Master).unwrap();
     assert_eq!(bench.found(&secret).as_deref(), Ok("bot"));
 
     bench.keys.delete("bot", &Maker::Master).unwrap();
@@ -131,7 +136,7 @@ fn makers_see_and_bound_only_their_own() {
     for refused in [
         bench.keys.get("a", &bench.lead()).err(),
         bench.keys.rotate("a", Duration::ZERO, &bench.lead()).err(),
-        bench.keys.set_enabled("a", false, &bench.lead()).err(),
+        bench.set_enabled("a", false, &bench.lead()).err(),
         bench.keys.delete("a", &bench.lead()).err(),
     ] {
         assert!(matches!(refused, Some(KeyError::NotFound(_))), "{refused:?}");
@@ -157,9 +162,9 @@ fn a_maker_of_the_store_takes_its_keys_along() {
     let (_, secret) = bench.keys.create(new, &Maker::Master, &bench.ring).unwrap();
     let maker = Maker::Key(bench.ring.find(secret.as_bytes(), SystemTime::now()).unwrap());
     let own = bench.make("own", &maker).unwrap();
-    bench.keys.set_enabled("maker", false, &Maker::Master).unwrap();
+    bench.set_enabled("maker", false, &Maker::Master).unwrap();
     assert_eq!(bench.found(&own), Err(Refused::Disabled));
-    bench.keys.set_enabled("maker", true, &Maker::Master).unwrap();
+    bench.set_enabled("maker", true, &Maker::Master).unwrap();
     let bench = bench.restarted(&[lead()]);
     assert!(bench.found(&own).is_ok());
     bench.keys.delete("maker", &Maker::Master).unwrap();
@@ -223,6 +228,9 @@ fn a_file_that_is_no_store_is_an_error() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("keys.db");
     std::fs::write(&path, "this is no database, and was never meant to be one: a text of some length").unwrap();
-    assert!(matches!(RuntimeKeys::open(&path, &KeyRing::default()), Err(KeyError::Store(_))));
-    assert!(matches!(RuntimeKeys::open(Path::new("/nowhere/keys.db"), &KeyRing::default()), Err(KeyError::Store(_))));
+    assert!(matches!(RuntimeKeys::open(&path, &KeyRing::default(), Arc::default()), Err(KeyError::Store(_))));
+    assert!(matches!(
+        RuntimeKeys::open(Path::new("/nowhere/keys.db"), &KeyRing::default(), Arc::default()),
+        Err(KeyError::Store(_))
+    ));
 }

@@ -105,6 +105,24 @@ impl Store {
         Ok(rows.collect::<Result<_, _>>()?)
     }
 
+    /// The newest up to `limit` records that began in `from..to` and come before `before`, the newest first.
+    pub(super) fn newest(
+        db: &Connection,
+        from: i64,
+        to: i64,
+        before: Option<&Record<'_>>,
+        limit: u32,
+    ) -> Result<Vec<Record<'static>>, StoreError> {
+        let end = Record { at: i64::MAX, ..Record::default() };
+        let before = before.unwrap_or(&end);
+        let sql = format!(
+            "{SELECT} WHERE at >= ?1 AND at < ?2 AND (at, id, seq) < (?3, ?4, ?5) ORDER BY at DESC, id DESC, seq DESC LIMIT ?6"
+        );
+        let mut statement = db.prepare_cached(&sql)?;
+        let rows = statement.query_map((from, to, before.at, &*before.id, before.seq, limit), read)?;
+        Ok(rows.collect::<Result<_, _>>()?)
+    }
+
     /// Notes other costs beside those that records were booked with.
     pub(super) fn set_rerated(
         &mut self,

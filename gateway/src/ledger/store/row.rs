@@ -10,7 +10,7 @@ macro_rules! columns {
         "at, id, seq, kind, key, team, owner, tags, customer, operation, dialect, model, provider, upstream_model, \
          answer_model, status, fault, stream, attempts, duration_us, first_token_us, input, cache_read, cache_write_5m, \
          cache_write_1h, audio_input, image_input, output, reasoning, audio_output, image_output, audio_input_ms, \
-         search_units, web_searches, usage_source, service_tier, cost, price_map, metadata"
+         search_units, web_searches, usage_source, service_tier, cost, price_map, metadata, account"
     };
 }
 
@@ -19,7 +19,7 @@ pub const INSERT: &str = concat!(
     "INSERT OR IGNORE INTO usage (",
     columns!(),
     ") VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21, ?22, \
-     ?23, ?24, ?25, ?26, ?27, ?28, ?29, ?30, ?31, ?32, ?33, ?34, ?35, ?36, ?37, ?38, ?39)"
+     ?23, ?24, ?25, ?26, ?27, ?28, ?29, ?30, ?31, ?32, ?33, ?34, ?35, ?36, ?37, ?38, ?39, ?40)"
 );
 
 /// For [`read`].
@@ -33,6 +33,7 @@ pub fn bind(insert: &mut Statement<'_>, record: &Record<'_>) -> Result<usize> {
         kind,
         at,
         key,
+        account,
         team,
         owner,
         tags,
@@ -112,6 +113,7 @@ pub fn bind(insert: &mut Statement<'_>, record: &Record<'_>) -> Result<usize> {
         cost.map(signed),
         text(price_map),
         (!metadata.is_empty()).then(|| serde_json::to_string(metadata).unwrap_or_default()),
+        text(account),
     ])
 }
 
@@ -130,6 +132,7 @@ pub fn read(row: &Row<'_>) -> Result<Record<'static>> {
         kind: Kind::ALL.into_iter().find(|known| known.as_str() == kind).unwrap_or_default(),
         at: row.get("at")?,
         key: text("key")?,
+        account: text("account")?,
         team: text("team")?,
         owner: text("owner")?,
         tags: tags.into_iter().collect::<Tags<'_>>(),

@@ -59,6 +59,7 @@ const MIGRATIONS: &[M<'static>] = &[
     ) STRICT, WITHOUT ROWID",
     ),
     M::up("ALTER TABLE usage ADD COLUMN metadata TEXT"),
+    M::up("ALTER TABLE usage ADD COLUMN account TEXT"),
 ];
 
 /// How long a statement waits for another process that writes.

@@ -12,7 +12,7 @@
 //! more. An instance that has not reached the store since it began takes itself for the only one. When it is back, what was used meanwhile is told to it; a store that has lost its memory is told everything again.
 
 mod scripts;
-mod server;
+pub(crate) mod server;
 mod sync;
 
 pub use sync::Sync;
@@ -24,16 +24,16 @@ use std::time::Duration;
 use arc_swap::ArcSwapOption;
 use tokio::sync::Notify;
 
-use server::{Connection, Server};
+pub(crate) use server::{Connection, Server};
 
 use super::meter::{Amounts, Rule};
 use super::subject::{Entry, Kind, Place, Subject};
 use super::{Limits, Refusal, Refused, Reservation, Standing, What};
 
 /// How long a connection may take, and what is told when nobody waits for it.
-const PATIENCE: Duration = Duration::from_secs(1);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(1);
 /// What the store knows each instance by, and all keys: one slot of a cluster.
-const PREFIX: &str = "{ai-gateway}";
+pub(crate) const PREFIX: &str = "{ai-gateway}";
 
 /// The store as this instance sees it.
 pub struct Shared {

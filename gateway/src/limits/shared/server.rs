@@ -13,7 +13,7 @@ use tokio::sync::Mutex;
 use super::PATIENCE;
 
 /// What a URL names.
-pub(super) enum Server {
+pub(crate) enum Server {
     One(Box<Client>),
     /// The master that the Sentinels name when they are asked.
     Sentinel(Box<Mutex<SentinelClient>>),
@@ -22,7 +22,7 @@ pub(super) enum Server {
 
 /// A connection; its clones share it.
 #[derive(Clone)]
-pub(super) enum Connection {
+pub(crate) enum Connection {
     One(MultiplexedConnection),
     Cluster(ClusterConnection),
 }
@@ -30,7 +30,7 @@ pub(super) enum Connection {
 impl Server {
     /// Reads `redis://HOST:PORT/DB`, `redis-sentinel://HOST:PORT,HOST:PORT/MASTER/DB` or `redis-cluster://HOST:PORT,HOST:PORT`,
     /// with `USER:PASSWORD@` before the hosts (the password of the Redis, not of Sentinels), and `rediss` for TLS.
-    pub(super) fn parse(url: &str) -> RedisResult<Self> {
+    pub(crate) fn parse(url: &str) -> RedisResult<Self> {
         let (scheme, rest) = url.split_once("://").unwrap_or_default();
         let Some((plain, kind)) = scheme.split_once('-') else { return Ok(Self::One(Box::new(Client::open(url)?))) };
         let (user, rest) = rest.rsplit_once('@').unwrap_or(("", rest));
@@ -69,7 +69,7 @@ impl Server {
         }
     }
 
-    pub(super) async fn connect(&self) -> RedisResult<Connection> {
+    pub(crate) async fn connect(&self) -> RedisResult<Connection> {
         let config =
             AsyncConnectionConfig::new().set_connection_timeout(Some(PATIENCE)).set_response_timeout(Some(PATIENCE));
         match self {

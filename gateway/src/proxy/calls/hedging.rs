@@ -17,7 +17,7 @@ use super::call::Ask;
 use super::leg::Leg;
 use crate::config::{HedgeAfter, HedgeConfig};
 use crate::proxy::attempt::{self, Attempt};
-use crate::proxy::{Exchange, Gateway, Outcome, encode, failure};
+use crate::proxy::{Exchange, Gateway, Outcome, encode, failure, limit};
 
 /// A second call under way.
 pub struct Hedge {
@@ -192,7 +192,8 @@ async fn second(gateway: &Gateway, exchange: &mut Exchange, client: &RequestHead
     let now = Instant::now();
     let encoded = encode::encode(exchange.plan.rival(now)?, exchange, &gateway.continuity).ok()?;
     let clocks = exchange.request.as_ref()?.clocks;
-    let mut attempt = Attempt::new(exchange.plan.begin_rival(now)?, encoded, clocks);
+    let held = limit::hold(exchange, exchange.plan.rival(now)?).ok()?;
+    let mut attempt = Attempt::new(exchange.plan.begin_rival(now)?, encoded, clocks).holding(held);
     let approached = attempt::approach(&mut attempt, &gateway.http, &gateway.resolver, &exchange.id).await;
     let leg = start(gateway, exchange, &attempt, client, approached.ok()?).ok()?;
     attempt.called = true;

@@ -13,12 +13,13 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use super::call::{Ask, Call};
 use super::leg::outcome_of;
 use crate::ledger::{Kind, Record};
+use crate::limits::Reservation;
 use crate::proxy::answer::{form_of, is_web_page, verdict};
 use crate::proxy::attempt::{self, Attempt};
 use crate::proxy::consumed::Consumed;
 use crate::proxy::exchange::Request;
 use crate::proxy::replay::Clock;
-use crate::proxy::{Exchange, Gateway, Outcome, book, encode};
+use crate::proxy::{Exchange, Gateway, Outcome, book, encode, limit};
 use crate::snapshot::Target;
 use crate::telemetry::{AttemptOutcome, InFlight};
 
@@ -57,15 +58,20 @@ pub fn mirror(gateway: &Gateway, client: &RequestHeader, exchange: &Exchange) {
         metrics.mirrored(&target.provider.name, "dropped");
         return;
     };
+    let Ok(held) = limit::hold(exchange, target) else {
+        metrics.mirrored(&target.provider.name, "limited");
+        return;
+    };
     let (gateway, client, target) = (gateway.clone(), client.clone(), target.clone());
     let shadow = shadow(exchange, request);
     let total = request.clocks.over(target.timeouts).total;
     tokio::spawn(async move {
         let begun = Instant::now();
-        let asked = tokio::time::timeout(total, Box::pin(ask(&gateway, &client, &shadow, &target))).await;
-        let (outcome, consumed) = asked.unwrap_or((Outcome::Timeout(Clock::Total).into(), None));
-        let usage = consumed.as_ref().and_then(|consumed| consumed.0.usage);
-        if let Some((consumed, attempt)) = &consumed {
+        let asked = tokio::time::timeout(total, Box::pin(ask(&gateway, &client, &shadow, &target, held))).await;
+        let (outcome, mut attempt) = asked.unwrap_or((Outcome::Timeout(Clock::Total).into(), None));
+        let consumed = attempt.as_ref().and_then(|attempt| Some((attempt, attempt.consumed.as_deref()?)));
+        let usage = consumed.and_then(|(_, consumed)| consumed.usage);
+        if let Some((attempt, consumed)) = consumed {
             let record = Record {
                 seq: MIRROR,
                 kind: Kind::Mirror,
@@ -74,6 +80,9 @@ pub fn mirror(gateway: &Gateway, client: &RequestHeader, exchange: &Exchange) {
                 ..book::beside(&shadow, attempt, consumed)
             };
             book::enter(&gateway, &shadow, &record);
+        }
+        if let Some(attempt) = &mut attempt {
+            limit::charge(&gateway.limits, &shadow, attempt);
         }
         gateway.telemetry.metrics.mirrored(&target.provider.name, outcome.as_str());
         log::info!(
@@ -94,6 +103,7 @@ pub fn mirror(gateway: &Gateway, client: &RequestHeader, exchange: &Exchange) {
 fn shadow(exchange: &Exchange, request: &Request) -> Exchange {
     let mut shadow = Exchange::new(exchange.snapshot.clone(), InFlight::uncounted());
     shadow.at = exchange.at;
+    shadow.expected = exchange.expected;
     shadow.id = exchange.id.clone();
     shadow.endpoint = exchange.endpoint.clone();
     shadow.key = exchange.key.clone();
@@ -117,7 +127,8 @@ async fn ask(
     client: &RequestHeader,
     shadow: &Exchange,
     target: &Arc<Target>,
-) -> (AttemptOutcome, Option<(Consumed, Attempt)>) {
+    held: Option<Reservation>,
+) -> (AttemptOutcome, Option<Attempt>) {
     let (Some(request), Some(endpoint)) = (&shadow.request, &shadow.endpoint) else {
         return (AttemptOutcome::Gateway, None);
     };
@@ -126,7 +137,7 @@ async fn ask(
         return (AttemptOutcome::Gateway, None);
     };
     let credential = fastrand::usize(..target.states.len());
-    let mut attempt = Attempt::uncounted(target.clone(), credential, encoded, request.clocks);
+    let mut attempt = Attempt::uncounted(target.clone(), credential, encoded, request.clocks).holding(held);
     let approached = attempt::approach(&mut attempt, &gateway.http, &gateway.resolver, &shadow.id).await;
     let peer = match approached {
         Ok(peer) => peer,
@@ -158,5 +169,6 @@ async fn ask(
         None => Outcome::Ok,
     };
     let consumed = seen.usage.map(|usage| Consumed::reported(usage).by(seen.model, seen.service_tier));
-    (outcome.into(), consumed.map(|consumed| (consumed, attempt)))
+    attempt.consumed = consumed.map(Box::new);
+    (outcome.into(), Some(attempt))
 }

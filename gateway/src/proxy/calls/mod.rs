@@ -3,9 +3,10 @@
 //!
 //! A `call` goes through Pingora's client connector. `hedging` races two of them (`leg`) for one exchange and gives the
 //! winner back to the proxy path as if it were a connection (`handover`), so that what follows is an ordinary attempt.
-//! `mirror` sends copies whose answers nobody sees; `probing` has each provider asked (`probe`) when its time has come.
+//! `mirror` sends copies whose answers nobody sees; `ask` is for requests of the gateway's own; `probing` has each provider asked (`probe`) when its time has come.
 
 mod allowance;
+mod ask;
 mod call;
 mod handover;
 mod hedging;
@@ -22,6 +23,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use pingora_core::connectors::ConnectorOptions;
 use pingora_core::connectors::http::Connector;
 
+pub use ask::ask;
 pub use hedging::{Hedge, give_up, go_on_with_hedge, may_hedge, race, take_over};
 pub use mirror::mirror;
 pub use probing::Probing;

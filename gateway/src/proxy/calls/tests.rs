@@ -18,6 +18,7 @@ use tokio::sync::mpsc;
 
 use super::call::{Ask, Call};
 use super::{Calls, mirror};
+use crate::cache::{Cache, CacheMetrics};
 use crate::config::{Config, System};
 use crate::credentials::Client;
 use crate::net::dns::Resolver;
@@ -140,6 +141,7 @@ fn gateway(address: SocketAddr) -> Gateway {
         telemetry,
         health,
         limits,
+        cache: Arc::new(Cache::new(1 << 20, CacheMetrics::default())),
         continuity: Arc::default(),
         ending: Default::default(),
     }

@@ -185,7 +185,7 @@ impl Lab {
     fn exchange(&self, header: &RequestHeader) -> Exchange {
         let mut exchange = Exchange::new(self.snapshot.clone(), self.metrics.in_flight());
         plan::find_endpoint(header, &mut exchange).unwrap();
-        futures::executor::block_on(plan::admit(header, &mut exchange)).unwrap();
+        futures::executor::block_on(plan::admit(header, None, &mut exchange)).unwrap();
         exchange
     }
 

@@ -12,6 +12,7 @@ use std::sync::Arc;
 use ai_gateway_providers::scan::FieldEdits;
 
 pub use cel::{CompileError, Expression};
+pub use condition::holds;
 pub use facts::{Asked, Facts};
 pub use split::ticket;
 

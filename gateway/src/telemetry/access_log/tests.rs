@@ -99,6 +99,7 @@ fn line<'a>(finished: &'a Finished<'a>) -> Line<'a> {
         user_agent: Some("curl/8"),
         bytes_in: 120,
         bytes_out: 4_500,
+        tags: &[],
         error: Some("upstream_cut"),
         finished,
     }

@@ -1,0 +1,122 @@
+//! A finished answer.
+
+use std::time::{Duration, SystemTime};
+
+use ai_gateway_providers::usage::Usage;
+use ai_gateway_providers::{Dialect, Operation};
+use bytes::Bytes;
+use http::{HeaderMap, StatusCode};
+
+use super::Fingerprint;
+
+/// How an answer is written. The same request may have an entry of each form.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Form {
+    /// In one piece.
+    Whole,
+    /// As a stream; the number tells apart ways of framing it (with or without usage, as a JSON array, …).
+    Stream(u32),
+}
+
+/// What is known of an answer beside its body.
+#[derive(Clone, Debug)]
+pub struct Meta {
+    /// What was asked.
+    pub fingerprint: Fingerprint,
+    /// How it is written.
+    pub form: Form,
+    /// The API that it is written in: the client's.
+    pub dialect: Dialect,
+    /// What kind of thing was asked.
+    pub operation: Operation,
+    /// Its status; of an entry that is kept always one of success.
+    pub status: StatusCode,
+    /// Its header, without what the gateway sets for each client.
+    pub headers: HeaderMap,
+    /// Name of the client's key that made the call, to purge by.
+    pub key: Option<Box<str>>,
+    /// The model that was asked for, to purge by.
+    pub model: Box<str>,
+    /// Tags of the key and the request, to purge by.
+    pub tags: Vec<Box<str>>,
+    /// The provider that answered.
+    pub provider: Box<str>,
+    /// Its name of the model.
+    pub upstream_model: Box<str>,
+    /// When the answer was complete.
+    pub created: SystemTime,
+    /// How long it may be used from then on.
+    pub ttl: Duration,
+    /// What it consumed, which each hit saves.
+    pub usage: Option<Usage>,
+    /// What it cost, in pico-dollars, which each hit saves; `None`: not known.
+    pub cost: Option<u64>,
+}
+
+/// An answer: successful, and complete to its end.
+#[derive(Clone, Debug)]
+pub struct Entry {
+    /// What is known of it.
+    pub meta: Meta,
+    /// Its body as sent to the client.
+    pub body: Bytes,
+}
+
+impl Entry {
+    /// How old it is; zero if the clock was set back.
+    pub fn age(&self, now: SystemTime) -> Duration {
+        now.duration_since(self.meta.created).unwrap_or_default()
+    }
+
+    /// Whether it may be used by who takes nothing older than `max_age`.
+    pub fn is_fresh(&self, now: SystemTime, max_age: Duration) -> bool {
+        let age = self.age(now);
+        age < self.meta.ttl.min(max_age)
+    }
+
+    /// About how many bytes of memory it takes.
+    pub fn weight(&self) -> usize {
+        let meta = &self.meta;
+        let headers: usize = meta.headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 64).sum();
+        let tags: usize = meta.tags.iter().map(|tag| tag.len() + 32).sum();
+        let names = meta.model.len() + meta.provider.len() + meta.upstream_model.len();
+        size_of::<Self>()
+            + OVERHEAD
+            + headers
+            + tags
+            + names
+            + meta.key.as_ref().map_or(0, |key| key.len())
+            + self.body.len()
+    }
+}
+
+/// Bytes for places in maps and for what an allocator adds.
+const OVERHEAD: usize = 512;
+
+/// What of a header belongs to one answer and one connection.
+const OF_ONE_ANSWER: [&str; 9] = [
+    "connection",
+    "transfer-encoding",
+    "content-length",
+    "date",
+    "age",
+    "x-request-id",
+    "x-gateway-attempts",
+    "x-gateway-cache",
+    "x-gateway-cost",
+];
+/// How names begin of what belongs to one client.
+const OF_ONE_CLIENT: &str = "x-ratelimit-";
+
+/// What of an answer's header is the same for all who get it.
+pub fn common_headers(headers: &HeaderMap) -> HeaderMap {
+    let mut common = headers.clone();
+    for name in OF_ONE_ANSWER {
+        common.remove(name);
+    }
+    let limits: Vec<_> = common.keys().filter(|name| name.as_str().starts_with(OF_ONE_CLIENT)).cloned().collect();
+    for name in limits {
+        common.remove(name);
+    }
+    common
+}

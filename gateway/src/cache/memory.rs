@@ -1,0 +1,352 @@
+//! Entries in memory, bounded by bytes: the least recently used go first. Fills count, too, from their first byte, and what is
+//! still being sent to somebody counts until it has been, whether or not it can be found any more.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, SystemTime};
+
+use bytes::Bytes;
+use pingora_http::ResponseHeader;
+
+use super::fill::{Fill, Reader};
+use super::weight::{Scale, Weight};
+use super::{CacheMetrics, Entry, Fingerprint, Form, Purge};
+
+/// Largest answer that is kept or can be joined, whatever `max_size` is.
+const LARGEST: usize = 16 << 20;
+
+/// All entries and fills of the process. A reload changes its size only.
+#[derive(Debug)]
+pub struct Memory {
+    index: Mutex<Index>,
+    scale: Scale,
+    max_size: AtomicUsize,
+    metrics: CacheMetrics,
+}
+
+#[derive(Debug, Default)]
+struct Index {
+    /// The forms of a request's answer: seldom more than one.
+    slots: HashMap<Fingerprint, Vec<Slot>>,
+    /// When each entry was last used, the one that goes first at the front.
+    order: BTreeMap<u64, (Fingerprint, Form)>,
+    clock: u64,
+}
+
+#[derive(Debug)]
+struct Slot {
+    form: Form,
+    kept: Option<(Arc<Kept>, u64)>,
+    fill: Option<Arc<Fill>>,
+}
+
+/// An entry that is counted for as long as anybody holds it.
+#[derive(Debug)]
+pub struct Kept {
+    entry: Arc<Entry>,
+    _weight: Weight,
+}
+
+impl std::ops::Deref for Kept {
+    type Target = Arc<Entry>;
+
+    fn deref(&self) -> &Arc<Entry> {
+        &self.entry
+    }
+}
+
+/// What there is for a request.
+#[derive(Debug)]
+pub enum Found {
+    /// An answer.
+    Entry(Arc<Kept>),
+    /// A call that can be followed.
+    Fill(Reader),
+    /// Neither.
+    Nothing,
+}
+
+impl Memory {
+    /// Room for `max_size` bytes.
+    pub fn new(max_size: usize, metrics: CacheMetrics) -> Self {
+        Self { index: Mutex::default(), scale: Scale::default(), max_size: AtomicUsize::new(max_size), metrics }
+    }
+
+    /// Changes the room; what is too much goes at once.
+    pub fn resize(&self, max_size: usize) {
+        self.max_size.store(max_size, Relaxed);
+        self.make_room();
+    }
+
+    /// Bytes held.
+    pub fn size(&self) -> usize {
+        self.scale.total()
+    }
+
+    /// The most bytes that are to be held.
+    pub fn max_size(&self) -> usize {
+        self.max_size.load(Relaxed)
+    }
+
+    /// Entries that can be found.
+    pub fn len(&self) -> usize {
+        self.lock().order.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Index> {
+        self.index.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The answer of that form that is not older than `max_age`, or else, if `share`, a call under way.
+    pub fn find(&self, fingerprint: &Fingerprint, form: Form, max_age: Duration, share: bool) -> Found {
+        let mut index = self.lock();
+        if let Some(kept) = index.fresh(fingerprint, form, max_age) {
+            return Found::Entry(kept);
+        }
+        match index.slot(fingerprint, form).and_then(|slot| slot.fill.as_ref()).filter(|_| share).and_then(Fill::join) {
+            Some(reader) => Found::Fill(reader),
+            None => Found::Nothing,
+        }
+    }
+
+    /// The answer of another form than `form`, not older than `max_age`.
+    pub fn find_other(&self, fingerprint: &Fingerprint, form: Form, max_age: Duration) -> Option<Arc<Kept>> {
+        let mut index = self.lock();
+        let forms: Vec<Form> = index.slots.get(fingerprint)?.iter().map(|slot| slot.form).collect();
+        forms.into_iter().filter(|other| *other != form).find_map(|other| index.fresh(fingerprint, other, max_age))
+    }
+
+    /// The call under way that is called `tag`, to be followed.
+    pub(super) fn find_fill(&self, fingerprint: &Fingerprint, form: Form, tag: u64) -> Option<Reader> {
+        let mut index = self.lock();
+        let fill = index.slot(fingerprint, form)?.fill.as_ref()?;
+        if fill.tag() == tag { fill.join() } else { None }
+    }
+
+    /// The body of an entry, however old.
+    pub(super) fn body(&self, fingerprint: &Fingerprint, form: Form) -> Option<Bytes> {
+        let mut index = self.lock();
+        index.slot(fingerprint, form)?.kept.as_ref().map(|(kept, _)| kept.body.clone())
+    }
+
+    /// Removes an entry; what is under way in its place is not kept when it ends.
+    pub(super) fn remove(&self, fingerprint: &Fingerprint, form: Form) -> bool {
+        let mut index = self.lock();
+        let Some(slot) = index.slot(fingerprint, form) else { return false };
+        if let Some(fill) = slot.fill.take() {
+            fill.close();
+        }
+        let kept = slot.kept.take();
+        if let Some((_, tick)) = &kept {
+            index.order.remove(tick);
+        }
+        index.tidy(fingerprint);
+        drop(index);
+        self.tell_size();
+        kept.is_some()
+    }
+
+    /// Begins a call, which others may follow if `share`.
+    ///
+    /// # Errors
+    /// Somebody has begun one already, which can be followed. Never without `share`.
+    pub fn begin(self: &Arc<Self>, fingerprint: Fingerprint, form: Form, share: bool) -> Result<Writer, Reader> {
+        let mut index = self.lock();
+        let fill = Fill::new(&self.scale, share);
+        if share {
+            let slot = index.slot_or_new(fingerprint, form);
+            if let Some(reader) = slot.fill.as_ref().and_then(Fill::join) {
+                return Err(reader);
+            }
+            slot.fill = Some(fill.clone());
+        }
+        Ok(Writer { memory: self.clone(), fingerprint, form, fill, ended: false })
+    }
+
+    /// Keeps an entry, in place of the one before.
+    pub fn insert(&self, entry: Arc<Entry>) {
+        self.put(entry, None);
+        self.make_room();
+    }
+
+    fn put(&self, entry: Arc<Entry>, fill: Option<&Arc<Fill>>) {
+        let (fingerprint, form, size) = (entry.meta.fingerprint, entry.meta.form, entry.weight());
+        let kept = Arc::new(Kept { entry, _weight: self.scale.weigh(size) });
+        let mut index = self.lock();
+        if let Some(fill) = fill {
+            index.take_out(&fingerprint, form, fill);
+        }
+        let tick = index.tick();
+        let before = index.slot_or_new(fingerprint, form).kept.replace((kept, tick));
+        if let Some((_, tick)) = &before {
+            index.order.remove(tick);
+        }
+        index.order.insert(tick, (fingerprint, form));
+        drop(index);
+        drop(before);
+    }
+
+    /// Removes the least recently used entries until the rest fits. `false`: it does not, because of what is under way.
+    fn make_room(&self) -> bool {
+        let max_size = self.max_size();
+        while self.scale.total() > max_size {
+            // What it held is freed without the lock.
+            let Some(evicted) = self.lock().evict() else { break };
+            drop(evicted);
+            self.metrics.evictions.inc();
+        }
+        self.tell_size();
+        self.scale.total() <= max_size
+    }
+
+    fn tell_size(&self) {
+        self.metrics.bytes.set(i64::try_from(self.scale.total()).unwrap_or(i64::MAX));
+    }
+
+    /// Removes entries and says how many. What is under way is not kept when it ends: it may be part of what is purged.
+    pub fn purge(&self, what: &Purge) -> u64 {
+        let mut index = self.lock();
+        let mut removed = Vec::new();
+        for slot in index.slots.values_mut().flatten() {
+            if let Some(fill) = slot.fill.take() {
+                fill.close();
+            }
+            if let Some((_, tick)) = slot.kept.take_if(|(kept, _)| what.takes(kept)) {
+                removed.push(tick);
+            }
+        }
+        for tick in &removed {
+            index.order.remove(tick);
+        }
+        index.slots.retain(|_, slots| {
+            slots.retain(|slot| slot.kept.is_some());
+            !slots.is_empty()
+        });
+        drop(index);
+        self.tell_size();
+        removed.len() as u64
+    }
+}
+
+impl Index {
+    fn tick(&mut self) -> u64 {
+        self.clock += 1;
+        self.clock
+    }
+
+    fn slot(&mut self, fingerprint: &Fingerprint, form: Form) -> Option<&mut Slot> {
+        self.slots.get_mut(fingerprint)?.iter_mut().find(|slot| slot.form == form)
+    }
+
+    fn slot_or_new(&mut self, fingerprint: Fingerprint, form: Form) -> &mut Slot {
+        let slots = self.slots.entry(fingerprint).or_default();
+        let at = slots.iter().position(|slot| slot.form == form).unwrap_or_else(|| {
+            slots.push(Slot { form, kept: None, fill: None });
+            slots.len() - 1
+        });
+        &mut slots[at]
+    }
+
+    /// The entry, which is the most recently used one now.
+    fn fresh(&mut self, fingerprint: &Fingerprint, form: Form, max_age: Duration) -> Option<Arc<Kept>> {
+        let clock = self.clock + 1;
+        let (kept, tick) = self.slot(fingerprint, form)?.kept.as_mut()?;
+        if !kept.is_fresh(SystemTime::now(), max_age) {
+            return None;
+        }
+        let (kept, before) = (kept.clone(), std::mem::replace(tick, clock));
+        self.clock = clock;
+        self.order.remove(&before);
+        self.order.insert(clock, (*fingerprint, form));
+        Some(kept)
+    }
+
+    /// Removes the least recently used entry.
+    fn evict(&mut self) -> Option<Arc<Kept>> {
+        let (_, (fingerprint, form)) = self.order.pop_first()?;
+        let kept = self.slot(&fingerprint, form)?.kept.take();
+        self.tidy(&fingerprint);
+        kept.map(|(kept, _)| kept)
+    }
+
+    /// Removes `fill`, unless another one has taken its place.
+    fn take_out(&mut self, fingerprint: &Fingerprint, form: Form, fill: &Arc<Fill>) {
+        if let Some(slot) = self.slot(fingerprint, form) {
+            slot.fill.take_if(|other| Arc::ptr_eq(other, fill));
+        }
+    }
+
+    fn tidy(&mut self, fingerprint: &Fingerprint) {
+        if let Some(slots) = self.slots.get_mut(fingerprint) {
+            slots.retain(|slot| slot.kept.is_some() || slot.fill.is_some());
+            if slots.is_empty() {
+                self.slots.remove(fingerprint);
+            }
+        }
+    }
+}
+
+/// The end of a call at which its answer comes in. Dropped before the answer is whole, it breaks it off for all who follow.
+#[derive(Debug)]
+pub struct Writer {
+    memory: Arc<Memory>,
+    fingerprint: Fingerprint,
+    form: Form,
+    fill: Arc<Fill>,
+    ended: bool,
+}
+
+impl Writer {
+    /// What it writes to.
+    pub fn fill(&self) -> &Arc<Fill> {
+        &self.fill
+    }
+
+    /// The header has come and will not be taken back.
+    pub fn begin(&self, header: ResponseHeader) {
+        self.fill.begin(header);
+    }
+
+    /// More of the body has come.
+    pub fn push(&self, data: &[u8]) {
+        let most = LARGEST.min(self.memory.max_size() / 2);
+        self.fill.push(data, most);
+        if !self.memory.make_room() {
+            self.fill.close();
+        }
+    }
+
+    /// The answer is over, and whole. What it was [to be kept](Fill::keep) as can be found from now on, and is returned.
+    pub fn finish(mut self) -> Option<Arc<Entry>> {
+        self.ended = true;
+        let entry = self.fill.kept().map(|(meta, body)| Arc::new(Entry { meta, body }));
+        match &entry {
+            Some(entry) => self.memory.put(entry.clone(), Some(&self.fill)),
+            None => self.leave(),
+        }
+        self.fill.end(true);
+        self.memory.make_room();
+        entry
+    }
+
+    fn leave(&self) {
+        let mut index = self.memory.lock();
+        index.take_out(&self.fingerprint, self.form, &self.fill);
+        index.tidy(&self.fingerprint);
+    }
+}
+
+impl Drop for Writer {
+    fn drop(&mut self) {
+        if !self.ended {
+            self.leave();
+            self.fill.end(false);
+        }
+    }
+}

@@ -1,0 +1,94 @@
+//! The cache as a configuration has it: memory, and the tiers that it names.
+
+use std::sync::Arc;
+
+use serde_json::{Value, json};
+
+use super::disk::Disk;
+use super::redis::{Keeper, Redis};
+use super::{Cache, CacheMetrics, Tier};
+use crate::config::{CacheConfig, Config};
+
+/// Why there is no cache as the configuration has it.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// Its folder cannot be used.
+    #[error("cache.disk: {0}")]
+    Disk(#[from] std::io::Error),
+    /// The store's address cannot be used.
+    #[error("store.redis: {0}")]
+    Redis(String),
+}
+
+/// A cache, and what must run for it.
+pub struct Opened {
+    /// Memory, and what is below it.
+    pub cache: Arc<Cache>,
+    /// To run as a background service, if it is in a Redis too.
+    pub keeper: Option<Keeper>,
+}
+
+/// What is below memory, as it was configured when the process began.
+#[derive(Default)]
+pub(super) struct Below {
+    config: CacheConfig,
+    disk: Option<Arc<Disk>>,
+    redis: Option<Arc<Redis>>,
+}
+
+/// Opens the cache. Asks nothing of a Redis before the keeper runs.
+///
+/// # Errors
+/// The folder cannot be used, or the URL of the store.
+pub fn open(config: &Config, metrics: CacheMetrics) -> Result<Opened, OpenError> {
+    let cache = Arc::new(Cache::new(config.cache.max_size, metrics));
+    let tiers = &cache.metrics.tiers;
+    let disk = config.cache.disk.as_ref().map(|disk| Disk::open(disk, tiers).map(Arc::new)).transpose()?;
+    let redis = config.store.redis.as_ref().filter(|_| config.cache.redis);
+    let redis = redis.map(|redis| Redis::new(redis, &cache, tiers)).transpose();
+    let (redis, keeper) = redis.map_err(|error| OpenError::Redis(error.category().to_owned()))?.unzip();
+    let below = Below { config: config.cache.clone(), disk, redis };
+    // A disk of its own is nearer than a store.
+    let tiers = below.disk.clone().map(|disk| disk as Arc<dyn Tier>);
+    cache.stack(tiers.into_iter().chain(below.redis.clone().map(|redis| redis as Arc<dyn Tier>)).collect());
+    let _ = cache.below.set(below);
+    Ok(Opened { cache, keeper })
+}
+
+impl Cache {
+    /// Follows a configuration that was read anew: sizes change at once. Another folder, or another choice of tiers, is for the
+    /// next process, which is told in the log.
+    pub fn configure(&self, config: &CacheConfig) {
+        self.memory.resize(config.max_size);
+        let Some(Below { config: begun, disk, .. }) = self.below.get() else { return };
+        let path = |config: &CacheConfig| config.disk.as_ref().map(|disk| disk.path.clone());
+        if (path(begun), begun.redis) != (path(config), config.redis) {
+            log::warn!("[cache]: another `disk.path` or `redis` counts from the next start on");
+        } else if let (Some(disk), Some(config)) = (disk, &config.disk) {
+            disk.resize(config.max_size);
+        }
+    }
+
+    /// Its figures, for people and their tools.
+    pub fn status(&self) -> Value {
+        let below = self.below.get();
+        let disk = below.and_then(|below| below.disk.as_ref()).map(|disk| {
+            let (bytes, max_size, entries) = disk.size();
+            json!({ "bytes": bytes, "max_size": max_size, "entries": entries })
+        });
+        let redis = below.and_then(|below| below.redis.as_ref()).map(|redis| json!({ "up": redis.is_up() }));
+        let (memory, metrics) = (&self.memory, &self.metrics);
+        json!({
+            "memory": { "bytes": memory.size(), "max_size": memory.max_size(), "entries": memory.len() },
+            "disk": disk,
+            "redis": redis,
+            "hits": metrics.hits.get(),
+            "shares": metrics.shares.get(),
+            "misses": metrics.misses.get(),
+            "bypasses": metrics.bypasses.get(),
+            "evictions": metrics.evictions.get(),
+            "saved_tokens": metrics.saved_tokens.get(),
+            "saved_picodollars": metrics.saved_cost.get(),
+        })
+    }
+}

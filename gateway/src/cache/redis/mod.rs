@@ -1,0 +1,315 @@
+//! The tier that several instances have in common, in the Redis or Valkey of `[store]`.
+//!
+//! An entry is a string there that ends with its time; what was purged is told by [`Marks`], which each instance looks at every
+//! second. A client waits for the store as long as `store.timeout` says, once: a store that does not answer in time is left
+//! alone until it does again, and meanwhile each instance goes on with what it has itself. Limits have a connection of their own,
+//! so that a large answer does not keep them waiting.
+
+mod marks;
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::time::{Duration, Instant, SystemTime};
+
+use arc_swap::{ArcSwap, ArcSwapOption};
+use async_trait::async_trait;
+use bytes::Bytes;
+use pingora_core::server::ShutdownWatch;
+use pingora_core::services::background::BackgroundService;
+use redis::{RedisError, RedisResult};
+use tokio::sync::{Notify, mpsc};
+use tokio::time::timeout;
+
+use marks::Marks;
+
+use super::record::{self, millis};
+use super::tier_metrics::{Counters, TierMetrics};
+use super::{Cache, Entry, Fingerprint, Form, Purge, Tier, TierError};
+use crate::config::RedisConfig;
+use crate::limits::shared::server::{Connection, Server};
+
+/// How long anything may take for which no client waits.
+const PATIENCE: Duration = Duration::from_secs(1);
+/// How often the marks are looked at.
+const LOOK: Duration = Duration::from_secs(1);
+/// The first wait before the store is tried again, which doubles up to the last.
+const RETRY: Duration = Duration::from_millis(200);
+const LAST_RETRY: Duration = Duration::from_secs(5);
+/// Bytes of the largest answer that is stored: what is larger takes too long.
+const MAX_ENTRY: usize = 1 << 20;
+/// Answers that may wait to be stored, and their bytes.
+const QUEUE: usize = 1024;
+const QUEUE_BYTES: usize = 32 << 20;
+/// How entries are called. Those of a cluster are spread over all of it.
+const PREFIX: &str = "ai-gateway:cache:";
+/// Where the marks are.
+const MARKS: &str = "ai-gateway:cache-purged";
+/// How long a mark is of use: an instance that was away for longer has forgotten what it had.
+const MARK_LIFE: Duration = Duration::from_secs(7 * 86_400);
+
+/// Answers in a Redis.
+pub struct Redis {
+    server: Server,
+    timeout: Duration,
+    connection: ArcSwapOption<Connection>,
+    /// The connection was lost.
+    lost: Notify,
+    marks: ArcSwap<Marks>,
+    /// Held by whoever changes them, here or in the store.
+    marking: tokio::sync::Mutex<()>,
+    queue: mpsc::Sender<Queued>,
+    queued: AtomicUsize,
+    counters: Counters,
+}
+
+/// Keeps the connection, stores what is to be stored, and looks at the marks. A background service of Pingora; it runs as long
+/// as the process.
+pub struct Keeper {
+    redis: Arc<Redis>,
+    cache: Weak<Cache>,
+    queue: Mutex<Option<mpsc::Receiver<Queued>>>,
+}
+
+/// An answer to be stored, and its stamp of when it was new: what is purged meanwhile does not come back by it.
+type Queued = ([u8; 8], Arc<Entry>);
+
+impl Redis {
+    /// The tier at the store of `config`, and what must run for it. Nothing is asked of it before that runs. `cache` is told
+    /// what other instances have purged.
+    ///
+    /// # Errors
+    /// The URL is not one of a Redis.
+    pub fn new(config: &RedisConfig, cache: &Arc<Cache>, metrics: &TierMetrics) -> RedisResult<(Arc<Self>, Keeper)> {
+        let (queue, receiver) = mpsc::channel(QUEUE);
+        let redis = Arc::new(Self {
+            server: Server::parse(config.url.expose())?,
+            timeout: config.timeout,
+            connection: ArcSwapOption::empty(),
+            lost: Notify::new(),
+            marks: ArcSwap::default(),
+            marking: tokio::sync::Mutex::new(()),
+            queue,
+            queued: AtomicUsize::new(0),
+            counters: metrics.of("redis"),
+        });
+        let keeper = Keeper { redis: redis.clone(), cache: Arc::downgrade(cache), queue: Mutex::new(Some(receiver)) };
+        Ok((redis, keeper))
+    }
+
+    /// Whether the store answers.
+    pub fn is_up(&self) -> bool {
+        self.connection.load().is_some()
+    }
+
+    fn connection(&self) -> Option<Connection> {
+        self.connection.load_full().map(|connection| Connection::clone(&connection))
+    }
+
+    /// Leaves the store alone until it answers again.
+    fn lose(&self, why: &str) {
+        self.counters.failures.inc();
+        if self.connection.swap(None).is_some() {
+            log::warn!("the store is out of reach ({why}): answers are kept by each instance for itself");
+            self.lost.notify_one();
+        }
+    }
+
+    /// What the store answers to a command; `None` if it does not, or not in time.
+    async fn ask<T: redis::FromRedisValue>(&self, command: &redis::Cmd, patience: Duration) -> Option<T> {
+        let mut connection = self.connection()?;
+        match timeout(patience, command.query_async(&mut connection)).await {
+            Ok(Ok(answer)) => Some(answer),
+            Ok(Err(error)) if is_refusal(&error) => {
+                self.counters.failures.inc();
+                None
+            }
+            Ok(Err(error)) => {
+                self.lose(error.category());
+                None
+            }
+            Err(_) => {
+                self.lose("too slow");
+                None
+            }
+        }
+    }
+
+    /// These are the marks in the store: what was purged since the last ones.
+    fn now_known(&self, marks: HashMap<String, String>) -> Vec<Purge> {
+        let marks = Marks::new(marks);
+        let purged = marks.since(&self.marks.load());
+        self.marks.store(Arc::new(marks));
+        purged
+    }
+
+    async fn store(&self, (stamp, entry): &Queued) {
+        let now = millis(SystemTime::now());
+        let left = record::end_of(&entry.meta).saturating_sub(now);
+        let Some(head) = record::head(entry).filter(|_| left > 0) else { return };
+        let value = [&stamp[..], &head, &entry.body].concat();
+        let mut set = redis::cmd("SET");
+        set.arg(name(&entry.meta.fingerprint, entry.meta.form)).arg(value).arg("PX").arg(left);
+        let _: Option<()> = self.ask(&set, PATIENCE).await;
+    }
+}
+
+fn all_marks() -> redis::Cmd {
+    let mut all = redis::cmd("HGETALL");
+    all.arg(MARKS);
+    all
+}
+
+/// Whether the store answered, though not as it was asked: it is full, or this user may not do that.
+fn is_refusal(error: &RedisError) -> bool {
+    !(error.is_io_error() || error.is_connection_dropped() || error.is_timeout() || error.is_unrecoverable_error())
+}
+
+fn name(fingerprint: &Fingerprint, form: Form) -> String {
+    match form {
+        Form::Whole => format!("{PREFIX}{fingerprint}:whole"),
+        Form::Stream(number) => format!("{PREFIX}{fingerprint}:stream{number}"),
+    }
+}
+
+#[async_trait]
+impl Tier for Redis {
+    fn name(&self) -> &'static str {
+        "redis"
+    }
+
+    fn is_common(&self) -> bool {
+        true
+    }
+
+    async fn get(&self, fingerprint: &Fingerprint, form: Form) -> Option<Arc<Entry>> {
+        let name = name(fingerprint, form);
+        let found: Option<Vec<u8>> = self.ask(redis::cmd("GET").arg(&name), self.timeout).await?;
+        let entry = found.and_then(|value| {
+            let value = Bytes::from(value);
+            let stamp = value.get(..8)?;
+            let entry = record::read(&value.slice(8..))?;
+            let ours = (entry.meta.fingerprint, entry.meta.form) == (*fingerprint, form);
+            (ours && self.marks.load().stamp(&entry.meta) == stamp).then(|| Arc::new(entry))
+        });
+        let counter = if entry.is_some() { &self.counters.hits } else { &self.counters.misses };
+        counter.inc();
+        entry
+    }
+
+    fn put(&self, entry: &Arc<Entry>) {
+        let size = entry.body.len();
+        if size <= MAX_ENTRY && self.connection.load().is_some() {
+            if self.queued.fetch_add(size, Relaxed) <= QUEUE_BYTES
+                && self.queue.try_send((self.marks.load().stamp(&entry.meta), entry.clone())).is_ok()
+            {
+                return;
+            }
+            self.queued.fetch_sub(size, Relaxed);
+        }
+        self.counters.dropped.inc();
+    }
+
+    /// How many entries that are is not known: 0.
+    async fn purge(&self, what: &Purge) -> Result<u64, TierError> {
+        let error = || TierError { tier: "redis", message: "the store is out of reach".to_owned() };
+        let now = millis(SystemTime::now());
+        let (field, mark) = (marks::field(what), marks::new_mark(now));
+        let marking = self.marking.lock().await;
+        let set: Option<u64> = self.ask(redis::cmd("HSET").arg(MARKS).arg(&field).arg(&mark), PATIENCE).await;
+        set.ok_or_else(error)?;
+        self.marks.rcu(|marks| {
+            let mut marks = Marks::clone(marks);
+            marks.set(field.clone(), mark.clone());
+            marks
+        });
+        drop(marking);
+        let life = u64::try_from(MARK_LIFE.as_millis()).unwrap_or(u64::MAX);
+        let old = self.marks.load().older_than(now.saturating_sub(life));
+        if !old.is_empty() {
+            let _: Option<u64> = self.ask(redis::cmd("HDEL").arg(MARKS).arg(old), PATIENCE).await;
+        }
+        Ok(0)
+    }
+}
+
+#[async_trait]
+impl BackgroundService for Keeper {
+    async fn start(&self, _shutdown: ShutdownWatch) {
+        // Not ended by a shutdown: requests that are being finished are served from it to their end.
+        self.run().await;
+    }
+}
+
+impl Keeper {
+    /// Never ends; a second call ends at once.
+    pub async fn run(&self) {
+        let queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let Some(mut queue) = queue else { return };
+        let mut wait = RETRY;
+        loop {
+            let began = Instant::now();
+            match self.connect().await {
+                Ok(()) => self.keep(&mut queue).await,
+                Err(error) => log::debug!("the store: {}", error.category()),
+            }
+            while let Ok((_, entry)) = queue.try_recv() {
+                self.redis.queued.fetch_sub(entry.body.len(), Relaxed);
+                self.redis.counters.dropped.inc();
+            }
+            wait = if began.elapsed() > 2 * LOOK { RETRY } else { (2 * wait).min(LAST_RETRY) };
+            tokio::time::sleep(wait).await;
+        }
+    }
+
+    async fn connect(&self) -> RedisResult<()> {
+        let redis = &self.redis;
+        let slow = |_| RedisError::from((redis::ErrorKind::Io, "too slow"));
+        let mut connection = timeout(PATIENCE, redis.server.connect()).await.map_err(slow)??;
+        // Nothing is read before it is known what was purged.
+        let marking = redis.marking.lock().await;
+        let all = all_marks();
+        let marks = timeout(PATIENCE, all.query_async(&mut connection)).await.map_err(slow)??;
+        let purged = redis.now_known(marks);
+        drop(marking);
+        self.purge(purged).await;
+        redis.connection.store(Some(Arc::new(connection)));
+        log::info!("answers are kept in the store");
+        Ok(())
+    }
+
+    /// Until the store is lost.
+    async fn keep(&self, queue: &mut mpsc::Receiver<Queued>) {
+        let redis = &self.redis;
+        let mut look = tokio::time::interval(LOOK);
+        look.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        while redis.connection.load().is_some() {
+            tokio::select! {
+                () = redis.lost.notified() => {}
+                _ = look.tick() => {
+                    let marking = redis.marking.lock().await;
+                    let purged = redis.ask(&all_marks(), PATIENCE).await.map(|marks| redis.now_known(marks));
+                    drop(marking);
+                    self.purge(purged.unwrap_or_default()).await;
+                }
+                Some(queued) = queue.recv() => {
+                    redis.store(&queued).await;
+                    redis.queued.fetch_sub(queued.1.body.len(), Relaxed);
+                }
+            }
+        }
+    }
+
+    /// What others have purged goes here, too.
+    async fn purge(&self, purged: Vec<Purge>) {
+        let Some(cache) = self.cache.upgrade() else { return };
+        for purge in purged {
+            if let Err(error) = cache.purge_own(&purge).await {
+                log::warn!("{error}");
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,358 @@
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use ai_gateway_providers::{Dialect, Operation};
+use bytes::Bytes;
+use futures::FutureExt;
+use pingora_http::ResponseHeader;
+use proptest::prelude::*;
+
+use super::fill::{Next, Reader, Spent};
+use super::memory::{Found, Memory, Writer};
+use super::*;
+
+fn memory(max_size: usize) -> Arc<Memory> {
+    Arc::new(Memory::new(max_size, CacheMetrics::default()))
+}
+
+fn fingerprint(number: u64) -> Fingerprint {
+    let mut bytes = [7; 32];
+    bytes[..8].copy_from_slice(&number.to_le_bytes());
+    Fingerprint(bytes)
+}
+
+fn meta(number: u64) -> Meta {
+    Meta {
+        fingerprint: fingerprint(number),
+        form: Form::Whole,
+        dialect: Dialect::OpenAiChat,
+        operation: Operation::Chat,
+        status: http::StatusCode::OK,
+        headers: http::HeaderMap::new(),
+        key: Some("bot".into()),
+        model: "m".into(),
+        tags: vec!["red".into()],
+        provider: "p".into(),
+        upstream_model: "u".into(),
+        created: SystemTime::now(),
+        ttl: Duration::from_secs(60),
+        usage: None,
+        cost: None,
+    }
+}
+
+fn entry(number: u64, size: usize) -> Arc<Entry> {
+    Arc::new(Entry { meta: meta(number), body: vec![b'x'; size].into() })
+}
+
+fn lead(memory: &Arc<Memory>, number: u64) -> Writer {
+    memory.begin(fingerprint(number), Form::Whole, true).unwrap()
+}
+
+fn header() -> ResponseHeader {
+    let mut header = ResponseHeader::build(200, None).unwrap();
+    header.insert_header("content-type", "text/plain").unwrap();
+    header.insert_header("x-request-id", "of the first").unwrap();
+    header
+}
+
+fn has(memory: &Memory, number: u64) -> bool {
+    matches!(memory.find(&fingerprint(number), Form::Whole, Duration::MAX, false), Found::Entry(_))
+}
+
+/// What can be read now, and how it ends if it does.
+fn read(reader: &mut Reader) -> (Vec<u8>, Option<Next>) {
+    let mut all = Vec::new();
+    loop {
+        let mut chunks = Vec::new();
+        let next = reader.next(&mut chunks).now_or_never();
+        chunks.iter().for_each(|chunk| all.extend_from_slice(chunk));
+        if next != Some(Next::More) {
+            return (all, next);
+        }
+    }
+}
+
+#[test]
+fn the_least_recently_used_goes_first() {
+    let memory = memory(10_000);
+    for number in 0..4 {
+        memory.insert(entry(number, 1_000));
+    }
+    assert!((0..4).all(|number| has(&memory, number)));
+    assert!(has(&memory, 0));
+    memory.insert(entry(4, 4_000));
+    assert!(has(&memory, 0) && !has(&memory, 1) && has(&memory, 4));
+    assert!(memory.size() <= 10_000, "{}", memory.size());
+    memory.resize(0);
+    assert_eq!((memory.size(), memory.len()), (0, 0));
+}
+
+#[test]
+fn what_is_sent_to_somebody_counts_until_it_is() {
+    let memory = memory(10_000);
+    memory.insert(entry(1, 4_000));
+    let Found::Entry(held) = memory.find(&fingerprint(1), Form::Whole, Duration::MAX, false) else { panic!() };
+    memory.resize(0);
+    assert!(!has(&memory, 1) && memory.size() > 4_000);
+    drop(held);
+    assert_eq!(memory.size(), 0);
+}
+
+#[test]
+fn an_old_answer_is_none() {
+    let memory = memory(10_000);
+    let mut old = Entry::clone(&entry(1, 10));
+    old.meta.created -= Duration::from_secs(30);
+    memory.insert(Arc::new(old.clone()));
+    let find = |max_age| memory.find(&fingerprint(1), Form::Whole, Duration::from_secs(max_age), false);
+    assert!(matches!(find(40), Found::Entry(_)));
+    assert!(matches!(find(20), Found::Nothing) && matches!(find(0), Found::Nothing));
+    old.meta.created -= Duration::from_secs(31);
+    memory.insert(Arc::new(old));
+    assert!(matches!(find(3600), Found::Nothing));
+    assert_eq!(memory.len(), 1);
+}
+
+#[test]
+fn a_late_reader_gets_all_there_is_and_follows() {
+    let memory = memory(1 << 20);
+    let writer = lead(&memory, 1);
+    let mut early = memory.begin(fingerprint(1), Form::Whole, true).unwrap_err();
+    assert!(early.header().now_or_never().is_none(), "nothing is visible yet");
+    writer.begin(header());
+    assert!(early.header().now_or_never().flatten().is_some());
+    writer.push(b"one ");
+    assert_eq!(read(&mut early), (b"one ".to_vec(), None));
+    let Found::Fill(mut late) = memory.find(&fingerprint(1), Form::Whole, Duration::MAX, true) else { panic!() };
+    assert_eq!(read(&mut late), (b"one ".to_vec(), None));
+    writer.push(b"two");
+    writer.fill().keep(meta(1));
+    let kept = writer.finish().unwrap();
+    assert_eq!(read(&mut early), (b"two".to_vec(), Some(Next::End)));
+    assert_eq!(read(&mut late), (b"two".to_vec(), Some(Next::End)));
+    assert_eq!(kept.body, "one two");
+    assert!(kept.meta.headers.contains_key("content-type") && !kept.meta.headers.contains_key("x-request-id"));
+    assert!(has(&memory, 1));
+    drop((early, late));
+    assert_eq!(memory.size(), kept.weight());
+}
+
+#[test]
+fn what_breaks_off_is_an_error_and_not_kept() {
+    for length in 0..5 {
+        let memory = memory(1 << 20);
+        let writer = lead(&memory, 1);
+        let mut reader = memory.begin(fingerprint(1), Form::Whole, true).unwrap_err();
+        writer.begin(header());
+        writer.fill().keep(meta(1));
+        (0..length).for_each(|_| writer.push(b"x"));
+        drop(writer);
+        assert_eq!(read(&mut reader), (vec![b'x'; length], Some(Next::Broken)));
+        assert!(!has(&memory, 1));
+        drop(reader);
+        assert_eq!(memory.size(), 0);
+    }
+}
+
+#[test]
+fn what_is_given_up_before_it_is_visible_is_made_by_another() {
+    let memory = memory(1 << 20);
+    let writer = lead(&memory, 1);
+    let mut reader = memory.begin(fingerprint(1), Form::Whole, true).unwrap_err();
+    drop(writer);
+    assert!(reader.header().now_or_never().unwrap().is_none());
+    assert!(memory.begin(fingerprint(1), Form::Whole, true).is_ok());
+}
+
+#[test]
+fn nobody_joins_a_deserted_call() {
+    let memory = memory(1 << 20);
+    let writer = lead(&memory, 1);
+    let fill = writer.fill().clone();
+    let first = fill.join_first();
+    assert!(fill.deserted().now_or_never().is_none());
+    let second = fill.join().unwrap();
+    drop(first);
+    assert!(fill.deserted().now_or_never().is_none());
+    drop(second);
+    assert!(fill.deserted().now_or_never().is_some());
+    assert!(fill.join().is_none());
+    let another = memory.begin(fingerprint(1), Form::Whole, true).unwrap();
+    drop(writer);
+    assert!(another.fill().join().is_some(), "the one who goes does not take another's place");
+}
+
+#[tokio::test]
+async fn who_waits_hears_of_the_last_one_leaving() {
+    let memory = memory(1 << 20);
+    let writer = lead(&memory, 1);
+    let fill = writer.fill().clone();
+    let reader = fill.join_first();
+    let deserted = tokio::spawn(async move { fill.deserted().await });
+    tokio::task::yield_now().await;
+    drop(reader);
+    deserted.await.unwrap();
+}
+
+#[test]
+fn a_large_answer_is_forgotten_behind_its_readers() {
+    let memory = memory(4 << 20);
+    let writer = lead(&memory, 1);
+    writer.begin(header());
+    writer.fill().keep(meta(1));
+    let (mut reader, mut stalled) = (writer.fill().join_first(), writer.fill().join().unwrap());
+    let chunk = vec![b'x'; 100_000];
+    let mut got = 0;
+    for _ in 0..200 {
+        writer.push(&chunk);
+        got += read(&mut reader).0.len();
+        assert!(memory.size() <= (4 << 20) + (MOST_LAG_IN_TESTS), "{}", memory.size());
+    }
+    assert_eq!(got, 20_000_000);
+    assert_eq!(read(&mut stalled).1, Some(Next::Broken));
+    assert!(writer.fill().join().is_none(), "its beginning is gone");
+    assert!(writer.finish().is_none() && !has(&memory, 1));
+    assert_eq!(read(&mut reader).1, Some(Next::End));
+}
+
+/// What one fill that forgets may hold beside `max_size`, with the last chunk.
+const MOST_LAG_IN_TESTS: usize = (4 << 20) + 200_000;
+
+#[test]
+fn who_writes_waits_for_the_fastest_reader_only() {
+    let memory = memory(1 << 20);
+    let writer = lead(&memory, 1);
+    writer.begin(header());
+    let (mut fast, _slow) = (writer.fill().join_first(), writer.fill().join().unwrap());
+    let has_room = || writer.fill().has_room().now_or_never().is_some();
+    for _ in 0..30 {
+        assert!(has_room());
+        writer.push(&[b'x'; 100_000]);
+    }
+    assert!(!has_room());
+    read(&mut fast);
+    assert!(has_room());
+}
+
+#[test]
+fn a_purge_takes_what_it_names_and_keeps_nothing_that_is_under_way() {
+    let memory = memory(1 << 20);
+    (0..3).for_each(|number| memory.insert(entry(number, 10)));
+    let writer = lead(&memory, 9);
+    writer.begin(header());
+    writer.fill().keep(meta(9));
+    assert_eq!(memory.purge(&Purge::Key("other".into())), 0);
+    assert_eq!(memory.purge(&Purge::Fingerprint(fingerprint(1))), 1);
+    assert!(writer.finish().is_none());
+    assert!(has(&memory, 0) && !has(&memory, 1) && !has(&memory, 9));
+    assert_eq!(memory.purge(&Purge::Tag("red".into())), 2);
+    assert_eq!((memory.len(), memory.size()), (0, 0));
+}
+
+proptest! {
+    /// The parts add up to the whole, and differ by one at most.
+    #[test]
+    fn a_divided_cost_adds_up(cost in any::<u64>(), followers in 0_usize..50, left in 0_usize..50) {
+        let memory = memory(1 << 20);
+        let writer = lead(&memory, 1);
+        writer.begin(header());
+        let _first = writer.fill().join_first();
+        let mut readers: Vec<Reader> = (0..followers).map(|_| writer.fill().join().unwrap()).collect();
+        readers.drain(..left.min(followers));
+        let own = writer.fill().settle(Spent { tokens: 1, cost: Some(cost) }, true).unwrap();
+        let late = writer.fill().join().unwrap();
+        prop_assert_eq!(late.share(), None);
+        let shares: Vec<u64> = readers.iter().map(|reader| reader.share().unwrap()).collect();
+        prop_assert_eq!(shares.iter().map(|share| u128::from(*share)).sum::<u128>() + u128::from(own), u128::from(cost));
+        prop_assert!(shares.iter().all(|share| own - share <= 1));
+    }
+
+    /// However entries come and go, what is held is what is counted, and not too much.
+    #[test]
+    fn memory_is_bounded(steps in prop::collection::vec((0_u64..40, 0_usize..30_000, any::<bool>()), 1..200)) {
+        let memory = memory(100_000);
+        for (number, size, whole) in steps {
+            let Ok(writer) = memory.begin(fingerprint(number), Form::Whole, true) else { unreachable!() };
+            writer.begin(header());
+            for chunk in vec![b'x'; size].chunks(700) {
+                writer.push(chunk);
+                prop_assert!(memory.size() <= 110_000, "{}", memory.size());
+            }
+            writer.fill().keep(meta(number));
+            if whole {
+                writer.finish();
+            }
+            prop_assert!(memory.size() <= 110_000, "{}", memory.size());
+        }
+        memory.purge(&Purge::All);
+        prop_assert_eq!((memory.size(), memory.len()), (0, 0));
+    }
+}
+
+mod pingora {
+    use pingora_cache::storage::{HandleHit, PurgeOutcome, PurgeTarget, PurgeType, Storage};
+    use pingora_cache::trace::Span;
+    use pingora_cache::{CacheKey, CacheMeta};
+
+    use super::*;
+    use crate::cache::storage::MemoryStorage;
+
+    async fn all(hit: &mut (dyn HandleHit + Send + Sync)) -> pingora_error::Result<Vec<u8>> {
+        let mut all = Vec::new();
+        while let Some(chunk) = hit.read_body().await? {
+            all.extend_from_slice(&chunk);
+        }
+        Ok(all)
+    }
+
+    #[tokio::test]
+    async fn what_is_written_can_be_read_while_it_is() {
+        let storage: &'static MemoryStorage = Box::leak(Box::new(MemoryStorage(memory(1 << 20))));
+        let trace = &Span::inactive().handle();
+        let key = CacheKey::new("key", "");
+        assert!(storage.lookup(&key, trace).await.unwrap().is_none());
+        let now = SystemTime::now();
+        let meta = CacheMeta::new(now + Duration::from_secs(60), now, 0, 0, header());
+
+        let mut miss = storage.get_miss_handler(&key, &meta, trace).await.unwrap();
+        let (found, mut own) =
+            storage.lookup_streaming_write(&key, miss.streaming_write_tag(), trace).await.unwrap().unwrap();
+        assert_eq!(found.response_header().status, 200);
+        assert!(storage.lookup_streaming_write(&key, Some(&[0; 8]), trace).await.unwrap().is_none());
+        let (_, mut other) = storage.lookup(&key, trace).await.unwrap().unwrap();
+        miss.write_body(Bytes::from_static(b"one "), false).await.unwrap();
+        assert_eq!(own.read_body().await.unwrap().unwrap(), "one ");
+        miss.write_body(Bytes::from_static(b"two"), true).await.unwrap();
+        miss.finish().await.unwrap();
+        assert_eq!(all(&mut *own).await.unwrap(), b"two");
+        assert_eq!(all(&mut *other).await.unwrap(), b"one two");
+
+        let (found, mut hit) = storage.lookup(&key, trace).await.unwrap().unwrap();
+        assert!(found.is_fresh(now));
+        assert_eq!(all(&mut *hit).await.unwrap(), b"one two");
+        hit.finish(storage, &key, trace).await.unwrap();
+        assert!(storage.update_meta(&key, &meta, trace).await.unwrap());
+        let compact = key.to_compact();
+        let purge = || storage.purge(PurgeTarget::Active(&compact), PurgeType::Invalidation, trace);
+        assert_eq!(purge().await.unwrap(), PurgeOutcome::Purged(None));
+        assert_eq!(purge().await.unwrap(), PurgeOutcome::NotFound);
+        assert!(!storage.update_meta(&key, &meta, trace).await.unwrap());
+    }
+
+    #[tokio::test]
+    async fn a_write_that_is_given_up_is_an_error_to_who_reads_it() {
+        let storage: &'static MemoryStorage = Box::leak(Box::new(MemoryStorage(memory(1 << 20))));
+        let trace = &Span::inactive().handle();
+        let key = CacheKey::new("key", "");
+        let now = SystemTime::now();
+        let meta = CacheMeta::new(now + Duration::from_secs(60), now, 0, 0, header());
+        let mut miss = storage.get_miss_handler(&key, &meta, trace).await.unwrap();
+        let (_, mut hit) = storage.lookup(&key, trace).await.unwrap().unwrap();
+        miss.write_body(Bytes::from_static(b"one "), false).await.unwrap();
+        drop(miss);
+        assert_eq!(hit.read_body().await.unwrap().unwrap(), "one ");
+        assert!(hit.read_body().await.is_err());
+        assert!(storage.lookup(&key, trace).await.unwrap().is_none());
+    }
+}

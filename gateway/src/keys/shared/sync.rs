@@ -1,0 +1,188 @@
+//! Tells the Redis what was changed here, and takes over what was changed elsewhere.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::LazyLock;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use async_trait::async_trait;
+use log::{debug, info, warn};
+use pingora_core::server::ShutdownWatch;
+use pingora_core::services::background::BackgroundService;
+use redis::{RedisError, RedisResult, Script};
+use tokio::task::spawn_blocking;
+use tokio::time::timeout;
+
+use super::super::{KeyError, RuntimeKeys};
+use super::{Entry, Outbox};
+use crate::limits::shared::{Connection, PATIENCE, PREFIX, Server};
+use crate::snapshot::Snapshot;
+
+/// Between two questions for what was changed elsewhere.
+const ASK: Duration = Duration::from_millis(250);
+/// Between two tries to connect.
+const RETRY: Duration = Duration::from_millis(200);
+/// Keys in one message.
+const BATCH: usize = 500;
+
+static PUSH: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("push.lua")));
+
+/// Keeps the keys of this instance and those of the Redis the same; runs as long as the process.
+pub struct SharedKeys {
+    keys: Arc<RuntimeKeys>,
+    current: Arc<ArcSwap<Snapshot>>,
+    server: Server,
+    outbox: Arc<Outbox>,
+}
+
+/// Why the two are not the same for now.
+#[derive(Debug, thiserror::Error)]
+enum Failed {
+    #[error("the Redis is out of reach ({})", .0.category())]
+    Redis(#[from] RedisError),
+    #[error("the Redis does not answer")]
+    Silent,
+    #[error("{0}")]
+    Keys(#[from] KeyError),
+    #[error("the gateway is leaving")]
+    Leaving,
+}
+
+#[async_trait]
+impl BackgroundService for SharedKeys {
+    async fn start(&self, mut shutdown: ShutdownWatch) {
+        tokio::select! {
+            () = self.run() => {}
+            _ = shutdown.changed() => {}
+        }
+    }
+}
+
+impl SharedKeys {
+    /// The keys `keys`, in the Redis at `url`. Makers of keys may be those of the configuration in force.
+    ///
+    /// # Errors
+    /// The URL is not one of a Redis.
+    pub fn new(url: &str, keys: Arc<RuntimeKeys>, current: Arc<ArcSwap<Snapshot>>) -> RedisResult<Self> {
+        let outbox = keys.outbox.get_or_init(Arc::default).clone();
+        Ok(Self { server: Server::parse(url)?, keys, current, outbox })
+    }
+
+    async fn run(&self) {
+        let mut told = false;
+        loop {
+            let failed = match self.share().await {
+                Ok(never) => match never {},
+                Err(failed) => failed,
+            };
+            match failed {
+                (true, failed) => {
+                    warn!("keys changed elsewhere are not known for now: {failed}");
+                    told = true;
+                }
+                (false, failed) if !told => {
+                    warn!("keys are not shared yet: {failed}");
+                    told = true;
+                }
+                (false, failed) => debug!("keys: {failed}"),
+            }
+            tokio::time::sleep(RETRY).await;
+        }
+    }
+
+    /// Shares until something fails. Says with it whether anything was shared.
+    async fn share(&self) -> Result<std::convert::Infallible, (bool, Failed)> {
+        let (mut connection, mut revision) = self.connect().await.map_err(|failed| (false, failed))?;
+        loop {
+            let _ = timeout(ASK, self.outbox.wake.notified()).await;
+            let names = self.outbox.take();
+            let turn = async {
+                if !names.is_empty() {
+                    let keys = self.keys.clone();
+                    let entries =
+                        spawn_blocking(move || keys.entries(Some(&names))).await.map_err(|_| Failed::Leaving)?;
+                    push(&mut connection, &entries).await?;
+                }
+                self.pull(&mut connection, &mut revision, |_| {}).await
+            };
+            // What was not told is told when all is compared.
+            turn.await.map_err(|failed| (true, failed))?;
+        }
+    }
+
+    /// Connects, takes over all that is there and tells all that is missing there.
+    async fn connect(&self) -> Result<(Connection, u64), Failed> {
+        let mut connection = self.server.connect().await?;
+        let (mut revision, mut there) = (0, HashMap::new());
+        self.pull(&mut connection, &mut revision, |entry| {
+            there.insert(entry.name.clone(), entry.changed);
+        })
+        .await?;
+        let keys = self.keys.clone();
+        let all = spawn_blocking(move || keys.entries(None)).await.map_err(|_| Failed::Leaving)?;
+        let lacks = |entry: &Entry| there.get(&entry.name).is_none_or(|changed| *changed < entry.changed);
+        let missing: Vec<Entry> = all.into_iter().filter(lacks).collect();
+        push(&mut connection, &missing).await?;
+        info!("keys are shared: {} are there, {} were missing there", there.len(), missing.len());
+        Ok((connection, revision))
+    }
+
+    /// Takes over what has come since `revision`.
+    async fn pull(
+        &self,
+        connection: &mut Connection,
+        revision: &mut u64,
+        mut seen: impl FnMut(&Entry),
+    ) -> Result<(), Failed> {
+        let [hash, order, _] = names();
+        loop {
+            let mut page = redis::cmd("ZRANGEBYSCORE");
+            page.arg(&order).arg(format!("({revision}")).arg("+inf").arg("WITHSCORES");
+            page.arg("LIMIT").arg(0).arg(BATCH);
+            let page: Vec<(String, u64)> = patient(page.query_async(connection)).await?;
+            let Some((_, last)) = page.last() else { return Ok(()) };
+            let last = *last;
+            let mut get = redis::cmd("HMGET");
+            get.arg(&hash).arg(page.iter().map(|(name, _)| name).collect::<Vec<_>>());
+            let texts: Vec<Option<String>> = patient(get.query_async(connection)).await?;
+            let read = |text: String| match serde_json::from_str::<Entry>(&text) {
+                Ok(entry) => Some(entry),
+                Err(error) => {
+                    warn!("a key of the Redis cannot be read: {error}");
+                    None
+                }
+            };
+            let entries: Vec<Entry> = texts.into_iter().flatten().filter_map(read).collect();
+            entries.iter().for_each(&mut seen);
+            let (keys, snapshot) = (self.keys.clone(), self.current.load_full());
+            spawn_blocking(move || keys.merge(entries, &snapshot.keys)).await.map_err(|_| Failed::Leaving)??;
+            *revision = last;
+        }
+    }
+}
+
+async fn push(connection: &mut Connection, entries: &[Entry]) -> Result<(), Failed> {
+    for batch in entries.chunks(BATCH) {
+        let mut call = PUSH.prepare_invoke();
+        for name in names() {
+            call.key(name);
+        }
+        for entry in batch {
+            // Texts and numbers have no values that JSON could not hold.
+            let text = serde_json::to_string(entry).unwrap_or_default();
+            call.arg(&entry.name).arg(entry.changed).arg(text);
+        }
+        let _: u64 = patient(call.invoke_async(connection)).await?;
+    }
+    Ok(())
+}
+
+async fn patient<T>(answer: impl Future<Output = RedisResult<T>>) -> Result<T, Failed> {
+    Ok(timeout(PATIENCE, answer).await.map_err(|_| Failed::Silent)??)
+}
+
+/// The keys by name, the names by revision, and the revision: one slot of a cluster.
+fn names() -> [String; 3] {
+    ["keys", "keys:order", "keys:revision"].map(|name| format!("{PREFIX}:{name}"))
+}

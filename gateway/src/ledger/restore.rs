@@ -1,0 +1,109 @@
+//! Budgets and token limits know after a restart what was used before: it stands in the ledger.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use log::{error, info, warn};
+
+use super::record::Record;
+use super::store::{Store, StoreError, open_read_only};
+use crate::limits::{Amounts, Limits, Used};
+
+/// Records read in one go.
+const PAGE: u32 = 2_000;
+/// Between two tries to read.
+const RETRY: Duration = Duration::from_secs(1);
+/// Tries in a row that fail before it is given up.
+const TRIES: u32 = 600;
+/// Requests that began so long before a window may have ended in it: microseconds.
+const LONGEST: i64 = 3_600_000_000;
+
+/// Reads what began at `from` (milliseconds since 1970) or later, and before now, into `limits`, as soon as `caught_up` has lost
+/// its other side. Returns when it is done, or after `patience`.
+pub fn start(path: &Path, limits: &Arc<Limits>, from: u64, caught_up: Receiver<()>, patience: Duration) {
+    let restoring =
+        Restoring { path: path.to_owned(), limits: limits.clone(), from: micros(from), to: micros(limits.now()) };
+    limits.set_restoring(true);
+    let (running, done) = mpsc::sync_channel::<()>(0);
+    let thread = thread::Builder::new().name("ledger-restore".to_owned()).spawn(move || {
+        // Nothing is ever sent.
+        let _ = caught_up.recv();
+        restoring.run();
+        drop(running);
+    });
+    match thread {
+        Err(error) => error!("what budgets have spent cannot be read: {error}"),
+        Ok(_) if done.recv_timeout(patience) == Err(RecvTimeoutError::Timeout) => {
+            warn!(
+                "what budgets have spent is still being read from the ledger: until then they have more room than is left"
+            );
+        }
+        Ok(_) => {}
+    }
+}
+
+struct Restoring {
+    path: PathBuf,
+    limits: Arc<Limits>,
+    from: i64,
+    to: i64,
+}
+
+impl Restoring {
+    /// The newest records come first: the shortest windows are right the soonest.
+    fn run(&self) {
+        let (begun, mut count, mut failed) = (Instant::now(), 0, 0);
+        let mut last: Option<Record<'static>> = None;
+        loop {
+            match self.pages(&mut last, &mut count) {
+                Ok(()) => break,
+                Err(error) => {
+                    failed += 1;
+                    if failed == 1 {
+                        error!("what budgets have spent cannot be read from the ledger now: {error}");
+                    }
+                    if failed == TRIES {
+                        error!("what budgets have spent is given up: they begin anew");
+                        return;
+                    }
+                    thread::sleep(RETRY);
+                }
+            }
+        }
+        self.limits.set_restoring(false);
+        info!("budgets know what {count} records have spent, after {} ms", begun.elapsed().as_millis());
+    }
+
+    /// Goes on behind `last`. A page counts as a whole or not at all.
+    fn pages(&self, last: &mut Option<Record<'static>>, count: &mut usize) -> Result<(), StoreError> {
+        let db = open_read_only(&self.path)?;
+        loop {
+            let mut page = Store::newest(&db, self.from.saturating_sub(LONGEST), self.to, last.as_ref(), PAGE)?;
+            page.iter().for_each(|record| self.limits.restore(&used(record)));
+            *count += page.len();
+            match page.pop() {
+                Some(record) => *last = Some(record),
+                None => return Ok(()),
+            }
+        }
+    }
+}
+
+/// What a record counts for, when its request ended.
+fn used<'a>(record: &'a Record<'_>) -> Used<'a> {
+    Used {
+        keys: [record.key.as_deref(), record.account.as_deref()],
+        team: record.team.as_deref(),
+        tags: record.tags.iter().map(|tag| &**tag).collect(),
+        model: record.model.as_deref(),
+        amounts: Amounts { tokens: record.usage.total().unwrap_or(0), cost: record.cost.unwrap_or(0) },
+        at: u64::try_from(record.at).unwrap_or(0).saturating_add(record.duration_us) / 1000,
+    }
+}
+
+fn micros(millis: u64) -> i64 {
+    i64::try_from(millis).unwrap_or(i64::MAX).saturating_mul(1000)
+}

@@ -1,0 +1,59 @@
+//! What was used before this process began.
+
+use std::sync::atomic::Ordering::Relaxed;
+
+use super::{Amounts, Kind, Limits, What};
+
+/// What a request of a process before this one used.
+#[derive(Clone, Debug, Default)]
+pub struct Used<'a> {
+    /// Its key, and the key that this one counts against besides.
+    pub keys: [Option<&'a str>; 2],
+    /// Its team.
+    pub team: Option<&'a str>,
+    /// Its tags.
+    pub tags: Vec<&'a str>,
+    /// Its model, as the client asked for it.
+    pub model: Option<&'a str>,
+    /// How much.
+    pub amounts: Amounts,
+    /// When it ended: milliseconds since 1970.
+    pub at: u64,
+}
+
+impl Limits {
+    /// Since when what was used still counts against a budget or a token limit that is in force, in milliseconds since 1970.
+    /// `None`: nothing does, or a store knows.
+    pub fn restores_from(&self) -> Option<u64> {
+        if self.shared.get().is_some() {
+            return None;
+        }
+        let now = self.now();
+        let counted = self.all().into_iter().filter(|subject| subject.kind != Kind::Target);
+        let rules = counted.flat_map(|subject| subject.usage(now)).map(|usage| usage.rule);
+        rules.filter(|rule| matches!(rule.what, What::Tokens | What::Cost)).map(|rule| rule.period.begins(now)).min()
+    }
+
+    /// Counts what was used before this process began, each record once.
+    pub fn restore(&self, used: &Used<'_>) {
+        let now = self.now();
+        let keys = used.keys.into_iter().flatten();
+        for subject in self.subjects_of(keys, used.team, used.tags.iter().copied(), used.model.unwrap_or_default()) {
+            for meter in
+                subject.meters().iter_mut().filter(|meter| matches!(meter.rule.what, What::Tokens | What::Cost))
+            {
+                meter.book_past(used.amounts.of(meter.rule.what), used.at, now);
+            }
+        }
+    }
+
+    /// Notes whether what was used before is still being read.
+    pub fn set_restoring(&self, restoring: bool) {
+        self.restoring.store(restoring, Relaxed);
+    }
+
+    /// Whether budgets have more room than is left, because what was used before is still being read.
+    pub fn is_restoring(&self) -> bool {
+        self.restoring.load(Relaxed)
+    }
+}

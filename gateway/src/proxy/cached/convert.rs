@@ -1,0 +1,58 @@
+//! A kept answer in another form than it was given in: a stream as one document, a document as a stream. The codec of the client's
+//! own dialect reads the one and writes the other; ids and times stay those of the kept answer.
+
+use ai_gateway_providers::Operation;
+use ai_gateway_providers::answer::{AnswerForm, Observer, Translation};
+use ai_gateway_providers::codec::{Client, Platform, codec};
+use ai_gateway_providers::common::{Aliases, ProviderTag};
+use bytes::Bytes;
+
+use crate::cache::{Entry, Form};
+use crate::proxy::{Exchange, encode};
+
+/// Of the ways in which a stream is framed, the one that changes nothing for who reads it.
+const SHOWS_USAGE: u32 = 1 << 1;
+
+/// The body of `entry` as the exchange's client wants it; `None` if that cannot be said without a loss.
+pub fn convert(entry: &Entry, exchange: &Exchange) -> Option<Bytes> {
+    let (request, endpoint) = (exchange.request.as_ref()?, exchange.endpoint.as_ref()?);
+    let dialect = endpoint.dialect;
+    if exchange.wants_cost || endpoint.operation != Operation::Chat || entry.meta.dialect != dialect {
+        return None;
+    }
+    let asked = codec(dialect).decode_request(&request.body, &encode::call(exchange)).ok()?;
+    let provider = ProviderTag::of(&entry.meta.provider);
+    let translation = Translation {
+        from: dialect,
+        to: dialect,
+        platform: Platform::Native,
+        provider,
+        model: entry.meta.upstream_model.to_string(),
+        client: Client {
+            model: request.model.name.to_string(),
+            include_usage: asked.include_usage,
+            request_id: exchange.id.to_string(),
+            now: encode::unix_seconds(entry.meta.created),
+            echo: codec(dialect).echo(&asked),
+            json_array: request.json_array,
+        },
+        aliases: Aliases::default(),
+        stream: exchange.wants_stream(),
+        reasoning: asked.reasoning.is_some(),
+        completion: false,
+        may_go_on: false,
+        echoes: false,
+    };
+    let form = match entry.meta.form {
+        Form::Whole => AnswerForm::Json,
+        // An array is no stream to the codec, and a usage that tells the cost is not the provider's.
+        Form::Stream(framed) if framed & !SHOWS_USAGE != 0 => return None,
+        Form::Stream(_) => AnswerForm::Stream,
+    };
+    let mut observer = Observer::translating(translation, endpoint.operation, form);
+    let body = observer.feed(entry.body.clone(), true);
+    let seen = observer.seen();
+    let faithful = seen.complete && !seen.cut && seen.error.is_none() && seen.unreadable == 0;
+    let lost = observer.losses().is_some_and(|losses| !losses.is_empty());
+    (faithful && !lost && !body.is_empty()).then_some(body)
+}

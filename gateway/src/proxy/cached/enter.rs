@@ -1,0 +1,240 @@
+//! Before a request is planned: whether there is an answer already, or a call to follow.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use ai_gateway_providers::error::{ApiError, ErrorKind, encode_stream_error};
+use bytes::Bytes;
+use http::header::{CONTENT_LENGTH, CONTENT_TYPE};
+use pingora_error::Result;
+use pingora_http::ResponseHeader;
+use pingora_proxy::Session;
+
+use super::pour::{self, Outlet, Poured, leaves};
+use super::{Cached, Status, convert, pace, session as shared};
+use crate::cache::fill::{Reader, Spent};
+use crate::cache::memory::{Found, Kept, Writer};
+use crate::cache::policy::{self, Asked};
+use crate::cache::{Form, Terms, Verdict, common_headers, key};
+use crate::proxy::answer::cut_short;
+use crate::proxy::clocks::Clocks;
+use crate::proxy::plugins::{Screener, wants_whole_answers};
+use crate::proxy::reply::Refusal;
+use crate::proxy::{Exchange, Gateway, book, limit};
+
+/// What became of a request.
+pub enum Entered {
+    /// The client has its answer, or as much as there was.
+    Answered,
+    /// It makes a call, which nobody follows.
+    Asks,
+    /// It makes a call for all who ask the same ([`lead`]). Dropped, it leaves that to another.
+    Leads(Box<Writer>),
+}
+
+/// Answers the request, which is known, from the cache; else says how it is to be answered.
+///
+/// # Errors
+/// The client left. A refusal is of the client's limits.
+pub async fn enter(
+    gateway: &Gateway,
+    session: &mut Session,
+    exchange: &mut Exchange,
+) -> Result<Result<Entered, Refusal>> {
+    let terms = match verdict(session, exchange) {
+        Verdict::Off => return Ok(Ok(Entered::Asks)),
+        Verdict::Bypass => {
+            exchange.cached = Some(Cached::new(Status::Bypass, None, Form::Whole));
+            return Ok(Ok(Entered::Asks));
+        }
+        Verdict::Use(terms) => terms,
+    };
+    let form = form(exchange);
+    exchange.cached = Some(Cached::new(Status::Miss, Some(terms.clone()), form));
+    let memory = &gateway.cache.memory;
+    loop {
+        if let Found::Entry(kept) = memory.find(&terms.fingerprint, form, terms.max_age, false) {
+            let body = kept.body.clone();
+            return hit(gateway, session, exchange, &terms, kept, body).await;
+        }
+        if let Some(kept) = memory.find_other(&terms.fingerprint, form, terms.max_age)
+            && let Some(body) = convert::convert(&kept, exchange)
+        {
+            return hit(gateway, session, exchange, &terms, kept, body).await;
+        }
+        match memory.begin(terms.fingerprint, form, terms.share) {
+            Ok(writer) => {
+                if !gateway.cache.has_tiers() || gateway.cache.fetch(&terms, form).await.is_none() {
+                    return Ok(Ok(Entered::Leads(Box::new(writer))));
+                }
+            }
+            Err(reader) => {
+                if exchange.reservation.is_none()
+                    && let Err(refusal) = limit::admit_free(gateway, session, exchange).await?
+                {
+                    return Ok(Err(refusal));
+                }
+                if follow(gateway, session, exchange, reader).await? {
+                    return Ok(Ok(Entered::Answered));
+                }
+            }
+        }
+    }
+}
+
+/// From here on what is written to the client is written for all.
+pub fn lead(gateway: &Gateway, session: &mut Session, exchange: &mut Exchange, writer: Writer) {
+    let screener = Screener::of(exchange, session.req_header());
+    if let Some(cached) = &mut exchange.cached {
+        cached.lead = Some(shared::install(session, writer, gateway.cache.clone(), screener));
+    }
+}
+
+/// What the request, its key and its model say of the cache.
+fn verdict(session: &Session, exchange: &mut Exchange) -> Verdict {
+    let (Some(request), Some(endpoint)) = (&exchange.request, &exchange.endpoint) else { return Verdict::Off };
+    if request.model.cache.is_none() {
+        return Verdict::Off;
+    }
+    let begun = Instant::now();
+    let header = session.req_header();
+    let mut verdict = policy::judge(&Asked {
+        endpoint,
+        headers: &header.headers,
+        query: header.uri.query(),
+        body: &request.body,
+        field: exchange.cache_field.as_deref(),
+        key: exchange.key.as_deref(),
+        model: &request.model,
+        edits: exchange.route.as_ref().map(|rule| &rule.headers),
+    })
+    .into();
+    if let Verdict::Use(terms) = &mut verdict {
+        // A call that has clocks or a number of attempts of its own is not for others.
+        terms.share &= request.attempts.is_none() && request.clocks == Clocks::default();
+        if terms.ttl.is_zero() && terms.max_age.is_zero() && !terms.share {
+            verdict = Verdict::Bypass;
+        }
+    }
+    exchange.overhead += begun.elapsed();
+    verdict
+}
+
+/// How the client wants its answer written.
+fn form(exchange: &Exchange) -> Form {
+    let (Some(request), Some(endpoint)) = (&exchange.request, &exchange.endpoint) else { return Form::Whole };
+    key::form(endpoint, &request.scan, request.json_array, exchange.wants_cost)
+}
+
+/// Writes an answer that is kept. `body`: in the form that is asked for.
+async fn hit(
+    gateway: &Gateway,
+    session: &mut Session,
+    exchange: &mut Exchange,
+    terms: &Terms,
+    kept: Arc<Kept>,
+    body: Bytes,
+) -> Result<Result<Entered, Refusal>> {
+    if exchange.reservation.is_none()
+        && let Err(refusal) = limit::admit_free(gateway, session, exchange).await?
+    {
+        return Ok(Err(refusal));
+    }
+    let mut header = ResponseHeader::build(kept.meta.status, Some(kept.meta.headers.len() + 12))?;
+    for (name, value) in &kept.meta.headers {
+        header.append_header(name, value)?;
+    }
+    let Some(cached) = &mut exchange.cached else { return Ok(Ok(Entered::Asks)) };
+    cached.status = Status::Hit;
+    cached.saved = Spent { tokens: kept.meta.usage.and_then(|usage| usage.total()).unwrap_or(0), cost: kept.meta.cost };
+    let form = cached.form;
+    let converted = form != kept.meta.form;
+    cached.kept = Some(kept);
+    if converted {
+        header.insert_header(CONTENT_TYPE, exchange.content_type())?;
+    }
+    exchange.status = header.status.as_u16();
+    exchange.stamp(&mut header)?;
+    settle(gateway, exchange);
+    let screener = Screener::of(exchange, session.req_header());
+    let mut outlet = Outlet { client: &mut session.downstream_session, screener };
+    if pour::write(&mut outlet, header, body, pace(terms, form)).await.is_err() {
+        leave(session, exchange).await;
+    }
+    Ok(Ok(Entered::Answered))
+}
+
+/// Follows a call. `false`: it was given up before anything could be seen, and somebody else has to make it.
+async fn follow(gateway: &Gateway, session: &mut Session, exchange: &mut Exchange, mut reader: Reader) -> Result<bool> {
+    let header = tokio::select! {
+        biased;
+        header = reader.header() => header,
+        error = leaves(&mut session.downstream_session) => {
+            exchange.client_left = true;
+            return Err(error.into_down());
+        }
+    };
+    let Some(told) = header else { return Ok(false) };
+    if let Some(cached) = &mut exchange.cached {
+        cached.status = Status::Shared;
+    }
+    let mut header = ResponseHeader::build(told.status, Some(told.headers.len() + 12))?;
+    for (name, value) in &common_headers(&told.headers) {
+        header.append_header(name, value)?;
+    }
+    if let Some(length) = told.headers.get(CONTENT_LENGTH) {
+        header.insert_header(CONTENT_LENGTH, length)?;
+    }
+    exchange.status = told.status.as_u16();
+    exchange.first_output = Some(Instant::now());
+    exchange.stamp(&mut header)?;
+    let screener = Screener::of(exchange, session.req_header());
+    let fill = reader.fill().clone();
+    let at_end = |reader: &Reader| {
+        exchange.error = fill.fault().map(|fault| ApiError::clone(&fault)).or_else(|| failed(exchange.status));
+        if let Some(cached) = &mut exchange.cached {
+            cached.share = reader.share();
+            cached.saved = reader.saved().unwrap_or_default();
+        }
+        settle(gateway, exchange);
+    };
+    let mut outlet = Outlet { client: &mut session.downstream_session, screener };
+    match pour::pour(&mut outlet, header, &mut reader, at_end).await {
+        Poured::Whole => {}
+        Poured::Left => leave(session, exchange).await,
+        Poured::Broken => {
+            let error = fill.fault().map_or_else(cut_short, |fault| ApiError::clone(&fault));
+            if exchange.wants_stream() {
+                let event = encode_stream_error(exchange.dialect(), &error, &exchange.id, 0);
+                let _ = session.downstream_session.write_response_body(event.into(), false).await;
+            }
+            exchange.error = Some(error);
+            session.set_keepalive(None);
+            session.downstream_session.shutdown().await;
+        }
+    }
+    Ok(true)
+}
+
+/// Accounts for an answer before its client has the last of it. Plugins that judge whole answers may yet refuse it.
+fn settle(gateway: &Gateway, exchange: &mut Exchange) {
+    if !wants_whole_answers(exchange) {
+        limit::settle(exchange);
+        book::book(gateway, exchange);
+    }
+}
+
+/// What is noted of an answer with such a status about which nothing else is known.
+fn failed(status: u16) -> Option<ApiError> {
+    match status {
+        ..400 => None,
+        400..500 => Some(ApiError::new(ErrorKind::InvalidRequest, "the provider refused the request")),
+        _ => Some(ApiError::new(ErrorKind::UpstreamError, "the provider failed")),
+    }
+}
+
+async fn leave(session: &mut Session, exchange: &mut Exchange) {
+    exchange.client_left = true;
+    session.set_keepalive(None);
+    session.downstream_session.shutdown().await;
+}

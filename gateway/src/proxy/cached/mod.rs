@@ -1,0 +1,229 @@
+//! Requests that the cache answers, and calls that answer several requests.
+//!
+//! `enter` decides before a request is planned: an answer that is kept is written at once, a call that is under way is followed,
+//! and only who finds neither makes a call, which the others can follow from then on. `session` is what Pingora's proxy path
+//! writes such a call to, `pour` serves each client from there, `convert` writes a kept answer in another form.
+//!
+//! Pingora's own cache phases are not used. They admit an answer with its header, when the attempt may yet be taken back, and can
+//! then not admit another one; they serve what is being filled without looking whether the client is still there; and they let
+//! the slowest of those who write set the pace. The storage itself is one of pingora-cache
+//! ([`Memory`](crate::cache::Memory)).
+
+mod convert;
+mod enter;
+mod pour;
+mod session;
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use ai_gateway_providers::answer::AnswerForm;
+use ai_gateway_providers::price::Dollars;
+use http::StatusCode;
+use pingora_error::Result;
+use pingora_http::ResponseHeader;
+use pingora_proxy::Session;
+
+pub use enter::{Entered, enter, lead};
+use pour::Poured;
+use session::Lead;
+
+use super::exchange::COST;
+use super::outcome::Outcome;
+use super::{Exchange, Gateway};
+use crate::cache::fill::Spent;
+use crate::cache::memory::Kept;
+use crate::cache::{Form, Meta, Payer, Terms};
+use crate::ledger::Kind;
+
+/// Tells where an answer came from.
+const CACHE: &str = "x-gateway-cache";
+
+/// How a request that has a cache was answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Status {
+    /// From what was kept.
+    Hit,
+    /// By the call of another request.
+    Shared,
+    /// By a call of its own.
+    Miss,
+    /// The same, because it does not use the cache.
+    Bypass,
+}
+
+impl Status {
+    /// The word in headers and logs.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Hit => "hit",
+            Self::Shared => "shared",
+            Self::Miss => "miss",
+            Self::Bypass => "bypass",
+        }
+    }
+}
+
+/// What an exchange has to do with the cache.
+pub struct Cached {
+    /// How it is answered.
+    pub status: Status,
+    terms: Option<Terms>,
+    form: Form,
+    /// The call that it makes for all.
+    lead: Option<Lead>,
+    /// What it was answered with.
+    kept: Option<Arc<Kept>>,
+    /// What it pays of a call that several followed, in pico-dollars.
+    share: Option<u64>,
+    /// What was not spent because of the cache.
+    saved: Spent,
+}
+
+impl Cached {
+    fn new(status: Status, terms: Option<Terms>, form: Form) -> Box<Self> {
+        Box::new(Self { status, terms, form, lead: None, kept: None, share: None, saved: Spent::default() })
+    }
+}
+
+impl Exchange {
+    /// How the cache answered it, if there is one for it.
+    pub fn cache_status(&self) -> Option<Status> {
+        self.cached.as_ref().map(|cached| cached.status)
+    }
+
+    /// What kind of record it makes, and what it costs beside a call of its own: `None` for those that made one.
+    pub fn cached_record(&self) -> Option<(Kind, Option<u64>)> {
+        let cached = self.cached.as_ref()?;
+        match cached.status {
+            Status::Hit => Some((Kind::CacheHit, Some(0))),
+            Status::Shared => Some((Kind::Shared, Some(cached.share.unwrap_or(0)))),
+            Status::Miss | Status::Bypass => None,
+        }
+    }
+
+    /// The kept answer that it got.
+    pub fn kept(&self) -> Option<&Kept> {
+        self.cached.as_ref()?.kept.as_deref()
+    }
+
+    /// What it pays of a call that several followed, if that was divided.
+    pub fn share_of_call(&self) -> Option<u64> {
+        self.cached.as_ref()?.share
+    }
+
+    /// Sets the headers that tell of the cache.
+    ///
+    /// # Errors
+    /// Never in practice.
+    pub fn stamp_cache(&self, header: &mut ResponseHeader) -> Result<()> {
+        let Some(cached) = &self.cached else { return Ok(()) };
+        header.insert_header(CACHE, cached.status.as_str())?;
+        if let Some(kept) = &cached.kept {
+            header.insert_header("age", kept.age(SystemTime::now()).as_secs())?;
+        }
+        if cached.status == Status::Hit || (cached.status == Status::Shared && !self.divides_cost()) {
+            header.insert_header(COST, Dollars(0).to_string())?;
+        }
+        Ok(())
+    }
+
+    fn divides_cost(&self) -> bool {
+        let terms = self.cached.as_ref().and_then(|cached| cached.terms.as_ref());
+        terms.is_some_and(|terms| terms.payer == Payer::Split)
+    }
+
+    /// The answer of its call is over: it is kept if it may be.
+    pub fn keep_answer(&mut self) {
+        let Some(cached) = &self.cached else { return };
+        let (Some(lead), Some(terms)) = (&cached.lead, &cached.terms) else { return };
+        let Some(seen) = self.observer.as_ref().map(|observer| observer.seen()) else { return };
+        if let Some(error) = &seen.error {
+            return lead.fill.spoil(error.clone());
+        }
+        let good = (200..300).contains(&self.status) && seen.complete && !seen.cut;
+        if !good || terms.ttl.is_zero() || self.form == AnswerForm::Opaque || self.resume.is_some() {
+            return;
+        }
+        let (Some(attempt), Some(endpoint), Some(request)) = (self.attempt(), &self.endpoint, &self.request) else {
+            return;
+        };
+        let labels = self.labels.as_deref().into_iter().flat_map(|labels| labels.tags());
+        let own = self.key.iter().flat_map(|key| key.tags()).map(String::as_str);
+        lead.fill.keep(Meta {
+            fingerprint: terms.fingerprint,
+            form: cached.form,
+            dialect: endpoint.dialect,
+            operation: endpoint.operation,
+            status: StatusCode::from_u16(self.status).unwrap_or(StatusCode::OK),
+            headers: http::HeaderMap::new(),
+            key: self.key.as_ref().map(|key| (&*key.name).into()),
+            model: (&*request.model.name).into(),
+            tags: own.chain(labels).map(Into::into).collect(),
+            provider: (&*attempt.target.provider.name).into(),
+            upstream_model: (&*attempt.target.model).into(),
+            created: SystemTime::now(),
+            ttl: terms.ttl,
+            usage: self.consumed().0,
+            cost: self.cost(),
+        });
+    }
+
+    /// Tells those who follow its call what it consumed, and divides the cost among all if that is to be. Before its last byte
+    /// goes out.
+    pub fn settle_call(&mut self) {
+        let divides = self.divides_cost();
+        let tokens = self.consumed().0.and_then(|usage| usage.total()).unwrap_or(0);
+        let spent = Spent { tokens, cost: self.cost() };
+        if let Some(cached) = &mut self.cached
+            && let (Some(lead), None) = (&cached.lead, cached.share)
+        {
+            cached.share = lead.fill.settle(spent, divides);
+        }
+    }
+
+    /// Notes what went wrong with its call, for those who follow.
+    pub fn spoil_call(&self, error: &ai_gateway_providers::error::ApiError) {
+        if let Some(lead) = self.cached.as_ref().and_then(|cached| cached.lead.as_ref()) {
+            lead.fill.spoil(error.clone());
+        }
+    }
+}
+
+/// The end of an exchange that made a call for others, too: its client gets what it has not had yet, and its session is put back.
+pub async fn part(session: &mut Session, exchange: &mut Exchange) {
+    let Some(lead) = exchange.cached.as_mut().and_then(|cached| cached.lead.take()) else { return };
+    if let Some(replay) = &exchange.replay {
+        replay.restore(session);
+    }
+    if lead.restore(session).await == Poured::Left && !exchange.client_left {
+        // Its call was no less good for that.
+        if exchange.error.is_none() {
+            exchange.end_attempt(Outcome::Ok);
+        }
+        exchange.client_left = true;
+        session.set_keepalive(None);
+    }
+}
+
+/// Counts what the cache did for the exchange.
+pub fn count(gateway: &Gateway, exchange: &Exchange) {
+    let Some(cached) = &exchange.cached else { return };
+    let metrics = &gateway.cache.metrics;
+    match cached.status {
+        Status::Hit => metrics.hits.inc(),
+        Status::Shared => metrics.shares.inc(),
+        Status::Miss => metrics.misses.inc(),
+        Status::Bypass => metrics.bypasses.inc(),
+    };
+    metrics.saved_tokens.inc_by(cached.saved.tokens);
+    metrics.saved_cost.inc_by(cached.saved.cost.unwrap_or(0));
+}
+
+/// Time between two events; zero unless the answer is a stream.
+fn pace(terms: &Terms, form: Form) -> Duration {
+    match form {
+        Form::Whole => Duration::ZERO,
+        Form::Stream(_) => terms.pace,
+    }
+}

@@ -1,0 +1,343 @@
+//! The session of a call that several clients follow: what Pingora writes to it goes into the fill, from which each client is
+//! served at its own pace, the one that made the call like the others.
+//!
+//! It stands between the replay session and the client's real one, which is served from here, in the same task, whenever Pingora
+//! looks whether the client is still there. So a client that reads slowly does not hold the call up, one that leaves ends it
+//! only if nobody else follows, and nothing is spawned. [`Lead::restore`] waits until the client has everything and puts its
+//! real session back.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use futures::Stream;
+use futures::future::{BoxFuture, FutureExt};
+use http::HeaderMap;
+use pingora_core::protocols::Digest;
+use pingora_core::protocols::http::custom::CustomMessageWrite;
+use pingora_core::protocols::http::custom::server::Session as CustomSession;
+use pingora_core::protocols::http::{HttpTask, ServerSession};
+use pingora_core::protocols::l4::socket::SocketAddr;
+use pingora_error::{Error, ErrorType, Result};
+use pingora_http::{RequestHeader, ResponseHeader};
+use pingora_proxy::Session;
+
+use super::pour::{self, Outlet, Poured};
+use crate::cache::fill::Fill;
+use crate::cache::memory::Writer;
+use crate::cache::{Cache, Entry};
+use crate::proxy::plugins::Screener;
+
+type CustomMessageReader = Box<dyn Stream<Item = Result<Bytes>> + Unpin + Send + Sync + 'static>;
+
+/// Serving the client that made the call.
+enum Pouring {
+    Running(BoxFuture<'static, (Box<ServerSession>, Poured)>),
+    Done(Box<ServerSession>, Poured),
+}
+
+/// The exchange's handle on the call that it makes for all.
+pub struct Lead {
+    /// What the clients follow.
+    pub fill: Arc<Fill>,
+    returned: Arc<Mutex<Option<Pouring>>>,
+}
+
+impl Lead {
+    /// Ends the fill, if it has not ended, waits until the client has what there is, and puts its session back.
+    pub async fn restore(&self, session: &mut Session) -> Poured {
+        drop(std::mem::replace(&mut *session.downstream_session, vacant()));
+        let pouring = self.returned.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let (client, poured) = match pouring {
+            Some(Pouring::Running(running)) => running.await,
+            Some(Pouring::Done(client, poured)) => (client, poured),
+            None => return Poured::Left,
+        };
+        session.downstream_session = client;
+        poured
+    }
+}
+
+/// Puts a session that writes to `writer` in the place of `session`'s real one. `screener`: the plugins of the client that makes
+/// the call, which see what this client gets and not what the others do.
+pub fn install(session: &mut Session, writer: Writer, cache: Arc<Cache>, screener: Option<Box<Screener>>) -> Lead {
+    let fill = writer.fill().clone();
+    let returned = Arc::default();
+    let header = session.req_header().clone();
+    let (read, address) = (session.body_bytes_read(), session.client_addr().cloned());
+    let mut client = std::mem::replace(&mut session.downstream_session, Box::new(vacant()));
+    let mut reader = fill.join_first();
+    let running = async move {
+        let poured = pour::first(Outlet { client: &mut client, screener }, &mut reader).await;
+        drop(reader);
+        (client, poured)
+    };
+    *session.downstream_session = ServerSession::new_custom(Box::new(SharedSession {
+        header,
+        read,
+        address,
+        fill: fill.clone(),
+        writer: Some(writer),
+        cache,
+        written: None,
+        sent: 0,
+        pouring: Mutex::new(Some(Pouring::Running(running.boxed()))),
+        returned: Arc::clone(&returned),
+    }));
+    Lead { fill, returned }
+}
+
+/// A session that is never used: it stands where another one was, for the moment of a swap.
+fn vacant() -> ServerSession {
+    ServerSession::new_custom(Box::new(()))
+}
+
+struct SharedSession {
+    header: RequestHeader,
+    read: usize,
+    address: Option<SocketAddr>,
+    fill: Arc<Fill>,
+    /// `None` once the answer is over.
+    writer: Option<Writer>,
+    cache: Arc<Cache>,
+    written: Option<ResponseHeader>,
+    sent: usize,
+    /// A mutex because sessions must be `Sync`; it is never contended.
+    pouring: Mutex<Option<Pouring>>,
+    returned: Arc<Mutex<Option<Pouring>>>,
+}
+
+impl SharedSession {
+    fn begin(&mut self, header: ResponseHeader) {
+        if header.status.is_informational() {
+            return;
+        }
+        if let Some(writer) = &self.writer {
+            writer.begin(header.clone());
+        }
+        self.written = Some(header);
+    }
+
+    fn push(&mut self, data: &Bytes) {
+        self.sent += data.len();
+        if let Some(writer) = &self.writer {
+            writer.push(data);
+        }
+    }
+
+    /// The answer is over. An entry that came of it is kept below memory, too.
+    fn end(&mut self) {
+        let entry: Option<Arc<Entry>> = self.writer.take().and_then(Writer::finish);
+        if let Some(entry) = entry {
+            self.cache.spread(&entry);
+        }
+    }
+
+    /// Waits where an answer is too large to be remembered as a whole, for the fastest of its readers.
+    async fn wait_for_room(&mut self) {
+        let fill = self.fill.clone();
+        let room = fill.has_room();
+        tokio::pin!(room);
+        loop {
+            let pouring = self.pouring();
+            let Some(Pouring::Running(running)) = pouring else { return room.await };
+            tokio::select! {
+                biased;
+                () = &mut room => return,
+                (client, poured) = running => *pouring = Some(Pouring::Done(client, poured)),
+            }
+        }
+    }
+
+    fn pouring(&mut self) -> &mut Option<Pouring> {
+        self.pouring.get_mut().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for SharedSession {
+    fn drop(&mut self) {
+        // What has not ended has broken off.
+        self.writer = None;
+        let pouring = self.pouring().take();
+        *self.returned.lock().unwrap_or_else(PoisonError::into_inner) = pouring;
+    }
+}
+
+#[async_trait]
+impl CustomSession for SharedSession {
+    fn req_header(&self) -> &RequestHeader {
+        &self.header
+    }
+
+    fn req_header_mut(&mut self) -> &mut RequestHeader {
+        &mut self.header
+    }
+
+    async fn read_body_bytes(&mut self) -> Result<Option<Bytes>> {
+        Ok(None)
+    }
+
+    async fn drain_request_body(&mut self) -> Result<()> {
+        Ok(())
+    }
+
+    async fn write_response_header(&mut self, resp: Box<ResponseHeader>, end: bool) -> Result<()> {
+        self.begin(*resp);
+        if end {
+            self.end();
+        }
+        Ok(())
+    }
+
+    async fn write_response_header_ref(&mut self, resp: &ResponseHeader, end: bool) -> Result<()> {
+        self.write_response_header(Box::new(resp.clone()), end).await
+    }
+
+    async fn write_body(&mut self, data: Bytes, end: bool) -> Result<()> {
+        self.push(&data);
+        if end {
+            self.end();
+        }
+        Ok(())
+    }
+
+    async fn write_trailers(&mut self, _trailers: HeaderMap) -> Result<()> {
+        Ok(())
+    }
+
+    async fn response_duplex_vec(&mut self, tasks: Vec<HttpTask>) -> Result<bool> {
+        let mut over = false;
+        for task in tasks {
+            over |= task.is_end();
+            match task {
+                HttpTask::Header(header, _) => self.begin(*header),
+                HttpTask::Body(Some(data), _) | HttpTask::UpgradedBody(Some(data), _) => self.push(&data),
+                HttpTask::Body(None, _) | HttpTask::UpgradedBody(None, _) | HttpTask::Trailer(_) | HttpTask::Done => {}
+                HttpTask::Failed(error) => return Err(error),
+            }
+        }
+        if over {
+            self.end();
+        } else {
+            self.wait_for_room().await;
+        }
+        Ok(over)
+    }
+
+    fn set_read_timeout(&mut self, _timeout: Option<Duration>) {}
+
+    fn get_read_timeout(&self) -> Option<Duration> {
+        None
+    }
+
+    fn set_write_timeout(&mut self, _timeout: Option<Duration>) {}
+
+    fn get_write_timeout(&self) -> Option<Duration> {
+        None
+    }
+
+    fn set_total_drain_timeout(&mut self, _timeout: Option<Duration>) {}
+
+    fn get_total_drain_timeout(&self) -> Option<Duration> {
+        None
+    }
+
+    fn request_summary(&self) -> String {
+        format!("{} {}", self.header.method, self.header.uri.path())
+    }
+
+    fn response_written(&self) -> Option<&ResponseHeader> {
+        self.written.as_ref()
+    }
+
+    /// The answer broke off and is to look like that to everybody.
+    async fn shutdown(&mut self, _code: u32, _ctx: &str) {
+        self.writer = None;
+    }
+
+    fn is_body_done(&mut self) -> bool {
+        true
+    }
+
+    async fn finish(&mut self) -> Result<()> {
+        self.end();
+        Ok(())
+    }
+
+    fn is_body_empty(&mut self) -> bool {
+        false
+    }
+
+    /// Serves the client, and returns when nobody follows the call any more.
+    async fn read_body_or_idle(&mut self, _no_body_expected: bool) -> Result<Option<Bytes>> {
+        let fill = self.fill.clone();
+        let pouring = self.pouring();
+        loop {
+            let Some(Pouring::Running(running)) = pouring else {
+                fill.deserted().await;
+                return Err(Error::explain(ErrorType::ConnectionClosed, "nobody follows the answer").into_down());
+            };
+            let (client, poured) = running.await;
+            *pouring = Some(Pouring::Done(client, poured));
+        }
+    }
+
+    fn body_bytes_sent(&self) -> usize {
+        self.sent
+    }
+
+    fn body_bytes_read(&self) -> usize {
+        self.read
+    }
+
+    fn digest(&self) -> Option<&Digest> {
+        None
+    }
+
+    fn digest_mut(&mut self) -> Option<&mut Digest> {
+        None
+    }
+
+    fn client_addr(&self) -> Option<&SocketAddr> {
+        self.address.as_ref()
+    }
+
+    fn server_addr(&self) -> Option<&SocketAddr> {
+        None
+    }
+
+    fn pseudo_raw_h1_request_header(&self) -> Bytes {
+        Bytes::new()
+    }
+
+    fn enable_retry_buffering(&mut self) {}
+
+    fn retry_buffer_truncated(&self) -> bool {
+        false
+    }
+
+    fn get_retry_buffer(&self) -> Option<Bytes> {
+        None
+    }
+
+    async fn finish_custom(&mut self) -> Result<()> {
+        Ok(())
+    }
+
+    fn take_custom_message_reader(&mut self) -> Option<CustomMessageReader> {
+        None
+    }
+
+    fn restore_custom_message_reader(&mut self, _reader: CustomMessageReader) -> Result<()> {
+        Ok(())
+    }
+
+    fn take_custom_message_writer(&mut self) -> Option<Box<dyn CustomMessageWrite>> {
+        None
+    }
+
+    fn restore_custom_message_writer(&mut self, _writer: Box<dyn CustomMessageWrite>) -> Result<()> {
+        Ok(())
+    }
+}

@@ -1,0 +1,109 @@
+//! A request of the gateway's own, such as a plugin makes: no client, no key, no limits, no plugins, no cache.
+
+use std::sync::Arc;
+
+use ai_gateway_providers::answer::Observer;
+use ai_gateway_providers::endpoint::match_endpoint;
+use ai_gateway_providers::scan::scan_json;
+use ai_gateway_providers::{AnswerForm, Operation};
+use bytes::{Bytes, BytesMut};
+use http::{HeaderMap, HeaderValue, Method, header};
+use pingora_http::RequestHeader;
+
+use super::call::{Ask, Call};
+use crate::proxy::answer::{form_of, verdict};
+use crate::proxy::attempt::{self, Attempt};
+use crate::proxy::encode::AnswerWay;
+use crate::proxy::exchange::Request;
+use crate::proxy::{Exchange, Gateway, encode};
+use crate::snapshot::Target;
+use crate::telemetry::InFlight;
+
+/// The largest answer.
+const MOST: usize = 1 << 20;
+
+/// Asks the first target of `model` that can do it, in OpenAI's dialect, and not for a stream.
+///
+/// # Errors
+/// Why there is no answer, without anything of the request.
+pub async fn ask(gateway: &Gateway, operation: Operation, model: &str, body: Bytes) -> Result<Bytes, String> {
+    let path = match operation {
+        Operation::Chat => "/v1/chat/completions",
+        Operation::Moderation => "/v1/moderations",
+        Operation::Embeddings => "/v1/embeddings",
+        other => return Err(format!("plugins cannot ask for {other}")),
+    };
+    let endpoint = match_endpoint(&Method::POST, path, &HeaderMap::new()).map_err(|error| error.to_string())?;
+    let mut client = RequestHeader::build(Method::POST, path.as_bytes(), Some(2)).map_err(|_| "no header")?;
+    let json = HeaderValue::from_static("application/json");
+    client.insert_header(header::CONTENT_TYPE, json).map_err(|_| "no header")?;
+    let mut exchange = Exchange::new(gateway.current.load_full(), InFlight::uncounted());
+    let model = exchange.snapshot.model(model).ok_or_else(|| format!("there is no model `{model}`"))?;
+    let scan = scan_json(&body).map_err(|error| error.to_string())?;
+    if scan.stream {
+        return Err("plugins cannot ask for streams".to_owned());
+    }
+    let usable = |target: &&Arc<Target>| target.provider.route(&endpoint, &target.model).is_some();
+    let target = model.targets.iter().find(usable).cloned();
+    let target = target.ok_or_else(|| format!("no target of `{}` offers {operation}", model.name))?;
+    exchange.endpoint = Some(endpoint);
+    exchange.request = Some(Request {
+        body,
+        scan,
+        model,
+        reservation: None,
+        json_array: false,
+        clocks: Default::default(),
+        betas: None,
+        prompt: None,
+        attempts: None,
+    });
+    send(gateway, &client, &exchange, &target).await
+}
+
+async fn send(
+    gateway: &Gateway,
+    client: &RequestHeader,
+    exchange: &Exchange,
+    target: &Arc<Target>,
+) -> Result<Bytes, String> {
+    let name = &target.provider.name;
+    let (Some(request), Some(endpoint)) = (&exchange.request, &exchange.endpoint) else {
+        return Err("no request".into());
+    };
+    let encoded = encode::encode(target, exchange, &gateway.continuity).map_err(|error| error.message)?;
+    let credential = fastrand::usize(..target.states.len());
+    let mut attempt = Attempt::uncounted(target.clone(), credential, encoded, request.clocks);
+    let approached = attempt::approach(&mut attempt, &gateway.http, &gateway.resolver, &exchange.id).await;
+    let peer = approached.map_err(|_| format!("provider `{name}` cannot be reached"))?;
+    let header = attempt::header_for(&attempt, client, exchange).map_err(|_| "the request has no header")?;
+    let ask = Ask { peer, header, body: std::mem::take(&mut attempt.body) };
+    let opened = Call::open(&gateway.calls.connector, ask).await;
+    let (header, mut call) = opened.map_err(|_| format!("provider `{name}` did not answer"))?;
+    if let Some(_refused) = verdict(header.status.as_u16()) {
+        return Err(format!("provider `{name}` answered with status {}", header.status.as_u16()));
+    }
+    let form = form_of(&header);
+    let mut observer = match std::mem::replace(&mut attempt.answer, AnswerWay::Straight) {
+        AnswerWay::Straight => Observer::new(exchange.dialect(), endpoint.operation, form, false),
+        AnswerWay::Translated(translation) => Observer::translating(*translation, endpoint.operation, form),
+        AnswerWay::Converted(conversion) => Observer::converting(*conversion),
+    };
+    let mut whole = BytesMut::new();
+    loop {
+        let next = call.next().await.map_err(|_| format!("the answer of provider `{name}` broke off"))?;
+        let end = next.is_none();
+        whole.extend_from_slice(&observer.feed(next.unwrap_or_default(), end));
+        if whole.len() > MOST {
+            return Err(format!("the answer of provider `{name}` is too large"));
+        }
+        if end {
+            break;
+        }
+    }
+    let seen = observer.seen();
+    if seen.error.is_some() || seen.cut || form == AnswerForm::Opaque {
+        return Err(format!("provider `{name}` gave no answer"));
+    }
+    Ok(whole.freeze())
+}

@@ -1,0 +1,233 @@
+//! The request phase: plugins see the request before it is routed, and may change, answer or reject it.
+
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use ai_gateway_plugins::{About, Host, Reply, Request, Verdict};
+use ai_gateway_providers::codec::{Call, Client, codec};
+use ai_gateway_providers::common::{Json, Losses, Response, take_apart};
+use ai_gateway_providers::endpoint::{BodyKind, Endpoint};
+use ai_gateway_providers::error::{ApiError, ErrorKind};
+use ai_gateway_providers::scan::scan_json;
+use ai_gateway_providers::{Dialect, Operation};
+use bytes::Bytes;
+use http::header::{CONNECTION, CONTENT_LENGTH, EXPECT, HOST, TRANSFER_ENCODING, UPGRADE};
+use http::{HeaderMap, StatusCode};
+use pingora_error::Result;
+use pingora_http::{RequestHeader, ResponseHeader};
+use pingora_proxy::Session;
+
+use super::call::{rejected, said};
+use super::host::GatewayHost;
+use super::{Run, key};
+use crate::config::CREDENTIALS;
+use crate::proxy::reply::{self, Refusal};
+use crate::proxy::{Exchange, Gateway, answer as upstream, plan};
+use crate::routing::rules::{Asked, Facts};
+use crate::telemetry::Hook;
+
+/// What becomes of a request.
+pub enum Decided {
+    /// It goes on, with this body.
+    Go(Bytes),
+    /// The client gets an error.
+    Refuse(Refusal),
+    /// The client gets this answer.
+    Say(Box<Reply>),
+}
+
+/// Headers that no plugin sees or changes, beside those with credentials.
+const FRAMING: [http::HeaderName; 6] = [CONNECTION, CONTENT_LENGTH, EXPECT, HOST, TRANSFER_ENCODING, UPGRADE];
+
+/// Takes the request through the plugins. Nothing happens where there are none.
+pub async fn on_request(gateway: &Gateway, session: &mut Session, exchange: &mut Exchange, body: Bytes) -> Decided {
+    if exchange.snapshot.plugins.is_empty() {
+        return Decided::Go(body);
+    }
+    let Some(run) = begin(gateway, session.req_header(), exchange, &body) else { return Decided::Go(body) };
+    exchange.plugins = Some(run.clone());
+    if !run.active.iter().any(|active| active.entry.needs.request) {
+        return Decided::Go(body);
+    }
+    match Box::pin(ask_all(&run, session, exchange, body)).await {
+        Ok(decided) => decided,
+        Err(error) => Decided::Refuse(error.into()),
+    }
+}
+
+fn begin(gateway: &Gateway, header: &RequestHeader, exchange: &Exchange, body: &Bytes) -> Option<Arc<Run>> {
+    let endpoint = exchange.endpoint.as_ref()?;
+    // What cannot be read is refused when it is planned.
+    let scan = plan::scan(&header.headers, endpoint.body, body).ok()?;
+    let model = endpoint.path_model.as_deref().or(scan.model.as_ref().map(|model| model.value.as_str()));
+    let stream = scan.stream || endpoint.stream;
+    let facts = Facts::new(Asked {
+        path: header.uri.path(),
+        operation: endpoint.operation,
+        dialect: endpoint.dialect,
+        headers: &header.headers,
+        key: exchange.key.as_deref(),
+        model,
+        stream,
+        json: if endpoint.body == BodyKind::Json { body } else { b"" },
+    });
+    exchange.snapshot.plugins.begin(&facts, || {
+        let host: Arc<dyn Host> = Arc::new(GatewayHost(gateway.clone()));
+        let mut about = About::new(endpoint.dialect, endpoint.operation, host);
+        about.id = (&*exchange.id).into();
+        about.key = exchange.key.as_deref().map(key);
+        about.model = model.map(Into::into);
+        about.stream = stream;
+        about.path = header.uri.path().into();
+        about.started = exchange.started;
+        about
+    })
+}
+
+async fn ask_all(
+    run: &Run,
+    session: &mut Session,
+    exchange: &mut Exchange,
+    body: Bytes,
+) -> std::result::Result<Decided, ApiError> {
+    let Some(endpoint) = &exchange.endpoint else { return Ok(Decided::Go(body)) };
+    let readable = endpoint.body == BodyKind::Json && endpoint.operation != Operation::Stored;
+    let headers = seen(&session.req_header().headers);
+    let json = if readable { body.clone() } else { Bytes::new() };
+    let mut request = Request::new(endpoint.dialect, endpoint.operation, headers, json);
+    request.path_model = endpoint.path_model.clone();
+    request.path_stream = endpoint.stream;
+    let mut changed = false;
+    for active in run.those(|needs| needs.request) {
+        let view = request.for_next(active.entry.needs.body);
+        let called = active.call(
+            Hook::Request,
+            view,
+            |plugin, cx, mut request| {
+                Box::pin(async move {
+                    let verdict = plugin.on_request(&mut request, &cx).await;
+                    (request, verdict)
+                })
+            },
+            said,
+        );
+        let Some((view, verdict)) = called.await? else { continue };
+        match verdict {
+            Verdict::Pass => {}
+            Verdict::Answer(reply) => return Ok(Decided::Say(reply)),
+            Verdict::Reject(rejection) => return Ok(Decided::Refuse(rejected(rejection).into())),
+        }
+        request.headers = view.headers.clone();
+        if view.is_changed() && readable && active.entry.needs.body {
+            let sound = view.json().len() <= exchange.snapshot.limits.max_body && scan_json(view.json()).is_ok();
+            if !sound {
+                active.failed(
+                    Hook::Request,
+                    &"it made a body that is too large, or no JSON".into(),
+                    Default::default(),
+                )?;
+                continue;
+            }
+            request.set_json(view.json().clone());
+            changed = true;
+        }
+    }
+    give_back(session.req_header_mut(), &request.headers);
+    Ok(Decided::Go(if changed { request.json().clone() } else { body }))
+}
+
+fn hidden(name: &http::HeaderName) -> bool {
+    CREDENTIALS.contains(&name.as_str()) || FRAMING.contains(name)
+}
+
+/// The headers that plugins see.
+fn seen(headers: &HeaderMap) -> HeaderMap {
+    let mut seen = HeaderMap::with_capacity(headers.len());
+    for (name, value) in headers.iter().filter(|(name, _)| !hidden(name)) {
+        seen.append(name.clone(), value.clone());
+    }
+    seen
+}
+
+/// Writes the headers that plugins have changed back into the request's.
+fn give_back(header: &mut RequestHeader, changed: &HeaderMap) {
+    let before = seen(&header.headers);
+    if before == *changed {
+        return;
+    }
+    for name in before.keys().filter(|name| !changed.contains_key(*name)) {
+        header.remove_header(name);
+    }
+    for name in changed.keys().filter(|name| !hidden(name)) {
+        header.remove_header(name);
+        for value in changed.get_all(name) {
+            // A name that was read from headers, or parsed, is one that can be written.
+            let _ = header.append_header(name.clone(), value.clone());
+        }
+    }
+}
+
+/// Answers with what a plugin says.
+pub async fn answer(session: &mut Session, exchange: &mut Exchange, said: Reply) -> Result<()> {
+    let Some(endpoint) = exchange.endpoint.clone() else { return Ok(()) };
+    let stream = exchange.plugins.as_ref().is_some_and(|run| run.about.stream);
+    let (status, content_type, body) = match said {
+        Reply::Json { status, body } => (status, "application/json", body),
+        Reply::Chat(response) if endpoint.operation == Operation::Chat => {
+            let client = client(exchange, session.req_header(), stream, Bytes::new());
+            let body = written(&response, endpoint.dialect, &client, stream);
+            let content_type = match () {
+                () if !stream || client.json_array => "application/json",
+                () if endpoint.dialect == Dialect::Bedrock => upstream::EVENT_STREAM,
+                () => "text/event-stream",
+            };
+            (200, content_type, body.into())
+        }
+        _ => {
+            let error = ApiError::new(ErrorKind::Internal, "a plugin gave the answer of another operation");
+            return reply::error(session, exchange, error).await;
+        }
+    };
+    exchange.status = status;
+    let status = StatusCode::from_u16(status).unwrap_or(StatusCode::OK);
+    let mut header = ResponseHeader::build(status, Some(6))?;
+    header.insert_header(http::header::CONTENT_TYPE, content_type)?;
+    reply::whole(session, exchange, header, body).await
+}
+
+/// A whole answer, or the stream that says the same, in `dialect`.
+fn written(response: &Response<'_>, dialect: Dialect, client: &Client, stream: bool) -> Vec<u8> {
+    let mut losses = Losses::default();
+    if !stream {
+        return codec(dialect).encode_response(response, client, &mut losses);
+    }
+    let mut encoder = codec(dialect).stream_encoder(client);
+    let mut out = Vec::new();
+    take_apart(response, &mut |event| encoder.encode(event, &mut losses, &mut out));
+    out
+}
+
+/// For whom answers are written that do not pass as they come. `body`: the request's.
+pub(super) fn client(exchange: &Exchange, header: &RequestHeader, stream: bool, body: Bytes) -> Client {
+    let model = exchange.plugins.as_ref().and_then(|run| run.about.model.as_deref()).unwrap_or_default();
+    let endpoint = exchange.endpoint.as_ref();
+    let scan = exchange.request.as_ref().map(|request| &request.scan);
+    Client {
+        model: model.to_owned(),
+        include_usage: stream && scan.is_some_and(|scan| !scan.hide_usage()),
+        request_id: exchange.id.to_string(),
+        now: SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |now| now.as_secs()),
+        echo: endpoint.and_then(|endpoint| echo(endpoint, &body)),
+        json_array: endpoint.is_some_and(|endpoint| plan::wants_json_array(header, endpoint)),
+    }
+}
+
+/// What answers of the Responses API repeat of their request.
+fn echo(endpoint: &Endpoint, body: &[u8]) -> Option<Json<'static>> {
+    if endpoint.operation != Operation::Chat || endpoint.dialect != Dialect::OpenAiResponses {
+        return None;
+    }
+    let codec = codec(endpoint.dialect);
+    let asked = codec.decode_request(body, &Call::default()).ok()?;
+    codec.echo(&asked)
+}

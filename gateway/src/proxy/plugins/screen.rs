@@ -1,0 +1,513 @@
+//! What leaves for the client, as plugins see it. The replay session passes everything through here that it writes, from Pingora's
+//! proxy path and out of the cache alike, so that hooks may wait and each client's own plugins are asked.
+//!
+//! Of an answer that comes whole header and body are kept until the plugins have said what they think of it, if any of them
+//! looks at bodies. A stream goes through as it comes, but for what text hooks hold back.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use ai_gateway_plugins::{
+    Answer, AnswerBody, Flow, Hooked, Part, PartKind, Rejection, Reply, Screen, Verdict, screen_whole,
+};
+use ai_gateway_providers::answer::AnswerForm;
+use ai_gateway_providers::codec::{Client, StreamEncoder, codec};
+use ai_gateway_providers::common::{Delta, Event, Losses};
+use ai_gateway_providers::error::{ApiError, ErrorKind, encode_error};
+use ai_gateway_providers::{Dialect, Operation};
+use bounded_static::IntoBoundedStatic as _;
+use bytes::{Bytes, BytesMut};
+use http::header::{CONTENT_LENGTH, CONTENT_TYPE, TRANSFER_ENCODING};
+use http::{HeaderMap, StatusCode};
+use pingora_core::protocols::http::HttpTask;
+use pingora_error::Result;
+use pingora_http::{RequestHeader, ResponseHeader};
+
+use super::call::{TextPolicy, rejected, said};
+use super::request::client;
+use super::{Active, Run};
+use crate::proxy::Exchange;
+use crate::proxy::answer::form_of;
+use crate::telemetry::{Hook, Said};
+
+/// The largest answer that is kept whole for plugins.
+const MOST_WHOLE: usize = 32 << 20;
+/// Headers of an answer that plugins do not change.
+const FRAMING: [http::HeaderName; 3] = [CONTENT_LENGTH, TRANSFER_ENCODING, http::header::CONNECTION];
+
+/// Stands between an exchange's answer and its client.
+pub struct Screener {
+    run: Arc<Run>,
+    dialect: Dialect,
+    operation: Operation,
+    client: Client,
+    state: State,
+}
+
+enum State {
+    /// The header has not come.
+    Head,
+    /// The body goes by.
+    Passing,
+    /// A stream, of which the texts are looked at.
+    Stream(Box<Streaming>),
+    /// An answer that is kept until it is whole.
+    Whole(Box<ResponseHeader>, BytesMut),
+    /// The client has all that it gets.
+    Over,
+}
+
+impl Screener {
+    /// For the answer of an exchange whose request is known; `None`: no plugin looks at it.
+    pub fn of(exchange: &Exchange, header: &RequestHeader) -> Option<Box<Self>> {
+        let (run, endpoint) = (exchange.plugins.as_ref()?, exchange.endpoint.as_ref()?);
+        run.those(|needs| needs.answer || needs.text.is_some() || needs.window.is_some() || needs.bytes).next()?;
+        let body = exchange.request.as_ref().map(|request| request.body.clone()).unwrap_or_default();
+        let client = client(exchange, header, exchange.wants_stream(), body);
+        let (dialect, operation) = (endpoint.dialect, endpoint.operation);
+        Some(Box::new(Self { run: run.clone(), dialect, operation, client, state: State::Head }))
+    }
+
+    /// Whether the client has got the end of its answer.
+    pub fn is_over(&self) -> bool {
+        matches!(self.state, State::Over)
+    }
+
+    /// Passes on what is to be written.
+    ///
+    /// # Errors
+    /// Never in practice: headers are copied from such as were read.
+    pub async fn pass(&mut self, tasks: Vec<HttpTask>) -> Result<Vec<HttpTask>> {
+        let mut out = Vec::with_capacity(tasks.len() + 1);
+        for task in tasks {
+            match task {
+                HttpTask::Header(header, end) if !header.status.is_informational() => {
+                    Box::pin(self.header(header, end, &mut out)).await?;
+                }
+                HttpTask::Body(body, end) => Box::pin(self.body(body, end, &mut out)).await?,
+                task @ (HttpTask::Trailer(_) | HttpTask::Done) => {
+                    Box::pin(self.body(None, true, &mut out)).await?;
+                    if !self.is_over() {
+                        out.push(task);
+                    }
+                }
+                task if !self.is_over() => out.push(task),
+                _ => {}
+            }
+        }
+        for active in self.run.those(|needs| needs.bytes) {
+            for body in
+                out.iter().filter_map(|task| if let HttpTask::Body(Some(body), _) = task { Some(body) } else { None })
+            {
+                let _ = active.call_sync(Hook::Bytes, |plugin, cx| Ok(plugin.on_bytes(body, cx)), |()| Said::Pass);
+            }
+        }
+        Ok(out)
+    }
+
+    /// Whether the answer's texts are looked at.
+    fn reads_text(&self) -> bool {
+        let has_text = matches!(self.operation, Operation::Chat | Operation::Completions | Operation::Stored);
+        has_text && self.run.those(|needs| needs.text.is_some() || needs.window.is_some()).next().is_some()
+    }
+
+    async fn header(&mut self, mut header: Box<ResponseHeader>, end: bool, out: &mut Vec<HttpTask>) -> Result<()> {
+        let good = header.status.is_success();
+        let form = form_of(&header);
+        let reads_body = self.run.those(|needs| needs.answer_body).next().is_some() || (self.reads_text() && good);
+        if form == AnswerForm::Json && reads_body && !end {
+            self.state = State::Whole(header, BytesMut::new());
+            return Ok(());
+        }
+        let mut answer = self.answer(&header, AnswerBody::Passing);
+        match self.ask(&mut answer).await {
+            Ok(None) => {}
+            Ok(Some(_)) => return self.replace(&header, end, "answered an answer that had begun", out),
+            Err(error) => return self.refuse(&header, error, out),
+        }
+        apply(&mut header, &answer.headers)?;
+        if form != AnswerForm::Stream || !good || !self.reads_text() {
+            let unread = form == AnswerForm::Opaque && good && self.reads_text() && self.operation != Operation::Stored;
+            if unread {
+                return self.replace(&header, end, "cannot read an answer of this form", out);
+            }
+            self.state = State::Passing;
+            out.push(HttpTask::Header(header, end));
+            return Ok(());
+        }
+        if self.operation == Operation::Completions {
+            return self.replace(&header, end, "cannot read streams of legacy completions", out);
+        }
+        header.remove_header(&CONTENT_LENGTH);
+        self.state = State::Stream(Box::new(Streaming::new(&self.run, self.dialect, &self.client)));
+        out.push(HttpTask::Header(header, end));
+        Ok(())
+    }
+
+    /// What a plugin wants cannot be done: its failure, which lets the answer pass or not.
+    fn replace(&mut self, header: &ResponseHeader, end: bool, why: &str, out: &mut Vec<HttpTask>) -> Result<()> {
+        let mut refused = None;
+        for active in self.run.those(|needs| needs.text.is_some() || needs.window.is_some() || needs.answer) {
+            if let Err(error) = active.failed(Hook::Answer, &why.into(), Duration::ZERO) {
+                refused.get_or_insert(error);
+            }
+        }
+        match refused {
+            Some(error) => self.refuse(header, error, out),
+            None => {
+                self.state = State::Passing;
+                out.push(HttpTask::Header(Box::new(header.clone()), end));
+                Ok(())
+            }
+        }
+    }
+
+    async fn body(&mut self, body: Option<Bytes>, end: bool, out: &mut Vec<HttpTask>) -> Result<()> {
+        match &mut self.state {
+            State::Over => {}
+            State::Head | State::Passing => {
+                if body.is_some() || end {
+                    out.push(HttpTask::Body(body, end));
+                }
+            }
+            State::Stream(streaming) => {
+                let bytes = streaming.feed(body.unwrap_or_default(), end, &self.client.request_id).await;
+                let over = streaming.refused.is_some();
+                if let Some(rejection) = streaming.refused.take() {
+                    self.run.tell(rejected(rejection), None);
+                }
+                if !bytes.is_empty() || end || over {
+                    out.push(HttpTask::Body((!bytes.is_empty()).then_some(bytes), end || over));
+                }
+                if end || over {
+                    self.state = State::Over;
+                }
+            }
+            State::Whole(header, held) => {
+                held.extend_from_slice(&body.unwrap_or_default());
+                if held.len() > MOST_WHOLE {
+                    let (header, held) = (header.clone(), std::mem::take(held).freeze());
+                    self.replace(&header, false, "the answer is too large to be looked at", out)?;
+                    if !self.is_over() {
+                        out.push(HttpTask::Body(Some(held), end));
+                    }
+                } else if end {
+                    let (header, held) = (header.clone(), std::mem::take(held).freeze());
+                    self.whole(header, held, out).await?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn answer(&self, header: &ResponseHeader, body: AnswerBody) -> Answer {
+        let mut answer = Answer::new(self.dialect, self.operation, body);
+        answer.status = header.status.as_u16();
+        answer.headers = header.headers.clone();
+        for name in FRAMING {
+            answer.headers.remove(name);
+        }
+        answer
+    }
+
+    /// Asks the plugins about an answer, or its head.
+    async fn ask(&self, answer: &mut Answer) -> std::result::Result<Option<Reply>, ApiError> {
+        for active in self.run.those(|needs| needs.answer) {
+            let mut view = answer.clone();
+            if !active.entry.needs.answer_body {
+                view.body = AnswerBody::Passing;
+            }
+            let called = active.call(
+                Hook::Answer,
+                view,
+                |plugin, cx, mut answer| {
+                    Box::pin(async move {
+                        let verdict = plugin.on_answer(&mut answer, &cx).await;
+                        (answer, verdict)
+                    })
+                },
+                said,
+            );
+            let Some((view, verdict)) = called.await? else { continue };
+            match verdict {
+                Verdict::Pass => {
+                    answer.headers = view.headers;
+                    if active.entry.needs.answer_body && answer.body != AnswerBody::Passing {
+                        answer.body = view.body;
+                    }
+                }
+                Verdict::Answer(reply) => return Ok(Some(*reply)),
+                Verdict::Reject(rejection) => return Err(rejected(rejection)),
+            }
+        }
+        Ok(None)
+    }
+
+    /// An answer that is whole.
+    async fn whole(&mut self, mut header: Box<ResponseHeader>, body: Bytes, out: &mut Vec<HttpTask>) -> Result<()> {
+        let array = self.client.json_array && body.trim_ascii_start().starts_with(b"[");
+        let body = match array && header.status.is_success() {
+            false => body,
+            true => self.stream_in_array(&body).await,
+        };
+        let mut answer = self.answer(&header, AnswerBody::Json(body));
+        match self.ask(&mut answer).await {
+            Ok(None) => {}
+            Ok(Some(Reply::Chat(response))) if self.operation == Operation::Chat => {
+                let mut losses = Losses::default();
+                let body = codec(self.dialect).encode_response(&response, &self.client, &mut losses);
+                answer.body = AnswerBody::Json(body.into());
+            }
+            Ok(Some(Reply::Json { body, .. })) => answer.body = AnswerBody::Json(body),
+            Ok(Some(_)) => {
+                let error = ApiError::new(ErrorKind::Internal, "a plugin gave the answer of another operation");
+                return self.refuse(&header, error, out);
+            }
+            Err(error) => return self.refuse(&header, error, out),
+        }
+        if header.status.is_success() && self.reads_text() && !array {
+            let mut hooks = hooks(&self.run);
+            let mut refused = screen_whole(&mut answer, &mut hooks);
+            if refused.is_none() {
+                refused = Box::pin(self.windows(&mut answer)).await;
+            }
+            if let Some(rejection) = refused {
+                self.run.tell(rejected(rejection), None);
+            }
+        }
+        apply(&mut header, &answer.headers)?;
+        let body = match answer.body {
+            AnswerBody::Json(body) => body,
+            AnswerBody::Passing => Bytes::new(),
+        };
+        header.remove_header(&TRANSFER_ENCODING);
+        header.insert_header(CONTENT_LENGTH, body.len())?;
+        self.state = State::Over;
+        out.extend([HttpTask::Header(header, false), HttpTask::Body(Some(body), true)]);
+        Ok(())
+    }
+
+    /// Shows the texts of a whole answer to those who may wait.
+    async fn windows(&self, answer: &mut Answer) -> Option<Rejection> {
+        let waits: Vec<&Active> = self.run.those(|needs| needs.window.is_some()).collect();
+        if waits.is_empty() {
+            return None;
+        }
+        let texts: Vec<(Part, String)> = answer
+            .texts()
+            .into_iter()
+            .filter_map(|text| Some((ai_gateway_plugins::part_of(&text)?, text.text.into_owned())))
+            .collect();
+        for (part, text) in texts {
+            for active in &waits {
+                if let Some(rejection) = window(active, part, &text, true).await {
+                    ai_gateway_plugins::refuse_whole(answer, &rejection);
+                    return Some(rejection);
+                }
+            }
+        }
+        None
+    }
+
+    /// Gemini's stream in one JSON array is looked at as the stream that it is.
+    async fn stream_in_array(&mut self, body: &Bytes) -> Bytes {
+        let Ok(events) = serde_json::from_slice::<Vec<&serde_json::value::RawValue>>(body) else { return body.clone() };
+        let mut streaming = Streaming::new(&self.run, self.dialect, &self.client);
+        let mut out = BytesMut::new();
+        for event in events {
+            let event = Bytes::from(format!("data: {}\n\n", event.get().replace(['\n', '\r'], " ")));
+            out.extend_from_slice(&streaming.feed(event, false, "").await);
+        }
+        out.extend_from_slice(&streaming.feed(Bytes::new(), true, "").await);
+        if let Some(rejection) = streaming.refused.take() {
+            self.run.tell(rejected(rejection), None);
+        }
+        out.freeze()
+    }
+
+    /// The client gets an error in the place of the answer.
+    fn refuse(&mut self, header: &ResponseHeader, error: ApiError, out: &mut Vec<HttpTask>) -> Result<()> {
+        let status = error.client_status(self.dialect);
+        let body = encode_error(self.dialect, &error, &self.client.request_id);
+        let code = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let mut refusal = ResponseHeader::build(code, Some(8))?;
+        for (name, value) in header.headers.iter().filter(|(name, _)| name.as_str().starts_with("x-")) {
+            refusal.append_header(name.clone(), value.clone())?;
+        }
+        refusal.insert_header(CONTENT_TYPE, "application/json")?;
+        refusal.insert_header(CONTENT_LENGTH, body.len())?;
+        self.run.tell(error, Some(status));
+        self.state = State::Over;
+        out.extend([HttpTask::Header(Box::new(refusal), false), HttpTask::Body(Some(body.into()), true)]);
+        Ok(())
+    }
+}
+
+/// Writes the headers that plugins have changed.
+fn apply(header: &mut ResponseHeader, changed: &HeaderMap) -> Result<()> {
+    let ours = |name: &http::HeaderName| FRAMING.contains(name);
+    let gone: Vec<_> =
+        header.headers.keys().filter(|name| !ours(name) && !changed.contains_key(*name)).cloned().collect();
+    for name in gone {
+        header.remove_header(&name);
+    }
+    for name in changed.keys().filter(|name| !ours(name)) {
+        if header.headers.get_all(name).iter().eq(changed.get_all(name).iter()) {
+            continue;
+        }
+        header.remove_header(name);
+        for value in changed.get_all(name) {
+            header.append_header(name.clone(), value.clone())?;
+        }
+    }
+    Ok(())
+}
+
+/// The text hooks of the plugins, for one answer.
+fn hooks(run: &Run) -> Vec<Hooked> {
+    let hooked = |active: &Active| {
+        let hook = active.call_sync(Hook::Text, |plugin, cx| Ok(plugin.text_hook(cx)), |_| Said::Pass);
+        let policy = Arc::new(TextPolicy(active.clone()));
+        let hold = active.entry.needs.text.unwrap_or_default();
+        match hook {
+            Ok(hook) => Some(Hooked::new(hook??, hold, policy)),
+            Err(_) => Some(Hooked::new(Box::new(super::call::Refuses), hold, policy)),
+        }
+    };
+    run.those(|needs| needs.text.is_some()).filter_map(hooked).collect()
+}
+
+/// Asks a plugin that may wait about a text. What it refuses with.
+async fn window(active: &Active, part: Part, text: &str, end: bool) -> Option<Rejection> {
+    let called = active.call(
+        Hook::Window,
+        (part, text.to_owned(), end),
+        |plugin, cx, view| {
+            Box::pin(async move {
+                let flow = plugin.on_window(&view.0, &view.1, view.2, &cx).await;
+                (view, flow)
+            })
+        },
+        |flow| if *flow == Flow::Pass { Said::Pass } else { Said::Reject },
+    );
+    match called.await {
+        Ok(Some((_, Flow::Refuse(rejection)))) => Some(rejection),
+        Ok(Some((_, Flow::Pass)) | None) => None,
+        Err(error) => Some(Rejection { status: error.kind.status(), message: error.message }),
+    }
+}
+
+/// A stream under way.
+struct Streaming {
+    screen: Screen,
+    encoder: Box<dyn StreamEncoder>,
+    losses: Losses,
+    /// Those who may wait, and how much they want at a time.
+    waits: Vec<Active>,
+    window: usize,
+    /// Text that they have not seen.
+    pending: Vec<Pending>,
+    refused: Option<Rejection>,
+}
+
+struct Pending {
+    part: Part,
+    /// Which summary of reasoning.
+    sub: Option<u32>,
+    text: String,
+}
+
+impl Streaming {
+    fn new(run: &Run, dialect: Dialect, client: &Client) -> Self {
+        let waits: Vec<Active> = run.those(|needs| needs.window.is_some()).cloned().collect();
+        let window = waits.iter().filter_map(|active| active.entry.needs.window).min();
+        Self {
+            screen: Screen::new(dialect, hooks(run), client.request_id.get(..12).unwrap_or("0")),
+            encoder: codec(dialect).stream_encoder(client),
+            losses: Losses::default(),
+            waits,
+            window: window.unwrap_or_default().clamp(1, 64 << 10),
+            pending: Vec::new(),
+            refused: None,
+        }
+    }
+
+    async fn feed(&mut self, chunk: Bytes, end: bool, _id: &str) -> Bytes {
+        let Self { screen, encoder, losses, .. } = self;
+        let mut out = Vec::new();
+        if self.waits.is_empty() {
+            screen.feed(&chunk, end, &mut |event| encoder.encode(event, losses, &mut out));
+        } else {
+            let mut events: Vec<Event<'static>> = Vec::new();
+            screen.feed(&chunk, end, &mut |event| events.push(event.into_static()));
+            for event in events {
+                if let Some(rejection) = self.wait(event, &mut out).await {
+                    let Self { screen, encoder, losses, .. } = self;
+                    screen.refuse(rejection, &mut |event| encoder.encode(event, losses, &mut out));
+                    break;
+                }
+            }
+        }
+        self.refused = self.screen.refused().cloned();
+        out.into()
+    }
+
+    /// Keeps text until there is enough of it to ask about.
+    async fn wait(&mut self, event: Event<'static>, out: &mut Vec<u8>) -> Option<Rejection> {
+        let Event::Delta { choice, index, delta } = event else {
+            if let Event::BlockEnd { choice, index } = &event {
+                while let Some(at) = self
+                    .pending
+                    .iter()
+                    .position(|pending| (pending.part.choice, pending.part.index) == (*choice, *index))
+                {
+                    let pending = self.pending.remove(at);
+                    if let Some(rejection) = self.release(pending, true, out).await {
+                        return Some(rejection);
+                    }
+                }
+            }
+            self.encoder.encode(event, &mut self.losses, out);
+            return None;
+        };
+        let (kind, sub, text) = match delta {
+            Delta::Text(text) => (PartKind::Text, None, text),
+            Delta::Refusal(text) => (PartKind::Refusal, None, text),
+            Delta::Reasoning(text) => (PartKind::Reasoning, None, text),
+            Delta::Summary { part, text } => (PartKind::Reasoning, Some(part), text),
+            Delta::Arguments(text) => (PartKind::Arguments, None, text),
+            Delta::Transcript(text) => (PartKind::Transcript, None, text),
+            delta => {
+                self.encoder.encode(Event::Delta { choice, index, delta }, &mut self.losses, out);
+                return None;
+            }
+        };
+        let part = Part::new(choice, index, kind);
+        let at = self.pending.iter().position(|pending| pending.part == part && pending.sub == sub);
+        let at = at.unwrap_or_else(|| {
+            self.pending.push(Pending { part, sub, text: String::new() });
+            self.pending.len() - 1
+        });
+        self.pending[at].text.push_str(&text);
+        if self.pending[at].text.len() < self.window {
+            return None;
+        }
+        let full = Pending { part, sub, text: std::mem::take(&mut self.pending[at].text) };
+        self.release(full, false, out).await
+    }
+
+    async fn release(&mut self, pending: Pending, end: bool, out: &mut Vec<u8>) -> Option<Rejection> {
+        let Pending { part, sub, text } = pending;
+        for active in &self.waits {
+            if let Some(rejection) = window(active, part, &text, end).await {
+                return Some(rejection);
+            }
+        }
+        if !text.is_empty() {
+            let delta = ai_gateway_plugins::delta(part.kind, sub, text.into());
+            let event = Event::Delta { choice: part.choice, index: part.index, delta };
+            self.encoder.encode(event, &mut self.losses, out);
+        }
+        None
+    }
+}

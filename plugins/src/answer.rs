@@ -1,0 +1,83 @@
+//! An answer, as plugins see it.
+
+use bytes::Bytes;
+use http::HeaderMap;
+
+use crate::providers::codec::{Client, Maker, Platform, codec};
+use crate::providers::common::{Losses, ProviderTag, Response};
+use crate::providers::{ApiError, Dialect, Operation};
+use crate::{Side, Text, edit_texts, texts};
+
+/// An answer on its way to the client, in the client's dialect.
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub struct Answer {
+    /// The client's dialect.
+    pub dialect: Dialect,
+    /// What was asked.
+    pub operation: Operation,
+    /// Its status. Errors of the gateway's own do not come here; those that a provider's answer passes on do.
+    pub status: u16,
+    /// Its headers. Those of framing (`content-length`, `transfer-encoding`) cannot be changed.
+    pub headers: HeaderMap,
+    /// What it says.
+    pub body: AnswerBody,
+}
+
+/// The body of an [`Answer`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum AnswerBody {
+    /// It comes as a stream, or is nothing that is read, or the plugin does not [need](crate::Needs::answer) it.
+    Passing,
+    /// A JSON document, in the client's dialect.
+    Json(Bytes),
+}
+
+impl Answer {
+    /// An answer of status 200 without headers.
+    #[must_use]
+    pub fn new(dialect: Dialect, operation: Operation, body: AnswerBody) -> Self {
+        Self { dialect, operation, status: 200, headers: HeaderMap::new(), body }
+    }
+
+    /// Its JSON, if it came whole.
+    #[must_use]
+    pub fn json(&self) -> Option<&Bytes> {
+        match &self.body {
+            AnswerBody::Json(json) => Some(json),
+            AnswerBody::Passing => None,
+        }
+    }
+
+    /// Its texts.
+    #[must_use]
+    pub fn texts(&self) -> Vec<Text<'_>> {
+        self.json().map(|json| texts(json, Side::Answer, self.dialect, self.operation)).unwrap_or_default()
+    }
+
+    /// Puts another text in the place of each for which `edit` gives one; every other byte of the body stays. Gives back how many.
+    pub fn edit_texts(&mut self, edit: impl FnMut(&Text<'_>) -> Option<String>) -> usize {
+        let AnswerBody::Json(json) = &mut self.body else { return 0 };
+        let (edited, count) = edit_texts(json, Side::Answer, self.dialect, self.operation, edit);
+        if let Some(edited) = edited {
+            *json = edited;
+        }
+        count
+    }
+
+    /// A chat answer in the words of the common model; `None` if it did not come whole, or is none.
+    #[must_use]
+    pub fn chat(&self) -> Option<Result<Response<'_>, ApiError>> {
+        let json = self.json().filter(|_| self.operation == Operation::Chat && (200..300).contains(&self.status))?;
+        let maker = Maker { provider: ProviderTag::of(""), platform: Platform::Native, model: "", id_seed: "0" };
+        Some(codec(self.dialect).decode_response(json, &maker))
+    }
+
+    /// Puts `response` in the place of the body. Gives back what the client's dialect cannot say of it.
+    pub fn set_chat(&mut self, response: &Response<'_>) -> Losses {
+        let mut losses = Losses::default();
+        let body = codec(self.dialect).encode_response(response, &Client::default(), &mut losses);
+        self.body = AnswerBody::Json(body.into());
+        losses
+    }
+}

@@ -1,0 +1,58 @@
+//! `allow`: what has nothing of a list is refused.
+
+use std::sync::Arc;
+
+use serde::Deserialize;
+use toml::Spanned;
+
+use super::List;
+use crate::find::{Any, Script, find_first};
+use crate::guard::rejection_status;
+use crate::{Context, Failure, Needs, Plugin, Request, Settings, TextKind, Verdict, async_trait};
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct AllowSettings {
+    words: Option<Vec<Spanned<String>>>,
+    words_file: Option<Spanned<String>>,
+    patterns: Option<Vec<Spanned<String>>>,
+    message: Option<String>,
+    status: Option<Spanned<u16>>,
+}
+
+/// `use = "allow"`.
+pub const PLUGIN: crate::Kind = crate::Kind::new("allow", |settings: &Settings<'_>| {
+    let AllowSettings { words, words_file, patterns, message, status } = settings.read()?;
+    let status = rejection_status(status.as_ref(), 403)?;
+    let (finder, _) = List { words, words_file, patterns, reach: None }.finder(settings)?;
+    let message = message.unwrap_or_else(|| "this is not what may be asked here".to_owned());
+    Ok(Arc::new(Allow { finder, message, status }))
+});
+
+struct Allow {
+    finder: Any,
+    message: String,
+    status: u16,
+}
+
+#[async_trait]
+impl Plugin for Allow {
+    fn needs(&self) -> Needs {
+        Needs::new().body()
+    }
+
+    async fn on_request(&self, request: &mut Request, cx: &Context) -> Result<Verdict, Failure> {
+        let asks = |kind| matches!(kind, TextKind::User | TextKind::Input);
+        let texts = request.texts();
+        let Some(last) = texts.iter().rposition(|text| asks(text.kind)) else { return Ok(Verdict::Pass) };
+        // A message may have several texts.
+        let message = texts.get(..=last).unwrap_or_default().iter().rev().take_while(|text| asks(text.kind));
+        for text in message {
+            if find_first(&self.finder, &text.text, Script::Plain).is_some() {
+                return Ok(Verdict::Pass);
+            }
+        }
+        cx.tag("found", "nothing");
+        Ok(Verdict::reject(self.status, &self.message))
+    }
+}

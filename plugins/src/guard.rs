@@ -1,0 +1,232 @@
+//! A finder, and what becomes of what it finds: masked, removed, refused or only told of. What `pii`, `secrets` and `deny` have in
+//! common.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use serde::Deserialize;
+use toml::Spanned;
+
+use crate::find::{Any, Finder, Found, Kind, Reader, Script, find_first, in_json, rewrite};
+use crate::pii::{Masks, label};
+use crate::{
+    Context, Failure, Flow, Needs, Part, PartKind, Plugin, Rejection, Request, SettingsError, TextHook, TextKind,
+    Verdict, Window, async_trait,
+};
+
+/// Which way texts go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Way {
+    /// From the client.
+    Request,
+    /// To the client.
+    Answer,
+}
+
+/// What becomes of what is found, as written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Action {
+    /// A placeholder takes its place, and it takes the placeholder's in the answer. What is found in an answer itself is redacted.
+    Mask,
+    /// The name of what it is takes its place.
+    Redact,
+    /// The client gets an error, or the model's refusal.
+    Reject,
+    /// Nothing: the exchange gets a tag.
+    Report,
+}
+
+/// The settings that all guards have.
+#[derive(Debug)]
+pub(crate) struct Common {
+    pub on: Vec<Way>,
+    pub action: Action,
+    pub message: Option<String>,
+    pub status: u16,
+}
+
+impl Common {
+    /// Checks what was written.
+    pub fn new(
+        on: Vec<Way>,
+        action: Action,
+        message: Option<String>,
+        status: Option<&Spanned<u16>>,
+    ) -> Result<Self, SettingsError> {
+        let status = rejection_status(status, 403)?;
+        Ok(Self { on, action, message, status })
+    }
+
+    fn rejection(&self, kind: &Kind, way: Way) -> Rejection {
+        let of = if way == Way::Request { "request" } else { "answer" };
+        let message =
+            self.message.clone().unwrap_or_else(|| format!("this {of} holds what must not pass here: {kind}"));
+        Rejection { status: self.status, message }
+    }
+}
+
+/// The status of a rejection as configured.
+pub(crate) fn rejection_status(status: Option<&Spanned<u16>>, default: u16) -> Result<u16, SettingsError> {
+    match status {
+        None => Ok(default),
+        Some(status) if (400..500).contains(status.get_ref()) => Ok(*status.get_ref()),
+        Some(status) => Err(SettingsError::at(status, "a rejection has a status from 400 to 499")),
+    }
+}
+
+/// A plugin that looks for something.
+pub(crate) struct Guard {
+    finder: Arc<dyn Finder>,
+    common: Arc<Common>,
+    /// Bytes of an answer that the finder may keep open.
+    hold: usize,
+}
+
+impl Guard {
+    pub fn new(finder: impl Finder + 'static, common: Common, hold: usize) -> Self {
+        Self { finder: Arc::new(finder), common: Arc::new(common), hold }
+    }
+
+    fn looks(&self, way: Way) -> bool {
+        self.common.on.contains(&way)
+    }
+}
+
+/// What a guard keeps of an exchange.
+#[derive(Default)]
+struct Kept {
+    masks: Arc<Masks>,
+}
+
+#[async_trait]
+impl Plugin for Guard {
+    fn needs(&self) -> Needs {
+        let mut needs = Needs::new();
+        if self.looks(Way::Request) {
+            needs = needs.body();
+        }
+        let restores = self.common.action == Action::Mask && self.looks(Way::Request);
+        if self.looks(Way::Answer) || restores { needs.text(self.hold) } else { needs }
+    }
+
+    async fn on_request(&self, request: &mut Request, cx: &Context) -> Result<Verdict, Failure> {
+        let mut kinds = BTreeSet::new();
+        match self.common.action {
+            Action::Reject | Action::Report => {
+                for text in request.texts() {
+                    if let Some(kind) = find_first(&self.finder, &text.text, script_of(text.json)) {
+                        kinds.insert(kind);
+                    }
+                }
+            }
+            Action::Redact => {
+                request.edit_texts(|text| {
+                    rewrite(&self.finder, &text.text, script_of(text.json), &mut |kind, _| {
+                        kinds.insert(kind.clone());
+                        Some(redacted(kind))
+                    })
+                });
+            }
+            Action::Mask => {
+                let mut masks = Masks::default();
+                for text in request.texts() {
+                    masks.reserve(&text.text);
+                }
+                request.edit_texts(|text| {
+                    rewrite(&self.finder, &text.text, script_of(text.json), &mut |kind, value| {
+                        // What the model has signed may only become what it was when it signed it.
+                        let masked = match text.kind {
+                            TextKind::Reasoning => masks.known(kind, value).map(str::to_owned),
+                            _ => Some(masks.mask(kind, value).to_owned()),
+                        };
+                        kinds.extend(masked.is_some().then(|| kind.clone()));
+                        masked
+                    })
+                });
+                if !masks.is_empty() {
+                    cx.set(Kept { masks: Arc::new(masks) });
+                }
+            }
+        }
+        for kind in &kinds {
+            cx.tag("found", &**kind);
+        }
+        Ok(match kinds.first() {
+            Some(kind) if self.common.action == Action::Reject => {
+                Verdict::Reject(self.common.rejection(kind, Way::Request))
+            }
+            Some(_) | None => Verdict::Pass,
+        })
+    }
+
+    fn text_hook(&self, cx: &Context) -> Option<Box<dyn TextHook>> {
+        let masks = cx.with(|kept: &mut Kept| kept.masks.clone());
+        let mut finders: Vec<Box<dyn Finder>> = Vec::new();
+        if self.looks(Way::Answer) {
+            finders.push(Box::new(self.finder.clone()));
+        }
+        if !masks.is_empty() {
+            finders.push(Box::new(masks.clone()));
+        }
+        (!finders.is_empty()).then(|| {
+            let finder = Any::new(finders);
+            Box::new(Hook { finder, masks, common: self.common.clone(), readers: Vec::new(), found: Vec::new() })
+                as Box<dyn TextHook>
+        })
+    }
+}
+
+/// Looks at one answer.
+struct Hook {
+    finder: Any,
+    masks: Arc<Masks>,
+    common: Arc<Common>,
+    /// Of the parts that have begun and not ended.
+    readers: Vec<(Part, Reader)>,
+    found: Vec<Found>,
+}
+
+impl TextHook for Hook {
+    fn on_text(&mut self, window: &mut Window<'_>) -> Result<Flow, Failure> {
+        let (part, text) = (window.part(), window.text());
+        let json = part.kind == PartKind::Arguments;
+        let at = self.readers.iter().position(|(other, _)| *other == part).unwrap_or_else(|| {
+            self.readers.push((part, Reader::new(script_of(json))));
+            self.readers.len() - 1
+        });
+        let Some((_, reader)) = self.readers.get_mut(at) else { return Ok(Flow::Pass) };
+        let found = &mut self.found;
+        let settled = reader.look(&self.finder, text, window.is_end(), &mut |one| found.push(one));
+        if window.is_end() {
+            self.readers.swap_remove(at);
+        }
+        for Found { kind, range, bare } in self.found.drain(..) {
+            let original = text.get(range.clone()).and_then(|placeholder| self.masks.original(placeholder));
+            let new = match original {
+                Some(original) => original.to_owned(),
+                None => match self.common.action {
+                    Action::Report => continue,
+                    Action::Mask | Action::Redact => redacted(&kind),
+                    Action::Reject => return Ok(Flow::Refuse(self.common.rejection(&kind, Way::Answer))),
+                },
+            };
+            if json {
+                window.replace_raw(range, in_json(&new, bare));
+            } else {
+                window.replace(range, new);
+            }
+        }
+        window.release_to(settled);
+        Ok(Flow::Pass)
+    }
+}
+
+fn redacted(kind: &Kind) -> String {
+    format!("[{}]", label(kind))
+}
+
+fn script_of(json: bool) -> Script {
+    if json { Script::Json } else { Script::Plain }
+}

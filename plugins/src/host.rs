@@ -1,0 +1,60 @@
+//! What the gateway does for plugins.
+
+use std::fmt;
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use crate::async_trait;
+use crate::providers::Operation;
+
+/// The gateway, as plugins may ask it for things. Implemented by the gateway; a plugin's tests implement their own.
+#[async_trait]
+pub trait Host: Send + Sync {
+    /// Sends an HTTP request to an absolute `https:` or `http:` URL and reads the answer whole, up to 1 MiB. Follows no redirect.
+    ///
+    /// # Errors
+    /// No answer came in time, or none that can be understood. An error status is no error here.
+    async fn fetch(&self, request: http::Request<Bytes>, timeout: Duration)
+    -> Result<http::Response<Bytes>, HostError>;
+
+    /// Asks `model`, a name of `[models]` or `provider/model`, as a client of OpenAI's API would, but with no key: no limits, no
+    /// plugins, no cache. `body` is the operation's JSON; its `model` is replaced.
+    ///
+    /// # Errors
+    /// There is no such model, or its provider did not answer with success.
+    async fn ask(&self, operation: Operation, model: &str, body: Bytes, timeout: Duration) -> Result<Bytes, HostError>;
+}
+
+/// The gateway could not do what a plugin asked for. The text tells neither what was sent nor what came back.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HostError(pub String);
+
+impl fmt::Display for HostError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for HostError {}
+
+impl From<HostError> for crate::Failure {
+    fn from(error: HostError) -> Self {
+        Self(error.0)
+    }
+}
+
+/// Does nothing for anybody: for tests.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct NoHost;
+
+#[async_trait]
+impl Host for NoHost {
+    async fn fetch(&self, _: http::Request<Bytes>, _: Duration) -> Result<http::Response<Bytes>, HostError> {
+        Err(HostError("there is no host".to_owned()))
+    }
+
+    async fn ask(&self, _: Operation, _: &str, _: Bytes, _: Duration) -> Result<Bytes, HostError> {
+        Err(HostError("there is no host".to_owned()))
+    }
+}

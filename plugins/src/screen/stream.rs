@@ -1,0 +1,237 @@
+//! The texts of a stream through the hooks.
+
+use super::{Hooked, chain};
+use crate::providers::Dialect;
+use crate::providers::codec::{Maker, Platform, StreamDecoder, codec};
+use crate::providers::common::{Block, Content, Delta, Event, ProviderTag, Stop, StopReason, Str};
+use crate::{Part, PartKind, Rejection, Stage};
+
+/// A stream on its way to the client. Bytes in, events out: the caller has them written by its dialect's encoder.
+///
+/// Text comes out as soon as all hooks let it go, and all of it before its block ends. Probabilities of tokens are left out:
+/// they would tell what was changed.
+pub struct Screen {
+    decoder: Box<dyn StreamDecoder>,
+    state: State,
+}
+
+struct State {
+    hooks: Vec<Hooked>,
+    blocks: Vec<Open>,
+    /// Answers that have not ended.
+    choices: Vec<Choice>,
+    refused: Option<Rejection>,
+    over: bool,
+}
+
+struct Choice {
+    number: u32,
+    blocks: u32,
+    ended: bool,
+}
+
+/// A block that has begun and not ended.
+struct Open {
+    choice: u32,
+    index: u32,
+    kind: Option<PartKind>,
+    /// One for the block itself, and one for each summary of reasoning.
+    texts: Vec<(Option<u32>, Vec<Stage>)>,
+}
+
+impl Screen {
+    /// For a stream in the client's `dialect`. `seed` makes ids where the dialect has none.
+    #[must_use]
+    pub fn new(dialect: Dialect, hooks: Vec<Hooked>, seed: &str) -> Self {
+        let maker = Maker { provider: ProviderTag::of(""), platform: Platform::Native, model: "", id_seed: seed };
+        let decoder = codec(dialect).stream_decoder(&maker);
+        let state = State { hooks, blocks: Vec::new(), choices: Vec::new(), refused: None, over: false };
+        Self { decoder, state }
+    }
+
+    /// Takes the next chunk. `end`: nothing follows. After a refusal nothing more comes out.
+    pub fn feed(&mut self, chunk: &[u8], end: bool, sink: &mut dyn FnMut(Event<'_>)) {
+        let Self { decoder, state } = self;
+        decoder.feed(chunk, end, &mut |event| state.event(event, sink));
+    }
+
+    /// Ends the stream: the client gets the message as a refusal, and the proper end.
+    pub fn refuse(&mut self, rejection: Rejection, sink: &mut dyn FnMut(Event<'_>)) {
+        self.state.refuse(rejection, sink);
+    }
+
+    /// Why it was ended, if it was.
+    #[must_use]
+    pub fn refused(&self) -> Option<&Rejection> {
+        self.state.refused.as_ref()
+    }
+}
+
+impl State {
+    fn event(&mut self, event: Event<'_>, sink: &mut dyn FnMut(Event<'_>)) {
+        if self.over {
+            return;
+        }
+        match event {
+            Event::BlockStart { choice, index, block } => self.begin(choice, index, block, sink),
+            Event::Delta { choice, index, delta } => self.delta(choice, index, delta, sink),
+            Event::BlockEnd { choice, index } => {
+                self.flush(choice, index, sink);
+                if !self.over {
+                    sink(Event::BlockEnd { choice, index });
+                }
+            }
+            Event::Logprobs { .. } if !self.hooks.is_empty() => {}
+            Event::Stop { choice, stop, extras } => {
+                self.choice(choice).ended = true;
+                sink(Event::Stop { choice, stop, extras });
+            }
+            Event::Error(error) => {
+                while let Some((choice, index)) = self.blocks.first().map(|open| (open.choice, open.index)) {
+                    self.flush(choice, index, sink);
+                }
+                if !self.over {
+                    sink(Event::Error(error));
+                }
+                self.over = true;
+            }
+            event => sink(event),
+        }
+    }
+
+    fn begin(&mut self, choice: u32, index: u32, mut block: Block<'_>, sink: &mut dyn FnMut(Event<'_>)) {
+        let of_choice = self.choice(choice);
+        of_choice.blocks = of_choice.blocks.max(index.saturating_add(1));
+        let (kind, text) = match &mut block.content {
+            Content::Text(text) => (Some(PartKind::Text), std::mem::take(&mut text.text)),
+            Content::Refusal(text) => (Some(PartKind::Refusal), std::mem::take(text)),
+            Content::Reasoning(reasoning) => (Some(PartKind::Reasoning), std::mem::take(&mut reasoning.text)),
+            Content::ToolCall(call) => (Some(PartKind::Arguments), std::mem::take(&mut call.arguments)),
+            Content::Media(media) => (Some(PartKind::Transcript), media.transcript.take().unwrap_or_default()),
+            Content::ToolResult(_) | Content::Foreign(_) => (None, Str::default()),
+        };
+        self.blocks.push(Open { choice, index, kind, texts: Vec::new() });
+        sink(Event::BlockStart { choice, index, block });
+        if let Some(kind) = kind.filter(|_| !text.is_empty()) {
+            self.text(choice, index, None, kind, &text, false, sink);
+        }
+    }
+
+    fn delta(&mut self, choice: u32, index: u32, delta: Delta<'_>, sink: &mut dyn FnMut(Event<'_>)) {
+        match delta {
+            Delta::Text(text) => self.text(choice, index, None, PartKind::Text, &text, false, sink),
+            Delta::Refusal(text) => self.text(choice, index, None, PartKind::Refusal, &text, false, sink),
+            Delta::Reasoning(text) => self.text(choice, index, None, PartKind::Reasoning, &text, false, sink),
+            Delta::Summary { part, text } => {
+                self.text(choice, index, Some(part), PartKind::Reasoning, &text, false, sink);
+            }
+            Delta::Arguments(text) => self.text(choice, index, None, PartKind::Arguments, &text, false, sink),
+            Delta::Transcript(text) => self.text(choice, index, None, PartKind::Transcript, &text, false, sink),
+            Delta::Signature(_) if self.is_edited(choice, index) => {}
+            delta @ (Delta::Signature(_)
+            | Delta::Encrypted(_)
+            | Delta::Citation(_)
+            | Delta::MediaData(_)
+            | Delta::Foreign(_)) => sink(Event::Delta { choice, index, delta }),
+        }
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "they name one text of the stream")]
+    fn text(
+        &mut self,
+        choice: u32,
+        index: u32,
+        sub: Option<u32>,
+        kind: PartKind,
+        text: &str,
+        end: bool,
+        sink: &mut dyn FnMut(Event<'_>),
+    ) {
+        let Self { hooks, blocks, .. } = self;
+        let mut out = |text: &str| sink(Event::Delta { choice, index, delta: delta(kind, sub, text.into()) });
+        let open = blocks.iter_mut().rev().find(|open| open.choice == choice && open.index == index);
+        let refused = match open {
+            None => {
+                out(text);
+                None
+            }
+            Some(open) => {
+                let at = open.texts.iter().position(|(other, _)| *other == sub).unwrap_or_else(|| {
+                    open.texts.push((sub, hooks.iter().map(|_| Stage::default()).collect()));
+                    open.texts.len() - 1
+                });
+                chain::run(hooks, &mut open.texts[at].1, Part::new(choice, index, kind), text, end, &mut out)
+            }
+        };
+        if let Some(rejection) = refused {
+            self.refuse(rejection, sink);
+        }
+    }
+
+    /// The end of a block: all of its texts end.
+    fn flush(&mut self, choice: u32, index: u32, sink: &mut dyn FnMut(Event<'_>)) {
+        let at = self.blocks.iter().position(|open| open.choice == choice && open.index == index);
+        let Some(kind) = at.and_then(|at| self.blocks.get(at)?.kind) else {
+            at.map(|at| self.blocks.remove(at));
+            return;
+        };
+        let subs: Vec<Option<u32>> =
+            at.and_then(|at| self.blocks.get(at)).into_iter().flat_map(|open| open.texts.iter().map(|t| t.0)).collect();
+        for sub in subs {
+            if !self.over {
+                self.text(choice, index, sub, kind, "", true, sink);
+            }
+        }
+        self.blocks.retain(|open| open.choice != choice || open.index != index);
+    }
+
+    fn is_edited(&self, choice: u32, index: u32) -> bool {
+        let of_block = self.blocks.iter().filter(|open| open.choice == choice && open.index == index);
+        of_block.flat_map(|open| &open.texts).any(|(_, stages)| stages.iter().any(Stage::is_edited))
+    }
+
+    fn refuse(&mut self, rejection: Rejection, sink: &mut dyn FnMut(Event<'_>)) {
+        if std::mem::replace(&mut self.over, true) {
+            return;
+        }
+        for Open { choice, index, .. } in self.blocks.drain(..) {
+            sink(Event::BlockEnd { choice, index });
+        }
+        if self.choices.is_empty() {
+            self.choice(0);
+        }
+        for Choice { number: choice, blocks: index, ended } in self.choices.drain(..) {
+            if ended {
+                continue;
+            }
+            let block = Block::new(Content::Refusal(Str::default()));
+            sink(Event::BlockStart { choice, index, block });
+            sink(Event::Delta { choice, index, delta: Delta::Refusal(rejection.message.as_str().into()) });
+            sink(Event::BlockEnd { choice, index });
+            sink(Event::Stop { choice, stop: Stop::new(StopReason::ContentFilter), extras: Vec::new() });
+        }
+        sink(Event::End);
+        self.refused = Some(rejection);
+    }
+
+    fn choice(&mut self, number: u32) -> &mut Choice {
+        let at = self.choices.iter().position(|choice| choice.number == number).unwrap_or_else(|| {
+            self.choices.push(Choice { number, blocks: 0, ended: false });
+            self.choices.len() - 1
+        });
+        &mut self.choices[at]
+    }
+}
+
+/// The event's part that brings a text of this kind. `sub`: which summary, of reasoning.
+#[must_use]
+pub fn delta(kind: PartKind, sub: Option<u32>, text: Str<'_>) -> Delta<'_> {
+    match (kind, sub) {
+        (PartKind::Reasoning, Some(part)) => Delta::Summary { part, text },
+        (PartKind::Text, _) => Delta::Text(text),
+        (PartKind::Refusal, _) => Delta::Refusal(text),
+        (PartKind::Reasoning, None) => Delta::Reasoning(text),
+        (PartKind::Arguments, _) => Delta::Arguments(text),
+        (PartKind::Transcript, _) => Delta::Transcript(text),
+    }
+}

@@ -1,0 +1,198 @@
+//! Secrets by their name: `password = "…"`, `API_KEY: …`, `Authorization: Bearer …`, `postgres://user:…@host`.
+
+use std::ops::Range;
+
+use crate::find::{before, floor};
+
+/// Most bytes of a name.
+pub(super) const LONGEST_NAME: usize = 64;
+/// Most bytes of a value, and of what stands between it and its name.
+const LONGEST_VALUE: usize = 512;
+
+/// What names of secrets hold, in lower case and without `_`, `-`, `.`.
+const TOKENS: &[&str] = &[
+    "apikey",
+    "apitoken",
+    "accesskey",
+    "accesstoken",
+    "secretkey",
+    "secret",
+    "authtoken",
+    "refreshtoken",
+    "privatekey",
+    "clientsecret",
+    "encryptionkey",
+    "signingkey",
+    "accountkey",
+    "bearer",
+    "token",
+];
+/// The same of secrets that people think up.
+const PASSWORDS: &[&str] =
+    &["password", "passwd", "pwd", "passphrase", "passwort", "kennwort", "contraseña", "motdepasse"];
+
+/// What is found behind a name.
+pub(super) enum Assigned {
+    /// A secret value.
+    Value(Range<usize>),
+    /// What follows decides.
+    Open,
+    /// Nothing.
+    Not,
+}
+
+/// Whether a secret's name stands in `name`, and its value behind.
+pub(super) fn read(text: &str, name: Range<usize>, end: bool) -> Assigned {
+    let word: String = text
+        .get(name.clone())
+        .unwrap_or_default()
+        .chars()
+        .filter(|char| char.is_alphanumeric())
+        .flat_map(char::to_lowercase)
+        .collect();
+    let is_password = PASSWORDS.iter().any(|part| word.ends_with(part));
+    // "tokens", "max_tokens", "secretary" are none.
+    if !is_password && !TOKENS.iter().any(|part| word.ends_with(part)) {
+        return Assigned::Not;
+    }
+    let Some(value) = value(text, name.end, &word) else {
+        return if at_end(text, name.end) && !end { Assigned::Open } else { Assigned::Not };
+    };
+    if value.end == text.len() && !end && value.len() <= LONGEST_VALUE {
+        return Assigned::Open;
+    }
+    let said = text.get(value.clone()).unwrap_or_default();
+    let fits = if is_password { is_password_like(said) } else { is_random(said) };
+    if fits && !is_stand_in(said) { Assigned::Value(value) } else { Assigned::Not }
+}
+
+/// Whether what stands behind `from` could still become an assignment.
+fn at_end(text: &str, from: usize) -> bool {
+    let rest = text.get(from..).unwrap_or_default();
+    rest.len() <= 8 && rest.bytes().all(is_between)
+}
+
+fn is_between(byte: u8) -> bool {
+    matches!(byte, b' ' | b'"' | b'\'' | b'`' | b':' | b'=' | b'>' | b'\0')
+}
+
+/// Where the value is that is assigned to the name which ends at `from`: behind one of `:`, `=`, `:=`, `=>`, in quotes or not.
+fn value(text: &str, from: usize, name: &str) -> Option<Range<usize>> {
+    let rest = text.get(from..)?;
+    let between = rest.bytes().take(8).take_while(|byte| is_between(*byte)).count();
+    let sign = rest.get(..between)?;
+    if !sign.contains([':', '=']) && name != "bearer" {
+        return None;
+    }
+    let start = from + between;
+    let quote = sign.chars().next_back().filter(|last| matches!(last, '"' | '\'' | '`' | '\0'));
+    let rest = text.get(start..)?;
+    let limit = rest.get(..floor(rest, LONGEST_VALUE + 4))?;
+    let length = match quote {
+        Some(quote) => limit.find([quote, '\n', '\0']),
+        None => limit.find(|char: char| {
+            char.is_whitespace()
+                || matches!(char, '"' | '\'' | '`' | ',' | ';' | ')' | '}' | '\0' | '<')
+                || (char == '&' && sign == "=")
+        }),
+    };
+    let length = length.unwrap_or(limit.len());
+    (length > 0).then_some(start..start + length)
+}
+
+/// At least 16 characters of keys, both letters and digits, and no pattern in them.
+fn is_random(value: &str) -> bool {
+    let plain = value.bytes().all(|byte| {
+        byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.' | b'+' | b'/' | b'=' | b'~' | b':')
+    });
+    let digits = value.bytes().filter(u8::is_ascii_digit).count();
+    let letters = value.bytes().filter(u8::is_ascii_alphabetic).count();
+    plain && (16..=LONGEST_VALUE).contains(&value.len()) && digits >= 2 && letters >= 2 && entropy(value) >= 3.2
+}
+
+/// At least 8 characters of three sorts.
+fn is_password_like(value: &str) -> bool {
+    let sorts =
+        [char::is_lowercase as fn(char) -> bool, char::is_uppercase, char::is_numeric, |char| !char.is_alphanumeric()];
+    let present = sorts.iter().filter(|sort| value.chars().any(|char| sort(char))).count();
+    (8..=128).contains(&value.len()) && present >= 3 && !value.contains(char::is_whitespace)
+}
+
+/// What stands for a secret: references, variables, calls, placeholders, examples.
+fn is_stand_in(value: &str) -> bool {
+    let lower = value.to_lowercase();
+    let marks = [
+        "${",
+        "{{",
+        "$(",
+        "%(",
+        "<",
+        "env:",
+        "file:",
+        "credential:",
+        "vault:",
+        "os.environ",
+        "process.env",
+        "getenv",
+        "[",
+        "arn:",
+    ];
+    let words = [
+        "example",
+        "changeme",
+        "your",
+        "placeholder",
+        "redacted",
+        "xxxx",
+        "****",
+        "dummy",
+        "sample",
+        "test1234",
+        "foobar",
+    ];
+    marks.iter().any(|mark| lower.starts_with(mark) || (mark.len() > 2 && lower.contains(mark)))
+        || words.iter().any(|word| lower.contains(word))
+        || lower.starts_with("$") && lower.bytes().skip(1).all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
+        || value.ends_with("()")
+        || value.contains('(')
+}
+
+/// Shannon's entropy of the characters, in bits for each.
+pub(super) fn entropy(text: &str) -> f64 {
+    let mut counts = [0_u32; 256];
+    for byte in text.bytes() {
+        if let Some(count) = counts.get_mut(usize::from(byte)) {
+            *count += 1;
+        }
+    }
+    let length = text.len().max(1) as f64;
+    counts
+        .iter()
+        .filter(|count| **count > 0)
+        .map(|count| f64::from(*count) / length)
+        .map(|part| -part * part.log2())
+        .sum()
+}
+
+/// The password of a URL, `scheme://user:password@host`, whose `://` is at `sign`.
+pub(super) fn in_url(text: &str, sign: usize, end: bool) -> Assigned {
+    if !before(text, sign).is_some_and(|char| char.is_ascii_alphanumeric()) {
+        return Assigned::Not;
+    }
+    let start = sign + 3;
+    let rest = text.get(start..).unwrap_or_default();
+    let limit = rest.get(..floor(rest, 256)).unwrap_or_default();
+    let run = limit.find(|char: char| {
+        char.is_whitespace() || matches!(char, '/' | '@' | '"' | '\'' | '<' | '>' | '?' | '#' | '\0' | ')')
+    });
+    let Some(stop) = run else { return if rest.len() < 256 && !end { Assigned::Open } else { Assigned::Not } };
+    let Some((user, password)) = limit.get(..stop).and_then(|user| user.split_once(':')) else { return Assigned::Not };
+    if !limit.get(stop..).is_some_and(|rest| rest.starts_with('@'))
+        || password.len() < 4
+        || is_stand_in(password)
+        || password == "password"
+    {
+        return Assigned::Not;
+    }
+    Assigned::Value(start + user.len() + 1..start + stop)
+}

@@ -1,0 +1,182 @@
+//! Finds secrets in text.
+
+use std::collections::BTreeMap;
+
+use super::assigned::{self, Assigned, LONGEST_NAME};
+use super::shapes::{SHAPES, Shape};
+use crate::find::{Finder, Finding, Kind, Next, before, floor};
+
+/// Most bytes of a private key: past them the rest is not hidden.
+const LONGEST_PEM: usize = 16 << 10;
+const PEM_BEGIN: &str = "-----BEGIN ";
+
+/// What is found besides the [`SHAPES`].
+const PRIVATE_KEY: &str = "private_key";
+const ASSIGNED: &str = "assigned_secret";
+const URL_PASSWORD: &str = "url_password";
+
+/// Finds keys and tokens of known shapes, private keys, and values that a name says are secret.
+pub struct Secrets {
+    kinds: BTreeMap<&'static str, Kind>,
+    /// The shapes that begin with a byte.
+    by_first: Vec<Vec<&'static Shape>>,
+    assigned: bool,
+}
+
+impl Secrets {
+    /// Finds all of them; `name`: under one name, or each under its own. `assigned`: values, too, that only their names tell.
+    #[must_use]
+    pub fn new(name: Option<&Kind>, assigned: bool) -> Self {
+        let names = SHAPES.iter().map(|shape| shape.name).chain([PRIVATE_KEY, ASSIGNED, URL_PASSWORD]);
+        let kinds = names.map(|own| (own, name.cloned().unwrap_or_else(|| own.into()))).collect();
+        let mut by_first: Vec<Vec<&'static Shape>> = (0..128).map(|_| Vec::new()).collect();
+        for shape in SHAPES {
+            let first = shape.prefix.bytes().next().map_or(0, usize::from);
+            if let Some(shapes) = by_first.get_mut(first) {
+                shapes.push(shape);
+            }
+        }
+        Self { kinds, by_first, assigned }
+    }
+
+    /// The names of all kinds that there are.
+    pub fn names() -> impl Iterator<Item = &'static str> {
+        SHAPES.iter().map(|shape| shape.name).chain([PRIVATE_KEY, ASSIGNED, URL_PASSWORD])
+    }
+
+    fn found(&self, name: &str, range: std::ops::Range<usize>) -> Next {
+        let kind = self.kinds.get(name).cloned().unwrap_or_else(|| name.into());
+        Next::Found(Finding { kind, range })
+    }
+
+    /// What of known shape begins at `here`.
+    fn shaped(&self, text: &str, here: usize, end: bool) -> Option<Next> {
+        let rest = text.get(here..)?;
+        let first = usize::from(rest.bytes().next()?);
+        for shape in self.by_first.get(first)? {
+            let Some(body) = rest.strip_prefix(shape.prefix) else {
+                if !end && shape.prefix.starts_with(rest) {
+                    return Some(Next::Open(here));
+                }
+                continue;
+            };
+            let most = shape.length.1;
+            let length = body.bytes().take(most + 1).take_while(|byte| (shape.body)(*byte)).count();
+            if !end && length == body.len() && length <= most {
+                return Some(Next::Open(here));
+            }
+            let token = rest.get(..shape.prefix.len() + length).unwrap_or_default();
+            let trimmed = token.trim_end_matches(['.', '-']);
+            let trimmed = if shape.length.0 == shape.length.1 { token } else { trimmed };
+            let length = trimmed.len().saturating_sub(shape.prefix.len());
+            if (shape.length.0..=most).contains(&length) && (shape.check)(trimmed) {
+                return Some(self.found(shape.name, here..here + trimmed.len()));
+            }
+        }
+        None
+    }
+
+    /// A private key in PEM.
+    fn pem(&self, text: &str, here: usize, end: bool) -> Option<Next> {
+        let rest = text.get(here..)?;
+        let Some(body) = rest.strip_prefix(PEM_BEGIN) else {
+            return (!end && PEM_BEGIN.starts_with(rest)).then_some(Next::Open(here));
+        };
+        let label = match body.get(..floor(body, 64))?.find("-----") {
+            Some(at) => body.get(..at)?,
+            None if !end
+                && body.len() < 64
+                && body.bytes().all(|byte| byte.is_ascii_uppercase() || matches!(byte, b' ' | b'-')) =>
+            {
+                return Some(Next::Open(here));
+            }
+            None => return None,
+        };
+        if !label.contains("PRIVATE KEY") {
+            return None;
+        }
+        let inside = rest.get(..floor(rest, LONGEST_PEM))?;
+        let foot = "-----END ";
+        if let Some(at) = inside.find(foot) {
+            let behind = inside.get(at + foot.len()..)?;
+            match behind.find("-----") {
+                Some(close) => return Some(self.found(PRIVATE_KEY, here..here + at + foot.len() + close + 5)),
+                None if !end && behind.len() < 64 => return Some(Next::Open(here)),
+                None => {}
+            }
+        } else if !end && rest.len() < LONGEST_PEM {
+            return Some(Next::Open(here));
+        }
+        // Without its end: all that looks like it.
+        let base64 = |char: char| char.is_ascii_alphanumeric() || char.is_ascii_whitespace() || "+/=-:,".contains(char);
+        let stop = inside.find(|char| !base64(char)).unwrap_or(inside.len());
+        let stop = inside.get(..stop)?.trim_end().len();
+        (stop > 100).then(|| self.found(PRIVATE_KEY, here..here + stop))
+    }
+}
+
+impl Finder for Secrets {
+    fn next(&self, text: &str, from: usize, end: bool) -> Next {
+        let bytes = text.as_bytes();
+        let mut here = from;
+        while let Some(byte) = bytes.get(here) {
+            if *byte == b'-' && bytes.get(here.wrapping_sub(1)) != Some(&b'-') {
+                if let Some(next) = self.pem(text, here, end) {
+                    return next;
+                }
+            } else if *byte == b':' && self.assigned {
+                let rest = text.get(here..).unwrap_or_default();
+                if !end && "://".starts_with(rest) {
+                    return Next::Open(here);
+                }
+                if rest.starts_with("://") {
+                    match assigned::in_url(text, here, end) {
+                        Assigned::Value(value) => return self.found(URL_PASSWORD, value),
+                        Assigned::Open => return Next::Open(here),
+                        Assigned::Not => {}
+                    }
+                }
+            } else if byte.is_ascii_alphanumeric() && begins(text, here) {
+                if let Some(next) = self.shaped(text, here, end) {
+                    return next;
+                }
+                if self.assigned
+                    && let Some(next) = self.named(text, here, end)
+                {
+                    return next;
+                }
+            }
+            here += 1;
+        }
+        Next::Open(text.len())
+    }
+}
+
+impl Secrets {
+    /// What is assigned to the name that begins at `here`.
+    fn named(&self, text: &str, here: usize, end: bool) -> Option<Next> {
+        let rest = text.get(here..)?;
+        let part = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.');
+        let length = rest.as_bytes().iter().take(LONGEST_NAME + 1).take_while(|byte| part(byte)).count();
+        if length > LONGEST_NAME {
+            return None;
+        }
+        if !end && length == rest.len() {
+            return Some(Next::Open(here));
+        }
+        match assigned::read(text, here..here + length, end) {
+            Assigned::Value(value) => {
+                // What tells by its look keeps its own name.
+                let next = self.shaped(text, value.start, end);
+                Some(next.unwrap_or_else(|| self.found(ASSIGNED, value)))
+            }
+            Assigned::Open => Some(Next::Open(here)),
+            Assigned::Not => None,
+        }
+    }
+}
+
+/// Whether a token may begin there.
+fn begins(text: &str, here: usize) -> bool {
+    !before(text, here).is_some_and(|char| char.is_alphanumeric() || matches!(char, '_' | '-' | '.' | '+' | '/'))
+}

@@ -1,0 +1,147 @@
+//! A plugin's settings: its table in the configuration, without the keys that are the gateway's.
+
+use std::fmt;
+use std::ops::Range;
+use std::path::PathBuf;
+
+use serde::de::{DeserializeOwned, IntoDeserializer};
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
+
+/// What is written under a `[[plugins]]` entry beside `use`, `name`, `when`, `on_error` and `timeout`.
+pub struct Settings<'a> {
+    table: Spanned<DeValue<'a>>,
+    host: &'a dyn SettingsHost,
+}
+
+/// How settings reach what is outside of the file.
+pub trait SettingsHost {
+    /// The secret that a text stands for: `env:NAME`, `file:PATH`, `credential:NAME`, or the text itself.
+    ///
+    /// # Errors
+    /// Why there is none. Never quotes the secret.
+    fn secret(&self, text: &str) -> Result<String, String>;
+
+    /// The content of a file. Relative paths start at the configuration's own folder.
+    ///
+    /// # Errors
+    /// Why it cannot be read.
+    fn file(&self, path: &str) -> Result<Vec<u8>, String>;
+
+    /// Where a path of the file points.
+    fn path(&self, path: &str) -> PathBuf;
+}
+
+impl<'a> Settings<'a> {
+    /// Those of `table`, a table.
+    #[must_use]
+    pub fn new(table: Spanned<DeValue<'a>>, host: &'a dyn SettingsHost) -> Self {
+        Self { table, host }
+    }
+
+    /// For tests: settings written as TOML, with nothing outside. A text that is no TOML has no settings.
+    #[must_use]
+    pub fn of(text: &'a str) -> Self {
+        let table = DeTable::parse(text).map(Spanned::into_inner).unwrap_or_default();
+        Self::new(Spanned::new(0..text.len(), DeValue::Table(table)), &Nothing)
+    }
+
+    /// Reads them as a `T`, which says `#[serde(deny_unknown_fields)]`. A field of type `toml::Spanned<_>` knows where it stands,
+    /// for [`SettingsError::at`].
+    ///
+    /// # Errors
+    /// What does not fit, at its place.
+    pub fn read<T: DeserializeOwned>(&self) -> Result<T, SettingsError> {
+        T::deserialize(self.table.clone().into_deserializer()).map_err(|error| SettingsError {
+            span: error.span(),
+            message: error.message().to_owned(),
+            help: None,
+        })
+    }
+
+    /// The secret that `text` stands for, wherever it is kept.
+    ///
+    /// # Errors
+    /// There is none.
+    pub fn secret(&self, text: &Spanned<String>) -> Result<String, SettingsError> {
+        self.host.secret(text.get_ref()).map_err(|message| SettingsError::at(text, message))
+    }
+
+    /// The content of the file at `path`.
+    ///
+    /// # Errors
+    /// It cannot be read.
+    pub fn file(&self, path: &Spanned<String>) -> Result<Vec<u8>, SettingsError> {
+        self.host.file(path.get_ref()).map_err(|message| SettingsError::at(path, message))
+    }
+
+    /// Where a path in the settings points: relative ones start at the configuration's folder.
+    #[must_use]
+    pub fn path(&self, path: &str) -> PathBuf {
+        self.host.path(path)
+    }
+}
+
+impl fmt::Debug for Settings<'_> {
+    /// Not the values: one may be a secret.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Settings")
+    }
+}
+
+/// What is wrong with a plugin's settings.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SettingsError {
+    /// Where it stands in the file; `None`: the whole entry.
+    pub span: Option<Range<usize>>,
+    /// What is wrong. Never a value that could be a secret.
+    pub message: String,
+    /// What would be right.
+    pub help: Option<String>,
+}
+
+impl SettingsError {
+    /// Of the whole entry.
+    pub fn new(message: impl Into<String>) -> Self {
+        Self { span: None, message: message.into(), help: None }
+    }
+
+    /// Of one value.
+    pub fn at<T>(value: &Spanned<T>, message: impl Into<String>) -> Self {
+        Self { span: Some(value.span()), message: message.into(), help: None }
+    }
+
+    /// Says what would be right.
+    #[must_use]
+    pub fn help(self, help: impl Into<String>) -> Self {
+        Self { help: Some(help.into()), ..self }
+    }
+}
+
+impl fmt::Display for SettingsError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)?;
+        match &self.help {
+            Some(help) => write!(f, " ({help})"),
+            None => Ok(()),
+        }
+    }
+}
+
+impl std::error::Error for SettingsError {}
+
+struct Nothing;
+
+impl SettingsHost for Nothing {
+    fn secret(&self, text: &str) -> Result<String, String> {
+        Ok(text.to_owned())
+    }
+
+    fn file(&self, _: &str) -> Result<Vec<u8>, String> {
+        Err("there are no files here".to_owned())
+    }
+
+    fn path(&self, path: &str) -> PathBuf {
+        path.into()
+    }
+}

@@ -1,0 +1,161 @@
+//! `use = "size"`: ceilings on what is asked and on what is answered.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use crate::providers::scan::{BodyFacts, FieldEdits};
+use crate::{Context, Failure, Flow, Kind, Needs, Plugin, Rejection, Request, TextHook, Verdict, Window, async_trait};
+
+/// The kind that `use = "size"` means.
+pub const PLUGIN: Kind = Kind::new("size", |settings| Ok(Arc::new(settings.read::<Size>()?)));
+
+/// The settings; a ceiling that is not written does not exist.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct Size {
+    /// Bytes of the body.
+    body_bytes: Option<usize>,
+    /// Messages, system prompts left out.
+    messages: Option<usize>,
+    /// Tokens of the prompt: a quarter of the bytes of its texts.
+    prompt_tokens: Option<u64>,
+    /// Tokens that a request may ask for. One that asks for more is asked to do with these.
+    output_tokens: Option<u64>,
+    /// Bytes of the text of an answer, reasoning and arguments of tools included. A longer one ends there as a refusal.
+    answer_bytes: Option<usize>,
+}
+
+#[async_trait]
+impl Plugin for Size {
+    fn needs(&self) -> Needs {
+        let mut needs = Needs::new();
+        if self.body_bytes.or(self.messages).is_some() || self.prompt_tokens.or(self.output_tokens).is_some() {
+            needs = needs.body();
+        }
+        needs.text = self.answer_bytes.map(|_| 0);
+        needs
+    }
+
+    async fn on_request(&self, request: &mut Request, cx: &Context) -> Result<Verdict, Failure> {
+        let reject = |what: &str, is: usize, most: usize| {
+            cx.tag("over", what);
+            Ok(Verdict::reject(400, format!("{what}: {is} are more than the {most} that are allowed here")))
+        };
+        match self.body_bytes {
+            Some(most) if request.json().len() > most => {
+                return reject("bytes of the body", request.json().len(), most);
+            }
+            _ => {}
+        }
+        if let Some(most) = self.messages
+            && let Some(Ok(chat)) = request.chat()
+            && chat.messages.len() > most
+        {
+            return reject("messages", chat.messages.len(), most);
+        }
+        if let Some(most) = self.prompt_tokens {
+            let tokens = BodyFacts::of(request.json()).prompt_tokens();
+            if tokens > most {
+                let (tokens, most) = (usize::try_from(tokens), usize::try_from(most));
+                return reject("tokens of the prompt", tokens.unwrap_or(usize::MAX), most.unwrap_or(usize::MAX));
+            }
+        }
+        if let Some(most) = self.output_tokens
+            && let Some(lowered) = lowered(request.json(), most)
+        {
+            cx.tag("lowered", "output tokens");
+            request.set_json(lowered);
+        }
+        Ok(Verdict::Pass)
+    }
+
+    fn text_hook(&self, _: &Context) -> Option<Box<dyn TextHook>> {
+        Some(Box::new(Counter { left: self.answer_bytes? }))
+    }
+}
+
+/// The names of the field in all dialects; Gemini and Bedrock have theirs one object further in.
+const FIELDS: [&str; 5] = ["max_tokens", "max_completion_tokens", "max_output_tokens", "maxOutputTokens", "maxTokens"];
+const OBJECTS: [&str; 3] = ["generationConfig", "generation_config", "inferenceConfig"];
+
+/// The body with no more than `most` in any of the fields; `None` if it stays as it is.
+fn lowered(body: &Bytes, most: u64) -> Option<Bytes> {
+    let object: Object<'_> = serde_json::from_slice(body).ok()?;
+    let mut edits = lower(&object, most);
+    for name in OBJECTS {
+        if let Some(inner) = object.get(name)
+            && let Ok(fields) = serde_json::from_str::<Object<'_>>(inner.get())
+        {
+            let lowered = lower(&fields, most).apply(&Bytes::copy_from_slice(inner.get().as_bytes()));
+            if lowered != inner.get().as_bytes() {
+                edits.set.push((name.to_owned(), String::from_utf8(lowered.into()).ok()?));
+            }
+        }
+    }
+    (!edits.is_empty()).then(|| edits.apply(body))
+}
+
+type Object<'a> = BTreeMap<Cow<'a, str>, &'a RawValue>;
+
+fn lower(object: &Object<'_>, most: u64) -> FieldEdits {
+    #[expect(clippy::cast_precision_loss, reason = "nobody asks for so many tokens")]
+    let more = |value: &RawValue| value.get().parse::<f64>().is_ok_and(|asked| asked > most as f64);
+    let set = FIELDS.into_iter().filter(|name| object.get(*name).is_some_and(|value| more(value)));
+    FieldEdits { set: set.map(|name| (name.to_owned(), most.to_string())).collect(), remove: Vec::new() }
+}
+
+/// Counts the text of an answer.
+struct Counter {
+    left: usize,
+}
+
+impl TextHook for Counter {
+    fn on_text(&mut self, text: &mut Window<'_>) -> Result<Flow, Failure> {
+        let new = text.text().len() - text.seen();
+        text.release_to(text.text().len());
+        match self.left.checked_sub(new) {
+            Some(left) => {
+                self.left = left;
+                Ok(Flow::Pass)
+            }
+            None => {
+                let message = "the answer is longer than answers may be here".to_owned();
+                Ok(Flow::Refuse(Rejection { status: 400, message }))
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Settings;
+
+    #[test]
+    fn nothing_is_lowered_that_is_low_enough() {
+        let body = |text: &'static str| Bytes::from_static(text.as_bytes());
+        assert_eq!(lowered(&body(r#"{"max_tokens": 10, "x": 1e999}"#), 10), None);
+        assert_eq!(
+            lowered(&body(r#"{ "max_tokens" : 11, "n": 1.0 }"#), 10),
+            Some(body(r#"{ "max_tokens" : 10, "n": 1.0 }"#))
+        );
+        let gemini = r#"{"generationConfig":{"maxOutputTokens":99,"topK":1},"contents":[]}"#;
+        let low = lowered(&body(gemini), 10).unwrap();
+        assert!(std::str::from_utf8(&low).unwrap().contains(r#""maxOutputTokens":10"#), "{low:?}");
+        assert_eq!(lowered(&body("[]"), 10), None);
+    }
+
+    #[test]
+    fn only_what_is_written_is_needed() {
+        let of = |text| PLUGIN.build(&Settings::of(text)).map(|plugin| plugin.needs());
+        assert_eq!(of("").unwrap(), Needs::new());
+        assert_eq!(of("answer_bytes = 5").unwrap(), Needs::new().text(0));
+        assert_eq!(of("messages = 5").unwrap(), Needs::new().body());
+        assert!(of("message = 5").is_err() && of("messages = -5").is_err());
+    }
+}

@@ -1,0 +1,157 @@
+use proptest::prelude::*;
+
+use super::super::properties::value;
+use super::*;
+
+fn seen(body: &str, side: Side, dialect: Dialect, operation: Operation) -> Vec<(TextKind, String)> {
+    texts(body.as_bytes(), side, dialect, operation).into_iter().map(|text| (text.kind, text.text.into())).collect()
+}
+
+fn said(body: &str, side: Side, dialect: Dialect) -> String {
+    let texts = seen(body, side, dialect, Operation::Chat);
+    texts.into_iter().map(|(kind, text)| format!("{kind:?}={text}")).collect::<Vec<_>>().join("|")
+}
+
+#[test]
+fn requests_of_every_dialect() {
+    let chat = r#"{"model":"x","messages":[{"content":"be\nkind","role":"system"},
+        {"role":"user","content":[{"type":"text","text":"a"},{"type":"image_url","image_url":{"url":"data:x"}}]},
+        {"role":"assistant","content":null,"reasoning_content":"r","refusal":"n","tool_calls":[{"id":"1","type":"function",
+          "function":{"name":"f","arguments":"{\"q\":1}"}}]},
+        {"role":"tool","tool_call_id":"1","content":"t"}],"tools":[{"function":{"description":"no"}}],"user":"no"}"#;
+    assert_eq!(
+        said(chat, Side::Request, Dialect::OpenAiChat),
+        "System=be\nkind|User=a|Reasoning=r|Refusal=n|Arguments={\"q\":1}|ToolResult=t"
+    );
+    let responses = r#"{"instructions":"i","input":[{"role":"user","content":[{"type":"input_text","text":"a"}]},
+        {"type":"reasoning","encrypted_content":"no","summary":[{"type":"summary_text","text":"s"}]},
+        {"type":"function_call","call_id":"1","name":"f","arguments":"{}"},
+        {"type":"function_call_output","call_id":"1","output":"o"},
+        {"type":"custom_tool_call","input":"c"}]}"#;
+    assert_eq!(
+        said(responses, Side::Request, Dialect::OpenAiResponses),
+        "System=i|User=a|Reasoning=s|Arguments={}|ToolResult=o|Arguments=c"
+    );
+    assert_eq!(said(r#"{"input":"a"}"#, Side::Request, Dialect::OpenAiResponses), "User=a");
+    let anthropic = r#"{"system":[{"type":"text","text":"s"}],"messages":[{"role":"user","content":"u"},
+        {"role":"assistant","content":[{"type":"thinking","thinking":"r","signature":"no"},
+          {"type":"tool_use","id":"1","name":"f","input":{"a":"b"}}]},
+        {"role":"user","content":[{"type":"tool_result","tool_use_id":"1","content":[{"type":"text","text":"o"}]},
+          {"type":"document","source":{"type":"text","media_type":"text/plain","data":"d"}},
+          {"type":"image","source":{"type":"base64","data":"no"}}]}]}"#;
+    assert_eq!(
+        said(anthropic, Side::Request, Dialect::Anthropic),
+        "System=s|User=u|Reasoning=r|Arguments={\"a\":\"b\"}|ToolResult=o|User=d"
+    );
+    let gemini = r#"{"systemInstruction":{"parts":[{"text":"s"}]},"contents":[{"parts":[{"text":"u"}]},
+        {"role":"model","parts":[{"text":"r","thought":true},{"functionCall":{"name":"f","args":{"a":1}}}]},
+        {"role":"user","parts":[{"functionResponse":{"name":"f","response":{"b":2}}},{"inlineData":{"data":"no"}}]}]}"#;
+    assert_eq!(
+        said(gemini, Side::Request, Dialect::Gemini),
+        "System=s|User=u|Reasoning=r|Arguments={\"a\":1}|ToolResult={\"b\":2}"
+    );
+    let bedrock = r#"{"system":[{"text":"s"}],"messages":[{"role":"user","content":[{"text":"u"},
+          {"document":{"format":"txt","source":{"bytes":"no","text":"d"}}}]},
+        {"role":"assistant","content":[{"reasoningContent":{"reasoningText":{"text":"r","signature":"no"}}},
+          {"toolUse":{"toolUseId":"1","name":"f","input":{"a":1}}}]},
+        {"role":"user","content":[{"toolResult":{"toolUseId":"1","content":[{"json":{"b":2}},{"text":"o"}]}}]}]}"#;
+    assert_eq!(
+        said(bedrock, Side::Request, Dialect::Bedrock),
+        "System=s|User=u|User=d|Reasoning=r|Arguments={\"a\":1}|ToolResult={\"b\":2}|ToolResult=o"
+    );
+    let cohere = r#"{"messages":[{"role":"user","content":"u"},{"role":"assistant","tool_plan":"p"},
+        {"role":"tool","content":[{"type":"document","document":{"data":"{\"a\":1}"}}]}],"documents":["d",{"data":{"t":"e"}}]}"#;
+    assert_eq!(
+        said(cohere, Side::Request, Dialect::Cohere),
+        "User=u|Reasoning=p|ToolResult={\"a\":1}|Input=d|Input={\"t\":\"e\"}"
+    );
+}
+
+#[test]
+fn answers_of_every_dialect() {
+    for (dialect, body, expected) in [
+        (
+            Dialect::OpenAiChat,
+            r#"{"id":"no","choices":[{"message":{"role":"assistant","content":"a","refusal":null,"reasoning":"r"}}]}"#,
+            "Assistant=a|Reasoning=r",
+        ),
+        (
+            Dialect::OpenAiResponses,
+            r#"{"output":[{"type":"message","role":"assistant","content":[{"type":"output_text","text":"a"}]},
+                {"type":"function_call","arguments":"{}"}],"instructions":"no"}"#,
+            "Assistant=a|Arguments={}",
+        ),
+        (
+            Dialect::Anthropic,
+            r#"{"content":[{"type":"thinking","thinking":"r"},{"type":"text","text":"a"}]}"#,
+            "Reasoning=r|Assistant=a",
+        ),
+        (Dialect::Gemini, r#"{"candidates":[{"content":{"role":"model","parts":[{"text":"a"}]}}]}"#, "Assistant=a"),
+        (
+            Dialect::Bedrock,
+            r#"{"output":{"message":{"role":"assistant","content":[{"text":"a"}]}},"stopReason":"no"}"#,
+            "Assistant=a",
+        ),
+        (Dialect::Cohere, r#"{"message":{"role":"assistant","content":[{"type":"text","text":"a"}]}}"#, "Assistant=a"),
+    ] {
+        assert_eq!(said(body, Side::Answer, dialect), expected);
+    }
+}
+
+#[test]
+fn other_operations() {
+    let one = |body, operation| seen(body, Side::Request, Dialect::OpenAiChat, operation);
+    let input = |text: &str| (TextKind::Input, text.to_owned());
+    assert_eq!(one(r#"{"input":["a","b"],"model":"m"}"#, Operation::Embeddings), [input("a"), input("b")]);
+    assert_eq!(one(r#"{"input":[[1,2],[3]]}"#, Operation::Embeddings), []);
+    assert_eq!(one(r#"{"query":"q","documents":[{"text":"d"}]}"#, Operation::Rerank), [input("q"), input("d")]);
+    assert_eq!(one(r#"{"prompt":"p","size":"1x1"}"#, Operation::Images), [input("p")]);
+    let gemini = r#"{"requests":[{"model":"m","content":{"parts":[{"text":"a"}]}}]}"#;
+    assert_eq!(seen(gemini, Side::Request, Dialect::Gemini, Operation::Embeddings), [input("a")]);
+}
+
+#[test]
+fn only_what_is_edited_changes() {
+    let body = r#"{ "x": 1e999, "messages":[{"role":"user","content":"a\u00e9 b"} , {"role":"assistant","tool_calls":
+        [{"function":{"arguments":"{\"q\": \"c\"}"}}]}], "temperature" : 1.0 }"#;
+    let edit = |text: &Text<'_>| text.text.contains('b').then(|| text.text.replace('b', "\"B\""));
+    let (edited, count) = edit_texts(&Bytes::from(body), Side::Request, Dialect::OpenAiChat, Operation::Chat, edit);
+    assert_eq!((edited.unwrap(), count), (Bytes::from(body.replace(r"a\u00e9 b", "aé \\\"B\\\"")), 1));
+    let same = edit_texts(&Bytes::from(body), Side::Request, Dialect::OpenAiChat, Operation::Chat, |_| None);
+    assert_eq!(same, (None, 0));
+}
+
+#[test]
+fn an_object_stays_json() {
+    let body = Bytes::from(r#"{"messages":[{"role":"assistant","content":[{"type":"tool_use","input":{"a":"b"}}]}]}"#);
+    let edited = |new: &str| {
+        let new = new.to_owned();
+        let (edited, _) = edit_texts(&body, Side::Request, Dialect::Anthropic, Operation::Chat, |_| Some(new.clone()));
+        String::from_utf8(edited.unwrap().into()).unwrap()
+    };
+    assert!(edited(r#"{"a":"x"}"#).contains(r#""input":{"a":"x"}"#));
+    assert!(edited(r#"{"a":"x"#).contains(r#""input":{}"#));
+}
+
+#[test]
+fn deep_nesting_ends() {
+    let deep = format!("{{\"messages\":{}\"x\"{}}}", "{\"content\":[".repeat(50_000), "]}".repeat(50_000));
+    assert_eq!(seen(&deep, Side::Request, Dialect::OpenAiChat, Operation::Chat), []);
+}
+
+proptest! {
+    #[test]
+    fn replacing_each_by_itself_keeps_the_meaning(messages in value()) {
+        let body = Bytes::from(format!("{{\"messages\":{messages}}}"));
+        let same = |text: &Text<'_>| Some(text.text.to_string());
+        let (edited, _) = edit_texts(&body, Side::Request, Dialect::OpenAiChat, Operation::Chat, same);
+        let read = |body: &[u8]| serde_json::from_slice::<serde_json::Value>(body).ok();
+        prop_assert_eq!(read(&edited.unwrap_or_else(|| body.clone())), read(&body));
+    }
+
+    #[test]
+    fn any_bytes_do_no_harm(body in prop::collection::vec(prop::sample::select(b"{}[]\",:\\ 1acontextmsg".to_vec()), 0..80)) {
+        let body = Bytes::from([b"{\"messages\":", &body[..]].concat());
+        let _ = edit_texts(&body, Side::Request, Dialect::Anthropic, Operation::Chat, |_| Some(String::new()));
+    }
+}

@@ -1,0 +1,180 @@
+//! Keys made at run time at one of several gateways, which share a real Redis.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::time::{Duration, Instant};
+
+use ai_gateway_tests::client::{Framing, Reply, Request, exchange};
+use ai_gateway_tests::{Answer, Gateway, Redis, Setup, Stub, bodies, guard};
+use futures::future::join_all;
+use serde_json::{Value, json};
+
+/// By when a change is known everywhere.
+const SOON: Duration = Duration::from_secs(1);
+
+struct Bench {
+    stub: Stub,
+    redis: Redis,
+    dirs: Vec<tempfile::TempDir>,
+    gateways: Vec<Gateway>,
+}
+
+impl Bench {
+    async fn new(setup: Setup) -> Self {
+        let stub = Stub::always(Answer::json(200, bodies::chat_answer("fine"))).await;
+        let dirs = (0..3).map(|_| tempfile::tempdir().unwrap()).collect();
+        let mut bench = Self { stub, redis: Redis::start(setup).await, dirs, gateways: Vec::new() };
+        let gateways = (0..3).map(|number| bench.start(number));
+        bench.gateways = join_all(gateways).await;
+        for gateway in &bench.gateways {
+            up(gateway, true).await;
+        }
+        bench
+    }
+
+    async fn start(&self, number: usize) -> Gateway {
+        let config = format!(
+            "{}[models.assistant]\ntargets = [{{ provider = \"stub\", model = \"m\" }}]\n\
+             [store]\npath = {:?}\nredis = \"{}\"\ntimeout = \"500ms\"\n",
+            bodies::openai_provider("stub", &self.stub.origin()),
+            self.dirs[number].path().join("keys.db"),
+            self.redis.url(),
+        );
+        Gateway::start(&config).await
+    }
+
+    async fn api(&self, number: usize, method: &str, path: &str, body: Value) -> Reply {
+        let mut request =
+            Request::post(&format!("/api/keys{path}"), if body.is_null() { String::new() } else { body.to_string() });
+        request.method = method.to_owned();
+        if method == "GET" {
+            request.framing = Framing::None;
+        }
+        let reply = exchange(self.gateways[number].admin, &request).await;
+        assert!(reply.status < 300, "{method} {path}: {}", reply.text());
+        reply
+    }
+
+    async fn make(&self, number: usize, body: Value) -> String {
+        self.api(number, "POST", "", body).await.json()["key"].as_str().unwrap().to_owned()
+    }
+
+    /// Waits until the key has this status everywhere; how long that took.
+    async fn everywhere(&self, key: &str, status: u16) -> Duration {
+        let begun = Instant::now();
+        guard(&format!("{status} everywhere"), async {
+            for gateway in &self.gateways {
+                while ask(gateway, key).await.status != status {
+                    tokio::time::sleep(Duration::from_millis(10)).await;
+                }
+            }
+        })
+        .await;
+        begun.elapsed()
+    }
+}
+
+async fn ask(gateway: &Gateway, key: &str) -> Reply {
+    let request = Request::post("/v1/chat/completions", bodies::chat("assistant")).header("x-api-key", key);
+    exchange(gateway.addr, &request).await
+}
+
+/// Waits until the gateway says that it reaches the Redis, or that it does not.
+async fn up(gateway: &Gateway, up: bool) {
+    let wanted = format!("gateway_store_up {}", u8::from(up));
+    guard(&wanted, async {
+        while !exchange(gateway.admin, &Request::get("/metrics")).await.text().contains(&wanted) {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_change_of_a_key_is_known_everywhere_within_a_second() {
+    if !Redis::is_installed() {
+        return;
+    }
+    for setup in [Setup::One, Setup::Cluster] {
+        let bench = Bench::new(setup).await;
+        let secret = bench.make(0, json!({ "name": "bot", "limits": { "requests": "1000/day" } })).await;
+        let mut took = vec![bench.everywhere(&secret, 200).await];
+        let listed = bench.api(2, "GET", "/bot", Value::Null).await.json();
+        assert_eq!(listed["limits"], json!([{ "requests": "1000/day" }]));
+        bench.api(1, "POST", "/bot/disable", Value::Null).await;
+        took.push(bench.everywhere(&secret, 401).await);
+        bench.api(2, "PATCH", "/bot", json!({ "enabled": true, "limits": null })).await;
+        took.push(bench.everywhere(&secret, 200).await);
+        let rotated = bench.api(0, "POST", "/bot/rotate", json!({ "overlap": "0s" })).await.json();
+        let rotated = rotated["key"].as_str().unwrap();
+        took.push(bench.everywhere(rotated, 200).await);
+        took.push(bench.everywhere(&secret, 401).await);
+        bench.api(1, "DELETE", "/bot", Value::Null).await;
+        took.push(bench.everywhere(rotated, 401).await);
+        eprintln!("{setup:?}: known everywhere after {took:?}");
+        assert!(took.iter().all(|took| *took < 3 * SOON), "{took:?}");
+    }
+}
+
+/// While the Redis is away, each instance goes on with the keys that it knows, under load and over a restart, and makes and takes out
+/// keys of its own; when it is back, with no memory, all know everything.
+#[tokio::test(flavor = "multi_thread")]
+async fn without_the_redis_each_goes_on_with_what_it_knows() {
+    if !Redis::is_installed() {
+        return;
+    }
+    let mut bench = Bench::new(Setup::One).await;
+    let known = bench.make(0, json!({ "name": "known" })).await;
+    let doomed = bench.make(0, json!({ "name": "doomed" })).await;
+    bench.everywhere(&known, 200).await;
+    bench.everywhere(&doomed, 200).await;
+    let done = Arc::new(AtomicBool::new(false));
+    let load: Vec<_> = bench.gateways[..2]
+        .iter()
+        .map(|gateway| {
+            let (addr, known, done) = (gateway.addr, known.clone(), done.clone());
+            tokio::spawn(async move {
+                let mut count = 0;
+                while !done.load(Relaxed) {
+                    let request =
+                        Request::post("/v1/chat/completions", bodies::chat("assistant")).header("x-api-key", &known);
+                    let reply = exchange(addr, &request).await;
+                    assert_eq!(reply.status, 200, "{}", reply.text());
+                    count += 1;
+                }
+                count
+            })
+        })
+        .collect();
+    bench.redis.kill();
+    for gateway in &bench.gateways {
+        up(gateway, false).await;
+        let ready = exchange(gateway.admin, &Request::get("/health/ready")).await;
+        assert!(ready.status == 200 && ready.text().contains("keys"), "{}", ready.text());
+    }
+    let first = bench.make(0, json!({ "name": "first" })).await;
+    let second = bench.make(1, json!({ "name": "second" })).await;
+    bench.api(1, "DELETE", "/doomed", Value::Null).await;
+    bench.gateways[2] = bench.start(2).await;
+    assert_eq!(ask(&bench.gateways[2], &known).await.status, 200, "it starts without the Redis");
+    assert_eq!(
+        (ask(&bench.gateways[0], &first).await.status, ask(&bench.gateways[1], &first).await.status),
+        (200, 401)
+    );
+    assert_eq!(ask(&bench.gateways[2], &doomed).await.status, 200, "nobody can tell it");
+
+    bench.redis.restart().await;
+    for secret in [&known, &first, &second] {
+        bench.everywhere(secret, 200).await;
+    }
+    bench.everywhere(&doomed, 401).await;
+    done.store(true, Relaxed);
+    for load in load {
+        assert!(load.await.unwrap() > 0);
+    }
+    // What lies in the Redis is no secret.
+    for gateway in &bench.gateways {
+        let (out, err) = gateway.output();
+        assert!(!out.iter().chain(&err).any(|line| line.contains(&known)), "a secret in a log");
+    }
+}
