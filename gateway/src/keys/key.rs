@@ -76,12 +76,6 @@ impl Key {
         self.made
     }
 
-    /// The same key within others.
-    pub(super) fn bound(&self, name: &str, within: Option<Arc<Self>>) -> Self {
-        let (config, disabled) = (self.config.clone(), AtomicBool::new(!self.is_enabled()));
-        Self { name: name.into(), config, within, disabled, made: self.made }
-    }
-
     /// Whether it may be used now.
     ///
     /// # Errors

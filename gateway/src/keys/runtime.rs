@@ -138,7 +138,7 @@ impl RuntimeKeys {
         // Makers are of the file or made by the master: nothing that a key made makes keys itself.
         let (of_master, of_keys): (Vec<Row>, Vec<Row>) = loaded.rows.into_iter().partition(|row| row.maker.is_none());
         for row in of_master.into_iter().chain(of_keys) {
-            let within = bounds(&row.config.name, row.maker.as_deref(), &records, configured);
+            let within = within(&row, &records, configured);
             let record = Record::new(row, within, Vec::new(), configured);
             records.insert(record.key.name.clone(), record);
         }
@@ -167,13 +167,14 @@ impl RuntimeKeys {
             records.keys().cloned().partition(|name| records.get(name).is_some_and(|record| record.maker.is_none()));
         for name in of_master.into_iter().chain(of_keys) {
             let Some(record) = records.get(&name) else { continue };
-            let within = bounds(&name, record.maker.as_deref(), records, configured);
-            let key = Arc::new(record.key.bound(&name, within));
-            let Some(record) = records.get_mut(&name) else { continue };
-            record.key = key;
+            let (row, secrets) = (record.row(), record.secrets.clone());
+            let within = within(&row, records, configured);
+            let record = Record::new(row, within, secrets, configured);
+            bound(&self.limits, &record);
             for (hash, until) in &record.secrets {
                 self.live.change(hash, |keys| keys.insert(*hash, *until, record.key.clone()));
             }
+            records.insert(name, record);
         }
     }
 
@@ -338,7 +339,7 @@ impl RuntimeKeys {
                 self.update(&mut inner, row, secrets);
             } else {
                 self.forget(&mut inner, &entry.name, entry.changed);
-                let within = bounds(&row.config.name, row.maker.as_deref(), &inner.records, configured);
+                let within = within(&row, &inner.records, configured);
                 self.take_in(&mut inner, Record::new(row, within, secrets, configured));
             }
         }
@@ -458,24 +459,19 @@ fn bound(limits: &Limits, record: &Record) {
     }
 }
 
-/// What bounds the key `name` of the store; `None`: nothing.
-fn bounds(
-    name: &str,
-    maker: Option<&str>,
-    records: &BTreeMap<Arc<str>, Record>,
-    configured: &KeyRing,
-) -> Option<Arc<Key>> {
-    if configured.configured().contains_key(name) {
+/// What bounds a key of the store.
+fn within(row: &Row, records: &BTreeMap<Arc<str>, Record>, configured: &KeyRing) -> Option<Arc<Key>> {
+    let name = &row.config.name;
+    if configured.configured().contains_key(&**name) {
         warn!("the key `{name}` of the store is not taken: the configuration has a key of that name");
         return Some(nobody());
     }
-    maker.map(|maker| {
-        let found = configured.configured().get(maker).or_else(|| records.get(maker).map(|record| &record.key));
-        found.cloned().unwrap_or_else(|| {
-            warn!("the key `{name}` of the store is not taken: `{maker}`, which made it, is gone");
-            nobody()
-        })
-    })
+    let maker = row.maker.as_deref()?;
+    let found = configured.configured().get(maker).or_else(|| records.get(maker).map(|record| &record.key)).cloned();
+    Some(found.unwrap_or_else(|| {
+        warn!("the key `{name}` of the store is not taken: `{maker}`, which made it, is gone");
+        nobody()
+    }))
 }
 
 /// What bounds a key that nobody may use.

@@ -52,6 +52,15 @@ pub struct Snapshots {
 /// # Errors
 /// [`StartError`].
 pub fn build(config: &Config, mock: Option<SocketAddr>) -> Result<Built, StartError> {
+    let built = build_heir(config, mock)?;
+    if let Some(ledger) = &built.gateway.ledger {
+        ledger.restore(&built.gateway.limits, RESTORE);
+    }
+    Ok(built)
+}
+
+/// [`build`] for a process that another one tells what was spent before.
+pub(super) fn build_heir(config: &Config, mock: Option<SocketAddr>) -> Result<Built, StartError> {
     check_roots(config)?;
     let telemetry = Arc::new(Telemetry::new());
     telemetry.access_log.configure(&config.access_log).map_err(StartError::AccessLog)?;
@@ -78,9 +87,6 @@ pub fn build(config: &Config, mock: Option<SocketAddr>) -> Result<Built, StartEr
     snapshots.join_state(&mut snapshot, config);
     let start = |ledger| Ledger::start(ledger, telemetry.metrics.ledger.clone()).map(Arc::new);
     let ledger = config.ledger.as_ref().map(start).transpose().map_err(StartError::Ledger)?;
-    if let Some(ledger) = &ledger {
-        ledger.restore(&limits, RESTORE);
-    }
     let current = Arc::new(ArcSwap::from_pointee(snapshot));
     let shared_keys = match (&config.store.redis, &snapshots.runtime_keys) {
         (Some(redis), Some(keys)) => Some(SharedKeys::new(redis.url.expose(), keys.clone(), current.clone())),

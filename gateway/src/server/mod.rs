@@ -39,6 +39,7 @@ use crate::net::prebound::{Prebound, PreboundService};
 use crate::proxy::Probing;
 use crate::snapshot::BuildError;
 use crate::telemetry::TelemetryService;
+use build::build_heir;
 use certificate::Certificate;
 use leave::Leave;
 use notify::Watchdog;
@@ -115,6 +116,7 @@ pub fn run(config: &Config, source: Source, invocation: Invocation) -> Result<()
     let prepared = Sockets::open(&config.server, inherited).map_err(StartError::Bind).and_then(|sockets| {
         let mock = config.providers.values().any(|provider| provider.base_url.is_none());
         let mock = mock.then(|| Prebound::bind("127.0.0.1:0")).transpose()?;
+        let build = if predecessor.is_some() { build_heir } else { build };
         let built = build(config, mock.as_ref().map(Prebound::local_addr))?;
         Ok((sockets, mock, built))
     });

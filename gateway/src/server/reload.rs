@@ -171,6 +171,8 @@ fn fixed(old: &Config, new: &Config) -> Vec<String> {
         ("[ledger]", old.ledger != new.ledger),
         ("store.path", old.store.path != new.store.path),
         ("store.redis", old.store.redis != new.store.redis),
+        ("cache.disk", old.cache.disk != new.cache.disk),
+        ("cache.redis", old.cache.redis != new.cache.redis),
         ("a first provider of kind `mock`", needs_mock(new) && !needs_mock(old)),
     ];
     let told = |(what, changed): (&str, bool)| {
