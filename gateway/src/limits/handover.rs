@@ -210,7 +210,7 @@ mod tests {
     }
 
     async fn enter(limits: &Arc<Limits>, tokens: u64) -> Option<super::super::Reservation> {
-        let subjects = limits.subjects_of(Some("bot"), None, std::iter::empty(), "m");
+        let subjects = limits.subjects_of(std::iter::once("bot"), None, std::iter::empty(), "m");
         limits.admit(subjects, Amounts { tokens, cost: 0 }).await.ok()
     }
 
