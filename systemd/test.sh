@@ -3,7 +3,8 @@
 # under load, stop, crash. `systemd/test.sh` takes some three minutes, `systemd/test.sh --long` is the whole of it: 200
 # streams of 60 s and 500 requests a second. As root, on Debian or something like it. Touches nothing of this machine
 # but the folder of the container's root, which is made by debootstrap the first time and kept: TEST_ROOT.
-# BINARY and STEADY: the gateway and the load generator; built, if they are not given. JOURNAL=1: shows the journal.
+# STREAMS, RATE (requests a second), SECONDS_OF_LOAD: other figures, for a machine that has other work. BINARY and STEADY: the
+# gateway and the load generator; built, if they are not given.
 set -eu
 cd "$(dirname "$0")/.."
 
@@ -13,6 +14,8 @@ case $form in
 --long) streams=200 stream_words=120 rate=500 seconds=150 ;;
 *) echo "usage: $0 [--short|--long]" >&2; exit 2 ;;
 esac
+
+streams=${STREAMS:-$streams} rate=${RATE:-$rate} seconds=${SECONDS_OF_LOAD:-$seconds}
 
 cannot() {
     echo "systemd/test.sh cannot run here: $1" >&2
