@@ -224,6 +224,17 @@ async fn two_living_processes_do_not_double_what_is_allowed() {
     new.send(&asked(true)).await;
     let mut second = new.respond().await;
     second.until("fine").await;
+    // Its connection may have been one of the last that the old process took, which tells of it some milliseconds later.
+    let both = |limits: &Value| {
+        let all = limits["subjects"][0]["limits"].as_array();
+        all.is_some_and(|all| all.iter().any(|limit| limit["what"] == "concurrent" && limit["reserved"] == 2))
+    };
+    guard("the new process knows of both streams", async {
+        while !both(&exchange(gateway.admin, &Request::get("/api/limits")).await.json()) {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    })
+    .await;
     let refused = exchange(gateway.addr, &asked(false)).await;
     assert_eq!(refused.status, 429, "{}", refused.text());
     gate.open();
