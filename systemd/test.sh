@@ -10,8 +10,8 @@ cd "$(dirname "$0")/.."
 
 form=${1:---short}
 case $form in
---short) streams=40 stream_words=40 rate=100 seconds=45 ;;
---long) streams=200 stream_words=120 rate=500 seconds=150 ;;
+--short) profile=dev folder=debug streams=40 stream_words=40 rate=100 seconds=45 ;;
+--long) profile=quick folder=quick streams=200 stream_words=120 rate=500 seconds=150 ;;
 *) echo "usage: $0 [--short|--long]" >&2; exit 2 ;;
 esac
 
@@ -42,9 +42,9 @@ if [ ! -e "$root/.made-of-$packages" ]; then
 fi
 
 if [ -z "${BINARY:-}" ] || [ -z "${STEADY:-}" ]; then
-    ${CARGO:-cargo} build -q -p ai-gateway -p ai-gateway-benches --bin ai-gateway --bin steady
-    target=${CARGO_TARGET_DIR:-target}
-    BINARY=$target/debug/ai-gateway STEADY=$target/debug/steady
+    ${CARGO:-cargo} build -q --profile "$profile" -p ai-gateway -p ai-gateway-benches --bin ai-gateway --bin steady
+    target=${CARGO_TARGET_DIR:-target}/$folder
+    BINARY=$target/ai-gateway STEADY=$target/steady
 fi
 
 work=$(mktemp -d)
