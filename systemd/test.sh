@@ -3,16 +3,19 @@
 # under load, stop, crash. `systemd/test.sh` takes some three minutes, `systemd/test.sh --long` is the whole of it: 200
 # streams of 60 s and 500 requests a second. As root, on Debian or something like it. Touches nothing of this machine
 # but the folder of the container's root, which is made by debootstrap the first time and kept: TEST_ROOT.
-# BINARY and STEADY: the gateway and the load generator; built, if they are not given. JOURNAL=1: shows the journal.
+# STREAMS, RATE (requests a second), SECONDS_OF_LOAD: other figures, for a machine that has other work. BINARY and STEADY: the
+# gateway and the load generator; built, if they are not given.
 set -eu
 cd "$(dirname "$0")/.."
 
 form=${1:---short}
 case $form in
---short) streams=40 stream_words=40 rate=100 seconds=45 ;;
---long) streams=200 stream_words=120 rate=500 seconds=150 ;;
+--short) profile=dev folder=debug streams=40 stream_words=40 rate=100 seconds=45 ;;
+--long) profile=quick folder=quick streams=200 stream_words=120 rate=500 seconds=150 ;;
 *) echo "usage: $0 [--short|--long]" >&2; exit 2 ;;
 esac
+
+streams=${STREAMS:-$streams} rate=${RATE:-$rate} seconds=${SECONDS_OF_LOAD:-$seconds}
 
 cannot() {
     echo "systemd/test.sh cannot run here: $1" >&2
@@ -39,9 +42,9 @@ if [ ! -e "$root/.made-of-$packages" ]; then
 fi
 
 if [ -z "${BINARY:-}" ] || [ -z "${STEADY:-}" ]; then
-    ${CARGO:-cargo} build -q -p ai-gateway -p ai-gateway-benches --bin ai-gateway --bin steady
-    target=${CARGO_TARGET_DIR:-target}
-    BINARY=$target/debug/ai-gateway STEADY=$target/debug/steady
+    ${CARGO:-cargo} build -q --profile "$profile" -p ai-gateway -p ai-gateway-benches --bin ai-gateway --bin steady
+    target=${CARGO_TARGET_DIR:-target}/$folder
+    BINARY=$target/ai-gateway STEADY=$target/steady
 fi
 
 work=$(mktemp -d)

@@ -180,9 +180,13 @@ wait $old || fail "the crash of its successor cut a stream"
 healthy 2
 
 step "a process that hangs, too (WatchdogSec=)"
+mkdir -p /etc/systemd/system/ai-gateway.service.d
+printf '[Service]\nWatchdogSec=4s\n' >/etc/systemd/system/ai-gateway.service.d/watchdog.conf
+systemctl daemon-reload
+systemctl restart ai-gateway
 kill -STOP "$(show MainPID)"
-until_true 40 serves_again 3
-healthy 3
+until_true 40 serves_again 1
+healthy 1
 
 step "the package is removed"
 dpkg -r ai-gateway 2>&1 | tail -n 3
