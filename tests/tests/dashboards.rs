@@ -85,10 +85,11 @@ async fn eventful(mock: &Mock, redis: &Redis, ledger: &std::path::Path) -> Gatew
     let named = mock.provider("named", Dialect::OpenAiChat).replace("127.0.0.1", "localhost");
     let config = format!(
         "{named}{claude}{revoked}[providers.dead]\nkind = \"mock\"\nbase_url = \"http://127.0.0.1:{dead}/v1\"\ndialects = [\"openai-chat\"]\n\
-         [models.assistant]\ntargets = [{assistant}]\n[models.rescued]\ntargets = [{rescued}]\n[models.cached]\ntargets = [{cached}]\n\
+         [models.assistant]\ntargets = [{assistant}]\n[models.rescued]\ntargets = [{rescued}]\n[models.cached]\ntargets = [{cached}]\ncache = {{ ttl = \"10m\" }}\n\
          [limits]\nwait = \"1s\"\n\
          [[keys]]\nname = \"bot\"\nhash = \"{bot}\"\nlimits = {{ tokens = \"10000000/min\" }}\nbudget = {{ usd = 5, per = \"day\" }}\n\
          [[keys]]\nname = \"poor\"\nhash = \"{poor}\"\nlimits = {{ requests = \"1/hour\" }}\n\
+         [telemetry]\notlp = {{ endpoint = \"http://127.0.0.1:{dead}\", timeout = \"1s\" }}\ntraces = {{ sample = \"100%\" }}\n\
          [store]\nredis = \"{redis}\"\n[ledger]\npath = \"{ledger}\"\n",
         claude = mock.provider("claude", Dialect::Anthropic),
         revoked = mock.provider("revoked", Dialect::Anthropic),
