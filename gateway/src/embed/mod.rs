@@ -164,13 +164,20 @@ impl Builder {
         let (config, warnings, _) = self.resolve()?;
         let mock = config.providers.values().any(|provider| provider.base_url.is_none());
         let mock = mock.then(|| Prebound::bind("127.0.0.1:0")).transpose().map_err(StartError::Bind)?;
-        let Built { gateway, store, snapshots } = server::build(&config, mock.as_ref().map(Prebound::local_addr))?;
+        let built = server::build(&config, mock.as_ref().map(Prebound::local_addr))?;
+        let Built { gateway, store, keeper, shared_keys, snapshots } = built;
         let mut services: Vec<Box<dyn ServiceWithDependents>> = Vec::new();
         if let Some(socket) = mock {
             services.push(Box::new(mock::service(socket, None).map_err(StartError::Bind)?));
         }
         if let Some(store) = store {
             services.push(Box::new(background_service("ai-gateway store", store)));
+        }
+        if let Some(keeper) = keeper {
+            services.push(Box::new(background_service("ai-gateway cache", keeper)));
+        }
+        if let Some(keys) = shared_keys {
+            services.push(Box::new(background_service("ai-gateway keys", keys)));
         }
         services.push(Box::new(background_service("ai-gateway probes", Probing(gateway.clone()))));
         Ok(Gateway { gateway, services, snapshots, warnings })
