@@ -215,7 +215,9 @@ const CASES: &[Case] = &[
         text: "hello",
         heard: |heard, _| {
             let said = said(heard).replace('\\', "");
-            said.contains(r#""x_mark":{"deep":"mark of chat"}"#) && said.contains(r#""x_default":7"#) && !said.contains(":1000")
+            said.contains(r#""x_mark":{"deep":"mark of chat"}"#)
+                && said.contains(r#""x_default":7"#)
+                && !said.contains(":1000")
         },
     },
     Case { guard: "moderation-request", model: "echo", text: "the flag word", heard: |heard, _| refused(heard, 403) },
@@ -280,11 +282,7 @@ fn answer(dialect: Dialect, pieces: &[&str], stream: bool) -> Answer {
         Event::Start { id: Some("1".into()), model: Some("m".into()), created: Some(1) },
         Event::BlockStart { choice: 0, index: 0, block: Block::text("") },
     ];
-    events.extend(pieces.iter().map(|piece| Event::Delta {
-        choice: 0,
-        index: 0,
-        delta: Delta::Text((*piece).into()),
-    }));
+    events.extend(pieces.iter().map(|piece| Event::Delta { choice: 0, index: 0, delta: Delta::Text((*piece).into()) }));
     events.extend([
         Event::BlockEnd { choice: 0, index: 0 },
         Event::Stop { choice: 0, stop: Stop::new(StopReason::End), extras: Vec::new() },
