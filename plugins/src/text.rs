@@ -215,6 +215,9 @@ impl Stage {
             let grown: usize = self.edits.iter().map(|(_, with)| with.len()).sum();
             if grown > 2 * shown.len() + MOST_GROWTH {
                 self.edits.clear();
+                if straight {
+                    self.held.push_str(text);
+                }
                 return Err("a text was replaced by one too long".into());
             }
             // What has been replaced is not looked at again.

@@ -43,7 +43,7 @@ pub struct Rejection {
 #[non_exhaustive]
 pub enum Reply {
     /// An answer to a chat, in the client's dialect and streamed if the client wants that. For other operations it is an error.
-    Chat(Response<'static>),
+    Chat(Box<Response<'static>>),
     /// JSON as it stands, with a status from 200 to 599. In the place of an answer that comes whole the status stays.
     Json {
         /// The status.
@@ -60,7 +60,7 @@ impl Reply {
         use crate::providers::common::{Block, Choice};
         let mut response = Response::new(Dialect::OpenAiChat);
         response.choices.push(Choice { blocks: vec![Block::text(text.into())], ..Choice::default() });
-        Self::Chat(response)
+        Self::Chat(Box::new(response))
     }
 }
 

@@ -101,7 +101,10 @@ async fn a_refusal_of_an_answer_is_the_dialects_own() {
     "#;
     let (_mock, gateway) = stage(plugins).await;
     everywhere(&gateway, "echo", async |dialect, stream, reply, what| {
-        said(dialect, stream, &reply, what);
+        // Cohere's API has no other word for it than an error.
+        if dialect != Dialect::Cohere {
+            said(dialect, stream, &reply, what);
+        }
         let text = reply.text();
         assert!(!text.contains("falcon") && text.contains("not about birds"), "{what}");
         let ends = match dialect {

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ai_gateway_plugins::{
-    Answer, AnswerBody, Flow, Hooked, Part, PartKind, Rejection, Reply, Screen, Verdict, screen_whole,
+    Answer, AnswerBody, Context, Flow, Hooked, Part, PartKind, Plugin, Rejection, Reply, Screen, Verdict, screen_whole,
 };
 use ai_gateway_providers::answer::AnswerForm;
 use ai_gateway_providers::codec::{Client, StreamEncoder, codec};
@@ -106,7 +106,11 @@ impl Screener {
             for body in
                 out.iter().filter_map(|task| if let HttpTask::Body(Some(body), _) = task { Some(body) } else { None })
             {
-                let _ = active.call_sync(Hook::Bytes, |plugin, cx| Ok(plugin.on_bytes(body, cx)), |()| Said::Pass);
+                let show = |plugin: &dyn Plugin, cx: &Context| {
+                    plugin.on_bytes(body, cx);
+                    Ok(())
+                };
+                let _ = active.call_sync(Hook::Bytes, show, |()| Said::Pass);
             }
         }
         Ok(out)
@@ -178,7 +182,7 @@ impl Screener {
                 }
             }
             State::Stream(streaming) => {
-                let bytes = streaming.feed(body.unwrap_or_default(), end, &self.client.request_id).await;
+                let bytes = streaming.feed(body.unwrap_or_default(), end).await;
                 let over = streaming.refused.is_some();
                 if let Some(rejection) = streaming.refused.take() {
                     self.run.tell(rejected(rejection), None);
@@ -326,9 +330,9 @@ impl Screener {
         let mut out = BytesMut::new();
         for event in events {
             let event = Bytes::from(format!("data: {}\n\n", event.get().replace(['\n', '\r'], " ")));
-            out.extend_from_slice(&streaming.feed(event, false, "").await);
+            out.extend_from_slice(&streaming.feed(event, false).await);
         }
-        out.extend_from_slice(&streaming.feed(Bytes::new(), true, "").await);
+        out.extend_from_slice(&streaming.feed(Bytes::new(), true).await);
         if let Some(rejection) = streaming.refused.take() {
             self.run.tell(rejected(rejection), None);
         }
@@ -442,7 +446,7 @@ impl Streaming {
         }
     }
 
-    async fn feed(&mut self, chunk: Bytes, end: bool, _id: &str) -> Bytes {
+    async fn feed(&mut self, chunk: Bytes, end: bool) -> Bytes {
         let Self { screen, encoder, losses, .. } = self;
         let mut out = Vec::new();
         if self.waits.is_empty() {

@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, PoisonError};
 
-use ai_gateway_plugins::{Candidate, End, Finish, Plan, Tag, Upstream, Verdict};
+use ai_gateway_plugins::{Candidate, Context, End, Finish, Plan, Plugin, Tag, Upstream, Verdict};
 use ai_gateway_providers::answer::Observer;
 use ai_gateway_providers::error::{ApiError, ErrorKind};
 use ai_gateway_providers::price::Dollars;
@@ -153,7 +153,11 @@ pub fn on_end(gateway: &Gateway, exchange: &Exchange, finish: Finished) -> Vec<T
         let end = end(exchange, finish);
         for active in run.those(|needs| needs.end) {
             // It cannot fail: there is nothing left to be refused.
-            let _ = active.call_sync(Hook::End, |plugin, cx| Ok(plugin.on_end(&end, cx)), |()| Said::Pass);
+            let tell = |plugin: &dyn Plugin, cx: &Context| {
+                plugin.on_end(&end, cx);
+                Ok(())
+            };
+            let _ = active.call_sync(Hook::End, tell, |()| Said::Pass);
         }
     }
     let tags = run.tags();
