@@ -213,7 +213,8 @@ async fn a_plugin_that_sleeps_or_blocks_harms_only_its_own_request() {
             let (addr, _gateway) = serve(vec![bad]).await;
             let slow: Vec<_> = (0..8)
                 .map(|_| {
-                    let request = ask(Dialect::OpenAiChat, "two", "one two three", hook == "window").header("x-bad", "yes");
+                    let request =
+                        ask(Dialect::OpenAiChat, "two", "one two three", hook == "window").header("x-bad", "yes");
                     tokio::spawn(async move { exchange(addr, &request).await })
                 })
                 .collect();

@@ -7,8 +7,21 @@ use std::path::{Path, PathBuf};
 
 /// Files of the plugin interface; what ships beside it is configured, not called.
 const PLUGINS: [&str; 15] = [
-    "answer", "context", "end", "host", "lib", "plan", "plugin", "registry", "request", "screen/mod", "screen/stream",
-    "settings", "text", "upstream", "verdict",
+    "answer",
+    "context",
+    "end",
+    "host",
+    "lib",
+    "plan",
+    "plugin",
+    "registry",
+    "request",
+    "screen/mod",
+    "screen/stream",
+    "settings",
+    "text",
+    "upstream",
+    "verdict",
 ];
 const GATEWAY: [&str; 2] = ["embed/mod", "embed/mounted"];
 
@@ -40,7 +53,8 @@ fn items(source: &str) -> Vec<String> {
                 signature.push(' ');
             }
             signature.push_str(text);
-            if text.ends_with(['{', ';', '}', ',']) && signature.matches('(').count() <= signature.matches(')').count() {
+            if text.ends_with(['{', ';', '}', ',']) && signature.matches('(').count() <= signature.matches(')').count()
+            {
                 let end = signature.trim_end_matches(['{', ';', ',']).trim();
                 items.push(format!("    {end}"));
                 item = None;
@@ -86,6 +100,13 @@ fn the_public_api_is_the_recorded_one() {
 fn items_are_found() {
     let source = "pub struct A {\n    /// x\n    pub b: u8,\n    c: u8,\n}\n\nimpl A {\n    pub fn long(\n        a: u8,\n    ) -> u8 {\n    }\n    fn private() {}\n}\n\
         pub trait T {\n    fn needed(&self);\n}\nfn free() {}\n";
-    let found = ["    pub struct A", "    pub b: u8", "impl A", "    pub fn long( a: u8, ) -> u8", "    pub trait T", "    fn needed(&self)"];
+    let found = [
+        "    pub struct A",
+        "    pub b: u8",
+        "impl A",
+        "    pub fn long( a: u8, ) -> u8",
+        "    pub trait T",
+        "    fn needed(&self)",
+    ];
     assert_eq!(items(source), found);
 }

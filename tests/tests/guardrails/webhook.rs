@@ -17,12 +17,15 @@ async fn hears(gateway: &Gateway, dialect: Dialect, text: &str, stream: bool) ->
 fn verdict(event: &str, text: &str) -> String {
     match (event, text) {
         ("request", text) if text.contains("edit") => {
-            r#"{"action":"edit","texts":[{"number":0,"text":"edited by the webhook"}],"tags":{"risk":"low"}}"#.to_owned()
+            r#"{"action":"edit","texts":[{"number":0,"text":"edited by the webhook"}],"tags":{"risk":"low"}}"#
+                .to_owned()
         }
         ("request", text) if text.contains("refuse") => {
             r#"{"action":"reject","status":451,"message":"GUARD SAYS NO"}"#.to_owned()
         }
-        ("request", text) if text.contains("answer") => r#"{"action":"answer","text":"said by the webhook"}"#.to_owned(),
+        ("request", text) if text.contains("answer") => {
+            r#"{"action":"answer","text":"said by the webhook"}"#.to_owned()
+        }
         ("answer", text) if text.contains("leak") => r#"{"action":"reject","message":"GUARD SAYS NO"}"#.to_owned(),
         _ => r#"{"action":"pass"}"#.to_owned(),
     }
@@ -53,13 +56,14 @@ async fn its_verdicts_count_on_every_dialect() {
             assert!(refused(&heard, 451), "{what}: {heard:?}");
             let (heard, _) = hears(&gateway, dialect, "answer this", stream).await;
             assert_eq!(said(&heard), "said by the webhook", "{what}: {heard:?}");
-            let (heard, reply) = hears(&gateway, dialect, "some words come, and then we leak a thing or two", stream).await;
+            let (heard, reply) =
+                hears(&gateway, dialect, "some words come, and then we leak a thing or two", stream).await;
             assert!(ended(&heard, &reply, "leak"), "{what}: {heard:?}");
         }
     }
     let key = ring::hmac::Key::new(ring::hmac::HMAC_SHA256, b"secret");
     for call in hook.received() {
-        assert_eq!((&*call.method, &*call.target, call.header("x-tenant")), ("POST", "/check", "acme"));
+        assert_eq!((call.method.as_str(), &*call.target, call.header("x-tenant")), ("POST", "/check", "acme"));
         let signed = [call.header("x-gateway-timestamp").as_bytes(), b".", &call.body].concat();
         let signature = hex::decode(call.header("x-gateway-signature").strip_prefix("v1=").unwrap()).unwrap();
         ring::hmac::verify(&key, &signed, &signature).expect("signed");
