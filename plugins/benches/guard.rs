@@ -2,6 +2,8 @@
 //!
 //! `none` is a stream that is decoded and written again with nobody looking; the others have one plugin at work that finds nothing.
 
+#![expect(clippy::unwrap_used, reason = "a broken bench shall stop")]
+
 use std::hint::black_box;
 use std::sync::Arc;
 use std::time::Duration;

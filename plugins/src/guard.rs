@@ -7,8 +7,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use serde::Deserialize;
 use toml::Spanned;
 
+use crate::fields::Object;
 use crate::find::{Any, Found, Kind, Reader, Script, find_first, in_json, rewrite};
 use crate::pii::{Masks, label};
+use crate::providers::Dialect;
 use crate::{
     Context, End, Failure, Flow, Needs, Part, PartKind, Plugin, Rejection, Request, SettingsError, TextHook, TextKind,
     Verdict, Window, async_trait,
@@ -142,7 +144,7 @@ impl Plugin for Guard {
                 });
             }
             Action::Mask => {
-                let mut masks = Masks::default();
+                let mut masks = if follows_stored(request) { Masks::apart(&cx.about().id) } else { Masks::default() };
                 for text in request.texts() {
                     masks.reserve(&text.text);
                 }
@@ -240,6 +242,15 @@ impl TextHook for Hook {
         window.release_to(settled);
         Ok(Flow::Pass)
     }
+}
+
+/// Whether the request goes on with turns that the provider keeps, and with the placeholders in them.
+fn follows_stored(request: &Request) -> bool {
+    if request.dialect != Dialect::OpenAiResponses {
+        return false;
+    }
+    let Some(body) = Object::read(request.json()) else { return false };
+    ["previous_response_id", "conversation"].iter().any(|name| body.get(name).is_some_and(|value| value != "null"))
 }
 
 fn redacted(kind: &Kind) -> String {

@@ -1,5 +1,7 @@
 //! The plugins that look for something, at work on requests and on the streams of answers: whatever the cut, the result is the same.
 
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a broken test shall stop")]
+
 use std::sync::Arc;
 
 use ai_gateway_plugins::providers::{Dialect, Operation};
@@ -138,6 +140,23 @@ fn placeholders_are_stable_and_never_mistaken() {
     assert_eq!(back, "[EMAIL_1] a@b.com [EMAIL_33] [EMAIL_3");
 }
 
+/// What the provider keeps has placeholders of its own, which stand for what nobody here knows any more.
+#[test]
+fn a_turn_that_follows_a_stored_one_shares_no_placeholder_with_it() {
+    let pii = plugin("pii", "");
+    let masked = |previous: serde_json::Value| {
+        let body = serde_json::json!({ "model": "m", "input": "I am a@b.com", "previous_response_id": previous });
+        let headers = http::HeaderMap::new();
+        let mut request = Request::new(Dialect::OpenAiResponses, Operation::Chat, headers, body.to_string().into());
+        ready(pii.on_request(&mut request, &context())).unwrap();
+        let body: serde_json::Value = serde_json::from_slice(request.json()).unwrap();
+        let number = body["input"].as_str().unwrap().strip_prefix("I am [EMAIL_").unwrap().strip_suffix(']').unwrap();
+        number.parse::<usize>().unwrap()
+    };
+    assert_eq!(masked(serde_json::Value::Null), 1);
+    assert!(masked("resp_1".into()) > 1000);
+}
+
 #[test]
 fn reasoning_of_earlier_turns_becomes_what_was_signed() {
     let pii = plugin("pii", "");
@@ -214,6 +233,7 @@ fn settings_that_make_no_sense_are_refused_at_their_place() {
         ("body", "set = { 'a..b' = 1 }", "{ 'a..b' = 1 }", "`a..b` is no path"),
         ("body", "", "", "it changes nothing"),
         ("log", "", "", "where to?"),
+        ("log", "file = 'a'\nredact = ['x']", "['x']", "not known here"),
         ("log", "file = 'a'\nmost = '64KB'", "'64KB'", "this is no size"),
         ("secrets", "action = 'eat'", "'eat'", "unknown variant"),
         ("deny", "", "", "it looks for nothing"),

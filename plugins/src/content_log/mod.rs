@@ -38,7 +38,7 @@ struct LogSettings {
     file: Option<Spanned<String>>,
     url: Option<Spanned<String>>,
     headers: Option<Spanned<BTreeMap<String, String>>>,
-    redact: Option<Redact>,
+    redact: Option<Spanned<Redact>>,
     most: Option<Spanned<String>>,
     memory: Option<Spanned<String>>,
 }
@@ -47,7 +47,7 @@ struct LogSettings {
 #[serde(untagged)]
 enum Redact {
     All(bool),
-    Kinds(Vec<Spanned<String>>),
+    Kinds(Vec<String>),
 }
 
 const MOST: usize = 64 << 10;
@@ -61,10 +61,14 @@ pub const PLUGIN: crate::Kind = crate::Kind::new("log", |settings: &Settings<'_>
         (None, Some(url)) => Sink::Http { url: url_of(&url)?, headers: sent(settings, headers.as_ref())? },
         _ => return Err(SettingsError::new("where to?").help("give it either `file` or `url`")),
     };
-    let kinds = match redact {
+    let span = redact.as_ref().map(Spanned::span).unwrap_or_default();
+    let kinds = match redact.map(Spanned::into_inner) {
         None | Some(Redact::All(true)) => DEFAULT_KINDS.iter().map(|kind| (*kind).to_owned()).collect(),
         Some(Redact::All(false)) => Vec::new(),
-        Some(Redact::Kinds(kinds)) => one_of(&kinds, KINDS)?,
+        Some(Redact::Kinds(kinds)) => {
+            let kinds: Vec<_> = kinds.into_iter().map(|kind| Spanned::new(span.clone(), kind)).collect();
+            one_of(&kinds, KINDS)?
+        }
     };
     let work = Work { sink, redact: pii::finder(&kinds, None) };
     Ok(Arc::new(Log {

@@ -1,6 +1,7 @@
 //! Placeholders, and what they stand for.
 
 use std::collections::{HashMap, HashSet};
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::sync::Arc;
 
 use crate::find::{Finder, Finding, Kind, Next, floor};
@@ -17,11 +18,21 @@ pub struct Masks {
     originals: HashMap<Box<str>, Arc<str>>,
     placeholders: HashMap<(Kind, Arc<str>), Box<str>>,
     counts: HashMap<Kind, usize>,
+    /// Numbers up to this one are not given out.
+    after: usize,
     /// Placeholders that the request itself writes: they stand for nothing.
     taken: HashSet<Box<str>>,
 }
 
 impl Masks {
+    /// For a turn that follows turns which only the provider has: its numbers are none of theirs. `seed` tells the turn from others.
+    #[must_use]
+    pub fn apart(seed: &str) -> Self {
+        let mut hasher = DefaultHasher::new();
+        seed.hash(&mut hasher);
+        Self { after: 1000 + (hasher.finish() % 899_000) as usize, ..Self::default() }
+    }
+
     /// Whether nothing was masked.
     #[must_use]
     pub fn is_empty(&self) -> bool {
@@ -40,9 +51,9 @@ impl Masks {
     /// The placeholder of a value; a new one if it has none.
     pub fn mask(&mut self, kind: &Kind, value: &str) -> &str {
         let key: (Kind, Arc<str>) = (kind.clone(), value.into());
-        let Self { originals, placeholders, counts, taken } = self;
+        let Self { originals, placeholders, counts, taken, after } = self;
         placeholders.entry(key).or_insert_with_key(|(kind, value)| {
-            let count = counts.entry(kind.clone()).or_default();
+            let count = counts.entry(kind.clone()).or_insert(*after);
             loop {
                 *count += 1;
                 let placeholder: Box<str> = format!("[{}_{count}]", label(kind)).into();

@@ -36,8 +36,11 @@ fn refused(heard: &Heard, status: u16) -> bool {
 }
 
 /// The model's refusal with the operator's message, in the place of what was said or at its end, and nothing of what was found.
+/// Cohere has no other word for a filter than `ERROR`.
 fn ended(heard: &Heard, reply: &Reply, without: &str) -> bool {
-    matches!(heard, Heard::Answer(_)) && reply.text().contains("GUARD SAYS NO") && !reply.text().contains(without)
+    let said = reply.text();
+    let ends = matches!(heard, Heard::Answer(_)) || said.contains(r#""finish_reason":"ERROR""#);
+    ends && reply.status == 200 && said.contains("GUARD SAYS NO") && !said.contains(without)
 }
 
 const PLUGINS: &str = r#"
@@ -338,27 +341,16 @@ async fn masked_values_stay_in_the_house_and_come_back() {
     }
 }
 
-/// Arguments of tools are masked and come back as JSON; reasoning, too.
+/// What the model reasons is text, too.
 #[tokio::test]
-async fn tools_and_reasoning_are_texts_too() {
+async fn reasoning_is_looked_at() {
     let gateway = gateway("[[plugins]]\nuse = \"pii\"\naction = \"redact\"\non = [\"answer\"]\n").await;
     for dialect in Dialect::ALL {
         for stream in [false, true] {
-            let script = r#"CALL lookup {"to":"ann@example.com","n":[1,"say \"hi\"\n4111 1111 1111 1111"]}"#;
-            let reply = ai_gateway_tests::client::exchange(
-                gateway.addr,
-                &ask(dialect, &format!("{dialect}/script"), script, stream),
-            )
-            .await;
-            let body = reply.text();
-            assert_eq!(reply.status, 200, "{dialect} {stream}: {body}");
-            assert!(!body.contains("ann@") && !body.contains("4111 1111"), "{dialect} {stream}: {body}");
-            assert!(body.contains("EMAIL") || stream, "{dialect} {stream}: {body}");
-            let reply = ai_gateway_tests::client::exchange(
-                gateway.addr,
-                &ask(dialect, &format!("{dialect}/reasoning"), "ann@example.com", stream),
-            )
-            .await;
+            let request = ask(dialect, &format!("{dialect}/reasoning"), "ann@example.com", stream);
+            let reply = ai_gateway_tests::client::exchange(gateway.addr, &request).await;
+            let heard = hear(dialect, stream, &reply);
+            assert_eq!(said(&heard), "[EMAIL]", "{dialect} {stream}: {}", reply.text());
             assert!(!reply.text().contains("ann@"), "{dialect} {stream}: {}", reply.text());
         }
     }

@@ -63,7 +63,7 @@ async fn its_verdicts_count_on_every_dialect() {
     }
     let key = ring::hmac::Key::new(ring::hmac::HMAC_SHA256, b"secret");
     for call in hook.received() {
-        assert_eq!((&*call.method, &*call.target, call.header("x-tenant")), ("POST", "/check", "acme"));
+        assert_eq!((call.method.as_str(), &*call.target, call.header("x-tenant")), ("POST", "/check", "acme"));
         let signed = [call.header("x-gateway-timestamp").as_bytes(), b".", &call.body].concat();
         let signature = hex::decode(call.header("x-gateway-signature").strip_prefix("v1=").unwrap()).unwrap();
         ring::hmac::verify(&key, &signed, &signature).expect("signed");
