@@ -60,6 +60,24 @@ impl Screen {
         self.state.refuse(rejection, sink);
     }
 
+    /// Takes back what came out last and did not reach the client: a refusal then ends what the client has seen.
+    pub fn take_back(&mut self, events: &[Event<'_>]) {
+        for event in events.iter().rev() {
+            match event {
+                Event::BlockStart { choice, index, .. } => {
+                    self.state.blocks.retain(|open| (open.choice, open.index) != (*choice, *index));
+                    self.state.choice(*choice).blocks = *index;
+                }
+                Event::BlockEnd { choice, index } => {
+                    self.state.blocks.push(Open { choice: *choice, index: *index, kind: None, texts: Vec::new() });
+                }
+                Event::Stop { choice, .. } => self.state.choice(*choice).ended = false,
+                Event::Error(_) => self.state.over = false,
+                _ => {}
+            }
+        }
+    }
+
     /// Why it was ended, if it was.
     #[must_use]
     pub fn refused(&self) -> Option<&Rejection> {

@@ -454,9 +454,16 @@ impl Streaming {
         } else {
             let mut events: Vec<Event<'static>> = Vec::new();
             screen.feed(&chunk, end, &mut |event| events.push(event.into_static()));
-            for event in events {
+            let mut events = events.into_iter();
+            while let Some(event) = events.next() {
+                let ends = match &event {
+                    Event::BlockEnd { choice, index } => Some(Event::BlockEnd { choice: *choice, index: *index }),
+                    _ => None,
+                };
                 if let Some(rejection) = self.wait(event, &mut out).await {
+                    let unsent: Vec<Event<'static>> = ends.into_iter().chain(events).collect();
                     let Self { screen, encoder, losses, .. } = self;
+                    screen.take_back(&unsent);
                     screen.refuse(rejection, &mut |event| encoder.encode(event, losses, &mut out));
                     break;
                 }
