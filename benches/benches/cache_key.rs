@@ -39,8 +39,8 @@ fn digest(criterion: &mut Criterion) {
         ("objects/10MiB", objects(10 << 20)),
     ];
     for (group, work) in [
-        ("cache_key", (|body| drop(black_box(canonical_digest(body, |_| Counts::Whole)))) as fn(&[u8])),
-        ("cache_facts", |body| drop(black_box(Repeatable::of(body, Dialect::OpenAiChat)))),
+        ("cache_key", (|body| _ = black_box(canonical_digest(body, |_| Counts::Whole))) as fn(&[u8])),
+        ("cache_facts", |body| _ = black_box(Repeatable::of(body, Dialect::OpenAiChat))),
     ] {
         let mut group = criterion.benchmark_group(group);
         for (name, body) in &bodies {

@@ -100,7 +100,7 @@ async fn an_answer_is_for_those_who_may_have_it() {
     }
     // The same in other words, and what only seems so.
     let of = async |text: &str| {
-        let request = Request::post("/v1/chat/completions", text).header("x-api-key", "a");
+        let request = Request::post("/v1/chat/completions", text.to_owned()).header("x-api-key", "a");
         exchange(gateway.addr, &request).await
     };
     let spelled = r#"{ "messages" : [{"content":"h\u0065llo","role":"user"}], "user":"u", "model":"assistant" }"#;
@@ -249,7 +249,7 @@ async fn instances_have_their_answers_in_common() {
             })
             .await;
             let seen = ask(&other, &body).await;
-            assert_eq!((status(&seen), seen.body), ("hit", first.body.clone()));
+            assert_eq!((status(&seen), &seen.body), ("hit", &first.body));
             // Purged at one of them, it is gone at both: there at once, at the other within a second or so.
             assert_eq!(admin(&one, "DELETE", &format!("/api/cache?{purge}")).await.status, 200);
             let new = ask(&one, &body).await;
