@@ -58,7 +58,7 @@ async fn ask(gateway: &Gateway, key: &str, question: &str, more: &Value) -> Repl
     let mut body = json!({"model": "m", "messages": turns});
     body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
     let request = Request::post("/v1/chat/completions", body.to_string());
-    exchange(gateway.addr, &request.header("authorization", format!("Bearer {key}"))).await
+    exchange(gateway.addr, &request.header("authorization", &format!("Bearer {key}"))).await
 }
 
 async fn metrics(gateway: &Gateway) -> String {
