@@ -363,6 +363,7 @@ mod tests {
             ttl: Some(60),
             max_age: Some(5),
             namespace: Some("t1".into()),
+            no_semantic: false,
         };
         assert_eq!(field(all), Some(read));
         assert_eq!(field(r#"{"ttl":null}"#), Some(CacheField::default()));
