@@ -48,6 +48,7 @@ fn stream(dialect: Dialect) -> Vec<Bytes> {
     events
 }
 
+#[expect(clippy::expect_used, reason = "a bench that cannot begin says so")]
 fn guard(dialect: Dialect) -> Vec<Hooked> {
     let plugin = Registry::default().build("deny", &Settings::of(GUARD)).expect("deny").expect("its settings");
     let cx = Context::alone(About::new(dialect, Operation::Chat, Arc::new(NoHost)));

@@ -394,12 +394,12 @@ async fn whole_answers_break_for_all() {
 /// A call that fails before its output is tried elsewhere for all of them together.
 #[tokio::test]
 async fn all_move_to_the_next_attempt_together() {
-    let gate = Gate::new();
     for broken in [
         Answer::json(503, r#"{"error":{"message":"no"}}"#),
         Answer::sse([bodies::chat_role()]).step(Step::Cut),
         Answer::sse([bodies::chat_role(), "data: {\"error\":{\"message\":\"overloaded\"}}\n\n".to_owned()]),
     ] {
+        let gate = Gate::new();
         let bad = Stub::always(broken.after(&gate)).await;
         let good = Stub::always(stream(5, |_| None)).await;
         let providers =

@@ -311,6 +311,8 @@ async fn the_admin_api() {
         assert_eq!(status(&ask(&gateway, &question(model, "hello")).await), "miss");
         assert_eq!(status(&ask(&gateway, &question(model, "hello")).await), "hit");
     }
+    // An answer is counted behind its last byte.
+    until(&gateway, "the hits are counted", |figures| figures["hits"] == 2).await;
     let figures = admin(&gateway, "GET", "/api/cache").await.json();
     assert_eq!(
         (&figures["hits"], &figures["misses"], &figures["memory"]["entries"]),

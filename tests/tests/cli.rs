@@ -31,9 +31,9 @@ fn bad_files_are_refused_with_their_place() {
         (with("[[keys]]\nname = \"a\"\nhash = \"sha256:zz\"\n"), ":8:", &["hash", "64"]),
         (with("[ledger]\npath = \"x.db\"\nsync = \"often\"\n"), ":8:", &["often", "30s"]),
         (
-            with("[models.a]\ncache = { ttl = \"1m\" }\ntargets = [{ provider = \"m\", model = \"x\" }]\n"),
+            with("[models.a]\ncache = { tll = \"1m\" }\ntargets = [{ provider = \"m\", model = \"x\" }]\n"),
             ":7:",
-            &["not supported yet"],
+            &["tll", "ttl"],
         ),
         ("[server\nlisten = 1\n".to_owned(), ":1:", &[]),
     ];

@@ -90,12 +90,12 @@ async fn eventful(mock: &Mock, redis: &Redis, ledger: &std::path::Path) -> Gatew
          [[keys]]\nname = \"bot\"\nhash = \"{bot}\"\nlimits = {{ tokens = \"10000000/min\" }}\nbudget = {{ usd = 5, per = \"day\" }}\n\
          [[keys]]\nname = \"poor\"\nhash = \"{poor}\"\nlimits = {{ requests = \"1/hour\" }}\n\
          [telemetry]\notlp = {{ endpoint = \"http://127.0.0.1:{dead}\", timeout = \"1s\" }}\ntraces = {{ sample = \"100%\" }}\n\
-         [store]\nredis = \"{redis}\"\n[ledger]\npath = \"{ledger}\"\n",
+         [cache]\nredis = true\n[store]\nredis = \"{redis}\"\n[ledger]\npath = \"{ledger}\"\n",
         claude = mock.provider("claude", Dialect::Anthropic),
         revoked = mock.provider("revoked", Dialect::Anthropic),
         dead = free_port(),
         assistant = target("named", "lorem-20-every-10ms"),
-        rescued = format!("{}, {}", target("dead", "m"), target("named", "reasoning")),
+        rescued = [target("dead", "m"), target("named", "reasoning")].join(", "),
         cached = target("named", "usage-cached"),
         bot = bodies::key_hash("bot"),
         poor = bodies::key_hash("poor"),
@@ -172,7 +172,7 @@ async fn every_panel_and_every_alert_has_its_metrics() {
         exposed.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split(' ').next()).collect();
     let is_there = |name: &str| {
         let of = |family: &&str| name.strip_prefix(*family).is_some_and(|rest| SUFFIXES.contains(&rest));
-        families.iter().any(|family| of(&family))
+        families.iter().any(of)
     };
     let missing: Vec<_> = named.into_iter().filter(|name| !is_there(name)).collect();
     assert!(missing.is_empty(), "the binary has no such metrics: {missing:?}");

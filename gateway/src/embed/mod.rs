@@ -68,8 +68,11 @@ pub struct Builder {
     environment: Box<dyn Environment>,
     kinds: Registry,
     plugins: Vec<PluginConfig>,
-    changes: Vec<Box<dyn FnOnce(&mut Config)>>,
+    changes: Vec<Change>,
 }
+
+/// What is done to a configuration once it has been read.
+type Change = Box<dyn FnOnce(&mut Config)>;
 
 impl Builder {
     /// The configuration is in this file.

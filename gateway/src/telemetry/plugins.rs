@@ -73,8 +73,11 @@ impl PluginStats {
 #[derive(Debug, Default)]
 pub struct Plugins {
     stats: Mutex<BTreeMap<Arc<str>, Arc<PluginStats>>>,
-    tags: Mutex<BTreeMap<(Arc<str>, String, String), u64>>,
+    tags: Mutex<Noted>,
 }
+
+/// How often a plugin noted a tag of some name and value.
+type Noted = BTreeMap<(Arc<str>, String, String), u64>;
 
 impl Plugins {
     /// Those of the plugin called `name`.

@@ -103,13 +103,17 @@ pub fn is_dull(digits: &[u8]) -> bool {
     digits.windows(2).all(|pair| pair.first() == pair.last())
 }
 
+/// Whether digits are a number of some kind.
+#[cfg(test)]
+pub(crate) type Check = fn(&[u8]) -> bool;
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn known_numbers_pass_and_neighbours_fail() {
-        let checks: [(&str, fn(&[u8]) -> bool); 4] =
+        let checks: [(&str, crate::pii::checks::Check); 4] =
             [("4111111111111111", luhn), ("86095742719", mod_11_10), ("236", verhoeff), ("234123412346", verhoeff)];
         for (good, check) in checks {
             assert!(check(good.as_bytes()), "{good}");

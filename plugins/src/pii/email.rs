@@ -120,8 +120,7 @@ fn domain(text: &str, from: usize) -> (Option<usize>, bool) {
     let is_top = top.chars().count() >= 2
         && top.chars().all(char::is_alphabetic)
         && !FILES.iter().any(|file| top.eq_ignore_ascii_case(file));
-    let is_domain =
-        labels.len() >= 2 && labels.iter().all(|label| plain(&label)) && (is_top || top.starts_with("xn--"));
+    let is_domain = labels.len() >= 2 && labels.iter().all(plain) && (is_top || top.starts_with("xn--"));
     (is_domain.then_some(from + name.len()), open)
 }
 

@@ -114,7 +114,7 @@ fn is_random(value: &str) -> bool {
 fn is_password_like(value: &str) -> bool {
     let sorts =
         [char::is_lowercase as fn(char) -> bool, char::is_uppercase, char::is_numeric, |char| !char.is_alphanumeric()];
-    let present = sorts.iter().filter(|sort| value.chars().any(|char| sort(char))).count();
+    let present = sorts.iter().filter(|sort| value.chars().any(sort)).count();
     (8..=128).contains(&value.len()) && present >= 3 && !value.contains(char::is_whitespace)
 }
 

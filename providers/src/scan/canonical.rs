@@ -359,7 +359,6 @@ fn utf8(code: u32, bytes: &mut [u8; 4]) -> &[u8] {
     match char::from_u32(code) {
         Some(char) => char.encode_utf8(bytes).as_bytes(),
         None => {
-            #[expect(clippy::cast_possible_truncation, reason = "masked")]
             let six = |shift: u32| 0x80 | ((code >> shift) & 0x3f) as u8;
             *bytes = [0xed, six(6), six(0), 0];
             bytes.get(..3).unwrap_or_default()

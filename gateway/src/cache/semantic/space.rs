@@ -97,7 +97,7 @@ impl Space {
                 .filter_map(|(id, other)| fresh(*id, vector.distance(other)))
                 .min_by(|a, b| a.distance.total_cmp(&b.distance)),
             Bucket::Many { index, elements } if *elements == vector.0.len() => {
-                let found = index.search(&*vector.0, NEIGHBOURS).ok()?;
+                let found = index.search(&vector.0, NEIGHBOURS).ok()?;
                 found.keys.into_iter().zip(found.distances).find_map(|(id, distance)| fresh(id, distance.max(0.0)))
             }
             Bucket::Many { .. } => None,
@@ -189,7 +189,7 @@ fn put(index: &Index, id: u64, vector: &Vector) -> Result<(), Full> {
     if index.size() == index.capacity() {
         index.reserve((index.capacity() * 2).max(2 * SCANNED)).map_err(|_| Full)?;
     }
-    index.add(id, &*vector.0).map_err(|_| Full)
+    index.add(id, &vector.0).map_err(|_| Full)
 }
 
 #[cfg(test)]

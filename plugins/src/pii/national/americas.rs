@@ -93,7 +93,7 @@ mod tests {
 
     #[test]
     fn known_numbers() {
-        let rows: [(&str, fn(&[u8]) -> bool); 6] = [
+        let rows: [(&str, crate::pii::checks::Check); 6] = [
             ("536904399", us),
             ("130692544", ca),
             ("52998224725", cpf),

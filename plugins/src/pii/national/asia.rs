@@ -139,7 +139,7 @@ mod tests {
 
     #[test]
     fn known_numbers() {
-        let rows: [(&str, fn(&[u8]) -> bool); 12] = [
+        let rows: [(&str, crate::pii::checks::Check); 12] = [
             ("234123412346", aadhaar),
             ("ABCPE1234F", pan),
             ("11010519491231002X", cn),

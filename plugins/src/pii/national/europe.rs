@@ -318,7 +318,7 @@ mod tests {
 
     #[test]
     fn known_numbers() {
-        let rows: [(&str, fn(&[u8]) -> bool); 22] = [
+        let rows: [(&str, crate::pii::checks::Check); 22] = [
             ("7569217076985", ch),
             ("1237010180", at),
             ("85073003328", be),
