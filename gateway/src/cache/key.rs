@@ -2,7 +2,7 @@
 //!
 //! Every part is hashed behind its length, so that no two requests of different parts are the same text; the body goes in as
 //! [`canonical_digest`], which does not mind how it is spelled. Left out is what changes no answer: whether a stream is asked
-//! for and how it is framed (that is the [`Form`]), and what a client says for accounts ([`left_out`]).
+//! for and how it is framed (that is the [`Form`]), and what a client says for accounts (`left_out`).
 
 use std::sync::Arc;
 

@@ -1,7 +1,7 @@
 //! The process: sockets, services, signals, and a life that ends without breaking a stream.
 //!
-//! [`run`] is the whole of it: it takes over from a process before it, if there is one ([`upgrade`]), [`build`]s a gateway from
-//! the configuration, and serves until [`signals`] or the admin API say otherwise ([`Control`]). [`leave`] sees to the end.
+//! [`run`] is the whole of it: it takes over from a process before it, if there is one (`upgrade`), [`build`]s a gateway from
+//! the configuration, and serves until `signals` or the admin API say otherwise ([`Control`]). `leave` sees to the end.
 
 mod build;
 mod certificate;

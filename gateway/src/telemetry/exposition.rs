@@ -6,7 +6,7 @@
 
 use std::borrow::Cow;
 
-/// The content type of [`classic`]: <https://prometheus.io/docs/instrumenting/exposition_formats/>
+/// The content type of `classic`: <https://prometheus.io/docs/instrumenting/exposition_formats/>
 pub const CLASSIC_CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
 /// A metric with all its series.

@@ -60,7 +60,11 @@ async fn answer_with(respond: &mut SendResponse<Bytes>, answer: Answer) -> Resul
     for (name, value) in &answer.headers {
         head = head.header(name, value);
     }
-    let head = head.body(()).expect("a valid response head");
+    let Ok(head) = head.body(()) else {
+        // What is no HTTP cannot be said here.
+        respond.send_reset(Reason::INTERNAL_ERROR);
+        return Ok(());
+    };
     let mut stream = respond.send_response(head, false)?;
     for step in answer.steps {
         match step {

@@ -2,9 +2,10 @@
 
 use super::{good_stream, two_targets};
 use ai_gateway_tests::client::{H1, Request, exchange};
-use ai_gateway_tests::{Answer, Gateway, Step, Stub, bodies};
+use ai_gateway_tests::{Answer, Gateway, Step, Stub, bodies, guard};
 use std::io::Write;
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
 /// What `promtool check metrics` has to say of `text`; nothing if all is well.
 fn checked(text: &str) -> String {
@@ -46,6 +47,13 @@ async fn prometheus_has_nothing_to_say_against_them() {
     let message = Request::post("/v1/messages", message).header("x-api-key", "client-key");
     exchange(gateway.addr, &message).await;
 
+    // An answer is counted behind its last byte.
+    guard("nothing is in flight", async {
+        while gateway.counted("gateway_in_flight", "").await > 0 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    })
+    .await;
     let mut admin = H1::connect(gateway.admin).await;
     let classic = admin.exchange(&Request::get("/metrics")).await;
     assert_eq!(classic.header("content-type"), "text/plain; version=0.0.4; charset=utf-8");

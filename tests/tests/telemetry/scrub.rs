@@ -114,7 +114,6 @@ metrics = {{ every = "200ms" }}
     let mut requests = Vec::new();
     for behaviour in [
         "",
-        "say-401",
         "say-400",
         "say-500",
         "say-html",
@@ -123,6 +122,8 @@ metrics = {{ every = "200ms" }}
         "say-json",
         "say-cut",
         "say-stream-error",
+        // The last: credentials that were refused rest for a while.
+        "say-401",
     ] {
         for stream in [false, true] {
             let named = |provider: &str| format!("{provider}/a{behaviour}");

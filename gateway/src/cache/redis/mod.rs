@@ -1,6 +1,6 @@
 //! The tier that several instances have in common, in the Redis or Valkey of `[store]`.
 //!
-//! An entry is a string there that ends with its time; what was purged is told by [`Marks`], which each instance looks at every
+//! An entry is a string there that ends with its time; what was purged is told by `Marks`, which each instance looks at every
 //! second. A client waits for the store as long as `store.timeout` says, once: a store that does not answer in time is left
 //! alone until it does again, and meanwhile each instance goes on with what it has itself. Limits have a connection of their own,
 //! so that a large answer does not keep them waiting.

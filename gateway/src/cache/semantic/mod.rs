@@ -1,7 +1,7 @@
 //! The semantic cache: a question whose meaning is near enough to that of one that was answered gets that answer.
 //!
 //! A [`Question`] is the text of the last message; all the rest of the request, its model, its scope and its dialect have to be
-//! the same, exactly as for the cache that it stands on: their hash is the *bucket*. A [`Space`] keeps the vectors of a model's
+//! the same, exactly as for the cache that it stands on: their hash is the *bucket*. A `Space` keeps the vectors of a model's
 //! answered questions and names the fingerprint of the nearest; the answer itself lies where all answers lie. Nothing here asks
 //! for vectors: an embedding model does, which the proxy asks.
 
