@@ -195,8 +195,8 @@ metrics = {{ every = "200ms" }}
     outputs.push(("traces and metrics".into(), collector.dump().await.into_bytes()));
     everything_below(dir.path(), &mut outputs);
     for name in ["access.log", "ledger.db", "traces and metrics", "/metrics (200)"] {
-        let found = outputs.iter().find(|(output, _)| output.contains(name));
-        assert!(found.is_some_and(|(_, bytes)| bytes.len() > 1_000), "{name} has something to be searched");
+        let found = outputs.iter().any(|(output, bytes)| output.contains(name) && bytes.len() > 1_000);
+        assert!(found, "{name} has something to be searched");
     }
     let log = outputs.iter().find(|(name, _)| name.ends_with("access.log")).expect("the access log");
     assert!(log.1.iter().filter(|byte| **byte == b'\n').count() >= total, "a line for each");

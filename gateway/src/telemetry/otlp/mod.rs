@@ -162,11 +162,12 @@ impl Exporter {
             };
             match outcome {
                 Ok(answer) => {
-                    way.delivered(&config.to);
                     let rejected = rejected_spans(&answer).min(total);
                     if rejected > 0 {
                         way.complain(&config.to, "it rejects spans");
                         metrics.dropped_traces("rejected", rejected.min(count));
+                    } else {
+                        way.delivered(&config.to);
                     }
                     metrics.sent.inc_by((count - rejected.min(count)) as u64);
                 }
@@ -203,9 +204,10 @@ impl Exporter {
                 };
                 match way.send(&config.to, request.encode_to_vec().into(), &self.resolver).await {
                     Ok(answer) => {
-                        way.delivered(&config.to);
                         if rejected_points(&answer) > 0 {
                             way.complain(&config.to, "it rejects data points");
+                        } else {
+                            way.delivered(&config.to);
                         }
                     }
                     Err(Failed::Later { cause, .. } | Failed::Refused(cause)) => {
