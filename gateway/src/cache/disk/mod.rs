@@ -209,18 +209,23 @@ impl Worker {
     fn run(mut self, queue: &Receiver<Job>) {
         self.scan();
         loop {
+            let mut answer = None;
             match queue.recv_timeout(SWEEP) {
                 Ok(Job::Put(entry)) => {
                     self.put(&entry);
                     self.shared.queued.fetch_sub(entry.body.len(), Relaxed);
                 }
-                Ok(Job::Purge(what, reply)) => drop(reply.send(self.purge(&what))),
+                Ok(Job::Purge(what, reply)) => answer = Some((reply, self.purge(&what))),
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => return,
             }
             self.sweep();
             self.make_room(0);
             self.shared.tell();
+            // The last of it: who hears of a purge finds the figures and files as they are then.
+            if let Some((reply, purged)) = answer {
+                drop(reply.send(purged));
+            }
         }
     }
 

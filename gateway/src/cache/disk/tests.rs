@@ -104,6 +104,10 @@ async fn what_is_damaged_or_over_is_removed() {
     put(&disk, short.clone()).await;
     tokio::time::sleep(Duration::from_millis(60)).await;
     assert_eq!(body(&disk, 3).await, None);
+    settle(&disk).await;
+    assert_eq!(files(folder.path()).len(), 0);
+    put(&disk, short).await;
+    assert_eq!(files(folder.path()).len(), 0);
 
     // What a process that was killed leaves, and what is not ours.
     put(&disk, entry(4, 100)).await;
