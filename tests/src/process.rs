@@ -276,15 +276,21 @@ impl Gateway {
         crate::client::exchange(self.admin, &crate::client::Request::get("/api/status")).await.json()
     }
 
-    /// Waits until `GET /api/status` says so.
+    /// Waits until `GET /api/status` says so; what it says then.
     pub async fn status_when(&self, what: &str, is: impl Fn(&Value) -> bool) -> Value {
+        self.admin_when("/api/status", what, is).await
+    }
+
+    /// Waits until the admin listener says so at `path`; what it says then.
+    pub async fn admin_when(&self, path: &str, what: &str, is: impl Fn(&Value) -> bool) -> Value {
+        let asked = crate::client::Request::get(path);
         guard(what, async {
             loop {
-                let status = self.status().await;
-                if is(&status) {
-                    return status;
+                let said = crate::client::exchange(self.admin, &asked).await.json();
+                if is(&said) {
+                    return said;
                 }
-                tokio::time::sleep(Duration::from_millis(10)).await;
+                tokio::time::sleep(Duration::from_millis(5)).await;
             }
         })
         .await
@@ -343,12 +349,35 @@ impl Gateway {
         lines.iter().map(|line| serde_json::from_str(line).unwrap_or_else(|e| panic!("{e}: {line}"))).collect()
     }
 
-    /// The sum of a counter's values on the admin listener, over the label sets that contain `labels` as printed.
+    /// The sum of a metric's values on the admin listener, over the label sets that contain `labels` as printed. Without
+    /// `labels` there must be such a metric.
     pub async fn counted(&self, name: &str, labels: &str) -> u64 {
         let metrics = crate::client::exchange(self.admin, &crate::client::Request::get("/metrics")).await.text();
         let of_name = |line: &&str| line.split(['{', ' ']).next() == Some(name) && line.contains(labels);
         let value = |line: &str| line.rsplit(' ').next()?.parse::<f64>().ok();
-        metrics.lines().filter(of_name).filter_map(value).sum::<f64>() as u64
+        let values: Vec<f64> = metrics.lines().filter(of_name).filter_map(value).collect();
+        assert!(!values.is_empty() || !labels.is_empty(), "no {name} in\n{metrics}");
+        values.iter().sum::<f64>() as u64
+    }
+
+    /// Waits until [`Gateway::counted`] is as it should be; its value then.
+    pub async fn counted_when(&self, name: &str, labels: &str, is: impl Fn(u64) -> bool) -> u64 {
+        guard(name, async {
+            loop {
+                let counted = self.counted(name, labels).await;
+                if is(counted) {
+                    return counted;
+                }
+                tokio::time::sleep(Duration::from_millis(2)).await;
+            }
+        })
+        .await
+    }
+
+    /// Waits until nothing is in flight. What is settled behind the last byte of an answer, such as limits, counts and traces,
+    /// is settled then.
+    pub async fn at_rest(&self) {
+        self.counted_when("gateway_in_flight", "", |count| count == 0).await;
     }
 
     /// Waits until it has ended; its exit code.

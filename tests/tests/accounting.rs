@@ -384,6 +384,9 @@ async fn each_kind_of_work_has_records_of_its_own() {
     }
     until(&gateway, "gateway_ledger_booked_total", |booked| booked == 6).await;
     assert_eq!(gateway.counted("gateway_price_unknown_total", "model=\"hangs-1\"").await, 1);
+    // Limits count behind the last byte, of a mirrored request when it is through.
+    gateway.at_rest().await;
+    gateway.counted_when("gateway_mirrored_total", "outcome=\"ok\"", |count| count == 1).await;
     // Budgets and limits have counted all of it: four times twelve tokens, and twice eleven or one more for what was begun.
     let used = global(&gateway).await;
     assert_eq!(used[1], 84_000_000, "{used:?}");

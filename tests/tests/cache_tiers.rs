@@ -59,14 +59,9 @@ async fn admin(gateway: &Gateway, method: &str, path: &str) -> Reply {
     exchange(gateway.admin, &request).await
 }
 
-/// Waits until `GET /api/cache` says so.
-async fn until(gateway: &Gateway, what: &str, is: impl Fn(&Value) -> bool) {
-    guard(what, async {
-        while !is(&admin(gateway, "GET", "/api/cache").await.json()) {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-    })
-    .await;
+/// Waits until `GET /api/cache` says so; what it says then.
+async fn until(gateway: &Gateway, what: &str, is: impl Fn(&Value) -> bool) -> Value {
+    gateway.admin_when("/api/cache", what, is).await
 }
 
 fn on_disk(entries: u64) -> impl Fn(&Value) -> bool {
@@ -312,8 +307,8 @@ async fn the_admin_api() {
         assert_eq!(status(&ask(&gateway, &question(model, "hello")).await), "hit");
     }
     // An answer is counted behind its last byte.
-    until(&gateway, "the hits are counted", |figures| figures["hits"] == 2).await;
-    let figures = admin(&gateway, "GET", "/api/cache").await.json();
+    let counted = |figures: &Value| figures["hits"] == 2 && figures["misses"] == 2;
+    let figures = until(&gateway, "all are counted", counted).await;
     assert_eq!(
         (&figures["hits"], &figures["misses"], &figures["memory"]["entries"]),
         (&json!(2), &json!(2), &json!(2))

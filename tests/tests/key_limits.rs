@@ -43,7 +43,9 @@ async fn make(gateway: &Gateway, key: &str, body: Value) -> String {
     made.json()["key"].as_str().unwrap().to_owned()
 }
 
+/// Asks when what was asked before is settled, which happens behind its answer.
 async fn ask(gateway: &Gateway, key: &str) -> Reply {
+    gateway.at_rest().await;
     let request = Request::post("/v1/chat/completions", bodies::chat("assistant")).header("x-api-key", key);
     exchange(gateway.addr, &request).await
 }

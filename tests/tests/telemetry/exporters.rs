@@ -142,6 +142,7 @@ async fn requests_know_nothing_of_a_bad_collector() {
                 assert_eq!(exchange(gateway.addr, &request).await.status, 200, "{what}");
             }
             gateway.assert_healthy().await;
+            gateway.at_rest().await;
             assert_eq!(gateway.counted("gateway_requests_total", "").await, 20, "{what}");
             // Leaving waits neither.
             let begun = Instant::now();
@@ -189,6 +190,7 @@ async fn what_does_not_fit_is_dropped_and_counted() {
     for client in clients {
         client.await.expect("all are answered");
     }
+    gateway.at_rest().await;
     // 4096 wait, and a batch of 512 is on its way.
     let dropped = gateway.counted("gateway_otlp_traces_dropped_total", "reason=\"queue_full\"").await;
     assert!((6_000 - 4_096 - 512..=6_000 - 4_096).contains(&(dropped as usize)), "{dropped}");
