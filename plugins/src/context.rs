@@ -106,6 +106,12 @@ impl Context {
         Self::new(Arc::new(about), "test".into(), Arc::default())
     }
 
+    /// The same exchange for something that outlives a call; with a state of its own.
+    #[cfg(feature = "wasm")]
+    pub(crate) fn beside(&self) -> Self {
+        Self::new(self.about.clone(), self.plugin.clone(), self.tags.clone())
+    }
+
     /// What is known of the request.
     #[must_use]
     pub fn about(&self) -> &About {

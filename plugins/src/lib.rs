@@ -88,6 +88,7 @@ mod template;
 mod text;
 mod upstream;
 mod verdict;
+mod wasm;
 mod webhook;
 
 pub use ai_gateway_providers as providers;

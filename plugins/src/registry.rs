@@ -62,6 +62,7 @@ const SHIPPED: &[Kind] = &[
     crate::prompt::PLUGIN,
     crate::secrets::PLUGIN,
     crate::size::PLUGIN,
+    crate::wasm::PLUGIN,
     crate::webhook::PLUGIN,
 ];
 

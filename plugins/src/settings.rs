@@ -3,6 +3,7 @@
 use std::fmt;
 use std::ops::Range;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use serde::de::{DeserializeOwned, IntoDeserializer};
 use toml::Spanned;
@@ -12,6 +13,7 @@ use toml::de::{DeTable, DeValue};
 pub struct Settings<'a> {
     table: Spanned<DeValue<'a>>,
     host: &'a dyn SettingsHost,
+    timeout: Duration,
 }
 
 /// How settings reach what is outside of the file.
@@ -36,7 +38,20 @@ impl<'a> Settings<'a> {
     /// Those of `table`, a table.
     #[must_use]
     pub fn new(table: Spanned<DeValue<'a>>, host: &'a dyn SettingsHost) -> Self {
-        Self { table, host }
+        Self { table, host, timeout: Duration::from_secs(5) }
+    }
+
+    /// With the `timeout` of the entry.
+    #[must_use]
+    pub fn within(self, timeout: Duration) -> Self {
+        Self { timeout, ..self }
+    }
+
+    /// The longest that a call of a hook may take. The gateway sees to it in hooks that wait; one that does not wait can only be
+    /// found too slow when it is done.
+    #[must_use]
+    pub fn timeout(&self) -> Duration {
+        self.timeout
     }
 
     /// For tests: settings written as TOML, with nothing outside. A text that is no TOML has no settings.
@@ -87,6 +102,22 @@ impl fmt::Debug for Settings<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Settings")
     }
+}
+
+/// A size as written: `"64KiB"`.
+pub(crate) fn bytes(size: Option<&Spanned<String>>, default: usize) -> Result<usize, SettingsError> {
+    let Some(size) = size else { return Ok(default) };
+    let text = size.get_ref().trim();
+    let digits = text.find(|char: char| !char.is_ascii_digit()).unwrap_or(text.len());
+    let (number, unit) = text.split_at(digits);
+    let unit: usize = match unit.trim() {
+        "B" => 1,
+        "KiB" => 1 << 10,
+        "MiB" => 1 << 20,
+        _ => 0,
+    };
+    let read = number.parse::<usize>().ok().and_then(|number| number.checked_mul(unit)).filter(|size| *size > 0);
+    read.ok_or_else(|| SettingsError::at(size, "this is no size").help("\"64KiB\", \"16MiB\""))
 }
 
 /// What is wrong with a plugin's settings.

@@ -113,7 +113,7 @@ pub(super) fn resolve(entries: Vec<Spanned<DeValue<'_>>>, cx: &mut Context<'_>) 
         let timeout = cx.duration(plugin.timeout.as_ref()).unwrap_or(TIMEOUT);
         let name = name(plugin.name, &plugin.use_, &mut names, cx);
         let host = Files { env: cx.env, dir: &cx.dir };
-        match cx.plugins.build(&plugin.use_.value, &Settings::new(settings, &host)) {
+        match cx.plugins.build(&plugin.use_.value, &Settings::new(settings, &host).within(timeout)) {
             Some(Ok(built)) => plugins.push(PluginConfig {
                 name,
                 when,

@@ -27,6 +27,7 @@ use toml::Spanned;
 
 use crate::find::Any;
 use crate::pii::{self, DEFAULT_KINDS, KINDS, one_of};
+use crate::settings::bytes;
 use crate::webhook::url_of;
 use crate::{Context, End, Failure, Needs, Plugin, Request, Settings, SettingsError, Verdict, async_trait};
 use queue::Queue;
@@ -92,22 +93,6 @@ fn sent(
         }
     }
     Ok(sent)
-}
-
-/// `"64KiB"`.
-fn bytes(size: Option<&Spanned<String>>, default: usize) -> Result<usize, SettingsError> {
-    let Some(size) = size else { return Ok(default) };
-    let text = size.get_ref().trim();
-    let digits = text.find(|char: char| !char.is_ascii_digit()).unwrap_or(text.len());
-    let (number, unit) = text.split_at(digits);
-    let unit: usize = match unit.trim() {
-        "B" => 1,
-        "KiB" => 1 << 10,
-        "MiB" => 1 << 20,
-        _ => 0,
-    };
-    let read = number.parse::<usize>().ok().and_then(|number| number.checked_mul(unit)).filter(|size| *size > 0);
-    read.ok_or_else(|| SettingsError::at(size, "this is no size").help("\"64KiB\", \"16MiB\""))
 }
 
 /// Where records go.
