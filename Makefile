@@ -2,7 +2,7 @@
 
 CARGO ?= cargo
 .DEFAULT_GOAL := help
-.PHONY: help run test examples bench lint setup sdks services fuzz deb
+.PHONY: help run test examples bench lint setup sdks services wasm fuzz deb
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-7s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -25,6 +25,12 @@ test: setup sdks services ## build and pass every test, the Python and Node SDKs
 
 examples: setup ## build and test the crates in examples/, which use the gateway as a library
 	cd examples && CARGO_TARGET_DIR=../target $(CARGO) test --locked
+
+wasm: setup ## compile the example plugins in WebAssembly and test the gateway that runs them
+	@sh .ci/setup wasm
+	.ci/wasm
+	$(CARGO) build -p ai-gateway --features wasm
+	$(CARGO) test -p ai-gateway-tests --features wasm --test wasm
 
 lint: ## format, clippy and documentation, warnings denied
 	$(CARGO) fmt --all --check
