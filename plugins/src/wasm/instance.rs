@@ -12,7 +12,7 @@ use super::world::{Decision, Event, Exchange, Level, Needs, Plugin, log, types};
 use crate::Failure;
 
 /// After so many instructions others get their turn.
-const TURN: u64 = 500_000;
+const TURN: u64 = 50_000;
 /// Entries of all tables of an instance, lines in the log of one request, and bytes of a line, at most.
 const MOST_TABLE: usize = 200_000;
 const MOST_LINES: usize = 16;
