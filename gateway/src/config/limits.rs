@@ -23,6 +23,8 @@ const MAX_USD: f64 = 9_000_000.0;
 
 /// The part of a budget from which on a warning is given.
 const SOFT: f64 = 0.8;
+/// The least such part, and how exactly [`dollars_and_soft`] gives it back.
+const LEAST_SOFT: f64 = 1e-6;
 
 /// `limits` as written.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -207,8 +209,8 @@ pub fn budget_rule(usd: f64, per: &str, soft: Option<f64>) -> Result<Rule, BadBu
         return bad("usd", "a budget is more than zero and at most nine million US dollars".to_owned(), None);
     }
     let soft = soft.unwrap_or(SOFT);
-    if !(soft > 0.0 && soft <= 1.0) {
-        return bad("soft", "a part is more than zero and at most 1".to_owned(), Some("0.8 warns at 80 %"));
+    if !(LEAST_SOFT..=1.0).contains(&soft) {
+        return bad("soft", "a part is at least 0.000001 and at most 1".to_owned(), Some("0.8 warns at 80 %"));
     }
     let period = match per {
         "hour" => Period::Hour,
