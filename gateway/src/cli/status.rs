@@ -7,6 +7,7 @@ use clap::Args;
 use serde_json::Value;
 
 use super::ask::Whom;
+use super::print;
 
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -26,12 +27,7 @@ pub fn run(options: &Options) -> Result<(), String> {
     if !answer.is_ok() {
         return Err(answer.error());
     }
-    if options.json {
-        println!("{:#}", answer.body);
-    } else {
-        print!("{}", page(&answer.body));
-    }
-    Ok(())
+    print(&if options.json { format!("{:#}\n", answer.body) } else { page(&answer.body) })
 }
 
 fn text(value: &Value) -> String {
