@@ -124,7 +124,10 @@ impl Reloader {
             }
         }
         match &result {
-            Ok(reloaded) => info!("configuration {} is in force", reloaded.generation),
+            Ok(reloaded) => {
+                reloaded.warnings.iter().for_each(|warning| warn!("{warning}"));
+                info!("configuration {} is in force", reloaded.generation);
+            }
             Err(error) => warn!("the configuration was not reloaded:\n{error}"),
         }
         self.lock().last = Some(LastReload { at: SystemTime::now(), error });
