@@ -192,6 +192,13 @@ pub struct Config {
     pub access_log: AccessLogConfig,
 }
 
+impl Config {
+    /// Whether a provider is the mock one of this process.
+    pub fn needs_mock(&self) -> bool {
+        self.providers.values().any(|provider| provider.base_url.is_none())
+    }
+}
+
 /// A configuration, and what is doubtful about it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Loaded {

@@ -166,7 +166,6 @@ impl Reloader {
 
 /// What `new` wants that a running process cannot change, each with what to do.
 fn fixed(old: &Config, new: &Config) -> Vec<String> {
-    let needs_mock = |config: &Config| config.providers.values().any(|provider| provider.base_url.is_none());
     let changed = [
         ("server.listen", old.server.listen != new.server.listen),
         ("server.admin", old.server.admin != new.server.admin),
@@ -176,7 +175,7 @@ fn fixed(old: &Config, new: &Config) -> Vec<String> {
         ("store.redis", old.store.redis != new.store.redis),
         ("cache.disk", old.cache.disk != new.cache.disk),
         ("cache.redis", old.cache.redis != new.cache.redis),
-        ("a first provider of kind `mock`", needs_mock(new) && !needs_mock(old)),
+        ("a first provider of kind `mock`", new.needs_mock() && !old.needs_mock()),
     ];
     let told = |(what, changed): (&str, bool)| {
         changed.then(|| {
