@@ -271,7 +271,7 @@ impl Gateway {
     /// # Errors
     /// It cannot be built; the old one stays in force.
     pub fn reload(&self, config: &Config) -> Result<(), Error> {
-        self.gateway.current.store(Arc::new(self.snapshots.build(config)?));
+        self.snapshots.put_in_force(self.snapshots.build(config)?, &self.gateway.current);
         Ok(())
     }
 

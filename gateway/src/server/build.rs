@@ -112,8 +112,7 @@ pub(super) fn build_heir(config: &Config, mock: Option<SocketAddr>) -> Result<Bu
 }
 
 impl Snapshots {
-    /// Builds what `config` says. Nothing is in force before it is put into the gateway's `current`, but limits and the cache's
-    /// size.
+    /// Builds what `config` says. Nothing is in force before [`Self::put_in_force`], but limits and the cache's size.
     ///
     /// # Errors
     /// [`BuildError`].
@@ -123,6 +122,14 @@ impl Snapshots {
         self.join_state(&mut snapshot, config);
         self.cache.configure(&config.cache);
         Ok(snapshot)
+    }
+
+    /// Puts what was built in force as `current`, and binds the keys made at run time to it.
+    pub fn put_in_force(&self, snapshot: Snapshot, current: &ArcSwap<Snapshot>) {
+        if let Some(runtime_keys) = &self.runtime_keys {
+            runtime_keys.rebind(&snapshot.keys);
+        }
+        current.store(Arc::new(snapshot));
     }
 
     fn join_state(&self, snapshot: &mut Snapshot, config: &Config) {

@@ -144,13 +144,10 @@ impl Reloader {
         }
         let snapshot = self.snapshots.build(&loaded.config)?;
         // Nothing fails from here on.
-        if let Some(runtime_keys) = &self.snapshots.runtime_keys {
-            runtime_keys.rebind(&snapshot.keys);
-        }
         if let (Some(certificate), Some(tls)) = (&self.certificate, &loaded.config.server.tls) {
             certificate.replace(&tls.certified);
         }
-        self.gateway.current.store(Arc::new(snapshot));
+        self.snapshots.put_in_force(snapshot, &self.gateway.current);
         let mut in_force = self.lock();
         in_force.config = Arc::new(loaded.config);
         in_force.generation += 1;
