@@ -102,13 +102,15 @@ impl Store {
             .open(path)
             .map_err(|error| KeyError::Store(format!("`{shown}` cannot be opened: {error}")))?;
         let mut connection = Connection::open(path)?;
+        // Tables that a power loss takes away are made again: a start does not wait for the disk at each step.
+        connection.pragma_update(None, "synchronous", "NORMAL")?;
         connection.pragma_update(None, "journal_mode", "WAL")?;
-        connection.pragma_update(None, "synchronous", "FULL")?;
         connection.pragma_update(None, "foreign_keys", true)?;
         connection.busy_timeout(std::time::Duration::from_secs(5))?;
         Migrations::from_slice(MIGRATIONS)
             .to_latest(&mut connection)
             .map_err(|error| KeyError::Store(format!("`{shown}` is no store of keys: {error}")))?;
+        connection.pragma_update(None, "synchronous", "FULL")?;
         Ok(Self(connection))
     }
 
