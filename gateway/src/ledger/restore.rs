@@ -64,7 +64,7 @@ impl Restoring {
     }
 
     /// The newest records come first: the shortest windows are right the soonest.
-    fn run(&self) {
+    fn run(self) {
         let (begun, mut count, mut failed) = (Instant::now(), 0, 0);
         let mut last: Option<Record<'static>> = None;
         loop {
