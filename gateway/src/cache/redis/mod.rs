@@ -166,10 +166,7 @@ fn is_refusal(error: &RedisError) -> bool {
 }
 
 fn name(fingerprint: &Fingerprint, form: Form) -> String {
-    match form {
-        Form::Whole => format!("{PREFIX}{fingerprint}:whole"),
-        Form::Stream(number) => format!("{PREFIX}{fingerprint}:stream{number}"),
-    }
+    format!("{PREFIX}{fingerprint}:{form}")
 }
 
 #[async_trait]
@@ -192,8 +189,7 @@ impl Tier for Redis {
             let ours = (entry.meta.fingerprint, entry.meta.form) == (*fingerprint, form);
             (ours && self.marks.load().stamp(&entry.meta) == stamp).then(|| Arc::new(entry))
         });
-        let counter = if entry.is_some() { &self.counters.hits } else { &self.counters.misses };
-        counter.inc();
+        self.counters.looked_up(entry.is_some());
         entry
     }
 

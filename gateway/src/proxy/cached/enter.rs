@@ -80,9 +80,7 @@ pub async fn enter(
                 return Ok(Ok(Entered::Leads(Box::new(writer))));
             }
             Err(reader) => {
-                if exchange.reservation.is_none()
-                    && let Err(refusal) = limit::admit_free(gateway, session, exchange).await?
-                {
+                if let Err(refusal) = limit::admit_free(gateway, session, exchange).await? {
                     return Ok(Err(refusal));
                 }
                 if follow(gateway, session, exchange, reader).await? {
@@ -113,7 +111,8 @@ fn verdict(session: &Session, exchange: &mut Exchange) -> Verdict {
     if let Verdict::Use(terms) = &mut verdict {
         // A call that has clocks or a number of attempts of its own is not for others.
         terms.share &= request.attempts.is_none() && request.clocks == Clocks::default();
-        if terms.ttl.is_zero() && terms.max_age.is_zero() && !terms.share {
+        // It takes nothing, gives nothing, and is not shared either: who takes no answer follows no call.
+        if terms.ttl.is_zero() && terms.max_age.is_zero() {
             verdict = Verdict::Bypass;
         }
     }
@@ -152,9 +151,7 @@ async fn hit(
     terms: &Terms,
     kept: Arc<Kept>,
 ) -> Result<Result<Entered, Refusal>> {
-    if exchange.reservation.is_none()
-        && let Err(refusal) = limit::admit_free(gateway, session, exchange).await?
-    {
+    if let Err(refusal) = limit::admit_free(gateway, session, exchange).await? {
         return Ok(Err(refusal));
     }
     let mut header = ResponseHeader::build(kept.meta.status, Some(kept.meta.headers.len() + 12))?;

@@ -196,13 +196,11 @@ impl Exchange {
     /// Tells those who follow its call what it consumed, and divides the cost among all if that is to be. Before its last byte
     /// goes out.
     pub fn settle_call(&mut self) {
-        let divides = self.divides_cost();
+        let Some(Cached { lead: Some(lead), share: None, .. }) = self.cached.as_deref() else { return };
         let tokens = self.consumed().0.and_then(|usage| usage.total()).unwrap_or(0);
-        let spent = Spent { tokens, cost: self.cost() };
-        if let Some(cached) = &mut self.cached
-            && let (Some(lead), None) = (&cached.lead, cached.share)
-        {
-            cached.share = lead.fill.settle(spent, divides);
+        let share = lead.fill.settle(Spent { tokens, cost: self.cost() }, self.divides_cost());
+        if let Some(cached) = &mut self.cached {
+            cached.share = share;
         }
     }
 
