@@ -89,7 +89,7 @@ fn question(
     config: &SemanticConfig,
 ) -> Option<(Question, Place)> {
     let steering = steering(exchange);
-    let asked = enter::asked(session, exchange, &steering)?;
+    let asked = enter::asked(session.req_header(), exchange, &steering)?;
     let off = asked.field.is_some_and(|field| field.no_semantic)
         || asked.headers.get(OFF.0).is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(OFF.1.as_bytes()));
     if off || asked.endpoint.operation != Operation::Chat || terms.ttl.is_zero() || terms.max_age.is_zero() {

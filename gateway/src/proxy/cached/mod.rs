@@ -25,7 +25,7 @@ use pingora_error::Result;
 use pingora_http::ResponseHeader;
 use pingora_proxy::Session;
 
-pub use enter::{Entered, enter, lead};
+pub use enter::{Entered, enter, judge, lead};
 use meaning::Meaning;
 use pour::Poured;
 use session::Lead;
