@@ -167,13 +167,12 @@ impl Memory {
     /// Somebody has begun one already, which can be followed. Never without `share`.
     pub fn begin(self: &Arc<Self>, fingerprint: Fingerprint, form: Form, share: bool) -> Result<Writer, Reader> {
         let mut index = self.lock();
+        if share && let Some(reader) = index.slot(&fingerprint, form).and_then(|slot| slot.fill.as_ref()?.join()) {
+            return Err(reader);
+        }
         let fill = Fill::new(&self.scale, &self.metrics.following, share);
         if share {
-            let slot = index.slot_or_new(fingerprint, form);
-            if let Some(reader) = slot.fill.as_ref().and_then(Fill::join) {
-                return Err(reader);
-            }
-            slot.fill = Some(fill.clone());
+            index.slot_or_new(fingerprint, form).fill = Some(fill.clone());
         }
         Ok(Writer { memory: self.clone(), fingerprint, form, fill, ended: false })
     }
