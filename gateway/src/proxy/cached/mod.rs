@@ -171,10 +171,7 @@ impl Exchange {
         };
         let labels = self.labels.as_deref().into_iter().flat_map(|labels| labels.tags());
         let own = self.key.iter().flat_map(|key| key.tags()).map(String::as_str);
-        if let Some(meaning) = &cached.meaning {
-            meaning.learn(terms.fingerprint, terms);
-        }
-        lead.fill.keep(Meta {
+        let meta = Meta {
             fingerprint: terms.fingerprint,
             form: cached.form,
             dialect: endpoint.dialect,
@@ -190,7 +187,11 @@ impl Exchange {
             ttl: terms.ttl,
             usage: self.consumed().0,
             cost: self.cost(),
-        });
+        };
+        if let Some(meaning) = &cached.meaning {
+            meaning.learn(&meta);
+        }
+        lead.fill.keep(meta);
     }
 
     /// Tells those who follow its call what it consumed, and divides the cost among all if that is to be. Before its last byte
