@@ -11,7 +11,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use ai_gateway::Gateway;
-use ai_gateway::config::{OnError, PluginConfig};
+use ai_gateway::config::{Config, OnError, PluginConfig, System};
+use ai_gateway::keys::{KeyRing, Maker, NewKey, RuntimeKeys, hash_line};
 use ai_gateway::plugins::{
     Answer, AnswerBody, Context, End, Failure, Flow, Needs, Part, Plan, Plugin, Rejection, Request, TextHook, Upstream,
     Verdict, Window, async_trait,
@@ -34,7 +35,10 @@ async fn serve(plugins: Vec<PluginConfig>) -> (SocketAddr, Gateway) {
     for plugin in plugins {
         builder = builder.plugin_config(plugin);
     }
-    let mut gateway = builder.build().expect("a gateway");
+    serve_built(builder.build().expect("a gateway")).await
+}
+
+async fn serve_built(mut gateway: Gateway) -> (SocketAddr, Gateway) {
     let addr = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let conf = ServerConf { threads: 2, max_retries: 64, ..ServerConf::default() };
     let mut server = Server::new_with_opt_and_conf(None, conf);
@@ -200,7 +204,7 @@ async fn a_plugin_that_sleeps_or_blocks_harms_only_its_own_request() {
             let mut bad = config(Bad { hook, deed }, OnError::Closed, Duration::from_millis(300));
             // Only what is streamed goes through it.
             let when = "[providers.m]\nkind = \"mock\"\n[[plugins]]\nuse = \"headers\"\nwhen = { header = { x-bad = \"yes\" } }";
-            let parsed = ai_gateway::config::Config::parse(when, "when", &ai_gateway::config::System).unwrap();
+            let parsed = Config::parse(when, "when", &System).unwrap();
             bad.when = parsed.config.plugins[0].when.clone();
             let (addr, _gateway) = serve(vec![bad]).await;
             let slow: Vec<_> = (0..8)
@@ -387,10 +391,46 @@ async fn two_gateways_in_one_process_know_nothing_of_each_other() {
 #[tokio::test]
 async fn a_reload_brings_plugins_and_takes_them_away() {
     let (addr, gateway) = serve(Vec::new()).await;
-    let with = |text: &str| ai_gateway::config::Config::parse(text, "t", &ai_gateway::config::System).unwrap().config;
+    let with = |text: &str| Config::parse(text, "t", &System).unwrap().config;
     let headers = format!("{MOCKS}[[plugins]]\nuse = \"headers\"\nanswer = {{ set = {{ x-new = \"yes\" }} }}");
     for (text, seen) in [(headers.as_str(), "yes"), (MOCKS, "")] {
         gateway.reload(&with(text)).unwrap();
         assert_eq!(chat(addr, "two", "hi", false).await.header("x-new"), seen);
+    }
+}
+
+#[tokio::test]
+async fn a_reload_binds_the_keys_of_the_store_to_what_their_maker_may_now() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("keys.db");
+    let config = |lead: &str| {
+        let text = format!(
+            "{MOCKS}[store]\npath = {path:?}\n[[keys]]\nname = \"other\"\nhash = \"{}\"\n{lead}",
+            hash_line("o")
+        );
+        Config::parse(&text, "t", &System).unwrap().config
+    };
+    let lead = |models: &str| {
+        config(&format!(
+            "[[keys]]\nname = \"lead\"\nhash = \"{}\"\nallow = [\"keys\"]\nmodels = [{models}]",
+            hash_line("l")
+        ))
+    };
+    let all = lead("\"*\"");
+    let ring = KeyRing::new(&all.keys);
+    let keys = RuntimeKeys::open(&path, &ring, Arc::default()).unwrap();
+    let maker = Maker::Key(ring.configured()["lead"].clone());
+    let (_, secret) = keys.create(NewKey { name: "made".to_owned(), ..NewKey::default() }, &maker, &ring).unwrap();
+    drop(keys);
+
+    let (addr, gateway) = serve_built(Gateway::builder().config(all.clone()).build().unwrap()).await;
+    let status = async || {
+        let request = ask(Dialect::OpenAiChat, "two", "hi", false);
+        exchange(addr, &request.header("authorization", &format!("Bearer {secret}"))).await.status
+    };
+    assert_eq!(status().await, 200);
+    for (config, expected) in [(lead("\"openai-chat/*\""), 404), (all, 200), (config(""), 401)] {
+        gateway.reload(&config).unwrap();
+        assert_eq!(status().await, expected);
     }
 }
