@@ -12,7 +12,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use ai_gateway::cache::{Entry, Fingerprint, Form, Purge, Tier, TierError};
-use ai_gateway::config::{OnError, PluginConfig};
+use ai_gateway::config::{Config, OnError, PluginConfig, System};
+use ai_gateway::keys::{KeyRing, Maker, NewKey, RuntimeKeys, hash_line};
 use ai_gateway::plugins::{
     Answer, AnswerBody, Context, End, Failure, Flow, Needs, Part, Plan, Plugin, Rejection, Request, TextHook, Upstream,
     Verdict, Window, async_trait,
@@ -214,7 +215,7 @@ async fn a_plugin_that_sleeps_or_blocks_harms_only_its_own_request() {
             let mut bad = config(Bad { hook, deed }, OnError::Closed, Duration::from_millis(300));
             // Only what is streamed goes through it.
             let when = "[providers.m]\nkind = \"mock\"\n[[plugins]]\nuse = \"headers\"\nwhen = { header = { x-bad = \"yes\" } }";
-            let parsed = ai_gateway::config::Config::parse(when, "when", &ai_gateway::config::System).unwrap();
+            let parsed = Config::parse(when, "when", &System).unwrap();
             bad.when = parsed.config.plugins[0].when.clone();
             let (addr, _gateway) = serve(vec![bad]).await;
             let slow: Vec<_> = (0..8)
@@ -401,7 +402,7 @@ async fn two_gateways_in_one_process_know_nothing_of_each_other() {
 #[tokio::test]
 async fn a_reload_brings_plugins_and_takes_them_away() {
     let (addr, gateway) = serve(Vec::new()).await;
-    let with = |text: &str| ai_gateway::config::Config::parse(text, "t", &ai_gateway::config::System).unwrap().config;
+    let with = |text: &str| Config::parse(text, "t", &System).unwrap().config;
     let headers = format!("{MOCKS}[[plugins]]\nuse = \"headers\"\nanswer = {{ set = {{ x-new = \"yes\" }} }}");
     for (text, seen) in [(headers.as_str(), "yes"), (MOCKS, "")] {
         gateway.reload(&with(text)).unwrap();
@@ -514,9 +515,11 @@ async fn what_a_plugin_asked_for_is_booked_however_it_ends() {
         loop {
             let (mut connection, _) = listener.accept().await.unwrap();
             tokio::spawn(async move {
-                let mut head = vec![0; 4096];
-                let read = connection.read(&mut head).await.unwrap();
-                let large = String::from_utf8_lossy(&head[..read]).contains("large");
+                let mut asked = Vec::new();
+                while !String::from_utf8_lossy(&asked).contains("a question") {
+                    connection.read_buf(&mut asked).await.unwrap();
+                }
+                let large = String::from_utf8_lossy(&asked).contains("large");
                 let said = "word ".repeat(if large { 1 << 19 } else { 100 });
                 let answer = format!(
                     r#"{{"id":"1","object":"chat.completion","created":1,"model":"m","choices":[{{"index":0,"message":{{"role":"assistant","content":"{said}"}},"finish_reason":"stop"}}]"#
@@ -613,4 +616,40 @@ async fn a_provider_and_a_store_of_ones_own() {
     let (other, _gateway) = serve_built(builder(), |_| {}).await;
     let second = chat(other, "m", "how long is this?", false).await;
     assert_eq!((second.header("x-gateway-cache"), second.text()), ("hit", first.text()));
+}
+
+#[tokio::test]
+async fn a_reload_binds_the_keys_of_the_store_to_what_their_maker_may_now() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("keys.db");
+    let config = |lead: &str| {
+        let text = format!(
+            "{MOCKS}[store]\npath = {path:?}\n[[keys]]\nname = \"other\"\nhash = \"{}\"\n{lead}",
+            hash_line("o")
+        );
+        Config::parse(&text, "t", &System).unwrap().config
+    };
+    let lead = |models: &str| {
+        config(&format!(
+            "[[keys]]\nname = \"lead\"\nhash = \"{}\"\nallow = [\"keys\"]\nmodels = [{models}]",
+            hash_line("l")
+        ))
+    };
+    let all = lead("\"*\"");
+    let ring = KeyRing::new(&all.keys);
+    let keys = RuntimeKeys::open(&path, &ring, Arc::default()).unwrap();
+    let maker = Maker::Key(ring.configured()["lead"].clone());
+    let (_, secret) = keys.create(NewKey { name: "made".to_owned(), ..NewKey::default() }, &maker, &ring).unwrap();
+    drop(keys);
+
+    let (addr, gateway) = serve_built(Gateway::builder().config(all.clone()), |_| {}).await;
+    let status = async || {
+        let request = ask(Dialect::OpenAiChat, "two", "hi", false);
+        exchange(addr, &request.header("authorization", &format!("Bearer {secret}"))).await.status
+    };
+    assert_eq!(status().await, 200);
+    for (config, expected) in [(lead("\"openai-chat/*\""), 404), (all, 200), (config(""), 401)] {
+        gateway.reload(&config).unwrap();
+        assert_eq!(status().await, expected);
+    }
 }

@@ -14,6 +14,7 @@ use ai_gateway_providers::error::ApiError;
 use bytes::{Bytes, BytesMut};
 use http::header::CONTENT_TYPE;
 use pingora_http::ResponseHeader;
+use prometheus_client::metrics::gauge::Gauge;
 use serde::de::IgnoredAny;
 use tokio::sync::{Notify, watch};
 
@@ -36,6 +37,8 @@ pub struct Fill {
     state: Mutex<State>,
     news: watch::Sender<()>,
     moved: Notify,
+    /// Those who follow any fill beside the clients of their own exchanges.
+    following: Gauge,
 }
 
 #[derive(Debug)]
@@ -99,8 +102,8 @@ enum Phase {
 }
 
 impl Fill {
-    /// A fill about which nothing is known. `open`: whether others may join it.
-    pub(super) fn new(scale: &Scale, open: bool) -> Arc<Self> {
+    /// A fill about which nothing is known. `open`: whether others may join it, which `following` counts.
+    pub(super) fn new(scale: &Scale, following: &Gauge, open: bool) -> Arc<Self> {
         Arc::new(Self {
             state: Mutex::new(State {
                 phase: Phase::Pending,
@@ -120,6 +123,7 @@ impl Fill {
             }),
             news: watch::Sender::new(()),
             moved: Notify::new(),
+            following: following.clone(),
         })
     }
 
@@ -131,7 +135,10 @@ impl Fill {
     pub fn join(self: &Arc<Self>) -> Option<Reader> {
         let mut state = self.lock();
         let joinable = state.open && matches!(state.phase, Phase::Pending | Phase::Flowing);
-        joinable.then(|| self.seat(&mut state, Place::default()))
+        joinable.then(|| {
+            self.following.inc();
+            self.seat(&mut state, Place::default())
+        })
     }
 
     /// The client of the exchange that makes the call.
@@ -448,8 +455,9 @@ impl Reader {
 impl Drop for Reader {
     fn drop(&mut self) {
         let mut state = self.fill.lock();
-        if let Some(place) = state.readers.get_mut(self.seat) {
-            *place = None;
+        let place = state.readers.get_mut(self.seat).and_then(Option::take);
+        if place.is_some_and(|place| !place.first) {
+            self.fill.following.dec();
         }
         if state.forgets {
             state.forget();

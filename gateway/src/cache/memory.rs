@@ -158,7 +158,7 @@ impl Memory {
     /// Somebody has begun one already, which can be followed. Never without `share`.
     pub fn begin(self: &Arc<Self>, fingerprint: Fingerprint, form: Form, share: bool) -> Result<Writer, Reader> {
         let mut index = self.lock();
-        let fill = Fill::new(&self.scale, share);
+        let fill = Fill::new(&self.scale, &self.metrics.following, share);
         if share {
             let slot = index.slot_or_new(fingerprint, form);
             if let Some(reader) = slot.fill.as_ref().and_then(Fill::join) {

@@ -87,6 +87,7 @@ impl Cache {
             "shares": metrics.shares.get(),
             "misses": metrics.misses.get(),
             "bypasses": metrics.bypasses.get(),
+            "following": metrics.following.get(),
             "evictions": metrics.evictions.get(),
             "saved_tokens": metrics.saved_tokens.get(),
             "saved_picodollars": metrics.saved_cost.get(),

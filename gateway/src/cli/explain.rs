@@ -1,7 +1,7 @@
 //! `ai-gateway explain`: where a request would go, and why. The same code as in a gateway that runs, without any network.
 
 use std::fmt::Write as _;
-use std::io::{Read as _, Write as _};
+use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 use ai_gateway::config::{Config, System};
@@ -10,6 +10,8 @@ use clap::Args;
 use http::{HeaderName, HeaderValue, Method};
 use serde::Serialize;
 use serde_json::Value;
+
+use super::print;
 
 /// What to explain.
 #[derive(Args)]
@@ -60,7 +62,7 @@ pub fn run(arguments: &Explain) -> Result<(), String> {
             format!("POST {path}{guessed}\n{}", as_text(&explanation))
         }
     };
-    std::io::stdout().write_all(text.as_bytes()).map_err(|error| error.to_string())
+    print(&text)
 }
 
 /// What `--json` prints.

@@ -16,7 +16,6 @@ use std::sync::Arc;
 use ai_gateway_plugins::{Kind, Plugin, Registry, Settings, SettingsError};
 use pingora_core::server::configuration::ServerConf;
 use pingora_core::services::ServiceWithDependents;
-use pingora_core::services::background::background_service;
 use pingora_core::services::listening::Service;
 use pingora_proxy::HttpProxy;
 
@@ -25,10 +24,9 @@ pub use mounted::{MountCtx, Mounted};
 use crate::cache::Tier;
 use crate::config::{Config, ConfigErrors, Environment, Loaded, PluginConfig, System, Warning};
 use crate::net::prebound::Prebound;
-use crate::proxy::{self, Probing};
+use crate::proxy;
 use crate::server::{self, Built, Invocation, Snapshots, Source, StartError};
 use crate::snapshot::BuildError;
-use crate::telemetry::TelemetryService;
 use crate::{keys::KeyError, mock};
 
 /// Why there is no gateway.
@@ -190,27 +188,12 @@ impl Builder {
     /// What is wrong with the configuration, or why it cannot be started.
     pub fn build(self) -> Result<Gateway, Error> {
         let (Loaded { config, warnings }, _) = self.resolve()?;
-        let mock = config.providers.values().any(|provider| provider.base_url.is_none());
-        let mock = mock.then(|| Prebound::bind("127.0.0.1:0")).transpose().map_err(StartError::Bind)?;
-        let Built { gateway, store, keeper, shared_keys, snapshots } =
-            server::build(&config, mock.as_ref().map(Prebound::local_addr))?;
-        let mut services: Vec<Box<dyn ServiceWithDependents>> = Vec::new();
+        let mock = server::mock_socket(&config)?;
+        let built = server::build(&config, mock.as_ref().map(Prebound::local_addr))?;
+        let Built { gateway, mut services, snapshots } = built;
         if let Some(socket) = mock {
             services.push(Box::new(mock::service(socket, None).map_err(StartError::Bind)?));
         }
-        if let Some(store) = store {
-            services.push(Box::new(background_service("ai-gateway store", store)));
-        }
-        if let Some(keeper) = keeper {
-            services.push(Box::new(background_service("ai-gateway cache", keeper)));
-        }
-        if let Some(keys) = shared_keys {
-            services.push(Box::new(background_service("ai-gateway keys", keys)));
-        }
-        let reporting =
-            TelemetryService::new(gateway.telemetry.clone(), gateway.current.clone(), gateway.resolver.clone());
-        services.push(Box::new(background_service("ai-gateway telemetry", reporting)));
-        services.push(Box::new(background_service("ai-gateway probes", Probing(gateway.clone()))));
         Ok(Gateway { gateway, services, snapshots, warnings })
     }
 
@@ -297,7 +280,7 @@ impl Gateway {
     /// # Errors
     /// It cannot be built; the old one stays in force.
     pub fn reload(&self, config: &Config) -> Result<(), Error> {
-        self.gateway.current.store(Arc::new(self.snapshots.build(config)?));
+        self.snapshots.put_in_force(self.snapshots.build(config)?, &self.gateway.current);
         Ok(())
     }
 
