@@ -126,7 +126,7 @@ fn run(file: Option<PathBuf>) -> ExitCode {
             }
             let check = Some(vec!["check".into(), file.clone().into()]);
             let invocation = Invocation { check, ..Invocation::own() };
-            exit(ai_gateway::server::run(&loaded.config, Source::File(file), invocation))
+            exit(ai_gateway::server::run(&loaded.config, Source::file(file), invocation))
         }
         Err(errors) => {
             eprint!("{errors}");

@@ -56,7 +56,7 @@ use toml::de::{DeTable, DeValue};
 pub use access_log::{AccessLogConfig, LogTo};
 pub use admin::AdminAddress;
 pub use attempts::{RetryConfig, RetryOn, TimeoutsConfig};
-pub use cache::{CacheConfig, DiskConfig, ModelCacheConfig};
+pub use cache::{CacheConfig, DiskConfig, ModelCacheConfig, OwnTiers};
 pub use certificates::{CaConfig, Certified, TlsConfig};
 pub use check::{Verdict, check};
 pub use credentials::{AwsKeys, CredentialConfig, EntraConfig, KeyHeaders};

@@ -21,7 +21,7 @@ pub use reload::{ReloadError, Reloaded};
 pub(crate) use serve::http;
 pub use upgrade::{Identity, Invocation, UpgradeError};
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -32,7 +32,7 @@ use pingora_core::services::listening::Service;
 use tokio::sync::watch;
 
 use crate::admin::Admin;
-use crate::config::Config;
+use crate::config::{Config, ConfigErrors, Loaded};
 use crate::keys::KeyError;
 use crate::mock;
 use crate::net::prebound::{Prebound, PreboundService};
@@ -57,12 +57,22 @@ const MAX_RETRIES: usize = 64;
 const GRACE: Duration = Duration::from_secs(30 * 86_400);
 
 /// Where the configuration of a process comes from.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone)]
 pub enum Source {
-    /// A file, which is read again for a reload.
-    File(PathBuf),
+    /// A file, which is read again for a reload, and how.
+    File(PathBuf, Reading),
     /// The environment as it was, or the program itself.
     Fixed,
+}
+
+/// Makes a configuration of a file.
+pub type Reading = Arc<dyn Fn(&Path) -> Result<Loaded, ConfigErrors> + Send + Sync>;
+
+impl Source {
+    /// A file, to which the program adds nothing.
+    pub fn file(path: impl Into<PathBuf>) -> Self {
+        Self::File(path.into(), Arc::new(Config::load))
+    }
 }
 
 /// Why the gateway does not start.

@@ -135,8 +135,8 @@ impl Reloader {
     }
 
     fn replace(&self, began: Instant) -> Result<Reloaded, ReloadError> {
-        let Source::File(file) = &self.source else { return Err(ReloadError::NoFile) };
-        let loaded = Config::load(file).map_err(ReloadError::Config)?;
+        let Source::File(file, read) = &self.source else { return Err(ReloadError::NoFile) };
+        let loaded = read(file).map_err(ReloadError::Config)?;
         let before = self.in_force();
         let fixed = fixed(&before.config, &loaded.config);
         if !fixed.is_empty() {

@@ -127,7 +127,7 @@ impl Control {
         let providers = providers.collect();
         targets.truncate(MOST_TARGETS);
         let file = match self.reloader.source() {
-            Source::File(file) => Some(file.display().to_string()),
+            Source::File(file, _) => Some(file.display().to_string()),
             Source::Fixed => None,
         };
         let ledger = self.gateway.ledger.as_ref().map(|ledger| {

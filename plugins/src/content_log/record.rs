@@ -68,7 +68,7 @@ fn role(kind: TextKind) -> &'static str {
 }
 
 fn cut(text: &str, most: usize) -> &str {
-    text.get(..crate::find::floor(text, most)).unwrap_or_default()
+    text.get(..text.floor_char_boundary(most)).unwrap_or_default()
 }
 
 /// An exchange that is over.
@@ -139,7 +139,15 @@ impl Record {
 
     /// The line, with a line end.
     pub fn write(mut self, work: &Work) -> Vec<u8> {
+        let mut room = work.most;
         self.line.answer = self.answered();
+        for Said { text, .. } in &mut self.line.answer {
+            let kept = text.floor_char_boundary(room);
+            self.line.left_out += text.len() - kept;
+            room -= kept;
+            text.truncate(kept);
+        }
+        self.line.answer.retain(|said| !said.text.is_empty());
         let said = self.line.request.iter_mut().chain(&mut self.line.answer);
         for Said { role, text } in said {
             let script = if *role == "arguments" { Script::Json } else { Script::Plain };

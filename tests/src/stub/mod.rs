@@ -247,6 +247,15 @@ impl Stub {
         Self::serve(Some(tokio_rustls::TlsAcceptor::from(authority.server(alpn))), script).await
     }
 
+    /// The same, for clients only that have a certificate of this authority.
+    pub async fn mutual_tls(
+        authority: &Authority,
+        script: impl Fn(&Received) -> Answer + Send + Sync + 'static,
+    ) -> Stub {
+        let server = authority.demanding_server(&["http/1.1"]);
+        Self::serve(Some(tokio_rustls::TlsAcceptor::from(server)), script).await
+    }
+
     async fn serve(
         tls: Option<tokio_rustls::TlsAcceptor>,
         script: impl Fn(&Received) -> Answer + Send + Sync + 'static,

@@ -154,17 +154,7 @@ fn exchange(gateway: &Gateway, body: &Bytes) -> Exchange {
     let model = exchange.snapshot.model("m").unwrap();
     exchange.mirror = model.targets.first().cloned();
     let scan = scan_json(body).unwrap();
-    exchange.request = Some(Request {
-        body: body.clone(),
-        scan,
-        model,
-        reservation: None,
-        json_array: false,
-        clocks: Clocks::default(),
-        betas: None,
-        prompt: None,
-        attempts: None,
-    });
+    exchange.request = Some(Request::new(body.clone(), scan, model));
     exchange
 }
 
