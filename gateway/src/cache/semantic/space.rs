@@ -248,7 +248,7 @@ mod tests {
     }
 
     fn point(bucket: u64, answer: u64, until: SystemTime) -> Point {
-        let (key, tags) = (Some("bot".into()), vec![if answer % 2 == 0 { "even" } else { "odd" }.into()]);
+        let (key, tags) = (Some("bot".into()), vec![if answer.is_multiple_of(2) { "even" } else { "odd" }.into()]);
         Point { bucket: print(bucket), answer: print(answer), form: Form::Whole, key, tags, until }
     }
 
