@@ -58,18 +58,16 @@ fn assert_whole(reply: &Reply) {
     assert!(matches!(heard, Heard::Answer(_)), "{heard:?}");
 }
 
-/// Sends the request, waits for `word`, and reads on once all have got so far. The reply, and how long the first word took.
-async fn join_in(addr: SocketAddr, word: &str, all: &Barrier) -> (Reply, Duration) {
+/// Sends the request, waits for `word`, and reads on once all have got so far.
+async fn join_in(addr: SocketAddr, word: &str, all: &Barrier) -> Reply {
     let mut client = H1::connect(addr).await;
-    let begun = Instant::now();
     client.send(&ask()).await;
     let mut body = client.respond().await;
     let mut whole = body.until(word).await.into_bytes();
-    let first = begun.elapsed();
     all.wait().await;
     let (rest, complete) = body.rest().await;
     whole.extend_from_slice(&rest);
-    (Reply { status: body.status, headers: body.headers, body: whole.into(), complete }, first)
+    Reply { status: body.status, headers: body.headers, body: whole.into(), complete }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -105,10 +103,7 @@ async fn a_hundred_and_then_a_hundred_more_share_one_call() {
         tokio::join!(late, end).0
     };
     let (early, late) = tokio::join!(early, others);
-    let mut waits: Vec<Duration> = late.iter().map(|(_, first)| *first).collect();
-    waits.sort();
-    eprintln!("first words of those who joined: median {:?}, last {:?}", waits[50], waits[99]);
-    let replies: Vec<&Reply> = early.iter().chain(&late).map(|(reply, _)| reply).collect();
+    let replies: Vec<&Reply> = early.iter().chain(&late).collect();
     assert!(replies.iter().all(|reply| reply.complete && reply.body == replies[0].body));
     assert_whole(replies[0]);
     assert_eq!(statuses(replies.iter().copied()), (1, 199));
@@ -125,6 +120,71 @@ async fn a_hundred_and_then_a_hundred_more_share_one_call() {
     assert_eq!(counted("gateway_cache_shares_total").await, 199);
     assert_eq!(counted("gateway_cache_misses_total").await, 1);
     assert_eq!(counted("gateway_cache_saved_tokens_total").await, 200 * 12);
+}
+
+/// How long it takes from a request's first byte to its answer's, for each of a hundred who join a stream that a hundred read
+/// already: one after the other while it flows, and then all at once. Connections stand before. Figures for a quiet machine and a
+/// release build, which are printed and not judged.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "measures"]
+async fn a_late_joiner_has_its_first_byte_at_once() {
+    for (name, between) in [("every 5 ms", Duration::from_millis(5)), ("all at once", Duration::ZERO)] {
+        let stub = Stub::start(|_| stream(80, |_| Some(Step::Pause(Duration::from_millis(25))))).await;
+        let gateway = start(&stub, "cache = { ttl = \"0s\" }").await;
+        let mut clients = Vec::new();
+        for _ in 0..200 {
+            clients.push(H1::connect(gateway.addr).await);
+        }
+        let mut late = clients.split_off(100);
+        let begun = Instant::now();
+        let early = clients.into_iter().map(|mut client| {
+            tokio::spawn(async move {
+                client.send(&ask()).await;
+                client.reply().await.unwrap()
+            })
+        });
+        let early: Vec<_> = early.collect();
+        gateway.followed(99).await;
+        let all_follow = begun.elapsed();
+        // Some of the stream is there.
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        let request = Bytes::from(H1::encode(&ask()));
+        let mut joins = Vec::new();
+        for mut client in late.drain(..) {
+            let request = request.clone();
+            joins.push(tokio::spawn(async move {
+                let begun = Instant::now();
+                client.send_raw(&request).await;
+                let mut body = client.respond().await;
+                let status = body.headers["x-gateway-cache"].clone();
+                let Piece::Data(first) = body.piece().await else { panic!("no first piece") };
+                let wait = begun.elapsed();
+                let (rest, complete) = body.rest().await;
+                assert!(complete && status == "shared");
+                (wait, [first, rest].concat())
+            }));
+            if !between.is_zero() {
+                tokio::time::sleep(between).await;
+            }
+        }
+        let (mut waits, mut whole) = (Vec::new(), None);
+        for join in joins {
+            let (wait, body) = join.await.unwrap();
+            waits.push(wait);
+            assert_eq!(&body, whole.get_or_insert(body.clone()));
+        }
+        for early in early {
+            assert_eq!(Some(early.await.unwrap().body.to_vec()), whole);
+        }
+        assert_eq!(stub.count(), 1);
+        waits.sort();
+        let soon = waits.iter().filter(|wait| **wait <= Duration::from_millis(5)).count();
+        eprintln!(
+            "{name}: first byte after {:?} (median), {:?} (95 of 100), {:?} (last); {soon} of 100 within 5 ms; \
+             the first hundred followed within {all_follow:?}",
+            waits[50], waits[94], waits[99]
+        );
+    }
 }
 
 /// Over HTTP/2, and both protocols together; whole answers, too.

@@ -354,6 +354,11 @@ async fn a_strict_budget_is_passed_by_one_request_at_most_however_long_answers_a
             assert_eq!(ask(&gateway).await.status, 200);
         }
         gateway.at_rest().await;
+        let spoken_for = async || {
+            let limits = exchange(gateway.admin, &Request::get("/api/limits")).await.json();
+            let budget = &limits["subjects"][0]["limits"][0];
+            budget["used"].as_u64().unwrap() + budget["reserved"].as_u64().unwrap()
+        };
         let addr = gateway.addr;
         let asked =
             (0..100).map(|_| tokio::spawn(async move { exchange(addr, &chat().header("x-api-key", "sk")).await }));

@@ -168,10 +168,7 @@ impl Fill {
 
     /// Nobody can join from here on, and it is not kept.
     pub(super) fn close(&self) {
-        let mut state = self.lock();
-        state.open = false;
-        state.forgets = true;
-        state.keep = None;
+        self.lock().close();
     }
 
     /// The header, which makes the fill visible.
@@ -196,7 +193,7 @@ impl Fill {
         state.weight.grow(size_of::<Bytes>());
         state.chunks.push_back(chunk);
         if state.length > most {
-            (state.open, state.forgets, state.keep) = (false, true, None);
+            state.close();
         }
         if state.forgets {
             state.forget();
@@ -297,6 +294,12 @@ impl Fill {
 }
 
 impl State {
+    fn close(&mut self) {
+        self.open = false;
+        self.forgets = true;
+        self.keep = None;
+    }
+
     /// Copies a chunk, so that it holds no more memory than it is counted with.
     fn copy(&mut self, data: &[u8]) -> Bytes {
         if data.len() > LARGEST_PIECE / 2 {
@@ -329,13 +332,9 @@ impl State {
             lag -= chunk.len();
             first += 1;
         }
-        for reader in &mut self.readers {
-            if reader.is_some_and(|place| place.at < first) {
-                // It keeps its seat, from which nothing can be seen any more.
-                if let Some(place) = reader {
-                    place.at = LEFT_BEHIND;
-                }
-            }
+        for place in self.readers.iter_mut().flatten().filter(|place| place.at < first) {
+            // It keeps its seat, from which nothing can be seen any more.
+            place.at = LEFT_BEHIND;
         }
         let slowest = self.readers.iter().flatten().map(|place| place.at).filter(|at| *at != LEFT_BEHIND).min();
         let read = slowest.unwrap_or(self.forgotten + self.chunks.len());

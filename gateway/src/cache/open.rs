@@ -83,6 +83,7 @@ impl Cache {
             "memory": { "bytes": memory.size(), "max_size": memory.max_size(), "entries": memory.len() },
             "disk": disk,
             "redis": redis,
+            "questions": self.semantic.count(),
             "hits": metrics.hits.get(),
             "shares": metrics.shares.get(),
             "misses": metrics.misses.get(),

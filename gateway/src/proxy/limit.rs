@@ -38,7 +38,7 @@ pub async fn admit(
     admit_for(gateway, session, exchange, amounts).await
 }
 
-/// Counts a request that needs no call of its own: it takes no tokens and no money.
+/// Counts a request that needs no call of its own, once: it takes no tokens and no money.
 ///
 /// # Errors
 /// As [`admit`].
@@ -47,6 +47,9 @@ pub async fn admit_free(
     session: &mut Session,
     exchange: &mut Exchange,
 ) -> pingora_error::Result<Result<(), Refusal>> {
+    if exchange.reservation.is_some() {
+        return Ok(Ok(()));
+    }
     admit_for(gateway, session, exchange, Amounts::default()).await
 }
 
