@@ -139,15 +139,7 @@ impl Record {
 
     /// The line, with a line end.
     pub fn write(mut self, work: &Work) -> Vec<u8> {
-        let mut room = work.most;
         self.line.answer = self.answered();
-        for Said { text, .. } in &mut self.line.answer {
-            let kept = text.floor_char_boundary(room);
-            self.line.left_out += text.len() - kept;
-            room -= kept;
-            text.truncate(kept);
-        }
-        self.line.answer.retain(|said| !said.text.is_empty());
         let said = self.line.request.iter_mut().chain(&mut self.line.answer);
         for Said { role, text } in said {
             let script = if *role == "arguments" { Script::Json } else { Script::Plain };
@@ -155,6 +147,15 @@ impl Record {
                 *text = new;
             }
         }
+        // Behind the redaction, which half a number would escape.
+        let mut room = work.most;
+        for Said { text, .. } in &mut self.line.answer {
+            let kept = text.floor_char_boundary(room);
+            self.line.left_out += text.len() - kept;
+            room -= kept;
+            text.truncate(kept);
+        }
+        self.line.answer.retain(|said| !said.text.is_empty());
         let mut line = serde_json::to_vec(&self.line).unwrap_or_default();
         line.push(b'\n');
         line

@@ -3,10 +3,11 @@
 use ai_gateway_providers::Dialect;
 use ai_gateway_providers::codec::{Maker, Platform, Target, codec};
 use ai_gateway_providers::common::{
-    Block, Content, Losses, Message, ProviderTag, Request as Chat, Response, Role, ToolCall, ToolResult,
+    Block, Content, FunctionTool, Json, Losses, Message, ProviderTag, Request as Chat, Response, Role, Tool, ToolCall,
+    ToolResult,
 };
 use ai_gateway_tests::client::{Reply, Request, exchange};
-use ai_gateway_tests::speak::{ask, hear};
+use ai_gateway_tests::speak::hear;
 use ai_gateway_tests::talk::{read_stream, target_of};
 use serde_json::{Value, json};
 
@@ -29,6 +30,25 @@ fn arguments(dialect: Dialect, stream: bool, reply: &Reply) -> Value {
     of(&codec(dialect).decode_response(&reply.body, &maker).unwrap_or_else(|error| panic!("{dialect}: {error:?}")))
 }
 
+/// Asks `model` of the provider that is called like the dialect, with a tool at hand and `guard` at work.
+fn asks(dialect: Dialect, model: &str, stream: bool, guard: &str, messages: Vec<Message<'_>>) -> Request {
+    let lookup = FunctionTool {
+        name: "lookup".into(),
+        parameters: Some(Json::of(&json!({ "type": "object" }))),
+        ..FunctionTool::default()
+    };
+    let tools = vec![Tool::Function(Box::new(lookup))];
+    let chat = Chat { stream, max_tokens: Some(1000), messages, tools, ..Chat::new(dialect) };
+    let model = format!("{dialect}/{model}");
+    let target = Target::new(&model, ProviderTag::of("client"));
+    let body = codec(dialect).encode_request(&chat, &target, &mut Losses::default()).unwrap();
+    Request::post(&target_of(dialect, &model, stream), body).header("x-guard", guard)
+}
+
+fn says(text: &str) -> Message<'_> {
+    Message { blocks: vec![Block::text(text)], ..Message::default() }
+}
+
 #[tokio::test]
 async fn of_answers_are_masked_redacted_and_refused() {
     let gateway = gateway(PLUGINS).await;
@@ -38,8 +58,7 @@ async fn of_answers_are_masked_redacted_and_refused() {
         for stream in [false, true] {
             let call = async |guard: &str, with: &Value| {
                 let text = format!("please\nCALL lookup {with}");
-                let request = ask(dialect, &format!("{dialect}/script"), &text, stream).header("x-guard", guard);
-                exchange(gateway.addr, &request).await
+                exchange(gateway.addr, &asks(dialect, "script", stream, guard, vec![says(&text)])).await
             };
             let what = format!("{dialect}, stream {stream}");
             let reply = call("none", &called).await;
@@ -77,16 +96,13 @@ async fn of_earlier_turns_are_what_providers_do_not_get() {
         |role, content: Content<'static>| Message { role, blocks: vec![Block::new(content)], ..Message::default() };
     for dialect in Dialect::ALL {
         for stream in [false, true] {
-            let mut chat = Chat { stream, max_tokens: Some(1000), ..Chat::new(dialect) };
-            chat.messages.push(Message { blocks: vec![Block::text("look it up")], ..Message::default() });
-            chat.messages.push(turn(Role::Assistant, Content::ToolCall(Box::new(call.clone()))));
-            chat.messages.push(turn(Role::User, Content::ToolResult(Box::new(result.clone()))));
-            chat.messages.push(Message { blocks: vec![Block::text("and now?")], ..Message::default() });
-            let model = format!("{dialect}/inspect");
-            let target = Target::new(&model, ProviderTag::of("client"));
-            let body = codec(dialect).encode_request(&chat, &target, &mut Losses::default()).unwrap();
-            let request = Request::post(&target_of(dialect, &model, stream), body);
-            let reply = exchange(gateway.addr, &request.header("x-guard", "pii-redact")).await;
+            let messages = vec![
+                says("look it up"),
+                turn(Role::Assistant, Content::ToolCall(Box::new(call.clone()))),
+                turn(Role::User, Content::ToolResult(Box::new(result.clone()))),
+                says("and now?"),
+            ];
+            let reply = exchange(gateway.addr, &asks(dialect, "inspect", stream, "pii-redact", messages)).await;
             let heard = hear(dialect, stream, &reply);
             let seen = said(&heard);
             assert!(seen.contains("[EMAIL]") && seen.contains("[IBAN]"), "{dialect}: {heard:?}");
