@@ -22,7 +22,6 @@ use crate::cache::{Cache, CacheMetrics};
 use crate::config::{Config, System};
 use crate::credentials::Client;
 use crate::net::dns::Resolver;
-use crate::proxy::clocks::Clocks;
 use crate::proxy::exchange::Request;
 use crate::proxy::{BufferBudget, Drains, Exchange, Gateway, Outcome};
 use crate::snapshot::Snapshot;
