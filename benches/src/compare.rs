@@ -228,6 +228,12 @@ impl Launcher {
         self.gateway_with(upstream, "accounting", &accounts)
     }
 
+    /// The same, with a guardrail on streams: a regular expression that finds nothing.
+    pub fn guarded_gateway(&self, upstream: SocketAddr) -> Result<Target> {
+        let plugin = "\n[[plugins]]\nuse = \"deny\"\npatterns = ['\\bACME-\\d{6}\\b']\non = [\"answer\"]\n";
+        self.gateway_with(upstream, "guarded", plugin)
+    }
+
     /// `more` stands after the key's lines.
     fn gateway_with(&self, upstream: SocketAddr, name: &str, more: &str) -> Result<Target> {
         let config = self.scratch.join(format!("{name}.toml"));

@@ -92,10 +92,7 @@ fn main() -> ExitCode {
         Command::Run { config } => run(config),
         Command::Check { file } => check(&file),
         Command::Explain(arguments) => exit(cli::explain::run(&arguments)),
-        Command::Schema => {
-            println!("{}", config::schema_json());
-            ExitCode::SUCCESS
-        }
+        Command::Schema => exit(cli::print(&format!("{}\n", config::schema_json()))),
         Command::Reload(options) => exit(cli::reload::run(&options)),
         Command::Status(options) => exit(cli::status::run(&options)),
         Command::Upgrade(options) => exit(cli::upgrade::run(&options)),
@@ -129,7 +126,7 @@ fn run(file: Option<PathBuf>) -> ExitCode {
             }
             let check = Some(vec!["check".into(), file.clone().into()]);
             let invocation = Invocation { check, ..Invocation::own() };
-            exit(ai_gateway::server::run(&loaded.config, Source::File(file), invocation))
+            exit(ai_gateway::server::run(&loaded.config, Source::file(file), invocation))
         }
         Err(errors) => {
             eprint!("{errors}");
@@ -168,11 +165,10 @@ fn curl_line(address: SocketAddr, provider: &ProviderConfig) -> String {
 fn check(file: &Path) -> ExitCode {
     let verdict = config::check(file, &System);
     if verdict.is_ok() {
-        print!("{verdict}");
-    } else {
-        eprint!("{verdict}");
+        return exit(cli::print(&verdict.to_string()));
     }
-    verdict.exit_code()
+    eprint!("{verdict}");
+    ExitCode::FAILURE
 }
 
 fn exit<E: std::fmt::Display>(result: Result<(), E>) -> ExitCode {

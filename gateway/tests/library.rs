@@ -5,21 +5,28 @@
 
 mod client;
 
+use std::collections::HashMap;
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use ai_gateway::Gateway;
-use ai_gateway::config::{OnError, PluginConfig};
+use ai_gateway::cache::{Entry, Fingerprint, Form, Purge, Tier, TierError};
+use ai_gateway::config::{Config, OnError, PluginConfig, System};
+use ai_gateway::keys::{KeyRing, Maker, NewKey, RuntimeKeys, hash_line};
 use ai_gateway::plugins::{
     Answer, AnswerBody, Context, End, Failure, Flow, Needs, Part, Plan, Plugin, Rejection, Request, TextHook, Upstream,
     Verdict, Window, async_trait,
 };
-use ai_gateway_providers::Dialect;
+use ai_gateway::{Builder, Gateway};
+use ai_gateway_providers::{Dialect, Operation};
 use client::{Reply, ask, exchange, said};
+use pingora_core::apps::http_app::ServeHttp;
+use pingora_core::protocols::http::ServerSession;
 use pingora_core::server::configuration::ServerConf;
 use pingora_core::server::{RunArgs, Server};
+use pingora_core::services::listening::Service;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 const MOCKS: &str = r#"
     [providers.openai-chat]
@@ -30,10 +37,17 @@ const MOCKS: &str = r#"
 
 /// A gateway with one plugin, serving on a port of its own for as long as the test's process lives.
 async fn serve(plugins: Vec<PluginConfig>) -> (SocketAddr, Gateway) {
-    let mut builder = Gateway::builder().config_text(MOCKS);
-    for plugin in plugins {
-        builder = builder.plugin_config(plugin);
-    }
+    serve_with(MOCKS, plugins).await
+}
+
+/// The same, of this configuration.
+async fn serve_with(text: &str, plugins: Vec<PluginConfig>) -> (SocketAddr, Gateway) {
+    let builder = Gateway::builder().config_text(text);
+    serve_built(plugins.into_iter().fold(builder, Builder::plugin_config), |_| {}).await
+}
+
+/// The same, with what else is to be in its server.
+async fn serve_built(builder: Builder, more: impl FnOnce(&mut Server)) -> (SocketAddr, Gateway) {
     let mut gateway = builder.build().expect("a gateway");
     let addr = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let conf = ServerConf { threads: 2, max_retries: 64, ..ServerConf::default() };
@@ -43,6 +57,7 @@ async fn serve(plugins: Vec<PluginConfig>) -> (SocketAddr, Gateway) {
     service.add_tcp(&addr.to_string());
     server.add_service(service);
     server.add_services(gateway.background());
+    more(&mut server);
     std::thread::spawn(move || server.run(RunArgs::default()));
     while tokio::net::TcpStream::connect(addr).await.is_err() {
         tokio::time::sleep(Duration::from_millis(5)).await;
@@ -200,7 +215,7 @@ async fn a_plugin_that_sleeps_or_blocks_harms_only_its_own_request() {
             let mut bad = config(Bad { hook, deed }, OnError::Closed, Duration::from_millis(300));
             // Only what is streamed goes through it.
             let when = "[providers.m]\nkind = \"mock\"\n[[plugins]]\nuse = \"headers\"\nwhen = { header = { x-bad = \"yes\" } }";
-            let parsed = ai_gateway::config::Config::parse(when, "when", &ai_gateway::config::System).unwrap();
+            let parsed = Config::parse(when, "when", &System).unwrap();
             bad.when = parsed.config.plugins[0].when.clone();
             let (addr, _gateway) = serve(vec![bad]).await;
             let slow: Vec<_> = (0..8)
@@ -387,10 +402,254 @@ async fn two_gateways_in_one_process_know_nothing_of_each_other() {
 #[tokio::test]
 async fn a_reload_brings_plugins_and_takes_them_away() {
     let (addr, gateway) = serve(Vec::new()).await;
-    let with = |text: &str| ai_gateway::config::Config::parse(text, "t", &ai_gateway::config::System).unwrap().config;
+    let with = |text: &str| Config::parse(text, "t", &System).unwrap().config;
     let headers = format!("{MOCKS}[[plugins]]\nuse = \"headers\"\nanswer = {{ set = {{ x-new = \"yes\" }} }}");
     for (text, seen) in [(headers.as_str(), "yes"), (MOCKS, "")] {
         gateway.reload(&with(text)).unwrap();
         assert_eq!(chat(addr, "two", "hi", false).await.header("x-new"), seen);
+    }
+}
+
+/// Has its text hook from what it kept of the request, which it takes.
+struct TakesOnce;
+
+#[async_trait]
+impl Plugin for TakesOnce {
+    fn needs(&self) -> Needs {
+        Needs::new().body().text(16)
+    }
+
+    async fn on_request(&self, _: &mut Request, cx: &Context) -> Result<Verdict, Failure> {
+        cx.set("a secret to be kept".to_owned());
+        Ok(Verdict::Pass)
+    }
+
+    fn text_hook(&self, cx: &Context) -> Option<Box<dyn TextHook>> {
+        cx.take::<String>().map(|_| Box::new(RefusesAll) as Box<dyn TextHook>)
+    }
+}
+
+struct RefusesAll;
+
+impl TextHook for RefusesAll {
+    fn on_text(&mut self, _: &mut Window<'_>) -> Result<Flow, Failure> {
+        Ok(Flow::Refuse(Rejection { status: 403, message: "not this".into() }))
+    }
+}
+
+#[tokio::test]
+async fn an_answer_has_one_text_hook_and_a_refusal_is_counted_as_one() {
+    for stream in [false, true] {
+        let (addr, gateway) = serve(vec![config(TakesOnce, OnError::Closed, Duration::from_secs(20))]).await;
+        let reply = chat(addr, "two", "one two three", stream).await;
+        assert!(reply.text().contains("not this") && !reply.text().contains("three"), "{}", reply.text());
+        let metrics = gateway.metrics().unwrap();
+        let calls = |verdict: &str| {
+            let of = format!("gateway_plugin_calls_total{{plugin=\"p\",hook=\"text\",verdict=\"{verdict}\"}} ");
+            metrics.lines().find_map(|line| line.strip_prefix(&of)?.parse::<u64>().ok()).unwrap_or(0)
+        };
+        assert_eq!((calls("pass"), calls("reject")), (0, 1), "stream {stream}");
+    }
+}
+
+/// Changes a header, and makes a body that nobody takes; the next one sees what is left of that.
+struct Spoils;
+
+#[async_trait]
+impl Plugin for Spoils {
+    fn needs(&self) -> Needs {
+        Needs::new().body()
+    }
+
+    async fn on_request(&self, request: &mut Request, _: &Context) -> Result<Verdict, Failure> {
+        request.headers.insert("x-spoilt", "yes".parse().unwrap());
+        request.set_json("{");
+        Ok(Verdict::Pass)
+    }
+}
+
+struct SeesHeaders;
+
+#[async_trait]
+impl Plugin for SeesHeaders {
+    fn needs(&self) -> Needs {
+        Needs::new().head()
+    }
+
+    async fn on_request(&self, request: &mut Request, _: &Context) -> Result<Verdict, Failure> {
+        let spoilt = request.headers.contains_key("x-spoilt");
+        Ok(Verdict::say(if spoilt { "spoilt" } else { "as it was" }))
+    }
+}
+
+#[tokio::test]
+async fn of_a_plugin_that_failed_nothing_is_kept() {
+    let spoils = config(Spoils, OnError::Open, Duration::from_secs(20));
+    let (addr, _gateway) = serve(vec![spoils, PluginConfig::new("sees", Arc::new(SeesHeaders))]).await;
+    let reply = chat(addr, "two", "hi", false).await;
+    assert_eq!(said(Dialect::OpenAiChat, false, &reply), "as it was");
+}
+
+/// Asks a model of the gateway, and tells what went wrong.
+struct Asks(&'static str);
+
+#[async_trait]
+impl Plugin for Asks {
+    fn needs(&self) -> Needs {
+        Needs::new().head()
+    }
+
+    async fn on_request(&self, _: &mut Request, cx: &Context) -> Result<Verdict, Failure> {
+        let body = r#"{"model":"x","messages":[{"role":"user","content":"a question"}]}"#;
+        let asked = cx.host().ask(Operation::Chat, self.0, body.into(), Duration::from_secs(10)).await;
+        Ok(Verdict::say(asked.map_or_else(|error| error.0, |_| "an answer".to_owned())))
+    }
+}
+
+/// What is too large, or broke off, was paid for all the same.
+#[tokio::test]
+async fn what_a_plugin_asked_for_is_booked_however_it_ends() {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let origin = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        loop {
+            let (mut connection, _) = listener.accept().await.unwrap();
+            tokio::spawn(async move {
+                let mut asked = Vec::new();
+                while !String::from_utf8_lossy(&asked).contains("a question") {
+                    connection.read_buf(&mut asked).await.unwrap();
+                }
+                let large = String::from_utf8_lossy(&asked).contains("large");
+                let said = "word ".repeat(if large { 1 << 19 } else { 100 });
+                let answer = format!(
+                    r#"{{"id":"1","object":"chat.completion","created":1,"model":"m","choices":[{{"index":0,"message":{{"role":"assistant","content":"{said}"}},"finish_reason":"stop"}}]"#
+                );
+                // Its end, with the usage, never comes.
+                let head = format!(
+                    "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n",
+                    answer.len() + 100
+                );
+                let _ = connection.write_all(&[head.as_bytes(), answer.as_bytes()].concat()).await;
+            });
+        }
+    });
+    for (model, told) in [("stub/large", "is too large"), ("stub/broken", "broke off")] {
+        let stub =
+            format!("{MOCKS}\n[providers.stub]\nkind = \"openai-compatible\"\nbase_url = \"http://{origin}/v1\"");
+        let (addr, gateway) = serve_with(&stub, vec![PluginConfig::new("asks", Arc::new(Asks(model)))]).await;
+        let reply = chat(addr, "two", "hi", false).await;
+        let said = said(Dialect::OpenAiChat, false, &reply);
+        assert!(said.contains(told), "{said}");
+        let model = model.trim_start_matches("stub/");
+        let booked = format!("gateway_price_unknown_total{{provider=\"stub\",model=\"{model}\"");
+        let metrics = gateway.metrics().unwrap();
+        assert!(metrics.contains(&booked), "{model}: {metrics}");
+    }
+}
+
+/// A provider of one's own is an HTTP server, which may be in the same process: this one says how long the question was.
+struct Measures;
+
+#[async_trait]
+impl ServeHttp for Measures {
+    async fn response(&self, session: &mut ServerSession) -> http::Response<Vec<u8>> {
+        let mut length = 0;
+        while let Ok(Some(chunk)) = session.read_request_body().await {
+            length += chunk.len();
+        }
+        let said = format!(
+            r#"{{"id":"1","object":"chat.completion","created":1,"model":"m","choices":[{{"index":0,"message":{{"role":"assistant","content":"{length} bytes"}},"finish_reason":"stop"}}]}}"#
+        );
+        let response = http::Response::builder().header("content-type", "application/json");
+        response.header("content-length", said.len()).body(said.into_bytes()).unwrap()
+    }
+}
+
+/// Answers kept in a map.
+#[derive(Clone, Default)]
+struct Kept(Arc<Mutex<HashMap<(Fingerprint, Form), Arc<Entry>>>>);
+
+#[async_trait]
+impl Tier for Kept {
+    fn name(&self) -> &'static str {
+        "map"
+    }
+
+    async fn get(&self, fingerprint: &Fingerprint, form: Form) -> Option<Arc<Entry>> {
+        self.0.lock().unwrap().get(&(*fingerprint, form)).cloned()
+    }
+
+    fn put(&self, entry: &Arc<Entry>) {
+        self.0.lock().unwrap().insert((entry.meta.fingerprint, entry.meta.form), entry.clone());
+    }
+
+    async fn purge(&self, _: &Purge) -> Result<u64, TierError> {
+        let mut all = self.0.lock().unwrap();
+        Ok(std::mem::take(&mut *all).len() as u64)
+    }
+}
+
+#[tokio::test]
+async fn a_provider_and_a_store_of_ones_own() {
+    let provider = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let kept = Kept::default();
+    let builder = || {
+        let text = "[providers.own]\nkind = \"openai-compatible\"\nbase_url = \"http://set.below/v1\"\n\
+                    [models.m]\ntargets = [{ provider = \"own\", model = \"m\" }]\ncache = { ttl = \"1h\" }";
+        Gateway::builder().config_text(text).cache_tier(kept.clone()).configure(move |config| {
+            let own = config.providers.get_mut("own").unwrap();
+            own.base_url = format!("http://{provider}/v1").parse().ok();
+        })
+    };
+    let (addr, _gateway) = serve_built(builder(), |server| {
+        let mut service = Service::new("provider".to_owned(), Measures);
+        service.add_tcp(&provider.to_string());
+        server.add_service(service);
+    })
+    .await;
+    while tokio::net::TcpStream::connect(provider).await.is_err() {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    let first = chat(addr, "m", "how long is this?", false).await;
+    assert!(said(Dialect::OpenAiChat, false, &first).ends_with(" bytes"));
+    // What one gateway has kept another one finds.
+    let (other, _gateway) = serve_built(builder(), |_| {}).await;
+    let second = chat(other, "m", "how long is this?", false).await;
+    assert_eq!((second.header("x-gateway-cache"), second.text()), ("hit", first.text()));
+}
+
+#[tokio::test]
+async fn a_reload_binds_the_keys_of_the_store_to_what_their_maker_may_now() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("keys.db");
+    let config = |lead: &str| {
+        let text = format!(
+            "{MOCKS}[store]\npath = {path:?}\n[[keys]]\nname = \"other\"\nhash = \"{}\"\n{lead}",
+            hash_line("o")
+        );
+        Config::parse(&text, "t", &System).unwrap().config
+    };
+    let lead = |models: &str| {
+        config(&format!(
+            "[[keys]]\nname = \"lead\"\nhash = \"{}\"\nallow = [\"keys\"]\nmodels = [{models}]",
+            hash_line("l")
+        ))
+    };
+    let all = lead("\"*\"");
+    let ring = KeyRing::new(&all.keys);
+    let keys = RuntimeKeys::open(&path, &ring, Arc::default()).unwrap();
+    let maker = Maker::Key(ring.configured()["lead"].clone());
+    let (_, secret) = keys.create(NewKey { name: "made".to_owned(), ..NewKey::default() }, &maker, &ring).unwrap();
+    drop(keys);
+
+    let (addr, gateway) = serve_built(Gateway::builder().config(all.clone()), |_| {}).await;
+    let status = async || {
+        let request = ask(Dialect::OpenAiChat, "two", "hi", false);
+        exchange(addr, &request.header("authorization", &format!("Bearer {secret}"))).await.status
+    };
+    assert_eq!(status().await, 200);
+    for (config, expected) in [(lead("\"openai-chat/*\""), 404), (all, 200), (config(""), 401)] {
+        gateway.reload(&config).unwrap();
+        assert_eq!(status().await, expected);
     }
 }

@@ -11,7 +11,8 @@ use crate::providers::Operation;
 /// The gateway, as plugins may ask it for things. Implemented by the gateway; a plugin's tests implement their own.
 #[async_trait]
 pub trait Host: Send + Sync {
-    /// Sends an HTTP request to an absolute `https:` or `http:` URL and reads the answer whole, up to 1 MiB. Follows no redirect.
+    /// Sends an HTTP request to an absolute `https:` or `http:` URL and reads the answer whole, up to 256 KiB. Follows no redirect.
+    /// A [`Tls`](crate::Tls) in the request's extensions says who the gateway is and whom it trusts.
     ///
     /// # Errors
     /// No answer came in time, or none that can be understood. An error status is no error here.

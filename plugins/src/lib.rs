@@ -55,7 +55,7 @@
 //! | `screen` | runs the hooks of `text` over an answer: a stream of any dialect, or a whole one |
 //! | `verdict` | what a hook may decide |
 //! | `host` | what a plugin may ask of the gateway: HTTP, and configured models |
-//! | `settings`, `registry` | from `[[plugins]]` to a plugin |
+//! | `settings`, `tls`, `registry` | from `[[plugins]]` to a plugin |
 //! | `find` | finding things in text, whole or streamed: what the plugins that ship are built on |
 //! | `guard` | a finder and what becomes of what it finds |
 //! | all others | the plugins that ship, one each |
@@ -86,6 +86,7 @@ mod settings;
 mod size;
 mod template;
 mod text;
+mod tls;
 mod upstream;
 mod verdict;
 mod wasm;
@@ -103,9 +104,9 @@ pub use plan::{Candidate, Plan};
 pub use plugin::{Needs, Plugin};
 pub use registry::{Kind, Registry};
 pub use request::Request;
-pub use screen::{Hooked, Policy, Screen, delta, part_of, refuse_whole, screen_whole};
+pub use screen::{Hooked, Policy, Screen, delta, part_of, refuse_whole, screen_whole, text_of};
 pub use settings::{Settings, SettingsError, SettingsHost};
 pub use text::{Flow, Part, PartKind, Stage, TextHook, Window};
-
+pub use tls::{Tls, TlsFiles};
 pub use upstream::Upstream;
 pub use verdict::{Failure, Rejection, Reply, Verdict};

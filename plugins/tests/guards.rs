@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use ai_gateway_plugins::providers::{Dialect, Operation};
 use ai_gateway_plugins::{
-    About, Context, Flow, NoHost, Part, PartKind, Plugin, Registry, Rejection, Request, Settings, Stage, TextHook,
-    Verdict,
+    About, Context, End, Finish, Flow, NoHost, Part, PartKind, Plugin, Registry, Rejection, Request, Settings, Stage,
+    TextHook, Verdict,
 };
 use bytes::Bytes;
 use proptest::prelude::*;
@@ -247,6 +247,32 @@ fn settings_that_make_no_sense_are_refused_at_their_place() {
         assert!(error.message.contains(message), "{kind}: {error}");
         assert_eq!(error.span.clone().map_or("", |span| &settings[span]), place, "{kind} {settings}: {error}");
     }
+}
+
+/// `most` is of an answer, too, and what it leaves out is told.
+#[tokio::test]
+async fn of_an_answer_no_more_than_the_most_is_logged() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("log");
+    let log = plugin("log", &format!("file = {path:?}\nmost = '40B'"));
+    let (cx, said) = (context(), "0123456789".repeat(10));
+    ask(&*log, &cx, &said);
+    let answer = serde_json::json!({
+        "choices": [{ "index": 0, "message": { "role": "assistant", "content": said }, "finish_reason": "stop" }],
+    });
+    for piece in answer.to_string().as_bytes().chunks(7) {
+        log.on_bytes(piece, &cx);
+    }
+    log.on_end(&End::new(200, Finish::Complete), &cx);
+    let line: serde_json::Value = loop {
+        match serde_json::from_slice(&std::fs::read(&path).unwrap_or_default()) {
+            Ok(line) => break line,
+            Err(_) => tokio::task::yield_now().await,
+        }
+    };
+    let most = &said[..40];
+    assert_eq!(line["request"][0]["text"], most, "{line}");
+    assert_eq!((&line["answer"][0]["text"], &line["left_out"]), (&most.into(), &60.into()), "{line}");
 }
 
 proptest! {

@@ -380,6 +380,11 @@ impl Gateway {
         self.counted_when("gateway_in_flight", "", |count| count == 0).await;
     }
 
+    /// Waits until so many requests follow the calls of others: they have joined them, whether or not there is an answer yet.
+    pub async fn followed(&self, wanted: u64) {
+        self.counted_when("gateway_cache_following", "", |count| count == wanted).await;
+    }
+
     /// Waits until it has ended; its exit code.
     pub async fn ended(&mut self) -> Option<i32> {
         guard("the gateway ends", async {

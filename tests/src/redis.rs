@@ -97,6 +97,13 @@ impl Redis {
         digits.parse().expect("a number")
     }
 
+    /// How many keys there are whose names are of this pattern.
+    pub async fn count(&self, pattern: &str) -> u64 {
+        let answer = say(self.port, &format!("KEYS {pattern}")).await.expect("an answer");
+        let count = answer.strip_prefix('*').and_then(|rest| rest.lines().next());
+        count.and_then(|count| count.parse().ok()).expect("a number")
+    }
+
     /// Starts it again at the same port, empty, and waits until it answers.
     pub async fn restart(&mut self) {
         self.kill();

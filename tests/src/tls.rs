@@ -2,10 +2,13 @@
 
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
+use rustls::server::WebPkiClientVerifier;
+use rustls::server::danger::ClientCertVerifier;
 use std::sync::Arc;
 
 /// An authority whose certificate is in a file.
 pub struct Authority {
+    certificate: CertificateDer<'static>,
     issuer: Issuer<'static, KeyPair>,
     dir: tempfile::TempDir,
 }
@@ -26,7 +29,7 @@ impl Authority {
         let certificate = params.self_signed(&key).expect("authority certificate");
         let dir = tempfile::tempdir().expect("temporary directory");
         std::fs::write(dir.path().join("ca.pem"), certificate.pem()).expect("ca file");
-        Authority { issuer: Issuer::new(params, key), dir }
+        Authority { certificate: certificate.der().clone(), issuer: Issuer::new(params, key), dir }
     }
 
     /// The file for a provider's `ca` setting.
@@ -43,6 +46,15 @@ impl Authority {
         format!("{{ cert = \"{}\", key = \"{}\" }}", path("cert.pem"), path("key.pem"))
     }
 
+    /// A client's certificate of this authority with its key, and the authority: a value for a plugin's `tls`.
+    pub fn client_files(&self) -> String {
+        let (leaf, key) = self.issue();
+        let path = |name: &str| self.dir.path().join(name).to_str().expect("utf-8 path").to_owned();
+        std::fs::write(path("client.pem"), leaf.pem()).expect("certificate file");
+        std::fs::write(path("client.key"), key.serialize_pem()).expect("key file");
+        format!("{{ cert = \"{}\", key = \"{}\", ca = \"{}\" }}", path("client.pem"), path("client.key"), self.file())
+    }
+
     fn issue(&self) -> (rcgen::Certificate, KeyPair) {
         let key = KeyPair::generate().expect("key");
         let names = vec!["localhost".to_owned(), "127.0.0.1".to_owned()];
@@ -53,6 +65,19 @@ impl Authority {
 
     /// A server that is `localhost` and `127.0.0.1`, speaking these ALPN protocols.
     pub fn server(&self, alpn: &[&str]) -> Arc<rustls::ServerConfig> {
+        self.serving(alpn, WebPkiClientVerifier::no_client_auth())
+    }
+
+    /// The same, for clients only that have a certificate of this authority.
+    pub fn demanding_server(&self, alpn: &[&str]) -> Arc<rustls::ServerConfig> {
+        let mut roots = rustls::RootCertStore::empty();
+        roots.add(self.certificate.clone()).expect("authority");
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider).build();
+        self.serving(alpn, verifier.expect("verifier"))
+    }
+
+    fn serving(&self, alpn: &[&str], clients: Arc<dyn ClientCertVerifier>) -> Arc<rustls::ServerConfig> {
         let (leaf, key) = self.issue();
         let chain = vec![CertificateDer::from(leaf.der().to_vec())];
         let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.serialize_der()));
@@ -60,7 +85,7 @@ impl Authority {
         let mut config = rustls::ServerConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()
             .expect("protocol versions")
-            .with_no_client_auth()
+            .with_client_cert_verifier(clients)
             .with_single_cert(chain, key)
             .expect("certificate");
         config.alpn_protocols = alpn.iter().map(|p| p.as_bytes().to_vec()).collect();

@@ -469,6 +469,12 @@ async fn answers_tell_their_cost() {
     let spent = "gateway_cost_usd_total{provider=\"stub\",model=\"m\",key=\"_none\"} 0.000119";
     assert!(metrics.contains(spent), "{metrics}");
     assert!(metrics.contains("gateway_price_unknown_total{provider=\"stub\",model=\"unpriced-model\""), "{metrics}");
+    // Frames with lengths and checksums carry it, too.
+    let framed = ask(Dialect::Bedrock, "stub/m", "Hi", true).header("x-gateway-cost", "stream");
+    let framed = exchange(gateway.addr, &framed).await;
+    let frames = events(Dialect::Bedrock, &framed.body);
+    let costs = frames.iter().filter(|frame| String::from_utf8_lossy(frame).contains("\"cost\":0.000017,")).count();
+    assert!(costs == 1 && observe(Dialect::Bedrock, &frames, true).seen().complete, "{}", framed.text());
 }
 
 /// What clients of other gateways send is understood, kept, and not passed on.

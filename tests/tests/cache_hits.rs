@@ -317,12 +317,7 @@ async fn a_call_is_paid_once() {
         let mut gateway = start(&stub, &rest).await;
         let ask = |key: usize| chat(&json!({"stream": true})).header("authorization", &format!("Bearer sk-{key}"));
         let opens = async {
-            guard("all follow", async {
-                while gateway.counted("gateway_in_flight", "").await != 3 || stub.count() == 0 {
-                    tokio::time::sleep(Duration::from_millis(2)).await;
-                }
-            })
-            .await;
+            gateway.followed(2).await;
             gate.open();
         };
         let requests: Vec<Request> = (0..3).map(ask).collect();

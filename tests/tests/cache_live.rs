@@ -2,6 +2,7 @@
 //! and whenever they leave.
 
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use ai_gateway_providers::Dialect;
@@ -46,16 +47,6 @@ fn stream(words: usize, step: impl Fn(usize) -> Option<Step>) -> Answer {
     answer
 }
 
-/// Waits until the gateway serves so many requests.
-async fn in_flight(gateway: &Gateway, wanted: u64) {
-    guard("requests in flight", async {
-        while gateway.counted("gateway_in_flight", "").await != wanted {
-            tokio::time::sleep(Duration::from_millis(2)).await;
-        }
-    })
-    .await;
-}
-
 fn statuses<'a>(replies: impl IntoIterator<Item = &'a Reply>) -> (usize, usize) {
     let headers: Vec<&str> = replies.into_iter().map(|reply| reply.header("x-gateway-cache")).collect();
     let count = |wanted: &str| headers.iter().filter(|status| **status == wanted).count();
@@ -67,18 +58,16 @@ fn assert_whole(reply: &Reply) {
     assert!(matches!(heard, Heard::Answer(_)), "{heard:?}");
 }
 
-/// Sends the request, waits for `word`, and reads on once all have got so far. The reply, and how long the first word took.
-async fn join_in(addr: SocketAddr, word: &str, all: &Barrier) -> (Reply, Duration) {
+/// Sends the request, waits for `word`, and reads on once all have got so far.
+async fn join_in(addr: SocketAddr, word: &str, all: &Barrier) -> Reply {
     let mut client = H1::connect(addr).await;
-    let begun = Instant::now();
     client.send(&ask()).await;
     let mut body = client.respond().await;
     let mut whole = body.until(word).await.into_bytes();
-    let first = begun.elapsed();
     all.wait().await;
     let (rest, complete) = body.rest().await;
     whole.extend_from_slice(&rest);
-    (Reply { status: body.status, headers: body.headers, body: whole.into(), complete }, first)
+    Reply { status: body.status, headers: body.headers, body: whole.into(), complete }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -114,10 +103,7 @@ async fn a_hundred_and_then_a_hundred_more_share_one_call() {
         tokio::join!(late, end).0
     };
     let (early, late) = tokio::join!(early, others);
-    let mut waits: Vec<Duration> = late.iter().map(|(_, first)| *first).collect();
-    waits.sort();
-    eprintln!("first words of those who joined: median {:?}, last {:?}", waits[50], waits[99]);
-    let replies: Vec<&Reply> = early.iter().chain(&late).map(|(reply, _)| reply).collect();
+    let replies: Vec<&Reply> = early.iter().chain(&late).collect();
     assert!(replies.iter().all(|reply| reply.complete && reply.body == replies[0].body));
     assert_whole(replies[0]);
     assert_eq!(statuses(replies.iter().copied()), (1, 199));
@@ -129,11 +115,76 @@ async fn a_hundred_and_then_a_hundred_more_share_one_call() {
     assert_eq!((hit.header("x-gateway-cache"), &hit.body), ("hit", &replies[0].body));
     let counted = |name: &'static str| gateway.counted(name, "");
     // An answer is counted behind its last byte.
-    in_flight(&gateway, 0).await;
+    gateway.at_rest().await;
     assert_eq!(counted("gateway_cache_hits_total").await, 1);
     assert_eq!(counted("gateway_cache_shares_total").await, 199);
     assert_eq!(counted("gateway_cache_misses_total").await, 1);
     assert_eq!(counted("gateway_cache_saved_tokens_total").await, 200 * 12);
+}
+
+/// How long it takes from a request's first byte to its answer's, for each of a hundred who join a stream that a hundred read
+/// already: one after the other while it flows, and then all at once. Connections stand before. Figures for a quiet machine and a
+/// release build, which are printed and not judged.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "measures"]
+async fn a_late_joiner_has_its_first_byte_at_once() {
+    for (name, between) in [("every 5 ms", Duration::from_millis(5)), ("all at once", Duration::ZERO)] {
+        let stub = Stub::start(|_| stream(80, |_| Some(Step::Pause(Duration::from_millis(25))))).await;
+        let gateway = start(&stub, "cache = { ttl = \"0s\" }").await;
+        let mut clients = Vec::new();
+        for _ in 0..200 {
+            clients.push(H1::connect(gateway.addr).await);
+        }
+        let mut late = clients.split_off(100);
+        let begun = Instant::now();
+        let early = clients.into_iter().map(|mut client| {
+            tokio::spawn(async move {
+                client.send(&ask()).await;
+                client.reply().await.unwrap()
+            })
+        });
+        let early: Vec<_> = early.collect();
+        gateway.followed(99).await;
+        let all_follow = begun.elapsed();
+        // Some of the stream is there.
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        let request = Bytes::from(H1::encode(&ask()));
+        let mut joins = Vec::new();
+        for mut client in late.drain(..) {
+            let request = request.clone();
+            joins.push(tokio::spawn(async move {
+                let begun = Instant::now();
+                client.send_raw(&request).await;
+                let mut body = client.respond().await;
+                let status = body.headers["x-gateway-cache"].clone();
+                let Piece::Data(first) = body.piece().await else { panic!("no first piece") };
+                let wait = begun.elapsed();
+                let (rest, complete) = body.rest().await;
+                assert!(complete && status == "shared");
+                (wait, [first, rest].concat())
+            }));
+            if !between.is_zero() {
+                tokio::time::sleep(between).await;
+            }
+        }
+        let (mut waits, mut whole) = (Vec::new(), None);
+        for join in joins {
+            let (wait, body) = join.await.unwrap();
+            waits.push(wait);
+            assert_eq!(&body, whole.get_or_insert(body.clone()));
+        }
+        for early in early {
+            assert_eq!(Some(early.await.unwrap().body.to_vec()), whole);
+        }
+        assert_eq!(stub.count(), 1);
+        waits.sort();
+        let soon = waits.iter().filter(|wait| **wait <= Duration::from_millis(5)).count();
+        eprintln!(
+            "{name}: first byte after {:?} (median), {:?} (95 of 100), {:?} (last); {soon} of 100 within 5 ms; \
+             the first hundred followed within {all_follow:?}",
+            waits[50], waits[94], waits[99]
+        );
+    }
 }
 
 /// Over HTTP/2, and both protocols together; whole answers, too.
@@ -151,7 +202,7 @@ async fn clients_of_both_protocols_share() {
         let h2 = request.clone().framing(Framing::H2(16 << 10));
         let requests = [&request, &h2, &request, &h2];
         let opens = async {
-            in_flight(&gateway, 4).await;
+            gateway.followed(3).await;
             gate.open();
         };
         let (replies, ()) = tokio::join!(join_all(requests.map(|request| exchange(gateway.addr, request))), opens);
@@ -170,14 +221,19 @@ impl Dice {
     }
 }
 
-/// A client that reads `pieces` pieces and leaves, politely or not.
-async fn leave_after(addr: SocketAddr, pieces: u64, reset: bool) {
+/// A client that asks and will leave, politely or not.
+async fn join_to_leave(addr: SocketAddr, reset: bool) -> H1 {
     let tcp = tokio::net::TcpStream::connect(addr).await.unwrap();
     if reset {
         tcp.set_zero_linger().unwrap();
     }
     let mut client = H1::over(tcp);
     client.send(&ask()).await;
+    client
+}
+
+/// Reads `pieces` pieces and leaves.
+async fn leave_after(mut client: H1, pieces: u64) {
     if pieces == 0 {
         return;
     }
@@ -191,9 +247,17 @@ async fn leave_after(addr: SocketAddr, pieces: u64, reset: bool) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn readers_may_leave_reset_and_stall_and_the_first_one_too() {
-    let stub = Stub::start(move |_| stream(60, |_| Some(Step::Pause(Duration::from_millis(2))))).await;
+    let gates: [Gate; 8] = std::array::from_fn(|_| Gate::new());
+    let (of_stub, calls) = (gates.clone(), AtomicUsize::new(0));
+    let stub = Stub::start(move |_| {
+        let gate = of_stub.get(calls.fetch_add(1, Ordering::Relaxed)).cloned().unwrap_or_default();
+        stream(60, |word| {
+            Some(if word == 1 { Step::Wait(gate.clone()) } else { Step::Pause(Duration::from_millis(2)) })
+        })
+    })
+    .await;
     let gateway = start(&stub, "cache = { ttl = \"0s\" }").await;
-    for seed in 0..8 {
+    for (seed, gate) in (0..).zip(&gates) {
         let mut dice = Dice(seed);
         let before = stub.count();
         // The one that makes the call goes first, and leaves first.
@@ -208,10 +272,15 @@ async fn readers_may_leave_reset_and_stall_and_the_first_one_too() {
                 tokio::spawn(async move { exchange(addr, &ask()).await })
             })
             .collect();
-        in_flight(&gateway, 9).await;
-        let goes: Vec<_> =
-            (0..12).map(|_| tokio::spawn(leave_after(gateway.addr, dice.roll(40), dice.roll(2) == 0))).collect();
+        let mut goes = Vec::new();
+        for _ in 0..12 {
+            goes.push((join_to_leave(gateway.addr, dice.roll(2) == 0).await, dice.roll(40)));
+        }
+        // All follow the same call before any leaves.
+        gateway.followed(20).await;
+        let goes: Vec<_> = goes.into_iter().map(|(client, pieces)| tokio::spawn(leave_after(client, pieces))).collect();
         drop(first);
+        gate.open();
         for client in goes {
             client.await.unwrap();
         }
@@ -222,7 +291,7 @@ async fn readers_may_leave_reset_and_stall_and_the_first_one_too() {
         assert!(replies.iter().all(|reply| reply.complete && reply.body == replies[0].body), "seed {seed}");
         assert_whole(&replies[0]);
         assert_eq!(stub.count() - before, 1, "seed {seed}");
-        in_flight(&gateway, 0).await;
+        gateway.at_rest().await;
     }
 }
 
@@ -258,7 +327,7 @@ async fn a_reader_that_stalls_slows_nobody() {
         let addr = gateway.addr;
         async move { exchange(addr, &ask()).await }
     });
-    in_flight(&gateway, 3).await;
+    gateway.followed(2).await;
     gate.open();
     let whole = reads.await.unwrap();
     assert!(whole.complete && whole.body.len() > pieces * (64 << 10), "{}", whole.body.len());
@@ -282,15 +351,17 @@ async fn a_call_that_nobody_follows_is_stopped() {
         client.respond().await.until("word 1 ").await;
     }
     assert_eq!(stub.count(), 1);
-    for left in [2, 1] {
+    // The one that makes the call goes first, and then another.
+    for followers in [2, 1] {
         drop(clients.remove(0));
-        in_flight(&gateway, left + u64::from(left < 3)).await;
+        gateway.followed(followers).await;
     }
+    assert_eq!(stub.departures(), 0);
     let gone = Instant::now();
     clients.clear();
     let stopped = stub.departed().await;
     assert!(stopped >= gone && stopped - gone < Duration::from_millis(100), "{:?}", stopped - gone);
-    in_flight(&gateway, 0).await;
+    gateway.at_rest().await;
 }
 
 /// Those who wait for an answer to begin follow it, too: the first one may leave before.
@@ -305,7 +376,7 @@ async fn who_waits_for_the_beginning_keeps_the_call() {
     stub.next().await;
     let mut second = H1::connect(gateway.addr).await;
     second.send(&ask()).await;
-    in_flight(&gateway, 2).await;
+    gateway.followed(1).await;
     drop(first);
     gate.open();
     let reply = second.reply().await.unwrap();
@@ -338,7 +409,7 @@ async fn nobody_sees_a_clean_end_of_a_broken_answer() {
                 let more = "cache = { ttl = \"10m\" }\nretry = { attempts = 1, same_target = false }\ntimeouts = { first_token = \"150ms\", idle = \"150ms\" }";
                 let gateway = start(&stub, more).await;
                 let opens = async {
-                    in_flight(&gateway, 4).await;
+                    gateway.followed(3).await;
                     gate.open();
                 };
                 let clients = join_all((0..4).map(|_| ask_at(gateway.addr)));
@@ -379,7 +450,7 @@ async fn whole_answers_break_for_all() {
         .await;
         let gateway = start(&stub, "cache = { ttl = \"10m\" }\nretry = { attempts = 1, same_target = false }").await;
         let opens = async {
-            in_flight(&gateway, 3).await;
+            gateway.followed(2).await;
             gate.open();
         };
         let request = Request::post(PATH, bodies::chat("m"));
@@ -408,7 +479,7 @@ async fn all_move_to_the_next_attempt_together() {
         let model = "[models.m]\ntargets = [{ provider = \"bad\", model = \"u\" }, { provider = \"good\", model = \"u\", priority = 1 }]\n";
         let gateway = Gateway::start(&format!("{}{model}cache = {{ ttl = \"10m\" }}\n", providers.concat())).await;
         let opens = async {
-            in_flight(&gateway, 6).await;
+            gateway.followed(5).await;
             gate.open();
         };
         let (replies, ()) = tokio::join!(join_all((0..6).map(|_| ask_at(gateway.addr))), opens);
@@ -427,7 +498,11 @@ async fn sharing_and_keeping_are_two_things() {
         let stub = Stub::start(move |_| stream(3, |_| None).after(&of_stub)).await;
         let gateway = start(&stub, &format!("cache = {{ {settings} }}")).await;
         let opens = async {
-            in_flight(&gateway, 3).await;
+            // All are there: those that make calls are at the stub, the others follow.
+            for _ in 0..calls {
+                stub.next().await;
+            }
+            gateway.followed(3 - calls as u64).await;
             gate.open();
         };
         let (replies, ()) = tokio::join!(join_all((0..3).map(|_| ask_at(gateway.addr))), opens);

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use ai_gateway_tests::client::{Reply, Request, exchange};
-use ai_gateway_tests::{Answer, Gateway, Stub, bodies};
+use ai_gateway_tests::{Answer, Gateway, Redis, Setup, Stub, bodies, guard};
 use serde_json::{Value, json};
 
 /// An upstream whose every answer is another one, and which gives a text the vector of how often it has each letter.
@@ -37,6 +37,10 @@ async fn upstream(embeds: Arc<AtomicUsize>) -> Stub {
 const KEYS: [&str; 3] = ["sk-first-client", "sk-second-client", "sk-third-client"];
 
 async fn start(stub: &Stub) -> Gateway {
+    start_with(stub, "").await
+}
+
+async fn start_with(stub: &Stub, more: &str) -> Gateway {
     let keys: String = KEYS
         .iter()
         .zip(["private", "shared", "shared"])
@@ -50,15 +54,18 @@ async fn start(stub: &Stub) -> Gateway {
     let model = format!(
         "[models.m]\ntargets = [{{ provider = \"stub\", model = \"u\" }}]\n[models.m.cache]\nttl = \"10m\"\n{semantic}\n"
     );
-    Gateway::start(&format!("{provider}health = {{ failures = 0, rate = 0 }}\n{model}{keys}")).await
+    Gateway::start(&format!("{provider}health = {{ failures = 0, rate = 0 }}\n{model}{keys}{more}")).await
 }
 
 async fn ask(gateway: &Gateway, key: &str, question: &str, more: &Value) -> Reply {
+    exchange(gateway.addr, &request(key, question, more)).await
+}
+
+fn request(key: &str, question: &str, more: &Value) -> Request {
     let turns = json!([{"role": "system", "content": "be brief"}, {"role": "user", "content": question}]);
     let mut body = json!({"model": "m", "messages": turns});
     body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
-    let request = Request::post("/v1/chat/completions", body.to_string());
-    exchange(gateway.addr, &request.header("authorization", &format!("Bearer {key}"))).await
+    Request::post("/v1/chat/completions", body.to_string()).header("authorization", &format!("Bearer {key}"))
 }
 
 async fn metrics(gateway: &Gateway) -> String {
@@ -112,4 +119,93 @@ async fn nearly_the_same_question_has_the_same_answer() {
     let lonely = ask(&gateway, KEYS[1], "how tall is the eiffel tower, please", &none).await;
     assert_eq!((lonely.status, said(&lonely)), (200, ("miss".to_owned(), false)));
     assert!(metrics(&gateway).await.contains("gateway_cache_embedding_failures_total 1"));
+}
+
+/// Who cannot be given an answer, because it wants it in a form that this one cannot be written in, takes it from nobody else.
+#[tokio::test]
+async fn an_answer_that_is_not_for_one_client_is_still_there_for_the_next() {
+    let stub = upstream(Arc::default()).await;
+    let gateway = start(&stub).await;
+    let first = ask(&gateway, KEYS[1], "How tall is the Eiffel Tower?", &json!({})).await;
+    assert_eq!((first.status, first.header("x-gateway-cache")), (200, "miss"));
+    let stream = request(KEYS[1], "how tall is the eiffel tower, then", &json!({"stream": true}));
+    let other = exchange(gateway.addr, &stream.header("x-gateway-cost", "stream")).await;
+    assert_eq!((other.status, other.header("x-gateway-cache")), (200, "miss"));
+    let again = ask(&gateway, KEYS[1], "how tall is the eiffel tower", &json!({})).await;
+    assert_eq!((again.status, again.header("x-gateway-cache")), (200, "hit"));
+    assert_eq!(again.body, first.body);
+}
+
+/// With a Redis in common, what one instance has learnt the others know: those that run, and those that start later.
+#[tokio::test(flavor = "multi_thread")]
+async fn instances_have_their_questions_in_common() {
+    if !Redis::is_installed() {
+        return;
+    }
+    let none = json!({});
+    let known = |reply: &Reply| {
+        (reply.header("x-gateway-cache") == "hit", !reply.header("x-gateway-cache-distance").is_empty())
+    };
+    let knows = async |gateway: &Gateway, questions: u64| {
+        gateway.admin_when("/api/cache", "questions", |status| status["questions"] == questions).await;
+    };
+    for setup in [Setup::One, Setup::Cluster] {
+        let mut redis = Redis::start(setup).await;
+        let stub = upstream(Arc::default()).await;
+        let more = format!("[cache]\nredis = true\n[store]\nredis = \"{}\"\ntimeout = \"2s\"\n", redis.url());
+        let begin = async || {
+            let gateway = start_with(&stub, &more).await;
+            gateway.admin_when("/api/cache", "the store", |status| status["redis"]["up"] == true).await;
+            gateway
+        };
+        let holds = async |redis: &Redis, keys: u64| {
+            guard("all is stored", async {
+                while redis.count("ai-gateway:cache*").await != keys {
+                    tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+                }
+            })
+            .await;
+        };
+        let (one, other) = (begin().await, begin().await);
+        let first = ask(&one, KEYS[1], "How tall is the Eiffel Tower?", &none).await;
+        assert_eq!((first.status, known(&first)), (200, (false, false)));
+        knows(&other, 1).await;
+        // The answer, and the questions.
+        holds(&redis, 2).await;
+        let near = ask(&other, KEYS[2], "how tall is the eiffel tower, then", &none).await;
+        assert_eq!((near.status, known(&near), &near.body), (200, (true, true), &first.body), "{setup:?}");
+        let stranger = ask(&other, KEYS[0], "how tall is the eiffel tower, then", &none).await;
+        assert_eq!((stranger.status, known(&stranger)), (200, (false, false)), "it is another's");
+        for gateway in [&one, &other] {
+            knows(gateway, 2).await;
+        }
+
+        // Purged at one of them, it is forgotten at both, and nobody hears of it any more.
+        let purge = Request { method: "DELETE".to_owned(), ..Request::post("/api/cache?model=m", "") };
+        assert_eq!(exchange(one.admin, &purge).await.status, 200);
+        for gateway in [&one, &other] {
+            knows(gateway, 0).await;
+        }
+        let new = ask(&other, KEYS[2], "how tall is the eiffel tower, then", &none).await;
+        assert_eq!((new.status, known(&new)), (200, (false, false)), "{setup:?}");
+        assert_ne!(new.body, first.body);
+        // Three answers, the questions, and what was purged.
+        holds(&redis, 5).await;
+        let late = begin().await;
+        for gateway in [&one, &late] {
+            knows(gateway, 1).await;
+            let near = ask(gateway, KEYS[1], "how tall is the eiffel tower, then?", &none).await;
+            assert_eq!((near.status, known(&near), &near.body), (200, (true, true), &new.body), "{setup:?}");
+        }
+
+        // Without the store each goes on with what it knows, and learns.
+        redis.kill();
+        let near = ask(&one, KEYS[1], "how tall is the eiffel tower, then?!", &none).await;
+        assert_eq!((near.status, known(&near), &near.body), (200, (true, true), &new.body), "{setup:?}");
+        let own = ask(&one, KEYS[1], "What does a zebra quilt cost in Mexico?", &none).await;
+        assert_eq!((own.status, known(&own)), (200, (false, false)));
+        knows(&one, 2).await;
+        let near = ask(&one, KEYS[2], "what does a zebra quilt cost in mexico", &none).await;
+        assert_eq!((near.status, known(&near), &near.body), (200, (true, true), &own.body), "{setup:?}");
+    }
 }

@@ -1,6 +1,7 @@
 //! Shared calls together with what else may happen to a call: a second target that is asked too, one that goes on with what broke
 //! off, answers that are withheld, and clients whose answers are read to their end without them.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use ai_gateway_providers::Dialect;
@@ -23,19 +24,10 @@ fn request() -> Request {
     Request::post("/v1/chat/completions", bodies::chat_stream("m"))
 }
 
-async fn in_flight(gateway: &Gateway, wanted: u64) {
-    guard("requests in flight", async {
-        while gateway.counted("gateway_in_flight", "").await != wanted {
-            tokio::time::sleep(Duration::from_millis(2)).await;
-        }
-    })
-    .await;
-}
-
 /// Several ask the same, and `gate` is opened when all are there.
 async fn together(gateway: &Gateway, request: &Request, gate: &Gate) -> Vec<Reply> {
     let opens = async {
-        in_flight(gateway, 4).await;
+        gateway.followed(3).await;
         gate.open();
     };
     tokio::join!(join_all((0..4).map(|_| exchange(gateway.addr, request))), opens).0
@@ -79,16 +71,26 @@ async fn a_hedged_call_is_shared() {
 #[tokio::test]
 async fn an_answer_that_is_gone_on_with_is_shared_and_not_kept() {
     let unrested = "health = { failures = 0, rate = 0 }";
+    let gates = [Gate::new(), Gate::new()];
+    let (of_stub, calls) = (gates.clone(), AtomicUsize::new(0));
+    let stub = Stub::start(move |_| {
+        let gate = of_stub[calls.fetch_add(1, Ordering::Relaxed)].clone();
+        let words = ["lorem", " ipsum", " dolor", " sit", " amet"].map(bodies::chat_delta);
+        let begun = std::iter::once(bodies::chat_role()).chain(words);
+        Answer::sse(begun).step(Step::Wait(gate)).step(Step::Cut)
+    })
+    .await;
     let config = format!(
-        "[providers.one]\nkind = \"mock\"\ndialects = [\"openai-chat\"]\n{unrested}\n\
+        "{}{unrested}\n\
          [providers.two]\nkind = \"mock\"\ndialects = [\"anthropic\"]\n{unrested}\n\
-         [models.m]\ntargets = [{{ provider = \"one\", model = \"lorem-12-every-20ms+cut-after-5\" }}, \
+         [models.m]\ntargets = [{{ provider = \"one\", model = \"u\" }}, \
          {{ provider = \"two\", model = \"lorem-12+prefill\", priority = 1, traits = {{ prefill = true }} }}]\n\
-         on_cut = \"continue\"\n{SHARED}"
+         on_cut = \"continue\"\n{SHARED}",
+        bodies::openai_provider("one", &stub.origin())
     );
     let gateway = Gateway::start(&config).await;
-    for _ in 0..2 {
-        let replies = together(&gateway, &ask(Dialect::Anthropic, "m", "Say something", true), &Gate::new()).await;
+    for gate in &gates {
+        let replies = together(&gateway, &ask(Dialect::Anthropic, "m", "Say something", true), gate).await;
         let text = assert_shared(Dialect::Anthropic, &replies);
         assert!(text.starts_with("lorem ipsum") && text.ends_with("tempor"), "{text}");
         assert_eq!(replies[0].text().matches("x-gateway-seam").count(), 1);

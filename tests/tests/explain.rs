@@ -217,6 +217,79 @@ async fn only_keys_with_the_right_may_ask() {
     went_to(&exchange(gateway.addr, &live).await);
 }
 
+/// Whether the cache would be used, and why not; a live request then does so.
+#[tokio::test]
+async fn the_use_of_the_cache_is_told() {
+    let stub = Stub::always(Answer::json(200, bodies::chat_answer("fine"))).await;
+    let keys: String = ["private", "shared", "off"]
+        .map(|cache| {
+            let hash = bodies::key_hash(&format!("sk-{cache}"));
+            format!("[[keys]]\nname = \"{cache}\"\nhash = \"{hash}\"\nallow = [\"explain\"]\ncache = \"{cache}\"\n")
+        })
+        .concat();
+    let config = format!(
+        "{}[models.kept]\ntargets = [{{ provider = \"chat\", model = \"a\" }}]\ncache = {{ ttl = \"10m\" }}\n\
+         [models.plain]\ntargets = [{{ provider = \"chat\", model = \"a\" }}]\n{keys}",
+        bodies::openai_provider("chat", &stub.origin())
+    );
+    let gateway = Gateway::start(&config).await;
+    let ten = json!(600_000);
+    for (key, model, more, header, expected) in [
+        (
+            "private",
+            "kept",
+            json!({}),
+            None,
+            json!({"used": true, "scope": "private", "ttl_ms": ten, "shared_live": true}),
+        ),
+        (
+            "shared",
+            "kept",
+            json!({"cache": {"ttl": 9}}),
+            None,
+            json!({"used": true, "scope": "shared", "ttl_ms": 9000}),
+        ),
+        ("private", "kept", json!({}), Some(("cache-control", "max-age=5")), json!({"used": true, "max_age_ms": 5000})),
+        (
+            "private",
+            "kept",
+            json!({}),
+            Some(("x-gateway-timeout-total", "9s")),
+            json!({"shared_live": false, "ttl_ms": ten}),
+        ),
+        ("off", "kept", json!({}), None, json!({"used": false, "why_not": "the key has cache = \"off\""})),
+        ("private", "plain", json!({}), None, json!({"used": false, "why_not": "the model has no `cache`"})),
+        ("private", "kept", json!({"store": true}), None, json!({"used": false, "shared_live": false, "scope": null})),
+        ("private", "kept", json!({"temperature": 1}), None, json!({"used": false, "ttl_ms": null})),
+        ("private", "kept", json!({"tools": [{"type": "function"}]}), None, json!({"used": false})),
+        ("private", "kept", json!({"cache": {"use-cache": false}}), None, json!({"used": false})),
+    ] {
+        let mut body = json!({"model": model, "messages": [{"role": "user", "content": PROMPT}]});
+        body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        let mut asked = Request::post("/v1/chat/completions", body.to_string());
+        asked = asked.header("x-api-key", &format!("sk-{key}"));
+        if let Some((name, value)) = header {
+            asked = asked.header(name, value);
+        }
+        let said = &explain(&gateway, asked.clone()).await["cache"];
+        for (name, value) in expected.as_object().unwrap() {
+            assert_eq!(&said[name], value, "{key} {model} {more}: {said}");
+        }
+        assert_eq!(said["why_not"].is_string(), said["used"] == false, "{said}");
+        let live = exchange(gateway.addr, &asked).await;
+        let uses = matches!(live.header("x-gateway-cache"), "miss" | "hit");
+        assert_eq!((live.status, said["used"] == true), (200, uses), "{key} {model} {more}: {said}");
+    }
+    let outcome = run(&config, &["--key", "private"], &json!({"model": "kept", "messages": []}));
+    let line = "cache       scope private: its answer is kept for 10m, shared while it is produced";
+    assert!(outcome.stdout.lines().any(|said| said == line), "{outcome:?}");
+    let outcome = run(&config, &["--key", "off"], &json!({"model": "kept", "messages": []}));
+    assert!(
+        outcome.stdout.lines().any(|said| said == "cache       not used: the key has cache = \"off\""),
+        "{outcome:?}"
+    );
+}
+
 /// Runs the command on a body in a file.
 fn run(config: &str, arguments: &[&str], body: &Value) -> Outcome {
     let mut file = tempfile::NamedTempFile::new().expect("a file");

@@ -1,4 +1,4 @@
-//! Limits and budgets of keys that are made at run time, over their changes and over a restart; and what budgets know after one.
+//! Limits and budgets of keys that are made at run time, over their changes and over a restart; and what all limits know after one.
 
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -100,8 +100,8 @@ async fn a_key_made_at_run_time_has_its_limits_at_once_and_after_a_restart() {
     let gateway = start(&stub, dir.path(), "").await;
     let same = api(&gateway, MASTER, "GET", "/api/keys/bot", Value::Null).await.json();
     assert_eq!((&same["limits"], &same["budget"]), (&shown["limits"], &shown["budget"]));
-    // Requests of before are not counted any more, limits are the same.
-    assert_eq!(statuses(&gateway, &secret, 5).await, [200, 200, 200, 200, 429]);
+    // The limits are the same, and the four requests of before count still.
+    assert_eq!(statuses(&gateway, &secret, 2).await, [429, 429]);
     let none = api(&gateway, MASTER, "PATCH", "/api/keys/bot", json!({ "limits": null })).await.json();
     assert_eq!((&none["limits"], none["budget"].as_array().map(Vec::len)), (&json!([]), Some(1)));
     assert_eq!(statuses(&gateway, &secret, 2).await, [200, 200]);
@@ -167,6 +167,27 @@ async fn a_budget_that_is_used_up_still_refuses_after_a_kill() {
     let used: Vec<_> =
         lead["limits"].as_array().unwrap().iter().map(|limit| (&limit["what"], &limit["used"])).collect();
     assert_eq!(used, [(&"tokens".into(), &96.into()), (&"budget".into(), &456_000_000.into())]);
+}
+
+/// What was refused does not count, before as after.
+#[tokio::test]
+async fn requests_of_a_process_that_was_killed_count_still() {
+    let (stub, dir) = (fine().await, tempfile::tempdir().unwrap());
+    let lead = "limits = [{ requests = \"5/day\", concurrent = 3 }, { requests = \"1000000/min\" }]";
+    let gateway = start(&stub, dir.path(), lead).await;
+    assert_eq!(statuses(&gateway, "sk-lead", 3).await, [200; 3]);
+    drop(gateway);
+    let gateway = start(&stub, dir.path(), lead).await;
+    assert_eq!(statuses(&gateway, "sk-lead", 4).await, [200, 200, 429, 429]);
+    drop(gateway);
+    let gateway = start(&stub, dir.path(), lead).await;
+    assert_eq!(statuses(&gateway, "sk-lead", 1).await, [429]);
+    let limits = api(&gateway, MASTER, "GET", "/api/limits", Value::Null).await.json();
+    let lead = limits["subjects"].as_array().unwrap().iter().find(|subject| subject["name"] == "lead").unwrap();
+    let used: Vec<_> =
+        lead["limits"].as_array().unwrap().iter().map(|limit| (&limit["what"], &limit["used"])).collect();
+    let (requests, concurrent) = (&"requests".into(), &"concurrent".into());
+    assert_eq!(used, [(requests, &5.into()), (concurrent, &0.into()), (requests, &5.into())]);
 }
 
 /// While somebody else has the ledger's database for himself, a process starts all the same, says what it does not know yet, and

@@ -116,6 +116,32 @@ async fn a_change_of_a_key_is_known_everywhere_within_a_second() {
     }
 }
 
+/// An instance without a memory gets all keys at once, however many there are: also those whose maker was changed after hundreds of
+/// others were made.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_new_instance_knows_all_keys_whatever_their_order() {
+    if !Redis::is_installed() {
+        return;
+    }
+    let mut bench = Bench::new(Setup::One).await;
+    let maker = bench.make(0, json!({ "name": "maker", "allow": ["keys"] })).await;
+    let child = Request::post("/api/keys", json!({ "name": "child" }).to_string()).header("x-api-key", &maker);
+    let child = exchange(bench.gateways[0].admin, &child).await.json()["key"].as_str().unwrap().to_owned();
+    let mut last = String::new();
+    for n in 0..500 {
+        last = bench.make(0, json!({ "name": format!("other-{n}") })).await;
+    }
+    bench.everywhere(&last, 200).await;
+    bench.api(0, "PATCH", "/maker", json!({ "limits": { "requests": "1000/day" } })).await;
+    let newest = bench.make(0, json!({ "name": "newest" })).await;
+    bench.everywhere(&newest, 200).await;
+    bench.dirs[2] = tempfile::tempdir().unwrap();
+    bench.gateways[2] = bench.start(2).await;
+    for secret in [&maker, &newest, &child] {
+        bench.everywhere(secret, 200).await;
+    }
+}
+
 /// While the Redis is away, each instance goes on with the keys that it knows, under load and over a restart, and makes and takes out
 /// keys of its own; when it is back, with no memory, all know everything.
 #[tokio::test(flavor = "multi_thread")]

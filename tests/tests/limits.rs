@@ -327,6 +327,65 @@ async fn an_answer_without_a_bound_reserves_what_is_known_of_its_model() {
     assert_eq!(held.respond().await.status, 200);
 }
 
+/// Twenty short answers make longer ones unexpected. Then come many at once, of any length up to the model's most.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_strict_budget_is_passed_by_one_request_at_most_however_long_answers_are() {
+    // A tenth of a dollar, in pico-dollars, and the dearest answer: two thousand tokens, and seven of the prompt.
+    const LIMIT: u64 = 100_000_000_000;
+    const ONE: u64 = 20_007_000_000;
+    for strict in [true, false] {
+        let (gate, made) = (Gate::new(), std::sync::atomic::AtomicU64::new(0));
+        let held = gate.clone();
+        let stub = Stub::start(move |_| {
+            let number = made.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+            if number < 20 {
+                return Answer::json(200, bodies::chat_answer("fine"));
+            }
+            let mut answer: serde_json::Value = serde_json::from_str(&bodies::chat_answer("fine")).unwrap();
+            answer["usage"]["completion_tokens"] = (1 + number * 1_237 % 2_000).into();
+            Answer::json(200, answer.to_string()).after(&held)
+        })
+        .await;
+        let reserve = if strict { "[limits]\nreserve = \"most\"" } else { "" };
+        let config = config(&stub, "budget = { usd = 0.1, per = \"total\" }", reserve)
+            .replace("model = \"m\", ", "model = \"m\", traits = { max_output = 2000 }, ");
+        let gateway = Gateway::start(&config).await;
+        for _ in 0..20 {
+            assert_eq!(ask(&gateway).await.status, 200);
+        }
+        gateway.at_rest().await;
+        let spoken_for = async || {
+            let limits = exchange(gateway.admin, &Request::get("/api/limits")).await.json();
+            let budget = &limits["subjects"][0]["limits"][0];
+            budget["used"].as_u64().unwrap() + budget["reserved"].as_u64().unwrap()
+        };
+        let addr = gateway.addr;
+        let asked =
+            (0..100).map(|_| tokio::spawn(async move { exchange(addr, &chat().header("x-api-key", "sk")).await }));
+        let mut asked: FuturesUnordered<_> = asked.collect();
+        if !strict {
+            // Nobody hinders them: all are under way together.
+            for _ in 0..120 {
+                stub.next().await;
+            }
+        }
+        gate.open();
+        let (mut passed, mut most) = (0, 0);
+        while let Some(reply) = asked.next().await {
+            passed += usize::from(reply.unwrap().status == 200);
+            most = most.max(spoken_for().await);
+        }
+        gateway.at_rest().await;
+        most = most.max(spoken_for().await);
+        eprintln!("strict: {strict}; {passed} of 100 pass, {most} of {LIMIT} were used and reserved at most");
+        if strict {
+            assert!(passed > 4 && most < LIMIT + ONE, "{passed} {most}");
+        } else {
+            assert!(passed == 100 && most > LIMIT + ONE, "this test can tell: {passed} {most}");
+        }
+    }
+}
+
 /// Past the rate, wrong keys of an address hear 429, and right ones are let in.
 #[tokio::test]
 async fn wrong_keys_of_an_address_are_bounded() {

@@ -3,7 +3,7 @@
 use ai_gateway_providers::Dialect;
 use ai_gateway_tests::client::{Reply, exchange};
 use ai_gateway_tests::speak::{Heard, ask, hear};
-use ai_gateway_tests::{Gateway, Mock, run_to_end};
+use ai_gateway_tests::{Answer, Gateway, Mock, Stub, bodies, run_to_end};
 
 const TEXT: &str = "please tell about project falcon and its plans";
 
@@ -176,6 +176,29 @@ async fn conditions_decide_who_goes_through_and_explain_tells() {
         assert_eq!(told["plugins"][0]["plugin"], "streams", "{told}");
         assert_eq!(told["plugins"][0]["runs"], stream, "{told}");
         assert_eq!(told["plugins"][1]["runs"], true, "{told}");
+    }
+}
+
+/// An answer that is too large to be kept whole fails those who would read it, and nobody else.
+#[tokio::test]
+async fn an_answer_too_large_to_be_read_is_told_by_on_error() {
+    let said = "so it goes on ".repeat((33 << 20) / 14);
+    let stub = Stub::always(Answer::json(200, bodies::chat_answer(&said))).await;
+    for (on_error, status) in [("open", 200), ("closed", 500)] {
+        let plugins = format!(
+            "[[plugins]]\nuse = \"deny\"\nwords = [\"falcon\"]\non = [\"answer\"]\non_error = \"{on_error}\"\n\
+             [[plugins]]\nuse = \"headers\"\nanswer = {{ set = {{ x-down = \"yes\" }} }}\n"
+        );
+        let gateway = Gateway::start(&format!("{}{plugins}", bodies::openai_provider("p", &stub.origin()))).await;
+        let reply = exchange(gateway.addr, &ask(Dialect::OpenAiChat, "p/m", "hi", false)).await;
+        assert_eq!(reply.status, status, "{on_error}");
+        if on_error == "open" {
+            assert_eq!((reply.header("x-down"), reply.body.len() > 33 << 20), ("yes", true));
+        } else {
+            assert!(reply.text().contains("the plugin `deny` failed"), "{}", reply.text());
+        }
+        let failed = "plugin=\"deny\",hook=\"answer\",verdict=\"error\"";
+        assert_eq!(gateway.counted("gateway_plugin_calls_total", failed).await, 1, "{on_error}");
     }
 }
 

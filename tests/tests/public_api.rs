@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
 /// Files of the plugin interface; what ships beside it is configured, not called.
-const PLUGINS: [&str; 15] = [
+const PLUGINS: [&str; 16] = [
     "answer",
     "context",
     "end",
@@ -20,10 +20,11 @@ const PLUGINS: [&str; 15] = [
     "screen/stream",
     "settings",
     "text",
+    "tls",
     "upstream",
     "verdict",
 ];
-const GATEWAY: [&str; 2] = ["embed/mod", "embed/mounted"];
+const GATEWAY: [&str; 3] = ["cache/tier", "embed/mod", "embed/mounted"];
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")

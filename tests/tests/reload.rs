@@ -101,6 +101,22 @@ async fn a_file_that_is_wrong_changes_nothing_and_is_told_where() {
     assert_eq!(gateway.status().await["config"]["last_reload"]["taken"], true);
 }
 
+/// A signal has nobody to tell what is doubtful about the file: the log says it.
+#[tokio::test]
+async fn what_is_doubtful_is_told_in_the_log() {
+    let provider = |name| bodies::openai_provider(name, "http://127.0.0.1:1");
+    let mut gateway = Gateway::start(&provider("stub")).await;
+    // Its key stands in the file.
+    gateway.write("", &provider("other"));
+    gateway.signal("HUP");
+    gateway.status_when("the signal is obeyed", |status| status["config"]["generation"] == 2).await;
+    gateway.terminate();
+    gateway.ended().await;
+    let (_, err) = gateway.output();
+    let told = err.iter().filter(|line| line.contains("a secret stands in the file itself")).count();
+    assert_eq!(told, 2, "at the start, and by the reload: {err:?}");
+}
+
 #[tokio::test]
 async fn what_needs_another_process_is_refused_with_words() {
     let mock = Mock::start().await;

@@ -39,6 +39,9 @@ struct Arguments {
     /// Compare ai-gateway without limits, budgets and a ledger with itself with them.
     #[arg(long, conflicts_with = "noise")]
     accounts: bool,
+    /// Compare ai-gateway with itself with a regex guardrail on streams.
+    #[arg(long, conflicts_with_all = ["noise", "accounts"])]
+    guardrail: bool,
 }
 
 fn main() -> ExitCode {
@@ -69,13 +72,19 @@ fn run() -> Result<()> {
     let mut effort = if arguments.quick { Effort::quick() } else { Effort::full() };
     effort.rounds = arguments.rounds.unwrap_or(effort.rounds).max(1);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let sides = match (arguments.noise, arguments.accounts) {
-        (true, _) => Sides { names: ["bare Pingora", "bare Pingora again"], of: [Launcher::bare, Launcher::bare] },
-        (_, true) => Sides {
+    let sides = match () {
+        () if arguments.noise => {
+            Sides { names: ["bare Pingora", "bare Pingora again"], of: [Launcher::bare, Launcher::bare] }
+        }
+        () if arguments.accounts => Sides {
             names: ["ai-gateway", "with limits, budgets and ledger"],
             of: [Launcher::gateway, Launcher::accounting_gateway],
         },
-        _ => Sides { names: ["bare Pingora", "ai-gateway"], of: [Launcher::bare, Launcher::gateway] },
+        () if arguments.guardrail => Sides {
+            names: ["ai-gateway", "with a regex guardrail"],
+            of: [Launcher::gateway, Launcher::guarded_gateway],
+        },
+        () => Sides { names: ["bare Pingora", "ai-gateway"], of: [Launcher::bare, Launcher::gateway] },
     };
     runtime.block_on(compare(&launcher, &effort, &sides))
 }

@@ -9,7 +9,7 @@ use crate::limits::{Limits, MeterUsage, SubjectStatus, What};
 /// What `/health/ready` says while the store is out of reach.
 pub const ALONE: &str = "the store is out of reach: limits are counted by each instance, with its share of them, and keys changed elsewhere are not known";
 /// What it says while budgets do not know yet what was spent before.
-pub const RESTORING: &str = "what budgets have spent is still being read from the ledger";
+pub const RESTORING: &str = "what was used before is still being read from the ledger";
 
 pub fn show(limits: &Limits) -> Response<Vec<u8>> {
     let store = limits.store().map(|store| json!({ "up": store.up, "instances": store.instances }));

@@ -16,7 +16,7 @@ mod targets;
 mod upgrade;
 mod usage;
 
-pub use readiness::{Readiness, State};
+pub use readiness::{Readiness, State, reasons};
 
 use std::path::Path;
 use std::sync::Arc;
@@ -96,8 +96,8 @@ impl Admin {
             Ok(maker) => maker,
             Err(refusal) => return refusal,
         };
+        let reads = matches!(method, Method::GET | Method::HEAD);
         if let Some(path) = keys::Path::of(path) {
-            let reads = matches!(method, Method::GET | Method::HEAD);
             if !reads && self.control.as_ref().is_some_and(|control| control.is_changing()) {
                 // Another process reads the store just now, and would not hear of it.
                 return problem(StatusCode::CONFLICT, "an upgrade or a reload is under way: ask again in a moment");
@@ -110,22 +110,14 @@ impl Admin {
         if let Maker::Key(_) = maker {
             return problem(StatusCode::FORBIDDEN, "this key may use /api/keys only");
         }
-        if path == "/api/usage" {
-            return match method {
-                Method::GET | Method::HEAD => usage::answer(self.ledger.as_deref(), query).await,
-                _ => not_allowed("GET, HEAD"),
-            };
-        }
         match (&self.control, path) {
+            (_, "/api/usage") if reads => return usage::answer(self.ledger.as_deref(), query).await,
+            (_, "/api/usage") => return not_allowed("GET, HEAD"),
             (Some(_), "/api/reload" | "/api/upgrade") if method != Method::POST => return not_allowed("POST"),
             (Some(control), "/api/reload") => return reload::answer(control.clone()).await,
             (Some(control), "/api/upgrade") => return upgrade::answer(control.clone(), query).await,
-            (Some(control), "/api/status") => {
-                return match method {
-                    Method::GET | Method::HEAD => status::answer(control),
-                    _ => not_allowed("GET, HEAD"),
-                };
-            }
+            (Some(control), "/api/status") if reads => return status::answer(control),
+            (Some(_), "/api/status") => return not_allowed("GET, HEAD"),
             _ => {}
         }
         if let Some(cache) = &self.cache
@@ -161,10 +153,7 @@ impl Admin {
     fn ready(&self) -> Response<Vec<u8>> {
         let state = self.readiness.state();
         let status = if state == State::Ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-        // Not a reason to go elsewhere: all instances share the store.
-        let alone = self.metrics.limits.store().is_some_and(|store| !store.up).then_some(limits::ALONE);
-        let restoring = self.metrics.limits.is_restoring().then_some(limits::RESTORING);
-        let reasons: Vec<_> = state.reasons().iter().copied().chain(alone).chain(restoring).collect();
+        let reasons = reasons(state, &self.metrics.limits);
         json(status, &serde_json::json!({ "status": state.as_str(), "reasons": reasons }))
     }
 }

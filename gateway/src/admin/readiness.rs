@@ -2,6 +2,9 @@
 
 use std::sync::atomic::{AtomicU8, Ordering};
 
+use super::limits;
+use crate::limits::Limits;
+
 /// Where the process is in its life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum State {
@@ -31,6 +34,14 @@ impl State {
             Self::Draining => &["a shutdown or an upgrade began; running requests are finished, new ones go elsewhere"],
         }
     }
+}
+
+/// Why the process is not ready, and what else a person should know of it then: what is no reason to go elsewhere, as all
+/// instances share the store.
+pub fn reasons(state: State, limits: &Limits) -> Vec<&'static str> {
+    let alone = limits.store().is_some_and(|store| !store.up).then_some(limits::ALONE);
+    let restoring = limits.is_restoring().then_some(limits::RESTORING);
+    state.reasons().iter().copied().chain(alone).chain(restoring).collect()
 }
 
 /// The state as shared between the server and its admin listener. Begins with [`State::Starting`].

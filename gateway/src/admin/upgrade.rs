@@ -28,10 +28,7 @@ pub(super) async fn answer(control: Arc<Control>, query: &str) -> Response<Vec<u
         Ok(Err(error @ (UpgradeError::Busy | UpgradeError::Leaving))) => {
             problem(StatusCode::CONFLICT, &error.to_string())
         }
-        Ok(Err(error)) => {
-            log::error!("there was no upgrade: {error}");
-            problem(StatusCode::INTERNAL_SERVER_ERROR, &error.to_string())
-        }
+        Ok(Err(error)) => problem(StatusCode::INTERNAL_SERVER_ERROR, &error.to_string()),
         Err(_) => problem(StatusCode::INTERNAL_SERVER_ERROR, "this failed inside the gateway"),
     }
 }

@@ -1,5 +1,8 @@
 //! A finished answer.
 
+use std::fmt;
+use std::num::ParseIntError;
+use std::str::FromStr;
 use std::time::{Duration, SystemTime};
 
 use ai_gateway_providers::usage::Usage;
@@ -16,6 +19,27 @@ pub enum Form {
     Whole,
     /// As a stream; the number tells apart ways of framing it (with or without usage, as a JSON array, …).
     Stream(u32),
+}
+
+/// `whole`, or `stream` and the number: in the names of files and of what is in a Redis.
+impl fmt::Display for Form {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Whole => f.write_str("whole"),
+            Self::Stream(number) => write!(f, "stream{number}"),
+        }
+    }
+}
+
+impl FromStr for Form {
+    type Err = ParseIntError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text {
+            "whole" => Ok(Self::Whole),
+            other => other.strip_prefix("stream").unwrap_or_default().parse().map(Self::Stream),
+        }
+    }
 }
 
 /// What is known of an answer beside its body.

@@ -14,6 +14,7 @@ use ai_gateway_providers::error::ApiError;
 use bytes::{Bytes, BytesMut};
 use http::header::CONTENT_TYPE;
 use pingora_http::ResponseHeader;
+use prometheus_client::metrics::gauge::Gauge;
 use serde::de::IgnoredAny;
 use tokio::sync::{Notify, watch};
 
@@ -36,6 +37,8 @@ pub struct Fill {
     state: Mutex<State>,
     news: watch::Sender<()>,
     moved: Notify,
+    /// Those who follow any fill beside the clients of their own exchanges.
+    following: Gauge,
 }
 
 #[derive(Debug)]
@@ -99,8 +102,8 @@ enum Phase {
 }
 
 impl Fill {
-    /// A fill about which nothing is known. `open`: whether others may join it.
-    pub(super) fn new(scale: &Scale, open: bool) -> Arc<Self> {
+    /// A fill about which nothing is known. `open`: whether others may join it, which `following` counts.
+    pub(super) fn new(scale: &Scale, following: &Gauge, open: bool) -> Arc<Self> {
         Arc::new(Self {
             state: Mutex::new(State {
                 phase: Phase::Pending,
@@ -120,6 +123,7 @@ impl Fill {
             }),
             news: watch::Sender::new(()),
             moved: Notify::new(),
+            following: following.clone(),
         })
     }
 
@@ -131,7 +135,10 @@ impl Fill {
     pub fn join(self: &Arc<Self>) -> Option<Reader> {
         let mut state = self.lock();
         let joinable = state.open && matches!(state.phase, Phase::Pending | Phase::Flowing);
-        joinable.then(|| self.seat(&mut state, Place::default()))
+        joinable.then(|| {
+            self.following.inc();
+            self.seat(&mut state, Place::default())
+        })
     }
 
     /// The client of the exchange that makes the call.
@@ -161,10 +168,7 @@ impl Fill {
 
     /// Nobody can join from here on, and it is not kept.
     pub(super) fn close(&self) {
-        let mut state = self.lock();
-        state.open = false;
-        state.forgets = true;
-        state.keep = None;
+        self.lock().close();
     }
 
     /// The header, which makes the fill visible.
@@ -189,7 +193,7 @@ impl Fill {
         state.weight.grow(size_of::<Bytes>());
         state.chunks.push_back(chunk);
         if state.length > most {
-            (state.open, state.forgets, state.keep) = (false, true, None);
+            state.close();
         }
         if state.forgets {
             state.forget();
@@ -290,6 +294,12 @@ impl Fill {
 }
 
 impl State {
+    fn close(&mut self) {
+        self.open = false;
+        self.forgets = true;
+        self.keep = None;
+    }
+
     /// Copies a chunk, so that it holds no more memory than it is counted with.
     fn copy(&mut self, data: &[u8]) -> Bytes {
         if data.len() > LARGEST_PIECE / 2 {
@@ -322,13 +332,9 @@ impl State {
             lag -= chunk.len();
             first += 1;
         }
-        for reader in &mut self.readers {
-            if reader.is_some_and(|place| place.at < first) {
-                // It keeps its seat, from which nothing can be seen any more.
-                if let Some(place) = reader {
-                    place.at = LEFT_BEHIND;
-                }
-            }
+        for place in self.readers.iter_mut().flatten().filter(|place| place.at < first) {
+            // It keeps its seat, from which nothing can be seen any more.
+            place.at = LEFT_BEHIND;
         }
         let slowest = self.readers.iter().flatten().map(|place| place.at).filter(|at| *at != LEFT_BEHIND).min();
         let read = slowest.unwrap_or(self.forgotten + self.chunks.len());
@@ -448,8 +454,9 @@ impl Reader {
 impl Drop for Reader {
     fn drop(&mut self) {
         let mut state = self.fill.lock();
-        if let Some(place) = state.readers.get_mut(self.seat) {
-            *place = None;
+        let place = state.readers.get_mut(self.seat).and_then(Option::take);
+        if place.is_some_and(|place| !place.first) {
+            self.fill.following.dec();
         }
         if state.forgets {
             state.forget();

@@ -118,6 +118,15 @@ impl<'a> Scope<'a> {
         }
     }
 
+    /// In a word.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Open => "open",
+            Self::Private(_) => "private",
+            Self::Shared => "shared",
+        }
+    }
+
     fn add_to(self, parts: &mut Parts) {
         match self {
             Self::Open => parts.add(b"open"),

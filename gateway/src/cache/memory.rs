@@ -122,6 +122,15 @@ impl Memory {
         forms.into_iter().filter(|other| *other != form).find_map(|other| index.fresh(fingerprint, other, max_age))
     }
 
+    /// Whether there is an answer of any form that is not past its time, or one under way.
+    pub fn holds(&self, fingerprint: &Fingerprint) -> bool {
+        let (index, now) = (self.lock(), SystemTime::now());
+        let holds = |slot: &Slot| {
+            slot.fill.is_some() || slot.kept.as_ref().is_some_and(|(kept, _)| kept.is_fresh(now, Duration::MAX))
+        };
+        index.slots.get(fingerprint).is_some_and(|slots| slots.iter().any(holds))
+    }
+
     /// The call under way that is called `tag`, to be followed.
     pub(super) fn find_fill(&self, fingerprint: &Fingerprint, form: Form, tag: u64) -> Option<Reader> {
         let mut index = self.lock();
@@ -158,13 +167,12 @@ impl Memory {
     /// Somebody has begun one already, which can be followed. Never without `share`.
     pub fn begin(self: &Arc<Self>, fingerprint: Fingerprint, form: Form, share: bool) -> Result<Writer, Reader> {
         let mut index = self.lock();
-        let fill = Fill::new(&self.scale, share);
+        if share && let Some(reader) = index.slot(&fingerprint, form).and_then(|slot| slot.fill.as_ref()?.join()) {
+            return Err(reader);
+        }
+        let fill = Fill::new(&self.scale, &self.metrics.following, share);
         if share {
-            let slot = index.slot_or_new(fingerprint, form);
-            if let Some(reader) = slot.fill.as_ref().and_then(Fill::join) {
-                return Err(reader);
-            }
-            slot.fill = Some(fill.clone());
+            index.slot_or_new(fingerprint, form).fill = Some(fill.clone());
         }
         Ok(Writer { memory: self.clone(), fingerprint, form, fill, ended: false })
     }
@@ -211,28 +219,36 @@ impl Memory {
         self.metrics.bytes.set(i64::try_from(self.scale.total()).unwrap_or(i64::MAX));
     }
 
-    /// Removes entries and says how many. What is under way is not kept when it ends: it may be part of what is purged.
+    /// Removes entries and says how many. What is under way and may be part of what is purged is not kept when it ends.
     pub fn purge(&self, what: &Purge) -> u64 {
         let mut index = self.lock();
         let mut removed = Vec::new();
-        for slot in index.slots.values_mut().flatten() {
-            if let Some(fill) = slot.fill.take() {
-                fill.close();
+        let mut keeps_some = |slots: &mut Vec<Slot>| {
+            slots.retain_mut(|slot| {
+                if let Some(fill) = slot.fill.take() {
+                    fill.close();
+                }
+                removed.extend(slot.kept.take_if(|(kept, _)| what.takes(kept)));
+                slot.kept.is_some()
+            });
+            !slots.is_empty()
+        };
+        if let Purge::Fingerprint(fingerprint) = what {
+            if index.slots.get_mut(fingerprint).is_some_and(|slots| !keeps_some(slots)) {
+                index.slots.remove(fingerprint);
             }
-            if let Some((_, tick)) = slot.kept.take_if(|(kept, _)| what.takes(kept)) {
-                removed.push(tick);
-            }
+        } else {
+            index.slots.retain(|_, slots| keeps_some(slots));
         }
-        for tick in &removed {
+        for (_, tick) in &removed {
             index.order.remove(tick);
         }
-        index.slots.retain(|_, slots| {
-            slots.retain(|slot| slot.kept.is_some());
-            !slots.is_empty()
-        });
         drop(index);
+        let count = removed.len() as u64;
+        // What they held is freed without the lock.
+        drop(removed);
         self.tell_size();
-        removed.len() as u64
+        count
     }
 }
 

@@ -17,6 +17,8 @@ pub struct CacheMetrics {
     pub misses: Counter,
     /// Requests that did not use the cache that is set up for them.
     pub bypasses: Counter,
+    /// Requests that follow the call of another at this moment.
+    pub following: Gauge,
     /// Bytes held by entries and by what is under way.
     pub bytes: Gauge,
     /// Questions for which there was no vector in time.
@@ -55,6 +57,11 @@ impl CacheMetrics {
         for (name, help, counter) in counters {
             registry.register(name, help, counter.clone());
         }
+        registry.register(
+            "gateway_cache_following",
+            "Requests that follow the upstream call of another request, or wait for it to begin",
+            self.following.clone(),
+        );
         self.tiers.register(registry);
         registry.register_with_unit(
             "gateway_cache_held",

@@ -31,7 +31,7 @@ pub use entry::{Entry, Form, Meta, common_headers};
 pub use memory::Memory;
 pub use metrics::CacheMetrics;
 pub use open::{OpenError, Opened, open};
-use semantic::Semantic;
+use semantic::{Learnt, Semantic};
 pub use terms::{Fingerprint, Payer, Terms, Verdict};
 pub use tier::{Purge, Tier, TierError};
 pub use tier_metrics::TierMetrics;
@@ -102,6 +102,12 @@ impl Cache {
         self.tiers().iter().for_each(|tier| tier.put(entry));
     }
 
+    /// A question has an answer: it is remembered here, and those are told that have answers in common with this instance.
+    pub fn learn(&self, learnt: Arc<Learnt>) {
+        self.tiers().iter().for_each(|tier| tier.learn(&learnt));
+        self.semantic.learn(vec![learnt]);
+    }
+
     /// Removes entries everywhere. The number is that of the place that had most.
     ///
     /// # Errors
@@ -131,6 +137,7 @@ impl Cache {
         }
         self.purges.fetch_add(1, SeqCst);
         most = most.max(self.memory.purge(what));
+        self.semantic.purge(what).await;
         failed.map_or(Ok(most), Err)
     }
 }

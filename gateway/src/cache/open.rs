@@ -49,8 +49,9 @@ pub fn open(config: &Config, metrics: CacheMetrics) -> Result<Opened, OpenError>
     let (redis, keeper) = redis.map_err(|error| OpenError::Redis(error.category().to_owned()))?.unzip();
     let below = Below { config: config.cache.clone(), disk, redis };
     // A disk of its own is nearer than a store.
-    let tiers = below.disk.clone().map(|disk| disk as Arc<dyn Tier>);
-    cache.stack(tiers.into_iter().chain(below.redis.clone().map(|redis| redis as Arc<dyn Tier>)).collect());
+    let disk = below.disk.clone().map(|disk| disk as Arc<dyn Tier>);
+    let redis = below.redis.clone().map(|redis| redis as Arc<dyn Tier>);
+    cache.stack(disk.into_iter().chain(redis).chain(config.cache.own.0.iter().cloned()).collect());
     let _ = cache.below.set(below);
     Ok(Opened { cache, keeper })
 }
@@ -82,10 +83,12 @@ impl Cache {
             "memory": { "bytes": memory.size(), "max_size": memory.max_size(), "entries": memory.len() },
             "disk": disk,
             "redis": redis,
+            "questions": self.semantic.count(),
             "hits": metrics.hits.get(),
             "shares": metrics.shares.get(),
             "misses": metrics.misses.get(),
             "bypasses": metrics.bypasses.get(),
+            "following": metrics.following.get(),
             "evictions": metrics.evictions.get(),
             "saved_tokens": metrics.saved_tokens.get(),
             "saved_picodollars": metrics.saved_cost.get(),

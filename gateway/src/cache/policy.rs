@@ -15,7 +15,7 @@ use ai_gateway_providers::scan::{CacheField, Repeatable, Tools};
 use http::HeaderMap;
 use http::header::CACHE_CONTROL;
 
-use super::key::{self, Scope};
+use super::key::{self, CachedModel, Scope};
 use super::{Fingerprint, Terms, Verdict};
 use crate::config::HeaderEdits;
 use crate::snapshot::{Key, Model};
@@ -44,6 +44,15 @@ pub struct Asked<'a> {
     pub steering: &'a [Arc<str>],
 }
 
+impl<'a> Asked<'a> {
+    /// What its fingerprint is made of, with `body` for its own.
+    fn parts(&self, scope: Scope<'a>, model: &'a CachedModel, body: &'a [u8]) -> key::Asked<'a> {
+        let Self { endpoint, headers, query, field, edits, steering, .. } = *self;
+        let namespace = field.and_then(|field| field.namespace.as_deref());
+        key::Asked { scope, namespace, endpoint, model, headers, edits, steering, query, body }
+    }
+}
+
 /// Why a request does not use the cache.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Bypass {
@@ -67,6 +76,7 @@ pub enum Bypass {
     Body,
 }
 
+/// For people who ask why (`explain`).
 impl fmt::Display for Bypass {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
@@ -101,7 +111,7 @@ impl From<Result<Terms, Bypass>> for Verdict {
 /// # Errors
 /// It does not, and why.
 pub fn judge(asked: &Asked<'_>) -> Result<Terms, Bypass> {
-    let Asked { endpoint, headers, query, body, field, key, model, edits, steering } = *asked;
+    let Asked { endpoint, headers, body, field, key, model, .. } = *asked;
     let model = model.cache.as_deref().ok_or(Bypass::Model)?;
     let settings = &model.settings;
     if !is_kept(endpoint) {
@@ -129,18 +139,13 @@ pub fn judge(asked: &Asked<'_>) -> Result<Terms, Bypass> {
         Repeatable { temperature: true, .. } if !settings.temperature => return Err(Bypass::Temperature),
         Repeatable { .. } => {}
     }
-    let namespace = field.and_then(|field| field.namespace.as_deref());
-    let asked = key::Asked { scope, namespace, endpoint, model, headers, edits, steering, query, body };
-    key::fingerprint(&asked).map(terms).ok_or(Bypass::Body)
+    key::fingerprint(&asked.parts(scope, model, body)).map(terms).ok_or(Bypass::Body)
 }
 
 /// The bucket of a question that uses the cache: `rest` is its body without the question, `embedder` tells meanings.
 pub fn bucket(asked: &Asked<'_>, rest: &[u8], embedder: &str) -> Option<Fingerprint> {
-    let Asked { endpoint, headers, query, field, key, model, edits, steering, .. } = *asked;
-    let (model, scope) = (model.cache.as_deref()?, Scope::of(key)?);
-    let namespace = field.and_then(|field| field.namespace.as_deref());
-    let asked = key::Asked { scope, namespace, endpoint, model, headers, edits, steering, query, body: rest };
-    key::bucket(&asked, embedder)
+    let (model, scope) = (asked.model.cache.as_deref()?, Scope::of(asked.key)?);
+    key::bucket(&asked.parts(scope, model, rest), embedder)
 }
 
 /// Whether answers of that kind may be kept.

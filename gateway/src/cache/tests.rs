@@ -250,6 +250,24 @@ fn a_purge_takes_what_it_names_and_keeps_nothing_that_is_under_way() {
     assert_eq!((memory.len(), memory.size()), (0, 0));
 }
 
+#[test]
+fn a_purge_of_one_request_leaves_the_calls_of_others_alone() {
+    let memory = memory(1 << 20);
+    memory.insert(entry(1, 10));
+    let [own, other] = [1, 2].map(|number| {
+        let writer = lead(&memory, number);
+        writer.begin(header());
+        writer.fill().keep(meta(number));
+        writer
+    });
+    assert_eq!(memory.purge(&Purge::Fingerprint(fingerprint(1))), 1);
+    assert!(own.fill().join().is_none() && other.fill().join().is_some());
+    let joined = memory.find(&fingerprint(2), Form::Whole, Duration::MAX, true);
+    assert!(matches!(joined, Found::Fill(_)), "it can still be found");
+    assert!(own.finish().is_none() && other.finish().is_some());
+    assert!(!has(&memory, 1) && has(&memory, 2));
+}
+
 /// A million distinct answers of many sizes, some broken off, some read slowly.
 #[test]
 #[ignore = "takes a while"]

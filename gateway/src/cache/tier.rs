@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 
+use super::semantic::Learnt;
 use super::{Entry, Fingerprint, Form};
 
 /// A slower place for finished entries. Memory is asked first; what a tier has goes to memory when it is asked for.
@@ -26,6 +27,9 @@ pub trait Tier: Send + Sync {
     /// Keeps an entry, in place of the one before. Returns at once and does not block: the work is done elsewhere, and given up
     /// where there is too much of it.
     fn put(&self, entry: &Arc<Entry>);
+
+    /// Tells other instances, if it reaches any, that a question has an answer. Returns at once, as [`Tier::put`].
+    fn learn(&self, _learnt: &Arc<Learnt>) {}
 
     /// Removes entries and says how many.
     ///

@@ -54,12 +54,18 @@ impl TierMetrics {
 /// The counters of one tier.
 #[derive(Clone, Debug)]
 pub struct Counters {
-    /// What it had.
-    pub hits: Counter,
-    /// What it did not have.
-    pub misses: Counter,
+    hits: Counter,
+    misses: Counter,
     /// What failed or took too long.
     pub failures: Counter,
     /// What it did not keep.
     pub dropped: Counter,
+}
+
+impl Counters {
+    /// Whether it had what was asked for.
+    pub fn looked_up(&self, found: bool) {
+        let counter = if found { &self.hits } else { &self.misses };
+        counter.inc();
+    }
 }

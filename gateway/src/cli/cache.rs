@@ -6,6 +6,7 @@ use clap::{Args, Subcommand};
 use serde_json::Value;
 
 use super::ask::Whom;
+use super::print;
 
 /// The longest wait for figures, and for a purge.
 const SHOW: Duration = Duration::from_secs(10);
@@ -62,32 +63,26 @@ impl What {
 
 /// Prints what was found or done; the error is for a person.
 pub fn run(command: &Command) -> Result<(), String> {
-    match command {
-        Command::Show(whom) => {
-            let answer = whom.ask("GET", "/api/cache", SHOW)?;
-            if !answer.is_ok() {
-                return Err(answer.error());
-            }
-            print(&answer.body, "");
-        }
-        Command::Purge(Purge { what, whom }) => {
-            let answer = whom.ask("DELETE", &format!("/api/cache?{}", what.query()), PURGE)?;
-            if !answer.is_ok() {
-                return Err(answer.error());
-            }
-            println!("{} removed from this instance", answer.body["removed"]);
-        }
+    let (whom, method, path, patience) = match command {
+        Command::Show(whom) => (whom, "GET", "/api/cache".to_owned(), SHOW),
+        Command::Purge(Purge { what, whom }) => (whom, "DELETE", format!("/api/cache?{}", what.query()), PURGE),
+    };
+    let answer = whom.ask(method, &path, patience)?;
+    if !answer.is_ok() {
+        return Err(answer.error());
     }
-    Ok(())
+    print(&match command {
+        Command::Show(_) => lines(&answer.body, ""),
+        Command::Purge(_) => format!("{} removed from this instance\n", answer.body["removed"]),
+    })
 }
 
 /// One line for each figure.
-fn print(figures: &Value, before: &str) {
-    for (name, value) in figures.as_object().into_iter().flatten() {
-        match value {
-            Value::Object(_) => print(value, &format!("{before}{name}.")),
-            Value::Null => println!("{:<24} none", format!("{before}{name}")),
-            value => println!("{:<24} {value}", format!("{before}{name}")),
-        }
-    }
+fn lines(figures: &Value, before: &str) -> String {
+    let line = |(name, value): (&String, &Value)| match value {
+        Value::Object(_) => lines(value, &format!("{before}{name}.")),
+        Value::Null => format!("{:<24} none\n", format!("{before}{name}")),
+        value => format!("{:<24} {value}\n", format!("{before}{name}")),
+    };
+    figures.as_object().into_iter().flatten().map(line).collect()
 }

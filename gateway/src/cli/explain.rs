@@ -1,15 +1,17 @@
 //! `ai-gateway explain`: where a request would go, and why. The same code as in a gateway that runs, without any network.
 
 use std::fmt::Write as _;
-use std::io::{Read as _, Write as _};
+use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 use ai_gateway::config::{Config, System};
-use ai_gateway::proxy::explain::{AnsweredBy, Candidate, Explanation, Offline};
+use ai_gateway::proxy::explain::{AnsweredBy, Cache, Candidate, Explanation, Offline};
 use clap::Args;
 use http::{HeaderName, HeaderValue, Method};
 use serde::Serialize;
 use serde_json::Value;
+
+use super::print;
 
 /// What to explain.
 #[derive(Args)]
@@ -60,7 +62,7 @@ pub fn run(arguments: &Explain) -> Result<(), String> {
             format!("POST {path}{guessed}\n{}", as_text(&explanation))
         }
     };
-    std::io::stdout().write_all(text.as_bytes()).map_err(|error| error.to_string())
+    print(&text)
 }
 
 /// What `--json` prints.
@@ -170,6 +172,9 @@ fn as_text(explanation: &Explanation) -> String {
     if let Some(expected) = &explanation.expected {
         line("expected", &format!("{} tokens of prompt, {} of answer", expected.prompt_tokens, expected.output_tokens));
     }
+    if let Some(cache) = &explanation.cache {
+        line("cache", &cached(cache));
+    }
     line("limits", "none are enforced by this version");
     match (explanation.answered_by, &explanation.target, &explanation.refused) {
         (AnsweredBy::Gateway, ..) => line("goes to", "nobody: the gateway answers it"),
@@ -190,6 +195,23 @@ fn as_text(explanation: &Explanation) -> String {
                  x-gateway-explain: 1.\n";
     }
     text
+}
+
+fn cached(cache: &Cache) -> String {
+    if let Some(why) = &cache.why_not {
+        return format!("not used: {why}");
+    }
+    let kept = match cache.ttl_ms.unwrap_or(0) {
+        0 => "its answer is not kept".to_owned(),
+        ttl => format!("its answer is kept for {}", time(ttl)),
+    };
+    let age = match cache.max_age_ms {
+        None => String::new(),
+        Some(0) => ", a new one is wanted".to_owned(),
+        Some(age) => format!(", none older than {} is taken", time(age)),
+    };
+    let live = if cache.shared_live { ", shared while it is produced" } else { "" };
+    format!("scope {}: {kept}{age}{live}", cache.scope.unwrap_or_default())
 }
 
 /// A line for each candidate, with columns as wide as they must be, and below it what is peculiar about it.

@@ -2,8 +2,10 @@
 
 use std::io::Read;
 
-use ai_gateway::keys::{KeyError, hash_line, new_secret};
+use ai_gateway::keys::{hash_line, new_secret};
 use clap::Subcommand;
+
+use super::print;
 
 /// What to do.
 #[derive(Subcommand)]
@@ -18,40 +20,24 @@ pub enum Command {
     Hash,
 }
 
-/// Why nothing was printed.
-#[derive(Debug, thiserror::Error)]
-pub enum CommandError {
-    /// No key could be made.
-    #[error("{0}")]
-    Key(#[from] KeyError),
-    /// Standard input cannot be read.
-    #[error("standard input: {0}")]
-    Input(#[from] std::io::Error),
-    /// It holds no key.
-    #[error("standard input holds no key: one line of printable characters without spaces")]
-    NoKey,
-}
-
-/// Runs the command.
-///
-/// # Errors
-/// [`CommandError`].
-pub fn run(command: Command) -> Result<(), CommandError> {
+/// Runs the command; the error is for a person.
+pub fn run(command: Command) -> Result<(), String> {
     match command {
         Command::New { name } => {
-            let key = new_secret()?;
-            println!("{key}\n\n[[keys]]\nname = {}\nhash = \"{}\"", toml::Value::String(name), hash_line(&key));
+            let key = new_secret().map_err(|error| error.to_string())?;
+            let name = toml::Value::String(name);
+            print(&format!("{key}\n\n[[keys]]\nname = {name}\nhash = \"{}\"\n", hash_line(&key)))
         }
         Command::Hash => {
             let mut text = String::new();
-            std::io::stdin().take(64 * 1024).read_to_string(&mut text)?;
+            let read = std::io::stdin().take(64 * 1024).read_to_string(&mut text);
+            read.map_err(|error| format!("standard input: {error}"))?;
             // `echo` ends it with a line break, which is no part of the key.
             let key = text.trim_end_matches(['\r', '\n']);
             if key.is_empty() || !key.bytes().all(|byte| byte.is_ascii_graphic()) {
-                return Err(CommandError::NoKey);
+                return Err("standard input holds no key: one line of printable characters without spaces".to_owned());
             }
-            println!("hash = \"{}\"", hash_line(key));
+            print(&format!("hash = \"{}\"\n", hash_line(key)))
         }
     }
-    Ok(())
 }

@@ -10,6 +10,8 @@ use ai_gateway_providers::price::{Lookup, Model, PerMillion, PriceMap, Rate, Tie
 use clap::Subcommand;
 use serde_json::{Value, json};
 
+use super::print;
+
 /// What to do with prices.
 #[derive(Subcommand)]
 pub enum Command {
@@ -47,10 +49,7 @@ pub fn run(command: Command) -> Result<(), String> {
             eprint!("{}", summary(&import)?);
             match out {
                 Some(out) => fs::write(&out, &import.sheet).map_err(|error| in_file(&out, &error)),
-                None => {
-                    print!("{}", import.sheet);
-                    Ok(())
-                }
+                None => print(&import.sheet),
             }
         }
         Command::Show { model, json, file } => {
@@ -59,13 +58,12 @@ pub fn run(command: Command) -> Result<(), String> {
                 None => PriceMap::built_in(),
             };
             let found = find(&map, &model)?;
-            if json {
-                let models: Vec<Value> = found.iter().map(|(name, model)| as_json(&map, name, model)).collect();
-                println!("{:#}", Value::from(models));
+            let found = found.iter();
+            print(&if json {
+                format!("{:#}\n", found.map(|(name, model)| as_json(&map, name, model)).collect::<Value>())
             } else {
-                found.iter().for_each(|(name, model)| println!("{}", as_text(&map, name, model)));
-            }
-            Ok(())
+                found.map(|(name, model)| format!("{}\n", as_text(&map, name, model))).collect()
+            })
         }
     }
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 use clap::Args;
 
 use super::ask::Whom;
+use super::print;
 
 /// Reading a large file takes less.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -25,6 +26,5 @@ pub fn run(options: &Options) -> Result<(), String> {
     for warning in answer.body["warnings"].as_array().into_iter().flatten() {
         eprintln!("{}", warning["text"].as_str().unwrap_or_default());
     }
-    println!("reloaded: configuration {} is in force", answer.body["generation"]);
-    Ok(())
+    print(&format!("reloaded: configuration {} is in force\n", answer.body["generation"]))
 }

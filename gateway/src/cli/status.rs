@@ -7,6 +7,7 @@ use clap::Args;
 use serde_json::Value;
 
 use super::ask::Whom;
+use super::print;
 
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -26,12 +27,7 @@ pub fn run(options: &Options) -> Result<(), String> {
     if !answer.is_ok() {
         return Err(answer.error());
     }
-    if options.json {
-        println!("{:#}", answer.body);
-    } else {
-        print!("{}", page(&answer.body));
-    }
-    Ok(())
+    print(&if options.json { format!("{:#}\n", answer.body) } else { page(&answer.body) })
 }
 
 fn text(value: &Value) -> String {
@@ -105,9 +101,6 @@ fn write(status: &Value, page: &mut String) -> std::fmt::Result {
         let per = limit["per"].as_str().map(|per| format!(" per {per}")).unwrap_or_default();
         writeln!(page, "  {name:<30} {}{per}: {} %", text(&limit["what"]), limit["used_percent"])?;
     }
-    if status["store"]["up"] == false {
-        writeln!(page, "\nthe store is out of reach: limits are counted by each instance, with its share of them")?;
-    }
     let ledger = &status["ledger"];
     if ledger["lost"].as_u64().unwrap_or(0) > 0 || ledger["waiting"].as_i64().unwrap_or(0) > 0 {
         writeln!(page, "\nledger: {} records wait, {} are lost", ledger["waiting"], ledger["lost"])?;
@@ -122,7 +115,7 @@ mod tests {
     #[test]
     fn a_page_says_what_is_wrong_and_nothing_is_needed() {
         let status = serde_json::json!({
-            "version": "1.2.3", "pid": 7, "state": "ready", "reasons": [], "uptime_seconds": 61, "in_flight": 2,
+            "version": "1.2.3", "pid": 7, "state": "ready", "reasons": ["why"], "uptime_seconds": 61, "in_flight": 2,
             "config": { "file": "a.toml", "generation": 3, "loaded": "2026-11-25T00:00:00Z",
                 "last_reload": { "at": "2026-11-25T01:00:00Z", "taken": false, "error": "error: a.toml:1:2: no\n = help" } },
             "listen": ["127.0.0.1:80"],
@@ -136,7 +129,7 @@ mod tests {
         });
         let page = page(&status);
         for part in [
-            "ai-gateway 1.2.3, process 7: ready, up 1m 1s",
+            "ai-gateway 1.2.3, process 7: ready, up 1m 1s\n  why\n",
             "refused:\n    error: a.toml:1:2: no\n     = help",
             "process 6 (1.2.2) finishes 9 requests, since 5s",
             "p/m                                      waiting   1 in flight, 4 answers, 5 failures, first output 12 ms: 5 failures in a row",

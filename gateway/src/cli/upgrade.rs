@@ -5,6 +5,7 @@ use std::time::Duration;
 use clap::Args;
 
 use super::ask::Whom;
+use super::print;
 
 /// How to upgrade.
 #[derive(Args)]
@@ -26,6 +27,5 @@ pub fn run(options: &Options) -> Result<(), String> {
         return Err(format!("{}\nThe running gateway serves on.", answer.error()));
     }
     let (pid, version, took) = (&answer.body["pid"], &answer.body["version"], &answer.body["took_ms"]);
-    println!("upgraded: process {pid}, version {}, after {took} ms", version.as_str().unwrap_or("unknown"));
-    Ok(())
+    print(&format!("upgraded: process {pid}, version {}, after {took} ms\n", version.as_str().unwrap_or("unknown")))
 }

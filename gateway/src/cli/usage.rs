@@ -1,12 +1,13 @@
 //! `ai-gateway usage`: what the ledger says, also while the gateway runs.
 
-use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use ai_gateway::config::Config;
 use ai_gateway::ledger::{self, Dimension, Kind, Query, Record, Report, Store, UsageSource};
 use clap::{Args, Subcommand};
+
+use super::print;
 
 /// What to add up, and how to show it.
 #[derive(Args)]
@@ -141,13 +142,5 @@ fn table(report: &Report) -> String {
     match report.rows.is_empty() {
         true => "nothing was used\n".to_owned(),
         false => report.to_table(),
-    }
-}
-
-/// Prints; a reader that has gone, as `head` does, is no error.
-fn print(text: &str) -> Result<(), String> {
-    match std::io::stdout().write_all(text.as_bytes()) {
-        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(error.to_string()),
-        _ => Ok(()),
     }
 }

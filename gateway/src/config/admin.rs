@@ -8,7 +8,7 @@ use toml::de::{DeTable, DeValue};
 
 use super::environment::Environment;
 use super::secret::{self, Secret};
-use super::server::ServerConfig;
+use super::server::{ServerConfig, parse_address};
 
 /// The way to a running gateway's admin API.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -46,10 +46,7 @@ impl AdminAddress {
         };
         let mut found = Self::default();
         if let Some(text) = said("admin") {
-            found.address = match text.strip_prefix("localhost:") {
-                Some(port) => format!("127.0.0.1:{port}").parse().ok(),
-                None => text.parse().ok(),
-            };
+            found.address = parse_address(text);
         }
         if let Some(text) = said("admin_key") {
             let dir = path.parent().unwrap_or(Path::new(""));

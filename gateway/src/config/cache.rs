@@ -1,6 +1,8 @@
 //! `[cache]`, and `cache` of a model: which answers are kept, where, and who gets them.
 
+use std::fmt;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use schemars::JsonSchema;
@@ -10,7 +12,7 @@ use super::Context;
 use super::semantic::{Semantic, SemanticConfig};
 use super::tree::At;
 use super::units::{self, DurationText, SizeText};
-use crate::cache::Payer;
+use crate::cache::{Payer, Tier};
 
 /// The longest that an answer is kept.
 const LONGEST_TTL: Duration = Duration::from_secs(365 * 86_400);
@@ -68,6 +70,26 @@ pub struct CacheConfig {
     pub disk: Option<DiskConfig>,
     /// Whether they are kept in the store's Redis, too.
     pub redis: bool,
+    /// Stores of a program that embeds the gateway, below all others.
+    pub own: OwnTiers,
+}
+
+/// Stores that no file can name.
+#[derive(Clone, Default)]
+pub struct OwnTiers(pub Vec<Arc<dyn Tier>>);
+
+impl PartialEq for OwnTiers {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.len() == other.0.len() && self.0.iter().zip(&other.0).all(|(one, other)| Arc::ptr_eq(one, other))
+    }
+}
+
+impl Eq for OwnTiers {}
+
+impl fmt::Debug for OwnTiers {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.0.iter().map(|tier| tier.name())).finish()
+    }
 }
 
 /// Where answers survive a restart.
@@ -81,7 +103,7 @@ pub struct DiskConfig {
 
 impl Default for CacheConfig {
     fn default() -> Self {
-        Self { max_size: 512 << 20, disk: None, redis: false }
+        Self { max_size: 512 << 20, disk: None, redis: false, own: OwnTiers::default() }
     }
 }
 
@@ -131,6 +153,7 @@ impl Cache {
             max_size: size(self.max_size, cx).unwrap_or(default.max_size),
             disk: self.disk.map(|disk| disk.resolve(cx)),
             redis: self.redis.is_some_and(|redis| redis.value),
+            own: OwnTiers::default(),
         }
     }
 }

@@ -2,7 +2,6 @@
 
 use std::fmt;
 use std::path::Path;
-use std::process::ExitCode;
 
 use super::{Config, ConfigErrors, Environment, Loaded};
 
@@ -22,11 +21,6 @@ impl Verdict {
     /// Whether `run` would accept the file.
     pub fn is_ok(&self) -> bool {
         self.result.is_ok()
-    }
-
-    /// 0, or 1 when the file is refused.
-    pub fn exit_code(&self) -> ExitCode {
-        ExitCode::from(u8::from(!self.is_ok()))
     }
 }
 

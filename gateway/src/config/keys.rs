@@ -13,7 +13,8 @@ use super::jwt::Jwt;
 use super::limits::{self, Budget, Limits, OneOrMany};
 use super::models::ModelConfig;
 use super::providers::ProviderConfig;
-use super::tree::{At, nearest};
+use super::routes::near_model;
+use super::tree::At;
 use super::units::{self, HashText};
 use crate::limits::Rule;
 
@@ -267,15 +268,9 @@ fn dangling(
     cx: &mut Context<'_>,
 ) {
     let text = name.value.as_str();
-    let provider_help = || {
-        let (provider, rest) = text.split_once('/')?;
-        nearest(provider, providers.keys().map(String::as_str)).map(|provider| format!("{provider}/{rest}"))
-    };
-    let near = nearest(text, models.keys().map(String::as_str)).map(str::to_owned).or_else(provider_help);
-    let help = match near {
-        Some(near) => format!("did you mean `{near}`?"),
-        None => "write the name of a [models] table, `provider/model`, or a pattern such as `openai/*`".to_owned(),
-    };
+    let help = near_model(text, models, providers).unwrap_or_else(|| {
+        "write the name of a [models] table, `provider/model`, or a pattern such as `openai/*`".to_owned()
+    });
     if text.contains('*') && !text.contains('/') {
         cx.report.warn(name.span.clone(), format!("`{text}` matches no model"), help);
     } else {

@@ -23,6 +23,8 @@ const MAX_USD: f64 = 9_000_000.0;
 
 /// The part of a budget from which on a warning is given.
 const SOFT: f64 = 0.8;
+/// The least such part, and how exactly [`dollars_and_soft`] gives it back.
+const LEAST_SOFT: f64 = 1e-6;
 
 /// `limits` as written.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -61,12 +63,26 @@ pub struct Global {
     pub concurrent: Option<At<u32>>,
     /// The most that all together may spend.
     pub budget: Option<OneOrMany<Budget>>,
+    /// What budgets put by for a request that does not say how long its answer may be. Default: `usual`.
+    pub reserve: Option<Reserve>,
     /// How long a request may wait for room instead of being refused. Default: not at all.
     pub wait: Option<At<DurationText>>,
     /// How many requests without a right key may come from one address (of IPv6: one /64) before their answer is 429 instead of
     /// 401 and tokens that were not seen before are not looked at. Who has a right key is let in all the same. Default: as
     /// many as like.
     pub wrong_keys: Option<At<RateText>>,
+}
+
+/// What budgets put by for a request that does not say how long its answer may be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Reserve {
+    /// What nearly all answers of its model have cost lately.
+    #[default]
+    Usual,
+    /// The most that its model can say, as far as that is known, and a token for each byte that is sent: no answers
+    /// together pass a budget by more than one of them.
+    Most,
 }
 
 /// `[teams.NAME]` as written.
@@ -92,6 +108,8 @@ pub struct Tag {
 pub struct LimitsConfig {
     /// Of everything together.
     pub rules: Vec<Rule>,
+    /// What budgets put by.
+    pub reserve: Reserve,
     /// How long a request may wait for room; zero: not at all.
     pub wait: Duration,
     /// How many requests without a right key one address may send; `None`: as many as it likes.
@@ -207,8 +225,8 @@ pub fn budget_rule(usd: f64, per: &str, soft: Option<f64>) -> Result<Rule, BadBu
         return bad("usd", "a budget is more than zero and at most nine million US dollars".to_owned(), None);
     }
     let soft = soft.unwrap_or(SOFT);
-    if !(soft > 0.0 && soft <= 1.0) {
-        return bad("soft", "a part is more than zero and at most 1".to_owned(), Some("0.8 warns at 80 %"));
+    if !(LEAST_SOFT..=1.0).contains(&soft) {
+        return bad("soft", "a part is at least 0.000001 and at most 1".to_owned(), Some("0.8 warns at 80 %"));
     }
     let period = match per {
         "hour" => Period::Hour,
@@ -282,6 +300,7 @@ impl Global {
     pub(super) fn resolve(self, cx: &mut Context<'_>) -> LimitsConfig {
         let limits = Limits { requests: self.requests, tokens: self.tokens, concurrent: self.concurrent };
         LimitsConfig {
+            reserve: self.reserve.unwrap_or_default(),
             wait: cx.duration(self.wait.as_ref()).unwrap_or_default(),
             wrong_keys: self.wrong_keys.as_ref().and_then(|text| cx.parse(text, |text| text.0.parse())),
             rules: rules(Some(OneOrMany(vec![limits])), self.budget, cx),

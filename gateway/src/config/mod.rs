@@ -56,7 +56,7 @@ use toml::de::{DeTable, DeValue};
 pub use access_log::{AccessLogConfig, LogTo};
 pub use admin::AdminAddress;
 pub use attempts::{RetryConfig, RetryOn, TimeoutsConfig};
-pub use cache::{CacheConfig, DiskConfig, ModelCacheConfig};
+pub use cache::{CacheConfig, DiskConfig, ModelCacheConfig, OwnTiers};
 pub use certificates::{CaConfig, Certified, TlsConfig};
 pub use check::{Verdict, check};
 pub use credentials::{AwsKeys, CredentialConfig, EntraConfig, KeyHeaders};
@@ -68,7 +68,7 @@ pub use hedge::{HedgeAfter, HedgeConfig};
 pub use jwt::{ClaimNames, IssuerConfig, JwksConfig};
 pub use keys::{CacheScope, KeyConfig, ModelPattern, OnAbort, Right};
 pub use ledger::LedgerConfig;
-pub use limits::{LimitsConfig, budget_rule, concurrent_rule, dollars_and_soft, rate_rule};
+pub use limits::{LimitsConfig, Reserve, budget_rule, concurrent_rule, dollars_and_soft, rate_rule};
 pub use models::{Lossy, ModelConfig, OnCut};
 pub use plugins::{OnError, PluginConfig};
 pub use prices::PricesConfig;
@@ -190,6 +190,13 @@ pub struct Config {
     pub telemetry: TelemetryConfig,
     /// One line for each request.
     pub access_log: AccessLogConfig,
+}
+
+impl Config {
+    /// Whether a provider is the mock one of this process.
+    pub fn needs_mock(&self) -> bool {
+        self.providers.values().any(|provider| provider.base_url.is_none())
+    }
 }
 
 /// A configuration, and what is doubtful about it.

@@ -126,13 +126,16 @@ impl Server {
     }
 }
 
+/// An IP address and a port; `localhost` is the one name that needs no resolver.
+pub(super) fn parse_address(text: &str) -> Option<SocketAddr> {
+    match text.strip_prefix("localhost:") {
+        Some(port) => Some(loopback(port.parse().ok()?)),
+        None => text.parse().ok(),
+    }
+}
+
 fn address(text: &At<String>, cx: &mut Context<'_>) -> Option<SocketAddr> {
-    // The one host name that needs no resolver.
-    let numeric = match text.value.split_once(':') {
-        Some(("localhost", port)) => format!("127.0.0.1:{port}"),
-        _ => text.value.clone(),
-    };
-    let parsed = numeric.parse().ok();
+    let parsed = parse_address(&text.value);
     if parsed.is_none() {
         cx.report.error(
             text.span.clone(),

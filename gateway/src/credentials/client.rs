@@ -1,17 +1,22 @@
-//! The HTTP client that asks for tokens: Pingora's connector and the gateway's resolver, so that nothing else speaks TLS.
+//! The HTTP client that asks for tokens, and whom plugins want to ask: Pingora's connector and the gateway's resolver, so that
+//! nothing else speaks TLS.
 
 use std::fmt;
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
+use ai_gateway_plugins::Tls;
 use bytes::{Bytes, BytesMut};
 use http::{Request, Response, header};
 use pingora_core::connectors::http::v1::Connector;
 use pingora_core::upstreams::peer::HttpPeer;
+use pingora_core::utils::tls::CertKey;
 use pingora_http::RequestHeader;
 
 use super::CredentialError;
 use crate::net::dns::Resolver;
+use crate::snapshot::trust;
 
 /// How long a connection may take to stand.
 const CONNECT: Duration = Duration::from_secs(5);
@@ -34,7 +39,8 @@ impl Client {
         Self { connector: Connector::new(None), resolver }
     }
 
-    /// Sends `request`, whose URI is absolute. Follows no redirect: what it carries is for nobody else.
+    /// Sends `request`, whose URI is absolute, as the [`Tls`] in its extensions says, if there is one. Follows no redirect: what
+    /// it carries is for nobody else.
     ///
     /// # Errors
     /// Nothing that can be understood came back. Never quotes what was sent or received.
@@ -56,6 +62,9 @@ impl Client {
         peer.options.total_connection_timeout = Some(connect);
         peer.options.read_timeout = Some(IDLE);
         peer.options.write_timeout = Some(IDLE);
+        if let Some(own) = request.extensions().get::<Tls>() {
+            show(&mut peer, own)?;
+        }
 
         let path = uri.path_and_query().map_or("/", |path| path.as_str());
         let mut header = RequestHeader::build(request.method().clone(), path.as_bytes(), Some(8)).map_err(cause)?;
@@ -89,6 +98,15 @@ impl Client {
         }
         Ok(response)
     }
+}
+
+fn show(peer: &mut HttpPeer, own: &Tls) -> Result<(), String> {
+    let identity = |(chain, key): (&[Vec<u8>], &[u8])| Arc::new(CertKey::new(chain.to_vec(), key.to_vec()));
+    // Pingora panics over a certificate that its own parser does not take.
+    let made = std::panic::catch_unwind(|| (own.authorities().map(trust), own.identity().map(identity)));
+    let (authorities, identity) = made.map_err(|_| "the certificates of `tls` cannot be used")?;
+    (peer.options.ca, peer.client_cert_key) = (authorities, identity);
+    Ok(())
 }
 
 /// Not the whole error: its context may quote what was sent.

@@ -10,24 +10,23 @@
 
 mod mounted;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use ai_gateway_plugins::{Kind, Plugin, Registry, Settings, SettingsError};
 use pingora_core::server::configuration::ServerConf;
 use pingora_core::services::ServiceWithDependents;
-use pingora_core::services::background::background_service;
 use pingora_core::services::listening::Service;
 use pingora_proxy::HttpProxy;
 
 pub use mounted::{MountCtx, Mounted};
 
-use crate::config::{Config, ConfigErrors, Environment, PluginConfig, System, Warning};
+use crate::cache::Tier;
+use crate::config::{Config, ConfigErrors, Environment, Loaded, PluginConfig, System, Warning};
 use crate::net::prebound::Prebound;
-use crate::proxy::{self, Probing};
+use crate::proxy;
 use crate::server::{self, Built, Invocation, Snapshots, Source, StartError};
 use crate::snapshot::BuildError;
-use crate::telemetry::TelemetryService;
 use crate::{keys::KeyError, mock};
 
 /// Why there is no gateway.
@@ -65,17 +64,36 @@ enum Origin {
 /// What a gateway is built from. See [`Gateway::builder`].
 pub struct Builder {
     origin: Origin,
-    environment: Box<dyn Environment>,
+    code: Code,
+}
+
+/// What is said in code, of the first configuration and of those that a reload reads.
+struct Code {
+    environment: Box<dyn Environment + Send + Sync>,
     kinds: Registry,
     plugins: Vec<PluginConfig>,
+    tiers: Vec<Arc<dyn Tier>>,
     changes: Vec<Change>,
 }
 
 /// What is done to a configuration once it has been read.
-type Change = Box<dyn FnOnce(&mut Config)>;
+type Change = Box<dyn Fn(&mut Config) + Send + Sync>;
+
+impl Code {
+    fn load(&self, file: &Path) -> Result<Loaded, ConfigErrors> {
+        Ok(self.complete(Config::load_with_plugins(file, &*self.environment, &self.kinds)?))
+    }
+
+    fn complete(&self, mut loaded: Loaded) -> Loaded {
+        self.changes.iter().for_each(|change| change(&mut loaded.config));
+        loaded.config.plugins.extend(self.plugins.iter().cloned());
+        loaded.config.cache.own.0.extend(self.tiers.iter().cloned());
+        loaded
+    }
+}
 
 impl Builder {
-    /// The configuration is in this file.
+    /// The configuration is in this file. [`run`](Self::run) reads it again for each reload.
     #[must_use]
     pub fn config_file(self, path: impl Into<PathBuf>) -> Self {
         Self { origin: Origin::File(path.into()), ..self }
@@ -95,21 +113,29 @@ impl Builder {
 
     /// Variables and files are looked up here, and not in the process's own environment.
     #[must_use]
-    pub fn environment(self, environment: impl Environment + 'static) -> Self {
-        Self { environment: Box::new(environment), ..self }
+    pub fn environment(mut self, environment: impl Environment + Send + Sync + 'static) -> Self {
+        self.code.environment = Box::new(environment);
+        self
     }
 
-    /// Changes the configuration once it has been read and checked: providers, models, keys and all else that it says.
+    /// Changes the configuration whenever it has been read and checked: providers, models, keys and all else that it says.
     #[must_use]
-    pub fn configure(mut self, change: impl FnOnce(&mut Config) + 'static) -> Self {
-        self.changes.push(Box::new(change));
+    pub fn configure(mut self, change: impl Fn(&mut Config) + Send + Sync + 'static) -> Self {
+        self.code.changes.push(Box::new(change));
+        self
+    }
+
+    /// Keeps answers in a store of one's own, too, below memory and what the configuration names. It counts from the start on.
+    #[must_use]
+    pub fn cache_tier(mut self, tier: impl Tier + 'static) -> Self {
+        self.code.tiers.push(Arc::new(tier));
         self
     }
 
     /// A kind of plugin that `[[plugins]]` may name, beside those that ship or in the place of one of them.
     #[must_use]
     pub fn plugin_kind(mut self, kind: Kind) -> Self {
-        self.kinds.add(kind);
+        self.code.kinds.add(kind);
         self
     }
 
@@ -120,7 +146,7 @@ impl Builder {
         name: impl Into<String>,
         build: impl Fn(&Settings<'_>) -> Result<Arc<dyn Plugin>, SettingsError> + Send + Sync + 'static,
     ) -> Self {
-        self.kinds.add_fn(name, build);
+        self.code.kinds.add_fn(name, build);
         self
     }
 
@@ -133,30 +159,26 @@ impl Builder {
     /// The same, with conditions and a failure mode.
     #[must_use]
     pub fn plugin_config(mut self, plugin: PluginConfig) -> Self {
-        self.plugins.push(plugin);
+        self.code.plugins.push(plugin);
         self
     }
 
     /// Reads and checks the configuration, and adds what was said in code.
-    fn resolve(self) -> Result<(Config, Vec<Warning>, Source), Error> {
-        let Self { origin, environment, kinds, plugins, changes } = self;
-        let (mut config, warnings, source) = match origin {
-            Origin::Environment => (Config::from_environment(&*environment).config, Vec::new(), Source::Fixed),
+    fn resolve(self) -> Result<(Loaded, Source), Error> {
+        let Self { origin, code } = self;
+        let config = match origin {
             Origin::File(path) => {
-                let loaded = Config::load_with_plugins(&path, &*environment, &kinds)?;
-                (loaded.config, loaded.warnings, Source::Fixed)
+                let loaded = code.load(&path)?;
+                return Ok((loaded, Source::File(path, Arc::new(move |file| code.load(file)))));
             }
             Origin::Text(text) => {
-                let loaded = Config::parse_with_plugins(&text, "configuration", &*environment, &kinds)?;
-                (loaded.config, loaded.warnings, Source::Fixed)
+                let loaded = Config::parse_with_plugins(&text, "configuration", &*code.environment, &code.kinds)?;
+                return Ok((code.complete(loaded), Source::Fixed));
             }
-            Origin::Ready(config) => (*config, Vec::new(), Source::Fixed),
+            Origin::Environment => Config::from_environment(&*code.environment).config,
+            Origin::Ready(config) => *config,
         };
-        for change in changes {
-            change(&mut config);
-        }
-        config.plugins.extend(plugins);
-        Ok((config, warnings, source))
+        Ok((code.complete(Loaded { config, warnings: Vec::new() }), Source::Fixed))
     }
 
     /// Builds the gateway, for [`Gateway::service`] and [`Mounted`]. Opens the ledger and the store of keys, if there are such;
@@ -165,37 +187,23 @@ impl Builder {
     /// # Errors
     /// What is wrong with the configuration, or why it cannot be started.
     pub fn build(self) -> Result<Gateway, Error> {
-        let (config, warnings, _) = self.resolve()?;
-        let mock = config.providers.values().any(|provider| provider.base_url.is_none());
-        let mock = mock.then(|| Prebound::bind("127.0.0.1:0")).transpose().map_err(StartError::Bind)?;
-        let Built { gateway, store, keeper, shared_keys, snapshots } =
-            server::build(&config, mock.as_ref().map(Prebound::local_addr))?;
-        let mut services: Vec<Box<dyn ServiceWithDependents>> = Vec::new();
+        let (Loaded { config, warnings }, _) = self.resolve()?;
+        let mock = server::mock_socket(&config)?;
+        let built = server::build(&config, mock.as_ref().map(Prebound::local_addr))?;
+        let Built { gateway, mut services, snapshots } = built;
         if let Some(socket) = mock {
             services.push(Box::new(mock::service(socket, None).map_err(StartError::Bind)?));
         }
-        if let Some(store) = store {
-            services.push(Box::new(background_service("ai-gateway store", store)));
-        }
-        if let Some(keeper) = keeper {
-            services.push(Box::new(background_service("ai-gateway cache", keeper)));
-        }
-        if let Some(keys) = shared_keys {
-            services.push(Box::new(background_service("ai-gateway keys", keys)));
-        }
-        let reporting =
-            TelemetryService::new(gateway.telemetry.clone(), gateway.current.clone(), gateway.resolver.clone());
-        services.push(Box::new(background_service("ai-gateway telemetry", reporting)));
-        services.push(Box::new(background_service("ai-gateway probes", Probing(gateway.clone()))));
         Ok(Gateway { gateway, services, snapshots, warnings })
     }
 
     /// Runs the gateway as the binary does, with its listeners, until it is told to stop by a signal. Prints where it listens.
+    /// SIGHUP and the admin API reload what came from a file, and add what was said here.
     ///
     /// # Errors
     /// As of [`build`](Self::build), and that a listener cannot be opened; never once it serves.
     pub fn run(self) -> Result<(), Error> {
-        let (config, warnings, source) = self.resolve()?;
+        let (Loaded { config, warnings }, source) = self.resolve()?;
         for warning in warnings {
             log::warn!("{warning}");
         }
@@ -227,13 +235,14 @@ impl Gateway {
     /// A gateway to be built; without anything else said, of what the environment holds, as of `ai-gateway run`.
     #[must_use]
     pub fn builder() -> Builder {
-        Builder {
-            origin: Origin::Environment,
+        let code = Code {
             environment: Box::new(System),
             kinds: Registry::default(),
             plugins: Vec::new(),
+            tiers: Vec::new(),
             changes: Vec::new(),
-        }
+        };
+        Builder { origin: Origin::Environment, code }
     }
 
     /// What a person should know of the configuration.
@@ -271,7 +280,7 @@ impl Gateway {
     /// # Errors
     /// It cannot be built; the old one stays in force.
     pub fn reload(&self, config: &Config) -> Result<(), Error> {
-        self.gateway.current.store(Arc::new(self.snapshots.build(config)?));
+        self.snapshots.put_in_force(self.snapshots.build(config)?, &self.gateway.current);
         Ok(())
     }
 
@@ -281,5 +290,36 @@ impl Gateway {
     /// Never in practice.
     pub fn metrics(&self) -> Result<String, std::fmt::Error> {
         self.gateway.telemetry.metrics.encode()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Nothing;
+
+    impl Plugin for Nothing {
+        fn needs(&self) -> ai_gateway_plugins::Needs {
+            ai_gateway_plugins::Needs::new()
+        }
+    }
+
+    #[test]
+    fn a_reload_reads_the_file_again_and_adds_what_was_said_in_code() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("gateway.toml");
+        let write = |provider: &str| std::fs::write(&file, format!("[providers.{provider}]\nkind = \"mock\"")).unwrap();
+        write("one");
+        let builder = Gateway::builder().config_file(&file).plugin("nothing", Nothing);
+        let (first, source) = builder.configure(|config| config.server.max_body = 77).resolve().unwrap();
+        assert!(first.config.providers.contains_key("one"));
+        let Source::File(file, read) = source else { panic!("it comes from a file") };
+        write("two");
+        for _ in 0..2 {
+            let Loaded { config, .. } = read(&file).unwrap();
+            assert_eq!(config.providers.keys().collect::<Vec<_>>(), ["two"]);
+            assert_eq!((config.server.max_body, config.plugins.len()), (77, 1));
+        }
     }
 }

@@ -54,6 +54,34 @@ pub struct MountCtx<C> {
     pub own: C,
 }
 
+/// Calls a hook of the proxy that the request is for, with that one's context.
+macro_rules! whose {
+    ($self:ident, &mut $mounted:ident, |$proxy:ident, $ctx:ident| $call:expr) => {
+        match &mut $mounted.gateway {
+            Some($ctx) => {
+                let $proxy = &$self.gateway;
+                $call
+            }
+            None => {
+                let ($proxy, $ctx) = (&$self.own, &mut $mounted.own);
+                $call
+            }
+        }
+    };
+    ($self:ident, &$mounted:ident, |$proxy:ident, $ctx:ident| $call:expr) => {
+        match &$mounted.gateway {
+            Some($ctx) => {
+                let $proxy = &$self.gateway;
+                $call
+            }
+            None => {
+                let ($proxy, $ctx) = (&$self.own, &$mounted.own);
+                $call
+            }
+        }
+    };
+}
+
 #[async_trait]
 impl<P> ProxyHttp for Mounted<P>
 where
@@ -84,10 +112,7 @@ where
     }
 
     fn cache_vary_filter(&self, meta: &CacheMeta, ctx: &mut Self::CTX, request: &RequestHeader) -> Option<HashBinary> {
-        match &mut ctx.gateway {
-            Some(gateway) => self.gateway.cache_vary_filter(meta, gateway, request),
-            None => self.own.cache_vary_filter(meta, &mut ctx.own, request),
-        }
+        whose!(self, &mut ctx, |proxy, ctx| proxy.cache_vary_filter(meta, ctx, request))
     }
 
     fn fail_to_connect(
@@ -97,10 +122,7 @@ where
         ctx: &mut Self::CTX,
         error: Box<Error>,
     ) -> Box<Error> {
-        match &mut ctx.gateway {
-            Some(gateway) => self.gateway.fail_to_connect(session, peer, gateway, error),
-            None => self.own.fail_to_connect(session, peer, &mut ctx.own, error),
-        }
+        whose!(self, &mut ctx, |proxy, ctx| proxy.fail_to_connect(session, peer, ctx, error))
     }
 
     fn error_while_proxy(
@@ -111,10 +133,7 @@ where
         ctx: &mut Self::CTX,
         reused: bool,
     ) -> Box<Error> {
-        match &mut ctx.gateway {
-            Some(gateway) => self.gateway.error_while_proxy(peer, session, error, gateway, reused),
-            None => self.own.error_while_proxy(peer, session, error, &mut ctx.own, reused),
-        }
+        whose!(self, &mut ctx, |proxy, ctx| proxy.error_while_proxy(peer, session, error, ctx, reused))
     }
 
     async fn connected_to_upstream(
@@ -126,17 +145,11 @@ where
         digest: Option<&Digest>,
         ctx: &mut Self::CTX,
     ) -> Result<()> {
-        match &mut ctx.gateway {
-            Some(gateway) => self.gateway.connected_to_upstream(session, reused, peer, fd, digest, gateway).await,
-            None => self.own.connected_to_upstream(session, reused, peer, fd, digest, &mut ctx.own).await,
-        }
+        whose!(self, &mut ctx, |proxy, ctx| proxy.connected_to_upstream(session, reused, peer, fd, digest, ctx).await)
     }
 
     fn persist_connection_context(&self, session: &Session, ctx: &Self::CTX) -> Option<Box<dyn Any + Send + Sync>> {
-        match &ctx.gateway {
-            Some(gateway) => self.gateway.persist_connection_context(session, gateway),
-            None => self.own.persist_connection_context(session, &ctx.own),
-        }
+        whose!(self, &ctx, |proxy, ctx| proxy.persist_connection_context(session, ctx))
     }
 
     fn on_connection_reuse(&self, session: &mut Session, ctx: &mut Self::CTX, before: Box<dyn Any + Send + Sync>) {
@@ -151,24 +164,15 @@ where
         status: PurgeStatus,
         response: &mut std::borrow::Cow<'static, ResponseHeader>,
     ) -> Result<()> {
-        match &mut ctx.gateway {
-            Some(gateway) => self.gateway.purge_response_filter(session, gateway, status, response),
-            None => self.own.purge_response_filter(session, &mut ctx.own, status, response),
-        }
+        whose!(self, &mut ctx, |proxy, ctx| proxy.purge_response_filter(session, ctx, status, response))
     }
 
     async fn request_filter(&self, session: &mut Session, ctx: &mut Self::CTX) -> Result<bool> {
-        match &mut ctx.gateway {
-            Some(gateway) => self.gateway.request_filter(session, gateway).await,
-            None => self.own.request_filter(session, &mut ctx.own).await,
-        }
+        whose!(self, &mut ctx, |proxy, ctx| proxy.request_filter(session, ctx).await)
     }
 
     fn allow_spawning_subrequest(&self, session: &Session, ctx: &Self::CTX) -> bool {
-        match &ctx.gateway {
-            Some(gateway) => self.gateway.allow_spawning_subrequest(session, gateway),
-            None => self.own.allow_spawning_subrequest(session, &ctx.own),
-        }
+        whose!(self, &ctx, |proxy, ctx| proxy.allow_spawning_subrequest(session, ctx))
     }
 
     async fn request_body_filter(
@@ -178,31 +182,19 @@ where
         end: bool,
         ctx: &mut Self::CTX,
     ) -> Result<()> {
-        match &mut ctx.gateway {
-            Some(gateway) => self.gateway.request_body_filter(session, body, end, gateway).await,
-            None => self.own.request_body_filter(session, body, end, &mut ctx.own).await,
-        }
+        whose!(self, &mut ctx, |proxy, ctx| proxy.request_body_filter(session, body, end, ctx).await)
     }
 
     fn request_cache_filter(&self, session: &mut Session, ctx: &mut Self::CTX) -> Result<()> {
-        match &mut ctx.gateway {
-            Some(gateway) => self.gateway.request_cache_filter(session, gateway),
-            None => self.own.request_cache_filter(session, &mut ctx.own),
-        }
+        whose!(self, &mut ctx, |proxy, ctx| proxy.request_cache_filter(session, ctx))
     }
 
     fn cache_key_callback(&self, session: &Session, ctx: &mut Self::CTX) -> Result<CacheKey> {
-        match &mut ctx.gateway {
-            Some(gateway) => self.gateway.cache_key_callback(session, gateway),
-            None => self.own.cache_key_callback(session, &mut ctx.own),
-        }
+        whose!(self, &mut ctx, |proxy, ctx| proxy.cache_key_callback(session, ctx))
     }
 
     fn cache_miss(&self, session: &mut Session, ctx: &mut Self::CTX) {
-        match &mut ctx.gateway {
-            Some(gateway) => self.gateway.cache_miss(session, gateway),
-            None => self.own.cache_miss(session, &mut ctx.own),
-        }
+        whose!(self, &mut ctx, |proxy, ctx| proxy.cache_miss(session, ctx))
     }
 
     async fn cache_hit_filter(
@@ -213,17 +205,11 @@ where
         fresh: bool,
         ctx: &mut Self::CTX,
     ) -> Result<Option<ForcedFreshness>> {
-        match &mut ctx.gateway {
-            Some(gateway) => self.gateway.cache_hit_filter(session, meta, hit, fresh, gateway).await,
-            None => self.own.cache_hit_filter(session, meta, hit, fresh, &mut ctx.own).await,
-        }
+        whose!(self, &mut ctx, |proxy, ctx| proxy.cache_hit_filter(session, meta, hit, fresh, ctx).await)
     }
 
     async fn proxy_upstream_filter(&self, session: &mut Session, ctx: &mut Self::CTX) -> Result<bool> {
-        match &mut ctx.gateway {
-            Some(gateway) => self.gateway.proxy_upstream_filter(session, gateway).await,
-            None => self.own.proxy_upstream_filter(session, &mut ctx.own).await,
-        }
+        whose!(self, &mut ctx, |proxy, ctx| proxy.proxy_upstream_filter(session, ctx).await)
     }
 
     fn response_cache_filter(
@@ -232,10 +218,7 @@ where
         header: &ResponseHeader,
         ctx: &mut Self::CTX,
     ) -> Result<RespCacheable> {
-        match &mut ctx.gateway {
-            Some(gateway) => self.gateway.response_cache_filter(session, header, gateway),
-            None => self.own.response_cache_filter(session, header, &mut ctx.own),
-        }
+        whose!(self, &mut ctx, |proxy, ctx| proxy.response_cache_filter(session, header, ctx))
     }
 
     fn cache_not_modified_filter(
@@ -244,10 +227,7 @@ where
         header: &ResponseHeader,
         ctx: &mut Self::CTX,
     ) -> Result<bool> {
-        match &mut ctx.gateway {
-            Some(gateway) => self.gateway.cache_not_modified_filter(session, header, gateway),
-            None => self.own.cache_not_modified_filter(session, header, &mut ctx.own),
-        }
+        whose!(self, &mut ctx, |proxy, ctx| proxy.cache_not_modified_filter(session, header, ctx))
     }
 
     fn range_header_filter(
@@ -256,17 +236,11 @@ where
         header: &mut ResponseHeader,
         ctx: &mut Self::CTX,
     ) -> RangeType {
-        match &mut ctx.gateway {
-            Some(gateway) => self.gateway.range_header_filter(session, header, gateway),
-            None => self.own.range_header_filter(session, header, &mut ctx.own),
-        }
+        whose!(self, &mut ctx, |proxy, ctx| proxy.range_header_filter(session, header, ctx))
     }
 
     async fn upstream_peer(&self, session: &mut Session, ctx: &mut Self::CTX) -> Result<Box<HttpPeer>> {
-        match &mut ctx.gateway {
-            Some(gateway) => self.gateway.upstream_peer(session, gateway).await,
-            None => self.own.upstream_peer(session, &mut ctx.own).await,
-        }
+        whose!(self, &mut ctx, |proxy, ctx| proxy.upstream_peer(session, ctx).await)
     }
 
     async fn upstream_request_filter(
@@ -275,10 +249,7 @@ where
         upstream: &mut RequestHeader,
         ctx: &mut Self::CTX,
     ) -> Result<()> {
-        match &mut ctx.gateway {
-            Some(gateway) => self.gateway.upstream_request_filter(session, upstream, gateway).await,
-            None => self.own.upstream_request_filter(session, upstream, &mut ctx.own).await,
-        }
+        whose!(self, &mut ctx, |proxy, ctx| proxy.upstream_request_filter(session, upstream, ctx).await)
     }
 
     async fn upstream_response_filter(
@@ -287,10 +258,7 @@ where
         upstream: &mut ResponseHeader,
         ctx: &mut Self::CTX,
     ) -> Result<()> {
-        match &mut ctx.gateway {
-            Some(gateway) => self.gateway.upstream_response_filter(session, upstream, gateway).await,
-            None => self.own.upstream_response_filter(session, upstream, &mut ctx.own).await,
-        }
+        whose!(self, &mut ctx, |proxy, ctx| proxy.upstream_response_filter(session, upstream, ctx).await)
     }
 
     async fn response_filter(
@@ -299,10 +267,7 @@ where
         header: &mut ResponseHeader,
         ctx: &mut Self::CTX,
     ) -> Result<()> {
-        match &mut ctx.gateway {
-            Some(gateway) => self.gateway.response_filter(session, header, gateway).await,
-            None => self.own.response_filter(session, header, &mut ctx.own).await,
-        }
+        whose!(self, &mut ctx, |proxy, ctx| proxy.response_filter(session, header, ctx).await)
     }
 
     fn upstream_response_body_filter(
@@ -312,10 +277,7 @@ where
         end: bool,
         ctx: &mut Self::CTX,
     ) -> Result<Option<Duration>> {
-        match &mut ctx.gateway {
-            Some(gateway) => self.gateway.upstream_response_body_filter(session, body, end, gateway),
-            None => self.own.upstream_response_body_filter(session, body, end, &mut ctx.own),
-        }
+        whose!(self, &mut ctx, |proxy, ctx| proxy.upstream_response_body_filter(session, body, end, ctx))
     }
 
     fn upstream_response_trailer_filter(
@@ -324,10 +286,7 @@ where
         trailers: &mut HeaderMap,
         ctx: &mut Self::CTX,
     ) -> Result<()> {
-        match &mut ctx.gateway {
-            Some(gateway) => self.gateway.upstream_response_trailer_filter(session, trailers, gateway),
-            None => self.own.upstream_response_trailer_filter(session, trailers, &mut ctx.own),
-        }
+        whose!(self, &mut ctx, |proxy, ctx| proxy.upstream_response_trailer_filter(session, trailers, ctx))
     }
 
     fn response_body_filter(
@@ -337,10 +296,7 @@ where
         end: bool,
         ctx: &mut Self::CTX,
     ) -> Result<Option<Duration>> {
-        match &mut ctx.gateway {
-            Some(gateway) => self.gateway.response_body_filter(session, body, end, gateway),
-            None => self.own.response_body_filter(session, body, end, &mut ctx.own),
-        }
+        whose!(self, &mut ctx, |proxy, ctx| proxy.response_body_filter(session, body, end, ctx))
     }
 
     async fn response_trailer_filter(
@@ -349,24 +305,15 @@ where
         trailers: &mut HeaderMap,
         ctx: &mut Self::CTX,
     ) -> Result<Option<Bytes>> {
-        match &mut ctx.gateway {
-            Some(gateway) => self.gateway.response_trailer_filter(session, trailers, gateway).await,
-            None => self.own.response_trailer_filter(session, trailers, &mut ctx.own).await,
-        }
+        whose!(self, &mut ctx, |proxy, ctx| proxy.response_trailer_filter(session, trailers, ctx).await)
     }
 
     async fn logging(&self, session: &mut Session, error: Option<&Error>, ctx: &mut Self::CTX) {
-        match &mut ctx.gateway {
-            Some(gateway) => self.gateway.logging(session, error, gateway).await,
-            None => self.own.logging(session, error, &mut ctx.own).await,
-        }
+        whose!(self, &mut ctx, |proxy, ctx| proxy.logging(session, error, ctx).await)
     }
 
     fn suppress_error_log(&self, session: &Session, ctx: &Self::CTX, error: &Error) -> bool {
-        match &ctx.gateway {
-            Some(gateway) => self.gateway.suppress_error_log(session, gateway, error),
-            None => self.own.suppress_error_log(session, &ctx.own, error),
-        }
+        whose!(self, &ctx, |proxy, ctx| proxy.suppress_error_log(session, ctx, error))
     }
 
     fn suppress_proxy_warn_log(
@@ -376,45 +323,27 @@ where
         error: &Error,
         context: ProxyWarnLogContext,
     ) -> bool {
-        match &ctx.gateway {
-            Some(gateway) => self.gateway.suppress_proxy_warn_log(session, gateway, error, context),
-            None => self.own.suppress_proxy_warn_log(session, &ctx.own, error, context),
-        }
+        whose!(self, &ctx, |proxy, ctx| proxy.suppress_proxy_warn_log(session, ctx, error, context))
     }
 
     async fn fail_to_proxy(&self, session: &mut Session, error: &Error, ctx: &mut Self::CTX) -> FailToProxy {
-        match &mut ctx.gateway {
-            Some(gateway) => self.gateway.fail_to_proxy(session, error, gateway).await,
-            None => self.own.fail_to_proxy(session, error, &mut ctx.own).await,
-        }
+        whose!(self, &mut ctx, |proxy, ctx| proxy.fail_to_proxy(session, error, ctx).await)
     }
 
     fn should_serve_stale(&self, session: &mut Session, ctx: &mut Self::CTX, error: Option<&Error>) -> bool {
-        match &mut ctx.gateway {
-            Some(gateway) => self.gateway.should_serve_stale(session, gateway, error),
-            None => self.own.should_serve_stale(session, &mut ctx.own, error),
-        }
+        whose!(self, &mut ctx, |proxy, ctx| proxy.should_serve_stale(session, ctx, error))
     }
 
     fn is_purge(&self, session: &Session, ctx: &Self::CTX) -> bool {
-        match &ctx.gateway {
-            Some(gateway) => self.gateway.is_purge(session, gateway),
-            None => self.own.is_purge(session, &ctx.own),
-        }
+        whose!(self, &ctx, |proxy, ctx| proxy.is_purge(session, ctx))
     }
 
     fn purge_action(&self, session: &Session, ctx: &Self::CTX) -> PurgeAction {
-        match &ctx.gateway {
-            Some(gateway) => self.gateway.purge_action(session, gateway),
-            None => self.own.purge_action(session, &ctx.own),
-        }
+        whose!(self, &ctx, |proxy, ctx| proxy.purge_action(session, ctx))
     }
 
     fn request_summary(&self, session: &Session, ctx: &Self::CTX) -> String {
-        match &ctx.gateway {
-            Some(gateway) => self.gateway.request_summary(session, gateway),
-            None => self.own.request_summary(session, &ctx.own),
-        }
+        whose!(self, &ctx, |proxy, ctx| proxy.request_summary(session, ctx))
     }
 }
 

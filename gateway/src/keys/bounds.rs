@@ -11,7 +11,7 @@ use super::KeyError;
 use crate::config::{budget_rule, concurrent_rule, dollars_and_soft, rate_rule};
 use crate::limits::{Period, Rule, What};
 
-/// Tables of one field.
+/// Limits, or budgets, of one key.
 const MOST: usize = 32;
 
 #[derive(Deserialize)]
@@ -43,6 +43,9 @@ pub(super) fn limits(written: Value) -> Result<Vec<Rule>, KeyError> {
             rules.push(concurrent_rule(most).ok_or_else(none)?);
         }
     }
+    if rules.len() > MOST {
+        return Err(too_many("limits"));
+    }
     Ok(rules)
 }
 
@@ -64,10 +67,14 @@ fn tables<T: serde::de::DeserializeOwned>(field: &str, written: Value) -> Result
         table => vec![table],
     };
     if tables.len() > MOST {
-        return Err(KeyError::field(field, format!("has more than {MOST} tables")));
+        return Err(too_many(field));
     }
     let table = |table| serde_json::from_value(table).map_err(|error| KeyError::field(field, error.to_string()));
     tables.into_iter().map(table).collect()
+}
+
+fn too_many(field: &str) -> KeyError {
+    KeyError::field(field, format!("there are more than {MOST}"))
 }
 
 /// What [`limits`] reads of these rules.
@@ -115,9 +122,9 @@ mod tests {
         assert_eq!(rules.len(), 5);
         assert_eq!(limits(json!(shown_limits(&rules))).unwrap(), rules);
         assert!(shown_budgets(&rules).is_empty());
-        for per in ["hour", "day", "week", "month", "total", "30d", "36h", "90m"] {
-            for usd in [0.000001, 0.1, 12.34, 50.0, 8_999_999.0] {
-                for soft in [None, Some(1.0), Some(0.333)] {
+        for per in ["hour", "day", "week", "month", "total", "30d", "36h", "90m", "1ms", "100years"] {
+            for usd in [1e-300, 1e-12, 0.000001, 0.1, 12.34, 50.0, 8_999_999.0] {
+                for soft in [None, Some(1.0), Some(0.333), Some(1e-6)] {
                     let rules = budgets(json!({ "usd": usd, "per": per, "soft": soft })).unwrap();
                     assert_eq!(budgets(json!(shown_budgets(&rules))).unwrap(), rules, "{usd} {per} {soft:?}");
                     assert!(shown_limits(&rules).is_empty());
@@ -140,6 +147,8 @@ mod tests {
             json!({ "concurrent": -1 }),
             json!({ "money": 1 }),
             json!(vec![json!({}); 33]),
+            // As many tables as may be, and more limits.
+            json!(vec![json!({ "requests": "1/s", "concurrent": 1 }); 17]),
         ] {
             assert!(matches!(limits(bad.clone()), Err(KeyError::Field { field, .. }) if field == "limits"), "{bad}");
         }
@@ -154,6 +163,7 @@ mod tests {
             json!({ "usd": 1, "per": "'; DROP TABLE keys" }),
             json!({ "usd": 1, "per": "0s" }),
             json!({ "usd": 1, "per": "day", "soft": 2 }),
+            json!({ "usd": 1, "per": "day", "soft": 1e-7 }),
         ] {
             assert!(matches!(budgets(bad.clone()), Err(KeyError::Field { field, .. }) if field == "budget"), "{bad}");
         }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::{Key, KeyError, NewKey};
-use crate::config::{KeyConfig, ModelPattern, OnAbort, Right};
+use crate::config::{KeyConfig, ModelPattern, Right};
 
 /// Who makes and manages keys.
 #[derive(Debug, Clone)]
@@ -39,7 +39,6 @@ pub(super) fn grant(new: NewKey, maker: &Maker) -> Result<KeyConfig, KeyError> {
     let patterns = |models: Vec<String>| models.iter().map(|model| ModelPattern::new(model)).collect();
     let mut granted = KeyConfig {
         name: new.name,
-        hash: None,
         models: new.models.map(patterns),
         tags: new.tags.unwrap_or_default(),
         team: new.team,
@@ -47,9 +46,8 @@ pub(super) fn grant(new: NewKey, maker: &Maker) -> Result<KeyConfig, KeyError> {
         allow: new.allow.unwrap_or_default(),
         expires: new.expires,
         rules: new.rules,
-        priority: 0,
-        on_abort: OnAbort::default(),
         cache: new.cache.unwrap_or_default(),
+        ..KeyConfig::default()
     };
     let Some(maker) = maker.key() else { return Ok(granted) };
     let own = maker.config();

@@ -43,8 +43,7 @@ impl NewKey {
     /// # Errors
     /// Which field is wrong, and how.
     pub fn parse(body: &[u8], now: SystemTime) -> Result<Self, KeyError> {
-        let mut fields: Map<String, Value> = serde_json::from_slice(body)
-            .map_err(|error| KeyError::field("body", format!("is no JSON object: {error}")))?;
+        let mut fields = object(body)?;
         let name: String = take(&mut fields, "name")?.ok_or_else(|| KeyError::field("name", "is missing"))?;
         if !is_name(&name) {
             let message = format!("has 1 to {LONGEST} letters, digits, `-`, `_`, `.`, `:` and `@`");
@@ -64,19 +63,27 @@ impl NewKey {
         if new.models.as_ref().is_some_and(Vec::is_empty) {
             return Err(KeyError::field("models", "is empty: name some, or leave it out"));
         }
-        match fields.keys().next() {
-            Some(unknown) => Err(KeyError::field(
-                &unknown.escape_default().to_string(),
-                "is not known; there are name, models, tags, team, owner, allow, expires, cache, limits and budget",
-            )),
-            None => Ok(new),
-        }
+        let known = "is not known; there are name, models, tags, team, owner, allow, expires, cache, limits and budget";
+        nothing_left(&fields, known)?;
+        Ok(new)
     }
 }
 
 fn is_name(name: &str) -> bool {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.' | b':' | b'@');
     (1..=LONGEST).contains(&name.len()) && name.bytes().all(plain)
+}
+
+fn object(body: &[u8]) -> Result<Map<String, Value>, KeyError> {
+    serde_json::from_slice(body).map_err(|error| KeyError::field("body", format!("is no JSON object: {error}")))
+}
+
+/// All fields were taken; `message` says what is wrong with another one.
+fn nothing_left(fields: &Map<String, Value>, message: &str) -> Result<(), KeyError> {
+    match fields.keys().next() {
+        Some(unknown) => Err(KeyError::field(&unknown.escape_default().to_string(), message)),
+        None => Ok(()),
+    }
 }
 
 /// The field's value; `null` is none.
@@ -138,15 +145,10 @@ fn only<T: DeserializeOwned>(body: &[u8], field: &str) -> Result<Option<T>, KeyE
     if body.is_empty() {
         return Ok(None);
     }
-    let mut fields: Map<String, Value> =
-        serde_json::from_slice(body).map_err(|error| KeyError::field("body", format!("is no JSON object: {error}")))?;
+    let mut fields = object(body)?;
     let value = take(&mut fields, field)?;
-    match fields.keys().next() {
-        Some(unknown) => {
-            Err(KeyError::field(&unknown.escape_default().to_string(), format!("is not known; there is `{field}`")))
-        }
-        None => Ok(value),
-    }
+    nothing_left(&fields, &format!("is not known; there is `{field}`"))?;
+    Ok(value)
 }
 
 /// The only field of a body, a length of time such as `"24h"`.
@@ -201,13 +203,9 @@ impl Change {
     /// # Errors
     /// Which field is wrong, and how; nothing is to be changed.
     pub fn parse(body: &[u8]) -> Result<Self, KeyError> {
-        let mut fields: Map<String, Value> = serde_json::from_slice(body)
-            .map_err(|error| KeyError::field("body", format!("is no JSON object: {error}")))?;
+        let mut fields = object(body)?;
         let change = Self { enabled: take(&mut fields, "enabled")?, bounds: Bounds::take(&mut fields)? };
-        if let Some(unknown) = fields.keys().next() {
-            let message = "cannot be changed; `enabled`, `limits` and `budget` can";
-            return Err(KeyError::field(&unknown.escape_default().to_string(), message));
-        }
+        nothing_left(&fields, "cannot be changed; `enabled`, `limits` and `budget` can")?;
         if change == Self::default() {
             return Err(KeyError::field("body", "changes nothing: give `enabled`, `limits` or `budget`"));
         }

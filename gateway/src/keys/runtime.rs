@@ -263,10 +263,16 @@ impl RuntimeKeys {
     /// There is no such key of this maker's, or the store failed.
     pub fn delete(&self, name: &str, maker: &Maker) -> Result<(), KeyError> {
         let mut inner = self.lock();
-        let last = find(&inner.records, name, maker)?.changed;
-        let changed = self.stamp(Some(last));
-        let goes = |record: &&Record| &*record.key.name == name || record.maker.as_deref() == Some(name);
-        let names: Vec<Arc<str>> = inner.records.values().filter(goes).map(|record| record.key.name.clone()).collect();
+        let last = match find(&inner.records, name, maker) {
+            Ok(record) => Some(record.changed),
+            // One that could not be read.
+            Err(_) if maker.name().is_none() && inner.store.has(name)? => None,
+            Err(error) => return Err(error),
+        };
+        let changed = self.stamp(last);
+        let made = inner.records.values().filter(|record| record.maker.as_deref() == Some(name));
+        let mut names: Vec<Arc<str>> = made.map(|record| record.key.name.clone()).collect();
+        names.push(name.into());
         let puts: Vec<Put<'_>> = names.iter().map(|name| Put::Deleted { name, changed }).collect();
         inner.store.put(&puts)?;
         for name in &names {

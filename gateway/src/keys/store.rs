@@ -4,6 +4,7 @@ use std::fs::OpenOptions;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
+use log::error;
 use rusqlite::{Connection, OptionalExtension, Transaction, params};
 use rusqlite_migration::{M, Migrations};
 use serde::{Deserialize, Serialize};
@@ -11,7 +12,7 @@ use serde_json::Value;
 
 use super::by_hash::Digest;
 use super::{KeyError, bounds, seconds, time};
-use crate::config::{CacheScope, KeyConfig, ModelPattern, OnAbort, Right};
+use crate::config::{CacheScope, KeyConfig, ModelPattern, Right};
 use crate::limits::Rule;
 
 const MIGRATIONS: &[M<'static>] = &[
@@ -101,18 +102,20 @@ impl Store {
             .open(path)
             .map_err(|error| KeyError::Store(format!("`{shown}` cannot be opened: {error}")))?;
         let mut connection = Connection::open(path)?;
+        // Tables that a power loss takes away are made again: a start does not wait for the disk at each step.
+        connection.pragma_update(None, "synchronous", "NORMAL")?;
         connection.pragma_update(None, "journal_mode", "WAL")?;
-        connection.pragma_update(None, "synchronous", "FULL")?;
         connection.pragma_update(None, "foreign_keys", true)?;
         connection.busy_timeout(std::time::Duration::from_secs(5))?;
         Migrations::from_slice(MIGRATIONS)
             .to_latest(&mut connection)
             .map_err(|error| KeyError::Store(format!("`{shown}` is no store of keys: {error}")))?;
+        connection.pragma_update(None, "synchronous", "FULL")?;
         Ok(Self(connection))
     }
 
-    /// Everything in it, without secrets whose time is over and what was deleted long ago, which are forgotten. `now`: in
-    /// milliseconds.
+    /// Everything in it, without secrets whose time is over and what was deleted long ago, which are forgotten. A key that
+    /// cannot be read is left out, and reported. `now`: in milliseconds.
     pub(super) fn load(&mut self, now: u64) -> Result<Loaded, KeyError> {
         self.0.execute("DELETE FROM secrets WHERE until <= ?1", [signed(now / 1000)])?;
         self.0.execute("DELETE FROM deleted WHERE changed < ?1", [signed(now.saturating_sub(REMEMBERED))])?;
@@ -125,9 +128,14 @@ impl Store {
         let mut loaded = Loaded::default();
         for row in rows {
             let (name, rights, maker, (created, expires, changed), enabled) = row?;
-            let rights: Rights = serde_json::from_str(&rights)
-                .map_err(|error| KeyError::Store(format!("the rights of `{name}` cannot be read: {error}")))?;
-            let config = rights.into_config(name, expires.map(unsigned))?;
+            let config = match Rights::read(&rights).and_then(|rights| rights.into_config(&name, expires.map(unsigned)))
+            {
+                Ok(config) => config,
+                Err(error) => {
+                    error!("the key `{name}` of the store is refused to clients until it is deleted: {error}");
+                    continue;
+                }
+            };
             let created = unsigned(created);
             let changed = if changed == 0 { created.saturating_mul(1000) } else { unsigned(changed) };
             loaded.rows.push(Row { config, maker, created, enabled, changed });
@@ -223,16 +231,19 @@ impl Rights {
         }
     }
 
+    fn read(text: &str) -> Result<Self, KeyError> {
+        serde_json::from_str(text).map_err(|error| KeyError::Store(format!("its rights cannot be read: {error}")))
+    }
+
     /// `expires`: seconds since 1970.
-    pub(super) fn into_config(self, name: String, expires: Option<u64>) -> Result<KeyConfig, KeyError> {
+    pub(super) fn into_config(self, name: &str, expires: Option<u64>) -> Result<KeyConfig, KeyError> {
         let patterns = |models: Vec<String>| models.iter().map(|model| ModelPattern::new(model)).collect();
-        let unreadable = |error| KeyError::Store(format!("the limits of `{name}` cannot be read: {error}"));
+        let unreadable = |error| KeyError::Store(format!("its limits cannot be read: {error}"));
         let limits = bounds::limits(self.limits.into()).map_err(unreadable)?;
         let budgets = bounds::budgets(self.budget.into()).map_err(unreadable)?;
         let rules: Vec<Rule> = limits.into_iter().chain(budgets).collect();
         Ok(KeyConfig {
-            name,
-            hash: None,
+            name: name.to_owned(),
             models: self.models.map(patterns),
             tags: self.tags,
             team: self.team,
@@ -240,9 +251,8 @@ impl Rights {
             allow: self.allow,
             expires: expires.map(time),
             rules,
-            priority: 0,
-            on_abort: OnAbort::default(),
             cache: self.cache,
+            ..KeyConfig::default()
         })
     }
 }

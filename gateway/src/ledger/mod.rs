@@ -125,7 +125,7 @@ impl Ledger {
         }
     }
 
-    /// Gives budgets and token limits what requests have used before this process began. Waits for it for `patience` at most;
+    /// Gives limits and budgets what requests have used before this process began. Waits for it for `patience` at most;
     /// what is left then is done beside the requests. Does something the first time only.
     ///
     /// Blocks its thread: call it before anything is served.

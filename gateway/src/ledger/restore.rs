@@ -1,4 +1,4 @@
-//! Budgets and token limits know after a restart what was used before: it stands in the ledger.
+//! Limits and budgets know after a restart what was used before: it stands in the ledger.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -15,7 +15,7 @@ use crate::limits::{Amounts, Limits, Used};
 /// Records read in one go.
 const PAGE: u32 = 2_000;
 /// Between two tries to read.
-const RETRY: Duration = Duration::from_secs(1);
+const RETRY: Duration = if cfg!(test) { Duration::from_millis(1) } else { Duration::from_secs(1) };
 /// Tries in a row that fail before it is given up.
 const TRIES: u32 = 600;
 /// Requests that began so long before a window may have ended in it: microseconds.
@@ -24,9 +24,7 @@ const LONGEST: i64 = 3_600_000_000;
 /// Reads what began at `from` (milliseconds since 1970) or later, and before now, into `limits`, as soon as `caught_up` has lost
 /// its other side. Returns when it is done, or after `patience`.
 pub fn start(path: &Path, limits: &Arc<Limits>, from: u64, caught_up: Receiver<()>, patience: Duration) {
-    let restoring =
-        Restoring { path: path.to_owned(), limits: limits.clone(), from: micros(from), to: micros(limits.now()) };
-    limits.set_restoring(true);
+    let restoring = Restoring::new(path, limits, from);
     let (running, done) = mpsc::sync_channel::<()>(0);
     let thread = thread::Builder::new().name("ledger-restore".to_owned()).spawn(move || {
         // Nothing is ever sent.
@@ -35,16 +33,17 @@ pub fn start(path: &Path, limits: &Arc<Limits>, from: u64, caught_up: Receiver<(
         drop(running);
     });
     match thread {
-        Err(error) => error!("what budgets have spent cannot be read: {error}"),
+        Err(error) => error!("what was used before cannot be read: {error}"),
         Ok(_) if done.recv_timeout(patience) == Err(RecvTimeoutError::Timeout) => {
             warn!(
-                "what budgets have spent is still being read from the ledger: until then they have more room than is left"
+                "what was used before is still being read from the ledger: until then limits and budgets have more room than is left"
             );
         }
         Ok(_) => {}
     }
 }
 
+/// While it lives, limits say that not everything is known yet.
 struct Restoring {
     path: PathBuf,
     limits: Arc<Limits>,
@@ -52,29 +51,40 @@ struct Restoring {
     to: i64,
 }
 
+impl Drop for Restoring {
+    fn drop(&mut self) {
+        self.limits.set_restoring(false);
+    }
+}
+
 impl Restoring {
+    fn new(path: &Path, limits: &Arc<Limits>, from: u64) -> Self {
+        limits.set_restoring(true);
+        Self { path: path.to_owned(), limits: limits.clone(), from: micros(from), to: micros(limits.now()) }
+    }
+
     /// The newest records come first: the shortest windows are right the soonest.
-    fn run(&self) {
+    fn run(self) {
         let (begun, mut count, mut failed) = (Instant::now(), 0, 0);
         let mut last: Option<Record<'static>> = None;
         loop {
+            let before = count;
             match self.pages(&mut last, &mut count) {
                 Ok(()) => break,
                 Err(error) => {
-                    failed += 1;
+                    failed = if count > before { 1 } else { failed + 1 };
                     if failed == 1 {
-                        error!("what budgets have spent cannot be read from the ledger now: {error}");
+                        error!("what was used before cannot be read from the ledger now: {error}");
                     }
                     if failed == TRIES {
-                        error!("what budgets have spent is given up: they begin anew");
+                        error!("what was used before is given up: limits and budgets begin anew");
                         return;
                     }
                     thread::sleep(RETRY);
                 }
             }
         }
-        self.limits.set_restoring(false);
-        info!("budgets know what {count} records have spent, after {} ms", begun.elapsed().as_millis());
+        info!("limits and budgets know what {count} records have used, after {} ms", begun.elapsed().as_millis());
     }
 
     /// Goes on behind `last`. A page counts as a whole or not at all.
@@ -92,21 +102,39 @@ impl Restoring {
     }
 }
 
-/// What a record counts for, when its request ended.
+/// What a record counts for. A request is let in before its first attempt, or before it gets an answer of another call.
 fn used<'a>(record: &'a Record<'_>) -> Used<'a> {
     // Whoever was given an answer of another call took no tokens, and paid its part of that call, if any.
     let own = !matches!(record.kind, Kind::CacheHit | Kind::Shared);
     let tokens = record.usage.total().filter(|_| own).unwrap_or(0);
+    let let_in = !own || (record.kind == Kind::Request && record.attempts > 0);
+    let at = u64::try_from(record.at).unwrap_or(0);
     Used {
         keys: [record.key.as_deref(), record.account.as_deref()],
         team: record.team.as_deref(),
         tags: record.tags.iter().map(|tag| &**tag).collect(),
         model: record.model.as_deref(),
         amounts: Amounts { tokens, cost: record.cost.unwrap_or(0) },
-        at: u64::try_from(record.at).unwrap_or(0).saturating_add(record.duration_us) / 1000,
+        at: at.saturating_add(record.duration_us) / 1000,
+        let_in: let_in.then_some(at / 1000),
     }
 }
 
 fn micros(millis: u64) -> i64 {
     i64::try_from(millis).unwrap_or(i64::MAX).saturating_mul(1000)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_given_up_is_not_waited_for() {
+        let dir = tempfile::tempdir().unwrap();
+        let limits = Arc::<Limits>::default();
+        let (caught_up, nobody) = mpsc::sync_channel(0);
+        drop(caught_up);
+        start(&dir.path().join("none.db"), &limits, 0, nobody, Duration::from_secs(60));
+        assert!(!limits.is_restoring());
+    }
 }

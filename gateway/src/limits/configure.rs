@@ -5,12 +5,13 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, PoisonError};
 
 use super::{Kind, Limits, Rule, Strangers};
-use crate::config::{Config, RouteTo};
+use crate::config::{Config, Reserve, RouteTo};
 
 impl Limits {
     /// Sets what the file says, in force at once, instead of what it said before; what was counted stays. Keys made at run time
     /// are set with [`Limits::set`].
     pub fn configure(&self, config: &Config) {
+        self.reserves_most.store(config.limits.reserve == Reserve::Most, Relaxed);
         self.wait.store(u64::try_from(config.limits.wait.as_millis()).unwrap_or(u64::MAX), Relaxed);
         if self.strangers().map(|strangers| strangers.rate()) != config.limits.wrong_keys {
             self.strangers.store(config.limits.wrong_keys.map(|rate| Arc::new(Strangers::new(rate))));

@@ -166,8 +166,7 @@ impl Limits {
     fn with_meter(&self, kind: Kind, name: &str, rule: Rule, change: impl FnOnce(&mut Meter)) {
         let subject = self.subject(kind, name);
         let mut meters = subject.meters();
-        let same = |meter: &&mut Meter| meter.rule.what == rule.what && meter.rule.period == rule.period;
-        if let Some(meter) = meters.iter_mut().find(same) {
+        if let Some(meter) = meters.iter_mut().find(|meter| meter.rule.counts_as(&rule)) {
             return change(meter);
         }
         let mut made = Meter::new(rule);

@@ -51,6 +51,13 @@ pub struct Rule {
     pub soft: u64,
 }
 
+impl Rule {
+    /// Whether both count the same in the same time: a subject has one meter for them.
+    pub(super) fn counts_as(&self, other: &Self) -> bool {
+        self.what == other.what && self.period == other.period
+    }
+}
+
 /// What a request is expected to use.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Amounts {

@@ -58,6 +58,8 @@ pub struct Limits {
     subjects: [ArcSwap<Subjects>; Kind::ALL.len()],
     /// Those that the file has set.
     configured: Mutex<HashSet<(Kind, String)>>,
+    /// Whether budgets put by the most that a model can say ([`Reserve::Most`](crate::config::Reserve)).
+    reserves_most: AtomicBool,
     /// Longest wait of a request for room, in milliseconds.
     wait: AtomicU64,
     /// Who waits.
@@ -80,6 +82,7 @@ impl Limits {
         Self {
             subjects: Default::default(),
             configured: Mutex::default(),
+            reserves_most: AtomicBool::new(false),
             wait: AtomicU64::new(0),
             queues: Queues::default(),
             offset: AtomicI64::new(0),
@@ -201,6 +204,11 @@ impl Limits {
     /// Who comes without a right key; `None`: nobody asks.
     pub fn strangers(&self) -> Option<Arc<Strangers>> {
         self.strangers.load_full()
+    }
+
+    /// Whether budgets put by the most that an answer may cost, and not what answers usually do.
+    pub fn reserves_most(&self) -> bool {
+        self.reserves_most.load(Relaxed)
     }
 
     /// The length in tokens that nearly all answers of `model` have stayed within lately; `None`: too few are known.

@@ -31,15 +31,21 @@ struct Lengths {
 impl Outputs {
     /// An answer of `model` had so many tokens.
     pub(super) fn learn(&self, model: &str, tokens: u64) {
-        if !self.0.load().contains_key(model) {
-            self.0.rcu(|known| {
-                let mut known = HashMap::clone(known);
-                if known.len() < MODELS {
-                    known.entry(model.into()).or_default();
-                }
-                known
-            });
+        let known = self.0.load();
+        if let Some(lengths) = known.get(model) {
+            return lengths.learn(tokens);
         }
+        if known.len() >= MODELS {
+            return;
+        }
+        self.0.rcu(|known| {
+            let mut known = HashMap::clone(known);
+            // Other threads may have been faster.
+            if known.len() < MODELS {
+                known.entry(model.into()).or_default();
+            }
+            known
+        });
         if let Some(lengths) = self.0.load().get(model) {
             lengths.learn(tokens);
         }

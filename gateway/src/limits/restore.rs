@@ -19,11 +19,13 @@ pub struct Used<'a> {
     pub amounts: Amounts,
     /// When it ended: milliseconds since 1970.
     pub at: u64,
+    /// When it came, if it is a client's request that was let in: milliseconds since 1970.
+    pub let_in: Option<u64>,
 }
 
 impl Limits {
-    /// Since when what was used still counts against a budget or a token limit that is in force, in milliseconds since 1970.
-    /// `None`: nothing does, or a store knows.
+    /// Since when what was used still counts against a budget or a limit in force, in milliseconds since 1970. `None`: nothing
+    /// does, or a store knows.
     pub fn restores_from(&self) -> Option<u64> {
         if self.shared.get().is_some() {
             return None;
@@ -31,7 +33,7 @@ impl Limits {
         let now = self.now();
         let counted = self.all().into_iter().filter(|subject| subject.kind != Kind::Target);
         let rules = counted.flat_map(|subject| subject.usage(now)).map(|usage| usage.rule);
-        rules.filter(|rule| matches!(rule.what, What::Tokens | What::Cost)).map(|rule| rule.period.begins(now)).min()
+        rules.filter(|rule| rule.what != What::Concurrent).map(|rule| rule.period.begins(now)).min()
     }
 
     /// Counts what was used before this process began, each record once.
@@ -39,10 +41,13 @@ impl Limits {
         let now = self.now();
         let keys = used.keys.into_iter().flatten();
         for subject in self.subjects_of(keys, used.team, used.tags.iter().copied(), used.model.unwrap_or_default()) {
-            for meter in
-                subject.meters().iter_mut().filter(|meter| matches!(meter.rule.what, What::Tokens | What::Cost))
-            {
-                meter.book_past(used.amounts.of(meter.rule.what), used.at, now);
+            for meter in subject.meters().iter_mut() {
+                let what = meter.rule.what;
+                match (what, used.let_in) {
+                    (What::Requests, Some(came)) => meter.book_past(1, came, now),
+                    (What::Tokens | What::Cost, _) => meter.book_past(used.amounts.of(what), used.at, now),
+                    (What::Requests, None) | (What::Concurrent, _) => {}
+                }
             }
         }
     }

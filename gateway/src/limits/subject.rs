@@ -91,8 +91,7 @@ impl Subject {
             meter.in_force = false;
         }
         for rule in rules {
-            let same = |meter: &&mut Meter| meter.rule.what == rule.what && meter.rule.period == rule.period;
-            match meters.iter_mut().find(same) {
+            match meters.iter_mut().find(|meter| meter.rule.counts_as(rule)) {
                 // The narrower one of two for the same time.
                 Some(meter) if meter.in_force && meter.rule.limit <= rule.limit => {}
                 Some(meter) => (meter.rule, meter.in_force) = (*rule, true),

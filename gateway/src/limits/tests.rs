@@ -122,17 +122,27 @@ fn a_total_budget_that_is_used_up_never_comes_back() {
 #[test]
 fn what_was_used_before_counts_as_long_as_it_would_have() {
     let windows = [Period::Sliding(60_000), Period::Sliding(86_400_000), Period::Hour, Period::Day, Period::Month];
-    for period in windows {
-        let (seen, bot) = limits(&[rule(What::Tokens, period, 1_000)]);
-        let (told, other) = limits(&[rule(What::Tokens, period, 1_000)]);
+    for (what, period) in
+        [What::Tokens, What::Requests].into_iter().flat_map(|what| windows.map(|window| (what, window)))
+    {
+        let (seen, bot) = limits(&[rule(what, period, 1_000)]);
+        let (told, other) = limits(&[rule(what, period, 1_000)]);
         let now = seen.now();
         let past = [0, 1_000, 59_000, 61_000, 3_000_000, 80_000_000, 90_000_000, 3_000_000_000].map(|ago| now - ago);
         let in_order: Vec<(u64, u64)> = (1..).zip(past).collect();
         for (amount, at) in in_order.iter().rev() {
-            bot.meters()[0].book(*amount, *at);
+            bot.meters()[0].book(if what == What::Requests { 1 } else { *amount }, *at);
         }
         for (amount, at) in (1..).zip(past) {
-            told.restore(&Used { keys: [None, Some("bot")], amounts: amounts(amount, 0), at, ..Used::default() });
+            // A request counts when it came, tokens when it ended.
+            let (at, let_in) = if what == What::Requests { (now, Some(at)) } else { (at, None) };
+            told.restore(&Used {
+                keys: [None, Some("bot")],
+                amounts: amounts(amount, 0),
+                at,
+                let_in,
+                ..Used::default()
+            });
         }
         bot.meters()[0].advance(now);
         let of = |subject: &Subject| {
@@ -142,7 +152,7 @@ fn what_was_used_before_counts_as_long_as_it_would_have() {
                 meters[0].booked()
             })
         };
-        assert_eq!(of(&bot), of(&other), "{period}");
+        assert_eq!(of(&bot), of(&other), "{what:?} {period}");
     }
 }
 

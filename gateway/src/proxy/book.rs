@@ -32,6 +32,14 @@ pub fn book_others(gateway: &Gateway, exchange: &Exchange) {
     }
 }
 
+/// Books a request of the gateway's own, if it consumed anything.
+pub fn book_own(gateway: &Gateway, exchange: &Exchange) {
+    let record = Record { kind: Kind::Own, ..record(exchange) };
+    if record.usage_source != UsageSource::None {
+        enter(gateway, exchange, &record);
+    }
+}
+
 /// Puts a record in the ledger and its cost in the metrics.
 pub fn enter(gateway: &Gateway, exchange: &Exchange, record: &Record<'_>) {
     if record.usage_source != UsageSource::None

@@ -19,6 +19,7 @@ use super::cached::Cached;
 use super::calls::Hedge;
 use super::clocks::Clocks;
 use super::labels::Labels;
+use super::plan::BYTES_PER_TOKEN;
 use super::plugins::Run;
 use super::replay::Replay;
 use super::resume::Resume;
@@ -141,6 +142,21 @@ pub struct Request {
 }
 
 impl Request {
+    /// `body` as scanned, for `model`, of which nothing else is said.
+    pub fn new(body: Bytes, scan: RequestScan, model: Arc<Model>) -> Self {
+        Self {
+            body,
+            scan,
+            model,
+            reservation: None,
+            json_array: false,
+            clocks: Clocks::default(),
+            betas: None,
+            attempts: None,
+            prompt: None,
+        }
+    }
+
     /// Lets go of the body once no attempt can need it any more.
     ///
     /// `prompt`: its length may still be asked for, because the usage may stay unknown.
@@ -155,8 +171,6 @@ impl Request {
 
 /// A body so small holds no media worth telling from text.
 const SMALL: usize = 16 << 10;
-/// Bytes of a prompt that are taken for a token.
-const BYTES_PER_TOKEN: u64 = 4;
 
 impl Request {
     /// About how many tokens its prompt takes; `None` if it is no JSON.

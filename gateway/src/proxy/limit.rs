@@ -38,7 +38,7 @@ pub async fn admit(
     admit_for(gateway, session, exchange, amounts).await
 }
 
-/// Counts a request that needs no call of its own: it takes no tokens and no money.
+/// Counts a request that needs no call of its own, once: it takes no tokens and no money.
 ///
 /// # Errors
 /// As [`admit`].
@@ -47,6 +47,9 @@ pub async fn admit_free(
     session: &mut Session,
     exchange: &mut Exchange,
 ) -> pingora_error::Result<Result<(), Refusal>> {
+    if exchange.reservation.is_some() {
+        return Ok(Ok(()));
+    }
     admit_for(gateway, session, exchange, Amounts::default()).await
 }
 
@@ -102,21 +105,24 @@ fn subjects(limits: &Limits, exchange: &Exchange) -> Vec<Arc<Subject>> {
 /// What the request is expected to use at the dearest target of its plan.
 fn expected(exchange: &Exchange) -> Amounts {
     let (prompt, output) = exchange.expected;
-    let unbounded = exchange.request.as_ref().is_some_and(|request| is_unbounded(exchange, request));
+    let most = exchange.snapshot.bounds.reserves_most();
+    let unbounded = exchange.request.as_ref().is_some_and(|request| is_unbounded(exchange, request, most));
+    // No text has more tokens than bytes.
+    let bytes = exchange.request.as_ref().map(|request| request.body.len() as u64).filter(|_| most);
     let costs = exchange.plan.candidates().iter().map(|candidate| {
         let Target { known, traits, .. } = &*candidate.target;
         // A budget is for certain only if all that an answer may cost is put by; nobody is refused for it as long as money is left.
-        let most = traits.max_output.or(known.max_output).filter(|_| unbounded).unwrap_or(output);
-        known.price.as_ref().and_then(|price| price.expected(prompt, most)).unwrap_or(0)
+        let longest = traits.max_output.or(known.max_output).filter(|_| unbounded).unwrap_or(output);
+        known.price.as_ref().and_then(|price| price.expected(bytes.unwrap_or(prompt), longest)).unwrap_or(0)
     });
     Amounts { tokens: prompt.saturating_add(output), cost: costs.max().unwrap_or(0) }
 }
 
-/// Whether neither the request nor what is known of its model's answers says how long its answer will be.
-fn is_unbounded(exchange: &Exchange, request: &Request) -> bool {
+/// Whether neither the request says how long its answer will be, nor, if that counts, what is known of its model's answers.
+fn is_unbounded(exchange: &Exchange, request: &Request, whatever_is_usual: bool) -> bool {
     let writes = exchange.operation().is_some_and(writes);
     let known = || exchange.snapshot.bounds.usual_output(&request.model.name).is_some();
-    writes && request.scan.max_tokens.is_none() && !known()
+    writes && request.scan.max_tokens.is_none() && (whatever_is_usual || !known())
 }
 
 fn writes(operation: Operation) -> bool {

@@ -1,7 +1,5 @@
 //! The end of every exchange, whatever happened: metrics, one line in the access log, one in the ledger, the session put back.
 
-use std::time::SystemTime;
-
 use ai_gateway_providers::answer::{AnswerForm, Observer, Seen};
 use ai_gateway_providers::error::Fault;
 use pingora_proxy::Session;
@@ -74,7 +72,7 @@ pub fn settle(gateway: &Gateway, session: &mut Session, exchange: &mut Exchange)
         attempts: &attempts,
     };
     let line = Line {
-        at: SystemTime::now() - finished.duration,
+        at: exchange.at,
         id: &exchange.id,
         method: header.method.as_str(),
         path: header.uri.path(),

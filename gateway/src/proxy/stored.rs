@@ -29,15 +29,8 @@ pub fn plan(header: &RequestHeader, exchange: &mut Exchange, planner: &Planner<'
     let model = exchange.snapshot.any_model_of(provider).ok_or_else(missing)?;
     exchange.plan = Plan::build(&model, &Asked::anything(planner.now), |_| None, &mut |_| 0);
     exchange.request = Some(Request {
-        body: Bytes::new(),
-        scan: RequestScan::default(),
-        model,
-        reservation: None,
-        json_array: false,
         clocks: Clocks::of(&header.headers)?,
-        betas: None,
-        prompt: None,
-        attempts: None,
+        ..Request::new(Bytes::new(), RequestScan::default(), model)
     });
     Ok(())
 }

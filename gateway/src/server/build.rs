@@ -7,6 +7,8 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
+use pingora_core::services::ServiceWithDependents;
+use pingora_core::services::background::{BackgroundService, background_service};
 
 use super::{RESTORE, StartError, UPSTREAM_POOL};
 use crate::cache::{self, Cache, Opened};
@@ -14,22 +16,18 @@ use crate::config::{Config, ProviderConfig};
 use crate::credentials::Client;
 use crate::keys::{KeySets, RuntimeKeys, SharedKeys};
 use crate::ledger::Ledger;
-use crate::limits::shared::Sync as StoreSync;
 use crate::net::dns::Resolver;
-use crate::proxy::{BufferBudget, Calls, Chain, Drains, Gateway};
+use crate::net::prebound::Prebound;
+use crate::proxy::{BufferBudget, Calls, Chain, Drains, Gateway, Probing};
 use crate::snapshot::{BuildError, Snapshot};
-use crate::telemetry::Telemetry;
+use crate::telemetry::{Telemetry, TelemetryService};
 
 /// A gateway and what belongs to it.
 pub struct Built {
     /// Serves requests; to be given to Pingora's proxy. Its `current` is the configuration in force.
     pub gateway: Gateway,
-    /// Keeps the common store told, if there is one: a background service of Pingora.
-    pub store: Option<StoreSync>,
-    /// Keeps answers in the common store, if they are: the same.
-    pub keeper: Option<cache::redis::Keeper>,
-    /// Keeps the keys made at run time the same at all instances of that store: another background service.
-    pub shared_keys: Option<SharedKeys>,
+    /// What works beside the requests: whoever keeps common stores told, probes and telemetry. To be added to the server.
+    pub services: Vec<Box<dyn ServiceWithDependents>>,
     /// Builds what comes after the first configuration.
     pub snapshots: Snapshots,
 }
@@ -64,6 +62,9 @@ pub(super) fn build_heir(config: &Config, mock: Option<SocketAddr>) -> Result<Bu
     check_roots(config)?;
     let telemetry = Arc::new(Telemetry::new());
     telemetry.access_log.configure(&config.access_log).map_err(StartError::AccessLog)?;
+    // First: its threads open the database meanwhile.
+    let start = |ledger| Ledger::start(ledger, telemetry.metrics.ledger.clone()).map(Arc::new);
+    let ledger = config.ledger.as_ref().map(start).transpose().map_err(StartError::Ledger)?;
     let health = telemetry.metrics.health.clone();
     let limits = telemetry.metrics.limits.clone();
     let store =
@@ -85,8 +86,6 @@ pub(super) fn build_heir(config: &Config, mock: Option<SocketAddr>) -> Result<Bu
         cache: cache.clone(),
     };
     snapshots.join_state(&mut snapshot, config);
-    let start = |ledger| Ledger::start(ledger, telemetry.metrics.ledger.clone()).map(Arc::new);
-    let ledger = config.ledger.as_ref().map(start).transpose().map_err(StartError::Ledger)?;
     let current = Arc::new(ArcSwap::from_pointee(snapshot));
     let shared_keys = match (&config.store.redis, &snapshots.runtime_keys) {
         (Some(redis), Some(keys)) => Some(SharedKeys::new(redis.url.expose(), keys.clone(), current.clone())),
@@ -108,12 +107,31 @@ pub(super) fn build_heir(config: &Config, mock: Option<SocketAddr>) -> Result<Bu
         continuity: Arc::default(),
         ending: Default::default(),
     };
-    Ok(Built { gateway, store, keeper, shared_keys, snapshots })
+    let reporting = TelemetryService::new(gateway.telemetry.clone(), gateway.current.clone(), gateway.resolver.clone());
+    let services = [
+        store.map(|store| beside("store", store)),
+        keeper.map(|keeper| beside("cache", keeper)),
+        shared_keys.map(|keys| beside("keys", keys)),
+        Some(beside("probes", Probing(gateway.clone()))),
+        Some(beside("telemetry", reporting)),
+    ];
+    Ok(Built { gateway, services: services.into_iter().flatten().collect(), snapshots })
+}
+
+fn beside<S: BackgroundService + Send + Sync + 'static>(name: &str, service: S) -> Box<dyn ServiceWithDependents> {
+    Box::new(background_service(&format!("ai-gateway {name}"), service))
+}
+
+/// The socket at which this process answers for providers of kind `mock`, if there are any.
+///
+/// # Errors
+/// There is no port left.
+pub fn mock_socket(config: &Config) -> Result<Option<Prebound>, StartError> {
+    config.needs_mock().then(|| Prebound::bind("127.0.0.1:0")).transpose().map_err(StartError::Bind)
 }
 
 impl Snapshots {
-    /// Builds what `config` says. Nothing is in force before it is put into the gateway's `current`, but limits and the cache's
-    /// size.
+    /// Builds what `config` says. Nothing is in force before [`Self::put_in_force`], but limits and the cache's size.
     ///
     /// # Errors
     /// [`BuildError`].
@@ -123,6 +141,14 @@ impl Snapshots {
         self.join_state(&mut snapshot, config);
         self.cache.configure(&config.cache);
         Ok(snapshot)
+    }
+
+    /// Puts what was built in force as `current`, and binds the keys made at run time to it.
+    pub fn put_in_force(&self, snapshot: Snapshot, current: &ArcSwap<Snapshot>) {
+        if let Some(runtime_keys) = &self.runtime_keys {
+            runtime_keys.rebind(&snapshot.keys);
+        }
+        current.store(Arc::new(snapshot));
     }
 
     fn join_state(&self, snapshot: &mut Snapshot, config: &Config) {

@@ -15,13 +15,13 @@ mod sockets;
 mod status;
 mod upgrade;
 
-pub use build::{Built, Snapshots, build};
+pub use build::{Built, Snapshots, build, mock_socket};
 pub use control::{Control, UPGRADE_LIMIT, Upgraded};
 pub use reload::{ReloadError, Reloaded};
 pub(crate) use serve::http;
 pub use upgrade::{Identity, Invocation, UpgradeError};
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -32,13 +32,11 @@ use pingora_core::services::listening::Service;
 use tokio::sync::watch;
 
 use crate::admin::Admin;
-use crate::config::Config;
+use crate::config::{Config, ConfigErrors, Loaded};
 use crate::keys::KeyError;
 use crate::mock;
 use crate::net::prebound::{Prebound, PreboundService};
-use crate::proxy::Probing;
 use crate::snapshot::BuildError;
-use crate::telemetry::TelemetryService;
 use build::build_heir;
 use certificate::Certificate;
 use leave::Leave;
@@ -59,12 +57,22 @@ const MAX_RETRIES: usize = 64;
 const GRACE: Duration = Duration::from_secs(30 * 86_400);
 
 /// Where the configuration of a process comes from.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone)]
 pub enum Source {
-    /// A file, which is read again for a reload.
-    File(PathBuf),
+    /// A file, which is read again for a reload, and how.
+    File(PathBuf, Reading),
     /// The environment as it was, or the program itself.
     Fixed,
+}
+
+/// Makes a configuration of a file.
+pub type Reading = Arc<dyn Fn(&Path) -> Result<Loaded, ConfigErrors> + Send + Sync>;
+
+impl Source {
+    /// A file, to which the program adds nothing.
+    pub fn file(path: impl Into<PathBuf>) -> Self {
+        Self::File(path.into(), Arc::new(Config::load))
+    }
 }
 
 /// Why the gateway does not start.
@@ -72,9 +80,9 @@ pub enum Source {
 pub enum StartError {
     /// A listener has no socket.
     #[error("{0}")]
-    Bind(#[from] std::io::Error),
+    Bind(std::io::Error),
     /// The process that this one takes over from does not hand over.
-    #[error("{0}")]
+    #[error("this process cannot take over: {0}")]
     Predecessor(std::io::Error),
     /// The configuration cannot be built.
     #[error("{0}")]
@@ -109,13 +117,12 @@ pub enum StartError {
 /// # Errors
 /// [`StartError`] before anything is served; never afterwards.
 pub fn run(config: &Config, source: Source, invocation: Invocation) -> Result<(), StartError> {
-    let (mut predecessor, inherited) = match Inheritance::claim(&invocation)? {
+    let (mut predecessor, inherited) = match Inheritance::claim(&invocation).map_err(StartError::Predecessor)? {
         Some(Inheritance { predecessor, sockets }) => (Some(predecessor), sockets),
         None => (None, Vec::new()),
     };
     let prepared = Sockets::open(&config.server, inherited).map_err(StartError::Bind).and_then(|sockets| {
-        let mock = config.providers.values().any(|provider| provider.base_url.is_none());
-        let mock = mock.then(|| Prebound::bind("127.0.0.1:0")).transpose()?;
+        let mock = mock_socket(config)?;
         let build = if predecessor.is_some() { build_heir } else { build };
         let built = build(config, mock.as_ref().map(Prebound::local_addr))?;
         Ok((sockets, mock, built))
@@ -143,7 +150,7 @@ fn serve(
     built: Built,
     predecessor: Option<Predecessor>,
 ) -> Result<(), StartError> {
-    let Built { gateway, store, keeper, shared_keys, snapshots } = built;
+    let Built { gateway, services, snapshots } = built;
     let Sockets { public, admin, kept } = sockets;
     let certificate = config.server.tls.as_ref().map(|tls| Arc::new(Certificate::new(&tls.certified)));
     let runtime_keys = snapshots.runtime_keys.clone();
@@ -152,7 +159,6 @@ fn serve(
     let scheme = if config.server.tls.is_some() { "https" } else { "http" };
     let mut announcements: Vec<String> =
         public.iter().map(|socket| format!("listening on {scheme}://{}", socket.local_addr())).collect();
-    let reporting = TelemetryService::new(gateway.telemetry.clone(), gateway.current.clone(), gateway.resolver.clone());
 
     let mut server = Server::new_with_opt_and_conf(None, server_conf());
     server.bootstrap();
@@ -176,23 +182,13 @@ fn serve(
     // Requests that are being finished may still need it.
     let (_mock_serves, always) = watch::channel(false);
     if let Some(socket) = mock {
-        server.add_service(mock::service(socket, None)?.until(always));
+        server.add_service(mock::service(socket, None).map_err(StartError::Bind)?.until(always));
     }
-    if let Some(store) = store {
-        server.add_service(background_service("store", store));
-    }
-    if let Some(keeper) = keeper {
-        server.add_service(background_service("cache", keeper));
-    }
-    if let Some(keys) = shared_keys {
-        server.add_service(background_service("keys", keys));
-    }
+    server.add_services(services);
     let leave = Leave::new(server.watch_execution_phase(), control.clone());
     server.add_service(background_service("leave", leave));
     server
         .add_service(background_service("watchdog", Watchdog { serving: served, handed_over: control.handed_over() }));
-    server.add_service(background_service("probes", Probing(gateway)));
-    server.add_service(background_service("telemetry", reporting));
 
     server.run(RunArgs { shutdown_signal: Box::new(Signals { control: control.clone(), announcements }) });
     control.close();

@@ -124,7 +124,10 @@ impl Reloader {
             }
         }
         match &result {
-            Ok(reloaded) => info!("configuration {} is in force", reloaded.generation),
+            Ok(reloaded) => {
+                reloaded.warnings.iter().for_each(|warning| warn!("{warning}"));
+                info!("configuration {} is in force", reloaded.generation);
+            }
             Err(error) => warn!("the configuration was not reloaded:\n{error}"),
         }
         self.lock().last = Some(LastReload { at: SystemTime::now(), error });
@@ -132,8 +135,8 @@ impl Reloader {
     }
 
     fn replace(&self, began: Instant) -> Result<Reloaded, ReloadError> {
-        let Source::File(file) = &self.source else { return Err(ReloadError::NoFile) };
-        let loaded = Config::load(file).map_err(ReloadError::Config)?;
+        let Source::File(file, read) = &self.source else { return Err(ReloadError::NoFile) };
+        let loaded = read(file).map_err(ReloadError::Config)?;
         let before = self.in_force();
         let fixed = fixed(&before.config, &loaded.config);
         if !fixed.is_empty() {
@@ -141,13 +144,10 @@ impl Reloader {
         }
         let snapshot = self.snapshots.build(&loaded.config)?;
         // Nothing fails from here on.
-        if let Some(runtime_keys) = &self.snapshots.runtime_keys {
-            runtime_keys.rebind(&snapshot.keys);
-        }
         if let (Some(certificate), Some(tls)) = (&self.certificate, &loaded.config.server.tls) {
             certificate.replace(&tls.certified);
         }
-        self.gateway.current.store(Arc::new(snapshot));
+        self.snapshots.put_in_force(snapshot, &self.gateway.current);
         let mut in_force = self.lock();
         in_force.config = Arc::new(loaded.config);
         in_force.generation += 1;
@@ -163,7 +163,6 @@ impl Reloader {
 
 /// What `new` wants that a running process cannot change, each with what to do.
 fn fixed(old: &Config, new: &Config) -> Vec<String> {
-    let needs_mock = |config: &Config| config.providers.values().any(|provider| provider.base_url.is_none());
     let changed = [
         ("server.listen", old.server.listen != new.server.listen),
         ("server.admin", old.server.admin != new.server.admin),
@@ -173,7 +172,7 @@ fn fixed(old: &Config, new: &Config) -> Vec<String> {
         ("store.redis", old.store.redis != new.store.redis),
         ("cache.disk", old.cache.disk != new.cache.disk),
         ("cache.redis", old.cache.redis != new.cache.redis),
-        ("a first provider of kind `mock`", needs_mock(new) && !needs_mock(old)),
+        ("a first provider of kind `mock`", new.needs_mock() && !old.needs_mock()),
     ];
     let told = |(what, changed): (&str, bool)| {
         changed.then(|| {

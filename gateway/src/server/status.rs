@@ -5,6 +5,7 @@ use std::time::{Instant, SystemTime};
 use serde::Serialize;
 
 use super::{Control, Source};
+use crate::admin::reasons;
 use crate::health::{CredentialStatus, State, TargetStatus};
 use crate::limits::What;
 
@@ -22,8 +23,8 @@ pub struct Status {
     pid: u32,
     /// `starting`, `ready` or `draining`.
     state: &'static str,
-    /// Why it is not ready.
-    reasons: &'static [&'static str],
+    /// Why it is not ready, and what is not as it should be.
+    reasons: Vec<&'static str>,
     started: String,
     uptime_seconds: u64,
     /// Requests that are being served.
@@ -126,7 +127,7 @@ impl Control {
         let providers = providers.collect();
         targets.truncate(MOST_TARGETS);
         let file = match self.reloader.source() {
-            Source::File(file) => Some(file.display().to_string()),
+            Source::File(file, _) => Some(file.display().to_string()),
             Source::Fixed => None,
         };
         let ledger = self.gateway.ledger.as_ref().map(|ledger| {
@@ -138,7 +139,7 @@ impl Control {
             version: env!("CARGO_PKG_VERSION"),
             pid: std::process::id(),
             state: state.as_str(),
-            reasons: state.reasons(),
+            reasons: reasons(state, &self.gateway.limits),
             started: shown(since),
             uptime_seconds: now.saturating_duration_since(begin).as_secs(),
             in_flight: self.in_flight(),

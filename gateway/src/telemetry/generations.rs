@@ -17,7 +17,7 @@ pub struct ProcessMetrics {
     pub loaded: Gauge,
     /// Whether the last reload was taken; 1 before the first.
     pub last_reload_ok: Gauge,
-    reloads: Family<Result, Counter>,
+    reloads: Family<Outcome, Counter>,
     /// Upgrades after which this process served on.
     pub upgrade_failures: Counter,
     /// Processes before this one that finish their streams.
@@ -25,7 +25,7 @@ pub struct ProcessMetrics {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct Result {
+struct Outcome {
     result: &'static str,
 }
 
@@ -40,7 +40,7 @@ impl ProcessMetrics {
 
     /// Counts a reload.
     pub fn reloaded(&self, taken: bool) {
-        self.reloads.get_or_create(&Result { result: if taken { "taken" } else { "refused" } }).inc();
+        self.reloads.get_or_create(&Outcome { result: if taken { "taken" } else { "refused" } }).inc();
         self.last_reload_ok.set(i64::from(taken));
     }
 

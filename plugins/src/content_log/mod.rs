@@ -8,11 +8,12 @@
 //! headers = { authorization = "env:SINK_TOKEN" }
 //! redact = true               # default: what `pii` finds is redacted; false, or a list of its kinds
 //! most = "64KiB"              # of an answer, and of each text of a request
-//! memory = "16MiB"            # that may wait to be written; what is more is lost, and counted by the tag `log` = `lost`
+//! memory = "16MiB"            # that may wait to be written; what is more is lost
 //! ```
 //!
 //! Nothing waits for it: records go into a bounded queue, and a task that lives while there are any redacts and writes them. What a
-//! sink refuses three times is lost. Records that wait when the process ends are lost, too.
+//! sink refuses three times is lost: the log says so once, until the sink takes something again, and the next request gets the tag
+//! `log` = `lost`, as one does for which the queue has no room. Records that wait when the process ends are lost, too.
 
 mod queue;
 mod record;
@@ -71,11 +72,9 @@ pub const PLUGIN: crate::Kind = crate::Kind::new("log", |settings: &Settings<'_>
             one_of(&kinds, KINDS)?
         }
     };
-    let work = Work { sink, redact: pii::finder(&kinds, None) };
-    Ok(Arc::new(Log {
-        most: bytes(most.as_ref(), MOST)?,
-        queue: Arc::new(Queue::new(work, bytes(memory.as_ref(), MEMORY)?)),
-    }))
+    let most = bytes(most.as_ref(), MOST)?;
+    let work = Work { sink, redact: pii::finder(&kinds, None), most };
+    Ok(Arc::new(Log { most, queue: Arc::new(Queue::new(work, bytes(memory.as_ref(), MEMORY)?)) }))
 });
 
 fn sent(
@@ -105,6 +104,8 @@ enum Sink {
 struct Work {
     sink: Sink,
     redact: Any,
+    /// Bytes of an answer's texts.
+    most: usize,
 }
 
 struct Log {
@@ -129,7 +130,7 @@ impl Plugin for Log {
 
     fn on_end(&self, end: &End, cx: &Context) {
         let record = Record::new(cx.about(), end, cx.take().unwrap_or_default());
-        if !self.queue.push(record, cx.about().host.clone()) {
+        if !self.queue.push(record, cx) {
             cx.tag("log", "lost");
         }
     }

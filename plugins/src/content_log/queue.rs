@@ -9,7 +9,7 @@ use bytes::Bytes;
 
 use super::record::Record;
 use super::{Sink, Work};
-use crate::Host;
+use crate::{Context, Host};
 
 /// Records that are written together.
 const BATCH: usize = 64;
@@ -31,8 +31,10 @@ struct Waiting {
     bytes: usize,
     /// A task is at work.
     active: bool,
-    /// The sink did not take what it was given last.
+    /// The sink did not take what it was given, which nobody has been told yet.
     failed: bool,
+    /// The operator knows that the sink takes nothing.
+    told: bool,
 }
 
 impl Queue {
@@ -42,7 +44,7 @@ impl Queue {
     }
 
     /// Takes a record in. `false`: there is no room, and it is lost, or the sink did not take others before it. Never waits.
-    pub fn push(self: &Arc<Self>, record: Record, host: Arc<dyn Host>) -> bool {
+    pub fn push(self: &Arc<Self>, record: Record, cx: &Context) -> bool {
         let Ok(runtime) = tokio::runtime::Handle::try_current() else { return false };
         let mut waiting = self.lock();
         if waiting.bytes + record.size > self.most {
@@ -51,7 +53,7 @@ impl Queue {
         waiting.bytes += record.size;
         waiting.records.push_back(record);
         if !std::mem::replace(&mut waiting.active, true) {
-            runtime.spawn(self.clone().empty(host));
+            runtime.spawn(self.clone().empty(cx.plugin().to_owned(), cx.about().host.clone()));
         }
         !std::mem::take(&mut waiting.failed)
     }
@@ -60,8 +62,8 @@ impl Queue {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Writes until nothing waits.
-    async fn empty(self: Arc<Self>, host: Arc<dyn Host>) {
+    /// Writes until nothing waits. `plugin`: whose log it is.
+    async fn empty(self: Arc<Self>, plugin: String, host: Arc<dyn Host>) {
         loop {
             let (batch, size) = {
                 let mut waiting = self.lock();
@@ -79,17 +81,25 @@ impl Queue {
             let written = tokio::task::spawn_blocking(move || {
                 let lines: Vec<u8> = batch.into_iter().flat_map(|record| record.write(&work)).collect();
                 match &work.sink {
-                    Sink::File(path) => append(path, &lines).is_ok().then(Vec::new),
-                    Sink::Http { .. } => Some(lines),
+                    Sink::File(path) => append(path, &lines).map(|()| Vec::new()).map_err(|error| error.to_string()),
+                    Sink::Http { .. } => Ok(lines),
                 }
             });
             let taken = match (written.await, &self.work.sink) {
-                (Ok(Some(lines)), Sink::Http { url, headers }) => send(&*host, url, headers, lines.into()).await,
-                (Ok(written), _) => written.is_some(),
-                (Err(_), _) => false,
+                (Ok(Ok(lines)), Sink::Http { url, headers }) => send(&*host, url, headers, lines.into()).await,
+                (Ok(written), _) => written.map(drop),
+                (Err(_), _) => Err("what was to be written could not be made".to_owned()),
             };
-            self.lock().failed |= !taken;
-            self.lock().bytes -= size;
+            let mut waiting = self.lock();
+            waiting.bytes -= size;
+            waiting.failed |= taken.is_err();
+            let told = std::mem::replace(&mut waiting.told, taken.is_err());
+            drop(waiting);
+            match taken {
+                Err(cause) if !told => log::warn!("plugin {plugin} cannot write what it logs, which is lost: {cause}"),
+                Ok(()) if told => log::warn!("plugin {plugin} writes what it logs again"),
+                _ => {}
+            }
         }
     }
 }
@@ -102,17 +112,22 @@ fn append(path: &std::path::Path, lines: &[u8]) -> std::io::Result<()> {
     options.open(path)?.write_all(lines)
 }
 
-async fn send(host: &dyn Host, url: &http::Uri, headers: &http::HeaderMap, lines: Bytes) -> bool {
-    for attempt in 1..=TRIES {
+async fn send(host: &dyn Host, url: &http::Uri, headers: &http::HeaderMap, lines: Bytes) -> Result<(), String> {
+    let mut attempt = 1;
+    loop {
         let mut request = http::Request::new(lines.clone());
         *request.method_mut() = http::Method::POST;
         *request.uri_mut() = url.clone();
         *request.headers_mut() = headers.clone();
-        match host.fetch(request, LONGEST).await {
-            Ok(answer) if answer.status().is_success() => return true,
-            _ if attempt < TRIES => tokio::time::sleep(PAUSE * attempt).await,
-            _ => {}
+        let failed = match host.fetch(request, LONGEST).await {
+            Ok(answer) if answer.status().is_success() => return Ok(()),
+            Ok(answer) => format!("status {}", answer.status().as_u16()),
+            Err(error) => error.0,
+        };
+        if attempt == TRIES {
+            return Err(failed);
         }
+        tokio::time::sleep(PAUSE * attempt).await;
+        attempt += 1;
     }
-    false
 }

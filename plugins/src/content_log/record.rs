@@ -68,7 +68,7 @@ fn role(kind: TextKind) -> &'static str {
 }
 
 fn cut(text: &str, most: usize) -> &str {
-    text.get(..crate::find::floor(text, most)).unwrap_or_default()
+    text.get(..text.floor_char_boundary(most)).unwrap_or_default()
 }
 
 /// An exchange that is over.
@@ -147,6 +147,15 @@ impl Record {
                 *text = new;
             }
         }
+        // Behind the redaction, which half a number would escape.
+        let mut room = work.most;
+        for Said { text, .. } in &mut self.line.answer {
+            let kept = text.floor_char_boundary(room);
+            self.line.left_out += text.len() - kept;
+            room -= kept;
+            text.truncate(kept);
+        }
+        self.line.answer.retain(|said| !said.text.is_empty());
         let mut line = serde_json::to_vec(&self.line).unwrap_or_default();
         line.push(b'\n');
         line

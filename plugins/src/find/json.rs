@@ -57,7 +57,7 @@ fn escape_length(text: &str) -> Option<usize> {
 
 /// Where an escape begins whose end is still to come; the length if there is none.
 pub(super) fn whole(raw: &str) -> usize {
-    let tail = super::floor(raw, raw.len().saturating_sub(6));
+    let tail = raw.floor_char_boundary(raw.len().saturating_sub(6));
     let Some(at) = raw.get(tail..).and_then(|tail| tail.rfind('\\')).map(|at| tail + at) else { return raw.len() };
     // An even number of them is that many escaped ones; of an odd number the last begins an escape.
     let run = raw.as_bytes()[..=at].iter().rev().take_while(|byte| **byte == b'\\').count();

@@ -105,24 +105,6 @@ pub fn find_first(finder: &dyn Finder, text: &str, script: Script) -> Option<Kin
     first
 }
 
-/// The largest border of a character that is not behind `at`.
-pub(crate) fn floor(text: &str, at: usize) -> usize {
-    let mut at = at.min(text.len());
-    while !text.is_char_boundary(at) {
-        at -= 1;
-    }
-    at
-}
-
-/// The smallest border of a character that is not before `at`.
-pub(crate) fn ceil(text: &str, at: usize) -> usize {
-    let mut at = at.min(text.len());
-    while !text.is_char_boundary(at) {
-        at += 1;
-    }
-    at
-}
-
 /// The character that ends at `at`.
 pub(crate) fn before(text: &str, at: usize) -> Option<char> {
     text.get(..at)?.chars().next_back()

@@ -2,7 +2,7 @@
 
 use regex::{Regex, RegexBuilder};
 
-use super::{Finder, Finding, Kind, Next, ceil, floor};
+use super::{Finder, Finding, Kind, Next};
 
 /// Most bytes that the program of a regular expression may take.
 const SIZE_LIMIT: usize = 1 << 20;
@@ -43,7 +43,8 @@ impl Pattern {
 
 impl Finder for Pattern {
     fn next(&self, text: &str, from: usize, end: bool) -> Next {
-        let settled = if end { text.len() } else { floor(text, text.len().saturating_sub(self.reach)).max(from) };
+        let settled =
+            if end { text.len() } else { text.floor_char_boundary(text.len().saturating_sub(self.reach)).max(from) };
         let mut at = from;
         while let Some(found) = self.regex.find_at(text, at) {
             if found.start() >= settled && !end {
@@ -51,7 +52,7 @@ impl Finder for Pattern {
             }
             if found.is_empty() {
                 // Possible between words (`\b`): nothing that could be replaced.
-                at = ceil(text, found.end() + 1);
+                at = text.ceil_char_boundary(found.end() + 1);
                 if at >= text.len() {
                     break;
                 }

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use super::{CONTEXT, Finder, Kind, floor, json};
+use super::{CONTEXT, Finder, Kind, json};
 
 /// How a text is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -71,12 +71,12 @@ impl Reader {
         });
         let settled = match script {
             _ if end => view.len(),
-            Script::Plain => floor(view, open).max(from),
-            Script::Json => (first + json::border(text, floor(view, open).max(from) - first)).max(from),
+            Script::Plain => view.floor_char_boundary(open).max(from),
+            Script::Json => (first + json::border(text, view.floor_char_boundary(open).max(from) - first)).max(from),
         };
         *inside ^= crosses(view, *script, from..settled);
         let done = settled - self.kept;
-        let spent = floor(&self.view, settled.saturating_sub(CONTEXT));
+        let spent = self.view.floor_char_boundary(settled.saturating_sub(CONTEXT));
         self.view.truncate(settled);
         self.view.drain(..spent);
         self.kept = self.view.len();

@@ -61,7 +61,7 @@ pub fn cut_everywhere(finder: &dyn Finder, script: Script, text: &str) -> String
 /// The same with cuts at `cuts` (parts of a thousand).
 pub fn cut_at(finder: &dyn Finder, script: Script, text: &str, cuts: &[usize]) {
     let whole = run(finder, script, &[text]).0;
-    let mut places: Vec<usize> = cuts.iter().map(|cut| floor(text, text.len() * cut / 1000)).collect();
+    let mut places: Vec<usize> = cuts.iter().map(|cut| text.floor_char_boundary(text.len() * cut / 1000)).collect();
     places.extend([0, text.len()]);
     places.sort_unstable();
     let pieces: Vec<&str> = places.windows(2).map(|pair| &text[pair[0]..pair[1]]).collect();

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use regex::RegexBuilder;
 
-use super::{Finder, Finding, Kind, Next, PatternError, at, before, floor, joins};
+use super::{Finder, Finding, Kind, Next, PatternError, at, before, joins};
 
 /// Finds words and phrases. Upper and lower case are the same (Unicode's simple folding), white space within a phrase is any white
 /// space, and a word is found only where it is not part of a longer one; in scripts without spaces (Chinese, Japanese, Thai) it is
@@ -65,7 +65,7 @@ impl Words {
 
     /// From where on the end of `text` could be the beginning of a word.
     fn open(&self, text: &str, from: usize) -> usize {
-        let tail = floor(text, text.len().saturating_sub(self.reach)).max(from);
+        let tail = text.floor_char_boundary(text.len().saturating_sub(self.reach)).max(from);
         let Some(rest) = text.get(tail..) else { return text.len() };
         for (offset, first) in rest.char_indices() {
             let first = fold(first);
@@ -117,7 +117,7 @@ impl Words {
         }
         let mut end = longer.end;
         loop {
-            end = floor(text, end.checked_sub(1)?);
+            end = text.floor_char_boundary(end.checked_sub(1)?);
             if end <= longer.start {
                 return None;
             }

@@ -1,5 +1,7 @@
 //! Scripts and small words.
 
+use std::collections::HashMap;
+
 /// What can be told, by ISO 639-1.
 pub(crate) const LANGUAGES: &[&str] = &[
     "ar", "bg", "cs", "da", "de", "el", "en", "es", "fa", "fi", "fr", "he", "hi", "hu", "id", "it", "ja", "ko", "nl",
@@ -115,7 +117,7 @@ const ARABIC: &[(&str, &str, &str)] = &[
 
 /// The language of `text`; `None` if it is too short, is hardly made of words, or could be several.
 pub(crate) fn detect(text: &str) -> Option<&'static str> {
-    let text = text.get(..crate::find::floor(text, LOOKED_AT)).unwrap_or_default();
+    let text = text.get(..text.floor_char_boundary(LOOKED_AT)).unwrap_or_default();
     let mut counts = Scripts::default();
     for char in text.chars().filter(|char| char.is_alphabetic()) {
         counts.count(char);
@@ -197,10 +199,14 @@ fn by_words(text: &str, languages: &[(&'static str, &str, &str)]) -> Option<&'st
     let plain = lower.split_whitespace().filter(|word| !word.contains(['/', '_', '=', '(', '{', '@', '\\']));
     let words: Vec<&str> =
         plain.flat_map(|word| word.split(|char: char| !char.is_alphabetic())).filter(|word| !word.is_empty()).collect();
+    let mut counts: HashMap<&str, usize> = HashMap::new();
+    for word in &words {
+        *counts.entry(word).or_default() += 1;
+    }
     let mut scores: Vec<(usize, &'static str)> = languages
         .iter()
         .map(|(language, small, letters)| {
-            let known = words.iter().filter(|word| small.split(' ').any(|small| small == **word)).count();
+            let known: usize = small.split(' ').filter_map(|small| counts.get(small)).sum();
             // A letter that is nearly the language's own is worth half a word.
             let own = lower.chars().filter(|char| letters.contains(*char)).count().min(words.len());
             (2 * known + own, *language)

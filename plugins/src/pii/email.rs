@@ -1,6 +1,6 @@
 //! Addresses of mail.
 
-use crate::find::{Finder, Finding, Kind, Next, at, before, floor, joins};
+use crate::find::{Finder, Finding, Kind, Next, at, before, joins};
 
 /// Most bytes before the `@` (RFC 5321 §4.5.3.1.1), with room for letters of other scripts.
 const LONGEST_LOCAL: usize = 64;
@@ -92,7 +92,7 @@ fn is_local(char: char) -> bool {
 
 /// Where the part before an `@` at `sign` begins, if it may be one.
 fn local(text: &str, sign: usize) -> Option<usize> {
-    let from = floor(text, sign.saturating_sub(LONGEST_LOCAL + 4));
+    let from = text.floor_char_boundary(sign.saturating_sub(LONGEST_LOCAL + 4));
     let head = text.get(from..sign)?;
     let length: usize = head.chars().rev().take_while(|char| is_local(*char)).map(char::len_utf8).sum();
     let word = text.get(sign - length..sign)?;
@@ -131,7 +131,7 @@ fn is_something_else(text: &str, start: usize, stop: usize) -> bool {
         return true;
     }
     let in_url = || {
-        let from = floor(text, start.saturating_sub(LONGEST_LOCAL));
+        let from = text.floor_char_boundary(start.saturating_sub(LONGEST_LOCAL));
         let head = text.get(from..start).unwrap_or_default();
         head.rsplit(char::is_whitespace).next().is_some_and(|head| head.contains("://"))
     };

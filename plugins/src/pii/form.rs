@@ -85,7 +85,7 @@ impl<'t> Candidate<'t> {
 
     /// What stands before it in its line, in lower case: words there say what it is.
     pub fn context(&self) -> String {
-        let from = crate::find::floor(self.text, self.start.saturating_sub(48));
+        let from = self.text.floor_char_boundary(self.start.saturating_sub(48));
         let context = self.text.get(from..self.start).unwrap_or_default();
         context.rsplit('\n').next().unwrap_or_default().to_lowercase()
     }

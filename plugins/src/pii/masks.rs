@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::sync::Arc;
 
-use crate::find::{Finder, Finding, Kind, Next, floor};
+use crate::find::{Finder, Finding, Kind, Next};
 
 /// Longest placeholder: `[`, a name, `_`, a number, `]`.
 const LONGEST: usize = 48;
@@ -105,7 +105,7 @@ impl Finder for Masks {
 /// What has the form of a placeholder and begins at `start`.
 fn placeholder_at(text: &str, start: usize) -> Option<&str> {
     let rest = text.get(start..)?;
-    let close = rest.get(..floor(rest, LONGEST))?.find(']')?;
+    let close = rest.get(..rest.floor_char_boundary(LONGEST))?.find(']')?;
     let inside = rest.get(1..close)?;
     let (name, number) = inside.rsplit_once('_')?;
     let fits = !name.is_empty()

@@ -30,13 +30,10 @@ pub(super) fn run(
         };
         let begun = Instant::now();
         let fed = stage.feed(part, text, end, hook.hold, &mut *hook.hook, &mut next);
-        let fed = fed.and_then(|flow| hook.policy.took(begun.elapsed()).map(|()| flow));
+        let fed = fed.and_then(|flow| hook.policy.called(&flow, begun.elapsed()).map(|()| flow));
         match fed {
             Ok(Flow::Pass) => {}
-            Ok(Flow::Refuse(rejection)) => {
-                hook.policy.refused();
-                return Some(rejection);
-            }
+            Ok(Flow::Refuse(rejection)) => return Some(rejection),
             Err(failure) => {
                 if let Some(rejection) = hook.policy.failed(&failure) {
                     return Some(rejection);

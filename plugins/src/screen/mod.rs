@@ -9,9 +9,9 @@ mod whole;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::{Failure, Rejection, TextHook};
+use crate::{Failure, Flow, Rejection, TextHook};
 
-pub use stream::{Screen, delta};
+pub use stream::{Screen, delta, text_of};
 pub use whole::{part_of, refuse_whole, screen_whole};
 
 /// A hook at work on one answer.
@@ -36,15 +36,12 @@ pub trait Policy: Send + Sync {
     /// The hook failed: what the client is told, or `None` to go on without the hook.
     fn failed(&self, failure: &Failure) -> Option<Rejection>;
 
-    /// A call of the hook took so long.
+    /// A call of the hook took so long, and said this. Called once for each that did not fail by itself.
     ///
     /// # Errors
     /// That was too long.
-    fn took(&self, time: Duration) -> Result<(), Failure> {
-        let _ = time;
+    fn called(&self, said: &Flow, time: Duration) -> Result<(), Failure> {
+        let _ = (said, time);
         Ok(())
     }
-
-    /// The hook refused the answer.
-    fn refused(&self) {}
 }

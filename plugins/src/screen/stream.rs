@@ -136,21 +136,10 @@ impl State {
     }
 
     fn delta(&mut self, choice: u32, index: u32, delta: Delta<'_>, sink: &mut dyn FnMut(Event<'_>)) {
-        match delta {
-            Delta::Text(text) => self.text(choice, index, None, PartKind::Text, &text, false, sink),
-            Delta::Refusal(text) => self.text(choice, index, None, PartKind::Refusal, &text, false, sink),
-            Delta::Reasoning(text) => self.text(choice, index, None, PartKind::Reasoning, &text, false, sink),
-            Delta::Summary { part, text } => {
-                self.text(choice, index, Some(part), PartKind::Reasoning, &text, false, sink);
-            }
-            Delta::Arguments(text) => self.text(choice, index, None, PartKind::Arguments, &text, false, sink),
-            Delta::Transcript(text) => self.text(choice, index, None, PartKind::Transcript, &text, false, sink),
-            Delta::Signature(_) if self.is_edited(choice, index) => {}
-            delta @ (Delta::Signature(_)
-            | Delta::Encrypted(_)
-            | Delta::Citation(_)
-            | Delta::MediaData(_)
-            | Delta::Foreign(_)) => sink(Event::Delta { choice, index, delta }),
+        match text_of(delta) {
+            Ok((kind, sub, text)) => self.text(choice, index, sub, kind, &text, false, sink),
+            Err(Delta::Signature(_)) if self.is_edited(choice, index) => {}
+            Err(delta) => sink(Event::Delta { choice, index, delta }),
         }
     }
 
@@ -239,6 +228,26 @@ impl State {
         });
         &mut self.choices[at]
     }
+}
+
+/// The text that a delta brings, of what kind, and of which summary of reasoning.
+///
+/// # Errors
+/// It brings none: the delta.
+pub fn text_of(delta: Delta<'_>) -> Result<(PartKind, Option<u32>, Str<'_>), Delta<'_>> {
+    Ok(match delta {
+        Delta::Text(text) => (PartKind::Text, None, text),
+        Delta::Refusal(text) => (PartKind::Refusal, None, text),
+        Delta::Reasoning(text) => (PartKind::Reasoning, None, text),
+        Delta::Summary { part, text } => (PartKind::Reasoning, Some(part), text),
+        Delta::Arguments(text) => (PartKind::Arguments, None, text),
+        Delta::Transcript(text) => (PartKind::Transcript, None, text),
+        other @ (Delta::Signature(_)
+        | Delta::Encrypted(_)
+        | Delta::Citation(_)
+        | Delta::MediaData(_)
+        | Delta::Foreign(_)) => return Err(other),
+    })
 }
 
 /// The event's part that brings a text of this kind. `sub`: which summary, of reasoning.

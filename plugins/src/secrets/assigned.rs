@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use crate::find::{before, floor};
+use crate::find::before;
 
 /// Most bytes of a name.
 pub(super) const LONGEST_NAME: usize = 64;
@@ -87,7 +87,7 @@ fn value(text: &str, from: usize, name: &str) -> Option<Range<usize>> {
     let start = from + between;
     let quote = sign.chars().next_back().filter(|last| matches!(last, '"' | '\'' | '`' | '\0'));
     let rest = text.get(start..)?;
-    let limit = rest.get(..floor(rest, LONGEST_VALUE + 4))?;
+    let limit = rest.get(..rest.floor_char_boundary(LONGEST_VALUE + 4))?;
     let length = match quote {
         Some(quote) => limit.find([quote, '\n', '\0']),
         None => limit.find(|char: char| {
@@ -181,7 +181,7 @@ pub(super) fn in_url(text: &str, sign: usize, end: bool) -> Assigned {
     }
     let start = sign + 3;
     let rest = text.get(start..).unwrap_or_default();
-    let limit = rest.get(..floor(rest, 256)).unwrap_or_default();
+    let limit = rest.get(..rest.floor_char_boundary(256)).unwrap_or_default();
     let run = limit.find(|char: char| {
         char.is_whitespace() || matches!(char, '/' | '@' | '"' | '\'' | '<' | '>' | '?' | '#' | '\0' | ')')
     });

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::assigned::{self, Assigned, LONGEST_NAME};
 use super::shapes::{SHAPES, Shape};
-use crate::find::{Finder, Finding, Kind, Next, before, floor};
+use crate::find::{Finder, Finding, Kind, Next, before};
 
 /// Most bytes of a private key: past them the rest is not hidden.
 const LONGEST_PEM: usize = 16 << 10;
@@ -88,7 +88,7 @@ impl Secrets {
         let Some(body) = rest.strip_prefix(PEM_BEGIN) else {
             return (!end && PEM_BEGIN.starts_with(rest)).then_some(Next::Open(here));
         };
-        let label = match body.get(..floor(body, 64))?.find("-----") {
+        let label = match body.get(..body.floor_char_boundary(64))?.find("-----") {
             Some(at) => body.get(..at)?,
             None if !end
                 && body.len() < 64
@@ -101,7 +101,7 @@ impl Secrets {
         if !label.contains("PRIVATE KEY") {
             return None;
         }
-        let inside = rest.get(..floor(rest, LONGEST_PEM))?;
+        let inside = rest.get(..rest.floor_char_boundary(LONGEST_PEM))?;
         let foot = "-----END ";
         if let Some(at) = inside.find(foot) {
             let behind = inside.get(at + foot.len()..)?;

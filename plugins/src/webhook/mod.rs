@@ -8,6 +8,7 @@
 //! on = ["request", "answer"]      # default: ["request"]
 //! window = 1024                   # bytes of an answer that are shown at a time; the client waits for the verdict
 //! headers = { "x-tenant" = "acme" }
+//! tls = { cert = "client.pem", key = "client.key", ca = "ca.pem" }   # who the gateway is, and by whom it knows the webhook
 //! timeout = "2s"                  # the gateway's own keys: how long it may take, and what a failure means
 //! on_error = "closed"
 //! ```
@@ -28,7 +29,8 @@ use toml::Spanned;
 
 use crate::guard::{Way, some};
 use crate::{
-    Context, Failure, Flow, Needs, Part, Plugin, Rejection, Request, Settings, SettingsError, Verdict, async_trait,
+    Context, Failure, Flow, Needs, Part, Plugin, Rejection, Request, Settings, SettingsError, Tls, TlsFiles, Verdict,
+    async_trait,
 };
 use contract::{Call, Said, Shown, Verdict as Decision};
 
@@ -46,6 +48,7 @@ struct WebhookSettings {
     on: Vec<Way>,
     window: Option<Spanned<usize>>,
     headers: Option<Spanned<BTreeMap<String, String>>>,
+    tls: Option<Spanned<TlsFiles>>,
 }
 
 fn request() -> Vec<Way> {
@@ -54,9 +57,13 @@ fn request() -> Vec<Way> {
 
 /// `use = "webhook"`.
 pub const PLUGIN: crate::Kind = crate::Kind::new("webhook", |settings: &Settings<'_>| {
-    let WebhookSettings { url, secret, on, window, headers } = settings.read()?;
+    let WebhookSettings { url, secret, on, window, headers, tls } = settings.read()?;
     let target = url_of(&url)?;
     let on = some(on)?;
+    if let (Some(tls), Some("http")) = (&tls, target.scheme_str()) {
+        return Err(SettingsError::at(tls, "without https there is no TLS"));
+    }
+    let tls = tls.map(|tls| settings.tls(tls.get_ref())).transpose()?;
     let window = window_of(window.as_ref(), WINDOW)?;
     let secret = secret.as_ref().map(|secret| settings.secret(secret)).transpose()?;
     let mut sent = HeaderMap::new();
@@ -70,7 +77,7 @@ pub const PLUGIN: crate::Kind = crate::Kind::new("webhook", |settings: &Settings
     }
     sent.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     let key = secret.map(|secret| ring::hmac::Key::new(ring::hmac::HMAC_SHA256, secret.as_bytes()));
-    Ok(Arc::new(Webhook { url: target, key, on, window, headers: sent }))
+    Ok(Arc::new(Webhook { url: target, key, on, window, headers: sent, tls }))
 });
 
 /// A URL with a scheme and a host.
@@ -111,6 +118,7 @@ struct Webhook {
     on: Vec<Way>,
     window: usize,
     headers: HeaderMap,
+    tls: Option<Tls>,
 }
 
 impl Webhook {
@@ -128,6 +136,9 @@ impl Webhook {
             let signature =
                 HeaderValue::try_from(signature).map_err(|_| Failure::from("the signature is no header"))?;
             request.headers_mut().insert("x-gateway-signature", signature);
+        }
+        if let Some(tls) = &self.tls {
+            request.extensions_mut().insert(tls.clone());
         }
         let answer = cx.host().fetch(request, LONGEST).await?;
         if !answer.status().is_success() {

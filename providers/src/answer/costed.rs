@@ -1,11 +1,12 @@
 //! The cost in the usage object of a stream, as OpenRouter says it: `"usage":{"cost":0.00012,"prompt_tokens":…}`. Only for
 //! clients that ask for it: no bytes of other streams are touched.
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use serde::Deserialize;
 
 use super::raw::{self, Raw};
 use crate::dialect::Dialect;
+use crate::event_stream::{Frame, write_event};
 
 #[derive(Deserialize)]
 struct Event<'a> {
@@ -20,14 +21,19 @@ struct Event<'a> {
     delta: Raw<'a>,
 }
 
-/// Puts `cost`, a number as JSON writes it, into the usage objects among these whole events of a stream in `dialect`. Streams
-/// that are no text (Bedrock) and events without such an object stay as they are.
+/// Puts `cost`, a number as JSON writes it, into the usage objects among these whole events of a stream in `dialect`. Events
+/// without such an object stay as they are.
 #[must_use]
 pub fn with_cost(dialect: Dialect, events: Bytes, cost: &str) -> Bytes {
-    if dialect == Dialect::Bedrock {
-        return events;
-    }
-    let mut out = BytesMut::new();
+    let out = match dialect {
+        Dialect::Bedrock => in_frames(&events, cost),
+        _ => in_lines(dialect, &events, cost),
+    };
+    out.map_or(events, Bytes::from)
+}
+
+fn in_lines(dialect: Dialect, events: &[u8], cost: &str) -> Option<Vec<u8>> {
+    let mut out = Vec::new();
     let mut copied = 0;
     let mut at = 0;
     for line in events.split_inclusive(|byte| *byte == b'\n') {
@@ -36,31 +42,56 @@ pub fn with_cost(dialect: Dialect, events: Bytes, cost: &str) -> Bytes {
         {
             let open = at + (line.len() - data.len()) + inside;
             out.extend_from_slice(&events[copied..open]);
-            out.extend_from_slice(b"\"cost\":");
-            out.extend_from_slice(cost.as_bytes());
-            if !events[open..].trim_ascii_start().starts_with(b"}") {
-                out.extend_from_slice(b",");
-            }
+            put(&mut out, cost, &events[open..]);
             copied = open;
         }
         at += line.len();
     }
-    if copied == 0 {
-        return events;
-    }
     out.extend_from_slice(&events[copied..]);
-    out.freeze()
+    (copied > 0).then_some(out)
 }
 
-/// Just behind the opening brace of the usage object of an event, counted from the beginning of `data`.
+/// A frame's lengths and checksums follow from its payload: one with usage is written anew.
+fn in_frames(events: &[u8], cost: &str) -> Option<Vec<u8>> {
+    let mut out = Vec::new();
+    let mut changed = false;
+    let mut rest = events;
+    while let Ok(Some((frame, length))) = Frame::first(rest) {
+        let (frame_bytes, after) = rest.split_at(length);
+        match frame {
+            Frame::Event { name, payload } if let Some(inside) = usage_object(Dialect::Bedrock, payload) => {
+                write_event(&mut out, name, |out| {
+                    out.extend_from_slice(&payload[..inside]);
+                    put(out, cost, &payload[inside..]);
+                    out.extend_from_slice(&payload[inside..]);
+                });
+                changed = true;
+            }
+            _ => out.extend_from_slice(frame_bytes),
+        }
+        rest = after;
+    }
+    out.extend_from_slice(rest);
+    changed.then_some(out)
+}
+
+/// Appends the field; `fields` are those of the object that come behind it.
+fn put(out: &mut Vec<u8>, cost: &str, fields: &[u8]) {
+    out.extend_from_slice(b"\"cost\":");
+    out.extend_from_slice(cost.as_bytes());
+    if !fields.trim_ascii_start().starts_with(b"}") {
+        out.extend_from_slice(b",");
+    }
+}
+
+/// Just behind the opening brace of the usage object of an event, counted from the beginning of its `data`.
 fn usage_object(dialect: Dialect, data: &[u8]) -> Option<usize> {
     let event = raw::parse::<Event<'_>>(data)?;
     let usage = match dialect {
-        Dialect::OpenAiChat | Dialect::Anthropic => event.usage?,
+        Dialect::OpenAiChat | Dialect::Anthropic | Dialect::Bedrock => event.usage?,
         Dialect::OpenAiResponses => raw::parse::<Event<'_>>(raw::bytes(event.response?))?.usage?,
         Dialect::Gemini => event.usage_metadata?,
         Dialect::Cohere => raw::parse::<Event<'_>>(raw::bytes(event.delta?))?.usage?,
-        Dialect::Bedrock => return None,
     };
     let text = usage.get();
     text.starts_with('{').then(|| text.as_ptr().addr() - data.as_ptr().addr() + 1)
@@ -72,7 +103,7 @@ mod tests {
 
     #[test]
     fn usage_objects_get_the_cost_and_nothing_else_changes() {
-        use Dialect::{Anthropic, Bedrock, Cohere, Gemini, OpenAiChat, OpenAiResponses};
+        use Dialect::{Anthropic, Cohere, Gemini, OpenAiChat, OpenAiResponses};
         for (dialect, sent, wanted) in [
             (
                 OpenAiChat,
@@ -101,10 +132,27 @@ mod tests {
                 "data: {\"delta\":{\"usage\":{\"a\":1}}}\n\n",
                 "data: {\"delta\":{\"usage\":{\"cost\":0.5,\"a\":1}}}\n\n",
             ),
-            (Bedrock, "data: {\"usage\":{}}\n\n", "data: {\"usage\":{}}\n\n"),
         ] {
             let out = with_cost(dialect, Bytes::from_static(sent.as_bytes()), "0.5");
             assert_eq!(String::from_utf8_lossy(&out), wanted);
+        }
+    }
+
+    #[test]
+    fn frames_with_usage_are_written_anew() {
+        let body = |usage: &str| {
+            let mut body = Vec::new();
+            write_event(&mut body, "contentBlockDelta", |out| out.extend_from_slice(br#"{"delta":{"usage":{"a":1}}}"#));
+            write_event(&mut body, "metadata", |out| {
+                out.extend_from_slice(format!(r#"{{"metrics":{{"latencyMs":1}},"usage":{usage}}}"#).as_bytes());
+            });
+            body.extend_from_slice(b"what is no frame");
+            Bytes::from(body)
+        };
+        for (sent, wanted) in
+            [(r#"{"inputTokens":7}"#, r#"{"cost":0.5,"inputTokens":7}"#), ("{}", r#"{"cost":0.5}"#), ("null", "null")]
+        {
+            assert_eq!(with_cost(Dialect::Bedrock, body(sent), "0.5"), body(wanted));
         }
     }
 }

@@ -1,8 +1,9 @@
 //! How much an answer has said so far: what its output is estimated by if the provider never reports it.
 
-use memchr::{memchr, memchr2};
+use memchr::memchr;
 
 use crate::operations::tokenizer::Counter;
+use crate::scan::string_end;
 
 /// Bytes that are kept of what was said: enough to know how many bytes of it make a token.
 const SAMPLE: usize = 2 << 10;
@@ -79,9 +80,9 @@ impl Heard {
             rest = after;
             match byte {
                 b'"' => {
-                    let Some(end) = string_end(rest) else { return };
-                    let text = &rest[..end];
-                    rest = &rest[end + 1..];
+                    let Some((text, after)) = rest.split_at_checked(string_end(rest, 0)) else { return };
+                    let Some((_quote, after)) = after.split_first() else { return };
+                    rest = after;
                     if depth > 0 && rest.trim_ascii_start().starts_with(b":") {
                         passes = !NO_OUTPUT.contains(&text);
                     } else if passes || depth == 0 {
@@ -114,18 +115,6 @@ impl Heard {
             text = &text[at + 2..];
         }
         self.text(text);
-    }
-}
-
-/// Where the string ends whose first byte is the first one.
-fn string_end(text: &[u8]) -> Option<usize> {
-    let mut from = 0;
-    loop {
-        let at = from + memchr2(b'"', b'\\', text.get(from..)?)?;
-        if text[at] == b'"' {
-            return Some(at);
-        }
-        from = at + 2;
     }
 }
 

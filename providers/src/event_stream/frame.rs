@@ -50,7 +50,7 @@ pub enum FrameError {
 
 impl<'a> Frame<'a> {
     /// The frame at the beginning of `bytes` and its length; `None` while it is not all there.
-    pub(super) fn first(bytes: &'a [u8]) -> Result<Option<(Self, usize)>, FrameError> {
+    pub(crate) fn first(bytes: &'a [u8]) -> Result<Option<(Self, usize)>, FrameError> {
         let Some((total, headers)) = lengths(bytes)? else { return Ok(None) };
         let Some(frame) = bytes.get(..total) else { return Ok(None) };
         let (body, checksum) = frame.split_at(total - TRAILER);

@@ -92,29 +92,17 @@ impl Repeatable {
     }
 
     fn settings(&mut self, cursor: &mut Cursor<'_>) {
-        if !cursor.enter(b'{') {
-            cursor.value();
-            return;
-        }
-        while let Some(key) = cursor.next_key() {
-            match &*key.name {
-                b"temperature" => self.temperature |= !is_nought(cursor),
-                _ => drop(cursor.value()),
-            }
-        }
+        cursor.members(|name, cursor| match name {
+            b"temperature" => self.temperature |= !is_nought(cursor),
+            _ => drop(cursor.value()),
+        });
     }
 
     fn tool_config(&mut self, cursor: &mut Cursor<'_>) {
-        if !cursor.enter(b'{') {
-            cursor.value();
-            return;
-        }
-        while let Some(key) = cursor.next_key() {
-            match &*key.name {
-                b"tools" => self.tools(cursor),
-                _ => drop(cursor.value()),
-            }
-        }
+        cursor.members(|name, cursor| match name {
+            b"tools" => self.tools(cursor),
+            _ => drop(cursor.value()),
+        });
     }
 
     fn tools(&mut self, cursor: &mut Cursor<'_>) {
@@ -132,44 +120,38 @@ impl Repeatable {
 /// One tool in any dialect: a function has no `type`, or one that says so, and no member that only a provider's own tools
 /// have.
 fn tool(cursor: &mut Cursor<'_>) -> Tools {
-    if !cursor.enter(b'{') {
-        cursor.value();
-        return Tools::Hosted;
-    }
     let mut found = Tools::Declared;
-    while let Some(key) = cursor.next_key() {
-        match &*key.name {
-            b"type" => {
-                let kind = cursor.text();
-                if !matches!(kind.as_deref(), Some(b"function" | b"custom")) {
-                    found = Tools::Hosted;
-                }
-            }
-            b"function"
-            | b"custom"
-            | b"name"
-            | b"description"
-            | b"parameters"
-            | b"input_schema"
-            | b"strict"
-            | b"format"
-            | b"cache_control"
-            | b"parameter_definitions"
-            | b"functionDeclarations"
-            | b"function_declarations"
-            | b"toolSpec"
-            | b"cachePoint"
-            | b"eager_input_streaming"
-            | b"input_examples"
-            | b"defer_loading"
-            | b"allowed_callers" => drop(cursor.value()),
-            _ => {
-                cursor.value();
+    let is_object = cursor.members(|name, cursor| match name {
+        b"type" => {
+            let kind = cursor.text();
+            if !matches!(kind.as_deref(), Some(b"function" | b"custom")) {
                 found = Tools::Hosted;
             }
         }
-    }
-    found
+        b"function"
+        | b"custom"
+        | b"name"
+        | b"description"
+        | b"parameters"
+        | b"input_schema"
+        | b"strict"
+        | b"format"
+        | b"cache_control"
+        | b"parameter_definitions"
+        | b"functionDeclarations"
+        | b"function_declarations"
+        | b"toolSpec"
+        | b"cachePoint"
+        | b"eager_input_streaming"
+        | b"input_examples"
+        | b"defer_loading"
+        | b"allowed_callers" => drop(cursor.value()),
+        _ => {
+            cursor.value();
+            found = Tools::Hosted;
+        }
+    });
+    if is_object { found } else { Tools::Hosted }
 }
 
 /// Whether the number that comes next is zero; `null` counts as none.

@@ -89,6 +89,19 @@ impl<'a> Cursor<'a> {
         }
     }
 
+    /// Steps through the object that comes next: `each` is given the name of every member and takes its value. Anything else is
+    /// passed over, and `false`.
+    pub fn members(&mut self, mut each: impl FnMut(&[u8], &mut Self)) -> bool {
+        if !self.enter(b'{') {
+            self.value();
+            return false;
+        }
+        while let Some(key) = self.next_key() {
+            each(&key.name, self);
+        }
+        true
+    }
+
     /// Whether an array that has an element comes next.
     pub fn has_elements(&mut self) -> bool {
         let start = self.at;

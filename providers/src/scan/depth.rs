@@ -27,8 +27,9 @@ pub(super) fn too_deep(body: &[u8]) -> Option<usize> {
     None
 }
 
-/// The offset of the quote that ends the string whose content starts at `at`.
-pub(super) fn string_end(body: &[u8], mut at: usize) -> usize {
+/// The offset of the quote that ends the string whose content starts at `at`; of a string that does not end, the length of
+/// `body`.
+pub(crate) fn string_end(body: &[u8], mut at: usize) -> usize {
     while let Some(found) = body.get(at..).and_then(|rest| memchr::memchr2(b'"', b'\\', rest)) {
         at += found;
         if body.get(at) == Some(&b'"') {

@@ -127,44 +127,28 @@ impl BodyFacts {
 
     /// Gemini's data with its type beside it.
     fn media(&mut self, cursor: &mut Cursor<'_>) {
-        if !cursor.enter(b'{') {
-            cursor.value();
-            return;
-        }
-        while let Some(key) = cursor.next_key() {
-            match &*key.name {
-                b"mimeType" | b"mime_type" => {
-                    self.images |= cursor.text().is_some_and(|kind| kind.starts_with(b"image/"));
-                }
-                _ => drop(cursor.value()),
+        cursor.members(|name, cursor| match name {
+            b"mimeType" | b"mime_type" => {
+                self.images |= cursor.text().is_some_and(|kind| kind.starts_with(b"image/"));
             }
-        }
+            _ => drop(cursor.value()),
+        });
     }
 
     /// Bedrock's tools are one level deeper than those of the others.
     fn tool_config(&mut self, cursor: &mut Cursor<'_>) {
-        if !cursor.enter(b'{') {
-            cursor.value();
-            return;
-        }
-        while let Some(key) = cursor.next_key() {
-            match &*key.name {
-                b"tools" => {
-                    self.tools |= cursor.has_elements();
-                    self.content(cursor, false, 0);
-                }
-                _ => drop(cursor.value()),
+        cursor.members(|name, cursor| match name {
+            b"tools" => {
+                self.tools |= cursor.has_elements();
+                self.content(cursor, false, 0);
             }
-        }
+            _ => drop(cursor.value()),
+        });
     }
 
     fn metadata(&mut self, cursor: &mut Cursor<'_>) {
-        if !cursor.enter(b'{') {
-            cursor.value();
-            return;
-        }
-        while let Some(key) = cursor.next_key() {
-            let name = owned(key.name);
+        cursor.members(|name, cursor| {
+            let name = owned(name.into());
             if cursor.peek() == Some(b'[') {
                 cursor.enter(b'[');
                 while cursor.next_element() {
@@ -173,7 +157,7 @@ impl BodyFacts {
             } else {
                 self.pair(name.as_deref(), cursor);
             }
-        }
+        });
     }
 
     fn pair(&mut self, name: Option<&str>, cursor: &mut Cursor<'_>) {

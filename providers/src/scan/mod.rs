@@ -46,6 +46,7 @@ use std::ops::Range;
 pub use cacheable::{CacheField, Repeatable, Tools, cache_field};
 pub use canonical::{Counts, canonical_digest};
 pub use depth::MAX_DEPTH;
+pub(crate) use depth::string_end;
 pub use edit::FieldEdits;
 pub use error::{FormError, Place, ScanError};
 pub use facts::{BodyFacts, LabelFields, fallbacks_of, label_fields, metadata_of};

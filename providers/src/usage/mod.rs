@@ -82,6 +82,27 @@ impl Usage {
     /// What two calls consumed together. A bucket that neither reported stays unreported.
     #[must_use]
     pub fn plus(&self, other: &Self) -> Self {
+        self.zip(other, |own, other| sum([own, other]))
+    }
+
+    /// What is left of it when `part` is taken out. A bucket that was not reported stays unreported.
+    #[must_use]
+    pub fn minus(&self, part: &Self) -> Self {
+        self.zip(part, |own, part| Some(own?.saturating_sub(part.unwrap_or(0))))
+    }
+
+    /// Takes a later report of the same answer in: it may only raise or fill a bucket.
+    ///
+    /// This is for reports that are already in disjoint buckets. Within one stream the [`Observer`](crate::Observer)
+    /// merges the provider's own counts first, so that a reasoning count that comes late moves tokens out of `output`
+    /// and does not count them twice.
+    pub fn merge(&mut self, later: &Self) {
+        // `None < Some(0)`, so the maximum both fills and raises.
+        *self = self.zip(later, Option::max);
+    }
+
+    /// Each bucket made of those of two.
+    fn zip(&self, other: &Self, with: impl Fn(Option<u64>, Option<u64>) -> Option<u64>) -> Self {
         let Self {
             input,
             cache_read,
@@ -98,101 +119,21 @@ impl Usage {
             web_searches,
         } = *other;
         Self {
-            input: sum([self.input, input]),
-            cache_read: sum([self.cache_read, cache_read]),
-            cache_write_5m: sum([self.cache_write_5m, cache_write_5m]),
-            cache_write_1h: sum([self.cache_write_1h, cache_write_1h]),
-            audio_input: sum([self.audio_input, audio_input]),
-            image_input: sum([self.image_input, image_input]),
-            output: sum([self.output, output]),
-            reasoning: sum([self.reasoning, reasoning]),
-            audio_output: sum([self.audio_output, audio_output]),
-            image_output: sum([self.image_output, image_output]),
-            audio_input_ms: sum([self.audio_input_ms, audio_input_ms]),
-            search_units: sum([self.search_units, search_units]),
-            web_searches: sum([self.web_searches, web_searches]),
+            input: with(self.input, input),
+            cache_read: with(self.cache_read, cache_read),
+            cache_write_5m: with(self.cache_write_5m, cache_write_5m),
+            cache_write_1h: with(self.cache_write_1h, cache_write_1h),
+            audio_input: with(self.audio_input, audio_input),
+            image_input: with(self.image_input, image_input),
+            output: with(self.output, output),
+            reasoning: with(self.reasoning, reasoning),
+            audio_output: with(self.audio_output, audio_output),
+            image_output: with(self.image_output, image_output),
+            audio_input_ms: with(self.audio_input_ms, audio_input_ms),
+            search_units: with(self.search_units, search_units),
+            web_searches: with(self.web_searches, web_searches),
         }
     }
-
-    /// What is left of it when `part` is taken out. A bucket that was not reported stays unreported.
-    #[must_use]
-    pub fn minus(&self, part: &Self) -> Self {
-        let Self {
-            input,
-            cache_read,
-            cache_write_5m,
-            cache_write_1h,
-            audio_input,
-            image_input,
-            output,
-            reasoning,
-            audio_output,
-            image_output,
-            audio_input_ms,
-            search_units,
-            web_searches,
-        } = *part;
-        Self {
-            input: left(self.input, input),
-            cache_read: left(self.cache_read, cache_read),
-            cache_write_5m: left(self.cache_write_5m, cache_write_5m),
-            cache_write_1h: left(self.cache_write_1h, cache_write_1h),
-            audio_input: left(self.audio_input, audio_input),
-            image_input: left(self.image_input, image_input),
-            output: left(self.output, output),
-            reasoning: left(self.reasoning, reasoning),
-            audio_output: left(self.audio_output, audio_output),
-            image_output: left(self.image_output, image_output),
-            audio_input_ms: left(self.audio_input_ms, audio_input_ms),
-            search_units: left(self.search_units, search_units),
-            web_searches: left(self.web_searches, web_searches),
-        }
-    }
-
-    /// Takes a later report of the same answer in: it may only raise or fill a bucket.
-    ///
-    /// This is for reports that are already in disjoint buckets. Within one stream the [`Observer`](crate::Observer)
-    /// merges the provider's own counts first, so that a reasoning count that comes late moves tokens out of `output`
-    /// and does not count them twice.
-    pub fn merge(&mut self, later: &Self) {
-        let Self {
-            input,
-            cache_read,
-            cache_write_5m,
-            cache_write_1h,
-            audio_input,
-            image_input,
-            output,
-            reasoning,
-            audio_output,
-            image_output,
-            audio_input_ms,
-            search_units,
-            web_searches,
-        } = later;
-        raise(&mut self.input, *input);
-        raise(&mut self.cache_read, *cache_read);
-        raise(&mut self.cache_write_5m, *cache_write_5m);
-        raise(&mut self.cache_write_1h, *cache_write_1h);
-        raise(&mut self.audio_input, *audio_input);
-        raise(&mut self.image_input, *image_input);
-        raise(&mut self.output, *output);
-        raise(&mut self.reasoning, *reasoning);
-        raise(&mut self.audio_output, *audio_output);
-        raise(&mut self.image_output, *image_output);
-        raise(&mut self.audio_input_ms, *audio_input_ms);
-        raise(&mut self.search_units, *search_units);
-        raise(&mut self.web_searches, *web_searches);
-    }
-}
-
-/// `None < Some(0)`, so the maximum both fills and raises.
-fn raise(bucket: &mut Option<u64>, later: Option<u64>) {
-    *bucket = (*bucket).max(later);
-}
-
-fn left(bucket: Option<u64>, part: Option<u64>) -> Option<u64> {
-    Some(bucket?.saturating_sub(part.unwrap_or(0)))
 }
 
 fn sum<const N: usize>(counts: [Option<u64>; N]) -> Option<u64> {

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::{Usage, raise};
+use super::Usage;
 use crate::dialect::{Dialect, Operation};
 
 /// One answer's counts as its provider states them, before they are made disjoint. Cumulative: each count of a later
@@ -301,6 +301,11 @@ fn milliseconds(seconds: &Value) -> Option<u64> {
 #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "checked to be in range")]
 fn whole(number: f64) -> Option<u64> {
     (0.0..9e15).contains(&number).then_some(number as u64)
+}
+
+/// `None < Some(0)`, so the maximum both fills and raises.
+fn raise(bucket: &mut Option<u64>, later: Option<u64>) {
+    *bucket = (*bucket).max(later);
 }
 
 #[cfg(test)]

@@ -211,6 +211,7 @@ pub struct Stub {
     tls: bool,
     state: Arc<State>,
     next: AtomicUsize,
+    next_departure: AtomicUsize,
     accept: tokio::task::JoinHandle<()>,
 }
 
@@ -244,6 +245,15 @@ impl Stub {
         script: impl Fn(&Received) -> Answer + Send + Sync + 'static,
     ) -> Stub {
         Self::serve(Some(tokio_rustls::TlsAcceptor::from(authority.server(alpn))), script).await
+    }
+
+    /// The same, for clients only that have a certificate of this authority.
+    pub async fn mutual_tls(
+        authority: &Authority,
+        script: impl Fn(&Received) -> Answer + Send + Sync + 'static,
+    ) -> Stub {
+        let server = authority.demanding_server(&["http/1.1"]);
+        Self::serve(Some(tokio_rustls::TlsAcceptor::from(server)), script).await
     }
 
     async fn serve(
@@ -288,7 +298,7 @@ impl Stub {
                 });
             }
         });
-        Stub { addr, tls: with_tls, state, next: AtomicUsize::new(0), accept }
+        Stub { addr, tls: with_tls, state, next: AtomicUsize::new(0), next_departure: AtomicUsize::new(0), accept }
     }
 
     /// `http://127.0.0.1:port` or `https://127.0.0.1:port`: the bare origin.
@@ -327,13 +337,19 @@ impl Stub {
         .await
     }
 
-    /// When the gateway first left before an answer was complete, waiting for that.
+    /// How many times the gateway has left before an answer was complete.
+    pub fn departures(&self) -> usize {
+        self.state.departures.lock().unwrap().len()
+    }
+
+    /// When the gateway left before an answer was complete: the next time that this method has not returned yet, waiting for it.
     pub async fn departed(&self) -> Instant {
+        let index = self.next_departure.fetch_add(1, Ordering::Relaxed);
         let mut changed = self.state.changed.subscribe();
         guard("the gateway leaves the stub", async {
             loop {
                 changed.borrow_and_update();
-                if let Some(at) = self.state.departures.lock().unwrap().first() {
+                if let Some(at) = self.state.departures.lock().unwrap().get(index) {
                     return *at;
                 }
                 let _ = changed.changed().await;

@@ -5,7 +5,8 @@ use std::time::{Duration, Instant};
 use ai_gateway_providers::Dialect;
 use ai_gateway_tests::client::{Reply, exchange};
 use ai_gateway_tests::speak::{Heard, ask, hear};
-use ai_gateway_tests::{Answer, Gate, Gateway, Step, Stub, unreachable};
+use ai_gateway_tests::tls::Authority;
+use ai_gateway_tests::{Answer, Gate, Gateway, Step, Stub, run_to_end, unreachable};
 
 use super::{ended, gateway, refused, said};
 
@@ -128,4 +129,51 @@ async fn one_that_fails_is_told_by_on_error_and_nothing_hangs() {
         }
     }
     gateway.assert_healthy().await;
+}
+
+/// Both sides show a certificate, and each knows the other by an authority of its own.
+#[tokio::test]
+async fn one_that_demands_a_certificate_gets_it() {
+    let (authority, stranger) = (Authority::new(), Authority::new());
+    let hook =
+        Stub::mutual_tls(&authority, |_| Answer::json(200, r#"{"action":"reject","message":"GUARD SAYS NO"}"#)).await;
+    let hooks = [
+        ("known", format!("tls = {}\n", authority.client_files())),
+        ("unknown", format!("tls = {}\n", stranger.client_files())),
+        ("nobody", format!("tls = {{ ca = {:?} }}\n", authority.file())),
+        ("trusts nobody", String::new()),
+    ];
+    let plugins = hooks.iter().map(|(name, tls)| {
+        let url = hook.origin();
+        format!("[[plugins]]\nuse = \"webhook\"\nname = \"{name}\"\nurl = \"{url}\"\n{tls}when = {{ header = {{ \"x-guard\" = \"{name}\" }} }}\n")
+    });
+    let gateway = gateway(&plugins.collect::<String>()).await;
+    for (name, _) in &hooks {
+        let request = ask(Dialect::OpenAiChat, "openai-chat/echo", "hi", false).header("x-guard", name);
+        let reply = exchange(gateway.addr, &request).await;
+        let told = if *name == "known" { "GUARD SAYS NO" } else { "failed, and nothing passes without it" };
+        assert!(reply.status >= 400 && reply.text().contains(told), "{name}: {} {}", reply.status, reply.text());
+    }
+    assert_eq!(hook.count(), 1);
+}
+
+#[test]
+fn certificates_that_cannot_be_used_are_told_at_their_place() {
+    let (authority, stranger) = (Authority::new(), Authority::new());
+    let (own, other) = (authority.client_files(), stranger.client_files());
+    let key_of = |files: &str| files.split("key = ").nth(1).unwrap().split(',').next().unwrap().to_owned();
+    for (url, tls, place, words) in [
+        ("https", own.replace(&key_of(&own), &key_of(&other)), ":6:", "not the private key of `cert`"),
+        ("https", "{ cert = \"/nowhere.pem\" }".to_owned(), ":6:16", "`cert` and `key` go together"),
+        ("https", "{ ca = \"/nowhere.pem\" }".to_owned(), ":6:14", "nowhere"),
+        ("https", format!("{{ ca = {} }}", key_of(&own)), ":6:14", "holds no PEM certificate"),
+        ("http", own.clone(), ":6:7", "without https there is no TLS"),
+    ] {
+        let config = format!(
+            "[providers.p]\nkind = \"mock\"\n[[plugins]]\nuse = \"webhook\"\nurl = \"{url}://localhost/\"\ntls = {tls}\n"
+        );
+        let outcome = run_to_end(&["check", "{config}"], &config, &[]);
+        assert_eq!(outcome.code, Some(1), "{tls}: {}", outcome.stdout);
+        assert!(outcome.stderr.contains(place) && outcome.stderr.contains(words), "{tls}:\n{}", outcome.stderr);
+    }
 }

@@ -2,7 +2,9 @@
 
 use super::{good_stream, two_targets};
 use ai_gateway_tests::client::{Request, exchange};
-use ai_gateway_tests::{Answer, Collector, Gateway, Protocol, Step, Stub, StubFraming, attributes, bodies, text_of};
+use ai_gateway_tests::{
+    Answer, Collector, Gate, Gateway, Protocol, Step, Stub, StubFraming, attributes, bodies, text_of,
+};
 use opentelemetry_proto::tonic::trace::v1::Span;
 use opentelemetry_proto::tonic::trace::v1::span::SpanKind;
 use opentelemetry_proto::tonic::trace::v1::status::StatusCode;
@@ -288,4 +290,30 @@ async fn content_is_sent_only_when_asked_for_and_then_without_secrets() {
             }
         }
     }
+}
+
+#[tokio::test]
+async fn content_that_a_reload_forbids_is_not_sent() {
+    let collector = Collector::start().await;
+    let gate = Gate::new();
+    let events = [bodies::chat_role(), bodies::chat_delta("good"), bodies::chat_finish(), bodies::DONE.into()];
+    let stub = Stub::always(Answer::sse(events).after(&gate)).await;
+    let config = |traces: &str| {
+        let provider = bodies::openai_provider("one", &stub.origin());
+        format!("{provider}[telemetry]\n{}traces = {{ {traces} }}\n", collector.otlp(Protocol::Http))
+    };
+    let gateway = Gateway::start(&config("content = true")).await;
+    let body =
+        json!({ "model": "one/m", "stream": true, "messages": [{"role": "user", "content": "ann@mail.example"}] });
+    let request = Request::post("/v1/chat/completions", body.to_string());
+    let under_way = tokio::spawn(async move { exchange(gateway.addr, &request).await });
+    stub.next().await;
+    gateway.write("", &config("content = false"));
+    assert_eq!(exchange(gateway.admin, &Request::post("/api/reload", "")).await.status, 200);
+    gate.open();
+    let reply = under_way.await.unwrap();
+    assert_eq!(reply.status, 200);
+    let spans = collector.trace_of(reply.header("x-request-id")).await;
+    let told = format!("{spans:?}");
+    assert!(!told.contains("mail.example") && !told.contains("messages"), "{told}");
 }

@@ -12,7 +12,7 @@ use std::time::{Duration, SystemTime};
 use bytes::Bytes;
 
 use super::super::record::{self, MAX_DESCRIPTION};
-use super::super::{Entry, Fingerprint, Form, Meta};
+use super::super::{Entry, Meta};
 use super::index::Name;
 
 /// How names begin of files that are not whole yet.
@@ -54,11 +54,7 @@ impl Folder {
 
     fn path_of(&self, name: &Name) -> PathBuf {
         let fingerprint = name.0.to_string();
-        let form = match name.1 {
-            Form::Whole => "whole".to_owned(),
-            Form::Stream(number) => format!("stream{number}"),
-        };
-        self.path.join(fingerprint.get(..2).unwrap_or_default()).join(format!("{fingerprint}-{form}"))
+        self.path.join(fingerprint.get(..2).unwrap_or_default()).join(format!("{fingerprint}-{}", name.1))
     }
 
     /// Reads an entry.
@@ -133,11 +129,7 @@ fn create(path: &Path) -> io::Result<File> {
 
 fn named(text: &str) -> Option<Name> {
     let (fingerprint, form) = text.split_once('-')?;
-    let form = match form {
-        "whole" => Form::Whole,
-        stream => Form::Stream(stream.strip_prefix("stream")?.parse().ok()?),
-    };
-    Some((fingerprint.parse::<Fingerprint>().ok()?, form))
+    Some((fingerprint.parse().ok()?, form.parse().ok()?))
 }
 
 /// What the file says of its entry, and its length.

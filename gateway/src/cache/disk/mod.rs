@@ -111,7 +111,7 @@ impl Tier for Disk {
     async fn get(&self, fingerprint: &Fingerprint, form: Form) -> Option<Arc<Entry>> {
         let (name, shared) = ((*fingerprint, form), &self.shared);
         if !shared.lock().find(&name, millis(SystemTime::now())) {
-            shared.counters.misses.inc();
+            shared.counters.looked_up(false);
             return None;
         }
         let Ok(permit) = self.reads.clone().try_acquire_owned() else {
@@ -130,8 +130,7 @@ impl Tier for Disk {
             shared.counters.failures.inc();
             return None;
         };
-        let counter = if entry.is_some() { &shared.counters.hits } else { &shared.counters.misses };
-        counter.inc();
+        shared.counters.looked_up(entry.is_some());
         entry.map(Arc::new)
     }
 
@@ -256,12 +255,11 @@ impl Worker {
             shared.counters.dropped.inc();
             return;
         }
-        let head = record::head(entry).unwrap_or_default();
-        let size = size_of((head.len() + entry.body.len()) as u64);
-        if head.is_empty() || size > shared.max_size.load(Relaxed) {
+        let sized = record::head(entry).map(|head| (size_of((head.len() + entry.body.len()) as u64), head));
+        let Some((size, head)) = sized.filter(|(size, _)| *size <= shared.max_size.load(Relaxed)) else {
             shared.counters.dropped.inc();
             return;
-        }
+        };
         let name = (entry.meta.fingerprint, entry.meta.form);
         self.make_room(size);
         let mut written = shared.folder.write(&name, &head, &entry.body);

@@ -8,7 +8,7 @@ use std::collections::HashMap;
 
 use sha2::{Digest, Sha256};
 
-use super::super::{Meta, Purge};
+use super::super::{Fingerprint, Meta, Purge};
 
 /// The marks by what they are for.
 #[derive(Debug, Default, Clone, PartialEq)]
@@ -33,9 +33,14 @@ impl Marks {
 
     /// The stamp of an entry.
     pub fn stamp(&self, meta: &Meta) -> [u8; 8] {
-        let of_key = meta.key.as_deref().map(|key| Purge::Key(key.to_owned()));
-        let tags = meta.tags.iter().map(|tag| Purge::Tag(tag.to_string()));
-        let all = [Purge::All, Purge::Fingerprint(meta.fingerprint), Purge::Model(meta.model.to_string())];
+        self.stamp_named(&meta.fingerprint, meta.key.as_deref(), &meta.model, &meta.tags)
+    }
+
+    /// The stamp of what is purged together with an entry of which this is known.
+    pub fn stamp_named(&self, of: &Fingerprint, key: Option<&str>, model: &str, tags: &[Box<str>]) -> [u8; 8] {
+        let of_key = key.map(|key| Purge::Key(key.to_owned()));
+        let tags = tags.iter().map(|tag| Purge::Tag(tag.to_string()));
+        let all = [Purge::All, Purge::Fingerprint(*of), Purge::Model(model.to_owned())];
         let mut hasher = Sha256::new();
         for purge in all.into_iter().chain(of_key).chain(tags) {
             let mark = self.0.get(&field(&purge)).map_or("", String::as_str);

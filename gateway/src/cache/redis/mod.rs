@@ -6,6 +6,7 @@
 //! so that a large answer does not keep them waiting.
 
 mod marks;
+mod questions;
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
@@ -19,11 +20,14 @@ use pingora_core::server::ShutdownWatch;
 use pingora_core::services::background::BackgroundService;
 use redis::{RedisError, RedisResult};
 use tokio::sync::{Notify, mpsc};
+use tokio::time::error::Elapsed;
 use tokio::time::timeout;
 
 use marks::Marks;
+use questions::{Questions, Told};
 
 use super::record::{self, millis};
+use super::semantic::Learnt;
 use super::tier_metrics::{Counters, TierMetrics};
 use super::{Cache, Entry, Fingerprint, Form, Purge, Tier, TierError};
 use crate::config::RedisConfig;
@@ -60,15 +64,16 @@ pub struct Redis {
     marking: tokio::sync::Mutex<()>,
     queue: mpsc::Sender<Queued>,
     queued: AtomicUsize,
+    questions: mpsc::Sender<Told>,
     counters: Counters,
 }
 
-/// Keeps the connection, stores what is to be stored, and looks at the marks. A background service of Pingora; it runs as long
+/// Keeps the connection, stores what is to be stored, looks at the marks, and hears of questions that others have answered. A background service of Pingora; it runs as long
 /// as the process.
 pub struct Keeper {
     redis: Arc<Redis>,
     cache: Weak<Cache>,
-    queue: Mutex<Option<mpsc::Receiver<Queued>>>,
+    queues: Mutex<Option<(mpsc::Receiver<Queued>, Questions)>>,
 }
 
 /// An answer to be stored, and its stamp of when it was new: what is purged meanwhile does not come back by it.
@@ -82,6 +87,7 @@ impl Redis {
     /// The URL is not one of a Redis.
     pub fn new(config: &RedisConfig, cache: &Arc<Cache>, metrics: &TierMetrics) -> RedisResult<(Arc<Self>, Keeper)> {
         let (queue, receiver) = mpsc::channel(QUEUE);
+        let (questions, told) = mpsc::channel(QUEUE);
         let redis = Arc::new(Self {
             server: Server::parse(config.url.expose())?,
             timeout: config.timeout,
@@ -91,9 +97,11 @@ impl Redis {
             marking: tokio::sync::Mutex::new(()),
             queue,
             queued: AtomicUsize::new(0),
+            questions,
             counters: metrics.of("redis"),
         });
-        let keeper = Keeper { redis: redis.clone(), cache: Arc::downgrade(cache), queue: Mutex::new(Some(receiver)) };
+        let queues = Mutex::new(Some((receiver, Questions::new(told))));
+        let keeper = Keeper { redis: redis.clone(), cache: Arc::downgrade(cache), queues };
         Ok((redis, keeper))
     }
 
@@ -118,7 +126,17 @@ impl Redis {
     /// What the store answers to a command; `None` if it does not, or not in time.
     async fn ask<T: redis::FromRedisValue>(&self, command: &redis::Cmd, patience: Duration) -> Option<T> {
         let mut connection = self.connection()?;
-        match timeout(patience, command.query_async(&mut connection)).await {
+        self.heard(timeout(patience, command.query_async(&mut connection)).await)
+    }
+
+    /// The same of several commands, none of which has an answer that matters.
+    async fn ask_all(&self, commands: &redis::Pipeline) -> Option<()> {
+        let mut connection = self.connection()?;
+        self.heard(timeout(PATIENCE, commands.query_async(&mut connection)).await)
+    }
+
+    fn heard<T>(&self, answer: Result<RedisResult<T>, Elapsed>) -> Option<T> {
+        match answer {
             Ok(Ok(answer)) => Some(answer),
             Ok(Err(error)) if is_refusal(&error) => {
                 self.counters.failures.inc();
@@ -166,10 +184,7 @@ fn is_refusal(error: &RedisError) -> bool {
 }
 
 fn name(fingerprint: &Fingerprint, form: Form) -> String {
-    match form {
-        Form::Whole => format!("{PREFIX}{fingerprint}:whole"),
-        Form::Stream(number) => format!("{PREFIX}{fingerprint}:stream{number}"),
-    }
+    format!("{PREFIX}{fingerprint}:{form}")
 }
 
 #[async_trait]
@@ -192,8 +207,7 @@ impl Tier for Redis {
             let ours = (entry.meta.fingerprint, entry.meta.form) == (*fingerprint, form);
             (ours && self.marks.load().stamp(&entry.meta) == stamp).then(|| Arc::new(entry))
         });
-        let counter = if entry.is_some() { &self.counters.hits } else { &self.counters.misses };
-        counter.inc();
+        self.counters.looked_up(entry.is_some());
         entry
     }
 
@@ -206,6 +220,17 @@ impl Tier for Redis {
                 return;
             }
             self.queued.fetch_sub(size, Relaxed);
+        }
+        self.counters.dropped.inc();
+    }
+
+    fn learn(&self, learnt: &Arc<Learnt>) {
+        if self.connection.load().is_some() {
+            let Learnt { model, point, .. } = &**learnt;
+            let stamp = self.marks.load().stamp_named(&point.answer, point.key.as_deref(), model, &point.tags);
+            if self.questions.try_send((stamp, learnt.clone())).is_ok() {
+                return;
+            }
         }
         self.counters.dropped.inc();
     }
@@ -244,19 +269,20 @@ impl BackgroundService for Keeper {
 impl Keeper {
     /// Never ends; a second call ends at once.
     pub async fn run(&self) {
-        let queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner).take();
-        let Some(mut queue) = queue else { return };
+        let queues = self.queues.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let Some((mut queue, mut questions)) = queues else { return };
         let mut wait = RETRY;
         loop {
             let began = Instant::now();
             match self.connect().await {
-                Ok(()) => self.keep(&mut queue).await,
+                Ok(()) => self.keep(&mut queue, &mut questions).await,
                 Err(error) => log::debug!("the store: {}", error.category()),
             }
             while let Ok((_, entry)) = queue.try_recv() {
                 self.redis.queued.fetch_sub(entry.body.len(), Relaxed);
                 self.redis.counters.dropped.inc();
             }
+            self.redis.counters.dropped.inc_by(questions.clear());
             wait = if began.elapsed() > 2 * LOOK { RETRY } else { (2 * wait).min(LAST_RETRY) };
             tokio::time::sleep(wait).await;
         }
@@ -279,7 +305,7 @@ impl Keeper {
     }
 
     /// Until the store is lost.
-    async fn keep(&self, queue: &mut mpsc::Receiver<Queued>) {
+    async fn keep(&self, queue: &mut mpsc::Receiver<Queued>, questions: &mut Questions) {
         let redis = &self.redis;
         let mut look = tokio::time::interval(LOOK);
         look.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -291,6 +317,9 @@ impl Keeper {
                     let purged = redis.ask(&all_marks(), PATIENCE).await.map(|marks| redis.now_known(marks));
                     drop(marking);
                     self.purge(purged.unwrap_or_default()).await;
+                    if self.talk(questions).await {
+                        look.reset_immediately();
+                    }
                 }
                 Some(queued) = queue.recv() => {
                     redis.store(&queued).await;
@@ -298,6 +327,18 @@ impl Keeper {
                 }
             }
         }
+    }
+
+    /// Hears of some questions that others have answered and tells of some that were answered here. Whether there are more.
+    async fn talk(&self, questions: &mut Questions) -> bool {
+        let (heard, more) = questions.hear(&self.redis).await;
+        if !heard.is_empty()
+            && let Some(cache) = self.cache.upgrade()
+        {
+            let _ = cache.semantic.learn(heard).await;
+        }
+        // What is there is known before any of it is trimmed.
+        more || questions.tell(&self.redis).await
     }
 
     /// What others have purged goes here, too.

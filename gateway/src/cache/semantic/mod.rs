@@ -10,16 +10,17 @@ mod space;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
-use std::time::{Duration, Instant};
+use std::time::SystemTime;
 
 pub use question::Question;
-pub use space::{Near, Vector};
+pub use space::{Near, Point, Vector};
 
-use space::{Point, Space};
+use space::Space;
 
 use sha2::{Digest, Sha256};
+use tokio::task::{JoinHandle, spawn_blocking};
 
-use super::Fingerprint;
+use super::{Fingerprint, Purge};
 
 /// Texts whose vectors are known, at most: those that many ask at the same time are turned into vectors once.
 const TEXTS: usize = 1024;
@@ -34,6 +35,19 @@ impl Default for Semantic {
     fn default() -> Self {
         Self { spaces: Mutex::default(), vectors: quick_cache::sync::Cache::new(TEXTS) }
     }
+}
+
+/// That a question has an answer. Instances tell each other of it.
+#[derive(Debug, Clone)]
+pub struct Learnt {
+    /// The model that was asked, by its name.
+    pub model: Arc<str>,
+    /// The question.
+    pub point: Point,
+    /// Its meaning.
+    pub vector: Arc<Vector>,
+    /// How many questions of the model are remembered at most.
+    pub most: usize,
 }
 
 /// Where a question is looked for.
@@ -53,30 +67,33 @@ impl Semantic {
         let (bucket, vector) = (place.bucket, vector.clone());
         let search = move || {
             let space = space.read().unwrap_or_else(PoisonError::into_inner);
-            space.nearest(&bucket, &vector, within, Instant::now())
+            space.nearest(&bucket, &vector, within, SystemTime::now())
         };
-        tokio::task::spawn_blocking(search).await.ok()?
+        spawn_blocking(search).await.ok()?
     }
 
-    /// Remembers for `ttl` that the question has an answer, `most` of a model at most. Returns at once.
-    pub fn learn(&self, place: &Place, vector: &Arc<Vector>, answer: Fingerprint, ttl: Duration, most: usize) {
-        let Some(until) = Instant::now().checked_add(ttl) else { return };
-        let space = self.space(&place.model);
-        let point = Point { bucket: place.bucket, answer, until };
-        let vector = vector.clone();
-        tokio::task::spawn_blocking(move || {
-            space.write().unwrap_or_else(PoisonError::into_inner).learn(point, Vector::clone(&vector), most);
-        });
+    /// Remembers answered questions. Returns at once; what is returned ends when they can be found.
+    pub fn learn(&self, learnt: Vec<Arc<Learnt>>) -> JoinHandle<()> {
+        let learnt: Vec<_> = learnt.into_iter().map(|learnt| (self.space(&learnt.model), learnt)).collect();
+        spawn_blocking(move || {
+            for (space, learnt) in learnt {
+                let Learnt { point, vector, most, .. } = &*learnt;
+                let mut space = space.write().unwrap_or_else(PoisonError::into_inner);
+                space.learn(point.clone(), Vector::clone(vector), *most);
+            }
+        })
     }
 
-    /// The vector that `embedder` gave a text not long ago.
-    pub fn known_vector(&self, embedder: &str, text: &str) -> Option<Arc<Vector>> {
-        self.vectors.get(&named(embedder, text))
-    }
-
-    /// Remembers the vector that `embedder` gave a text.
-    pub fn remember_vector(&self, embedder: &str, text: &str, vector: Arc<Vector>) {
-        self.vectors.insert(named(embedder, text), vector);
+    /// The vector that `embedder` gave a text not long ago, or else gives to `ask`. Of those who want that of the same text at the
+    /// same time only one asks; where it gets none or leaves, the next one does.
+    pub async fn vector(
+        &self,
+        embedder: &str,
+        text: &str,
+        ask: impl Future<Output = Option<Vector>>,
+    ) -> Option<Arc<Vector>> {
+        let asked = async { ask.await.map(Arc::new).ok_or(()) };
+        self.vectors.get_or_insert_async(&named(embedder, text), asked).await.ok()
     }
 
     /// Forgets the question of an answer that is no more.
@@ -84,20 +101,22 @@ impl Semantic {
         self.space(model).write().unwrap_or_else(PoisonError::into_inner).forget(answer);
     }
 
-    /// Forgets all questions.
-    pub fn clear(&self) {
-        self.spaces.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    /// Forgets the questions whose answers are purged.
+    pub async fn purge(&self, what: &Purge) {
+        let spaces = self.spaces.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let what = what.clone();
+        let purged = spawn_blocking(move || {
+            for (model, space) in spaces {
+                space.write().unwrap_or_else(PoisonError::into_inner).purge(&what, &model);
+            }
+        });
+        let _ = purged.await;
     }
 
     /// Questions that are remembered.
-    pub fn len(&self) -> usize {
-        let spaces = self.spaces.lock().unwrap_or_else(PoisonError::into_inner);
+    pub fn count(&self) -> usize {
+        let spaces = self.spaces.lock().unwrap_or_else(PoisonError::into_inner).clone();
         spaces.values().map(|space| space.read().unwrap_or_else(PoisonError::into_inner).len()).sum()
-    }
-
-    /// Whether none is.
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
     }
 
     fn space(&self, model: &Arc<str>) -> Arc<RwLock<Space>> {
@@ -108,4 +127,43 @@ impl Semantic {
 fn named(embedder: &str, text: &str) -> [u8; 32] {
     let hash = Sha256::new().chain_update((embedder.len() as u64).to_le_bytes());
     hash.chain_update(embedder).chain_update(text).finalize().into()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+    use std::future::{pending, ready};
+
+    use futures::FutureExt;
+    use futures::future::join;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn one_asks_for_the_vector_of_a_text_and_the_others_wait() {
+        let semantic = Semantic::default();
+        let vector = || Vector::new(vec![1.0, 0.0]);
+        let asked = Cell::new(0);
+        // Gives none at first.
+        let ask = || async {
+            asked.set(asked.get() + 1);
+            if asked.get() > 1 { vector() } else { None }
+        };
+        let mut first = Box::pin(semantic.vector("e", "text", pending()));
+        assert!(first.as_mut().now_or_never().is_none());
+        let mut second = Box::pin(semantic.vector("e", "text", ask()));
+        let mut third = Box::pin(semantic.vector("e", "text", ask()));
+        assert!(second.as_mut().now_or_never().is_none() && third.as_mut().now_or_never().is_none());
+        let other = semantic.vector("e", "another text", ready(vector()));
+        assert!(other.now_or_never().flatten().is_some());
+        assert_eq!(asked.get(), 0);
+
+        // The first one leaves and the next one gets none, so that it is the turn of the last one, and nobody's after that.
+        drop(first);
+        let (second, third) = join(second, third).await;
+        let got: Vec<_> = second.iter().chain(&third).map(|vector| Vector::clone(vector)).collect();
+        assert_eq!((got, asked.get()), (vec![vector().unwrap()], 2));
+        let late = semantic.vector("e", "text", async { panic!("it is known") });
+        assert_eq!(late.await.as_deref(), vector().as_ref());
+    }
 }

@@ -2,7 +2,6 @@
 //! All the rest has to be the same.
 
 use std::collections::BTreeMap;
-use std::ops::Range;
 
 use ai_gateway_providers::Dialect;
 use bytes::Bytes;
@@ -81,10 +80,10 @@ fn cut(whole: &str, texts: &[&str]) -> Option<Question> {
     let mut rest = String::with_capacity(whole.len());
     let mut from = 0;
     for text in texts {
-        let Range { start, end } = whole.as_bytes().subslice_range_of(text.as_bytes())?;
+        let start = text.as_ptr().addr() - whole.as_ptr().addr();
         rest.push_str(whole.get(from..start)?);
         rest.push_str("\"\"");
-        from = end;
+        from = start + text.len();
         if !question.text.is_empty() {
             question.text.push('\n');
         }
@@ -96,19 +95,6 @@ fn cut(whole: &str, texts: &[&str]) -> Option<Question> {
     }
     question.rest = rest.into();
     Some(question)
-}
-
-/// Where a part of a slice lies in it.
-trait SubsliceRange {
-    fn subslice_range_of(&self, part: &[u8]) -> Option<Range<usize>>;
-}
-
-impl SubsliceRange for [u8] {
-    fn subslice_range_of(&self, part: &[u8]) -> Option<Range<usize>> {
-        let start = (part.as_ptr() as usize).checked_sub(self.as_ptr() as usize)?;
-        let end = start.checked_add(part.len())?;
-        (end <= self.len()).then_some(start..end)
-    }
 }
 
 #[cfg(test)]

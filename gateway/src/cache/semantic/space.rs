@@ -1,18 +1,18 @@
 //! The vectors of one model's answered questions, and which of them is nearest to another.
 
 use std::collections::{HashMap, VecDeque};
-use std::time::Instant;
+use std::time::SystemTime;
 
 use usearch::{Index, IndexOptions, MetricKind, ScalarKind};
 
-use crate::cache::Fingerprint;
+use crate::cache::{Fingerprint, Form, Meta, Purge};
 
 /// Questions of one bucket that are compared one by one; more get an index.
 const SCANNED: usize = 128;
 /// Neighbours looked at: the nearest ones may be past their time.
 const NEIGHBOURS: usize = 8;
 /// Elements of the longest vector.
-pub const MOST_ELEMENTS: usize = 8192;
+const MOST_ELEMENTS: usize = 8192;
 
 /// A vector of length 1: of two of them, the scalar product says how near they are.
 #[derive(Debug, Clone, PartialEq)]
@@ -29,9 +29,19 @@ impl Vector {
         Some(Self(elements.into()))
     }
 
-    /// Its elements.
-    pub fn elements(&self) -> &[f32] {
-        &self.0
+    /// As it is told to other instances.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        self.0.iter().flat_map(|element| element.to_le_bytes()).collect()
+    }
+
+    /// As another instance tells it.
+    pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        let (elements, rest) = bytes.as_chunks();
+        if rest.is_empty() {
+            Self::new(elements.iter().map(|element| f32::from_le_bytes(*element)).collect())
+        } else {
+            None
+        }
     }
 
     /// From 0, the same direction, to 2.
@@ -48,8 +58,23 @@ pub struct Point {
     pub bucket: Fingerprint,
     /// Its answer.
     pub answer: Fingerprint,
-    /// Until when that may be used.
-    pub until: Instant,
+    /// How that is written: there may be other forms of it.
+    pub form: Form,
+    /// Name of the client's key that got it first, to purge by.
+    pub key: Option<Box<str>>,
+    /// Tags of the key and the request, to purge by.
+    pub tags: Vec<Box<str>>,
+    /// Until when it may be used.
+    pub until: SystemTime,
+}
+
+impl Point {
+    /// A question of `bucket` with the answer that is kept as `meta` says.
+    pub fn new(bucket: Fingerprint, meta: &Meta) -> Option<Self> {
+        let until = meta.created.checked_add(meta.ttl)?;
+        let (key, tags) = (meta.key.clone(), meta.tags.clone());
+        Some(Self { bucket, answer: meta.fingerprint, form: meta.form, key, tags, until })
+    }
 }
 
 /// The nearest question.
@@ -57,6 +82,8 @@ pub struct Point {
 pub struct Near {
     /// Its answer.
     pub answer: Fingerprint,
+    /// How that is written.
+    pub form: Form,
     /// Cosine distance: 1 less the similarity.
     pub distance: f32,
 }
@@ -85,10 +112,10 @@ impl Space {
     }
 
     /// The nearest question of `bucket` to `vector`, no farther than `within`.
-    pub fn nearest(&self, bucket: &Fingerprint, vector: &Vector, within: f32, now: Instant) -> Option<Near> {
+    pub fn nearest(&self, bucket: &Fingerprint, vector: &Vector, within: f32, now: SystemTime) -> Option<Near> {
         let fresh = |id: u64, distance: f32| {
             let point = self.points.get(&id).filter(|point| point.until > now && distance <= within)?;
-            Some(Near { answer: point.answer, distance })
+            Some(Near { answer: point.answer, form: point.form, distance })
         };
         match self.buckets.get(bucket)? {
             Bucket::Few(all) => all
@@ -130,6 +157,18 @@ impl Space {
                 self.order.retain(|id| self.points.contains_key(id));
             }
         }
+    }
+
+    /// Forgets the questions whose answers are purged. `model`: whose they all are.
+    pub fn purge(&mut self, what: &Purge, model: &str) {
+        let takes = |point: &Point| what.takes_named(&point.answer, point.key.as_deref(), model, &point.tags);
+        let purged: Vec<u64> = self.points.iter().filter(|(_, point)| takes(point)).map(|(id, _)| *id).collect();
+        if purged.len() == self.points.len() {
+            *self = Self::default();
+            return;
+        }
+        purged.into_iter().for_each(|id| self.remove(id));
+        self.order.retain(|id| self.points.contains_key(id));
     }
 
     fn remove(&mut self, id: u64) {
@@ -208,13 +247,14 @@ mod tests {
         Vector::new((0..64).map(|_| random.f32() - 0.5).collect()).unwrap()
     }
 
-    fn point(bucket: u64, answer: u64, until: Instant) -> Point {
-        Point { bucket: print(bucket), answer: print(answer), until }
+    fn point(bucket: u64, answer: u64, until: SystemTime) -> Point {
+        let (key, tags) = (Some("bot".into()), vec![if answer.is_multiple_of(2) { "even" } else { "odd" }.into()]);
+        Point { bucket: print(bucket), answer: print(answer), form: Form::Whole, key, tags, until }
     }
 
     #[test]
     fn vectors_have_a_direction() {
-        assert_eq!(Vector::new(vec![3.0, 4.0]).unwrap().elements(), [0.6, 0.8]);
+        assert_eq!(*Vector::new(vec![3.0, 4.0]).unwrap().0, [0.6, 0.8]);
         for bad in [vec![], vec![0.0, 0.0], vec![f32::NAN, 1.0], vec![f32::INFINITY], vec![f32::MAX, f32::MAX]] {
             assert_eq!(Vector::new(bad), None);
         }
@@ -223,7 +263,7 @@ mod tests {
     /// What a plain search over all finds, in a bucket of any size, through additions and removals.
     #[test]
     fn finds_the_nearest() {
-        let now = Instant::now();
+        let now = SystemTime::now();
         let later = now + Duration::from_secs(60);
         let mut rng = fastrand::Rng::with_seed(7);
         let mut space = Space::default();
@@ -236,7 +276,7 @@ mod tests {
             if answer % 5 == 4 {
                 let (gone, _) = all.swap_remove(rng.usize(..all.len()));
                 space.forget(&print(gone));
-                assert_eq!(space.len(), all.len());
+                assert_eq!(space.points.len(), all.len());
             }
             let asked = random(&mut rng);
             let best = all.iter().min_by(|a, b| asked.distance(&a.1).total_cmp(&asked.distance(&b.1))).unwrap();
@@ -252,12 +292,15 @@ mod tests {
 
     #[test]
     fn buckets_and_time_are_kept_apart() {
-        let now = Instant::now();
+        let now = SystemTime::now();
         let mut space = Space::default();
         let vector = Vector::new(vec![1.0, 0.0]).unwrap();
         space.learn(point(1, 10, now + Duration::from_secs(5)), vector.clone(), 10);
         assert_eq!(space.nearest(&print(2), &vector, 2.0, now), None);
-        assert_eq!(space.nearest(&print(1), &vector, 0.1, now), Some(Near { answer: print(10), distance: 0.0 }));
+        assert_eq!(
+            space.nearest(&print(1), &vector, 0.1, now),
+            Some(Near { answer: print(10), form: Form::Whole, distance: 0.0 })
+        );
         assert_eq!(space.nearest(&print(1), &vector, 0.1, now + Duration::from_secs(5)), None);
         let across = Vector::new(vec![0.0, 1.0]).unwrap();
         assert_eq!(space.nearest(&print(1), &across, 0.9, now), None);
@@ -265,16 +308,49 @@ mod tests {
     }
 
     #[test]
+    fn what_is_purged_is_forgotten() {
+        let later = SystemTime::now() + Duration::from_secs(60);
+        let mut rng = fastrand::Rng::with_seed(5);
+        let mut space = Space::default();
+        for (purge, left) in [
+            (Purge::Fingerprint(print(7)), 399),
+            (Purge::Tag("even".into()), 200),
+            (Purge::Key("other".into()), 400),
+            (Purge::Key("bot".into()), 0),
+            (Purge::Model("n".into()), 400),
+            (Purge::Model("m".into()), 0),
+            (Purge::All, 0),
+        ] {
+            for answer in 0..400 {
+                space.learn(point(answer % 2, answer, later), random(&mut rng), 1000);
+            }
+            space.purge(&purge, "m");
+            assert_eq!((space.len(), space.by_answer.len(), space.order.len()), (left, left, left), "{purge:?}");
+            assert_eq!(space.buckets.is_empty(), left == 0, "{purge:?}");
+        }
+    }
+
+    #[test]
+    fn vectors_are_told_as_they_are() {
+        let vector = random(&mut fastrand::Rng::with_seed(1));
+        let told = Vector::from_bytes(&vector.to_bytes()).unwrap();
+        assert!(vector.distance(&told) < 1e-6);
+        for bad in [&[][..], &[0; 4], &[0; 5], &[1, 2, 3]] {
+            assert_eq!(Vector::from_bytes(bad), None);
+        }
+    }
+
+    #[test]
     fn the_oldest_give_way() {
-        let later = Instant::now() + Duration::from_secs(60);
+        let later = SystemTime::now() + Duration::from_secs(60);
         let mut rng = fastrand::Rng::with_seed(3);
         let mut space = Space::default();
         for answer in 0..1000 {
             space.learn(point(answer % 3, answer, later), random(&mut rng), 300);
             space.forget(&print(answer / 2));
-            assert!(space.len() <= 300 && space.order.len() <= 2 * space.len() + SCANNED + 1);
+            assert!(space.points.len() <= 300 && space.order.len() <= 2 * space.points.len() + SCANNED + 1);
         }
-        assert_eq!(space.by_answer.len(), space.len());
+        assert_eq!(space.by_answer.len(), space.points.len());
         let held: usize = space
             .buckets
             .values()
@@ -283,6 +359,6 @@ mod tests {
                 Bucket::Many { index, .. } => index.size(),
             })
             .sum();
-        assert_eq!(held, space.len());
+        assert_eq!(held, space.points.len());
     }
 }

@@ -174,16 +174,23 @@ pub(super) fn known_model(
     let direct = text.split_once('/').filter(|(_, model)| !model.is_empty());
     let there = models.contains_key(text) || direct.is_some_and(|(of, _)| providers.contains_key(of));
     if !there {
-        let provider = || {
-            let (provider, rest) = direct?;
-            nearest(provider, providers.keys().map(String::as_str)).map(|provider| format!("{provider}/{rest}"))
-        };
-        let near = nearest(text, models.keys().map(String::as_str)).map(str::to_owned).or_else(provider);
-        let help = near.map_or_else(
-            || "write the name of a [models] table, or `provider/model`".to_owned(),
-            |near| format!("did you mean `{near}`?"),
-        );
+        let help = near_model(text, models, providers)
+            .unwrap_or_else(|| "write the name of a [models] table, or `provider/model`".to_owned());
         cx.report.error(name.span, format!("there is no model `{text}`"), help);
     }
     name.value
+}
+
+/// ``did you mean `x`?``, if there is a model, or one of a provider, that is written almost so.
+pub(super) fn near_model(
+    text: &str,
+    models: &BTreeMap<String, ModelConfig>,
+    providers: &BTreeMap<String, Option<ProviderConfig>>,
+) -> Option<String> {
+    let of_provider = || {
+        let (provider, rest) = text.split_once('/')?;
+        nearest(provider, providers.keys().map(String::as_str)).map(|provider| format!("{provider}/{rest}"))
+    };
+    let near = nearest(text, models.keys().map(String::as_str)).map(str::to_owned).or_else(of_provider)?;
+    Some(format!("did you mean `{near}`?"))
 }

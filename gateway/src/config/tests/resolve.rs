@@ -313,6 +313,6 @@ fn caches() {
     assert_eq!(config.keys[0].cache, CacheScope::Private);
     assert_eq!(config.keys[1].cache, CacheScope::Off);
     let disk = DiskConfig { path: "kept".into(), max_size: 4 << 30 };
-    assert_eq!(config.cache, CacheConfig { max_size: 512 << 20, disk: Some(disk), redis: true });
+    assert_eq!(config.cache, CacheConfig { disk: Some(disk), redis: true, ..CacheConfig::default() });
     assert_eq!(parse("[providers.mock]\nkind = \"mock\"").config.cache, CacheConfig::default());
 }

@@ -66,7 +66,7 @@ impl Entry {
         let Some(Kept { rights, maker, created, expires, enabled, secrets }) = self.key.clone() else {
             return Ok(None);
         };
-        let config = rights.into_config(self.name.clone(), expires)?;
+        let config = rights.into_config(&self.name, expires)?;
         let secret = |(hash, until): (String, Option<u64>)| {
             let mut digest = Digest::default();
             let read = hex::decode_to_slice(&hash, &mut digest);

@@ -104,7 +104,7 @@ impl SharedKeys {
                         spawn_blocking(move || keys.entries(Some(&names))).await.map_err(|_| Failed::Leaving)?;
                     push(&mut connection, &entries).await?;
                 }
-                self.pull(&mut connection, &mut revision, |_| {}).await
+                self.merge(pull(&mut connection, &mut revision).await?).await
             };
             // What was not told is told when all is compared.
             turn.await.map_err(|failed| (true, failed))?;
@@ -114,50 +114,48 @@ impl SharedKeys {
     /// Connects, takes over all that is there and tells all that is missing there.
     async fn connect(&self) -> Result<(Connection, u64), Failed> {
         let mut connection = self.server.connect().await?;
-        let (mut revision, mut there) = (0, HashMap::new());
-        self.pull(&mut connection, &mut revision, |entry| {
-            there.insert(entry.name.clone(), entry.changed);
-        })
-        .await?;
+        let mut revision = 0;
+        let there = pull(&mut connection, &mut revision).await?;
+        let changed: HashMap<String, u64> = there.iter().map(|entry| (entry.name.clone(), entry.changed)).collect();
+        self.merge(there).await?;
         let keys = self.keys.clone();
         let all = spawn_blocking(move || keys.entries(None)).await.map_err(|_| Failed::Leaving)?;
-        let lacks = |entry: &Entry| there.get(&entry.name).is_none_or(|changed| *changed < entry.changed);
+        let lacks = |entry: &Entry| changed.get(&entry.name).is_none_or(|changed| *changed < entry.changed);
         let missing: Vec<Entry> = all.into_iter().filter(lacks).collect();
         push(&mut connection, &missing).await?;
-        info!("keys are shared: {} are there, {} were missing there", there.len(), missing.len());
+        info!("keys are shared: {} are there, {} were missing there", changed.len(), missing.len());
         Ok((connection, revision))
     }
 
-    /// Takes over what has come since `revision`.
-    async fn pull(
-        &self,
-        connection: &mut Connection,
-        revision: &mut u64,
-        mut seen: impl FnMut(&Entry),
-    ) -> Result<(), Failed> {
-        let [hash, order, _] = names();
-        loop {
-            let mut page = redis::cmd("ZRANGEBYSCORE");
-            page.arg(&order).arg(format!("({revision}")).arg("+inf").arg("WITHSCORES");
-            page.arg("LIMIT").arg(0).arg(BATCH);
-            let page: Vec<(String, u64)> = patient(page.query_async(connection)).await?;
-            let Some((_, last)) = page.last() else { return Ok(()) };
-            let last = *last;
-            let mut get = redis::cmd("HMGET");
-            get.arg(&hash).arg(page.iter().map(|(name, _)| name).collect::<Vec<_>>());
-            let texts: Vec<Option<String>> = patient(get.query_async(connection)).await?;
-            let read = |text: String| match serde_json::from_str::<Entry>(&text) {
-                Ok(entry) => Some(entry),
-                Err(error) => {
-                    warn!("a key of the Redis cannot be read: {error}");
-                    None
-                }
-            };
-            let entries: Vec<Entry> = texts.into_iter().flatten().filter_map(read).collect();
-            entries.iter().for_each(&mut seen);
-            let (keys, snapshot) = (self.keys.clone(), self.current.load_full());
-            spawn_blocking(move || keys.merge(entries, &snapshot.keys)).await.map_err(|_| Failed::Leaving)??;
-            *revision = last;
+    async fn merge(&self, entries: Vec<Entry>) -> Result<(), Failed> {
+        if entries.is_empty() {
+            return Ok(());
+        }
+        let (keys, snapshot) = (self.keys.clone(), self.current.load_full());
+        Ok(spawn_blocking(move || keys.merge(entries, &snapshot.keys)).await.map_err(|_| Failed::Leaving)??)
+    }
+}
+
+/// What has come since `revision`, all of it at once: a key may have come before the one that made it.
+async fn pull(connection: &mut Connection, revision: &mut u64) -> Result<Vec<Entry>, Failed> {
+    let [hash, order, _] = names();
+    // One that changes meanwhile comes a second time.
+    let mut entries = HashMap::new();
+    loop {
+        let mut page = redis::cmd("ZRANGEBYSCORE");
+        page.arg(&order).arg(format!("({revision}")).arg("+inf").arg("WITHSCORES");
+        page.arg("LIMIT").arg(0).arg(BATCH);
+        let page: Vec<(String, u64)> = patient(page.query_async(connection)).await?;
+        let Some((_, last)) = page.last() else { return Ok(entries.into_values().collect()) };
+        *revision = *last;
+        let mut get = redis::cmd("HMGET");
+        get.arg(&hash).arg(page.iter().map(|(name, _)| name).collect::<Vec<_>>());
+        let texts: Vec<Option<String>> = patient(get.query_async(connection)).await?;
+        for text in texts.into_iter().flatten() {
+            match serde_json::from_str::<Entry>(&text) {
+                Ok(entry) => _ = entries.insert(entry.name.clone(), entry),
+                Err(error) => warn!("a key of the Redis cannot be read: {error}"),
+            }
         }
     }
 }

@@ -224,6 +224,27 @@ fn no_request_asks_the_store() {
 }
 
 #[test]
+fn a_key_that_cannot_be_read_is_refused_and_can_be_deleted_while_all_others_work() {
+    let bench = Bench::new();
+    let (good, bad) = (bench.make("good", &Maker::Master).unwrap(), bench.make("bad", &Maker::Master).unwrap());
+    let path = bench.dir.path().join("keys.db");
+    for rights in [r#"{"limits": [{"requests": "0/min"}]}"#, r#"{"allow": ["rights of a later version"]}"#, "no JSON"] {
+        let store = rusqlite::Connection::open(&path).unwrap();
+        assert_eq!(store.execute("UPDATE keys SET rights = ?1 WHERE name = 'bad'", [rights]).unwrap(), 1);
+        let (keys, ring) = open(&path, &[lead()]);
+        let found = |secret: &str| ring.find(secret.as_bytes(), SystemTime::now()).map(|key| key.name.to_string());
+        assert_eq!((found(&good).as_deref(), found(&bad)), (Ok("good"), Err(Refused::Wrong)));
+        assert!(matches!(keys.get("bad", &Maker::Master), Err(KeyError::NotFound(_))));
+    }
+    let bench = bench.restarted(&[lead()]);
+    assert!(matches!(bench.make("bad", &Maker::Master), Err(KeyError::Conflict(_))));
+    assert!(matches!(bench.keys.delete("bad", &bench.lead()), Err(KeyError::NotFound(_))));
+    bench.keys.delete("bad", &Maker::Master).unwrap();
+    let again = bench.make("bad", &Maker::Master).unwrap();
+    assert_eq!((bench.found(&bad), bench.found(&again).as_deref()), (Err(Refused::Wrong), Ok("bad")));
+}
+
+#[test]
 fn a_file_that_is_no_store_is_an_error() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("keys.db");

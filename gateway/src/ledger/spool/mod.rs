@@ -37,8 +37,11 @@ const MAX_SEGMENT: u64 = 8 << 20;
 #[derive(Debug)]
 pub struct Spool {
     state: Mutex<State>,
-    /// Something changed: a write ended, the spool fell behind, more came while it was, the end.
+    /// There is something for the spool's thread: bytes to sync, the spool fell behind, more came while it was, the end. And the
+    /// end is told to who waits for it.
     changed: Condvar,
+    /// A write ended, or the spool fell behind. Told only if somebody waits: it costs a system call.
+    written: Condvar,
     run: Run,
     sync_every: Duration,
     metrics: LedgerMetrics,
@@ -52,6 +55,8 @@ struct State {
     settled: u64,
     /// Since when somebody writes, without holding the lock.
     writing: Option<Instant>,
+    /// Threads that wait for its end.
+    waiting: usize,
     /// Slow writes on end.
     slow: u32,
     /// Requests do not write themselves.
@@ -74,6 +79,12 @@ struct Segment {
     /// Bytes of whole frames in it.
     length: u64,
     synced: u64,
+}
+
+impl Segment {
+    fn is_synced(&self) -> bool {
+        self.synced == self.length
+    }
 }
 
 /// A segment that nothing is written to any more.
@@ -100,6 +111,7 @@ impl Spool {
                 booked: 0,
                 settled: 0,
                 writing: None,
+                waiting: 0,
                 slow: 0,
                 behind: false,
                 failing: false,
@@ -110,6 +122,7 @@ impl Spool {
                 finished: false,
             }),
             changed: Condvar::new(),
+            written: Condvar::new(),
             run: Run::create(root)?,
             sync_every,
             metrics,
@@ -144,9 +157,12 @@ impl Spool {
             if left.is_zero() {
                 state.behind = true;
                 self.changed.notify_all();
+                self.written.notify_all();
                 return;
             }
-            state = self.changed.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
+            state.waiting += 1;
+            state = self.written.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
+            state.waiting -= 1;
         }
     }
 
@@ -174,7 +190,9 @@ impl Spool {
             Err(_) => state.backlog.put_back(batch, written),
         };
         state.settled += records;
+        let mut first = false;
         if let Some(segment) = &mut state.segment {
+            first = segment.is_synced();
             segment.length += length as u64;
         }
         let quick = took < SLOW;
@@ -184,7 +202,12 @@ impl Spool {
             self.fall_behind(&mut state, error);
         }
         self.metrics.waiting.set(waiting(&state.backlog));
-        self.changed.notify_all();
+        if first || state.behind {
+            self.changed.notify_all();
+        }
+        if state.waiting > 0 {
+            self.written.notify_all();
+        }
         (state, result.map(|()| quick))
     }
 
@@ -202,11 +225,10 @@ impl Spool {
         let mut last_sync = Instant::now();
         loop {
             let idle = |state: &mut State| !state.closing && (!state.behind || state.backlog.is_empty());
-            let mut state = self
-                .changed
-                .wait_timeout_while(self.lock(), self.sync_every, idle)
-                .unwrap_or_else(PoisonError::into_inner)
-                .0;
+            let synced = |state: &mut State| idle(state) && state.segment.as_ref().is_some_and(Segment::is_synced);
+            let state = self.changed.wait_while(self.lock(), synced).unwrap_or_else(PoisonError::into_inner);
+            let mut state =
+                self.changed.wait_timeout_while(state, self.sync_every, idle).unwrap_or_else(PoisonError::into_inner).0;
             let closing = state.closing;
             if state.behind || (closing && !state.backlog.is_empty()) {
                 state = self.catch_up(state);
@@ -238,8 +260,7 @@ impl Spool {
 
     /// Writes what waits. Gives the writing back to the requests once nothing does and the disk is quick.
     fn catch_up<'a>(&'a self, state: Guard<'a>) -> Guard<'a> {
-        let busy = |state: &mut State| state.writing.is_some();
-        let mut state = self.changed.wait_while(state, busy).unwrap_or_else(PoisonError::into_inner);
+        let mut state = self.wait_written(state);
         loop {
             let result;
             (state, result) = self.write(state);
@@ -262,6 +283,15 @@ impl Spool {
         }
     }
 
+    /// Waits until nobody writes.
+    fn wait_written<'a>(&self, mut state: Guard<'a>) -> Guard<'a> {
+        let busy = |state: &mut State| state.writing.is_some();
+        state.waiting += 1;
+        state = self.written.wait_while(state, busy).unwrap_or_else(PoisonError::into_inner);
+        state.waiting -= 1;
+        state
+    }
+
     fn pause(&self) {
         let on = |state: &mut State| !state.closing;
         drop(self.changed.wait_timeout_while(self.lock(), RETRY, on));
@@ -273,7 +303,7 @@ impl Spool {
             .lock()
             .segment
             .as_ref()
-            .filter(|segment| segment.synced < segment.length)
+            .filter(|segment| !segment.is_synced())
             .map(|segment| (segment.file.clone(), segment.length))
         else {
             return;
@@ -306,8 +336,7 @@ impl Spool {
         };
         let (path, file) = self.run.create_segment(number)?;
         let new = Segment { path, file: Arc::new(file), length: 0, synced: 0 };
-        let busy = |state: &mut State| state.writing.is_some();
-        let mut state = self.changed.wait_while(self.lock(), busy).unwrap_or_else(PoisonError::into_inner);
+        let mut state = self.wait_written(self.lock());
         let Some(old) = state.segment.replace(new) else { return Ok(()) };
         state.closed.push(Closed { path: old.path, length: old.length });
         drop(state);

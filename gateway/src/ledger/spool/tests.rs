@@ -160,7 +160,7 @@ fn a_disk_that_hangs_holds_a_request_up_for_a_moment_only() {
     thread::scope(|scope| {
         scope.spawn(|| spool.tend());
         spool.lock().writing = None;
-        spool.changed.notify_all();
+        spool.written.notify_all();
         until(|| spool.metrics.waiting.get() == 0);
         spool.close();
     });

@@ -69,12 +69,14 @@ const PATIENCE: Duration = Duration::from_secs(5);
 pub fn open(path: &Path) -> Result<Connection, StoreError> {
     let mut db = Connection::open(path)?;
     db.busy_timeout(PATIENCE)?;
+    // Tables that a power loss takes away are made again: a start does not wait for the disk at each step.
+    db.pragma_update(None, "synchronous", "normal")?;
     // Readers and the writer do not wait for each other.
     db.pragma_update(None, "journal_mode", "wal")?;
-    // A commit has to outlive a power loss: the segment it came from is removed after it.
-    db.pragma_update(None, "synchronous", "full")?;
     db.pragma_update(None, "journal_size_limit", 64 << 20)?;
     Migrations::from_slice(MIGRATIONS).to_latest(&mut db)?;
+    // A commit has to outlive a power loss: the segment it came from is removed after it.
+    db.pragma_update(None, "synchronous", "full")?;
     Ok(db)
 }
 

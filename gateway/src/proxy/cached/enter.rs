@@ -6,14 +6,14 @@ use std::time::Instant;
 use ai_gateway_providers::error::{ApiError, ErrorKind, encode_stream_error};
 use http::header::CONTENT_LENGTH;
 use pingora_error::Result;
-use pingora_http::ResponseHeader;
+use pingora_http::{RequestHeader, ResponseHeader};
 use pingora_proxy::Session;
 
 use super::pour::{self, Outlet, Poured, leaves};
 use super::{Cached, Status, convert, meaning, pace, session as shared};
 use crate::cache::fill::{Reader, Spent};
 use crate::cache::memory::{Found, Kept, Writer};
-use crate::cache::policy::{self, Asked};
+use crate::cache::policy::{self, Asked, Bypass};
 use crate::cache::{Form, Terms, Verdict, common_headers, key};
 use crate::proxy::answer::cut_short;
 use crate::proxy::clocks::Clocks;
@@ -50,18 +50,11 @@ pub async fn enter(
     };
     let form = form(exchange);
     exchange.cached = Some(Cached::new(Status::Miss, Some(terms.clone()), form));
-    let memory = &gateway.cache.memory;
     loop {
-        if let Found::Entry(kept) = memory.find(&terms.fingerprint, form, terms.max_age, false) {
+        if let Some(kept) = at_hand(gateway, exchange, &terms, form) {
             return hit(gateway, session, exchange, &terms, kept).await;
         }
-        if let Some(other) = memory.find_other(&terms.fingerprint, form, terms.max_age)
-            && let Some(entry) = convert::convert(&other, form, exchange)
-        {
-            let kept = memory.insert(Arc::new(entry));
-            return hit(gateway, session, exchange, &terms, kept).await;
-        }
-        match memory.begin(terms.fingerprint, form, terms.share) {
+        match gateway.cache.memory.begin(terms.fingerprint, form, terms.share) {
             Ok(writer) => {
                 // Those who ask the same meanwhile wait for what comes of it.
                 if gateway.cache.has_tiers()
@@ -80,9 +73,7 @@ pub async fn enter(
                 return Ok(Ok(Entered::Leads(Box::new(writer))));
             }
             Err(reader) => {
-                if exchange.reservation.is_none()
-                    && let Err(refusal) = limit::admit_free(gateway, session, exchange).await?
-                {
+                if let Err(refusal) = limit::admit_free(gateway, session, exchange).await? {
                     return Ok(Err(refusal));
                 }
                 if follow(gateway, session, exchange, reader).await? {
@@ -91,6 +82,16 @@ pub async fn enter(
             }
         }
     }
+}
+
+/// The answer that memory has: in the form that the client wants, or in one that can be written so.
+pub(super) fn at_hand(gateway: &Gateway, exchange: &Exchange, terms: &Terms, form: Form) -> Option<Arc<Kept>> {
+    let memory = &gateway.cache.memory;
+    if let Found::Entry(kept) = memory.find(&terms.fingerprint, form, terms.max_age, false) {
+        return Some(kept);
+    }
+    let other = memory.find_other(&terms.fingerprint, form, terms.max_age)?;
+    convert::convert(&other, form, exchange).map(|entry| memory.insert(Arc::new(entry)))
 }
 
 /// From here on what is written to the client is written for all.
@@ -103,28 +104,39 @@ pub fn lead(gateway: &Gateway, session: &mut Session, exchange: &mut Exchange, w
 
 /// What the request, its key and its model say of the cache.
 fn verdict(session: &Session, exchange: &mut Exchange) -> Verdict {
-    let Some(request) = exchange.request.as_ref().filter(|request| request.model.cache.is_some()) else {
+    if exchange.request.as_ref().is_none_or(|request| request.model.cache.is_none()) {
         return Verdict::Off;
-    };
-    let begun = Instant::now();
-    let steering = steering(exchange);
-    let Some(asked) = asked(session, exchange, &steering) else { return Verdict::Off };
-    let mut verdict = policy::judge(&asked).into();
-    if let Verdict::Use(terms) = &mut verdict {
-        // A call that has clocks or a number of attempts of its own is not for others.
-        terms.share &= request.attempts.is_none() && request.clocks == Clocks::default();
-        if terms.ttl.is_zero() && terms.max_age.is_zero() && !terms.share {
-            verdict = Verdict::Bypass;
-        }
     }
+    let begun = Instant::now();
+    let verdict = judge(session.req_header(), exchange).into();
     exchange.overhead += begun.elapsed();
     verdict
 }
 
+/// How the request, which is known, uses the cache.
+///
+/// # Errors
+/// It does not, and why.
+pub fn judge(header: &RequestHeader, exchange: &Exchange) -> Result<Terms, Bypass> {
+    let request = exchange.request.as_ref().ok_or(Bypass::Model)?;
+    let steering = steering(exchange);
+    let mut terms = policy::judge(&asked(header, exchange, &steering).ok_or(Bypass::Model)?)?;
+    // A call that has clocks or a number of attempts of its own is not for others.
+    terms.share &= request.attempts.is_none() && request.clocks == Clocks::default();
+    // It takes nothing, gives nothing, and is not shared either: who takes no answer follows no call.
+    if terms.ttl.is_zero() && terms.max_age.is_zero() {
+        return Err(Bypass::Client);
+    }
+    Ok(terms)
+}
+
 /// The request as the cache sees it. `steering`: the plugins that change where it goes or with what headers.
-pub(super) fn asked<'a>(session: &'a Session, exchange: &'a Exchange, steering: &'a [Arc<str>]) -> Option<Asked<'a>> {
+pub(super) fn asked<'a>(
+    header: &'a RequestHeader,
+    exchange: &'a Exchange,
+    steering: &'a [Arc<str>],
+) -> Option<Asked<'a>> {
     let (request, endpoint) = (exchange.request.as_ref()?, exchange.endpoint.as_ref()?);
-    let header = session.req_header();
     Some(Asked {
         endpoint,
         headers: &header.headers,
@@ -152,9 +164,7 @@ async fn hit(
     terms: &Terms,
     kept: Arc<Kept>,
 ) -> Result<Result<Entered, Refusal>> {
-    if exchange.reservation.is_none()
-        && let Err(refusal) = limit::admit_free(gateway, session, exchange).await?
-    {
+    if let Err(refusal) = limit::admit_free(gateway, session, exchange).await? {
         return Ok(Err(refusal));
     }
     let mut header = ResponseHeader::build(kept.meta.status, Some(kept.meta.headers.len() + 12))?;

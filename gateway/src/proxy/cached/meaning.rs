@@ -7,31 +7,33 @@ use pingora_proxy::Session;
 use serde::Deserialize;
 use serde_json::json;
 
-use crate::cache::memory::{Found, Kept};
+use crate::cache::memory::Kept;
 use crate::cache::policy;
-use crate::cache::semantic::{Place, Question, Semantic, Vector};
-use crate::cache::{Fingerprint, Form, Terms};
+use crate::cache::semantic::{Learnt, Near, Place, Point, Question, Vector};
+use crate::cache::{Cache, Form, Meta, Terms};
 use crate::config::SemanticConfig;
 use crate::proxy::plugins::steering;
 use crate::proxy::{Exchange, Gateway, calls};
 
-use super::{convert, enter};
+use super::enter;
 
 /// Switches it off for one request, as `"cache": {"semantic": false}` does.
 const OFF: (&str, &str) = ("x-gateway-cache-semantic", "off");
 
 /// What is to be remembered of a question when it has an answer.
 pub struct Meaning {
-    semantic: Arc<Semantic>,
+    cache: Arc<Cache>,
     place: Place,
     vector: Arc<Vector>,
     most: usize,
 }
 
 impl Meaning {
-    /// The question has an answer.
-    pub fn learn(&self, answer: Fingerprint, terms: &Terms) {
-        self.semantic.learn(&self.place, &self.vector, answer, terms.ttl, self.most);
+    /// The question has the answer that is kept as `meta` says.
+    pub fn learn(&self, meta: &Meta) {
+        let Some(point) = Point::new(self.place.bucket, meta) else { return };
+        let (model, vector) = (self.place.model.clone(), self.vector.clone());
+        self.cache.learn(Arc::new(Learnt { model, point, vector, most: self.most }));
     }
 }
 
@@ -56,27 +58,23 @@ pub async fn nearest(
     let config = model.cache.as_ref()?.settings.semantic.as_ref()?;
     let (question, place) = question(session, exchange, terms, config)?;
     let semantic = &gateway.cache.semantic;
-    let vector = match semantic.known_vector(&config.model, &question.text) {
-        Some(vector) => vector,
-        None => {
-            let asked = embed(gateway, exchange, &config.model, &question.text);
-            let Ok(Some(vector)) = tokio::time::timeout(config.timeout, Box::pin(asked)).await else {
-                gateway.cache.metrics.embedding_failures.inc();
-                return None;
-            };
-            let vector = Arc::new(vector);
-            semantic.remember_vector(&config.model, &question.text, vector.clone());
-            vector
-        }
+    let asked = Box::pin(embed(gateway, exchange, &config.model, &question.text));
+    let vector = semantic.vector(&config.model, &question.text, asked);
+    let Ok(Some(vector)) = tokio::time::timeout(config.timeout, vector).await else {
+        gateway.cache.metrics.embedding_failures.inc();
+        return None;
     };
     if let Some(near) = semantic.nearest(&place, &vector, config.distance()).await {
-        if let Some(kept) = answer(gateway, exchange, &near.answer, terms, form).await {
+        if let Some(kept) = answer(gateway, exchange, &near, terms, form).await {
             return Some(Nearest { kept, distance: near.distance });
         }
-        semantic.forget(&place.model, &near.answer);
+        // It may be there in a form that this client cannot be given, or in a tier that is busy or out of reach.
+        if !gateway.cache.has_tiers() && !gateway.cache.memory.holds(&near.answer) {
+            semantic.forget(&place.model, &near.answer);
+        }
     }
     if let Some(cached) = &mut exchange.cached {
-        cached.meaning = Some(Meaning { semantic: semantic.clone(), place, vector, most: config.max_entries });
+        cached.meaning = Some(Meaning { cache: gateway.cache.clone(), place, vector, most: config.max_entries });
     }
     None
 }
@@ -89,7 +87,7 @@ fn question(
     config: &SemanticConfig,
 ) -> Option<(Question, Place)> {
     let steering = steering(exchange);
-    let asked = enter::asked(session, exchange, &steering)?;
+    let asked = enter::asked(session.req_header(), exchange, &steering)?;
     let off = asked.field.is_some_and(|field| field.no_semantic)
         || asked.headers.get(OFF.0).is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(OFF.1.as_bytes()));
     if off || asked.endpoint.operation != Operation::Chat || terms.ttl.is_zero() || terms.max_age.is_zero() {
@@ -100,22 +98,20 @@ fn question(
     Some((question, Place { model: asked.model.name.clone(), bucket }))
 }
 
-/// A kept answer, wherever it is and in whatever form.
-async fn answer(
-    gateway: &Gateway,
-    exchange: &Exchange,
-    answer: &Fingerprint,
-    terms: &Terms,
-    form: Form,
-) -> Option<Arc<Kept>> {
-    let memory = &gateway.cache.memory;
-    if let Found::Entry(kept) = memory.find(answer, form, terms.max_age, false) {
+/// The answer to a question, wherever it is and in whatever form.
+async fn answer(gateway: &Gateway, exchange: &Exchange, near: &Near, terms: &Terms, form: Form) -> Option<Arc<Kept>> {
+    let terms = Terms { fingerprint: near.answer, ..terms.clone() };
+    if let Some(kept) = enter::at_hand(gateway, exchange, &terms, form) {
         return Some(kept);
     }
-    if let Some(other) = memory.find_other(answer, form, terms.max_age) {
-        return convert::convert(&other, form, exchange).map(|entry| memory.insert(Arc::new(entry)));
+    if let Some(kept) = gateway.cache.fetch(&terms, form).await {
+        return Some(kept);
     }
-    gateway.cache.fetch(&Terms { fingerprint: *answer, ..terms.clone() }, form).await
+    if near.form == form {
+        return None;
+    }
+    gateway.cache.fetch(&terms, near.form).await?;
+    enter::at_hand(gateway, exchange, &terms, form)
 }
 
 /// The vector of a text; `None`: the embedding model gave none. It is booked for the client's key.

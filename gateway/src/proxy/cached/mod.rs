@@ -25,7 +25,7 @@ use pingora_error::Result;
 use pingora_http::ResponseHeader;
 use pingora_proxy::Session;
 
-pub use enter::{Entered, enter, lead};
+pub use enter::{Entered, enter, judge, lead};
 use meaning::Meaning;
 use pour::Poured;
 use session::Lead;
@@ -171,10 +171,7 @@ impl Exchange {
         };
         let labels = self.labels.as_deref().into_iter().flat_map(|labels| labels.tags());
         let own = self.key.iter().flat_map(|key| key.tags()).map(String::as_str);
-        if let Some(meaning) = &cached.meaning {
-            meaning.learn(terms.fingerprint, terms);
-        }
-        lead.fill.keep(Meta {
+        let meta = Meta {
             fingerprint: terms.fingerprint,
             form: cached.form,
             dialect: endpoint.dialect,
@@ -190,19 +187,21 @@ impl Exchange {
             ttl: terms.ttl,
             usage: self.consumed().0,
             cost: self.cost(),
-        });
+        };
+        if let Some(meaning) = &cached.meaning {
+            meaning.learn(&meta);
+        }
+        lead.fill.keep(meta);
     }
 
     /// Tells those who follow its call what it consumed, and divides the cost among all if that is to be. Before its last byte
     /// goes out.
     pub fn settle_call(&mut self) {
-        let divides = self.divides_cost();
+        let Some(Cached { lead: Some(lead), share: None, .. }) = self.cached.as_deref() else { return };
         let tokens = self.consumed().0.and_then(|usage| usage.total()).unwrap_or(0);
-        let spent = Spent { tokens, cost: self.cost() };
-        if let Some(cached) = &mut self.cached
-            && let (Some(lead), None) = (&cached.lead, cached.share)
-        {
-            cached.share = lead.fill.settle(spent, divides);
+        let share = lead.fill.settle(Spent { tokens, cost: self.cost() }, self.divides_cost());
+        if let Some(cached) = &mut self.cached {
+            cached.share = share;
         }
     }
 

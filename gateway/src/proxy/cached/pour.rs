@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{CONNECTION, CONTENT_LENGTH, DATE, TRANSFER_ENCODING};
-use memchr::memmem;
+use memchr::memchr_iter;
 use pingora_core::protocols::http::{HttpTask, ServerSession};
 use pingora_error::{Error, Result};
 use pingora_http::ResponseHeader;
@@ -155,8 +155,9 @@ pub async fn write(outlet: &mut Outlet<'_>, mut header: ResponseHeader, body: By
 fn events(body: &Bytes) -> impl Iterator<Item = Bytes> {
     let mut rest = body.clone();
     std::iter::from_fn(move || {
-        let ends = [memmem::find(&rest, b"\n\n").map(|at| at + 2), memmem::find(&rest, b"\r\n\r\n").map(|at| at + 4)];
-        let end = ends.into_iter().flatten().min().unwrap_or(rest.len());
+        let mut lines = memchr_iter(b'\n', &rest).map(|at| at + 1);
+        let ends = |end: &usize| [&b"\n\n"[..], b"\r\n\r\n"].iter().any(|mark| rest[..*end].ends_with(mark));
+        let end = lines.find(ends).unwrap_or(rest.len());
         (end > 0).then(|| rest.split_to(end))
     })
 }

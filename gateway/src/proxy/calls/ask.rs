@@ -11,10 +11,8 @@ use http::{HeaderMap, HeaderValue, Method, header};
 use pingora_http::RequestHeader;
 
 use super::call::{Ask, Call};
-use crate::ledger::{Kind, Record};
 use crate::proxy::answer::{form_of, verdict};
 use crate::proxy::attempt::{self, Attempt};
-use crate::proxy::consumed::Consumed;
 use crate::proxy::encode::AnswerWay;
 use crate::proxy::exchange::Request;
 use crate::proxy::{Exchange, Gateway, book, encode};
@@ -56,28 +54,23 @@ pub async fn ask(
     let target = target.ok_or_else(|| format!("no target of `{}` offers {operation}", model.name))?;
     exchange.key = key;
     exchange.endpoint = Some(endpoint);
-    exchange.request = Some(Request {
-        body,
-        scan,
-        model,
-        reservation: None,
-        json_array: false,
-        clocks: Default::default(),
-        betas: None,
-        prompt: None,
-        attempts: None,
-    });
-    send(gateway, &client, &exchange, &target).await
+    exchange.request = Some(Request::new(body, scan, model));
+    let answer = send(gateway, &client, &mut exchange, &target).await;
+    // Whatever became of the answer: what was consumed is paid for.
+    exchange.count_tokens().await;
+    book::book_own(gateway, &exchange);
+    answer
 }
 
+/// Leaves in the exchange what its usage is known by.
 async fn send(
     gateway: &Gateway,
     client: &RequestHeader,
-    exchange: &Exchange,
+    exchange: &mut Exchange,
     target: &Arc<Target>,
 ) -> Result<Bytes, String> {
     let name = &target.provider.name;
-    let (Some(request), Some(endpoint)) = (&exchange.request, &exchange.endpoint) else {
+    let (Some(request), Some(operation)) = (&exchange.request, exchange.operation()) else {
         return Err("no request".into());
     };
     let encoded = encode::encode(target, exchange, &gateway.continuity).map_err(|error| error.message)?;
@@ -89,15 +82,20 @@ async fn send(
     let ask = Ask { peer, header, body: std::mem::take(&mut attempt.body) };
     let opened = Call::open(&gateway.calls.connector, ask).await;
     let (header, mut call) = opened.map_err(|_| format!("provider `{name}` did not answer"))?;
-    if let Some(_refused) = verdict(header.status.as_u16()) {
-        return Err(format!("provider `{name}` answered with status {}", header.status.as_u16()));
+    let status = header.status.as_u16();
+    if let Some(_refused) = verdict(status) {
+        return Err(format!("provider `{name}` answered with status {status}"));
     }
     let form = form_of(&header);
-    let mut observer = match std::mem::replace(&mut attempt.answer, AnswerWay::Straight) {
-        AnswerWay::Straight => Observer::new(exchange.dialect(), endpoint.operation, form, false),
-        AnswerWay::Translated(translation) => Observer::translating(*translation, endpoint.operation, form),
+    let observer = match std::mem::replace(&mut attempt.answer, AnswerWay::Straight) {
+        AnswerWay::Straight => Observer::new(exchange.dialect(), operation, form, false),
+        AnswerWay::Translated(translation) => Observer::translating(*translation, operation, form),
         AnswerWay::Converted(conversion) => Observer::converting(*conversion),
     };
+    attempt.status = Some(status);
+    (exchange.status, exchange.form) = (status, form);
+    exchange.attempts.push(attempt);
+    let observer = exchange.observer.insert(observer);
     let mut whole = BytesMut::new();
     loop {
         let next = call.next().await.map_err(|_| format!("the answer of provider `{name}` broke off"))?;
@@ -111,12 +109,6 @@ async fn send(
         }
     }
     let seen = observer.seen();
-    attempt.status = Some(header.status.as_u16());
-    if let Some(usage) = seen.usage {
-        let consumed = Consumed::reported(usage).by(seen.model.clone(), seen.service_tier.clone());
-        let record = Record { kind: Kind::Own, attempts: 1, ..book::beside(exchange, &attempt, &consumed) };
-        book::enter(gateway, exchange, &record);
-    }
     if seen.error.is_some() || seen.cut || form == AnswerForm::Opaque {
         return Err(format!("provider `{name}` gave no answer"));
     }

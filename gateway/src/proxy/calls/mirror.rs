@@ -109,15 +109,10 @@ fn shadow(exchange: &Exchange, request: &Request) -> Exchange {
     shadow.key = exchange.key.clone();
     shadow.route = exchange.route.clone();
     shadow.request = Some(Request {
-        body: request.body.clone(),
-        scan: request.scan.clone(),
-        model: request.model.clone(),
-        reservation: None,
         json_array: request.json_array,
         clocks: request.clocks,
         betas: request.betas.clone(),
-        prompt: None,
-        attempts: None,
+        ..Request::new(request.body.clone(), request.scan.clone(), request.model.clone())
     });
     shadow
 }

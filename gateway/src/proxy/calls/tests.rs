@@ -22,7 +22,6 @@ use crate::cache::{Cache, CacheMetrics};
 use crate::config::{Config, System};
 use crate::credentials::Client;
 use crate::net::dns::Resolver;
-use crate::proxy::clocks::Clocks;
 use crate::proxy::exchange::Request;
 use crate::proxy::{BufferBudget, Drains, Exchange, Gateway, Outcome};
 use crate::snapshot::Snapshot;
@@ -154,17 +153,7 @@ fn exchange(gateway: &Gateway, body: &Bytes) -> Exchange {
     let model = exchange.snapshot.model("m").unwrap();
     exchange.mirror = model.targets.first().cloned();
     let scan = scan_json(body).unwrap();
-    exchange.request = Some(Request {
-        body: body.clone(),
-        scan,
-        model,
-        reservation: None,
-        json_array: false,
-        clocks: Clocks::default(),
-        betas: None,
-        prompt: None,
-        attempts: None,
-    });
+    exchange.request = Some(Request::new(body.clone(), scan, model));
     exchange
 }
 

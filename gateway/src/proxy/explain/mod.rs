@@ -19,11 +19,12 @@ use pingora_proxy::Session;
 
 pub use offline::{Offline, OfflineError};
 pub use said::{
-    AnsweredBy, Candidate, Clocks, Explanation, LeftOut, Limits, Model, PluginStep, Refused, Retry, RuleStep, Tokens,
+    AnsweredBy, Cache, Candidate, Clocks, Explanation, LeftOut, Limits, Model, PluginStep, Refused, Retry, RuleStep,
+    Tokens,
 };
 
 use super::plan::{self, Planner};
-use super::{Exchange, Gateway, reply};
+use super::{Exchange, Gateway, cached, reply};
 use crate::config::Right;
 use crate::continuity::Continuity;
 use crate::routing::rules::{Rule, Verdict};
@@ -77,8 +78,10 @@ pub fn explain(
         true => Ok(plan::Next::Count),
         false => plan::plan(header, body, exchange, &mut planner),
     };
+    let counts = matches!(planned, Ok(plan::Next::Count));
+    let cache = (exchange.request.is_some() && !counts).then(|| Cache::new(cached::judge(header, exchange), exchange));
     let asked = exchange.request.as_ref().map(|request| plan::asked(&header.headers, exchange, request, &planner));
-    read::explanation(exchange, continuity, asked.as_ref(), planned, named, rules)
+    Explanation { cache, ..read::explanation(exchange, continuity, asked.as_ref(), planned, named, rules) }
 }
 
 #[cfg(test)]

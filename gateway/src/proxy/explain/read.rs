@@ -115,6 +115,7 @@ pub fn explanation(
         candidates,
         left_out,
         expected: asked.map(|asked| Tokens { prompt_tokens: asked.prompt_tokens, output_tokens: asked.output_tokens }),
+        cache: None,
         limits: None,
     }
 }

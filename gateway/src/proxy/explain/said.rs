@@ -4,8 +4,12 @@ use std::time::Duration;
 
 use serde::Serialize;
 
+use crate::cache::Terms;
+use crate::cache::key::Scope;
+use crate::cache::policy::Bypass;
 use crate::config::TimeoutsConfig;
 use crate::health::State;
+use crate::proxy::Exchange;
 use crate::routing::Behind;
 use crate::routing::rules::{Rule, Verdict};
 
@@ -44,6 +48,8 @@ pub struct Explanation {
     pub left_out: Vec<LeftOut>,
     /// What the request is expected to use.
     pub expected: Option<Tokens>,
+    /// Whether the request would use the cache. Null: there is no model for it.
+    pub cache: Option<Cache>,
     /// Limits and budget of the key. Null: this version enforces none.
     pub limits: Option<Limits>,
 }
@@ -215,6 +221,46 @@ pub struct Tokens {
     pub prompt_tokens: u64,
     /// What the request allows, within reason.
     pub output_tokens: u64,
+}
+
+/// How a request would use the cache. Whether there is an answer for it is not looked at.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Cache {
+    /// Whether it would.
+    pub used: bool,
+    /// Why not.
+    pub why_not: Option<String>,
+    /// Whose answers it may be given: `private`, `shared`, or `open` where there are no keys.
+    pub scope: Option<&'static str>,
+    /// How long its answer would be kept; zero: not at all.
+    pub ttl_ms: Option<u64>,
+    /// Oldest answer that it takes; null: as old as it was to be kept.
+    pub max_age_ms: Option<u64>,
+    /// Whether it would follow a call that is under way, and be followed.
+    pub shared_live: bool,
+}
+
+impl Cache {
+    pub(super) fn new(judged: Result<Terms, Bypass>, exchange: &Exchange) -> Self {
+        match judged {
+            Ok(terms) => Self {
+                used: true,
+                why_not: None,
+                scope: Scope::of(exchange.key.as_deref()).map(Scope::as_str),
+                ttl_ms: Some(millis(terms.ttl)),
+                max_age_ms: (terms.max_age < Duration::MAX).then(|| millis(terms.max_age)),
+                shared_live: terms.share,
+            },
+            Err(why) => Self {
+                used: false,
+                why_not: Some(why.to_string()),
+                scope: None,
+                ttl_ms: None,
+                max_age_ms: None,
+                shared_live: false,
+            },
+        }
+    }
 }
 
 /// What limits and a budget say to a request.

@@ -72,14 +72,22 @@ impl Active {
         said: fn(&T) -> Said,
     ) -> Result<Option<T>, ApiError> {
         let begun = Instant::now();
-        let done = catch_unwind(AssertUnwindSafe(|| work(&**self.plugin(), &self.cx)));
-        match done.unwrap_or_else(|_| Err("it panicked".into())) {
+        match self.contained(work) {
             Ok(done) => {
                 self.entry.stats.count(hook, said(&done), begun.elapsed());
                 Ok(Some(done))
             }
             Err(failure) => self.failed(hook, &failure, begun.elapsed()).map(|()| None),
         }
+    }
+
+    /// Calls into the plugin, counting nothing.
+    ///
+    /// # Errors
+    /// It failed, or panicked.
+    pub fn contained<T>(&self, work: impl FnOnce(&dyn Plugin, &Context) -> Result<T, Failure>) -> Result<T, Failure> {
+        let done = catch_unwind(AssertUnwindSafe(|| work(&**self.plugin(), &self.cx)));
+        done.unwrap_or_else(|_| Err("it panicked".into()))
     }
 
     /// Counts a failure.
@@ -105,17 +113,13 @@ impl Policy for TextPolicy {
         Some(Rejection { status: error.kind.status(), message: error.message })
     }
 
-    fn took(&self, time: Duration) -> Result<(), Failure> {
+    fn called(&self, said: &Flow, time: Duration) -> Result<(), Failure> {
         let timeout = self.0.entry.config.timeout;
         if time > timeout {
             return Err(too_long(timeout));
         }
-        self.0.entry.stats.count(Hook::Text, Said::Pass, time);
+        self.0.entry.stats.count(Hook::Text, flow_said(said), time);
         Ok(())
-    }
-
-    fn refused(&self) {
-        self.0.entry.stats.count(Hook::Text, Said::Reject, Duration::ZERO);
     }
 }
 
@@ -145,11 +149,19 @@ pub fn rejected(rejection: Rejection) -> ApiError {
     ApiError::rejected(status, message)
 }
 
-/// Stands for a text hook that could not be made: refuses at once.
-pub struct Refuses;
+/// What the word of a hook that sees text counts as.
+pub fn flow_said(flow: &Flow) -> Said {
+    match flow {
+        Flow::Pass => Said::Pass,
+        Flow::Refuse(_) => Said::Reject,
+    }
+}
 
-impl TextHook for Refuses {
+/// Stands for a text hook that could not be made, and fails with what went wrong.
+pub struct Fails(pub Failure);
+
+impl TextHook for Fails {
     fn on_text(&mut self, _: &mut Window<'_>) -> Result<Flow, Failure> {
-        Err("it made no text hook".into())
+        Err(self.0.clone())
     }
 }

@@ -18,6 +18,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use ai_gateway_plugins::{About, Context, Key, Needs, Plugin, Tag};
 use ai_gateway_providers::error::ApiError;
+use http::{HeaderMap, HeaderName};
 use tokio::sync::Semaphore;
 
 pub use request::{Decided, answer, on_request};
@@ -133,6 +134,13 @@ impl Active {
     fn plugin(&self) -> &Arc<dyn Plugin> {
         &self.entry.config.plugin
     }
+}
+
+/// The headers that a plugin has changed, added or taken away, but for `ours`, which are not its to change.
+fn differing(before: &HeaderMap, after: &HeaderMap, ours: impl Fn(&HeaderName) -> bool) -> Vec<HeaderName> {
+    let differs = |name: &&HeaderName| !before.get_all(*name).iter().eq(after.get_all(*name).iter());
+    let gone = before.keys().filter(|name| !after.contains_key(*name));
+    gone.chain(after.keys()).filter(|name| !ours(name)).filter(differs).cloned().collect()
 }
 
 /// A key as plugins see it.

@@ -19,7 +19,7 @@ use pingora_proxy::Session;
 
 use super::call::{rejected, said};
 use super::host::GatewayHost;
-use super::{Run, key};
+use super::{Run, differing, key};
 use crate::config::CREDENTIALS;
 use crate::proxy::reply::{self, Refusal};
 use crate::proxy::route::facts;
@@ -109,7 +109,6 @@ async fn ask_all(
             Verdict::Answer(reply) => return Ok(Decided::Say(reply)),
             Verdict::Reject(rejection) => return Ok(Decided::Refuse(rejected(rejection).into())),
         }
-        request.headers = view.headers.clone();
         if view.is_changed() && readable && active.entry.needs.body {
             let sound = view.json().len() <= exchange.snapshot.limits.max_body && scan_json(view.json()).is_ok();
             if !sound {
@@ -123,6 +122,7 @@ async fn ask_all(
             request.set_json(view.json().clone());
             changed = true;
         }
+        request.headers = view.headers;
     }
     give_back(session.req_header_mut(), &request.headers);
     Ok(Decided::Go(if changed { request.json().clone() } else { body }))
@@ -143,16 +143,9 @@ fn seen(headers: &HeaderMap) -> HeaderMap {
 
 /// Writes the headers that plugins have changed back into the request's.
 fn give_back(header: &mut RequestHeader, changed: &HeaderMap) {
-    let before = seen(&header.headers);
-    if before == *changed {
-        return;
-    }
-    for name in before.keys().filter(|name| !changed.contains_key(*name)) {
-        header.remove_header(name);
-    }
-    for name in changed.keys().filter(|name| !hidden(name)) {
-        header.remove_header(name);
-        for value in changed.get_all(name) {
+    for name in differing(&header.headers, changed, hidden) {
+        header.remove_header(&name);
+        for value in changed.get_all(&name) {
             // A name that was read from headers, or parsed, is one that can be written.
             let _ = header.append_header(name.clone(), value.clone());
         }

@@ -8,11 +8,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ai_gateway_plugins::{
-    Answer, AnswerBody, Context, Flow, Hooked, Part, PartKind, Plugin, Rejection, Reply, Screen, Verdict, screen_whole,
+    Answer, AnswerBody, Context, Flow, Hooked, Needs, Part, Plugin, Rejection, Reply, Screen, Verdict, screen_whole,
 };
 use ai_gateway_providers::answer::AnswerForm;
 use ai_gateway_providers::codec::{Client, StreamEncoder, codec};
-use ai_gateway_providers::common::{Delta, Event, Losses};
+use ai_gateway_providers::common::{Event, Losses};
 use ai_gateway_providers::error::{ApiError, ErrorKind, encode_error};
 use ai_gateway_providers::{Dialect, Operation};
 use bounded_static::IntoBoundedStatic as _;
@@ -23,9 +23,9 @@ use pingora_core::protocols::http::HttpTask;
 use pingora_error::Result;
 use pingora_http::{RequestHeader, ResponseHeader};
 
-use super::call::{TextPolicy, rejected, said};
+use super::call::{Fails, TextPolicy, flow_said, rejected, said};
 use super::request::client;
-use super::{Active, Run};
+use super::{Active, Run, differing};
 use crate::proxy::Exchange;
 use crate::proxy::answer::form_of;
 use crate::telemetry::{Hook, Said};
@@ -41,7 +41,9 @@ pub struct Screener {
     dialect: Dialect,
     operation: Operation,
     client: Client,
-    /// Whether anybody looks at this answer's texts: a plugin that could, but has nothing to do here, costs it nothing.
+    /// Those that look at this answer's texts, made once: they may be all that is left of what their plugin kept.
+    hooks: Vec<Hooked>,
+    /// Whether anybody looks at them: a plugin that could, but has nothing to do here, costs the answer nothing.
     looks: bool,
     state: State,
 }
@@ -64,10 +66,20 @@ impl Screener {
     pub fn of(exchange: &Exchange, header: &RequestHeader) -> Option<Box<Self>> {
         let (run, endpoint) = (exchange.plugins.as_ref()?, exchange.endpoint.as_ref()?);
         run.those(|needs| needs.answer || needs.text.is_some() || needs.window.is_some() || needs.bytes).next()?;
-        let body = exchange.request.as_ref().map(|request| request.body.clone()).unwrap_or_default();
-        let client = client(exchange, header, exchange.wants_stream(), body);
+        // What answers repeat of their request only they need who may have one written anew.
+        let writes = run.those(|needs| needs.answer_body || needs.text.is_some() || needs.window.is_some()).next();
+        let body = writes.and_then(|_| exchange.request.as_ref().map(|request| request.body.clone()));
+        let client = client(exchange, header, exchange.wants_stream(), body.unwrap_or_default());
         let (dialect, operation) = (endpoint.dialect, endpoint.operation);
-        Some(Box::new(Self { run: run.clone(), dialect, operation, client, looks: false, state: State::Head }))
+        Some(Box::new(Self {
+            run: run.clone(),
+            dialect,
+            operation,
+            client,
+            hooks: Vec::new(),
+            looks: false,
+            state: State::Head,
+        }))
     }
 
     /// Whether the client has got the end of its answer.
@@ -124,53 +136,58 @@ impl Screener {
     async fn header(&mut self, mut header: Box<ResponseHeader>, end: bool, out: &mut Vec<HttpTask>) -> Result<()> {
         let good = header.status.is_success();
         let form = form_of(&header);
-        let hooks = if good && self.has_text() { hooks(&self.run) } else { Vec::new() };
+        self.hooks = if good && self.has_text() { hooks(&self.run) } else { Vec::new() };
         let waits = self.run.those(|needs| needs.window.is_some()).next().is_some();
-        self.looks = good && self.has_text() && (waits || !hooks.is_empty());
+        self.looks = good && self.has_text() && (waits || !self.hooks.is_empty());
         let reads_body = self.looks || self.run.those(|needs| needs.answer_body).next().is_some();
         if form == AnswerForm::Json && reads_body && !end {
             self.state = State::Whole(header, BytesMut::new());
             return Ok(());
         }
         let mut answer = self.answer(&header, AnswerBody::Passing);
-        if let Err(error) = self.ask(&mut answer).await {
+        if let Err(error) = self.ask(&mut answer, |_| true).await {
             return self.refuse(&header, error, out);
         }
         apply(&mut header, &answer.headers)?;
         if form != AnswerForm::Stream || !self.looks {
             let unread = form == AnswerForm::Opaque && self.looks && self.operation != Operation::Stored;
             if unread {
-                return self.unread(&header, end, "it cannot read an answer of this form", out);
+                return self.unread(header, end, "it cannot read an answer of this form", out);
             }
             self.state = State::Passing;
             out.push(HttpTask::Header(header, end));
             return Ok(());
         }
         if self.operation == Operation::Completions {
-            return self.unread(&header, end, "it cannot read streams of legacy completions", out);
+            return self.unread(header, end, "it cannot read streams of legacy completions", out);
         }
         header.remove_header(&CONTENT_LENGTH);
+        let hooks = std::mem::take(&mut self.hooks);
         self.state = State::Stream(Box::new(Streaming::new(&self.run, self.dialect, &self.client, hooks)));
         out.push(HttpTask::Header(header, end));
         Ok(())
     }
 
     /// Nobody can read the answer for those who look at bodies and texts: their failure, which lets it pass or not.
-    fn unread(&mut self, header: &ResponseHeader, end: bool, why: &str, out: &mut Vec<HttpTask>) -> Result<()> {
-        let mut refused = None;
+    fn unread(&mut self, header: Box<ResponseHeader>, end: bool, why: &str, out: &mut Vec<HttpTask>) -> Result<()> {
+        if let Err(error) = self.fail_readers(why) {
+            return self.refuse(&header, error, out);
+        }
+        self.state = State::Passing;
+        out.push(HttpTask::Header(header, end));
+        Ok(())
+    }
+
+    /// All of them fail for this reason.
+    ///
+    /// # Errors
+    /// What the client is told, if the answer must not go on without one of them.
+    fn fail_readers(&self, why: &str) -> std::result::Result<(), ApiError> {
+        let mut failed = Ok(());
         for active in self.run.those(|needs| needs.text.is_some() || needs.window.is_some() || needs.answer_body) {
-            if let Err(error) = active.failed(Hook::Answer, &why.into(), Duration::ZERO) {
-                refused.get_or_insert(error);
-            }
+            failed = failed.and(active.failed(Hook::Answer, &why.into(), Duration::ZERO));
         }
-        match refused {
-            Some(error) => self.refuse(header, error, out),
-            None => {
-                self.state = State::Passing;
-                out.push(HttpTask::Header(Box::new(header.clone()), end));
-                Ok(())
-            }
-        }
+        failed
     }
 
     async fn body(&mut self, body: Option<Bytes>, end: bool, out: &mut Vec<HttpTask>) -> Result<()> {
@@ -198,16 +215,34 @@ impl Screener {
                 held.extend_from_slice(&body.unwrap_or_default());
                 if held.len() > MOST_WHOLE {
                     let (header, held) = (header.clone(), std::mem::take(held).freeze());
-                    self.unread(&header, false, "the answer is too large to be looked at", out)?;
-                    if !self.is_over() {
-                        out.push(HttpTask::Body(Some(held), end));
-                    }
+                    self.too_large(header, held, end, out).await?;
                 } else if end {
                     let (header, held) = (header.clone(), std::mem::take(held).freeze());
                     self.whole(header, held, out).await?;
                 }
             }
         }
+        Ok(())
+    }
+
+    /// An answer that is not kept until it is whole after all: who would read it fails, and the others see its header.
+    async fn too_large(
+        &mut self,
+        mut header: Box<ResponseHeader>,
+        held: Bytes,
+        end: bool,
+        out: &mut Vec<HttpTask>,
+    ) -> Result<()> {
+        if let Err(error) = self.fail_readers("the answer is too large to be looked at") {
+            return self.refuse(&header, error, out);
+        }
+        let mut answer = self.answer(&header, AnswerBody::Passing);
+        if let Err(error) = self.ask(&mut answer, |needs| !needs.answer_body).await {
+            return self.refuse(&header, error, out);
+        }
+        apply(&mut header, &answer.headers)?;
+        self.state = State::Passing;
+        out.extend([HttpTask::Header(header, false), HttpTask::Body(Some(held), end)]);
         Ok(())
     }
 
@@ -221,9 +256,13 @@ impl Screener {
         answer
     }
 
-    /// Asks the plugins about an answer, or its head.
-    async fn ask(&self, answer: &mut Answer) -> std::result::Result<Option<Reply>, ApiError> {
-        for active in self.run.those(|needs| needs.answer) {
+    /// Asks `those` plugins about an answer, or its head.
+    async fn ask(
+        &self,
+        answer: &mut Answer,
+        those: fn(&Needs) -> bool,
+    ) -> std::result::Result<Option<Reply>, ApiError> {
+        for active in self.run.those(|needs| needs.answer && those(needs)) {
             let mut view = answer.clone();
             if !active.entry.needs.answer_body {
                 view.body = AnswerBody::Passing;
@@ -265,7 +304,7 @@ impl Screener {
             true => self.stream_in_array(&body).await,
         };
         let mut answer = self.answer(&header, AnswerBody::Json(body));
-        match self.ask(&mut answer).await {
+        match self.ask(&mut answer, |_| true).await {
             Ok(None) => {}
             Ok(Some(Reply::Chat(response))) if self.operation == Operation::Chat => {
                 let mut losses = Losses::default();
@@ -280,8 +319,7 @@ impl Screener {
             Err(error) => return self.refuse(&header, error, out),
         }
         if self.looks && !array {
-            let mut hooks = hooks(&self.run);
-            let mut refused = screen_whole(&mut answer, &mut hooks);
+            let mut refused = screen_whole(&mut answer, &mut self.hooks);
             if refused.is_none() {
                 refused = Box::pin(self.windows(&mut answer)).await;
             }
@@ -326,7 +364,8 @@ impl Screener {
     /// Gemini's stream in one JSON array is looked at as the stream that it is.
     async fn stream_in_array(&mut self, body: &Bytes) -> Bytes {
         let Ok(events) = serde_json::from_slice::<Vec<&serde_json::value::RawValue>>(body) else { return body.clone() };
-        let mut streaming = Streaming::new(&self.run, self.dialect, &self.client, hooks(&self.run));
+        let hooks = std::mem::take(&mut self.hooks);
+        let mut streaming = Streaming::new(&self.run, self.dialect, &self.client, hooks);
         let mut out = BytesMut::new();
         for event in events {
             let event = Bytes::from(format!("data: {}\n\n", event.get().replace(['\n', '\r'], " ")));
@@ -359,18 +398,9 @@ impl Screener {
 
 /// Writes the headers that plugins have changed.
 fn apply(header: &mut ResponseHeader, changed: &HeaderMap) -> Result<()> {
-    let ours = |name: &http::HeaderName| FRAMING.contains(name);
-    let gone: Vec<_> =
-        header.headers.keys().filter(|name| !ours(name) && !changed.contains_key(*name)).cloned().collect();
-    for name in gone {
+    for name in differing(&header.headers, changed, |name| FRAMING.contains(name)) {
         header.remove_header(&name);
-    }
-    for name in changed.keys().filter(|name| !ours(name)) {
-        if header.headers.get_all(name).iter().eq(changed.get_all(name).iter()) {
-            continue;
-        }
-        header.remove_header(name);
-        for value in changed.get_all(name) {
+        for value in changed.get_all(&name) {
             header.append_header(name.clone(), value.clone())?;
         }
     }
@@ -380,13 +410,10 @@ fn apply(header: &mut ResponseHeader, changed: &HeaderMap) -> Result<()> {
 /// The text hooks of the plugins, for one answer.
 fn hooks(run: &Run) -> Vec<Hooked> {
     let hooked = |active: &Active| {
-        let hook = active.call_sync(Hook::Text, |plugin, cx| Ok(plugin.text_hook(cx)), |_| Said::Pass);
-        let policy = Arc::new(TextPolicy(active.clone()));
+        let made = active.contained(|plugin, cx| Ok(plugin.text_hook(cx)));
+        let hook = made.unwrap_or_else(|failure| Some(Box::new(Fails(failure))))?;
         let hold = active.entry.needs.text.unwrap_or_default();
-        match hook {
-            Ok(hook) => Some(Hooked::new(hook??, hold, policy)),
-            Err(_) => Some(Hooked::new(Box::new(super::call::Refuses), hold, policy)),
-        }
+        Some(Hooked::new(hook, hold, Arc::new(TextPolicy(active.clone()))))
     };
     run.those(|needs| needs.text.is_some()).filter_map(hooked).collect()
 }
@@ -402,7 +429,7 @@ async fn window(active: &Active, part: Part, text: &str, end: bool) -> Option<Re
                 (view, flow)
             })
         },
-        |flow| if *flow == Flow::Pass { Said::Pass } else { Said::Reject },
+        flow_said,
     );
     match called.await {
         Ok(Some((_, Flow::Refuse(rejection)))) => Some(rejection),
@@ -448,7 +475,8 @@ impl Streaming {
 
     async fn feed(&mut self, chunk: Bytes, end: bool) -> Bytes {
         let Self { screen, encoder, losses, .. } = self;
-        let mut out = Vec::new();
+        // What comes out is mostly about what went in.
+        let mut out = Vec::with_capacity(chunk.len() + 256);
         if self.waits.is_empty() {
             screen.feed(&chunk, end, &mut |event| encoder.encode(event, losses, &mut out));
         } else {
@@ -491,14 +519,9 @@ impl Streaming {
             self.encoder.encode(event, &mut self.losses, out);
             return None;
         };
-        let (kind, sub, text) = match delta {
-            Delta::Text(text) => (PartKind::Text, None, text),
-            Delta::Refusal(text) => (PartKind::Refusal, None, text),
-            Delta::Reasoning(text) => (PartKind::Reasoning, None, text),
-            Delta::Summary { part, text } => (PartKind::Reasoning, Some(part), text),
-            Delta::Arguments(text) => (PartKind::Arguments, None, text),
-            Delta::Transcript(text) => (PartKind::Transcript, None, text),
-            delta => {
+        let (kind, sub, text) = match ai_gateway_plugins::text_of(delta) {
+            Ok(text) => text,
+            Err(delta) => {
                 self.encoder.encode(Event::Delta { choice, index, delta }, &mut self.losses, out);
                 return None;
             }

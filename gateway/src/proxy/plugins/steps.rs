@@ -10,8 +10,8 @@ use http::header::{ACCEPT_ENCODING, CONNECTION, CONTENT_LENGTH, HOST, TRANSFER_E
 use pingora_error::{Error, ErrorType, Result};
 use pingora_http::RequestHeader;
 
-use super::Run;
 use super::call::{rejected, said};
+use super::{Run, differing};
 use crate::config::CREDENTIALS;
 use crate::proxy::attempt::Attempt;
 use crate::proxy::reply::Refusal;
@@ -83,17 +83,9 @@ pub fn on_upstream(exchange: &Exchange, attempt: &Attempt, header: &mut RequestH
 
 fn rewrite(header: &mut RequestHeader, view: &Upstream) -> Result<()> {
     let ours = |name: &http::HeaderName| OURS.contains(name) || CREDENTIALS.contains(&name.as_str());
-    let gone: Vec<_> =
-        header.headers.keys().filter(|name| !ours(name) && !view.headers.contains_key(*name)).cloned().collect();
-    for name in gone {
+    for name in differing(&header.headers, &view.headers, ours) {
         header.remove_header(&name);
-    }
-    for name in view.headers.keys().filter(|name| !ours(name)) {
-        if header.headers.get_all(name).iter().eq(view.headers.get_all(name).iter()) {
-            continue;
-        }
-        header.remove_header(name);
-        for value in view.headers.get_all(name) {
+        for value in view.headers.get_all(&name) {
             header.append_header(name.clone(), value.clone())?;
         }
     }

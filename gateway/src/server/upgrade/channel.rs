@@ -14,10 +14,11 @@ use rustix::net::{
     AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags, SendAncillaryBuffer,
     SendAncillaryMessage, SendFlags, SocketFlags, SocketType, recvmsg, sendmsg, socketpair,
 };
+use serde::Serialize;
 
-use super::message::Message;
+use super::message::{Message, batches};
 
-/// Bytes of the largest message; senders cut lists so that they stay far below ([`super::message::batches`]).
+/// Bytes of the largest message; lists are cut so that they stay far below ([`Channel::send_list`]).
 const LARGEST: usize = 256 << 10;
 /// Bytes that may be under way; the system may give less, but at least its own default, which is enough for one message.
 const BUFFER: usize = 4 << 20;
@@ -70,6 +71,14 @@ impl Channel {
     /// The other side is gone, or takes nothing.
     pub fn send(&self, message: &Message) -> io::Result<()> {
         self.send_with(message, &[])
+    }
+
+    /// Sends a list in as many messages as it takes.
+    ///
+    /// # Errors
+    /// As of [`Self::send`].
+    pub fn send_list<T: Serialize>(&self, list: Vec<T>, message: impl Fn(Vec<T>) -> Message) -> io::Result<()> {
+        batches(list)?.into_iter().try_for_each(|batch| self.send(&message(batch)))
     }
 
     /// Sends a message with a descriptor, which stays open here.

@@ -13,7 +13,7 @@ use log::{info, warn};
 use prometheus_client::metrics::gauge::Gauge;
 
 use super::channel::Channel;
-use super::message::{Identity, Message, batches};
+use super::message::{Identity, Message};
 use crate::limits::{Limits, TellingTo};
 
 /// How soon a listener notices that it is to stop.
@@ -110,9 +110,8 @@ impl Lineage {
                 continue;
             }
             to.send_socket(&Message::Predecessor { who: who.clone() }, channel.duplicate()?.as_fd())?;
-            for told in batches(told.lock().unwrap_or_else(PoisonError::into_inner).all())? {
-                to.send(&Message::Told { pid: who.pid, told })?;
-            }
+            let told = told.lock().unwrap_or_else(PoisonError::into_inner).all();
+            to.send_list(told, |told| Message::Told { pid: who.pid, told })?;
         }
         Ok(())
     }

@@ -31,7 +31,7 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use super::sockets::Listening;
 use crate::limits::{Limits, TellingTo};
-use message::{Message, batches};
+use message::Message;
 
 /// Tells a new process that its standard input is a channel, and what to do: [`START`] or [`TAKE_OVER`].
 const HANDOVER: &str = "AI_GATEWAY_HANDOVER";
@@ -230,11 +230,12 @@ struct Starting {
 }
 
 impl Starting {
-    /// Waits for its end.
+    /// Waits for the child's end. `None`: it does not come, or there is no child any more.
     fn wait(&mut self, limit: Duration) -> Option<ExitStatus> {
+        let child = self.child.as_mut()?;
         let end = Instant::now() + limit;
         while Instant::now() < end {
-            if let Some(status) = self.child.as_mut().and_then(|child| child.try_wait().ok().flatten()) {
+            if let Some(status) = child.try_wait().ok().flatten() {
                 self.child = None;
                 return Some(status);
             }
@@ -339,9 +340,7 @@ impl Successor {
     pub fn tell(&self, limits: &Limits, in_flight: u64) -> io::Result<()> {
         let mut telling = self.telling.lock().unwrap_or_else(PoisonError::into_inner);
         let pid = std::process::id();
-        for told in batches(limits.tell(&mut telling))? {
-            self.channel.send(&Message::Told { pid, told })?;
-        }
+        self.channel.send_list(limits.tell(&mut telling), |told| Message::Told { pid, told })?;
         self.channel.send(&Message::InFlight { count: in_flight })
     }
 
@@ -351,5 +350,17 @@ impl Successor {
             // Fails only if it has ended.
             _ = kill_process(pid, Signal::TERM);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_has_no_child_does_not_wait_for_its_end() {
+        let began = Instant::now();
+        assert_eq!(Starting { child: None, follower: None }.ended(), "without a word");
+        assert!(began.elapsed() < Duration::from_millis(500));
     }
 }

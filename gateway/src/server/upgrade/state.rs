@@ -4,7 +4,7 @@ use std::io;
 use std::time::Instant;
 
 use super::channel::Channel;
-use super::message::{Message, batches};
+use super::message::Message;
 use crate::limits::TellingTo;
 use crate::proxy::Gateway;
 
@@ -13,21 +13,13 @@ use crate::proxy::Gateway;
 /// # Errors
 /// The other process is gone.
 pub fn send(gateway: &Gateway, channel: &Channel) -> io::Result<TellingTo> {
-    for targets in batches(gateway.health.save(Instant::now()))? {
-        channel.send(&Message::Health { targets })?;
-    }
-    for answers in batches(gateway.continuity.stored_answers())? {
-        channel.send(&Message::Stored { answers })?;
-    }
+    channel.send_list(gateway.health.save(Instant::now()), |targets| Message::Health { targets })?;
+    channel.send_list(gateway.continuity.stored_answers(), |answers| Message::Stored { answers })?;
     // Last, as it changes most.
     let (subjects, telling) = gateway.limits.save();
-    for subjects in batches(subjects)? {
-        channel.send(&Message::Limits { subjects })?;
-    }
+    channel.send_list(subjects, |subjects| Message::Limits { subjects })?;
     let pid = std::process::id();
-    for told in batches(telling.all())? {
-        channel.send(&Message::Told { pid, told })?;
-    }
+    channel.send_list(telling.all(), |told| Message::Told { pid, told })?;
     Ok(telling)
 }
 

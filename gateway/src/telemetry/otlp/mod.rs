@@ -98,27 +98,26 @@ impl Exporter {
 
     async fn send_traces(&self, mut waiting: Waiting) {
         let mut way = Way::new("traces");
-        let mut redactor: Option<(ContentConfig, Redactor)> = None;
+        // What requests captured is told as the configuration in force says, which may be: not at all.
+        let mut made_of: Option<ContentConfig> = None;
+        let mut redactor: Option<Redactor> = None;
         loop {
             let batch = waiting.next(LINGER, MOST).await;
             if batch.is_empty() {
                 return;
             }
-            let sizes = Waiting::sizes(&batch);
             let snapshot = self.current.load_full();
             match &snapshot.telemetry.traces {
                 None => self.telemetry.metrics.otlp.dropped_traces("off", batch.len()),
                 Some(config) => {
-                    if redactor.as_ref().map(|(made_of, _)| made_of) != config.content.as_ref() {
-                        let made_of = config.content.clone();
-                        redactor = made_of.map(|made_of| (made_of.clone(), Redactor::new(&made_of.redact)));
+                    if made_of != config.content {
+                        made_of.clone_from(&config.content);
+                        redactor = made_of.as_ref().and_then(|content| Redactor::new(&content.redact));
                     }
-                    let none = Redactor::none();
-                    let redactor = redactor.as_ref().map_or(&none, |(_, redactor)| redactor);
-                    self.send_batch(&batch, config, &snapshot.telemetry, redactor, &mut way, &waiting).await;
+                    self.send_batch(&batch, config, &snapshot.telemetry, redactor.as_ref(), &mut way, &waiting).await;
                 }
             }
-            waiting.done(&sizes);
+            waiting.done(&batch);
         }
     }
 
@@ -127,7 +126,7 @@ impl Exporter {
         batch: &[Record],
         config: &TracesConfig,
         telemetry: &TelemetryConfig,
-        redactor: &Redactor,
+        redactor: Option<&Redactor>,
         way: &mut Way,
         waiting: &Waiting,
     ) {

@@ -6,7 +6,7 @@ use ai_gateway_providers::codec::{Call, Maker, Platform, codec};
 use ai_gateway_providers::common::{Block, Collector, Content, ProviderTag, Response, Role, StopReason};
 use ai_gateway_providers::{AnswerForm, Dialect, Operation};
 use bytes::Bytes;
-use regex::{Regex, RegexSet};
+use regex::Regex;
 
 use crate::config::ContentConfig;
 
@@ -15,7 +15,7 @@ const MAX_CAPTURED: usize = 1 << 20;
 /// What stands for what was left out.
 const REDACTED: &str = "[redacted]";
 
-/// Keys and tokens of the vendors, and what is written like one. Each begins with what makes it cheap to rule out.
+/// Keys and tokens of the vendors, and what is written like one.
 const PATTERNS: [&str; 9] = [
     r"[A-Za-z0-9._%+\-]{1,64}@[A-Za-z0-9\-]{1,63}(?:\.[A-Za-z0-9\-]{1,63})+",
     r"\b(?:sk|pk|rk|gsk|xai|r8|hf|pplx|nvapi|AQ|csk)[-_][A-Za-z0-9_\-]{12,}",
@@ -30,30 +30,20 @@ const PATTERNS: [&str; 9] = [
 
 /// Leaves out what looks like a secret or an address.
 #[derive(Debug)]
-pub(in crate::telemetry) struct Redactor {
-    any: RegexSet,
-    each: Vec<Regex>,
-}
+pub(in crate::telemetry) struct Redactor(Vec<Regex>);
 
 impl Redactor {
-    /// The built-in patterns and `more`, which the configuration has checked; one that is none is passed over.
-    pub(in crate::telemetry) fn new(more: &[String]) -> Self {
-        let valid = |pattern: &&str| Regex::new(pattern).is_ok();
-        let patterns: Vec<&str> = PATTERNS.into_iter().chain(more.iter().map(String::as_str)).filter(valid).collect();
-        let any = RegexSet::new(&patterns).unwrap_or_else(|_| RegexSet::empty());
-        Self { any, each: patterns.iter().filter_map(|pattern| Regex::new(pattern).ok()).collect() }
-    }
-
-    /// Leaves nothing out; for spans without content.
-    pub(in crate::telemetry) fn none() -> Self {
-        Self { any: RegexSet::empty(), each: Vec::new() }
+    /// The built-in patterns and `more`, which the configuration has checked; `None` if one is none after all: then no content
+    /// may be sent.
+    pub(in crate::telemetry) fn new(more: &[String]) -> Option<Self> {
+        let patterns = PATTERNS.into_iter().chain(more.iter().map(String::as_str));
+        patterns.map(Regex::new).collect::<Result<_, _>>().ok().map(Self)
     }
 
     fn clean<'t>(&self, text: &'t str) -> Cow<'t, str> {
-        let found = self.any.matches(text);
         let mut text = Cow::Borrowed(text);
-        for number in found {
-            if let Some(Cow::Owned(cleaned)) = self.each.get(number).map(|each| each.replace_all(&text, REDACTED)) {
+        for pattern in &self.0 {
+            if let Cow::Owned(cleaned) = pattern.replace_all(&text, REDACTED) {
                 text = Cow::Owned(cleaned);
             }
         }
@@ -290,7 +280,7 @@ mod tests {
 
     #[test]
     fn secrets_and_addresses_are_left_out() {
-        let redactor = Redactor::new(&["(?i)project [a-z]+".to_owned()]);
+        let redactor = Redactor::new(&["(?i)project [a-z]+".to_owned()]).unwrap();
         for (text, expected) in [
             ("mail ann.o-neil+x@mail.example.co.uk now", "mail [redacted] now"),
             ("key sk-proj-abcdefghijklmnop1234, sk-ant-api03-AbCdEfGhIjKl", "key [redacted], [redacted]"),
@@ -309,6 +299,14 @@ mod tests {
     }
 
     #[test]
+    fn many_patterns_that_are_large_together_leave_out_what_each_says() {
+        let more = ["a", "b", "c", "d"].map(|end| format!(r"\w{{60}}-{end}"));
+        assert!(regex::RegexSet::new(&more).is_err(), "they fit into one");
+        let redactor = Redactor::new(&more).unwrap();
+        assert_eq!(redactor.clean("mail ann@mail.example"), "mail [redacted]");
+    }
+
+    #[test]
     fn a_conversation_is_read_cleaned_and_bounded() {
         let body = r#"{"model":"m","messages":[{"role":"system","content":"be kind"},{"role":"user","content":"I am a\u0040b.example"},
             {"role":"assistant","tool_calls":[{"id":"c1","type":"function","function":{"name":"f","arguments":"{\"to\":\"a\\u0040b.example\"}"}}]},
@@ -316,7 +314,7 @@ mod tests {
         let mut captured = captured(10_000, body);
         captured.begin_answer(AnswerForm::Json);
         captured.see(br#"{"id":"x","model":"m","choices":[{"index":0,"message":{"role":"assistant","content":"ok, a@b.example"},"finish_reason":"stop"}]}"#);
-        let read = captured.read(&Redactor::new(&[]));
+        let read = captured.read(&Redactor::new(&[]).unwrap());
         let told = format!("{read:?}");
         assert!(!told.contains("example"), "{told}");
         let roles: Vec<_> = read.asked.iter().map(|said| said.role).collect();
@@ -335,7 +333,7 @@ mod tests {
         captured.begin_answer(AnswerForm::Stream);
         captured.see(b"data: {\"id\":\"x\",\"choices\":[{\"index\":0,\"delta\":{\"content\":\"hel\"}}]}\n\n");
         captured.see(b"data: {\"id\":\"x\",\"choices\":[{\"index\":0,\"delta\":{\"content\":\"lo\"}}]}\n\ndata: {\"id");
-        let read = captured.read(&Redactor::new(&[]));
+        let read = captured.read(&Redactor::new(&[]).unwrap());
         assert!(read.omitted && read.asked.len() == 1);
         assert!(matches!(&read.asked[0].parts[..], [Part::Text(text)] if text == "xxxxxxxxxx…"));
         assert!(matches!(&read.answered[0].parts[..], [Part::Text(text)] if text == "hello"));

@@ -120,14 +120,9 @@ impl Waiting {
     }
 
     /// Notes that these are no longer waiting.
-    pub(in crate::telemetry) fn done(&self, sizes: &[usize]) {
-        self.state.bytes.fetch_sub(sizes.iter().sum(), SeqCst);
-        self.state.pending.fetch_sub(sizes.len(), SeqCst);
-    }
-
-    /// Bytes that each of `records` takes.
-    pub(in crate::telemetry) fn sizes(records: &[Record]) -> Vec<usize> {
-        records.iter().map(Record::size).collect()
+    pub(in crate::telemetry) fn done(&self, records: &[Record]) {
+        self.state.bytes.fetch_sub(records.iter().map(Record::size).sum(), SeqCst);
+        self.state.pending.fetch_sub(records.len(), SeqCst);
     }
 }
 

@@ -23,8 +23,8 @@ const REMOTE_PARENT: u32 = 0x300;
 const LOCAL_PARENT: u32 = 0x100;
 const SAMPLED: u32 = 1;
 
-/// The request's span, then those of its attempts.
-pub(in crate::telemetry) fn spans(record: &Record, convention: Convention, redactor: &Redactor) -> Vec<Span> {
+/// The request's span, then those of its attempts. Without a `redactor` no content is told, whatever was captured.
+pub(in crate::telemetry) fn spans(record: &Record, convention: Convention, redactor: Option<&Redactor>) -> Vec<Span> {
     let mut spans = Vec::with_capacity(1 + record.attempts.len());
     spans.push(request(record, convention, redactor));
     for (number, attempt) in (1_u64..).zip(&record.attempts) {
@@ -33,7 +33,7 @@ pub(in crate::telemetry) fn spans(record: &Record, convention: Convention, redac
     spans
 }
 
-fn request(record: &Record, convention: Convention, redactor: &Redactor) -> Span {
+fn request(record: &Record, convention: Convention, redactor: Option<&Redactor>) -> Span {
     let context = &record.context;
     let mut attributes = Attributes::default();
     let name = match convention {

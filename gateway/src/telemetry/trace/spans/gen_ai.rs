@@ -6,7 +6,7 @@ use crate::telemetry::trace::content::{Conversation, Part, Redactor, Said};
 use crate::telemetry::trace::{Attributes, Record};
 
 /// Adds what these conventions say; returns the span's name.
-pub(super) fn describe(record: &Record, redactor: &Redactor, attributes: &mut Attributes) -> String {
+pub(super) fn describe(record: &Record, redactor: Option<&Redactor>, attributes: &mut Attributes) -> String {
     let operation = operation(record.operation);
     let last = record.attempts.last();
     let model = last.map(|attempt| &*attempt.model).or(record.model.as_deref()).filter(|model| !model.is_empty());
@@ -44,7 +44,7 @@ pub(super) fn describe(record: &Record, redactor: &Redactor, attributes: &mut At
             .add("gen_ai.usage.cache_creation.input_tokens", tokens.cache_creation_input)
             .add("gen_ai.usage.reasoning.output_tokens", tokens.reasoning);
     }
-    if let Some(captured) = &record.captured {
+    if let (Some(captured), Some(redactor)) = (&record.captured, redactor) {
         tell(&captured.read(redactor), attributes);
     }
     match &record.model {

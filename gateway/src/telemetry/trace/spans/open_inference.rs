@@ -6,7 +6,7 @@ use crate::telemetry::trace::{Attributes, Record};
 use super::dollars;
 
 /// Adds what these conventions say; returns the span's name.
-pub(super) fn describe(record: &Record, redactor: &Redactor, attributes: &mut Attributes) -> String {
+pub(super) fn describe(record: &Record, redactor: Option<&Redactor>, attributes: &mut Attributes) -> String {
     let last = record.attempts.last();
     let model = last.map(|attempt| &*attempt.model).or(record.model.as_deref()).filter(|model| !model.is_empty());
     let kind = match record.operation {
@@ -34,7 +34,7 @@ pub(super) fn describe(record: &Record, redactor: &Redactor, attributes: &mut At
             .add("llm.token_count.completion_details.reasoning", tokens.reasoning);
     }
     attributes.add("llm.cost.total", dollars(record));
-    if let Some(captured) = &record.captured {
+    if let (Some(captured), Some(redactor)) = (&record.captured, redactor) {
         tell(&captured.read(redactor), attributes);
     }
     name(record).to_owned()

@@ -1,0 +1,345 @@
+//! The session around the real one, as Pingora sees it.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use futures::Stream;
+use http::HeaderMap;
+use pingora_core::protocols::Digest;
+use pingora_core::protocols::http::custom::CustomMessageWrite;
+use pingora_core::protocols::http::custom::server::Session as CustomSession;
+use pingora_core::protocols::http::{HttpTask, ServerSession};
+use pingora_core::protocols::l4::socket::SocketAddr;
+use pingora_error::{Error, ErrorType, Result};
+use pingora_http::{RequestHeader, ResponseHeader};
+use tokio::time::Sleep;
+
+use super::clocks::clock_runs_out;
+use super::{Clock, Shared, lock, nanos, vacant};
+use crate::proxy::ending::{End, Ending};
+use crate::proxy::plugins::Screener;
+
+type CustomMessageReader = Box<dyn Stream<Item = Result<Bytes>> + Unpin + Send + Sync + 'static>;
+
+pub(super) struct ReplaySession {
+    inner: Box<ServerSession>,
+    shared: Arc<Shared>,
+    origin: Instant,
+    held: Vec<HttpTask>,
+    held_attempt: u32,
+    watchdog: Option<Pin<Box<Sleep>>>,
+    screener: Option<Box<Screener>>,
+    end: End,
+}
+
+impl Drop for ReplaySession {
+    fn drop(&mut self) {
+        let inner = std::mem::replace(&mut self.inner, Box::new(vacant()));
+        *lock(&self.shared.returned) = Some(inner);
+    }
+}
+
+impl ReplaySession {
+    pub(super) fn new(
+        inner: ServerSession,
+        shared: Arc<Shared>,
+        origin: Instant,
+        screener: Option<Box<Screener>>,
+        ending: &Ending,
+    ) -> Self {
+        Self {
+            inner: Box::new(inner),
+            shared,
+            origin,
+            held: Vec::new(),
+            held_attempt: 0,
+            watchdog: None,
+            screener,
+            end: ending.wait(),
+        }
+    }
+
+    /// Sets what [`Replay::amend`](super::Replay::amend) asked for on the header, if it is among the tasks.
+    fn amend(&self, tasks: &mut [HttpTask]) -> Result<()> {
+        let Some(HttpTask::Header(header, _)) = tasks.iter_mut().find(|task| matches!(task, HttpTask::Header(..)))
+        else {
+            return Ok(());
+        };
+        for (name, value) in std::mem::take(&mut *lock(&self.shared.amendments)) {
+            if name == http::header::CONTENT_LENGTH {
+                header.remove_header(&http::header::TRANSFER_ENCODING);
+            }
+            header.insert_header(name, value)?;
+        }
+        Ok(())
+    }
+
+    /// Writes what an attempt that broke off has said, if anything, and not that it ended.
+    async fn write_the_last(&mut self, mut tasks: Vec<HttpTask>) -> Result<()> {
+        let mut said = std::mem::take(&mut self.held);
+        said.append(&mut tasks);
+        if !said.iter().any(|task| matches!(task, HttpTask::Body(Some(body), _) if !body.is_empty())) {
+            return Ok(());
+        }
+        let goes_on = self.shared.goes_on.load(Ordering::Relaxed);
+        let unended = |task| match task {
+            HttpTask::Header(header, _) if !goes_on => Some(HttpTask::Header(header, false)),
+            HttpTask::Body(body, _) => Some(HttpTask::Body(body, false)),
+            _ => None,
+        };
+        let mut said: Vec<HttpTask> = said.into_iter().filter_map(unended).collect();
+        if let Some(screener) = &mut self.screener {
+            said = screener.pass(said).await?;
+        }
+        self.inner.response_duplex_vec(said).await.map(drop)
+    }
+
+    /// Writes what an answer out of the cache says, through the plugins.
+    async fn write_screened(&mut self, task: HttpTask) -> Result<()> {
+        let Some(screener) = &mut self.screener else { return Ok(()) };
+        for task in screener.pass(vec![task]).await? {
+            match task {
+                HttpTask::Header(header, end) => {
+                    self.inner.write_response_header(header).await?;
+                    if end {
+                        self.inner.finish_body().await?;
+                    }
+                }
+                HttpTask::Body(body, end) => self.inner.write_response_body(body.unwrap_or_default(), end).await?,
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// The upstream was not read while the client took its time: that silence is not the upstream's.
+    fn forgive_slow_client(&self) {
+        let idle = self.shared.idle.load(Ordering::Relaxed);
+        if idle > 0 && self.shared.deadline_clock.load(Ordering::Relaxed) == Clock::Idle as u8 {
+            self.shared.deadline.store(nanos(self.origin.elapsed()).saturating_add(idle), Ordering::Relaxed);
+        }
+    }
+}
+
+#[async_trait]
+impl CustomSession for ReplaySession {
+    fn req_header(&self) -> &RequestHeader {
+        self.inner.req_header()
+    }
+
+    fn req_header_mut(&mut self) -> &mut RequestHeader {
+        self.inner.req_header_mut()
+    }
+
+    async fn read_body_bytes(&mut self) -> Result<Option<Bytes>> {
+        Ok(None)
+    }
+
+    async fn drain_request_body(&mut self) -> Result<()> {
+        Ok(())
+    }
+
+    async fn write_response_header(&mut self, resp: Box<ResponseHeader>, end: bool) -> Result<()> {
+        self.held.clear();
+        if self.screener.is_some() {
+            return self.write_screened(HttpTask::Header(resp, end)).await;
+        }
+        self.inner.write_response_header(resp).await?;
+        if end { self.inner.finish_body().await } else { Ok(()) }
+    }
+
+    async fn write_response_header_ref(&mut self, resp: &ResponseHeader, end: bool) -> Result<()> {
+        self.write_response_header(Box::new(resp.clone()), end).await
+    }
+
+    async fn write_body(&mut self, data: Bytes, end: bool) -> Result<()> {
+        if self.screener.is_some() {
+            return self.write_screened(HttpTask::Body(Some(data), end)).await;
+        }
+        self.inner.write_response_body(data, end).await
+    }
+
+    async fn write_trailers(&mut self, trailers: HeaderMap) -> Result<()> {
+        self.inner.write_response_trailers(trailers).await
+    }
+
+    async fn response_duplex_vec(&mut self, mut tasks: Vec<HttpTask>) -> Result<bool> {
+        let attempt = self.shared.attempt.load(Ordering::Relaxed);
+        if self.held_attempt != attempt {
+            self.held.clear();
+            self.held_attempt = attempt;
+        }
+        let ends = |task: &HttpTask| matches!(task, HttpTask::Header(_, true) | HttpTask::Trailer(_) | HttpTask::Done);
+        let ends_unjudged = self.shared.unjudged.load(Ordering::Relaxed) && tasks.iter().any(ends);
+        if ends_unjudged || self.shared.breaks_off.load(Ordering::Relaxed) {
+            if !self.shared.holding.load(Ordering::Relaxed) && !self.shared.is_gone() {
+                self.write_the_last(tasks).await?;
+            }
+            return Error::e_explain(ErrorType::ConnectionClosed, "the answer ended before it was complete");
+        }
+        if self.shared.goes_on.load(Ordering::Relaxed) {
+            tasks.retain(|task| !matches!(task, HttpTask::Header(..)));
+        }
+        if self.shared.holding.load(Ordering::Relaxed) {
+            for task in tasks {
+                match task {
+                    HttpTask::Failed(error) => return Err(error),
+                    task => self.held.push(task),
+                }
+            }
+            return Ok(false);
+        }
+        if !self.held.is_empty() {
+            self.held.append(&mut tasks);
+            tasks = std::mem::take(&mut self.held);
+        }
+        if self.shared.is_gone() {
+            return self.shared.swallow(tasks);
+        }
+        self.amend(&mut tasks)?;
+        let mut end = tasks.iter().any(HttpTask::is_end);
+        if let Some(screener) = &mut self.screener {
+            let was_over = screener.is_over();
+            tasks = screener.pass(tasks).await?;
+            end |= screener.is_over();
+            if tasks.is_empty() || was_over {
+                self.forgive_slow_client();
+                return Ok(end);
+            }
+        }
+        let done = self.inner.response_duplex_vec(tasks).await;
+        self.forgive_slow_client();
+        match done {
+            Err(_) if self.shared.goes_on_without_client(self.origin) => Ok(end),
+            done => done.map(|done| done || end),
+        }
+    }
+
+    fn set_read_timeout(&mut self, timeout: Option<Duration>) {
+        self.inner.set_read_timeout(timeout);
+    }
+
+    fn get_read_timeout(&self) -> Option<Duration> {
+        self.inner.get_read_timeout()
+    }
+
+    fn set_write_timeout(&mut self, timeout: Option<Duration>) {
+        self.inner.set_write_timeout(timeout);
+    }
+
+    fn get_write_timeout(&self) -> Option<Duration> {
+        self.inner.get_write_timeout()
+    }
+
+    fn set_total_drain_timeout(&mut self, timeout: Option<Duration>) {
+        self.inner.set_total_drain_timeout(timeout);
+    }
+
+    fn get_total_drain_timeout(&self) -> Option<Duration> {
+        self.inner.get_total_drain_timeout()
+    }
+
+    fn request_summary(&self) -> String {
+        self.inner.request_summary()
+    }
+
+    fn response_written(&self) -> Option<&ResponseHeader> {
+        self.inner.response_written()
+    }
+
+    async fn shutdown(&mut self, _code: u32, _ctx: &str) {
+        self.inner.shutdown().await;
+    }
+
+    fn is_body_done(&mut self) -> bool {
+        true
+    }
+
+    async fn finish(&mut self) -> Result<()> {
+        self.inner.finish_body().await
+    }
+
+    fn is_body_empty(&mut self) -> bool {
+        false
+    }
+
+    async fn read_body_or_idle(&mut self, _no_body_expected: bool) -> Result<Option<Bytes>> {
+        let Self { inner, shared, origin, watchdog, end, .. } = self;
+        let clock = tokio::select! {
+            gone = inner.read_body_or_idle(true), if !shared.is_gone() => {
+                if gone.is_ok() || !shared.goes_on_without_client(*origin) {
+                    return gone;
+                }
+                tokio::select! {
+                    clock = clock_runs_out(shared, *origin, watchdog) => clock,
+                    () = &mut *end => shared.ends(),
+                }
+            }
+            clock = clock_runs_out(shared, *origin, watchdog) => clock,
+            () = &mut *end => shared.ends(),
+        };
+        Error::e_explain(ErrorType::ReadTimedout, format!("{clock:?} clock of the attempt ran out"))
+    }
+
+    fn body_bytes_sent(&self) -> usize {
+        self.inner.body_bytes_sent()
+    }
+
+    fn body_bytes_read(&self) -> usize {
+        self.inner.body_bytes_read()
+    }
+
+    fn digest(&self) -> Option<&Digest> {
+        self.inner.digest()
+    }
+
+    fn digest_mut(&mut self) -> Option<&mut Digest> {
+        self.inner.digest_mut()
+    }
+
+    fn client_addr(&self) -> Option<&SocketAddr> {
+        self.inner.client_addr()
+    }
+
+    fn server_addr(&self) -> Option<&SocketAddr> {
+        self.inner.server_addr()
+    }
+
+    fn pseudo_raw_h1_request_header(&self) -> Bytes {
+        self.inner.to_h1_raw()
+    }
+
+    fn enable_retry_buffering(&mut self) {}
+
+    fn retry_buffer_truncated(&self) -> bool {
+        false
+    }
+
+    fn get_retry_buffer(&self) -> Option<Bytes> {
+        lock(&self.shared.body).clone()
+    }
+
+    async fn finish_custom(&mut self) -> Result<()> {
+        Ok(())
+    }
+
+    fn take_custom_message_reader(&mut self) -> Option<CustomMessageReader> {
+        None
+    }
+
+    fn restore_custom_message_reader(&mut self, _reader: CustomMessageReader) -> Result<()> {
+        Ok(())
+    }
+
+    fn take_custom_message_writer(&mut self) -> Option<Box<dyn CustomMessageWrite>> {
+        None
+    }
+
+    fn restore_custom_message_writer(&mut self, _writer: Box<dyn CustomMessageWrite>) -> Result<()> {
+        Ok(())
+    }
+}
