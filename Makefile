@@ -30,7 +30,7 @@ wasm: setup ## compile the example plugins in WebAssembly and test the gateway t
 	@sh .ci/setup wasm
 	.ci/wasm
 	$(CARGO) build -p ai-gateway --features wasm
-	$(CARGO) test -p ai-gateway-tests --features wasm --test wasm
+	$(CARGO) test -p ai-gateway-tests --features wasm --test wasm -- --test-threads 1
 
 lint: ## format, clippy and documentation, warnings denied
 	$(CARGO) fmt --all --check

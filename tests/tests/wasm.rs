@@ -182,19 +182,18 @@ async fn targets_are_put_in_another_order() {
 
 #[tokio::test]
 async fn what_misbehaves_harms_its_own_request_and_on_error_decides() {
-    let hooks = "request-texts plan upstream answer-texts text window bytes end";
+    let events = ["request", "plan", "upstream", "answer", "text", "window", "bytes", "end"];
     for engine in ENGINES {
-        let more = |name: &str| {
-            format!("name = \"{name}\"\nengine = \"{engine}\"\nfuel = 50000000\nmemory = \"8MiB\"\ntimeout = \"1s\"")
-        };
-        let plugins = [
-            trickster(hooks, &format!("{}\nwhen = {{ header = {{ x-plugin = \"closed\" }} }}", more("closed"))),
-            trickster(
-                hooks,
-                &format!("{}\nwhen = {{ header = {{ x-plugin = \"open\" }} }}\non_error = \"open\"", more("open")),
-            ),
-        ];
-        let (_mock, mut gateway) = stage(&plugins.concat()).await;
+        let mut plugins = String::new();
+        for (event, on_error) in events.iter().flat_map(|event| [(event, "open"), (event, "closed")]) {
+            let name = if *event == "request" { on_error.to_owned() } else { format!("{on_error}-{event}") };
+            let more = format!(
+                "name = \"{name}\"\non_error = \"{on_error}\"\nwhen = {{ header = {{ x-plugin = \"{name}\" }} }}\n\
+                 engine = \"{engine}\"\nfuel = 50000000\nmemory = \"8MiB\"\ntimeout = \"1s\""
+            );
+            plugins += &trickster(&format!("request-texts {event}"), &more);
+        }
+        let (_mock, mut gateway) = stage(&plugins).await;
         let asked = async |act: &str, plugin: &str, stream| {
             exchange(gateway.addr, &question(act, "echo", stream).header("x-plugin", plugin)).await
         };
@@ -217,25 +216,25 @@ async fn what_misbehaves_harms_its_own_request_and_on_error_decides() {
             let (_, log) = gateway.output();
             assert!(log.iter().any(|line| line.contains("plugin closed: ") && line.contains(why)), "{act}: {log:#?}");
         }
-        for event in ["plan", "upstream", "answer", "text", "window", "bytes", "end"] {
+        for event in &events[1..] {
             for act in ["trap", "loop", "sleep"] {
                 if act == "sleep" && engine == "interpreter" {
                     continue;
                 }
                 let act = format!("{event}={act}");
-                assert_eq!(heard(&asked(&act, "open", true).await, true), TEXT, "{act}");
-                let reply = asked(&act, "closed", true).await;
-                match event {
+                assert_eq!(heard(&asked(&act, &format!("open-{event}"), true).await, true), TEXT, "{act}");
+                let reply = asked(&act, &format!("closed-{event}"), true).await;
+                match *event {
                     "plan" | "upstream" | "answer" => assert_eq!(reply.status, 500, "{act}: {}", reply.text()),
                     "text" | "window" => {
-                        assert!(!reply.text().contains("plans"), "{act}: {}", reply.text());
-                        assert!(reply.text().contains("the plugin `closed` failed"), "{act}: {}", reply.text());
+                        assert!(!reply.text().contains("falcon"), "{act}: {}", reply.text());
+                        assert!(reply.text().contains("the plugin `closed-"), "{act}: {}", reply.text());
                     }
                     _ => assert_eq!(heard(&reply, true), TEXT, "{act}"),
                 }
             }
         }
-        assert!(asked("text=beyond", "closed", false).await.text().contains("the plugin `closed` failed"));
+        assert!(asked("text=beyond", "closed-text", false).await.text().contains("the plugin `closed-text` failed"));
         asked("request=log", "closed", false).await;
         let lines = gateway.output().1.iter().filter(|line| line.contains("says: line")).count();
         assert_eq!(lines, 16);
