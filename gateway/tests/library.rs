@@ -565,9 +565,11 @@ impl ServeHttp for Measures {
     }
 }
 
+type Answers = HashMap<(Fingerprint, Form), Arc<Entry>>;
+
 /// Answers kept in a map.
 #[derive(Clone, Default)]
-struct Kept(Arc<Mutex<HashMap<(Fingerprint, Form), Arc<Entry>>>>);
+struct Kept(Arc<Mutex<Answers>>);
 
 #[async_trait]
 impl Tier for Kept {
