@@ -73,16 +73,16 @@ mod tests {
 
     #[test]
     fn it_is_done_wherever_it_is_called() {
-        let limit = Duration::from_millis(20);
-        let check = || {
+        fn check() {
+            let limit = Duration::from_millis(20);
             assert_eq!(at_once(limit, turns(0)), Ok(0));
             assert_eq!(at_once(limit, turns(3)), Ok(3));
             assert_eq!(at_once(limit, for_ever()), Err("it took longer than 20ms".into()));
-        };
+        }
         check();
         Builder::new_current_thread().enable_all().build().unwrap().block_on(async { check() });
         let many = Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
-        many.block_on(async { tokio::spawn(async move { check() }).await }).unwrap();
+        many.block_on(async { tokio::spawn(async { check() }).await }).unwrap();
         assert_eq!(alone(turns(2)), Ok(2));
     }
 }
