@@ -177,6 +177,43 @@ impl Plugin for Bad {
     }
 }
 
+/// Breaks in each of the two hooks that hear a stream.
+struct Deaf;
+
+#[async_trait]
+impl Plugin for Deaf {
+    fn needs(&self) -> Needs {
+        Needs::new().text(16).window(8)
+    }
+
+    fn text_hook(&self, _: &Context) -> Option<Box<dyn TextHook>> {
+        Some(Box::new(BadText(Deed::Fail, "text")))
+    }
+
+    async fn on_window(&self, _: &Part, _: &str, _: bool, _: &Context) -> Result<Flow, Failure> {
+        Err("it fails, too".into())
+    }
+}
+
+#[tokio::test]
+async fn a_stream_that_is_refused_by_both_of_a_plugins_hooks_ends_with_one_refusal() {
+    let (addr, _gateway) = serve(vec![config(Deaf, OnError::Closed, Duration::from_secs(5))]).await;
+    for dialect in Dialect::ALL {
+        let reply = exchange(addr, &ask(dialect, "two", "one two three four five", true)).await;
+        let text = reply.text();
+        let refusals = text.matches("the plugin `p` failed").count();
+        // The Responses API says each text again when it is whole.
+        assert!(refusals == 1 || dialect == Dialect::OpenAiResponses && refusals > 1, "{dialect}: {text}");
+        assert!(!text.contains("five"), "{dialect}: {text}");
+        if dialect == Dialect::Cohere {
+            // Its word for what is refused is read as an error.
+            assert!(text.contains("\"finish_reason\":\"ERROR\""), "{text}");
+        } else {
+            said(dialect, true, &reply);
+        }
+    }
+}
+
 #[tokio::test]
 async fn what_a_bad_plugin_does_is_treated_as_configured() {
     for hook in ["request", "plan", "upstream", "answer", "text", "window"] {

@@ -73,6 +73,8 @@ impl Screen {
                 }
                 Event::Stop { choice, .. } => self.state.choice(*choice).ended = false,
                 Event::Error(_) => self.state.over = false,
+                // Of a refusal: no other end comes from here.
+                Event::End if self.state.refused.take().is_some() => self.state.over = false,
                 _ => {}
             }
         }

@@ -175,8 +175,9 @@ answer_bytes = 20
 "#;
 
 /// What ships and is not in [`PLUGINS`], with its own test of every dialect, streamed and not.
-const ELSEWHERE: [(&str, &str); 2] = [
+const ELSEWHERE: [(&str, &str); 3] = [
     ("log", "what_is_asked_and_answered_is_logged_without_what_tells_of_persons"),
+    ("wasm", "tests/tests/wasm.rs, with the feature: what it does is up to the component"),
     ("webhook", "webhook::its_verdicts_count_on_every_dialect"),
 ];
 

@@ -12,7 +12,7 @@ use ai_gateway_plugins::{
 };
 use ai_gateway_providers::answer::AnswerForm;
 use ai_gateway_providers::codec::{Client, StreamEncoder, codec};
-use ai_gateway_providers::common::{Event, Losses};
+use ai_gateway_providers::common::{Block, Content, Delta, Event, Losses};
 use ai_gateway_providers::error::{ApiError, ErrorKind, encode_error};
 use ai_gateway_providers::{Dialect, Operation};
 use bounded_static::IntoBoundedStatic as _;
@@ -438,6 +438,23 @@ async fn window(active: &Active, part: Part, text: &str, end: bool) -> Option<Re
     }
 }
 
+/// Where the refusal begins with which a screen has ended its stream; the number of events if it has not.
+fn refusal_at(events: &[Event<'_>]) -> usize {
+    let [before @ .., Event::End] = events else { return events.len() };
+    let mut rest = before;
+    while let [
+        before @ ..,
+        Event::BlockStart { block: Block { content: Content::Refusal(_), .. }, .. },
+        Event::Delta { delta: Delta::Refusal(_), .. },
+        Event::BlockEnd { .. },
+        Event::Stop { .. },
+    ] = rest
+    {
+        rest = before;
+    }
+    rest.len()
+}
+
 /// A stream under way.
 struct Streaming {
     screen: Screen,
@@ -482,6 +499,8 @@ impl Streaming {
         } else {
             let mut events: Vec<Event<'static>> = Vec::new();
             screen.feed(&chunk, end, &mut |event| events.push(event.into_static()));
+            // A refusal is the gateway's word: nobody is asked about it.
+            let refusal = events.split_off(refusal_at(&events));
             let mut events = events.into_iter();
             while let Some(event) = events.next() {
                 let ends = match &event {
@@ -489,12 +508,16 @@ impl Streaming {
                     _ => None,
                 };
                 if let Some(rejection) = self.wait(event, &mut out).await {
-                    let unsent: Vec<Event<'static>> = ends.into_iter().chain(events).collect();
+                    let unsent: Vec<Event<'static>> = ends.into_iter().chain(events).chain(refusal).collect();
                     let Self { screen, encoder, losses, .. } = self;
                     screen.take_back(&unsent);
                     screen.refuse(rejection, &mut |event| encoder.encode(event, losses, &mut out));
-                    break;
+                    self.refused = self.screen.refused().cloned();
+                    return out.into();
                 }
+            }
+            for event in refusal {
+                self.encoder.encode(event, &mut self.losses, &mut out);
             }
         }
         self.refused = self.screen.refused().cloned();
