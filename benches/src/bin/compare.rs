@@ -71,6 +71,10 @@ fn run() -> Result<()> {
     };
     let mut effort = if arguments.quick { Effort::quick() } else { Effort::full() };
     effort.rounds = arguments.rounds.unwrap_or(effort.rounds).max(1);
+    if arguments.guardrail {
+        // The first words of a slow stream are held back for seconds: only so many as are opened at once.
+        effort.held = effort.held.min(64);
+    }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let sides = match () {
         () if arguments.noise => {
