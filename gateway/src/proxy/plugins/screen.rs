@@ -500,7 +500,7 @@ impl Streaming {
             let mut events: Vec<Event<'static>> = Vec::new();
             screen.feed(&chunk, end, &mut |event| events.push(event.into_static()));
             // A refusal is the gateway's word: nobody is asked about it.
-            let refusal = events.split_off(refusal_at(&events));
+            let mut refusal = events.split_off(refusal_at(&events));
             let mut events = events.into_iter();
             while let Some(event) = events.next() {
                 let ends = match &event {
@@ -508,12 +508,11 @@ impl Streaming {
                     _ => None,
                 };
                 if let Some(rejection) = self.wait(event, &mut out).await {
-                    let unsent: Vec<Event<'static>> = ends.into_iter().chain(events).chain(refusal).collect();
+                    let unsent: Vec<_> = ends.into_iter().chain(events).chain(std::mem::take(&mut refusal)).collect();
                     let Self { screen, encoder, losses, .. } = self;
                     screen.take_back(&unsent);
                     screen.refuse(rejection, &mut |event| encoder.encode(event, losses, &mut out));
-                    self.refused = self.screen.refused().cloned();
-                    return out.into();
+                    break;
                 }
             }
             for event in refusal {
