@@ -244,7 +244,7 @@ const fn left_out(dialect: Dialect) -> &'static [&'static [u8]] {
         Dialect::Anthropic => &[b"metadata"],
         Dialect::Gemini => &[b"labels"],
         Dialect::Bedrock => &[b"requestMetadata"],
-        Dialect::OpenAiResponses | Dialect::Cohere => &[],
+        Dialect::OpenAiResponses | Dialect::Cohere | Dialect::Own(_) => &[],
     }
 }
 

@@ -63,7 +63,7 @@ fn entry_meta(fingerprint: Fingerprint, meta: &CacheMeta) -> Meta {
     Meta {
         fingerprint,
         form: Form::Whole,
-        dialect: Dialect::OpenAiChat,
+        dialect: Dialect::OpenAiChat.as_str().into(),
         operation: Operation::Chat,
         status: header.status,
         headers: header.headers.clone(),

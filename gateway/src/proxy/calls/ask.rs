@@ -86,7 +86,7 @@ async fn send(
     if let Some(_refused) = verdict(status) {
         return Err(format!("provider `{name}` answered with status {status}"));
     }
-    let form = form_of(&header);
+    let form = form_of(&header, attempt.route.dialect);
     let observer = match std::mem::replace(&mut attempt.answer, AnswerWay::Straight) {
         AnswerWay::Straight => Observer::new(exchange.dialect(), operation, form, false),
         AnswerWay::Translated(translation) => Observer::translating(*translation, operation, form),
