@@ -31,7 +31,7 @@ pub(crate) use body::{edit_texts, facts, repeatable, texts};
 /// ```
 /// use ai_gateway_providers::codec::{Call, Client, Codec, Maker, Sink, StreamDecoder, StreamEncoder, Target};
 /// use ai_gateway_providers::common::{
-///     Block, Choice, Collector, Content, Delta, Event, Losses, Message, Request, Response, Role, Stop, StopReason, take_apart,
+///     Block, Choice, Content, Event, Losses, Message, Request, Response, Role,
 /// };
 /// use ai_gateway_providers::own::{ClientPath, Own, OwnDialect};
 /// use ai_gateway_providers::{ApiError, Dialect, ErrorKind, Usage};
@@ -90,7 +90,7 @@ pub(crate) use body::{edit_texts, facts, repeatable, texts};
 ///
 ///     fn decode_response<'a>(&self, body: &'a [u8], _maker: &Maker<'_>) -> Result<Response<'a>, ApiError> {
 ///         let blocks = vec![Block::text(text(&read(body)?["said"]))];
-///         let choice = Choice { blocks, stop: Stop::new(StopReason::EndTurn), ..Choice::default() };
+///         let choice = Choice { blocks, ..Choice::default() };
 ///         Ok(Response { choices: vec![choice], ..Response::new(Dialect::OpenAiChat) })
 ///     }
 ///
@@ -144,6 +144,12 @@ pub trait OwnDialect: Send + Sync + 'static {
     /// The content type of its streams; not `application/json`, which a whole answer has.
     fn stream_type(&self) -> &'static str {
         "text/event-stream"
+    }
+
+    /// Fields at the top of a request's body that change nothing in what is answered, for the gateway's cache: the name of the
+    /// model, which has been resolved, and the wish for a stream. What is not named here makes another question.
+    fn cache_ignores(&self) -> &'static [&'static str] {
+        &["model", "stream"]
     }
 
     /// Where a provider's `api_key` goes, unless its `auth` says that. `None`: where its `kind` has it, which is a bearer token
