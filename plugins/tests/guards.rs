@@ -147,6 +147,25 @@ fn what_tells_of_a_secret_may_have_been_found_as_something_else() {
     }
 }
 
+/// A line that only begins as the last one of a key does, and a first line that is none.
+#[test]
+fn where_a_private_key_ends_does_not_depend_on_the_cut() {
+    let guard = plugin("secrets", "");
+    let hold = guard.needs().text.unwrap();
+    let cx = context();
+    let run = |pieces: &[&str]| answer(&mut *guard.text_hook(&cx).unwrap(), PartKind::Text, pieces, hold).unwrap();
+    let key = "MIIBVgIBADANBgkqhkiG9w0BAQEFAASCAUAwggE8AgEAAkEAq7BFUpkGp3+LQmlQYx2eqzDV+xeG8kx".repeat(2);
+    for (text, redacted) in [
+        (format!("-----BEGIN PRIVATE KEY-----\n-----END {key}@b.com"), "[PRIVATE_KEY]@b.com"),
+        (format!("-----BEGIN PRIVATE KEY-----\n-----END {key}\n-----END PRIVATE KEY-----."), "[PRIVATE_KEY]."),
+        ("-----BEGIN PRIVATE KEY, they say-----".to_owned(), "-----BEGIN PRIVATE KEY, they say-----"),
+    ] {
+        for pieces in pairs(&text) {
+            assert_eq!(run(&pieces), redacted, "{pieces:?}");
+        }
+    }
+}
+
 #[test]
 fn placeholders_are_stable_and_never_mistaken() {
     let pii = plugin("pii", "");
@@ -298,9 +317,11 @@ async fn of_an_answer_no_more_than_the_most_is_logged() {
 const PARTS: &[&str] = &[
     "a@b.com", "john", "@", ".de", "4111 1111 1111 1111", "4111", "1111", " ", "-", "+49 30", "1234567", "030",
     "(212) 555-1234", "(", "DE89 3704 0044 0532 0130 00", "DE89", "sk-ant-", "AKIAIOSFODNN7EXAMPLQ", "eyJ",
-    "password: ", "\"", "\\n", "\\", "é", "电话", "13812345678", "://u:", "https://", "10.0.0.1", "token=",
-    "Bearer", "Pa55word!x", "-----BEGIN PRIVATE KEY-----", "-----END ", "\n", ",", ":", ".", "/", "123-45-6789",
-    "12345678Z", "[", "EMAIL_1]", "x", "0", "Project", "falcon", "ACME-123456",
+    "password: ", "\"", "\\n", "\\", "é", "电话", "13812345678", "://u:", "https://", "10.0.0.1", "token=", "Bearer",
+    "Pa55word!x", "-----BEGIN PRIVATE KEY-----", "-----END ", "\n", ",", ":", ".", "/", "123-45-6789", "12345678Z",
+    "[", "EMAIL_1]", "x", "0", "Project", "falcon", "ACME-123456", "tel ", "SSN ", "rut ", "uid:", "xn--", "=",
+    "'", "git@", "?", "&", "fe80::1", "+1 ", "1.2", "_", ")", "(+", "–", "\u{a0}", "00", "A1", "X", "key",
+    "secret", "; ", "&&", "ſ", "]", "[EMAIL_2]", "5678", "2024-01-02",
 ];
 
 fn parts() -> impl Strategy<Value = String> {

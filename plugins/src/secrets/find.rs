@@ -9,6 +9,8 @@ use crate::find::{Finder, Finding, Kind, Next, before};
 /// Most bytes of a private key: past them the rest is not hidden.
 const LONGEST_PEM: usize = 16 << 10;
 const PEM_BEGIN: &str = "-----BEGIN ";
+/// Most bytes of what its first and last lines name.
+const LONGEST_LABEL: usize = 64;
 
 /// What is found besides the [`SHAPES`].
 const PRIVATE_KEY: &str = "private_key";
@@ -82,29 +84,26 @@ impl Secrets {
         let Some(body) = rest.strip_prefix(PEM_BEGIN) else {
             return (!end && PEM_BEGIN.starts_with(rest)).then_some(Next::Open(here));
         };
-        let label = match body.get(..body.floor_char_boundary(64))?.find("-----") {
+        let label = match body.get(..body.floor_char_boundary(LONGEST_LABEL))?.find("-----") {
             Some(at) => body.get(..at)?,
-            None if !end
-                && body.len() < 64
-                && body.bytes().all(|byte| byte.is_ascii_uppercase() || matches!(byte, b' ' | b'-')) =>
-            {
-                return Some(Next::Open(here));
+            None => {
+                let open = !end && body.len() < LONGEST_LABEL && body.bytes().all(is_of_label);
+                return open.then_some(Next::Open(here));
             }
-            None => return None,
         };
-        if !label.contains("PRIVATE KEY") {
+        if !label.contains("PRIVATE KEY") || !label.bytes().all(is_of_label) {
             return None;
         }
         let inside = rest.get(..rest.floor_char_boundary(LONGEST_PEM))?;
-        let foot = "-----END ";
-        if let Some(at) = inside.find(foot) {
-            let behind = inside.get(at + foot.len()..)?;
-            match behind.find("-----") {
+        for (at, foot) in inside.match_indices("-----END ") {
+            let behind = rest.get(at + foot.len()..)?;
+            match behind.get(..behind.floor_char_boundary(LONGEST_LABEL))?.find("-----") {
                 Some(close) => return Some(self.found(PRIVATE_KEY, here..here + at + foot.len() + close + 5)),
-                None if !end && behind.len() < 64 => return Some(Next::Open(here)),
+                None if !end && behind.len() < LONGEST_LABEL => return Some(Next::Open(here)),
                 None => {}
             }
-        } else if !end && rest.len() < LONGEST_PEM {
+        }
+        if !end && rest.len() < LONGEST_PEM {
             return Some(Next::Open(here));
         }
         // Without its end: all that looks like it.
@@ -184,6 +183,10 @@ impl Secrets {
             Assigned::Not => None,
         }
     }
+}
+
+fn is_of_label(byte: u8) -> bool {
+    byte.is_ascii_uppercase() || byte.is_ascii_digit() || matches!(byte, b' ' | b'-')
 }
 
 /// Whether a token may begin there.
