@@ -2,7 +2,7 @@
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a broken test shall stop")]
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use ai_gateway_plugins::providers::{Dialect, Operation};
 use ai_gateway_plugins::{
@@ -125,6 +125,43 @@ fn what_an_answer_tells_is_redacted_the_same_from_every_cut() {
             for pieces in pairs(&arguments).step_by(5) {
                 assert_eq!(run(PartKind::Arguments, &pieces), whole, "{pieces:?}");
             }
+        }
+    }
+}
+
+/// The name of a secret, or the sign of a URL, may be a part of what was found before it and has gone out.
+#[test]
+fn what_tells_of_a_secret_may_have_been_found_as_something_else() {
+    let guard = plugin("pii", "action = 'redact'\non = ['answer']\nkinds = ['email', 'national_id', 'secret', 'ip']");
+    let hold = guard.needs().text.unwrap();
+    let cx = context();
+    let run = |pieces: &[&str]| answer(&mut *guard.text_hook(&cx).unwrap(), PartKind::Text, pieces, hold).unwrap();
+    for (text, redacted) in [
+        ("a@b.compassword: 123-45-6789-----BEGIN PRIVATE KEY-----", "[EMAIL]: [SECRET] PRIVATE KEY-----"),
+        ("10.0.0.1.password: Pa55word!x", "[IP].password: [SECRET]"),
+        ("https://10.0.0.1:Pa55word@host.com/", "https://[IP]:[SECRET]@host.com/"),
+    ] {
+        for pieces in pairs(text) {
+            assert_eq!(run(&pieces), redacted, "{pieces:?}");
+        }
+    }
+}
+
+/// A line that only begins as the last one of a key does, and a first line that is none.
+#[test]
+fn where_a_private_key_ends_does_not_depend_on_the_cut() {
+    let guard = plugin("secrets", "");
+    let hold = guard.needs().text.unwrap();
+    let cx = context();
+    let run = |pieces: &[&str]| answer(&mut *guard.text_hook(&cx).unwrap(), PartKind::Text, pieces, hold).unwrap();
+    let key = "MIIBVgIBADANBgkqhkiG9w0BAQEFAASCAUAwggE8AgEAAkEAq7BFUpkGp3+LQmlQYx2eqzDV+xeG8kx".repeat(2);
+    for (text, redacted) in [
+        (format!("-----BEGIN PRIVATE KEY-----\n-----END {key}@b.com"), "[PRIVATE_KEY]@b.com"),
+        (format!("-----BEGIN PRIVATE KEY-----\n-----END {key}\n-----END PRIVATE KEY-----."), "[PRIVATE_KEY]."),
+        ("-----BEGIN PRIVATE KEY, they say-----".to_owned(), "-----BEGIN PRIVATE KEY, they say-----"),
+    ] {
+        for pieces in pairs(&text) {
+            assert_eq!(run(&pieces), redacted, "{pieces:?}");
         }
     }
 }
@@ -275,30 +312,88 @@ async fn of_an_answer_no_more_than_the_most_is_logged() {
     assert_eq!((&line["answer"][0]["text"], &line["left_out"]), (&most.into(), &60.into()), "{line}");
 }
 
+/// Pieces of what is looked for, and of what stands around it.
+#[rustfmt::skip]
+const PARTS: &[&str] = &[
+    "a@b.com", "john", "@", ".de", "4111 1111 1111 1111", "4111", "1111", " ", "-", "+49 30", "1234567", "030",
+    "(212) 555-1234", "(", "DE89 3704 0044 0532 0130 00", "DE89", "sk-ant-", "AKIAIOSFODNN7EXAMPLQ", "eyJ",
+    "password: ", "\"", "\\n", "\\", "é", "电话", "13812345678", "://u:", "https://", "10.0.0.1", "token=", "Bearer",
+    "Pa55word!x", "-----BEGIN PRIVATE KEY-----", "-----END ", "\n", ",", ":", ".", "/", "123-45-6789", "12345678Z",
+    "[", "EMAIL_1]", "x", "0", "Project", "falcon", "ACME-123456", "tel ", "SSN ", "rut ", "uid:", "xn--", "=",
+    "'", "git@", "?", "&", "fe80::1", "+1 ", "1.2", "_", ")", "(+", "–", "\u{a0}", "00", "A1", "X", "key",
+    "secret", "; ", "&&", "ſ", "]", "[EMAIL_2]", "5678", "2024-01-02",
+];
+
+fn parts() -> impl Strategy<Value = String> {
+    prop::collection::vec(prop::sample::select(PARTS), 0..20).prop_map(|parts| parts.concat())
+}
+
+fn cuts() -> impl Strategy<Value = Vec<usize>> {
+    prop::collection::vec(0_usize..1000, 0..6)
+}
+
+/// `text` cut at `cuts`, parts of a thousand.
+fn cut<'t>(text: &'t str, cuts: &[usize]) -> Vec<&'t str> {
+    let mut places: Vec<usize> = cuts.iter().map(|cut| text.floor_char_boundary(text.len() * cut / 1000)).collect();
+    places.extend([0, text.len()]);
+    places.sort_unstable();
+    places.windows(2).map(|pair| &text[pair[0]..pair[1]]).collect()
+}
+
+const KINDS: &str = "kinds = ['email', 'phone', 'card', 'iban', 'national_id', 'secret', 'ip']";
+
+static GUARDS: LazyLock<Vec<Arc<dyn Plugin>>> = LazyLock::new(|| {
+    let deny = "words = ['project falcon', 'john', 'x-']\npatterns = ['\\bACME-\\d{6}\\b', '\\d{3}-']";
+    let redact = "action = 'redact'\non = ['answer']";
+    [("pii", KINDS), ("secrets", ""), ("deny", deny)]
+        .map(|(kind, more)| plugin(kind, &format!("{redact}\n{more}")))
+        .into()
+});
+
+static MASKS: LazyLock<[Arc<dyn Plugin>; 2]> = LazyLock::new(|| {
+    ["'request'", "'request', 'answer'"].map(|on| plugin("pii", &format!("action = 'mask'\non = [{on}]\n{KINDS}")))
+});
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(300))]
 
     /// Pieces of what is looked for, thrown together and cut anywhere.
     #[test]
-    fn any_text_is_cut_anywhere(
-        parts in prop::collection::vec(prop::sample::select(&[
-            "a@b.com", "john", "@", ".de", "4111 1111 1111 1111", "4111", "1111", " ", "-", "+49 30", "1234567", "030", "(212) 555-1234", "(",
-            "DE89 3704 0044 0532 0130 00", "DE89", "sk-ant-", "AKIAIOSFODNN7EXAMPLQ", "eyJ", "password: ", "\"", "\\n", "\\", "é", "电话", "13812345678",
-            "://u:", "Pa55word!x", "-----BEGIN PRIVATE KEY-----", "\n", ",", ":", ".", "123-45-6789", "12345678Z", "[", "EMAIL_1]", "x", "0",
-        ][..]), 0..20),
-        cuts in prop::collection::vec(0_usize..1000, 0..6),
-    ) {
-        let text = parts.concat();
-        let guard = plugin("pii", "action = 'redact'\non = ['answer']\nkinds = ['email', 'phone', 'card', 'iban', 'national_id', 'secret', 'ip']");
-        let hold = guard.needs().text.unwrap();
-        let cx = context();
-        for kind in [PartKind::Text, PartKind::Arguments] {
-            let run = |pieces: &[&str]| answer(&mut *guard.text_hook(&cx).unwrap(), kind, pieces, hold).unwrap();
-            let mut places: Vec<usize> = cuts.iter().map(|cut| text.floor_char_boundary(text.len() * cut / 1000)).collect();
-            places.extend([0, text.len()]);
-            places.sort_unstable();
-            let pieces: Vec<&str> = places.windows(2).map(|pair| &text[pair[0]..pair[1]]).collect();
-            prop_assert_eq!(run(&pieces), run(&[&text]), "{:?}", pieces);
+    fn any_text_is_cut_anywhere(text in parts(), cuts in cuts()) {
+        for guard in &*GUARDS {
+            let hold = guard.needs().text.unwrap();
+            let cx = context();
+            for kind in [PartKind::Text, PartKind::Arguments] {
+                let run = |pieces: &[&str]| answer(&mut *guard.text_hook(&cx).unwrap(), kind, pieces, hold).unwrap();
+                let pieces = cut(&text, &cuts);
+                prop_assert_eq!(run(&pieces), run(&[&text]), "{:?}", pieces);
+            }
+        }
+    }
+
+    /// The same of what was masked, by itself and among other things.
+    #[test]
+    fn any_text_that_was_masked_comes_back_from_any_cut(text in parts(), more in parts(), cuts in cuts()) {
+        let [restores, looks, ..] = &*MASKS;
+        for guard in [restores, looks] {
+            let hold = guard.needs().text.unwrap();
+            let cx = context();
+            let (_, masked) = ask(&**guard, &cx, &text);
+            let hook = || guard.text_hook(&cx);
+            if hook().is_none() {
+                prop_assert_eq!(&masked, &text);
+                continue;
+            }
+            let run = |kind, pieces: &[&str]| answer(&mut *hook().unwrap(), kind, pieces, hold).unwrap();
+            if Arc::ptr_eq(guard, restores) {
+                let pieces = cut(&masked, &cuts);
+                prop_assert_eq!(run(PartKind::Text, &pieces), &*text, "{:?}", pieces);
+            }
+            let said = masked + &more;
+            let pieces = cut(&said, &cuts);
+            for kind in [PartKind::Text, PartKind::Arguments] {
+                prop_assert_eq!(run(kind, &pieces), run(kind, &[&said]), "{:?}", pieces);
+            }
         }
     }
 }
