@@ -54,4 +54,5 @@ pub mod snapshot;
 pub mod telemetry;
 
 pub use ai_gateway_plugins as plugins;
+pub use ai_gateway_providers::own::{ClientPath, Own, OwnDialect};
 pub use embed::{Builder, Error, Gateway, Mounted};

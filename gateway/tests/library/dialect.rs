@@ -1,28 +1,22 @@
 //! A dialect that the program brings along, on either side of the gateway and on both: whole and streamed, its errors, its
 //! usage, the cache and plugins.
 
-#![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test")]
-
-mod client;
-mod telegram;
-
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
 use ai_gateway::plugins::{Context, End, Finish, Needs, Plugin, async_trait};
-use ai_gateway::{Builder, Gateway};
-use ai_gateway_providers::own::Own;
+use ai_gateway::{Builder, Gateway, Own};
 use ai_gateway_providers::{Dialect, ErrorKind};
-use client::{Reply, Request, ask, exchange, said};
 use pingora_core::apps::http_app::ServeHttp;
 use pingora_core::protocols::http::ServerSession;
-use pingora_core::server::configuration::ServerConf;
-use pingora_core::server::{RunArgs, Server};
 use pingora_core::services::listening::Service;
 use serde_json::{Value, json};
-use telegram::Telegram;
 use tokio::sync::mpsc;
+
+use crate::client::{Reply, Request, ask, exchange, said};
+use crate::setup::serve_built;
+use crate::telegram::Telegram;
 
 const CONFIG: &str = r#"
     [providers.mock]
@@ -130,30 +124,22 @@ struct Office {
 
 impl Office {
     async fn open(more: &str) -> Self {
-        let free = || std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-        let (here, there) = (free(), free());
-        let (addr, provider) = (here.local_addr().unwrap(), there.local_addr().unwrap());
-        drop((here, there));
+        let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let provider = free.local_addr().unwrap();
         let (told, ends) = mpsc::unbounded_channel();
         let text = format!("{CONFIG}{more}").replace("TELEGRAPH", &provider.to_string());
         let builder = Gateway::builder().config_text(text).dialect(telegram()).plugin("ends", Ends(told));
-        let mut gateway = builder.build().unwrap_or_else(|error| panic!("{error}"));
-        let conf = ServerConf { threads: 2, max_retries: 64, ..ServerConf::default() };
-        let mut server = Server::new_with_opt_and_conf(None, conf);
-        server.bootstrap();
-        let mut service = gateway.service(&server.configuration);
-        service.add_tcp(&addr.to_string());
-        server.add_service(service);
-        server.add_services(gateway.background());
         let telegraph = Telegraph::default();
-        let mut service = Service::new("telegraph".to_owned(), telegraph.clone());
-        service.add_tcp(&provider.to_string());
-        server.add_service(service);
-        std::thread::spawn(move || server.run(RunArgs::default()));
-        for addr in [addr, provider] {
-            while tokio::net::TcpStream::connect(addr).await.is_err() {
-                tokio::time::sleep(Duration::from_millis(5)).await;
-            }
+        let app = telegraph.clone();
+        let (addr, gateway) = serve_built(builder, move |server| {
+            drop(free);
+            let mut service = Service::new("telegraph".to_owned(), app);
+            service.add_tcp(&provider.to_string());
+            server.add_service(service);
+        })
+        .await;
+        while tokio::net::TcpStream::connect(provider).await.is_err() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
         }
         Self { addr, telegraph, ends, _gateway: gateway }
     }
