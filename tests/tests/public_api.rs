@@ -24,6 +24,8 @@ const PLUGINS: [&str; 16] = [
     "upstream",
     "verdict",
 ];
+/// What a dialect of one's own is made of.
+const PROVIDERS: [&str; 2] = ["codec/mod", "own/mod"];
 const GATEWAY: [&str; 3] = ["cache/tier", "embed/mod", "embed/mounted"];
 
 fn root() -> PathBuf {
@@ -67,7 +69,7 @@ fn items(source: &str) -> Vec<String> {
 
 fn listing() -> String {
     let mut text = String::new();
-    for (folder, files) in [("plugins", &PLUGINS[..]), ("gateway", &GATEWAY[..])] {
+    for (folder, files) in [("plugins", &PLUGINS[..]), ("providers", &PROVIDERS[..]), ("gateway", &GATEWAY[..])] {
         for file in files {
             let path = root().join(folder).join("src").join(format!("{file}.rs"));
             let source = std::fs::read_to_string(&path).unwrap_or_else(|e| panic!("{path:?}: {e}"));
