@@ -34,7 +34,8 @@ fn root() -> PathBuf {
 
 /// The public items of a source, one a line.
 fn items(source: &str) -> Vec<String> {
-    let source = source.split("#[cfg(test)]").next().unwrap_or_default();
+    // Of tests that stand in a file of their own only the line that says so is here.
+    let source = source.split("#[cfg(test)]\nmod tests {").next().unwrap_or_default();
     let (mut items, mut item): (Vec<String>, Option<String>) = (Vec::new(), None);
     let mut in_trait = false;
     for line in source.lines() {

@@ -304,6 +304,8 @@ impl Gateway {
     /// Puts another configuration in force. Requests under way finish under the one that they began with; what was counted and
     /// measured is kept. Listeners and the ledger stay as they are.
     ///
+    /// It is taken as it is: dialects are those of [`Config::dialects`], which [`Config::parse_extended`] fills in.
+    ///
     /// # Errors
     /// It cannot be built; the old one stays in force.
     pub fn reload(&self, config: &Config) -> Result<(), Error> {
