@@ -17,6 +17,7 @@ use crate::proxy::answer::{form_of, verdict};
 use crate::proxy::attempt::{self, Attempt};
 use crate::proxy::encode::AnswerWay;
 use crate::proxy::exchange::Request;
+use crate::proxy::failure::CLIENT_LEFT;
 use crate::proxy::{Exchange, Gateway, book, encode};
 use crate::snapshot::{Key, Target};
 use crate::telemetry::InFlight;
@@ -88,6 +89,9 @@ impl Drop for Own<'_> {
     fn drop(&mut self) {
         if let Some(exchange) = &mut self.exchange {
             exchange.client_left = true;
+            if exchange.attempt().is_none_or(|attempt| attempt.status.is_none()) {
+                exchange.status = CLIENT_LEFT;
+            }
         }
         self.book();
     }
