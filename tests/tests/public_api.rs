@@ -26,7 +26,7 @@ const PLUGINS: [&str; 16] = [
 ];
 /// What a dialect of one's own is made of.
 const PROVIDERS: [&str; 2] = ["codec/mod", "own/mod"];
-const GATEWAY: [&str; 3] = ["cache/tier", "embed/mod", "embed/mounted"];
+const GATEWAY: [&str; 4] = ["cache/tier", "clock/mod", "embed/mod", "embed/mounted"];
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
