@@ -86,6 +86,8 @@ struct Code {
 type Change = Box<dyn Fn(&mut Config) + Send + Sync>;
 
 impl Code {
+    /// # Errors
+    /// A name stands for two dialects.
     fn check(&self) -> Result<(), Error> {
         let mut names: Vec<&str> = Dialect::ALL.iter().map(|dialect| dialect.as_str()).collect();
         for own in &self.extensions.dialects {
@@ -105,7 +107,9 @@ impl Code {
         self.changes.iter().for_each(|change| change(&mut loaded.config));
         loaded.config.plugins.extend(self.plugins.iter().cloned());
         loaded.config.cache.own.0.extend(self.tiers.iter().cloned());
-        loaded.config.dialects.clone_from(&self.extensions.dialects);
+        let dialects = &mut loaded.config.dialects;
+        let new: Vec<Own> = self.extensions.dialects.iter().filter(|own| !dialects.contains(own)).copied().collect();
+        dialects.extend(new);
         loaded
     }
 }
