@@ -52,6 +52,7 @@ pub mod proxy;
 pub mod routing;
 pub mod server;
 pub mod snapshot;
+mod sqlite;
 pub mod telemetry;
 
 pub use ai_gateway_plugins as plugins;

@@ -1,7 +1,7 @@
 //! Text of answers in a sliding window.
 //!
 //! A [`TextHook`] sees the text of one answer, part by part, before the client does. Of a stream it is shown, with every piece
-//! that comes, what of the part has not gone out yet; it says what to replace and up to where the text may go. At most as many
+//! that comes (those that come together, as out of the cache, are one), what of the part has not gone out yet; it says what to replace and up to where the text may go. At most as many
 //! bytes as its plugin's [`Needs::text`](crate::Needs::text) are held back, and all of it goes out when the part ends. A
 //! text of an answer that comes whole is one piece that ends at once, so the same code serves both.
 //!

@@ -244,6 +244,19 @@ async fn what_misbehaves_harms_its_own_request_and_on_error_decides() {
 }
 
 #[tokio::test]
+async fn what_broke_off_says_so_once() {
+    let (_mock, gateway) = stage(&trickster("request bytes end", "name = \"p\"\non_error = \"open\"")).await;
+    for act in ["request=trap", "bytes=trap", "end=trap"] {
+        let reply = asked(&gateway, act, true).await;
+        assert_eq!(heard(&reply, true), TEXT, "{act}");
+        gateway.at_rest().await;
+        let said = format!("request {}: plugin p: it broke off", reply.header("x-request-id"));
+        let lines: Vec<String> = gateway.output().1.into_iter().filter(|line| line.contains(&said)).collect();
+        assert_eq!(lines.len(), 1, "{act}: {lines:#?}");
+    }
+}
+
+#[tokio::test]
 async fn while_one_loops_its_neighbours_go_on() {
     for engine in ENGINES {
         let more = format!("engine = \"{engine}\"\nfuel = 1000000000000\ntimeout = \"10s\"");

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use log::error;
 use rusqlite::{Connection, OptionalExtension, Transaction, params};
-use rusqlite_migration::{M, Migrations};
+use rusqlite_migration::M;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -14,6 +14,7 @@ use super::by_hash::Digest;
 use super::{KeyError, bounds, seconds, time};
 use crate::config::{CacheScope, KeyConfig, ModelPattern, Right};
 use crate::limits::Rule;
+use crate::sqlite;
 
 const MIGRATIONS: &[M<'static>] = &[
     M::up(
@@ -101,16 +102,9 @@ impl Store {
             .mode(0o600)
             .open(path)
             .map_err(|error| KeyError::Store(format!("`{shown}` cannot be opened: {error}")))?;
-        let mut connection = Connection::open(path)?;
-        // Tables that a power loss takes away are made again: a start does not wait for the disk at each step.
-        connection.pragma_update(None, "synchronous", "NORMAL")?;
-        connection.pragma_update(None, "journal_mode", "WAL")?;
-        connection.pragma_update(None, "foreign_keys", true)?;
-        connection.busy_timeout(std::time::Duration::from_secs(5))?;
-        Migrations::from_slice(MIGRATIONS)
-            .to_latest(&mut connection)
+        let connection = sqlite::open(path, MIGRATIONS)
             .map_err(|error| KeyError::Store(format!("`{shown}` is no store of keys: {error}")))?;
-        connection.pragma_update(None, "synchronous", "FULL")?;
+        connection.pragma_update(None, "foreign_keys", true)?;
         Ok(Self(connection))
     }
 

@@ -2,14 +2,13 @@
 //! recognised and its neighbours are still found.
 //!
 //! ```text
-//! FF A6 | length, u32 LE | CRC-32 of the payload, u32 LE | payload: JSON
+//! FF A6 | length, u32 LE | CRC-32 of the payload, u32 LE | payload: a row
 //! ```
 
-use std::io;
-
 use super::record::Record;
+use super::row;
 
-/// No UTF-8 text has the byte FF: a payload never looks like a mark.
+/// No UTF-8 text has the byte FF. What looks like a mark inside of a payload has no right checksum.
 const MARK: [u8; 2] = [0xff, 0xa6];
 /// Bytes before the payload.
 const HEAD: usize = 10;
@@ -17,13 +16,10 @@ const HEAD: usize = 10;
 const MAX_PAYLOAD: usize = 256 << 10;
 
 /// Puts a record in a frame at the end of `out`.
-///
-/// # Errors
-/// Never in practice: a record has no map whose keys could be refused.
-pub fn append(record: &Record<'_>, out: &mut Vec<u8>) -> io::Result<()> {
+pub fn append(record: &Record<'_>, out: &mut Vec<u8>) {
     let start = out.len();
     out.extend_from_slice(&[0; HEAD]);
-    serde_json::to_writer(&mut *out, record)?;
+    row::write(record, out);
     let (_, frame) = out.split_at_mut(start);
     if let Some((head, payload)) = frame.split_first_chunk_mut::<HEAD>()
         && let Ok(length) = u32::try_from(payload.len())
@@ -32,7 +28,6 @@ pub fn append(record: &Record<'_>, out: &mut Vec<u8>) -> io::Result<()> {
         let [g, h, i, j] = crc(payload).to_le_bytes();
         *head = [a, b, c, d, e, f, g, h, i, j];
     }
-    Ok(())
 }
 
 /// The payloads of a segment. What is damaged is skipped.
@@ -115,15 +110,15 @@ mod tests {
     fn segment(count: u32) -> (Vec<u8>, Vec<usize>) {
         let (mut bytes, mut ends) = (Vec::new(), Vec::new());
         for n in 0..count {
-            append(&full(n), &mut bytes).unwrap();
+            append(&full(n), &mut bytes);
             ends.push(bytes.len());
         }
         (bytes, ends)
     }
 
     fn read(bytes: &[u8]) -> Vec<u32> {
-        let record = |payload| serde_json::from_slice::<Record<'_>>(payload).unwrap();
-        Frames::new(bytes).map(|payload| (record(payload).at - 1_700_000_000_000_000) as u32).collect()
+        let at = |payload| row::values(payload).unwrap()[0].as_i64().unwrap();
+        Frames::new(bytes).map(|payload| (at(payload) - 1_700_000_000_000_000) as u32).collect()
     }
 
     #[test]

@@ -21,6 +21,7 @@ mod query;
 mod record;
 mod rerate;
 mod restore;
+mod row;
 mod spool;
 mod store;
 mod worker;
@@ -117,7 +118,7 @@ impl Ledger {
         let appended = FRAME.try_with(|frame| {
             let mut frame = frame.try_borrow_mut().map_err(|_| io::ErrorKind::ResourceBusy)?;
             frame.clear();
-            frame::append(record, &mut frame)?;
+            frame::append(record, &mut frame);
             self.spool.append(&frame);
             Ok::<(), io::Error>(())
         });

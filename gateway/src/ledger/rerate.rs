@@ -68,7 +68,7 @@ mod tests {
         let path = dir.path().join("ledger.db");
         let mut store = Store::open(&path).unwrap();
         let (mut bytes, count) = (Vec::new(), 2_500);
-        (0..count).for_each(|n| frame::append(&full(n), &mut bytes).unwrap());
+        (0..count).for_each(|n| frame::append(&full(n), &mut bytes));
         store.take_in(&bytes).unwrap();
 
         let double = |record: &Record<'_>| record.cost.filter(|cost| *cost != 3_000_009).map(|cost| 2 * cost);

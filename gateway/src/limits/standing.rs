@@ -1,7 +1,7 @@
 //! How a client stands with its limits: `x-ratelimit-*`, in the spelling of OpenAI.
 //! <https://platform.openai.com/docs/guides/rate-limits#rate-limits-in-headers>
 
-use std::fmt;
+use std::fmt::{self, Write as _};
 
 use http::HeaderValue;
 
@@ -58,7 +58,8 @@ impl Standing {
     pub fn headers(&self) -> impl Iterator<Item = (&'static str, HeaderValue)> {
         let of = |mark: Option<Mark>, [limit, remaining, reset]: [&'static str; 3]| {
             mark.into_iter().flat_map(move |mark| {
-                let text = HeaderValue::try_from(Reset(mark.reset).to_string()).ok();
+                let mut text = String::with_capacity(16);
+                let text = write!(text, "{}", Reset(mark.reset)).ok().and_then(|()| HeaderValue::try_from(text).ok());
                 [(limit, Some(mark.limit.into())), (remaining, Some(mark.remaining.into())), (reset, text)]
             })
         };
@@ -89,8 +90,12 @@ impl fmt::Display for Reset {
         if hours > 0 || minutes > 0 {
             write!(f, "{minutes}m")?;
         }
-        let fraction = format!(".{millis:03}");
-        write!(f, "{seconds}{}s", fraction.trim_end_matches(['0', '.']))
+        match millis {
+            0 => write!(f, "{seconds}s"),
+            _ if millis % 100 == 0 => write!(f, "{seconds}.{}s", millis / 100),
+            _ if millis % 10 == 0 => write!(f, "{seconds}.{:02}s", millis / 10),
+            _ => write!(f, "{seconds}.{millis:03}s"),
+        }
     }
 }
 

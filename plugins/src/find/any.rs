@@ -33,7 +33,7 @@ impl Any {
     /// goes over the text once.
     fn next_of(&self, known: &mut Vec<Next>, text: &str, from: usize, end: bool) -> Next {
         known.resize(self.0.len(), Next::Found(Finding::new(Arc::default(), 0..0)));
-        let (mut open, mut sign) = (text.len(), text.len());
+        let mut open = text.len();
         let mut best: Option<&Finding> = None;
         for (finder, known) in self.0.iter().zip(known) {
             if matches!(known, Next::Found(finding) if finding.range.start < from || finding.range.is_empty()) {
@@ -42,7 +42,6 @@ impl Any {
             match known {
                 Next::Open(at) => open = open.min(*at),
                 Next::Found(finding) => {
-                    sign = sign.min(finding.sign);
                     let wins = best.is_none_or(|best| {
                         let (new, old) = (&finding.range, &best.range);
                         new.start < old.start || (new.start == old.start && new.end > old.end)
@@ -56,7 +55,7 @@ impl Any {
         match best {
             // What is still open may become a finding that begins before this one, or there.
             Some(finding) if end || finding.range.start < open => Next::Found(finding.clone()),
-            Some(_) | None => Next::Open(open.min(sign).max(from)),
+            Some(_) | None => Next::Open(open.max(from)),
         }
     }
 }

@@ -40,15 +40,13 @@ pub struct Finding {
     pub kind: Kind,
     /// Where it stands, in bytes of the text; never empty.
     pub range: Range<usize>,
-    /// Where one has to look from to find it again: its start, or before it the name or sign that makes it one.
-    pub sign: usize,
 }
 
 impl Finding {
-    /// What tells by itself.
+    /// This is there.
     #[must_use]
     pub fn new(kind: Kind, range: Range<usize>) -> Self {
-        Self { kind, sign: range.start, range }
+        Self { kind, range }
     }
 }
 
@@ -64,10 +62,10 @@ pub enum Next {
 /// Finds one sort of thing, in time linear in the text.
 ///
 /// Of the text it sees only [`CONTEXT`] bytes before the place from which it looks, and it decides about a place by what stands
-/// near it: that makes the result independent of how a text was cut.
+/// near it, not by where it began to look: that makes the result independent of how a text was cut.
 pub trait Finder: Send + Sync {
-    /// The leftmost finding that begins at `from` or behind. Text before `from` is seen (for the borders of words) but never part
-    /// of a finding. `end`: nothing follows `text`; then the answer is no [`Next::Open`] before the end.
+    /// The leftmost finding that begins at `from` or behind. Text before `from` is seen (for the borders of words, and for names of
+    /// what follows) but never part of a finding. `end`: nothing follows `text`; then the answer is no [`Next::Open`] before the end.
     fn next(&self, text: &str, from: usize, end: bool) -> Next;
 
     /// Tells all findings from `from` on, in order; `found` says from where to go on. Gives back the place at which

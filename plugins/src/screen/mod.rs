@@ -4,6 +4,8 @@
 
 mod chain;
 mod stream;
+#[cfg(test)]
+mod tests;
 mod whole;
 
 use std::sync::Arc;

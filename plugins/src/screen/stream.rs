@@ -6,6 +6,9 @@ use crate::providers::codec::{Maker, Platform, StreamDecoder, codec};
 use crate::providers::common::{Block, Content, Delta, Event, ProviderTag, Stop, StopReason, Str};
 use crate::{Part, PartKind, Rejection, Stage};
 
+/// Most bytes of a text, give or take a piece, that are gathered before hooks see it: their calls stay short.
+const MOST_GATHERED: usize = 4 << 10;
+
 /// A stream on its way to the client. Bytes in, events out: the caller has them written by its dialect's encoder.
 ///
 /// Text comes out as soon as all hooks let it go, and all of it before its block ends. Probabilities of tokens are left out:
@@ -18,10 +21,23 @@ pub struct Screen {
 struct State {
     hooks: Vec<Hooked>,
     blocks: Vec<Open>,
+    /// Which text is being gathered, and what of it: pieces of one text that come together are looked at, and written, as one.
+    gathering: Option<Of>,
+    gathered: String,
     /// Answers that have not ended.
     choices: Vec<Choice>,
     refused: Option<Rejection>,
     over: bool,
+}
+
+/// Names one text of a stream.
+#[derive(Clone, Copy, PartialEq)]
+struct Of {
+    choice: u32,
+    index: u32,
+    /// Which summary of reasoning.
+    sub: Option<u32>,
+    kind: PartKind,
 }
 
 struct Choice {
@@ -45,7 +61,15 @@ impl Screen {
     pub fn new(dialect: Dialect, hooks: Vec<Hooked>, seed: &str) -> Self {
         let maker = Maker { provider: ProviderTag::of(""), platform: Platform::Native, model: "", id_seed: seed };
         let decoder = codec(dialect).stream_decoder(&maker);
-        let state = State { hooks, blocks: Vec::new(), choices: Vec::new(), refused: None, over: false };
+        let state = State {
+            hooks,
+            blocks: Vec::new(),
+            gathering: None,
+            gathered: String::new(),
+            choices: Vec::new(),
+            refused: None,
+            over: false,
+        };
         Self { decoder, state }
     }
 
@@ -53,6 +77,7 @@ impl Screen {
     pub fn feed(&mut self, chunk: &[u8], end: bool, sink: &mut dyn FnMut(Event<'_>)) {
         let Self { decoder, state } = self;
         decoder.feed(chunk, end, &mut |event| state.event(event, sink));
+        state.show(sink);
     }
 
     /// Ends the stream: the client gets the message as a refusal, and the proper end.
@@ -89,19 +114,28 @@ impl Screen {
 
 impl State {
     fn event(&mut self, event: Event<'_>, sink: &mut dyn FnMut(Event<'_>)) {
+        let event = match event {
+            _ if self.over => return,
+            Event::Logprobs { .. } if !self.hooks.is_empty() => return,
+            Event::Delta { choice, index, delta } => match text_of(delta) {
+                Ok((kind, sub, text)) => return self.gather(Of { choice, index, sub, kind }, &text, sink),
+                Err(delta) => Event::Delta { choice, index, delta },
+            },
+            event => event,
+        };
+        self.show(sink);
         if self.over {
             return;
         }
         match event {
             Event::BlockStart { choice, index, block } => self.begin(choice, index, block, sink),
-            Event::Delta { choice, index, delta } => self.delta(choice, index, delta, sink),
+            Event::Delta { choice, index, delta: Delta::Signature(_) } if self.is_edited(choice, index) => {}
             Event::BlockEnd { choice, index } => {
                 self.flush(choice, index, sink);
                 if !self.over {
                     sink(Event::BlockEnd { choice, index });
                 }
             }
-            Event::Logprobs { .. } if !self.hooks.is_empty() => {}
             Event::Stop { choice, stop, extras } => {
                 self.choice(choice).ended = true;
                 sink(Event::Stop { choice, stop, extras });
@@ -132,30 +166,35 @@ impl State {
         };
         self.blocks.push(Open { choice, index, kind, texts: Vec::new() });
         sink(Event::BlockStart { choice, index, block });
-        if let Some(kind) = kind.filter(|_| !text.is_empty()) {
-            self.text(choice, index, None, kind, &text, false, sink);
+        if let Some(kind) = kind {
+            self.gather(Of { choice, index, sub: None, kind }, &text, sink);
         }
     }
 
-    fn delta(&mut self, choice: u32, index: u32, delta: Delta<'_>, sink: &mut dyn FnMut(Event<'_>)) {
-        match text_of(delta) {
-            Ok((kind, sub, text)) => self.text(choice, index, sub, kind, &text, false, sink),
-            Err(Delta::Signature(_)) if self.is_edited(choice, index) => {}
-            Err(delta) => sink(Event::Delta { choice, index, delta }),
+    fn gather(&mut self, of: Of, text: &str, sink: &mut dyn FnMut(Event<'_>)) {
+        if text.is_empty() {
+            return;
         }
+        if self.gathering.is_some_and(|other| other != of) || self.gathered.len() >= MOST_GATHERED {
+            self.show(sink);
+        }
+        self.gathering = Some(of);
+        self.gathered.push_str(text);
     }
 
-    #[expect(clippy::too_many_arguments, reason = "they name one text of the stream")]
-    fn text(
-        &mut self,
-        choice: u32,
-        index: u32,
-        sub: Option<u32>,
-        kind: PartKind,
-        text: &str,
-        end: bool,
-        sink: &mut dyn FnMut(Event<'_>),
-    ) {
+    /// Shows the hooks what was gathered.
+    fn show(&mut self, sink: &mut dyn FnMut(Event<'_>)) {
+        let Some(of) = self.gathering.take() else { return };
+        let mut text = std::mem::take(&mut self.gathered);
+        if !self.over {
+            self.text(of, &text, false, sink);
+        }
+        text.clear();
+        self.gathered = text;
+    }
+
+    fn text(&mut self, of: Of, text: &str, end: bool, sink: &mut dyn FnMut(Event<'_>)) {
+        let Of { choice, index, sub, kind } = of;
         let Self { hooks, blocks, .. } = self;
         let mut out = |text: &str| sink(Event::Delta { choice, index, delta: delta(kind, sub, text.into()) });
         let open = blocks.iter_mut().rev().find(|open| open.choice == choice && open.index == index);
@@ -188,7 +227,7 @@ impl State {
             at.and_then(|at| self.blocks.get(at)).into_iter().flat_map(|open| open.texts.iter().map(|t| t.0)).collect();
         for sub in subs {
             if !self.over {
-                self.text(choice, index, sub, kind, "", true, sink);
+                self.text(Of { choice, index, sub, kind }, "", true, sink);
             }
         }
         self.blocks.retain(|open| open.choice != choice || open.index != index);

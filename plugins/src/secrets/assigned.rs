@@ -5,7 +5,11 @@ use std::ops::Range;
 use crate::find::before;
 
 /// Most bytes of a name.
-pub(super) const LONGEST_NAME: usize = 64;
+const LONGEST_NAME: usize = 64;
+/// Most bytes between a name and its value.
+const LONGEST_BETWEEN: usize = 8;
+/// Most bytes of the user in a URL.
+const LONGEST_USER: usize = 64;
 /// Most bytes of a value, and of what stands between it and its name.
 const LONGEST_VALUE: usize = 512;
 
@@ -41,16 +45,47 @@ pub(super) enum Assigned {
     Not,
 }
 
-/// Whether a secret's name stands in `name`, and its value behind.
+/// Where the name and the `://` may stand that make a secret of what begins at `from` or behind, in order: the last ones before it.
+pub(super) fn signs_before(text: &str, from: usize) -> [Option<usize>; 2] {
+    let head = text.as_bytes().get(..from).unwrap_or_default();
+    let between = head.iter().rev().take(LONGEST_BETWEEN).take_while(|byte| is_between(**byte)).count();
+    let length = head.iter().rev().skip(between).take(LONGEST_NAME).take_while(|byte| is_of_name(**byte)).count();
+    let name = (length > 0).then(|| from - between - length);
+    let near = from.saturating_sub("://:".len() + LONGEST_USER);
+    let colons = memchr::memrchr_iter(b':', head.get(near..).unwrap_or_default()).map(|at| near + at);
+    let url = colons.into_iter().find(|at| text.get(*at..).is_some_and(|rest| rest.starts_with("://")));
+    if url < name { [url, name] } else { [name, url] }
+}
+
+/// Where the name ends that begins at `here`; `None`: it is too long for one.
+pub(super) fn name_end(text: &str, here: usize) -> Option<usize> {
+    let bytes = text.as_bytes().get(here..).unwrap_or_default();
+    let length = bytes.iter().take(LONGEST_NAME + 1).take_while(|byte| is_of_name(**byte)).count();
+    (length <= LONGEST_NAME).then_some(here + length)
+}
+
+fn is_of_name(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.')
+}
+
+/// Whether a secret's name stands in `name`, and its value behind: after one of `:`, `=`, `:=`, `=>`, in quotes or not.
 pub(super) fn read(text: &str, name: Range<usize>, end: bool) -> Assigned {
     let word = text.get(name.clone()).unwrap_or_default();
-    let is_password = PASSWORDS.iter().any(|part| ends_like(word, part));
+    let rest = text.get(name.end..).unwrap_or_default();
+    let between = rest.bytes().take(LONGEST_BETWEEN).take_while(|byte| is_between(*byte)).count();
+    let sign = rest.get(..between).unwrap_or_default();
+    let assigns = sign.contains([':', '=']) || word.eq_ignore_ascii_case("bearer");
+    let open = between == rest.len() && !end;
+    if !assigns && !open {
+        return Assigned::Not;
+    }
     // "tokens", "max_tokens", "secretary" are none.
+    let is_password = PASSWORDS.iter().any(|part| ends_like(word, part));
     if !is_password && !TOKENS.iter().any(|part| ends_like(word, part)) {
         return Assigned::Not;
     }
-    let Some(value) = value(text, name.end, word) else {
-        return if at_end(text, name.end) && !end { Assigned::Open } else { Assigned::Not };
+    let Some(value) = value(text, name.end + between, sign).filter(|_| assigns) else {
+        return if open { Assigned::Open } else { Assigned::Not };
     };
     if value.end == text.len() && !end && value.len() <= LONGEST_VALUE {
         return Assigned::Open;
@@ -66,25 +101,12 @@ fn ends_like(name: &str, part: &str) -> bool {
     part.chars().rev().all(|char| letters.next() == Some(char))
 }
 
-/// Whether what stands behind `from` could still become an assignment.
-fn at_end(text: &str, from: usize) -> bool {
-    let rest = text.get(from..).unwrap_or_default();
-    rest.len() <= 8 && rest.bytes().all(is_between)
-}
-
 fn is_between(byte: u8) -> bool {
     matches!(byte, b' ' | b'"' | b'\'' | b'`' | b':' | b'=' | b'>' | b'\0')
 }
 
-/// Where the value is that is assigned to the name which ends at `from`: behind one of `:`, `=`, `:=`, `=>`, in quotes or not.
-fn value(text: &str, from: usize, name: &str) -> Option<Range<usize>> {
-    let rest = text.get(from..)?;
-    let between = rest.bytes().take(8).take_while(|byte| is_between(*byte)).count();
-    let sign = rest.get(..between)?;
-    if !sign.contains([':', '=']) && !name.eq_ignore_ascii_case("bearer") {
-        return None;
-    }
-    let start = from + between;
+/// The value that begins at `start`, behind `sign`.
+fn value(text: &str, start: usize, sign: &str) -> Option<Range<usize>> {
     let quote = sign.chars().next_back().filter(|last| matches!(last, '"' | '\'' | '`' | '\0'));
     let rest = text.get(start..)?;
     let limit = rest.get(..rest.floor_char_boundary(LONGEST_VALUE + 4))?;
@@ -188,6 +210,7 @@ pub(super) fn in_url(text: &str, sign: usize, end: bool) -> Assigned {
     let Some(stop) = run else { return if rest.len() < 256 && !end { Assigned::Open } else { Assigned::Not } };
     let Some((user, password)) = limit.get(..stop).and_then(|user| user.split_once(':')) else { return Assigned::Not };
     if !limit.get(stop..).is_some_and(|rest| rest.starts_with('@'))
+        || user.len() > LONGEST_USER
         || password.len() < 4
         || is_stand_in(password)
         || password == "password"

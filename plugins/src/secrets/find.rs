@@ -2,13 +2,15 @@
 
 use std::collections::BTreeMap;
 
-use super::assigned::{self, Assigned, LONGEST_NAME};
+use super::assigned::{self, Assigned};
 use super::shapes::{SHAPES, Shape};
 use crate::find::{Finder, Finding, Kind, Next, before};
 
 /// Most bytes of a private key: past them the rest is not hidden.
 const LONGEST_PEM: usize = 16 << 10;
 const PEM_BEGIN: &str = "-----BEGIN ";
+/// Most bytes of what its first and last lines name.
+const LONGEST_LABEL: usize = 64;
 
 /// What is found besides the [`SHAPES`].
 const PRIVATE_KEY: &str = "private_key";
@@ -49,12 +51,6 @@ impl Secrets {
         Next::Found(Finding::new(kind, range))
     }
 
-    /// What is one because of the sign before it.
-    fn behind(&self, sign: usize, name: &str, range: std::ops::Range<usize>) -> Next {
-        let kind = self.kinds.get(name).cloned().unwrap_or_else(|| name.into());
-        Next::Found(Finding { kind, range, sign })
-    }
-
     /// What of known shape begins at `here`.
     fn shaped(&self, text: &str, here: usize, end: bool) -> Option<Next> {
         let rest = text.get(here..)?;
@@ -88,29 +84,26 @@ impl Secrets {
         let Some(body) = rest.strip_prefix(PEM_BEGIN) else {
             return (!end && PEM_BEGIN.starts_with(rest)).then_some(Next::Open(here));
         };
-        let label = match body.get(..body.floor_char_boundary(64))?.find("-----") {
+        let label = match body.get(..body.floor_char_boundary(LONGEST_LABEL))?.find("-----") {
             Some(at) => body.get(..at)?,
-            None if !end
-                && body.len() < 64
-                && body.bytes().all(|byte| byte.is_ascii_uppercase() || matches!(byte, b' ' | b'-')) =>
-            {
-                return Some(Next::Open(here));
+            None => {
+                let open = !end && body.len() < LONGEST_LABEL && body.bytes().all(is_of_label);
+                return open.then_some(Next::Open(here));
             }
-            None => return None,
         };
-        if !label.contains("PRIVATE KEY") {
+        if !label.contains("PRIVATE KEY") || !label.bytes().all(is_of_label) {
             return None;
         }
         let inside = rest.get(..rest.floor_char_boundary(LONGEST_PEM))?;
-        let foot = "-----END ";
-        if let Some(at) = inside.find(foot) {
-            let behind = inside.get(at + foot.len()..)?;
-            match behind.find("-----") {
+        for (at, foot) in inside.match_indices("-----END ") {
+            let behind = rest.get(at + foot.len()..)?;
+            match behind.get(..behind.floor_char_boundary(LONGEST_LABEL))?.find("-----") {
                 Some(close) => return Some(self.found(PRIVATE_KEY, here..here + at + foot.len() + close + 5)),
-                None if !end && behind.len() < 64 => return Some(Next::Open(here)),
+                None if !end && behind.len() < LONGEST_LABEL => return Some(Next::Open(here)),
                 None => {}
             }
-        } else if !end && rest.len() < LONGEST_PEM {
+        }
+        if !end && rest.len() < LONGEST_PEM {
             return Some(Next::Open(here));
         }
         // Without its end: all that looks like it.
@@ -123,34 +116,23 @@ impl Secrets {
 
 impl Finder for Secrets {
     fn next(&self, text: &str, from: usize, end: bool) -> Next {
+        if self.assigned
+            && let Some(next) = self.told_before(text, from, end)
+        {
+            return next;
+        }
         let bytes = text.as_bytes();
         let mut here = from;
         while let Some(byte) = bytes.get(here) {
-            if *byte == b'-' && bytes.get(here.wrapping_sub(1)) != Some(&b'-') {
-                if let Some(next) = self.pem(text, here, end) {
-                    return next;
+            let next = match byte {
+                b'-' if bytes.get(here.wrapping_sub(1)) != Some(&b'-') => self.pem(text, here, end),
+                _ if byte.is_ascii_alphanumeric() && begins(text, here) => {
+                    self.shaped(text, here, end).or_else(|| self.assigned(text, here, end))
                 }
-            } else if *byte == b':' && self.assigned {
-                let rest = text.get(here..).unwrap_or_default();
-                if !end && "://".starts_with(rest) {
-                    return Next::Open(here);
-                }
-                if rest.starts_with("://") {
-                    match assigned::in_url(text, here, end) {
-                        Assigned::Value(value) => return self.behind(here, URL_PASSWORD, value),
-                        Assigned::Open => return Next::Open(here),
-                        Assigned::Not => {}
-                    }
-                }
-            } else if byte.is_ascii_alphanumeric() && begins(text, here) {
-                if let Some(next) = self.shaped(text, here, end) {
-                    return next;
-                }
-                if self.assigned
-                    && let Some(next) = self.named(text, here, end)
-                {
-                    return next;
-                }
+                _ => self.assigned(text, here, end),
+            };
+            if let Some(next) = next {
+                return next;
             }
             here += 1;
         }
@@ -159,30 +141,52 @@ impl Finder for Secrets {
 }
 
 impl Secrets {
+    /// What begins at `from` or behind because of what stands before: that may have been found as something else.
+    fn told_before(&self, text: &str, from: usize, end: bool) -> Option<Next> {
+        let nexts = assigned::signs_before(text, from).into_iter().flatten();
+        nexts.filter_map(|sign| self.assigned(text, sign, end)).find_map(|next| match next {
+            Next::Open(_) => Some(Next::Open(from)),
+            Next::Found(finding) => (finding.range.start >= from).then_some(Next::Found(finding)),
+        })
+    }
+
+    /// What is a secret because of the name or the `://` that begins at `here`.
+    fn assigned(&self, text: &str, here: usize, end: bool) -> Option<Next> {
+        let rest = text.get(here..)?;
+        match rest.bytes().next()? {
+            _ if !self.assigned => None,
+            b':' if !end && "://".starts_with(rest) => Some(Next::Open(here)),
+            b':' if rest.starts_with("://") => match assigned::in_url(text, here, end) {
+                Assigned::Value(value) => Some(self.found(URL_PASSWORD, value)),
+                Assigned::Open => Some(Next::Open(here)),
+                Assigned::Not => None,
+            },
+            byte if byte.is_ascii_alphanumeric() && begins(text, here) => self.named(text, here, end),
+            _ => None,
+        }
+    }
+
     /// What is assigned to the name that begins at `here`.
     fn named(&self, text: &str, here: usize, end: bool) -> Option<Next> {
-        let rest = text.get(here..)?;
-        let part = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.');
-        let length = rest.as_bytes().iter().take(LONGEST_NAME + 1).take_while(|byte| part(byte)).count();
-        if length > LONGEST_NAME {
-            return None;
-        }
-        if !end && length == rest.len() {
+        let name = here..assigned::name_end(text, here)?;
+        if !end && name.end == text.len() {
             return Some(Next::Open(here));
         }
-        match assigned::read(text, here..here + length, end) {
-            Assigned::Value(value) => {
-                // What tells by its look keeps its own name.
-                Some(match self.shaped(text, value.start, end) {
-                    Some(Next::Found(shaped)) => Next::Found(Finding { sign: here, ..shaped }),
-                    Some(Next::Open(_)) => Next::Open(here),
-                    None => self.behind(here, ASSIGNED, value),
-                })
-            }
+        match assigned::read(text, name, end) {
+            // What tells by its look keeps its own name.
+            Assigned::Value(value) => Some(match self.shaped(text, value.start, end) {
+                Some(Next::Open(_)) => Next::Open(here),
+                Some(shaped) => shaped,
+                None => self.found(ASSIGNED, value),
+            }),
             Assigned::Open => Some(Next::Open(here)),
             Assigned::Not => None,
         }
     }
+}
+
+fn is_of_label(byte: u8) -> bool {
+    byte.is_ascii_uppercase() || byte.is_ascii_digit() || matches!(byte, b' ' | b'-')
 }
 
 /// Whether a token may begin there.

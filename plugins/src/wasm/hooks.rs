@@ -66,7 +66,11 @@ impl Wasm {
 
     /// Tells of something that nothing can be decided of.
     fn let_know(&self, event: &Event, cx: &Context) {
-        if let Err(failure) = self.tell_now(&slot(cx), event, cx) {
+        let slot = slot(cx);
+        if slot.is_broken() {
+            return;
+        }
+        if let Err(failure) = self.tell_now(&slot, event, cx) {
             log::warn!("request {}: plugin {}: {failure}", cx.about().id, cx.plugin());
         }
     }

@@ -24,6 +24,11 @@ enum State {
 }
 
 impl Slot {
+    /// Whether its instance broke off, which whoever was told of the event has said.
+    pub(super) fn is_broken(&self) -> bool {
+        self.0.try_lock().is_ok_and(|state| matches!(*state, State::Broken))
+    }
+
     /// Tells the instance of an event; `start` makes it.
     ///
     /// # Errors

@@ -9,6 +9,7 @@ mod question;
 mod space;
 
 use std::collections::HashMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::SystemTime;
 
@@ -59,6 +60,14 @@ pub struct Place {
     pub bucket: Fingerprint,
 }
 
+/// Does what takes its time on a thread of its own. A panic is told without its words, which may be of a prompt.
+fn blocking<T: Send + 'static>(what: &'static str, work: impl FnOnce() -> T + Send + 'static) -> JoinHandle<Option<T>> {
+    spawn_blocking(move || {
+        let done = catch_unwind(AssertUnwindSafe(work));
+        done.inspect_err(|_| log::error!("the semantic cache could not {what}: it panicked")).ok()
+    })
+}
+
 impl Semantic {
     /// The answered question nearest to `vector`, no farther than `within`: cosine distance, 1 less the similarity;
     /// of those whose answers last beyond `now`.
@@ -70,13 +79,13 @@ impl Semantic {
             let space = space.read().unwrap_or_else(PoisonError::into_inner);
             space.nearest(&bucket, &vector, within, now)
         };
-        spawn_blocking(search).await.ok()?
+        blocking("search", search).await.ok()??
     }
 
     /// Remembers answered questions. Returns at once; what is returned ends when they can be found.
-    pub fn learn(&self, learnt: Vec<Arc<Learnt>>) -> JoinHandle<()> {
+    pub fn learn(&self, learnt: Vec<Arc<Learnt>>) -> JoinHandle<Option<()>> {
         let learnt: Vec<_> = learnt.into_iter().map(|learnt| (self.space(&learnt.model), learnt)).collect();
-        spawn_blocking(move || {
+        blocking("learn", move || {
             for (space, learnt) in learnt {
                 let Learnt { point, vector, most, .. } = &*learnt;
                 let mut space = space.write().unwrap_or_else(PoisonError::into_inner);
@@ -106,7 +115,7 @@ impl Semantic {
     pub async fn purge(&self, what: &Purge) {
         let spaces = self.spaces.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let what = what.clone();
-        let purged = spawn_blocking(move || {
+        let purged = blocking("forget", move || {
             for (model, space) in spaces {
                 space.write().unwrap_or_else(PoisonError::into_inner).purge(&what, &model);
             }
@@ -139,6 +148,12 @@ mod tests {
     use futures::future::join;
 
     use super::*;
+
+    #[tokio::test]
+    async fn work_that_panics_has_no_result() {
+        assert_eq!(blocking("count", || 1).await.unwrap(), Some(1));
+        assert_eq!(blocking("count", || -> u8 { panic!("as it shall") }).await.unwrap(), None);
+    }
 
     #[tokio::test]
     async fn one_asks_for_the_vector_of_a_text_and_the_others_wait() {

@@ -10,7 +10,7 @@ fn ledger(records: &[Record<'_>]) -> (tempfile::TempDir, impl Fn(Query) -> Repor
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("ledger.db");
     let mut bytes = Vec::new();
-    records.iter().for_each(|record| frame::append(record, &mut bytes).unwrap());
+    records.iter().for_each(|record| frame::append(record, &mut bytes));
     Store::open(&path).unwrap().take_in(&bytes).unwrap();
     (dir, move |query| ask(&path, &query).unwrap())
 }

@@ -102,7 +102,7 @@ mod tests {
 
     fn framed(n: u32) -> Vec<u8> {
         let mut bytes = Vec::new();
-        frame::append(&full(n), &mut bytes).unwrap();
+        frame::append(&full(n), &mut bytes);
         bytes
     }
 

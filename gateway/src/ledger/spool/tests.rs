@@ -8,6 +8,7 @@ use proptest::prelude::*;
 use super::super::frame::{self, Frames};
 use super::super::record::Record;
 use super::super::record::tests::full;
+use super::super::row::values;
 use super::*;
 
 const SYNC: Duration = Duration::from_millis(5);
@@ -18,7 +19,7 @@ fn spool(root: &Path, memory: usize) -> Spool {
 
 fn framed(n: u32) -> Vec<u8> {
     let mut bytes = Vec::new();
-    frame::append(&full(n), &mut bytes).unwrap();
+    frame::append(&full(n), &mut bytes);
     bytes
 }
 
@@ -27,8 +28,8 @@ fn found(spool: &Spool) -> Vec<i64> {
     let mut numbers = Vec::new();
     for path in spool.run.segments().unwrap() {
         let bytes = fs::read(path).unwrap();
-        let record = |payload| serde_json::from_slice::<Record<'_>>(payload).unwrap();
-        numbers.extend(Frames::new(&bytes).map(|payload| record(payload).at - full(0).at));
+        let at = |payload| values(payload).unwrap()[0].as_i64().unwrap();
+        numbers.extend(Frames::new(&bytes).map(|payload| at(payload) - full(0).at));
     }
     numbers
 }

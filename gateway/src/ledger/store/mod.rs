@@ -1,7 +1,6 @@
 //! The database: SQLite, one table, one row for each record. Whatever opens it for writing is a thread of the ledger or
 //! the command line, never a request.
 
-mod row;
 mod schema;
 
 use std::path::Path;
@@ -10,7 +9,7 @@ use rusqlite::{Connection, TransactionBehavior};
 
 use super::frame::Frames;
 use super::record::Record;
-use row::{INSERT, SELECT, bind, read};
+use super::row::{Insert, SELECT, read, signed, values};
 pub use schema::open_read_only;
 
 /// Why the database did not do it.
@@ -59,15 +58,12 @@ impl Store {
         let mut taken = TakenIn::default();
         let transaction = self.db.transaction_with_behavior(TransactionBehavior::Immediate)?;
         {
-            let mut insert = transaction.prepare_cached(INSERT)?;
+            let mut rows = Insert::new(&transaction)?;
             for payload in frames.by_ref() {
-                let Ok(record) = serde_json::from_slice::<Record<'_>>(payload) else {
-                    taken.damaged += 1;
-                    continue;
-                };
-                match bind(&mut insert, &record)? {
-                    0 => taken.known += 1,
-                    _ => taken.stored += 1,
+                match values(payload) {
+                    None => taken.damaged += 1,
+                    Some(values) if rows.insert(values)? => taken.stored += 1,
+                    Some(_) => taken.known += 1,
                 }
             }
         }
@@ -135,7 +131,7 @@ impl Store {
                 "UPDATE usage SET rerated_cost = ?4, rerated_map = ?5 WHERE at = ?1 AND id = ?2 AND seq = ?3",
             )?;
             for (record, cost) in costs {
-                update.execute((record.at, &*record.id, record.seq, cost.map(row::signed), price_map))?;
+                update.execute((record.at, &*record.id, record.seq, cost.map(signed), price_map))?;
             }
         }
         Ok(transaction.commit()?)

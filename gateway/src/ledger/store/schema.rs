@@ -3,12 +3,12 @@
 //! A migration only ever adds: while a binary is upgraded, the old process still writes to the migrated file.
 
 use std::path::Path;
-use std::time::Duration;
 
 use rusqlite::{Connection, OpenFlags};
-use rusqlite_migration::{M, Migrations};
+use rusqlite_migration::M;
 
 use super::StoreError;
+use crate::sqlite;
 
 /// `at` comes first in the primary key: new rows go to the end of the file, a query reads the part of its time, and
 /// what is too old goes from the front. Costs are whole pico-dollars, times whole microseconds.
@@ -62,33 +62,25 @@ const MIGRATIONS: &[M<'static>] = &[
     M::up("ALTER TABLE usage ADD COLUMN account TEXT"),
 ];
 
-/// How long a statement waits for another process that writes.
-const PATIENCE: Duration = Duration::from_secs(5);
-
-/// Opens the file, makes it if it is not there, and brings its tables up to date.
+/// Opens the file, makes it if it is not there, and brings its tables up to date. A commit outlives a power loss: the segment that
+/// its records came from is removed after it.
 pub fn open(path: &Path) -> Result<Connection, StoreError> {
-    let mut db = Connection::open(path)?;
-    db.busy_timeout(PATIENCE)?;
-    // Tables that a power loss takes away are made again: a start does not wait for the disk at each step.
-    db.pragma_update(None, "synchronous", "normal")?;
-    // Readers and the writer do not wait for each other.
-    db.pragma_update(None, "journal_mode", "wal")?;
+    let db = sqlite::open(path, MIGRATIONS)?;
     db.pragma_update(None, "journal_size_limit", 64 << 20)?;
-    Migrations::from_slice(MIGRATIONS).to_latest(&mut db)?;
-    // A commit has to outlive a power loss: the segment it came from is removed after it.
-    db.pragma_update(None, "synchronous", "full")?;
     Ok(db)
 }
 
 /// Opens the file for reading only; the gateway may be running.
 pub fn open_read_only(path: &Path) -> Result<Connection, StoreError> {
     let db = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
-    db.busy_timeout(PATIENCE)?;
+    db.busy_timeout(sqlite::PATIENCE)?;
     Ok(db)
 }
 
 #[cfg(test)]
 mod tests {
+    use rusqlite_migration::Migrations;
+
     use super::*;
 
     /// The first cells of the first table of `docs/ledger.md` are the columns.

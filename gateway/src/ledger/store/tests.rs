@@ -12,7 +12,7 @@ fn store() -> (tempfile::TempDir, Store) {
 
 fn segment(records: &[Record<'_>]) -> Vec<u8> {
     let mut bytes = Vec::new();
-    records.iter().for_each(|record| frame::append(record, &mut bytes).unwrap());
+    records.iter().for_each(|record| frame::append(record, &mut bytes));
     bytes
 }
 

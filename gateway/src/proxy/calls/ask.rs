@@ -9,12 +9,15 @@ use ai_gateway_providers::{AnswerForm, Operation};
 use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, HeaderValue, Method, header};
 use pingora_http::RequestHeader;
+use tokio::runtime::Handle;
+use tokio::task::JoinHandle;
 
 use super::call::{Ask, Call};
 use crate::proxy::answer::{form_of, verdict};
 use crate::proxy::attempt::{self, Attempt};
 use crate::proxy::encode::AnswerWay;
 use crate::proxy::exchange::Request;
+use crate::proxy::failure::CLIENT_LEFT;
 use crate::proxy::{Exchange, Gateway, book, encode};
 use crate::snapshot::{Key, Target};
 use crate::telemetry::InFlight;
@@ -55,21 +58,54 @@ pub async fn ask(
     exchange.key = key;
     exchange.endpoint = Some(endpoint);
     exchange.request = Some(Request::new(body, scan, model));
-    let answer = send(gateway, &client, &mut exchange, &target).await;
-    // Whatever became of the answer: what was consumed is paid for.
-    exchange.count_tokens().await;
-    book::book_own(gateway, &exchange);
+    let mut own = Own { gateway, exchange: Some(exchange) };
+    let answer = send(gateway, &client, own.exchange.as_mut(), &target).await;
+    if let Some(booking) = own.book() {
+        let _ = booking.await;
+    }
     answer
+}
+
+/// Whatever becomes of the answer, and also if who asked does not wait for it: what was consumed is paid for.
+struct Own<'g> {
+    gateway: &'g Gateway,
+    /// `None` once it is booked.
+    exchange: Option<Exchange>,
+}
+
+impl Own<'_> {
+    /// Books it, in a task that nobody can give up.
+    fn book(&mut self) -> Option<JoinHandle<()>> {
+        let (mut exchange, gateway) = (self.exchange.take()?, self.gateway.clone());
+        let booking = async move {
+            exchange.count_tokens().await;
+            book::book_own(&gateway, &exchange);
+        };
+        Some(Handle::try_current().ok()?.spawn(booking))
+    }
+}
+
+impl Drop for Own<'_> {
+    fn drop(&mut self) {
+        if let Some(exchange) = &mut self.exchange {
+            exchange.client_left = true;
+            if exchange.attempt().is_none_or(|attempt| attempt.status.is_none()) {
+                exchange.status = CLIENT_LEFT;
+            }
+        }
+        self.book();
+    }
 }
 
 /// Leaves in the exchange what its usage is known by.
 async fn send(
     gateway: &Gateway,
     client: &RequestHeader,
-    exchange: &mut Exchange,
+    exchange: Option<&mut Exchange>,
     target: &Arc<Target>,
 ) -> Result<Bytes, String> {
     let name = &target.provider.name;
+    let exchange = exchange.ok_or("no request")?;
     let (Some(request), Some(operation)) = (&exchange.request, exchange.operation()) else {
         return Err("no request".into());
     };
@@ -80,21 +116,25 @@ async fn send(
     let peer = approached.map_err(|_| format!("provider `{name}` cannot be reached"))?;
     let header = attempt::header_for(&attempt, client, exchange).map_err(|_| "the request has no header")?;
     let ask = Ask { peer, header, body: std::mem::take(&mut attempt.body) };
+    attempt.called = true;
+    let way = std::mem::replace(&mut attempt.answer, AnswerWay::Straight);
+    exchange.attempts.push(attempt);
     let opened = Call::open(&gateway.calls.connector, ask).await;
     let (header, mut call) = opened.map_err(|_| format!("provider `{name}` did not answer"))?;
     let status = header.status.as_u16();
+    if let Some(attempt) = exchange.attempts.last_mut() {
+        attempt.status = Some(status);
+    }
     if let Some(_refused) = verdict(status) {
         return Err(format!("provider `{name}` answered with status {status}"));
     }
     let form = form_of(&header);
-    let observer = match std::mem::replace(&mut attempt.answer, AnswerWay::Straight) {
+    let observer = match way {
         AnswerWay::Straight => Observer::new(exchange.dialect(), operation, form, false),
         AnswerWay::Translated(translation) => Observer::translating(*translation, operation, form),
         AnswerWay::Converted(conversion) => Observer::converting(*conversion),
     };
-    attempt.status = Some(status);
     (exchange.status, exchange.form) = (status, form);
-    exchange.attempts.push(attempt);
     let observer = exchange.observer.insert(observer);
     let mut whole = BytesMut::new();
     loop {

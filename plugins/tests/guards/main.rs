@@ -2,6 +2,8 @@
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a broken test shall stop")]
 
+mod random;
+
 use std::sync::Arc;
 
 use ai_gateway_plugins::providers::{Dialect, Operation};
@@ -10,9 +12,8 @@ use ai_gateway_plugins::{
     TextHook, Verdict,
 };
 use bytes::Bytes;
-use proptest::prelude::*;
 
-const SET: &str = include_str!("data/pii.tsv");
+const SET: &str = include_str!("../data/pii.tsv");
 
 fn plugin(kind: &str, settings: &str) -> Arc<dyn Plugin> {
     Registry::default().build(kind, &Settings::of(settings)).unwrap().unwrap()
@@ -125,6 +126,43 @@ fn what_an_answer_tells_is_redacted_the_same_from_every_cut() {
             for pieces in pairs(&arguments).step_by(5) {
                 assert_eq!(run(PartKind::Arguments, &pieces), whole, "{pieces:?}");
             }
+        }
+    }
+}
+
+/// The name of a secret, or the sign of a URL, may be a part of what was found before it and has gone out.
+#[test]
+fn what_tells_of_a_secret_may_have_been_found_as_something_else() {
+    let guard = plugin("pii", "action = 'redact'\non = ['answer']\nkinds = ['email', 'national_id', 'secret', 'ip']");
+    let hold = guard.needs().text.unwrap();
+    let cx = context();
+    let run = |pieces: &[&str]| answer(&mut *guard.text_hook(&cx).unwrap(), PartKind::Text, pieces, hold).unwrap();
+    for (text, redacted) in [
+        ("a@b.compassword: 123-45-6789-----BEGIN PRIVATE KEY-----", "[EMAIL]: [SECRET] PRIVATE KEY-----"),
+        ("10.0.0.1.password: Pa55word!x", "[IP].password: [SECRET]"),
+        ("https://10.0.0.1:Pa55word@host.com/", "https://[IP]:[SECRET]@host.com/"),
+    ] {
+        for pieces in pairs(text) {
+            assert_eq!(run(&pieces), redacted, "{pieces:?}");
+        }
+    }
+}
+
+/// A line that only begins as the last one of a key does, and a first line that is none.
+#[test]
+fn where_a_private_key_ends_does_not_depend_on_the_cut() {
+    let guard = plugin("secrets", "");
+    let hold = guard.needs().text.unwrap();
+    let cx = context();
+    let run = |pieces: &[&str]| answer(&mut *guard.text_hook(&cx).unwrap(), PartKind::Text, pieces, hold).unwrap();
+    let key = "MIIBVgIBADANBgkqhkiG9w0BAQEFAASCAUAwggE8AgEAAkEAq7BFUpkGp3+LQmlQYx2eqzDV+xeG8kx".repeat(2);
+    for (text, redacted) in [
+        (format!("-----BEGIN PRIVATE KEY-----\n-----END {key}@b.com"), "[PRIVATE_KEY]@b.com"),
+        (format!("-----BEGIN PRIVATE KEY-----\n-----END {key}\n-----END PRIVATE KEY-----."), "[PRIVATE_KEY]."),
+        ("-----BEGIN PRIVATE KEY, they say-----".to_owned(), "-----BEGIN PRIVATE KEY, they say-----"),
+    ] {
+        for pieces in pairs(&text) {
+            assert_eq!(run(&pieces), redacted, "{pieces:?}");
         }
     }
 }
@@ -273,32 +311,4 @@ async fn of_an_answer_no_more_than_the_most_is_logged() {
     let most = &said[..40];
     assert_eq!(line["request"][0]["text"], most, "{line}");
     assert_eq!((&line["answer"][0]["text"], &line["left_out"]), (&most.into(), &60.into()), "{line}");
-}
-
-proptest! {
-    #![proptest_config(ProptestConfig::with_cases(300))]
-
-    /// Pieces of what is looked for, thrown together and cut anywhere.
-    #[test]
-    fn any_text_is_cut_anywhere(
-        parts in prop::collection::vec(prop::sample::select(&[
-            "a@b.com", "john", "@", ".de", "4111 1111 1111 1111", "4111", "1111", " ", "-", "+49 30", "1234567", "030", "(212) 555-1234", "(",
-            "DE89 3704 0044 0532 0130 00", "DE89", "sk-ant-", "AKIAIOSFODNN7EXAMPLQ", "eyJ", "password: ", "\"", "\\n", "\\", "é", "电话", "13812345678",
-            "://u:", "Pa55word!x", "-----BEGIN PRIVATE KEY-----", "\n", ",", ":", ".", "123-45-6789", "12345678Z", "[", "EMAIL_1]", "x", "0",
-        ][..]), 0..20),
-        cuts in prop::collection::vec(0_usize..1000, 0..6),
-    ) {
-        let text = parts.concat();
-        let guard = plugin("pii", "action = 'redact'\non = ['answer']\nkinds = ['email', 'phone', 'card', 'iban', 'national_id', 'secret', 'ip']");
-        let hold = guard.needs().text.unwrap();
-        let cx = context();
-        for kind in [PartKind::Text, PartKind::Arguments] {
-            let run = |pieces: &[&str]| answer(&mut *guard.text_hook(&cx).unwrap(), kind, pieces, hold).unwrap();
-            let mut places: Vec<usize> = cuts.iter().map(|cut| text.floor_char_boundary(text.len() * cut / 1000)).collect();
-            places.extend([0, text.len()]);
-            places.sort_unstable();
-            let pieces: Vec<&str> = places.windows(2).map(|pair| &text[pair[0]..pair[1]]).collect();
-            prop_assert_eq!(run(&pieces), run(&[&text]), "{:?}", pieces);
-        }
-    }
 }

@@ -1,0 +1,92 @@
+//! Plugins that ask a model themselves.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use ai_gateway::config::PluginConfig;
+use ai_gateway::plugins::{Context, Failure, Needs, Plugin, Request, Verdict, async_trait};
+use ai_gateway_providers::Operation;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+use crate::setup::{MOCKS, chat, serve_with};
+
+/// Asks a model of the gateway, waits so long, and tells what went wrong.
+struct Asks(&'static str, Duration);
+
+#[async_trait]
+impl Plugin for Asks {
+    fn needs(&self) -> Needs {
+        Needs::new().head()
+    }
+
+    async fn on_request(&self, _: &mut Request, cx: &Context) -> Result<Verdict, Failure> {
+        let body = r#"{"model":"x","messages":[{"role":"user","content":"a question"}]}"#;
+        let asked = cx.host().ask(Operation::Chat, self.0, body.into(), self.1).await;
+        Ok(Verdict::say(asked.map_or_else(|error| error.0, |_| "an answer".to_owned())))
+    }
+}
+
+/// A provider that never comes to the end of an answer, with its usage, in the way that the model's name says.
+async fn stub() -> SocketAddr {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let origin = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        loop {
+            let (mut connection, _) = listener.accept().await.unwrap();
+            tokio::spawn(async move {
+                let mut asked = Vec::new();
+                while !String::from_utf8_lossy(&asked).contains("a question") {
+                    connection.read_buf(&mut asked).await.unwrap();
+                }
+                let asked = String::from_utf8_lossy(&asked);
+                if asked.contains("silent") {
+                    std::future::pending::<()>().await;
+                }
+                let said = "word ".repeat(if asked.contains("large") { 1 << 19 } else { 100 });
+                let answer = format!(
+                    r#"{{"id":"1","object":"chat.completion","created":1,"model":"m","choices":[{{"index":0,"message":{{"role":"assistant","content":"{said}"}},"finish_reason":"stop"}}]"#
+                );
+                let head = format!(
+                    "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n",
+                    answer.len() + 100
+                );
+                let _ = connection.write_all(&[head.as_bytes(), answer.as_bytes()].concat()).await;
+                if asked.contains("slow") {
+                    std::future::pending::<()>().await;
+                }
+            });
+        }
+    });
+    origin
+}
+
+/// What is too large, broke off, or was given up was paid for all the same.
+#[tokio::test]
+async fn what_a_plugin_asked_for_is_booked_however_it_ends() {
+    let origin = stub().await;
+    let config = format!("{MOCKS}\n[providers.stub]\nkind = \"openai-compatible\"\nbase_url = \"http://{origin}/v1\"");
+    let (long, short) = (Duration::from_secs(10), Duration::from_millis(300));
+    for (model, patience, timeout, told) in [
+        ("large", long, long, "is too large"),
+        ("broken", long, long, "broke off"),
+        ("slow", short, long, "no answer within"),
+        ("silent", short, long, "no answer within"),
+        ("slow", long, short, "the plugin `asks` failed"),
+    ] {
+        let asks = Asks(format!("stub/{model}").leak(), patience);
+        let mut plugin = PluginConfig::new("asks", Arc::new(asks));
+        plugin.timeout = timeout;
+        let (addr, gateway) = serve_with(&config, vec![plugin]).await;
+        let reply = chat(addr, "two", "hi", false).await;
+        assert!(reply.text().contains(told), "{model}: {}", reply.text());
+        let booked = format!("gateway_price_unknown_total{{provider=\"stub\",model=\"{model}\"");
+        let metrics = async {
+            while !gateway.metrics().unwrap().contains(&booked) {
+                tokio::task::yield_now().await;
+            }
+        };
+        let metrics = tokio::time::timeout(Duration::from_secs(20), metrics).await;
+        assert!(metrics.is_ok(), "{model} {told}: {}", gateway.metrics().unwrap());
+    }
+}

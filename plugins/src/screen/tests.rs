@@ -1,0 +1,86 @@
+//! What comes of a stream, and how often its hooks are asked.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use super::*;
+use crate::Window;
+use crate::providers::Dialect;
+use crate::providers::common::Event;
+
+/// Refuses `stop`, changes `b` to `c`, and counts how often it is asked.
+struct Counts(Arc<AtomicUsize>);
+
+impl TextHook for Counts {
+    fn on_text(&mut self, window: &mut Window<'_>) -> Result<Flow, Failure> {
+        self.0.fetch_add(1, Ordering::Relaxed);
+        if window.text().contains("stop") {
+            return Ok(Flow::Refuse(Rejection { status: 400, message: "no".to_owned() }));
+        }
+        for (at, found) in window.text().match_indices('b') {
+            window.replace(at..at + found.len(), "c");
+        }
+        window.release_to(window.text().len());
+        Ok(Flow::Pass)
+    }
+}
+
+struct Strict;
+
+impl Policy for Strict {
+    fn failed(&self, _: &Failure) -> Option<Rejection> {
+        None
+    }
+}
+
+/// The stream of these texts, an event for each of them, of the answers that are named.
+fn stream(texts: &[(u32, &str)]) -> Vec<String> {
+    let event = |(index, text): &(u32, &str)| {
+        let delta = serde_json::json!({ "index": index, "delta": { "content": text }, "finish_reason": null });
+        format!("data: {}\n\n", serde_json::json!({ "id": "1", "model": "m", "choices": [delta] }))
+    };
+    texts.iter().map(event).chain(["data: [DONE]\n\n".to_owned()]).collect()
+}
+
+/// What came out: the texts, with the number of each one's answer, and how often the hook was asked.
+fn run(chunks: &[String]) -> (Vec<(u32, String)>, usize) {
+    let asked = Arc::<AtomicUsize>::default();
+    let hook = Hooked::new(Box::new(Counts(asked.clone())), 16, Arc::new(Strict));
+    let mut screen = Screen::new(Dialect::OpenAiChat, vec![hook], "seed");
+    let mut texts = Vec::new();
+    for chunk in chunks {
+        screen.feed(chunk.as_bytes(), false, &mut |event| {
+            if let Event::Delta { choice, delta, .. } = event {
+                texts.push((choice, text_of(delta).unwrap().2.to_string()));
+            }
+        });
+    }
+    (texts, asked.load(Ordering::Relaxed))
+}
+
+#[test]
+fn pieces_of_a_text_that_come_together_are_looked_at_and_written_as_one() {
+    let pieces: Vec<(u32, &str)> = (0..100).map(|_| (0, " abc")).collect();
+    let events = stream(&pieces);
+    let (texts, asked) = run(&[events.concat()]);
+    // Its last call is the end of the text.
+    assert_eq!((texts, asked), (vec![(0, " acc".repeat(100))], 2));
+    let (texts, asked) = run(&events);
+    assert_eq!((texts, asked), (vec![(0, " acc".to_owned()); 100], 101));
+}
+
+#[test]
+fn texts_are_gathered_up_to_a_limit_and_never_mixed() {
+    let long = "x".repeat(3000);
+    let pieces = [(0, &*long), (0, &*long), (0, "b"), (1, "b"), (0, "1"), (0, "2"), (1, "stop"), (0, "3")];
+    let (texts, _) = run(&[stream(&pieces).concat()]);
+    let expected = [
+        (0, long.repeat(2)),
+        (0, "c".to_owned()),
+        (1, "c".to_owned()),
+        (0, "12".to_owned()),
+        (0, "no".to_owned()),
+        (1, "no".to_owned()),
+    ];
+    assert_eq!(texts, expected);
+}
