@@ -56,7 +56,7 @@ pub fn items(source: &str) -> Vec<Item> {
     while let Some(line) = lines.next() {
         let member = line.starts_with("    ") && !line.starts_with("     ");
         if line.starts_with("#[") {
-            attributes += &whole(line, &mut lines, |text| balanced(text));
+            attributes += &whole(line, &mut lines, balanced);
         } else if line.starts_with("pub ") || line.starts_with("impl") {
             let text = whole(line, &mut lines, |text| balanced_but_body(text) && text.ends_with(['{', ';', '}']));
             let begun;
