@@ -12,7 +12,7 @@ use ai_gateway::{Clock, Gateway};
 use ai_gateway_providers::Dialect;
 
 use crate::client::{Reply, ask, exchange, said};
-use crate::setup::serve_built;
+use crate::setup;
 
 const HOUR: Duration = Duration::from_secs(3600);
 const DAY: Duration = Duration::from_secs(86_400);
@@ -47,7 +47,7 @@ impl Clock for ByHand {
 /// A gateway that goes by `clock`, serving for as long as the test's process lives.
 async fn serve(clock: &Arc<ByHand>, more: &str) -> (SocketAddr, Gateway) {
     let config = format!("[providers.m]\nkind = \"mock\"\nhealth = {{ failures = 1, cooldown = \"30s\" }}\n{more}");
-    serve_built(Gateway::builder().config_text(config).clock(clock.clone()), |_| {}).await
+    setup::serve_built(Gateway::builder().config_text(config).clock(clock.clone()), |_| {}).await
 }
 
 /// Asks `model` for an echo, with the key `k`.
@@ -200,7 +200,7 @@ async fn plugins_and_templates_have_the_time_of_the_clock() {
     let seen = Arc::new(Mutex::new(Vec::new()));
     let config = "[providers.m]\nkind = \"mock\"\n[[plugins]]\nuse = \"prompt\"\nsystem = \"It is {{date}}.\"\n";
     let builder = Gateway::builder().config_text(config).clock(clock.clone()).plugin("asks", Asks(seen.clone()));
-    let (addr, _gateway) = serve_built(builder, |_| {}).await;
+    let (addr, _gateway) = setup::serve_built(builder, |_| {}).await;
     for day in ["2031-03-10", "2031-03-11"] {
         let reply = chat(addr, "m/inspect", "hi").await;
         let received = said(Dialect::OpenAiChat, false, &reply);

@@ -64,9 +64,28 @@ const GATEWAY: [(&str, &[&str]); 15] = [
     ("config/report", &["ConfigErrors", "Place", "Problem", "Severity", "Warning"]),
     ("embed/mod", &[]),
     ("embed/mounted", &[]),
-    ("lib", &["Builder", "Clock", "Error", "Gateway", "Mounted", "cache", "config", "plugins"]),
+    (
+        "lib",
+        &[
+            "Builder",
+            "ClientPath",
+            "Clock",
+            "Error",
+            "Gateway",
+            "Mounted",
+            "Own",
+            "OwnDialect",
+            "cache",
+            "config",
+            "plugins",
+        ],
+    ),
     ("server/mod", &["StartError"]),
 ];
+
+/// The same of the wire formats: what a dialect of one's own is.
+const PROVIDERS: [(&str, &[&str]); 2] =
+    [("codec/mod", &["Codec", "StreamDecoder", "StreamEncoder"]), ("own/mod", &["ClientPath", "Own", "OwnDialect"])];
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
@@ -75,7 +94,8 @@ fn root() -> PathBuf {
 /// The list, its version first; then for each file its items, with their members indented.
 fn listing() -> String {
     let mut text = format!("ai-gateway {}\n", env!("CARGO_PKG_VERSION"));
-    for (folder, files) in [("plugins", &PLUGINS.map(|file| (file, &[][..]))[..]), ("gateway", &GATEWAY)] {
+    let plugins = PLUGINS.map(|file| (file, &[][..]));
+    for (folder, files) in [("providers", &PROVIDERS[..]), ("plugins", &plugins), ("gateway", &GATEWAY)] {
         let read = |(file, only): &(&str, &[&str])| {
             let path = root().join(folder).join("src").join(format!("{file}.rs"));
             let mut items = items(&fs::read_to_string(&path).unwrap_or_else(|e| panic!("{path:?}: {e}")));

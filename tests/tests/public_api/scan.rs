@@ -172,9 +172,10 @@ fn begin(text: &str, attributes: &str) -> (Vec<Item>, Inside) {
     (vec![Item { header: Header::Defines, text: shown, of, members }], inside)
 }
 
-/// `Screen` of `Screen<'a>`, of `Clock:` and of `Screen {`.
+/// `Screen` of `Screen<'a>`, of `Screen:`, of `Screen {` and of `crate::Screen`.
 fn name(text: &str) -> String {
-    text.split(['<', ':', ' ', '{', '(', ';']).next().unwrap_or_default().to_owned()
+    let path = text.trim_start().split(['<', ' ', '{', '(', ';']).next().unwrap_or_default().trim_end_matches(':');
+    path.rsplit("::").next().unwrap_or_default().to_owned()
 }
 
 #[test]
@@ -236,7 +237,7 @@ impl<'a> Closed<'a> {
     }
 }
 
-impl fmt::Debug for Closed<'_> {
+impl fmt::Debug for crate::Closed<'_> {
     fn fmt(&self) {}
 }
 
@@ -302,7 +303,7 @@ mod tests {
         "impl<'a> Closed<'a> [Closed]",
         "    pub fn long(self, a: impl Fn(u8) -> u8) -> u8",
         "    pub const fn where_clause<T>() -> T where T: Copy,",
-        "impl fmt::Debug for Closed<'_> [Closed]",
+        "impl fmt::Debug for crate::Closed<'_> [Closed]",
         "pub struct Pair(pub u8, pub u8) [Pair]",
         "pub struct Hidden { .. } [Hidden]",
         "pub struct Unit [Unit]",
