@@ -185,6 +185,8 @@ pub struct Launcher {
     pub threads: usize,
     /// Use the stand-in of the load generator as the upstream, not `ai-gateway mock`.
     pub standin: bool,
+    /// Another build of the gateway.
+    pub other: PathBuf,
 }
 
 impl Launcher {
@@ -216,6 +218,11 @@ impl Launcher {
         self.gateway_with(upstream, "gateway", "")
     }
 
+    /// The other build of the gateway, in the same way.
+    pub fn other_gateway(&self, upstream: SocketAddr) -> Result<Target> {
+        self.start_gateway(Command::new(&self.other), upstream, "other", "")
+    }
+
     /// The same, with what accounts for requests: limits and budgets that are never reached, and a ledger.
     pub fn accounting_gateway(&self, upstream: SocketAddr) -> Result<Target> {
         let ledger = self.scratch.join("ledger.db");
@@ -236,10 +243,13 @@ impl Launcher {
 
     /// `more` stands after the key's lines.
     fn gateway_with(&self, upstream: SocketAddr, name: &str, more: &str) -> Result<Target> {
+        self.start_gateway(self.command("ai-gateway"), upstream, name, more)
+    }
+
+    fn start_gateway(&self, mut command: Command, upstream: SocketAddr, name: &str, more: &str) -> Result<Target> {
         let config = self.scratch.join(format!("{name}.toml"));
         std::fs::write(&config, gateway_config(upstream) + more)?;
         let access_log = std::fs::File::create(self.scratch.join(format!("{name}.log")))?;
-        let mut command = self.command("ai-gateway");
         command.arg("run").arg("--config").arg(&config).env("AI_GATEWAY_BENCH_KEY", "sk-upstream").stdout(access_log);
         let process = Process::start(&mut command, "listening on ")?;
         Ok(Target { kind: Kind::Gateway, process })

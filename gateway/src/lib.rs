@@ -33,10 +33,11 @@
 //! The way to read it: [`proxy`] is the life of a request, [`config`] is what the operator writes, [`snapshot`] is that
 //! as built, [`keys`] let clients in, [`routing`] chooses targets, [`credentials`] convince providers, [`continuity`] is what
 //! one request leaves for the next, [`cache`] keeps and shares answers, [`limits`] bounds what clients use, [`telemetry`] tells
-//! what happened, [`ledger`] remembers what it cost, and [`server`] is the process around them.
+//! what happened, [`ledger`] remembers what it cost, [`clock`] says what time it is, and [`server`] is the process around them.
 
 pub mod admin;
 pub mod cache;
+pub mod clock;
 pub mod config;
 pub mod continuity;
 pub mod credentials;
@@ -55,4 +56,5 @@ mod sqlite;
 pub mod telemetry;
 
 pub use ai_gateway_plugins as plugins;
+pub use clock::Clock;
 pub use embed::{Builder, Error, Gateway, Mounted};

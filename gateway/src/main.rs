@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use ai_gateway::clock::Time;
 use ai_gateway::config::{self, Config, ProviderConfig, System};
 use ai_gateway::mock::{self, Tls};
 use ai_gateway::server::{Invocation, Source};
@@ -126,7 +127,7 @@ fn run(file: Option<PathBuf>) -> ExitCode {
             }
             let check = Some(vec!["check".into(), file.clone().into()]);
             let invocation = Invocation { check, ..Invocation::own() };
-            exit(ai_gateway::server::run(&loaded.config, Source::file(file), invocation))
+            exit(ai_gateway::server::run(&loaded.config, Source::file(file), invocation, Time::default()))
         }
         Err(errors) => {
             eprint!("{errors}");
@@ -144,7 +145,7 @@ fn run_discovered() -> ExitCode {
         eprintln!("try: {}", curl_line(*address, provider));
     }
     let invocation = Invocation { check: Some(vec!["schema".into()]), ..Invocation::own() };
-    exit(ai_gateway::server::run(&discovery.config, Source::Fixed, invocation))
+    exit(ai_gateway::server::run(&discovery.config, Source::Fixed, invocation, Time::default()))
 }
 
 /// A command to paste: asks the gateway at `address` for a stream from `provider`.

@@ -3,7 +3,7 @@
 use std::any::Any;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+use std::time::{Instant, SystemTime};
 
 use crate::Host;
 use crate::providers::{Dialect, Operation};
@@ -32,6 +32,8 @@ pub struct About {
     pub path: Arc<str>,
     /// When the request came.
     pub started: Instant,
+    /// The same, by the calendar of the gateway's clock.
+    pub at: SystemTime,
     /// The gateway.
     pub host: Arc<dyn Host>,
 }
@@ -49,8 +51,15 @@ impl About {
             stream: false,
             path: "".into(),
             started: Instant::now(),
+            at: SystemTime::now(),
             host,
         }
+    }
+
+    /// What time it is: when the request came, and what has passed since.
+    #[must_use]
+    pub fn now(&self) -> SystemTime {
+        self.at.checked_add(self.started.elapsed()).unwrap_or(self.at)
     }
 }
 
@@ -190,7 +199,7 @@ impl fmt::Debug for Context {
 
 impl fmt::Debug for About {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { id, key, operation, dialect, model, stream, path, started: _, host: _ } = self;
+        let Self { id, key, operation, dialect, model, stream, path, started: _, at, host: _ } = self;
         f.debug_struct("About")
             .field("id", id)
             .field("key", key)
@@ -199,6 +208,7 @@ impl fmt::Debug for About {
             .field("model", model)
             .field("stream", stream)
             .field("path", path)
+            .field("at", at)
             .finish_non_exhaustive()
     }
 }

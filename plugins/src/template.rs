@@ -74,8 +74,8 @@ fn value(name: &str, request: &Request, cx: &Context) -> String {
         "operation" => Some(about.operation.as_str().to_owned()),
         "path" => Some(about.path.to_string()),
         "request_id" => Some(about.id.to_string()),
-        "date" => Some(now().0),
-        "time" => Some(now().1),
+        "date" => Some(date(about.now()).0),
+        "time" => Some(date(about.now()).1),
         name => match name.split_once('.') {
             Some(("header", name)) => {
                 request.headers.get(name).and_then(|value| value.to_str().ok()).map(str::to_owned)
@@ -92,8 +92,8 @@ fn value(name: &str, request: &Request, cx: &Context) -> String {
 }
 
 /// Date and time of day in UTC: `2026-11-25`, `21:05`.
-fn now() -> (String, String) {
-    calendar(SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO).as_secs())
+fn date(at: SystemTime) -> (String, String) {
+    calendar(at.duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO).as_secs())
 }
 
 /// Howard Hinnant's `civil_from_days`.

@@ -24,7 +24,7 @@ const PLUGINS: [&str; 16] = [
     "upstream",
     "verdict",
 ];
-const GATEWAY: [&str; 3] = ["cache/tier", "embed/mod", "embed/mounted"];
+const GATEWAY: [&str; 4] = ["cache/tier", "clock/mod", "embed/mod", "embed/mounted"];
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")

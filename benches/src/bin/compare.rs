@@ -42,6 +42,9 @@ struct Arguments {
     /// Compare ai-gateway with itself with a regex guardrail on streams.
     #[arg(long, conflicts_with_all = ["noise", "accounts"])]
     guardrail: bool,
+    /// Compare another build of the gateway, this file, with ai-gateway: what a change costs.
+    #[arg(long, conflicts_with_all = ["noise", "accounts", "guardrail"])]
+    against: Option<PathBuf>,
 }
 
 fn main() -> ExitCode {
@@ -68,6 +71,7 @@ fn run() -> Result<()> {
         scratch: scratch.0.clone(),
         threads: thread::available_parallelism()?.get(),
         standin: arguments.standin,
+        other: arguments.against.clone().unwrap_or_default(),
     };
     let mut effort = if arguments.quick { Effort::quick() } else { Effort::full() };
     effort.rounds = arguments.rounds.unwrap_or(effort.rounds).max(1);
@@ -88,6 +92,9 @@ fn run() -> Result<()> {
             names: ["ai-gateway", "with a regex guardrail"],
             of: [Launcher::gateway, Launcher::guarded_gateway],
         },
+        () if arguments.against.is_some() => {
+            Sides { names: ["the other build", "ai-gateway"], of: [Launcher::other_gateway, Launcher::gateway] }
+        }
         () => Sides { names: ["bare Pingora", "ai-gateway"], of: [Launcher::bare, Launcher::gateway] },
     };
     runtime.block_on(compare(&launcher, &effort, &sides))

@@ -1,7 +1,6 @@
 //! Who may use the admin API.
 
 use std::sync::Arc;
-use std::time::SystemTime;
 
 use arc_swap::ArcSwap;
 use http::{HeaderMap, Response, StatusCode, header};
@@ -44,7 +43,10 @@ impl Access {
         if admin.is_some_and(|admin| bool::from(admin.ct_eq(&hash))) {
             return Ok(Maker::Master);
         }
-        let found = self.current.as_ref().map(|current| current.load().keys.find(&presented, SystemTime::now()));
+        let found = self.current.as_ref().map(|current| {
+            let snapshot = current.load();
+            snapshot.keys.find(&presented, snapshot.time.now())
+        });
         match found {
             Some(Ok(key)) if key.may(Right::Keys) => Ok(Maker::Key(key)),
             Some(Ok(_)) => Err(problem(StatusCode::FORBIDDEN, "this key may not use the admin API")),

@@ -1,7 +1,7 @@
 //! `/api/keys`: keys made at run time. Described in `docs/admin.md`.
 
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use http::{Method, Response, StatusCode};
@@ -121,7 +121,7 @@ impl Work {
 
     fn create(&self, body: &[u8]) -> Answer {
         let runtime = self.runtime()?;
-        let new = NewKey::parse(body, SystemTime::now())?;
+        let new = NewKey::parse(body, self.snapshot.time.now())?;
         for model in new.models.iter().flatten().filter(|model| !model.contains('*')) {
             if self.snapshot.model(model).is_none() {
                 let message = format!("there is no model `{model}`");

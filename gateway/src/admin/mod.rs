@@ -29,6 +29,7 @@ use pingora_core::apps::http_app::ServeHttp;
 use pingora_core::protocols::http::ServerSession;
 
 use crate::cache::Cache;
+use crate::clock::Time;
 use crate::keys::{Maker, RuntimeKeys};
 use crate::server::Control;
 use crate::snapshot::Snapshot;
@@ -85,6 +86,10 @@ impl Admin {
         self
     }
 
+    fn time(&self) -> &Time {
+        self.metrics.limits.time()
+    }
+
     async fn answer(&self, session: &mut ServerSession) -> Response<Vec<u8>> {
         let head = session.req_header();
         let (method, uri) = (head.method.clone(), head.uri.clone());
@@ -111,7 +116,7 @@ impl Admin {
             return problem(StatusCode::FORBIDDEN, "this key may use /api/keys only");
         }
         match (&self.control, path) {
-            (_, "/api/usage") if reads => return usage::answer(self.ledger.as_deref(), query).await,
+            (_, "/api/usage") if reads => return usage::answer(self.ledger.as_deref(), query, self.time().now()).await,
             (_, "/api/usage") => return not_allowed("GET, HEAD"),
             (Some(_), "/api/reload" | "/api/upgrade") if method != Method::POST => return not_allowed("POST"),
             (Some(control), "/api/reload") => return reload::answer(control.clone()).await,
@@ -125,7 +130,7 @@ impl Admin {
         {
             return answer;
         }
-        let answer = targets::answer(&self.metrics.health, &method, path, query);
+        let answer = targets::answer(&self.metrics.health, &method, path, query, self.time().instant());
         answer.unwrap_or_else(|| self.show(&method, path, &HeaderMap::new()))
     }
 

@@ -8,9 +8,15 @@ use super::{json, problem};
 use crate::health::{Health, TargetStatus};
 
 /// The answer to a request below `/api/targets`; `None` if there is no such path.
-pub(super) fn answer(health: &Health, method: &Method, path: &str, query: &str) -> Option<Response<Vec<u8>>> {
+pub(super) fn answer(
+    health: &Health,
+    method: &Method,
+    path: &str,
+    query: &str,
+    now: Instant,
+) -> Option<Response<Vec<u8>>> {
     let drains = match path {
-        "/api/targets" if matches!(*method, Method::GET | Method::HEAD) => return Some(list(health)),
+        "/api/targets" if matches!(*method, Method::GET | Method::HEAD) => return Some(list(health, now)),
         "/api/targets" => return Some(super::not_allowed("GET, HEAD")),
         "/api/targets/drain" => true,
         "/api/targets/undrain" => false,
@@ -36,13 +42,11 @@ pub(super) fn answer(health: &Health, method: &Method, path: &str, query: &str) 
             target.undrain();
         }
     }
-    let now = Instant::now();
     let targets: Vec<TargetStatus> = chosen.iter().map(|target| target.status(now)).collect();
     Some(json(StatusCode::OK, &serde_json::json!({ "targets": targets })))
 }
 
-fn list(health: &Health) -> Response<Vec<u8>> {
-    let now = Instant::now();
+fn list(health: &Health, now: Instant) -> Response<Vec<u8>> {
     let targets: Vec<TargetStatus> = health.targets().iter().map(|target| target.status(now)).collect();
     json(StatusCode::OK, &serde_json::json!({ "targets": targets, "refused_credentials": health.benched(now) }))
 }

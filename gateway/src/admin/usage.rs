@@ -20,11 +20,11 @@ const MAX_FILTERS: usize = 100;
 static REPORTS: Semaphore = Semaphore::const_new(2);
 
 /// The answer to `query`, from the database at `path`, on a thread that may wait for a disk.
-pub(super) async fn answer(path: Option<&Path>, query: &str) -> Response<Vec<u8>> {
+pub(super) async fn answer(path: Option<&Path>, query: &str, now: SystemTime) -> Response<Vec<u8>> {
     let Some(path) = path.map(Path::to_owned) else {
         return problem(StatusCode::NOT_FOUND, "the configuration has no [ledger]");
     };
-    let (query, csv) = match read(query, SystemTime::now()) {
+    let (query, csv) = match read(query, now) {
         Ok(read) => read,
         Err(message) => return problem(StatusCode::BAD_REQUEST, &message),
     };
@@ -83,12 +83,12 @@ mod tests {
 
     #[tokio::test]
     async fn without_a_ledger_or_its_file() {
-        assert_eq!(answer(None, "").await.status(), StatusCode::NOT_FOUND);
+        assert_eq!(answer(None, "", SystemTime::now()).await.status(), StatusCode::NOT_FOUND);
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("ledger.db");
-        assert_eq!(answer(Some(&path), "").await.status(), StatusCode::SERVICE_UNAVAILABLE);
+        assert_eq!(answer(Some(&path), "", SystemTime::now()).await.status(), StatusCode::SERVICE_UNAVAILABLE);
         drop(crate::ledger::Store::open(&path).unwrap());
-        let answer = answer(Some(&path), "by=key&format=csv").await;
+        let answer = answer(Some(&path), "by=key&format=csv", SystemTime::now()).await;
         assert_eq!(answer.status(), StatusCode::OK);
         assert!(answer.body().starts_with(b"key,requests,") && answer.body().ends_with(b"tokens\r\n"));
     }

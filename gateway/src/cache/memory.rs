@@ -12,6 +12,7 @@ use pingora_http::ResponseHeader;
 use super::fill::{Fill, Reader};
 use super::weight::{Scale, Weight};
 use super::{CacheMetrics, Entry, Fingerprint, Form, Purge};
+use crate::clock::Time;
 
 /// Largest answer that is kept or can be joined, whatever `max_size` is.
 const LARGEST: usize = 16 << 20;
@@ -19,6 +20,7 @@ const LARGEST: usize = 16 << 20;
 /// All entries and fills of the process. A reload changes its size only.
 #[derive(Debug)]
 pub struct Memory {
+    pub(super) time: Time,
     index: Mutex<Index>,
     scale: Scale,
     max_size: AtomicUsize,
@@ -68,9 +70,9 @@ pub enum Found {
 }
 
 impl Memory {
-    /// Room for `max_size` bytes.
-    pub fn new(max_size: usize, metrics: CacheMetrics) -> Self {
-        Self { index: Mutex::default(), scale: Scale::default(), max_size: AtomicUsize::new(max_size), metrics }
+    /// Room for `max_size` bytes; entries age by `time`.
+    pub fn new(max_size: usize, metrics: CacheMetrics, time: Time) -> Self {
+        Self { time, index: Mutex::default(), scale: Scale::default(), max_size: AtomicUsize::new(max_size), metrics }
     }
 
     /// Changes the room; what is too much goes at once.
@@ -106,7 +108,7 @@ impl Memory {
     /// The answer of that form that is not older than `max_age`, or else, if `share`, a call under way.
     pub fn find(&self, fingerprint: &Fingerprint, form: Form, max_age: Duration, share: bool) -> Found {
         let mut index = self.lock();
-        if let Some(kept) = index.fresh(fingerprint, form, max_age) {
+        if let Some(kept) = index.fresh(fingerprint, form, self.time.now(), max_age) {
             return Found::Entry(kept);
         }
         match index.slot(fingerprint, form).and_then(|slot| slot.fill.as_ref()).filter(|_| share).and_then(Fill::join) {
@@ -117,14 +119,14 @@ impl Memory {
 
     /// The answer of another form than `form`, not older than `max_age`.
     pub fn find_other(&self, fingerprint: &Fingerprint, form: Form, max_age: Duration) -> Option<Arc<Kept>> {
-        let mut index = self.lock();
+        let (mut index, now) = (self.lock(), self.time.now());
         let forms: Vec<Form> = index.slots.get(fingerprint)?.iter().map(|slot| slot.form).collect();
-        forms.into_iter().filter(|other| *other != form).find_map(|other| index.fresh(fingerprint, other, max_age))
+        forms.into_iter().filter(|other| *other != form).find_map(|other| index.fresh(fingerprint, other, now, max_age))
     }
 
     /// Whether there is an answer of any form that is not past its time, or one under way.
     pub fn holds(&self, fingerprint: &Fingerprint) -> bool {
-        let (index, now) = (self.lock(), SystemTime::now());
+        let (index, now) = (self.lock(), self.time.now());
         let holds = |slot: &Slot| {
             slot.fill.is_some() || slot.kept.as_ref().is_some_and(|(kept, _)| kept.is_fresh(now, Duration::MAX))
         };
@@ -272,10 +274,16 @@ impl Index {
     }
 
     /// The entry, which is the most recently used one now.
-    fn fresh(&mut self, fingerprint: &Fingerprint, form: Form, max_age: Duration) -> Option<Arc<Kept>> {
+    fn fresh(
+        &mut self,
+        fingerprint: &Fingerprint,
+        form: Form,
+        now: SystemTime,
+        max_age: Duration,
+    ) -> Option<Arc<Kept>> {
         let clock = self.clock + 1;
         let (kept, tick) = self.slot(fingerprint, form)?.kept.as_mut()?;
-        if !kept.is_fresh(SystemTime::now(), max_age) {
+        if !kept.is_fresh(now, max_age) {
             return None;
         }
         let (kept, before) = (kept.clone(), std::mem::replace(tick, clock));

@@ -25,6 +25,7 @@ mod weight;
 use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 use std::sync::{Arc, OnceLock};
 
+use crate::clock::Time;
 use memory::Kept;
 
 pub use entry::{Entry, Form, Meta, common_headers};
@@ -52,9 +53,9 @@ pub struct Cache {
 }
 
 impl Cache {
-    /// A cache with room for `max_size` bytes in memory.
-    pub fn new(max_size: usize, metrics: CacheMetrics) -> Self {
-        let memory = Arc::new(Memory::new(max_size, metrics.clone()));
+    /// A cache with room for `max_size` bytes in memory, whose entries age by `time`.
+    pub fn new(max_size: usize, metrics: CacheMetrics, time: Time) -> Self {
+        let memory = Arc::new(Memory::new(max_size, metrics.clone(), time));
         Self {
             memory,
             metrics,
@@ -84,7 +85,7 @@ impl Cache {
         let purges = self.purges.load(SeqCst);
         for tier in self.tiers() {
             let entry = tier.get(&terms.fingerprint, form).await;
-            let now = std::time::SystemTime::now();
+            let now = self.memory.time.now();
             if let Some(entry) = entry.filter(|entry| entry.is_fresh(now, terms.max_age)) {
                 let kept = self.memory.insert(entry);
                 if self.purges.load(SeqCst) != purges {

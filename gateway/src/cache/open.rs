@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use super::disk::Disk;
 use super::redis::{Keeper, Redis};
 use super::{Cache, CacheMetrics, Tier};
+use crate::clock::Time;
 use crate::config::{CacheConfig, Config};
 
 /// Why there is no cache as the configuration has it.
@@ -36,14 +37,15 @@ pub(super) struct Below {
     redis: Option<Arc<Redis>>,
 }
 
-/// Opens the cache. Asks nothing of a Redis before the keeper runs.
+/// Opens the cache, which ages by `time`. Asks nothing of a Redis before the keeper runs.
 ///
 /// # Errors
 /// The folder cannot be used, or the URL of the store.
-pub fn open(config: &Config, metrics: CacheMetrics) -> Result<Opened, OpenError> {
-    let cache = Arc::new(Cache::new(config.cache.max_size, metrics));
+pub fn open(config: &Config, metrics: CacheMetrics, time: &Time) -> Result<Opened, OpenError> {
+    let cache = Arc::new(Cache::new(config.cache.max_size, metrics, time.clone()));
     let tiers = &cache.metrics.tiers;
-    let disk = config.cache.disk.as_ref().map(|disk| Disk::open(disk, tiers).map(Arc::new)).transpose()?;
+    let disk =
+        config.cache.disk.as_ref().map(|disk| Disk::open(disk, tiers, time.clone()).map(Arc::new)).transpose()?;
     let redis = config.store.redis.as_ref().filter(|_| config.cache.redis);
     let redis = redis.map(|redis| Redis::new(redis, &cache, tiers)).transpose();
     let (redis, keeper) = redis.map_err(|error| OpenError::Redis(error.category().to_owned()))?.unzip();

@@ -57,8 +57,7 @@ fn meta_of(entry: &Entry) -> Result<CacheMeta> {
     Ok(CacheMeta::new(*created + *ttl, *created, 0, 0, header))
 }
 
-fn entry_meta(fingerprint: Fingerprint, meta: &CacheMeta) -> Meta {
-    let now = SystemTime::now();
+fn entry_meta(fingerprint: Fingerprint, meta: &CacheMeta, now: SystemTime) -> Meta {
     let header = meta.response_header();
     Meta {
         fingerprint,
@@ -97,7 +96,7 @@ impl MemoryStorage {
             };
             // One that was given up leaves its place to another.
             if let Some(header) = reader.header().await {
-                let now = SystemTime::now();
+                let now = self.0.time.now();
                 let meta = CacheMeta::new(now + UNDER_WAY, now, 0, 0, ResponseHeader::clone(&header));
                 let handler = Hit { chunks: VecDeque::new(), reader: Some(reader), _kept: None };
                 return Ok(Some((meta, Box::new(handler))));
@@ -138,7 +137,7 @@ impl Storage for MemoryStorage {
             Ok(writer) => writer,
             Err(_) => return Error::e_explain(ErrorType::InternalError, "nothing can be written"),
         };
-        writer.fill().keep(entry_meta(fingerprint, meta));
+        writer.fill().keep(entry_meta(fingerprint, meta, self.0.time.now()));
         writer.begin(meta.response_header().clone());
         Ok(Box::new(Miss { tag: writer.fill().tag().into(), writer, written: 0 }))
     }
@@ -153,7 +152,7 @@ impl Storage for MemoryStorage {
     async fn update_meta(&'static self, key: &CacheKey, meta: &CacheMeta, _trace: &SpanHandle) -> Result<bool> {
         let fingerprint = of_key(key);
         let Some(body) = self.0.body(&fingerprint, Form::Whole) else { return Ok(false) };
-        self.0.insert(Arc::new(Entry { meta: entry_meta(fingerprint, meta), body }));
+        self.0.insert(Arc::new(Entry { meta: entry_meta(fingerprint, meta, self.0.time.now()), body }));
         Ok(true)
     }
 

@@ -10,9 +10,10 @@ use proptest::prelude::*;
 use super::fill::{Next, Reader, Spent};
 use super::memory::{Found, Memory, Writer};
 use super::*;
+use crate::clock::Time;
 
 fn memory(max_size: usize) -> Arc<Memory> {
-    Arc::new(Memory::new(max_size, CacheMetrics::default()))
+    Arc::new(Memory::new(max_size, CacheMetrics::default(), Time::default()))
 }
 
 fn fingerprint(number: u64) -> Fingerprint {

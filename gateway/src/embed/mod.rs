@@ -22,6 +22,7 @@ use pingora_proxy::HttpProxy;
 pub use mounted::{MountCtx, Mounted};
 
 use crate::cache::Tier;
+use crate::clock::{Clock, Time};
 use crate::config::{Config, ConfigErrors, Environment, Loaded, PluginConfig, System, Warning};
 use crate::net::prebound::Prebound;
 use crate::proxy;
@@ -74,6 +75,7 @@ struct Code {
     plugins: Vec<PluginConfig>,
     tiers: Vec<Arc<dyn Tier>>,
     changes: Vec<Change>,
+    time: Time,
 }
 
 /// What is done to a configuration once it has been read.
@@ -132,6 +134,13 @@ impl Builder {
         self
     }
 
+    /// Goes by this clock, and not by the system's.
+    #[must_use]
+    pub fn clock(mut self, clock: impl Clock) -> Self {
+        self.code.time = Time::of(clock);
+        self
+    }
+
     /// A kind of plugin that `[[plugins]]` may name, beside those that ship or in the place of one of them.
     #[must_use]
     pub fn plugin_kind(mut self, kind: Kind) -> Self {
@@ -187,9 +196,10 @@ impl Builder {
     /// # Errors
     /// What is wrong with the configuration, or why it cannot be started.
     pub fn build(self) -> Result<Gateway, Error> {
+        let time = self.code.time.clone();
         let (Loaded { config, warnings }, _) = self.resolve()?;
         let mock = server::mock_socket(&config)?;
-        let built = server::build(&config, mock.as_ref().map(Prebound::local_addr))?;
+        let built = server::build(&config, mock.as_ref().map(Prebound::local_addr), time)?;
         let Built { gateway, mut services, snapshots } = built;
         if let Some(socket) = mock {
             services.push(Box::new(mock::service(socket, None).map_err(StartError::Bind)?));
@@ -203,11 +213,12 @@ impl Builder {
     /// # Errors
     /// As of [`build`](Self::build), and that a listener cannot be opened; never once it serves.
     pub fn run(self) -> Result<(), Error> {
+        let time = self.code.time.clone();
         let (Loaded { config, warnings }, source) = self.resolve()?;
         for warning in warnings {
             log::warn!("{warning}");
         }
-        Ok(server::run(&config, source, Invocation::own())?)
+        Ok(server::run(&config, source, Invocation::own(), time)?)
     }
 }
 
@@ -241,6 +252,7 @@ impl Gateway {
             plugins: Vec::new(),
             tiers: Vec::new(),
             changes: Vec::new(),
+            time: Time::default(),
         };
         Builder { origin: Origin::Environment, code }
     }

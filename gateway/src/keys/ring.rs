@@ -59,17 +59,17 @@ impl KeyRing {
         &self.named
     }
 
-    /// Decides by the headers of design §11 and `?key=`. Waits only for the public keys of a token's issuer, the first time and
+    /// Decides by the headers of design §11 and `?key=`, as of `now`. Waits only for the public keys of a token's issuer, the first time and
     /// when they may have changed. `many`, which is asked for a token
     /// that was not verified before: whether it is not to be looked at.
-    pub async fn admit(&self, headers: &HeaderMap, query: Option<&str>, many: Many<'_>) -> Admission {
+    pub async fn admit(&self, headers: &HeaderMap, query: Option<&str>, now: SystemTime, many: Many<'_>) -> Admission {
         if self.configured.is_empty() && self.live.is_none() && self.tokens.is_none() {
             return Admission::Open;
         }
         let Some(presented) = presented_key(headers, query) else { return Admission::Refused(Refused::Missing) };
         let found = match &self.tokens {
-            Some(tokens) if Tokens::is_token(&presented) => tokens.verify(&presented, many).await,
-            _ => self.find(&presented, SystemTime::now()),
+            Some(tokens) if Tokens::is_token(&presented) => tokens.verify(&presented, now, many).await,
+            _ => self.find(&presented, now),
         };
         found.map_or_else(Admission::Refused, Admission::Key)
     }

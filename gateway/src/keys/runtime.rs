@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashSet};
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use log::{info, warn};
 use serde_json::Value;
@@ -194,7 +194,7 @@ impl RuntimeKeys {
         if taken || inner.store.has(&config.name)? {
             return Err(KeyError::Conflict(format!("there is a key named `{}` already", config.name)));
         }
-        let now = seconds(SystemTime::now());
+        let now = self.now();
         let changed = self.stamp(inner.deleted.get(&config.name).copied());
         let maker_name = maker.name().map(str::to_owned);
         let (secret, row) = (new_secret()?, Row { config, maker: maker_name, created: now, enabled: true, changed });
@@ -213,7 +213,7 @@ impl RuntimeKeys {
     /// There is no such key of this maker's, or the store failed.
     pub fn rotate(&self, name: &str, overlap: Duration, maker: &Maker) -> Result<(Listed, String), KeyError> {
         let secret = new_secret()?;
-        let now = seconds(SystemTime::now());
+        let now = self.now();
         let listed = self.edit(name, maker, |_, secrets| {
             let current = secrets.iter().find(|(_, until)| until.is_none()).map(|(hash, _)| *hash);
             let kept = current.filter(|_| !overlap.is_zero());
@@ -254,7 +254,7 @@ impl RuntimeKeys {
         self.update(&mut inner, row, secrets);
         self.tell(name);
         let record = find(&inner.records, name, maker)?;
-        Ok(Listed::record(record, seconds(SystemTime::now())))
+        Ok(Listed::record(record, self.now()))
     }
 
     /// Deletes the key, and those that it made.
@@ -290,14 +290,14 @@ impl RuntimeKeys {
     pub fn get(&self, name: &str, maker: &Maker) -> Result<Listed, KeyError> {
         let inner = self.lock();
         let record = find(&inner.records, name, maker)?;
-        Ok(Listed::record(record, seconds(SystemTime::now())))
+        Ok(Listed::record(record, self.now()))
     }
 
     /// The maker's keys whose name comes after `after`, by name, at most `most`.
     pub fn list(&self, after: &str, most: usize, maker: &Maker) -> Vec<Listed> {
         use std::ops::Bound::{Excluded, Unbounded};
         let inner = self.lock();
-        let now = seconds(SystemTime::now());
+        let now = self.now();
         let rest = inner.records.range::<str, _>((Excluded(after), Unbounded)).map(|(_, record)| record);
         rest.filter(|record| record.is_of(maker)).take(most).map(|record| Listed::record(record, now)).collect()
     }
@@ -350,6 +350,11 @@ impl RuntimeKeys {
             }
         }
         Ok(())
+    }
+
+    /// Seconds since 1970.
+    fn now(&self) -> u64 {
+        seconds(self.limits.time().now())
     }
 
     /// A time later than `last`.

@@ -44,6 +44,7 @@ use std::time::{Duration, Instant};
 
 use log::error;
 
+use crate::clock::Time;
 use crate::config::LedgerConfig;
 use crate::limits::Limits;
 use spool::Spool;
@@ -73,12 +74,13 @@ struct Threads {
 }
 
 impl Ledger {
-    /// Opens the spool and starts the ledger's two threads, which wait for the disk so that nobody else has to.
+    /// Opens the spool and starts the ledger's two threads, which wait for the disk so that nobody else has to. Records grow old
+    /// by `time`.
     ///
     /// # Errors
     /// The folders cannot be used. A full disk and a database that cannot be opened are no reason not to start: the records
     /// stay in the spool meanwhile.
-    pub fn start(config: &LedgerConfig, metrics: LedgerMetrics) -> io::Result<Self> {
+    pub fn start(config: &LedgerConfig, metrics: LedgerMetrics, time: Time) -> io::Result<Self> {
         let folder = config.path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
         DirBuilder::new().recursive(true).mode(0o750).create(folder)?;
         let spool = Arc::new(Spool::open(&config.spool, config.memory, config.sync, metrics.clone())?);
@@ -88,6 +90,7 @@ impl Ledger {
         let tended = spool.clone();
         thread::Builder::new().name("ledger-spool".to_owned()).spawn(move || tended.tend())?;
         let worker = Worker {
+            time,
             config: config.clone(),
             spool: spool.clone(),
             metrics: metrics.clone(),

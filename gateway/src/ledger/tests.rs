@@ -2,13 +2,14 @@ use std::fs;
 
 use super::record::tests::full;
 use super::*;
+use crate::clock::Time;
 
 fn config(dir: &Path) -> LedgerConfig {
     LedgerConfig::at(dir.join("sub/ledger.db"))
 }
 
 fn start(config: &LedgerConfig) -> Ledger {
-    Ledger::start(config, LedgerMetrics::default()).unwrap()
+    Ledger::start(config, LedgerMetrics::default(), Time::default()).unwrap()
 }
 
 fn booked(config: &LedgerConfig) -> Vec<Record<'static>> {
@@ -78,7 +79,7 @@ fn a_database_that_cannot_be_opened_does_not_keep_the_gateway_from_starting() {
 fn a_folder_that_cannot_be_used_does() {
     let dir = tempfile::tempdir().unwrap();
     fs::write(dir.path().join("sub"), "a file").unwrap();
-    assert!(Ledger::start(&config(dir.path()), LedgerMetrics::default()).is_err());
+    assert!(Ledger::start(&config(dir.path()), LedgerMetrics::default(), Time::default()).is_err());
 }
 
 #[test]

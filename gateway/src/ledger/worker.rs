@@ -13,6 +13,7 @@ use super::metrics::LedgerMetrics;
 use super::record::micros;
 use super::spool::{Run, Spool, put_aside};
 use super::store::{Store, StoreError};
+use crate::clock::Time;
 use crate::config::LedgerConfig;
 
 /// Between two moves: how old the database's knowledge may be.
@@ -34,6 +35,7 @@ enum MoveError {
 
 /// The thread's state.
 pub struct Worker {
+    pub time: Time,
     pub config: LedgerConfig,
     pub spool: Arc<Spool>,
     pub metrics: LedgerMetrics,
@@ -109,7 +111,7 @@ impl Worker {
         }
         rotated?;
         if let Some(retention) = self.config.retention
-            && let Some(before) = SystemTime::now().checked_sub(retention)
+            && let Some(before) = self.time.now().checked_sub(retention)
         {
             for _ in 0..PRUNE.1 {
                 if store.prune(micros(before), PRUNE.0)? < PRUNE.0 as usize {

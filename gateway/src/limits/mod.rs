@@ -31,7 +31,7 @@ use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, OnceLock};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::UNIX_EPOCH;
 
 use arc_swap::{ArcSwap, ArcSwapOption};
 
@@ -46,6 +46,7 @@ pub use status::{StoreStatus, SubjectStatus};
 pub use strangers::Strangers;
 pub use subject::{Kind, MeterUsage, Refused, Subject};
 
+use crate::clock::Time;
 use shared::Shared;
 use subject::{Entry, Place, places};
 use wait::Queues;
@@ -54,6 +55,7 @@ type Subjects = HashMap<Box<str>, Arc<Subject>>;
 
 /// All limits of the process and what was counted against them. One per process; reloads change the limits only.
 pub struct Limits {
+    time: Time,
     /// By [`Kind`].
     subjects: [ArcSwap<Subjects>; Kind::ALL.len()],
     /// Those that the file has set.
@@ -77,9 +79,15 @@ pub struct Limits {
 }
 
 impl Limits {
-    /// No limits at all.
+    /// No limits at all, by the system's clock.
     pub fn new() -> Self {
+        Self::by(Time::default())
+    }
+
+    /// No limits at all. Theirs is the time of the gateway.
+    pub fn by(time: Time) -> Self {
         Self {
+            time,
             subjects: Default::default(),
             configured: Mutex::default(),
             reserves_most: AtomicBool::new(false),
@@ -96,8 +104,13 @@ impl Limits {
 
     /// The time by which limits go: milliseconds since 1970, the same at all instances that share a store.
     pub fn now(&self) -> u64 {
-        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let since = self.time.now().duration_since(UNIX_EPOCH).unwrap_or_default();
         u64::try_from(since.as_millis()).unwrap_or(NEVER).saturating_add_signed(self.offset.load(Relaxed))
+    }
+
+    /// By which clock they go.
+    pub fn time(&self) -> &Time {
+        &self.time
     }
 
     /// The subject of that kind and name, if it has or had limits.

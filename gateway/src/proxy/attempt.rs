@@ -165,7 +165,7 @@ impl Attempt {
         self.took = now - self.started;
         self.body = Bytes::new();
         if let Some(pass) = self.pass.take() {
-            let changes = pass.finish(now, outcome.verdict(self.retry_after));
+            let changes = pass.finish(self.target.time.instant_or(now), outcome.verdict(self.retry_after));
             self.report(&changes);
         }
     }
@@ -173,7 +173,7 @@ impl Attempt {
     /// Notes the end of an attempt that was given up because another one began its answer first.
     pub fn lose(&mut self) {
         if let Some(pass) = &mut self.pass {
-            pass.no_output(Instant::now(), self.started.elapsed());
+            pass.no_output(self.target.time.instant(), self.started.elapsed());
         }
         self.end(Outcome::Hedged);
     }
@@ -199,7 +199,7 @@ impl Attempt {
         let after = now - self.started;
         self.first_output = Some(after);
         if let (true, Some(pass)) = (counts, &mut self.pass) {
-            let changes = pass.first_output(now, after);
+            let changes = pass.first_output(self.target.time.instant_or(now), after);
             self.report(&changes);
         }
     }
@@ -272,7 +272,8 @@ pub async fn choose_peer(gateway: &Gateway, session: &mut Session, exchange: &mu
     let begun = Instant::now();
     let again = exchange.attempts.last_mut().is_some_and(|attempt| std::mem::take(&mut attempt.again));
     if !again {
-        let attempt = next_attempt(&gateway.continuity, exchange, repeat, begun)?;
+        let now = gateway.time.instant_or(begun);
+        let attempt = next_attempt(&gateway.continuity, exchange, repeat, now)?;
         exchange.attempts.push(attempt);
     }
     let Some(attempt) = exchange.attempts.last() else {
@@ -341,7 +342,7 @@ pub(super) fn next_attempt(
         return resume::next_attempt(exchange, continuity);
     }
     let clocks = exchange.request.as_ref().map(|request| request.clocks).unwrap_or_default();
-    let mut taken = repeat.map(Repeat::take);
+    let mut taken = repeat.map(|repeat| repeat.take(now));
     while let Some(next) = taken.take().or_else(|| exchange.plan.take_next(now)) {
         match encode::encode(&next.target, exchange, continuity) {
             Ok(encoded) => {

@@ -164,7 +164,7 @@ fn translate(
             model: request.model.name.to_string(),
             include_usage: asked.include_usage,
             request_id: exchange.id.to_string(),
-            now: now(),
+            now: unix_seconds(exchange.snapshot.time.now()),
             echo: client_codec.echo(&asked),
             json_array: request.json_array,
         },
@@ -196,7 +196,7 @@ fn convert(
         asked: translated.asked,
         model: request.model.name.to_string(),
         request_id: exchange.id.to_string(),
-        now: now(),
+        now: unix_seconds(exchange.snapshot.time.now()),
         input_tokens: None,
     };
     let (body, answer) = (translated.body.into(), AnswerWay::Converted(Box::new(conversion)));
@@ -217,10 +217,6 @@ fn written_for(target: &Target, route: Route) -> codec::Target<'_> {
         platform: route.platform,
         traits: target.traits,
     }
-}
-
-fn now() -> u64 {
-    unix_seconds(SystemTime::now())
 }
 
 /// Whole seconds since 1970.

@@ -189,7 +189,7 @@ impl Exchange {
         Self {
             id: new_id(),
             started: Instant::now(),
-            at: SystemTime::now(),
+            at: snapshot.time.now(),
             snapshot,
             plugins: None,
             in_flight,

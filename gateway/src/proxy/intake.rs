@@ -154,8 +154,8 @@ async fn plan_patiently(
     let longest = exchange.request.as_ref().map(|request| request.model.retry.max_wait).unwrap_or_default();
     let until = Instant::now() + longest;
     while planned.is_err() {
-        let now = Instant::now();
-        let Some(wait) = exchange.plan.worth_waiting(now, until.saturating_duration_since(now)) else { break };
+        let left = until.saturating_duration_since(Instant::now());
+        let Some(wait) = exchange.plan.worth_waiting(gateway.time.instant(), left) else { break };
         step::wait(session, exchange, wait).await?;
         planned = choose(session, exchange);
     }
@@ -167,10 +167,10 @@ fn plan<T>(
     exchange: &mut Exchange,
     plan: impl FnOnce(&mut Exchange, &mut Planner<'_>) -> Result<T, Refusal>,
 ) -> Result<T, Refusal> {
-    let now = Instant::now();
+    let begun = Instant::now();
     let mut planner = Planner {
         continuity: &gateway.continuity,
-        now,
+        now: gateway.time.instant_or(begun),
         random: &mut |bound| fastrand::u64(..bound),
         told: &mut |rule: &Rule, verdict: Verdict<'_>| {
             if matches!(verdict, Verdict::Broke(_)) {
@@ -180,7 +180,7 @@ fn plan<T>(
         preview: false,
     };
     let next = plan(exchange, &mut planner);
-    exchange.overhead += now.elapsed();
+    exchange.overhead += begun.elapsed();
     next
 }
 

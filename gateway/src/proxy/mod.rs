@@ -58,6 +58,7 @@ pub use outcome::Outcome;
 pub use plugins::Chain;
 
 use crate::cache::Cache;
+use crate::clock::Time;
 use crate::continuity::Continuity;
 use crate::credentials::Client;
 use crate::health::Health;
@@ -74,6 +75,8 @@ const CLIENT_PATIENCE: Duration = Duration::from_secs(60);
 /// What all exchanges share.
 #[derive(Clone)]
 pub struct Gateway {
+    /// What time it is.
+    pub time: Time,
     /// The configuration in force; exchanges pin the one they began with.
     pub current: Arc<ArcSwap<Snapshot>>,
     /// Addresses of the upstreams.

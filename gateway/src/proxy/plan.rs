@@ -84,7 +84,7 @@ fn endpoint_error(error: &EndpointError) -> Refusal {
 pub async fn admit(header: &RequestHeader, address: Option<IpAddr>, exchange: &mut Exchange) -> Result<(), Refusal> {
     let strangers = exchange.snapshot.bounds.strangers().zip(address);
     let many = || strangers.as_ref().is_some_and(|(strangers, address)| strangers.are_many(*address));
-    match exchange.snapshot.keys.admit(&header.headers, header.uri.query(), &many).await {
+    match exchange.snapshot.keys.admit(&header.headers, header.uri.query(), exchange.at, &many).await {
         Admission::Open => Ok(()),
         Admission::Key(key) => {
             exchange.key = Some(key);

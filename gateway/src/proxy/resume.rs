@@ -7,7 +7,6 @@
 //! stream under way. Whatever goes wrong with it, the client is told only how the answer itself broke off.
 
 use std::sync::Arc;
-use std::time::Instant;
 
 use ai_gateway_providers::answer::{AnswerForm, Observer};
 use ai_gateway_providers::common::can_go_on;
@@ -152,7 +151,7 @@ fn continues(exchange: &Exchange, outcome: Outcome) -> bool {
 
 /// The next target that can go on: of the plan, and at last the one that has spoken.
 fn find_next(exchange: &mut Exchange) -> Option<(Taken, Route)> {
-    let now = Instant::now();
+    let now = exchange.snapshot.time.instant();
     exchange.plan.leave_target();
     while let Some(taken) = exchange.plan.take_next(now) {
         if let Some(route) = route_to(&taken.target, exchange) {

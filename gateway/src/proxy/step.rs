@@ -48,7 +48,9 @@ impl Exchange {
         let mut same_target = self.attempts.iter().filter(|other| Arc::ptr_eq(&other.target, &attempt.target));
         let again = retry.same_target && same_target.nth(1).is_none();
         match outcome.worth_repeating(!elsewhere, attempt.retry_after) {
-            Some(wait) if again && wait <= retry.max_wait && attempt.state().retries().has(Instant::now()) => {
+            Some(wait)
+                if again && wait <= retry.max_wait && attempt.state().retries().has(self.snapshot.time.instant()) =>
+            {
                 Step::Repeat(wait)
             }
             _ if elsewhere => Step::Elsewhere,
@@ -63,7 +65,7 @@ impl Exchange {
         match step {
             Step::Stop => return,
             Step::Repeat(wait) => {
-                attempt.state().retries().withdraw(Instant::now());
+                attempt.state().retries().withdraw(self.snapshot.time.instant());
                 // Not longer than half as long again, so that those that failed together do not come back together.
                 let jitter = wait.mul_f64(fastrand::f64() / 2.0);
                 self.repeat = Some(Repeat { target, credential: attempt.credential, wait: wait + jitter });
@@ -92,8 +94,8 @@ impl Repeat {
     }
 
     /// The attempt. The target may rest by now: this one was promised before.
-    pub fn take(self) -> Taken {
-        Taken::anyway(self.target, self.credential, Instant::now())
+    pub fn take(self, now: Instant) -> Taken {
+        Taken::anyway(self.target, self.credential, now)
     }
 }
 

@@ -12,6 +12,7 @@ use pingora_core::services::background::{BackgroundService, background_service};
 
 use super::{RESTORE, StartError, UPSTREAM_POOL};
 use crate::cache::{self, Cache, Opened};
+use crate::clock::Time;
 use crate::config::{Config, ProviderConfig};
 use crate::credentials::Client;
 use crate::keys::{KeySets, RuntimeKeys, SharedKeys};
@@ -43,14 +44,15 @@ pub struct Snapshots {
     cache: Arc<Cache>,
 }
 
-/// Builds the gateway of `config`. `mock` is where providers without a base URL are answered, if there are any. Opens the
+/// Builds the gateway of `config`. `mock` is where providers without a base URL are answered, if there are any; `time` is what
+/// it goes by. Opens the
 /// ledger and the store of keys; opens no socket, and waits for nobody but, some seconds at most, until budgets know from
 /// the ledger what was spent before.
 ///
 /// # Errors
 /// [`StartError`].
-pub fn build(config: &Config, mock: Option<SocketAddr>) -> Result<Built, StartError> {
-    let built = build_heir(config, mock)?;
+pub fn build(config: &Config, mock: Option<SocketAddr>, time: Time) -> Result<Built, StartError> {
+    let built = build_heir(config, mock, time)?;
     if let Some(ledger) = &built.gateway.ledger {
         ledger.restore(&built.gateway.limits, RESTORE);
     }
@@ -58,12 +60,12 @@ pub fn build(config: &Config, mock: Option<SocketAddr>) -> Result<Built, StartEr
 }
 
 /// [`build`] for a process that another one tells what was spent before.
-pub(super) fn build_heir(config: &Config, mock: Option<SocketAddr>) -> Result<Built, StartError> {
+pub(super) fn build_heir(config: &Config, mock: Option<SocketAddr>, time: Time) -> Result<Built, StartError> {
     check_roots(config)?;
-    let telemetry = Arc::new(Telemetry::new());
+    let telemetry = Arc::new(Telemetry::by(time.clone()));
     telemetry.access_log.configure(&config.access_log).map_err(StartError::AccessLog)?;
     // First: its threads open the database meanwhile.
-    let start = |ledger| Ledger::start(ledger, telemetry.metrics.ledger.clone()).map(Arc::new);
+    let start = |ledger| Ledger::start(ledger, telemetry.metrics.ledger.clone(), time.clone()).map(Arc::new);
     let ledger = config.ledger.as_ref().map(start).transpose().map_err(StartError::Ledger)?;
     let health = telemetry.metrics.health.clone();
     let limits = telemetry.metrics.limits.clone();
@@ -77,7 +79,7 @@ pub(super) fn build_heir(config: &Config, mock: Option<SocketAddr>) -> Result<Bu
         Some(path) => Some(Arc::new(RuntimeKeys::open(path, &snapshot.keys, limits.clone())?)),
         None => None,
     };
-    let Opened { cache, keeper } = cache::open(config, telemetry.metrics.cache.clone())?;
+    let Opened { cache, keeper } = cache::open(config, telemetry.metrics.cache.clone(), &time)?;
     let snapshots = Snapshots {
         runtime_keys,
         key_sets: Arc::new(KeySets::new(http.clone())),
@@ -93,6 +95,7 @@ pub(super) fn build_heir(config: &Config, mock: Option<SocketAddr>) -> Result<Bu
     };
     let shared_keys = shared_keys.transpose().map_err(|error| StartError::Store(error.category().to_owned()))?;
     let gateway = Gateway {
+        time,
         current,
         http,
         resolver: Arc::new(resolver),

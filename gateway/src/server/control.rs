@@ -84,12 +84,13 @@ impl Control {
         predecessor: Option<Predecessor>,
     ) -> Self {
         let living = gateway.telemetry.metrics.process.predecessors.clone();
+        let started = (gateway.time.now(), Instant::now());
         Self {
             lineage: Lineage::new(gateway.limits.clone(), living),
             gateway,
             reloader,
             readiness: Arc::default(),
-            started: (SystemTime::now(), Instant::now()),
+            started,
             open: Open::default(),
             leaving: watch::Sender::new(None),
             handed_over: watch::Sender::new(false),

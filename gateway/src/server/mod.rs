@@ -32,6 +32,7 @@ use pingora_core::services::listening::Service;
 use tokio::sync::watch;
 
 use crate::admin::Admin;
+use crate::clock::Time;
 use crate::config::{Config, ConfigErrors, Loaded};
 use crate::keys::KeyError;
 use crate::mock;
@@ -112,11 +113,11 @@ pub enum StartError {
 
 /// Runs the gateway until it is told to stop. Prints where it listens on standard error.
 ///
-/// `invocation` is how a process is started that takes over from this one.
+/// `invocation` is how a process is started that takes over from this one; `time` is what the gateway goes by.
 ///
 /// # Errors
 /// [`StartError`] before anything is served; never afterwards.
-pub fn run(config: &Config, source: Source, invocation: Invocation) -> Result<(), StartError> {
+pub fn run(config: &Config, source: Source, invocation: Invocation, time: Time) -> Result<(), StartError> {
     let (mut predecessor, inherited) = match Inheritance::claim(&invocation).map_err(StartError::Predecessor)? {
         Some(Inheritance { predecessor, sockets }) => (Some(predecessor), sockets),
         None => (None, Vec::new()),
@@ -124,7 +125,7 @@ pub fn run(config: &Config, source: Source, invocation: Invocation) -> Result<()
     let prepared = Sockets::open(&config.server, inherited).map_err(StartError::Bind).and_then(|sockets| {
         let mock = mock_socket(config)?;
         let build = if predecessor.is_some() { build_heir } else { build };
-        let built = build(config, mock.as_ref().map(Prebound::local_addr))?;
+        let built = build(config, mock.as_ref().map(Prebound::local_addr), time)?;
         Ok((sockets, mock, built))
     });
     let (sockets, mock, built) = match (prepared, &predecessor) {

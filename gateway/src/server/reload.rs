@@ -91,7 +91,7 @@ impl Reloader {
         snapshots: Snapshots,
         certificate: Option<Arc<Certificate>>,
     ) -> Self {
-        let first = InForce { config: Arc::new(config), generation: 1, at: SystemTime::now(), last: None };
+        let first = InForce { config: Arc::new(config), generation: 1, at: gateway.time.now(), last: None };
         gateway.telemetry.metrics.process.took(1);
         Self { source, gateway, snapshots, certificate, in_force: Mutex::new(first) }
     }
@@ -130,7 +130,7 @@ impl Reloader {
             }
             Err(error) => warn!("the configuration was not reloaded:\n{error}"),
         }
-        self.lock().last = Some(LastReload { at: SystemTime::now(), error });
+        self.lock().last = Some(LastReload { at: self.gateway.time.now(), error });
         result
     }
 
@@ -151,7 +151,7 @@ impl Reloader {
         let mut in_force = self.lock();
         in_force.config = Arc::new(loaded.config);
         in_force.generation += 1;
-        in_force.at = SystemTime::now();
+        in_force.at = self.gateway.time.now();
         self.gateway.telemetry.metrics.process.took(in_force.generation);
         Ok(Reloaded { generation: in_force.generation, warnings: loaded.warnings, took: began.elapsed() })
     }
@@ -185,6 +185,7 @@ fn fixed(old: &Config, new: &Config) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::clock::Time;
     use crate::config::System;
 
     #[test]
@@ -207,7 +208,7 @@ mod tests {
         let config = Config::parse("[providers.p]\nkind = 'openai'\napi_key = 'secret-of-it'", "f.toml", &System)
             .unwrap()
             .config;
-        let built = super::super::build(&config, None).unwrap();
+        let built = super::super::build(&config, None, Time::default()).unwrap();
         let reloader = Reloader::new(Source::Fixed, config, built.gateway, built.snapshots, None);
         let told = reloader.reload().unwrap_err().to_string();
         assert!(told.contains("runs without a configuration file"), "{told}");

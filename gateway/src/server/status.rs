@@ -1,6 +1,6 @@
 //! How the process is, on one page.
 
-use std::time::{Instant, SystemTime};
+use std::time::SystemTime;
 
 use serde::Serialize;
 
@@ -106,7 +106,7 @@ struct PredecessorStatus {
 impl Control {
     /// How the process is.
     pub fn status(&self) -> Status {
-        let now = Instant::now();
+        let now = self.gateway.time.instant();
         let state = self.readiness.state();
         let (since, begin) = self.started;
         let in_force = self.reloader.in_force();

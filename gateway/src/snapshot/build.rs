@@ -54,7 +54,7 @@ pub enum BuildError {
 
 impl Snapshot {
     /// Builds everything that answering needs. `mock` is where the mock provider of this process listens; `health` is the
-    /// state that targets have had so far, `limits` what was counted. What the configuration says of breakers and limits is in
+    /// state that targets have had so far, `limits` what was counted, and by which clock. What the configuration says of breakers and limits is in
     /// force at once.
     ///
     /// # Errors
@@ -84,6 +84,7 @@ impl Snapshot {
             rules: RuleSet::default(),
             direct: Cache::new(DIRECT_MODELS),
             prices: config.prices.clone(),
+            time: limits.time().clone(),
             health: health.clone(),
             bounds: limits.clone(),
             plugins: Chain::new(&config.plugins, &Plugins::default()),

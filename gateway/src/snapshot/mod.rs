@@ -18,6 +18,7 @@ pub use model::{Model, Stage, Target};
 pub use provider::Provider;
 pub use route::{Route, Way, client_wire};
 
+use crate::clock::Time;
 use crate::config::{AccessLogConfig, ModelConfig, PricesConfig, TelemetryConfig};
 use crate::health::Health;
 pub use crate::keys::{Key, KeyRing};
@@ -40,6 +41,8 @@ pub struct Snapshot {
     direct: Cache<Box<str>, Arc<Model>>,
     /// What models cost, and whether those without a price are refused.
     pub prices: PricesConfig,
+    /// What time it is.
+    pub time: Time,
     health: Arc<Health>,
     /// What clients may use, and have used.
     pub bounds: Arc<Limits>,

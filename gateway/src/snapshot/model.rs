@@ -2,13 +2,13 @@
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
-use std::time::Instant;
 
 use ai_gateway_providers::catalogue::Traits;
 use ai_gateway_providers::price::Model as Known;
 
 use super::Provider;
 use crate::cache::key::CachedModel;
+use crate::clock::Time;
 use crate::config::{HedgeConfig, Lossy, OnCut, RetryConfig, StrategyConfig, TargetConfig, TimeoutsConfig};
 use crate::health::{Health, TargetState};
 use crate::limits::{Kind, Limits, Subject};
@@ -99,6 +99,8 @@ pub struct Target {
     pub states: Vec<Arc<TargetState>>,
     /// What its provider allows of it, if the configuration says so.
     pub limits: Option<Arc<Subject>>,
+    /// What time it is for its health.
+    pub time: Time,
     /// Whose turn it is, of equally busy credentials.
     pub turn: Arc<AtomicUsize>,
 }
@@ -107,7 +109,7 @@ impl Target {
     /// The target that `config` describes, with the state that it has had so far.
     pub fn new(config: &TargetConfig, provider: &Arc<Provider>, health: &Health, limits: &Limits) -> Self {
         let states = (0..provider.credentials.len())
-            .map(|credential| health.target(&provider.name, &config.model, credential, Instant::now()))
+            .map(|credential| health.target(&provider.name, &config.model, credential, limits.time().instant()))
             .collect();
         Self {
             provider: provider.clone(),
@@ -118,6 +120,7 @@ impl Target {
             timeouts: config.timeouts,
             known: config.known.clone(),
             states,
+            time: limits.time().clone(),
             limits: (!config.rules.is_empty()).then(|| limits.subject(Kind::Target, &config.id())),
             turn: Arc::default(),
         }

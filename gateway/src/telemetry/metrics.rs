@@ -2,7 +2,6 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::time::Instant;
 
 use ai_gateway_providers::Dialect;
 use ai_gateway_providers::common::Losses;
@@ -27,6 +26,7 @@ use super::series::{Labels, Requests, Series, SeriesCollector};
 use super::spend::{Spend, SpendCollector};
 use super::targets::TargetsCollector;
 use crate::cache::CacheMetrics;
+use crate::clock::Time;
 use crate::health::Health;
 use crate::ledger::LedgerMetrics;
 use crate::limits::{Limits, LimitsCollector};
@@ -119,6 +119,11 @@ pub struct Metrics {
 impl Metrics {
     /// All metrics at zero, in a registry of their own.
     pub fn new() -> Self {
+        Self::by(Time::default())
+    }
+
+    /// The same, of targets and limits that go by this time.
+    pub fn by(time: Time) -> Self {
         let metrics = Self {
             registry: Registry::default(),
             series: Arc::new(Interned::new()),
@@ -142,8 +147,8 @@ impl Metrics {
             cache: CacheMetrics::default(),
             ledger: LedgerMetrics::default(),
             process: ProcessMetrics::default(),
-            health: Arc::new(Health::new(Instant::now(), fastrand::u64(..))),
-            limits: Arc::new(Limits::new()),
+            health: Arc::new(Health::new(time.instant(), fastrand::u64(..))),
+            limits: Arc::new(Limits::by(time)),
             plugins: Arc::default(),
         };
         metrics.registered()
@@ -160,7 +165,7 @@ impl Metrics {
         registry.register_collector(Box::new(ConnectionsCollector(self.connections.clone())));
         registry.register_collector(Box::new(RetriesCollector(self.retries.clone())));
         registry.register_collector(Box::new(ProcessCollector));
-        registry.register_collector(Box::new(TargetsCollector(self.health.clone())));
+        registry.register_collector(Box::new(TargetsCollector(self.health.clone(), self.limits.time().clone())));
         registry.register_collector(Box::new(LimitsCollector(self.limits.clone())));
         registry.register_collector(Box::new(PluginsCollector(self.plugins.clone())));
         registry.register("gateway_in_flight", "Requests that are being served", self.in_flight.clone());

@@ -36,6 +36,7 @@ pub use service::TelemetryService;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::clock::Time;
 use trace::Traces;
 
 /// The receivers of finished requests, to be shared by every exchange.
@@ -52,7 +53,12 @@ pub struct Telemetry {
 impl Telemetry {
     /// Metrics of their own registry, and an access log on standard output. Starts no thread yet.
     pub fn new() -> Self {
-        let metrics = Arc::new(Metrics::new());
+        Self::by(Time::default())
+    }
+
+    /// The same, with what is counted by this time.
+    pub fn by(time: Time) -> Self {
+        let metrics = Arc::new(Metrics::by(time));
         let access_log = Arc::new(AccessLog::stdout(metrics.log_dropped.clone()));
         let traces = Arc::new(Traces::new(metrics.otlp.clone()));
         Self { metrics, access_log, traces }

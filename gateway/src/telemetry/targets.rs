@@ -2,7 +2,6 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::time::Instant;
 
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
@@ -11,14 +10,15 @@ use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::Unit;
 
+use crate::clock::Time;
 use crate::health::{Health, State, TargetStatus};
 
 /// Targets shown; clients can make up the names of models.
 const MAX_TARGETS: usize = 1_000;
 
-/// Writes the states when Prometheus asks.
+/// Writes the states when Prometheus asks, as they are by this time.
 #[derive(Debug)]
-pub(super) struct TargetsCollector(pub(super) Arc<Health>);
+pub(super) struct TargetsCollector(pub(super) Arc<Health>, pub(super) Time);
 
 type Value = fn(&TargetStatus) -> Option<f64>;
 type Count = fn(&TargetStatus) -> u64;
@@ -51,7 +51,7 @@ const COUNTERS: [(&str, &str, Count); 3] = [
 
 impl Collector for TargetsCollector {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
-        let now = Instant::now();
+        let now = self.1.instant();
         let known = |target: &TargetStatus| target.counters.successes + target.counters.opened > 0;
         let targets: Vec<TargetStatus> =
             self.0.targets().iter().map(|target| target.status(now)).filter(known).take(MAX_TARGETS).collect();

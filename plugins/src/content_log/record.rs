@@ -1,6 +1,6 @@
 //! One line of the log.
 
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::UNIX_EPOCH;
 
 use serde::Serialize;
 
@@ -109,9 +109,7 @@ impl Record {
         let Seen { asked, answer, more } = seen;
         let size = asked.iter().map(|said| said.text.len() + 32).sum::<usize>() + answer.len() + 512;
         let line = Line {
-            time: SystemTime::now()
-                .duration_since(UNIX_EPOCH)
-                .map_or(0, |time| u64::try_from(time.as_millis()).unwrap_or(0)),
+            time: about.now().duration_since(UNIX_EPOCH).map_or(0, |time| u64::try_from(time.as_millis()).unwrap_or(0)),
             id: about.id.to_string(),
             key: about.key.as_ref().map(|key| key.name.to_string()),
             team: about.key.as_ref().and_then(|key| key.team.as_ref()).map(ToString::to_string),

@@ -12,7 +12,7 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use prometheus_client::metrics::gauge::Gauge;
@@ -24,6 +24,7 @@ use index::{Index, Item, Name};
 use super::record::{self, millis};
 use super::tier_metrics::{Counters, TierMetrics};
 use super::{Entry, Fingerprint, Form, Purge, Tier, TierError};
+use crate::clock::Time;
 use crate::config::DiskConfig;
 
 /// The longest that a client waits for the disk.
@@ -52,6 +53,7 @@ pub struct Disk {
 
 #[derive(Debug)]
 struct Shared {
+    time: Time,
     path: PathBuf,
     folder: Folder,
     max_size: AtomicU64,
@@ -73,8 +75,9 @@ impl Disk {
     ///
     /// # Errors
     /// The folder cannot be made or written to.
-    pub fn open(config: &DiskConfig, metrics: &TierMetrics) -> io::Result<Self> {
+    pub fn open(config: &DiskConfig, metrics: &TierMetrics, time: Time) -> io::Result<Self> {
         let shared = Arc::new(Shared {
+            time,
             path: config.path.clone(),
             folder: Folder::open(&config.path)?,
             max_size: AtomicU64::new(config.max_size),
@@ -110,7 +113,7 @@ impl Tier for Disk {
 
     async fn get(&self, fingerprint: &Fingerprint, form: Form) -> Option<Arc<Entry>> {
         let (name, shared) = ((*fingerprint, form), &self.shared);
-        if !shared.lock().find(&name, millis(SystemTime::now())) {
+        if !shared.lock().find(&name, millis(shared.time.now())) {
             shared.counters.looked_up(false);
             return None;
         }
@@ -231,7 +234,7 @@ impl Worker {
     /// Finds what an earlier process has left.
     fn scan(&self) {
         let shared = &self.shared;
-        let now = millis(SystemTime::now());
+        let now = millis(shared.time.now());
         let scanned = shared.folder.scan(|name, meta, length| {
             if record::end_of(&meta) <= now {
                 let _ = shared.folder.remove(&name);
@@ -251,7 +254,7 @@ impl Worker {
     fn put(&mut self, entry: &Entry) {
         let shared = self.shared.clone();
         let now = Instant::now();
-        if self.rests.is_some_and(|until| now < until) || record::end_of(&entry.meta) <= millis(SystemTime::now()) {
+        if self.rests.is_some_and(|until| now < until) || record::end_of(&entry.meta) <= millis(shared.time.now()) {
             shared.counters.dropped.inc();
             return;
         }
@@ -313,7 +316,7 @@ impl Worker {
     }
 
     fn sweep(&self) {
-        let now = millis(SystemTime::now());
+        let now = millis(self.shared.time.now());
         loop {
             let mut index = self.shared.lock();
             let Some(name) = index.over(now) else { return };

@@ -1,15 +1,17 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
+use std::time::SystemTime;
 
 use tempfile::TempDir;
 
 use super::super::record::tests::entry;
 use super::*;
+use crate::clock::Time;
 
 fn open_at(path: &Path, max_size: u64) -> (Disk, TierMetrics) {
     let metrics = TierMetrics::default();
-    (Disk::open(&DiskConfig { path: path.to_owned(), max_size }, &metrics).unwrap(), metrics)
+    (Disk::open(&DiskConfig { path: path.to_owned(), max_size }, &metrics, Time::default()).unwrap(), metrics)
 }
 
 /// Returns once everything has been done that was asked before.
@@ -159,7 +161,7 @@ async fn a_folder_that_cannot_be_used() {
     let file = folder.path().join("file");
     fs::write(&file, "x").unwrap();
     let config = DiskConfig { path: file.join("cache"), max_size: 1 };
-    assert!(Disk::open(&config, &TierMetrics::default()).is_err());
+    assert!(Disk::open(&config, &TierMetrics::default(), Time::default()).is_err());
     let path = folder.path().join("cache");
     let (disk, metrics) = open_at(&path, 1 << 20);
     put(&disk, entry(1, 10)).await;

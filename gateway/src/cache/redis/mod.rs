@@ -30,6 +30,7 @@ use super::record::{self, millis};
 use super::semantic::Learnt;
 use super::tier_metrics::{Counters, TierMetrics};
 use super::{Cache, Entry, Fingerprint, Form, Purge, Tier, TierError};
+use crate::clock::Time;
 use crate::config::RedisConfig;
 use crate::limits::shared::server::{Connection, Server};
 
@@ -54,6 +55,7 @@ const MARK_LIFE: Duration = Duration::from_secs(7 * 86_400);
 
 /// Answers in a Redis.
 pub struct Redis {
+    time: Time,
     server: Server,
     timeout: Duration,
     connection: ArcSwapOption<Connection>,
@@ -89,6 +91,7 @@ impl Redis {
         let (queue, receiver) = mpsc::channel(QUEUE);
         let (questions, told) = mpsc::channel(QUEUE);
         let redis = Arc::new(Self {
+            time: cache.memory.time.clone(),
             server: Server::parse(config.url.expose())?,
             timeout: config.timeout,
             connection: ArcSwapOption::empty(),
@@ -162,7 +165,7 @@ impl Redis {
     }
 
     async fn store(&self, (stamp, entry): &Queued) {
-        let now = millis(SystemTime::now());
+        let now = millis(self.time.now());
         let left = record::end_of(&entry.meta).saturating_sub(now);
         let Some(head) = record::head(entry).filter(|_| left > 0) else { return };
         let value = [&stamp[..], &head, &entry.body].concat();

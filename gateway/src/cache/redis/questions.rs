@@ -64,7 +64,7 @@ impl Questions {
         let mut range = redis::cmd("XRANGE");
         range.arg(STREAM).arg(&self.from).arg("+").arg("COUNT").arg(BATCH);
         let Some(rows) = redis.ask::<Vec<Value>>(&range, PATIENCE).await else { return (Vec::new(), false) };
-        let (marks, now, more) = (redis.marks.load(), SystemTime::now(), rows.len() == BATCH);
+        let (marks, now, more) = (redis.marks.load(), redis.time.now(), rows.len() == BATCH);
         let mut heard = Vec::new();
         for row in rows {
             let Ok((id, fields)) = redis::from_redis_value::<(String, HashMap<String, Vec<u8>>)>(row) else { continue };
@@ -85,7 +85,7 @@ impl Questions {
         if told.is_empty() {
             return false;
         }
-        let now = millis(SystemTime::now());
+        let now = millis(redis.time.now());
         let mut all = redis::pipe();
         for (stamp, learnt) in &told {
             self.longest = self.longest.max(millis(learnt.point.until).saturating_sub(now));
@@ -94,7 +94,9 @@ impl Questions {
             all.arg("from").arg(self.me).arg("stamp").arg(stamp).arg("of").arg(description);
             all.arg("vector").arg(learnt.vector.to_bytes()).ignore();
         }
-        all.cmd("XTRIM").arg(STREAM).arg("MINID").arg("~").arg(now.saturating_sub(self.longest)).ignore();
+        // The stream goes by the store's clock.
+        let useless = millis(SystemTime::now()).saturating_sub(self.longest);
+        all.cmd("XTRIM").arg(STREAM).arg("MINID").arg("~").arg(useless).ignore();
         all.cmd("EXPIRE").arg(STREAM).arg(MARK_LIFE.as_secs()).ignore();
         if redis.ask_all(&all).await.is_none() {
             redis.counters.dropped.inc_by(told.len() as u64);

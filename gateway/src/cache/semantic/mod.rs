@@ -69,14 +69,15 @@ fn blocking<T: Send + 'static>(what: &'static str, work: impl FnOnce() -> T + Se
 }
 
 impl Semantic {
-    /// The answered question nearest to `vector`, no farther than `within`: cosine distance, 1 less the similarity.
+    /// The answered question nearest to `vector`, no farther than `within`: cosine distance, 1 less the similarity;
+    /// of those whose answers last beyond `now`.
     /// Takes some tenths of a millisecond, not on the caller's thread.
-    pub async fn nearest(&self, place: &Place, vector: &Arc<Vector>, within: f32) -> Option<Near> {
+    pub async fn nearest(&self, place: &Place, vector: &Arc<Vector>, within: f32, now: SystemTime) -> Option<Near> {
         let space = self.space(&place.model);
         let (bucket, vector) = (place.bucket, vector.clone());
         let search = move || {
             let space = space.read().unwrap_or_else(PoisonError::into_inner);
-            space.nearest(&bucket, &vector, within, SystemTime::now())
+            space.nearest(&bucket, &vector, within, now)
         };
         blocking("search", search).await.ok()??
     }

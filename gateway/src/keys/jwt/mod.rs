@@ -22,7 +22,7 @@ pub use jwks::check_jwks;
 
 use super::by_hash::Digest;
 use super::secret::digest;
-use super::{Key, KeyRing, Many, Refused, time};
+use super::{Key, KeyRing, Many, Refused, seconds, time};
 use crate::config::{IssuerConfig, JwksConfig};
 use crate::credentials::Client;
 use jwks::{KeySet, PublicKeys};
@@ -88,12 +88,11 @@ impl Tokens {
     ///
     /// # Errors
     /// The token does not hold now.
-    pub async fn verify(&self, token: &[u8], many: Many<'_>) -> Result<Arc<Key>, Refused> {
+    pub async fn verify(&self, token: &[u8], now: SystemTime, many: Many<'_>) -> Result<Arc<Key>, Refused> {
         if token.len() > LONGEST {
             return Err(Refused::Wrong);
         }
         let hash = digest(token);
-        let now = SystemTime::now();
         if let Some(verified) = self.verified.get(&hash)
             && verified.issuer.is_current(&verified.by)
         {
@@ -119,15 +118,22 @@ impl Tokens {
         validation.set_required_spec_claims(&["exp", "iss", "aud"]);
         validation.set_issuer(&[&issuer.config.issuer]);
         validation.set_audience(&[&issuer.config.audience]);
-        validation.validate_nbf = true;
-        validation.leeway = LEEWAY.as_secs();
+        // By our own time, below.
+        validation.validate_exp = false;
         let claims = decode::<Map<String, Value>>(token, key, &validation).map_err(|_| Refused::Wrong)?.claims;
 
-        let end = claims.get("exp").and_then(Value::as_f64).ok_or(Refused::Wrong)?;
+        let date = |claim: &Value| {
+            claim.as_f64().filter(|date| *date >= 0.0).map(|date| date.round() as u64).ok_or(Refused::Wrong)
+        };
+        let end = claims.get("exp").map_or(Err(Refused::Wrong), date)?.saturating_add(LEEWAY.as_secs());
+        let begin = claims.get("nbf").map_or(Ok(0), date)?.saturating_sub(LEEWAY.as_secs());
+        if !(begin..end).contains(&seconds(now)) {
+            return Err(Refused::Wrong);
+        }
         let key = claims::key(&claims, &issuer.config, &issuer.template).ok_or(Refused::Wrong)?;
         key.check(now)?;
-        // The cast saturates: a token for ever is one until the year 9999.
-        let until = time((end as u64).saturating_add(LEEWAY.as_secs()));
+        // A token for ever is one until the year 9999.
+        let until = time(end);
         let verified = Verified { key: key.clone(), until, by, issuer: issuer.keys.clone() };
         self.verified.insert(hash, verified);
         Ok(key)

@@ -1,6 +1,6 @@
 //! Tokens: which hold, and what key they stand for. Attacks on the real binary are in `tests/tests/jwt.rs`.
 
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use ::ring::rand::SystemRandom;
 use ::ring::signature::{
@@ -90,17 +90,48 @@ async fn curves_hold() {
         sign(&json!({ "alg": "EdDSA", "kid": "ed" }), &claims(), |message| ed.sign(message).as_ref().to_vec());
     for token in [p256.token("a", &claims()), p384.token("b", &claims()), ed_token] {
         assert!(Tokens::is_token(token.as_bytes()));
-        assert_eq!(tokens.verify(token.as_bytes(), &|| true).await.unwrap_err(), Refused::Many);
+        assert_eq!(tokens.verify(token.as_bytes(), SystemTime::now(), &|| true).await.unwrap_err(), Refused::Many);
         // The second time from memory, which no number of strangers keeps out.
         for many in [false, true] {
-            let key = tokens.verify(token.as_bytes(), &|| many).await.unwrap();
+            let key = tokens.verify(token.as_bytes(), SystemTime::now(), &|| many).await.unwrap();
             assert_eq!(&*key.name, "staff/ada");
             assert!(key.accounts().eq(["staff/ada", "staff"]));
             assert_eq!((key.team(), key.tags()), (Some("all"), &["gold".to_owned()][..]));
             assert!(key.may_use("assistant") && !key.may_use("other") && key.may(Right::Explain));
         }
     }
-    assert_eq!(tokens.verify(p256.token("b", &claims()).as_bytes(), &|| false).await.unwrap_err(), Refused::Wrong);
+    assert_eq!(
+        tokens.verify(p256.token("b", &claims()).as_bytes(), SystemTime::now(), &|| false).await.unwrap_err(),
+        Refused::Wrong
+    );
+}
+
+#[tokio::test]
+async fn a_token_holds_between_its_dates_by_the_time_that_is_handed_in() {
+    let curve = Curve::new(P256);
+    let at = |seconds: u64| SystemTime::UNIX_EPOCH + Duration::from_secs(seconds);
+    let dated = |nbf: Value| {
+        let mut claims = claims();
+        (claims["exp"], claims["nbf"]) = (5_000_000_600_u64.into(), nbf);
+        curve.token("a", &claims)
+    };
+    let token = dated(5_000_000_000_u64.into());
+    // Not the same when it is known already: who remembers it, and who sees it for the first time.
+    let remembers = tokens(&[curve.jwk("a")], ClaimNames::default());
+    for (now, holds) in [(4_999_999_969, false), (4_999_999_970, true), (5_000_000_629, true), (5_000_000_630, false)] {
+        let new = tokens(&[curve.jwk("a")], ClaimNames::default());
+        for tokens in [&new, &remembers] {
+            let verified = tokens.verify(token.as_bytes(), at(now), &|| false).await;
+            assert_eq!(verified.err(), (!holds).then_some(Refused::Wrong), "{now}");
+        }
+    }
+    for nbf in [json!(0), json!(1.5), json!(4_999_999_999.6)] {
+        assert!(remembers.verify(dated(nbf).as_bytes(), at(5_000_000_000), &|| false).await.is_ok());
+    }
+    for nbf in [json!("0"), json!(null), json!(-1), json!([]), json!(1e30)] {
+        let verified = remembers.verify(dated(nbf.clone()).as_bytes(), at(5_000_000_000), &|| false).await;
+        assert_eq!(verified.err(), Some(Refused::Wrong), "{nbf}");
+    }
 }
 
 /// Signatures that OpenSSL made; its key is gone.
@@ -161,7 +192,7 @@ async fn claims_make_the_key_within_its_template() {
     let token = with(json!({
         "email": "ada@example", "dept": "maths", "realm": { "roles": ["a", "b"] }, "models": "openai/gpt-5 other",
     }));
-    let key = tokens.verify(token.as_bytes(), &|| false).await.unwrap();
+    let key = tokens.verify(token.as_bytes(), SystemTime::now(), &|| false).await.unwrap();
     assert_eq!((&*key.name, key.team()), ("staff/ada@example", Some("maths")));
     assert_eq!(key.tags(), ["gold", "a", "b"]);
     assert!(key.may_use("openai/gpt-5"));
@@ -181,7 +212,11 @@ async fn claims_make_the_key_within_its_template() {
         json!({ "email": "ada", "models": "assistant", "dept": { "name": "maths" } }),
         json!({ "email": "ada", "models": "assistant", "realm": { "roles": { "a": 1 } } }),
     ] {
-        assert_eq!(tokens.verify(with(bad.clone()).as_bytes(), &|| false).await.unwrap_err(), Refused::Wrong, "{bad}");
+        assert_eq!(
+            tokens.verify(with(bad.clone()).as_bytes(), SystemTime::now(), &|| false).await.unwrap_err(),
+            Refused::Wrong,
+            "{bad}"
+        );
     }
 }
 

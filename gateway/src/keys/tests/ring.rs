@@ -1,6 +1,6 @@
 //! What a request presents, and whom it is.
 
-use std::time::{Duration, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use futures::FutureExt;
 use http::HeaderMap;
@@ -24,7 +24,7 @@ fn ring() -> KeyRing {
 
 /// Without tokens nothing is waited for.
 fn admit(ring: &KeyRing, headers: &HeaderMap, query: Option<&str>) -> Admission {
-    ring.admit(headers, query, &|| false).now_or_never().unwrap()
+    ring.admit(headers, query, SystemTime::now(), &|| false).now_or_never().unwrap()
 }
 
 fn admitted(name: &'static str, value: &str) -> Option<String> {

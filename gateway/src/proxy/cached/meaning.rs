@@ -64,7 +64,7 @@ pub async fn nearest(
         gateway.cache.metrics.embedding_failures.inc();
         return None;
     };
-    if let Some(near) = semantic.nearest(&place, &vector, config.distance()).await {
+    if let Some(near) = semantic.nearest(&place, &vector, config.distance(), exchange.snapshot.time.now()).await {
         if let Some(kept) = answer(gateway, exchange, &near, terms, form).await {
             return Some(Nearest { kept, distance: near.distance });
         }

@@ -16,7 +16,7 @@ mod pour;
 mod session;
 
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use ai_gateway_providers::answer::AnswerForm;
 use ai_gateway_providers::price::Dollars;
@@ -141,7 +141,7 @@ impl Exchange {
             if let Some(distance) = cached.distance {
                 header.insert_header(DISTANCE, format!("{distance:.4}"))?;
             }
-            header.insert_header("age", kept.age(SystemTime::now()).as_secs())?;
+            header.insert_header("age", kept.age(self.snapshot.time.now()).as_secs())?;
         }
         if cached.status == Status::Hit || (cached.status == Status::Shared && !self.divides_cost()) {
             header.insert_header(COST, Dollars(0).to_string())?;
@@ -183,7 +183,7 @@ impl Exchange {
             tags: own.chain(labels).map(Into::into).collect(),
             provider: (&*attempt.target.provider.name).into(),
             upstream_model: (&*attempt.target.model).into(),
-            created: SystemTime::now(),
+            created: self.snapshot.time.now(),
             ttl: terms.ttl,
             usage: self.consumed().0,
             cost: self.cost(),

@@ -5,8 +5,6 @@
 //! the other is dropped, which ends its call at once. A call that *failed* is given to Pingora all the same, to be judged
 //! like any attempt, and its rival becomes the next attempt.
 
-use std::time::Instant;
-
 use ai_gateway_providers::Operation;
 use pingora_core::upstreams::peer::{HttpPeer, Peer};
 use pingora_error::{BError, Error, ErrorType, Result};
@@ -178,7 +176,7 @@ async fn allowed(gateway: &Gateway, exchange: &Exchange) -> Option<()> {
     let (settings, request, current) = (settings(exchange)?, exchange.request.as_ref()?, exchange.attempt()?);
     let allowance = gateway.calls.allowance(&request.model.name);
     allowance.earn(settings.max_extra);
-    let p95 = || current.state().quantile(Instant::now(), 0.95);
+    let p95 = || current.state().quantile(gateway.time.instant(), 0.95);
     let patience = match settings.after {
         HedgeAfter::Fixed(after) => after,
         HedgeAfter::P95 => p95()?,
@@ -189,7 +187,7 @@ async fn allowed(gateway: &Gateway, exchange: &Exchange) -> Option<()> {
 }
 
 async fn second(gateway: &Gateway, exchange: &mut Exchange, client: &RequestHeader) -> Option<Hedge> {
-    let now = Instant::now();
+    let now = gateway.time.instant();
     let encoded = encode::encode(exchange.plan.rival(now)?, exchange, &gateway.continuity).ok()?;
     let clocks = exchange.request.as_ref()?.clocks;
     let held = limit::hold(exchange, exchange.plan.rival(now)?).ok()?;

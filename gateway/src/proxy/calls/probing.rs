@@ -65,7 +65,7 @@ impl Probing {
 }
 
 async fn probe(gateway: Gateway, provider: Arc<Provider>, credential: usize, path: String) {
-    let probe = gateway.health.begin_probe(&provider.name, credential, Instant::now());
+    let probe = gateway.health.begin_probe(&provider.name, credential, gateway.time.instant());
     if probe.is_empty() {
         return;
     }
@@ -75,7 +75,7 @@ async fn probe(gateway: Gateway, provider: Arc<Provider>, credential: usize, pat
         Err(Verdict::Failure { kind, .. }) => Err(kind),
         Ok(()) | Err(Verdict::Neutral | Verdict::Success { .. }) => Ok(()),
     };
-    for (target, changes) in probe.finish(Instant::now(), result) {
+    for (target, changes) in probe.finish(gateway.time.instant(), result) {
         attempt::report(target.provider(), target.model(), credential, &changes);
     }
 }

@@ -19,6 +19,7 @@ use tokio::sync::mpsc;
 use super::call::{Ask, Call};
 use super::{Calls, mirror};
 use crate::cache::{Cache, CacheMetrics};
+use crate::clock::Time;
 use crate::config::{Config, System};
 use crate::credentials::Client;
 use crate::net::dns::Resolver;
@@ -131,6 +132,7 @@ fn gateway(address: SocketAddr) -> Gateway {
     let resolver = Resolver::new(telemetry.metrics.dns.clone());
     Gateway {
         ledger: None,
+        time: Time::default(),
         current: Arc::new(ArcSwap::from_pointee(Snapshot::build(&loaded.config, None, &health, &limits).unwrap())),
         calls: Arc::new(Calls::new(8)),
         http: Arc::new(Client::new(resolver.clone())),
@@ -140,7 +142,7 @@ fn gateway(address: SocketAddr) -> Gateway {
         telemetry,
         health,
         limits,
-        cache: Arc::new(Cache::new(1 << 20, CacheMetrics::default())),
+        cache: Arc::new(Cache::new(1 << 20, CacheMetrics::default(), Time::default())),
         continuity: Arc::default(),
         ending: Default::default(),
     }

@@ -52,7 +52,8 @@ pub fn allow(headers: &HeaderMap, exchange: &Exchange) -> Result<(), ApiError> {
 /// Answers with the explanation of the request.
 pub async fn answer(gateway: &Gateway, session: &mut Session, exchange: &mut Exchange, body: Bytes) -> Result<()> {
     let random = &mut |bound| fastrand::u64(..bound);
-    let explanation = explain(session.req_header(), body, exchange, &gateway.continuity, Instant::now(), random);
+    let explanation =
+        explain(session.req_header(), body, exchange, &gateway.continuity, gateway.time.instant(), random);
     let body = serde_json::to_vec(&explanation).unwrap_or_default();
     exchange.status = 200;
     // It consumes nothing.

@@ -100,7 +100,7 @@ impl Offline<'_> {
             what,
             names: keys.configured().keys().map(ToString::to_string).collect(),
         };
-        let key = match (self.key, block_on(keys.admit(&header.headers, header.uri.query(), &|| false))) {
+        let key = match (self.key, block_on(keys.admit(&header.headers, header.uri.query(), exchange.at, &|| false))) {
             (Some(name), _) => match keys.configured().get(name) {
                 Some(key) => Some(key.clone()),
                 None => return Err(unknown(format!("there is no key `{name}`"))),

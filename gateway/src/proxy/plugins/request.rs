@@ -1,7 +1,6 @@
 //! The request phase: plugins see the request before it is routed, and may change, answer or reject it.
 
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use ai_gateway_plugins::{About, Host, Reply, Request, Verdict};
 use ai_gateway_providers::codec::{Call, Client, codec};
@@ -21,6 +20,7 @@ use super::call::{rejected, said};
 use super::host::GatewayHost;
 use super::{Run, differing, key};
 use crate::config::CREDENTIALS;
+use crate::proxy::encode::unix_seconds;
 use crate::proxy::reply::{self, Refusal};
 use crate::proxy::route::facts;
 use crate::proxy::{Exchange, Gateway, answer as upstream, plan};
@@ -71,7 +71,7 @@ fn begin(gateway: &Gateway, header: &RequestHeader, exchange: &Exchange, body: &
         about.model = model.map(Into::into);
         about.stream = stream;
         about.path = header.uri.path().into();
-        about.started = exchange.started;
+        (about.started, about.at) = (exchange.started, exchange.at);
         about
     })
 }
@@ -201,7 +201,7 @@ pub(super) fn client(exchange: &Exchange, header: &RequestHeader, stream: bool, 
         model: model.to_owned(),
         include_usage: stream && scan.is_some_and(|scan| !scan.hide_usage()),
         request_id: exchange.id.to_string(),
-        now: SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |now| now.as_secs()),
+        now: unix_seconds(exchange.snapshot.time.now()),
         echo: endpoint.and_then(|endpoint| echo(endpoint, &body)),
         json_array: endpoint.is_some_and(|endpoint| plan::wants_json_array(header, endpoint)),
     }

@@ -1,7 +1,6 @@
 //! What one process knows that the next one must know, too: limits, health, and which provider keeps which answer.
 
 use std::io;
-use std::time::Instant;
 
 use super::channel::Channel;
 use super::message::Message;
@@ -13,7 +12,7 @@ use crate::proxy::Gateway;
 /// # Errors
 /// The other process is gone.
 pub fn send(gateway: &Gateway, channel: &Channel) -> io::Result<TellingTo> {
-    channel.send_list(gateway.health.save(Instant::now()), |targets| Message::Health { targets })?;
+    channel.send_list(gateway.health.save(gateway.time.instant()), |targets| Message::Health { targets })?;
     channel.send_list(gateway.continuity.stored_answers(), |answers| Message::Stored { answers })?;
     // Last, as it changes most.
     let (subjects, telling) = gateway.limits.save();
@@ -26,7 +25,7 @@ pub fn send(gateway: &Gateway, channel: &Channel) -> io::Result<TellingTo> {
 /// Takes in what is of the gateway; gives back what is not.
 pub fn take(gateway: &Gateway, message: Message) -> Option<Message> {
     match message {
-        Message::Health { targets } => gateway.health.load(targets, Instant::now()),
+        Message::Health { targets } => gateway.health.load(targets, gateway.time.instant()),
         Message::Limits { subjects } => gateway.limits.load(subjects),
         Message::Stored { answers } => gateway.continuity.remember_answers(answers),
         other => return Some(other),
