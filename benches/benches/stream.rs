@@ -33,7 +33,7 @@ fn stream(dialect: Dialect) -> Vec<Bytes> {
             "event: response.output_text.delta\ndata: {\"type\":\"response.output_text.delta\",\"sequence_number\":7,\"item_id\":\"msg_1\",\"output_index\":0,\"content_index\":0,\"delta\":\"{}\"}\n\n",
             "event: response.completed\ndata: {\"type\":\"response.completed\",\"sequence_number\":101,\"response\":{\"id\":\"resp_1\",\"status\":\"completed\",\"model\":\"gpt-5\",\"output\":[],\"usage\":{\"input_tokens\":25,\"output_tokens\":100,\"total_tokens\":125}}}\n\n",
         ),
-        Dialect::OpenAiChat | Dialect::Gemini | Dialect::Bedrock | Dialect::Cohere => (
+        Dialect::OpenAiChat | Dialect::Gemini | Dialect::Bedrock | Dialect::Cohere | Dialect::Own(_) => (
             "data: {\"id\":\"chatcmpl-1\",\"object\":\"chat.completion.chunk\",\"created\":1700000000,\"model\":\"gpt-5\",\"choices\":[{\"index\":0,\"delta\":{\"role\":\"assistant\",\"content\":\"\"},\"finish_reason\":null}]}\n\n",
             "data: {\"id\":\"chatcmpl-1\",\"object\":\"chat.completion.chunk\",\"created\":1700000000,\"model\":\"gpt-5\",\"choices\":[{\"index\":0,\"delta\":{\"content\":\"{}\"},\"finish_reason\":null}]}\n\n",
             "data: {\"id\":\"chatcmpl-1\",\"object\":\"chat.completion.chunk\",\"created\":1700000000,\"model\":\"gpt-5\",\"choices\":[],\"usage\":{\"prompt_tokens\":25,\"completion_tokens\":100,\"total_tokens\":125}}\n\ndata: [DONE]\n\n",

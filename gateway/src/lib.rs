@@ -56,5 +56,6 @@ mod sqlite;
 pub mod telemetry;
 
 pub use ai_gateway_plugins as plugins;
+pub use ai_gateway_providers::own::{ClientPath, Own, OwnDialect};
 pub use clock::Clock;
 pub use embed::{Builder, Error, Gateway, Mounted};

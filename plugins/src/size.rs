@@ -8,6 +8,7 @@ use bytes::Bytes;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
+use crate::providers::Dialect;
 use crate::providers::scan::{BodyFacts, FieldEdits};
 use crate::{Context, Failure, Flow, Kind, Needs, Plugin, Rejection, Request, TextHook, Verdict, Window, async_trait};
 
@@ -59,17 +60,16 @@ impl Plugin for Size {
             return reject("messages", chat.messages.len(), most);
         }
         if let Some(most) = self.prompt_tokens {
-            let tokens = BodyFacts::of(request.json()).prompt_tokens();
+            let tokens = BodyFacts::in_dialect(request.json(), request.dialect).prompt_tokens();
             if tokens > most {
                 let (tokens, most) = (usize::try_from(tokens), usize::try_from(most));
                 return reject("tokens of the prompt", tokens.unwrap_or(usize::MAX), most.unwrap_or(usize::MAX));
             }
         }
         if let Some(most) = self.output_tokens
-            && let Some(lowered) = lowered(request.json(), most)
+            && lower_output(request, most)?
         {
             cx.tag("lowered", "output tokens");
-            request.set_json(lowered);
         }
         Ok(Verdict::Pass)
     }
@@ -79,7 +79,26 @@ impl Plugin for Size {
     }
 }
 
-/// The names of the field in all dialects; Gemini and Bedrock have theirs one object further in.
+/// Bounds the answer that is asked for. `false`: it was small enough.
+fn lower_output(request: &mut Request, most: u64) -> Result<bool, Failure> {
+    if let Dialect::Own(_) = request.dialect {
+        let asked = request.clone();
+        let Some(Ok(mut chat)) = asked.chat() else { return Ok(false) };
+        let lowers = chat.max_tokens.is_some_and(|asked| asked > most);
+        if lowers {
+            chat.max_tokens = Some(most);
+            // The error itself may quote the body.
+            request.set_chat(&chat).map_err(|_| "the dialect cannot say the bound")?;
+        }
+        return Ok(lowers);
+    }
+    let lowered = lowered(request.json(), most);
+    let lowers = lowered.is_some();
+    lowered.into_iter().for_each(|body| request.set_json(body));
+    Ok(lowers)
+}
+
+/// The names of the field in all built-in dialects; Gemini and Bedrock have theirs one object further in.
 const FIELDS: [&str; 5] = ["max_tokens", "max_completion_tokens", "max_output_tokens", "maxOutputTokens", "maxTokens"];
 const OBJECTS: [&str; 3] = ["generationConfig", "generation_config", "inferenceConfig"];
 

@@ -4,34 +4,32 @@ use std::fmt;
 use std::str::FromStr;
 
 use bounded_static::ToStatic;
-use serde::{Deserialize, Serialize};
+use serde::{Serialize, Serializer};
+
+use crate::own::Own;
 
 /// The wire format of an API family.
-#[derive(Clone, Copy, Debug, ToStatic, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, ToStatic, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Dialect {
     /// OpenAI Chat Completions and the OpenAI operations around it (embeddings, images, audio, …):
     /// <https://platform.openai.com/docs/api-reference/chat>.
-    #[serde(rename = "openai-chat")]
     OpenAiChat,
     /// OpenAI Responses: <https://platform.openai.com/docs/api-reference/responses>.
-    #[serde(rename = "openai-responses")]
     OpenAiResponses,
     /// Anthropic Messages: <https://docs.anthropic.com/en/api/messages>.
-    #[serde(rename = "anthropic")]
     Anthropic,
     /// Gemini's `generateContent` family: <https://ai.google.dev/api/generate-content>.
-    #[serde(rename = "gemini")]
     Gemini,
     /// Amazon Bedrock Converse: <https://docs.aws.amazon.com/bedrock/latest/APIReference/API_runtime_Converse.html>.
-    #[serde(rename = "bedrock")]
     Bedrock,
     /// Cohere v2: <https://docs.cohere.com/reference/chat>.
-    #[serde(rename = "cohere")]
     Cohere,
+    /// One that the program which embeds the gateway brings along.
+    Own(Own),
 }
 
 impl Dialect {
-    /// Every dialect, in the order of the documentation.
+    /// The built-in dialects, in the order of the documentation.
     pub const ALL: [Self; 6] =
         [Self::OpenAiChat, Self::OpenAiResponses, Self::Anthropic, Self::Gemini, Self::Bedrock, Self::Cohere];
 
@@ -45,6 +43,7 @@ impl Dialect {
             Self::Gemini => "gemini",
             Self::Bedrock => "bedrock",
             Self::Cohere => "cohere",
+            Self::Own(own) => own.name(),
         }
     }
 }
@@ -55,7 +54,13 @@ impl fmt::Display for Dialect {
     }
 }
 
-/// A dialect name that does not exist.
+impl Serialize for Dialect {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.as_str())
+    }
+}
+
+/// A name that no built-in dialect has.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("unknown dialect {0:?}, expected openai-chat, openai-responses, anthropic, gemini, bedrock or cohere")]
 pub struct UnknownDialect(pub String);
@@ -141,11 +146,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_name_round_trips_in_text_and_serde() {
+    fn every_name_round_trips_in_text() {
         for dialect in Dialect::ALL {
             assert_eq!(dialect.as_str().parse::<Dialect>().unwrap(), dialect);
             assert_eq!(serde_json::to_string(&dialect).unwrap(), format!("{:?}", dialect.as_str()));
-            assert_eq!(serde_json::from_str::<Dialect>(&format!("{:?}", dialect.as_str())).unwrap(), dialect);
         }
         assert!("openai".parse::<Dialect>().unwrap_err().to_string().contains("openai-chat"));
     }

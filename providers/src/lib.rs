@@ -63,6 +63,7 @@ pub mod error;
 pub mod event_stream;
 pub mod model_name;
 pub mod operations;
+pub mod own;
 pub mod preset;
 pub mod price;
 pub mod scan;
@@ -72,6 +73,7 @@ pub mod usage;
 pub use answer::{AnswerForm, Observer, Seen};
 pub use dialect::{Dialect, Operation, UnknownDialect};
 pub use error::{ApiError, ErrorKind, Fault};
+pub use own::{Own, OwnDialect};
 pub use usage::Usage;
 
 #[cfg(test)]

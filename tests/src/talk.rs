@@ -15,7 +15,7 @@ pub fn target_of(dialect: Dialect, model: &str, stream: bool) -> String {
         Dialect::Gemini => format!("/v1beta/models/{in_path}:generateContent"),
         Dialect::Bedrock if stream => format!("/model/{in_path}/converse-stream"),
         Dialect::Bedrock => format!("/model/{in_path}/converse"),
-        Dialect::Cohere => "/v2/chat".to_owned(),
+        Dialect::Cohere | Dialect::Own(_) => "/v2/chat".to_owned(),
     }
 }
 

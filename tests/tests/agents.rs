@@ -139,7 +139,7 @@ fn provider(dialect: Dialect, origin: &str) -> String {
         Dialect::Bedrock => {
             ("bedrock", "", "region = \"us-east-1\"\naccess_key_id = \"AKIDEXAMPLE\"\nsecret_access_key = \"upstream\"")
         }
-        Dialect::Cohere => panic!("no script for Cohere"),
+        Dialect::Cohere | Dialect::Own(_) => panic!("no script for {dialect}"),
     };
     format!("[providers.up]\nkind = \"{kind}\"\nbase_url = \"{origin}{base}\"\n{more}\n")
 }

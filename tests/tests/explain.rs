@@ -50,7 +50,7 @@ fn ask_in(dialect: Dialect, model: &str) -> (String, Value) {
     let messages = json!([{"role": "user", "content": PROMPT}]);
     match dialect {
         Dialect::OpenAiChat => ("/v1/chat/completions".into(), json!({"model": model, "messages": messages})),
-        Dialect::Cohere => ("/v2/chat".into(), json!({"model": model, "messages": messages})),
+        Dialect::Cohere | Dialect::Own(_) => ("/v2/chat".into(), json!({"model": model, "messages": messages})),
         Dialect::OpenAiResponses => ("/v1/responses".into(), json!({"model": model, "input": PROMPT})),
         Dialect::Anthropic => ("/v1/messages".into(), json!({"model": model, "max_tokens": 9, "messages": messages})),
         Dialect::Gemini => (
@@ -205,7 +205,7 @@ async fn only_keys_with_the_right_may_ask() {
             Dialect::OpenAiChat | Dialect::OpenAiResponses => (&body["error"]["code"], "permission_denied"),
             Dialect::Anthropic => (&body["error"]["type"], "permission_error"),
             Dialect::Gemini => (&body["error"]["status"], "PERMISSION_DENIED"),
-            Dialect::Bedrock | Dialect::Cohere => (&body["message"], ""),
+            Dialect::Bedrock | Dialect::Cohere | Dialect::Own(_) => (&body["message"], ""),
         };
         assert!(place.as_str().is_some_and(|text| text.contains(word)), "{dialect}: {body}");
         assert!(refused.text().contains("x-gateway-explain"), "{dialect}: {body}");

@@ -416,7 +416,7 @@ fn ask(dialect: Dialect, model: &str) -> Request {
         Dialect::Anthropic => "/v1/messages".to_owned(),
         Dialect::Gemini => format!("/v1beta/models/{model}:streamGenerateContent?alt=sse"),
         Dialect::Bedrock => format!("/model/{model}/converse-stream"),
-        Dialect::Cohere => "/v2/chat".to_owned(),
+        Dialect::Cohere | Dialect::Own(_) => "/v2/chat".to_owned(),
     };
     let mut chat = Chat { max_tokens: Some(8000), stream: true, ..Chat::new(dialect) };
     chat.messages.push(Message { blocks: vec![Block::text("Say something.")], ..Message::default() });

@@ -120,7 +120,7 @@ fn of_dialect(dialect: Dialect) -> (&'static str, [Value; 4]) {
     };
     let url = json!({"type": "image_url", "image_url": {"url": "data:image/png;base64,AAAA"}});
     match dialect {
-        Dialect::OpenAiChat | Dialect::Cohere => (
+        Dialect::OpenAiChat | Dialect::Cohere | Dialect::Own(_) => (
             if dialect == Dialect::Cohere { "/v2/chat" } else { "/v1/chat/completions" },
             all(
                 plain("base"),

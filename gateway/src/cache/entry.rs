@@ -1,12 +1,13 @@
 //! A finished answer.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::num::ParseIntError;
 use std::str::FromStr;
 use std::time::{Duration, SystemTime};
 
+use ai_gateway_providers::Operation;
 use ai_gateway_providers::usage::Usage;
-use ai_gateway_providers::{Dialect, Operation};
 use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
 
@@ -49,8 +50,8 @@ pub struct Meta {
     pub fingerprint: Fingerprint,
     /// How it is written.
     pub form: Form,
-    /// The API that it is written in: the client's.
-    pub dialect: Dialect,
+    /// Name of the API that it is written in: the client's.
+    pub dialect: Cow<'static, str>,
     /// What kind of thing was asked.
     pub operation: Operation,
     /// Its status; of an entry that is kept always one of success.

@@ -225,6 +225,10 @@ fn passes(pair: &str) -> bool {
 /// What of a top-level field matters.
 fn counts(name: &[u8], endpoint: &Endpoint) -> Counts {
     match name {
+        name if let Dialect::Own(own) = endpoint.dialect => {
+            let ignored = own.dialect().cache_ignores().iter().any(|ignored| ignored.as_bytes() == name);
+            if ignored { Counts::Not } else { Counts::Whole }
+        }
         // It has been resolved.
         b"model" => Counts::Not,
         b"stream" => Counts::Not,
@@ -244,7 +248,7 @@ const fn left_out(dialect: Dialect) -> &'static [&'static [u8]] {
         Dialect::Anthropic => &[b"metadata"],
         Dialect::Gemini => &[b"labels"],
         Dialect::Bedrock => &[b"requestMetadata"],
-        Dialect::OpenAiResponses | Dialect::Cohere => &[],
+        Dialect::OpenAiResponses | Dialect::Cohere | Dialect::Own(_) => &[],
     }
 }
 

@@ -7,8 +7,8 @@
 use std::borrow::Cow;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use ai_gateway_providers::Operation;
 use ai_gateway_providers::usage::Usage;
-use ai_gateway_providers::{Dialect, Operation};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use serde::{Deserialize, Serialize};
@@ -107,7 +107,7 @@ impl<'a> Description<'a> {
         Self {
             fingerprint: meta.fingerprint.to_string().into(),
             form,
-            dialect: meta.dialect.as_str().into(),
+            dialect: (&*meta.dialect).into(),
             operation: meta.operation.as_str().into(),
             status: meta.status.as_u16(),
             headers: meta.headers.iter().map(|(name, text)| (name.as_str().into(), value(text))).collect(),
@@ -133,7 +133,7 @@ impl<'a> Description<'a> {
         Some(Meta {
             fingerprint: self.fingerprint.parse().ok()?,
             form: self.form.map_or(Form::Whole, Form::Stream),
-            dialect: self.dialect.parse::<Dialect>().ok()?,
+            dialect: self.dialect.into_owned().into(),
             operation: Operation::ALL.into_iter().find(|operation| operation.as_str() == self.operation)?,
             status: StatusCode::from_u16(self.status).ok()?,
             headers,
@@ -173,7 +173,7 @@ pub(super) mod tests {
             meta: Meta {
                 fingerprint: Fingerprint([number; 32]),
                 form: Form::Whole,
-                dialect: Dialect::Anthropic,
+                dialect: "anthropic".into(),
                 operation: Operation::Chat,
                 status: StatusCode::OK,
                 headers,

@@ -62,7 +62,7 @@ fn entry_meta(fingerprint: Fingerprint, meta: &CacheMeta, now: SystemTime) -> Me
     Meta {
         fingerprint,
         form: Form::Whole,
-        dialect: Dialect::OpenAiChat,
+        dialect: Dialect::OpenAiChat.as_str().into(),
         operation: Operation::Chat,
         status: header.status,
         headers: header.headers.clone(),

@@ -1,7 +1,7 @@
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use ai_gateway_providers::{Dialect, Operation};
+use ai_gateway_providers::Operation;
 use bytes::Bytes;
 use futures::FutureExt;
 use pingora_http::ResponseHeader;
@@ -26,7 +26,7 @@ fn meta(number: u64) -> Meta {
     Meta {
         fingerprint: fingerprint(number),
         form: Form::Whole,
-        dialect: Dialect::OpenAiChat,
+        dialect: "openai-chat".into(),
         operation: Operation::Chat,
         status: http::StatusCode::OK,
         headers: http::HeaderMap::new(),

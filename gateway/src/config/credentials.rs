@@ -3,9 +3,9 @@
 use std::fmt;
 use std::ops::Range;
 
-use ai_gateway_providers::Dialect;
 use ai_gateway_providers::auth::AuthScheme;
 use ai_gateway_providers::preset::{Cloud, Preset};
+use ai_gateway_providers::{Dialect, Own};
 use http::header::{AUTHORIZATION, HeaderName, HeaderValue};
 use url::Url;
 
@@ -51,15 +51,17 @@ impl KeyHeaders {
         self.others.iter().find(|(other, _)| *other == dialect).map_or(&self.usual, |(_, header)| header)
     }
 
-    /// `secret` where `preset` wants it. `None`: nowhere.
+    /// `secret` where `preset` wants it, and those of `dialects` that say so themselves. `None`: nowhere.
     pub(super) fn of_preset(
         preset: &Preset,
+        dialects: impl Iterator<Item = Own>,
         secret: &str,
     ) -> Result<Option<Self>, ai_gateway_providers::auth::AuthError> {
         let Some(usual) = preset.auth.header(secret)? else { return Ok(None) };
         let mut others = Vec::with_capacity(preset.auth_of.len());
-        for (dialect, scheme) in preset.auth_of {
-            others.extend(scheme.header(secret)?.map(|header| (*dialect, header)));
+        let own = dialects.filter_map(|own| Some((Dialect::Own(own), own.dialect().auth()?)));
+        for (dialect, scheme) in preset.auth_of.iter().copied().chain(own) {
+            others.extend(scheme.header(secret)?.map(|header| (dialect, header)));
         }
         Ok(Some(Self { usual, others }))
     }
@@ -450,8 +452,12 @@ fn key(
             }
         },
     };
+    let spoken = |own: &Own| {
+        let named = provider.dialects.as_ref().map(|names| &*names.value).unwrap_or_default();
+        named.iter().any(|name| name.value == own.name())
+    };
     let headers = match scheme {
-        None => KeyHeaders::of_preset(preset, secret.expose()),
+        None => KeyHeaders::of_preset(preset, cx.dialects.iter().copied().filter(spoken), secret.expose()),
         Some(scheme) => {
             scheme.header(secret.expose()).map(|header| header.map(|usual| KeyHeaders { usual, others: Vec::new() }))
         }

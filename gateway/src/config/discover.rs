@@ -95,8 +95,8 @@ fn find(preset: &'static Preset, env: &dyn Environment) -> Result<Option<(&'stat
 }
 
 fn of_key(preset: &Preset, variable: &str, key: &str) -> Result<CredentialConfig, String> {
-    let headers =
-        KeyHeaders::of_preset(preset, key).map_err(|error| format!("`{variable}` cannot be used: {error}"))?;
+    let headers = KeyHeaders::of_preset(preset, std::iter::empty(), key)
+        .map_err(|error| format!("`{variable}` cannot be used: {error}"))?;
     Ok(headers.map_or(CredentialConfig::None, CredentialConfig::Key))
 }
 

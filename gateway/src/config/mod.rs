@@ -48,6 +48,7 @@ use std::time::Duration;
 
 use ai_gateway_plugins::Registry;
 use ai_gateway_providers::price::Model;
+use ai_gateway_providers::{Dialect, Own};
 use schemars::JsonSchema;
 use serde::Deserialize;
 use toml::Spanned;
@@ -164,6 +165,8 @@ const SECTIONS: [&str; 16] = [
 pub struct Config {
     /// Listeners and bounds.
     pub server: ServerConfig,
+    /// Dialects of the program that embeds the gateway: those that its clients may speak beside the built-in ones.
+    pub dialects: Vec<Own>,
     /// Upstream accounts by name; at least one.
     pub providers: BTreeMap<String, ProviderConfig>,
     /// What models cost.
@@ -199,6 +202,15 @@ impl Config {
     }
 }
 
+/// What a configuration may name beside what the gateway itself brings along.
+#[derive(Clone, Debug, Default)]
+pub struct Extensions {
+    /// The plugins that `[[plugins]]` may name, those that ship among them.
+    pub plugins: Registry,
+    /// Dialects that providers may be spoken to in, and clients may speak.
+    pub dialects: Vec<Own>,
+}
+
 /// A configuration, and what is doubtful about it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Loaded {
@@ -222,14 +234,14 @@ impl Config {
     /// # Errors
     /// Everything that is wrong with it.
     pub fn load_with(path: &Path, env: &dyn Environment) -> Result<Loaded, ConfigErrors> {
-        Self::load_with_plugins(path, env, &Registry::default())
+        Self::load_extended(path, env, &Extensions::default())
     }
 
-    /// [`Config::load_with`] with the plugins of `plugins` and no others.
+    /// [`Config::load_with`] with the plugins of `extensions` and no others, and its dialects.
     ///
     /// # Errors
     /// Everything that is wrong with it.
-    pub fn load_with_plugins(path: &Path, env: &dyn Environment, plugins: &Registry) -> Result<Loaded, ConfigErrors> {
+    pub fn load_extended(path: &Path, env: &dyn Environment, extensions: &Extensions) -> Result<Loaded, ConfigErrors> {
         let name = path.display().to_string();
         let bytes =
             env.read(path).map_err(|error| ConfigErrors::single(&name, format!("cannot be read: {error}"), None))?;
@@ -243,7 +255,7 @@ impl Config {
                 Some("TOML is UTF-8: convert the file".into()),
             )
         })?;
-        Self::parse_with_plugins(&text, &name, env, plugins)
+        Self::parse_extended(&text, &name, env, extensions)
     }
 
     /// Checks the configuration in `text`. `name` is the file's path: it stands in messages, and relative paths in the text
@@ -252,21 +264,22 @@ impl Config {
     /// # Errors
     /// Everything that is wrong with it, in the order of the text.
     pub fn parse(text: &str, name: &str, env: &dyn Environment) -> Result<Loaded, ConfigErrors> {
-        Self::parse_with_plugins(text, name, env, &Registry::default())
+        Self::parse_extended(text, name, env, &Extensions::default())
     }
 
-    /// [`Config::parse`] with the plugins of `plugins` and no others.
+    /// [`Config::parse`] with the plugins of `extensions` and no others, and its dialects.
     ///
     /// # Errors
     /// Everything that is wrong with it, in the order of the text.
-    pub fn parse_with_plugins(
+    pub fn parse_extended(
         text: &str,
         name: &str,
         env: &dyn Environment,
-        plugins: &Registry,
+        extensions: &Extensions,
     ) -> Result<Loaded, ConfigErrors> {
         let dir = Path::new(name).parent().map(Path::to_owned).unwrap_or_default();
-        let mut cx = Context { report: Report::new(name, text), env, dir, plugins, models_named: Vec::new() };
+        let Extensions { plugins, dialects } = extensions;
+        let mut cx = Context { report: Report::new(name, text), env, dir, plugins, dialects, models_named: Vec::new() };
         let config = read(text, &mut cx);
         let warnings = cx.report.finish()?;
         // Without an error there is a configuration.
@@ -292,6 +305,8 @@ struct Context<'a> {
     dir: PathBuf,
     /// What `[[plugins]]` may name.
     plugins: &'a Registry,
+    /// Those beside the built-in ones.
+    dialects: &'a [Own],
     /// Models that settings name; looked at when all models are known.
     models_named: Vec<At<String>>,
 }
@@ -306,6 +321,11 @@ impl Context<'_> {
                 None
             }
         }
+    }
+
+    /// All that there are.
+    fn dialects(&self) -> Vec<Dialect> {
+        Dialect::ALL.into_iter().chain(self.dialects.iter().map(|own| Dialect::Own(*own))).collect()
     }
 
     fn duration(&mut self, text: Option<&At<DurationText>>) -> Option<Duration> {
@@ -477,6 +497,7 @@ fn read(text: &str, cx: &mut Context<'_>) -> Option<Config> {
     }
     let plugins = plugins::resolve(elements(plugins, "plugins", cx), cx);
     Some(Config {
+        dialects: cx.dialects.to_vec(),
         server,
         providers,
         prices,

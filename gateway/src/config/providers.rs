@@ -396,15 +396,17 @@ fn dialects(written: At<Vec<At<String>>>, cx: &mut Context<'_>) -> Vec<Dialect> 
     if written.value.is_empty() {
         cx.report.error(written.span, "`dialects` names none", "leave it out for the vendor's own");
     }
+    let known = cx.dialects();
     let mut resolved = Vec::with_capacity(written.value.len());
     for text in written.value {
-        match text.value.parse::<Dialect>() {
-            Ok(dialect) if resolved.contains(&dialect) => {
+        match known.iter().find(|dialect| dialect.as_str() == text.value) {
+            Some(dialect) if resolved.contains(dialect) => {
                 cx.report.error(text.span, format!("`{dialect}` is listed twice"), None);
             }
-            Ok(dialect) => resolved.push(dialect),
-            Err(_) => {
-                let help = instead(&text.value, &Dialect::ALL.map(Dialect::as_str));
+            Some(dialect) => resolved.push(*dialect),
+            None => {
+                let names: Vec<&str> = known.iter().map(|dialect| dialect.as_str()).collect();
+                let help = instead(&text.value, &names);
                 cx.report.error(text.span, format!("there is no dialect `{}`", text.value), help);
             }
         }

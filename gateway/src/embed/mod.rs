@@ -13,7 +13,8 @@ mod mounted;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use ai_gateway_plugins::{Kind, Plugin, Registry, Settings, SettingsError};
+use ai_gateway_plugins::{Kind, Plugin, Settings, SettingsError};
+use ai_gateway_providers::{Dialect, Own};
 use pingora_core::server::configuration::ServerConf;
 use pingora_core::services::ServiceWithDependents;
 use pingora_core::services::listening::Service;
@@ -23,7 +24,7 @@ pub use mounted::{MountCtx, Mounted};
 
 use crate::cache::Tier;
 use crate::clock::{Clock, Time};
-use crate::config::{Config, ConfigErrors, Environment, Loaded, PluginConfig, System, Warning};
+use crate::config::{Config, ConfigErrors, Environment, Extensions, Loaded, PluginConfig, System, Warning};
 use crate::net::prebound::Prebound;
 use crate::proxy;
 use crate::server::{self, Built, Invocation, Snapshots, Source, StartError};
@@ -36,6 +37,9 @@ pub enum Error {
     /// What is wrong with the configuration.
     #[error("{0}")]
     Config(#[from] ConfigErrors),
+    /// A dialect has the name of another one.
+    #[error("there are two dialects of the name `{0}`")]
+    Dialect(&'static str),
     /// It cannot be started.
     #[error("{0}")]
     Start(#[from] StartError),
@@ -71,7 +75,7 @@ pub struct Builder {
 /// What is said in code, of the first configuration and of those that a reload reads.
 struct Code {
     environment: Box<dyn Environment + Send + Sync>,
-    kinds: Registry,
+    extensions: Extensions,
     plugins: Vec<PluginConfig>,
     tiers: Vec<Arc<dyn Tier>>,
     changes: Vec<Change>,
@@ -82,14 +86,26 @@ struct Code {
 type Change = Box<dyn Fn(&mut Config) + Send + Sync>;
 
 impl Code {
+    fn check(&self) -> Result<(), Error> {
+        let mut names: Vec<&str> = Dialect::ALL.iter().map(|dialect| dialect.as_str()).collect();
+        for own in &self.extensions.dialects {
+            if names.contains(&own.name()) {
+                return Err(Error::Dialect(own.name()));
+            }
+            names.push(own.name());
+        }
+        Ok(())
+    }
+
     fn load(&self, file: &Path) -> Result<Loaded, ConfigErrors> {
-        Ok(self.complete(Config::load_with_plugins(file, &*self.environment, &self.kinds)?))
+        Ok(self.complete(Config::load_extended(file, &*self.environment, &self.extensions)?))
     }
 
     fn complete(&self, mut loaded: Loaded) -> Loaded {
         self.changes.iter().for_each(|change| change(&mut loaded.config));
         loaded.config.plugins.extend(self.plugins.iter().cloned());
         loaded.config.cache.own.0.extend(self.tiers.iter().cloned());
+        loaded.config.dialects.clone_from(&self.extensions.dialects);
         loaded
     }
 }
@@ -141,10 +157,20 @@ impl Builder {
         self
     }
 
+    /// A dialect beside the built-in ones: clients may speak it, and `dialects` of a provider may name it, as `when` of a route.
+    ///
+    /// What is given as an [`OwnDialect`](ai_gateway_providers::OwnDialect) stays in memory until the process ends. A program that
+    /// makes many gateways makes one [`Own`] of it and gives that to each.
+    #[must_use]
+    pub fn dialect(mut self, dialect: impl Into<Own>) -> Self {
+        self.code.extensions.dialects.push(dialect.into());
+        self
+    }
+
     /// A kind of plugin that `[[plugins]]` may name, beside those that ship or in the place of one of them.
     #[must_use]
     pub fn plugin_kind(mut self, kind: Kind) -> Self {
-        self.code.kinds.add(kind);
+        self.code.extensions.plugins.add(kind);
         self
     }
 
@@ -155,7 +181,7 @@ impl Builder {
         name: impl Into<String>,
         build: impl Fn(&Settings<'_>) -> Result<Arc<dyn Plugin>, SettingsError> + Send + Sync + 'static,
     ) -> Self {
-        self.code.kinds.add_fn(name, build);
+        self.code.extensions.plugins.add_fn(name, build);
         self
     }
 
@@ -175,13 +201,14 @@ impl Builder {
     /// Reads and checks the configuration, and adds what was said in code.
     fn resolve(self) -> Result<(Loaded, Source), Error> {
         let Self { origin, code } = self;
+        code.check()?;
         let config = match origin {
             Origin::File(path) => {
                 let loaded = code.load(&path)?;
                 return Ok((loaded, Source::File(path, Arc::new(move |file| code.load(file)))));
             }
             Origin::Text(text) => {
-                let loaded = Config::parse_with_plugins(&text, "configuration", &*code.environment, &code.kinds)?;
+                let loaded = Config::parse_extended(&text, "configuration", &*code.environment, &code.extensions)?;
                 return Ok((code.complete(loaded), Source::Fixed));
             }
             Origin::Environment => Config::from_environment(&*code.environment).config,
@@ -248,7 +275,7 @@ impl Gateway {
     pub fn builder() -> Builder {
         let code = Code {
             environment: Box::new(System),
-            kinds: Registry::default(),
+            extensions: Extensions::default(),
             plugins: Vec::new(),
             tiers: Vec::new(),
             changes: Vec::new(),

@@ -97,7 +97,7 @@ impl Failure {
                 "request_id": "req_mock",
             })
             .to_string(),
-            Dialect::Gemini | Dialect::Bedrock | Dialect::Cohere => {
+            Dialect::Gemini | Dialect::Bedrock | Dialect::Cohere | Dialect::Own(_) => {
                 String::from_utf8_lossy(&encode_error(dialect, &self.api(), "req_mock")).into_owned()
             }
         }

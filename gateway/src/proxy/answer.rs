@@ -68,7 +68,7 @@ pub fn on_header(upstream: &mut ResponseHeader, exchange: &mut Exchange) -> Resu
         attempt.status = Some(status);
         attempt.retry_after = if status >= 400 { retry_after(&upstream.headers) } else { None };
     }
-    let form = form_of(upstream);
+    let form = form_of(upstream, exchange.attempt().map_or(exchange.dialect(), |attempt| attempt.route.dialect));
     if exchange.resume.is_some() {
         return resume::on_header(exchange, verdict(status), form);
     }
@@ -154,7 +154,8 @@ pub fn is_web_page(header: &ResponseHeader) -> bool {
     content_type.get(..9).is_some_and(|start| start.eq_ignore_ascii_case(b"text/html"))
 }
 
-pub fn form_of(header: &ResponseHeader) -> AnswerForm {
+/// How an answer in `dialect` is framed.
+pub fn form_of(header: &ResponseHeader, dialect: Dialect) -> AnswerForm {
     let content_type = header.headers.get(CONTENT_TYPE).map_or(&b""[..], |value| value.as_bytes());
     let essence = content_type.split(|byte| *byte == b';').next().unwrap_or_default().trim_ascii();
     let compressed = header.headers.get("content-encoding").is_some_and(|coding| coding != "identity");
@@ -162,12 +163,22 @@ pub fn form_of(header: &ResponseHeader) -> AnswerForm {
         AnswerForm::Opaque
     } else if essence.eq_ignore_ascii_case(b"text/event-stream")
         || essence.eq_ignore_ascii_case(EVENT_STREAM.as_bytes())
+        || matches!(dialect, Dialect::Own(_) if essence.eq_ignore_ascii_case(stream_type(dialect).as_bytes()))
     {
         AnswerForm::Stream
     } else if essence.eq_ignore_ascii_case(b"application/json") {
         AnswerForm::Json
     } else {
         AnswerForm::Opaque
+    }
+}
+
+/// The content type of streams in `dialect`.
+pub fn stream_type(dialect: Dialect) -> &'static str {
+    match dialect {
+        Dialect::Bedrock => EVENT_STREAM,
+        Dialect::Own(own) => own.dialect().stream_type(),
+        _ => "text/event-stream",
     }
 }
 
@@ -396,11 +407,7 @@ impl Exchange {
     /// The content type of a translated answer.
     pub(super) fn content_type(&self) -> &'static str {
         let json_array = self.request.as_ref().is_some_and(|request| request.json_array);
-        match self.dialect() {
-            _ if !self.wants_stream() || json_array => "application/json",
-            Dialect::Bedrock => EVENT_STREAM,
-            _ => "text/event-stream",
-        }
+        if !self.wants_stream() || json_array { "application/json" } else { stream_type(self.dialect()) }
     }
 
     /// Completes the header of an answer that was withheld to its end.

@@ -60,6 +60,8 @@ pub fn encode(target: &Target, exchange: &Exchange, continuity: &Continuity) -> 
     let foreign_body = route.platform == Platform::BedrockInvoke
         || (route.platform == Platform::Vertex && route.dialect == Dialect::Anthropic)
         || request.json_array
+        // Only its codec knows where its fields are.
+        || matches!(endpoint.dialect, Dialect::Own(_))
         // Cursor sends the bodies of Responses to `/v1/chat/completions` and reads the answers of Chat.
         || (endpoint.dialect == Dialect::OpenAiChat && request.scan.only_input);
     let encoded = match route.way {

@@ -3,9 +3,11 @@
 use std::net::IpAddr;
 use std::time::Instant;
 
-use ai_gateway_providers::endpoint::{BodyKind, Endpoint, EndpointError, match_endpoint};
+use ai_gateway_providers::codec::Call;
+use ai_gateway_providers::endpoint::{BodyKind, Endpoint, EndpointError, match_endpoint, match_own};
 use ai_gateway_providers::error::{ApiError, ErrorKind};
-use ai_gateway_providers::scan::{RequestScan, ScanError, opening, scan_json, scan_multipart};
+use ai_gateway_providers::own::scan_request;
+use ai_gateway_providers::scan::{BodyFacts, RequestScan, opening, scan_multipart};
 use ai_gateway_providers::{Dialect, Operation};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue};
@@ -51,7 +53,9 @@ pub enum Next {
 /// # Errors
 /// There is no such path, or not for this method.
 pub fn find_endpoint(header: &RequestHeader, exchange: &mut Exchange) -> Result<(), Refusal> {
-    match match_endpoint(&header.method, header.uri.path(), &header.headers) {
+    let path = header.uri.path();
+    let own = match_own(&exchange.snapshot.dialects, &header.method, path);
+    match own.unwrap_or_else(|| match_endpoint(&header.method, path, &header.headers)) {
         Ok(endpoint) => {
             exchange.endpoint = Some(endpoint);
             Ok(())
@@ -137,15 +141,19 @@ pub fn read(
         return Ok(Next::Ask);
     }
     let json_array = wants_json_array(header, endpoint);
-    let scan = scan(&header.headers, endpoint.body, &body)?;
+    let scan = scan(&header.headers, endpoint, &body)?;
     let Routed { model, body, scan } = route::route(header, exchange, body, scan, planner)?;
     let clocks = Clocks::of(&header.headers)?;
     let betas = betas(&header.headers);
     let attempts = clocks::attempts(&header.headers)?;
     let asks_cost = header.headers.get(COST).is_some_and(|value| value == "stream");
     exchange.wants_cost = asks_cost && !json_array;
+    let prompt = match exchange.dialect() {
+        own @ Dialect::Own(_) => Some(BodyFacts::in_dialect(&body, own).prompt_tokens()),
+        _ => None,
+    };
     exchange.request =
-        Some(Request { body, scan, model, reservation: None, json_array, clocks, betas, attempts, prompt: None });
+        Some(Request { body, scan, model, reservation: None, json_array, clocks, betas, attempts, prompt });
     exchange.wants_cost &= exchange.wants_stream();
     Ok(if count::is_ours(exchange) { Next::Count } else { Next::Ask })
 }
@@ -154,15 +162,18 @@ pub fn read(
 ///
 /// # Errors
 /// The body is no such thing.
-pub fn scan(headers: &HeaderMap, kind: BodyKind, body: &Bytes) -> Result<RequestScan, ApiError> {
-    let scanned = match kind {
+pub fn scan(headers: &HeaderMap, endpoint: &Endpoint, body: &Bytes) -> Result<RequestScan, ApiError> {
+    match endpoint.body {
         BodyKind::Multipart => {
             let content_type = headers.get(http::header::CONTENT_TYPE);
-            scan_multipart(content_type.and_then(|value| value.to_str().ok()).unwrap_or_default(), body)
+            let scan = scan_multipart(content_type.and_then(|value| value.to_str().ok()).unwrap_or_default(), body);
+            scan.map_err(|error| ApiError::new(ErrorKind::InvalidRequest, error.to_string()))
         }
-        BodyKind::Json | BodyKind::None => scan_json(body),
-    };
-    scanned.map_err(|error: ScanError| ApiError::new(ErrorKind::InvalidRequest, error.to_string()))
+        BodyKind::Json | BodyKind::None => {
+            let call = Call { model: endpoint.path_model.as_deref(), stream: endpoint.stream };
+            scan_request(body, endpoint.dialect, &call)
+        }
+    }
 }
 
 /// Gemini's streams are server-sent events only when the client asks so.

@@ -9,12 +9,12 @@ use std::sync::Arc;
 use ai_gateway_providers::Dialect;
 use ai_gateway_providers::endpoint::{BodyKind, Endpoint};
 use ai_gateway_providers::error::{ApiError, ErrorKind};
-use ai_gateway_providers::scan::{FieldEdits, RequestScan, cache_field, fallbacks_of, scan_json};
+use ai_gateway_providers::scan::{FieldEdits, RequestScan, cache_field, fallbacks_of};
 use bytes::Bytes;
 use pingora_http::RequestHeader;
 
 use super::Exchange;
-use super::plan::Planner;
+use super::plan::{self, Planner};
 use crate::config::Right;
 use crate::routing::rules::{Asked, Decision, Destination, Facts};
 use crate::snapshot::Model;
@@ -81,7 +81,7 @@ pub fn route(
     }
     let edited = edits.apply(&body);
     let unchanged = edited.as_ptr() == body.as_ptr();
-    let scan = if unchanged { scan } else { scan_json(&edited).map_err(|error| edited_badly(&error))? };
+    let scan = if unchanged { scan } else { plan::scan(&header.headers, endpoint, &edited).map_err(edited_badly)? };
     Ok(Routed { model, body: edited, scan })
 }
 
@@ -192,6 +192,6 @@ fn read_fallbacks(body: &[u8], field: &'static str, exchange: &Exchange) -> Resu
     Ok(names)
 }
 
-fn edited_badly(error: &ai_gateway_providers::scan::ScanError) -> ApiError {
-    ApiError::new(ErrorKind::Internal, format!("the body is broken after a rule has changed it: {error}"))
+fn edited_badly(error: ApiError) -> ApiError {
+    ApiError::new(ErrorKind::Internal, format!("the body is broken after a rule has changed it: {}", error.message))
 }

@@ -77,6 +77,7 @@ impl Snapshot {
             .collect::<Result<HashMap<_, _>, BuildError>>()?;
         let mut snapshot = Self {
             limits: BodyLimits { max_body: config.server.max_body, max_buffered: config.server.max_buffered },
+            dialects: config.dialects.clone(),
             providers,
             models,
             keys: KeyRing::new(&config.keys),

@@ -9,6 +9,7 @@ mod route;
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use ai_gateway_providers::Own;
 use ai_gateway_providers::price::{Lookup, Model as Known};
 use quick_cache::sync::Cache;
 
@@ -31,6 +32,8 @@ use crate::routing::rules::RuleSet;
 pub struct Snapshot {
     /// Bounds on request bodies.
     pub limits: BodyLimits,
+    /// Dialects of the program that embeds the gateway.
+    pub dialects: Vec<Own>,
     providers: HashMap<String, Arc<Provider>>,
     models: HashMap<String, Arc<Model>>,
     /// The clients' keys.

@@ -10,9 +10,10 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 /// A request to send.
 #[derive(Clone)]
 pub struct Request {
-    path: String,
-    headers: String,
-    body: Vec<u8>,
+    pub method: &'static str,
+    pub path: String,
+    pub headers: String,
+    pub body: Vec<u8>,
 }
 
 impl Request {
@@ -56,8 +57,9 @@ pub fn ask(dialect: Dialect, model: &str, text: &str, stream: bool) -> Request {
         Dialect::Bedrock if stream => format!("/model/{model}/converse-stream"),
         Dialect::Bedrock => format!("/model/{model}/converse"),
         Dialect::Cohere => "/v2/chat".to_owned(),
+        Dialect::Own(own) => own.dialect().provider_path(model, stream),
     };
-    Request { path, headers: String::new(), body }
+    Request { method: "POST", path, headers: String::new(), body }
 }
 
 pub async fn exchange(addr: SocketAddr, request: &Request) -> Reply {
@@ -65,10 +67,10 @@ pub async fn exchange(addr: SocketAddr, request: &Request) -> Reply {
     exchanged.expect("an answer in time")
 }
 
-async fn talk(addr: SocketAddr, Request { path, headers, body }: &Request) -> Reply {
+async fn talk(addr: SocketAddr, Request { method, path, headers, body }: &Request) -> Reply {
     let mut connection = tokio::net::TcpStream::connect(addr).await.expect("a connection");
     let head = format!(
-        "POST {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-type: application/json\r\n{headers}content-length: {}\r\n\r\n",
+        "{method} {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-type: application/json\r\n{headers}content-length: {}\r\n\r\n",
         body.len()
     );
     connection.write_all(&[head.as_bytes(), body].concat()).await.expect("the request is taken");

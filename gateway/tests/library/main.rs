@@ -8,15 +8,20 @@
 //! | `several` | several gateways in one process |
 //! | `reload` | what a reload brings and takes away |
 //! | `own` | providers and stores of one's own |
+//! | `dialect`, `telegram` | a dialect of one's own |
+//! | `clock` | a clock of one's own |
 //! | `setup`, `client` | what the others need: gateways that serve, and who asks them |
 
 #![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test")]
 
 mod asks;
 mod client;
+mod clock;
+mod dialect;
 mod hooks;
 mod misbehaving;
 mod own;
 mod reload;
 mod setup;
 mod several;
+mod telegram;

@@ -161,7 +161,9 @@ impl Record {
 
     /// What the answer says.
     fn answered(&self) -> Vec<Said> {
-        let whole = self.answer.trim_ascii_start().starts_with(b"{");
+        // Streams of own dialects may be made of objects, too.
+        let objects = self.line.stream && matches!(self.dialect, Dialect::Own(_));
+        let whole = self.answer.trim_ascii_start().starts_with(b"{") && !objects;
         if whole || self.operation != Operation::Chat {
             let texts = texts(&self.answer, Side::Answer, self.dialect, self.operation);
             return texts

@@ -24,7 +24,7 @@ use serde::Deserialize;
 use toml::Spanned;
 
 use crate::fields::Object;
-use crate::providers::Operation;
+use crate::providers::{Dialect, Operation};
 use crate::template::Template;
 use crate::{Context, Failure, Needs, Plugin, Request, Settings, SettingsError, TextKind, Verdict, async_trait};
 
@@ -92,10 +92,14 @@ impl Plugin for Prompt {
         self.decorate(request, cx);
         if let Some(system) = &self.system
             && request.operation != Operation::Completions
-            && let Some(mut body) = Object::read(request.json())
         {
-            system::instruct(&mut body, request.dialect, &system.fill(request, cx), self.mode);
-            request.set_json(body.write());
+            let text = system.fill(request, cx);
+            if let Dialect::Own(_) = request.dialect {
+                system::instruct_chat(request, &text, self.mode)?;
+            } else if let Some(mut body) = Object::read(request.json()) {
+                system::instruct(&mut body, request.dialect, &text, self.mode);
+                request.set_json(body.write());
+            }
         }
         Ok(Verdict::Pass)
     }

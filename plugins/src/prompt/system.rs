@@ -6,6 +6,8 @@ use serde_json::{Value, json};
 use super::Mode;
 use crate::fields::Object;
 use crate::providers::Dialect;
+use crate::providers::common::{Block, Role};
+use crate::{Failure, Request};
 
 /// Joins `text` with the instructions of a chat's body.
 pub(super) fn instruct(body: &mut Object, dialect: Dialect, text: &str, mode: Mode) {
@@ -39,7 +41,27 @@ pub(super) fn instruct(body: &mut Object, dialect: Dialect, text: &str, mode: Mo
             field(&mut instruction, "parts", text, mode, || json!({ "text": text }));
             body.set(name, &instruction);
         }
+        // [`instruct_chat`]
+        Dialect::Own(_) => {}
     }
+}
+
+/// The same in a dialect of which only its codec knows where they are.
+///
+/// # Errors
+/// The dialect has no instructions.
+pub(super) fn instruct_chat(request: &mut Request, text: &str, mode: Mode) -> Result<(), Failure> {
+    let asked = request.clone();
+    // What cannot be read is refused when it is planned.
+    let Some(Ok(mut chat)) = asked.chat() else { return Ok(()) };
+    if mode == Mode::Replace {
+        chat.system.clear();
+        chat.messages.retain(|message| !matches!(message.role, Role::System | Role::Developer));
+    }
+    let at = if mode == Mode::Append { chat.system.len() } else { 0 };
+    chat.system.insert(at, Block::text(text));
+    // The error itself may quote the body.
+    request.set_chat(&chat).map(drop).map_err(|_| Failure::from("the dialect cannot say the instructions"))
 }
 
 /// Instructions that are a text, or an array of blocks.

@@ -27,6 +27,8 @@ struct Event<'a> {
 pub fn with_cost(dialect: Dialect, events: Bytes, cost: &str) -> Bytes {
     let out = match dialect {
         Dialect::Bedrock => in_frames(&events, cost),
+        // Where it says what was used, only its codec knows.
+        Dialect::Own(_) => None,
         _ => in_lines(dialect, &events, cost),
     };
     out.map_or(events, Bytes::from)
@@ -92,6 +94,7 @@ fn usage_object(dialect: Dialect, data: &[u8]) -> Option<usize> {
         Dialect::OpenAiResponses => raw::parse::<Event<'_>>(raw::bytes(event.response?))?.usage?,
         Dialect::Gemini => event.usage_metadata?,
         Dialect::Cohere => raw::parse::<Event<'_>>(raw::bytes(event.delta?))?.usage?,
+        Dialect::Own(_) => return None,
     };
     let text = usage.get();
     text.starts_with('{').then(|| text.as_ptr().addr() - data.as_ptr().addr() + 1)

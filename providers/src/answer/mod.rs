@@ -202,12 +202,17 @@ impl Observer {
     /// `hide_usage`: the gateway added `stream_options.include_usage` to the request, so the chunk that exists only
     /// because of it (`"choices":[]` with a `usage`) is kept from the client. It matters only for streams of OpenAI
     /// chat and completions.
+    ///
+    /// In an own dialect what comes back was read and written again.
     #[must_use]
     pub fn new(dialect: Dialect, operation: Operation, form: AnswerForm, hide_usage: bool) -> Self {
+        if let Dialect::Own(_) = dialect {
+            return Self::translating(Translation::within(dialect, form == AnswerForm::Stream), operation, form);
+        }
         let form = match form {
             AnswerForm::Json => Form::Json(Box::new(JsonScan::new())),
             AnswerForm::Stream => match dialect {
-                Dialect::Gemini | Dialect::Bedrock | Dialect::Cohere => {
+                Dialect::Gemini | Dialect::Bedrock | Dialect::Cohere | Dialect::Own(_) => {
                     Form::Followed(Box::new(Followed::new(dialect)))
                 }
                 Dialect::OpenAiChat | Dialect::OpenAiResponses | Dialect::Anthropic => {

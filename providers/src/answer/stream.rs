@@ -45,7 +45,9 @@ impl Stream {
             (Dialect::OpenAiChat, _) => Rules::Chat(Chat::default()),
             (Dialect::OpenAiResponses, _) => Rules::Typed,
             // The streams of the others are followed by their codecs and never come here.
-            (Dialect::Anthropic | Dialect::Gemini | Dialect::Bedrock | Dialect::Cohere, _) => Rules::Anthropic,
+            (Dialect::Anthropic | Dialect::Gemini | Dialect::Bedrock | Dialect::Cohere | Dialect::Own(_), _) => {
+                Rules::Anthropic
+            }
         };
         // No other stream has an event that may be hidden.
         let hide_usage = hide_usage && matches!(rules, Rules::Chat(_));

@@ -48,6 +48,24 @@ pub struct Translation {
 }
 
 impl Translation {
+    /// From `dialect` to itself, for nobody in particular.
+    pub(super) fn within(dialect: Dialect, stream: bool) -> Self {
+        Self {
+            from: dialect,
+            to: dialect,
+            platform: Platform::Native,
+            provider: ProviderTag::of(""),
+            model: String::new(),
+            client: Client::default(),
+            aliases: Aliases::default(),
+            stream,
+            reasoning: false,
+            completion: false,
+            may_go_on: false,
+            echoes: false,
+        }
+    }
+
     fn maker(&self) -> Maker<'_> {
         Maker {
             provider: self.provider,

@@ -50,6 +50,7 @@ pub fn codec(dialect: Dialect) -> &'static dyn Codec {
         Dialect::Gemini => &gemini::Gemini,
         Dialect::Bedrock => &bedrock::Bedrock,
         Dialect::Cohere => &cohere::Cohere,
+        Dialect::Own(own) => own.codec(),
     }
 }
 

@@ -81,9 +81,11 @@ fn open(text: &str) -> Option<Opaque<'static>> {
     }
     let ticket = String::from_utf8(STANDARD.decode(text).ok()?).ok()?;
     let mut parts = ticket.strip_prefix(MARK)?.splitn(3, ':');
-    let dialect = parts.next()?.parse().ok()?;
+    let dialect = parts.next()?.parse();
     let provider = u32::from_str_radix(parts.next()?, 16).ok()?;
     let data = parts.next()?.to_owned().into();
+    // Of an own dialect only the name is there: its provider gets the state back by the id of the tool call, nobody else gets it.
+    let (dialect, data) = dialect.map_or((Dialect::OpenAiChat, Str::default()), |dialect| (dialect, data));
     Some(Opaque { dialect, provider: (provider != 0).then_some(ProviderTag(provider)), data })
 }
 

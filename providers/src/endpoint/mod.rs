@@ -2,7 +2,8 @@
 //!
 //! [`match_endpoint`] knows the paths of the public listener: the ones of each vendor's API, with and without `/v1`,
 //! the prefixes `/openai`, `/anthropic`, `/gemini`, `/bedrock`, `/cohere`, and Azure OpenAI's deployments form. The
-//! tables are in `routes.rs`; the percent-decoding of model names in paths is in `percent.rs`.
+//! tables are in `routes.rs`; the percent-decoding of model names in paths is in `percent.rs`. [`match_own`] asks own dialects
+//! whether a path is theirs.
 //!
 //! ```
 //! use ai_gateway_providers::{Dialect, Operation, endpoint::match_endpoint};
@@ -14,11 +15,13 @@
 //! # Ok::<(), ai_gateway_providers::endpoint::EndpointError>(())
 //! ```
 
+mod own;
 mod percent;
 mod routes;
 
 use std::borrow::Cow;
 
+pub use own::match_own;
 pub use routes::match_endpoint;
 
 use crate::{Dialect, Operation};

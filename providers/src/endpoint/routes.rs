@@ -57,7 +57,7 @@ pub fn match_endpoint(method: &Method, path: &str, headers: &HeaderMap) -> Resul
         },
         Some(Gemini) => request.gemini(split_version(path).1),
         Some(Bedrock) => request.bedrock(path),
-        Some(Cohere | OpenAiResponses) => request.cohere(split_version(path).1),
+        Some(Cohere | OpenAiResponses | Dialect::Own(_)) => request.cohere(split_version(path).1),
     }
 }
 

@@ -14,23 +14,39 @@ const MAX_MESSAGE: usize = 4096;
 /// kind that its status tells. `status` is the HTTP status; 200 for an error inside a stream.
 #[must_use]
 pub fn decode_error(dialect: Dialect, status: u16, body: &[u8]) -> ApiError {
+    match dialect {
+        Dialect::Own(own) => {
+            let mut error = ApiError { status, ..own.dialect().decode_error(status, body) };
+            truncate(&mut error.message);
+            error
+        }
+        _ => decode_named(dialect.as_str(), status, body),
+    }
+}
+
+/// The same without regard to the dialect, which is called `name`.
+pub(crate) fn decode_named(name: &str, status: u16, body: &[u8]) -> ApiError {
     match serde_json::from_slice::<Value>(body) {
-        Ok(value) => decode_value(dialect, status, &value),
+        Ok(value) => decode_parsed(name, status, &value),
         Err(_) => {
             let text = String::from_utf8_lossy(body.get(..MAX_MESSAGE).unwrap_or(body));
             let text = text.trim();
             // A proxy's page says nothing that the status does not.
             let message = if text.is_empty() || text.starts_with('<') { None } else { Some(text.to_owned()) };
-            Parts { message, ..Parts::default() }.into_error(dialect, status)
+            Parts { message, ..Parts::default() }.into_error(name, status)
         }
     }
 }
 
 /// The same, of a value that is already parsed: the whole body, or only what stood under `error`.
 pub(crate) fn decode_value(dialect: Dialect, status: u16, value: &Value) -> ApiError {
+    decode_parsed(dialect.as_str(), status, value)
+}
+
+fn decode_parsed(name: &str, status: u16, value: &Value) -> ApiError {
     let mut parts = Parts::default();
     parts.read(value, 0);
-    parts.into_error(dialect, status)
+    parts.into_error(name, status)
 }
 
 /// What the known shapes have in common.
@@ -90,12 +106,12 @@ impl Parts {
         }
     }
 
-    fn into_error(self, dialect: Dialect, status: u16) -> ApiError {
+    fn into_error(self, name: &str, status: u16) -> ApiError {
         let effective = if is_error_status(&status) { status } else { self.http.unwrap_or(status) };
         let kind = self.kind(effective);
         let mut message = self.message.unwrap_or_default();
         if message.trim().is_empty() {
-            message = format!("the {dialect} provider answered with status {effective} and no message");
+            message = format!("the {name} provider answered with status {effective} and no message");
         }
         truncate(&mut message);
         ApiError {

@@ -6,6 +6,8 @@ use serde::Serialize;
 
 use super::scrub::scrub;
 use super::{ApiError, ErrorKind};
+use crate::codec::{Client, codec};
+use crate::common::{Event, Losses};
 use crate::dialect::Dialect;
 use crate::event_stream::write_exception;
 
@@ -84,6 +86,7 @@ pub fn encode_error(dialect: Dialect, error: &ApiError, request_id: &str) -> Vec
         Dialect::Anthropic => json(&anthropic(error, request_id)),
         Dialect::Gemini => json(&google(error, dialect)),
         Dialect::Bedrock | Dialect::Cohere => json(&Message { message: message(error) }),
+        Dialect::Own(own) => own.dialect().encode_error(&for_client(error), request_id),
     }
 }
 
@@ -124,6 +127,13 @@ pub fn encode_stream_error(dialect: Dialect, error: &ApiError, request_id: &str,
             Some("message-end"),
             &CohereEnd { r#type: "message-end", delta: CohereDelta { error: message(error), finish_reason: "ERROR" } },
         ),
+        Dialect::Own(_) => {
+            let client = Client { request_id: request_id.to_owned(), ..Client::default() };
+            let mut out = Vec::new();
+            let error = Event::Error(error.clone());
+            codec(dialect).stream_encoder(&client).encode(error, &mut Losses::default(), &mut out);
+            out
+        }
     }
 }
 
@@ -161,6 +171,16 @@ fn message(error: &ApiError) -> Cow<'_, str> {
     match error.kind {
         ErrorKind::UpstreamAuth => "the provider refused the gateway's credentials".into(),
         _ => scrub(&error.message),
+    }
+}
+
+/// The error with nothing in it that its client may not know.
+pub(crate) fn for_client(error: &ApiError) -> ApiError {
+    ApiError {
+        message: message(error).into_owned(),
+        code: code(error).map(|code| code.to_owned().into()),
+        provider_type: None,
+        ..error.clone()
     }
 }
 

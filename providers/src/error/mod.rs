@@ -10,7 +10,8 @@ mod scrub;
 use std::borrow::Cow;
 
 pub use decode::decode_error;
-pub(crate) use decode::decode_value;
+pub(crate) use decode::{decode_named, decode_value};
+pub(crate) use encode::for_client;
 pub use encode::{bedrock_exception, encode_error, encode_stream_error};
 pub use kind::{ErrorKind, Fault, Retry};
 

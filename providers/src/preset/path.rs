@@ -60,6 +60,13 @@ pub fn upstream_path(preset: &Preset, account: &Account<'_>, request: &UpstreamR
             path.push_str(suffix(request)?);
             push_query(request.query, &mut path);
         }
+        Dialect::Own(own) => {
+            let mut model = String::with_capacity(request.model.len());
+            push_segment(request.model, &mut model)?;
+            path.push_str(base);
+            path.push_str(&own.dialect().provider_path(&model, request.stream));
+            push_query(request.query, &mut path);
+        }
         Dialect::OpenAiChat | Dialect::OpenAiResponses | Dialect::Anthropic | Dialect::Cohere => {
             plain(preset, base, account, request, &mut path)?;
         }
@@ -216,7 +223,10 @@ pub(super) fn exists(dialect: Dialect, operation: Operation) -> bool {
             operation,
             Operation::Chat | Operation::Embeddings | Operation::Rerank | Operation::Images | Operation::CountTokens
         ),
-        _ => usual_suffix(dialect, operation).is_some(),
+        Dialect::Own(_) => operation == Operation::Chat,
+        Dialect::OpenAiChat | Dialect::OpenAiResponses | Dialect::Anthropic | Dialect::Cohere => {
+            usual_suffix(dialect, operation).is_some()
+        }
     }
 }
 

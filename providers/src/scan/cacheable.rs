@@ -2,7 +2,7 @@
 //! that itself.
 
 use super::cursor::Cursor;
-use crate::Dialect;
+use crate::{Dialect, own};
 
 /// What of a JSON body matters to giving its answer again.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -47,6 +47,9 @@ impl Repeatable {
     /// Reads a body that [`scan_json`](super::scan_json) has accepted.
     #[must_use]
     pub fn of(body: &[u8], dialect: Dialect) -> Self {
+        if let Dialect::Own(own) = dialect {
+            return own::repeatable(own, body);
+        }
         let mut found = Self::default();
         let mut cursor = Cursor::new(body);
         if !cursor.enter(b'{') {

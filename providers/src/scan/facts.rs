@@ -4,6 +4,7 @@ use std::borrow::Cow;
 
 use super::cursor::Cursor;
 use super::depth::MAX_DEPTH;
+use crate::{Dialect, own};
 
 /// The most metadata that is read: pairs, and bytes of a name or a value. What is longer is passed over.
 const MAX_PAIRS: usize = 64;
@@ -70,6 +71,15 @@ impl BodyFacts {
                 facts.metadata.iter().find(|(name, _)| name == "user_id").map(|(_, id)| id.clone()).or(identifier);
         }
         facts
+    }
+
+    /// The facts of a chat in `dialect`: of an own one its codec tells what it asks.
+    #[must_use]
+    pub fn in_dialect(body: &[u8], dialect: Dialect) -> Self {
+        match dialect {
+            Dialect::Own(own) => own::facts(own, body),
+            _ => Self::of(body),
+        }
     }
 
     /// About how many tokens the prompt takes: a quarter of its bytes, rounded up. A tokenizer would cost more than all the

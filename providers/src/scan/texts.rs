@@ -12,6 +12,7 @@ use serde::de::IgnoredAny;
 
 use super::cursor::Cursor;
 use crate::dialect::{Dialect, Operation};
+use crate::own;
 
 /// No dialect nests texts so deeply.
 const DEEPEST: usize = 48;
@@ -61,16 +62,22 @@ pub enum TextKind {
     Input,
 }
 
-/// The texts of `body`, in its order. Of a body that is no JSON some, or none.
+/// The texts of `body`, in its order. Of a body that is no JSON some, or none. Of an own dialect its codec finds them.
 #[must_use]
 pub fn texts(body: &[u8], side: Side, dialect: Dialect, operation: Operation) -> Vec<Text<'_>> {
+    if let Dialect::Own(own) = dialect
+        && let Some(texts) = own::texts(own, body, side)
+    {
+        return texts;
+    }
     find(body, side, dialect, operation).into_iter().map(|(text, _)| text).collect()
 }
 
 /// Puts another text in the place of each for which `edit` gives one. Gives back the new body, unless nothing was changed, and
 /// how many texts were.
 ///
-/// A text that is an object on the wire must stay JSON: `{}` takes the place of what is not.
+/// A text that is an object on the wire must stay JSON: `{}` takes the place of what is not. In an own dialect the body is
+/// written anew by its codec, if a text was changed.
 pub fn edit_texts(
     body: &Bytes,
     side: Side,
@@ -78,6 +85,11 @@ pub fn edit_texts(
     operation: Operation,
     mut edit: impl FnMut(&Text<'_>) -> Option<String>,
 ) -> (Option<Bytes>, usize) {
+    if let Dialect::Own(own) = dialect
+        && let Some(done) = own::edit_texts(own, body, side, &mut edit)
+    {
+        return done;
+    }
     let (mut edited, mut at, mut count) = (Vec::new(), 0, 0);
     for (text, span) in find(body, side, dialect, operation) {
         let Some(new) = edit(&text) else { continue };

@@ -33,7 +33,8 @@ impl Report {
     /// count is not reported.
     pub(crate) fn read(dialect: Dialect, operation: Operation, usage: &Value) -> Self {
         match dialect {
-            Dialect::OpenAiChat | Dialect::OpenAiResponses => Self::read_openai(operation, usage),
+            // The usage of own dialects is read by their codecs and never comes here.
+            Dialect::OpenAiChat | Dialect::OpenAiResponses | Dialect::Own(_) => Self::read_openai(operation, usage),
             Dialect::Anthropic => Self::read_anthropic(usage),
             Dialect::Gemini => Self::read_gemini(usage),
             Dialect::Bedrock => Self::read_bedrock(usage),

@@ -47,7 +47,7 @@ fn answer(dialect: Dialect, turns: &[Turn], request: &Received) -> Answer {
         Dialect::Anthropic => answers::anthropic(&id, &turn),
         Dialect::Gemini => answers::gemini(&id, &turn),
         Dialect::Bedrock => answers::bedrock(&id, &turn),
-        Dialect::Cohere => panic!("no script for Cohere"),
+        Dialect::Cohere | Dialect::Own(_) => panic!("no script for {dialect}"),
     }
 }
 
@@ -59,7 +59,7 @@ fn result_of(dialect: Dialect) -> (&'static str, Option<&'static str>) {
         Dialect::Anthropic => ("type", Some("tool_result")),
         Dialect::Gemini => ("functionResponse", None),
         Dialect::Bedrock => ("toolResult", None),
-        Dialect::Cohere => panic!("no script for Cohere"),
+        Dialect::Cohere | Dialect::Own(_) => panic!("no script for {dialect}"),
     }
 }
 

@@ -27,7 +27,7 @@ impl Question {
     pub fn of(dialect: Dialect, body: &Bytes) -> Option<Self> {
         let whole = std::str::from_utf8(body).ok()?;
         let request: Object<'_> = serde_json::from_str(whole).ok()?;
-        let (list, content, types) = places(dialect);
+        let (list, content, types) = places(dialect)?;
         let turns = request.get(list)?.get();
         if turns.starts_with('"') {
             // `input` of a Responses request.
@@ -53,13 +53,15 @@ impl Question {
 }
 
 /// Names of the list of turns and of a turn's content, and what a part of text may call itself.
-fn places(dialect: Dialect) -> (&'static str, &'static str, &'static [&'static str]) {
-    match dialect {
+fn places(dialect: Dialect) -> Option<(&'static str, &'static str, &'static [&'static str])> {
+    Some(match dialect {
         Dialect::OpenAiChat | Dialect::Anthropic | Dialect::Cohere => ("messages", "content", &["\"text\""]),
         Dialect::OpenAiResponses => ("input", "content", &["\"input_text\"", "\"text\""]),
         Dialect::Bedrock => ("messages", "content", &[]),
         Dialect::Gemini => ("contents", "parts", &[]),
-    }
+        // Its names are not known, nor is what else may stand there.
+        Dialect::Own(_) => return None,
+    })
 }
 
 /// The text of a part that has nothing else; as it is written, in quotation marks.

@@ -135,7 +135,7 @@ impl When {
             all.push(Condition::Operation(words.read(&asked(), "operation", Operation::as_str, cx)));
         }
         if let Some(words) = self.dialect {
-            all.push(Condition::Dialect(words.read(&Dialect::ALL, "dialect", Dialect::as_str, cx)));
+            all.push(Condition::Dialect(words.read(&cx.dialects(), "dialect", Dialect::as_str, cx)));
         }
         all.extend(self.stream.map(Condition::Stream));
         all.extend(self.key.map(|texts| Condition::Key(texts.into())));

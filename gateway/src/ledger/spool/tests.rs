@@ -6,7 +6,6 @@ use std::thread;
 use proptest::prelude::*;
 
 use super::super::frame::{self, Frames};
-use super::super::record::Record;
 use super::super::record::tests::full;
 use super::super::row::values;
 use super::*;

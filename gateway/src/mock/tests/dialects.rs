@@ -49,7 +49,7 @@ pub(super) fn path(dialect: Dialect, model: &str, stream: bool) -> String {
         Dialect::Gemini => format!("/v1beta/models/{model}:generateContent"),
         Dialect::Bedrock if stream => format!("/model/{model}/converse-stream"),
         Dialect::Bedrock => format!("/model/{model}/converse"),
-        Dialect::Cohere => "/v2/chat".into(),
+        Dialect::Cohere | Dialect::Own(_) => "/v2/chat".into(),
     }
 }
 

@@ -18,7 +18,7 @@ const SHOWS_USAGE: u32 = 1 << 1;
 pub fn convert(entry: &Entry, wanted: Form, exchange: &Exchange) -> Option<Entry> {
     let (request, endpoint) = (exchange.request.as_ref()?, exchange.endpoint.as_ref()?);
     let dialect = endpoint.dialect;
-    if exchange.wants_cost || endpoint.operation != Operation::Chat || entry.meta.dialect != dialect {
+    if exchange.wants_cost || endpoint.operation != Operation::Chat || entry.meta.dialect != dialect.as_str() {
         return None;
     }
     let asked = codec(dialect).decode_request(&request.body, &encode::call(exchange)).ok()?;

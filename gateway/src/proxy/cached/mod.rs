@@ -174,7 +174,7 @@ impl Exchange {
         let meta = Meta {
             fingerprint: terms.fingerprint,
             form: cached.form,
-            dialect: endpoint.dialect,
+            dialect: endpoint.dialect.as_str().into(),
             operation: endpoint.operation,
             status: StatusCode::from_u16(self.status).unwrap_or(StatusCode::OK),
             headers: http::HeaderMap::new(),

@@ -117,7 +117,7 @@ async fn send(
     let header = attempt::header_for(&attempt, client, exchange).map_err(|_| "the request has no header")?;
     let ask = Ask { peer, header, body: std::mem::take(&mut attempt.body) };
     attempt.called = true;
-    let way = std::mem::replace(&mut attempt.answer, AnswerWay::Straight);
+    let (dialect, way) = (attempt.route.dialect, std::mem::replace(&mut attempt.answer, AnswerWay::Straight));
     exchange.attempts.push(attempt);
     let opened = Call::open(&gateway.calls.connector, ask).await;
     let (header, mut call) = opened.map_err(|_| format!("provider `{name}` did not answer"))?;
@@ -128,7 +128,7 @@ async fn send(
     if let Some(_refused) = verdict(status) {
         return Err(format!("provider `{name}` answered with status {status}"));
     }
-    let form = form_of(&header);
+    let form = form_of(&header, dialect);
     let observer = match way {
         AnswerWay::Straight => Observer::new(exchange.dialect(), operation, form, false),
         AnswerWay::Translated(translation) => Observer::translating(*translation, operation, form),

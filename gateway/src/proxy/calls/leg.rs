@@ -90,7 +90,7 @@ async fn run(
     if let Some(outcome) = refused {
         return Ripe { answer: Ok(Begun { header, held: Vec::new(), rest: Rest::Open(call) }), verdict: Err(outcome) };
     }
-    let mut observer = Observer::new(dialect, operation, form_of(&header), false);
+    let mut observer = Observer::new(dialect, operation, form_of(&header, dialect), false);
     let (mut held, mut size) = (Vec::new(), 0);
     let (rest, verdict) = loop {
         let over = match call.next().await {

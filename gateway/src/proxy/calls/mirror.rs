@@ -149,7 +149,8 @@ async fn ask(
     if let Some(outcome) = refused {
         return (outcome.into(), None);
     }
-    let mut observer = Observer::new(attempt.route.dialect, endpoint.operation, form_of(&header), false);
+    let mut observer =
+        Observer::new(attempt.route.dialect, endpoint.operation, form_of(&header, attempt.route.dialect), false);
     let whole = loop {
         match call.next().await {
             Ok(Some(chunk)) => drop(observer.feed(chunk, false)),

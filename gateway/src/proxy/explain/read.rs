@@ -41,7 +41,7 @@ impl Named {
     /// Reads path and body.
     pub fn of(header: &RequestHeader, body: &Bytes, exchange: &Exchange) -> Self {
         let Some(endpoint) = &exchange.endpoint else { return Self::default() };
-        let scan = scan(&header.headers, endpoint.body, body).unwrap_or_default();
+        let scan = scan(&header.headers, endpoint, body).unwrap_or_default();
         let model = endpoint.path_model.clone().or(scan.model.clone().map(|model| model.value));
         let json = if endpoint.body == BodyKind::Json { &body[..] } else { b"" };
         let facts = facts(header, exchange, endpoint, model.as_deref(), &scan, json);

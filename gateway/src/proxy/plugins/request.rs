@@ -7,7 +7,6 @@ use ai_gateway_providers::codec::{Call, Client, codec};
 use ai_gateway_providers::common::{Json, Losses, Response, take_apart};
 use ai_gateway_providers::endpoint::{BodyKind, Endpoint};
 use ai_gateway_providers::error::{ApiError, ErrorKind};
-use ai_gateway_providers::scan::scan_json;
 use ai_gateway_providers::{Dialect, Operation};
 use bytes::Bytes;
 use http::header::{CONNECTION, CONTENT_LENGTH, EXPECT, HOST, TRANSFER_ENCODING, UPGRADE};
@@ -58,7 +57,7 @@ pub async fn on_request(gateway: &Gateway, session: &mut Session, exchange: &mut
 fn begin(gateway: &Gateway, header: &RequestHeader, exchange: &Exchange, body: &Bytes) -> Option<Arc<Run>> {
     let endpoint = exchange.endpoint.as_ref()?;
     // What cannot be read is refused when it is planned.
-    let scan = plan::scan(&header.headers, endpoint.body, body).ok()?;
+    let scan = plan::scan(&header.headers, endpoint, body).ok()?;
     let model = endpoint.path_model.as_deref().or(scan.model.as_ref().map(|model| model.value.as_str()));
     let stream = scan.stream || endpoint.stream;
     let json = if endpoint.body == BodyKind::Json { &body[..] } else { b"" };
@@ -110,7 +109,8 @@ async fn ask_all(
             Verdict::Reject(rejection) => return Ok(Decided::Refuse(rejected(rejection).into())),
         }
         if view.is_changed() && readable && active.entry.needs.body {
-            let sound = view.json().len() <= exchange.snapshot.limits.max_body && scan_json(view.json()).is_ok();
+            let small = view.json().len() <= exchange.snapshot.limits.max_body;
+            let sound = small && plan::scan(&view.headers, endpoint, view.json()).is_ok();
             if !sound {
                 active.failed(
                     Hook::Request,
@@ -163,8 +163,7 @@ pub async fn answer(session: &mut Session, exchange: &mut Exchange, said: Reply)
             let body = written(&response, endpoint.dialect, &client, stream);
             let content_type = match () {
                 () if !stream || client.json_array => "application/json",
-                () if endpoint.dialect == Dialect::Bedrock => upstream::EVENT_STREAM,
-                () => "text/event-stream",
+                () => upstream::stream_type(endpoint.dialect),
             };
             (200, content_type, body.into())
         }

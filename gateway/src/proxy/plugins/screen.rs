@@ -135,7 +135,7 @@ impl Screener {
 
     async fn header(&mut self, mut header: Box<ResponseHeader>, end: bool, out: &mut Vec<HttpTask>) -> Result<()> {
         let good = header.status.is_success();
-        let form = form_of(&header);
+        let form = form_of(&header, self.dialect);
         self.hooks = if good && self.has_text() { hooks(&self.run) } else { Vec::new() };
         let waits = self.run.those(|needs| needs.window.is_some()).next().is_some();
         self.looks = good && self.has_text() && (waits || !self.hooks.is_empty());

@@ -54,7 +54,7 @@ impl<'a> Facts<'a> {
     /// What the body says, and the headers that say the same.
     pub fn body(&self) -> &BodyFacts {
         self.body.get_or_init(|| {
-            let mut facts = BodyFacts::of(self.asked.json);
+            let mut facts = BodyFacts::in_dialect(self.asked.json, self.asked.dialect);
             if let Some(user) = &facts.user
                 && !facts.metadata.iter().any(|(name, _)| name == "user")
             {

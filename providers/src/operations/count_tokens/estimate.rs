@@ -123,7 +123,7 @@ const fn image(detail: Option<&str>, dialect: Dialect) -> u64 {
     match (dialect, detail) {
         // <https://platform.openai.com/docs/guides/images-vision>: 85, and 170 for each of four tiles.
         (Dialect::OpenAiChat | Dialect::OpenAiResponses, Some(detail)) if matches!(detail.as_bytes(), b"low") => 85,
-        (Dialect::OpenAiChat | Dialect::OpenAiResponses, _) => 765,
+        (Dialect::OpenAiChat | Dialect::OpenAiResponses | Dialect::Own(_), _) => 765,
         // <https://docs.anthropic.com/en/docs/build-with-claude/vision>: width × height / 750.
         (Dialect::Anthropic | Dialect::Bedrock, _) => 1398,
         // <https://ai.google.dev/gemini-api/docs/tokens>: 258 for each tile of 768 × 768.

@@ -1,9 +1,5 @@
 //! A clock of one's own decides what time it is: all that expires, comes back and is dated goes by it, and nothing here waits.
 
-#![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test")]
-
-mod client;
-
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
@@ -12,11 +8,11 @@ use std::time::{Duration, Instant, SystemTime};
 use ai_gateway::keys::hash_line;
 use ai_gateway::ledger::{self, Dimension, Query};
 use ai_gateway::plugins::{Context, Failure, Needs, Plugin, Request, Verdict, async_trait};
-use ai_gateway::{Builder, Clock, Gateway};
+use ai_gateway::{Clock, Gateway};
 use ai_gateway_providers::Dialect;
-use client::{Reply, ask, exchange, said};
-use pingora_core::server::configuration::ServerConf;
-use pingora_core::server::{RunArgs, Server};
+
+use crate::client::{Reply, ask, exchange, said};
+use crate::setup;
 
 const HOUR: Duration = Duration::from_secs(3600);
 const DAY: Duration = Duration::from_secs(86_400);
@@ -51,24 +47,7 @@ impl Clock for ByHand {
 /// A gateway that goes by `clock`, serving for as long as the test's process lives.
 async fn serve(clock: &Arc<ByHand>, more: &str) -> (SocketAddr, Gateway) {
     let config = format!("[providers.m]\nkind = \"mock\"\nhealth = {{ failures = 1, cooldown = \"30s\" }}\n{more}");
-    serve_built(Gateway::builder().config_text(config).clock(clock.clone())).await
-}
-
-async fn serve_built(builder: Builder) -> (SocketAddr, Gateway) {
-    let mut gateway = builder.build().unwrap_or_else(|error| panic!("{error}"));
-    let addr = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    let mut server =
-        Server::new_with_opt_and_conf(None, ServerConf { threads: 1, max_retries: 64, ..ServerConf::default() });
-    server.bootstrap();
-    let mut service = gateway.service(&server.configuration);
-    service.add_tcp(&addr.to_string());
-    server.add_service(service);
-    server.add_services(gateway.background());
-    std::thread::spawn(move || server.run(RunArgs::default()));
-    while tokio::net::TcpStream::connect(addr).await.is_err() {
-        tokio::task::yield_now().await;
-    }
-    (addr, gateway)
+    setup::serve_built(Gateway::builder().config_text(config).clock(clock.clone()), |_| {}).await
 }
 
 /// Asks `model` for an echo, with the key `k`.
@@ -221,7 +200,7 @@ async fn plugins_and_templates_have_the_time_of_the_clock() {
     let seen = Arc::new(Mutex::new(Vec::new()));
     let config = "[providers.m]\nkind = \"mock\"\n[[plugins]]\nuse = \"prompt\"\nsystem = \"It is {{date}}.\"\n";
     let builder = Gateway::builder().config_text(config).clock(clock.clone()).plugin("asks", Asks(seen.clone()));
-    let (addr, _gateway) = serve_built(builder).await;
+    let (addr, _gateway) = setup::serve_built(builder, |_| {}).await;
     for day in ["2031-03-10", "2031-03-11"] {
         let reply = chat(addr, "m/inspect", "hi").await;
         let received = said(Dialect::OpenAiChat, false, &reply);
