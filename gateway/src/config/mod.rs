@@ -162,6 +162,7 @@ const SECTIONS: [&str; 16] = [
 
 /// A validated configuration: plain values, every default and secret filled in.
 #[derive(Debug, Clone, PartialEq, Default)]
+#[non_exhaustive]
 pub struct Config {
     /// Listeners and bounds.
     pub server: ServerConfig,
@@ -213,6 +214,7 @@ pub struct Extensions {
 
 /// A configuration, and what is doubtful about it.
 #[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
 pub struct Loaded {
     /// The configuration.
     pub config: Config,

@@ -57,6 +57,7 @@ pub enum OnError {
 
 /// A plugin, ready to run.
 #[derive(Clone)]
+#[non_exhaustive]
 pub struct PluginConfig {
     /// Unique.
     pub name: Arc<str>,

@@ -26,6 +26,7 @@ impl Severity {
 
 /// One thing that is wrong, or doubtful, in one place.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Problem {
     /// How bad it is.
     pub severity: Severity,
@@ -41,6 +42,7 @@ pub struct Problem {
 
 /// A place in a file.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Place {
     /// Line, from 1.
     pub line: usize,
@@ -83,6 +85,7 @@ pub type Warning = Problem;
 
 /// Everything that is wrong with a configuration, in the order of the file, and the warnings found on the way.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct ConfigErrors {
     /// Never empty.
     pub errors: Vec<Problem>,

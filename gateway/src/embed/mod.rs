@@ -33,6 +33,7 @@ use crate::{keys::KeyError, mock};
 
 /// Why there is no gateway.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum Error {
     /// What is wrong with the configuration.
     #[error("{0}")]

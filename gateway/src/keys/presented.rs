@@ -2,17 +2,23 @@
 
 use std::borrow::Cow;
 
-use http::HeaderMap;
+use http::header::AUTHORIZATION;
+use http::{HeaderMap, HeaderName};
 
 /// Headers that may carry a client's key, in the order in which they are looked at.
-const KEY_HEADERS: [&str; 4] = ["authorization", "x-api-key", "api-key", "x-goog-api-key"];
+static KEY_HEADERS: [HeaderName; 4] = [
+    AUTHORIZATION,
+    HeaderName::from_static("x-api-key"),
+    HeaderName::from_static("api-key"),
+    HeaderName::from_static("x-goog-api-key"),
+];
 
 /// The key as sent: the first of the known headers that has one, else the query's `key`.
 pub fn presented_key<'a>(headers: &'a HeaderMap, query: Option<&'a str>) -> Option<Cow<'a, [u8]>> {
-    for name in KEY_HEADERS {
+    for name in &KEY_HEADERS {
         let Some(value) = headers.get(name) else { continue };
         let value = value.as_bytes().trim_ascii();
-        let key = if name == "authorization" { bearer(value) } else { Some(value) };
+        let key = if *name == AUTHORIZATION { bearer(value) } else { Some(value) };
         if let Some(key) = key.filter(|key| !key.is_empty()) {
             return Some(Cow::Borrowed(key));
         }

@@ -3,7 +3,7 @@
 
 use std::fmt::{self, Write as _};
 
-use http::HeaderValue;
+use http::{HeaderName, HeaderValue};
 
 use super::meter::{Rule, What};
 use super::subject::Kind;
@@ -26,8 +26,19 @@ struct Mark {
     reset: u64,
 }
 
+/// Limit, what is left of it, and when all of it is there again.
+static REQUESTS: [HeaderName; 3] = [
+    HeaderName::from_static("x-ratelimit-limit-requests"),
+    HeaderName::from_static("x-ratelimit-remaining-requests"),
+    HeaderName::from_static("x-ratelimit-reset-requests"),
+];
+static TOKENS: [HeaderName; 3] = [
+    HeaderName::from_static("x-ratelimit-limit-tokens"),
+    HeaderName::from_static("x-ratelimit-remaining-tokens"),
+    HeaderName::from_static("x-ratelimit-reset-tokens"),
+];
 /// Tells that a budget is past its soft mark: which part of it is used.
-pub const BUDGET_HEADER: &str = "x-gateway-budget-used";
+static BUDGET: HeaderName = HeaderName::from_static("x-gateway-budget-used");
 
 impl Standing {
     pub(super) fn add(&mut self, kind: Kind, rule: &Rule, limit: u64, used: u64, last_end: Option<u64>, now: u64) {
@@ -55,22 +66,20 @@ impl Standing {
     }
 
     /// The headers that say so.
-    pub fn headers(&self) -> impl Iterator<Item = (&'static str, HeaderValue)> {
-        let of = |mark: Option<Mark>, [limit, remaining, reset]: [&'static str; 3]| {
-            mark.into_iter().flat_map(move |mark| {
-                let mut text = String::with_capacity(16);
-                let text = write!(text, "{}", Reset(mark.reset)).ok().and_then(|()| HeaderValue::try_from(text).ok());
-                [(limit, Some(mark.limit.into())), (remaining, Some(mark.remaining.into())), (reset, text)]
-            })
-        };
-        let requests = of(
-            self.requests,
-            ["x-ratelimit-limit-requests", "x-ratelimit-remaining-requests", "x-ratelimit-reset-requests"],
-        );
-        let tokens =
-            of(self.tokens, ["x-ratelimit-limit-tokens", "x-ratelimit-remaining-tokens", "x-ratelimit-reset-tokens"]);
-        let budget = self.budget.map(|part| (BUDGET_HEADER, HeaderValue::try_from(format!("{part:.3}")).ok()));
-        requests.chain(tokens).chain(budget).filter_map(|(name, value)| Some((name, value?)))
+    pub fn headers(&self) -> impl Iterator<Item = (HeaderName, HeaderValue)> {
+        let requests = self.requests.into_iter().flat_map(|mark| mark.headers(&REQUESTS));
+        let tokens = self.tokens.into_iter().flat_map(|mark| mark.headers(&TOKENS));
+        let budget = self.budget.and_then(|part| Some((BUDGET.clone(), format!("{part:.3}").try_into().ok()?)));
+        requests.chain(tokens).chain(budget)
+    }
+}
+
+impl Mark {
+    fn headers(self, [limit, remaining, reset]: &[HeaderName; 3]) -> impl Iterator<Item = (HeaderName, HeaderValue)> {
+        let mut text = String::with_capacity(16);
+        let text = write!(text, "{}", Reset(self.reset)).ok().and_then(|()| HeaderValue::from_str(&text).ok());
+        let numbers = [(limit.clone(), self.limit.into()), (remaining.clone(), self.remaining.into())];
+        numbers.into_iter().chain(text.map(|text| (reset.clone(), text)))
     }
 }
 

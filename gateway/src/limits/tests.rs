@@ -3,6 +3,7 @@
 use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
 
+use http::HeaderName;
 use proptest::prelude::*;
 
 use super::*;
@@ -214,18 +215,19 @@ fn what_the_client_is_told() {
         rule(What::Tokens, Period::Sliding(60_000), 1_000),
         Rule { soft: 80, ..rule(What::Cost, Period::Month, 100) },
     ]);
-    let told = |standing: Standing| -> Vec<(&str, String)> {
+    let header = |name, value: &str| (HeaderName::from_static(name), value.to_owned());
+    let told = |standing: Standing| -> Vec<(HeaderName, String)> {
         standing.headers().map(|(name, value)| (name, value.to_str().unwrap().to_owned())).collect()
     };
     let held = admit(&limits, &[&bot], amounts(100, 79), T).unwrap();
     let headers = told(held.standing);
-    assert_eq!(headers[0], ("x-ratelimit-limit-requests", "3".to_owned()));
-    assert_eq!(headers[1], ("x-ratelimit-remaining-requests", "2".to_owned()));
-    assert_eq!(headers[3], ("x-ratelimit-limit-tokens", "1000".to_owned()));
-    assert_eq!(headers[4], ("x-ratelimit-remaining-tokens", "900".to_owned()));
+    assert_eq!(headers[0], header("x-ratelimit-limit-requests", "3"));
+    assert_eq!(headers[1], header("x-ratelimit-remaining-requests", "2"));
+    assert_eq!(headers[3], header("x-ratelimit-limit-tokens", "1000"));
+    assert_eq!(headers[4], header("x-ratelimit-remaining-tokens", "900"));
     assert_eq!(headers.len(), 6, "the soft mark is not reached: {headers:?}");
     let second = admit(&limits, &[&bot], amounts(1, 4), T).unwrap();
-    assert_eq!(told(second.standing).last(), Some(&("x-gateway-budget-used", "0.830".to_owned())));
+    assert_eq!(told(second.standing).last(), Some(&header("x-gateway-budget-used", "0.830")));
 }
 
 #[test]

@@ -7,12 +7,11 @@ use ai_gateway_providers::error::{ApiError, ErrorKind, decode_error, encode_stre
 use ai_gateway_providers::price::Dollars;
 use ai_gateway_providers::{Dialect, Operation};
 use bytes::{Bytes, BytesMut};
-use http::header::{CONTENT_LENGTH, CONTENT_TYPE};
-use http::{HeaderName, HeaderValue, StatusCode};
+use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use pingora_error::{Error, ErrorType, Result};
 use pingora_http::ResponseHeader;
 
-use super::Exchange;
 use super::encode::AnswerWay;
 use super::exchange::{COST, DROPPED};
 use super::failure::attempt_failed;
@@ -20,6 +19,7 @@ use super::outcome::Outcome;
 use super::resume;
 use super::retry_after::retry_after;
 use super::step::Step;
+use super::{Exchange, header};
 use crate::config::OnCut;
 
 /// Upstream headers that reach the client. The others tell about the operator's account (organisation, rate limits,
@@ -44,6 +44,10 @@ const RETURNED: [&str; 15] = [
 ];
 /// Those of them that the gateway writes itself when it translates.
 const FRAMING: [&str; 3] = ["content-type", "content-length", "transfer-encoding"];
+/// Room for those and for the gateway's own.
+const MOST_HEADERS: usize = 24;
+static UPSTREAM_ID: HeaderName = HeaderName::from_static("x-upstream-request-id");
+static BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
 /// What an error says about coming back.
 const RETRY_AFTER: [&str; 2] = ["retry-after", "retry-after-ms"];
 /// <https://docs.aws.amazon.com/transcribe/latest/dg/streaming-setting-up.html#streaming-event-stream>
@@ -132,7 +136,7 @@ pub fn on_header(upstream: &mut ResponseHeader, exchange: &mut Exchange) -> Resu
     }
     exchange.status = status;
     exchange.saw_progress();
-    clean(upstream, exchange)?;
+    clean(upstream, exchange);
     exchange.overhead += begun.elapsed();
     Ok(())
 }
@@ -158,7 +162,7 @@ pub fn is_web_page(header: &ResponseHeader) -> bool {
 pub fn form_of(header: &ResponseHeader, dialect: Dialect) -> AnswerForm {
     let content_type = header.headers.get(CONTENT_TYPE).map_or(&b""[..], |value| value.as_bytes());
     let essence = content_type.split(|byte| *byte == b';').next().unwrap_or_default().trim_ascii();
-    let compressed = header.headers.get("content-encoding").is_some_and(|coding| coding != "identity");
+    let compressed = header.headers.get(CONTENT_ENCODING).is_some_and(|coding| coding != "identity");
     if compressed {
         AnswerForm::Opaque
     } else if essence.eq_ignore_ascii_case(b"text/event-stream")
@@ -182,31 +186,29 @@ pub fn stream_type(dialect: Dialect) -> &'static str {
     }
 }
 
-fn clean(upstream: &mut ResponseHeader, exchange: &Exchange) -> Result<()> {
-    let mut header = ResponseHeader::build_no_case(upstream.status, Some(RETURNED.len()))?;
-    header.set_version(upstream.version);
-    let form = exchange.form;
-    let written = if exchange.translates() {
-        header.insert_header(CONTENT_TYPE, exchange.content_type())?;
-        &FRAMING[..]
-    } else {
-        &[]
-    };
-    for name in RETURNED.into_iter().filter(|name| !written.contains(name)) {
-        for value in upstream.headers.get_all(name) {
-            header.append_header(name, value)?;
+/// Leaves only what its client is to see.
+fn clean(upstream: &mut ResponseHeader, exchange: &Exchange) {
+    let mut clean = header::empty();
+    (clean.status, clean.version) = (upstream.status, upstream.version);
+    clean.headers = HeaderMap::with_capacity(MOST_HEADERS);
+    let translates = exchange.translates();
+    if translates {
+        clean.headers.insert(CONTENT_TYPE, HeaderValue::from_static(exchange.content_type()));
+    }
+    for (name, value) in &upstream.headers {
+        let word = name.as_str();
+        if word == "x-request-id" {
+            clean.headers.insert(UPSTREAM_ID.clone(), value.clone());
+        } else if RETURNED.contains(&word) && !(translates && FRAMING.contains(&word)) {
+            clean.headers.append(name.clone(), value.clone());
         }
     }
-    if let Some(id) = upstream.headers.get("x-request-id") {
-        header.insert_header("x-upstream-request-id", id)?;
-    }
-    if form == AnswerForm::Stream {
+    if exchange.form == AnswerForm::Stream {
         // The gateway may add an error event or keep a usage chunk back, and no proxy in front may collect the stream.
-        header.remove_header(&CONTENT_LENGTH);
-        header.insert_header("x-accel-buffering", "no")?;
+        clean.headers.remove(CONTENT_LENGTH);
+        clean.headers.insert(BUFFERING.clone(), HeaderValue::from_static("no"));
     }
-    *upstream = header;
-    Ok(())
+    *upstream = clean.into();
 }
 
 /// A part of the answer's body has come.
@@ -417,7 +419,7 @@ impl Exchange {
         if let Some(cost) = self.cost()
             && let Ok(value) = HeaderValue::from_str(&Dollars(cost).to_string())
         {
-            amendments.push((HeaderName::from_static(COST), value));
+            amendments.push((COST.clone(), value));
         }
         if !attempt.translates || self.form != AnswerForm::Json {
             return replay.amend(amendments);
@@ -431,7 +433,7 @@ impl Exchange {
             && self.reports_losses()
             && let Ok(value) = HeaderValue::from_str(&losses.header_value())
         {
-            amendments.push((HeaderName::from_static(DROPPED), value));
+            amendments.push((DROPPED.clone(), value));
         }
         replay.amend(amendments);
     }

@@ -10,7 +10,7 @@ use ai_gateway_providers::error::{ApiError, ErrorKind};
 use ai_gateway_providers::price::Price;
 use ai_gateway_providers::{Dialect, Operation};
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, HeaderValue};
+use http::{HeaderMap, HeaderValue};
 use pingora_core::upstreams::peer::HttpPeer;
 use pingora_error::{Error, ErrorType, Result};
 use pingora_http::RequestHeader;
@@ -460,10 +460,8 @@ fn without_credentials(query: &str) -> Cow<'_, str> {
 }
 
 fn forward(from: &HeaderMap, to: &mut RequestHeader, stays: impl Fn(&str) -> bool) -> Result<()> {
-    for name in FORWARDED.into_iter().filter(|name| !stays(name)) {
-        for value in from.get_all(name) {
-            to.append_header(HeaderName::from_static(name), value)?;
-        }
+    for (name, value) in from.iter().filter(|(name, _)| FORWARDED.contains(&name.as_str()) && !stays(name.as_str())) {
+        to.append_header(name, value)?;
     }
     Ok(())
 }

@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use ai_gateway_providers::error::{ApiError, ErrorKind};
-use http::HeaderMap;
+use http::{HeaderMap, HeaderName};
 
 use crate::config::TimeoutsConfig;
 
@@ -15,14 +15,21 @@ const LONGEST: Duration = Duration::from_secs(6 * 3600);
 /// What a bare number counts.
 const SECONDS: f64 = 1.0;
 const MILLISECONDS: f64 = 1e-3;
-const FIRST_TOKEN: [(&str, f64); 2] =
-    [("x-gateway-timeout-first-token", SECONDS), ("x-litellm-stream-timeout", SECONDS)];
-const TOTAL: [(&str, f64); 4] = [
-    ("x-gateway-timeout-total", SECONDS),
-    ("x-litellm-timeout", SECONDS),
-    ("x-portkey-request-timeout", MILLISECONDS),
-    ("cf-aig-request-timeout", MILLISECONDS),
+static CONNECT: (HeaderName, f64) = (HeaderName::from_static("x-gateway-timeout-connect"), SECONDS);
+static IDLE: (HeaderName, f64) = (HeaderName::from_static("x-gateway-timeout-idle"), SECONDS);
+static FIRST_TOKEN: [(HeaderName, f64); 2] = [
+    (HeaderName::from_static("x-gateway-timeout-first-token"), SECONDS),
+    (HeaderName::from_static("x-litellm-stream-timeout"), SECONDS),
 ];
+static TOTAL: [(HeaderName, f64); 4] = [
+    (HeaderName::from_static("x-gateway-timeout-total"), SECONDS),
+    (HeaderName::from_static("x-litellm-timeout"), SECONDS),
+    (HeaderName::from_static("x-portkey-request-timeout"), MILLISECONDS),
+    (HeaderName::from_static("cf-aig-request-timeout"), MILLISECONDS),
+];
+/// How often a request is tried: beside the first time, and in all.
+static RETRIES: (HeaderName, usize) = (HeaderName::from_static("x-litellm-num-retries"), 1);
+static ATTEMPTS: (HeaderName, usize) = (HeaderName::from_static("cf-aig-max-attempts"), 0);
 
 /// What a request says about its clocks.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -40,9 +47,9 @@ impl Clocks {
     /// A value that is no length of time, or longer than six hours.
     pub fn of(headers: &HeaderMap) -> Result<Self, ApiError> {
         Ok(Self {
-            connect: read(headers, "x-gateway-timeout-connect", SECONDS)?,
+            connect: read(headers, &CONNECT)?,
             first_token: first(headers, &FIRST_TOKEN)?,
-            idle: read(headers, "x-gateway-timeout-idle", SECONDS)?,
+            idle: read(headers, &IDLE)?,
             total: first(headers, &TOTAL)?,
         })
     }
@@ -64,26 +71,24 @@ impl Clocks {
 /// # Errors
 /// A value that is no number.
 pub fn attempts(headers: &HeaderMap) -> Result<Option<usize>, ApiError> {
-    for (name, first) in [("x-litellm-num-retries", 1), ("cf-aig-max-attempts", 0)] {
+    for (name, first) in [&RETRIES, &ATTEMPTS] {
         let Some(value) = headers.get(name) else { continue };
         let Some(number) = value.to_str().ok().and_then(|text| text.trim().parse::<u16>().ok()) else {
-            return Err(ApiError::new(ErrorKind::InvalidRequest, format!("`{name}` must be a number")).with_param(name));
+            let message = format!("`{name}` must be a number");
+            return Err(ApiError::new(ErrorKind::InvalidRequest, message).with_param(name.as_str()));
         };
-        return Ok(Some(usize::from(number).saturating_add(first).max(1)));
+        return Ok(Some(usize::from(number).saturating_add(*first).max(1)));
     }
     Ok(None)
 }
 
 /// The first of some headers that is there.
-fn first(headers: &HeaderMap, names: &[(&'static str, f64)]) -> Result<Option<Duration>, ApiError> {
-    match names.iter().find(|(name, _)| headers.contains_key(*name)) {
-        Some((name, unit)) => read(headers, name, *unit),
-        None => Ok(None),
-    }
+fn first(headers: &HeaderMap, names: &'static [(HeaderName, f64)]) -> Result<Option<Duration>, ApiError> {
+    names.iter().find(|(name, _)| headers.contains_key(name)).map_or(Ok(None), |name| read(headers, name))
 }
 
 /// `unit`: what a bare number counts, in seconds.
-fn read(headers: &HeaderMap, name: &'static str, unit: f64) -> Result<Option<Duration>, ApiError> {
+fn read(headers: &HeaderMap, (name, unit): &'static (HeaderName, f64)) -> Result<Option<Duration>, ApiError> {
     let Some(value) = headers.get(name) else { return Ok(None) };
     let text = value.to_str().unwrap_or_default().trim();
     let parsed = match text.parse::<f64>() {
@@ -94,7 +99,7 @@ fn read(headers: &HeaderMap, name: &'static str, unit: f64) -> Result<Option<Dur
         Some(duration) => Ok(Some(duration)),
         None => {
             let message = format!("`{name}` must be a length of time such as `30s` or `1500ms`, at most 6 hours");
-            Err(ApiError::new(ErrorKind::InvalidRequest, message).with_param(name))
+            Err(ApiError::new(ErrorKind::InvalidRequest, message).with_param(name.as_str()))
         }
     }
 }

@@ -9,8 +9,8 @@ use ai_gateway_providers::error::ApiError;
 use ai_gateway_providers::scan::{BodyFacts, CacheField, RequestScan};
 use ai_gateway_providers::{Dialect, Operation};
 use bytes::Bytes;
-use http::HeaderValue;
-use pingora_error::Result;
+use http::{HeaderName, HeaderValue};
+use pingora_error::{ErrorType, OrErr, Result};
 use pingora_http::ResponseHeader;
 
 use super::attempt::Attempt;
@@ -18,6 +18,7 @@ use super::body::Reservation;
 use super::cached::Cached;
 use super::calls::Hedge;
 use super::clocks::Clocks;
+use super::header;
 use super::labels::Labels;
 use super::plan::BYTES_PER_TOKEN;
 use super::plugins::Run;
@@ -33,9 +34,13 @@ use crate::snapshot::{Key, Model, Snapshot, Target};
 use crate::telemetry::InFlight;
 
 /// Tells the client what the provider's API, or its own, could not say.
-pub const DROPPED: &str = "x-gateway-dropped";
+pub static DROPPED: HeaderName = HeaderName::from_static("x-gateway-dropped");
 /// Tells what the answer cost, in US dollars. In a request: where the client wants it told beside that.
-pub const COST: &str = "x-gateway-cost";
+pub static COST: HeaderName = HeaderName::from_static("x-gateway-cost");
+static REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+static PROVIDER: HeaderName = HeaderName::from_static("x-gateway-provider");
+static MODEL: HeaderName = HeaderName::from_static("x-gateway-model");
+static ATTEMPTS: HeaderName = HeaderName::from_static("x-gateway-attempts");
 
 /// Everything known about one request so far.
 pub struct Exchange {
@@ -265,21 +270,24 @@ impl Exchange {
     /// # Errors
     /// Never in practice: the values are checked when the configuration is built.
     pub fn stamp(&self, header: &mut ResponseHeader) -> Result<()> {
-        header.insert_header("x-request-id", &*self.id)?;
-        for (name, value) in self.standing.headers() {
-            header.insert_header(name, value)?;
-        }
-        if let Some(attempt) = self.attempt() {
-            header.insert_header("x-gateway-provider", &*attempt.target.provider.name)?;
-            if !attempt.target.model.is_empty() {
-                header.insert_header("x-gateway-model", &*attempt.target.model)?;
+        let stamped = header::edit(header, |headers| {
+            headers.insert(REQUEST_ID.clone(), HeaderValue::from_str(&self.id)?);
+            for (name, value) in self.standing.headers() {
+                headers.insert(name, value);
             }
-            header.insert_header("x-gateway-attempts", self.attempts.len())?;
-            if !attempt.losses.is_empty() && self.reports_losses() {
-                header.insert_header(DROPPED, attempt.losses.header_value())?;
+            if let Some(attempt) = self.attempt() {
+                headers.insert(PROVIDER.clone(), HeaderValue::from_str(&attempt.target.provider.name)?);
+                if !attempt.target.model.is_empty() {
+                    headers.insert(MODEL.clone(), HeaderValue::from_str(&attempt.target.model)?);
+                }
+                headers.insert(ATTEMPTS.clone(), self.attempts.len().into());
+                if !attempt.losses.is_empty() && self.reports_losses() {
+                    headers.insert(DROPPED.clone(), attempt.losses.header_value().try_into()?);
+                }
             }
-        }
-        self.stamp_cache(header)
+            self.stamp_cache(headers)
+        });
+        stamped.or_err(ErrorType::InvalidHTTPHeader, "a header of the gateway's own")
     }
 }
 

@@ -19,6 +19,7 @@ mod ending;
 mod exchange;
 pub mod explain;
 mod failure;
+mod header;
 mod intake;
 mod labels;
 mod limit;

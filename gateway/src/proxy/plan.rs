@@ -146,7 +146,7 @@ pub fn read(
     let clocks = Clocks::of(&header.headers)?;
     let betas = betas(&header.headers);
     let attempts = clocks::attempts(&header.headers)?;
-    let asks_cost = header.headers.get(COST).is_some_and(|value| value == "stream");
+    let asks_cost = header.headers.get(&COST).is_some_and(|value| value == "stream");
     exchange.wants_cost = asks_cost && !json_array;
     let prompt = match exchange.dialect() {
         own @ Dialect::Own(_) => Some(BodyFacts::in_dialect(&body, own).prompt_tokens()),

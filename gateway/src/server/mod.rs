@@ -78,6 +78,7 @@ impl Source {
 
 /// Why the gateway does not start.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum StartError {
     /// A listener has no socket.
     #[error("{0}")]

@@ -141,18 +141,19 @@ async fn a_breaker_lets_through_again_by_the_clock() {
     let clock = ByHand::at("2031-03-10T12:00:00Z");
     let model = "[models.weak]\ntargets = [{ provider = \"m\", model = \"first-1+status-500\" }]\nretry = { same_target = false, max_wait = \"1ms\" }\n";
     let (addr, _gateway) = serve(&clock, model).await;
-    let asked = async |passes| {
+    let asked = async |passes: u64| {
         clock.pass(Duration::from_secs(passes));
         let reply = chat(addr, "weak", "hi").await;
-        (reply.status, reply.header("retry-after").parse::<u64>().unwrap_or_default())
+        (reply.status, reply.header("retry-after").parse().unwrap_or(0))
     };
     assert_eq!(asked(0).await, (500, 0));
-    // How long it is shut has some chance in it, so that not all come back at the same time.
+    // Its cool-down of 30 seconds is shortened by chance, and told in whole seconds.
     let (status, wait) = asked(0).await;
-    assert!(status == 503 && (27..=30).contains(&wait), "{status}, {wait}");
+    assert!(status == 503 && (20..=30).contains(&wait), "{status} {wait}");
     assert_eq!(asked(10).await, (503, wait - 10));
     assert_eq!(asked(wait - 11).await, (503, 1));
-    assert_eq!((asked(1).await, asked(0).await), ((200, 0), (200, 0)));
+    assert_eq!(asked(1).await, (200, 0));
+    assert_eq!(asked(0).await, (200, 0));
 }
 
 /// What the ledger has of each day, once all of it is in the database.

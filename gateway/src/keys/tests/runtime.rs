@@ -2,10 +2,12 @@
 
 use std::path::Path;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
+use crate::clock::{Clock, Time};
 use crate::config::{KeyConfig, Right};
 use crate::keys::*;
+use crate::limits::Limits;
 
 struct Bench {
     dir: tempfile::TempDir,
@@ -104,6 +106,38 @@ fn the_old_secret_overlaps_and_no_third_one_is_taken() {
     let fourth = bench.keys.rotate("bot", Duration::ZERO, &Maker::Master).unwrap().1;
     assert_eq!((bench.found(&second), bench.found(&third)), (Err(Refused::Wrong), Err(Refused::Wrong)));
     assert!(bench.restarted(&[lead()]).found(&fourth).is_ok());
+}
+
+/// Stands still.
+struct Standing(SystemTime);
+
+impl Clock for Standing {
+    fn now(&self) -> SystemTime {
+        self.0
+    }
+
+    fn instant(&self) -> Instant {
+        Instant::now()
+    }
+}
+
+#[test]
+fn keys_are_dated_and_their_secrets_overlap_by_the_clock_of_their_gateway() {
+    let dir = tempfile::tempdir().unwrap();
+    let at = SystemTime::UNIX_EPOCH + Duration::from_secs(1_930_910_400);
+    let limits = Arc::new(Limits::by(Time::of(Standing(at))));
+    let keys = RuntimeKeys::open(&dir.path().join("keys.db"), &KeyRing::default(), limits).unwrap();
+    let ring = KeyRing::default().joined_by(Some(keys.live()), &[], &KeySets::new(super::client()));
+    let new = NewKey { name: "bot".to_owned(), ..NewKey::default() };
+    let (made, first) = keys.create(new, &Maker::Master, &ring).unwrap();
+    assert_eq!(serde_json::to_value(made).unwrap()["created"], "2031-03-10T12:00:00Z");
+    let (rotated, second) = keys.rotate("bot", Duration::from_secs(1000), &Maker::Master).unwrap();
+    assert_eq!(serde_json::to_value(rotated).unwrap()["old_secret_until"], "2031-03-10T12:16:40Z");
+    for (passed, overlaps) in [(999, true), (1000, false)] {
+        let now = at + Duration::from_secs(passed);
+        assert!(ring.find(second.as_bytes(), now).is_ok());
+        assert_eq!(ring.find(first.as_bytes(), now).is_ok(), overlaps, "{passed}");
+    }
 }
 
 #[test]

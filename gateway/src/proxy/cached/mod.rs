@@ -20,9 +20,9 @@ use std::time::Duration;
 
 use ai_gateway_providers::answer::AnswerForm;
 use ai_gateway_providers::price::Dollars;
-use http::StatusCode;
+use http::header::{AGE, InvalidHeaderValue};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use pingora_error::Result;
-use pingora_http::ResponseHeader;
 use pingora_proxy::Session;
 
 pub use enter::{Entered, enter, judge, lead};
@@ -39,9 +39,9 @@ use crate::cache::{Form, Meta, Payer, Terms};
 use crate::ledger::Kind;
 
 /// Tells where an answer came from.
-const CACHE: &str = "x-gateway-cache";
+static CACHE: HeaderName = HeaderName::from_static("x-gateway-cache");
 /// Tells how far the question is whose answer was given: 1 less the cosine of the two.
-const DISTANCE: &str = "x-gateway-cache-distance";
+static DISTANCE: HeaderName = HeaderName::from_static("x-gateway-cache-distance");
 
 /// How a request that has a cache was answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -134,17 +134,17 @@ impl Exchange {
     ///
     /// # Errors
     /// Never in practice.
-    pub fn stamp_cache(&self, header: &mut ResponseHeader) -> Result<()> {
+    pub fn stamp_cache(&self, headers: &mut HeaderMap) -> Result<(), InvalidHeaderValue> {
         let Some(cached) = &self.cached else { return Ok(()) };
-        header.insert_header(CACHE, cached.status.as_str())?;
+        headers.insert(CACHE.clone(), HeaderValue::from_static(cached.status.as_str()));
         if let Some(kept) = &cached.kept {
             if let Some(distance) = cached.distance {
-                header.insert_header(DISTANCE, format!("{distance:.4}"))?;
+                headers.insert(DISTANCE.clone(), format!("{distance:.4}").try_into()?);
             }
-            header.insert_header("age", kept.age(self.snapshot.time.now()).as_secs())?;
+            headers.insert(AGE, kept.age(self.snapshot.time.now()).as_secs().into());
         }
         if cached.status == Status::Hit || (cached.status == Status::Shared && !self.divides_cost()) {
-            header.insert_header(COST, Dollars(0).to_string())?;
+            headers.insert(COST.clone(), Dollars(0).to_string().try_into()?);
         }
         Ok(())
     }

@@ -12,7 +12,7 @@ use std::time::Instant;
 
 use ai_gateway_providers::error::{ApiError, ErrorKind};
 use bytes::Bytes;
-use http::{HeaderMap, StatusCode};
+use http::{HeaderMap, HeaderName, StatusCode};
 use pingora_error::Result;
 use pingora_http::{RequestHeader, ResponseHeader};
 use pingora_proxy::Session;
@@ -30,11 +30,11 @@ use crate::continuity::Continuity;
 use crate::routing::rules::{Rule, Verdict};
 
 /// The header by which a client asks for it.
-const HEADER: &str = "x-gateway-explain";
+static HEADER: HeaderName = HeaderName::from_static("x-gateway-explain");
 
 /// Whether the client wants to know where the request would go, and not have it sent.
 pub fn is_asked(headers: &HeaderMap) -> bool {
-    headers.get(HEADER).is_some_and(|value| !matches!(value.as_bytes(), b"0" | b"false"))
+    headers.get(&HEADER).is_some_and(|value| !matches!(value.as_bytes(), b"0" | b"false"))
 }
 
 /// Refuses those who want to know and may not.
@@ -43,7 +43,7 @@ pub fn is_asked(headers: &HeaderMap) -> bool {
 /// The key lacks the right.
 pub fn allow(headers: &HeaderMap, exchange: &Exchange) -> Result<(), ApiError> {
     if is_asked(headers) && exchange.key.as_ref().is_some_and(|key| !key.may(Right::Explain)) {
-        let message = format!("this key may not ask where its requests would go (`{HEADER}`)");
+        let message = format!("this key may not ask where its requests would go (`{}`)", HEADER.as_str());
         return Err(ApiError::new(ErrorKind::Forbidden, message));
     }
     Ok(())

@@ -1,11 +1,11 @@
 //! A request's place in a trace: <https://www.w3.org/TR/trace-context/>.
 
-use http::{HeaderMap, HeaderValue};
+use http::{HeaderMap, HeaderName, HeaderValue};
 
 use crate::config::TracesConfig;
 
-const TRACEPARENT: &str = "traceparent";
-const TRACESTATE: &str = "tracestate";
+static TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
+static TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
 /// A longer `tracestate` is not passed on; the standard asks for this much.
 const MAX_STATE: usize = 512;
 const SAMPLED: u8 = 1;
@@ -70,10 +70,10 @@ impl Context {
     }
 
     /// The headers that make `span`, one of its own, the parent of what a provider does.
-    pub fn headers(&self, span: u64) -> [(&'static str, Option<HeaderValue>); 2] {
+    pub fn headers(&self, span: u64) -> [(&'static HeaderName, Option<HeaderValue>); 2] {
         let flags = if self.sampled { SAMPLED } else { 0 };
         let parent = format!("00-{:032x}-{span:016x}-{flags:02x}", self.trace);
-        [(TRACEPARENT, HeaderValue::try_from(parent).ok()), (TRACESTATE, self.state.clone())]
+        [(&TRACEPARENT, HeaderValue::try_from(parent).ok()), (&TRACESTATE, self.state.clone())]
     }
 }
 
@@ -89,7 +89,7 @@ fn is_drawn(trace: u128, sample: u32) -> bool {
 }
 
 fn parent_of(headers: &HeaderMap) -> Option<Parent> {
-    let mut all = headers.get_all(TRACEPARENT).iter();
+    let mut all = headers.get_all(&TRACEPARENT).iter();
     let parent = all.next()?.as_bytes().trim_ascii();
     if all.next().is_some() {
         return None;
@@ -109,7 +109,7 @@ fn parent_of(headers: &HeaderMap) -> Option<Parent> {
 
 /// Several headers are one list.
 fn state_of(headers: &HeaderMap) -> Option<HeaderValue> {
-    let mut all = headers.get_all(TRACESTATE).iter();
+    let mut all = headers.get_all(&TRACESTATE).iter();
     let first = all.next()?;
     let mut rest = all.peekable();
     let state = match rest.peek() {
