@@ -27,8 +27,8 @@
 //! ```
 //!
 //! [`Gateway::builder`] tells the other ways to run it: as a service of another Pingora server, and inside another proxy. The
-//! modules below are how it is made; what programs that embed it rely on is [`Gateway`], [`Builder`], [`Mounted`], [`plugins`],
-//! and [`config::Config`].
+//! modules below are how it is made; what programs that embed it rely on is [`Gateway`], [`Builder`], [`Mounted`], [`OwnDialect`],
+//! [`plugins`], and [`config::Config`].
 //!
 //! The way to read it: [`proxy`] is the life of a request, [`config`] is what the operator writes, [`snapshot`] is that
 //! as built, [`keys`] let clients in, [`routing`] chooses targets, [`credentials`] convince providers, [`continuity`] is what

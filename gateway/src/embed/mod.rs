@@ -87,6 +87,8 @@ struct Code {
 type Change = Box<dyn Fn(&mut Config) + Send + Sync>;
 
 impl Code {
+    /// # Errors
+    /// A name stands for two dialects.
     fn check(&self) -> Result<(), Error> {
         let mut names: Vec<&str> = Dialect::ALL.iter().map(|dialect| dialect.as_str()).collect();
         for own in &self.extensions.dialects {
@@ -106,7 +108,9 @@ impl Code {
         self.changes.iter().for_each(|change| change(&mut loaded.config));
         loaded.config.plugins.extend(self.plugins.iter().cloned());
         loaded.config.cache.own.0.extend(self.tiers.iter().cloned());
-        loaded.config.dialects.clone_from(&self.extensions.dialects);
+        let dialects = &mut loaded.config.dialects;
+        let new: Vec<Own> = self.extensions.dialects.iter().filter(|own| !dialects.contains(own)).copied().collect();
+        dialects.extend(new);
         loaded
     }
 }
@@ -316,6 +320,8 @@ impl Gateway {
 
     /// Puts another configuration in force. Requests under way finish under the one that they began with; what was counted and
     /// measured is kept. Listeners and the ledger stay as they are.
+    ///
+    /// It is taken as it is: dialects are those of [`Config::dialects`], which [`Config::parse_extended`] fills in.
     ///
     /// # Errors
     /// It cannot be built; the old one stays in force.

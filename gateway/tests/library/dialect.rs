@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use tokio::sync::mpsc;
 
 use crate::client::{Reply, Request, ask, exchange, said};
-use crate::setup::serve_built;
+use crate::setup::{MOCKS, serve_built, serve_with};
 use crate::telegram::Telegram;
 
 const CONFIG: &str = r#"
@@ -32,6 +32,10 @@ const CONFIG: &str = r#"
     [models.wire]
     targets = [{ provider = "telegraph", model = "morse" }]
     retry = { attempts = 1 }
+
+    [models.safe]
+    targets = [{ provider = "telegraph", model = "morse" }, { provider = "mock", model = "echo", priority = 1 }]
+    retry = { attempts = 2, same_target = false }
 
     [models.kept]
     targets = [{ provider = "telegraph", model = "morse" }]
@@ -336,6 +340,43 @@ async fn its_answers_are_kept_and_given_again_whole_and_streamed() {
     assert_eq!(said(own(), true, &streamed), "keep this");
     let heated = office.send(&request(0.5, false)).await;
     assert_eq!(heated.header("x-gateway-cache"), "bypass");
+}
+
+#[tokio::test]
+async fn a_failure_in_it_is_made_good_in_another_dialect() {
+    let mut office = Office::open("").await;
+    for client in [own(), Dialect::OpenAiResponses] {
+        for stream in [false, true] {
+            let reply = office.ask(client, "safe", "fail 500", stream).await;
+            assert_eq!(said(client, stream, &reply), "fail 500", "{client} {stream}");
+            assert_eq!((reply.header("x-gateway-provider"), office.end().await.attempts), ("mock", 2));
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_it_says_was_used_counts_against_limits() {
+    let hash = ai_gateway::keys::hash_line("secret");
+    let key = format!("[[keys]]\nname = \"k\"\nhash = \"{hash}\"\nlimits = {{ tokens = \"115/min\" }}\n");
+    let mut office = Office::open(&key).await;
+    let body = json!({"engine": "wire", "limit": 90, "lines": [{"line": "hi"}]});
+    let request = wire("/telegram", &body).header("authorization", "Bearer secret");
+    // Each is expected to use ninety and a few, and uses ten: the third no longer fits.
+    for status in [200, 200, 429] {
+        let reply = office.send(&request).await;
+        assert_eq!(reply.status, status, "{}", reply.text());
+        if status == 429 {
+            assert_eq!(json(&reply)["sort"], "key_rate_limited");
+        }
+        office.end().await;
+    }
+}
+
+#[tokio::test]
+async fn a_gateway_that_was_not_told_does_not_know_it() {
+    let (addr, _gateway) = serve_with(MOCKS, Vec::new()).await;
+    let reply = exchange(addr, &ask(own(), "two", "hi", false)).await;
+    assert_eq!((reply.status, json(&reply)["error"]["code"].as_str()), (404, Some("not_found")));
 }
 
 #[tokio::test]

@@ -4,6 +4,9 @@
 //! its dialect and encoded by that of the provider's; the answer goes the other way. Codecs are pure and know nothing of each other.
 //!
 //! # A new dialect
+//! A program that embeds the gateway brings a dialect of its own along without touching this crate: [`OwnDialect`](crate::OwnDialect).
+//! What follows is about one that is built in.
+//!
 //! A dialect touches one folder and one registration line here:
 //! 1. a folder with a type that implements [`Codec`];
 //! 2. its `mod` and its line in [`codec`].
@@ -40,7 +43,7 @@ use crate::preset::Quirks;
 pub(crate) use sse::{cut, write_event, write_json};
 pub(crate) use wire::{TextOr, read_request, wire};
 
-/// The codec of a dialect.
+/// The codec of a dialect. That of an [own](Dialect::Own) one sees to what holds for all of them.
 #[must_use]
 pub fn codec(dialect: Dialect) -> &'static dyn Codec {
     match dialect {
@@ -100,7 +103,7 @@ pub trait Codec: Sync {
 }
 
 /// Refuses a turn that follows a stored answer: without the turns before it would ask for something else.
-fn keeps_no_answers(previous: Option<&Str<'_>>) -> Result<(), ApiError> {
+pub(crate) fn keeps_no_answers(previous: Option<&Str<'_>>) -> Result<(), ApiError> {
     if previous.is_none() {
         return Ok(());
     }

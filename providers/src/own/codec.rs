@@ -1,10 +1,10 @@
 //! What holds for the codecs of all own dialects: requests and answers name their dialect, a path that asks for a stream is
-//! heard, and no client is told of the operator's account.
+//! heard, no turn is asked for without those before it, a stream ends once, and no client is told of the operator's account.
 
 use super::Own;
-use crate::codec::{Call, Client, Codec, Maker, StreamDecoder, StreamEncoder, Target};
+use crate::codec::{Call, Client, Codec, Maker, Sink, StreamDecoder, StreamEncoder, Target, keeps_no_answers};
 use crate::common::{Event, Json, Losses, Request, Response};
-use crate::error::{ApiError, for_client};
+use crate::error::{ApiError, ErrorKind, for_client};
 
 impl Codec for Own {
     fn decode_request<'a>(&self, body: &'a [u8], call: &Call<'_>) -> Result<Request<'a>, ApiError> {
@@ -18,6 +18,9 @@ impl Codec for Own {
         target: &Target<'_>,
         losses: &mut Losses,
     ) -> Result<Vec<u8>, ApiError> {
+        if request.dialect != (*self).into() {
+            keeps_no_answers(request.previous.as_ref())?;
+        }
         self.dialect().codec().encode_request(request, target, losses)
     }
 
@@ -31,7 +34,7 @@ impl Codec for Own {
     }
 
     fn stream_decoder(&self, maker: &Maker<'_>) -> Box<dyn StreamDecoder> {
-        self.dialect().codec().stream_decoder(maker)
+        Box::new(Ending { decoder: self.dialect().codec().stream_decoder(maker), over: false })
     }
 
     fn stream_encoder(&self, client: &Client) -> Box<dyn StreamEncoder> {
@@ -40,6 +43,28 @@ impl Codec for Own {
 
     fn echo(&self, request: &Request<'_>) -> Option<Json<'static>> {
         self.dialect().codec().echo(request)
+    }
+}
+
+/// Gives out one end, and nothing behind it.
+struct Ending {
+    decoder: Box<dyn StreamDecoder>,
+    over: bool,
+}
+
+impl StreamDecoder for Ending {
+    fn feed(&mut self, chunk: &[u8], end: bool, sink: Sink<'_>) {
+        let Self { decoder, over } = self;
+        decoder.feed(chunk, end, &mut |event| {
+            if !*over {
+                *over = matches!(event, Event::End | Event::Error(_));
+                sink(event);
+            }
+        });
+        if end && !*over {
+            *over = true;
+            sink(Event::Error(ApiError::new(ErrorKind::StreamCut, "the stream broke off before it was complete")));
+        }
     }
 }
 

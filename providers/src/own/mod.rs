@@ -278,3 +278,6 @@ impl IntoBoundedStatic for Own {
         self
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -206,9 +206,10 @@ pub(super) fn client(exchange: &Exchange, header: &RequestHeader, stream: bool, 
     }
 }
 
-/// What answers of the Responses API repeat of their request.
+/// What answers of the Responses API, and of own dialects, repeat of their request.
 fn echo(endpoint: &Endpoint, body: &[u8]) -> Option<Json<'static>> {
-    if endpoint.operation != Operation::Chat || endpoint.dialect != Dialect::OpenAiResponses {
+    let repeats = matches!(endpoint.dialect, Dialect::OpenAiResponses | Dialect::Own(_));
+    if endpoint.operation != Operation::Chat || !repeats {
         return None;
     }
     let codec = codec(endpoint.dialect);
