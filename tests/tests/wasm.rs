@@ -67,6 +67,18 @@ fn heard(reply: &Reply, stream: bool) -> String {
     said(Dialect::OpenAiChat, stream, reply)
 }
 
+/// How many lines of the log say so, once there are as many as expected: a reply may be quicker than they are read.
+async fn logged(gateway: &Gateway, text: &str, expected: usize) -> usize {
+    let count = || gateway.output().1.iter().filter(|line| line.contains(text)).count();
+    let all = async {
+        while count() < expected {
+            tokio::task::yield_now().await;
+        }
+    };
+    let _ = tokio::time::timeout(Duration::from_secs(10), all).await;
+    count()
+}
+
 /// What the mock saw of a request.
 fn inspected(reply: &Reply) -> serde_json::Value {
     serde_json::from_str(&heard(reply, false)).unwrap()
@@ -251,8 +263,7 @@ async fn what_broke_off_says_so_once() {
         assert_eq!(heard(&reply, true), TEXT, "{act}");
         gateway.at_rest().await;
         let said = format!("request {}: plugin p: it broke off", reply.header("x-request-id"));
-        let lines: Vec<String> = gateway.output().1.into_iter().filter(|line| line.contains(&said)).collect();
-        assert_eq!(lines.len(), 1, "{act}: {lines:#?}");
+        assert_eq!(logged(&gateway, &said, 1).await, 1, "{act}: {:#?}", gateway.output().1);
     }
 }
 
@@ -280,8 +291,7 @@ async fn while_one_loops_its_neighbours_go_on() {
             assert_eq!(reply.status == 500, number % 2 == 0, "{}", reply.text());
             assert!(reply.text().contains("the plugin `wasm` failed"), "{}", reply.text());
         }
-        let (_, log) = gateway.output();
-        assert_eq!(log.iter().filter(|line| line.contains("it took longer than 10s")).count(), 8, "{log:#?}");
+        assert_eq!(logged(&gateway, "it took longer than 10s", 8).await, 8, "{:#?}", gateway.output().1);
     }
 }
 

@@ -91,8 +91,15 @@ impl<'t> Candidate<'t> {
     }
 }
 
-/// Whether a number may begin at `here`: not in the middle of something else.
-pub(super) fn may_begin(text: &str, here: usize) -> bool {
+/// Whether a number may begin at `here`: not in the middle of something else. `None`: what follows the text decides.
+pub(super) fn may_begin(text: &str, here: usize, end: bool) -> Option<bool> {
+    if !end && here + 3 == text.len() && is_thousands(text, here.wrapping_sub(1)) {
+        return None;
+    }
+    Some(begins(text, here))
+}
+
+fn begins(text: &str, here: usize) -> bool {
     let Some(last) = before(text, here) else { return true };
     if joins(last) || matches!(last, '@' | '#' | '$' | '€' | '£' | '%' | '&' | '+' | '~' | '\\') {
         return false;
@@ -110,7 +117,7 @@ pub(super) fn may_begin(text: &str, here: usize) -> bool {
 
 /// Whether the comma at `comma` groups the thousands of one number.
 fn is_thousands(text: &str, comma: usize) -> bool {
-    let behind = text.get(comma + 1..).unwrap_or_default();
+    let Some(behind) = text.get(comma..).and_then(|rest| rest.strip_prefix(',')) else { return false };
     let digits = behind.bytes().take(4).take_while(u8::is_ascii_digit).count();
     digits == 3 && before(text, comma).is_some_and(|prior| prior.is_ascii_digit())
 }

@@ -98,7 +98,11 @@ impl Finder for Numbers {
         let bytes = text.as_bytes();
         let mut here = from;
         while let Some(byte) = bytes.get(here) {
-            if !(byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'(')) || !may_begin(text, here) {
+            let is_first = byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'(');
+            let Some(begins) = (if is_first { may_begin(text, here, end) } else { Some(false) }) else {
+                return Next::Open(here);
+            };
+            if !begins {
                 here += 1;
                 continue;
             }

@@ -4,8 +4,6 @@
 
 mod chain;
 mod stream;
-#[cfg(test)]
-mod tests;
 mod whole;
 
 use std::sync::Arc;
@@ -47,3 +45,6 @@ pub trait Policy: Send + Sync {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use proptest::prelude::*;
+
 use super::*;
 use crate::Window;
 use crate::providers::Dialect;
@@ -44,12 +46,17 @@ fn stream(texts: &[(u32, &str)]) -> Vec<String> {
 
 /// What came out: the texts, with the number of each one's answer, and how often the hook was asked.
 fn run(chunks: &[String]) -> (Vec<(u32, String)>, usize) {
+    let bytes: Vec<&[u8]> = chunks.iter().map(String::as_bytes).collect();
+    run_bytes(&bytes)
+}
+
+fn run_bytes(chunks: &[&[u8]]) -> (Vec<(u32, String)>, usize) {
     let asked = Arc::<AtomicUsize>::default();
     let hook = Hooked::new(Box::new(Counts(asked.clone())), 16, Arc::new(Strict));
     let mut screen = Screen::new(Dialect::OpenAiChat, vec![hook], "seed");
     let mut texts = Vec::new();
     for chunk in chunks {
-        screen.feed(chunk.as_bytes(), false, &mut |event| {
+        screen.feed(chunk, false, &mut |event| {
             if let Event::Delta { choice, delta, .. } = event {
                 texts.push((choice, text_of(delta).unwrap().2.to_string()));
             }
@@ -83,4 +90,25 @@ fn texts_are_gathered_up_to_a_limit_and_never_mixed() {
         (1, "no".to_owned()),
     ];
     assert_eq!(texts, expected);
+}
+
+proptest! {
+    #[test]
+    fn whatever_comes_together_the_texts_are_the_same(
+        pieces in prop::collection::vec((0_u32..3, "[ab]{0,3}"), 0..20),
+        cuts in prop::collection::vec(any::<prop::sample::Index>(), 0..8),
+    ) {
+        let pieces: Vec<(u32, &str)> = pieces.iter().map(|(answer, text)| (*answer, &**text)).collect();
+        let body = stream(&pieces).concat().into_bytes();
+        let mut places: Vec<usize> = cuts.iter().map(|cut| cut.index(body.len())).collect();
+        places.extend([0, body.len()]);
+        places.sort_unstable();
+        let chunks: Vec<&[u8]> = places.windows(2).map(|pair| &body[pair[0]..pair[1]]).collect();
+        let (texts, _) = run_bytes(&chunks);
+        for answer in 0..3 {
+            let of = |texts: &[(u32, &str)]| texts.iter().filter(|(of, _)| *of == answer).map(|(_, text)| *text).collect::<String>();
+            let out: Vec<(u32, &str)> = texts.iter().map(|(of, text)| (*of, &**text)).collect();
+            prop_assert_eq!(of(&out), of(&pieces).replace('b', "c"));
+        }
+    }
 }

@@ -148,6 +148,19 @@ fn what_tells_of_a_secret_may_have_been_found_as_something_else() {
     }
 }
 
+/// Three digits behind a comma are of the number before it, but not if a fourth comes.
+#[test]
+fn what_comes_behind_a_comma_may_be_a_number_of_its_own() {
+    let guard = plugin("pii", "action = 'redact'\non = ['answer']\nkinds = ['national_id']");
+    let hold = guard.needs().text.unwrap();
+    let cx = context();
+    let run = |pieces: &[&str]| answer(&mut *guard.text_hook(&cx).unwrap(), PartKind::Text, pieces, hold).unwrap();
+    let text = "é4111,12345678Z";
+    for pieces in pairs(text) {
+        assert_eq!(run(&pieces), "é4111,[NATIONAL_ID]", "{pieces:?}");
+    }
+}
+
 /// A line that only begins as the last one of a key does, and a first line that is none.
 #[test]
 fn where_a_private_key_ends_does_not_depend_on_the_cut() {

@@ -20,8 +20,10 @@ const PARTS: &[&str] = &[
     "secret", "; ", "&&", "ſ", "]", "[EMAIL_2]", "5678", "2024-01-02",
 ];
 
+/// Such pieces, and what separates them in any order.
 fn parts() -> impl Strategy<Value = String> {
-    prop::collection::vec(prop::sample::select(PARTS), 0..20).prop_map(|parts| parts.concat())
+    let parts = prop::collection::vec(prop::sample::select(PARTS), 0..20).prop_map(|parts| parts.concat());
+    prop_oneof![3 => parts, 1 => "[0-9 ,.:/()+é-]{0,60}", 1 => "[a-c1@.:/ =\"'_\\\\-]{0,60}"]
 }
 
 fn cuts() -> impl Strategy<Value = Vec<usize>> {

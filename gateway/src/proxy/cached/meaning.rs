@@ -125,7 +125,8 @@ async fn embed(gateway: &Gateway, exchange: &Exchange, model: &str, text: &str) 
         embedding: Vec<f32>,
     }
     let body = json!({"model": model, "input": text, "encoding_format": "float"}).to_string();
-    let answer = Box::pin(calls::ask(gateway, Operation::Embeddings, model, body.into(), exchange.key.clone())).await;
+    let asked = calls::ask(gateway, Operation::Embeddings, model, body.into(), exchange.key.clone());
+    let answer = Box::pin(asked).await;
     let answer =
         answer.inspect_err(|error| log::warn!("request {}: no vector from `{model}`: {error}", exchange.id)).ok()?;
     let answer: Answer = serde_json::from_slice(&answer).ok()?;
