@@ -108,7 +108,7 @@ async fn over_h2(addr: SocketAddr, request: Request, pause: Duration, counts: Ar
     while !counts.stopped() {
         let mut connection = H2::connect(addr).await;
         while !counts.stopped() {
-            // No more streams on this connection (GOAWAY): nothing was sent, and nothing is lost.
+            // No more streams on this connection (GOAWAY): nothing was asked, and nothing is lost.
             let Some(reply) = connection.try_exchange(&request).await else { break };
             counts.judge("h2", Some(&reply));
             tokio::time::sleep(pause).await;

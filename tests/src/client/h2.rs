@@ -85,11 +85,17 @@ impl H2 {
         Self::read(started).await
     }
 
-    /// Like [`H2::exchange`]; `None` when the peer takes no more streams on this connection.
+    /// Like [`H2::exchange`]; `None` when the peer takes no more streams on this connection: none was opened, or its GOAWAY, which
+    /// was on its way meanwhile, says that it has not looked at this one (RFC 9113 §6.8). Whether it has, the caller's books tell.
     pub async fn try_exchange(&mut self, request: &Request) -> Option<Reply> {
         let (response, stream) = self.try_open(request).await?;
         let started = Self::send(request, response, stream).await;
-        Some(Self::read(started).await)
+        match &started {
+            Err(error) if error.is_go_away() && error.is_remote() && error.reason() == Some(h2::Reason::NO_ERROR) => {
+                None
+            }
+            _ => Some(Self::read(started).await),
+        }
     }
 
     async fn read(started: Result<http::Response<RecvStream>, h2::Error>) -> Reply {
