@@ -9,19 +9,33 @@ use rusqlite_migration::{M, Migrations};
 /// How long a statement waits for another process that writes.
 pub const PATIENCE: Duration = Duration::from_secs(5);
 
+/// Why a file cannot be used.
+pub enum OpenError {
+    /// SQLite says so: full, locked for long, damaged, no rights.
+    Sqlite(rusqlite::Error),
+    /// Its tables cannot be brought up to date: they are of something else, or of a later version.
+    Schema(rusqlite_migration::Error),
+}
+
+impl From<rusqlite::Error> for OpenError {
+    fn from(error: rusqlite::Error) -> Self {
+        Self::Sqlite(error)
+    }
+}
+
 /// Opens the file, makes it if it is not there, and brings its tables up to date. What is committed to it from then on outlives a
 /// power loss.
 ///
 /// # Errors
-/// SQLite's, or the file has tables of something else.
-pub fn open(path: &Path, migrations: &[M<'static>]) -> Result<Connection, rusqlite_migration::Error> {
+/// [`OpenError`].
+pub fn open(path: &Path, migrations: &[M<'static>]) -> Result<Connection, OpenError> {
     let mut db = Connection::open(path)?;
     db.busy_timeout(PATIENCE)?;
     // Tables that a power loss takes away are made again: a start does not wait for the disk at each step.
     db.pragma_update(None, "synchronous", "normal")?;
     // Readers and the writer do not wait for each other.
     db.pragma_update(None, "journal_mode", "wal")?;
-    Migrations::from_slice(migrations).to_latest(&mut db)?;
+    Migrations::from_slice(migrations).to_latest(&mut db).map_err(OpenError::Schema)?;
     db.pragma_update(None, "synchronous", "full")?;
     Ok(db)
 }

@@ -14,7 +14,7 @@ use super::by_hash::Digest;
 use super::{KeyError, bounds, seconds, time};
 use crate::config::{CacheScope, KeyConfig, ModelPattern, Right};
 use crate::limits::Rule;
-use crate::sqlite;
+use crate::sqlite::{self, OpenError};
 
 const MIGRATIONS: &[M<'static>] = &[
     M::up(
@@ -102,8 +102,10 @@ impl Store {
             .mode(0o600)
             .open(path)
             .map_err(|error| KeyError::Store(format!("`{shown}` cannot be opened: {error}")))?;
-        let connection = sqlite::open(path, MIGRATIONS)
-            .map_err(|error| KeyError::Store(format!("`{shown}` is no store of keys: {error}")))?;
+        let connection = sqlite::open(path, MIGRATIONS).map_err(|error| match error {
+            OpenError::Sqlite(error) => error.into(),
+            OpenError::Schema(error) => KeyError::Store(format!("`{shown}` is no store of keys: {error}")),
+        })?;
         connection.pragma_update(None, "foreign_keys", true)?;
         Ok(Self(connection))
     }

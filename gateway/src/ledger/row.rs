@@ -232,9 +232,10 @@ impl<'t, 'a> Insert<'t, 'a> {
     /// What SQLite says.
     pub fn insert(&mut self, values: Values<'a>) -> Result<bool> {
         let before = self.before.replace(values).unwrap_or([ValueRef::Null; COLUMNS]);
-        for (column, (value, _)) in (1..).zip(values.iter().zip(&before)).filter(|(_, (value, before))| value != before)
-        {
-            self.statement.raw_bind_parameter(column, ToSqlOutput::Borrowed(*value))?;
+        for (column, (value, before)) in (1..).zip(values.iter().zip(&before)) {
+            if value != before {
+                self.statement.raw_bind_parameter(column, ToSqlOutput::Borrowed(*value))?;
+            }
         }
         Ok(self.statement.raw_execute()? > 0)
     }

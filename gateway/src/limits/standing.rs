@@ -1,7 +1,7 @@
 //! How a client stands with its limits: `x-ratelimit-*`, in the spelling of OpenAI.
 //! <https://platform.openai.com/docs/guides/rate-limits#rate-limits-in-headers>
 
-use std::fmt::{self, Write as _};
+use std::fmt;
 
 use http::{HeaderName, HeaderValue};
 
@@ -76,8 +76,7 @@ impl Standing {
 
 impl Mark {
     fn headers(self, [limit, remaining, reset]: &[HeaderName; 3]) -> impl Iterator<Item = (HeaderName, HeaderValue)> {
-        let mut text = String::with_capacity(16);
-        let text = write!(text, "{}", Reset(self.reset)).ok().and_then(|()| HeaderValue::from_str(&text).ok());
+        let text = HeaderValue::try_from(Reset(self.reset).to_string()).ok();
         let numbers = [(limit.clone(), self.limit.into()), (remaining.clone(), self.remaining.into())];
         numbers.into_iter().chain(text.map(|text| (reset.clone(), text)))
     }

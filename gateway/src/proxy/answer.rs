@@ -198,7 +198,7 @@ fn clean(upstream: &mut ResponseHeader, exchange: &Exchange) {
     for (name, value) in &upstream.headers {
         let word = name.as_str();
         if word == "x-request-id" {
-            clean.headers.insert(UPSTREAM_ID.clone(), value.clone());
+            clean.headers.entry(&UPSTREAM_ID).or_insert_with(|| value.clone());
         } else if RETURNED.contains(&word) && !(translates && FRAMING.contains(&word)) {
             clean.headers.append(name.clone(), value.clone());
         }

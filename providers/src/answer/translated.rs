@@ -394,18 +394,10 @@ mod tests {
         for to in [Dialect::OpenAiChat, Dialect::OpenAiResponses, Dialect::Anthropic, Dialect::Gemini, Dialect::Cohere]
         {
             let translation = |stream| Translation {
-                from: Dialect::OpenAiChat,
                 to,
-                platform: Platform::Native,
                 provider: ProviderTag::of("p"),
                 model: "m".into(),
-                client: Client::default(),
-                aliases: Aliases::default(),
-                stream,
-                reasoning: false,
-                completion: false,
-                may_go_on: false,
-                echoes: false,
+                ..Translation::within(Dialect::OpenAiChat, stream)
             };
             for (stream, wanted) in [(true, true), (false, false)] {
                 let mut observer = Observer::translating(translation(stream), Operation::Chat, AnswerForm::Json);

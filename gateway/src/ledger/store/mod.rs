@@ -10,6 +10,7 @@ use rusqlite::{Connection, TransactionBehavior};
 use super::frame::Frames;
 use super::record::Record;
 use super::row::{Insert, SELECT, read, signed, values};
+use crate::sqlite::OpenError;
 pub use schema::open_read_only;
 
 /// Why the database did not do it.
@@ -21,6 +22,15 @@ pub enum StoreError {
     /// The tables cannot be brought up to date.
     #[error("the ledger's tables cannot be brought up to date: {0}")]
     Schema(#[from] rusqlite_migration::Error),
+}
+
+impl From<OpenError> for StoreError {
+    fn from(error: OpenError) -> Self {
+        match error {
+            OpenError::Sqlite(error) => error.into(),
+            OpenError::Schema(error) => error.into(),
+        }
+    }
 }
 
 /// What became of a segment.
