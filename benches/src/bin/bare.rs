@@ -14,6 +14,7 @@ use clap::Parser;
 use mimalloc::MiMalloc;
 use pingora_core::{
     apps::HttpServerOptions,
+    listeners::{L4BufferSettings, ListenerConfig},
     server::{Server, configuration::ServerConf},
     upstreams::peer::HttpPeer,
 };
@@ -26,6 +27,8 @@ static ALLOCATOR: MiMalloc = MiMalloc;
 
 /// Idle connections kept to the upstream, as many as the gateway keeps.
 const UPSTREAM_POOL: usize = 1024;
+/// Bytes of an answer that are gathered until it is flushed, as many as the gateway's.
+const WRITE_BUFFER: usize = 8 << 10;
 
 /// A bare Pingora pass-through to one upstream.
 #[derive(Debug, Parser)]
@@ -85,7 +88,8 @@ fn main() -> ai_gateway_benches::Result<()> {
     if let Some(app) = service.app_logic_mut() {
         app.server_options = Some(options);
     }
-    service.add_tcp(&listen.to_string());
+    let buffer = L4BufferSettings::default().write(WRITE_BUFFER);
+    service.add_listener(ListenerConfig::tcp(listen.to_string()).l4_buffer(buffer));
     server.add_service(service);
     thread::spawn(move || {
         while TcpStream::connect(listen).is_err() {

@@ -107,7 +107,7 @@ where
         if let Ok(uri) = format!("{inside}{query}").parse() {
             session.req_header_mut().set_uri(uri);
         }
-        let gateway = ctx.gateway.insert(Box::new(self.gateway.new_ctx()));
+        let gateway = ctx.gateway.insert(self.gateway.new_ctx());
         self.gateway.early_request_filter(session, gateway).await
     }
 

@@ -3,7 +3,7 @@
 
 use std::fmt;
 
-use http::{HeaderName, HeaderValue};
+use http::{HeaderMap, HeaderName, HeaderValue};
 
 use super::meter::{Rule, What};
 use super::subject::Kind;
@@ -65,20 +65,23 @@ impl Standing {
         }
     }
 
-    /// The headers that say so.
-    pub fn headers(&self) -> impl Iterator<Item = (HeaderName, HeaderValue)> {
-        let requests = self.requests.into_iter().flat_map(|mark| mark.headers(&REQUESTS));
-        let tokens = self.tokens.into_iter().flat_map(|mark| mark.headers(&TOKENS));
-        let budget = self.budget.and_then(|part| Some((BUDGET.clone(), format!("{part:.3}").try_into().ok()?)));
-        requests.chain(tokens).chain(budget)
+    /// Sets the headers that say so.
+    pub fn tell(&self, headers: &mut HeaderMap) {
+        for (mark, [limit, remaining, reset]) in [(self.requests, &REQUESTS), (self.tokens, &TOKENS)] {
+            let Some(mark) = mark else { continue };
+            headers.insert(limit, mark.limit.into());
+            headers.insert(remaining, mark.remaining.into());
+            insert(headers, reset, Reset(mark.reset));
+        }
+        if let Some(part) = self.budget {
+            insert(headers, &BUDGET, format_args!("{part:.3}"));
+        }
     }
 }
 
-impl Mark {
-    fn headers(self, [limit, remaining, reset]: &[HeaderName; 3]) -> impl Iterator<Item = (HeaderName, HeaderValue)> {
-        let text = HeaderValue::try_from(Reset(self.reset).to_string()).ok();
-        let numbers = [(limit.clone(), self.limit.into()), (remaining.clone(), self.remaining.into())];
-        numbers.into_iter().chain(text.map(|text| (reset.clone(), text)))
+fn insert(headers: &mut HeaderMap, name: &HeaderName, value: impl fmt::Display) {
+    if let Ok(value) = HeaderValue::try_from(value.to_string()) {
+        headers.insert(name, value);
     }
 }
 

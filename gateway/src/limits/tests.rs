@@ -3,7 +3,7 @@
 use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
 
-use http::HeaderName;
+use http::{HeaderMap, HeaderName};
 use proptest::prelude::*;
 
 use super::*;
@@ -217,7 +217,9 @@ fn what_the_client_is_told() {
     ]);
     let header = |name, value: &str| (HeaderName::from_static(name), value.to_owned());
     let told = |standing: Standing| -> Vec<(HeaderName, String)> {
-        standing.headers().map(|(name, value)| (name, value.to_str().unwrap().to_owned())).collect()
+        let mut headers = HeaderMap::new();
+        standing.tell(&mut headers);
+        headers.iter().map(|(name, value)| (name.clone(), value.to_str().unwrap().to_owned())).collect()
     };
     let held = admit(&limits, &[&bot], amounts(100, 79), T).unwrap();
     let headers = told(held.standing);

@@ -41,6 +41,8 @@ static REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 static PROVIDER: HeaderName = HeaderName::from_static("x-gateway-provider");
 static MODEL: HeaderName = HeaderName::from_static("x-gateway-model");
 static ATTEMPTS: HeaderName = HeaderName::from_static("x-gateway-attempts");
+/// About as many headers are set of an answer: room is made for them at once, not twice on the way.
+const STAMPS: usize = 12;
 
 /// Everything known about one request so far.
 pub struct Exchange {
@@ -271,18 +273,17 @@ impl Exchange {
     /// Never in practice: the values are checked when the configuration is built.
     pub fn stamp(&self, header: &mut ResponseHeader) -> Result<()> {
         let stamped = header::edit(header, |headers| {
-            headers.insert(REQUEST_ID.clone(), HeaderValue::from_str(&self.id)?);
-            for (name, value) in self.standing.headers() {
-                headers.insert(name, value);
-            }
+            headers.reserve(STAMPS);
+            headers.insert(&REQUEST_ID, HeaderValue::from_str(&self.id)?);
+            self.standing.tell(headers);
             if let Some(attempt) = self.attempt() {
-                headers.insert(PROVIDER.clone(), HeaderValue::from_str(&attempt.target.provider.name)?);
+                headers.insert(&PROVIDER, HeaderValue::from_str(&attempt.target.provider.name)?);
                 if !attempt.target.model.is_empty() {
-                    headers.insert(MODEL.clone(), HeaderValue::from_str(&attempt.target.model)?);
+                    headers.insert(&MODEL, HeaderValue::from_str(&attempt.target.model)?);
                 }
-                headers.insert(ATTEMPTS.clone(), self.attempts.len().into());
+                headers.insert(&ATTEMPTS, self.attempts.len().into());
                 if !attempt.losses.is_empty() && self.reports_losses() {
-                    headers.insert(DROPPED.clone(), attempt.losses.header_value().try_into()?);
+                    headers.insert(&DROPPED, attempt.losses.header_value().try_into()?);
                 }
             }
             self.stamp_cache(headers)

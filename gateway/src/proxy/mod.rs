@@ -108,16 +108,17 @@ pub struct Gateway {
 
 #[async_trait]
 impl ProxyHttp for Gateway {
-    type CTX = Exchange;
+    /// Boxed: Pingora moves it several times a request, in a future that holds room for it three times.
+    type CTX = Box<Exchange>;
 
-    fn new_ctx(&self) -> Exchange {
-        Exchange::new(self.current.load_full(), self.telemetry.metrics.in_flight())
+    fn new_ctx(&self) -> Self::CTX {
+        Box::new(Exchange::new(self.current.load_full(), self.telemetry.metrics.in_flight()))
     }
 
     /// None: answers are passed on as they come.
     fn init_downstream_modules(&self, _modules: &mut HttpModules) {}
 
-    async fn early_request_filter(&self, session: &mut Session, _exchange: &mut Exchange) -> Result<()> {
+    async fn early_request_filter(&self, session: &mut Session, _exchange: &mut Self::CTX) -> Result<()> {
         session.set_read_timeout(Some(CLIENT_PATIENCE));
         session.set_write_timeout(Some(CLIENT_PATIENCE));
         if session.get_keepalive().is_some() {
@@ -131,12 +132,12 @@ impl ProxyHttp for Gateway {
         Ok(())
     }
 
-    async fn request_filter(&self, session: &mut Session, exchange: &mut Exchange) -> Result<bool> {
+    async fn request_filter(&self, session: &mut Session, exchange: &mut Self::CTX) -> Result<bool> {
         trace::begin(session, exchange);
         intake::take_in(self, session, exchange).await
     }
 
-    async fn upstream_peer(&self, session: &mut Session, exchange: &mut Exchange) -> Result<Box<HttpPeer>> {
+    async fn upstream_peer(&self, session: &mut Session, exchange: &mut Self::CTX) -> Result<Box<HttpPeer>> {
         attempt::choose_peer(self, session, exchange).await
     }
 
@@ -144,7 +145,7 @@ impl ProxyHttp for Gateway {
         &self,
         _: &mut Session,
         peer: &HttpPeer,
-        exchange: &mut Exchange,
+        exchange: &mut Self::CTX,
         error: Box<Error>,
     ) -> Box<Error> {
         failure::connect_failed(self, peer, exchange, error)
@@ -157,7 +158,7 @@ impl ProxyHttp for Gateway {
         _peer: &HttpPeer,
         _fd: std::os::unix::io::RawFd,
         _digest: Option<&Digest>,
-        exchange: &mut Exchange,
+        exchange: &mut Self::CTX,
     ) -> Result<()> {
         exchange.connected = Some(Instant::now());
         if let Some(attempt) = exchange.attempt() {
@@ -170,7 +171,7 @@ impl ProxyHttp for Gateway {
         &self,
         session: &mut Session,
         upstream: &mut RequestHeader,
-        exchange: &mut Exchange,
+        exchange: &mut Self::CTX,
     ) -> Result<()> {
         attempt::write_header(session, upstream, exchange)
     }
@@ -180,7 +181,7 @@ impl ProxyHttp for Gateway {
         _session: &mut Session,
         body: &mut Option<Bytes>,
         end: bool,
-        exchange: &mut Exchange,
+        exchange: &mut Self::CTX,
     ) -> Result<()> {
         attempt::write_body(body, end, exchange);
         Ok(())
@@ -190,7 +191,7 @@ impl ProxyHttp for Gateway {
         &self,
         _session: &mut Session,
         upstream: &mut ResponseHeader,
-        exchange: &mut Exchange,
+        exchange: &mut Self::CTX,
     ) -> Result<()> {
         answer::on_header(upstream, exchange)
     }
@@ -200,7 +201,7 @@ impl ProxyHttp for Gateway {
         _session: &mut Session,
         body: &mut Option<Bytes>,
         end: bool,
-        exchange: &mut Exchange,
+        exchange: &mut Self::CTX,
     ) -> Result<Option<Duration>> {
         answer::on_body(body, end, exchange).map(|()| None)
     }
@@ -210,7 +211,7 @@ impl ProxyHttp for Gateway {
         &self,
         _session: &mut Session,
         _trailers: &mut http::HeaderMap,
-        exchange: &mut Exchange,
+        exchange: &mut Self::CTX,
     ) -> Result<Option<Bytes>> {
         // An error from here would lose its mark to be retried; the replay session refuses the end instead.
         if !exchange.committed
@@ -228,7 +229,7 @@ impl ProxyHttp for Gateway {
         &self,
         _: &mut Session,
         header: &mut ResponseHeader,
-        exchange: &mut Exchange,
+        exchange: &mut Self::CTX,
     ) -> Result<()> {
         exchange.stamp(header)
     }
@@ -238,7 +239,7 @@ impl ProxyHttp for Gateway {
         _session: &mut Session,
         _body: &mut Option<Bytes>,
         end: bool,
-        exchange: &mut Exchange,
+        exchange: &mut Self::CTX,
     ) -> Result<Option<Duration>> {
         // A client that has its whole answer finds room for its next request. Before commit the attempt may be taken back.
         if end
@@ -261,17 +262,17 @@ impl ProxyHttp for Gateway {
         _peer: &HttpPeer,
         _session: &mut Session,
         error: Box<Error>,
-        exchange: &mut Exchange,
+        exchange: &mut Self::CTX,
         reused: bool,
     ) -> Box<Error> {
         failure::attempt_broke(exchange, error, reused)
     }
 
-    async fn fail_to_proxy(&self, session: &mut Session, error: &Error, exchange: &mut Exchange) -> FailToProxy {
+    async fn fail_to_proxy(&self, session: &mut Session, error: &Error, exchange: &mut Self::CTX) -> FailToProxy {
         failure::tell_client(session, error, exchange).await
     }
 
-    async fn logging(&self, session: &mut Session, _error: Option<&Error>, exchange: &mut Exchange) {
+    async fn logging(&self, session: &mut Session, _error: Option<&Error>, exchange: &mut Self::CTX) {
         exchange.count_tokens().await;
         cached::part(session, exchange).await;
         settle::settle(self, session, exchange);
@@ -284,15 +285,15 @@ impl ProxyHttp for Gateway {
 
     // Pingora's own lines would show the query, which may hold a key; the access log and our warnings say what failed.
 
-    fn suppress_error_log(&self, _session: &Session, _exchange: &Exchange, _error: &Error) -> bool {
+    fn suppress_error_log(&self, _session: &Session, _exchange: &Self::CTX, _error: &Error) -> bool {
         true
     }
 
-    fn suppress_proxy_warn_log(&self, _: &Session, _: &Exchange, _: &Error, _: ProxyWarnLogContext) -> bool {
+    fn suppress_proxy_warn_log(&self, _: &Session, _: &Self::CTX, _: &Error, _: ProxyWarnLogContext) -> bool {
         true
     }
 
-    fn request_summary(&self, _session: &Session, exchange: &Exchange) -> String {
+    fn request_summary(&self, _session: &Session, exchange: &Self::CTX) -> String {
         format!("request {}", exchange.id)
     }
 }

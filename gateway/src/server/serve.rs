@@ -7,6 +7,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use pingora_core::apps::{HttpServerApp as _, HttpServerOptions, ServerApp};
 use pingora_core::listeners::tls::TlsSettings;
+use pingora_core::listeners::{L4BufferSettings, ListenerConfig};
 use pingora_core::protocols::Stream;
 use pingora_core::protocols::http::v2::server::default_h2_options;
 use pingora_core::server::ShutdownWatch;
@@ -27,6 +28,9 @@ const H2_STREAMS: u32 = 256;
 const H2_HEADER_LIST: u32 = 64 * 1024;
 /// Bytes that an HTTP/2 client may send ahead on one stream: large prompts must not wait for a round trip each 64 KiB.
 const H2_WINDOW: u32 = 1 << 20;
+/// Bytes of an answer that are gathered until it is flushed, as each piece of a stream is when it comes. Pingora's own 1,460 cut
+/// most answers in two: two system calls, two packets.
+const WRITE_BUFFER: usize = 8 << 10;
 
 /// The proxy, which lets idle connections end by themselves for a while.
 ///
@@ -116,16 +120,15 @@ pub fn service(
     let polite = Polite { proxy: Arc::new(proxy), leaving, open };
     let mut service = Service::new("gateway".to_owned(), polite);
     for socket in sockets {
-        match certificate {
-            None => service.add_tcp(socket.key()),
-            Some(certificate) => {
-                // The resolver takes the place of the files.
-                let mut settings = TlsSettings::intermediate("", "").map_err(StartError::Tls)?;
-                settings.set_cert_resolver(certificate.clone());
-                settings.enable_h2();
-                service.add_tls_with_settings(socket.key(), None, settings);
-            }
+        let mut listener = ListenerConfig::tcp(socket.key()).l4_buffer(L4BufferSettings::default().write(WRITE_BUFFER));
+        if let Some(certificate) = certificate {
+            // The resolver takes the place of the files.
+            let mut settings = TlsSettings::intermediate("", "").map_err(StartError::Tls)?;
+            settings.set_cert_resolver(certificate.clone());
+            settings.enable_h2();
+            listener = listener.tls(settings);
         }
+        service.add_listener(listener);
     }
     Ok(service)
 }
