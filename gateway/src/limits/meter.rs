@@ -84,6 +84,24 @@ impl Amounts {
     }
 }
 
+/// What a request asks of its limits.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Claim {
+    /// What it is expected to use.
+    pub(super) amounts: Amounts,
+    /// It is let in already, and comes for its amounts alone.
+    pub(super) is_counted: bool,
+}
+
+impl Claim {
+    pub(super) fn of(self, what: What) -> u64 {
+        match what {
+            What::Requests | What::Concurrent if self.is_counted => 0,
+            what => self.amounts.of(what),
+        }
+    }
+}
+
 /// A [`Rule`] with what was counted.
 ///
 /// `booked` is what was used, `reserved` what requests under way are expected to use. Requests, tokens and concurrency are let
@@ -152,7 +170,8 @@ impl Meter {
     /// Whether `amount` more is within the limit; else when it will be, as far as time alone makes room. A request larger
     /// than the whole limit passes when nothing else is counted.
     pub(super) fn check(&self, amount: u64, now: u64, share: u64) -> Result<(), u64> {
-        if !self.in_force {
+        let comes = !matches!(self.rule.what, What::Requests | What::Concurrent) || amount > 0;
+        if !self.in_force || !comes {
             return Ok(());
         }
         let limit = self.limit(share);

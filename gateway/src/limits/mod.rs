@@ -47,6 +47,7 @@ pub use strangers::Strangers;
 pub use subject::{Kind, MeterUsage, Refused, Subject};
 
 use crate::clock::Time;
+use meter::Claim;
 use shared::Shared;
 use subject::{Entry, Place, places};
 use wait::Queues;
@@ -163,26 +164,34 @@ impl Limits {
         subjects: Vec<Arc<Subject>>,
         amounts: Amounts,
     ) -> Result<Reservation, Box<Refusal>> {
+        self.admit_claim(subjects, Claim { amounts, is_counted: false }).await
+    }
+
+    async fn admit_claim(
+        self: &Arc<Self>,
+        subjects: Vec<Arc<Subject>>,
+        claim: Claim,
+    ) -> Result<Reservation, Box<Refusal>> {
         let places = places(subjects);
         if let Some(shared) = self.shared.get()
             && shared.is_up()
             && !places.is_empty()
         {
-            return shared.admit(self, places, amounts).await;
+            return shared.admit(self, places, claim).await;
         }
-        self.admit_here(places, amounts, self.now())
+        self.admit_here(places, claim, self.now())
     }
 
     /// [`Self::admit`] by what this process has counted; while a store is out of reach, by its share of the limits.
     fn admit_here(
         self: &Arc<Self>,
         mut places: Vec<Place>,
-        amounts: Amounts,
+        claim: Claim,
         now: u64,
     ) -> Result<Reservation, Box<Refusal>> {
         let tell = self.shared.get().is_some();
         let mut entry = Entry {
-            amounts,
+            claim,
             now,
             check: Some(self.share()),
             tell: &|| tell,
@@ -201,17 +210,18 @@ impl Limits {
         for (subject, rule) in &entry.warnings {
             warn(subject, rule);
         }
-        let Entry { amounts, standing, refused, .. } = entry;
+        let Entry { claim, standing, refused, .. } = entry;
         match refused {
             Some(refused) => Err(Box::new(Refusal { refused, standing })),
-            None => Ok(Reservation::new(self.clone(), places, amounts, standing)),
+            None => Ok(Reservation::new(self.clone(), places, claim, standing)),
         }
     }
 
     /// Counts an attempt at a target, unless the target's own limits are reached. Never asks the store: each instance keeps
     /// to its share of them.
     pub fn begin(self: &Arc<Self>, target: &Arc<Subject>, amounts: Amounts) -> Option<Reservation> {
-        self.admit_here(places(vec![target.clone()]), amounts, self.now()).ok()
+        let claim = Claim { amounts, is_counted: false };
+        self.admit_here(places(vec![target.clone()]), claim, self.now()).ok()
     }
 
     /// Who comes without a right key; `None`: nobody asks.
@@ -237,7 +247,7 @@ impl Limits {
     /// Counts at `subjects` what was used beside any request that they have let in.
     pub fn charge(self: &Arc<Self>, subjects: Vec<Arc<Subject>>, used: Amounts) {
         let places = places(subjects);
-        Reservation::new(self.clone(), places, Amounts::default(), Standing::default()).settle(used);
+        Reservation::new(self.clone(), places, Claim::default(), Standing::default()).settle(used);
     }
 
     /// When a target's own limits have room for a request; `None`: now.

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use serde::{Deserialize, Serialize};
 use tokio::sync::Notify;
 
-use super::meter::{Amounts, Meter, Rule, What};
+use super::meter::{Amounts, Claim, Meter, Rule, What};
 use super::standing::Standing;
 
 /// What kind of thing has limits.
@@ -188,7 +188,7 @@ pub(super) fn places(mut subjects: Vec<Arc<Subject>>) -> Vec<Place> {
 
 /// A request on its way past its subjects.
 pub(super) struct Entry<'a> {
-    pub(super) amounts: Amounts,
+    pub(super) claim: Claim,
     pub(super) now: u64,
     /// Whether limits are checked, and which share of them is this instance's.
     pub(super) check: Option<u64>,
@@ -209,7 +209,7 @@ impl Entry<'_> {
         for meter in meters.iter_mut() {
             meter.advance(self.now);
             let Some(share) = self.check else { continue };
-            let Err(until) = meter.check(self.amounts.of(meter.rule.what), self.now, share) else { continue };
+            let Err(until) = meter.check(self.claim.of(meter.rule.what), self.now, share) else { continue };
             if self.refused.as_ref().is_none_or(|other| other.until < until) {
                 self.refused = Some(Refused { subject: subject.clone(), rule: meter.rule, until });
             }
@@ -217,7 +217,7 @@ impl Entry<'_> {
         self.pass(others);
         for meter in meters.iter_mut() {
             if self.refused.is_none() {
-                meter.enter(self.amounts.of(meter.rule.what), self.now, (self.tell)());
+                meter.enter(self.claim.of(meter.rule.what), self.now, (self.tell)());
                 if self.check.is_some() && meter.warns(meter.used(), self.now) {
                     self.warnings.push((subject.clone(), meter.rule));
                 }

@@ -30,7 +30,11 @@ fn admit(
     amounts: Amounts,
     now: u64,
 ) -> Result<Reservation, Box<Refusal>> {
-    limits.admit_here(places(subjects.iter().map(|subject| Arc::clone(subject)).collect()), amounts, now)
+    limits.admit_here(
+        places(subjects.iter().map(|subject| Arc::clone(subject)).collect()),
+        Claim { amounts, is_counted: false },
+        now,
+    )
 }
 
 fn until(refused: Result<Reservation, Box<Refusal>>) -> u64 {
@@ -394,4 +398,35 @@ async fn a_wait_ends() {
     assert!(limits.admit_in_turn(vec![bot], amounts(0, 0), 0).await.is_err());
     assert!(begun.elapsed() >= Duration::from_millis(500));
     assert_eq!(limits.queues.len(), 0);
+}
+
+/// One that was let in and then has to make a call: at a limit of one at a time, with others waiting for its end.
+#[tokio::test]
+async fn what_is_let_in_first_and_extended_later_counts_once() {
+    let rules = [rule(What::Requests, Period::Day, 2), rule(What::Concurrent, Period::Total, 1)];
+    let (limits, bot) = limits(&[&rules[..], &[rule(What::Tokens, Period::Day, 100)]].concat());
+    let used = || bot.usage(limits.now()).iter().map(|usage| (usage.booked, usage.reserved)).collect::<Vec<_>>();
+    limits.wait.store(60_000, Relaxed);
+    let first = limits.admit_in_turn(vec![bot.clone()], amounts(0, 0), 0).await.unwrap();
+    let (waiting, subject) = (limits.clone(), bot.clone());
+    let next = tokio::spawn(async move { waiting.admit_in_turn(vec![subject], amounts(0, 0), 9).await });
+    while limits.queues.len() < 1 {
+        tokio::task::yield_now().await;
+    }
+    let begun = tokio::time::Instant::now();
+    let more = limits.extend_in_turn(vec![bot.clone()], amounts(40, 0), 0).await.unwrap();
+    assert!(begun.elapsed() < Duration::from_secs(30), "it does not wait for those who wait for it");
+    assert_eq!(used(), [(1, 0), (0, 1), (0, 40)]);
+    more.after(Some(first)).settle(amounts(30, 0));
+    let next = next.await.unwrap().unwrap();
+    assert_eq!(used(), [(2, 0), (0, 1), (30, 0)]);
+
+    // Refused, it keeps what it has until it ends.
+    limits.wait.store(0, Relaxed);
+    bot.meters()[2].book(70, limits.now());
+    let refusal = limits.extend_in_turn(vec![bot.clone()], amounts(1, 0), 0).await.unwrap_err();
+    assert_eq!(refusal.refused.rule.what, What::Tokens);
+    assert_eq!(used(), [(2, 0), (0, 1), (100, 0)]);
+    drop(next);
+    assert_eq!(used(), [(2, 0), (0, 0), (100, 0)]);
 }

@@ -10,6 +10,7 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep_until};
 
+use super::meter::Claim;
 use super::{Amounts, Limits, NEVER, Refusal, Reservation, Subject, What};
 
 /// The most that wait at one subject; others are refused at once.
@@ -22,8 +23,11 @@ pub(super) struct Queues {
     next: AtomicU64,
 }
 
-/// Priority, then order of coming.
-type Turn = (Reverse<u32>, u64);
+/// Rank, then order of coming.
+type Turn = (Reverse<Rank>, u64);
+
+/// Who is let in already, and holds what others wait for; then priority.
+type Rank = (bool, u32);
 
 /// A place in the queue of a subject; dropping it lets the next one try.
 struct Waiter<'a> {
@@ -50,20 +54,45 @@ impl Limits {
         amounts: Amounts,
         priority: u32,
     ) -> Result<Reservation, Box<Refusal>> {
+        self.claim_in_turn(subjects, Claim { amounts, is_counted: false }, priority).await
+    }
+
+    /// Reserves `amounts` for a request that was let in with none, and holds its reservation: it is not counted again, and
+    /// waits before all who are not let in yet, some of them perhaps for its own end. The caller joins the two
+    /// ([`Reservation::after`]).
+    ///
+    /// # Errors
+    /// As [`Limits::admit_in_turn`].
+    pub async fn extend_in_turn(
+        self: &Arc<Self>,
+        subjects: Vec<Arc<Subject>>,
+        amounts: Amounts,
+        priority: u32,
+    ) -> Result<Reservation, Box<Refusal>> {
+        self.claim_in_turn(subjects, Claim { amounts, is_counted: true }, priority).await
+    }
+
+    async fn claim_in_turn(
+        self: &Arc<Self>,
+        subjects: Vec<Arc<Subject>>,
+        claim: Claim,
+        priority: u32,
+    ) -> Result<Reservation, Box<Refusal>> {
         let most = Duration::from_millis(self.wait.load(Relaxed));
         if most.is_zero() {
-            return self.admit(subjects, amounts).await;
+            return self.admit_claim(subjects, claim).await;
         }
         let deadline = Instant::now() + most;
+        let rank = (claim.is_counted, priority);
         // Who comes while others wait must not overtake them.
-        let waiter = match subjects.iter().find_map(|subject| self.queues.join_if_busy(subject, priority)) {
+        let waiter = match subjects.iter().find_map(|subject| self.queues.join_if_busy(subject, rank)) {
             Some(waiter) => waiter,
             None => {
-                let refusal = match self.admit(subjects.clone(), amounts).await {
+                let refusal = match self.admit_claim(subjects.clone(), claim).await {
                     Ok(reservation) => return Ok(reservation),
                     Err(refusal) => refusal,
                 };
-                match self.queues.join(&refusal.refused.subject, priority) {
+                match self.queues.join(&refusal.refused.subject, rank) {
                     Some(waiter) => waiter,
                     None => return Err(refusal),
                 }
@@ -74,7 +103,7 @@ impl Limits {
             freed.as_mut().enable();
             let mut again = deadline;
             if waiter.is_first() || Instant::now() >= deadline {
-                let refusal = match self.admit(subjects.clone(), amounts).await {
+                let refusal = match self.admit_claim(subjects.clone(), claim).await {
                     Ok(reservation) => return Ok(reservation),
                     Err(refusal) => refusal,
                 };
@@ -95,21 +124,21 @@ impl Limits {
 }
 
 impl Queues {
-    fn join_if_busy(&self, subject: &Arc<Subject>, priority: u32) -> Option<Waiter<'_>> {
+    fn join_if_busy(&self, subject: &Arc<Subject>, rank: Rank) -> Option<Waiter<'_>> {
         let busy = {
             let waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
             waiting.get(&id(subject)).is_some_and(|queue| !queue.is_empty())
         };
-        busy.then(|| self.join(subject, priority)).flatten()
+        busy.then(|| self.join(subject, rank)).flatten()
     }
 
-    fn join(&self, subject: &Arc<Subject>, priority: u32) -> Option<Waiter<'_>> {
+    fn join(&self, subject: &Arc<Subject>, rank: Rank) -> Option<Waiter<'_>> {
         let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
         let queue = waiting.entry(id(subject)).or_default();
         if queue.len() >= MOST {
             return None;
         }
-        let turn = (Reverse(priority), self.next.fetch_add(1, Relaxed));
+        let turn = (Reverse(rank), self.next.fetch_add(1, Relaxed));
         let called = Arc::new(Notify::new());
         queue.insert(turn, called.clone());
         Some(Waiter { queues: self, subject: subject.clone(), turn, called })

@@ -1,6 +1,6 @@
 -- Lets a request in if every limit has room for it. KEYS: the leases, then one hash for each limit.
 -- ARGV: this lease, now, until when the lease lasts; then for each limit what it is, the limit, the amount and until when it
--- counts. Times are milliseconds.
+-- counts. Times are milliseconds. A request that was let in before, and comes for its tokens and money alone, is 0 requests.
 -- Answers: the number of the limit that refuses (0: none), when there will be room; then for each limit what is used, and
 -- when nothing of it counts any more.
 local lease, now = ARGV[1], tonumber(ARGV[2])
@@ -36,7 +36,8 @@ for i = 2, #KEYS do
     local wanted = amount
     if what == 'budget' then wanted = 1 elseif wanted > limit then wanted = limit end
     local over = booked + reserved + wanted - limit
-    if over > 0 then
+    local comes = amount > 0 or what == 'tokens' or what == 'budget'
+    if over > 0 and comes then
         local freed, at_last = 0, nil
         for _, part in ipairs(parts) do
             freed = freed + part[2]
@@ -53,11 +54,11 @@ local answer = {refused, room}
 for i = 2, #KEYS do
     local at = 4 * (i - 2) + 4
     local what, amount, ends = ARGV[at], ARGV[at + 2], ARGV[at + 3]
-    if refused == 0 then
+    if refused == 0 and amount ~= '0' then
         if what == 'requests' then
             redis.call('HINCRBY', KEYS[i], ends, amount)
             if tonumber(ends) > states[i][2] then states[i][2] = tonumber(ends) end
-        elseif amount ~= '0' then
+        else
             redis.call('HINCRBY', KEYS[i], lease, amount)
         end
         states[i][1] = states[i][1] + tonumber(amount)

@@ -26,7 +26,7 @@ use tokio::sync::Notify;
 
 pub(crate) use server::{Connection, Server};
 
-use super::meter::{Amounts, Rule};
+use super::meter::{Claim, Rule};
 use super::subject::{Entry, Kind, Place, Subject};
 use super::{Limits, Refusal, Refused, Reservation, Standing, What};
 
@@ -121,15 +121,15 @@ impl Shared {
         self: &Arc<Self>,
         limits: &Arc<Limits>,
         places: Vec<Place>,
-        amounts: Amounts,
+        claim: Claim,
     ) -> Result<Reservation, Box<Refusal>> {
         let (shared, limits, fallback) = (self.clone(), limits.clone(), limits.clone());
         // A task of its own: a client that leaves meanwhile must not leave behind what the store has counted.
-        let task = tokio::spawn(async move { shared.ask(&limits, places, amounts).await });
+        let task = tokio::spawn(async move { shared.ask(&limits, places, claim).await });
         match task.await {
             Ok(result) => result,
             // Only if the process is leaving.
-            Err(_) => Ok(Reservation::new(fallback, Vec::new(), amounts, Standing::default())),
+            Err(_) => Ok(Reservation::new(fallback, Vec::new(), claim, Standing::default())),
         }
     }
 
@@ -137,20 +137,20 @@ impl Shared {
         &self,
         limits: &Arc<Limits>,
         mut places: Vec<Place>,
-        amounts: Amounts,
+        claim: Claim,
     ) -> Result<Reservation, Box<Refusal>> {
         let epoch = self.epoch.load(Ordering::Acquire);
         let now = limits.now();
-        let Some(connection) = self.connection.load_full() else { return limits.admit_here(places, amounts, now) };
+        let Some(connection) = self.connection.load_full() else { return limits.admit_here(places, claim, now) };
         let asked = rules_of(&places);
-        let invocation = scripts::admit(&self.lease(epoch), &asked, amounts, now);
+        let invocation = scripts::admit(&self.lease(epoch), &asked, claim, now);
         let mut connection = Connection::clone(&connection);
         let answer = tokio::time::timeout(self.timeout, invocation.invoke_async(&mut connection)).await;
         let answer: Vec<u64> = match answer {
             Ok(Ok(answer)) => answer,
             failed => {
                 self.lost(epoch, &failed.map_or_else(|_| "too slow".to_owned(), |answer| words(&answer)));
-                return limits.admit_here(places, amounts, limits.now());
+                return limits.admit_here(places, claim, limits.now());
             }
         };
         let mut standing = Standing::default();
@@ -168,7 +168,7 @@ impl Shared {
             return Err(Box::new(Refusal { refused, standing }));
         }
         let mut entry = Entry {
-            amounts,
+            claim,
             now,
             check: None,
             // If the store was lost meanwhile, what it just counted is told to it anew, under the next lease.

@@ -4,7 +4,7 @@ use std::sync::{Arc, LazyLock};
 
 use redis::{Script, ScriptInvocation};
 
-use super::super::meter::{Amounts, Rule, What};
+use super::super::meter::{Claim, Rule, What};
 use super::super::period::NEVER;
 use super::super::subject::Subject;
 use super::{PREFIX, key};
@@ -23,15 +23,10 @@ pub(super) struct Told {
     pub(super) ends: u64,
 }
 
-pub(super) fn admit(
-    lease: &str,
-    asked: &[(Arc<Subject>, Rule)],
-    amounts: Amounts,
-    now: u64,
-) -> ScriptInvocation<'static> {
+pub(super) fn admit(lease: &str, asked: &[(Arc<Subject>, Rule)], claim: Claim, now: u64) -> ScriptInvocation<'static> {
     let mut call = begin(&ADMIT, lease, now);
     for (subject, rule) in asked {
-        let amount = amounts.of(rule.what);
+        let amount = claim.of(rule.what);
         call.key(key(subject, rule)).arg(rule.what.as_str()).arg(rule.limit).arg(amount).arg(ends(rule, now));
     }
     call
