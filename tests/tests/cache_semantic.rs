@@ -216,7 +216,7 @@ async fn vectors_count_against_limits() {
     let embeds = Arc::new(AtomicUsize::new(0));
     let stub = upstream(embeds.clone()).await;
     let key = format!(
-        "[[keys]]\nname = \"bounded\"\nhash = \"{}\"\nlimits = {{ requests = \"2/day\", tokens = \"1000/day\" }}\n",
+        "[[keys]]\nname = \"bounded\"\nhash = \"{}\"\nlimits = {{ requests = \"2/day\", tokens = \"10000/day\" }}\n",
         bodies::key_hash("sk-bounded")
     );
     let gateway = start_with(&stub, &key).await;
@@ -226,7 +226,7 @@ async fn vectors_count_against_limits() {
     let again = ask(&gateway, "sk-bounded", "How tall is the Eiffel Tower?", &json!({})).await;
     assert_eq!(again.header("x-gateway-cache"), "hit");
     // The answer had 12 tokens, the vector 3.
-    assert_eq!(again.header("x-ratelimit-remaining-tokens"), "985");
+    assert_eq!(again.header("x-ratelimit-remaining-tokens"), "9985");
     assert_eq!(again.header("x-ratelimit-remaining-requests"), "0", "who makes a call counts once");
     let refused = ask(&gateway, "sk-bounded", "What does a zebra quilt cost in Mexico?", &json!({})).await;
     assert_eq!((refused.status, embeds.load(Ordering::Relaxed)), (429, 1));

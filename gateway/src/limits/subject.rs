@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use serde::{Deserialize, Serialize};
 use tokio::sync::Notify;
 
-use super::meter::{Amounts, Claim, Meter, Rule, What};
+use super::meter::{Amounts, Claim, Meter, Rule, WHILE_OTHERS_RUN, What};
 use super::standing::Standing;
 
 /// What kind of thing has limits.
@@ -29,8 +29,6 @@ pub enum Kind {
 }
 
 impl Kind {
-    pub(super) const ALL: [Self; 6] = [Self::Global, Self::Key, Self::Team, Self::Tag, Self::Model, Self::Target];
-
     /// The word in metrics and in the store.
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -112,6 +110,18 @@ impl Subject {
             meter.check(amounts.of(meter.rule.what), now, share).err()
         });
         refusals.max().map_or(Ok(()), Err)
+    }
+
+    /// What is told a request that does not even find room to wait here; `None`: nothing limits it any more.
+    pub(super) fn refuses(self: &Arc<Self>, claim: Claim, now: u64, share: u64) -> Option<Refused> {
+        let mut meters = self.meters();
+        let refusals = meters.iter_mut().filter(|meter| meter.in_force).map(|meter| {
+            meter.advance(now);
+            let until = meter.check(claim.of(meter.rule.what), now, share).err();
+            (until.unwrap_or(now.saturating_add(WHILE_OTHERS_RUN)), meter.rule)
+        });
+        let (until, rule) = refusals.max_by_key(|(until, _)| *until)?;
+        Some(Refused { subject: self.clone(), rule, until })
     }
 
     /// The limits in force, with what is used of each.

@@ -167,6 +167,11 @@ pub fn hold(exchange: &Exchange, target: &Target) -> Result<Option<Reservation>,
     exchange.snapshot.bounds.begin(subject, of_attempt(exchange)).map(Some).ok_or(())
 }
 
+/// [`hold`] of a call that is made also if the target's own limits are reached.
+pub fn hold_anyway(exchange: &Exchange, target: &Target) -> Option<Reservation> {
+    exchange.snapshot.bounds.begin_anyway(target.limits.as_ref()?, of_attempt(exchange))
+}
+
 /// Gives back what an attempt that is over holds of its target's limits, less what it has used.
 fn release(attempt: &mut Attempt) {
     if let Some(held) = attempt.held.take() {

@@ -9,7 +9,9 @@
 //! While the store is down or slow, each instance goes on by what it has counted itself, with an equal share of every limit:
 //! the limit divided by the instances seen last, at least 1. A window during which the store fails may so hold up to twice the
 //! limit (what had been used before, and the shares), the windows after it the limit, or one for each instance if those are
-//! more. An instance that has not reached the store since it began takes itself for the only one. When it is back, what was used meanwhile is told to it; a store that has lost its memory is told everything again.
+//! more. An instance that has not reached the store since it began takes itself for the only one, and what one that ends
+//! had not told yet is lost. When it is back, what was used meanwhile and still counts is told to it; a store that has lost its
+//! memory is told everything again. Leases and windows go by the store's clock.
 
 mod scripts;
 pub(crate) mod server;
@@ -34,6 +36,9 @@ use super::{Limits, Refusal, Refused, Reservation, Standing, What};
 pub(crate) const PATIENCE: Duration = Duration::from_secs(1);
 /// What the store knows each instance by, and all keys: one slot of a cluster.
 pub(crate) const PREFIX: &str = "{ai-gateway}";
+
+/// Why a store is lost that answers: what this instance had reserved there counts no more.
+const LAPSED: &str = "it has not heard of this instance for too long, or has forgotten it";
 
 /// The store as this instance sees it.
 pub struct Shared {
@@ -153,6 +158,10 @@ impl Shared {
                 return limits.admit_here(places, claim, limits.now());
             }
         };
+        if answer.is_empty() {
+            self.lost(epoch, LAPSED);
+            return limits.admit_here(places, claim, limits.now());
+        }
         let mut standing = Standing::default();
         for ((subject, rule), used) in asked.iter().zip(answer.get(2..).unwrap_or_default().chunks(2)) {
             let &[used, last_end] = used else { continue };
