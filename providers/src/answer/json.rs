@@ -200,8 +200,8 @@ impl JsonScan {
             None => (block, false),
         };
         let closing = u32::from(brackets(block, b'}'));
-        if self.depth.saturating_sub(closing) <= 1 {
-            return self.out_of_nested(block, notes);
+        if self.depth.saturating_sub(closing) <= 1 || (self.has_pictures(notes) && !block.is_empty()) {
+            return self.byte_by_byte(block, notes);
         }
         self.depth = (self.depth - closing).saturating_add(u32::from(brackets(block, b'{')));
         if string {
@@ -212,13 +212,23 @@ impl JsonScan {
         taken
     }
 
-    /// Byte by byte, as `block` may end the nested value.
-    fn out_of_nested(&mut self, block: &[u8], notes: &mut Notes) -> usize {
+    /// Whether the elements of the value being read are the pictures that were asked for.
+    fn has_pictures(&self, notes: &Notes) -> bool {
+        notes.operation == Operation::Images && self.object && self.key == b"data"
+    }
+
+    /// `block` may end the nested value, or the beginning of its elements is of interest.
+    fn byte_by_byte(&mut self, block: &[u8], notes: &mut Notes) -> usize {
         let mut taken = 0;
         for &byte in block {
             taken += 1;
             match byte | 0x20 {
-                b'{' => self.depth = self.depth.saturating_add(1),
+                b'{' => {
+                    if self.depth == 2 && self.has_pictures(notes) {
+                        notes.picture();
+                    }
+                    self.depth = self.depth.saturating_add(1);
+                }
                 b'}' => self.depth -= 1,
                 _ => {}
             }

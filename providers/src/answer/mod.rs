@@ -357,6 +357,12 @@ impl Notes {
         }
     }
 
+    /// A picture has come.
+    fn picture(&mut self) {
+        self.report.picture();
+        self.seen.usage = self.report.usage();
+    }
+
     fn report(&mut self, report: &Report) {
         self.report.merge(report);
         self.seen.usage = self.report.usage();
