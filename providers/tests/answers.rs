@@ -445,6 +445,31 @@ fn pictures_are_counted() {
     assert_eq!(json((Dialect::OpenAiChat, Operation::Embeddings), two).usage, None);
 }
 
+/// Where Google and Bedrock say at which tier they answered: whole answers and streams, read by the same dialect.
+#[test]
+fn the_service_tier_is_read_where_it_stands() {
+    let gemini = (Dialect::Gemini, Operation::Chat);
+    for (said, tier) in [
+        (r#""serviceTier":"standard""#, Some("default")),
+        (r#""serviceTier":"FLEX""#, Some("flex")),
+        (r#""trafficType":"ON_DEMAND_PRIORITY""#, Some("priority")),
+        (r#""trafficType":"ON_DEMAND_FLEX""#, Some("flex")),
+        (r#""trafficType":"ON_DEMAND""#, None),
+        (r#""trafficType":"PROVISIONED_THROUGHPUT""#, None),
+    ] {
+        let parts = r#""candidates":[{"content":{"parts":[{"text":"a"}]},"finishReason":"STOP"}]"#;
+        let answer = format!(r#"{{{parts},"usageMetadata":{{"promptTokenCount":1,{said}}}}}"#);
+        assert_eq!(json(gemini, &answer).service_tier.as_deref(), tier, "{answer}");
+        assert_eq!(stream(gemini, &format!("data: {answer}\n\n")).service_tier.as_deref(), tier, "{answer}");
+    }
+    let bedrock = |tier: &str| {
+        let answer = format!(r#"{{"output":{{"message":{{}}}},"usage":{{"inputTokens":1}},"serviceTier":{tier}}}"#);
+        json((Dialect::Bedrock, Operation::Chat), &answer).service_tier
+    };
+    assert_eq!(bedrock(r#"{"type":"priority"}"#).as_deref(), Some("priority"));
+    assert_eq!((bedrock("null"), bedrock("7")), (None, None));
+}
+
 #[test]
 fn opaque_answers_are_counted() {
     let (out, seen) = feed((Dialect::OpenAiChat, Operation::Speech), AnswerForm::Opaque, true, &[b"\0\xff", b"", b"x"]);

@@ -20,6 +20,8 @@ const KEYS: &[&[u8]] = &[
     b"model",
     b"error",
     b"service_tier",
+    // Bedrock
+    b"serviceTier",
     // Groq
     b"x_groq",
     // Whisper, verbose
@@ -273,8 +275,10 @@ fn on_value(key: &[u8], value: &[u8], notes: &mut Notes) {
         b"error" => on_error(value, notes),
         b"message" if matches!(notes.dialect, Dialect::Bedrock | Dialect::Cohere) => on_error(value, notes),
         b"duration" if notes.operation != Operation::Transcription => {}
-        b"service_tier" | b"duration" | b"x_groq" => match serde_json::from_slice::<Value>(value) {
+        b"serviceTier" if notes.dialect != Dialect::Bedrock => {}
+        b"service_tier" | b"serviceTier" | b"duration" | b"x_groq" => match serde_json::from_slice::<Value>(value) {
             Ok(value) if key == b"service_tier" => notes.tier(&value),
+            Ok(value) if key == b"serviceTier" => notes.tier(&value["type"]),
             Ok(value) if key == b"duration" => notes.report(&Report::audio_duration(&value)),
             Ok(value) => {
                 if let Some(usage) = value.get("usage") {

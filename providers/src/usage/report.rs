@@ -269,6 +269,15 @@ impl Report {
     }
 }
 
+/// The service tier that Gemini's `usageMetadata` names, in the common words: the Gemini API's `serviceTier`, Vertex AI's
+/// `trafficType` (<https://cloud.google.com/vertex-ai/generative-ai/docs/reference/rest/v1/GenerateContentResponse#TrafficType>),
+/// whose plain `ON_DEMAND` and provisioned throughput are no tier of their own.
+pub(crate) fn gemini_tier(usage: &Value) -> Option<String> {
+    let own = usage["serviceTier"].as_str();
+    let word = own.or_else(|| usage["trafficType"].as_str()?.strip_prefix("ON_DEMAND_"))?.to_ascii_lowercase();
+    Some(if word == "standard" { "default".to_owned() } else { word })
+}
+
 /// What is left of a total after its details were taken out; `None`: there is no total, and details stand for
 /// themselves.
 struct Left(Option<u64>);
