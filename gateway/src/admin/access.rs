@@ -56,7 +56,8 @@ impl Access {
     }
 }
 
-fn unauthorised(message: &str) -> Response<Vec<u8>> {
+/// The 401 that says `message`.
+pub(super) fn unauthorised(message: &str) -> Response<Vec<u8>> {
     let mut response = problem(StatusCode::UNAUTHORIZED, message);
     response.headers_mut().insert(header::WWW_AUTHENTICATE, header::HeaderValue::from_static("Bearer"));
     response
