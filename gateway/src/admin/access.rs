@@ -76,7 +76,8 @@ fn is_this_machine(host: &str) -> bool {
     name.eq_ignore_ascii_case("localhost") || address.is_ok_and(|address| address.is_loopback())
 }
 
-fn unauthorised(message: &str) -> Response<Vec<u8>> {
+/// The 401 that says `message`.
+pub(super) fn unauthorised(message: &str) -> Response<Vec<u8>> {
     let mut response = problem(StatusCode::UNAUTHORIZED, message);
     response.headers_mut().insert(header::WWW_AUTHENTICATE, header::HeaderValue::from_static("Bearer"));
     response

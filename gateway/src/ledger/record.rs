@@ -5,6 +5,7 @@ use std::fmt;
 use std::ops::Deref;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use ai_gateway_providers::Operation;
 use ai_gateway_providers::usage::Usage;
 use serde::Serialize;
 
@@ -230,6 +231,19 @@ pub struct Record<'a> {
     pub price_map: Option<Text<'a>>,
 }
 
+impl Record<'_> {
+    /// Whether it consumed what costs something: that is known, or an answer came that tells nothing of it. Without a cost it is
+    /// [unpriced](super::query::Totals::unpriced).
+    pub fn costs(&self) -> bool {
+        let operation = Operation::ALL.into_iter().find(|known| known.as_str() == &*self.operation);
+        let answered = self.kind == Kind::Request
+            && self.provider.is_some()
+            && (200..300).contains(&self.status)
+            && self.fault.is_none();
+        self.usage_source != UsageSource::None || (answered && operation.is_some_and(Operation::costs))
+    }
+}
+
 /// Microseconds since 1970; negative before it.
 pub fn micros(time: SystemTime) -> i64 {
     let clamp = |duration: std::time::Duration| i64::try_from(duration.as_micros()).unwrap_or(i64::MAX);
@@ -285,6 +299,8 @@ pub(super) mod tests {
                 audio_input_ms: count(11),
                 search_units: count(12),
                 web_searches: count(13),
+                characters: count(14),
+                images: count(15),
             },
             usage_source: UsageSource::ALL[n as usize % 4],
             service_tier: Some("default".into()),

@@ -42,7 +42,7 @@ pub fn book_own(gateway: &Gateway, exchange: &Exchange) {
 
 /// Puts a record in the ledger and its cost in the metrics.
 pub fn enter(gateway: &Gateway, exchange: &Exchange, record: &Record<'_>) {
-    if record.usage_source != UsageSource::None
+    if record.costs()
         && let (Some(provider), Some(model)) = (&record.provider, &record.upstream_model)
     {
         gateway.telemetry.metrics.spent(provider, model, exchange.is_direct(), record.key.as_deref(), record.cost);
@@ -110,7 +110,9 @@ fn record(exchange: &Exchange) -> Record<'_> {
         usage_source,
         service_tier: seen.and_then(|seen| seen.service_tier.as_deref()).map(Into::into),
         cost,
-        price_map: cost.filter(|_| usage_source != UsageSource::None).map(|_| exchange.snapshot.price_map().into()),
+        price_map: cost
+            .filter(|cost| usage_source != UsageSource::None || *cost > 0)
+            .map(|_| exchange.snapshot.price_map().into()),
         ..common(exchange)
     }
 }

@@ -121,7 +121,8 @@ fn expected(exchange: &Exchange) -> Amounts {
         let Target { known, traits, .. } = &*candidate.target;
         // A budget is for certain only if all that an answer may cost is put by; nobody is refused for it as long as money is left.
         let longest = traits.max_output.or(known.max_output).filter(|_| unbounded).unwrap_or(output);
-        known.price.as_ref().and_then(|price| price.expected(bytes.unwrap_or(prompt), longest)).unwrap_or(0)
+        let tokens = Usage { input: Some(bytes.unwrap_or(prompt)), output: Some(longest), ..exchange.pieces.usage() };
+        known.price.as_ref().map_or(0, |price| price.cost(&tokens, None).known())
     });
     Amounts { tokens: prompt.saturating_add(output), cost: costs.max().unwrap_or(0) }
 }
@@ -284,7 +285,10 @@ fn used(exchange: &Exchange) -> Amounts {
     let Some(observer) = &exchange.observer else { return nothing };
     let seen = observer.seen();
     if let (Some(usage), _) = exchange.consumed() {
-        return amounts(attempt, &usage, seen.service_tier.as_deref());
+        let used = amounts(attempt, &usage, seen.service_tier.as_deref());
+        // Where no tokens are told, the text to speak or draw counts for them.
+        let tokens = if usage.told().is_some() { used.tokens } else { exchange.expected.0 };
+        return Amounts { tokens, ..used };
     }
     let answered = attempt.status.is_some_and(|status| (200..300).contains(&status));
     if !seen.first_output || !answered || exchange.resume.is_some() {
