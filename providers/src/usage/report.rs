@@ -291,11 +291,14 @@ impl Left {
     }
 }
 
-/// A count that is a number, however it is spelt; a negative one is none.
+/// A count that is a number, however it is spelt; a negative one is none, nor is one that nothing real has: sums of thousands
+/// still fit SQLite's numbers.
 fn count(object: &Value, name: &str) -> Option<u64> {
-    let value = object.get(name)?;
-    value.as_u64().or_else(|| value.as_f64().and_then(whole))
+    whole(object.get(name)?.as_f64()?)
 }
+
+/// Where counts end: all below are exact as floating-point numbers.
+const MOST: f64 = (1_u64 << 52) as f64;
 
 fn first(object: &Value, names: &[&str]) -> Option<u64> {
     names.iter().find_map(|name| count(object, name))
@@ -321,7 +324,7 @@ fn milliseconds(seconds: &Value) -> Option<u64> {
 
 #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "checked to be in range")]
 fn whole(number: f64) -> Option<u64> {
-    (0.0..9e15).contains(&number).then_some(number as u64)
+    (0.0..MOST).contains(&number).then_some(number as u64)
 }
 
 /// `None < Some(0)`, so the maximum both fills and raises.
@@ -356,6 +359,21 @@ mod tests {
         assert_eq!((unbilled.input, unbilled.cache_read), (Some(8), Some(4)));
         let plain = read(json!({"billed_units": {"input_tokens": 1}, "tokens": {"input_tokens": 496}}));
         assert_eq!((plain.input, plain.cache_read), (Some(1), None));
+    }
+
+    #[test]
+    fn an_absurd_count_is_none() {
+        let read = |count: &str| {
+            let usage: Value =
+                serde_json::from_str(&format!(r#"{{"prompt_tokens":{count},"seconds":{count}}}"#)).unwrap();
+            let usage = Report::read(Dialect::OpenAiChat, Operation::Chat, &usage).usage();
+            usage.map(|usage| (usage.input, usage.audio_input_ms))
+        };
+        assert_eq!(read("4503599627370495"), Some((Some((1 << 52) - 1), None)));
+        assert_eq!(read("7.0"), Some((Some(7), Some(7_000))));
+        for none in ["4503599627370496", "18446744073709551615", "1e300", "-1", "\"7\""] {
+            assert_eq!(read(none), None, "{none}");
+        }
     }
 
     #[test]
