@@ -107,12 +107,17 @@ impl Report {
         let thoughts = count(usage, "thoughtsTokenCount");
         let candidates = count(usage, "candidatesTokenCount");
         let tool_prompt = count(usage, "toolUsePromptTokenCount");
+        // What came from the cache is in the details of both.
+        let read_anew = |name| {
+            let cached = modality(usage, "cacheTokensDetails", name).unwrap_or(0);
+            Some(modality(usage, "promptTokensDetails", name)?.saturating_sub(cached))
+        };
         Self {
             input: add(count(usage, "promptTokenCount"), tool_prompt),
             output: add(candidates, thoughts),
             cache_read: count(usage, "cachedContentTokenCount"),
-            audio_input: modality(usage, "promptTokensDetails", "AUDIO"),
-            image_input: modality(usage, "promptTokensDetails", "IMAGE"),
+            audio_input: read_anew("AUDIO"),
+            image_input: read_anew("IMAGE"),
             reasoning: thoughts,
             audio_output: modality(usage, "candidatesTokensDetails", "AUDIO"),
             image_output: modality(usage, "candidatesTokensDetails", "IMAGE"),
@@ -374,6 +379,19 @@ mod tests {
         for none in ["4503599627370496", "18446744073709551615", "1e300", "-1", "\"7\""] {
             assert_eq!(read(none), None, "{none}");
         }
+    }
+
+    #[test]
+    fn geminis_cached_audio_is_not_read_anew() {
+        let details = |audio, image| {
+            json!([{"modality": "AUDIO", "tokenCount": audio}, {"modality": "IMAGE", "tokenCount": image},
+            {"modality": "TEXT", "tokenCount": 50}])
+        };
+        let usage = json!({"promptTokenCount": 1_150, "cachedContentTokenCount": 1_000, "candidatesTokenCount": 1,
+            "promptTokensDetails": details(1_000, 100), "cacheTokensDetails": details(900, 100)});
+        let usage = Report::read(Dialect::Gemini, Operation::Chat, &usage).usage().unwrap();
+        let input = (usage.input, usage.audio_input, usage.image_input, usage.cache_read);
+        assert_eq!(input, (Some(50), Some(100), Some(0), Some(1_000)));
     }
 
     #[test]
