@@ -11,6 +11,8 @@ use crate::dialect::{Dialect, Operation};
 pub(crate) struct Report {
     /// `input` leaves cached tokens out (Anthropic), where OpenAI counts them in.
     input_excludes_cache: bool,
+    /// What the total has more than its parts is reasoning.
+    hides_reasoning: bool,
     input: Option<u64>,
     output: Option<u64>,
     total: Option<u64>,
@@ -52,12 +54,16 @@ impl Report {
         let output_details =
             first_object(usage, &["completion_tokens_details", "output_tokens_details", "output_token_details"]);
         let output = first(usage, &["completion_tokens", "output_tokens"]);
+        let audio_input_ms =
+            ["seconds", "prompt_audio_seconds"].iter().find_map(|name| usage.get(name).and_then(milliseconds));
         let image_output = count(output_details, "image_tokens").or_else(|| {
             // The Images API itemises the output only sometimes, and makes nothing but images.
             (operation == Operation::Images && count(output_details, "text_tokens").is_none()).then_some(output)?
         });
         Self {
             input_excludes_cache: false,
+            // Where Mistral heard audio, it is what that was made into.
+            hides_reasoning: matches!(operation, Operation::Chat | Operation::Completions) && audio_input_ms.is_none(),
             input: first(usage, &["prompt_tokens", "input_tokens"]),
             output,
             total: count(usage, "total_tokens"),
@@ -76,7 +82,7 @@ impl Report {
             reasoning: count(output_details, "reasoning_tokens").or_else(|| count(usage, "reasoning_tokens")),
             audio_output: count(output_details, "audio_tokens"),
             image_output,
-            audio_input_ms: usage.get("seconds").and_then(milliseconds),
+            audio_input_ms,
             // Cohere's `meta`, which others imitate.
             search_units: count(usage, "search_units").or_else(|| count(&usage["billed_units"], "search_units")),
             web_searches: count(&usage["server_tool_use_details"], "web_search_requests")
@@ -185,6 +191,7 @@ impl Report {
     pub(crate) fn merge(&mut self, later: &Self) {
         let Self {
             input_excludes_cache,
+            hides_reasoning,
             input,
             output,
             total,
@@ -203,6 +210,7 @@ impl Report {
             images,
         } = later;
         self.input_excludes_cache |= *input_excludes_cache;
+        self.hides_reasoning |= *hides_reasoning;
         raise(&mut self.input, *input);
         raise(&mut self.output, *output);
         raise(&mut self.total, *total);
@@ -242,7 +250,7 @@ impl Report {
 
         // xAI and Gemini's OpenAI endpoint leave reasoning out of the output, and count it in the total.
         let hidden = match (self.total, input, self.output) {
-            (Some(total), Some(input), Some(output)) if !self.input_excludes_cache => {
+            (Some(total), Some(input), Some(output)) if self.hides_reasoning => {
                 total.saturating_sub(input.saturating_add(output))
             }
             _ => 0,
@@ -342,6 +350,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::price::Price;
 
     #[test]
     fn cohere_counts_its_cache_against_all_tokens_and_bills_less() {
@@ -392,6 +401,19 @@ mod tests {
         let usage = Report::read(Dialect::Gemini, Operation::Chat, &usage).usage().unwrap();
         let input = (usage.input, usage.audio_input, usage.image_input, usage.cache_read);
         assert_eq!(input, (Some(50), Some(100), Some(0), Some(1_000)));
+    }
+
+    /// As recorded: what the total has more is the audio, of which the seconds are billed.
+    #[test]
+    fn what_mistral_heard_is_no_reasoning() {
+        let usage =
+            json!({"prompt_audio_seconds": 19, "prompt_tokens": 10, "total_tokens": 452, "completion_tokens": 67});
+        let read = |operation| Report::read(Dialect::OpenAiChat, operation, &usage).usage();
+        let heard = Usage { input: Some(10), output: Some(67), audio_input_ms: Some(19_000), ..Usage::default() };
+        assert_eq!((read(Operation::Transcription), read(Operation::Chat)), (Some(heard), Some(heard)));
+        // 19 seconds at 50 dollars a million.
+        let price = Price::new(["audio_second=50".parse().unwrap()]);
+        assert_eq!(price.cost(&heard, None).total(), Some(950_000_000));
     }
 
     #[test]
