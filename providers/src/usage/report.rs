@@ -29,16 +29,22 @@ pub(crate) struct Report {
     search_units: Option<u64>,
     web_searches: Option<u64>,
     images: Option<u64>,
+    other_models: Option<u64>,
 }
 
 impl Report {
-    /// Reads a `usage` object (Gemini: `usageMetadata`, Cohere's rerank: `meta`). Never fails: what is not a
-    /// count is not reported.
+    /// Reads a `usage` object (Gemini: `usageMetadata`, Cohere's rerank: `meta`) of an answer whose model is not known. Never
+    /// fails: what is not a count is not reported.
     pub(crate) fn read(dialect: Dialect, operation: Operation, usage: &Value) -> Self {
+        Self::read_of(dialect, operation, None, usage)
+    }
+
+    /// The same of an answer by `model`.
+    pub(crate) fn read_of(dialect: Dialect, operation: Operation, model: Option<&str>, usage: &Value) -> Self {
         match dialect {
             // The usage of own dialects is read by their codecs and never comes here.
             Dialect::OpenAiChat | Dialect::OpenAiResponses | Dialect::Own(_) => Self::read_openai(operation, usage),
-            Dialect::Anthropic => Self::read_anthropic(usage),
+            Dialect::Anthropic => Self::read_anthropic(model, usage),
             Dialect::Gemini => Self::read_gemini(usage),
             Dialect::Bedrock => Self::read_bedrock(usage),
             Dialect::Cohere => Self::read_cohere(usage),
@@ -88,19 +94,35 @@ impl Report {
             web_searches: count(&usage["server_tool_use_details"], "web_search_requests")
                 .or_else(|| count(usage, "num_search_queries")),
             images: None,
+            other_models: None,
         }
     }
 
     /// <https://docs.anthropic.com/en/api/messages#response-usage>. `output_tokens` of a stream is cumulative.
-    fn read_anthropic(usage: &Value) -> Self {
+    ///
+    /// The totals are of the `iterations` that are a `message`. What the conversation's compaction took, or an advisor, is in
+    /// others only, and billed besides: an advisor at the prices of the model that it names.
+    fn read_anthropic(model: Option<&str>, usage: &Value) -> Self {
+        let iterations = usage["iterations"].as_array().map_or(&[][..], Vec::as_slice);
+        let beside = iterations.iter().filter(|entry| entry["type"].as_str().is_some_and(|kind| kind != "message"));
+        let is_other = |entry: &&Value| entry["model"].as_str().is_some_and(|named| Some(named) != model);
+        let (others, own): (Vec<&Value>, Vec<&Value>) = beside.partition(is_other);
+        let total = |name: &str| own.iter().fold(count(usage, name), |sum, entry| add(sum, count(entry, name)));
+        let written = |name: &str| {
+            let of = |usage: &Value| count(&usage["cache_creation"], name);
+            own.iter().fold(of(usage), |sum, entry| add(sum, of(entry)))
+        };
+        let names = ["input_tokens", "output_tokens", "cache_read_input_tokens", "cache_creation_input_tokens"];
+        let of_others = others.iter().flat_map(|entry| names.map(|name| count(entry, name)));
         Self {
             input_excludes_cache: true,
-            input: count(usage, "input_tokens"),
-            output: count(usage, "output_tokens"),
-            cache_read: count(usage, "cache_read_input_tokens"),
-            cache_write: count(usage, "cache_creation_input_tokens"),
-            cache_write_5m: count(&usage["cache_creation"], "ephemeral_5m_input_tokens"),
-            cache_write_1h: count(&usage["cache_creation"], "ephemeral_1h_input_tokens"),
+            input: total("input_tokens"),
+            output: total("output_tokens"),
+            cache_read: total("cache_read_input_tokens"),
+            cache_write: total("cache_creation_input_tokens"),
+            cache_write_5m: written("ephemeral_5m_input_tokens"),
+            cache_write_1h: written("ephemeral_1h_input_tokens"),
+            other_models: of_others.fold(None, add),
             reasoning: count(&usage["output_tokens_details"], "thinking_tokens"),
             web_searches: count(&usage["server_tool_use"], "web_search_requests"),
             ..Self::default()
@@ -208,6 +230,7 @@ impl Report {
             search_units,
             web_searches,
             images,
+            other_models,
         } = later;
         self.input_excludes_cache |= *input_excludes_cache;
         self.hides_reasoning |= *hides_reasoning;
@@ -227,6 +250,7 @@ impl Report {
         raise(&mut self.search_units, *search_units);
         raise(&mut self.web_searches, *web_searches);
         raise(&mut self.images, *images);
+        raise(&mut self.other_models, *other_models);
     }
 
     /// The counts made disjoint; `None` if there is none. The totals are what the provider said, also where its details
@@ -277,6 +301,7 @@ impl Report {
             web_searches: self.web_searches,
             characters: None,
             images: self.images,
+            other_models: self.other_models,
         };
         (usage != Usage::default()).then_some(usage)
     }
@@ -414,6 +439,34 @@ mod tests {
         // 19 seconds at 50 dollars a million.
         let price = Price::new(["audio_second=50".parse().unwrap()]);
         assert_eq!(price.cost(&heard, None).total(), Some(950_000_000));
+    }
+
+    #[test]
+    fn what_anthropic_did_beside_its_messages_counts() {
+        let usage = json!({"input_tokens": 23_000, "output_tokens": 1_000, "cache_read_input_tokens": 5, "iterations": [
+            {"type": "compaction", "input_tokens": 180_000, "output_tokens": 3_500, "cache_creation_input_tokens": 7,
+                "cache_creation": {"ephemeral_5m_input_tokens": 0, "ephemeral_1h_input_tokens": 7}},
+            {"type": "message", "input_tokens": 23_000, "output_tokens": 1_000, "cache_read_input_tokens": 5},
+            {"type": "advisor_message", "model": "opus", "input_tokens": 823, "cache_read_input_tokens": 10, "output_tokens": 100}]});
+        let read = |model| Report::read_of(Dialect::Anthropic, Operation::Chat, model, &usage).usage().unwrap();
+        let sonnet = Usage {
+            input: Some(203_000),
+            output: Some(4_500),
+            cache_read: Some(5),
+            cache_write_5m: Some(0),
+            cache_write_1h: Some(7),
+            other_models: Some(933),
+            ..Usage::default()
+        };
+        assert_eq!((read(Some("sonnet")), read(None)), (sonnet, sonnet));
+        assert_eq!(sonnet.total(), Some(203_000 + 4_500 + 5 + 7 + 933));
+        let advised_by_itself =
+            Usage { input: Some(203_823), output: Some(4_600), cache_read: Some(15), other_models: None, ..sonnet };
+        assert_eq!(read(Some("opus")), advised_by_itself);
+        let price = Price::new(["input=1".parse().unwrap(), "output=1".parse().unwrap()]);
+        assert!(price.cost(&advised_by_itself, None).total().is_some());
+        let cost = price.cost(&sonnet, None);
+        assert_eq!((cost.total(), cost.known()), (None, 207_512_000_000));
     }
 
     #[test]
