@@ -7,7 +7,7 @@ use arc_swap::ArcSwap;
 use http::{Method, Response, StatusCode};
 use serde_json::{Value, json};
 
-use super::{json as answer_json, not_allowed, problem};
+use super::{access, json as answer_json, not_allowed, problem};
 use crate::keys::{Change, KeyError, Listed, Maker, NewKey, RuntimeKeys, duration_field};
 use crate::snapshot::Snapshot;
 
@@ -128,7 +128,7 @@ impl Work {
                 return Err(KeyError::Field { field: "models".to_owned(), message });
             }
         }
-        let (key, secret) = runtime.create(new, &self.maker, &self.snapshot.keys)?;
+        let (key, secret) = runtime.create(new, &self.maker)?;
         Ok(answer_json(StatusCode::CREATED, &with_secret(&key, &secret)))
     }
 
@@ -205,6 +205,7 @@ fn refusal(error: &KeyError) -> Response<Vec<u8>> {
     let (status, field) = match error {
         KeyError::Field { field, .. } => (StatusCode::BAD_REQUEST, Some(field.as_str())),
         KeyError::Beyond { field, .. } => (StatusCode::FORBIDDEN, Some(*field)),
+        KeyError::Refused(why) => return access::unauthorised(why.message()),
         KeyError::Conflict(_) => (StatusCode::CONFLICT, None),
         KeyError::NotFound(_) => (StatusCode::NOT_FOUND, None),
         KeyError::Store(_) | KeyError::Random => (StatusCode::SERVICE_UNAVAILABLE, None),

@@ -97,21 +97,25 @@ impl Admin {
         if !path.starts_with("/api/") {
             return self.show(&method, path, &head.headers);
         }
+        let reads = matches!(method, Method::GET | Method::HEAD);
+        if let Some(path) = keys::Path::of(path) {
+            if let Err(refusal) = self.admit_to_keys(&head.headers, reads) {
+                return refusal;
+            }
+            let body = match body::read(session).await {
+                Ok(body) => body,
+                Err(refusal) => return refusal,
+            };
+            // A body takes its time: who may change what can be another by now.
+            return match self.admit_to_keys(&session.req_header().headers, reads) {
+                Ok(maker) => self.keys.answer(&method, path, query, body, maker).await,
+                Err(refusal) => refusal,
+            };
+        }
         let maker = match self.access.of(&head.headers) {
             Ok(maker) => maker,
             Err(refusal) => return refusal,
         };
-        let reads = matches!(method, Method::GET | Method::HEAD);
-        if let Some(path) = keys::Path::of(path) {
-            if !reads && self.control.as_ref().is_some_and(|control| control.is_changing()) {
-                // Another process reads the store just now, and would not hear of it.
-                return problem(StatusCode::CONFLICT, "an upgrade or a reload is under way: ask again in a moment");
-            }
-            return match body::read(session).await {
-                Ok(body) => self.keys.answer(&method, path, query, body, maker).await,
-                Err(refusal) => refusal,
-            };
-        }
         if let Maker::Key(_) = maker {
             return problem(StatusCode::FORBIDDEN, "this key may use /api/keys only");
         }
@@ -132,6 +136,16 @@ impl Admin {
         }
         let answer = targets::answer(&self.metrics.health, &method, path, query, self.time().instant());
         answer.unwrap_or_else(|| self.show(&method, path, &HeaderMap::new()))
+    }
+
+    /// Who may use `/api/keys` just now.
+    fn admit_to_keys(&self, headers: &HeaderMap, reads: bool) -> Result<Maker, Response<Vec<u8>>> {
+        let maker = self.access.of(headers)?;
+        if !reads && self.control.as_ref().is_some_and(|control| control.is_changing()) {
+            // Another process reads the store just now, and would not hear of it.
+            return Err(problem(StatusCode::CONFLICT, "an upgrade or a reload is under way: ask again in a moment"));
+        }
+        Ok(maker)
     }
 
     fn show(&self, method: &Method, path: &str, headers: &HeaderMap) -> Response<Vec<u8>> {

@@ -1,10 +1,16 @@
 use std::sync::Arc;
 
+use arc_swap::ArcSwap;
 use pingora_core::apps::HttpServerApp;
 use pingora_core::protocols::http::ServerSession;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::{Admin, Readiness};
+use crate::config::{Config, System};
+use crate::credentials::Client;
+use crate::keys::{KeySets, Maker, RuntimeKeys, hash_line};
+use crate::net::dns::Resolver;
+use crate::snapshot::Snapshot;
 use crate::telemetry::Metrics;
 
 /// Sends a request over a connection and gives the answer's head and body.
@@ -15,7 +21,7 @@ async fn ask(readiness: &Arc<Readiness>, method: &str, target: &str) -> (String,
     } else {
         ""
     };
-    let request = format!("{method} {target} HTTP/1.1\r\nhost: admin\r\nconnection: close\r\n{accept}\r\n");
+    let request = format!("{method} {target} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n{accept}\r\n");
     client.write_all(request.as_bytes()).await.unwrap();
     let admin = Arc::new(Admin::new(Arc::new(Metrics::new()), readiness.clone()));
     let (_stop, shutdown) = tokio::sync::watch::channel(false);
@@ -93,4 +99,53 @@ async fn metrics_are_open_metrics_and_head_has_no_body() {
     let (head, rest) = ask(&readiness, "HEAD", "/health/live").await;
     assert!(head.contains(&format!("content-length: {}", body.len())));
     assert_eq!(rest, "");
+}
+
+fn snapshot(keys: &str) -> Snapshot {
+    let text = "[providers.p]\nkind = 'openai-compatible'\nbase_url = 'http://127.0.0.1:1/v1'\n[models.a]\n\
+                targets = [{ provider = 'p', model = 'a' }]\n";
+    let loaded = Config::parse(&format!("{text}{keys}"), "a.toml", &System).unwrap_or_else(|errors| panic!("{errors}"));
+    Snapshot::of(&loaded.config)
+}
+
+/// The file changes, or the maker is disabled, while the rest of its request is on its way.
+#[tokio::test]
+async fn who_may_make_keys_is_asked_again_when_the_request_is_there() {
+    let secret = "sk-lead";
+    let lead = format!("[[keys]]\nname = 'lead'\nallow = ['keys']\nhash = '{}'\n", hash_line(secret));
+    for (then, status) in [(lead.as_str(), 201), (lead.replace("'lead'", "'other'").as_str(), 201), ("", 401)] {
+        let dir = tempfile::tempdir().unwrap();
+        let mut before = snapshot(&lead);
+        let runtime = RuntimeKeys::open(&dir.path().join("keys.db"), &before.keys, Arc::default()).unwrap();
+        let runtime = Arc::new(runtime);
+        before.keys = std::mem::take(&mut before.keys).joined_by(Some(runtime.live()), &[], &key_sets());
+        let current = Arc::new(ArcSwap::from_pointee(before));
+        let admin = Admin::new(Arc::new(Metrics::new()), Arc::new(Readiness::new()));
+        let admin = Arc::new(admin.with_keys(current.clone(), Some(runtime.clone())));
+
+        let (mut client, server) = tokio::io::duplex(1 << 20);
+        let head = format!("POST /api/keys HTTP/1.1\r\nhost: admin\r\nconnection: close\r\nx-api-key: {secret}\r\n");
+        let body = r#"{"name": "bot"}"#;
+        let (first, last) = body.split_at(body.len() - 1);
+        let begin = format!("{head}content-length: {}\r\n\r\n{first}", body.len());
+        client.write_all(begin.as_bytes()).await.unwrap();
+        let (_stop, shutdown) = tokio::sync::watch::channel(false);
+        let mut answering = admin.process_new_http(ServerSession::new_http1(Box::new(server)), &shutdown);
+        assert!(futures::poll!(&mut answering).is_pending(), "it waits for the last byte");
+
+        let mut after = snapshot(then);
+        after.keys = std::mem::take(&mut after.keys).joined_by(Some(runtime.live()), &[], &key_sets());
+        runtime.rebind(&after.keys);
+        current.store(Arc::new(after));
+        client.write_all(last.as_bytes()).await.unwrap();
+        answering.await;
+        let mut answer = String::new();
+        client.read_to_string(&mut answer).await.unwrap();
+        assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{then}: {answer}");
+        assert_eq!(runtime.list("", 10, &Maker::Master).len(), usize::from(status == 201));
+    }
+}
+
+fn key_sets() -> KeySets {
+    KeySets::new(Arc::new(Client::new(Resolver::new(Metrics::new().dns.clone()))))
 }

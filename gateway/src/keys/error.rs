@@ -1,5 +1,7 @@
 //! Why a key could not be made or changed.
 
+use super::Refused;
+
 /// Never quotes a secret.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum KeyError {
@@ -22,6 +24,9 @@ pub enum KeyError {
         /// In which way.
         message: String,
     },
+    /// Who asks may not any more.
+    #[error("{}", .0.message())]
+    Refused(Refused),
     /// There is no such key, or it is none of the caller's.
     #[error("there is no key `{0}`")]
     NotFound(String),

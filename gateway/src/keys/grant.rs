@@ -22,20 +22,13 @@ impl Maker {
             Self::Key(key) => Some(&key.name),
         }
     }
-
-    pub(super) fn key(&self) -> Option<&Arc<Key>> {
-        match self {
-            Self::Master => None,
-            Self::Key(key) => Some(key),
-        }
-    }
 }
 
-/// The rights of the key that `maker` asks for, what was left out filled in with the maker's.
+/// The rights of the key that `maker` asks for, or the master (`None`), what was left out filled in with the maker's.
 ///
 /// # Errors
 /// It would have more than its maker.
-pub(super) fn grant(new: NewKey, maker: &Maker) -> Result<KeyConfig, KeyError> {
+pub(super) fn grant(new: NewKey, maker: Option<&Key>) -> Result<KeyConfig, KeyError> {
     let patterns = |models: Vec<String>| models.iter().map(|model| ModelPattern::new(model)).collect();
     let mut granted = KeyConfig {
         name: new.name,
@@ -49,7 +42,7 @@ pub(super) fn grant(new: NewKey, maker: &Maker) -> Result<KeyConfig, KeyError> {
         cache: new.cache.unwrap_or_default(),
         ..KeyConfig::default()
     };
-    let Some(maker) = maker.key() else { return Ok(granted) };
+    let Some(maker) = maker else { return Ok(granted) };
     let own = maker.config();
     let beyond = |field, message: String| Err(KeyError::Beyond { field, message });
 
@@ -66,6 +59,9 @@ pub(super) fn grant(new: NewKey, maker: &Maker) -> Result<KeyConfig, KeyError> {
         granted.tags.clone_from(&own.tags);
     } else if let Some(more) = granted.tags.iter().find(|tag| !own.tags.contains(tag)) {
         return beyond("tags", format!("this key has no tag `{more}` itself"));
+    } else if let Some(less) = own.tags.iter().find(|tag| !granted.tags.contains(tag)) {
+        // Budgets and rules go by tags.
+        return beyond("tags", format!("this key gives its tag `{less}` to every key that it makes"));
     }
     match &granted.team {
         None => granted.team.clone_from(&own.team),

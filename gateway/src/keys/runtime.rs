@@ -6,16 +6,15 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use log::{info, warn};
-use serde_json::Value;
 
 use super::by_hash::Digest;
 use super::grant::{Maker, grant};
+use super::record::{Inner, Record, Secrets};
 use super::secret::digest;
 use super::shared::{Entry, Outbox, Parts};
 use super::store::{Put, Row, Store};
-use super::{Change, Key, KeyError, KeyRing, LiveKeys, NewKey, bounds, new_secret, seconds, shown};
-use crate::config::KeyConfig;
-use crate::limits::{Kind, Limits, Rule};
+use super::{Change, KeyError, KeyRing, Listed, LiveKeys, NewKey, new_secret, seconds};
+use crate::limits::Limits;
 
 /// The keys made at run time and where they are kept. Every method blocks: on a disk, or on another one's. A change is on disk
 /// before it counts, and counts for the next request.
@@ -28,102 +27,6 @@ pub struct RuntimeKeys {
     pub(super) outbox: OnceLock<Arc<Outbox>>,
 }
 
-/// What a change needs; no request takes its lock.
-#[derive(Debug)]
-pub(super) struct Inner {
-    store: Store,
-    pub(super) records: BTreeMap<Arc<str>, Record>,
-    /// What was deleted, and when: milliseconds since 1970.
-    pub(super) deleted: BTreeMap<String, u64>,
-}
-
-/// What is known of a key beside what requests need.
-#[derive(Debug)]
-pub(super) struct Record {
-    key: Arc<Key>,
-    /// Its limits and budgets, which can be changed.
-    rules: Vec<Rule>,
-    maker: Option<Arc<str>>,
-    created: u64,
-    /// When it was changed last: milliseconds since 1970.
-    pub(super) changed: u64,
-    /// The newest first; the other, if there is one, ends.
-    secrets: Secrets,
-    /// The configuration has a key of its name: this one is not taken, and its limits are not the key's.
-    aside: bool,
-}
-
-type Secrets = Vec<(Digest, Option<u64>)>;
-
-/// A key as it is shown: neither its secret nor the secret's hash.
-#[derive(Debug, Clone, PartialEq, serde::Serialize)]
-pub struct Listed {
-    name: String,
-    /// `file` or `store`.
-    source: &'static str,
-    enabled: bool,
-    models: Option<Vec<String>>,
-    tags: Vec<String>,
-    team: Option<String>,
-    owner: Option<String>,
-    allow: Vec<&'static str>,
-    cache: &'static str,
-    expires: Option<String>,
-    created: Option<String>,
-    /// The key that made it; `null`: the master, or the file.
-    made_by: Option<String>,
-    /// Until when the secret before the present one is taken too.
-    old_secret_until: Option<String>,
-    /// Its own limits and budgets, as they are asked for.
-    limits: Vec<Value>,
-    budget: Vec<Value>,
-}
-
-impl Listed {
-    /// A key of the configuration.
-    pub fn configured(key: &Key) -> Self {
-        Self::of(key, "file")
-    }
-
-    fn of(key: &Key, source: &'static str) -> Self {
-        let config = key.config();
-        Self {
-            name: key.name.to_string(),
-            source,
-            enabled: key.is_enabled(),
-            models: config.models.as_ref().map(|models| models.iter().map(ToString::to_string).collect()),
-            tags: config.tags.clone(),
-            team: config.team.clone(),
-            owner: config.owner.clone(),
-            allow: config.allow.iter().map(|right| right.as_str()).collect(),
-            cache: key.cache().as_str(),
-            expires: config.expires.map(|end| shown(seconds(end))),
-            created: None,
-            made_by: None,
-            old_secret_until: None,
-            limits: bounds::shown_limits(&config.rules),
-            budget: bounds::shown_budgets(&config.rules),
-        }
-    }
-
-    fn record(record: &Record, now: u64) -> Self {
-        let old = record.secrets.iter().find_map(|(_, until)| until.filter(|until| *until > now));
-        Self {
-            created: Some(shown(record.created)),
-            made_by: record.maker.as_deref().map(str::to_owned),
-            old_secret_until: old.map(shown),
-            limits: bounds::shown_limits(&record.rules),
-            budget: bounds::shown_budgets(&record.rules),
-            ..Self::of(&record.key, "store")
-        }
-    }
-
-    /// The key's name.
-    pub fn name(&self) -> &str {
-        &self.name
-    }
-}
-
 impl RuntimeKeys {
     /// Opens the store at `path`, which is made if there is none, and takes its keys into memory and their limits into `limits`.
     /// A key whose maker is not in the configuration any more, or whose name now stands there, is refused to clients, and
@@ -134,47 +37,43 @@ impl RuntimeKeys {
     pub fn open(path: &Path, configured: &KeyRing, limits: Arc<Limits>) -> Result<Self, KeyError> {
         let mut store = Store::open(path)?;
         let loaded = store.load(limits.now())?;
-        let mut records = BTreeMap::new();
+        let mut secrets: BTreeMap<String, Secrets> = BTreeMap::new();
+        for (hash, name, until) in loaded.secrets {
+            secrets.entry(name).or_default().push((hash, until));
+        }
+        let (deleted, configured) = (loaded.deleted.into_iter().collect(), configured.configured().clone());
+        let mut inner = Inner { store, records: BTreeMap::new(), deleted, configured };
         // Makers are of the file or made by the master: nothing that a key made makes keys itself.
         let (of_master, of_keys): (Vec<Row>, Vec<Row>) = loaded.rows.into_iter().partition(|row| row.maker.is_none());
         for row in of_master.into_iter().chain(of_keys) {
-            let within = within(&row, &records, configured);
-            let record = Record::new(row, within, Vec::new(), configured);
-            records.insert(record.key.name.clone(), record);
+            let mut secrets = secrets.remove(&row.config.name).unwrap_or_default();
+            secrets.sort_by_key(|(_, until)| until.is_some());
+            let record = inner.record(row, secrets);
+            inner.records.insert(record.key.name.clone(), record);
         }
-        for (hash, name, until) in loaded.secrets {
-            if let Some(record) = records.get_mut(&*name) {
-                record.secrets.push((hash, until));
-                record.secrets.sort_by_key(|(_, until)| until.is_some());
-            }
-        }
-        let in_memory = records
+        let in_memory = inner
+            .records
             .values()
             .flat_map(|record| record.secrets.iter().map(|(hash, until)| (*hash, *until, record.key.clone())));
         let live = Arc::new(LiveKeys::new(in_memory));
-        for record in records.values() {
-            bound(&limits, record);
+        for record in inner.records.values() {
+            record.bound(&limits);
         }
-        let inner = Inner { store, records, deleted: loaded.deleted.into_iter().collect() };
         Ok(Self { live, limits, inner: Mutex::new(inner), outbox: OnceLock::new() })
     }
 
     /// Binds the keys to another configuration's: those that made them may have other rights now, or be gone.
     pub fn rebind(&self, configured: &KeyRing) {
         let mut inner = self.lock();
-        let records = &mut inner.records;
-        let (of_master, of_keys): (Vec<Arc<str>>, Vec<Arc<str>>) =
-            records.keys().cloned().partition(|name| records.get(name).is_some_and(|record| record.maker.is_none()));
-        for name in of_master.into_iter().chain(of_keys) {
-            let Some(record) = records.get(&name) else { continue };
-            let (row, secrets) = (record.row(), record.secrets.clone());
-            let within = within(&row, records, configured);
-            let record = Record::new(row, within, secrets, configured);
-            bound(&self.limits, &record);
-            for (hash, until) in &record.secrets {
-                self.live.change(hash, |keys| keys.insert(*hash, *until, record.key.clone()));
-            }
-            records.insert(name, record);
+        inner.configured.clone_from(configured.configured());
+        let mut names: Vec<(bool, Arc<str>)> =
+            inner.records.iter().map(|(name, record)| (record.maker.is_some(), name.clone())).collect();
+        // Those that made others come first.
+        names.sort();
+        for (_, name) in names {
+            let Some(record) = inner.records.get(&name) else { continue };
+            let record = inner.record(record.row(), record.secrets.clone());
+            self.put_in_force(&mut inner, record);
         }
     }
 
@@ -186,11 +85,11 @@ impl RuntimeKeys {
     /// Makes a key and gives its secret, which is shown this once.
     ///
     /// # Errors
-    /// The name is taken, it would have more than its maker, or the store failed.
-    pub fn create(&self, new: NewKey, maker: &Maker, configured: &KeyRing) -> Result<(Listed, String), KeyError> {
-        let config = grant(new, maker)?;
+    /// The maker may not make keys any more, the name is taken, it would have more than its maker, or the store failed.
+    pub fn create(&self, new: NewKey, maker: &Maker) -> Result<(Listed, String), KeyError> {
         let mut inner = self.lock();
-        let taken = configured.configured().contains_key(&*config.name) || inner.records.contains_key(&*config.name);
+        let config = grant(new, inner.maker(maker, self.limits.time().now())?.as_deref())?;
+        let taken = inner.configured.contains_key(&*config.name) || inner.records.contains_key(&*config.name);
         if taken || inner.store.has(&config.name)? {
             return Err(KeyError::Conflict(format!("there is a key named `{}` already", config.name)));
         }
@@ -198,12 +97,12 @@ impl RuntimeKeys {
         let changed = self.stamp(inner.deleted.get(&config.name).copied());
         let maker_name = maker.name().map(str::to_owned);
         let (secret, row) = (new_secret()?, Row { config, maker: maker_name, created: now, enabled: true, changed });
-        let record = Record::new(row, maker.key().cloned(), vec![(digest(secret.as_bytes()), None)], configured);
+        let record = inner.record(row, vec![(digest(secret.as_bytes()), None)]);
         let listed = Listed::record(&record, now);
         inner.store.put(&[record.put(&record.row())])?;
         self.take_in(&mut inner, record);
-        self.tell(&listed.name);
-        info!("the key `{}` was made by {}", listed.name, who(maker));
+        self.tell(listed.name());
+        info!("the key `{}` was made by {}", listed.name(), who(maker));
         Ok((listed, secret))
     }
 
@@ -246,14 +145,15 @@ impl RuntimeKeys {
 
     fn edit(&self, name: &str, maker: &Maker, edit: impl FnOnce(&mut Row, &mut Secrets)) -> Result<Listed, KeyError> {
         let mut inner = self.lock();
-        let record = find(&inner.records, name, maker)?;
+        inner.maker(maker, self.limits.time().now())?;
+        let record = inner.find(name, maker)?;
         let (mut row, mut secrets) = (record.row(), record.secrets.clone());
         edit(&mut row, &mut secrets);
         row.changed = self.stamp(Some(record.changed));
         inner.store.put(&[Put::Key { row: &row, secrets: &secrets }])?;
         self.update(&mut inner, row, secrets);
         self.tell(name);
-        let record = find(&inner.records, name, maker)?;
+        let record = inner.find(name, maker)?;
         Ok(Listed::record(record, self.now()))
     }
 
@@ -263,7 +163,8 @@ impl RuntimeKeys {
     /// There is no such key of this maker's, or the store failed.
     pub fn delete(&self, name: &str, maker: &Maker) -> Result<(), KeyError> {
         let mut inner = self.lock();
-        let last = match find(&inner.records, name, maker) {
+        inner.maker(maker, self.limits.time().now())?;
+        let last = match inner.find(name, maker) {
             Ok(record) => Some(record.changed),
             // One that could not be read.
             Err(_) if maker.name().is_none() && inner.store.has(name)? => None,
@@ -289,7 +190,7 @@ impl RuntimeKeys {
     /// There is no such key of this maker's.
     pub fn get(&self, name: &str, maker: &Maker) -> Result<Listed, KeyError> {
         let inner = self.lock();
-        let record = find(&inner.records, name, maker)?;
+        let record = inner.find(name, maker)?;
         Ok(Listed::record(record, self.now()))
     }
 
@@ -302,11 +203,11 @@ impl RuntimeKeys {
         rest.filter(|record| record.is_of(maker)).take(most).map(|record| Listed::record(record, now)).collect()
     }
 
-    /// Takes over what other instances have changed later than this one. Their makers' keys are looked for in `configured`.
+    /// Takes over what other instances have changed later than this one.
     ///
     /// # Errors
     /// The store failed; nothing has changed then.
-    pub(super) fn merge(&self, mut entries: Vec<Entry>, configured: &KeyRing) -> Result<(), KeyError> {
+    pub(super) fn merge(&self, mut entries: Vec<Entry>) -> Result<(), KeyError> {
         // Those that made others come first.
         entries.sort_by_key(Entry::has_maker);
         let mut inner = self.lock();
@@ -345,8 +246,8 @@ impl RuntimeKeys {
                 self.update(&mut inner, row, secrets);
             } else {
                 self.forget(&mut inner, &entry.name, entry.changed);
-                let within = within(&row, &inner.records, configured);
-                self.take_in(&mut inner, Record::new(row, within, secrets, configured));
+                let record = inner.record(row, secrets);
+                self.take_in(&mut inner, record);
             }
         }
         Ok(())
@@ -364,11 +265,15 @@ impl RuntimeKeys {
 
     /// A key that was not there is there now.
     fn take_in(&self, inner: &mut Inner, record: Record) {
+        inner.deleted.remove(&*record.key.name);
+        self.put_in_force(inner, record);
+    }
+
+    fn put_in_force(&self, inner: &mut Inner, record: Record) {
         for (hash, until) in &record.secrets {
             self.live.change(hash, |keys| keys.insert(*hash, *until, record.key.clone()));
         }
-        bound(&self.limits, &record);
-        inner.deleted.remove(&*record.key.name);
+        record.bound(&self.limits);
         inner.records.insert(record.key.name.clone(), record);
     }
 
@@ -386,7 +291,7 @@ impl RuntimeKeys {
             self.live.change(old, |keys| keys.remove(old));
         }
         (record.rules, record.changed) = (row.config.rules, row.changed);
-        bound(&self.limits, record);
+        record.bound(&self.limits);
     }
 
     /// A key is no more.
@@ -398,7 +303,7 @@ impl RuntimeKeys {
             self.live.change(hash, |keys| keys.remove(hash));
         }
         record.rules.clear();
-        bound(&self.limits, &record);
+        record.bound(&self.limits);
     }
 
     fn tell(&self, name: &str) {
@@ -420,74 +325,6 @@ impl RuntimeKeys {
     pub(super) fn lock(&self) -> MutexGuard<'_, Inner> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-impl Record {
-    fn new(mut row: Row, within: Option<Arc<Key>>, secrets: Secrets, configured: &KeyRing) -> Self {
-        Self {
-            aside: configured.configured().contains_key(&*row.config.name),
-            maker: row.maker.map(Arc::from),
-            created: row.created,
-            changed: row.changed,
-            rules: std::mem::take(&mut row.config.rules),
-            secrets,
-            key: Arc::new(Key::within(row.config, within, row.enabled).made_at(row.created)),
-        }
-    }
-
-    fn row(&self) -> Row {
-        let config =
-            KeyConfig { name: self.key.name.to_string(), rules: self.rules.clone(), ..self.key.config().clone() };
-        Row {
-            config,
-            maker: self.maker.as_deref().map(str::to_owned),
-            created: self.created,
-            enabled: self.key.is_enabled(),
-            changed: self.changed,
-        }
-    }
-
-    fn put<'a>(&'a self, row: &'a Row) -> Put<'a> {
-        Put::Key { row, secrets: &self.secrets }
-    }
-
-    /// The master manages all keys, a key those that it made.
-    fn is_of(&self, maker: &Maker) -> bool {
-        maker.name().is_none_or(|name| self.maker.as_deref() == Some(name))
-    }
-}
-
-fn find<'a>(records: &'a BTreeMap<Arc<str>, Record>, name: &str, maker: &Maker) -> Result<&'a Record, KeyError> {
-    let found = records.get(name).filter(|record| record.is_of(maker));
-    found.ok_or_else(|| KeyError::NotFound(name.escape_default().to_string()))
-}
-
-/// Has the key's limits counted. One that never had any costs nothing.
-fn bound(limits: &Limits, record: &Record) {
-    let known = || limits.find(Kind::Key, &record.key.name).is_some();
-    if !record.aside && (!record.rules.is_empty() || known()) {
-        limits.set(Kind::Key, &record.key.name, &record.rules);
-    }
-}
-
-/// What bounds a key of the store.
-fn within(row: &Row, records: &BTreeMap<Arc<str>, Record>, configured: &KeyRing) -> Option<Arc<Key>> {
-    let name = &row.config.name;
-    if configured.configured().contains_key(&**name) {
-        warn!("the key `{name}` of the store is not taken: the configuration has a key of that name");
-        return Some(nobody());
-    }
-    let maker = row.maker.as_deref()?;
-    let found = configured.configured().get(maker).or_else(|| records.get(maker).map(|record| &record.key)).cloned();
-    Some(found.unwrap_or_else(|| {
-        warn!("the key `{name}` of the store is not taken: `{maker}`, which made it, is gone");
-        nobody()
-    }))
-}
-
-/// What bounds a key that nobody may use.
-fn nobody() -> Arc<Key> {
-    Arc::new(Key::within(KeyConfig::default(), None, false))
 }
 
 fn who(maker: &Maker) -> &str {

@@ -114,14 +114,26 @@ impl fmt::Display for Text<'_> {
     }
 }
 
-/// Tags of a record, at most 32.
+/// Tags of a record, each once, at most 32.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(transparent)]
 pub struct Tags<'a>(Vec<Text<'a>>);
 
 impl<'a, T: Into<Text<'a>>> FromIterator<T> for Tags<'a> {
     fn from_iter<I: IntoIterator<Item = T>>(tags: I) -> Self {
-        Self(tags.into_iter().take(MAX_TAGS).map(Into::into).collect())
+        let mut all = Self::default();
+        all.extend(tags);
+        all
+    }
+}
+
+impl<'a, T: Into<Text<'a>>> Extend<T> for Tags<'a> {
+    fn extend<I: IntoIterator<Item = T>>(&mut self, tags: I) {
+        for tag in tags.into_iter().map(Into::into) {
+            if self.0.len() < MAX_TAGS && !self.0.contains(&tag) {
+                self.0.push(tag);
+            }
+        }
     }
 }
 
@@ -174,8 +186,10 @@ pub struct Record<'a> {
     pub team: Option<Text<'a>>,
     /// Who answers for the key.
     pub owner: Option<Text<'a>>,
-    /// Tags of the key and of the request.
+    /// Tags of the key, then those of the request.
     pub tags: Tags<'a>,
+    /// How many of the tags, from the first on, are the key's: only with these did it count against limits.
+    pub key_tags: usize,
     /// The client's own customer or user, as the request named it.
     pub customer: Option<Text<'a>>,
     /// What else the request said for its client's own accounts: `metadata` of its body and of its headers, and the client's
@@ -256,6 +270,7 @@ pub(super) mod tests {
             team: Some("support".into()),
             owner: Some("ann".into()),
             tags: ["a", "prod"].into_iter().collect(),
+            key_tags: 1,
             customer: Some(format!("customer-{n}").into()),
             metadata: [("env", "prod"), ("call_id", "c")].into_iter().collect(),
             operation: "chat".into(),

@@ -55,8 +55,9 @@ pub fn enter(gateway: &Gateway, exchange: &Exchange, record: &Record<'_>) {
 /// What all records of an exchange have in common.
 fn common(exchange: &Exchange) -> Record<'_> {
     let labels = exchange.labels.as_deref();
-    let own = exchange.key.iter().flat_map(|key| key.tags()).map(String::as_str);
-    let tags: Tags<'_> = own.chain(labels.into_iter().flat_map(|labels| labels.tags())).collect();
+    let mut tags: Tags<'_> = exchange.key.iter().flat_map(|key| key.tags()).map(String::as_str).collect();
+    let key_tags = tags.len();
+    tags.extend(labels.into_iter().flat_map(|labels| labels.tags()));
     Record {
         id: (&*exchange.id).into(),
         at: micros(exchange.at),
@@ -69,6 +70,7 @@ fn common(exchange: &Exchange) -> Record<'_> {
         team: exchange.key.as_ref().and_then(|key| key.team()).map(Into::into),
         owner: exchange.key.as_ref().and_then(|key| key.owner()).map(Into::into),
         tags,
+        key_tags,
         customer: labels.and_then(|labels| labels.customer()).map(Into::into),
         metadata: labels.into_iter().flat_map(|labels| labels.metadata()).collect(),
         operation: exchange.endpoint.as_ref().map_or("unknown", |endpoint| endpoint.operation.as_str()).into(),

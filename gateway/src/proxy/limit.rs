@@ -25,7 +25,8 @@ const UNBOUNDED_OUTPUT: u64 = 1_000;
 /// A wait that is longer than this is not worth a client's automatic retry.
 const LONG_WAIT: u64 = 60_000;
 
-/// Reserves what the request may use, whose plan is known. Where the configuration lets requests wait for room, this waits.
+/// Reserves what the request may use, whose plan is known, and counts it, unless [`admit_free`] has. Where the configuration
+/// lets requests wait for room, this waits.
 ///
 /// # Errors
 /// The client left meanwhile.
@@ -38,7 +39,7 @@ pub async fn admit(
     admit_for(gateway, session, exchange, amounts).await
 }
 
-/// Counts a request that needs no call of its own, once: it takes no tokens and no money.
+/// Counts a request of which it is not known yet whether it needs a call of its own, once: it takes no tokens and no money.
 ///
 /// # Errors
 /// As [`admit`].
@@ -65,7 +66,14 @@ async fn admit_for(
     }
     let limits = &gateway.limits;
     let priority = exchange.key.as_ref().map_or(0, |key| key.priority());
-    let admission = limits.admit_in_turn(subjects, amounts, priority);
+    let is_counted = exchange.reservation.is_some();
+    let admission = async {
+        if is_counted {
+            limits.extend_in_turn(subjects, amounts, priority).await
+        } else {
+            limits.admit_in_turn(subjects, amounts, priority).await
+        }
+    };
     let admitted = if limits.lets_wait() {
         tokio::select! {
             biased;
@@ -78,7 +86,7 @@ async fn admit_for(
     Ok(match admitted {
         Ok(reservation) => {
             exchange.standing = reservation.standing;
-            exchange.reservation = Some(reservation);
+            exchange.reservation = Some(reservation.after(exchange.reservation.take()));
             Ok(())
         }
         Err(refusal) => {
@@ -158,6 +166,11 @@ pub fn begin(exchange: &mut Exchange, next: &Taken) -> Result<Option<Reservation
 pub fn hold(exchange: &Exchange, target: &Target) -> Result<Option<Reservation>, ()> {
     let Some(subject) = &target.limits else { return Ok(None) };
     exchange.snapshot.bounds.begin(subject, of_attempt(exchange)).map(Some).ok_or(())
+}
+
+/// [`hold`] of a call that is made also if the target's own limits are reached.
+pub fn hold_anyway(exchange: &Exchange, target: &Target) -> Option<Reservation> {
+    exchange.snapshot.bounds.begin_anyway(target.limits.as_ref()?, of_attempt(exchange))
 }
 
 /// Gives back what an attempt that is over holds of its target's limits, less what it has used.
@@ -240,6 +253,14 @@ pub fn charge(limits: &Arc<Limits>, shadow: &Exchange, attempt: &mut Attempt) {
     let used = of_consumed(attempt);
     release(attempt);
     limits.charge(subjects(limits, shadow), used);
+}
+
+/// Books what a call of the gateway's own has used.
+pub fn charge_own(limits: &Arc<Limits>, own: &Exchange) {
+    let used = used(own);
+    if used != Amounts::default() {
+        limits.charge(subjects(limits, own), used);
+    }
 }
 
 /// What an attempt is known to have consumed, at its target's price.

@@ -90,7 +90,7 @@ pub(super) fn build_heir(config: &Config, mock: Option<SocketAddr>, time: Time) 
     snapshots.join_state(&mut snapshot, config);
     let current = Arc::new(ArcSwap::from_pointee(snapshot));
     let shared_keys = match (&config.store.redis, &snapshots.runtime_keys) {
-        (Some(redis), Some(keys)) => Some(SharedKeys::new(redis.url.expose(), keys.clone(), current.clone())),
+        (Some(redis), Some(keys)) => Some(SharedKeys::new(redis.url.expose(), keys.clone())),
         _ => None,
     };
     let shared_keys = shared_keys.transpose().map_err(|error| StartError::Store(error.category().to_owned()))?;

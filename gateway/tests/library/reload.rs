@@ -42,7 +42,7 @@ async fn a_reload_binds_the_keys_of_the_store_to_what_their_maker_may_now() {
     let ring = KeyRing::new(&all.keys);
     let keys = RuntimeKeys::open(&path, &ring, Arc::default()).unwrap();
     let maker = Maker::Key(ring.configured()["lead"].clone());
-    let (_, secret) = keys.create(NewKey { name: "made".to_owned(), ..NewKey::default() }, &maker, &ring).unwrap();
+    let (_, secret) = keys.create(NewKey { name: "made".to_owned(), ..NewKey::default() }, &maker).unwrap();
     drop(keys);
 
     let (addr, gateway) = serve_built(Gateway::builder().config(all.clone()), |_| {}).await;

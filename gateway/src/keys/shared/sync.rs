@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::sync::LazyLock;
 use std::time::Duration;
 
-use arc_swap::ArcSwap;
 use async_trait::async_trait;
 use log::{debug, info, warn};
 use pingora_core::server::ShutdownWatch;
@@ -17,7 +16,6 @@ use tokio::time::timeout;
 use super::super::{KeyError, RuntimeKeys};
 use super::{Entry, Outbox};
 use crate::limits::shared::{Connection, PATIENCE, PREFIX, Server};
-use crate::snapshot::Snapshot;
 
 /// Between two questions for what was changed elsewhere.
 const ASK: Duration = Duration::from_millis(250);
@@ -31,7 +29,6 @@ static PUSH: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("push.
 /// Keeps the keys of this instance and those of the Redis the same; runs as long as the process.
 pub struct SharedKeys {
     keys: Arc<RuntimeKeys>,
-    current: Arc<ArcSwap<Snapshot>>,
     server: Server,
     outbox: Arc<Outbox>,
 }
@@ -60,13 +57,13 @@ impl BackgroundService for SharedKeys {
 }
 
 impl SharedKeys {
-    /// The keys `keys`, in the Redis at `url`. Makers of keys may be those of the configuration in force.
+    /// The keys `keys`, in the Redis at `url`.
     ///
     /// # Errors
     /// The URL is not one of a Redis.
-    pub fn new(url: &str, keys: Arc<RuntimeKeys>, current: Arc<ArcSwap<Snapshot>>) -> RedisResult<Self> {
+    pub fn new(url: &str, keys: Arc<RuntimeKeys>) -> RedisResult<Self> {
         let outbox = keys.outbox.get_or_init(Arc::default).clone();
-        Ok(Self { server: Server::parse(url)?, keys, current, outbox })
+        Ok(Self { server: Server::parse(url)?, keys, outbox })
     }
 
     async fn run(&self) {
@@ -131,8 +128,8 @@ impl SharedKeys {
         if entries.is_empty() {
             return Ok(());
         }
-        let (keys, snapshot) = (self.keys.clone(), self.current.load_full());
-        Ok(spawn_blocking(move || keys.merge(entries, &snapshot.keys)).await.map_err(|_| Failed::Leaving)??)
+        let keys = self.keys.clone();
+        Ok(spawn_blocking(move || keys.merge(entries)).await.map_err(|_| Failed::Leaving)??)
     }
 }
 

@@ -27,7 +27,7 @@ impl Instance {
 
     fn make(&self, body: serde_json::Value, maker: &Maker) -> String {
         let new = NewKey::parse(body.to_string().as_bytes(), SystemTime::now()).unwrap();
-        self.keys.create(new, maker, &self.ring).unwrap().1
+        self.keys.create(new, maker).unwrap().1
     }
 
     fn found(&self, secret: &str) -> Result<String, Refused> {
@@ -37,7 +37,7 @@ impl Instance {
     /// Hears of everything that `other` knows, over the wire.
     fn hears(&self, other: &Self) {
         let told = serde_json::to_string(&other.keys.entries(None)).unwrap();
-        self.keys.merge(serde_json::from_str(&told).unwrap(), &self.ring).unwrap();
+        self.keys.merge(serde_json::from_str(&told).unwrap()).unwrap();
     }
 }
 
@@ -99,6 +99,6 @@ fn what_lies_elsewhere_holds_no_secret_and_nonsense_is_passed_over() {
     let told = serde_json::to_string(&a.keys.entries(None)).unwrap();
     assert!(!told.contains(&secret) && told.contains(&hash_line(&secret)["sha256:".len()..]), "{told}");
     let bad = told.replace(&hash_line(&secret)["sha256:".len()..], "nonsense").replace("bot", "bad");
-    a.keys.merge(serde_json::from_str(&bad).unwrap(), &a.ring).unwrap();
+    a.keys.merge(serde_json::from_str(&bad).unwrap()).unwrap();
     assert_eq!(a.keys.list("", 10, &Maker::Master).len(), 1);
 }

@@ -1,6 +1,5 @@
 //! No key gives more than it has.
 
-use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use proptest::prelude::*;
@@ -14,8 +13,8 @@ fn models(names: &[&str]) -> Option<Vec<ModelPattern>> {
     Some(names.iter().map(|name| ModelPattern::new(name)).collect())
 }
 
-fn maker() -> Maker {
-    Maker::Key(Arc::new(Key::new(KeyConfig {
+fn maker() -> Key {
+    Key::new(KeyConfig {
         name: "lead".to_owned(),
         models: models(&["assistant", "openai/gpt-*"]),
         tags: vec!["gold".to_owned(), "eu".to_owned()],
@@ -23,41 +22,41 @@ fn maker() -> Maker {
         allow: vec![Right::Keys, Right::Explain],
         expires: Some(SystemTime::UNIX_EPOCH + Duration::from_secs(5_000_000_000)),
         ..KeyConfig::default()
-    })))
+    })
 }
 
 fn asked(body: serde_json::Value) -> Result<KeyConfig, KeyError> {
     let new = NewKey::parse(body.to_string().as_bytes(), SystemTime::now())?;
-    grant(new, &maker())
+    grant(new, Some(&maker()))
 }
 
 #[test]
 fn within_its_own_it_may() {
     let granted = asked(serde_json::json!({
-        "name": "bot", "models": ["assistant", "openai/gpt-5*", "openai/gpt-*"], "tags": ["eu"], "team": "support",
+        "name": "bot", "models": ["assistant", "openai/gpt-5*", "openai/gpt-*"], "tags": ["eu", "gold"], "team": "support",
         "owner": "somebody", "allow": ["explain"], "expires": "30d",
     }))
     .unwrap();
     assert_eq!(granted.models, models(&["assistant", "openai/gpt-5*", "openai/gpt-*"]));
-    assert_eq!((&*granted.tags, granted.allow), (&["eu".to_owned()][..], vec![Right::Explain]));
+    assert_eq!((&*granted.tags, granted.allow), (&["eu".to_owned(), "gold".to_owned()][..], vec![Right::Explain]));
 }
 
 #[test]
 fn what_is_left_out_is_the_makers() {
     let granted = asked(serde_json::json!({ "name": "bot" })).unwrap();
-    let Maker::Key(maker) = maker() else { panic!() };
+    let maker = maker();
     assert_eq!((&granted.models, &granted.tags), (&maker.config().models, &maker.config().tags));
     assert_eq!((&granted.team, granted.expires), (&maker.config().team, maker.config().expires));
     assert_eq!(granted.allow, []);
     let sharing = KeyConfig { cache: CacheScope::Shared, ..maker.config().clone() };
-    let sharing = Maker::Key(Arc::new(Key::new(sharing)));
+    let sharing = Key::new(sharing);
     for (asked, granted) in [
         ("{\"name\":\"a\"}", CacheScope::Shared),
         ("{\"name\":\"a\",\"cache\":\"private\"}", CacheScope::Private),
         ("{\"name\":\"a\",\"cache\":\"off\"}", CacheScope::Off),
     ] {
         let new = NewKey::parse(asked.as_bytes(), SystemTime::now()).unwrap();
-        assert_eq!(grant(new, &sharing).unwrap().cache, granted, "{asked}");
+        assert_eq!(grant(new, Some(&sharing)).unwrap().cache, granted, "{asked}");
     }
 }
 
@@ -69,6 +68,9 @@ fn more_is_refused_with_the_field() {
         ("models", serde_json::json!(["assistant*"])),
         ("models", serde_json::json!(["*gpt-*"])),
         ("tags", serde_json::json!(["platinum"])),
+        ("tags", serde_json::json!(["gold", "eu", "platinum"])),
+        // Its spending would not count against the budget of `gold`.
+        ("tags", serde_json::json!(["eu"])),
         ("team", serde_json::json!("research")),
         ("allow", serde_json::json!(["fallbacks"])),
         ("allow", serde_json::json!(["keys"])),
@@ -118,9 +120,9 @@ proptest! {
     /// Whatever a granted pattern stands for, the maker's pattern stands for too.
     #[test]
     fn a_granted_pattern_is_no_wider(own in "[ab/*]{0,6}", wanted in "[ab/*]{0,6}", name in "[ab/]{0,8}") {
-        let maker = Maker::Key(Arc::new(Key::new(KeyConfig { models: models(&[&own]), ..KeyConfig::default() })));
+        let maker = Key::new(KeyConfig { models: models(&[&own]), ..KeyConfig::default() });
         let new = NewKey { name: "a".to_owned(), models: Some(vec![wanted.clone()]), ..NewKey::default() };
-        if grant(new, &maker).is_ok() && WildMatchPattern::<'*', '\0'>::new(&wanted).matches(&name) {
+        if grant(new, Some(&maker)).is_ok() && WildMatchPattern::<'*', '\0'>::new(&wanted).matches(&name) {
             prop_assert!(WildMatchPattern::<'*', '\0'>::new(&own).matches(&name), "{own} {wanted} {name}");
         }
     }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use crate::clock::{Clock, Time};
-use crate::config::{KeyConfig, Right};
+use crate::config::{KeyConfig, ModelPattern, Right};
 use crate::keys::*;
 use crate::limits::Limits;
 
@@ -41,7 +41,7 @@ impl Bench {
 
     fn make(&self, name: &str, maker: &Maker) -> Result<String, KeyError> {
         let new = NewKey { name: name.to_owned(), ..NewKey::default() };
-        self.keys.create(new, maker, &self.ring).map(|(_, secret)| secret)
+        self.keys.create(new, maker).map(|(_, secret)| secret)
     }
 
     fn found(&self, secret: &str) -> Result<String, Refused> {
@@ -129,7 +129,7 @@ fn keys_are_dated_and_their_secrets_overlap_by_the_clock_of_their_gateway() {
     let keys = RuntimeKeys::open(&dir.path().join("keys.db"), &KeyRing::default(), limits).unwrap();
     let ring = KeyRing::default().joined_by(Some(keys.live()), &[], &KeySets::new(super::client()));
     let new = NewKey { name: "bot".to_owned(), ..NewKey::default() };
-    let (made, first) = keys.create(new, &Maker::Master, &ring).unwrap();
+    let (made, first) = keys.create(new, &Maker::Master).unwrap();
     assert_eq!(serde_json::to_value(made).unwrap()["created"], "2031-03-10T12:00:00Z");
     let (rotated, second) = keys.rotate("bot", Duration::from_secs(1000), &Maker::Master).unwrap();
     assert_eq!(serde_json::to_value(rotated).unwrap()["old_secret_until"], "2031-03-10T12:16:40Z");
@@ -178,7 +178,7 @@ fn makers_see_and_bound_only_their_own() {
     assert!(bench.found(&masters).is_ok() && bench.found(&own).is_ok());
 
     // The maker narrows what it made for good, also later …
-    let narrow = KeyConfig { models: Some(vec![crate::config::ModelPattern::new("small")]), ..lead() };
+    let narrow = KeyConfig { models: Some(vec![ModelPattern::new("small")]), ..lead() };
     let bench = bench.restarted(&[narrow]);
     let key = bench.ring.find(own.as_bytes(), SystemTime::now()).unwrap();
     assert!(key.may_use("small") && !key.may_use("large"));
@@ -193,7 +193,7 @@ fn makers_see_and_bound_only_their_own() {
 fn a_maker_of_the_store_takes_its_keys_along() {
     let bench = Bench::new();
     let new = NewKey { name: "maker".to_owned(), allow: Some(vec![Right::Keys]), ..NewKey::default() };
-    let (_, secret) = bench.keys.create(new, &Maker::Master, &bench.ring).unwrap();
+    let (_, secret) = bench.keys.create(new, &Maker::Master).unwrap();
     let maker = Maker::Key(bench.ring.find(secret.as_bytes(), SystemTime::now()).unwrap());
     let own = bench.make("own", &maker).unwrap();
     bench.set_enabled("maker", false, &Maker::Master).unwrap();
@@ -288,4 +288,40 @@ fn a_file_that_is_no_store_is_an_error() {
         RuntimeKeys::open(Path::new("/nowhere/keys.db"), &KeyRing::default(), Arc::default()),
         Err(KeyError::Store(_))
     ));
+}
+
+/// A request may take its time, and its maker may go meanwhile, or be another one.
+#[test]
+fn what_a_maker_asked_for_is_judged_by_what_it_is_when_it_is_done() {
+    let bench = Bench::new();
+    let lead_as_it_was = bench.lead();
+    let narrow = KeyConfig { models: Some(vec![ModelPattern::new("small")]), ..lead() };
+    bench.keys.rebind(&KeyRing::new(&[narrow]));
+    let own = bench.make("own", &lead_as_it_was).unwrap();
+    let own = bench.ring.find(own.as_bytes(), SystemTime::now()).unwrap();
+    assert!(own.may_use("small") && !own.may_use("large"));
+
+    let refused = |maker: &Maker, why| {
+        let refusals = [
+            bench.make("new", maker).err(),
+            bench.keys.rotate("own", Duration::ZERO, maker).err(),
+            bench.set_enabled("own", true, maker).err(),
+            bench.keys.delete("own", maker).err(),
+        ];
+        assert_eq!(refusals, std::array::from_fn(|_| Some(KeyError::Refused(why))));
+    };
+    bench.keys.rebind(&KeyRing::new(&[KeyConfig { expires: Some(SystemTime::UNIX_EPOCH), ..lead() }]));
+    refused(&lead_as_it_was, Refused::Expired);
+    bench.keys.rebind(&KeyRing::new(&[KeyConfig { allow: vec![], ..lead() }]));
+    refused(&lead_as_it_was, Refused::Wrong);
+    bench.keys.rebind(&KeyRing::default());
+    refused(&lead_as_it_was, Refused::Wrong);
+
+    let new = NewKey { name: "maker".to_owned(), allow: Some(vec![Right::Keys]), ..NewKey::default() };
+    let (_, secret) = bench.keys.create(new, &Maker::Master).unwrap();
+    let maker = Maker::Key(bench.ring.find(secret.as_bytes(), SystemTime::now()).unwrap());
+    bench.set_enabled("maker", false, &Maker::Master).unwrap();
+    refused(&maker, Refused::Disabled);
+    bench.keys.delete("maker", &Maker::Master).unwrap();
+    refused(&maker, Refused::Wrong);
 }

@@ -60,6 +60,7 @@ const MIGRATIONS: &[M<'static>] = &[
     ),
     M::up("ALTER TABLE usage ADD COLUMN metadata TEXT"),
     M::up("ALTER TABLE usage ADD COLUMN account TEXT"),
+    M::up("ALTER TABLE usage ADD COLUMN key_tags INTEGER"),
     M::up("ALTER TABLE usage ADD COLUMN characters INTEGER; ALTER TABLE usage ADD COLUMN images INTEGER"),
     M::up("ALTER TABLE usage ADD COLUMN other_models INTEGER"),
 ];
