@@ -12,7 +12,7 @@ mod entry;
 mod outbox;
 mod sync;
 
-pub(super) use entry::{Entry, Parts};
+pub(super) use entry::{Entry, Parts, Rank};
 pub(super) use outbox::Outbox;
 pub use sync::SharedKeys;
 
