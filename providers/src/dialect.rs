@@ -116,6 +116,21 @@ impl Operation {
         Self::Stored,
     ];
 
+    /// Whether an answer costs something at most providers.
+    #[must_use]
+    pub const fn costs(self) -> bool {
+        match self {
+            Self::Chat
+            | Self::Completions
+            | Self::Embeddings
+            | Self::Rerank
+            | Self::Images
+            | Self::Speech
+            | Self::Transcription => true,
+            Self::Moderation | Self::CountTokens | Self::Models | Self::Stored => false,
+        }
+    }
+
     /// The name used in configuration, metrics and logs.
     #[must_use]
     pub const fn as_str(self) -> &'static str {

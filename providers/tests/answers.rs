@@ -393,7 +393,9 @@ fn other_streams_of_openai_are_read() {
         (Dialect::OpenAiChat, Operation::Images),
         "event: image_generation.partial_image\ndata: {\"type\":\"image_generation.partial_image\",\"b64_json\":\"AA==\"}\n\nevent: image_generation.completed\ndata: {\"type\":\"image_generation.completed\",\"b64_json\":\"AA==\",\"usage\":{\"input_tokens\":3,\"output_tokens\":9,\"total_tokens\":12}}\n\n",
     );
-    assert_eq!((seen.outputs, seen.complete, seen.usage.unwrap().image_output), (1, true, Some(9)));
+    assert_eq!((seen.outputs, seen.complete), (1, true));
+    let usage = seen.usage.unwrap();
+    assert_eq!((usage.image_output, usage.images), (Some(9), Some(1)));
     let seen = stream(
         (Dialect::OpenAiChat, Operation::Speech),
         "data: {\"type\":\"speech.audio.delta\",\"audio\":\"AA==\"}\n\ndata: {\"type\":\"speech.audio.done\",\"usage\":{\"input_tokens\":3,\"output_tokens\":9,\"total_tokens\":12}}\n\n",
@@ -428,6 +430,44 @@ fn a_json_document_is_read_without_being_kept() {
     long.push_str(&"1,".repeat(50_000));
     let (_, seen) = feed(CHAT, AnswerForm::Json, false, &[(long + "1],\"model\":\"m\"}").as_bytes()]);
     assert_eq!((seen.unreadable, seen.usage, seen.model.as_deref(), seen.complete), (1, None, Some("m"), true));
+}
+
+#[test]
+fn pictures_are_counted() {
+    let images = |text| json((Dialect::OpenAiChat, Operation::Images), text).usage;
+    let two = r#"{"created":1,"data":[{"b64_json":"[{\"","x":[{}]}, {"url":"{"}],"b":[{},{}],"c":{"data":[{}]}}"#;
+    assert_eq!(images(two), Some(Usage { images: Some(2), ..Usage::default() }));
+    for none in [r#"{"data":[]}"#, r#"{"data":null}"#, r#"{"data":{"a":1}}"#, r#"[{"data":[{}]}]"#] {
+        assert_eq!(images(none), None, "{none}");
+    }
+    let told = images(r#"{"data":[{"url":"a"}],"usage":{"input_tokens":3,"output_tokens":9}}"#).unwrap();
+    assert_eq!((told.images, told.image_output, told.told().unwrap().images), (Some(1), Some(9), None));
+    assert_eq!(json((Dialect::OpenAiChat, Operation::Embeddings), two).usage, None);
+}
+
+/// Where Google and Bedrock say at which tier they answered: whole answers and streams, read by the same dialect.
+#[test]
+fn the_service_tier_is_read_where_it_stands() {
+    let gemini = (Dialect::Gemini, Operation::Chat);
+    for (said, tier) in [
+        (r#""serviceTier":"standard""#, Some("default")),
+        (r#""serviceTier":"FLEX""#, Some("flex")),
+        (r#""trafficType":"ON_DEMAND_PRIORITY""#, Some("priority")),
+        (r#""trafficType":"ON_DEMAND_FLEX""#, Some("flex")),
+        (r#""trafficType":"ON_DEMAND""#, None),
+        (r#""trafficType":"PROVISIONED_THROUGHPUT""#, None),
+    ] {
+        let parts = r#""candidates":[{"content":{"parts":[{"text":"a"}]},"finishReason":"STOP"}]"#;
+        let answer = format!(r#"{{{parts},"usageMetadata":{{"promptTokenCount":1,{said}}}}}"#);
+        assert_eq!(json(gemini, &answer).service_tier.as_deref(), tier, "{answer}");
+        assert_eq!(stream(gemini, &format!("data: {answer}\n\n")).service_tier.as_deref(), tier, "{answer}");
+    }
+    let bedrock = |tier: &str| {
+        let answer = format!(r#"{{"output":{{"message":{{}}}},"usage":{{"inputTokens":1}},"serviceTier":{tier}}}"#);
+        json((Dialect::Bedrock, Operation::Chat), &answer).service_tier
+    };
+    assert_eq!(bedrock(r#"{"type":"priority"}"#).as_deref(), Some("priority"));
+    assert_eq!((bedrock("null"), bedrock("7")), (None, None));
 }
 
 #[test]

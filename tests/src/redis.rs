@@ -109,6 +109,11 @@ impl Redis {
         count.and_then(|count| count.parse().ok()).expect("a number")
     }
 
+    /// Makes it forget all it knows, and go on.
+    pub async fn forget(&self) {
+        say(self.port, "FLUSHALL").await.expect("an answer");
+    }
+
     /// Starts it again at the same port, empty, and waits until it answers.
     pub async fn restart(&mut self) {
         self.kill();

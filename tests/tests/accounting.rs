@@ -477,6 +477,71 @@ async fn answers_tell_their_cost() {
     assert!(costs == 1 && observe(Dialect::Bedrock, &frames, true).seen().complete, "{}", framed.text());
 }
 
+/// Characters, pictures and requests have prices, too; and what is not known is seen.
+#[tokio::test]
+async fn what_is_billed_by_the_piece_uses_a_budget_up() {
+    let dir = tempfile::tempdir().unwrap();
+    let ledger = dir.path().join("ledger.db");
+    let stub = Stub::start(|request| match &*request.target {
+        "/v1/audio/speech" => {
+            Answer::status(200).header("content-type", "audio/mpeg").step(Step::Send(Bytes::from(vec![7; 20_000])))
+        }
+        "/v1/images/generations" => {
+            Answer::json(200, r#"{"created":1,"data":[{"b64_json":"AA=="},{"b64_json":"AA=="}]}"#)
+        }
+        _ => Answer::json(200, r#"{"results":[{"index":0,"relevance_score":0.5}]}"#),
+    })
+    .await;
+    let config = [
+        bodies::openai_provider("stub", &stub.origin()),
+        "[prices]\nrequire = true\n[prices.models]\n\"stub/tts\" = { character = \"15\" }\n\
+         \"stub/draw\" = { image = \"40000\" }\n\"stub/rank\" = { request = \"1000\" }\n\
+         \"stub/units\" = { search_unit = \"2000\" }\n[limits]\nbudget = { usd = 0.082, per = \"month\" }\n"
+            .to_owned(),
+        ledger_at(&ledger),
+    ];
+    let gateway = Gateway::start(&config.concat()).await;
+    let post = async |path: &str, body: &str| exchange(gateway.addr, &Request::post(path, body.to_owned())).await;
+    let speak = r#"{"model":"stub/tts","input":"Grüße, \u4e16","voice":"alloy"}"#;
+    let draw = r#"{"model":"stub/draw","prompt":"a cat","n":2}"#;
+    let rank = |model: &str| json!({"model": model, "query": "q", "documents": ["d"]}).to_string();
+    // A price that says nothing of pictures is none for them.
+    let other = post("/v1/images/generations", &draw.replace("draw", "tts")).await;
+    assert_eq!(other.status, 403, "{}", other.text());
+    assert_eq!(post("/v1/audio/speech", speak).await.status, 200);
+    for (model, cost) in [("stub/rank", "0.001"), ("stub/units", "")] {
+        let ranked = post("/v1/rerank", &rank(model)).await;
+        assert_eq!((ranked.status, ranked.header("x-gateway-cost")), (200, cost), "{model}: {}", ranked.text());
+    }
+    let drawn = post("/v1/images/generations", draw).await;
+    assert_eq!((drawn.status, drawn.header("x-gateway-cost")), (200, "0.08"), "{}", drawn.text());
+    until(&gateway, "gateway_in_flight", |count| count == 0).await;
+    // 8 x 15 / 1,000,000, and 0.001, and 2 x 0.04.
+    assert_eq!(global(&gateway).await, [81_120_000_000]);
+    // Put by for two more pictures is as much again, but asked for they may be, as something is left; then nothing is.
+    assert_eq!(post("/v1/images/generations", draw).await.status, 200);
+    until(&gateway, "gateway_in_flight", |count| count == 0).await;
+    assert_eq!(post("/v1/audio/speech", speak).await.status, 429);
+    let unknown = "provider=\"stub\",model=\"units\"";
+    assert_eq!(gateway.counted("gateway_price_unknown_total", unknown).await, 1);
+    let rows = booked(gateway, &ledger, &format!("operation,{BY}")).await;
+    let names = ["upstream_model", "usage_source", "characters", "images", "cost_usd", "unpriced"];
+    let rows: Vec<_> = rows
+        .iter()
+        .filter(|row| row["cost_usd"] != "0" || row["unpriced"] != 0)
+        .map(|row| names.map(|name| &row[name]))
+        .collect();
+    assert_eq!(
+        json!(rows),
+        json!([
+            ["draw", "estimated", null, 4, "0.16", 0],
+            ["rank", "none", null, null, "0.001", 0],
+            ["units", "none", null, null, "0", 1],
+            ["tts", "estimated", 8, null, "0.00012", 0],
+        ])
+    );
+}
+
 /// What clients of other gateways send is understood, kept, and not passed on.
 #[tokio::test]
 async fn headers_of_other_gateways_are_understood() {

@@ -412,6 +412,20 @@ async fn an_open_admin_api_is_closed_to_browsers() {
     assert_eq!(exchange(gateway.admin, &Request::get("/api/keys")).await.status, 200);
     let page = Request::post("/api/keys", "{}").header("origin", "https://evil.example");
     assert_eq!(exchange(gateway.admin, &page).await.status, 403);
+    // An image of another page, and a page whose name was made to lead here: neither names its origin.
+    let image = Request::get("/api/usage").header("sec-fetch-site", "cross-site");
+    assert_eq!(exchange(gateway.admin, &image).await.status, 403);
+    let port = gateway.admin.port();
+    for (host, status) in [
+        (format!("evil.example:{port}"), 403),
+        (format!("10.0.0.1:{port}"), 403),
+        ("localhost.evil.example".to_owned(), 403),
+        (format!("LocalHost:{port}"), 200),
+        (format!("[::1]:{port}"), 200),
+    ] {
+        let asked = Request::get("/api/keys").header("host", &host);
+        assert_eq!(exchange(gateway.admin, &asked).await.status, status, "{host}");
+    }
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use ai_gateway_tests::client::{Reply, Request, exchange};
-use ai_gateway_tests::{Answer, Gateway, Redis, Setup, Stub, bodies, guard};
+use ai_gateway_tests::{Answer, Gate, Gateway, Redis, Setup, Stub, bodies, guard};
 use serde_json::{Value, json};
 
 /// An upstream whose every answer is another one, and which gives a text the vector of how often it has each letter.
@@ -208,4 +208,54 @@ async fn instances_have_their_questions_in_common() {
         let near = ask(&one, KEYS[2], "what does a zebra quilt cost in mexico", &none).await;
         assert_eq!((near.status, known(&near), &near.body), (200, (true, true), &own.body), "{setup:?}");
     }
+}
+
+/// What a vector costs counts against the key that it is asked for, and none is asked for who is refused.
+#[tokio::test]
+async fn vectors_count_against_limits() {
+    let embeds = Arc::new(AtomicUsize::new(0));
+    let stub = upstream(embeds.clone()).await;
+    let key = format!(
+        "[[keys]]\nname = \"bounded\"\nhash = \"{}\"\nlimits = {{ requests = \"2/day\", tokens = \"10000/day\" }}\n",
+        bodies::key_hash("sk-bounded")
+    );
+    let gateway = start_with(&stub, &key).await;
+    let first = ask(&gateway, "sk-bounded", "How tall is the Eiffel Tower?", &json!({})).await;
+    assert_eq!((first.status, embeds.load(Ordering::Relaxed)), (200, 1));
+    gateway.at_rest().await;
+    let again = ask(&gateway, "sk-bounded", "How tall is the Eiffel Tower?", &json!({})).await;
+    assert_eq!(again.header("x-gateway-cache"), "hit");
+    // The answer had 12 tokens, the vector 3.
+    assert_eq!(again.header("x-ratelimit-remaining-tokens"), "9985");
+    assert_eq!(again.header("x-ratelimit-remaining-requests"), "0", "who makes a call counts once");
+    let refused = ask(&gateway, "sk-bounded", "What does a zebra quilt cost in Mexico?", &json!({})).await;
+    assert_eq!((refused.status, embeds.load(Ordering::Relaxed)), (429, 1));
+}
+
+/// One at a time: who asks the same as a request that waits for its vector is refused, and does not take its place from it.
+#[tokio::test]
+async fn who_follows_takes_no_place_from_whom_it_follows() {
+    let gate = Gate::new();
+    let held = gate.clone();
+    let stub = Stub::start(move |request| {
+        if request.target.ends_with("/embeddings") {
+            let data = json!([{"object": "embedding", "index": 0, "embedding": [1, 2]}]);
+            return Answer::json(200, json!({"object": "list", "model": "e", "data": data}).to_string()).after(&held);
+        }
+        Answer::json(200, bodies::chat_answer("fine"))
+    })
+    .await;
+    let hash = bodies::key_hash("sk-one");
+    let key = format!("[[keys]]\nname = \"one\"\nhash = \"{hash}\"\nlimits = {{ concurrent = 1 }}\n");
+    let gateway = Arc::new(start_with(&stub, &key).await);
+    let leader = tokio::spawn({
+        let gateway = gateway.clone();
+        async move { ask(&gateway, "sk-one", "How tall is the Eiffel Tower?", &json!({})).await }
+    });
+    stub.next().await;
+    let follower = ask(&gateway, "sk-one", "How tall is the Eiffel Tower?", &json!({})).await;
+    assert_eq!(follower.status, 429, "{}", follower.text());
+    gate.open();
+    let leader = leader.await.unwrap();
+    assert_eq!(leader.status, 200, "{}", leader.text());
 }

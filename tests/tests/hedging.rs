@@ -507,3 +507,27 @@ async fn a_target_is_given_its_own_usual_time() {
     }
     assert_eq!(told, seen_of("two"), "the one that stalls");
 }
+
+/// What the second call has consumed counts also when the first one's answer ends while it runs.
+#[tokio::test]
+async fn a_refusal_that_is_passed_on_settles_the_second_call_too() {
+    let gate = Gate::new();
+    let refusal = r#"{"error":{"message":"no such parameter","type":"invalid_request_error"}}"#;
+    let one = Stub::always(Answer::json(400, refusal).after(&gate)).await;
+    let two = Stub::always(Answer::sse([bodies::chat_role()]).step(Step::Stall)).await;
+    let hash = bodies::key_hash("sk");
+    let key = format!("[[keys]]\nname = \"bot\"\nhash = \"{hash}\"\nlimits = {{ tokens = \"100000/day\" }}\n");
+    let gateway = Gateway::start(&two_targets(&one.origin(), &two.origin(), AT_ONCE, &key)).await;
+    let asked = request().header("x-api-key", "sk");
+    let (first, ()) = tokio::join!(exchange(gateway.addr, &asked), async {
+        two.next().await;
+        gate.open();
+    });
+    assert_eq!(first.status, 400, "{}", first.text());
+    gateway.at_rest().await;
+    let second = exchange(gateway.addr, &asked).await;
+    let left = |reply: &ai_gateway_tests::client::Reply| -> u64 {
+        reply.header("x-ratelimit-remaining-tokens").parse().unwrap()
+    };
+    assert!(left(&second) < left(&first), "the prompt that the second call was given: {}", left(&second));
+}

@@ -214,3 +214,28 @@ async fn redis_dies_and_comes_back_under_load() {
     eprintln!("{passed} of {LIMIT} passed");
     assert!((LIMIT / 2..=2 * LIMIT).contains(&passed), "{passed}");
 }
+
+/// A Redis that has forgotten everything while its connections stood is told again what was used.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_redis_forgets_it_is_told_again() {
+    if !Redis::is_installed() {
+        return;
+    }
+    let redis = Redis::start(Setup::One).await;
+    let stub = Stub::always(Answer::json(200, bodies::chat_answer("fine"))).await;
+    let gateways = three(&stub, &redis, "limits = { requests = \"5/day\" }", "10s").await;
+    for _ in 0..3 {
+        assert_eq!(ask(&gateways[0]).await.status, 200);
+    }
+    redis.forget().await;
+    guard("it is told again, and two more pass", async {
+        while redis.count("*:key:requests:*").await == 0 {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        while stub.count() < 5 {
+            ask(&gateways[0]).await;
+        }
+    })
+    .await;
+    assert_eq!(ask(&gateways[0]).await.status, 429);
+}

@@ -1,9 +1,11 @@
 //! Who may use the admin API.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
-use http::{HeaderMap, Response, StatusCode, header};
+use http::uri::Authority;
+use http::{HeaderMap, HeaderName, Response, StatusCode, header};
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
@@ -11,6 +13,8 @@ use super::problem;
 use crate::config::Right;
 use crate::keys::{Maker, presented_key};
 use crate::snapshot::Snapshot;
+
+static SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 
 /// What is asked of a request. By default nothing.
 #[derive(Clone, Debug, Default)]
@@ -33,9 +37,10 @@ impl Access {
             return match admin {
                 Some(_) => Err(unauthorised("send the admin key as `authorization: Bearer …`")),
                 // Without a key the loopback address is all the protection: pages in a browser on this machine reach it too.
-                None if headers.contains_key(header::ORIGIN) => {
-                    Err(problem(StatusCode::FORBIDDEN, "browsers may not use an admin API without `admin_key`"))
-                }
+                None if is_from_page(headers) => Err(problem(
+                    StatusCode::FORBIDDEN,
+                    "without `admin_key` the admin API is for programs on this machine: no browser, no host but localhost",
+                )),
                 None => Ok(Maker::Master),
             };
         };
@@ -54,6 +59,21 @@ impl Access {
             None => Err(unauthorised("the API key is not valid")),
         }
     }
+}
+
+/// Whether a page in a browser may have sent it: one says so itself, and one whose host's name was made to lead here has that name
+/// for a host.
+fn is_from_page(headers: &HeaderMap) -> bool {
+    let says_so = |name| headers.contains_key(name);
+    let named = headers.get(header::HOST).is_some_and(|host| !is_this_machine(host.to_str().unwrap_or_default()));
+    says_so(&header::ORIGIN) || says_so(&SEC_FETCH_SITE) || named
+}
+
+fn is_this_machine(host: &str) -> bool {
+    let Ok(host) = host.parse::<Authority>() else { return false };
+    let name = host.host();
+    let address = name.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>();
+    name.eq_ignore_ascii_case("localhost") || address.is_ok_and(|address| address.is_loopback())
 }
 
 /// The 401 that says `message`.

@@ -21,7 +21,7 @@ async fn ask(readiness: &Arc<Readiness>, method: &str, target: &str) -> (String,
     } else {
         ""
     };
-    let request = format!("{method} {target} HTTP/1.1\r\nhost: admin\r\nconnection: close\r\n{accept}\r\n");
+    let request = format!("{method} {target} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n{accept}\r\n");
     client.write_all(request.as_bytes()).await.unwrap();
     let admin = Arc::new(Admin::new(Arc::new(Metrics::new()), readiness.clone()));
     let (_stop, shutdown) = tokio::sync::watch::channel(false);

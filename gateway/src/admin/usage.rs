@@ -32,6 +32,12 @@ pub(super) async fn answer(path: Option<&Path>, query: &str, now: SystemTime) ->
         return problem(StatusCode::SERVICE_UNAVAILABLE, "the gateway ends");
     };
     match spawn_blocking(move || ledger::ask(&path, &query)).await {
+        // A file that ends early looks like a whole one.
+        Ok(Ok(report)) if csv && report.truncated => {
+            let message =
+                format!("there are more than {} groups: ask for a shorter time or fewer dimensions", report.rows.len());
+            problem(StatusCode::BAD_REQUEST, &message)
+        }
         Ok(Ok(report)) if csv => response(StatusCode::OK, "text/csv; charset=utf-8", report.to_csv().into_bytes()),
         Ok(Ok(report)) => json(StatusCode::OK, &report.to_json()),
         Ok(Err(error)) => problem(StatusCode::SERVICE_UNAVAILABLE, &format!("the ledger cannot be read: {error}")),
@@ -67,7 +73,12 @@ fn read(text: &str, now: SystemTime) -> Result<(Query, bool), String> {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
+    use crate::clock::Time;
+    use crate::config::LedgerConfig;
+    use crate::ledger::{Ledger, LedgerMetrics, Record};
 
     #[test]
     fn the_query_of_the_url() {
@@ -91,5 +102,28 @@ mod tests {
         let answer = answer(Some(&path), "by=key&format=csv", SystemTime::now()).await;
         assert_eq!(answer.status(), StatusCode::OK);
         assert!(answer.body().starts_with(b"key,requests,") && answer.body().ends_with(b"tokens\r\n"));
+    }
+
+    #[tokio::test]
+    async fn a_file_is_whole_or_there_is_none() {
+        let dir = tempfile::tempdir().unwrap();
+        let config = LedgerConfig::at(dir.path().join("ledger.db"));
+        let ledger = Ledger::start(&config, LedgerMetrics::default(), Time::default()).unwrap();
+        for key in 0..101 {
+            let at = ledger::micros(SystemTime::now());
+            ledger.book(&Record {
+                at,
+                id: key.to_string().into(),
+                key: Some(key.to_string().into()),
+                ..Record::default()
+            });
+        }
+        assert!(ledger.close(Duration::from_secs(20)));
+        let path = Some(&*config.path);
+        assert_eq!(answer(path, "by=key&format=csv", SystemTime::now()).await.status(), StatusCode::BAD_REQUEST);
+        assert_eq!(answer(path, "by=day&format=csv", SystemTime::now()).await.status(), StatusCode::OK);
+        let report = answer(path, "by=key", SystemTime::now()).await;
+        let report: serde_json::Value = serde_json::from_slice(report.body()).unwrap();
+        assert_eq!((&report["truncated"], report["rows"].as_array().unwrap().len()), (&serde_json::json!(true), 100));
     }
 }

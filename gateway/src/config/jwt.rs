@@ -14,7 +14,7 @@ use super::{Context, KeyConfig, base_url};
 #[serde(deny_unknown_fields)]
 pub struct Jwt {
     /// Who makes tokens; each has a template key of its own.
-    pub issuers: Vec<At<Issuer>>,
+    pub issuers: At<Vec<At<Issuer>>>,
 }
 
 /// An element of `issuers` as written.
@@ -75,8 +75,13 @@ pub enum JwksConfig {
 impl Jwt {
     pub(super) fn resolve(self, keys: &[KeyConfig], cx: &mut Context<'_>) -> Vec<IssuerConfig> {
         let (mut issuers, mut templates) = (HashSet::new(), HashSet::new());
-        let mut resolved = Vec::with_capacity(self.issuers.len());
-        for At { value: issuer, .. } in self.issuers {
+        if self.issuers.value.is_empty() {
+            // Whoever wrote the section wants callers to be asked.
+            let help = "name an issuer, or remove [jwt]";
+            cx.report.error(self.issuers.span, "there is no issuer: no token would be accepted", help);
+        }
+        let mut resolved = Vec::with_capacity(self.issuers.value.len());
+        for At { value: issuer, .. } in self.issuers.value {
             for text in [&issuer.issuer, &issuer.audience] {
                 if text.value.trim().is_empty() {
                     cx.report.error(text.span.clone(), "this is empty", "write what the tokens say");

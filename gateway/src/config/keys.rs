@@ -179,7 +179,7 @@ impl fmt::Display for ModelPattern {
 /// Only templates of tokens do without a hash.
 pub(super) fn check_hashes(keys: &[Key], jwt: Option<&Jwt>, cx: &mut Context<'_>) {
     let is_template =
-        |name: &str| jwt.is_some_and(|jwt| jwt.issuers.iter().any(|issuer| issuer.value.key.value == name));
+        |name: &str| jwt.is_some_and(|jwt| jwt.issuers.value.iter().any(|issuer| issuer.value.key.value == name));
     for key in keys.iter().filter(|key| key.hash.is_none() && !is_template(&key.name.value)) {
         let message = format!("the key `{}` has no `hash`", key.name.value);
         cx.report.error(key.name.span.clone(), message, "`ai-gateway key new NAME` makes a key and prints it");

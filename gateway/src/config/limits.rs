@@ -268,7 +268,16 @@ fn concurrent(most: &At<u32>, cx: &mut Context<'_>) -> Option<Rule> {
 
 fn budget(written: &Budget, cx: &mut Context<'_>) -> Option<Rule> {
     match budget_rule(written.usd.value, &written.per.value, written.soft.as_ref().map(|soft| soft.value)) {
-        Ok(rule) => Some(rule),
+        Ok(rule) => {
+            if cx.spending_known.is_some_and(|known| known < rule.period.longest()) {
+                cx.report.warn(
+                    written.per.span.clone(),
+                    "the ledger forgets sooner what was spent: after a restart the budget has more left than it should",
+                    "write a longer `retention` in [ledger], or \"off\"",
+                );
+            }
+            Some(rule)
+        }
         Err(BadBudget { field, message, help }) => {
             let span = match (field, &written.soft) {
                 ("usd", _) => &written.usd.span,

@@ -281,7 +281,15 @@ impl Config {
     ) -> Result<Loaded, ConfigErrors> {
         let dir = Path::new(name).parent().map(Path::to_owned).unwrap_or_default();
         let Extensions { plugins, dialects } = extensions;
-        let mut cx = Context { report: Report::new(name, text), env, dir, plugins, dialects, models_named: Vec::new() };
+        let mut cx = Context {
+            report: Report::new(name, text),
+            env,
+            dir,
+            plugins,
+            dialects,
+            models_named: Vec::new(),
+            spending_known: None,
+        };
         let config = read(text, &mut cx);
         let warnings = cx.report.finish()?;
         // Without an error there is a configuration.
@@ -311,6 +319,8 @@ struct Context<'a> {
     dialects: &'a [Own],
     /// Models that settings name; looked at when all models are known.
     models_named: Vec<At<String>>,
+    /// How long it is known after a restart what was spent, if not for ever.
+    spending_known: Option<Duration>,
 }
 
 impl Context<'_> {
@@ -425,6 +435,7 @@ fn read(text: &str, cx: &mut Context<'_>) -> Option<Config> {
     let ledger = ledger
         .and_then(|value| tree::shape::<ledger::Ledger>(value, "[ledger]", &mut cx.report))
         .map(|ledger| ledger.resolve(cx));
+    cx.spending_known = ledger.as_ref().and_then(|ledger| ledger.retention).filter(|_| store.redis.is_none());
 
     let mut resolved_providers = BTreeMap::new();
     let providers_span = providers.as_ref().map_or(0..0, Spanned::span);

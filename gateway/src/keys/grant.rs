@@ -59,6 +59,9 @@ pub(super) fn grant(new: NewKey, maker: Option<&Key>) -> Result<KeyConfig, KeyEr
         granted.tags.clone_from(&own.tags);
     } else if let Some(more) = granted.tags.iter().find(|tag| !own.tags.contains(tag)) {
         return beyond("tags", format!("this key has no tag `{more}` itself"));
+    } else if let Some(less) = own.tags.iter().find(|tag| !granted.tags.contains(tag)) {
+        // Budgets and rules go by tags.
+        return beyond("tags", format!("this key gives its tag `{less}` to every key that it makes"));
     }
     match &granted.team {
         None => granted.team.clone_from(&own.team),

@@ -11,7 +11,8 @@
 //!
 //! **Where it is weaker.** While the disk is full, hangs, or is slow time after time, requests do not wait for it: records wait
 //! in memory, at most `memory` bytes of them, `gateway_ledger_waiting` counts them, and they are lost if the process is killed
-//! just then. Past that bound the oldest are given up and counted in `gateway_ledger_lost_total`.
+//! just then. Past that bound the oldest are given up and counted in `gateway_ledger_lost_total`. The thread that is writing when
+//! the disk begins to hang stands until it answers, and the requests on it with it; a spool in memory (`spool`) knows no such disk.
 //!
 //! No request ever reads or writes the database.
 
@@ -111,7 +112,8 @@ impl Ledger {
         })
     }
 
-    /// Books a record. Never fails and never waits for the database; a disk that hangs holds it up for a tenth of a second, once.
+    /// Books a record. Never fails and never waits for the database. A disk that hangs holds up the one thread that writes to it just
+    /// then until it answers, others for a tenth of a second, once.
     /// Allocates nothing.
     pub fn book(&self, record: &Record<'_>) {
         self.metrics.booked.inc();

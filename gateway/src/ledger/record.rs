@@ -5,6 +5,7 @@ use std::fmt;
 use std::ops::Deref;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use ai_gateway_providers::Operation;
 use ai_gateway_providers::usage::Usage;
 use serde::Serialize;
 
@@ -113,14 +114,26 @@ impl fmt::Display for Text<'_> {
     }
 }
 
-/// Tags of a record, at most 32.
+/// Tags of a record, each once, at most 32.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(transparent)]
 pub struct Tags<'a>(Vec<Text<'a>>);
 
 impl<'a, T: Into<Text<'a>>> FromIterator<T> for Tags<'a> {
     fn from_iter<I: IntoIterator<Item = T>>(tags: I) -> Self {
-        Self(tags.into_iter().take(MAX_TAGS).map(Into::into).collect())
+        let mut all = Self::default();
+        all.extend(tags);
+        all
+    }
+}
+
+impl<'a, T: Into<Text<'a>>> Extend<T> for Tags<'a> {
+    fn extend<I: IntoIterator<Item = T>>(&mut self, tags: I) {
+        for tag in tags.into_iter().map(Into::into) {
+            if self.0.len() < MAX_TAGS && !self.0.contains(&tag) {
+                self.0.push(tag);
+            }
+        }
     }
 }
 
@@ -173,8 +186,10 @@ pub struct Record<'a> {
     pub team: Option<Text<'a>>,
     /// Who answers for the key.
     pub owner: Option<Text<'a>>,
-    /// Tags of the key and of the request.
+    /// Tags of the key, then those of the request.
     pub tags: Tags<'a>,
+    /// How many of the tags, from the first on, are the key's: only with these did it count against limits.
+    pub key_tags: usize,
     /// The client's own customer or user, as the request named it.
     pub customer: Option<Text<'a>>,
     /// What else the request said for its client's own accounts: `metadata` of its body and of its headers, and the client's
@@ -216,6 +231,19 @@ pub struct Record<'a> {
     pub price_map: Option<Text<'a>>,
 }
 
+impl Record<'_> {
+    /// Whether it consumed what costs something: that is known, or an answer came that tells nothing of it. Without a cost it is
+    /// [unpriced](super::query::Totals::unpriced).
+    pub fn costs(&self) -> bool {
+        let operation = Operation::ALL.into_iter().find(|known| known.as_str() == &*self.operation);
+        let answered = self.kind == Kind::Request
+            && self.provider.is_some()
+            && (200..300).contains(&self.status)
+            && self.fault.is_none();
+        self.usage_source != UsageSource::None || (answered && operation.is_some_and(Operation::costs))
+    }
+}
+
 /// Microseconds since 1970; negative before it.
 pub fn micros(time: SystemTime) -> i64 {
     let clamp = |duration: std::time::Duration| i64::try_from(duration.as_micros()).unwrap_or(i64::MAX);
@@ -242,6 +270,7 @@ pub(super) mod tests {
             team: Some("support".into()),
             owner: Some("ann".into()),
             tags: ["a", "prod"].into_iter().collect(),
+            key_tags: 1,
             customer: Some(format!("customer-{n}").into()),
             metadata: [("env", "prod"), ("call_id", "c")].into_iter().collect(),
             operation: "chat".into(),
@@ -270,6 +299,8 @@ pub(super) mod tests {
                 audio_input_ms: count(11),
                 search_units: count(12),
                 web_searches: count(13),
+                characters: count(14),
+                images: count(15),
             },
             usage_source: UsageSource::ALL[n as usize % 4],
             service_tier: Some("default".into()),

@@ -112,7 +112,7 @@ fn used<'a>(record: &'a Record<'_>) -> Used<'a> {
     Used {
         keys: [record.key.as_deref(), record.account.as_deref()],
         team: record.team.as_deref(),
-        tags: record.tags.iter().map(|tag| &**tag).collect(),
+        tags: record.tags.iter().take(record.key_tags).map(|tag| &**tag).collect(),
         model: record.model.as_deref(),
         amounts: Amounts { tokens, cost: record.cost.unwrap_or(0) },
         at: at.saturating_add(record.duration_us) / 1000,
@@ -126,7 +126,16 @@ fn micros(millis: u64) -> i64 {
 
 #[cfg(test)]
 mod tests {
+    use super::super::record::tests::full;
     use super::*;
+
+    /// As while the requests came: what a client says in its own accounts is no budget's.
+    #[test]
+    fn only_the_tags_of_the_key_count() {
+        let record = full(1);
+        assert_eq!((&*record.tags[0], &*record.tags[1], record.key_tags), ("a", "prod", 1));
+        assert_eq!(used(&record).tags, ["a"]);
+    }
 
     #[test]
     fn what_is_given_up_is_not_waited_for() {

@@ -8,14 +8,15 @@ use serde::Serialize;
 use super::record::{Kind, Metadata, Record, Tags, Text, UsageSource};
 
 /// Of a row.
-const COLUMNS: usize = 40;
+const COLUMNS: usize = 43;
 
 macro_rules! columns {
     () => {
         "at, id, seq, kind, key, team, owner, tags, customer, operation, dialect, model, provider, upstream_model, \
          answer_model, status, fault, stream, attempts, duration_us, first_token_us, input, cache_read, cache_write_5m, \
          cache_write_1h, audio_input, image_input, output, reasoning, audio_output, image_output, audio_input_ms, \
-         search_units, web_searches, usage_source, service_tier, cost, price_map, metadata, account"
+         search_units, web_searches, usage_source, service_tier, cost, price_map, metadata, account, key_tags, \
+         characters, images"
     };
 }
 
@@ -24,7 +25,7 @@ const INSERT: &str = concat!(
     "INSERT OR IGNORE INTO usage (",
     columns!(),
     ") VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21, ?22, \
-     ?23, ?24, ?25, ?26, ?27, ?28, ?29, ?30, ?31, ?32, ?33, ?34, ?35, ?36, ?37, ?38, ?39, ?40)"
+     ?23, ?24, ?25, ?26, ?27, ?28, ?29, ?30, ?31, ?32, ?33, ?34, ?35, ?36, ?37, ?38, ?39, ?40, ?41, ?42, ?43)"
 );
 
 /// For [`read`].
@@ -43,6 +44,7 @@ pub fn write(record: &Record<'_>, out: &mut Vec<u8>) {
         team,
         owner,
         tags,
+        key_tags,
         customer,
         metadata,
         operation,
@@ -77,6 +79,8 @@ pub fn write(record: &Record<'_>, out: &mut Vec<u8>) {
         audio_input_ms,
         search_units,
         web_searches,
+        characters,
+        images,
     } = usage;
     let mut row = Writer(out);
     row.number(*at);
@@ -114,6 +118,9 @@ pub fn write(record: &Record<'_>, out: &mut Vec<u8>) {
         row.json(metadata)
     }
     row.maybe_text(account);
+    row.count(Some(*key_tags as u64));
+    row.count(*characters);
+    row.count(*images);
 }
 
 /// What a value is.
@@ -259,6 +266,8 @@ pub fn read(row: &Row<'_>) -> Result<Record<'static>> {
         account: text("account")?,
         team: text("team")?,
         owner: text("owner")?,
+        // Rows of before this column: all of them, as was counted then.
+        key_tags: row.get::<_, Option<u32>>("key_tags")?.map_or(tags.len(), |count| count as usize),
         tags: tags.into_iter().collect::<Tags<'_>>(),
         customer: text("customer")?,
         metadata: metadata.into_iter().collect::<Metadata<'_>>(),
@@ -288,6 +297,8 @@ pub fn read(row: &Row<'_>) -> Result<Record<'static>> {
             audio_input_ms: count("audio_input_ms")?,
             search_units: count("search_units")?,
             web_searches: count("web_searches")?,
+            characters: count("characters")?,
+            images: count("images")?,
         },
         usage_source: UsageSource::ALL.into_iter().find(|known| known.as_str() == source).unwrap_or_default(),
         service_tier: text("service_tier")?,
@@ -325,7 +336,8 @@ mod tests {
         let known = values(&bytes).unwrap();
         let longer = [bytes.as_slice(), &[NULL, NUMBER, 4, TEXT, 1, b'x']].concat();
         assert_eq!(values(&longer).unwrap(), known);
-        let shorter = bytes.strip_suffix(b"\x02\x0csupport-lead").unwrap();
+        // 315 pictures.
+        let shorter = bytes.strip_suffix(b"\x01\xf6\x04").unwrap();
         let (last, others) =
             values(shorter).unwrap().split_last().map(|(last, others)| (*last, others.to_vec())).unwrap();
         assert_eq!((last, others.as_slice()), (ValueRef::Null, &known[..COLUMNS - 1]));

@@ -75,6 +75,26 @@ fn a_database_that_cannot_be_opened_does_not_keep_the_gateway_from_starting() {
     assert_eq!(booked(&config).len(), 1);
 }
 
+/// Budgets are told what was spent once this is said to be in the database.
+#[test]
+fn what_the_dead_left_is_waited_for_while_the_database_fails() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = config(dir.path());
+    fs::create_dir_all(&config.path).unwrap();
+    let dead = start(&config);
+    dead.book(&recent(1));
+    dead.close(LIMIT);
+    drop(dead);
+    let ledger = start(&config);
+    while ledger.metrics.write_errors.get() == 0 {
+        thread::yield_now();
+    }
+    fs::remove_dir(&config.path).unwrap();
+    let caught_up = ledger.caught_up.lock().unwrap().take().unwrap();
+    assert!(caught_up.recv_timeout(LIMIT) == Err(RecvTimeoutError::Disconnected));
+    assert_eq!(booked(&config), [recent(1)].map(|record| Record { at: booked(&config)[0].at, ..record }));
+}
+
 #[test]
 fn a_folder_that_cannot_be_used_does() {
     let dir = tempfile::tempdir().unwrap();

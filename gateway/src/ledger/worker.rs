@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io;
+use std::mem;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender};
@@ -56,7 +57,8 @@ impl Worker {
             if stopping {
                 self.spool.wait_closed(CLOSING);
             }
-            match self.turn(turn.is_multiple_of(CLAIM_EVERY)) {
+            // Until what the dead left is in the database, budgets wait for it.
+            match self.turn(turn.is_multiple_of(CLAIM_EVERY) || self.catching_up.is_some()) {
                 Ok(()) => {
                     self.catching_up = None;
                     if failing {
@@ -94,14 +96,16 @@ impl Worker {
         if claim {
             self.claimed.extend(Run::claim_dead(&self.config.spool)?);
         }
-        while let Some(run) = self.claimed.pop() {
-            for path in run.segments()? {
-                if let Err(error) = take_in(store, &path, &self.metrics) {
-                    self.claimed.push(run);
-                    return Err(error);
-                }
+        // One folder that cannot be read keeps neither the others nor the process's own records from the database.
+        let claimed = mem::take(&mut self.claimed);
+        let mut failed = Ok(());
+        for run in claimed {
+            if let Err(error) = move_run(store, &run, &self.metrics) {
+                self.claimed.push(run);
+                failed = Err(error);
+            } else {
+                run.remove()?;
             }
-            run.remove()?;
         }
         // A spool that cannot go on with a new file keeps the old one.
         let rotated = self.spool.rotate();
@@ -119,8 +123,13 @@ impl Worker {
                 }
             }
         }
-        Ok(())
+        failed
     }
+}
+
+/// Moves what a process that has died left behind.
+fn move_run(store: &mut Store, run: &Run, metrics: &LedgerMetrics) -> Result<(), MoveError> {
+    run.segments()?.iter().try_for_each(|path| take_in(store, path, metrics))
 }
 
 /// Moves a segment into the database. Stopped between its two steps, it does the first one again, which changes nothing.

@@ -1,6 +1,6 @@
 //! From the configuration to limits.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, PoisonError};
 
@@ -8,6 +8,14 @@ use super::{Kind, Limits, Rule, Strangers};
 use crate::config::{Config, Reserve, RouteTo};
 
 impl Limits {
+    /// Makes known which targets have limits of their own, so that all that are built from here on find them; nothing is in
+    /// force before [`Self::configure`].
+    pub fn know_targets(&self, config: &Config) {
+        for id in target_rules(config).keys() {
+            self.subject(Kind::Target, id);
+        }
+    }
+
     /// Sets what the file says, in force at once, instead of what it said before; what was counted stays. Keys made at run time
     /// are set with [`Limits::set`].
     pub fn configure(&self, config: &Config) {
@@ -33,18 +41,11 @@ impl Limits {
         for (tag, rules) in &config.limits.tags {
             apply(Kind::Tag, tag, rules);
         }
-        let own = config.routes.iter().flat_map(|route| {
-            let to = match &route.to {
-                RouteTo::Targets(model) => Some(&**model),
-                _ => None,
-            };
-            to.into_iter().chain(route.mirror.as_ref().map(|mirror| &mirror.model))
-        });
         for model in config.models.values() {
             apply(Kind::Model, &model.name, &model.rules);
         }
-        for target in config.models.values().chain(own).flat_map(|model| &model.targets) {
-            apply(Kind::Target, &target.id(), &target.rules);
+        for (id, rules) in &target_rules(config) {
+            apply(Kind::Target, id, rules);
         }
         // Those of keys made at run time are not in the file, and never were.
         let before =
@@ -55,4 +56,22 @@ impl Limits {
             }
         }
     }
+}
+
+/// What is said of each target that has limits: one in several places keeps to all of it, in all of them.
+fn target_rules(config: &Config) -> HashMap<String, Vec<Rule>> {
+    let of_routes = config.routes.iter().flat_map(|route| {
+        let to = match &route.to {
+            RouteTo::Targets(model) => Some(&**model),
+            _ => None,
+        };
+        to.into_iter().chain(route.mirror.as_ref().map(|mirror| &mirror.model))
+    });
+    let mut all: HashMap<String, Vec<Rule>> = HashMap::new();
+    for target in config.models.values().chain(of_routes).flat_map(|model| &model.targets) {
+        if !target.rules.is_empty() {
+            all.entry(target.id()).or_default().extend(&target.rules);
+        }
+    }
+    all
 }

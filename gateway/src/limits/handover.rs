@@ -5,7 +5,8 @@
 //! ([`TellingTo`], [`Limits::hear`]), in sums, so that a message may come twice. Of a process that is gone nothing stays
 //! reserved ([`Limits::forget`]).
 //!
-//! With `[store]` every process tells the store itself, and only what is not counted there is handed over.
+//! With `[store]` every process tells the store itself, and only what is not counted there is handed over: the targets' limits.
+//! What the store has not been told, because it is out of reach, each process tells when it is back, if it still runs then.
 
 use std::collections::HashMap;
 

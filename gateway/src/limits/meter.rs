@@ -7,7 +7,10 @@ use serde::{Deserialize, Serialize};
 use super::period::{NEVER, Period};
 
 /// How long to stay away when room depends on requests that are under way: milliseconds.
-const WHILE_OTHERS_RUN: u64 = 1_000;
+pub(super) const WHILE_OTHERS_RUN: u64 = 1_000;
+
+/// By how much a moment may be before one that was seen already: threads read the clock before they wait for a lock.
+const OUT_OF_ORDER: u64 = 1_000;
 
 /// The most that one request counts: four thousand dollars, or as many million million tokens.
 const MOST: u64 = 1 << 52;
@@ -84,6 +87,24 @@ impl Amounts {
     }
 }
 
+/// What a request asks of its limits.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Claim {
+    /// What it is expected to use.
+    pub(super) amounts: Amounts,
+    /// It is let in already, and comes for its amounts alone.
+    pub(super) is_counted: bool,
+}
+
+impl Claim {
+    pub(super) fn of(self, what: What) -> u64 {
+        match what {
+            What::Requests | What::Concurrent if self.is_counted => 0,
+            what => self.amounts.of(what),
+        }
+    }
+}
+
 /// A [`Rule`] with what was counted.
 ///
 /// `booked` is what was used, `reserved` what requests under way are expected to use. Requests, tokens and concurrency are let
@@ -97,6 +118,8 @@ pub(super) struct Meter {
     /// Until when, and how much; sorted, at most 61.
     pub(super) booked: VecDeque<(u64, u64)>,
     sum: u64,
+    /// The latest moment that it knows.
+    seen: u64,
     pub(super) reserved: u64,
     /// How much of `reserved` is of processes that finish their streams before this one.
     pub(super) foreign: u64,
@@ -117,6 +140,7 @@ impl Meter {
             in_force: true,
             booked: VecDeque::new(),
             sum: 0,
+            seen: 0,
             reserved: 0,
             foreign: 0,
             ever: 0,
@@ -128,12 +152,31 @@ impl Meter {
 
     /// Forgets what no longer counts.
     pub(super) fn advance(&mut self, now: u64) {
+        if now.saturating_add(OUT_OF_ORDER) < self.seen {
+            self.set_back(now);
+        }
+        self.seen = self.seen.max(now);
         while let Some(&(ends, amount)) = self.booked.front()
             && ends <= now
         {
             self.sum = self.sum.saturating_sub(amount);
             self.booked.pop_front();
         }
+    }
+
+    /// The clock was set back: what was counted by the one before counts no longer than if it had happened now.
+    fn set_back(&mut self, now: u64) {
+        let latest = self.rule.period.ends(now);
+        let mut later = 0_u64;
+        while let Some((_, amount)) = self.booked.pop_back_if(|(ends, _)| *ends > latest) {
+            later = later.saturating_add(amount);
+        }
+        self.sum = self.sum.saturating_sub(later);
+        if later > 0 {
+            self.count(latest, later);
+        }
+        self.seen = now;
+        self.warned = self.warned.min(latest);
     }
 
     pub(super) fn used(&self) -> u64 {
@@ -152,13 +195,30 @@ impl Meter {
     /// Whether `amount` more is within the limit; else when it will be, as far as time alone makes room. A request larger
     /// than the whole limit passes when nothing else is counted.
     pub(super) fn check(&self, amount: u64, now: u64, share: u64) -> Result<(), u64> {
-        if !self.in_force {
+        let comes = !matches!(self.rule.what, What::Requests | What::Concurrent) || amount > 0;
+        if !self.in_force || !comes {
             return Ok(());
         }
         let limit = self.limit(share);
         let wanted = if self.rule.what == What::Cost { 1 } else { amount.min(limit) };
         let over = self.used().saturating_add(wanted).saturating_sub(limit);
-        if over == 0 { Ok(()) } else { Err(room_for(over, self.booked.iter().copied(), now, self.reserved > 0)) }
+        if over == 0 { Ok(()) } else { Err(self.room_for(over, now)) }
+    }
+
+    /// When `over` less will be counted: when it has ended, or soon, if requests under way may give back as much.
+    fn room_for(&self, over: u64, now: u64) -> u64 {
+        let soon = now.saturating_add(WHILE_OTHERS_RUN);
+        let mut freed = 0_u64;
+        let by_time = self.booked.iter().find_map(|(ends, amount)| {
+            freed = freed.saturating_add(*amount);
+            (freed >= over).then_some(*ends)
+        });
+        match by_time {
+            Some(ends) if self.reserved >= over => ends.min(soon),
+            Some(ends) => ends,
+            None if self.reserved > 0 => soon,
+            None => NEVER,
+        }
     }
 
     /// Counts a request that is let in.
@@ -195,6 +255,19 @@ impl Meter {
         }
         self.ever = self.ever.saturating_add(amount);
         self.count(self.rule.period.ends(now), amount);
+    }
+
+    /// Takes what the store has to be told: how much, by the moment until which it counts; it is the newest of what is booked.
+    /// What has ended meanwhile counts nowhere any more.
+    pub(super) fn take_unsent(&mut self, now: u64) -> Vec<(u64, u64)> {
+        let mut left = std::mem::take(&mut self.unsent);
+        self.advance(now);
+        let newest_first = self.booked.iter().rev().map_while(|(ends, amount)| {
+            let part = left.min(*amount);
+            left -= part;
+            (part > 0).then_some((*ends, part))
+        });
+        newest_first.collect()
     }
 
     /// Forgets what was counted, in favour of what another process knows.
@@ -244,18 +317,6 @@ impl Meter {
         };
         true
     }
-}
-
-/// When `over` less will be counted.
-pub(super) fn room_for(over: u64, booked: impl Iterator<Item = (u64, u64)>, now: u64, others_run: bool) -> u64 {
-    let mut freed = 0_u64;
-    for (ends, amount) in booked {
-        freed = freed.saturating_add(amount);
-        if freed >= over {
-            return ends;
-        }
-    }
-    if others_run { now + WHILE_OTHERS_RUN } else { NEVER }
 }
 
 fn signed(amount: u64) -> i64 {

@@ -18,6 +18,7 @@ mod handover;
 mod meter;
 mod outputs;
 mod period;
+mod registry;
 mod reservation;
 mod restore;
 pub mod shared;
@@ -27,13 +28,13 @@ mod strangers;
 mod subject;
 mod wait;
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::UNIX_EPOCH;
 
-use arc_swap::{ArcSwap, ArcSwapOption};
+use arc_swap::ArcSwapOption;
 
 pub use handover::{Saved, TellingTo, Told};
 pub use meter::{Amounts, Rule, What};
@@ -47,17 +48,16 @@ pub use strangers::Strangers;
 pub use subject::{Kind, MeterUsage, Refused, Subject};
 
 use crate::clock::Time;
+use meter::Claim;
+use registry::Registry;
 use shared::Shared;
 use subject::{Entry, Place, places};
 use wait::Queues;
 
-type Subjects = HashMap<Box<str>, Arc<Subject>>;
-
 /// All limits of the process and what was counted against them. One per process; reloads change the limits only.
 pub struct Limits {
     time: Time,
-    /// By [`Kind`].
-    subjects: [ArcSwap<Subjects>; Kind::ALL.len()],
+    subjects: Registry,
     /// Those that the file has set.
     configured: Mutex<HashSet<(Kind, String)>>,
     /// Whether budgets put by the most that a model can say ([`Reserve::Most`](crate::config::Reserve)).
@@ -88,7 +88,7 @@ impl Limits {
     pub fn by(time: Time) -> Self {
         Self {
             time,
-            subjects: Default::default(),
+            subjects: Registry::default(),
             configured: Mutex::default(),
             reserves_most: AtomicBool::new(false),
             wait: AtomicU64::new(0),
@@ -115,7 +115,7 @@ impl Limits {
 
     /// The subject of that kind and name, if it has or had limits.
     pub fn find(&self, kind: Kind, name: &str) -> Option<Arc<Subject>> {
-        self.subjects[kind as usize].load().get(name).cloned()
+        self.subjects.find(kind, name)
     }
 
     /// Sets the limits of one subject, in force at once; without any it has none any more. What was counted stays.
@@ -127,17 +127,7 @@ impl Limits {
 
     /// The subject of that kind and name, made without limits if need be.
     pub fn subject(&self, kind: Kind, name: &str) -> Arc<Subject> {
-        if let Some(subject) = self.find(kind, name) {
-            return subject;
-        }
-        let made = Arc::new(Subject::new(kind, name));
-        self.subjects[kind as usize].rcu(|subjects| {
-            let mut subjects = Subjects::clone(subjects);
-            // Another thread may have been faster.
-            subjects.entry(name.into()).or_insert_with(|| made.clone());
-            subjects
-        });
-        self.find(kind, name).unwrap_or(made)
+        self.subjects.find_or_make(kind, name)
     }
 
     /// Everything whose limits a request must keep within.
@@ -163,28 +153,41 @@ impl Limits {
         subjects: Vec<Arc<Subject>>,
         amounts: Amounts,
     ) -> Result<Reservation, Box<Refusal>> {
+        self.admit_claim(subjects, Claim { amounts, is_counted: false }).await
+    }
+
+    async fn admit_claim(
+        self: &Arc<Self>,
+        subjects: Vec<Arc<Subject>>,
+        claim: Claim,
+    ) -> Result<Reservation, Box<Refusal>> {
         let places = places(subjects);
         if let Some(shared) = self.shared.get()
             && shared.is_up()
             && !places.is_empty()
         {
-            return shared.admit(self, places, amounts).await;
+            return shared.admit(self, places, claim).await;
         }
-        self.admit_here(places, amounts, self.now())
+        self.admit_here(places, claim, self.now())
     }
 
     /// [`Self::admit`] by what this process has counted; while a store is out of reach, by its share of the limits.
-    fn admit_here(
+    fn admit_here(self: &Arc<Self>, places: Vec<Place>, claim: Claim, now: u64) -> Result<Reservation, Box<Refusal>> {
+        self.enter_here(places, claim, Some(self.share()), now)
+    }
+
+    fn enter_here(
         self: &Arc<Self>,
         mut places: Vec<Place>,
-        amounts: Amounts,
+        claim: Claim,
+        check: Option<u64>,
         now: u64,
     ) -> Result<Reservation, Box<Refusal>> {
         let tell = self.shared.get().is_some();
         let mut entry = Entry {
-            amounts,
+            claim,
             now,
-            check: Some(self.share()),
+            check,
             tell: &|| tell,
             standing: Standing::default(),
             refused: None,
@@ -201,17 +204,24 @@ impl Limits {
         for (subject, rule) in &entry.warnings {
             warn(subject, rule);
         }
-        let Entry { amounts, standing, refused, .. } = entry;
+        let Entry { claim, standing, refused, .. } = entry;
         match refused {
             Some(refused) => Err(Box::new(Refusal { refused, standing })),
-            None => Ok(Reservation::new(self.clone(), places, amounts, standing)),
+            None => Ok(Reservation::new(self.clone(), places, claim, standing)),
         }
     }
 
     /// Counts an attempt at a target, unless the target's own limits are reached. Never asks the store: each instance keeps
     /// to its share of them.
     pub fn begin(self: &Arc<Self>, target: &Arc<Subject>, amounts: Amounts) -> Option<Reservation> {
-        self.admit_here(places(vec![target.clone()]), amounts, self.now()).ok()
+        let claim = Claim { amounts, is_counted: false };
+        self.admit_here(places(vec![target.clone()]), claim, self.now()).ok()
+    }
+
+    /// Counts an attempt at a target that is made whether or not the target's own limits are reached.
+    pub fn begin_anyway(self: &Arc<Self>, target: &Arc<Subject>, amounts: Amounts) -> Option<Reservation> {
+        let claim = Claim { amounts, is_counted: false };
+        self.enter_here(places(vec![target.clone()]), claim, None, self.now()).ok()
     }
 
     /// Who comes without a right key; `None`: nobody asks.
@@ -237,7 +247,7 @@ impl Limits {
     /// Counts at `subjects` what was used beside any request that they have let in.
     pub fn charge(self: &Arc<Self>, subjects: Vec<Arc<Subject>>, used: Amounts) {
         let places = places(subjects);
-        Reservation::new(self.clone(), places, Amounts::default(), Standing::default()).settle(used);
+        Reservation::new(self.clone(), places, Claim::default(), Standing::default()).settle(used);
     }
 
     /// When a target's own limits have room for a request; `None`: now.
@@ -252,7 +262,7 @@ impl Limits {
 
     /// Every subject that has or had limits.
     fn all(&self) -> Vec<Arc<Subject>> {
-        self.subjects.iter().flat_map(|subjects| subjects.load().values().cloned().collect::<Vec<_>>()).collect()
+        self.subjects.all()
     }
 }
 

@@ -38,6 +38,18 @@ impl Period {
         Self::Sliding(u64::try_from(window.as_millis()).unwrap_or(NEVER).clamp(50, NEVER))
     }
 
+    /// The longest time that anything counts.
+    pub fn longest(self) -> Duration {
+        Duration::from_millis(match self {
+            Self::Sliding(window) => window,
+            Self::Hour => HOUR,
+            Self::Day => DAY,
+            Self::Week => 7 * DAY,
+            Self::Month => 31 * DAY,
+            Self::Total => NEVER,
+        })
+    }
+
     /// Until when something counts that happens `now`.
     pub fn ends(self, now: u64) -> u64 {
         match self {

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::meter::Amounts;
+use super::meter::{Amounts, Claim};
 use super::subject::Place;
 use super::{Limits, Standing};
 
@@ -11,19 +11,28 @@ use super::{Limits, Standing};
 pub struct Reservation {
     limits: Arc<Limits>,
     places: Vec<Place>,
-    amounts: Amounts,
+    claim: Claim,
+    /// What the request was let in with, if this is of its amounts alone.
+    first: Option<Box<Self>>,
     /// How the client stands with its limits, this request included.
     pub standing: Standing,
 }
 
 impl Reservation {
-    pub(super) fn new(limits: Arc<Limits>, places: Vec<Place>, amounts: Amounts, standing: Standing) -> Self {
-        Self { limits, places, amounts, standing }
+    pub(super) fn new(limits: Arc<Limits>, places: Vec<Place>, claim: Claim, standing: Standing) -> Self {
+        Self { limits, places, claim, first: None, standing }
+    }
+
+    /// Holds from now on also what the request was let in with.
+    #[must_use]
+    pub fn after(mut self, first: Option<Self>) -> Self {
+        self.first = first.map(Box::new);
+        self
     }
 
     /// What it reserves.
     pub fn amounts(&self) -> Amounts {
-        self.amounts
+        self.claim.amounts
     }
 
     /// The request has ended and has used so much.
@@ -37,7 +46,7 @@ impl Reservation {
         for Place { subject, meters: count } in &self.places {
             for (place, meter) in subject.meters().iter_mut().enumerate() {
                 if place < *count {
-                    meter.leave(self.amounts.of(meter.rule.what));
+                    meter.leave(self.claim.of(meter.rule.what));
                 }
                 meter.spend(used.of(meter.rule.what), now);
             }

@@ -5,7 +5,7 @@ use std::fmt;
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 
-use super::meter::{Rule, What};
+use super::meter::{Rule, WHILE_OTHERS_RUN, What};
 use super::subject::Kind;
 
 /// How a request stands with the limits of its key and team: of several windows the one with the least room.
@@ -58,7 +58,12 @@ impl Standing {
                 return;
             }
         };
-        let reset = last_end.map_or(0, |end| end.saturating_sub(now));
+        let reset = match last_end {
+            Some(end) => end.saturating_sub(now),
+            // Of requests under way.
+            None if used > 0 => WHILE_OTHERS_RUN,
+            None => 0,
+        };
         let mark = Mark { limit, remaining: limit.saturating_sub(used), reset };
         if place.is_none_or(|other| mark.remaining < other.remaining) {
             *place = Some(mark);

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use serde::{Deserialize, Serialize};
 use tokio::sync::Notify;
 
-use super::meter::{Amounts, Meter, Rule, What};
+use super::meter::{Amounts, Claim, Meter, Rule, WHILE_OTHERS_RUN, What};
 use super::standing::Standing;
 
 /// What kind of thing has limits.
@@ -29,8 +29,6 @@ pub enum Kind {
 }
 
 impl Kind {
-    pub(super) const ALL: [Self; 6] = [Self::Global, Self::Key, Self::Team, Self::Tag, Self::Model, Self::Target];
-
     /// The word in metrics and in the store.
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -114,6 +112,18 @@ impl Subject {
         refusals.max().map_or(Ok(()), Err)
     }
 
+    /// What is told a request that does not even find room to wait here; `None`: nothing limits it any more.
+    pub(super) fn refuses(self: &Arc<Self>, claim: Claim, now: u64, share: u64) -> Option<Refused> {
+        let mut meters = self.meters();
+        let refusals = meters.iter_mut().filter(|meter| meter.in_force).map(|meter| {
+            meter.advance(now);
+            let until = meter.check(claim.of(meter.rule.what), now, share).err();
+            (until.unwrap_or(now.saturating_add(WHILE_OTHERS_RUN)), meter.rule)
+        });
+        let (until, rule) = refusals.max_by_key(|(until, _)| *until)?;
+        Some(Refused { subject: self.clone(), rule, until })
+    }
+
     /// The limits in force, with what is used of each.
     pub fn usage(&self, now: u64) -> Vec<MeterUsage> {
         let mut meters = self.meters();
@@ -188,7 +198,7 @@ pub(super) fn places(mut subjects: Vec<Arc<Subject>>) -> Vec<Place> {
 
 /// A request on its way past its subjects.
 pub(super) struct Entry<'a> {
-    pub(super) amounts: Amounts,
+    pub(super) claim: Claim,
     pub(super) now: u64,
     /// Whether limits are checked, and which share of them is this instance's.
     pub(super) check: Option<u64>,
@@ -209,7 +219,7 @@ impl Entry<'_> {
         for meter in meters.iter_mut() {
             meter.advance(self.now);
             let Some(share) = self.check else { continue };
-            let Err(until) = meter.check(self.amounts.of(meter.rule.what), self.now, share) else { continue };
+            let Err(until) = meter.check(self.claim.of(meter.rule.what), self.now, share) else { continue };
             if self.refused.as_ref().is_none_or(|other| other.until < until) {
                 self.refused = Some(Refused { subject: subject.clone(), rule: meter.rule, until });
             }
@@ -217,7 +227,7 @@ impl Entry<'_> {
         self.pass(others);
         for meter in meters.iter_mut() {
             if self.refused.is_none() {
-                meter.enter(self.amounts.of(meter.rule.what), self.now, (self.tell)());
+                meter.enter(self.claim.of(meter.rule.what), self.now, (self.tell)());
                 if self.check.is_some() && meter.warns(meter.used(), self.now) {
                     self.warnings.push((subject.clone(), meter.rule));
                 }

@@ -10,7 +10,8 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep_until};
 
-use super::{Amounts, Limits, NEVER, Refusal, Reservation, Subject, What};
+use super::meter::{Claim, WHILE_OTHERS_RUN};
+use super::{Amounts, Limits, NEVER, Refusal, Reservation, Standing, Subject};
 
 /// The most that wait at one subject; others are refused at once.
 const MOST: usize = 1_000;
@@ -22,11 +23,15 @@ pub(super) struct Queues {
     next: AtomicU64,
 }
 
-/// Priority, then order of coming.
-type Turn = (Reverse<u32>, u64);
+/// Rank, then order of coming.
+type Turn = (Reverse<Rank>, u64);
+
+/// Who is let in already, and holds what others wait for; then priority.
+type Rank = (bool, u32);
 
 /// A place in the queue of a subject; dropping it lets the next one try.
-struct Waiter<'a> {
+#[derive(Debug)]
+pub(super) struct Waiter<'a> {
     queues: &'a Queues,
     subject: Arc<Subject>,
     turn: Turn,
@@ -50,38 +55,78 @@ impl Limits {
         amounts: Amounts,
         priority: u32,
     ) -> Result<Reservation, Box<Refusal>> {
+        self.claim_in_turn(subjects, Claim { amounts, is_counted: false }, priority).await
+    }
+
+    /// Reserves `amounts` for a request that was let in with none, and holds its reservation: it is not counted again, and
+    /// waits before all who are not let in yet, some of them perhaps for its own end. The caller joins the two
+    /// ([`Reservation::after`]).
+    ///
+    /// # Errors
+    /// As [`Limits::admit_in_turn`].
+    pub async fn extend_in_turn(
+        self: &Arc<Self>,
+        subjects: Vec<Arc<Subject>>,
+        amounts: Amounts,
+        priority: u32,
+    ) -> Result<Reservation, Box<Refusal>> {
+        self.claim_in_turn(subjects, Claim { amounts, is_counted: true }, priority).await
+    }
+
+    async fn claim_in_turn(
+        self: &Arc<Self>,
+        subjects: Vec<Arc<Subject>>,
+        claim: Claim,
+        priority: u32,
+    ) -> Result<Reservation, Box<Refusal>> {
         let most = Duration::from_millis(self.wait.load(Relaxed));
         if most.is_zero() {
-            return self.admit(subjects, amounts).await;
+            return self.admit_claim(subjects, claim).await;
         }
         let deadline = Instant::now() + most;
+        let rank = (claim.is_counted, priority);
         // Who comes while others wait must not overtake them.
-        let waiter = match subjects.iter().find_map(|subject| self.queues.join_if_busy(subject, priority)) {
-            Some(waiter) => waiter,
-            None => {
-                let refusal = match self.admit(subjects.clone(), amounts).await {
+        let busy = subjects.iter().find_map(|subject| self.queues.join_if_busy(subject, rank));
+        let full = busy.as_ref().and_then(|joined| joined.as_ref().err());
+        if let Some(refused) = full.and_then(|Full(subject)| subject.refuses(claim, self.now(), self.share())) {
+            return Err(Box::new(Refusal { refused, standing: Standing::default() }));
+        }
+        let mut waiter = match busy {
+            Some(Ok(waiter)) => waiter,
+            _ => {
+                let refusal = match self.admit_claim(subjects.clone(), claim).await {
                     Ok(reservation) => return Ok(reservation),
                     Err(refusal) => refusal,
                 };
-                match self.queues.join(&refusal.refused.subject, priority) {
-                    Some(waiter) => waiter,
-                    None => return Err(refusal),
+                match self.queues.join(&refusal.refused.subject, rank) {
+                    Ok(waiter) => waiter,
+                    Err(Full(_)) => return Err(refusal),
                 }
             }
         };
         loop {
-            let mut freed = pin!(waiter.subject.freed.notified());
+            let subject = waiter.subject.clone();
+            let mut freed = pin!(subject.freed.notified());
             freed.as_mut().enable();
             let mut again = deadline;
             if waiter.is_first() || Instant::now() >= deadline {
-                let refusal = match self.admit(subjects.clone(), amounts).await {
+                let refusal = match self.admit_claim(subjects.clone(), claim).await {
                     Ok(reservation) => return Ok(reservation),
                     Err(refusal) => refusal,
                 };
                 let refused = &refusal.refused;
-                let room = Instant::now() + Duration::from_millis(refused.until.saturating_sub(self.now()).min(NEVER));
-                if Instant::now() >= deadline || (room > deadline && refused.rule.what != What::Concurrent) {
+                let wait = refused.until.saturating_sub(self.now()).min(NEVER);
+                let room = Instant::now() + Duration::from_millis(wait);
+                if Instant::now() >= deadline || (room > deadline && wait > WHILE_OTHERS_RUN) {
                     return Err(refusal);
+                }
+                if refused.subject != subject {
+                    // Those behind it here may have room.
+                    waiter = match self.queues.join_as(&refused.subject, waiter.turn) {
+                        Ok(waiter) => waiter,
+                        Err(Full(_)) => return Err(refusal),
+                    };
+                    continue;
                 }
                 again = room.min(deadline);
             }
@@ -94,25 +139,34 @@ impl Limits {
     }
 }
 
+/// So many wait there already that nobody else may.
+#[derive(Debug)]
+pub(super) struct Full(Arc<Subject>);
+
 impl Queues {
-    fn join_if_busy(&self, subject: &Arc<Subject>, priority: u32) -> Option<Waiter<'_>> {
+    /// Waits with those who wait at `subject`; `None`: nobody does.
+    fn join_if_busy(&self, subject: &Arc<Subject>, rank: Rank) -> Option<Result<Waiter<'_>, Full>> {
         let busy = {
             let waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
             waiting.get(&id(subject)).is_some_and(|queue| !queue.is_empty())
         };
-        busy.then(|| self.join(subject, priority)).flatten()
+        busy.then(|| self.join(subject, rank))
     }
 
-    fn join(&self, subject: &Arc<Subject>, priority: u32) -> Option<Waiter<'_>> {
+    pub(super) fn join(&self, subject: &Arc<Subject>, rank: Rank) -> Result<Waiter<'_>, Full> {
+        self.join_as(subject, (Reverse(rank), self.next.fetch_add(1, Relaxed)))
+    }
+
+    /// In the turn that it had elsewhere.
+    fn join_as(&self, subject: &Arc<Subject>, turn: Turn) -> Result<Waiter<'_>, Full> {
         let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
         let queue = waiting.entry(id(subject)).or_default();
         if queue.len() >= MOST {
-            return None;
+            return Err(Full(subject.clone()));
         }
-        let turn = (Reverse(priority), self.next.fetch_add(1, Relaxed));
         let called = Arc::new(Notify::new());
         queue.insert(turn, called.clone());
-        Some(Waiter { queues: self, subject: subject.clone(), turn, called })
+        Ok(Waiter { queues: self, subject: subject.clone(), turn, called })
     }
 
     /// Requests that wait now.

@@ -42,7 +42,7 @@ pub fn book_own(gateway: &Gateway, exchange: &Exchange) {
 
 /// Puts a record in the ledger and its cost in the metrics.
 pub fn enter(gateway: &Gateway, exchange: &Exchange, record: &Record<'_>) {
-    if record.usage_source != UsageSource::None
+    if record.costs()
         && let (Some(provider), Some(model)) = (&record.provider, &record.upstream_model)
     {
         gateway.telemetry.metrics.spent(provider, model, exchange.is_direct(), record.key.as_deref(), record.cost);
@@ -55,8 +55,9 @@ pub fn enter(gateway: &Gateway, exchange: &Exchange, record: &Record<'_>) {
 /// What all records of an exchange have in common.
 fn common(exchange: &Exchange) -> Record<'_> {
     let labels = exchange.labels.as_deref();
-    let own = exchange.key.iter().flat_map(|key| key.tags()).map(String::as_str);
-    let tags: Tags<'_> = own.chain(labels.into_iter().flat_map(|labels| labels.tags())).collect();
+    let mut tags: Tags<'_> = exchange.key.iter().flat_map(|key| key.tags()).map(String::as_str).collect();
+    let key_tags = tags.len();
+    tags.extend(labels.into_iter().flat_map(|labels| labels.tags()));
     Record {
         id: (&*exchange.id).into(),
         at: micros(exchange.at),
@@ -69,6 +70,7 @@ fn common(exchange: &Exchange) -> Record<'_> {
         team: exchange.key.as_ref().and_then(|key| key.team()).map(Into::into),
         owner: exchange.key.as_ref().and_then(|key| key.owner()).map(Into::into),
         tags,
+        key_tags,
         customer: labels.and_then(|labels| labels.customer()).map(Into::into),
         metadata: labels.into_iter().flat_map(|labels| labels.metadata()).collect(),
         operation: exchange.endpoint.as_ref().map_or("unknown", |endpoint| endpoint.operation.as_str()).into(),
@@ -108,7 +110,9 @@ fn record(exchange: &Exchange) -> Record<'_> {
         usage_source,
         service_tier: seen.and_then(|seen| seen.service_tier.as_deref()).map(Into::into),
         cost,
-        price_map: cost.filter(|_| usage_source != UsageSource::None).map(|_| exchange.snapshot.price_map().into()),
+        price_map: cost
+            .filter(|cost| usage_source != UsageSource::None || *cost > 0)
+            .map(|_| exchange.snapshot.price_map().into()),
         ..common(exchange)
     }
 }

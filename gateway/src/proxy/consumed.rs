@@ -41,7 +41,7 @@ impl Consumed {
 
     /// Of an answer about which only its usage is known.
     pub fn reported(usage: Usage) -> Self {
-        Self { usage: Some(usage), source: UsageSource::Provider, ..Self::default() }
+        Self { usage: Some(usage), source: told_by_provider(&usage), ..Self::default() }
     }
 
     /// The same, of an answer that names `model` and `tier`.
@@ -54,6 +54,11 @@ impl Consumed {
         let known = usage.total_output().unwrap_or(0);
         usage.output = Some(usage.output.unwrap_or(0).saturating_add(tokens.max(1).saturating_sub(known)));
     }
+}
+
+/// Where usage comes from that an observer has: it counts pictures itself, and the gateway characters.
+fn told_by_provider(usage: &Usage) -> UsageSource {
+    if usage.told().is_some() { UsageSource::Provider } else { UsageSource::Estimated }
 }
 
 impl Exchange {
@@ -149,6 +154,7 @@ impl Exchange {
     pub fn consumed_by_loser(&self, outcome: Outcome, reported: Option<Usage>) -> Option<Box<Consumed>> {
         let given_up = matches!(outcome, Outcome::Hedged | Outcome::ClientLeft);
         let prompt = self.request.as_ref().and_then(|request| request.prompt_tokens()).filter(|_| given_up);
+        let reported = if given_up { self.with_pieces(reported) } else { reported };
         let consumed = match reported {
             Some(usage) => Consumed::reported(usage),
             None => Consumed::estimated(None, prompt, None),
@@ -161,20 +167,37 @@ impl Exchange {
         if let Some(consumed) = self.attempt().and_then(|attempt| attempt.consumed.as_deref()) {
             return (consumed.usage, consumed.source);
         }
-        let usage = self.observer.as_ref().filter(|_| !super::resume::is_asking(self)).and_then(Observer::own_usage);
-        let source = match usage {
-            None => UsageSource::None,
-            Some(_) if self.drained() => UsageSource::Drained,
-            Some(_) => UsageSource::Provider,
+        let observer = self.observer.as_ref().filter(|_| !super::resume::is_asking(self));
+        let told = observer.and_then(Observer::own_usage);
+        let usage = if self.is_answered() { self.with_pieces(told) } else { told };
+        let source = match usage.as_ref().map_or(UsageSource::None, told_by_provider) {
+            UsageSource::Provider if self.drained() => UsageSource::Drained,
+            source => source,
         };
         (usage, source)
     }
 
+    /// Whether what was asked for is being given, by an attempt and at a price.
+    fn is_answered(&self) -> bool {
+        let status = self.attempt().and_then(|attempt| attempt.status);
+        let seen = self.observer.as_ref().map(Observer::seen);
+        status.is_some_and(|status| (200..300).contains(&status))
+            && seen.is_some_and(|seen| (seen.first_output || seen.complete) && seen.error.is_none())
+            && self.operation().is_some_and(Operation::costs)
+    }
+
+    /// What an answer consumed of which `told` is told in it: of speech the text is billed.
+    pub fn with_pieces(&self, told: Option<Usage>) -> Option<Usage> {
+        let characters = self.pieces.characters;
+        if characters.is_none() { told } else { Some(Usage { characters, ..told.unwrap_or_default() }) }
+    }
+
     /// What it cost, in pico-dollars; `None`: not known.
     pub fn cost(&self) -> Option<u64> {
-        let (usage, _) = self.consumed();
+        // A request may have a price, whatever is told of its usage.
+        let usage = self.consumed().0.or_else(|| self.is_answered().then(Usage::default))?;
         let tier = self.observer.as_ref().and_then(|observer| observer.seen().service_tier.as_deref());
-        self.attempt()?.price()?.cost(&usage?, tier).total()
+        self.attempt()?.price()?.cost(&usage, tier).total()
     }
 
     /// Whether the client left and the answer was read all the same.

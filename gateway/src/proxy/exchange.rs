@@ -6,7 +6,7 @@ use std::time::{Duration, Instant, SystemTime};
 use ai_gateway_providers::answer::{AnswerForm, Observer};
 use ai_gateway_providers::endpoint::Endpoint;
 use ai_gateway_providers::error::ApiError;
-use ai_gateway_providers::scan::{BodyFacts, CacheField, RequestScan};
+use ai_gateway_providers::scan::{BodyFacts, CacheField, Pieces, RequestScan};
 use ai_gateway_providers::{Dialect, Operation};
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue};
@@ -84,6 +84,8 @@ pub struct Exchange {
     pub replay: Option<Replay>,
     /// Estimated tokens of the prompt, and the most of the answer.
     pub expected: (u64, u64),
+    /// What it asks for that is billed by the piece.
+    pub pieces: Pieces,
     /// What it holds of its limits.
     pub reservation: Option<Reserved>,
     /// How the client stands with its limits.
@@ -213,6 +215,7 @@ impl Exchange {
             hedge: None,
             replay: None,
             expected: (0, 0),
+            pieces: Pieces::default(),
             reservation: None,
             standing: Standing::default(),
             observer: None,

@@ -25,7 +25,8 @@ const UNBOUNDED_OUTPUT: u64 = 1_000;
 /// A wait that is longer than this is not worth a client's automatic retry.
 const LONG_WAIT: u64 = 60_000;
 
-/// Reserves what the request may use, whose plan is known. Where the configuration lets requests wait for room, this waits.
+/// Reserves what the request may use, whose plan is known, and counts it, unless [`admit_free`] has. Where the configuration
+/// lets requests wait for room, this waits.
 ///
 /// # Errors
 /// The client left meanwhile.
@@ -38,7 +39,7 @@ pub async fn admit(
     admit_for(gateway, session, exchange, amounts).await
 }
 
-/// Counts a request that needs no call of its own, once: it takes no tokens and no money.
+/// Counts a request of which it is not known yet whether it needs a call of its own, once: it takes no tokens and no money.
 ///
 /// # Errors
 /// As [`admit`].
@@ -65,7 +66,14 @@ async fn admit_for(
     }
     let limits = &gateway.limits;
     let priority = exchange.key.as_ref().map_or(0, |key| key.priority());
-    let admission = limits.admit_in_turn(subjects, amounts, priority);
+    let is_counted = exchange.reservation.is_some();
+    let admission = async {
+        if is_counted {
+            limits.extend_in_turn(subjects, amounts, priority).await
+        } else {
+            limits.admit_in_turn(subjects, amounts, priority).await
+        }
+    };
     let admitted = if limits.lets_wait() {
         tokio::select! {
             biased;
@@ -78,7 +86,7 @@ async fn admit_for(
     Ok(match admitted {
         Ok(reservation) => {
             exchange.standing = reservation.standing;
-            exchange.reservation = Some(reservation);
+            exchange.reservation = Some(reservation.after(exchange.reservation.take()));
             Ok(())
         }
         Err(refusal) => {
@@ -113,7 +121,8 @@ fn expected(exchange: &Exchange) -> Amounts {
         let Target { known, traits, .. } = &*candidate.target;
         // A budget is for certain only if all that an answer may cost is put by; nobody is refused for it as long as money is left.
         let longest = traits.max_output.or(known.max_output).filter(|_| unbounded).unwrap_or(output);
-        known.price.as_ref().and_then(|price| price.expected(bytes.unwrap_or(prompt), longest)).unwrap_or(0)
+        let tokens = Usage { input: Some(bytes.unwrap_or(prompt)), output: Some(longest), ..exchange.pieces.usage() };
+        known.price.as_ref().map_or(0, |price| price.cost(&tokens, None).known())
     });
     Amounts { tokens: prompt.saturating_add(output), cost: costs.max().unwrap_or(0) }
 }
@@ -157,6 +166,11 @@ pub fn begin(exchange: &mut Exchange, next: &Taken) -> Result<Option<Reservation
 pub fn hold(exchange: &Exchange, target: &Target) -> Result<Option<Reservation>, ()> {
     let Some(subject) = &target.limits else { return Ok(None) };
     exchange.snapshot.bounds.begin(subject, of_attempt(exchange)).map(Some).ok_or(())
+}
+
+/// [`hold`] of a call that is made also if the target's own limits are reached.
+pub fn hold_anyway(exchange: &Exchange, target: &Target) -> Option<Reservation> {
+    exchange.snapshot.bounds.begin_anyway(target.limits.as_ref()?, of_attempt(exchange))
 }
 
 /// Gives back what an attempt that is over holds of its target's limits, less what it has used.
@@ -241,6 +255,14 @@ pub fn charge(limits: &Arc<Limits>, shadow: &Exchange, attempt: &mut Attempt) {
     limits.charge(subjects(limits, shadow), used);
 }
 
+/// Books what a call of the gateway's own has used.
+pub fn charge_own(limits: &Arc<Limits>, own: &Exchange) {
+    let used = used(own);
+    if used != Amounts::default() {
+        limits.charge(subjects(limits, own), used);
+    }
+}
+
 /// What an attempt is known to have consumed, at its target's price.
 fn of_consumed(attempt: &Attempt) -> Amounts {
     let usage = attempt.consumed.as_ref().and_then(|consumed| Some((consumed.usage?, consumed.tier.as_deref())));
@@ -263,7 +285,10 @@ fn used(exchange: &Exchange) -> Amounts {
     let Some(observer) = &exchange.observer else { return nothing };
     let seen = observer.seen();
     if let (Some(usage), _) = exchange.consumed() {
-        return amounts(attempt, &usage, seen.service_tier.as_deref());
+        let used = amounts(attempt, &usage, seen.service_tier.as_deref());
+        // Where no tokens are told, the text to speak or draw counts for them.
+        let tokens = if usage.told().is_some() { used.tokens } else { exchange.expected.0 };
+        return Amounts { tokens, ..used };
     }
     let answered = attempt.status.is_some_and(|status| (200..300).contains(&status));
     if !seen.first_output || !answered || exchange.resume.is_some() {

@@ -248,6 +248,8 @@ impl ProxyHttp for Gateway {
             && !exchange.lacks_usage()
             && !plugins::wants_whole_answers(exchange)
         {
+            // What a second call has consumed that still runs is settled with the rest.
+            calls::give_up(exchange);
             exchange.settle_call();
             if !exchange.has_uncounted() {
                 limit::settle(exchange);

@@ -7,7 +7,7 @@ use ai_gateway_providers::codec::Call;
 use ai_gateway_providers::endpoint::{BodyKind, Endpoint, EndpointError, match_endpoint, match_own};
 use ai_gateway_providers::error::{ApiError, ErrorKind};
 use ai_gateway_providers::own::scan_request;
-use ai_gateway_providers::scan::{BodyFacts, RequestScan, opening, scan_multipart};
+use ai_gateway_providers::scan::{BodyFacts, Pieces, RequestScan, opening, scan_multipart};
 use ai_gateway_providers::{Dialect, Operation};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue};
@@ -195,6 +195,7 @@ fn betas(headers: &HeaderMap) -> Option<Box<str>> {
 pub fn choose_targets(headers: &HeaderMap, exchange: &mut Exchange, planner: &mut Planner<'_>) -> Result<(), Refusal> {
     let (Some(request), Some(endpoint)) = (&exchange.request, &exchange.endpoint) else { return Ok(()) };
     exchange.expected = limit::tokens(exchange, request, endpoint);
+    exchange.pieces = Pieces::of(&request.body, endpoint.operation);
     let keeper = stored::keeper_of_previous(planner.continuity, exchange)?;
     let against = |target: &Target| {
         let keeps = keeper.as_ref().is_none_or(|keeper| *keeper == target.provider.name);

@@ -175,7 +175,7 @@ pub fn next_attempt(exchange: &mut Exchange, continuity: &Continuity) -> Result<
         let Some(resume) = &exchange.resume else { break };
         if let Ok(encoded) = encode::encode_rest(&taken.target, route, &resume.said, exchange, continuity) {
             // One whose own limits are reached goes on all the same: half an answer is worth nothing.
-            let held = limit::hold(exchange, &taken.target).unwrap_or_default();
+            let held = limit::hold_anyway(exchange, &taken.target);
             return Ok(Attempt::new(taken, encoded, clocks).holding(held));
         }
         let found = find_next(exchange);

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use ai_gateway_providers::Dialect;
 use ai_gateway_providers::endpoint::{BodyKind, Endpoint};
 use ai_gateway_providers::error::{ApiError, ErrorKind};
+use ai_gateway_providers::price::Price;
 use ai_gateway_providers::scan::{FieldEdits, RequestScan, cache_field, fallbacks_of};
 use bytes::Bytes;
 use pingora_http::RequestHeader;
@@ -17,7 +18,7 @@ use super::Exchange;
 use super::plan::{self, Planner};
 use crate::config::Right;
 use crate::routing::rules::{Asked, Decision, Destination, Facts};
-use crate::snapshot::Model;
+use crate::snapshot::{Model, Target};
 
 /// The most models that a client may name to fall back on.
 const MAX_FALLBACKS: usize = 8;
@@ -123,7 +124,9 @@ fn resolve(exchange: &Exchange, asked: Option<&str>, decided: Option<Arc<Model>>
         ApiError::new(ErrorKind::ModelNotFound, format!("the model `{name}` does not exist or this key may not use it"))
             .with_param("model")
     })?;
-    if exchange.snapshot.prices.require && model.targets.iter().any(|target| target.known.price.is_none()) {
+    let serves = |price: &Price| exchange.operation().is_none_or(|operation| price.serves(operation));
+    let has_price = |target: &Arc<Target>| target.known.price.as_ref().is_some_and(serves);
+    if exchange.snapshot.prices.require && !model.targets.iter().all(has_price) {
         let message = format!("the price of the model `{}` is not known, and this gateway requires one", model.name);
         return Err(ApiError::new(ErrorKind::Forbidden, message).with_param("model"));
     }

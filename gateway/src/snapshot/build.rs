@@ -70,6 +70,7 @@ impl Snapshot {
             .iter()
             .map(|(name, provider)| Ok((name.clone(), Arc::new(build_provider(provider, mock)?))))
             .collect::<Result<HashMap<_, _>, BuildError>>()?;
+        limits.know_targets(config);
         let models = config
             .models
             .iter()

@@ -121,7 +121,7 @@ impl Target {
             known: config.known.clone(),
             states,
             time: limits.time().clone(),
-            limits: (!config.rules.is_empty()).then(|| limits.subject(Kind::Target, &config.id())),
+            limits: limits.find(Kind::Target, &config.id()),
             turn: Arc::default(),
         }
     }

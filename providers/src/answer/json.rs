@@ -20,6 +20,8 @@ const KEYS: &[&[u8]] = &[
     b"model",
     b"error",
     b"service_tier",
+    // Bedrock
+    b"serviceTier",
     // Groq
     b"x_groq",
     // Whisper, verbose
@@ -200,8 +202,8 @@ impl JsonScan {
             None => (block, false),
         };
         let closing = u32::from(brackets(block, b'}'));
-        if self.depth.saturating_sub(closing) <= 1 {
-            return self.out_of_nested(block, notes);
+        if self.depth.saturating_sub(closing) <= 1 || (self.has_pictures(notes) && !block.is_empty()) {
+            return self.byte_by_byte(block, notes);
         }
         self.depth = (self.depth - closing).saturating_add(u32::from(brackets(block, b'{')));
         if string {
@@ -212,13 +214,23 @@ impl JsonScan {
         taken
     }
 
-    /// Byte by byte, as `block` may end the nested value.
-    fn out_of_nested(&mut self, block: &[u8], notes: &mut Notes) -> usize {
+    /// Whether the elements of the value being read are the pictures that were asked for.
+    fn has_pictures(&self, notes: &Notes) -> bool {
+        notes.operation == Operation::Images && self.object && self.key == b"data"
+    }
+
+    /// `block` may end the nested value, or the beginning of its elements is of interest.
+    fn byte_by_byte(&mut self, block: &[u8], notes: &mut Notes) -> usize {
         let mut taken = 0;
         for &byte in block {
             taken += 1;
             match byte | 0x20 {
-                b'{' => self.depth = self.depth.saturating_add(1),
+                b'{' => {
+                    if self.depth == 2 && self.has_pictures(notes) {
+                        notes.picture();
+                    }
+                    self.depth = self.depth.saturating_add(1);
+                }
                 b'}' => self.depth -= 1,
                 _ => {}
             }
@@ -263,8 +275,10 @@ fn on_value(key: &[u8], value: &[u8], notes: &mut Notes) {
         b"error" => on_error(value, notes),
         b"message" if matches!(notes.dialect, Dialect::Bedrock | Dialect::Cohere) => on_error(value, notes),
         b"duration" if notes.operation != Operation::Transcription => {}
-        b"service_tier" | b"duration" | b"x_groq" => match serde_json::from_slice::<Value>(value) {
+        b"serviceTier" if notes.dialect != Dialect::Bedrock => {}
+        b"service_tier" | b"serviceTier" | b"duration" | b"x_groq" => match serde_json::from_slice::<Value>(value) {
             Ok(value) if key == b"service_tier" => notes.tier(&value),
+            Ok(value) if key == b"serviceTier" => notes.tier(&value["type"]),
             Ok(value) if key == b"duration" => notes.report(&Report::audio_duration(&value)),
             Ok(value) => {
                 if let Some(usage) = value.get("usage") {

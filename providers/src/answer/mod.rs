@@ -39,7 +39,7 @@ use crate::common::{Losses, TurnMemory};
 use crate::dialect::{Dialect, Operation};
 use crate::error::{ApiError, decode_value};
 use crate::usage::Usage;
-use crate::usage::report::Report;
+use crate::usage::report::{Report, gemini_tier};
 
 /// How the answer's body is framed; its content type tells.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -351,10 +351,19 @@ impl Notes {
                 if let Some(tier) = value.get("service_tier") {
                     self.tier(tier);
                 }
+                if let Some(tier) = gemini_tier(&value).filter(|_| self.dialect == Dialect::Gemini) {
+                    self.seen.service_tier = Some(tier);
+                }
                 self.report(&Report::read(self.dialect, self.operation, &value));
             }
             Err(_) => self.unreadable(),
         }
+    }
+
+    /// A picture has come.
+    fn picture(&mut self) {
+        self.report.picture();
+        self.seen.usage = self.report.usage();
     }
 
     fn report(&mut self, report: &Report) {

@@ -94,6 +94,9 @@ fn on_type(name: &[u8], data: &[u8], notes: &mut Notes) {
             if let Some(usage) = event.usage {
                 notes.usage(raw::bytes(usage));
             }
+            if name.starts_with(b"image_") {
+                notes.picture();
+            }
             if !notes.seen.first_output {
                 notes.output();
             }

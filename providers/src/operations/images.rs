@@ -214,7 +214,9 @@ pub(super) fn translate_answer(from: Wire, to: Wire, body: &[u8], about: &About<
             "the provider gave no image: its filters declined the prompt",
         ));
     }
-    Ok(Answered { body: write_answer(&images, usage.as_ref(), about), losses: Losses::default(), usage })
+    let body = write_answer(&images, usage.as_ref(), about);
+    let usage = Usage { images: Some(images.len() as u64), ..usage.unwrap_or_default() };
+    Ok(Answered { body, losses: Losses::default(), usage: Some(usage) })
 }
 
 fn read_imagen(body: &[u8]) -> Result<Vec<Image<'_>>, ApiError> {
@@ -327,14 +329,18 @@ mod tests {
             {"raiFilteredReason": "no"}]});
         assert_eq!(
             answer(Wire::Vertex, &imagen).unwrap(),
-            (json!({"created": 7, "data": [{"b64_json": "QQ==", "revised_prompt": "A cat."}]}), None)
+            (
+                json!({"created": 7, "data": [{"b64_json": "QQ==", "revised_prompt": "A cat."}]}),
+                Some(Usage { images: Some(1), ..Usage::default() })
+            )
         );
         let gemini = json!({"candidates": [{"content": {"parts": [{"thought": true, "inlineData": {"data": "WA=="}},
             {"text": "Here:"}, {"inlineData": {"mimeType": "image/png", "data": "QQ=="}}]}}],
             "usageMetadata": {"promptTokenCount": 3, "candidatesTokenCount": 1290, "totalTokenCount": 1293,
                 "candidatesTokensDetails": [{"modality": "IMAGE", "tokenCount": 1290}]}});
         let (body, usage) = answer(Wire::Gemini, &gemini).unwrap();
-        assert_eq!(usage.unwrap().image_output, Some(1290));
+        let usage = usage.unwrap();
+        assert_eq!((usage.image_output, usage.images), (Some(1290), Some(1)));
         assert_eq!(body["data"], json!([{"b64_json": "QQ=="}]));
         assert_eq!(body["usage"]["total_tokens"], 1293);
         for (wire, body) in [

@@ -10,7 +10,10 @@
 //! - The whole prompt, cached parts included, decides the step (`above`), and the step counts for the whole request.
 //! - The service tier is the one that the answer names. Where it has no price for a bucket, the standard one counts;
 //!   where it has none for a step, the dearer of its own and the step's standard price.
-//! - Seconds of audio are billed only where the provider counted no input tokens.
+//! - Seconds of audio, characters and pictures stand for tokens. Where a model has a price for tokens, they are billed only if the
+//!   provider counted no such tokens: of input, of both, of output. Where it has none, they are billed, and what tokens the provider
+//!   tells besides costs nothing more.
+//! - A request may have a price beside all that, which is its tier's standard one. Where it is the only one, it is the whole cost.
 
 mod decimal;
 pub mod import;
@@ -21,7 +24,7 @@ mod rate;
 pub use map::{Lookup, Model, PriceMap, SheetError};
 pub use rate::{Dollars, PerMillion, Rate, Tier, Unit, per_million};
 
-use crate::Usage;
+use crate::{Operation, Usage};
 
 /// The prices of one model.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -41,7 +44,7 @@ pub struct Cost {
     pub cache_write: u64,
     /// Output of every kind.
     pub output: u64,
-    /// Searches, seconds, requests.
+    /// Searches, seconds, characters, pictures, requests.
     pub other: u64,
     /// Something that was used and has no price, the first such unit: the parts are then less than the whole.
     pub unpriced: Option<Unit>,
@@ -114,10 +117,28 @@ impl Price {
             audio_input_ms,
             search_units,
             web_searches,
+            characters,
+            images,
         } = *usage;
         let prompt = usage.total_input().unwrap_or(0);
-        let mut bill = Bill { price: self, tier: Tier::of_answer(service_tier), prompt, unpriced: None };
-        let seconds = audio_input_ms.filter(|_| prompt == 0);
+        let request = self.step(Unit::Request, Tier::Standard, prompt).map_or(0, |rate| rate.pico);
+        if self.is_by_request() {
+            return Cost { other: request, ..Cost::default() };
+        }
+        let mut bill =
+            Bill { price: self, tier: Tier::of_answer(service_tier), prompt, tokens_are_free: false, unpriced: None };
+        let by_token = self.has_any(Unit::is_token);
+        let instead_of =
+            |tokens: Option<u64>, count: Option<u64>| count.filter(|_| !by_token || tokens.is_none_or(|n| n == 0));
+        let seconds = instead_of(usage.total_input(), audio_input_ms);
+        let pieces = [
+            (Unit::Character, instead_of(usage.total(), characters)),
+            (Unit::Image, instead_of(usage.total_output(), images)),
+        ];
+        let has_price =
+            |(unit, count): (Unit, Option<u64>)| count.is_some_and(|n| n > 0) && self.has_any(|own| own == unit);
+        bill.tokens_are_free =
+            !by_token && (pieces.into_iter().any(has_price) || has_price((Unit::AudioSecond, seconds)));
         let input = bill.sum([(Unit::Input, input), (Unit::AudioInput, audio_input), (Unit::ImageInput, image_input)]);
         let cache_read = bill.sum([(Unit::CacheRead, cache_read)]);
         let cache_write = bill.sum([(Unit::CacheWrite, cache_write_5m), (Unit::CacheWrite1h, cache_write_1h)]);
@@ -127,15 +148,39 @@ impl Price {
             (Unit::AudioOutput, audio_output),
             (Unit::ImageOutput, image_output),
         ]);
-        let request = self.step(Unit::Request, Tier::Standard, prompt).map_or(0, |rate| rate.pico);
         let other = bill
             .sum([(Unit::SearchUnit, search_units), (Unit::WebSearch, web_searches)])
+            .saturating_add(bill.sum(pieces))
             .saturating_add(bill.milliseconds(seconds))
             .saturating_add(request);
         if *usage == Usage::default() {
             bill.unpriced = Some(Unit::Input);
         }
         Cost { input, cache_read, cache_write, output, other, unpriced: bill.unpriced }
+    }
+
+    fn has_any(&self, is: impl Fn(Unit) -> bool) -> bool {
+        self.rates.iter().any(|rate| is(rate.unit))
+    }
+
+    /// Whether a request has a price and nothing else has.
+    fn is_by_request(&self) -> bool {
+        self.has_any(|unit| unit == Unit::Request) && !self.has_any(|unit| unit != Unit::Request)
+    }
+
+    /// Whether it has a price for what `operation` is billed by, if that [costs](Operation::costs) something.
+    #[must_use]
+    pub fn serves(&self, operation: Operation) -> bool {
+        let units: &[Unit] = match operation {
+            Operation::Chat | Operation::Completions => &[Unit::Input, Unit::Output],
+            Operation::Embeddings => &[Unit::Input],
+            Operation::Rerank => &[Unit::SearchUnit, Unit::Input],
+            Operation::Images => &[Unit::Image, Unit::ImageOutput, Unit::Output],
+            Operation::Speech => &[Unit::Character, Unit::AudioOutput, Unit::Output],
+            Operation::Transcription => &[Unit::AudioSecond, Unit::AudioInput, Unit::Input],
+            Operation::Moderation | Operation::CountTokens | Operation::Models | Operation::Stored => &[],
+        };
+        !operation.costs() || self.has_any(|unit| unit == Unit::Request || units.contains(&unit))
     }
 
     /// What a request costs in pico-dollars if its prompt is read anew and the answer is so long, at the standard tier;
@@ -152,6 +197,8 @@ struct Bill<'a> {
     price: &'a Price,
     tier: Tier,
     prompt: u64,
+    /// Something else is billed in their place.
+    tokens_are_free: bool,
     unpriced: Option<Unit>,
 }
 
@@ -162,7 +209,7 @@ impl Bill<'_> {
     }
 
     fn times(&mut self, unit: Unit, count: u64) -> u128 {
-        if count == 0 {
+        if count == 0 || (self.tokens_are_free && unit.is_token()) {
             return 0;
         }
         match self.price.of(unit, self.tier, self.prompt) {

@@ -71,6 +71,25 @@ words! {
 }
 
 impl Unit {
+    /// Whether it is a token of some kind.
+    pub(super) const fn is_token(self) -> bool {
+        match self {
+            Self::Input
+            | Self::CacheRead
+            | Self::CacheWrite
+            | Self::CacheWrite1h
+            | Self::AudioInput
+            | Self::ImageInput
+            | Self::Output
+            | Self::Reasoning
+            | Self::AudioOutput
+            | Self::ImageOutput => true,
+            Self::AudioSecond | Self::SearchUnit | Self::WebSearch | Self::Request | Self::Character | Self::Image => {
+                false
+            }
+        }
+    }
+
     /// The unit whose price counts where this one has none: nobody publishes a price for what costs the same.
     pub(super) const fn stands_for(self) -> Option<Self> {
         match self {

@@ -52,6 +52,12 @@ pub struct Usage {
     /// Web searches that the provider ran.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub web_searches: Option<u64>,
+    /// Characters of text that were spoken. No provider tells them: whoever sent the request counts them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub characters: Option<u64>,
+    /// Pictures made by an operation that makes nothing else, counted in its answer.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub images: Option<u64>,
 }
 
 impl Usage {
@@ -77,6 +83,13 @@ impl Usage {
     #[must_use]
     pub fn total(&self) -> Option<u64> {
         sum([self.total_input(), self.total_output()])
+    }
+
+    /// What the provider itself told of it: not what was counted in the request and the answer. `None` if it told nothing.
+    #[must_use]
+    pub fn told(&self) -> Option<Self> {
+        let told = Self { characters: None, images: None, ..*self };
+        (told != Self::default()).then_some(told)
     }
 
     /// What two calls consumed together. A bucket that neither reported stays unreported.
@@ -117,6 +130,8 @@ impl Usage {
             audio_input_ms,
             search_units,
             web_searches,
+            characters,
+            images,
         } = *other;
         Self {
             input: with(self.input, input),
@@ -132,6 +147,8 @@ impl Usage {
             audio_input_ms: with(self.audio_input_ms, audio_input_ms),
             search_units: with(self.search_units, search_units),
             web_searches: with(self.web_searches, web_searches),
+            characters: with(self.characters, characters),
+            images: with(self.images, images),
         }
     }
 }

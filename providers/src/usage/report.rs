@@ -26,6 +26,7 @@ pub(crate) struct Report {
     audio_input_ms: Option<u64>,
     search_units: Option<u64>,
     web_searches: Option<u64>,
+    images: Option<u64>,
 }
 
 impl Report {
@@ -80,6 +81,7 @@ impl Report {
             search_units: count(usage, "search_units").or_else(|| count(&usage["billed_units"], "search_units")),
             web_searches: count(&usage["server_tool_use_details"], "web_search_requests")
                 .or_else(|| count(usage, "num_search_queries")),
+            images: None,
         }
     }
 
@@ -169,6 +171,11 @@ impl Report {
         Self { audio_input_ms: milliseconds(seconds), ..Self::default() }
     }
 
+    /// One more picture is in the answer.
+    pub(crate) fn picture(&mut self) {
+        self.images = add(self.images, Some(1));
+    }
+
     /// Takes a later report of the same answer in.
     pub(crate) fn merge(&mut self, later: &Self) {
         let Self {
@@ -188,6 +195,7 @@ impl Report {
             audio_input_ms,
             search_units,
             web_searches,
+            images,
         } = later;
         self.input_excludes_cache |= *input_excludes_cache;
         raise(&mut self.input, *input);
@@ -205,6 +213,7 @@ impl Report {
         raise(&mut self.audio_input_ms, *audio_input_ms);
         raise(&mut self.search_units, *search_units);
         raise(&mut self.web_searches, *web_searches);
+        raise(&mut self.images, *images);
     }
 
     /// The counts made disjoint; `None` if there is none. The totals are what the provider said, also where its details
@@ -253,9 +262,20 @@ impl Report {
             audio_input_ms: self.audio_input_ms,
             search_units: self.search_units,
             web_searches: self.web_searches,
+            characters: None,
+            images: self.images,
         };
         (usage != Usage::default()).then_some(usage)
     }
+}
+
+/// The service tier that Gemini's `usageMetadata` names, in the common words: the Gemini API's `serviceTier`, Vertex AI's
+/// `trafficType` (<https://cloud.google.com/vertex-ai/generative-ai/docs/reference/rest/v1/GenerateContentResponse#TrafficType>),
+/// whose plain `ON_DEMAND` and provisioned throughput are no tier of their own.
+pub(crate) fn gemini_tier(usage: &Value) -> Option<String> {
+    let own = usage["serviceTier"].as_str();
+    let word = own.or_else(|| usage["trafficType"].as_str()?.strip_prefix("ON_DEMAND_"))?.to_ascii_lowercase();
+    Some(if word == "standard" { "default".to_owned() } else { word })
 }
 
 /// What is left of a total after its details were taken out; `None`: there is no total, and details stand for

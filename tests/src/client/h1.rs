@@ -80,7 +80,10 @@ impl H1 {
 
     /// The bytes of a request.
     pub fn encode(request: &Request) -> Vec<u8> {
-        let mut out = format!("{} {} HTTP/1.1\r\nhost: gateway.test\r\n", request.method, request.target).into_bytes();
+        let mut out = format!("{} {} HTTP/1.1\r\n", request.method, request.target).into_bytes();
+        if !request.headers.iter().any(|(name, _)| name == "host") {
+            out.extend_from_slice(b"host: localhost\r\n");
+        }
         for (name, value) in &request.headers {
             out.extend_from_slice(format!("{name}: {value}\r\n").as_bytes());
         }

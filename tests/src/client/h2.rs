@@ -31,9 +31,8 @@ impl H2 {
 
     /// Like [`H2::open`]; `None` when the peer takes no more streams on this connection.
     pub async fn try_open(&mut self, request: &Request) -> Option<(h2::client::ResponseFuture, SendStream<Bytes>)> {
-        let mut head = http::Request::builder()
-            .method(request.method.as_str())
-            .uri(format!("http://gateway.test{}", request.target));
+        let mut head =
+            http::Request::builder().method(request.method.as_str()).uri(format!("http://localhost{}", request.target));
         for (name, value) in &request.headers {
             head = head.header(name, value);
         }

@@ -31,7 +31,7 @@ pub struct Request {
     pub method: String,
     /// Path and query.
     pub target: String,
-    /// Headers besides `host` and the framing.
+    /// Headers besides the framing; `host` is `localhost` unless it is among them.
     pub headers: Vec<(String, String)>,
     /// The body.
     pub body: Bytes,

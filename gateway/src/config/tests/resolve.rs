@@ -316,3 +316,28 @@ fn caches() {
     assert_eq!(config.cache, CacheConfig { disk: Some(disk), redis: true, ..CacheConfig::default() });
     assert_eq!(parse("[providers.mock]\nkind = \"mock\"").config.cache, CacheConfig::default());
 }
+
+/// What a restart gives back is told before it happens.
+#[test]
+fn a_ledger_that_forgets_before_a_budget_does_is_warned_of() {
+    let warnings = |ledger: &str, per: &str| {
+        let text = format!(
+            "[providers.m]\nkind = 'mock'\n{ledger}\n[[keys]]\nname = 'a'\nhash = 'sha256:{:064}'\nbudget = {{ usd = 5, per = '{per}' }}",
+            0
+        );
+        parse(&text).warnings.len()
+    };
+    let week = "[ledger]\npath = 'l.db'\nretention = '7d'";
+    for (ledger, per, expected) in [
+        (week, "week", 0),
+        (week, "7d", 0),
+        (week, "month", 1),
+        (week, "8d", 1),
+        ("[ledger]\npath = 'l.db'", "month", 0),
+        ("[ledger]\npath = 'l.db'", "total", 1),
+        ("[ledger]\npath = 'l.db'\nretention = 'off'", "total", 0),
+        ("", "total", 0),
+    ] {
+        assert_eq!(warnings(ledger, per), expected, "{ledger} {per}");
+    }
+}

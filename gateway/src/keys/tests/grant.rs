@@ -33,12 +33,12 @@ fn asked(body: serde_json::Value) -> Result<KeyConfig, KeyError> {
 #[test]
 fn within_its_own_it_may() {
     let granted = asked(serde_json::json!({
-        "name": "bot", "models": ["assistant", "openai/gpt-5*", "openai/gpt-*"], "tags": ["eu"], "team": "support",
+        "name": "bot", "models": ["assistant", "openai/gpt-5*", "openai/gpt-*"], "tags": ["eu", "gold"], "team": "support",
         "owner": "somebody", "allow": ["explain"], "expires": "30d",
     }))
     .unwrap();
     assert_eq!(granted.models, models(&["assistant", "openai/gpt-5*", "openai/gpt-*"]));
-    assert_eq!((&*granted.tags, granted.allow), (&["eu".to_owned()][..], vec![Right::Explain]));
+    assert_eq!((&*granted.tags, granted.allow), (&["eu".to_owned(), "gold".to_owned()][..], vec![Right::Explain]));
 }
 
 #[test]
@@ -68,6 +68,9 @@ fn more_is_refused_with_the_field() {
         ("models", serde_json::json!(["assistant*"])),
         ("models", serde_json::json!(["*gpt-*"])),
         ("tags", serde_json::json!(["platinum"])),
+        ("tags", serde_json::json!(["gold", "eu", "platinum"])),
+        // Its spending would not count against the budget of `gold`.
+        ("tags", serde_json::json!(["eu"])),
         ("team", serde_json::json!("research")),
         ("allow", serde_json::json!(["fallbacks"])),
         ("allow", serde_json::json!(["keys"])),

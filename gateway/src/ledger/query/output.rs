@@ -16,7 +16,7 @@ pub fn dollars(pico: u128) -> String {
 }
 
 /// The columns behind those of the group.
-fn columns(totals: &Totals) -> [(&'static str, Cell); 21] {
+fn columns(totals: &Totals) -> [(&'static str, Cell); 23] {
     let Totals { requests, failed, records, usage, cost, unpriced, rerated_cost, rerated } = totals;
     let Usage {
         input,
@@ -32,6 +32,8 @@ fn columns(totals: &Totals) -> [(&'static str, Cell); 21] {
         audio_input_ms,
         search_units,
         web_searches,
+        characters,
+        images,
     } = *usage;
     let count = |value: u64| Cell::Count(Some(value));
     [
@@ -51,6 +53,8 @@ fn columns(totals: &Totals) -> [(&'static str, Cell); 21] {
         ("audio_input_ms", Cell::Count(audio_input_ms)),
         ("search_units", Cell::Count(search_units)),
         ("web_searches", Cell::Count(web_searches)),
+        ("characters", Cell::Count(characters)),
+        ("images", Cell::Count(images)),
         ("cost_usd", Cell::Dollars(Some(*cost))),
         ("unpriced", count(*unpriced)),
         ("rerated_cost_usd", Cell::Dollars((*rerated > 0).then_some(*rerated_cost))),
@@ -203,8 +207,8 @@ mod tests {
         let csv = report().to_csv();
         let mut lines = csv.split("\r\n");
         assert!(lines.next().unwrap().starts_with("customer,day,requests,failed,records,input,cache_read,"));
-        assert_eq!(lines.next().unwrap(), "\"'=1+\"\"x\"\",\n\",2026-11-25,3,0,4,1200,,,,,,0,,,,,,,0.0125,1,,0,1200");
-        assert_eq!(lines.next().unwrap(), ",,0,0,0,,,,,,,,,,,,,,0,0,,0,");
+        assert_eq!(lines.next().unwrap(), "\"'=1+\"\"x\"\",\n\",2026-11-25,3,0,4,1200,,,,,,0,,,,,,,,,0.0125,1,,0,1200");
+        assert_eq!(lines.next().unwrap(), ",,0,0,0,,,,,,,,,,,,,,,,0,0,,0,");
         assert_eq!((lines.next(), lines.next()), (Some(""), None));
     }
 

@@ -1,3 +1,5 @@
+use ai_gateway_providers::Operation;
+
 use super::super::frame;
 use super::super::record::tests::full;
 use super::super::record::{Kind, Record, UsageSource};
@@ -54,6 +56,32 @@ fn sums_by_group() {
     let days: Vec<_> = days.iter().map(|(group, totals)| (group[0].as_deref().unwrap(), totals.requests)).collect();
     assert_eq!(days, [("1970-01-01", 1), ("1970-01-02", 2), ("1970-01-03", 1)]);
     assert_eq!(ask(Query::default()).rows[0].1.records, 5);
+}
+
+/// What a report calls unpriced is what the record says: also an answer without any usage, of what costs something.
+#[test]
+fn an_answer_that_tells_nothing_is_unpriced() {
+    let untold = |n, operation: Operation| Record {
+        operation: operation.as_str().into(),
+        usage: Usage::default(),
+        usage_source: UsageSource::None,
+        ..record(n, "a", &[], None)
+    };
+    let speech = untold(20, Operation::Speech);
+    let others = [
+        Record { at: 21, status: 499, ..speech.clone() },
+        Record { at: 22, fault: Some("upstream".into()), ..speech.clone() },
+        Record { at: 23, provider: None, ..speech.clone() },
+        Record { at: 24, kind: Kind::Shared, ..speech.clone() },
+        Record { at: 25, cost: Some(3), ..speech.clone() },
+        Record { at: 26, usage_source: UsageSource::Estimated, status: 499, ..speech.clone() },
+    ];
+    let records: Vec<Record<'_>> =
+        (0..).zip(Operation::ALL).map(|(n, operation)| untold(n, operation)).chain(others).collect();
+    let unpriced = records.iter().filter(|record| record.costs() && record.cost.is_none()).count() as u64;
+    assert_eq!(unpriced, 7 + 1, "chat, completions, embeddings, rerank, images, speech, transcription; one estimate");
+    let (_dir, ask) = ledger(&records);
+    assert_eq!(ask(Query::default()).rows[0].1.unpriced, unpriced);
 }
 
 #[test]

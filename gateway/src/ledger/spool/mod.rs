@@ -22,7 +22,7 @@ use super::metrics::LedgerMetrics;
 use backlog::Backlog;
 pub use run::{Run, put_aside};
 
-/// How long a disk that hangs may hold a request up.
+/// How long a disk that hangs may hold a request up that is not the one that writes to it.
 const PATIENCE: Duration = Duration::from_millis(100);
 /// A write that takes longer is slow: on a sound disk it is a copy into memory.
 const SLOW: Duration = Duration::from_millis(2);

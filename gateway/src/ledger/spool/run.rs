@@ -12,6 +12,8 @@ use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
+use log::warn;
+
 use super::super::record::micros;
 
 const LOCK: &str = "lock";
@@ -39,7 +41,7 @@ impl Run {
         Ok(Self { dir, _lock: lock })
     }
 
-    /// Claims the folders below `root` whose processes have died.
+    /// Claims the folders below `root` whose processes have died. One that cannot be used, which is somebody else's, is passed over.
     ///
     /// # Errors
     /// `root` cannot be read.
@@ -51,11 +53,14 @@ impl Run {
             if !dir.is_dir() {
                 continue;
             }
-            let lock = open(&dir.join(LOCK))?;
-            match lock.try_lock() {
-                Ok(()) => runs.push(Self { dir, _lock: lock }),
+            let claimed =
+                open(&dir.join(LOCK)).map_err(TryLockError::Error).and_then(|lock| lock.try_lock().map(|()| lock));
+            match claimed {
+                Ok(lock) => runs.push(Self { dir, _lock: lock }),
                 Err(TryLockError::WouldBlock) => {}
-                Err(TryLockError::Error(error)) => return Err(error),
+                Err(TryLockError::Error(error)) => {
+                    warn!("{} in the ledger's spool is left as it is: {error}", dir.display())
+                }
             }
         }
         runs.sort_by(|a, b| a.dir.cmp(&b.dir));
@@ -148,6 +153,15 @@ mod tests {
         }
         claimed.remove().unwrap();
         assert!(!dir.exists() && alive.dir.exists());
+    }
+
+    /// Also for root, who may open everything but a folder as a file.
+    #[test]
+    fn a_folder_that_cannot_be_used_keeps_no_other_from_being_claimed() {
+        let root = tempfile::tempdir().unwrap();
+        fs::create_dir_all(root.path().join("0/lock")).unwrap();
+        drop(Run::create(root.path()).unwrap());
+        assert_eq!(Run::claim_dead(root.path()).unwrap().len(), 1);
     }
 
     #[test]

@@ -60,6 +60,8 @@ const MIGRATIONS: &[M<'static>] = &[
     ),
     M::up("ALTER TABLE usage ADD COLUMN metadata TEXT"),
     M::up("ALTER TABLE usage ADD COLUMN account TEXT"),
+    M::up("ALTER TABLE usage ADD COLUMN key_tags INTEGER"),
+    M::up("ALTER TABLE usage ADD COLUMN characters INTEGER; ALTER TABLE usage ADD COLUMN images INTEGER"),
 ];
 
 /// Opens the file, makes it if it is not there, and brings its tables up to date. A commit outlives a power loss: the segment that

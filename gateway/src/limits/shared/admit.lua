@@ -1,15 +1,18 @@
 -- Lets a request in if every limit has room for it. KEYS: the leases, then one hash for each limit.
--- ARGV: this lease, now, until when the lease lasts; then for each limit what it is, the limit, the amount and until when it
--- counts. Times are milliseconds.
+-- ARGV: this lease, how long it lasts; then for each limit what it is, the limit, the amount and until when it counts. Times are
+-- milliseconds. A request that was let in before, and comes for its tokens and money alone, is 0 requests.
 -- Answers: the number of the limit that refuses (0: none), when there will be room; then for each limit what is used, and
--- when nothing of it counts any more.
-local lease, now = ARGV[1], tonumber(ARGV[2])
-local never = 4503599627370496
-redis.call('ZADD', KEYS[1], ARGV[3], lease)
+-- when nothing of it counts any more. Nothing at all, and counts nothing, if the lease has ended: what it had reserved is gone.
+local lease, never = ARGV[1], 4503599627370496
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+local score = redis.call('ZSCORE', KEYS[1], lease)
+if not score or tonumber(score) <= now then return {} end
+redis.call('ZADD', KEYS[1], now + ARGV[2], lease)
 local refused, room = 0, 0
 local states = {}
 for i = 2, #KEYS do
-    local at = 4 * (i - 2) + 4
+    local at = 4 * (i - 2) + 3
     local what, limit, amount = ARGV[at], tonumber(ARGV[at + 1]), tonumber(ARGV[at + 2])
     local hash = redis.call('HGETALL', KEYS[i])
     local booked, reserved, parts = 0, 0, {}
@@ -36,7 +39,8 @@ for i = 2, #KEYS do
     local wanted = amount
     if what == 'budget' then wanted = 1 elseif wanted > limit then wanted = limit end
     local over = booked + reserved + wanted - limit
-    if over > 0 then
+    local comes = amount > 0 or what == 'tokens' or what == 'budget'
+    if over > 0 and comes then
         local freed, at_last = 0, nil
         for _, part in ipairs(parts) do
             freed = freed + part[2]
@@ -44,6 +48,9 @@ for i = 2, #KEYS do
         end
         if not at_last then
             if reserved > 0 then at_last = now + 1000 else at_last = never end
+        elseif reserved >= over and at_last > now + 1000 then
+            -- Requests under way may give back as much.
+            at_last = now + 1000
         end
         if at_last > room then refused, room = i - 1, at_last end
     end
@@ -51,13 +58,13 @@ for i = 2, #KEYS do
 end
 local answer = {refused, room}
 for i = 2, #KEYS do
-    local at = 4 * (i - 2) + 4
+    local at = 4 * (i - 2) + 3
     local what, amount, ends = ARGV[at], ARGV[at + 2], ARGV[at + 3]
-    if refused == 0 then
+    if refused == 0 and amount ~= '0' then
         if what == 'requests' then
             redis.call('HINCRBY', KEYS[i], ends, amount)
             if tonumber(ends) > states[i][2] then states[i][2] = tonumber(ends) end
-        elseif amount ~= '0' then
+        else
             redis.call('HINCRBY', KEYS[i], lease, amount)
         end
         states[i][1] = states[i][1] + tonumber(amount)

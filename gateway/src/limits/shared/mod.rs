@@ -9,7 +9,9 @@
 //! While the store is down or slow, each instance goes on by what it has counted itself, with an equal share of every limit:
 //! the limit divided by the instances seen last, at least 1. A window during which the store fails may so hold up to twice the
 //! limit (what had been used before, and the shares), the windows after it the limit, or one for each instance if those are
-//! more. An instance that has not reached the store since it began takes itself for the only one. When it is back, what was used meanwhile is told to it; a store that has lost its memory is told everything again.
+//! more. An instance that has not reached the store since it began takes itself for the only one, and what one that ends
+//! had not told yet is lost. When it is back, what was used meanwhile and still counts is told to it; a store that has lost its
+//! memory is told everything again. Leases and windows go by the store's clock.
 
 mod scripts;
 pub(crate) mod server;
@@ -26,7 +28,7 @@ use tokio::sync::Notify;
 
 pub(crate) use server::{Connection, Server};
 
-use super::meter::{Amounts, Rule};
+use super::meter::{Claim, Rule};
 use super::subject::{Entry, Kind, Place, Subject};
 use super::{Limits, Refusal, Refused, Reservation, Standing, What};
 
@@ -34,6 +36,9 @@ use super::{Limits, Refusal, Refused, Reservation, Standing, What};
 pub(crate) const PATIENCE: Duration = Duration::from_secs(1);
 /// What the store knows each instance by, and all keys: one slot of a cluster.
 pub(crate) const PREFIX: &str = "{ai-gateway}";
+
+/// Why a store is lost that answers: what this instance had reserved there counts no more.
+const LAPSED: &str = "it has not heard of this instance for too long, or has forgotten it";
 
 /// The store as this instance sees it.
 pub struct Shared {
@@ -121,15 +126,15 @@ impl Shared {
         self: &Arc<Self>,
         limits: &Arc<Limits>,
         places: Vec<Place>,
-        amounts: Amounts,
+        claim: Claim,
     ) -> Result<Reservation, Box<Refusal>> {
         let (shared, limits, fallback) = (self.clone(), limits.clone(), limits.clone());
         // A task of its own: a client that leaves meanwhile must not leave behind what the store has counted.
-        let task = tokio::spawn(async move { shared.ask(&limits, places, amounts).await });
+        let task = tokio::spawn(async move { shared.ask(&limits, places, claim).await });
         match task.await {
             Ok(result) => result,
             // Only if the process is leaving.
-            Err(_) => Ok(Reservation::new(fallback, Vec::new(), amounts, Standing::default())),
+            Err(_) => Ok(Reservation::new(fallback, Vec::new(), claim, Standing::default())),
         }
     }
 
@@ -137,22 +142,26 @@ impl Shared {
         &self,
         limits: &Arc<Limits>,
         mut places: Vec<Place>,
-        amounts: Amounts,
+        claim: Claim,
     ) -> Result<Reservation, Box<Refusal>> {
         let epoch = self.epoch.load(Ordering::Acquire);
         let now = limits.now();
-        let Some(connection) = self.connection.load_full() else { return limits.admit_here(places, amounts, now) };
+        let Some(connection) = self.connection.load_full() else { return limits.admit_here(places, claim, now) };
         let asked = rules_of(&places);
-        let invocation = scripts::admit(&self.lease(epoch), &asked, amounts, now);
+        let invocation = scripts::admit(&self.lease(epoch), &asked, claim, now);
         let mut connection = Connection::clone(&connection);
         let answer = tokio::time::timeout(self.timeout, invocation.invoke_async(&mut connection)).await;
         let answer: Vec<u64> = match answer {
             Ok(Ok(answer)) => answer,
             failed => {
                 self.lost(epoch, &failed.map_or_else(|_| "too slow".to_owned(), |answer| words(&answer)));
-                return limits.admit_here(places, amounts, limits.now());
+                return limits.admit_here(places, claim, limits.now());
             }
         };
+        if answer.is_empty() {
+            self.lost(epoch, LAPSED);
+            return limits.admit_here(places, claim, limits.now());
+        }
         let mut standing = Standing::default();
         for ((subject, rule), used) in asked.iter().zip(answer.get(2..).unwrap_or_default().chunks(2)) {
             let &[used, last_end] = used else { continue };
@@ -168,7 +177,7 @@ impl Shared {
             return Err(Box::new(Refusal { refused, standing }));
         }
         let mut entry = Entry {
-            amounts,
+            claim,
             now,
             check: None,
             // If the store was lost meanwhile, what it just counted is told to it anew, under the next lease.

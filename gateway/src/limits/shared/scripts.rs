@@ -4,12 +4,12 @@ use std::sync::{Arc, LazyLock};
 
 use redis::{Script, ScriptInvocation};
 
-use super::super::meter::{Amounts, Rule, What};
+use super::super::meter::{Claim, Rule, What};
 use super::super::period::NEVER;
 use super::super::subject::Subject;
 use super::{PREFIX, key};
 
-/// How long an instance counts that says nothing, in milliseconds.
+/// How long an instance counts that says nothing, in milliseconds by the store's clock.
 pub(super) const LEASE: u64 = 5_000;
 
 static ADMIT: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("admit.lua")));
@@ -18,36 +18,35 @@ static TELL: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("tell.
 /// What is told of a meter.
 pub(super) struct Told {
     pub(super) key: String,
+    /// Of what is reserved.
     pub(super) change: i64,
+    /// What is booked, and until when it counts.
     pub(super) booked: u64,
     pub(super) ends: u64,
+    /// Until when anything may count that is told now.
+    pub(super) keep: u64,
 }
 
-pub(super) fn admit(
-    lease: &str,
-    asked: &[(Arc<Subject>, Rule)],
-    amounts: Amounts,
-    now: u64,
-) -> ScriptInvocation<'static> {
-    let mut call = begin(&ADMIT, lease, now);
+pub(super) fn admit(lease: &str, asked: &[(Arc<Subject>, Rule)], claim: Claim, now: u64) -> ScriptInvocation<'static> {
+    let mut call = begin(&ADMIT, lease);
     for (subject, rule) in asked {
-        let amount = amounts.of(rule.what);
+        let amount = claim.of(rule.what);
         call.key(key(subject, rule)).arg(rule.what.as_str()).arg(rule.limit).arg(amount).arg(ends(rule, now));
     }
     call
 }
 
-pub(super) fn tell(lease: &str, told: &[Told], now: u64) -> ScriptInvocation<'static> {
-    let mut call = begin(&TELL, lease, now);
+pub(super) fn tell(lease: &str, told: &[Told]) -> ScriptInvocation<'static> {
+    let mut call = begin(&TELL, lease);
     for told in told {
-        call.key(&*told.key).arg(told.change).arg(told.booked).arg(told.ends);
+        call.key(&*told.key).arg(told.change).arg(told.booked).arg(told.ends).arg(told.keep);
     }
     call
 }
 
-fn begin(script: &'static Script, lease: &str, now: u64) -> ScriptInvocation<'static> {
+fn begin(script: &'static Script, lease: &str) -> ScriptInvocation<'static> {
     let mut call = script.prepare_invoke();
-    call.key(leases()).arg(lease).arg(now).arg(now + LEASE);
+    call.key(leases()).arg(lease).arg(LEASE);
     call
 }
 

@@ -12,13 +12,15 @@ use tokio::time::timeout;
 
 use super::scripts::{self, Told};
 use super::server::Connection;
-use super::{PATIENCE, PREFIX, Shared, is_shared, key, words};
+use super::{LAPSED, PATIENCE, PREFIX, Shared, is_shared, key, words};
 use crate::limits::{Limits, Subject};
 
 /// How often an instance says that it lives.
 const RENEW: Duration = Duration::from_secs(1);
 /// Between two tries to connect.
 const RETRY: Duration = Duration::from_millis(200);
+/// By how much clocks may differ: answers take up to [`PATIENCE`].
+const OUT_OF_STEP: Duration = Duration::from_secs(2);
 /// Meters told of in one script.
 const BATCH: usize = 500;
 
@@ -86,8 +88,9 @@ impl Sync {
                 }
             }
         }
-        self.tell(&mut connection, &subjects, epoch).await?;
+        // All that has to be told anew is marked. If telling it fails, only what did not arrive is left.
         *memory = Some(found);
+        self.tell(&mut connection, &subjects, epoch).await?;
         shared.connection.store(Some(Arc::new(connection)));
         shared.epoch.store(epoch, Ordering::Release);
         shared.up.store(true, Ordering::Release);
@@ -98,11 +101,16 @@ impl Sync {
     /// The store's clock is that of all instances.
     async fn set_clock(&self, connection: &mut Connection) -> RedisResult<()> {
         let (seconds, micros): (u64, u64) = redis::cmd("TIME").query_async(connection).await?;
-        let theirs = seconds * 1000 + micros / 1000;
-        let ours = self.limits.now();
-        let offset = theirs.cast_signed() - ours.cast_signed();
-        self.limits.offset.fetch_add(offset, Ordering::Relaxed);
+        self.go_by(seconds * 1000 + micros / 1000, Duration::ZERO);
         Ok(())
+    }
+
+    /// It is `theirs` at the store, or was lately. Clocks that differ by no more than `tolerance` are left alone.
+    fn go_by(&self, theirs: u64, tolerance: Duration) {
+        let ahead = theirs.cast_signed() - self.limits.now().cast_signed();
+        if u128::from(ahead.unsigned_abs()) > tolerance.as_millis() {
+            self.limits.offset.fetch_add(ahead, Ordering::Relaxed);
+        }
     }
 
     /// Tells what happens until the store is lost.
@@ -119,44 +127,54 @@ impl Sync {
                 subject.queued.store(false, Ordering::Release);
             }
             let mut connection = Connection::clone(&connection);
-            if let Err(error) = self.tell(&mut connection, &queued, epoch).await {
-                shared.lost(epoch, &words::<()>(&Err(error)));
-                return;
+            match self.tell(&mut connection, &queued, epoch).await {
+                Ok(true) => {}
+                Ok(false) => return shared.lost(epoch, LAPSED),
+                Err(error) => return shared.lost(epoch, &words::<()>(&Err(error))),
             }
         }
     }
 
-    /// Tells what these subjects have to tell, and that this instance lives.
-    async fn tell(&self, connection: &mut Connection, subjects: &[Arc<Subject>], epoch: u64) -> RedisResult<()> {
+    /// Tells what these subjects have to tell, and that this instance lives. `false`: the store had not known it any more.
+    async fn tell(&self, connection: &mut Connection, subjects: &[Arc<Subject>], epoch: u64) -> RedisResult<bool> {
         let now = self.limits.now();
         let mut told = Vec::new();
         for subject in subjects.iter().filter(|subject| is_shared(subject)) {
             for (place, meter) in subject.meters().iter_mut().enumerate() {
-                let (change, booked) = (std::mem::take(&mut meter.unsent_reserved), std::mem::take(&mut meter.unsent));
-                if change != 0 || booked != 0 {
-                    let (key, ends) = (key(subject, &meter.rule), scripts::ends(&meter.rule, now));
-                    told.push((subject, place, Told { key, change, booked, ends }));
+                let (change, booked) = (std::mem::take(&mut meter.unsent_reserved), meter.take_unsent(now));
+                if change == 0 && booked.is_empty() {
+                    continue;
+                }
+                let (key, keep) = (key(subject, &meter.rule), scripts::ends(&meter.rule, now));
+                let alone = if booked.is_empty() { Some((keep, 0)) } else { None };
+                for (index, (ends, booked)) in booked.into_iter().chain(alone).enumerate() {
+                    let change = if index == 0 { change } else { 0 };
+                    told.push((subject, place, Told { key: key.clone(), change, booked, ends, keep }));
                 }
             }
         }
         let lease = self.shared.lease(epoch);
         let (places, told): (Vec<_>, Vec<_>) =
             told.into_iter().map(|(subject, place, told)| ((subject, place), told)).unzip();
-        let mut sent = 0;
+        let (mut sent, mut known) = (0, true);
         let result = loop {
             let batch = told.get(sent..(sent + BATCH).min(told.len())).unwrap_or_default();
-            let answer: RedisResult<u64> =
-                match timeout(PATIENCE, scripts::tell(&lease, batch, now).invoke_async(connection)).await {
+            let answer: RedisResult<(u64, bool, u64)> =
+                match timeout(PATIENCE, scripts::tell(&lease, batch).invoke_async(connection)).await {
                     Ok(answer) => answer,
                     Err(_) => Err((redis::ErrorKind::Io, "too slow").into()),
                 };
             match answer {
-                Ok(instances) => self.shared.instances.store(instances.max(1), Ordering::Relaxed),
+                Ok((instances, is_new, time)) => {
+                    self.shared.instances.store(instances.max(1), Ordering::Relaxed);
+                    self.go_by(time, OUT_OF_STEP);
+                    known &= !is_new;
+                }
                 Err(error) => break Err(error),
             }
             sent += batch.len();
             if sent >= told.len() {
-                break Ok(());
+                break Ok(known);
             }
         };
         // What did not arrive, or perhaps did, is told again: rather twice than never. What is reserved is told anew anyway.

@@ -1,7 +1,7 @@
 //! What an instance does while it cannot reach the store. Tests with a real Redis are in `tests/tests/limits_shared.rs`.
 
 use super::*;
-use crate::limits::{NEVER, Period};
+use crate::limits::{Amounts, NEVER, Period};
 
 /// Limits with a store that is never asked, one of three instances.
 fn one_of_three(rule: Rule) -> (Arc<Limits>, Arc<Subject>) {

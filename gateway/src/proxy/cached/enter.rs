@@ -50,9 +50,14 @@ pub async fn enter(
     };
     let form = form(exchange);
     exchange.cached = Some(Cached::new(Status::Miss, Some(terms.clone()), form));
+    // Before anything is asked that may cost, and before any wait for another's call: whoever makes the call in the end holds
+    // its place already, and takes none from those who wait for it.
+    if let Err(refusal) = limit::admit_free(gateway, session, exchange).await? {
+        return Ok(Err(refusal));
+    }
     loop {
         if let Some(kept) = at_hand(gateway, exchange, &terms, form) {
-            return hit(gateway, session, exchange, &terms, kept).await;
+            return hit(gateway, session, exchange, &terms, kept).await.map(Ok);
         }
         match gateway.cache.memory.begin(terms.fingerprint, form, terms.share) {
             Ok(writer) => {
@@ -61,21 +66,18 @@ pub async fn enter(
                     && let Some(kept) = gateway.cache.fetch(&terms, form).await
                 {
                     drop(writer);
-                    return hit(gateway, session, exchange, &terms, kept).await;
+                    return hit(gateway, session, exchange, &terms, kept).await.map(Ok);
                 }
                 if let Some(near) = meaning::nearest(gateway, session, exchange, &terms, form).await {
                     drop(writer);
                     if let Some(cached) = &mut exchange.cached {
                         cached.distance = Some(near.distance);
                     }
-                    return hit(gateway, session, exchange, &terms, near.kept).await;
+                    return hit(gateway, session, exchange, &terms, near.kept).await.map(Ok);
                 }
                 return Ok(Ok(Entered::Leads(Box::new(writer))));
             }
             Err(reader) => {
-                if let Err(refusal) = limit::admit_free(gateway, session, exchange).await? {
-                    return Ok(Err(refusal));
-                }
                 if follow(gateway, session, exchange, reader).await? {
                     return Ok(Ok(Entered::Answered));
                 }
@@ -163,15 +165,12 @@ async fn hit(
     exchange: &mut Exchange,
     terms: &Terms,
     kept: Arc<Kept>,
-) -> Result<Result<Entered, Refusal>> {
-    if let Err(refusal) = limit::admit_free(gateway, session, exchange).await? {
-        return Ok(Err(refusal));
-    }
+) -> Result<Entered> {
     let mut header = ResponseHeader::build(kept.meta.status, Some(kept.meta.headers.len() + 12))?;
     for (name, value) in &kept.meta.headers {
         header.append_header(name, value)?;
     }
-    let Some(cached) = &mut exchange.cached else { return Ok(Ok(Entered::Asks)) };
+    let Some(cached) = &mut exchange.cached else { return Ok(Entered::Asks) };
     cached.status = Status::Hit;
     cached.saved = Spent { tokens: kept.meta.usage.and_then(|usage| usage.total()).unwrap_or(0), cost: kept.meta.cost };
     let (body, pace) = (kept.body.clone(), pace(terms, kept.meta.form));
@@ -184,7 +183,7 @@ async fn hit(
     if pour::write(&mut outlet, header, body, pace).await.is_err() {
         leave(session, exchange).await;
     }
-    Ok(Ok(Entered::Answered))
+    Ok(Entered::Answered)
 }
 
 /// Follows a call. `false`: it was given up before anything could be seen, and somebody else has to make it.

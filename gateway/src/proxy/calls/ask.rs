@@ -1,4 +1,5 @@
-//! A request of the gateway's own, such as a plugin makes: no client, no limits, no plugins, no cache. It is booked.
+//! A request of the gateway's own, such as a plugin makes: no client, no plugins, no cache. No limit
+//! refuses it; what it has used is booked, and counts against the limits of the key that it is made for.
 
 use std::sync::Arc;
 
@@ -18,7 +19,7 @@ use crate::proxy::attempt::{self, Attempt};
 use crate::proxy::encode::AnswerWay;
 use crate::proxy::exchange::Request;
 use crate::proxy::failure::CLIENT_LEFT;
-use crate::proxy::{Exchange, Gateway, book, encode};
+use crate::proxy::{Exchange, Gateway, book, encode, limit};
 use crate::snapshot::{Key, Target};
 use crate::telemetry::InFlight;
 
@@ -79,6 +80,7 @@ impl Own<'_> {
         let (mut exchange, gateway) = (self.exchange.take()?, self.gateway.clone());
         let booking = async move {
             exchange.count_tokens().await;
+            limit::charge_own(&gateway.limits, &exchange);
             book::book_own(&gateway, &exchange);
         };
         Some(Handle::try_current().ok()?.spawn(booking))

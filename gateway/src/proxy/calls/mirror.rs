@@ -104,6 +104,7 @@ fn shadow(exchange: &Exchange, request: &Request) -> Exchange {
     let mut shadow = Exchange::new(exchange.snapshot.clone(), InFlight::uncounted());
     shadow.at = exchange.at;
     shadow.expected = exchange.expected;
+    shadow.pieces = exchange.pieces;
     shadow.id = exchange.id.clone();
     shadow.endpoint = exchange.endpoint.clone();
     shadow.key = exchange.key.clone();
@@ -164,7 +165,8 @@ async fn ask(
         None if !whole || seen.cut => Outcome::Cut,
         None => Outcome::Ok,
     };
-    let consumed = seen.usage.map(|usage| Consumed::reported(usage).by(seen.model, seen.service_tier));
+    let usage = if seen.first_output { shadow.with_pieces(seen.usage) } else { seen.usage };
+    let consumed = usage.map(|usage| Consumed::reported(usage).by(seen.model, seen.service_tier));
     attempt.consumed = consumed.map(Box::new);
     (outcome.into(), Some(attempt))
 }

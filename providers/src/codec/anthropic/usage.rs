@@ -57,6 +57,8 @@ impl<'x> UsageOut<'x> {
             audio_input_ms: _,
             search_units: _,
             web_searches,
+            characters: _,
+            images: _,
         } = usage;
         let sum = |counts: [Option<u64>; 3]| counts.into_iter().flatten().reduce(u64::saturating_add);
         Self {

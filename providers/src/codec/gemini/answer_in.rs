@@ -19,7 +19,7 @@ use crate::common::{
 use crate::dialect::{Dialect, Operation};
 use crate::error::{ApiError, ErrorKind, decode_value};
 use crate::usage::Usage;
-use crate::usage::report::Report;
+use crate::usage::report::{Report, gemini_tier};
 
 const OWN: Dialect = Dialect::Gemini;
 /// Most answers of one request that are told apart.
@@ -143,13 +143,11 @@ impl Assembler {
             self.usage = usage;
             usage.into_iter().for_each(|usage| sink(Event::Usage(usage)));
         }
-        if let Some(word) = counts["serviceTier"].as_str() {
-            let word = word.to_ascii_lowercase();
-            let tier = if word == "standard" { "default".to_owned() } else { word };
-            if self.tier.as_ref() != Some(&tier) {
-                sink(Event::ServiceTier(tier.as_str().into()));
-                self.tier = Some(tier);
-            }
+        if let Some(tier) = gemini_tier(counts)
+            && self.tier.as_ref() != Some(&tier)
+        {
+            sink(Event::ServiceTier(tier.as_str().into()));
+            self.tier = Some(tier);
         }
     }
 

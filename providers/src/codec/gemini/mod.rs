@@ -3,7 +3,7 @@
 //! <https://cloud.google.com/vertex-ai/generative-ai/docs/model-reference/inference>) speak them: the bodies are the same.
 //!
 //! What the model has no place for and other dialects have no use for is not kept of answers: `createTime` beyond the
-//! second, ids of tokens, the modalities of usage that have no bucket, `trafficType`.
+//! second, ids of tokens, the modalities of usage that have no bucket, a `trafficType` that names no tier.
 //!
 //! Sources come at the end of an answer. They are cited on its text if that is the last block, and stay in
 //! `groundingMetadata` in any case. Calls whose arguments Vertex streams in pieces, which a client must ask for, are passed

@@ -53,6 +53,8 @@ pub(super) fn write<'o>(usage: Option<&Usage>, tier: Option<&'o str>) -> Option<
         audio_input_ms: _,
         search_units: _,
         web_searches: _,
+        characters: _,
+        images: _,
     } = usage.copied().unwrap_or_default();
     let usage = usage.copied().unwrap_or_default();
     let details = |audio: Option<u64>, image: Option<u64>, all: Option<u64>| {

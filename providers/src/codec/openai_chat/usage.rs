@@ -74,6 +74,8 @@ impl UsageOut {
             audio_input_ms: _,
             search_units: _,
             web_searches,
+            characters: _,
+            images: _,
         } = *usage;
         let (prompt_tokens, completion_tokens) =
             (usage.total_input().unwrap_or_default(), usage.total_output().unwrap_or_default());

@@ -32,6 +32,8 @@ fn each_bucket_has_its_price() {
         audio_input_ms: None,
         search_units: Some(10_000),
         web_searches: Some(100_000),
+        characters: None,
+        images: None,
     };
     let million = 1_000_000;
     let cost = price.cost(&usage, None);
@@ -134,6 +136,9 @@ fn seconds_are_billed_where_tokens_are_not() {
     assert_eq!(price.cost(&both, None).total(), Some(4 * 2_500_000 + 10_000_000));
     let zero = Usage { input: Some(0), ..seconds };
     assert_eq!(price.cost(&zero, None).total(), Some(150_000_000));
+    // Mistral's transcription tells tokens, too, but has no price for them.
+    let told = Usage { input: Some(10), output: Some(67), ..seconds };
+    assert_eq!(self::price("audio_second=100").cost(&told, None).total(), Some(150_000_000));
     let fine = self::price("audio_second=0.000001");
     assert_eq!(fine.cost(&Usage { audio_input_ms: Some(1), ..Usage::default() }, None).total(), Some(1), "rounded up");
 }
@@ -143,6 +148,56 @@ fn a_request_can_have_a_price() {
     let price = price("input=1 request=5000");
     let usage = Usage { input: Some(2), ..Usage::default() };
     assert_eq!(price.cost(&usage, None).total(), Some(5_000_000_000 + 2_000_000));
+}
+
+#[test]
+fn characters_and_pictures_are_billed() {
+    // tts-1: 2,000 characters at 15 dollars a million.
+    let spoken = Usage { characters: Some(2_000), ..Usage::default() };
+    assert_eq!(price("character=15").cost(&spoken, None).total(), Some(30_000_000_000));
+    // Two pictures at four cents.
+    let drawn = Usage { images: Some(2), ..Usage::default() };
+    assert_eq!(price("image=40000").cost(&drawn, None).total(), Some(80_000_000_000));
+    // Told tokens cost nothing more where only the picture has a price, and are no reason not to know the cost.
+    let told = Usage { input: Some(9), image_output: Some(4_000), ..drawn };
+    assert_eq!(price("image=40000").cost(&told, None).total(), Some(80_000_000_000));
+    // Where both are published, they say the same: 9 x 0.3 + 4000 x 30.
+    let both = price("input=0.3 output=2.5 image_output=30 image=39000");
+    assert_eq!(both.cost(&told, None).total(), Some(120_002_700_000));
+    let unread = Usage { input: Some(9), ..drawn };
+    assert_eq!(both.cost(&unread, None).total(), Some(9 * 300_000 + 2 * 39_000_000_000));
+    // No price for what was made.
+    assert_eq!(price("input=5 image_output=40").cost(&drawn, None).unpriced, Some(Unit::Image));
+    assert_eq!(price("input=0.6 audio_output=12").cost(&spoken, None).unpriced, Some(Unit::Character));
+    assert_eq!(price("image=40000").cost(&spoken, None).unpriced, Some(Unit::Character));
+}
+
+#[test]
+fn where_only_requests_have_a_price_nothing_else_has_to() {
+    let price = price("request=5000");
+    for usage in [Usage::default(), Usage { output: Some(7), images: Some(1), ..Usage::default() }] {
+        assert_eq!(price.cost(&usage, None).total(), Some(5_000_000_000), "{usage:?}");
+    }
+    let with_tokens = self::price("input=1 request=5000").cost(&Usage::default(), None);
+    assert_eq!((with_tokens.total(), with_tokens.known()), (None, 5_000_000_000));
+}
+
+#[test]
+fn a_price_serves_what_it_is_for() {
+    let serves = |rates: &str| -> Vec<&str> {
+        let price = price(rates);
+        let known = Operation::ALL.into_iter().filter(|operation| price.serves(*operation));
+        known.map(Operation::as_str).collect()
+    };
+    let free = ["moderation", "count_tokens", "models", "stored"];
+    let with = |words: &[&'static str]| [words, &free].concat();
+    assert_eq!(serves("character=15"), with(&["speech"]));
+    assert_eq!(serves("image=40000"), with(&["images"]));
+    assert_eq!(serves("audio_second=100"), with(&["transcription"]));
+    assert_eq!(serves("search_unit=2000"), with(&["rerank"]));
+    assert_eq!(serves("web_search=2000"), free);
+    assert_eq!(serves("input=1"), with(&["chat", "completions", "embeddings", "rerank", "transcription"]));
+    assert_eq!(serves("request=1").len(), Operation::ALL.len());
 }
 
 #[test]

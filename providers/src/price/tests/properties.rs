@@ -28,7 +28,10 @@ fn usages(most: u64) -> impl Strategy<Value = Usage> {
         reasoning: counts[7],
         audio_output: counts[8],
         image_output: counts[9],
+        // What stands for tokens adds up with none.
         audio_input_ms: None,
+        characters: None,
+        images: None,
         search_units: counts[10],
         web_searches: counts[11],
     })
@@ -77,6 +80,8 @@ proptest! {
             audio_input_ms: None,
             search_units: sum(usage.search_units, more.search_units),
             web_searches: sum(usage.web_searches, more.web_searches),
+            characters: None,
+            images: None,
         };
         prop_assert!(price.cost(&both, tier).known() >= price.cost(&usage, tier).known());
     }
@@ -85,11 +90,12 @@ proptest! {
     fn no_usage_and_no_price_is_a_panic(
         rates in prop::collection::vec((prop::sample::select(Unit::ALL), prop::sample::select(Tier::ALL), any::<u64>(), any::<u64>()), 0..20),
         usage in usages(u64::MAX),
-        milliseconds: Option<u64>,
+        pieces: [Option<u64>; 3],
         tier in "\\PC{0,12}",
     ) {
         let price = Price::new(rates.into_iter().map(|(unit, tier, above, pico)| Rate { unit, tier, above, pico }));
-        let cost = price.cost(&Usage { audio_input_ms: milliseconds, ..usage }, Some(&tier));
+        let [audio_input_ms, characters, images] = pieces;
+        let cost = price.cost(&Usage { audio_input_ms, characters, images, ..usage }, Some(&tier));
         prop_assert!(cost.total().is_none_or(|total| total == cost.known()));
         prop_assert!(price.rates().iter().all(|rate| rate.to_string().parse() == Ok(*rate)));
     }
