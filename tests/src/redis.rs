@@ -74,11 +74,6 @@ impl Redis {
         }
     }
 
-    /// Makes it lose all that it knew, while connections stand.
-    pub async fn forget(&self) {
-        say(self.port, "FLUSHALL").await.expect("an answer");
-    }
-
     /// Makes it hang: connections stand, and nothing is answered.
     pub fn pause(&self) {
         self.signal("-STOP");
