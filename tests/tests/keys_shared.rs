@@ -142,6 +142,27 @@ async fn a_new_instance_knows_all_keys_whatever_their_order() {
     }
 }
 
+/// A Redis that loses its memory while the connections stand, as by FLUSHALL, is told everything again, and goes on telling.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_redis_that_forgets_is_told_again() {
+    if !Redis::is_installed() {
+        return;
+    }
+    let mut bench = Bench::new(Setup::One).await;
+    let known = bench.make(0, json!({ "name": "known" })).await;
+    let doomed = bench.make(0, json!({ "name": "doomed" })).await;
+    for _ in 0..20 {
+        bench.api(0, "PATCH", "/known", json!({ "limits": { "requests": "1000/day" } })).await;
+    }
+    bench.everywhere(&doomed, 200).await;
+    bench.redis.forget().await;
+    bench.api(1, "DELETE", "/doomed", Value::Null).await;
+    bench.everywhere(&doomed, 401).await;
+    bench.dirs[2] = tempfile::tempdir().unwrap();
+    bench.gateways[2] = bench.start(2).await;
+    bench.everywhere(&known, 200).await;
+}
+
 /// While the Redis is away, each instance goes on with the keys that it knows, under load and over a restart, and makes and takes out
 /// keys of its own; when it is back, with no memory, all know everything.
 #[tokio::test(flavor = "multi_thread")]
@@ -152,8 +173,10 @@ async fn without_the_redis_each_goes_on_with_what_it_knows() {
     let mut bench = Bench::new(Setup::One).await;
     let known = bench.make(0, json!({ "name": "known" })).await;
     let doomed = bench.make(0, json!({ "name": "doomed" })).await;
-    bench.everywhere(&known, 200).await;
-    bench.everywhere(&doomed, 200).await;
+    let held = bench.make(0, json!({ "name": "held" })).await;
+    for secret in [&known, &doomed, &held] {
+        bench.everywhere(secret, 200).await;
+    }
     let done = Arc::new(AtomicBool::new(false));
     let load: Vec<_> = bench.gateways[..2]
         .iter()
@@ -181,6 +204,11 @@ async fn without_the_redis_each_goes_on_with_what_it_knows() {
     let first = bench.make(0, json!({ "name": "first" })).await;
     let second = bench.make(1, json!({ "name": "second" })).await;
     bench.api(1, "DELETE", "/doomed", Value::Null).await;
+    bench.api(1, "POST", "/held/disable", Value::Null).await;
+    // Later changes of something else bring neither back.
+    for name in ["doomed", "held"] {
+        bench.api(0, "PATCH", &format!("/{name}"), json!({ "limits": { "requests": "1000/day" } })).await;
+    }
     bench.gateways[2] = bench.start(2).await;
     assert_eq!(ask(&bench.gateways[2], &known).await.status, 200, "it starts without the Redis");
     assert_eq!(
@@ -194,6 +222,15 @@ async fn without_the_redis_each_goes_on_with_what_it_knows() {
         bench.everywhere(secret, 200).await;
     }
     bench.everywhere(&doomed, 401).await;
+    bench.everywhere(&held, 401).await;
+    guard("the limits everywhere", async {
+        for number in 0..3 {
+            while bench.api(number, "GET", "/held", Value::Null).await.json()["limits"] == json!([]) {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        }
+    })
+    .await;
     done.store(true, Relaxed);
     for load in load {
         assert!(load.await.unwrap() > 0);

@@ -60,7 +60,7 @@ impl Listed {
         let old = record.secrets.iter().find_map(|(_, until)| until.filter(|until| *until > now));
         Self {
             created: Some(shown(record.created)),
-            made_by: record.maker.as_deref().map(str::to_owned),
+            made_by: record.maker.as_ref().map(|maker| maker.name.clone()),
             old_secret_until: old.map(shown),
             limits: bounds::shown_limits(&record.rules),
             budget: bounds::shown_budgets(&record.rules),

@@ -14,6 +14,7 @@ mod jwt;
 mod key;
 mod listed;
 mod live;
+mod merge;
 mod new_key;
 mod presented;
 mod record;

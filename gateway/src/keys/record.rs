@@ -8,7 +8,7 @@ use log::warn;
 
 use super::by_hash::Digest;
 use super::grant::Maker;
-use super::store::{Put, Row, Store};
+use super::store::{Changed, Deleted, Parent, Put, Row, Store};
 use super::{Key, KeyError, Refused};
 use crate::config::{KeyConfig, Right};
 use crate::limits::{Kind, Limits, Rule};
@@ -18,8 +18,8 @@ use crate::limits::{Kind, Limits, Rule};
 pub(super) struct Inner {
     pub(super) store: Store,
     pub(super) records: BTreeMap<Arc<str>, Record>,
-    /// What was deleted, and when: milliseconds since 1970.
-    pub(super) deleted: BTreeMap<String, u64>,
+    /// What was deleted.
+    pub(super) deleted: BTreeMap<String, Deleted>,
     /// The keys of the configuration that is about to be in force.
     pub(super) configured: BTreeMap<Arc<str>, Arc<Key>>,
 }
@@ -30,10 +30,11 @@ pub(super) struct Record {
     pub(super) key: Arc<Key>,
     /// Its limits and budgets, which can be changed.
     pub(super) rules: Vec<Rule>,
-    pub(super) maker: Option<Arc<str>>,
+    pub(super) maker: Option<Parent>,
     pub(super) created: u64,
     /// When it was changed last: milliseconds since 1970.
     pub(super) changed: u64,
+    parts: Changed,
     /// The newest first; the other, if there is one, ends.
     pub(super) secrets: Secrets,
     /// The configuration has a key of its name: this one is not taken, and its limits are not the key's.
@@ -48,9 +49,10 @@ impl Inner {
         let within = self.within(&row);
         Record {
             aside: self.configured.contains_key(&*row.config.name),
-            maker: row.maker.map(Arc::from),
+            maker: row.maker,
             created: row.created,
             changed: row.changed,
+            parts: row.parts,
             rules: std::mem::take(&mut row.config.rules),
             secrets,
             key: Arc::new(Key::within(row.config, within, row.enabled).made_at(row.created)),
@@ -64,12 +66,19 @@ impl Inner {
             warn!("the key `{name}` of the store is not taken: the configuration has a key of that name");
             return Some(nobody());
         }
-        let maker = row.maker.as_deref()?;
-        let found = self.configured.get(maker).or_else(|| self.records.get(maker).map(|record| &record.key)).cloned();
-        Some(found.unwrap_or_else(|| {
-            warn!("the key `{name}` of the store is not taken: `{maker}`, which made it, is gone");
+        let maker = row.maker.as_ref()?;
+        Some(self.key(&maker.name, maker.created).cloned().unwrap_or_else(|| {
+            warn!("the key `{name}` of the store is not taken: `{}`, which made it, is gone", maker.name);
             nobody()
         }))
+    }
+
+    /// The key of that name that was made then; 0: that of the configuration.
+    fn key(&self, name: &str, created: u64) -> Option<&Arc<Key>> {
+        match created {
+            0 => self.configured.get(name),
+            _ => self.records.get(name).filter(|record| record.created == created).map(|record| &record.key),
+        }
     }
 
     /// The maker's key as it is now, which may be another one than when it was asked for; `None`: the master.
@@ -78,12 +87,8 @@ impl Inner {
     /// It is gone, out of use, or may not make keys any more.
     pub(super) fn maker(&self, maker: &Maker, now: SystemTime) -> Result<Option<Arc<Key>>, KeyError> {
         let Maker::Key(asked) = maker else { return Ok(None) };
-        let found = match asked.made() {
-            0 => self.configured.get(&asked.name),
-            _ => self.records.get(&asked.name).map(|record| &record.key),
-        };
-        let same = found.filter(|key| key.made() == asked.made() && key.may(Right::Keys));
-        let key = same.ok_or(KeyError::Refused(Refused::Wrong))?;
+        let found = self.key(&asked.name, asked.made()).filter(|key| key.may(Right::Keys));
+        let key = found.ok_or(KeyError::Refused(Refused::Wrong))?;
         key.check(now).map_err(KeyError::Refused)?;
         Ok(Some(key.clone()))
     }
@@ -104,10 +109,11 @@ impl Record {
             KeyConfig { name: self.key.name.to_string(), rules: self.rules.clone(), ..self.key.config().clone() };
         Row {
             config,
-            maker: self.maker.as_deref().map(str::to_owned),
+            maker: self.maker.clone(),
             created: self.created,
             enabled: self.key.is_enabled(),
             changed: self.changed,
+            parts: self.parts,
         }
     }
 
@@ -117,7 +123,28 @@ impl Record {
 
     /// The master manages all keys, a key those that it made.
     pub(super) fn is_of(&self, maker: &Maker) -> bool {
-        maker.name().is_none_or(|name| self.maker.as_deref() == Some(name))
+        match maker {
+            Maker::Master => true,
+            Maker::Key(key) => self.is_by(&key.name, key.made()),
+        }
+    }
+
+    /// Whether the key of that name that was made then made it.
+    pub(super) fn is_by(&self, name: &str, created: u64) -> bool {
+        self.maker.as_ref().is_some_and(|maker| maker.name == name && maker.created == created)
+    }
+
+    /// Whether it is that key, apart from what can be changed.
+    pub(super) fn is(&self, row: &Row) -> bool {
+        let config = KeyConfig { name: String::new(), rules: Vec::new(), ..row.config.clone() };
+        self.created == row.created && self.maker == row.maker && *self.key.config() == config
+    }
+
+    /// Takes what can be changed from `row`, and the secrets; gives those before.
+    pub(super) fn take(&mut self, row: Row, secrets: Secrets) -> Secrets {
+        self.key.set_enabled(row.enabled);
+        (self.rules, self.changed, self.parts) = (row.config.rules, row.changed, row.parts);
+        std::mem::replace(&mut self.secrets, secrets)
     }
 
     /// Has the key's limits counted. One that never had any costs nothing.

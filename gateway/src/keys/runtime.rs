@@ -11,9 +11,9 @@ use super::by_hash::Digest;
 use super::grant::{Maker, grant};
 use super::record::{Inner, Record, Secrets};
 use super::secret::digest;
-use super::shared::{Entry, Outbox, Parts};
-use super::store::{Put, Row, Store};
-use super::{Change, KeyError, KeyRing, Listed, LiveKeys, NewKey, new_secret, seconds};
+use super::shared::{Entry, Outbox};
+use super::store::{Changed, Deleted, Parent, Put, REMEMBERED, Row, Store};
+use super::{Bounds, Change, KeyError, KeyRing, Listed, LiveKeys, NewKey, new_secret, seconds};
 use crate::limits::Limits;
 
 /// The keys made at run time and where they are kept. Every method blocks: on a disk, or on another one's. A change is on disk
@@ -70,10 +70,11 @@ impl RuntimeKeys {
             inner.records.iter().map(|(name, record)| (record.maker.is_some(), name.clone())).collect();
         // Those that made others come first.
         names.sort();
-        for (_, name) in names {
-            let Some(record) = inner.records.get(&name) else { continue };
-            let record = inner.record(record.row(), record.secrets.clone());
-            self.put_in_force(&mut inner, record);
+        self.bind(&mut inner, names.into_iter().map(|(_, name)| name));
+        let oldest = self.oldest();
+        inner.deleted.retain(|_, deleted| deleted.changed >= oldest);
+        if let Err(error) = inner.store.forget_before(oldest) {
+            warn!("{error}");
         }
     }
 
@@ -90,13 +91,20 @@ impl RuntimeKeys {
         let mut inner = self.lock();
         let config = grant(new, inner.maker(maker, self.limits.time().now())?.as_deref())?;
         let taken = inner.configured.contains_key(&*config.name) || inner.records.contains_key(&*config.name);
-        if taken || inner.store.has(&config.name)? {
+        if taken || inner.store.created(&config.name)?.is_some() {
             return Err(KeyError::Conflict(format!("there is a key named `{}` already", config.name)));
         }
         let now = self.now();
-        let changed = self.stamp(inner.deleted.get(&config.name).copied());
-        let maker_name = maker.name().map(str::to_owned);
-        let (secret, row) = (new_secret()?, Row { config, maker: maker_name, created: now, enabled: true, changed });
+        // No two keys of a name are made at the same time: that tells them apart.
+        let before = inner.deleted.get(&config.name);
+        let created = now.max(before.map_or(1, |before| before.created.saturating_add(1)));
+        let changed = self.stamp(before.map(|before| before.changed));
+        let maker_is = match maker {
+            Maker::Master => None,
+            Maker::Key(key) => Some(Parent { name: key.name.to_string(), created: key.made() }),
+        };
+        let secret = new_secret()?;
+        let row = Row { config, maker: maker_is, created, enabled: true, changed, parts: Changed::at(changed) };
         let record = inner.record(row, vec![(digest(secret.as_bytes()), None)]);
         let listed = Listed::record(&record, now);
         inner.store.put(&[record.put(&record.row())])?;
@@ -113,12 +121,13 @@ impl RuntimeKeys {
     pub fn rotate(&self, name: &str, overlap: Duration, maker: &Maker) -> Result<(Listed, String), KeyError> {
         let secret = new_secret()?;
         let now = self.now();
-        let listed = self.edit(name, maker, |_, secrets| {
+        let listed = self.edit(name, maker, |row, secrets| {
             let current = secrets.iter().find(|(_, until)| until.is_none()).map(|(hash, _)| *hash);
             let kept = current.filter(|_| !overlap.is_zero());
             let until = now.saturating_add(overlap.as_secs().max(1));
             *secrets = vec![(digest(secret.as_bytes()), None)];
             secrets.extend(kept.map(|old| (old, Some(until))));
+            row.parts.secrets = row.changed;
         })?;
         info!("the key `{name}` has a new secret, by {}", who(maker));
         Ok((listed, secret))
@@ -131,8 +140,13 @@ impl RuntimeKeys {
     pub fn change(&self, name: &str, change: Change, maker: &Maker) -> Result<Listed, KeyError> {
         let Change { enabled, bounds } = change;
         let listed = self.edit(name, maker, |row, _| {
-            row.enabled = enabled.unwrap_or(row.enabled);
-            row.config.rules = bounds.over(&row.config.rules);
+            if let Some(enabled) = enabled {
+                (row.enabled, row.parts.enabled) = (enabled, row.changed);
+            }
+            if bounds != Bounds::default() {
+                row.config.rules = bounds.over(&row.config.rules);
+                row.parts.rules = row.changed;
+            }
         })?;
         let what = match enabled {
             Some(true) => "enabled",
@@ -143,13 +157,14 @@ impl RuntimeKeys {
         Ok(listed)
     }
 
+    /// `edit` gets the row with the time of the change in it.
     fn edit(&self, name: &str, maker: &Maker, edit: impl FnOnce(&mut Row, &mut Secrets)) -> Result<Listed, KeyError> {
         let mut inner = self.lock();
         inner.maker(maker, self.limits.time().now())?;
         let record = inner.find(name, maker)?;
         let (mut row, mut secrets) = (record.row(), record.secrets.clone());
-        edit(&mut row, &mut secrets);
         row.changed = self.stamp(Some(record.changed));
+        edit(&mut row, &mut secrets);
         inner.store.put(&[Put::Key { row: &row, secrets: &secrets }])?;
         self.update(&mut inner, row, secrets);
         self.tell(name);
@@ -164,21 +179,25 @@ impl RuntimeKeys {
     pub fn delete(&self, name: &str, maker: &Maker) -> Result<(), KeyError> {
         let mut inner = self.lock();
         inner.maker(maker, self.limits.time().now())?;
-        let last = match inner.find(name, maker) {
-            Ok(record) => Some(record.changed),
-            // One that could not be read.
-            Err(_) if maker.name().is_none() && inner.store.has(name)? => None,
-            Err(error) => return Err(error),
+        let (created, last) = match inner.find(name, maker) {
+            Ok(record) => (record.created, Some(record.changed)),
+            Err(error) => match inner.store.created(name)? {
+                // One that could not be read.
+                Some(created) if maker.name().is_none() => (created, None),
+                Some(_) | None => return Err(error),
+            },
         };
-        let changed = self.stamp(last);
-        let made = inner.records.values().filter(|record| record.maker.as_deref() == Some(name));
-        let mut names: Vec<Arc<str>> = made.map(|record| record.key.name.clone()).collect();
-        names.push(name.into());
-        let puts: Vec<Put<'_>> = names.iter().map(|name| Put::Deleted { name, changed }).collect();
+        let made = inner.records.values().filter(|record| record.is_by(name, created));
+        let made = made.map(|record| (record.key.name.clone(), record.created, Some(record.changed)));
+        let gone: Vec<(Arc<str>, Deleted)> = made
+            .chain([(name.into(), created, last)])
+            .map(|(name, created, last)| (name, Deleted { created, changed: self.stamp(last) }))
+            .collect();
+        let puts: Vec<Put<'_>> = gone.iter().map(|(name, deleted)| Put::Deleted { name, deleted: *deleted }).collect();
         inner.store.put(&puts)?;
-        for name in &names {
-            self.forget(&mut inner, name, changed);
-            self.tell(name);
+        for (name, deleted) in gone {
+            self.forget(&mut inner, &name, deleted);
+            self.tell(&name);
         }
         info!("the key `{name}` was deleted by {}", who(maker));
         Ok(())
@@ -203,68 +222,23 @@ impl RuntimeKeys {
         rest.filter(|record| record.is_of(maker)).take(most).map(|record| Listed::record(record, now)).collect()
     }
 
-    /// Takes over what other instances have changed later than this one.
-    ///
-    /// # Errors
-    /// The store failed; nothing has changed then.
-    pub(super) fn merge(&self, mut entries: Vec<Entry>) -> Result<(), KeyError> {
-        // Those that made others come first.
-        entries.sort_by_key(Entry::has_maker);
-        let mut inner = self.lock();
-        let known = |name: &str| match inner.records.get(name) {
-            Some(record) => Some(Entry::of(record.row(), &record.secrets)),
-            None => inner.deleted.get(name).map(|changed| Entry::deleted(name.to_owned(), *changed)),
-        };
-        // Of two changes in one millisecond everybody takes that which the Redis has.
-        entries.retain(|entry| known(&entry.name).is_none_or(|own| own.changed <= entry.changed && own != *entry));
-        let parts: Vec<(Entry, Option<Parts>)> = entries
-            .into_iter()
-            .filter_map(|entry| match entry.parts() {
-                Ok(parts) => Some((entry, parts)),
-                Err(error) => {
-                    warn!("the key `{}` of the Redis is not taken: {error}", entry.name.escape_debug());
-                    None
-                }
-            })
-            .collect();
-        let puts: Vec<Put<'_>> = parts
-            .iter()
-            .map(|(entry, parts)| match parts {
-                Some((row, secrets)) => Put::Key { row, secrets },
-                None => Put::Deleted { name: &entry.name, changed: entry.changed },
-            })
-            .collect();
-        inner.store.put(&puts)?;
-        for (entry, parts) in parts {
-            let Some((row, secrets)) = parts else {
-                self.forget(&mut inner, &entry.name, entry.changed);
-                continue;
-            };
-            let same =
-                |record: &Record| record.created == row.created && record.maker.as_deref() == row.maker.as_deref();
-            if inner.records.get(&*entry.name).is_some_and(same) {
-                self.update(&mut inner, row, secrets);
-            } else {
-                self.forget(&mut inner, &entry.name, entry.changed);
-                let record = inner.record(row, secrets);
-                self.take_in(&mut inner, record);
-            }
-        }
-        Ok(())
-    }
-
     /// Seconds since 1970.
     fn now(&self) -> u64 {
         seconds(self.limits.time().now())
     }
 
+    /// Since when it is known what was deleted: milliseconds since 1970.
+    pub(super) fn oldest(&self) -> u64 {
+        self.limits.now().saturating_sub(REMEMBERED)
+    }
+
     /// A time later than `last`.
-    fn stamp(&self, last: Option<u64>) -> u64 {
+    pub(super) fn stamp(&self, last: Option<u64>) -> u64 {
         self.limits.now().max(last.map_or(0, |last| last.saturating_add(1)))
     }
 
     /// A key that was not there is there now.
-    fn take_in(&self, inner: &mut Inner, record: Record) {
+    pub(super) fn take_in(&self, inner: &mut Inner, record: Record) {
         inner.deleted.remove(&*record.key.name);
         self.put_in_force(inner, record);
     }
@@ -277,11 +251,19 @@ impl RuntimeKeys {
         inner.records.insert(record.key.name.clone(), record);
     }
 
+    /// Binds the keys of these names to what bounds them now. Those that made others come first.
+    pub(super) fn bind(&self, inner: &mut Inner, names: impl IntoIterator<Item = Arc<str>>) {
+        for name in names {
+            let Some(record) = inner.records.get(&name) else { continue };
+            let record = inner.record(record.row(), record.secrets.clone());
+            self.put_in_force(inner, record);
+        }
+    }
+
     /// A key that is there is as `row` says now.
-    fn update(&self, inner: &mut Inner, row: Row, secrets: Secrets) {
+    pub(super) fn update(&self, inner: &mut Inner, row: Row, secrets: Secrets) {
         let Some(record) = inner.records.get_mut(&*row.config.name) else { return };
-        record.key.set_enabled(row.enabled);
-        let before = std::mem::replace(&mut record.secrets, secrets);
+        let before = record.take(row, secrets);
         // What goes on being taken is at no moment missing.
         for (hash, until) in &record.secrets {
             self.live.change(hash, |keys| keys.insert(*hash, *until, record.key.clone()));
@@ -290,13 +272,17 @@ impl RuntimeKeys {
         for (old, _) in before.iter().filter(gone) {
             self.live.change(old, |keys| keys.remove(old));
         }
-        (record.rules, record.changed) = (row.config.rules, row.changed);
         record.bound(&self.limits);
     }
 
     /// A key is no more.
-    fn forget(&self, inner: &mut Inner, name: &str, changed: u64) {
-        inner.deleted.insert(name.to_owned(), changed);
+    pub(super) fn forget(&self, inner: &mut Inner, name: &str, deleted: Deleted) {
+        inner.deleted.insert(name.to_owned(), deleted);
+        self.remove(inner, name);
+    }
+
+    /// A key is no more, or another one is to take its name.
+    pub(super) fn remove(&self, inner: &mut Inner, name: &str) {
         let Some(mut record) = inner.records.remove(name) else { return };
         record.key.set_enabled(false);
         for (hash, _) in &record.secrets {
@@ -306,7 +292,7 @@ impl RuntimeKeys {
         record.bound(&self.limits);
     }
 
-    fn tell(&self, name: &str) {
+    pub(super) fn tell(&self, name: &str) {
         if let Some(outbox) = self.outbox.get() {
             outbox.add(name);
         }
@@ -317,9 +303,10 @@ impl RuntimeKeys {
         let inner = self.lock();
         let wanted = |name: &str| names.is_none_or(|names| names.contains(name));
         let records = inner.records.iter().filter(|(name, _)| wanted(name));
-        let deleted = inner.deleted.iter().filter(|(name, _)| wanted(name));
+        let oldest = self.oldest();
+        let deleted = inner.deleted.iter().filter(|(name, deleted)| wanted(name) && deleted.changed >= oldest);
         let there = records.map(|(_, record)| Entry::of(record.row(), &record.secrets));
-        there.chain(deleted.map(|(name, changed)| Entry::deleted(name.clone(), *changed))).collect()
+        there.chain(deleted.map(|(name, deleted)| Entry::deleted(name.clone(), *deleted))).collect()
     }
 
     pub(super) fn lock(&self) -> MutexGuard<'_, Inner> {

@@ -37,22 +37,77 @@ const MIGRATIONS: &[M<'static>] = &[
         "ALTER TABLE keys ADD COLUMN changed INTEGER NOT NULL DEFAULT 0;
     CREATE TABLE deleted (name TEXT PRIMARY KEY, changed INTEGER NOT NULL) STRICT, WITHOUT ROWID;",
     ),
+    // What a version before this one writes meanwhile has none of these.
+    M::up(
+        "ALTER TABLE keys ADD COLUMN maker_created INTEGER;
+    ALTER TABLE keys ADD COLUMN enabled_changed INTEGER NOT NULL DEFAULT 0;
+    ALTER TABLE keys ADD COLUMN secrets_changed INTEGER NOT NULL DEFAULT 0;
+    ALTER TABLE keys ADD COLUMN rules_changed INTEGER NOT NULL DEFAULT 0;
+    ALTER TABLE deleted ADD COLUMN created INTEGER NOT NULL DEFAULT 0;",
+    ),
 ];
 
 /// How long it is known of a key that it was deleted, in milliseconds: an instance that was away for less takes it along.
-const REMEMBERED: u64 = 366 * 86_400_000;
+pub(super) const REMEMBERED: u64 = 366 * 86_400_000;
 
 /// A key as it is kept, without its secrets.
 #[derive(Debug)]
 pub(super) struct Row {
     pub config: KeyConfig,
     /// The key that made it; `None`: the master.
-    pub maker: Option<String>,
+    pub maker: Option<Parent>,
     /// Seconds since 1970.
     pub created: u64,
     pub enabled: bool,
     /// When it was changed last: milliseconds since 1970.
     pub changed: u64,
+    pub parts: Changed,
+}
+
+/// A key that made another one. A key of its name that is made later is not it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Parent {
+    pub name: String,
+    /// Seconds since 1970; 0: it stands in the file.
+    pub created: u64,
+}
+
+/// When the parts of a key were changed last, each by itself: milliseconds since 1970.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Changed {
+    /// Whether it is in use.
+    pub enabled: u64,
+    pub secrets: u64,
+    /// Its limits and budgets.
+    pub rules: u64,
+}
+
+impl Changed {
+    /// All of it at once.
+    pub(super) const fn at(changed: u64) -> Self {
+        Self { enabled: changed, secrets: changed, rules: changed }
+    }
+
+    /// An older version told only when the key was changed.
+    pub(super) fn or(self, changed: u64) -> Self {
+        if self == Self::default() { Self::at(changed) } else { self }
+    }
+}
+
+/// A key that was deleted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Deleted {
+    /// When it had been made, in seconds since 1970: those of its name that were made before are gone as well.
+    pub created: u64,
+    /// When it was deleted: milliseconds since 1970.
+    pub changed: u64,
+}
+
+impl Deleted {
+    /// An older version told only when it was deleted (`created` is 0): whatever was made before is gone.
+    pub(super) const fn read(created: u64, changed: u64) -> Self {
+        Self { created: if created == 0 { changed / 1000 } else { created }, changed }
+    }
 }
 
 /// What the database has.
@@ -60,8 +115,8 @@ pub(super) struct Row {
 pub(super) struct Loaded {
     pub rows: Vec<Row>,
     pub secrets: Vec<Secret>,
-    /// Keys that were deleted, and when: milliseconds since 1970.
-    pub deleted: Vec<(String, u64)>,
+    /// Keys that were deleted, by name.
+    pub deleted: Vec<(String, Deleted)>,
 }
 
 /// A secret as it is kept: its hash, whose it is, and from when on it is not taken any more.
@@ -114,16 +169,31 @@ impl Store {
     /// cannot be read is left out, and reported. `now`: in milliseconds.
     pub(super) fn load(&mut self, now: u64) -> Result<Loaded, KeyError> {
         self.0.execute("DELETE FROM secrets WHERE until <= ?1", [signed(now / 1000)])?;
-        self.0.execute("DELETE FROM deleted WHERE changed < ?1", [signed(now.saturating_sub(REMEMBERED))])?;
-        let mut keys = self.0.prepare("SELECT name, rights, maker, created, expires, enabled, changed FROM keys")?;
+        self.forget_before(now.saturating_sub(REMEMBERED))?;
+        // Older versions knew makers by name only.
+        self.0.execute(
+            "UPDATE keys SET maker_created =
+                COALESCE((SELECT makers.created FROM keys AS makers WHERE makers.name = keys.maker), 0)
+            WHERE maker IS NOT NULL AND maker_created IS NULL",
+            [],
+        )?;
+        let mut keys = self.0.prepare(
+            "SELECT name, rights, maker, created, expires, enabled, changed, maker_created, enabled_changed,
+                secrets_changed, rules_changed
+            FROM keys",
+        )?;
         let rows = keys.query_map([], |row| {
             let (name, rights): (String, String) = (row.get(0)?, row.get(1)?);
             let times = (row.get::<_, i64>(3)?, row.get::<_, Option<i64>>(4)?, row.get::<_, i64>(6)?);
-            Ok((name, rights, row.get(2)?, times, row.get(5)?))
+            let created = unsigned(row.get::<_, Option<i64>>(7)?.unwrap_or(0));
+            let maker = row.get::<_, Option<String>>(2)?.map(|name| Parent { name, created });
+            let part = |column| row.get(column).map(unsigned);
+            let parts = Changed { enabled: part(8)?, secrets: part(9)?, rules: part(10)? };
+            Ok((name, rights, maker, times, row.get(5)?, parts))
         })?;
         let mut loaded = Loaded::default();
         for row in rows {
-            let (name, rights, maker, (created, expires, changed), enabled) = row?;
+            let (name, rights, maker, (created, expires, changed), enabled, parts) = row?;
             let config = match Rights::read(&rights).and_then(|rights| rights.into_config(&name, expires.map(unsigned)))
             {
                 Ok(config) => config,
@@ -134,14 +204,15 @@ impl Store {
             };
             let created = unsigned(created);
             let changed = if changed == 0 { created.saturating_mul(1000) } else { unsigned(changed) };
-            loaded.rows.push(Row { config, maker, created, enabled, changed });
+            loaded.rows.push(Row { config, maker, created, enabled, changed, parts: parts.or(changed) });
         }
         let mut secrets = self.0.prepare("SELECT hash, key, until FROM secrets")?;
         let secrets =
             secrets.query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get::<_, Option<i64>>(2)?.map(unsigned))))?;
         loaded.secrets = secrets.collect::<Result<_, _>>()?;
-        let mut deleted = self.0.prepare("SELECT name, changed FROM deleted")?;
-        let deleted = deleted.query_map([], |row| Ok((row.get(0)?, unsigned(row.get(1)?))))?;
+        let mut deleted = self.0.prepare("SELECT name, created, changed FROM deleted")?;
+        let deleted = deleted
+            .query_map([], |row| Ok((row.get(0)?, Deleted::read(unsigned(row.get(1)?), unsigned(row.get(2)?)))))?;
         loaded.deleted = deleted.collect::<Result<_, _>>()?;
         Ok(loaded)
     }
@@ -155,10 +226,16 @@ impl Store {
         Ok(transaction.commit()?)
     }
 
-    /// Whether the database has this name: another process may have made it.
-    pub(super) fn has(&self, name: &str) -> Result<bool, KeyError> {
-        let found = self.0.query_row("SELECT 1 FROM keys WHERE name = ?1", [name], |_| Ok(())).optional()?;
-        Ok(found.is_some())
+    /// When the key of this name was made, if the database has one: it may be unreadable, or of another process.
+    pub(super) fn created(&self, name: &str) -> Result<Option<u64>, KeyError> {
+        let sql = "SELECT created FROM keys WHERE name = ?1";
+        Ok(self.0.query_row(sql, [name], |row| row.get(0)).optional()?.map(unsigned))
+    }
+
+    /// Forgets what was deleted before: milliseconds since 1970.
+    pub(super) fn forget_before(&self, oldest: u64) -> Result<(), KeyError> {
+        self.0.execute("DELETE FROM deleted WHERE changed < ?1", [signed(oldest)])?;
+        Ok(())
     }
 }
 
@@ -167,7 +244,7 @@ pub(super) enum Put<'a> {
     /// It is so now.
     Key { row: &'a Row, secrets: &'a [(Digest, Option<u64>)] },
     /// It is no more.
-    Deleted { name: &'a str, changed: u64 },
+    Deleted { name: &'a str, deleted: Deleted },
 }
 
 impl Put<'_> {
@@ -185,17 +262,22 @@ impl Put<'_> {
                 change.prepare_cached("DELETE FROM deleted WHERE name = ?1")?.execute([name])?;
                 change
                     .prepare_cached(
-                        "INSERT INTO keys (name, rights, maker, created, expires, enabled, changed)
-                        VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+                        "INSERT INTO keys (name, rights, maker, created, expires, enabled, changed, maker_created,
+                            enabled_changed, secrets_changed, rules_changed)
+                        VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
                     )?
                     .execute(params![
                         name,
                         rights,
-                        row.maker,
+                        row.maker.as_ref().map(|maker| &maker.name),
                         signed(row.created),
                         expires,
                         row.enabled,
-                        signed(row.changed)
+                        signed(row.changed),
+                        row.maker.as_ref().map(|maker| signed(maker.created)),
+                        signed(row.parts.enabled),
+                        signed(row.parts.secrets),
+                        signed(row.parts.rules),
                     ])?;
                 let mut insert =
                     change.prepare_cached("INSERT OR REPLACE INTO secrets (hash, key, until) VALUES (?1, ?2, ?3)")?;
@@ -203,9 +285,9 @@ impl Put<'_> {
                     insert.execute(params![hash, name, until.map(signed)])?;
                 }
             }
-            Self::Deleted { changed, .. } => {
-                let sql = "INSERT OR REPLACE INTO deleted (name, changed) VALUES (?1, ?2)";
-                change.prepare_cached(sql)?.execute(params![name, signed(*changed)])?;
+            Self::Deleted { deleted, .. } => {
+                let sql = "INSERT OR REPLACE INTO deleted (name, created, changed) VALUES (?1, ?2, ?3)";
+                change.prepare_cached(sql)?.execute(params![name, signed(deleted.created), signed(deleted.changed)])?;
             }
         }
         Ok(())
@@ -225,6 +307,11 @@ impl Rights {
             limits: bounds::shown_limits(&config.rules),
             budget: bounds::shown_budgets(&config.rules),
         }
+    }
+
+    /// The same with the limits and budgets of `other`.
+    pub(super) fn bounded_as(self, other: &Self) -> Self {
+        Self { limits: other.limits.clone(), budget: other.budget.clone(), ..self }
     }
 
     fn read(text: &str) -> Result<Self, KeyError> {

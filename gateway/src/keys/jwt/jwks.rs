@@ -21,6 +21,8 @@ use crate::credentials::Client;
 
 /// Keys older than this are fetched anew beside the request that finds them so.
 const FRESH: Duration = Duration::from_secs(5 * 60);
+/// Keys that nobody has tried to fetch for this long are waited for: some may have been withdrawn long ago.
+const STALE: Duration = Duration::from_secs(60 * 60);
 /// Between two fetches lies at least this: tokens with made-up key names cost the issuer nothing.
 const PAUSE: Duration = Duration::from_secs(10);
 /// The longest that a fetch is waited for.
@@ -125,6 +127,8 @@ type Fetch = Shared<BoxFuture<'static, ()>>;
 struct Fetching {
     begun: Option<Instant>,
     under_way: Option<(AbortHandle, Fetch)>,
+    /// The keys were stale when it began.
+    awaited: bool,
 }
 
 impl KeySet {
@@ -146,21 +150,24 @@ impl KeySet {
         Self { current: ArcSwapOption::empty(), origin: Some(origin) }
     }
 
-    /// Whether these are still the issuer's keys.
+    /// Whether these are still the issuer's keys. Not before new ones were waited for, if they are stale.
     pub(super) fn is_current(self: &Arc<Self>, keys: &Arc<PublicKeys>) -> bool {
-        if let Some(origin) = &self.origin
-            && origin.is_old()
-        {
-            let _beside_the_request = self.fetch(origin);
+        if let Some(origin) = &self.origin {
+            if origin.is_stale() {
+                return false;
+            }
+            if origin.is_old() {
+                let _beside_the_request = self.fetch(origin);
+            }
         }
         self.current.load().as_ref().is_some_and(|current| Arc::ptr_eq(current, keys))
     }
 
-    /// The keys, fetched anew first if there is none called `kid`. `None`: none could be had so far.
+    /// The keys, fetched anew first if there is none called `kid` or they are stale. `None`: none could be had so far.
     pub(super) async fn with(self: &Arc<Self>, kid: &str) -> Option<Arc<PublicKeys>> {
         let known = |keys: &Arc<PublicKeys>| keys.keys.contains_key(kid);
         if let Some(origin) = &self.origin {
-            let must_wait = !self.current.load().as_ref().is_some_and(known);
+            let must_wait = !self.current.load().as_ref().is_some_and(known) || origin.is_stale();
             if (must_wait || origin.is_old())
                 && let Some(fetch) = self.fetch(origin)
                 && must_wait
@@ -186,7 +193,8 @@ impl KeySet {
         let task = tokio::spawn(async move { set.refresh().await });
         let running = task.abort_handle();
         let fetch = task.map(|_| ()).boxed().shared();
-        *fetching = Fetching { begun: Some(now), under_way: Some((running, fetch.clone())) };
+        let awaited = fetching.begun.is_some_and(|begun| now.duration_since(begun) >= STALE);
+        *fetching = Fetching { begun: Some(now), under_way: Some((running, fetch.clone())), awaited };
         Some(fetch)
     }
 
@@ -209,6 +217,16 @@ impl Origin {
         let now = (self.clock)();
         let fetching = self.fetching.lock().unwrap_or_else(PoisonError::into_inner);
         fetching.begun.is_none_or(|begun| now.duration_since(begun) >= FRESH)
+    }
+
+    /// Whether the keys are so old that a request waits for new ones, also for those that another one has asked for.
+    fn is_stale(&self) -> bool {
+        let now = (self.clock)();
+        let fetching = self.fetching.lock().unwrap_or_else(PoisonError::into_inner);
+        match &fetching.under_way {
+            Some((task, _)) if !task.is_finished() => fetching.awaited,
+            _ => fetching.begun.is_some_and(|begun| now.duration_since(begun) >= STALE),
+        }
     }
 }
 
@@ -312,6 +330,26 @@ mod tests {
         while set.is_current(&first) {
             tokio::task::yield_now().await;
         }
+    }
+
+    #[tokio::test]
+    async fn after_a_quiet_hour_new_keys_are_waited_for_once() {
+        let (issuer, set) = Issuer::new("a");
+        assert!(has(&set, "a").await);
+        let first = set.with("a").await.unwrap();
+        issuer.serve(jwks("b"));
+        issuer.pass(STALE);
+        assert!(!set.is_current(&first), "what was verified by them is verified anew");
+        let (one, other) = tokio::join!(has(&set, "a"), has(&set, "a"));
+        assert!(!one && !other, "the issuer has withdrawn it");
+        assert_eq!(issuer.asked(), 2);
+        // An issuer that is down is waited for once; then its last keys count.
+        issuer.serve(Err("status 500".to_owned()));
+        issuer.pass(STALE);
+        assert!(has(&set, "b").await);
+        assert_eq!(issuer.asked(), 3);
+        let second = set.with("b").await.unwrap();
+        assert!(set.is_current(&second));
     }
 
     #[tokio::test]

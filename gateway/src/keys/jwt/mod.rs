@@ -83,8 +83,8 @@ impl Tokens {
         presented.starts_with(b"eyJ") && presented.iter().filter(|byte| **byte == b'.').count() == 2
     }
 
-    /// The key that a token stands for. Waits only for the issuer's public keys, when there are none yet or none of the
-    /// token's name.
+    /// The key that a token stands for. Waits only for the issuer's public keys, when there are none yet, none of the
+    /// token's name, or nobody has asked for them in the last hour.
     ///
     /// # Errors
     /// The token does not hold now.
@@ -100,7 +100,7 @@ impl Tokens {
                 self.verified.remove(&hash);
                 return Err(Refused::Wrong);
             }
-            verified.key.check(now)?;
+            verified.key.check(now).map_err(|_| Refused::Wrong)?;
             return Ok(verified.key);
         }
         if many() {
@@ -131,7 +131,7 @@ impl Tokens {
             return Err(Refused::Wrong);
         }
         let key = claims::key(&claims, &issuer.config, &issuer.template).ok_or(Refused::Wrong)?;
-        key.check(now)?;
+        key.check(now).map_err(|_| Refused::Wrong)?;
         // A token for ever is one until the year 9999.
         let until = time(end);
         let verified = Verified { key: key.clone(), until, by, issuer: issuer.keys.clone() };

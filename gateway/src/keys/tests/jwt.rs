@@ -134,6 +134,32 @@ async fn a_token_holds_between_its_dates_by_the_time_that_is_handed_in() {
     }
 }
 
+/// Whatever is wrong with a token: also what is wrong with its template.
+#[tokio::test]
+async fn a_template_whose_time_is_over_says_no_more_than_any_other_token() {
+    let curve = Curve::new(P256);
+    let over = SystemTime::now() + Duration::from_secs(100);
+    let template = KeyConfig { name: "staff".to_owned(), expires: Some(over), ..KeyConfig::default() };
+    let issuer = IssuerConfig {
+        issuer: "https://id.example".to_owned(),
+        audience: "gateway".to_owned(),
+        jwks: JwksConfig::Fixed(json!({ "keys": [curve.jwk("a")] }).to_string().into_bytes()),
+        claims: ClaimNames::default(),
+        key: "staff".to_owned(),
+    };
+    let tokens = || {
+        let ring = KeyRing::new(std::slice::from_ref(&template));
+        Tokens::new(std::slice::from_ref(&issuer), &ring, &KeySets::new(super::client())).unwrap()
+    };
+    let token = curve.token("a", &claims());
+    // Both when it is seen for the first time and when it is remembered.
+    let remembers = tokens();
+    assert!(remembers.verify(token.as_bytes(), SystemTime::now(), &|| false).await.is_ok());
+    for tokens in [remembers, tokens()] {
+        assert_eq!(tokens.verify(token.as_bytes(), over, &|| false).await.unwrap_err(), Refused::Wrong);
+    }
+}
+
 /// Signatures that OpenSSL made; its key is gone.
 #[test]
 fn rsa_signatures_are_verified() {

@@ -2,9 +2,10 @@
 
 use std::path::Path;
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, SystemTime};
 
-use crate::clock::{Clock, Time};
+use super::Hand;
+use crate::clock::Time;
 use crate::config::{KeyConfig, ModelPattern, Right};
 use crate::keys::*;
 use crate::limits::Limits;
@@ -108,24 +109,11 @@ fn the_old_secret_overlaps_and_no_third_one_is_taken() {
     assert!(bench.restarted(&[lead()]).found(&fourth).is_ok());
 }
 
-/// Stands still.
-struct Standing(SystemTime);
-
-impl Clock for Standing {
-    fn now(&self) -> SystemTime {
-        self.0
-    }
-
-    fn instant(&self) -> Instant {
-        Instant::now()
-    }
-}
-
 #[test]
 fn keys_are_dated_and_their_secrets_overlap_by_the_clock_of_their_gateway() {
     let dir = tempfile::tempdir().unwrap();
     let at = SystemTime::UNIX_EPOCH + Duration::from_secs(1_930_910_400);
-    let limits = Arc::new(Limits::by(Time::of(Standing(at))));
+    let limits = Arc::new(Limits::by(Time::of(Hand::at(1_930_910_400))));
     let keys = RuntimeKeys::open(&dir.path().join("keys.db"), &KeyRing::default(), limits).unwrap();
     let ring = KeyRing::default().joined_by(Some(keys.live()), &[], &KeySets::new(super::client()));
     let new = NewKey { name: "bot".to_owned(), ..NewKey::default() };
@@ -324,4 +312,94 @@ fn what_a_maker_asked_for_is_judged_by_what_it_is_when_it_is_done() {
     refused(&maker, Refused::Disabled);
     bench.keys.delete("maker", &Maker::Master).unwrap();
     refused(&maker, Refused::Wrong);
+}
+
+fn maker(bench: &Bench, name: &str) -> Maker {
+    let new = NewKey { name: name.to_owned(), allow: Some(vec![Right::Keys]), ..NewKey::default() };
+    let (_, secret) = bench.keys.create(new, &Maker::Master).unwrap();
+    Maker::Key(bench.ring.find(secret.as_bytes(), SystemTime::now()).unwrap())
+}
+
+/// A key of a maker's name that is made later is another one: it neither brings back what the first one made nor has it.
+#[test]
+fn a_new_key_of_a_makers_name_is_not_the_maker() {
+    let bench = Bench::new();
+    let own = bench.make("own", &bench.lead()).unwrap();
+    let bench = bench.restarted(&[]);
+    assert_eq!(bench.found(&own), Err(Refused::Disabled));
+    let new_lead = maker(&bench, "lead");
+    bench.keys.rebind(&KeyRing::default());
+    assert_eq!(bench.found(&own), Err(Refused::Disabled));
+    assert_eq!(bench.keys.list("", 10, &new_lead), []);
+    assert!(matches!(bench.keys.delete("own", &new_lead), Err(KeyError::NotFound(_))));
+    let bench = bench.restarted(&[]);
+    assert_eq!(bench.found(&own), Err(Refused::Disabled));
+    bench.keys.delete("lead", &Maker::Master).unwrap();
+    assert!(bench.keys.get("own", &Maker::Master).is_ok(), "the new key had not made it");
+    // The file's key is back.
+    bench.keys.rebind(&KeyRing::new(&[lead()]));
+    assert!(bench.found(&own).is_ok());
+}
+
+/// Also within the second in which the first one was deleted.
+#[test]
+fn a_maker_made_anew_at_once_is_another_one() {
+    let bench = Bench::new();
+    let first = maker(&bench, "maker");
+    bench.keys.delete("maker", &Maker::Master).unwrap();
+    let second = maker(&bench, "maker");
+    assert_eq!(bench.make("new", &first).err(), Some(KeyError::Refused(Refused::Wrong)));
+    assert!(bench.make("new", &second).is_ok());
+}
+
+#[test]
+fn a_key_of_the_file_does_not_get_what_one_of_the_store_made() {
+    let bench = Bench::new();
+    let own = bench.make("own", &maker(&bench, "maker")).unwrap();
+    let named = KeyConfig { name: "maker".to_owned(), ..lead() };
+    let bench = bench.restarted(&[named]);
+    assert_eq!(bench.found(&own), Err(Refused::Disabled));
+    assert_eq!(bench.keys.list("", 10, &Maker::Key(bench.ring.configured()["maker"].clone())), []);
+    assert!(bench.restarted(&[]).found(&own).is_ok());
+}
+
+/// What a version wrote that knew makers by name only.
+#[test]
+fn keys_of_an_older_store_have_the_maker_that_is_there() {
+    let bench = Bench::new();
+    let (of_file, of_store) =
+        (bench.make("of-file", &bench.lead()).unwrap(), bench.make("of-store", &maker(&bench, "maker")).unwrap());
+    let gone = bench.make("gone", &Maker::Master).unwrap();
+    bench.keys.delete("gone", &Maker::Master).unwrap();
+    let store = rusqlite::Connection::open(bench.dir.path().join("keys.db")).unwrap();
+    store
+        .execute_batch(
+            "UPDATE keys SET maker_created = NULL, enabled_changed = 0, secrets_changed = 0, rules_changed = 0;
+            UPDATE deleted SET created = 0",
+        )
+        .unwrap();
+    let bench = bench.restarted(&[lead()]);
+    assert_eq!((bench.found(&of_file), bench.found(&of_store)), (Ok("of-file".into()), Ok("of-store".into())));
+    assert_eq!(bench.found(&gone), Err(Refused::Wrong));
+    bench.keys.delete("maker", &Maker::Master).unwrap();
+    maker(&bench, "maker");
+    assert_eq!(bench.restarted(&[lead()]).found(&of_store), Err(Refused::Wrong));
+}
+
+#[test]
+fn what_was_deleted_is_forgotten_after_a_year() {
+    let (dir, clock) = (tempfile::tempdir().unwrap(), Hand::at(1_930_910_400));
+    let limits = Arc::new(Limits::by(Time::of(clock.clone())));
+    let keys = RuntimeKeys::open(&dir.path().join("keys.db"), &KeyRing::default(), limits).unwrap();
+    keys.create(NewKey { name: "bot".to_owned(), ..NewKey::default() }, &Maker::Master).unwrap();
+    keys.delete("bot", &Maker::Master).unwrap();
+    for (passed, known) in [(0, 1), (366 * 86_400, 1), (1, 0)] {
+        clock.pass(passed);
+        keys.rebind(&KeyRing::default());
+        assert_eq!(keys.lock().deleted.len(), known, "{passed}");
+        assert_eq!(keys.entries(None).len(), known, "{passed}");
+        let store = rusqlite::Connection::open(dir.path().join("keys.db")).unwrap();
+        let rows: u32 = store.query_row("SELECT COUNT(*) FROM deleted", [], |row| row.get(0)).unwrap();
+        assert_eq!(rows as usize, known, "{passed}");
+    }
 }
