@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use ai_gateway::config::Config;
-use ai_gateway::ledger::{self, Dimension, Kind, Query, Record, Report, Store, UsageSource};
+use ai_gateway::ledger::{self, Dimension, Kind, Query, Record, Report, Store};
 use clap::{Args, Subcommand};
 
 use super::print;
@@ -120,12 +120,13 @@ fn rerate(file: &Path, from: i64, to: i64) -> Result<(), String> {
 /// What a record costs by the prices of `config`, in pico-dollars: those of the target that it went to, if it is still there,
 /// or else those of its provider's model.
 fn price(config: &Config, record: &Record<'_>) -> Option<u64> {
-    if matches!(record.kind, Kind::CacheHit | Kind::Shared) {
-        // What they cost was no price of theirs.
-        return record.cost;
-    }
-    if record.usage_source == UsageSource::None {
-        return None;
+    match record.kind {
+        // The whole call is on the record of who made it, with all of its usage, however its cost was divided.
+        Kind::Shared => return Some(0),
+        // What it costs was no price.
+        Kind::CacheHit => return record.cost,
+        _ if !record.costs() => return None,
+        _ => {}
     }
     let (provider, upstream) = (record.provider.as_deref()?, record.upstream_model.as_deref()?);
     let model = record.model.as_deref().and_then(|name| config.model(name));
@@ -142,5 +143,46 @@ fn table(report: &Report) -> String {
     match report.rows.is_empty() {
         true => "nothing was used\n".to_owned(),
         false => report.to_table(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ai_gateway::config::System;
+    use ai_gateway::ledger::UsageSource;
+    use ai_gateway_providers::usage::Usage;
+
+    use super::*;
+
+    /// Of a call that two shared the first has all usage and half the cost: together they cost what the call costs.
+    #[test]
+    fn a_call_that_several_shared_is_rated_once() {
+        let text = "[providers.p]\nkind = 'openai-compatible'\nbase_url = 'http://127.0.0.1:1/v1'\n\
+                    [prices.models]\n'p/m' = { input = '3' }\n'p/r' = { request = '7' }\n";
+        let config = Config::parse(text, "a.toml", &System).unwrap_or_else(|errors| panic!("{errors}")).config;
+        let lead = Record {
+            provider: Some("p".into()),
+            upstream_model: Some("m".into()),
+            usage: Usage { input: Some(10), ..Usage::default() },
+            usage_source: UsageSource::Provider,
+            cost: Some(10_000_000),
+            ..Record::default()
+        };
+        let follower =
+            Record { kind: Kind::Shared, usage: Usage::default(), usage_source: UsageSource::None, ..lead.clone() };
+        let hit = Record { kind: Kind::CacheHit, cost: Some(0), ..follower.clone() };
+        let costs = [&lead, &follower, &hit].map(|record| price(&config, record));
+        assert_eq!(costs, [Some(30_000_000), Some(0), Some(0)]);
+        // An answer that told of no usage costs what a request costs; one that failed nothing that is known.
+        let untold = Record {
+            usage: Usage::default(),
+            usage_source: UsageSource::None,
+            operation: "rerank".into(),
+            upstream_model: Some("r".into()),
+            status: 200,
+            ..lead
+        };
+        assert_eq!(price(&config, &untold), Some(7_000_000));
+        assert_eq!(price(&config, &Record { fault: Some("upstream".into()), ..untold }), None);
     }
 }

@@ -301,6 +301,7 @@ pub(super) mod tests {
                 web_searches: count(13),
                 characters: count(14),
                 images: count(15),
+                other_models: count(16),
             },
             usage_source: UsageSource::ALL[n as usize % 4],
             service_tier: Some("default".into()),

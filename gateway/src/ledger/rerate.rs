@@ -13,7 +13,7 @@ pub struct Rerated {
     pub records: u64,
     /// Those whose cost is another one now.
     pub changed: u64,
-    /// Those that the new prices do not know.
+    /// Those that cost something which the new prices do not know.
     pub unpriced: u64,
     /// Sum of the known costs before …
     pub before: u128,
@@ -45,7 +45,7 @@ pub fn rerate(
             let cost = price(&record);
             result.records += 1;
             result.changed += u64::from(cost != record.cost);
-            result.unpriced += u64::from(cost.is_none());
+            result.unpriced += u64::from(cost.is_none() && record.costs());
             result.before += u128::from(record.cost.unwrap_or_default());
             result.after += u128::from(cost.unwrap_or_default());
             costs.push((record, cost));
@@ -59,8 +59,22 @@ pub fn rerate(
 mod tests {
     use super::super::frame;
     use super::super::query::{Dimension, Query, ask};
+    use super::super::record::UsageSource;
     use super::super::record::tests::full;
     use super::*;
+
+    #[test]
+    fn what_consumed_nothing_is_not_without_a_price() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut store = Store::open(&dir.path().join("ledger.db")).unwrap();
+        let mut bytes = Vec::new();
+        for (n, usage_source) in (0..).zip(UsageSource::ALL) {
+            frame::append(&Record { usage_source, cost: None, ..full(n) }, &mut bytes);
+        }
+        store.take_in(&bytes).unwrap();
+        let rerated = rerate(&mut store, i64::MIN, i64::MAX, "newer", |_| None).unwrap();
+        assert_eq!((rerated.records, rerated.changed, rerated.unpriced), (4, 0, 3));
+    }
 
     #[test]
     fn the_new_cost_stands_beside_the_old() {

@@ -8,7 +8,7 @@ use serde::Serialize;
 use super::record::{Kind, Metadata, Record, Tags, Text, UsageSource};
 
 /// Of a row.
-const COLUMNS: usize = 43;
+const COLUMNS: usize = 44;
 
 macro_rules! columns {
     () => {
@@ -16,7 +16,7 @@ macro_rules! columns {
          answer_model, status, fault, stream, attempts, duration_us, first_token_us, input, cache_read, cache_write_5m, \
          cache_write_1h, audio_input, image_input, output, reasoning, audio_output, image_output, audio_input_ms, \
          search_units, web_searches, usage_source, service_tier, cost, price_map, metadata, account, key_tags, \
-         characters, images"
+         characters, images, other_models"
     };
 }
 
@@ -25,7 +25,8 @@ const INSERT: &str = concat!(
     "INSERT OR IGNORE INTO usage (",
     columns!(),
     ") VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21, ?22, \
-     ?23, ?24, ?25, ?26, ?27, ?28, ?29, ?30, ?31, ?32, ?33, ?34, ?35, ?36, ?37, ?38, ?39, ?40, ?41, ?42, ?43)"
+     ?23, ?24, ?25, ?26, ?27, ?28, ?29, ?30, ?31, ?32, ?33, ?34, ?35, ?36, ?37, ?38, ?39, ?40, ?41, ?42, ?43, \
+     ?44)"
 );
 
 /// For [`read`].
@@ -81,6 +82,7 @@ pub fn write(record: &Record<'_>, out: &mut Vec<u8>) {
         web_searches,
         characters,
         images,
+        other_models,
     } = usage;
     let mut row = Writer(out);
     row.number(*at);
@@ -121,6 +123,7 @@ pub fn write(record: &Record<'_>, out: &mut Vec<u8>) {
     row.count(Some(*key_tags as u64));
     row.count(*characters);
     row.count(*images);
+    row.count(*other_models);
 }
 
 /// What a value is.
@@ -299,6 +302,7 @@ pub fn read(row: &Row<'_>) -> Result<Record<'static>> {
             web_searches: count("web_searches")?,
             characters: count("characters")?,
             images: count("images")?,
+            other_models: count("other_models")?,
         },
         usage_source: UsageSource::ALL.into_iter().find(|known| known.as_str() == source).unwrap_or_default(),
         service_tier: text("service_tier")?,
@@ -336,8 +340,8 @@ mod tests {
         let known = values(&bytes).unwrap();
         let longer = [bytes.as_slice(), &[NULL, NUMBER, 4, TEXT, 1, b'x']].concat();
         assert_eq!(values(&longer).unwrap(), known);
-        // 315 pictures.
-        let shorter = bytes.strip_suffix(b"\x01\xf6\x04").unwrap();
+        // 316 tokens of other models.
+        let shorter = bytes.strip_suffix(b"\x01\xf8\x04").unwrap();
         let (last, others) =
             values(shorter).unwrap().split_last().map(|(last, others)| (*last, others.to_vec())).unwrap();
         assert_eq!((last, others.as_slice()), (ValueRef::Null, &known[..COLUMNS - 1]));

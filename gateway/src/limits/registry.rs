@@ -22,7 +22,7 @@ pub(super) struct Registry {
 impl Registry {
     pub(super) fn find(&self, kind: Kind, name: &str) -> Option<Arc<Subject>> {
         let hash = self.hash(kind, name);
-        find(&**self.shard(hash)?.load().as_ref()?, hash, kind, name).cloned()
+        find(self.shard(hash)?.load().as_ref()?, hash, kind, name).cloned()
     }
 
     /// The one of that kind and name, made if need be.

@@ -354,7 +354,8 @@ impl Notes {
                 if let Some(tier) = gemini_tier(&value).filter(|_| self.dialect == Dialect::Gemini) {
                     self.seen.service_tier = Some(tier);
                 }
-                self.report(&Report::read(self.dialect, self.operation, &value));
+                let model = self.seen.model.as_deref();
+                self.report(&Report::read_of(self.dialect, self.operation, model, &value));
             }
             Err(_) => self.unreadable(),
         }

@@ -54,7 +54,7 @@ pub struct SheetError(pub(super) String);
 pub struct PriceMap {
     /// By `provider/model`.
     overrides: BTreeMap<String, Model>,
-    /// The first that knows a model counts.
+    /// The first that knows a model by its name counts, then the first that knows another version of it.
     sheets: Vec<Sheet>,
     id: String,
 }
@@ -116,9 +116,16 @@ impl PriceMap {
     pub fn find(&self, lookup: &Lookup<'_>) -> Option<Model> {
         let own = self.overrides.get(&format!("{}/{}", lookup.provider, lookup.model));
         let rows = names::rows(lookup);
-        let known =
-            self.sheets.iter().filter_map(|sheet| sheet.find(&rows)).filter_map(|(_, row)| Model::read(row).ok());
+        let known = self.found(&rows).filter_map(|(_, row)| Model::read(row).ok());
         own.cloned().into_iter().chain(known).reduce(Model::or)
+    }
+
+    /// The rows that count for `names`, one a sheet: those of exactly such a name from the top, then those of other versions. What
+    /// a sheet says of a version is not said of the others as long as another sheet knows them.
+    fn found<'m>(&'m self, names: &[String]) -> impl Iterator<Item = (&'m str, &'m str)> {
+        let exact = self.sheets.iter().filter_map(|sheet| sheet.exact(names));
+        let others = self.sheets.iter().filter(|sheet| sheet.exact(names).is_none());
+        exact.chain(others.filter_map(|sheet| sheet.other_version(names)))
     }
 
     /// What the sheets know under exactly this name, `vendor/model` as [`PriceMap::names`] gives it.
@@ -132,7 +139,7 @@ impl PriceMap {
     #[must_use]
     pub fn row_of(&self, lookup: &Lookup<'_>) -> Option<&str> {
         let rows = names::rows(lookup);
-        self.sheets.iter().find_map(|sheet| sheet.find(&rows)).map(|(name, _)| name)
+        self.found(&rows).next().map(|(name, _)| name)
     }
 
     /// The names of all rows, sheet by sheet from the top.
@@ -258,10 +265,14 @@ impl Sheet {
         self.text.get(self.start..).unwrap_or_default()
     }
 
-    /// The name and the rest of the row that counts for the first of `names` that is known: as it is, in its newest
-    /// version, or without its version.
-    fn find(&self, names: &[String]) -> Option<(&str, &str)> {
-        let exact = names.iter().find_map(|name| self.entry(name));
+    /// The name and the rest of the row of the first of `names` that is known.
+    fn exact(&self, names: &[String]) -> Option<(&str, &str)> {
+        names.iter().find_map(|name| self.entry(name))
+    }
+
+    /// The same of the row that stands for the first of `names` that is known in another version: in its newest one, or without
+    /// its version.
+    fn other_version(&self, names: &[String]) -> Option<(&str, &str)> {
         let newest = || names.iter().find_map(|name| self.newest_version(name));
         let plain = || {
             let shorter =
@@ -271,7 +282,7 @@ impl Sheet {
                 .flat_map(|name| shorter(name))
                 .find_map(|name| self.entry(name).or_else(|| self.newest_version(name)))
         };
-        exact.or_else(newest).or_else(plain)
+        newest().or_else(plain)
     }
 
     fn row(&self, name: &str) -> Option<&str> {

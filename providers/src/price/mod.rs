@@ -13,6 +13,7 @@
 //! - Seconds of audio, characters and pictures stand for tokens. Where a model has a price for tokens, they are billed only if the
 //!   provider counted no such tokens: of input, of both, of output. Where it has none, they are billed, and what tokens the provider
 //!   tells besides costs nothing more.
+//! - Tokens of other models than the one that answered, such as its advisor, have an unknown cost.
 //! - A request may have a price beside all that, which is its tier's standard one. Where it is the only one, it is the whole cost.
 
 mod decimal;
@@ -119,6 +120,7 @@ impl Price {
             web_searches,
             characters,
             images,
+            other_models,
         } = *usage;
         let prompt = usage.total_input().unwrap_or(0);
         let request = self.step(Unit::Request, Tier::Standard, prompt).map_or(0, |rate| rate.pico);
@@ -153,8 +155,8 @@ impl Price {
             .saturating_add(bill.sum(pieces))
             .saturating_add(bill.milliseconds(seconds))
             .saturating_add(request);
-        if *usage == Usage::default() {
-            bill.unpriced = Some(Unit::Input);
+        if *usage == Usage::default() || other_models.is_some_and(|count| count > 0) {
+            bill.unpriced.get_or_insert(Unit::Input);
         }
         Cost { input, cache_read, cache_write, output, other, unpriced: bill.unpriced }
     }

@@ -58,6 +58,10 @@ pub struct Usage {
     /// Pictures made by an operation that makes nothing else, counted in its answer.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub images: Option<u64>,
+    /// Tokens, read and written, of other models than the one that answered, which it consulted. They are in no other bucket, and
+    /// what they cost is not known from its price.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub other_models: Option<u64>,
 }
 
 impl Usage {
@@ -82,7 +86,7 @@ impl Usage {
     /// All tokens; `None` if nothing was reported.
     #[must_use]
     pub fn total(&self) -> Option<u64> {
-        sum([self.total_input(), self.total_output()])
+        sum([self.total_input(), self.total_output(), self.other_models])
     }
 
     /// What the provider itself told of it: not what was counted in the request and the answer. `None` if it told nothing.
@@ -132,6 +136,7 @@ impl Usage {
             web_searches,
             characters,
             images,
+            other_models,
         } = *other;
         Self {
             input: with(self.input, input),
@@ -149,6 +154,7 @@ impl Usage {
             web_searches: with(self.web_searches, web_searches),
             characters: with(self.characters, characters),
             images: with(self.images, images),
+            other_models: with(self.other_models, other_models),
         }
     }
 }

@@ -11,6 +11,8 @@ use crate::dialect::{Dialect, Operation};
 pub(crate) struct Report {
     /// `input` leaves cached tokens out (Anthropic), where OpenAI counts them in.
     input_excludes_cache: bool,
+    /// What the total has more than its parts is reasoning.
+    hides_reasoning: bool,
     input: Option<u64>,
     output: Option<u64>,
     total: Option<u64>,
@@ -27,16 +29,22 @@ pub(crate) struct Report {
     search_units: Option<u64>,
     web_searches: Option<u64>,
     images: Option<u64>,
+    other_models: Option<u64>,
 }
 
 impl Report {
-    /// Reads a `usage` object (Gemini: `usageMetadata`, Cohere's rerank: `meta`). Never fails: what is not a
-    /// count is not reported.
+    /// Reads a `usage` object (Gemini: `usageMetadata`, Cohere's rerank: `meta`) of an answer whose model is not known. Never
+    /// fails: what is not a count is not reported.
     pub(crate) fn read(dialect: Dialect, operation: Operation, usage: &Value) -> Self {
+        Self::read_of(dialect, operation, None, usage)
+    }
+
+    /// The same of an answer by `model`.
+    pub(crate) fn read_of(dialect: Dialect, operation: Operation, model: Option<&str>, usage: &Value) -> Self {
         match dialect {
             // The usage of own dialects is read by their codecs and never comes here.
             Dialect::OpenAiChat | Dialect::OpenAiResponses | Dialect::Own(_) => Self::read_openai(operation, usage),
-            Dialect::Anthropic => Self::read_anthropic(usage),
+            Dialect::Anthropic => Self::read_anthropic(model, usage),
             Dialect::Gemini => Self::read_gemini(usage),
             Dialect::Bedrock => Self::read_bedrock(usage),
             Dialect::Cohere => Self::read_cohere(usage),
@@ -52,12 +60,16 @@ impl Report {
         let output_details =
             first_object(usage, &["completion_tokens_details", "output_tokens_details", "output_token_details"]);
         let output = first(usage, &["completion_tokens", "output_tokens"]);
+        let audio_input_ms =
+            ["seconds", "prompt_audio_seconds"].iter().find_map(|name| usage.get(name).and_then(milliseconds));
         let image_output = count(output_details, "image_tokens").or_else(|| {
             // The Images API itemises the output only sometimes, and makes nothing but images.
             (operation == Operation::Images && count(output_details, "text_tokens").is_none()).then_some(output)?
         });
         Self {
             input_excludes_cache: false,
+            // Where Mistral heard audio, it is what that was made into.
+            hides_reasoning: matches!(operation, Operation::Chat | Operation::Completions) && audio_input_ms.is_none(),
             input: first(usage, &["prompt_tokens", "input_tokens"]),
             output,
             total: count(usage, "total_tokens"),
@@ -76,25 +88,41 @@ impl Report {
             reasoning: count(output_details, "reasoning_tokens").or_else(|| count(usage, "reasoning_tokens")),
             audio_output: count(output_details, "audio_tokens"),
             image_output,
-            audio_input_ms: usage.get("seconds").and_then(milliseconds),
+            audio_input_ms,
             // Cohere's `meta`, which others imitate.
             search_units: count(usage, "search_units").or_else(|| count(&usage["billed_units"], "search_units")),
             web_searches: count(&usage["server_tool_use_details"], "web_search_requests")
                 .or_else(|| count(usage, "num_search_queries")),
             images: None,
+            other_models: None,
         }
     }
 
     /// <https://docs.anthropic.com/en/api/messages#response-usage>. `output_tokens` of a stream is cumulative.
-    fn read_anthropic(usage: &Value) -> Self {
+    ///
+    /// The totals are of the `iterations` that are a `message`. What the conversation's compaction took, or an advisor, is in
+    /// others only, and billed besides: an advisor at the prices of the model that it names.
+    fn read_anthropic(model: Option<&str>, usage: &Value) -> Self {
+        let iterations = usage["iterations"].as_array().map_or(&[][..], Vec::as_slice);
+        let beside = iterations.iter().filter(|entry| entry["type"].as_str().is_some_and(|kind| kind != "message"));
+        let is_other = |entry: &&Value| entry["model"].as_str().is_some_and(|named| Some(named) != model);
+        let (others, own): (Vec<&Value>, Vec<&Value>) = beside.partition(is_other);
+        let total = |name: &str| own.iter().fold(count(usage, name), |sum, entry| add(sum, count(entry, name)));
+        let written = |name: &str| {
+            let of = |usage: &Value| count(&usage["cache_creation"], name);
+            own.iter().fold(of(usage), |sum, entry| add(sum, of(entry)))
+        };
+        let names = ["input_tokens", "output_tokens", "cache_read_input_tokens", "cache_creation_input_tokens"];
+        let of_others = others.iter().flat_map(|entry| names.map(|name| count(entry, name)));
         Self {
             input_excludes_cache: true,
-            input: count(usage, "input_tokens"),
-            output: count(usage, "output_tokens"),
-            cache_read: count(usage, "cache_read_input_tokens"),
-            cache_write: count(usage, "cache_creation_input_tokens"),
-            cache_write_5m: count(&usage["cache_creation"], "ephemeral_5m_input_tokens"),
-            cache_write_1h: count(&usage["cache_creation"], "ephemeral_1h_input_tokens"),
+            input: total("input_tokens"),
+            output: total("output_tokens"),
+            cache_read: total("cache_read_input_tokens"),
+            cache_write: total("cache_creation_input_tokens"),
+            cache_write_5m: written("ephemeral_5m_input_tokens"),
+            cache_write_1h: written("ephemeral_1h_input_tokens"),
+            other_models: of_others.fold(None, add),
             reasoning: count(&usage["output_tokens_details"], "thinking_tokens"),
             web_searches: count(&usage["server_tool_use"], "web_search_requests"),
             ..Self::default()
@@ -107,12 +135,17 @@ impl Report {
         let thoughts = count(usage, "thoughtsTokenCount");
         let candidates = count(usage, "candidatesTokenCount");
         let tool_prompt = count(usage, "toolUsePromptTokenCount");
+        // What came from the cache is in the details of both.
+        let read_anew = |name| {
+            let cached = modality(usage, "cacheTokensDetails", name).unwrap_or(0);
+            Some(modality(usage, "promptTokensDetails", name)?.saturating_sub(cached))
+        };
         Self {
             input: add(count(usage, "promptTokenCount"), tool_prompt),
             output: add(candidates, thoughts),
             cache_read: count(usage, "cachedContentTokenCount"),
-            audio_input: modality(usage, "promptTokensDetails", "AUDIO"),
-            image_input: modality(usage, "promptTokensDetails", "IMAGE"),
+            audio_input: read_anew("AUDIO"),
+            image_input: read_anew("IMAGE"),
             reasoning: thoughts,
             audio_output: modality(usage, "candidatesTokensDetails", "AUDIO"),
             image_output: modality(usage, "candidatesTokensDetails", "IMAGE"),
@@ -180,6 +213,7 @@ impl Report {
     pub(crate) fn merge(&mut self, later: &Self) {
         let Self {
             input_excludes_cache,
+            hides_reasoning,
             input,
             output,
             total,
@@ -196,8 +230,10 @@ impl Report {
             search_units,
             web_searches,
             images,
+            other_models,
         } = later;
         self.input_excludes_cache |= *input_excludes_cache;
+        self.hides_reasoning |= *hides_reasoning;
         raise(&mut self.input, *input);
         raise(&mut self.output, *output);
         raise(&mut self.total, *total);
@@ -214,6 +250,7 @@ impl Report {
         raise(&mut self.search_units, *search_units);
         raise(&mut self.web_searches, *web_searches);
         raise(&mut self.images, *images);
+        raise(&mut self.other_models, *other_models);
     }
 
     /// The counts made disjoint; `None` if there is none. The totals are what the provider said, also where its details
@@ -237,7 +274,7 @@ impl Report {
 
         // xAI and Gemini's OpenAI endpoint leave reasoning out of the output, and count it in the total.
         let hidden = match (self.total, input, self.output) {
-            (Some(total), Some(input), Some(output)) if !self.input_excludes_cache => {
+            (Some(total), Some(input), Some(output)) if self.hides_reasoning => {
                 total.saturating_sub(input.saturating_add(output))
             }
             _ => 0,
@@ -264,6 +301,7 @@ impl Report {
             web_searches: self.web_searches,
             characters: None,
             images: self.images,
+            other_models: self.other_models,
         };
         (usage != Usage::default()).then_some(usage)
     }
@@ -291,11 +329,14 @@ impl Left {
     }
 }
 
-/// A count that is a number, however it is spelt; a negative one is none.
+/// A count that is a number, however it is spelt; a negative one is none, nor is one that nothing real has: sums of thousands
+/// still fit SQLite's numbers.
 fn count(object: &Value, name: &str) -> Option<u64> {
-    let value = object.get(name)?;
-    value.as_u64().or_else(|| value.as_f64().and_then(whole))
+    whole(object.get(name)?.as_f64()?)
 }
+
+/// Where counts end: all below are exact as floating-point numbers.
+const MOST: f64 = (1_u64 << 52) as f64;
 
 fn first(object: &Value, names: &[&str]) -> Option<u64> {
     names.iter().find_map(|name| count(object, name))
@@ -321,7 +362,7 @@ fn milliseconds(seconds: &Value) -> Option<u64> {
 
 #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "checked to be in range")]
 fn whole(number: f64) -> Option<u64> {
-    (0.0..9e15).contains(&number).then_some(number as u64)
+    (0.0..MOST).contains(&number).then_some(number as u64)
 }
 
 /// `None < Some(0)`, so the maximum both fills and raises.
@@ -334,6 +375,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::price::Price;
 
     #[test]
     fn cohere_counts_its_cache_against_all_tokens_and_bills_less() {
@@ -356,6 +398,75 @@ mod tests {
         assert_eq!((unbilled.input, unbilled.cache_read), (Some(8), Some(4)));
         let plain = read(json!({"billed_units": {"input_tokens": 1}, "tokens": {"input_tokens": 496}}));
         assert_eq!((plain.input, plain.cache_read), (Some(1), None));
+    }
+
+    #[test]
+    fn an_absurd_count_is_none() {
+        let read = |count: &str| {
+            let usage: Value =
+                serde_json::from_str(&format!(r#"{{"prompt_tokens":{count},"seconds":{count}}}"#)).unwrap();
+            let usage = Report::read(Dialect::OpenAiChat, Operation::Chat, &usage).usage();
+            usage.map(|usage| (usage.input, usage.audio_input_ms))
+        };
+        assert_eq!(read("4503599627370495"), Some((Some((1 << 52) - 1), None)));
+        assert_eq!(read("7.0"), Some((Some(7), Some(7_000))));
+        for none in ["4503599627370496", "18446744073709551615", "1e300", "-1", "\"7\""] {
+            assert_eq!(read(none), None, "{none}");
+        }
+    }
+
+    #[test]
+    fn geminis_cached_audio_is_not_read_anew() {
+        let details = |audio, image| {
+            json!([{"modality": "AUDIO", "tokenCount": audio}, {"modality": "IMAGE", "tokenCount": image},
+            {"modality": "TEXT", "tokenCount": 50}])
+        };
+        let usage = json!({"promptTokenCount": 1_150, "cachedContentTokenCount": 1_000, "candidatesTokenCount": 1,
+            "promptTokensDetails": details(1_000, 100), "cacheTokensDetails": details(900, 100)});
+        let usage = Report::read(Dialect::Gemini, Operation::Chat, &usage).usage().unwrap();
+        let input = (usage.input, usage.audio_input, usage.image_input, usage.cache_read);
+        assert_eq!(input, (Some(50), Some(100), Some(0), Some(1_000)));
+    }
+
+    /// As recorded: what the total has more is the audio, of which the seconds are billed.
+    #[test]
+    fn what_mistral_heard_is_no_reasoning() {
+        let usage =
+            json!({"prompt_audio_seconds": 19, "prompt_tokens": 10, "total_tokens": 452, "completion_tokens": 67});
+        let read = |operation| Report::read(Dialect::OpenAiChat, operation, &usage).usage();
+        let heard = Usage { input: Some(10), output: Some(67), audio_input_ms: Some(19_000), ..Usage::default() };
+        assert_eq!((read(Operation::Transcription), read(Operation::Chat)), (Some(heard), Some(heard)));
+        // 19 seconds at 50 dollars a million.
+        let price = Price::new(["audio_second=50".parse().unwrap()]);
+        assert_eq!(price.cost(&heard, None).total(), Some(950_000_000));
+    }
+
+    #[test]
+    fn what_anthropic_did_beside_its_messages_counts() {
+        let usage = json!({"input_tokens": 23_000, "output_tokens": 1_000, "cache_read_input_tokens": 5, "iterations": [
+            {"type": "compaction", "input_tokens": 180_000, "output_tokens": 3_500, "cache_creation_input_tokens": 7,
+                "cache_creation": {"ephemeral_5m_input_tokens": 0, "ephemeral_1h_input_tokens": 7}},
+            {"type": "message", "input_tokens": 23_000, "output_tokens": 1_000, "cache_read_input_tokens": 5},
+            {"type": "advisor_message", "model": "opus", "input_tokens": 823, "cache_read_input_tokens": 10, "output_tokens": 100}]});
+        let read = |model| Report::read_of(Dialect::Anthropic, Operation::Chat, model, &usage).usage().unwrap();
+        let sonnet = Usage {
+            input: Some(203_000),
+            output: Some(4_500),
+            cache_read: Some(5),
+            cache_write_5m: Some(0),
+            cache_write_1h: Some(7),
+            other_models: Some(933),
+            ..Usage::default()
+        };
+        assert_eq!((read(Some("sonnet")), read(None)), (sonnet, sonnet));
+        assert_eq!(sonnet.total(), Some(203_000 + 4_500 + 5 + 7 + 933));
+        let advised_by_itself =
+            Usage { input: Some(203_823), output: Some(4_600), cache_read: Some(15), other_models: None, ..sonnet };
+        assert_eq!(read(Some("opus")), advised_by_itself);
+        let price = Price::new(["input=1".parse().unwrap(), "output=1".parse().unwrap()]);
+        assert!(price.cost(&advised_by_itself, None).total().is_some());
+        let cost = price.cost(&sonnet, None);
+        assert_eq!((cost.total(), cost.known()), (None, 207_512_000_000));
     }
 
     #[test]

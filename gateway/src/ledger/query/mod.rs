@@ -82,7 +82,7 @@ const SUMS: &str = "
     count(*),
     sum(input), sum(cache_read), sum(cache_write_5m), sum(cache_write_1h), sum(audio_input), sum(image_input),
     sum(output), sum(reasoning), sum(audio_output), sum(image_output), sum(audio_input_ms), sum(search_units),
-    sum(web_searches), sum(characters), sum(images),
+    sum(web_searches), sum(characters), sum(images), sum(other_models),
     sum(cost / 1000000), sum(cost % 1000000),
     count(*) FILTER (WHERE cost IS NULL AND (usage_source <> 'none' OR (
         kind = 'request' AND provider IS NOT NULL AND status BETWEEN 200 AND 299 AND fault IS NULL AND operation IN
@@ -185,6 +185,7 @@ fn totals(row: &Row<'_>, first: usize) -> rusqlite::Result<Totals> {
             web_searches: columns.sum()?,
             characters: columns.sum()?,
             images: columns.sum()?,
+            other_models: columns.sum()?,
         },
         cost: columns.money()?,
         unpriced: columns.count()?,

@@ -16,7 +16,7 @@ pub fn dollars(pico: u128) -> String {
 }
 
 /// The columns behind those of the group.
-fn columns(totals: &Totals) -> [(&'static str, Cell); 23] {
+fn columns(totals: &Totals) -> [(&'static str, Cell); 24] {
     let Totals { requests, failed, records, usage, cost, unpriced, rerated_cost, rerated } = totals;
     let Usage {
         input,
@@ -34,6 +34,7 @@ fn columns(totals: &Totals) -> [(&'static str, Cell); 23] {
         web_searches,
         characters,
         images,
+        other_models,
     } = *usage;
     let count = |value: u64| Cell::Count(Some(value));
     [
@@ -55,6 +56,7 @@ fn columns(totals: &Totals) -> [(&'static str, Cell); 23] {
         ("web_searches", Cell::Count(web_searches)),
         ("characters", Cell::Count(characters)),
         ("images", Cell::Count(images)),
+        ("other_models", Cell::Count(other_models)),
         ("cost_usd", Cell::Dollars(Some(*cost))),
         ("unpriced", count(*unpriced)),
         ("rerated_cost_usd", Cell::Dollars((*rerated > 0).then_some(*rerated_cost))),
@@ -207,8 +209,11 @@ mod tests {
         let csv = report().to_csv();
         let mut lines = csv.split("\r\n");
         assert!(lines.next().unwrap().starts_with("customer,day,requests,failed,records,input,cache_read,"));
-        assert_eq!(lines.next().unwrap(), "\"'=1+\"\"x\"\",\n\",2026-11-25,3,0,4,1200,,,,,,0,,,,,,,,,0.0125,1,,0,1200");
-        assert_eq!(lines.next().unwrap(), ",,0,0,0,,,,,,,,,,,,,,,,0,0,,0,");
+        assert_eq!(
+            lines.next().unwrap(),
+            "\"'=1+\"\"x\"\",\n\",2026-11-25,3,0,4,1200,,,,,,0,,,,,,,,,,0.0125,1,,0,1200"
+        );
+        assert_eq!(lines.next().unwrap(), ",,0,0,0,,,,,,,,,,,,,,,,,0,0,,0,");
         assert_eq!((lines.next(), lines.next()), (Some(""), None));
     }
 

@@ -62,6 +62,7 @@ const MIGRATIONS: &[M<'static>] = &[
     M::up("ALTER TABLE usage ADD COLUMN account TEXT"),
     M::up("ALTER TABLE usage ADD COLUMN key_tags INTEGER"),
     M::up("ALTER TABLE usage ADD COLUMN characters INTEGER; ALTER TABLE usage ADD COLUMN images INTEGER"),
+    M::up("ALTER TABLE usage ADD COLUMN other_models INTEGER"),
 ];
 
 /// Opens the file, makes it if it is not there, and brings its tables up to date. A commit outlives a power loss: the segment that

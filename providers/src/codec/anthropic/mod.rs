@@ -4,7 +4,7 @@
 //! `messages_out`, `marks`, `tools_out`, `schema_out` and `thinking_out`, `response_out`, `stream_out` with `event_out`, `usage`.
 //!
 //! Of answers the following is not kept, as bookkeeping: `type`, `role`, fields that are `null`, and in `usage` what has no bucket
-//! (`inference_geo`, `iterations`, `speed`, `web_fetch_requests`). Of requests `"type": "custom"` of a tool, and that a text was a string or a list of one
+//! (`inference_geo`, `speed`, `web_fetch_requests`); `iterations` are counted and not kept. Of requests `"type": "custom"` of a tool, and that a text was a string or a list of one
 //! block; the old `output_format` is written as `output_config.format`.
 
 mod block_in;

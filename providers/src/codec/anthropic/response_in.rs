@@ -27,7 +27,7 @@ pub(super) fn decode<'a>(body: &'a [u8], maker: &Maker<'_>) -> Result<Response<'
     response.id = id;
     response.model = model;
     response.choices.push(Choice { blocks, stop: stop(stop_reason, stop_sequence), ..Choice::default() });
-    response.usage = usage.as_ref().and_then(|usage| report(usage).usage());
+    response.usage = usage.as_ref().and_then(|usage| report(response.model.as_deref(), usage).usage());
     response.service_tier = usage.as_ref().and_then(service_tier);
     response.extras = said(rest);
     Ok(response)
@@ -37,8 +37,8 @@ pub(super) fn read_usage(raw: &RawValue) -> Value {
     serde_json::from_str(raw.get()).unwrap_or_default()
 }
 
-pub(super) fn report(usage: &Value) -> Report {
-    Report::read(OWN, Operation::Chat, usage)
+pub(super) fn report(model: Option<&str>, usage: &Value) -> Report {
+    Report::read_of(OWN, Operation::Chat, model, usage)
 }
 
 /// The tier that an answer was given at, in OpenAI's words.

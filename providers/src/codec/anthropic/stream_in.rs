@@ -23,6 +23,7 @@ pub(super) struct Rules {
     blocks: u32,
     open: Vec<Open>,
     report: Report,
+    model: Option<String>,
     tier: Option<Str<'static>>,
     stop: Option<Stop<'static>>,
     extras: Extras<'static>,
@@ -60,6 +61,7 @@ impl Rules {
             blocks: 0,
             open: Vec::new(),
             report: Report::default(),
+            model: None,
             tier: None,
             stop: None,
             extras: Vec::new(),
@@ -98,6 +100,7 @@ impl Rules {
         if std::mem::replace(&mut self.started, true) {
             return;
         }
+        self.model = model.as_deref().map(str::to_owned);
         sink(Event::Start { id, model, created: None });
         self.keep(rest);
         if let Some(usage) = usage {
@@ -107,7 +110,8 @@ impl Rules {
             if let Some(usage) = usage.as_object_mut() {
                 usage.remove("output_tokens");
             }
-            self.count(&report(&usage), sink);
+            let report = report(self.model.as_deref(), &usage);
+            self.count(&report, sink);
         }
     }
 
@@ -228,7 +232,8 @@ impl Rules {
         if let Some(usage) = event.usage {
             let usage = read_usage(usage);
             self.tier = service_tier(&usage).or(self.tier.take());
-            self.count(&report(&usage), sink);
+            let report = report(self.model.as_deref(), &usage);
+            self.count(&report, sink);
         }
         Ok(())
     }

@@ -59,6 +59,7 @@ impl<'x> UsageOut<'x> {
             web_searches,
             characters: _,
             images: _,
+            other_models: _,
         } = usage;
         let sum = |counts: [Option<u64>; 3]| counts.into_iter().flatten().reduce(u64::saturating_add);
         Self {

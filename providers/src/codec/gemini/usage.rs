@@ -55,6 +55,7 @@ pub(super) fn write<'o>(usage: Option<&Usage>, tier: Option<&'o str>) -> Option<
         web_searches: _,
         characters: _,
         images: _,
+        other_models: _,
     } = usage.copied().unwrap_or_default();
     let usage = usage.copied().unwrap_or_default();
     let details = |audio: Option<u64>, image: Option<u64>, all: Option<u64>| {

@@ -76,6 +76,7 @@ impl UsageOut {
             web_searches,
             characters: _,
             images: _,
+            other_models: _,
         } = *usage;
         let (prompt_tokens, completion_tokens) =
             (usage.total_input().unwrap_or_default(), usage.total_output().unwrap_or_default());

@@ -104,12 +104,17 @@ fn layers_lie_one_above_the_other() {
     let gpt = find(&filed, "gpt-5").unwrap();
     assert_eq!(gpt.price.unwrap().expected(1, 0), Some(9_000_000), "the operator's price counts");
     assert_eq!(gpt.context_window, Some(272_000), "and the rest comes from below");
-    let dated = find(&filed, "gpt-5-2025-08-07").unwrap();
+    let dated = |model: &str| find(&filed, model).unwrap().price.unwrap().expected(1, 0);
     assert_eq!(
-        dated.price.unwrap().expected(1, 0),
-        Some(9_000_000),
-        "also for a version that only the map below names"
+        dated("gpt-5-2025-08-07"),
+        Some(1_250_000),
+        "a version that the map below names has the price that it says"
     );
+    assert_eq!(dated("gpt-5-2031-01-01"), Some(9_000_000), "one that nobody names has the operator's");
+    // A version in the operator's file says nothing of the model itself.
+    let one = PriceMap::built_in().with_file(FILE.replace("gpt-5", "gpt-5-2025-08-07").as_bytes()).unwrap();
+    assert_eq!(find(&one, "gpt-5").unwrap().price.unwrap().expected(1, 0), Some(1_250_000));
+    assert_eq!(find(&one, "gpt-5-2025-08-07").unwrap().price.unwrap().expected(1, 0), Some(9_000_000));
     let unpriced = find(&filed, "mine").unwrap();
     assert_eq!((unpriced.price, unpriced.context_window), (None, Some(1_000)));
 

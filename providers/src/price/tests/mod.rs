@@ -34,6 +34,7 @@ fn each_bucket_has_its_price() {
         web_searches: Some(100_000),
         characters: None,
         images: None,
+        other_models: None,
     };
     let million = 1_000_000;
     let cost = price.cost(&usage, None);

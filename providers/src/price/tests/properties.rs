@@ -32,6 +32,7 @@ fn usages(most: u64) -> impl Strategy<Value = Usage> {
         audio_input_ms: None,
         characters: None,
         images: None,
+        other_models: None,
         search_units: counts[10],
         web_searches: counts[11],
     })
@@ -82,6 +83,7 @@ proptest! {
             web_searches: sum(usage.web_searches, more.web_searches),
             characters: None,
             images: None,
+            other_models: None,
         };
         prop_assert!(price.cost(&both, tier).known() >= price.cost(&usage, tier).known());
     }
