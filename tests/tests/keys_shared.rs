@@ -112,7 +112,7 @@ async fn a_change_of_a_key_is_known_everywhere_within_a_second() {
         bench.api(1, "DELETE", "/bot", Value::Null).await;
         took.push(bench.everywhere(rotated, 401).await);
         eprintln!("{setup:?}: known everywhere after {took:?}");
-        assert!(took.iter().all(|took| *took < 3 * SOON), "{took:?}");
+        assert!(took.iter().all(|took| *took < SOON), "{took:?}");
     }
 }
 

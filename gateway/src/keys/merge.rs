@@ -20,7 +20,7 @@ impl RuntimeKeys {
     /// The store failed; nothing has changed then.
     pub(super) fn merge(&self, mut entries: Vec<Entry>) -> Result<(), KeyError> {
         let oldest = self.oldest();
-        entries.retain(|entry| entry.is_deleted().is_none_or(|deleted| deleted.changed >= oldest));
+        entries.retain(|entry| entry.deletion().is_none_or(|deleted| deleted.changed >= oldest));
         // Those that made others come first.
         entries.sort_by_key(|entry| entry.maker().is_some());
         let mut inner = self.lock();
@@ -66,7 +66,7 @@ impl RuntimeKeys {
         let mut replaced = BTreeSet::new();
         for (entry, parts) in all {
             let name = &*entry.name;
-            match (parts, entry.is_deleted()) {
+            match (parts, entry.deletion()) {
                 (Some((row, secrets)), _) if inner.records.get(name).is_some_and(|record| record.is(&row)) => {
                     self.update(inner, row, secrets);
                 }
@@ -94,7 +94,7 @@ impl RuntimeKeys {
 fn put_of<'a>(entry: &'a Entry, parts: Option<&'a Parts>) -> Option<Put<'a>> {
     match parts {
         Some((row, secrets)) => Some(Put::Key { row, secrets }),
-        None => entry.is_deleted().map(|deleted| Put::Deleted { name: &entry.name, deleted }),
+        None => entry.deletion().map(|deleted| Put::Deleted { name: &entry.name, deleted }),
     }
 }
 
@@ -131,7 +131,7 @@ impl Inner {
         let there = self.records.values().filter(|record| {
             let maker = record.maker.as_ref().filter(|maker| news.contains_key(&maker.name));
             let over = maker.is_some_and(|maker| is_over(&maker.name, maker.created));
-            over && news.get(&*record.key.name).is_none_or(|entry| entry.is_deleted().is_none())
+            over && news.get(&*record.key.name).is_none_or(|entry| entry.deletion().is_none())
         });
         new.map(|entry| entry.name.clone()).chain(there.map(|record| record.key.name.to_string())).collect()
     }

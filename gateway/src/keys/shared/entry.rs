@@ -68,8 +68,8 @@ impl Entry {
         Self { name, changed, created: Some(created), key: None }
     }
 
-    /// When and how it was deleted, if it was.
-    pub fn is_deleted(&self) -> Option<Deleted> {
+    /// What is known of its deletion, if it was deleted.
+    pub fn deletion(&self) -> Option<Deleted> {
         let deleted = || Deleted::read(self.created.unwrap_or(0), self.changed);
         self.key.is_none().then(deleted)
     }

@@ -126,7 +126,7 @@ impl SharedKeys {
         let there = pull(&mut connection, &mut heard).await?;
         let oldest = self.keys.oldest();
         let (over, there): (Vec<Entry>, Vec<Entry>) =
-            there.into_iter().partition(|entry| entry.is_deleted().is_some_and(|deleted| deleted.changed < oldest));
+            there.into_iter().partition(|entry| entry.deletion().is_some_and(|deleted| deleted.changed < oldest));
         forget(&mut connection, &over, oldest).await?;
         let ranks: HashMap<String, Rank> = there.iter().map(|entry| (entry.name.clone(), entry.rank())).collect();
         self.merge(there).await?;
