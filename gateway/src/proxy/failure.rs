@@ -188,6 +188,7 @@ pub async fn tell_client(session: &mut Session, error: &Error, exchange: &mut Ex
         if let Err(error) = session.downstream_session.finish_body().await {
             log::debug!("request {}: client left at the very end: {error}", exchange.id);
         }
+        close(session).await;
         return gone;
     }
     if exchange.client_left || (error.esource() == &ErrorSource::Downstream && exchange.error.is_none()) {
@@ -220,13 +221,23 @@ async fn break_off(session: &mut Session, exchange: &mut Exchange, told: ApiErro
         let event = exchange.error_event(&told);
         let written =
             tokio::time::timeout(LAST_WRITE, session.downstream_session.write_response_body(event, true)).await;
-        if !matches!(written, Ok(Ok(()))) {
+        if matches!(written, Ok(Ok(()))) {
+            close(session).await;
+        } else {
             session.downstream_session.shutdown().await;
         }
     } else {
         session.downstream_session.shutdown().await;
     }
     exchange.error = Some(told);
+}
+
+/// Closes the connection behind a whole answer: after an error Pingora serves no other request on it, and while the tokens of this
+/// one are counted its client would send one. HTTP/2 has no such trouble, and would take it for a reset.
+async fn close(session: &mut Session) {
+    if !session.is_http2() {
+        session.downstream_session.shutdown().await;
+    }
 }
 
 /// Longest wait for a client to take the last event of a broken stream.
