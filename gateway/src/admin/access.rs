@@ -64,9 +64,8 @@ impl Access {
 /// Whether a page in a browser may have sent it: one says so itself, and one whose host's name was made to lead here has that name
 /// for a host.
 fn is_from_page(headers: &HeaderMap) -> bool {
-    let says_so = |name| headers.contains_key(name);
-    let named = headers.get(header::HOST).is_some_and(|host| !is_this_machine(host.to_str().unwrap_or_default()));
-    says_so(&header::ORIGIN) || says_so(&SEC_FETCH_SITE) || named
+    let elsewhere = headers.get(header::HOST).is_some_and(|host| !is_this_machine(host.to_str().unwrap_or_default()));
+    headers.contains_key(header::ORIGIN) || headers.contains_key(&SEC_FETCH_SITE) || elsewhere
 }
 
 fn is_this_machine(host: &str) -> bool {

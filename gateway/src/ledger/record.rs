@@ -235,12 +235,14 @@ impl Record<'_> {
     /// Whether it consumed what costs something: that is known, or an answer came that tells nothing of it. Without a cost it is
     /// [unpriced](super::query::Totals::unpriced).
     pub fn costs(&self) -> bool {
-        let operation = Operation::ALL.into_iter().find(|known| known.as_str() == &*self.operation);
-        let answered = self.kind == Kind::Request
-            && self.provider.is_some()
-            && (200..300).contains(&self.status)
-            && self.fault.is_none();
-        self.usage_source != UsageSource::None || (answered && operation.is_some_and(Operation::costs))
+        let answered = || {
+            self.kind == Kind::Request
+                && self.provider.is_some()
+                && (200..300).contains(&self.status)
+                && self.fault.is_none()
+        };
+        let operation = || Operation::ALL.into_iter().find(|known| known.as_str() == &*self.operation);
+        self.usage_source != UsageSource::None || (answered() && operation().is_some_and(Operation::costs))
     }
 }
 

@@ -217,15 +217,14 @@ pub async fn tell_client(session: &mut Session, error: &Error, exchange: &mut Ex
 }
 
 async fn break_off(session: &mut Session, exchange: &mut Exchange, told: ApiError) {
+    let mut whole = false;
     if exchange.form == AnswerForm::Stream {
         let event = exchange.error_event(&told);
-        let written =
-            tokio::time::timeout(LAST_WRITE, session.downstream_session.write_response_body(event, true)).await;
-        if matches!(written, Ok(Ok(()))) {
-            close(session).await;
-        } else {
-            session.downstream_session.shutdown().await;
-        }
+        let written = tokio::time::timeout(LAST_WRITE, session.downstream_session.write_response_body(event, true));
+        whole = matches!(written.await, Ok(Ok(())));
+    }
+    if whole {
+        close(session).await;
     } else {
         session.downstream_session.shutdown().await;
     }
