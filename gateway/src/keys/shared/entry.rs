@@ -70,16 +70,14 @@ impl Entry {
 
     /// What is known of its deletion, if it was deleted.
     pub fn deletion(&self) -> Option<Deleted> {
-        let deleted = || Deleted::read(self.created.unwrap_or(0), self.changed);
-        self.key.is_none().then(deleted)
+        self.key.is_none().then(|| Deleted::read(self.created.unwrap_or(0), self.changed))
     }
 
     /// Its place among accounts of its name.
     pub fn rank(&self) -> Rank {
-        match &self.key {
-            Some(kept) => (kept.created, false, self.changed),
-            None => (Deleted::read(self.created.unwrap_or(0), self.changed).created, true, self.changed),
-        }
+        let deletion = self.deletion().map(|deleted| deleted.created);
+        let created = self.key.as_ref().map(|kept| kept.created).or(deletion);
+        (created.unwrap_or(0), deletion.is_some(), self.changed)
     }
 
     /// The key that made it, if one did, and when that had been made; 0: it stands in the file.
@@ -99,12 +97,10 @@ impl Entry {
 
     /// What is left of this and of `own`, which is what was known before: of the same key the later change of each part.
     pub fn over(self, own: &Self) -> Self {
-        let (Some(theirs), Some(ours)) = (&self.key, &own.key) else {
-            return if own.rank() > self.rank() { own.clone() } else { self };
+        let (theirs, ours) = match (&self.key, &own.key) {
+            (Some(theirs), Some(ours)) if theirs.is(ours) => (theirs, ours),
+            _ => return if own.rank() > self.rank() { own.clone() } else { self },
         };
-        if !theirs.is(ours) {
-            return if own.rank() > self.rank() { own.clone() } else { self };
-        }
         let mut kept = theirs.clone();
         if ours.parts.enabled > theirs.parts.enabled {
             (kept.enabled, kept.parts.enabled) = (ours.enabled, ours.parts.enabled);
