@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::{fmt, io};
 
-use super::{Config, ConfigErrors, Environment, Loaded};
+use super::{Config, ConfigErrors, Environment, LedgerConfig, Loaded};
 use crate::paths;
 use crate::telemetry::AccessLog;
 
@@ -28,14 +28,16 @@ pub fn check(path: &Path, env: &dyn Environment) -> Verdict {
 /// What `run` could not open.
 fn unusable(config: &Config) -> impl Iterator<Item = io::Error> {
     let folder = |key, path: &Path| paths::check_folder(path).map_err(paths::error(key, path));
-    let ledger = config.ledger.as_ref();
-    // That it can be written is not asked of a folder that is there: records stay in the spool until it can be.
-    let above = ledger.map(|ledger| paths::folder_of(&ledger.path)).filter(|above| !above.is_dir());
+    let ledger = |ledger: &LedgerConfig| {
+        let above = paths::folder_of(&ledger.path);
+        // That it can be written is not asked of a folder that is there: records stay in the spool until it can be.
+        let made = if above.is_dir() { Ok(()) } else { folder("ledger.path", above) };
+        made.and_then(|()| folder("ledger.spool", &ledger.spool))
+    };
     let store = config.store.path.as_deref();
     let checks = [
         store.map(|path| paths::check_file(path).map_err(paths::error("store.path", path))),
-        above.map(|path| folder("ledger.path", path)),
-        ledger.map(|ledger| folder("ledger.spool", &ledger.spool)),
+        config.ledger.as_ref().map(ledger),
         config.cache.disk.as_ref().map(|disk| folder("cache.disk.path", &disk.path)),
         Some(AccessLog::check(&config.access_log)),
     ];
