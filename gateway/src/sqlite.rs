@@ -31,6 +31,8 @@ impl From<rusqlite::Error> for OpenError {
 pub fn open(path: &Path, migrations: &[M<'static>]) -> Result<Connection, OpenError> {
     let mut db = Connection::open(path)?;
     db.busy_timeout(PATIENCE)?;
+    // Of a new file. Fewer and larger pages make a record of the ledger a fifth smaller and cheaper.
+    db.pragma_update(None, "page_size", 16 << 10)?;
     // Tables that a power loss takes away are made again: a start does not wait for the disk at each step.
     db.pragma_update(None, "synchronous", "normal")?;
     // Readers and the writer do not wait for each other.

@@ -2,6 +2,7 @@
 //! <https://platform.openai.com/docs/guides/rate-limits#rate-limits-in-headers>
 
 use std::fmt;
+use std::io::Write;
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 
@@ -85,7 +86,16 @@ impl Standing {
 }
 
 fn insert(headers: &mut HeaderMap, name: &HeaderName, value: impl fmt::Display) {
-    if let Ok(value) = HeaderValue::try_from(value.to_string()) {
+    // On the stack: a text that grows while it is written costs more than all else of a header.
+    let mut text = [0; 32];
+    let mut rest = text.as_mut_slice();
+    if write!(rest, "{value}").is_err() {
+        return;
+    }
+    let left = rest.len();
+    if let Some(text) = text.get(..text.len() - left)
+        && let Ok(value) = HeaderValue::from_bytes(text)
+    {
         headers.insert(name, value);
     }
 }
