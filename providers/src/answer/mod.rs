@@ -350,7 +350,9 @@ impl Notes {
             Some(Tree::Null) => {}
             Some(value) => {
                 self.tier(&value["service_tier"]);
-                if let Some(tier) = gemini_tier(&value).filter(|_| self.dialect == Dialect::Gemini) {
+                if self.dialect == Dialect::Gemini
+                    && let Some(tier) = gemini_tier(&value)
+                {
                     self.seen.service_tier = Some(tier);
                 }
                 let model = self.seen.model.as_deref();

@@ -113,6 +113,10 @@ impl<'de: 'a, 'a> Deserialize<'de> for Tree<'a> {
             fn visit_map<A: MapAccess<'de>>(self, mut object: A) -> Result<Tree<'de>, A::Error> {
                 let mut members = Vec::new();
                 while let Some(member) = object.next_entry()? {
+                    if members.is_empty() {
+                        // Hardly an object of counts has more, so that it need not grow.
+                        members.reserve(8);
+                    }
                     members.push(member);
                 }
                 Ok(Tree::Object(members))
