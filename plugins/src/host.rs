@@ -19,11 +19,13 @@ pub trait Host: Send + Sync {
     async fn fetch(&self, request: http::Request<Bytes>, timeout: Duration)
     -> Result<http::Response<Bytes>, HostError>;
 
-    /// Asks `model`, a name of `[models]` or `provider/model`, as a client of OpenAI's API would, but with no key: no limits, no
-    /// plugins, no cache. `body` is the operation's JSON; its `model` is replaced.
+    /// Asks `model`, a name of `[models]` or `provider/model`, as a client of OpenAI's API would, but with no plugins and no cache,
+    /// and whatever the request's key may use. What it costs is booked to that key. `body` is the operation's JSON; its `model`
+    /// is replaced.
     ///
     /// # Errors
-    /// There is no such model, or its provider did not answer with success.
+    /// There is no such model, its provider did not answer with success, or the request is not let in yet and its limits have no
+    /// room: then it is refused, whatever the plugin makes of this.
     async fn ask(&self, operation: Operation, model: &str, body: Bytes, timeout: Duration) -> Result<Bytes, HostError>;
 }
 

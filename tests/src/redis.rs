@@ -104,6 +104,13 @@ impl Redis {
         count.and_then(|count| count.parse().ok()).expect("a number")
     }
 
+    /// Has it do this, each word as it is; its answer as it came.
+    pub async fn command(&self, words: &[&str]) -> String {
+        let word = |word: &&str| format!("${}\r\n{word}\r\n", word.len());
+        let command = format!("*{}\r\n{}", words.len(), words.iter().map(word).collect::<String>());
+        send(self.port, &command).await.expect("an answer")
+    }
+
     /// Makes it forget all it knows, and go on.
     pub async fn forget(&self) {
         say(self.port, "FLUSHALL").await.expect("an answer");
@@ -150,8 +157,12 @@ async fn until(port: u16, command: &str, wanted: &str) {
 
 /// Sends one inline command; the beginning of its answer.
 async fn say(port: u16, command: &str) -> Option<String> {
+    send(port, &format!("{command}\r\n")).await
+}
+
+async fn send(port: u16, command: &str) -> Option<String> {
     let mut socket = TcpStream::connect(("127.0.0.1", port)).await.ok()?;
-    socket.write_all(format!("{command}\r\n").as_bytes()).await.ok()?;
+    socket.write_all(command.as_bytes()).await.ok()?;
     let mut answer = vec![0; 64 * 1024];
     let length = socket.read(&mut answer).await.ok()?;
     Some(String::from_utf8_lossy(&answer[..length]).into_owned())

@@ -232,6 +232,32 @@ async fn vectors_count_against_limits() {
     assert_eq!((refused.status, embeds.load(Ordering::Relaxed)), (429, 1));
 }
 
+/// No vector is asked for whose own tokens are more than the key has left: its request comes to its limits without.
+#[tokio::test]
+async fn who_has_no_room_for_a_vector_has_none_asked() {
+    let embeds = Arc::new(AtomicUsize::new(0));
+    let stub = upstream(embeds.clone()).await;
+    let key = format!(
+        "[[keys]]\nname = \"bounded\"\nhash = \"{}\"\nlimits = {{ tokens = \"60/day\" }}\n",
+        bodies::key_hash("sk-bounded")
+    );
+    let gateway = start_with(&stub, &key).await;
+    let short = json!({"max_tokens": 2});
+    let first = ask(&gateway, "sk-bounded", "How tall is the Eiffel Tower?", &short).await;
+    assert_eq!((first.status, embeds.load(Ordering::Relaxed)), (200, 1), "{}", first.text());
+    gateway.at_rest().await;
+    // 15 are used, and this takes 50.
+    let long = "zebra ".repeat(34);
+    for _ in 0..2 {
+        let refused = ask(&gateway, "sk-bounded", &long[..200], &short).await;
+        assert_eq!((refused.status, embeds.load(Ordering::Relaxed)), (429, 1));
+    }
+    assert!(metrics(&gateway).await.contains("gateway_cache_embedding_failures_total 0"));
+    // What is kept needs neither.
+    let again = ask(&gateway, "sk-bounded", "How tall is the Eiffel Tower?", &short).await;
+    assert_eq!((again.status, again.header("x-gateway-cache")), (200, "hit"));
+}
+
 /// One at a time: who asks the same as a request that waits for its vector is refused, and does not take its place from it.
 #[tokio::test]
 async fn who_follows_takes_no_place_from_whom_it_follows() {

@@ -188,6 +188,24 @@ async fn garbage_is_refused() {
     gateway.assert_healthy().await;
 }
 
+/// HTTP/2 begins with more bytes than a health check sends: nobody waits for them.
+#[tokio::test]
+async fn the_shortest_requests_are_answered() {
+    let (_stub, mut gateway) = bench().await;
+    for (request, answer) in [
+        ("GET / HTTP/1.0\r\n\r\n", "HTTP/1.1 404 "),
+        ("OPTIONS / HTTP/1.0\r\n\r\n", "HTTP/1.1 404 "),
+        ("GET\r\n\r\n", "HTTP/1.1 400 "),
+    ] {
+        let mut io = tokio::net::TcpStream::connect(gateway.addr).await.unwrap();
+        io.write_all(request.as_bytes()).await.unwrap();
+        let mut text = String::new();
+        ai_gateway_tests::guard(request, io.read_to_string(&mut text)).await.unwrap();
+        assert!(text.starts_with(answer), "{request:?}: {text}");
+    }
+    gateway.assert_healthy().await;
+}
+
 #[tokio::test]
 async fn header_floods_are_refused() {
     let (stub, mut gateway) = bench().await;

@@ -169,6 +169,29 @@ async fn a_budget_that_is_used_up_still_refuses_after_a_kill() {
     assert_eq!(used, [(&"tokens".into(), &96.into()), (&"budget".into(), &456_000_000.into())]);
 }
 
+/// Of an answer whose output has no price, what its input costs counts against budgets: before a restart as after.
+#[tokio::test]
+async fn what_has_a_price_in_part_counts_by_that_after_a_restart() {
+    let (stub, dir) = (fine().await, tempfile::tempdir().unwrap());
+    let config = format!(
+        "{}[models.assistant]\ntargets = [{{ provider = \"stub\", model = \"m\", price = {{ input = \"1\" }} }}]\n\
+         [[keys]]\nname = \"bot\"\nhash = \"{}\"\nbudget = {{ usd = 0.00001, per = \"month\" }}\n[ledger]\npath = {:?}\n",
+        bodies::openai_provider("stub", &stub.origin()),
+        bodies::key_hash("sk"),
+        dir.path().join("ledger.db"),
+    );
+    // Seven tokens of input, for seven millionths of a dollar each time.
+    let gateway = Gateway::start(&config).await;
+    assert_eq!(statuses(&gateway, "sk", 1).await, [200]);
+    gateway.at_rest().await;
+    drop(gateway);
+    let gateway = Gateway::start(&config).await;
+    assert_eq!(statuses(&gateway, "sk", 2).await, [200, 429]);
+    drop(gateway);
+    let gateway = Gateway::start(&config).await;
+    assert_eq!(statuses(&gateway, "sk", 1).await, [429]);
+}
+
 /// What was refused does not count, before as after.
 #[tokio::test]
 async fn requests_of_a_process_that_was_killed_count_still() {

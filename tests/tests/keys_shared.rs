@@ -241,3 +241,59 @@ async fn without_the_redis_each_goes_on_with_what_it_knows() {
         assert!(!out.iter().chain(&err).any(|line| line.contains(&known)), "a secret in a log");
     }
 }
+
+/// What was deleted long ago is forgotten: by an instance that begins, and only what is still as it was when that looked.
+#[tokio::test(flavor = "multi_thread")]
+async fn who_begins_has_the_redis_forget_what_was_deleted_long_ago() {
+    if !Redis::is_installed() {
+        return;
+    }
+    let bench = Bench::new(Setup::One).await;
+    let fresh = json!({ "name": "fresh" });
+    bench.make(0, fresh).await;
+    bench.api(0, "DELETE", "/fresh", Value::Null).await;
+    let (keys, order) = ("{ai-gateway}:keys", "{ai-gateway}:keys:order");
+    let there = async |name: &str| {
+        let kept = bench.redis.command(&["HEXISTS", keys, name]).await == ":1\r\n";
+        let listed = bench.redis.command(&["ZSCORE", order, name]).await != "$-1\r\n";
+        assert_eq!(kept, listed, "{name}");
+        kept
+    };
+    guard("the deletion is told", async {
+        let deleted = async || !bench.redis.command(&["HGET", keys, "fresh"]).await.contains("\"key\"");
+        while !(there("fresh").await && deleted().await) {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    })
+    .await;
+    // Deleted in 1970.
+    for name in ["old", "older"] {
+        let deletion = json!({ "name": name, "changed": 1_000 }).to_string();
+        bench.redis.command(&["HSET", keys, name, &deletion]).await;
+        bench.redis.command(&["ZADD", order, "1", name]).await;
+    }
+    let one_more = bench.start(0).await;
+    up(&one_more, true).await;
+    guard("it is forgotten", async {
+        while there("old").await || there("older").await {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    })
+    .await;
+    assert!(there("fresh").await, "others may not have heard of it yet");
+
+    // Between the look and the script a name may have been given to a key again, or been deleted again.
+    let script = include_str!("../../gateway/src/keys/shared/forget.lua");
+    for (name, entry, stays) in [
+        ("made-again", json!({ "changed": 1, "key": {} }), true),
+        ("deleted-again", json!({ "changed": 2_000 }), true),
+        ("deleted-before", json!({ "changed": 1_999 }), false),
+        ("not-named", json!({ "changed": 1 }), true),
+    ] {
+        bench.redis.command(&["HSET", keys, name, &entry.to_string()]).await;
+        bench.redis.command(&["ZADD", order, "1", name]).await;
+        let named = if name == "not-named" { "no-such-name" } else { name };
+        let done = bench.redis.command(&["EVAL", script, "2", keys, order, "2000", named]).await;
+        assert_eq!((done.as_str(), there(name).await), (":0\r\n", stays), "{name}");
+    }
+}

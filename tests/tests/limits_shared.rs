@@ -1,9 +1,11 @@
 //! Limits that several gateways share in a real Redis.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
-use std::time::{Duration, Instant};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering::Relaxed};
+use std::time::{Duration, Instant, SystemTime};
 
+use ai_gateway::clock::{Clock, Time};
+use ai_gateway::limits::{Amounts, Kind, Limits, Period, Rule, What};
 use ai_gateway_tests::client::{Reply, Request, exchange};
 use ai_gateway_tests::{Answer, Gate, Gateway, Redis, Setup, Stub, bodies, guard};
 use futures::StreamExt;
@@ -238,4 +240,66 @@ async fn what_redis_forgets_it_is_told_again() {
     })
     .await;
     assert_eq!(ask(&gateways[0]).await.status, 429);
+}
+
+/// The system's clock, but for so many seconds.
+struct Off(AtomicI64);
+
+impl Clock for Off {
+    fn now(&self) -> SystemTime {
+        let off = self.0.load(Relaxed);
+        let by = Duration::from_secs(off.unsigned_abs());
+        if off < 0 { SystemTime::now() - by } else { SystemTime::now() + by }
+    }
+
+    fn instant(&self) -> Instant {
+        Instant::now()
+    }
+}
+
+/// An instance whose clock is wrong, and is set while it runs, goes by the clock of the Redis, and so does its lease there.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_clock_that_is_set_while_it_counts_changes_no_window() {
+    const MINUTE: u64 = 60_000;
+    if !Redis::is_installed() {
+        return;
+    }
+    let redis = Redis::start(Setup::One).await;
+    let off = Arc::new(Off(AtomicI64::new(-3_600)));
+    let limits = Arc::new(Limits::by(Time::of(off.clone())));
+    let store = limits.share_through(&redis.url(), Duration::from_secs(10)).unwrap();
+    let sharing = tokio::spawn(async move { store.run().await });
+    let is_up = || limits.store().is_some_and(|store| store.up && store.instances == 1);
+    let true_now = || u64::try_from(SystemTime::UNIX_EPOCH.elapsed().unwrap().as_millis()).unwrap();
+    // The store's answers, by which it is set, take their time.
+    let is_right = || limits.now().abs_diff(true_now()) <= 5_000;
+    let becomes_right = async || {
+        guard("the clock is right", async {
+            while !(is_up() && is_right()) {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        })
+        .await;
+    };
+    becomes_right().await;
+    let rule = Rule { what: What::Requests, period: Period::Sliding(MINUTE), limit: 1, soft: 1 };
+    let bot = limits.set(Kind::Key, "bot", &[rule]);
+    let admit = async || limits.admit(vec![bot.clone()], Amounts::default()).await;
+    drop(admit().await.unwrap());
+    let begun = true_now();
+    for set in [3_600, -7_200, 0] {
+        off.0.store(set, Relaxed);
+        becomes_right().await;
+        let until = admit().await.unwrap_err().refused.until;
+        // A window ends in a step of a second.
+        assert!(
+            (begun + MINUTE - 5_000..=begun + MINUTE + 7_000).contains(&until),
+            "{set}: {until} is not near {begun}"
+        );
+        let leases = redis.command(&["ZRANGE", "{ai-gateway}:leases", "0", "-1", "WITHSCORES"]).await;
+        let scores: Vec<u64> = leases.lines().filter_map(|line| line.parse().ok()).collect();
+        assert!(matches!(scores[..], [ends] if ends.abs_diff(true_now()) <= 6_000), "{set}: {leases}");
+        assert!(is_up());
+    }
+    sharing.abort();
 }

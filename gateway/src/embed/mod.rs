@@ -18,8 +18,8 @@ use ai_gateway_providers::{Dialect, Own};
 use pingora_core::server::configuration::ServerConf;
 use pingora_core::services::ServiceWithDependents;
 use pingora_core::services::listening::Service;
-use pingora_proxy::HttpProxy;
 
+pub use crate::server::Downstream;
 pub use mounted::{MountCtx, Mounted};
 
 use crate::cache::Tier;
@@ -307,8 +307,8 @@ impl Gateway {
     /// `conf` is that of the server. Its `max_retries` bounds the attempts of a request (64 is more than any plan has), and its
     /// `upstream_keepalive_pool_size` the idle connections to all providers together.
     #[must_use]
-    pub fn service(&self, conf: &Arc<ServerConf>) -> Service<HttpProxy<proxy::Gateway>> {
-        Service::new("ai-gateway".to_owned(), server::http(conf, self.gateway.clone()))
+    pub fn service(&self, conf: &Arc<ServerConf>) -> Service<Downstream> {
+        Service::new("ai-gateway".to_owned(), Downstream::new(conf, self.gateway.clone()))
     }
 
     /// The `ProxyHttp` that does the work, for who calls its hooks from their own; [`Mounted`] does that for most. Its answers

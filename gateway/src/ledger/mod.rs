@@ -135,13 +135,19 @@ impl Ledger {
     }
 
     /// Gives limits and budgets what requests have used before this process began. Waits for it for `patience` at most;
-    /// what is left then is done beside the requests. Does something the first time only.
+    /// what is left then is done beside the requests. Does something the first time only. `known` says what a record counts for
+    /// whose whole cost was not known, in pico-dollars.
     ///
     /// Blocks its thread: call it before anything is served.
-    pub fn restore(&self, limits: &Arc<Limits>, patience: Duration) {
+    pub fn restore(
+        &self,
+        limits: &Arc<Limits>,
+        known: impl Fn(&Record<'_>) -> u64 + Send + 'static,
+        patience: Duration,
+    ) {
         let caught_up = self.caught_up.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let (Some(caught_up), Some(from)) = (caught_up, limits.restores_from()) {
-            restore::start(&self.config.path, limits, from, caught_up, patience);
+            restore::start(&self.config.path, limits, Box::new(known), from, caught_up, patience);
         }
     }
 

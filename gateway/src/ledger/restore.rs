@@ -21,10 +21,20 @@ const TRIES: u32 = 600;
 /// Requests that began so long before a window may have ended in it: microseconds.
 const LONGEST: i64 = 3_600_000_000;
 
+/// What a record that was booked without its whole cost counts for, in pico-dollars.
+pub type Known = dyn Fn(&Record<'_>) -> u64 + Send;
+
 /// Reads what began at `from` (milliseconds since 1970) or later, and before now, into `limits`, as soon as `caught_up` has lost
 /// its other side. Returns when it is done, or after `patience`.
-pub fn start(path: &Path, limits: &Arc<Limits>, from: u64, caught_up: Receiver<()>, patience: Duration) {
-    let restoring = Restoring::new(path, limits, from);
+pub fn start(
+    path: &Path,
+    limits: &Arc<Limits>,
+    known: Box<Known>,
+    from: u64,
+    caught_up: Receiver<()>,
+    patience: Duration,
+) {
+    let restoring = Restoring::new(path, limits, known, from);
     let (running, done) = mpsc::sync_channel::<()>(0);
     let thread = thread::Builder::new().name("ledger-restore".to_owned()).spawn(move || {
         // Nothing is ever sent.
@@ -47,6 +57,7 @@ pub fn start(path: &Path, limits: &Arc<Limits>, from: u64, caught_up: Receiver<(
 struct Restoring {
     path: PathBuf,
     limits: Arc<Limits>,
+    known: Box<Known>,
     from: i64,
     to: i64,
 }
@@ -58,9 +69,9 @@ impl Drop for Restoring {
 }
 
 impl Restoring {
-    fn new(path: &Path, limits: &Arc<Limits>, from: u64) -> Self {
+    fn new(path: &Path, limits: &Arc<Limits>, known: Box<Known>, from: u64) -> Self {
         limits.set_restoring(true);
-        Self { path: path.to_owned(), limits: limits.clone(), from: micros(from), to: micros(limits.now()) }
+        Self { path: path.to_owned(), limits: limits.clone(), known, from: micros(from), to: micros(limits.now()) }
     }
 
     /// The newest records come first: the shortest windows are right the soonest.
@@ -92,7 +103,7 @@ impl Restoring {
         let db = open_read_only(&self.path)?;
         loop {
             let mut page = Store::newest(&db, self.from.saturating_sub(LONGEST), self.to, last.as_ref(), PAGE)?;
-            page.iter().for_each(|record| self.limits.restore(&used(record)));
+            page.iter().for_each(|record| self.limits.restore(&used(record, &self.known)));
             *count += page.len();
             match page.pop() {
                 Some(record) => *last = Some(record),
@@ -103,7 +114,7 @@ impl Restoring {
 }
 
 /// What a record counts for. A request is let in before its first attempt, or before it gets an answer of another call.
-fn used<'a>(record: &'a Record<'_>) -> Used<'a> {
+fn used<'a>(record: &'a Record<'_>, known: &Known) -> Used<'a> {
     // Whoever was given an answer of another call took no tokens, and paid its part of that call, if any.
     let own = !matches!(record.kind, Kind::CacheHit | Kind::Shared);
     let tokens = record.usage.total().filter(|_| own).unwrap_or(0);
@@ -114,7 +125,7 @@ fn used<'a>(record: &'a Record<'_>) -> Used<'a> {
         team: record.team.as_deref(),
         tags: record.tags.iter().take(record.key_tags).map(|tag| &**tag).collect(),
         model: record.model.as_deref(),
-        amounts: Amounts { tokens, cost: record.cost.unwrap_or(0) },
+        amounts: Amounts { tokens, cost: record.cost.unwrap_or_else(|| known(record)) },
         at: at.saturating_add(record.duration_us) / 1000,
         let_in: let_in.then_some(at / 1000),
     }
@@ -134,7 +145,15 @@ mod tests {
     fn only_the_tags_of_the_key_count() {
         let record = full(1);
         assert_eq!((&*record.tags[0], &*record.tags[1], record.key_tags), ("a", "prod", 1));
-        assert_eq!(used(&record).tags, ["a"]);
+        assert_eq!(used(&record, &|_| 0).tags, ["a"]);
+    }
+
+    #[test]
+    fn what_was_booked_without_its_whole_cost_counts_by_what_is_known_of_it() {
+        let whole = full(1);
+        assert_eq!(used(&whole, &|_| 7).amounts.cost, whole.cost.unwrap());
+        let part = Record { cost: None, ..full(1) };
+        assert_eq!(used(&part, &|record| record.usage.input.unwrap()).amounts.cost, part.usage.input.unwrap());
     }
 
     #[test]
@@ -143,7 +162,7 @@ mod tests {
         let limits = Arc::<Limits>::default();
         let (caught_up, nobody) = mpsc::sync_channel(0);
         drop(caught_up);
-        start(&dir.path().join("none.db"), &limits, 0, nobody, Duration::from_secs(60));
+        start(&dir.path().join("none.db"), &limits, Box::new(|_| 0), 0, nobody, Duration::from_secs(60));
         assert!(!limits.is_restoring());
     }
 }

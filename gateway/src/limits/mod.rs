@@ -15,6 +15,7 @@
 
 mod configure;
 mod handover;
+mod look;
 mod meter;
 mod outputs;
 mod period;

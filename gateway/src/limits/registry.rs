@@ -71,21 +71,21 @@ impl Default for Registry {
 
 #[cfg(test)]
 mod tests {
-    use std::time::{Duration, Instant};
-
     use super::*;
 
     #[test]
-    fn many_are_made_in_no_time_and_each_once() {
+    fn many_are_made_with_few_copies_and_each_once() {
         let registry = Registry::default();
-        let begun = Instant::now();
         let names: Vec<String> = (0..30_000).map(|number| format!("key-{number}")).collect();
         std::thread::scope(|scope| {
             for _ in 0..2 {
                 scope.spawn(|| names.iter().for_each(|name| drop(registry.find_or_make(Kind::Key, name))));
             }
         });
-        assert!(begun.elapsed() < Duration::from_secs(5), "not the whole map for each: {:?}", begun.elapsed());
+        // Whoever is added to a shard copies those that are there: about four each, and 15 000 each if all were in one.
+        let lengths = registry.shards.iter().map(|shard| shard.load().as_ref().map_or(0, |shard| shard.len()));
+        let copied: usize = lengths.map(|length| length * length.saturating_sub(1) / 2).sum();
+        assert!(copied < 10 * names.len(), "not all of them for each: {copied}");
         assert_eq!(registry.all().len(), names.len());
         let made = registry.find_or_make(Kind::Key, "key-7");
         assert!(Arc::ptr_eq(&made, &registry.find(Kind::Key, "key-7").unwrap()));

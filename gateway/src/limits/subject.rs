@@ -216,14 +216,7 @@ impl Entry<'_> {
         let Some((Place { subject, meters: count }, others)) = places.split_first_mut() else { return };
         let mut meters = subject.meters();
         *count = meters.len();
-        for meter in meters.iter_mut() {
-            meter.advance(self.now);
-            let Some(share) = self.check else { continue };
-            let Err(until) = meter.check(self.claim.of(meter.rule.what), self.now, share) else { continue };
-            if self.refused.as_ref().is_none_or(|other| other.until < until) {
-                self.refused = Some(Refused { subject: subject.clone(), rule: meter.rule, until });
-            }
-        }
+        self.judge(subject, &mut meters);
         self.pass(others);
         for meter in meters.iter_mut() {
             if self.refused.is_none() {
@@ -232,10 +225,32 @@ impl Entry<'_> {
                     self.warnings.push((subject.clone(), meter.rule));
                 }
             }
-            if meter.in_force && self.check.is_some() {
-                let limit = meter.limit(self.check.unwrap_or(1));
-                self.standing.add(subject.kind, &meter.rule, limit, meter.used(), meter.last_end(), self.now);
+            self.note(subject.kind, meter);
+        }
+    }
+
+    /// What [`Self::pass`] would say of the request, which counts nowhere for that.
+    pub(super) fn look_at(&mut self, subjects: &[Arc<Subject>]) {
+        for subject in subjects {
+            let mut meters = subject.meters();
+            self.judge(subject, &mut meters);
+            meters.iter().for_each(|meter| self.note(subject.kind, meter));
+        }
+    }
+
+    fn judge(&mut self, subject: &Arc<Subject>, meters: &mut [Meter]) {
+        for meter in meters {
+            meter.advance(self.now);
+            let Some(share) = self.check else { continue };
+            let Err(until) = meter.check(self.claim.of(meter.rule.what), self.now, share) else { continue };
+            if self.refused.as_ref().is_none_or(|other| other.until < until) {
+                self.refused = Some(Refused { subject: subject.clone(), rule: meter.rule, until });
             }
         }
+    }
+
+    fn note(&mut self, kind: Kind, meter: &Meter) {
+        let Some(share) = self.check.filter(|_| meter.in_force) else { return };
+        self.standing.add(kind, &meter.rule, meter.limit(share), meter.used(), meter.last_end(), self.now);
     }
 }

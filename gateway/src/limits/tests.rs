@@ -557,3 +557,33 @@ fn a_target_in_several_places_has_one_set_of_limits() {
     limits.sort_unstable();
     assert_eq!(limits, [("requests", 5), ("tokens", 900)]);
 }
+
+#[tokio::test]
+async fn a_look_counts_nothing_and_says_what_would_be_said() {
+    for what in [What::Requests, What::Tokens, What::Concurrent, What::Cost] {
+        let (limits, bot) = limits(&[rule(what, Period::Day, 10)]);
+        let subjects = [bot.clone()];
+        let use_of = |amount| match what {
+            What::Tokens => amounts(amount, 0),
+            What::Cost => amounts(0, amount),
+            What::Requests | What::Concurrent => amounts(0, 0),
+        };
+        for _ in 0..20 {
+            assert!(limits.refusal(&subjects, use_of(1)).is_none(), "{what:?}");
+        }
+        assert_eq!((bot.usage(limits.now())[0].booked, bot.reserved(what)), (0, 0), "{what:?}");
+        let held: Vec<_> = (0..10).map(|_| admit(&limits, &[&bot], use_of(1), limits.now()).unwrap()).collect();
+        let looked = limits.refusal(&subjects, use_of(1)).unwrap();
+        let refused = admit(&limits, &[&bot], use_of(1), limits.now()).unwrap_err();
+        assert_eq!((&looked.refused.subject, looked.refused.rule), (&refused.refused.subject, refused.refused.rule));
+        assert!(looked.refused.until.abs_diff(refused.refused.until) <= 2_000, "{what:?}");
+        // Who is let in already holds its place.
+        let counts_at_first = matches!(what, What::Requests | What::Concurrent);
+        assert_eq!(limits.has_room(&subjects, use_of(1)), counts_at_first, "{what:?}");
+
+        // It would wait for those that run, but not for tomorrow.
+        limits.wait.store(5_000, Relaxed);
+        assert_eq!(limits.refusal(&subjects, use_of(1)).is_some(), what == What::Requests, "{what:?}");
+        drop(held);
+    }
+}

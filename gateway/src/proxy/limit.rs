@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use ai_gateway_providers::Operation;
 use ai_gateway_providers::endpoint::Endpoint;
 use ai_gateway_providers::error::{ApiError, ErrorKind};
+use ai_gateway_providers::scan::RequestScan;
 use ai_gateway_providers::usage::Usage;
 use http::HeaderValue;
 use pingora_proxy::Session;
@@ -16,9 +17,9 @@ use super::exchange::Request;
 use super::reply::Refusal;
 use super::{Exchange, Gateway, plan, step};
 use crate::ledger::UsageSource;
-use crate::limits::{Amounts, Kind, Limits, NEVER, Refused, Reservation, Subject, What};
+use crate::limits::{self, Amounts, Kind, Limits, NEVER, Refused, Reservation, Subject, What};
 use crate::routing::{Taken, Why};
-use crate::snapshot::Target;
+use crate::snapshot::{Key, Snapshot, Target};
 
 /// Tokens reserved for an answer that the request does not bound, while nothing is known of the model's answers.
 const UNBOUNDED_OUTPUT: u64 = 1_000;
@@ -89,25 +90,78 @@ async fn admit_for(
             exchange.reservation = Some(reservation.after(exchange.reservation.take()));
             Ok(())
         }
-        Err(refusal) => {
-            exchange.standing = refusal.standing;
-            limits.count_rejection(&refusal.refused);
-            Err(tell(&refusal.refused, limits.now()))
-        }
+        Err(refusal) => Err(refuse(limits, exchange, &refusal)),
     })
+}
+
+/// What the client is told of a limit that is in its way, which counts as one that was refused for it.
+pub fn refuse(limits: &Limits, exchange: &mut Exchange, refusal: &limits::Refusal) -> Refusal {
+    exchange.standing = refusal.standing;
+    limits.count_rejection(&refusal.refused);
+    tell(&refusal.refused, limits.now())
 }
 
 /// Whose limits the request must keep within.
 fn subjects(limits: &Limits, exchange: &Exchange) -> Vec<Arc<Subject>> {
     let Some(request) = &exchange.request else { return Vec::new() };
-    let key = exchange.key.as_deref();
+    subjects_of(limits, exchange.key.as_deref(), &request.model.name)
+}
+
+fn subjects_of(limits: &Limits, key: Option<&Key>, model: &str) -> Vec<Arc<Subject>> {
     let tags = key.into_iter().flat_map(|key| key.tags()).map(String::as_str);
-    limits.subjects_of(
-        key.into_iter().flat_map(|key| key.accounts()),
-        key.and_then(|key| key.team()),
-        tags,
-        &request.model.name,
-    )
+    limits.subjects_of(key.into_iter().flat_map(|key| key.accounts()), key.and_then(|key| key.team()), tags, model)
+}
+
+/// A request on its way to its limits, as far as it is known.
+pub struct Coming {
+    snapshot: Arc<Snapshot>,
+    key: Option<Arc<Key>>,
+    /// The model that its client named.
+    model: Option<Arc<str>>,
+    operation: Operation,
+    body: usize,
+    max_tokens: Option<u64>,
+}
+
+impl Coming {
+    /// The request of `exchange`, whose body is so long.
+    pub fn new(
+        exchange: &Exchange,
+        operation: Operation,
+        model: Option<Arc<str>>,
+        scan: &RequestScan,
+        body: usize,
+    ) -> Self {
+        let (snapshot, key) = (exchange.snapshot.clone(), exchange.key.clone());
+        Self { snapshot, key, model, operation, body, max_tokens: scan.max_tokens }
+    }
+
+    /// The limit that would refuse it, which is not counted for that; `None`: there is none, or it is not certain yet that it
+    /// would.
+    pub fn refusal(&self, limits: &Limits) -> Option<Box<limits::Refusal>> {
+        let named = self.model.as_deref().and_then(|name| self.snapshot.model(name));
+        let name = named.as_ref().map_or("", |model| &model.name);
+        let rules = !self.snapshot.rules.is_empty();
+        let tokens = match &named {
+            // It takes none if the cache answers it.
+            Some(model) if model.cache.is_some() => 0,
+            // They may say how long its answer is.
+            _ if rules => 1,
+            _ => {
+                let (prompt, output) = tokens_of(limits, self.operation, self.body, self.max_tokens, name);
+                prompt.saturating_add(output)
+            }
+        };
+        // They may send it to another model.
+        let name = if rules { "" } else { name };
+        limits.refusal(&subjects_of(limits, self.key.as_deref(), name), Amounts { tokens, cost: 0 })
+    }
+}
+
+/// Whether a request that is let in has room for a call of the gateway's own that takes `text`.
+pub fn has_room(limits: &Limits, exchange: &Exchange, text: &str) -> bool {
+    let tokens = prompt_tokens(text.len());
+    limits.has_room(&subjects(limits, exchange), Amounts { tokens, cost: 0 })
 }
 
 /// What the request is expected to use at the dearest target of its plan.
@@ -140,10 +194,18 @@ fn writes(operation: Operation) -> bool {
 
 /// Tokens of the prompt, and the most of the answer.
 pub fn tokens(exchange: &Exchange, request: &Request, endpoint: &Endpoint) -> (u64, u64) {
-    let prompt = (request.body.len() as u64).div_ceil(plan::BYTES_PER_TOKEN);
-    let usual = || exchange.snapshot.bounds.usual_output(&request.model.name).unwrap_or(UNBOUNDED_OUTPUT);
-    let output = request.scan.max_tokens.unwrap_or_else(|| if writes(endpoint.operation) { usual() } else { 0 });
-    (prompt, output)
+    let (limits, max_tokens) = (&exchange.snapshot.bounds, request.scan.max_tokens);
+    tokens_of(limits, endpoint.operation, request.body.len(), max_tokens, &request.model.name)
+}
+
+fn tokens_of(limits: &Limits, operation: Operation, body: usize, max_tokens: Option<u64>, model: &str) -> (u64, u64) {
+    let usual = || limits.usual_output(model).unwrap_or(UNBOUNDED_OUTPUT);
+    let output = max_tokens.unwrap_or_else(|| if writes(operation) { usual() } else { 0 });
+    (prompt_tokens(body), output)
+}
+
+fn prompt_tokens(bytes: usize) -> u64 {
+    (bytes as u64).div_ceil(plan::BYTES_PER_TOKEN)
 }
 
 /// Why a target is not asked: its own limits are reached.

@@ -71,7 +71,7 @@ use crate::telemetry::Telemetry;
 
 /// Longest silence of a client in the middle of its request or between two, and longest wait for it to take a part of
 /// its answer.
-const CLIENT_PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const CLIENT_PATIENCE: Duration = Duration::from_secs(60);
 
 /// What all exchanges share.
 #[derive(Clone)]

@@ -307,3 +307,56 @@ impl Control {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use pingora_core::apps::HttpServerApp;
+    use pingora_core::protocols::http::ServerSession;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    use super::super::Source;
+    use super::super::build::{Built, build};
+    use super::super::upgrade::Invocation;
+    use super::*;
+    use crate::admin::Admin;
+    use crate::clock::Time;
+    use crate::config::{Config, System};
+    use crate::keys::Maker;
+
+    /// A key that is made while another process reads the store would be unknown to that: nor may a request bring one whose body
+    /// comes then.
+    #[tokio::test]
+    async fn no_key_is_made_during_an_upgrade_that_begins_before_its_request_is_there() {
+        let dir = tempfile::tempdir().unwrap();
+        let text = format!("[providers.m]\nkind = 'mock'\n[store]\npath = {:?}\n", dir.path().join("keys.db"));
+        let config = Config::parse(&text, "a.toml", &System).unwrap_or_else(|errors| panic!("{errors}")).config;
+        let mock = std::net::SocketAddr::from(([127, 0, 0, 1], 1));
+        let Built { gateway, snapshots, .. } = build(&config, Some(mock), Time::default()).unwrap();
+        let runtime = snapshots.runtime_keys.clone().unwrap();
+        let reloader = Reloader::new(Source::Fixed, config, gateway.clone(), snapshots, None);
+        let upgrader = Upgrader::new(Invocation::own(), Vec::new());
+        let control = Arc::new(Control::new(gateway.clone(), reloader, upgrader, None));
+        let admin = Admin::new(gateway.telemetry.metrics.clone(), control.readiness().clone())
+            .with_keys(gateway.current.clone(), Some(runtime.clone()))
+            .with_control(control.clone());
+        let admin = Arc::new(admin);
+
+        for (begins, status) in [(true, 409), (false, 201)] {
+            let (mut client, server) = tokio::io::duplex(1 << 20);
+            let head = "POST /api/keys HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\ncontent-length: 15\r\n\r\n";
+            client.write_all(format!("{head}{{\"name\": \"bot\"").as_bytes()).await.unwrap();
+            let (_stop, shutdown) = watch::channel(false);
+            let mut answering = admin.process_new_http(ServerSession::new_http1(Box::new(server)), &shutdown);
+            assert!(futures::poll!(&mut answering).is_pending(), "it waits for the last byte");
+
+            let _upgrade = begins.then(|| control.changing.begin().unwrap());
+            client.write_all(b"}").await.unwrap();
+            answering.await;
+            let mut answer = String::new();
+            client.read_to_string(&mut answer).await.unwrap();
+            assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{answer}");
+            assert_eq!(answer.contains("an upgrade or a reload is under way"), begins);
+            assert_eq!(runtime.list("", 10, &Maker::Master).len(), usize::from(!begins));
+        }
+    }
+}

@@ -6,6 +6,7 @@
 mod build;
 mod certificate;
 mod control;
+mod downstream;
 mod leave;
 mod notify;
 mod reload;
@@ -17,8 +18,8 @@ mod upgrade;
 
 pub use build::{Built, Next, Snapshots, build, mock_socket};
 pub use control::{Control, UPGRADE_LIMIT, Upgraded};
+pub use downstream::Downstream;
 pub use reload::{ReloadError, Reloaded};
-pub(crate) use serve::http;
 pub use upgrade::{Identity, Invocation, UpgradeError};
 
 use std::path::{Path, PathBuf};

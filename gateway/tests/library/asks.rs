@@ -6,9 +6,10 @@ use std::time::Duration;
 
 use ai_gateway::config::PluginConfig;
 use ai_gateway::plugins::{Context, Failure, Needs, Plugin, Request, Verdict, async_trait};
-use ai_gateway_providers::Operation;
+use ai_gateway_providers::{Dialect, Operation};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
+use crate::client::{ask, exchange};
 use crate::setup::{MOCKS, chat, serve_with};
 
 /// Asks a model of the gateway, waits so long, and tells what went wrong.
@@ -88,5 +89,50 @@ async fn what_a_plugin_asked_for_is_booked_however_it_ends() {
         };
         let metrics = tokio::time::timeout(Duration::from_secs(20), metrics).await;
         assert!(metrics.is_ok(), "{model} {told}: {}", gateway.metrics().unwrap());
+    }
+}
+
+/// Asks a model and lets the request pass, on a thread of its own or not, and whatever comes of it.
+struct Judges {
+    blocking: bool,
+}
+
+#[async_trait]
+impl Plugin for Judges {
+    fn needs(&self) -> Needs {
+        if self.blocking { Needs::new().head().blocking() } else { Needs::new().head() }
+    }
+
+    async fn on_request(&self, _: &mut Request, cx: &Context) -> Result<Verdict, Failure> {
+        let body = r#"{"model":"x","messages":[{"role":"user","content":"a question"}]}"#;
+        let asked = cx.host().ask(Operation::Chat, "openai-chat/echo", body.into(), Duration::from_secs(10)).await;
+        Ok(asked.map_or_else(|error| Verdict::say(error.0), |_| Verdict::Pass))
+    }
+}
+
+/// What a plugin asks is booked to the key of its request; when nothing is left, the request is refused and nothing asked.
+#[tokio::test]
+async fn who_has_nothing_left_pays_for_no_question_of_a_plugin() {
+    for blocking in [false, true] {
+        let prices = "[prices.models]\n\"openai-chat/echo\" = { input = 0, output = 0, request = \"1000000\" }";
+        let hash = ai_gateway::keys::hash_line("sk-bot");
+        let key = format!("[[keys]]\nname = \"bot\"\nhash = \"{hash}\"\nbudget = {{ usd = 3.5, per = \"month\" }}");
+        let plugin = PluginConfig::new("judges", Arc::new(Judges { blocking }));
+        let (addr, gateway) = serve_with(&format!("{MOCKS}\n{prices}\n{key}"), vec![plugin]).await;
+        let request = ask(Dialect::OpenAiChat, "two", "hi", false).header("x-api-key", "sk-bot");
+        let spent = "gateway_cost_usd_total{provider=\"openai-chat\",model=\"echo\",key=\"bot\"}";
+        // Each answer, and the question before it.
+        for (asked, status, dollars) in [(1, 200, 2), (2, 200, 4), (3, 429, 4), (4, 429, 4)] {
+            let reply = exchange(addr, &request).await;
+            assert_eq!(reply.status, status, "{blocking} {asked}: {}", reply.text());
+            assert_eq!(reply.text().contains("the budget of this key is used up"), status == 429, "{}", reply.text());
+            let booked = async {
+                while !gateway.metrics().unwrap().contains(&format!("{spent} {dollars}.0\n")) {
+                    tokio::task::yield_now().await;
+                }
+            };
+            let booked = tokio::time::timeout(Duration::from_secs(20), booked).await;
+            assert!(booked.is_ok(), "{asked} {blocking}: {}", gateway.metrics().unwrap());
+        }
     }
 }

@@ -40,6 +40,7 @@ use crate::dialect::{Dialect, Operation};
 use crate::error::{ApiError, decode_value};
 use crate::usage::Usage;
 use crate::usage::report::{Report, gemini_tier};
+use crate::usage::tree::Tree;
 
 /// How the answer's body is framed; its content type tells.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -345,19 +346,19 @@ impl Notes {
         if matches!(self.operation, Operation::CountTokens | Operation::Stored) {
             return;
         }
-        match serde_json::from_slice::<Value>(raw) {
-            Ok(Value::Null) => {}
-            Ok(value) => {
-                if let Some(tier) = value.get("service_tier") {
-                    self.tier(tier);
-                }
-                if let Some(tier) = gemini_tier(&value).filter(|_| self.dialect == Dialect::Gemini) {
+        match Tree::parse(raw) {
+            Some(Tree::Null) => {}
+            Some(value) => {
+                self.tier(&value["service_tier"]);
+                if self.dialect == Dialect::Gemini
+                    && let Some(tier) = gemini_tier(&value)
+                {
                     self.seen.service_tier = Some(tier);
                 }
                 let model = self.seen.model.as_deref();
                 self.report(&Report::read_of(self.dialect, self.operation, model, &value));
             }
-            Err(_) => self.unreadable(),
+            None => self.unreadable(),
         }
     }
 
@@ -397,7 +398,7 @@ impl Notes {
     }
 
     /// The last one stays: at the start it may still be `auto`.
-    fn tier(&mut self, value: &Value) {
+    fn tier(&mut self, value: &Tree<'_>) {
         if let Some(tier) = value.as_str() {
             self.seen.service_tier = Some(tier.to_owned());
         }

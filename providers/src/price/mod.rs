@@ -130,12 +130,13 @@ impl Price {
         let mut bill =
             Bill { price: self, tier: Tier::of_answer(service_tier), prompt, tokens_are_free: false, unpriced: None };
         let by_token = self.has_any(Unit::is_token);
-        let instead_of =
-            |tokens: Option<u64>, count: Option<u64>| count.filter(|_| !by_token || tokens.is_none_or(|n| n == 0));
-        let seconds = instead_of(usage.total_input(), audio_input_ms);
+        let instead_of = |tokens: fn(&Usage) -> Option<u64>, count: Option<u64>| {
+            count.filter(|_| !by_token || tokens(usage).is_none_or(|n| n == 0))
+        };
+        let seconds = instead_of(Usage::total_input, audio_input_ms);
         let pieces = [
-            (Unit::Character, instead_of(usage.total(), characters)),
-            (Unit::Image, instead_of(usage.total_output(), images)),
+            (Unit::Character, instead_of(Usage::total, characters)),
+            (Unit::Image, instead_of(Usage::total_output, images)),
         ];
         let has_price =
             |(unit, count): (Unit, Option<u64>)| count.is_some_and(|n| n > 0) && self.has_any(|own| own == unit);

@@ -1,7 +1,8 @@
 //! What an answer consumed. [`Usage`] is the one shape that limits, prices and metrics read; the providers' own shapes
-//! are converted to it in `report` and nowhere else.
+//! are converted to it in `report` and nowhere else, read from a [`Tree`](tree::Tree).
 
 pub(crate) mod report;
+pub(crate) mod tree;
 
 /// What an answer consumed, in buckets that do not overlap: adding them up counts nothing twice.
 ///

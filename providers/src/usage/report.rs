@@ -1,8 +1,7 @@
 //! The providers' own counts and how they turn into [`Usage`].
 
-use serde_json::Value;
-
 use super::Usage;
+use super::tree::Tree;
 use crate::dialect::{Dialect, Operation};
 
 /// One answer's counts as its provider states them, before they are made disjoint. Cumulative: each count of a later
@@ -35,12 +34,12 @@ pub(crate) struct Report {
 impl Report {
     /// Reads a `usage` object (Gemini: `usageMetadata`, Cohere's rerank: `meta`) of an answer whose model is not known. Never
     /// fails: what is not a count is not reported.
-    pub(crate) fn read(dialect: Dialect, operation: Operation, usage: &Value) -> Self {
+    pub(crate) fn read(dialect: Dialect, operation: Operation, usage: &Tree<'_>) -> Self {
         Self::read_of(dialect, operation, None, usage)
     }
 
     /// The same of an answer by `model`.
-    pub(crate) fn read_of(dialect: Dialect, operation: Operation, model: Option<&str>, usage: &Value) -> Self {
+    pub(crate) fn read_of(dialect: Dialect, operation: Operation, model: Option<&str>, usage: &Tree<'_>) -> Self {
         match dialect {
             // The usage of own dialects is read by their codecs and never comes here.
             Dialect::OpenAiChat | Dialect::OpenAiResponses | Dialect::Own(_) => Self::read_openai(operation, usage),
@@ -54,14 +53,13 @@ impl Report {
     /// Chat, completions and embeddings (`prompt_tokens`, `completion_tokens`:
     /// <https://platform.openai.com/docs/api-reference/chat/object#chat/object-usage>), Responses, images and
     /// transcription (`input_tokens`, `output_tokens`), and the vendors that speak them with additions of their own.
-    fn read_openai(operation: Operation, usage: &Value) -> Self {
+    fn read_openai(operation: Operation, usage: &Tree<'_>) -> Self {
         let input_details =
             first_object(usage, &["prompt_tokens_details", "input_tokens_details", "input_token_details"]);
         let output_details =
             first_object(usage, &["completion_tokens_details", "output_tokens_details", "output_token_details"]);
         let output = first(usage, &["completion_tokens", "output_tokens"]);
-        let audio_input_ms =
-            ["seconds", "prompt_audio_seconds"].iter().find_map(|name| usage.get(name).and_then(milliseconds));
+        let audio_input_ms = ["seconds", "prompt_audio_seconds"].iter().find_map(|name| milliseconds(&usage[name]));
         let image_output = count(output_details, "image_tokens").or_else(|| {
             // The Images API itemises the output only sometimes, and makes nothing but images.
             (operation == Operation::Images && count(output_details, "text_tokens").is_none()).then_some(output)?
@@ -102,14 +100,16 @@ impl Report {
     ///
     /// The totals are of the `iterations` that are a `message`. What the conversation's compaction took, or an advisor, is in
     /// others only, and billed besides: an advisor at the prices of the model that it names.
-    fn read_anthropic(model: Option<&str>, usage: &Value) -> Self {
-        let iterations = usage["iterations"].as_array().map_or(&[][..], Vec::as_slice);
-        let beside = iterations.iter().filter(|entry| entry["type"].as_str().is_some_and(|kind| kind != "message"));
-        let is_other = |entry: &&Value| entry["model"].as_str().is_some_and(|named| Some(named) != model);
-        let (others, own): (Vec<&Value>, Vec<&Value>) = beside.partition(is_other);
+    fn read_anthropic(model: Option<&str>, usage: &Tree<'_>) -> Self {
+        let beside = usage["iterations"]
+            .elements()
+            .iter()
+            .filter(|entry| entry["type"].as_str().is_some_and(|kind| kind != "message"));
+        let is_other = |entry: &&Tree<'_>| entry["model"].as_str().is_some_and(|named| Some(named) != model);
+        let (others, own): (Vec<&Tree<'_>>, Vec<&Tree<'_>>) = beside.partition(is_other);
         let total = |name: &str| own.iter().fold(count(usage, name), |sum, entry| add(sum, count(entry, name)));
         let written = |name: &str| {
-            let of = |usage: &Value| count(&usage["cache_creation"], name);
+            let of = |usage: &Tree<'_>| count(&usage["cache_creation"], name);
             own.iter().fold(of(usage), |sum, entry| add(sum, of(entry)))
         };
         let names = ["input_tokens", "output_tokens", "cache_read_input_tokens", "cache_creation_input_tokens"];
@@ -131,7 +131,7 @@ impl Report {
 
     /// <https://ai.google.dev/api/generate-content#UsageMetadata>: the prompt includes the cache, the candidates do not
     /// include the thoughts.
-    fn read_gemini(usage: &Value) -> Self {
+    fn read_gemini(usage: &Tree<'_>) -> Self {
         let thoughts = count(usage, "thoughtsTokenCount");
         let candidates = count(usage, "candidatesTokenCount");
         let tool_prompt = count(usage, "toolUsePromptTokenCount");
@@ -155,10 +155,10 @@ impl Report {
 
     /// <https://docs.aws.amazon.com/bedrock/latest/APIReference/API_runtime_TokenUsage.html>: as Anthropic counts.
     /// `cacheDetails` cuts what was written to the cache by time.
-    fn read_bedrock(usage: &Value) -> Self {
-        let details = usage["cacheDetails"].as_array().map_or(&[][..], Vec::as_slice);
+    fn read_bedrock(usage: &Tree<'_>) -> Self {
+        let details = usage["cacheDetails"].elements();
         let written = |ttl| {
-            let of_ttl = details.iter().filter(|detail| detail["ttl"] == ttl);
+            let of_ttl = details.iter().filter(|detail| detail["ttl"].as_str() == Some(ttl));
             of_ttl.map(|detail| count(detail, "inputTokens")).fold(None, add)
         };
         Self {
@@ -178,7 +178,7 @@ impl Report {
     ///
     /// `cached_tokens` is a part of `tokens`, which counts Cohere's own preamble in, where `billed_units` does not: it may be
     /// more than was billed. Only so much of the billed input is certainly from the cache as is more than was read anew.
-    fn read_cohere(usage: &Value) -> Self {
+    fn read_cohere(usage: &Tree<'_>) -> Self {
         let billed = &usage["billed_units"];
         let tokens = &usage["tokens"];
         // Billed beside the text, not within it.
@@ -200,7 +200,7 @@ impl Report {
     }
 
     /// Whisper's verbose answer has no usage, only its `duration` in seconds.
-    pub(crate) fn audio_duration(seconds: &Value) -> Self {
+    pub(crate) fn audio_duration(seconds: &Tree<'_>) -> Self {
         Self { audio_input_ms: milliseconds(seconds), ..Self::default() }
     }
 
@@ -310,7 +310,7 @@ impl Report {
 /// The service tier that Gemini's `usageMetadata` names, in the common words: the Gemini API's `serviceTier`, Vertex AI's
 /// `trafficType` (<https://cloud.google.com/vertex-ai/generative-ai/docs/reference/rest/v1/GenerateContentResponse#TrafficType>),
 /// whose plain `ON_DEMAND` and provisioned throughput are no tier of their own.
-pub(crate) fn gemini_tier(usage: &Value) -> Option<String> {
+pub(crate) fn gemini_tier(usage: &Tree<'_>) -> Option<String> {
     let own = usage["serviceTier"].as_str();
     let word = own.or_else(|| usage["trafficType"].as_str()?.strip_prefix("ON_DEMAND_"))?.to_ascii_lowercase();
     Some(if word == "standard" { "default".to_owned() } else { word })
@@ -331,19 +331,19 @@ impl Left {
 
 /// A count that is a number, however it is spelt; a negative one is none, nor is one that nothing real has: sums of thousands
 /// still fit SQLite's numbers.
-fn count(object: &Value, name: &str) -> Option<u64> {
-    whole(object.get(name)?.as_f64()?)
+fn count(object: &Tree<'_>, name: &str) -> Option<u64> {
+    whole(object[name].as_f64()?)
 }
 
 /// Where counts end: all below are exact as floating-point numbers.
 const MOST: f64 = (1_u64 << 52) as f64;
 
-fn first(object: &Value, names: &[&str]) -> Option<u64> {
+fn first(object: &Tree<'_>, names: &[&str]) -> Option<u64> {
     names.iter().find_map(|name| count(object, name))
 }
 
-fn first_object<'a>(object: &'a Value, names: &[&str]) -> &'a Value {
-    names.iter().map(|name| &object[*name]).find(|value| value.is_object()).unwrap_or(&Value::Null)
+fn first_object<'t, 'a>(object: &'t Tree<'a>, names: &[&str]) -> &'t Tree<'a> {
+    names.iter().map(|name| &object[*name]).find(|value| value.is_object()).unwrap_or(&Tree::Null)
 }
 
 fn add(a: Option<u64>, b: Option<u64>) -> Option<u64> {
@@ -351,12 +351,12 @@ fn add(a: Option<u64>, b: Option<u64>) -> Option<u64> {
 }
 
 /// Gemini's details: `[{"modality": "AUDIO", "tokenCount": 5}]`.
-fn modality(usage: &Value, list: &str, name: &str) -> Option<u64> {
-    let details = usage.get(list)?.as_array()?;
-    details.iter().filter(|detail| detail["modality"] == name).map(|detail| count(detail, "tokenCount")).fold(None, add)
+fn modality(usage: &Tree<'_>, list: &str, name: &str) -> Option<u64> {
+    let details = usage[list].elements().iter().filter(|detail| detail["modality"].as_str() == Some(name));
+    details.map(|detail| count(detail, "tokenCount")).fold(None, add)
 }
 
-fn milliseconds(seconds: &Value) -> Option<u64> {
+fn milliseconds(seconds: &Tree<'_>) -> Option<u64> {
     whole((seconds.as_f64()? * 1000.0).round())
 }
 
@@ -372,14 +372,14 @@ fn raise(bucket: &mut Option<u64>, later: Option<u64>) {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
+    use serde_json::{Value, json};
 
     use super::*;
     use crate::price::Price;
 
     #[test]
     fn cohere_counts_its_cache_against_all_tokens_and_bills_less() {
-        let read = |usage: Value| Report::read(Dialect::Cohere, Operation::Chat, &usage).usage().unwrap();
+        let read = |usage: Value| Report::read(Dialect::Cohere, Operation::Chat, &Tree::from(&usage)).usage().unwrap();
         let counts = |billed: u64, tokens: u64, cached: u64| {
             let usage = read(json!({
                 "billed_units": {"input_tokens": billed, "output_tokens": 2},
@@ -403,8 +403,8 @@ mod tests {
     #[test]
     fn an_absurd_count_is_none() {
         let read = |count: &str| {
-            let usage: Value =
-                serde_json::from_str(&format!(r#"{{"prompt_tokens":{count},"seconds":{count}}}"#)).unwrap();
+            let text = format!(r#"{{"prompt_tokens":{count},"seconds":{count}}}"#);
+            let usage = serde_json::from_str(&text).unwrap();
             let usage = Report::read(Dialect::OpenAiChat, Operation::Chat, &usage).usage();
             usage.map(|usage| (usage.input, usage.audio_input_ms))
         };
@@ -423,7 +423,7 @@ mod tests {
         };
         let usage = json!({"promptTokenCount": 1_150, "cachedContentTokenCount": 1_000, "candidatesTokenCount": 1,
             "promptTokensDetails": details(1_000, 100), "cacheTokensDetails": details(900, 100)});
-        let usage = Report::read(Dialect::Gemini, Operation::Chat, &usage).usage().unwrap();
+        let usage = Report::read(Dialect::Gemini, Operation::Chat, &Tree::from(&usage)).usage().unwrap();
         let input = (usage.input, usage.audio_input, usage.image_input, usage.cache_read);
         assert_eq!(input, (Some(50), Some(100), Some(0), Some(1_000)));
     }
@@ -433,7 +433,7 @@ mod tests {
     fn what_mistral_heard_is_no_reasoning() {
         let usage =
             json!({"prompt_audio_seconds": 19, "prompt_tokens": 10, "total_tokens": 452, "completion_tokens": 67});
-        let read = |operation| Report::read(Dialect::OpenAiChat, operation, &usage).usage();
+        let read = |operation| Report::read(Dialect::OpenAiChat, operation, &Tree::from(&usage)).usage();
         let heard = Usage { input: Some(10), output: Some(67), audio_input_ms: Some(19_000), ..Usage::default() };
         assert_eq!((read(Operation::Transcription), read(Operation::Chat)), (Some(heard), Some(heard)));
         // 19 seconds at 50 dollars a million.
@@ -448,6 +448,7 @@ mod tests {
                 "cache_creation": {"ephemeral_5m_input_tokens": 0, "ephemeral_1h_input_tokens": 7}},
             {"type": "message", "input_tokens": 23_000, "output_tokens": 1_000, "cache_read_input_tokens": 5},
             {"type": "advisor_message", "model": "opus", "input_tokens": 823, "cache_read_input_tokens": 10, "output_tokens": 100}]});
+        let usage = Tree::from(&usage);
         let read = |model| Report::read_of(Dialect::Anthropic, Operation::Chat, model, &usage).usage().unwrap();
         let sonnet = Usage {
             input: Some(203_000),
@@ -471,7 +472,8 @@ mod tests {
 
     #[test]
     fn bedrocks_cache_writes_are_cut_by_time() {
-        let usage = |value| Report::read(Dialect::Bedrock, Operation::Chat, &value).usage().unwrap();
+        let usage =
+            |value: Value| Report::read(Dialect::Bedrock, Operation::Chat, &Tree::from(&value)).usage().unwrap();
         let both = usage(json!({
             "inputTokens": 1, "outputTokens": 2, "totalTokens": 33, "cacheWriteInputTokens": 30,
             "cacheDetails": [{"ttl": "1h", "inputTokens": 10}, {"ttl": "5m", "inputTokens": 20}],

@@ -1,6 +1,7 @@
 //! The plugins that ship, through the binary: each on every dialect, streamed and not, on requests and answers.
 
 mod arguments;
+mod limits;
 mod webhook;
 
 use ai_gateway_providers::Dialect;

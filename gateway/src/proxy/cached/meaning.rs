@@ -13,7 +13,7 @@ use crate::cache::semantic::{Learnt, Near, Place, Point, Question, Vector};
 use crate::cache::{Cache, Form, Meta, Terms};
 use crate::config::SemanticConfig;
 use crate::proxy::plugins::steering;
-use crate::proxy::{Exchange, Gateway, calls};
+use crate::proxy::{Exchange, Gateway, calls, limit};
 
 use super::enter;
 
@@ -58,10 +58,19 @@ pub async fn nearest(
     let config = model.cache.as_ref()?.settings.semantic.as_ref()?;
     let (question, place) = question(session, exchange, terms, config)?;
     let semantic = &gateway.cache.semantic;
-    let asked = Box::pin(embed(gateway, exchange, &config.model, &question.text));
+    // Who has none is told so when it comes for its own call.
+    let has_room = || limit::has_room(&gateway.limits, exchange, &question.text);
+    let asked = async {
+        if !has_room() {
+            return None;
+        }
+        Box::pin(embed(gateway, exchange, &config.model, &question.text)).await
+    };
     let vector = semantic.vector(&config.model, &question.text, asked);
     let Ok(Some(vector)) = tokio::time::timeout(config.timeout, vector).await else {
-        gateway.cache.metrics.embedding_failures.inc();
+        if has_room() {
+            gateway.cache.metrics.embedding_failures.inc();
+        }
         return None;
     };
     if let Some(near) = semantic.nearest(&place, &vector, config.distance(), exchange.snapshot.time.now()).await {

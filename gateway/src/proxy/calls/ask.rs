@@ -1,5 +1,6 @@
 //! A request of the gateway's own, such as a plugin makes: no client, no plugins, no cache. No limit
-//! refuses it; what it has used is booked, and counts against the limits of the key that it is made for.
+//! refuses it, so who asks for it makes sure that the client's have room; what it has used is booked, and counts against those
+//! of the key that it is made for.
 
 use std::sync::Arc;
 

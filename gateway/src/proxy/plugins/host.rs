@@ -1,16 +1,62 @@
 //! What plugins may ask of the gateway.
 
 use std::fmt;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use ai_gateway_plugins::{Host, HostError, async_trait};
 use ai_gateway_providers::Operation;
 use bytes::Bytes;
+use tokio::sync::Notify;
 
+use crate::limits::Refusal;
+use crate::proxy::limit::Coming;
 use crate::proxy::{Gateway, calls};
+use crate::snapshot::Key;
 
-/// The gateway, as plugins see it.
-pub struct GatewayHost(pub Gateway);
+/// The gateway, as the plugins of one exchange see it.
+pub struct GatewayHost {
+    gateway: Gateway,
+    /// Who pays for what they ask.
+    key: Option<Arc<Key>>,
+    /// The request that is not let in yet; `None`: it is.
+    coming: Mutex<Option<Coming>>,
+    /// Why nothing is asked for it.
+    refusal: OnceLock<Box<Refusal>>,
+    refused: Notify,
+}
+
+impl GatewayHost {
+    /// For the plugins of a request of `key`'s.
+    pub fn new(gateway: Gateway, key: Option<Arc<Key>>) -> Self {
+        Self { gateway, key, coming: Mutex::default(), refusal: OnceLock::new(), refused: Notify::new() }
+    }
+
+    /// From here on models are asked only if the limits of this request have room for it; `None`: it is not in question.
+    pub fn expect(&self, coming: Option<Coming>) {
+        *self.coming.lock().unwrap_or_else(PoisonError::into_inner) = coming;
+    }
+
+    /// Why a model was not asked, as soon as one is not.
+    pub async fn refused(&self) -> &Refusal {
+        loop {
+            if let Some(refusal) = self.refusal.get() {
+                return refusal;
+            }
+            self.refused.notified().await;
+        }
+    }
+
+    fn is_refused(&self) -> bool {
+        let coming = self.coming.lock().unwrap_or_else(PoisonError::into_inner);
+        let refusal = coming.as_ref().and_then(|coming| coming.refusal(&self.gateway.limits));
+        refusal.is_some_and(|refusal| {
+            self.refusal.get_or_init(|| refusal);
+            self.refused.notify_one();
+            true
+        })
+    }
+}
 
 #[async_trait]
 impl Host for GatewayHost {
@@ -19,12 +65,18 @@ impl Host for GatewayHost {
         request: http::Request<Bytes>,
         timeout: Duration,
     ) -> Result<http::Response<Bytes>, HostError> {
-        let sent = tokio::time::timeout(timeout, Box::pin(self.0.http.send(request))).await;
+        let sent = tokio::time::timeout(timeout, Box::pin(self.gateway.http.send(request))).await;
         sent.map_err(|_| too_long(timeout))?.map_err(|error| HostError(error.to_string()))
     }
 
     async fn ask(&self, operation: Operation, model: &str, body: Bytes, timeout: Duration) -> Result<Bytes, HostError> {
-        let asked = tokio::time::timeout(timeout, Box::pin(calls::ask(&self.0, operation, model, body, None))).await;
+        if self.is_refused() {
+            // The plugin's task hears of it first, and drops the plugin here, which has not failed.
+            tokio::task::yield_now().await;
+            return Err(HostError("the limits of the request have no room".to_owned()));
+        }
+        let asked = Box::pin(calls::ask(&self.gateway, operation, model, body, self.key.clone()));
+        let asked = tokio::time::timeout(timeout, asked).await;
         asked.map_err(|_| too_long(timeout))?.map_err(HostError)
     }
 }

@@ -21,6 +21,7 @@ use ai_gateway_providers::error::ApiError;
 use http::{HeaderMap, HeaderName};
 use tokio::sync::Semaphore;
 
+use host::GatewayHost;
 pub use request::{Decided, answer, on_request};
 pub use screen::Screener;
 pub use steps::{conclude, label, on_end, on_plan, on_upstream, refused_in_stream, steering, wants_whole_answers};
@@ -76,20 +77,21 @@ impl Chain {
     }
 
     /// What a request goes through; `None`: nothing.
-    fn begin(&self, facts: &Facts<'_>, about: impl FnOnce() -> About) -> Option<Arc<Run>> {
+    fn begin(&self, facts: &Facts<'_>, about: impl FnOnce() -> (About, Arc<GatewayHost>)) -> Option<Arc<Run>> {
         let goes_through =
             |entry: &&Arc<Entry>| entry.config.when.iter().all(|condition| holds(condition, facts).unwrap_or(false));
         let entries: Vec<&Arc<Entry>> = self.entries.iter().filter(goes_through).collect();
         if entries.is_empty() {
             return None;
         }
-        let (about, tags) = (Arc::new(about()), Arc::<Mutex<Vec<Tag>>>::default());
+        let (about, host) = about();
+        let (about, tags) = (Arc::new(about), Arc::<Mutex<Vec<Tag>>>::default());
         let active = |entry: &Arc<Entry>| Active {
             entry: entry.clone(),
             cx: Arc::new(Context::new(about.clone(), entry.config.name.clone(), tags.clone())),
         };
         let active = entries.into_iter().map(active).collect();
-        Some(Arc::new(Run { active, about, told: Mutex::default() }))
+        Some(Arc::new(Run { active, about, host, told: Mutex::default() }))
     }
 }
 
@@ -97,6 +99,7 @@ impl Chain {
 pub struct Run {
     active: Vec<Active>,
     about: Arc<About>,
+    host: Arc<GatewayHost>,
     /// What the client was told in the place of its answer, or at the end of it.
     told: Mutex<Option<Told>>,
 }

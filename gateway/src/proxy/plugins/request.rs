@@ -2,11 +2,12 @@
 
 use std::sync::Arc;
 
-use ai_gateway_plugins::{About, Host, Reply, Request, Verdict};
+use ai_gateway_plugins::{About, Reply, Request, Verdict};
 use ai_gateway_providers::codec::{Call, Client, codec};
 use ai_gateway_providers::common::{Json, Losses, Response, take_apart};
 use ai_gateway_providers::endpoint::{BodyKind, Endpoint};
 use ai_gateway_providers::error::{ApiError, ErrorKind};
+use ai_gateway_providers::scan::RequestScan;
 use ai_gateway_providers::{Dialect, Operation};
 use bytes::Bytes;
 use http::header::{CONNECTION, CONTENT_LENGTH, EXPECT, HOST, TRANSFER_ENCODING, UPGRADE};
@@ -20,6 +21,7 @@ use super::host::GatewayHost;
 use super::{Run, differing, key};
 use crate::config::CREDENTIALS;
 use crate::proxy::encode::unix_seconds;
+use crate::proxy::limit::{self, Coming};
 use crate::proxy::reply::{self, Refusal};
 use crate::proxy::route::facts;
 use crate::proxy::{Exchange, Gateway, answer as upstream, plan};
@@ -45,37 +47,44 @@ pub async fn on_request(gateway: &Gateway, session: &mut Session, exchange: &mut
     }
     let Some(run) = begin(gateway, session.req_header(), exchange, &body) else { return Decided::Go(body) };
     exchange.plugins = Some(run.clone());
-    if !run.active.iter().any(|active| active.entry.needs.request) {
-        return Decided::Go(body);
-    }
-    match Box::pin(ask_all(&run, session, exchange, body)).await {
-        Ok(decided) => decided,
-        Err(error) => Decided::Refuse(error.into()),
-    }
+    let decided = match run.active.iter().any(|active| active.entry.needs.request) {
+        true => Box::pin(ask_all(gateway, &run, session, exchange, body)).await,
+        false => Ok(Decided::Go(body)),
+    };
+    // What they ask from here on is for one that is let in.
+    run.host.expect(None);
+    decided.unwrap_or_else(|error| Decided::Refuse(error.into()))
 }
 
 fn begin(gateway: &Gateway, header: &RequestHeader, exchange: &Exchange, body: &Bytes) -> Option<Arc<Run>> {
     let endpoint = exchange.endpoint.as_ref()?;
     // What cannot be read is refused when it is planned.
     let scan = plan::scan(&header.headers, endpoint, body).ok()?;
-    let model = endpoint.path_model.as_deref().or(scan.model.as_ref().map(|model| model.value.as_str()));
+    let model = named(endpoint, &scan);
     let stream = scan.stream || endpoint.stream;
     let json = if endpoint.body == BodyKind::Json { &body[..] } else { b"" };
     let facts = facts(header, exchange, endpoint, model, &scan, json);
     exchange.snapshot.plugins.begin(&facts, || {
-        let host: Arc<dyn Host> = Arc::new(GatewayHost(gateway.clone()));
-        let mut about = About::new(endpoint.dialect, endpoint.operation, host);
+        let host = Arc::new(GatewayHost::new(gateway.clone(), exchange.key.clone()));
+        let mut about = About::new(endpoint.dialect, endpoint.operation, host.clone());
         about.id = (&*exchange.id).into();
         about.key = exchange.key.as_deref().map(key);
         about.model = model.map(Into::into);
         about.stream = stream;
         about.path = header.uri.path().into();
         (about.started, about.at) = (exchange.started, exchange.at);
-        about
+        host.expect(Some(Coming::new(exchange, endpoint.operation, about.model.clone(), &scan, body.len())));
+        (about, host)
     })
 }
 
+/// The model that the client names.
+fn named<'a>(endpoint: &'a Endpoint, scan: &'a RequestScan) -> Option<&'a str> {
+    endpoint.path_model.as_deref().or(scan.model.as_ref().map(|model| model.value.as_str()))
+}
+
 async fn ask_all(
+    gateway: &Gateway,
     run: &Run,
     session: &mut Session,
     exchange: &mut Exchange,
@@ -102,7 +111,14 @@ async fn ask_all(
             },
             said,
         );
-        let Some((view, verdict)) = called.await? else { continue };
+        let called = tokio::select! {
+            biased;
+            refusal = run.host.refused() => {
+                return Ok(Decided::Refuse(limit::refuse(&gateway.limits, exchange, refusal)));
+            }
+            called = called => called?,
+        };
+        let Some((view, verdict)) = called else { continue };
         match verdict {
             Verdict::Pass => {}
             Verdict::Answer(reply) => return Ok(Decided::Say(reply)),
@@ -110,15 +126,17 @@ async fn ask_all(
         }
         if view.is_changed() && readable && active.entry.needs.body {
             let small = view.json().len() <= exchange.snapshot.limits.max_body;
-            let sound = small && plan::scan(&view.headers, endpoint, view.json()).is_ok();
-            if !sound {
+            let scan = plan::scan(&view.headers, endpoint, view.json()).ok().filter(|_| small);
+            let Some(scan) = scan else {
                 active.failed(
                     Hook::Request,
                     &"it made a body that is too large, or no JSON".into(),
                     Default::default(),
                 )?;
                 continue;
-            }
+            };
+            let model = named(endpoint, &scan).map(Into::into);
+            run.host.expect(Some(Coming::new(exchange, endpoint.operation, model, &scan, view.json().len())));
             request.set_json(view.json().clone());
             changed = true;
         }

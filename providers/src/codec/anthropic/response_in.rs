@@ -1,6 +1,5 @@
 //! Answers read: <https://docs.anthropic.com/en/api/messages#response-id>.
 
-use serde_json::Value;
 use serde_json::value::RawValue;
 
 use super::super::Maker;
@@ -12,6 +11,7 @@ use crate::common::{Choice, Extras, Response, Stop, StopReason, Str};
 use crate::dialect::Operation;
 use crate::error::{ApiError, decode_error};
 use crate::usage::report::Report;
+use crate::usage::tree::Tree;
 
 pub(super) fn decode<'a>(body: &'a [u8], maker: &Maker<'_>) -> Result<Response<'a>, ApiError> {
     let Answer { kind, role: _, id, model, content, stop_reason, stop_sequence, usage, error, rest } =
@@ -33,16 +33,16 @@ pub(super) fn decode<'a>(body: &'a [u8], maker: &Maker<'_>) -> Result<Response<'
     Ok(response)
 }
 
-pub(super) fn read_usage(raw: &RawValue) -> Value {
+pub(super) fn read_usage(raw: &RawValue) -> Tree<'_> {
     serde_json::from_str(raw.get()).unwrap_or_default()
 }
 
-pub(super) fn report(model: Option<&str>, usage: &Value) -> Report {
+pub(super) fn report(model: Option<&str>, usage: &Tree<'_>) -> Report {
     Report::read_of(OWN, Operation::Chat, model, usage)
 }
 
 /// The tier that an answer was given at, in OpenAI's words.
-pub(super) fn service_tier(usage: &Value) -> Option<Str<'static>> {
+pub(super) fn service_tier(usage: &Tree<'_>) -> Option<Str<'static>> {
     let word = usage["service_tier"].as_str()?;
     Some(if word == "standard" { "default".into() } else { word.to_owned().into() })
 }

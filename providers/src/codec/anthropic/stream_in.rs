@@ -107,9 +107,7 @@ impl Rules {
             let mut usage = read_usage(usage);
             self.tier = service_tier(&usage);
             // A placeholder: the true count comes with `message_delta`.
-            if let Some(usage) = usage.as_object_mut() {
-                usage.remove("output_tokens");
-            }
+            usage.remove("output_tokens");
             let report = report(self.model.as_deref(), &usage);
             self.count(&report, sink);
         }

@@ -37,7 +37,7 @@ pub(super) fn decode<'a>(body: &'a [u8], maker: &Maker<'_>) -> Result<Response<'
 }
 
 pub(super) fn read_usage(usage: &Json<'_>) -> Option<Usage> {
-    Report::read(OWN, Operation::Chat, &usage.to_value()).usage()
+    Report::read(OWN, Operation::Chat, &usage.read().unwrap_or_default()).usage()
 }
 
 /// The sequence that was met is told to those who ask for it by `additionalModelResponseFieldPaths: ["/stop_sequence"]`.

@@ -11,6 +11,7 @@ use crate::dialect::Operation;
 use crate::error::{ApiError, ErrorKind, decode_value};
 use crate::usage::Usage;
 use crate::usage::report::Report;
+use crate::usage::tree::Tree;
 
 pub(super) fn decode<'a>(body: &'a [u8], maker: &Maker<'_>) -> Result<Response<'a>, ApiError> {
     let Answer { id, finish_reason, message, usage, logprobs, error, rest: extras } = read_answer(body)?;
@@ -48,7 +49,7 @@ pub(super) fn missing_id(seed: &str, number: usize) -> String {
     format!("call_{seed}_{number}")
 }
 
-pub(super) fn read_usage(usage: &Value) -> Option<Usage> {
+pub(super) fn read_usage(usage: &Tree<'_>) -> Option<Usage> {
     Report::read(DIALECT, Operation::Chat, usage).usage()
 }
 

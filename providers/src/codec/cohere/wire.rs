@@ -11,6 +11,7 @@ use serde_json::{Map, Value};
 pub(super) use super::super::wire::OneOrMany;
 use super::super::wire::{TextOr, wire};
 use crate::common::{Json, Str};
+use crate::usage::tree::Tree;
 
 wire! {
     /// A request.
@@ -105,7 +106,7 @@ wire! {
         "id" => id: Option<Str<'a>>,
         "finish_reason" => finish_reason: Option<Str<'a>>,
         "message" => message: Option<TextOrObject<'a, Message<'a>>>,
-        "usage" => usage: Value,
+        "usage" => usage: Tree<'a>,
         "logprobs" => logprobs: Vec<Logprob<'a>>,
         "error" => error: Value,
     }
@@ -130,7 +131,7 @@ wire! {
     pub(super) struct StreamDelta<'a> {
         "message" => message: StreamMessage<'a>,
         "finish_reason" => finish_reason: Option<Str<'a>>,
-        "usage" => usage: Value,
+        "usage" => usage: Tree<'a>,
         "error" => error: Value,
     }
 

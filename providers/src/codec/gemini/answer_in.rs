@@ -20,6 +20,7 @@ use crate::dialect::{Dialect, Operation};
 use crate::error::{ApiError, ErrorKind, decode_value};
 use crate::usage::Usage;
 use crate::usage::report::{Report, gemini_tier};
+use crate::usage::tree::Tree;
 
 const OWN: Dialect = Dialect::Gemini;
 /// Most answers of one request that are told apart.
@@ -120,7 +121,7 @@ impl Assembler {
             sink(Event::Start { id, model: Some(model), created });
         }
         if let Some(usage) = usage {
-            self.usage(&usage.to_value(), sink);
+            self.usage(&usage.read().unwrap_or_default(), sink);
         }
         if let Some(feedback) = feedback {
             if let Some(word) = feedback.to_value()["blockReason"].as_str() {
@@ -136,7 +137,7 @@ impl Assembler {
         }
     }
 
-    fn usage(&mut self, counts: &serde_json::Value, sink: Sink<'_>) {
+    fn usage(&mut self, counts: &Tree<'_>, sink: Sink<'_>) {
         self.report.merge(&Report::read(OWN, Operation::Chat, counts));
         let usage = self.report.usage();
         if usage != self.usage {

@@ -17,6 +17,7 @@ use crate::common::{
 use crate::dialect::Operation;
 use crate::error::{ApiError, ErrorKind, decode_value};
 use crate::usage::report::Report;
+use crate::usage::tree::Tree;
 
 pub(super) fn decode<'a>(body: &'a [u8], maker: &Maker<'_>) -> Result<Response<'a>, ApiError> {
     let answer: Answer<'a> = read_answer(body)?;
@@ -88,9 +89,9 @@ pub(super) fn seconds(raw: Raw<'_>) -> Option<u64> {
 
 /// The usage, and Groq's copy of it.
 pub(super) fn read_usage(usage: Option<Raw<'_>>, x_groq: Option<Raw<'_>>) -> Option<Report> {
-    let report = |value: &Value| Report::read(OWN, Operation::Chat, value);
-    let stated = usage.filter(|raw| is_filled(Some(raw))).and_then(read::<Value>).map(|value| report(&value));
-    let groq = x_groq.and_then(read::<Value>).filter(|groq| groq["usage"].is_object());
+    let report = |value: &Tree<'_>| Report::read(OWN, Operation::Chat, value);
+    let stated = usage.filter(|raw| is_filled(Some(raw))).and_then(read).map(|value| report(&value));
+    let groq = x_groq.and_then(read::<Tree<'_>>).filter(|groq| groq["usage"].is_object());
     stated.or_else(|| groq.map(|groq| report(&groq["usage"])))
 }
 

@@ -14,6 +14,7 @@ use crate::dialect::Operation;
 use crate::error::{ErrorKind, decode_error};
 use crate::preset::{PrefillSpelling, Quirks, ReasoningSpelling};
 use crate::usage::report::Report;
+use crate::usage::tree::Tree;
 
 mod answers;
 mod full;
@@ -248,7 +249,7 @@ fn put_together(body: &[u8]) -> Value {
 
 fn check(found: &Response<'_>, wanted: &Value, name: &str) {
     assert_eq!(found.id.as_deref(), wanted["id"].as_str(), "{name}");
-    let usage = Report::read(OWN, Operation::Chat, &wanted["usage"]).usage();
+    let usage = Report::read(OWN, Operation::Chat, &Tree::from(&wanted["usage"])).usage();
     assert_eq!(found.usage, usage, "{name}");
     assert_eq!(found.choices.len(), wanted["choices"].as_array().unwrap().len(), "{name}");
     let (choice, wanted) = (&found.choices[0], &wanted["choices"][0]);

@@ -105,6 +105,7 @@ mod tests {
     use super::*;
     use crate::dialect::{Dialect, Operation};
     use crate::usage::report::Report;
+    use crate::usage::tree::Tree;
 
     #[test]
     fn what_is_written_reads_the_same() {
@@ -123,6 +124,6 @@ mod tests {
         };
         let written = serde_json::to_value(UsageOut::of(&usage)).unwrap();
         assert_eq!((&written["prompt_tokens"], &written["total_tokens"]), (&40.into(), &61.into()));
-        assert_eq!(Report::read(Dialect::OpenAiChat, Operation::Chat, &written).usage(), Some(usage));
+        assert_eq!(Report::read(Dialect::OpenAiChat, Operation::Chat, &Tree::from(&written)).usage(), Some(usage));
     }
 }

@@ -14,6 +14,7 @@ use crate::dialect::{Dialect, Operation};
 use crate::error::ApiError;
 use crate::usage::Usage;
 use crate::usage::report::Report;
+use crate::usage::tree::Tree;
 
 fn client() -> Client {
     Client { model: "public".into(), include_usage: true, request_id: "req1".into(), now: 7, ..Client::default() }
@@ -167,7 +168,7 @@ fn an_answer_is_a_text_completion() {
         json!({"id": "cmpl-1", "object": "text_completion", "created": 5, "model": "gpt", "choices": [choice(0, "ä!"), choice(1, "c!")], "usage": usage})
     );
     assert!(losses.is_empty());
-    let read = Report::read(Dialect::OpenAiChat, Operation::Completions, &usage).usage();
+    let read = Report::read(Dialect::OpenAiChat, Operation::Completions, &Tree::from(&usage)).usage();
     assert_eq!(read, answer(&[]).usage);
 }
 

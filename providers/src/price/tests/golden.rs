@@ -7,6 +7,7 @@ use super::super::decimal::scaled;
 use super::*;
 use crate::dialect::{Dialect, Operation};
 use crate::usage::report::Report;
+use crate::usage::tree::Tree;
 
 const GOLDEN: &str = include_str!("golden.jsonl");
 
@@ -27,7 +28,7 @@ fn check(row: &Value) {
     let operation = operations.into_iter().find(named).unwrap_or(Operation::Transcription);
     let mut report = Report::default();
     for usage in row["usage"].as_array().unwrap() {
-        report.merge(&Report::read(dialect, operation, usage));
+        report.merge(&Report::read(dialect, operation, &Tree::from(usage)));
     }
     let usage = report.usage().unwrap();
     let want = scaled(text("usd"), 12).unwrap().value;

@@ -1,0 +1,41 @@
+//! Whether there is room, before anything is counted: who has none pays for nothing that is asked on its behalf.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+
+use super::meter::{Claim, WHILE_OTHERS_RUN};
+use super::subject::Entry;
+use super::{Amounts, Limits, Refusal, Standing, Subject};
+
+impl Limits {
+    /// Why a request that is expected to use `amounts` would be refused by `subjects` now; `None`: it would be let in, or wait
+    /// for room. By what this process knows, also where a store counts for several.
+    pub fn refusal(&self, subjects: &[Arc<Subject>], amounts: Amounts) -> Option<Box<Refusal>> {
+        let refusal = self.look(subjects, Claim { amounts, is_counted: false })?;
+        let (until, most) = (refusal.refused.until, self.wait.load(Relaxed));
+        // As in `claim_in_turn`.
+        let waits = most > 0 && until.saturating_sub(self.now()) <= most.max(WHILE_OTHERS_RUN);
+        (!waits).then_some(refusal)
+    }
+
+    /// Whether `subjects` have room for so much more of a request that is let in already. By what this process knows.
+    pub fn has_room(&self, subjects: &[Arc<Subject>], amounts: Amounts) -> bool {
+        self.look(subjects, Claim { amounts, is_counted: true }).is_none()
+    }
+
+    fn look(&self, subjects: &[Arc<Subject>], claim: Claim) -> Option<Box<Refusal>> {
+        let counts_here = self.shared.get().is_none_or(|shared| !shared.is_up());
+        let mut entry = Entry {
+            claim,
+            now: self.now(),
+            check: Some(if counts_here { self.share() } else { 1 }),
+            tell: &|| false,
+            standing: Standing::default(),
+            refused: None,
+            warnings: Vec::new(),
+        };
+        entry.look_at(subjects);
+        let Entry { refused, standing, .. } = entry;
+        refused.map(|refused| Box::new(Refusal { refused, standing }))
+    }
+}
