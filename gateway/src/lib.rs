@@ -48,6 +48,7 @@ pub mod ledger;
 pub mod limits;
 pub mod mock;
 pub mod net;
+mod paths;
 pub mod proxy;
 pub mod routing;
 pub mod server;

@@ -3,6 +3,7 @@
 mod cli;
 
 use std::net::SocketAddr;
+use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -76,8 +77,8 @@ enum Command {
         #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8081")]
         listen: String,
         /// Worker threads.
-        #[arg(long, default_value_t = 1)]
-        threads: usize,
+        #[arg(long, default_value_t = NonZeroUsize::MIN)]
+        threads: NonZeroUsize,
         /// PEM file with a certificate: speak TLS, and HTTP/2 by ALPN.
         #[arg(long, value_name = "FILE", requires = "tls_key")]
         tls_cert: Option<String>,
@@ -93,7 +94,7 @@ fn main() -> ExitCode {
         Command::Run { config } => run(config),
         Command::Check { file } => check(&file),
         Command::Explain(arguments) => exit(cli::explain::run(&arguments)),
-        Command::Schema => exit(cli::print(&format!("{}\n", config::schema_json()))),
+        Command::Schema => exit(cli::print(&config::schema_json())),
         Command::Reload(options) => exit(cli::reload::run(&options)),
         Command::Status(options) => exit(cli::status::run(&options)),
         Command::Upgrade(options) => exit(cli::upgrade::run(&options)),
@@ -104,7 +105,7 @@ fn main() -> ExitCode {
         Command::Generate { folder } => exit(cli::generate::run(Cli::command(), &folder)),
         Command::Mock { listen, threads, tls_cert, tls_key } => {
             let tls = tls_cert.zip(tls_key).map(|(cert, key)| Tls { cert, key });
-            exit(mock::serve(&mock::Options { listen, threads, tls }))
+            exit(mock::serve(&mock::Options { listen, threads: threads.get(), tls }))
         }
     }
 }
@@ -129,10 +130,7 @@ fn run(file: Option<PathBuf>) -> ExitCode {
             let invocation = Invocation { check, ..Invocation::own() };
             exit(ai_gateway::server::run(&loaded.config, Source::file(file), invocation, Time::default()))
         }
-        Err(errors) => {
-            eprint!("{errors}");
-            ExitCode::FAILURE
-        }
+        Err(errors) => exit(Err(errors)),
     }
 }
 
@@ -168,7 +166,7 @@ fn check(file: &Path) -> ExitCode {
     if verdict.is_ok() {
         return exit(cli::print(&verdict.to_string()));
     }
-    eprint!("{verdict}");
+    eprintln!("{verdict}");
     ExitCode::FAILURE
 }
 
@@ -176,7 +174,10 @@ fn exit<E: std::fmt::Display>(result: Result<(), E>) -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("error: {error}");
+            let error = error.to_string();
+            // The errors of a configuration say it themselves, each with its place.
+            let prefix = if error.starts_with("error: ") { "" } else { "error: " };
+            eprintln!("{prefix}{error}");
             ExitCode::FAILURE
         }
     }

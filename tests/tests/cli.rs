@@ -1,7 +1,9 @@
 //! The command line: what `run` and `check` refuse and how they say it, `schema`, and starting without a file.
 
+use std::process::Command;
+
 use ai_gateway_tests::client::{Request, exchange};
-use ai_gateway_tests::{Gateway, Mock, bodies, run_to_end};
+use ai_gateway_tests::{Gateway, Mock, binary, bodies, run_to_end};
 use serde_json::Value;
 
 const GOOD: &str = "[server]\nlisten = [\"127.0.0.1:0\"]\nadmin = \"127.0.0.1:0\"\n[providers.m]\nkind = \"mock\"\n";
@@ -93,6 +95,89 @@ fn the_schema_is_json() {
     let schema: Value = serde_json::from_str(&outcome.stdout).expect("JSON");
     for section in ["server", "providers", "models", "keys"] {
         assert!(schema["properties"][section].is_object(), "{section}");
+    }
+}
+
+/// What `run` could not open, `check` refuses as well, and both name the key and the path. Every message is whole lines.
+#[test]
+fn files_that_cannot_be_opened_are_refused_by_check_too() {
+    for (rest, key, path) in [
+        ("[store]\npath = \"/nowhere/keys.db\"\n", "store.path: ", "`/nowhere/keys.db`"),
+        ("[access_log]\nto = \"file:/nowhere/a.log\"\n", "access_log.to: ", "`/nowhere/a.log`"),
+        ("[ledger]\npath = \"/dev/null/l.db\"\n", "ledger.path: ", "`/dev/null`"),
+        ("[ledger]\npath = \"l.db\"\nspool = \"/dev/null/s\"\n", "ledger.spool: ", "`/dev/null/s`"),
+        ("[cache]\ndisk = { path = \"/dev/null/c\" }\n", "cache.disk.path: ", "`/dev/null/c`"),
+    ] {
+        for command in [&["check", "{config}"][..], &["run", "--config", "{config}"]] {
+            let outcome = run_to_end(command, &format!("{GOOD}{rest}"), &[]);
+            assert_eq!(outcome.code, Some(1), "{command:?} {rest}\n{outcome:?}");
+            let last = outcome.stderr.lines().last().unwrap_or_default();
+            assert!(
+                last.starts_with("error: ") && last.contains(key) && last.contains(path),
+                "{command:?} {rest}\n{outcome:?}"
+            );
+            assert!(outcome.stdout.is_empty() && outcome.stderr.ends_with('\n'), "{outcome:?}");
+        }
+    }
+}
+
+/// Errors are said once to be such, and end with their line, whichever command tells them.
+#[test]
+fn errors_and_verdicts_are_whole_lines() {
+    let bad = GOOD.replace("mock", "mok");
+    for command in [
+        &["check", "{config}"][..],
+        &["run", "--config", "{config}"],
+        &["usage", "--config", "{config}"],
+        &["explain", "--config", "{config}", "--path", "/v1/chat/completions", "{config}"],
+    ] {
+        let outcome = run_to_end(command, &bad, &[]);
+        assert_eq!(outcome.code, Some(1), "{command:?} {outcome:?}");
+        let prefixes = outcome.stderr.matches("error: ").count();
+        assert!(prefixes == 1 && outcome.stderr.starts_with("error: "), "{command:?} {outcome:?}");
+        assert!(outcome.stderr.ends_with('\n') && outcome.stdout.is_empty(), "{command:?} {outcome:?}");
+    }
+    let good = run_to_end(&["check", "{config}"], GOOD, &[]);
+    assert!(good.stdout.ends_with("valid: 1 provider, 0 models, 0 keys\n"), "{good:?}");
+    // What cannot be printed was not told.
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("gateway.toml");
+    std::fs::write(&file, GOOD).unwrap();
+    for arguments in [&["check", file.to_str().unwrap()][..], &["schema"], &["key", "new", "bot"]] {
+        let full = std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+        let output = Command::new(binary()).args(arguments).stdout(full).output().unwrap();
+        let told = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(1), "{arguments:?}: {told}");
+        assert!(told.starts_with("error: standard output: "), "{arguments:?}: {told}");
+    }
+}
+
+/// What a command is given that it cannot use is refused in words.
+#[test]
+fn arguments_that_cannot_be_used_are_refused() {
+    let cases: [(&[&str], &[&str]); 8] = [
+        (&["key", "new", "a b"], &["a b", "1 to 128 letters"]),
+        (&["key", "new", ""], &["1 to 128 letters"]),
+        (&["mock", "--listen", "127.0.0.1:0", "--threads", "0"], &["--threads", "zero"]),
+        (
+            &["mock", "--listen", "127.0.0.1:0", "--tls-cert", "nofile", "--tls-key", "nofile"],
+            &["--tls-cert: `nofile`: No such"],
+        ),
+        (
+            &["mock", "--listen", "127.0.0.1:0", "--tls-cert", "{config}", "--tls-key", "nokey"],
+            &["--tls-key: `nokey`: No such"],
+        ),
+        (&["usage"], &["--config <FILE>", "--ledger <FILE>"]),
+        (&["usage", "--config", "a", "--ledger", "b"], &["cannot be used with"]),
+        (&["usage", "rerate"], &["--config <FILE>"]),
+    ];
+    for (arguments, words) in cases {
+        let outcome = run_to_end(arguments, GOOD, &[]);
+        assert!(outcome.code.is_some_and(|code| code != 0), "{arguments:?} {outcome:?}");
+        for word in words {
+            assert!(outcome.stderr.contains(word), "{arguments:?}: no {word:?} in {}", outcome.stderr);
+        }
+        assert!(!outcome.stderr.contains("context:"), "{}", outcome.stderr);
     }
 }
 

@@ -79,6 +79,7 @@ async fn a_file_that_is_wrong_changes_nothing_and_is_told_where() {
     assert_eq!(outcome.code, Some(1));
     let place = format!("gateway.toml:{}:{}:", line + 1, column + 1);
     assert!(outcome.stderr.contains(&place), "{}", outcome.stderr);
+    assert_eq!(outcome.stderr.matches("error: ").count(), 1, "{}", outcome.stderr);
     assert!(outcome.stderr.contains("The configuration in force stays."), "{}", outcome.stderr);
     std::fs::write(gateway.file(), "[server\n").unwrap();
     let outcome = gateway.command(&["reload"]);
@@ -99,6 +100,33 @@ async fn a_file_that_is_wrong_changes_nothing_and_is_told_where() {
     let outcome = gateway.command(&["reload"]);
     assert_eq!((outcome.code, outcome.stdout.as_str()), (Some(0), "reloaded: configuration 2 is in force\n"));
     assert_eq!(gateway.status().await["config"]["last_reload"]["taken"], true);
+}
+
+/// All or nothing: what a file names is opened before anything of it is in force.
+#[tokio::test]
+async fn a_log_that_cannot_be_opened_changes_nothing() {
+    let mock = Mock::start().await;
+    let provider = mock.provider("mock", Dialect::OpenAiChat);
+    let model = |name: &str| format!("[models.{name}]\ntargets = [{{ provider = \"mock\", model = \"lorem-3\" }}]\n");
+    let gateway = Gateway::start(&format!("{provider}{}", model("before"))).await;
+    let with = |to: &str| format!("{provider}{}[access_log]\nto = \"file:{to}\"\n", model("after"));
+    gateway.write("", &with("/nowhere/access.log"));
+    let (status, verdict) = reload(&gateway).await;
+    let told = verdict["error"]["message"].as_str().unwrap();
+    assert_eq!(status, 400, "{verdict}");
+    assert!(told.starts_with("access_log.to: `/nowhere/access.log`: No such file"), "{told}");
+    let outcome = gateway.command(&["reload"]);
+    assert!(outcome.code == Some(1) && outcome.stderr.starts_with("error: access_log.to: "), "{outcome:?}");
+    assert_eq!(exchange(gateway.addr, &ask("before")).await.status, 200);
+    assert_eq!(exchange(gateway.addr, &ask("after")).await.status, 404);
+    assert_eq!(gateway.status().await["config"]["generation"], 1);
+
+    // One that can be is written to from the reload on.
+    let dir = tempfile::tempdir().unwrap();
+    let log = dir.path().join("access.log");
+    gateway.write("", &with(log.to_str().unwrap()));
+    assert_eq!(reload(&gateway).await.0, 200);
+    assert!(log.exists());
 }
 
 /// A signal has nobody to tell what is doubtful about the file: the log says it.

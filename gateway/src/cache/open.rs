@@ -8,14 +8,15 @@ use super::disk::Disk;
 use super::redis::{Keeper, Redis};
 use super::{Cache, CacheMetrics, Tier};
 use crate::clock::Time;
-use crate::config::{CacheConfig, Config};
+use crate::config::{CacheConfig, Config, DiskConfig};
+use crate::paths;
 
 /// Why there is no cache as the configuration has it.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
     /// Its folder cannot be used.
-    #[error("cache.disk: {0}")]
-    Disk(#[from] std::io::Error),
+    #[error("{0}")]
+    Disk(std::io::Error),
     /// The store's address cannot be used.
     #[error("store.redis: {0}")]
     Redis(String),
@@ -44,8 +45,9 @@ pub(super) struct Below {
 pub fn open(config: &Config, metrics: CacheMetrics, time: &Time) -> Result<Opened, OpenError> {
     let cache = Arc::new(Cache::new(config.cache.max_size, metrics, time.clone()));
     let tiers = &cache.metrics.tiers;
-    let disk =
-        config.cache.disk.as_ref().map(|disk| Disk::open(disk, tiers, time.clone()).map(Arc::new)).transpose()?;
+    let open =
+        |disk: &DiskConfig| Disk::open(disk, tiers, time.clone()).map_err(paths::error("cache.disk.path", &disk.path));
+    let disk = config.cache.disk.as_ref().map(open).transpose().map_err(OpenError::Disk)?.map(Arc::new);
     let redis = config.store.redis.as_ref().filter(|_| config.cache.redis);
     let redis = redis.map(|redis| Redis::new(redis, &cache, tiers)).transpose();
     let (redis, keeper) = redis.map_err(|error| OpenError::Redis(error.category().to_owned()))?.unzip();

@@ -2,6 +2,7 @@
 
 use std::io::Read;
 
+use ai_gateway::config::{KEY_NAME, is_key_name};
 use ai_gateway::keys::{hash_line, new_secret};
 use clap::Subcommand;
 
@@ -13,11 +14,15 @@ pub enum Command {
     /// Make a key: prints it, this once, and the lines for the configuration, which hold only its hash.
     New {
         /// The key's name, for metrics and logs.
-        #[arg(value_name = "NAME", value_parser = clap::builder::NonEmptyStringValueParser::new())]
+        #[arg(value_name = "NAME", value_parser = name)]
         name: String,
     },
     /// Read a key from standard input and print the line for the configuration.
     Hash,
+}
+
+fn name(text: &str) -> Result<String, String> {
+    is_key_name(text).then(|| text.to_owned()).ok_or_else(|| format!("a name has {KEY_NAME}"))
 }
 
 /// Runs the command; the error is for a person.

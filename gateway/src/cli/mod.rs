@@ -13,9 +13,11 @@ pub mod usage;
 
 use std::io::{self, Write};
 
-/// Prints to standard output; a reader that has gone, as `head` does, is no error.
+/// Prints whole lines to standard output; a reader that has gone, as `head` does, is no error.
 pub fn print(text: &str) -> Result<(), String> {
-    match io::stdout().write_all(text.as_bytes()) {
+    let end = if text.ends_with('\n') { "" } else { "\n" };
+    let mut out = io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.write_all(end.as_bytes())).and_then(|()| out.flush()) {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(format!("standard output: {error}")),
         _ => Ok(()),
     }

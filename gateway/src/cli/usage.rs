@@ -5,21 +5,22 @@ use std::time::SystemTime;
 
 use ai_gateway::config::Config;
 use ai_gateway::ledger::{self, Dimension, Kind, Query, Record, Report, Store};
-use clap::{Args, Subcommand};
+use clap::{ArgGroup, Args, Subcommand};
 
 use super::print;
 
 /// What to add up, and how to show it.
 #[derive(Args)]
 #[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
+#[command(group = ArgGroup::new("which").args(["config", "ledger"]).required(true))]
 pub struct Options {
     #[command(subcommand)]
     action: Option<Action>,
     /// The configuration, whose [ledger] is read.
-    #[arg(long, value_name = "FILE", required_unless_present = "ledger")]
+    #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
     /// The ledger's database itself; no configuration is needed then.
-    #[arg(long, value_name = "FILE", conflicts_with = "config")]
+    #[arg(long, value_name = "FILE")]
     ledger: Option<PathBuf>,
     /// What a row stands for, with commas between, or "" for one row: key, team, owner, tag, customer, model, provider, upstream_model,
     /// operation, kind, usage_source, price_map, hour, day, month.

@@ -1,9 +1,11 @@
 //! `ai-gateway check F`: is this file a configuration, and if not, why not.
 
-use std::fmt;
 use std::path::Path;
+use std::{fmt, io};
 
 use super::{Config, ConfigErrors, Environment, Loaded};
+use crate::paths;
+use crate::telemetry::AccessLog;
 
 /// What `check` found out. Its `Display` is the command's output.
 #[derive(Debug, Clone, PartialEq)]
@@ -12,9 +14,32 @@ pub struct Verdict {
     result: Result<Loaded, ConfigErrors>,
 }
 
-/// Checks the file at `path` as `run` would read it, without starting anything.
+/// Checks the file at `path` as `run` would read it, and whether the files and folders that it names can be used, without
+/// starting, making or changing anything. Whether its addresses are free is not asked: the gateway that has them may be running.
 pub fn check(path: &Path, env: &dyn Environment) -> Verdict {
-    Verdict { name: path.display().to_string(), result: Config::load_with(path, env) }
+    let name = path.display().to_string();
+    let result = Config::load_with(path, env).and_then(|loaded| {
+        let errors: Vec<String> = unusable(&loaded.config).map(|error| error.to_string()).collect();
+        if errors.is_empty() { Ok(loaded) } else { Err(ConfigErrors::of_no_line(&name, errors, loaded.warnings)) }
+    });
+    Verdict { name, result }
+}
+
+/// What `run` could not open.
+fn unusable(config: &Config) -> impl Iterator<Item = io::Error> {
+    let folder = |key, path: &Path| paths::check_folder(path).map_err(paths::error(key, path));
+    let ledger = config.ledger.as_ref();
+    // That it can be written is not asked of a folder that is there: records stay in the spool until it can be.
+    let above = ledger.map(|ledger| paths::folder_of(&ledger.path)).filter(|above| !above.is_dir());
+    let store = config.store.path.as_deref();
+    let checks = [
+        store.map(|path| paths::check_file(path).map_err(paths::error("store.path", path))),
+        above.map(|path| folder("ledger.path", path)),
+        ledger.map(|ledger| folder("ledger.spool", &ledger.spool)),
+        config.cache.disk.as_ref().map(|disk| folder("cache.disk.path", &disk.path)),
+        Some(AccessLog::check(&config.access_log)),
+    ];
+    checks.into_iter().flatten().filter_map(Result::err)
 }
 
 impl Verdict {

@@ -22,7 +22,7 @@ use crate::limits::Rule;
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Key {
-    /// A name for metrics and logs; unique.
+    /// A name for metrics and logs; unique: 1 to 128 letters, digits, `-`, `_`, `.`, `:` and `@`.
     pub name: At<String>,
     /// `sha256:` and the hexadecimal SHA-256 of the whole key; unique. Only a template of `[jwt]` goes without.
     pub hash: Option<At<HashText>>,
@@ -176,6 +176,15 @@ impl fmt::Display for ModelPattern {
     }
 }
 
+/// What the name of a key consists of, wherever it is made.
+pub const KEY_NAME: &str = "1 to 128 letters, digits, `-`, `_`, `.`, `:` and `@`";
+
+/// Whether it is [`KEY_NAME`].
+pub fn is_key_name(name: &str) -> bool {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.' | b':' | b'@');
+    (1..=128).contains(&name.len()) && name.bytes().all(plain)
+}
+
 /// Only templates of tokens do without a hash.
 pub(super) fn check_hashes(keys: &[Key], jwt: Option<&Jwt>, cx: &mut Context<'_>) {
     let is_template =
@@ -197,12 +206,9 @@ pub(super) fn resolve(
     let mut names = HashSet::new();
     let mut hashes: HashMap<[u8; 32], String> = HashMap::new();
     for key in keys {
-        if key.name.value.is_empty() {
-            cx.report.error(
-                key.name.span.clone(),
-                "the key's name is empty",
-                "it stands in metrics and logs: name its owner",
-            );
+        if !is_key_name(&key.name.value) {
+            let message = format!("`{}` cannot be the name of a key", key.name.value.escape_debug());
+            cx.report.error(key.name.span.clone(), message, format!("it stands in metrics and logs: {KEY_NAME}"));
         } else if !names.insert(key.name.value.clone()) {
             let message = format!("there is another key named `{}`", key.name.value);
             cx.report.error(key.name.span.clone(), message, "names are unique: metrics and limits go by them");

@@ -67,7 +67,7 @@ pub use google::{GoogleConfig, GoogleUser, ServiceAccount};
 pub use health::{HealthConfig, ProbeConfig};
 pub use hedge::{HedgeAfter, HedgeConfig};
 pub use jwt::{ClaimNames, IssuerConfig, JwksConfig};
-pub use keys::{CacheScope, KeyConfig, ModelPattern, OnAbort, Right};
+pub use keys::{CacheScope, KEY_NAME, KeyConfig, ModelPattern, OnAbort, Right, is_key_name};
 pub use ledger::LedgerConfig;
 pub use limits::{LimitsConfig, Reserve, budget_rule, concurrent_rule, dollars_and_soft, rate_rule};
 pub use models::{Lossy, ModelConfig, OnCut};
@@ -345,7 +345,12 @@ impl Context<'_> {
     }
 
     fn secret(&mut self, text: &At<SecretText>) -> Option<Secret> {
-        if secret::is_literal(&text.value.0) {
+        self.secret_if(secret::is_literal, text)
+    }
+
+    /// A text that may be no secret; `is_one`: whether it is one that stands in the file itself.
+    fn secret_if(&mut self, is_one: impl FnOnce(&str) -> bool, text: &At<SecretText>) -> Option<Secret> {
+        if is_one(&text.value.0) {
             self.report.warn(
                 text.span.clone(),
                 "a secret stands in the file itself",
@@ -361,9 +366,9 @@ impl Context<'_> {
         }
     }
 
-    fn where_relative(&self) -> Option<String> {
+    fn where_relative(&self, path: &str) -> Option<String> {
         let dir = self.dir.display().to_string();
-        (!dir.is_empty()).then(|| format!("relative paths start at `{dir}`"))
+        (Path::new(path).is_relative() && !dir.is_empty()).then(|| format!("relative paths start at `{dir}`"))
     }
 
     /// The content of a file that is named in the file.
@@ -374,7 +379,7 @@ impl Context<'_> {
                 self.report.error(
                     path.span.clone(),
                     format!("`{}` cannot be read: {error}", path.value),
-                    self.where_relative(),
+                    self.where_relative(&path.value),
                 );
                 None
             }

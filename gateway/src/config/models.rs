@@ -69,7 +69,8 @@ pub enum OnCut {
     /// Another target goes on with the text. Only streams of plain text, and only targets that go on with a message of the
     /// assistant; else as `error`. Streams of such a model are translated even where both sides speak one dialect.
     Continue,
-    /// The client gets nothing before the answer is whole, so that nothing has to be taken back. Past 16 MiB as `error`.
+    /// The client gets nothing before the answer is whole, so that any failure goes on to the next target. Past 16 MiB
+    /// the answer leaves all the same, and one that breaks off after that ends as with `error`.
     Buffer,
 }
 

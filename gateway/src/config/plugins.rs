@@ -179,13 +179,13 @@ fn report(error: SettingsError, use_: &At<String>, report: &mut Report<'_>) {
     let SettingsError { span, message, help } = error;
     let span = span.unwrap_or_else(|| use_.span.clone());
     let what = format!("the plugin `{}`", use_.value);
-    if message.starts_with("unknown field") {
-        let mut quoted = message.split('`').skip(1).step_by(2);
-        let key = quoted.next().unwrap_or_default();
-        let known: Vec<&str> = quoted.chain(OWN).collect();
-        report.error(span, format!("unknown key `{key}` of {what}"), help.or_else(|| instead(key, &known)));
-    } else {
-        report.error(span, tree::in_words(&message, &what), help);
+    match tree::unknown(&message) {
+        Some(("field", key, mut known)) => {
+            known.extend(OWN);
+            report.error(span, format!("unknown key `{key}` of {what}"), help.or_else(|| instead(key, &known)));
+        }
+        Some(("variant", word, known)) => tree::unknown_value(span, word, &known, &what, report),
+        _ => report.error(span, tree::in_words(&message, &what), help),
     }
 }
 

@@ -113,6 +113,12 @@ impl ConfigErrors {
         let problem = Problem { severity: Severity::Error, source: source.to_owned(), place: None, message, help };
         Self { errors: vec![problem], warnings: Vec::new() }
     }
+
+    /// What is wrong with something that the configuration names; `messages` is not empty.
+    pub(super) fn of_no_line(source: &str, messages: Vec<String>, warnings: Vec<Warning>) -> Self {
+        let errors = messages.into_iter().flat_map(|message| Self::single(source, message, None).errors).collect();
+        Self { errors, warnings }
+    }
 }
 
 /// Past this many errors a file is not a configuration, and a person reads no further.
@@ -134,6 +140,11 @@ impl<'a> Report<'a> {
     /// Shows none of these bytes in any excerpt.
     pub(super) fn mask(&mut self, span: Range<usize>) {
         self.masked.push(span);
+    }
+
+    /// Whether some of it is shown in no excerpt.
+    pub(super) fn is_masked(&self, span: &Range<usize>) -> bool {
+        self.masked.iter().any(|masked| masked.start < span.end && span.start < masked.end)
     }
 
     /// What stands at `span`, unmasked: for finding a place in it.

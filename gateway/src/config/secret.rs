@@ -61,6 +61,11 @@ pub(super) fn is_literal(text: &str) -> bool {
     Source::of(text) == Source::Literal && !text.trim().is_empty()
 }
 
+/// Whether `text` is a URL that anybody may see: without user and password, and without parameters.
+pub(super) fn is_open_url(text: &str) -> bool {
+    text.contains("://") && !text.contains(['@', '?'])
+}
+
 /// What to do when the secret that `text` refers to cannot be fetched.
 pub(super) fn help(text: &str) -> &'static str {
     match Source::of(text) {

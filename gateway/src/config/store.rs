@@ -8,7 +8,7 @@ use serde::Deserialize;
 
 use super::tree::At;
 use super::units::{DurationText, SecretText};
-use super::{Context, Secret};
+use super::{Context, Secret, secret};
 
 /// `[store]` as written.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
@@ -42,6 +42,11 @@ pub struct RedisConfig {
     pub timeout: Duration,
 }
 
+/// Whether a text is a URL with somebody's name or password in it, or something else that may be secret.
+fn holds_password(text: &str) -> bool {
+    secret::is_literal(text) && !secret::is_open_url(text)
+}
+
 impl Store {
     pub(super) fn resolve(self, cx: &mut Context<'_>) -> StoreConfig {
         if let Some(path) = self.path.as_ref().filter(|path| path.value.trim().is_empty()) {
@@ -53,7 +58,7 @@ impl Store {
         }
         let timeout = cx.duration(self.timeout.as_ref()).unwrap_or(Duration::from_millis(50));
         let redis = self.redis.and_then(|written| {
-            let url = cx.secret(&written)?;
+            let url = cx.secret_if(holds_password, &written)?;
             if let Err(message) = crate::limits::shared::check_url(url.expose()) {
                 let help = "write redis://HOST:PORT/DB, redis-sentinel://A,B/MASTER or redis-cluster://A,B; rediss is with TLS";
                 cx.report.error(written.span, message, help);

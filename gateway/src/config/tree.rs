@@ -13,7 +13,7 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::report::Report;
-use super::secret::Source;
+use super::secret::{Source, is_open_url};
 
 /// A value and where it stood in the file.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -49,7 +49,8 @@ impl<T: JsonSchema> JsonSchema for At<T> {
     }
 }
 
-/// Gives `value` its type. Every unknown key below it is reported, and left out so that the next one is found too.
+/// Gives `value` its type, which is that of a table. Every unknown key below it is reported, and left out so that the next one
+/// is found too.
 ///
 /// `what` names the piece in messages: ``[providers.openai]``.
 pub(super) fn shape<T: DeserializeOwned>(
@@ -58,6 +59,14 @@ pub(super) fn shape<T: DeserializeOwned>(
     report: &mut Report<'_>,
 ) -> Option<T> {
     let whole = value.span();
+    if !matches!(value.get_ref(), DeValue::Table(_)) {
+        // Serde would read an array as a table's values in turn.
+        match what.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).filter(|name| !name.starts_with('[')) {
+            Some(name) => report.error(whole, format!("`{name}` is one table"), format!("write {what}")),
+            None => report.error(whole, format!("each of {what} is a table"), None),
+        }
+        return None;
+    }
     let mut complete = true;
     loop {
         let error = match T::deserialize(value.clone().into_deserializer()) {
@@ -66,10 +75,7 @@ pub(super) fn shape<T: DeserializeOwned>(
         };
         let span = error.span().unwrap_or_else(|| whole.clone());
         let message = error.message();
-        if message.starts_with("unknown field") {
-            let mut quoted = message.split('`').skip(1).step_by(2);
-            let key = quoted.next().unwrap_or_default();
-            let known: Vec<&str> = quoted.collect();
+        if let Some(("field", key, known)) = unknown(message) {
             report.error(span.clone(), format!("unknown key `{key}` in {what}"), instead(key, &known));
             let meant = nearest(key, known.iter().copied()).map(str::to_owned);
             complete = false;
@@ -77,6 +83,8 @@ pub(super) fn shape<T: DeserializeOwned>(
                 return None;
             }
             continue;
+        } else if let Some(("variant", word, known)) = unknown(message) {
+            unknown_value(span.clone(), word, &known, what, report);
         } else if !complete && message.starts_with("missing field") {
             // It may be what an unknown key was meant to be.
             return None;
@@ -90,6 +98,19 @@ pub(super) fn shape<T: DeserializeOwned>(
     }
 }
 
+/// What serde does not know (`field`, `variant`), and what there is instead.
+pub(super) fn unknown(message: &str) -> Option<(&str, &str, Vec<&str>)> {
+    let (kind, _) = message.strip_prefix("unknown ")?.split_once(' ')?;
+    let mut quoted = message.split('`').skip(1).step_by(2);
+    Some((kind, quoted.next()?, quoted.collect()))
+}
+
+/// Reports a word that is none of those that may stand there. It is not quoted where it could be a secret.
+pub(super) fn unknown_value(span: Range<usize>, word: &str, known: &[&str], what: &str, report: &mut Report<'_>) {
+    let word_shown = if report.is_masked(&span) { String::new() } else { format!(" `{word}`") };
+    report.error(span, format!("unknown value{word_shown} in {what}"), instead(word, known));
+}
+
 /// A message of serde in the words of the file, without any value from it: it could be a secret.
 pub(super) fn in_words(message: &str, what: &str) -> String {
     if let Some(field) = message.strip_prefix("missing field `").and_then(|rest| rest.strip_suffix('`')) {
@@ -99,6 +120,10 @@ pub(super) fn in_words(message: &str, what: &str) -> String {
         message.strip_prefix("invalid value: ").and_then(|rest| rest.rsplit_once(", expected "))
     {
         return format!("expected {}", type_in_words(expected));
+    }
+    // Serde reads an array as a table's values in turn.
+    if message.starts_with("invalid length ") && message.contains(", expected struct ") {
+        return "expected a table, found an array".to_owned();
     }
     if let Some(rest) = message.strip_prefix("invalid type: ")
         && let Some((found, expected)) = rest.rsplit_once(", expected ")
@@ -124,7 +149,9 @@ fn type_in_words(expected: &str) -> &str {
         "a sequence" => "an array",
         "a map" => "a table",
         "a boolean" => "`true` or `false`",
-        "u32" | "u64" | "usize" => "a whole number, zero or more",
+        "u8" | "u16" | "u32" | "u64" | "usize" => "a whole number, zero or more",
+        "i8" | "i16" | "i32" | "i64" | "isize" => "a whole number",
+        "f32" | "f64" => "a number",
         expected if expected.starts_with("struct ") => "a table",
         expected => expected,
     }
@@ -154,12 +181,16 @@ fn replace(value: &mut DeValue<'_>, span: &Range<usize>, meant: Option<&str>) ->
     }
 }
 
-/// What somebody who wrote `word` may have meant.
+/// What somebody who wrote `word` may have meant: one that it is nearly, or begins with.
 pub(crate) fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    let word = word.to_lowercase();
     known
         .into_iter()
-        .map(|candidate| (strsim::damerau_levenshtein(&word.to_lowercase(), &candidate.to_lowercase()), candidate))
-        .filter(|(distance, candidate)| *distance <= candidate.len().min(word.len()).div_ceil(3))
+        .map(|candidate| (strsim::damerau_levenshtein(&word, &candidate.to_lowercase()), candidate))
+        .filter(|(distance, candidate)| {
+            let begins = candidate.len() > 2 && word.starts_with(&candidate.to_lowercase());
+            begins || *distance <= candidate.len().min(word.len()).div_ceil(3)
+        })
         .min_by_key(|(distance, _)| *distance)
         .map(|(_, candidate)| candidate)
 }
@@ -193,6 +224,7 @@ const SHOWN: &[&str] = &[
     "base_url",
     "by",
     "ca",
+    "cache",
     "cache_read",
     "cache_write",
     "cache_write_1h",
@@ -238,11 +270,14 @@ const SHOWN: &[&str] = &[
     "models",
     "name",
     "on",
+    "on_abort",
     "on_cut",
+    "on_error",
     "operation",
     "output",
     "owner",
     "path",
+    "pays",
     "per",
     "percent",
     "priority",
@@ -257,6 +292,7 @@ const SHOWN: &[&str] = &[
     "request",
     "requests",
     "require",
+    "reserve",
     "retention",
     "rpm",
     "sample",
@@ -283,6 +319,7 @@ const SHOWN: &[&str] = &[
     "web_search",
     "weight",
     "window",
+    "words_file",
 ];
 
 /// Masks the values that may be secrets.
@@ -301,6 +338,7 @@ fn mask(value: &Spanned<DeValue<'_>>, shown: bool, key: &str, report: &mut Repor
                 // What somebody who misunderstood wrote there is the key itself.
                 "hash" => text.starts_with("sha256:"),
                 "base_url" => !text.contains('@'),
+                "redis" => Source::of(text) != Source::Literal || is_open_url(text),
                 _ => shown || Source::of(text) != Source::Literal,
             };
             if !shown {

@@ -6,10 +6,10 @@ use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
 use super::{KeyError, bounds};
-use crate::config::{CacheScope, Right};
+use crate::config::{CacheScope, KEY_NAME, Right, is_key_name};
 use crate::limits::{Rule, What};
 
-/// Characters of the longest name, tag, team and owner.
+/// Characters of the longest tag, team and owner.
 const LONGEST: usize = 128;
 /// Entries of the longest list.
 const MOST: usize = 256;
@@ -17,7 +17,7 @@ const MOST: usize = 256;
 /// A key to be made.
 #[derive(Debug, Default, Clone, PartialEq)]
 pub struct NewKey {
-    /// Unique among all keys: letters, digits, `-`, `_`, `.`, `:` and `@`.
+    /// Unique among all keys: [`KEY_NAME`].
     pub name: String,
     /// Names and patterns of models; `None`: all that the maker may use.
     pub models: Option<Vec<String>>,
@@ -45,9 +45,8 @@ impl NewKey {
     pub fn parse(body: &[u8], now: SystemTime) -> Result<Self, KeyError> {
         let mut fields = object(body)?;
         let name: String = take(&mut fields, "name")?.ok_or_else(|| KeyError::field("name", "is missing"))?;
-        if !is_name(&name) {
-            let message = format!("has 1 to {LONGEST} letters, digits, `-`, `_`, `.`, `:` and `@`");
-            return Err(KeyError::field("name", message));
+        if !is_key_name(&name) {
+            return Err(KeyError::field("name", format!("has {KEY_NAME}")));
         }
         let new = Self {
             name,
@@ -67,11 +66,6 @@ impl NewKey {
         nothing_left(&fields, known)?;
         Ok(new)
     }
-}
-
-fn is_name(name: &str) -> bool {
-    let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.' | b':' | b'@');
-    (1..=LONGEST).contains(&name.len()) && name.bytes().all(plain)
 }
 
 fn object(body: &[u8]) -> Result<Map<String, Value>, KeyError> {

@@ -48,6 +48,7 @@ use log::error;
 use crate::clock::Time;
 use crate::config::LedgerConfig;
 use crate::limits::Limits;
+use crate::paths;
 use spool::Spool;
 use worker::Worker;
 
@@ -82,9 +83,11 @@ impl Ledger {
     /// The folders cannot be used. A full disk and a database that cannot be opened are no reason not to start: the records
     /// stay in the spool meanwhile.
     pub fn start(config: &LedgerConfig, metrics: LedgerMetrics, time: Time) -> io::Result<Self> {
-        let folder = config.path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        DirBuilder::new().recursive(true).mode(0o750).create(folder)?;
-        let spool = Arc::new(Spool::open(&config.spool, config.memory, config.sync, metrics.clone())?);
+        let folder = paths::folder_of(&config.path);
+        let made = DirBuilder::new().recursive(true).mode(0o750).create(folder);
+        made.map_err(paths::error("ledger.path", folder))?;
+        let spool = Spool::open(&config.spool, config.memory, config.sync, metrics.clone());
+        let spool = Arc::new(spool.map_err(paths::error("ledger.spool", &config.spool))?);
         let (stop, stopped) = mpsc::sync_channel(0);
         let (ending, ended) = mpsc::sync_channel::<()>(0);
         let (catching_up, caught_up) = mpsc::sync_channel::<()>(0);

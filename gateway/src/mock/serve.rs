@@ -1,8 +1,8 @@
 //! Running the mock: as a service of a Pingora server, as a process of its own, or on a thread for tests and benches.
 
-use std::io;
 use std::net::SocketAddr;
-use std::thread;
+use std::path::Path;
+use std::{fs, io, thread};
 
 use pingora_core::listeners::tls::TlsSettings;
 use pingora_core::server::Server;
@@ -13,6 +13,7 @@ use tokio::sync::watch;
 
 use super::Mock;
 use crate::net::prebound::{Prebound, PreboundService};
+use crate::paths;
 
 /// The certificate chain and the private key of a TLS listener: paths of PEM files.
 #[derive(Debug, Clone)]
@@ -55,6 +56,10 @@ pub fn service(socket: Prebound, tls: Option<&Tls>) -> io::Result<PreboundServic
 
 /// Pingora panics over a file that it cannot read, so they are read here first.
 fn settings(tls: &Tls) -> io::Result<TlsSettings> {
+    for (option, path) in [("--tls-cert", &tls.cert), ("--tls-key", &tls.key)] {
+        let path = Path::new(path);
+        fs::read(path).map_err(paths::error(option, path))?;
+    }
     match pingora_rustls::load_certs_and_key_files(&tls.cert, &tls.key) {
         Ok(Some(_)) => {}
         Ok(None) => {

@@ -21,7 +21,7 @@ use crate::net::dns::Resolver;
 use crate::net::prebound::Prebound;
 use crate::proxy::{BufferBudget, Calls, Chain, Drains, Gateway, Probing};
 use crate::snapshot::{BuildError, Model, Snapshot, Target};
-use crate::telemetry::{Telemetry, TelemetryService};
+use crate::telemetry::{OpenedLog, Telemetry, TelemetryService};
 
 /// A gateway and what belongs to it.
 pub struct Built {
@@ -42,6 +42,12 @@ pub struct Snapshots {
     mock: Option<SocketAddr>,
     telemetry: Arc<Telemetry>,
     cache: Arc<Cache>,
+}
+
+/// What is built and opened of a configuration that is to take the place of another.
+pub struct Next {
+    snapshot: Snapshot,
+    log: OpenedLog,
 }
 
 /// Builds the gateway of `config`. `mock` is where providers without a base URL are answered, if there are any; `time` is what
@@ -83,7 +89,8 @@ fn known_cost(snapshot: &Snapshot, record: &Record<'_>) -> u64 {
 pub(super) fn build_heir(config: &Config, mock: Option<SocketAddr>, time: Time) -> Result<Built, StartError> {
     check_roots(config)?;
     let telemetry = Arc::new(Telemetry::by(time.clone()));
-    telemetry.access_log.configure(&config.access_log).map_err(StartError::AccessLog)?;
+    let log = telemetry.access_log.open(&config.access_log).map_err(BuildError::AccessLog)?;
+    telemetry.access_log.go_on_with(log);
     // First: its threads open the database meanwhile.
     let start = |ledger| Ledger::start(ledger, telemetry.metrics.ledger.clone(), time.clone()).map(Arc::new);
     let ledger = config.ledger.as_ref().map(start).transpose().map_err(StartError::Ledger)?;
@@ -154,24 +161,28 @@ pub fn mock_socket(config: &Config) -> Result<Option<Prebound>, StartError> {
 }
 
 impl Snapshots {
-    /// Builds what `config` says. Nothing is in force before [`Self::put_in_force`], but limits and the cache's size.
+    /// Builds what `config` says, and opens what it names. Nothing is in force before [`Self::put_in_force`], but limits and the
+    /// cache's size.
     ///
     /// # Errors
     /// [`BuildError`].
-    pub fn build(&self, config: &Config) -> Result<Snapshot, BuildError> {
+    pub fn build(&self, config: &Config) -> Result<Next, BuildError> {
+        // First: it is what may fail.
+        let log = self.telemetry.access_log.open(&config.access_log).map_err(BuildError::AccessLog)?;
         let metrics = &self.telemetry.metrics;
         let mut snapshot = Snapshot::build(config, self.mock, &metrics.health, &metrics.limits)?;
         self.join_state(&mut snapshot, config);
         self.cache.configure(&config.cache);
-        Ok(snapshot)
+        Ok(Next { snapshot, log })
     }
 
     /// Puts what was built in force as `current`, and binds the keys made at run time to it.
-    pub fn put_in_force(&self, snapshot: Snapshot, current: &ArcSwap<Snapshot>) {
+    pub fn put_in_force(&self, Next { snapshot, log }: Next, current: &ArcSwap<Snapshot>) {
         if let Some(runtime_keys) = &self.runtime_keys {
             runtime_keys.rebind(&snapshot.keys);
         }
         current.store(Arc::new(snapshot));
+        self.telemetry.access_log.go_on_with(log);
     }
 
     fn join_state(&self, snapshot: &mut Snapshot, config: &Config) {

@@ -16,7 +16,7 @@ mod sockets;
 mod status;
 mod upgrade;
 
-pub use build::{Built, Snapshots, build, mock_socket};
+pub use build::{Built, Next, Snapshots, build, mock_socket};
 pub use control::{Control, UPGRADE_LIMIT, Upgraded};
 pub use downstream::Downstream;
 pub use reload::{ReloadError, Reloaded};
@@ -102,11 +102,8 @@ pub enum StartError {
     /// Answers could not be kept as configured.
     #[error("{0}")]
     Cache(#[from] crate::cache::OpenError),
-    /// The access log cannot go where it should.
-    #[error("access_log: {0}")]
-    AccessLog(std::io::Error),
     /// Usage could not be kept.
-    #[error("the ledger cannot be used: {0}")]
+    #[error("{0}")]
     Ledger(std::io::Error),
     /// The listener's certificate cannot be used.
     #[error("server.tls: {0}")]

@@ -142,12 +142,12 @@ impl Reloader {
         if !fixed.is_empty() {
             return Err(ReloadError::Fixed(fixed));
         }
-        let snapshot = self.snapshots.build(&loaded.config)?;
+        let next = self.snapshots.build(&loaded.config)?;
         // Nothing fails from here on.
         if let (Some(certificate), Some(tls)) = (&self.certificate, &loaded.config.server.tls) {
             certificate.replace(&tls.certified);
         }
-        self.snapshots.put_in_force(snapshot, &self.gateway.current);
+        self.snapshots.put_in_force(next, &self.gateway.current);
         let mut in_force = self.lock();
         in_force.config = Arc::new(loaded.config);
         in_force.generation += 1;

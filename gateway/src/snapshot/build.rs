@@ -50,6 +50,9 @@ pub enum BuildError {
         /// What it names.
         name: String,
     },
+    /// The access log cannot go where it should.
+    #[error("{0}")]
+    AccessLog(std::io::Error),
 }
 
 impl Snapshot {
@@ -91,7 +94,6 @@ impl Snapshot {
             bounds: limits.clone(),
             plugins: Chain::new(&config.plugins, &Plugins::default()),
             telemetry: config.telemetry.clone(),
-            access_log: config.access_log.clone(),
         };
         let own = |model: &ModelConfig| build_model(model, false, &snapshot.providers, health, limits);
         snapshot.rules = RuleSet::build(&config.routes, |name| snapshot.model(name), own)?;

@@ -20,7 +20,7 @@ pub use provider::Provider;
 pub use route::{Route, Way, client_wire};
 
 use crate::clock::Time;
-use crate::config::{AccessLogConfig, ModelConfig, PricesConfig, TelemetryConfig};
+use crate::config::{ModelConfig, PricesConfig, TelemetryConfig};
 use crate::health::Health;
 pub use crate::keys::{Key, KeyRing};
 use crate::limits::Limits;
@@ -55,8 +55,6 @@ pub struct Snapshot {
     pub plugins: Chain,
     /// Traces and metrics that are sent to a collector.
     pub telemetry: TelemetryConfig,
-    /// Where the access log goes.
-    pub access_log: AccessLogConfig,
 }
 
 impl Snapshot {

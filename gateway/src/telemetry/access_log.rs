@@ -38,6 +38,12 @@ pub struct AccessLog {
     reopen: Arc<AtomicBool>,
 }
 
+/// Where lines are to go, and which.
+pub struct Opened {
+    out: Out,
+    sample: u32,
+}
+
 #[derive(Debug)]
 struct Shared {
     state: Mutex<State>,
@@ -101,12 +107,25 @@ impl AccessLog {
         Self { shared: Arc::new(shared), sample: AtomicU32::new(ALL), reopen: Arc::default() }
     }
 
-    /// From now on it goes where `config` says; lines logged before go where they were to go.
+    /// Whether [`Self::open`] would do it; nothing is made for that.
     ///
     /// # Errors
-    /// It cannot go there, and goes on as it was.
-    pub fn configure(&self, config: &AccessLogConfig) -> io::Result<()> {
-        let out = out::open(&config.to, &self.reopen)?;
+    /// It cannot go there.
+    pub fn check(config: &AccessLogConfig) -> io::Result<()> {
+        out::check(&config.to)
+    }
+
+    /// Opens what `config` names, for [`Self::go_on_with`]. A file is opened anew even if it is the one that is written to.
+    ///
+    /// # Errors
+    /// It cannot go there.
+    pub fn open(&self, config: &AccessLogConfig) -> io::Result<Opened> {
+        let sample = if config.to == LogTo::Off { OFF } else { config.sample };
+        Ok(Opened { out: out::open(&config.to, &self.reopen)?, sample })
+    }
+
+    /// From now on lines go there; those logged before go where they were to go.
+    pub fn go_on_with(&self, Opened { out, sample }: Opened) {
         let mut state = self.shared.lock();
         match &mut state.writer {
             Writer::NotStarted(first) => *first = out,
@@ -116,8 +135,7 @@ impl AccessLog {
             }
         }
         drop(state);
-        self.sample.store(if config.to == LogTo::Off { OFF } else { config.sample }, Relaxed);
-        Ok(())
+        self.sample.store(sample, Relaxed);
     }
 
     /// A file is opened anew before its next line: it was rotated.

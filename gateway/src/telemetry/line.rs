@@ -115,6 +115,7 @@ struct Json<'a> {
     error: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     tags: Option<Tags<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     trace_id: Option<&'a str>,
 }
 

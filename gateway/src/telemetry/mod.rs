@@ -24,7 +24,7 @@ mod spend;
 mod targets;
 pub mod trace;
 
-pub use access_log::AccessLog;
+pub use access_log::{AccessLog, Opened as OpenedLog};
 pub use exposition::CLASSIC_CONTENT_TYPE;
 pub use finished::{Attempt, AttemptOutcome, Finish, Finished, RequestModel, Tokens, Usage};
 pub use generations::ProcessMetrics;

@@ -14,58 +14,33 @@ use super::otlp::Exporter;
 use crate::net::dns::Resolver;
 use crate::snapshot::Snapshot;
 
-/// How often the configuration in force is looked at.
-const TICK: Duration = Duration::from_millis(500);
-
 /// How often freed memory is given back.
 const TIDY: Duration = Duration::from_secs(2);
 /// Larger than any block that mimalloc keeps for later.
 const LARGE: usize = 64 << 20;
 
-/// Does what nobody waits for. It looks at the configuration in force by itself, so that a reload needs no word to it.
+/// Does what nobody waits for.
 pub struct TelemetryService {
     telemetry: Arc<Telemetry>,
-    current: Arc<ArcSwap<Snapshot>>,
     exporter: Exporter,
 }
 
 impl TelemetryService {
     /// Serves `telemetry` as `current` says.
     pub fn new(telemetry: Arc<Telemetry>, current: Arc<ArcSwap<Snapshot>>, resolver: Arc<Resolver>) -> Self {
-        let exporter = Exporter::new(telemetry.clone(), current.clone(), resolver);
-        Self { telemetry, current, exporter }
+        let exporter = Exporter::new(telemetry.clone(), current, resolver);
+        Self { telemetry, exporter }
     }
 
-    /// Lets the access log follow its configuration, and SIGUSR1, which says that its file was rotated.
+    /// SIGUSR1 says that the access log's file was rotated.
     async fn keep_the_log(&self) {
-        let log = &self.telemetry.access_log;
-        let mut rotated = signal(SignalKind::user_defined1()).map_err(|error| log::error!("SIGUSR1: {error}")).ok();
-        let mut known = self.current.load_full();
-        let mut tick = tokio::time::interval(TICK);
-        loop {
-            let asked = async {
-                match &mut rotated {
-                    Some(signal) => signal.recv().await,
-                    None => std::future::pending().await,
-                }
-            };
-            tokio::select! {
-                _ = asked => log.reopen(),
-                _ = tick.tick() => {
-                    let snapshot = self.current.load_full();
-                    if Arc::ptr_eq(&snapshot, &known) {
-                        continue;
-                    }
-                    // After a reload a file is opened anew in any case.
-                    log.reopen();
-                    if snapshot.access_log != known.access_log
-                        && let Err(error) = log.configure(&snapshot.access_log)
-                    {
-                        log::error!("the access log stays where it was: {error}");
-                    }
-                    known = snapshot;
+        match signal(SignalKind::user_defined1()) {
+            Ok(mut rotated) => {
+                while rotated.recv().await.is_some() {
+                    self.telemetry.access_log.reopen();
                 }
             }
+            Err(error) => log::error!("SIGUSR1: {error}"),
         }
     }
 }

@@ -68,6 +68,10 @@ impl Finder for Pattern {
 fn reason(error: &regex::Error) -> String {
     match error {
         regex::Error::CompiledTooBig(_) => "it is too large".to_owned(),
-        error => error.to_string().lines().last().unwrap_or_default().trim_start_matches("error: ").to_owned(),
+        error => {
+            let error = error.to_string();
+            let reason = error.lines().last().unwrap_or_default().trim_start_matches("error: ");
+            format!("this is not a regular expression: {reason}")
+        }
     }
 }

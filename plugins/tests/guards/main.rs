@@ -289,7 +289,7 @@ fn settings_that_make_no_sense_are_refused_at_their_place() {
         ("secrets", "action = 'eat'", "'eat'", "unknown variant"),
         ("deny", "", "", "it looks for nothing"),
         ("deny", "words = ['a', ' ']", "' '", "a word is empty"),
-        ("deny", "patterns = ['(']", "'('", "unclosed group"),
+        ("deny", "patterns = ['(']", "'('", "this is not a regular expression: unclosed group"),
         ("deny", "patterns = ['a*']", "'a*'", "it matches the empty text"),
         ("deny", "words = ['a']\naction = 'mask'", "'mask'", "what is denied does not come back"),
         ("deny", "words = ['a']\nreach = 0", "0", "from 1 to"),

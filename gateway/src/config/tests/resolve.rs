@@ -341,3 +341,60 @@ fn a_ledger_that_forgets_before_a_budget_does_is_warned_of() {
         assert_eq!(warnings(ledger, per), expected, "{ledger} {per}");
     }
 }
+
+/// `run` would open them: a file that it would refuse is not valid, and looking makes nothing.
+#[test]
+fn a_verdict_is_also_of_the_files_that_are_named() {
+    let dir = tempfile::tempdir().unwrap();
+    let root = dir.path().display();
+    std::fs::write(dir.path().join("file"), "").unwrap();
+    let told = |rest: &str| {
+        let text = format!("[providers.p]\nkind = 'mock'\n{rest}");
+        let verdict = check(Path::new("a.toml"), &Fake::new().with_file("a.toml", text));
+        let told = verdict.to_string();
+        assert_eq!(verdict.is_ok(), told == "a.toml: valid: 1 provider, 0 models, 0 keys", "{told}");
+        told
+    };
+    for (text, place) in [
+        (format!("[store]\npath = '{root}/none/keys.db'"), format!("store.path: `{root}/none/keys.db`: ")),
+        (format!("[access_log]\nto = 'file:{root}/none/a.log'"), format!("access_log.to: `{root}/none/a.log`: ")),
+        (format!("[access_log]\nto = 'file:{root}'"), format!("access_log.to: `{root}`: ")),
+        (format!("[ledger]\npath = '{root}/file/l.db'\nspool = '{root}/s'"), format!("ledger.path: `{root}/file`: ")),
+        (
+            format!("[ledger]\npath = '{root}/l.db'\nspool = '{root}/file/s'"),
+            format!("ledger.spool: `{root}/file/s`: "),
+        ),
+        (format!("[cache]\ndisk = {{ path = '{root}/file/c' }}"), format!("cache.disk.path: `{root}/file/c`: ")),
+    ] {
+        let told = told(&text);
+        assert!(told.starts_with(&format!("error: a.toml: {place}")) && told.lines().count() == 1, "{told}");
+    }
+    let good = format!(
+        "[store]\npath = '{root}/keys.db'\n[access_log]\nto = 'file:{root}/file'\n[ledger]\npath = '{root}/new/l.db'\n\
+         [cache]\ndisk = {{ path = '{root}/new/cache' }}"
+    );
+    told(&good);
+    assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1);
+}
+
+/// Where a relative path starts helps only with one.
+#[test]
+fn where_paths_start_is_told_of_relative_ones() {
+    let told = |path: &str| {
+        let text = format!("[providers.p]\nkind = 'openai'\napi_key = 'env:A'\nca = '{path}'");
+        let world = Fake::new().with_var("A", "sk-a");
+        Config::parse(&text, "/etc/gw/a.toml", &world).unwrap_err().errors.remove(0).help
+    };
+    assert_eq!(told("ca.pem").as_deref(), Some("relative paths start at `/etc/gw`"));
+    assert_eq!(told("/ca.pem"), None);
+}
+
+/// A URL without a password is no secret.
+#[test]
+fn the_url_of_a_store_is_a_secret_only_with_a_password() {
+    let warnings = |url: &str| parse(&format!("[providers.p]\nkind = 'mock'\n[store]\nredis = '{url}'")).warnings.len();
+    assert_eq!(warnings("redis://127.0.0.1:6379"), 0);
+    assert_eq!(warnings("redis-sentinel://127.0.0.1:6379,127.0.0.1:6380/main/1"), 0);
+    assert_eq!(warnings("redis://:sk-this-is-secret@127.0.0.1:6379"), 1);
+    assert_eq!(warnings("redis-cluster://me:sk-this-is-secret@127.0.0.1:6379"), 1);
+}

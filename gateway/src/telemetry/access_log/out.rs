@@ -12,6 +12,7 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use log::warn;
 
 use crate::config::LogTo;
+use crate::paths;
 
 /// What the writer writes to.
 pub(super) type Out = Box<dyn Write + Send>;
@@ -22,16 +23,28 @@ const JOURNAL: &str = "/run/systemd/journal/socket";
 /// Opens what `to` names. `reopen`: when it is set, a file is opened anew before its next line.
 ///
 /// # Errors
-/// A file cannot be opened, or there is no journal.
+/// A file cannot be opened, or there is no journal: it is named.
 pub(super) fn open(to: &LogTo, reopen: &Arc<AtomicBool>) -> io::Result<Out> {
+    let named = |path: &Path| paths::error("access_log.to", path);
     Ok(match to {
         LogTo::Off => Box::new(io::sink()),
         // A descriptor of our own, because the buffer of `io::stdout` hides partial writes.
         LogTo::Stdout => Box::new(File::from(io::stdout().as_fd().try_clone_to_owned()?)),
         LogTo::Stderr => Box::new(File::from(io::stderr().as_fd().try_clone_to_owned()?)),
-        LogTo::Journald => Box::new(Journal::at(Path::new(JOURNAL))?),
-        LogTo::File(path) => Box::new(Rotated::open(path.clone(), reopen.clone())?),
+        LogTo::Journald => Box::new(Journal::at(Path::new(JOURNAL)).map_err(named(Path::new(JOURNAL)))?),
+        LogTo::File(path) => Box::new(Rotated::open(path.clone(), reopen.clone()).map_err(named(path))?),
     })
+}
+
+/// Whether it could be opened, without making a file.
+///
+/// # Errors
+/// As [`open`].
+pub(super) fn check(to: &LogTo) -> io::Result<()> {
+    match to {
+        LogTo::File(path) => paths::check_file(path).map_err(paths::error("access_log.to", path)),
+        other => open(other, &Arc::default()).map(drop),
+    }
 }
 
 /// A file that is opened anew when its name no longer leads to it, or when asked. A line is never torn between two files.

@@ -147,6 +147,12 @@ fn a_line_has_these_fields_in_this_order_and_no_query() {
         "\n"
     );
     assert_eq!(String::from_utf8(out).unwrap(), expected);
+
+    let mut out = Vec::new();
+    let absent = Line { client: None, user_agent: None, error: None, trace_id: None, ..line(&finished) };
+    absent.append_to(&mut out).unwrap();
+    let line = String::from_utf8(out).unwrap();
+    assert!(!line.contains("null") && !line.contains("trace_id"), "what is absent is left out: {line}");
 }
 
 #[test]
@@ -277,12 +283,14 @@ fn another_place_takes_over_between_two_lines() {
     let finished = finished(&[]);
     log.write(&line(&finished));
     assert!(log.flush(SOON));
-    log.configure(&config(LogTo::File(path.clone()), 10_000)).unwrap();
+    log.go_on_with(log.open(&config(LogTo::File(path.clone()), 10_000)).unwrap());
     log.write(&line(&finished));
     assert!(log.flush(SOON));
-    assert!(log.configure(&config(LogTo::File(path.join("below a file")), 10_000)).is_err());
+    let below = path.join("below a file");
+    let error = log.open(&config(LogTo::File(below.clone()), 10_000)).err().unwrap().to_string();
+    assert!(error.starts_with(&format!("access_log.to: `{}`: ", below.display())), "{error}");
     log.write(&line(&finished));
-    log.configure(&config(LogTo::Off, 10_000)).unwrap();
+    log.go_on_with(log.open(&config(LogTo::Off, 10_000)).unwrap());
     log.write(&line(&finished));
     assert!(log.flush(SOON));
     let written = std::fs::read_to_string(&path).unwrap();
