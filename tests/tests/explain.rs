@@ -127,7 +127,7 @@ async fn everything_that_decides_is_told() {
     assert_eq!((&said["model"]["name"], &said["model"]["strategy"]), (&"cheap".into(), &"lowest_cost".into()));
     assert_eq!((&retry["attempts"], &retry["max_wait_ms"]), (&2.into(), &10_000.into()), "{retry}");
     assert_eq!(said["expected"]["output_tokens"], 100, "{said:#}");
-    assert!(said.get("limits").is_some_and(Value::is_null), "{said:#}");
+    assert_eq!(said["limits"], json!([]), "{said:#}");
 
     let [fair, dear, unknown] = [0, 1, 2].map(|place| &said["candidates"][place]);
     assert_eq!(said["target"], "claude/fair", "{said:#}");
@@ -159,6 +159,7 @@ async fn everything_that_decides_is_told() {
     let refused = json!({"status": 451, "error": "rejected", "message": "closed"});
     assert_eq!((&rejected["refused"], &rejected["rule"]), (&refused, &"closed".into()), "{rejected:#}");
     assert_eq!((&rejected["answered_by"], &rejected["target"]), (&"nobody".into(), &Value::Null));
+    assert_eq!(rejected["limits"], Value::Null, "it comes to none: {rejected:#}");
     let missing = explain(&gateway, request(Dialect::Anthropic, "nothing")).await;
     assert_eq!(missing["refused"]["error"], "model_not_found", "{missing:#}");
     let listed = explain(&gateway, Request::get("/v1/models")).await;
@@ -326,6 +327,7 @@ fn the_command_tells_the_same_without_any_network() {
         "            research matches",
         "copy to     chat/copy",
         "model       cheap, strategy lowest_cost",
+        "limits      there are none for this request",
         "goes to     claude/fair",
     ] {
         assert!(outcome.stdout.lines().any(|said| said == line), "no line {line:?} in\n{}", outcome.stdout);
@@ -358,4 +360,169 @@ fn the_command_needs_no_configuration() {
     assert_eq!(outcome.code, Some(0), "{outcome:?}");
     let said: Value = serde_json::from_str(&outcome.stdout).expect("JSON");
     assert_eq!(said["target"], "mock/echo", "{said:#}");
+}
+
+/// What a limit says of a request; those of `name` that count `what`.
+fn limit_of<'a>(said: &'a Value, name: &str, what: &str) -> &'a Value {
+    let limits = said["limits"].as_array().unwrap_or_else(|| panic!("no limits in {said:#}"));
+    let mut found = limits.iter().filter(|limit| limit["name"] == name && limit["what"] == what);
+    found.next().unwrap_or_else(|| panic!("no {what} of {name:?} in {said:#}"))
+}
+
+/// A gateway with limits, at whose `chat` a request takes 12 tokens and costs 57 millionths of a dollar; `rests` does not answer.
+async fn limited(stub: &Stub, rests: &Stub) -> Gateway {
+    let key = |name: &str, more: &str| {
+        let hash = bodies::key_hash(&format!("sk-{name}"));
+        format!("[[keys]]\nname = \"{name}\"\nhash = \"{hash}\"\nallow = [\"explain\"]\n{more}\n")
+    };
+    let config = format!(
+        "{}{}{}{}{}{}\
+         [models.plain]\ntargets = [{{ provider = \"chat\", model = \"a\", price = {{ input = 1, output = 10 }} }}]\n\
+         [models.kept]\ntargets = [{{ provider = \"chat\", model = \"a\" }}]\ncache = {{ ttl = \"10m\" }}\n\
+         [models.rests]\ntargets = [{{ provider = \"rests\", model = \"a\" }}]\n\
+         [models.rests-kept]\ntargets = [{{ provider = \"rests\", model = \"a\" }}]\ncache = {{ ttl = \"10m\" }}\n\
+         [limits]\nconcurrent = 7\n",
+        bodies::openai_provider("chat", &stub.origin()),
+        bodies::openai_provider("rests", &rests.origin()),
+        key("bot", "team = \"it\"\nlimits = { requests = \"5/day\", tokens = \"100000/day\" }"),
+        key("poor", "budget = { usd = 0.0001, per = \"month\" }"),
+        key("talker", "limits = { tokens = \"1060/day\" }"),
+        key("free", ""),
+    );
+    Gateway::start(&config).await
+}
+
+fn asked_by(key: &str, model: &str) -> Request {
+    request(Dialect::OpenAiChat, model).header("x-api-key", &format!("sk-{key}"))
+}
+
+/// Asks when what was asked before is booked, which happens behind its answer.
+async fn live(gateway: &Gateway, key: &str, model: &str) -> Reply {
+    gateway.at_rest().await;
+    exchange(gateway.addr, &asked_by(key, model)).await
+}
+
+/// The explanation of a request, which is the same ten times.
+async fn foreseen(gateway: &Gateway, key: &str, model: &str) -> Value {
+    gateway.at_rest().await;
+    let said = explain(gateway, asked_by(key, model)).await;
+    for _ in 1..10 {
+        let again = explain(gateway, asked_by(key, model)).await;
+        assert_eq!((&again["refused"], &again["target"]), (&said["refused"], &said["target"]));
+        for (before, after) in said["limits"].as_array().unwrap().iter().zip(again["limits"].as_array().unwrap()) {
+            assert_eq!((&before["used"], &before["refuses"]), (&after["used"], &after["refuses"]), "it counts");
+        }
+    }
+    said
+}
+
+/// A live request is refused as explained, with this kind of error.
+async fn is_refused_as_explained(gateway: &Gateway, key: &str, model: &str, kind: &str) -> Value {
+    let said = foreseen(gateway, key, model).await;
+    assert_eq!(said["refused"]["error"], kind, "{key} {model}: {said:#}");
+    assert_eq!((&said["answered_by"], &said["target"]), (&"nobody".into(), &Value::Null), "{said:#}");
+    let reply = live(gateway, key, model).await;
+    assert_eq!(said["refused"]["status"], reply.status, "{key} {model}: {}", reply.text());
+    assert_eq!(said["refused"]["message"], reply.json()["error"]["message"], "{key} {model}");
+    said
+}
+
+/// Each limit in force is told as a live request then meets it, and asking counts nothing.
+#[tokio::test]
+async fn limits_are_told_as_a_live_request_meets_them() {
+    let stub = Stub::always(Answer::json(200, bodies::chat_answer("fine"))).await;
+    let rests = Stub::always(Answer::json(429, "{}").header("retry-after", "40")).await;
+    let gateway = limited(&stub, &rests).await;
+    assert_eq!(foreseen(&gateway, "free", "plain").await["limits"].as_array().map(Vec::len), Some(1));
+
+    assert_ne!(live(&gateway, "bot", "rests").await.status, 200);
+    for asked in 1..5 {
+        let said = foreseen(&gateway, "bot", "plain").await;
+        assert_eq!((&said["target"], &said["refused"]), (&"chat/a".into(), &Value::Null), "{said:#}");
+        let concurrent = json!({"kind": "global", "name": "", "what": "concurrent", "per": null, "limit": 7,
+            "used": 0, "takes": 1, "refuses": false, "room_in_ms": null});
+        assert_eq!(limit_of(&said, "", "concurrent"), &concurrent);
+        let requests = json!({"kind": "key", "name": "bot", "what": "requests", "per": "1day", "limit": 5,
+            "used": asked, "takes": 1, "refuses": false, "room_in_ms": null});
+        assert_eq!(limit_of(&said, "bot", "requests"), &requests);
+        let tokens = limit_of(&said, "bot", "tokens");
+        // A quarter of the body's 73 bytes, and a thousand for an answer whose length is not said.
+        assert_eq!((&tokens["used"], &tokens["takes"]), (&(12 * (asked - 1)).into(), &1019.into()), "{said:#}");
+        let reply = live(&gateway, "bot", "plain").await;
+        assert_eq!((reply.status, reply.header("x-ratelimit-remaining-requests")), (200, &*(4 - asked).to_string()));
+    }
+    let said = is_refused_as_explained(&gateway, "bot", "plain", "key_rate_limited").await;
+    assert_eq!(said["refused"]["status"], 429, "{said:#}");
+    let full = limit_of(&said, "bot", "requests");
+    assert_eq!((&full["used"], &full["limit"], &full["refuses"]), (&5.into(), &5.into(), &true.into()), "{said:#}");
+    let wait = full["room_in_ms"].as_u64().unwrap();
+    assert!((86_000_000..=88_000_000).contains(&wait), "{wait}");
+    assert_eq!(limit_of(&said, "bot", "tokens")["refuses"], false, "{said:#}");
+
+    // Who may be answered by the cache is counted before targets are chosen, others behind that.
+    is_refused_as_explained(&gateway, "bot", "kept", "key_rate_limited").await;
+    is_refused_as_explained(&gateway, "bot", "rests-kept", "key_rate_limited").await;
+    let said = foreseen(&gateway, "bot", "rests").await;
+    assert_eq!(said["refused"]["error"], "all_targets_resting", "{said:#}");
+    assert_eq!(live(&gateway, "bot", "rests").await.status, 503);
+
+    // Only live requests are counted as refused.
+    let metrics = exchange(gateway.admin, &Request::get("/metrics")).await.text();
+    let refused = "gateway_limit_rejected_total{subject=\"key:bot\",kind=\"requests\"} 3";
+    assert!(metrics.lines().any(|line| line == refused), "{metrics}");
+}
+
+#[tokio::test]
+async fn budgets_and_tokens_are_told_as_a_live_request_meets_them() {
+    let stub = Stub::always(Answer::json(200, bodies::chat_answer("fine"))).await;
+    let gateway = limited(&stub, &stub).await;
+    for used in ["0", "0.000057"] {
+        let said = foreseen(&gateway, "poor", "plain").await;
+        let budget = limit_of(&said, "poor", "budget");
+        assert_eq!(
+            (&budget["kind"], &budget["per"], &budget["limit"], &budget["used"], &budget["takes"]),
+            (&"key".into(), &"month".into(), &"0.0001".into(), &used.into(), &"0.010019".into()),
+            "{said:#}"
+        );
+        assert_eq!((&budget["refuses"], &said["refused"]), (&false.into(), &Value::Null), "{said:#}");
+        assert_eq!(live(&gateway, "poor", "plain").await.status, 200);
+    }
+    let said = is_refused_as_explained(&gateway, "poor", "plain", "budget_exceeded").await;
+    let budget = limit_of(&said, "poor", "budget");
+    assert_eq!((&budget["used"], &budget["refuses"]), (&"0.000114".into(), &true.into()), "{said:#}");
+
+    for _ in 0..4 {
+        assert_eq!(foreseen(&gateway, "talker", "kept").await["refused"], Value::Null);
+        gateway.at_rest().await;
+        let other = request(Dialect::Anthropic, "plain").header("x-api-key", "sk-talker");
+        assert_eq!(exchange(gateway.addr, &other).await.status, 200);
+    }
+    let said = is_refused_as_explained(&gateway, "talker", "kept", "key_rate_limited").await;
+    let tokens = limit_of(&said, "talker", "tokens");
+    assert_eq!((&tokens["used"], &tokens["limit"]), (&48.into(), &1060.into()), "{said:#}");
+    assert_eq!(tokens["takes"], 1018, "{said:#}");
+}
+
+#[test]
+fn the_command_tells_what_is_configured() {
+    let config = config("http://127.0.0.1:1", "http://127.0.0.1:1")
+        + &keys()
+        + "limits = { requests = \"5/min\", tokens = \"9000/hour\" }\nbudget = { usd = 20.5, per = \"month\" }\n\
+           [limits]\nconcurrent = 7\n";
+    let (_, body) = ask_in(Dialect::Anthropic, "turns");
+    let outcome = run(&config, &["--key", "plain"], &body);
+    assert_eq!(outcome.code, Some(0), "{outcome:?}");
+    for line in [
+        "limits      everything: 0 of 7 requests at the same time",
+        "            key plain: 0 of 5 requests per 1m",
+        "            key plain: 0 of 20.5 USD per month, this one 0",
+    ] {
+        assert!(outcome.stdout.lines().any(|said| said == line), "no line {line:?} in\n{}", outcome.stdout);
+    }
+    assert!(outcome.stdout.contains("key plain: 0 of 9000 tokens per 1h, this one "), "{}", outcome.stdout);
+    assert!(outcome.stdout.contains("Targets and limits are told of as in a gateway that has just been started"));
+    let outcome = run(&config, &["--key", "curious", "--json"], &body);
+    let said: Value = serde_json::from_str(&outcome.stdout).expect("JSON");
+    assert_eq!(said["limits"].as_array().map(Vec::len), Some(1), "{said:#}");
+    assert_eq!(limit_of(&said, "", "concurrent")["used"], 0, "{said:#}");
 }

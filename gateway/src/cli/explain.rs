@@ -5,7 +5,8 @@ use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 use ai_gateway::config::{Config, System};
-use ai_gateway::proxy::explain::{AnsweredBy, Cache, Candidate, Explanation, Offline};
+use ai_gateway::limits::Kind;
+use ai_gateway::proxy::explain::{AnsweredBy, Cache, Candidate, Explanation, Limit, Offline};
 use clap::Args;
 use http::{HeaderName, HeaderValue, Method};
 use serde::Serialize;
@@ -175,7 +176,13 @@ fn as_text(explanation: &Explanation) -> String {
     if let Some(cache) = &explanation.cache {
         line("cache", &cached(cache));
     }
-    line("limits", "none are enforced by this version");
+    let limits = explanation.limits.as_deref();
+    if limits.is_some_and(<[_]>::is_empty) {
+        line("limits", "there are none for this request");
+    }
+    for (number, limit) in limits.unwrap_or_default().iter().enumerate() {
+        line(if number == 0 { "limits" } else { "" }, &limited(limit));
+    }
     match (explanation.answered_by, &explanation.target, &explanation.refused) {
         (AnsweredBy::Gateway, ..) => line("goes to", "nobody: the gateway answers it"),
         (_, Some(target), _) => line("goes to", target),
@@ -191,8 +198,8 @@ fn as_text(explanation: &Explanation) -> String {
         let _ = writeln!(text, "left out  {}/{}: {}{back}", left_out.provider, left_out.model, left_out.detail);
     }
     if !explanation.candidates.is_empty() {
-        text += "\nTargets are told of as in a gateway that has just been started; ask a running one with the header \
-                 x-gateway-explain: 1.\n";
+        text += "\nTargets and limits are told of as in a gateway that has just been started; ask a running one with the \
+                 header x-gateway-explain: 1.\n";
     }
     text
 }
@@ -212,6 +219,33 @@ fn cached(cache: &Cache) -> String {
     };
     let live = if cache.shared_live { ", shared while it is produced" } else { "" };
     format!("scope {}: {kept}{age}{live}", cache.scope.unwrap_or_default())
+}
+
+fn limited(limit: &Limit) -> String {
+    let whose = match limit.kind {
+        Kind::Global => "everything".to_owned(),
+        kind => format!("{} {}", kind.as_str(), limit.name),
+    };
+    let what = match limit.what {
+        "concurrent" => "requests",
+        "budget" => "USD",
+        what => what,
+    };
+    let per = match limit.per.as_deref() {
+        None => " at the same time".to_owned(),
+        Some("total") => " in all".to_owned(),
+        Some(per) => format!(" per {per}"),
+    };
+    let takes = match limit.what {
+        "tokens" | "budget" => format!(", this one {}", limit.takes),
+        _ => String::new(),
+    };
+    let room = match (limit.refuses, limit.room_in_ms) {
+        (false, _) => String::new(),
+        (true, None) => ": no room".to_owned(),
+        (true, Some(wait)) => format!(": no room for {}", time(wait.next_multiple_of(1000))),
+    };
+    format!("{whose}: {} of {} {what}{per}{takes}{room}", limit.used, limit.limit)
 }
 
 /// A line for each candidate, with columns as wide as they must be, and below it what is peculiar about it.

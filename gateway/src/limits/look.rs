@@ -1,11 +1,12 @@
-//! Whether there is room, before anything is counted: who has none pays for nothing that is asked on its behalf.
+//! Whether there is room, before anything is counted: who has none pays for nothing that is asked on its behalf. And how a
+//! request would fare, for those who ask.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
 use super::meter::{Claim, WHILE_OTHERS_RUN};
-use super::subject::Entry;
-use super::{Amounts, Limits, Refusal, Standing, Subject};
+use super::subject::{Entry, places};
+use super::{Amounts, Limits, Preview, Refusal, Standing, Subject};
 
 impl Limits {
     /// Why a request that is expected to use `amounts` would be refused by `subjects` now; `None`: it would be let in, or wait
@@ -23,19 +24,33 @@ impl Limits {
         self.look(subjects, Claim { amounts, is_counted: true }).is_none()
     }
 
+    /// Each limit in force of `subjects`, by kind and name, as a request that is expected to use `amounts` meets it now. By what
+    /// this process knows.
+    pub fn preview(&self, subjects: Vec<Arc<Subject>>, amounts: Amounts) -> Vec<Preview> {
+        let (now, share) = (self.now(), self.share_in_use());
+        let mut subjects = places(subjects);
+        subjects.sort_by(|a, b| (a.subject.kind, &a.subject.name).cmp(&(b.subject.kind, &b.subject.name)));
+        subjects.iter().flat_map(|place| place.subject.preview(amounts, now, share)).collect()
+    }
+
     fn look(&self, subjects: &[Arc<Subject>], claim: Claim) -> Option<Box<Refusal>> {
-        let counts_here = self.shared.get().is_none_or(|shared| !shared.is_up());
         let mut entry = Entry {
             claim,
             now: self.now(),
-            check: Some(if counts_here { self.share() } else { 1 }),
+            check: Some(self.share_in_use()),
             tell: &|| false,
             standing: Standing::default(),
             refused: None,
             warnings: Vec::new(),
         };
-        entry.look_at(subjects);
+        entry.look_at(&places(subjects.to_vec()));
         let Entry { refused, standing, .. } = entry;
         refused.map(|refused| Box::new(Refusal { refused, standing }))
+    }
+
+    /// Of how many parts of the limits this instance has one now: of all, as long as a store counts.
+    fn share_in_use(&self) -> u64 {
+        let counts_here = self.shared.get().is_none_or(|shared| !shared.is_up());
+        if counts_here { self.share() } else { 1 }
     }
 }

@@ -46,7 +46,7 @@ pub use standing::Standing;
 pub(crate) use status::LimitsCollector;
 pub use status::{StoreStatus, SubjectStatus};
 pub use strangers::Strangers;
-pub use subject::{Kind, MeterUsage, Refused, Subject};
+pub use subject::{Kind, MeterUsage, Preview, Refused, Subject};
 
 use crate::clock::Time;
 use meter::Claim;

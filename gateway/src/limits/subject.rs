@@ -134,6 +134,23 @@ impl Subject {
         shown.collect()
     }
 
+    /// The limits in force, as a request that is expected to use `amounts` meets them.
+    pub(super) fn preview(self: &Arc<Self>, amounts: Amounts, now: u64, share: u64) -> Vec<Preview> {
+        let mut meters = self.meters();
+        let met = meters.iter_mut().filter(|meter| meter.in_force).map(|meter| {
+            meter.advance(now);
+            let takes = amounts.of(meter.rule.what);
+            Preview {
+                subject: self.clone(),
+                rule: Rule { limit: meter.limit(share), ..meter.rule },
+                used: meter.used(),
+                takes,
+                until: meter.check(takes, now, share).err(),
+            }
+        });
+        met.collect()
+    }
+
     /// What requests under way are expected to use, by what.
     pub fn reserved(&self, what: What) -> u64 {
         // All meters of one kind reserve the same.
@@ -156,6 +173,21 @@ pub struct MeterUsage {
     pub booked: u64,
     /// What requests under way are expected to use.
     pub reserved: u64,
+}
+
+/// A limit as a request meets it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Preview {
+    /// Whose limit it is.
+    pub subject: Arc<Subject>,
+    /// The limit; while a store is out of reach, this instance's share of it.
+    pub rule: Rule,
+    /// What was used, and what requests under way are expected to use.
+    pub used: u64,
+    /// What the request would reserve.
+    pub takes: u64,
+    /// When there will be room for it, [`super::NEVER`] if no time helps; `None`: there is.
+    pub until: Option<u64>,
 }
 
 impl PartialEq for Subject {
@@ -230,8 +262,8 @@ impl Entry<'_> {
     }
 
     /// What [`Self::pass`] would say of the request, which counts nowhere for that.
-    pub(super) fn look_at(&mut self, subjects: &[Arc<Subject>]) {
-        for subject in subjects {
+    pub(super) fn look_at(&mut self, places: &[Place]) {
+        for Place { subject, .. } in places {
             let mut meters = subject.meters();
             self.judge(subject, &mut meters);
             meters.iter().for_each(|meter| self.note(subject.kind, meter));

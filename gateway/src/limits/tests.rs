@@ -587,3 +587,62 @@ async fn a_look_counts_nothing_and_says_what_would_be_said() {
         drop(held);
     }
 }
+
+/// A clock that the test moves, in milliseconds since [`T`].
+struct Still(AtomicU64);
+
+impl crate::clock::Clock for Still {
+    fn now(&self) -> std::time::SystemTime {
+        UNIX_EPOCH + Duration::from_millis(T + self.0.load(Relaxed))
+    }
+
+    fn instant(&self) -> std::time::Instant {
+        std::time::Instant::now()
+    }
+}
+
+#[test]
+fn what_is_foreseen_is_what_then_is_and_counts_nothing() {
+    let clock = Arc::new(Still(AtomicU64::new(0)));
+    let limits = Arc::new(Limits::by(Time::of(clock.clone())));
+    let rules = [
+        rule(What::Requests, Period::Sliding(60_000), 8),
+        rule(What::Tokens, Period::Hour, 3_000),
+        rule(What::Concurrent, Period::Total, 3),
+        rule(What::Cost, Period::Hour, 2_000),
+    ];
+    // Both tell of the same hour: of two that refuse as long, the one that was made first is told of.
+    let team = limits.set(Kind::Team, "it", &rules[1..]);
+    let subjects = [limits.set(Kind::Key, "bot", &rules), team];
+    let mut rng = fastrand::Rng::with_seed(7);
+    let (mut held, mut seen) = (Vec::new(), HashSet::new());
+    for step in 0..20_000 {
+        clock.0.fetch_add(rng.u64(..10_000), Relaxed);
+        let wanted = amounts(rng.u64(..800), rng.u64(..400));
+        let foreseen = limits.preview(subjects.to_vec(), wanted);
+        assert_eq!(limits.preview(subjects.to_vec(), wanted), foreseen, "{step}");
+        let kinds: Vec<_> = foreseen.iter().map(|met| (met.subject.kind, met.rule.what)).collect();
+        assert_eq!((kinds.len(), kinds[0], kinds[4]), (7, (Kind::Key, What::Requests), (Kind::Team, What::Tokens)));
+        let full = foreseen.iter().filter_map(|met| met.until).max();
+        let refusal = limits.refusal(&subjects, wanted);
+        match admit(&limits, &[&subjects[0], &subjects[1]], wanted, limits.now()) {
+            Ok(reservation) => {
+                assert!(full.is_none() && refusal.is_none(), "{step}: {foreseen:?}");
+                for (before, after) in foreseen.iter().zip(limits.preview(subjects.to_vec(), wanted)) {
+                    assert_eq!(after.used, before.used + before.takes, "{step}: {before:?}");
+                }
+                held.push(reservation);
+            }
+            Err(refused) => {
+                assert_eq!(refusal.map(|refusal| refusal.refused).as_ref(), Some(&refused.refused), "{step}");
+                assert_eq!(full, Some(refused.refused.until), "{step}: {foreseen:?}");
+                seen.insert((refused.refused.subject.kind, refused.refused.rule.what.as_str()));
+            }
+        }
+        if !held.is_empty() && rng.bool() {
+            let ended = held.swap_remove(rng.usize(..held.len()));
+            ended.settle(wanted);
+        }
+    }
+    assert!(seen.len() >= 4, "hardly any limit was met: {seen:?}");
+}

@@ -17,7 +17,7 @@ use super::exchange::Request;
 use super::reply::Refusal;
 use super::{Exchange, Gateway, plan, step};
 use crate::ledger::UsageSource;
-use crate::limits::{self, Amounts, Kind, Limits, NEVER, Refused, Reservation, Subject, What};
+use crate::limits::{self, Amounts, Kind, Limits, NEVER, Preview, Refused, Reservation, Subject, What};
 use crate::routing::{Taken, Why};
 use crate::snapshot::{Key, Snapshot, Target};
 
@@ -99,6 +99,28 @@ pub fn refuse(limits: &Limits, exchange: &mut Exchange, refusal: &limits::Refusa
     exchange.standing = refusal.standing;
     limits.count_rejection(&refusal.refused);
     tell(&refusal.refused, limits.now())
+}
+
+/// The limits that [`admit`] would check of the request, which counts nowhere for that.
+pub fn preview(exchange: &Exchange) -> Vec<Preview> {
+    let limits = &exchange.snapshot.bounds;
+    limits.preview(subjects(limits, exchange), expected(exchange))
+}
+
+/// What [`admit`] would tell the client; `None`: it would let it in, if need be after a wait.
+pub fn refusal(exchange: &Exchange) -> Option<Refusal> {
+    refusal_for(exchange, expected(exchange))
+}
+
+/// What [`admit_free`] would tell the client.
+pub fn refusal_free(exchange: &Exchange) -> Option<Refusal> {
+    refusal_for(exchange, Amounts::default())
+}
+
+fn refusal_for(exchange: &Exchange, amounts: Amounts) -> Option<Refusal> {
+    let limits = &exchange.snapshot.bounds;
+    let refusal = limits.refusal(&subjects(limits, exchange), amounts)?;
+    Some(tell(&refusal.refused, limits.now()))
 }
 
 /// Whose limits the request must keep within.

@@ -2,7 +2,7 @@
 //!
 //! [`explain`] gives an exchange its plan as the live path does and reads the [`Explanation`] off it. The live path answers
 //! with it where a client sends `x-gateway-explain: 1` ([`answer`]); the command line has [`Offline`]. Nothing moves by it: no
-//! turn, no state of a target. An explanation holds no secret and nothing of the prompt.
+//! turn, no state of a target, no count of a limit. An explanation holds no secret and nothing of the prompt.
 
 mod offline;
 mod read;
@@ -19,12 +19,12 @@ use pingora_proxy::Session;
 
 pub use offline::{Offline, OfflineError};
 pub use said::{
-    AnsweredBy, Cache, Candidate, Clocks, Explanation, LeftOut, Limits, Model, PluginStep, Refused, Retry, RuleStep,
-    Tokens,
+    Amount, AnsweredBy, Cache, Candidate, Clocks, Explanation, LeftOut, Limit, Model, PluginStep, Refused, Retry,
+    RuleStep, Tokens,
 };
 
 use super::plan::{self, Planner};
-use super::{Exchange, Gateway, cached, reply};
+use super::{Exchange, Gateway, cached, limit, reply};
 use crate::config::Right;
 use crate::continuity::Continuity;
 use crate::routing::rules::{Rule, Verdict};
@@ -80,9 +80,20 @@ pub fn explain(
         false => plan::plan(header, body, exchange, &mut planner),
     };
     let counts = matches!(planned, Ok(plan::Next::Count));
-    let cache = (exchange.request.is_some() && !counts).then(|| Cache::new(cached::judge(header, exchange), exchange));
+    let judged = (exchange.request.is_some() && !counts).then(|| cached::judge(header, exchange));
+    let limits = judged.is_some().then(|| read::limits(exchange));
+    // A live request is counted before the cache is asked, and targets are chosen behind that.
+    let refused_free = judged.as_ref().is_some_and(Result::is_ok).then(|| limit::refusal_free(exchange)).flatten();
+    let planned = match refused_free {
+        Some(refusal) => Err(refusal),
+        None => planned.and_then(|next| match judged.as_ref().and_then(|_| limit::refusal(exchange)) {
+            Some(refusal) => Err(refusal),
+            None => Ok(next),
+        }),
+    };
+    let cache = judged.map(|judged| Cache::new(judged, exchange));
     let asked = exchange.request.as_ref().map(|request| plan::asked(&header.headers, exchange, request, &planner));
-    Explanation { cache, ..read::explanation(exchange, continuity, asked.as_ref(), planned, named, rules) }
+    Explanation { cache, limits, ..read::explanation(exchange, continuity, asked.as_ref(), planned, named, rules) }
 }
 
 #[cfg(test)]

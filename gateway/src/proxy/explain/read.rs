@@ -11,13 +11,14 @@ use bytes::Bytes;
 use pingora_http::RequestHeader;
 
 use super::said::{
-    AnsweredBy, Candidate, Explanation, LeftOut, Model, PluginStep, Refused, Retry, RuleStep, Tokens, millis,
+    AnsweredBy, Candidate, Explanation, LeftOut, Limit, Model, PluginStep, Refused, Retry, RuleStep, Tokens, millis,
 };
 use crate::config::RetryOn;
 use crate::continuity::Continuity;
 use crate::health::{Availability, State};
 use crate::proxy::encode::{AnswerWay, Encoded, encode};
 use crate::proxy::exchange::{Exchange, Request};
+use crate::proxy::limit;
 use crate::proxy::plan::{Next, scan};
 use crate::proxy::reply::Refusal;
 use crate::proxy::route::facts;
@@ -56,6 +57,12 @@ impl Named {
     }
 }
 
+/// The limits that the request, which is known, comes to.
+pub fn limits(exchange: &Exchange) -> Vec<Limit> {
+    let now = exchange.snapshot.bounds.now();
+    limit::preview(exchange).iter().map(|met| Limit::new(met, now)).collect()
+}
+
 /// The explanation of an exchange after `planned`; `asked` is what its strategy was told of the request.
 pub fn explanation(
     exchange: &Exchange,
@@ -82,7 +89,8 @@ pub fn explanation(
         left_out.extend(exchange.plan.left_out().iter().map(|left_out| said_of_left_out(left_out, asked.now)));
     }
     let first = candidates.iter().find(|candidate| candidate.cannot.is_none() && !candidate.spare);
-    let target = first.map(|candidate| format!("{}/{}", candidate.provider, candidate.model));
+    let target =
+        first.filter(|_| planned.is_ok()).map(|candidate| format!("{}/{}", candidate.provider, candidate.model));
     let (answered_by, refused) = match planned {
         Ok(Next::Count) => (AnsweredBy::Gateway, None),
         Ok(Next::Ask) if target.is_some() => (AnsweredBy::Target, None),

@@ -1,7 +1,9 @@
 //! An explanation as it is told: times in milliseconds, money in US dollars as exact decimals, null for what is not known.
 
+use std::fmt;
 use std::time::Duration;
 
+use ai_gateway_providers::price::Dollars;
 use serde::Serialize;
 
 use crate::cache::Terms;
@@ -9,6 +11,7 @@ use crate::cache::key::Scope;
 use crate::cache::policy::Bypass;
 use crate::config::TimeoutsConfig;
 use crate::health::State;
+use crate::limits::{Kind, NEVER, Preview, What};
 use crate::proxy::Exchange;
 use crate::routing::Behind;
 use crate::routing::rules::{Rule, Verdict};
@@ -50,8 +53,9 @@ pub struct Explanation {
     pub expected: Option<Tokens>,
     /// Whether the request would use the cache. Null: there is no model for it.
     pub cache: Option<Cache>,
-    /// Limits and budget of the key. Null: this version enforces none.
-    pub limits: Option<Limits>,
+    /// The limits and budgets that it is checked against, by kind and name. Null: there is no model for it, or the gateway
+    /// answers by itself.
+    pub limits: Option<Vec<Limit>>,
 }
 
 /// Who would answer a request.
@@ -206,7 +210,7 @@ pub struct LeftOut {
     pub provider: String,
     /// The provider's own name of the model.
     pub model: String,
-    /// A fixed word: `unusable`, `resting`, `drained`, `probed` or `enough`.
+    /// A fixed word: `unusable`, `resting`, `drained`, `probed`, `limited` or `enough`.
     pub by: &'static str,
     /// The same for people.
     pub detail: String,
@@ -263,6 +267,66 @@ impl Cache {
     }
 }
 
-/// What limits and a budget say to a request.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-pub enum Limits {}
+/// A limit or a budget as the request meets it, which counts nowhere for that. With a store that several instances share: by
+/// what this one has counted.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Limit {
+    /// Whose it is: `global`, `key`, `team`, `tag` or `model`.
+    pub kind: Kind,
+    /// The name of that key, team, tag or model; empty for `global`.
+    pub name: String,
+    /// What is counted: `requests`, `tokens`, `concurrent` or `budget`.
+    pub what: &'static str,
+    /// In which time: `hour`, `day`, `week` or `month` of the calendar, `total`, or a length such as `1m`. Null for `concurrent`.
+    pub per: Option<String>,
+    /// The most.
+    pub limit: Amount,
+    /// What was used, and what requests under way are expected to use.
+    pub used: Amount,
+    /// What the request would reserve of it, if it gets no answer of the cache.
+    pub takes: Amount,
+    /// Whether it has no room for the request, which is refused, or waits where `[limits] wait` lets it.
+    pub refuses: bool,
+    /// When there will be room for it. Null: there is, or no time helps.
+    pub room_in_ms: Option<u64>,
+}
+
+/// So much of what a limit counts.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(untagged)]
+pub enum Amount {
+    /// Requests or tokens: a number.
+    Count(u64),
+    /// Of a budget: US dollars, as an exact decimal.
+    Usd(String),
+}
+
+impl Limit {
+    pub(super) fn new(met: &Preview, now: u64) -> Self {
+        let what = met.rule.what;
+        let amount = |amount| match what {
+            What::Cost => Amount::Usd(Dollars(amount).to_string()),
+            What::Requests | What::Tokens | What::Concurrent => Amount::Count(amount),
+        };
+        Self {
+            kind: met.subject.kind,
+            name: met.subject.name.to_string(),
+            what: what.as_str(),
+            per: (what != What::Concurrent).then(|| met.rule.period.to_string()),
+            limit: amount(met.rule.limit),
+            used: amount(met.used),
+            takes: amount(met.takes),
+            refuses: met.until.is_some(),
+            room_in_ms: met.until.filter(|until| *until < NEVER).map(|until| until.saturating_sub(now)),
+        }
+    }
+}
+
+impl fmt::Display for Amount {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Count(count) => count.fmt(f),
+            Self::Usd(dollars) => dollars.fmt(f),
+        }
+    }
+}
