@@ -430,7 +430,9 @@ async fn an_open_admin_api_is_closed_to_browsers() {
 
 #[test]
 fn the_command_line_makes_keys() {
-    let made = run_to_end(&["key", "new", "support \"bot\""], "", &[]);
+    let refused = run_to_end(&["key", "new", "support \"bot\""], "", &[]);
+    assert_eq!((refused.code, refused.stdout.as_str()), (Some(2), ""), "{refused:?}");
+    let made = run_to_end(&["key", "new", "support.bot@acme"], "", &[]);
     assert_eq!(made.code, Some(0), "{made:?}");
     let (key, toml) = made.stdout.split_once("\n\n").unwrap();
     assert!(key.starts_with("gw-") && key.len() == 46, "{key}");

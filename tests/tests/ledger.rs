@@ -161,7 +161,7 @@ async fn without_a_ledger_nothing_is_kept_and_that_is_said() {
     );
     let outcome = run_to_end(&["run", "--config", "{config}"], &config, &[]);
     assert_eq!(outcome.code, Some(1));
-    assert!(outcome.stderr.contains("the ledger cannot be used"), "{outcome:?}");
+    assert!(outcome.stderr.contains("ledger.path: ") && outcome.stderr.contains("/file`"), "{outcome:?}");
 }
 
 /// Sends a request on a connection of its own. Says if the whole answer came: the gateway may be killed at any moment.

@@ -37,10 +37,15 @@ impl GatewayHost {
         *self.coming.lock().unwrap_or_else(PoisonError::into_inner) = coming;
     }
 
-    /// Why a model was not asked, as soon as one is not.
+    /// Why a model was not asked, if one was not.
+    pub fn refusal(&self) -> Option<&Refusal> {
+        self.refusal.get().map(|refusal| &**refusal)
+    }
+
+    /// The same, as soon as one is not.
     pub async fn refused(&self) -> &Refusal {
         loop {
-            if let Some(refusal) = self.refusal.get() {
+            if let Some(refusal) = self.refusal() {
                 return refusal;
             }
             self.refused.notified().await;

@@ -113,10 +113,13 @@ async fn ask_all(
         );
         let called = tokio::select! {
             biased;
-            refusal = run.host.refused() => {
-                return Ok(Decided::Refuse(limit::refuse(&gateway.limits, exchange, refusal)));
-            }
-            called = called => called?,
+            refusal = run.host.refused() => Err(refusal),
+            // One with a thread of its own may hear of the refusal, and end, before this task does.
+            called = called => run.host.refusal().map_or(Ok(called), Err),
+        };
+        let called = match called {
+            Ok(called) => called?,
+            Err(refusal) => return Ok(Decided::Refuse(limit::refuse(&gateway.limits, exchange, refusal))),
         };
         let Some((view, verdict)) = called else { continue };
         match verdict {
