@@ -1,5 +1,5 @@
 //! What an answer consumed. [`Usage`] is the one shape that limits, prices and metrics read; the providers' own shapes
-//! are converted to it in `report` and nowhere else, read from a [`Tree`](tree::Tree).
+//! are converted to it in `report` and nowhere else, read from a tree that borrows from their text (`tree`).
 
 pub(crate) mod report;
 pub(crate) mod tree;

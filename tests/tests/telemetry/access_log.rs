@@ -100,5 +100,9 @@ fn a_file_that_cannot_be_written_is_told_at_the_start() {
                   [access_log]\nto = \"file:no/such/folder/access.log\"\n";
     let outcome = run_to_end(&["run", "--config", "{config}"], config, &[]);
     assert_eq!(outcome.code, Some(1), "{outcome:?}");
-    assert!(outcome.stderr.contains("access_log.to: `") && outcome.stderr.contains("no/such/folder/access.log`: No such file"), "{outcome:?}");
+    assert!(
+        outcome.stderr.contains("access_log.to: `")
+            && outcome.stderr.contains("no/such/folder/access.log`: No such file"),
+        "{outcome:?}"
+    );
 }
