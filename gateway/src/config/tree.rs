@@ -238,6 +238,7 @@ const SHOWN: &[&str] = &[
     "dialect",
     "dialects",
     "drain",
+    "engine",
     "every",
     "expires",
     "failures",
