@@ -23,6 +23,7 @@ pub(super) fn decode<'a>(body: &'a [u8], maker: &Maker<'_>) -> Result<Response<'
     let opaque = |data| Opaque::made_by(OWN, Some(maker.provider), data);
     let mut extras = rest;
     extras.extend(output.message.rest.into_iter().chain(output.rest));
+    drop_own(&mut extras);
     let mut response = Response::new(OWN);
     response.model = Some(maker.model.to_owned().into());
     response.usage = usage.and_then(|usage| read_usage(&usage));
@@ -34,6 +35,13 @@ pub(super) fn decode<'a>(body: &'a [u8], maker: &Maker<'_>) -> Result<Response<'
     });
     response.extras = extras;
     Ok(response)
+}
+
+/// What an answer says itself under these names is no extra, in whatever part of it a server puts it: written again, it would stand
+/// there twice.
+pub(super) fn drop_own(extras: &mut Extras<'_>) {
+    const OWN_FIELDS: [&str; 5] = ["output", "stopReason", "usage", "metrics", "serviceTier"];
+    extras.retain(|(name, _)| !OWN_FIELDS.contains(&&**name));
 }
 
 pub(super) fn read_usage(usage: &Json<'_>) -> Option<Usage> {

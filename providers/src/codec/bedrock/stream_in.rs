@@ -145,7 +145,8 @@ impl Answer {
                 self.stop(reason.as_deref().unwrap_or("end_turn"), rest, sink);
             }
             "metadata" => {
-                let wire::Metadata { usage, metrics: _, tier, padding: _, rest } = read_answer(payload)?;
+                let wire::Metadata { usage, metrics: _, tier, padding: _, mut rest } = read_answer(payload)?;
+                answer::drop_own(&mut rest);
                 if let Some(usage) = usage.and_then(|usage| answer::read_usage(&usage)) {
                     sink(Event::Usage(usage));
                 }
@@ -171,7 +172,8 @@ impl Answer {
         }
     }
 
-    fn stop(&mut self, reason: &str, extras: Extras<'_>, sink: Sink<'_>) {
+    fn stop(&mut self, reason: &str, mut extras: Extras<'_>, sink: Sink<'_>) {
+        answer::drop_own(&mut extras);
         for block in self.blocks.drain(..) {
             end_block(block, sink);
         }

@@ -91,6 +91,21 @@ fn the_end_is_the_stop_and_the_metadata_or_the_bodys_end() {
     assert_eq!(response.choices[0].blocks.len(), 2);
 }
 
+/// Found by the fuzzer: an answer written from it had two `usage`.
+#[test]
+fn what_an_answer_says_itself_is_no_extra_in_another_event() {
+    let stop =
+        ("messageStop", r#"{"stopReason":"end_turn","usage":{"inputTokens":9},"serviceTier":{"type":"flex"},"new":1}"#);
+    for events in [[START, stop, METADATA], [START, METADATA, stop]] {
+        let response = read(&frames(&events)).unwrap();
+        let names: Vec<&str> =
+            response.extras.iter().map(|(name, _)| &**name).filter(|name| *name != "trace").collect();
+        assert_eq!(names, ["new"]);
+        let body = codec(OWN).encode_response(&response, &testing::client(), &mut Losses::default());
+        assert_eq!(String::from_utf8_lossy(&body).matches("\"usage\"").count(), 1);
+    }
+}
+
 #[test]
 fn what_is_damaged_or_unreadable_is_an_error() {
     let mut body = frames(&[START, ("contentBlockDelta", r#"{"contentBlockIndex":0,"delta":{"text":"Hi"}}"#), STOP]);
