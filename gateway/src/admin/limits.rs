@@ -4,7 +4,7 @@ use http::{Response, StatusCode};
 use serde_json::{Value, json};
 
 use super::json as answer;
-use crate::limits::{Limits, MeterUsage, SubjectStatus, What};
+use crate::limits::{Limits, MeterUsage, SubjectStatus};
 
 /// What `/health/ready` says while the store is out of reach.
 pub const ALONE: &str = "the store is out of reach: limits are counted by each instance, with its share of them, and keys changed elsewhere are not known";
@@ -25,6 +25,5 @@ fn subject(status: &SubjectStatus) -> Value {
 /// Money is in whole pico-dollars.
 fn limit(usage: &MeterUsage) -> Value {
     let MeterUsage { rule, booked, reserved } = usage;
-    let per = (rule.what != What::Concurrent).then(|| rule.period.to_string());
-    json!({ "what": rule.what.as_str(), "per": per, "limit": rule.limit, "used": booked, "reserved": reserved })
+    json!({ "what": rule.what.as_str(), "per": rule.per(), "limit": rule.limit, "used": booked, "reserved": reserved })
 }

@@ -118,8 +118,7 @@ fn rerate(file: &Path, from: i64, to: i64) -> Result<(), String> {
     ))
 }
 
-/// What a record costs by the prices of `config`, in pico-dollars: those of the target that it went to, if it is still there,
-/// or else those of its provider's model.
+/// What a record costs by the prices of `config`, in pico-dollars.
 fn price(config: &Config, record: &Record<'_>) -> Option<u64> {
     match record.kind {
         // The whole call is on the record of who made it, with all of its usage, however its cost was divided.
@@ -130,14 +129,8 @@ fn price(config: &Config, record: &Record<'_>) -> Option<u64> {
         _ => {}
     }
     let (provider, upstream) = (record.provider.as_deref()?, record.upstream_model.as_deref()?);
-    let model = record.model.as_deref().and_then(|name| config.model(name));
-    let targets = model.iter().flat_map(|model| &model.targets);
-    let mut known = targets.filter(|target| target.provider == provider && target.model == upstream);
-    let price = match known.next() {
-        Some(target) => target.known.price.clone(),
-        None => config.prices.of(config.providers.get(provider)?, upstream).price,
-    };
-    price?.cost(&record.usage, record.service_tier.as_deref()).total()
+    let price = config.price_of(record.model.as_deref(), provider, upstream)?;
+    price.cost(&record.usage, record.service_tier.as_deref()).total()
 }
 
 fn table(report: &Report) -> String {

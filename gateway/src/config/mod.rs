@@ -47,7 +47,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use ai_gateway_plugins::Registry;
-use ai_gateway_providers::price::Model;
+use ai_gateway_providers::price::{Model, Price};
 use ai_gateway_providers::{Dialect, Own};
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -304,6 +304,18 @@ impl Config {
         let (provider, model) = name.split_once('/')?;
         let known = self.prices.of(self.providers.get(provider)?, model);
         (!model.is_empty()).then(|| Cow::Owned(ModelConfig::direct(name, provider, model, known)))
+    }
+
+    /// The price of what a client got who asked for `model`: that of the target which it went to, `upstream` of `provider`, if that
+    /// is still there, or else that of its provider's model.
+    pub fn price_of(&self, model: Option<&str>, provider: &str, upstream: &str) -> Option<Price> {
+        let model = model.and_then(|name| self.model(name));
+        let targets = model.iter().flat_map(|model| &model.targets);
+        let mut known = targets.filter(|target| target.provider == provider && target.model == upstream);
+        match known.next() {
+            Some(target) => target.known.price.clone(),
+            None => self.prices.of(self.providers.get(provider)?, upstream).price,
+        }
     }
 }
 

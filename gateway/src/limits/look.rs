@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use super::meter::{Claim, WHILE_OTHERS_RUN};
 use super::subject::{Entry, places};
-use super::{Amounts, Limits, Preview, Refusal, Standing, Subject};
+use super::{Amounts, Limits, Preview, Refusal, Subject};
 
 impl Limits {
     /// Why a request that is expected to use `amounts` would be refused by `subjects` now; `None`: it would be let in, or wait
@@ -34,15 +34,7 @@ impl Limits {
     }
 
     fn look(&self, subjects: &[Arc<Subject>], claim: Claim) -> Option<Box<Refusal>> {
-        let mut entry = Entry {
-            claim,
-            now: self.now(),
-            check: Some(self.share_in_use()),
-            tell: &|| false,
-            standing: Standing::default(),
-            refused: None,
-            warnings: Vec::new(),
-        };
+        let mut entry = Entry::new(claim, self.now(), Some(self.share_in_use()), &|| false);
         entry.look_at(&places(subjects.to_vec()));
         let Entry { refused, standing, .. } = entry;
         refused.map(|refused| Box::new(Refusal { refused, standing }))
@@ -50,7 +42,6 @@ impl Limits {
 
     /// Of how many parts of the limits this instance has one now: of all, as long as a store counts.
     fn share_in_use(&self) -> u64 {
-        let counts_here = self.shared.get().is_none_or(|shared| !shared.is_up());
-        if counts_here { self.share() } else { 1 }
+        if self.store_in_reach().is_some() { 1 } else { self.share() }
     }
 }

@@ -55,6 +55,11 @@ pub struct Rule {
 }
 
 impl Rule {
+    /// In which time it counts, as it is told; `None` for [`What::Concurrent`].
+    pub fn per(&self) -> Option<String> {
+        (self.what != What::Concurrent).then(|| self.period.to_string())
+    }
+
     /// Whether both count the same in the same time: a subject has one meter for them.
     pub(super) fn counts_as(&self, other: &Self) -> bool {
         self.what == other.what && self.period == other.period

@@ -163,8 +163,7 @@ impl Limits {
         claim: Claim,
     ) -> Result<Reservation, Box<Refusal>> {
         let places = places(subjects);
-        if let Some(shared) = self.shared.get()
-            && shared.is_up()
+        if let Some(shared) = self.store_in_reach()
             && !places.is_empty()
         {
             return shared.admit(self, places, claim).await;
@@ -184,16 +183,8 @@ impl Limits {
         check: Option<u64>,
         now: u64,
     ) -> Result<Reservation, Box<Refusal>> {
-        let tell = self.shared.get().is_some();
-        let mut entry = Entry {
-            claim,
-            now,
-            check,
-            tell: &|| tell,
-            standing: Standing::default(),
-            refused: None,
-            warnings: Vec::new(),
-        };
+        let tell = || self.shared.get().is_some();
+        let mut entry = Entry::new(claim, now, check, &tell);
         entry.pass(&mut places);
         if let Some(shared) = self.shared.get() {
             places.iter().for_each(|place| shared.queue(&place.subject));
@@ -254,6 +245,11 @@ impl Limits {
     /// When a target's own limits have room for a request; `None`: now.
     pub fn full_until(&self, target: &Subject, amounts: Amounts, now: u64) -> Option<u64> {
         target.check(amounts, now, self.share()).err()
+    }
+
+    /// The store that counts for several instances, as long as it can be asked.
+    fn store_in_reach(&self) -> Option<&Arc<Shared>> {
+        self.shared.get().filter(|shared| shared.is_up())
     }
 
     /// Of how many parts of the limits this instance has one when it counts alone.

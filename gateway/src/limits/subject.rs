@@ -241,7 +241,11 @@ pub(super) struct Entry<'a> {
     pub(super) warnings: Vec<(Arc<Subject>, Rule)>,
 }
 
-impl Entry<'_> {
+impl<'a> Entry<'a> {
+    pub(super) fn new(claim: Claim, now: u64, check: Option<u64>, tell: &'a dyn Fn() -> bool) -> Self {
+        Self { claim, now, check, tell, standing: Standing::default(), refused: None, warnings: Vec::new() }
+    }
+
     /// Checks the request against all subjects, in the order of [`places`], and counts it at all of them, or, if one refuses
     /// it, at none. All are locked meanwhile, so that no request is refused for another that is refused itself.
     pub(super) fn pass(&mut self, places: &mut [Place]) {

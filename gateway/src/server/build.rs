@@ -20,7 +20,7 @@ use crate::ledger::{Ledger, Record};
 use crate::net::dns::Resolver;
 use crate::net::prebound::Prebound;
 use crate::proxy::{BufferBudget, Calls, Chain, Drains, Gateway, Probing};
-use crate::snapshot::{BuildError, Model, Snapshot, Target};
+use crate::snapshot::{BuildError, Snapshot};
 use crate::telemetry::{OpenedLog, Telemetry, TelemetryService};
 
 /// A gateway and what belongs to it.
@@ -60,26 +60,19 @@ pub struct Next {
 pub fn build(config: &Config, mock: Option<SocketAddr>, time: Time) -> Result<Built, StartError> {
     let built = build_heir(config, mock, time)?;
     if let Some(ledger) = &built.gateway.ledger {
-        let snapshot = built.gateway.current.load_full();
-        ledger.restore(&built.gateway.limits, move |record| known_cost(&snapshot, record), RESTORE);
+        let config = config.clone();
+        ledger.restore(&built.gateway.limits, move |record| known_cost(&config, record), RESTORE);
     }
     Ok(built)
 }
 
 /// What is known, in pico-dollars, of what a record cost that has no cost because something of it has no price. It is what the
 /// budgets of the process that booked it have counted, if prices are the same.
-fn known_cost(snapshot: &Snapshot, record: &Record<'_>) -> u64 {
+fn known_cost(config: &Config, record: &Record<'_>) -> u64 {
     let (Some(provider), Some(upstream)) = (record.provider.as_deref(), record.upstream_model.as_deref()) else {
         return 0;
     };
-    let named = record.model.as_deref().and_then(|name| snapshot.model(name));
-    let direct = || snapshot.model(&format!("{provider}/{upstream}"));
-    let of = |model: Arc<Model>| {
-        let is_it = |target: &&Arc<Target>| *target.provider.name == *provider && *target.model == *upstream;
-        model.targets.iter().find(is_it).cloned()
-    };
-    let target = named.and_then(of).or_else(|| direct().and_then(of));
-    let price = target.as_ref().and_then(|target| target.known.price.as_ref()).filter(|_| record.costs());
+    let price = config.price_of(record.model.as_deref(), provider, upstream).filter(|_| record.costs());
     let cost = price.map(|price| price.cost(&record.usage, record.service_tier.as_deref())).unwrap_or_default();
     // What has a whole price by now had none then: its budgets counted nothing.
     cost.unpriced.map_or(0, |_| cost.known())

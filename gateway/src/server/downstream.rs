@@ -68,10 +68,8 @@ impl Downstream {
 impl ServerApp for Downstream {
     async fn process_new(self: &Arc<Self>, mut connection: Stream, shutdown: &ShutdownWatch) -> Option<Stream> {
         // With TLS the handshake has told.
-        if connection.get_ssl_digest().is_some() {
-            return self.proxy.process_new(connection, shutdown).await;
-        }
-        if speaks_http2(&mut connection, CLIENT_PATIENCE).await? {
+        let told = connection.get_ssl_digest().is_some();
+        if told || speaks_http2(&mut connection, CLIENT_PATIENCE).await? {
             return self.proxy.process_new(connection, shutdown).await;
         }
         self.http1(connection, shutdown).await;
@@ -117,20 +115,19 @@ mod tests {
     #[tokio::test]
     async fn the_first_bytes_tell_and_stay() {
         for (text, http2) in [
-            ("GET / HTTP/1.0\r\n\r\n", false),
-            ("P", false),
-            ("POST / HTTP/1.1\r\n\r\n", false),
-            ("PRI / HTTP/1.1\r\n\r\n and no more", false),
-            ("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\nframes", true),
+            ("GET / HTTP/1.0\r\n\r\n", Some(false)),
+            ("P", None),
+            ("POST / HTTP/1.1\r\n\r\n", Some(false)),
+            ("PRI / HTTP/1.1\r\n\r\n and no more", Some(false)),
+            ("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\nframes", Some(true)),
         ] {
             let (mut client, mut server) = pair().await;
             client.write_all(text.as_bytes()).await.unwrap();
             client.shutdown().await.unwrap();
-            let told = speaks_http2(&mut server, CLIENT_PATIENCE).await;
-            assert_eq!(told, (text.len() > 1).then_some(http2), "{text:?}");
+            assert_eq!(speaks_http2(&mut server, CLIENT_PATIENCE).await, http2, "{text:?}");
             let mut read = String::new();
             server.read_to_string(&mut read).await.unwrap();
-            assert!(text.len() == 1 || read == text, "{read:?} of {text:?}");
+            assert!(http2.is_none() || read == text, "{read:?} of {text:?}");
         }
     }
 

@@ -7,7 +7,6 @@ use serde::Serialize;
 use super::{Control, Source};
 use crate::admin::reasons;
 use crate::health::{CredentialStatus, State, TargetStatus};
-use crate::limits::What;
 
 /// Limits and budgets of which so many percent are used are near.
 const NEAR: u64 = 80;
@@ -190,7 +189,7 @@ impl Control {
                     kind: subject.kind.as_str(),
                     name: subject.name.to_string(),
                     what: usage.rule.what.as_str(),
-                    per: (usage.rule.what != What::Concurrent).then(|| usage.rule.period.to_string()),
+                    per: usage.rule.per(),
                     used_percent,
                 });
             }

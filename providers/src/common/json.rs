@@ -9,6 +9,8 @@ use serde::{Serialize, Serializer};
 use serde_json::Value;
 use serde_json::value::RawValue;
 
+use crate::usage::tree::Tree;
+
 /// Raw, well-formed JSON. Two of them are equal when they mean the same.
 #[derive(Clone)]
 pub struct Json<'a>(Cow<'a, RawValue>);
@@ -63,6 +65,11 @@ impl<'a> Json<'a> {
     #[must_use]
     pub fn to_value(&self) -> Value {
         self.read().unwrap_or(Value::Null)
+    }
+
+    /// As a tree that borrows from it; for small pieces only.
+    pub(crate) fn to_tree(&self) -> Tree<'_> {
+        self.read().unwrap_or_default()
     }
 
     /// Whether it is an object.

@@ -232,7 +232,7 @@ fn read_gemini(body: &[u8]) -> Result<(Vec<Image<'_>>, Option<Usage>), ApiError>
     // Thinking models draw drafts, too.
     let parts = candidates.into_iter().flat_map(|candidate| candidate.content.parts).filter(|part| !part.thought);
     let images = parts.filter_map(|part| Some((part.data?.data?, None))).collect();
-    let report = usage.map(|usage| Report::read(Dialect::Gemini, Operation::Images, &usage.read().unwrap_or_default()));
+    let report = usage.map(|usage| Report::read(Dialect::Gemini, Operation::Images, &usage.to_tree()));
     Ok((images, report.and_then(|report| report.usage())))
 }
 

@@ -176,18 +176,11 @@ impl Shared {
             let refused = Refused { subject: subject.clone(), rule: *rule, until };
             return Err(Box::new(Refusal { refused, standing }));
         }
-        let mut entry = Entry {
-            claim,
-            now,
-            check: None,
-            // If the store was lost meanwhile, what it just counted is told to it anew, under the next lease.
-            tell: &|| self.epoch.load(Ordering::Acquire) != epoch,
-            standing,
-            refused: None,
-            warnings: Vec::new(),
-        };
+        // If the store was lost meanwhile, what it just counted is told to it anew, under the next lease.
+        let tell = || self.epoch.load(Ordering::Acquire) != epoch;
+        let mut entry = Entry { standing, ..Entry::new(claim, now, None, &tell) };
         entry.pass(&mut places);
-        if self.epoch.load(Ordering::Acquire) != epoch {
+        if tell() {
             places.iter().for_each(|place| self.queue(&place.subject));
         }
         limits.finish(entry, places)

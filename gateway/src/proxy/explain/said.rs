@@ -312,7 +312,7 @@ impl Limit {
             kind: met.subject.kind,
             name: met.subject.name.to_string(),
             what: what.as_str(),
-            per: (what != What::Concurrent).then(|| met.rule.period.to_string()),
+            per: met.rule.per(),
             limit: amount(met.rule.limit),
             used: amount(met.used),
             takes: amount(met.takes),

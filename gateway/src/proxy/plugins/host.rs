@@ -1,13 +1,13 @@
 //! What plugins may ask of the gateway.
 
 use std::fmt;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use ai_gateway_plugins::{Host, HostError, async_trait};
 use ai_gateway_providers::Operation;
 use bytes::Bytes;
-use tokio::sync::Notify;
+use tokio::sync::SetOnce;
 
 use crate::limits::Refusal;
 use crate::proxy::limit::Coming;
@@ -22,14 +22,13 @@ pub struct GatewayHost {
     /// The request that is not let in yet; `None`: it is.
     coming: Mutex<Option<Coming>>,
     /// Why nothing is asked for it.
-    refusal: OnceLock<Box<Refusal>>,
-    refused: Notify,
+    refusal: SetOnce<Box<Refusal>>,
 }
 
 impl GatewayHost {
     /// For the plugins of a request of `key`'s.
     pub fn new(gateway: Gateway, key: Option<Arc<Key>>) -> Self {
-        Self { gateway, key, coming: Mutex::default(), refusal: OnceLock::new(), refused: Notify::new() }
+        Self { gateway, key, coming: Mutex::default(), refusal: SetOnce::new() }
     }
 
     /// From here on models are asked only if the limits of this request have room for it; `None`: it is not in question.
@@ -44,20 +43,15 @@ impl GatewayHost {
 
     /// The same, as soon as one is not.
     pub async fn refused(&self) -> &Refusal {
-        loop {
-            if let Some(refusal) = self.refusal() {
-                return refusal;
-            }
-            self.refused.notified().await;
-        }
+        self.refusal.wait().await
     }
 
     fn is_refused(&self) -> bool {
         let coming = self.coming.lock().unwrap_or_else(PoisonError::into_inner);
         let refusal = coming.as_ref().and_then(|coming| coming.refusal(&self.gateway.limits));
         refusal.is_some_and(|refusal| {
-            self.refusal.get_or_init(|| refusal);
-            self.refused.notify_one();
+            // The first one is told.
+            drop(self.refusal.set(refusal));
             true
         })
     }

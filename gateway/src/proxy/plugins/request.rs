@@ -129,8 +129,8 @@ async fn ask_all(
         }
         if view.is_changed() && readable && active.entry.needs.body {
             let small = view.json().len() <= exchange.snapshot.limits.max_body;
-            let scan = plan::scan(&view.headers, endpoint, view.json()).ok().filter(|_| small);
-            let Some(scan) = scan else {
+            let scan = small.then(|| plan::scan(&view.headers, endpoint, view.json()));
+            let Some(Ok(scan)) = scan else {
                 active.failed(
                     Hook::Request,
                     &"it made a body that is too large, or no JSON".into(),

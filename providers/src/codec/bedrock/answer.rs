@@ -45,7 +45,7 @@ pub(super) fn drop_own(extras: &mut Extras<'_>) {
 }
 
 pub(super) fn read_usage(usage: &Json<'_>) -> Option<Usage> {
-    Report::read(OWN, Operation::Chat, &usage.read().unwrap_or_default()).usage()
+    Report::read(OWN, Operation::Chat, &usage.to_tree()).usage()
 }
 
 /// The sequence that was met is told to those who ask for it by `additionalModelResponseFieldPaths: ["/stop_sequence"]`.

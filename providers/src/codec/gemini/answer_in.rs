@@ -121,7 +121,7 @@ impl Assembler {
             sink(Event::Start { id, model: Some(model), created });
         }
         if let Some(usage) = usage {
-            self.usage(&usage.read().unwrap_or_default(), sink);
+            self.usage(&usage.to_tree(), sink);
         }
         if let Some(feedback) = feedback {
             if let Some(word) = feedback.to_value()["blockReason"].as_str() {

@@ -251,8 +251,7 @@ pub(super) fn read_answer<'a>(body: &'a [u8], about: &About<'_>) -> Result<Answe
             sets.into_iter().filter_map(|(form, vectors)| Some((form, vectors?))).collect()
         }
     };
-    let report =
-        meta.map(|meta| Report::read(Dialect::Cohere, Operation::Embeddings, &meta.read().unwrap_or_default()));
+    let report = meta.map(|meta| Report::read(Dialect::Cohere, Operation::Embeddings, &meta.to_tree()));
     let of_header = about.input_tokens.map(|tokens| Usage { input: Some(tokens), ..Usage::default() });
     Ok(Answer { id, sets, usage: report.and_then(|report| report.usage()).or(of_header) })
 }

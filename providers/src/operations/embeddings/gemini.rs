@@ -221,8 +221,7 @@ fn write_input(o: &mut Object<'_>, input: &Input<'_>, dimensions: Option<u64>, l
 pub(super) fn read_answer(body: &[u8]) -> Result<Answer<'_>, ApiError> {
     let AnswerBody { embedding, embeddings, usage, rest: _ } = read_body(body)?;
     let vectors = embedding.into_iter().chain(embeddings).filter_map(|values| values.values).collect();
-    let report =
-        usage.map(|usage| Report::read(Dialect::Gemini, Operation::Embeddings, &usage.read().unwrap_or_default()));
+    let report = usage.map(|usage| Report::read(Dialect::Gemini, Operation::Embeddings, &usage.to_tree()));
     Ok(Answer { id: None, sets: vec![(Form::Float, vectors)], usage: report.and_then(|report| report.usage()) })
 }
 

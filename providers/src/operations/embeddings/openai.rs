@@ -229,9 +229,7 @@ pub(super) fn read_answer<'a>(body: &'a [u8], asked: &Asked) -> Result<Answer<'a
     // Answers are in order; an imitator's may not be.
     body.data.sort_by_key(|datum| datum.index);
     let form = asked.forms.first().map_or(Form::Float, |form| form.numbers());
-    let usage = body
-        .usage
-        .map(|usage| Report::read(Dialect::OpenAiChat, Operation::Embeddings, &usage.read().unwrap_or_default()));
+    let usage = body.usage.map(|usage| Report::read(Dialect::OpenAiChat, Operation::Embeddings, &usage.to_tree()));
     Ok(Answer {
         id: body.id,
         sets: vec![(form, body.data.into_iter().filter_map(|datum| datum.embedding).collect())],

@@ -49,8 +49,7 @@ pub(super) fn read(body: &[u8]) -> Result<Answer<'_>, ApiError> {
     let items = results.or(data).or(records).ok_or_else(|| no_answer("results"))?;
     let ranks: Option<Vec<_>> = items.into_iter().map(rank).collect();
     let dialect = if meta.is_some() { Dialect::Cohere } else { Dialect::OpenAiChat };
-    let report =
-        meta.or(usage).map(|usage| Report::read(dialect, Operation::Rerank, &usage.read().unwrap_or_default()));
+    let report = meta.or(usage).map(|usage| Report::read(dialect, Operation::Rerank, &usage.to_tree()));
     Ok(Answer {
         id,
         ranks: ranks.ok_or_else(|| no_answer("scores that can be read"))?,
