@@ -117,7 +117,7 @@ mod tests {
     }
 
     fn read(bytes: &[u8]) -> Vec<u32> {
-        let at = |payload| row::values(payload).unwrap()[0].as_i64().unwrap();
+        let at = |payload| row::read(payload).unwrap().at;
         Frames::new(bytes).map(|payload| (at(payload) - 1_700_000_000_000_000) as u32).collect()
     }
 

@@ -1,7 +1,10 @@
-//! The database: SQLite, one table, one row for each record. Whatever opens it for writing is a thread of the ledger or
-//! the command line, never a request.
+//! The database: SQLite. A record is a row of the table `record`, what it has in common with many others is one of `context`;
+//! whoever reads finds both together in the view `usage`. Whatever opens it for writing is a thread of the ledger or the
+//! command line, never a request.
 
+mod insert;
 mod schema;
+mod select;
 
 use std::path::Path;
 
@@ -9,8 +12,9 @@ use rusqlite::{Connection, TransactionBehavior};
 
 use super::frame::Frames;
 use super::record::Record;
-use super::row::{Insert, SELECT, read, signed, values};
+use super::row::{self, signed};
 use crate::sqlite::OpenError;
+use insert::Insert;
 pub use schema::open_read_only;
 
 /// Why the database did not do it.
@@ -70,12 +74,13 @@ impl Store {
         {
             let mut rows = Insert::new(&transaction)?;
             for payload in frames.by_ref() {
-                match values(payload) {
+                match row::read(payload).map(|row| rows.insert(&row)).transpose()?.flatten() {
                     None => taken.damaged += 1,
-                    Some(values) if rows.insert(values)? => taken.stored += 1,
-                    Some(_) => taken.known += 1,
+                    Some(true) => taken.stored += 1,
+                    Some(false) => taken.known += 1,
                 }
             }
+            rows.end()?;
         }
         transaction.commit()?;
         taken.damaged += u64::from(frames.damaged() > 0);
@@ -83,17 +88,25 @@ impl Store {
     }
 
     /// Deletes records of before `before` (microseconds since 1970), the oldest first and about `limit` at most, so that the
-    /// database is free for others soon. Returns how many.
+    /// database is free for others soon, and contexts that none is left of. Returns how many records.
     ///
     /// # Errors
     /// [`StoreError`].
     pub fn prune(&mut self, before: i64, limit: u32) -> Result<usize, StoreError> {
-        let last = "SELECT at FROM usage ORDER BY at LIMIT 1 OFFSET ?2";
-        let sql = format!("DELETE FROM usage WHERE at < ?1 AND at <= coalesce(({last}), ?1)");
-        Ok(self.db.prepare_cached(&sql)?.execute((before, limit.saturating_sub(1)))?)
+        let transaction = self.db.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let last = "SELECT at FROM record ORDER BY at LIMIT 1 OFFSET ?2";
+        let records = format!("DELETE FROM record WHERE at < ?1 AND at <= coalesce(({last}), ?1)");
+        let gone = transaction.prepare_cached(&records)?.execute((before, limit.saturating_sub(1)))?;
+        // Then no record is left that began before, and those of such a context did.
+        if gone < limit as usize {
+            let contexts = "DELETE FROM context WHERE id IN (SELECT id FROM context WHERE last < ?1 LIMIT ?2)";
+            transaction.prepare_cached(contexts)?.execute((before, limit))?;
+        }
+        transaction.commit()?;
+        Ok(gone)
     }
 
-    /// Up to `limit` records that began in `from..to` and come after `after` (`at`, `id`, `seq`), in that order.
+    /// Up to `limit` records that began in `from..to` and come after `after` (`at`, `id`, `seq`), which did, too; in that order.
     pub(super) fn page(
         &self,
         from: i64,
@@ -101,17 +114,10 @@ impl Store {
         after: Option<&Record<'_>>,
         limit: u32,
     ) -> Result<Vec<Record<'static>>, StoreError> {
-        let start = Record { at: i64::MIN, ..Record::default() };
-        let after = after.unwrap_or(&start);
-        let sql = format!(
-            "{SELECT} WHERE at >= ?1 AND at < ?2 AND (at, id, seq) > (?3, ?4, ?5) ORDER BY at, id, seq LIMIT ?6"
-        );
-        let mut statement = self.db.prepare_cached(&sql)?;
-        let rows = statement.query_map((from, to, after.at, &*after.id, after.seq, limit), read)?;
-        Ok(rows.collect::<Result<_, _>>()?)
+        select::page(&self.db, select::AFTER, after, from, to, limit)
     }
 
-    /// The newest up to `limit` records that began in `from..to` and come before `before`, the newest first.
+    /// The newest up to `limit` records that began in `from..to` and come before `before`, which did, too; the newest first.
     pub(super) fn newest(
         db: &Connection,
         from: i64,
@@ -119,14 +125,7 @@ impl Store {
         before: Option<&Record<'_>>,
         limit: u32,
     ) -> Result<Vec<Record<'static>>, StoreError> {
-        let end = Record { at: i64::MAX, ..Record::default() };
-        let before = before.unwrap_or(&end);
-        let sql = format!(
-            "{SELECT} WHERE at >= ?1 AND at < ?2 AND (at, id, seq) < (?3, ?4, ?5) ORDER BY at DESC, id DESC, seq DESC LIMIT ?6"
-        );
-        let mut statement = db.prepare_cached(&sql)?;
-        let rows = statement.query_map((from, to, before.at, &*before.id, before.seq, limit), read)?;
-        Ok(rows.collect::<Result<_, _>>()?)
+        select::page(db, select::BEFORE, before, to, from, limit)
     }
 
     /// Notes other costs beside those that records were booked with.
@@ -138,7 +137,7 @@ impl Store {
         let transaction = self.db.transaction_with_behavior(TransactionBehavior::Immediate)?;
         {
             let mut update = transaction.prepare_cached(
-                "UPDATE usage SET rerated_cost = ?4, rerated_map = ?5 WHERE at = ?1 AND id = ?2 AND seq = ?3",
+                "UPDATE record SET rerated_cost = ?4, rerated_map = ?5 WHERE at = ?1 AND id = ?2 AND seq = ?3",
             )?;
             for (record, cost) in costs {
                 update.execute((record.at, &*record.id, record.seq, cost.map(signed), price_map))?;
