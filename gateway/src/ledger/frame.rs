@@ -56,7 +56,7 @@ impl<'a> Iterator for Frames<'a> {
 
     fn next(&mut self) -> Option<&'a [u8]> {
         loop {
-            let start = memchr::memmem::find(self.rest, &MARK)?;
+            let start = if self.rest.starts_with(&MARK) { 0 } else { memchr::memmem::find(self.rest, &MARK)? };
             self.passed += start;
             self.rest = self.rest.get(start..)?;
             if let Some((payload, rest)) = split(self.rest)

@@ -4,7 +4,7 @@
 //! format, a byte | length of the record's own part, u32 LE | own part | context: what it has in common with many
 //! ```
 //!
-//! A part is a mask of the columns that have a value, u32 LE, the first one in the lowest bit, and these values, in the order
+//! A part is a mask of the columns that have a value, u64 LE, the first one in the lowest bit, and these values, in the order
 //! of the columns: a number in zigzag and groups of seven bits, a text behind its length. Later versions add columns at the
 //! end of a part, which others pass over. The context comes last: the taker knows it by its bytes.
 
@@ -41,7 +41,8 @@ impl Column {
 
 use Column::{Number, Text as Words};
 
-/// What each record has of its own. The first [`OWN_REQUIRED`] are always there.
+/// What a record has of its own. The first [`OWN_REQUIRED`] are always there, the first [`USUAL`] are in the table `record`, the
+/// others, which most records lack, in `more`.
 pub const OWN: [Column; 25] = [
     Number("at"),
     Words("id"),
@@ -53,6 +54,7 @@ pub const OWN: [Column; 25] = [
     Number("output"),
     Number("reasoning"),
     Number("cost"),
+    Words("customer"),
     Number("cache_write_5m"),
     Number("cache_write_1h"),
     Number("audio_input"),
@@ -65,14 +67,16 @@ pub const OWN: [Column; 25] = [
     Number("characters"),
     Number("images"),
     Number("other_models"),
-    Words("customer"),
     Words("tags"),
     Words("metadata"),
 ];
 const OWN_REQUIRED: u32 = 4;
+/// See [`OWN`].
+pub const USUAL: usize = 11;
 
-/// What is the same for many records. The first [`CONTEXT_REQUIRED`] are always there.
-pub const CONTEXT: [Column; 20] = [
+/// What is the same for many records. The first [`CONTEXT_REQUIRED`] are always there. Of a count that is in `more` it is here that
+/// it is zero, as a provider says of it in each of its answers.
+pub const CONTEXT: [Column; 32] = [
     Words("kind"),
     Words("tags"),
     Number("key_tags"),
@@ -93,6 +97,18 @@ pub const CONTEXT: [Column; 20] = [
     Words("fault"),
     Words("service_tier"),
     Words("price_map"),
+    Number("cache_write_5m"),
+    Number("cache_write_1h"),
+    Number("audio_input"),
+    Number("image_input"),
+    Number("audio_output"),
+    Number("image_output"),
+    Number("audio_input_ms"),
+    Number("search_units"),
+    Number("web_searches"),
+    Number("characters"),
+    Number("images"),
+    Number("other_models"),
 ];
 const CONTEXT_REQUIRED: u32 = 8;
 
@@ -147,6 +163,11 @@ pub fn write(record: &Record<'_>, out: &mut Vec<u8>) {
         images,
         other_models,
     } = usage;
+    #[rustfmt::skip]
+    let rare = [
+        cache_write_5m, cache_write_1h, audio_input, image_input, audio_output, image_output, audio_input_ms, search_units,
+        web_searches, characters, images, other_models,
+    ];
     // A tag of the request's own may be as unique as the request.
     let (of_key, of_request) = tags.split_at((*key_tags).min(tags.len()));
     out.reserve(USUAL_SIZE);
@@ -160,18 +181,15 @@ pub fn write(record: &Record<'_>, out: &mut Vec<u8>) {
     for count in [first_token_us, input, cache_read, output, reasoning, cost] {
         own.count(*count);
     }
-    for count in [cache_write_5m, cache_write_1h, audio_input, image_input, audio_output, image_output] {
-        own.count(*count);
-    }
-    for count in [audio_input_ms, search_units, web_searches, characters, images, other_models] {
-        own.count(*count);
-    }
     own.maybe_text(customer);
+    for count in rare {
+        own.count(count.filter(|count| *count > 0));
+    }
     own.list(of_request);
     own.list(metadata);
     own.end();
     let length = out.len() - start - HEAD;
-    set(out, start + 1, u32::try_from(length).unwrap_or(u32::MAX));
+    set(out, start + 1, u32::try_from(length).unwrap_or(u32::MAX).to_le_bytes());
 
     let mut context = Part::new(out);
     context.text(kind.as_str());
@@ -192,6 +210,9 @@ pub fn write(record: &Record<'_>, out: &mut Vec<u8>) {
     for text in [fault, service_tier, price_map] {
         context.maybe_text(text);
     }
+    for count in rare {
+        context.count(count.filter(|count| *count == 0));
+    }
     context.end();
 }
 
@@ -199,20 +220,20 @@ pub fn write(record: &Record<'_>, out: &mut Vec<u8>) {
 struct Part<'o> {
     out: &'o mut Vec<u8>,
     start: usize,
-    mask: u32,
+    mask: u64,
     /// The bit of the next column.
-    bit: u32,
+    bit: u64,
 }
 
 impl<'o> Part<'o> {
     fn new(out: &'o mut Vec<u8>) -> Self {
         let start = out.len();
-        out.extend_from_slice(&[0; 4]);
+        out.extend_from_slice(&[0; 8]);
         Self { out, start, mask: 0, bit: 1 }
     }
 
     fn end(self) {
-        set(self.out, self.start, self.mask);
+        set(self.out, self.start, self.mask.to_le_bytes());
     }
 
     fn null(&mut self) {
@@ -261,12 +282,10 @@ impl<'o> Part<'o> {
         _ = serde_json::to_writer(&mut *self.out, list);
         // The length in three groups, however small it is.
         let length = self.out.len() - start - 3;
-        if let Some(place) = self.out.get_mut(start..).and_then(<[u8]>::first_chunk_mut) {
-            let [low, ..] = length.to_le_bytes();
-            let [middle, ..] = (length >> 7).to_le_bytes();
-            let [high, ..] = (length >> 14).to_le_bytes();
-            *place = [low | 0x80, middle | 0x80, high & 0x7f];
-        }
+        let [low, ..] = length.to_le_bytes();
+        let [middle, ..] = (length >> 7).to_le_bytes();
+        let [high, ..] = (length >> 14).to_le_bytes();
+        set(self.out, start, [low | 0x80, middle | 0x80, high & 0x7f]);
     }
 
     fn varint(&mut self, mut rest: u64) {
@@ -281,9 +300,9 @@ impl<'o> Part<'o> {
     }
 }
 
-fn set(out: &mut [u8], at: usize, value: u32) {
+fn set<const N: usize>(out: &mut [u8], at: usize, bytes: [u8; N]) {
     if let Some(place) = out.get_mut(at..).and_then(<[u8]>::first_chunk_mut) {
-        *place = value.to_le_bytes();
+        *place = bytes;
     }
 }
 
@@ -319,12 +338,15 @@ pub fn context(part: &[u8]) -> Option<Values<'_, { CONTEXT.len() }>> {
 /// The values of a part; columns of a later version are passed over.
 fn values<'a, const N: usize>(columns: &[Column; N], required: u32, part: &'a [u8]) -> Option<Values<'a, N>> {
     let (mask, mut rest) = part.split_first_chunk()?;
-    let mut mask = u32::from_le_bytes(*mask);
+    let mut mask = u64::from_le_bytes(*mask);
     if mask.trailing_ones() < required {
         return None;
     }
     let mut values = [ValueRef::Null; N];
     for (column, value) in columns.iter().zip(&mut values) {
+        if mask == 0 {
+            break;
+        }
         if mask & 1 == 1 {
             *value = match column {
                 Column::Number(_) => {
@@ -375,6 +397,27 @@ mod tests {
         bytes
     }
 
+    fn zeros() -> Usage {
+        Usage {
+            input: Some(0),
+            cache_read: Some(0),
+            cache_write_5m: Some(0),
+            cache_write_1h: Some(0),
+            audio_input: Some(0),
+            image_input: Some(0),
+            output: Some(0),
+            reasoning: Some(0),
+            audio_output: Some(0),
+            image_output: Some(0),
+            audio_input_ms: Some(0),
+            search_units: Some(0),
+            web_searches: Some(0),
+            characters: Some(0),
+            images: Some(0),
+            other_models: Some(0),
+        }
+    }
+
     /// A row of these two parts.
     fn joined(own: &[u8], context: &[u8]) -> Vec<u8> {
         [&[FORMAT], &(own.len() as u32).to_le_bytes()[..], own, context].concat()
@@ -382,8 +425,8 @@ mod tests {
 
     /// The part with a value more, of the column at `bit`.
     fn longer(part: &[u8], bit: usize, value: &[u8]) -> Vec<u8> {
-        let mask = u32::from_le_bytes(*part.first_chunk().unwrap()) | (1 << bit);
-        [&mask.to_le_bytes(), &part[4..], value].concat()
+        let mask = u64::from_le_bytes(*part.first_chunk().unwrap()) | (1 << bit);
+        [&mask.to_le_bytes(), &part[8..], value].concat()
     }
 
     /// What an older and a newer version write is read: parts without their last columns, and with more.
@@ -401,10 +444,10 @@ mod tests {
         assert_ne!(newer.context, known.context);
 
         let mask = |part: &[u8], last: usize| {
-            (u32::from_le_bytes(*part.first_chunk().unwrap()) & !(1 << (last - 1))).to_le_bytes()
+            (u64::from_le_bytes(*part.first_chunk().unwrap()) & !(1 << (last - 1))).to_le_bytes()
         };
         let (less, other) = (mask(own, OWN.len()), mask(known.context, CONTEXT.len()));
-        let older = joined(&[&less, &own[4..]].concat(), &[&other, &known.context[4..]].concat());
+        let older = joined(&[&less, &own[8..]].concat(), &[&other, &known.context[8..]].concat());
         let older = read(&older).unwrap();
         let without_last = |values: &[ValueRef<'_>]| {
             let (last, others) = values.split_last().unwrap();
@@ -417,10 +460,19 @@ mod tests {
 
     #[test]
     fn there_is_a_place_for_each_column() {
-        let bytes = written(&full(1));
-        let row = read(&bytes).unwrap();
-        assert!(row.own.iter().chain(&context(row.context).unwrap()).all(|value| *value != ValueRef::Null));
+        let (bytes, zeros) = (written(&full(1)), written(&Record { usage: zeros(), ..full(1) }));
         assert!(bytes.len() <= USUAL_SIZE);
+        let [row, zeros] = [&bytes, &zeros].map(|bytes| read(bytes).unwrap());
+        assert!(row.own.iter().all(|value| *value != ValueRef::Null));
+        assert!(context(zeros.context).unwrap().iter().all(|value| *value != ValueRef::Null));
+        // Each count that may be in `more` is in one of them.
+        let of_more = |row: &Row<'_>| {
+            let all: Vec<_> = row.own[USUAL..].iter().chain(&context(row.context).unwrap()[20..]).copied().collect();
+            all.iter().filter(|value| **value != ValueRef::Null).count()
+        };
+        assert_eq!((of_more(&row), of_more(&zeros)), (12 + 2, 12 + 2));
+        let names = |columns: &[Column]| columns.iter().map(|column| column.name()).collect::<Vec<_>>();
+        assert_eq!(names(&CONTEXT[20..]), names(&OWN[USUAL..OWN.len() - 2]));
     }
 
     #[test]
@@ -431,7 +483,7 @@ mod tests {
         assert_eq!(values(&row.own), OWN_REQUIRED);
         assert_eq!(values(&context(row.context).unwrap()), CONTEXT_REQUIRED);
         // The words are `request`, `[]`, an empty one and `none`.
-        assert_eq!(bytes.len(), HEAD + 4 + 4 + 4 + 8 + 7 + 2 + 4);
+        assert_eq!(bytes.len(), HEAD + 8 + 4 + 8 + 8 + 7 + 2 + 4);
     }
 
     /// What another has in common with a record is the same bytes; the request's own tags are no part of it.
@@ -456,12 +508,12 @@ mod tests {
         let row = read(&bytes).unwrap();
         let own = &bytes[HEAD..bytes.len() - row.context.len()];
         for bit in 0..OWN_REQUIRED {
-            let mask = (u32::MAX & !(1 << bit)).to_le_bytes();
-            assert_eq!(read(&joined(&[&mask, &own[4..]].concat(), row.context)), None);
+            let mask = (!(1_u64 << bit)).to_le_bytes();
+            assert_eq!(read(&joined(&[&mask, &own[8..]].concat(), row.context)), None);
         }
         for bit in 0..CONTEXT_REQUIRED {
-            let mask = (u32::MAX & !(1 << bit)).to_le_bytes();
-            assert_eq!(context(&[&mask, &row.context[4..]].concat()), None);
+            let mask = (!(1_u64 << bit)).to_le_bytes();
+            assert_eq!(context(&[&mask, &row.context[8..]].concat()), None);
         }
         assert_eq!(context(&row.context[..row.context.len() - 1]), None);
     }
@@ -485,7 +537,7 @@ mod tests {
             let row = read(&bytes).unwrap();
             let count = |at: usize| row.own[at].as_i64_or_null().unwrap().map(|count| count as u64);
             prop_assert_eq!((row.at, row.own[1].as_str()), (at, Ok(&*record.id)));
-            prop_assert_eq!([9, 5, 7, 18].map(count), [counts[0], counts[1], counts[2], counts[3]]);
+            prop_assert_eq!([9, 5, 7, 19].map(count), [counts[0], counts[1], counts[2], counts[3]]);
             let list = |value: ValueRef<'_>| {
                 let text = value.as_str_or_null().unwrap();
                 text.map_or(Vec::new(), |text| serde_json::from_str::<Vec<String>>(text).unwrap())
@@ -499,9 +551,9 @@ mod tests {
             format in prop_oneof![Just(FORMAT), any::<u8>()], length in 0u8..40, masks in any::<bool>(),
             mut bytes in prop::collection::vec(prop_oneof![0u8..4, any::<u8>()], 0..200),
         ) {
-            let mask = if masks { u32::MAX } else { 0 };
+            let mask = if masks { u64::MAX } else { 0_u64 };
             for at in [0, usize::from(length)] {
-                set(&mut bytes, at, mask);
+                set(&mut bytes, at, mask.to_le_bytes());
             }
             let bytes = [&[format, length, 0, 0, 0], bytes.as_slice()].concat();
             _ = read(&bytes).map(|row| context(row.context));

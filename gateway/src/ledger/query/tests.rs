@@ -155,5 +155,7 @@ fn a_report_reads_its_time_only() {
         let steps: Vec<String> = steps.map(Result::unwrap).collect();
         assert_eq!(steps[0], "SEARCH r USING PRIMARY KEY (at>? AND at<?)", "{steps:?}");
         assert_eq!(steps[1], "SEARCH c USING INTEGER PRIMARY KEY (rowid=?)", "{steps:?}");
+        let more = "SEARCH m USING PRIMARY KEY (at=? AND id=? AND seq=?) LEFT-JOIN";
+        assert!(steps.iter().any(|step| step == more), "{steps:?}");
     }
 }

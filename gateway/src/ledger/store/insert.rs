@@ -1,23 +1,22 @@
 //! Rows of the spool on their way into the tables.
 
 use std::collections::HashMap;
-use std::iter;
 
 use rusqlite::types::{ToSqlOutput, ValueRef};
 use rusqlite::{CachedStatement, Connection, OptionalExtension, Result};
 use sha2::{Digest, Sha256};
 
-use super::super::row::{self, CONTEXT, Column, OWN, Row, Values};
+use super::super::row::{self, CONTEXT, Column, OWN, Row, USUAL, Values};
 
-/// So many of [`OWN`], the first ones, are all that most rows have.
-const USUAL: usize = 10;
+/// So many of [`OWN`], the first ones, tell a record from all others.
+const PLACE: usize = 3;
 
 /// Inserts rows one after the other, within a transaction. What it knows of contexts is true only as long as nobody else can
 /// delete one.
 pub struct Insert<'t, 'a> {
     db: &'t Connection,
-    usual: Statement<'t, 'a>,
-    whole: Statement<'t, 'a>,
+    record: Statement<'t, 'a>,
+    more: Statement<'t, 'a>,
     contexts: HashMap<&'a [u8], Context>,
 }
 
@@ -34,8 +33,10 @@ impl<'t, 'a> Insert<'t, 'a> {
     /// # Errors
     /// There are no such tables.
     pub fn new(db: &'t Connection) -> Result<Self> {
-        let (usual, _) = OWN.split_at(USUAL);
-        Ok(Self { db, usual: Statement::new(db, usual)?, whole: Statement::new(db, &OWN)?, contexts: HashMap::new() })
+        let ((usual, more), (place, _)) = (OWN.split_at(USUAL), OWN.split_at(PLACE));
+        let record = Statement::new(db, "record", [Column::Number("context")].iter().chain(usual))?;
+        let more = Statement::new(db, "more", place.iter().chain(more))?;
+        Ok(Self { db, record, more, contexts: HashMap::new() })
     }
 
     /// Says whether the row is new; `None`: it cannot be read.
@@ -44,11 +45,16 @@ impl<'t, 'a> Insert<'t, 'a> {
     /// What SQLite says.
     pub fn insert(&mut self, row: &Row<'a>) -> Result<Option<bool>> {
         let Some(context) = self.context(row)? else { return Ok(None) };
-        let (usual, rare) = row.own.split_at(USUAL);
-        match rare.iter().all(|value| *value == ValueRef::Null) {
-            true => self.usual.insert(context, usual).map(Some),
-            false => self.whole.insert(context, &row.own).map(Some),
+        let ((usual, more), (place, _)) = (row.own.split_at(USUAL), row.own.split_at(PLACE));
+        self.record.bind(1, &[ValueRef::Integer(context)])?;
+        self.record.bind(2, usual)?;
+        let new = self.record.run()?;
+        if new && more.iter().any(|value| *value != ValueRef::Null) {
+            self.more.bind(1, place)?;
+            self.more.bind(1 + PLACE, more)?;
+            self.more.run()?;
         }
+        Ok(Some(new))
     }
 
     /// The id of the row's context, which is made if it is not there.
@@ -70,7 +76,8 @@ impl<'t, 'a> Insert<'t, 'a> {
     }
 
     fn make(&self, digest: &[u8], last: i64, values: &Values<'a, { CONTEXT.len() }>) -> Result<i64> {
-        let mut insert = self.db.prepare_cached(&sql("INSERT INTO context (digest, last", &CONTEXT, 2))?;
+        let first = [Column::Number("digest"), Column::Number("last")];
+        let mut insert = self.db.prepare_cached(&sql("context", first.iter().chain(&CONTEXT)))?;
         let first = [ValueRef::Blob(digest), ValueRef::Integer(last)];
         for (place, value) in (1..).zip(first.iter().chain(values)) {
             insert.raw_bind_parameter(place, ToSqlOutput::Borrowed(*value))?;
@@ -92,34 +99,39 @@ impl<'t, 'a> Insert<'t, 'a> {
     }
 }
 
-/// Inserts records that have no other values than those of its columns. A value that is as in the row before is not bound again.
+/// Inserts rows into a table. A value that is as in the row before is not bound again.
 struct Statement<'t, 'a> {
     statement: CachedStatement<'t>,
-    before: [ValueRef<'a>; 1 + OWN.len()],
+    before: [ValueRef<'a>; OWN.len()],
 }
 
 impl<'t, 'a> Statement<'t, 'a> {
-    fn new(db: &'t Connection, columns: &[Column]) -> Result<Self> {
-        let mut statement = db.prepare_cached(&sql("INSERT OR IGNORE INTO record (context", columns, 1))?;
+    fn new<'c>(db: &'t Connection, table: &str, columns: impl Iterator<Item = &'c Column>) -> Result<Self> {
+        let mut statement = db.prepare_cached(&sql(table, columns))?;
         statement.clear_bindings();
-        Ok(Self { statement, before: [ValueRef::Null; 1 + OWN.len()] })
+        Ok(Self { statement, before: [ValueRef::Null; OWN.len()] })
     }
 
-    fn insert(&mut self, context: i64, own: &[ValueRef<'a>]) -> Result<bool> {
-        let values = iter::once(ValueRef::Integer(context)).chain(own.iter().copied());
-        for ((place, value), before) in (1..).zip(values).zip(&mut self.before) {
-            if value != *before {
-                self.statement.raw_bind_parameter(place, ToSqlOutput::Borrowed(value))?;
-                *before = value;
+    /// Sets values, the first one at `place`, which counts from 1.
+    fn bind(&mut self, place: usize, values: &[ValueRef<'a>]) -> Result<()> {
+        let before = self.before.get_mut(place - 1..).unwrap_or_default();
+        for ((place, value), before) in (place..).zip(values).zip(before) {
+            if value != before {
+                self.statement.raw_bind_parameter(place, ToSqlOutput::Borrowed(*value))?;
+                *before = *value;
             }
         }
+        Ok(())
+    }
+
+    /// Says whether the row is new.
+    fn run(&mut self) -> Result<bool> {
         Ok(self.statement.raw_execute()? > 0)
     }
 }
 
-/// The statement that begins with `insert` and `before` columns, and goes on with `columns`.
-fn sql(insert: &str, columns: &[Column], before: usize) -> String {
-    let names: String = columns.iter().map(|column| format!(", {}", column.name())).collect();
-    let places = vec!["?"; before + columns.len()].join(", ");
-    format!("{insert}{names}) VALUES ({places})")
+fn sql<'c>(table: &str, columns: impl Iterator<Item = &'c Column>) -> String {
+    let names: Vec<&str> = columns.map(|column| column.name()).collect();
+    let places = vec!["?"; names.len()].join(", ");
+    format!("INSERT OR IGNORE INTO {table} ({}) VALUES ({places})", names.join(", "))
 }

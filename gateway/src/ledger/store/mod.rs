@@ -95,8 +95,10 @@ impl Store {
     pub fn prune(&mut self, before: i64, limit: u32) -> Result<usize, StoreError> {
         let transaction = self.db.transaction_with_behavior(TransactionBehavior::Immediate)?;
         let last = "SELECT at FROM record ORDER BY at LIMIT 1 OFFSET ?2";
-        let records = format!("DELETE FROM record WHERE at < ?1 AND at <= coalesce(({last}), ?1)");
-        let gone = transaction.prepare_cached(&records)?.execute((before, limit.saturating_sub(1)))?;
+        let oldest = format!("WHERE at < ?1 AND at <= coalesce(({last}), ?1)");
+        let which = (before, limit.saturating_sub(1));
+        transaction.prepare_cached(&format!("DELETE FROM more {oldest}"))?.execute(which)?;
+        let gone = transaction.prepare_cached(&format!("DELETE FROM record {oldest}"))?.execute(which)?;
         // Then no record is left that began before, and those of such a context did.
         if gone < limit as usize {
             let contexts = "DELETE FROM context WHERE id IN (SELECT id FROM context WHERE last < ?1 LIMIT ?2)";
@@ -136,11 +138,12 @@ impl Store {
     ) -> Result<(), StoreError> {
         let transaction = self.db.transaction_with_behavior(TransactionBehavior::Immediate)?;
         {
-            let mut update = transaction.prepare_cached(
-                "UPDATE record SET rerated_cost = ?4, rerated_map = ?5 WHERE at = ?1 AND id = ?2 AND seq = ?3",
+            let mut note = transaction.prepare_cached(
+                "INSERT INTO more (at, id, seq, rerated_cost, rerated_map) VALUES (?1, ?2, ?3, ?4, ?5)
+                 ON CONFLICT DO UPDATE SET rerated_cost = ?4, rerated_map = ?5",
             )?;
             for (record, cost) in costs {
-                update.execute((record.at, &*record.id, record.seq, cost.map(signed), price_map))?;
+                note.execute((record.at, &*record.id, record.seq, cost.map(signed), price_map))?;
             }
         }
         Ok(transaction.commit()?)

@@ -67,8 +67,11 @@ const MIGRATIONS: &[M<'static>] = &[
     M::up(SPLIT),
 ];
 
-/// What is the same for most records is told once, in `context`, which is found by the digest of its bytes in the spool. `last` is
-/// when the last record of it began. Tags of the request's own are beside the record, so that they make no context.
+/// What is the same for many records is told once, in `context`, which is found by the digest of its bytes in the spool; `last` is
+/// when the last record of it began. What most records lack is in `more`, which has no row for these; zeros are in `context`.
+/// Tags of the request's own are in `more`, too, so that they make no context.
+///
+/// `record` has no more than 13 columns: up to these SQLite compares keys the quick way.
 const SPLIT: &str = "
     ALTER TABLE usage RENAME TO usage_before;
     CREATE TABLE context (
@@ -94,7 +97,19 @@ const SPLIT: &str = "
         answer_model TEXT,
         fault TEXT,
         service_tier TEXT,
-        price_map TEXT
+        price_map TEXT,
+        cache_write_5m INTEGER,
+        cache_write_1h INTEGER,
+        audio_input INTEGER,
+        image_input INTEGER,
+        audio_output INTEGER,
+        image_output INTEGER,
+        audio_input_ms INTEGER,
+        search_units INTEGER,
+        web_searches INTEGER,
+        characters INTEGER,
+        images INTEGER,
+        other_models INTEGER
     ) STRICT;
     CREATE INDEX context_last ON context (last);
     CREATE TABLE record (
@@ -109,6 +124,13 @@ const SPLIT: &str = "
         output INTEGER,
         reasoning INTEGER,
         cost INTEGER,
+        customer TEXT,
+        PRIMARY KEY (at, id, seq)
+    ) STRICT, WITHOUT ROWID;
+    CREATE TABLE more (
+        at INTEGER NOT NULL,
+        id TEXT NOT NULL,
+        seq INTEGER NOT NULL,
         cache_write_5m INTEGER,
         cache_write_1h INTEGER,
         audio_input INTEGER,
@@ -121,7 +143,6 @@ const SPLIT: &str = "
         characters INTEGER,
         images INTEGER,
         other_models INTEGER,
-        customer TEXT,
         tags TEXT,
         metadata TEXT,
         rerated_cost INTEGER,
@@ -136,30 +157,46 @@ const SPLIT: &str = "
         GROUP BY kind, tags, key_tags, operation, status, stream, attempts, usage_source, key, account, team, owner,
             dialect, model, provider, upstream_model, answer_model, fault, service_tier, price_map;
     INSERT INTO record
-        SELECT u.at, u.id, u.seq, c.id, duration_us, first_token_us, input, cache_read, output, reasoning, cost, cache_write_5m,
-            cache_write_1h, audio_input, image_input, audio_output, image_output, audio_input_ms, search_units, web_searches,
-            characters, images, other_models, customer, NULL, metadata, rerated_cost, rerated_map
+        SELECT u.at, u.id, u.seq, c.id, duration_us, first_token_us, input, cache_read, output, reasoning, cost, customer
         FROM usage_before AS u JOIN context AS c ON c.kind = u.kind AND c.tags = u.tags AND c.key_tags IS u.key_tags
             AND c.operation = u.operation AND c.status = u.status AND c.stream = u.stream AND c.attempts = u.attempts
             AND c.usage_source = u.usage_source AND c.key IS u.key AND c.account IS u.account AND c.team IS u.team
             AND c.owner IS u.owner AND c.dialect IS u.dialect AND c.model IS u.model AND c.provider IS u.provider
             AND c.upstream_model IS u.upstream_model AND c.answer_model IS u.answer_model AND c.fault IS u.fault
             AND c.service_tier IS u.service_tier AND c.price_map IS u.price_map;
+    INSERT INTO more
+        SELECT at, id, seq, cache_write_5m, cache_write_1h, audio_input, image_input, audio_output, image_output, audio_input_ms,
+            search_units, web_searches, characters, images, other_models, NULL, metadata, rerated_cost, rerated_map
+        FROM usage_before
+        WHERE coalesce(cache_write_5m, cache_write_1h, audio_input, image_input, audio_output, image_output, audio_input_ms,
+            search_units, web_searches, characters, images, other_models, metadata, rerated_map) IS NOT NULL;
     DROP TABLE usage_before;
     -- CROSS JOIN: records first, each with its context.
     CREATE VIEW usage AS
         SELECT r.at, r.id, r.seq, c.kind, c.key, c.team, c.owner,
-            CAST(CASE
-                WHEN r.tags IS NULL THEN c.tags
-                WHEN c.tags = '[]' THEN r.tags
-                ELSE substr(c.tags, 1, length(c.tags) - 1) || ',' || substr(r.tags, 2)
-            END AS TEXT) AS tags,
+            CASE
+                WHEN m.tags IS NULL THEN c.tags
+                WHEN c.tags = '[]' THEN m.tags
+                ELSE substr(c.tags, 1, length(c.tags) - 1) || ',' || substr(m.tags, 2)
+            END AS tags,
             r.customer, c.operation, c.dialect, c.model, c.provider, c.upstream_model, c.answer_model, c.status, c.fault,
-            c.stream, c.attempts, r.duration_us, r.first_token_us, r.input, r.cache_read, r.cache_write_5m, r.cache_write_1h,
-            r.audio_input, r.image_input, r.output, r.reasoning, r.audio_output, r.image_output, r.audio_input_ms,
-            r.search_units, r.web_searches, c.usage_source, c.service_tier, r.cost, c.price_map, r.rerated_cost,
-            r.rerated_map, r.metadata, c.account, c.key_tags, r.characters, r.images, r.other_models
-        FROM record AS r CROSS JOIN context AS c ON c.id = r.context;
+            c.stream, c.attempts, r.duration_us, r.first_token_us, r.input, r.cache_read,
+            coalesce(m.cache_write_5m, c.cache_write_5m) AS cache_write_5m,
+            coalesce(m.cache_write_1h, c.cache_write_1h) AS cache_write_1h,
+            coalesce(m.audio_input, c.audio_input) AS audio_input,
+            coalesce(m.image_input, c.image_input) AS image_input,
+            r.output, r.reasoning,
+            coalesce(m.audio_output, c.audio_output) AS audio_output,
+            coalesce(m.image_output, c.image_output) AS image_output,
+            coalesce(m.audio_input_ms, c.audio_input_ms) AS audio_input_ms,
+            coalesce(m.search_units, c.search_units) AS search_units,
+            coalesce(m.web_searches, c.web_searches) AS web_searches,
+            c.usage_source, c.service_tier, r.cost, c.price_map, m.rerated_cost, m.rerated_map, m.metadata, c.account, c.key_tags,
+            coalesce(m.characters, c.characters) AS characters,
+            coalesce(m.images, c.images) AS images,
+            coalesce(m.other_models, c.other_models) AS other_models
+        FROM record AS r CROSS JOIN context AS c ON c.id = r.context
+            LEFT JOIN more AS m ON m.at = r.at AND m.id = r.id AND m.seq = r.seq;
 ";
 
 /// Opens the file, makes it if it is not there, and brings its tables up to date. A commit outlives a power loss: the segment that
@@ -213,10 +250,6 @@ mod tests {
             let rows: Vec<_> = all.query_map([], row).unwrap().map(Result::unwrap).collect();
             (names, rows)
         };
-        let types = |db: &Connection| -> Vec<String> {
-            let mut types = db.prepare("SELECT type FROM pragma_table_info('usage')").unwrap();
-            types.query_map([], |row| row.get(0)).unwrap().map(Result::unwrap).collect()
-        };
         let (_, before) = MIGRATIONS.split_last().unwrap();
         let old = sqlite::open(&path, &MIGRATIONS[..before.len()]).unwrap_or_else(|_| panic!("no file"));
         old.execute_batch(
@@ -234,19 +267,19 @@ mod tests {
                  metadata, account, NULL, characters, images, other_models FROM usage WHERE at = 4",
         )
         .unwrap();
-        let (were, were_types) = (rows(&old), types(&old));
+        let were = rows(&old);
         drop(old);
         assert_eq!((were.0.len(), were.1.len()), (46, 5));
         for _ in 0..2 {
             let db = open(&path).unwrap();
-            assert_eq!((rows(&db), types(&db)), (were.clone(), were_types.clone()));
+            assert_eq!(rows(&db), were);
             let tables: Vec<String> =
                 (db.prepare("SELECT name FROM sqlite_schema WHERE type = 'table' ORDER BY 1").unwrap())
                     .query_map([], |row| row.get(0))
                     .unwrap()
                     .map(Result::unwrap)
                     .collect();
-            assert_eq!(tables, ["context", "record"]);
+            assert_eq!(tables, ["context", "more", "record"]);
             // What they have in common is there once, and grows old with the last one.
             let mut last = db.prepare("SELECT last FROM context ORDER BY 1").unwrap();
             let last: Vec<i64> = last.query_map([], |row| row.get(0)).unwrap().map(Result::unwrap).collect();

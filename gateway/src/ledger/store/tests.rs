@@ -224,7 +224,8 @@ fn a_page_begins_where_it_begins() {
         let mut plan = store.db.prepare(&sql).unwrap();
         let steps = plan.query_map((0, "", 0, 0, 10), |row| row.get::<_, String>("detail")).unwrap();
         let steps: Vec<_> = steps.map(Result::unwrap).collect();
-        assert_eq!(steps, [search, "SEARCH c USING INTEGER PRIMARY KEY (rowid=?)"]);
+        let more = "SEARCH m USING PRIMARY KEY (at=? AND id=? AND seq=?) LEFT-JOIN";
+        assert_eq!(steps, [search, "SEARCH c USING INTEGER PRIMARY KEY (rowid=?)", more]);
     }
 }
 
