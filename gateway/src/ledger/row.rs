@@ -30,12 +30,10 @@ pub enum Column {
     Text(&'static str),
 }
 
-impl Column {
-    /// As the database calls it.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Number(name) | Self::Text(name) => name,
-        }
+/// As the database calls it.
+pub const fn name(column: &Column) -> &'static str {
+    match column {
+        Column::Number(name) | Column::Text(name) => name,
     }
 }
 
@@ -471,7 +469,7 @@ mod tests {
             all.iter().filter(|value| **value != ValueRef::Null).count()
         };
         assert_eq!((of_more(&row), of_more(&zeros)), (12 + 2, 12 + 2));
-        let names = |columns: &[Column]| columns.iter().map(|column| column.name()).collect::<Vec<_>>();
+        let names = |columns: &[Column]| columns.iter().map(name).collect::<Vec<_>>();
         assert_eq!(names(&CONTEXT[20..]), names(&OWN[USUAL..OWN.len() - 2]));
     }
 

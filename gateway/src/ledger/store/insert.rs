@@ -1,12 +1,13 @@
 //! Rows of the spool on their way into the tables.
 
 use std::collections::HashMap;
+use std::iter;
 
 use rusqlite::types::{ToSqlOutput, ValueRef};
 use rusqlite::{CachedStatement, Connection, OptionalExtension, Result};
 use sha2::{Digest, Sha256};
 
-use super::super::row::{self, CONTEXT, Column, OWN, Row, USUAL, Values};
+use super::super::row::{self, CONTEXT, OWN, Row, USUAL, name};
 
 /// So many of [`OWN`], the first ones, tell a record from all others.
 const PLACE: usize = 3;
@@ -17,6 +18,8 @@ pub struct Insert<'t, 'a> {
     db: &'t Connection,
     record: Statement<'t, 'a>,
     more: Statement<'t, 'a>,
+    find: CachedStatement<'t>,
+    make: CachedStatement<'t>,
     contexts: HashMap<&'a [u8], Context>,
 }
 
@@ -34,9 +37,17 @@ impl<'t, 'a> Insert<'t, 'a> {
     /// There are no such tables.
     pub fn new(db: &'t Connection) -> Result<Self> {
         let ((usual, more), (place, _)) = (OWN.split_at(USUAL), OWN.split_at(PLACE));
-        let record = Statement::new(db, "record", [Column::Number("context")].iter().chain(usual))?;
-        let more = Statement::new(db, "more", place.iter().chain(more))?;
-        Ok(Self { db, record, more, contexts: HashMap::new() })
+        let record = sql("INSERT OR IGNORE INTO record", iter::once("context").chain(usual.iter().map(name)));
+        let more = sql("INSERT OR IGNORE INTO more", place.iter().chain(more).map(name));
+        let make = sql("INSERT INTO context", ["digest", "last"].into_iter().chain(CONTEXT.iter().map(name)));
+        Ok(Self {
+            db,
+            record: Statement::new(db, &record)?,
+            more: Statement::new(db, &more)?,
+            find: db.prepare_cached("SELECT id, last FROM context WHERE digest = ?1")?,
+            make: db.prepare_cached(&make)?,
+            contexts: HashMap::new(),
+        })
     }
 
     /// Says whether the row is new; `None`: it cannot be read.
@@ -65,25 +76,20 @@ impl<'t, 'a> Insert<'t, 'a> {
         }
         let Some(values) = row::context(row.context) else { return Ok(None) };
         let digest = Sha256::digest(row.context);
-        let mut find = self.db.prepare_cached("SELECT id, last FROM context WHERE digest = ?1")?;
-        let found = find.query_row([digest.as_slice()], |row| Ok((row.get(0)?, row.get(1)?))).optional()?;
-        let context = match found {
-            Some((id, last)) => Context { id, stored: last, last: row.at.max(last) },
-            None => Context { id: self.make(&digest, row.at, &values)?, stored: row.at, last: row.at },
+        let found = self.find.query_row([digest.as_slice()], |row| Ok((row.get(0)?, row.get(1)?))).optional()?;
+        let (id, stored) = match found {
+            Some(found) => found,
+            None => {
+                let first = [ValueRef::Blob(&digest), ValueRef::Integer(row.at)];
+                for (place, value) in (1..).zip(first.iter().chain(&values)) {
+                    self.make.raw_bind_parameter(place, ToSqlOutput::Borrowed(*value))?;
+                }
+                self.make.raw_execute()?;
+                (self.db.last_insert_rowid(), row.at)
+            }
         };
-        self.contexts.insert(row.context, context);
-        Ok(Some(context.id))
-    }
-
-    fn make(&self, digest: &[u8], last: i64, values: &Values<'a, { CONTEXT.len() }>) -> Result<i64> {
-        let first = [Column::Number("digest"), Column::Number("last")];
-        let mut insert = self.db.prepare_cached(&sql("context", first.iter().chain(&CONTEXT)))?;
-        let first = [ValueRef::Blob(digest), ValueRef::Integer(last)];
-        for (place, value) in (1..).zip(first.iter().chain(values)) {
-            insert.raw_bind_parameter(place, ToSqlOutput::Borrowed(*value))?;
-        }
-        insert.raw_execute()?;
-        Ok(self.db.last_insert_rowid())
+        self.contexts.insert(row.context, Context { id, stored, last: row.at.max(stored) });
+        Ok(Some(id))
     }
 
     /// Notes until when the contexts are used. To be called before the transaction is committed.
@@ -106,8 +112,8 @@ struct Statement<'t, 'a> {
 }
 
 impl<'t, 'a> Statement<'t, 'a> {
-    fn new<'c>(db: &'t Connection, table: &str, columns: impl Iterator<Item = &'c Column>) -> Result<Self> {
-        let mut statement = db.prepare_cached(&sql(table, columns))?;
+    fn new(db: &'t Connection, sql: &str) -> Result<Self> {
+        let mut statement = db.prepare_cached(sql)?;
         statement.clear_bindings();
         Ok(Self { statement, before: [ValueRef::Null; OWN.len()] })
     }
@@ -130,8 +136,7 @@ impl<'t, 'a> Statement<'t, 'a> {
     }
 }
 
-fn sql<'c>(table: &str, columns: impl Iterator<Item = &'c Column>) -> String {
-    let names: Vec<&str> = columns.map(|column| column.name()).collect();
-    let places = vec!["?"; names.len()].join(", ");
-    format!("INSERT OR IGNORE INTO {table} ({}) VALUES ({places})", names.join(", "))
+fn sql<'n>(insert: &str, columns: impl Iterator<Item = &'n str>) -> String {
+    let columns: Vec<&str> = columns.collect();
+    format!("{insert} ({}) VALUES ({})", columns.join(", "), vec!["?"; columns.len()].join(", "))
 }
