@@ -27,17 +27,17 @@ pub enum Column {
     /// It holds whole numbers.
     Number(&'static str),
     /// It holds texts.
-    Text(&'static str),
+    Words(&'static str),
 }
+
+use Column::{Number, Words};
 
 /// As the database calls it.
 pub const fn name(column: &Column) -> &'static str {
     match column {
-        Column::Number(name) | Column::Text(name) => name,
+        Number(name) | Words(name) => name,
     }
 }
-
-use Column::{Number, Text as Words};
 
 /// What a record has of its own. The first [`OWN_REQUIRED`] are always there, the first [`USUAL`] are in the table `record`, the
 /// others, which most records lack, in `more`.
@@ -347,11 +347,11 @@ fn values<'a, const N: usize>(columns: &[Column; N], required: u32, part: &'a [u
         }
         if mask & 1 == 1 {
             *value = match column {
-                Column::Number(_) => {
+                Number(_) => {
                     let number = varint(&mut rest)?;
                     ValueRef::Integer((number >> 1).cast_signed() ^ -(number & 1).cast_signed())
                 }
-                Column::Text(_) => {
+                Words(_) => {
                     let length = usize::try_from(varint(&mut rest)?).ok()?;
                     let (text, after) = rest.split_at_checked(length)?;
                     rest = after;

@@ -75,8 +75,9 @@ impl<'t, 'a> Insert<'t, 'a> {
             return Ok(Some(context.id));
         }
         let Some(values) = row::context(row.context) else { return Ok(None) };
-        let digest = Sha256::digest(row.context);
-        let found = self.find.query_row([digest.as_slice()], |row| Ok((row.get(0)?, row.get(1)?))).optional()?;
+        // A version that knows more columns does not find what lacks their values.
+        let digest = Sha256::new_with_prefix([CONTEXT.len() as u8]).chain_update(row.context).finalize();
+        let found = self.find.query_row([&*digest], |row| Ok((row.get(0)?, row.get(1)?))).optional()?;
         let (id, stored) = match found {
             Some(found) => found,
             None => {

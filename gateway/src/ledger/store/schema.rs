@@ -67,7 +67,7 @@ const MIGRATIONS: &[M<'static>] = &[
     M::up(SPLIT),
 ];
 
-/// What is the same for many records is told once, in `context`, which is found by the digest of its bytes in the spool; `last` is
+/// What is the same for many records is told once, in `context`, which is found by a digest of its bytes in the spool; `last` is
 /// when the last record of it began. What most records lack is in `more`, which has no row for these; zeros are in `context`.
 /// Tags of the request's own are in `more`, too, so that they make no context.
 ///

@@ -26,8 +26,10 @@ fn number(store: &Store, sql: &str) -> i64 {
 }
 
 fn contexts(store: &Store) -> i64 {
-    // And each record has one.
+    // And each record has one, and nothing is left of one that is gone.
     assert_eq!(number(store, "SELECT count(*) FROM record"), number(store, "SELECT count(*) FROM usage"));
+    let left = "SELECT count(*) FROM more LEFT JOIN record AS r USING (at, id, seq) WHERE r.context IS NULL";
+    assert_eq!(number(store, left), 0);
     number(store, "SELECT count(*) FROM context")
 }
 
@@ -92,6 +94,32 @@ fn a_value_is_no_other_records() {
     let records = [&records[..], &[untagged, by_request]].concat();
     store.take_in(&segment(&records)).unwrap();
     assert_eq!(all(&store), records);
+}
+
+#[test]
+fn a_usual_record_is_one_row() {
+    let (_dir, mut store) = store();
+    // As OpenAI tells of them.
+    let zeros =
+        Usage { input: Some(7), cache_read: Some(0), audio_input: Some(0), audio_output: Some(0), ..Usage::default() };
+    let usual = |n| Record {
+        usage: Usage { reasoning: Some(u64::from(n)), ..zeros },
+        tags: ["a"].into_iter().collect(),
+        metadata: Metadata::default(),
+        ..full(n)
+    };
+    let records: Vec<_> = (0..10).map(usual).collect();
+    store.take_in(&segment(&records)).unwrap();
+    assert_eq!((number(&store, "SELECT count(*) FROM more"), all(&store)), (0, records.clone()));
+    // What is noted later is beside it, once, and goes with it.
+    for cost in [Some(5), None, Some(6)] {
+        store.set_rerated(&[(records[3].clone(), cost)], "newer").unwrap();
+        assert_eq!(number(&store, "SELECT count(*) FROM more"), 1);
+    }
+    assert_eq!(number(&store, "SELECT rerated_cost FROM usage WHERE rerated_map = 'newer'"), 6);
+    assert_eq!(all(&store), records);
+    assert_eq!(store.prune(records[4].at, 100).unwrap(), 4);
+    assert_eq!((number(&store, "SELECT count(*) FROM more"), all(&store)), (0, records[4..].to_vec()));
 }
 
 #[test]
@@ -250,21 +278,35 @@ fn pages_cover_everything_once() {
     }
 }
 
-/// What records have in common.
+/// A record without what is its own.
 fn context(record: &Record<'_>) -> String {
-    let Record { kind, key, account, team, owner, operation, dialect, model, provider, .. } = record;
-    let Record { upstream_model, answer_model, status, fault, stream, attempts, usage_source, .. } = record;
-    let Record { service_tier, price_map, tags, key_tags, .. } = record;
-    let tags: Vec<_> = tags.iter().take(*key_tags).collect();
-    let names = (key, account, team, owner, dialect, model, provider, upstream_model, answer_model);
+    let zero = |count: Option<u64>| count.filter(|count| *count == 0);
+    let usage = record.usage;
+    let usage = Usage {
+        input: None,
+        cache_read: None,
+        output: None,
+        reasoning: None,
+        cache_write_5m: zero(usage.cache_write_5m),
+        cache_write_1h: zero(usage.cache_write_1h),
+        audio_input: zero(usage.audio_input),
+        image_input: zero(usage.image_input),
+        audio_output: zero(usage.audio_output),
+        image_output: zero(usage.image_output),
+        audio_input_ms: zero(usage.audio_input_ms),
+        search_units: zero(usage.search_units),
+        web_searches: zero(usage.web_searches),
+        characters: zero(usage.characters),
+        images: zero(usage.images),
+        other_models: zero(usage.other_models),
+    };
+    let own = Record { usage, ..Record::default() };
+    let Record { id, seq, at, customer, metadata, duration_us, first_token_us, usage, cost, .. } = own;
+    let tags = record.tags.iter().take(record.key_tags).cloned().collect();
+    let record = record.clone();
     format!(
         "{:?}",
-        (
-            (names, kind, operation, status, fault),
-            (stream, attempts, usage_source, service_tier, price_map),
-            tags,
-            key_tags
-        )
+        Record { id, seq, at, customer, metadata, duration_us, first_token_us, usage, cost, tags, ..record }
     )
 }
 
@@ -273,30 +315,23 @@ fn text() -> impl Strategy<Value = Option<Text<'static>>> {
 }
 
 fn count() -> impl Strategy<Value = Option<u64>> {
-    proptest::option::of(prop_oneof![0..1_000_u64, 0..=i64::MAX as u64])
+    proptest::option::of(prop_oneof![Just(0), 0..1_000_u64, 0..=i64::MAX as u64])
 }
 
 /// With rare values and without, and often with the same context as another.
 fn any_record() -> impl Strategy<Value = Record<'static>> {
     // A page begins after the first moment.
     let at = prop_oneof![0..4_i64, i64::MIN + 1..i64::MAX];
-    let texts = || proptest::collection::vec(prop_oneof![4 => Just(None), 1 => text()], 8);
-    let usage = proptest::option::of(proptest::collection::vec(count(), 12));
-    let common = (
-        texts(),
-        texts(),
-        0..2_usize,
-        0..2_usize,
-        0..2_u16,
-        any::<bool>(),
-        prop_oneof![4 => Just(1), 1 => any::<u32>()],
-    );
-    let tags = (proptest::collection::vec("a|.{0,8}", 0..4), 0..4_usize);
+    let texts = || prop_oneof![4 => Just(vec![None; 8]), 1 => proptest::collection::vec(text(), 8)];
+    let usage = prop_oneof![1 => Just(None), 1 => proptest::collection::vec(count(), 12).prop_map(Some)];
+    let fixed = prop_oneof![4 => Just((1, 1, 200, true, 1)), 1 => (0..7_usize, 0..4_usize, any::<u16>(), any::<bool>(), any::<u32>())];
+    let common = (texts(), texts(), fixed);
+    let tags = (proptest::collection::vec("a|.{0,8}", 0..4), prop_oneof![2 => Just(0), 1 => 0..4_usize]);
     let metadata = proptest::collection::vec((".{0,8}", ".{0,8}"), 0..2);
     let own = (".{0,20}|a", count(), count(), count(), proptest::collection::vec(count(), 4), text());
     (at, own, usage, common, tags, metadata).prop_map(|(at, own, rare, common, (tags, key_tags), metadata)| {
         let (id, duration, first_token_us, cost, counts, customer) = own;
-        let (one, two, kind, source, status, stream, attempts) = common;
+        let (one, two, (kind, source, status, stream, attempts)) = common;
         let rare = rare.unwrap_or_else(|| vec![None; 12]);
         Record {
             at,
