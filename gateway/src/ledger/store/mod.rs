@@ -1,6 +1,6 @@
-//! The database: SQLite. A record is a row of the table `record`, what it has in common with many others is one of `context`;
-//! whoever reads finds both together in the view `usage`. Whatever opens it for writing is a thread of the ledger or the
-//! command line, never a request.
+//! The database: SQLite. A record is a row of the table `record`; what it has in common with many others is one of `context`,
+//! what it has and most others lack one of `more`. Whoever reads finds them together in the view `usage`. Whatever opens it for
+//! writing is a thread of the ledger or the command line, never a request.
 
 mod insert;
 mod schema;
