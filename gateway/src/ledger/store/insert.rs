@@ -11,12 +11,21 @@ use super::super::row::{self, CONTEXT, OWN, Row, USUAL, name};
 
 /// So many of [`OWN`], the first ones, tell a record from all others.
 const PLACE: usize = 3;
+/// Columns of the table `record`: the context and what is usual.
+const COLUMNS: usize = 1 + USUAL;
+/// Records that one statement inserts: a quarter of the work is the statement's.
+const GROUP: usize = 8;
 
-/// Inserts rows one after the other, within a transaction. What it knows of contexts is true only as long as nobody else can
+/// Inserts rows, all within one transaction. What it knows of contexts is true only as long as nobody else can
 /// delete one.
 pub struct Insert<'t, 'a> {
     db: &'t Connection,
+    group: Statement<'t, 'a>,
+    /// Records of the group that is not complete yet.
+    waiting: usize,
+    /// For what is no whole group.
     record: Statement<'t, 'a>,
+    stored: u64,
     more: Statement<'t, 'a>,
     find: CachedStatement<'t>,
     make: CachedStatement<'t>,
@@ -37,35 +46,43 @@ impl<'t, 'a> Insert<'t, 'a> {
     /// There are no such tables.
     pub fn new(db: &'t Connection) -> Result<Self> {
         let ((usual, more), (place, _)) = (OWN.split_at(USUAL), OWN.split_at(PLACE));
-        let record = sql("INSERT OR IGNORE INTO record", iter::once("context").chain(usual.iter().map(name)));
-        let more = sql("INSERT OR IGNORE INTO more", place.iter().chain(more).map(name));
-        let make = sql("INSERT INTO context", ["digest", "last"].into_iter().chain(CONTEXT.iter().map(name)));
+        let usual: Vec<_> = iter::once("context").chain(usual.iter().map(name)).collect();
+        let more: Vec<_> = place.iter().chain(more).map(name).collect();
+        let context: Vec<_> = ["digest", "last"].into_iter().chain(CONTEXT.iter().map(name)).collect();
         Ok(Self {
             db,
-            record: Statement::new(db, &record)?,
-            more: Statement::new(db, &more)?,
+            group: Statement::new(db, &sql("INSERT OR IGNORE INTO record", &usual, GROUP))?,
+            waiting: 0,
+            record: Statement::new(db, &sql("INSERT OR IGNORE INTO record", &usual, 1))?,
+            stored: 0,
+            more: Statement::new(db, &sql("INSERT OR IGNORE INTO more", &more, 1))?,
             find: db.prepare_cached("SELECT id, last FROM context WHERE digest = ?1")?,
-            make: db.prepare_cached(&make)?,
+            make: db.prepare_cached(&sql("INSERT INTO context", &context, 1))?,
             contexts: HashMap::new(),
         })
     }
 
-    /// Says whether the row is new; `None`: it cannot be read.
+    /// Says whether the row can be read. One that is there already is left alone.
     ///
     /// # Errors
     /// What SQLite says.
-    pub fn insert(&mut self, row: &Row<'a>) -> Result<Option<bool>> {
-        let Some(context) = self.context(row)? else { return Ok(None) };
+    pub fn insert(&mut self, row: &Row<'a>) -> Result<bool> {
+        let Some(context) = self.context(row)? else { return Ok(false) };
         let ((usual, more), (place, _)) = (row.own.split_at(USUAL), row.own.split_at(PLACE));
-        self.record.bind(1, &[ValueRef::Integer(context)])?;
-        self.record.bind(2, usual)?;
-        let new = self.record.run()?;
-        if new && more.iter().any(|value| *value != ValueRef::Null) {
-            self.more.bind(1, place)?;
-            self.more.bind(1 + PLACE, more)?;
+        let first = self.waiting * COLUMNS;
+        self.group.bind(first, &[ValueRef::Integer(context)])?;
+        self.group.bind(first + 1, usual)?;
+        self.waiting += 1;
+        if self.waiting == GROUP {
+            self.stored += self.group.run()?;
+            self.waiting = 0;
+        }
+        if more.iter().any(|value| *value != ValueRef::Null) {
+            self.more.bind(0, place)?;
+            self.more.bind(PLACE, more)?;
             self.more.run()?;
         }
-        Ok(Some(new))
+        Ok(true)
     }
 
     /// The id of the row's context, which is made if it is not there.
@@ -93,51 +110,59 @@ impl<'t, 'a> Insert<'t, 'a> {
         Ok(Some(id))
     }
 
-    /// Notes until when the contexts are used. To be called before the transaction is committed.
+    /// Inserts what waits still, and notes until when the contexts are used. To be called before the transaction is committed.
+    /// Returns how many records were new.
     ///
     /// # Errors
     /// What SQLite says.
-    pub fn end(self) -> Result<()> {
+    pub fn end(mut self) -> Result<u64> {
+        for values in self.group.bound.chunks(COLUMNS).take(self.waiting) {
+            self.record.bind(0, values)?;
+            self.stored += self.record.run()?;
+        }
         let mut update = self.db.prepare_cached("UPDATE context SET last = ?2 WHERE id = ?1")?;
         for context in self.contexts.values().filter(|context| context.last > context.stored) {
             update.execute((context.id, context.last))?;
         }
-        Ok(())
+        Ok(self.stored)
     }
 }
 
-/// Inserts rows into a table. A value that is as in the row before is not bound again.
+/// Inserts rows into a table. A value that is as it was the last time is not bound again.
 struct Statement<'t, 'a> {
     statement: CachedStatement<'t>,
-    before: [ValueRef<'a>; OWN.len()],
+    bound: Vec<ValueRef<'a>>,
 }
 
 impl<'t, 'a> Statement<'t, 'a> {
     fn new(db: &'t Connection, sql: &str) -> Result<Self> {
         let mut statement = db.prepare_cached(sql)?;
         statement.clear_bindings();
-        Ok(Self { statement, before: [ValueRef::Null; OWN.len()] })
+        let bound = vec![ValueRef::Null; statement.parameter_count()];
+        Ok(Self { statement, bound })
     }
 
-    /// Sets values, the first one at `place`, which counts from 1.
-    fn bind(&mut self, place: usize, values: &[ValueRef<'a>]) -> Result<()> {
-        let before = self.before.get_mut(place - 1..).unwrap_or_default();
-        for ((place, value), before) in (place..).zip(values).zip(before) {
-            if value != before {
+    /// Sets values from the one at `first` on.
+    fn bind(&mut self, first: usize, values: &[ValueRef<'a>]) -> Result<()> {
+        let bound = self.bound.get_mut(first..).unwrap_or_default();
+        // SQLite counts from 1.
+        for ((place, value), bound) in (first + 1..).zip(values).zip(bound) {
+            if value != bound {
                 self.statement.raw_bind_parameter(place, ToSqlOutput::Borrowed(*value))?;
-                *before = *value;
+                *bound = *value;
             }
         }
         Ok(())
     }
 
-    /// Says whether the row is new.
-    fn run(&mut self) -> Result<bool> {
-        Ok(self.statement.raw_execute()? > 0)
+    /// Says how many rows are new.
+    fn run(&mut self) -> Result<u64> {
+        Ok(self.statement.raw_execute()? as u64)
     }
 }
 
-fn sql<'n>(insert: &str, columns: impl Iterator<Item = &'n str>) -> String {
-    let columns: Vec<&str> = columns.collect();
-    format!("{insert} ({}) VALUES ({})", columns.join(", "), vec!["?"; columns.len()].join(", "))
+/// The statement that inserts so many `rows`.
+fn sql(insert: &str, columns: &[&str], rows: usize) -> String {
+    let places = format!("({})", vec!["?"; columns.len()].join(", "));
+    format!("{insert} ({}) VALUES {}", columns.join(", "), vec![&*places; rows].join(", "))
 }

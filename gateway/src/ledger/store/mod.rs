@@ -74,13 +74,13 @@ impl Store {
         {
             let mut rows = Insert::new(&transaction)?;
             for payload in frames.by_ref() {
-                match row::read(payload).map(|row| rows.insert(&row)).transpose()?.flatten() {
-                    None => taken.damaged += 1,
-                    Some(true) => taken.stored += 1,
-                    Some(false) => taken.known += 1,
+                match row::read(payload) {
+                    Some(row) if rows.insert(&row)? => taken.known += 1,
+                    _ => taken.damaged += 1,
                 }
             }
-            rows.end()?;
+            taken.stored = rows.end()?;
+            taken.known -= taken.stored;
         }
         transaction.commit()?;
         taken.damaged += u64::from(frames.damaged() > 0);
