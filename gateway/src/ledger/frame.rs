@@ -56,7 +56,7 @@ impl<'a> Iterator for Frames<'a> {
 
     fn next(&mut self) -> Option<&'a [u8]> {
         loop {
-            let start = memchr::memmem::find(self.rest, &MARK)?;
+            let start = if self.rest.starts_with(&MARK) { 0 } else { memchr::memmem::find(self.rest, &MARK)? };
             self.passed += start;
             self.rest = self.rest.get(start..)?;
             if let Some((payload, rest)) = split(self.rest)
@@ -117,7 +117,7 @@ mod tests {
     }
 
     fn read(bytes: &[u8]) -> Vec<u32> {
-        let at = |payload| row::values(payload).unwrap()[0].as_i64().unwrap();
+        let at = |payload| row::read(payload).unwrap().at;
         Frames::new(bytes).map(|payload| (at(payload) - 1_700_000_000_000_000) as u32).collect()
     }
 

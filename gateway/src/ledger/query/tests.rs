@@ -139,3 +139,23 @@ fn every_dimension_is_answered() {
     assert!(Dimension::list("day,cost").is_err());
     assert_ne!(ask(by(&Dimension::ALL)).rows, []);
 }
+
+/// Records are found by their time, and what they have in common by its number, whatever is asked for.
+#[test]
+fn a_report_reads_its_time_only() {
+    let (dir, _ask) = ledger(&[full(0)]);
+    let db = open_read_only(&dir.path().join("ledger.db")).unwrap();
+    let filters = Dimension::ALL.map(|dimension| (dimension, "x".to_owned())).to_vec();
+    for query in
+        [Query::default(), by(&[Dimension::Key]), by(&Dimension::ALL), Query { filters, ..by(&[Dimension::Tag]) }]
+    {
+        let (sql, values) = query.sql();
+        let mut plan = db.prepare(&format!("EXPLAIN QUERY PLAN {sql}")).unwrap();
+        let steps = plan.query_map(rusqlite::params_from_iter(values), |row| row.get("detail")).unwrap();
+        let steps: Vec<String> = steps.map(Result::unwrap).collect();
+        assert_eq!(steps[0], "SEARCH r USING PRIMARY KEY (at>? AND at<?)", "{steps:?}");
+        assert_eq!(steps[1], "SEARCH c USING INTEGER PRIMARY KEY (rowid=?)", "{steps:?}");
+        let more = "SEARCH m USING PRIMARY KEY (at=? AND id=? AND seq=?) LEFT-JOIN";
+        assert!(steps.iter().any(|step| step == more), "{steps:?}");
+    }
+}

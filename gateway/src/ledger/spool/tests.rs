@@ -7,7 +7,7 @@ use proptest::prelude::*;
 
 use super::super::frame::{self, Frames};
 use super::super::record::tests::full;
-use super::super::row::values;
+use super::super::row;
 use super::*;
 
 const SYNC: Duration = Duration::from_millis(5);
@@ -27,7 +27,7 @@ fn found(spool: &Spool) -> Vec<i64> {
     let mut numbers = Vec::new();
     for path in spool.run.segments().unwrap() {
         let bytes = fs::read(path).unwrap();
-        let at = |payload| values(payload).unwrap()[0].as_i64().unwrap();
+        let at = |payload| row::read(payload).unwrap().at;
         numbers.extend(Frames::new(&bytes).map(|payload| at(payload) - full(0).at));
     }
     numbers

@@ -1,7 +1,10 @@
-//! The database: SQLite, one table, one row for each record. Whatever opens it for writing is a thread of the ledger or
-//! the command line, never a request.
+//! The database: SQLite. A record is a row of the table `record`; what it has in common with many others is one of `context`,
+//! what it has and most others lack one of `more`. Whoever reads finds them together in the view `usage`. Whatever opens it for
+//! writing is a thread of the ledger or the command line, never a request.
 
+mod insert;
 mod schema;
+mod select;
 
 use std::path::Path;
 
@@ -9,8 +12,9 @@ use rusqlite::{Connection, TransactionBehavior};
 
 use super::frame::Frames;
 use super::record::Record;
-use super::row::{Insert, SELECT, read, signed, values};
+use super::row::{self, signed};
 use crate::sqlite::OpenError;
+use insert::Insert;
 pub use schema::open_read_only;
 
 /// Why the database did not do it.
@@ -70,12 +74,13 @@ impl Store {
         {
             let mut rows = Insert::new(&transaction)?;
             for payload in frames.by_ref() {
-                match values(payload) {
-                    None => taken.damaged += 1,
-                    Some(values) if rows.insert(values)? => taken.stored += 1,
-                    Some(_) => taken.known += 1,
+                match row::read(payload) {
+                    Some(row) if rows.insert(&row)? => taken.known += 1,
+                    _ => taken.damaged += 1,
                 }
             }
+            taken.stored = rows.end()?;
+            taken.known -= taken.stored;
         }
         transaction.commit()?;
         taken.damaged += u64::from(frames.damaged() > 0);
@@ -83,17 +88,27 @@ impl Store {
     }
 
     /// Deletes records of before `before` (microseconds since 1970), the oldest first and about `limit` at most, so that the
-    /// database is free for others soon. Returns how many.
+    /// database is free for others soon, and contexts that none is left of. Returns how many records.
     ///
     /// # Errors
     /// [`StoreError`].
     pub fn prune(&mut self, before: i64, limit: u32) -> Result<usize, StoreError> {
-        let last = "SELECT at FROM usage ORDER BY at LIMIT 1 OFFSET ?2";
-        let sql = format!("DELETE FROM usage WHERE at < ?1 AND at <= coalesce(({last}), ?1)");
-        Ok(self.db.prepare_cached(&sql)?.execute((before, limit.saturating_sub(1)))?)
+        let transaction = self.db.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let last = "SELECT at FROM record ORDER BY at LIMIT 1 OFFSET ?2";
+        let oldest = format!("WHERE at < ?1 AND at <= coalesce(({last}), ?1)");
+        let which = (before, limit.saturating_sub(1));
+        transaction.prepare_cached(&format!("DELETE FROM more {oldest}"))?.execute(which)?;
+        let gone = transaction.prepare_cached(&format!("DELETE FROM record {oldest}"))?.execute(which)?;
+        // Then no record is left that began before, and those of such a context did.
+        if gone < limit as usize {
+            let contexts = "DELETE FROM context WHERE id IN (SELECT id FROM context WHERE last < ?1 LIMIT ?2)";
+            transaction.prepare_cached(contexts)?.execute((before, limit))?;
+        }
+        transaction.commit()?;
+        Ok(gone)
     }
 
-    /// Up to `limit` records that began in `from..to` and come after `after` (`at`, `id`, `seq`), in that order.
+    /// Up to `limit` records that began in `from..to` and come after `after` (`at`, `id`, `seq`), which did, too; in that order.
     pub(super) fn page(
         &self,
         from: i64,
@@ -101,17 +116,10 @@ impl Store {
         after: Option<&Record<'_>>,
         limit: u32,
     ) -> Result<Vec<Record<'static>>, StoreError> {
-        let start = Record { at: i64::MIN, ..Record::default() };
-        let after = after.unwrap_or(&start);
-        let sql = format!(
-            "{SELECT} WHERE at >= ?1 AND at < ?2 AND (at, id, seq) > (?3, ?4, ?5) ORDER BY at, id, seq LIMIT ?6"
-        );
-        let mut statement = self.db.prepare_cached(&sql)?;
-        let rows = statement.query_map((from, to, after.at, &*after.id, after.seq, limit), read)?;
-        Ok(rows.collect::<Result<_, _>>()?)
+        select::page(&self.db, select::AFTER, after, from, to, limit)
     }
 
-    /// The newest up to `limit` records that began in `from..to` and come before `before`, the newest first.
+    /// The newest up to `limit` records that began in `from..to` and come before `before`, which did, too; the newest first.
     pub(super) fn newest(
         db: &Connection,
         from: i64,
@@ -119,14 +127,7 @@ impl Store {
         before: Option<&Record<'_>>,
         limit: u32,
     ) -> Result<Vec<Record<'static>>, StoreError> {
-        let end = Record { at: i64::MAX, ..Record::default() };
-        let before = before.unwrap_or(&end);
-        let sql = format!(
-            "{SELECT} WHERE at >= ?1 AND at < ?2 AND (at, id, seq) < (?3, ?4, ?5) ORDER BY at DESC, id DESC, seq DESC LIMIT ?6"
-        );
-        let mut statement = db.prepare_cached(&sql)?;
-        let rows = statement.query_map((from, to, before.at, &*before.id, before.seq, limit), read)?;
-        Ok(rows.collect::<Result<_, _>>()?)
+        select::page(db, select::BEFORE, before, to, from, limit)
     }
 
     /// Notes other costs beside those that records were booked with.
@@ -137,11 +138,12 @@ impl Store {
     ) -> Result<(), StoreError> {
         let transaction = self.db.transaction_with_behavior(TransactionBehavior::Immediate)?;
         {
-            let mut update = transaction.prepare_cached(
-                "UPDATE usage SET rerated_cost = ?4, rerated_map = ?5 WHERE at = ?1 AND id = ?2 AND seq = ?3",
+            let mut note = transaction.prepare_cached(
+                "INSERT INTO more (at, id, seq, rerated_cost, rerated_map) VALUES (?1, ?2, ?3, ?4, ?5)
+                 ON CONFLICT DO UPDATE SET rerated_cost = ?4, rerated_map = ?5",
             )?;
             for (record, cost) in costs {
-                update.execute((record.at, &*record.id, record.seq, cost.map(signed), price_map))?;
+                note.execute((record.at, &*record.id, record.seq, cost.map(signed), price_map))?;
             }
         }
         Ok(transaction.commit()?)
