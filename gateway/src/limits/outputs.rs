@@ -3,7 +3,7 @@
 use std::array;
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 
 use arc_swap::ArcSwap;
 
@@ -16,6 +16,9 @@ const BUCKETS: usize = 24 * PARTS;
 const ENOUGH: u32 = 20;
 /// Answers after which the older half of what is known counts half.
 const MANY: u32 = 1_000;
+/// From so many on, one more changes little: what is told is found anew only after each [`SOME`].
+const PLENTY: u32 = 100;
+const SOME: u32 = 16;
 
 /// The lengths of answers, by model.
 #[derive(Debug, Default)]
@@ -26,6 +29,8 @@ pub(super) struct Outputs(ArcSwap<HashMap<Box<str>, Arc<Lengths>>>);
 struct Lengths {
     counts: [AtomicU32; BUCKETS],
     total: AtomicU32,
+    /// What is told of them; 0: too few are known.
+    high: AtomicU64,
 }
 
 impl Outputs {
@@ -53,13 +58,13 @@ impl Outputs {
 
     /// The length that nineteen of twenty answers of `model` stay within; `None`: too few are known.
     pub(super) fn high(&self, model: &str) -> Option<u64> {
-        self.0.load().get(model)?.high()
+        Some(self.0.load().get(model)?.high.load(Relaxed)).filter(|high| *high > 0)
     }
 }
 
 impl Default for Lengths {
     fn default() -> Self {
-        Self { counts: array::from_fn(|_| AtomicU32::new(0)), total: AtomicU32::new(0) }
+        Self { counts: array::from_fn(|_| AtomicU32::new(0)), total: AtomicU32::new(0), high: AtomicU64::new(0) }
     }
 }
 
@@ -68,26 +73,29 @@ impl Lengths {
         if let Some(count) = self.counts.get(bucket(tokens)) {
             count.fetch_add(1, Relaxed);
         }
-        if self.total.fetch_add(1, Relaxed) + 1 == MANY {
-            let mut total = 0;
+        let total = self.total.fetch_add(1, Relaxed) + 1;
+        if total == MANY {
+            let mut rest = 0;
             for count in &self.counts {
                 let half = count.load(Relaxed) / 2;
                 count.store(half, Relaxed);
-                total += half;
+                rest += half;
             }
-            self.total.store(total, Relaxed);
+            self.total.store(rest, Relaxed);
+        }
+        if (ENOUGH..PLENTY).contains(&total) || total.is_multiple_of(SOME) {
+            self.high.store(self.find_high().unwrap_or(0), Relaxed);
         }
     }
 
-    fn high(&self) -> Option<u64> {
-        let counts: Vec<u32> = self.counts.iter().map(|count| count.load(Relaxed)).collect();
-        let total: u32 = counts.iter().sum();
+    fn find_high(&self) -> Option<u64> {
+        let total: u32 = self.counts.iter().map(|count| count.load(Relaxed)).sum();
         if total < ENOUGH {
             return None;
         }
         let mut rest = total - total / 20;
-        let found = counts.iter().position(|count| {
-            rest = rest.saturating_sub(*count);
+        let found = self.counts.iter().position(|count| {
+            rest = rest.saturating_sub(count.load(Relaxed));
             rest == 0
         });
         found.map(most_of)

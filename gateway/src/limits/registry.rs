@@ -3,6 +3,7 @@
 
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering::Relaxed};
 
 use arc_swap::ArcSwapOption;
 
@@ -16,11 +17,16 @@ type Shard = Vec<(u64, Arc<Subject>)>;
 
 pub(super) struct Registry {
     random: RandomState,
+    /// Of which kinds there are any: a bit for each.
+    kinds: AtomicU8,
     shards: Box<[ArcSwapOption<Shard>]>,
 }
 
 impl Registry {
     pub(super) fn find(&self, kind: Kind, name: &str) -> Option<Arc<Subject>> {
+        if self.kinds.load(Relaxed) & bit(kind) == 0 {
+            return None;
+        }
         let hash = self.hash(kind, name);
         find(self.shard(hash)?.load().as_ref()?, hash, kind, name).cloned()
     }
@@ -30,6 +36,7 @@ impl Registry {
         if let Some(subject) = self.find(kind, name) {
             return subject;
         }
+        self.kinds.fetch_or(bit(kind), Relaxed);
         let made = Arc::new(Subject::new(kind, name));
         let hash = self.hash(kind, name);
         let Some(shard) = self.shard(hash) else { return made };
@@ -58,6 +65,10 @@ impl Registry {
     }
 }
 
+const fn bit(kind: Kind) -> u8 {
+    1 << kind as u8
+}
+
 fn find<'a>(shard: &'a [(u64, Arc<Subject>)], hash: u64, kind: Kind, name: &str) -> Option<&'a Arc<Subject>> {
     let is_it = |(of, subject): &&(u64, Arc<Subject>)| *of == hash && subject.kind == kind && *subject.name == *name;
     shard.iter().find(is_it).map(|(_, subject)| subject)
@@ -65,7 +76,11 @@ fn find<'a>(shard: &'a [(u64, Arc<Subject>)], hash: u64, kind: Kind, name: &str)
 
 impl Default for Registry {
     fn default() -> Self {
-        Self { random: RandomState::new(), shards: (0..SHARDS).map(|_| ArcSwapOption::empty()).collect() }
+        Self {
+            random: RandomState::new(),
+            kinds: AtomicU8::new(0),
+            shards: (0..SHARDS).map(|_| ArcSwapOption::empty()).collect(),
+        }
     }
 }
 

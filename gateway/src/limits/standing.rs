@@ -1,8 +1,7 @@
 //! How a client stands with its limits: `x-ratelimit-*`, in the spelling of OpenAI.
 //! <https://platform.openai.com/docs/guides/rate-limits#rate-limits-in-headers>
 
-use std::fmt;
-use std::io::Write;
+use std::fmt::{self, Write};
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 
@@ -75,53 +74,74 @@ impl Standing {
     pub fn tell(&self, headers: &mut HeaderMap) {
         for (mark, [limit, remaining, reset]) in [(self.requests, &REQUESTS), (self.tokens, &TOKENS)] {
             let Some(mark) = mark else { continue };
-            headers.insert(limit, mark.limit.into());
-            headers.insert(remaining, mark.remaining.into());
-            insert(headers, reset, Reset(mark.reset));
+            Text::default().number(mark.limit).insert(headers, limit);
+            Text::default().number(mark.remaining).insert(headers, remaining);
+            Text::default().reset(mark.reset).insert(headers, reset);
         }
         if let Some(part) = self.budget {
-            insert(headers, &BUDGET, format_args!("{part:.3}"));
+            let mut text = Text::default();
+            _ = write!(text, "{part:.3}");
+            text.insert(headers, &BUDGET);
         }
     }
 }
 
-fn insert(headers: &mut HeaderMap, name: &HeaderName, value: impl fmt::Display) {
-    // On the stack: a text that grows while it is written costs more than all else of a header.
-    let mut text = [0; 32];
-    let mut rest = text.as_mut_slice();
-    if write!(rest, "{value}").is_err() {
-        return;
-    }
-    let left = rest.len();
-    if let Some(text) = text.get(..text.len() - left)
-        && let Ok(value) = HeaderValue::from_bytes(text)
-    {
-        headers.insert(name, value);
-    }
+/// A value while it is written, on the stack: every answer has several.
+#[derive(Default)]
+struct Text {
+    bytes: [u8; 32],
+    length: usize,
 }
 
-/// Milliseconds in the spelling of OpenAI (Go's): `6m0s`, `1.5s`, `20ms`.
-struct Reset(u64);
+impl Text {
+    fn text(&mut self, part: &str) -> &mut Self {
+        if let Some(room) = self.bytes.get_mut(self.length..self.length + part.len()) {
+            room.copy_from_slice(part.as_bytes());
+            self.length += part.len();
+        }
+        self
+    }
 
-impl fmt::Display for Reset {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (seconds, millis) = (self.0 / 1000, self.0 % 1000);
+    fn number(&mut self, number: u64) -> &mut Self {
+        self.text(itoa::Buffer::new().format(number))
+    }
+
+    /// Milliseconds in the spelling of OpenAI (Go's): `6m0s`, `1.5s`, `20ms`.
+    fn reset(&mut self, millis: u64) -> &mut Self {
+        let (seconds, millis) = (millis / 1000, millis % 1000);
         if seconds == 0 {
-            return if millis == 0 { f.write_str("0s") } else { write!(f, "{millis}ms") };
+            return if millis == 0 { self.text("0s") } else { self.number(millis).text("ms") };
         }
-        let (hours, minutes, seconds) = (seconds / 3600, seconds / 60 % 60, seconds % 60);
+        let (hours, minutes) = (seconds / 3600, seconds / 60 % 60);
         if hours > 0 {
-            write!(f, "{hours}h")?;
+            self.number(hours).text("h");
         }
         if hours > 0 || minutes > 0 {
-            write!(f, "{minutes}m")?;
+            self.number(minutes).text("m");
         }
-        match millis {
-            0 => write!(f, "{seconds}s"),
-            _ if millis % 100 == 0 => write!(f, "{seconds}.{}s", millis / 100),
-            _ if millis % 10 == 0 => write!(f, "{seconds}.{:02}s", millis / 10),
-            _ => write!(f, "{seconds}.{millis:03}s"),
+        self.number(seconds % 60);
+        if millis > 0 {
+            // A thousand more, so that the zeros in front are there.
+            let mut buffer = itoa::Buffer::new();
+            let digits = buffer.format(1000 + millis).get(1..).unwrap_or_default();
+            self.text(".").text(digits.trim_end_matches('0'));
         }
+        self.text("s")
+    }
+
+    fn insert(&self, headers: &mut HeaderMap, name: &HeaderName) {
+        if let Some(text) = self.bytes.get(..self.length)
+            && let Ok(value) = HeaderValue::from_bytes(text)
+        {
+            headers.insert(name, value);
+        }
+    }
+}
+
+impl fmt::Write for Text {
+    fn write_str(&mut self, part: &str) -> fmt::Result {
+        self.text(part);
+        Ok(())
     }
 }
 
@@ -142,7 +162,9 @@ mod tests {
             (3_600_000, "1h0m0s"),
             (90_061_001, "25h1m1.001s"),
         ] {
-            assert_eq!(Reset(millis).to_string(), text);
+            let mut spelled = Text::default();
+            spelled.reset(millis);
+            assert_eq!(std::str::from_utf8(&spelled.bytes[..spelled.length]).unwrap(), text);
         }
     }
 }

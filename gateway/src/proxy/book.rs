@@ -16,9 +16,10 @@ use crate::ledger::{Kind, Record, Tags, UsageSource, micros};
 ///
 /// What ended before a model was found for it consumed nothing and is not booked: callers without a key fill no disk.
 pub fn book(gateway: &Gateway, exchange: &mut Exchange) {
-    if exchange.request.is_none() || std::mem::replace(&mut exchange.booked, true) {
+    if exchange.request.is_none() || exchange.booked.is_some() {
         return;
     }
+    exchange.booked = Some(Box::new(exchange.bill()));
     enter(gateway, exchange, &record(exchange));
 }
 

@@ -6,6 +6,7 @@
 
 use ai_gateway_providers::Operation;
 use ai_gateway_providers::answer::{AnswerForm, Heard, Observer};
+use ai_gateway_providers::price::Cost;
 use ai_gateway_providers::usage::Usage;
 
 use super::Exchange;
@@ -59,6 +60,15 @@ impl Consumed {
 /// Where usage comes from that an observer has: it counts pictures itself, and the gateway characters.
 fn told_by_provider(usage: &Usage) -> UsageSource {
     if usage.told().is_some() { UsageSource::Provider } else { UsageSource::Estimated }
+}
+
+/// What a request's own record says it consumed.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Bill {
+    usage: Option<Usage>,
+    source: UsageSource,
+    /// `None`: not known.
+    cost: Option<Cost>,
 }
 
 impl Exchange {
@@ -164,6 +174,9 @@ impl Exchange {
 
     /// What the request's own record says it consumed: the current attempt's part.
     pub fn consumed(&self) -> (Option<Usage>, UsageSource) {
+        if let Some(booked) = &self.booked {
+            return (booked.usage, booked.source);
+        }
         if let Some(consumed) = self.attempt().and_then(|attempt| attempt.consumed.as_deref()) {
             return (consumed.usage, consumed.source);
         }
@@ -192,12 +205,30 @@ impl Exchange {
         if characters.is_none() { told } else { Some(Usage { characters, ..told.unwrap_or_default() }) }
     }
 
+    /// What it consumed and what that cost.
+    pub fn bill(&self) -> Bill {
+        let (usage, source) = self.consumed();
+        Bill { usage, source, cost: self.price_of(usage) }
+    }
+
     /// What it cost, in pico-dollars; `None`: not known.
     pub fn cost(&self) -> Option<u64> {
+        self.cost_in_parts()?.total()
+    }
+
+    /// What it cost; `None`: nothing is known of that.
+    pub fn cost_in_parts(&self) -> Option<Cost> {
+        match &self.booked {
+            Some(booked) => booked.cost,
+            None => self.price_of(self.consumed().0),
+        }
+    }
+
+    fn price_of(&self, usage: Option<Usage>) -> Option<Cost> {
         // A request may have a price, whatever is told of its usage.
-        let usage = self.consumed().0.or_else(|| self.is_answered().then(Usage::default))?;
+        let usage = usage.or_else(|| self.is_answered().then(Usage::default))?;
         let tier = self.observer.as_ref().and_then(|observer| observer.seen().service_tier.as_deref());
-        self.attempt()?.price()?.cost(&usage, tier).total()
+        Some(self.attempt()?.price()?.cost(&usage, tier))
     }
 
     /// Whether the client left and the answer was read all the same.

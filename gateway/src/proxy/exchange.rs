@@ -18,8 +18,10 @@ use super::body::Reservation;
 use super::cached::Cached;
 use super::calls::Hedge;
 use super::clocks::Clocks;
+use super::consumed::Bill;
 use super::header;
 use super::labels::Labels;
+use super::limit::Expected;
 use super::plan::BYTES_PER_TOKEN;
 use super::plugins::Run;
 use super::replay::Replay;
@@ -82,8 +84,8 @@ pub struct Exchange {
     pub hedge: Option<Hedge>,
     /// The installed replay session.
     pub replay: Option<Replay>,
-    /// Estimated tokens of the prompt, and the most of the answer.
-    pub expected: (u64, u64),
+    /// What it is expected to use.
+    pub expected: Expected,
     /// What it asks for that is billed by the piece.
     pub pieces: Pieces,
     /// What it holds of its limits.
@@ -96,8 +98,8 @@ pub struct Exchange {
     pub form: AnswerForm,
     /// Bytes of it withheld so far.
     pub held: usize,
-    /// Whether it is in the ledger.
-    pub booked: bool,
+    /// What it is in the ledger with, once it is.
+    pub booked: Option<Box<Bill>>,
     /// Whether what the upstream says goes to the client and can no longer be taken back.
     pub committed: bool,
     /// Status sent to the client.
@@ -214,14 +216,14 @@ impl Exchange {
             attempts: Vec::new(),
             hedge: None,
             replay: None,
-            expected: (0, 0),
+            expected: Expected::default(),
             pieces: Pieces::default(),
             reservation: None,
             standing: Standing::default(),
             observer: None,
             form: AnswerForm::Opaque,
             held: 0,
-            booked: false,
+            booked: None,
             committed: false,
             status: 0,
             first_output: None,

@@ -26,6 +26,23 @@ const UNBOUNDED_OUTPUT: u64 = 1_000;
 /// A wait that is longer than this is not worth a client's automatic retry.
 const LONG_WAIT: u64 = 60_000;
 
+/// What a request is expected to use.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Expected {
+    /// Tokens of the prompt.
+    pub prompt: u64,
+    /// The most of the answer.
+    pub output: u64,
+    /// Nothing but a guess: neither the request says how long its answer will be, nor what is known of its model's.
+    output_is_guessed: bool,
+}
+
+impl Expected {
+    fn tokens(self) -> u64 {
+        self.prompt.saturating_add(self.output)
+    }
+}
+
 /// Reserves what the request may use, whose plan is known, and counts it, unless [`admit_free`] has. Where the configuration
 /// lets requests wait for room, this waits.
 ///
@@ -169,10 +186,7 @@ impl Coming {
             Some(model) if model.cache.is_some() => 0,
             // They may say how long its answer is.
             _ if rules => 1,
-            _ => {
-                let (prompt, output) = tokens_of(limits, self.operation, self.body, self.max_tokens, name);
-                prompt.saturating_add(output)
-            }
+            _ => expect_tokens(limits, self.operation, self.body, self.max_tokens, name).tokens(),
         };
         // They may send it to another model.
         let name = if rules { "" } else { name };
@@ -188,9 +202,10 @@ pub fn has_room(limits: &Limits, exchange: &Exchange, text: &str) -> bool {
 
 /// What the request is expected to use at the dearest target of its plan.
 fn expected(exchange: &Exchange) -> Amounts {
-    let (prompt, output) = exchange.expected;
+    let Expected { prompt, output, output_is_guessed } = exchange.expected;
     let most = exchange.snapshot.bounds.reserves_most();
-    let unbounded = exchange.request.as_ref().is_some_and(|request| is_unbounded(exchange, request, most));
+    let unbounded =
+        output_is_guessed || (most && exchange.request.as_ref().is_some_and(|request| is_unbounded(exchange, request)));
     // No text has more tokens than bytes.
     let bytes = exchange.request.as_ref().map(|request| request.body.len() as u64).filter(|_| most);
     let costs = exchange.plan.candidates().iter().map(|candidate| {
@@ -200,14 +215,12 @@ fn expected(exchange: &Exchange) -> Amounts {
         let tokens = Usage { input: Some(bytes.unwrap_or(prompt)), output: Some(longest), ..exchange.pieces.usage() };
         known.price.as_ref().map_or(0, |price| price.cost(&tokens, None).known())
     });
-    Amounts { tokens: prompt.saturating_add(output), cost: costs.max().unwrap_or(0) }
+    Amounts { tokens: exchange.expected.tokens(), cost: costs.max().unwrap_or(0) }
 }
 
-/// Whether neither the request says how long its answer will be, nor, if that counts, what is known of its model's answers.
-fn is_unbounded(exchange: &Exchange, request: &Request, whatever_is_usual: bool) -> bool {
-    let writes = exchange.operation().is_some_and(writes);
-    let known = || exchange.snapshot.bounds.usual_output(&request.model.name).is_some();
-    writes && request.scan.max_tokens.is_none() && (whatever_is_usual || !known())
+/// Whether the request does not say how long its answer may be.
+fn is_unbounded(exchange: &Exchange, request: &Request) -> bool {
+    exchange.operation().is_some_and(writes) && request.scan.max_tokens.is_none()
 }
 
 fn writes(operation: Operation) -> bool {
@@ -215,15 +228,15 @@ fn writes(operation: Operation) -> bool {
 }
 
 /// Tokens of the prompt, and the most of the answer.
-pub fn tokens(exchange: &Exchange, request: &Request, endpoint: &Endpoint) -> (u64, u64) {
+pub fn expected_tokens(exchange: &Exchange, request: &Request, endpoint: &Endpoint) -> Expected {
     let (limits, max_tokens) = (&exchange.snapshot.bounds, request.scan.max_tokens);
-    tokens_of(limits, endpoint.operation, request.body.len(), max_tokens, &request.model.name)
+    expect_tokens(limits, endpoint.operation, request.body.len(), max_tokens, &request.model.name)
 }
 
-fn tokens_of(limits: &Limits, operation: Operation, body: usize, max_tokens: Option<u64>, model: &str) -> (u64, u64) {
-    let usual = || limits.usual_output(model).unwrap_or(UNBOUNDED_OUTPUT);
-    let output = max_tokens.unwrap_or_else(|| if writes(operation) { usual() } else { 0 });
-    (prompt_tokens(body), output)
+fn expect_tokens(limits: &Limits, operation: Operation, body: usize, max_tokens: Option<u64>, model: &str) -> Expected {
+    let prompt = prompt_tokens(body);
+    let known = max_tokens.or_else(|| if writes(operation) { limits.usual_output(model) } else { Some(0) });
+    Expected { prompt, output: known.unwrap_or(UNBOUNDED_OUTPUT), output_is_guessed: known.is_none() }
 }
 
 fn prompt_tokens(bytes: usize) -> u64 {
@@ -266,8 +279,7 @@ fn release(attempt: &mut Attempt) {
 
 /// A target's own limits are none of money.
 fn of_attempt(exchange: &Exchange) -> Amounts {
-    let (prompt, output) = exchange.expected;
-    Amounts { tokens: prompt.saturating_add(output), cost: 0 }
+    Amounts { tokens: exchange.expected.tokens(), cost: 0 }
 }
 
 fn tell(refused: &Refused, now: u64) -> Refusal {
@@ -350,12 +362,10 @@ pub fn charge_own(limits: &Arc<Limits>, own: &Exchange) {
 /// What an attempt is known to have consumed, at its target's price.
 fn of_consumed(attempt: &Attempt) -> Amounts {
     let usage = attempt.consumed.as_ref().and_then(|consumed| Some((consumed.usage?, consumed.tier.as_deref())));
-    usage.map_or(Amounts::default(), |(usage, tier)| amounts(attempt, &usage, tier))
-}
-
-fn amounts(attempt: &Attempt, usage: &Usage, tier: Option<&str>) -> Amounts {
-    let cost = attempt.price().map_or(0, |price| price.cost(usage, tier).known());
-    Amounts { tokens: usage.total().unwrap_or(0), cost }
+    usage.map_or(Amounts::default(), |(usage, tier)| {
+        let cost = attempt.price().map_or(0, |price| price.cost(&usage, tier).known());
+        Amounts { tokens: usage.total().unwrap_or(0), cost }
+    })
 }
 
 /// What the current attempt has used: what its provider reported or was estimated; of an answer that tells no tokens and broke
@@ -369,17 +379,17 @@ fn used(exchange: &Exchange) -> Amounts {
     let Some(observer) = &exchange.observer else { return nothing };
     let seen = observer.seen();
     if let (Some(usage), _) = exchange.consumed() {
-        let used = amounts(attempt, &usage, seen.service_tier.as_deref());
         // Where no tokens are told, the text to speak or draw counts for them.
-        let tokens = if usage.told().is_some() { used.tokens } else { exchange.expected.0 };
-        return Amounts { tokens, ..used };
+        let told = usage.told().map(|_| usage.total().unwrap_or(0));
+        let cost = exchange.cost_in_parts().map_or(0, |cost| cost.known());
+        return Amounts { tokens: told.unwrap_or(exchange.expected.prompt), cost };
     }
     let answered = attempt.status.is_some_and(|status| (200..300).contains(&status));
     if !seen.first_output || !answered || exchange.resume.is_some() {
         return nothing;
     }
-    let (prompt, most) = exchange.expected;
-    let output = seen.outputs.min(most);
+    let Expected { prompt, output, .. } = exchange.expected;
+    let output = seen.outputs.min(output);
     let cost = attempt.price().and_then(|price| price.expected(prompt, output)).unwrap_or(0);
     Amounts { tokens: prompt.saturating_add(output), cost }
 }

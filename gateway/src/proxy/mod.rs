@@ -251,10 +251,10 @@ impl ProxyHttp for Gateway {
             // What a second call has consumed that still runs is settled with the rest.
             calls::give_up(exchange);
             exchange.settle_call();
+            book::book(self, exchange);
             if !exchange.has_uncounted() {
                 limit::settle(exchange);
             }
-            book::book(self, exchange);
         }
         Ok(None)
     }

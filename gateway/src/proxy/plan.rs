@@ -194,7 +194,7 @@ fn betas(headers: &HeaderMap) -> Option<Box<str>> {
 /// Why nobody can be asked.
 pub fn choose_targets(headers: &HeaderMap, exchange: &mut Exchange, planner: &mut Planner<'_>) -> Result<(), Refusal> {
     let (Some(request), Some(endpoint)) = (&exchange.request, &exchange.endpoint) else { return Ok(()) };
-    exchange.expected = limit::tokens(exchange, request, endpoint);
+    exchange.expected = limit::expected_tokens(exchange, request, endpoint);
     exchange.pieces = Pieces::of(&request.body, endpoint.operation);
     let keeper = stored::keeper_of_previous(planner.continuity, exchange)?;
     let against = |target: &Target| {

@@ -32,6 +32,10 @@ use crate::{Operation, Usage};
 pub struct Price {
     /// Sorted, no two for the same unit, tier and step.
     rates: Box<[Rate]>,
+    /// Whether one of them is for tokens.
+    by_token: bool,
+    /// Whether they are for requests and nothing else.
+    by_request: bool,
 }
 
 /// What something costs, in pico-dollars. The parts saturate: past 18 million dollars nobody counts.
@@ -73,7 +77,12 @@ impl Price {
         let key = |rate: &Rate| (rate.unit, rate.tier, rate.above);
         rates.sort_by_key(key);
         rates.dedup_by_key(|rate| key(rate));
-        Self { rates: rates.into() }
+        let is_of_request = |rate: &Rate| rate.unit == Unit::Request;
+        Self {
+            by_token: rates.iter().any(|rate| rate.unit.is_token()),
+            by_request: !rates.is_empty() && rates.iter().all(is_of_request),
+            rates: rates.into(),
+        }
     }
 
     /// All rates, by unit, tier and step.
@@ -124,14 +133,13 @@ impl Price {
         } = *usage;
         let prompt = usage.total_input().unwrap_or(0);
         let request = self.step(Unit::Request, Tier::Standard, prompt).map_or(0, |rate| rate.pico);
-        if self.is_by_request() {
+        if self.by_request {
             return Cost { other: request, ..Cost::default() };
         }
         let mut bill =
             Bill { price: self, tier: Tier::of_answer(service_tier), prompt, tokens_are_free: false, unpriced: None };
-        let by_token = self.has_any(Unit::is_token);
         let instead_of = |tokens: fn(&Usage) -> Option<u64>, count: Option<u64>| {
-            count.filter(|_| !by_token || tokens(usage).is_none_or(|n| n == 0))
+            count.filter(|_| !self.by_token || tokens(usage).is_none_or(|n| n == 0))
         };
         let seconds = instead_of(Usage::total_input, audio_input_ms);
         let pieces = [
@@ -141,7 +149,7 @@ impl Price {
         let has_price =
             |(unit, count): (Unit, Option<u64>)| count.is_some_and(|n| n > 0) && self.has_any(|own| own == unit);
         bill.tokens_are_free =
-            !by_token && (pieces.into_iter().any(has_price) || has_price((Unit::AudioSecond, seconds)));
+            !self.by_token && (pieces.into_iter().any(has_price) || has_price((Unit::AudioSecond, seconds)));
         let input = bill.sum([(Unit::Input, input), (Unit::AudioInput, audio_input), (Unit::ImageInput, image_input)]);
         let cache_read = bill.sum([(Unit::CacheRead, cache_read)]);
         let cache_write = bill.sum([(Unit::CacheWrite, cache_write_5m), (Unit::CacheWrite1h, cache_write_1h)]);
@@ -164,11 +172,6 @@ impl Price {
 
     fn has_any(&self, is: impl Fn(Unit) -> bool) -> bool {
         self.rates.iter().any(|rate| is(rate.unit))
-    }
-
-    /// Whether a request has a price and nothing else has.
-    fn is_by_request(&self) -> bool {
-        self.has_any(|unit| unit == Unit::Request) && !self.has_any(|unit| unit != Unit::Request)
     }
 
     /// Whether it has a price for what `operation` is billed by, if that [costs](Operation::costs) something.
@@ -207,8 +210,11 @@ struct Bill<'a> {
 
 impl Bill<'_> {
     fn sum<const N: usize>(&mut self, counts: [(Unit, Option<u64>); N]) -> u64 {
-        let costs = counts.map(|(unit, count)| self.times(unit, count.unwrap_or(0)));
-        narrow(costs.into_iter().fold(0, u128::saturating_add))
+        let mut sum = 0_u128;
+        for (unit, count) in counts {
+            sum = sum.saturating_add(self.times(unit, count.unwrap_or(0)));
+        }
+        narrow(sum)
     }
 
     fn times(&mut self, unit: Unit, count: u64) -> u128 {

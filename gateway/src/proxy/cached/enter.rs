@@ -241,8 +241,8 @@ async fn follow(gateway: &Gateway, session: &mut Session, exchange: &mut Exchang
 /// Accounts for an answer before its client has the last of it. Plugins that judge whole answers may yet refuse it.
 fn settle(gateway: &Gateway, exchange: &mut Exchange) {
     if !wants_whole_answers(exchange) {
-        limit::settle(exchange);
         book::book(gateway, exchange);
+        limit::settle(exchange);
     }
 }
 

@@ -57,7 +57,7 @@ pub async fn answer(gateway: &Gateway, session: &mut Session, exchange: &mut Exc
     let body = serde_json::to_vec(&explanation).unwrap_or_default();
     exchange.status = 200;
     // It consumes nothing.
-    exchange.booked = true;
+    exchange.booked = Some(Box::default());
     let header = ResponseHeader::build(StatusCode::OK, Some(6))?;
     reply::json(session, exchange, header, body.into()).await
 }
