@@ -1,5 +1,8 @@
 //! The files of SQLite that the gateway keeps: how they are opened, made and brought up to date.
 
+use std::fs::OpenOptions;
+use std::io;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::time::Duration;
 
@@ -11,6 +14,8 @@ pub const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Why a file cannot be used.
 pub enum OpenError {
+    /// The file cannot be opened or made.
+    File(io::Error),
     /// SQLite says so: full, locked for long, damaged, no rights.
     Sqlite(rusqlite::Error),
     /// Its tables cannot be brought up to date: they are of something else, or of a later version.
@@ -23,12 +28,13 @@ impl From<rusqlite::Error> for OpenError {
     }
 }
 
-/// Opens the file, makes it if it is not there, and brings its tables up to date. What is committed to it from then on outlives a
+/// Opens the file, makes it if it is not there, for its owner's eyes only, and brings its tables up to date. What is committed to it from then on outlives a
 /// power loss.
 ///
 /// # Errors
 /// [`OpenError`].
 pub fn open(path: &Path, migrations: &[M<'static>]) -> Result<Connection, OpenError> {
+    OpenOptions::new().create(true).append(true).mode(0o600).open(path).map_err(OpenError::File)?;
     let mut db = Connection::open(path)?;
     db.busy_timeout(PATIENCE)?;
     // Of a new file. Fewer and larger pages make a record of the ledger a fifth smaller and cheaper.

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use http::{Method, Response, StatusCode};
+use percent_encoding::percent_decode_str;
 use serde_json::{Value, json};
 
 use super::{access, json as answer_json, not_allowed, problem};
@@ -28,18 +29,20 @@ pub(super) enum Path {
 }
 
 impl Path {
-    /// Names of keys need no escapes.
+    /// A name may be percent-encoded: clients do that to `:` and `@`.
     pub(super) fn of(path: &str) -> Option<Self> {
         let rest = path.strip_prefix("/api/keys")?;
         if rest.is_empty() {
             return Some(Self::All);
         }
         let rest = rest.strip_prefix('/').filter(|rest| !rest.is_empty())?;
-        match rest.split_once('/') {
-            None => Some(Self::One(rest.to_owned())),
-            Some((name, "rotate")) => Some(Self::Rotate(name.to_owned())),
-            Some((name, "enable")) => Some(Self::Enable(name.to_owned(), true)),
-            Some((name, "disable")) => Some(Self::Enable(name.to_owned(), false)),
+        let (name, action) = rest.split_once('/').map_or((rest, None), |(name, action)| (name, Some(action)));
+        let name = percent_decode_str(name).decode_utf8_lossy().into_owned();
+        match action {
+            None => Some(Self::One(name)),
+            Some("rotate") => Some(Self::Rotate(name)),
+            Some("enable") => Some(Self::Enable(name, true)),
+            Some("disable") => Some(Self::Enable(name, false)),
             Some(_) => None,
         }
     }
@@ -218,4 +221,20 @@ fn refusal(error: &KeyError) -> Response<Vec<u8>> {
         body["error"]["field"] = field.into();
     }
     answer_json(status, &body)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_may_be_percent_encoded() {
+        let one = |name: &str| Some(Path::One(name.to_owned()));
+        assert_eq!(Path::of("/api/keys/staff:x@y"), one("staff:x@y"));
+        assert_eq!(Path::of("/api/keys/staff%3Ax%40y"), one("staff:x@y"));
+        assert_eq!(Path::of("/api/keys/a%2Fb/rotate"), Some(Path::Rotate("a/b".to_owned())));
+        assert_eq!(Path::of("/api/keys/%zz%"), one("%zz%"));
+        assert_eq!((Path::of("/api/keysx"), Path::of("/api/keys/")), (None, None));
+        assert_eq!((Path::of("/api/keys"), Path::of("/api/keys/a/b")), (Some(Path::All), None));
+    }
 }

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-use ai_gateway::config::Config;
+use ai_gateway::config::{Config, LedgerConfig, System};
 use ai_gateway::ledger::{self, Dimension, Kind, Query, Record, Report, Store};
 use clap::{ArgGroup, Args, Subcommand};
 
@@ -76,7 +76,9 @@ pub fn run(options: Options) -> Result<(), String> {
     }
     let path = match (options.ledger, options.config) {
         (Some(path), _) => path,
-        (None, Some(file)) => load(&file)?.1,
+        (None, Some(file)) => {
+            in_file(&file, LedgerConfig::path_in(&file, &System).map_err(|error| error.to_string())?)?
+        }
         (None, None) => return Err("name a --config or a --ledger".to_owned()),
     };
     let query =
@@ -92,11 +94,15 @@ pub fn run(options: Options) -> Result<(), String> {
     })
 }
 
-/// A configuration and the path of its ledger's database.
+/// A configuration, for its prices, and the path of its ledger's database.
 fn load(file: &Path) -> Result<(Config, PathBuf), String> {
     let config = Config::load(file).map_err(|errors| errors.to_string())?.config;
-    let path = config.ledger.as_ref().map(|ledger| ledger.path.clone());
-    Ok((config, path.ok_or_else(|| format!("{} has no [ledger]", file.display()))?))
+    let path = in_file(file, config.ledger.as_ref().map(|ledger| ledger.path.clone()))?;
+    Ok((config, path))
+}
+
+fn in_file(file: &Path, ledger: Option<PathBuf>) -> Result<PathBuf, String> {
+    ledger.ok_or_else(|| format!("{} has no [ledger]", file.display()))
 }
 
 fn rerate(file: &Path, from: i64, to: i64) -> Result<(), String> {

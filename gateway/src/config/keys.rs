@@ -177,12 +177,13 @@ impl fmt::Display for ModelPattern {
 }
 
 /// What the name of a key consists of, wherever it is made.
-pub const KEY_NAME: &str = "1 to 128 letters, digits, `-`, `_`, `.`, `:` and `@`";
+pub const KEY_NAME: &str = "1 to 128 letters, digits, `-`, `_`, `.`, `:` and `@`, and is not `.` or `..`";
 
 /// Whether it is [`KEY_NAME`].
 pub fn is_key_name(name: &str) -> bool {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.' | b':' | b'@');
-    (1..=128).contains(&name.len()) && name.bytes().all(plain)
+    // A name is a segment of the admin API's paths, and clients resolve those two.
+    (1..=128).contains(&name.len()) && name.bytes().all(plain) && !matches!(name, "." | "..")
 }
 
 /// Only templates of tokens do without a hash.

@@ -5,7 +5,6 @@
 //! each with its line and what would be right ([`Problem`]).
 
 mod access_log;
-mod admin;
 mod attempts;
 mod base_url;
 mod cache;
@@ -22,6 +21,7 @@ mod keys;
 mod ledger;
 mod limits;
 mod models;
+mod peek;
 mod plugins;
 mod prices;
 mod providers;
@@ -55,7 +55,6 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 pub use access_log::{AccessLogConfig, LogTo};
-pub use admin::AdminAddress;
 pub use attempts::{RetryConfig, RetryOn, TimeoutsConfig};
 pub use cache::{CacheConfig, DiskConfig, ModelCacheConfig, OwnTiers};
 pub use certificates::{CaConfig, Certified, TlsConfig};
@@ -71,6 +70,7 @@ pub use keys::{CacheScope, KEY_NAME, KeyConfig, ModelPattern, OnAbort, Right, is
 pub use ledger::LedgerConfig;
 pub use limits::{LimitsConfig, Reserve, budget_rule, concurrent_rule, dollars_and_soft, rate_rule};
 pub use models::{Lossy, ModelConfig, OnCut};
+pub use peek::AdminAddress;
 pub use plugins::{OnError, PluginConfig};
 pub use prices::PricesConfig;
 pub use providers::ProviderConfig;
@@ -449,9 +449,13 @@ fn read(text: &str, cx: &mut Context<'_>) -> Option<Config> {
     let cache = cache.unwrap_or_default().resolve(store.redis.is_some(), cx);
     let has_keys = !keys.is_empty() || jwt.is_some() || store.path.is_some();
     let server = server.resolve(has_keys, cx);
+    let ledger_span = ledger.as_ref().map_or(0..0, Spanned::span);
     let ledger = ledger
         .and_then(|value| tree::shape::<ledger::Ledger>(value, "[ledger]", &mut cx.report))
         .map(|ledger| ledger.resolve(cx));
+    if ledger.as_ref().is_some_and(|ledger| store.path.as_ref() == Some(&ledger.path)) {
+        cx.report.error(ledger_span, "the ledger and `[store]` name one file", "give each a `path` of its own");
+    }
     cx.spending_known = ledger.as_ref().and_then(|ledger| ledger.retention).filter(|_| store.redis.is_none());
 
     let mut resolved_providers = BTreeMap::new();

@@ -1,6 +1,7 @@
 //! `[server]`: where the gateway listens, and what it holds at most.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::ops::Range;
 use std::time::Duration;
 
 use schemars::JsonSchema;
@@ -92,11 +93,12 @@ impl Default for ServerConfig {
 impl Server {
     pub(super) fn resolve(self, has_keys: bool, cx: &mut Context<'_>) -> ServerConfig {
         let default = ServerConfig::default();
+        let listen_span = self.listen.as_ref().map_or(0..0, |listen| listen.span.clone());
         let listen = self.listen.map_or(default.listen, |listen| resolve_listen(listen, has_keys, cx));
         let has_admin_key = self.admin_key.is_some();
         let admin_key = self.admin_key.and_then(|text| admin_key(&text, cx));
         let admin = match self.admin {
-            None => default.admin,
+            None => default_admin(default.admin, &listen, listen_span, cx),
             Some(text) if text.value == "off" => None,
             Some(text) => resolve_admin(&text, &listen, has_admin_key, cx),
         };
@@ -196,6 +198,20 @@ fn resolve_admin(text: &At<String>, listen: &[SocketAddr], has_key: bool, cx: &m
         );
     }
     Some(admin)
+}
+
+/// The address that the admin listener takes if the file names none.
+fn default_admin(
+    admin: Option<SocketAddr>,
+    listen: &[SocketAddr],
+    span: Range<usize>,
+    cx: &mut Context<'_>,
+) -> Option<SocketAddr> {
+    if let Some(admin) = admin.filter(|admin| listen.iter().any(|address| collide(*address, *admin))) {
+        let message = format!("`{admin}` is taken by the admin listener, as long as `admin` names no other address");
+        cx.report.error(span, message, "set `admin`, to another port or \"off\"");
+    }
+    admin
 }
 
 /// A key that can be guessed is none.

@@ -1,7 +1,5 @@
 //! Keys made at run time as they lie in the embedded database. Nothing here is called by a request of a client.
 
-use std::fs::OpenOptions;
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 use log::error;
@@ -151,13 +149,8 @@ impl Store {
     /// Opens or makes the file, which only its owner can read.
     pub(super) fn open(path: &Path) -> Result<Self, KeyError> {
         let shown = path.display();
-        OpenOptions::new()
-            .create(true)
-            .append(true)
-            .mode(0o600)
-            .open(path)
-            .map_err(|error| KeyError::Store(format!("`{shown}` cannot be opened: {error}")))?;
         let connection = sqlite::open(path, MIGRATIONS).map_err(|error| match error {
+            OpenError::File(error) => KeyError::Store(format!("`{shown}` cannot be opened: {error}")),
             OpenError::Sqlite(error) => error.into(),
             OpenError::Schema(error) => KeyError::Store(format!("`{shown}` is no store of keys: {error}")),
         })?;

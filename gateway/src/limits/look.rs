@@ -12,10 +12,13 @@ impl Limits {
     /// Why a request that is expected to use `amounts` would be refused by `subjects` now; `None`: it would be let in, or wait
     /// for room. By what this process knows, also where a store counts for several.
     pub fn refusal(&self, subjects: &[Arc<Subject>], amounts: Amounts) -> Option<Box<Refusal>> {
-        let refusal = self.look(subjects, Claim { amounts, is_counted: false })?;
+        let claim = Claim { amounts, is_counted: false };
+        let refusal = self.look(subjects, claim)?;
         let (until, most) = (refusal.refused.until, self.wait.load(Relaxed));
         // As in `claim_in_turn`.
-        let waits = most > 0 && until.saturating_sub(self.now()) <= most.max(WHILE_OTHERS_RUN);
+        let waits = most > 0
+            && !claim.exceeds(&refusal.refused.rule)
+            && until.saturating_sub(self.now()) <= most.max(WHILE_OTHERS_RUN);
         (!waits).then_some(refusal)
     }
 

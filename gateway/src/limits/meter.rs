@@ -108,6 +108,12 @@ impl Claim {
             what => self.amounts.of(what),
         }
     }
+
+    /// Whether it is more than the whole of a limit: it passes where nothing else counts, and whoever waited for that would hold up
+    /// others that have room.
+    pub(super) fn exceeds(self, rule: &Rule) -> bool {
+        rule.what != What::Cost && self.of(rule.what) > rule.limit
+    }
 }
 
 /// A [`Rule`] with what was counted.
@@ -210,20 +216,23 @@ impl Meter {
         if over == 0 { Ok(()) } else { Err(self.room_for(over, now)) }
     }
 
-    /// When `over` less will be counted: when it has ended, or soon, if requests under way may give back as much.
+    /// When `over` less will be counted: when it has ended, or soon, if requests under way may give back as much; where both are
+    /// needed, not before so much has ended as they cannot give.
     fn room_for(&self, over: u64, now: u64) -> u64 {
         let soon = now.saturating_add(WHILE_OTHERS_RUN);
-        let mut freed = 0_u64;
-        let by_time = self.booked.iter().find_map(|(ends, amount)| {
-            freed = freed.saturating_add(*amount);
-            (freed >= over).then_some(*ends)
-        });
-        match by_time {
-            Some(ends) if self.reserved >= over => ends.min(soon),
-            Some(ends) => ends,
-            None if self.reserved > 0 => soon,
-            None => NEVER,
+        if self.reserved >= over {
+            return self.ended(over).map_or(soon, |ends| ends.min(soon));
         }
+        self.ended(over).or_else(|| self.ended(over - self.reserved)).unwrap_or(NEVER)
+    }
+
+    /// When `amount` of what is booked will have ended.
+    fn ended(&self, amount: u64) -> Option<u64> {
+        let mut freed = 0_u64;
+        self.booked.iter().find_map(|(ends, part)| {
+            freed = freed.saturating_add(*part);
+            (freed >= amount).then_some(*ends)
+        })
     }
 
     /// Counts a request that is let in.

@@ -391,6 +391,55 @@ async fn who_waits_goes_by_priority() {
     assert_eq!(limits.queues.len(), 0);
 }
 
+/// What requests under way reserve is not enough room, and the rest has yet to end.
+#[test]
+fn room_for_a_large_request_is_not_told_too_early() {
+    let (limits, bot) = limits(&[rule(What::Tokens, Period::Sliding(60_000), 100)]);
+    admit(&limits, &[&bot], amounts(0, 0), T).unwrap().settle(amounts(10, 0));
+    let _running = admit(&limits, &[&bot], amounts(20, 0), limits.now()).unwrap();
+    let now = limits.now();
+    assert!(until(admit(&limits, &[&bot], amounts(90, 0), now)) <= now + 1_000, "20 may come back");
+    assert!(until(admit(&limits, &[&bot], amounts(95, 0), now)) > now + 50_000, "25 may not, before 5 have ended");
+}
+
+/// A request larger than the whole limit is let in where nothing else counts. It does not wait for that, so that those behind it
+/// do not either.
+#[tokio::test]
+async fn what_is_too_large_does_not_wait() {
+    let (limits, bot) = limits(&[rule(What::Tokens, Period::Sliding(60_000), 100)]);
+    limits.wait.store(60_000, Relaxed);
+    let running = limits.admit_in_turn(vec![bot.clone()], amounts(50, 0), 0).await.unwrap();
+    let begun = tokio::time::Instant::now();
+    for _ in 0..2 {
+        assert!(limits.refusal(std::slice::from_ref(&bot), amounts(101, 0)).is_some());
+        assert!(limits.admit_in_turn(vec![bot.clone()], amounts(101, 0), 0).await.is_err());
+        assert_eq!(limits.queues.len(), 0);
+        drop(limits.admit_in_turn(vec![bot.clone()], amounts(50, 0), 0).await.unwrap());
+    }
+    // Also where it comes to the head of those who wait.
+    let held = limits.admit_in_turn(vec![bot.clone()], amounts(50, 0), 0).await.unwrap();
+    let enter = |tokens| {
+        let (limits, bot) = (limits.clone(), bot.clone());
+        tokio::spawn(async move { limits.admit_in_turn(vec![bot], amounts(tokens, 0), 0).await.map(drop) })
+    };
+    let waiting = [enter(1), enter(1)];
+    while limits.queues.len() < 2 {
+        tokio::task::yield_now().await;
+    }
+    let too_large = enter(101);
+    while limits.queues.len() < 3 {
+        tokio::task::yield_now().await;
+    }
+    drop((held, running));
+    for one in waiting {
+        one.await.unwrap().unwrap();
+    }
+    // By then nothing else may count: it is let in or refused, and nobody waits.
+    _ = too_large.await.unwrap();
+    assert!(begun.elapsed() < Duration::from_secs(30));
+    assert_eq!(limits.queues.len(), 0);
+}
+
 #[tokio::test]
 async fn a_wait_ends() {
     let (limits, bot) = limits(&[rule(What::Concurrent, Period::Total, 1), rule(What::Requests, Period::Day, 1)]);

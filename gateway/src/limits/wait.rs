@@ -96,6 +96,7 @@ impl Limits {
             _ => {
                 let refusal = match self.admit_claim(subjects.clone(), claim).await {
                     Ok(reservation) => return Ok(reservation),
+                    Err(refusal) if claim.exceeds(&refusal.refused.rule) => return Err(refusal),
                     Err(refusal) => refusal,
                 };
                 match self.queues.join(&refusal.refused.subject, rank) {
@@ -117,7 +118,8 @@ impl Limits {
                 let refused = &refusal.refused;
                 let wait = refused.until.saturating_sub(self.now()).min(NEVER);
                 let room = Instant::now() + Duration::from_millis(wait);
-                if Instant::now() >= deadline || (room > deadline && wait > WHILE_OTHERS_RUN) {
+                let in_vain = claim.exceeds(&refused.rule) || (room > deadline && wait > WHILE_OTHERS_RUN);
+                if in_vain || Instant::now() >= deadline {
                     return Err(refusal);
                 }
                 if refused.subject != subject {

@@ -3,6 +3,7 @@
 
 use ai_gateway_providers::Dialect;
 use http::Method;
+use percent_encoding::percent_decode_str;
 
 /// What a request asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -153,22 +154,7 @@ fn bedrock(path: &str) -> Option<Route<'_>> {
 
 /// A segment of a path, percent-decoded; what is malformed stays.
 fn decoded(segment: &str) -> String {
-    let mut bytes = Vec::with_capacity(segment.len());
-    let mut rest = segment.as_bytes();
-    while let Some((&first, after)) = rest.split_first() {
-        let code = after.get(..2).filter(|_| first == b'%').and_then(|code| hex::decode(code).ok());
-        match code.as_deref() {
-            Some([byte]) => {
-                bytes.push(*byte);
-                rest = &after[2..];
-            }
-            Some(_) | None => {
-                bytes.push(first);
-                rest = after;
-            }
-        }
-    }
-    String::from_utf8_lossy(&bytes).into_owned()
+    percent_decode_str(segment).decode_utf8_lossy().into_owned()
 }
 
 #[cfg(test)]

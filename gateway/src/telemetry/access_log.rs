@@ -234,14 +234,21 @@ impl Shared {
     fn run(&self, mut out: Out) {
         let mut batch = Vec::new();
         let mut failing = false;
+        // A line was written in part, and what came next was dropped.
+        let mut torn = false;
         while let Some((more, next)) = self.next_batch(batch) {
             batch = more;
             if let Some(next) = next {
-                (out, failing) = (next, false);
+                (out, failing, torn) = (next, false, false);
+            }
+            if torn {
+                torn = self.write_all(&mut out, b"\n").is_err();
             }
             match self.write_all(&mut out, &batch) {
                 Ok(()) => failing = false,
                 Err((error, rest)) => {
+                    let written = batch.get(..batch.len() - rest.len()).and_then(<[u8]>::last);
+                    torn |= written.is_some_and(|last| *last != b'\n');
                     self.dropped.inc_by(memchr::memchr_iter(b'\n', rest).count() as u64);
                     if !failing {
                         warn!("the access log cannot be written, its lines are dropped: {error}");

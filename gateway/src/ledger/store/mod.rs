@@ -6,6 +6,7 @@ mod insert;
 mod schema;
 mod select;
 
+use std::io;
 use std::path::Path;
 
 use rusqlite::{Connection, TransactionBehavior};
@@ -20,6 +21,9 @@ pub use schema::open_read_only;
 /// Why the database did not do it.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
+    /// The file cannot be opened or made.
+    #[error("{0}")]
+    File(#[from] io::Error),
     /// SQLite says so: full, locked for long, damaged, no rights.
     #[error("{0}")]
     Sqlite(#[from] rusqlite::Error),
@@ -31,6 +35,7 @@ pub enum StoreError {
 impl From<OpenError> for StoreError {
     fn from(error: OpenError) -> Self {
         match error {
+            OpenError::File(error) => error.into(),
             OpenError::Sqlite(error) => error.into(),
             OpenError::Schema(error) => error.into(),
         }

@@ -41,17 +41,16 @@ for i = 2, #KEYS do
     local over = booked + reserved + wanted - limit
     local comes = amount > 0 or what == 'tokens' or what == 'budget'
     if over > 0 and comes then
-        local freed, at_last = 0, nil
+        -- When so much has ended; or soon, if requests under way may give back as much; where both are needed, not before so much
+        -- has ended as they cannot give.
+        local freed, sure, both = 0, nil, nil
         for _, part in ipairs(parts) do
             freed = freed + part[2]
-            if freed >= over then at_last = part[1] break end
+            if not both and freed >= over - reserved then both = part[1] end
+            if freed >= over then sure = part[1] break end
         end
-        if not at_last then
-            if reserved > 0 then at_last = now + 1000 else at_last = never end
-        elseif reserved >= over and at_last > now + 1000 then
-            -- Requests under way may give back as much.
-            at_last = now + 1000
-        end
+        local at_last = sure or both or never
+        if reserved >= over then at_last = math.min(sure or never, now + 1000) end
         if at_last > room then refused, room = i - 1, at_last end
     end
     states[i] = {booked + reserved, parts[#parts] and parts[#parts][1] or 0}

@@ -226,6 +226,23 @@ fn slow_and_interrupted_writes_lose_nothing() {
     assert_eq!((sink.lines().len(), dropped.get()), (1, 0));
 }
 
+/// A disk that is full in the middle of a line, and has room again: whoever reads line by line loses that one alone.
+#[test]
+fn a_torn_line_is_ended_before_the_next() {
+    let sink = Sink::default();
+    let full = || Err(io::ErrorKind::StorageFull.into());
+    let log = AccessLog::new(Script(vec![Ok(20), full(), full(), full()], sink.clone()), Counter::default());
+    let finished = finished(&[]);
+    for _ in 0..3 {
+        log.write(&line(&finished));
+        assert!(log.flush(SOON));
+    }
+    let written = String::from_utf8(sink.0.lock().unwrap().clone()).unwrap();
+    let lines: Vec<_> = written.lines().collect();
+    assert_eq!((lines.len(), lines[0].len()), (2, 20), "{written}");
+    assert!(serde_json::from_str::<serde_json::Value>(lines[1]).is_ok(), "{written}");
+}
+
 #[test]
 fn a_broken_pipe_loses_lines_and_nothing_else() {
     let sink = Sink::default();
