@@ -52,6 +52,14 @@ pub enum Thinking {
     Unsupported,
 }
 
+impl Thinking {
+    /// Whether it takes no budget and no sampling parameters.
+    #[must_use]
+    pub fn adaptive_only(self) -> bool {
+        matches!(self, Self::Adaptive | Self::Always)
+    }
+}
+
 /// A row: a part of the name in lower case with `.` as `-`, and what models with it are like.
 type Row = (&'static str, Traits);
 
@@ -90,6 +98,12 @@ const ROWS: &[Row] = &[
 ];
 
 impl Traits {
+    /// Whether it may be sent a message of the assistant at the end.
+    #[must_use]
+    pub fn takes_prefill(&self) -> bool {
+        self.prefill != Prefill::Refused && !self.thinking.adaptive_only()
+    }
+
     /// What is known of `model`, by any name that a vendor gives it.
     #[must_use]
     pub fn of(model: &str) -> Self {

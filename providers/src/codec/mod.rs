@@ -29,6 +29,7 @@ mod gemini;
 mod ids;
 mod openai_chat;
 mod openai_responses;
+mod schema;
 mod sse;
 #[cfg(test)]
 pub(crate) mod testing;

@@ -10,12 +10,11 @@ use super::OWN;
 use super::block_out::CacheOut;
 use super::marks::Marks;
 use super::messages_out::{MessageOut, SystemOut, Writer};
-use super::schema_out::structured;
 use super::thinking_out::{Plan, ThinkingOut};
 use super::tools_out::{ChoiceOut, ToolOut, choice_out, forces, tools_out};
 use super::wire::Whole;
-use crate::catalogue::{Prefill, Thinking};
 use crate::codec::fields::Fields;
+use crate::codec::schema::structured;
 use crate::common::{CacheConfig, Content, Extras, Json, Losses, Request, ResponseFormat, Role, Str};
 use crate::error::ApiError;
 
@@ -145,8 +144,9 @@ pub(super) fn encode(request: &Request<'_>, target: &Target<'_>, losses: &mut Lo
     let mut writer = Writer {
         own,
         provider: target.provider,
-        prefill: target.traits.prefill != Prefill::Refused
-            && !matches!(target.traits.thinking, Thinking::Adaptive | Thinking::Always),
+        // Clouds take bytes only: <https://platform.claude.com/docs/en/build-with-claude/vision>.
+        urls: target.platform == Platform::Native,
+        prefill: target.traits.takes_prefill(),
         marks: Marks::of(request, own),
         losses,
         dropped_reasoning: false,
@@ -199,7 +199,7 @@ pub(super) fn encode(request: &Request<'_>, target: &Target<'_>, losses: &mut Lo
         stop_sequences: stops(stop, own, losses),
         metadata: (user.is_some() || !notes.rest.is_empty())
             .then(|| MetadataOut { user_id: user.as_deref(), extras: Fields(&notes.rest) }),
-        service_tier: service_tier.as_deref().and_then(|tier| tier_out(tier, own, losses)),
+        service_tier: service_tier.as_deref().and_then(|tier| tier_out(tier, own, target.platform, losses)),
         cache_control: automatic.as_ref().map(CacheOut::of),
         stream: *stream && target.platform != Platform::BedrockInvoke,
         extras: Fields(&rest),
@@ -285,7 +285,7 @@ impl Sampling {
             losses.note("temperature");
             self.temperature = Some(1.0);
         }
-        let refused = matches!(target.traits.thinking, Thinking::Adaptive | Thinking::Always);
+        let refused = target.traits.thinking.adaptive_only();
         if refused || plan.on() {
             losses.note_if(self.temperature.take().is_some_and(|temperature| temperature < 1.0), "temperature");
             losses.note_if(self.top_k.take().is_some(), "top_k");
@@ -306,8 +306,14 @@ fn stops<'x>(stop: &'x [Str<'_>], own: bool, losses: &mut Losses) -> Vec<&'x str
     stop.iter().map(Str::as_str).filter(|text| fits(text)).collect()
 }
 
-fn tier_out<'x>(tier: &'x str, own: bool, losses: &mut Losses) -> Option<&'x str> {
+fn tier_out<'x>(tier: &'x str, own: bool, platform: Platform, losses: &mut Losses) -> Option<&'x str> {
     match tier {
+        // Clouds know no tiers of Anthropic's.
+        "auto" | "default" if !own && platform != Platform::Native => None,
+        _ if !own && platform != Platform::Native => {
+            losses.note("service_tier");
+            None
+        }
         "default" => Some("standard_only"),
         // What was bought of the faster tier is used under `auto`.
         "auto" | "priority" if !own => Some("auto"),

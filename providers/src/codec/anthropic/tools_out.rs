@@ -5,9 +5,8 @@ use serde::Serialize;
 use super::OWN;
 use super::block_out::CacheOut;
 use super::marks::Marks;
-use super::schema_out::structured;
-use super::wire::Whole;
 use crate::codec::fields::Fields;
+use crate::codec::schema::{object, structured};
 use crate::common::{CustomTool, FunctionTool, Json, Losses, Request, Str, Tool, ToolChoice, flat_name};
 
 /// Most tools of a request that may be strict.
@@ -96,8 +95,8 @@ fn function<'x>(
         description: description.as_ref().map(Str::borrowed),
         input_schema: match parameters {
             parameters if own => parameters.as_ref().map(Json::borrowed),
-            Some(parameters) if strict == Some(true) => Some(structured(&schema(Some(parameters)), None)),
-            parameters => Some(schema(parameters.as_ref())),
+            Some(parameters) if strict == Some(true) => Some(structured(&object(Some(parameters)), None)),
+            parameters => Some(object(parameters.as_ref())),
         },
         strict,
         cache_control: marks.take(cache.as_ref(), "tools.cache", losses),
@@ -116,25 +115,6 @@ fn custom<'x>(tool: &'x CustomTool<'_>, losses: &mut Losses) -> ToolOut<'x> {
         strict: None,
         cache_control: None,
         extras: Fields::default(),
-    }
-}
-
-/// A schema that says that it is one of an object, as Anthropic demands.
-fn schema<'x>(parameters: Option<&'x Json<'_>>) -> Json<'x> {
-    let object = parameters.and_then(|schema| schema.read::<Whole<'_>>().ok()).unwrap_or_default();
-    match parameters {
-        Some(schema) if Fields(&object.rest).get("type").is_some_and(|kind| kind.get() == r#""object""#) => {
-            schema.borrowed()
-        }
-        Some(_) | None => {
-            let mut fields = object.rest;
-            fields.retain(|(name, _)| *name != *"type");
-            fields.insert(0, ("type".into(), Json::of(&"object")));
-            if Fields(&fields).get("properties").is_none() {
-                fields.push(("properties".into(), Json::of(&Fields::default())));
-            }
-            Json::of(&Fields(&fields))
-        }
     }
 }
 

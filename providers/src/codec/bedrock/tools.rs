@@ -4,6 +4,7 @@ use serde::Serialize;
 
 use super::request_out::uses_tools;
 use super::{OWN, messages, write};
+use crate::codec::schema::{object, structured};
 use crate::common::{
     Content, CustomTool, Extras, FunctionTool, Json, Losses, Request, Str, Tool, ToolChoice, flat_name,
 };
@@ -112,7 +113,11 @@ fn function<'r>(tool: &'r FunctionTool<'_>, own: bool, caches: bool, out: &mut V
     if !own {
         losses.note_extras("tools.", extras);
     }
-    let schema = || parameters.as_ref().map_or_else(no_arguments, Json::borrowed);
+    let schema = || match parameters {
+        Some(parameters) if own => parameters.borrowed(),
+        parameters if !own && *strict == Some(true) => structured(&object(parameters.as_ref()), None),
+        parameters => object(parameters.as_ref()),
+    };
     out.push(Entry::ToolSpec(Spec {
         name: flat_name(namespace.as_deref(), name).into(),
         description: description.as_ref().filter(|text| own || !text.trim().is_empty()).map(Str::borrowed),
@@ -136,14 +141,10 @@ fn custom<'r>(tool: &'r CustomTool<'_>, losses: &mut Losses) -> Entry<'r> {
     Entry::ToolSpec(Spec {
         name: Str::from(flat_name(namespace.as_deref(), &name).into_owned()),
         description,
-        input_schema: Some(Schema { json: parameters.unwrap_or_else(no_arguments) }),
+        input_schema: Some(Schema { json: parameters.unwrap_or_default() }),
         strict: None,
         extras: write::Fields(&[]),
     })
-}
-
-fn no_arguments<'r>() -> Json<'r> {
-    Json::parse(r#"{"type":"object","properties":{}}"#).unwrap_or_default()
 }
 
 /// The name that a chosen tool goes by.
@@ -163,7 +164,7 @@ fn called<'r>(request: &'r Request<'_>) -> Vec<Entry<'r>> {
         let Content::ToolCall(call) = &block.content else { continue };
         let name = Str::from(flat_name(call.namespace.as_deref(), &call.name));
         if !tools.iter().any(|tool| matches!(tool, Entry::ToolSpec(spec) if spec.name == name)) {
-            let input_schema = Some(Schema { json: no_arguments() });
+            let input_schema = Some(Schema { json: object(None) });
             let (description, strict, extras) = (None, None, write::Fields(&[][..]));
             tools.push(Entry::ToolSpec(Spec { name, description, input_schema, strict, extras }));
         }

@@ -152,6 +152,28 @@ fn platforms_change_the_frame() {
     assert_eq!(invoke["anthropic_beta"], json!(["b"]));
 }
 
+/// Clouds take no addresses of images and know no tiers.
+#[test]
+fn what_clouds_do_not_take_is_left_out_and_noted() {
+    let body = json!({"model": "m", "service_tier": "priority", "messages": [{"role": "user", "content": [
+        {"type": "text", "text": "hi"}, {"type": "image_url", "image_url": {"url": "https://x/a.png"}}
+    ]}]})
+    .to_string();
+    let request = codec(Dialect::OpenAiChat).decode_request(body.as_bytes(), &Call::default()).unwrap();
+    for (platform, lost, blocks) in [
+        (Platform::Native, vec![], 2),
+        (Platform::Vertex, vec!["messages.image", "service_tier"], 1),
+        (Platform::BedrockInvoke, vec!["messages.image", "service_tier"], 1),
+    ] {
+        let mut losses = Losses::default();
+        let body = codec(OWN).encode_request(&request, &Target { platform, ..target() }, &mut losses).unwrap();
+        let body: Value = serde_json::from_slice(&body).unwrap();
+        assert_eq!(losses.iter().map(|loss| &*loss.field).collect::<Vec<_>>(), lost, "{platform:?}");
+        assert_eq!(body["messages"][0]["content"].as_array().map(Vec::len), Some(blocks), "{platform:?}");
+        assert_eq!(body["service_tier"].is_string(), platform == Platform::Native, "{platform:?}");
+    }
+}
+
 #[test]
 fn tickets_go_to_their_maker_only() {
     let gemini = Opaque::made_by(Dialect::Gemini, Some(ProviderTag::of("g")), "sig".into());
