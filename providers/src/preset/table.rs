@@ -95,7 +95,7 @@ pub static PRESETS: &[Preset] = &[
     // https://docs.aws.amazon.com/bedrock/latest/userguide/model-parameters-anthropic-claude-messages.html
     Preset {
         base_url: None,
-        dialects: &[(Dialect::Bedrock, ""), MESSAGES],
+        dialects: &[MESSAGES, (Dialect::Bedrock, "")],
         cloud: Some(Cloud::Aws),
         not_offered: &[Completions, Speech, Transcription, Moderation],
         ..vendor("bedrock", "", &["AWS_BEARER_TOKEN_BEDROCK"])
