@@ -27,8 +27,8 @@ pub(super) fn encode(request: &Request<'_>, target: &Target<'_>, losses: &mut Lo
         include_usage: _,
         system,
         messages,
-        tools,
-        tool_choice,
+        tools: _,
+        tool_choice: _,
         parallel_tool_calls,
         response_format,
         reasoning,
@@ -81,7 +81,7 @@ pub(super) fn encode(request: &Request<'_>, target: &Target<'_>, losses: &mut Lo
         }
         list.close();
         write_documents(&writer, messages, body, losses);
-        tools_out::write(own, tools, tool_choice.as_ref(), body, losses);
+        tools_out::write(request, body, losses);
         if let Some(format) = response_format {
             write_format(format, body, losses);
         }

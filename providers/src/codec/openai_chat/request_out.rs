@@ -10,6 +10,7 @@ use super::part_out::{CacheOut, Fields};
 use super::settings_in::StreamOptions;
 use super::tools_out::{ChoiceOut, Declaration, FormatOut, ToolOut, Tools, format};
 use super::{OWN, SPELT, spelt};
+use crate::codec::choice::{any_told, choice_told};
 use crate::codec::ids::{LONGEST_USER, end_user};
 use crate::codec::sse::write_json;
 use crate::codec::{Target, keeps_no_answers};
@@ -202,7 +203,7 @@ pub(super) fn encode(request: &Request<'_>, target: &Target<'_>, losses: &mut Lo
     if !own {
         losses.note_extras("", extras);
     }
-    let tools = Tools { own, reference, target };
+    let tools = Tools { own, reference, choice: choice_told(request, OWN, losses), target };
     let mut messages = Messages::write(request, target, losses);
     let prefill = Some(quirks.prefill).filter(|_| *goes_on);
     if matches!(prefill, Some(PrefillSpelling::Prefix | PrefillSpelling::PrefixInBeta))
@@ -269,7 +270,7 @@ pub(super) fn encode(request: &Request<'_>, target: &Target<'_>, losses: &mut Lo
         tools: tools_out,
         functions,
         tool_choice: if spelt.has(&["tool_choice"]) { None } else { tools.choice(request, losses) },
-        parallel_tool_calls: parallel_tool_calls.filter(|_| own || !request.tools.is_empty()),
+        parallel_tool_calls: parallel_tool_calls.filter(|_| own || any_told(request, OWN)),
         response_format: response_format.as_ref().and_then(|wanted| format(wanted, losses)),
         reasoning_effort,
         reasoning,

@@ -158,7 +158,8 @@ impl Serialize for Body<'_> {
         body.put("input", &self.input)?;
         body.opt("tools", self.tools.as_ref())?;
         body.opt("tool_choice", self.tool_choice.as_ref())?;
-        body.opt("parallel_tool_calls", request.parallel_tool_calls)?;
+        let parallel = request.parallel_tool_calls.filter(|_| own || self.tools.is_some());
+        body.opt("parallel_tool_calls", parallel)?;
         let nested = |prefix: &str| extras.iter().any(|(name, _)| name.starts_with(prefix));
         if self.format.is_some() || request.verbosity.is_some() || nested("text.") {
             body.put("text", &TextConfig { body: self, extras })?;
