@@ -22,6 +22,7 @@
 mod anthropic;
 mod base64url;
 mod bedrock;
+mod choice;
 mod cohere;
 mod data_url;
 pub(crate) mod fields;

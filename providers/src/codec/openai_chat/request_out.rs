@@ -1,5 +1,7 @@
 //! A request for a provider.
 
+use std::borrow::Cow;
+
 use serde::{Serialize, Serializer};
 
 use super::message_out::Messages;
@@ -8,6 +10,8 @@ use super::part_out::{CacheOut, Fields};
 use super::settings_in::StreamOptions;
 use super::tools_out::{ChoiceOut, Declaration, FormatOut, ToolOut, Tools, format};
 use super::{OWN, SPELT, spelt};
+use crate::codec::choice::{any_told, choice_told};
+use crate::codec::ids::{LONGEST_USER, end_user};
 use crate::codec::sse::write_json;
 use crate::codec::{Target, keeps_no_answers};
 use crate::common::{AudioConfig, CacheConfig, Effort, Json, Losses, ReasoningConfig, ReasoningMode, Request, Str};
@@ -77,9 +81,9 @@ struct BodyOut<'r> {
     #[serde(skip_serializing_if = "Option::is_none")]
     service_tier: Option<&'r str>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    user: Option<&'r str>,
+    user: Option<Cow<'r, str>>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    safety_identifier: Option<&'r str>,
+    safety_identifier: Option<Cow<'r, str>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     metadata: Option<&'r Json<'r>>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -199,7 +203,7 @@ pub(super) fn encode(request: &Request<'_>, target: &Target<'_>, losses: &mut Lo
     if !own {
         losses.note_extras("", extras);
     }
-    let tools = Tools { own, reference, target };
+    let tools = Tools { own, reference, choice: choice_told(request, OWN, losses), target };
     let mut messages = Messages::write(request, target, losses);
     let prefill = Some(quirks.prefill).filter(|_| *goes_on);
     if matches!(prefill, Some(PrefillSpelling::Prefix | PrefillSpelling::PrefixInBeta))
@@ -245,6 +249,7 @@ pub(super) fn encode(request: &Request<'_>, target: &Target<'_>, losses: &mut Lo
     let (max_tokens, max_completion_tokens) =
         if quirks.max_completion_tokens { (None, max_tokens) } else { (max_tokens, None) };
     let user = user.as_deref().filter(|_| !spelt.has(&["safety_identifier"]));
+    let user = user.map(|user| end_user(user, if own { usize::MAX } else { LONGEST_USER }, |_| true));
     let (user, safety_identifier) = if reference && !own { (None, user) } else { (user, None) };
     // Mistral answers what it does not know with a 422, and calls the seed otherwise: https://docs.mistral.ai/api
     let strict = !own && quirks.reasoning == ReasoningSpelling::Parts;
@@ -265,7 +270,7 @@ pub(super) fn encode(request: &Request<'_>, target: &Target<'_>, losses: &mut Lo
         tools: tools_out,
         functions,
         tool_choice: if spelt.has(&["tool_choice"]) { None } else { tools.choice(request, losses) },
-        parallel_tool_calls: parallel_tool_calls.filter(|_| own || !request.tools.is_empty()),
+        parallel_tool_calls: parallel_tool_calls.filter(|_| own || any_told(request, OWN)),
         response_format: response_format.as_ref().and_then(|wanted| format(wanted, losses)),
         reasoning_effort,
         reasoning,

@@ -10,6 +10,7 @@ use super::items_out::{Item, Kept};
 use super::request_in::{ENCRYPTED, LOGPROBS};
 use super::{OWN, tools_out};
 use crate::codec::Target;
+use crate::codec::ids::{LONGEST_USER, end_user};
 use crate::codec::sse::write_json;
 use crate::common::{CacheConfig, Effort, Json, Losses, ReasoningConfig, ReasoningMode, Request, Str};
 
@@ -157,7 +158,8 @@ impl Serialize for Body<'_> {
         body.put("input", &self.input)?;
         body.opt("tools", self.tools.as_ref())?;
         body.opt("tool_choice", self.tool_choice.as_ref())?;
-        body.opt("parallel_tool_calls", request.parallel_tool_calls)?;
+        let parallel = request.parallel_tool_calls.filter(|_| own || self.tools.is_some());
+        body.opt("parallel_tool_calls", parallel)?;
         let nested = |prefix: &str| extras.iter().any(|(name, _)| name.starts_with(prefix));
         if self.format.is_some() || request.verbosity.is_some() || nested("text.") {
             body.put("text", &TextConfig { body: self, extras })?;
@@ -175,7 +177,8 @@ impl Serialize for Body<'_> {
         body.opt("previous_response_id", request.previous.as_ref())?;
         body.opt("metadata", request.metadata.as_ref())?;
         let user = if has(extras, "=safety_identifier") { "safety_identifier" } else { "user" };
-        body.opt(user, request.user.as_ref())?;
+        let longest = if own { usize::MAX } else { LONGEST_USER };
+        body.opt(user, request.user.as_deref().map(|id| end_user(id, longest, |_| true)))?;
         body.opt("prompt_cache_key", cache.key.as_ref())?;
         body.opt("prompt_cache_retention", cache.retention.as_ref())?;
         body.opt("service_tier", request.service_tier.as_ref())?;

@@ -364,3 +364,12 @@ fn a_full_answer_is_said_or_noted_whole_and_streamed() {
     assert_eq!(whole["service_tier"], "priority");
     assert_eq!(OWN.as_str(), "openai-responses");
 }
+
+#[test]
+fn an_end_users_id_fits() {
+    let id = "u".repeat(65);
+    let (body, _) = encoded(&Request { user: Some(id.as_str().into()), ..Request::new(OTHER) });
+    assert!(body["user"].as_str().is_some_and(|told| told.starts_with("user_") && told.len() <= 64), "{body}");
+    let (body, _) = encoded(&Request { user: Some(id.as_str().into()), ..Request::new(OWN) });
+    assert_eq!(body["user"], id);
+}
