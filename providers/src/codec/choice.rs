@@ -1,6 +1,8 @@
 //! What can be told of the choice among tools.
 
-use crate::common::{Losses, Request, Tool, ToolChoice};
+use std::borrow::Cow;
+
+use crate::common::{Losses, Request, Tool, ToolChoice, flat_name};
 use crate::dialect::Dialect;
 
 /// Whether any of a request's tools can be told in `dialect`.
@@ -40,6 +42,16 @@ pub(super) fn choice_told<'r, 'a>(
     Some(choice).filter(|_| fits)
 }
 
+/// What a chosen tool is called in dialects without namespaces.
+pub(super) fn flat_choice<'r>(request: &'r Request<'_>, name: &'r str) -> Cow<'r, str> {
+    let namespace = request.tools.iter().find_map(|tool| match tool {
+        Tool::Function(tool) if *tool.name == *name => tool.namespace.as_deref(),
+        Tool::Custom(tool) if *tool.name == *name => tool.namespace.as_deref(),
+        Tool::Function(_) | Tool::Custom(_) | Tool::Foreign { .. } => None,
+    });
+    flat_name(namespace, name)
+}
+
 #[cfg(test)]
 mod tests {
     use serde_json::{Value, json};
@@ -47,6 +59,7 @@ mod tests {
     use super::super::testing::target;
     use super::super::{Call, codec};
     use super::*;
+    use crate::common::{Block, FunctionTool, Json, Message};
 
     const SEARCH: &str = r#"{"type":"web_search_20250305","name":"web_search"}"#;
     const FUNCTION: &str = r#"{"name":"f","input_schema":{"type":"object","properties":{}}}"#;
@@ -62,6 +75,54 @@ mod tests {
         let body = codec(dialect).encode_request(&request, &target(), &mut losses).unwrap();
         let lost = losses.iter().map(|loss| loss.field.clone()).filter(|field| field == "tool_choice").collect();
         (serde_json::from_slice(&body).unwrap(), lost)
+    }
+
+    /// The choice as it stands in a body of `dialect`.
+    fn choice_in(dialect: Dialect, body: &Value) -> &Value {
+        match dialect {
+            Dialect::Gemini => &body["toolConfig"],
+            Dialect::Bedrock => &body["toolConfig"]["toolChoice"],
+            _ => &body["tool_choice"],
+        }
+    }
+
+    /// Of one provider's tools and a function, the function alone is left for clients of the other dialects.
+    #[test]
+    fn no_dialect_is_told_a_choice_of_what_it_is_not_told_of() {
+        for from in [Dialect::Anthropic, Dialect::OpenAiResponses] {
+            for to in Dialect::ALL.into_iter().filter(|to| *to != from) {
+                let foreign = || Tool::Foreign { dialect: from, kind: "search".into(), raw: Json::of(&1) };
+                let function =
+                    FunctionTool { name: "f".into(), namespace: Some("ns".into()), ..FunctionTool::default() };
+                let mut request = Request::new(from);
+                let mut written = |tools: &[Tool<'static>], choice: ToolChoice<'static>| -> (Value, Vec<String>) {
+                    (request.tools, request.tool_choice) = (tools.to_vec(), Some(choice));
+                    request.messages = vec![Message { blocks: vec![Block::text("x")], ..Message::default() }];
+                    let mut losses = Losses::default();
+                    let body = codec(to).encode_request(&request, &target(), &mut losses).unwrap();
+                    let body: Value = serde_json::from_slice(&body).unwrap();
+                    let lost = losses.iter().map(|loss| loss.field.clone()).filter(|field| field == "tool_choice");
+                    (choice_in(to, &body).clone(), lost.collect())
+                };
+                let some = |name: &'static str| ToolChoice::Allowed { names: vec![name.into()], required: true };
+                let lost = vec!["tool_choice".to_owned()];
+                for choice in [ToolChoice::Named("search".into()), some("search"), ToolChoice::Required] {
+                    assert_eq!(written(&[foreign()], choice), (Value::Null, lost.clone()), "{from} -> {to}");
+                }
+                for choice in [ToolChoice::None, ToolChoice::Auto] {
+                    assert_eq!(written(&[foreign()], choice), (Value::Null, vec![]), "{from} -> {to}");
+                }
+                let both = || [foreign(), Tool::Function(Box::new(function.clone()))];
+                for choice in [ToolChoice::Named("search".into()), some("search")] {
+                    assert_eq!(written(&both(), choice), (Value::Null, lost.clone()), "{from} -> {to}");
+                }
+                let (named, lost) = written(&both(), ToolChoice::Named("f".into()));
+                assert!(!named.is_null() && lost.is_empty(), "{from} -> {to}: {named} {lost:?}");
+                let flat =
+                    named.to_string().contains("ns__f") || matches!(to, Dialect::OpenAiResponses | Dialect::Cohere);
+                assert!(flat, "{from} -> {to}: {named}");
+            }
+        }
     }
 
     const DIALECTS: [Dialect; 3] = [Dialect::OpenAiChat, Dialect::OpenAiResponses, Dialect::Cohere];

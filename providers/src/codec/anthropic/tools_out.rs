@@ -1,10 +1,13 @@
 //! Tools and the choice among them, as they are written.
 
+use std::borrow::Cow;
+
 use serde::Serialize;
 
 use super::OWN;
 use super::block_out::CacheOut;
 use super::marks::Marks;
+use crate::codec::choice::{choice_told, flat_choice};
 use crate::codec::fields::Fields;
 use crate::codec::schema::{object, structured};
 use crate::common::{CustomTool, FunctionTool, Json, Losses, Request, Str, Tool, ToolChoice, flat_name};
@@ -37,7 +40,7 @@ pub(super) enum ChoiceOut<'x> {
     Known {
         r#type: &'static str,
         #[serde(skip_serializing_if = "Option::is_none")]
-        name: Option<&'x str>,
+        name: Option<Cow<'x, str>>,
         #[serde(skip_serializing_if = "Option::is_none")]
         disable_parallel_tool_use: Option<bool>,
     },
@@ -129,19 +132,19 @@ pub(super) fn choice_out<'x>(
         Some(parallel) if own || !parallel => Some(!parallel),
         Some(_) | None => None,
     };
+    let choice = choice_told(request, OWN, losses);
     if !tools && !own {
-        losses.note_if(forces(request), "tool_choice");
         return None;
     }
     let known = |kind, name| Some(ChoiceOut::Known { r#type: kind, name, disable_parallel_tool_use: disable });
-    match &request.tool_choice {
+    match choice {
         Some(ToolChoice::Auto) => known("auto", None),
         // Nothing is called, so nothing in parallel; the field is refused beside it.
         Some(ToolChoice::None) => {
             Some(ChoiceOut::Known { r#type: "none", name: None, disable_parallel_tool_use: disable.filter(|_| own) })
         }
         Some(ToolChoice::Required) => known("any", None),
-        Some(ToolChoice::Named(name)) => known("tool", Some(&**name)),
+        Some(ToolChoice::Named(name)) => known("tool", Some(flat_choice(request, name))),
         Some(ToolChoice::Allowed { names: _, required }) => known(if *required { "any" } else { "auto" }, None),
         Some(ToolChoice::Foreign { dialect, raw }) if *dialect == OWN => Some(ChoiceOut::Raw(raw)),
         Some(ToolChoice::Foreign { .. }) => {
