@@ -36,8 +36,8 @@ fuzz_target!(|input: &[u8]| {
     let [dialect, kind, body @ ..] = input else { return };
     let call = Call { model: Some("model"), stream: kind.is_multiple_of(5) };
     let Ok(request) = codec(choose(&Dialect::ALL, *dialect)).decode_request(body, &call) else { return };
-    let _ = Aliases::of(&request);
     for to in Dialect::ALL {
+        let _ = Aliases::of(&request, to);
         let mut losses = Losses::default();
         let Ok(written) = codec(to).encode_request(&request, &target(*kind), &mut losses) else { continue };
         check_size(body.len(), written.len());

@@ -1,4 +1,4 @@
-//! Ids of tool calls and end users that a dialect does not take as they are: spelt anew, the same for call and result, and kept apart
+//! Ids of tool calls and end users, and names of tools, that a dialect does not take as they are: spelt anew, the same for call and result, and kept apart
 //! by a hash.
 
 use std::borrow::Cow;
@@ -7,7 +7,7 @@ use sha2::{Digest as _, Sha256};
 
 /// `id` if all its characters `fit` and it is at most `longest` long; else its first `kept` characters with `_` for those that
 /// do not, and a hash of the whole.
-pub(super) fn respelt(id: &str, longest: usize, kept: usize, fits: impl Fn(char) -> bool) -> Cow<'_, str> {
+pub(crate) fn respelt(id: &str, longest: usize, kept: usize, fits: impl Fn(char) -> bool) -> Cow<'_, str> {
     if (1..=longest).contains(&id.len()) && id.chars().all(&fits) {
         return Cow::Borrowed(id);
     }

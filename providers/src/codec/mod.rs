@@ -27,7 +27,7 @@ mod cohere;
 mod data_url;
 pub(crate) mod fields;
 mod gemini;
-mod ids;
+pub(crate) mod ids;
 mod openai_chat;
 mod openai_responses;
 mod schema;
