@@ -343,15 +343,17 @@ fn write_reasoning(
         return (None, (out != ReasoningOut::default()).then_some(out));
     }
     losses.note_if(*show == Some(false), "reasoning.show");
+    // Few models know more than `high`: that is for clients that say so.
+    let asked = effort.or(budget.map(|budget| Effort::of_budget(budget).min(Effort::High)));
     let effort = match mode {
         // Most models know no `none` and answer it with an error, and those that do not reason need not be told.
         Some(ReasoningMode::Disabled) => {
             losses.note_if(*effort != Some(Effort::None), "reasoning");
             effort.filter(|effort| *effort == Effort::None)
         }
-        Some(ReasoningMode::Enabled) => effort.or(budget.map(Effort::of_budget)).or(Some(Effort::Medium)),
+        Some(ReasoningMode::Enabled) => asked.or(Some(Effort::Medium)),
         // As the model sees fit is what every model does unless it is told.
-        Some(ReasoningMode::Adaptive) | None => effort.or(budget.map(Effort::of_budget)),
+        Some(ReasoningMode::Adaptive) | None => asked,
     };
     let effort = match (target.quirks.reasoning, effort) {
         // Mistral knows all or nothing: https://docs.mistral.ai/capabilities/reasoning

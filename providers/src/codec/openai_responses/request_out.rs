@@ -119,7 +119,8 @@ fn reasoning<'b>(request: &'b Request<'_>, own: bool) -> (Option<&'static str>, 
     let effort = match (effort, mode, budget) {
         (Some(effort), _, _) => Some(*effort),
         (None, Some(ReasoningMode::Disabled), _) => Some(Effort::None),
-        (None, _, Some(budget)) => Some(Effort::of_budget(*budget)),
+        // Few models know more than `high`: that is for clients that say so.
+        (None, _, Some(budget)) => Some(Effort::of_budget(*budget).min(Effort::High)),
         (None, _, None) => None,
     };
     let on = effort != Some(Effort::None);

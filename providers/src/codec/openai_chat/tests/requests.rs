@@ -302,3 +302,13 @@ fn an_end_users_id_fits() {
     let own = json!({"model": "m", "messages": [], "user": id}).to_string();
     assert_eq!(write(&read(&own), OPENAI).0["user"], id);
 }
+
+#[test]
+fn a_budget_is_no_more_than_a_high_effort() {
+    let effort = |effort, budget| {
+        let reasoning = Some(ReasoningConfig { effort, budget, ..ReasoningConfig::default() });
+        write(&Request { reasoning, ..Request::new(crate::Dialect::Gemini) }, OPENAI).0["reasoning_effort"].clone()
+    };
+    assert_eq!((effort(None, Some(50_000)), effort(None, Some(1024))), (json!("high"), json!("low")));
+    assert_eq!(effort(Some(Effort::XHigh), None), "xhigh");
+}

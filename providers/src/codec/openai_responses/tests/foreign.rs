@@ -373,3 +373,13 @@ fn an_end_users_id_fits() {
     let (body, _) = encoded(&Request { user: Some(id.as_str().into()), ..Request::new(OWN) });
     assert_eq!(body["user"], id);
 }
+
+#[test]
+fn a_budget_is_no_more_than_a_high_effort() {
+    let effort = |effort, budget| {
+        let reasoning = Some(ReasoningConfig { effort, budget, ..ReasoningConfig::default() });
+        encoded(&Request { reasoning, ..Request::new(OTHER) }).0["reasoning"]["effort"].clone()
+    };
+    assert_eq!((effort(None, Some(50_000)), effort(None, Some(1024))), (json!("high"), json!("low")));
+    assert_eq!(effort(Some(crate::common::Effort::XHigh), None), "xhigh");
+}
