@@ -226,7 +226,7 @@ fn a_full_request_is_said_or_noted() {
         "text": {"format": {"type": "json_schema", "name": "answer", "description": "d", "schema": {"b": 1}}, "verbosity": "low"},
         "reasoning": {"effort": "medium", "summary": "auto"},
         "include": ["reasoning.encrypted_content", "message.output_text.logprobs"],
-        "max_output_tokens": 9, "temperature": 0.5, "top_p": 0.25, "top_logprobs": 3, "previous_response_id": "resp_1",
+        "max_output_tokens": 16, "temperature": 0.5, "top_p": 0.25, "top_logprobs": 3, "previous_response_id": "resp_1",
         "metadata": {"k": "v"}, "user": "u", "prompt_cache_key": "key", "prompt_cache_retention": "24h", "service_tier": "flex",
     });
     assert_eq!(differences(&body, &wanted), Vec::<String>::new());
@@ -239,6 +239,7 @@ fn a_full_request_is_said_or_noted() {
             "cache",
             "container",
             "frequency_penalty",
+            "max_tokens",
             "messages.audio",
             "messages.block_extra",
             "messages.cache",
