@@ -25,7 +25,16 @@ fn target(kind: u8) -> Target<'static> {
             developer_role: odd,
             cache_control: odd,
             short_tool_ids: kind.is_multiple_of(3),
-            reasoning: choose(&[ReasoningSpelling::Effort, ReasoningSpelling::Object, ReasoningSpelling::Parts], kind),
+            reasoning: choose(
+                &[
+                    ReasoningSpelling::Effort,
+                    ReasoningSpelling::Object,
+                    ReasoningSpelling::Parts,
+                    ReasoningSpelling::Plain,
+                    ReasoningSpelling::Untold,
+                ],
+                kind,
+            ),
             ..Quirks::default()
         },
         ..Target::new("model", account())

@@ -225,6 +225,13 @@ pub struct ReasoningConfig<'a> {
     pub show: Option<bool>,
 }
 
+impl ReasoningConfig<'_> {
+    /// Whether any reasoning is asked for.
+    pub(crate) fn asks(&self) -> bool {
+        self.mode != Some(ReasoningMode::Disabled) && self.effort != Some(Effort::None) && self.budget != Some(0)
+    }
+}
+
 /// Whether to reason.
 #[derive(Debug, Clone, Copy, ToStatic, PartialEq, Eq)]
 pub enum ReasoningMode {

@@ -115,6 +115,11 @@ pub enum ReasoningSpelling {
     Object,
     /// Content parts of type `thinking` in messages (Mistral).
     Parts,
+    /// `reasoning_effort` in requests; `reasoning` in messages (Cerebras, which refuses `reasoning_content`).
+    Plain,
+    /// `reasoning_effort` in requests, and no reasoning in their messages (Groq refuses `reasoning_content`, and of models that do not reason
+    /// `reasoning`).
+    Untold,
 }
 
 /// A cloud: its credentials are more than a key, and its addresses depend on a region.

@@ -137,10 +137,12 @@ impl<'r> Messages<'r, '_> {
         let spelling = self.target.quirks.reasoning;
         let (content, plain, detailed) = match self.own {
             true => (told("reasoning_content"), told("reasoning"), told("reasoning_details")),
-            false => {
-                let object = spelling == ReasoningSpelling::Object;
-                (spelling == ReasoningSpelling::Effort && !self.reference, object, object)
-            }
+            false => match spelling {
+                ReasoningSpelling::Effort => (!self.reference, false, false),
+                ReasoningSpelling::Plain => (false, true, false),
+                ReasoningSpelling::Object => (false, true, true),
+                ReasoningSpelling::Parts | ReasoningSpelling::Untold => (false, false, false),
+            },
         };
         // Clients of this dialect may have cut one thought into pieces.
         let between = if self.own { "" } else { "\n\n" };

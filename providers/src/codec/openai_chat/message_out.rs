@@ -6,6 +6,7 @@ use super::message_wire::{ContentOut, MessageOut};
 use super::part_out::{Fields, PartBody, PartOut, part_kind};
 use super::{OWN, spelt};
 use crate::codec::Target;
+use crate::codec::openai::is_reference;
 use crate::common::{
     Block, CacheMark, Content, Json, Losses, Media, MediaKind, MediaSource, Message, Request, Role, Str, Text,
     ToolResult,
@@ -35,7 +36,7 @@ impl<'r, 'w> Messages<'r, 'w> {
         let own = request.dialect == OWN;
         let mut writer = Self {
             own,
-            reference: super::request_out::is_reference(target),
+            reference: is_reference(target),
             target,
             losses,
             out: Vec::with_capacity(request.messages.len() + 1),

@@ -302,3 +302,33 @@ fn an_end_users_id_fits() {
     let own = json!({"model": "m", "messages": [], "user": id}).to_string();
     assert_eq!(write(&read(&own), OPENAI).0["user"], id);
 }
+
+#[test]
+fn a_budget_is_no_more_than_a_high_effort() {
+    let effort = |effort, budget| {
+        let reasoning = Some(ReasoningConfig { effort, budget, ..ReasoningConfig::default() });
+        write(&Request { reasoning, ..Request::new(crate::Dialect::Gemini) }, OPENAI).0["reasoning_effort"].clone()
+    };
+    assert_eq!((effort(None, Some(50_000)), effort(None, Some(1024))), (json!("high"), json!("low")));
+    assert_eq!(effort(Some(Effort::XHigh), None), "xhigh");
+}
+
+#[test]
+fn vendors_are_told_reasoning_where_they_take_it() {
+    let request = codec(crate::Dialect::OpenAiResponses).decode_request(ITEMS.as_bytes(), &Call::default()).unwrap();
+    let of = |kind: &str| crate::preset::Preset::find(kind).unwrap().quirks;
+    let (body, losses) = write(&request, of("cerebras"));
+    assert_eq!(
+        (&body["messages"][1]["reasoning"], &body["messages"][1]["reasoning_content"]),
+        (&json!("think"), &Value::Null)
+    );
+    assert!(losses.is_empty(), "{losses:?}");
+    let (body, losses) = write(&request, of("groq"));
+    assert!(body["messages"][1]["reasoning"].is_null() && body["messages"][1]["reasoning_content"].is_null(), "{body}");
+    assert_eq!((body["messages"].as_array().unwrap().len(), losses), (4, vec!["messages.reasoning".to_owned()]));
+    let reasoning = Some(ReasoningConfig { effort: Some(Effort::Low), ..ReasoningConfig::default() });
+    for kind in ["cerebras", "groq"] {
+        let asked = Request { reasoning: reasoning.clone(), ..Request::new(crate::Dialect::Gemini) };
+        assert_eq!(write(&asked, of(kind)).0["reasoning_effort"], "low");
+    }
+}
