@@ -6,20 +6,47 @@
 //!
 //! Sources: <https://platform.claude.com/docs/en/about-claude/models/overview>,
 //! <https://platform.claude.com/docs/en/build-with-claude/adaptive-thinking>, <https://ai.google.dev/gemini-api/docs/thinking>,
-//! read in November 2026.
+//! <https://platform.openai.com/docs/guides/latest-model>, read in November 2026.
 
 /// What is known of a model.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Traits {
     /// Its most output tokens: for dialects that demand a number.
     pub max_output: Option<u64>,
-    /// How a Claude model takes what is asked about reasoning.
+    /// How a Claude model takes what is asked about reasoning; of any model, that it does not reason.
     pub thinking: Thinking,
     /// Gemini: it is of the third generation or later. It takes `thinkingLevel`, media in function responses and a media
     /// resolution on a part; those before take only `thinkingBudget`.
     pub gemini_3: bool,
     /// Whether it goes on with what a message of the assistant at the end has begun.
     pub prefill: Prefill,
+    /// OpenAI: when it reasons. While it does it takes no settings of sampling.
+    pub reasons: Reasons,
+}
+
+/// When a model of OpenAI reasons: <https://platform.openai.com/docs/guides/reasoning>. While it does, it answers a temperature, a
+/// nucleus, penalties, probabilities and stop sequences with a 400.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Reasons {
+    /// Not known, or never.
+    #[default]
+    Unknown,
+    /// Only if it is asked to: the effort that is not said is `none`.
+    IfAsked,
+    /// Unless it is told not to.
+    UnlessToldNot,
+}
+
+impl Reasons {
+    /// Whether settings of sampling are taken beside this effort.
+    #[must_use]
+    pub fn takes_sampling(self, effort: Option<&str>) -> bool {
+        match self {
+            Self::Unknown => true,
+            Self::IfAsked => effort.is_none_or(|effort| effort == "none"),
+            Self::UnlessToldNot => effort == Some("none"),
+        }
+    }
 }
 
 /// Whether a model goes on with what a message of the assistant at the end has begun.
@@ -52,12 +79,28 @@ pub enum Thinking {
     Unsupported,
 }
 
+impl Thinking {
+    /// Whether it takes no budget and no sampling parameters.
+    #[must_use]
+    pub fn adaptive_only(self) -> bool {
+        matches!(self, Self::Adaptive | Self::Always)
+    }
+}
+
 /// A row: a part of the name in lower case with `.` as `-`, and what models with it are like.
 type Row = (&'static str, Traits);
 
+const NOTHING: Traits = Traits {
+    max_output: None,
+    thinking: Thinking::AsAsked,
+    gemini_3: false,
+    prefill: Prefill::Unknown,
+    reasons: Reasons::Unknown,
+};
+
 /// Up to 4.5.
 const fn claude(max_output: u64, thinking: Thinking) -> Traits {
-    Traits { max_output: Some(max_output), thinking, gemini_3: false, prefill: Prefill::OwnApi }
+    Traits { max_output: Some(max_output), thinking, prefill: Prefill::OwnApi, ..NOTHING }
 }
 
 /// From 4.6 on: <https://platform.claude.com/docs/en/about-claude/models/whats-new-claude-4-6#prefill-removal>.
@@ -65,8 +108,15 @@ const fn claude_4_6(thinking: Thinking) -> Traits {
     Traits { prefill: Prefill::Refused, ..claude(64_000, thinking) }
 }
 
-const GEMINI_3: Traits =
-    Traits { max_output: None, thinking: Thinking::AsAsked, gemini_3: true, prefill: Prefill::Unknown };
+const GEMINI_3: Traits = Traits { gemini_3: true, ..NOTHING };
+
+/// A model of OpenAI that reasons.
+const fn openai(reasons: Reasons) -> Traits {
+    Traits { reasons, ..NOTHING }
+}
+
+/// A model of OpenAI that does not.
+const CHAT: Traits = Traits { thinking: Thinking::Unsupported, ..NOTHING };
 
 const ROWS: &[Row] = &[
     ("claude-3-7", claude(64_000, Thinking::Budget)),
@@ -87,15 +137,43 @@ const ROWS: &[Row] = &[
     ("claude-haiku-5", claude_4_6(Thinking::Adaptive)),
     ("gemini-3", GEMINI_3),
     ("gemini-4", GEMINI_3),
+    ("gpt-3-5", CHAT),
+    ("gpt-4", CHAT),
+    ("chatgpt-4o", CHAT),
+    ("gpt-5-chat", CHAT),
+    // A date: gpt-5-2025-08-07.
+    ("gpt-5-20", openai(Reasons::UnlessToldNot)),
+    ("gpt-5-1-c", openai(Reasons::UnlessToldNot)),
+    ("gpt-5-2-c", openai(Reasons::UnlessToldNot)),
+    ("gpt-5-2-pro", openai(Reasons::UnlessToldNot)),
+    ("gpt-5-4-pro", openai(Reasons::UnlessToldNot)),
+    ("gpt-5-1", openai(Reasons::IfAsked)),
+    ("gpt-5-2", openai(Reasons::IfAsked)),
+    ("gpt-5-4", openai(Reasons::IfAsked)),
+    ("gpt-5", openai(Reasons::UnlessToldNot)),
+    ("o1", openai(Reasons::UnlessToldNot)),
+    ("o3", openai(Reasons::UnlessToldNot)),
+    ("o4-mini", openai(Reasons::UnlessToldNot)),
 ];
 
 impl Traits {
+    /// Whether it may be sent a message of the assistant at the end.
+    #[must_use]
+    pub fn takes_prefill(&self) -> bool {
+        self.prefill != Prefill::Refused && !self.thinking.adaptive_only()
+    }
+
     /// What is known of `model`, by any name that a vendor gives it.
     #[must_use]
     pub fn of(model: &str) -> Self {
         let name: String = model.chars().map(|c| if c == '.' { '-' } else { c.to_ascii_lowercase() }).collect();
-        ROWS.iter().find(|(part, _)| name.contains(part)).map_or_else(Self::default, |(_, traits)| *traits)
+        ROWS.iter().find(|(part, _)| begins_a_word(&name, part)).map_or_else(Self::default, |(_, traits)| *traits)
     }
+}
+
+/// Whether `part` is in `name`, at its beginning or after something that is no letter or digit: `o1` is not in `pro1`.
+fn begins_a_word(name: &str, part: &str) -> bool {
+    name.match_indices(part).any(|(at, _)| !name[..at].ends_with(|c: char| c.is_ascii_alphanumeric()))
 }
 
 #[cfg(test)]
@@ -126,6 +204,24 @@ mod tests {
             ("gpt-5", Prefill::Unknown),
         ] {
             assert_eq!(Traits::of(model).prefill, prefill, "{model}");
+        }
+        for (model, reasons, thinking) in [
+            ("gpt-5", Reasons::UnlessToldNot, Thinking::AsAsked),
+            ("gpt-5-2025-08-07", Reasons::UnlessToldNot, Thinking::AsAsked),
+            ("openai/gpt-5-mini", Reasons::UnlessToldNot, Thinking::AsAsked),
+            ("gpt-5.1-codex-max", Reasons::UnlessToldNot, Thinking::AsAsked),
+            ("gpt-5.2", Reasons::IfAsked, Thinking::AsAsked),
+            ("gpt-5.2-2025-12-11", Reasons::IfAsked, Thinking::AsAsked),
+            ("gpt-5.2-pro", Reasons::UnlessToldNot, Thinking::AsAsked),
+            ("gpt-5-chat-latest", Reasons::Unknown, Thinking::Unsupported),
+            ("o3", Reasons::UnlessToldNot, Thinking::AsAsked),
+            ("o4-mini-2025-04-16", Reasons::UnlessToldNot, Thinking::AsAsked),
+            ("gpt-4o-mini", Reasons::Unknown, Thinking::Unsupported),
+            ("gpt-4.1", Reasons::Unknown, Thinking::Unsupported),
+            ("pro1", Reasons::Unknown, Thinking::AsAsked),
+        ] {
+            let traits = Traits::of(model);
+            assert_eq!((traits.reasons, traits.thinking), (reasons, thinking), "{model}");
         }
         assert!(Traits::of("gemini-3-pro-preview").gemini_3 && !Traits::of("models/gemini-2.5-pro").gemini_3);
     }

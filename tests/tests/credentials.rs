@@ -102,6 +102,28 @@ async fn bedrock_gets_a_signature_over_exactly_what_arrives() {
     }
 }
 
+/// Claude is asked in its maker's API by clients of other APIs, too, all others through Converse.
+#[tokio::test]
+async fn clients_of_other_apis_reach_claude_on_bedrock_in_its_own() {
+    let stub = upstream().await;
+    let account = format!(
+        "[providers.aws]\nkind = \"bedrock\"\nregion = \"us-east-1\"\nbase_url = \"{}\"\n\
+         access_key_id = \"AKIDEXAMPLE\"\nsecret_access_key = \"{SECRET}\"",
+        stub.origin()
+    );
+    let gateway = Gateway::start(&account).await;
+    for (model, path) in [
+        ("us.anthropic.claude-x-v1:0", "/model/us.anthropic.claude-x-v1%3A0/invoke"),
+        ("amazon.nova-pro-v1:0", "/model/amazon.nova-pro-v1%3A0/converse"),
+    ] {
+        let body = json!({"model": format!("aws/{model}"), "messages": [{"role": "user", "content": "hi"}]});
+        exchange(gateway.addr, &Request::post("/v1/chat/completions", body.to_string())).await;
+        let seen = stub.next().await;
+        assert_eq!(seen.target, path);
+        assert_signed(&seen, "AKIDEXAMPLE", "us-east-1");
+    }
+}
+
 #[tokio::test]
 async fn bedrock_takes_what_the_environment_the_profile_and_the_instance_have() {
     let stub = upstream().await;

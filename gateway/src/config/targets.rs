@@ -96,6 +96,7 @@ impl TraitsText {
                 Some(false) => Prefill::Refused,
                 None => known.prefill,
             },
+            ..known
         }
     }
 }

@@ -170,7 +170,7 @@ fn translate(
             echo: client_codec.echo(&asked),
             json_array: request.json_array,
         },
-        aliases: if route.dialect == to { Aliases::default() } else { Aliases::of(&asked) },
+        aliases: if route.dialect == to { Aliases::default() } else { Aliases::of(&asked, route.dialect) },
         stream: exchange.wants_stream(),
         reasoning: asked.reasoning.is_some(),
         completion,

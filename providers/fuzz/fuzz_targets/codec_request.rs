@@ -25,7 +25,16 @@ fn target(kind: u8) -> Target<'static> {
             developer_role: odd,
             cache_control: odd,
             short_tool_ids: kind.is_multiple_of(3),
-            reasoning: choose(&[ReasoningSpelling::Effort, ReasoningSpelling::Object, ReasoningSpelling::Parts], kind),
+            reasoning: choose(
+                &[
+                    ReasoningSpelling::Effort,
+                    ReasoningSpelling::Object,
+                    ReasoningSpelling::Parts,
+                    ReasoningSpelling::Plain,
+                    ReasoningSpelling::Untold,
+                ],
+                kind,
+            ),
             ..Quirks::default()
         },
         ..Target::new("model", account())
@@ -36,8 +45,8 @@ fuzz_target!(|input: &[u8]| {
     let [dialect, kind, body @ ..] = input else { return };
     let call = Call { model: Some("model"), stream: kind.is_multiple_of(5) };
     let Ok(request) = codec(choose(&Dialect::ALL, *dialect)).decode_request(body, &call) else { return };
-    let _ = Aliases::of(&request);
     for to in Dialect::ALL {
+        let _ = Aliases::of(&request, to);
         let mut losses = Losses::default();
         let Ok(written) = codec(to).encode_request(&request, &target(*kind), &mut losses) else { continue };
         check_size(body.len(), written.len());

@@ -5,6 +5,11 @@ use serde::{Serialize, Serializer};
 
 use crate::common::{Json, Str};
 
+super::wire! {
+    /// An object whose fields are all kept as they are.
+    pub(crate) struct Whole<'a> {}
+}
+
 /// Fields as a JSON object; flattened into a struct they stand beside its own.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Fields<'x, 'a>(pub(crate) &'x [(Str<'a>, Json<'a>)]);

@@ -22,13 +22,16 @@
 mod anthropic;
 mod base64url;
 mod bedrock;
+mod choice;
 mod cohere;
 mod data_url;
 pub(crate) mod fields;
 mod gemini;
-mod ids;
+pub(crate) mod ids;
+mod openai;
 mod openai_chat;
 mod openai_responses;
+mod schema;
 mod sse;
 #[cfg(test)]
 pub(crate) mod testing;

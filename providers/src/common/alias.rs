@@ -1,14 +1,16 @@
 //! Tools that go to the provider under another name or as another sort of tool, and their calls turned back.
 //!
 //! Dialects without custom tools get a function with one argument `input`; dialects without namespaces get the namespace as
-//! part of the name.
+//! part of the name; and each gets names that it takes.
 
 use std::borrow::Cow;
 
 use bounded_static::IntoBoundedStatic as _;
 use serde::Deserialize;
 
+use super::names::spelt;
 use super::{Block, Content, Delta, Event, Request, Response, Str, Tool, ToolCall};
+use crate::dialect::Dialect;
 
 /// The name of a tool for dialects without namespaces.
 #[must_use]
@@ -47,19 +49,23 @@ struct Input {
 }
 
 impl Aliases {
-    /// Those of `request`.
+    /// Those of `request` where it is written for a provider that speaks another dialect, `to`.
     #[must_use]
-    pub fn of(request: &Request<'_>) -> Self {
-        let alias = |name: &Str<'_>, namespace: Option<&Str<'_>>, custom: bool| Alias {
-            flat: flat_name(namespace.map(|namespace| &**namespace), name).into_owned(),
-            name: name.to_string(),
-            namespace: namespace.map(ToString::to_string),
-            custom,
+    pub fn of(request: &Request<'_>, to: Dialect) -> Self {
+        let alias = |name: &Str<'_>, namespace: Option<&Str<'_>>, custom: bool| {
+            let group = namespace.map(|namespace| &**namespace);
+            let spelt = spelt(to, group, name);
+            (custom || namespace.is_some() || spelt.is_some()).then(|| Alias {
+                flat: spelt.unwrap_or_else(|| flat_name(group, name).into_owned()),
+                name: name.to_string(),
+                namespace: namespace.map(ToString::to_string),
+                custom,
+            })
         };
         let entries = request.tools.iter().filter_map(|tool| match tool {
-            Tool::Function(tool) if tool.namespace.is_some() => Some(alias(&tool.name, tool.namespace.as_ref(), false)),
-            Tool::Custom(tool) => Some(alias(&tool.name, tool.namespace.as_ref(), true)),
-            Tool::Function(_) | Tool::Foreign { .. } => None,
+            Tool::Function(tool) => alias(&tool.name, tool.namespace.as_ref(), false),
+            Tool::Custom(tool) => alias(&tool.name, tool.namespace.as_ref(), true),
+            Tool::Foreign { .. } => None,
         });
         Self { entries: entries.collect(), held: Vec::new() }
     }
@@ -149,7 +155,6 @@ impl Aliases {
 mod tests {
     use super::*;
     use crate::common::{CustomTool, FunctionTool};
-    use crate::dialect::Dialect;
 
     fn aliases() -> Aliases {
         let mut request = Request::new(Dialect::OpenAiResponses);
@@ -160,7 +165,7 @@ mod tests {
             ..FunctionTool::default()
         })));
         request.tools.push(Tool::Function(Box::new(FunctionTool { name: "shell".into(), ..FunctionTool::default() })));
-        Aliases::of(&request)
+        Aliases::of(&request, Dialect::OpenAiChat)
     }
 
     fn call(name: &str, arguments: &str) -> Block<'static> {

@@ -196,18 +196,26 @@ impl Default for MediaSource<'_> {
 }
 
 impl<'a> MediaSource<'a> {
-    /// Reads a URL; of a `data:` URL in base64 gives the media type, too.
+    /// Reads a URL; of a `data:` URL in base64 gives the media type, too: in lower case and without parameters.
     #[must_use]
     pub fn of_url(url: Str<'a>) -> (Self, Option<Str<'a>>) {
-        let parsed = url.strip_prefix("data:").and_then(|rest| rest.split_once(','));
-        match parsed.and_then(|(head, data)| Some((head.strip_suffix(";base64")?, data))) {
+        match data_of(&url) {
             Some((mime, data)) => {
-                let mime = (!mime.is_empty()).then(|| mime.to_owned().into());
+                let mime = (!mime.is_empty()).then(|| mime.to_ascii_lowercase().into());
                 (Self::Data(data.to_owned().into()), mime)
             }
             None => (Self::Url(url), None),
         }
     }
+}
+
+/// Media type and base64 of a `data:` URL.
+fn data_of(url: &str) -> Option<(&str, &str)> {
+    let (scheme, rest) = url.split_once(':')?;
+    let (head, data) = rest.split_once(',').filter(|_| scheme.eq_ignore_ascii_case("data"))?;
+    let (kind, encoding) = head.rsplit_once(';')?;
+    let mime = kind.split(';').next().unwrap_or_default();
+    encoding.eq_ignore_ascii_case("base64").then_some((mime, data))
 }
 
 /// The model's reasoning.
@@ -301,4 +309,26 @@ pub struct Foreign<'a> {
 pub struct CacheMark<'a> {
     /// For how long: `5m`, `1h`; `None`: the provider's usual time.
     pub ttl: Option<Str<'a>>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn data_urls_in_base64_are_read_however_they_are_spelt() {
+        for (url, mime) in [
+            ("data:image/png;base64,AA==", Some("image/png")),
+            ("data:image/png;charset=utf-8;base64,AA==", Some("image/png")),
+            ("data:image/PNG;base64,AA==", Some("image/png")),
+            ("DATA:image/png;BASE64,AA==", Some("image/png")),
+            ("data:;base64,AA==", None),
+        ] {
+            let (source, read) = MediaSource::of_url(url.into());
+            assert_eq!((source, read.as_deref()), (MediaSource::Data("AA==".into()), mime), "{url}");
+        }
+        for url in ["https://x/a.png", "data:text/plain,a", "data:base64,AA==", "data:image/png;base64", ""] {
+            assert_eq!(MediaSource::of_url(url.into()), (MediaSource::Url(url.into()), None), "{url}");
+        }
+    }
 }

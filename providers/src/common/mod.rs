@@ -12,6 +12,7 @@
 //! | `collect` | a stream put together into an answer, and an answer taken apart into a stream |
 //! | `sequence` | blocks that overlap, put one behind the other |
 //! | `alias` | tools that were renamed on their way to the provider |
+//! | `names` | names of tools that a provider does not take |
 //! | `opaque` | signatures and encrypted reasoning, bound to their maker |
 //! | `memory` | what clients lose between turns, kept by tool-call id |
 //! | `words` | what every model must hear, though only one dialect can say it |
@@ -25,6 +26,7 @@ mod event;
 mod json;
 mod losses;
 mod memory;
+mod names;
 mod opaque;
 mod prefill;
 mod request;

@@ -148,6 +148,16 @@ impl<'a> Request<'a> {
         turns
     }
 
+    /// The conversation with the model's consecutive messages put together, for dialects whose tool results must follow the one
+    /// message that has all the calls. Between two sides of one dialect it is left as it is: see [`Self::turns`] for dialects whose
+    /// turns alternate.
+    pub(crate) fn runs(&self, own: bool) -> impl Iterator<Item = &[Message<'a>]> {
+        let goes_on = move |one: &Message<'_>, next: &Message<'_>| {
+            !own && one.role == Role::Assistant && next.role == Role::Assistant
+        };
+        self.messages.chunk_by(goes_on)
+    }
+
     /// All instructions in order: `system`, then the blocks of system and developer messages, wherever they stand.
     pub fn instructions(&self) -> impl Iterator<Item = &Block<'a>> {
         let among = self.messages.iter().filter(|message| matches!(message.role, Role::System | Role::Developer));
@@ -213,6 +223,13 @@ pub struct ReasoningConfig<'a> {
     pub summary: Option<Str<'a>>,
     /// Whether the reasoning shall be shown (Gemini's `includeThoughts`, Anthropic's `display`).
     pub show: Option<bool>,
+}
+
+impl ReasoningConfig<'_> {
+    /// Whether any reasoning is asked for.
+    pub(crate) fn asks(&self) -> bool {
+        self.mode != Some(ReasoningMode::Disabled) && self.effort != Some(Effort::None) && self.budget != Some(0)
+    }
 }
 
 /// Whether to reason.

@@ -115,6 +115,11 @@ pub enum ReasoningSpelling {
     Object,
     /// Content parts of type `thinking` in messages (Mistral).
     Parts,
+    /// `reasoning_effort` in requests; `reasoning` in messages (Cerebras, which refuses `reasoning_content`).
+    Plain,
+    /// `reasoning_effort` in requests, and no reasoning in their messages (Groq refuses `reasoning_content`, and of models that do not reason
+    /// `reasoning`).
+    Untold,
 }
 
 /// A cloud: its credentials are more than a key, and its addresses depend on a region.
@@ -294,6 +299,11 @@ mod tests {
         assert!(bedrock.carries(Dialect::Anthropic, "us.anthropic.claude-x-v1:0"));
         assert!(bedrock.carries(Dialect::Bedrock, "us.anthropic.claude-x-v1:0"));
         assert!(!bedrock.carries(Dialect::Anthropic, "amazon.nova-pro-v1:0"));
+        // Off the diagonal the first that carries the model is spoken: Claude's own API knows more of Claude than Converse.
+        let off = |model| bedrock.dialects.iter().find(|(dialect, _)| bedrock.carries(*dialect, model)).unwrap().0;
+        assert_eq!(off("us.anthropic.claude-x-v1:0"), Dialect::Anthropic);
+        assert_eq!(off("amazon.nova-pro-v1:0"), Dialect::Bedrock);
+        assert_eq!(off("arn:aws:bedrock:us-east-1:1:application-inference-profile/mi1dadi0g15f"), Dialect::Bedrock);
         assert_eq!(vertex.platform(Dialect::Gemini), Platform::Vertex);
         assert_eq!(bedrock.platform(Dialect::Anthropic), Platform::BedrockInvoke);
         assert_eq!(bedrock.platform(Dialect::Bedrock), Platform::Native);

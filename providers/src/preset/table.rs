@@ -95,7 +95,7 @@ pub static PRESETS: &[Preset] = &[
     // https://docs.aws.amazon.com/bedrock/latest/userguide/model-parameters-anthropic-claude-messages.html
     Preset {
         base_url: None,
-        dialects: &[(Dialect::Bedrock, ""), MESSAGES],
+        dialects: &[MESSAGES, (Dialect::Bedrock, "")],
         cloud: Some(Cloud::Aws),
         not_offered: &[Completions, Speech, Transcription, Moderation],
         ..vendor("bedrock", "", &["AWS_BEARER_TOKEN_BEDROCK"])
@@ -125,6 +125,7 @@ pub static PRESETS: &[Preset] = &[
     Preset {
         dialects: &[CHAT, RESPONSES],
         not_offered: &[Completions, Rerank, Images, Moderation],
+        quirks: Quirks { reasoning: ReasoningSpelling::Untold, ..REFERENCE },
         ..vendor("groq", "https://api.groq.com/openai/v1", &["GROQ_API_KEY"])
     },
     // https://docs.x.ai/docs/api-reference (its Anthropic endpoint is deprecated)
@@ -161,9 +162,10 @@ pub static PRESETS: &[Preset] = &[
         quirks: Quirks { no_stream_options: true, ..REFERENCE },
         ..vendor("perplexity", "https://api.perplexity.ai", &["PERPLEXITY_API_KEY", "PPLX_API_KEY"])
     },
-    // https://inference-docs.cerebras.ai/resources/openai
+    // https://inference-docs.cerebras.ai/resources/openai, …/capabilities/reasoning
     Preset {
         not_offered: &[Embeddings, Rerank, Images, Speech, Transcription, Moderation],
+        quirks: Quirks { reasoning: ReasoningSpelling::Plain, ..REFERENCE },
         ..vendor("cerebras", "https://api.cerebras.ai/v1", &["CEREBRAS_API_KEY"])
     },
     // https://docs.sambanova.ai/docs/en/features/openai-compatibility, …/anthropic-compatibility

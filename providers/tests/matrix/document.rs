@@ -39,7 +39,7 @@ const WORDS: &[(&str, &str)] = &[
     ("messages.tool_result.error", "that a tool failed; what the tool said is carried"),
     ("messages.tool_result.image", "an image in the result of a tool"),
     ("messages.video", "a video in the conversation"),
-    ("metadata", "the client's own notes on the request"),
+    ("metadata", "the client's own notes on the request; OpenAI Chat takes them only with `store`"),
     ("n", "the wish for several answers: one is given"),
     ("parallel_tool_calls", "the wish for one tool call at a time"),
     ("presence_penalty", "penalty on tokens that occurred"),

@@ -222,6 +222,25 @@ pub fn tool_names(request: &Request<'_>) -> Vec<String> {
     request.tools.iter().map(name_of).collect()
 }
 
+/// The names in the calls of a conversation.
+pub fn called(request: &Request<'_>) -> Vec<String> {
+    let blocks = request.messages.iter().flat_map(|message| &message.blocks);
+    let name = |block: &Block<'_>| match &block.content {
+        Content::ToolCall(call) => Some(call.name.to_string()),
+        _ => None,
+    };
+    blocks.filter_map(name).collect()
+}
+
+/// The name of the tool that must be called.
+pub fn chosen(request: &Request<'_>) -> Option<String> {
+    match &request.tool_choice {
+        Some(ToolChoice::Named(name)) => Some(name.to_string()),
+        Some(ToolChoice::Allowed { names, required: true }) => names.first().map(ToString::to_string),
+        _ => None,
+    }
+}
+
 /// The calls of an answer, with group and sort.
 pub fn calls(response: &Response<'_>) -> Vec<String> {
     let blocks = response.choices.iter().flat_map(|choice| &choice.blocks);

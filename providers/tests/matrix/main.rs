@@ -192,8 +192,8 @@ fn every_error_reads_as_the_clients_dialect_says_it() {
 #[test]
 fn custom_and_grouped_tools_come_back() {
     let request = scenarios::custom_tools();
-    let aliases = Aliases::of(&request);
     for to in Dialect::ALL {
+        let aliases = Aliases::of(&request, to);
         let mut losses = Losses::default();
         let written = codec(to).encode_request(&request, &target(true), &mut losses).unwrap();
         let asked = read(to, &written, false);
@@ -203,6 +203,43 @@ fn custom_and_grouped_tools_come_back() {
         aliases.restore(&mut answer);
         let calls = features::calls(&answer);
         assert_eq!(calls, ["custom apply_patch *** Begin", "mcp__docs/search {\"q\":\"x\"}"], "{to}");
+    }
+}
+
+/// Names that a dialect does not take are the same wherever they stand in what is sent, and calls come back under the client's.
+#[test]
+fn tools_with_names_that_do_not_fit_come_back() {
+    for from in Dialect::ALL {
+        let request = scenarios::misnamed_tools(from);
+        for to in Dialect::ALL.into_iter().filter(|to| *to != from) {
+            let aliases = Aliases::of(&request, to);
+            let mut losses = Losses::default();
+            let written = codec(to).encode_request(&request, &target(true), &mut losses).unwrap();
+            let asked = read(to, &written, false);
+            let names = features::tool_names(&asked);
+            let longest = if to == Dialect::Anthropic { 128 } else { 64 };
+            for name in &names {
+                let fits = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.');
+                let begins = to != Dialect::Gemini || !name.starts_with(|c: char| c.is_ascii_digit());
+                assert!(begins && name.len() <= longest && name.chars().all(fits), "{from} -> {to}: {name}");
+            }
+            // The history calls each of them, and the first is chosen.
+            let called = features::called(&asked);
+            if to == Dialect::Cohere {
+                assert_eq!((&names[..], called.len()), (&called[..1], 4), "{from} -> {to}");
+            } else {
+                assert_eq!(names, called, "{from} -> {to}");
+                assert_eq!(features::chosen(&asked).as_ref(), names.first(), "{from} -> {to}");
+            }
+            let mut answer = scenarios::calls_of(to, &asked);
+            aliases.restore(&mut answer);
+            let calls = features::calls(&answer);
+            let wanted = scenarios::misnamed().map(|(group, name)| {
+                let group = group.map(|group| format!("{group}/")).unwrap_or_default();
+                format!("{group}{name} {{\"q\":\"x\"}}")
+            });
+            assert_eq!(calls, wanted[..calls.len()], "{from} -> {to}");
+        }
     }
 }
 

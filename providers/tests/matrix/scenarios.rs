@@ -260,6 +260,43 @@ pub fn custom_tools() -> Request<'static> {
     }
 }
 
+/// Groups and names of tools, each of which some dialect does not take.
+pub fn misnamed() -> [(Option<&'static str>, &'static str); 4] {
+    [
+        (None, "mcp__plugin_chrome-devtools-mcp_chrome-devtools__performance_analyze_in"),
+        (None, "files.read:v1"),
+        (None, "1abc"),
+        (Some("mcp__some_server_with_a_long_name_of_its_own"), "search_through_everything_that_is_there"),
+    ]
+}
+
+/// A request with [`misnamed`] tools: each is called, and the first must be.
+pub fn misnamed_tools(dialect: Dialect) -> Request<'static> {
+    let tools = misnamed().map(|(group, name)| {
+        let namespace = group.map(Into::into);
+        Tool::Function(Box::new(FunctionTool { name: name.into(), namespace, ..FunctionTool::default() }))
+    });
+    let ids = ["call_1", "call_2", "call_3", "call_4"];
+    let calls = misnamed().into_iter().zip(ids).map(|((group, name), id)| {
+        let namespace = group.map(Into::into);
+        let call =
+            ToolCall { id: id.into(), name: name.into(), arguments: "{}".into(), namespace, ..ToolCall::default() };
+        Block::new(Content::ToolCall(Box::new(call)))
+    });
+    let results = ids.map(|id| {
+        let result = ToolResult { call_id: id.into(), content: vec![Block::text("done")], ..ToolResult::default() };
+        Block::new(Content::ToolResult(Box::new(result)))
+    });
+    let assistant = Message { role: Role::Assistant, blocks: calls.collect(), ..Message::default() };
+    let results = Message { blocks: results.into(), ..Message::default() };
+    Request {
+        tools: tools.into(),
+        tool_choice: Some(ToolChoice::Named(misnamed()[0].1.into())),
+        messages: vec![user("Search"), assistant, results],
+        ..Request::new(dialect)
+    }
+}
+
 /// What a model of a provider that was asked `request` calls: each tool once, under the name it knows.
 pub fn calls_of(dialect: Dialect, request: &Request<'_>) -> Response<'static> {
     let blocks = request.tools.iter().map(|tool| {

@@ -41,6 +41,8 @@ pub(super) enum SystemOut<'x> {
 pub(super) struct Writer<'w> {
     pub own: bool,
     pub provider: ProviderTag,
+    /// Media may be told by their address.
+    pub urls: bool,
     /// The model goes on with what the assistant has begun.
     pub prefill: bool,
     pub marks: Marks,
@@ -247,7 +249,8 @@ impl Writer<'_> {
 
     /// `gs:` and `s3:` are addresses within another provider.
     fn url<'x>(&self, url: &'x str) -> Option<SourceOut<'x>> {
-        (self.own || url.starts_with("https:") || url.starts_with("http:")).then_some(SourceOut::Url { url })
+        let public = url.starts_with("https:") || url.starts_with("http:");
+        (self.own || self.urls && public).then_some(SourceOut::Url { url })
     }
 
     fn reasoning<'x>(&mut self, reasoning: &'x Reasoning<'_>) -> Option<BodyOut<'x>> {

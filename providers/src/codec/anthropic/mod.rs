@@ -1,7 +1,7 @@
 //! Anthropic's Messages: <https://docs.anthropic.com/en/api/messages>, also as Vertex and Bedrock's InvokeModel carry it.
 //!
 //! Read: `wire` (the objects), `block_in`, `request_in`, `response_in`, `stream_in` (`invoke`: in Bedrock's frames). Written: `block_out` (the blocks), `request_out` with
-//! `messages_out`, `marks`, `tools_out`, `schema_out` and `thinking_out`, `response_out`, `stream_out` with `event_out`, `usage`.
+//! `messages_out`, `marks`, `tools_out` and `thinking_out`, `response_out`, `stream_out` with `event_out`, `usage`.
 //!
 //! Of answers the following is not kept, as bookkeeping: `type`, `role`, fields that are `null`, and in `usage` what has no bucket
 //! (`inference_geo`, `speed`, `web_fetch_requests`); `iterations` are counted and not kept. Of requests `"type": "custom"` of a tool, and that a text was a string or a list of one
@@ -17,7 +17,6 @@ mod request_in;
 mod request_out;
 mod response_in;
 mod response_out;
-mod schema_out;
 mod stream_in;
 mod stream_out;
 #[cfg(test)]
@@ -49,7 +48,7 @@ impl Codec for Anthropic {
         target: &Target<'_>,
         losses: &mut Losses,
     ) -> Result<Vec<u8>, ApiError> {
-        request_out::encode(request, target, losses)
+        request_out::encode(&request.named_for(OWN), target, losses)
     }
 
     fn decode_response<'a>(&self, body: &'a [u8], maker: &Maker<'_>) -> Result<Response<'a>, ApiError> {

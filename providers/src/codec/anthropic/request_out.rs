@@ -2,6 +2,8 @@
 //! (<https://docs.anthropic.com/en/api/claude-on-vertex-ai>) and Bedrock's InvokeModel
 //! (<https://docs.anthropic.com/en/api/claude-on-amazon-bedrock>) change.
 
+use std::borrow::Cow;
+
 use serde::Serialize;
 
 use super::super::sse::write_json;
@@ -10,18 +12,21 @@ use super::OWN;
 use super::block_out::CacheOut;
 use super::marks::Marks;
 use super::messages_out::{MessageOut, SystemOut, Writer};
-use super::schema_out::structured;
 use super::thinking_out::{Plan, ThinkingOut};
 use super::tools_out::{ChoiceOut, ToolOut, choice_out, forces, tools_out};
 use super::wire::Whole;
-use crate::catalogue::{Prefill, Thinking};
 use crate::codec::fields::Fields;
+use crate::codec::ids::end_user;
+use crate::codec::schema::structured;
 use crate::common::{CacheConfig, Content, Extras, Json, Losses, Request, ResponseFormat, Role, Str};
 use crate::error::ApiError;
 
 /// Sent as `max_tokens`, which Anthropic demands, where neither the request nor the catalogue of models has a number. All models
 /// from Claude 3.7 on take it.
 const MAX_TOKENS: u64 = 32_000;
+
+/// The longest `metadata.user_id` that Anthropic takes.
+const LONGEST_USER: usize = 256;
 
 #[derive(Serialize)]
 struct BodyOut<'x> {
@@ -81,7 +86,7 @@ enum FormatOut<'x> {
 #[derive(Serialize)]
 struct MetadataOut<'x> {
     #[serde(skip_serializing_if = "Option::is_none")]
-    user_id: Option<&'x str>,
+    user_id: Option<Cow<'x, str>>,
     #[serde(flatten)]
     extras: Fields<'x, 'x>,
 }
@@ -145,8 +150,9 @@ pub(super) fn encode(request: &Request<'_>, target: &Target<'_>, losses: &mut Lo
     let mut writer = Writer {
         own,
         provider: target.provider,
-        prefill: target.traits.prefill != Prefill::Refused
-            && !matches!(target.traits.thinking, Thinking::Adaptive | Thinking::Always),
+        // Clouds take bytes only: <https://platform.claude.com/docs/en/build-with-claude/vision>.
+        urls: target.platform == Platform::Native,
+        prefill: target.traits.takes_prefill(),
         marks: Marks::of(request, own),
         losses,
         dropped_reasoning: false,
@@ -198,8 +204,8 @@ pub(super) fn encode(request: &Request<'_>, target: &Target<'_>, losses: &mut Lo
         top_k,
         stop_sequences: stops(stop, own, losses),
         metadata: (user.is_some() || !notes.rest.is_empty())
-            .then(|| MetadataOut { user_id: user.as_deref(), extras: Fields(&notes.rest) }),
-        service_tier: service_tier.as_deref().and_then(|tier| tier_out(tier, own, losses)),
+            .then(|| MetadataOut { user_id: user.as_deref().map(|id| user_out(id, own)), extras: Fields(&notes.rest) }),
+        service_tier: service_tier.as_deref().and_then(|tier| tier_out(tier, own, target.platform, losses)),
         cache_control: automatic.as_ref().map(CacheOut::of),
         stream: *stream && target.platform != Platform::BedrockInvoke,
         extras: Fields(&rest),
@@ -285,7 +291,7 @@ impl Sampling {
             losses.note("temperature");
             self.temperature = Some(1.0);
         }
-        let refused = matches!(target.traits.thinking, Thinking::Adaptive | Thinking::Always);
+        let refused = target.traits.thinking.adaptive_only();
         if refused || plan.on() {
             losses.note_if(self.temperature.take().is_some_and(|temperature| temperature < 1.0), "temperature");
             losses.note_if(self.top_k.take().is_some(), "top_k");
@@ -306,8 +312,29 @@ fn stops<'x>(stop: &'x [Str<'_>], own: bool, losses: &mut Losses) -> Vec<&'x str
     stop.iter().map(Str::as_str).filter(|text| fits(text)).collect()
 }
 
-fn tier_out<'x>(tier: &'x str, own: bool, losses: &mut Losses) -> Option<&'x str> {
+/// "Do not include any identifying information such as name, email address, or phone number."
+fn user_out(id: &str, own: bool) -> Cow<'_, str> {
+    if own {
+        return Cow::Borrowed(id);
+    }
+    end_user(id, LONGEST_USER, |id| !id.contains('@') && !is_phone(id))
+}
+
+/// Whether it may be a phone number: as many digits as one has, and nothing else but what is written between them.
+fn is_phone(id: &str) -> bool {
+    let digits = id.bytes().filter(u8::is_ascii_digit).count();
+    let shortest = if digits == id.len() { 10 } else { 7 };
+    (shortest..=15).contains(&digits) && id.bytes().all(|byte| byte.is_ascii_digit() || b"+ ()./-".contains(&byte))
+}
+
+fn tier_out<'x>(tier: &'x str, own: bool, platform: Platform, losses: &mut Losses) -> Option<&'x str> {
     match tier {
+        // Clouds know no tiers of Anthropic's.
+        "auto" | "default" if !own && platform != Platform::Native => None,
+        _ if !own && platform != Platform::Native => {
+            losses.note("service_tier");
+            None
+        }
         "default" => Some("standard_only"),
         // What was bought of the faster tier is used under `auto`.
         "auto" | "priority" if !own => Some("auto"),

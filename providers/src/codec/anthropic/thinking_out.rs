@@ -129,7 +129,7 @@ fn effort_word(effort: Effort, model: Thinking, own: bool, losses: &mut Losses) 
     match effort {
         effort if own => effort.as_str(),
         Effort::None | Effort::Minimal | Effort::Low => "low",
-        Effort::XHigh if !matches!(model, Thinking::Adaptive | Thinking::Always) => {
+        Effort::XHigh if !model.adaptive_only() => {
             losses.note_if(model == Thinking::AsAsked, "reasoning");
             "high"
         }

@@ -1,13 +1,15 @@
 //! Tools and the choice among them, as they are written.
 
+use std::borrow::Cow;
+
 use serde::Serialize;
 
 use super::OWN;
 use super::block_out::CacheOut;
 use super::marks::Marks;
-use super::schema_out::structured;
-use super::wire::Whole;
+use crate::codec::choice::{choice_told, flat_choice};
 use crate::codec::fields::Fields;
+use crate::codec::schema::{object, structured};
 use crate::common::{CustomTool, FunctionTool, Json, Losses, Request, Str, Tool, ToolChoice, flat_name};
 
 /// Most tools of a request that may be strict.
@@ -38,7 +40,7 @@ pub(super) enum ChoiceOut<'x> {
     Known {
         r#type: &'static str,
         #[serde(skip_serializing_if = "Option::is_none")]
-        name: Option<&'x str>,
+        name: Option<Cow<'x, str>>,
         #[serde(skip_serializing_if = "Option::is_none")]
         disable_parallel_tool_use: Option<bool>,
     },
@@ -96,8 +98,8 @@ fn function<'x>(
         description: description.as_ref().map(Str::borrowed),
         input_schema: match parameters {
             parameters if own => parameters.as_ref().map(Json::borrowed),
-            Some(parameters) if strict == Some(true) => Some(structured(&schema(Some(parameters)), None)),
-            parameters => Some(schema(parameters.as_ref())),
+            Some(parameters) if strict == Some(true) => Some(structured(&object(Some(parameters)), None)),
+            parameters => Some(object(parameters.as_ref())),
         },
         strict,
         cache_control: marks.take(cache.as_ref(), "tools.cache", losses),
@@ -119,25 +121,6 @@ fn custom<'x>(tool: &'x CustomTool<'_>, losses: &mut Losses) -> ToolOut<'x> {
     }
 }
 
-/// A schema that says that it is one of an object, as Anthropic demands.
-fn schema<'x>(parameters: Option<&'x Json<'_>>) -> Json<'x> {
-    let object = parameters.and_then(|schema| schema.read::<Whole<'_>>().ok()).unwrap_or_default();
-    match parameters {
-        Some(schema) if Fields(&object.rest).get("type").is_some_and(|kind| kind.get() == r#""object""#) => {
-            schema.borrowed()
-        }
-        Some(_) | None => {
-            let mut fields = object.rest;
-            fields.retain(|(name, _)| *name != *"type");
-            fields.insert(0, ("type".into(), Json::of(&"object")));
-            if Fields(&fields).get("properties").is_none() {
-                fields.push(("properties".into(), Json::of(&Fields::default())));
-            }
-            Json::of(&Fields(&fields))
-        }
-    }
-}
-
 /// Writes the choice. Without tools there is nothing to choose, and Anthropic refuses to.
 pub(super) fn choice_out<'x>(
     request: &'x Request<'_>,
@@ -149,19 +132,19 @@ pub(super) fn choice_out<'x>(
         Some(parallel) if own || !parallel => Some(!parallel),
         Some(_) | None => None,
     };
+    let choice = choice_told(request, OWN, losses);
     if !tools && !own {
-        losses.note_if(forces(request), "tool_choice");
         return None;
     }
     let known = |kind, name| Some(ChoiceOut::Known { r#type: kind, name, disable_parallel_tool_use: disable });
-    match &request.tool_choice {
+    match choice {
         Some(ToolChoice::Auto) => known("auto", None),
         // Nothing is called, so nothing in parallel; the field is refused beside it.
         Some(ToolChoice::None) => {
             Some(ChoiceOut::Known { r#type: "none", name: None, disable_parallel_tool_use: disable.filter(|_| own) })
         }
         Some(ToolChoice::Required) => known("any", None),
-        Some(ToolChoice::Named(name)) => known("tool", Some(&**name)),
+        Some(ToolChoice::Named(name)) => known("tool", Some(flat_choice(request, name))),
         Some(ToolChoice::Allowed { names: _, required }) => known(if *required { "any" } else { "auto" }, None),
         Some(ToolChoice::Foreign { dialect, raw }) if *dialect == OWN => Some(ChoiceOut::Raw(raw)),
         Some(ToolChoice::Foreign { .. }) => {

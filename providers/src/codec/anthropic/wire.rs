@@ -4,6 +4,7 @@
 use serde_json::value::RawValue;
 
 use super::super::wire::{TextOr, wire};
+pub(super) use crate::codec::fields::Whole;
 use crate::common::{Json, Str};
 
 wire! {
@@ -141,6 +142,4 @@ wire! {
         "stop_reason" => stop_reason: Option<Str<'a>>,
         "stop_sequence" => stop_sequence: Option<Str<'a>>,
     }
-    /// An object whose fields are all kept as they are.
-    pub(super) struct Whole<'a> {}
 }

@@ -3,6 +3,7 @@
 use serde_json::json;
 
 use super::wire::AnyObject;
+use crate::catalogue::Thinking;
 use crate::common::{Effort, Extras, Json, ReasoningConfig, ReasoningMode, Request, ToolChoice};
 use crate::dialect::Dialect;
 
@@ -135,14 +136,19 @@ impl Fields {
 }
 
 /// Writes `top_k` and the reasoning in the family's words. `unproven`: the model is in the middle of a turn whose reasoning
-/// does not come back to it, which Claude refuses to go on thinking about.
-pub(super) fn write(request: &Request<'_>, family: Family, unproven: bool) -> Fields {
+/// does not come back to it, which Claude refuses to go on thinking about. `model`: how it takes reasoning, if it is Claude.
+pub(super) fn write(request: &Request<'_>, family: Family, model: Thinking, unproven: bool) -> Fields {
     let mut out = Fields::default();
     let own = request.dialect == Dialect::Bedrock;
-    // A client of this dialect knows its model behind an id that does not tell; most such models are Claude.
-    let family = if own && family == Family::Unknown { Family::Anthropic } else { family };
+    // A client of this dialect knows its model behind an id that does not tell; most such models are Claude. So does an operator
+    // who says how it thinks.
+    let known = own || model != Thinking::AsAsked;
+    let family = if known && family == Family::Unknown { Family::Anthropic } else { family };
     if let Some(reasoning) = &request.reasoning {
         match family {
+            Family::Anthropic if matches!(model, Thinking::Adaptive | Thinking::Always | Thinking::Unsupported) => {
+                without_budget(reasoning, model, &mut out);
+            }
             Family::Anthropic => {
                 let forced = matches!(
                     request.tool_choice,
@@ -179,7 +185,7 @@ pub(super) fn write(request: &Request<'_>, family: Family, unproven: bool) -> Fi
     }
     match (request.top_k, family) {
         (None, _) => {}
-        (Some(_), Family::Anthropic) if out.thinks && !own => out.lost_top_k = true,
+        (Some(_), Family::Anthropic) if (out.thinks || model.adaptive_only()) && !own => out.lost_top_k = true,
         (Some(top_k), Family::Anthropic) => out.push("top_k", &json!(top_k)),
         (Some(top_k), Family::Amazon) => out.push("inferenceConfig", &json!({"topK": top_k})),
         (Some(_), Family::OpenAi | Family::Qwen | Family::Other | Family::Unknown) => out.lost_top_k = true,
@@ -228,6 +234,22 @@ fn claude(reasoning: &ReasoningConfig<'_>, request: &Request<'_>, cannot: bool, 
     }
 }
 
+/// For models that take no budget, and those that do not reason.
+fn without_budget(reasoning: &ReasoningConfig<'_>, model: Thinking, out: &mut Fields) {
+    match level(reasoning) {
+        None => {}
+        Some(Effort::None) if model == Thinking::Adaptive => out.push("thinking", &json!({"type": "disabled"})),
+        Some(asked) if asked == Effort::None || model == Thinking::Unsupported => {
+            out.lost_reasoning = (asked == Effort::None) == (model == Thinking::Always);
+        }
+        Some(asked) => {
+            out.thinks = true;
+            out.push("thinking", &json!({"type": "adaptive"}));
+            out.push("output_config", &json!({"effort": asked.max(Effort::Low).as_str()}));
+        }
+    }
+}
+
 /// As one level; `None`: nothing is asked.
 fn level(reasoning: &ReasoningConfig<'_>) -> Option<Effort> {
     match (reasoning.mode, reasoning.effort, reasoning.budget) {
@@ -270,7 +292,7 @@ mod tests {
         request.reasoning = Some(reasoning);
         request.top_k = Some(5);
         request.max_tokens = Some(8000);
-        let out = write(&request, family, false);
+        let out = write(&request, family, Thinking::AsAsked, false);
         Json::of(&super::super::write::Fields(&out.fields)).get().to_owned()
     }
 

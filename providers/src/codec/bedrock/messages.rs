@@ -3,7 +3,7 @@
 use super::{OWN, media, parts, write};
 use crate::common::{
     Block, CacheMark, Content, Extras, Foreign, Json, Losses, Media, MediaKind, Message, Opaque, ProviderTag,
-    Reasoning, Role, ToolResult,
+    Reasoning, Role, Str, ToolResult,
 };
 
 /// What writing messages needs to know, and what it finds out.
@@ -13,6 +13,8 @@ pub(super) struct Writer<'w> {
     pub(super) provider: ProviderTag,
     /// The model takes cache points.
     pub(super) caches: bool,
+    /// The model goes on with what the assistant has begun.
+    pub(super) prefill: bool,
     pub(super) names: media::Names,
     pub(super) losses: &'w mut Losses,
 }
@@ -48,6 +50,19 @@ impl Writer<'_> {
             for message in &mut written {
                 results_first(&mut message.content);
                 document_needs_text(&mut message.content);
+            }
+            let dot = || write::Message {
+                role: "user",
+                content: vec![write::Part::Text(".".into())],
+                extras: write::Fields(&[]),
+            };
+            // "A conversation must start with a user message."
+            if written.first().is_none_or(|first| first.role != "user") {
+                written.insert(0, dot());
+            }
+            if !self.prefill && written.last().is_some_and(|last| last.role == "assistant") {
+                self.losses.note("messages.prefill");
+                written.push(dot());
             }
         }
         written
@@ -193,6 +208,10 @@ impl Writer<'_> {
                 marks.extend(written.pop());
             }
         }
+        if written.is_empty() && !self.own {
+            // Some models refuse a result without content.
+            written.push(write::Part::Text(Str::default()));
+        }
         let status = is_error.map(|failed| if failed { "error" } else { "success" });
         let result = write::ToolResult { id: parts::call_id(call_id), content: written, status, extras };
         out.push(write::Part::ToolResult(result));
@@ -217,6 +236,7 @@ pub(super) fn raw_of(block: &Block<'_>) -> Json<'static> {
         own: true,
         provider: ProviderTag::of(""),
         caches: true,
+        prefill: true,
         names: media::Names::default(),
         losses: &mut losses,
     };

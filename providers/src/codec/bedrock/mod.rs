@@ -51,7 +51,7 @@ impl Codec for Bedrock {
         target: &Target<'_>,
         losses: &mut Losses,
     ) -> Result<Vec<u8>, ApiError> {
-        request_out::encode(request, target, losses)
+        request_out::encode(&request.named_for(OWN), target, losses)
     }
 
     fn decode_response<'a>(&self, body: &'a [u8], maker: &Maker<'_>) -> Result<Response<'a>, ApiError> {

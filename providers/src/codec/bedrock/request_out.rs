@@ -6,6 +6,8 @@ use super::family::{self, Family};
 use super::messages::Writer;
 use super::wire::AnyObject;
 use super::{OWN, media, tools, write};
+use crate::catalogue::Thinking;
+use crate::codec::schema::structured;
 use crate::codec::sse::write_json;
 use crate::codec::{Target, keeps_no_answers};
 use crate::common::{
@@ -107,6 +109,8 @@ pub(super) fn encode(request: &Request<'_>, target: &Target<'_>, losses: &mut Lo
     keeps_no_answers(previous.as_ref())?;
     let own = *dialect == OWN;
     let family = Family::of(target.model);
+    // What is known of the model, or said by the operator.
+    let model = if own { Thinking::AsAsked } else { target.traits.thinking };
     losses.note_if(*parallel_tool_calls == Some(false), "parallel_tool_calls");
     losses.note_if(seed.is_some(), "seed");
     losses.note_if(presence_penalty.is_some_and(|penalty| penalty != 0.0), "presence_penalty");
@@ -124,6 +128,7 @@ pub(super) fn encode(request: &Request<'_>, target: &Target<'_>, losses: &mut Lo
         own,
         provider: target.provider,
         caches: own || family.caches(),
+        prefill: target.traits.takes_prefill(),
         names: media::Names::default(),
         losses: &mut *losses,
     };
@@ -133,7 +138,7 @@ pub(super) fn encode(request: &Request<'_>, target: &Target<'_>, losses: &mut Lo
 
     // A client's own history is its own affair, as long as nobody else had a part in it.
     let unproven = unproven(&written) && (!own || has_foreign_thoughts(messages));
-    let mut fields = family::write(request, family, unproven);
+    let mut fields = family::write(request, family, model, unproven);
     losses.note_if(fields.lost_reasoning, "reasoning");
     losses.note_if(fields.lost_top_k, "top_k");
 
@@ -149,12 +154,17 @@ pub(super) fn encode(request: &Request<'_>, target: &Target<'_>, losses: &mut Lo
         losses.note_extras("", extras);
     }
 
-    // OpenAI's and Gemini's temperature goes up to 2; while it thinks Claude takes none but 1, and no small `top_p`.
-    let thinks = fields.thinks && !own;
-    losses.note_if(temperature.is_some_and(|it| !own && (it > 1.0 || thinks && it != 1.0)), "temperature");
-    losses.note_if(top_p.is_some_and(|it| thinks && it < 0.95), "top_p");
-    let temperature = temperature.filter(|_| !thinks).map(|it| if own { it } else { it.min(1.0) });
-    let top_p = top_p.filter(|it| !thinks || *it >= 0.95);
+    // OpenAI's and Gemini's temperature goes up to 2; while it thinks Claude takes none but 1, and no small `top_p`; and its later
+    // models take neither.
+    let (refused, thinks) = (model.adaptive_only(), fields.thinks && !own);
+    let fixed = refused || thinks;
+    losses.note_if(temperature.is_some_and(|it| !own && (it > 1.0 || fixed && it != 1.0)), "temperature");
+    let temperature = temperature.filter(|_| !fixed).map(|it| if own { it } else { it.min(1.0) });
+    // Nor does it take both; an id that does not tell is most likely Claude's.
+    let beside = !own && temperature.is_some() && matches!(family, Family::Anthropic | Family::Unknown);
+    let keeps = |top_p: &f64| !refused && !beside && (!thinks || *top_p >= 0.95);
+    losses.note_if(top_p.is_some_and(|it| it < 1.0 && !keeps(&it)), "top_p");
+    let top_p = top_p.filter(keeps);
     let stop_sequences: Vec<&str> =
         stop.iter().map(|text| &**text).filter(|text| own || !text.trim().is_empty()).collect();
     losses.note_if(stop_sequences.len() < stop.len(), "stop");
@@ -170,7 +180,7 @@ pub(super) fn encode(request: &Request<'_>, target: &Target<'_>, losses: &mut Lo
     write_cache(cache, caches, &mut system, &mut written, losses);
 
     let tool_config = tools::write(request, own, caches, &tool_extras, losses);
-    let text_format = response_format.as_ref().and_then(|format| write_format(format, losses));
+    let text_format = response_format.as_ref().and_then(|format| write_format(format, own, losses));
     let output =
         OutputConfig { text_format, effort: fields.effort.map(Effort::as_str), extras: write::Fields(&output_extras) };
     let tier = service_tier.as_deref().filter(|tier| {
@@ -249,7 +259,7 @@ fn write_cache<'r>(
 }
 
 /// <https://docs.aws.amazon.com/bedrock/latest/APIReference/API_runtime_OutputConfig.html>
-fn write_format<'r>(format: &'r ResponseFormat<'_>, losses: &mut Losses) -> Option<Json<'r>> {
+fn write_format<'r>(format: &'r ResponseFormat<'_>, own: bool, losses: &mut Losses) -> Option<Json<'r>> {
     #[derive(Serialize)]
     struct Format<'r> {
         r#type: &'static str,
@@ -276,6 +286,7 @@ fn write_format<'r>(format: &'r ResponseFormat<'_>, losses: &mut Losses) -> Opti
         }
         // An answer always follows its schema.
         ResponseFormat::Schema { name, description, schema, strict: _ } => {
+            let schema = if own { schema.borrowed() } else { structured(schema, None) };
             let schema = Schema { schema: schema.get(), name: name.as_deref(), description: description.as_deref() };
             Some(Json::of(&Format { r#type: "json_schema", structure: Structure { schema } }))
         }

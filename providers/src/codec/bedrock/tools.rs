@@ -4,6 +4,8 @@ use serde::Serialize;
 
 use super::request_out::uses_tools;
 use super::{OWN, messages, write};
+use crate::codec::choice::{choice_told, flat_choice};
+use crate::codec::schema::{object, structured};
 use crate::common::{
     Content, CustomTool, Extras, FunctionTool, Json, Losses, Request, Str, Tool, ToolChoice, flat_name,
 };
@@ -68,19 +70,23 @@ pub(super) fn write<'r>(
 ) -> Option<ToolConfig<'r>> {
     let mut choice = None;
     let mut only: Option<&[Str<'_>]> = None;
-    match &request.tool_choice {
-        None => {}
+    if request.tool_choice == Some(ToolChoice::None) {
+        // What is not there cannot be called. But a conversation with calls needs its tools declared.
+        if !uses_tools(request) {
+            return None;
+        }
+        losses.note("tool_choice");
+    }
+    match choice_told(request, OWN, losses) {
+        None | Some(ToolChoice::None) => {}
         // Some models refuse to be told what they do anyway.
         Some(ToolChoice::Auto) => choice = own.then_some(Choice::Auto {}),
         Some(ToolChoice::Required) => choice = Some(Choice::Any {}),
-        Some(ToolChoice::Named(name)) => choice = Some(Choice::Tool { name: flat(request, name) }),
+        Some(ToolChoice::Named(name)) => choice = Some(Choice::Tool { name: flat_choice(request, name).into() }),
         Some(ToolChoice::Allowed { names, required }) => {
             only = Some(names);
             choice = required.then_some(Choice::Any {});
         }
-        // What is not there cannot be called. But a conversation with calls needs its tools declared.
-        Some(ToolChoice::None) if !uses_tools(request) => return None,
-        Some(ToolChoice::None) => losses.note("tool_choice"),
         Some(ToolChoice::Foreign { dialect, raw }) if *dialect == OWN => choice = Some(Choice::Raw(raw.borrowed())),
         Some(ToolChoice::Foreign { .. }) => losses.note("tool_choice"),
     }
@@ -112,7 +118,11 @@ fn function<'r>(tool: &'r FunctionTool<'_>, own: bool, caches: bool, out: &mut V
     if !own {
         losses.note_extras("tools.", extras);
     }
-    let schema = || parameters.as_ref().map_or_else(no_arguments, Json::borrowed);
+    let schema = || match parameters {
+        Some(parameters) if own => parameters.borrowed(),
+        parameters if !own && *strict == Some(true) => structured(&object(parameters.as_ref()), None),
+        parameters => object(parameters.as_ref()),
+    };
     out.push(Entry::ToolSpec(Spec {
         name: flat_name(namespace.as_deref(), name).into(),
         description: description.as_ref().filter(|text| own || !text.trim().is_empty()).map(Str::borrowed),
@@ -136,24 +146,10 @@ fn custom<'r>(tool: &'r CustomTool<'_>, losses: &mut Losses) -> Entry<'r> {
     Entry::ToolSpec(Spec {
         name: Str::from(flat_name(namespace.as_deref(), &name).into_owned()),
         description,
-        input_schema: Some(Schema { json: parameters.unwrap_or_else(no_arguments) }),
+        input_schema: Some(Schema { json: parameters.unwrap_or_default() }),
         strict: None,
         extras: write::Fields(&[]),
     })
-}
-
-fn no_arguments<'r>() -> Json<'r> {
-    Json::parse(r#"{"type":"object","properties":{}}"#).unwrap_or_default()
-}
-
-/// The name that a chosen tool goes by.
-fn flat<'r>(request: &'r Request<'_>, wanted: &'r Str<'_>) -> Str<'r> {
-    let namespace = request.tools.iter().find_map(|tool| match tool {
-        Tool::Function(tool) if tool.name == *wanted => tool.namespace.as_deref(),
-        Tool::Custom(tool) if tool.name == *wanted => tool.namespace.as_deref(),
-        Tool::Function(_) | Tool::Custom(_) | Tool::Foreign { .. } => None,
-    });
-    flat_name(namespace, wanted).into()
 }
 
 /// A conversation with calls is refused unless tools are declared: those that were called, if the client declares none any more.
@@ -163,7 +159,7 @@ fn called<'r>(request: &'r Request<'_>) -> Vec<Entry<'r>> {
         let Content::ToolCall(call) = &block.content else { continue };
         let name = Str::from(flat_name(call.namespace.as_deref(), &call.name));
         if !tools.iter().any(|tool| matches!(tool, Entry::ToolSpec(spec) if spec.name == name)) {
-            let input_schema = Some(Schema { json: no_arguments() });
+            let input_schema = Some(Schema { json: object(None) });
             let (description, strict, extras) = (None, None, write::Fields(&[][..]));
             tools.push(Entry::ToolSpec(Spec { name, description, input_schema, strict, extras }));
         }

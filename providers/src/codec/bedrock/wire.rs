@@ -3,6 +3,7 @@
 
 use serde_json::value::RawValue;
 
+pub(super) use crate::codec::fields::Whole as AnyObject;
 use crate::codec::wire::wire;
 use crate::common::{Json, Str};
 
@@ -192,9 +193,6 @@ wire! {
         "title" => title: Str<'a>,
         "content" => content: Vec<Words<'a>>,
     }
-
-    /// Any object.
-    pub(super) struct AnyObject<'a> {}
 
     /// An answer.
     pub(super) struct Response<'a> {

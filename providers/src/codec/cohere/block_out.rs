@@ -39,7 +39,7 @@ pub(super) struct Names {
 }
 
 /// Where the calls begin.
-fn first_call(blocks: &[Block<'_>]) -> Option<usize> {
+fn first_call(blocks: &[&Block<'_>]) -> Option<usize> {
     blocks.iter().position(|block| matches!(block.content, Content::ToolCall(_)))
 }
 
@@ -48,14 +48,14 @@ impl Writer<'_> {
     /// right before the calls is the plan.
     pub(super) fn assistant(
         &self,
-        blocks: &[Block<'_>],
+        blocks: &[&Block<'_>],
         extras: &Extras<'_>,
         message: &mut Object<'_>,
         losses: &mut Losses,
     ) {
         let calls = first_call(blocks);
-        let plan = calls.and_then(|at| at.checked_sub(1)).filter(|at| self.can_be_plan(&blocks[*at]));
-        let content = || blocks.iter().enumerate().filter(|(at, _)| Some(*at) != plan).map(|(_, block)| block);
+        let plan = calls.and_then(|at| at.checked_sub(1)).filter(|at| self.can_be_plan(blocks[*at]));
+        let content = || blocks.iter().enumerate().filter(|(at, _)| Some(*at) != plan).map(|(_, block)| *block);
         let said = content().filter(|block| match &block.content {
             Content::ToolCall(_) | Content::ToolResult(_) => false,
             // Beside calls many clients send a text that says nothing.
@@ -88,7 +88,7 @@ impl Writer<'_> {
             }
             list.close();
         }
-        if let Some(Block { content: Content::Text(text), cache, id: _, extras: _ }) = plan.map(|at| &blocks[at]) {
+        if let Some(Block { content: Content::Text(text), cache, id: _, extras: _ }) = plan.map(|at| blocks[at]) {
             losses.note_if(cache.is_some(), self.names.cache);
             citations.add(text, None);
             message.field("tool_plan", &text.text);

@@ -58,7 +58,7 @@ impl Codec for Cohere {
         target: &Target<'_>,
         losses: &mut Losses,
     ) -> Result<Vec<u8>, ApiError> {
-        request_out::encode(request, target, losses)
+        request_out::encode(&request.named_for(DIALECT), target, losses)
     }
 
     fn decode_response<'a>(&self, body: &'a [u8], maker: &Maker<'_>) -> Result<Response<'a>, ApiError> {

@@ -27,8 +27,8 @@ pub(super) fn encode(request: &Request<'_>, target: &Target<'_>, losses: &mut Lo
         include_usage: _,
         system,
         messages,
-        tools,
-        tool_choice,
+        tools: _,
+        tool_choice: _,
         parallel_tool_calls,
         response_format,
         reasoning,
@@ -76,12 +76,12 @@ pub(super) fn encode(request: &Request<'_>, target: &Target<'_>, losses: &mut Lo
                 writer.content(system.iter(), message, losses);
             });
         }
-        for message in messages {
-            write_message(&writer, message, &mut list, losses);
+        for run in request.runs(own) {
+            write_messages(&writer, run, &mut list, losses);
         }
         list.close();
         write_documents(&writer, messages, body, losses);
-        tools_out::write(own, tools, tool_choice.as_ref(), body, losses);
+        tools_out::write(request, body, losses);
         if let Some(format) = response_format {
             write_format(format, body, losses);
         }
@@ -120,15 +120,28 @@ pub(super) fn encode(request: &Request<'_>, target: &Target<'_>, losses: &mut Lo
     Ok(out)
 }
 
-/// Writes one message, or several: each tool result is one of its own, before the rest.
-fn write_message(writer: &Writer<'_>, message: &Message<'_>, list: &mut List<'_>, losses: &mut Losses) {
-    let Message { role, blocks, name, id: _, extras } = message;
-    losses.note_if(name.is_some(), "messages.name");
+/// Writes the messages of a run, which become one, or several: each tool result is one of its own, before the rest.
+fn write_messages(writer: &Writer<'_>, run: &[Message<'_>], list: &mut List<'_>, losses: &mut Losses) {
+    let Some(Message { role, extras, .. }) = run.first() else { return };
+    losses.note_if(run.iter().any(|message| message.name.is_some()), "messages.name");
+    run.iter().skip(1).for_each(|other| losses.note_extras("messages.", &other.extras));
+    let mut blocks: Vec<&Block<'_>> = Vec::new();
+    for message in run {
+        let said: Vec<&Block<'_>> = message.blocks.iter().collect();
+        let says =
+            |block: &&Block<'_>| block_out::says_something(block) || matches!(block.content, Content::ToolResult(_));
+        if *role != Role::Assistant || writer.own || said.iter().any(says) {
+            blocks.extend(said);
+        } else {
+            // A turn of nothing is refused; what it had is noted all the same.
+            object(&mut Vec::new(), |nowhere| writer.assistant(&said, &message.extras, nowhere, losses));
+        }
+    }
     let write_extras = |object: &mut Object<'_>, losses: &mut Losses| match writer.own {
         true => object.extras(extras),
         false => losses.note_extras("messages.", extras),
     };
-    for block in blocks {
+    for block in &blocks {
         if let Content::ToolResult(result) = &block.content {
             object(list.item(), |object| {
                 write_result(writer, block, result, object, losses);
@@ -138,7 +151,7 @@ fn write_message(writer: &Writer<'_>, message: &Message<'_>, list: &mut List<'_>
             });
         }
     }
-    let rest = blocks.iter().filter(|block| {
+    let rest = blocks.iter().copied().filter(|block| {
         let apart = *role != Role::Assistant && is_document(block);
         !apart && !matches!(block.content, Content::ToolResult(_))
     });
@@ -148,15 +161,13 @@ fn write_message(writer: &Writer<'_>, message: &Message<'_>, list: &mut List<'_>
         }
         return;
     }
-    if *role == Role::Assistant && !writer.own && !blocks.iter().any(block_out::says_something) {
-        // A turn of nothing is refused; what it had is noted all the same.
-        object(&mut Vec::new(), |nowhere| writer.assistant(blocks, extras, nowhere, losses));
+    if *role == Role::Assistant && !writer.own && blocks.is_empty() {
         return;
     }
     object(list.item(), |object| {
         object.field("role", role_name(*role));
         match role {
-            Role::Assistant => writer.assistant(blocks, extras, object, losses),
+            Role::Assistant => writer.assistant(&blocks, extras, object, losses),
             Role::System | Role::Developer | Role::User => {
                 writer.content(rest, object, losses);
                 write_extras(object, losses);

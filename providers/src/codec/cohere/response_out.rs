@@ -29,13 +29,14 @@ pub(super) fn encode(response: &Response<'_>, client: &Client, losses: &mut Loss
     losses.note_if(service_tier.is_some(), "answer.service_tier");
     let empty = Choice::default();
     let Choice { blocks, stop, logprobs, extras: message_extras } = choices.first().unwrap_or(&empty);
+    let blocks: Vec<_> = blocks.iter().collect();
     let mut out = Vec::with_capacity(1024);
     object(&mut out, |answer| {
         answer.field("id", id.as_deref().unwrap_or(&client.request_id));
         write_stop(own, stop, answer, losses);
         answer.object("message", |message| {
             message.field("role", "assistant");
-            writer.assistant(blocks, message_extras, message, losses);
+            writer.assistant(&blocks, message_extras, message, losses);
         });
         if let Some(usage) = usage {
             write_usage(usage, answer.key("usage"));

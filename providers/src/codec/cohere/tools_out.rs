@@ -2,23 +2,20 @@
 
 use super::DIALECT;
 use super::write::{List, Object, object};
-use crate::common::{CustomTool, FunctionTool, Losses, Tool, ToolChoice, flat_name};
+use crate::codec::choice::choice_told;
+use crate::common::{CustomTool, FunctionTool, Losses, Request, Tool, ToolChoice, flat_name};
 
 /// Writes the tools and the choice among them. A choice of some of them becomes a request that has only these.
-pub(super) fn write(
-    own: bool,
-    tools: &[Tool<'_>],
-    choice: Option<&ToolChoice<'_>>,
-    body: &mut Object<'_>,
-    losses: &mut Losses,
-) {
+pub(super) fn write(request: &Request<'_>, body: &mut Object<'_>, losses: &mut Losses) {
+    let (own, tools) = (request.dialect == DIALECT, &request.tools);
+    let choice = choice_told(request, DIALECT, losses);
     let is_among = |tool: &&Tool<'_>| match (choice, tool_name(tool)) {
         (Some(ToolChoice::Named(name)), Some(tool)) => *tool == **name,
         (Some(ToolChoice::Allowed { names, required: _ }), Some(tool)) => names.iter().any(|name| *tool == **name),
         (Some(ToolChoice::Named(_) | ToolChoice::Allowed { .. }), None) => false,
         (_, _) => true,
     };
-    // A choice of tools that there are not is left to the provider to complain about.
+    // What a client of this dialect chose of tools that there are not is left to the provider to complain about.
     let chosen = tools.iter().any(|tool| is_among(&tool));
     let tools = || tools.iter().filter(|tool| !chosen || is_among(tool));
     losses.note_if(!chosen && tools().next().is_some(), "tool_choice");

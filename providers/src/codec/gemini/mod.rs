@@ -42,6 +42,7 @@ mod write;
 
 use super::{Call, Client, Codec, Maker, StreamDecoder, StreamEncoder, Target};
 use crate::common::{Losses, Request, Response};
+use crate::dialect::Dialect;
 use crate::error::ApiError;
 
 /// The codec.
@@ -58,7 +59,7 @@ impl Codec for Gemini {
         target: &Target<'_>,
         losses: &mut Losses,
     ) -> Result<Vec<u8>, ApiError> {
-        request_out::encode(request, target, losses)
+        request_out::encode(&request.named_for(Dialect::Gemini), target, losses)
     }
 
     fn decode_response<'a>(&self, body: &'a [u8], maker: &Maker<'_>) -> Result<Response<'a>, ApiError> {

@@ -72,7 +72,7 @@ pub(super) fn encode(request: &Request<'_>, target: &Target<'_>, losses: &mut Lo
         system: _,
         messages: _,
         tools,
-        tool_choice,
+        tool_choice: _,
         parallel_tool_calls,
         response_format: _,
         reasoning: _,
@@ -120,7 +120,7 @@ pub(super) fn encode(request: &Request<'_>, target: &Target<'_>, losses: &mut Lo
         contents,
         system_instruction,
         tools: tools_of(tools, own, losses),
-        tool_config: settings_out::tool_config(tool_choice.as_ref(), request, losses),
+        tool_config: settings_out::tool_config(request, losses),
         generation_config: settings_out::generation(request, target, losses),
         cached_content: cache.content.as_deref(),
         labels,
@@ -273,7 +273,7 @@ fn function<'o>(tool: &'o FunctionTool<'_>, own: bool, losses: &mut Losses) -> F
 }
 
 /// A tool's name with its namespace.
-pub(super) fn flat<'o>(name: &Str<'o>, namespace: Option<&Str<'_>>) -> Str<'o> {
+fn flat<'o>(name: &Str<'o>, namespace: Option<&Str<'_>>) -> Str<'o> {
     match namespace {
         None => name.clone(),
         Some(namespace) => flat_name(Some(namespace), name).into_owned().into(),

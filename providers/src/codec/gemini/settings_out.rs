@@ -4,11 +4,9 @@ use serde::Serialize;
 
 use super::super::Target;
 use super::extras::{Beside, find};
-use super::request_out::flat;
 use super::wire::Fields;
-use crate::common::{
-    Effort, Json, Losses, ReasoningConfig, ReasoningMode, Request, ResponseFormat, Str, Tool, ToolChoice,
-};
+use crate::codec::choice::{choice_told, flat_choice, is_told};
+use crate::common::{Effort, Json, Losses, ReasoningConfig, ReasoningMode, Request, ResponseFormat, Str, ToolChoice};
 use crate::dialect::Dialect;
 
 const OWN: Dialect = Dialect::Gemini;
@@ -126,28 +124,20 @@ pub(super) fn tier<'o>(
 }
 
 /// Which functions must be called.
-pub(super) fn tool_config<'o>(
-    choice: Option<&'o ToolChoice<'_>>,
-    request: &'o Request<'_>,
-    losses: &mut Losses,
-) -> Option<ToolConfig<'o>> {
-    let named = |name: &'o Str<'_>| {
-        let namespace = request.tools.iter().find_map(|tool| match tool {
-            Tool::Function(tool) if tool.name == *name => tool.namespace.as_ref(),
-            Tool::Custom(tool) if tool.name == *name => tool.namespace.as_ref(),
-            Tool::Function(_) | Tool::Custom(_) | Tool::Foreign { .. } => None,
-        });
-        flat(&name.borrowed(), namespace)
+pub(super) fn tool_config<'o>(request: &'o Request<'_>, losses: &mut Losses) -> Option<ToolConfig<'o>> {
+    let named = |name: &'o Str<'_>| Str::from(flat_choice(request, name));
+    let told = |names: &'o [Str<'_>]| {
+        names.iter().filter(|name| request.dialect == OWN || is_told(request, name)).map(named).collect()
     };
-    let chosen: Option<(&str, Vec<Str<'o>>)> = match choice {
+    let chosen: Option<(&str, Vec<Str<'o>>)> = match choice_told(request, OWN, losses) {
         None => None,
         Some(ToolChoice::Auto) => Some(("AUTO", Vec::new())),
         Some(ToolChoice::None) => Some(("NONE", Vec::new())),
         Some(ToolChoice::Required) => Some(("ANY", Vec::new())),
         Some(ToolChoice::Named(name)) => Some(("ANY", vec![named(name)])),
-        Some(ToolChoice::Allowed { names, required: true }) => Some(("ANY", names.iter().map(named).collect())),
+        Some(ToolChoice::Allowed { names, required: true }) => Some(("ANY", told(names))),
         // The one mode that takes names and demands no call.
-        Some(ToolChoice::Allowed { names, required: false }) => Some(("VALIDATED", names.iter().map(named).collect())),
+        Some(ToolChoice::Allowed { names, required: false }) => Some(("VALIDATED", told(names))),
         Some(ToolChoice::Foreign { .. }) => {
             losses.note("tool_choice");
             None
@@ -172,6 +162,8 @@ pub(super) fn generation<'o>(
     losses: &mut Losses,
 ) -> Option<Generation<'o>> {
     let own = request.dialect == OWN;
+    // Zero asks for nothing, and some models know no penalties.
+    let penalty = |asked: Option<f64>| asked.filter(|asked| own || *asked != 0.0);
     let stops = if own { request.stop.len() } else { request.stop.len().min(MOST_STOPS) };
     losses.note_if(stops < request.stop.len(), "stop");
     let response_modalities = match kept(request, "=generationConfig.responseModalities") {
@@ -190,8 +182,8 @@ pub(super) fn generation<'o>(
         stop_sequences: request.stop.get(..stops).unwrap_or_default(),
         // The field has 32 bits; what is repeatable stays so.
         seed: request.seed.map(|seed| if i32::try_from(seed).is_ok() { seed } else { seed & 0x7fff_ffff }),
-        presence_penalty: request.presence_penalty,
-        frequency_penalty: request.frequency_penalty,
+        presence_penalty: penalty(request.presence_penalty),
+        frequency_penalty: penalty(request.frequency_penalty),
         response_logprobs: request.logprobs,
         logprobs: request.top_logprobs,
         response_modalities,

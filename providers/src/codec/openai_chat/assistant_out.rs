@@ -11,17 +11,44 @@ use crate::common::{Block, Content, Media, MediaKind, Message, Opaque, Reasoning
 use crate::preset::ReasoningSpelling;
 
 impl<'r> Messages<'r, '_> {
-    pub(super) fn assistant(
-        &mut self,
-        blocks: &'r [Block<'r>],
-        message: &'r Message<'r>,
-        listed: bool,
-        base: MessageOut<'r>,
-    ) {
+    pub(super) fn assistant(&mut self, run: &'r [Message<'r>], listed: bool, base: MessageOut<'r>) {
         let mut out = MessageOut { role: "assistant", ..base };
         let mut parts = Vec::new();
         let mut reasoned = 0;
-        for block in blocks {
+        for message in run {
+            let before = parts.len();
+            self.assistant_blocks(message, &mut reasoned, &mut out, &mut parts);
+            set_apart(&mut parts, before);
+        }
+        let says_otherwise = out.refusal.is_some()
+            || out.audio.is_some()
+            || out.function_call.is_some()
+            || !out.tool_calls.is_empty()
+            || !out.images.is_empty();
+        let reasons = out.reasoning_content.is_some() || out.reasoning.is_some() || !out.reasoning_details.is_empty();
+        if !self.own && parts.is_empty() && !says_otherwise && !reasons {
+            // Vendors refuse a message of nothing.
+            return;
+        }
+        out.content = Some(match parts.is_empty() {
+            true if says_otherwise => ContentOut::Null,
+            // Thinking stands in parts; the text behind it is a part, too.
+            _ if self.own || parts.iter().any(|part| matches!(part.body, PartBody::Thinking(_))) => {
+                content(parts, listed)
+            }
+            _ => one_text(parts, ""),
+        });
+        self.push(out);
+    }
+
+    fn assistant_blocks(
+        &mut self,
+        message: &'r Message<'r>,
+        reasoned: &mut usize,
+        out: &mut MessageOut<'r>,
+        parts: &mut Vec<PartOut<'r>>,
+    ) {
+        for block in &message.blocks {
             match &block.content {
                 Content::Text(text) => {
                     let Text { text, citations, signature } = text;
@@ -39,35 +66,21 @@ impl<'r> Messages<'r, '_> {
                     self.block_extras(block);
                     out.refusal = Some(text);
                 }
-                Content::Media(media) => self.assistant_media(block, media, &mut out, &mut parts),
+                Content::Media(media) => self.assistant_media(block, media, out, parts),
                 Content::Reasoning(reasoning) => {
-                    self.reasoning(block, reasoning, message, reasoned, &mut out, &mut parts);
-                    reasoned += 1;
+                    self.reasoning(block, reasoning, message, *reasoned, out, parts);
+                    *reasoned += 1;
                 }
-                Content::ToolCall(call) => self.call(block, call, message, &mut out),
+                Content::ToolCall(call) => self.call(block, call, message, out),
                 Content::Foreign(foreign) if self.own && foreign.kind.starts_with("reasoning.") => {
                     out.reasoning_details.push(AnyDetail::Raw(&foreign.raw));
                 }
                 Content::Foreign(foreign) if self.own && block.id.is_some() => {
                     out.tool_calls.push(CallOut::Raw(&foreign.raw));
                 }
-                Content::Refusal(_) | Content::ToolResult(_) | Content::Foreign(_) => self.part(block, &mut parts),
+                Content::Refusal(_) | Content::ToolResult(_) | Content::Foreign(_) => self.part(block, parts),
             }
         }
-        let says_otherwise = out.refusal.is_some()
-            || out.audio.is_some()
-            || out.function_call.is_some()
-            || !out.tool_calls.is_empty()
-            || !out.images.is_empty();
-        out.content = Some(match parts.is_empty() {
-            true if says_otherwise => ContentOut::Null,
-            // Thinking stands in parts; the text behind it is a part, too.
-            _ if self.own || parts.iter().any(|part| matches!(part.body, PartBody::Thinking(_))) => {
-                content(parts, listed)
-            }
-            _ => one_text(parts, ""),
-        });
-        self.push(out);
     }
 
     fn assistant_media(
@@ -124,14 +137,20 @@ impl<'r> Messages<'r, '_> {
         let spelling = self.target.quirks.reasoning;
         let (content, plain, detailed) = match self.own {
             true => (told("reasoning_content"), told("reasoning"), told("reasoning_details")),
-            false => {
-                let object = spelling == ReasoningSpelling::Object;
-                (spelling == ReasoningSpelling::Effort && !self.reference, object, object)
-            }
+            false => match spelling {
+                ReasoningSpelling::Effort => (!self.reference, false, false),
+                ReasoningSpelling::Plain => (false, true, false),
+                ReasoningSpelling::Object => (false, true, true),
+                ReasoningSpelling::Parts | ReasoningSpelling::Untold => (false, false, false),
+            },
         };
+        // Clients of this dialect may have cut one thought into pieces.
+        let between = if self.own { "" } else { "\n\n" };
         let add = |field: &mut Option<Cow<'r, str>>, text: &Option<Cow<'r, str>>| {
             if let Some(text) = text {
-                field.get_or_insert_default().to_mut().push_str(text);
+                let field = field.get_or_insert_default().to_mut();
+                field.push_str(if field.is_empty() { "" } else { between });
+                field.push_str(text);
             }
         };
         let in_parts = !self.own && spelling == ReasoningSpelling::Parts;
@@ -192,5 +211,15 @@ impl<'r> Messages<'r, '_> {
             known.function = Some(FunctionOut { name, arguments });
         }
         out.tool_calls.push(CallOut::Known(known));
+    }
+}
+
+/// What one message says stands apart from what the message before it said.
+fn set_apart(parts: &mut [PartOut<'_>], before: usize) {
+    let Some((said, more)) = parts.split_at_mut_checked(before) else { return };
+    if let (Some(PartBody::Text(_)), Some(PartBody::Text(text))) =
+        (said.last().map(|part| &part.body), more.first_mut().map(|part| &mut part.body))
+    {
+        text.to_mut().insert_str(0, "\n\n");
     }
 }

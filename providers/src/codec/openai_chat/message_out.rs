@@ -6,6 +6,7 @@ use super::message_wire::{ContentOut, MessageOut};
 use super::part_out::{Fields, PartBody, PartOut, part_kind};
 use super::{OWN, spelt};
 use crate::codec::Target;
+use crate::codec::openai::is_reference;
 use crate::common::{
     Block, CacheMark, Content, Json, Losses, Media, MediaKind, MediaSource, Message, Request, Role, Str, Text,
     ToolResult,
@@ -35,7 +36,7 @@ impl<'r, 'w> Messages<'r, 'w> {
         let own = request.dialect == OWN;
         let mut writer = Self {
             own,
-            reference: super::request_out::is_reference(target),
+            reference: is_reference(target),
             target,
             losses,
             out: Vec::with_capacity(request.messages.len() + 1),
@@ -45,8 +46,8 @@ impl<'r, 'w> Messages<'r, 'w> {
             let content = writer.instructions(&request.system, false);
             writer.push(MessageOut { role: "system", content: Some(content), ..MessageOut::default() });
         }
-        for message in &request.messages {
-            writer.message(message);
+        for run in request.runs(own) {
+            writer.messages(run);
         }
         writer.flush();
         writer.out
@@ -66,12 +67,14 @@ impl<'r, 'w> Messages<'r, 'w> {
         }
     }
 
-    fn message(&mut self, message: &'r Message<'r>) {
+    /// Writes the messages of a run: one, or several of the model in a row.
+    fn messages(&mut self, run: &'r [Message<'r>]) {
+        let Some(message) = run.first() else { return };
         let Message { role, blocks, name, id: _, extras } = message;
         let rest = if self.own {
             Fields::outer(extras, "")
         } else {
-            self.losses.note_extras("messages.", extras);
+            run.iter().for_each(|message| self.losses.note_extras("messages.", &message.extras));
             Fields::default()
         };
         let listed = self.own && spelt(extras, "content").is_some();
@@ -104,7 +107,7 @@ impl<'r, 'w> Messages<'r, 'w> {
                     self.push(MessageOut { role: "user", content: Some(content(parts, listed)), ..base });
                 }
             }
-            Role::Assistant => self.assistant(blocks, message, listed, base),
+            Role::Assistant => self.assistant(run, listed, base),
         }
     }
 

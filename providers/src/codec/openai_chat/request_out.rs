@@ -1,5 +1,7 @@
 //! A request for a provider.
 
+use std::borrow::Cow;
+
 use serde::{Serialize, Serializer};
 
 use super::message_out::Messages;
@@ -8,17 +10,15 @@ use super::part_out::{CacheOut, Fields};
 use super::settings_in::StreamOptions;
 use super::tools_out::{ChoiceOut, Declaration, FormatOut, ToolOut, Tools, format};
 use super::{OWN, SPELT, spelt};
+use crate::catalogue::Thinking;
+use crate::codec::choice::{any_told, choice_told};
+use crate::codec::ids::{LONGEST_USER, end_user};
+use crate::codec::openai::{Sampling, is_reference, most_stops};
 use crate::codec::sse::write_json;
 use crate::codec::{Target, keeps_no_answers};
 use crate::common::{AudioConfig, CacheConfig, Effort, Json, Losses, ReasoningConfig, ReasoningMode, Request, Str};
 use crate::error::ApiError;
 use crate::preset::{PrefillSpelling, ReasoningSpelling};
-
-/// Whether the target is OpenAI's own API or Azure's: what only they know is sent to nobody else, because some vendors refuse
-/// fields that they do not know.
-pub(super) fn is_reference(target: &Target<'_>) -> bool {
-    target.quirks.max_completion_tokens && target.quirks.developer_role
-}
 
 #[derive(Serialize)]
 struct BodyOut<'r> {
@@ -77,9 +77,9 @@ struct BodyOut<'r> {
     #[serde(skip_serializing_if = "Option::is_none")]
     service_tier: Option<&'r str>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    user: Option<&'r str>,
+    user: Option<Cow<'r, str>>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    safety_identifier: Option<&'r str>,
+    safety_identifier: Option<Cow<'r, str>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     metadata: Option<&'r Json<'r>>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -199,7 +199,7 @@ pub(super) fn encode(request: &Request<'_>, target: &Target<'_>, losses: &mut Lo
     if !own {
         losses.note_extras("", extras);
     }
-    let tools = Tools { own, reference, target };
+    let tools = Tools { own, reference, choice: choice_told(request, OWN, losses), target };
     let mut messages = Messages::write(request, target, losses);
     let prefill = Some(quirks.prefill).filter(|_| *goes_on);
     if matches!(prefill, Some(PrefillSpelling::Prefix | PrefillSpelling::PrefixInBeta))
@@ -228,6 +228,8 @@ pub(super) fn encode(request: &Request<'_>, target: &Target<'_>, losses: &mut Lo
     let verbosity = verbosity.as_deref().filter(|_| openai_only("verbosity", true));
     let store = store.filter(|store| openai_only("store", *store) || own);
     let metadata = metadata.as_ref().filter(|_| openai_only("metadata", true));
+    // OpenAI takes it only of answers that it keeps.
+    let unkept = !own && store != Some(true);
     let modalities: &[Str<'_>] =
         if openai_only("modalities", modalities.iter().any(|one| *one != *"text")) || own { modalities } else { &[] };
     let audio = audio.as_ref().filter(|_| openai_only("audio", true));
@@ -237,7 +239,13 @@ pub(super) fn encode(request: &Request<'_>, target: &Target<'_>, losses: &mut Lo
     losses.note_if(top_k.is_some() && reference && !own, "top_k");
     let said = spelt.has(&["reasoning", "thinking", "reasoning_effort"])
         || own && extras.iter().any(|(name, _)| matches!(&**name, "reasoning" | "thinking" | "reasoning_effort"));
+    losses.note_if(unkept && metadata.is_some(), "metadata");
+    let metadata = metadata.filter(|_| !unkept);
     let (reasoning_effort, reasoning) = match reasoning {
+        Some(config) if !own && target.traits.thinking == Thinking::Unsupported => {
+            losses.note_if(config.asks(), "reasoning");
+            (None, None)
+        }
         Some(config) if !said => write_reasoning(config, target, losses),
         Some(_) | None => (None, None),
     };
@@ -245,6 +253,7 @@ pub(super) fn encode(request: &Request<'_>, target: &Target<'_>, losses: &mut Lo
     let (max_tokens, max_completion_tokens) =
         if quirks.max_completion_tokens { (None, max_tokens) } else { (max_tokens, None) };
     let user = user.as_deref().filter(|_| !spelt.has(&["safety_identifier"]));
+    let user = user.map(|user| end_user(user, if own { usize::MAX } else { LONGEST_USER }, |_| true));
     let (user, safety_identifier) = if reference && !own { (None, user) } else { (user, None) };
     // Mistral answers what it does not know with a 422, and calls the seed otherwise: https://docs.mistral.ai/api
     let strict = !own && quirks.reasoning == ReasoningSpelling::Parts;
@@ -257,6 +266,8 @@ pub(super) fn encode(request: &Request<'_>, target: &Target<'_>, losses: &mut Lo
     ] {
         losses.note_if(strict && present, field);
     }
+    let sampling = Sampling::of(target, own, reasoning_effort);
+    let stop = if spelt.has(&["stop"]) { &[] } else { sampling.stops(stop, most_stops(target, own), losses) };
     let body = BodyOut {
         model: target.model,
         messages,
@@ -265,23 +276,23 @@ pub(super) fn encode(request: &Request<'_>, target: &Target<'_>, losses: &mut Lo
         tools: tools_out,
         functions,
         tool_choice: if spelt.has(&["tool_choice"]) { None } else { tools.choice(request, losses) },
-        parallel_tool_calls: parallel_tool_calls.filter(|_| own || !request.tools.is_empty()),
+        parallel_tool_calls: parallel_tool_calls.filter(|_| own || any_told(request, OWN)),
         response_format: response_format.as_ref().and_then(|wanted| format(wanted, losses)),
         reasoning_effort,
         reasoning,
         max_tokens,
         max_completion_tokens,
-        temperature: *temperature,
-        top_p: *top_p,
+        temperature: sampling.setting("temperature", *temperature, &1.0, losses),
+        top_p: sampling.setting("top_p", *top_p, &1.0, losses),
         top_k: top_k.filter(|_| own || !(reference || strict)),
         seed: seed.filter(|_| !strict),
         random_seed: seed.filter(|_| strict),
-        presence_penalty: *presence_penalty,
-        frequency_penalty: *frequency_penalty,
-        stop: if spelt.has(&["stop"]) { &[] } else { stop },
+        presence_penalty: sampling.setting("presence_penalty", *presence_penalty, &0.0, losses),
+        frequency_penalty: sampling.setting("frequency_penalty", *frequency_penalty, &0.0, losses),
+        stop,
         n: *n,
-        logprobs: logprobs.filter(|_| !strict),
-        top_logprobs: top_logprobs.filter(|_| !strict),
+        logprobs: sampling.setting("logprobs", logprobs.filter(|_| !strict), &false, losses),
+        top_logprobs: sampling.setting("logprobs", top_logprobs.filter(|_| !strict), &0, losses),
         modalities,
         audio: audio.map(|AudioConfig { voice, format }| AudioOut {
             voice: voice.as_deref().unwrap_or("alloy"),
@@ -338,15 +349,17 @@ fn write_reasoning(
         return (None, (out != ReasoningOut::default()).then_some(out));
     }
     losses.note_if(*show == Some(false), "reasoning.show");
+    // Few models know more than `high`: that is for clients that say so.
+    let asked = effort.or(budget.map(|budget| Effort::of_budget(budget).min(Effort::High)));
     let effort = match mode {
         // Most models know no `none` and answer it with an error, and those that do not reason need not be told.
         Some(ReasoningMode::Disabled) => {
             losses.note_if(*effort != Some(Effort::None), "reasoning");
             effort.filter(|effort| *effort == Effort::None)
         }
-        Some(ReasoningMode::Enabled) => effort.or(budget.map(Effort::of_budget)).or(Some(Effort::Medium)),
+        Some(ReasoningMode::Enabled) => asked.or(Some(Effort::Medium)),
         // As the model sees fit is what every model does unless it is told.
-        Some(ReasoningMode::Adaptive) | None => effort.or(budget.map(Effort::of_budget)),
+        Some(ReasoningMode::Adaptive) | None => asked,
     };
     let effort = match (target.quirks.reasoning, effort) {
         // Mistral knows all or nothing: https://docs.mistral.ai/capabilities/reasoning

@@ -7,6 +7,7 @@ use serde::Serialize;
 use super::OWN;
 use super::part_out::{CacheOut, Fields};
 use crate::codec::Target;
+use crate::codec::choice::is_told;
 use crate::common::{
     CustomTool, Extras, FunctionTool, Json, Losses, Request, ResponseFormat, Str, Tool, ToolChoice, flat_name,
 };
@@ -51,17 +52,19 @@ pub(super) struct Declaration<'r> {
 }
 
 /// Writes the tools.
-pub(super) struct Tools<'w> {
+pub(super) struct Tools<'w, 'r> {
     pub(super) own: bool,
     pub(super) reference: bool,
+    /// As far as it can be told.
+    pub(super) choice: Option<&'r ToolChoice<'r>>,
     pub(super) target: &'w Target<'w>,
 }
 
-impl Tools<'_> {
-    pub(super) fn write<'r>(&self, request: &'r Request<'r>, losses: &mut Losses) -> Vec<ToolOut<'r>> {
+impl<'r> Tools<'_, 'r> {
+    pub(super) fn write(&self, request: &'r Request<'r>, losses: &mut Losses) -> Vec<ToolOut<'r>> {
         let mut out = Vec::with_capacity(request.tools.len());
         for tool in &request.tools {
-            if !self.is_allowed(tool, request.tool_choice.as_ref()) {
+            if !self.is_allowed(tool) {
                 continue;
             }
             match tool {
@@ -98,8 +101,8 @@ impl Tools<'_> {
     }
 
     /// Vendors that know no `allowed_tools` are told only of those tools.
-    fn is_allowed(&self, tool: &Tool<'_>, choice: Option<&ToolChoice<'_>>) -> bool {
-        let Some(ToolChoice::Allowed { names, required: _ }) = choice else { return true };
+    fn is_allowed(&self, tool: &Tool<'_>) -> bool {
+        let Some(ToolChoice::Allowed { names, required: _ }) = self.choice else { return true };
         let name = match tool {
             Tool::Function(tool) => &tool.name,
             Tool::Custom(tool) => &tool.name,
@@ -108,7 +111,7 @@ impl Tools<'_> {
         self.own || self.reference || names.contains(name)
     }
 
-    fn extras<'r>(&self, extras: &'r Extras<'r>, losses: &mut Losses) -> &'r [(Str<'r>, Json<'r>)] {
+    fn extras(&self, extras: &'r Extras<'r>, losses: &mut Losses) -> &'r [(Str<'r>, Json<'r>)] {
         if self.own {
             return extras;
         }
@@ -116,7 +119,7 @@ impl Tools<'_> {
         &[]
     }
 
-    fn function<'r>(&self, tool: &'r FunctionTool<'r>, losses: &mut Losses) -> KnownTool<'r> {
+    fn function(&self, tool: &'r FunctionTool<'r>, losses: &mut Losses) -> KnownTool<'r> {
         let FunctionTool { name, description, parameters, strict, cache, namespace, extras } = tool;
         let extras = self.extras(extras, losses);
         let may_cache = self.own || self.target.quirks.cache_control;
@@ -140,7 +143,7 @@ impl Tools<'_> {
         }
     }
 
-    fn custom<'r>(&self, tool: &'r CustomTool<'r>, losses: &mut Losses) -> KnownTool<'r> {
+    fn custom(&self, tool: &'r CustomTool<'r>, losses: &mut Losses) -> KnownTool<'r> {
         let CustomTool { name, description, format, namespace, extras } = tool;
         let extras = self.extras(extras, losses);
         let custom = Declaration {
@@ -161,10 +164,8 @@ impl Tools<'_> {
         }
     }
 
-    pub(super) fn choice<'r>(&self, request: &'r Request<'r>, losses: &mut Losses) -> Option<ChoiceOut<'r>> {
-        // A choice without tools is an error here.
-        let choice = request.tool_choice.as_ref().filter(|_| self.own || !request.tools.is_empty())?;
-        Some(match choice {
+    pub(super) fn choice(&self, request: &'r Request<'r>, losses: &mut Losses) -> Option<ChoiceOut<'r>> {
+        Some(match self.choice? {
             ToolChoice::Auto => ChoiceOut::Word("auto"),
             ToolChoice::None => ChoiceOut::Word("none"),
             ToolChoice::Required => ChoiceOut::Word("required"),
@@ -173,7 +174,11 @@ impl Tools<'_> {
                 kind: "allowed_tools",
                 allowed_tools: AllowedTools {
                     mode: if *required { "required" } else { "auto" },
-                    tools: names.iter().map(|name| self.named(name, request)).collect(),
+                    tools: names
+                        .iter()
+                        .filter(|name| self.own || is_told(request, name))
+                        .map(|name| self.named(name, request))
+                        .collect(),
                 },
             }),
             ToolChoice::Allowed { names: _, required } => ChoiceOut::Word(if *required { "required" } else { "auto" }),
@@ -185,7 +190,7 @@ impl Tools<'_> {
         })
     }
 
-    fn named<'r>(&self, name: &'r Str<'r>, request: &'r Request<'r>) -> NamedOut<'r> {
+    fn named(&self, name: &'r Str<'r>, request: &'r Request<'r>) -> NamedOut<'r> {
         let custom = request.tools.iter().any(|tool| matches!(tool, Tool::Custom(tool) if tool.name == *name));
         let namespace = request.tools.iter().find_map(|tool| match tool {
             Tool::Function(tool) if tool.name == *name => tool.namespace.as_deref(),

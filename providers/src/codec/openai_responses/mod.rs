@@ -65,7 +65,7 @@ impl Codec for OpenAiResponses {
         target: &Target<'_>,
         losses: &mut Losses,
     ) -> Result<Vec<u8>, ApiError> {
-        Ok(request_out::encode(request, target, losses))
+        Ok(request_out::encode(&request.named_for(OWN), target, losses))
     }
 
     fn decode_response<'a>(&self, body: &'a [u8], maker: &Maker<'_>) -> Result<Response<'a>, ApiError> {

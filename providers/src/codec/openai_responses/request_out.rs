@@ -9,7 +9,10 @@ use super::input_out::Items;
 use super::items_out::{Item, Kept};
 use super::request_in::{ENCRYPTED, LOGPROBS};
 use super::{OWN, tools_out};
+use crate::catalogue::Thinking;
 use crate::codec::Target;
+use crate::codec::ids::{LONGEST_USER, end_user};
+use crate::codec::openai::{Sampling, output_limit};
 use crate::codec::sse::write_json;
 use crate::common::{CacheConfig, Effort, Json, Losses, ReasoningConfig, ReasoningMode, Request, Str};
 
@@ -33,13 +36,25 @@ struct Body<'b> {
     effort: Option<&'static str>,
     summary: Option<&'b str>,
     include: Vec<Str<'b>>,
+    max_tokens: Option<u64>,
+    temperature: Option<f64>,
+    top_p: Option<f64>,
+    top_logprobs: Option<u64>,
 }
 
 impl<'b> Body<'b> {
     fn of(request: &'b Request<'b>, target: &Target<'b>, losses: &mut Losses) -> Self {
         let own = request.dialect == OWN;
         note(request, losses);
-        let (effort, summary) = reasoning(request, own);
+        let reasons = own || target.traits.thinking != Thinking::Unsupported;
+        losses.note_if(!reasons && request.reasoning.as_ref().is_some_and(ReasoningConfig::asks), "reasoning");
+        let (effort, summary) = if reasons { reasoning(request, own) } else { (None, None) };
+        let sampling = Sampling::of(target, own, effort);
+        let logprobs = sampling.setting("logprobs", request.logprobs, &false, losses) == Some(true);
+        let top_logprobs = sampling.setting("logprobs", request.top_logprobs, &0, losses);
+        let temperature = sampling.setting("temperature", request.temperature, &1.0, losses);
+        let top_p = sampling.setting("top_p", request.top_p, &1.0, losses);
+        let max_tokens = output_limit(request.max_tokens, own, losses);
         let mut items = Items { own, provider: target.provider, input: Vec::new(), losses, custom: Vec::new() };
         let instructions = items.instructions(&request.system);
         items.input.reserve_exact(request.messages.len());
@@ -56,7 +71,11 @@ impl<'b> Body<'b> {
             format: tools_out::format(request, losses),
             effort,
             summary,
-            include: include(request, own),
+            include: include(request, own, reasons, logprobs),
+            max_tokens,
+            temperature,
+            top_p,
+            top_logprobs,
         }
     }
 }
@@ -100,8 +119,9 @@ fn note(request: &Request<'_>, losses: &mut Losses) {
     } = request;
     losses.note_if(top_k.is_some(), "top_k");
     losses.note_if(seed.is_some(), "seed");
-    losses.note_if(presence_penalty.is_some(), "presence_penalty");
-    losses.note_if(frequency_penalty.is_some(), "frequency_penalty");
+    // A penalty of 0 asks for nothing.
+    losses.note_if(presence_penalty.is_some_and(|penalty| penalty != 0.0), "presence_penalty");
+    losses.note_if(frequency_penalty.is_some_and(|penalty| penalty != 0.0), "frequency_penalty");
     losses.note_if(!stop.is_empty(), "stop");
     losses.note_if(n.is_some_and(|n| n > 1), "n");
     losses.note_if(modalities.iter().any(|kind| *kind != "text"), "modalities");
@@ -118,7 +138,8 @@ fn reasoning<'b>(request: &'b Request<'_>, own: bool) -> (Option<&'static str>, 
     let effort = match (effort, mode, budget) {
         (Some(effort), _, _) => Some(*effort),
         (None, Some(ReasoningMode::Disabled), _) => Some(Effort::None),
-        (None, _, Some(budget)) => Some(Effort::of_budget(*budget)),
+        // Few models know more than `high`: that is for clients that say so.
+        (None, _, Some(budget)) => Some(Effort::of_budget(*budget).min(Effort::High)),
         (None, _, None) => None,
     };
     let on = effort != Some(Effort::None);
@@ -130,15 +151,13 @@ fn reasoning<'b>(request: &'b Request<'_>, own: bool) -> (Option<&'static str>, 
 
 /// `include`. Clients of other dialects keep the conversation themselves, so they need reasoning in a form that can be sent
 /// back; models that do not reason refuse to be asked for it.
-fn include<'b>(request: &'b Request<'_>, own: bool) -> Vec<Str<'b>> {
+fn include<'b>(request: &'b Request<'_>, own: bool, reasons: bool, logprobs: bool) -> Vec<Str<'b>> {
     let mut include = Vec::new();
-    let reasons = request.reasoning.as_ref().is_some_and(|reasoning| {
-        reasoning.mode != Some(ReasoningMode::Disabled) && reasoning.effort != Some(Effort::None)
-    });
+    let reasons = reasons && request.reasoning.as_ref().is_some_and(ReasoningConfig::asks);
     if if own { has(&request.extras, "=encrypted") } else { reasons } {
         include.push(ENCRYPTED.into());
     }
-    if request.logprobs == Some(true) {
+    if logprobs {
         include.push(LOGPROBS.into());
     }
     let others = find(&request.extras, "include").filter(|_| own).and_then(|list| list.read::<Vec<Str<'b>>>().ok());
@@ -157,7 +176,8 @@ impl Serialize for Body<'_> {
         body.put("input", &self.input)?;
         body.opt("tools", self.tools.as_ref())?;
         body.opt("tool_choice", self.tool_choice.as_ref())?;
-        body.opt("parallel_tool_calls", request.parallel_tool_calls)?;
+        let parallel = request.parallel_tool_calls.filter(|_| own || self.tools.is_some());
+        body.opt("parallel_tool_calls", parallel)?;
         let nested = |prefix: &str| extras.iter().any(|(name, _)| name.starts_with(prefix));
         if self.format.is_some() || request.verbosity.is_some() || nested("text.") {
             body.put("text", &TextConfig { body: self, extras })?;
@@ -166,16 +186,17 @@ impl Serialize for Body<'_> {
             body.put("reasoning", &ReasoningOut { body: self, extras })?;
         }
         body.opt("include", (!self.include.is_empty()).then_some(&self.include))?;
-        body.opt("max_output_tokens", request.max_tokens)?;
-        body.opt("temperature", request.temperature)?;
-        body.opt("top_p", request.top_p)?;
-        body.opt("top_logprobs", request.top_logprobs)?;
+        body.opt("max_output_tokens", self.max_tokens)?;
+        body.opt("temperature", self.temperature)?;
+        body.opt("top_p", self.top_p)?;
+        body.opt("top_logprobs", self.top_logprobs)?;
         body.opt("stream", request.stream.then_some(true))?;
         body.opt("store", if own { request.store } else { Some(request.store.unwrap_or(false)) })?;
         body.opt("previous_response_id", request.previous.as_ref())?;
         body.opt("metadata", request.metadata.as_ref())?;
         let user = if has(extras, "=safety_identifier") { "safety_identifier" } else { "user" };
-        body.opt(user, request.user.as_ref())?;
+        let longest = if own { usize::MAX } else { LONGEST_USER };
+        body.opt(user, request.user.as_deref().map(|id| end_user(id, longest, |_| true)))?;
         body.opt("prompt_cache_key", cache.key.as_ref())?;
         body.opt("prompt_cache_retention", cache.retention.as_ref())?;
         body.opt("service_tier", request.service_tier.as_ref())?;

@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 
 use super::OWN;
 use super::fields::{Writer, find};
+use crate::codec::choice::{choice_told, is_told};
 use crate::common::{CustomTool, FunctionTool, Json, Losses, Request, ResponseFormat, Str, Tool, ToolChoice};
 
 /// A request's tools, those of one namespace together.
@@ -156,13 +157,14 @@ pub(super) fn choice(request: &Request<'_>, losses: &mut Losses) -> Option<Json<
         let custom = request.tools.iter().any(|tool| matches!(tool, Tool::Custom(tool) if *tool.name == *name));
         if custom { "custom" } else { "function" }
     };
-    Some(match request.tool_choice.as_ref()? {
+    Some(match choice_told(request, OWN, losses)? {
         ToolChoice::Auto => Json::of(&"auto"),
         ToolChoice::None => Json::of(&"none"),
         ToolChoice::Required => Json::of(&"required"),
         ToolChoice::Named(name) => Json::of(&json!({"type": kind(name), "name": name})),
         ToolChoice::Allowed { names, required } => {
-            let tools: Vec<_> = names.iter().map(|name| json!({"type": kind(name), "name": name})).collect();
+            let told = names.iter().filter(|name| request.dialect == OWN || is_told(request, name));
+            let tools: Vec<_> = told.map(|name| json!({"type": kind(name), "name": name})).collect();
             let mode = if *required { "required" } else { "auto" };
             Json::of(&json!({"type": "allowed_tools", "mode": mode, "tools": tools}))
         }

@@ -7,7 +7,7 @@ use super::super::super::{Call, Platform, Target, codec};
 use super::super::OWN;
 use super::normal;
 use crate::catalogue::{Thinking, Traits};
-use crate::common::{Content, Losses, MediaKind, MediaSource, Opaque, ProviderTag, Role, Tool};
+use crate::common::{Content, Losses, MediaKind, MediaSource, Opaque, ProviderTag, Request, Role, Tool};
 use crate::dialect::Dialect;
 use crate::error::ErrorKind;
 
@@ -150,6 +150,49 @@ fn platforms_change_the_frame() {
     assert_eq!(invoke["anthropic_version"], "bedrock-2023-05-31");
     assert!(invoke["model"].is_null() && invoke["stream"].is_null());
     assert_eq!(invoke["anthropic_beta"], json!(["b"]));
+}
+
+/// Anthropic wants no addresses and phone numbers of people; an application's own ids stay.
+#[test]
+fn an_end_user_is_not_told_by_mail_or_phone() {
+    let told = |dialect: Dialect, user: &str| {
+        let mut request = Request::new(dialect);
+        request.user = Some(user.to_owned().into());
+        let body = codec(OWN).encode_request(&request, &target(), &mut Losses::default()).unwrap();
+        serde_json::from_slice::<Value>(&body).unwrap()["metadata"]["user_id"].as_str().unwrap().to_owned()
+    };
+    let long = "x".repeat(257);
+    for user in ["joe@example.com", "+49 (30) 123-4567", "0301/234567", "4930123456", &*long] {
+        let hidden = told(Dialect::OpenAiChat, user);
+        assert!(hidden.starts_with("user_") && hidden.len() == 37, "{user}: {hidden}");
+        assert_eq!(hidden, told(Dialect::OpenAiResponses, user), "{user}");
+        assert_eq!(told(OWN, user), user);
+    }
+    for user in ["joe", "123456789", "2024-1", "7b1c9a52-3f9d-4d0a-9b60-0242ac120002", &long[1..]] {
+        assert_eq!(told(Dialect::OpenAiChat, user), user);
+    }
+}
+
+/// Clouds take no addresses of images and know no tiers.
+#[test]
+fn what_clouds_do_not_take_is_left_out_and_noted() {
+    let body = json!({"model": "m", "service_tier": "priority", "messages": [{"role": "user", "content": [
+        {"type": "text", "text": "hi"}, {"type": "image_url", "image_url": {"url": "https://x/a.png"}}
+    ]}]})
+    .to_string();
+    let request = codec(Dialect::OpenAiChat).decode_request(body.as_bytes(), &Call::default()).unwrap();
+    for (platform, lost, blocks) in [
+        (Platform::Native, vec![], 2),
+        (Platform::Vertex, vec!["messages.image", "service_tier"], 1),
+        (Platform::BedrockInvoke, vec!["messages.image", "service_tier"], 1),
+    ] {
+        let mut losses = Losses::default();
+        let body = codec(OWN).encode_request(&request, &Target { platform, ..target() }, &mut losses).unwrap();
+        let body: Value = serde_json::from_slice(&body).unwrap();
+        assert_eq!(losses.iter().map(|loss| &*loss.field).collect::<Vec<_>>(), lost, "{platform:?}");
+        assert_eq!(body["messages"][0]["content"].as_array().map(Vec::len), Some(blocks), "{platform:?}");
+        assert_eq!(body["service_tier"].is_string(), platform == Platform::Native, "{platform:?}");
+    }
 }
 
 #[test]

@@ -3,6 +3,7 @@
 mod foreign;
 mod kinds;
 mod recorded;
+mod refused;
 mod stream;
 
 use super::*;

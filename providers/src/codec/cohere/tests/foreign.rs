@@ -357,3 +357,23 @@ fn empty_texts_and_turns_are_not_sent() {
     assert_eq!(written["messages"], json!([{"role": "assistant", "tool_calls": calls}]));
     assert_eq!(losses, ["messages.reasoning"]);
 }
+
+#[test]
+fn items_of_one_turn_are_one_message() {
+    let body = r#"{"model":"m","input":[{"role":"user","content":"go"},
+        {"type":"reasoning","id":"rs","summary":[{"type":"summary_text","text":"think"}]},
+        {"type":"message","role":"assistant","content":[{"type":"output_text","text":"let me"}]},
+        {"type":"function_call","call_id":"c1","name":"f","arguments":"{}"},
+        {"type":"function_call","call_id":"c2","name":"f","arguments":"{}"},
+        {"type":"function_call_output","call_id":"c1","output":"1"},
+        {"type":"function_call_output","call_id":"c2","output":"2"}]}"#;
+    let items = codec(Dialect::OpenAiResponses);
+    let request = items.decode_request(body.as_bytes(), &crate::codec::Call::default()).unwrap();
+    let (body, _) = encode(&request);
+    let call = |id: &str| json!({"id": id, "type": "function", "function": {"name": "f", "arguments": "{}"}});
+    let turn = json!({"role": "assistant", "content": [{"type": "thinking", "thinking": "think"}],
+        "tool_plan": "let me", "tool_calls": [call("c1"), call("c2")]});
+    assert_eq!(body["messages"][1], turn);
+    let roles: Vec<_> = body["messages"].as_array().unwrap().iter().map(|message| &message["role"]).collect();
+    assert_eq!(roles, ["user", "assistant", "tool", "tool"]);
+}

@@ -349,6 +349,8 @@ fn what_stands_beside_texts_is_noted() {
 fn choices_and_lone_instructions() {
     let mut request = Request::new(Dialect::OpenAiChat);
     request.messages.push(message(Role::System, vec![Block::text("say hi")]));
+    let tool = |name: &'static str| FunctionTool { name: name.into(), ..FunctionTool::default() };
+    request.tools = ["a", "b"].map(|name| Tool::Function(Box::new(tool(name)))).into();
     for (choice, wanted) in [
         (ToolChoice::Auto, json!({"mode": "AUTO"})),
         (ToolChoice::None, json!({"mode": "NONE"})),
@@ -365,6 +367,7 @@ fn choices_and_lone_instructions() {
         request.tool_choice = Some(choice);
         assert_eq!(encoded(&request).0["toolConfig"]["functionCallingConfig"], wanted);
     }
+    request.tools.clear();
     request.tool_choice = Some(ToolChoice::Foreign { dialect: THEIRS, raw: Json::default() });
     request.response_format = Some(ResponseFormat::Foreign { dialect: THEIRS, raw: Json::default() });
     let (body, lost) = encoded(&request);
@@ -501,4 +504,15 @@ fn a_stream_is_carried_or_noted() {
     });
     // The sources come at the end, when the text is closed: they are in the metadata.
     assert!(!cited && String::from_utf8(stream).unwrap().contains("groundingSupports"));
+}
+
+/// Zero asks for nothing, and some models know no penalties.
+#[test]
+fn penalties_of_zero_are_left_out() {
+    let mut request = Request::new(Dialect::OpenAiChat);
+    request.messages.push(message(Role::User, vec![Block::text("hi")]));
+    (request.presence_penalty, request.frequency_penalty) = (Some(0.0), Some(0.0));
+    assert_eq!(encoded(&request), (json!({"contents": [{"role": "user", "parts": [{"text": "hi"}]}]}), vec![]));
+    request.frequency_penalty = Some(0.5);
+    assert_eq!(encoded(&request).0["generationConfig"], json!({"frequencyPenalty": 0.5}));
 }

@@ -230,13 +230,105 @@ fn signatures_go_to_their_maker_only() {
         let blocks =
             vec![Block::new(Content::Reasoning(Box::new(reasoning))), Block::new(Content::ToolCall(Box::new(call)))];
         request.messages.push(Message { role: Role::Assistant, blocks, ..Message::default() });
+        request.messages.push(Message { blocks: vec![Block::text("u")], ..Message::default() });
     }
     let router = Quirks { reasoning: ReasoningSpelling::Object, ..Quirks::default() };
     let (body, losses) = write(&request, router);
     let messages = &body["messages"];
     assert_eq!(messages[0]["reasoning_details"][0]["signature"], "sig");
     assert_eq!(messages[0]["tool_calls"][0]["extra_content"]["google"]["thought_signature"], "sig");
-    assert!(messages[1]["reasoning_details"].is_null() && messages[1]["tool_calls"][0]["extra_content"].is_null());
-    assert_eq!(messages[1]["reasoning"], "t");
+    assert!(messages[2]["reasoning_details"].is_null() && messages[2]["tool_calls"][0]["extra_content"].is_null());
+    assert_eq!(messages[2]["reasoning"], "t");
     assert_eq!(losses, ["messages.signature"]);
+}
+
+/// A turn of the model as Responses tells it: an item for everything.
+const ITEMS: &str = r#"{"model":"m","input":[{"role":"user","content":"go"},
+    {"type":"reasoning","id":"rs","summary":[{"type":"summary_text","text":"think"}]},
+    {"type":"message","role":"assistant","content":[{"type":"output_text","text":"let me"}]},
+    {"type":"message","role":"assistant","content":[{"type":"output_text","text":"look"}]},
+    {"type":"function_call","call_id":"c1","name":"f","arguments":"{}"},
+    {"type":"function_call","call_id":"c2","name":"f","arguments":"{}"},
+    {"type":"function_call_output","call_id":"c1","output":"1"},
+    {"type":"function_call_output","call_id":"c2","output":"2"},
+    {"type":"reasoning","id":"rs2","summary":[{"type":"summary_text","text":"again"}]}]}"#;
+
+#[test]
+fn items_of_one_turn_are_one_message() {
+    let request = codec(crate::Dialect::OpenAiResponses).decode_request(ITEMS.as_bytes(), &Call::default()).unwrap();
+    let call = |id: &str| json!({"id": id, "type": "function", "function": {"name": "f", "arguments": "{}"}});
+    let (body, _) = write(&request, Quirks::default());
+    let turn = json!({"role": "assistant", "content": "let me\n\nlook", "reasoning_content": "think",
+        "tool_calls": [call("c1"), call("c2")]});
+    let results = [
+        json!({"role": "tool", "tool_call_id": "c1", "content": "1"}),
+        json!({"role": "tool", "tool_call_id": "c2", "content": "2"}),
+    ];
+    let last = json!({"role": "assistant", "content": "", "reasoning_content": "again"});
+    let user = json!({"role": "user", "content": "go"});
+    assert_eq!(body["messages"], json!([user, turn, results[0], results[1], last]));
+
+    // OpenAI is told no reasoning, and of a message that has nothing else nothing.
+    let (body, losses) = write(&request, OPENAI);
+    let turn = json!({"role": "assistant", "content": "let me\n\nlook", "tool_calls": [call("c1"), call("c2")]});
+    assert_eq!(body["messages"], json!([user, turn, results[0], results[1]]));
+    assert_eq!(losses, ["messages.reasoning"]);
+
+    let mistral = Quirks { reasoning: ReasoningSpelling::Parts, ..Quirks::default() };
+    let (body, _) = write(&request, mistral);
+    let parts = body["messages"][1]["content"].as_array().unwrap();
+    assert_eq!(parts.iter().map(|part| &part["type"]).collect::<Vec<_>>(), ["thinking", "text", "text"]);
+    assert_eq!(body["messages"][1]["tool_calls"].as_array().unwrap().len(), 2);
+    assert_eq!(body["messages"].as_array().unwrap().len(), 5);
+}
+
+#[test]
+fn messages_of_ones_own_dialect_stay_apart() {
+    let request = read(
+        r#"{"model":"m","messages":[{"role":"user","content":"x"},{"role":"assistant","content":"a"},{"role":"assistant","content":""}]}"#,
+    );
+    assert_eq!(write(&request, OPENAI).0["messages"].as_array().unwrap().len(), 3);
+}
+
+#[test]
+fn an_end_users_id_fits() {
+    let id = format!("user_{}_account__session_{}", "0".repeat(64), "1".repeat(36));
+    let body = json!({"model": "m", "max_tokens": 9, "messages": [], "metadata": {"user_id": id}}).to_string();
+    let request = codec(crate::Dialect::Anthropic).decode_request(body.as_bytes(), &Call::default()).unwrap();
+    let (openai, other) = (write(&request, OPENAI).0, write(&request, Quirks::default()).0);
+    let told = openai["safety_identifier"].as_str().unwrap();
+    assert!(told.len() <= 64 && told.starts_with("user_"), "{told}");
+    assert_eq!(other["user"], told);
+    let own = json!({"model": "m", "messages": [], "user": id}).to_string();
+    assert_eq!(write(&read(&own), OPENAI).0["user"], id);
+}
+
+#[test]
+fn a_budget_is_no_more_than_a_high_effort() {
+    let effort = |effort, budget| {
+        let reasoning = Some(ReasoningConfig { effort, budget, ..ReasoningConfig::default() });
+        write(&Request { reasoning, ..Request::new(crate::Dialect::Gemini) }, OPENAI).0["reasoning_effort"].clone()
+    };
+    assert_eq!((effort(None, Some(50_000)), effort(None, Some(1024))), (json!("high"), json!("low")));
+    assert_eq!(effort(Some(Effort::XHigh), None), "xhigh");
+}
+
+#[test]
+fn vendors_are_told_reasoning_where_they_take_it() {
+    let request = codec(crate::Dialect::OpenAiResponses).decode_request(ITEMS.as_bytes(), &Call::default()).unwrap();
+    let of = |kind: &str| crate::preset::Preset::find(kind).unwrap().quirks;
+    let (body, losses) = write(&request, of("cerebras"));
+    assert_eq!(
+        (&body["messages"][1]["reasoning"], &body["messages"][1]["reasoning_content"]),
+        (&json!("think"), &Value::Null)
+    );
+    assert!(losses.is_empty(), "{losses:?}");
+    let (body, losses) = write(&request, of("groq"));
+    assert!(body["messages"][1]["reasoning"].is_null() && body["messages"][1]["reasoning_content"].is_null(), "{body}");
+    assert_eq!((body["messages"].as_array().unwrap().len(), losses), (4, vec!["messages.reasoning".to_owned()]));
+    let reasoning = Some(ReasoningConfig { effort: Some(Effort::Low), ..ReasoningConfig::default() });
+    for kind in ["cerebras", "groq"] {
+        let asked = Request { reasoning: reasoning.clone(), ..Request::new(crate::Dialect::Gemini) };
+        assert_eq!(write(&asked, of(kind)).0["reasoning_effort"], "low");
+    }
 }

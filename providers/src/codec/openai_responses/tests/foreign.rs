@@ -226,7 +226,7 @@ fn a_full_request_is_said_or_noted() {
         "text": {"format": {"type": "json_schema", "name": "answer", "description": "d", "schema": {"b": 1}}, "verbosity": "low"},
         "reasoning": {"effort": "medium", "summary": "auto"},
         "include": ["reasoning.encrypted_content", "message.output_text.logprobs"],
-        "max_output_tokens": 9, "temperature": 0.5, "top_p": 0.25, "top_logprobs": 3, "previous_response_id": "resp_1",
+        "max_output_tokens": 16, "temperature": 0.5, "top_p": 0.25, "top_logprobs": 3, "previous_response_id": "resp_1",
         "metadata": {"k": "v"}, "user": "u", "prompt_cache_key": "key", "prompt_cache_retention": "24h", "service_tier": "flex",
     });
     assert_eq!(differences(&body, &wanted), Vec::<String>::new());
@@ -239,6 +239,7 @@ fn a_full_request_is_said_or_noted() {
             "cache",
             "container",
             "frequency_penalty",
+            "max_tokens",
             "messages.audio",
             "messages.block_extra",
             "messages.cache",
@@ -363,4 +364,23 @@ fn a_full_answer_is_said_or_noted_whole_and_streamed() {
     assert_eq!(whole["usage"]["total_tokens"], 6);
     assert_eq!(whole["service_tier"], "priority");
     assert_eq!(OWN.as_str(), "openai-responses");
+}
+
+#[test]
+fn an_end_users_id_fits() {
+    let id = "u".repeat(65);
+    let (body, _) = encoded(&Request { user: Some(id.as_str().into()), ..Request::new(OTHER) });
+    assert!(body["user"].as_str().is_some_and(|told| told.starts_with("user_") && told.len() <= 64), "{body}");
+    let (body, _) = encoded(&Request { user: Some(id.as_str().into()), ..Request::new(OWN) });
+    assert_eq!(body["user"], id);
+}
+
+#[test]
+fn a_budget_is_no_more_than_a_high_effort() {
+    let effort = |effort, budget| {
+        let reasoning = Some(ReasoningConfig { effort, budget, ..ReasoningConfig::default() });
+        encoded(&Request { reasoning, ..Request::new(OTHER) }).0["reasoning"]["effort"].clone()
+    };
+    assert_eq!((effort(None, Some(50_000)), effort(None, Some(1024))), (json!("high"), json!("low")));
+    assert_eq!(effort(Some(crate::common::Effort::XHigh), None), "xhigh");
 }

@@ -1,10 +1,11 @@
-//! Schemas as Anthropic's structured outputs take them: <https://docs.claude.com/en/docs/build-with-claude/structured-outputs>.
+//! Schemas as providers take them that hold to one: Anthropic
+//! (<https://docs.claude.com/en/docs/build-with-claude/structured-outputs>) and Bedrock, which validates against the same subset
+//! (<https://docs.aws.amazon.com/bedrock/latest/userguide/structured-output.html>).
 //!
-//! It refuses objects that do not rule out further properties, and most bounds on values. As its SDKs do, the former is added
+//! They refuse objects that do not rule out further properties, and most bounds on values. As Anthropic's SDKs do, the former is added
 //! and the latter are told in the description.
 
-use super::wire::Whole;
-use crate::codec::fields::Fields;
+use super::fields::{Fields, Whole};
 use crate::common::{Extras, Json};
 
 /// Deeper schemas are left as they are.
@@ -27,7 +28,26 @@ const BOUNDS: [&str; 14] = [
     "propertyNames",
 ];
 
-/// `schema` in what Anthropic takes, and what it is for. Key order stays: the model writes properties in it.
+/// The schema of a tool's arguments, which says that it is one of an object.
+pub(super) fn object<'x>(parameters: Option<&'x Json<'_>>) -> Json<'x> {
+    let object = parameters.and_then(|schema| schema.read::<Whole<'_>>().ok()).unwrap_or_default();
+    match parameters {
+        Some(schema) if Fields(&object.rest).get("type").is_some_and(|kind| kind.get() == r#""object""#) => {
+            schema.borrowed()
+        }
+        Some(_) | None => {
+            let mut fields = object.rest;
+            fields.retain(|(name, _)| *name != *"type");
+            fields.insert(0, ("type".into(), Json::of(&"object")));
+            if Fields(&fields).get("properties").is_none() {
+                fields.push(("properties".into(), Json::of(&Fields::default())));
+            }
+            Json::of(&Fields(&fields))
+        }
+    }
+}
+
+/// `schema` in what they take, and what it is for. Key order stays: the model writes properties in it.
 pub(super) fn structured(schema: &Json<'_>, description: Option<&str>) -> Json<'static> {
     let schema = walk(schema, 0);
     match (schema.read::<Whole<'_>>(), description) {
@@ -95,6 +115,18 @@ fn list(schemas: &Json<'_>, depth: u8) -> Json<'static> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn arguments_are_an_object() {
+        let object = |schema: &'static str| object(Json::parse(schema).as_ref()).get().to_owned();
+        assert_eq!(object("{}"), r#"{"type":"object","properties":{}}"#);
+        assert_eq!(object("null"), r#"{"type":"object","properties":{}}"#);
+        assert_eq!(
+            object(r#"{"required":["a"],"type":["object","null"]}"#),
+            r#"{"type":"object","required":["a"],"properties":{}}"#
+        );
+        assert_eq!(object(r#"{"properties":{}, "type":"object"}"#), r#"{"properties":{}, "type":"object"}"#);
+    }
 
     #[test]
     fn objects_are_closed_and_bounds_are_told() {

@@ -1,0 +1,191 @@
+//! What OpenAI's own models and APIs take less of than their two dialects can say.
+
+use super::Target;
+use crate::common::{Losses, Str};
+
+/// The most texts that end an answer: <https://platform.openai.com/docs/api-reference/chat/create>.
+const MOST_STOPS: usize = 4;
+
+/// The least that may be set as the most output tokens: <https://platform.openai.com/docs/api-reference/responses/create>.
+const LEAST_OUTPUT: u64 = 16;
+
+/// Whether the target is OpenAI's own API or Azure's: what only they know is sent to nobody else, because some vendors refuse
+/// fields that they do not know.
+pub(super) fn is_reference(target: &Target<'_>) -> bool {
+    target.quirks.max_completion_tokens && target.quirks.developer_role
+}
+
+/// Settings of sampling for a model that may take none.
+#[derive(Clone, Copy)]
+pub(super) struct Sampling {
+    taken: bool,
+}
+
+impl Sampling {
+    /// For a target that is asked for `effort`. Clients of its own dialect see to it themselves.
+    pub(super) fn of(target: &Target<'_>, own: bool, effort: Option<&str>) -> Self {
+        Self { taken: own || !is_reference(target) || target.traits.reasons.takes_sampling(effort) }
+    }
+
+    /// A setting as the model takes it. What is left out is noted, unless it asked for what happens anyway.
+    pub(super) fn setting<T: PartialEq>(
+        self,
+        field: &'static str,
+        value: Option<T>,
+        default: &T,
+        losses: &mut Losses,
+    ) -> Option<T> {
+        losses.note_if(!self.taken && value.as_ref().is_some_and(|value| value != default), field);
+        value.filter(|_| self.taken)
+    }
+
+    /// The texts that end the answer: reasoning models take none, the others of OpenAI four.
+    pub(super) fn stops<'r, 'a>(self, stop: &'r [Str<'a>], most: usize, losses: &mut Losses) -> &'r [Str<'a>] {
+        let count = if self.taken { stop.len().min(most) } else { 0 };
+        losses.note_if(count < stop.len(), "stop");
+        stop.get(..count).unwrap_or_default()
+    }
+}
+
+/// How many texts that end an answer a target takes.
+pub(super) fn most_stops(target: &Target<'_>, own: bool) -> usize {
+    if own || !is_reference(target) { usize::MAX } else { MOST_STOPS }
+}
+
+/// The most output tokens as Responses takes them: fewer than 16 are refused.
+pub(super) fn output_limit(most: Option<u64>, own: bool, losses: &mut Losses) -> Option<u64> {
+    let raised = !own && most.is_some_and(|most| most < LEAST_OUTPUT);
+    losses.note_if(raised, "max_tokens");
+    if raised { Some(LEAST_OUTPUT) } else { most }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::super::codec;
+    use super::super::testing::target;
+    use super::*;
+    use crate::catalogue::Traits;
+    use crate::common::{Effort, Json, ReasoningConfig, ReasoningMode, Request};
+    use crate::dialect::Dialect;
+    use crate::preset::Preset;
+
+    const BOTH: [Dialect; 2] = [Dialect::OpenAiChat, Dialect::OpenAiResponses];
+
+    fn written(request: &Request<'_>, dialect: Dialect, kind: &str, model: &str) -> (Value, Vec<String>) {
+        let quirks = Preset::find(kind).unwrap().quirks;
+        let mut losses = Losses::default();
+        let body = codec(dialect).encode_request(
+            request,
+            &Target { quirks, traits: Traits::of(model), ..target() },
+            &mut losses,
+        );
+        (serde_json::from_slice(&body.unwrap()).unwrap(), losses.iter().map(|loss| loss.field.clone()).collect())
+    }
+
+    fn asked() -> Request<'static> {
+        Request {
+            temperature: Some(0.5),
+            top_p: Some(0.9),
+            max_tokens: Some(1),
+            frequency_penalty: Some(0.0),
+            presence_penalty: Some(0.0),
+            ..Request::new(Dialect::Anthropic)
+        }
+    }
+
+    fn effort(effort: Effort) -> Option<ReasoningConfig<'static>> {
+        Some(ReasoningConfig { effort: Some(effort), ..ReasoningConfig::default() })
+    }
+
+    #[test]
+    fn models_that_reason_take_no_sampling() {
+        for dialect in BOTH {
+            let sampling = |request: &Request<'_>, kind: &str, model: &str| {
+                let (body, losses) = written(request, dialect, kind, model);
+                let told = body["temperature"].is_number();
+                assert_eq!(told, body["top_p"].is_number());
+                assert_eq!(!told, losses.iter().any(|field| field == "temperature"), "{dialect:?} {model} {losses:?}");
+                assert_eq!(!told, losses.iter().any(|field| field == "top_p"));
+                told
+            };
+            let plain = asked();
+            for model in ["gpt-5", "gpt-5-mini-2025-08-07", "o3", "o4-mini", "o1", "gpt-5.2-codex", "gpt-5.6"] {
+                assert!(!sampling(&plain, "openai", model), "{model}");
+                assert!(!sampling(&plain, "azure", model), "{model}");
+                assert!(sampling(&plain, "openrouter", model), "{model}");
+            }
+            for model in ["gpt-4.1", "gpt-5-chat-latest", "gpt-5.1", "gpt-5.2", "of-ones-own"] {
+                assert!(sampling(&plain, "openai", model), "{model}");
+            }
+            let request = |level| Request { reasoning: effort(level), ..asked() };
+            assert!(!sampling(&request(Effort::Low), "openai", "gpt-5.1"));
+            assert!(sampling(&request(Effort::None), "openai", "gpt-5.1"));
+            let own = Request { dialect, ..asked() };
+            assert_eq!(written(&own, dialect, "openai", "gpt-5").0["temperature"], 0.5);
+            // What happens anyway is no loss.
+            let usual = Request { temperature: Some(1.0), top_p: Some(1.0), max_tokens: None, ..asked() };
+            let (body, losses) = written(&usual, dialect, "openai", "gpt-5");
+            assert!(body["temperature"].is_null() && losses.is_empty(), "{body} {losses:?}");
+        }
+    }
+
+    #[test]
+    fn models_that_do_not_reason_are_asked_for_none() {
+        for dialect in BOTH {
+            let request = Request { reasoning: effort(Effort::High), ..Request::new(Dialect::Anthropic) };
+            let (body, losses) = written(&request, dialect, "openai", "gpt-4.1");
+            for field in ["reasoning", "reasoning_effort", "include"] {
+                assert!(body[field].is_null(), "{body}");
+            }
+            assert_eq!(losses, ["reasoning"]);
+            let mode = Some(ReasoningMode::Disabled);
+            let off = Some(ReasoningConfig { mode, ..ReasoningConfig::default() });
+            let (_, losses) = written(&Request { reasoning: off, ..request }, dialect, "openai", "gpt-4.1");
+            assert!(losses.is_empty(), "{losses:?}");
+        }
+    }
+
+    #[test]
+    fn responses_are_of_sixteen_tokens_at_least() {
+        let (body, losses) = written(&asked(), Dialect::OpenAiResponses, "openai", "gpt-4.1");
+        assert_eq!((&body["max_output_tokens"], losses), (&json!(16), vec!["max_tokens".to_owned()]));
+        let own = Request { dialect: Dialect::OpenAiResponses, ..asked() };
+        assert_eq!(written(&own, Dialect::OpenAiResponses, "openai", "gpt-4.1").0["max_output_tokens"], 1);
+    }
+
+    #[test]
+    fn four_texts_end_an_answer_of_openai() {
+        let stop: Vec<Str<'_>> = ["a", "b", "c", "d", "e"].map(Into::into).into();
+        let request = Request { stop, ..Request::new(Dialect::Anthropic) };
+        let (body, losses) = written(&request, Dialect::OpenAiChat, "openai", "gpt-4.1");
+        assert_eq!((&body["stop"], losses), (&json!(["a", "b", "c", "d"]), vec!["stop".to_owned()]));
+        let (body, losses) = written(&request, Dialect::OpenAiChat, "openai", "o3");
+        assert_eq!((&body["stop"], losses), (&Value::Null, vec!["stop".to_owned()]));
+        let (body, losses) = written(&request, Dialect::OpenAiChat, "groq", "llama");
+        assert_eq!((body["stop"].as_array().unwrap().len(), losses.len()), (5, 0));
+    }
+
+    #[test]
+    fn notes_are_for_answers_that_are_kept() {
+        let metadata = Json::parse(r#"{"k":"v"}"#);
+        let request = Request { metadata, ..Request::new(Dialect::OpenAiResponses) };
+        let (body, losses) = written(&request, Dialect::OpenAiChat, "openai", "gpt-4.1");
+        assert_eq!((&body["metadata"], losses), (&Value::Null, vec!["metadata".to_owned()]));
+        let kept = Request { store: Some(true), ..request.clone() };
+        assert_eq!(written(&kept, Dialect::OpenAiChat, "openai", "gpt-4.1").0["metadata"], json!({"k": "v"}));
+        let own = Request { dialect: Dialect::OpenAiChat, ..request };
+        assert_eq!(written(&own, Dialect::OpenAiChat, "openai", "gpt-4.1").0["metadata"], json!({"k": "v"}));
+    }
+
+    #[test]
+    fn a_penalty_of_nothing_is_no_loss() {
+        let request = Request { max_tokens: None, ..asked() };
+        let (_, losses) = written(&request, Dialect::OpenAiResponses, "openai", "gpt-4.1");
+        assert!(losses.is_empty(), "{losses:?}");
+        let (_, losses) =
+            written(&Request { presence_penalty: Some(0.5), ..request }, Dialect::OpenAiResponses, "openai", "gpt-4.1");
+        assert_eq!(losses, ["presence_penalty"]);
+    }
+}
