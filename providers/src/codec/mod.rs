@@ -32,6 +32,7 @@ mod openai;
 mod openai_chat;
 mod openai_responses;
 mod sse;
+mod surrogates;
 #[cfg(test)]
 pub(crate) mod testing;
 pub(crate) mod wire;

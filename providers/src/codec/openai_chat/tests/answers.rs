@@ -389,3 +389,12 @@ fn parts_of_a_summary_are_paragraphs_in_streams_too() {
         ("One\n\nTwo", &json!("One\n\nTwo"))
     );
 }
+
+#[test]
+fn a_character_cut_between_two_chunks_ends_no_stream() {
+    let piece = |half: &str| format!(r#"{{"id":"r","choices":[{{"index":0,"delta":{{"content":"a{half}"}}}}]}}"#);
+    let stop = r#"{"id":"r","choices":[{"index":0,"delta":{},"finish_reason":"stop"}]}"#;
+    let found = check_stream(&stream(&[&piece(r"\ud83d"), &piece(r"\ude00"), stop, "[DONE]"]));
+    let Content::Text(text) = &found.choices[0].blocks[0].content else { panic!() };
+    assert_eq!(&*text.text, "a\u{fffd}a\u{fffd}");
+}
