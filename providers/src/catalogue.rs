@@ -154,6 +154,7 @@ const ROWS: &[Row] = &[
     ("o1", openai(Reasons::UnlessToldNot)),
     ("o3", openai(Reasons::UnlessToldNot)),
     ("o4-mini", openai(Reasons::UnlessToldNot)),
+    ("codex-mini", openai(Reasons::UnlessToldNot)),
 ];
 
 impl Traits {

@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 
+use super::surrogates::whole_characters;
 use super::{Sink, StreamDecoder};
 use crate::common::Event;
 use crate::error::{ApiError, ErrorKind};
@@ -43,7 +44,9 @@ impl<R: EventRules> StreamDecoder for SseDecoder<R> {
             Piece::Event(event) => {
                 let fields = Fields::parse(event);
                 match &fields.data {
-                    Some(data) => rules.on_event(fields.event.unwrap_or_default(), data, &mut watch),
+                    Some(data) => {
+                        rules.on_event(fields.event.unwrap_or_default(), &whole_characters(data), &mut watch);
+                    }
                     None => watch(Event::Ping),
                 }
             }
@@ -59,7 +62,7 @@ impl<R: EventRules> StreamDecoder for SseDecoder<R> {
             if let Some(data) = &fields.data
                 && (data.trim_ascii() == b"[DONE]" || serde_json::from_slice::<serde::de::IgnoredAny>(data).is_ok())
             {
-                rules.on_event(fields.event.unwrap_or_default(), data, &mut watch);
+                rules.on_event(fields.event.unwrap_or_default(), &whole_characters(data), &mut watch);
             }
             rules.on_end(&mut watch);
         }

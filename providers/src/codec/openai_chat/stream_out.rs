@@ -129,6 +129,8 @@ enum Open {
         number: usize,
         id: Option<String>,
         format: Option<Json<'static>>,
+        /// The part of the summary that came last.
+        part: Option<u32>,
     },
     Call {
         number: u32,
@@ -223,7 +225,8 @@ impl ChunkWriter {
             }
             Content::Reasoning(reasoning) => {
                 let format = spelt(&extras, "format").map(|format| format.to_static());
-                let open = Open::Reasoning { number: choice.reasoned, id: id.map(Str::into_string), format };
+                let open =
+                    Open::Reasoning { number: choice.reasoned, id: id.map(Str::into_string), format, part: None };
                 choice.reasoned += 1;
                 choice.blocks.push(open);
                 let at = choice.blocks.len() - 1;
@@ -329,7 +332,7 @@ impl ChunkWriter {
                 *refused = true;
                 Said { refusal: Some(Some((&**text).into())), ..Said::default() }
             }
-            (Open::Reasoning { number, id, format }, delta) => {
+            (Open::Reasoning { number, id, format, part: last }, delta) => {
                 let mut detail =
                     DetailOut { id: id.as_deref(), index: *number, format: format.as_ref(), ..DetailOut::default() };
                 let mut reasoning_content = None;
@@ -338,8 +341,13 @@ impl ChunkWriter {
                         reasoning_content = Some((&**text).into());
                         detail = DetailOut { kind: "reasoning.text", text: Some(text), ..detail };
                     }
-                    Delta::Summary { part: _, text } => {
-                        reasoning_content = Some((&**text).into());
+                    Delta::Summary { part, text } => {
+                        // Parts are paragraphs, as in a whole answer.
+                        let apart = last.replace(*part).is_some_and(|last| last != *part);
+                        reasoning_content = Some(match apart {
+                            true => format!("\n\n{}", &**text).into(),
+                            false => (&**text).into(),
+                        });
                         detail = DetailOut { kind: "reasoning.summary", summary: Some(text.borrowed()), ..detail };
                     }
                     Delta::Signature(signature) => {

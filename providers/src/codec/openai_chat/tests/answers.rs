@@ -1,5 +1,7 @@
 //! Answers and streams that were not recorded.
 
+use bounded_static::IntoBoundedStatic as _;
+
 use super::*;
 
 #[test]
@@ -362,4 +364,37 @@ impl Owned for Response<'_> {
     fn into_owned_answer(self) -> Response<'static> {
         bounded_static::IntoBoundedStatic::into_static(self)
     }
+}
+
+#[test]
+fn parts_of_a_summary_are_paragraphs_in_streams_too() {
+    let reasoning = Reasoning { summary: vec!["One".into(), "Two".into()], ..Reasoning::default() };
+    let blocks = vec![Block::new(Content::Reasoning(Box::new(reasoning))), Block::text("x")];
+    let choices = vec![Choice { blocks, ..Choice::default() }];
+    let response = Response { choices, ..Response::new(crate::Dialect::OpenAiResponses) };
+    let whole = codec(OWN).encode_response(&response, &client(), &mut Losses::default());
+    let whole: Value = serde_json::from_slice(&whole).unwrap();
+    let mut events = Vec::new();
+    take_apart(&response, &mut |event| events.push(event.into_static()));
+    let (streamed, _) = encoded(events, &client());
+    let chunks = streamed.lines().filter_map(|line| line.strip_prefix("data: {"));
+    let told: String = chunks
+        .filter_map(|chunk| {
+            let chunk: Value = serde_json::from_str(&format!("{{{chunk}")).unwrap();
+            Some(chunk["choices"][0]["delta"]["reasoning_content"].as_str()?.to_owned())
+        })
+        .collect();
+    assert_eq!(
+        (told.as_str(), &whole["choices"][0]["message"]["reasoning_content"]),
+        ("One\n\nTwo", &json!("One\n\nTwo"))
+    );
+}
+
+#[test]
+fn a_character_cut_between_two_chunks_ends_no_stream() {
+    let piece = |half: &str| format!(r#"{{"id":"r","choices":[{{"index":0,"delta":{{"content":"a{half}"}}}}]}}"#);
+    let stop = r#"{"id":"r","choices":[{"index":0,"delta":{},"finish_reason":"stop"}]}"#;
+    let found = check_stream(&stream(&[&piece(r"\ud83d"), &piece(r"\ude00"), stop, "[DONE]"]));
+    let Content::Text(text) = &found.choices[0].blocks[0].content else { panic!() };
+    assert_eq!(&*text.text, "a\u{fffd}a\u{fffd}");
 }
