@@ -155,6 +155,52 @@ async fn ambiguous_framing_is_refused() {
     gateway.assert_healthy().await;
 }
 
+/// After chunks that do not hold nobody knows where the next request begins (RFC 9112 §2.2): what follows is never read as one.
+#[tokio::test]
+async fn nothing_is_read_after_broken_chunks() {
+    let stub = Stub::start(|request| Answer::json(200, request.body.clone())).await;
+    let key = format!("[[keys]]\nname = \"one\"\nhash = \"{}\"\n", bodies::key_hash("sk-one"));
+    let mut gateway = Gateway::start(&format!("{}{key}", bodies::openai_provider("stub", &stub.origin()))).await;
+    let next = "GET /v1/models HTTP/1.1\r\nhost: x\r\nauthorization: Bearer sk-one\r\n\r\n";
+    let cases = [
+        ("POST /nope", "", 404),
+        ("POST /v1/chat/completions", "", 401),
+        ("GET /v1/models", "", 401),
+        ("POST /nope", "authorization: Bearer sk-one\r\n", 404),
+        ("POST /v1/chat/completions", "authorization: Bearer sk-one\r\n", 400),
+        ("GET /v1/chat/completions", "authorization: Bearer sk-one\r\n", 405),
+        ("GET /v1/models", "authorization: Bearer sk-one\r\n", 200),
+    ];
+    for (line, key, status) in cases {
+        let head = format!("{line} HTTP/1.1\r\nhost: x\r\n{key}transfer-encoding: chunked\r\n\r\n");
+        for chunks in ["zz\r\n", "0x4c\r\n", "2\r\n{}\r\nzz\r\n", "2\r\n{}zz\r\n"] {
+            let together = [format!("{head}{chunks}{next}")].to_vec();
+            let body_apart = [head.clone(), format!("{chunks}{next}")].to_vec();
+            let next_apart = [format!("{head}{chunks}"), next.to_owned()].to_vec();
+            for segments in [together, body_apart, next_apart] {
+                let what = format!("{line} with {key:?}, {chunks:?} in {} segments", segments.len());
+                let mut client = H1::connect(gateway.addr).await;
+                let (last, first) = segments.split_last().unwrap();
+                for segment in first {
+                    client.send_raw(segment.as_bytes()).await;
+                }
+                let follows = last == next;
+                if !follows {
+                    client.send_raw(last.as_bytes()).await;
+                }
+                let reply = client.reply().await.unwrap_or_else(|| panic!("no answer to {what}"));
+                assert_eq!((reply.status, reply.header("connection")), (status, "close"), "{what}");
+                if follows {
+                    client.try_send_raw(last.as_bytes()).await;
+                }
+                assert!(client.reply().await.is_none(), "a second answer to {what}");
+            }
+        }
+    }
+    assert_eq!(stub.count(), 0);
+    gateway.assert_healthy().await;
+}
+
 /// Broken from the first line on.
 #[tokio::test]
 async fn garbage_is_refused() {
