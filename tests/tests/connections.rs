@@ -2,7 +2,7 @@
 //! reach the upstream, and nobody can hold the gateway up.
 
 use ai_gateway_tests::client::{Connection, Framing, H1, H2, Request, exchange, wire};
-use ai_gateway_tests::{Answer, Gateway, Stub, bodies};
+use ai_gateway_tests::{Answer, Gateway, Stub, StubFraming, bodies};
 use std::time::Instant;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
@@ -90,6 +90,51 @@ async fn connection_close_is_honoured() {
     assert_eq!((reply.status, reply.complete), (200, true));
     assert!(!reply.headers.contains_key("transfer-encoding"), "chunks are not for HTTP/1.0");
     assert!(client.closed().await);
+}
+
+/// HTTP/1.0 has no chunks (RFC 9112 §6.1): a body of unknown length ends with the connection, whoever it comes from.
+#[tokio::test]
+async fn http_1_0_gets_no_chunks() {
+    let stub = Stub::start(|request| {
+        if request.json()["stream"] == true {
+            return Answer::sse([
+                bodies::chat_role(),
+                bodies::chat_delta("hi"),
+                bodies::chat_finish(),
+                bodies::DONE.into(),
+            ]);
+        }
+        Answer::json(200, bodies::chat_answer("hi")).framing(StubFraming::Chunked)
+    })
+    .await;
+    let kept = |name: &str| {
+        format!("[models.{name}]\ntargets = [{{ provider = \"stub\", model = \"m\" }}]\ncache = {{ ttl = \"1h\" }}\n")
+    };
+    let config = [bodies::openai_provider("stub", &stub.origin()), kept("whole"), kept("streamed")].concat();
+    let gateway = Gateway::start(&config).await;
+    for (body, asked) in [
+        (bodies::chat("stub/m"), 1),
+        (bodies::chat_stream("stub/m"), 1),
+        (bodies::chat("whole"), 1),
+        (bodies::chat("whole"), 0),
+        (bodies::chat_stream("streamed"), 1),
+        (bodies::chat_stream("streamed"), 0),
+    ] {
+        let before = stub.count();
+        let head = format!(
+            "POST /v1/chat/completions HTTP/1.0\r\nconnection: keep-alive\r\ncontent-length: {}\r\n\r\n",
+            body.len()
+        );
+        let mut client = H1::connect(gateway.addr).await;
+        let reply = client.exchange_raw("POST", &[head.as_bytes(), &body].concat()).await.unwrap();
+        let what = String::from_utf8_lossy(&body);
+        assert_eq!((reply.status, stub.count() - before), (200, asked), "{what}: {}", reply.text());
+        assert!(!reply.headers.contains_key("transfer-encoding"), "{what}: {:?}", reply.headers);
+        let closes = !reply.headers.contains_key("content-length");
+        assert_eq!(reply.header("connection"), if closes { "close" } else { "keep-alive" }, "{what}");
+        let text = reply.text();
+        assert!(text.starts_with(['{', 'd']) && text.ends_with(['}', '\n']) && text.contains("hi"), "{text}");
+    }
 }
 
 /// Requests whose end two servers could see at different places.
