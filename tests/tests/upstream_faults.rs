@@ -80,6 +80,49 @@ async fn no_answer_is_a_clear_error() {
     }
 }
 
+/// The model `m` of `stub`, and `pair`, for which `good` is asked next.
+fn with_second(stub: &Stub, good: &Stub) -> String {
+    format!(
+        "{}\n[models.pair]\ntargets = [{{ provider = \"stub\", model = \"x\" }}, {{ provider = \"good\", model = \"x\" }}]\n",
+        config(stub, good)
+    )
+}
+
+/// Good HTTP that is no answer of the API: client and operator are told what came, and the next target is asked.
+#[tokio::test]
+async fn what_is_no_answer_is_called_by_its_name() {
+    let good = Stub::always(Answer::json(200, bodies::chat_answer("fine"))).await;
+    let chat = |model| Request::post("/v1/chat/completions", bodies::chat(model));
+    let message = |model| Request::post("/v1/messages", bodies::message(model, false));
+    let page = Answer::status(200).header("content-type", "text/html; charset=utf-8");
+    let redirect = Answer::status(302).header("location", "https://login.example:8443/private?secret=1");
+    let xml = Answer::status(200).header("content-type", "application/xml");
+    let compressed = Answer::json(200, "?").header("content-encoding", "br");
+    for (answer, translated_only, told, noted) in [
+        (redirect, false, "a redirect (302)", "status 302, content-type none, to login.example"),
+        (page, false, "a web page", "status 200, content-type text/html; charset=utf-8"),
+        (Answer::status(204), false, "no content (204)", "status 204, content-type none"),
+        (xml, true, "an unexpected content type", "status 200, content-type application/xml"),
+        (compressed, true, "a content-encoding that was not asked for", "status 200, content-type application/json"),
+    ] {
+        let stub = Stub::always(answer).await;
+        let gateway = Gateway::start(&with_second(&stub, &good)).await;
+        for request in [message("m"), chat("m")].into_iter().take(if translated_only { 1 } else { 2 }) {
+            let reply = exchange(gateway.addr, &request).await;
+            let said = format!("provider `stub` answered with {told}");
+            assert_eq!((reply.status, &reply.json()["error"]["message"]), (502, &said.into()), "{}", request.target);
+            let rescued =
+                Request { body: String::from_utf8_lossy(&request.body).replace("\"m\"", "\"pair\"").into(), ..request };
+            let reply = exchange(gateway.addr, &rescued).await;
+            assert_eq!(reply.status, 200, "{told}: {}", reply.text());
+            assert!(reply.text().contains("fine"), "{told}: {}", reply.text());
+        }
+        let errors = gateway.output().1.join("\n");
+        assert!(errors.contains(&format!("provider stub: {told}: {noted}")), "{told}: {errors}");
+        assert!(!errors.contains("private") && !errors.contains("secret=1"), "{errors}");
+    }
+}
+
 /// The same faults where the client asked for a stream.
 #[tokio::test]
 async fn broken_streams_are_told_or_cut() {

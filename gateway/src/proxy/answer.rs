@@ -19,6 +19,7 @@ use super::outcome::Outcome;
 use super::resume;
 use super::retry_after::retry_after;
 use super::step::Step;
+use super::unfit::Unfit;
 use super::{Exchange, header};
 use crate::config::OnCut;
 
@@ -76,20 +77,15 @@ pub fn on_header(upstream: &mut ResponseHeader, exchange: &mut Exchange) -> Resu
     if exchange.resume.is_some() {
         return resume::on_header(exchange, verdict(status), form);
     }
+    if let Some(unfit) = Unfit::of(upstream, form, exchange) {
+        return Err(unfit.fail(upstream, exchange));
+    }
     match verdict(status) {
-        None if is_web_page(upstream) && !exchange.may_be_text() => {
-            return Err(attempt_failed(
-                exchange,
-                Outcome::Garbage,
-                Error::explain(ErrorType::InvalidHTTPHeader, "a web page"),
-            ));
-        }
         None if exchange.translates() => {
             let input_tokens = upstream.headers.get("x-amzn-bedrock-input-token-count");
             let input_tokens = input_tokens.and_then(|count| count.to_str().ok()?.parse().ok());
-            if form == AnswerForm::Opaque || !exchange.translate(form, input_tokens) {
-                let error = Error::explain(ErrorType::InvalidHTTPHeader, "not a form of this API");
-                return Err(attempt_failed(exchange, Outcome::Garbage, error));
+            if !exchange.translate(form, input_tokens) {
+                return Err(Unfit::Type.fail(upstream, exchange));
             }
         }
         None => {
@@ -158,12 +154,16 @@ pub fn is_web_page(header: &ResponseHeader) -> bool {
     content_type.get(..9).is_some_and(|start| start.eq_ignore_ascii_case(b"text/html"))
 }
 
+/// Whether nobody can read it who does not know its coding.
+pub fn is_compressed(header: &ResponseHeader) -> bool {
+    header.headers.get(CONTENT_ENCODING).is_some_and(|coding| coding != "identity")
+}
+
 /// How an answer in `dialect` is framed.
 pub fn form_of(header: &ResponseHeader, dialect: Dialect) -> AnswerForm {
     let content_type = header.headers.get(CONTENT_TYPE).map_or(&b""[..], |value| value.as_bytes());
     let essence = content_type.split(|byte| *byte == b';').next().unwrap_or_default().trim_ascii();
-    let compressed = header.headers.get(CONTENT_ENCODING).is_some_and(|coding| coding != "identity");
-    if compressed {
+    if is_compressed(header) {
         AnswerForm::Opaque
     } else if essence.eq_ignore_ascii_case(b"text/event-stream")
         || essence.eq_ignore_ascii_case(EVENT_STREAM.as_bytes())
@@ -472,11 +472,6 @@ impl Exchange {
     /// Whether the client gets nothing of an answer before it is whole.
     fn buffers(&self) -> bool {
         self.request.as_ref().is_some_and(|request| request.model.on_cut == OnCut::Buffer)
-    }
-
-    /// Whether the answer may be text in any form: transcriptions come as `text/html`, too.
-    fn may_be_text(&self) -> bool {
-        self.endpoint.as_ref().is_some_and(|endpoint| endpoint.operation == Operation::Transcription)
     }
 
     /// Whether the client has got a stream to its proper end.

@@ -36,6 +36,7 @@ mod settle;
 mod step;
 mod stored;
 mod trace;
+mod unfit;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
