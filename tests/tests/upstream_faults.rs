@@ -123,6 +123,69 @@ async fn what_is_no_answer_is_called_by_its_name() {
     }
 }
 
+/// A type that says nothing, and gzip that nobody asked for, hide nothing: the answer is read, its usage too.
+#[tokio::test]
+async fn unlabelled_and_packed_answers_are_read() {
+    use std::io::Write;
+    let pack = |text: &str| {
+        let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        encoder.write_all(text.as_bytes()).unwrap();
+        encoder.finish().unwrap()
+    };
+    let events = [
+        bodies::chat_role(),
+        bodies::chat_delta("fine"),
+        bodies::chat_finish(),
+        bodies::chat_usage(),
+        bodies::DONE.into(),
+    ];
+    let good = Stub::always(Answer::json(200, bodies::chat_answer("good"))).await;
+    for (content_type, packed) in [
+        (None, false),
+        (Some("text/plain; charset=utf-8"), false),
+        (Some("application/octet-stream"), false),
+        (None, true),
+        (Some("application/json"), true),
+    ] {
+        for stream in [false, true] {
+            let text = if stream { events.concat() } else { bodies::chat_answer("fine") };
+            let mut answer = Answer::status(200);
+            if let Some(content_type) = content_type {
+                let stream_type =
+                    if content_type.contains("json") && stream { "text/event-stream" } else { content_type };
+                answer = answer.header("content-type", stream_type);
+            }
+            let body = if packed { pack(&text) } else { text.into_bytes() };
+            if packed {
+                answer = answer.header("content-encoding", "gzip");
+            }
+            // In pieces, as they come over a network.
+            answer.steps.extend(body.chunks(100).map(|piece| Step::Send(bytes::Bytes::copy_from_slice(piece))));
+            let stub = Stub::always(answer.framing(StubFraming::Chunked)).await;
+            let gateway = Gateway::start(&config(&stub, &good)).await;
+            let chat = if stream { bodies::chat_stream("m") } else { bodies::chat("m") };
+            for request in [
+                Request::post("/v1/chat/completions", chat),
+                Request::post("/v1/messages", bodies::message("m", stream)),
+            ] {
+                let what = format!("{content_type:?} packed: {packed} stream: {stream} {}", request.target);
+                let reply = exchange(gateway.addr, &request).await;
+                assert_eq!((reply.status, reply.complete), (200, true), "{what}: {}", reply.text());
+                assert!(reply.text().contains("fine"), "{what}: {}", reply.text());
+                let expected = if stream { "text/event-stream" } else { "application/json" };
+                assert!(reply.header("content-type").starts_with(expected), "{what}: {:?}", reply.headers);
+                assert!(!reply.headers.contains_key("content-encoding"), "{what}: {:?}", reply.headers);
+                let log = gateway.log_of(reply.header("x-request-id")).await;
+                assert_eq!(
+                    (&log["tokens"]["input"], &log["tokens"]["output"]),
+                    (&7.into(), &5.into()),
+                    "{what}: {log}"
+                );
+            }
+        }
+    }
+}
+
 /// The same faults where the client asked for a stream.
 #[tokio::test]
 async fn broken_streams_are_told_or_cut() {

@@ -20,7 +20,7 @@ use super::resume;
 use super::retry_after::retry_after;
 use super::step::Step;
 use super::unfit::Unfit;
-use super::{Exchange, header};
+use super::{Exchange, header, unasked};
 use crate::config::OnCut;
 
 /// Upstream headers that reach the client. The others tell about the operator's account (organisation, rate limits,
@@ -73,6 +73,7 @@ pub fn on_header(upstream: &mut ResponseHeader, exchange: &mut Exchange) -> Resu
         attempt.status = Some(status);
         attempt.retry_after = if status >= 400 { retry_after(&upstream.headers) } else { None };
     }
+    unasked::undo(upstream, exchange)?;
     let form = form_of(upstream, exchange.attempt().map_or(exchange.dialect(), |attempt| attempt.route.dialect));
     if exchange.resume.is_some() {
         return resume::on_header(exchange, verdict(status), form);
@@ -213,6 +214,13 @@ fn clean(upstream: &mut ResponseHeader, exchange: &Exchange) {
 
 /// A part of the answer's body has come.
 pub fn on_body(body: &mut Option<Bytes>, end: bool, exchange: &mut Exchange) -> Result<()> {
+    if let Some(gunzip) = &mut exchange.gunzip {
+        let Ok(unpacked) = gunzip.feed(body.as_deref().unwrap_or_default(), end) else {
+            let error = Error::explain(ErrorType::ConnectionClosed, "the answer is no whole gzip");
+            return Err(attempt_failed(exchange, Outcome::Cut, error));
+        };
+        *body = (!unpacked.is_empty()).then_some(unpacked);
+    }
     if exchange.error_body.is_some() {
         return on_error_body(body, end, exchange);
     }

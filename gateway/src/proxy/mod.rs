@@ -36,6 +36,7 @@ mod settle;
 mod step;
 mod stored;
 mod trace;
+mod unasked;
 mod unfit;
 
 use std::sync::Arc;
