@@ -2,7 +2,7 @@
 //! reach the upstream, and nobody can hold the gateway up.
 
 use ai_gateway_tests::client::{Connection, Framing, H1, H2, Request, exchange, wire};
-use ai_gateway_tests::{Answer, Gateway, Stub, bodies};
+use ai_gateway_tests::{Answer, Gateway, Stub, StubFraming, bodies};
 use std::time::Instant;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
@@ -92,6 +92,51 @@ async fn connection_close_is_honoured() {
     assert!(client.closed().await);
 }
 
+/// HTTP/1.0 has no chunks (RFC 9112 §6.1): a body of unknown length ends with the connection, whoever it comes from.
+#[tokio::test]
+async fn http_1_0_gets_no_chunks() {
+    let stub = Stub::start(|request| {
+        if request.json()["stream"] == true {
+            return Answer::sse([
+                bodies::chat_role(),
+                bodies::chat_delta("hi"),
+                bodies::chat_finish(),
+                bodies::DONE.into(),
+            ]);
+        }
+        Answer::json(200, bodies::chat_answer("hi")).framing(StubFraming::Chunked)
+    })
+    .await;
+    let kept = |name: &str| {
+        format!("[models.{name}]\ntargets = [{{ provider = \"stub\", model = \"m\" }}]\ncache = {{ ttl = \"1h\" }}\n")
+    };
+    let config = [bodies::openai_provider("stub", &stub.origin()), kept("whole"), kept("streamed")].concat();
+    let gateway = Gateway::start(&config).await;
+    for (body, asked) in [
+        (bodies::chat("stub/m"), 1),
+        (bodies::chat_stream("stub/m"), 1),
+        (bodies::chat("whole"), 1),
+        (bodies::chat("whole"), 0),
+        (bodies::chat_stream("streamed"), 1),
+        (bodies::chat_stream("streamed"), 0),
+    ] {
+        let before = stub.count();
+        let head = format!(
+            "POST /v1/chat/completions HTTP/1.0\r\nconnection: keep-alive\r\ncontent-length: {}\r\n\r\n",
+            body.len()
+        );
+        let mut client = H1::connect(gateway.addr).await;
+        let reply = client.exchange_raw("POST", &[head.as_bytes(), &body].concat()).await.unwrap();
+        let what = String::from_utf8_lossy(&body);
+        assert_eq!((reply.status, stub.count() - before), (200, asked), "{what}: {}", reply.text());
+        assert!(!reply.headers.contains_key("transfer-encoding"), "{what}: {:?}", reply.headers);
+        let closes = !reply.headers.contains_key("content-length");
+        assert_eq!(reply.header("connection"), if closes { "close" } else { "keep-alive" }, "{what}");
+        let text = reply.text();
+        assert!(text.starts_with(['{', 'd']) && text.ends_with(['}', '\n']) && text.contains("hi"), "{text}");
+    }
+}
+
 /// Requests whose end two servers could see at different places.
 #[tokio::test]
 async fn ambiguous_framing_is_refused() {
@@ -152,6 +197,52 @@ async fn ambiguous_framing_is_refused() {
             assert!(text == body.replace("stub/m", "m"), "{what}: the upstream got {text:?}");
         }
     }
+    gateway.assert_healthy().await;
+}
+
+/// After chunks that do not hold nobody knows where the next request begins (RFC 9112 §2.2): what follows is never read as one.
+#[tokio::test]
+async fn nothing_is_read_after_broken_chunks() {
+    let stub = Stub::start(|request| Answer::json(200, request.body.clone())).await;
+    let key = format!("[[keys]]\nname = \"one\"\nhash = \"{}\"\n", bodies::key_hash("sk-one"));
+    let mut gateway = Gateway::start(&format!("{}{key}", bodies::openai_provider("stub", &stub.origin()))).await;
+    let next = "GET /v1/models HTTP/1.1\r\nhost: x\r\nauthorization: Bearer sk-one\r\n\r\n";
+    let cases = [
+        ("POST /nope", "", 404),
+        ("POST /v1/chat/completions", "", 401),
+        ("GET /v1/models", "", 401),
+        ("POST /nope", "authorization: Bearer sk-one\r\n", 404),
+        ("POST /v1/chat/completions", "authorization: Bearer sk-one\r\n", 400),
+        ("GET /v1/chat/completions", "authorization: Bearer sk-one\r\n", 405),
+        ("GET /v1/models", "authorization: Bearer sk-one\r\n", 200),
+    ];
+    for (line, key, status) in cases {
+        let head = format!("{line} HTTP/1.1\r\nhost: x\r\n{key}transfer-encoding: chunked\r\n\r\n");
+        for chunks in ["zz\r\n", "0x4c\r\n", "2\r\n{}\r\nzz\r\n", "2\r\n{}zz\r\n"] {
+            let together = [format!("{head}{chunks}{next}")].to_vec();
+            let body_apart = [head.clone(), format!("{chunks}{next}")].to_vec();
+            let next_apart = [format!("{head}{chunks}"), next.to_owned()].to_vec();
+            for segments in [together, body_apart, next_apart] {
+                let what = format!("{line} with {key:?}, {chunks:?} in {} segments", segments.len());
+                let mut client = H1::connect(gateway.addr).await;
+                let (last, first) = segments.split_last().unwrap();
+                for segment in first {
+                    client.send_raw(segment.as_bytes()).await;
+                }
+                let follows = last == next;
+                if !follows {
+                    client.send_raw(last.as_bytes()).await;
+                }
+                let reply = client.reply().await.unwrap_or_else(|| panic!("no answer to {what}"));
+                assert_eq!((reply.status, reply.header("connection")), (status, "close"), "{what}");
+                if follows {
+                    client.try_send_raw(last.as_bytes()).await;
+                }
+                assert!(client.reply().await.is_none(), "a second answer to {what}");
+            }
+        }
+    }
+    assert_eq!(stub.count(), 0);
     gateway.assert_healthy().await;
 }
 

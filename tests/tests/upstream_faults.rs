@@ -80,6 +80,112 @@ async fn no_answer_is_a_clear_error() {
     }
 }
 
+/// The model `m` of `stub`, and `pair`, for which `good` is asked next.
+fn with_second(stub: &Stub, good: &Stub) -> String {
+    format!(
+        "{}\n[models.pair]\ntargets = [{{ provider = \"stub\", model = \"x\" }}, {{ provider = \"good\", model = \"x\" }}]\n",
+        config(stub, good)
+    )
+}
+
+/// Good HTTP that is no answer of the API: client and operator are told what came, and the next target is asked.
+#[tokio::test]
+async fn what_is_no_answer_is_called_by_its_name() {
+    let good = Stub::always(Answer::json(200, bodies::chat_answer("fine"))).await;
+    let chat = |model| Request::post("/v1/chat/completions", bodies::chat(model));
+    let message = |model| Request::post("/v1/messages", bodies::message(model, false));
+    let page = Answer::status(200).header("content-type", "text/html; charset=utf-8");
+    let redirect = Answer::status(302).header("location", "https://login.example:8443/private?secret=1");
+    let xml = Answer::status(200).header("content-type", "application/xml");
+    let compressed = Answer::json(200, "?").header("content-encoding", "br");
+    for (answer, translated_only, told, noted) in [
+        (redirect, false, "a redirect (302)", "status 302, content-type none, to login.example"),
+        (page, false, "a web page", "status 200, content-type text/html; charset=utf-8"),
+        (Answer::status(204), false, "no content (204)", "status 204, content-type none"),
+        (xml, true, "an unexpected content type", "status 200, content-type application/xml"),
+        (compressed, true, "a content-encoding that was not asked for", "status 200, content-type application/json"),
+    ] {
+        let stub = Stub::always(answer).await;
+        let gateway = Gateway::start(&with_second(&stub, &good)).await;
+        for request in [message("m"), chat("m")].into_iter().take(if translated_only { 1 } else { 2 }) {
+            let reply = exchange(gateway.addr, &request).await;
+            let said = format!("provider `stub` answered with {told}");
+            assert_eq!((reply.status, &reply.json()["error"]["message"]), (502, &said.into()), "{}", request.target);
+            let rescued =
+                Request { body: String::from_utf8_lossy(&request.body).replace("\"m\"", "\"pair\"").into(), ..request };
+            let reply = exchange(gateway.addr, &rescued).await;
+            assert_eq!(reply.status, 200, "{told}: {}", reply.text());
+            assert!(reply.text().contains("fine"), "{told}: {}", reply.text());
+        }
+        let errors = gateway.output().1.join("\n");
+        assert!(errors.contains(&format!("provider stub: {told}: {noted}")), "{told}: {errors}");
+        assert!(!errors.contains("private") && !errors.contains("secret=1"), "{errors}");
+    }
+}
+
+/// A type that says nothing, and gzip that nobody asked for, hide nothing: the answer is read, its usage too.
+#[tokio::test]
+async fn unlabelled_and_packed_answers_are_read() {
+    use std::io::Write;
+    let pack = |text: &str| {
+        let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        encoder.write_all(text.as_bytes()).unwrap();
+        encoder.finish().unwrap()
+    };
+    let events = [
+        bodies::chat_role(),
+        bodies::chat_delta("fine"),
+        bodies::chat_finish(),
+        bodies::chat_usage(),
+        bodies::DONE.into(),
+    ];
+    let good = Stub::always(Answer::json(200, bodies::chat_answer("good"))).await;
+    for (content_type, packed) in [
+        (None, false),
+        (Some("text/plain; charset=utf-8"), false),
+        (Some("application/octet-stream"), false),
+        (None, true),
+        (Some("application/json"), true),
+    ] {
+        for stream in [false, true] {
+            let text = if stream { events.concat() } else { bodies::chat_answer("fine") };
+            let mut answer = Answer::status(200);
+            if let Some(content_type) = content_type {
+                let stream_type =
+                    if content_type.contains("json") && stream { "text/event-stream" } else { content_type };
+                answer = answer.header("content-type", stream_type);
+            }
+            let body = if packed { pack(&text) } else { text.into_bytes() };
+            if packed {
+                answer = answer.header("content-encoding", "gzip");
+            }
+            // In pieces, as they come over a network.
+            answer.steps.extend(body.chunks(100).map(|piece| Step::Send(bytes::Bytes::copy_from_slice(piece))));
+            let stub = Stub::always(answer.framing(StubFraming::Chunked)).await;
+            let gateway = Gateway::start(&config(&stub, &good)).await;
+            let chat = if stream { bodies::chat_stream("m") } else { bodies::chat("m") };
+            for request in [
+                Request::post("/v1/chat/completions", chat),
+                Request::post("/v1/messages", bodies::message("m", stream)),
+            ] {
+                let what = format!("{content_type:?} packed: {packed} stream: {stream} {}", request.target);
+                let reply = exchange(gateway.addr, &request).await;
+                assert_eq!((reply.status, reply.complete), (200, true), "{what}: {}", reply.text());
+                assert!(reply.text().contains("fine"), "{what}: {}", reply.text());
+                let expected = if stream { "text/event-stream" } else { "application/json" };
+                assert!(reply.header("content-type").starts_with(expected), "{what}: {:?}", reply.headers);
+                assert!(!reply.headers.contains_key("content-encoding"), "{what}: {:?}", reply.headers);
+                let log = gateway.log_of(reply.header("x-request-id")).await;
+                assert_eq!(
+                    (&log["tokens"]["input"], &log["tokens"]["output"]),
+                    (&7.into(), &5.into()),
+                    "{what}: {log}"
+                );
+            }
+        }
+    }
+}
+
 /// The same faults where the client asked for a stream.
 #[tokio::test]
 async fn broken_streams_are_told_or_cut() {

@@ -31,7 +31,7 @@ use pingora_core::protocols::http::ServerSession;
 use crate::cache::Cache;
 use crate::clock::Time;
 use crate::keys::{Maker, RuntimeKeys};
-use crate::server::Control;
+use crate::server::{Control, header_came};
 use crate::snapshot::Snapshot;
 use crate::telemetry::{CLASSIC_CONTENT_TYPE, CONTENT_TYPE, Metrics};
 
@@ -223,6 +223,7 @@ fn response(status: StatusCode, content_type: &'static str, body: Vec<u8>) -> Re
 #[async_trait]
 impl ServeHttp for Admin {
     async fn response(&self, session: &mut ServerSession) -> Response<Vec<u8>> {
+        header_came();
         let mut response = self.answer(session).await;
         response.headers_mut().insert(header::CACHE_CONTROL, header::HeaderValue::from_static("no-store"));
         if session.req_header().method == Method::HEAD {

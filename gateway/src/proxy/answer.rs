@@ -19,7 +19,8 @@ use super::outcome::Outcome;
 use super::resume;
 use super::retry_after::retry_after;
 use super::step::Step;
-use super::{Exchange, header};
+use super::unfit::Unfit;
+use super::{Exchange, header, unasked};
 use crate::config::OnCut;
 
 /// Upstream headers that reach the client. The others tell about the operator's account (organisation, rate limits,
@@ -72,24 +73,20 @@ pub fn on_header(upstream: &mut ResponseHeader, exchange: &mut Exchange) -> Resu
         attempt.status = Some(status);
         attempt.retry_after = if status >= 400 { retry_after(&upstream.headers) } else { None };
     }
+    unasked::undo(upstream, exchange)?;
     let form = form_of(upstream, exchange.attempt().map_or(exchange.dialect(), |attempt| attempt.route.dialect));
     if exchange.resume.is_some() {
         return resume::on_header(exchange, verdict(status), form);
     }
+    if let Some(unfit) = Unfit::of(upstream, form, exchange) {
+        return Err(unfit.fail(upstream, exchange));
+    }
     match verdict(status) {
-        None if is_web_page(upstream) && !exchange.may_be_text() => {
-            return Err(attempt_failed(
-                exchange,
-                Outcome::Garbage,
-                Error::explain(ErrorType::InvalidHTTPHeader, "a web page"),
-            ));
-        }
         None if exchange.translates() => {
             let input_tokens = upstream.headers.get("x-amzn-bedrock-input-token-count");
             let input_tokens = input_tokens.and_then(|count| count.to_str().ok()?.parse().ok());
-            if form == AnswerForm::Opaque || !exchange.translate(form, input_tokens) {
-                let error = Error::explain(ErrorType::InvalidHTTPHeader, "not a form of this API");
-                return Err(attempt_failed(exchange, Outcome::Garbage, error));
+            if !exchange.translate(form, input_tokens) {
+                return Err(Unfit::Type.fail(upstream, exchange));
             }
         }
         None => {
@@ -158,12 +155,16 @@ pub fn is_web_page(header: &ResponseHeader) -> bool {
     content_type.get(..9).is_some_and(|start| start.eq_ignore_ascii_case(b"text/html"))
 }
 
+/// Whether nobody can read it who does not know its coding.
+pub fn is_compressed(header: &ResponseHeader) -> bool {
+    header.headers.get(CONTENT_ENCODING).is_some_and(|coding| coding != "identity")
+}
+
 /// How an answer in `dialect` is framed.
 pub fn form_of(header: &ResponseHeader, dialect: Dialect) -> AnswerForm {
     let content_type = header.headers.get(CONTENT_TYPE).map_or(&b""[..], |value| value.as_bytes());
     let essence = content_type.split(|byte| *byte == b';').next().unwrap_or_default().trim_ascii();
-    let compressed = header.headers.get(CONTENT_ENCODING).is_some_and(|coding| coding != "identity");
-    if compressed {
+    if is_compressed(header) {
         AnswerForm::Opaque
     } else if essence.eq_ignore_ascii_case(b"text/event-stream")
         || essence.eq_ignore_ascii_case(EVENT_STREAM.as_bytes())
@@ -213,6 +214,13 @@ fn clean(upstream: &mut ResponseHeader, exchange: &Exchange) {
 
 /// A part of the answer's body has come.
 pub fn on_body(body: &mut Option<Bytes>, end: bool, exchange: &mut Exchange) -> Result<()> {
+    if let Some(gunzip) = &mut exchange.gunzip {
+        let Ok(unpacked) = gunzip.feed(body.as_deref().unwrap_or_default(), end) else {
+            let error = Error::explain(ErrorType::ConnectionClosed, "the answer is no whole gzip");
+            return Err(attempt_failed(exchange, Outcome::Cut, error));
+        };
+        *body = (!unpacked.is_empty()).then_some(unpacked);
+    }
     if exchange.error_body.is_some() {
         return on_error_body(body, end, exchange);
     }
@@ -472,11 +480,6 @@ impl Exchange {
     /// Whether the client gets nothing of an answer before it is whole.
     fn buffers(&self) -> bool {
         self.request.as_ref().is_some_and(|request| request.model.on_cut == OnCut::Buffer)
-    }
-
-    /// Whether the answer may be text in any form: transcriptions come as `text/html`, too.
-    fn may_be_text(&self) -> bool {
-        self.endpoint.as_ref().is_some_and(|endpoint| endpoint.operation == Operation::Transcription)
     }
 
     /// Whether the client has got a stream to its proper end.

@@ -22,6 +22,7 @@ use super::consumed::Consumed;
 use super::encode::{self, AnswerWay, Encoded};
 use super::outcome::Outcome;
 use super::step::Repeat;
+use super::unfit::Unfit;
 use super::{Exchange, Gateway, limit, plugins, resume, trace};
 use crate::config::TimeoutsConfig;
 use crate::continuity::Continuity;
@@ -83,6 +84,8 @@ pub struct Attempt {
     pub losses: Losses,
     /// Status of the upstream's answer.
     pub status: Option<u16>,
+    /// What its answer is, if it is none of the target's API.
+    pub unfit: Option<Unfit>,
     /// How it ended; `None` while it runs.
     pub outcome: Option<Outcome>,
     /// How long it took, once it has ended.
@@ -135,6 +138,7 @@ impl Attempt {
             answer,
             losses,
             status: None,
+            unfit: None,
             outcome: None,
             took: Duration::ZERO,
             first_output: None,

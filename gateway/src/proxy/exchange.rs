@@ -28,6 +28,7 @@ use super::replay::Replay;
 use super::resume::Resume;
 use super::step::Repeat;
 use super::trace::Trace;
+use super::unasked::Gunzip;
 use crate::config::Lossy;
 use crate::limits::{Reservation as Reserved, Standing};
 use crate::routing::Plan;
@@ -94,6 +95,8 @@ pub struct Exchange {
     pub standing: Standing,
     /// Watches the answer of the current attempt.
     pub observer: Option<Observer>,
+    /// Unpacks its body, if it comes packed.
+    pub gunzip: Option<Box<Gunzip>>,
     /// How that answer is framed.
     pub form: AnswerForm,
     /// Bytes of it withheld so far.
@@ -221,6 +224,7 @@ impl Exchange {
             reservation: None,
             standing: Standing::default(),
             observer: None,
+            gunzip: None,
             form: AnswerForm::Opaque,
             held: 0,
             booked: None,

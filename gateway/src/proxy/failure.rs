@@ -159,10 +159,11 @@ pub(super) fn final_error(exchange: &Exchange, outcome: Outcome) -> ApiError {
             ErrorKind::UpstreamAuth,
             format!("provider `{provider}` refused the gateway's credentials (status {status})"),
         ),
-        Outcome::Garbage => (
-            ErrorKind::UpstreamError,
-            format!("provider `{provider}` answered with something that is no valid HTTP answer"),
-        ),
+        Outcome::Garbage => {
+            let unfit = exchange.attempt().and_then(|attempt| attempt.unfit).map(|unfit| unfit.to_string());
+            let what = unfit.as_deref().unwrap_or("something that is no valid HTTP answer");
+            (ErrorKind::UpstreamError, format!("provider `{provider}` answered with {what}"))
+        }
         Outcome::Refused(kind) => (kind, format!("provider `{provider}` refused the request")),
         Outcome::Status(status) => {
             (ErrorKind::UpstreamError, format!("provider `{provider}` answered with status {status}"))

@@ -3,8 +3,10 @@
 
 use std::mem;
 
-use http::HeaderMap;
+use http::header::TRANSFER_ENCODING;
 use http::response::{Parts, Response};
+use http::{HeaderMap, Version};
+use pingora_core::protocols::http::{HttpTask, ServerSession};
 use pingora_http::ResponseHeader;
 
 /// A header without anything in it.
@@ -23,9 +25,24 @@ pub fn edit<E>(header: &mut ResponseHeader, change: impl FnOnce(&mut HeaderMap) 
     changed
 }
 
+/// Fits the header among `tasks`, if there is one, to the version that `client` speaks: HTTP/1.0 has no chunks (RFC 9112 §6.1), so
+/// a body of unknown length ends with the connection.
+pub fn fit(tasks: &mut [HttpTask], client: &mut ServerSession) {
+    if client.req_header().version > Version::HTTP_10 {
+        return;
+    }
+    for task in tasks {
+        if let HttpTask::Header(header, _) = task
+            && header.remove_header(&TRANSFER_ENCODING).is_some()
+        {
+            client.set_keepalive(None);
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
-    use http::{HeaderName, HeaderValue, StatusCode, Version};
+    use http::{HeaderName, HeaderValue, StatusCode};
 
     use super::*;
 

@@ -28,7 +28,7 @@ pub async fn take_in(gateway: &Gateway, session: &mut Session, exchange: &mut Ex
         }
         Ok(()) => match read_body(gateway, session, exchange).await {
             Err(BodyError::Refused(refusal)) => refusal,
-            Err(BodyError::Client(error)) => broken_body(exchange, error)?.into(),
+            Err(BodyError::Client(error)) => broken_body(session, exchange, error)?.into(),
             Ok((body, _reservation)) if explains => {
                 return explain::answer(gateway, session, exchange, body).await.map(|()| true);
             }
@@ -209,7 +209,9 @@ fn expects_continue(session: &Session) -> bool {
 }
 
 /// A body whose framing broke: a client that is still there gets told, one that left cannot be.
-fn broken_body(exchange: &mut Exchange, error: Box<Error>) -> Result<ApiError> {
+fn broken_body(session: &mut Session, exchange: &mut Exchange, error: Box<Error>) -> Result<ApiError> {
+    // Nobody knows where such a body ends and the next request begins (RFC 9112 §2.2).
+    session.set_keepalive(None);
     match error.etype() {
         ErrorType::ConnectionClosed | ErrorType::ReadError | ErrorType::H2Error | ErrorType::WriteError => {
             exchange.client_left = true;

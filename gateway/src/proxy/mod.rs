@@ -36,6 +36,8 @@ mod settle;
 mod step;
 mod stored;
 mod trace;
+mod unasked;
+mod unfit;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -66,6 +68,7 @@ use crate::health::Health;
 use crate::ledger::Ledger;
 use crate::limits::Limits;
 use crate::net::dns::Resolver;
+use crate::server::header_came;
 use crate::snapshot::Snapshot;
 use crate::telemetry::Telemetry;
 
@@ -119,6 +122,7 @@ impl ProxyHttp for Gateway {
     fn init_downstream_modules(&self, _modules: &mut HttpModules) {}
 
     async fn early_request_filter(&self, session: &mut Session, _exchange: &mut Self::CTX) -> Result<()> {
+        header_came();
         session.set_read_timeout(Some(CLIENT_PATIENCE));
         session.set_write_timeout(Some(CLIENT_PATIENCE));
         if session.get_keepalive().is_some() {

@@ -6,7 +6,7 @@ use ai_gateway_providers::Dialect;
 use ai_gateway_providers::error::{ApiError, ErrorKind, bedrock_exception, encode_error};
 use bytes::Bytes;
 use http::{HeaderValue, StatusCode};
-use pingora_error::Result;
+use pingora_error::{Error, Result};
 use pingora_http::ResponseHeader;
 use pingora_proxy::Session;
 
@@ -121,14 +121,18 @@ fn may_be_short(session: &mut Session) -> bool {
 async fn throw_away(session: &mut Session, most: usize, limit: Duration) {
     let mut thrown_away = 0;
     let read = async {
-        while let Ok(Some(chunk)) = session.downstream_session.read_request_body().await {
+        while let Some(chunk) = session.downstream_session.read_request_body().await? {
             thrown_away += chunk.len();
             if thrown_away > most {
                 break;
             }
         }
+        Ok::<_, Box<Error>>(())
     };
-    if tokio::time::timeout(limit, read).await.is_err() {
-        log::debug!("the client is still sending a body that nobody reads");
+    match tokio::time::timeout(limit, read).await {
+        Ok(Ok(())) => {}
+        // Pingora takes a body for done whose framing broke: what follows it must not be read as a request (RFC 9112 §2.2).
+        Ok(Err(_)) => session.set_keepalive(None),
+        Err(_) => log::debug!("the client is still sending a body that nobody reads"),
     }
 }

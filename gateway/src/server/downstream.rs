@@ -7,15 +7,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use pingora_core::apps::{HttpServerApp as _, HttpServerOptions, ReusedHttpStream, ServerApp};
-use pingora_core::protocols::Stream;
-use pingora_core::protocols::http::ServerSession;
+use pingora_core::apps::{HttpServerApp as _, HttpServerOptions, ServerApp};
 use pingora_core::protocols::http::v2::server::default_h2_options;
+use pingora_core::protocols::{ALPN, Stream};
 use pingora_core::server::ShutdownWatch;
 use pingora_core::server::configuration::ServerConf;
 use pingora_proxy::{HttpProxy, http_proxy};
 use tokio::time::timeout;
 
+use super::http1;
 use crate::proxy::{CLIENT_PATIENCE, Gateway};
 
 /// Streams that one HTTP/2 client may have open on a connection.
@@ -30,6 +30,7 @@ const H2_PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 /// What serves the connections of clients.
 pub struct Downstream {
     proxy: Arc<HttpProxy<Gateway>>,
+    patience: Duration,
 }
 
 impl Downstream {
@@ -46,33 +47,22 @@ impl Downstream {
             .initial_window_size(H2_WINDOW)
             .initial_connection_window_size(2 * H2_WINDOW);
         proxy.h2_options = Some(h2);
-        Self { proxy: Arc::new(proxy) }
-    }
-
-    /// As Pingora serves HTTP/1 that it has recognised.
-    async fn http1(&self, connection: Stream, shutdown: &ShutdownWatch) {
-        let mut session = ServerSession::new_http1(connection);
-        session.set_keepalive((!*shutdown.borrow()).then_some(CLIENT_PATIENCE.as_secs()));
-        let mut reused = self.proxy.process_new_http(session, shutdown).await;
-        while let Some((connection, settings)) = reused.map(ReusedHttpStream::consume) {
-            let mut session = ServerSession::new_http1(connection);
-            if let Some(settings) = settings {
-                settings.apply_to_session(&mut session);
-            }
-            reused = self.proxy.process_new_http(session, shutdown).await;
-        }
+        Self { proxy: Arc::new(proxy), patience: CLIENT_PATIENCE }
     }
 }
 
 #[async_trait]
 impl ServerApp for Downstream {
     async fn process_new(self: &Arc<Self>, mut connection: Stream, shutdown: &ShutdownWatch) -> Option<Stream> {
-        // With TLS the handshake has told.
-        let told = connection.get_ssl_digest().is_some();
-        if told || speaks_http2(&mut connection, CLIENT_PATIENCE).await? {
+        let http2 = match connection.get_ssl_digest() {
+            // The handshake has told.
+            Some(_) => connection.selected_alpn_proto() == Some(ALPN::H2),
+            None => speaks_http2(&mut connection, self.patience).await?,
+        };
+        if http2 {
             return self.proxy.process_new(connection, shutdown).await;
         }
-        self.http1(connection, shutdown).await;
+        http1::serve(&self.proxy, connection, self.patience, shutdown).await;
         None
     }
 
@@ -103,13 +93,27 @@ mod tests {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     use tokio::net::{TcpListener, TcpStream};
 
+    use super::super::build::{Built, build};
+    use super::super::http1::tests::bounds_headers;
     use super::*;
+    use crate::clock::Time;
+    use crate::config::{Config, System};
 
     async fn pair() -> (TcpStream, Stream) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
         let server = listener.accept().await.unwrap().0;
         (client, Box::new(Socket::from(server)))
+    }
+
+    #[tokio::test]
+    async fn headers_are_bounded() {
+        let config = Config::parse("[providers.m]\nkind = 'mock'\n", "a.toml", &System).unwrap().config;
+        let mock = std::net::SocketAddr::from(([127, 0, 0, 1], 1));
+        let Built { gateway, .. } = build(&config, Some(mock), Time::default()).unwrap();
+        let impatient =
+            |patience| Downstream { patience, ..Downstream::new(&Arc::new(ServerConf::default()), gateway.clone()) };
+        bounds_headers(impatient, "/v1/chat/completions").await;
     }
 
     #[tokio::test]

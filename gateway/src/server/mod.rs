@@ -7,6 +7,7 @@ mod build;
 mod certificate;
 mod control;
 mod downstream;
+mod http1;
 mod leave;
 mod notify;
 mod reload;
@@ -19,6 +20,7 @@ mod upgrade;
 pub use build::{Built, Next, Snapshots, build, mock_socket};
 pub use control::{Control, UPGRADE_LIMIT, Upgraded};
 pub use downstream::Downstream;
+pub(crate) use http1::header_came;
 pub use reload::{ReloadError, Reloaded};
 pub use upgrade::{Identity, Invocation, UpgradeError};
 
@@ -41,6 +43,7 @@ use crate::net::prebound::{Prebound, PreboundService};
 use crate::snapshot::BuildError;
 use build::build_heir;
 use certificate::Certificate;
+use http1::Http1;
 use leave::Leave;
 use notify::Watchdog;
 use reload::Reloader;
@@ -173,7 +176,7 @@ fn serve(
             .with_ledger(gateway.ledger.as_ref().map(|ledger| ledger.path()))
             .with_keys(gateway.current.clone(), runtime_keys)
             .with_control(control.clone());
-        let mut service = Service::new("admin".to_owned(), api);
+        let mut service = Service::new("admin".to_owned(), Http1::new(api));
         service.threads = Some(1);
         service.add_tcp(socket.key());
         // It tells to the last how it stands, unless another process has the listener.

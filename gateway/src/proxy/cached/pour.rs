@@ -10,6 +10,7 @@ use pingora_error::{Error, Result};
 use pingora_http::ResponseHeader;
 
 use crate::cache::fill::{Next, Reader};
+use crate::proxy::header;
 use crate::proxy::plugins::Screener;
 
 /// How it went.
@@ -33,10 +34,14 @@ pub struct Outlet<'a> {
 
 impl Outlet<'_> {
     /// Writes `tasks`. `true`: nothing more is to come, because they are the end or plugins have put an end to it.
-    async fn send(&mut self, tasks: Vec<HttpTask>) -> Result<bool> {
-        let Some(screener) = &mut self.screener else { return self.client.response_duplex_vec(tasks).await };
-        let tasks = screener.pass(tasks).await?;
+    async fn send(&mut self, mut tasks: Vec<HttpTask>) -> Result<bool> {
+        let Some(screener) = &mut self.screener else {
+            header::fit(&mut tasks, self.client);
+            return self.client.response_duplex_vec(tasks).await;
+        };
+        let mut tasks = screener.pass(tasks).await?;
         if !tasks.is_empty() {
+            header::fit(&mut tasks, self.client);
             self.client.response_duplex_vec(tasks).await?;
         }
         Ok(screener.is_over())

@@ -21,6 +21,7 @@ use tokio::time::Sleep;
 use super::clocks::clock_runs_out;
 use super::{Clock, Shared, lock, nanos, vacant};
 use crate::proxy::ending::{End, Ending};
+use crate::proxy::header;
 use crate::proxy::plugins::Screener;
 
 type CustomMessageReader = Box<dyn Stream<Item = Result<Bytes>> + Unpin + Send + Sync + 'static>;
@@ -78,6 +79,11 @@ impl ReplaySession {
         Ok(())
     }
 
+    async fn write(&mut self, mut tasks: Vec<HttpTask>) -> Result<bool> {
+        header::fit(&mut tasks, &mut self.inner);
+        self.inner.response_duplex_vec(tasks).await
+    }
+
     /// Writes what an attempt that broke off has said, if anything, and not that it ended.
     async fn write_the_last(&mut self, mut tasks: Vec<HttpTask>) -> Result<()> {
         let mut said = std::mem::take(&mut self.held);
@@ -95,7 +101,7 @@ impl ReplaySession {
         if let Some(screener) = &mut self.screener {
             said = screener.pass(said).await?;
         }
-        self.inner.response_duplex_vec(said).await.map(drop)
+        self.write(said).await.map(drop)
     }
 
     /// Writes what an answer out of the cache says, through the plugins.
@@ -211,7 +217,7 @@ impl CustomSession for ReplaySession {
                 return Ok(end);
             }
         }
-        let done = self.inner.response_duplex_vec(tasks).await;
+        let done = self.write(tasks).await;
         self.forgive_slow_client();
         match done {
             Err(_) if self.shared.goes_on_without_client(self.origin) => Ok(end),
