@@ -2,6 +2,7 @@
 //! say about its own clocks.
 
 use ai_gateway_tests::client::{Request, exchange};
+use ai_gateway_tests::unreachable::Hanging;
 use ai_gateway_tests::{Answer, Gateway, Step, Stub, bodies};
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -139,6 +140,42 @@ async fn a_request_sets_its_own_clocks() {
     let request = Request::post("/v1/chat/completions", bodies::chat("p/m")).header("x-gateway-timeout-idle", "soon");
     let reply = exchange(gateway.addr, &request).await;
     assert_eq!((reply.status, &reply.json()["error"]["param"]), (400, &"x-gateway-timeout-idle".into()));
+}
+
+/// Who has little patience learns that the target is slow for that; for everybody else it is as well as before.
+#[tokio::test]
+async fn the_haste_of_one_client_takes_no_target_from_the_others() {
+    let slow = Answer::sse([bodies::chat_role()]).step(Step::Stall);
+    let hasty = [
+        ("x-litellm-timeout", "0.05", "total_timeout"),
+        ("x-portkey-request-timeout", "50", "total_timeout"),
+        ("cf-aig-request-timeout", "50", "total_timeout"),
+        ("x-gateway-timeout-total", "50ms", "total_timeout"),
+        ("x-gateway-timeout-first-token", "50ms", "first_token_timeout"),
+        ("x-litellm-stream-timeout", "0.05", "first_token_timeout"),
+        ("x-gateway-timeout-connect", "50ms", "connect"),
+    ];
+    let (slow, full) =
+        (Stub::sequence([vec![slow; hasty.len() - 1], vec![good()]].concat()).await, Hanging::new().await);
+    let gateway = Gateway::start(
+        &(bodies::openai_provider("p", &slow.origin())
+            + &bodies::openai_provider("full", &format!("http://{}", full.addr))
+            + "health = { failures = 1 }\n"),
+    )
+    .await;
+    for (header, value, clock) in hasty {
+        let model = if clock == "connect" { "full/m" } else { "p/m" };
+        let request = Request::post("/v1/chat/completions", bodies::chat_stream(model)).header(header, value);
+        let reply = exchange(gateway.addr, &request).await;
+        let log = gateway.log_of(reply.header("x-request-id")).await;
+        assert_eq!(log["attempts"][0]["outcome"], clock, "{header}: {log}");
+    }
+    let status = targets(&gateway).await;
+    for target in status["targets"].as_array().unwrap() {
+        let seen = [&target["state"], &target["consecutive_failures"], &target["latency_ms"]];
+        assert_eq!(seen, [&Value::from("ready"), &0.into(), &Value::Null], "{status}");
+    }
+    assert_eq!(ask(&gateway, "p/m").await.status, 200);
 }
 
 /// Retries at one target are bounded by a budget: an outage does not double the load.
