@@ -90,6 +90,44 @@ async fn credentials_fail_on_their_own() {
     assert!(metrics.contains(r#"gateway_credential_refused{provider="p",credential="1"} 1"#), "{metrics}");
 }
 
+/// A model or a request that the account may not ask for is no reason to give up the account.
+#[tokio::test]
+async fn one_refused_model_takes_no_other_with_it() {
+    let stub = Stub::start(|request: &ai_gateway_tests::Received| match request.json()["model"].as_str() {
+        Some("ok") => good(),
+        Some(status) => failed(status.parse().unwrap()),
+        None => failed(400),
+    })
+    .await;
+    let gateway = Gateway::start(&bodies::openai_provider("p", &stub.origin())).await;
+    for status in ["403", "401", "402"] {
+        let refused = ask(&gateway, &format!("p/{status}")).await;
+        assert_eq!((refused.status, &refused.json()["error"]["code"]), (502, &"upstream_auth_failed".into()));
+        assert_eq!(ask(&gateway, "p/ok").await.status, 200, "after {status}");
+        let rests = ask(&gateway, &format!("p/{status}")).await;
+        let why = format!("the credentials may not use this model ({status})");
+        assert!(rests.status == 503 && rests.text().contains(&why), "{}", rests.text());
+    }
+    let status = targets(&gateway).await;
+    assert_eq!(status["refused_credentials"], serde_json::json!([]), "{status}");
+}
+
+/// An account that is really dead is given up with the second model, whatever it answered before.
+#[tokio::test]
+async fn a_key_that_is_revoked_under_way_is_benched_with_the_second_model() {
+    let stub = Stub::sequence(vec![good(), good(), failed(401)]).await;
+    let gateway = Gateway::start(&bodies::openai_provider("p", &stub.origin())).await;
+    let mut statuses = Vec::new();
+    for model in ["p/a", "p/b", "p/a", "p/b", "p/c"] {
+        statuses.push(ask(&gateway, model).await.status);
+    }
+    assert_eq!((statuses, stub.count()), (vec![200, 200, 502, 502, 503], 4));
+    let status = targets(&gateway).await;
+    assert_eq!(status["refused_credentials"][0]["detail"], "credentials refused (401)", "{status}");
+    let metrics = exchange(gateway.admin, &Request::get("/metrics")).await.text();
+    assert!(metrics.contains(r#"gateway_credential_refused{provider="p",credential="0"} 1"#), "{metrics}");
+}
+
 #[tokio::test]
 async fn an_operator_takes_a_target_out_and_brings_it_back() {
     let (first, second) = (Stub::always(good()).await, Stub::always(good()).await);

@@ -26,7 +26,7 @@ use super::{Exchange, Gateway, limit, plugins, resume, trace};
 use crate::config::TimeoutsConfig;
 use crate::continuity::Continuity;
 use crate::credentials::{Client, Grant};
-use crate::health::{Changes, CredentialChange, Pass, TargetChange, TargetState, Verdict};
+use crate::health::{Changes, CredentialChange, Pass, Reason, TargetChange, TargetState, Verdict};
 use crate::limits::Reservation;
 use crate::net::dns::Resolver;
 use crate::routing::Taken;
@@ -253,6 +253,9 @@ pub fn report(provider: &str, model: &str, credential: usize, changes: &Changes)
             log::warn!("target {provider}/{model}: {reason}; it rests for {cooldown:?}");
         }
         Some(TargetChange::Closed) => log::warn!("target {provider}/{model}: it is well again"),
+        Some(TargetChange::Held { reason: reason @ Reason::ModelRefused(_), wait }) => {
+            log::warn!("target {provider}/{model}, credential {credential}: {reason}; it rests for {wait:?}");
+        }
         Some(TargetChange::Held { reason, wait }) => {
             log::info!("target {provider}/{model}: {reason}; it rests for {wait:?}");
         }
