@@ -2,6 +2,7 @@
 //! say about its own clocks.
 
 use ai_gateway_tests::client::{Request, exchange};
+use ai_gateway_tests::unreachable::Hanging;
 use ai_gateway_tests::{Answer, Gateway, Step, Stub, bodies};
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -89,6 +90,44 @@ async fn credentials_fail_on_their_own() {
     assert!(metrics.contains(r#"gateway_credential_refused{provider="p",credential="1"} 1"#), "{metrics}");
 }
 
+/// A model or a request that the account may not ask for is no reason to give up the account.
+#[tokio::test]
+async fn one_refused_model_takes_no_other_with_it() {
+    let stub = Stub::start(|request: &ai_gateway_tests::Received| match request.json()["model"].as_str() {
+        Some("ok") => good(),
+        Some(status) => failed(status.parse().unwrap()),
+        None => failed(400),
+    })
+    .await;
+    let gateway = Gateway::start(&bodies::openai_provider("p", &stub.origin())).await;
+    for status in ["403", "401", "402"] {
+        let refused = ask(&gateway, &format!("p/{status}")).await;
+        assert_eq!((refused.status, &refused.json()["error"]["code"]), (502, &"upstream_auth_failed".into()));
+        assert_eq!(ask(&gateway, "p/ok").await.status, 200, "after {status}");
+        let rests = ask(&gateway, &format!("p/{status}")).await;
+        let why = format!("the credentials may not use this model ({status})");
+        assert!(rests.status == 503 && rests.text().contains(&why), "{}", rests.text());
+    }
+    let status = targets(&gateway).await;
+    assert_eq!(status["refused_credentials"], serde_json::json!([]), "{status}");
+}
+
+/// An account that is really dead is given up with the second model, whatever it answered before.
+#[tokio::test]
+async fn a_key_that_is_revoked_under_way_is_benched_with_the_second_model() {
+    let stub = Stub::sequence(vec![good(), good(), failed(401)]).await;
+    let gateway = Gateway::start(&bodies::openai_provider("p", &stub.origin())).await;
+    let mut statuses = Vec::new();
+    for model in ["p/a", "p/b", "p/a", "p/b", "p/c"] {
+        statuses.push(ask(&gateway, model).await.status);
+    }
+    assert_eq!((statuses, stub.count()), (vec![200, 200, 502, 502, 503], 4));
+    let status = targets(&gateway).await;
+    assert_eq!(status["refused_credentials"][0]["detail"], "credentials refused (401)", "{status}");
+    let metrics = exchange(gateway.admin, &Request::get("/metrics")).await.text();
+    assert!(metrics.contains(r#"gateway_credential_refused{provider="p",credential="0"} 1"#), "{metrics}");
+}
+
 #[tokio::test]
 async fn an_operator_takes_a_target_out_and_brings_it_back() {
     let (first, second) = (Stub::always(good()).await, Stub::always(good()).await);
@@ -139,6 +178,42 @@ async fn a_request_sets_its_own_clocks() {
     let request = Request::post("/v1/chat/completions", bodies::chat("p/m")).header("x-gateway-timeout-idle", "soon");
     let reply = exchange(gateway.addr, &request).await;
     assert_eq!((reply.status, &reply.json()["error"]["param"]), (400, &"x-gateway-timeout-idle".into()));
+}
+
+/// Who has little patience learns that the target is slow for that; for everybody else it is as well as before.
+#[tokio::test]
+async fn the_haste_of_one_client_takes_no_target_from_the_others() {
+    let slow = Answer::sse([bodies::chat_role()]).step(Step::Stall);
+    let hasty = [
+        ("x-litellm-timeout", "0.05", "total_timeout"),
+        ("x-portkey-request-timeout", "50", "total_timeout"),
+        ("cf-aig-request-timeout", "50", "total_timeout"),
+        ("x-gateway-timeout-total", "50ms", "total_timeout"),
+        ("x-gateway-timeout-first-token", "50ms", "first_token_timeout"),
+        ("x-litellm-stream-timeout", "0.05", "first_token_timeout"),
+        ("x-gateway-timeout-connect", "50ms", "connect"),
+    ];
+    let (slow, full) =
+        (Stub::sequence([vec![slow; hasty.len() - 1], vec![good()]].concat()).await, Hanging::new().await);
+    let gateway = Gateway::start(
+        &(bodies::openai_provider("p", &slow.origin())
+            + &bodies::openai_provider("full", &format!("http://{}", full.addr))
+            + "health = { failures = 1 }\n"),
+    )
+    .await;
+    for (header, value, clock) in hasty {
+        let model = if clock == "connect" { "full/m" } else { "p/m" };
+        let request = Request::post("/v1/chat/completions", bodies::chat_stream(model)).header(header, value);
+        let reply = exchange(gateway.addr, &request).await;
+        let log = gateway.log_of(reply.header("x-request-id")).await;
+        assert_eq!(log["attempts"][0]["outcome"], clock, "{header}: {log}");
+    }
+    let status = targets(&gateway).await;
+    for target in status["targets"].as_array().unwrap() {
+        let seen = [&target["state"], &target["consecutive_failures"], &target["latency_ms"]];
+        assert_eq!(seen, [&Value::from("ready"), &0.into(), &Value::Null], "{status}");
+    }
+    assert_eq!(ask(&gateway, "p/m").await.status, 200);
 }
 
 /// Retries at one target are bounded by a budget: an outage does not double the load.

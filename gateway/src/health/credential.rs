@@ -1,5 +1,6 @@
 //! One credential of a provider: whether the provider accepts it.
 
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -10,8 +11,8 @@ use super::lock;
 use super::settings::{FIRST_REFUSAL, MAX_REFUSAL, Settings, backoff};
 use super::verdict::{CredentialChange, FailureKind, Reason};
 
-/// How long the success of one model says that the credential is good, when it is refused for another.
-const STILL_GOOD: Duration = Duration::from_secs(600);
+/// How long a success says that the credential is good, when it is refused next; and a refusal that it is not, when nobody tries.
+const STILL_TRUE: Duration = Duration::from_secs(600);
 
 /// What all targets of one credential share. It outlives reloads, by the provider's name and the credential's number.
 #[derive(Debug)]
@@ -19,6 +20,8 @@ pub struct CredentialState {
     provider: Arc<str>,
     index: usize,
     settings: Arc<ArcSwap<Settings>>,
+    /// How many targets share it.
+    targets: AtomicUsize,
     pub(super) inner: Mutex<Inner>,
 }
 
@@ -28,6 +31,10 @@ pub(super) struct Inner {
     pub(super) reason: Reason,
     /// When any target of it succeeded last.
     pub(super) success: Option<Instant>,
+    /// The models that it was refused for since, each once. Short: the second one benches it, and then only probes get through.
+    refused: Vec<Arc<str>>,
+    /// When it was refused last.
+    refusal: Option<Instant>,
     /// Of the configured secret, to see when it is replaced.
     pub(super) fingerprint: Option<u64>,
     random: fastrand::Rng,
@@ -37,8 +44,16 @@ impl CredentialState {
     pub(super) fn new(provider: Arc<str>, index: usize, settings: Arc<ArcSwap<Settings>>, seed: u64) -> Self {
         let random = fastrand::Rng::with_seed(seed);
         let reason = Reason::NoCredentials;
-        let inner = Inner { circuit: Circuit::default(), reason, success: None, fingerprint: None, random };
-        Self { provider, index, settings, inner: Mutex::new(inner) }
+        let inner = Inner {
+            circuit: Circuit::default(),
+            reason,
+            success: None,
+            refused: Vec::new(),
+            refusal: None,
+            fingerprint: None,
+            random,
+        };
+        Self { provider, index, settings, targets: AtomicUsize::new(0), inner: Mutex::new(inner) }
     }
 
     /// The provider's name.
@@ -51,13 +66,20 @@ impl CredentialState {
         self.index
     }
 
-    /// When it may be tried again and why not before, if it is benched.
+    /// When it may be tried again, or might have been, and why not before; `None` if it is not benched or was accepted since. What
+    /// is not in use any more is forgotten after a while.
     pub fn benched(&self, now: Instant) -> Option<(Instant, Reason)> {
         let inner = lock(&self.inner);
-        match inner.circuit.gate(now) {
-            Gate::Open(until) => Some((until, inner.reason)),
-            Gate::Closed | Gate::HalfOpen | Gate::Probing => None,
-        }
+        let (until, _) = inner.circuit.opened()?;
+        (now < until || inner.refusal.is_some_and(|at| is_recent(at, now))).then_some((until, inner.reason))
+    }
+
+    pub(super) fn gain_target(&self) {
+        self.targets.fetch_add(1, Relaxed);
+    }
+
+    pub(super) fn lose_target(&self) {
+        self.targets.fetch_sub(1, Relaxed);
     }
 
     pub(super) fn settings(&self) -> Settings {
@@ -70,6 +92,7 @@ impl CredentialState {
         if inner.fingerprint.replace(fingerprint).is_some_and(|old| old != fingerprint) {
             inner.circuit.replace();
             inner.success = None;
+            inner.refused.clear();
         }
     }
 
@@ -100,6 +123,7 @@ impl CredentialState {
             return None;
         }
         inner.success = inner.success.max(Some(now));
+        inner.refused.clear();
         if inner.circuit.is_closed() {
             return None;
         }
@@ -107,25 +131,23 @@ impl CredentialState {
         Some(CredentialChange::Accepted)
     }
 
-    /// The provider refused it, or there was none; `own_success` is the last time that the target in question answered.
-    /// `Err`: others of it work, so that this is about the target alone.
+    /// The provider refused it for `model`, or there was none. `Err`: as far as is known this is about the model alone.
     pub(super) fn refused(
         &self,
         now: Instant,
         ticket: &mut Ticket,
         kind: FailureKind,
-        own_success: Option<Instant>,
-    ) -> Result<Option<CredentialChange>, ()> {
+        model: &Arc<str>,
+    ) -> Result<Option<CredentialChange>, Reason> {
         let mut inner = lock(&self.inner);
         inner.circuit.give_back(ticket);
-        let others_work = inner
-            .success
-            .is_some_and(|success| Some(success) > own_success && now.saturating_duration_since(success) < STILL_GOOD);
-        if kind == FailureKind::Credentials(403) && others_work {
-            return Err(());
-        }
         if !inner.circuit.is_current(*ticket) {
             return Ok(None);
+        }
+        if let FailureKind::Credentials(status) = kind
+            && inner.is_of_model(now, status, model, self.targets.load(Relaxed))
+        {
+            return Err(Reason::ModelRefused(status));
         }
         let was_closed = inner.circuit.is_closed();
         let nth = inner.circuit.next_opening();
@@ -143,4 +165,31 @@ impl CredentialState {
         inner.circuit.open(now + wait);
         Ok(was_closed.then_some(CredentialChange::Refused(reason)))
     }
+}
+
+impl Inner {
+    /// Notes that the credential was refused for `model`, one of `targets`, and says whether that may be about this model alone.
+    ///
+    /// The first refusal may, if it speaks of permission (403) or comes soon after a success; the same model's next one tells
+    /// nothing new, so that whoever insists on a forbidden model does not keep the others from trying. A second model's is about
+    /// the credential, and so is any once no model is left that it was not refused for.
+    fn is_of_model(&mut self, now: Instant, status: u16, model: &Arc<str>, targets: usize) -> bool {
+        self.refusal = Some(now);
+        let first = self.refused.is_empty();
+        let again = self.refused.contains(model);
+        if !again {
+            self.refused.push(model.clone());
+        }
+        let by_all = self.refused.len() >= targets;
+        let works = self.success.is_some_and(|at| is_recent(at, now));
+        if first {
+            status == 403 || (works && !by_all)
+        } else {
+            again && !by_all && (status == 403 || works || !self.circuit.is_closed())
+        }
+    }
+}
+
+fn is_recent(at: Instant, now: Instant) -> bool {
+    now.saturating_duration_since(at) < STILL_TRUE
 }

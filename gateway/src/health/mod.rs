@@ -10,7 +10,8 @@
 //!   then one probe at a time passes until one succeeds;
 //! - a **hold**: the provider asked to wait (`retry-after`), or limits the rate. That is no failure of the breaker: such
 //!   a provider is well, and its answer says when to come back;
-//! - its **credential**, shared by all targets of one account: refused (401, 403), it takes no request but a probe.
+//! - its **credential**, shared by all targets of one account: refused (401, 402, 403) for more than one model, it takes no
+//!   request but a probe.
 //!
 //! Nothing here knows a clock or a task: every call is given the time. Locks are short and never nest but in one order,
 //! target before credential.

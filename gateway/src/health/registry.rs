@@ -120,7 +120,7 @@ impl Health {
         targets
     }
 
-    /// The credentials that are benched, sorted by provider and number.
+    /// The credentials that are benched and were not accepted since, sorted by provider and number.
     pub fn benched(&self, now: Instant) -> Vec<CredentialStatus> {
         let all = self.read();
         let credentials = all.providers.values().flat_map(|provider| &provider.credentials);

@@ -69,7 +69,7 @@ pub struct CredentialStatus {
     pub reason: &'static str,
     /// The same for people.
     pub detail: String,
-    /// When it is tried again.
+    /// When it is tried again; 0: with the next request.
     pub retry_in_ms: u64,
 }
 

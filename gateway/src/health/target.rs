@@ -88,6 +88,7 @@ impl TargetState {
             counters: Counters::default(),
             random: fastrand::Rng::with_seed(seed),
         };
+        credential.gain_target();
         Self {
             model: model.into(),
             credential,
@@ -229,6 +230,12 @@ impl TargetState {
             recent: (recent.failed, recent.all),
             counters: inner.counters,
         }
+    }
+}
+
+impl Drop for TargetState {
+    fn drop(&mut self) {
+        self.credential.lose_target();
     }
 }
 
@@ -390,12 +397,12 @@ impl Pass {
         let mut credential = None;
         let changed = match kind {
             FailureKind::Credentials(_) | FailureKind::NoCredentials => {
-                match target.credential.refused(now, &mut self.credential, kind, inner.success) {
+                match target.credential.refused(now, &mut self.credential, kind, &target.model) {
                     Ok(change) => {
                         credential = change;
                         None
                     }
-                    Err(()) => inner.hold(now, self, (FIRST_REFUSAL, MAX_REFUSAL), None, Reason::ModelRefused(403)),
+                    Err(reason) => inner.hold(now, self, (FIRST_REFUSAL, MAX_REFUSAL), None, reason),
                 }
             }
             FailureKind::RateLimited => {

@@ -47,7 +47,7 @@ pub enum FailureKind {
     Cut,
     /// What came was no valid answer.
     Garbage,
-    /// 401 or 403: the credential is refused. Counts for the credential, not for the breaker.
+    /// 401, 402 or 403: the credential is refused, at least for this model. Counts for the credential, not for the breaker.
     Credentials(u16),
     /// No credential could be had. Counts for the credential, not for the breaker.
     NoCredentials,

@@ -17,7 +17,7 @@ use pingora_http::RequestHeader;
 use pingora_proxy::Session;
 
 use super::calls;
-use super::clocks::Clocks;
+use super::clocks::{self, Clocks};
 use super::consumed::Consumed;
 use super::encode::{self, AnswerWay, Encoded};
 use super::outcome::Outcome;
@@ -27,7 +27,7 @@ use super::{Exchange, Gateway, limit, plugins, resume, trace};
 use crate::config::TimeoutsConfig;
 use crate::continuity::Continuity;
 use crate::credentials::{Client, Grant};
-use crate::health::{Changes, CredentialChange, Pass, TargetChange, TargetState};
+use crate::health::{Changes, CredentialChange, Pass, Reason, TargetChange, TargetState, Verdict};
 use crate::limits::Reservation;
 use crate::net::dns::Resolver;
 use crate::routing::Taken;
@@ -169,9 +169,15 @@ impl Attempt {
         self.took = now - self.started;
         self.body = Bytes::new();
         if let Some(pass) = self.pass.take() {
-            let changes = pass.finish(self.target.time.instant_or(now), outcome.verdict(self.retry_after));
+            let verdict = if self.is_haste(outcome) { Verdict::Neutral } else { outcome.verdict(self.retry_after) };
+            let changes = pass.finish(self.target.time.instant_or(now), verdict);
             self.report(&changes);
         }
+    }
+
+    /// Whether it ends with `outcome` only because its client has less patience than its target is given.
+    pub fn is_haste(&self, outcome: Outcome) -> bool {
+        clocks::is_haste(outcome, self.started.elapsed(), self.clocks, self.target.timeouts)
     }
 
     /// Notes the end of an attempt that was given up because another one began its answer first.
@@ -251,6 +257,9 @@ pub fn report(provider: &str, model: &str, credential: usize, changes: &Changes)
             log::warn!("target {provider}/{model}: {reason}; it rests for {cooldown:?}");
         }
         Some(TargetChange::Closed) => log::warn!("target {provider}/{model}: it is well again"),
+        Some(TargetChange::Held { reason: reason @ Reason::ModelRefused(_), wait }) => {
+            log::warn!("target {provider}/{model}, credential {credential}: {reason}; it rests for {wait:?}");
+        }
         Some(TargetChange::Held { reason, wait }) => {
             log::info!("target {provider}/{model}: {reason}; it rests for {wait:?}");
         }
@@ -311,7 +320,8 @@ pub async fn approach(
     id: &str,
 ) -> Result<HttpPeer, (Outcome, Box<Error>)> {
     let (provider, timeouts) = (&attempt.target.provider, attempt.clocks);
-    let patience = timeouts.connect.max(TOKEN_PATIENCE);
+    // Not the client's clock: without a credential the account would count as unusable, for everybody.
+    let patience = attempt.target.timeouts.connect.max(TOKEN_PATIENCE);
     match provider.credentials[attempt.credential].grant(attempt.route.dialect, http, patience).await {
         Ok(grant) => attempt.grant = grant,
         Err(error) => {

@@ -7,6 +7,8 @@ use std::time::Duration;
 use ai_gateway_providers::error::{ApiError, ErrorKind};
 use http::{HeaderMap, HeaderName};
 
+use super::outcome::Outcome;
+use super::replay::Clock;
 use crate::config::TimeoutsConfig;
 
 /// Longest time that a client may ask for.
@@ -62,6 +64,18 @@ impl Clocks {
             idle: self.idle.unwrap_or(target.idle),
             total: self.total.unwrap_or(target.total),
         }
+    }
+}
+
+/// Whether an attempt of `took` ended with `outcome` because its client `given` it less time than the target's `own`. A target that
+/// would have had longer has not failed: else the haste of one client would put it out of service for all.
+pub fn is_haste(outcome: Outcome, took: Duration, given: TimeoutsConfig, own: TimeoutsConfig) -> bool {
+    match outcome {
+        Outcome::Timeout(Clock::FirstToken) => given.first_token < own.first_token,
+        Outcome::Timeout(Clock::Idle) => given.idle < own.idle,
+        Outcome::Timeout(Clock::Total) => given.total < own.total,
+        Outcome::Dns | Outcome::Connect | Outcome::Tls => given.connect < own.connect && took >= given.connect,
+        _ => false,
     }
 }
 
@@ -129,6 +143,32 @@ mod tests {
             assert_eq!(clocks("x-gateway-timeout-connect", wrong).unwrap_err().status, 400, "{wrong}");
         }
     }
+
+    #[test]
+    fn the_haste_of_a_client_is_no_failure_of_the_target() {
+        let own = TimeoutsConfig::default();
+        let (short, long) = (Duration::from_millis(50), Duration::from_secs(3600));
+        let hasty = |outcome, given| is_haste(outcome, short, given, own);
+        let all = |clock| TimeoutsConfig { connect: clock, first_token: clock, idle: clock, total: clock };
+        for (outcome, but_it) in [
+            (Outcome::Timeout(Clock::FirstToken), TimeoutsConfig { first_token: own.first_token, ..all(short) }),
+            (Outcome::Timeout(Clock::Idle), TimeoutsConfig { idle: own.idle, ..all(short) }),
+            (Outcome::Timeout(Clock::Total), TimeoutsConfig { total: own.total, ..all(short) }),
+            (Outcome::Dns, TimeoutsConfig { connect: own.connect, ..all(short) }),
+            (Outcome::Connect, TimeoutsConfig { connect: own.connect, ..all(short) }),
+            (Outcome::Tls, TimeoutsConfig { connect: own.connect, ..all(short) }),
+        ] {
+            assert!(hasty(outcome, all(short)), "{outcome:?}");
+            assert!(!hasty(outcome, but_it), "{outcome:?}: the other clocks did not run out");
+            assert!(!hasty(outcome, all(long)) && !hasty(outcome, own), "{outcome:?}");
+        }
+        for outcome in [Outcome::Timeout(Clock::Shutdown), Outcome::Status(408), Outcome::Cut] {
+            assert!(!hasty(outcome, all(short)), "{outcome:?}");
+        }
+        let refused_at_once = is_haste(Outcome::Connect, Duration::from_millis(1), all(short), own);
+        assert!(!refused_at_once, "no clock ran out");
+    }
+
     #[test]
     fn a_request_may_want_fewer_attempts() {
         let attempts = |name: &'static str, value: &str| {

@@ -54,14 +54,16 @@ pub fn connect_failed(
         error.set_retry(true);
         return error;
     }
+    let outcome = Outcome::of_connect_error(error.etype());
     if let Some(attempt) = exchange.attempt() {
         let provider = &attempt.target.provider;
         log::warn!("request {}: provider {}: {}", exchange.id, provider.name, error.etype().as_str());
-        if let Some(address) = peer.address().as_inet() {
+        if let Some(address) = peer.address().as_inet()
+            && !attempt.is_haste(outcome)
+        {
             gateway.resolver.unreachable(&provider.host, address.ip());
         }
     }
-    let outcome = Outcome::of_connect_error(error.etype());
     attempt_failed(exchange, outcome, error)
 }
 
