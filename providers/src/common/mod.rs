@@ -37,6 +37,7 @@ mod tool;
 mod words;
 
 pub use alias::{Alias, Aliases, flat_name};
+pub(crate) use block::plain_mime;
 pub use block::{
     Block, CacheMark, Citation, Content, Foreign, Media, MediaKind, MediaSource, Reasoning, Text, ToolCall, ToolResult,
 };

@@ -317,6 +317,20 @@ fn messages_without_text_set_nothing_apart() {
 }
 
 #[test]
+fn media_types_stay_as_they_are_spelt() {
+    let file = |data: &str| json!({"type": "file", "file": {"file_data": data, "filename": "a"}});
+    let parts =
+        json!([file("data:text/plain;charset=iso-8859-1;base64,QQ=="), file("data:Application/PDF;base64,QQ==")]);
+    let body = json!({"model": "m", "messages": [{"role": "user", "content": parts}]}).to_string();
+    assert_eq!(write(&read(&body), OPENAI).0["messages"][0]["content"], parts);
+    let shouted =
+        json!({"model": "m", "messages": [{"role": "user", "content": [file("DATA:text/plain;base64,QQ==")]}]});
+    let shouted = shouted.to_string();
+    let Content::Media(media) = &read(&shouted).messages[0].blocks[0].content else { panic!() };
+    assert_eq!((&media.source, media.mime.as_deref()), (&MediaSource::Data("QQ==".into()), Some("text/plain")));
+}
+
+#[test]
 fn messages_of_ones_own_dialect_stay_apart() {
     let request = read(
         r#"{"model":"m","messages":[{"role":"user","content":"x"},{"role":"assistant","content":"a"},{"role":"assistant","content":""}]}"#,
