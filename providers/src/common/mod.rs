@@ -53,4 +53,5 @@ pub use request::{AudioConfig, CacheConfig, Effort, Message, ReasoningConfig, Re
 pub use response::{Choice, Response, Stop, StopReason, TokenLogprob};
 pub use sequence::Sequence;
 pub use text::Str;
+pub(crate) use tool::group_of;
 pub use tool::{CustomTool, FunctionTool, ResponseFormat, Tool, ToolChoice};
