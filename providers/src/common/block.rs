@@ -198,7 +198,8 @@ impl<'a> MediaSource<'a> {
     pub fn of_url(url: Str<'a>) -> (Self, Option<Str<'a>>) {
         let Some((mime, data)) = data_of(&url) else { return (Self::Url(url), None) };
         let mime = (!mime.is_empty() && !mime.starts_with(';')).then(|| mime.to_owned().into());
-        (Self::Data(data.to_owned().into()), mime)
+        let head = url.len() - data.len();
+        (Self::Data(url.behind(head)), mime)
     }
 }
 
@@ -327,6 +328,15 @@ mod tests {
         for url in ["https://x/a.png", "data:text/plain,a", "data:base64,AA==", "data:image/png;base64", ""] {
             assert_eq!(MediaSource::of_url(url.into()), (MediaSource::Url(url.into()), None), "{url}");
         }
+    }
+
+    #[test]
+    fn data_urls_are_read_without_a_copy() {
+        let url = "data:image/png;base64,AAAA";
+        let (MediaSource::Data(data), _) = MediaSource::of_url(url.into()) else { panic!() };
+        assert!(std::ptr::eq(data.as_str(), &url[22..]));
+        let (source, _) = MediaSource::of_url(url.to_owned().into());
+        assert_eq!(source, MediaSource::Data("AAAA".into()));
     }
 
     #[test]

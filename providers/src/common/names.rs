@@ -111,6 +111,21 @@ impl<'a> Request<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::codec::{Call, codec};
+    use crate::common::MediaSource;
+
+    #[test]
+    fn media_are_not_copied_for_the_sake_of_a_name() {
+        let tools = r#"[{"type":"function","function":{"name":"files.read"}}]"#;
+        let image = r#"{"type":"image_url","image_url":{"url":"data:image/png;base64,AAAA"}}"#;
+        let body = format!(r#"{{"model":"m","tools":{tools},"messages":[{{"role":"user","content":[{image}]}}]}}"#);
+        let request = codec(Dialect::OpenAiChat).decode_request(body.as_bytes(), &Call::default()).unwrap();
+        let renamed = request.named_for(Dialect::Anthropic);
+        assert!(matches!(renamed, Cow::Owned(_)));
+        let Content::Media(media) = &renamed.messages[0].blocks[0].content else { panic!() };
+        let MediaSource::Data(data) = &media.source else { panic!() };
+        assert!(body.as_bytes().as_ptr_range().contains(&data.as_ptr()));
+    }
 
     #[test]
     fn names_are_spelt_as_each_dialect_takes_them() {
