@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use crate::common::{Losses, Request, Tool, ToolChoice, flat_name};
+use crate::common::{Losses, Request, Tool, ToolChoice, flat_name, group_of};
 use crate::dialect::Dialect;
 
 /// Whether any of a request's tools can be told in `dialect`.
@@ -44,12 +44,7 @@ pub(super) fn choice_told<'r, 'a>(
 
 /// What a chosen tool is called in dialects without namespaces.
 pub(super) fn flat_choice<'r>(request: &'r Request<'_>, name: &'r str) -> Cow<'r, str> {
-    let namespace = request.tools.iter().find_map(|tool| match tool {
-        Tool::Function(tool) if *tool.name == *name => tool.namespace.as_deref(),
-        Tool::Custom(tool) if *tool.name == *name => tool.namespace.as_deref(),
-        Tool::Function(_) | Tool::Custom(_) | Tool::Foreign { .. } => None,
-    });
-    flat_name(namespace, name)
+    flat_name(group_of(&request.tools, name).map(|group| &**group), name)
 }
 
 #[cfg(test)]
@@ -121,6 +116,33 @@ mod tests {
                 let flat =
                     named.to_string().contains("ns__f") || matches!(to, Dialect::OpenAiResponses | Dialect::Cohere);
                 assert!(flat, "{from} -> {to}: {named}");
+            }
+        }
+    }
+
+    /// Whether or not names have to be spelt anew.
+    #[test]
+    fn a_name_alone_chooses_the_tool_that_stands_in_no_group() {
+        let function = |namespace: Option<&str>| {
+            let namespace = namespace.map(|namespace| namespace.to_owned().into());
+            Tool::Function(Box::new(FunctionTool { name: "search".into(), namespace, ..FunctionTool::default() }))
+        };
+        let long = "n".repeat(130);
+        for to in [Dialect::OpenAiChat, Dialect::Anthropic, Dialect::Gemini, Dialect::Bedrock] {
+            for group in ["ns", &*long] {
+                for (tools, alone) in [
+                    (vec![function(None), function(Some(group))], true),
+                    (vec![function(Some(group)), function(None)], true),
+                    (vec![function(Some(group))], false),
+                ] {
+                    let mut request = Request::new(Dialect::OpenAiResponses);
+                    request.messages = vec![Message { blocks: vec![Block::text("x")], ..Message::default() }];
+                    (request.tools, request.tool_choice) = (tools, Some(ToolChoice::Named("search".into())));
+                    let body = codec(to).encode_request(&request, &target(), &mut Losses::default()).unwrap();
+                    let body: Value = serde_json::from_slice(&body).unwrap();
+                    let choice = choice_in(to, &body);
+                    assert_eq!(choice.to_string().contains("\"search\""), alone, "{to}: {choice}");
+                }
             }
         }
     }

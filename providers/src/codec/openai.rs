@@ -1,6 +1,7 @@
 //! What OpenAI's own models and APIs take less of than their two dialects can say.
 
 use super::Target;
+use crate::catalogue::Thinking;
 use crate::common::{Losses, Str};
 
 /// The most texts that end an answer: <https://platform.openai.com/docs/api-reference/chat/create>.
@@ -24,7 +25,9 @@ pub(super) struct Sampling {
 impl Sampling {
     /// For a target that is asked for `effort`. Clients of its own dialect see to it themselves.
     pub(super) fn of(target: &Target<'_>, own: bool, effort: Option<&str>) -> Self {
-        Self { taken: own || !is_reference(target) || target.traits.reasons.takes_sampling(effort) }
+        let traits = target.traits;
+        let reasons = traits.thinking != Thinking::Unsupported && !traits.reasons.takes_sampling(effort);
+        Self { taken: own || !is_reference(target) || !reasons }
     }
 
     /// A setting as the model takes it. What is left out is noted, unless it asked for what happens anyway.
@@ -124,6 +127,14 @@ mod tests {
             assert!(sampling(&request(Effort::None), "openai", "gpt-5.1"));
             let own = Request { dialect, ..asked() };
             assert_eq!(written(&own, dialect, "openai", "gpt-5").0["temperature"], 0.5);
+            // A deployment may be called after another model: the operator's word counts.
+            let traits = Traits { thinking: Thinking::Unsupported, ..Traits::of("gpt-5") };
+            let body = codec(dialect).encode_request(
+                &plain,
+                &Target { quirks: Preset::find("azure").unwrap().quirks, traits, ..target() },
+                &mut Losses::default(),
+            );
+            assert_eq!(serde_json::from_slice::<Value>(&body.unwrap()).unwrap()["temperature"], 0.5);
             // What happens anyway is no loss.
             let usual = Request { temperature: Some(1.0), top_p: Some(1.0), max_tokens: None, ..asked() };
             let (body, losses) = written(&usual, dialect, "openai", "gpt-5");

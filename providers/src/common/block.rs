@@ -109,12 +109,9 @@ impl MediaKind {
     /// The sort that a media type names; everything that is no image, sound or film is a document.
     #[must_use]
     pub fn of_mime(mime: &str) -> Self {
-        match mime.split('/').next() {
-            Some("image") => Self::Image,
-            Some("audio") => Self::Audio,
-            Some("video") => Self::Video,
-            _ => Self::Document,
-        }
+        let sort = mime.split('/').next().unwrap_or_default();
+        let named = |kind: &Self| kind.as_str().eq_ignore_ascii_case(sort);
+        [Self::Image, Self::Audio, Self::Video].into_iter().find(named).unwrap_or(Self::Document)
     }
 
     /// The word in lists of what was dropped.
@@ -196,17 +193,19 @@ impl Default for MediaSource<'_> {
 }
 
 impl<'a> MediaSource<'a> {
-    /// Reads a URL; of a `data:` URL in base64 gives the media type, too: in lower case and without parameters.
+    /// Reads a URL; of a `data:` URL in base64 gives the media type, too, as it is spelt.
     #[must_use]
     pub fn of_url(url: Str<'a>) -> (Self, Option<Str<'a>>) {
-        match data_of(&url) {
-            Some((mime, data)) => {
-                let mime = (!mime.is_empty()).then(|| mime.to_ascii_lowercase().into());
-                (Self::Data(data.to_owned().into()), mime)
-            }
-            None => (Self::Url(url), None),
-        }
+        let Some((mime, data)) = data_of(&url) else { return (Self::Url(url), None) };
+        let mime = (!mime.is_empty() && !mime.starts_with(';')).then(|| mime.to_owned().into());
+        let head = url.len() - data.len();
+        (Self::Data(url.behind(head)), mime)
     }
+}
+
+/// A media type as it is compared: in lower case and without parameters.
+pub(crate) fn plain_mime(mime: &str) -> String {
+    mime.split(';').next().unwrap_or_default().trim().to_ascii_lowercase()
 }
 
 /// Media type and base64 of a `data:` URL.
@@ -214,8 +213,7 @@ fn data_of(url: &str) -> Option<(&str, &str)> {
     let (scheme, rest) = url.split_once(':')?;
     let (head, data) = rest.split_once(',').filter(|_| scheme.eq_ignore_ascii_case("data"))?;
     let (kind, encoding) = head.rsplit_once(';')?;
-    let mime = kind.split(';').next().unwrap_or_default();
-    encoding.eq_ignore_ascii_case("base64").then_some((mime, data))
+    encoding.eq_ignore_ascii_case("base64").then_some((kind, data))
 }
 
 /// The model's reasoning.
@@ -319,8 +317,8 @@ mod tests {
     fn data_urls_in_base64_are_read_however_they_are_spelt() {
         for (url, mime) in [
             ("data:image/png;base64,AA==", Some("image/png")),
-            ("data:image/png;charset=utf-8;base64,AA==", Some("image/png")),
-            ("data:image/PNG;base64,AA==", Some("image/png")),
+            ("data:image/png;charset=utf-8;base64,AA==", Some("image/png;charset=utf-8")),
+            ("data:image/PNG;base64,AA==", Some("image/PNG")),
             ("DATA:image/png;BASE64,AA==", Some("image/png")),
             ("data:;base64,AA==", None),
         ] {
@@ -329,6 +327,28 @@ mod tests {
         }
         for url in ["https://x/a.png", "data:text/plain,a", "data:base64,AA==", "data:image/png;base64", ""] {
             assert_eq!(MediaSource::of_url(url.into()), (MediaSource::Url(url.into()), None), "{url}");
+        }
+    }
+
+    #[test]
+    fn data_urls_are_read_without_a_copy() {
+        let url = "data:image/png;base64,AAAA";
+        let (MediaSource::Data(data), _) = MediaSource::of_url(url.into()) else { panic!() };
+        assert!(std::ptr::eq(data.as_str(), &url[22..]));
+        let (source, _) = MediaSource::of_url(url.to_owned().into());
+        assert_eq!(source, MediaSource::Data("AAAA".into()));
+    }
+
+    #[test]
+    fn the_sort_of_a_medium_is_known_however_its_type_is_spelt() {
+        for (mime, kind) in [
+            ("IMAGE/png", MediaKind::Image),
+            ("Audio/L16;rate=24000", MediaKind::Audio),
+            ("video/mp4", MediaKind::Video),
+            ("application/pdf", MediaKind::Document),
+            ("", MediaKind::Document),
+        ] {
+            assert_eq!(MediaKind::of_mime(mime), kind, "{mime}");
         }
     }
 }

@@ -37,6 +37,7 @@ mod tool;
 mod words;
 
 pub use alias::{Alias, Aliases, flat_name};
+pub(crate) use block::plain_mime;
 pub use block::{
     Block, CacheMark, Citation, Content, Foreign, Media, MediaKind, MediaSource, Reasoning, Text, ToolCall, ToolResult,
 };
@@ -52,4 +53,5 @@ pub use request::{AudioConfig, CacheConfig, Effort, Message, ReasoningConfig, Re
 pub use response::{Choice, Response, Stop, StopReason, TokenLogprob};
 pub use sequence::Sequence;
 pub use text::Str;
+pub(crate) use tool::group_of;
 pub use tool::{CustomTool, FunctionTool, ResponseFormat, Tool, ToolChoice};

@@ -3,7 +3,7 @@
 
 use std::borrow::Cow;
 
-use super::{Block, Content, Request, Str, Tool, ToolChoice, flat_name};
+use super::{Block, Content, Request, Str, Tool, ToolChoice, flat_name, group_of};
 use crate::codec::ids::respelt;
 use crate::dialect::Dialect;
 
@@ -79,27 +79,24 @@ impl<'a> Request<'a> {
     }
 
     fn rename(&mut self, rule: &Rule) {
-        let groups: Vec<(Str<'a>, Str<'a>)> = self.tools.iter().filter_map(in_group).collect();
         let apply = |name: &mut Str<'a>, namespace: &mut Option<Str<'a>>| {
             if let Some(spelt) = rule.spelt(namespace.as_deref(), name) {
                 (*name, *namespace) = (spelt.into(), None);
             }
         };
-        let chosen = |name: &mut Str<'a>| {
-            let mut group = groups.iter().find(|(tool, _)| tool == name).map(|(_, group)| group.clone());
-            apply(name, &mut group);
-        };
+        let tools = &self.tools;
+        let chosen = |name: &mut Str<'a>| apply(name, &mut group_of(tools, name).cloned());
+        match &mut self.tool_choice {
+            Some(ToolChoice::Named(name)) => chosen(name),
+            Some(ToolChoice::Allowed { names, required: _ }) => names.iter_mut().for_each(chosen),
+            Some(ToolChoice::Auto | ToolChoice::None | ToolChoice::Required | ToolChoice::Foreign { .. }) | None => {}
+        }
         for tool in &mut self.tools {
             match tool {
                 Tool::Function(tool) => apply(&mut tool.name, &mut tool.namespace),
                 Tool::Custom(tool) => apply(&mut tool.name, &mut tool.namespace),
                 Tool::Foreign { .. } => {}
             }
-        }
-        match &mut self.tool_choice {
-            Some(ToolChoice::Named(name)) => chosen(name),
-            Some(ToolChoice::Allowed { names, required: _ }) => names.iter_mut().for_each(chosen),
-            Some(ToolChoice::Auto | ToolChoice::None | ToolChoice::Required | ToolChoice::Foreign { .. }) | None => {}
         }
         for block in self.messages.iter_mut().flat_map(|message| &mut message.blocks) {
             match &mut block.content {
@@ -111,18 +108,24 @@ impl<'a> Request<'a> {
     }
 }
 
-/// A tool's name and group.
-fn in_group<'a>(tool: &Tool<'a>) -> Option<(Str<'a>, Str<'a>)> {
-    match tool {
-        Tool::Function(tool) => Some((tool.name.clone(), tool.namespace.clone()?)),
-        Tool::Custom(tool) => Some((tool.name.clone(), tool.namespace.clone()?)),
-        Tool::Foreign { .. } => None,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::codec::{Call, codec};
+    use crate::common::MediaSource;
+
+    #[test]
+    fn media_are_not_copied_for_the_sake_of_a_name() {
+        let tools = r#"[{"type":"function","function":{"name":"files.read"}}]"#;
+        let image = r#"{"type":"image_url","image_url":{"url":"data:image/png;base64,AAAA"}}"#;
+        let body = format!(r#"{{"model":"m","tools":{tools},"messages":[{{"role":"user","content":[{image}]}}]}}"#);
+        let request = codec(Dialect::OpenAiChat).decode_request(body.as_bytes(), &Call::default()).unwrap();
+        let renamed = request.named_for(Dialect::Anthropic);
+        assert!(matches!(renamed, Cow::Owned(_)));
+        let Content::Media(media) = &renamed.messages[0].blocks[0].content else { panic!() };
+        let MediaSource::Data(data) = &media.source else { panic!() };
+        assert!(body.as_bytes().as_ptr_range().contains(&data.as_ptr()));
+    }
 
     #[test]
     fn names_are_spelt_as_each_dialect_takes_them() {

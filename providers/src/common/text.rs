@@ -31,6 +31,18 @@ impl<'a> Str<'a> {
         Str(Cow::Borrowed(&self.0))
     }
 
+    /// The text without its first bytes, not copied. As it is if there is no character's end.
+    pub(crate) fn behind(self, bytes: usize) -> Self {
+        match self.0 {
+            Cow::Borrowed(text) => Self(Cow::Borrowed(text.get(bytes..).unwrap_or(text))),
+            Cow::Owned(mut text) if text.is_char_boundary(bytes) => {
+                text.drain(..bytes);
+                Self(Cow::Owned(text))
+            }
+            text @ Cow::Owned(_) => Self(text),
+        }
+    }
+
     /// The text as a `String`.
     #[must_use]
     pub fn into_string(self) -> String {

@@ -23,6 +23,16 @@ pub enum Tool<'a> {
     },
 }
 
+/// The group of the tool that a name alone chooses: one that stands in no group comes first.
+pub(crate) fn group_of<'t, 'a>(tools: &'t [Tool<'a>], chosen: &str) -> Option<&'t Str<'a>> {
+    let groups = tools.iter().filter_map(|tool| match tool {
+        Tool::Function(tool) if *tool.name == *chosen => Some(tool.namespace.as_ref()),
+        Tool::Custom(tool) if *tool.name == *chosen => Some(tool.namespace.as_ref()),
+        Tool::Function(_) | Tool::Custom(_) | Tool::Foreign { .. } => None,
+    });
+    groups.collect::<Option<Vec<_>>>()?.first().copied()
+}
+
 /// A function.
 #[derive(Debug, Clone, ToStatic, PartialEq, Default)]
 pub struct FunctionTool<'a> {

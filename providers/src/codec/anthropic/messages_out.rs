@@ -18,7 +18,7 @@ use crate::codec::fields::Fields;
 use crate::codec::ids::respelt;
 use crate::common::{
     Block, Content, Json, Losses, Media, MediaKind, MediaSource, Message, ProviderTag, Reasoning, Request, Role, Text,
-    ToolCall, ToolResult, flat_name,
+    ToolCall, ToolResult, flat_name, plain_mime,
 };
 
 #[derive(Serialize)]
@@ -224,7 +224,7 @@ impl Writer<'_> {
     fn document<'x>(&mut self, source: &'x MediaSource<'_>, mime: Option<&'x str>) -> Option<SourceOut<'x>> {
         match source {
             MediaSource::Data(data) if self.own => Some(SourceOut::Base64 { media_type: mime?, data }),
-            MediaSource::Data(data) => match mime {
+            MediaSource::Data(data) => match mime.map(plain_mime).as_deref() {
                 Some("application/pdf") => Some(SourceOut::Base64 { media_type: "application/pdf", data }),
                 None if data.starts_with("JVBERi") => Some(SourceOut::Base64 { media_type: "application/pdf", data }),
                 Some(mime) if is_text(mime) => {
@@ -333,7 +333,7 @@ const fn media_loss(kind: MediaKind, in_result: bool) -> &'static str {
 
 /// The media types that Anthropic reads; where none is told, the first bytes tell.
 fn image_type(mime: Option<&str>, data: &str) -> Option<&'static str> {
-    match mime {
+    match mime.map(plain_mime).as_deref() {
         Some("image/jpeg" | "image/jpg") => Some("image/jpeg"),
         Some("image/png") => Some("image/png"),
         Some("image/gif") => Some("image/gif"),

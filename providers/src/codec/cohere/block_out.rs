@@ -11,7 +11,7 @@ use crate::codec::data_url::DataUrl;
 use crate::codec::write_json;
 use crate::common::{
     Block, Content, Extras, Foreign, Json, Losses, Media, MediaKind, MediaSource, Opaque, Reasoning, Str, Text,
-    ToolCall, flat_name,
+    ToolCall, flat_name, plain_mime,
 };
 
 /// How opaque state is written: as the text that a client keeps for its maker, or, to a provider, only if it is its own.
@@ -316,7 +316,7 @@ pub(super) fn is_document(media: &Media<'_>) -> bool {
         && match &media.source {
             MediaSource::Text(_) => true,
             MediaSource::Blocks(blocks) => blocks.iter().all(|block| matches!(block.content, Content::Text(_))),
-            MediaSource::Data(_) => media.mime.as_deref().is_some_and(|mime| mime.starts_with("text/")),
+            MediaSource::Data(_) => media.mime.as_deref().is_some_and(|mime| plain_mime(mime).starts_with("text/")),
             MediaSource::Url(_) | MediaSource::File(_) => false,
         }
 }

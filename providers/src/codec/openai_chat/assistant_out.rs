@@ -18,7 +18,7 @@ impl<'r> Messages<'r, '_> {
         for message in run {
             let before = parts.len();
             self.assistant_blocks(message, &mut reasoned, &mut out, &mut parts);
-            set_apart(&mut parts, before);
+            set_apart(&mut parts, before, self.between);
         }
         let says_otherwise = out.refusal.is_some()
             || out.audio.is_some()
@@ -144,12 +144,11 @@ impl<'r> Messages<'r, '_> {
                 ReasoningSpelling::Parts | ReasoningSpelling::Untold => (false, false, false),
             },
         };
-        // Clients of this dialect may have cut one thought into pieces.
-        let between = if self.own { "" } else { "\n\n" };
+        let between = self.between;
         let add = |field: &mut Option<Cow<'r, str>>, text: &Option<Cow<'r, str>>| {
             if let Some(text) = text {
                 let field = field.get_or_insert_default().to_mut();
-                field.push_str(if field.is_empty() { "" } else { between });
+                field.push_str(if field.is_empty() || text.is_empty() { "" } else { between });
                 field.push_str(text);
             }
         };
@@ -214,12 +213,14 @@ impl<'r> Messages<'r, '_> {
     }
 }
 
-/// What one message says stands apart from what the message before it said.
-fn set_apart(parts: &mut [PartOut<'_>], before: usize) {
+/// What one message says stands apart from what the messages before it said.
+fn set_apart(parts: &mut [PartOut<'_>], before: usize, between: &str) {
+    let says = |part: &PartOut<'_>| !matches!(&part.body, PartBody::Text(text) if text.is_empty());
     let Some((said, more)) = parts.split_at_mut_checked(before) else { return };
-    if let (Some(PartBody::Text(_)), Some(PartBody::Text(text))) =
-        (said.last().map(|part| &part.body), more.first_mut().map(|part| &mut part.body))
-    {
-        text.to_mut().insert_str(0, "\n\n");
+    if let (Some(PartBody::Text(_)), Some(PartBody::Text(text))) = (
+        said.iter().rfind(|part| says(part)).map(|part| &part.body),
+        more.iter_mut().find(|part| says(part)).map(|part| &mut part.body),
+    ) {
+        text.to_mut().insert_str(0, between);
     }
 }

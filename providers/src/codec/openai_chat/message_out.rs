@@ -11,12 +11,15 @@ use crate::common::{
     Block, CacheMark, Content, Json, Losses, Media, MediaKind, MediaSource, Message, Request, Role, Str, Text,
     ToolResult,
 };
+use crate::dialect::Dialect;
 
 /// Writes the messages of a request.
 pub(super) struct Messages<'r, 'w> {
     pub(super) own: bool,
     /// Whether it is OpenAI itself, or Azure.
     pub(super) reference: bool,
+    /// What stands between two things that the model said or thought.
+    pub(super) between: &'static str,
     pub(super) target: &'w Target<'w>,
     pub(super) losses: &'w mut Losses,
     out: Vec<MessageOut<'r>>,
@@ -34,9 +37,12 @@ impl<'r, 'w> Messages<'r, 'w> {
         losses: &'w mut Losses,
     ) -> Vec<MessageOut<'r>> {
         let own = request.dialect == OWN;
+        // Clients of this dialect may have cut one thought into pieces, and google-genai keeps each chunk of a stream as a message.
+        let whole = !matches!(request.dialect, OWN | Dialect::Gemini);
         let mut writer = Self {
             own,
             reference: is_reference(target),
+            between: if whole { "\n\n" } else { "" },
             target,
             losses,
             out: Vec::with_capacity(request.messages.len() + 1),

@@ -8,7 +8,7 @@ use serde::{Serialize, Serializer};
 use super::parts::format_of_mime;
 use super::{OF_MESSAGE, SPELT, spelt};
 use crate::codec::data_url::DataUrl;
-use crate::common::{CacheMark, Json, Media, MediaKind, MediaSource, Str};
+use crate::common::{CacheMark, Json, Media, MediaKind, MediaSource, Str, plain_mime};
 
 /// Extras among an object's fields; without the spellings that are only remembered.
 #[derive(Clone, Copy, Default)]
@@ -204,7 +204,7 @@ impl Serialize for Inner<'_> {
 }
 
 fn file_name(mime: &str) -> &'static str {
-    match mime {
+    match &*plain_mime(mime) {
         "application/pdf" => "document.pdf",
         "text/plain" => "document.txt",
         "text/markdown" => "document.md",

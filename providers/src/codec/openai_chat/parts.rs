@@ -190,7 +190,8 @@ fn finish<'a>(
 
 /// OpenAI wants a `data:` URL here; base64 alone and addresses are seen, too.
 fn data_or_url(text: Str<'_>) -> (MediaSource<'_>, Option<Str<'_>>) {
-    if text.starts_with("data:") || text.get(..16).unwrap_or(&text).contains("://") {
+    let is_data = text.get(..5).is_some_and(|scheme| scheme.eq_ignore_ascii_case("data:"));
+    if is_data || text.get(..16).unwrap_or(&text).contains("://") {
         MediaSource::of_url(text)
     } else {
         (MediaSource::Data(text), None)

@@ -7,7 +7,7 @@ use serde::Serialize;
 use super::OWN;
 use super::part_out::{CacheOut, Fields};
 use crate::codec::Target;
-use crate::codec::choice::is_told;
+use crate::codec::choice::{flat_choice, is_told};
 use crate::common::{
     CustomTool, Extras, FunctionTool, Json, Losses, Request, ResponseFormat, Str, Tool, ToolChoice, flat_name,
 };
@@ -192,12 +192,7 @@ impl<'r> Tools<'_, 'r> {
 
     fn named(&self, name: &'r Str<'r>, request: &'r Request<'r>) -> NamedOut<'r> {
         let custom = request.tools.iter().any(|tool| matches!(tool, Tool::Custom(tool) if tool.name == *name));
-        let namespace = request.tools.iter().find_map(|tool| match tool {
-            Tool::Function(tool) if tool.name == *name => tool.namespace.as_deref(),
-            Tool::Custom(tool) if tool.name == *name => tool.namespace.as_deref(),
-            _ => None,
-        });
-        let named = Name { name: flat_name(namespace, name) };
+        let named = Name { name: flat_choice(request, name) };
         if custom && (self.own || self.reference) {
             NamedOut { kind: "custom", function: None, custom: Some(named) }
         } else {

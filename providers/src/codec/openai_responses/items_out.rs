@@ -7,7 +7,7 @@ use serde::ser::{Serialize, SerializeMap as _, Serializer};
 use super::fields::Writer;
 use super::sources::{Annotation, Logprobs, can_say};
 use crate::codec::data_url::DataUrl;
-use crate::common::{Citation, Json, Media, MediaKind, MediaSource, Str, TokenLogprob, ToolCall};
+use crate::common::{Citation, Json, Media, MediaKind, MediaSource, Str, TokenLogprob, ToolCall, plain_mime};
 
 /// Fields kept of the same dialect; empty for others.
 pub(super) type Kept<'b> = &'b [(Str<'b>, Json<'b>)];
@@ -237,7 +237,7 @@ fn write_media<M: serde::ser::SerializeMap>(
 
 /// A name for a document that has none: OpenAI demands one and reads its ending.
 fn file_name(mime: Option<&str>) -> &'static str {
-    match mime {
+    match mime.map(plain_mime).as_deref() {
         Some("text/plain") => "document.txt",
         Some("text/csv") => "document.csv",
         Some("text/html") => "document.html",
@@ -251,6 +251,7 @@ fn file_name(mime: Option<&str>) -> &'static str {
 
 /// OpenAI's word for a media type of sound.
 fn sound_format(mime: &str) -> &str {
+    let mime = mime.split(';').next().unwrap_or(mime);
     match mime.strip_prefix("audio/").unwrap_or(mime) {
         "mpeg" => "mp3",
         "x-wav" | "wave" => "wav",

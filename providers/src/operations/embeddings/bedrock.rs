@@ -8,7 +8,7 @@ use super::model::{Answer, Input, Part, Request, Truncate};
 use super::task::Task;
 use super::vectors::{Form, Vector};
 use crate::codec::wire::{read_answer as read_body, read_request as read_asked, wire};
-use crate::common::{Losses, Media, MediaKind, MediaSource, Str};
+use crate::common::{Losses, Media, MediaKind, MediaSource, Str, plain_mime};
 use crate::error::ApiError;
 use crate::usage::Usage;
 
@@ -262,8 +262,8 @@ pub(super) fn write_nova(request: &Request<'_>, losses: &mut Losses) -> Result<V
             }
             if let (Some(media), Some((key, bytes))) = (media, source) {
                 o.object("image", |o| {
-                    let mime = media.mime.as_deref().unwrap_or("image/png");
-                    o.put("format", mime.strip_prefix("image/").unwrap_or(mime));
+                    let mime = plain_mime(media.mime.as_deref().unwrap_or("image/png"));
+                    o.put("format", mime.strip_prefix("image/").unwrap_or(&mime));
                     o.object("source", |o| match key {
                         "bytes" => o.put(key, bytes),
                         _ => o.object(key, |o| o.put("uri", bytes)),

@@ -244,6 +244,21 @@ fn a_full_request_of_another_dialect() {
 }
 
 #[test]
+fn media_types_are_known_however_they_are_spelt() {
+    let blocks = vec![
+        media(MediaKind::Image, "image/PNG;x=1", data("AAAA")),
+        media(MediaKind::Document, "Application/PDF;name=a.pdf", data("JVBE")),
+        media(MediaKind::Document, "text/plain; charset=UTF-8", data("YSxi")),
+        media(MediaKind::Document, "Application/JSON", data("e30=")),
+    ];
+    let (body, lost) = encode(&simple(vec![message(Role::User, blocks)]), &target());
+    let content = body["messages"][0]["content"].as_array().unwrap();
+    let told: Vec<_> = content.iter().map(|block| block["source"]["media_type"].as_str().unwrap()).collect();
+    assert_eq!(told, ["image/png", "application/pdf", "text/plain", "text/plain"]);
+    assert!(lost.is_empty(), "{lost:?}");
+}
+
+#[test]
 fn conversations_alternate_and_say_something() {
     let (body, lost) = encode(&simple(vec![message(Role::System, vec![Block::text("only")])]), &target());
     assert_eq!(

@@ -283,6 +283,54 @@ fn items_of_one_turn_are_one_message() {
 }
 
 #[test]
+fn pieces_of_one_text_are_put_together_as_they_are() {
+    // google-genai keeps each chunk of an answer as a content of its own, the empty last one, too.
+    let contents = json!({"contents": [
+        {"role": "user", "parts": [{"text": "go"}]},
+        {"role": "model", "parts": [{"text": "I th", "thought": true}]},
+        {"role": "model", "parts": [{"text": "ink", "thought": true}, {"text": "The sk"}]},
+        {"role": "model", "parts": [{"text": "y is bl"}]},
+        {"role": "model", "parts": [{"text": "ue."}]},
+        {"role": "model", "parts": [{"text": ""}]},
+        {"role": "user", "parts": [{"text": "on"}]}]})
+    .to_string();
+    let request = codec(crate::Dialect::Gemini).decode_request(contents.as_bytes(), &Call::default()).unwrap();
+    let turn = &write(&request, Quirks::default()).0["messages"][1];
+    assert_eq!((&turn["content"], &turn["reasoning_content"]), (&json!("The sky is blue."), &json!("I think")));
+}
+
+#[test]
+fn messages_without_text_set_nothing_apart() {
+    let said = |text: &'static str| Message {
+        role: Role::Assistant,
+        blocks: vec![
+            Block::new(Content::Reasoning(Box::new(Reasoning { text: text.into(), ..Reasoning::default() }))),
+            Block::text(text),
+        ],
+        ..Message::default()
+    };
+    for (texts, wanted) in [(["a", "", "b"], "a\n\nb"), (["", "a", ""], "a"), (["a", "b", ""], "a\n\nb")] {
+        let request = Request { messages: texts.map(said).into(), ..Request::new(crate::Dialect::OpenAiResponses) };
+        let turn = &write(&request, Quirks::default()).0["messages"][0];
+        assert_eq!((&turn["content"], &turn["reasoning_content"]), (&json!(wanted), &json!(wanted)), "{texts:?}");
+    }
+}
+
+#[test]
+fn media_types_stay_as_they_are_spelt() {
+    let file = |data: &str| json!({"type": "file", "file": {"file_data": data, "filename": "a"}});
+    let parts =
+        json!([file("data:text/plain;charset=iso-8859-1;base64,QQ=="), file("data:Application/PDF;base64,QQ==")]);
+    let body = json!({"model": "m", "messages": [{"role": "user", "content": parts}]}).to_string();
+    assert_eq!(write(&read(&body), OPENAI).0["messages"][0]["content"], parts);
+    let shouted =
+        json!({"model": "m", "messages": [{"role": "user", "content": [file("DATA:text/plain;base64,QQ==")]}]});
+    let shouted = shouted.to_string();
+    let Content::Media(media) = &read(&shouted).messages[0].blocks[0].content else { panic!() };
+    assert_eq!((&media.source, media.mime.as_deref()), (&MediaSource::Data("QQ==".into()), Some("text/plain")));
+}
+
+#[test]
 fn messages_of_ones_own_dialect_stay_apart() {
     let request = read(
         r#"{"model":"m","messages":[{"role":"user","content":"x"},{"role":"assistant","content":"a"},{"role":"assistant","content":""}]}"#,
