@@ -1,6 +1,6 @@
 //! Cache marks of other dialects: Anthropic takes four of them.
 
-use super::block_out::CacheOut;
+use super::block_out::{BlockOut, BodyOut, CacheOut, Known};
 use crate::common::{Block, CacheMark, Content, Losses, Request, Tool};
 
 /// Most cache marks of a request.
@@ -38,6 +38,18 @@ impl Marks {
             return None;
         }
         Some(CacheOut::of(mark))
+    }
+}
+
+/// Puts `mark` on the first of the blocks that takes one, unless it has one.
+pub(super) fn mark_first<'b, 'x: 'b>(mut blocks: impl Iterator<Item = &'b mut BlockOut<'x>>, mark: &'x CacheMark<'_>) {
+    let first = blocks.find_map(|block| match block {
+        BlockOut::Known(Known { body: BodyOut::Thinking { .. } | BodyOut::RedactedThinking { .. }, .. })
+        | BlockOut::Raw(_) => None,
+        BlockOut::Known(known) => Some(known),
+    });
+    if let Some(known) = first {
+        known.cache_control.get_or_insert_with(|| CacheOut::of(mark));
     }
 }
 

@@ -3,7 +3,11 @@
 //! A client of this dialect gets its messages as they were. From other dialects come turns that alternate: results stand first in their turn,
 //! texts without content are left out, and a turn of the assistant at the end is a beginning that the model goes on with (its trailing white space
 //! is cut, Anthropic refuses it). Where a model does not go on with it, a user's `.` stands behind it (`messages.prefill` is lost); the same
-//! stands where nothing but instructions is said. Anthropic takes conversations that begin with the assistant (recorded).
+//! stands where nothing but instructions is said. Anthropic takes conversations that begin with the assistant (recorded); Bedrock does not
+//! (<https://github.com/anthropics/anthropic-sdk-typescript/issues/622>), there it stands in front of them.
+//!
+//! A mark beside the messages, for "cache whatever can be", is refused by clouds (<https://github.com/UKGovernmentBEIS/inspect_ai/pull/3851>):
+//! it stands on the last block that takes one.
 
 use std::borrow::Cow;
 
@@ -13,7 +17,8 @@ use serde::Serialize;
 
 use super::OWN;
 use super::block_out::{BlockOut, BodyOut, CiteOut, Known, SourceOut};
-use super::marks::{Marks, takes_mark};
+use super::marks::{Marks, mark_first, takes_mark};
+use crate::codec::Platform;
 use crate::codec::fields::Fields;
 use crate::codec::ids::respelt;
 use crate::common::{
@@ -41,8 +46,7 @@ pub(super) enum SystemOut<'x> {
 pub(super) struct Writer<'w> {
     pub own: bool,
     pub provider: ProviderTag,
-    /// Media may be told by their address.
-    pub urls: bool,
+    pub platform: Platform,
     /// The model goes on with what the assistant has begun.
     pub prefill: bool,
     pub marks: Marks,
@@ -99,8 +103,12 @@ impl Writer<'_> {
             }
         }
         let dot = || MessageOut { role: "user", content: vec![BlockOut::text(".")], extras: Fields::default() };
-        if out.is_empty() {
-            out.push(dot());
+        let user_first = self.platform == Platform::BedrockInvoke;
+        if out.first().is_none_or(|first| user_first && first.role != "user") {
+            out.insert(0, dot());
+        }
+        if let Some(mark) = request.cache.automatic.as_ref().filter(|_| self.platform != Platform::Native) {
+            mark_first(out.iter_mut().rev().flat_map(|message| message.content.iter_mut().rev()), mark);
         }
         if let Some(MessageOut { role: "assistant", content, .. }) = out.last_mut()
             && let Some(BlockOut::Known(Known { body: BodyOut::Text { text, .. }, .. })) = content.last_mut()
@@ -247,10 +255,11 @@ impl Writer<'_> {
         }
     }
 
-    /// `gs:` and `s3:` are addresses within another provider.
+    /// `gs:` and `s3:` are addresses within another provider. Clouds take bytes only:
+    /// <https://platform.claude.com/docs/en/build-with-claude/vision>.
     fn url<'x>(&self, url: &'x str) -> Option<SourceOut<'x>> {
         let public = url.starts_with("https:") || url.starts_with("http:");
-        (self.own || self.urls && public).then_some(SourceOut::Url { url })
+        (self.own || self.platform == Platform::Native && public).then_some(SourceOut::Url { url })
     }
 
     fn reasoning<'x>(&mut self, reasoning: &'x Reasoning<'_>) -> Option<BodyOut<'x>> {

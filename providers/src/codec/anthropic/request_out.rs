@@ -150,8 +150,7 @@ pub(super) fn encode(request: &Request<'_>, target: &Target<'_>, losses: &mut Lo
     let mut writer = Writer {
         own,
         provider: target.provider,
-        // Clouds take bytes only: <https://platform.claude.com/docs/en/build-with-claude/vision>.
-        urls: target.platform == Platform::Native,
+        platform: target.platform,
         prefill: target.traits.takes_prefill(),
         marks: Marks::of(request, own),
         losses,
@@ -206,7 +205,7 @@ pub(super) fn encode(request: &Request<'_>, target: &Target<'_>, losses: &mut Lo
         metadata: (user.is_some() || !notes.rest.is_empty())
             .then(|| MetadataOut { user_id: user.as_deref().map(|id| user_out(id, own)), extras: Fields(&notes.rest) }),
         service_tier: service_tier.as_deref().and_then(|tier| tier_out(tier, own, target.platform, losses)),
-        cache_control: automatic.as_ref().map(CacheOut::of),
+        cache_control: automatic.as_ref().filter(|_| own || target.platform == Platform::Native).map(CacheOut::of),
         stream: *stream && target.platform != Platform::BedrockInvoke,
         extras: Fields(&rest),
     };

@@ -6,7 +6,7 @@ use super::super::super::testing::{differences, own_request, target};
 use super::super::super::{Call, Platform, Target, codec};
 use super::super::OWN;
 use super::normal;
-use crate::catalogue::{Thinking, Traits};
+use crate::catalogue::{Prefill, Thinking, Traits};
 use crate::common::{Content, Losses, MediaKind, MediaSource, Opaque, ProviderTag, Request, Role, Tool};
 use crate::dialect::Dialect;
 use crate::error::ErrorKind;
@@ -192,6 +192,66 @@ fn what_clouds_do_not_take_is_left_out_and_noted() {
         assert_eq!(losses.iter().map(|loss| &*loss.field).collect::<Vec<_>>(), lost, "{platform:?}");
         assert_eq!(body["messages"][0]["content"].as_array().map(Vec::len), Some(blocks), "{platform:?}");
         assert_eq!(body["service_tier"].is_string(), platform == Platform::Native, "{platform:?}");
+    }
+}
+
+/// Clouds refuse a mark beside the messages: an ordinary one says the same.
+#[test]
+fn clouds_get_a_mark_on_the_last_block_that_takes_one() {
+    let mark = json!({"type": "ephemeral", "ttl": "1h"});
+    let body = |messages: Value| json!({"model": "m", "cache_control": mark, "messages": messages}).to_string();
+    let write = |body: &str, platform| -> Value {
+        let request = codec(Dialect::OpenAiChat).decode_request(body.as_bytes(), &Call::default()).unwrap();
+        let mut losses = Losses::default();
+        let traits = Traits { prefill: Prefill::Refused, ..Traits::default() };
+        let target = Target { platform, traits, ..target() };
+        let body = codec(OWN).encode_request(&request, &target, &mut losses).unwrap();
+        assert!(!losses.iter().any(|loss| loss.field.contains("cache")));
+        serde_json::from_slice(&body).unwrap()
+    };
+    let hi = body(json!([{"role": "user", "content": [
+        {"type": "text", "text": "long"}, {"type": "text", "text": "hi"}, {"type": "text", "text": " "}
+    ]}]));
+    let native = write(&hi, Platform::Native);
+    assert_eq!(
+        (&native["cache_control"], &native["messages"][0]["content"][1]["cache_control"]),
+        (&mark, &Value::Null)
+    );
+    let marked = body(json!([{"role": "user", "content": [
+        {"type": "text", "text": "hi", "cache_control": {"type": "ephemeral"}}
+    ]}]));
+    let begun = body(json!([{"role": "user", "content": "hi"}, {"role": "assistant", "content": "So"}]));
+    for platform in [Platform::Vertex, Platform::BedrockInvoke] {
+        let written = write(&hi, platform);
+        assert!(written["cache_control"].is_null(), "{platform:?}");
+        let blocks = &written["messages"][0]["content"];
+        assert_eq!((&blocks[0]["cache_control"], &blocks[1]["cache_control"]), (&Value::Null, &mark), "{platform:?}");
+        // One that is there stays.
+        let written = write(&marked, platform);
+        assert_eq!(written["messages"][0]["content"][0]["cache_control"], json!({"type": "ephemeral"}), "{platform:?}");
+        // The next request will not have the `.` behind it.
+        let written = write(&begun, platform);
+        assert_eq!(written["messages"][1]["content"][0]["cache_control"], mark, "{platform:?}");
+        assert_eq!(written["messages"][2]["content"], json!([{"type": "text", "text": "."}]), "{platform:?}");
+        assert!(written["cache_control"].is_null(), "{platform:?}");
+    }
+}
+
+/// Anthropic takes a conversation that the assistant begins, Bedrock does not.
+#[test]
+fn on_bedrock_a_user_speaks_first() {
+    let body = json!({"model": "m", "messages": [
+        {"role": "assistant", "content": "How can I help?"}, {"role": "user", "content": "hi"}
+    ]})
+    .to_string();
+    let request = codec(Dialect::OpenAiChat).decode_request(body.as_bytes(), &Call::default()).unwrap();
+    for (platform, count) in [(Platform::Native, 2), (Platform::BedrockInvoke, 3)] {
+        let target = Target { platform, ..target() };
+        let body = codec(OWN).encode_request(&request, &target, &mut Losses::default()).unwrap();
+        let body: Value = serde_json::from_slice(&body).unwrap();
+        assert_eq!(body["messages"].as_array().map(Vec::len), Some(count), "{platform:?}");
+        let dot = json!({"role": "user", "content": [{"type": "text", "text": "."}]});
+        assert_eq!(body["messages"][0] == dot, platform == Platform::BedrockInvoke, "{platform:?}");
     }
 }
 
