@@ -118,15 +118,15 @@ async fn clients_of_other_apis_reach_claude_on_bedrock_in_its_own() {
         json!([{"type": "text", "text": "hi"}, {"type": "file", "file": file}])
     };
     let word = "application/vnd.openxmlformats-officedocument.wordprocessingml.document";
-    let address =
-        json!([{"type": "image_url", "image_url": {"url": "https://x/a.png"}}, {"type": "text", "text": "hi"}]);
+    let at = |url: &str| json!([{"type": "image_url", "image_url": {"url": url}}, {"type": "text", "text": "hi"}]);
     let (claude, nova) = ("us.anthropic.claude-x-v1:0", "amazon.nova-pro-v1:0");
     for (model, content, path) in [
         (claude, json!("hi"), "/model/us.anthropic.claude-x-v1%3A0/invoke"),
         (claude, file("a.pdf", "application/pdf"), "/model/us.anthropic.claude-x-v1%3A0/invoke"),
         (claude, file("a.docx", word), "/model/us.anthropic.claude-x-v1%3A0/converse"),
+        (claude, at("s3://bucket/a.png"), "/model/us.anthropic.claude-x-v1%3A0/converse"),
         // Neither takes it.
-        (claude, address, "/model/us.anthropic.claude-x-v1%3A0/invoke"),
+        (claude, at("https://x/a.png"), "/model/us.anthropic.claude-x-v1%3A0/invoke"),
         (nova, json!("hi"), "/model/amazon.nova-pro-v1%3A0/converse"),
     ] {
         let body = json!({"model": format!("aws/{model}"), "messages": [{"role": "user", "content": content}]});
