@@ -102,7 +102,8 @@ async fn bedrock_gets_a_signature_over_exactly_what_arrives() {
     }
 }
 
-/// Claude is asked in its maker's API by clients of other APIs, too, all others through Converse.
+/// Claude is asked in its maker's API by clients of other APIs, too, all others through Converse; so is Claude about files that its
+/// own API does not take.
 #[tokio::test]
 async fn clients_of_other_apis_reach_claude_on_bedrock_in_its_own() {
     let stub = upstream().await;
@@ -112,11 +113,23 @@ async fn clients_of_other_apis_reach_claude_on_bedrock_in_its_own() {
         stub.origin()
     );
     let gateway = Gateway::start(&account).await;
-    for (model, path) in [
-        ("us.anthropic.claude-x-v1:0", "/model/us.anthropic.claude-x-v1%3A0/invoke"),
-        ("amazon.nova-pro-v1:0", "/model/amazon.nova-pro-v1%3A0/converse"),
+    let file = |name: &str, mime: &str| {
+        let file = json!({"filename": name, "file_data": format!("data:{mime};base64,UEsDBA==")});
+        json!([{"type": "text", "text": "hi"}, {"type": "file", "file": file}])
+    };
+    let word = "application/vnd.openxmlformats-officedocument.wordprocessingml.document";
+    let at = |url: &str| json!([{"type": "image_url", "image_url": {"url": url}}, {"type": "text", "text": "hi"}]);
+    let (claude, nova) = ("us.anthropic.claude-x-v1:0", "amazon.nova-pro-v1:0");
+    for (model, content, path) in [
+        (claude, json!("hi"), "/model/us.anthropic.claude-x-v1%3A0/invoke"),
+        (claude, file("a.pdf", "application/pdf"), "/model/us.anthropic.claude-x-v1%3A0/invoke"),
+        (claude, file("a.docx", word), "/model/us.anthropic.claude-x-v1%3A0/converse"),
+        (claude, at("s3://bucket/a.png"), "/model/us.anthropic.claude-x-v1%3A0/converse"),
+        // Neither takes it.
+        (claude, at("https://x/a.png"), "/model/us.anthropic.claude-x-v1%3A0/invoke"),
+        (nova, json!("hi"), "/model/amazon.nova-pro-v1%3A0/converse"),
     ] {
-        let body = json!({"model": format!("aws/{model}"), "messages": [{"role": "user", "content": "hi"}]});
+        let body = json!({"model": format!("aws/{model}"), "messages": [{"role": "user", "content": content}]});
         exchange(gateway.addr, &Request::post("/v1/chat/completions", body.to_string())).await;
         let seen = stub.next().await;
         assert_eq!(seen.target, path);

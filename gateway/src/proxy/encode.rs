@@ -72,7 +72,10 @@ pub fn encode(target: &Target, exchange: &Exchange, continuity: &Continuity) -> 
         Way::Straight if !foreign_body && !may_hold_ticket(&request.body) && !may_go_on(exchange, request, route) => {
             return Ok(splice(target, route, request, endpoint.operation));
         }
-        Way::Straight | Way::Codecs => translate(target, route, None, exchange, continuity)?,
+        Way::Straight | Way::Codecs => {
+            let encoded = translate(target, route, None, exchange, continuity)?;
+            with_files(encoded, target, exchange, continuity)
+        }
     };
     accept_losses(encoded, request)
 }
@@ -92,6 +95,25 @@ pub fn encode_rest(
         return Err(ApiError::new(ErrorKind::Internal, "there is no request"));
     };
     accept_losses(translate(target, route, Some(said), exchange, continuity)?, request)
+}
+
+/// Claude on Bedrock is asked in its own API. Files that this one cannot be told may be told to Converse: office documents, and
+/// what lies in S3.
+fn with_files(encoded: Encoded, target: &Target, exchange: &Exchange, continuity: &Continuity) -> Encoded {
+    let Route { dialect: _, platform, way } = encoded.route;
+    let is_file = |field: &str| field.ends_with(".document") || field.ends_with(".image");
+    let lost = |losses: &Losses| losses.iter().filter(|loss| loss.known && is_file(&loss.field)).count();
+    if (platform, way) != (Platform::BedrockInvoke, Way::Codecs)
+        || lost(&encoded.losses) == 0
+        || !target.provider.speaks(Dialect::Bedrock, &target.model)
+    {
+        return encoded;
+    }
+    let route = Route { dialect: Dialect::Bedrock, platform: target.provider.platform(Dialect::Bedrock), way };
+    match translate(target, route, None, exchange, continuity) {
+        Ok(other) if lost(&other.losses) < lost(&encoded.losses) => other,
+        Ok(_) | Err(_) => encoded,
+    }
 }
 
 fn accept_losses(encoded: Encoded, request: &Request) -> Result<Encoded, ApiError> {

@@ -38,8 +38,8 @@ mod surrogates;
 pub(crate) mod testing;
 pub(crate) mod wire;
 
-use crate::catalogue::Traits;
-use crate::common::{Event, Json, Losses, ProviderTag, Request, Response, Str};
+use crate::catalogue::{Thinking, Traits};
+use crate::common::{Event, Json, Losses, ProviderTag, ReasoningConfig, Request, Response, Str};
 use crate::dialect::Dialect;
 use crate::error::{ApiError, ErrorKind};
 use crate::preset::Quirks;
@@ -159,6 +159,15 @@ impl<'a> Target<'a> {
     #[must_use]
     pub fn new(model: &'a str, provider: ProviderTag) -> Self {
         Self { model, provider, quirks: Quirks::default(), platform: Platform::Native, traits: Traits::default() }
+    }
+
+    /// What it can be asked about reasoning: nothing if the model does not reason, unless the client speaks the provider's own
+    /// dialect (`own`) and means it.
+    fn asks<'r>(&self, request: &'r Request<'_>, own: bool, losses: &mut Losses) -> Option<&'r ReasoningConfig<'r>> {
+        let asked = request.reasoning.as_ref()?;
+        let reasons = own || self.traits.thinking != Thinking::Unsupported;
+        losses.note_if(!reasons && asked.asks(), "reasoning");
+        reasons.then_some(asked)
     }
 }
 

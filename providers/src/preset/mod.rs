@@ -194,8 +194,8 @@ impl Preset {
     /// name; everybody else speaks each dialect for all models.
     pub fn carries(&self, dialect: Dialect, model: &str) -> bool {
         match (self.cloud, dialect) {
-            // `us.anthropic.claude-…`, and ARNs that end so.
-            (Some(Cloud::Aws), Dialect::Anthropic) => model.contains("anthropic."),
+            // `us.anthropic.claude-…`, and ARNs that end so. A router chooses among several models.
+            (Some(Cloud::Aws), Dialect::Anthropic) => model.contains("anthropic.") && !model.contains("prompt-router/"),
             (Some(Cloud::Google), Dialect::Anthropic) => is_claude(model),
             (Some(Cloud::Google), Dialect::Gemini) => !is_claude(model),
             _ => true,
@@ -304,6 +304,7 @@ mod tests {
         assert_eq!(off("us.anthropic.claude-x-v1:0"), Dialect::Anthropic);
         assert_eq!(off("amazon.nova-pro-v1:0"), Dialect::Bedrock);
         assert_eq!(off("arn:aws:bedrock:us-east-1:1:application-inference-profile/mi1dadi0g15f"), Dialect::Bedrock);
+        assert_eq!(off("arn:aws:bedrock:us-east-1:1:default-prompt-router/anthropic.claude:1"), Dialect::Bedrock);
         assert_eq!(vertex.platform(Dialect::Gemini), Platform::Vertex);
         assert_eq!(bedrock.platform(Dialect::Anthropic), Platform::BedrockInvoke);
         assert_eq!(bedrock.platform(Dialect::Bedrock), Platform::Native);

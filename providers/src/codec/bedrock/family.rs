@@ -19,14 +19,17 @@ pub(super) enum Family {
     OpenAi,
     /// `reasoning_config`, a word.
     Qwen,
-    /// Another vendor, whose models take none of these.
+    /// Another vendor, whose models take none of these; or imported, which no Claude is.
     Other,
-    /// Ids that name no vendor: application inference profiles, imported models, prompts.
+    /// Ids that name no vendor: application inference profiles, prompts.
     Unknown,
 }
 
 impl Family {
     pub(super) fn of(model: &str) -> Self {
+        if model.contains(":imported-model/") {
+            return Self::Other;
+        }
         let id = model.rsplit('/').next().unwrap_or(model);
         let arn = model.starts_with("arn:");
         for part in id.split('.') {
@@ -137,18 +140,22 @@ impl Fields {
 
 /// Writes `top_k` and the reasoning in the family's words. `unproven`: the model is in the middle of a turn whose reasoning
 /// does not come back to it, which Claude refuses to go on thinking about. `model`: how it takes reasoning, if it is Claude.
-pub(super) fn write(request: &Request<'_>, family: Family, model: Thinking, unproven: bool) -> Fields {
+pub(super) fn write(
+    request: &Request<'_>,
+    reasoning: Option<&ReasoningConfig<'_>>,
+    family: Family,
+    model: Thinking,
+    unproven: bool,
+) -> Fields {
     let mut out = Fields::default();
     let own = request.dialect == Dialect::Bedrock;
     // A client of this dialect knows its model behind an id that does not tell; most such models are Claude. So does an operator
     // who says how it thinks.
-    let known = own || model != Thinking::AsAsked;
+    let known = own || !matches!(model, Thinking::AsAsked | Thinking::Unsupported);
     let family = if known && family == Family::Unknown { Family::Anthropic } else { family };
-    if let Some(reasoning) = &request.reasoning {
+    if let Some(reasoning) = reasoning {
         match family {
-            Family::Anthropic if matches!(model, Thinking::Adaptive | Thinking::Always | Thinking::Unsupported) => {
-                without_budget(reasoning, model, &mut out);
-            }
+            Family::Anthropic if model.adaptive_only() => without_budget(reasoning, model, &mut out),
             Family::Anthropic => {
                 let forced = matches!(
                     request.tool_choice,
@@ -188,6 +195,7 @@ pub(super) fn write(request: &Request<'_>, family: Family, model: Thinking, unpr
         (Some(_), Family::Anthropic) if (out.thinks || model.adaptive_only()) && !own => out.lost_top_k = true,
         (Some(top_k), Family::Anthropic) => out.push("top_k", &json!(top_k)),
         (Some(top_k), Family::Amazon) => out.push("inferenceConfig", &json!({"topK": top_k})),
+        (Some(top_k), Family::Other) if own => out.push("top_k", &json!(top_k)),
         (Some(_), Family::OpenAi | Family::Qwen | Family::Other | Family::Unknown) => out.lost_top_k = true,
     }
     out
@@ -234,14 +242,12 @@ fn claude(reasoning: &ReasoningConfig<'_>, request: &Request<'_>, cannot: bool, 
     }
 }
 
-/// For models that take no budget, and those that do not reason.
+/// For models that take no budget.
 fn without_budget(reasoning: &ReasoningConfig<'_>, model: Thinking, out: &mut Fields) {
     match level(reasoning) {
         None => {}
         Some(Effort::None) if model == Thinking::Adaptive => out.push("thinking", &json!({"type": "disabled"})),
-        Some(asked) if asked == Effort::None || model == Thinking::Unsupported => {
-            out.lost_reasoning = (asked == Effort::None) == (model == Thinking::Always);
-        }
+        Some(Effort::None) => out.lost_reasoning = true,
         Some(asked) => {
             out.thinks = true;
             out.push("thinking", &json!({"type": "adaptive"}));
@@ -281,6 +287,7 @@ mod tests {
             ("qwen.qwen3-32b-v1:0", Family::Qwen),
             ("us.meta.llama4-maverick-17b-instruct-v1:0", Family::Other),
             ("arn:aws:bedrock:us-east-1:1:application-inference-profile/mi1dadi0g15f", Family::Unknown),
+            ("arn:aws:bedrock:us-east-1:1:imported-model/q5nk93fkzl6o", Family::Other),
             ("", Family::Unknown),
         ] {
             assert_eq!(Family::of(id), family, "{id}");
@@ -292,7 +299,7 @@ mod tests {
         request.reasoning = Some(reasoning);
         request.top_k = Some(5);
         request.max_tokens = Some(8000);
-        let out = write(&request, family, Thinking::AsAsked, false);
+        let out = write(&request, request.reasoning.as_ref(), family, Thinking::AsAsked, false);
         Json::of(&super::super::write::Fields(&out.fields)).get().to_owned()
     }
 

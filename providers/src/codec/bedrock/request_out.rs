@@ -138,7 +138,8 @@ pub(super) fn encode(request: &Request<'_>, target: &Target<'_>, losses: &mut Lo
 
     // A client's own history is its own affair, as long as nobody else had a part in it.
     let unproven = unproven(&written) && (!own || has_foreign_thoughts(messages));
-    let mut fields = family::write(request, family, model, unproven);
+    let reasoning = target.asks(request, own, losses);
+    let mut fields = family::write(request, reasoning, family, model, unproven);
     losses.note_if(fields.lost_reasoning, "reasoning");
     losses.note_if(fields.lost_top_k, "top_k");
 

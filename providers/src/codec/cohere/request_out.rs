@@ -31,7 +31,7 @@ pub(super) fn encode(request: &Request<'_>, target: &Target<'_>, losses: &mut Lo
         tool_choice: _,
         parallel_tool_calls,
         response_format,
-        reasoning,
+        reasoning: _,
         max_tokens,
         temperature,
         top_p,
@@ -85,7 +85,7 @@ pub(super) fn encode(request: &Request<'_>, target: &Target<'_>, losses: &mut Lo
         if let Some(format) = response_format {
             write_format(format, body, losses);
         }
-        if let Some(reasoning) = reasoning
+        if let Some(reasoning) = target.asks(request, own, losses)
             && !(own && extras.iter().any(|(name, _)| name == "thinking"))
         {
             write_reasoning(reasoning, body, losses);

@@ -188,7 +188,7 @@ pub(super) fn generation<'o>(
         logprobs: request.top_logprobs,
         response_modalities,
         speech_config,
-        thinking_config: request.reasoning.as_ref().and_then(|config| thinking(config, request, target, losses)),
+        thinking_config: target.asks(request, own, losses).and_then(|config| thinking(config, request, target, losses)),
         beside: beside(request, "generationConfig."),
         ..Generation::default()
     };

@@ -8,6 +8,7 @@ use crate::codec::{Call, testing};
 use crate::common::Effort;
 
 const NOVA: &str = "us.amazon.nova-pro-v1:0";
+const IMPORTED: &str = "arn:aws:bedrock:us-east-1:1:imported-model/q5nk93fkzl6o";
 const PROFILE: &str = "arn:aws:bedrock:us-east-1:1:application-inference-profile/mi1dadi0g15f";
 
 /// What a chat client's request becomes.
@@ -85,7 +86,11 @@ fn answers_schemas_are_in_the_subset_that_bedrock_takes() {
 #[test]
 fn one_kind_of_sampling_for_what_may_be_claude() {
     let body = json!({"model": "m", "messages": [{"role": "user", "content": "hi"}], "temperature": 0.5, "top_p": 0.9});
-    for (model, top_p, lost) in [(PROFILE, Value::Null, vec!["top_p".to_owned()]), (NOVA, json!(0.9), Vec::new())] {
+    for (model, top_p, lost) in [
+        (PROFILE, Value::Null, vec!["top_p".to_owned()]),
+        (NOVA, json!(0.9), Vec::new()),
+        (IMPORTED, json!(0.9), Vec::new()),
+    ] {
         let (body, noted) = chat(&body, model, Traits::default());
         assert_eq!(body["inferenceConfig"]["temperature"], 0.5, "{model}");
         assert_eq!((&body["inferenceConfig"]["topP"], noted), (&top_p, lost), "{model}");
@@ -116,6 +121,32 @@ fn the_operators_traits_hold_for_a_profile() {
     assert_eq!(lost, ["reasoning", "top_p"]);
     let traits = Traits { prefill: Prefill::Refused, ..Traits::default() };
     assert_eq!(chat(&body, PROFILE, traits).0["messages"].as_array().map(Vec::len), Some(3));
+}
+
+/// It does not say whose model it is, either.
+#[test]
+fn a_model_that_does_not_reason_is_not_asked_to() {
+    let body =
+        json!({"model": "m", "reasoning_effort": "high", "top_k": 5, "messages": [{"role": "user", "content": "hi"}]});
+    let traits = Traits { thinking: Thinking::Unsupported, ..Traits::default() };
+    for model in [PROFILE, IMPORTED, "qwen.qwen3-32b-v1:0", "openai.gpt-oss-120b-1:0"] {
+        let (body, lost) = chat(&body, model, traits);
+        assert!(body["additionalModelRequestFields"].is_null(), "{model}: {body}");
+        assert_eq!(lost, ["reasoning", "top_k"], "{model}");
+    }
+    let (body, lost) = chat(&body, NOVA, traits);
+    assert_eq!(body["additionalModelRequestFields"], json!({"inferenceConfig": {"topK": 5}}));
+    assert_eq!(lost, ["reasoning"]);
+}
+
+/// A client of this dialect knows what it asks an imported model.
+#[test]
+fn an_imported_model_is_told_its_own_clients_top_k() {
+    let fields = json!({"top_k": 5, "min_p": 0.1});
+    let body =
+        json!({"messages": [{"role": "user", "content": [{"text": "hi"}]}], "additionalModelRequestFields": fields});
+    let (body, lost) = written(OWN, &body, IMPORTED, Traits::default());
+    assert_eq!((&body["additionalModelRequestFields"], lost), (&fields, Vec::new()));
 }
 
 #[test]

@@ -3,8 +3,9 @@
 use serde_json::{Value, json};
 
 use super::{OWN, encode, names, write};
-use crate::codec::codec;
+use crate::catalogue::{Thinking, Traits};
 use crate::codec::testing::{client, collected, events, maker};
+use crate::codec::{Target, codec};
 use crate::common::{
     AudioConfig, Block, CacheConfig, CacheMark, Choice, Citation, Content, CustomTool, Effort, Foreign, FunctionTool,
     Json, Losses, Media, MediaKind, MediaSource, Message, Opaque, ProviderTag, Reasoning, ReasoningConfig,
@@ -247,6 +248,17 @@ fn a_turn_after_a_stored_answer_is_refused() {
     let target = crate::codec::testing::target();
     let error = codec(OWN).encode_request(&request, &target, &mut Losses::default()).unwrap_err();
     assert_eq!((error.status, error.param.as_deref()), (400, Some("previous_response_id")));
+}
+
+#[test]
+fn a_model_that_does_not_reason_is_not_asked_to() {
+    let reasoning = Some(ReasoningConfig { effort: Some(Effort::High), ..ReasoningConfig::default() });
+    let request = Request { reasoning, ..Request::new(OTHER) };
+    let traits = Traits { thinking: Thinking::Unsupported, ..Traits::default() };
+    let (target, mut losses) = (Target { traits, ..crate::codec::testing::target() }, Losses::default());
+    let body = codec(OWN).encode_request(&request, &target, &mut losses).unwrap();
+    let body: Value = serde_json::from_slice(&body).unwrap();
+    assert_eq!((&body["thinking"], names(&losses)), (&Value::Null, vec!["reasoning".to_owned()]));
 }
 
 #[test]

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::super::super::testing::{client, target};
 use super::super::super::{Platform, Target};
 use super::*;
-use crate::catalogue::Traits;
+use crate::catalogue::{Thinking, Traits};
 use crate::common::{
     AudioConfig, Block, CacheConfig, CacheMark, Choice, Citation, Content, CustomTool, Effort, Foreign, FunctionTool,
     Json, Media, MediaKind, MediaSource, Message, Opaque, ProviderTag, Reasoning, ReasoningConfig, ReasoningMode,
@@ -302,6 +302,19 @@ fn a_signature_goes_back_to_its_maker_and_old_turns_need_none() {
     let (body, lost) = encoded(&request);
     assert_eq!(body["contents"][5]["parts"][0]["thoughtSignature"], super::super::part_out::NO_SIGNATURE);
     assert_eq!(lost, ["messages.signature"]);
+}
+
+#[test]
+fn a_model_that_does_not_reason_is_not_asked_to() {
+    let mut request = Request::new(Dialect::OpenAiChat);
+    request.messages.push(message(Role::User, vec![Block::text("x")]));
+    for (effort, wanted) in [(Effort::High, vec!["reasoning".to_owned()]), (Effort::None, Vec::new())] {
+        request.reasoning = Some(ReasoningConfig { effort: Some(effort), ..ReasoningConfig::default() });
+        let traits = Traits { thinking: Thinking::Unsupported, ..Traits::default() };
+        let (body, lost) = encoded_for(&request, &Target { traits, ..target() });
+        assert!(body["generationConfig"]["thinkingConfig"].is_null(), "{body}");
+        assert_eq!(lost, wanted);
+    }
 }
 
 #[test]
