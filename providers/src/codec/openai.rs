@@ -2,7 +2,7 @@
 
 use super::Target;
 use crate::catalogue::Thinking;
-use crate::common::{Losses, Str};
+use crate::common::{Effort, Losses, Str};
 
 /// The most texts that end an answer: <https://platform.openai.com/docs/api-reference/chat/create>.
 const MOST_STOPS: usize = 4;
@@ -55,6 +55,11 @@ pub(super) fn most_stops(target: &Target<'_>, own: bool) -> usize {
     if own || !is_reference(target) { usize::MAX } else { MOST_STOPS }
 }
 
+/// The effort that stands for a budget: few models know more than `high`, that is for clients that say so.
+pub(super) fn effort_of_budget(budget: u64) -> Effort {
+    Effort::of_budget(budget).min(Effort::High)
+}
+
 /// The most output tokens as Responses takes them: fewer than 16 are refused.
 pub(super) fn output_limit(most: Option<u64>, own: bool, losses: &mut Losses) -> Option<u64> {
     let raised = !own && most.is_some_and(|most| most < LEAST_OUTPUT);
@@ -70,7 +75,7 @@ mod tests {
     use super::super::testing::target;
     use super::*;
     use crate::catalogue::Traits;
-    use crate::common::{Effort, Json, ReasoningConfig, ReasoningMode, Request};
+    use crate::common::{Json, ReasoningConfig, ReasoningMode, Request};
     use crate::dialect::Dialect;
     use crate::preset::Preset;
 

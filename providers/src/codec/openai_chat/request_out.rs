@@ -10,10 +10,9 @@ use super::part_out::{CacheOut, Fields};
 use super::settings_in::StreamOptions;
 use super::tools_out::{ChoiceOut, Declaration, FormatOut, ToolOut, Tools, format};
 use super::{OWN, SPELT, spelt};
-use crate::catalogue::Thinking;
 use crate::codec::choice::{any_told, choice_told};
 use crate::codec::ids::{LONGEST_USER, end_user};
-use crate::codec::openai::{Sampling, is_reference, most_stops};
+use crate::codec::openai::{Sampling, effort_of_budget, is_reference, most_stops};
 use crate::codec::sse::write_json;
 use crate::codec::{Target, keeps_no_answers};
 use crate::common::{AudioConfig, CacheConfig, Effort, Json, Losses, ReasoningConfig, ReasoningMode, Request, Str};
@@ -167,7 +166,7 @@ pub(super) fn encode(request: &Request<'_>, target: &Target<'_>, losses: &mut Lo
         tool_choice: _,
         parallel_tool_calls,
         response_format,
-        reasoning,
+        reasoning: _,
         max_tokens,
         temperature,
         top_p,
@@ -241,11 +240,7 @@ pub(super) fn encode(request: &Request<'_>, target: &Target<'_>, losses: &mut Lo
         || own && extras.iter().any(|(name, _)| matches!(&**name, "reasoning" | "thinking" | "reasoning_effort"));
     losses.note_if(unkept && metadata.is_some(), "metadata");
     let metadata = metadata.filter(|_| !unkept);
-    let (reasoning_effort, reasoning) = match reasoning {
-        Some(config) if !own && target.traits.thinking == Thinking::Unsupported => {
-            losses.note_if(config.asks(), "reasoning");
-            (None, None)
-        }
+    let (reasoning_effort, reasoning) = match target.asks(request, own, losses) {
         Some(config) if !said => write_reasoning(config, target, losses),
         Some(_) | None => (None, None),
     };
@@ -349,8 +344,7 @@ fn write_reasoning(
         return (None, (out != ReasoningOut::default()).then_some(out));
     }
     losses.note_if(*show == Some(false), "reasoning.show");
-    // Few models know more than `high`: that is for clients that say so.
-    let asked = effort.or(budget.map(|budget| Effort::of_budget(budget).min(Effort::High)));
+    let asked = effort.or(budget.map(effort_of_budget));
     let effort = match mode {
         // Most models know no `none` and answer it with an error, and those that do not reason need not be told.
         Some(ReasoningMode::Disabled) => {

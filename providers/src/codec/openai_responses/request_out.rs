@@ -9,10 +9,9 @@ use super::input_out::Items;
 use super::items_out::{Item, Kept};
 use super::request_in::{ENCRYPTED, LOGPROBS};
 use super::{OWN, tools_out};
-use crate::catalogue::Thinking;
 use crate::codec::Target;
 use crate::codec::ids::{LONGEST_USER, end_user};
-use crate::codec::openai::{Sampling, output_limit};
+use crate::codec::openai::{Sampling, effort_of_budget, output_limit};
 use crate::codec::sse::write_json;
 use crate::common::{CacheConfig, Effort, Json, Losses, ReasoningConfig, ReasoningMode, Request, Str};
 
@@ -46,9 +45,8 @@ impl<'b> Body<'b> {
     fn of(request: &'b Request<'b>, target: &Target<'b>, losses: &mut Losses) -> Self {
         let own = request.dialect == OWN;
         note(request, losses);
-        let reasons = own || target.traits.thinking != Thinking::Unsupported;
-        losses.note_if(!reasons && request.reasoning.as_ref().is_some_and(ReasoningConfig::asks), "reasoning");
-        let (effort, summary) = if reasons { reasoning(request, own) } else { (None, None) };
+        let asked = target.asks(request, own, losses);
+        let (effort, summary) = asked.map_or((None, None), |config| reasoning(config, own));
         let sampling = Sampling::of(target, own, effort);
         let logprobs = sampling.setting("logprobs", request.logprobs, &false, losses) == Some(true);
         let top_logprobs = sampling.setting("logprobs", request.top_logprobs, &0, losses);
@@ -71,7 +69,7 @@ impl<'b> Body<'b> {
             format: tools_out::format(request, losses),
             effort,
             summary,
-            include: include(request, own, reasons, logprobs),
+            include: include(request, own, asked, logprobs),
             max_tokens,
             temperature,
             top_p,
@@ -133,13 +131,12 @@ fn note(request: &Request<'_>, losses: &mut Losses) {
 }
 
 /// Effort and summary.
-fn reasoning<'b>(request: &'b Request<'_>, own: bool) -> (Option<&'static str>, Option<&'b str>) {
-    let Some(ReasoningConfig { mode, effort, budget, summary, show }) = &request.reasoning else { return (None, None) };
+fn reasoning<'b>(config: &'b ReasoningConfig<'_>, own: bool) -> (Option<&'static str>, Option<&'b str>) {
+    let ReasoningConfig { mode, effort, budget, summary, show } = config;
     let effort = match (effort, mode, budget) {
         (Some(effort), _, _) => Some(*effort),
         (None, Some(ReasoningMode::Disabled), _) => Some(Effort::None),
-        // Few models know more than `high`: that is for clients that say so.
-        (None, _, Some(budget)) => Some(Effort::of_budget(*budget).min(Effort::High)),
+        (None, _, Some(budget)) => Some(effort_of_budget(*budget)),
         (None, _, None) => None,
     };
     let on = effort != Some(Effort::None);
@@ -151,9 +148,14 @@ fn reasoning<'b>(request: &'b Request<'_>, own: bool) -> (Option<&'static str>, 
 
 /// `include`. Clients of other dialects keep the conversation themselves, so they need reasoning in a form that can be sent
 /// back; models that do not reason refuse to be asked for it.
-fn include<'b>(request: &'b Request<'_>, own: bool, reasons: bool, logprobs: bool) -> Vec<Str<'b>> {
+fn include<'b>(
+    request: &'b Request<'_>,
+    own: bool,
+    asked: Option<&ReasoningConfig<'_>>,
+    logprobs: bool,
+) -> Vec<Str<'b>> {
     let mut include = Vec::new();
-    let reasons = reasons && request.reasoning.as_ref().is_some_and(ReasoningConfig::asks);
+    let reasons = asked.is_some_and(ReasoningConfig::asks);
     if if own { has(&request.extras, "=encrypted") } else { reasons } {
         include.push(ENCRYPTED.into());
     }
