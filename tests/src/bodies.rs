@@ -72,6 +72,11 @@ pub fn chat_usage() -> String {
 /// The end of a chat stream.
 pub const DONE: &str = "data: [DONE]\n\n";
 
+/// All events of a chat stream that says `text`, and for how many tokens.
+pub fn chat_events(text: &str) -> [String; 5] {
+    [chat_role(), chat_delta(text), chat_finish(), chat_usage(), DONE.to_owned()]
+}
+
 fn chat_event(delta: &str, finish: &str) -> String {
     let head = r#"{"id":"chatcmpl-1","object":"chat.completion.chunk","created":1,"model":"upstream-model","choices":"#;
     format!("data: {head}[{{\"index\":0,\"delta\":{delta},\"finish_reason\":{finish}}}]}}\n\n")

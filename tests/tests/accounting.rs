@@ -421,13 +421,7 @@ async fn each_kind_of_work_has_records_of_its_own() {
 
 /// An upstream of OpenAI's chat that says "fine", whole and streamed, for seven tokens in and five out.
 async fn fine() -> Stub {
-    let events = [
-        bodies::chat_role(),
-        bodies::chat_delta("fine"),
-        bodies::chat_finish(),
-        bodies::chat_usage(),
-        bodies::DONE.into(),
-    ];
+    let events = bodies::chat_events("fine");
     Stub::start(move |request| match request.json()["stream"] == true {
         true => Answer::sse(events.clone()),
         false => Answer::json(200, bodies::chat_answer("fine")),

@@ -21,13 +21,7 @@ fn two_targets(one: &str, two: &str, hedge: &str, settings: &str) -> String {
 const AT_ONCE: &str = "after = \"20ms\", max_extra = \"100%\"";
 
 fn stream_of(text: &str) -> Vec<String> {
-    vec![
-        bodies::chat_role(),
-        bodies::chat_delta(text),
-        bodies::chat_finish(),
-        bodies::chat_usage(),
-        bodies::DONE.to_owned(),
-    ]
+    bodies::chat_events(text).into()
 }
 
 /// What a client sees of [`stream_of`]: all but the usage that it did not ask for.

@@ -132,13 +132,7 @@ async fn unlabelled_and_packed_answers_are_read() {
         encoder.write_all(text.as_bytes()).unwrap();
         encoder.finish().unwrap()
     };
-    let events = [
-        bodies::chat_role(),
-        bodies::chat_delta("fine"),
-        bodies::chat_finish(),
-        bodies::chat_usage(),
-        bodies::DONE.into(),
-    ];
+    let events = bodies::chat_events("fine");
     let good = Stub::always(Answer::json(200, bodies::chat_answer("good"))).await;
     for (content_type, packed) in [
         (None, false),

@@ -20,11 +20,5 @@ fn two_targets(one: &str, two: &str, settings: &str) -> String {
 }
 
 fn good_stream() -> Answer {
-    Answer::sse([
-        bodies::chat_role(),
-        bodies::chat_delta("good"),
-        bodies::chat_finish(),
-        bodies::chat_usage(),
-        bodies::DONE.into(),
-    ])
+    Answer::sse(bodies::chat_events("good"))
 }
