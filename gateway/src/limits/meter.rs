@@ -5,6 +5,7 @@ use std::collections::VecDeque;
 use serde::{Deserialize, Serialize};
 
 use super::period::{NEVER, Period};
+use super::subject::MeterUsage;
 
 /// How long to stay away when room depends on requests that are under way: milliseconds.
 pub(super) const WHILE_OTHERS_RUN: u64 = 1_000;
@@ -198,6 +199,15 @@ impl Meter {
         self.sum
     }
 
+    pub(super) fn usage(&self) -> MeterUsage {
+        MeterUsage { rule: self.rule, booked: self.sum, reserved: self.reserved }
+    }
+
+    /// Whether what is left of the limit is only held by requests under way.
+    pub(super) fn is_held(&self, share: u64) -> bool {
+        self.sum < self.limit(share)
+    }
+
     /// The limit as this instance sees it when it has to make do with a share of 1 in `share`.
     pub(super) fn limit(&self, share: u64) -> u64 {
         (self.rule.limit / share).max(1)
@@ -319,9 +329,9 @@ impl Meter {
         self.booked.back().map(|(ends, _)| *ends)
     }
 
-    /// Whether it is time to warn of so much in use: at most once in a window.
-    pub(super) fn warns(&mut self, used: u64, now: u64) -> bool {
-        let due = self.in_force && self.rule.soft < self.rule.limit && used >= self.rule.soft;
+    /// Whether it is time to warn of so much that was used: at most once in a window.
+    pub(super) fn warns(&mut self, booked: u64, now: u64) -> bool {
+        let due = self.in_force && self.rule.soft < self.rule.limit && booked >= self.rule.soft;
         if !due || now < self.warned {
             return false;
         }

@@ -193,9 +193,6 @@ impl Limits {
     }
 
     fn finish(self: &Arc<Self>, entry: Entry<'_>, places: Vec<Place>) -> Result<Reservation, Box<Refusal>> {
-        for (subject, rule) in &entry.warnings {
-            warn(subject, rule);
-        }
         let Entry { claim, standing, refused, .. } = entry;
         match refused {
             Some(refused) => Err(Box::new(Refusal { refused, standing })),

@@ -43,13 +43,20 @@ impl Reservation {
 
     fn leave(&self, used: Amounts) {
         let now = if self.places.is_empty() { 0 } else { self.limits.now() };
+        // What several instances have used together is known when the store is asked.
+        let warns = self.limits.store_in_reach().is_none();
         for Place { subject, meters: count } in &self.places {
+            let mut passed = Vec::new();
             for (place, meter) in subject.meters().iter_mut().enumerate() {
                 if place < *count {
                     meter.leave(self.claim.of(meter.rule.what));
                 }
                 meter.spend(used.of(meter.rule.what), now);
+                if warns && meter.warns(meter.booked(), now) {
+                    passed.push(meter.rule);
+                }
             }
+            passed.iter().for_each(|rule| super::warn(subject, rule));
             if let Some(shared) = self.limits.shared.get() {
                 shared.queue(subject);
             }

@@ -5,15 +5,15 @@ use std::fmt::{self, Write};
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 
-use super::meter::{Rule, WHILE_OTHERS_RUN, What};
-use super::subject::Kind;
+use super::meter::{WHILE_OTHERS_RUN, What};
+use super::subject::{Kind, MeterUsage};
 
 /// How a request stands with the limits of its key and team: of several windows the one with the least room.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Standing {
     requests: Option<Mark>,
     tokens: Option<Mark>,
-    /// Of the budget that is used most.
+    /// Of the budget that is used most; what requests under way may cost is not used yet.
     budget: Option<f64>,
 }
 
@@ -41,18 +41,19 @@ static TOKENS: [HeaderName; 3] = [
 static BUDGET: HeaderName = HeaderName::from_static("x-gateway-budget-used");
 
 impl Standing {
-    pub(super) fn add(&mut self, kind: Kind, rule: &Rule, limit: u64, used: u64, last_end: Option<u64>, now: u64) {
+    pub(super) fn add(&mut self, kind: Kind, usage: &MeterUsage, limit: u64, last_end: Option<u64>, now: u64) {
         if !matches!(kind, Kind::Key | Kind::Team) {
             return;
         }
-        let place = match rule.what {
+        let used = usage.booked.saturating_add(usage.reserved);
+        let place = match usage.rule.what {
             What::Requests => &mut self.requests,
             What::Tokens => &mut self.tokens,
             What::Concurrent => return,
             What::Cost => {
-                if used >= rule.soft {
+                if usage.booked >= usage.rule.soft {
                     #[expect(clippy::cast_precision_loss, reason = "shown with three digits")]
-                    let part = used as f64 / limit as f64;
+                    let part = usage.booked as f64 / limit as f64;
                     self.budget = Some(self.budget.map_or(part, |most| most.max(part)));
                 }
                 return;

@@ -67,6 +67,8 @@ pub struct Refused {
     pub rule: Rule,
     /// When to come back; [`super::NEVER`] if no time helps.
     pub until: u64,
+    /// It is not used up: requests under way hold what is left.
+    pub is_held: bool,
 }
 
 impl Subject {
@@ -118,10 +120,10 @@ impl Subject {
         let refusals = meters.iter_mut().filter(|meter| meter.in_force).map(|meter| {
             meter.advance(now);
             let until = meter.check(claim.of(meter.rule.what), now, share).err();
-            (until.unwrap_or(now.saturating_add(WHILE_OTHERS_RUN)), meter.rule)
+            (until.unwrap_or(now.saturating_add(WHILE_OTHERS_RUN)), meter.rule, meter.is_held(share))
         });
-        let (until, rule) = refusals.max_by_key(|(until, _)| *until)?;
-        Some(Refused { subject: self.clone(), rule, until })
+        let (until, rule, is_held) = refusals.max_by_key(|(until, ..)| *until)?;
+        Some(Refused { subject: self.clone(), rule, until, is_held })
     }
 
     /// The limits in force, with what is used of each.
@@ -129,7 +131,7 @@ impl Subject {
         let mut meters = self.meters();
         let shown = meters.iter_mut().filter(|meter| meter.in_force).map(|meter| {
             meter.advance(now);
-            MeterUsage { rule: meter.rule, booked: meter.booked(), reserved: meter.reserved }
+            meter.usage()
         });
         shown.collect()
     }
@@ -157,10 +159,10 @@ impl Subject {
         self.meters().iter().filter(|meter| meter.rule.what == what).map(|meter| meter.reserved).max().unwrap_or(0)
     }
 
-    /// Whether it is time to warn of so much in use, by what the store has counted.
-    pub(super) fn warns(&self, rule: &Rule, used: u64, now: u64) -> bool {
+    /// Whether it is time to warn of so much that was used, by what the store has counted.
+    pub(super) fn warns(&self, rule: &Rule, booked: u64, now: u64) -> bool {
         let mut meters = self.meters();
-        meters.iter_mut().find(|meter| meter.rule == *rule).is_some_and(|meter| meter.warns(used, now))
+        meters.iter_mut().find(|meter| meter.rule == *rule).is_some_and(|meter| meter.warns(booked, now))
     }
 }
 
@@ -238,12 +240,11 @@ pub(super) struct Entry<'a> {
     pub(super) tell: &'a dyn Fn() -> bool,
     pub(super) standing: Standing,
     pub(super) refused: Option<Refused>,
-    pub(super) warnings: Vec<(Arc<Subject>, Rule)>,
 }
 
 impl<'a> Entry<'a> {
     pub(super) fn new(claim: Claim, now: u64, check: Option<u64>, tell: &'a dyn Fn() -> bool) -> Self {
-        Self { claim, now, check, tell, standing: Standing::default(), refused: None, warnings: Vec::new() }
+        Self { claim, now, check, tell, standing: Standing::default(), refused: None }
     }
 
     /// Checks the request against all subjects, in the order of [`places`], and counts it at all of them, or, if one refuses
@@ -257,9 +258,6 @@ impl<'a> Entry<'a> {
         for meter in meters.iter_mut() {
             if self.refused.is_none() {
                 meter.enter(self.claim.of(meter.rule.what), self.now, (self.tell)());
-                if self.check.is_some() && meter.warns(meter.used(), self.now) {
-                    self.warnings.push((subject.clone(), meter.rule));
-                }
             }
             self.note(subject.kind, meter);
         }
@@ -280,13 +278,14 @@ impl<'a> Entry<'a> {
             let Some(share) = self.check else { continue };
             let Err(until) = meter.check(self.claim.of(meter.rule.what), self.now, share) else { continue };
             if self.refused.as_ref().is_none_or(|other| other.until < until) {
-                self.refused = Some(Refused { subject: subject.clone(), rule: meter.rule, until });
+                let is_held = meter.is_held(share);
+                self.refused = Some(Refused { subject: subject.clone(), rule: meter.rule, until, is_held });
             }
         }
     }
 
     fn note(&mut self, kind: Kind, meter: &Meter) {
         let Some(share) = self.check.filter(|_| meter.in_force) else { return };
-        self.standing.add(kind, &meter.rule, meter.limit(share), meter.used(), meter.last_end(), self.now);
+        self.standing.add(kind, &meter.usage(), meter.limit(share), meter.last_end(), self.now);
     }
 }

@@ -239,15 +239,31 @@ fn what_the_client_is_told() {
     assert_eq!(headers[4], header("x-ratelimit-remaining-tokens", "900"));
     assert_eq!(headers.len(), 6, "the soft mark is not reached: {headers:?}");
     let second = admit(&limits, &[&bot], amounts(1, 4), T).unwrap();
-    assert_eq!(told(second.standing).last(), Some(&header("x-gateway-budget-used", "0.830")));
+    assert_eq!(told(second.standing).len(), 6, "nothing is used yet");
+    held.settle(amounts(100, 80));
+    let third = admit(&limits, &[&bot], amounts(1, 4), limits.now()).unwrap();
+    assert_eq!(told(third.standing).last(), Some(&header("x-gateway-budget-used", "0.800")));
+}
+
+#[test]
+fn a_budget_that_is_only_reserved_is_not_used_up() {
+    let (limits, bot) = limits(&[rule(What::Cost, Period::Total, 100)]);
+    let [first, second] = [30, 120].map(|cost| admit(&limits, &[&bot], amounts(1, cost), limits.now()).unwrap());
+    let refused = |now| admit(&limits, &[&bot], amounts(1, 1), now).unwrap_err().refused;
+    assert!(refused(limits.now()).is_held);
+    first.settle(amounts(1, 99));
+    assert!(refused(limits.now()).is_held);
+    second.settle(amounts(1, 1));
+    assert!(!refused(limits.now()).is_held);
 }
 
 #[test]
 fn a_soft_mark_warns_once_in_its_time() {
     let mut meter = meter::Meter::new(Rule { soft: 80, ..rule(What::Cost, Period::Day, 100) });
-    meter.enter(79, T, false);
-    assert!(!meter.warns(meter.used(), T));
-    meter.enter(1, T, false);
+    meter.enter(90, T, false);
+    meter.spend(79, T);
+    assert!(!meter.warns(meter.booked(), T));
+    meter.spend(1, T);
     assert!(meter.warns(80, T) && !meter.warns(80, T) && !meter.warns(80, Period::Day.ends(T) - 1));
     assert!(meter.warns(80, Period::Day.ends(T)));
 }

@@ -294,6 +294,13 @@ fn tell(refused: &Refused, now: u64) -> Refusal {
         What::Requests => (ErrorKind::KeyRateLimited, format!("{whose} may make {limit} requests per {}", rule.period)),
         What::Tokens => (ErrorKind::KeyRateLimited, format!("{whose} may use {limit} tokens per {}", rule.period)),
         What::Concurrent => (ErrorKind::KeyRateLimited, format!("{whose} may make {limit} requests at the same time")),
+        What::Cost if refused.is_held => (
+            ErrorKind::KeyRateLimited,
+            format!(
+                "requests under way may use up the budget of {whose} ({}): try again when they have ended",
+                rule.period
+            ),
+        ),
         What::Cost => (ErrorKind::BudgetExceeded, format!("the budget of {whose} is used up ({})", rule.period)),
     };
     let mut headers = Vec::new();

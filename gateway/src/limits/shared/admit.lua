@@ -1,8 +1,9 @@
 -- Lets a request in if every limit has room for it. KEYS: the leases, then one hash for each limit.
 -- ARGV: this lease, how long it lasts; then for each limit what it is, the limit, the amount and until when it counts. Times are
 -- milliseconds. A request that was let in before, and comes for its tokens and money alone, is 0 requests.
--- Answers: the number of the limit that refuses (0: none), when there will be room; then for each limit what is used, and
--- when nothing of it counts any more. Nothing at all, and counts nothing, if the lease has ended: what it had reserved is gone.
+-- Answers: the number of the limit that refuses (0: none), when there will be room; then for each limit what is booked, what is
+-- reserved, and when nothing of it counts any more. Nothing at all, and counts nothing, if the lease has ended: what it had
+-- reserved is gone.
 local lease, never = ARGV[1], 4503599627370496
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
@@ -53,7 +54,7 @@ for i = 2, #KEYS do
         if reserved >= over then at_last = math.min(sure or never, now + 1000) end
         if at_last > room then refused, room = i - 1, at_last end
     end
-    states[i] = {booked + reserved, parts[#parts] and parts[#parts][1] or 0}
+    states[i] = {booked, reserved, parts[#parts] and parts[#parts][1] or 0}
 end
 local answer = {refused, room}
 for i = 2, #KEYS do
@@ -62,15 +63,15 @@ for i = 2, #KEYS do
     if refused == 0 and amount ~= '0' then
         if what == 'requests' then
             redis.call('HINCRBY', KEYS[i], ends, amount)
-            if tonumber(ends) > states[i][2] then states[i][2] = tonumber(ends) end
+            states[i][1] = states[i][1] + tonumber(amount)
+            if tonumber(ends) > states[i][3] then states[i][3] = tonumber(ends) end
         else
             redis.call('HINCRBY', KEYS[i], lease, amount)
+            states[i][2] = states[i][2] + tonumber(amount)
         end
-        states[i][1] = states[i][1] + tonumber(amount)
         -- Past this nothing of it can count any more.
         if tonumber(ends) < never then redis.call('PEXPIREAT', KEYS[i], tonumber(ends) + 86400000) end
     end
-    answer[#answer + 1] = states[i][1]
-    answer[#answer + 1] = states[i][2]
+    for part = 1, 3 do answer[#answer + 1] = states[i][part] end
 end
 return answer

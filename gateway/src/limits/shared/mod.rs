@@ -29,7 +29,7 @@ use tokio::sync::Notify;
 pub(crate) use server::{Connection, Server};
 
 use super::meter::{Claim, Rule};
-use super::subject::{Entry, Kind, Place, Subject};
+use super::subject::{Entry, Kind, MeterUsage, Place, Subject};
 use super::{Limits, Refusal, Refused, Reservation, Standing, What};
 
 /// How long a connection may take, and what is told when nobody waits for it.
@@ -163,17 +163,23 @@ impl Shared {
             return limits.admit_here(places, claim, limits.now());
         }
         let mut standing = Standing::default();
-        for ((subject, rule), used) in asked.iter().zip(answer.get(2..).unwrap_or_default().chunks(2)) {
-            let &[used, last_end] = used else { continue };
-            standing.add(subject.kind, rule, rule.limit, used, (last_end > 0).then_some(last_end), now);
-            if used >= rule.soft && subject.warns(rule, used, now) {
+        let refused_by = answer.first().and_then(|number| usize::try_from(number.checked_sub(1)?).ok());
+        let until = answer.get(1).copied().unwrap_or(now);
+        let mut refused = None;
+        for (place, ((subject, rule), state)) in
+            asked.iter().zip(answer.get(2..).unwrap_or_default().chunks(3)).enumerate()
+        {
+            let &[booked, reserved, last_end] = state else { continue };
+            let usage = MeterUsage { rule: *rule, booked, reserved };
+            standing.add(subject.kind, &usage, rule.limit, (last_end > 0).then_some(last_end), now);
+            if booked >= rule.soft && subject.warns(rule, booked, now) {
                 super::warn(subject, rule);
             }
+            if refused_by == Some(place) {
+                refused = Some(Refused { subject: subject.clone(), rule: *rule, until, is_held: booked < rule.limit });
+            }
         }
-        let refused_by = answer.first().and_then(|number| asked.get(usize::try_from(number.checked_sub(1)?).ok()?));
-        if let Some((subject, rule)) = refused_by {
-            let until = answer.get(1).copied().unwrap_or(now);
-            let refused = Refused { subject: subject.clone(), rule: *rule, until };
+        if let Some(refused) = refused {
             return Err(Box::new(Refusal { refused, standing }));
         }
         // If the store was lost meanwhile, what it just counted is told to it anew, under the next lease.
