@@ -259,6 +259,55 @@ async fn models_are_listed_per_key_in_the_clients_shape() {
     assert_eq!(stub.count(), 0, "/v1/models is answered locally");
 }
 
+/// A picker of a gateway that was only given providers is not empty.
+#[tokio::test]
+async fn what_the_price_map_knows_is_listed_where_no_models_are_named() {
+    let list = async |more: &str, key: &str| {
+        let providers = "[providers.ant]\nkind = \"anthropic\"\napi_key = \"k\"\n[providers.oai]\nkind = \"openai\"\napi_key = \"k\"\n";
+        let gateway = Gateway::start(&format!("{providers}{more}")).await;
+        let request = Request::get("/v1/models").header("authorization", &format!("Bearer {key}"));
+        let list = exchange(gateway.addr, &request).await.json();
+        let names = list["data"].as_array().unwrap().iter().map(|model| model["id"].as_str().unwrap().to_owned());
+        names.collect::<Vec<_>>()
+    };
+    let all = list("", "any").await;
+    for name in ["ant/claude-sonnet-4-5", "oai/gpt-4o", "oai/text-embedding-3-small"] {
+        assert!(all.iter().any(|listed| listed == name), "{name}: {all:?}");
+    }
+    let model = "[models.assistant]\ntargets = [{ provider = \"oai\", model = \"gpt-4o\" }]\n";
+    assert_eq!(list(model, "any").await, ["assistant"]);
+    let key = |models: &str| {
+        format!("{model}[[keys]]\nname = \"k\"\nhash = \"{}\"\nmodels = {models}\n", bodies::key_hash("sk"))
+    };
+    assert_eq!(list(&key("[\"*\"]"), "sk").await, ["assistant"]);
+    let claude = list(&key("[\"ant/claude-*\"]"), "sk").await;
+    assert!(claude.len() > 5 && claude.iter().all(|name| name.starts_with("ant/claude-")), "{claude:?}");
+}
+
+/// Whoever opens a page on this machine lets it speak to the loopback address.
+#[tokio::test]
+async fn without_keys_pages_of_other_sites_are_refused() {
+    let (stub, _) = bench().await;
+    let open = Gateway::start(&bodies::openai_provider("stub", &stub.origin())).await;
+    let ask = async |name: &str, value: &str| {
+        let request = Request::post("/v1/chat/completions", bodies::chat("stub/m"));
+        exchange(open.addr, &request.header(name, value)).await
+    };
+    for (name, value) in [("sec-fetch-site", "cross-site"), ("origin", "https://evil.example")] {
+        let reply = ask(name, value).await;
+        assert_eq!(
+            (reply.status, &reply.json()["error"]["code"]),
+            (403, &"permission_denied".into()),
+            "{}",
+            reply.text()
+        );
+    }
+    assert_eq!(stub.count(), 0);
+    for (name, value) in [("sec-fetch-site", "same-origin"), ("origin", "http://localhost:3000"), ("x-a", "b")] {
+        assert_eq!(ask(name, value).await.status, 200, "{name}");
+    }
+}
+
 /// Keep-alive and HTTP/2 carry different keys on one connection without mixing them up.
 #[tokio::test]
 async fn each_request_has_its_own_key() {

@@ -1,20 +1,16 @@
 //! Who may use the admin API.
 
-use std::net::IpAddr;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
-use http::uri::Authority;
-use http::{HeaderMap, HeaderName, Response, StatusCode, header};
+use http::{HeaderMap, Response, StatusCode, header};
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
 use super::problem;
 use crate::config::Right;
-use crate::keys::{Maker, presented_key};
+use crate::keys::{Maker, is_from_page, presented_key};
 use crate::snapshot::Snapshot;
-
-static SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 
 /// What is asked of a request. By default nothing.
 #[derive(Clone, Debug, Default)]
@@ -59,20 +55,6 @@ impl Access {
             None => Err(unauthorised("the API key is not valid")),
         }
     }
-}
-
-/// Whether a page in a browser may have sent it: one says so itself, and one whose host's name was made to lead here has that name
-/// for a host.
-fn is_from_page(headers: &HeaderMap) -> bool {
-    let elsewhere = headers.get(header::HOST).is_some_and(|host| !is_this_machine(host.to_str().unwrap_or_default()));
-    headers.contains_key(header::ORIGIN) || headers.contains_key(&SEC_FETCH_SITE) || elsewhere
-}
-
-fn is_this_machine(host: &str) -> bool {
-    let Ok(host) = host.parse::<Authority>() else { return false };
-    let name = host.host();
-    let address = name.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>();
-    name.eq_ignore_ascii_case("localhost") || address.is_ok_and(|address| address.is_loopback())
 }
 
 /// The 401 that says `message`.

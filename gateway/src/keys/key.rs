@@ -35,6 +35,8 @@ pub enum Refused {
     Unverifiable,
     /// Too many came from its address without a right key.
     Many,
+    /// There are no keys, and a page of somebody else's site sent it.
+    Page,
 }
 
 impl Refused {
@@ -47,6 +49,9 @@ impl Refused {
             Self::Disabled => "the API key is disabled",
             Self::Many => "too many requests without a valid API key came from this address",
             Self::Unverifiable => "tokens cannot be verified at the moment",
+            Self::Page => {
+                "without `[[keys]]` this gateway is for programs on this machine: it answers no page of another site in a browser"
+            }
         }
     }
 }
@@ -166,9 +171,17 @@ impl Key {
 
     /// The patterns of its allow-list that are plain names.
     pub fn plain_names(&self) -> impl Iterator<Item = &str> {
+        self.patterns().filter(|pattern| !pattern.contains('*') && self.may_use(pattern))
+    }
+
+    /// Whether its allow-list speaks of a provider's models together, as `openai/*` does.
+    pub fn names_providers(&self) -> bool {
+        self.patterns().any(|pattern| pattern.contains('*') && pattern.contains('/'))
+    }
+
+    fn patterns(&self) -> impl Iterator<Item = &str> {
         let own = self.config.models.as_ref();
         let patterns = own.or_else(|| self.within.as_ref().and_then(|within| within.config.models.as_ref()));
-        let plain = patterns.into_iter().flatten().map(ModelPattern::as_str).filter(|pattern| !pattern.contains('*'));
-        plain.filter(|name| self.may_use(name))
+        patterns.into_iter().flatten().map(ModelPattern::as_str)
     }
 }

@@ -8,10 +8,10 @@ use http::HeaderMap;
 
 use super::by_hash::ByHash;
 use super::secret::digest;
-use super::{Key, KeySets, LiveKeys, Many, Refused, Tokens, presented_key, seconds};
+use super::{Key, KeySets, LiveKeys, Many, Refused, Tokens, page, presented_key, seconds};
 use crate::config::{IssuerConfig, KeyConfig};
 
-/// All keys. Without any, every client is let in: the configuration allows that on loopback only.
+/// All keys. Without any, every client is let in but a page of another site: the configuration allows that on loopback only.
 #[derive(Debug, Default)]
 pub struct KeyRing {
     configured: ByHash,
@@ -64,7 +64,8 @@ impl KeyRing {
     /// that was not verified before: whether it is not to be looked at.
     pub async fn admit(&self, headers: &HeaderMap, query: Option<&str>, now: SystemTime, many: Many<'_>) -> Admission {
         if self.configured.is_empty() && self.live.is_none() && self.tokens.is_none() {
-            return Admission::Open;
+            let foreign = page::is_from_other_site(headers);
+            return if foreign { Admission::Refused(Refused::Page) } else { Admission::Open };
         }
         let Some(presented) = presented_key(headers, query) else { return Admission::Refused(Refused::Missing) };
         let found = match &self.tokens {

@@ -43,12 +43,17 @@ fn asked_by_codex(session: &Session) -> bool {
     codex_models::asks(&header.headers, header.uri.query())
 }
 
-/// Names that can be listed: those under `[models]`, the mock's, and those that the key's allow-list spells out.
+/// Names that can be listed: those under `[models]`, the mock's, and those that the key's allow-list spells out. Where there are none
+/// under `[models]`, or the key is for a provider's models together, also those that the price map knows of the providers.
 fn usable(exchange: &Exchange) -> BTreeSet<String> {
     let snapshot = &exchange.snapshot;
     let mut names: BTreeSet<String> = snapshot.model_names().into_iter().map(str::to_owned).collect();
-    for provider in snapshot.providers().into_iter().filter(|provider| provider.preset.kind == "mock") {
-        names.extend(MOCK_MODELS.iter().map(|model| format!("{}/{model}", provider.name)));
+    let all = names.is_empty() || exchange.key.as_ref().is_some_and(|key| key.names_providers());
+    for provider in snapshot.providers() {
+        let kind = provider.preset.kind;
+        let mock = MOCK_MODELS.into_iter().filter(|_| kind == "mock");
+        let known = all.then(|| snapshot.prices.map.models_of(kind)).unwrap_or_default();
+        names.extend(mock.chain(known).map(|model| format!("{}/{model}", provider.name)));
     }
     let Some(key) = &exchange.key else { return names };
     names.retain(|name| key.may_use(name));

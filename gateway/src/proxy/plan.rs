@@ -95,6 +95,7 @@ pub async fn admit(header: &RequestHeader, address: Option<IpAddr>, exchange: &m
             Ok(())
         }
         Admission::Refused(why @ Refused::Unverifiable) => Err(Refusal::busy(why.message())),
+        Admission::Refused(why @ Refused::Page) => Err(ApiError::new(ErrorKind::Forbidden, why.message()).into()),
         Admission::Refused(why) => match strangers {
             Some((strangers, address)) if strangers.count(address) => {
                 let error = ApiError::new(ErrorKind::KeyRateLimited, Refused::Many.message());

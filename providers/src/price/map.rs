@@ -142,6 +142,23 @@ impl PriceMap {
         self.found(&rows).next().map(|(name, _)| name)
     }
 
+    /// The names, as its upstream has them, of the models of a provider of that kind which take text: those whose context
+    /// window is known. Without fine-tuned ones, and a region's or a commitment's prices of another one (`bedrock/us-east-1/…`).
+    #[must_use]
+    pub fn models_of(&self, kind: &str) -> Vec<&str> {
+        let Some(vendor) = names::vendor(kind) else { return Vec::new() };
+        let prefix = format!("{vendor}/");
+        let is_model = |name: &str| !name.starts_with("ft:") && !(name.contains('/') && kind == "bedrock");
+        let mut models = Vec::new();
+        for sheet in &self.sheets {
+            let of_vendor = sheet.rows_from(&prefix).map_while(|(name, row)| Some((name.strip_prefix(&*prefix)?, row)));
+            models.extend(
+                of_vendor.filter(|(name, row)| is_model(name) && row.contains("window=")).map(|(name, _)| name),
+            );
+        }
+        models
+    }
+
     /// The names of all rows, sheet by sheet from the top.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.sheets.iter().flat_map(|sheet| sheet.body().lines().map(|row| split(row).0))
@@ -299,7 +316,7 @@ impl Sheet {
     }
 
     /// The rows whose names are not less than `name`.
-    fn rows_from(&self, name: &str) -> impl Iterator<Item = (&str, &str)> {
+    fn rows_from(&self, name: &str) -> impl Iterator<Item = (&str, &str)> + use<'_> {
         let body = self.body();
         let bytes = body.as_bytes();
         // Both always stand at the beginning of a row, or at the end.
