@@ -125,6 +125,29 @@ async fn nothing_is_held_after_the_first_output() {
     }
 }
 
+/// A model that thinks in silence keeps its client's connection alive, also where another target could answer.
+#[tokio::test]
+async fn a_stream_without_output_is_withheld_for_a_time_only() {
+    let pings = (0..1_000).flat_map(|_| [Step::Pause(Duration::from_millis(20)), Step::Send(": ping\n\n".into())]);
+    let answer = pings.fold(Answer::sse([bodies::chat_role()]), Answer::step);
+    let stub = Stub::always(answer).await;
+    let spare = Stub::always(Answer::json(200, "{}")).await;
+    let config = format!(
+        "{}{}[models.m]\ntargets = [{{ provider = \"stub\", model = \"x\" }}, \
+         {{ provider = \"spare\", model = \"x\", priority = 1 }}]\nretry = {{ hold = \"100ms\" }}",
+        direct(&stub),
+        bodies::openai_provider("spare", &spare.origin())
+    );
+    let gateway = Gateway::start(&config).await;
+    let mut client = H1::connect(gateway.addr).await;
+    client.send(&Request::post("/v1/chat/completions", bodies::chat_stream("m"))).await;
+    let mut response = client.respond().await;
+    assert_eq!(response.status, 200);
+    let Piece::Data(data) = response.piece().await else { panic!("it ended") };
+    assert!(data.starts_with(bodies::chat_role().as_bytes()), "{data:?}");
+    assert_eq!(spare.count(), 0);
+}
+
 /// With a single target even the header and the preamble pass at once.
 #[tokio::test]
 async fn with_one_target_the_header_passes_at_once() {

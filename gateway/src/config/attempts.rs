@@ -37,6 +37,9 @@ pub struct Retry {
     pub same_target: Option<bool>,
     /// The longest wait that a provider's `retry-after` may ask for when no other target is left. Default: `"10s"`.
     pub max_wait: Option<At<DurationText>>,
+    /// How long the beginning of a stream, before its first output, is kept from the client so that another target can still answer in
+    /// its place. Default: `"10s"`.
+    pub hold: Option<At<DurationText>>,
 }
 
 /// A failure that leads to another attempt.
@@ -126,12 +129,14 @@ pub struct RetryConfig {
     pub same_target: bool,
     /// The longest wait for a provider that said when to come back.
     pub max_wait: Duration,
+    /// How long a stream without output is withheld while another target could answer.
+    pub hold: Duration,
 }
 
 impl Default for RetryConfig {
     fn default() -> Self {
         let on = RetryOn::ALL.into_iter().filter(|on| *on != RetryOn::ContentFilter).collect();
-        Self { attempts: 3, on, same_target: true, max_wait: Duration::from_secs(10) }
+        Self { attempts: 3, on, same_target: true, max_wait: Duration::from_secs(10), hold: Duration::from_secs(10) }
     }
 }
 
@@ -170,6 +175,7 @@ impl Retry {
         let mut resolved = RetryConfig {
             same_target: self.same_target.unwrap_or(default.same_target),
             max_wait: cx.duration(self.max_wait.as_ref()).unwrap_or(default.max_wait),
+            hold: cx.duration(self.hold.as_ref()).unwrap_or(default.hold),
             ..default
         };
         if let Some(attempts) = self.attempts {

@@ -62,6 +62,19 @@ pub const MOST_HELD: usize = 1 << 20;
 /// The same where `on_cut = "buffer"` asks for the whole.
 const MOST_BUFFERED: usize = 16 << 20;
 
+/// What is withheld of an answer.
+#[derive(Clone, Copy, Debug)]
+pub struct Held {
+    bytes: usize,
+    since: Instant,
+}
+
+impl Default for Held {
+    fn default() -> Self {
+        Self { bytes: 0, since: Instant::now() }
+    }
+}
+
 /// The answer's header has come: go on to the next attempt, or let it through.
 pub fn on_header(upstream: &mut ResponseHeader, exchange: &mut Exchange) -> Result<()> {
     if upstream.status.is_informational() && upstream.status != StatusCode::SWITCHING_PROTOCOLS {
@@ -234,7 +247,7 @@ pub fn on_body(body: &mut Option<Bytes>, end: bool, exchange: &mut Exchange) -> 
         }
     }
     exchange.saw_progress();
-    exchange.held += out.len();
+    exchange.held.bytes += out.len();
     *body = (!out.is_empty()).then_some(out);
     // What other attempts have cost that it goes on from is not known yet.
     if exchange.wants_cost
@@ -255,8 +268,10 @@ pub fn on_body(body: &mut Option<Bytes>, end: bool, exchange: &mut Exchange) -> 
             return Err(attempt_failed(exchange, outcome, error));
         }
         let buffers = exchange.buffers();
-        let shows = exchange.form == AnswerForm::Stream && exchange.first_output.is_some() && !buffers;
-        if end || shows || exchange.held > if buffers { MOST_BUFFERED } else { MOST_HELD } {
+        let shows = exchange.form == AnswerForm::Stream
+            && !buffers
+            && (exchange.first_output.is_some() || exchange.held_long());
+        if end || shows || exchange.held.bytes > if buffers { MOST_BUFFERED } else { MOST_HELD } {
             if end {
                 exchange.amend(body.as_ref().map_or(0, Bytes::len));
             }
@@ -399,7 +414,7 @@ impl Exchange {
         };
         self.form = if stream { AnswerForm::Stream } else { AnswerForm::Json };
         self.begin_traced_answer();
-        self.held = 0;
+        self.held = Held::default();
         self.observer = Some(observer);
         let waits = !stream || self.plan.has_next() || self.buffers();
         if let Some(replay) = &self.replay {
@@ -452,7 +467,7 @@ impl Exchange {
         self.observer = Some(Observer::new(self.dialect(), operation, form, hide_usage));
         self.form = form;
         self.begin_traced_answer();
-        self.held = 0;
+        self.held = Held::default();
     }
 
     fn begin_traced_answer(&mut self) {
@@ -480,6 +495,11 @@ impl Exchange {
     /// Whether the client gets nothing of an answer before it is whole.
     fn buffers(&self) -> bool {
         self.request.as_ref().is_some_and(|request| request.model.on_cut == OnCut::Buffer)
+    }
+
+    /// Whether a stream has been withheld for so long that the client needs to hear of it more than it needs another target.
+    fn held_long(&self) -> bool {
+        self.request.as_ref().is_some_and(|request| self.held.since.elapsed() >= request.model.retry.hold)
     }
 
     /// Whether the client has got a stream to its proper end.

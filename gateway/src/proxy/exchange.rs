@@ -13,6 +13,7 @@ use http::{HeaderName, HeaderValue};
 use pingora_error::{ErrorType, OrErr, Result};
 use pingora_http::ResponseHeader;
 
+use super::answer::Held;
 use super::attempt::Attempt;
 use super::body::Reservation;
 use super::cached::Cached;
@@ -99,8 +100,8 @@ pub struct Exchange {
     pub gunzip: Option<Box<Gunzip>>,
     /// How that answer is framed.
     pub form: AnswerForm,
-    /// Bytes of it withheld so far.
-    pub held: usize,
+    /// What of it is withheld so far.
+    pub held: Held,
     /// What it is in the ledger with, once it is.
     pub booked: Option<Box<Bill>>,
     /// Whether what the upstream says goes to the client and can no longer be taken back.
@@ -226,7 +227,7 @@ impl Exchange {
             observer: None,
             gunzip: None,
             form: AnswerForm::Opaque,
-            held: 0,
+            held: Held::default(),
             booked: None,
             committed: false,
             status: 0,
