@@ -4,8 +4,8 @@
 //! it there at its own pace ([`Reader`]). Nothing is visible before the header is: an attempt that may yet be taken back writes
 //! nothing. As long as anybody follows, the call goes on ([`Fill::deserted`]).
 //!
-//! A fill that grows too large forgets its beginning as its readers pass it. From then on nobody can join it, it is not kept, and
-//! who falls back too far is left behind.
+//! A fill that grows too large forgets its beginning as its readers pass it. From then on nobody can join it, it is not kept, it
+//! grows no faster than its fastest reader reads, and who falls back too far behind that one is left behind.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -26,7 +26,7 @@ const SMALLEST_PIECE: usize = 1 << 10;
 const LARGEST_PIECE: usize = 32 << 10;
 /// Most bytes that a reader is given at once.
 const BATCH: usize = 256 << 10;
-/// How far behind a reader may be in a fill that forgets.
+/// How far a reader may be behind the fastest one, in a fill that forgets.
 const MOST_LAG: usize = 4 << 20;
 /// What a fill takes beside its body.
 const OVERHEAD: usize = 1 << 10;
@@ -316,21 +316,27 @@ impl State {
         self.piece.split().freeze()
     }
 
-    /// How far behind the fastest reader is, in bytes; `None`: nobody reads.
+    /// Chunks that the fastest reader has read; `None`: nobody reads.
+    fn fastest(&self) -> Option<usize> {
+        self.readers.iter().flatten().map(|place| place.at).filter(|at| *at != LEFT_BEHIND).max()
+    }
+
+    /// How far behind the end the fastest reader is, in bytes; `None`: nobody reads.
     fn least_lag(&self) -> Option<usize> {
-        let fastest = self.readers.iter().flatten().map(|place| place.at).filter(|at| *at != LEFT_BEHIND).max()?;
+        let fastest = self.fastest()?;
         Some(self.chunks.iter().skip(fastest.saturating_sub(self.forgotten)).map(Bytes::len).sum())
     }
 
-    /// Forgets what all have read, and leaves behind who holds too much.
+    /// Forgets what all have read, and leaves behind who holds up too much of what the fastest has read.
     fn forget(&mut self) {
-        let mut lag: usize = self.chunks.iter().map(Bytes::len).sum();
-        let mut first = self.forgotten;
-        while lag > MOST_LAG
-            && let Some(chunk) = self.chunks.get(first - self.forgotten)
-        {
-            lag -= chunk.len();
-            first += 1;
+        let fastest = self.fastest().unwrap_or(self.forgotten);
+        let (mut first, mut lag) = (fastest, 0);
+        for chunk in self.chunks.iter().take(fastest.saturating_sub(self.forgotten)).rev() {
+            lag += chunk.len();
+            if lag > MOST_LAG {
+                break;
+            }
+            first -= 1;
         }
         for place in self.readers.iter_mut().flatten().filter(|place| place.at < first) {
             // It keeps its seat, from which nothing can be seen any more.

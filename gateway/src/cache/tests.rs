@@ -220,6 +220,37 @@ fn a_large_answer_is_forgotten_behind_its_readers() {
 /// What one fill that forgets may hold beside `max_size`, with the last chunk.
 const MOST_LAG_IN_TESTS: usize = (4 << 20) + 200_000;
 
+/// Nobody is faster: what is not to be remembered as a whole is there for them all the same.
+#[test]
+fn who_reads_slowly_and_holds_up_nobody_is_not_left_behind() {
+    let memory = memory(64 << 20);
+    let writer = lead(&memory, 1);
+    writer.begin(header());
+    let (mut first, second) = (writer.fill().join_first(), writer.fill().join().unwrap());
+    let has_room = || writer.fill().has_room().now_or_never().is_some();
+    let mut pushed = 0;
+    while has_room() {
+        writer.push(&[b'x'; 100_000]);
+        pushed += 100_000;
+    }
+    assert!(pushed > 16 << 20 && writer.fill().join().is_none(), "{pushed}");
+    drop(second);
+    let mut got = 0;
+    while got < 40_000_000 {
+        let mut chunks = Vec::new();
+        assert_eq!(first.next(&mut chunks).now_or_never(), Some(Next::More));
+        got += chunks.iter().map(Bytes::len).sum::<usize>();
+        while has_room() {
+            writer.push(&[b'x'; 100_000]);
+            pushed += 100_000;
+        }
+        assert!(memory.size() < 18 << 20, "{}", memory.size());
+    }
+    writer.finish();
+    let (rest, end) = read(&mut first);
+    assert_eq!((got + rest.len(), end), (pushed, Some(Next::End)));
+}
+
 #[test]
 fn who_writes_waits_for_the_fastest_reader_only() {
     let memory = memory(1 << 20);
