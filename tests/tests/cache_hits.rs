@@ -133,7 +133,7 @@ async fn a_kept_answer_serves_both_forms() {
 async fn a_converted_answer_is_the_same_answer() {
     let stub = counting().await;
     let gateway = start(&stub, &model(KEEPS)).await;
-    exchange(gateway.addr, &chat(&json!({"stream": true}))).await;
+    exchange(gateway.addr, &chat(&json!({"stream": true, "stream_options": {"include_usage": true}}))).await;
     let whole = exchange(gateway.addr, &chat(&json!({}))).await;
     let (body, content_type) = (whole.json(), whole.header("content-type"));
     assert_eq!((cache(&whole), content_type), ("hit", "application/json"));
@@ -143,6 +143,24 @@ async fn a_converted_answer_is_the_same_answer() {
     );
     assert_eq!(body["choices"][0]["message"]["content"], "answer 0");
     assert_eq!(stub.count(), 1);
+}
+
+/// A stream that hid its usage is none for who wants to know it; what was asked instead is for all.
+#[tokio::test]
+async fn a_converted_answer_has_its_usage() {
+    let stub = counting().await;
+    let gateway = start(&stub, &model(KEEPS)).await;
+    let hides = chat(&json!({"stream": true}));
+    let shows = chat(&json!({"stream": true, "stream_options": {"include_usage": true}}));
+    let whole = chat(&json!({}));
+    for (request, status, usage) in
+        [(&hides, "miss", false), (&whole, "miss", true), (&shows, "hit", true), (&hides, "hit", false), (&whole, "hit", true)]
+    {
+        let reply = exchange(gateway.addr, request).await;
+        let text = reply.text();
+        assert_eq!((cache(&reply), text.contains("\"total_tokens\":12")), (status, usage), "{text}");
+    }
+    assert_eq!(stub.count(), 2);
 }
 
 #[tokio::test]

@@ -117,11 +117,12 @@ impl Memory {
         }
     }
 
-    /// The answer of another form than `form`, not older than `max_age`.
-    pub fn find_other(&self, fingerprint: &Fingerprint, form: Form, max_age: Duration) -> Option<Arc<Kept>> {
+    /// The answers of other forms than `form`, not older than `max_age`.
+    pub fn find_others(&self, fingerprint: &Fingerprint, form: Form, max_age: Duration) -> Vec<Arc<Kept>> {
         let (mut index, now) = (self.lock(), self.time.now());
-        let forms: Vec<Form> = index.slots.get(fingerprint)?.iter().map(|slot| slot.form).collect();
-        forms.into_iter().filter(|other| *other != form).find_map(|other| index.fresh(fingerprint, other, now, max_age))
+        let Some(slots) = index.slots.get(fingerprint) else { return Vec::new() };
+        let forms: Vec<Form> = slots.iter().map(|slot| slot.form).filter(|other| *other != form).collect();
+        forms.into_iter().filter_map(|other| index.fresh(fingerprint, other, now, max_age)).collect()
     }
 
     /// Whether there is an answer of any form that is not past its time, or one under way.

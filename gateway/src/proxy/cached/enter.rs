@@ -92,8 +92,9 @@ pub(super) fn at_hand(gateway: &Gateway, exchange: &Exchange, terms: &Terms, for
     if let Found::Entry(kept) = memory.find(&terms.fingerprint, form, terms.max_age, false) {
         return Some(kept);
     }
-    let other = memory.find_other(&terms.fingerprint, form, terms.max_age)?;
-    convert::convert(&other, form, exchange).map(|entry| memory.insert(Arc::new(entry)))
+    let others = memory.find_others(&terms.fingerprint, form, terms.max_age);
+    let entry = others.iter().find_map(|other| convert::convert(other, form, exchange))?;
+    Some(memory.insert(Arc::new(entry)))
 }
 
 /// From here on what is written to the client is written for all.
