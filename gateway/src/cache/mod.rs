@@ -23,10 +23,10 @@ mod tier_metrics;
 mod weight;
 
 use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 
 use crate::clock::Time;
-use memory::Kept;
+use memory::{Kept, Writer};
 
 pub use entry::{Entry, Form, Meta, common_headers};
 pub use memory::Memory;
@@ -50,6 +50,8 @@ pub struct Cache {
     below: OnceLock<open::Below>,
     /// Counts purges: what was looked up while one ran may be what it removes.
     purges: AtomicU64,
+    /// How many run. An answer ends with all of them before it, or behind it.
+    purging: RwLock<usize>,
 }
 
 impl Cache {
@@ -63,6 +65,7 @@ impl Cache {
             tiers: OnceLock::new(),
             below: OnceLock::new(),
             purges: AtomicU64::new(0),
+            purging: RwLock::default(),
         }
     }
 
@@ -98,9 +101,15 @@ impl Cache {
         None
     }
 
-    /// Gives an entry that memory has got to what is below.
-    pub fn spread(&self, entry: &Arc<Entry>) {
-        self.tiers().iter().for_each(|tier| tier.put(entry));
+    /// The answer of a call is over, and whole: what it was to be kept as is to be found from now on, here and below. Not below
+    /// while a purge runs, which may be through there.
+    pub fn finish(&self, writer: Writer) {
+        let purging = self.purging.read().unwrap_or_else(PoisonError::into_inner);
+        if let Some(entry) = writer.finish()
+            && *purging == 0
+        {
+            self.tiers().iter().for_each(|tier| tier.put(&entry));
+        }
     }
 
     /// A question has an answer: it is remembered here, and those are told that have answers in common with this instance.
@@ -128,8 +137,10 @@ impl Cache {
     async fn purge_in(&self, what: &Purge, takes_part: impl Fn(&dyn Tier) -> bool + Send) -> Result<u64, TierError> {
         let mut most = 0;
         let mut failed = None;
+        let _purging = Purging::begin(&self.purging);
         self.purges.fetch_add(1, SeqCst);
-        // From below, so that nothing comes up again.
+        // What is under way goes no further, and what is below then goes from there on up, so that nothing comes up again.
+        let mut here = self.memory.purge(what);
         for tier in self.tiers().iter().rev().filter(|tier| takes_part(&***tier)) {
             match tier.purge(what).await {
                 Ok(removed) => most = most.max(removed),
@@ -137,9 +148,25 @@ impl Cache {
             }
         }
         self.purges.fetch_add(1, SeqCst);
-        most = most.max(self.memory.purge(what));
+        here += self.memory.purge(what);
         self.semantic.purge(what).await;
-        failed.map_or(Ok(most), Err)
+        failed.map_or(Ok(most.max(here)), Err)
+    }
+}
+
+/// A purge that runs, until it is dropped.
+struct Purging<'a>(&'a RwLock<usize>);
+
+impl<'a> Purging<'a> {
+    fn begin(running: &'a RwLock<usize>) -> Self {
+        *running.write().unwrap_or_else(PoisonError::into_inner) += 1;
+        Self(running)
+    }
+}
+
+impl Drop for Purging<'_> {
+    fn drop(&mut self) {
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) -= 1;
     }
 }
 

@@ -1,11 +1,13 @@
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
 
 use ai_gateway_providers::Operation;
+use async_trait::async_trait;
 use bytes::Bytes;
 use futures::FutureExt;
 use pingora_http::ResponseHeader;
 use proptest::prelude::*;
+use tokio::sync::Notify;
 
 use super::fill::{Next, Reader, Spent};
 use super::memory::{Found, Memory, Writer};
@@ -280,6 +282,75 @@ fn a_purge_takes_what_it_names_and_keeps_nothing_that_is_under_way() {
     assert!(has(&memory, 0) && !has(&memory, 1) && !has(&memory, 9));
     assert_eq!(memory.purge(&Purge::Tag("red".into())), 2);
     assert_eq!((memory.len(), memory.size()), (0, 0));
+}
+
+/// Keeps what it is given, and does not end a purge before it is told to.
+#[derive(Default)]
+struct Slow {
+    kept: Mutex<Vec<Arc<Entry>>>,
+    goes_on: Notify,
+}
+
+impl Slow {
+    fn count(&self) -> usize {
+        self.kept.lock().unwrap().len()
+    }
+}
+
+#[async_trait]
+impl Tier for Slow {
+    fn name(&self) -> &'static str {
+        "slow"
+    }
+
+    async fn get(&self, fingerprint: &Fingerprint, _: Form) -> Option<Arc<Entry>> {
+        self.kept.lock().unwrap().iter().find(|entry| entry.meta.fingerprint == *fingerprint).cloned()
+    }
+
+    fn put(&self, entry: &Arc<Entry>) {
+        self.kept.lock().unwrap().push(entry.clone());
+    }
+
+    async fn purge(&self, what: &Purge) -> Result<u64, TierError> {
+        self.kept.lock().unwrap().retain(|entry| !what.takes(entry));
+        self.goes_on.notified().await;
+        Ok(0)
+    }
+}
+
+#[tokio::test]
+async fn what_ends_while_a_purge_runs_does_not_survive_it() {
+    let (cache, slow) = (Cache::new(1 << 20, CacheMetrics::default(), Time::default()), Arc::new(Slow::default()));
+    cache.stack(vec![slow.clone()]);
+    let begin = |number, share| {
+        let writer = cache.memory.begin(fingerprint(number), Form::Whole, share).unwrap();
+        writer.begin(header());
+        writer.fill().keep(meta(number));
+        writer
+    };
+    cache.finish(begin(1, true));
+    assert_eq!((has(&cache.memory, 1), slow.count()), (true, 1));
+
+    let before = [begin(2, true), begin(3, false)];
+    let red = Purge::Tag("red".into());
+    let mut purge = Box::pin(cache.purge(&red));
+    assert!(purge.as_mut().now_or_never().is_none());
+    assert!(!has(&cache.memory, 1));
+    before.into_iter().for_each(|writer| cache.finish(writer));
+    assert!(!has(&cache.memory, 2) && !has(&cache.memory, 3));
+    cache.finish(begin(4, true));
+    let during = begin(5, false);
+    slow.goes_on.notify_one();
+    purge.await.unwrap();
+    cache.finish(during);
+    assert_eq!((cache.memory.len(), slow.count()), (0, 0));
+
+    // Also behind one that nobody waited for.
+    let purge = Box::pin(cache.purge(&Purge::All)).now_or_never();
+    assert!(purge.is_none());
+    cache.finish(begin(6, true));
+    assert_eq!((has(&cache.memory, 6), slow.count()), (true, 1));
+    assert_eq!(cache.memory.size(), entry(6, 0).weight() + "content-type".len() + "text/plain".len() + 64);
 }
 
 #[test]
