@@ -7,8 +7,10 @@ use ai_gateway_providers::Dialect;
 use ai_gateway_tests::client::{Framing, H1, Reply, Request, exchange};
 use ai_gateway_tests::speak::{Heard, ask, hear};
 use ai_gateway_tests::{Answer, Gate, Gateway, Mock, Step, Stub, StubFraming, bodies, guard, run_to_end};
+use bytes::Bytes;
 use futures::future::join_all;
 use serde_json::{Value, json};
+use tokio::net::TcpSocket;
 
 const PATH: &str = "/v1/chat/completions";
 const KEEPS: &str = "cache = { ttl = \"10m\" }";
@@ -365,6 +367,53 @@ async fn a_call_is_paid_once() {
         let expected = if pays == "first" { [0, 0, 0, whole] } else { [0, 5_666_666, 5_666_667, 5_666_667] };
         assert_eq!(all, expected, "{report}");
     }
+}
+
+/// Who follows a call that is divided pays its part, also if it has not read the answer to its end.
+#[tokio::test]
+async fn who_leaves_behind_the_end_has_paid() {
+    let dir = tempfile::tempdir().unwrap();
+    let ledger = dir.path().join("ledger.db");
+    let gate = Gate::new();
+    let of_stub = gate.clone();
+    let delta = Bytes::from(bodies::chat_delta(&"x".repeat(64 << 10)));
+    let stub = Stub::start(move |_| {
+        let mut answer = Answer::sse([bodies::chat_role()]).step(Step::Wait(of_stub.clone()));
+        answer.steps.extend((0..150).map(|_| Step::Send(delta.clone())));
+        let end = [bodies::chat_finish(), bodies::chat_usage(), bodies::DONE.to_owned()];
+        answer.steps.extend(end.map(|event| Step::Send(event.into())));
+        answer
+    })
+    .await;
+    let rest = format!(
+        "{}[prices.models]\n\"stub/u\" = {{ input = \"1\", output = \"2\" }}\n[ledger]\npath = \"{}\"\n",
+        model("cache = { ttl = \"10m\", pays = \"split\" }"),
+        ledger.display()
+    );
+    let mut gateway = start(&stub, &rest).await;
+    let request = chat(&json!({"stream": true}));
+    let mut first = H1::connect(gateway.addr).await;
+    first.send(&request).await;
+    stub.next().await;
+    // It takes little before it reads, which it never does.
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.set_recv_buffer_size(4096).unwrap();
+    let mut follower = H1::over(socket.connect(gateway.addr).await.unwrap());
+    follower.send(&request).await;
+    gateway.followed(1).await;
+    gate.open();
+    assert!(first.reply().await.unwrap().complete);
+    drop(follower);
+    gateway.at_rest().await;
+    gateway.terminate();
+    gateway.ended().await;
+    let report = run_to_end(&["usage", "--ledger", ledger.to_str().unwrap(), "--json", "--by", "kind"], "", &[]);
+    let report: Value = serde_json::from_str(&report.stdout).unwrap_or_else(|error| panic!("{error}: {report:?}"));
+    let cost = |kind: &str| {
+        let row = report["rows"].as_array().unwrap().iter().find(|row| row["kind"] == kind);
+        row.map_or(0, |row| pico(&row["cost_usd"]))
+    };
+    assert_eq!((cost("request"), cost("shared")), (8_500_000, 8_500_000), "{report}");
 }
 
 /// Dollars as the report writes them, in pico-dollars.

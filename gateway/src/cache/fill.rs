@@ -76,6 +76,15 @@ pub struct Spent {
     pub cost: Option<u64>,
 }
 
+/// What following a call comes to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Bill {
+    /// What is paid of the call, in pico-dollars; `None`: nothing was divided.
+    pub share: Option<u64>,
+    /// What was not spent.
+    pub saved: Spent,
+}
+
 /// Where a reader is.
 #[derive(Clone, Copy, Debug, Default)]
 struct Place {
@@ -153,7 +162,7 @@ impl Fill {
             Some(reader) => *reader = Some(place),
             None => state.readers.push(Some(place)),
         }
-        Reader { fill: self.clone(), seat, news: self.news.subscribe() }
+        Reader { fill: self.clone(), seat, left: false, news: self.news.subscribe() }
     }
 
     /// Resolves when nobody follows any more; nobody can join then.
@@ -316,6 +325,11 @@ impl State {
         self.piece.split().freeze()
     }
 
+    fn bill(&self, Place { share, .. }: Place) -> Bill {
+        let Spent { tokens, cost } = self.spent.unwrap_or_default();
+        Bill { share, saved: Spent { tokens, cost: cost.map(|cost| cost.saturating_sub(share.unwrap_or(0))) } }
+    }
+
     /// Chunks that the fastest reader has read; `None`: nobody reads.
     fn fastest(&self) -> Option<usize> {
         self.readers.iter().flatten().map(|place| place.at).filter(|at| *at != LEFT_BEHIND).max()
@@ -400,6 +414,8 @@ pub enum Next {
 pub struct Reader {
     fill: Arc<Fill>,
     seat: usize,
+    /// Whether it has given its seat back.
+    left: bool,
     news: watch::Receiver<()>,
 }
 
@@ -443,31 +459,38 @@ impl Reader {
         }
     }
 
-    /// What was not spent because it followed, once that is known.
-    pub fn saved(&self) -> Option<Spent> {
+    /// What it pays and saves, as far as that is known.
+    pub fn bill(&self) -> Bill {
         let state = self.fill.lock();
-        let share = state.readers.get(self.seat).copied().flatten()?.share.unwrap_or(0);
-        let Spent { tokens, cost } = state.spent?;
-        Some(Spent { tokens, cost: cost.map(|cost| cost.saturating_sub(share)) })
+        state.readers.get(self.seat).copied().flatten().map(|place| state.bill(place)).unwrap_or_default()
     }
 
-    /// What it pays of the call, in pico-dollars, once that is known.
-    pub fn share(&self) -> Option<u64> {
-        self.fill.lock().readers.get(self.seat).copied().flatten()?.share
+    /// It follows no more, and the bill is what it is then: nothing comes to it afterwards.
+    pub fn leave(mut self) -> Bill {
+        self.stand_up().unwrap_or_default()
     }
-}
 
-impl Drop for Reader {
-    fn drop(&mut self) {
+    fn stand_up(&mut self) -> Option<Bill> {
+        if std::mem::replace(&mut self.left, true) {
+            return None;
+        }
         let mut state = self.fill.lock();
-        let place = state.readers.get_mut(self.seat).and_then(Option::take);
-        if place.is_some_and(|place| !place.first) {
+        let place = state.readers.get_mut(self.seat)?.take()?;
+        if !place.first {
             self.fill.following.dec();
         }
         if state.forgets {
             state.forget();
         }
+        let bill = state.bill(place);
         drop(state);
         self.fill.moved.notify_waiters();
+        Some(bill)
+    }
+}
+
+impl Drop for Reader {
+    fn drop(&mut self) {
+        self.stand_up();
     }
 }

@@ -418,8 +418,13 @@ proptest! {
         readers.drain(..left.min(followers));
         let own = writer.fill().settle(Spent { tokens: 1, cost: Some(cost) }, true).unwrap();
         let late = writer.fill().join().unwrap();
-        prop_assert_eq!(late.share(), None);
-        let shares: Vec<u64> = readers.iter().map(|reader| reader.share().unwrap()).collect();
+        prop_assert_eq!(late.bill().share, None);
+        // Also of those that leave before they have everything.
+        let told: Vec<_> = readers.iter().map(Reader::bill).collect();
+        let bills: Vec<_> = readers.into_iter().map(Reader::leave).collect();
+        prop_assert_eq!(&told, &bills);
+        let shares: Vec<u64> = bills.iter().map(|bill| bill.share.unwrap()).collect();
+        prop_assert!(bills.iter().all(|bill| bill.saved.cost == bill.share.map(|share| cost - share)));
         prop_assert_eq!(shares.iter().map(|share| u128::from(*share)).sum::<u128>() + u128::from(own), u128::from(cost));
         prop_assert!(shares.iter().all(|share| own - share <= 1));
     }

@@ -11,7 +11,7 @@ use pingora_proxy::Session;
 
 use super::pour::{self, Outlet, Poured, leaves};
 use super::{Cached, Status, convert, meaning, pace, session as shared};
-use crate::cache::fill::{Reader, Spent};
+use crate::cache::fill::{Bill, Reader, Spent};
 use crate::cache::memory::{Found, Kept, Writer};
 use crate::cache::policy::{self, Asked, Bypass};
 use crate::cache::{Form, Terms, Verdict, common_headers, key};
@@ -215,14 +215,14 @@ async fn follow(gateway: &Gateway, session: &mut Session, exchange: &mut Exchang
     let fill = reader.fill().clone();
     let at_end = |reader: &Reader| {
         exchange.error = fill.fault().map(|fault| ApiError::clone(&fault)).or_else(|| failed(exchange.status));
-        if let Some(cached) = &mut exchange.cached {
-            cached.share = reader.share();
-            cached.saved = reader.saved().unwrap_or_default();
-        }
+        exchange.bill_for_following(reader.bill());
         settle(gateway, exchange);
     };
     let mut outlet = Outlet { client: &mut session.downstream_session, screener };
-    match pour::pour(&mut outlet, header, &mut reader, at_end).await {
+    let poured = pour::pour(&mut outlet, header, &mut reader, at_end).await;
+    // Who has not come to the end pays no less.
+    exchange.bill_for_following(reader.leave());
+    match poured {
         Poured::Whole => {}
         Poured::Left => leave(session, exchange).await,
         Poured::Broken => {
@@ -237,6 +237,14 @@ async fn follow(gateway: &Gateway, session: &mut Session, exchange: &mut Exchang
         }
     }
     Ok(true)
+}
+
+impl Exchange {
+    fn bill_for_following(&mut self, Bill { share, saved }: Bill) {
+        if let Some(cached) = &mut self.cached {
+            (cached.share, cached.saved) = (share, saved);
+        }
+    }
 }
 
 /// Accounts for an answer before its client has the last of it. Plugins that judge whole answers may yet refuse it.
