@@ -76,6 +76,21 @@ async fn a_hit_is_the_answer_as_it_was() {
     assert_eq!((&log["status"], &log["finish"]), (&json!(200), &json!("complete")), "{log}");
 }
 
+/// A large one is written in parts.
+#[tokio::test]
+async fn a_large_hit_is_whole() {
+    let text = "x".repeat(3 << 20);
+    let stub = Stub::start(move |_| Answer::json(200, bodies::chat_answer(&text))).await;
+    let gateway = start(&stub, &model(KEEPS)).await;
+    let first = exchange(gateway.addr, &chat(&json!({}))).await;
+    for request in [chat(&json!({})), chat(&json!({})).framing(Framing::H2(16 << 10))] {
+        let hit = exchange(gateway.addr, &request).await;
+        assert_eq!((cache(&hit), hit.complete, hit.body.len()), ("hit", true, first.body.len()));
+        assert!(hit.body == first.body);
+    }
+    assert_eq!(stub.count(), 1);
+}
+
 /// Without `cache` of the model nothing of it is there.
 #[tokio::test]
 async fn nothing_is_kept_unless_it_is_to_be() {

@@ -25,7 +25,7 @@ use super::weight::{Scale, Weight};
 const SMALLEST_PIECE: usize = 1 << 10;
 const LARGEST_PIECE: usize = 32 << 10;
 /// Most bytes that a reader is given at once.
-const BATCH: usize = 256 << 10;
+pub const BATCH: usize = 256 << 10;
 /// How far a reader may be behind the fastest one, in a fill that forgets.
 const MOST_LAG: usize = 4 << 20;
 /// What a fill takes beside its body.
