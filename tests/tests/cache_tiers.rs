@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::process::Command;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use ai_gateway_tests::client::{Reply, Request, exchange};
 use ai_gateway_tests::{Answer, Gateway, Redis, Setup, Stub, bodies, guard, run_to_end};
@@ -274,6 +274,62 @@ async fn instances_have_their_answers_in_common() {
         redis.restart().await;
         until(&one, "the store", |status| status["redis"]["up"] == true).await;
     }
+}
+
+/// An instance that was away hears of purges when it is back, and keeps what it has from after them.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_purge_is_of_what_was_there_before_it() {
+    if !Redis::is_installed() {
+        return;
+    }
+    let (redis, stub, folder) = (Redis::start(Setup::One).await, stub().await, tempfile::tempdir().unwrap());
+    let more = format!(
+        "[cache]\nredis = true\ndisk = {{ path = {:?} }}\n[store]\nredis = \"{}\"\ntimeout = \"2s\"\n",
+        folder.path(),
+        redis.url()
+    );
+    let text = config(&stub, &more).replace("1h", "90d");
+    let purged = async |model: &str, ago: Duration| {
+        let at = SystemTime::now().duration_since(UNIX_EPOCH).unwrap() - ago;
+        let (field, mark) = (format!("model:{model}"), format!("0123456789abcdef-{}", at.as_millis()));
+        redis.command(&["HSET", "ai-gateway:cache-purged", &field, &mark]).await;
+    };
+    let up = async |gateway: &Gateway| {
+        until(gateway, "the store", |status| status["redis"]["up"] == true).await;
+    };
+    let (kept, other) = (question("assistant", "kept"), question("other", "purged"));
+    let mut gateway = Gateway::start(&text).await;
+    up(&gateway).await;
+    ask(&gateway, &kept).await;
+    until(&gateway, "one file", on_disk(1)).await;
+    purged("assistant", Duration::from_secs(120)).await;
+    until(&gateway, "it hears of that", on_disk(0)).await;
+    assert_eq!(status(&ask(&gateway, &kept).await), "miss");
+    assert_eq!(status(&ask(&gateway, &other).await), "miss");
+    until(&gateway, "two files", on_disk(2)).await;
+    gateway.terminate();
+    gateway.ended().await;
+
+    purged("other", Duration::ZERO).await;
+    let gateway = Gateway::start(&text).await;
+    up(&gateway).await;
+    assert_eq!(admin(&gateway, "GET", "/api/cache").await.json()["disk"]["entries"], 1);
+    redis.forget().await;
+    assert_eq!(status(&ask(&gateway, &kept).await), "hit");
+    assert_eq!(status(&ask(&gateway, &other).await), "miss");
+
+    // No answer outlives the marks that say that it was purged.
+    guard("it is stored", async {
+        while redis.count("ai-gateway:cache:*").await == 0 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    })
+    .await;
+    let names = redis.command(&["KEYS", "ai-gateway:cache:*"]).await;
+    let name = names.lines().find(|line| line.starts_with("ai-gateway:cache:")).unwrap().trim();
+    let left = redis.command(&["TTL", name]).await;
+    let days = left.trim_start_matches(':').trim().parse::<u64>().unwrap() / 86_400;
+    assert!((29..=30).contains(&days), "{left}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -24,6 +24,7 @@ mod weight;
 
 use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 use std::sync::{Arc, OnceLock, PoisonError, RwLock};
+use std::time::SystemTime;
 
 use crate::clock::Time;
 use memory::{Kept, Writer};
@@ -123,18 +124,24 @@ impl Cache {
     /// # Errors
     /// Of the first tier that failed; the others have been purged.
     pub async fn purge(&self, what: &Purge) -> Result<u64, TierError> {
-        self.purge_in(what, |_| true).await
+        self.purge_in(what, |_| true, None).await
     }
 
-    /// Removes entries from what this instance has for itself: memory and disk.
+    /// Removes entries from what this instance has for itself: memory and disk. `then`: of those that have survived a restart
+    /// only what was made before.
     ///
     /// # Errors
     /// As [`Cache::purge`].
-    pub async fn purge_own(&self, what: &Purge) -> Result<u64, TierError> {
-        self.purge_in(what, |tier| !tier.is_common()).await
+    pub async fn purge_own(&self, what: &Purge, then: Option<SystemTime>) -> Result<u64, TierError> {
+        self.purge_in(what, |tier| !tier.is_common(), then).await
     }
 
-    async fn purge_in(&self, what: &Purge, takes_part: impl Fn(&dyn Tier) -> bool + Send) -> Result<u64, TierError> {
+    async fn purge_in(
+        &self,
+        what: &Purge,
+        takes_part: impl Fn(&dyn Tier) -> bool + Send,
+        then: Option<SystemTime>,
+    ) -> Result<u64, TierError> {
         let mut most = 0;
         let mut failed = None;
         let _purging = Purging::begin(&self.purging);
@@ -142,7 +149,11 @@ impl Cache {
         // What is under way goes no further, and what is below then goes from there on up, so that nothing comes up again.
         let mut here = self.memory.purge(what);
         for tier in self.tiers().iter().rev().filter(|tier| takes_part(&***tier)) {
-            match tier.purge(what).await {
+            let purged = match then {
+                Some(then) => tier.purge_before(what, then).await,
+                None => tier.purge(what).await,
+            };
+            match purged {
                 Ok(removed) => most = most.max(removed),
                 Err(error) => failed = Some(error),
             }

@@ -12,7 +12,7 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use async_trait::async_trait;
 use prometheus_client::metrics::gauge::Gauge;
@@ -67,7 +67,8 @@ struct Shared {
 
 enum Job {
     Put(Arc<Entry>),
-    Purge(Purge, oneshot::Sender<io::Result<u64>>),
+    /// What was made before the time, in milliseconds since 1970.
+    Purge(Purge, u64, oneshot::Sender<io::Result<u64>>),
 }
 
 impl Disk {
@@ -102,6 +103,25 @@ impl Disk {
     pub fn size(&self) -> (u64, u64, usize) {
         let index = self.shared.lock();
         (index.bytes(), self.shared.max_size.load(Relaxed), index.len())
+    }
+
+    async fn remove(&self, what: &Purge, then: u64) -> Result<u64, TierError> {
+        let error = |message: String| TierError { tier: "disk", message };
+        let purge = async {
+            let (reply, answer) = oneshot::channel();
+            let mut job = Job::Purge(what.clone(), then, reply);
+            // Behind what waits to be written, so that none of it comes afterwards.
+            while let Err(refused) = self.jobs.try_send(job) {
+                let TrySendError::Full(again) = refused else { return Err(error("its thread is gone".to_owned())) };
+                job = again;
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+            match answer.await {
+                Ok(removed) => removed.map_err(|failed| error(failed.kind().to_string())),
+                Err(_) => Err(error("its thread is gone".to_owned())),
+            }
+        };
+        tokio::time::timeout(PURGE, purge).await.unwrap_or_else(|_| Err(error("it takes too long".to_owned())))
     }
 }
 
@@ -148,22 +168,11 @@ impl Tier for Disk {
     }
 
     async fn purge(&self, what: &Purge) -> Result<u64, TierError> {
-        let error = |message: String| TierError { tier: "disk", message };
-        let purge = async {
-            let (reply, answer) = oneshot::channel();
-            let mut job = Job::Purge(what.clone(), reply);
-            // Behind what waits to be written, so that none of it comes afterwards.
-            while let Err(refused) = self.jobs.try_send(job) {
-                let TrySendError::Full(again) = refused else { return Err(error("its thread is gone".to_owned())) };
-                job = again;
-                tokio::time::sleep(Duration::from_millis(5)).await;
-            }
-            match answer.await {
-                Ok(removed) => removed.map_err(|failed| error(failed.kind().to_string())),
-                Err(_) => Err(error("its thread is gone".to_owned())),
-            }
-        };
-        tokio::time::timeout(PURGE, purge).await.unwrap_or_else(|_| Err(error("it takes too long".to_owned())))
+        self.remove(what, u64::MAX).await
+    }
+
+    async fn purge_before(&self, what: &Purge, then: SystemTime) -> Result<u64, TierError> {
+        self.remove(what, millis(then)).await
     }
 }
 
@@ -217,7 +226,7 @@ impl Worker {
                     self.put(&entry);
                     self.shared.queued.fetch_sub(entry.body.len(), Relaxed);
                 }
-                Ok(Job::Purge(what, reply)) => answer = Some((reply, self.purge(&what))),
+                Ok(Job::Purge(what, then, reply)) => answer = Some((reply, self.purge(&what, then))),
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => return,
             }
@@ -326,10 +335,10 @@ impl Worker {
         }
     }
 
-    fn purge(&self, what: &Purge) -> io::Result<u64> {
+    fn purge(&self, what: &Purge, then: u64) -> io::Result<u64> {
         let (mut removed, mut next, mut failed) = (0, Some(0), None);
         while let Some(from) = next {
-            let (taken, more) = self.shared.lock().taken(what, from, BATCH);
+            let (taken, more) = self.shared.lock().taken(what, then, from, BATCH);
             for name in taken {
                 self.shared.lock().remove(&name);
                 match self.shared.folder.remove(&name) {

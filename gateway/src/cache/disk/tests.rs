@@ -149,6 +149,15 @@ async fn purges() {
     assert_eq!(purged(Purge::Model("o".into())).await, 1);
     assert_eq!(purged(Purge::Fingerprint(Fingerprint([9; 32]))).await, 0);
     assert_eq!((purged(Purge::Tag("x".into())).await, files(folder.path()).len()), (1, 0));
+    let then = SystemTime::now() - Duration::from_secs(60);
+    for (number, made) in [(1, then - Duration::from_secs(1)), (2, then)] {
+        let mut entry = entry(number, 10);
+        entry.meta.created = made;
+        disk.put(&Arc::new(entry));
+    }
+    assert_eq!(disk.purge_before(&Purge::Key("bot".into()), then).await.unwrap(), 1);
+    assert_eq!((body(&disk, 1).await, body(&disk, 2).await), (None, Some(vec![2; 10])));
+    assert_eq!(purged(Purge::Key("bot".into())).await, 1);
     for number in 0..=255 {
         disk.put(&Arc::new(entry(number, 10)));
     }
