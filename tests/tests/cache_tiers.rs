@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use ai_gateway_tests::client::{Reply, Request, exchange};
-use ai_gateway_tests::{Answer, Gateway, Redis, Setup, Stub, bodies, guard, run_to_end};
+use ai_gateway_tests::{Answer, Gate, Gateway, Redis, Setup, Stub, bodies, guard, lives, run_to_end};
 use serde_json::{Value, json};
 
 /// A gateway's configuration: a model whose answers are kept, and `more`.
@@ -151,6 +151,33 @@ async fn answers_on_disk_survive_kill_9() {
     }
     assert_eq!(stub.count() as u64, calls as u64 + 200 - hits);
     assert!(hits > 0);
+}
+
+/// What the process before answers after an upgrade is not kept behind the back of the one that can be purged.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_replaced_process_keeps_nothing() {
+    let (gate, folder) = (Gate::new(), tempfile::tempdir().unwrap());
+    let stub = Stub::always(Answer::json(200, bodies::chat_answer("fine")).after(&gate)).await;
+    let text = config(&stub, &format!("[cache]\ndisk = {{ path = {:?} }}\n", folder.path()));
+    let gateway = Gateway::start(&text).await;
+    let (addr, body) = (gateway.addr, question("assistant", "hello"));
+    let request = Request::post("/v1/chat/completions", body.to_string());
+    let before = tokio::spawn(async move { exchange(addr, &request).await });
+    stub.next().await;
+    let (old, _) = (gateway.pid(), gateway.upgrade().await);
+    gate.open();
+    assert_eq!(status(&before.await.unwrap()), "miss");
+    guard("the process ends", async {
+        while lives(old) {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    })
+    .await;
+    let kept = |path: std::io::Result<std::fs::DirEntry>| path.unwrap().file_type().unwrap().is_dir();
+    assert!(!std::fs::read_dir(folder.path()).unwrap().any(kept));
+    assert_eq!(status(&ask(&gateway, &body).await), "miss");
+    until(&gateway, "one file", on_disk(1)).await;
+    assert_eq!(admin(&gateway, "DELETE", "/api/cache?all=true").await.json(), json!({ "removed": 1 }));
 }
 
 /// A file system of a megabyte. Mounting it takes root, which CI has.

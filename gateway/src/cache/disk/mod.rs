@@ -58,6 +58,8 @@ struct Shared {
     folder: Folder,
     max_size: AtomicU64,
     index: Mutex<Index>,
+    /// Whether another process has taken the folder over, which changes nothing while something is written.
+    handed_over: Mutex<bool>,
     /// Bytes of answers that wait to be written.
     queued: AtomicUsize,
     counters: Counters,
@@ -83,6 +85,7 @@ impl Disk {
             folder: Folder::open(&config.path)?,
             max_size: AtomicU64::new(config.max_size),
             index: Mutex::default(),
+            handed_over: Mutex::default(),
             queued: AtomicUsize::new(0),
             counters: metrics.of("disk"),
             bytes: metrics.disk_bytes.clone(),
@@ -103,6 +106,15 @@ impl Disk {
     pub fn size(&self) -> (u64, u64, usize) {
         let index = self.shared.lock();
         (index.bytes(), self.shared.max_size.load(Relaxed), index.len())
+    }
+
+    /// Another process has the folder from now on: nothing more is written, and it is told to look for what was written while it
+    /// began.
+    pub fn hand_over(&self) {
+        *self.shared.handed_over() = true;
+        if let Err(error) = self.shared.folder.leave_note() {
+            log::warn!("{} cannot be handed over: {}", self.shared.path.display(), error.kind());
+        }
     }
 
     async fn remove(&self, what: &Purge, then: u64) -> Result<u64, TierError> {
@@ -181,6 +193,10 @@ impl Shared {
         self.index.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn handed_over(&self) -> MutexGuard<'_, bool> {
+        self.handed_over.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn read(&self, name: &Name) -> Option<Entry> {
         match self.folder.read(name) {
             Ok(Some(entry)) => return Some(entry),
@@ -221,7 +237,11 @@ impl Worker {
         self.scan();
         loop {
             let mut answer = None;
-            match queue.recv_timeout(SWEEP) {
+            let job = queue.recv_timeout(SWEEP);
+            if !*self.shared.handed_over() && self.shared.folder.take_note() {
+                self.scan();
+            }
+            match job {
                 Ok(Job::Put(entry)) => {
                     self.put(&entry);
                     self.shared.queued.fetch_sub(entry.body.len(), Relaxed);
@@ -240,7 +260,7 @@ impl Worker {
         }
     }
 
-    /// Finds what an earlier process has left.
+    /// Finds what another process has left.
     fn scan(&self) {
         let shared = &self.shared;
         let now = millis(shared.time.now());
@@ -262,8 +282,12 @@ impl Worker {
 
     fn put(&mut self, entry: &Entry) {
         let shared = self.shared.clone();
+        let handed_over = shared.handed_over();
         let now = Instant::now();
-        if self.rests.is_some_and(|until| now < until) || record::end_of(&entry.meta) <= millis(shared.time.now()) {
+        if *handed_over
+            || self.rests.is_some_and(|until| now < until)
+            || record::end_of(&entry.meta) <= millis(shared.time.now())
+        {
             shared.counters.dropped.inc();
             return;
         }

@@ -165,6 +165,23 @@ async fn purges() {
 }
 
 #[tokio::test]
+async fn a_process_that_has_handed_over_leaves_the_folder_alone() {
+    let folder = TempDir::new().unwrap();
+    let (old, metrics) = open_at(folder.path(), 1 << 20);
+    let (new, _) = open_at(folder.path(), 1 << 20);
+    settle(&new).await;
+    put(&old, entry(1, 10)).await;
+    assert_eq!(body(&new, 1).await, None, "it is not known there");
+    old.hand_over();
+    put(&old, entry(2, 10)).await;
+    assert_eq!((files(folder.path()).len(), metrics.of("disk").dropped.get()), (2, 1), "the first one, and a note");
+    settle(&old).await;
+    settle(&new).await;
+    assert_eq!((body(&new, 1).await, new.size().2), (Some(vec![1; 10]), 1));
+    assert_eq!((new.purge(&Purge::All).await.unwrap(), files(folder.path()).len()), (1, 0));
+}
+
+#[tokio::test]
 async fn a_folder_that_cannot_be_used() {
     let folder = TempDir::new().unwrap();
     let file = folder.path().join("file");
