@@ -322,7 +322,9 @@ async fn limits_count_hits_as_requests_only() {
 /// One record for the call, others for those who followed it and for hits; and its cost is divided exactly, if that is to be.
 #[tokio::test]
 async fn a_call_is_paid_once() {
-    for pays in ["first", "split"] {
+    // A plugin that judges the answer whole is of no matter to who pays for it.
+    let judges = "[[plugins]]\nuse = \"secrets\"\naction = \"redact\"\non = [\"answer\"]\n";
+    for (pays, plugins) in [("first", ""), ("split", ""), ("split", judges)] {
         let dir = tempfile::tempdir().unwrap();
         let ledger = dir.path().join("ledger.db");
         let gate = Gate::new();
@@ -345,7 +347,7 @@ async fn a_call_is_paid_once() {
             })
             .collect();
         let rest = format!(
-            "{}{keys}[prices.models]\n\"stub/u\" = {{ input = \"1\", output = \"2\" }}\n[ledger]\npath = \"{}\"\n",
+            "{}{keys}{plugins}[prices.models]\n\"stub/u\" = {{ input = \"1\", output = \"2\" }}\n[ledger]\npath = \"{}\"\n",
             model(&format!("cache = {{ ttl = \"10m\", pays = \"{pays}\" }}")),
             ledger.display()
         );
@@ -360,6 +362,9 @@ async fn a_call_is_paid_once() {
             tokio::join!(join_all(requests.iter().map(|request| exchange(gateway.addr, request))), opens);
         assert!(replies.iter().all(|reply| reply.body == replies[0].body));
         assert_eq!(cache(&exchange(gateway.addr, &ask(0)).await), "hit");
+        gateway.at_rest().await;
+        // Two followers and a hit, of twelve tokens each.
+        assert_eq!(gateway.counted("gateway_cache_saved_tokens_total", "").await, 36);
         gateway.terminate();
         gateway.ended().await;
 
