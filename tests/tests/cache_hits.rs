@@ -279,6 +279,26 @@ async fn an_answer_has_its_time() {
     assert_eq!((cache(&last), stub.count()), ("miss", 2));
 }
 
+/// A shorter time counts for what is kept already, down to none at all.
+#[tokio::test]
+async fn a_reload_may_shorten_the_time() {
+    let stub = counting().await;
+    let config = |ttl: &str| {
+        let provider = bodies::openai_provider("stub", &stub.origin());
+        format!("{provider}{}", model(&format!("cache = {{ ttl = \"{ttl}\" }}")))
+    };
+    let gateway = Gateway::start(&config("10m")).await;
+    let ask = async || cache(&exchange(gateway.addr, &chat(&json!({}))).await).to_owned();
+    assert_eq!((ask().await, ask().await), ("miss".to_owned(), "hit".to_owned()));
+    for (ttl, status) in [("0s", "miss"), ("10m", "hit"), ("1h", "hit")] {
+        gateway.write("", &config(ttl));
+        let outcome = gateway.command(&["reload"]);
+        assert_eq!(outcome.code, Some(0), "{outcome:?}");
+        assert_eq!(ask().await, status, "{ttl}");
+    }
+    assert_eq!(stub.count(), 2);
+}
+
 /// Many distinct answers: memory is bounded, and the last ones are there.
 #[tokio::test]
 async fn the_oldest_answers_make_room() {

@@ -84,13 +84,13 @@ impl Cache {
         !self.tiers().is_empty()
     }
 
-    /// Looks below memory for an answer that is not older than `max_age`, and takes it up.
+    /// Looks below memory for an answer that is not older than it may be, and takes it up.
     pub async fn fetch(&self, terms: &Terms, form: Form) -> Option<Arc<Kept>> {
         let purges = self.purges.load(SeqCst);
         for tier in self.tiers() {
             let entry = tier.get(&terms.fingerprint, form).await;
             let now = self.memory.time.now();
-            if let Some(entry) = entry.filter(|entry| entry.is_fresh(now, terms.max_age)) {
+            if let Some(entry) = entry.filter(|entry| entry.is_fresh(now, terms.oldest())) {
                 let kept = self.memory.insert(entry);
                 if self.purges.load(SeqCst) != purges {
                     self.memory.purge(&Purge::Fingerprint(terms.fingerprint));

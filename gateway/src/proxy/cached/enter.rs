@@ -89,10 +89,10 @@ pub async fn enter(
 /// The answer that memory has: in the form that the client wants, or in one that can be written so.
 pub(super) fn at_hand(gateway: &Gateway, exchange: &Exchange, terms: &Terms, form: Form) -> Option<Arc<Kept>> {
     let memory = &gateway.cache.memory;
-    if let Found::Entry(kept) = memory.find(&terms.fingerprint, form, terms.max_age, false) {
+    if let Found::Entry(kept) = memory.find(&terms.fingerprint, form, terms.oldest(), false) {
         return Some(kept);
     }
-    let others = memory.find_others(&terms.fingerprint, form, terms.max_age);
+    let others = memory.find_others(&terms.fingerprint, form, terms.oldest());
     let entry = others.iter().find_map(|other| convert::convert(other, form, exchange))?;
     Some(memory.insert(Arc::new(entry)))
 }
