@@ -86,6 +86,9 @@ impl Cache {
 
     /// Looks below memory for an answer that is not older than it may be, and takes it up.
     pub async fn fetch(&self, terms: &Terms, form: Form) -> Option<Arc<Kept>> {
+        if terms.oldest().is_zero() {
+            return None;
+        }
         let purges = self.purges.load(SeqCst);
         for tier in self.tiers() {
             let entry = tier.get(&terms.fingerprint, form).await;

@@ -1,3 +1,4 @@
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
 
@@ -288,6 +289,7 @@ fn a_purge_takes_what_it_names_and_keeps_nothing_that_is_under_way() {
 #[derive(Default)]
 struct Slow {
     kept: Mutex<Vec<Arc<Entry>>>,
+    asked: AtomicUsize,
     goes_on: Notify,
 }
 
@@ -304,6 +306,7 @@ impl Tier for Slow {
     }
 
     async fn get(&self, fingerprint: &Fingerprint, _: Form) -> Option<Arc<Entry>> {
+        self.asked.fetch_add(1, Relaxed);
         self.kept.lock().unwrap().iter().find(|entry| entry.meta.fingerprint == *fingerprint).cloned()
     }
 
@@ -316,6 +319,29 @@ impl Tier for Slow {
         self.goes_on.notified().await;
         Ok(0)
     }
+}
+
+#[tokio::test]
+async fn who_takes_nothing_that_is_kept_asks_nobody_for_it() {
+    let (cache, slow) = (Cache::new(1 << 20, CacheMetrics::default(), Time::default()), Arc::new(Slow::default()));
+    cache.stack(vec![slow.clone()]);
+    slow.put(&entry(1, 10));
+    let fetch = async |max_age, lasts| {
+        let terms = Terms {
+            fingerprint: fingerprint(1),
+            max_age,
+            lasts,
+            ttl: lasts,
+            share: true,
+            payer: Payer::First,
+            pace: Duration::ZERO,
+        };
+        (cache.fetch(&terms, Form::Whole).await.is_some(), slow.asked.load(Relaxed))
+    };
+    let minute = Duration::from_secs(60);
+    assert_eq!(fetch(Duration::ZERO, minute).await, (false, 0), "its client wants a new one");
+    assert_eq!(fetch(Duration::MAX, Duration::ZERO).await, (false, 0), "nothing is kept any more");
+    assert_eq!(fetch(Duration::MAX, minute).await, (true, 1));
 }
 
 #[tokio::test]

@@ -62,9 +62,7 @@ pub async fn enter(
         match gateway.cache.memory.begin(terms.fingerprint, form, terms.share) {
             Ok(writer) => {
                 // Those who ask the same meanwhile wait for what comes of it.
-                if gateway.cache.has_tiers()
-                    && let Some(kept) = gateway.cache.fetch(&terms, form).await
-                {
+                if let Some(kept) = gateway.cache.fetch(&terms, form).await {
                     drop(writer);
                     return hit(gateway, session, exchange, &terms, kept).await.map(Ok);
                 }
