@@ -115,6 +115,10 @@ async fn an_answer_is_for_those_who_may_have_it() {
         let sent = stub.received().pop().unwrap().json();
         assert!(sent.get("cache").is_none(), "it is for the gateway: {sent}");
     }
+    let calls = stub.count();
+    let wrong = of(r#"{"model":"assistant","cache":{"no-store":true,"ttl":1.5},"messages":[]}"#).await;
+    assert_eq!((wrong.status, stub.count()), (400, calls), "{}", wrong.text());
+    assert!(wrong.text().contains("cache.ttl"), "{}", wrong.text());
 }
 
 #[tokio::test(flavor = "multi_thread")]

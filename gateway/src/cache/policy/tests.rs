@@ -66,7 +66,7 @@ impl Case {
             headers.append(*name, HeaderValue::from_static(value));
         }
         let model = snapshot.model(self.model).unwrap();
-        let field = cache_field(self.body.as_bytes());
+        let field = cache_field(self.body.as_bytes()).unwrap();
         let body = match &field {
             Some(_) => {
                 let edits =
