@@ -7,8 +7,10 @@ use ai_gateway_providers::Dialect;
 use ai_gateway_tests::client::{Framing, H1, Reply, Request, exchange};
 use ai_gateway_tests::speak::{Heard, ask, hear};
 use ai_gateway_tests::{Answer, Gate, Gateway, Mock, Step, Stub, StubFraming, bodies, guard, run_to_end};
+use bytes::Bytes;
 use futures::future::join_all;
 use serde_json::{Value, json};
+use tokio::net::TcpSocket;
 
 const PATH: &str = "/v1/chat/completions";
 const KEEPS: &str = "cache = { ttl = \"10m\" }";
@@ -74,6 +76,21 @@ async fn a_hit_is_the_answer_as_it_was() {
     assert_eq!((&log["status"], &log["finish"]), (&json!(200), &json!("complete")), "{log}");
 }
 
+/// A large one is written in parts.
+#[tokio::test]
+async fn a_large_hit_is_whole() {
+    let text = "x".repeat(3 << 20);
+    let stub = Stub::start(move |_| Answer::json(200, bodies::chat_answer(&text))).await;
+    let gateway = start(&stub, &model(KEEPS)).await;
+    let first = exchange(gateway.addr, &chat(&json!({}))).await;
+    for request in [chat(&json!({})), chat(&json!({})).framing(Framing::H2(16 << 10))] {
+        let hit = exchange(gateway.addr, &request).await;
+        assert_eq!((cache(&hit), hit.complete, hit.body.len()), ("hit", true, first.body.len()));
+        assert!(hit.body == first.body);
+    }
+    assert_eq!(stub.count(), 1);
+}
+
 /// Without `cache` of the model nothing of it is there.
 #[tokio::test]
 async fn nothing_is_kept_unless_it_is_to_be() {
@@ -133,7 +150,7 @@ async fn a_kept_answer_serves_both_forms() {
 async fn a_converted_answer_is_the_same_answer() {
     let stub = counting().await;
     let gateway = start(&stub, &model(KEEPS)).await;
-    exchange(gateway.addr, &chat(&json!({"stream": true}))).await;
+    exchange(gateway.addr, &chat(&json!({"stream": true, "stream_options": {"include_usage": true}}))).await;
     let whole = exchange(gateway.addr, &chat(&json!({}))).await;
     let (body, content_type) = (whole.json(), whole.header("content-type"));
     assert_eq!((cache(&whole), content_type), ("hit", "application/json"));
@@ -143,6 +160,24 @@ async fn a_converted_answer_is_the_same_answer() {
     );
     assert_eq!(body["choices"][0]["message"]["content"], "answer 0");
     assert_eq!(stub.count(), 1);
+}
+
+/// A stream that hid its usage is none for who wants to know it; what was asked instead is for all.
+#[tokio::test]
+async fn a_converted_answer_has_its_usage() {
+    let stub = counting().await;
+    let gateway = start(&stub, &model(KEEPS)).await;
+    let hides = chat(&json!({"stream": true}));
+    let shows = chat(&json!({"stream": true, "stream_options": {"include_usage": true}}));
+    let whole = chat(&json!({}));
+    for (request, status, usage) in
+        [(&hides, "miss", false), (&whole, "miss", true), (&shows, "hit", true), (&hides, "hit", false), (&whole, "hit", true)]
+    {
+        let reply = exchange(gateway.addr, request).await;
+        let text = reply.text();
+        assert_eq!((cache(&reply), text.contains("\"total_tokens\":12")), (status, usage), "{text}");
+    }
+    assert_eq!(stub.count(), 2);
 }
 
 #[tokio::test]
@@ -244,6 +279,26 @@ async fn an_answer_has_its_time() {
     assert_eq!((cache(&last), stub.count()), ("miss", 2));
 }
 
+/// A shorter time counts for what is kept already, down to none at all.
+#[tokio::test]
+async fn a_reload_may_shorten_the_time() {
+    let stub = counting().await;
+    let config = |ttl: &str| {
+        let provider = bodies::openai_provider("stub", &stub.origin());
+        format!("{provider}{}", model(&format!("cache = {{ ttl = \"{ttl}\" }}")))
+    };
+    let gateway = Gateway::start(&config("10m")).await;
+    let ask = async || cache(&exchange(gateway.addr, &chat(&json!({}))).await).to_owned();
+    assert_eq!((ask().await, ask().await), ("miss".to_owned(), "hit".to_owned()));
+    for (ttl, status) in [("0s", "miss"), ("10m", "hit"), ("1h", "hit")] {
+        gateway.write("", &config(ttl));
+        let outcome = gateway.command(&["reload"]);
+        assert_eq!(outcome.code, Some(0), "{outcome:?}");
+        assert_eq!(ask().await, status, "{ttl}");
+    }
+    assert_eq!(stub.count(), 2);
+}
+
 /// Many distinct answers: memory is bounded, and the last ones are there.
 #[tokio::test]
 async fn the_oldest_answers_make_room() {
@@ -287,7 +342,9 @@ async fn limits_count_hits_as_requests_only() {
 /// One record for the call, others for those who followed it and for hits; and its cost is divided exactly, if that is to be.
 #[tokio::test]
 async fn a_call_is_paid_once() {
-    for pays in ["first", "split"] {
+    // A plugin that judges the answer whole is of no matter to who pays for it.
+    let judges = "[[plugins]]\nuse = \"secrets\"\naction = \"redact\"\non = [\"answer\"]\n";
+    for (pays, plugins) in [("first", ""), ("split", ""), ("split", judges)] {
         let dir = tempfile::tempdir().unwrap();
         let ledger = dir.path().join("ledger.db");
         let gate = Gate::new();
@@ -310,7 +367,7 @@ async fn a_call_is_paid_once() {
             })
             .collect();
         let rest = format!(
-            "{}{keys}[prices.models]\n\"stub/u\" = {{ input = \"1\", output = \"2\" }}\n[ledger]\npath = \"{}\"\n",
+            "{}{keys}{plugins}[prices.models]\n\"stub/u\" = {{ input = \"1\", output = \"2\" }}\n[ledger]\npath = \"{}\"\n",
             model(&format!("cache = {{ ttl = \"10m\", pays = \"{pays}\" }}")),
             ledger.display()
         );
@@ -325,6 +382,9 @@ async fn a_call_is_paid_once() {
             tokio::join!(join_all(requests.iter().map(|request| exchange(gateway.addr, request))), opens);
         assert!(replies.iter().all(|reply| reply.body == replies[0].body));
         assert_eq!(cache(&exchange(gateway.addr, &ask(0)).await), "hit");
+        gateway.at_rest().await;
+        // Two followers and a hit, of twelve tokens each.
+        assert_eq!(gateway.counted("gateway_cache_saved_tokens_total", "").await, 36);
         gateway.terminate();
         gateway.ended().await;
 
@@ -347,6 +407,53 @@ async fn a_call_is_paid_once() {
         let expected = if pays == "first" { [0, 0, 0, whole] } else { [0, 5_666_666, 5_666_667, 5_666_667] };
         assert_eq!(all, expected, "{report}");
     }
+}
+
+/// Who follows a call that is divided pays its part, also if it has not read the answer to its end.
+#[tokio::test]
+async fn who_leaves_behind_the_end_has_paid() {
+    let dir = tempfile::tempdir().unwrap();
+    let ledger = dir.path().join("ledger.db");
+    let gate = Gate::new();
+    let of_stub = gate.clone();
+    let delta = Bytes::from(bodies::chat_delta(&"x".repeat(64 << 10)));
+    let stub = Stub::start(move |_| {
+        let mut answer = Answer::sse([bodies::chat_role()]).step(Step::Wait(of_stub.clone()));
+        answer.steps.extend((0..150).map(|_| Step::Send(delta.clone())));
+        let end = [bodies::chat_finish(), bodies::chat_usage(), bodies::DONE.to_owned()];
+        answer.steps.extend(end.map(|event| Step::Send(event.into())));
+        answer
+    })
+    .await;
+    let rest = format!(
+        "{}[prices.models]\n\"stub/u\" = {{ input = \"1\", output = \"2\" }}\n[ledger]\npath = \"{}\"\n",
+        model("cache = { ttl = \"10m\", pays = \"split\" }"),
+        ledger.display()
+    );
+    let mut gateway = start(&stub, &rest).await;
+    let request = chat(&json!({"stream": true}));
+    let mut first = H1::connect(gateway.addr).await;
+    first.send(&request).await;
+    stub.next().await;
+    // It takes little before it reads, which it never does.
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.set_recv_buffer_size(4096).unwrap();
+    let mut follower = H1::over(socket.connect(gateway.addr).await.unwrap());
+    follower.send(&request).await;
+    gateway.followed(1).await;
+    gate.open();
+    assert!(first.reply().await.unwrap().complete);
+    drop(follower);
+    gateway.at_rest().await;
+    gateway.terminate();
+    gateway.ended().await;
+    let report = run_to_end(&["usage", "--ledger", ledger.to_str().unwrap(), "--json", "--by", "kind"], "", &[]);
+    let report: Value = serde_json::from_str(&report.stdout).unwrap_or_else(|error| panic!("{error}: {report:?}"));
+    let cost = |kind: &str| {
+        let row = report["rows"].as_array().unwrap().iter().find(|row| row["kind"] == kind);
+        row.map_or(0, |row| pico(&row["cost_usd"]))
+    };
+    assert_eq!((cost("request"), cost("shared")), (8_500_000, 8_500_000), "{report}");
 }
 
 /// Dollars as the report writes them, in pico-dollars.

@@ -295,6 +295,13 @@ async fn readers_may_leave_reset_and_stall_and_the_first_one_too() {
     }
 }
 
+/// A client that takes little before it reads.
+async fn stalled(addr: SocketAddr) -> H1 {
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.set_recv_buffer_size(4096).unwrap();
+    H1::over(socket.connect(addr).await.unwrap())
+}
+
 /// Who reads nothing holds up nobody, and gets everything when it reads again. The first one stalls, too.
 #[tokio::test]
 async fn a_reader_that_stalls_slows_nobody() {
@@ -313,16 +320,14 @@ async fn a_reader_that_stalls_slows_nobody() {
     })
     .await;
     let gateway = start(&stub, "cache = { ttl = \"0s\" }").await;
-    let stalled = || async {
-        let socket = TcpSocket::new_v4().unwrap();
-        socket.set_recv_buffer_size(4096).unwrap();
-        let mut client = H1::over(socket.connect(gateway.addr).await.unwrap());
+    let joins = || async {
+        let mut client = stalled(gateway.addr).await;
         client.send(&ask()).await;
         client
     };
-    let mut first = stalled().await;
+    let mut first = joins().await;
     stub.next().await;
-    let mut second = stalled().await;
+    let mut second = joins().await;
     let reads = tokio::spawn({
         let addr = gateway.addr;
         async move { exchange(addr, &ask()).await }
@@ -336,6 +341,31 @@ async fn a_reader_that_stalls_slows_nobody() {
         assert!(reply.complete && reply.body == whole.body, "{}", reply.body.len());
     }
     assert_eq!(stub.count(), 1);
+}
+
+/// An answer that is too large to be remembered as a whole is whole for its only client, however slowly that one reads.
+#[tokio::test]
+async fn a_large_answer_waits_for_its_only_reader() {
+    let delta = Bytes::from(bodies::chat_delta(&"x".repeat(64 << 10)));
+    let pieces = 400;
+    let stub = Stub::start(move |_| {
+        let mut answer = Answer::sse([bodies::chat_role()]);
+        answer.steps.extend((0..pieces).map(|_| Step::Send(delta.clone())));
+        answer.steps.extend([bodies::chat_finish(), bodies::DONE.to_owned()].map(|end| Step::Send(end.into())));
+        answer
+    })
+    .await;
+    let gateway = start(&stub, "cache = { ttl = \"10m\" }").await;
+    let mut client = stalled(gateway.addr).await;
+    client.send(&ask()).await;
+    guard("as much is held as can be", async {
+        while gateway.counted("gateway_cache_held_bytes", "").await <= 16 << 20 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    })
+    .await;
+    let reply = client.reply().await.unwrap();
+    assert!(reply.complete && reply.body.len() > pieces * (64 << 10), "{}", reply.body.len());
 }
 
 /// The call stops when the last one has gone, and not before.

@@ -3,10 +3,10 @@
 use std::path::Path;
 use std::process::Command;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use ai_gateway_tests::client::{Reply, Request, exchange};
-use ai_gateway_tests::{Answer, Gateway, Redis, Setup, Stub, bodies, guard, run_to_end};
+use ai_gateway_tests::{Answer, Gate, Gateway, Redis, Setup, Stub, bodies, guard, lives, run_to_end};
 use serde_json::{Value, json};
 
 /// A gateway's configuration: a model whose answers are kept, and `more`.
@@ -115,6 +115,10 @@ async fn an_answer_is_for_those_who_may_have_it() {
         let sent = stub.received().pop().unwrap().json();
         assert!(sent.get("cache").is_none(), "it is for the gateway: {sent}");
     }
+    let calls = stub.count();
+    let wrong = of(r#"{"model":"assistant","cache":{"no-store":true,"ttl":1.5},"messages":[]}"#).await;
+    assert_eq!((wrong.status, stub.count()), (400, calls), "{}", wrong.text());
+    assert!(wrong.text().contains("cache.ttl"), "{}", wrong.text());
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -151,6 +155,33 @@ async fn answers_on_disk_survive_kill_9() {
     }
     assert_eq!(stub.count() as u64, calls as u64 + 200 - hits);
     assert!(hits > 0);
+}
+
+/// What the process before answers after an upgrade is not kept behind the back of the one that can be purged.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_replaced_process_keeps_nothing() {
+    let (gate, folder) = (Gate::new(), tempfile::tempdir().unwrap());
+    let stub = Stub::always(Answer::json(200, bodies::chat_answer("fine")).after(&gate)).await;
+    let text = config(&stub, &format!("[cache]\ndisk = {{ path = {:?} }}\n", folder.path()));
+    let gateway = Gateway::start(&text).await;
+    let (addr, body) = (gateway.addr, question("assistant", "hello"));
+    let request = Request::post("/v1/chat/completions", body.to_string());
+    let before = tokio::spawn(async move { exchange(addr, &request).await });
+    stub.next().await;
+    let (old, _) = (gateway.pid(), gateway.upgrade().await);
+    gate.open();
+    assert_eq!(status(&before.await.unwrap()), "miss");
+    guard("the process ends", async {
+        while lives(old) {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    })
+    .await;
+    let kept = |path: std::io::Result<std::fs::DirEntry>| path.unwrap().file_type().unwrap().is_dir();
+    assert!(!std::fs::read_dir(folder.path()).unwrap().any(kept));
+    assert_eq!(status(&ask(&gateway, &body).await), "miss");
+    until(&gateway, "one file", on_disk(1)).await;
+    assert_eq!(admin(&gateway, "DELETE", "/api/cache?all=true").await.json(), json!({ "removed": 1 }));
 }
 
 /// A file system of a megabyte. Mounting it takes root, which CI has.
@@ -274,6 +305,62 @@ async fn instances_have_their_answers_in_common() {
         redis.restart().await;
         until(&one, "the store", |status| status["redis"]["up"] == true).await;
     }
+}
+
+/// An instance that was away hears of purges when it is back, and keeps what it has from after them.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_purge_is_of_what_was_there_before_it() {
+    if !Redis::is_installed() {
+        return;
+    }
+    let (redis, stub, folder) = (Redis::start(Setup::One).await, stub().await, tempfile::tempdir().unwrap());
+    let more = format!(
+        "[cache]\nredis = true\ndisk = {{ path = {:?} }}\n[store]\nredis = \"{}\"\ntimeout = \"2s\"\n",
+        folder.path(),
+        redis.url()
+    );
+    let text = config(&stub, &more).replace("1h", "90d");
+    let purged = async |model: &str, ago: Duration| {
+        let at = SystemTime::now().duration_since(UNIX_EPOCH).unwrap() - ago;
+        let (field, mark) = (format!("model:{model}"), format!("0123456789abcdef-{}", at.as_millis()));
+        redis.command(&["HSET", "ai-gateway:cache-purged", &field, &mark]).await;
+    };
+    let up = async |gateway: &Gateway| {
+        until(gateway, "the store", |status| status["redis"]["up"] == true).await;
+    };
+    let (kept, other) = (question("assistant", "kept"), question("other", "purged"));
+    let mut gateway = Gateway::start(&text).await;
+    up(&gateway).await;
+    ask(&gateway, &kept).await;
+    until(&gateway, "one file", on_disk(1)).await;
+    purged("assistant", Duration::from_secs(120)).await;
+    until(&gateway, "it hears of that", on_disk(0)).await;
+    assert_eq!(status(&ask(&gateway, &kept).await), "miss");
+    assert_eq!(status(&ask(&gateway, &other).await), "miss");
+    until(&gateway, "two files", on_disk(2)).await;
+    gateway.terminate();
+    gateway.ended().await;
+
+    purged("other", Duration::ZERO).await;
+    let gateway = Gateway::start(&text).await;
+    up(&gateway).await;
+    assert_eq!(admin(&gateway, "GET", "/api/cache").await.json()["disk"]["entries"], 1);
+    redis.forget().await;
+    assert_eq!(status(&ask(&gateway, &kept).await), "hit");
+    assert_eq!(status(&ask(&gateway, &other).await), "miss");
+
+    // No answer outlives the marks that say that it was purged.
+    guard("it is stored", async {
+        while redis.count("ai-gateway:cache:*").await == 0 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    })
+    .await;
+    let names = redis.command(&["KEYS", "ai-gateway:cache:*"]).await;
+    let name = names.lines().find(|line| line.starts_with("ai-gateway:cache:")).unwrap().trim();
+    let left = redis.command(&["TTL", name]).await;
+    let days = left.trim_start_matches(':').trim().parse::<u64>().unwrap() / 86_400;
+    assert!((29..=30).contains(&days), "{left}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

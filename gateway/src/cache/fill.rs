@@ -4,8 +4,8 @@
 //! it there at its own pace ([`Reader`]). Nothing is visible before the header is: an attempt that may yet be taken back writes
 //! nothing. As long as anybody follows, the call goes on ([`Fill::deserted`]).
 //!
-//! A fill that grows too large forgets its beginning as its readers pass it. From then on nobody can join it, it is not kept, and
-//! who falls back too far is left behind.
+//! A fill that grows too large forgets its beginning as its readers pass it. From then on nobody can join it, it is not kept, it
+//! grows no faster than its fastest reader reads, and who falls back too far behind that one is left behind.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -25,8 +25,8 @@ use super::weight::{Scale, Weight};
 const SMALLEST_PIECE: usize = 1 << 10;
 const LARGEST_PIECE: usize = 32 << 10;
 /// Most bytes that a reader is given at once.
-const BATCH: usize = 256 << 10;
-/// How far behind a reader may be in a fill that forgets.
+pub const BATCH: usize = 256 << 10;
+/// How far a reader may be behind the fastest one, in a fill that forgets.
 const MOST_LAG: usize = 4 << 20;
 /// What a fill takes beside its body.
 const OVERHEAD: usize = 1 << 10;
@@ -74,6 +74,15 @@ pub struct Spent {
     pub tokens: u64,
     /// In pico-dollars; `None`: not known.
     pub cost: Option<u64>,
+}
+
+/// What following a call comes to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Bill {
+    /// What is paid of the call, in pico-dollars; `None`: nothing was divided.
+    pub share: Option<u64>,
+    /// What was not spent.
+    pub saved: Spent,
 }
 
 /// Where a reader is.
@@ -153,7 +162,7 @@ impl Fill {
             Some(reader) => *reader = Some(place),
             None => state.readers.push(Some(place)),
         }
-        Reader { fill: self.clone(), seat, news: self.news.subscribe() }
+        Reader { fill: self.clone(), seat, left: false, news: self.news.subscribe() }
     }
 
     /// Resolves when nobody follows any more; nobody can join then.
@@ -316,21 +325,32 @@ impl State {
         self.piece.split().freeze()
     }
 
-    /// How far behind the fastest reader is, in bytes; `None`: nobody reads.
+    fn bill(&self, Place { share, .. }: Place) -> Bill {
+        let Spent { tokens, cost } = self.spent.unwrap_or_default();
+        Bill { share, saved: Spent { tokens, cost: cost.map(|cost| cost.saturating_sub(share.unwrap_or(0))) } }
+    }
+
+    /// Chunks that the fastest reader has read; `None`: nobody reads.
+    fn fastest(&self) -> Option<usize> {
+        self.readers.iter().flatten().map(|place| place.at).filter(|at| *at != LEFT_BEHIND).max()
+    }
+
+    /// How far behind the end the fastest reader is, in bytes; `None`: nobody reads.
     fn least_lag(&self) -> Option<usize> {
-        let fastest = self.readers.iter().flatten().map(|place| place.at).filter(|at| *at != LEFT_BEHIND).max()?;
+        let fastest = self.fastest()?;
         Some(self.chunks.iter().skip(fastest.saturating_sub(self.forgotten)).map(Bytes::len).sum())
     }
 
-    /// Forgets what all have read, and leaves behind who holds too much.
+    /// Forgets what all have read, and leaves behind who holds up too much of what the fastest has read.
     fn forget(&mut self) {
-        let mut lag: usize = self.chunks.iter().map(Bytes::len).sum();
-        let mut first = self.forgotten;
-        while lag > MOST_LAG
-            && let Some(chunk) = self.chunks.get(first - self.forgotten)
-        {
-            lag -= chunk.len();
-            first += 1;
+        let fastest = self.fastest().unwrap_or(self.forgotten);
+        let (mut first, mut lag) = (fastest, 0);
+        for chunk in self.chunks.iter().take(fastest.saturating_sub(self.forgotten)).rev() {
+            lag += chunk.len();
+            if lag > MOST_LAG {
+                break;
+            }
+            first -= 1;
         }
         for place in self.readers.iter_mut().flatten().filter(|place| place.at < first) {
             // It keeps its seat, from which nothing can be seen any more.
@@ -394,6 +414,8 @@ pub enum Next {
 pub struct Reader {
     fill: Arc<Fill>,
     seat: usize,
+    /// Whether it has given its seat back.
+    left: bool,
     news: watch::Receiver<()>,
 }
 
@@ -437,31 +459,38 @@ impl Reader {
         }
     }
 
-    /// What was not spent because it followed, once that is known.
-    pub fn saved(&self) -> Option<Spent> {
+    /// What it pays and saves, as far as that is known.
+    pub fn bill(&self) -> Bill {
         let state = self.fill.lock();
-        let share = state.readers.get(self.seat).copied().flatten()?.share.unwrap_or(0);
-        let Spent { tokens, cost } = state.spent?;
-        Some(Spent { tokens, cost: cost.map(|cost| cost.saturating_sub(share)) })
+        state.readers.get(self.seat).copied().flatten().map(|place| state.bill(place)).unwrap_or_default()
     }
 
-    /// What it pays of the call, in pico-dollars, once that is known.
-    pub fn share(&self) -> Option<u64> {
-        self.fill.lock().readers.get(self.seat).copied().flatten()?.share
+    /// It follows no more, and the bill is what it is then: nothing comes to it afterwards.
+    pub fn leave(mut self) -> Bill {
+        self.stand_up().unwrap_or_default()
     }
-}
 
-impl Drop for Reader {
-    fn drop(&mut self) {
+    fn stand_up(&mut self) -> Option<Bill> {
+        if std::mem::replace(&mut self.left, true) {
+            return None;
+        }
         let mut state = self.fill.lock();
-        let place = state.readers.get_mut(self.seat).and_then(Option::take);
-        if place.is_some_and(|place| !place.first) {
+        let place = state.readers.get_mut(self.seat)?.take()?;
+        if !place.first {
             self.fill.following.dec();
         }
         if state.forgets {
             state.forget();
         }
+        let bill = state.bill(place);
         drop(state);
         self.fill.moved.notify_waiters();
+        Some(bill)
+    }
+}
+
+impl Drop for Reader {
+    fn drop(&mut self) {
+        self.stand_up();
     }
 }

@@ -40,7 +40,8 @@ struct Index {
 struct Slot {
     form: Form,
     kept: Option<(Arc<Kept>, u64)>,
-    fill: Option<Arc<Fill>>,
+    /// The calls under way, also those that nobody may follow: who purges finds them here.
+    fills: Vec<Arc<Fill>>,
 }
 
 /// An entry that is counted for as long as anybody holds it.
@@ -111,24 +112,25 @@ impl Memory {
         if let Some(kept) = index.fresh(fingerprint, form, self.time.now(), max_age) {
             return Found::Entry(kept);
         }
-        match index.slot(fingerprint, form).and_then(|slot| slot.fill.as_ref()).filter(|_| share).and_then(Fill::join) {
+        match index.slot(fingerprint, form).filter(|_| share).and_then(|slot| slot.join()) {
             Some(reader) => Found::Fill(reader),
             None => Found::Nothing,
         }
     }
 
-    /// The answer of another form than `form`, not older than `max_age`.
-    pub fn find_other(&self, fingerprint: &Fingerprint, form: Form, max_age: Duration) -> Option<Arc<Kept>> {
+    /// The answers of other forms than `form`, not older than `max_age`.
+    pub fn find_others(&self, fingerprint: &Fingerprint, form: Form, max_age: Duration) -> Vec<Arc<Kept>> {
         let (mut index, now) = (self.lock(), self.time.now());
-        let forms: Vec<Form> = index.slots.get(fingerprint)?.iter().map(|slot| slot.form).collect();
-        forms.into_iter().filter(|other| *other != form).find_map(|other| index.fresh(fingerprint, other, now, max_age))
+        let Some(slots) = index.slots.get(fingerprint) else { return Vec::new() };
+        let forms: Vec<Form> = slots.iter().map(|slot| slot.form).filter(|other| *other != form).collect();
+        forms.into_iter().filter_map(|other| index.fresh(fingerprint, other, now, max_age)).collect()
     }
 
     /// Whether there is an answer of any form that is not past its time, or one under way.
     pub fn holds(&self, fingerprint: &Fingerprint) -> bool {
         let (index, now) = (self.lock(), self.time.now());
         let holds = |slot: &Slot| {
-            slot.fill.is_some() || slot.kept.as_ref().is_some_and(|(kept, _)| kept.is_fresh(now, Duration::MAX))
+            !slot.fills.is_empty() || slot.kept.as_ref().is_some_and(|(kept, _)| kept.is_fresh(now, Duration::MAX))
         };
         index.slots.get(fingerprint).is_some_and(|slots| slots.iter().any(holds))
     }
@@ -136,8 +138,7 @@ impl Memory {
     /// The call under way that is called `tag`, to be followed.
     pub(super) fn find_fill(&self, fingerprint: &Fingerprint, form: Form, tag: u64) -> Option<Reader> {
         let mut index = self.lock();
-        let fill = index.slot(fingerprint, form)?.fill.as_ref()?;
-        if fill.tag() == tag { fill.join() } else { None }
+        index.slot(fingerprint, form)?.fills.iter().find(|fill| fill.tag() == tag)?.join()
     }
 
     /// The body of an entry, however old.
@@ -150,9 +151,7 @@ impl Memory {
     pub(super) fn remove(&self, fingerprint: &Fingerprint, form: Form) -> bool {
         let mut index = self.lock();
         let Some(slot) = index.slot(fingerprint, form) else { return false };
-        if let Some(fill) = slot.fill.take() {
-            fill.close();
-        }
+        slot.close();
         let kept = slot.kept.take();
         if let Some((_, tick)) = &kept {
             index.order.remove(tick);
@@ -169,30 +168,25 @@ impl Memory {
     /// Somebody has begun one already, which can be followed. Never without `share`.
     pub fn begin(self: &Arc<Self>, fingerprint: Fingerprint, form: Form, share: bool) -> Result<Writer, Reader> {
         let mut index = self.lock();
-        if share && let Some(reader) = index.slot(&fingerprint, form).and_then(|slot| slot.fill.as_ref()?.join()) {
+        let slot = index.slot_or_new(fingerprint, form);
+        if share && let Some(reader) = slot.join() {
             return Err(reader);
         }
         let fill = Fill::new(&self.scale, &self.metrics.following, share);
-        if share {
-            index.slot_or_new(fingerprint, form).fill = Some(fill.clone());
-        }
+        slot.fills.push(fill.clone());
         Ok(Writer { memory: self.clone(), fingerprint, form, fill, ended: false })
     }
 
     /// Keeps an entry, in place of the one before.
     pub fn insert(&self, entry: Arc<Entry>) -> Arc<Kept> {
-        let kept = self.put(entry, None);
+        let kept = self.put(self.lock(), entry);
         self.make_room();
         kept
     }
 
-    fn put(&self, entry: Arc<Entry>, fill: Option<&Arc<Fill>>) -> Arc<Kept> {
+    fn put(&self, mut index: MutexGuard<'_, Index>, entry: Arc<Entry>) -> Arc<Kept> {
         let (fingerprint, form, size) = (entry.meta.fingerprint, entry.meta.form, entry.weight());
         let kept = Arc::new(Kept { entry, _weight: self.scale.weigh(size) });
-        let mut index = self.lock();
-        if let Some(fill) = fill {
-            index.take_out(&fingerprint, form, fill);
-        }
         let tick = index.tick();
         let before = index.slot_or_new(fingerprint, form).kept.replace((kept.clone(), tick));
         if let Some((_, tick)) = &before {
@@ -227,9 +221,7 @@ impl Memory {
         let mut removed = Vec::new();
         let mut keeps_some = |slots: &mut Vec<Slot>| {
             slots.retain_mut(|slot| {
-                if let Some(fill) = slot.fill.take() {
-                    fill.close();
-                }
+                slot.close();
                 removed.extend(slot.kept.take_if(|(kept, _)| what.takes(kept)));
                 slot.kept.is_some()
             });
@@ -254,6 +246,17 @@ impl Memory {
     }
 }
 
+impl Slot {
+    fn join(&self) -> Option<Reader> {
+        self.fills.iter().find_map(Fill::join)
+    }
+
+    /// Nothing that is under way can be joined, or is kept when it ends.
+    fn close(&mut self) {
+        self.fills.drain(..).for_each(|fill| fill.close());
+    }
+}
+
 impl Index {
     fn tick(&mut self) -> u64 {
         self.clock += 1;
@@ -267,7 +270,7 @@ impl Index {
     fn slot_or_new(&mut self, fingerprint: Fingerprint, form: Form) -> &mut Slot {
         let slots = self.slots.entry(fingerprint).or_default();
         let at = slots.iter().position(|slot| slot.form == form).unwrap_or_else(|| {
-            slots.push(Slot { form, kept: None, fill: None });
+            slots.push(Slot { form, kept: None, fills: Vec::new() });
             slots.len() - 1
         });
         &mut slots[at]
@@ -301,16 +304,16 @@ impl Index {
         kept.map(|(kept, _)| kept)
     }
 
-    /// Removes `fill`, unless another one has taken its place.
-    fn take_out(&mut self, fingerprint: &Fingerprint, form: Form, fill: &Arc<Fill>) {
-        if let Some(slot) = self.slot(fingerprint, form) {
-            slot.fill.take_if(|other| Arc::ptr_eq(other, fill));
-        }
+    /// Removes `fill`. `false`: it is not there any more, because of a purge.
+    fn take_out(&mut self, fingerprint: &Fingerprint, form: Form, fill: &Arc<Fill>) -> bool {
+        let Some(Slot { fills, .. }) = self.slot(fingerprint, form) else { return false };
+        let place = fills.iter().position(|other| Arc::ptr_eq(other, fill));
+        place.map(|place| fills.swap_remove(place)).is_some()
     }
 
     fn tidy(&mut self, fingerprint: &Fingerprint) {
         if let Some(slots) = self.slots.get_mut(fingerprint) {
-            slots.retain(|slot| slot.kept.is_some() || slot.fill.is_some());
+            slots.retain(|slot| slot.kept.is_some() || !slot.fills.is_empty());
             if slots.is_empty() {
                 self.slots.remove(fingerprint);
             }
@@ -352,26 +355,29 @@ impl Writer {
     pub fn finish(mut self) -> Option<Arc<Entry>> {
         self.ended = true;
         let entry = self.fill.kept().map(|(meta, body)| Arc::new(Entry { meta, body }));
+        let mut index = self.memory.lock();
+        let stands = index.take_out(&self.fingerprint, self.form, &self.fill);
+        let entry = entry.filter(|_| stands);
         match &entry {
-            Some(entry) => drop(self.memory.put(entry.clone(), Some(&self.fill))),
-            None => self.leave(),
+            Some(entry) => drop(self.memory.put(index, entry.clone())),
+            None => {
+                index.tidy(&self.fingerprint);
+                drop(index);
+            }
         }
         self.fill.end(true);
         self.memory.make_room();
         entry
-    }
-
-    fn leave(&self) {
-        let mut index = self.memory.lock();
-        index.take_out(&self.fingerprint, self.form, &self.fill);
-        index.tidy(&self.fingerprint);
     }
 }
 
 impl Drop for Writer {
     fn drop(&mut self) {
         if !self.ended {
-            self.leave();
+            let mut index = self.memory.lock();
+            index.take_out(&self.fingerprint, self.form, &self.fill);
+            index.tidy(&self.fingerprint);
+            drop(index);
             self.fill.end(false);
         }
     }

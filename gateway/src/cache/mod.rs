@@ -23,10 +23,11 @@ mod tier_metrics;
 mod weight;
 
 use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, OnceLock, PoisonError, RwLock};
+use std::time::SystemTime;
 
 use crate::clock::Time;
-use memory::Kept;
+use memory::{Kept, Writer};
 
 pub use entry::{Entry, Form, Meta, common_headers};
 pub use memory::Memory;
@@ -50,6 +51,8 @@ pub struct Cache {
     below: OnceLock<open::Below>,
     /// Counts purges: what was looked up while one ran may be what it removes.
     purges: AtomicU64,
+    /// How many run. An answer ends with all of them before it, or behind it.
+    purging: RwLock<usize>,
 }
 
 impl Cache {
@@ -63,6 +66,7 @@ impl Cache {
             tiers: OnceLock::new(),
             below: OnceLock::new(),
             purges: AtomicU64::new(0),
+            purging: RwLock::default(),
         }
     }
 
@@ -80,13 +84,16 @@ impl Cache {
         !self.tiers().is_empty()
     }
 
-    /// Looks below memory for an answer that is not older than `max_age`, and takes it up.
+    /// Looks below memory for an answer that is not older than it may be, and takes it up.
     pub async fn fetch(&self, terms: &Terms, form: Form) -> Option<Arc<Kept>> {
+        if terms.oldest().is_zero() {
+            return None;
+        }
         let purges = self.purges.load(SeqCst);
         for tier in self.tiers() {
             let entry = tier.get(&terms.fingerprint, form).await;
             let now = self.memory.time.now();
-            if let Some(entry) = entry.filter(|entry| entry.is_fresh(now, terms.max_age)) {
+            if let Some(entry) = entry.filter(|entry| entry.is_fresh(now, terms.oldest())) {
                 let kept = self.memory.insert(entry);
                 if self.purges.load(SeqCst) != purges {
                     self.memory.purge(&Purge::Fingerprint(terms.fingerprint));
@@ -98,9 +105,15 @@ impl Cache {
         None
     }
 
-    /// Gives an entry that memory has got to what is below.
-    pub fn spread(&self, entry: &Arc<Entry>) {
-        self.tiers().iter().for_each(|tier| tier.put(entry));
+    /// The answer of a call is over, and whole: what it was to be kept as is to be found from now on, here and below. Not below
+    /// while a purge runs, which may be through there.
+    pub fn finish(&self, writer: Writer) {
+        let purging = self.purging.read().unwrap_or_else(PoisonError::into_inner);
+        if let Some(entry) = writer.finish()
+            && *purging == 0
+        {
+            self.tiers().iter().for_each(|tier| tier.put(&entry));
+        }
     }
 
     /// A question has an answer: it is remembered here, and those are told that have answers in common with this instance.
@@ -114,32 +127,60 @@ impl Cache {
     /// # Errors
     /// Of the first tier that failed; the others have been purged.
     pub async fn purge(&self, what: &Purge) -> Result<u64, TierError> {
-        self.purge_in(what, |_| true).await
+        self.purge_in(what, |_| true, None).await
     }
 
-    /// Removes entries from what this instance has for itself: memory and disk.
+    /// Removes entries from what this instance has for itself: memory and disk. `then`: of those that have survived a restart
+    /// only what was made before.
     ///
     /// # Errors
     /// As [`Cache::purge`].
-    pub async fn purge_own(&self, what: &Purge) -> Result<u64, TierError> {
-        self.purge_in(what, |tier| !tier.is_common()).await
+    pub async fn purge_own(&self, what: &Purge, then: Option<SystemTime>) -> Result<u64, TierError> {
+        self.purge_in(what, |tier| !tier.is_common(), then).await
     }
 
-    async fn purge_in(&self, what: &Purge, takes_part: impl Fn(&dyn Tier) -> bool + Send) -> Result<u64, TierError> {
+    async fn purge_in(
+        &self,
+        what: &Purge,
+        takes_part: impl Fn(&dyn Tier) -> bool + Send,
+        then: Option<SystemTime>,
+    ) -> Result<u64, TierError> {
         let mut most = 0;
         let mut failed = None;
+        let _purging = Purging::begin(&self.purging);
         self.purges.fetch_add(1, SeqCst);
-        // From below, so that nothing comes up again.
+        // What is under way goes no further, and what is below then goes from there on up, so that nothing comes up again.
+        let mut here = self.memory.purge(what);
         for tier in self.tiers().iter().rev().filter(|tier| takes_part(&***tier)) {
-            match tier.purge(what).await {
+            let purged = match then {
+                Some(then) => tier.purge_before(what, then).await,
+                None => tier.purge(what).await,
+            };
+            match purged {
                 Ok(removed) => most = most.max(removed),
                 Err(error) => failed = Some(error),
             }
         }
         self.purges.fetch_add(1, SeqCst);
-        most = most.max(self.memory.purge(what));
+        here += self.memory.purge(what);
         self.semantic.purge(what).await;
-        failed.map_or(Ok(most), Err)
+        failed.map_or(Ok(most.max(here)), Err)
+    }
+}
+
+/// A purge that runs, until it is dropped.
+struct Purging<'a>(&'a RwLock<usize>);
+
+impl<'a> Purging<'a> {
+    fn begin(running: &'a RwLock<usize>) -> Self {
+        *running.write().unwrap_or_else(PoisonError::into_inner) += 1;
+        Self(running)
+    }
+}
+
+impl Drop for Purging<'_> {
+    fn drop(&mut self) {
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) -= 1;
     }
 }
 

@@ -74,6 +74,13 @@ impl Cache {
         }
     }
 
+    /// Another process has taken over, which keeps answers in the same places: this one leaves them alone.
+    pub fn hand_over(&self) {
+        if let Some(disk) = self.below.get().and_then(|below| below.disk.as_ref()) {
+            disk.hand_over();
+        }
+    }
+
     /// Its figures, for people and their tools.
     pub fn status(&self) -> Value {
         let below = self.below.get();

@@ -122,6 +122,7 @@ pub fn judge(asked: &Asked<'_>) -> Result<Terms, Bypass> {
     let terms = |fingerprint| Terms {
         fingerprint,
         max_age: wishes.max_age,
+        lasts: settings.ttl,
         ttl: if wishes.no_store { Duration::ZERO } else { settings.ttl.min(wishes.ttl) },
         // A client that wants a new answer, or its own for itself, is not given another's that is under way.
         share: settings.share && !wishes.no_store && !wishes.max_age.is_zero(),

@@ -40,8 +40,10 @@ pub enum Verdict {
 pub struct Terms {
     /// What it asks.
     pub fingerprint: Fingerprint,
-    /// Oldest kept answer that it takes; zero: none, its own takes the place of what is kept (`no-cache`).
+    /// Oldest kept answer that its client takes; zero: none, its own takes the place of what is kept (`no-cache`).
     pub max_age: Duration,
+    /// How long any answer may be used, however long it was to be when it was made.
+    pub lasts: Duration,
     /// How long its answer may be used again; zero: it is not kept.
     pub ttl: Duration,
     /// Whether it may follow the call of another, and be followed.
@@ -50,6 +52,13 @@ pub struct Terms {
     pub payer: Payer,
     /// Time between two events of a kept stream; zero: as fast as the client takes them.
     pub pace: Duration,
+}
+
+impl Terms {
+    /// How old a kept answer may be; zero: none will do.
+    pub fn oldest(&self) -> Duration {
+        self.max_age.min(self.lasts)
+    }
 }
 
 /// Who pays for a call that several followed.

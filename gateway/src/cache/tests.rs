@@ -1,11 +1,14 @@
-use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
 
 use ai_gateway_providers::Operation;
+use async_trait::async_trait;
 use bytes::Bytes;
 use futures::FutureExt;
 use pingora_http::ResponseHeader;
 use proptest::prelude::*;
+use tokio::sync::Notify;
 
 use super::fill::{Next, Reader, Spent};
 use super::memory::{Found, Memory, Writer};
@@ -220,6 +223,37 @@ fn a_large_answer_is_forgotten_behind_its_readers() {
 /// What one fill that forgets may hold beside `max_size`, with the last chunk.
 const MOST_LAG_IN_TESTS: usize = (4 << 20) + 200_000;
 
+/// Nobody is faster: what is not to be remembered as a whole is there for them all the same.
+#[test]
+fn who_reads_slowly_and_holds_up_nobody_is_not_left_behind() {
+    let memory = memory(64 << 20);
+    let writer = lead(&memory, 1);
+    writer.begin(header());
+    let (mut first, second) = (writer.fill().join_first(), writer.fill().join().unwrap());
+    let has_room = || writer.fill().has_room().now_or_never().is_some();
+    let mut pushed = 0;
+    while has_room() {
+        writer.push(&[b'x'; 100_000]);
+        pushed += 100_000;
+    }
+    assert!(pushed > 16 << 20 && writer.fill().join().is_none(), "{pushed}");
+    drop(second);
+    let mut got = 0;
+    while got < 40_000_000 {
+        let mut chunks = Vec::new();
+        assert_eq!(first.next(&mut chunks).now_or_never(), Some(Next::More));
+        got += chunks.iter().map(Bytes::len).sum::<usize>();
+        while has_room() {
+            writer.push(&[b'x'; 100_000]);
+            pushed += 100_000;
+        }
+        assert!(memory.size() < 18 << 20, "{}", memory.size());
+    }
+    writer.finish();
+    let (rest, end) = read(&mut first);
+    assert_eq!((got + rest.len(), end), (pushed, Some(Next::End)));
+}
+
 #[test]
 fn who_writes_waits_for_the_fastest_reader_only() {
     let memory = memory(1 << 20);
@@ -249,6 +283,100 @@ fn a_purge_takes_what_it_names_and_keeps_nothing_that_is_under_way() {
     assert!(has(&memory, 0) && !has(&memory, 1) && !has(&memory, 9));
     assert_eq!(memory.purge(&Purge::Tag("red".into())), 2);
     assert_eq!((memory.len(), memory.size()), (0, 0));
+}
+
+/// Keeps what it is given, and does not end a purge before it is told to.
+#[derive(Default)]
+struct Slow {
+    kept: Mutex<Vec<Arc<Entry>>>,
+    asked: AtomicUsize,
+    goes_on: Notify,
+}
+
+impl Slow {
+    fn count(&self) -> usize {
+        self.kept.lock().unwrap().len()
+    }
+}
+
+#[async_trait]
+impl Tier for Slow {
+    fn name(&self) -> &'static str {
+        "slow"
+    }
+
+    async fn get(&self, fingerprint: &Fingerprint, _: Form) -> Option<Arc<Entry>> {
+        self.asked.fetch_add(1, Relaxed);
+        self.kept.lock().unwrap().iter().find(|entry| entry.meta.fingerprint == *fingerprint).cloned()
+    }
+
+    fn put(&self, entry: &Arc<Entry>) {
+        self.kept.lock().unwrap().push(entry.clone());
+    }
+
+    async fn purge(&self, what: &Purge) -> Result<u64, TierError> {
+        self.kept.lock().unwrap().retain(|entry| !what.takes(entry));
+        self.goes_on.notified().await;
+        Ok(0)
+    }
+}
+
+#[tokio::test]
+async fn who_takes_nothing_that_is_kept_asks_nobody_for_it() {
+    let (cache, slow) = (Cache::new(1 << 20, CacheMetrics::default(), Time::default()), Arc::new(Slow::default()));
+    cache.stack(vec![slow.clone()]);
+    slow.put(&entry(1, 10));
+    let fetch = async |max_age, lasts| {
+        let terms = Terms {
+            fingerprint: fingerprint(1),
+            max_age,
+            lasts,
+            ttl: lasts,
+            share: true,
+            payer: Payer::First,
+            pace: Duration::ZERO,
+        };
+        (cache.fetch(&terms, Form::Whole).await.is_some(), slow.asked.load(Relaxed))
+    };
+    let minute = Duration::from_secs(60);
+    assert_eq!(fetch(Duration::ZERO, minute).await, (false, 0), "its client wants a new one");
+    assert_eq!(fetch(Duration::MAX, Duration::ZERO).await, (false, 0), "nothing is kept any more");
+    assert_eq!(fetch(Duration::MAX, minute).await, (true, 1));
+}
+
+#[tokio::test]
+async fn what_ends_while_a_purge_runs_does_not_survive_it() {
+    let (cache, slow) = (Cache::new(1 << 20, CacheMetrics::default(), Time::default()), Arc::new(Slow::default()));
+    cache.stack(vec![slow.clone()]);
+    let begin = |number, share| {
+        let writer = cache.memory.begin(fingerprint(number), Form::Whole, share).unwrap();
+        writer.begin(header());
+        writer.fill().keep(meta(number));
+        writer
+    };
+    cache.finish(begin(1, true));
+    assert_eq!((has(&cache.memory, 1), slow.count()), (true, 1));
+
+    let before = [begin(2, true), begin(3, false)];
+    let red = Purge::Tag("red".into());
+    let mut purge = Box::pin(cache.purge(&red));
+    assert!(purge.as_mut().now_or_never().is_none());
+    assert!(!has(&cache.memory, 1));
+    before.into_iter().for_each(|writer| cache.finish(writer));
+    assert!(!has(&cache.memory, 2) && !has(&cache.memory, 3));
+    cache.finish(begin(4, true));
+    let during = begin(5, false);
+    slow.goes_on.notify_one();
+    purge.await.unwrap();
+    cache.finish(during);
+    assert_eq!((cache.memory.len(), slow.count()), (0, 0));
+
+    // Also behind one that nobody waited for.
+    let purge = Box::pin(cache.purge(&Purge::All)).now_or_never();
+    assert!(purge.is_none());
+    cache.finish(begin(6, true));
+    assert_eq!((has(&cache.memory, 6), slow.count()), (true, 1));
+    assert_eq!(cache.memory.size(), entry(6, 0).weight() + "content-type".len() + "text/plain".len() + 64);
 }
 
 #[test]
@@ -316,8 +444,13 @@ proptest! {
         readers.drain(..left.min(followers));
         let own = writer.fill().settle(Spent { tokens: 1, cost: Some(cost) }, true).unwrap();
         let late = writer.fill().join().unwrap();
-        prop_assert_eq!(late.share(), None);
-        let shares: Vec<u64> = readers.iter().map(|reader| reader.share().unwrap()).collect();
+        prop_assert_eq!(late.bill().share, None);
+        // Also of those that leave before they have everything.
+        let told: Vec<_> = readers.iter().map(Reader::bill).collect();
+        let bills: Vec<_> = readers.into_iter().map(Reader::leave).collect();
+        prop_assert_eq!(&told, &bills);
+        let shares: Vec<u64> = bills.iter().map(|bill| bill.share.unwrap()).collect();
+        prop_assert!(bills.iter().all(|bill| bill.saved.cost == bill.share.map(|share| cost - share)));
         prop_assert_eq!(shares.iter().map(|share| u128::from(*share)).sum::<u128>() + u128::from(own), u128::from(cost));
         prop_assert!(shares.iter().all(|share| own - share <= 1));
     }

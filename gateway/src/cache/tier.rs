@@ -1,6 +1,7 @@
 //! What keeps entries beside memory: a disk, a server.
 
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use async_trait::async_trait;
 
@@ -36,6 +37,14 @@ pub trait Tier: Send + Sync {
     /// # Errors
     /// Some may still be there.
     async fn purge(&self, what: &Purge) -> Result<u64, TierError>;
+
+    /// Removes of these entries those that were made before then, and says how many. A tier that cannot tell removes them all.
+    ///
+    /// # Errors
+    /// As [`Tier::purge`].
+    async fn purge_before(&self, what: &Purge, _then: SystemTime) -> Result<u64, TierError> {
+        self.purge(what).await
+    }
 }
 
 /// What is to be removed.

@@ -72,7 +72,7 @@ pub fn route(
     let model = chosen?;
     if json
         && model.cache.is_some()
-        && let Some(field) = cache_field(&body)
+        && let Some(field) = cache_field(&body).map_err(unreadable)?
     {
         edits.remove.push("cache".to_owned());
         exchange.cache_field = Some(Box::new(field));
@@ -193,6 +193,10 @@ fn read_fallbacks(body: &[u8], field: &'static str, exchange: &Exchange) -> Resu
         return wrong(ErrorKind::Forbidden, "this key may not name models to fall back on (`fallbacks`, `models`)");
     }
     Ok(names)
+}
+
+fn unreadable(member: &str) -> ApiError {
+    ApiError::new(ErrorKind::InvalidRequest, format!("`cache.{member}` cannot have this value"))
 }
 
 fn edited_badly(error: ApiError) -> ApiError {

@@ -224,6 +224,7 @@ impl Control {
         // There is no other: only one change at a time, and none after this.
         _ = self.successor.set(successor);
         self.leave(Leaving::Upgraded);
+        self.gateway.cache.hand_over();
         self.handed_over.send_replace(true);
         let control = self.clone();
         self.on_a_thread("tell", move || control.keep_telling());

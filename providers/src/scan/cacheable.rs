@@ -190,62 +190,76 @@ pub struct CacheField {
     pub no_semantic: bool,
 }
 
+/// The members that it may have.
+const MEMBERS: [&str; 7] = ["no-cache", "no-store", "semantic", "ttl", "s-maxage", "namespace", "use-cache"];
+/// Bytes of the longest namespace.
+const MAX_NAMESPACE: usize = 256;
+
 /// The field `cache` of a body that [`scan_json`](super::scan_json) has accepted; `None` if there is none, or if it has a
 /// member that is none of these: then it is the provider's business, and not to be taken out.
-#[must_use]
-pub fn cache_field(body: &[u8]) -> Option<CacheField> {
+///
+/// # Errors
+/// The value of this member is none that it can have.
+pub fn cache_field(body: &[u8]) -> Result<Option<CacheField>, &'static str> {
     let mut cursor = Cursor::new(body);
     cursor.enter(b'{');
     let mut found = None;
     while let Some(key) = cursor.next_key() {
         match &*key.name {
-            b"cache" if found.is_none() => found = Some(field(&mut cursor)?),
+            b"cache" if found.is_none() => match field(&mut cursor) {
+                Some(field) => found = Some(field),
+                None => return Ok(None),
+            },
             // There twice: readers differ in which of them they take.
-            b"cache" => return None,
+            b"cache" => return Ok(None),
             _ => drop(cursor.value()),
         }
     }
-    found
+    found.transpose()
 }
 
-/// Bytes of the longest namespace.
-const MAX_NAMESPACE: usize = 256;
-
-fn field(cursor: &mut Cursor<'_>) -> Option<CacheField> {
-    let mut found = CacheField::default();
+/// `None`: it is the provider's.
+fn field(cursor: &mut Cursor<'_>) -> Option<Result<CacheField, &'static str>> {
     if !cursor.enter(b'{') {
         return None;
     }
+    let (mut found, mut wrong) = (CacheField::default(), None);
     while let Some(key) = cursor.next_key() {
-        if &*key.name == b"namespace" && cursor.peek() == Some(b'"') {
+        let member = MEMBERS.into_iter().find(|member| member.as_bytes() == &*key.name)?;
+        if found.take(member, cursor).is_none() {
+            wrong = wrong.or(Some(member));
+        }
+    }
+    Some(wrong.map_or(Ok(found), Err))
+}
+
+impl CacheField {
+    /// Takes in the value of a member; `None`: it can have no such value.
+    fn take(&mut self, member: &str, cursor: &mut Cursor<'_>) -> Option<()> {
+        if member == "namespace" && cursor.peek() == Some(b'"') {
             let name = String::from_utf8(cursor.text()?.into_owned()).ok()?;
-            if name.len() > MAX_NAMESPACE {
-                return None;
-            }
-            found.namespace = Some(name);
-            continue;
+            self.namespace = Some(name).filter(|name| name.len() <= MAX_NAMESPACE);
+            return self.namespace.as_ref().map(|_| ());
         }
         let span = cursor.value();
         let value = std::str::from_utf8(cursor.slice(span)).ok()?;
-        if value == "null" {
-            continue;
-        }
-        match &*key.name {
-            b"no-cache" => found.no_cache = value.parse().ok()?,
-            b"no-store" => found.no_store = value.parse().ok()?,
-            b"semantic" => found.no_semantic = !value.parse::<bool>().ok()?,
-            b"ttl" => found.ttl = Some(value.parse().ok()?),
-            b"s-maxage" => found.max_age = Some(value.parse().ok()?),
+        match member {
+            _ if value == "null" => {}
+            "no-cache" => self.no_cache = value.parse().ok()?,
+            "no-store" => self.no_store = value.parse().ok()?,
+            "semantic" => self.no_semantic = !value.parse::<bool>().ok()?,
+            "ttl" => self.ttl = Some(value.parse().ok()?),
+            "s-maxage" => self.max_age = Some(value.parse().ok()?),
             // Whether answers are kept at all is not the client's to say, but that it wants none.
-            b"use-cache" => {
+            "use-cache" => {
                 let wanted: bool = value.parse().ok()?;
-                found.no_cache |= !wanted;
-                found.no_store |= !wanted;
+                self.no_cache |= !wanted;
+                self.no_store |= !wanted;
             }
             _ => return None,
         }
+        Some(())
     }
-    Some(found)
 }
 
 #[cfg(test)]
@@ -259,10 +273,10 @@ mod tests {
 
     #[test]
     fn semantic_is_switched_off() {
-        let of = |body: &str| cache_field(body.as_bytes()).map(|field| field.no_semantic);
-        assert_eq!(of(r#"{"cache":{"semantic":false}}"#), Some(true));
-        assert_eq!(of(r#"{"cache":{"semantic":true}}"#), Some(false));
-        assert_eq!(of(r#"{"cache":{"semantic":"no"}}"#), None);
+        let of = |body: &str| cache_field(body.as_bytes()).map(|field| field.unwrap().no_semantic);
+        assert_eq!(of(r#"{"cache":{"semantic":false}}"#), Ok(true));
+        assert_eq!(of(r#"{"cache":{"semantic":true}}"#), Ok(false));
+        assert_eq!(of(r#"{"cache":{"semantic":"no"}}"#), Err("semantic"));
     }
 
     #[test]
@@ -350,15 +364,32 @@ mod tests {
             namespace: Some("t1".into()),
             no_semantic: false,
         };
-        assert_eq!(field(all), Some(read));
-        assert_eq!(field(r#"{"ttl":null}"#), Some(CacheField::default()));
-        let off = field(r#"{"use-cache":false}"#).unwrap();
+        assert_eq!(field(all), Ok(Some(read)));
+        assert_eq!(field(r#"{"ttl":null,"namespace":null}"#), Ok(Some(CacheField::default())));
+        let off = field(r#"{"use-cache":false}"#).unwrap().unwrap();
         assert!(off.no_cache && off.no_store);
-        for others in ["true", "null", "{\"type\":\"x\"}", "{\"ttl\":-1}", "{\"ttl\":\"1h\"}", "{\"no-cache\":1}", "[]"]
-        {
-            assert_eq!(field(others), None, "{others}");
+        for others in ["true", "null", "{\"type\":\"x\"}", "{\"ttl\":-1,\"type\":\"x\"}", "[]"] {
+            assert_eq!(field(others), Ok(None), "{others}");
         }
-        assert_eq!(cache_field(br#"{"cache":{},"cache":{}}"#), None);
-        assert_eq!(cache_field(b"{}"), None);
+        assert_eq!(cache_field(br#"{"cache":{},"cache":{}}"#), Ok(None));
+        assert_eq!(cache_field(b"{}"), Ok(None));
+    }
+
+    #[test]
+    fn what_a_client_cannot_say_of_the_cache() {
+        let long = format!("{{\"namespace\":\"{}\"}}", "n".repeat(257));
+        for (text, member) in [
+            (r#"{"no-store":true,"ttl":1.5}"#, "ttl"),
+            (r#"{"ttl":-1}"#, "ttl"),
+            (r#"{"ttl":"1h","namespace":"n"}"#, "ttl"),
+            (r#"{"s-maxage":[5],"ttl":{"no-store":true}}"#, "s-maxage"),
+            (r#"{"no-cache":1}"#, "no-cache"),
+            (r#"{"no-store":"true"}"#, "no-store"),
+            (r#"{"use-cache":0}"#, "use-cache"),
+            (r#"{"namespace":5,"no-cache":true}"#, "namespace"),
+            (&long, "namespace"),
+        ] {
+            assert_eq!(cache_field(format!(r#"{{"cache":{text},"a":1}}"#).as_bytes()), Err(member), "{text}");
+        }
     }
 }

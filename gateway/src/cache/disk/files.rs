@@ -17,6 +17,8 @@ use super::index::Name;
 
 /// How names begin of files that are not whole yet.
 const UNFINISHED: &str = "unfinished-";
+/// Tells the process that has the folder now that another one has written to it beside it.
+const NOTE: &str = "handed-over";
 /// Another process may still be writing one that is younger.
 const ABANDONED: Duration = Duration::from_secs(60);
 /// A disk gives room in pieces of this size.
@@ -93,6 +95,16 @@ impl Folder {
             Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
             _ => Ok(()),
         }
+    }
+
+    /// Tells the process that has the folder from now on that there may be entries that it does not know.
+    pub fn leave_note(&self) -> io::Result<()> {
+        create(&self.path.join(NOTE)).map(drop)
+    }
+
+    /// Whether it was told so, since it last asked.
+    pub fn take_note(&self) -> bool {
+        fs::remove_file(self.path.join(NOTE)).is_ok()
     }
 
     /// Gives every entry that is there, and the length of its file. What was left unfinished or is no entry any more is

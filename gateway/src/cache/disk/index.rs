@@ -14,6 +14,8 @@ pub struct Item {
     pub size: u64,
     /// When its time is over, in milliseconds since 1970.
     pub until: u64,
+    /// When it was made, likewise.
+    created: u64,
     used: u64,
     key: Option<Box<str>>,
     model: Box<str>,
@@ -23,8 +25,8 @@ pub struct Item {
 impl Item {
     /// The file of an entry.
     pub fn new(meta: Meta, size: u64) -> Self {
-        let until = record::end_of(&meta);
-        Self { size, until, used: 0, key: meta.key, model: meta.model, tags: meta.tags }
+        let (until, created) = (record::end_of(&meta), record::millis(meta.created));
+        Self { size, until, created, used: 0, key: meta.key, model: meta.model, tags: meta.tags }
     }
 }
 
@@ -91,13 +93,16 @@ impl Index {
         self.ends.first().filter(|(until, _)| *until <= now).map(|(_, name)| *name)
     }
 
-    /// Those that `what` takes, among the next `most` ones from the place `from` on; and the place to go on at.
-    pub fn taken(&self, what: &Purge, from: u64, most: usize) -> (Vec<Name>, Option<u64>) {
+    /// Those that `what` takes and that were made before `then`, among the next `most` ones from the place `from` on; and the place
+    /// to go on at.
+    pub fn taken(&self, what: &Purge, then: u64, from: u64, most: usize) -> (Vec<Name>, Option<u64>) {
         let mut taken = Vec::new();
         let mut last = None;
         for (place, name) in self.order.range(from..).take(most) {
             last = Some(*place);
-            let takes = |item: &Item| what.takes_named(&name.0, item.key.as_deref(), &item.model, &item.tags);
+            let takes = |item: &Item| {
+                item.created < then && what.takes_named(&name.0, item.key.as_deref(), &item.model, &item.tags)
+            };
             if self.items.get(name).is_some_and(takes) {
                 taken.push(*name);
             }

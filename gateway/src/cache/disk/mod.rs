@@ -12,7 +12,7 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use async_trait::async_trait;
 use prometheus_client::metrics::gauge::Gauge;
@@ -58,6 +58,8 @@ struct Shared {
     folder: Folder,
     max_size: AtomicU64,
     index: Mutex<Index>,
+    /// Whether another process has taken the folder over, which changes nothing while something is written.
+    handed_over: Mutex<bool>,
     /// Bytes of answers that wait to be written.
     queued: AtomicUsize,
     counters: Counters,
@@ -67,7 +69,8 @@ struct Shared {
 
 enum Job {
     Put(Arc<Entry>),
-    Purge(Purge, oneshot::Sender<io::Result<u64>>),
+    /// What was made before the time, in milliseconds since 1970.
+    Purge(Purge, u64, oneshot::Sender<io::Result<u64>>),
 }
 
 impl Disk {
@@ -82,6 +85,7 @@ impl Disk {
             folder: Folder::open(&config.path)?,
             max_size: AtomicU64::new(config.max_size),
             index: Mutex::default(),
+            handed_over: Mutex::default(),
             queued: AtomicUsize::new(0),
             counters: metrics.of("disk"),
             bytes: metrics.disk_bytes.clone(),
@@ -102,6 +106,34 @@ impl Disk {
     pub fn size(&self) -> (u64, u64, usize) {
         let index = self.shared.lock();
         (index.bytes(), self.shared.max_size.load(Relaxed), index.len())
+    }
+
+    /// Another process has the folder from now on: nothing more is written, and it is told to look for what was written while it
+    /// began.
+    pub fn hand_over(&self) {
+        *self.shared.handed_over() = true;
+        if let Err(error) = self.shared.folder.leave_note() {
+            log::warn!("{} cannot be handed over: {}", self.shared.path.display(), error.kind());
+        }
+    }
+
+    async fn remove(&self, what: &Purge, then: u64) -> Result<u64, TierError> {
+        let error = |message: String| TierError { tier: "disk", message };
+        let purge = async {
+            let (reply, answer) = oneshot::channel();
+            let mut job = Job::Purge(what.clone(), then, reply);
+            // Behind what waits to be written, so that none of it comes afterwards.
+            while let Err(refused) = self.jobs.try_send(job) {
+                let TrySendError::Full(again) = refused else { return Err(error("its thread is gone".to_owned())) };
+                job = again;
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+            match answer.await {
+                Ok(removed) => removed.map_err(|failed| error(failed.kind().to_string())),
+                Err(_) => Err(error("its thread is gone".to_owned())),
+            }
+        };
+        tokio::time::timeout(PURGE, purge).await.unwrap_or_else(|_| Err(error("it takes too long".to_owned())))
     }
 }
 
@@ -148,28 +180,21 @@ impl Tier for Disk {
     }
 
     async fn purge(&self, what: &Purge) -> Result<u64, TierError> {
-        let error = |message: String| TierError { tier: "disk", message };
-        let purge = async {
-            let (reply, answer) = oneshot::channel();
-            let mut job = Job::Purge(what.clone(), reply);
-            // Behind what waits to be written, so that none of it comes afterwards.
-            while let Err(refused) = self.jobs.try_send(job) {
-                let TrySendError::Full(again) = refused else { return Err(error("its thread is gone".to_owned())) };
-                job = again;
-                tokio::time::sleep(Duration::from_millis(5)).await;
-            }
-            match answer.await {
-                Ok(removed) => removed.map_err(|failed| error(failed.kind().to_string())),
-                Err(_) => Err(error("its thread is gone".to_owned())),
-            }
-        };
-        tokio::time::timeout(PURGE, purge).await.unwrap_or_else(|_| Err(error("it takes too long".to_owned())))
+        self.remove(what, u64::MAX).await
+    }
+
+    async fn purge_before(&self, what: &Purge, then: SystemTime) -> Result<u64, TierError> {
+        self.remove(what, millis(then)).await
     }
 }
 
 impl Shared {
     fn lock(&self) -> MutexGuard<'_, Index> {
         self.index.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn handed_over(&self) -> MutexGuard<'_, bool> {
+        self.handed_over.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn read(&self, name: &Name) -> Option<Entry> {
@@ -212,12 +237,16 @@ impl Worker {
         self.scan();
         loop {
             let mut answer = None;
-            match queue.recv_timeout(SWEEP) {
+            let job = queue.recv_timeout(SWEEP);
+            if !*self.shared.handed_over() && self.shared.folder.take_note() {
+                self.scan();
+            }
+            match job {
                 Ok(Job::Put(entry)) => {
                     self.put(&entry);
                     self.shared.queued.fetch_sub(entry.body.len(), Relaxed);
                 }
-                Ok(Job::Purge(what, reply)) => answer = Some((reply, self.purge(&what))),
+                Ok(Job::Purge(what, then, reply)) => answer = Some((reply, self.purge(&what, then))),
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => return,
             }
@@ -231,7 +260,7 @@ impl Worker {
         }
     }
 
-    /// Finds what an earlier process has left.
+    /// Finds what another process has left.
     fn scan(&self) {
         let shared = &self.shared;
         let now = millis(shared.time.now());
@@ -253,8 +282,12 @@ impl Worker {
 
     fn put(&mut self, entry: &Entry) {
         let shared = self.shared.clone();
+        let handed_over = shared.handed_over();
         let now = Instant::now();
-        if self.rests.is_some_and(|until| now < until) || record::end_of(&entry.meta) <= millis(shared.time.now()) {
+        if *handed_over
+            || self.rests.is_some_and(|until| now < until)
+            || record::end_of(&entry.meta) <= millis(shared.time.now())
+        {
             shared.counters.dropped.inc();
             return;
         }
@@ -326,10 +359,10 @@ impl Worker {
         }
     }
 
-    fn purge(&self, what: &Purge) -> io::Result<u64> {
+    fn purge(&self, what: &Purge, then: u64) -> io::Result<u64> {
         let (mut removed, mut next, mut failed) = (0, Some(0), None);
         while let Some(from) = next {
-            let (taken, more) = self.shared.lock().taken(what, from, BATCH);
+            let (taken, more) = self.shared.lock().taken(what, then, from, BATCH);
             for name in taken {
                 self.shared.lock().remove(&name);
                 match self.shared.folder.remove(&name) {

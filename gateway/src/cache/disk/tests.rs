@@ -149,10 +149,36 @@ async fn purges() {
     assert_eq!(purged(Purge::Model("o".into())).await, 1);
     assert_eq!(purged(Purge::Fingerprint(Fingerprint([9; 32]))).await, 0);
     assert_eq!((purged(Purge::Tag("x".into())).await, files(folder.path()).len()), (1, 0));
+    let then = SystemTime::now() - Duration::from_secs(60);
+    for (number, made) in [(1, then - Duration::from_secs(1)), (2, then)] {
+        let mut entry = entry(number, 10);
+        entry.meta.created = made;
+        disk.put(&Arc::new(entry));
+    }
+    assert_eq!(disk.purge_before(&Purge::Key("bot".into()), then).await.unwrap(), 1);
+    assert_eq!((body(&disk, 1).await, body(&disk, 2).await), (None, Some(vec![2; 10])));
+    assert_eq!(purged(Purge::Key("bot".into())).await, 1);
     for number in 0..=255 {
         disk.put(&Arc::new(entry(number, 10)));
     }
     assert_eq!((purged(Purge::All).await, files(folder.path()).len(), disk.size().0), (256, 0, 0));
+}
+
+#[tokio::test]
+async fn a_process_that_has_handed_over_leaves_the_folder_alone() {
+    let folder = TempDir::new().unwrap();
+    let (old, metrics) = open_at(folder.path(), 1 << 20);
+    let (new, _) = open_at(folder.path(), 1 << 20);
+    settle(&new).await;
+    put(&old, entry(1, 10)).await;
+    assert_eq!(body(&new, 1).await, None, "it is not known there");
+    old.hand_over();
+    put(&old, entry(2, 10)).await;
+    assert_eq!((files(folder.path()).len(), metrics.of("disk").dropped.get()), (2, 1), "the first one, and a note");
+    settle(&old).await;
+    settle(&new).await;
+    assert_eq!((body(&new, 1).await, new.size().2), (Some(vec![1; 10]), 1));
+    assert_eq!((new.purge(&Purge::All).await.unwrap(), files(folder.path()).len()), (1, 0));
 }
 
 #[tokio::test]

@@ -66,7 +66,7 @@ impl Case {
             headers.append(*name, HeaderValue::from_static(value));
         }
         let model = snapshot.model(self.model).unwrap();
-        let field = cache_field(self.body.as_bytes());
+        let field = cache_field(self.body.as_bytes()).unwrap();
         let body = match &field {
             Some(_) => {
                 let edits =
@@ -142,8 +142,10 @@ fn what_a_client_may_say() {
     assert_eq!(terms(&[], r#"{"cache":{"ttl":5}}"#).unwrap().ttl, Duration::from_secs(5));
     assert_eq!(terms(&[], r#"{"cache":{"ttl":999999}}"#).unwrap().ttl, minutes(10), "never more");
     assert_ne!(terms(&[], r#"{"cache":{"namespace":"n"}}"#).unwrap().fingerprint, plain.fingerprint);
+    assert_eq!((plain.oldest(), aged.oldest(), fresh.oldest()), (minutes(10), minutes(1), Duration::ZERO));
+    assert_eq!(terms(&[], r#"{"cache":{"ttl":5}}"#).unwrap().oldest(), minutes(10), "it is said of its own answer alone");
     let live = Case { model: "live", ..Case::new("{}") }.judge(&snapshot).unwrap();
-    assert_eq!((live.ttl, live.share), (Duration::ZERO, true));
+    assert_eq!((live.ttl, live.share, live.oldest()), (Duration::ZERO, true, Duration::ZERO));
     let all = Case { model: "all", ..Case::new("{}") }.judge(&snapshot).unwrap();
     assert_eq!((all.share, all.payer, all.pace), (false, Payer::Split, Duration::from_millis(5)));
 }

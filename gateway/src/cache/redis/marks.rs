@@ -2,9 +2,10 @@
 //!
 //! An entry is stored with the [stamp](Marks::stamp) of the marks that were there then. One whose stamp is not that of the
 //! marks that are there now was purged, or may have been; so a purge costs one write, whatever there is, and no clocks are
-//! compared.
+//! compared. Only what has survived a restart, about which no marks are known, goes by the time of the marks.
 
 use std::collections::HashMap;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use sha2::{Digest, Sha256};
 
@@ -25,10 +26,10 @@ impl Marks {
         self.0.insert(field, mark);
     }
 
-    /// What was purged since `before`.
-    pub fn since(&self, before: &Self) -> Vec<Purge> {
+    /// What was purged since `before`, and when, by the clock of who did.
+    pub fn since(&self, before: &Self) -> Vec<(Purge, SystemTime)> {
         let new = self.0.iter().filter(|(field, mark)| before.0.get(*field) != Some(mark));
-        new.filter_map(|(field, _)| purge(field)).collect()
+        new.filter_map(|(field, mark)| Some((purge(field)?, UNIX_EPOCH + Duration::from_millis(set_at(mark))))).collect()
     }
 
     /// The stamp of an entry.
@@ -53,7 +54,6 @@ impl Marks {
 
     /// Those that were set before `before`, in milliseconds since 1970: no entry or instance needs them any more.
     pub fn older_than(&self, before: u64) -> Vec<String> {
-        let set_at = |mark: &str| mark.split_once('-').and_then(|(_, at)| at.parse().ok()).unwrap_or(0_u64);
         self.0.iter().filter(|(_, mark)| set_at(mark) < before).map(|(field, _)| field.clone()).collect()
     }
 }
@@ -61,6 +61,10 @@ impl Marks {
 /// A mark that was never there before.
 pub fn new_mark(now: u64) -> String {
     format!("{:016x}-{now}", fastrand::u64(..))
+}
+
+fn set_at(mark: &str) -> u64 {
+    mark.split_once('-').and_then(|(_, at)| at.parse().ok()).unwrap_or(0)
 }
 
 /// What the mark of a purge is called by.
@@ -109,7 +113,7 @@ mod tests {
             assert!(purge.takes_named(&meta.fingerprint, meta.key.as_deref(), &meta.model, &meta.tags));
             let mut marks = none.clone();
             marks.set(field(purge), new_mark(5));
-            assert_eq!(marks.since(&none), std::slice::from_ref(purge));
+            assert_eq!(marks.since(&none), [(purge.clone(), UNIX_EPOCH + Duration::from_millis(5))]);
             assert_eq!(none.since(&marks), []);
             seen.push(marks.stamp(&meta));
             marks.set(field(purge), new_mark(5));

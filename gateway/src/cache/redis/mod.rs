@@ -50,8 +50,12 @@ const QUEUE_BYTES: usize = 32 << 20;
 const PREFIX: &str = "ai-gateway:cache:";
 /// Where the marks are.
 const MARKS: &str = "ai-gateway:cache-purged";
-/// How long a mark is of use: an instance that was away for longer has forgotten what it had.
-const MARK_LIFE: Duration = Duration::from_secs(7 * 86_400);
+/// The longest that an answer is in the store, whatever its own time is.
+const LONGEST: Duration = Duration::from_secs(30 * 86_400);
+/// How long a mark is of use: by then nothing of before it is left, whatever the clocks say.
+const MARK_LIFE: Duration = Duration::from_secs(31 * 86_400);
+/// How far the clocks of two instances may be apart.
+const SKEW: Duration = Duration::from_secs(60);
 
 /// Answers in a Redis.
 pub struct Redis {
@@ -157,7 +161,7 @@ impl Redis {
     }
 
     /// These are the marks in the store: what was purged since the last ones.
-    fn now_known(&self, marks: HashMap<String, String>) -> Vec<Purge> {
+    fn now_known(&self, marks: HashMap<String, String>) -> Vec<(Purge, SystemTime)> {
         let marks = Marks::new(marks);
         let purged = marks.since(&self.marks.load());
         self.marks.store(Arc::new(marks));
@@ -166,7 +170,7 @@ impl Redis {
 
     async fn store(&self, (stamp, entry): &Queued) {
         let now = millis(self.time.now());
-        let left = record::end_of(&entry.meta).saturating_sub(now);
+        let left = record::end_of(&entry.meta).saturating_sub(now).min(in_millis(LONGEST));
         let Some(head) = record::head(entry).filter(|_| left > 0) else { return };
         let value = [&stamp[..], &head, &entry.body].concat();
         let mut set = redis::cmd("SET");
@@ -184,6 +188,10 @@ fn all_marks() -> redis::Cmd {
 /// Whether the store answered, though not as it was asked: it is full, or this user may not do that.
 fn is_refusal(error: &RedisError) -> bool {
     !(error.is_io_error() || error.is_connection_dropped() || error.is_timeout() || error.is_unrecoverable_error())
+}
+
+fn in_millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
 fn name(fingerprint: &Fingerprint, form: Form) -> String {
@@ -252,8 +260,7 @@ impl Tier for Redis {
             marks
         });
         drop(marking);
-        let life = u64::try_from(MARK_LIFE.as_millis()).unwrap_or(u64::MAX);
-        let old = self.marks.load().older_than(now.saturating_sub(life));
+        let old = self.marks.load().older_than(now.saturating_sub(in_millis(MARK_LIFE)));
         if !old.is_empty() {
             let _: Option<u64> = self.ask(redis::cmd("HDEL").arg(MARKS).arg(old), PATIENCE).await;
         }
@@ -274,11 +281,14 @@ impl Keeper {
     pub async fn run(&self) {
         let queues = self.queues.lock().unwrap_or_else(PoisonError::into_inner).take();
         let Some((mut queue, mut questions)) = queues else { return };
-        let mut wait = RETRY;
+        let (mut wait, mut first) = (RETRY, true);
         loop {
             let began = Instant::now();
-            match self.connect().await {
-                Ok(()) => self.keep(&mut queue, &mut questions).await,
+            match self.connect(first).await {
+                Ok(()) => {
+                    first = false;
+                    self.keep(&mut queue, &mut questions).await;
+                }
                 Err(error) => log::debug!("the store: {}", error.category()),
             }
             while let Ok((_, entry)) = queue.try_recv() {
@@ -291,7 +301,8 @@ impl Keeper {
         }
     }
 
-    async fn connect(&self) -> RedisResult<()> {
+    /// `first`: what an earlier process has left on a disk was made nobody knows under which marks.
+    async fn connect(&self, first: bool) -> RedisResult<()> {
         let redis = &self.redis;
         let slow = |_| RedisError::from((redis::ErrorKind::Io, "too slow"));
         let mut connection = timeout(PATIENCE, redis.server.connect()).await.map_err(slow)??;
@@ -301,7 +312,15 @@ impl Keeper {
         let marks = timeout(PATIENCE, all.query_async(&mut connection)).await.map_err(slow)??;
         let purged = redis.now_known(marks);
         drop(marking);
-        self.purge(purged).await;
+        if first {
+            // Marks of before then are gone.
+            let oldest = SystemTime::now().checked_sub(MARK_LIFE).map(|then| (Purge::All, then));
+            for (what, then) in purged.into_iter().chain(oldest) {
+                self.purge(&what, Some(then + SKEW)).await;
+            }
+        } else {
+            self.purge_all(purged).await;
+        }
         redis.connection.store(Some(Arc::new(connection)));
         log::info!("answers are kept in the store");
         Ok(())
@@ -319,7 +338,7 @@ impl Keeper {
                     let marking = redis.marking.lock().await;
                     let purged = redis.ask(&all_marks(), PATIENCE).await.map(|marks| redis.now_known(marks));
                     drop(marking);
-                    self.purge(purged.unwrap_or_default()).await;
+                    self.purge_all(purged.unwrap_or_default()).await;
                     if self.talk(questions).await {
                         look.reset_immediately();
                     }
@@ -345,12 +364,16 @@ impl Keeper {
     }
 
     /// What others have purged goes here, too.
-    async fn purge(&self, purged: Vec<Purge>) {
+    async fn purge_all(&self, purged: Vec<(Purge, SystemTime)>) {
+        for (what, _) in purged {
+            self.purge(&what, None).await;
+        }
+    }
+
+    async fn purge(&self, what: &Purge, then: Option<SystemTime>) {
         let Some(cache) = self.cache.upgrade() else { return };
-        for purge in purged {
-            if let Err(error) = cache.purge_own(&purge).await {
-                log::warn!("{error}");
-            }
+        if let Err(error) = cache.purge_own(what, then).await {
+            log::warn!("{error}");
         }
     }
 }

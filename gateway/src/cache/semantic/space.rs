@@ -9,8 +9,6 @@ use crate::cache::{Fingerprint, Form, Meta, Purge};
 
 /// Questions of one bucket that are compared one by one; more get an index.
 const SCANNED: usize = 128;
-/// Neighbours looked at: the nearest ones may be past their time.
-const NEIGHBOURS: usize = 8;
 /// Elements of the longest vector.
 const MOST_ELEMENTS: usize = 8192;
 
@@ -113,19 +111,20 @@ impl Space {
 
     /// The nearest question of `bucket` to `vector`, no farther than `within`.
     pub fn nearest(&self, bucket: &Fingerprint, vector: &Vector, within: f32, now: SystemTime) -> Option<Near> {
-        let fresh = |id: u64, distance: f32| {
-            let point = self.points.get(&id).filter(|point| point.until > now && distance <= within)?;
+        let fresh = |id: u64| self.points.get(&id).filter(|point| point.until > now);
+        let near = |id: u64, distance: f32| {
+            let point = fresh(id).filter(|_| distance <= within)?;
             Some(Near { answer: point.answer, form: point.form, distance })
         };
         match self.buckets.get(bucket)? {
             Bucket::Few(all) => all
                 .iter()
                 .filter(|(_, other)| other.0.len() == vector.0.len())
-                .filter_map(|(id, other)| fresh(*id, vector.distance(other)))
+                .filter_map(|(id, other)| near(*id, vector.distance(other)))
                 .min_by(|a, b| a.distance.total_cmp(&b.distance)),
             Bucket::Many { index, elements } if *elements == vector.0.len() => {
-                let found = index.search(&vector.0, NEIGHBOURS).ok()?;
-                found.keys.into_iter().zip(found.distances).find_map(|(id, distance)| fresh(id, distance.max(0.0)))
+                let found = index.filtered_search(&vector.0, 1, |id| fresh(id).is_some()).ok()?;
+                near(*found.keys.first()?, found.distances.first()?.max(0.0))
             }
             Bucket::Many { .. } => None,
         }
@@ -305,6 +304,31 @@ mod tests {
         let across = Vector::new(vec![0.0, 1.0]).unwrap();
         assert_eq!(space.nearest(&print(1), &across, 0.9, now), None);
         assert_eq!(space.nearest(&print(1), &Vector::new(vec![1.0]).unwrap(), 2.0, now), None);
+    }
+
+    /// However many of those that are nearer are past their time.
+    #[test]
+    fn old_questions_hide_no_fresh_one() {
+        let now = SystemTime::now();
+        let mut rng = fastrand::Rng::with_seed(9);
+        let asked = random(&mut rng);
+        let beside = |by: f32| {
+            let mut elements = asked.0.to_vec();
+            elements[0] += by;
+            Vector::new(elements).unwrap()
+        };
+        for old in [10, 500] {
+            let mut space = Space::default();
+            for answer in 0..150 {
+                space.learn(point(1, answer, now + Duration::from_secs(60)), random(&mut rng), 10_000);
+            }
+            for answer in 0..old {
+                space.learn(point(1, 1000 + answer, now), beside(0.0001 * answer as f32), 10_000);
+            }
+            space.learn(point(1, 999, now + Duration::from_secs(1)), beside(0.1), 10_000);
+            let found = space.nearest(&print(1), &asked, 0.1, now).unwrap();
+            assert_eq!(found.answer, print(999), "{old}");
+        }
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! A kept answer in another form than it was given in: a stream as one document, a document as a stream. The codec of the client's
 //! own dialect reads the one and writes the other; ids and times stay those of the kept answer.
 
-use ai_gateway_providers::Operation;
+use ai_gateway_providers::{Dialect, Operation};
 use ai_gateway_providers::answer::{AnswerForm, Observer, Translation};
 use ai_gateway_providers::codec::{Client, Platform, codec};
 use ai_gateway_providers::common::{Aliases, ProviderTag};
@@ -11,7 +11,7 @@ use http::header::CONTENT_TYPE;
 use crate::cache::{Entry, Form, Meta};
 use crate::proxy::{Exchange, encode};
 
-/// Of the ways in which a stream is framed, the one that changes nothing for who reads it.
+/// Of the ways in which a stream is framed, the one that leaves its events as they are.
 const SHOWS_USAGE: u32 = 1 << 1;
 
 /// The entry in the form that the exchange's client wants; `None` if that cannot be said without a loss.
@@ -44,6 +44,9 @@ pub fn convert(entry: &Entry, wanted: Form, exchange: &Exchange) -> Option<Entry
         may_go_on: false,
         echoes: false,
     };
+    if dialect == Dialect::OpenAiChat && !tells_usage(entry.meta.form) && tells_usage(wanted) {
+        return None;
+    }
     let form = match entry.meta.form {
         Form::Whole => AnswerForm::Json,
         // An array is no stream to the codec, and a usage that tells the cost is not the provider's.
@@ -61,4 +64,12 @@ pub fn convert(entry: &Entry, wanted: Form, exchange: &Exchange) -> Option<Entry
     let mut meta = Meta { form: wanted, ..entry.meta.clone() };
     meta.headers.insert(CONTENT_TYPE, HeaderValue::from_static(exchange.content_type()));
     Some(Entry { meta, body })
+}
+
+/// Whether a Chat Completion of that form says what it consumed: a stream does only where its client wants that.
+fn tells_usage(form: Form) -> bool {
+    match form {
+        Form::Whole => true,
+        Form::Stream(framed) => framed & SHOWS_USAGE != 0,
+    }
 }

@@ -11,7 +11,7 @@ use pingora_proxy::Session;
 
 use super::pour::{self, Outlet, Poured, leaves};
 use super::{Cached, Status, convert, meaning, pace, session as shared};
-use crate::cache::fill::{Reader, Spent};
+use crate::cache::fill::{Bill, Reader, Spent};
 use crate::cache::memory::{Found, Kept, Writer};
 use crate::cache::policy::{self, Asked, Bypass};
 use crate::cache::{Form, Terms, Verdict, common_headers, key};
@@ -62,9 +62,7 @@ pub async fn enter(
         match gateway.cache.memory.begin(terms.fingerprint, form, terms.share) {
             Ok(writer) => {
                 // Those who ask the same meanwhile wait for what comes of it.
-                if gateway.cache.has_tiers()
-                    && let Some(kept) = gateway.cache.fetch(&terms, form).await
-                {
+                if let Some(kept) = gateway.cache.fetch(&terms, form).await {
                     drop(writer);
                     return hit(gateway, session, exchange, &terms, kept).await.map(Ok);
                 }
@@ -89,11 +87,12 @@ pub async fn enter(
 /// The answer that memory has: in the form that the client wants, or in one that can be written so.
 pub(super) fn at_hand(gateway: &Gateway, exchange: &Exchange, terms: &Terms, form: Form) -> Option<Arc<Kept>> {
     let memory = &gateway.cache.memory;
-    if let Found::Entry(kept) = memory.find(&terms.fingerprint, form, terms.max_age, false) {
+    if let Found::Entry(kept) = memory.find(&terms.fingerprint, form, terms.oldest(), false) {
         return Some(kept);
     }
-    let other = memory.find_other(&terms.fingerprint, form, terms.max_age)?;
-    convert::convert(&other, form, exchange).map(|entry| memory.insert(Arc::new(entry)))
+    let others = memory.find_others(&terms.fingerprint, form, terms.oldest());
+    let entry = others.iter().find_map(|other| convert::convert(other, form, exchange))?;
+    Some(memory.insert(Arc::new(entry)))
 }
 
 /// From here on what is written to the client is written for all.
@@ -214,14 +213,14 @@ async fn follow(gateway: &Gateway, session: &mut Session, exchange: &mut Exchang
     let fill = reader.fill().clone();
     let at_end = |reader: &Reader| {
         exchange.error = fill.fault().map(|fault| ApiError::clone(&fault)).or_else(|| failed(exchange.status));
-        if let Some(cached) = &mut exchange.cached {
-            cached.share = reader.share();
-            cached.saved = reader.saved().unwrap_or_default();
-        }
+        exchange.bill_for_following(reader.bill());
         settle(gateway, exchange);
     };
     let mut outlet = Outlet { client: &mut session.downstream_session, screener };
-    match pour::pour(&mut outlet, header, &mut reader, at_end).await {
+    let poured = pour::pour(&mut outlet, header, &mut reader, at_end).await;
+    // Who has not come to the end pays no less.
+    exchange.bill_for_following(reader.leave());
+    match poured {
         Poured::Whole => {}
         Poured::Left => leave(session, exchange).await,
         Poured::Broken => {
@@ -236,6 +235,14 @@ async fn follow(gateway: &Gateway, session: &mut Session, exchange: &mut Exchang
         }
     }
     Ok(true)
+}
+
+impl Exchange {
+    fn bill_for_following(&mut self, Bill { share, saved }: Bill) {
+        if let Some(cached) = &mut self.cached {
+            (cached.share, cached.saved) = (share, saved);
+        }
+    }
 }
 
 /// Accounts for an answer before its client has the last of it. Plugins that judge whole answers may yet refuse it.

@@ -9,7 +9,7 @@ use pingora_core::protocols::http::{HttpTask, ServerSession};
 use pingora_error::{Error, Result};
 use pingora_http::ResponseHeader;
 
-use crate::cache::fill::{Next, Reader};
+use crate::cache::fill::{BATCH, Next, Reader};
 use crate::proxy::header;
 use crate::proxy::plugins::Screener;
 
@@ -129,42 +129,36 @@ pub async fn pour(
     }
 }
 
-/// Writes a whole answer. `pace`: between its events, if it is a stream of such.
-pub async fn write(outlet: &mut Outlet<'_>, mut header: ResponseHeader, body: Bytes, pace: Duration) -> Result<()> {
-    if pace.is_zero() {
-        if outlet.screener.is_none() {
-            header.insert_header(CONTENT_LENGTH, body.len())?;
-        } else {
-            outlet.frame(&mut header)?;
-        }
-        let tasks = vec![HttpTask::Header(Box::new(header), false), HttpTask::Body(Some(body), true)];
-        return outlet.send(tasks).await.map(drop);
+/// Writes a whole answer, in parts for each of which the client has its time. `pace`: between its events, if it is a stream of
+/// such.
+pub async fn write(outlet: &mut Outlet<'_>, mut header: ResponseHeader, mut body: Bytes, pace: Duration) -> Result<()> {
+    if pace.is_zero() && outlet.screener.is_none() {
+        header.insert_header(CONTENT_LENGTH, body.len())?;
+    } else {
+        outlet.frame(&mut header)?;
     }
-    outlet.frame(&mut header)?;
     let mut tasks = vec![HttpTask::Header(Box::new(header), false)];
-    for event in events(&body) {
-        tasks.push(HttpTask::Body(Some(event), false));
-        if outlet.send(std::mem::take(&mut tasks)).await? {
+    loop {
+        let length = if pace.is_zero() { body.len().min(BATCH) } else { first_event(&body) };
+        let part = body.split_to(length);
+        let end = body.is_empty();
+        tasks.push(HttpTask::Body(Some(part), end));
+        if outlet.send(std::mem::take(&mut tasks)).await? || end {
             return Ok(());
         }
-        tokio::select! {
-            () = tokio::time::sleep(pace) => {}
-            error = leaves(outlet.client) => return Err(error),
+        if !pace.is_zero() {
+            tokio::select! {
+                () = tokio::time::sleep(pace) => {}
+                error = leaves(outlet.client) => return Err(error),
+            }
         }
     }
-    tasks.push(HttpTask::Done);
-    outlet.send(tasks).await.map(drop)
 }
 
-/// A stream's events, each with the empty line that ends it. What is no event stream is one.
-fn events(body: &Bytes) -> impl Iterator<Item = Bytes> {
-    let mut rest = body.clone();
-    std::iter::from_fn(move || {
-        let mut lines = memchr_iter(b'\n', &rest).map(|at| at + 1);
-        let ends = |end: &usize| [&b"\n\n"[..], b"\r\n\r\n"].iter().any(|mark| rest[..*end].ends_with(mark));
-        let end = lines.find(ends).unwrap_or(rest.len());
-        (end > 0).then(|| rest.split_to(end))
-    })
+/// The length of a stream's first event with the empty line that ends it. What is no event stream is one.
+fn first_event(body: &[u8]) -> usize {
+    let mut lines = memchr_iter(b'\n', body).map(|at| at + 1);
+    lines.find(|end| [&b"\n\n"[..], b"\r\n\r\n"].iter().any(|mark| body[..*end].ends_with(mark))).unwrap_or(body.len())
 }
 
 #[cfg(test)]
@@ -173,9 +167,10 @@ mod tests {
 
     #[test]
     fn events_are_cut_at_empty_lines() {
-        let cut = |body: &'static str| events(&Bytes::from_static(body.as_bytes())).collect::<Vec<_>>();
-        assert_eq!(cut("data: 1\n\ndata: 2\n\n"), ["data: 1\n\n", "data: 2\n\n"]);
-        assert_eq!(cut("data: 1\r\n\r\ndata: 2"), ["data: 1\r\n\r\n", "data: 2"]);
-        assert!(cut("").is_empty());
+        for (first, rest) in
+            [("data: 1\n\n", "data: 2\n\n"), ("data: 1\r\n\r\n", "data: 2"), ("data: 1\ndata: 2", ""), ("", "")]
+        {
+            assert_eq!(first_event(format!("{first}{rest}").as_bytes()), first.len(), "{first}{rest}");
+        }
     }
 }

@@ -26,7 +26,7 @@ use pingora_proxy::Session;
 use super::pour::{self, Outlet, Poured};
 use crate::cache::fill::Fill;
 use crate::cache::memory::Writer;
-use crate::cache::{Cache, Entry};
+use crate::cache::Cache;
 use crate::proxy::plugins::Screener;
 
 type CustomMessageReader = Box<dyn Stream<Item = Result<Bytes>> + Unpin + Send + Sync + 'static>;
@@ -126,11 +126,10 @@ impl SharedSession {
         }
     }
 
-    /// The answer is over. An entry that came of it is kept below memory, too.
+    /// The answer is over.
     fn end(&mut self) {
-        let entry: Option<Arc<Entry>> = self.writer.take().and_then(Writer::finish);
-        if let Some(entry) = entry {
-            self.cache.spread(&entry);
+        if let Some(writer) = self.writer.take() {
+            self.cache.finish(writer);
         }
     }
 
