@@ -1,6 +1,7 @@
 //! A finder, and what becomes of what it finds: masked, removed, refused or only told of. What `pii`, `secrets` and `deny` have in
 //! common.
 
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -8,7 +9,7 @@ use serde::Deserialize;
 use toml::Spanned;
 
 use crate::fields::Object;
-use crate::find::{Any, Found, Kind, Reader, Script, find_first, in_json, rewrite};
+use crate::find::{Any, Found, Kind, LONGEST_ESCAPE, Reader, Script, find_first, in_json, rewrite, unescape};
 use crate::pii::{Masks, label};
 use crate::providers::Dialect;
 use crate::{
@@ -89,7 +90,7 @@ pub(crate) fn rejection_status(status: Option<&Spanned<u16>>, default: u16) -> R
 pub(crate) struct Guard {
     finder: Any,
     common: Arc<Common>,
-    /// Bytes of an answer that the finder may keep open.
+    /// Bytes of an answer that the finder may keep open, as they are seen: escaped they are more.
     hold: usize,
 }
 
@@ -122,7 +123,7 @@ impl Plugin for Guard {
             needs = needs.end();
         }
         let restores = self.common.action == Action::Mask && self.looks(Way::Request);
-        if self.looks(Way::Answer) || restores { needs.text(self.hold) } else { needs }
+        if self.looks(Way::Answer) || restores { needs.text(self.hold * LONGEST_ESCAPE) } else { needs }
     }
 
     async fn on_request(&self, request: &mut Request, cx: &Context) -> Result<Verdict, Failure> {
@@ -221,7 +222,9 @@ impl TextHook for Hook {
             self.readers.swap_remove(at);
         }
         for Found { kind, range, bare } in self.found.drain(..) {
-            let original = text.get(range.clone()).and_then(|placeholder| self.masks.original(placeholder));
+            let written = text.get(range.clone()).unwrap_or_default();
+            let found = if json { unescape(written) } else { Cow::Borrowed(written) };
+            let original = self.masks.original(&found);
             let new = match original {
                 Some(original) => original.to_owned(),
                 None => {

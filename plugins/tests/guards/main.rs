@@ -234,6 +234,41 @@ fn reasoning_of_earlier_turns_becomes_what_was_signed() {
     );
 }
 
+/// Python's `json.dumps` escapes whatever is not ASCII, and so do models.
+#[test]
+fn what_is_escaped_in_arguments_is_no_less_found() {
+    let deny = plugin("deny", "words = ['机密', 'münchen', 'falcon']");
+    let arguments = [r#"{"q": "\u673a\u5bc6"}"#, r#"{"q": "in M\u00fcnchen"}"#, r#"{"q": "f\u0061lcon"}"#];
+    let asks = |dialect, body: String| Request::new(dialect, Operation::Chat, http::HeaderMap::new(), body.into());
+    for input in arguments {
+        let block = format!(r#"{{"type":"tool_use","id":"1","name":"f","input":{input}}}"#);
+        let body = format!(r#"{{"model":"m","messages":[{{"role":"assistant","content":[{block}]}}]}}"#);
+        let verdict = ready(deny.on_request(&mut asks(Dialect::Anthropic, body), &context())).unwrap();
+        assert!(matches!(verdict, Verdict::Reject(_)), "{input}");
+        let call =
+            serde_json::json!({ "id": "1", "type": "function", "function": { "name": "f", "arguments": input } });
+        let message = serde_json::json!({ "role": "assistant", "tool_calls": [call] });
+        let verdict = ready(deny.on_request(&mut chat(&serde_json::json!([message])), &context())).unwrap();
+        assert!(matches!(verdict, Verdict::Reject(_)), "{input}");
+        for pieces in pairs(input) {
+            let mut hook = deny.text_hook(&context()).unwrap();
+            answer(&mut *hook, PartKind::Arguments, &pieces, deny.needs().text.unwrap()).unwrap_err();
+        }
+    }
+    let (pii, cx) = (plugin("pii", ""), context());
+    let body = r#"{"model":"m","messages":[{"role":"assistant","content":[
+        {"type":"tool_use","id":"1","name":"f","input":{"q":"joe\u0040example.com"}}]}]}"#;
+    let mut request = asks(Dialect::Anthropic, body.to_owned());
+    ready(pii.on_request(&mut request, &cx)).unwrap();
+    assert_eq!(*request.json(), body.replace(r"joe\u0040example.com", "[EMAIL_1]"));
+    let said = r#"{"to":"[EMAIL\u005f1]"}"#;
+    for pieces in pairs(said) {
+        let mut hook = pii.text_hook(&cx).unwrap();
+        let back = answer(&mut *hook, PartKind::Arguments, &pieces, pii.needs().text.unwrap()).unwrap();
+        assert_eq!(back, r#"{"to":"joe@example.com"}"#);
+    }
+}
+
 #[test]
 fn a_stream_that_says_what_is_denied_ends_before_it() {
     let deny = plugin("deny", "words = ['project falcon']\npatterns = ['\\bACME-\\d{6}\\b']\nmessage = 'no'");
