@@ -285,6 +285,42 @@ fn a_stream_that_says_what_is_denied_ends_before_it() {
     assert_eq!(verdict, Verdict::reject(403, "no"));
 }
 
+fn prompted(settings: &str, dialect: Dialect, body: &serde_json::Value) -> serde_json::Value {
+    let mut request = Request::new(dialect, Operation::Chat, http::HeaderMap::new(), body.to_string().into());
+    assert_eq!(ready(plugin("prompt", settings).on_request(&mut request, &context())).unwrap(), Verdict::Pass);
+    serde_json::from_slice(request.json()).unwrap()
+}
+
+#[test]
+fn properties_fill_all_that_names_them_and_go_no_further() {
+    let message = |role: &str, text: &str| serde_json::json!({ "role": role, "content": text });
+    let system = "system = 'lang={{properties.lang}}'";
+    for (settings, text, told) in [
+        (format!("{system}\ntemplates = {{ t = 'T {{{{properties.lang}}}}' }}"), "{template://t}", "T de"),
+        (system.to_owned(), "hi", "hi"),
+        (format!("{system}\nbefore = '({{{{properties.lang}}}}) '"), "hi", "(de) hi"),
+    ] {
+        let body =
+            serde_json::json!({ "model": "m", "properties": { "lang": "de" }, "messages": [message("user", text)] });
+        let messages = [message("system", "lang=de"), message("user", told)];
+        let made = serde_json::json!({ "model": "m", "messages": messages });
+        assert_eq!(prompted(&settings, Dialect::OpenAiChat, &body), made, "{settings}");
+    }
+    // Whoever does not ask for them leaves them alone.
+    let body = serde_json::json!({ "model": "m", "properties": {}, "messages": [] });
+    assert_eq!(prompted("before = 'B'", Dialect::OpenAiChat, &body), body);
+}
+
+#[test]
+fn the_users_message_is_decorated_and_no_document() {
+    let body = |text: &str| {
+        serde_json::json!({
+            "model": "m", "messages": [{ "role": "user", "content": text }], "documents": ["some doc", { "data": { "a": "b" } }]
+        })
+    };
+    assert_eq!(prompted("before = '<'\nafter = '>'", Dialect::Cohere, &body("why?")), body("<why?>"));
+}
+
 #[test]
 fn only_what_is_allowed_passes() {
     let allow = plugin("allow", "words = ['invoice']\npatterns = ['(?i)refund']\nmessage = 'ask about invoices'");
