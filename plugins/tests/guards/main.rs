@@ -371,6 +371,24 @@ fn settings_that_make_no_sense_are_refused_at_their_place() {
     }
 }
 
+/// What lies across the border is redacted as a whole, and nothing behind it comes up.
+#[tokio::test]
+async fn what_is_cut_is_redacted_before() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("log");
+    let log = plugin("log", &format!("file = {path:?}\nmost = '60B'"));
+    let cx = context();
+    ask(&*log, &cx, "joe.the.longest.of.all@example.com wrote: 4111 1111 1111 1111 and 5500 0000 0000 0004");
+    log.on_end(&End::new(200, Finish::Complete), &cx);
+    let line: serde_json::Value = loop {
+        match serde_json::from_slice(&std::fs::read(&path).unwrap_or_default()) {
+            Ok(line) => break line,
+            Err(_) => tokio::task::yield_now().await,
+        }
+    };
+    assert_eq!(line["request"][0]["text"], "[EMAIL] wrote: [CARD]", "{line}");
+}
+
 /// `most` is of an answer, too, and what it leaves out is told.
 #[tokio::test]
 async fn of_an_answer_no_more_than_the_most_is_logged() {
