@@ -146,14 +146,17 @@ impl Plugin for Guard {
             }
             Action::Mask => {
                 let mut masks = if follows_stored(request) { Masks::apart(&cx.about().id) } else { Masks::default() };
+                let mut reasons = false;
                 for text in request.texts() {
                     masks.reserve(&text.text);
+                    reasons |= text.kind == TextKind::Reasoning;
                 }
+                let is_signed = reasons && may_be_signed(request.json());
                 request.edit_texts(|text| {
                     rewrite(&self.finder, &text.text, script_of(text.json), &mut |kind, value| {
                         // What the model has signed may only become what it was when it signed it.
                         let masked = match text.kind {
-                            TextKind::Reasoning => masks.known(kind, value).map(str::to_owned),
+                            TextKind::Reasoning if is_signed => masks.known(kind, value).map(str::to_owned),
                             _ => Some(masks.mask(kind, value).to_owned()),
                         };
                         kinds.extend(masked.is_some().then(|| kind.clone()));
@@ -254,6 +257,17 @@ fn follows_stored(request: &Request) -> bool {
     }
     let Some(body) = Object::read(request.json()) else { return false };
     ["previous_response_id", "conversation"].iter().any(|name| body.get(name).is_some_and(|value| value != "null"))
+}
+
+/// The fields beside reasoning in which dialects have what its maker knows it by.
+const SIGNATURES: [&str; 5] =
+    ["signature\"", "Signature\"", "encrypted\"", "encrypted_content\"", "reasoning_details\""];
+
+/// Whether there is such a field anywhere in a body.
+fn may_be_signed(body: &[u8]) -> bool {
+    let is_field = |end: usize| body.get(end..).unwrap_or_default().trim_ascii_start().starts_with(b":");
+    let has = |name: &&str| memchr::memmem::find_iter(body, *name).any(|at| is_field(at + name.len()));
+    SIGNATURES.iter().any(has)
 }
 
 fn redacted(kind: &Kind) -> String {

@@ -234,6 +234,23 @@ fn reasoning_of_earlier_turns_becomes_what_was_signed() {
     );
 }
 
+#[test]
+fn reasoning_that_nobody_signed_is_a_text_like_others() {
+    let pii = plugin("pii", "");
+    let turn = |more: serde_json::Value| {
+        let mut message = serde_json::json!({ "role": "assistant", "content": r#""signature": none"#,
+            "reasoning_content": "the user is joe@example.com" });
+        message.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        let mut request = chat(&serde_json::json!([message, { "role": "user", "content": "my signature" }]));
+        ready(pii.on_request(&mut request, &context())).unwrap();
+        let body: serde_json::Value = serde_json::from_slice(request.json()).unwrap();
+        body["messages"][0]["reasoning_content"].as_str().unwrap().to_owned()
+    };
+    assert_eq!(turn(serde_json::json!({})), "the user is [EMAIL_1]");
+    let signed = serde_json::json!({ "reasoning_details": [{ "type": "reasoning.encrypted", "data": "x" }] });
+    assert_eq!(turn(signed), "the user is joe@example.com");
+}
+
 /// Python's `json.dumps` escapes whatever is not ASCII, and so do models.
 #[test]
 fn what_is_escaped_in_arguments_is_no_less_found() {
