@@ -79,6 +79,13 @@ impl Serialize for Object {
     }
 }
 
+/// The value at the end of a path of names.
+pub(crate) fn value_at(object: &Object, path: &[impl AsRef<str>]) -> Option<String> {
+    let (name, rest) = path.split_first()?;
+    let value = object.get(name.as_ref())?;
+    if rest.is_empty() { Some(value.to_owned()) } else { value_at(&Object::read(value.as_bytes())?, rest) }
+}
+
 /// What becomes of the value at the end of a path.
 pub(crate) enum Change<'v> {
     /// It becomes this.

@@ -1,6 +1,7 @@
 //! A finder, and what becomes of what it finds: masked, removed, refused or only told of. What `pii`, `secrets` and `deny` have in
 //! common.
 
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -8,7 +9,7 @@ use serde::Deserialize;
 use toml::Spanned;
 
 use crate::fields::Object;
-use crate::find::{Any, Found, Kind, Reader, Script, find_first, in_json, rewrite};
+use crate::find::{Any, Found, Kind, LONGEST_ESCAPE, Reader, Script, find_first, in_json, rewrite, unescape};
 use crate::pii::{Masks, label};
 use crate::providers::Dialect;
 use crate::{
@@ -89,7 +90,7 @@ pub(crate) fn rejection_status(status: Option<&Spanned<u16>>, default: u16) -> R
 pub(crate) struct Guard {
     finder: Any,
     common: Arc<Common>,
-    /// Bytes of an answer that the finder may keep open.
+    /// Bytes of an answer that the finder may keep open, as they are seen: escaped they are more.
     hold: usize,
 }
 
@@ -122,7 +123,7 @@ impl Plugin for Guard {
             needs = needs.end();
         }
         let restores = self.common.action == Action::Mask && self.looks(Way::Request);
-        if self.looks(Way::Answer) || restores { needs.text(self.hold) } else { needs }
+        if self.looks(Way::Answer) || restores { needs.text(self.hold * LONGEST_ESCAPE) } else { needs }
     }
 
     async fn on_request(&self, request: &mut Request, cx: &Context) -> Result<Verdict, Failure> {
@@ -145,14 +146,17 @@ impl Plugin for Guard {
             }
             Action::Mask => {
                 let mut masks = if follows_stored(request) { Masks::apart(&cx.about().id) } else { Masks::default() };
+                let mut reasons = false;
                 for text in request.texts() {
                     masks.reserve(&text.text);
+                    reasons |= text.kind == TextKind::Reasoning;
                 }
+                let is_signed = reasons && may_be_signed(request.json());
                 request.edit_texts(|text| {
                     rewrite(&self.finder, &text.text, script_of(text.json), &mut |kind, value| {
                         // What the model has signed may only become what it was when it signed it.
                         let masked = match text.kind {
-                            TextKind::Reasoning => masks.known(kind, value).map(str::to_owned),
+                            TextKind::Reasoning if is_signed => masks.known(kind, value).map(str::to_owned),
                             _ => Some(masks.mask(kind, value).to_owned()),
                         };
                         kinds.extend(masked.is_some().then(|| kind.clone()));
@@ -221,7 +225,9 @@ impl TextHook for Hook {
             self.readers.swap_remove(at);
         }
         for Found { kind, range, bare } in self.found.drain(..) {
-            let original = text.get(range.clone()).and_then(|placeholder| self.masks.original(placeholder));
+            let written = text.get(range.clone()).unwrap_or_default();
+            let found = if json { unescape(written) } else { Cow::Borrowed(written) };
+            let original = self.masks.original(&found);
             let new = match original {
                 Some(original) => original.to_owned(),
                 None => {
@@ -251,6 +257,17 @@ fn follows_stored(request: &Request) -> bool {
     }
     let Some(body) = Object::read(request.json()) else { return false };
     ["previous_response_id", "conversation"].iter().any(|name| body.get(name).is_some_and(|value| value != "null"))
+}
+
+/// The fields beside reasoning in which dialects have what its maker knows it by.
+const SIGNATURES: [&str; 5] =
+    ["signature\"", "Signature\"", "encrypted\"", "encrypted_content\"", "reasoning_details\""];
+
+/// Whether there is such a field anywhere in a body.
+fn may_be_signed(body: &[u8]) -> bool {
+    let is_field = |end: usize| body.get(end..).unwrap_or_default().trim_ascii_start().starts_with(b":");
+    let has = |name: &&str| memchr::memmem::find_iter(body, *name).any(|at| is_field(at + name.len()));
+    SIGNATURES.iter().any(has)
 }
 
 fn redacted(kind: &Kind) -> String {

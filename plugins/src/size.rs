@@ -8,6 +8,7 @@ use bytes::Bytes;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
+use crate::fields::{self, Change, change, value_at};
 use crate::providers::Dialect;
 use crate::providers::scan::{BodyFacts, FieldEdits};
 use crate::{Context, Failure, Flow, Kind, Needs, Plugin, Rejection, Request, TextHook, Verdict, Window, async_trait};
@@ -116,7 +117,39 @@ fn lowered(body: &Bytes, most: u64) -> Option<Bytes> {
             }
         }
     }
-    (!edits.is_empty()).then(|| edits.apply(body))
+    (!edits.is_empty()).then(|| lower_thinking(edits.apply(body), most))
+}
+
+/// The objects that say how many tokens of the answer may be spent on reasoning, and their field for it.
+const THINKING: [(&[&str], &str); 4] = [
+    (&["thinking"], "budget_tokens"),
+    (&["additionalModelRequestFields", "thinking"], "budget_tokens"),
+    (&["generationConfig", "thinkingConfig"], "thinkingBudget"),
+    (&["generation_config", "thinking_config"], "thinking_budget"),
+];
+/// Anthropic takes no smaller budget.
+const LEAST_THINKING: u64 = 1024;
+
+/// The body with budgets of reasoning that leave a quarter of `most` for the answer, if they were not below `most`: Anthropic refuses
+/// such a request. Where that is too little to reason with, nothing asks for it.
+fn lower_thinking(body: Bytes, most: u64) -> Bytes {
+    let Some(mut object) = fields::Object::read(&body) else { return body };
+    let mut lowers = false;
+    for (path, budget) in THINKING {
+        let path: Vec<String> = path.iter().chain([&budget]).map(|name| (*name).to_owned()).collect();
+        let asked = value_at(&object, &path).and_then(|value| value.parse().ok());
+        if asked.is_none_or(|asked: u64| asked < most) {
+            continue;
+        }
+        lowers = true;
+        if most > LEAST_THINKING {
+            let fits = (most - most / 4).max(LEAST_THINKING);
+            change(&mut object, &path, &Change::Set(&fits.into()));
+        } else if let Some((_, thinking)) = path.split_last() {
+            change(&mut object, thinking, &Change::Remove);
+        }
+    }
+    if lowers { object.write().into() } else { body }
 }
 
 type Object<'a> = BTreeMap<Cow<'a, str>, &'a RawValue>;
@@ -167,6 +200,36 @@ mod tests {
         let low = lowered(&body(gemini), 10).unwrap();
         assert!(std::str::from_utf8(&low).unwrap().contains(r#""maxOutputTokens":10"#), "{low:?}");
         assert_eq!(lowered(&body("[]"), 10), None);
+    }
+
+    #[test]
+    fn reasoning_is_left_room_to_answer() {
+        let lowered = |body: &str| lowered(&Bytes::from(body.to_owned()), 16_000);
+        let low = |body: &str| lowered(body).map(|low| String::from_utf8(low.into()).unwrap());
+        assert_eq!(
+            low(r#"{"max_tokens":32000,"thinking":{"type":"enabled","budget_tokens":31999},"z":1e999}"#).unwrap(),
+            r#"{"max_tokens":16000,"thinking":{"type":"enabled","budget_tokens":12000},"z":1e999}"#
+        );
+        assert_eq!(
+            low(r#"{"max_tokens":32000,"thinking":{"type":"enabled","budget_tokens":15999}}"#).unwrap(),
+            r#"{"max_tokens":16000,"thinking":{"type":"enabled","budget_tokens":15999}}"#
+        );
+        assert_eq!(low(r#"{"max_tokens":9000,"thinking":{"type":"enabled","budget_tokens":31999}}"#), None);
+        let converse = r#"{"inferenceConfig":{"maxTokens":20000},"additionalModelRequestFields":{"top_k":5,"thinking":{"budget_tokens":16000}}}"#;
+        assert_eq!(
+            low(converse).unwrap(),
+            converse.replace(":20000", ":16000").replace("budget_tokens\":16000", "budget_tokens\":12000")
+        );
+        let gemini = r#"{"generationConfig":{"maxOutputTokens":65536,"thinkingConfig":{"thinkingBudget":24576}}}"#;
+        assert_eq!(low(gemini).unwrap(), gemini.replace("65536", "16000").replace("24576", "12000"));
+    }
+
+    #[test]
+    fn too_little_for_reasoning_is_none() {
+        let low = |most, body: &str| String::from_utf8(lowered(&Bytes::from(body.to_owned()), most).unwrap().into());
+        let body = r#"{"max_tokens":32000,"thinking":{"type":"enabled","budget_tokens":31999},"model":"m"}"#;
+        assert_eq!(low(1024, body).unwrap(), r#"{"max_tokens":1024,"model":"m"}"#);
+        assert!(low(1025, body).unwrap().contains(r#""budget_tokens":1024}"#));
     }
 
     #[test]

@@ -49,6 +49,11 @@ impl Template {
         Ok(Self(pieces))
     }
 
+    /// Whether it says anything of the body's `properties`.
+    pub fn has_properties(&self) -> bool {
+        self.0.iter().any(|piece| matches!(piece, Piece::Variable(name) if name.starts_with("properties.")))
+    }
+
     /// The text for a request. What is not known is empty.
     pub fn fill(&self, request: &Request, cx: &Context) -> String {
         let mut filled = String::new();

@@ -74,7 +74,11 @@ pub const PLUGIN: crate::Kind = crate::Kind::new("log", |settings: &Settings<'_>
     };
     let most = bytes(most.as_ref(), MOST)?;
     let work = Work { sink, redact: pii::finder(&kinds, None), most };
-    Ok(Arc::new(Log { most, queue: Arc::new(Queue::new(work, bytes(memory.as_ref(), MEMORY)?)) }))
+    Ok(Arc::new(Log {
+        most,
+        hold: pii::hold(&kinds),
+        queue: Arc::new(Queue::new(work, bytes(memory.as_ref(), MEMORY)?)),
+    }))
 });
 
 fn sent(
@@ -104,12 +108,14 @@ enum Sink {
 struct Work {
     sink: Sink,
     redact: Any,
-    /// Bytes of an answer's texts.
+    /// Bytes of an answer's texts, and of each text of a request.
     most: usize,
 }
 
 struct Log {
     most: usize,
+    /// Bytes that are kept beyond it until all is redacted.
+    hold: usize,
     queue: Arc<Queue>,
 }
 
@@ -120,7 +126,7 @@ impl Plugin for Log {
     }
 
     async fn on_request(&self, request: &mut Request, cx: &Context) -> Result<Verdict, Failure> {
-        cx.set(Seen::asked(record::asked(request, self.most)));
+        cx.set(Seen::asked(record::asked(request, self.most + self.hold)));
         Ok(Verdict::Pass)
     }
 

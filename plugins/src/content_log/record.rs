@@ -5,7 +5,7 @@ use std::time::UNIX_EPOCH;
 use serde::Serialize;
 
 use super::Work;
-use crate::find::{Script, rewrite};
+use crate::find::{Any, Found, Reader, Script, in_json};
 use crate::pii::label;
 use crate::providers::codec::{Maker, Platform, codec};
 use crate::providers::common::{Collector, Content, ProviderTag};
@@ -31,6 +31,26 @@ pub(super) struct Said {
     text: String,
 }
 
+impl Said {
+    /// Puts names in the place of what `finder` finds, and leaves out what begins behind `most` bytes.
+    fn redact(&mut self, finder: &Any, most: usize) {
+        let Self { role, text } = self;
+        let script = if *role == "arguments" { Script::Json } else { Script::Plain };
+        let (mut told, mut at) = (String::new(), 0);
+        Reader::new(script).look(finder, text, true, &mut |Found { kind, range, bare }| {
+            if range.start >= most {
+                return;
+            }
+            told.push_str(text.get(at..range.start).unwrap_or_default());
+            let name = format!("[{}]", label(&kind));
+            told.push_str(&if script == Script::Json { in_json(&name, bare) } else { name });
+            at = range.end;
+        });
+        told.push_str(text.get(at..text.floor_char_boundary(most)).unwrap_or_default());
+        *text = told;
+    }
+}
+
 impl Seen {
     /// Of a request that asks this.
     pub fn asked(asked: Vec<Said>) -> Self {
@@ -46,7 +66,7 @@ impl Seen {
     }
 }
 
-/// The texts of a request, each up to `most` bytes.
+/// The texts of a request, of each up to `most` bytes.
 pub(super) fn asked(request: &Request, most: usize) -> Vec<Said> {
     let texts = request.texts();
     let skipped = texts.len().saturating_sub(MOST_TEXTS);
@@ -138,12 +158,11 @@ impl Record {
     /// The line, with a line end.
     pub fn write(mut self, work: &Work) -> Vec<u8> {
         self.line.answer = self.answered();
-        let said = self.line.request.iter_mut().chain(&mut self.line.answer);
-        for Said { role, text } in said {
-            let script = if *role == "arguments" { Script::Json } else { Script::Plain };
-            if let Some(new) = rewrite(&work.redact, text, script, &mut |kind, _| Some(format!("[{}]", label(kind)))) {
-                *text = new;
-            }
+        for said in &mut self.line.request {
+            said.redact(&work.redact, work.most);
+        }
+        for said in &mut self.line.answer {
+            said.redact(&work.redact, usize::MAX);
         }
         // Behind the redaction, which half a number would escape.
         let mut room = work.most;

@@ -1,13 +1,32 @@
-//! Text that is JSON: what a tool is called with. Finders see a view of it in which escapes are no letters.
+//! Text that is JSON: what a tool is called with. Finders see a view of it in which escapes are what they say.
 
 use std::borrow::Cow;
 
 /// What stands for a quotation mark that begins or ends a string: nothing that is found goes over it.
 pub(super) const QUOTE: char = '\0';
 
-/// Appends to `view` what finders see of `raw`: as many bytes, at the same places. Escapes become line ends, or `x` if they stand for
-/// a letter or digit; the quotation marks of strings become [`QUOTE`].
-pub(super) fn view(raw: &str, view: &mut String) {
+/// Where what finders see stands in the text that was shown: an escape is longer there than the character that it says.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Places(Vec<(usize, usize)>);
+
+impl Places {
+    /// From here on the view, which has `seen` bytes, is as long as the text, of which nothing is seen yet.
+    pub(super) fn begin(&mut self, seen: usize) {
+        self.0.clear();
+        self.0.push((seen, 0));
+    }
+
+    /// The place in the text of one in the view.
+    pub(super) fn of(&self, seen: usize) -> usize {
+        let next = self.0.partition_point(|(view, _)| *view <= seen);
+        let (view, text) = next.checked_sub(1).and_then(|last| self.0.get(last)).copied().unwrap_or_default();
+        text + seen.saturating_sub(view)
+    }
+}
+
+/// Appends to `view` what finders see of `raw`: escapes are the characters that they say, the quotation marks of strings [`QUOTE`].
+/// An escape whose end is still to come is left out, unless nothing follows (`end`).
+pub(super) fn view(raw: &str, end: bool, view: &mut String, places: &mut Places) {
     let mut rest = raw;
     while let Some(at) = memchr::memchr2(b'"', b'\\', rest.as_bytes()) {
         let (plain, special) = rest.split_at(at);
@@ -17,66 +36,74 @@ pub(super) fn view(raw: &str, view: &mut String) {
             rest = behind;
             continue;
         }
-        let length = escape_length(special).unwrap_or(special.len());
-        let (escape, behind) = special.split_at(length);
-        let char = escape.get(2..6).and_then(|hex| u32::from_str_radix(hex, 16).ok());
-        let stand_in = match (escape.as_bytes().get(1), char) {
-            // Half of a pair: mostly an emoji or a rare ideograph.
-            (Some(b'u'), Some(code)) => match char::from_u32(code) {
-                Some(char) if char.is_alphanumeric() => 'x',
-                _ => '\n',
-            },
-            _ => '\n',
+        let (char, length) = match escaped(special) {
+            Some(escaped) => escaped,
+            None if end => NO_ESCAPE,
+            None => return,
         };
-        match escape {
-            r"\/" => view.push_str("//"),
-            r"\\" => view.push_str(r"\\"),
-            // No escape of JSON's: the character stays where it is.
-            _ if !escape.is_ascii() => {
-                view.push('\n');
-                view.push_str(escape.get(1..).unwrap_or_default());
-            }
-            _ => view.extend(std::iter::repeat_n(stand_in, length)),
+        view.push(char);
+        rest = special.get(length..).unwrap_or_default();
+        if length != char.len_utf8() {
+            places.0.push((view.len(), raw.len() - rest.len()));
         }
-        rest = behind;
     }
     view.push_str(rest);
 }
 
-/// Bytes of the escape at the beginning of `text`, `None` if its end is missing. What is no escape of JSON's is taken for one of two
-/// characters.
-fn escape_length(text: &str) -> Option<usize> {
-    match text.as_bytes().get(1)? {
-        b'u' => {
-            let hex = text.as_bytes().iter().skip(2).take(4).take_while(|byte| byte.is_ascii_hexdigit()).count();
-            if hex < 4 && text.len() == 2 + hex { None } else { Some(2 + hex) }
-        }
-        _ => text.chars().nth(1).map(|second| 1 + second.len_utf8()),
-    }
+/// Most bytes of text for one of what it says.
+pub(crate) const LONGEST_ESCAPE: usize = 6;
+/// A backslash that begins no escape of JSON's: what follows it is taken as it stands.
+const NO_ESCAPE: (char, usize) = ('\n', 1);
+
+/// What the escape at the beginning of `text` says, and its length; `None` if its end is missing.
+fn escaped(text: &str) -> Option<(char, usize)> {
+    let said = match text.as_bytes().get(1)? {
+        b'u' => return unicode(text),
+        b'b' => '\u{8}',
+        b'f' => '\u{c}',
+        b'n' => '\n',
+        b'r' => '\r',
+        b't' => '\t',
+        byte @ (b'"' | b'\\' | b'/') => char::from(*byte),
+        _ => return Some(NO_ESCAPE),
+    };
+    Some((said, 2))
 }
 
-/// Where an escape begins whose end is still to come; the length if there is none.
-pub(super) fn whole(raw: &str) -> usize {
-    let tail = raw.floor_char_boundary(raw.len().saturating_sub(6));
-    let Some(at) = raw.get(tail..).and_then(|tail| tail.rfind('\\')).map(|at| tail + at) else { return raw.len() };
-    // An even number of them is that many escaped ones; of an odd number the last begins an escape.
-    let run = raw.as_bytes()[..=at].iter().rev().take_while(|byte| **byte == b'\\').count();
-    let begins = run % 2 == 1;
-    if begins && escape_length(&raw[at..]).is_none() { at } else { raw.len() }
+/// The same of one that names a character by its number, or by two halves.
+fn unicode(text: &str) -> Option<(char, usize)> {
+    let Unit::Code(first) = unit(text)? else { return Some(NO_ESCAPE) };
+    if !(0xD800..0xDC00).contains(&first) {
+        let said = char::from_u32(u32::from(first)).unwrap_or(char::REPLACEMENT_CHARACTER);
+        return Some((if said == QUOTE { '\n' } else { said }, 6));
+    }
+    let pair = match unit(text.get(6..).unwrap_or_default())? {
+        Unit::Code(second) => char::decode_utf16([first, second]).next().and_then(Result::ok),
+        Unit::None => None,
+    };
+    Some(pair.map_or((char::REPLACEMENT_CHARACTER, 6), |said| (said, 12)))
 }
 
-/// The last place not behind `at` that is not inside of an escape.
-pub(super) fn border(raw: &str, at: usize) -> usize {
-    let mut here = 0;
-    while let Some(escape) = raw.get(here..at).and_then(|text| memchr::memchr(b'\\', text.as_bytes())) {
-        let start = here + escape;
-        let length = raw.get(start..).and_then(escape_length).unwrap_or(raw.len());
-        if start + length > at {
-            return start;
-        }
-        here = start + length;
+/// What a text begins with.
+enum Unit {
+    /// `\uXXXX`
+    Code(u16),
+    None,
+}
+
+/// `None`: it ends too early to say.
+fn unit(text: &str) -> Option<Unit> {
+    let fits = |(at, byte): &(usize, u8)| match at {
+        0 => *byte == b'\\',
+        1 => *byte == b'u',
+        _ => byte.is_ascii_hexdigit(),
+    };
+    let length = text.bytes().take(6).enumerate().take_while(fits).count();
+    match text.get(2..6).filter(|_| length == 6).map(|hex| u16::from_str_radix(hex, 16)) {
+        Some(code) => Some(code.map_or(Unit::None, Unit::Code)),
+        None if length == text.len() => None,
+        None => Some(Unit::None),
     }
-    at
 }
 
 /// `text` as it stands inside a JSON string.
@@ -102,13 +129,38 @@ pub fn unescape(raw: &str) -> Cow<'_, str> {
 mod tests {
     use super::*;
 
+    /// What is seen of a text, and the place in the text of each character of that.
+    fn seen(raw: &str, end: bool) -> (String, Vec<usize>) {
+        let (mut seen, mut places) = (String::new(), Places::default());
+        places.begin(0);
+        view(raw, end, &mut seen, &mut places);
+        let all = seen.char_indices().map(|(at, _)| places.of(at)).chain([places.of(seen.len())]).collect();
+        (seen, all)
+    }
+
     #[test]
-    fn the_view_keeps_every_place() {
-        let raw = r#"{"a":"x\n4111 \u00e9\u0040 \"q\" \\ \/ é","#;
-        let mut seen = String::new();
-        view(raw, &mut seen);
-        assert_eq!(seen.len(), raw.len());
-        assert_eq!(seen, "{\0a\0:\0x\n\n4111 xxxxxx\n\n\n\n\n\n \n\nq\n\n \\\\ // é\0,");
+    fn the_view_says_what_strings_say_and_knows_every_place() {
+        let raw = r#"{"a":"x\n4\u00e9\u0040 \"\\\/ é","#;
+        let (said, places) = seen(raw, false);
+        assert_eq!(said, "{\0a\0:\0x\n4é@ \"\\/ é\0,");
+        assert_eq!(places, [0, 1, 2, 3, 4, 5, 6, 7, 9, 10, 16, 22, 23, 25, 27, 29, 30, 32, 33, 34]);
+        assert_eq!(seen(r"\ud83d\ude00!", false), ("😀!".to_owned(), vec![0, 12, 13]));
+    }
+
+    #[test]
+    fn halves_and_what_is_no_escape_hide_nothing() {
+        for (raw, said) in [
+            (r"a\ud83dbad", "a\u{FFFD}bad"),
+            (r"a\ude00bad", "a\u{FFFD}bad"),
+            (r"\ud83d\u0062ad", "\u{FFFD}bad"),
+            (r"\ud83d\nbad", "\u{FFFD}\nbad"),
+            (r"\u0000bad", "\nbad"),
+            (r"x\quite", "x\nquite"),
+            (r"C:\users", "C:\nusers"),
+            (r"a\é", "a\né"),
+        ] {
+            assert_eq!(seen(raw, false).0, said, "{raw}");
+        }
     }
 
     #[test]
@@ -122,10 +174,16 @@ mod tests {
             (r"ab\u00e", 2),
             (r"ab\u00e9", 8),
             (r"ab\uzz", 6),
+            (r"ab\ud83d", 2),
+            (r"ab\ud83d\", 2),
+            (r"ab\ud83d\ude0", 2),
+            (r"ab\ud83d\ude00", 14),
+            (r"ab\ud83d\n", 10),
             ("é", 2),
             ("", 0),
         ] {
-            assert_eq!(whole(raw), kept, "{raw}");
+            assert_eq!(seen(raw, false).1.last(), Some(&kept), "{raw}");
+            assert_eq!(seen(raw, true).1.last(), Some(&raw.len()), "{raw}");
         }
     }
 

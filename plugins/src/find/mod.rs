@@ -25,6 +25,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 pub use any::Any;
+pub(crate) use json::LONGEST_ESCAPE;
 pub use json::{escape, unescape};
 pub use pattern::{Pattern, PatternError};
 pub use reader::{Found, Reader, Script, in_json, rewrite};

@@ -2,7 +2,8 @@
 
 use std::ops::Range;
 
-use super::{CONTEXT, Finder, Kind, json};
+use super::json::{self, Places};
+use super::{CONTEXT, Finder, Kind};
 
 /// How a text is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -32,6 +33,7 @@ pub struct Reader {
     /// What finders saw last and see still, and behind `kept` what they are shown.
     view: String,
     kept: usize,
+    places: Places,
     /// Whether the text goes on inside a string of JSON.
     inside: bool,
 }
@@ -47,15 +49,13 @@ impl Reader {
     /// back up to where it is settled; the rest has to be shown again, with more behind it. `end`: nothing follows, all is settled.
     pub fn look(&mut self, finder: &dyn Finder, text: &str, end: bool, found: &mut dyn FnMut(Found)) -> usize {
         self.view.truncate(self.kept);
+        self.places.begin(self.kept);
         match self.script {
             Script::Plain => self.view.push_str(text),
-            Script::Json => {
-                let whole = if end { text.len() } else { json::whole(text) };
-                json::view(text.get(..whole).unwrap_or_default(), &mut self.view);
-            }
+            Script::Json => json::view(text, end, &mut self.view, &mut self.places),
         }
-        let Self { script, view, kept, inside } = self;
-        let (mut from, first) = (*kept, *kept);
+        let Self { script, view, kept, places, inside } = self;
+        let mut from = *kept;
         let open = finder.walk(view, from, end, &mut |finding| {
             let range = match script {
                 Script::Plain => finding.range,
@@ -65,17 +65,13 @@ impl Reader {
             from = range.end;
             if !range.is_empty() {
                 let bare = *script == Script::Json && !*inside;
-                found(Found { kind: finding.kind, range: range.start - first..range.end - first, bare });
+                found(Found { kind: finding.kind, range: places.of(range.start)..places.of(range.end), bare });
             }
             from
         });
-        let settled = match script {
-            _ if end => view.len(),
-            Script::Plain => view.floor_char_boundary(open).max(from),
-            Script::Json => (first + json::border(text, view.floor_char_boundary(open).max(from) - first)).max(from),
-        };
+        let settled = if end { view.len() } else { view.floor_char_boundary(open).max(from) };
         *inside ^= crosses(view, *script, from..settled);
-        let done = settled - self.kept;
+        let done = places.of(settled);
         let spent = self.view.floor_char_boundary(settled.saturating_sub(CONTEXT));
         self.view.truncate(settled);
         self.view.drain(..spent);

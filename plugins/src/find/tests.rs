@@ -128,6 +128,22 @@ fn in_json_only_what_strings_say_is_seen() {
 }
 
 #[test]
+fn in_json_what_is_escaped_is_found() {
+    let finder = words(&["falcon", "机密", "münchen", "a\"b"]);
+    let text = r#"{"q":"in M\u00fcnchen","r":"\u673a\u5BC6 f\u0061lcon \ud83dfalcon","s":"a\"b \u0022","😀\ud83d\ude00":"机\u5bc6"}"#;
+    assert_eq!(
+        cut_everywhere(&finder, Script::Json, text),
+        concat!(
+            r#"{"q":"in ⟦word:M\u00fcnchen⟧","r":"⟦word:\u673a\u5BC6⟧ ⟦word:f\u0061lcon⟧ \ud83d⟦word:falcon⟧","#,
+            r#""s":"⟦word:a\"b⟧ \u0022","😀\ud83d\ude00":"⟦word:机\u5bc6⟧"}"#
+        )
+    );
+    let new = rewrite(&finder, text, Script::Json, &mut |_, found| Some(format!("<{found}>"))).unwrap();
+    let json: serde_json::Value = serde_json::from_str(&new.replace("\\ud83d<", "<")).unwrap();
+    assert_eq!((&json["q"], &json["s"]), (&"in <München>".into(), &"<a\"b> \"".into()));
+}
+
+#[test]
 fn what_replaces_in_json_is_json() {
     let finder =
         Any::new(vec![Arc::new(words(&["bad"])), Arc::new(Pattern::new("n".into(), r"\b\d{4}\b", 16).unwrap())]);
@@ -144,7 +160,8 @@ proptest! {
 
     #[test]
     fn any_cut_of_any_text_is_the_same(
-        parts in prop::collection::vec(prop::sample::select(&["bad", "ba", "BAD wo", "rd", " ", "\n", "word", "12", "345", "é", "机", "密", "\\", "\"", "u00", "e9", "-"][..]), 0..24),
+        parts in prop::collection::vec(prop::sample::select(&["bad", "ba", "BAD wo", "rd", " ", "\n", "word", "12", "345", "é", "机", "密", "\\", "\"", "u00", "e9", "-",
+            "\\u0062ad", "\\u673a", "\\u5bc6", "\\ud83d", "\\ude00"][..]), 0..24),
         cuts in prop::collection::vec(0_usize..1000, 0..6),
     ) {
         let finder = Any::new(vec![

@@ -101,11 +101,15 @@ pub const PLUGIN: crate::Kind = crate::Kind::new("pii", |settings: &Settings<'_>
     };
     let countries = countries.as_ref().map(|list| one_of(list, &self::countries())).transpose()?;
     let common = Common::new(on, action, message, status.as_ref())?;
-    let hold = if kinds.iter().any(|kind| kind == "secret") { secrets::HOLD } else { HOLD };
-    Ok(Arc::new(Guard::new(finder(&kinds, countries.as_deref()), common, hold)))
+    Ok(Arc::new(Guard::new(finder(&kinds, countries.as_deref()), common, hold(&kinds))))
 });
 
-/// Bytes of an answer that may have to be kept: a long mail address.
+/// Bytes of a text that what is looked for may take.
+pub(crate) fn hold(kinds: &[String]) -> usize {
+    if kinds.iter().any(|kind| kind == "secret") { secrets::HOLD } else { HOLD }
+}
+
+/// The same without secrets: a long mail address.
 const HOLD: usize = 512;
 
 /// The names, each of which has to be one of those that are known.

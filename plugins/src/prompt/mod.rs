@@ -10,8 +10,8 @@
 //! templates = { translate = "Translate to {{properties.language}}: {{properties.text}}" }
 //! ```
 //!
-//! A message that says `{template://translate}` becomes that template, filled from the body's `properties`, an object that goes no
-//! further. Variables: `key`, `team`, `tags`, `model`, `dialect`, `operation`, `path`, `request_id`, `date` and `time` (UTC),
+//! A message that says `{template://translate}` becomes that template. The body's `properties`, an object, fill it and whatever else
+//! names them, and go no further. Variables: `key`, `team`, `tags`, `model`, `dialect`, `operation`, `path`, `request_id`, `date` and `time` (UTC),
 //! `header.NAME`, `metadata.NAME`, `properties.NAME`; what is not known is empty. The last three are the client's own words:
 //! put none of them into instructions that are to hold against the client.
 
@@ -86,60 +86,69 @@ impl Plugin for Prompt {
         if !matches!(request.operation, Operation::Chat | Operation::CountTokens | Operation::Completions) {
             return Ok(Verdict::Pass);
         }
-        if let Some(missing) = self.expand(request, cx) {
+        // All is filled from what the client said.
+        let asked = request.clone();
+        if let Some(missing) = self.expand(request, &asked, cx) {
             return Ok(Verdict::reject(400, format!("there is no template `{missing}`")));
         }
-        self.decorate(request, cx);
+        self.decorate(request, &asked, cx);
         if let Some(system) = &self.system
             && request.operation != Operation::Completions
         {
-            let text = system.fill(request, cx);
+            let text = system.fill(&asked, cx);
             if let Dialect::Own(_) = request.dialect {
                 system::instruct_chat(request, &text, self.mode)?;
             } else if let Some(mut body) = Object::read(request.json()) {
-                system::instruct(&mut body, request.dialect, &text, self.mode);
+                system::instruct_within(&mut body, system::path_of(request), request.dialect, &text, self.mode);
                 request.set_json(body.write());
             }
+        }
+        if self.takes_properties()
+            && let Some(mut body) = Object::read(request.json())
+            && body.remove("properties")
+        {
+            request.set_json(body.write());
         }
         Ok(Verdict::Pass)
     }
 }
 
 impl Prompt {
+    /// Whether the body's `properties` are meant for it.
+    fn takes_properties(&self) -> bool {
+        let mut texts = [&self.system, &self.before, &self.after].into_iter().flatten();
+        !self.templates.is_empty() || texts.any(Template::has_properties)
+    }
+
     /// Puts templates in the place of what names them. Gives back a name that there is no template of.
-    fn expand(&self, request: &mut Request, cx: &Context) -> Option<String> {
+    fn expand(&self, request: &mut Request, asked: &Request, cx: &Context) -> Option<String> {
         if self.templates.is_empty() {
             return None;
         }
-        let asked = request.clone();
         let mut missing = None;
         request.edit_texts(|text| {
             let name = text.text.trim().strip_prefix("{template://")?.strip_suffix('}')?;
             match self.templates.get(name) {
-                Some(template) => Some(template.fill(&asked, cx)),
+                Some(template) => Some(template.fill(asked, cx)),
                 None => {
                     missing = Some(name.chars().take(64).collect());
                     None
                 }
             }
         });
-        if let Some(mut body) = Object::read(request.json()).filter(|body| body.get("properties").is_some()) {
-            body.remove("properties");
-            request.set_json(body.write());
-        }
         missing
     }
 
-    fn decorate(&self, request: &mut Request, cx: &Context) {
+    fn decorate(&self, request: &mut Request, asked: &Request, cx: &Context) {
         if self.before.is_none() && self.after.is_none() {
             return;
         }
-        let is_asked = |kind| matches!(kind, TextKind::User | TextKind::Input);
-        let Some(last) = request.texts().iter().rev().find(|text| is_asked(text.kind)).map(|text| text.number) else {
+        // Chats have other inputs besides: documents.
+        let kind = if request.operation == Operation::Completions { TextKind::Input } else { TextKind::User };
+        let Some(last) = request.texts().iter().rev().find(|text| text.kind == kind).map(|text| text.number) else {
             return;
         };
-        let fill =
-            |template: &Option<Template>| template.as_ref().map(|text| text.fill(request, cx)).unwrap_or_default();
+        let fill = |template: &Option<Template>| template.as_ref().map(|text| text.fill(asked, cx)).unwrap_or_default();
         let (before, after) = (fill(&self.before), fill(&self.after));
         request.edit_texts(|text| (text.number == last).then(|| format!("{before}{}{after}", text.text)));
     }

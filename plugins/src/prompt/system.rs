@@ -5,12 +5,30 @@ use serde_json::{Value, json};
 
 use super::Mode;
 use crate::fields::Object;
-use crate::providers::Dialect;
 use crate::providers::common::{Block, Role};
+use crate::providers::{Dialect, Operation};
 use crate::{Failure, Request};
 
+/// The fields that lead to the chat in the body: what is only counted may stand within another object.
+pub(super) const fn path_of(request: &Request) -> &'static [&'static str] {
+    match (request.dialect, request.operation) {
+        // Gemini has no place for instructions in a count of bare contents.
+        (Dialect::Gemini, Operation::CountTokens) => &["generateContentRequest"],
+        (Dialect::Bedrock, Operation::CountTokens) => &["input", "converse"],
+        _ => &[],
+    }
+}
+
+/// Joins `text` with the instructions of the chat at `path` in a body, if there is one.
+pub(super) fn instruct_within(body: &mut Object, path: &[&str], dialect: Dialect, text: &str, mode: Mode) {
+    let Some((name, rest)) = path.split_first() else { return instruct(body, dialect, text, mode) };
+    let Some(mut inner) = body.get(name).and_then(|inner| Object::read(inner.as_bytes())) else { return };
+    instruct_within(&mut inner, rest, dialect, text, mode);
+    body.set(name, &inner);
+}
+
 /// Joins `text` with the instructions of a chat's body.
-pub(super) fn instruct(body: &mut Object, dialect: Dialect, text: &str, mode: Mode) {
+fn instruct(body: &mut Object, dialect: Dialect, text: &str, mode: Mode) {
     match dialect {
         Dialect::OpenAiChat | Dialect::Cohere => among_messages(body, "messages", text, mode),
         Dialect::OpenAiResponses => {
@@ -190,5 +208,27 @@ mod tests {
             run(Dialect::Gemini, &json!({}), Mode::Prepend),
             json!({ "systemInstruction": { "parts": [block("new")] } })
         );
+    }
+
+    #[test]
+    fn what_is_counted_stands_within() {
+        let run = |dialect, body: Value| {
+            let body = body.to_string();
+            let request = Request::new(dialect, Operation::CountTokens, http::HeaderMap::new(), body.clone().into());
+            let mut object = Object::read(body.as_bytes()).unwrap();
+            instruct_within(&mut object, path_of(&request), dialect, "new", Mode::Prepend);
+            serde_json::from_slice::<Value>(&object.write()).unwrap()
+        };
+        let bare = json!({ "contents": [] });
+        assert_eq!(run(Dialect::Gemini, bare.clone()), bare);
+        assert_eq!(
+            run(Dialect::Gemini, json!({ "generateContentRequest": bare })),
+            json!({ "generateContentRequest": { "contents": [], "systemInstruction": { "parts": [{ "text": "new" }] } } })
+        );
+        assert_eq!(
+            run(Dialect::Bedrock, json!({ "input": { "converse": {} } })),
+            json!({ "input": { "converse": { "system": [{ "text": "new" }] } } })
+        );
+        assert_eq!(run(Dialect::Anthropic, json!({})), json!({ "system": "new" }));
     }
 }

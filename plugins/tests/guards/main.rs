@@ -235,6 +235,58 @@ fn reasoning_of_earlier_turns_becomes_what_was_signed() {
 }
 
 #[test]
+fn reasoning_that_nobody_signed_is_a_text_like_others() {
+    let pii = plugin("pii", "");
+    let turn = |more: serde_json::Value| {
+        let mut message = serde_json::json!({ "role": "assistant", "content": r#""signature": none"#,
+            "reasoning_content": "the user is joe@example.com" });
+        message.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        let mut request = chat(&serde_json::json!([message, { "role": "user", "content": "my signature" }]));
+        ready(pii.on_request(&mut request, &context())).unwrap();
+        let body: serde_json::Value = serde_json::from_slice(request.json()).unwrap();
+        body["messages"][0]["reasoning_content"].as_str().unwrap().to_owned()
+    };
+    assert_eq!(turn(serde_json::json!({})), "the user is [EMAIL_1]");
+    let signed = serde_json::json!({ "reasoning_details": [{ "type": "reasoning.encrypted", "data": "x" }] });
+    assert_eq!(turn(signed), "the user is joe@example.com");
+}
+
+/// Python's `json.dumps` escapes whatever is not ASCII, and so do models.
+#[test]
+fn what_is_escaped_in_arguments_is_no_less_found() {
+    let deny = plugin("deny", "words = ['机密', 'münchen', 'falcon']");
+    let arguments = [r#"{"q": "\u673a\u5bc6"}"#, r#"{"q": "in M\u00fcnchen"}"#, r#"{"q": "f\u0061lcon"}"#];
+    let asks = |dialect, body: String| Request::new(dialect, Operation::Chat, http::HeaderMap::new(), body.into());
+    for input in arguments {
+        let block = format!(r#"{{"type":"tool_use","id":"1","name":"f","input":{input}}}"#);
+        let body = format!(r#"{{"model":"m","messages":[{{"role":"assistant","content":[{block}]}}]}}"#);
+        let verdict = ready(deny.on_request(&mut asks(Dialect::Anthropic, body), &context())).unwrap();
+        assert!(matches!(verdict, Verdict::Reject(_)), "{input}");
+        let call =
+            serde_json::json!({ "id": "1", "type": "function", "function": { "name": "f", "arguments": input } });
+        let message = serde_json::json!({ "role": "assistant", "tool_calls": [call] });
+        let verdict = ready(deny.on_request(&mut chat(&serde_json::json!([message])), &context())).unwrap();
+        assert!(matches!(verdict, Verdict::Reject(_)), "{input}");
+        for pieces in pairs(input) {
+            let mut hook = deny.text_hook(&context()).unwrap();
+            answer(&mut *hook, PartKind::Arguments, &pieces, deny.needs().text.unwrap()).unwrap_err();
+        }
+    }
+    let (pii, cx) = (plugin("pii", ""), context());
+    let body = r#"{"model":"m","messages":[{"role":"assistant","content":[
+        {"type":"tool_use","id":"1","name":"f","input":{"q":"joe\u0040example.com"}}]}]}"#;
+    let mut request = asks(Dialect::Anthropic, body.to_owned());
+    ready(pii.on_request(&mut request, &cx)).unwrap();
+    assert_eq!(*request.json(), body.replace(r"joe\u0040example.com", "[EMAIL_1]"));
+    let said = r#"{"to":"[EMAIL\u005f1]"}"#;
+    for pieces in pairs(said) {
+        let mut hook = pii.text_hook(&cx).unwrap();
+        let back = answer(&mut *hook, PartKind::Arguments, &pieces, pii.needs().text.unwrap()).unwrap();
+        assert_eq!(back, r#"{"to":"joe@example.com"}"#);
+    }
+}
+
+#[test]
 fn a_stream_that_says_what_is_denied_ends_before_it() {
     let deny = plugin("deny", "words = ['project falcon']\npatterns = ['\\bACME-\\d{6}\\b']\nmessage = 'no'");
     let hold = deny.needs().text.unwrap();
@@ -248,6 +300,42 @@ fn a_stream_that_says_what_is_denied_ends_before_it() {
     assert_eq!(answer(&mut *hook, PartKind::Text, &["a project", " falconer"], hold).unwrap(), "a project falconer");
     let (verdict, _) = ask(&*deny, &context(), "PROJECT FALCON?");
     assert_eq!(verdict, Verdict::reject(403, "no"));
+}
+
+fn prompted(settings: &str, dialect: Dialect, body: &serde_json::Value) -> serde_json::Value {
+    let mut request = Request::new(dialect, Operation::Chat, http::HeaderMap::new(), body.to_string().into());
+    assert_eq!(ready(plugin("prompt", settings).on_request(&mut request, &context())).unwrap(), Verdict::Pass);
+    serde_json::from_slice(request.json()).unwrap()
+}
+
+#[test]
+fn properties_fill_all_that_names_them_and_go_no_further() {
+    let message = |role: &str, text: &str| serde_json::json!({ "role": role, "content": text });
+    let system = "system = 'lang={{properties.lang}}'";
+    for (settings, text, told) in [
+        (format!("{system}\ntemplates = {{ t = 'T {{{{properties.lang}}}}' }}"), "{template://t}", "T de"),
+        (system.to_owned(), "hi", "hi"),
+        (format!("{system}\nbefore = '({{{{properties.lang}}}}) '"), "hi", "(de) hi"),
+    ] {
+        let body =
+            serde_json::json!({ "model": "m", "properties": { "lang": "de" }, "messages": [message("user", text)] });
+        let messages = [message("system", "lang=de"), message("user", told)];
+        let made = serde_json::json!({ "model": "m", "messages": messages });
+        assert_eq!(prompted(&settings, Dialect::OpenAiChat, &body), made, "{settings}");
+    }
+    // Whoever does not ask for them leaves them alone.
+    let body = serde_json::json!({ "model": "m", "properties": {}, "messages": [] });
+    assert_eq!(prompted("before = 'B'", Dialect::OpenAiChat, &body), body);
+}
+
+#[test]
+fn the_users_message_is_decorated_and_no_document() {
+    let body = |text: &str| {
+        serde_json::json!({
+            "model": "m", "messages": [{ "role": "user", "content": text }], "documents": ["some doc", { "data": { "a": "b" } }]
+        })
+    };
+    assert_eq!(prompted("before = '<'\nafter = '>'", Dialect::Cohere, &body("why?")), body("<why?>"));
 }
 
 #[test]
@@ -298,6 +386,24 @@ fn settings_that_make_no_sense_are_refused_at_their_place() {
         assert!(error.message.contains(message), "{kind}: {error}");
         assert_eq!(error.span.clone().map_or("", |span| &settings[span]), place, "{kind} {settings}: {error}");
     }
+}
+
+/// What lies across the border is redacted as a whole, and nothing behind it comes up.
+#[tokio::test]
+async fn what_is_cut_is_redacted_before() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("log");
+    let log = plugin("log", &format!("file = {path:?}\nmost = '60B'"));
+    let cx = context();
+    ask(&*log, &cx, "joe.the.longest.of.all@example.com wrote: 4111 1111 1111 1111 and 5500 0000 0000 0004");
+    log.on_end(&End::new(200, Finish::Complete), &cx);
+    let line: serde_json::Value = loop {
+        match serde_json::from_slice(&std::fs::read(&path).unwrap_or_default()) {
+            Ok(line) => break line,
+            Err(_) => tokio::task::yield_now().await,
+        }
+    };
+    assert_eq!(line["request"][0]["text"], "[EMAIL] wrote: [CARD]", "{line}");
 }
 
 /// `most` is of an answer, too, and what it leaves out is told.

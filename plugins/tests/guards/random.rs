@@ -18,6 +18,7 @@ const PARTS: &[&str] = &[
     "[", "EMAIL_1]", "x", "0", "Project", "falcon", "ACME-123456", "tel ", "SSN ", "rut ", "uid:", "xn--", "=",
     "'", "git@", "?", "&", "fe80::1", "+1 ", "1.2", "_", ")", "(+", "–", "\u{a0}", "00", "A1", "X", "key",
     "secret", "; ", "&&", "ſ", "]", "[EMAIL_2]", "5678", "2024-01-02",
+    "\\u0040", "a\\u0040b.com", "\\u00e9", "\\ud83d", "\\ude00",
 ];
 
 /// Such pieces, and what separates them in any order.
