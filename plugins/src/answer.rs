@@ -68,7 +68,12 @@ impl Answer {
     /// A chat answer in the words of the common model; `None` if it did not come whole, or is none.
     #[must_use]
     pub fn chat(&self) -> Option<Result<Response<'_>, ApiError>> {
-        let json = self.json().filter(|_| self.operation == Operation::Chat && (200..300).contains(&self.status))?;
+        (self.operation == Operation::Chat).then(|| self.decoded()).flatten()
+    }
+
+    /// What the model says in an answer that holds it.
+    pub(crate) fn decoded(&self) -> Option<Result<Response<'_>, ApiError>> {
+        let json = self.json().filter(|_| (200..300).contains(&self.status))?;
         let maker = Maker { provider: ProviderTag::of(""), platform: Platform::Native, model: "", id_seed: "0" };
         Some(codec(self.dialect).decode_response(json, &maker))
     }

@@ -3,8 +3,10 @@
 use bytes::Bytes;
 
 use super::{Hooked, chain};
+use crate::fields::Object;
+use crate::providers::Operation;
 use crate::providers::common::{Block, Choice, Content, Response, Stop, StopReason};
-use crate::{Answer, Part, PartKind, Rejection, Stage, Text, TextKind};
+use crate::{Answer, AnswerBody, Part, PartKind, Rejection, Stage, Text, TextKind};
 
 /// Runs `hooks` over the texts of `answer`, and changes those that they change. If one refuses, the refusal stands in the place of
 /// what was said, and is given back, too.
@@ -41,7 +43,12 @@ pub fn part_of(text: &Text<'_>) -> Option<Part> {
 
 /// Puts the refusal in the place of what the answer says.
 pub fn refuse_whole(answer: &mut Answer, rejection: &Rejection) {
-    let mut response = match answer.chat() {
+    if !says(answer) {
+        let error = serde_json::json!({ "error": { "message": rejection.message, "type": "content_filter" } });
+        answer.body = AnswerBody::Json(Bytes::from(error.to_string()));
+        return;
+    }
+    let mut response = match answer.decoded() {
         Some(Ok(response)) => bounded(response),
         _ => Response::new(answer.dialect),
     };
@@ -56,9 +63,16 @@ pub fn refuse_whole(answer: &mut Answer, rejection: &Rejection) {
         };
     }
     answer.set_chat(&response);
-    if !matches!(answer.operation, crate::providers::Operation::Chat) {
-        let error = serde_json::json!({ "error": { "message": rejection.message, "type": "content_filter" } });
-        answer.body = crate::AnswerBody::Json(Bytes::from(error.to_string()));
+}
+
+/// Whether the answer is what a model said in a chat, now or when it was kept.
+fn says(answer: &Answer) -> bool {
+    match answer.operation {
+        Operation::Chat => true,
+        Operation::Stored => answer.json().is_some_and(|json| {
+            Object::read(json).is_some_and(|body| body.get("object").is_some_and(|object| object == "\"response\""))
+        }),
+        _ => false,
     }
 }
 

@@ -137,6 +137,8 @@ fn top_level(name: &[u8], side: Side, operation: Operation) -> Option<TextKind> 
         ) => TextKind::Input,
         (Side::Answer, b"choices" | b"output" | b"content" | b"candidates" | b"message") => TextKind::Assistant,
         (Side::Answer, b"text") if operation == Operation::Transcription => TextKind::Input,
+        // The list of what a kept answer was asked with.
+        (Side::Answer, b"data") if operation == Operation::Stored => TextKind::User,
         _ => return None,
     })
 }

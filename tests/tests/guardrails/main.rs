@@ -2,6 +2,7 @@
 
 mod arguments;
 mod limits;
+mod stored;
 mod webhook;
 
 use ai_gateway_providers::Dialect;

@@ -150,8 +150,7 @@ impl Screener {
         }
         apply(&mut header, &answer.headers)?;
         if form != AnswerForm::Stream || !self.looks {
-            let unread = form == AnswerForm::Opaque && self.looks && self.operation != Operation::Stored;
-            if unread {
+            if form == AnswerForm::Opaque && self.looks && !end && header.status != StatusCode::NO_CONTENT {
                 return self.unread(header, end, "it cannot read an answer of this form", out);
             }
             self.state = State::Passing;

@@ -111,6 +111,14 @@ fn other_operations() {
 }
 
 #[test]
+fn what_a_kept_answer_was_asked_with() {
+    let items = r#"{"object":"list","data":[{"type":"message","role":"user","content":[{"type":"input_text","text":"u"}]},
+        {"type":"message","role":"assistant","content":[{"type":"output_text","text":"a"}]}],"first_id":"no"}"#;
+    let seen = seen(items, Side::Answer, Dialect::OpenAiResponses, Operation::Stored);
+    assert_eq!(seen, [(TextKind::User, "u".to_owned()), (TextKind::Assistant, "a".to_owned())]);
+}
+
+#[test]
 fn only_what_is_edited_changes() {
     let body = r#"{ "x": 1e999, "messages":[{"role":"user","content":"a\u00e9 b"} , {"role":"assistant","tool_calls":
         [{"function":{"arguments":"{\"q\": \"c\"}"}}]}], "temperature" : 1.0 }"#;
