@@ -245,7 +245,7 @@ impl TextHook for Hook {
 }
 
 /// Whether the request goes on with turns that the provider keeps, and with the placeholders in them.
-fn follows_stored(request: &Request) -> bool {
+pub(crate) fn follows_stored(request: &Request) -> bool {
     if request.dialect != Dialect::OpenAiResponses {
         return false;
     }

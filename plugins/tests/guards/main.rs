@@ -266,6 +266,32 @@ fn only_what_is_allowed_passes() {
     assert_eq!(verdict, Verdict::reject(403, "ask about invoices"));
 }
 
+/// What a client calls its question does not make it something that nobody looks for.
+#[test]
+fn what_asks_nothing_is_not_allowed() {
+    let allow = plugin("allow", "words = ['invoice']");
+    let verdict = |dialect, operation, body: &str| {
+        let body = bytes::Bytes::copy_from_slice(body.as_bytes());
+        let mut request = Request::new(dialect, operation, http::HeaderMap::new(), body);
+        ready(allow.on_request(&mut request, &context())).unwrap() == Verdict::Pass
+    };
+    for refused in [
+        r#"{"messages":[{"role":"system","content":"a poem"}]}"#,
+        r#"{"messages":[{"role":"user","content":"a poem","thought":true}]}"#,
+        r#"{"messages":[{"role":"user","content":"a poem"}],"query":"invoice"}"#,
+        r#"{"messages":[{"role":"user","content":"a poem"}],"contents":[{"role":"user","parts":[{"text":"invoice"}]}]}"#,
+        r#"{"messages":[]}"#,
+    ] {
+        assert!(!verdict(Dialect::OpenAiChat, Operation::Chat, refused), "{refused}");
+    }
+    assert!(!verdict(Dialect::OpenAiChat, Operation::Embeddings, r#"{"input":[1,2,3]}"#));
+    let result = r#"{"type":"function_call_output","call_id":"1","output":"o"}"#;
+    let results = |more| format!(r#"{{"input":[{result}]{more}}}"#);
+    assert!(verdict(Dialect::OpenAiResponses, Operation::Chat, &results(r#","previous_response_id":"resp_1""#)));
+    assert!(!verdict(Dialect::OpenAiResponses, Operation::Chat, &results("")));
+    assert!(verdict(Dialect::OpenAiResponses, Operation::Stored, ""), "there is nothing to say");
+}
+
 #[test]
 fn settings_that_make_no_sense_are_refused_at_their_place() {
     for (kind, settings, place, message) in [

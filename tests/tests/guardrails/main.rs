@@ -2,6 +2,7 @@
 
 mod arguments;
 mod limits;
+mod looked_at;
 mod stored;
 mod webhook;
 

@@ -130,7 +130,10 @@ impl Screener {
 
     /// Whether the answer has texts that plugins look at.
     fn has_text(&self) -> bool {
-        matches!(self.operation, Operation::Chat | Operation::Completions | Operation::Stored)
+        matches!(
+            self.operation,
+            Operation::Chat | Operation::Completions | Operation::Stored | Operation::Transcription
+        )
     }
 
     async fn header(&mut self, mut header: Box<ResponseHeader>, end: bool, out: &mut Vec<HttpTask>) -> Result<()> {
@@ -157,8 +160,8 @@ impl Screener {
             out.push(HttpTask::Header(header, end));
             return Ok(());
         }
-        if self.operation == Operation::Completions {
-            return self.unread(header, end, "it cannot read streams of legacy completions", out);
+        if matches!(self.operation, Operation::Completions | Operation::Transcription) {
+            return self.unread(header, end, "it cannot read streams of legacy completions and transcriptions", out);
         }
         header.remove_header(&CONTENT_LENGTH);
         let hooks = std::mem::take(&mut self.hooks);
