@@ -11,8 +11,12 @@ use crate::{Answer, AnswerBody, Part, PartKind, Rejection, Stage, Text, TextKind
 /// Runs `hooks` over the texts of `answer`, and changes those that they change. If one refuses, the refusal stands in the place of
 /// what was said, and is given back, too.
 pub fn screen_whole(answer: &mut Answer, hooks: &mut [Hooked]) -> Option<Rejection> {
+    if hooks.is_empty() {
+        return None;
+    }
     let mut refused = None;
-    answer.edit_texts(|text| {
+    let restores = hooks.iter().all(|hook| hook.restores);
+    let screen = |text: &Text<'_>| {
         let part = part_of(text)?;
         if refused.is_some() {
             return None;
@@ -21,7 +25,12 @@ pub fn screen_whole(answer: &mut Answer, hooks: &mut [Hooked]) -> Option<Rejecti
         let mut out = String::new();
         refused = chain::run(hooks, &mut stages, part, &text.text, true, &mut |text| out.push_str(text));
         stages.iter().any(Stage::is_edited).then_some(out)
-    });
+    };
+    if restores {
+        answer.restore_texts(screen);
+    } else {
+        answer.edit_texts(screen);
+    }
     if let Some(rejection) = &refused {
         refuse_whole(answer, rejection);
     }

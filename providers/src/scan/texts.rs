@@ -13,7 +13,7 @@ use serde::de::IgnoredAny;
 
 use self::fields::{has_items, role_of, top_level};
 use super::cursor::Cursor;
-use crate::codec::whole_characters;
+use crate::codec::{whole_characters, without_signature};
 use crate::dialect::{Dialect, Operation};
 use crate::own;
 
@@ -78,19 +78,42 @@ pub fn texts(body: &[u8], side: Side, dialect: Dialect, operation: Operation) ->
     {
         return texts;
     }
-    find(body, side, dialect, operation).into_iter().map(|(text, _)| text).collect()
+    find(body, side, dialect, operation).into_iter().map(|found| found.text).collect()
 }
 
 /// Puts another text in the place of each for which `edit` gives one. Gives back the new body, unless nothing was changed, and
 /// how many texts were.
 ///
-/// A text that is an object on the wire must stay JSON: `{}` takes the place of what is not. In an own dialect the body is
-/// written anew by its codec, if a text was changed.
+/// A text that is an object on the wire must stay JSON: `{}` takes the place of what is not. Reasoning of an answer that was
+/// changed loses its signature, which its maker would refuse. In an own dialect the body is written anew by its codec, if a
+/// text was changed.
 pub fn edit_texts(
     body: &Bytes,
     side: Side,
     dialect: Dialect,
     operation: Operation,
+    edit: impl FnMut(&Text<'_>) -> Option<String>,
+) -> (Option<Bytes>, usize) {
+    put(body, side, dialect, operation, side == Side::Request, edit)
+}
+
+/// The same of an answer's texts that become again what the client said: the next request says what was signed, so signatures
+/// stay.
+pub fn restore_texts(
+    body: &Bytes,
+    dialect: Dialect,
+    operation: Operation,
+    edit: impl FnMut(&Text<'_>) -> Option<String>,
+) -> (Option<Bytes>, usize) {
+    put(body, Side::Answer, dialect, operation, true, edit)
+}
+
+fn put(
+    body: &Bytes,
+    side: Side,
+    dialect: Dialect,
+    operation: Operation,
+    stays_signed: bool,
     mut edit: impl FnMut(&Text<'_>) -> Option<String>,
 ) -> (Option<Bytes>, usize) {
     if let Dialect::Own(own) = dialect
@@ -98,28 +121,50 @@ pub fn edit_texts(
     {
         return done;
     }
-    let (mut edited, mut at, mut count) = (Vec::new(), 0, 0);
-    for (text, span) in find(body, side, dialect, operation) {
+    let (mut edits, mut count) = (Vec::new(), 0);
+    for Found { text, span, signature } in find(body, side, dialect, operation) {
         let Some(new) = edit(&text) else { continue };
-        edited.extend_from_slice(body.get(at..span.start).unwrap_or_default());
-        if body.get(span.start) == Some(&b'"') {
-            edited.extend_from_slice(serde_json::Value::String(new).to_string().as_bytes());
+        let new = if body.get(span.start) == Some(&b'"') {
+            serde_json::Value::String(new).to_string()
         } else if serde_json::from_str::<IgnoredAny>(&new).is_ok() {
-            edited.extend_from_slice(new.as_bytes());
+            new
         } else {
-            edited.extend_from_slice(b"{}");
-        }
-        at = span.end;
+            "{}".to_owned()
+        };
+        edits.push((span, new));
         count += 1;
+        if let Some(signature) = signature.filter(|_| !stays_signed)
+            && let Some(none) = unsigned(dialect, body.get(signature.clone()).unwrap_or_default())
+        {
+            edits.push((signature, none));
+        }
     }
     if count == 0 {
         return (None, 0);
+    }
+    edits.sort_by_key(|(span, _)| span.start);
+    // Several texts may have one signature.
+    edits.dedup_by(|one, other| one.0 == other.0);
+    let (mut edited, mut at) = (Vec::with_capacity(body.len() + 64), 0);
+    for (span, new) in edits {
+        edited.extend_from_slice(body.get(at..span.start).unwrap_or_default());
+        edited.extend_from_slice(new.as_bytes());
+        at = span.end;
     }
     edited.extend_from_slice(body.get(at..).unwrap_or_default());
     (Some(edited.into()), count)
 }
 
-fn find(body: &[u8], side: Side, dialect: Dialect, operation: Operation) -> Vec<(Text<'_>, Range<usize>)> {
+/// What takes the place of a signature whose text was changed; `None`: it signs no text.
+fn unsigned(dialect: Dialect, signature: &[u8]) -> Option<String> {
+    if dialect != Dialect::OpenAiResponses {
+        return Some("\"\"".to_owned());
+    }
+    let state: String = serde_json::from_slice(signature).ok()?;
+    Some(serde_json::Value::String(without_signature(&state)?).to_string())
+}
+
+fn find(body: &[u8], side: Side, dialect: Dialect, operation: Operation) -> Vec<Found<'_>> {
     let mut walk = Walk {
         cursor: Cursor::new(body),
         body,
@@ -128,10 +173,19 @@ fn find(body: &[u8], side: Side, dialect: Dialect, operation: Operation) -> Vec<
         operation,
         items: false,
         messages: None,
+        signature: None,
         found: Vec::new(),
     };
     walk.body();
     walk.found
+}
+
+/// A text and where it stands.
+struct Found<'a> {
+    text: Text<'a>,
+    span: Range<usize>,
+    /// Where that stands which signs it, if it is reasoning.
+    signature: Option<Range<usize>>,
 }
 
 struct Walk<'a> {
@@ -144,7 +198,9 @@ struct Walk<'a> {
     items: bool,
     /// Whether the body has `messages`, once somebody asked.
     messages: Option<bool>,
-    found: Vec<(Text<'a>, Range<usize>)>,
+    /// Where that stands which signs the texts here.
+    signature: Option<Range<usize>>,
+    found: Vec<Found<'a>>,
 }
 
 impl<'a> Walk<'a> {
@@ -208,6 +264,8 @@ impl<'a> Walk<'a> {
         let kind = self.kind(kind, &said, depth);
         // Only a model reasons and declines: of others it is what they say.
         let only_models = |other| if kind == TextKind::Assistant { other } else { kind };
+        let around = self.signature.clone();
+        self.signature = said.signature.clone().or_else(|| around.clone());
         self.cursor.enter(b'{');
         while let Some(key) = self.cursor.next_key() {
             match &*key.name {
@@ -232,6 +290,7 @@ impl<'a> Walk<'a> {
                 _ => drop(self.cursor.value()),
             }
         }
+        self.signature = around;
     }
 
     /// The values of an object, whatever they are called.
@@ -284,6 +343,8 @@ impl<'a> Walk<'a> {
                     let value = self.cursor.value();
                     said.thought = self.cursor.slice(value) == b"true";
                 }
+                b"signature" | b"thoughtSignature" | b"thought_signature" => said.signature = Some(self.cursor.value()),
+                b"encrypted_content" if self.items => said.signature = Some(self.cursor.value()),
                 _ => drop(self.cursor.value()),
             }
         }
@@ -296,7 +357,12 @@ impl<'a> Walk<'a> {
         let span = inner.start - 1..inner.end + 1;
         let raw = String::from_utf8_lossy(self.cursor.slice(inner));
         let text = if raw.contains('\\') { unescaped(&raw).into() } else { raw };
-        self.found.push((Text { kind, text, json, number: self.found.len() }, span));
+        self.push(kind, text, json, span);
+    }
+
+    fn push(&mut self, kind: TextKind, text: Cow<'a, str>, json: bool, span: Range<usize>) {
+        let signature = self.signature.clone().filter(|_| kind == TextKind::Reasoning);
+        self.found.push(Found { text: Text { kind, text, json, number: self.found.len() }, span, signature });
     }
 
     /// Arguments or results: an object, or a string that may hold one.
@@ -306,7 +372,7 @@ impl<'a> Walk<'a> {
             Some(b'{' | b'[') => {
                 let span = self.cursor.value();
                 let text = String::from_utf8_lossy(self.cursor.slice(span.clone()));
-                self.found.push((Text { kind, text, json: true, number: self.found.len() }, span));
+                self.push(kind, text, true, span);
             }
             _ => drop(self.cursor.value()),
         }
@@ -327,6 +393,7 @@ struct Said<'a> {
     role: Option<TextKind>,
     type_: Cow<'a, [u8]>,
     thought: bool,
+    signature: Option<Range<usize>>,
 }
 
 impl Said<'_> {

@@ -3,6 +3,7 @@
 mod arguments;
 mod limits;
 mod looked_at;
+mod masked;
 mod stored;
 mod webhook;
 

@@ -2,6 +2,7 @@ use proptest::prelude::*;
 
 use super::super::properties::value;
 use super::*;
+use crate::common::{Opaque, Str};
 
 fn seen(body: &str, side: Side, dialect: Dialect, operation: Operation) -> Vec<(TextKind, String)> {
     texts(body.as_bytes(), side, dialect, operation).into_iter().map(|text| (text.kind, text.text.into())).collect()
@@ -218,6 +219,46 @@ fn an_object_stays_json() {
     };
     assert!(edited(r#"{"a":"x"}"#).contains(r#""input":{"a":"x"}"#));
     assert!(edited(r#"{"a":"x"#).contains(r#""input":{}"#));
+}
+
+/// Who made reasoning refuses it when it is another; what only becomes again what the client said is what was signed.
+#[test]
+fn reasoning_that_was_changed_is_not_signed() {
+    let ticket = |state: Opaque<'_>| state.for_client(Dialect::OpenAiResponses).to_string();
+    let signature = ticket(Opaque::made_by(Dialect::Anthropic, None, "S".into()));
+    let nobodys = ticket(Opaque::made_by(Dialect::Cohere, None, Str::default()));
+    let item = |state: &str| {
+        let item = serde_json::json!({"type": "reasoning", "encrypted_content": state, "summary": [{"type": "summary_text", "text": "r"}]});
+        serde_json::json!({ "output": [item] }).to_string()
+    };
+    for (dialect, signed, unsigned) in [
+        (
+            Dialect::Anthropic,
+            r#"{"content":[{"type":"thinking","signature":"S","thinking":"r"},{"type":"text","text":"a","signature":"S"}]}"#.to_owned(),
+            r#"{"content":[{"type":"thinking","signature":"","thinking":"x"},{"type":"text","text":"x","signature":"S"}]}"#.to_owned(),
+        ),
+        (
+            Dialect::Gemini,
+            r#"{"candidates":[{"content":{"parts":[{"text":"r","thought":true,"thoughtSignature":"S"}]}}]}"#.to_owned(),
+            r#"{"candidates":[{"content":{"parts":[{"text":"x","thought":true,"thoughtSignature":""}]}}]}"#.to_owned(),
+        ),
+        (
+            Dialect::Bedrock,
+            r#"{"output":{"message":{"content":[{"reasoningContent":{"reasoningText":{"text":"r","signature":"S"}}}]}}}"#.to_owned(),
+            r#"{"output":{"message":{"content":[{"reasoningContent":{"reasoningText":{"text":"x","signature":""}}}]}}}"#.to_owned(),
+        ),
+        (Dialect::OpenAiResponses, item(&signature), item(&nobodys).replace("\"r\"", "\"x\"")),
+        (Dialect::OpenAiResponses, item("gAAAA"), item("gAAAA").replace("\"r\"", "\"x\"")),
+    ] {
+        let signed = Bytes::from(signed);
+        let edit = |_: &Text<'_>| Some("x".to_owned());
+        let (edited, _) = edit_texts(&signed, Side::Answer, dialect, Operation::Chat, edit);
+        assert_eq!(edited.unwrap(), unsigned);
+        let (restored, _) = restore_texts(&signed, dialect, Operation::Chat, |text| {
+            (text.kind == TextKind::Reasoning).then(|| "r".to_owned())
+        });
+        assert_eq!(restored.unwrap(), signed);
+    }
 }
 
 #[test]
