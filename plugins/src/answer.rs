@@ -5,6 +5,7 @@ use http::HeaderMap;
 
 use crate::providers::codec::{Client, Maker, Platform, codec};
 use crate::providers::common::{Losses, ProviderTag, Response};
+use crate::providers::scan::restore_texts;
 use crate::providers::{ApiError, Dialect, Operation};
 use crate::{Side, Text, edit_texts, texts};
 
@@ -55,7 +56,8 @@ impl Answer {
         self.json().map(|json| texts(json, Side::Answer, self.dialect, self.operation)).unwrap_or_default()
     }
 
-    /// Puts another text in the place of each for which `edit` gives one; every other byte of the body stays. Gives back how many.
+    /// Puts another text in the place of each for which `edit` gives one; every other byte of the body stays, but for the
+    /// signature of reasoning that was changed. Gives back how many.
     pub fn edit_texts(&mut self, edit: impl FnMut(&Text<'_>) -> Option<String>) -> usize {
         let AnswerBody::Json(json) = &mut self.body else { return 0 };
         let (edited, count) = edit_texts(json, Side::Answer, self.dialect, self.operation, edit);
@@ -65,10 +67,23 @@ impl Answer {
         count
     }
 
+    /// The same for texts that become again what the client said.
+    pub(crate) fn restore_texts(&mut self, edit: impl FnMut(&Text<'_>) -> Option<String>) {
+        let AnswerBody::Json(json) = &mut self.body else { return };
+        if let (Some(restored), _) = restore_texts(json, self.dialect, self.operation, edit) {
+            *json = restored;
+        }
+    }
+
     /// A chat answer in the words of the common model; `None` if it did not come whole, or is none.
     #[must_use]
     pub fn chat(&self) -> Option<Result<Response<'_>, ApiError>> {
-        let json = self.json().filter(|_| self.operation == Operation::Chat && (200..300).contains(&self.status))?;
+        (self.operation == Operation::Chat).then(|| self.decoded()).flatten()
+    }
+
+    /// What the model says in an answer that holds it.
+    pub(crate) fn decoded(&self) -> Option<Result<Response<'_>, ApiError>> {
+        let json = self.json().filter(|_| (200..300).contains(&self.status))?;
         let maker = Maker { provider: ProviderTag::of(""), platform: Platform::Native, model: "", id_seed: "0" };
         Some(codec(self.dialect).decode_response(json, &maker))
     }

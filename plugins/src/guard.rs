@@ -102,6 +102,12 @@ impl Guard {
     fn looks(&self, way: Way) -> bool {
         self.common.on.contains(&way)
     }
+
+    fn hook(&self, finder: Any, masks: &Arc<Masks>, restores: bool, cx: &Context) -> Box<dyn TextHook> {
+        let seen = cx.with(|kept: &mut Kept| kept.seen.clone());
+        let (masks, common) = (masks.clone(), self.common.clone());
+        Box::new(Hook { finder, masks, restores, common, readers: Vec::new(), found: Vec::new(), seen })
+    }
 }
 
 /// What a guard keeps of an exchange.
@@ -180,15 +186,16 @@ impl Plugin for Guard {
     }
 
     fn text_hook(&self, cx: &Context) -> Option<Box<dyn TextHook>> {
-        let (masks, seen) = cx.with(|kept: &mut Kept| (kept.masks.clone(), kept.seen.clone()));
-        let mut finder = if self.looks(Way::Answer) { self.finder.clone() } else { Any::default() };
-        if !masks.is_empty() {
-            finder = finder.and(masks.clone());
-        }
-        (!finder.is_empty()).then(|| {
-            Box::new(Hook { finder, masks, common: self.common.clone(), readers: Vec::new(), found: Vec::new(), seen })
-                as Box<dyn TextHook>
-        })
+        let masks = cx.with(|kept: &mut Kept| kept.masks.clone());
+        // Placeholders are no findings.
+        let finder = || self.finder.clone().and(masks.clone());
+        (self.looks(Way::Answer) && !self.finder.is_empty()).then(|| self.hook(finder(), &masks, false, cx))
+    }
+
+    fn restore_hook(&self, cx: &Context) -> Option<Box<dyn TextHook>> {
+        let masks = cx.with(|kept: &mut Kept| kept.masks.clone());
+        let finder = || Any::default().and(masks.clone());
+        (!masks.is_empty()).then(|| self.hook(finder(), &masks, true, cx))
     }
 
     fn on_end(&self, _end: &End, cx: &Context) {
@@ -203,6 +210,8 @@ impl Plugin for Guard {
 struct Hook {
     finder: Any,
     masks: Arc<Masks>,
+    /// Whether it brings back what is masked, and does nothing else.
+    restores: bool,
     common: Arc<Common>,
     /// Of the parts that have begun and not ended.
     readers: Vec<(Part, Reader)>,
@@ -229,7 +238,8 @@ impl TextHook for Hook {
             let found = if json { unescape(written) } else { Cow::Borrowed(written) };
             let original = self.masks.original(&found);
             let new = match original {
-                Some(original) => original.to_owned(),
+                Some(original) if self.restores => original.to_owned(),
+                Some(_) => continue,
                 None => {
                     self.seen.lock().unwrap_or_else(PoisonError::into_inner).insert(kind.clone());
                     match self.common.action {
@@ -251,7 +261,7 @@ impl TextHook for Hook {
 }
 
 /// Whether the request goes on with turns that the provider keeps, and with the placeholders in them.
-fn follows_stored(request: &Request) -> bool {
+pub(crate) fn follows_stored(request: &Request) -> bool {
     if request.dialect != Dialect::OpenAiResponses {
         return false;
     }

@@ -52,6 +52,14 @@ pub trait Plugin: Send + Sync + 'static {
         None
     }
 
+    /// The same for who brings back in the answer what its [`on_request`](Self::on_request) took out of the request. It comes behind
+    /// the text hooks and windows of all plugins, so nobody else is shown what it brings back; of several the last in the file
+    /// comes first. Reasoning that it changes keeps its signature: the next request says again what was signed.
+    fn restore_hook(&self, cx: &Context) -> Option<Box<dyn TextHook>> {
+        let _ = cx;
+        None
+    }
+
     /// So much text of an answer has come as [`Needs::window`] asks for, or one of its parts has ended: may wait for somebody's
     /// opinion before the client gets it. `text` follows on what was given before.
     async fn on_window(&self, part: &Part, text: &str, end: bool, cx: &Context) -> Result<Flow, Failure> {
@@ -92,7 +100,7 @@ pub struct Needs {
     pub answer: bool,
     /// The body of an answer that comes whole is there, too.
     pub answer_body: bool,
-    /// `text_hook` is called, and so many bytes of text are held back at most.
+    /// `text_hook` and `restore_hook` are called, and so many bytes of text are held back at most.
     pub text: Option<usize>,
     /// `on_window` is called, for so many bytes of text at a time.
     pub window: Option<usize>,
@@ -159,7 +167,7 @@ impl Needs {
         Self { answer: true, answer_body: true, ..self }
     }
 
-    /// The text of answers: [`Plugin::text_hook`]. `hold`: bytes of each part that may be held back so that what is looked for
+    /// The text of answers: [`Plugin::text_hook`], [`Plugin::restore_hook`]. `hold`: bytes of each part that may be held back so that what is looked for
     /// is found across chunks, at most 64 KiB; the client gets text so much later.
     #[must_use]
     pub const fn text(self, hold: usize) -> Self {

@@ -170,7 +170,8 @@ pub fn scan(headers: &HeaderMap, endpoint: &Endpoint, body: &Bytes) -> Result<Re
             let scan = scan_multipart(content_type.and_then(|value| value.to_str().ok()).unwrap_or_default(), body);
             scan.map_err(|error| ApiError::new(ErrorKind::InvalidRequest, error.to_string()))
         }
-        BodyKind::Json | BodyKind::None => {
+        BodyKind::None => Ok(RequestScan::default()),
+        BodyKind::Json => {
             let call = Call { model: endpoint.path_model.as_deref(), stream: endpoint.stream };
             scan_request(body, endpoint.dialect, &call)
         }

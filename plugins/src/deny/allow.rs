@@ -7,7 +7,7 @@ use toml::Spanned;
 
 use super::List;
 use crate::find::{Any, Script, find_first};
-use crate::guard::rejection_status;
+use crate::guard::{follows_stored, rejection_status};
 use crate::{Context, Failure, Needs, Plugin, Request, Settings, TextKind, Verdict, async_trait};
 
 #[derive(Deserialize)]
@@ -44,9 +44,15 @@ impl Plugin for Allow {
     async fn on_request(&self, request: &mut Request, cx: &Context) -> Result<Verdict, Failure> {
         let asks = |kind| matches!(kind, TextKind::User | TextKind::Input);
         let texts = request.texts();
-        let Some(last) = texts.iter().rposition(|text| asks(text.kind)) else { return Ok(Verdict::Pass) };
+        // Of a turn that brings results of tools to one which the provider keeps, the question is there.
+        let goes_on = || follows_stored(request) && texts.iter().any(|text| text.kind == TextKind::ToolResult);
+        let last = texts.iter().rposition(|text| asks(text.kind));
+        if last.is_none() && (request.json().is_empty() || goes_on()) {
+            return Ok(Verdict::Pass);
+        }
         // A message may have several texts.
-        let message = texts.get(..=last).unwrap_or_default().iter().rev().take_while(|text| asks(text.kind));
+        let message = texts.get(..=last.unwrap_or_default()).unwrap_or_default();
+        let message = message.iter().rev().take_while(|text| asks(text.kind));
         for text in message {
             if find_first(&self.finder, &text.text, Script::Plain).is_some() {
                 return Ok(Verdict::Pass);

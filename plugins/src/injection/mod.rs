@@ -64,7 +64,8 @@ impl Plugin for Injection {
 
     async fn on_request(&self, request: &mut Request, cx: &Context) -> Result<Verdict, Failure> {
         for text in request.texts() {
-            let foreign = matches!(text.kind, TextKind::User | TextKind::ToolResult | TextKind::Input);
+            let foreign =
+                matches!(text.kind, TextKind::User | TextKind::ToolResult | TextKind::Input | TextKind::Context);
             if let Some(name) = foreign.then(|| self.patterns.find(&text.text)).flatten() {
                 cx.tag("found", name);
                 if self.action == Action::Reject {

@@ -1,5 +1,5 @@
 //! Runs [`TextHook`]s over answers. [`Screen`] is for a stream: the client dialect's decoder reads it, the texts go through the
-//! hooks, and what comes out is written by the same dialect's encoder. [`screen_whole`] is for a JSON document, of which only
+//! hooks, and what comes out is written by the same dialect's encoder; an [`EventScreen`] is one of events. [`screen_whole`] is for a JSON document, of which only
 //! the texts that are changed are touched. `chain` is what both share.
 
 mod chain;
@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use crate::{Failure, Flow, Rejection, TextHook};
 
-pub use stream::{Screen, delta, text_of};
+pub use stream::{EventScreen, Screen, delta, text_of};
 pub use whole::{part_of, refuse_whole, screen_whole};
 
 /// A hook at work on one answer.
@@ -19,6 +19,8 @@ pub struct Hooked {
     hook: Box<dyn TextHook>,
     hold: usize,
     policy: Arc<dyn Policy>,
+    /// It only brings back what the client said.
+    restores: bool,
     /// It failed, and the answer goes on without it.
     off: bool,
 }
@@ -27,7 +29,13 @@ impl Hooked {
     /// `hold`: the most bytes of a part that it may hold back.
     #[must_use]
     pub fn new(hook: Box<dyn TextHook>, hold: usize, policy: Arc<dyn Policy>) -> Self {
-        Self { hook, hold, policy, off: false }
+        Self { hook, hold, policy, restores: false, off: false }
+    }
+
+    /// The same for a [`restore_hook`](crate::Plugin::restore_hook).
+    #[must_use]
+    pub fn restores(self) -> Self {
+        Self { restores: true, ..self }
     }
 }
 

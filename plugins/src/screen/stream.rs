@@ -3,7 +3,7 @@
 use super::{Hooked, chain};
 use crate::providers::Dialect;
 use crate::providers::codec::{Maker, Platform, StreamDecoder, codec};
-use crate::providers::common::{Block, Content, Delta, Event, ProviderTag, Stop, StopReason, Str};
+use crate::providers::common::{Block, Content, Delta, Event, Opaque, ProviderTag, Stop, StopReason, Str};
 use crate::{Part, PartKind, Rejection, Stage};
 
 /// Most bytes of a text, give or take a piece, that are gathered before hooks see it: their calls stay short.
@@ -15,10 +15,11 @@ const MOST_GATHERED: usize = 4 << 10;
 /// they would tell what was changed.
 pub struct Screen {
     decoder: Box<dyn StreamDecoder>,
-    state: State,
+    events: EventScreen,
 }
 
-struct State {
+/// The same for a stream whose events have been read: those that come out of another screen.
+pub struct EventScreen {
     hooks: Vec<Hooked>,
     blocks: Vec<Open>,
     /// Which text is being gathered, and what of it: pieces of one text that come together are looked at, and written, as one.
@@ -53,6 +54,20 @@ struct Open {
     kind: Option<PartKind>,
     /// One for the block itself, and one for each summary of reasoning.
     texts: Vec<(Option<u32>, Vec<Stage>)>,
+    /// They go out when it ends: then all of its text has, and whether that was changed is known.
+    signatures: Vec<Opaque<'static>>,
+}
+
+impl Open {
+    /// Whether something else stands in its texts than what was signed.
+    fn is_edited(&self, hooks: &[Hooked]) -> bool {
+        let by = |stages: &[Stage]| stages.iter().zip(hooks).any(|(stage, hook)| stage.is_edited() && !hook.restores);
+        self.texts.iter().any(|(_, stages)| by(stages))
+    }
+}
+
+fn kept(signature: Opaque<'_>) -> Opaque<'static> {
+    Opaque::made_by(signature.dialect, signature.provider, signature.data.into_owned())
 }
 
 impl Screen {
@@ -61,28 +76,19 @@ impl Screen {
     pub fn new(dialect: Dialect, hooks: Vec<Hooked>, seed: &str) -> Self {
         let maker = Maker { provider: ProviderTag::of(""), platform: Platform::Native, model: "", id_seed: seed };
         let decoder = codec(dialect).stream_decoder(&maker);
-        let state = State {
-            hooks,
-            blocks: Vec::new(),
-            gathering: None,
-            gathered: String::new(),
-            choices: Vec::new(),
-            refused: None,
-            over: false,
-        };
-        Self { decoder, state }
+        Self { decoder, events: EventScreen::new(hooks) }
     }
 
     /// Takes the next chunk. `end`: nothing follows. After a refusal nothing more comes out.
     pub fn feed(&mut self, chunk: &[u8], end: bool, sink: &mut dyn FnMut(Event<'_>)) {
-        let Self { decoder, state } = self;
-        decoder.feed(chunk, end, &mut |event| state.event(event, sink));
-        state.show(sink);
+        let Self { decoder, events } = self;
+        decoder.feed(chunk, end, &mut |event| events.feed(event, sink));
+        events.show(sink);
     }
 
     /// Ends the stream: the client gets the message as a refusal, and the proper end.
     pub fn refuse(&mut self, rejection: Rejection, sink: &mut dyn FnMut(Event<'_>)) {
-        self.state.refuse(rejection, sink);
+        self.events.refuse(rejection, sink);
     }
 
     /// Takes back what came out last and did not reach the client: a refusal then ends what the client has seen.
@@ -90,16 +96,22 @@ impl Screen {
         for event in events.iter().rev() {
             match event {
                 Event::BlockStart { choice, index, .. } => {
-                    self.state.blocks.retain(|open| (open.choice, open.index) != (*choice, *index));
-                    self.state.choice(*choice).blocks = *index;
+                    self.events.blocks.retain(|open| (open.choice, open.index) != (*choice, *index));
+                    self.events.choice(*choice).blocks = *index;
                 }
                 Event::BlockEnd { choice, index } => {
-                    self.state.blocks.push(Open { choice: *choice, index: *index, kind: None, texts: Vec::new() });
+                    self.events.blocks.push(Open {
+                        choice: *choice,
+                        index: *index,
+                        kind: None,
+                        texts: Vec::new(),
+                        signatures: Vec::new(),
+                    });
                 }
-                Event::Stop { choice, .. } => self.state.choice(*choice).ended = false,
-                Event::Error(_) => self.state.over = false,
+                Event::Stop { choice, .. } => self.events.choice(*choice).ended = false,
+                Event::Error(_) => self.events.over = false,
                 // Of a refusal: no other end comes from here.
-                Event::End if self.state.refused.take().is_some() => self.state.over = false,
+                Event::End if self.events.refused.take().is_some() => self.events.over = false,
                 _ => {}
             }
         }
@@ -108,17 +120,42 @@ impl Screen {
     /// Why it was ended, if it was.
     #[must_use]
     pub fn refused(&self) -> Option<&Rejection> {
-        self.state.refused.as_ref()
+        self.events.refused.as_ref()
     }
 }
 
-impl State {
-    fn event(&mut self, event: Event<'_>, sink: &mut dyn FnMut(Event<'_>)) {
+impl EventScreen {
+    /// For texts that go through `hooks`.
+    #[must_use]
+    pub fn new(hooks: Vec<Hooked>) -> Self {
+        Self {
+            hooks,
+            blocks: Vec::new(),
+            gathering: None,
+            gathered: String::new(),
+            choices: Vec::new(),
+            refused: None,
+            over: false,
+        }
+    }
+
+    /// Why the stream was ended, if it was.
+    #[must_use]
+    pub fn refused(&self) -> Option<&Rejection> {
+        self.refused.as_ref()
+    }
+
+    /// Takes the next event. What it says may wait for [`show`](Self::show).
+    pub fn feed(&mut self, event: Event<'_>, sink: &mut dyn FnMut(Event<'_>)) {
         let event = match event {
             _ if self.over => return,
             Event::Logprobs { .. } if !self.hooks.is_empty() => return,
             Event::Delta { choice, index, delta } => match text_of(delta) {
                 Ok((kind, sub, text)) => return self.gather(Of { choice, index, sub, kind }, &text, sink),
+                Err(Delta::Signature(signature)) => match self.open(choice, index) {
+                    Some(open) => return open.signatures.push(kept(signature)),
+                    None => Event::Delta { choice, index, delta: Delta::Signature(signature) },
+                },
                 Err(delta) => Event::Delta { choice, index, delta },
             },
             event => event,
@@ -129,7 +166,6 @@ impl State {
         }
         match event {
             Event::BlockStart { choice, index, block } => self.begin(choice, index, block, sink),
-            Event::Delta { choice, index, delta: Delta::Signature(_) } if self.is_edited(choice, index) => {}
             Event::BlockEnd { choice, index } => {
                 self.flush(choice, index, sink);
                 if !self.over {
@@ -156,15 +192,19 @@ impl State {
     fn begin(&mut self, choice: u32, index: u32, mut block: Block<'_>, sink: &mut dyn FnMut(Event<'_>)) {
         let of_choice = self.choice(choice);
         of_choice.blocks = of_choice.blocks.max(index.saturating_add(1));
+        let mut signatures = Vec::new();
         let (kind, text) = match &mut block.content {
             Content::Text(text) => (Some(PartKind::Text), std::mem::take(&mut text.text)),
             Content::Refusal(text) => (Some(PartKind::Refusal), std::mem::take(text)),
-            Content::Reasoning(reasoning) => (Some(PartKind::Reasoning), std::mem::take(&mut reasoning.text)),
+            Content::Reasoning(reasoning) => {
+                signatures.extend(reasoning.signature.take().map(kept));
+                (Some(PartKind::Reasoning), std::mem::take(&mut reasoning.text))
+            }
             Content::ToolCall(call) => (Some(PartKind::Arguments), std::mem::take(&mut call.arguments)),
             Content::Media(media) => (Some(PartKind::Transcript), media.transcript.take().unwrap_or_default()),
             Content::ToolResult(_) | Content::Foreign(_) => (None, Str::default()),
         };
-        self.blocks.push(Open { choice, index, kind, texts: Vec::new() });
+        self.blocks.push(Open { choice, index, kind, texts: Vec::new(), signatures });
         sink(Event::BlockStart { choice, index, block });
         if let Some(kind) = kind {
             self.gather(Of { choice, index, sub: None, kind }, &text, sink);
@@ -182,8 +222,8 @@ impl State {
         self.gathered.push_str(text);
     }
 
-    /// Shows the hooks what was gathered.
-    fn show(&mut self, sink: &mut dyn FnMut(Event<'_>)) {
+    /// Shows the hooks what was gathered: nothing more comes for now.
+    pub fn show(&mut self, sink: &mut dyn FnMut(Event<'_>)) {
         let Some(of) = self.gathering.take() else { return };
         let mut text = std::mem::take(&mut self.gathered);
         if !self.over {
@@ -218,24 +258,24 @@ impl State {
 
     /// The end of a block: all of its texts end.
     fn flush(&mut self, choice: u32, index: u32, sink: &mut dyn FnMut(Event<'_>)) {
-        let at = self.blocks.iter().position(|open| open.choice == choice && open.index == index);
-        let Some(kind) = at.and_then(|at| self.blocks.get(at)?.kind) else {
-            at.map(|at| self.blocks.remove(at));
-            return;
-        };
-        let subs: Vec<Option<u32>> =
-            at.and_then(|at| self.blocks.get(at)).into_iter().flat_map(|open| open.texts.iter().map(|t| t.0)).collect();
+        let Some(open) = self.open(choice, index) else { return };
+        let (kind, subs) = (open.kind, open.texts.iter().map(|text| text.0).collect::<Vec<_>>());
         for sub in subs {
-            if !self.over {
+            if let (Some(kind), false) = (kind, self.over) {
                 self.text(Of { choice, index, sub, kind }, "", true, sink);
             }
         }
-        self.blocks.retain(|open| open.choice != choice || open.index != index);
+        let at = self.blocks.iter().position(|open| open.choice == choice && open.index == index);
+        let Some(open) = at.map(|at| self.blocks.remove(at)) else { return };
+        if !self.over && !open.is_edited(&self.hooks) {
+            for signature in open.signatures {
+                sink(Event::Delta { choice, index, delta: Delta::Signature(signature) });
+            }
+        }
     }
 
-    fn is_edited(&self, choice: u32, index: u32) -> bool {
-        let of_block = self.blocks.iter().filter(|open| open.choice == choice && open.index == index);
-        of_block.flat_map(|open| &open.texts).any(|(_, stages)| stages.iter().any(Stage::is_edited))
+    fn open(&mut self, choice: u32, index: u32) -> Option<&mut Open> {
+        self.blocks.iter_mut().find(|open| open.choice == choice && open.index == index)
     }
 
     fn refuse(&mut self, rejection: Rejection, sink: &mut dyn FnMut(Event<'_>)) {

@@ -8,7 +8,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::Window;
 use crate::providers::Dialect;
-use crate::providers::common::Event;
+use crate::providers::common::{Delta, Event};
 
 /// Refuses `stop`, changes `b` to `c`, and counts how often it is asked.
 struct Counts(Arc<AtomicUsize>);
@@ -90,6 +90,61 @@ fn texts_are_gathered_up_to_a_limit_and_never_mixed() {
         (1, "no".to_owned()),
     ];
     assert_eq!(texts, expected);
+}
+
+/// Anthropic's stream of thinking in these pieces, with the signature behind them.
+fn thinking(pieces: &[&str]) -> String {
+    let event = |data: serde_json::Value| format!("event: {}\ndata: {data}\n\n", data["type"].as_str().unwrap());
+    let delta = |delta: serde_json::Value| {
+        event(serde_json::json!({"type": "content_block_delta", "index": 0, "delta": delta}))
+    };
+    let block = serde_json::json!({"type": "thinking", "thinking": "", "signature": ""});
+    let thoughts = pieces.iter().map(|piece| delta(serde_json::json!({"type": "thinking_delta", "thinking": piece})));
+    [
+        event(serde_json::json!({"type": "message_start", "message": {"id": "1", "type": "message", "role": "assistant",
+            "model": "m", "content": [], "usage": {"input_tokens": 1, "output_tokens": 1}}})),
+        event(serde_json::json!({"type": "content_block_start", "index": 0, "content_block": block})),
+        thoughts.collect(),
+        delta(serde_json::json!({"type": "signature_delta", "signature": "S"})),
+        event(serde_json::json!({"type": "content_block_stop", "index": 0})),
+        event(serde_json::json!({"type": "message_delta", "delta": {"stop_reason": "end_turn"}, "usage": {"output_tokens": 2}})),
+        event(serde_json::json!({"type": "message_stop"})),
+    ]
+    .concat()
+}
+
+/// Changes `b` to `c` when the text ends, and holds everything back before.
+struct Late;
+
+impl TextHook for Late {
+    fn on_text(&mut self, window: &mut Window<'_>) -> Result<Flow, Failure> {
+        if window.is_end() {
+            window.text().match_indices('b').for_each(|(at, found)| window.replace(at..at + found.len(), "c"));
+        }
+        window.release_to(0);
+        Ok(Flow::Pass)
+    }
+}
+
+/// What is said of it may come to light when it ends only.
+#[test]
+fn a_signature_goes_out_behind_what_it_signs_and_only_if_that_is_the_same() {
+    let late = || Hooked::new(Box::new(Late), 64, Arc::new(Strict));
+    for (pieces, hook, expected) in [
+        (&["a", "a"], late(), &["aa", "S"][..]),
+        (&["a", "b"], late(), &["ac"][..]),
+        // What only becomes again what the client said will be signed for again.
+        (&["a", "b"], late().restores(), &["ac", "S"][..]),
+    ] {
+        let mut screen = Screen::new(Dialect::Anthropic, vec![hook], "seed");
+        let mut out = Vec::new();
+        screen.feed(thinking(pieces).as_bytes(), true, &mut |event| match event {
+            Event::Delta { delta: Delta::Reasoning(text), .. } => out.push(text.to_string()),
+            Event::Delta { delta: Delta::Signature(signature), .. } => out.push(signature.data.to_string()),
+            _ => {}
+        });
+        assert_eq!(out, expected);
+    }
 }
 
 proptest! {

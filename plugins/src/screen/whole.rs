@@ -3,14 +3,20 @@
 use bytes::Bytes;
 
 use super::{Hooked, chain};
+use crate::fields::Object;
+use crate::providers::Operation;
 use crate::providers::common::{Block, Choice, Content, Response, Stop, StopReason};
-use crate::{Answer, Part, PartKind, Rejection, Stage, Text, TextKind};
+use crate::{Answer, AnswerBody, Part, PartKind, Rejection, Stage, Text, TextKind};
 
 /// Runs `hooks` over the texts of `answer`, and changes those that they change. If one refuses, the refusal stands in the place of
 /// what was said, and is given back, too.
 pub fn screen_whole(answer: &mut Answer, hooks: &mut [Hooked]) -> Option<Rejection> {
+    if hooks.is_empty() {
+        return None;
+    }
     let mut refused = None;
-    answer.edit_texts(|text| {
+    let restores = hooks.iter().all(|hook| hook.restores);
+    let screen = |text: &Text<'_>| {
         let part = part_of(text)?;
         if refused.is_some() {
             return None;
@@ -19,7 +25,12 @@ pub fn screen_whole(answer: &mut Answer, hooks: &mut [Hooked]) -> Option<Rejecti
         let mut out = String::new();
         refused = chain::run(hooks, &mut stages, part, &text.text, true, &mut |text| out.push_str(text));
         stages.iter().any(Stage::is_edited).then_some(out)
-    });
+    };
+    if restores {
+        answer.restore_texts(screen);
+    } else {
+        answer.edit_texts(screen);
+    }
     if let Some(rejection) = &refused {
         refuse_whole(answer, rejection);
     }
@@ -41,7 +52,12 @@ pub fn part_of(text: &Text<'_>) -> Option<Part> {
 
 /// Puts the refusal in the place of what the answer says.
 pub fn refuse_whole(answer: &mut Answer, rejection: &Rejection) {
-    let mut response = match answer.chat() {
+    if !says(answer) {
+        let error = serde_json::json!({ "error": { "message": rejection.message, "type": "content_filter" } });
+        answer.body = AnswerBody::Json(Bytes::from(error.to_string()));
+        return;
+    }
+    let mut response = match answer.decoded() {
         Some(Ok(response)) => bounded(response),
         _ => Response::new(answer.dialect),
     };
@@ -56,9 +72,16 @@ pub fn refuse_whole(answer: &mut Answer, rejection: &Rejection) {
         };
     }
     answer.set_chat(&response);
-    if !matches!(answer.operation, crate::providers::Operation::Chat) {
-        let error = serde_json::json!({ "error": { "message": rejection.message, "type": "content_filter" } });
-        answer.body = crate::AnswerBody::Json(Bytes::from(error.to_string()));
+}
+
+/// Whether the answer is what a model said in a chat, now or when it was kept.
+fn says(answer: &Answer) -> bool {
+    match answer.operation {
+        Operation::Chat => true,
+        Operation::Stored => answer.json().is_some_and(|json| {
+            Object::read(json).is_some_and(|body| body.get("object").is_some_and(|object| object == "\"response\""))
+        }),
+        _ => false,
     }
 }
 

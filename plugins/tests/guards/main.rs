@@ -89,18 +89,19 @@ fn what_was_masked_comes_back_exactly_from_every_cut() {
         let (verdict, masked) = ask(&*pii, &cx, &text);
         assert_eq!(verdict, Verdict::Pass);
         if masked == text {
-            assert!(pii.text_hook(&cx).is_none(), "nothing to do, nothing done");
+            assert!(pii.restore_hook(&cx).is_none(), "nothing to do, nothing done");
             continue;
         }
         masked_lines += 1;
+        assert!(pii.text_hook(&cx).is_none(), "it looks at requests only");
         for pieces in pairs(&masked) {
-            let mut hook = pii.text_hook(&cx).unwrap();
+            let mut hook = pii.restore_hook(&cx).unwrap();
             assert_eq!(answer(&mut *hook, PartKind::Text, &pieces, hold).unwrap(), text, "{pieces:?}");
         }
         // In the arguments of a tool they stay JSON.
         let arguments = serde_json::json!({ "a": [masked], "b": 1 }).to_string();
         for pieces in pairs(&arguments).step_by(7) {
-            let mut hook = pii.text_hook(&cx).unwrap();
+            let mut hook = pii.restore_hook(&cx).unwrap();
             let back = answer(&mut *hook, PartKind::Arguments, &pieces, hold).unwrap();
             assert_eq!(serde_json::from_str::<serde_json::Value>(&back).unwrap()["a"][0], *text);
         }
@@ -186,7 +187,7 @@ fn placeholders_are_stable_and_never_mistaken() {
     let cx = context();
     let (_, masked) = ask(&*pii, &cx, "a@b.com, c@d.com, a@b.com; I wrote [EMAIL_1] myself");
     assert_eq!(masked, "[EMAIL_2], [EMAIL_3], [EMAIL_2]; I wrote [EMAIL_1] myself");
-    let mut hook = pii.text_hook(&cx).unwrap();
+    let mut hook = pii.restore_hook(&cx).unwrap();
     let back = answer(&mut *hook, PartKind::Text, &["[EMAIL_1] [EMA", "IL_2]", " [EMAIL_33] [EMAIL_3"], 64).unwrap();
     assert_eq!(back, "[EMAIL_1] a@b.com [EMAIL_33] [EMAIL_3");
 }
@@ -352,6 +353,32 @@ fn only_what_is_allowed_passes() {
     ]);
     let verdict = ready(allow.on_request(&mut chat(&messages), &context())).unwrap();
     assert_eq!(verdict, Verdict::reject(403, "ask about invoices"));
+}
+
+/// What a client calls its question does not make it something that nobody looks for.
+#[test]
+fn what_asks_nothing_is_not_allowed() {
+    let allow = plugin("allow", "words = ['invoice']");
+    let verdict = |dialect, operation, body: &str| {
+        let body = bytes::Bytes::copy_from_slice(body.as_bytes());
+        let mut request = Request::new(dialect, operation, http::HeaderMap::new(), body);
+        ready(allow.on_request(&mut request, &context())).unwrap() == Verdict::Pass
+    };
+    for refused in [
+        r#"{"messages":[{"role":"system","content":"a poem"}]}"#,
+        r#"{"messages":[{"role":"user","content":"a poem","thought":true}]}"#,
+        r#"{"messages":[{"role":"user","content":"a poem"}],"query":"invoice"}"#,
+        r#"{"messages":[{"role":"user","content":"a poem"}],"contents":[{"role":"user","parts":[{"text":"invoice"}]}]}"#,
+        r#"{"messages":[]}"#,
+    ] {
+        assert!(!verdict(Dialect::OpenAiChat, Operation::Chat, refused), "{refused}");
+    }
+    assert!(!verdict(Dialect::OpenAiChat, Operation::Embeddings, r#"{"input":[1,2,3]}"#));
+    let result = r#"{"type":"function_call_output","call_id":"1","output":"o"}"#;
+    let results = |more| format!(r#"{{"input":[{result}]{more}}}"#);
+    assert!(verdict(Dialect::OpenAiResponses, Operation::Chat, &results(r#","previous_response_id":"resp_1""#)));
+    assert!(!verdict(Dialect::OpenAiResponses, Operation::Chat, &results("")));
+    assert!(verdict(Dialect::OpenAiResponses, Operation::Stored, ""), "there is nothing to say");
 }
 
 #[test]

@@ -100,12 +100,15 @@ proptest! {
             let hold = guard.needs().text.unwrap();
             let cx = context();
             let (_, masked) = ask(&**guard, &cx, &text);
-            let hook = || guard.text_hook(&cx);
-            if hook().is_none() {
+            let hooks = || guard.text_hook(&cx).into_iter().chain(guard.restore_hook(&cx));
+            if hooks().next().is_none() {
                 prop_assert_eq!(&masked, &text);
                 continue;
             }
-            let run = |kind, pieces: &[&str]| answer(&mut *hook().unwrap(), kind, pieces, hold).unwrap();
+            let run = |kind, pieces: &[&str]| {
+                let first = answer(&mut *hooks().next().unwrap(), kind, pieces, hold).unwrap();
+                hooks().skip(1).fold(first, |said, mut hook| answer(&mut *hook, kind, &[&said], hold).unwrap())
+            };
             if Arc::ptr_eq(guard, restores) {
                 let pieces = cut(&masked, &cuts);
                 prop_assert_eq!(run(PartKind::Text, &pieces), &*text, "{:?}", pieces);

@@ -44,7 +44,9 @@ use crate::dialect::Dialect;
 use crate::error::{ApiError, ErrorKind};
 use crate::preset::Quirks;
 
+pub(crate) use openai_responses::without_signature;
 pub(crate) use sse::{cut, write_event, write_json};
+pub(crate) use surrogates::whole_characters;
 pub(crate) use wire::{TextOr, read_request, wire};
 
 /// The codec of a dialect. That of an [own](Dialect::Own) one sees to what holds for all of them.

@@ -1,10 +1,10 @@
 //! Halves of surrogate pairs in JSON: a server that cuts an answer inside a character sends one escape in each of two chunks, which no
-//! JSON reader takes.
+//! JSON reader takes, and a client that cuts its text inside one sends half of it.
 
 use std::borrow::Cow;
 
 /// `json` with an escaped half that stands alone as the escape of the replacement character, which is as long.
-pub(super) fn whole_characters(json: &[u8]) -> Cow<'_, [u8]> {
+pub(crate) fn whole_characters(json: &[u8]) -> Cow<'_, [u8]> {
     let mut whole = Cow::Borrowed(json);
     let mut at = 0;
     while let Some(found) = json.get(at..).and_then(|rest| memchr::memchr(b'\\', rest)) {

@@ -56,7 +56,7 @@ pub use multipart::{MAX_PART_HEADERS, scan_multipart};
 pub use opening::opening;
 pub use pieces::Pieces;
 pub use rewrite::Edits;
-pub use texts::{Side, Text, TextKind, edit_texts, texts};
+pub use texts::{Side, Text, TextKind, edit_texts, restore_texts, texts};
 
 /// A value and where it stands in the body.
 #[derive(Clone, Debug, PartialEq, Eq)]

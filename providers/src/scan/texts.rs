@@ -1,8 +1,9 @@
 //! Where the texts are in a JSON body of any dialect, and replacing them without touching any other byte.
 //!
-//! Dialects call the same things by few names, and none uses one name for two things in the places that are looked at: so one
-//! walk serves all of them. It goes only where texts can be (messages, instructions, tools' arguments and results, inputs)
-//! and passes over the rest: media, tools' definitions, schemas, ids, encrypted state.
+//! Dialects call the same things by few names, and below the fields of a body (`fields.rs`) none uses one name for two things in
+//! the places that are looked at: so one walk serves all of them. It goes only where texts can be (messages, instructions,
+//! tools' arguments and results, inputs) and passes over the rest: media, tools' definitions, schemas, ids, encrypted state.
+//! Who wrote a text is said where the dialect says it: by the role of a message, by the type of an item or a block.
 
 use std::borrow::Cow;
 use std::ops::Range;
@@ -10,9 +11,13 @@ use std::ops::Range;
 use bytes::Bytes;
 use serde::de::IgnoredAny;
 
+use self::fields::{has_items, role_of, top_level};
 use super::cursor::Cursor;
+use crate::codec::{whole_characters, without_signature};
 use crate::dialect::{Dialect, Operation};
 use crate::own;
+
+mod fields;
 
 /// No dialect nests texts so deeply.
 const DEEPEST: usize = 48;
@@ -60,6 +65,9 @@ pub enum TextKind {
     ToolResult,
     /// What is to be embedded, ranked, moderated, drawn or spoken, or was written down of speech.
     Input,
+    /// What goes along with a question and is none: documents, an answer that is foreseen, variables of a stored prompt, and
+    /// texts in fields that the API does not have.
+    Context,
 }
 
 /// The texts of `body`, in its order. Of a body that is no JSON some, or none. Of an own dialect its codec finds them.
@@ -70,19 +78,42 @@ pub fn texts(body: &[u8], side: Side, dialect: Dialect, operation: Operation) ->
     {
         return texts;
     }
-    find(body, side, dialect, operation).into_iter().map(|(text, _)| text).collect()
+    find(body, side, dialect, operation).into_iter().map(|found| found.text).collect()
 }
 
 /// Puts another text in the place of each for which `edit` gives one. Gives back the new body, unless nothing was changed, and
 /// how many texts were.
 ///
-/// A text that is an object on the wire must stay JSON: `{}` takes the place of what is not. In an own dialect the body is
-/// written anew by its codec, if a text was changed.
+/// A text that is an object on the wire must stay JSON: `{}` takes the place of what is not. Reasoning of an answer that was
+/// changed loses its signature, which its maker would refuse. In an own dialect the body is written anew by its codec, if a
+/// text was changed.
 pub fn edit_texts(
     body: &Bytes,
     side: Side,
     dialect: Dialect,
     operation: Operation,
+    edit: impl FnMut(&Text<'_>) -> Option<String>,
+) -> (Option<Bytes>, usize) {
+    put(body, side, dialect, operation, side == Side::Request, edit)
+}
+
+/// The same of an answer's texts that become again what the client said: the next request says what was signed, so signatures
+/// stay.
+pub fn restore_texts(
+    body: &Bytes,
+    dialect: Dialect,
+    operation: Operation,
+    edit: impl FnMut(&Text<'_>) -> Option<String>,
+) -> (Option<Bytes>, usize) {
+    put(body, Side::Answer, dialect, operation, true, edit)
+}
+
+fn put(
+    body: &Bytes,
+    side: Side,
+    dialect: Dialect,
+    operation: Operation,
+    stays_signed: bool,
     mut edit: impl FnMut(&Text<'_>) -> Option<String>,
 ) -> (Option<Bytes>, usize) {
     if let Dialect::Own(own) = dialect
@@ -90,64 +121,129 @@ pub fn edit_texts(
     {
         return done;
     }
-    let (mut edited, mut at, mut count) = (Vec::new(), 0, 0);
-    for (text, span) in find(body, side, dialect, operation) {
+    let (mut edits, mut count) = (Vec::new(), 0);
+    for Found { text, span, signature } in find(body, side, dialect, operation) {
         let Some(new) = edit(&text) else { continue };
-        edited.extend_from_slice(body.get(at..span.start).unwrap_or_default());
-        if body.get(span.start) == Some(&b'"') {
-            edited.extend_from_slice(serde_json::Value::String(new).to_string().as_bytes());
+        let new = if body.get(span.start) == Some(&b'"') {
+            serde_json::Value::String(new).to_string()
         } else if serde_json::from_str::<IgnoredAny>(&new).is_ok() {
-            edited.extend_from_slice(new.as_bytes());
+            new
         } else {
-            edited.extend_from_slice(b"{}");
-        }
-        at = span.end;
+            "{}".to_owned()
+        };
+        edits.push((span, new));
         count += 1;
+        if let Some(signature) = signature.filter(|_| !stays_signed)
+            && let Some(none) = unsigned(dialect, body.get(signature.clone()).unwrap_or_default())
+        {
+            edits.push((signature, none));
+        }
     }
     if count == 0 {
         return (None, 0);
+    }
+    edits.sort_by_key(|(span, _)| span.start);
+    // Several texts may have one signature.
+    edits.dedup_by(|one, other| one.0 == other.0);
+    let (mut edited, mut at) = (Vec::with_capacity(body.len() + 64), 0);
+    for (span, new) in edits {
+        edited.extend_from_slice(body.get(at..span.start).unwrap_or_default());
+        edited.extend_from_slice(new.as_bytes());
+        at = span.end;
     }
     edited.extend_from_slice(body.get(at..).unwrap_or_default());
     (Some(edited.into()), count)
 }
 
-fn find(body: &[u8], side: Side, dialect: Dialect, operation: Operation) -> Vec<(Text<'_>, Range<usize>)> {
-    let mut walk = Walk { cursor: Cursor::new(body), cohere: dialect == Dialect::Cohere, found: Vec::new() };
-    if walk.cursor.enter(b'{') {
-        while let Some(key) = walk.cursor.next_key() {
-            match top_level(&key.name, side, operation) {
-                Some(kind) => walk.any(kind, 0),
-                None => drop(walk.cursor.value()),
-            }
-        }
+/// What takes the place of a signature whose text was changed; `None`: it signs no text.
+fn unsigned(dialect: Dialect, signature: &[u8]) -> Option<String> {
+    if dialect != Dialect::OpenAiResponses {
+        return Some("\"\"".to_owned());
     }
+    let state: String = serde_json::from_slice(signature).ok()?;
+    Some(serde_json::Value::String(without_signature(&state)?).to_string())
+}
+
+fn find(body: &[u8], side: Side, dialect: Dialect, operation: Operation) -> Vec<Found<'_>> {
+    let mut walk = Walk {
+        cursor: Cursor::new(body),
+        body,
+        side,
+        dialect,
+        operation,
+        items: false,
+        messages: None,
+        signature: None,
+        found: Vec::new(),
+    };
+    walk.body();
     walk.found
 }
 
-/// What the field of a body holds, if it holds texts.
-fn top_level(name: &[u8], side: Side, operation: Operation) -> Option<TextKind> {
-    Some(match (side, name) {
-        (Side::Request, b"messages" | b"contents" | b"generateContentRequest") => TextKind::User,
-        (Side::Request, b"system" | b"systemInstruction" | b"system_instruction" | b"instructions") => TextKind::System,
-        (Side::Request, b"input") if matches!(operation, Operation::Chat | Operation::CountTokens) => TextKind::User,
-        (
-            Side::Request,
-            b"input" | b"prompt" | b"suffix" | b"query" | b"documents" | b"texts" | b"content" | b"requests"
-            | b"inputText" | b"inputs",
-        ) => TextKind::Input,
-        (Side::Answer, b"choices" | b"output" | b"content" | b"candidates" | b"message") => TextKind::Assistant,
-        (Side::Answer, b"text") if operation == Operation::Transcription => TextKind::Input,
-        _ => return None,
-    })
+/// A text and where it stands.
+struct Found<'a> {
+    text: Text<'a>,
+    span: Range<usize>,
+    /// Where that stands which signs it, if it is reasoning.
+    signature: Option<Range<usize>>,
 }
 
 struct Walk<'a> {
     cursor: Cursor<'a>,
-    cohere: bool,
-    found: Vec<(Text<'a>, Range<usize>)>,
+    body: &'a [u8],
+    side: Side,
+    dialect: Dialect,
+    operation: Operation,
+    /// Whether the elements of the field are items of the Responses API.
+    items: bool,
+    /// Whether the body has `messages`, once somebody asked.
+    messages: Option<bool>,
+    /// Where that stands which signs the texts here.
+    signature: Option<Range<usize>>,
+    found: Vec<Found<'a>>,
 }
 
-impl Walk<'_> {
+impl<'a> Walk<'a> {
+    fn body(&mut self) {
+        if !self.cursor.enter(b'{') {
+            self.cursor.value();
+            return;
+        }
+        while let Some(key) = self.cursor.next_key() {
+            if self.is_request_to_count(&key.name) {
+                self.body();
+                continue;
+            }
+            self.items = has_items(&key.name, self.dialect);
+            match top_level(&key.name, self.side, self.dialect, self.operation) {
+                Some(TextKind::User) if self.is_passed_over(&key.name) => self.any(TextKind::Context, 0),
+                Some(kind) => self.any(kind, 0),
+                None => drop(self.cursor.value()),
+            }
+        }
+    }
+
+    /// Whether the field holds a whole body, whose tokens are to be counted.
+    fn is_request_to_count(&mut self, name: &[u8]) -> bool {
+        name == b"generateContentRequest"
+            && (self.dialect, self.operation) == (Dialect::Gemini, Operation::CountTokens)
+            && self.cursor.peek() == Some(b'{')
+    }
+
+    /// Whether the field is not what is asked, because another one is: beside `messages` Chat has no `input`.
+    fn is_passed_over(&mut self, name: &[u8]) -> bool {
+        let body = self.body;
+        let has_messages = || {
+            let mut there = false;
+            Cursor::new(body).members(|name, cursor| {
+                there |= name == b"messages";
+                cursor.value();
+            });
+            there
+        };
+        name == b"input" && self.dialect == Dialect::OpenAiChat && *self.messages.get_or_insert_with(has_messages)
+    }
+
     /// A value that is a text, or has some.
     fn any(&mut self, kind: TextKind, depth: usize) {
         match self.cursor.peek() {
@@ -165,47 +261,90 @@ impl Walk<'_> {
 
     fn object(&mut self, kind: TextKind, depth: usize) {
         let said = self.said();
-        let kind = said.kind(kind);
+        let kind = self.kind(kind, &said, depth);
+        // Only a model reasons and declines: of others it is what they say.
+        let only_models = |other| if kind == TextKind::Assistant { other } else { kind };
+        let around = self.signature.clone();
+        self.signature = said.signature.clone().or_else(|| around.clone());
         self.cursor.enter(b'{');
         while let Some(key) = self.cursor.next_key() {
             match &*key.name {
                 b"text" | b"content" | b"parts" | b"message" | b"output" | b"source" | b"document" | b"documents"
-                | b"transcript" | b"audio" | b"tool_calls" | b"function" | b"function_call" | b"functionCall"
-                | b"toolUse" | b"requests" => self.any(kind, depth + 1),
+                | b"searchResult" | b"transcript" | b"audio" | b"tool_calls" | b"function" | b"function_call"
+                | b"functionCall" | b"toolUse" | b"requests" => self.any(kind, depth + 1),
                 b"thinking" | b"reasoning_content" | b"reasoning" | b"tool_plan" | b"summary"
                 | b"reasoning_details" | b"reasoningContent" | b"reasoningText" => {
-                    self.any(TextKind::Reasoning, depth + 1)
+                    self.any(only_models(TextKind::Reasoning), depth + 1)
                 }
-                b"refusal" => self.any(TextKind::Refusal, depth + 1),
+                b"refusal" => self.any(only_models(TextKind::Refusal), depth + 1),
                 b"toolResult" | b"functionResponse" | b"function_response" => self.any(TextKind::ToolResult, depth + 1),
                 b"arguments" => self.json(TextKind::Arguments, true),
                 b"args" => self.json(TextKind::Arguments, false),
                 b"input" => self.json(TextKind::Arguments, false),
                 b"response" | b"json" => self.json(TextKind::ToolResult, false),
-                b"data" if said.is_text => self.any(kind, depth + 1),
-                b"data" if self.cohere => self.json(kind, false),
+                b"data" if said.is("text") => self.any(kind, depth + 1),
+                b"data" if self.dialect == Dialect::Cohere => self.json(kind, false),
+                b"title" | b"context" if self.is_document(&said) => self.any(kind, depth + 1),
+                b"variables" if kind == TextKind::Context => self.values(kind, depth + 1),
+                b"prompt" | b"word" if kind == TextKind::Input => self.any(kind, depth + 1),
                 _ => drop(self.cursor.value()),
             }
+        }
+        self.signature = around;
+    }
+
+    /// The values of an object, whatever they are called.
+    fn values(&mut self, kind: TextKind, depth: usize) {
+        if !self.cursor.enter(b'{') {
+            self.cursor.value();
+            return;
+        }
+        while self.cursor.next_key().is_some() {
+            self.any(kind, depth + 1);
+        }
+    }
+
+    /// Who says what stands in an object, which says this of itself and stands in what `outer` says.
+    fn kind(&self, outer: TextKind, said: &Said<'_>, depth: usize) -> TextKind {
+        if outer == TextKind::Context {
+            return outer;
+        }
+        let is_item = self.items && depth <= 1 && said.role.is_none();
+        let has_blocks = matches!(self.dialect, Dialect::Anthropic | Dialect::Own(_)) && said.role.is_none();
+        if (is_item && said.ends_with("_call_output")) || (has_blocks && said.ends_with("tool_result")) {
+            return TextKind::ToolResult;
+        }
+        if is_item && said.is("reasoning") {
+            return TextKind::Reasoning;
+        }
+        // Nothing but a message has a role.
+        let kind = said.role.filter(|_| outer == TextKind::User && depth <= 1).unwrap_or(outer);
+        let thinks = said.thought && matches!(self.dialect, Dialect::Gemini | Dialect::Own(_));
+        if thinks && kind == TextKind::Assistant { TextKind::Reasoning } else { kind }
+    }
+
+    fn is_document(&self, said: &Said<'_>) -> bool {
+        match self.dialect {
+            Dialect::Anthropic => said.is("document") || said.is("search_result"),
+            dialect => dialect == Dialect::Bedrock,
         }
     }
 
     /// What the object that comes next says of itself; the cursor stays.
-    fn said(&mut self) -> Said {
+    fn said(&mut self) -> Said<'a> {
         let start = self.cursor.at();
         let mut said = Said::default();
         self.cursor.enter(b'{');
         while let Some(key) = self.cursor.next_key() {
             match &*key.name {
                 b"role" => said.role = self.cursor.text().and_then(|role| role_of(&role)).or(said.role),
-                b"type" => {
-                    let word = self.cursor.text().unwrap_or_default();
-                    said.is_text = &*word == b"text";
-                    said.type_ = type_of(&word);
-                }
+                b"type" => said.type_ = self.cursor.text().unwrap_or_default(),
                 b"thought" => {
                     let value = self.cursor.value();
                     said.thought = self.cursor.slice(value) == b"true";
                 }
+                b"signature" | b"thoughtSignature" | b"thought_signature" => said.signature = Some(self.cursor.value()),
+                b"encrypted_content" if self.items => said.signature = Some(self.cursor.value()),
                 _ => drop(self.cursor.value()),
             }
         }
@@ -216,17 +355,14 @@ impl Walk<'_> {
     fn string(&mut self, kind: TextKind, json: bool) {
         let inner = self.cursor.string();
         let span = inner.start - 1..inner.end + 1;
-        let raw = self.cursor.slice(inner);
-        if let Ok(raw) = std::str::from_utf8(raw) {
-            let text = match raw.contains('\\') {
-                false => Cow::Borrowed(raw),
-                true => match serde_json::from_str::<String>(&format!("\"{raw}\"")) {
-                    Ok(text) => Cow::Owned(text),
-                    Err(_) => return,
-                },
-            };
-            self.found.push((Text { kind, text, json, number: self.found.len() }, span));
-        }
+        let raw = String::from_utf8_lossy(self.cursor.slice(inner));
+        let text = if raw.contains('\\') { unescaped(&raw).into() } else { raw };
+        self.push(kind, text, json, span);
+    }
+
+    fn push(&mut self, kind: TextKind, text: Cow<'a, str>, json: bool, span: Range<usize>) {
+        let signature = self.signature.clone().filter(|_| kind == TextKind::Reasoning);
+        self.found.push(Found { text: Text { kind, text, json, number: self.found.len() }, span, signature });
     }
 
     /// Arguments or results: an object, or a string that may hold one.
@@ -235,49 +371,38 @@ impl Walk<'_> {
             Some(b'"') => self.string(kind, string_is_json),
             Some(b'{' | b'[') => {
                 let span = self.cursor.value();
-                if let Ok(text) = std::str::from_utf8(self.cursor.slice(span.clone())) {
-                    let text = Text { kind, text: text.into(), json: true, number: self.found.len() };
-                    self.found.push((text, span));
-                }
+                let text = String::from_utf8_lossy(self.cursor.slice(span.clone()));
+                self.push(kind, text, true, span);
             }
             _ => drop(self.cursor.value()),
         }
     }
 }
 
+/// What stands between the quotes of a string. There is something to look at whatever it is: half of a surrogate pair becomes
+/// the replacement character, and what is no string at all stays as it is.
+fn unescaped(raw: &str) -> String {
+    let quoted = format!("\"{raw}\"");
+    let read = serde_json::from_str(&quoted).or_else(|_| serde_json::from_slice(&whole_characters(quoted.as_bytes())));
+    read.unwrap_or_else(|_| raw.to_owned())
+}
+
 /// What an object says of itself.
 #[derive(Default)]
-struct Said {
+struct Said<'a> {
     role: Option<TextKind>,
-    type_: Option<TextKind>,
-    is_text: bool,
+    type_: Cow<'a, [u8]>,
     thought: bool,
+    signature: Option<Range<usize>>,
 }
 
-impl Said {
-    fn kind(&self, outer: TextKind) -> TextKind {
-        if self.thought {
-            return TextKind::Reasoning;
-        }
-        self.type_.or(self.role).unwrap_or(outer)
+impl Said<'_> {
+    fn is(&self, type_: &str) -> bool {
+        *self.type_ == *type_.as_bytes()
     }
-}
 
-fn role_of(word: &[u8]) -> Option<TextKind> {
-    Some(match word.to_ascii_lowercase().as_slice() {
-        b"system" | b"developer" => TextKind::System,
-        b"user" => TextKind::User,
-        b"assistant" | b"model" | b"chatbot" => TextKind::Assistant,
-        b"tool" | b"function" => TextKind::ToolResult,
-        _ => return None,
-    })
-}
-
-fn type_of(word: &[u8]) -> Option<TextKind> {
-    match word {
-        b"reasoning" | b"reasoning_text" | b"summary_text" | b"thinking" => Some(TextKind::Reasoning),
-        _ if word.ends_with(b"tool_result") || word.ends_with(b"_call_output") => Some(TextKind::ToolResult),
-        _ => None,
+    fn ends_with(&self, type_: &str) -> bool {
+        self.type_.ends_with(type_.as_bytes())
     }
 }
 

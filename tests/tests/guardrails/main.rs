@@ -2,6 +2,9 @@
 
 mod arguments;
 mod limits;
+mod looked_at;
+mod masked;
+mod stored;
 mod webhook;
 
 use ai_gateway_providers::Dialect;

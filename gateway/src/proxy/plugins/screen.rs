@@ -8,7 +8,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ai_gateway_plugins::{
-    Answer, AnswerBody, Context, Flow, Hooked, Needs, Part, Plugin, Rejection, Reply, Screen, Verdict, screen_whole,
+    Answer, AnswerBody, Context, EventScreen, Flow, Hooked, Needs, Part, Plugin, Rejection, Reply, Screen, TextHook,
+    Verdict, screen_whole,
 };
 use ai_gateway_providers::answer::AnswerForm;
 use ai_gateway_providers::codec::{Client, StreamEncoder, codec};
@@ -42,7 +43,7 @@ pub struct Screener {
     operation: Operation,
     client: Client,
     /// Those that look at this answer's texts, made once: they may be all that is left of what their plugin kept.
-    hooks: Vec<Hooked>,
+    hooks: Hooks,
     /// Whether anybody looks at them: a plugin that could, but has nothing to do here, costs the answer nothing.
     looks: bool,
     state: State,
@@ -81,7 +82,7 @@ impl Screener {
             dialect,
             operation,
             client,
-            hooks: Vec::new(),
+            hooks: Hooks::default(),
             looks: false,
             state: State::Head,
         }))
@@ -135,13 +136,16 @@ impl Screener {
 
     /// Whether the answer has texts that plugins look at.
     fn has_text(&self) -> bool {
-        matches!(self.operation, Operation::Chat | Operation::Completions | Operation::Stored)
+        matches!(
+            self.operation,
+            Operation::Chat | Operation::Completions | Operation::Stored | Operation::Transcription
+        )
     }
 
     async fn header(&mut self, mut header: Box<ResponseHeader>, end: bool, out: &mut Vec<HttpTask>) -> Result<()> {
         let good = header.status.is_success();
         let form = form_of(&header, self.dialect);
-        self.hooks = if good && self.has_text() { hooks(&self.run) } else { Vec::new() };
+        self.hooks = if good && self.has_text() { Hooks::of(&self.run) } else { Hooks::default() };
         let waits = self.run.those(|needs| needs.window.is_some()).next().is_some();
         self.looks = good && self.has_text() && (waits || !self.hooks.is_empty());
         let reads_body = self.looks || self.run.those(|needs| needs.answer_body).next().is_some();
@@ -155,16 +159,15 @@ impl Screener {
         }
         apply(&mut header, &answer.headers)?;
         if form != AnswerForm::Stream || !self.looks {
-            let unread = form == AnswerForm::Opaque && self.looks && self.operation != Operation::Stored;
-            if unread {
+            if form == AnswerForm::Opaque && self.looks && !end && header.status != StatusCode::NO_CONTENT {
                 return self.unread(header, end, "it cannot read an answer of this form", out);
             }
             self.state = State::Passing;
             out.push(HttpTask::Header(header, end));
             return Ok(());
         }
-        if self.operation == Operation::Completions {
-            return self.unread(header, end, "it cannot read streams of legacy completions", out);
+        if matches!(self.operation, Operation::Completions | Operation::Transcription) {
+            return self.unread(header, end, "it cannot read streams of legacy completions and transcriptions", out);
         }
         header.remove_header(&CONTENT_LENGTH);
         let hooks = std::mem::take(&mut self.hooks);
@@ -324,9 +327,12 @@ impl Screener {
             Err(error) => return self.refuse(&header, error, out),
         }
         if self.looks && !array {
-            let mut refused = screen_whole(&mut answer, &mut self.hooks);
+            let mut refused = screen_whole(&mut answer, &mut self.hooks.look);
             if refused.is_none() {
                 refused = Box::pin(self.windows(&mut answer)).await;
+            }
+            if refused.is_none() {
+                refused = screen_whole(&mut answer, &mut self.hooks.restore);
             }
             if let Some(rejection) = refused {
                 self.run.tell(rejected(rejection), None);
@@ -413,14 +419,34 @@ fn apply(header: &mut ResponseHeader, changed: &HeaderMap) -> Result<()> {
 }
 
 /// The text hooks of the plugins, for one answer.
-fn hooks(run: &Run) -> Vec<Hooked> {
-    let hooked = |active: &Active| {
-        let made = active.contained(|plugin, cx| Ok(plugin.text_hook(cx)));
-        let hook = made.unwrap_or_else(|failure| Some(Box::new(Fails(failure))))?;
-        let hold = active.entry.needs.text.unwrap_or_default();
-        Some(Hooked::new(hook, hold, Arc::new(TextPolicy(active.clone()))))
-    };
-    run.those(|needs| needs.text.is_some()).filter_map(hooked).collect()
+#[derive(Default)]
+struct Hooks {
+    /// Those that look at what the model says, in the order of the plugins.
+    look: Vec<Hooked>,
+    /// Those that bring back what was masked, in reverse: behind all that look, those who may wait among them.
+    restore: Vec<Hooked>,
+}
+
+impl Hooks {
+    fn of(run: &Run) -> Self {
+        let hooked = |active: &Active, make: fn(&dyn Plugin, &Context) -> Option<Box<dyn TextHook>>| {
+            let made = active.contained(|plugin, cx| Ok(make(plugin, cx)));
+            let hook = made.unwrap_or_else(|failure| Some(Box::new(Fails(failure))))?;
+            let hold = active.entry.needs.text.unwrap_or_default();
+            Some(Hooked::new(hook, hold, Arc::new(TextPolicy(active.clone()))))
+        };
+        let mut hooks = Self::default();
+        for active in run.those(|needs| needs.text.is_some()) {
+            hooks.look.extend(hooked(active, |plugin, cx| plugin.text_hook(cx)));
+            hooks.restore.extend(hooked(active, |plugin, cx| plugin.restore_hook(cx)).map(Hooked::restores));
+        }
+        hooks.restore.reverse();
+        hooks
+    }
+
+    fn is_empty(&self) -> bool {
+        self.look.is_empty() && self.restore.is_empty()
+    }
 }
 
 /// Asks a plugin that may wait about a text. What it refuses with.
@@ -463,6 +489,8 @@ fn refusal_at(events: &[Event<'_>]) -> usize {
 /// A stream under way.
 struct Streaming {
     screen: Screen,
+    /// What stands behind those who may wait.
+    restoring: Option<EventScreen>,
     encoder: Box<dyn StreamEncoder>,
     losses: Losses,
     /// Those who may wait, and how much they want at a time.
@@ -481,11 +509,16 @@ struct Pending {
 }
 
 impl Streaming {
-    fn new(run: &Run, dialect: Dialect, client: &Client, hooks: Vec<Hooked>) -> Self {
+    fn new(run: &Run, dialect: Dialect, client: &Client, hooks: Hooks) -> Self {
         let waits: Vec<Active> = run.those(|needs| needs.window.is_some()).cloned().collect();
         let window = waits.iter().filter_map(|active| active.entry.needs.window).min();
+        let Hooks { mut look, mut restore } = hooks;
+        if waits.is_empty() {
+            look.append(&mut restore);
+        }
         Self {
-            screen: Screen::new(dialect, hooks, client.request_id.get(..12).unwrap_or("0")),
+            restoring: (!restore.is_empty()).then(|| EventScreen::new(restore)),
+            screen: Screen::new(dialect, look, client.request_id.get(..12).unwrap_or("0")),
             encoder: codec(dialect).stream_encoder(client),
             losses: Losses::default(),
             waits,
@@ -501,55 +534,68 @@ impl Streaming {
         let mut out = Vec::with_capacity(chunk.len() + 256);
         if self.waits.is_empty() {
             screen.feed(&chunk, end, &mut |event| encoder.encode(event, losses, &mut out));
-        } else {
-            let mut events: Vec<Event<'static>> = Vec::new();
-            screen.feed(&chunk, end, &mut |event| events.push(event.into_static()));
-            // A refusal is the gateway's word: nobody is asked about it.
-            let mut refusal = events.split_off(refusal_at(&events));
-            let mut events = events.into_iter();
-            while let Some(event) = events.next() {
-                let ends = match &event {
-                    Event::BlockEnd { choice, index } => Some(Event::BlockEnd { choice: *choice, index: *index }),
-                    _ => None,
-                };
-                if let Some(rejection) = self.wait(event, &mut out).await {
-                    let unsent: Vec<_> = ends.into_iter().chain(events).chain(std::mem::take(&mut refusal)).collect();
-                    let Self { screen, encoder, losses, .. } = self;
-                    screen.take_back(&unsent);
-                    screen.refuse(rejection, &mut |event| encoder.encode(event, losses, &mut out));
-                    break;
-                }
-            }
-            for event in refusal {
-                self.encoder.encode(event, &mut self.losses, &mut out);
+            self.refused = self.screen.refused().cloned();
+            return out.into();
+        }
+        let mut events: Vec<Event<'static>> = Vec::new();
+        screen.feed(&chunk, end, &mut |event| events.push(event.into_static()));
+        // A refusal is the gateway's word: nobody is asked about it.
+        let mut refusal = events.split_off(refusal_at(&events));
+        let mut events = events.into_iter();
+        while let Some(event) = events.next() {
+            let ends = match &event {
+                Event::BlockEnd { choice, index } => Some(Event::BlockEnd { choice: *choice, index: *index }),
+                _ => None,
+            };
+            if let Some(rejection) = self.wait(event, &mut out).await {
+                let unsent: Vec<_> = ends.into_iter().chain(events).chain(std::mem::take(&mut refusal)).collect();
+                self.screen.take_back(&unsent);
+                self.screen.refuse(rejection, &mut |event| refusal.push(event.into_static()));
+                break;
             }
         }
-        self.refused = self.screen.refused().cloned();
+        for event in refusal {
+            self.write(event, &mut out);
+        }
+        let Self { restoring, encoder, losses, .. } = self;
+        if let Some(restoring) = restoring {
+            restoring.show(&mut |event| encoder.encode(event, losses, &mut out));
+        }
+        let restoring = restoring.as_ref().and_then(EventScreen::refused);
+        self.refused = self.screen.refused().or(restoring).cloned();
         out.into()
+    }
+
+    /// Writes what those who may wait let pass.
+    fn write(&mut self, event: Event<'_>, out: &mut Vec<u8>) {
+        let Self { restoring, encoder, losses, .. } = self;
+        match restoring {
+            Some(restoring) => restoring.feed(event, &mut |event| encoder.encode(event, losses, out)),
+            None => encoder.encode(event, losses, out),
+        }
     }
 
     /// Keeps text until there is enough of it to ask about.
     async fn wait(&mut self, event: Event<'static>, out: &mut Vec<u8>) -> Option<Rejection> {
         let Event::Delta { choice, index, delta } = event else {
-            if let Event::BlockEnd { choice, index } = &event {
-                while let Some(at) = self
-                    .pending
-                    .iter()
-                    .position(|pending| (pending.part.choice, pending.part.index) == (*choice, *index))
-                {
-                    let pending = self.pending.remove(at);
-                    if let Some(rejection) = self.release(pending, true, out).await {
-                        return Some(rejection);
-                    }
-                }
+            if let Event::BlockEnd { choice, index } = event
+                && let Some(rejection) = self.release_all(choice, index, out).await
+            {
+                return Some(rejection);
             }
-            self.encoder.encode(event, &mut self.losses, out);
+            self.write(event, out);
             return None;
         };
         let (kind, sub, text) = match ai_gateway_plugins::text_of(delta) {
             Ok(text) => text,
             Err(delta) => {
-                self.encoder.encode(Event::Delta { choice, index, delta }, &mut self.losses, out);
+                // It comes when its block ends, and behind what it signs.
+                if matches!(delta, Delta::Signature(_))
+                    && let Some(rejection) = self.release_all(choice, index, out).await
+                {
+                    return Some(rejection);
+                }
+                self.write(Event::Delta { choice, index, delta }, out);
                 return None;
             }
         };
@@ -567,6 +613,18 @@ impl Streaming {
         self.release(full, false, out).await
     }
 
+    /// Asks about all that is pending of a block, which ends.
+    async fn release_all(&mut self, choice: u32, index: u32, out: &mut Vec<u8>) -> Option<Rejection> {
+        let of_block = |pending: &Pending| (pending.part.choice, pending.part.index) == (choice, index);
+        while let Some(at) = self.pending.iter().position(of_block) {
+            let pending = self.pending.remove(at);
+            if let Some(rejection) = self.release(pending, true, out).await {
+                return Some(rejection);
+            }
+        }
+        None
+    }
+
     async fn release(&mut self, pending: Pending, end: bool, out: &mut Vec<u8>) -> Option<Rejection> {
         let Pending { part, sub, text } = pending;
         for active in &self.waits {
@@ -576,8 +634,7 @@ impl Streaming {
         }
         if !text.is_empty() {
             let delta = ai_gateway_plugins::delta(part.kind, sub, text.into());
-            let event = Event::Delta { choice: part.choice, index: part.index, delta };
-            self.encoder.encode(event, &mut self.losses, out);
+            self.write(Event::Delta { choice: part.choice, index: part.index, delta }, out);
         }
         None
     }

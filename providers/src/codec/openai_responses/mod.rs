@@ -39,6 +39,7 @@ mod tools_in;
 mod tools_out;
 mod wire;
 
+pub(crate) use self::reasoning::without_signature;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 

@@ -77,6 +77,17 @@ pub(super) fn open<'a>(text: Str<'a>, side: Side) -> (Option<Opaque<'a>>, Option
     }
 }
 
+/// An `encrypted_content` without the signature in it, because the text that it signed was changed; `None`: there is none in it.
+pub(crate) fn without_signature(encrypted: &str) -> Option<String> {
+    let (signature, encrypted) = open(encrypted.to_owned().into(), Side::Client);
+    let signature = signature?;
+    Some(match encrypted {
+        Some(encrypted) => format!(".{}", encrypted.for_client(OWN)),
+        None if signature.dialect == NOBODY && signature.data.is_empty() => return None,
+        None => Opaque::made_by(NOBODY, None, Str::default()).for_client(OWN).to_string(),
+    })
+}
+
 fn joined<'a>(texts: impl IntoIterator<Item = Str<'a>>) -> Str<'a> {
     let mut texts = texts.into_iter();
     let mut all = texts.next().unwrap_or_default();

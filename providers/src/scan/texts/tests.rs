@@ -2,6 +2,7 @@ use proptest::prelude::*;
 
 use super::super::properties::value;
 use super::*;
+use crate::common::{Opaque, Str};
 
 fn seen(body: &str, side: Side, dialect: Dialect, operation: Operation) -> Vec<(TextKind, String)> {
     texts(body.as_bytes(), side, dialect, operation).into_iter().map(|text| (text.kind, text.text.into())).collect()
@@ -63,7 +64,7 @@ fn requests_of_every_dialect() {
         {"role":"tool","content":[{"type":"document","document":{"data":"{\"a\":1}"}}]}],"documents":["d",{"data":{"t":"e"}}]}"#;
     assert_eq!(
         said(cohere, Side::Request, Dialect::Cohere),
-        "User=u|Reasoning=p|ToolResult={\"a\":1}|Input=d|Input={\"t\":\"e\"}"
+        "User=u|Reasoning=p|ToolResult={\"a\":1}|Context=d|Context={\"t\":\"e\"}"
     );
 }
 
@@ -106,8 +107,95 @@ fn other_operations() {
     assert_eq!(one(r#"{"input":[[1,2],[3]]}"#, Operation::Embeddings), []);
     assert_eq!(one(r#"{"query":"q","documents":[{"text":"d"}]}"#, Operation::Rerank), [input("q"), input("d")]);
     assert_eq!(one(r#"{"prompt":"p","size":"1x1"}"#, Operation::Images), [input("p")]);
+    let drawn = r#"{"instances":[{"prompt":"p"}],"parameters":{"prompt":"no"}}"#;
+    assert_eq!(seen(drawn, Side::Request, Dialect::Gemini, Operation::Images), [input("p")]);
+    let heard = r#"{"text":"a b","segments":[{"id":1,"text":"a b"}],"words":[{"word":"a","start":0.1}],"task":"no"}"#;
+    let transcript = seen(heard, Side::Answer, Dialect::OpenAiChat, Operation::Transcription);
+    assert_eq!(transcript, [input("a b"), input("a b"), input("a")]);
     let gemini = r#"{"requests":[{"model":"m","content":{"parts":[{"text":"a"}]}}]}"#;
     assert_eq!(seen(gemini, Side::Request, Dialect::Gemini, Operation::Embeddings), [input("a")]);
+}
+
+/// A client that cuts a text inside an emoji sends half a surrogate pair; there is no text that nobody looks at.
+#[test]
+fn half_a_character_hides_no_text() {
+    let body =
+        r#"{"messages":[{"role":"user","content":"a \ud83d"},{"role":"user","content":"b \ude00\n\ud83d\ude00"}]}"#;
+    assert_eq!(said(body, Side::Request, Dialect::OpenAiChat), "User=a \u{fffd}|User=b \u{fffd}\n\u{1f600}");
+    let edit = |text: &Text<'_>| text.text.starts_with('a').then(|| text.text.replace('a', "x"));
+    let (edited, _) = edit_texts(&Bytes::from(body), Side::Request, Dialect::OpenAiChat, Operation::Chat, edit);
+    assert_eq!(edited.unwrap(), body.replace(r"a \ud83d", "x \u{fffd}"), "what is not changed stays as it was sent");
+    let answer = [&br#"{"choices":[{"message":{"content":"a "#[..], b"\xff\"}}]}"].concat();
+    let texts = texts(&answer, Side::Answer, Dialect::OpenAiChat, Operation::Chat);
+    assert_eq!(texts[0].text, "a \u{fffd}");
+}
+
+/// What the client asks is what its API takes for that; no word of its own makes it something else.
+#[test]
+fn a_client_does_not_decide_what_is_looked_at() {
+    for (dialect, body, expected) in [
+        (Dialect::OpenAiChat, r#"{"messages":[{"role":"user","content":"u","thought":true}]}"#, "User=u"),
+        (Dialect::OpenAiChat, r#"{"messages":[{"role":"user","type":"reasoning","content":"u"}]}"#, "User=u"),
+        (Dialect::OpenAiChat, r#"{"messages":[{"role":"user","type":"tool_result","content":"u"}]}"#, "User=u"),
+        (
+            Dialect::OpenAiChat,
+            r#"{"messages":[{"role":"user","content":[{"type":"text","role":"assistant","text":"u"},{"refusal":"v"}]}]}"#,
+            "User=u|User=v",
+        ),
+        (
+            Dialect::OpenAiChat,
+            r#"{"messages":[{"role":"user","content":"u"}],"query":"q","input":"i","contents":"c"}"#,
+            "User=u|Context=q|Context=i|Context=c",
+        ),
+        (Dialect::OpenAiChat, r#"{"input":[{"role":"user","content":"u"}]}"#, "User=u"),
+        (Dialect::OpenAiResponses, r#"{"input":[{"type":"reasoning","role":"user","content":"u"}]}"#, "User=u"),
+        (
+            Dialect::OpenAiResponses,
+            r#"{"input":[{"role":"user","content":[{"type":"reasoning_text","text":"u"}]}],"messages":"m"}"#,
+            "User=u|Context=m",
+        ),
+        (
+            Dialect::Anthropic,
+            r#"{"messages":[{"role":"user","content":[{"type":"thinking","thinking":"u"}]}]}"#,
+            "User=u",
+        ),
+        (Dialect::Gemini, r#"{"contents":[{"role":"user","parts":[{"text":"u","thought":true}]}]}"#, "User=u"),
+        (Dialect::Gemini, r#"{"contents":[],"systemInstruction":{"role":"user","parts":[{"text":"s"}]}}"#, "System=s"),
+        (
+            Dialect::Cohere,
+            r#"{"messages":[{"role":"user","content":"u"}],"documents":[{"role":"user","text":"d"}]}"#,
+            "User=u|Context=d",
+        ),
+    ] {
+        assert_eq!(said(body, Side::Request, dialect), expected, "{body}");
+    }
+}
+
+#[test]
+fn what_goes_along_with_a_question() {
+    let anthropic = r#"{"messages":[{"role":"user","content":[{"type":"document","title":"t","context":"c",
+        "source":{"type":"text","data":"d"}},{"type":"search_result","title":"u","source":"s","content":[{"type":"text","text":"x"}]},
+        {"type":"text","text":"y","title":"no"}]}]}"#;
+    assert_eq!(said(anthropic, Side::Request, Dialect::Anthropic), "User=t|User=c|User=d|User=u|User=s|User=x|User=y");
+    let bedrock = r#"{"messages":[{"role":"user","content":[{"document":{"name":"no","context":"c","source":{"text":"d"}}},
+        {"searchResult":{"title":"t","source":"s","content":[{"text":"x"}]}}]}]}"#;
+    assert_eq!(said(bedrock, Side::Request, Dialect::Bedrock), "User=c|User=d|User=t|User=s|User=x");
+    let predicted = r#"{"messages":[],"prediction":{"type":"content","content":[{"type":"text","text":"p"}]}}"#;
+    assert_eq!(said(predicted, Side::Request, Dialect::OpenAiChat), "Context=p");
+    let stored = r#"{"prompt":{"id":"no","variables":{"a":"v","b":{"type":"input_text","text":"w"}}},"input":"i"}"#;
+    assert_eq!(said(stored, Side::Request, Dialect::OpenAiResponses), "Context=v|Context=w|User=i");
+    let counted = r#"{"generateContentRequest":{"model":"no","contents":[{"role":"model","parts":[{"text":"a"}]}],
+        "systemInstruction":{"parts":[{"text":"s"}]}}}"#;
+    let texts = seen(counted, Side::Request, Dialect::Gemini, Operation::CountTokens);
+    assert_eq!(texts, [(TextKind::Assistant, "a".to_owned()), (TextKind::System, "s".to_owned())]);
+}
+
+#[test]
+fn what_a_kept_answer_was_asked_with() {
+    let items = r#"{"object":"list","data":[{"type":"message","role":"user","content":[{"type":"input_text","text":"u"}]},
+        {"type":"message","role":"assistant","content":[{"type":"output_text","text":"a"}]}],"first_id":"no"}"#;
+    let seen = seen(items, Side::Answer, Dialect::OpenAiResponses, Operation::Stored);
+    assert_eq!(seen, [(TextKind::User, "u".to_owned()), (TextKind::Assistant, "a".to_owned())]);
 }
 
 #[test]
@@ -133,6 +221,46 @@ fn an_object_stays_json() {
     assert!(edited(r#"{"a":"x"#).contains(r#""input":{}"#));
 }
 
+/// Who made reasoning refuses it when it is another; what only becomes again what the client said is what was signed.
+#[test]
+fn reasoning_that_was_changed_is_not_signed() {
+    let ticket = |state: Opaque<'_>| state.for_client(Dialect::OpenAiResponses).to_string();
+    let signature = ticket(Opaque::made_by(Dialect::Anthropic, None, "S".into()));
+    let nobodys = ticket(Opaque::made_by(Dialect::Cohere, None, Str::default()));
+    let item = |state: &str| {
+        let item = serde_json::json!({"type": "reasoning", "encrypted_content": state, "summary": [{"type": "summary_text", "text": "r"}]});
+        serde_json::json!({ "output": [item] }).to_string()
+    };
+    for (dialect, signed, unsigned) in [
+        (
+            Dialect::Anthropic,
+            r#"{"content":[{"type":"thinking","signature":"S","thinking":"r"},{"type":"text","text":"a","signature":"S"}]}"#.to_owned(),
+            r#"{"content":[{"type":"thinking","signature":"","thinking":"x"},{"type":"text","text":"x","signature":"S"}]}"#.to_owned(),
+        ),
+        (
+            Dialect::Gemini,
+            r#"{"candidates":[{"content":{"parts":[{"text":"r","thought":true,"thoughtSignature":"S"}]}}]}"#.to_owned(),
+            r#"{"candidates":[{"content":{"parts":[{"text":"x","thought":true,"thoughtSignature":""}]}}]}"#.to_owned(),
+        ),
+        (
+            Dialect::Bedrock,
+            r#"{"output":{"message":{"content":[{"reasoningContent":{"reasoningText":{"text":"r","signature":"S"}}}]}}}"#.to_owned(),
+            r#"{"output":{"message":{"content":[{"reasoningContent":{"reasoningText":{"text":"x","signature":""}}}]}}}"#.to_owned(),
+        ),
+        (Dialect::OpenAiResponses, item(&signature), item(&nobodys).replace("\"r\"", "\"x\"")),
+        (Dialect::OpenAiResponses, item("gAAAA"), item("gAAAA").replace("\"r\"", "\"x\"")),
+    ] {
+        let signed = Bytes::from(signed);
+        let edit = |_: &Text<'_>| Some("x".to_owned());
+        let (edited, _) = edit_texts(&signed, Side::Answer, dialect, Operation::Chat, edit);
+        assert_eq!(edited.unwrap(), unsigned);
+        let (restored, _) = restore_texts(&signed, dialect, Operation::Chat, |text| {
+            (text.kind == TextKind::Reasoning).then(|| "r".to_owned())
+        });
+        assert_eq!(restored.unwrap(), signed);
+    }
+}
+
 #[test]
 fn deep_nesting_ends() {
     let deep = format!("{{\"messages\":{}\"x\"{}}}", "{\"content\":[".repeat(50_000), "]}".repeat(50_000));
@@ -143,7 +271,8 @@ proptest! {
     #[test]
     fn replacing_each_by_itself_keeps_the_meaning(messages in value()) {
         let body = Bytes::from(format!("{{\"messages\":{messages}}}"));
-        let same = |text: &Text<'_>| Some(text.text.to_string());
+        // Half of a character has no other way to be written.
+        let same = |text: &Text<'_>| (!text.text.contains('\u{fffd}')).then(|| text.text.to_string());
         let (edited, _) = edit_texts(&body, Side::Request, Dialect::OpenAiChat, Operation::Chat, same);
         let read = |body: &[u8]| serde_json::from_slice::<serde_json::Value>(body).ok();
         prop_assert_eq!(read(&edited.unwrap_or_else(|| body.clone())), read(&body));
