@@ -185,6 +185,22 @@ async fn an_upgrade_by_signal_and_a_drained_target_stays_drained() {
 }
 
 #[tokio::test]
+async fn nobody_has_to_read_what_it_prints() {
+    let mock = Mock::start().await;
+    let warned = bodies::openai_provider("warned", "http://upstream.invalid");
+    let gateway = Gateway::builder()
+        .own_binary()
+        .unheard()
+        .config(&mock.provider("mock", Dialect::OpenAiChat))
+        .config(&warned)
+        .start()
+        .await;
+    let pid = gateway.upgrade().await;
+    assert_eq!(gateway.status().await["pid"], pid);
+    assert_eq!(exchange(gateway.addr, &ask("mock/lorem-3", false)).await.status, 200);
+}
+
+#[tokio::test]
 async fn two_living_processes_do_not_double_what_is_allowed() {
     let gate = Gate::new();
     let held = gate.clone();

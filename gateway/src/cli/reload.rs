@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use ai_gateway::stderr::say;
 use clap::Args;
 
 use super::ask::Whom;
@@ -24,7 +25,7 @@ pub fn run(options: &Options) -> Result<(), String> {
         return Err(format!("{}\nThe configuration in force stays.", answer.error()));
     }
     for warning in answer.body["warnings"].as_array().into_iter().flatten() {
-        eprintln!("{}", warning["text"].as_str().unwrap_or_default());
+        say(warning["text"].as_str().unwrap_or_default());
     }
     print(&format!("reloaded: configuration {} is in force\n", answer.body["generation"]))
 }

@@ -9,6 +9,7 @@ use tokio::signal::unix::{Signal, SignalKind};
 
 use super::control::Control;
 use super::leave::Leaving;
+use crate::stderr::say;
 
 /// A signal that is caught from now on.
 pub struct Caught(Option<Signal>);
@@ -56,7 +57,7 @@ impl ShutdownSignalWatch for Signals {
         let mut leaving = self.control.leaving();
         self.control.serve();
         for line in &self.announcements {
-            eprintln!("{line}");
+            say(line);
         }
         loop {
             tokio::select! {
