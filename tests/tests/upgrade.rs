@@ -200,6 +200,43 @@ async fn nobody_has_to_read_what_it_prints() {
     assert_eq!(exchange(gateway.addr, &ask("mock/lorem-3", false)).await.status, 200);
 }
 
+/// The ledger's database is locked when the process starts, so it does not know yet what was used before.
+#[tokio::test]
+async fn limits_know_what_was_used_before_although_an_upgrade_came_early() {
+    let mock = Mock::start().await;
+    let dir = tempfile::tempdir().unwrap();
+    let ledger = dir.path().join("ledger.db");
+    let key = "sk-gw-test-of-an-early-upgrade";
+    let config = format!(
+        "{}[ledger]\npath = \"{}\"\n[[keys]]\nname = \"bot\"\nhash = \"{}\"\nlimits = {{ requests = \"5/day\" }}",
+        mock.provider("mock", Dialect::OpenAiChat),
+        ledger.display(),
+        bodies::key_hash(key)
+    );
+    let asked = ask("mock/lorem-1", false).header("authorization", &format!("Bearer {key}"));
+    let mut before = Gateway::start(&config).await;
+    for _ in 0..4 {
+        assert_eq!(exchange(before.addr, &asked).await.status, 200);
+    }
+    before.terminate();
+    assert_eq!(before.ended().await, Some(0));
+
+    let lock = rusqlite::Connection::open(&ledger).unwrap();
+    lock.execute_batch("PRAGMA locking_mode = EXCLUSIVE; BEGIN IMMEDIATE; CREATE TABLE of_the_test (x)").unwrap();
+    let gateway = Gateway::builder().own_binary().config(&config).start().await;
+    let reads = "what was used before is still being read";
+    let ready = exchange(gateway.admin, &Request::get("/health/ready")).await.text();
+    assert!(ready.contains(reads), "{ready}");
+    let refused = exchange(gateway.admin, &Request::post("/api/upgrade?timeout=100ms", "")).await;
+    assert_eq!(refused.status, 409, "{}", refused.text());
+    assert!(refused.text().contains("still being read from the ledger"), "{}", refused.text());
+    drop(lock);
+    let pid = gateway.upgrade().await;
+    assert_eq!(gateway.status().await["pid"], pid);
+    assert_eq!(exchange(gateway.addr, &asked).await.status, 200);
+    assert_eq!(exchange(gateway.addr, &asked).await.status, 429, "that was the fifth");
+}
+
 #[tokio::test]
 async fn two_living_processes_do_not_double_what_is_allowed() {
     let gate = Gate::new();

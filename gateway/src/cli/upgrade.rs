@@ -24,7 +24,9 @@ pub fn run(options: &Options) -> Result<(), String> {
     let patience = 2 * options.timeout + Duration::from_secs(10);
     let answer = options.whom.ask("POST", &format!("/api/upgrade?timeout={timeout}"), patience)?;
     if !answer.is_ok() {
-        return Err(format!("{}\nThe running gateway serves on.", answer.error()));
+        // With another status it may be about to end, or nobody knows whom that was.
+        let serves_on = if matches!(answer.status, 409 | 500) { "\nThe running gateway serves on." } else { "" };
+        return Err(answer.error() + serves_on);
     }
     let (pid, version, took) = (&answer.body["pid"], &answer.body["version"], &answer.body["took_ms"]);
     print(&format!("upgraded: process {pid}, version {}, after {took} ms\n", version.as_str().unwrap_or("unknown")))

@@ -207,6 +207,7 @@ impl Control {
         let began = Instant::now();
         info!("an upgrade begins");
         notify::status("serving; an upgrade is under way");
+        self.wait_for_limits(began + limit)?;
         let successor = self.upgrader.upgrade(limit, |channel| {
             if self.is_leaving() {
                 return Err(UpgradeError::Leaving);
@@ -228,6 +229,20 @@ impl Control {
         let control = self.clone();
         self.on_a_thread("tell", move || control.keep_telling());
         Ok(upgraded)
+    }
+
+    /// Waits until limits know what was used before this process began: the next one learns it from nobody else.
+    fn wait_for_limits(&self, end: Instant) -> Result<(), UpgradeError> {
+        while self.gateway.limits.is_restoring() {
+            if self.is_leaving() {
+                return Err(UpgradeError::Leaving);
+            }
+            if Instant::now() >= end {
+                return Err(UpgradeError::Restoring);
+            }
+            thread::sleep(TELL);
+        }
+        Ok(())
     }
 
     /// Upgrades on a thread of its own; the log tells how it went.

@@ -106,6 +106,11 @@ pub enum UpgradeError {
     /// It ended without a word.
     #[error("the new process ended before it served ({0}); its messages are in the log")]
     Ended(String),
+    /// Limits do not know yet what the next process has to be told.
+    #[error(
+        "what was used before this process began is still being read from the ledger, and the new process would not know it: try again in a while"
+    )]
+    Restoring,
     /// It took too long.
     #[error("the new process did not serve within {}", humantime::format_duration(*.0))]
     TooSlow(Duration),
