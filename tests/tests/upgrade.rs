@@ -200,6 +200,38 @@ async fn nobody_has_to_read_what_it_prints() {
     assert_eq!(exchange(gateway.addr, &ask("mock/lorem-3", false)).await.status, 200);
 }
 
+#[tokio::test]
+async fn an_answer_that_ends_in_the_old_process_is_known_to_the_new_one() {
+    let gate = Gate::new();
+    let held = gate.clone();
+    let stub = Stub::start(move |request| {
+        let answer = Answer::json(200, r#"{"id":"resp_1","object":"response","status":"completed","output":[]}"#);
+        if request.method == "POST" { answer.after(&held) } else { answer }
+    })
+    .await;
+    let other = Stub::always(Answer::json(404, "{}")).await;
+    let gateway = Gateway::builder()
+        .own_binary()
+        .config(&bodies::responses_provider("other", &other.origin()))
+        .config(&bodies::responses_provider("stub", &stub.origin()))
+        .start()
+        .await;
+    let mut old = H1::connect(gateway.addr).await;
+    old.send(&Request::post("/v1/responses", bodies::response("stub/m", false))).await;
+    stub.next().await;
+    gateway.upgrade().await;
+    gate.open();
+    assert_eq!(old.reply().await.unwrap().json()["id"], "resp_1");
+    guard("the new process knows who keeps it", async {
+        while exchange(gateway.addr, &Request::get("/v1/responses/resp_1")).await.status != 200 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    })
+    .await;
+    assert_eq!(stub.next().await.target, "/v1/responses/resp_1");
+    assert_eq!(other.count(), 0);
+}
+
 /// The ledger's database is locked when the process starts, so it does not know yet what was used before.
 #[tokio::test]
 async fn limits_know_what_was_used_before_although_an_upgrade_came_early() {

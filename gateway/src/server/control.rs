@@ -86,7 +86,7 @@ impl Control {
         let living = gateway.telemetry.metrics.process.predecessors.clone();
         let started = (gateway.time.now(), Instant::now());
         Self {
-            lineage: Lineage::new(gateway.limits.clone(), living),
+            lineage: Lineage::new(gateway.limits.clone(), gateway.continuity.clone(), living),
             gateway,
             reloader,
             readiness: Arc::default(),
@@ -215,7 +215,10 @@ impl Control {
             self.lineage.pass_on(channel)?;
             Ok(state::send(&self.gateway, channel)?)
         });
-        let successor = successor.inspect_err(|_| self.lineage.resume())?;
+        let successor = successor.inspect_err(|_| {
+            self.lineage.resume();
+            self.gateway.continuity.tell_nobody();
+        })?;
         if self.is_leaving() {
             successor.terminate();
             return Err(UpgradeError::Leaving);
@@ -272,7 +275,7 @@ impl Control {
     fn tell_successor(&self) -> bool {
         let in_flight = u64::try_from(self.in_flight()).unwrap_or(0);
         let Some(successor) = self.successor.get() else { return false };
-        match successor.tell(&self.gateway.limits, in_flight) {
+        match successor.tell(&self.gateway.limits, &self.gateway.continuity, in_flight) {
             Ok(()) => true,
             Err(error) => {
                 error!("process {} does not hear what is settled here: {error}", successor.who.pid);

@@ -74,7 +74,7 @@ pub enum Message {
         /// Some of what has limits.
         subjects: Vec<limits::Saved>,
     },
-    /// To the new process: which provider keeps which answer.
+    /// To the new process, also from a process that finishes its streams: which provider keeps which answer.
     Stored {
         /// Some answers, by key and id.
         answers: Vec<(Box<str>, Box<str>)>,
