@@ -184,6 +184,64 @@ async fn an_upgrade_by_signal_and_a_drained_target_stays_drained() {
     assert!(is_whole(&stream.await.unwrap()));
 }
 
+/// The file says what will be: the commands tell so, and a signal needs neither key nor address.
+#[tokio::test]
+async fn a_file_with_another_admin_key_or_address_does_not_lock_the_commands_out() {
+    let mock = Mock::start().await;
+    let provider = mock.provider("mock", Dialect::OpenAiChat);
+    let keys = ["admin-key-of-the-start", "admin-key-of-a-reload", "admin-key-of-a-signal"];
+    let line = |number: usize| format!("admin_key = \"{}\"", keys[number]);
+    let gateway = Gateway::builder().own_binary().server(&line(0)).config(&provider).start().await;
+    let (file, admin, pid) = (gateway.file(), gateway.admin.to_string(), gateway.pid().to_string());
+    let file = file.to_str().unwrap();
+    let status = async |address: std::net::SocketAddr, number: usize| {
+        let asked = Request::get("/api/status").header("authorization", &format!("Bearer {}", keys[number]));
+        exchange(address, &asked).await
+    };
+
+    gateway.write(&line(1), &provider);
+    let reload = ["reload", "--config", file, "--admin", &admin];
+    let refused = run_to_end(&reload, "", &[]);
+    assert_eq!(refused.code, Some(1), "{refused:?}");
+    assert!(refused.stderr.contains("AI_GATEWAY_ADMIN_KEY"), "{refused:?}");
+    let reloaded = run_to_end(&reload, "", &[("AI_GATEWAY_ADMIN_KEY", keys[0])]);
+    assert_eq!(reloaded.code, Some(0), "{reloaded:?}");
+    assert_eq!(status(gateway.admin, 1).await.status, 200);
+
+    gateway.write(&line(2), &provider);
+    let told = run_to_end(&[&reload[..], &["--pid", &pid]].concat(), "", &[]);
+    assert_eq!(told.code, Some(0), "{told:?}");
+    assert!(told.stderr.contains("got a signal instead"), "{told:?}");
+    guard("the reload", async {
+        while status(gateway.admin, 2).await.status != 200 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    })
+    .await;
+
+    let other = std::net::SocketAddr::from(([127, 0, 0, 1], ai_gateway_tests::redis::free_port()));
+    let text = std::fs::read_to_string(file).unwrap();
+    std::fs::write(file, text.replace("admin = \"127.0.0.1:0\"", &format!("admin = \"{other}\""))).unwrap();
+    let upgrade = ["upgrade", "--config", file];
+    let refused = run_to_end(&upgrade, "", &[]);
+    assert_eq!(refused.code, Some(1), "{refused:?}");
+    assert!(refused.stderr.contains("`--admin` names"), "{refused:?}");
+    assert!(!refused.stderr.contains("serves on"), "{refused:?}");
+    let told = run_to_end(&[&upgrade[..], &["--pid", &pid]].concat(), "", &[]);
+    assert_eq!(told.code, Some(0), "{told:?}");
+    let successor = guard("the upgrade", async {
+        loop {
+            if tokio::net::TcpStream::connect(other).await.is_ok() {
+                break status(other, 2).await.json()["pid"].as_u64().unwrap();
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    })
+    .await;
+    gateway.adopt(u32::try_from(successor).unwrap());
+    assert_ne!(successor, u64::from(gateway.pid()));
+}
+
 #[tokio::test]
 async fn nobody_has_to_read_what_it_prints() {
     let mock = Mock::start().await;

@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use ai_gateway::stderr::say;
 use clap::Args;
+use rustix::process::Signal;
 
-use super::ask::Whom;
+use super::ask::Commanded;
 use super::print;
 
 /// Reading a large file takes less.
@@ -15,12 +16,12 @@ const PATIENCE: Duration = Duration::from_secs(60);
 #[derive(Args)]
 pub struct Options {
     #[command(flatten)]
-    whom: Whom,
+    whom: Commanded,
 }
 
 /// Prints the verdict; the error is for a person.
 pub fn run(options: &Options) -> Result<(), String> {
-    let answer = options.whom.ask("POST", "/api/reload", PATIENCE)?;
+    let Some(answer) = options.whom.command("/api/reload", PATIENCE, Signal::HUP)? else { return Ok(()) };
     if !answer.is_ok() {
         return Err(format!("{}\nThe configuration in force stays.", answer.error()));
     }
