@@ -65,6 +65,8 @@ pub struct Control {
     pub(super) started: (SystemTime, Instant),
     open: Open,
     leaving: watch::Sender<Option<Leaving>>,
+    /// How often somebody asked it not to wait any longer.
+    haste: watch::Sender<u32>,
     /// Told when the admin listener has to close: another process has it.
     handed_over: watch::Sender<bool>,
     /// Only one change at a time.
@@ -93,6 +95,7 @@ impl Control {
             started,
             open: Open::default(),
             leaving: watch::Sender::new(None),
+            haste: watch::Sender::new(0),
             handed_over: watch::Sender::new(false),
             changing: Changing::default(),
             upgrader,
@@ -114,6 +117,16 @@ impl Control {
     /// Whether and why the process leaves.
     pub(super) fn leaving(&self) -> watch::Receiver<Option<Leaving>> {
         self.leaving.subscribe()
+    }
+
+    /// How often somebody asked it not to wait any longer.
+    pub(super) fn haste(&self) -> watch::Receiver<u32> {
+        self.haste.subscribe()
+    }
+
+    /// The process is not to wait any longer for what it waits for.
+    pub(super) fn hasten(&self) {
+        self.haste.send_modify(|asked| *asked += 1);
     }
 
     /// Turns true when another process has the listeners.
