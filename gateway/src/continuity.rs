@@ -1,7 +1,7 @@
 //! What is remembered from one request of a client to its next: state behind tool calls that clients strip, and who keeps which
 //! answer. Bounded, in memory, and never shared between keys.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use ai_gateway_providers::common::TurnMemory;
 use quick_cache::Weighter;
@@ -19,7 +19,12 @@ const STORED_ANSWERS: usize = 200_000;
 pub struct Continuity {
     turns: Cache<Box<str>, Arc<TurnMemory>, TurnWeight>,
     stored: Cache<Box<str>, Keeper>,
+    /// The answers that came since another process was given all; `None`: it was not.
+    news: Mutex<Option<Vec<Box<str>>>>,
 }
+
+/// An answer, by key and id, with provider and credential.
+pub type Kept = (Box<str>, Box<str>, Option<u64>);
 
 /// Who keeps an answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -57,7 +62,11 @@ impl Weighter<Box<str>, Arc<TurnMemory>> for TurnWeight {
 
 impl Default for Continuity {
     fn default() -> Self {
-        Self { turns: Cache::with_weighter(1024, TURN_BYTES, TurnWeight), stored: Cache::new(STORED_ANSWERS) }
+        Self {
+            turns: Cache::with_weighter(1024, TURN_BYTES, TurnWeight),
+            stored: Cache::new(STORED_ANSWERS),
+            news: Mutex::default(),
+        }
     }
 }
 
@@ -78,6 +87,9 @@ impl Continuity {
     /// Notes that `keeper` keeps the answer `id` for `key`.
     pub fn remember_stored(&self, key: Option<&str>, id: &str, keeper: Keeper) {
         self.stored.insert(scoped(key, id), keeper);
+        if let Some(news) = &mut *self.news() {
+            news.push(scoped(key, id));
+        }
     }
 
     /// Who keeps the answer `id` for `key`.
@@ -87,17 +99,37 @@ impl Continuity {
 }
 
 impl Continuity {
-    /// Who keeps which answer, for another process.
-    pub fn stored_answers(&self) -> Vec<(Box<str>, Box<str>, Option<u64>)> {
-        self.stored.iter().map(|(answer, keeper)| (answer, (&*keeper.provider).into(), keeper.credential)).collect()
+    /// Who keeps which answer, for another process, which [`Self::new_answers`] tells the later ones.
+    pub fn stored_answers(&self) -> Vec<Kept> {
+        *self.news() = Some(Vec::new());
+        self.stored.iter().map(|(answer, keeper)| kept(answer, keeper)).collect()
     }
 
-    /// Takes in what [`Self::stored_answers`] gave.
-    pub fn remember_answers(&self, answers: Vec<(Box<str>, Box<str>, Option<u64>)>) {
+    /// Those that came since it was asked last.
+    pub fn new_answers(&self) -> Vec<Kept> {
+        let news = self.news().as_mut().map(std::mem::take).unwrap_or_default();
+        news.into_iter().filter_map(|answer| Some(kept(answer.clone(), self.stored.get(&*answer)?))).collect()
+    }
+
+    /// There is no other process that wants to know.
+    pub fn tell_nobody(&self) {
+        *self.news() = None;
+    }
+
+    /// Takes in what [`Self::stored_answers`] or [`Self::new_answers`] gave.
+    pub fn remember_answers(&self, answers: Vec<Kept>) {
         for (answer, provider, credential) in answers {
             self.stored.insert(answer, Keeper { provider: provider.into(), credential });
         }
     }
+
+    fn news(&self) -> MutexGuard<'_, Option<Vec<Box<str>>>> {
+        self.news.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn kept(answer: Box<str>, keeper: Keeper) -> Kept {
+    (answer, (&*keeper.provider).into(), keeper.credential)
 }
 
 /// Names of keys have no control characters.
@@ -120,5 +152,22 @@ mod tests {
         assert_eq!(next.recall_stored(Some("a"), "resp_1"), Some(keeper));
         assert_eq!(memory.recall_stored(Some("b"), "resp_1"), None);
         assert_eq!(memory.recall_stored(None, "resp_1"), None);
+    }
+
+    #[test]
+    fn another_process_hears_of_each_answer() {
+        let (old, new) = (Continuity::default(), Continuity::default());
+        old.remember_stored(None, "resp_1", "openai".into());
+        assert!(old.new_answers().is_empty(), "nobody wants to know");
+        new.remember_answers(old.stored_answers());
+        assert!(old.new_answers().is_empty(), "nothing is new");
+        old.remember_stored(Some("a"), "resp_2", "azure".into());
+        new.remember_answers(old.new_answers());
+        assert!(old.new_answers().is_empty(), "it is told once");
+        assert_eq!(new.recall_stored(None, "resp_1").as_deref(), Some("openai"));
+        assert_eq!(new.recall_stored(Some("a"), "resp_2").as_deref(), Some("azure"));
+        old.tell_nobody();
+        old.remember_stored(None, "resp_3", "openai".into());
+        assert!(old.new_answers().is_empty());
     }
 }

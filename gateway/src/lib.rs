@@ -35,6 +35,9 @@
 //! one request leaves for the next, [`cache`] keeps and shares answers, [`limits`] bounds what clients use, [`telemetry`] tells
 //! what happened, [`ledger`] remembers what it cost, [`clock`] says what time it is, and [`server`] is the process around them.
 
+// It panics where standard error cannot be written: `stderr::say`.
+#![deny(clippy::print_stderr)]
+
 pub mod admin;
 pub mod cache;
 pub mod clock;
@@ -54,6 +57,7 @@ pub mod routing;
 pub mod server;
 pub mod snapshot;
 mod sqlite;
+pub mod stderr;
 pub mod telemetry;
 
 pub use ai_gateway_plugins as plugins;

@@ -1,5 +1,7 @@
 //! The `ai-gateway` command.
 
+#![deny(clippy::print_stderr)]
+
 mod cli;
 
 use std::net::SocketAddr;
@@ -11,6 +13,7 @@ use ai_gateway::clock::Time;
 use ai_gateway::config::{self, Config, ProviderConfig, System};
 use ai_gateway::mock::{self, Tls};
 use ai_gateway::server::{Invocation, Source};
+use ai_gateway::stderr::say;
 use ai_gateway_providers::Dialect;
 use clap::{CommandFactory, Parser, Subcommand};
 
@@ -124,7 +127,7 @@ fn run(file: Option<PathBuf>) -> ExitCode {
     match Config::load(&file) {
         Ok(loaded) => {
             for warning in &loaded.warnings {
-                eprintln!("{warning}");
+                say(warning);
             }
             let check = Some(vec!["check".into(), file.clone().into()]);
             let invocation = Invocation { check, ..Invocation::own() };
@@ -136,11 +139,11 @@ fn run(file: Option<PathBuf>) -> ExitCode {
 
 fn run_discovered() -> ExitCode {
     let discovery = Config::from_environment(&System);
-    eprintln!("{discovery}");
+    say(&discovery);
     if let (Some(address), Some(provider)) =
         (discovery.config.server.listen.first(), discovery.config.providers.values().next())
     {
-        eprintln!("try: {}", curl_line(*address, provider));
+        say(format_args!("try: {}", curl_line(*address, provider)));
     }
     let invocation = Invocation { check: Some(vec!["schema".into()]), ..Invocation::own() };
     exit(ai_gateway::server::run(&discovery.config, Source::Fixed, invocation, Time::default()))
@@ -166,7 +169,7 @@ fn check(file: &Path) -> ExitCode {
     if verdict.is_ok() {
         return exit(cli::print(&verdict.to_string()));
     }
-    eprintln!("{verdict}");
+    say(verdict);
     ExitCode::FAILURE
 }
 
@@ -177,7 +180,7 @@ fn exit<E: std::fmt::Display>(result: Result<(), E>) -> ExitCode {
             let error = error.to_string();
             // The errors of a configuration say it themselves, each with its place.
             let prefix = if error.starts_with("error: ") { "" } else { "error: " };
-            eprintln!("{prefix}{error}");
+            say(format_args!("{prefix}{error}"));
             ExitCode::FAILURE
         }
     }

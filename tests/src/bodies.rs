@@ -94,6 +94,11 @@ pub fn openai_provider(name: &str, origin: &str) -> String {
     )
 }
 
+/// A TOML provider table of kind `openai` at this origin: it has the Responses API.
+pub fn responses_provider(name: &str, origin: &str) -> String {
+    format!("[providers.{name}]\nkind = \"openai\"\nbase_url = \"{origin}/v1\"\napi_key = \"upstream-{name}\"\n")
+}
+
 /// A TOML provider table of kind `anthropic` at this origin.
 pub fn anthropic_provider(name: &str, origin: &str) -> String {
     format!("[providers.{name}]\nkind = \"anthropic\"\nbase_url = \"{origin}\"\napi_key = \"upstream-{name}\"\n")

@@ -60,13 +60,19 @@ struct Lines {
 }
 
 impl Lines {
-    fn collect(from: impl Read + Send + 'static) -> Arc<Self> {
+    /// Until its end, or until it says `last`: then nobody reads it any more.
+    fn collect(from: impl Read + Send + 'static, last: Option<&'static str>) -> Arc<Self> {
         let lines = Arc::new(Lines { seen: Mutex::default(), count: watch::Sender::new(0) });
         let mine = lines.clone();
         std::thread::spawn(move || {
             for line in BufReader::new(from).split(b'\n').map_while(Result::ok) {
-                mine.seen.lock().unwrap().push(String::from_utf8_lossy(&line).into_owned());
+                let line = String::from_utf8_lossy(&line).into_owned();
+                let enough = last.is_some_and(|last| line.contains(last));
+                mine.seen.lock().unwrap().push(line);
                 mine.count.send_modify(|count| *count += 1);
+                if enough {
+                    break;
+                }
             }
             // Wakes the waiters for the end of the output.
             mine.count.send_modify(|count| *count |= CLOSED);
@@ -111,11 +117,11 @@ struct Process {
 }
 
 impl Process {
-    fn spawn(mut command: Command, dir: tempfile::TempDir) -> Self {
+    fn spawn(mut command: Command, dir: tempfile::TempDir, last: Option<&'static str>) -> Self {
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().unwrap_or_else(|e| panic!("{command:?}: {e}"));
-        let stdout = Lines::collect(child.stdout.take().expect("piped"));
-        let stderr = Lines::collect(child.stderr.take().expect("piped"));
+        let stdout = Lines::collect(child.stdout.take().expect("piped"), None);
+        let stderr = Lines::collect(child.stderr.take().expect("piped"), last);
         Process { child, stdout, stderr, dir, successors: Mutex::default() }
     }
 
@@ -177,6 +183,7 @@ pub struct GatewayBuilder {
     config: String,
     env: Vec<(String, String)>,
     own_binary: bool,
+    last: Option<&'static str>,
 }
 
 impl GatewayBuilder {
@@ -184,6 +191,13 @@ impl GatewayBuilder {
     #[must_use]
     pub fn own_binary(mut self) -> Self {
         self.own_binary = true;
+        self
+    }
+
+    /// Closes its standard error once it serves.
+    #[must_use]
+    pub fn unheard(mut self) -> Self {
+        self.last = Some("admin on");
         self
     }
 
@@ -223,7 +237,7 @@ impl GatewayBuilder {
             std::os::unix::fs::symlink(&program, &link).expect("link");
             program = link;
         }
-        let process = Process::spawn(command_of(&program, &["run", "--config", path], &self.env), dir);
+        let process = Process::spawn(command_of(&program, &["run", "--config", path], &self.env), dir, self.last);
         let addr = process.announced("listening on").await;
         let admin = process.announced("admin on").await;
         Gateway { process, addr, admin }
@@ -444,7 +458,7 @@ impl Mock {
     /// Starts one and waits until it listens.
     pub async fn start() -> Mock {
         let dir = tempfile::tempdir().expect("temporary directory");
-        let process = Process::spawn(command(&["mock", "--listen", "127.0.0.1:0"], &[]), dir);
+        let process = Process::spawn(command(&["mock", "--listen", "127.0.0.1:0"], &[]), dir, None);
         let addr = process.announced("mock listening on").await;
         Mock { _process: process, addr }
     }

@@ -170,9 +170,13 @@ async fn a_converted_answer_has_its_usage() {
     let hides = chat(&json!({"stream": true}));
     let shows = chat(&json!({"stream": true, "stream_options": {"include_usage": true}}));
     let whole = chat(&json!({}));
-    for (request, status, usage) in
-        [(&hides, "miss", false), (&whole, "miss", true), (&shows, "hit", true), (&hides, "hit", false), (&whole, "hit", true)]
-    {
+    for (request, status, usage) in [
+        (&hides, "miss", false),
+        (&whole, "miss", true),
+        (&shows, "hit", true),
+        (&hides, "hit", false),
+        (&whole, "hit", true),
+    ] {
         let reply = exchange(gateway.addr, request).await;
         let text = reply.text();
         assert_eq!((cache(&reply), text.contains("\"total_tokens\":12")), (status, usage), "{text}");

@@ -56,6 +56,12 @@ async fn all_resting_is_a_503_that_says_why_and_until_when() {
     assert!(metrics.contains(r#"gateway_target_up{provider="p",model="m",credential="0"} 0"#), "{metrics}");
     let log = gateway.log_of(reply.header("x-request-id")).await;
     assert_eq!((&log["fault"], &log["error"]), (&"upstream".into(), &"all_targets_resting".into()), "{log}");
+
+    gateway.write("", &bodies::openai_provider("other", &stub.origin()));
+    assert_eq!(gateway.command(&["reload"]).code, Some(0));
+    assert_eq!(targets(&gateway).await["targets"], serde_json::json!([]), "of a provider that is gone nothing is told");
+    let metrics = exchange(gateway.admin, &Request::get("/metrics")).await.text();
+    assert!(!metrics.contains("gateway_target_up{"), "{metrics}");
 }
 
 #[tokio::test]

@@ -120,28 +120,29 @@ async fn what_is_left_at_the_end_of_the_drain_ends_politely_and_is_recorded() {
 }
 
 #[tokio::test]
-async fn a_second_signal_hurries_and_an_interrupt_waits_for_nobody() {
+async fn a_second_signal_or_an_interrupt_waits_for_nothing_and_loses_nothing() {
+    let mock = Mock::start().await;
+    let provider = mock.provider("mock", Dialect::OpenAiChat);
     for (first, second) in [("TERM", Some("TERM")), ("TERM", Some("INT")), ("INT", None)] {
-        let mock = Mock::start().await;
-        let mut gateway = Gateway::start(&mock.provider("mock", Dialect::OpenAiChat)).await;
-        let mut client = H1::connect(gateway.addr).await;
-        client.send(&ask(CHAT, "mock/lorem-1000-every-50ms", true)).await;
-        let mut stream = client.respond().await;
-        stream.until("data:").await;
-        gateway.signal(first);
-        if let Some(second) = second {
-            // It says so before it closes its listeners; the signal counts from when they are closed.
-            gateway.status_when("it drains", |status| status["state"] == "draining").await;
-            while TcpStream::connect(gateway.addr).await.is_ok() {
-                tokio::time::sleep(Duration::from_millis(5)).await;
+        for delay in ["", "shutdown_delay = \"1m\""] {
+            let case = format!("{first} {second:?} {delay}");
+            let mut gateway = Gateway::builder().server(delay).config(&provider).start().await;
+            let mut client = H1::connect(gateway.addr).await;
+            client.send(&ask(CHAT, "mock/lorem-1000-every-50ms", true)).await;
+            let mut stream = client.respond().await;
+            stream.until("data:").await;
+            gateway.signal(first);
+            if let Some(second) = second {
+                gateway.status_when("it drains", |status| status["state"] == "draining").await;
+                gateway.signal(second);
             }
-            tokio::time::sleep(Duration::from_millis(100)).await;
-            gateway.signal(second);
-            let (rest, _) = stream.rest().await;
+            let (rest, complete) = stream.rest().await;
             let rest = String::from_utf8_lossy(&rest).into_owned();
-            assert!(rest.contains("shut down"), "{first} {second}: {rest}");
+            assert!(complete && rest.contains("shut down"), "{case}: {rest}");
+            assert_eq!(gateway.ended().await, Some(0), "{case}");
+            let log: Vec<Value> = gateway.output().0.iter().map(|line| serde_json::from_str(line).unwrap()).collect();
+            assert_eq!((log.len(), log[0]["fault"].as_str()), (1, Some("gateway")), "{case}: {log:#?}");
         }
-        assert_eq!(gateway.ended().await, Some(0), "{first} {second:?}");
     }
 }
 

@@ -1,8 +1,9 @@
 //! Answers that a provider keeps (Responses): only the provider that made one is asked for it, and only by the key that it
 //! was made for.
 
-use ai_gateway_tests::client::{Request, exchange};
-use ai_gateway_tests::{Answer, Gateway, Stub};
+use ai_gateway_tests::bodies::responses_provider;
+use ai_gateway_tests::client::{H1, Request, exchange};
+use ai_gateway_tests::{Answer, Gate, Gateway, Step, Stub};
 use serde_json::json;
 use sha2::{Digest, Sha256};
 
@@ -17,10 +18,6 @@ fn answer(id: &str) -> Answer {
         })
         .to_string(),
     )
-}
-
-fn provider(name: &str, stub: &Stub) -> String {
-    format!("[providers.{name}]\nkind = \"openai\"\nbase_url = \"{}/v1\"\napi_key = \"sk-{name}\"\n", stub.origin())
 }
 
 fn key(name: &str) -> String {
@@ -40,7 +37,14 @@ fn by(key: &str, method: &str, target: &str, body: &str) -> Request {
 async fn a_stored_answer_goes_back_to_its_maker_for_its_key_only() {
     let (first, second) = (Stub::start(|_| answer("resp_first")).await, Stub::start(|_| answer("resp_second")).await);
     let both = "[models.both]\ntargets = [{ provider = \"first\", model = \"m\" }, { provider = \"second\", model = \"m\" }]\n";
-    let config = [provider("first", &first), provider("second", &second), both.into(), key("a"), key("b")].concat();
+    let config = [
+        responses_provider("first", &first.origin()),
+        responses_provider("second", &second.origin()),
+        both.into(),
+        key("a"),
+        key("b"),
+    ]
+    .concat();
     let gateway = Gateway::start(&config).await;
 
     let made = exchange(gateway.addr, &by("a", "POST", "/v1/responses", r#"{"model":"second/m","input":"hi"}"#)).await;
@@ -57,7 +61,7 @@ async fn a_stored_answer_goes_back_to_its_maker_for_its_key_only() {
         assert_eq!(reply.status, 200, "{method} {target}: {}", reply.text());
         let received = second.next().await;
         assert_eq!((received.method.as_str(), received.target.as_str()), (method, upstream));
-        assert_eq!(received.header("authorization"), "Bearer sk-second");
+        assert_eq!(received.header("authorization"), "Bearer upstream-second");
         let log = gateway.log_of(reply.header("x-request-id")).await;
         assert!(log["tokens"].is_null(), "nothing was consumed: {log}");
         // Somebody else's answer is no answer.
@@ -120,11 +124,50 @@ async fn a_stored_answer_is_asked_for_with_the_credential_that_made_it() {
     }
 }
 
+/// While it is still made: `cancel` is of use only then.
+#[tokio::test]
+async fn an_answer_is_found_while_it_streams() {
+    let gate = Gate::new();
+    let held = gate.clone();
+    let stub = Stub::start(move |request| {
+        if request.target != "/v1/responses" {
+            return answer("resp_now");
+        }
+        let created = json!({"type": "response.created", "sequence_number": 0,
+            "response": {"id": "resp_now", "object": "response", "status": "in_progress", "output": []}});
+        let delta = json!({"type": "response.output_text.delta", "sequence_number": 1, "item_id": "msg_1",
+            "output_index": 0, "content_index": 0, "delta": "hi"});
+        let done = json!({"type": "response.completed", "sequence_number": 2,
+            "response": {"id": "resp_now", "object": "response", "status": "completed", "output": []}});
+        let event =
+            |event: &serde_json::Value| format!("event: {}\ndata: {event}\n\n", event["type"].as_str().unwrap());
+        Answer::sse([event(&created), event(&delta)])
+            .step(Step::Wait(held.clone()))
+            .step(Step::Send(event(&done).into()))
+    })
+    .await;
+    let other = Stub::start(|_| answer("resp_other")).await;
+    let config = responses_provider("stub", &stub.origin()) + &responses_provider("other", &other.origin());
+    let gateway = Gateway::start(&config).await;
+    let mut client = H1::connect(gateway.addr).await;
+    let asked = r#"{"model":"stub/m","input":"hi","stream":true,"background":true}"#;
+    client.send(&Request::post("/v1/responses", asked)).await;
+    let mut stream = client.respond().await;
+    stream.until("output_text.delta").await;
+    let found = exchange(gateway.addr, &Request::get("/v1/responses/resp_now")).await;
+    assert_eq!(found.status, 200, "{}", found.text());
+    let cancelled = exchange(gateway.addr, &Request::post("/v1/responses/resp_now/cancel", "")).await;
+    assert_eq!(cancelled.status, 200, "{}", cancelled.text());
+    gate.open();
+    stream.until("response.completed").await;
+    assert_eq!(other.count(), 0);
+}
+
 /// Without keys and with one provider that can have made it, an answer from before a restart is still found.
 #[tokio::test]
 async fn without_keys_the_only_provider_is_asked() {
     let stub = Stub::start(|_| answer("resp_old")).await;
-    let gateway = Gateway::start(&provider("only", &stub)).await;
+    let gateway = Gateway::start(&responses_provider("only", &stub.origin())).await;
     let mut request = Request::get("/v1/responses/resp_old");
     request.method = "GET".into();
     let reply = exchange(gateway.addr, &request).await;

@@ -184,6 +184,149 @@ async fn an_upgrade_by_signal_and_a_drained_target_stays_drained() {
     assert!(is_whole(&stream.await.unwrap()));
 }
 
+/// The file says what will be: the commands tell so, and a signal needs neither key nor address.
+#[tokio::test]
+async fn a_file_with_another_admin_key_or_address_does_not_lock_the_commands_out() {
+    let mock = Mock::start().await;
+    let provider = mock.provider("mock", Dialect::OpenAiChat);
+    let keys = ["admin-key-of-the-start", "admin-key-of-a-reload", "admin-key-of-a-signal"];
+    let line = |number: usize| format!("admin_key = \"{}\"", keys[number]);
+    let gateway = Gateway::builder().own_binary().server(&line(0)).config(&provider).start().await;
+    let (file, admin, pid) = (gateway.file(), gateway.admin.to_string(), gateway.pid().to_string());
+    let file = file.to_str().unwrap();
+    let status = async |address: std::net::SocketAddr, number: usize| {
+        let asked = Request::get("/api/status").header("authorization", &format!("Bearer {}", keys[number]));
+        exchange(address, &asked).await
+    };
+
+    gateway.write(&line(1), &provider);
+    let reload = ["reload", "--config", file, "--admin", &admin];
+    let refused = run_to_end(&reload, "", &[]);
+    assert_eq!(refused.code, Some(1), "{refused:?}");
+    assert!(refused.stderr.contains("AI_GATEWAY_ADMIN_KEY"), "{refused:?}");
+    let reloaded = run_to_end(&reload, "", &[("AI_GATEWAY_ADMIN_KEY", keys[0])]);
+    assert_eq!(reloaded.code, Some(0), "{reloaded:?}");
+    assert_eq!(status(gateway.admin, 1).await.status, 200);
+
+    gateway.write(&line(2), &provider);
+    let told = run_to_end(&[&reload[..], &["--pid", &pid]].concat(), "", &[]);
+    assert_eq!(told.code, Some(0), "{told:?}");
+    assert!(told.stderr.contains("got a signal instead"), "{told:?}");
+    guard("the reload", async {
+        while status(gateway.admin, 2).await.status != 200 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    })
+    .await;
+
+    let other = std::net::SocketAddr::from(([127, 0, 0, 1], ai_gateway_tests::redis::free_port()));
+    let text = std::fs::read_to_string(file).unwrap();
+    std::fs::write(file, text.replace("admin = \"127.0.0.1:0\"", &format!("admin = \"{other}\""))).unwrap();
+    let upgrade = ["upgrade", "--config", file];
+    let refused = run_to_end(&upgrade, "", &[]);
+    assert_eq!(refused.code, Some(1), "{refused:?}");
+    assert!(refused.stderr.contains("`--admin` names"), "{refused:?}");
+    assert!(!refused.stderr.contains("serves on"), "{refused:?}");
+    let told = run_to_end(&[&upgrade[..], &["--pid", &pid]].concat(), "", &[]);
+    assert_eq!(told.code, Some(0), "{told:?}");
+    let successor = guard("the upgrade", async {
+        loop {
+            if tokio::net::TcpStream::connect(other).await.is_ok() {
+                break status(other, 2).await.json()["pid"].as_u64().unwrap();
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    })
+    .await;
+    gateway.adopt(u32::try_from(successor).unwrap());
+    assert_ne!(successor, u64::from(gateway.pid()));
+}
+
+#[tokio::test]
+async fn nobody_has_to_read_what_it_prints() {
+    let mock = Mock::start().await;
+    let warned = bodies::openai_provider("warned", "http://upstream.invalid");
+    let gateway = Gateway::builder()
+        .own_binary()
+        .unheard()
+        .config(&mock.provider("mock", Dialect::OpenAiChat))
+        .config(&warned)
+        .start()
+        .await;
+    let pid = gateway.upgrade().await;
+    assert_eq!(gateway.status().await["pid"], pid);
+    assert_eq!(exchange(gateway.addr, &ask("mock/lorem-3", false)).await.status, 200);
+}
+
+#[tokio::test]
+async fn an_answer_that_ends_in_the_old_process_is_known_to_the_new_one() {
+    let gate = Gate::new();
+    let held = gate.clone();
+    let stub = Stub::start(move |request| {
+        let answer = Answer::json(200, r#"{"id":"resp_1","object":"response","status":"completed","output":[]}"#);
+        if request.method == "POST" { answer.after(&held) } else { answer }
+    })
+    .await;
+    let other = Stub::always(Answer::json(404, "{}")).await;
+    let gateway = Gateway::builder()
+        .own_binary()
+        .config(&bodies::responses_provider("other", &other.origin()))
+        .config(&bodies::responses_provider("stub", &stub.origin()))
+        .start()
+        .await;
+    let mut old = H1::connect(gateway.addr).await;
+    old.send(&Request::post("/v1/responses", bodies::response("stub/m", false))).await;
+    stub.next().await;
+    gateway.upgrade().await;
+    gate.open();
+    assert_eq!(old.reply().await.unwrap().json()["id"], "resp_1");
+    guard("the new process knows who keeps it", async {
+        while exchange(gateway.addr, &Request::get("/v1/responses/resp_1")).await.status != 200 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    })
+    .await;
+    assert_eq!(stub.next().await.target, "/v1/responses/resp_1");
+    assert_eq!(other.count(), 0);
+}
+
+/// The ledger's database is locked when the process starts, so it does not know yet what was used before.
+#[tokio::test]
+async fn limits_know_what_was_used_before_although_an_upgrade_came_early() {
+    let mock = Mock::start().await;
+    let dir = tempfile::tempdir().unwrap();
+    let ledger = dir.path().join("ledger.db");
+    let key = "sk-gw-test-of-an-early-upgrade";
+    let config = format!(
+        "{}[ledger]\npath = \"{}\"\n[[keys]]\nname = \"bot\"\nhash = \"{}\"\nlimits = {{ requests = \"5/day\" }}",
+        mock.provider("mock", Dialect::OpenAiChat),
+        ledger.display(),
+        bodies::key_hash(key)
+    );
+    let asked = ask("mock/lorem-1", false).header("authorization", &format!("Bearer {key}"));
+    let mut before = Gateway::start(&config).await;
+    for _ in 0..4 {
+        assert_eq!(exchange(before.addr, &asked).await.status, 200);
+    }
+    before.terminate();
+    assert_eq!(before.ended().await, Some(0));
+
+    let lock = rusqlite::Connection::open(&ledger).unwrap();
+    lock.execute_batch("PRAGMA locking_mode = EXCLUSIVE; BEGIN IMMEDIATE; CREATE TABLE of_the_test (x)").unwrap();
+    let gateway = Gateway::builder().own_binary().config(&config).start().await;
+    let reads = "what was used before is still being read";
+    let ready = exchange(gateway.admin, &Request::get("/health/ready")).await.text();
+    assert!(ready.contains(reads), "{ready}");
+    let refused = exchange(gateway.admin, &Request::post("/api/upgrade?timeout=100ms", "")).await;
+    assert_eq!(refused.status, 409, "{}", refused.text());
+    assert!(refused.text().contains("still being read from the ledger"), "{}", refused.text());
+    drop(lock);
+    let pid = gateway.upgrade().await;
+    assert_eq!(gateway.status().await["pid"], pid);
+    assert_eq!(exchange(gateway.addr, &asked).await.status, 200);
+    assert_eq!(exchange(gateway.addr, &asked).await.status, 429, "that was the fifth");
+}
+
 #[tokio::test]
 async fn two_living_processes_do_not_double_what_is_allowed() {
     let gate = Gate::new();

@@ -25,10 +25,15 @@ pub(super) async fn answer(control: Arc<Control>, query: &str) -> Response<Vec<u
             let body = json!({ "pid": upgraded.who.pid, "version": upgraded.who.version, "took_ms": took });
             answer_json(StatusCode::OK, &body)
         }
-        Ok(Err(error @ (UpgradeError::Busy | UpgradeError::Leaving))) => {
-            problem(StatusCode::CONFLICT, &error.to_string())
-        }
-        Ok(Err(error)) => problem(StatusCode::INTERNAL_SERVER_ERROR, &error.to_string()),
+        Ok(Err(error)) => problem(status_of(&error), &error.to_string()),
         Err(_) => problem(StatusCode::INTERNAL_SERVER_ERROR, "this failed inside the gateway"),
+    }
+}
+
+fn status_of(error: &UpgradeError) -> StatusCode {
+    match error {
+        UpgradeError::Busy | UpgradeError::Restoring => StatusCode::CONFLICT,
+        UpgradeError::Leaving => StatusCode::SERVICE_UNAVAILABLE,
+        _ => StatusCode::INTERNAL_SERVER_ERROR,
     }
 }

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use ai_gateway::config::{Config, System};
 use ai_gateway::limits::Kind;
 use ai_gateway::proxy::explain::{AnsweredBy, Cache, Candidate, Explanation, Limit, Offline};
+use ai_gateway::stderr::say;
 use clap::Args;
 use http::{HeaderName, HeaderValue, Method};
 use serde::Serialize;
@@ -93,12 +94,12 @@ fn read(file: &Path) -> Result<Vec<u8>, String> {
 fn load(file: Option<&Path>) -> Result<Config, String> {
     let Some(file) = file else {
         let discovery = Config::from_environment(&System);
-        eprintln!("{discovery}");
+        say(&discovery);
         return Ok(discovery.config);
     };
     let loaded = Config::load(file).map_err(|errors| errors.to_string())?;
     for warning in &loaded.warnings {
-        eprintln!("{warning}");
+        say(warning);
     }
     Ok(loaded.config)
 }

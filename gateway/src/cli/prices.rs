@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use ai_gateway::stderr::say;
 use ai_gateway_providers::price::import::{self, Import};
 use ai_gateway_providers::price::{Lookup, Model, PerMillion, PriceMap, Rate, Tier, Unit};
 use clap::Subcommand;
@@ -46,7 +47,7 @@ pub fn run(command: Command) -> Result<(), String> {
     match command {
         Command::Import { file, out, date } => {
             let import = import::litellm(&read(&file)?, &date).map_err(|error| in_file(&file, &error))?;
-            eprint!("{}", summary(&import)?);
+            say(summary(&import)?.trim_end());
             match out {
                 Some(out) => fs::write(&out, &import.sheet).map_err(|error| in_file(&out, &error)),
                 None => print(&import.sheet),

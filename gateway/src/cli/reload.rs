@@ -2,9 +2,11 @@
 
 use std::time::Duration;
 
+use ai_gateway::stderr::say;
 use clap::Args;
+use rustix::process::Signal;
 
-use super::ask::Whom;
+use super::ask::Commanded;
 use super::print;
 
 /// Reading a large file takes less.
@@ -14,17 +16,17 @@ const PATIENCE: Duration = Duration::from_secs(60);
 #[derive(Args)]
 pub struct Options {
     #[command(flatten)]
-    whom: Whom,
+    whom: Commanded,
 }
 
 /// Prints the verdict; the error is for a person.
 pub fn run(options: &Options) -> Result<(), String> {
-    let answer = options.whom.ask("POST", "/api/reload", PATIENCE)?;
+    let Some(answer) = options.whom.command("/api/reload", PATIENCE, Signal::HUP)? else { return Ok(()) };
     if !answer.is_ok() {
         return Err(format!("{}\nThe configuration in force stays.", answer.error()));
     }
     for warning in answer.body["warnings"].as_array().into_iter().flatten() {
-        eprintln!("{}", warning["text"].as_str().unwrap_or_default());
+        say(warning["text"].as_str().unwrap_or_default());
     }
     print(&format!("reloaded: configuration {} is in force\n", answer.body["generation"]))
 }

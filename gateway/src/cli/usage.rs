@@ -5,6 +5,7 @@ use std::time::SystemTime;
 
 use ai_gateway::config::{Config, LedgerConfig, System};
 use ai_gateway::ledger::{self, Dimension, Kind, Query, Record, Report, Store};
+use ai_gateway::stderr::say;
 use clap::{ArgGroup, Args, Subcommand};
 
 use super::print;
@@ -85,7 +86,10 @@ pub fn run(options: Options) -> Result<(), String> {
         Query { by: Dimension::list(&options.by)?, from: options.from, to: options.to, filters: options.filters };
     let report = ledger::ask(&path, &query).map_err(|error| format!("{}: {error}", path.display()))?;
     if report.truncated {
-        eprintln!("only the first {} rows are shown: ask for a shorter time or fewer groups", report.rows.len());
+        say(format_args!(
+            "only the first {} rows are shown: ask for a shorter time or fewer groups",
+            report.rows.len()
+        ));
     }
     print(&match (options.csv, options.json) {
         (true, _) => report.to_csv(),

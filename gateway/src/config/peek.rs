@@ -17,8 +17,8 @@ use super::server::{ServerConfig, parse_address};
 pub struct AdminAddress {
     /// Where it listens; `None`: nowhere.
     pub address: Option<SocketAddr>,
-    /// The key that it asks for.
-    pub key: Option<Secret>,
+    /// The key that it asks for, or why the one that is named cannot be had.
+    pub key: Option<Result<Secret, String>>,
 }
 
 impl Default for AdminAddress {
@@ -32,7 +32,7 @@ impl AdminAddress {
     /// What the file at `path` says of it. What cannot be understood counts as not said: whoever is asked tells more about it.
     ///
     /// # Errors
-    /// The file cannot be read, or the key that it names cannot be had.
+    /// The file cannot be read.
     pub fn of_file(path: &Path, env: &dyn Environment) -> io::Result<Self> {
         let [admin, key] = said(path, "server", ["admin", "admin_key"], env)?;
         let mut found = Self::default();
@@ -41,7 +41,7 @@ impl AdminAddress {
         }
         if let Some(text) = key {
             let fetched = secret::fetch(&text, folder_of(path), env);
-            found.key = Some(fetched.map_err(|error| told(path, &format!("admin_key: {error}")))?);
+            found.key = Some(fetched.map_err(|error| format!("{}: admin_key: {error}", path.display())));
         }
         Ok(found)
     }
@@ -100,11 +100,13 @@ mod tests {
     fn a_file_with_errors_says_enough() {
         let found = of("[server]\nadmin = \"127.0.0.1:19\"\nadmin_key = \"env:KEY\"\nnonsense = [\n[x").unwrap();
         assert_eq!(found.address, "127.0.0.1:19".parse().ok());
-        assert_eq!(found.key.unwrap().expose(), "admin-key");
+        assert_eq!(found.key.unwrap().unwrap().expose(), "admin-key");
         assert_eq!(of("").unwrap(), AdminAddress::default());
         assert_eq!(of("[server]\nadmin = \"off\"").unwrap().address, None);
         assert_eq!(of("[server]\nadmin = \"localhost:7\"").unwrap().address, "127.0.0.1:7".parse().ok());
-        assert!(of("[server]\nadmin_key = \"env:NONE\"").unwrap_err().to_string().contains("NONE"));
+        let unknown = of("[server]\nadmin_key = \"env:NONE\"").unwrap();
+        assert_eq!(unknown.address, AdminAddress::default().address);
+        assert!(unknown.key.unwrap().unwrap_err().contains("NONE"));
         assert!(AdminAddress::of_file(Path::new("none.toml"), &Fake::new()).is_err());
     }
 

@@ -7,6 +7,8 @@ use super::environment::Environment;
 
 /// Where systemd keeps the credentials of the packaged unit while it runs.
 const OF_THE_UNIT: &str = "/run/credentials/ai-gateway.service";
+/// What that unit has in its environment (`EnvironmentFile=`).
+const ITS_ENVIRONMENT: &str = "/etc/ai-gateway/environment";
 
 /// A secret. It is shown by nothing but [`Secret::expose`].
 #[derive(Clone, PartialEq, Eq, Hash)]
@@ -86,7 +88,8 @@ pub(super) fn fetch(text: &str, dir: &Path, env: &dyn Environment) -> Result<Sec
         Source::Literal => Ok(Secret::new(text)),
         Source::Env("") => Err("`env:` must be followed by the name of an environment variable".into()),
         Source::Env(name) => {
-            env.var(name).map(Secret::new).ok_or_else(|| format!("the environment variable `{name}` is not set"))
+            let value = env.var(name).or_else(|| variable_of_the_unit(name, env));
+            value.map(Secret::new).ok_or_else(|| format!("the environment variable `{name}` is not set"))
         }
         Source::File("") => Err("`file:` must be followed by a path".into()),
         Source::File(path) => read(&dir.join(path), env),
@@ -102,6 +105,32 @@ pub(super) fn fetch(text: &str, dir: &Path, env: &dyn Environment) -> Result<Sec
             read(&PathBuf::from(root).join(name), env)
         }
     }
+}
+
+/// The variable as commands find it that root types beside the unit, and nobody else may read.
+fn variable_of_the_unit(name: &str, env: &dyn Environment) -> Option<String> {
+    let text = String::from_utf8(env.read(Path::new(ITS_ENVIRONMENT)).ok()?).ok()?;
+    let value = |line: &str| line.trim().strip_prefix(name)?.strip_prefix('=').map(unquoted);
+    // The last one counts.
+    text.lines().filter_map(value).next_back().filter(|value| !value.is_empty())
+}
+
+/// A value of systemd's environment files without its quotes; of one that goes over lines only the first line.
+fn unquoted(text: &str) -> String {
+    let (mut value, mut quote) = (String::new(), None);
+    let mut rest = text.trim().chars();
+    while let Some(next) = rest.next() {
+        match (quote, next) {
+            (None, '\'' | '"') => quote = Some(next),
+            (Some(open), next) if open == next => quote = None,
+            (None, '\\') => value.extend(rest.next()),
+            (Some('"'), '\\') if rest.clone().next().is_some_and(|next| "\"\\`$".contains(next)) => {
+                value.extend(rest.next());
+            }
+            (_, next) => value.push(next),
+        }
+    }
+    value
 }
 
 fn read(path: &Path, env: &dyn Environment) -> Result<Secret, String> {
@@ -133,17 +162,26 @@ mod tests {
             .with_file("dir/key", "two\n")
             .with_file("/abs", "three\r\n")
             .with_file("/run/credentials/x/c", "four")
-            .with_file("/empty", "\n");
+            .with_file("/empty", "\n")
+            .with_file(
+                ITS_ENVIRONMENT,
+                "# A=no\nA=other\nU=old\nU=plain\n Q='it''s $5' \nD=\"a\\\"b\\\\c\\d\"\nE=\nUU=x\n",
+            );
         let get = |text: &str| fetch(text, Path::new("dir"), &env).map(|secret| secret.expose().to_owned());
         assert_eq!(get("env:A").as_deref(), Ok("one"));
         assert_eq!(get("file:key").as_deref(), Ok("two"));
         assert_eq!(get("file:/abs").as_deref(), Ok("three"));
         assert_eq!(get("credential:c").as_deref(), Ok("four"));
+        // Of the unit, for commands beside it.
+        assert_eq!(get("env:U").as_deref(), Ok("plain"));
+        assert_eq!(get("env:Q").as_deref(), Ok("its $5"));
+        assert_eq!(get("env:D").as_deref(), Ok("a\"b\\c\\d"));
         assert_eq!(get("sk-literal").as_deref(), Ok("sk-literal"));
         for bad in [
             "",
             "env:",
             "env:B",
+            "env:E",
             "file:",
             "file:/none",
             "file:/empty",

@@ -38,6 +38,8 @@ struct All {
 #[derive(Debug)]
 struct Provider {
     name: Arc<str>,
+    /// No longer in the file: kept for what it has still in flight, and in case it comes back.
+    gone: bool,
     settings: Arc<ArcSwap<Settings>>,
     /// By number.
     credentials: Vec<Arc<CredentialState>>,
@@ -54,6 +56,22 @@ impl Health {
     pub(super) fn with_room_for(most: usize, now: Instant, seed: u64) -> Self {
         let all = All { providers: HashMap::new(), targets: 0, sweep_at: most };
         Self { begin: now, seed, hasher: RandomState::new(), most, all: RwLock::new(all) }
+    }
+
+    /// Sets which providers there are. Of others only what is in flight is told any more, and none of their targets stays drained;
+    /// what is known of them counts again when they come back.
+    pub fn keep(&self, provider: impl Fn(&str) -> bool) {
+        for known in self.write().providers.values_mut() {
+            known.gone = !provider(&known.name);
+            for target in known.each().filter(|_| known.gone) {
+                target.undrain();
+            }
+        }
+    }
+
+    /// Whether there is such a provider.
+    pub(super) fn has(&self, provider: &str) -> bool {
+        self.read().providers.get(provider).is_some_and(|provider| !provider.gone)
     }
 
     /// Sets what a provider's file says, in force at once for all its targets; their state stays. A credential that is not
@@ -107,10 +125,10 @@ impl Health {
         ActiveProbe { passes: passes.filter_map(|target| target.begin(now)).collect() }
     }
 
-    /// Every target that is known, sorted by provider, model and credential.
+    /// Every target that is told of, sorted by provider, model and credential.
     pub fn targets(&self) -> Vec<Arc<TargetState>> {
         let all = self.read();
-        let mut targets: Vec<_> = all.providers.values().flat_map(Provider::each).cloned().collect();
+        let mut targets: Vec<_> = all.providers.values().flat_map(Provider::told).cloned().collect();
         drop(all);
         targets.sort_by(|a, b| {
             let key =
@@ -123,7 +141,8 @@ impl Health {
     /// The credentials that are benched and were not accepted since, sorted by provider and number.
     pub fn benched(&self, now: Instant) -> Vec<CredentialStatus> {
         let all = self.read();
-        let credentials = all.providers.values().flat_map(|provider| &provider.credentials);
+        let there = all.providers.values().filter(|provider| !provider.gone);
+        let credentials = there.flat_map(|provider| &provider.credentials);
         let mut benched: Vec<_> = credentials
             .filter_map(|credential| {
                 let (at, reason) = credential.benched(now)?;
@@ -188,11 +207,15 @@ impl All {
 impl Provider {
     fn new(name: &str) -> Self {
         let settings = Arc::new(ArcSwap::from_pointee(Settings::default()));
-        Self { name: name.into(), settings, credentials: Vec::new(), targets: HashMap::new() }
+        Self { name: name.into(), gone: false, settings, credentials: Vec::new(), targets: HashMap::new() }
     }
 
     fn each(&self) -> impl Iterator<Item = &Arc<TargetState>> {
         self.targets.values().flatten()
+    }
+
+    fn told(&self) -> impl Iterator<Item = &Arc<TargetState>> {
+        self.each().filter(|target| !self.gone || target.in_flight() > 0)
     }
 
     fn credential(&mut self, index: usize, seed: u64) -> Arc<CredentialState> {

@@ -76,11 +76,11 @@ impl Health {
         self.targets().iter().map(save).collect()
     }
 
-    /// Takes over what another process knew. A credential that was refused there may be another one here, which was not.
+    /// Takes over what another process knew of the providers that there are here. A credential that was refused there may be another one here, which was not.
     pub fn load(&self, saved: Vec<Saved>, now: Instant) {
         let ago = |length: Duration| now.checked_sub(length).unwrap_or(now);
         let later = |length: Duration| now.checked_add(length).unwrap_or(now);
-        for saved in saved {
+        for saved in saved.into_iter().filter(|saved| self.has(&saved.provider)) {
             let target = self.target(&saved.provider, &saved.model, saved.credential, now);
             if saved.drained {
                 target.drain();

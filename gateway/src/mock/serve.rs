@@ -14,6 +14,7 @@ use tokio::sync::watch;
 use super::Mock;
 use crate::net::prebound::{Prebound, PreboundService};
 use crate::paths;
+use crate::stderr::say;
 
 /// The certificate chain and the private key of a TLS listener: paths of PEM files.
 #[derive(Debug, Clone)]
@@ -90,7 +91,7 @@ pub fn serve(options: &Options) -> io::Result<()> {
     server.bootstrap();
     server.add_service(service);
     let scheme = if options.tls.is_some() { "https" } else { "http" };
-    eprintln!("mock listening on {scheme}://{addr}");
+    say(format_args!("mock listening on {scheme}://{addr}"));
     server.run(pingora_core::server::RunArgs::default());
     Ok(())
 }

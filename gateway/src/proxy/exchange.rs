@@ -94,6 +94,8 @@ pub struct Exchange {
     pub reservation: Option<Reserved>,
     /// How the client stands with its limits.
     pub standing: Standing,
+    /// Whether it is remembered who keeps its answer.
+    pub stored: bool,
     /// Watches the answer of the current attempt.
     pub observer: Option<Observer>,
     /// Unpacks its body, if it comes packed.
@@ -224,6 +226,7 @@ impl Exchange {
             pieces: Pieces::default(),
             reservation: None,
             standing: Standing::default(),
+            stored: false,
             observer: None,
             gunzip: None,
             form: AnswerForm::Opaque,

@@ -207,7 +207,9 @@ impl ProxyHttp for Gateway {
         end: bool,
         exchange: &mut Self::CTX,
     ) -> Result<Option<Duration>> {
-        answer::on_body(body, end, exchange).map(|()| None)
+        answer::on_body(body, end, exchange)?;
+        stored::remember(self, exchange);
+        Ok(None)
     }
 
     /// Trailers (HTTP/2 upstreams only) end the body; they tell about the provider's side and stay behind.
@@ -226,6 +228,7 @@ impl ProxyHttp for Gateway {
         }
         let mut rest = None;
         answer::on_body(&mut rest, true, exchange)?;
+        stored::remember(self, exchange);
         Ok(Some(rest.unwrap_or_default()))
     }
 

@@ -5,7 +5,7 @@ use ai_gateway_providers::error::Fault;
 use pingora_proxy::Session;
 
 use super::failure::CLIENT_LEFT;
-use super::{Exchange, Gateway, Outcome, book, cached, calls, limit, plugins, stored};
+use super::{Exchange, Gateway, Outcome, book, cached, calls, limit, plugins};
 use crate::telemetry::trace::trace_id_of;
 use crate::telemetry::{Attempt, AttemptOutcome, Finish, Finished, Line, RequestModel, Tokens, Usage};
 
@@ -19,7 +19,6 @@ pub fn settle(gateway: &Gateway, session: &mut Session, exchange: &mut Exchange)
     if let Some(memory) = exchange.observer.as_mut().and_then(Observer::take_memory) {
         gateway.continuity.remember_turn(exchange.key.as_ref().map(|key| &*key.name), memory);
     }
-    stored::remember(gateway, exchange);
     limit::settle(exchange);
     count_losses(gateway, exchange);
     exchange.client_left |= exchange.drained();

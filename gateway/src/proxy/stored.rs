@@ -68,8 +68,11 @@ fn keeper(continuity: &Continuity, exchange: &Exchange, id: &str) -> Option<Keep
     candidates.next().is_none().then(|| Keeper { provider: only.name.clone(), credential: None })
 }
 
-/// Remembers who keeps the answer that was just given.
-pub fn remember(gateway: &Gateway, exchange: &Exchange) {
+/// Remembers who keeps the answer of which the client is about to learn the id: it may ask for it while it is still made.
+pub fn remember(gateway: &Gateway, exchange: &mut Exchange) {
+    if exchange.stored || !exchange.committed {
+        return;
+    }
     let asked = exchange.endpoint.as_ref().is_some_and(|endpoint| endpoint.operation == Operation::Chat);
     let (Some(attempt), Some(observer)) = (exchange.attempt(), &exchange.observer) else { return };
     if asked
@@ -79,5 +82,6 @@ pub fn remember(gateway: &Gateway, exchange: &Exchange) {
     {
         let key = exchange.key.as_ref().map(|key| &*key.name);
         gateway.continuity.remember_stored(key, id, Keeper::of(&attempt.target, attempt.credential));
+        exchange.stored = true;
     }
 }

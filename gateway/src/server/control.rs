@@ -65,6 +65,8 @@ pub struct Control {
     pub(super) started: (SystemTime, Instant),
     open: Open,
     leaving: watch::Sender<Option<Leaving>>,
+    /// How often somebody asked it not to wait any longer.
+    haste: watch::Sender<u32>,
     /// Told when the admin listener has to close: another process has it.
     handed_over: watch::Sender<bool>,
     /// Only one change at a time.
@@ -86,13 +88,14 @@ impl Control {
         let living = gateway.telemetry.metrics.process.predecessors.clone();
         let started = (gateway.time.now(), Instant::now());
         Self {
-            lineage: Lineage::new(gateway.limits.clone(), living),
+            lineage: Lineage::new(gateway.limits.clone(), gateway.continuity.clone(), living),
             gateway,
             reloader,
             readiness: Arc::default(),
             started,
             open: Open::default(),
             leaving: watch::Sender::new(None),
+            haste: watch::Sender::new(0),
             handed_over: watch::Sender::new(false),
             changing: Changing::default(),
             upgrader,
@@ -114,6 +117,16 @@ impl Control {
     /// Whether and why the process leaves.
     pub(super) fn leaving(&self) -> watch::Receiver<Option<Leaving>> {
         self.leaving.subscribe()
+    }
+
+    /// How often somebody asked it not to wait any longer.
+    pub(super) fn haste(&self) -> watch::Receiver<u32> {
+        self.haste.subscribe()
+    }
+
+    /// The process is not to wait any longer for what it waits for.
+    pub(super) fn hasten(&self) {
+        self.haste.send_modify(|asked| *asked += 1);
     }
 
     /// Turns true when another process has the listeners.
@@ -207,6 +220,7 @@ impl Control {
         let began = Instant::now();
         info!("an upgrade begins");
         notify::status("serving; an upgrade is under way");
+        self.wait_for_limits(began + limit)?;
         let successor = self.upgrader.upgrade(limit, |channel| {
             if self.is_leaving() {
                 return Err(UpgradeError::Leaving);
@@ -214,7 +228,10 @@ impl Control {
             self.lineage.pass_on(channel)?;
             Ok(state::send(&self.gateway, channel)?)
         });
-        let successor = successor.inspect_err(|_| self.lineage.resume())?;
+        let successor = successor.inspect_err(|_| {
+            self.lineage.resume();
+            self.gateway.continuity.tell_nobody();
+        })?;
         if self.is_leaving() {
             successor.terminate();
             return Err(UpgradeError::Leaving);
@@ -229,6 +246,20 @@ impl Control {
         let control = self.clone();
         self.on_a_thread("tell", move || control.keep_telling());
         Ok(upgraded)
+    }
+
+    /// Waits until limits know what was used before this process began: the next one learns it from nobody else.
+    fn wait_for_limits(&self, end: Instant) -> Result<(), UpgradeError> {
+        while self.gateway.limits.is_restoring() {
+            if self.is_leaving() {
+                return Err(UpgradeError::Leaving);
+            }
+            if Instant::now() >= end {
+                return Err(UpgradeError::Restoring);
+            }
+            thread::sleep(TELL);
+        }
+        Ok(())
     }
 
     /// Upgrades on a thread of its own; the log tells how it went.
@@ -258,7 +289,7 @@ impl Control {
     fn tell_successor(&self) -> bool {
         let in_flight = u64::try_from(self.in_flight()).unwrap_or(0);
         let Some(successor) = self.successor.get() else { return false };
-        match successor.tell(&self.gateway.limits, in_flight) {
+        match successor.tell(&self.gateway.limits, &self.gateway.continuity, in_flight) {
             Ok(()) => true,
             Err(error) => {
                 error!("process {} does not hear what is settled here: {error}", successor.who.pid);

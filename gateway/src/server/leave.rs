@@ -4,15 +4,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use log::info;
+use log::{info, warn};
 use pingora_core::server::{ExecutionPhase, ShutdownWatch};
 use pingora_core::services::background::BackgroundService;
-use tokio::signal::unix::SignalKind;
 use tokio::sync::broadcast;
 use tokio::time::Instant;
 
 use super::control::Control;
-use super::signals::Caught;
 
 /// Between two looks at what is in flight.
 const TICK: Duration = Duration::from_millis(50);
@@ -54,16 +52,17 @@ impl Leave {
         Self { phases: Mutex::new(Some(phases)), control }
     }
 
-    /// Waits until nothing is in flight, and no idle connection is left that may bring a request; or until `end`, or a signal
-    /// that says not to wait.
-    async fn quiet(&self, since: Instant, end: Instant, hurry: &mut Hurry) -> bool {
+    /// Waits until nothing is in flight, and no idle connection is left that may bring a request; or until `end`, or until
+    /// somebody has asked more often than `heard` not to wait.
+    async fn quiet(&self, since: Instant, end: Instant, heard: u32) -> bool {
+        let mut haste = self.control.haste();
         let mut tick = tokio::time::interval(TICK);
         let mut quiet = 0;
         while quiet < QUIET_TICKS {
             tokio::select! {
                 _ = tick.tick() => {}
                 () = tokio::time::sleep_until(end) => return false,
-                () = hurry.asked() => return false,
+                _ = haste.wait_for(|asked| *asked > heard) => return false,
             }
             quiet = if self.control.is_quiet(since.elapsed()) { quiet + 1 } else { 0 };
         }
@@ -80,35 +79,16 @@ impl BackgroundService for Leave {
                 break;
             }
         }
-        let mut hurry = Hurry::new();
         let since = Instant::now();
-        if self.quiet(since, since + self.control.drain(), &mut hurry).await {
+        if self.quiet(since, since + self.control.drain(), 0).await {
             info!("nothing is in flight any more: leaving");
-        } else {
-            log::warn!("{} requests are still in flight and are ended", self.control.in_flight());
+        } else if self.control.in_flight() > 0 {
+            let heard = *self.control.haste().borrow();
+            warn!("{} requests are still in flight and are ended", self.control.in_flight());
             self.control.end_exchanges();
-            self.quiet(since, Instant::now() + LAST_WORDS, &mut hurry).await;
+            self.quiet(since, Instant::now() + LAST_WORDS, heard).await;
         }
         self.control.close();
         std::process::exit(0);
-    }
-}
-
-/// The signals that say not to wait any longer.
-struct Hurry {
-    terminate: Caught,
-    interrupt: Caught,
-}
-
-impl Hurry {
-    fn new() -> Self {
-        Self { terminate: Caught::new(SignalKind::terminate()), interrupt: Caught::new(SignalKind::interrupt()) }
-    }
-
-    async fn asked(&mut self) {
-        tokio::select! {
-            () = self.terminate.next() => {}
-            () = self.interrupt.next() => {}
-        }
     }
 }

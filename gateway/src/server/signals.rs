@@ -1,5 +1,5 @@
-//! What the process is told by signals: SIGTERM and SIGQUIT finish and end, SIGINT ends at once, SIGHUP reloads, SIGUSR2
-//! upgrades.
+//! What the process is told by signals: SIGTERM and SIGQUIT finish and end, SIGINT does not wait for anything to finish, nor does
+//! a second SIGTERM; SIGHUP reloads, SIGUSR2 upgrades.
 
 use std::sync::Arc;
 
@@ -9,9 +9,10 @@ use tokio::signal::unix::{Signal, SignalKind};
 
 use super::control::Control;
 use super::leave::Leaving;
+use crate::stderr::say;
 
 /// A signal that is caught from now on.
-pub struct Caught(Option<Signal>);
+struct Caught(Option<Signal>);
 
 impl Caught {
     /// Catches it.
@@ -56,28 +57,38 @@ impl ShutdownSignalWatch for Signals {
         let mut leaving = self.control.leaving();
         self.control.serve();
         for line in &self.announcements {
-            eprintln!("{line}");
+            say(line);
         }
         loop {
             tokio::select! {
-                () = terminate.next() => break,
-                () = quit.next() => break,
+                () = terminate.next() => break self.control.leave(Leaving::Terminated),
+                () = quit.next() => break self.control.leave(Leaving::Terminated),
                 () = interrupt.next() => {
                     self.control.leave(Leaving::Terminated);
-                    return ShutdownSignal::FastShutdown;
+                    break self.control.hasten();
                 }
                 () = hangup.next() => self.control.reload_unasked(),
                 () = upgrade.next() => self.control.upgrade_unasked(),
-                // Somebody else serves already.
-                _ = leaving.wait_for(Option::is_some) => return ShutdownSignal::GracefulTerminate,
+                _ = leaving.wait_for(Option::is_some) => break,
             }
         }
-        self.control.leave(Leaving::Terminated);
-        // Whoever sends requests here learns it before the listeners close.
-        tokio::select! {
-            () = tokio::time::sleep(self.control.shutdown_delay()) => ShutdownSignal::GracefulTerminate,
-            () = terminate.next() => ShutdownSignal::GracefulTerminate,
-            () = interrupt.next() => ShutdownSignal::FastShutdown,
+        let control = self.control.clone();
+        tokio::spawn(async move {
+            loop {
+                tokio::select! {
+                    () = terminate.next() => control.hasten(),
+                    () = interrupt.next() => control.hasten(),
+                }
+            }
+        });
+        // Where nobody else serves already: whoever sends requests here learns it before the listeners close.
+        if *leaving.borrow() == Some(Leaving::Terminated) {
+            let mut haste = self.control.haste();
+            tokio::select! {
+                () = tokio::time::sleep(self.control.shutdown_delay()) => {}
+                _ = haste.wait_for(|asked| *asked > 0) => {}
+            }
         }
+        ShutdownSignal::GracefulTerminate
     }
 }

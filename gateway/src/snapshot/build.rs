@@ -101,6 +101,7 @@ impl Snapshot {
         for (name, provider) in &config.providers {
             health.configure(name, provider.health.settings, &provider.credentials);
         }
+        health.keep(|name| config.providers.contains_key(name));
         limits.configure(config);
         Ok(snapshot)
     }

@@ -143,7 +143,11 @@ fn what_a_client_may_say() {
     assert_eq!(terms(&[], r#"{"cache":{"ttl":999999}}"#).unwrap().ttl, minutes(10), "never more");
     assert_ne!(terms(&[], r#"{"cache":{"namespace":"n"}}"#).unwrap().fingerprint, plain.fingerprint);
     assert_eq!((plain.oldest(), aged.oldest(), fresh.oldest()), (minutes(10), minutes(1), Duration::ZERO));
-    assert_eq!(terms(&[], r#"{"cache":{"ttl":5}}"#).unwrap().oldest(), minutes(10), "it is said of its own answer alone");
+    assert_eq!(
+        terms(&[], r#"{"cache":{"ttl":5}}"#).unwrap().oldest(),
+        minutes(10),
+        "it is said of its own answer alone"
+    );
     let live = Case { model: "live", ..Case::new("{}") }.judge(&snapshot).unwrap();
     assert_eq!((live.ttl, live.share, live.oldest()), (Duration::ZERO, true, Duration::ZERO));
     let all = Case { model: "all", ..Case::new("{}") }.judge(&snapshot).unwrap();

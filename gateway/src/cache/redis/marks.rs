@@ -29,7 +29,8 @@ impl Marks {
     /// What was purged since `before`, and when, by the clock of who did.
     pub fn since(&self, before: &Self) -> Vec<(Purge, SystemTime)> {
         let new = self.0.iter().filter(|(field, mark)| before.0.get(*field) != Some(mark));
-        new.filter_map(|(field, mark)| Some((purge(field)?, UNIX_EPOCH + Duration::from_millis(set_at(mark))))).collect()
+        new.filter_map(|(field, mark)| Some((purge(field)?, UNIX_EPOCH + Duration::from_millis(set_at(mark)))))
+            .collect()
     }
 
     /// The stamp of an entry.

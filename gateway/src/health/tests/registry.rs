@@ -31,6 +31,40 @@ fn settings_change_in_place() {
 }
 
 #[test]
+fn a_provider_that_is_gone_is_not_told_of_until_it_comes_back() {
+    let mut world = World::with(Settings::default());
+    let (drained, broken, other) =
+        (world.target("drained", 0), world.target("broken", 1), world.health.target("q", "m", 0, world.now));
+    drained.drain();
+    world.fail(&broken, 5);
+    for _ in 0..2 {
+        let _ = world.attempt(&drained, failure(FailureKind::Credentials(401)));
+        let _ = world.attempt(&world.target("third", 0), failure(FailureKind::Credentials(401)));
+    }
+    assert_eq!(world.health.benched(world.now).len(), 1);
+    let names = |world: &World| -> Vec<String> {
+        world.health.targets().iter().map(|target| format!("{}/{}", target.provider(), target.model())).collect()
+    };
+    let under_way = other.begin(world.now).unwrap();
+    world.health.keep(|name| name == "q");
+    assert_eq!(names(&world), ["q/m"]);
+    assert!(world.health.benched(world.now).is_empty());
+    world.health.keep(|name| name == "p");
+    assert_eq!(names(&world), ["p/broken", "p/drained", "p/third", "q/m"], "it has still a request under way");
+    drop(under_way);
+    assert_eq!(names(&world), ["p/broken", "p/drained", "p/third"]);
+    assert!(!drained.is_drained());
+    world.wait(Duration::from_millis(1));
+    assert!(matches!(broken.check(world.now), Availability::Until { .. }), "it comes back as it was");
+
+    let saved = world.health.save(world.now);
+    let heir = Health::new(world.now, 8);
+    heir.configure("q", Settings::default(), &["key"]);
+    heir.load(saved, world.now);
+    assert!(heir.targets().is_empty(), "a provider that the new process does not have");
+}
+
+#[test]
 fn names_of_clients_fill_no_memory() {
     let mut world = World::new();
     world.health = Health::with_room_for(100, world.now, 7);

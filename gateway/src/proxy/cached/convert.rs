@@ -1,10 +1,10 @@
 //! A kept answer in another form than it was given in: a stream as one document, a document as a stream. The codec of the client's
 //! own dialect reads the one and writes the other; ids and times stay those of the kept answer.
 
-use ai_gateway_providers::{Dialect, Operation};
 use ai_gateway_providers::answer::{AnswerForm, Observer, Translation};
 use ai_gateway_providers::codec::{Client, Platform, codec};
 use ai_gateway_providers::common::{Aliases, ProviderTag};
+use ai_gateway_providers::{Dialect, Operation};
 use http::HeaderValue;
 use http::header::CONTENT_TYPE;
 

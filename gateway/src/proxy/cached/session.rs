@@ -24,9 +24,9 @@ use pingora_http::{RequestHeader, ResponseHeader};
 use pingora_proxy::Session;
 
 use super::pour::{self, Outlet, Poured};
+use crate::cache::Cache;
 use crate::cache::fill::Fill;
 use crate::cache::memory::Writer;
-use crate::cache::Cache;
 use crate::proxy::plugins::Screener;
 
 type CustomMessageReader = Box<dyn Stream<Item = Result<Bytes>> + Unpin + Send + Sync + 'static>;

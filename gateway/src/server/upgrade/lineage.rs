@@ -1,5 +1,5 @@
 //! The processes before this one that finish their streams still. Each tells over its channel what becomes of what it had
-//! reserved, and how many requests it has, until it ends; a thread listens to each. If this process is followed on itself while
+//! reserved, who keeps the answers that it still gives, and how many requests it has, until it ends; a thread listens to each. If this process is followed on itself while
 //! they live, its successor gets their channels.
 
 use std::io;
@@ -14,6 +14,7 @@ use prometheus_client::metrics::gauge::Gauge;
 
 use super::channel::Channel;
 use super::message::{Identity, Message};
+use crate::continuity::Continuity;
 use crate::limits::{Limits, TellingTo};
 
 /// How soon a listener notices that it is to stop.
@@ -34,6 +35,7 @@ pub struct Ancestor {
 #[derive(Debug)]
 pub struct Lineage {
     limits: Arc<Limits>,
+    continuity: Arc<Continuity>,
     living: Gauge,
     lines: Mutex<Vec<Line>>,
 }
@@ -58,9 +60,9 @@ struct Heard {
 }
 
 impl Lineage {
-    /// None yet. `living` counts them.
-    pub fn new(limits: Arc<Limits>, living: Gauge) -> Self {
-        Self { limits, living, lines: Mutex::default() }
+    /// None yet. `living` counts them; the others learn what they tell.
+    pub fn new(limits: Arc<Limits>, continuity: Arc<Continuity>, living: Gauge) -> Self {
+        Self { limits, continuity, living, lines: Mutex::default() }
     }
 
     /// Begins to listen to a process, of which `told` is known.
@@ -125,9 +127,9 @@ impl Lineage {
     }
 
     fn listen(&self, heard: Arc<Heard>) -> Option<JoinHandle<()>> {
-        let (limits, living) = (self.limits.clone(), self.living.clone());
+        let (limits, continuity, living) = (self.limits.clone(), self.continuity.clone(), self.living.clone());
         let run = move || {
-            if heard.listen(&limits) {
+            if heard.listen(&limits, &continuity) {
                 info!("process {} has ended", heard.who.pid);
                 living.dec();
             }
@@ -150,12 +152,13 @@ impl Lineage {
 
 impl Heard {
     /// Listens until the process ends, or nobody wants it any more. Whether it ended.
-    fn listen(&self, limits: &Limits) -> bool {
+    fn listen(&self, limits: &Limits, continuity: &Continuity) -> bool {
         while !self.stop.load(Ordering::Acquire) {
             match self.channel.receive(Some(LOOK)) {
                 Ok(Some((Message::Told { told, .. }, _))) => {
                     limits.hear(told, &mut self.told.lock().unwrap_or_else(PoisonError::into_inner));
                 }
+                Ok(Some((Message::Kept { answers }, _))) => continuity.remember_answers(answers),
                 Ok(Some((Message::InFlight { count }, _))) => self.in_flight.store(count, Ordering::Relaxed),
                 Ok(Some(_)) => {}
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}

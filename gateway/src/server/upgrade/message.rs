@@ -3,6 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::continuity::Kept;
 use crate::{health, limits};
 
 /// Bytes of JSON in a message with a list.
@@ -74,10 +75,10 @@ pub enum Message {
         /// Some of what has limits.
         subjects: Vec<limits::Saved>,
     },
-    /// To the new process: who keeps which answer.
+    /// To the new process, also from a process that finishes its streams: who keeps which answer.
     Kept {
         /// Some answers, by key and id, with provider and credential.
-        answers: Vec<(Box<str>, Box<str>, Option<u64>)>,
+        answers: Vec<Kept>,
     },
     /// What a process has booked and reserved.
     Told {

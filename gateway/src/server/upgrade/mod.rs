@@ -30,6 +30,7 @@ use std::time::{Duration, Instant};
 use rustix::process::{Pid, Signal, kill_process};
 
 use super::sockets::Listening;
+use crate::continuity::Continuity;
 use crate::limits::{Limits, TellingTo};
 use message::Message;
 
@@ -106,6 +107,11 @@ pub enum UpgradeError {
     /// It ended without a word.
     #[error("the new process ended before it served ({0}); its messages are in the log")]
     Ended(String),
+    /// Limits do not know yet what the next process has to be told.
+    #[error(
+        "what was used before this process began is still being read from the ledger, and the new process would not know it: try again in a while"
+    )]
+    Restoring,
     /// It took too long.
     #[error("the new process did not serve within {}", humantime::format_duration(*.0))]
     TooSlow(Duration),
@@ -333,13 +339,15 @@ fn gone(error: io::Error) -> UpgradeError {
 }
 
 impl Successor {
-    /// Tells it what was booked and reserved here since it was told last, and how many requests are left.
+    /// Tells it what was booked and reserved here since it was told last, who keeps the answers that were given, and how many
+    /// requests are left.
     ///
     /// # Errors
     /// It is gone.
-    pub fn tell(&self, limits: &Limits, in_flight: u64) -> io::Result<()> {
+    pub fn tell(&self, limits: &Limits, continuity: &Continuity, in_flight: u64) -> io::Result<()> {
         let mut telling = self.telling.lock().unwrap_or_else(PoisonError::into_inner);
         let pid = std::process::id();
+        self.channel.send_list(continuity.new_answers(), |answers| Message::Kept { answers })?;
         self.channel.send_list(limits.tell(&mut telling), |told| Message::Told { pid, told })?;
         self.channel.send(&Message::InFlight { count: in_flight })
     }
