@@ -442,3 +442,18 @@ async fn calls_beside_the_request_keep_to_their_targets_limits() {
     assert!(reply.text().contains("upstream_timeout"), "{}", reply.text());
     assert_eq!(quick.count(), 1, "the second call would be its second in a minute");
 }
+
+/// A target's own limit keeps it from being asked once more, and its error from nobody.
+#[tokio::test]
+async fn a_target_that_is_used_up_tells_its_own_error() {
+    let stub = Stub::always(Answer::json(500, r#"{"error":{"message":"broken"}}"#)).await;
+    let config = format!(
+        "{}[models.m]\ntargets = [{{ provider = \"p\", model = \"m\", rpm = 1 }}]\n",
+        bodies::openai_provider("p", &stub.origin())
+    );
+    let gateway = Gateway::start(&config).await;
+    let reply = exchange(gateway.addr, &Request::post("/v1/chat/completions", bodies::chat("m"))).await;
+    assert_eq!((reply.status, stub.count()), (502, 1), "{}", reply.text());
+    assert!(reply.text().contains("status 500"), "{}", reply.text());
+}
+

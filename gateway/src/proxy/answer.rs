@@ -97,7 +97,7 @@ pub fn on_header(upstream: &mut ResponseHeader, exchange: &mut Exchange) -> Resu
             // A document is of no use before its end, and may turn out to be an error.
             let can_wait = match form {
                 AnswerForm::Json => true,
-                AnswerForm::Stream => exchange.plan.has_next() || exchange.buffers(),
+                AnswerForm::Stream => exchange.may_go_elsewhere() || exchange.buffers(),
                 AnswerForm::Opaque => false,
             };
             match &exchange.replay {
@@ -107,6 +107,12 @@ pub fn on_header(upstream: &mut ResponseHeader, exchange: &mut Exchange) -> Resu
         }
         Some(outcome) => {
             let passes = matches!(outcome, Outcome::Status(_));
+            if passes {
+                exchange.retry_after = RETRY_AFTER
+                    .into_iter()
+                    .filter_map(|name| Some((name, upstream.headers.get(name)?.clone())))
+                    .collect();
+            }
             if !passes || exchange.step_after(outcome) != Step::Stop {
                 return Err(attempt_failed(
                     exchange,
@@ -116,10 +122,6 @@ pub fn on_header(upstream: &mut ResponseHeader, exchange: &mut Exchange) -> Resu
             }
             if exchange.translates() || exchange.is_worth_reading(status) {
                 exchange.error_body = Some(Vec::new());
-                exchange.retry_after = RETRY_AFTER
-                    .into_iter()
-                    .filter_map(|name| Some((name, upstream.headers.get(name)?.clone())))
-                    .collect();
                 if let Some(replay) = &exchange.replay {
                     replay.set_unjudged(true);
                     replay.hold();
@@ -248,9 +250,7 @@ pub fn on_body(body: &mut Option<Bytes>, end: bool, exchange: &mut Exchange) -> 
     }
     if !exchange.committed {
         if let Some(outcome) = failed_before_output(exchange) {
-            if exchange.step_after(outcome) == Step::Stop {
-                exchange.error = exchange.observer.as_ref().and_then(|observer| observer.seen().error.clone());
-            }
+            exchange.error = exchange.observer.as_ref().and_then(|observer| observer.seen().error.clone());
             let error = Error::explain(ErrorType::ConnectionClosed, "the answer failed before its output");
             return Err(attempt_failed(exchange, outcome, error));
         }
@@ -322,6 +322,15 @@ fn what_upstream_says(exchange: &Exchange) -> (ApiError, Outcome) {
         _ => Outcome::Status(status),
     };
     (error, outcome)
+}
+
+/// What an error answer's status says, of whose body nothing was read.
+pub fn said_by_status(exchange: &Exchange, status: u16) -> ApiError {
+    let Some(attempt) = exchange.attempt() else {
+        return ApiError::new(ErrorKind::UpstreamError, "no attempt was made");
+    };
+    let message = format!("provider `{}` answered with status {status}", attempt.target.provider.name);
+    ApiError { message, ..decode_error(attempt.route.dialect, status, b"") }
 }
 
 fn error_status(exchange: &Exchange) -> u16 {
@@ -401,7 +410,7 @@ impl Exchange {
         self.begin_traced_answer();
         self.held = 0;
         self.observer = Some(observer);
-        let waits = !stream || self.plan.has_next() || self.buffers();
+        let waits = !stream || self.may_go_elsewhere() || self.buffers();
         if let Some(replay) = &self.replay {
             replay.set_unjudged(true);
             if waits {

@@ -360,19 +360,26 @@ pub(super) fn next_attempt(
     while let Some(next) = taken.take().or_else(|| exchange.plan.take_next(now)) {
         match encode::encode(&next.target, exchange, continuity) {
             Ok(encoded) => {
-                let Ok(held) = limit::begin(exchange, &next) else {
-                    exchange.plan.leave_target();
-                    continue;
+                let held = match limit::begin(exchange, &next.target, now) {
+                    Ok(held) => held,
+                    Err(why) => {
+                        exchange.plan.leave_out(why);
+                        continue;
+                    }
                 };
-                exchange.error = None;
+                exchange.forget_failure();
                 return Ok(Attempt::new(next, encoded, clocks).holding(held));
             }
             Err(error) => {
-                exchange.error = Some(error);
+                // Once somebody was asked, what others cannot say is no fault of the caller.
+                if exchange.attempts.is_empty() {
+                    exchange.error = Some(error);
+                }
                 exchange.plan.leave_target();
             }
         }
     }
+    // After an attempt, it is how that one failed.
     if exchange.error.is_none() {
         let refusal = all_rest(exchange, now);
         exchange.retry_after = refusal.1;

@@ -34,11 +34,11 @@ pub fn attempt_failed(exchange: &mut Exchange, outcome: Outcome, mut error: Box<
     let step = exchange.step_after(outcome);
     exchange.end_attempt(outcome);
     error.set_retry(step != Step::Stop);
-    if step != Step::Stop {
-        exchange.prepare(step, outcome);
-    } else if exchange.error.is_none() && outcome != Outcome::ClientLeft {
+    // Also where another attempt is to follow: it may be that nobody can be asked when its time has come.
+    if exchange.error.is_none() && outcome != Outcome::ClientLeft {
         exchange.error = Some(resume::first_error(exchange).unwrap_or_else(|| final_error(exchange, outcome)));
     }
+    exchange.prepare(step, outcome);
     error
 }
 
@@ -167,9 +167,7 @@ pub(super) fn final_error(exchange: &Exchange, outcome: Outcome) -> ApiError {
             (ErrorKind::UpstreamError, format!("provider `{provider}` answered with {what}"))
         }
         Outcome::Refused(kind) => (kind, format!("provider `{provider}` refused the request")),
-        Outcome::Status(status) => {
-            (ErrorKind::UpstreamError, format!("provider `{provider}` answered with status {status}"))
-        }
+        Outcome::Status(status) => return answer::said_by_status(exchange, status),
         Outcome::StreamError(_) => {
             (ErrorKind::UpstreamError, format!("provider `{provider}` reported an error instead of an answer"))
         }

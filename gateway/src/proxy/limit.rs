@@ -18,7 +18,7 @@ use super::reply::Refusal;
 use super::{Exchange, Gateway, plan, step};
 use crate::ledger::UsageSource;
 use crate::limits::{self, Amounts, Kind, Limits, NEVER, Preview, Refused, Reservation, Subject, What};
-use crate::routing::{Taken, Why};
+use crate::routing::Why;
 use crate::snapshot::{Key, Snapshot, Target};
 
 /// Tokens reserved for an answer that the request does not bound, while nothing is known of the model's answers.
@@ -252,11 +252,13 @@ pub fn of_target(target: &Target, exchange: &Exchange, at: Instant) -> Option<Wh
     Some(Why::Limited(at + Duration::from_millis(until.saturating_sub(now))))
 }
 
-/// Counts an attempt at its target; an error if the target's own limits were reached since the plan was made. What the attempts
-/// before it hold is given back.
-pub fn begin(exchange: &mut Exchange, next: &Taken) -> Result<Option<Reservation>, ()> {
+/// Counts an attempt at `target`. What the attempts before it hold is given back.
+///
+/// # Errors
+/// The target's own limits were reached since the plan was made.
+pub fn begin(exchange: &mut Exchange, target: &Target, at: Instant) -> Result<Option<Reservation>, Why> {
     exchange.attempts.iter_mut().for_each(release);
-    hold(exchange, &next.target)
+    hold(exchange, target).map_err(|()| of_target(target, exchange, at).unwrap_or(Why::Limited(at)))
 }
 
 /// Counts a call at `target`, beside others of the exchange; an error if the target's own limits are reached.

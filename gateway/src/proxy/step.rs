@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use pingora_error::{Error, ErrorSource, Result};
+use pingora_error::{Error, ErrorSource, ErrorType, Result};
 use pingora_proxy::Session;
 
 use super::Exchange;
@@ -37,25 +37,39 @@ impl Exchange {
         if self.committed || !outcome.moves_on(retry) {
             return Step::Stop;
         }
+        let now = self.snapshot.time.instant();
         let elsewhere = match outcome {
             // The second call of a hedged request is under way elsewhere.
             _ if self.hedge.is_some() && !outcome.is_of_length() => return Step::Elsewhere,
-            _ if request.attempts.is_some_and(|most| self.attempts.len() >= most) => return Step::Stop,
+            _ if self.has_made_all() => return Step::Stop,
             outcome if outcome.is_of_length() => self.plan.has_larger_window(&attempt.target),
-            outcome if outcome.is_of_credential() => self.plan.has_next(),
-            _ => self.plan.has_other_target(),
+            outcome if outcome.is_of_credential() => self.plan.has_next(now),
+            _ => self.plan.has_other_target(now),
         };
         let mut same_target = self.attempts.iter().filter(|other| Arc::ptr_eq(&other.target, &attempt.target));
         let again = retry.same_target && same_target.nth(1).is_none();
         match outcome.worth_repeating(!elsewhere, attempt.retry_after) {
-            Some(wait)
-                if again && wait <= retry.max_wait && attempt.state().retries().has(self.snapshot.time.instant()) =>
-            {
-                Step::Repeat(wait)
-            }
+            Some(wait) if again && wait <= retry.max_wait && attempt.state().retries().has(now) => Step::Repeat(wait),
             _ if elsewhere => Step::Elsewhere,
             _ => Step::Stop,
         }
+    }
+
+    /// Whether as many attempts were made as its client wants at most.
+    pub fn has_made_all(&self) -> bool {
+        let most = self.request.as_ref().and_then(|request| request.attempts);
+        most.is_some_and(|most| self.attempts.len() >= most)
+    }
+
+    /// Whether an attempt may yet follow on one that fails for whatever reason.
+    pub fn may_go_elsewhere(&self) -> bool {
+        self.plan.has_next(self.snapshot.time.instant())
+    }
+
+    /// Another attempt follows on the one that failed: the client is not told of that.
+    pub fn forget_failure(&mut self) {
+        self.error = None;
+        self.retry_after = Vec::new();
     }
 
     /// Prepares for what follows on the attempt that ended with `outcome`.
@@ -117,7 +131,8 @@ pub async fn wait(session: &mut Session, exchange: &mut Exchange, wait: Duration
 /// The client went away while it waited; `gone` is how it was seen.
 pub fn left<T>(exchange: &mut Exchange, gone: Result<T>) -> Box<Error> {
     exchange.client_left = true;
-    let mut error = gone.err().unwrap_or_else(|| Error::new(pingora_error::ErrorType::ConnectionClosed));
+    exchange.forget_failure();
+    let mut error = gone.err().unwrap_or_else(|| Error::new(ErrorType::ConnectionClosed));
     error.esource = ErrorSource::Downstream;
     error.set_retry(false);
     error
