@@ -40,6 +40,8 @@ pub(super) struct Inner {
     window: Window,
     pub(super) hold: Hold,
     pub(super) latency: Latency,
+    /// Of answers that are not streamed.
+    pub(super) answer_time: Latency,
     pub(super) histogram: Histogram,
     /// When it succeeded last.
     pub(super) success: Option<Instant>,
@@ -83,6 +85,7 @@ impl TargetState {
             window: Window::new(now, credential.settings().window),
             hold: Hold::default(),
             latency: Latency::default(),
+            answer_time: Latency::default(),
             histogram: Histogram::new(now),
             success: None,
             counters: Counters::default(),
@@ -193,6 +196,11 @@ impl TargetState {
         lock(&self.inner).latency.get(now)
     }
 
+    /// How long answers that are not streamed have taken lately; otherwise as [`TargetState::latency`].
+    pub fn answer_time(&self, now: Instant) -> Option<Duration> {
+        lock(&self.inner).answer_time.get(now)
+    }
+
     /// The time within which a share of `quantile` (0 to 1) of the first outputs came lately, within 6 %. `None` below 20
     /// recent measurements (each counts half after two minutes).
     pub fn quantile(&self, now: Instant, quantile: f64) -> Option<Duration> {
@@ -243,6 +251,11 @@ impl Inner {
     fn measure(&mut self, now: Instant, first_output: Duration) {
         self.latency.add(now, first_output);
         self.histogram.add(now, first_output);
+    }
+
+    fn penalise(&mut self, now: Instant, took: Duration) {
+        self.latency.penalise(now, took);
+        self.answer_time.penalise(now, took);
     }
 
     fn count(&mut self, now: Instant, settings: &Settings, failed: bool) {
@@ -407,12 +420,12 @@ impl Pass {
             }
             FailureKind::RateLimited => {
                 inner.counters.rate_limited += 1;
-                inner.latency.penalise(now, now.saturating_duration_since(self.begun));
+                inner.penalise(now, now.saturating_duration_since(self.begun));
                 let wait = (FIRST_RATE_LIMIT, settings.max_cooldown);
                 inner.hold(now, self, wait, retry_after, Reason::RateLimited { retry_after })
             }
             _ => {
-                inner.latency.penalise(now, now.saturating_duration_since(self.begun));
+                inner.penalise(now, now.saturating_duration_since(self.begun));
                 let held = retry_after.map(|wait| {
                     let reason = Reason::AskedToWait(wait);
                     TargetChange::Held { reason, wait: inner.hold.for_a(now, wait, reason) }

@@ -230,9 +230,9 @@ pub fn on_body(body: &mut Option<Bytes>, end: bool, exchange: &mut Exchange) -> 
     let out = observer.feed(body.take().unwrap_or_default(), end);
     if observer.seen().first_output && exchange.first_output.is_none() {
         exchange.first_output = Some(Instant::now());
-        let counts = exchange.form == AnswerForm::Stream;
+        let stream = exchange.form == AnswerForm::Stream;
         if let Some(attempt) = exchange.attempts.last_mut() {
-            attempt.saw_first_output(counts);
+            attempt.saw_first_output(stream);
         }
     }
     exchange.saw_progress();

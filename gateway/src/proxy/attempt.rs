@@ -203,14 +203,18 @@ impl Attempt {
         &self.target.states[self.credential]
     }
 
-    /// Notes that the first output has come. `counts`: its time tells how fast the target is.
-    pub fn saw_first_output(&mut self, counts: bool) {
+    /// Notes that the first output has come: that of a stream, or an answer that comes at once.
+    pub fn saw_first_output(&mut self, stream: bool) {
         let now = Instant::now();
         let after = now - self.started;
         self.first_output = Some(after);
-        if let (true, Some(pass)) = (counts, &mut self.pass) {
-            let changes = pass.first_output(self.target.time.instant_or(now), after);
+        let Some(pass) = &mut self.pass else { return };
+        let now = self.target.time.instant_or(now);
+        if stream {
+            let changes = pass.first_output(now, after);
             self.report(&changes);
+        } else {
+            pass.answered(now, after);
         }
     }
 

@@ -12,6 +12,8 @@ use crate::snapshot::{Model, Stage, Target};
 const PROBE_PATIENCE: Duration = Duration::from_secs(1);
 /// … and while an operator keeps it out, who may bring it back at any time.
 const DRAIN_PATIENCE: Duration = Duration::from_secs(10);
+/// Less is not told apart: what has been idle for minutes must not look as if any load took no time.
+const LEAST_WAIT: Duration = Duration::from_millis(1);
 
 /// The targets that a request will be tried on, best first.
 ///
@@ -347,13 +349,19 @@ impl Candidate {
         }
     }
 
-    /// The first output's expected time, by what was seen lately and what is in flight; zero for one that was not seen.
-    pub(super) fn expected_wait(&self, now: Instant) -> Duration {
-        let waits = self.target.states.iter().map(|state| {
+    /// How long an answer is expected to take, by what was seen lately and what is in flight. What was never seen is taken to be
+    /// as fast as the rest of the target, or as `other`: until its first answer comes, what it has in flight counts.
+    pub(super) fn expected_wait(&self, asked: &Asked, other: &Self) -> Duration {
+        let unseen = self.latency(asked).or_else(|| other.latency(asked)).unwrap_or_default();
+        let waits = self.usable(asked.now).map(|state| {
             let ahead = u32::try_from(state.in_flight()).unwrap_or(u32::MAX);
-            state.latency(now).unwrap_or_default().saturating_mul(ahead.saturating_add(1))
+            asked.latency_of(state).unwrap_or(unseen).max(LEAST_WAIT).saturating_mul(ahead.saturating_add(1))
         });
-        waits.min().unwrap_or_default()
+        waits.min().unwrap_or(Duration::MAX)
+    }
+
+    fn latency(&self, asked: &Asked) -> Option<Duration> {
+        self.usable(asked.now).filter_map(|state| asked.latency_of(state)).min()
     }
 }
 
