@@ -59,7 +59,7 @@ pub enum Why {
     Drained,
     /// It rests, and another request is finding out whether it is well again.
     Probed,
-    /// What its provider allows is used up until then.
+    /// What its provider allows is used up until then, or what the model to fall back on may use that it answers for.
     Limited(Instant),
     /// Its model has been tried often enough before those that the client named to fall back on.
     Enough,
@@ -295,7 +295,7 @@ impl LeftOut {
             Why::Probed => format!("{provider}/{model} is just being probed"),
             Why::Limited(at) => {
                 let seconds = at.saturating_duration_since(now).as_secs_f64();
-                format!("{provider}/{model} has used up its rpm or tpm for {seconds:.1} s")
+                format!("{provider}/{model} has used up its rpm or tpm, or its model's limits, for {seconds:.1} s")
             }
         })
     }
