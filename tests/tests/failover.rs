@@ -400,3 +400,15 @@ async fn an_outage_is_not_told_as_what_the_next_target_cannot_say() {
     assert_eq!(reply.status, 503, "{}", reply.text());
 }
 
+/// A wait that the provider asks for is for those only who have nobody else to ask.
+#[tokio::test]
+async fn nobody_waits_for_a_500_while_another_target_is_well() {
+    let bad = Stub::always(Answer::json(500, "{}").header("retry-after", "6")).await;
+    let good = Stub::always(Answer::json(200, bodies::chat_answer("good"))).await;
+    let gateway = Gateway::start(&two_targets(&bad.origin(), &good.origin(), "", bodies::openai_provider)).await;
+    let begun = Instant::now();
+    let reply = exchange(gateway.addr, &Request::post("/v1/chat/completions", bodies::chat("m"))).await;
+    assert_eq!((reply.status, bad.count()), (200, 1));
+    assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
+}
+

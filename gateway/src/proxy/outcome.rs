@@ -125,7 +125,7 @@ impl Outcome {
     pub fn worth_repeating(self, alone: bool, asked: Option<Duration>) -> Option<Duration> {
         match self {
             // It often passes at once, and is the only failure for which asking again is better than moving on.
-            Self::Status(500) => Some(asked.unwrap_or(SHORT_WAIT)),
+            Self::Status(500) if alone || asked.is_none() => Some(asked.unwrap_or(SHORT_WAIT)),
             Self::Status(429 | 503 | 529) if alone && asked.is_some() => asked,
             Self::Status(409 | 502 | 503) | Self::Connect | Self::Dns if alone => Some(asked.unwrap_or(SHORT_WAIT)),
             Self::Status(529) if alone => Some(asked.unwrap_or(LONG_WAIT)),
