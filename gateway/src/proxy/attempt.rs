@@ -284,7 +284,7 @@ pub async fn choose_peer(gateway: &Gateway, session: &mut Session, exchange: &mu
     }
     let repeat = exchange.repeat.take();
     if let Some(repeat) = &repeat {
-        repeat.wait(session, exchange).await?;
+        repeat.wait(session, exchange, &gateway.ending).await?;
     }
     let begun = Instant::now();
     let again = exchange.attempts.last_mut().is_some_and(|attempt| std::mem::take(&mut attempt.again));

@@ -156,7 +156,7 @@ pub(super) fn final_error(exchange: &Exchange, outcome: Outcome) -> ApiError {
         Outcome::Timeout(Clock::Total | Clock::Shutdown) => {
             (ErrorKind::UpstreamTimeout, "the request took too long (timeouts.total)".to_owned())
         }
-        Outcome::Shutdown => (ErrorKind::Busy, "this gateway is being shut down: send the request again".to_owned()),
+        Outcome::Shutdown => return shutting_down(),
         Outcome::Credentials(status) => (
             ErrorKind::UpstreamAuth,
             format!("provider `{provider}` refused the gateway's credentials (status {status})"),
@@ -175,6 +175,11 @@ pub(super) fn final_error(exchange: &Exchange, outcome: Outcome) -> ApiError {
         Outcome::Cut | Outcome::Ok | Outcome::ClientLeft | Outcome::Hedged => return cut_short(),
     };
     ApiError::new(kind, message)
+}
+
+/// What the client is told whose request has no answer yet when the process leaves.
+pub fn shutting_down() -> ApiError {
+    ApiError::new(ErrorKind::Busy, "this gateway is being shut down: send the request again")
 }
 
 /// Tells the client, in its dialect: JSON before commit, an event in the stream after it, a broken connection where

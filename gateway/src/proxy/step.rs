@@ -7,7 +7,10 @@ use pingora_error::{Error, ErrorSource, ErrorType, Result};
 use pingora_proxy::Session;
 
 use super::Exchange;
+use super::ending::Ending;
+use super::failure::shutting_down;
 use super::outcome::Outcome;
+use super::replay::{Clock, Replay};
 use crate::routing::Taken;
 use crate::snapshot::Target;
 
@@ -80,9 +83,7 @@ impl Exchange {
             Step::Stop => return,
             Step::Repeat(wait) => {
                 attempt.state().retries().withdraw(self.snapshot.time.instant());
-                // Not longer than half as long again, so that those that failed together do not come back together.
-                let jitter = wait.mul_f64(fastrand::f64() / 2.0);
-                self.repeat = Some(Repeat { target, credential: attempt.credential, wait: wait + jitter });
+                self.repeat = Some(Repeat { target, credential: attempt.credential, wait: spread(wait) });
             }
             Step::Elsewhere => match outcome {
                 outcome if outcome.is_of_length() => self.plan.seek_larger_window(&target),
@@ -102,9 +103,9 @@ impl Repeat {
     /// Waits for the moment to ask again.
     ///
     /// # Errors
-    /// The client went away.
-    pub async fn wait(&self, session: &mut Session, exchange: &mut Exchange) -> Result<()> {
-        wait(session, exchange, self.wait).await
+    /// The client went away, or the process leaves.
+    pub async fn wait(&self, session: &mut Session, exchange: &mut Exchange, ending: &Ending) -> Result<()> {
+        wait(session, exchange, self.wait, ending).await
     }
 
     /// The attempt. The target may rest by now: this one was promised before.
@@ -113,19 +114,35 @@ impl Repeat {
     }
 }
 
+/// `wait`, and up to half as long again, so that those that failed together do not come back together.
+pub fn spread(wait: Duration) -> Duration {
+    wait + wait.mul_f64(fastrand::f64() / 2.0)
+}
+
 /// Waits, with no clock of an attempt running.
 ///
 /// # Errors
-/// The client went away.
-pub async fn wait(session: &mut Session, exchange: &mut Exchange, wait: Duration) -> Result<()> {
+/// The client went away, or the process leaves: the exchange then knows what its client is told.
+pub async fn wait(session: &mut Session, exchange: &mut Exchange, wait: Duration, ending: &Ending) -> Result<()> {
     if let Some(replay) = &exchange.replay {
         replay.rest();
     }
+    let mut end = ending.wait();
     let gone = tokio::select! {
+        biased;
         () = tokio::time::sleep(wait) => return Ok(()),
-        gone = session.downstream_session.read_body_or_idle(true) => gone,
+        () = &mut end => None,
+        gone = session.downstream_session.read_body_or_idle(true) => Some(gone),
     };
-    Err(left(exchange, gone))
+    let ends = || exchange.replay.as_ref().and_then(Replay::fired) == Some(Clock::Shutdown);
+    match gone.filter(|_| !ends()) {
+        Some(gone) => Err(left(exchange, gone)),
+        None => {
+            exchange.forget_failure();
+            exchange.error = Some(shutting_down());
+            Err(Error::explain(ErrorType::InternalError, "the process leaves"))
+        }
+    }
 }
 
 /// The client went away while it waited; `gone` is how it was seen.
