@@ -412,3 +412,19 @@ async fn nobody_waits_for_a_500_while_another_target_is_well() {
     assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
 }
 
+/// The operator named the target's model: that it is not there is the target's fault, and not the caller's.
+#[tokio::test]
+async fn a_model_that_its_provider_does_not_know_is_asked_of_the_next() {
+    let gone = r#"{"error":{"message":"The model `b` does not exist","type":"invalid_request_error","code":"model_not_found"}}"#;
+    let bad = Stub::always(Answer::json(404, gone)).await;
+    let good = Stub::always(Answer::json(200, bodies::chat_answer("good"))).await;
+    let gateway = Gateway::start(&two_targets(&bad.origin(), &good.origin(), "", bodies::openai_provider)).await;
+    for _ in 0..3 {
+        let reply = exchange(gateway.addr, &Request::post("/v1/chat/completions", bodies::chat("m"))).await;
+        assert_eq!((reply.status, reply.header("x-gateway-provider")), (200, "good"), "{}", reply.text());
+    }
+    assert_eq!(bad.count(), 1, "it rests");
+    // Whoever names the provider's model gets its answer.
+    let reply = exchange(gateway.addr, &Request::post("/v1/chat/completions", bodies::chat("bad/x"))).await;
+    assert_eq!((reply.status, reply.text().as_str()), (404, gone));
+}

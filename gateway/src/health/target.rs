@@ -418,6 +418,7 @@ impl Pass {
                     Err(reason) => inner.hold(now, self, (FIRST_REFUSAL, MAX_REFUSAL), None, reason),
                 }
             }
+            FailureKind::NoModel => inner.hold(now, self, (FIRST_REFUSAL, MAX_REFUSAL), None, Reason::NoModel),
             FailureKind::RateLimited => {
                 inner.counters.rate_limited += 1;
                 inner.penalise(now, now.saturating_duration_since(self.begun));

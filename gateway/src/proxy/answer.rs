@@ -319,9 +319,18 @@ fn what_upstream_says(exchange: &Exchange) -> (ApiError, Outcome) {
     let error = decode_error(dialect, status, exchange.error_body.as_deref().unwrap_or_default());
     let outcome = match error.kind {
         kind @ (ErrorKind::ContextLength | ErrorKind::ContentFilter) => Outcome::Refused(kind),
+        kind if is_of_target(&error) && exchange.step_after(Outcome::Refused(kind)) != Step::Stop => {
+            Outcome::Refused(kind)
+        }
         _ => Outcome::Status(status),
     };
     (error, outcome)
+}
+
+/// Whether the target may be all that is missing: its model, or its API. What the client itself refers to has a name.
+fn is_of_target(error: &ApiError) -> bool {
+    matches!(error.kind, ErrorKind::ModelNotFound | ErrorKind::NotFound)
+        && error.param.as_deref().is_none_or(|param| param == "model")
 }
 
 /// What an error answer's status says, of whose body nothing was read.
@@ -524,7 +533,11 @@ impl Exchange {
     /// Whether the body of an error of this status may be a reason to ask another target.
     fn is_worth_reading(&self, status: u16) -> bool {
         let may_move = |kind| self.step_after(Outcome::Refused(kind)) != Step::Stop;
-        matches!(status, 400 | 413 | 422) && (may_move(ErrorKind::ContextLength) || may_move(ErrorKind::ContentFilter))
+        match status {
+            400 | 413 | 422 => may_move(ErrorKind::ContextLength) || may_move(ErrorKind::ContentFilter),
+            404 => may_move(ErrorKind::ModelNotFound),
+            _ => false,
+        }
     }
 
     /// Notes how the current attempt ended.

@@ -261,7 +261,7 @@ pub fn report(provider: &str, model: &str, credential: usize, changes: &Changes)
             log::warn!("target {provider}/{model}: {reason}; it rests for {cooldown:?}");
         }
         Some(TargetChange::Closed) => log::warn!("target {provider}/{model}: it is well again"),
-        Some(TargetChange::Held { reason: reason @ Reason::ModelRefused(_), wait }) => {
+        Some(TargetChange::Held { reason: reason @ (Reason::ModelRefused(_) | Reason::NoModel), wait }) => {
             log::warn!("target {provider}/{model}, credential {credential}: {reason}; it rests for {wait:?}");
         }
         Some(TargetChange::Held { reason, wait }) => {

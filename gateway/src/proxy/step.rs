@@ -40,6 +40,10 @@ impl Exchange {
         if self.committed || !outcome.moves_on(retry) {
             return Step::Stop;
         }
+        if outcome.is_of_model() && request.model.direct {
+            // It is the client that named it.
+            return Step::Stop;
+        }
         let now = self.snapshot.time.instant();
         let elsewhere = match outcome {
             // The second call of a hedged request is under way elsewhere.
