@@ -114,6 +114,15 @@ pub struct Target {
 }
 
 impl Target {
+    /// The number of one of the provider's credentials that may be used now, at random; `None`: the target rests.
+    pub fn any_credential(&self) -> Option<usize> {
+        let now = self.time.instant();
+        let states = self.states.iter().enumerate();
+        let usable: Vec<usize> =
+            states.filter(|(_, state)| state.check(now).is_usable()).map(|(number, _)| number).collect();
+        fastrand::choice(usable)
+    }
+
     /// The target that `config` describes, with the state that it has had so far.
     pub fn new(config: &TargetConfig, provider: &Arc<Provider>, health: &Health, limits: &Limits) -> Self {
         let states = (0..provider.credentials.len())
