@@ -113,7 +113,7 @@ async fn send(
         return Err("no request".into());
     };
     let encoded = encode::encode(target, exchange, &gateway.continuity).map_err(|error| error.message)?;
-    let credential = fastrand::usize(..target.states.len());
+    let credential = target.any_credential().unwrap_or_else(|| fastrand::usize(..target.states.len()));
     let mut attempt = Attempt::uncounted(target.clone(), credential, encoded, request.clocks);
     let approached = attempt::approach(&mut attempt, &gateway.http, &gateway.resolver, &exchange.id).await;
     let peer = approached.map_err(|_| format!("provider `{name}` cannot be reached"))?;
