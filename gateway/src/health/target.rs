@@ -217,6 +217,15 @@ impl TargetState {
         self.drained.swap(false, Relaxed)
     }
 
+    /// Another one is in its place, of which nothing is known; what is under way tells nothing of it.
+    pub(super) fn forget(&self) {
+        let mut inner = lock(&self.inner);
+        inner.circuit.replace();
+        inner.hold.restore(None, 0);
+        inner.consecutive = 0;
+        inner.window.reset(self.credential.settings().window);
+    }
+
     /// Whether an operator took it out.
     pub fn is_drained(&self) -> bool {
         self.drained.load(Relaxed)
