@@ -377,7 +377,15 @@ impl Pass {
         inner.measure(now, took);
         inner.circuit.give_back(&mut self.ticket);
         drop(inner);
-        Changes { target: None, credential: self.target.credential.accepted(now, &mut self.credential) }
+        Changes {
+            target: None,
+            credential: self.target.credential.accepted(now, &mut self.credential, &self.target.model),
+        }
+    }
+
+    /// An answer that is not streamed came, `took` after the begin.
+    pub fn answered(&mut self, now: Instant, took: Duration) {
+        lock(&self.target.inner).answer_time.add(now, took);
     }
 
     /// There was no output for `waited`, and the attempt is given up for a reason that is not the target's fault (another
@@ -408,7 +416,7 @@ impl Pass {
         inner.counters.successes += 1;
         let changed = inner.succeed(now, self.ticket, &settings);
         drop(inner);
-        Changes { target: changed, credential: target.credential.accepted(now, &mut self.credential) }
+        Changes { target: changed, credential: target.credential.accepted(now, &mut self.credential, &target.model) }
     }
 
     fn fail(&mut self, now: Instant, kind: FailureKind, retry_after: Option<Duration>) -> Changes {
