@@ -345,3 +345,86 @@ async fn silence_ends_at_the_first_token_timeout() {
         stub.departed().await;
     }
 }
+
+/// Answers of a provider with two keys, the first of which is refused.
+async fn two_keys(second: Vec<Answer>) -> (Stub, String) {
+    let asked = std::sync::atomic::AtomicUsize::new(0);
+    let stub = Stub::start(move |request| match request.header("authorization") {
+        "Bearer k1" => Answer::json(401, "{}"),
+        _ => {
+            let number = asked.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+            second[number.min(second.len() - 1)].clone()
+        }
+    })
+    .await;
+    let provider = format!(
+        "[providers.two]\nkind = \"openai-compatible\"\nbase_url = \"{}/v1\"\napi_keys = [\"k1\", \"k2\"]\n",
+        stub.origin()
+    );
+    (stub, provider)
+}
+
+/// A key that rests is none to go on with: the failure of the other one is what the client is told, or is asked once more.
+#[tokio::test]
+async fn a_key_that_rests_hides_no_error_of_another() {
+    let good = Answer::json(200, bodies::chat_answer("good"));
+    let limited = |wait| Answer::json(429, r#"{"error":{"message":"slow down"}}"#).header("retry-after", wait);
+    let ask = Request::post("/v1/chat/completions", bodies::chat("two/m"));
+    for (last, status, wait) in [
+        (vec![limited("77")], 429, Some("77")),
+        (vec![limited("1"), good.clone()], 200, None),
+        (vec![Answer::json(401, "{}")], 502, None),
+    ] {
+        let (_stub, config) = two_keys([vec![good.clone()], last].concat()).await;
+        let gateway = Gateway::start(&config).await;
+        assert_eq!(exchange(gateway.addr, &ask).await.status, 200);
+        let reply = exchange(gateway.addr, &ask).await;
+        assert_eq!(reply.status, status, "{}", reply.text());
+        assert_eq!(reply.headers.get("retry-after").map(|wait| wait.to_str().unwrap()), wait, "{}", reply.text());
+    }
+}
+
+/// What a later target cannot be asked for is no fault of the caller once another one was asked.
+#[tokio::test]
+async fn an_outage_is_not_told_as_what_the_next_target_cannot_say() {
+    let bad = Stub::always(Answer::json(503, r#"{"error":{"message":"away"}}"#)).await;
+    let config = format!(
+        "{}{}[models.m]\nlossy = \"error\"\ntargets = [{{ provider = \"bad\", model = \"b\" }}, \
+         {{ provider = \"an\", model = \"a\", priority = 1 }}]",
+        bodies::openai_provider("bad", &bad.origin()),
+        bodies::anthropic_provider("an", &bad.origin()),
+    );
+    let gateway = Gateway::start(&config).await;
+    let body = json!({"model": "m", "logprobs": true, "messages": [{"role": "user", "content": "Hello"}]});
+    let reply = exchange(gateway.addr, &Request::post("/v1/chat/completions", body.to_string())).await;
+    assert_eq!(reply.status, 503, "{}", reply.text());
+}
+
+/// A wait that the provider asks for is for those only who have nobody else to ask.
+#[tokio::test]
+async fn nobody_waits_for_a_500_while_another_target_is_well() {
+    let bad = Stub::always(Answer::json(500, "{}").header("retry-after", "6")).await;
+    let good = Stub::always(Answer::json(200, bodies::chat_answer("good"))).await;
+    let gateway = Gateway::start(&two_targets(&bad.origin(), &good.origin(), "", bodies::openai_provider)).await;
+    let begun = Instant::now();
+    let reply = exchange(gateway.addr, &Request::post("/v1/chat/completions", bodies::chat("m"))).await;
+    assert_eq!((reply.status, bad.count()), (200, 1));
+    assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
+}
+
+/// The operator named the target's model: that it is not there is the target's fault, and not the caller's.
+#[tokio::test]
+async fn a_model_that_its_provider_does_not_know_is_asked_of_the_next() {
+    let gone = r#"{"error":{"message":"The model `b` does not exist","type":"invalid_request_error","code":"model_not_found"}}"#;
+    let bad = Stub::always(Answer::json(404, gone)).await;
+    let good = Stub::always(Answer::json(200, bodies::chat_answer("good"))).await;
+    let gateway = Gateway::start(&two_targets(&bad.origin(), &good.origin(), "", bodies::openai_provider)).await;
+    for _ in 0..3 {
+        let reply = exchange(gateway.addr, &Request::post("/v1/chat/completions", bodies::chat("m"))).await;
+        assert_eq!((reply.status, reply.header("x-gateway-provider")), (200, "good"), "{}", reply.text());
+    }
+    assert_eq!(bad.count(), 1, "it rests");
+    // Whoever names the provider's model gets its answer.
+    let reply = exchange(gateway.addr, &Request::post("/v1/chat/completions", bodies::chat("bad/x"))).await;
+    assert_eq!((reply.status, reply.text().as_str()), (404, gone));
+}

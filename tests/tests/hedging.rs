@@ -525,3 +525,51 @@ async fn a_refusal_that_is_passed_on_settles_the_second_call_too() {
     };
     assert!(left(&second) < left(&first), "the prompt that the second call was given: {}", left(&second));
 }
+
+/// The second call is still on its way to its credential when the first fails: its target is the next one all the same.
+#[tokio::test]
+async fn a_second_call_that_was_not_made_is_no_attempt() {
+    let (failing, token) = (Gate::new(), Gate::new());
+    let one = Stub::always(Answer::json(503, "{}").after(&failing)).await;
+    let two = Stub::always(Answer::sse(stream_of("two"))).await;
+    let issued = r#"{"access_token":"t","token_type":"Bearer","expires_in":3600}"#;
+    let entra = Stub::always(Answer::json(200, issued).after(&token)).await;
+    let config = format!(
+        "{}[providers.two]\nkind = \"azure\"\nbase_url = \"{}\"\ntenant_id = \"acme.example\"\n\
+         client_id = \"app\"\nclient_secret = \"env:SECRET\"\n\
+         [models.m]\ntargets = [{{ provider = \"one\", model = \"1\" }}, \
+         {{ provider = \"two\", model = \"2\", priority = 1 }}]\nhedge = {{ {AT_ONCE} }}\n",
+        bodies::openai_provider("one", &one.origin()),
+        two.origin(),
+    );
+    let gateway = Gateway::builder()
+        .config(&config)
+        .env("SECRET", "s")
+        .env("AZURE_AUTHORITY_HOST", &entra.origin())
+        .start()
+        .await;
+    let asked = request();
+    let (reply, ()) = tokio::join!(exchange(gateway.addr, &asked), async {
+        entra.next().await;
+        failing.open();
+        let failed = |status: &serde_json::Value| {
+            let targets = status["targets"].as_array().into_iter().flatten();
+            targets.into_iter().any(|target| target["provider"] == "one" && target["consecutive_failures"] == 1)
+        };
+        gateway.admin_when("/api/targets", "the first has failed", failed).await;
+        token.open();
+    });
+    assert_eq!((reply.status, reply.text()), (200, seen_of("two")));
+}
+
+/// A buffered answer that breaks off costs nothing: whoever lost the race is asked again.
+#[tokio::test]
+async fn who_lost_against_a_buffered_answer_that_breaks_off_is_asked_again() {
+    let one = Stub::sequence(vec![Answer::status(200).after(&Gate::new()), Answer::sse(stream_of("one"))]).await;
+    let two = Stub::always(Answer::sse([bodies::chat_role(), bodies::chat_delta("two")]).step(Step::Cut)).await;
+    let config = two_targets(&one.origin(), &two.origin(), AT_ONCE, "on_cut = \"buffer\"");
+    let gateway = Gateway::start(&config).await;
+    let reply = exchange(gateway.addr, &request()).await;
+    assert_eq!((reply.status, reply.text()), (200, seen_of("one")));
+    assert_eq!((one.count(), two.count()), (2, 1));
+}

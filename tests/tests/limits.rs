@@ -442,3 +442,45 @@ async fn calls_beside_the_request_keep_to_their_targets_limits() {
     assert!(reply.text().contains("upstream_timeout"), "{}", reply.text());
     assert_eq!(quick.count(), 1, "the second call would be its second in a minute");
 }
+
+/// A target's own limit keeps it from being asked once more, and its error from nobody.
+#[tokio::test]
+async fn a_target_that_is_used_up_tells_its_own_error() {
+    let stub = Stub::always(Answer::json(500, r#"{"error":{"message":"broken"}}"#)).await;
+    let config = format!(
+        "{}[models.m]\ntargets = [{{ provider = \"p\", model = \"m\", rpm = 1 }}]\n",
+        bodies::openai_provider("p", &stub.origin())
+    );
+    let gateway = Gateway::start(&config).await;
+    let reply = exchange(gateway.addr, &Request::post("/v1/chat/completions", bodies::chat("m"))).await;
+    assert_eq!((reply.status, stub.count()), (502, 1), "{}", reply.text());
+    assert!(reply.text().contains("status 500"), "{}", reply.text());
+}
+
+/// A model that a client names to fall back on answers within its own limits.
+#[tokio::test]
+async fn a_fallback_keeps_to_the_limits_of_its_model() {
+    let stub = Stub::start(|request| match request.json()["model"].as_str() {
+        Some("cheap") => Answer::json(503, r#"{"error":{"message":"away"}}"#),
+        _ => Answer::json(200, bodies::chat_answer("fine")),
+    })
+    .await;
+    let config = format!(
+        "{}[models.cheap]\ntargets = [{{ provider = \"p\", model = \"cheap\" }}]\n\
+         [models.lim]\ntargets = [{{ provider = \"p\", model = \"lim\" }}]\nlimits = {{ requests = \"2/day\" }}\n",
+        bodies::openai_provider("p", &stub.origin())
+    );
+    let gateway = Gateway::start(&config).await;
+    let ask = |model: &str, fallbacks: &[&str]| {
+        let body = serde_json::json!({"model": model, "fallbacks": fallbacks, "messages": [{"role": "user", "content": "Hi"}]});
+        let request = Request::post("/v1/chat/completions", body.to_string());
+        async move { exchange(gateway.addr, &request).await }
+    };
+    assert_eq!(ask("cheap", &["lim"]).await.status, 200);
+    assert_eq!(ask("lim", &[]).await.status, 200);
+    let reply = ask("cheap", &["lim"]).await;
+    assert_eq!(reply.status, 503, "{}", reply.text());
+    assert_eq!(ask("lim", &[]).await.status, 429);
+    let asked = stub.received().iter().filter(|request| request.json()["model"] == "lim").count();
+    assert_eq!(asked, 2);
+}

@@ -88,3 +88,19 @@ async fn a_shutdown_does_not_wait_for_a_mirror() {
     gateway.ended().await;
     assert!(begun.elapsed() < Duration::from_secs(20), "{:?}", begun.elapsed());
 }
+
+/// A target that an operator took out gets no copies either.
+#[tokio::test]
+async fn a_drained_target_gets_no_copy() {
+    let live = Stub::always(Answer::json(200, bodies::chat_answer("live"))).await;
+    let copy = Stub::always(Answer::json(200, "{}")).await;
+    let gateway = Gateway::start(&config(&live, &copy)).await;
+    let ask = Request::post("/v1/chat/completions", bodies::chat("m"));
+    exchange(gateway.addr, &ask).await;
+    copy.next().await;
+    let drained = exchange(gateway.admin, &Request::post("/api/targets/drain?target=copy/c", "")).await;
+    assert_eq!(drained.status, 200, "{}", drained.text());
+    assert_eq!(exchange(gateway.addr, &ask).await.status, 200);
+    gateway.counted_when("gateway_mirrored_total", "outcome=\"resting\"", |count| count == 1).await;
+    assert_eq!(copy.count(), 1);
+}

@@ -580,3 +580,39 @@ async fn an_answer_too_large_to_be_held_leaves() {
     assert_eq!(reply.status, 200);
     assert!(reply.body.len() > 19_000 << 10 && reply.text().contains("stream_cut"), "{}", reply.body.len());
 }
+
+/// Who has spoken is asked to go on with the key that it spoke for, and not more often than the client wants.
+#[tokio::test]
+async fn the_speaker_goes_on_with_its_own_key() {
+    let stub = Stub::start(|request| match request.header("authorization") {
+        "Bearer k1" => Answer::json(401, "{}"),
+        _ if request.json()["messages"].as_array().map(Vec::len) == Some(1) => {
+            Answer::sse([bodies::chat_role(), bodies::chat_delta("half ")]).step(Step::Cut)
+        }
+        _ => Answer::sse([
+            bodies::chat_role(),
+            bodies::chat_delta("and half"),
+            bodies::chat_finish(),
+            bodies::DONE.into(),
+        ]),
+    })
+    .await;
+    let provider = bodies::openai_provider("stub", &stub.origin())
+        .lines()
+        .map(|line| if line.starts_with("api_key") { "api_keys = [\"k1\", \"k2\"]" } else { line })
+        .collect::<Vec<_>>()
+        .join("\n");
+    let config = [provider + "\n", model("m", &[("stub", "x", ABLE)], "continue")];
+    let gateway = Gateway::start(&config.concat()).await;
+    for _ in 0..3 {
+        let reply = exchange(gateway.addr, &ask(Dialect::OpenAiChat, "m")).await;
+        assert_eq!(text_in(Dialect::OpenAiChat, &reply, "own key"), "half and half");
+    }
+    let refused = stub.received().iter().filter(|request| request.header("authorization") == "Bearer k1").count();
+    assert!(refused <= 1, "a refused key was used {refused} times");
+    let once = ask(Dialect::OpenAiChat, "m").header("x-litellm-num-retries", "0");
+    let before = stub.count();
+    let reply = exchange(gateway.addr, &once).await;
+    assert_broken(Dialect::OpenAiChat, &reply, "no retries");
+    assert_eq!(stub.count() - before, 1);
+}

@@ -322,3 +322,28 @@ async fn models_without_a_price_are_refused_where_one_is_required() {
     }
     assert_eq!(stub.count(), 1);
 }
+
+/// The rules decide of each model that a client falls back on as if it had been asked for.
+#[tokio::test]
+async fn a_fallback_is_decided_like_any_model() {
+    let stub = Stub::start(|request| match request.json()["model"].as_str() {
+        Some("base") => Answer::json(503, r#"{"error":{"message":"away"}}"#),
+        _ => Answer::json(200, bodies::chat_answer("fine")),
+    })
+    .await;
+    let routes = "[models.banned]\ntargets = [{ provider = \"p\", model = \"banned\" }]\n\
+                  [models.eu]\ntargets = [{ provider = \"p\", model = \"eu\" }]\n\
+                  [models.good]\ntargets = [{ provider = \"p\", model = \"good\" }]\n\
+                  [[routes]]\nwhen = { model = \"banned\" }\nreject = { status = 403, message = \"not this one\" }\n\
+                  [[routes]]\nwhen = { model = \"eu\" }\nmodel = \"good\"\n";
+    let gateway = Gateway::start(&config(&stub.origin(), routes)).await;
+    let with = |fallback: &str| {
+        let mut body = plain("base");
+        body["fallbacks"] = json!([fallback]);
+        chat(&body)
+    };
+    let reply = ask(&gateway, with("banned")).await;
+    assert_eq!(reply.status, 403, "{}", reply.text());
+    assert!(reply.text().contains("not this one"), "{}", reply.text());
+    assert_eq!(answered_by(&gateway, with("eu")).await, "good");
+}

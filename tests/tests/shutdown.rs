@@ -200,3 +200,32 @@ async fn nothing_out_of_reach_keeps_a_gateway_from_answering() {
     let most = Duration::from_millis(if cfg!(debug_assertions) { 500 } else { 100 });
     assert!(fastest < most, "{fastest:?}");
 }
+
+/// Who waits for a provider, behind a failed attempt or before the first one, is told of the end, too.
+#[tokio::test]
+async fn who_waits_for_a_provider_is_told_of_the_end() {
+    let stub = Stub::always(Answer::json(429, "{}").header("retry-after", "8")).await;
+    let config = format!(
+        "{}[models.m]\ntargets = [{{ provider = \"p\", model = \"x\" }}]\nretry = {{ max_wait = \"60s\" }}\n",
+        bodies::openai_provider("p", &stub.origin())
+    );
+    let mut gateway = Gateway::builder().server("drain = \"700ms\"").config(&config).start().await;
+    let mut behind = H1::connect(gateway.addr).await;
+    behind.send(&ask(CHAT, "m", false)).await;
+    stub.next().await;
+    let resting = |status: &Value| status["targets"][0]["state"] == "waiting";
+    gateway.admin_when("/api/targets", "it rests", resting).await;
+    let mut before = H1::connect(gateway.addr).await;
+    before.send(&ask(CHAT, "m", false)).await;
+    gateway.status_when("both are served", |status| status["in_flight"] == 2).await;
+    let begun = Instant::now();
+    gateway.terminate();
+    for waiting in [&mut behind, &mut before] {
+        let reply = waiting.reply().await.unwrap();
+        assert_eq!(reply.status, 503, "{}", reply.text());
+        assert!(reply.text().contains("shut down"), "{}", reply.text());
+    }
+    assert_eq!(gateway.ended().await, Some(0));
+    assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
+    assert_eq!(stub.count(), 1);
+}

@@ -222,6 +222,9 @@ pub(super) fn resolve(
     credentials
 }
 
+/// A request remembers by one bit each which of them it has tried.
+const MOST_KEYS: usize = u64::BITS as usize;
+
 /// The keys in the file. `None`: they cannot be told, which is reported.
 fn written_keys<'a>(provider: &'a Provider, cx: &mut Context<'_>) -> Option<&'a [At<SecretText>]> {
     let (problem, help) = match (&provider.api_key, &provider.api_keys) {
@@ -229,6 +232,9 @@ fn written_keys<'a>(provider: &'a Provider, cx: &mut Context<'_>) -> Option<&'a 
         (Some(_), Some(_)) => ("`api_keys` and `api_key` exclude each other", "write all keys into `api_keys`"),
         (None, Some(keys)) if keys.value.is_empty() => {
             ("`api_keys` names none", "leave it out for the vendor's usual variable")
+        }
+        (None, Some(keys)) if keys.value.len() > MOST_KEYS => {
+            ("`api_keys` names more than 64 keys", "make several providers of them, and a model with targets at each")
         }
         (None, Some(keys)) => return Some(&keys.value),
     };

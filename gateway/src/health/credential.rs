@@ -13,6 +13,8 @@ use super::verdict::{CredentialChange, FailureKind, Reason};
 
 /// How long a success says that the credential is good, when it is refused next; and a refusal that it is not, when nobody tries.
 const STILL_TRUE: Duration = Duration::from_secs(600);
+/// So many refused models are told apart.
+const MOST_REFUSED: usize = 64;
 
 /// What all targets of one credential share. It outlives reloads, by the provider's name and the credential's number.
 #[derive(Debug)]
@@ -31,7 +33,10 @@ pub(super) struct Inner {
     pub(super) reason: Reason,
     /// When any target of it succeeded last.
     pub(super) success: Option<Instant>,
-    /// The models that it was refused for since, each once. Short: the second one benches it, and then only probes get through.
+    /// The model of that.
+    good: Option<Arc<str>>,
+    /// The models that it was refused for since, each once. Short: the second one benches it, and then only probes get through; or
+    /// no more than [`MOST_REFUSED`].
     refused: Vec<Arc<str>>,
     /// When it was refused last.
     refusal: Option<Instant>,
@@ -48,6 +53,7 @@ impl CredentialState {
             circuit: Circuit::default(),
             reason,
             success: None,
+            good: None,
             refused: Vec::new(),
             refusal: None,
             fingerprint: None,
@@ -92,6 +98,7 @@ impl CredentialState {
         if inner.fingerprint.replace(fingerprint).is_some_and(|old| old != fingerprint) {
             inner.circuit.replace();
             inner.success = None;
+            inner.good = None;
             inner.refused.clear();
         }
     }
@@ -120,14 +127,17 @@ impl CredentialState {
         }
     }
 
-    /// The provider answered a request that carried it.
-    pub(super) fn accepted(&self, now: Instant, ticket: &mut Ticket) -> Option<CredentialChange> {
+    /// The provider answered a request for `model` that carried it.
+    pub(super) fn accepted(&self, now: Instant, ticket: &mut Ticket, model: &Arc<str>) -> Option<CredentialChange> {
         let mut inner = lock(&self.inner);
         inner.circuit.give_back(ticket);
         if !inner.circuit.is_current(*ticket) {
             return None;
         }
         inner.success = inner.success.max(Some(now));
+        if inner.good.as_ref() != Some(model) {
+            inner.good = Some(model.clone());
+        }
         inner.refused.clear();
         if inner.circuit.is_closed() {
             return None;
@@ -177,18 +187,22 @@ impl Inner {
     ///
     /// The first refusal may, if it speaks of permission (403) or comes soon after a success; the same model's next one tells
     /// nothing new, so that whoever insists on a forbidden model does not keep the others from trying. A second model's is about
-    /// the credential, and so is any once no model is left that it was not refused for.
+    /// the credential, unless it speaks of permission and nothing is wrong with the model that succeeded last: clients may make up
+    /// names. So is any once no model is left that it was not refused for.
     fn is_of_model(&mut self, now: Instant, status: u16, model: &Arc<str>, targets: usize) -> bool {
         self.refusal = Some(now);
         let first = self.refused.is_empty();
         let again = self.refused.contains(model);
-        if !again {
+        if !again && self.refused.len() < MOST_REFUSED {
             self.refused.push(model.clone());
         }
         let by_all = self.refused.len() >= targets;
         let works = self.success.is_some_and(|at| is_recent(at, now));
+        let other_works = works && self.good.as_ref().is_some_and(|good| good != model && !self.refused.contains(good));
         if first {
             status == 403 || (works && !by_all)
+        } else if status == 403 && other_works {
+            true
         } else {
             again && !by_all && (status == 403 || works || !self.circuit.is_closed())
         }

@@ -41,6 +41,8 @@ struct Provider {
     /// No longer in the file: kept for what it has still in flight, and in case it comes back.
     gone: bool,
     settings: Arc<ArcSwap<Settings>>,
+    /// Where it is, if that was said.
+    address: Option<Box<str>>,
     /// By number.
     credentials: Vec<Arc<CredentialState>>,
     /// By model, then one per credential in use.
@@ -85,6 +87,16 @@ impl Health {
             let mut hasher = DefaultHasher::new();
             credential.hash(&mut hasher);
             provider.credential(index, self.seed).configure(hasher.finish());
+        }
+    }
+
+    /// Says where a provider is. Failures at another address say nothing of this one.
+    pub fn locate(&self, provider: &str, address: &str) {
+        let mut all = self.write();
+        let provider = all.provider(provider);
+        let before = provider.address.replace(address.into());
+        if before.is_some_and(|before| *before != *address) {
+            provider.each().for_each(|target| target.forget());
         }
     }
 
@@ -207,7 +219,14 @@ impl All {
 impl Provider {
     fn new(name: &str) -> Self {
         let settings = Arc::new(ArcSwap::from_pointee(Settings::default()));
-        Self { name: name.into(), gone: false, settings, credentials: Vec::new(), targets: HashMap::new() }
+        Self {
+            name: name.into(),
+            gone: false,
+            settings,
+            address: None,
+            credentials: Vec::new(),
+            targets: HashMap::new(),
+        }
     }
 
     fn each(&self) -> impl Iterator<Item = &Arc<TargetState>> {

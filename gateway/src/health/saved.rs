@@ -24,6 +24,8 @@ pub struct Saved {
     consecutive: u32,
     /// Seconds, and how long ago that was.
     latency: Option<(f64, Duration)>,
+    #[serde(default)]
+    answer_time: Option<(f64, Duration)>,
     histogram: Vec<(usize, f32)>,
     /// How long ago it succeeded.
     success: Option<Duration>,
@@ -67,6 +69,7 @@ impl Health {
                 streak: inner.hold.streak(),
                 consecutive: inner.consecutive,
                 latency: inner.latency.saved(now),
+                answer_time: inner.answer_time.saved(now),
                 histogram: inner.histogram.saved(now),
                 success: inner.success.map(|at| now.saturating_duration_since(at)),
                 counters: inner.counters,
@@ -95,6 +98,9 @@ impl Health {
                 inner.consecutive = saved.consecutive;
                 if let Some((value, age)) = saved.latency {
                     inner.latency.restore(value, ago(age));
+                }
+                if let Some((value, age)) = saved.answer_time {
+                    inner.answer_time.restore(value, ago(age));
                 }
                 inner.histogram.restore(now, &saved.histogram);
                 inner.success = saved.success.map(ago);

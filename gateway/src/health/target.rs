@@ -40,6 +40,8 @@ pub(super) struct Inner {
     window: Window,
     pub(super) hold: Hold,
     pub(super) latency: Latency,
+    /// Of answers that are not streamed.
+    pub(super) answer_time: Latency,
     pub(super) histogram: Histogram,
     /// When it succeeded last.
     pub(super) success: Option<Instant>,
@@ -83,6 +85,7 @@ impl TargetState {
             window: Window::new(now, credential.settings().window),
             hold: Hold::default(),
             latency: Latency::default(),
+            answer_time: Latency::default(),
             histogram: Histogram::new(now),
             success: None,
             counters: Counters::default(),
@@ -193,6 +196,11 @@ impl TargetState {
         lock(&self.inner).latency.get(now)
     }
 
+    /// How long answers that are not streamed have taken lately; otherwise as [`TargetState::latency`].
+    pub fn answer_time(&self, now: Instant) -> Option<Duration> {
+        lock(&self.inner).answer_time.get(now)
+    }
+
     /// The time within which a share of `quantile` (0 to 1) of the first outputs came lately, within 6 %. `None` below 20
     /// recent measurements (each counts half after two minutes).
     pub fn quantile(&self, now: Instant, quantile: f64) -> Option<Duration> {
@@ -207,6 +215,15 @@ impl TargetState {
     /// Brings it back. Whether that changed anything.
     pub fn undrain(&self) -> bool {
         self.drained.swap(false, Relaxed)
+    }
+
+    /// Another one is in its place, of which nothing is known; what is under way tells nothing of it.
+    pub(super) fn forget(&self) {
+        let mut inner = lock(&self.inner);
+        inner.circuit.replace();
+        inner.hold.restore(None, 0);
+        inner.consecutive = 0;
+        inner.window.reset(self.credential.settings().window);
     }
 
     /// Whether an operator took it out.
@@ -243,6 +260,11 @@ impl Inner {
     fn measure(&mut self, now: Instant, first_output: Duration) {
         self.latency.add(now, first_output);
         self.histogram.add(now, first_output);
+    }
+
+    fn penalise(&mut self, now: Instant, took: Duration) {
+        self.latency.penalise(now, took);
+        self.answer_time.penalise(now, took);
     }
 
     fn count(&mut self, now: Instant, settings: &Settings, failed: bool) {
@@ -355,7 +377,15 @@ impl Pass {
         inner.measure(now, took);
         inner.circuit.give_back(&mut self.ticket);
         drop(inner);
-        Changes { target: None, credential: self.target.credential.accepted(now, &mut self.credential) }
+        Changes {
+            target: None,
+            credential: self.target.credential.accepted(now, &mut self.credential, &self.target.model),
+        }
+    }
+
+    /// An answer that is not streamed came, `took` after the begin.
+    pub fn answered(&mut self, now: Instant, took: Duration) {
+        lock(&self.target.inner).answer_time.add(now, took);
     }
 
     /// There was no output for `waited`, and the attempt is given up for a reason that is not the target's fault (another
@@ -386,7 +416,7 @@ impl Pass {
         inner.counters.successes += 1;
         let changed = inner.succeed(now, self.ticket, &settings);
         drop(inner);
-        Changes { target: changed, credential: target.credential.accepted(now, &mut self.credential) }
+        Changes { target: changed, credential: target.credential.accepted(now, &mut self.credential, &target.model) }
     }
 
     fn fail(&mut self, now: Instant, kind: FailureKind, retry_after: Option<Duration>) -> Changes {
@@ -405,14 +435,15 @@ impl Pass {
                     Err(reason) => inner.hold(now, self, (FIRST_REFUSAL, MAX_REFUSAL), None, reason),
                 }
             }
+            FailureKind::NoModel => inner.hold(now, self, (FIRST_REFUSAL, MAX_REFUSAL), None, Reason::NoModel),
             FailureKind::RateLimited => {
                 inner.counters.rate_limited += 1;
-                inner.latency.penalise(now, now.saturating_duration_since(self.begun));
+                inner.penalise(now, now.saturating_duration_since(self.begun));
                 let wait = (FIRST_RATE_LIMIT, settings.max_cooldown);
                 inner.hold(now, self, wait, retry_after, Reason::RateLimited { retry_after })
             }
             _ => {
-                inner.latency.penalise(now, now.saturating_duration_since(self.begun));
+                inner.penalise(now, now.saturating_duration_since(self.begun));
                 let held = retry_after.map(|wait| {
                     let reason = Reason::AskedToWait(wait);
                     TargetChange::Held { reason, wait: inner.hold.for_a(now, wait, reason) }

@@ -49,6 +49,8 @@ pub enum FailureKind {
     Garbage,
     /// 401, 402 or 403: the credential is refused, at least for this model. Counts for the credential, not for the breaker.
     Credentials(u16),
+    /// The provider does not know the model. The model alone is left alone.
+    NoModel,
     /// No credential could be had. Counts for the credential, not for the breaker.
     NoCredentials,
 }
@@ -67,6 +69,7 @@ impl fmt::Display for FailureKind {
             Self::Cut => "answer cut short",
             Self::Garbage => "no valid answer",
             Self::Credentials(status) => return write!(f, "credentials refused ({status})"),
+            Self::NoModel => "no such model",
             Self::NoCredentials => "no credentials",
         })
     }
@@ -151,6 +154,8 @@ pub enum Reason {
     NoCredentials,
     /// The credential works, but not for this model.
     ModelRefused(u16),
+    /// The provider does not know the model.
+    NoModel,
     /// An operator took it out.
     Drained,
 }
@@ -168,6 +173,7 @@ impl Reason {
             Self::CredentialsRefused(_) => "credentials_refused",
             Self::NoCredentials => "no_credentials",
             Self::ModelRefused(_) => "model_refused",
+            Self::NoModel => "no_model",
             Self::Drained => "drained",
         }
     }
@@ -188,6 +194,7 @@ impl fmt::Display for Reason {
             Self::CredentialsRefused(status) => write!(f, "credentials refused ({status})"),
             Self::NoCredentials => f.write_str("no credentials could be had"),
             Self::ModelRefused(status) => write!(f, "the credentials may not use this model ({status})"),
+            Self::NoModel => f.write_str("its provider does not know this model"),
             Self::Drained => f.write_str("drained by an operator"),
         }
     }

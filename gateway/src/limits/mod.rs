@@ -200,17 +200,17 @@ impl Limits {
         }
     }
 
-    /// Counts an attempt at a target, unless the target's own limits are reached. Never asks the store: each instance keeps
-    /// to its share of them.
-    pub fn begin(self: &Arc<Self>, target: &Arc<Subject>, amounts: Amounts) -> Option<Reservation> {
+    /// Counts an attempt at its target, and at the model to fall back on that the target answers for, unless the limits of one
+    /// of these `subjects` are reached. Never asks the store: each instance keeps to its share of them.
+    pub fn begin(self: &Arc<Self>, subjects: Vec<Arc<Subject>>, amounts: Amounts) -> Option<Reservation> {
         let claim = Claim { amounts, is_counted: false };
-        self.admit_here(places(vec![target.clone()]), claim, self.now()).ok()
+        self.admit_here(places(subjects), claim, self.now()).ok()
     }
 
-    /// Counts an attempt at a target that is made whether or not the target's own limits are reached.
-    pub fn begin_anyway(self: &Arc<Self>, target: &Arc<Subject>, amounts: Amounts) -> Option<Reservation> {
+    /// [`Self::begin`] of an attempt that is made whether or not limits are reached.
+    pub fn begin_anyway(self: &Arc<Self>, subjects: Vec<Arc<Subject>>, amounts: Amounts) -> Option<Reservation> {
         let claim = Claim { amounts, is_counted: false };
-        self.enter_here(places(vec![target.clone()]), claim, None, self.now()).ok()
+        self.enter_here(places(subjects), claim, None, self.now()).ok()
     }
 
     /// Who comes without a right key; `None`: nobody asks.
@@ -239,9 +239,9 @@ impl Limits {
         Reservation::new(self.clone(), places, Claim::default(), Standing::default()).settle(used);
     }
 
-    /// When a target's own limits have room for a request; `None`: now.
-    pub fn full_until(&self, target: &Subject, amounts: Amounts, now: u64) -> Option<u64> {
-        target.check(amounts, now, self.share()).err()
+    /// When the limits of `subject` have room for an attempt; `None`: now.
+    pub fn full_until(&self, subject: &Subject, amounts: Amounts, now: u64) -> Option<u64> {
+        subject.check(amounts, now, self.share()).err()
     }
 
     /// The store that counts for several instances, as long as it can be asked.

@@ -600,9 +600,9 @@ async fn nobody_overtakes_a_full_queue() {
 fn what_is_done_anyway_counts_at_its_target() {
     let limits = Arc::new(Limits::new());
     let target = limits.set(Kind::Target, "p/m", &[rule(What::Requests, Period::Day, 1)]);
-    let _first = limits.begin(&target, amounts(0, 0)).unwrap();
-    assert!(limits.begin(&target, amounts(0, 0)).is_none());
-    let _half = limits.begin_anyway(&target, amounts(0, 0)).unwrap();
+    let _first = limits.begin(vec![target.clone()], amounts(0, 0)).unwrap();
+    assert!(limits.begin(vec![target.clone()], amounts(0, 0)).is_none());
+    let _half = limits.begin_anyway(vec![target.clone()], amounts(0, 0)).unwrap();
     assert_eq!(target.usage(limits.now())[0].booked, 2);
 }
 

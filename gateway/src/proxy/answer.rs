@@ -110,7 +110,7 @@ pub fn on_header(upstream: &mut ResponseHeader, exchange: &mut Exchange) -> Resu
             // A document is of no use before its end, and may turn out to be an error.
             let can_wait = match form {
                 AnswerForm::Json => true,
-                AnswerForm::Stream => exchange.plan.has_next() || exchange.buffers(),
+                AnswerForm::Stream => exchange.may_go_elsewhere() || exchange.buffers(),
                 AnswerForm::Opaque => false,
             };
             match &exchange.replay {
@@ -120,6 +120,12 @@ pub fn on_header(upstream: &mut ResponseHeader, exchange: &mut Exchange) -> Resu
         }
         Some(outcome) => {
             let passes = matches!(outcome, Outcome::Status(_));
+            if passes {
+                exchange.retry_after = RETRY_AFTER
+                    .into_iter()
+                    .filter_map(|name| Some((name, upstream.headers.get(name)?.clone())))
+                    .collect();
+            }
             if !passes || exchange.step_after(outcome) != Step::Stop {
                 return Err(attempt_failed(
                     exchange,
@@ -129,10 +135,6 @@ pub fn on_header(upstream: &mut ResponseHeader, exchange: &mut Exchange) -> Resu
             }
             if exchange.translates() || exchange.is_worth_reading(status) {
                 exchange.error_body = Some(Vec::new());
-                exchange.retry_after = RETRY_AFTER
-                    .into_iter()
-                    .filter_map(|name| Some((name, upstream.headers.get(name)?.clone())))
-                    .collect();
                 if let Some(replay) = &exchange.replay {
                     replay.set_unjudged(true);
                     replay.hold();
@@ -241,9 +243,9 @@ pub fn on_body(body: &mut Option<Bytes>, end: bool, exchange: &mut Exchange) -> 
     let out = observer.feed(body.take().unwrap_or_default(), end);
     if observer.seen().first_output && exchange.first_output.is_none() {
         exchange.first_output = Some(Instant::now());
-        let counts = exchange.form == AnswerForm::Stream;
+        let stream = exchange.form == AnswerForm::Stream;
         if let Some(attempt) = exchange.attempts.last_mut() {
-            attempt.saw_first_output(counts);
+            attempt.saw_first_output(stream);
         }
     }
     exchange.saw_progress();
@@ -261,9 +263,7 @@ pub fn on_body(body: &mut Option<Bytes>, end: bool, exchange: &mut Exchange) -> 
     }
     if !exchange.committed {
         if let Some(outcome) = failed_before_output(exchange) {
-            if exchange.step_after(outcome) == Step::Stop {
-                exchange.error = exchange.observer.as_ref().and_then(|observer| observer.seen().error.clone());
-            }
+            exchange.error = exchange.observer.as_ref().and_then(|observer| observer.seen().error.clone());
             let error = Error::explain(ErrorType::ConnectionClosed, "the answer failed before its output");
             return Err(attempt_failed(exchange, outcome, error));
         }
@@ -334,9 +334,27 @@ fn what_upstream_says(exchange: &Exchange) -> (ApiError, Outcome) {
     let error = decode_error(dialect, status, exchange.error_body.as_deref().unwrap_or_default());
     let outcome = match error.kind {
         kind @ (ErrorKind::ContextLength | ErrorKind::ContentFilter) => Outcome::Refused(kind),
+        kind if is_of_target(&error) && exchange.step_after(Outcome::Refused(kind)) != Step::Stop => {
+            Outcome::Refused(kind)
+        }
         _ => Outcome::Status(status),
     };
     (error, outcome)
+}
+
+/// Whether the target may be all that is missing: its model, or its API. What the client itself refers to has a name.
+fn is_of_target(error: &ApiError) -> bool {
+    matches!(error.kind, ErrorKind::ModelNotFound | ErrorKind::NotFound)
+        && error.param.as_deref().is_none_or(|param| param == "model")
+}
+
+/// What an error answer's status says, of whose body nothing was read.
+pub fn said_by_status(exchange: &Exchange, status: u16) -> ApiError {
+    let Some(attempt) = exchange.attempt() else {
+        return ApiError::new(ErrorKind::UpstreamError, "no attempt was made");
+    };
+    let message = format!("provider `{}` answered with status {status}", attempt.target.provider.name);
+    ApiError { message, ..decode_error(attempt.route.dialect, status, b"") }
 }
 
 fn error_status(exchange: &Exchange) -> u16 {
@@ -416,7 +434,7 @@ impl Exchange {
         self.begin_traced_answer();
         self.held = Held::default();
         self.observer = Some(observer);
-        let waits = !stream || self.plan.has_next() || self.buffers();
+        let waits = !stream || self.may_go_elsewhere() || self.buffers();
         if let Some(replay) = &self.replay {
             replay.set_unjudged(true);
             if waits {
@@ -535,7 +553,11 @@ impl Exchange {
     /// Whether the body of an error of this status may be a reason to ask another target.
     fn is_worth_reading(&self, status: u16) -> bool {
         let may_move = |kind| self.step_after(Outcome::Refused(kind)) != Step::Stop;
-        matches!(status, 400 | 413 | 422) && (may_move(ErrorKind::ContextLength) || may_move(ErrorKind::ContentFilter))
+        match status {
+            400 | 413 | 422 => may_move(ErrorKind::ContextLength) || may_move(ErrorKind::ContentFilter),
+            404 => may_move(ErrorKind::ModelNotFound),
+            _ => false,
+        }
     }
 
     /// Notes how the current attempt ended.

@@ -203,14 +203,18 @@ impl Attempt {
         &self.target.states[self.credential]
     }
 
-    /// Notes that the first output has come. `counts`: its time tells how fast the target is.
-    pub fn saw_first_output(&mut self, counts: bool) {
+    /// Notes that the first output has come: that of a stream, or an answer that comes at once.
+    pub fn saw_first_output(&mut self, stream: bool) {
         let now = Instant::now();
         let after = now - self.started;
         self.first_output = Some(after);
-        if let (true, Some(pass)) = (counts, &mut self.pass) {
-            let changes = pass.first_output(self.target.time.instant_or(now), after);
+        let Some(pass) = &mut self.pass else { return };
+        let now = self.target.time.instant_or(now);
+        if stream {
+            let changes = pass.first_output(now, after);
             self.report(&changes);
+        } else {
+            pass.answered(now, after);
         }
     }
 
@@ -257,7 +261,7 @@ pub fn report(provider: &str, model: &str, credential: usize, changes: &Changes)
             log::warn!("target {provider}/{model}: {reason}; it rests for {cooldown:?}");
         }
         Some(TargetChange::Closed) => log::warn!("target {provider}/{model}: it is well again"),
-        Some(TargetChange::Held { reason: reason @ Reason::ModelRefused(_), wait }) => {
+        Some(TargetChange::Held { reason: reason @ (Reason::ModelRefused(_) | Reason::NoModel), wait }) => {
             log::warn!("target {provider}/{model}, credential {credential}: {reason}; it rests for {wait:?}");
         }
         Some(TargetChange::Held { reason, wait }) => {
@@ -280,7 +284,7 @@ pub async fn choose_peer(gateway: &Gateway, session: &mut Session, exchange: &mu
     }
     let repeat = exchange.repeat.take();
     if let Some(repeat) = &repeat {
-        repeat.wait(session, exchange).await?;
+        repeat.wait(session, exchange, &gateway.ending).await?;
     }
     let begun = Instant::now();
     let again = exchange.attempts.last_mut().is_some_and(|attempt| std::mem::take(&mut attempt.again));
@@ -360,19 +364,26 @@ pub(super) fn next_attempt(
     while let Some(next) = taken.take().or_else(|| exchange.plan.take_next(now)) {
         match encode::encode(&next.target, exchange, continuity) {
             Ok(encoded) => {
-                let Ok(held) = limit::begin(exchange, &next) else {
-                    exchange.plan.leave_target();
-                    continue;
+                let held = match limit::begin(exchange, &next.target, now) {
+                    Ok(held) => held,
+                    Err(why) => {
+                        exchange.plan.leave_out(why);
+                        continue;
+                    }
                 };
-                exchange.error = None;
+                exchange.forget_failure();
                 return Ok(Attempt::new(next, encoded, clocks).holding(held));
             }
             Err(error) => {
-                exchange.error = Some(error);
+                // Once somebody was asked, what others cannot say is no fault of the caller.
+                if exchange.attempts.is_empty() {
+                    exchange.error = Some(error);
+                }
                 exchange.plan.leave_target();
             }
         }
     }
+    // After an attempt, it is how that one failed.
     if exchange.error.is_none() {
         let refusal = all_rest(exchange, now);
         exchange.retry_after = refusal.1;

@@ -34,11 +34,11 @@ pub fn attempt_failed(exchange: &mut Exchange, outcome: Outcome, mut error: Box<
     let step = exchange.step_after(outcome);
     exchange.end_attempt(outcome);
     error.set_retry(step != Step::Stop);
-    if step != Step::Stop {
-        exchange.prepare(step, outcome);
-    } else if exchange.error.is_none() && outcome != Outcome::ClientLeft {
+    // Also where another attempt is to follow: it may be that nobody can be asked when its time has come.
+    if exchange.error.is_none() && outcome != Outcome::ClientLeft {
         exchange.error = Some(resume::first_error(exchange).unwrap_or_else(|| final_error(exchange, outcome)));
     }
+    exchange.prepare(step, outcome);
     error
 }
 
@@ -156,7 +156,7 @@ pub(super) fn final_error(exchange: &Exchange, outcome: Outcome) -> ApiError {
         Outcome::Timeout(Clock::Total | Clock::Shutdown) => {
             (ErrorKind::UpstreamTimeout, "the request took too long (timeouts.total)".to_owned())
         }
-        Outcome::Shutdown => (ErrorKind::Busy, "this gateway is being shut down: send the request again".to_owned()),
+        Outcome::Shutdown => return shutting_down(),
         Outcome::Credentials(status) => (
             ErrorKind::UpstreamAuth,
             format!("provider `{provider}` refused the gateway's credentials (status {status})"),
@@ -167,9 +167,7 @@ pub(super) fn final_error(exchange: &Exchange, outcome: Outcome) -> ApiError {
             (ErrorKind::UpstreamError, format!("provider `{provider}` answered with {what}"))
         }
         Outcome::Refused(kind) => (kind, format!("provider `{provider}` refused the request")),
-        Outcome::Status(status) => {
-            (ErrorKind::UpstreamError, format!("provider `{provider}` answered with status {status}"))
-        }
+        Outcome::Status(status) => return answer::said_by_status(exchange, status),
         Outcome::StreamError(_) => {
             (ErrorKind::UpstreamError, format!("provider `{provider}` reported an error instead of an answer"))
         }
@@ -177,6 +175,11 @@ pub(super) fn final_error(exchange: &Exchange, outcome: Outcome) -> ApiError {
         Outcome::Cut | Outcome::Ok | Outcome::ClientLeft | Outcome::Hedged => return cut_short(),
     };
     ApiError::new(kind, message)
+}
+
+/// What the client is told whose request has no answer yet when the process leaves.
+pub fn shutting_down() -> ApiError {
+    ApiError::new(ErrorKind::Busy, "this gateway is being shut down: send the request again")
 }
 
 /// Tells the client, in its dialect: JSON before commit, an event in the stream after it, a broken connection where

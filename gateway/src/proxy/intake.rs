@@ -158,7 +158,9 @@ async fn plan_patiently(
     while planned.is_err() {
         let left = until.saturating_duration_since(Instant::now());
         let Some(wait) = exchange.plan.worth_waiting(gateway.time.instant(), left) else { break };
-        step::wait(session, exchange, wait).await?;
+        if let Err(error) = step::wait(session, exchange, step::spread(wait), &gateway.ending).await {
+            return exchange.error.take().map(|told| Err(told.into())).ok_or(error);
+        }
         planned = choose(session, exchange);
     }
     Ok(planned)

@@ -18,13 +18,16 @@ use super::reply::Refusal;
 use super::{Exchange, Gateway, plan, step};
 use crate::ledger::UsageSource;
 use crate::limits::{self, Amounts, Kind, Limits, NEVER, Preview, Refused, Reservation, Subject, What};
-use crate::routing::{Taken, Why};
+use crate::routing::Why;
 use crate::snapshot::{Key, Snapshot, Target};
 
 /// Tokens reserved for an answer that the request does not bound, while nothing is known of the model's answers.
 const UNBOUNDED_OUTPUT: u64 = 1_000;
 /// A wait that is longer than this is not worth a client's automatic retry.
 const LONG_WAIT: u64 = 60_000;
+
+/// When a limit has room again that has none for as long as it is worth telling.
+const NOT_SOON: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// What a request is expected to use.
 #[derive(Clone, Copy, Debug, Default)]
@@ -243,31 +246,51 @@ fn prompt_tokens(bytes: usize) -> u64 {
     (bytes as u64).div_ceil(plan::BYTES_PER_TOKEN)
 }
 
-/// Why a target is not asked: its own limits are reached.
+/// Why a target is not asked: its own limits are reached, or those of the model to fall back on that it answers for.
 pub fn of_target(target: &Target, exchange: &Exchange, at: Instant) -> Option<Why> {
-    let subject = target.limits.as_ref()?;
     let limits = &exchange.snapshot.bounds;
     let now = limits.now();
-    let until = limits.full_until(subject, of_attempt(exchange), now)?;
-    Some(Why::Limited(at + Duration::from_millis(until.saturating_sub(now))))
+    let full = subjects_of_attempt(target, exchange);
+    let until = full.iter().filter_map(|subject| limits.full_until(subject, of_attempt(exchange), now)).max()?;
+    Some(Why::Limited(at + Duration::from_millis(until.saturating_sub(now)).min(NOT_SOON)))
 }
 
-/// Counts an attempt at its target; an error if the target's own limits were reached since the plan was made. What the attempts
-/// before it hold is given back.
-pub fn begin(exchange: &mut Exchange, next: &Taken) -> Result<Option<Reservation>, ()> {
+/// Whose limits an attempt at `target` must keep within: the target, and a model to fall back on that it answers for. The model
+/// that the request came in with counts it as a whole.
+fn subjects_of_attempt(target: &Target, exchange: &Exchange) -> Vec<Arc<Subject>> {
+    let fallback = exchange.request.as_ref().and_then(|request| {
+        let name = request.model.answered_for(target);
+        let is_other = *name != request.model.name;
+        is_other.then(|| exchange.snapshot.bounds.find(Kind::Model, name)).flatten()
+    });
+    target.limits.clone().into_iter().chain(fallback).collect()
+}
+
+/// Counts an attempt at `target`. What the attempts before it hold is given back.
+///
+/// # Errors
+/// The target's own limits were reached since the plan was made.
+pub fn begin(exchange: &mut Exchange, target: &Target, at: Instant) -> Result<Option<Reservation>, Why> {
     exchange.attempts.iter_mut().for_each(release);
-    hold(exchange, &next.target)
+    hold(exchange, target).map_err(|()| of_target(target, exchange, at).unwrap_or(Why::Limited(at)))
 }
 
 /// Counts a call at `target`, beside others of the exchange; an error if the target's own limits are reached.
 pub fn hold(exchange: &Exchange, target: &Target) -> Result<Option<Reservation>, ()> {
-    let Some(subject) = &target.limits else { return Ok(None) };
-    exchange.snapshot.bounds.begin(subject, of_attempt(exchange)).map(Some).ok_or(())
+    let subjects = subjects_of_attempt(target, exchange);
+    if subjects.is_empty() {
+        return Ok(None);
+    }
+    exchange.snapshot.bounds.begin(subjects, of_attempt(exchange)).map(Some).ok_or(())
 }
 
 /// [`hold`] of a call that is made also if the target's own limits are reached.
 pub fn hold_anyway(exchange: &Exchange, target: &Target) -> Option<Reservation> {
-    exchange.snapshot.bounds.begin_anyway(target.limits.as_ref()?, of_attempt(exchange))
+    let subjects = subjects_of_attempt(target, exchange);
+    if subjects.is_empty() {
+        return None;
+    }
+    exchange.snapshot.bounds.begin_anyway(subjects, of_attempt(exchange))
 }
 
 /// Gives back what an attempt that is over holds of its target's limits, less what it has used.
@@ -277,7 +300,7 @@ fn release(attempt: &mut Attempt) {
     }
 }
 
-/// A target's own limits are none of money.
+/// A target's own limits are none of money, and a model to fall back on may answer as long as some is left.
 fn of_attempt(exchange: &Exchange) -> Amounts {
     Amounts { tokens: exchange.expected.tokens(), cost: 0 }
 }

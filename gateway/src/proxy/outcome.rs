@@ -32,7 +32,8 @@ pub enum Outcome {
     Timeout(Clock),
     /// An error status.
     Status(u16),
-    /// An error status whose body says that the prompt does not fit, or that the content is refused.
+    /// An error status whose body says that the prompt does not fit, that the content is refused, or, where another target may
+    /// be asked, that what was asked for is not there.
     Refused(ErrorKind),
     /// The provider refused the gateway's credentials.
     Credentials(u16),
@@ -69,6 +70,7 @@ impl Outcome {
         match self {
             Self::Status(408 | 409 | 429) => false,
             Self::Status(status) => status < 500,
+            Self::Refused(ErrorKind::ModelNotFound) => false,
             Self::StreamError(kind) | Self::Refused(kind) => kind.fault() == Fault::Caller,
             Self::ClientLeft => true,
             _ => false,
@@ -79,8 +81,9 @@ impl Outcome {
     pub fn moves_on(self, retry: &RetryConfig) -> bool {
         let on = match self {
             Self::Ok | Self::ClientLeft | Self::Hedged | Self::Shutdown | Self::Withheld => return false,
-            // The gateway's own account is at fault; no setting makes that the caller's problem.
+            // The gateway's own account or configuration is at fault; no setting makes that the caller's problem.
             Self::NoCredentials | Self::Credentials(_) => return true,
+            Self::Refused(ErrorKind::ModelNotFound | ErrorKind::NotFound) => return true,
             Self::Dns | Self::Connect | Self::Tls | Self::Cut | Self::Garbage => RetryOn::Connect,
             Self::Timeout(_) | Self::Status(408) => RetryOn::Timeout,
             Self::StreamError(ErrorKind::ContextLength) | Self::Refused(ErrorKind::ContextLength) => {
@@ -109,6 +112,11 @@ impl Outcome {
         matches!(self, Self::Refused(ErrorKind::ContextLength) | Self::StreamError(ErrorKind::ContextLength))
     }
 
+    /// Whether the target's model, or its API, is not there.
+    pub fn is_of_model(self) -> bool {
+        matches!(self, Self::Refused(ErrorKind::ModelNotFound | ErrorKind::NotFound))
+    }
+
     /// Whether another credential of the same account may fare better.
     pub fn is_of_credential(self) -> bool {
         matches!(
@@ -125,7 +133,7 @@ impl Outcome {
     pub fn worth_repeating(self, alone: bool, asked: Option<Duration>) -> Option<Duration> {
         match self {
             // It often passes at once, and is the only failure for which asking again is better than moving on.
-            Self::Status(500) => Some(asked.unwrap_or(SHORT_WAIT)),
+            Self::Status(500) if alone || asked.is_none() => Some(asked.unwrap_or(SHORT_WAIT)),
             Self::Status(429 | 503 | 529) if alone && asked.is_some() => asked,
             Self::Status(409 | 502 | 503) | Self::Connect | Self::Dns if alone => Some(asked.unwrap_or(SHORT_WAIT)),
             Self::Status(529) if alone => Some(asked.unwrap_or(LONG_WAIT)),
@@ -150,6 +158,7 @@ impl Outcome {
                 FailureKind::RateLimited
             }
             Self::Status(529) | Self::StreamError(ErrorKind::Overloaded) => FailureKind::Overloaded,
+            Self::Refused(ErrorKind::ModelNotFound) => FailureKind::NoModel,
             Self::Status(status) => FailureKind::Status(status),
             Self::Credentials(status) => FailureKind::Credentials(status),
             Self::StreamError(ErrorKind::UpstreamAuth) => FailureKind::Credentials(401),
@@ -174,7 +183,7 @@ impl From<Outcome> for AttemptOutcome {
             Outcome::Timeout(Clock::Total | Clock::Shutdown) => Self::TotalTimeout,
             Outcome::Shutdown => Self::Gateway,
             Outcome::Status(status) => Self::of_status(status).unwrap_or(Self::Protocol),
-            Outcome::Refused(_) => Self::of_status(400).unwrap_or(Self::Protocol),
+            Outcome::Refused(kind) => Self::of_status(kind.status()).unwrap_or(Self::Protocol),
             Outcome::Credentials(_) => Self::StatusAuth,
             Outcome::StreamError(_) => Self::StreamError,
             Outcome::Cut => Self::Cut,

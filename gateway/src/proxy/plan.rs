@@ -238,6 +238,7 @@ pub fn asked(headers: &HeaderMap, exchange: &Exchange, request: &Request, planne
         sticky: sticky(headers, exchange, request),
         prompt_tokens: request.body.len() as u64 / BYTES_PER_TOKEN,
         output_tokens: output,
+        stream: exchange.wants_stream(),
         preview: planner.preview,
     }
 }

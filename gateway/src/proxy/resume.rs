@@ -33,8 +33,8 @@ pub struct Resume {
     error: ApiError,
     /// The same of the attempt that spoke most lately.
     cause: Outcome,
-    /// Who said what the client has, most lately.
-    speaker: Arc<Target>,
+    /// Who said what the client has, most lately; with which of its provider's credentials.
+    speaker: (Arc<Target>, usize),
     /// Whether the speaker has been asked to go on with it: each is asked once only, however far it gets.
     asked_again: bool,
     /// Who is to be asked next, and how.
@@ -91,7 +91,9 @@ pub fn goes_on(exchange: &mut Exchange, outcome: Outcome) -> bool {
         return false;
     }
     let Some(said) = exchange.observer.as_ref().and_then(Observer::said).map(str::to_owned) else { return false };
-    let Some(speaker) = exchange.attempt().map(|attempt| attempt.target.clone()) else { return false };
+    let Some(speaker) = exchange.attempt().map(|attempt| (attempt.target.clone(), attempt.credential)) else {
+        return false;
+    };
     let joined = exchange.resume.as_ref().is_none_or(|resume| resume.joined);
     if joined {
         exchange.keep_consumed();
@@ -112,7 +114,7 @@ pub fn goes_on(exchange: &mut Exchange, outcome: Outcome) -> bool {
             seams: 0,
         })
     });
-    if joined && outputs > resume.outputs && !Arc::ptr_eq(&speaker, &resume.speaker) {
+    if joined && outputs > resume.outputs && !Arc::ptr_eq(&speaker.0, &resume.speaker.0) {
         (resume.speaker, resume.asked_again) = (speaker, false);
     }
     if joined {
@@ -151,6 +153,9 @@ fn continues(exchange: &Exchange, outcome: Outcome) -> bool {
 
 /// The next target that can go on: of the plan, and at last the one that has spoken.
 fn find_next(exchange: &mut Exchange) -> Option<(Taken, Route)> {
+    if exchange.has_made_all() {
+        return None;
+    }
     let now = exchange.snapshot.time.instant();
     exchange.plan.leave_target();
     while let Some(taken) = exchange.plan.take_next(now) {
@@ -163,9 +168,9 @@ fn find_next(exchange: &mut Exchange) -> Option<(Taken, Route)> {
     if std::mem::replace(&mut resume.asked_again, true) {
         return None;
     }
-    let speaker = resume.speaker.clone();
+    let (speaker, credential) = resume.speaker.clone();
     let route = route_to(&speaker, exchange)?;
-    Some((Taken::anyway(speaker, 0, now), route))
+    Some((Taken::anyway(speaker, credential, now), route))
 }
 
 /// The attempt that goes on.
@@ -253,7 +258,7 @@ fn notice(exchange: &Exchange) -> Option<Bytes> {
         name.replace(|c: char| c.is_control() || c.is_whitespace(), "_")
     };
     let cause = AttemptOutcome::from(*cause).as_str();
-    Some(format!(": x-gateway-seam from={} to={} cause={cause}\n\n", name(speaker), name(target)).into())
+    Some(format!(": x-gateway-seam from={} to={} cause={cause}\n\n", name(&speaker.0), name(target)).into())
 }
 
 /// How the answer broke off that was to be gone on with, or what the provider reported, if the client has not been told.

@@ -2,7 +2,8 @@
 //!
 //! A key must be allowed to use the model that its client named, or the one that a rule says in its place: a rule may open a
 //! model to those who may use another, and need not be repeated in their lists. Models to fall back on, which a client names
-//! itself (`fallbacks`, OpenRouter's `models`), must each be allowed, and naming them at all is a right of its own.
+//! itself (`fallbacks`, OpenRouter's `models`), must each be allowed, and naming them at all is a right of its own. The rules decide
+//! of each of them, too: one that they reject rejects the request.
 
 use std::sync::Arc;
 
@@ -17,7 +18,7 @@ use pingora_http::RequestHeader;
 use super::Exchange;
 use super::plan::{self, Planner};
 use crate::config::Right;
-use crate::routing::rules::{Asked, Decision, Destination, Facts};
+use crate::routing::rules::{Asked, Decision, Destination, Facts, Rule, Verdict};
 use crate::snapshot::{Model, Target};
 
 /// The most models that a client may name to fall back on.
@@ -61,8 +62,15 @@ pub fn route(
     // OpenRouter's clients may name all models in `models`.
     let first = (named.is_none() && !fallbacks.is_empty()).then(|| fallbacks.remove(0));
     let asked = named.or(first.as_deref());
-    let decision = decide(header, exchange, endpoint, asked, &scan, if json { &body } else { b"" }, planner);
-    let chosen = choose(exchange, asked, decision.as_ref().map(|decision| &decision.to), &fallbacks);
+    let document = if json { &body[..] } else { b"" };
+    let Planner { random, told, .. } = &mut *planner;
+    let decision = decide(header, exchange, endpoint, asked, &scan, document, &mut **random, &mut **told);
+    // What the rules say of one model to fall back on goes for that model alone; the rest of them goes for the request.
+    let fallbacks = fallbacks.iter().map(|name| {
+        let decision = decide(header, exchange, endpoint, Some(name), &scan, document, &mut **random, &mut |_, _| {});
+        (&**name, decision.map(|decision| decision.to))
+    });
+    let chosen = choose(exchange, asked, decision.as_ref().map(|decision| &decision.to), fallbacks);
     if let Some(Decision { rule, mirror, .. }) = decision {
         edits.set.extend(rule.body.set.iter().cloned());
         edits.remove.extend(rule.body.remove.iter().cloned());
@@ -87,23 +95,28 @@ pub fn route(
 }
 
 /// The model that a request goes to, followed by those that it may fall back on.
-fn choose(
+fn choose<'a>(
     exchange: &Exchange,
     asked: Option<&str>,
     to: Option<&Destination>,
-    fallbacks: &[String],
+    fallbacks: impl Iterator<Item = (&'a str, Option<Destination>)>,
 ) -> Result<Arc<Model>, ApiError> {
+    let model = go_to(exchange, asked, to)?;
+    let others = fallbacks.map(|(name, to)| go_to(exchange, Some(name), to.as_ref())).collect::<Result<Vec<_>, _>>()?;
+    if others.is_empty() {
+        return Ok(model);
+    }
+    Ok(Arc::new(model.followed_by(&others)))
+}
+
+/// Where a request goes that asks for a model, by what the rules say of it.
+fn go_to(exchange: &Exchange, asked: Option<&str>, to: Option<&Destination>) -> Result<Arc<Model>, ApiError> {
     let decided = match to {
         Some(Destination::Rejected { status, message }) => return Err(ApiError::rejected(*status, message.as_str())),
         Some(Destination::Model(model)) => Some(model.clone()),
         Some(Destination::Asked) | None => None,
     };
-    let model = resolve(exchange, asked, decided)?;
-    if fallbacks.is_empty() {
-        return Ok(model);
-    }
-    let others = fallbacks.iter().map(|name| resolve(exchange, Some(name), None)).collect::<Result<Vec<_>, _>>()?;
-    Ok(Arc::new(model.followed_by(&others)))
+    resolve(exchange, asked, decided)
 }
 
 /// The model called `asked`, or the one `decided` in its place, if the key may use either name.
@@ -134,6 +147,7 @@ fn resolve(exchange: &Exchange, asked: Option<&str>, decided: Option<Arc<Model>>
 }
 
 /// What the rules say; without any, nothing is looked at.
+#[expect(clippy::too_many_arguments, reason = "all that rules may look at")]
 fn decide(
     header: &RequestHeader,
     exchange: &Exchange,
@@ -141,14 +155,14 @@ fn decide(
     model: Option<&str>,
     scan: &RequestScan,
     json: &[u8],
-    planner: &mut Planner<'_>,
+    mut random: &mut dyn FnMut(u64) -> u64,
+    told: &mut dyn FnMut(&Rule, Verdict<'_>),
 ) -> Option<Decision> {
     if exchange.snapshot.rules.is_empty() {
         return None;
     }
     let facts = facts(header, exchange, endpoint, model, scan, json);
-    let Planner { random, told, .. } = planner;
-    exchange.snapshot.rules.decide(&facts, random, told)
+    exchange.snapshot.rules.decide(&facts, &mut random, told)
 }
 
 /// What the conditions of rules and plugins see. `json`: the body, if it is JSON.

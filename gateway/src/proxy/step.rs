@@ -3,11 +3,14 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use pingora_error::{Error, ErrorSource, Result};
+use pingora_error::{Error, ErrorSource, ErrorType, Result};
 use pingora_proxy::Session;
 
 use super::Exchange;
+use super::ending::Ending;
+use super::failure::shutting_down;
 use super::outcome::Outcome;
+use super::replay::{Clock, Replay};
 use crate::routing::Taken;
 use crate::snapshot::Target;
 
@@ -37,25 +40,43 @@ impl Exchange {
         if self.committed || !outcome.moves_on(retry) {
             return Step::Stop;
         }
+        if outcome.is_of_model() && request.model.direct {
+            // It is the client that named it.
+            return Step::Stop;
+        }
+        let now = self.snapshot.time.instant();
         let elsewhere = match outcome {
             // The second call of a hedged request is under way elsewhere.
             _ if self.hedge.is_some() && !outcome.is_of_length() => return Step::Elsewhere,
-            _ if request.attempts.is_some_and(|most| self.attempts.len() >= most) => return Step::Stop,
+            _ if self.has_made_all() => return Step::Stop,
             outcome if outcome.is_of_length() => self.plan.has_larger_window(&attempt.target),
-            outcome if outcome.is_of_credential() => self.plan.has_next(),
-            _ => self.plan.has_other_target(),
+            outcome if outcome.is_of_credential() => self.plan.has_next(now),
+            _ => self.plan.has_other_target(now),
         };
         let mut same_target = self.attempts.iter().filter(|other| Arc::ptr_eq(&other.target, &attempt.target));
         let again = retry.same_target && same_target.nth(1).is_none();
         match outcome.worth_repeating(!elsewhere, attempt.retry_after) {
-            Some(wait)
-                if again && wait <= retry.max_wait && attempt.state().retries().has(self.snapshot.time.instant()) =>
-            {
-                Step::Repeat(wait)
-            }
+            Some(wait) if again && wait <= retry.max_wait && attempt.state().retries().has(now) => Step::Repeat(wait),
             _ if elsewhere => Step::Elsewhere,
             _ => Step::Stop,
         }
+    }
+
+    /// Whether as many attempts were made as its client wants at most.
+    pub fn has_made_all(&self) -> bool {
+        let most = self.request.as_ref().and_then(|request| request.attempts);
+        most.is_some_and(|most| self.attempts.len() >= most)
+    }
+
+    /// Whether an attempt may yet follow on one that fails for whatever reason.
+    pub fn may_go_elsewhere(&self) -> bool {
+        self.plan.has_next(self.snapshot.time.instant())
+    }
+
+    /// Another attempt follows on the one that failed: the client is not told of that.
+    pub fn forget_failure(&mut self) {
+        self.error = None;
+        self.retry_after = Vec::new();
     }
 
     /// Prepares for what follows on the attempt that ended with `outcome`.
@@ -66,9 +87,7 @@ impl Exchange {
             Step::Stop => return,
             Step::Repeat(wait) => {
                 attempt.state().retries().withdraw(self.snapshot.time.instant());
-                // Not longer than half as long again, so that those that failed together do not come back together.
-                let jitter = wait.mul_f64(fastrand::f64() / 2.0);
-                self.repeat = Some(Repeat { target, credential: attempt.credential, wait: wait + jitter });
+                self.repeat = Some(Repeat { target, credential: attempt.credential, wait: spread(wait) });
             }
             Step::Elsewhere => match outcome {
                 outcome if outcome.is_of_length() => self.plan.seek_larger_window(&target),
@@ -93,9 +112,9 @@ impl Repeat {
     /// Waits for the moment to ask again.
     ///
     /// # Errors
-    /// The client went away.
-    pub async fn wait(&self, session: &mut Session, exchange: &mut Exchange) -> Result<()> {
-        wait(session, exchange, self.wait).await
+    /// The client went away, or the process leaves.
+    pub async fn wait(&self, session: &mut Session, exchange: &mut Exchange, ending: &Ending) -> Result<()> {
+        wait(session, exchange, self.wait, ending).await
     }
 
     /// The attempt. The target may rest by now: this one was promised before.
@@ -104,25 +123,42 @@ impl Repeat {
     }
 }
 
+/// `wait`, and up to half as long again, so that those that failed together do not come back together.
+pub fn spread(wait: Duration) -> Duration {
+    wait + wait.mul_f64(fastrand::f64() / 2.0)
+}
+
 /// Waits, with no clock of an attempt running.
 ///
 /// # Errors
-/// The client went away.
-pub async fn wait(session: &mut Session, exchange: &mut Exchange, wait: Duration) -> Result<()> {
+/// The client went away, or the process leaves: the exchange then knows what its client is told.
+pub async fn wait(session: &mut Session, exchange: &mut Exchange, wait: Duration, ending: &Ending) -> Result<()> {
     if let Some(replay) = &exchange.replay {
         replay.rest();
     }
+    let mut end = ending.wait();
     let gone = tokio::select! {
+        biased;
         () = tokio::time::sleep(wait) => return Ok(()),
-        gone = session.downstream_session.read_body_or_idle(true) => gone,
+        () = &mut end => None,
+        gone = session.downstream_session.read_body_or_idle(true) => Some(gone),
     };
-    Err(left(exchange, gone))
+    let ends = || exchange.replay.as_ref().and_then(Replay::fired) == Some(Clock::Shutdown);
+    match gone.filter(|_| !ends()) {
+        Some(gone) => Err(left(exchange, gone)),
+        None => {
+            exchange.forget_failure();
+            exchange.error = Some(shutting_down());
+            Err(Error::explain(ErrorType::InternalError, "the process leaves"))
+        }
+    }
 }
 
 /// The client went away while it waited; `gone` is how it was seen.
 pub fn left<T>(exchange: &mut Exchange, gone: Result<T>) -> Box<Error> {
     exchange.client_left = true;
-    let mut error = gone.err().unwrap_or_else(|| Error::new(pingora_error::ErrorType::ConnectionClosed));
+    exchange.forget_failure();
+    let mut error = gone.err().unwrap_or_else(|| Error::new(ErrorType::ConnectionClosed));
     error.esource = ErrorSource::Downstream;
     error.set_retry(false);
     error

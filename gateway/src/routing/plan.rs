@@ -5,13 +5,15 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use super::strategy::{self, Asked};
-use crate::health::{Availability, Pass, Reason};
+use crate::health::{Availability, Pass, Reason, TargetState};
 use crate::snapshot::{Model, Stage, Target};
 
 /// When to come back while another request finds out whether a target is well again …
 const PROBE_PATIENCE: Duration = Duration::from_secs(1);
 /// … and while an operator keeps it out, who may bring it back at any time.
 const DRAIN_PATIENCE: Duration = Duration::from_secs(10);
+/// Less is not told apart: what has been idle for minutes must not look as if any load took no time.
+const LEAST_WAIT: Duration = Duration::from_millis(1);
 
 /// The targets that a request will be tried on, best first.
 ///
@@ -57,7 +59,7 @@ pub enum Why {
     Drained,
     /// It rests, and another request is finding out whether it is well again.
     Probed,
-    /// What its provider allows is used up until then.
+    /// What its provider allows is used up until then, or what the model to fall back on may use that it answers for.
     Limited(Instant),
     /// Its model has been tried often enough before those that the client named to fall back on.
     Enough,
@@ -129,19 +131,29 @@ impl Plan {
                 return None;
             }
             if let Some((credential, pass)) = candidate.begin(now) {
+                candidate.note(credential);
                 if !self.begun {
                     self.begun = true;
                     self.targets_left -= 1;
                 }
                 return Some(Taken { target: candidate.target.clone(), credential, pass });
             }
-            if !self.begun {
+            if self.begun {
+                self.leave_target();
+            } else {
                 let why = rests(&candidate.target, now).unwrap_or(Why::Probed);
-                self.left_out.push(LeftOut { target: candidate.target.clone(), why });
+                self.leave_out(why);
             }
-            self.leave_target();
         }
         None
+    }
+
+    /// Leaves the target that was taken last, which cannot be asked after all.
+    pub fn leave_out(&mut self, why: Why) {
+        if let Some(candidate) = self.candidates.get(self.next) {
+            self.left_out.push(LeftOut { target: candidate.target.clone(), why });
+        }
+        self.leave_target();
     }
 
     /// The target after the one that is being tried, if it is well: whom a second call of the request may go to.
@@ -151,24 +163,38 @@ impl Plan {
         (well && self.targets_left > 0).then_some(target)
     }
 
-    /// Begins an attempt at the [rival](Self::rival), while the one before it goes on.
-    pub fn begin_rival(&mut self, now: Instant) -> Option<Taken> {
-        let candidate = self.candidates.get_mut(self.next + usize::from(self.begun))?;
+    /// Begins an attempt at the [rival](Self::rival), while the one before it goes on. It counts once it is
+    /// [adopted](Self::adopt_rival).
+    pub fn begin_rival(&self, now: Instant) -> Option<Taken> {
+        let candidate = self.candidates.get(self.next + usize::from(self.begun))?;
         let (credential, pass) = candidate.begin(now)?;
         Some(Taken { target: candidate.target.clone(), credential, pass })
     }
 
-    /// The attempt that was begun at the rival `target` is the current one from now on. `false`: its turn is not now.
-    pub fn adopt_rival(&mut self, target: &Arc<Target>) -> bool {
+    /// The attempt that was begun at the rival `target`, with `credential`, is the current one from now on. `false`: its turn is
+    /// not now.
+    pub fn adopt_rival(&mut self, target: &Arc<Target>, credential: usize) -> bool {
         if self.targets_left == 0 || !self.other_target().is_some_and(|next| Arc::ptr_eq(next, target)) {
             return false;
         }
         if self.begun {
             self.leave_target();
         }
+        if let Some(candidate) = self.candidates.get_mut(self.next) {
+            candidate.note(credential);
+        }
         self.begun = true;
         self.targets_left -= 1;
         true
+    }
+
+    /// The rival's attempt with `credential` is the current one from now on, as it was the faster one. The target before it, whose
+    /// attempt with the credential `lost` was given up, has not failed and comes next.
+    pub fn prefer_rival(&mut self, credential: usize, lost: usize) {
+        let Some([loser, rival]) = self.candidates.get_mut(self.next..self.next + 2) else { return };
+        loser.tried &= !(1 << lost);
+        rival.note(credential);
+        std::mem::swap(loser, rival);
     }
 
     /// The next target that was not begun with.
@@ -199,20 +225,16 @@ impl Plan {
         self.targets_left > 0 && others.into_iter().any(|candidate| has_larger_window(&candidate.target, than))
     }
 
-    /// Whether another target, or another credential of this one, is left.
-    pub fn has_next(&self) -> bool {
-        match self.candidates.get(self.next) {
-            Some(current) if self.begun => {
-                current.untried() || (self.targets_left > 0 && self.next + 1 < self.candidates.len())
-            }
-            Some(_) => self.targets_left > 0,
-            None => false,
-        }
+    /// Whether another target, or another credential of this one, is left that may be tried now.
+    pub fn has_next(&self, now: Instant) -> bool {
+        let current = self.candidates.get(self.next).filter(|_| self.begun);
+        current.is_some_and(|current| current.is_usable(now)) || self.has_other_target(now)
     }
 
-    /// Whether another target than the one just tried is left.
-    pub fn has_other_target(&self) -> bool {
-        self.targets_left > 0 && self.next + usize::from(self.begun) < self.candidates.len()
+    /// Whether another target than the one just tried is left that may be tried now.
+    pub fn has_other_target(&self, now: Instant) -> bool {
+        let mut others = self.candidates.iter().skip(self.next + usize::from(self.begun));
+        self.targets_left > 0 && others.any(|candidate| candidate.is_usable(now))
     }
 
     /// How many more targets may be tried.
@@ -282,32 +304,31 @@ impl LeftOut {
             Why::Probed => format!("{provider}/{model} is just being probed"),
             Why::Limited(at) => {
                 let seconds = at.saturating_duration_since(now).as_secs_f64();
-                format!("{provider}/{model} has used up its rpm or tpm for {seconds:.1} s")
+                format!("{provider}/{model} has used up its rpm or tpm, or its model's limits, for {seconds:.1} s")
             }
         })
     }
 }
 
 impl Candidate {
-    /// Begins an attempt with the least busy of the credentials that are well and have not been tried.
-    fn begin(&mut self, now: Instant) -> Option<(usize, Pass)> {
+    /// Begins an attempt with the least busy of the credentials that are well and have not been tried. It has not until it is
+    /// [noted](Self::note).
+    fn begin(&self, now: Instant) -> Option<(usize, Pass)> {
         let states = &self.target.states;
         if let [only] = &states[..] {
-            return (self.tried == 0).then(|| only.begin(now)).flatten().map(|pass| {
-                self.tried = 1;
-                (0, pass)
-            });
+            return (self.tried == 0).then(|| only.begin(now)).flatten().map(|pass| (0, pass));
         }
         let turn = self.target.turn.fetch_add(1, Ordering::Relaxed);
+        let mut passed_over = self.tried;
         loop {
             let least_busy = (0..states.len())
                 .map(|number| turn.wrapping_add(number) % states.len())
-                .filter(|number| self.tried & (1 << number) == 0)
+                .filter(|number| passed_over & (1 << number) == 0)
                 .min_by_key(|number| states[*number].in_flight())?;
-            self.tried |= 1 << least_busy;
             if let Some(pass) = states[least_busy].begin(now) {
                 return Some((least_busy, pass));
             }
+            passed_over |= 1 << least_busy;
         }
     }
 
@@ -316,8 +337,20 @@ impl Candidate {
         u64::MAX >> (64 - self.target.states.len().clamp(1, 64))
     }
 
-    fn untried(&self) -> bool {
-        (self.tried.count_ones() as usize) < self.target.states.len()
+    /// `credential` has been tried.
+    fn note(&mut self, credential: usize) {
+        self.tried |= 1 << credential;
+    }
+
+    /// How it is with each credential that is well and has not been tried.
+    fn usable(&self, now: Instant) -> impl Iterator<Item = &TargetState> {
+        let states = self.target.states.iter().enumerate();
+        let untried = states.filter(|(number, _)| self.tried & (1 << number) == 0).map(|(_, state)| &**state);
+        untried.filter(move |state| state.check(now).is_usable())
+    }
+
+    fn is_usable(&self, now: Instant) -> bool {
+        self.usable(now).next().is_some()
     }
 
     /// Exchanges in flight for its weight.
@@ -330,13 +363,19 @@ impl Candidate {
         }
     }
 
-    /// The first output's expected time, by what was seen lately and what is in flight; zero for one that was not seen.
-    pub(super) fn expected_wait(&self, now: Instant) -> Duration {
-        let waits = self.target.states.iter().map(|state| {
+    /// How long an answer is expected to take, by what was seen lately and what is in flight. What was never seen is taken to be
+    /// as fast as the rest of the target, or as `other`: until its first answer comes, what it has in flight counts.
+    pub(super) fn expected_wait(&self, asked: &Asked, other: &Self) -> Duration {
+        let unseen = self.latency(asked).or_else(|| other.latency(asked)).unwrap_or_default();
+        let waits = self.usable(asked.now).map(|state| {
             let ahead = u32::try_from(state.in_flight()).unwrap_or(u32::MAX);
-            state.latency(now).unwrap_or_default().saturating_mul(ahead.saturating_add(1))
+            asked.latency_of(state).unwrap_or(unseen).max(LEAST_WAIT).saturating_mul(ahead.saturating_add(1))
         });
-        waits.min().unwrap_or_default()
+        waits.min().unwrap_or(Duration::MAX)
+    }
+
+    fn latency(&self, asked: &Asked) -> Option<Duration> {
+        self.usable(asked.now).filter_map(|state| asked.latency_of(state)).min()
     }
 }
 

@@ -2,11 +2,12 @@
 
 use std::cmp::Reverse;
 use std::sync::atomic::Ordering;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::plan::Candidate;
 use super::stable::stable_hash;
 use crate::config::Strategy;
+use crate::health::TargetState;
 use crate::snapshot::{Model, Target};
 
 /// What a strategy wants to know of the request.
@@ -20,6 +21,8 @@ pub struct Asked {
     pub prompt_tokens: u64,
     /// Tokens that the answer is expected to have.
     pub output_tokens: u64,
+    /// Whether the answer is to be a stream.
+    pub stream: bool,
     /// Whether it is only to be told what would happen: no turn is taken.
     pub preview: bool,
 }
@@ -27,7 +30,13 @@ pub struct Asked {
 impl Asked {
     /// A request of which nothing is known.
     pub fn anything(now: Instant) -> Self {
-        Self { now, sticky: None, prompt_tokens: 0, output_tokens: 0, preview: false }
+        Self { now, sticky: None, prompt_tokens: 0, output_tokens: 0, stream: true, preview: false }
+    }
+
+    /// How fast a target was lately, in what matters to the request: streams are seen at their first output, other answers when
+    /// they are whole.
+    pub fn latency_of(&self, state: &TargetState) -> Option<Duration> {
+        if self.stream { state.latency(self.now) } else { state.answer_time(self.now) }
     }
 }
 
@@ -56,10 +65,9 @@ pub(super) fn order(
         }
         Strategy::LeastLatency => {
             shuffle_by_weight(group, random);
-            let cost = |candidate: &Candidate| candidate.expected_wait(asked.now);
             if let [first, second, ..] = group
                 && second.target.weight > 0
-                && cost(second) < cost(first)
+                && second.expected_wait(asked, first) < first.expected_wait(asked, second)
             {
                 group.swap(0, 1);
             }

@@ -1,7 +1,5 @@
 //! Why a plan is in the order that it is in, by the very measures that ordered it.
 
-use std::time::Instant;
-
 use ai_gateway_providers::price::Dollars;
 
 use super::plan::Candidate;
@@ -37,7 +35,7 @@ impl Behind {
             position == candidates.iter().take_while(|first| first.target.priority < mine.priority).count() + 1;
         Some(match model.strategy.strategy {
             Strategy::RoundRobin => by("turn", "its turn comes later"),
-            Strategy::LeastLatency if first_two => by_latency(this, before, asked.now),
+            Strategy::LeastLatency if first_two => by_latency(this, before, asked),
             Strategy::LeastBusy => by_load(this, before),
             Strategy::LowestCost => by_cost(this, before, asked),
             Strategy::Sticky if asked.sticky.is_some() => {
@@ -56,16 +54,14 @@ fn drawn(this: &Candidate) -> Behind {
     Behind { by: "draw", detail: format!("drawn later, with weight {}", this.target.weight) }
 }
 
-fn by_latency(this: &Candidate, before: &Candidate, now: Instant) -> Behind {
-    let [mine, other] = [this, before].map(|candidate| candidate.expected_wait(now));
+fn by_latency(this: &Candidate, before: &Candidate, asked: &Asked) -> Behind {
+    let [mine, other] = [this.expected_wait(asked, before), before.expected_wait(asked, this)];
     if mine <= other {
         return drawn(this);
     }
+    let what = if asked.stream { "first output" } else { "an answer" };
     let [mine, other] = [mine, other].map(|wait| wait.as_secs_f64() * 1e3);
-    Behind {
-        by: "latency",
-        detail: format!("first output expected in {mine:.0} ms, of the one before in {other:.0} ms"),
-    }
+    Behind { by: "latency", detail: format!("{what} expected in {mine:.0} ms, of the one before in {other:.0} ms") }
 }
 
 fn by_load(this: &Candidate, before: &Candidate) -> Behind {

@@ -100,6 +100,7 @@ impl Snapshot {
         // Nothing fails any more: a configuration that cannot be built has changed nothing.
         for (name, provider) in &config.providers {
             health.configure(name, provider.health.settings, &provider.credentials);
+            health.locate(name, provider.base_url.as_ref().map_or("", url::Url::as_str));
         }
         health.keep(|name| config.providers.contains_key(name));
         limits.configure(config);

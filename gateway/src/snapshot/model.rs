@@ -42,8 +42,10 @@ pub struct Model {
 }
 
 /// The targets of one of several models that are tried one after the other.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Stage {
+    /// The model's name.
+    pub model: Arc<str>,
     /// Their first priority; they end where those of the next model begin.
     pub from: u32,
     /// The most of them that are tried.
@@ -57,7 +59,7 @@ impl Model {
         let mut model = self.clone();
         let caches = others.iter().map(|other| other.cache.as_ref());
         model.cache = self.cache.as_ref().and_then(|cache| cache.followed_by(caches));
-        model.stages = vec![Stage { from: 0, attempts: self.retry.attempts }];
+        model.stages = vec![Stage { model: self.name.clone(), from: 0, attempts: self.retry.attempts }];
         for other in others {
             let before = model.targets.len();
             let last = model.targets.iter().map(|target| target.priority).max();
@@ -72,9 +74,15 @@ impl Model {
             let added = u32::try_from(model.targets.len() - before).unwrap_or(u32::MAX);
             let attempts = added.min(other.retry.attempts);
             model.retry.attempts = model.retry.attempts.saturating_add(attempts);
-            model.stages.push(Stage { from: first, attempts });
+            model.stages.push(Stage { model: other.name.clone(), from: first, attempts });
         }
         model
+    }
+
+    /// The name of the model for which `target` answers: this one, or one to fall back on.
+    pub fn answered_for(&self, target: &Target) -> &Arc<str> {
+        let stage = self.stages.iter().rfind(|stage| stage.from <= target.priority);
+        stage.map_or(&self.name, |stage| &stage.model)
     }
 }
 
@@ -106,6 +114,15 @@ pub struct Target {
 }
 
 impl Target {
+    /// The number of one of the provider's credentials that may be used now, at random; `None`: the target rests.
+    pub fn any_credential(&self) -> Option<usize> {
+        let now = self.time.instant();
+        let states = self.states.iter().enumerate();
+        let usable: Vec<usize> =
+            states.filter(|(_, state)| state.check(now).is_usable()).map(|(number, _)| number).collect();
+        fastrand::choice(usable)
+    }
+
     /// The target that `config` describes, with the state that it has had so far.
     pub fn new(config: &TargetConfig, provider: &Arc<Provider>, health: &Health, limits: &Limits) -> Self {
         let states = (0..provider.credentials.len())

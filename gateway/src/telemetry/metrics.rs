@@ -369,7 +369,7 @@ impl Metrics {
         }
     }
 
-    /// Counts a mirrored request. `outcome`: a word of [`AttemptOutcome`], `dropped` or `limited`.
+    /// Counts a mirrored request. `outcome`: a word of [`AttemptOutcome`], `dropped`, `limited` or `resting`.
     pub fn mirrored(&self, provider: &str, outcome: &'static str) {
         self.mirrored.get_or_create(&Mirrored { provider: provider.to_owned(), outcome }).inc();
     }

@@ -11,8 +11,8 @@ pub enum Owed {
     RescueOrTold,
     /// The provider's own words: the caller is to blame, and no other target is asked.
     Refusal,
-    /// An answer by another target, which may have a larger window; else the provider's own words.
-    LargerWindow,
+    /// An answer by another target, which may have a larger window, or the model that is not there; else the provider's own words.
+    OtherModel,
     /// Any of these by dialect: an answer, or that it broke.
     Honesty,
 }
@@ -68,8 +68,9 @@ pub const FAULTS: &[Fault] = &[
     fault("401, revoked key", At::Account("status-401"), Owed::Rescue),
     fault("402, no credit", At::Account("status-402"), Owed::Rescue),
     fault("403", At::Account("status-403"), Owed::Rescue),
+    fault("404, no such model", At::Account("status-404"), Owed::OtherModel),
     fault("400, the caller's own", At::Mock("status-400"), Owed::Refusal),
-    fault("400, context length", At::Mock("context-length"), Owed::LargerWindow),
+    fault("400, context length", At::Mock("context-length"), Owed::OtherModel),
     fault("400, content filter", At::Mock("content-filter"), Owed::Refusal),
     fault("408", At::Mock("status-408"), Owed::Rescue),
     fault("409", At::Mock("status-409"), Owed::Rescue),

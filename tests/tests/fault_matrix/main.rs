@@ -222,7 +222,7 @@ impl Outcome {
         let rescued = *targets == Targets::Three;
         let due = match fault.owed {
             Owed::Answer => whole,
-            Owed::Rescue | Owed::LargerWindow => whole == rescued,
+            Owed::Rescue | Owed::OtherModel => whole == rescued,
             Owed::RescueOrTold => whole == (rescued && !*stream),
             Owed::Refusal => matches!(self.heard, Heard::Refused(400..500, _)),
             Owed::Honesty => whole || *stream,
@@ -230,7 +230,7 @@ impl Outcome {
         if !due {
             return wrong(format!("a client of {client} is owed {:?}", fault.owed));
         }
-        let callers = matches!(fault.owed, Owed::Refusal | Owed::LargerWindow);
+        let callers = matches!(fault.owed, Owed::Refusal | Owed::OtherModel);
         let blamed = if callers { "caller" } else { "upstream" };
         if !whole && self.log["fault"] != blamed {
             return wrong(format!("the fault is not of the {blamed}"));

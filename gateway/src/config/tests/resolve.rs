@@ -254,6 +254,17 @@ fn several_keys_and_health() {
 }
 
 #[test]
+fn more_keys_than_a_request_can_try_are_refused() {
+    let text = |count: usize| {
+        let keys: Vec<String> = (0..count).map(|number| format!("'k{number}'")).collect();
+        format!("[providers.x]\nkind = 'openai'\napi_keys = [{}]", keys.join(", "))
+    };
+    assert!(Config::parse(&text(64), "a.toml", &Fake::new()).is_ok());
+    let errors = Config::parse(&text(65), "a.toml", &Fake::new()).unwrap_err().to_string();
+    assert!(errors.contains("more than 64 keys"), "{errors}");
+}
+
+#[test]
 fn a_model_whose_answers_nobody_goes_on_with_is_told_of() {
     let warned = |target: &str, on_cut: &str| {
         let text = format!(

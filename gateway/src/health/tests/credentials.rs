@@ -85,6 +85,20 @@ fn a_403_is_of_the_model_until_a_second_one_is_refused() {
 }
 
 #[test]
+fn names_that_clients_make_up_bench_no_credential_that_works() {
+    let mut world = World::new();
+    let good = world.target("good", 0);
+    let _ = world.attempt(&good, SUCCESS);
+    for number in 0..200 {
+        world.wait(SECOND);
+        let changes = world.attempt(&world.target(&format!("made up {number}"), 0), FORBIDDEN);
+        assert!(matches!(changes.target, Some(TargetChange::Held { reason: Reason::ModelRefused(403), .. })));
+        assert_eq!(good.check(world.now), Availability::Ready);
+    }
+    assert!(world.attempt(&good, FORBIDDEN).credential.is_some(), "now nothing is left that works");
+}
+
+#[test]
 fn one_refusal_after_a_success_is_of_the_model() {
     for status in [401, 402, 403] {
         let mut world = World::new();

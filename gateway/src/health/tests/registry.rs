@@ -118,3 +118,19 @@ fn a_probe_on_purpose_brings_back_what_failed() {
     assert_eq!((other.counters(), other.in_flight()), (Counters::default(), 0));
     assert!(world.health.begin_probe("none", 0, world.now).is_empty());
 }
+
+#[test]
+fn another_address_is_not_blamed_for_the_one_before() {
+    let world = World::with(Settings::default());
+    world.health.locate("p", "https://old.example");
+    let target = world.target("m", 0);
+    let late = target.begin(world.now).unwrap();
+    world.fail(&target, 5);
+    world.health.locate("p", "https://old.example");
+    assert!(target.begin(world.now).is_none(), "it is where it was");
+    world.health.locate("p", "https://new.example");
+    assert_eq!(target.check(world.now), Availability::Ready);
+    let _ = late.finish(world.now, FAILED);
+    world.fail(&target, 4);
+    assert_eq!(target.check(world.now), Availability::Ready, "four failures of its own");
+}

@@ -1,5 +1,6 @@
 //! How many second calls a model may make: a bucket that each stream fills by a share of one call.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 /// One call, in the unit of the bucket: `max_extra` is in parts of ten thousand.
@@ -20,13 +21,29 @@ impl Allowance {
     }
 
     /// Takes one second call, if there is one.
-    pub fn spend(&self) -> bool {
-        self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |saved| saved.checked_sub(CALL)).is_ok()
+    pub fn spend(self: &Arc<Self>) -> Option<Spent> {
+        let taken = self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |saved| saved.checked_sub(CALL));
+        taken.ok().map(|_| Spent(Some(self.clone())))
     }
+}
 
-    /// Gives back what was taken for a call that was not made.
-    pub fn refund(&self) {
-        self.earn(CALL);
+/// One second call that was taken. Dropped before it is made, it goes back.
+#[derive(Debug)]
+#[must_use = "dropped, it goes back"]
+pub struct Spent(Option<Arc<Allowance>>);
+
+impl Spent {
+    /// The call is made.
+    pub fn keep(mut self) {
+        self.0 = None;
+    }
+}
+
+impl Drop for Spent {
+    fn drop(&mut self) {
+        if let Some(allowance) = self.0.take() {
+            allowance.earn(CALL);
+        }
     }
 }
 
@@ -36,11 +53,11 @@ mod tests {
 
     #[test]
     fn no_more_than_the_share_is_spent() {
-        let allowance = Allowance::default();
+        let allowance = Arc::new(Allowance::default());
         let spent = (0..10_000)
             .filter(|_| {
                 allowance.earn(500);
-                allowance.spend()
+                allowance.spend().map(Spent::keep).is_some()
             })
             .count();
         assert_eq!(spent, 500);
@@ -48,8 +65,11 @@ mod tests {
 
     #[test]
     fn a_quiet_time_saves_only_a_few() {
-        let allowance = Allowance::default();
+        let allowance = Arc::new(Allowance::default());
         (0..10_000).for_each(|_| allowance.earn(500));
-        assert_eq!((0..100).filter(|_| allowance.spend()).count(), BURST as usize);
+        assert_eq!(std::iter::from_fn(|| allowance.spend()).map(Spent::keep).count(), BURST as usize);
+        allowance.earn(CALL);
+        drop(allowance.spend());
+        assert!(allowance.spend().is_some(), "a call that was not made goes back");
     }
 }

@@ -11,6 +11,7 @@ use pingora_error::{BError, Error, ErrorType, Result};
 use pingora_http::RequestHeader;
 use pingora_proxy::Session;
 
+use super::allowance::Spent;
 use super::call::Ask;
 use super::leg::Leg;
 use crate::config::{HedgeAfter, HedgeConfig};
@@ -27,7 +28,7 @@ pub struct Hedge {
 pub fn may_hedge(exchange: &Exchange) -> bool {
     settings(exchange).is_some()
         && exchange.wants_stream()
-        && exchange.plan.has_other_target()
+        && exchange.plan.has_other_target(exchange.snapshot.time.instant())
         && exchange.replay.is_some()
         && exchange.resume.is_none()
 }
@@ -36,8 +37,7 @@ pub fn may_hedge(exchange: &Exchange) -> bool {
 /// what failed has shown that it is of no use.
 pub fn go_on_with_hedge(exchange: &mut Exchange) -> bool {
     let Some(hedge) = &exchange.hedge else { return false };
-    let target = hedge.attempt.target.clone();
-    let its_turn = exchange.plan.adopt_rival(&target);
+    let its_turn = exchange.plan.adopt_rival(&hedge.attempt.target, hedge.attempt.credential);
     if !its_turn {
         give_up(exchange);
     }
@@ -113,11 +113,11 @@ async fn decide(
                 if judged.is_ok() {
                     let consumed = exchange.consumed_by_loser(Outcome::Hedged, first.usage());
                     drop(first);
-                    if let Some(attempt) = exchange.attempts.last_mut() {
-                        attempt.consumed = consumed;
-                        attempt.lose();
-                    }
-                    exchange.plan.adopt_rival(&hedge.attempt.target);
+                    let Some(loser) = exchange.attempts.last_mut() else { return Err(unready()) };
+                    loser.consumed = consumed;
+                    loser.lose();
+                    let lost = loser.credential;
+                    exchange.plan.prefer_rival(hedge.attempt.credential, lost);
                     become_current(exchange, hedge.attempt);
                     return handed(hedge.leg);
                 }
@@ -145,7 +145,7 @@ pub fn give_up(exchange: &mut Exchange) {
 
 /// `attempt` is the current one, with what is left of its clocks.
 fn become_current(exchange: &mut Exchange, attempt: Attempt) {
-    exchange.error = None;
+    exchange.forget_failure();
     exchange.repeat = None;
     if let Some(replay) = &exchange.replay {
         let (clocks, ran) = (attempt.clocks, attempt.started.elapsed());
@@ -155,24 +155,18 @@ fn become_current(exchange: &mut Exchange, attempt: Attempt) {
 }
 
 /// The second call, when it is time for it; pends for ever if there is to be none.
-async fn rival(gateway: &Gateway, exchange: &mut Exchange, client: &RequestHeader) -> Hedge {
-    match allowed(gateway, exchange).await {
-        Some(()) => {}
-        None => return std::future::pending().await,
+async fn rival(gateway: &Gateway, exchange: &Exchange, client: &RequestHeader) -> Hedge {
+    if let Some(spent) = allowed(gateway, exchange).await
+        && let Some(hedge) = second(gateway, exchange, client).await
+    {
+        spent.keep();
+        return hedge;
     }
-    match second(gateway, exchange, client).await {
-        Some(hedge) => hedge,
-        None => {
-            if let Some(request) = &exchange.request {
-                gateway.calls.allowance(&request.model.name).refund();
-            }
-            std::future::pending().await
-        }
-    }
+    std::future::pending().await
 }
 
 /// Waits until the first target has had its time, and takes a second call from the model's allowance.
-async fn allowed(gateway: &Gateway, exchange: &Exchange) -> Option<()> {
+async fn allowed(gateway: &Gateway, exchange: &Exchange) -> Option<Spent> {
     let (settings, request, current) = (settings(exchange)?, exchange.request.as_ref()?, exchange.attempt()?);
     let allowance = gateway.calls.allowance(&request.model.name);
     allowance.earn(settings.max_extra);
@@ -183,10 +177,10 @@ async fn allowed(gateway: &Gateway, exchange: &Exchange) -> Option<()> {
     };
     tokio::time::sleep(patience.saturating_sub(current.started.elapsed())).await;
     let in_flight = gateway.telemetry.metrics.in_flight_count();
-    (in_flight <= i64::from(settings.max_in_flight) && allowance.spend()).then_some(())
+    if in_flight <= i64::from(settings.max_in_flight) { allowance.spend() } else { None }
 }
 
-async fn second(gateway: &Gateway, exchange: &mut Exchange, client: &RequestHeader) -> Option<Hedge> {
+async fn second(gateway: &Gateway, exchange: &Exchange, client: &RequestHeader) -> Option<Hedge> {
     let now = gateway.time.instant();
     let encoded = encode::encode(exchange.plan.rival(now)?, exchange, &gateway.continuity).ok()?;
     let clocks = exchange.request.as_ref()?.clocks;

@@ -58,6 +58,10 @@ pub fn mirror(gateway: &Gateway, client: &RequestHeader, exchange: &Exchange) {
         metrics.mirrored(&target.provider.name, "dropped");
         return;
     };
+    let Some(credential) = target.any_credential() else {
+        metrics.mirrored(&target.provider.name, "resting");
+        return;
+    };
     let Ok(held) = limit::hold(exchange, target) else {
         metrics.mirrored(&target.provider.name, "limited");
         return;
@@ -67,7 +71,8 @@ pub fn mirror(gateway: &Gateway, client: &RequestHeader, exchange: &Exchange) {
     let total = request.clocks.over(target.timeouts).total;
     tokio::spawn(async move {
         let begun = Instant::now();
-        let asked = tokio::time::timeout(total, Box::pin(ask(&gateway, &client, &shadow, &target, held))).await;
+        let asked =
+            tokio::time::timeout(total, Box::pin(ask(&gateway, &client, &shadow, &target, credential, held))).await;
         let (outcome, mut attempt) = asked.unwrap_or((Outcome::Timeout(Clock::Total).into(), None));
         let consumed = attempt.as_ref().and_then(|attempt| Some((attempt, attempt.consumed.as_deref()?)));
         let usage = consumed.and_then(|(_, consumed)| consumed.usage);
@@ -124,6 +129,7 @@ async fn ask(
     client: &RequestHeader,
     shadow: &Exchange,
     target: &Arc<Target>,
+    credential: usize,
     held: Option<Reservation>,
 ) -> (AttemptOutcome, Option<Attempt>) {
     let (Some(request), Some(endpoint)) = (&shadow.request, &shadow.endpoint) else {
@@ -133,7 +139,6 @@ async fn ask(
     let Ok(encoded) = encode::encode(target, shadow, &gateway.continuity) else {
         return (AttemptOutcome::Gateway, None);
     };
-    let credential = fastrand::usize(..target.states.len());
     let mut attempt = Attempt::uncounted(target.clone(), credential, encoded, request.clocks).holding(held);
     let approached = attempt::approach(&mut attempt, &gateway.http, &gateway.resolver, &shadow.id).await;
     let peer = match approached {

@@ -85,9 +85,9 @@ fn unusable_targets_and_too_many_are_left_out() {
         Plan::build(&lab.model(), &Asked::anything(lab.now), against, &mut |_| 0)
     };
     let mut plan = build(|target| &*target.model != "a");
-    assert!(plan.has_next() && plan.has_other_target() && !plan.is_empty());
+    assert!(plan.has_next(lab.now) && plan.has_other_target(lab.now) && !plan.is_empty());
     assert_eq!(order(&mut plan, lab.now), ["b", "c"]);
-    assert!(!plan.has_next() && !plan.has_other_target());
+    assert!(!plan.has_next(lab.now) && !plan.has_other_target(lab.now));
     let plan = build(|_| false);
     assert!(plan.is_empty() && plan.earliest(lab.now).is_none());
 }
@@ -173,4 +173,45 @@ fn a_half_open_target_is_probed_once() {
     let probes: Vec<_> = [first.take_next(lab.now), first.take_next(lab.now)].into_iter().flatten().collect();
     assert!(probes.iter().all(|taken| &*taken.target.model == "a"), "one probe for each credential");
     assert_eq!(order(&mut second, lab.now), ["b"]);
+}
+
+#[test]
+fn what_rests_is_nothing_to_go_on_with() {
+    let mut lab = Lab::new(&[("a", ""), ("b", ", priority = 1")], "");
+    let refused = Verdict::Failure { kind: FailureKind::RateLimited, retry_after: Some(Duration::from_secs(9)) };
+    let mut plan = lab.plan();
+    let taken = plan.take_next(lab.now).unwrap();
+    _ = taken.target.states[1 - taken.credential].begin(lab.now).unwrap().finish(lab.now, refused);
+    assert!(plan.has_next(lab.now) && plan.has_other_target(lab.now));
+    lab.fail("b", 1, FailureKind::RateLimited, Some(Duration::from_secs(9)));
+    assert!(
+        !plan.has_next(lab.now) && !plan.has_other_target(lab.now),
+        "the other credential and the other target rest"
+    );
+    assert!(plan.has_next(lab.now + Duration::from_secs(10)));
+}
+
+#[test]
+fn a_rival_that_is_not_adopted_was_not_tried() {
+    let mut lab = Lab::new(&[("a", ""), ("b", ", priority = 1")], "");
+    let mut plan = lab.plan();
+    let _first = plan.take_next(lab.now).unwrap();
+    for _ in 0..3 {
+        assert_eq!(&*plan.begin_rival(lab.now).unwrap().target.model, "b");
+    }
+    plan.leave_target();
+    let tried: Vec<_> = std::iter::from_fn(|| plan.take_next(lab.now)).collect();
+    assert_eq!(tried.len(), 2, "both credentials");
+}
+
+#[test]
+fn who_loses_against_a_rival_comes_after_it() {
+    let mut lab = Lab::new(&[("a", ""), ("b", ", priority = 1")], "retry = { attempts = 2 }");
+    let mut plan = lab.plan();
+    let first = plan.take_next(lab.now).unwrap();
+    let rival = plan.begin_rival(lab.now).unwrap();
+    plan.prefer_rival(rival.credential, first.credential);
+    plan.leave_target();
+    let again: Vec<_> = std::iter::from_fn(|| plan.take_next(lab.now)).collect();
+    assert!(again.len() == 2 && again.iter().all(|taken| &*taken.target.model == "a"));
 }

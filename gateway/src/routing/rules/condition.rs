@@ -15,7 +15,8 @@ pub fn holds(condition: &Condition, facts: &Facts<'_>) -> Result<bool, Failed> {
         Condition::Operation(operations) => operations.contains(&asked.operation),
         Condition::Dialect(dialects) => dialects.contains(&asked.dialect),
         Condition::Header(name, patterns) => {
-            asked.headers.get_all(name).iter().any(|value| value.to_str().is_ok_and(|text| patterns.match_one(text)))
+            let mut values = asked.headers.get_all(name).iter();
+            values.any(|value| patterns.match_one(&String::from_utf8_lossy(value.as_bytes())))
         }
         Condition::Key(patterns) => asked.key.is_some_and(|key| patterns.match_one(&key.name)),
         Condition::Tag(patterns) => asked.key.is_some_and(|key| key.tags().iter().any(|tag| patterns.match_one(tag))),

@@ -114,6 +114,15 @@ fn every_condition_holds_and_fails() {
 }
 
 #[test]
+fn a_header_of_any_bytes_is_seen() {
+    let mut sent = Sent::plain();
+    sent.headers.append("x-a", HeaderValue::from_bytes(b"secret\xe9").unwrap());
+    for pattern in ["secret*", "*"] {
+        assert!(matches(&format!("header = {{ x-a = '{pattern}' }}"), &sent), "{pattern}");
+    }
+}
+
+#[test]
 fn the_trace_says_what_failed() {
     let snapshot = snapshot(
         "[[routes]]\nname = 'big'\nwhen = { model = ['gpt-*', 'o3'], prompt_tokens = { min = 9 } }\nmodel = 'a'\n\

@@ -103,3 +103,72 @@ fn the_least_busy_one_for_its_weight_is_first() {
     let at_b = under_way.iter().filter(|taken| &*taken.target.model == "b").count();
     assert_eq!(at_b, 30);
 }
+
+/// A second's worth of requests at 100 a second, one target's answers taking `a`, the other's `b`: how many the first got.
+fn share_of_a(lab: &mut Lab, asked: &Asked, (a, b): (Duration, Duration)) -> usize {
+    let mut under_way = Vec::new();
+    let mut at_a = 0;
+    for _ in 0..100 {
+        lab.now += Duration::from_millis(10);
+        let asked = Asked { now: lab.now, ..*asked };
+        let taken = lab.plan_of(&asked).take_next(lab.now).unwrap();
+        let (is_a, now) = (&*taken.target.model == "a", lab.now);
+        at_a += usize::from(is_a);
+        under_way.push((now, if is_a { a } else { b }, taken.pass));
+        for (begun, took, mut pass) in std::mem::take(&mut under_way) {
+            if begun + took > now {
+                under_way.push((begun, took, pass));
+                continue;
+            }
+            if asked.stream {
+                _ = pass.first_output(begun + took, took);
+            } else {
+                pass.answered(begun + took, took);
+            }
+            _ = pass.finish(now, Verdict::Success { first_output: None });
+        }
+    }
+    at_a
+}
+
+const LEAST_LATENCY: &str = "strategy = 'least_latency'";
+
+#[test]
+fn a_target_that_was_never_seen_is_not_sent_everything() {
+    for stream in [true, false] {
+        let mut lab = Lab::new(&[("a", ""), ("b", "")], LEAST_LATENCY);
+        let asked = Asked { stream, ..Asked::anything(lab.now) };
+        let slow = share_of_a(&mut lab, &asked, (Duration::from_secs(3), Duration::from_millis(50)));
+        assert!((1..=15).contains(&slow), "stream {stream}: {slow}");
+    }
+}
+
+#[test]
+fn whole_answers_are_measured_and_a_failure_is_forgotten() {
+    let mut lab = Lab::new(&[("a", ""), ("b", "")], LEAST_LATENCY);
+    let asked = Asked { stream: false, ..Asked::anything(lab.now) };
+    let (fast, slow) = (Duration::from_millis(20), Duration::from_millis(300));
+    share_of_a(&mut lab, &asked, (fast, slow));
+    let before = share_of_a(&mut lab, &asked, (fast, slow));
+    assert!(before > 90, "{before}");
+    lab.fail("a", 1, crate::health::FailureKind::Status(502), None);
+    let after = share_of_a(&mut lab, &asked, (fast, slow));
+    assert!(after < 30, "{after}");
+    lab.now += Duration::from_secs(60);
+    share_of_a(&mut lab, &asked, (fast, slow));
+    let later = share_of_a(&mut lab, &asked, (fast, slow));
+    assert!(later > 90, "{later}");
+}
+
+#[test]
+fn a_credential_that_rests_does_not_make_its_target_look_fast() {
+    let mut lab = Lab::new(&[("a", ""), ("b", "")], LEAST_LATENCY);
+    let wait = Some(Duration::from_secs(600));
+    let limited = Verdict::Failure { kind: crate::health::FailureKind::RateLimited, retry_after: wait };
+    _ = lab.target("a").states[0].begin(lab.now).unwrap().finish(lab.now, limited);
+    let asked = Asked::anything(lab.now);
+    let took = (Duration::from_millis(300), Duration::from_millis(10));
+    share_of_a(&mut lab, &asked, took);
+    let at_a = share_of_a(&mut lab, &asked, took);
+    assert!(at_a < 10, "{at_a}");
+}
