@@ -115,7 +115,7 @@ const fn openai(reasons: Reasons) -> Traits {
     Traits { reasons, ..NOTHING }
 }
 
-/// A model of OpenAI that does not.
+/// A model that does not.
 const CHAT: Traits = Traits { thinking: Thinking::Unsupported, ..NOTHING };
 
 const ROWS: &[Row] = &[
@@ -135,8 +135,17 @@ const ROWS: &[Row] = &[
     ("claude-opus-5", claude_4_6(Thinking::Adaptive)),
     ("claude-sonnet-5", claude_4_6(Thinking::Adaptive)),
     ("claude-haiku-5", claude_4_6(Thinking::Adaptive)),
+    // It refuses to be asked: https://ai.google.dev/gemini-api/docs/thinking
+    ("gemini-2-0-flash-thinking", NOTHING),
+    ("gemini-2-0", CHAT),
+    ("gemini-1", CHAT),
     ("gemini-3", GEMINI_3),
     ("gemini-4", GEMINI_3),
+    // So does Nova's first generation: https://docs.aws.amazon.com/nova/latest/nova2-userguide/extended-thinking.html
+    ("nova-micro", CHAT),
+    ("nova-lite", CHAT),
+    ("nova-pro", CHAT),
+    ("nova-premier", CHAT),
     ("gpt-3-5", CHAT),
     ("gpt-4", CHAT),
     ("chatgpt-4o", CHAT),
