@@ -14,7 +14,7 @@ use crate::codec::choice::{any_told, choice_told};
 use crate::codec::ids::{LONGEST_USER, end_user};
 use crate::codec::openai::{Sampling, effort_of_budget, effort_word, is_reference, most_stops};
 use crate::codec::sse::write_json;
-use crate::codec::{Target, keeps_no_answers};
+use crate::codec::{Target, refers_to_nothing};
 use crate::common::{AudioConfig, CacheConfig, Effort, Json, Losses, ReasoningConfig, ReasoningMode, Request, Str};
 use crate::dialect::Dialect;
 use crate::error::ApiError;
@@ -187,11 +187,11 @@ pub(super) fn encode(request: &Request<'_>, target: &Target<'_>, losses: &mut Lo
         metadata,
         cache,
         store,
-        previous,
+        previous: _,
         goes_on,
         extras,
     } = request;
-    keeps_no_answers(previous.as_ref())?;
+    refers_to_nothing(request, OWN)?;
     let own = *dialect == OWN;
     let reference = is_reference(target);
     let quirks = &target.quirks;
@@ -222,18 +222,17 @@ pub(super) fn encode(request: &Request<'_>, target: &Target<'_>, losses: &mut Lo
         losses.note_if(present && !own && !reference, field);
         present && (own || reference)
     };
-    let CacheConfig { automatic, key, retention, content } = cache;
+    let CacheConfig { automatic, key, retention, content: _ } = cache;
     let prompt_cache_key = key.as_deref().filter(|_| openai_only("prompt_cache_key", true));
     let prompt_cache_retention = retention.as_deref().filter(|_| openai_only("cache", true));
-    let verbosity = verbosity.as_deref().filter(|_| openai_only("verbosity", true));
+    let verbosity = verbosity.as_deref().filter(|_| openai_only("verbosity", request.asks_for_verbosity()) || own);
     let store = store.filter(|store| openai_only("store", *store) || own);
-    let metadata = metadata.as_ref().filter(|_| openai_only("metadata", true));
+    let metadata = metadata.as_ref().filter(|_| openai_only("metadata", request.has_metadata()) || own);
     // OpenAI takes it only of answers that it keeps.
     let unkept = !own && store != Some(true);
     let modalities: &[Str<'_>] =
         if openai_only("modalities", modalities.iter().any(|one| *one != *"text")) || own { modalities } else { &[] };
     let audio = audio.as_ref().filter(|_| openai_only("audio", true));
-    losses.note_if(content.is_some(), "cache");
     let cache_control = automatic.as_ref().filter(|_| own || quirks.cache_control);
     losses.note_if(automatic.is_some() && cache_control.is_none(), "cache");
     losses.note_if(top_k.is_some() && reference && !own, "top_k");

@@ -109,7 +109,7 @@ fn note(request: &Request<'_>, losses: &mut Losses) {
         service_tier: _,
         user: _,
         metadata: _,
-        cache: CacheConfig { automatic, key: _, retention: _, content },
+        cache: CacheConfig { automatic, key: _, retention: _, content: _ },
         store: _,
         previous: _,
         goes_on: _,
@@ -124,7 +124,7 @@ fn note(request: &Request<'_>, losses: &mut Losses) {
     losses.note_if(n.is_some_and(|n| n > 1), "n");
     losses.note_if(modalities.iter().any(|kind| *kind != "text"), "modalities");
     losses.note_if(audio.is_some(), "audio");
-    losses.note_if(automatic.is_some() || content.is_some(), "cache");
+    losses.note_if(automatic.is_some(), "cache");
     if *dialect != OWN {
         losses.note_extras("", extras);
     }

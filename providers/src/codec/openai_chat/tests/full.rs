@@ -147,7 +147,7 @@ fn full() -> Request<'static> {
             automatic: Some(CacheMark::default()),
             key: Some("KEY".into()),
             retention: Some("24h".into()),
-            content: Some("cachedContents/1".into()),
+            content: None,
         },
         store: Some(true),
         previous: None,
