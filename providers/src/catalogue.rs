@@ -8,8 +8,10 @@
 //! <https://platform.claude.com/docs/en/build-with-claude/adaptive-thinking>, <https://ai.google.dev/gemini-api/docs/thinking>,
 //! <https://platform.openai.com/docs/guides/latest-model>, read in November 2026.
 
+use crate::common::Effort;
+
 /// What is known of a model.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Traits {
     /// Its most output tokens: for dialects that demand a number.
     pub max_output: Option<u64>,
@@ -22,6 +24,8 @@ pub struct Traits {
     pub prefill: Prefill,
     /// OpenAI: when it reasons. While it does it takes no settings of sampling.
     pub reasons: Reasons,
+    /// OpenAI and its imitators: the most effort that it may be asked for. Most of their models know no more than `high`.
+    pub max_effort: Effort,
 }
 
 /// When a model of OpenAI reasons: <https://platform.openai.com/docs/guides/reasoning>. While it does, it answers a temperature, a
@@ -96,7 +100,14 @@ const NOTHING: Traits = Traits {
     gemini_3: false,
     prefill: Prefill::Unknown,
     reasons: Reasons::Unknown,
+    max_effort: Effort::High,
 };
+
+impl Default for Traits {
+    fn default() -> Self {
+        NOTHING
+    }
+}
 
 /// Up to 4.5.
 const fn claude(max_output: u64, thinking: Thinking) -> Traits {
@@ -111,11 +122,11 @@ const fn claude_4_6(thinking: Thinking) -> Traits {
 const GEMINI_3: Traits = Traits { gemini_3: true, ..NOTHING };
 
 /// A model of OpenAI that reasons.
-const fn openai(reasons: Reasons) -> Traits {
-    Traits { reasons, ..NOTHING }
+const fn openai(reasons: Reasons, max_effort: Effort) -> Traits {
+    Traits { reasons, max_effort, ..NOTHING }
 }
 
-/// A model of OpenAI that does not.
+/// A model that does not.
 const CHAT: Traits = Traits { thinking: Thinking::Unsupported, ..NOTHING };
 
 const ROWS: &[Row] = &[
@@ -135,26 +146,39 @@ const ROWS: &[Row] = &[
     ("claude-opus-5", claude_4_6(Thinking::Adaptive)),
     ("claude-sonnet-5", claude_4_6(Thinking::Adaptive)),
     ("claude-haiku-5", claude_4_6(Thinking::Adaptive)),
+    // It refuses to be asked: https://ai.google.dev/gemini-api/docs/thinking
+    ("gemini-2-0-flash-thinking", NOTHING),
+    ("gemini-2-0", CHAT),
+    ("gemini-1", CHAT),
     ("gemini-3", GEMINI_3),
     ("gemini-4", GEMINI_3),
+    // So does Nova's first generation: https://docs.aws.amazon.com/nova/latest/nova2-userguide/extended-thinking.html
+    ("nova-micro", CHAT),
+    ("nova-lite", CHAT),
+    ("nova-pro", CHAT),
+    ("nova-premier", CHAT),
     ("gpt-3-5", CHAT),
     ("gpt-4", CHAT),
     ("chatgpt-4o", CHAT),
     ("gpt-5-chat", CHAT),
     // A date: gpt-5-2025-08-07.
-    ("gpt-5-20", openai(Reasons::UnlessToldNot)),
-    ("gpt-5-1-c", openai(Reasons::UnlessToldNot)),
-    ("gpt-5-2-c", openai(Reasons::UnlessToldNot)),
-    ("gpt-5-2-pro", openai(Reasons::UnlessToldNot)),
-    ("gpt-5-4-pro", openai(Reasons::UnlessToldNot)),
-    ("gpt-5-1", openai(Reasons::IfAsked)),
-    ("gpt-5-2", openai(Reasons::IfAsked)),
-    ("gpt-5-4", openai(Reasons::IfAsked)),
-    ("gpt-5", openai(Reasons::UnlessToldNot)),
-    ("o1", openai(Reasons::UnlessToldNot)),
-    ("o3", openai(Reasons::UnlessToldNot)),
-    ("o4-mini", openai(Reasons::UnlessToldNot)),
-    ("codex-mini", openai(Reasons::UnlessToldNot)),
+    ("gpt-5-20", openai(Reasons::UnlessToldNot, Effort::High)),
+    ("gpt-5-1-codex-max", openai(Reasons::UnlessToldNot, Effort::XHigh)),
+    ("gpt-5-1-c", openai(Reasons::UnlessToldNot, Effort::High)),
+    ("gpt-5-2-c", openai(Reasons::UnlessToldNot, Effort::XHigh)),
+    ("gpt-5-2-pro", openai(Reasons::UnlessToldNot, Effort::XHigh)),
+    ("gpt-5-4-pro", openai(Reasons::UnlessToldNot, Effort::XHigh)),
+    ("gpt-5-1", openai(Reasons::IfAsked, Effort::High)),
+    ("gpt-5-2", openai(Reasons::IfAsked, Effort::XHigh)),
+    ("gpt-5-3", openai(Reasons::UnlessToldNot, Effort::XHigh)),
+    ("gpt-5-4", openai(Reasons::IfAsked, Effort::XHigh)),
+    ("gpt-5-5", openai(Reasons::UnlessToldNot, Effort::XHigh)),
+    ("gpt-5-6", openai(Reasons::UnlessToldNot, Effort::Max)),
+    ("gpt-5", openai(Reasons::UnlessToldNot, Effort::High)),
+    ("o1", openai(Reasons::UnlessToldNot, Effort::High)),
+    ("o3", openai(Reasons::UnlessToldNot, Effort::High)),
+    ("o4-mini", openai(Reasons::UnlessToldNot, Effort::High)),
+    ("codex-mini", openai(Reasons::UnlessToldNot, Effort::High)),
 ];
 
 impl Traits {
@@ -225,5 +249,29 @@ mod tests {
             assert_eq!((traits.reasons, traits.thinking), (reasons, thinking), "{model}");
         }
         assert!(Traits::of("gemini-3-pro-preview").gemini_3 && !Traits::of("models/gemini-2.5-pro").gemini_3);
+        for (model, thinking) in [
+            ("us.amazon.nova-pro-v1:0", Thinking::Unsupported),
+            ("amazon.nova-premier-v1:0", Thinking::Unsupported),
+            ("us.amazon.nova-2-lite-v1:0", Thinking::AsAsked),
+            ("gemini-2.0-flash", Thinking::Unsupported),
+            ("models/gemini-1.5-pro-002", Thinking::Unsupported),
+            ("gemini-2.5-flash", Thinking::AsAsked),
+        ] {
+            assert_eq!(Traits::of(model).thinking, thinking, "{model}");
+        }
+        for (model, max_effort) in [
+            ("gpt-5", Effort::High),
+            ("gpt-5.1-codex", Effort::High),
+            ("gpt-5.1-codex-max", Effort::XHigh),
+            ("gpt-5.2-2025-12-11", Effort::XHigh),
+            ("gpt-5.3-codex", Effort::XHigh),
+            ("gpt-5.4-mini", Effort::XHigh),
+            ("openai/gpt-5.5", Effort::XHigh),
+            ("gpt-5.6-sol", Effort::Max),
+            ("o3", Effort::High),
+            ("openai/gpt-oss-120b", Effort::High),
+        ] {
+            assert_eq!(Traits::of(model).max_effort, max_effort, "{model}");
+        }
     }
 }

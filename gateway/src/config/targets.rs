@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use ai_gateway_providers::catalogue::{Prefill, Thinking, Traits};
+use ai_gateway_providers::common::Effort;
 use ai_gateway_providers::price::Model as Known;
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -54,6 +55,36 @@ pub struct TraitsText {
     pub gemini_3: Option<bool>,
     /// Whether it goes on with what a message of the assistant at the end has begun, for `on_cut = "continue"`.
     pub prefill: Option<bool>,
+    /// The most reasoning effort that a model of OpenAI, or one that imitates its API, may be asked for.
+    pub max_effort: Option<EffortName>,
+}
+
+/// How hard a model may be asked to reason.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum EffortName {
+    /// A little.
+    Low,
+    /// Some.
+    Medium,
+    /// A lot.
+    High,
+    /// More than a lot.
+    XHigh,
+    /// As much as it takes.
+    Max,
+}
+
+impl From<EffortName> for Effort {
+    fn from(name: EffortName) -> Self {
+        match name {
+            EffortName::Low => Self::Low,
+            EffortName::Medium => Self::Medium,
+            EffortName::High => Self::High,
+            EffortName::XHigh => Self::XHigh,
+            EffortName::Max => Self::Max,
+        }
+    }
 }
 
 /// How a Claude model takes reasoning.
@@ -96,6 +127,7 @@ impl TraitsText {
                 Some(false) => Prefill::Refused,
                 None => known.prefill,
             },
+            max_effort: self.max_effort.map_or(known.max_effort, Effort::from),
             ..known
         }
     }

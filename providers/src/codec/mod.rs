@@ -36,10 +36,12 @@ mod sse;
 mod surrogates;
 #[cfg(test)]
 pub(crate) mod testing;
+#[cfg(test)]
+mod tests;
 pub(crate) mod wire;
 
 use crate::catalogue::{Thinking, Traits};
-use crate::common::{Event, Json, Losses, ProviderTag, ReasoningConfig, Request, Response, Str};
+use crate::common::{Event, Json, Losses, ProviderTag, ReasoningConfig, Request, Response};
 use crate::dialect::Dialect;
 use crate::error::{ApiError, ErrorKind};
 use crate::preset::Quirks;
@@ -108,13 +110,16 @@ pub trait Codec: Sync {
     }
 }
 
-/// Refuses a turn that follows a stored answer: without the turns before it would ask for something else.
-pub(crate) fn keeps_no_answers(previous: Option<&Str<'_>>) -> Result<(), ApiError> {
-    if previous.is_none() {
-        return Ok(());
+/// Refuses for a provider of the dialect `to` a request that refers to something which providers of its own dialect keep: a stored
+/// answer, conversation, template, item or cache. Without it the request would ask for something else.
+pub(crate) fn refers_to_nothing(request: &Request<'_>, to: Dialect) -> Result<(), ApiError> {
+    match request.refers_to() {
+        Some(field) if request.dialect != to => {
+            let message = "this model's provider does not keep what the request refers to: send the whole conversation";
+            Err(ApiError::new(ErrorKind::InvalidRequest, message).with_param(field))
+        }
+        Some(_) | None => Ok(()),
     }
-    let message = "this model's provider keeps no answers to go on from: send the whole conversation";
-    Err(ApiError::new(ErrorKind::InvalidRequest, message).with_param("previous_response_id"))
 }
 
 /// Reads a stream in any cut.

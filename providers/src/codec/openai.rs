@@ -3,6 +3,7 @@
 use super::Target;
 use crate::catalogue::Thinking;
 use crate::common::{Effort, Losses, Str};
+use crate::dialect::Dialect;
 
 /// The most texts that end an answer: <https://platform.openai.com/docs/api-reference/chat/create>.
 const MOST_STOPS: usize = 4;
@@ -58,6 +59,13 @@ pub(super) fn most_stops(target: &Target<'_>, own: bool) -> usize {
 /// The effort that stands for a budget: few models know more than `high`, that is for clients that say so.
 pub(super) fn effort_of_budget(budget: u64) -> Effort {
     Effort::of_budget(budget).min(Effort::High)
+}
+
+/// The word for an effort of which no more than `most` can be said. Clients of OpenAI's dialects know their model.
+pub(super) fn effort_word(effort: Effort, most: Effort, from: Dialect, losses: &mut Losses) -> &'static str {
+    let knows = matches!(from, Dialect::OpenAiChat | Dialect::OpenAiResponses);
+    losses.note_if(!knows && effort > most, "reasoning");
+    if knows { effort } else { effort.min(most) }.as_str()
 }
 
 /// The most output tokens as Responses takes them: fewer than 16 are refused.
@@ -144,6 +152,34 @@ mod tests {
             let usual = Request { temperature: Some(1.0), top_p: Some(1.0), max_tokens: None, ..asked() };
             let (body, losses) = written(&usual, dialect, "openai", "gpt-5");
             assert!(body["temperature"].is_null() && losses.is_empty(), "{body} {losses:?}");
+        }
+    }
+
+    #[test]
+    fn models_are_asked_for_no_more_effort_than_they_know() {
+        for dialect in BOTH {
+            let asked = |from, effort, kind: &str, model: &str| {
+                let request = Request { reasoning: self::effort(effort), ..Request::new(from) };
+                let (body, losses) = written(&request, dialect, kind, model);
+                let word = body["reasoning_effort"].as_str().or(body["reasoning"]["effort"].as_str());
+                (word.unwrap_or_default().to_owned(), losses)
+            };
+            let lost = || vec!["reasoning".to_owned()];
+            for (effort, kind, model, wanted) in [
+                (Effort::XHigh, "openai", "gpt-5", ("high", lost())),
+                (Effort::Max, "azure", "gpt-5.1", ("high", lost())),
+                (Effort::Max, "groq", "openai/gpt-oss-120b", ("high", lost())),
+                (Effort::XHigh, "openai", "gpt-5.2", ("xhigh", Vec::new())),
+                (Effort::Max, "openai", "gpt-5.4", ("xhigh", lost())),
+                (Effort::Max, "openai", "gpt-5.6-terra", ("max", Vec::new())),
+            ] {
+                let wanted = (wanted.0.to_owned(), wanted.1);
+                assert_eq!(asked(Dialect::Anthropic, effort, kind, model), wanted, "{dialect:?} {kind} {model}");
+            }
+            // Who speaks one of OpenAI's dialects knows the words of its model.
+            for from in BOTH {
+                assert_eq!(asked(from, Effort::XHigh, "openai", "gpt-5"), ("xhigh".to_owned(), Vec::new()));
+            }
         }
     }
 

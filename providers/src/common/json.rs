@@ -84,6 +84,12 @@ impl<'a> Json<'a> {
         self.0.get() == "null"
     }
 
+    /// Whether it is `null`, `{}` or `[]`.
+    pub(crate) fn is_empty(&self) -> bool {
+        let inside = |open, close| self.get().strip_prefix(open).and_then(|text| text.strip_suffix(close));
+        self.is_null() || inside('{', '}').or_else(|| inside('[', ']')).is_some_and(|text| text.trim_ascii().is_empty())
+    }
+
     /// The same, independent of the body it came from.
     #[must_use]
     pub fn into_owned(self) -> Json<'static> {

@@ -37,9 +37,12 @@ impl Losses {
     /// Notes that fields which the common model has no place for were not carried. `place` stands before their names (`messages.`).
     ///
     /// An extra whose name begins with `=` is no field: it only remembers how its own dialect spelt something that the
-    /// common model does say, and nothing is lost without it.
+    /// common model does say, and nothing is lost without it. Nor is it without `null`, an empty list, or no bias at all; other empty
+    /// objects may ask for something (`"web_search_options": {}`).
     pub fn note_extras(&mut self, place: &str, extras: &[(Str<'_>, super::Json<'_>)]) {
-        for (name, _) in extras.iter().filter(|(name, _)| !name.starts_with('=')) {
+        let asks =
+            |value: &super::Json<'_>, name: &str| !value.is_empty() || (value.is_object() && name != "logit_bias");
+        for (name, _) in extras.iter().filter(|(name, value)| !name.starts_with('=') && asks(value, name)) {
             self.add(&format!("{place}{name}"), false);
         }
     }

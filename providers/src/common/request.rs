@@ -131,6 +131,34 @@ impl<'a> Request<'a> {
         })
     }
 
+    /// The field that refers to a part of the conversation which only the provider keeps.
+    pub(crate) fn refers_to(&self) -> Option<&'static str> {
+        if self.previous.is_some() {
+            return Some("previous_response_id");
+        }
+        if self.cache.content.is_some() {
+            return Some("cachedContent");
+        }
+        if self.dialect != Dialect::OpenAiResponses {
+            return None;
+        }
+        let said = |field: &&str| self.extras.iter().any(|(name, value)| *name == **field && !value.is_null());
+        let mut blocks = self.messages.iter().flat_map(|message| &message.blocks);
+        let is_reference =
+            |block: &Block<'_>| matches!(&block.content, Content::Foreign(item) if item.kind == *"item_reference");
+        ["conversation", "prompt"].into_iter().find(said).or_else(|| blocks.any(is_reference).then_some("input"))
+    }
+
+    /// Whether the answer is to be more or less long-winded than usual.
+    pub(crate) fn asks_for_verbosity(&self) -> bool {
+        self.verbosity.as_deref().is_some_and(|verbosity| verbosity != "medium")
+    }
+
+    /// Whether it comes with the application's own notes.
+    pub(crate) fn has_metadata(&self) -> bool {
+        self.metadata.as_ref().is_some_and(|metadata| !metadata.is_empty())
+    }
+
     /// The conversation with consecutive messages of one role put together, for dialects whose turns alternate. System and
     /// developer messages are left out: see [`Self::instructions`].
     #[must_use]

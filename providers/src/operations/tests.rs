@@ -38,6 +38,8 @@ fn what_translates_is_told_beforehand() {
                 (Operation::CountTokens, Wire::Bedrock) => {
                     r#"{"input":{"converse":{"messages":[{"role":"user","content":[{"text":"a"}]}]}}}"#
                 }
+                // A stored prompt stands where images have their text.
+                (Operation::CountTokens, Wire::OpenAiResponses) => r#"{"model":"m","input":"a"}"#,
                 _ => BODY,
             };
             for to in Wire::ALL {

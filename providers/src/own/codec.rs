@@ -2,7 +2,7 @@
 //! heard, no turn is asked for without those before it, a stream ends once, and no client is told of the operator's account.
 
 use super::Own;
-use crate::codec::{Call, Client, Codec, Maker, Sink, StreamDecoder, StreamEncoder, Target, keeps_no_answers};
+use crate::codec::{Call, Client, Codec, Maker, Sink, StreamDecoder, StreamEncoder, Target, refers_to_nothing};
 use crate::common::{Event, Json, Losses, Request, Response};
 use crate::error::{ApiError, ErrorKind, for_client};
 
@@ -18,9 +18,7 @@ impl Codec for Own {
         target: &Target<'_>,
         losses: &mut Losses,
     ) -> Result<Vec<u8>, ApiError> {
-        if request.dialect != (*self).into() {
-            keeps_no_answers(request.previous.as_ref())?;
-        }
+        refers_to_nothing(request, (*self).into())?;
         self.dialect().codec().encode_request(request, target, losses)
     }
 

@@ -7,7 +7,7 @@ use std::borrow::Cow;
 use serde::Serialize;
 
 use super::super::sse::write_json;
-use super::super::{Platform, Target, keeps_no_answers};
+use super::super::{Platform, Target, refers_to_nothing};
 use super::OWN;
 use super::block_out::CacheOut;
 use super::marks::Marks;
@@ -117,18 +117,18 @@ pub(super) fn encode(request: &Request<'_>, target: &Target<'_>, losses: &mut Lo
         top_logprobs,
         modalities,
         audio,
-        verbosity,
+        verbosity: _,
         service_tier,
         user,
         metadata,
         cache,
         store,
-        previous,
+        previous: _,
         goes_on: _,
         extras,
     } = request;
     let own = *dialect == OWN;
-    keeps_no_answers(previous.as_ref())?;
+    refers_to_nothing(request, OWN)?;
     losses.note_if(seed.is_some(), "seed");
     losses.note_if(presence_penalty.is_some_and(|penalty| penalty != 0.0), "presence_penalty");
     losses.note_if(frequency_penalty.is_some_and(|penalty| penalty != 0.0), "frequency_penalty");
@@ -136,11 +136,11 @@ pub(super) fn encode(request: &Request<'_>, target: &Target<'_>, losses: &mut Lo
     losses.note_if(*logprobs == Some(true) || top_logprobs.is_some_and(|count| count > 0), "logprobs");
     losses.note_if(modalities.iter().any(|kind| **kind != *"text"), "modalities");
     losses.note_if(audio.is_some(), "audio");
-    losses.note_if(verbosity.is_some(), "verbosity");
+    losses.note_if(request.asks_for_verbosity(), "verbosity");
     losses.note_if(*store == Some(true), "store");
-    let CacheConfig { automatic, key, retention, content } = cache;
+    let CacheConfig { automatic, key, retention, content: _ } = cache;
     losses.note_if(key.is_some(), "prompt_cache_key");
-    losses.note_if(retention.is_some() || content.is_some(), "cache");
+    losses.note_if(retention.is_some(), "cache");
 
     let (rest, special) = split_extras(extras, own, target.platform);
     if !own {
@@ -182,7 +182,7 @@ pub(super) fn encode(request: &Request<'_>, target: &Target<'_>, losses: &mut Lo
     };
     let said = config.effort.is_some() || config.format.is_some() || !config.extras.0.is_empty();
     let notes = metadata.as_ref().filter(|_| own).and_then(|notes| notes.read::<Whole<'_>>().ok()).unwrap_or_default();
-    losses.note_if(metadata.is_some() && !own, "metadata");
+    losses.note_if(request.has_metadata() && !own, "metadata");
     let (version, model) = match target.platform {
         Platform::Native => (None, Some(target.model)),
         Platform::Vertex => (Some("vertex-2023-10-16"), None),

@@ -19,6 +19,7 @@ mod events;
 mod family;
 mod media;
 mod messages;
+mod nova;
 mod parts;
 mod read;
 mod request_in;

@@ -9,7 +9,7 @@ use super::{OWN, media, tools, write};
 use crate::catalogue::Thinking;
 use crate::codec::schema::structured;
 use crate::codec::sse::write_json;
-use crate::codec::{Target, keeps_no_answers};
+use crate::codec::{Target, refers_to_nothing};
 use crate::common::{
     CacheConfig, Content, Effort, Extras, Json, Losses, Message, Reasoning, Request, ResponseFormat, Str,
 };
@@ -96,17 +96,17 @@ pub(super) fn encode(request: &Request<'_>, target: &Target<'_>, losses: &mut Lo
         top_logprobs,
         modalities,
         audio,
-        verbosity,
+        verbosity: _,
         service_tier,
         user,
         metadata,
         cache,
         store,
-        previous,
+        previous: _,
         goes_on: _,
         extras,
     } = request;
-    keeps_no_answers(previous.as_ref())?;
+    refers_to_nothing(request, OWN)?;
     let own = *dialect == OWN;
     let family = Family::of(target.model);
     // What is known of the model, or said by the operator.
@@ -120,7 +120,7 @@ pub(super) fn encode(request: &Request<'_>, target: &Target<'_>, losses: &mut Lo
     losses.note_if(top_logprobs.is_some_and(|top| top > 0), "top_logprobs");
     losses.note_if(modalities.iter().any(|modality| modality != "text"), "modalities");
     losses.note_if(audio.is_some(), "audio");
-    losses.note_if(verbosity.as_deref().is_some_and(|verbosity| verbosity != "medium"), "verbosity");
+    losses.note_if(request.asks_for_verbosity(), "verbosity");
     losses.note_if(user.is_some(), "user");
     losses.note_if(*store == Some(true), "store");
 
@@ -180,7 +180,7 @@ pub(super) fn encode(request: &Request<'_>, target: &Target<'_>, losses: &mut Lo
 
     write_cache(cache, caches, &mut system, &mut written, losses);
 
-    let tool_config = tools::write(request, own, caches, &tool_extras, losses);
+    let tool_config = tools::write(request, own, family, &tool_extras, losses);
     let text_format = response_format.as_ref().and_then(|format| write_format(format, own, losses));
     let output =
         OutputConfig { text_format, effort: fields.effort.map(Effort::as_str), extras: write::Fields(&output_extras) };
@@ -242,9 +242,9 @@ fn write_cache<'r>(
     messages: &mut [write::Message<'r>],
     losses: &mut Losses,
 ) {
-    let CacheConfig { automatic, key, retention, content } = cache;
+    let CacheConfig { automatic, key, retention, content: _ } = cache;
     losses.note_if(key.is_some(), "prompt_cache_key");
-    losses.note_if(retention.is_some() || content.is_some(), "cache");
+    losses.note_if(retention.is_some(), "cache");
     let Some(mark) = automatic else { return };
     if !caches {
         return losses.note("cache");

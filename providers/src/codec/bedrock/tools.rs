@@ -2,8 +2,9 @@
 
 use serde::Serialize;
 
+use super::family::Family;
 use super::request_out::uses_tools;
-use super::{OWN, messages, write};
+use super::{OWN, messages, nova, write};
 use crate::codec::choice::{choice_told, flat_choice};
 use crate::codec::schema::{object, structured};
 use crate::common::{
@@ -64,7 +65,7 @@ enum Choice<'r> {
 pub(super) fn write<'r>(
     request: &'r Request<'_>,
     own: bool,
-    caches: bool,
+    family: Family,
     extras: &'r Extras<'r>,
     losses: &mut Losses,
 ) -> Option<ToolConfig<'r>> {
@@ -96,7 +97,7 @@ pub(super) fn write<'r>(
         match tool {
             Tool::Function(tool) if !allowed(&tool.name) => {}
             Tool::Custom(tool) if !allowed(&tool.name) => {}
-            Tool::Function(tool) => function(tool, own, caches, &mut tools, losses),
+            Tool::Function(tool) => function(tool, own, family, &mut tools, losses),
             Tool::Custom(tool) => tools.push(custom(tool, losses)),
             Tool::Foreign { dialect, raw, .. } if *dialect == OWN => tools.push(Entry::Raw(raw.borrowed())),
             Tool::Foreign { kind, .. } => losses.note_foreign("tools.", kind),
@@ -112,14 +113,15 @@ pub(super) fn write<'r>(
     })
 }
 
-fn function<'r>(tool: &'r FunctionTool<'_>, own: bool, caches: bool, out: &mut Vec<Entry<'r>>, losses: &mut Losses) {
+fn function<'r>(tool: &'r FunctionTool<'_>, own: bool, family: Family, out: &mut Vec<Entry<'r>>, losses: &mut Losses) {
     let FunctionTool { name, description, parameters, strict, cache, namespace, extras } = tool;
     let whole_schema = own && extras.iter().any(|(name, _)| name == "inputSchema");
     if !own {
         losses.note_extras("tools.", extras);
     }
-    let schema = || match parameters {
+    let mut schema = || match parameters {
         Some(parameters) if own => parameters.borrowed(),
+        parameters if !own && family == Family::Amazon => nova::schema(parameters.as_ref(), losses),
         parameters if !own && *strict == Some(true) => structured(&object(parameters.as_ref()), None),
         parameters => object(parameters.as_ref()),
     };
@@ -131,7 +133,7 @@ fn function<'r>(tool: &'r FunctionTool<'_>, own: bool, caches: bool, out: &mut V
         extras: write::Fields(if own { extras } else { &[] }),
     }));
     match cache {
-        Some(mark) if caches => out.push(Entry::CachePoint(messages::cache_point(mark))),
+        Some(mark) if own || family.caches() => out.push(Entry::CachePoint(messages::cache_point(mark))),
         Some(_) => losses.note("tools.cache"),
         None => {}
     }

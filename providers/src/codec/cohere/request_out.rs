@@ -3,7 +3,7 @@
 use super::block_out::{self, Names, Writer, document_data, document_text, is_object};
 use super::write::{List, Object, object};
 use super::{DIALECT, tools_out};
-use crate::codec::{Target, keeps_no_answers, write_json};
+use crate::codec::{Target, refers_to_nothing, write_json};
 use crate::common::{
     AudioConfig, Block, CacheConfig, Content, Effort, Losses, Media, MediaKind, Message, ReasoningConfig,
     ReasoningMode, Request, ResponseFormat, Role, ToolResult,
@@ -45,17 +45,17 @@ pub(super) fn encode(request: &Request<'_>, target: &Target<'_>, losses: &mut Lo
         top_logprobs,
         modalities,
         audio,
-        verbosity,
+        verbosity: _,
         service_tier,
         user,
-        metadata,
+        metadata: _,
         cache,
         store,
-        previous,
+        previous: _,
         goes_on: _,
         extras,
     } = request;
-    keeps_no_answers(previous.as_ref())?;
+    refers_to_nothing(request, DIALECT)?;
     let own = *dialect == DIALECT;
     let writer = Writer {
         own,
@@ -109,12 +109,12 @@ pub(super) fn encode(request: &Request<'_>, target: &Target<'_>, losses: &mut Lo
     losses.note_if(top_logprobs.is_some_and(|top| top > 0), "top_logprobs");
     losses.note_if(modalities.iter().any(|one| *one != "text"), "modalities");
     losses.note_if(matches!(audio, Some(AudioConfig { voice: _, format: _ })), "audio");
-    losses.note_if(verbosity.is_some(), "verbosity");
+    losses.note_if(request.asks_for_verbosity(), "verbosity");
     losses.note_if(service_tier.as_deref().is_some_and(|tier| !matches!(tier, "auto" | "default")), "service_tier");
     losses.note_if(user.is_some(), "user");
-    losses.note_if(metadata.is_some(), "metadata");
-    let CacheConfig { automatic, key, retention, content } = cache;
-    losses.note_if(automatic.is_some() || retention.is_some() || content.is_some(), "cache");
+    losses.note_if(request.has_metadata(), "metadata");
+    let CacheConfig { automatic, key, retention, content: _ } = cache;
+    losses.note_if(automatic.is_some() || retention.is_some(), "cache");
     losses.note_if(key.is_some(), "prompt_cache_key");
     losses.note_if(*store == Some(true), "store");
     Ok(out)

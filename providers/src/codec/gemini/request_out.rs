@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::super::{Platform, Target, keeps_no_answers};
+use super::super::{Platform, Target, refers_to_nothing};
 use super::extras::{Beside, find};
 use super::part_out::{Reader, Writer};
 use super::settings_out::{self, Generation, ToolConfig};
@@ -89,21 +89,21 @@ pub(super) fn encode(request: &Request<'_>, target: &Target<'_>, losses: &mut Lo
         top_logprobs: _,
         modalities: _,
         audio: _,
-        verbosity,
+        verbosity: _,
         service_tier,
         user,
         metadata,
         cache,
         store,
-        previous,
+        previous: _,
         goes_on: _,
         extras,
     } = request;
-    keeps_no_answers(previous.as_ref())?;
+    refers_to_nothing(request, OWN)?;
     let own = *dialect == OWN;
     let vertex = target.platform == Platform::Vertex;
     losses.note_if(*parallel_tool_calls == Some(false), "parallel_tool_calls");
-    losses.note_if(verbosity.is_some(), "verbosity");
+    losses.note_if(request.asks_for_verbosity(), "verbosity");
     losses.note_if(user.is_some(), "user");
     losses.note_if(cache.automatic.is_some() || cache.retention.is_some(), "cache");
     losses.note_if(cache.key.is_some(), "prompt_cache_key");
@@ -112,7 +112,7 @@ pub(super) fn encode(request: &Request<'_>, target: &Target<'_>, losses: &mut Lo
         losses.note_extras("", extras);
     }
     let labels = metadata.as_ref().filter(|metadata| own || (vertex && fit_for_labels(metadata)));
-    losses.note_if(metadata.is_some() && labels.is_none(), "metadata");
+    losses.note_if(request.has_metadata() && labels.is_none(), "metadata");
     let reader = Reader::Provider { tag: target.provider, gemini_3: target.traits.gemini_3, vertex };
     let mut writer = Writer::new(reader, own, losses);
     let (contents, system_instruction) = conversation(request, &mut writer);

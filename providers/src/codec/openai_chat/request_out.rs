@@ -12,10 +12,11 @@ use super::tools_out::{ChoiceOut, Declaration, FormatOut, ToolOut, Tools, format
 use super::{OWN, SPELT, spelt};
 use crate::codec::choice::{any_told, choice_told};
 use crate::codec::ids::{LONGEST_USER, end_user};
-use crate::codec::openai::{Sampling, effort_of_budget, is_reference, most_stops};
+use crate::codec::openai::{Sampling, effort_of_budget, effort_word, is_reference, most_stops};
 use crate::codec::sse::write_json;
-use crate::codec::{Target, keeps_no_answers};
+use crate::codec::{Target, refers_to_nothing};
 use crate::common::{AudioConfig, CacheConfig, Effort, Json, Losses, ReasoningConfig, ReasoningMode, Request, Str};
+use crate::dialect::Dialect;
 use crate::error::ApiError;
 use crate::preset::{PrefillSpelling, ReasoningSpelling};
 
@@ -186,11 +187,11 @@ pub(super) fn encode(request: &Request<'_>, target: &Target<'_>, losses: &mut Lo
         metadata,
         cache,
         store,
-        previous,
+        previous: _,
         goes_on,
         extras,
     } = request;
-    keeps_no_answers(previous.as_ref())?;
+    refers_to_nothing(request, OWN)?;
     let own = *dialect == OWN;
     let reference = is_reference(target);
     let quirks = &target.quirks;
@@ -221,18 +222,17 @@ pub(super) fn encode(request: &Request<'_>, target: &Target<'_>, losses: &mut Lo
         losses.note_if(present && !own && !reference, field);
         present && (own || reference)
     };
-    let CacheConfig { automatic, key, retention, content } = cache;
+    let CacheConfig { automatic, key, retention, content: _ } = cache;
     let prompt_cache_key = key.as_deref().filter(|_| openai_only("prompt_cache_key", true));
     let prompt_cache_retention = retention.as_deref().filter(|_| openai_only("cache", true));
-    let verbosity = verbosity.as_deref().filter(|_| openai_only("verbosity", true));
+    let verbosity = verbosity.as_deref().filter(|_| openai_only("verbosity", request.asks_for_verbosity()) || own);
     let store = store.filter(|store| openai_only("store", *store) || own);
-    let metadata = metadata.as_ref().filter(|_| openai_only("metadata", true));
+    let metadata = metadata.as_ref().filter(|_| openai_only("metadata", request.has_metadata()) || own);
     // OpenAI takes it only of answers that it keeps.
     let unkept = !own && store != Some(true);
     let modalities: &[Str<'_>] =
         if openai_only("modalities", modalities.iter().any(|one| *one != *"text")) || own { modalities } else { &[] };
     let audio = audio.as_ref().filter(|_| openai_only("audio", true));
-    losses.note_if(content.is_some(), "cache");
     let cache_control = automatic.as_ref().filter(|_| own || quirks.cache_control);
     losses.note_if(automatic.is_some() && cache_control.is_none(), "cache");
     losses.note_if(top_k.is_some() && reference && !own, "top_k");
@@ -241,7 +241,7 @@ pub(super) fn encode(request: &Request<'_>, target: &Target<'_>, losses: &mut Lo
     losses.note_if(unkept && metadata.is_some(), "metadata");
     let metadata = metadata.filter(|_| !unkept);
     let (reasoning_effort, reasoning) = match target.asks(request, own, losses) {
-        Some(config) if !said => write_reasoning(config, target, losses),
+        Some(config) if !said => write_reasoning(config, target, *dialect, losses),
         Some(_) | None => (None, None),
     };
     let max_tokens = max_tokens.filter(|_| !spelt.has(&["max_tokens", "max_completion_tokens"]));
@@ -325,6 +325,7 @@ fn stream_options<'r>(request: &'r Request<'r>, target: &Target<'_>, own: bool) 
 fn write_reasoning(
     config: &ReasoningConfig<'_>,
     target: &Target<'_>,
+    from: Dialect,
     losses: &mut Losses,
 ) -> (Option<&'static str>, Option<ReasoningOut>) {
     let ReasoningConfig { mode, effort, budget, summary, show } = config;
@@ -332,7 +333,7 @@ fn write_reasoning(
     if target.quirks.reasoning == ReasoningSpelling::Object {
         let disabled = *mode == Some(ReasoningMode::Disabled);
         let out = ReasoningOut {
-            effort: effort.filter(|_| !disabled && budget.is_none()).map(word),
+            effort: effort.filter(|_| !disabled && budget.is_none()).map(|effort| effort.min(Effort::XHigh).as_str()),
             max_tokens: budget.filter(|_| !disabled),
             exclude: show.map(|show| !show).filter(|exclude| *exclude),
             enabled: match mode {
@@ -359,12 +360,7 @@ fn write_reasoning(
         // Mistral knows all or nothing: https://docs.mistral.ai/capabilities/reasoning
         (ReasoningSpelling::Parts, Some(level)) if level > Effort::Minimal => Some("high"),
         (ReasoningSpelling::Parts, Some(_)) => Some("none"),
-        (_, effort) => effort.map(word),
+        (_, effort) => effort.map(|effort| effort_word(effort, target.traits.max_effort, from, losses)),
     };
     (effort, None)
-}
-
-/// `max` is Anthropic's; here `xhigh` is the most.
-fn word(effort: Effort) -> &'static str {
-    effort.min(Effort::XHigh).as_str()
 }

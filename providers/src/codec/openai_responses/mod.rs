@@ -45,7 +45,7 @@ use serde_json::value::RawValue;
 
 use super::sse::SseDecoder;
 use super::wire::{read_answer_piece, read_request_piece};
-use super::{Call, Client, Codec, Maker, StreamDecoder, StreamEncoder, Target};
+use super::{Call, Client, Codec, Maker, StreamDecoder, StreamEncoder, Target, refers_to_nothing};
 use crate::common::{Json, Losses, Opaque, ProviderTag, Request, Response, Str};
 use crate::dialect::Dialect;
 use crate::error::ApiError;
@@ -66,6 +66,7 @@ impl Codec for OpenAiResponses {
         target: &Target<'_>,
         losses: &mut Losses,
     ) -> Result<Vec<u8>, ApiError> {
+        refers_to_nothing(request, OWN)?;
         Ok(request_out::encode(&request.named_for(OWN), target, losses))
     }
 

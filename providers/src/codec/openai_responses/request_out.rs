@@ -11,7 +11,7 @@ use super::request_in::{ENCRYPTED, LOGPROBS};
 use super::{OWN, tools_out};
 use crate::codec::Target;
 use crate::codec::ids::{LONGEST_USER, end_user};
-use crate::codec::openai::{Sampling, effort_of_budget, output_limit};
+use crate::codec::openai::{Sampling, effort_of_budget, effort_word, output_limit};
 use crate::codec::sse::write_json;
 use crate::common::{CacheConfig, Effort, Json, Losses, ReasoningConfig, ReasoningMode, Request, Str};
 
@@ -46,7 +46,7 @@ impl<'b> Body<'b> {
         let own = request.dialect == OWN;
         note(request, losses);
         let asked = target.asks(request, own, losses);
-        let (effort, summary) = asked.map_or((None, None), |config| reasoning(config, own));
+        let (effort, summary) = asked.map_or((None, None), |config| reasoning(config, request, target, losses));
         let sampling = Sampling::of(target, own, effort);
         let logprobs = sampling.setting("logprobs", request.logprobs, &false, losses) == Some(true);
         let top_logprobs = sampling.setting("logprobs", request.top_logprobs, &0, losses);
@@ -109,7 +109,7 @@ fn note(request: &Request<'_>, losses: &mut Losses) {
         service_tier: _,
         user: _,
         metadata: _,
-        cache: CacheConfig { automatic, key: _, retention: _, content },
+        cache: CacheConfig { automatic, key: _, retention: _, content: _ },
         store: _,
         previous: _,
         goes_on: _,
@@ -124,14 +124,19 @@ fn note(request: &Request<'_>, losses: &mut Losses) {
     losses.note_if(n.is_some_and(|n| n > 1), "n");
     losses.note_if(modalities.iter().any(|kind| *kind != "text"), "modalities");
     losses.note_if(audio.is_some(), "audio");
-    losses.note_if(automatic.is_some() || content.is_some(), "cache");
+    losses.note_if(automatic.is_some(), "cache");
     if *dialect != OWN {
         losses.note_extras("", extras);
     }
 }
 
 /// Effort and summary.
-fn reasoning<'b>(config: &'b ReasoningConfig<'_>, own: bool) -> (Option<&'static str>, Option<&'b str>) {
+fn reasoning<'b>(
+    config: &'b ReasoningConfig<'_>,
+    request: &Request<'_>,
+    target: &Target<'_>,
+    losses: &mut Losses,
+) -> (Option<&'static str>, Option<&'b str>) {
     let ReasoningConfig { mode, effort, budget, summary, show } = config;
     let effort = match (effort, mode, budget) {
         (Some(effort), _, _) => Some(*effort),
@@ -140,9 +145,9 @@ fn reasoning<'b>(config: &'b ReasoningConfig<'_>, own: bool) -> (Option<&'static
         (None, _, None) => None,
     };
     let on = effort != Some(Effort::None);
-    let word = effort.map(|effort| if !own && effort == Effort::Max { Effort::XHigh } else { effort }.as_str());
+    let word = effort.map(|effort| effort_word(effort, target.traits.max_effort, request.dialect, losses));
     // Others show their reasoning unasked, or as they are told.
-    let shown = !own && on && show.unwrap_or(mode.is_some() || budget.is_some());
+    let shown = request.dialect != OWN && on && show.unwrap_or(mode.is_some() || budget.is_some());
     (word, summary.as_deref().or(shown.then_some("auto")))
 }
 

@@ -72,7 +72,7 @@ fn full() -> Request<'static> {
         media(MediaKind::Document, MediaSource::Blocks(vec![Block::text("block words")]), ""),
         media(MediaKind::Video, MediaSource::Data("AAAA".into()), "video/mp4"),
         Block::new(Content::Media(Box::new(audio))),
-        Block::new(Content::Foreign(Box::new(foreign("item_reference")))),
+        Block::new(Content::Foreign(Box::new(foreign("mcp_approval_response")))),
         Block::text(""),
     ];
     let reasoning = Reasoning {
@@ -170,7 +170,7 @@ fn full() -> Request<'static> {
         automatic: Some(CacheMark::default()),
         key: Some("k".into()),
         retention: Some("24h".into()),
-        content: Some("c".into()),
+        content: None,
     };
     request.extras = vec![("truncation".into(), Json::of(&"auto"))];
     request
@@ -191,7 +191,7 @@ fn a_full_request_is_said_or_noted() {
             "messages.citations",
             "messages.detail",
             "messages.image",
-            "messages.item_reference",
+            "messages.mcp_approval_response",
             "messages.message_extra",
             "messages.name",
             "messages.part_extra",

@@ -8,6 +8,7 @@ use crate::codec::{Call, testing};
 use crate::common::Effort;
 
 const NOVA: &str = "us.amazon.nova-pro-v1:0";
+const CLAUDE: &str = "us.anthropic.claude-sonnet-4-5-20250929-v1:0";
 const IMPORTED: &str = "arn:aws:bedrock:us-east-1:1:imported-model/q5nk93fkzl6o";
 const PROFILE: &str = "arn:aws:bedrock:us-east-1:1:application-inference-profile/mi1dadi0g15f";
 
@@ -43,7 +44,7 @@ fn a_conversation_starts_with_the_user() {
 
 #[test]
 fn schemas_are_of_objects_and_results_are_not_empty() {
-    let body = json!({"model": "m", "messages": [
+    let asked = json!({"model": "m", "messages": [
         {"role": "user", "content": "hi"},
         {"role": "assistant", "tool_calls": [{"id": "c", "type": "function", "function": {"name": "f", "arguments": "{}"}}]},
         {"role": "tool", "tool_call_id": "c", "content": ""}
@@ -54,17 +55,51 @@ fn schemas_are_of_objects_and_results_are_not_empty() {
         {"type": "function", "function": {"name": "s", "strict": true,
             "parameters": {"type": "object", "properties": {"a": {"type": "integer", "minimum": 1}}}}}
     ]});
-    let (body, _) = chat(&body, NOVA, Traits::default());
+    let (body, _) = chat(&asked, NOVA, Traits::default());
     assert_eq!(body["messages"][2]["content"][0]["toolResult"]["content"], json!([{"text": ""}]));
     let schema = |at: usize| &body["toolConfig"]["tools"][at]["toolSpec"]["inputSchema"]["json"];
     assert_eq!(*schema(0), json!({"type": "object", "properties": {}}));
     assert_eq!(*schema(1), json!({"type": "object", "properties": {"a": {"type": "string"}}}));
     assert_eq!(*schema(2), json!({"type": "object", "properties": {}}));
+    // Nova knows no more fields than these.
+    assert_eq!(*schema(3), json!({"type": "object", "properties": {"a": {"type": "integer", "minimum": 1}}}));
+    let (body, _) = chat(&asked, CLAUDE, Traits::default());
     assert_eq!(
-        *schema(3),
+        body["toolConfig"]["tools"][3]["toolSpec"]["inputSchema"]["json"],
         json!({"type": "object", "properties": {"a": {"type": "integer", "description": "{minimum: 1}"}},
             "additionalProperties": false})
     );
+}
+
+#[test]
+fn nova_takes_tools_of_coding_agents() {
+    let schema = json!({"$schema": "http://json-schema.org/draft-07/schema#", "type": "object", "title": "T",
+        "properties": {"at": {"$ref": "#/$defs/At"}}, "required": ["at"], "additionalProperties": false,
+        "$defs": {"At": {"type": "integer"}}});
+    let body = json!({"model": "m", "max_tokens": 9, "messages": [{"role": "user", "content": "hi"}],
+        "tools": [{"name": "f", "input_schema": schema}]});
+    let of = |from, body: &Value, model| {
+        let (body, lost) = written(from, body, model, Traits::default());
+        (body["toolConfig"]["tools"][0]["toolSpec"]["inputSchema"]["json"].clone(), lost)
+    };
+    let plain = json!({"type": "object", "properties": {"at": {"type": "integer"}}, "required": ["at"]});
+    assert_eq!(of(crate::Dialect::Anthropic, &body, NOVA), (plain, Vec::new()));
+    assert_eq!(of(crate::Dialect::Anthropic, &body, "us.meta.llama4-maverick-17b-instruct-v1:0").0, schema);
+    let own = json!({"messages": [{"role": "user", "content": [{"text": "hi"}]}],
+        "toolConfig": {"tools": [{"toolSpec": {"name": "f", "inputSchema": {"json": schema}}}]}});
+    assert_eq!(of(OWN, &own, NOVA).0, schema);
+}
+
+#[test]
+fn only_the_second_generation_of_nova_is_asked_to_reason() {
+    let body = json!({"model": "m", "messages": [{"role": "user", "content": "hi"}], "reasoning_effort": "high"});
+    let fields = |model| {
+        let (body, lost) = chat(&body, model, Traits::of(model));
+        (body["additionalModelRequestFields"].clone(), lost)
+    };
+    assert_eq!(fields(NOVA), (Value::Null, vec!["reasoning".to_owned()]));
+    let config = json!({"reasoningConfig": {"type": "enabled", "maxReasoningEffort": "high"}});
+    assert_eq!(fields("us.amazon.nova-2-lite-v1:0"), (config, Vec::new()));
 }
 
 #[test]

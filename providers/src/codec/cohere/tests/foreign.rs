@@ -187,7 +187,7 @@ fn request() -> Request<'static> {
         verbosity: Some("low".into()),
         service_tier: Some("flex".into()),
         user: Some("u".into()),
-        metadata: Some(json_of("{}")),
+        metadata: Some(json_of(r#"{"k":"v"}"#)),
         cache: CacheConfig { automatic: Some(CacheMark::default()), key: Some("k".into()), ..CacheConfig::default() },
         store: Some(true),
         previous: None,

@@ -69,7 +69,7 @@ fn full() -> Request<'static> {
                     media(MediaKind::Audio, MediaSource::File("file-2".into())),
                     media(MediaKind::Document, MediaSource::Text("plain".into())),
                     media(MediaKind::Document, MediaSource::Blocks(vec![Block::text("inner")])),
-                    foreign("item_reference"),
+                    foreign("mcp_approval_response"),
                 ],
             )
         },
@@ -237,7 +237,7 @@ fn every_field_is_carried_or_noted() {
             "messages.citations",
             "messages.detail",
             "messages.image",
-            "messages.item_reference",
+            "messages.mcp_approval_response",
             "messages.name",
             "messages.odd",
             "messages.reasoning",

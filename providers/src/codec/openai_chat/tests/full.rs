@@ -147,7 +147,7 @@ fn full() -> Request<'static> {
             automatic: Some(CacheMark::default()),
             key: Some("KEY".into()),
             retention: Some("24h".into()),
-            content: Some("cachedContents/1".into()),
+            content: None,
         },
         store: Some(true),
         previous: None,
@@ -217,7 +217,8 @@ fn a_full_request_is_said_or_noted() {
         "reasoning.summary",
         "messages.audio",
     ];
-    let only_openai = ["VOICE", "\"verbosity\":\"low\"", "META", "KEY", "24h", "\"store\":true", "xhigh"];
+    let only_openai =
+        ["VOICE", "\"verbosity\":\"low\"", "META", "KEY", "24h", "\"store\":true", "\"reasoning_effort\":\"high\""];
     for (quirks, said, lost) in [
         (
             OPENAI,
@@ -229,12 +230,13 @@ fn a_full_request_is_said_or_noted() {
                 "messages.cache",
                 "tools.cache",
                 "reasoning.show",
+                "reasoning",
                 "messages.image",
             ][..],
         ),
         (
             Quirks::default(),
-            &["THOUGHT", "https://VIDEO", "\"top_k\":13", "xhigh"],
+            &["THOUGHT", "https://VIDEO", "\"top_k\":13", "\"reasoning_effort\":\"high\""],
             &[
                 "audio",
                 "verbosity",
@@ -242,6 +244,7 @@ fn a_full_request_is_said_or_noted() {
                 "prompt_cache_key",
                 "store",
                 "modalities",
+                "reasoning",
                 "messages.cache",
                 "tools.format",
             ],

@@ -183,10 +183,10 @@ fn a_full_request_is_said_or_noted() {
             automatic: Some(CacheMark::default()),
             key: Some("key".into()),
             retention: Some("24h".into()),
-            content: Some("cachedContents/1".into()),
+            content: None,
         },
         store: None,
-        previous: Some("resp_1".into()),
+        previous: None,
         goes_on: false,
         extras: vec![("container".into(), Json::of(&1))],
     };
@@ -226,7 +226,7 @@ fn a_full_request_is_said_or_noted() {
         "text": {"format": {"type": "json_schema", "name": "answer", "description": "d", "schema": {"b": 1}}, "verbosity": "low"},
         "reasoning": {"effort": "medium", "summary": "auto"},
         "include": ["reasoning.encrypted_content", "message.output_text.logprobs"],
-        "max_output_tokens": 16, "temperature": 0.5, "top_p": 0.25, "top_logprobs": 3, "previous_response_id": "resp_1",
+        "max_output_tokens": 16, "temperature": 0.5, "top_p": 0.25, "top_logprobs": 3,
         "metadata": {"k": "v"}, "user": "u", "prompt_cache_key": "key", "prompt_cache_retention": "24h", "service_tier": "flex",
     });
     assert_eq!(differences(&body, &wanted), Vec::<String>::new());
@@ -382,5 +382,4 @@ fn a_budget_is_no_more_than_a_high_effort() {
         encoded(&Request { reasoning, ..Request::new(OTHER) }).0["reasoning"]["effort"].clone()
     };
     assert_eq!((effort(None, Some(50_000)), effort(None, Some(1024))), (json!("high"), json!("low")));
-    assert_eq!(effort(Some(crate::common::Effort::XHigh), None), "xhigh");
 }
