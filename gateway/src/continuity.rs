@@ -157,17 +157,18 @@ mod tests {
     #[test]
     fn another_process_hears_of_each_answer() {
         let (old, new) = (Continuity::default(), Continuity::default());
-        old.remember_stored(None, "resp_1", "openai".into());
+        let [openai, azure] = ["openai", "azure"].map(|name| Keeper { provider: name.into(), credential: None });
+        old.remember_stored(None, "resp_1", openai.clone());
         assert!(old.new_answers().is_empty(), "nobody wants to know");
         new.remember_answers(old.stored_answers());
         assert!(old.new_answers().is_empty(), "nothing is new");
-        old.remember_stored(Some("a"), "resp_2", "azure".into());
+        old.remember_stored(Some("a"), "resp_2", azure.clone());
         new.remember_answers(old.new_answers());
         assert!(old.new_answers().is_empty(), "it is told once");
-        assert_eq!(new.recall_stored(None, "resp_1").as_deref(), Some("openai"));
-        assert_eq!(new.recall_stored(Some("a"), "resp_2").as_deref(), Some("azure"));
+        assert_eq!(new.recall_stored(None, "resp_1"), Some(openai.clone()));
+        assert_eq!(new.recall_stored(Some("a"), "resp_2"), Some(azure));
         old.tell_nobody();
-        old.remember_stored(None, "resp_3", "openai".into());
+        old.remember_stored(None, "resp_3", openai.clone());
         assert!(old.new_answers().is_empty());
     }
 }
