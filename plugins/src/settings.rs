@@ -32,6 +32,15 @@ pub trait SettingsHost {
 
     /// Where a path of the file points.
     fn path(&self, path: &str) -> PathBuf;
+
+    /// Whether [`Host::ask`](crate::Host::ask) knows a model of this name.
+    ///
+    /// # Errors
+    /// It does not.
+    fn model(&self, name: &str) -> Result<(), SettingsError> {
+        let _ = name;
+        Ok(())
+    }
 }
 
 impl<'a> Settings<'a> {
@@ -88,6 +97,15 @@ impl<'a> Settings<'a> {
     /// It cannot be read.
     pub fn file(&self, path: &Spanned<String>) -> Result<Vec<u8>, SettingsError> {
         self.host.file(path.get_ref()).map_err(|message| SettingsError::at(path, message))
+    }
+
+    /// The name of a model that [`Host::ask`](crate::Host::ask) knows.
+    ///
+    /// # Errors
+    /// There is none.
+    pub fn model(&self, name: &Spanned<String>) -> Result<String, SettingsError> {
+        let known = self.host.model(name.get_ref());
+        known.map(|()| name.get_ref().clone()).map_err(|error| SettingsError { span: Some(name.span()), ..error })
     }
 
     /// Where a path in the settings points: relative ones start at the configuration's folder.

@@ -514,6 +514,7 @@ fn read(text: &str, cx: &mut Context<'_>) -> Option<Config> {
     keys::check_hashes(&keys, jwt.as_ref(), cx);
     let keys = keys::resolve(keys, &resolved_models, &resolved_providers, cx);
     let issuers = jwt.map(|jwt| jwt.resolve(&keys, cx)).unwrap_or_default();
+    let plugins = plugins::resolve(elements(plugins, "plugins", cx), &resolved_models, &resolved_providers, cx);
     let providers = resolved_providers.into_iter().filter_map(|(name, provider)| Some((name, provider?))).collect();
     let mut limits = global
         .and_then(|value| tree::shape::<limits::Global>(value, "[limits]", &mut cx.report))
@@ -529,7 +530,6 @@ fn read(text: &str, cx: &mut Context<'_>) -> Option<Config> {
         let rules = tag.map(|tag| limits::rules(None, tag.budget, cx));
         limits.tags.insert(name.value, rules.unwrap_or_default());
     }
-    let plugins = plugins::resolve(elements(plugins, "plugins", cx), cx);
     Some(Config {
         dialects: cx.dialects.to_vec(),
         server,

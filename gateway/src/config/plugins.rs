@@ -1,7 +1,7 @@
 //! `[[plugins]]`: what is done to requests and answers on their way, in the order of the file. The keys of this file are the
 //! gateway's; all others of an entry are the plugin's own, which reads them itself.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -14,10 +14,10 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::report::Report;
-use super::routes::{Condition, When};
+use super::routes::{self, Condition, When};
 use super::tree::{self, At, instead};
 use super::units::DurationText;
-use super::{Context, Environment, secret};
+use super::{Context, Environment, ModelConfig, ProviderConfig, secret};
 
 /// How long an async hook may take.
 const TIMEOUT: Duration = Duration::from_secs(5);
@@ -104,7 +104,12 @@ impl fmt::Debug for PluginConfig {
 }
 
 /// Builds the plugins of all entries.
-pub(super) fn resolve(entries: Vec<Spanned<DeValue<'_>>>, cx: &mut Context<'_>) -> Vec<PluginConfig> {
+pub(super) fn resolve(
+    entries: Vec<Spanned<DeValue<'_>>>,
+    models: &BTreeMap<String, ModelConfig>,
+    providers: &BTreeMap<String, Option<ProviderConfig>>,
+    cx: &mut Context<'_>,
+) -> Vec<PluginConfig> {
     let mut names = HashSet::new();
     let mut plugins = Vec::new();
     for entry in entries {
@@ -113,7 +118,7 @@ pub(super) fn resolve(entries: Vec<Spanned<DeValue<'_>>>, cx: &mut Context<'_>) 
         let when = plugin.when.map(|when| when.resolve(cx)).unwrap_or_default();
         let timeout = cx.duration(plugin.timeout.as_ref()).unwrap_or(TIMEOUT);
         let name = name(plugin.name, &plugin.use_, &mut names, cx);
-        let host = Files { env: cx.env, dir: &cx.dir };
+        let host = Outside { env: cx.env, dir: &cx.dir, models, providers };
         match cx.plugins.build(&plugin.use_.value, &Settings::new(settings, &host).within(timeout)) {
             Some(Ok(built)) => plugins.push(PluginConfig {
                 name,
@@ -189,13 +194,15 @@ fn report(error: SettingsError, use_: &At<String>, report: &mut Report<'_>) {
     }
 }
 
-/// What settings may read of the world.
-struct Files<'a> {
+/// What settings may know of the world.
+struct Outside<'a> {
     env: &'a dyn Environment,
     dir: &'a Path,
+    models: &'a BTreeMap<String, ModelConfig>,
+    providers: &'a BTreeMap<String, Option<ProviderConfig>>,
 }
 
-impl SettingsHost for Files<'_> {
+impl SettingsHost for Outside<'_> {
     fn secret(&self, text: &str) -> Result<String, String> {
         secret::fetch(text, self.dir, self.env).map(|secret| secret.expose().to_owned())
     }
@@ -206,5 +213,10 @@ impl SettingsHost for Files<'_> {
 
     fn path(&self, path: &str) -> PathBuf {
         self.dir.join(path)
+    }
+
+    fn model(&self, name: &str) -> Result<(), SettingsError> {
+        routes::check_model(name, self.models, self.providers)
+            .map_err(|(message, help)| SettingsError::new(message).help(help))
     }
 }

@@ -352,8 +352,11 @@ pub fn charge(limits: &Arc<Limits>, shadow: &Exchange, attempt: &mut Attempt) {
 }
 
 /// Books what a call of the gateway's own has used.
-pub fn charge_own(limits: &Arc<Limits>, own: &Exchange) {
+pub fn charge_own(limits: &Arc<Limits>, own: &mut Exchange) {
     let used = used(own);
+    if let Some(held) = own.attempts.last_mut().and_then(|attempt| attempt.held.take()) {
+        held.settle(used);
+    }
     if used != Amounts::default() {
         limits.charge(subjects(limits, own), used);
     }

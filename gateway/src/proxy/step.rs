@@ -85,6 +85,11 @@ impl Exchange {
 }
 
 impl Repeat {
+    /// How long before it is asked again.
+    pub fn pause(&self) -> Duration {
+        self.wait
+    }
+
     /// Waits for the moment to ask again.
     ///
     /// # Errors

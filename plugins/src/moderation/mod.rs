@@ -75,7 +75,7 @@ pub const PLUGIN: crate::Kind = crate::Kind::new("moderation", |settings: &Setti
         }
     }
     Ok(Arc::new(Moderation {
-        model: model.into_inner(),
+        model: settings.model(&model)?,
         on: some(on)?,
         threshold: threshold.map(Spanned::into_inner),
         categories: categories.into_iter().map(|(name, score)| (name, score.into_inner())).collect(),

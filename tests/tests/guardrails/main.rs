@@ -7,9 +7,10 @@ mod webhook;
 use ai_gateway_providers::Dialect;
 use ai_gateway_providers::codec::{Client, codec};
 use ai_gateway_providers::common::{Block, Choice, Delta, Event, Losses, Response, Stop, StopReason};
+use ai_gateway_tests::bodies::openai_provider;
 use ai_gateway_tests::client::{H1, Reply};
 use ai_gateway_tests::speak::{Heard, ask, hear};
-use ai_gateway_tests::{Answer, Gateway, Stub, mock_provider};
+use ai_gateway_tests::{Answer, Gateway, Stub, mock_provider, unreachable};
 
 /// One mock provider for each dialect, called like it, and these plugins.
 async fn gateway(plugins: &str) -> Gateway {
@@ -482,4 +483,35 @@ async fn a_log_that_cannot_be_written_says_so() {
     ai_gateway_tests::guard("two losses", told(2)).await;
     let complaints: Vec<String> = complaints();
     assert!(matches!(&complaints[..], [one] if one.contains("log") && one.contains("No such file")), "{complaints:?}");
+}
+
+/// A guard asks a model as a client does: who cannot be reached or is unwell is passed over, and rests.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_model_of_a_guard_has_several_targets() {
+    let nobody = unreachable::Refusing::new();
+    let gone = format!("http://{}", nobody.addr);
+    let busy = Stub::always(Answer::json(429, "{}").header("retry-after", "100")).await;
+    let ill = Stub::always(Answer::json(503, "{}")).await;
+    let well = Stub::start(|request| {
+        let flagged = request.json()["input"].to_string().contains("flag");
+        let body = serde_json::json!({"id": "1", "model": "mod", "results": [{"flagged": flagged}]});
+        Answer::json(200, body.to_string())
+    })
+    .await;
+    let providers = [("gone", gone), ("busy", busy.origin()), ("ill", ill.origin()), ("well", well.origin())];
+    let mut config = "[providers.mock]\nkind = \"mock\"\n".to_owned();
+    let mut targets = String::new();
+    for (priority, (name, origin)) in providers.iter().enumerate() {
+        config += &openai_provider(name, origin);
+        targets += &format!("{{ provider = \"{name}\", model = \"mod\", priority = {priority} }}, ");
+    }
+    config += &format!("[models.guard]\ntargets = [{targets}]\nretry = {{ attempts = 4 }}\n");
+    let gateway = Gateway::start(&format!("{config}[[plugins]]\nuse = \"moderation\"\nmodel = \"guard\"\n")).await;
+    for (text, status) in [("hi", 200), ("a flag", 403)] {
+        let request = ask(Dialect::OpenAiChat, "mock/echo", text, false);
+        let reply = ai_gateway_tests::client::exchange(gateway.addr, &request).await;
+        assert_eq!(reply.status, status, "{}", reply.text());
+    }
+    assert_eq!((ill.received().len(), well.received().len()), (2, 2));
+    assert_eq!(busy.received().len(), 1, "it rests for as long as its provider has asked for");
 }

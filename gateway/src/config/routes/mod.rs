@@ -170,15 +170,25 @@ pub(super) fn known_model(
     providers: &BTreeMap<String, Option<ProviderConfig>>,
     cx: &mut Context<'_>,
 ) -> String {
-    let text = name.value.as_str();
-    let direct = text.split_once('/').filter(|(_, model)| !model.is_empty());
-    let there = models.contains_key(text) || direct.is_some_and(|(of, _)| providers.contains_key(of));
-    if !there {
-        let help = near_model(text, models, providers)
-            .unwrap_or_else(|| "write the name of a [models] table, or `provider/model`".to_owned());
-        cx.report.error(name.span, format!("there is no model `{text}`"), help);
+    if let Err((message, help)) = check_model(&name.value, models, providers) {
+        cx.report.error(name.span, message, help);
     }
     name.value
+}
+
+/// Whether there is a model of this name; else what to say of it, and what would be right.
+pub(super) fn check_model(
+    name: &str,
+    models: &BTreeMap<String, ModelConfig>,
+    providers: &BTreeMap<String, Option<ProviderConfig>>,
+) -> Result<(), (String, String)> {
+    let direct = name.split_once('/').filter(|(_, model)| !model.is_empty());
+    if models.contains_key(name) || direct.is_some_and(|(of, _)| providers.contains_key(of)) {
+        return Ok(());
+    }
+    let help = near_model(name, models, providers)
+        .unwrap_or_else(|| "write the name of a [models] table, or `provider/model`".to_owned());
+    Err((format!("there is no model `{name}`"), help))
 }
 
 /// ``did you mean `x`?``, if there is a model, or one of a provider, that is written almost so.

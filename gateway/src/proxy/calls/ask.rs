@@ -1,6 +1,6 @@
-//! A request of the gateway's own, such as a plugin makes: no client, no plugins, no cache. No limit
+//! A request of the gateway's own, such as a plugin makes: no client, no plugins, no cache. No limit of a client
 //! refuses it, so who asks for it makes sure that the client's have room; what it has used is booked, and counts against those
-//! of the key that it is made for.
+//! of the key that it is made for. Targets are chosen, tried and left as for a client.
 
 use std::sync::Arc;
 
@@ -10,24 +10,28 @@ use ai_gateway_providers::scan::scan_json;
 use ai_gateway_providers::{AnswerForm, Operation};
 use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, HeaderValue, Method, header};
-use pingora_http::RequestHeader;
+use pingora_http::{RequestHeader, ResponseHeader};
 use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
 
 use super::call::{Ask, Call};
+use super::leg::outcome_of;
 use crate::proxy::answer::{form_of, verdict};
-use crate::proxy::attempt::{self, Attempt};
 use crate::proxy::encode::AnswerWay;
 use crate::proxy::exchange::Request;
 use crate::proxy::failure::CLIENT_LEFT;
-use crate::proxy::{Exchange, Gateway, book, encode, limit};
-use crate::snapshot::{Key, Target};
+use crate::proxy::plan::{Planner, choose_targets};
+use crate::proxy::retry_after::retry_after;
+use crate::proxy::step::Step;
+use crate::proxy::{Exchange, Gateway, Outcome, attempt, book, limit};
+use crate::snapshot::Key;
 use crate::telemetry::InFlight;
 
 /// The largest answer.
 const MOST: usize = 1 << 20;
 
-/// Asks the first target of `model` that can do it, in OpenAI's dialect, and not for a stream. `key`: whose request it is made for.
+/// Asks the targets of `model` that can do it, one after the other as its strategy and `retry` say, until one begins to answer: in
+/// OpenAI's dialect, and not for a stream. `key`: whose request it is made for.
 ///
 /// # Errors
 /// Why there is no answer, without anything of the request.
@@ -54,18 +58,27 @@ pub async fn ask(
     if scan.stream {
         return Err("plugins cannot ask for streams".to_owned());
     }
-    let usable = |target: &&Arc<Target>| target.provider.route(&endpoint, &target.model).is_some();
-    let target = model.targets.iter().find(usable).cloned();
-    let target = target.ok_or_else(|| format!("no target of `{}` offers {operation}", model.name))?;
     exchange.key = key;
     exchange.endpoint = Some(endpoint);
     exchange.request = Some(Request::new(body, scan, model));
+    plan(gateway, &client.headers, &mut exchange)?;
     let mut own = Own { gateway, exchange: Some(exchange) };
-    let answer = send(gateway, &client, own.exchange.as_mut(), &target).await;
+    let answer = send(gateway, &client, own.exchange.as_mut()).await;
     if let Some(booking) = own.book() {
         let _ = booking.await;
     }
     answer
+}
+
+fn plan(gateway: &Gateway, headers: &HeaderMap, exchange: &mut Exchange) -> Result<(), String> {
+    let mut planner = Planner {
+        continuity: &gateway.continuity,
+        now: gateway.time.instant(),
+        random: &mut |bound| fastrand::u64(..bound),
+        told: &mut |_, _| (),
+        preview: false,
+    };
+    choose_targets(headers, exchange, &mut planner).map_err(|refusal| refusal.error().message.clone())
 }
 
 /// Whatever becomes of the answer, and also if who asked does not wait for it: what was consumed is paid for.
@@ -81,7 +94,7 @@ impl Own<'_> {
         let (mut exchange, gateway) = (self.exchange.take()?, self.gateway.clone());
         let booking = async move {
             exchange.count_tokens().await;
-            limit::charge_own(&gateway.limits, &exchange);
+            limit::charge_own(&gateway.limits, &mut exchange);
             book::book_own(&gateway, &exchange);
         };
         Some(Handle::try_current().ok()?.spawn(booking))
@@ -101,59 +114,115 @@ impl Drop for Own<'_> {
 }
 
 /// Leaves in the exchange what its usage is known by.
-async fn send(
+async fn send(gateway: &Gateway, client: &RequestHeader, exchange: Option<&mut Exchange>) -> Result<Bytes, String> {
+    let exchange = exchange.ok_or("no request")?;
+    let (header, call) = loop {
+        let failed = match begin(gateway, client, exchange).await? {
+            Ok(begun) => break begun,
+            Err(failed) => failed,
+        };
+        let step = exchange.step_after(failed.outcome);
+        exchange.end_attempt(failed.outcome);
+        if step == Step::Stop {
+            return Err(failed.why);
+        }
+        exchange.prepare(step, failed.outcome);
+    };
+    let answer = read(exchange, &header, call).await;
+    exchange.end_attempt(answer.as_ref().map_or_else(|failed| failed.outcome, |_| Outcome::Ok));
+    answer.map_err(|failed| failed.why)
+}
+
+/// An attempt that has brought no answer.
+struct Failed {
+    outcome: Outcome,
+    why: String,
+}
+
+/// Makes the next attempt, up to the header of its answer.
+///
+/// # Errors
+/// None is left.
+async fn begin(
     gateway: &Gateway,
     client: &RequestHeader,
-    exchange: Option<&mut Exchange>,
-    target: &Arc<Target>,
-) -> Result<Bytes, String> {
-    let name = &target.provider.name;
-    let exchange = exchange.ok_or("no request")?;
-    let (Some(request), Some(operation)) = (&exchange.request, exchange.operation()) else {
-        return Err("no request".into());
+    exchange: &mut Exchange,
+) -> Result<Result<(ResponseHeader, Call), Failed>, String> {
+    let repeat = exchange.repeat.take();
+    if let Some(repeat) = &repeat {
+        tokio::time::sleep(repeat.pause()).await;
+    }
+    let next = attempt::next_attempt(&gateway.continuity, exchange, repeat, gateway.time.instant());
+    let Ok(mut attempt) = next else {
+        return Err(exchange.error.take().map_or_else(|| "no target is left".to_owned(), |error| error.message));
     };
-    let encoded = encode::encode(target, exchange, &gateway.continuity).map_err(|error| error.message)?;
-    let credential = fastrand::usize(..target.states.len());
-    let mut attempt = Attempt::uncounted(target.clone(), credential, encoded, request.clocks);
-    let approached = attempt::approach(&mut attempt, &gateway.http, &gateway.resolver, &exchange.id).await;
-    let peer = approached.map_err(|_| format!("provider `{name}` cannot be reached"))?;
-    let header = attempt::header_for(&attempt, client, exchange).map_err(|_| "the request has no header")?;
-    let ask = Ask { peer, header, body: std::mem::take(&mut attempt.body) };
-    attempt.called = true;
-    let (dialect, way) = (attempt.route.dialect, std::mem::replace(&mut attempt.answer, AnswerWay::Straight));
+    let name = attempt.target.provider.name.clone();
+    let ready = match attempt::approach(&mut attempt, &gateway.http, &gateway.resolver, &exchange.id).await {
+        Ok(peer) => match attempt::header_for(&attempt, client, exchange) {
+            Ok(header) => Ok(Ask { peer, header, body: std::mem::take(&mut attempt.body) }),
+            Err(_) => Err(Failed { outcome: Outcome::Withheld, why: "the request has no header".to_owned() }),
+        },
+        Err((outcome, _)) => Err(Failed { outcome, why: format!("provider `{name}` cannot be reached") }),
+    };
+    attempt.called = ready.is_ok();
     exchange.attempts.push(attempt);
-    let opened = Call::open(&gateway.calls.connector, ask).await;
-    let (header, mut call) = opened.map_err(|_| format!("provider `{name}` did not answer"))?;
+    let ask = match ready {
+        Ok(ask) => ask,
+        Err(failed) => return Ok(Err(failed)),
+    };
+    let (header, call) = match Call::open(&gateway.calls.connector, ask).await {
+        Ok(opened) => opened,
+        Err(failed) => {
+            let why = format!("provider `{name}` did not answer");
+            return Ok(Err(Failed { outcome: outcome_of(&failed), why }));
+        }
+    };
     let status = header.status.as_u16();
     if let Some(attempt) = exchange.attempts.last_mut() {
         attempt.status = Some(status);
+        attempt.retry_after = retry_after(&header.headers);
     }
-    if let Some(_refused) = verdict(status) {
-        return Err(format!("provider `{name}` answered with status {status}"));
-    }
-    let form = form_of(&header, dialect);
+    Ok(match verdict(status) {
+        Some(outcome) => Err(Failed { outcome, why: format!("provider `{name}` answered with status {status}") }),
+        None => Ok((header, call)),
+    })
+}
+
+/// Reads the answer of the current attempt.
+async fn read(exchange: &mut Exchange, header: &ResponseHeader, mut call: Call) -> Result<Bytes, Failed> {
+    let failed = |outcome, why: String| Failed { outcome, why };
+    let (Some(attempt), Some(endpoint)) = (exchange.attempts.last_mut(), &exchange.endpoint) else {
+        return Err(failed(Outcome::Withheld, "no request".to_owned()));
+    };
+    let (name, operation) = (attempt.target.provider.name.clone(), endpoint.operation);
+    let (dialect, way) = (attempt.route.dialect, std::mem::replace(&mut attempt.answer, AnswerWay::Straight));
+    let form = form_of(header, dialect);
     let observer = match way {
         AnswerWay::Straight => Observer::new(exchange.dialect(), operation, form, false),
         AnswerWay::Translated(translation) => Observer::translating(*translation, operation, form),
         AnswerWay::Converted(conversion) => Observer::converting(*conversion),
     };
-    (exchange.status, exchange.form) = (status, form);
+    (exchange.status, exchange.form) = (header.status.as_u16(), form);
     let observer = exchange.observer.insert(observer);
     let mut whole = BytesMut::new();
     loop {
-        let next = call.next().await.map_err(|_| format!("the answer of provider `{name}` broke off"))?;
+        let next = call.next().await;
+        let next = next.map_err(|_| failed(Outcome::Cut, format!("the answer of provider `{name}` broke off")))?;
         let end = next.is_none();
         whole.extend_from_slice(&observer.feed(next.unwrap_or_default(), end));
         if whole.len() > MOST {
-            return Err(format!("the answer of provider `{name}` is too large"));
+            return Err(failed(Outcome::Garbage, format!("the answer of provider `{name}` is too large")));
         }
         if end {
             break;
         }
     }
     let seen = observer.seen();
-    if seen.error.is_some() || seen.cut || form == AnswerForm::Opaque {
-        return Err(format!("provider `{name}` gave no answer"));
-    }
-    Ok(whole.freeze())
+    let outcome = match &seen.error {
+        Some(error) => Outcome::StreamError(error.kind),
+        None if seen.cut => Outcome::Cut,
+        None if form == AnswerForm::Opaque => Outcome::Garbage,
+        None => return Ok(whole.freeze()),
+    };
+    Err(failed(outcome, format!("provider `{name}` gave no answer")))
 }
