@@ -1,5 +1,5 @@
-//! What is remembered from one request of a client to its next: state behind tool calls that clients strip, and which provider keeps
-//! which answer. Bounded, in memory, and never shared between keys.
+//! What is remembered from one request of a client to its next: state behind tool calls that clients strip, and who keeps which
+//! answer. Bounded, in memory, and never shared between keys.
 
 use std::sync::Arc;
 
@@ -7,16 +7,42 @@ use ai_gateway_providers::common::TurnMemory;
 use quick_cache::Weighter;
 use quick_cache::sync::Cache;
 
+use crate::snapshot::Target;
+
 /// Bytes of reasoning and signatures that are kept; the least used go first.
 const TURN_BYTES: u64 = 64 << 20;
-/// Stored answers whose provider is remembered.
+/// Stored answers whose keeper is remembered.
 const STORED_ANSWERS: usize = 200_000;
 
 /// The memory of a gateway.
 #[derive(Debug)]
 pub struct Continuity {
     turns: Cache<Box<str>, Arc<TurnMemory>, TurnWeight>,
-    stored: Cache<Box<str>, Arc<str>>,
+    stored: Cache<Box<str>, Keeper>,
+}
+
+/// Who keeps an answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Keeper {
+    /// The provider.
+    pub provider: Arc<str>,
+    /// Which of its credentials, which may be of different accounts; `None`: not known.
+    pub credential: Option<u64>,
+}
+
+impl Keeper {
+    /// Whoever is asked by `target` with its credential number `credential`.
+    pub fn of(target: &Target, credential: usize) -> Self {
+        let state = target.states.get(credential);
+        let credential = state.and_then(|state| state.credential().fingerprint());
+        Self { provider: target.provider.name.clone(), credential }
+    }
+
+    /// The number of that credential at `target`, if it is known and still there.
+    pub fn credential_at(&self, target: &Target) -> Option<usize> {
+        let wanted = self.credential?;
+        target.states.iter().position(|state| state.credential().fingerprint() == Some(wanted))
+    }
 }
 
 #[derive(Debug, Clone)]
@@ -49,27 +75,27 @@ impl Continuity {
         self.turns.get(&*scoped(key, id))
     }
 
-    /// Notes that `provider` keeps the answer `id` for `key`.
-    pub fn remember_stored(&self, key: Option<&str>, id: &str, provider: Arc<str>) {
-        self.stored.insert(scoped(key, id), provider);
+    /// Notes that `keeper` keeps the answer `id` for `key`.
+    pub fn remember_stored(&self, key: Option<&str>, id: &str, keeper: Keeper) {
+        self.stored.insert(scoped(key, id), keeper);
     }
 
-    /// The provider that keeps the answer `id` for `key`.
-    pub fn recall_stored(&self, key: Option<&str>, id: &str) -> Option<Arc<str>> {
+    /// Who keeps the answer `id` for `key`.
+    pub fn recall_stored(&self, key: Option<&str>, id: &str) -> Option<Keeper> {
         self.stored.get(&*scoped(key, id))
     }
 }
 
 impl Continuity {
     /// Who keeps which answer, for another process.
-    pub fn stored_answers(&self) -> Vec<(Box<str>, Box<str>)> {
-        self.stored.iter().map(|(answer, provider)| (answer, (&*provider).into())).collect()
+    pub fn stored_answers(&self) -> Vec<(Box<str>, Box<str>, Option<u64>)> {
+        self.stored.iter().map(|(answer, keeper)| (answer, (&*keeper.provider).into(), keeper.credential)).collect()
     }
 
     /// Takes in what [`Self::stored_answers`] gave.
-    pub fn remember_answers(&self, answers: Vec<(Box<str>, Box<str>)>) {
-        for (answer, provider) in answers {
-            self.stored.insert(answer, provider.into());
+    pub fn remember_answers(&self, answers: Vec<(Box<str>, Box<str>, Option<u64>)>) {
+        for (answer, provider, credential) in answers {
+            self.stored.insert(answer, Keeper { provider: provider.into(), credential });
         }
     }
 }
@@ -86,8 +112,12 @@ mod tests {
     #[test]
     fn one_key_never_sees_what_another_one_left() {
         let memory = Continuity::default();
-        memory.remember_stored(Some("a"), "resp_1", "openai".into());
-        assert_eq!(memory.recall_stored(Some("a"), "resp_1").as_deref(), Some("openai"));
+        let keeper = Keeper { provider: "openai".into(), credential: Some(7) };
+        memory.remember_stored(Some("a"), "resp_1", keeper.clone());
+        assert_eq!(memory.recall_stored(Some("a"), "resp_1"), Some(keeper.clone()));
+        let next = Continuity::default();
+        next.remember_answers(memory.stored_answers());
+        assert_eq!(next.recall_stored(Some("a"), "resp_1"), Some(keeper));
         assert_eq!(memory.recall_stored(Some("b"), "resp_1"), None);
         assert_eq!(memory.recall_stored(None, "resp_1"), None);
     }

@@ -77,6 +77,49 @@ async fn a_stored_answer_goes_back_to_its_maker_for_its_key_only() {
     assert_eq!(first.count(), 0);
 }
 
+/// Several keys of a provider may be of different accounts, and what one of them made no other one finds.
+#[tokio::test]
+async fn a_stored_answer_is_asked_for_with_the_credential_that_made_it() {
+    let stub = Stub::start(|request| {
+        let id = format!("resp_{}", request.header("authorization").trim_start_matches("Bearer "));
+        let named = match request.method.as_str() {
+            "POST" if !request.body.is_empty() => request.json()["previous_response_id"].as_str().map(str::to_owned),
+            _ => request.target.split('/').nth(3).map(str::to_owned),
+        };
+        if named.is_none_or(|named| named == id) {
+            answer(&id)
+        } else {
+            Answer::json(404, r#"{"error":{"message":"no"}}"#)
+        }
+    })
+    .await;
+    let keys = provider("openai", &stub).replace("api_key = \"sk-openai\"", "api_keys = [\"ka\", \"kb\", \"kc\"]");
+    let gateway = Gateway::start(&[keys, key("a")].concat()).await;
+    let ask = async |method: &str, target: &str, body: &str| {
+        let reply = exchange(gateway.addr, &by("a", method, target, body)).await;
+        assert_eq!(reply.status, 200, "{method} {target} {body}: {}", reply.text());
+        reply.json()["id"].as_str().unwrap().to_owned()
+    };
+    let mut made = Vec::new();
+    for _ in 0..3 {
+        made.push(ask("POST", "/v1/responses", r#"{"model":"openai/m","input":"hi"}"#).await);
+    }
+    made.sort();
+    assert_eq!(made, ["resp_ka", "resp_kb", "resp_kc"], "they take turns");
+    for id in made {
+        let at = format!("/v1/responses/{id}");
+        let follow = json!({"model": "openai/m", "input": "more", "previous_response_id": id}).to_string();
+        for (method, target, body) in [
+            ("GET", &*at, ""),
+            ("POST", &format!("{at}/cancel"), ""),
+            ("POST", "/v1/responses", &follow),
+            ("DELETE", &at, ""),
+        ] {
+            assert_eq!(ask(method, target, body).await, id, "{method} {target}");
+        }
+    }
+}
+
 /// Without keys and with one provider that can have made it, an answer from before a restart is still found.
 #[tokio::test]
 async fn without_keys_the_only_provider_is_asked() {

@@ -96,6 +96,11 @@ impl CredentialState {
         }
     }
 
+    /// Tells the configured secret from others; `None`: nothing is configured yet.
+    pub fn fingerprint(&self) -> Option<u64> {
+        lock(&self.inner).fingerprint
+    }
+
     pub(super) fn gate(&self, now: Instant) -> (Gate, Reason) {
         let inner = lock(&self.inner);
         (inner.circuit.gate(now), inner.reason)

@@ -198,12 +198,15 @@ pub fn choose_targets(headers: &HeaderMap, exchange: &mut Exchange, planner: &mu
     exchange.pieces = Pieces::of(&request.body, endpoint.operation);
     let keeper = stored::keeper_of_previous(planner.continuity, exchange)?;
     let against = |target: &Target| {
-        let keeps = keeper.as_ref().is_none_or(|keeper| *keeper == target.provider.name);
+        let keeps = keeper.as_ref().is_none_or(|keeper| keeper.provider == target.provider.name);
         let usable = keeps && target.provider.route(endpoint, &target.model).is_some();
         if usable { limit::of_target(target, exchange, planner.now) } else { Some(Why::Unusable) }
     };
     let asked = asked(headers, exchange, request, planner);
     exchange.plan = Plan::build(&request.model, &asked, against, &mut planner.random);
+    if let Some(keeper) = &keeper {
+        exchange.plan.keep_to(|target| keeper.credential_at(target));
+    }
     if let Some(most) = request.attempts {
         exchange.plan.limit(most);
     }

@@ -1,5 +1,5 @@
-//! Answers that a provider keeps (Responses): the provider that made one is asked for it, nobody else, and only by the key
-//! that it was made for.
+//! Answers that a provider keeps (Responses): the provider that made one is asked for it, with the credential that it was made with
+//! and nobody else, and only by the key that it was made for.
 
 use std::sync::Arc;
 
@@ -13,7 +13,7 @@ use super::clocks::Clocks;
 use super::exchange::Request;
 use super::plan::Planner;
 use super::{Exchange, Gateway};
-use crate::continuity::Continuity;
+use crate::continuity::{Continuity, Keeper};
 use crate::routing::{Asked, Plan};
 use crate::snapshot::Provider;
 
@@ -24,10 +24,11 @@ use crate::snapshot::Provider;
 pub fn plan(header: &RequestHeader, exchange: &mut Exchange, planner: &Planner<'_>) -> Result<(), ApiError> {
     let id = exchange.endpoint.as_ref().and_then(|endpoint| endpoint.stored.clone()).unwrap_or_default();
     let missing = || ApiError::new(ErrorKind::NotFound, format!("Response with id '{id}' not found.")).with_param("id");
-    let name = keeper(planner.continuity, exchange, &id).ok_or_else(missing)?;
-    let provider = exchange.snapshot.provider(&name).ok_or_else(missing)?;
+    let keeper = keeper(planner.continuity, exchange, &id).ok_or_else(missing)?;
+    let provider = exchange.snapshot.provider(&keeper.provider).ok_or_else(missing)?;
     let model = exchange.snapshot.any_model_of(provider).ok_or_else(missing)?;
     exchange.plan = Plan::build(&model, &Asked::anything(planner.now), |_| None, &mut |_| 0);
+    exchange.plan.keep_to(|target| keeper.credential_at(target));
     exchange.request = Some(Request {
         clocks: Clocks::of(&header.headers)?,
         ..Request::new(Bytes::new(), RequestScan::default(), model)
@@ -35,11 +36,11 @@ pub fn plan(header: &RequestHeader, exchange: &mut Exchange, planner: &Planner<'
     Ok(())
 }
 
-/// The provider that must answer because the request goes on from an answer that it keeps; `None`: any.
+/// Who must answer because the request goes on from an answer that is kept there; `None`: anybody.
 ///
 /// # Errors
 /// The answer is not known for this key.
-pub fn keeper_of_previous(continuity: &Continuity, exchange: &Exchange) -> Result<Option<Arc<str>>, ApiError> {
+pub fn keeper_of_previous(continuity: &Continuity, exchange: &Exchange) -> Result<Option<Keeper>, ApiError> {
     let Some(id) = exchange.request.as_ref().and_then(|request| request.scan.previous.as_deref()) else {
         return Ok(None);
     };
@@ -53,18 +54,18 @@ pub fn keeper_of_previous(continuity: &Continuity, exchange: &Exchange) -> Resul
     })
 }
 
-/// The provider that keeps the answer `id`. What was made before this process began is not known; where no keys divide the
+/// Who keeps the answer `id`. What was made before this process began is not known; where no keys divide the
 /// clients and only one provider can have made it, that one is asked.
-fn keeper(continuity: &Continuity, exchange: &Exchange, id: &str) -> Option<Arc<str>> {
+fn keeper(continuity: &Continuity, exchange: &Exchange, id: &str) -> Option<Keeper> {
     let key = exchange.key.as_ref().map(|key| &*key.name);
-    if let Some(provider) = continuity.recall_stored(key, id) {
-        return Some(provider);
+    if let Some(keeper) = continuity.recall_stored(key, id) {
+        return Some(keeper);
     }
     let keeps = |provider: &&Arc<Provider>| provider.dialects.contains(&Dialect::OpenAiResponses);
     let providers = exchange.snapshot.providers();
     let mut candidates = providers.into_iter().filter(keeps);
     let only = candidates.next().filter(|_| key.is_none())?;
-    candidates.next().is_none().then(|| only.name.clone())
+    candidates.next().is_none().then(|| Keeper { provider: only.name.clone(), credential: None })
 }
 
 /// Remembers who keeps the answer that was just given.
@@ -77,6 +78,6 @@ pub fn remember(gateway: &Gateway, exchange: &Exchange) {
         && let Some(id) = &observer.seen().id
     {
         let key = exchange.key.as_ref().map(|key| &*key.name);
-        gateway.continuity.remember_stored(key, id, attempt.target.provider.name.clone());
+        gateway.continuity.remember_stored(key, id, Keeper::of(&attempt.target, attempt.credential));
     }
 }

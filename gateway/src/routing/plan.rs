@@ -106,6 +106,15 @@ impl Plan {
         self.targets_left = self.targets_left.min(targets);
     }
 
+    /// Of each target for which `which` names a credential that one is tried and no other.
+    pub fn keep_to(&mut self, which: impl Fn(&Target) -> Option<usize>) {
+        for candidate in self.candidates.iter_mut().filter(|candidate| candidate.target.states.len() > 1) {
+            if let Some(credential) = which(&candidate.target) {
+                candidate.tried = candidate.all() & !(1 << credential);
+            }
+        }
+    }
+
     /// Keeps the targets whose numbers are in `order`, in that order. Numbers that are not there, or there twice, are passed over.
     pub fn arrange(&mut self, order: &[usize]) {
         let mut candidates: Vec<Option<Candidate>> =
@@ -300,6 +309,11 @@ impl Candidate {
                 return Some((least_busy, pass));
             }
         }
+    }
+
+    /// All of its credentials.
+    fn all(&self) -> u64 {
+        u64::MAX >> (64 - self.target.states.len().clamp(1, 64))
     }
 
     fn untried(&self) -> bool {

@@ -74,10 +74,10 @@ pub enum Message {
         /// Some of what has limits.
         subjects: Vec<limits::Saved>,
     },
-    /// To the new process: which provider keeps which answer.
-    Stored {
-        /// Some answers, by key and id.
-        answers: Vec<(Box<str>, Box<str>)>,
+    /// To the new process: who keeps which answer.
+    Kept {
+        /// Some answers, by key and id, with provider and credential.
+        answers: Vec<(Box<str>, Box<str>, Option<u64>)>,
     },
     /// What a process has booked and reserved.
     Told {

@@ -13,7 +13,7 @@ use crate::proxy::Gateway;
 /// The other process is gone.
 pub fn send(gateway: &Gateway, channel: &Channel) -> io::Result<TellingTo> {
     channel.send_list(gateway.health.save(gateway.time.instant()), |targets| Message::Health { targets })?;
-    channel.send_list(gateway.continuity.stored_answers(), |answers| Message::Stored { answers })?;
+    channel.send_list(gateway.continuity.stored_answers(), |answers| Message::Kept { answers })?;
     // Last, as it changes most.
     let (subjects, telling) = gateway.limits.save();
     channel.send_list(subjects, |subjects| Message::Limits { subjects })?;
@@ -27,7 +27,7 @@ pub fn take(gateway: &Gateway, message: Message) -> Option<Message> {
     match message {
         Message::Health { targets } => gateway.health.load(targets, gateway.time.instant()),
         Message::Limits { subjects } => gateway.limits.load(subjects),
-        Message::Stored { answers } => gateway.continuity.remember_answers(answers),
+        Message::Kept { answers } => gateway.continuity.remember_answers(answers),
         other => return Some(other),
     }
     None
