@@ -55,6 +55,26 @@ async fn the_client_sees_nothing_of_the_mirror() {
     }
 }
 
+/// What is kept from providers is kept from the mirror, too.
+#[tokio::test]
+async fn plugins_see_the_header_that_a_mirror_gets() {
+    let (live, copy) = (
+        Stub::always(Answer::json(200, bodies::chat_answer("live"))).await,
+        Stub::always(Answer::json(200, "{}")).await,
+    );
+    let headers =
+        "[[plugins]]\nuse = \"headers\"\nupstream = { set = { x-title = \"ours\" }, remove = [\"http-referer\"] }\n";
+    let mut gateway = Gateway::start(&format!("{}{headers}", config(&live, &copy))).await;
+    let request = Request::post("/v1/chat/completions", bodies::chat("m"));
+    let request = request.header("x-title", "the client's").header("http-referer", "https://secret.example.com");
+    assert_eq!(exchange(gateway.addr, &request).await.status, 200);
+    for stub in [&live, &copy] {
+        let received = stub.next().await;
+        assert_eq!((received.header("x-title"), received.header("http-referer")), ("ours", ""));
+    }
+    gateway.assert_healthy().await;
+}
+
 /// A copy under way keeps nobody waiting: not a shutdown either.
 #[tokio::test]
 async fn a_shutdown_does_not_wait_for_a_mirror() {

@@ -109,6 +109,7 @@ fn shadow(exchange: &Exchange, request: &Request) -> Exchange {
     shadow.endpoint = exchange.endpoint.clone();
     shadow.key = exchange.key.clone();
     shadow.route = exchange.route.clone();
+    shadow.plugins = exchange.plugins.as_ref().map(|run| run.of_copy());
     shadow.request = Some(Request {
         json_array: request.json_array,
         clocks: request.clocks,

@@ -123,6 +123,12 @@ impl Run {
         self.active.iter().filter(move |active| need(&active.entry.needs))
     }
 
+    /// The same plugins on a copy of the request, of which no client hears anything.
+    pub fn of_copy(&self) -> Arc<Self> {
+        let Self { active, about, host, told: _ } = self;
+        Arc::new(Self { active: active.clone(), about: about.clone(), host: host.clone(), told: Mutex::default() })
+    }
+
     fn tell(&self, error: ApiError, status: Option<u16>) {
         *self.told.lock().unwrap_or_else(PoisonError::into_inner) = Some(Told { error, status });
     }
