@@ -34,7 +34,9 @@ pub async fn take_in(gateway: &Gateway, session: &mut Session, exchange: &mut Ex
             }
             Ok((body, reservation)) => match plugins::on_request(gateway, session, exchange, body).await {
                 Decided::Refuse(refusal) => refusal,
-                Decided::Say(said) => return plugins::answer(session, exchange, *said).await.map(|()| true),
+                Decided::Say(said, before) => {
+                    return plugins::answer(session, exchange, *said, &before).await.map(|()| true);
+                }
                 Decided::Go(body) => match ask(gateway, session, exchange, body, reservation).await? {
                     Ok(answered) => return Ok(answered),
                     Err(refusal) => refusal,

@@ -72,6 +72,36 @@ async fn its_verdicts_count_on_every_dialect() {
     }
 }
 
+/// What a plugin answers by itself passes those that stand before it.
+#[tokio::test]
+async fn its_answer_passes_the_plugins_before_it() {
+    let hook = Stub::start(|request| {
+        let asked = request.json()["texts"][0]["text"].as_str().unwrap().to_owned();
+        Answer::json(200, serde_json::json!({ "action": "answer", "text": format!("you wrote: {asked}") }).to_string())
+    })
+    .await;
+    let plugins = format!(
+        "[[plugins]]\nuse = \"headers\"\nanswer = {{ set = {{ x-seen = \"yes\" }} }}\n\
+         [[plugins]]\nuse = \"pii\"\n\
+         [[plugins]]\nuse = \"deny\"\nwords = [\"falcon\"]\non = [\"answer\"]\nmessage = \"GUARD SAYS NO\"\n\
+         [[plugins]]\nuse = \"webhook\"\nurl = \"{}/\"\n\
+         [[plugins]]\nuse = \"deny\"\nname = \"behind\"\nwords = [\"wrote\"]\non = [\"answer\"]\n",
+        hook.origin()
+    );
+    let gateway = gateway(&plugins).await;
+    for dialect in Dialect::ALL {
+        for stream in [false, true] {
+            let what = format!("{dialect}, stream {stream}");
+            let (heard, reply) = hears(&gateway, dialect, "mail ann@example.com", stream).await;
+            assert_eq!(said(&heard), "you wrote: mail ann@example.com", "{what}: {heard:?}");
+            assert_eq!(reply.header("x-seen"), "yes", "{what}");
+            let (heard, reply) = hears(&gateway, dialect, "the falcon, of all", stream).await;
+            assert!(ended(&heard, &reply, "of all"), "{what}: {}", reply.text());
+        }
+    }
+    assert!(hook.received().iter().all(|call| !call.json().to_string().contains("ann@")));
+}
+
 #[tokio::test]
 async fn one_that_fails_is_told_by_on_error_and_nothing_hangs() {
     let never = Gate::new();

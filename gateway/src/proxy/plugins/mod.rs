@@ -125,8 +125,16 @@ impl Run {
 
     /// The same plugins on a copy of the request, of which no client hears anything.
     pub fn of_copy(&self) -> Arc<Self> {
-        let Self { active, about, host, told: _ } = self;
-        Arc::new(Self { active: active.clone(), about: about.clone(), host: host.clone(), told: Mutex::default() })
+        self.with(self.active.clone())
+    }
+
+    /// Those that stand before one of them.
+    fn before(&self, one: &Active) -> Arc<Self> {
+        self.with(self.active.iter().take_while(|other| !Arc::ptr_eq(&other.cx, &one.cx)).cloned().collect())
+    }
+
+    fn with(&self, active: Vec<Active>) -> Arc<Self> {
+        Arc::new(Self { active, about: self.about.clone(), host: self.host.clone(), told: Mutex::default() })
     }
 
     fn tell(&self, error: ApiError, status: Option<u16>) {

@@ -1,6 +1,6 @@
 //! The request phase: plugins see the request before it is routed, and may change, answer or reject it.
 
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 
 use ai_gateway_plugins::{About, Reply, Request, Verdict};
 use ai_gateway_providers::codec::{Call, Client, codec};
@@ -9,16 +9,17 @@ use ai_gateway_providers::endpoint::{BodyKind, Endpoint};
 use ai_gateway_providers::error::{ApiError, ErrorKind};
 use ai_gateway_providers::scan::RequestScan;
 use ai_gateway_providers::{Dialect, Operation};
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use http::header::{CONNECTION, CONTENT_LENGTH, EXPECT, HOST, TRANSFER_ENCODING, UPGRADE};
 use http::{HeaderMap, StatusCode};
+use pingora_core::protocols::http::HttpTask;
 use pingora_error::Result;
 use pingora_http::{RequestHeader, ResponseHeader};
 use pingora_proxy::Session;
 
 use super::call::{rejected, said};
 use super::host::GatewayHost;
-use super::{Run, differing, key};
+use super::{Run, Screener, Told, differing, key};
 use crate::config::CREDENTIALS;
 use crate::proxy::encode::unix_seconds;
 use crate::proxy::limit::{self, Coming};
@@ -33,8 +34,8 @@ pub enum Decided {
     Go(Bytes),
     /// The client gets an error.
     Refuse(Refusal),
-    /// The client gets this answer.
-    Say(Box<Reply>),
+    /// The client gets this answer, which passes these plugins like any other.
+    Say(Box<Reply>, Arc<Run>),
 }
 
 /// Headers that no plugin sees or changes, beside those with credentials.
@@ -124,7 +125,7 @@ async fn ask_all(
         let Some((view, verdict)) = called else { continue };
         match verdict {
             Verdict::Pass => {}
-            Verdict::Answer(reply) => return Ok(Decided::Say(reply)),
+            Verdict::Answer(reply) => return Ok(Decided::Say(reply, run.before(active))),
             Verdict::Reject(rejection) => return Ok(Decided::Refuse(rejected(rejection).into())),
         }
         if view.is_changed() && readable && active.entry.needs.body {
@@ -173,8 +174,8 @@ fn give_back(header: &mut RequestHeader, changed: &HeaderMap) {
     }
 }
 
-/// Answers with what a plugin says.
-pub async fn answer(session: &mut Session, exchange: &mut Exchange, said: Reply) -> Result<()> {
+/// Answers with what a plugin says. `before`: those that stand before it, which look at the answer.
+pub async fn answer(session: &mut Session, exchange: &mut Exchange, said: Reply, before: &Arc<Run>) -> Result<()> {
     let Some(endpoint) = exchange.endpoint.clone() else { return Ok(()) };
     let stream = exchange.plugins.as_ref().is_some_and(|run| run.about.stream);
     let (status, content_type, body) = match said {
@@ -193,11 +194,33 @@ pub async fn answer(session: &mut Session, exchange: &mut Exchange, said: Reply)
             return reply::error(session, exchange, error).await;
         }
     };
-    exchange.status = status;
     let status = StatusCode::from_u16(status).unwrap_or(StatusCode::OK);
     let mut header = ResponseHeader::build(status, Some(6))?;
     header.insert_header(http::header::CONTENT_TYPE, content_type)?;
+    let (header, body) = match Screener::by(before, exchange, session.req_header()) {
+        Some(screener) => Box::pin(screened(screener, header, body)).await?,
+        None => (header, body),
+    };
+    exchange.status = header.status.as_u16();
+    let told = before.told.lock().unwrap_or_else(PoisonError::into_inner).take();
+    if let (Some(run), Some(Told { error, status })) = (&exchange.plugins, told) {
+        run.tell(error, status);
+    }
     reply::whole(session, exchange, header, body).await
+}
+
+/// What `screener` lets the client have of an answer.
+async fn screened(mut screener: Box<Screener>, header: ResponseHeader, body: Bytes) -> Result<(ResponseHeader, Bytes)> {
+    let (mut head, mut said) = (header.clone(), BytesMut::new());
+    let tasks = vec![HttpTask::Header(Box::new(header), false), HttpTask::Body(Some(body), true)];
+    for task in screener.pass(tasks).await? {
+        match task {
+            HttpTask::Header(header, _) => head = *header,
+            HttpTask::Body(Some(body), _) => said.extend_from_slice(&body),
+            _ => {}
+        }
+    }
+    Ok((head, said.freeze()))
 }
 
 /// A whole answer, or the stream that says the same, in `dialect`.

@@ -64,7 +64,12 @@ enum State {
 impl Screener {
     /// For the answer of an exchange whose request is known; `None`: no plugin looks at it.
     pub fn of(exchange: &Exchange, header: &RequestHeader) -> Option<Box<Self>> {
-        let (run, endpoint) = (exchange.plugins.as_ref()?, exchange.endpoint.as_ref()?);
+        Self::by(exchange.plugins.as_ref()?, exchange, header)
+    }
+
+    /// The same, of which `run` is all that looks at it.
+    pub(super) fn by(run: &Arc<Run>, exchange: &Exchange, header: &RequestHeader) -> Option<Box<Self>> {
+        let endpoint = exchange.endpoint.as_ref()?;
         run.those(|needs| needs.answer || needs.text.is_some() || needs.window.is_some() || needs.bytes).next()?;
         // What answers repeat of their request only they need who may have one written anew.
         let writes = run.those(|needs| needs.answer_body || needs.text.is_some() || needs.window.is_some()).next();
