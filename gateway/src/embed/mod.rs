@@ -106,7 +106,9 @@ impl Code {
 
     fn complete(&self, mut loaded: Loaded) -> Loaded {
         self.changes.iter().for_each(|change| change(&mut loaded.config));
-        loaded.config.plugins.extend(self.plugins.iter().cloned());
+        let plugins = &mut loaded.config.plugins;
+        let new: Vec<PluginConfig> = self.plugins.iter().filter(|own| !plugins.contains(own)).cloned().collect();
+        plugins.extend(new);
         loaded.config.cache.own.0.extend(self.tiers.iter().cloned());
         let dialects = &mut loaded.config.dialects;
         let new: Vec<Own> = self.extensions.dialects.iter().filter(|own| !dialects.contains(own)).copied().collect();
@@ -204,22 +206,24 @@ impl Builder {
     }
 
     /// Reads and checks the configuration, and adds what was said in code.
-    fn resolve(self) -> Result<(Loaded, Source), Error> {
+    fn resolve(self) -> Result<(Loaded, Source, Arc<Code>), Error> {
         let Self { origin, code } = self;
         code.check()?;
+        let code = Arc::new(code);
         let config = match origin {
             Origin::File(path) => {
                 let loaded = code.load(&path)?;
-                return Ok((loaded, Source::File(path, Arc::new(move |file| code.load(file)))));
+                let again = code.clone();
+                return Ok((loaded, Source::File(path, Arc::new(move |file| again.load(file))), code));
             }
             Origin::Text(text) => {
                 let loaded = Config::parse_extended(&text, "configuration", &*code.environment, &code.extensions)?;
-                return Ok((code.complete(loaded), Source::Fixed));
+                return Ok((code.complete(loaded), Source::Fixed, code));
             }
             Origin::Environment => Config::from_environment(&*code.environment).config,
             Origin::Ready(config) => *config,
         };
-        Ok((code.complete(Loaded { config, warnings: Vec::new() }), Source::Fixed))
+        Ok((code.complete(Loaded { config, warnings: Vec::new() }), Source::Fixed, code))
     }
 
     /// Builds the gateway, for [`Gateway::service`] and [`Mounted`]. Opens the ledger and the store of keys, if there are such;
@@ -229,14 +233,14 @@ impl Builder {
     /// What is wrong with the configuration, or why it cannot be started.
     pub fn build(self) -> Result<Gateway, Error> {
         let time = self.code.time.clone();
-        let (Loaded { config, warnings }, _) = self.resolve()?;
+        let (Loaded { config, warnings }, _, code) = self.resolve()?;
         let mock = server::mock_socket(&config)?;
         let built = server::build(&config, mock.as_ref().map(Prebound::local_addr), time)?;
         let Built { gateway, mut services, snapshots } = built;
         if let Some(socket) = mock {
             services.push(Box::new(mock::service(socket, None).map_err(StartError::Bind)?));
         }
-        Ok(Gateway { gateway, services, snapshots, warnings })
+        Ok(Gateway { gateway, services, snapshots, warnings, code })
     }
 
     /// Runs the gateway as the binary does, with its listeners, until it is told to stop by a signal. Prints where it listens.
@@ -246,7 +250,7 @@ impl Builder {
     /// As of [`build`](Self::build), and that a listener cannot be opened; never once it serves.
     pub fn run(self) -> Result<(), Error> {
         let time = self.code.time.clone();
-        let (Loaded { config, warnings }, source) = self.resolve()?;
+        let (Loaded { config, warnings }, source, _) = self.resolve()?;
         for warning in warnings {
             log::warn!("{warning}");
         }
@@ -272,6 +276,7 @@ pub struct Gateway {
     services: Vec<Box<dyn ServiceWithDependents>>,
     snapshots: Snapshots,
     warnings: Vec<Warning>,
+    code: Arc<Code>,
 }
 
 impl Gateway {
@@ -321,12 +326,13 @@ impl Gateway {
     /// Puts another configuration in force. Requests under way finish under the one that they began with; what was counted and
     /// measured is kept. Listeners and the ledger stay as they are.
     ///
-    /// It is taken as it is: dialects are those of [`Config::dialects`], which [`Config::parse_extended`] fills in.
+    /// What the [`Builder`] was told counts for it, too: its plugins, its changes, its dialects.
     ///
     /// # Errors
     /// It cannot be built; the old one stays in force.
     pub fn reload(&self, config: &Config) -> Result<(), Error> {
-        self.snapshots.put_in_force(self.snapshots.build(config)?, &self.gateway.current);
+        let Loaded { config, .. } = self.code.complete(Loaded { config: config.clone(), warnings: Vec::new() });
+        self.snapshots.put_in_force(self.snapshots.build(&config)?, &self.gateway.current);
         Ok(())
     }
 
@@ -358,7 +364,7 @@ mod tests {
         let write = |provider: &str| std::fs::write(&file, format!("[providers.{provider}]\nkind = \"mock\"")).unwrap();
         write("one");
         let builder = Gateway::builder().config_file(&file).plugin("nothing", Nothing);
-        let (first, source) = builder.configure(|config| config.server.max_body = 77).resolve().unwrap();
+        let (first, source, _) = builder.configure(|config| config.server.max_body = 77).resolve().unwrap();
         assert!(first.config.providers.contains_key("one"));
         let Source::File(file, read) = source else { panic!("it comes from a file") };
         write("two");
@@ -366,6 +372,20 @@ mod tests {
             let Loaded { config, .. } = read(&file).unwrap();
             assert_eq!(config.providers.keys().collect::<Vec<_>>(), ["two"]);
             assert_eq!((config.server.max_body, config.plugins.len()), (77, 1));
+        }
+    }
+
+    #[test]
+    fn another_configuration_is_completed_like_the_first() {
+        let parse = |text: &str| Config::parse(text, "test", &System).unwrap().config;
+        let builder = Gateway::builder().config_text("[providers.one]\nkind = \"openai\"\napi_key = \"sk\"");
+        let builder = builder.plugin("nothing", Nothing).configure(|config| config.server.max_body = 77);
+        let gateway = builder.build().unwrap();
+        for _ in 0..2 {
+            gateway.reload(&parse("[providers.two]\nkind = \"openai\"\napi_key = \"sk\"")).unwrap();
+            let snapshot = gateway.gateway.current.load();
+            assert!(snapshot.provider("two").is_some() && snapshot.provider("one").is_none());
+            assert_eq!((snapshot.limits.max_body, snapshot.plugins.is_empty()), (77, false));
         }
     }
 }
