@@ -299,6 +299,23 @@ async fn a_refused_provider_key_is_a_502() {
             assert_eq!(log["fault"], "upstream", "{log}");
         }
     }
+    // Some say so with a 400.
+    for body in [
+        r#"{"error":{"code":400,"message":"API key not valid. Please pass a valid API key.","status":"INVALID_ARGUMENT","details":[{"reason":"API_KEY_INVALID"}]}}"#,
+        r#"{"type":"error","error":{"type":"invalid_request_error","message":"Your credit balance is too low to access the Anthropic API."}}"#,
+    ] {
+        for provider in [bodies::openai_provider as fn(&str, &str) -> String, bodies::anthropic_provider] {
+            let bad = Stub::always(Answer::json(400, body)).await;
+            let good = Stub::always(Answer::json(200, bodies::chat_answer("good"))).await;
+            let config = two_targets(&bad.origin(), &good.origin(), "", bodies::openai_provider)
+                .replace(&bodies::openai_provider("bad", &bad.origin()), &provider("bad", &bad.origin()));
+            let gateway = Gateway::start(&config).await;
+            let lone = exchange(gateway.addr, &Request::post("/v1/chat/completions", bodies::chat("bad/m"))).await;
+            assert_eq!(lone.status, 502, "{}", lone.text());
+            let reply = exchange(gateway.addr, &Request::post("/v1/chat/completions", bodies::chat("m"))).await;
+            assert_eq!(reply.status, 200, "{}", reply.text());
+        }
+    }
     // Another provider's key may well be good.
     let bad = Stub::always(Answer::json(401, body)).await;
     let good = Stub::always(Answer::json(200, bodies::chat_answer("good"))).await;

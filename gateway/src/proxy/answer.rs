@@ -304,10 +304,9 @@ fn on_error_body(body: &mut Option<Bytes>, end: bool, exchange: &mut Exchange) -
         return Err(told_by_upstream(exchange));
     }
     let (error, outcome) = what_upstream_says(exchange);
-    if !too_long && exchange.step_after(outcome) != Step::Stop {
-        exchange.error = Some(error);
-        let error = Error::explain(ErrorType::HTTPStatus(error_status(exchange)), "upstream status");
-        return Err(attempt_failed(exchange, outcome, error));
+    let is_ours = matches!(outcome, Outcome::Credentials(_));
+    if !too_long && (is_ours || exchange.step_after(outcome) != Step::Stop) {
+        return Err(told(exchange, error, outcome));
     }
     *body = exchange.error_body.take().map(Bytes::from);
     exchange.end_attempt(outcome);
@@ -322,7 +321,14 @@ fn on_error_body(body: &mut Option<Bytes>, end: bool, exchange: &mut Exchange) -
 /// The upstream's error answer is complete: what the client is told.
 pub fn told_by_upstream(exchange: &mut Exchange) -> Box<Error> {
     let (error, outcome) = what_upstream_says(exchange);
-    exchange.error = Some(error);
+    told(exchange, error, outcome)
+}
+
+/// The attempt has ended with `error`. What a provider says of the gateway's own account is not for the client.
+fn told(exchange: &mut Exchange, error: ApiError, outcome: Outcome) -> Box<Error> {
+    if !matches!(outcome, Outcome::Credentials(_)) {
+        exchange.error = Some(error);
+    }
     let error = Error::explain(ErrorType::HTTPStatus(error_status(exchange)), "upstream status");
     attempt_failed(exchange, outcome, error)
 }
@@ -334,6 +340,9 @@ fn what_upstream_says(exchange: &Exchange) -> (ApiError, Outcome) {
     let error = decode_error(dialect, status, exchange.error_body.as_deref().unwrap_or_default());
     let outcome = match error.kind {
         kind @ (ErrorKind::ContextLength | ErrorKind::ContentFilter) => Outcome::Refused(kind),
+        // Gemini says so of its key, Anthropic of an account without credit.
+        ErrorKind::UpstreamAuth if status == 400 => Outcome::Credentials(401),
+        ErrorKind::QuotaExceeded if status == 400 => Outcome::Credentials(402),
         kind if is_of_target(&error) && exchange.step_after(Outcome::Refused(kind)) != Step::Stop => {
             Outcome::Refused(kind)
         }
@@ -554,7 +563,8 @@ impl Exchange {
     fn is_worth_reading(&self, status: u16) -> bool {
         let may_move = |kind| self.step_after(Outcome::Refused(kind)) != Step::Stop;
         match status {
-            400 | 413 | 422 => may_move(ErrorKind::ContextLength) || may_move(ErrorKind::ContentFilter),
+            400 => true,
+            413 | 422 => may_move(ErrorKind::ContextLength) || may_move(ErrorKind::ContentFilter),
             404 => may_move(ErrorKind::ModelNotFound),
             _ => false,
         }
