@@ -103,7 +103,7 @@ impl Whom {
         );
         match exchange(address, &request, limit) {
             Ok(answer) if answer.status == 401 => Err(Unanswered::unheard(format!(
-                "{}: it may run with another one than its file says now, which can stand in {KEY}",
+                "{}: the running gateway may have another one than its file says now, which can stand in {KEY}",
                 answer.error()
             ))),
             Ok(answer) => Ok(answer),
@@ -116,7 +116,7 @@ impl Whom {
             io::ErrorKind::ConnectionRefused => Unanswered::unheard(format!(
                 "no gateway listens on {address} (its admin listener){}",
                 match self.admin {
-                    None => ": it may run with another one than its file says now, which `--admin` names",
+                    None => ": the running gateway may have another one than its file says now, which `--admin` names",
                     Some(_) => "",
                 }
             )),

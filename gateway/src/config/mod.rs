@@ -463,8 +463,14 @@ fn read(text: &str, cx: &mut Context<'_>) -> Option<Config> {
     for (name, value) in tables(providers, "providers", cx) {
         check_provider_name(&name, cx);
         let what = format!("[providers.{}]", name.value);
-        let provider = tree::shape::<providers::Provider>(value, &what, &mut cx.report)
-            .and_then(|provider| provider.resolve(&name, cx));
+        let provider = tree::shape::<providers::Provider>(value, &what, &mut cx.report);
+        let at = provider.as_ref().and_then(|provider| Some(provider.base_url.as_ref()?.span.clone()));
+        let provider = provider.and_then(|provider| provider.resolve(&name, cx));
+        let url = provider.as_ref().and_then(|provider| provider.base_url.as_ref());
+        if let (Some(at), Some(true)) = (at, url.map(|url| server.is_at(url))) {
+            let help = "name the provider's address: a request that goes there comes back, and may do so without end";
+            cx.report.warn(at, "this is the gateway's own address", help);
+        }
         resolved_providers.insert(name.value, provider);
     }
     if resolved_providers.is_empty() && !cx.report.has_errors() {

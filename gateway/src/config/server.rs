@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use schemars::JsonSchema;
 use serde::Deserialize;
+use url::{Host, Url};
 
 use super::Context;
 use super::certificates::{self, TlsConfig};
@@ -73,6 +74,22 @@ pub struct ServerConfig {
 
 const fn loopback(port: u16) -> SocketAddr {
     SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), port)
+}
+
+impl ServerConfig {
+    /// Whether a client who asks at `url` gets here, as far as the address tells.
+    pub(super) fn is_at(&self, url: &Url) -> bool {
+        let ip = match url.host() {
+            Some(Host::Ipv4(ip)) => IpAddr::V4(ip),
+            Some(Host::Ipv6(ip)) => IpAddr::V6(ip),
+            Some(Host::Domain("localhost")) => IpAddr::V4(Ipv4Addr::LOCALHOST),
+            Some(Host::Domain(_)) | None => return false,
+        };
+        self.listen.iter().any(|listen| {
+            let here = listen.ip() == ip || (listen.ip().is_unspecified() && ip.is_loopback());
+            here && url.port_or_known_default() == Some(listen.port())
+        })
+    }
 }
 
 impl Default for ServerConfig {

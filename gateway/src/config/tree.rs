@@ -338,7 +338,7 @@ fn mask(value: &Spanned<DeValue<'_>>, shown: bool, key: &str, report: &mut Repor
             let shown = match key {
                 // What somebody who misunderstood wrote there is the key itself.
                 "hash" => text.starts_with("sha256:"),
-                "base_url" => !text.contains('@'),
+                "base_url" => !text.contains(['@', '?']),
                 "redis" => Source::of(text) != Source::Literal || is_open_url(text),
                 _ => shown || Source::of(text) != Source::Literal,
             };
@@ -352,7 +352,15 @@ fn mask(value: &Spanned<DeValue<'_>>, shown: bool, key: &str, report: &mut Repor
         DeValue::Table(table) if key == "headers" => {
             table.iter().for_each(|(_, value)| mask(value, false, key, report));
         }
-        DeValue::Table(table) => mask_secrets(table, report),
+        DeValue::Table(table) => {
+            mask_secrets(table, report);
+            // The same where `hash` is meant; elsewhere it is the name of a key.
+            if key == "keys"
+                && let Some(value) = table.get("key")
+            {
+                report.mask(value.span());
+            }
+        }
     }
 }
 
@@ -375,5 +383,5 @@ pub(super) fn mask_broken_line(text: &str, at: usize, report: &mut Report<'_>) {
 
 fn is_shown_when_broken(key: &str, rest: &str) -> bool {
     // A second `=` may belong to another key, and what follows is then anything.
-    SHOWN.contains(&key) && !matches!(key, "hash" | "base_url") && !rest.contains('=')
+    SHOWN.contains(&key) && !matches!(key, "hash" | "key" | "base_url") && !rest.contains('=')
 }

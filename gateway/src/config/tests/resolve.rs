@@ -235,6 +235,42 @@ fn verdicts() {
 }
 
 #[test]
+fn a_key_where_its_hash_should_be_and_one_in_a_url_are_not_shown() {
+    let provider = "[providers.p]\nkind = \"mock\"\n";
+    for text in [
+        "[[keys]]\nname = \"k\"\nkey = \"gw-this-is-secret\"\n",
+        "[[keys]]\nname = \"k\"\nkey = \"gw-this-is-secret\n",
+        "keys = [{ name = \"k\", key = \"gw-this-is-secret\" }]\n",
+        "[providers.q]\nkind = \"openai\"\nbase_url = \"https://h/v1?api_key=this-is-secret\"\n",
+    ] {
+        let place = if text.starts_with("keys") { format!("{text}{provider}") } else { format!("{provider}{text}") };
+        let errors = Config::parse(&place, "a.toml", &Fake::new()).unwrap_err().to_string();
+        assert!(!errors.contains("this-is"), "{errors}");
+    }
+}
+
+#[test]
+fn a_provider_at_the_gateways_own_address_is_warned_of() {
+    for (listen, url, warned) in [
+        ("127.0.0.1:8080", "http://127.0.0.1:8080/v1", true),
+        ("127.0.0.1:8080", "http://localhost:8080/v1", true),
+        ("0.0.0.0:8080", "http://127.0.0.1:8080/v1", true),
+        ("[::1]:8080", "http://[::1]:8080/v1", true),
+        ("127.0.0.1:8080", "http://127.0.0.1:8081/v1", false),
+        ("127.0.0.1:8080", "http://127.0.0.2:8080/v1", false),
+        ("0.0.0.0:8080", "http://10.0.0.1:8080/v1", false),
+    ] {
+        let text = format!(
+            "[server]\nlisten = [\"{listen}\"]\n[providers.p]\nkind = \"mock\"\nbase_url = \"{url}\"\n\
+             [[keys]]\nname = \"k\"\nhash = \"sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855\"\n"
+        );
+        let loaded = Config::parse(&text, "a.toml", &Fake::new()).unwrap();
+        let own = loaded.warnings.iter().any(|warning| warning.to_string().contains("the gateway's own address"));
+        assert_eq!(own, warned, "{listen} {url}");
+    }
+}
+
+#[test]
 fn several_keys_and_health() {
     let world = Fake::new().with_var("A", "sk-a").with_var("B", "sk-b");
     let text = "[providers.x]\nkind = 'openai'\napi_keys = ['env:A', 'env:B']\n\
