@@ -102,6 +102,42 @@ async fn bedrock_gets_a_signature_over_exactly_what_arrives() {
     }
 }
 
+/// They refuse others, and the fields that belong to them.
+#[tokio::test]
+async fn clouds_are_told_the_betas_that_they_take() {
+    let stub = upstream().await;
+    let keys = format!("access_key_id = \"AKIDEXAMPLE\"\nsecret_access_key = \"{SECRET}\"\n");
+    let google = "access_token = \"google\"\nproject = \"acme\"";
+    let config = format!("{}{}", bedrock(&stub.origin(), &keys), vertex(&stub.origin(), google));
+    let gateway = Gateway::start(&config).await;
+    let mark = json!({"type": "ephemeral", "scope": "global"});
+    let tool = json!({"name": "f", "input_schema": {"type": "object"}, "eager_input_streaming": true});
+    let asked = |model: &str| {
+        let body = json!({"model": model, "max_tokens": 9, "messages": [{"role": "user", "content": "hi"}],
+            "system": [{"type": "text", "text": "s", "cache_control": mark}], "tools": [tool]});
+        Request::post("/v1/messages?beta=true", body.to_string()).header(
+            "anthropic-beta",
+            "claude-code-20250219,prompt-caching-scope-2026-01-05,interleaved-thinking-2025-05-14,advanced-tool-use-2025-11-20",
+        )
+    };
+    let (bedrock_model, vertex_model) =
+        ("aws/us.anthropic.claude-sonnet-4-5-20250929-v1:0", "google/claude-sonnet-4-5");
+    let taken = ["interleaved-thinking-2025-05-14", "tool-search-tool-2025-10-19"];
+    for (model, header, body) in [(bedrock_model, "", json!(taken)), (vertex_model, &*taken.join(","), json!(null))] {
+        let reply = exchange(gateway.addr, &asked(model)).await;
+        let dropped = "betas.prompt-caching-scope-2026-01-05,tools.eager_input_streaming";
+        assert_eq!(reply.header("x-gateway-dropped"), dropped, "{model}: {}", reply.text());
+        let seen = stub.next().await;
+        assert_eq!((seen.header("anthropic-beta"), &seen.json()["anthropic_beta"]), (header, &body), "{model}");
+        assert_eq!(seen.json()["system"][0]["cache_control"], json!({"type": "ephemeral"}));
+        assert_eq!(seen.json()["tools"][0], json!({"name": "f", "input_schema": {"type": "object"}}));
+    }
+    let only = "betas = [\"claude-code-20250219\"]\n";
+    let gateway = Gateway::start(&bedrock(&stub.origin(), &format!("{keys}{only}"))).await;
+    exchange(gateway.addr, &asked(bedrock_model)).await;
+    assert_eq!(stub.next().await.json()["anthropic_beta"], json!(["claude-code-20250219"]));
+}
+
 /// Claude is asked in its maker's API by clients of other APIs, too, all others through Converse; so is Claude about files that its
 /// own API does not take.
 #[tokio::test]

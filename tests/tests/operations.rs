@@ -75,6 +75,38 @@ async fn anthropic_paths_and_headers() {
     assert!(!stub.next().await.header("anthropic-version").is_empty());
 }
 
+/// A provider that does not count after all is made up for; one that refuses what is asked is heard.
+#[tokio::test]
+async fn a_count_that_a_provider_does_not_make_is_estimated() {
+    let refusal = r#"{"message":"The provided model doesn't support counting tokens."}"#;
+    let wrong = r#"{"message":"messages: at least one is required"}"#;
+    for (status, body, wanted) in
+        [(400, refusal, 200), (404, "{}", 200), (405, "", 200), (501, "{}", 200), (400, wrong, 400)]
+    {
+        let stub = Stub::start(move |_| Answer::json(status, body)).await;
+        let config = format!(
+            "{}[providers.aws]\nkind = \"bedrock\"\nregion = \"us-east-1\"\nbase_url = \"{}\"\napi_key = \"k\"\n",
+            bodies::anthropic_provider("claude", &stub.origin()),
+            stub.origin()
+        );
+        let gateway = Gateway::start(&config).await;
+        // Anthropic itself does not say that it does not count.
+        let models = ["aws/us.anthropic.claude-sonnet-4-5-20250929-v1:0", "aws/amazon.nova-pro-v1:0", "claude/m"];
+        for model in models.into_iter().filter(|model| status != 400 || !model.starts_with("claude")) {
+            let reply =
+                exchange(gateway.addr, &Request::post("/v1/messages/count_tokens", bodies::message(model, false)))
+                    .await;
+            assert_eq!(reply.status, wanted, "{status} {model}: {}", reply.text());
+            assert_eq!(stub.next().await.method, "POST");
+            if wanted == 200 {
+                assert_eq!(reply.header("x-gateway-estimate"), "true");
+                assert!(reply.json()["input_tokens"].as_u64().is_some_and(|count| count > 0), "{}", reply.text());
+                assert_eq!(gateway.log_of(reply.header("x-request-id")).await["status"], 200);
+            }
+        }
+    }
+}
+
 #[tokio::test]
 async fn azure_has_two_forms() {
     let stub = Stub::start(|request| Answer::json(200, request.body.clone())).await;

@@ -72,7 +72,7 @@ impl CachedModel {
             parts.add(provider.authority.as_bytes());
             parts.add(provider.base_path.as_bytes());
             // Not who pays, nor how long it may take: what is asked there, and how.
-            let how = (&provider.dialects, &provider.quirks, &target.traits);
+            let how = (&provider.dialects, &provider.quirks, &provider.betas, &target.traits);
             let place = (&provider.api_version, &provider.region, &provider.project);
             parts.add(format!("{how:?} {place:?}").as_bytes());
             parts.count(provider.headers.len());

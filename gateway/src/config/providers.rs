@@ -50,6 +50,9 @@ pub struct Provider {
     pub http2: Option<bool>,
     /// What is peculiar about this server.
     pub quirks: Option<QuirksText>,
+    /// The names in `anthropic-beta` that it takes; others are left out. Default: all; for `bedrock` and `vertex` those that are
+    /// known to be taken.
+    pub betas: Option<Vec<String>>,
     /// When its targets are left alone because they fail.
     pub health: Option<Health>,
     /// `bedrock`, `vertex`: the cloud's region; `vertex` also knows `global`, `us` and `eu`. Default: `AWS_REGION`,
@@ -130,6 +133,8 @@ pub struct ProviderConfig {
     pub http2: bool,
     /// What is peculiar about it.
     pub quirks: Quirks,
+    /// The only betas of Anthropic that it takes, where that is said.
+    pub betas: Option<Vec<String>>,
     /// How its health is judged.
     pub health: HealthConfig,
 }
@@ -150,6 +155,7 @@ impl fmt::Debug for ProviderConfig {
             .field("ca", &self.ca.as_ref().map(|ca| &ca.path))
             .field("http2", &self.http2)
             .field("quirks", &self.quirks)
+            .field("betas", &self.betas)
             .field("health", &self.health)
             .finish()
     }
@@ -176,6 +182,7 @@ impl ProviderConfig {
             headers: Vec::new(),
             ca: None,
             quirks: preset.quirks,
+            betas: None,
             health: HealthConfig::default(),
         }
     }
@@ -221,6 +228,7 @@ impl Provider {
         if let Some(accepted) = self.quirks.and_then(|quirks| quirks.stream_options) {
             resolved.quirks.no_stream_options = !accepted;
         }
+        resolved.betas = self.betas;
         resolved.health = self.health.map(|health| health.resolve(cx)).unwrap_or_default();
         Some(resolved)
     }

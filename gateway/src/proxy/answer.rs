@@ -20,7 +20,7 @@ use super::resume;
 use super::retry_after::retry_after;
 use super::step::Step;
 use super::unfit::Unfit;
-use super::{Exchange, header, unasked};
+use super::{Exchange, count, header, unasked};
 use crate::config::OnCut;
 
 /// Upstream headers that reach the client. The others tell about the operator's account (organisation, rate limits,
@@ -119,7 +119,7 @@ pub fn on_header(upstream: &mut ResponseHeader, exchange: &mut Exchange) -> Resu
             }
         }
         Some(outcome) => {
-            let passes = matches!(outcome, Outcome::Status(_));
+            let passes = matches!(outcome, Outcome::Status(_)) && !count::is_refused(exchange);
             if passes {
                 exchange.retry_after = RETRY_AFTER
                     .into_iter()

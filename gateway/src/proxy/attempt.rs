@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use ai_gateway_providers::codec::Platform;
 use ai_gateway_providers::common::Losses;
 use ai_gateway_providers::endpoint::BodyKind;
 use ai_gateway_providers::error::{ApiError, ErrorKind};
@@ -440,10 +441,17 @@ pub fn header_for(attempt: &Attempt, client: &RequestHeader, exchange: &Exchange
         header.insert_header(http::header::CONTENT_TYPE, "application/json")?;
     }
     let foreign = attempt.route.dialect != endpoint.dialect;
+    let request = exchange.request.as_ref();
+    let betas = request.and_then(|it| encode::betas_for(&attempt.target, attempt.route, it, endpoint.dialect));
     let stays = |name: &str| {
-        (foreign && OF_DIALECT.contains(&name)) || (attempt.translates && ["content-type", "accept"].contains(&name))
+        (foreign && OF_DIALECT.contains(&name))
+            || (attempt.translates && ["content-type", "accept"].contains(&name))
+            || (betas.is_some() && name == "anthropic-beta")
     };
     forward(&client.headers, &mut header, stays)?;
+    if let Some(betas) = betas.filter(|it| attempt.route.platform != Platform::BedrockInvoke && !it.told.is_empty()) {
+        header.insert_header("anthropic-beta", betas.told.join(","))?;
+    }
     trace::propagate(exchange, attempt, &mut header)?;
     // The gateway reads the answer: it must not be compressed.
     header.insert_header(http::header::ACCEPT_ENCODING, "identity")?;

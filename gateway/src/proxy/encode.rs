@@ -8,6 +8,7 @@ use ai_gateway_providers::codec::{Call, Client, Platform, codec};
 use ai_gateway_providers::common::{Aliases, Json, Losses, Request as CommonRequest, may_hold_ticket, restore_turns};
 use ai_gateway_providers::error::{ApiError, ErrorKind};
 use ai_gateway_providers::operations::{self, Wire, completions};
+use ai_gateway_providers::preset::{Betas, without_fields};
 use ai_gateway_providers::scan::Edits;
 use ai_gateway_providers::{Dialect, Operation, codec};
 use bytes::Bytes;
@@ -169,7 +170,7 @@ fn translate(
     let provider = target.provider.tag;
     let key = exchange.key.as_ref().map(|key| &*key.name);
     restore_turns(&mut asked, provider, |id| continuity.recall_turn(key, id));
-    add_betas(&mut asked, request, route.platform);
+    apply_betas(&mut asked, target, route, request, &mut losses);
     if route.dialect != to {
         asked.put_results_in_words();
     }
@@ -191,6 +192,7 @@ fn translate(
             now: unix_seconds(exchange.snapshot.time.now()),
             echo: client_codec.echo(&asked),
             json_array: request.json_array,
+            prompt_tokens: request.prompt_tokens().filter(|_| to == Dialect::Anthropic && exchange.wants_stream()),
         },
         aliases: if route.dialect == to { Aliases::default() } else { Aliases::of(&asked, route.dialect) },
         stream: exchange.wants_stream(),
@@ -248,13 +250,22 @@ pub fn unix_seconds(at: SystemTime) -> u64 {
     at.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }
 
-/// InvokeModel takes Anthropic's betas in the body; everywhere else they stay in the header.
-fn add_betas(asked: &mut CommonRequest<'_>, request: &Request, platform: Platform) {
-    if platform == Platform::BedrockInvoke
-        && asked.dialect == Dialect::Anthropic
-        && let Some(betas) = &request.betas
-    {
-        let list: Vec<&str> = betas.split(',').map(str::trim).filter(|beta| !beta.is_empty()).collect();
-        asked.extras.push(("anthropic_beta".into(), Json::of(&list)));
+/// What the target is told of the client's betas; `None`: all of them, as they come, or none because it speaks another dialect.
+pub fn betas_for<'r>(target: &Target, route: Route, request: &'r Request, from: Dialect) -> Option<Betas<'r>> {
+    let asked = request.betas.as_deref().unwrap_or_default();
+    let speaks = (from, route.dialect) == (Dialect::Anthropic, Dialect::Anthropic);
+    speaks.then(|| Betas::of(asked, route.platform, target.provider.betas.as_deref())).flatten()
+}
+
+/// InvokeModel takes Anthropic's betas in the body; everywhere else they are in the header. What a cloud is not told of them it does
+/// not know the fields of.
+fn apply_betas(asked: &mut CommonRequest<'_>, target: &Target, route: Route, request: &Request, losses: &mut Losses) {
+    let Some(betas) = betas_for(target, route, request, asked.dialect) else { return };
+    betas.note(losses);
+    if route.platform != Platform::Native {
+        without_fields(asked, &betas.told, losses);
+    }
+    if route.platform == Platform::BedrockInvoke && !betas.told.is_empty() {
+        asked.extras.push(("anthropic_beta".into(), Json::of(&betas.told)));
     }
 }

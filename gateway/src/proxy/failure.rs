@@ -14,7 +14,7 @@ use super::outcome::Outcome;
 use super::replay::Clock;
 use super::reply::Refusal;
 use super::step::Step;
-use super::{Exchange, Gateway, plugins, reply, resume};
+use super::{Exchange, Gateway, count, plugins, reply, resume};
 
 /// Status that the log shows for a client that went away; it is never sent.
 pub const CLIENT_LEFT: u16 = 499;
@@ -203,6 +203,17 @@ pub async fn tell_client(session: &mut Session, error: &Error, exchange: &mut Ex
         return gone;
     }
     plugins::conclude(exchange);
+    if count::is_refused(exchange) && session.response_written().is_none() {
+        session.set_keepalive(None);
+        match count::answer(session, exchange).await {
+            Ok(Ok(())) => {
+                exchange.error = None;
+                return FailToProxy { error_code: exchange.status, can_reuse_downstream: false };
+            }
+            Ok(Err(error)) => exchange.error = Some(error),
+            Err(_) => return gone,
+        }
+    }
     let told = exchange.error.take().unwrap_or_else(|| {
         log::error!("request {}: {}", exchange.id, error.etype().as_str());
         ApiError::new(ErrorKind::Internal, "the gateway failed to handle the request")

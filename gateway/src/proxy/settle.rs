@@ -128,6 +128,8 @@ pub(super) fn fault(exchange: &Exchange) -> Option<Fault> {
     let told = exchange.error.as_ref().map(|error| error.kind.fault());
     match exchange.attempt().and_then(|attempt| attempt.outcome) {
         Some(Outcome::Ok) | None => told,
+        // Answered here after all: a count that the provider does not make.
+        Some(_) if !exchange.committed && exchange.status < 400 => told,
         // A provider's 409 is worth another try: its words blame the caller, its state is its own.
         Some(Outcome::Status(409)) => Some(Fault::Upstream),
         Some(outcome) if outcome.is_callers_fault() => told.or(Some(Fault::Caller)),

@@ -182,6 +182,7 @@ fn build_provider(config: &ProviderConfig, mock: Option<SocketAddr>) -> Result<P
         project: config.project.clone(),
         probe: config.health.probe.clone(),
         quirks: config.quirks,
+        betas: config.betas.clone(),
         tag: ProviderTag::of(&config.name),
         tls,
         http2: config.http2,

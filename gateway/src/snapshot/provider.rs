@@ -57,6 +57,8 @@ pub struct Provider {
     pub probe: Option<ProbeConfig>,
     /// What is peculiar about it.
     pub quirks: Quirks,
+    /// The only betas of Anthropic that it takes, where that is said.
+    pub betas: Option<Vec<String>>,
     /// Marks opaque state that it made.
     pub tag: ProviderTag,
     pub(super) tls: bool,

@@ -1,15 +1,17 @@
 //! The table of provider kinds: what an account of each vendor looks like unless its row in the configuration says
 //! otherwise. An OpenAI-compatible vendor is one row of [`PRESETS`] and nothing else.
 //!
-//! The rows are in `table.rs`; what a vendor's URLs look like is in `path.rs`.
+//! The rows are in `table.rs`; what a vendor's URLs look like is in `path.rs`; which of Anthropic's betas it takes in `betas.rs`.
 //!
 //! Sources: each vendor's own API reference, named at its row; read in November 2026.
 
+mod betas;
 mod path;
 mod table;
 
 use std::borrow::Cow;
 
+pub use betas::{Betas, without_fields};
 pub use path::{Account, UpstreamRequest, is_dated, upstream_path};
 pub use table::PRESETS;
 

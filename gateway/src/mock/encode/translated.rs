@@ -46,6 +46,7 @@ impl Says {
             now: CREATED,
             echo: None,
             json_array,
+            prompt_tokens: None,
         }
     }
 

@@ -101,8 +101,8 @@ impl Rules {
             return;
         }
         self.model = model.as_deref().map(str::to_owned);
-        sink(Event::Start { id, model, created: None });
         self.keep(rest);
+        // Before the start, so that who writes one can tell it.
         if let Some(usage) = usage {
             let mut usage = read_usage(usage);
             self.tier = service_tier(&usage);
@@ -111,6 +111,7 @@ impl Rules {
             let report = report(self.model.as_deref(), &usage);
             self.count(&report, sink);
         }
+        sink(Event::Start { id, model, created: None });
     }
 
     fn keep(&mut self, extras: Extras<'_>) {

@@ -145,6 +145,8 @@ impl Writer {
             return;
         }
         let made_id = made_id(&self.client);
+        // Clients show it, and some never look at the count that comes at the end.
+        let usage = self.usage.unwrap_or(Usage { input: self.client.prompt_tokens, ..Usage::default() });
         let message = MessageOut {
             id: id.unwrap_or(&made_id),
             r#type: "message",
@@ -153,8 +155,7 @@ impl Writer {
             content: Vec::new(),
             stop_reason: None,
             stop_sequence: None,
-            usage: UsageOut::of(&Usage { output: None, reasoning: None, ..self.usage.unwrap_or_default() }, None)
-                .with_input(),
+            usage: UsageOut::of(&Usage { output: None, reasoning: None, ..usage }, None).with_input(),
             extras: Fields::default(),
         };
         put(out, &EventOut::MessageStart { message });

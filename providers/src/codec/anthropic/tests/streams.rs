@@ -4,7 +4,7 @@ use bounded_static::IntoBoundedStatic as _;
 use serde_json::{Value, json};
 
 use super::super::super::testing::{check_cuts, check_no_false_end, client, collected, events, maker};
-use super::super::super::{StreamDecoder, codec};
+use super::super::super::{Client, StreamDecoder, codec};
 use super::super::OWN;
 use crate::common::{Block, Content, Delta, Event, Losses, Opaque, ProviderTag, Reasoning, Stop, StopReason, ToolCall};
 use crate::dialect::Dialect;
@@ -163,6 +163,26 @@ fn written(events: Vec<Event<'static>>) -> (String, Vec<String>) {
 
 fn call(id: &'static str) -> Block<'static> {
     Block::new(Content::ToolCall(Box::new(ToolCall { id: id.into(), name: "f".into(), ..ToolCall::default() })))
+}
+
+/// Clients show how full the window is from the stream's beginning.
+#[test]
+fn a_stream_begins_with_the_prompts_tokens() {
+    let began = |given: Vec<Event<'static>>| {
+        let client = Client { prompt_tokens: Some(1234), ..client() };
+        let (mut encoder, mut out) = (codec(OWN).stream_encoder(&client), Vec::new());
+        for event in given {
+            encoder.encode(event, &mut Losses::default(), &mut out);
+        }
+        let text = String::from_utf8(out).unwrap();
+        let start: Value = serde_json::from_str(text.split("data: ").nth(1).unwrap().trim_end()).unwrap();
+        start["message"]["usage"]["input_tokens"].clone()
+    };
+    assert_eq!(began(vec![Event::Start { id: None, model: None, created: None }]), 1234);
+    // Claude's own count, which comes through a cloud, is better.
+    let mut own = Vec::new();
+    decoder().feed(&sse(&[start()]), false, &mut |event| own.push(event.into_static()));
+    assert_eq!(began(own), 5);
 }
 
 #[test]
