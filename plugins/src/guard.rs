@@ -187,15 +187,20 @@ impl Plugin for Guard {
 
     fn text_hook(&self, cx: &Context) -> Option<Box<dyn TextHook>> {
         let masks = cx.with(|kept: &mut Kept| kept.masks.clone());
-        // Placeholders are no findings.
-        let finder = || self.finder.clone().and(masks.clone());
-        (self.looks(Way::Answer) && !self.finder.is_empty()).then(|| self.hook(finder(), &masks, false, cx))
+        if !self.looks(Way::Answer) {
+            return None;
+        }
+        let mut finder = self.finder.clone();
+        if !masks.is_empty() {
+            // Placeholders are no findings.
+            finder = finder.and(masks.clone());
+        }
+        (!finder.is_empty()).then(|| self.hook(finder, &masks, false, cx))
     }
 
     fn restore_hook(&self, cx: &Context) -> Option<Box<dyn TextHook>> {
         let masks = cx.with(|kept: &mut Kept| kept.masks.clone());
-        let finder = || Any::default().and(masks.clone());
-        (!masks.is_empty()).then(|| self.hook(finder(), &masks, true, cx))
+        (!masks.is_empty()).then(|| self.hook(Any::default().and(masks.clone()), &masks, true, cx))
     }
 
     fn on_end(&self, _end: &End, cx: &Context) {

@@ -11,8 +11,9 @@ use crate::{Side, Text, edit_texts, texts};
 
 /// A client's request in its own dialect.
 ///
-/// A body is JSON, or empty: of other forms (audio that is to be transcribed, images that are to be edited), and for plugins
-/// that do not [need](crate::Needs::body) it. Nothing is decoded before somebody asks for it.
+/// A body is JSON, or empty: for plugins that do not [need](crate::Needs::body) it. Of a form (audio that is to be transcribed,
+/// images that are to be edited) it is an object with the `prompt`s, an array, of which only these can be changed; empty if
+/// there are none. Nothing is decoded before somebody asks for it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Request {

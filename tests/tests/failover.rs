@@ -392,9 +392,12 @@ async fn a_key_that_rests_hides_no_error_of_another() {
         (vec![limited("1"), good.clone()], 200, None),
         (vec![Answer::json(401, "{}")], 502, None),
     ] {
-        let (_stub, config) = two_keys([vec![good.clone()], last].concat()).await;
+        let (_stub, config) = two_keys([vec![good.clone(), good.clone()], last].concat()).await;
         let gateway = Gateway::start(&config).await;
-        assert_eq!(exchange(gateway.addr, &ask).await.status, 200);
+        // The turn is the other key's then: the one that rests has not been tried.
+        for _ in 0..2 {
+            assert_eq!(exchange(gateway.addr, &ask).await.status, 200);
+        }
         let reply = exchange(gateway.addr, &ask).await;
         assert_eq!(reply.status, status, "{}", reply.text());
         assert_eq!(reply.headers.get("retry-after").map(|wait| wait.to_str().unwrap()), wait, "{}", reply.text());

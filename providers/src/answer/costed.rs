@@ -3,6 +3,7 @@
 
 use bytes::Bytes;
 use serde::Deserialize;
+use serde_json::value::RawValue;
 
 use super::raw::{self, Raw};
 use crate::dialect::Dialect;
@@ -86,23 +87,67 @@ fn put(out: &mut Vec<u8>, cost: &str, fields: &[u8]) {
     }
 }
 
+/// The last `cost`, as JSON, in the usage objects of these whole events: what a stream that is written anew would lose.
+#[must_use]
+pub fn cost_in(dialect: Dialect, events: &[u8]) -> Option<Box<str>> {
+    #[derive(Deserialize)]
+    struct Usage<'a> {
+        #[serde(borrow)]
+        cost: Raw<'a>,
+    }
+    memchr::memmem::find(events, b"\"cost\"")?;
+    let cost = |data| Some(raw::parse::<Usage<'_>>(usage(dialect, data)?.get().as_bytes())?.cost?.get().into());
+    if dialect != Dialect::Bedrock {
+        let data = events.split(|byte| *byte == b'\n').filter_map(|line| line.strip_prefix(b"data:"));
+        return data.rev().find_map(cost);
+    }
+    let (mut last, mut rest) = (None, events);
+    while let Ok(Some((frame, length))) = Frame::first(rest) {
+        if let Frame::Event { payload, .. } = frame {
+            last = cost(payload).or(last);
+        }
+        rest = rest.get(length..).unwrap_or_default();
+    }
+    last
+}
+
 /// Just behind the opening brace of the usage object of an event, counted from the beginning of its `data`.
 fn usage_object(dialect: Dialect, data: &[u8]) -> Option<usize> {
-    let event = raw::parse::<Event<'_>>(data)?;
-    let usage = match dialect {
-        Dialect::OpenAiChat | Dialect::Anthropic | Dialect::Bedrock => event.usage?,
-        Dialect::OpenAiResponses => raw::parse::<Event<'_>>(raw::bytes(event.response?))?.usage?,
-        Dialect::Gemini => event.usage_metadata?,
-        Dialect::Cohere => raw::parse::<Event<'_>>(raw::bytes(event.delta?))?.usage?,
-        Dialect::Own(_) => return None,
-    };
-    let text = usage.get();
+    let text = usage(dialect, data)?.get();
     text.starts_with('{').then(|| text.as_ptr().addr() - data.as_ptr().addr() + 1)
+}
+
+fn usage(dialect: Dialect, data: &[u8]) -> Option<&RawValue> {
+    let event = raw::parse::<Event<'_>>(data)?;
+    match dialect {
+        Dialect::OpenAiChat | Dialect::Anthropic | Dialect::Bedrock => event.usage,
+        Dialect::OpenAiResponses => raw::parse::<Event<'_>>(raw::bytes(event.response?))?.usage,
+        Dialect::Gemini => event.usage_metadata,
+        Dialect::Cohere => raw::parse::<Event<'_>>(raw::bytes(event.delta?))?.usage,
+        Dialect::Own(_) => None,
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_cost_is_found_where_it_was_put() {
+        for (dialect, event) in [
+            (Dialect::OpenAiChat, "data: {\"usage\":{\"prompt_tokens\":7}}\n\ndata: [DONE]\n\n"),
+            (Dialect::OpenAiResponses, "data: {\"response\":{\"usage\":{\"input_tokens\":7}}}\n\n"),
+            (Dialect::Gemini, "data: {\"usageMetadata\":{\"promptTokenCount\":7}}\n\n"),
+        ] {
+            assert_eq!(cost_in(dialect, event.as_bytes()), None);
+            let costed = with_cost(dialect, Bytes::from(event), "0.5");
+            assert_eq!(cost_in(dialect, &costed).as_deref(), Some("0.5"), "{costed:?}");
+        }
+        let mut frame = Vec::new();
+        write_event(&mut frame, "metadata", |out| out.extend_from_slice(b"{\"usage\":{\"cost\":0.5}}"));
+        assert_eq!(cost_in(Dialect::Bedrock, &frame).as_deref(), Some("0.5"));
+        assert_eq!(cost_in(Dialect::OpenAiChat, b"data: {\"delta\":\"the \\\"cost\\\"\"}\n\n"), None);
+    }
 
     #[test]
     fn usage_objects_get_the_cost_and_nothing_else_changes() {

@@ -28,7 +28,7 @@ use serde_json::Value;
 
 pub use self::converted::Conversion;
 use self::converted::Converted;
-pub use self::costed::with_cost;
+pub use self::costed::{cost_in, with_cost};
 use self::followed::Followed;
 pub use self::heard::Heard;
 use self::json::JsonScan;

@@ -172,6 +172,7 @@ impl<'a> Source<'a> {
             max_tokens: limits.into_iter().flatten().filter_map(integer).max(),
             previous: previous.and_then(|raw| serde_json::from_str(raw.get()).ok()),
             response_format: None,
+            prompts: Vec::new(),
             only_input: members.input && !members.messages,
             fallbacks: members.fallbacks,
             cache: members.cache,

@@ -52,7 +52,7 @@ pub use edit::FieldEdits;
 pub use error::{FormError, Place, ScanError};
 pub use facts::{BodyFacts, LabelFields, fallbacks_of, label_fields, metadata_of};
 pub use json::scan_json;
-pub use multipart::{MAX_PART_HEADERS, scan_multipart};
+pub use multipart::{MAX_PART_HEADERS, scan_multipart, with_prompts};
 pub use opening::opening;
 pub use pieces::Pieces;
 pub use rewrite::Edits;
@@ -81,6 +81,8 @@ pub struct RequestScan {
     pub previous: Option<String>,
     /// `response_format` of a multipart form (`text`, `srt`, …): says that an answer is not JSON.
     pub response_format: Option<String>,
+    /// Every `prompt` of a multipart form: the one of its fields that is a text for a model. What is no UTF-8 in it is replaced.
+    pub prompts: Vec<Field<String>>,
     /// Whether there is an `input` and no `messages`: a body of the Responses API, whatever the path says.
     pub only_input: bool,
     /// Whether there is a field `fallbacks` or `models`, in which a client may name models to fall back on; see

@@ -56,6 +56,19 @@ pub fn scan_multipart(content_type: &str, body: &[u8]) -> Result<RequestScan, Sc
     }
 }
 
+/// The form with these texts in the place of its [`prompts`](RequestScan::prompts), in their order; every other byte stays.
+#[must_use]
+pub fn with_prompts(scan: &RequestScan, body: &[u8], prompts: &[String]) -> Vec<u8> {
+    let (mut out, mut at) = (Vec::with_capacity(body.len() + 64), 0);
+    for (old, new) in scan.prompts.iter().zip(prompts).filter(|(old, new)| old.value != **new) {
+        out.extend_from_slice(body.get(at..old.span.start).unwrap_or_default());
+        out.extend_from_slice(new.as_bytes());
+        at = old.span.end;
+    }
+    out.extend_from_slice(rest(body, at));
+    out
+}
+
 fn rest(body: &[u8], at: usize) -> &[u8] {
     body.get(at..).unwrap_or_default()
 }
@@ -143,6 +156,11 @@ impl Seen {
             b"model" => "model",
             b"stream" => "stream",
             b"response_format" => "response_format",
+            b"prompt" => {
+                let value = String::from_utf8_lossy(body.get(span.clone()).unwrap_or_default()).into_owned();
+                scan.prompts.push(Field { value, span });
+                return Ok(());
+            }
             _ => return Ok(()),
         };
         let bad = |reason| FormError::BadValue { key, reason };

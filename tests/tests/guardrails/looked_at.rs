@@ -16,6 +16,18 @@ fn asks(text: &str) -> Request {
     Request::post("/v1/chat/completions", body)
 }
 
+/// A form of these parts.
+fn form(target: &str, parts: &[(&str, &str)]) -> Request {
+    let parts: String = parts.iter().map(|(name, value)| part(name, value)).collect();
+    let mut request = Request::post(target, format!("{parts}--b--\r\n"));
+    request.headers = vec![("content-type".into(), "multipart/form-data; boundary=b".into())];
+    request
+}
+
+fn part(name: &str, value: &str) -> String {
+    format!("--b\r\ncontent-disposition: form-data; name=\"{name}\"\r\n\r\n{value}\r\n")
+}
+
 /// A client that cuts a text inside an emoji sends half of it; so does a provider.
 #[tokio::test]
 async fn half_a_character_hides_no_text() {
@@ -45,12 +57,42 @@ async fn transcripts_are_texts() {
     })
     .await;
     let gateway = gateway(&stub, &format!("{DENY}action = \"redact\"\non = [\"answer\"]\n")).await;
-    let part =
-        |name: &str, value: &str| format!("--b\r\ncontent-disposition: form-data; name=\"{name}\"\r\n\r\n{value}\r\n");
-    let form = [part("model", "up/m"), part("file", "RIFF"), "--b--\r\n".into()].concat();
-    let request =
-        Request::post("/v1/audio/transcriptions", form).header("content-type", "multipart/form-data; boundary=b");
+    let request = form("/v1/audio/transcriptions", &[("model", "up/m"), ("file", "RIFF")]);
     let reply = exchange(gateway.addr, &request).await;
     assert_eq!(reply.status, 200, "{}", reply.text());
-    assert!(!reply.text().contains("falcon") && reply.json()["text"] == "the [DENIED] flies", "{}", reply.text());
+    assert!(!reply.text().contains("falcon") && reply.json()["text"] == "the [WORD] flies", "{}", reply.text());
+}
+
+/// What is to be drawn, and what a transcript is to go on from, are texts in forms, too.
+#[tokio::test]
+async fn prompts_of_forms_are_texts() {
+    let stub = Stub::start(|_| Answer::json(200, r#"{"created":1,"data":[{"b64_json":"aGk="}]}"#)).await;
+    let plugins = format!("{DENY}on = [\"request\"]\n[[plugins]]\nuse = \"pii\"\n");
+    let gateway = gateway(&stub, &plugins).await;
+    let edit =
+        |prompt: &str| form("/v1/images/edits", &[("image", "joe@example.com"), ("prompt", prompt), ("model", "up/m")]);
+    let reply = exchange(gateway.addr, &edit("a card for ann@example.com")).await;
+    assert_eq!(reply.status, 200, "{}", reply.text());
+    let sent = String::from_utf8(stub.next().await.body.to_vec()).unwrap();
+    assert!(sent.contains(&part("prompt", "a card for [EMAIL_1]")), "{sent}");
+    assert!(sent.contains(&part("image", "joe@example.com")), "other parts stay: {sent}");
+    let reply = exchange(gateway.addr, &edit("a falcon")).await;
+    assert_eq!(reply.status, 403, "{}", reply.text());
+}
+
+/// A stream that is looked at says what it cost like any other.
+#[tokio::test]
+async fn the_cost_of_a_stream_stays() {
+    let said = [
+        json!({"id": "1", "choices": [{"index": 0, "delta": {"role": "assistant", "content": "hi"}, "finish_reason": "stop"}]}),
+        json!({"id": "1", "choices": [], "usage": {"prompt_tokens": 1, "completion_tokens": 1, "total_tokens": 2, "cost": 0.25}}),
+    ];
+    let events = said.iter().map(|event| format!("data: {event}\n\n")).chain(["data: [DONE]\n\n".to_owned()]);
+    let events: Vec<String> = events.collect();
+    let stub = Stub::start(move |_| Answer::sse(events.clone())).await;
+    let gateway = gateway(&stub, DENY).await;
+    let body = json!({"model": "up/m", "stream": true, "stream_options": {"include_usage": true},
+        "messages": [{"role": "user", "content": "hi"}]});
+    let reply = exchange(gateway.addr, &Request::post("/v1/chat/completions", body.to_string())).await;
+    assert!(reply.text().contains(r#""cost":0.25"#), "{}", reply.text());
 }

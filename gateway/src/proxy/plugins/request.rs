@@ -7,7 +7,7 @@ use ai_gateway_providers::codec::{Call, Client, codec};
 use ai_gateway_providers::common::{Json, Losses, Response, take_apart};
 use ai_gateway_providers::endpoint::{BodyKind, Endpoint};
 use ai_gateway_providers::error::{ApiError, ErrorKind};
-use ai_gateway_providers::scan::RequestScan;
+use ai_gateway_providers::scan::{RequestScan, with_prompts};
 use ai_gateway_providers::{Dialect, Operation};
 use bytes::{Bytes, BytesMut};
 use http::header::{CONNECTION, CONTENT_LENGTH, EXPECT, HOST, TRANSFER_ENCODING, UPGRADE};
@@ -16,6 +16,7 @@ use pingora_core::protocols::http::HttpTask;
 use pingora_error::Result;
 use pingora_http::{RequestHeader, ResponseHeader};
 use pingora_proxy::Session;
+use serde::{Deserialize, Serialize};
 
 use super::call::{rejected, said};
 use super::host::GatewayHost;
@@ -92,13 +93,13 @@ async fn ask_all(
     body: Bytes,
 ) -> std::result::Result<Decided, ApiError> {
     let Some(endpoint) = &exchange.endpoint else { return Ok(Decided::Go(body)) };
-    let readable = endpoint.body == BodyKind::Json && endpoint.operation != Operation::Stored;
     let headers = seen(&session.req_header().headers);
-    let json = if readable { body.clone() } else { Bytes::new() };
+    let shown = Shown::of(endpoint, &session.req_header().headers, &body);
+    let json = shown.json(&body);
     let mut request = Request::new(endpoint.dialect, endpoint.operation, headers, json);
     request.path_model = endpoint.path_model.clone();
     request.path_stream = endpoint.stream;
-    let mut changed = false;
+    let mut changed = None;
     for active in run.those(|needs| needs.request) {
         let view = request.for_next(active.entry.needs.body);
         let called = active.call(
@@ -128,26 +129,90 @@ async fn ask_all(
             Verdict::Answer(reply) => return Ok(Decided::Say(reply, run.before(active))),
             Verdict::Reject(rejection) => return Ok(Decided::Refuse(rejected(rejection).into())),
         }
-        if view.is_changed() && readable && active.entry.needs.body {
-            let small = view.json().len() <= exchange.snapshot.limits.max_body;
-            let scan = small.then(|| plan::scan(&view.headers, endpoint, view.json()));
-            let Some(Ok(scan)) = scan else {
+        if view.is_changed() && !matches!(shown, Shown::Nothing) && active.entry.needs.body {
+            let most = exchange.snapshot.limits.max_body;
+            let read = shown.taken(endpoint, &session.req_header().headers, &body, view.json(), most);
+            let Some((written, scan)) = read else {
                 active.failed(
                     Hook::Request,
-                    &"it made a body that is too large, or no JSON".into(),
+                    &"it made a body that is too large, or cannot be read".into(),
                     Default::default(),
                 )?;
                 continue;
             };
             let model = named(endpoint, &scan).map(Into::into);
-            run.host.expect(Some(Coming::new(exchange, endpoint.operation, model, &scan, view.json().len())));
+            run.host.expect(Some(Coming::new(exchange, endpoint.operation, model, &scan, written.len())));
             request.set_json(view.json().clone());
-            changed = true;
+            changed = Some(written);
         }
         request.headers = view.headers;
     }
     give_back(session.req_header_mut(), &request.headers);
-    Ok(Decided::Go(if changed { request.json().clone() } else { body }))
+    Ok(Decided::Go(changed.unwrap_or(body)))
+}
+
+/// What of a body plugins are shown.
+enum Shown {
+    /// All of it.
+    Json,
+    /// The texts of a form.
+    Prompts(Box<RequestScan>),
+    Nothing,
+}
+
+/// The JSON that stands for a form.
+#[derive(Serialize, Deserialize)]
+struct Form {
+    prompt: Vec<String>,
+}
+
+impl Shown {
+    fn of(endpoint: &Endpoint, headers: &HeaderMap, body: &Bytes) -> Self {
+        match endpoint.body {
+            BodyKind::Json => Self::Json,
+            BodyKind::None => Self::Nothing,
+            BodyKind::Multipart => match plan::scan(headers, endpoint, body) {
+                Ok(scan) if !scan.prompts.is_empty() => Self::Prompts(Box::new(scan)),
+                Ok(_) | Err(_) => Self::Nothing,
+            },
+        }
+    }
+
+    fn json(&self, body: &Bytes) -> Bytes {
+        match self {
+            Self::Json => body.clone(),
+            Self::Prompts(scan) => {
+                let prompt = scan.prompts.iter().map(|prompt| prompt.value.clone()).collect();
+                serde_json::to_vec(&Form { prompt }).unwrap_or_default().into()
+            }
+            Self::Nothing => Bytes::new(),
+        }
+    }
+
+    /// The body that says what a plugin made of the JSON, and what is found in it; `None`: none can be, or it has more than
+    /// `most` bytes.
+    fn taken(
+        &self,
+        endpoint: &Endpoint,
+        headers: &HeaderMap,
+        body: &Bytes,
+        json: &Bytes,
+        most: usize,
+    ) -> Option<(Bytes, RequestScan)> {
+        let (written, prompts) = match self {
+            Self::Json => (json.clone(), None),
+            Self::Prompts(scan) => {
+                let Form { prompt } = serde_json::from_slice(json).ok()?;
+                (with_prompts(scan, body, &prompt).into(), Some(prompt))
+            }
+            Self::Nothing => return None,
+        };
+        let small = Some(written).filter(|written| written.len() <= most)?;
+        let scan = plan::scan(headers, endpoint, &small).ok()?;
+        // A text that has the form's boundary in it would be something else there.
+        let same = |prompts: Vec<String>| scan.prompts.iter().map(|prompt| &prompt.value).eq(&prompts);
+        prompts.is_none_or(same).then_some((small, scan))
+    }
 }
 
 fn hidden(name: &http::HeaderName) -> bool {

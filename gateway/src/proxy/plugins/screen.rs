@@ -11,7 +11,7 @@ use ai_gateway_plugins::{
     Answer, AnswerBody, Context, EventScreen, Flow, Hooked, Needs, Part, Plugin, Rejection, Reply, Screen, TextHook,
     Verdict, screen_whole,
 };
-use ai_gateway_providers::answer::AnswerForm;
+use ai_gateway_providers::answer::{AnswerForm, cost_in, with_cost};
 use ai_gateway_providers::codec::{Client, StreamEncoder, codec};
 use ai_gateway_providers::common::{Block, Content, Delta, Event, Losses};
 use ai_gateway_providers::error::{ApiError, ErrorKind, encode_error};
@@ -493,6 +493,9 @@ struct Streaming {
     restoring: Option<EventScreen>,
     encoder: Box<dyn StreamEncoder>,
     losses: Losses,
+    dialect: Dialect,
+    /// What its usage says that it cost: the events have no place for it.
+    cost: Option<Box<str>>,
     /// Those who may wait, and how much they want at a time.
     waits: Vec<Active>,
     window: usize,
@@ -521,6 +524,8 @@ impl Streaming {
             screen: Screen::new(dialect, look, client.request_id.get(..12).unwrap_or("0")),
             encoder: codec(dialect).stream_encoder(client),
             losses: Losses::default(),
+            dialect,
+            cost: None,
             waits,
             window: window.unwrap_or_default().clamp(1, 64 << 10),
             pending: Vec::new(),
@@ -529,6 +534,15 @@ impl Streaming {
     }
 
     async fn feed(&mut self, chunk: Bytes, end: bool) -> Bytes {
+        self.cost = cost_in(self.dialect, &chunk).or(self.cost.take());
+        let written = self.screened(chunk, end).await;
+        match &self.cost {
+            Some(cost) => with_cost(self.dialect, written, cost),
+            None => written,
+        }
+    }
+
+    async fn screened(&mut self, chunk: Bytes, end: bool) -> Bytes {
         let Self { screen, encoder, losses, .. } = self;
         // What comes out is mostly about what went in.
         let mut out = Vec::with_capacity(chunk.len() + 256);

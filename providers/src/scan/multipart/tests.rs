@@ -124,3 +124,18 @@ fn bad_part_headers() {
         assert_eq!(refused(TYPE, body.as_bytes()), FormError::BadHeaders { offset: 7 }, "{headers}");
     }
 }
+
+#[test]
+fn prompts_are_found_and_replaced() {
+    let part =
+        |name: &str, value: &str| format!("--b\r\ncontent-disposition: form-data; name=\"{name}\"\r\n\r\n{value}\r\n");
+    let form = |first: &str, second: &str| {
+        [part("prompt", first), part("model", "m"), part("prompt", second), "--b--\r\n".into()].concat()
+    };
+    let body = form("a cat", "a dog");
+    let scan = scan_multipart("multipart/form-data; boundary=b", body.as_bytes()).unwrap();
+    let values: Vec<&str> = scan.prompts.iter().map(|prompt| &*prompt.value).collect();
+    assert_eq!(values, ["a cat", "a dog"]);
+    let changed = with_prompts(&scan, body.as_bytes(), &["a big cat".to_owned(), "a dog".to_owned()]);
+    assert_eq!(String::from_utf8(changed).unwrap(), form("a big cat", "a dog"));
+}

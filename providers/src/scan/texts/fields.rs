@@ -71,6 +71,7 @@ fn inputs(dialect: Dialect, operation: Operation) -> &'static [&'static [u8]] {
         (Operation::Embeddings, Own(_)) => &[b"input", b"texts", b"inputs", b"content", b"inputText"],
         (Operation::Rerank, _) => &[b"query", b"documents", b"texts"],
         (Operation::Images, _) => &[b"prompt", b"instances"],
+        (Operation::Transcription, _) => &[b"prompt"],
         (Operation::Speech | Operation::Moderation, _) => &[b"input"],
         _ => &[],
     }
