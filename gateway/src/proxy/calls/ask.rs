@@ -20,10 +20,11 @@ use crate::proxy::answer::{form_of, verdict};
 use crate::proxy::encode::AnswerWay;
 use crate::proxy::exchange::Request;
 use crate::proxy::failure::CLIENT_LEFT;
+use crate::proxy::limit::{self, Expected};
 use crate::proxy::plan::{Planner, choose_targets};
 use crate::proxy::retry_after::retry_after;
 use crate::proxy::step::Step;
-use crate::proxy::{Exchange, Gateway, Outcome, attempt, book, limit};
+use crate::proxy::{Exchange, Gateway, Outcome, attempt, book};
 use crate::snapshot::Key;
 use crate::telemetry::InFlight;
 
@@ -78,7 +79,10 @@ fn plan(gateway: &Gateway, headers: &HeaderMap, exchange: &mut Exchange) -> Resu
         told: &mut |_, _| (),
         preview: false,
     };
-    choose_targets(headers, exchange, &mut planner).map_err(|refusal| refusal.error().message.clone())
+    choose_targets(headers, exchange, &mut planner).map_err(|refusal| refusal.error().message.clone())?;
+    // Where no tokens are told, as in a judgement, none are counted.
+    exchange.expected = Expected::default();
+    Ok(())
 }
 
 /// Whatever becomes of the answer, and also if who asked does not wait for it: what was consumed is paid for.

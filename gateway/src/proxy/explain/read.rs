@@ -149,7 +149,7 @@ fn model(request: &Request) -> Model {
 /// Everything that a target has by itself, whatever the order.
 fn said(target: &Target, request: &Request, asked: &Asked, encoded: Result<Encoded, ApiError>) -> Candidate {
     let ready = target.states.iter().any(|state| state.check(asked.now) == Availability::Ready);
-    let latency = target.states.iter().filter_map(|state| asked.latency_of(state)).min();
+    let latency = target.states.iter().filter_map(|state| state.latency(asked.now)).min();
     let (encoded, cannot) = match encoded {
         Ok(encoded) => (Some(encoded), None),
         Err(error) => (None, Some(error.message)),
