@@ -97,7 +97,8 @@ async fn a_stored_answer_is_asked_for_with_the_credential_that_made_it() {
         }
     })
     .await;
-    let keys = provider("openai", &stub).replace("api_key = \"sk-openai\"", "api_keys = [\"ka\", \"kb\", \"kc\"]");
+    let keys = responses_provider("openai", &stub.origin())
+        .replace("api_key = \"upstream-openai\"", "api_keys = [\"ka\", \"kb\", \"kc\"]");
     let gateway = Gateway::start(&[keys, key("a")].concat()).await;
     let ask = async |method: &str, target: &str, body: &str| {
         let reply = exchange(gateway.addr, &by("a", method, target, body)).await;
