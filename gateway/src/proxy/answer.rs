@@ -119,7 +119,7 @@ pub fn on_header(upstream: &mut ResponseHeader, exchange: &mut Exchange) -> Resu
             }
         }
         Some(outcome) => {
-            let passes = matches!(outcome, Outcome::Status(_)) && !count::is_refused(exchange);
+            let passes = matches!(outcome, Outcome::Status(_)) && !count::is_refused(exchange, None);
             if passes {
                 exchange.retry_after = RETRY_AFTER
                     .into_iter()
@@ -304,7 +304,7 @@ fn on_error_body(body: &mut Option<Bytes>, end: bool, exchange: &mut Exchange) -
         return Err(told_by_upstream(exchange));
     }
     let (error, outcome) = what_upstream_says(exchange);
-    let is_ours = matches!(outcome, Outcome::Credentials(_));
+    let is_ours = matches!(outcome, Outcome::Credentials(_)) || count::is_refused(exchange, Some(&error));
     if !too_long && (is_ours || exchange.step_after(outcome) != Step::Stop) {
         return Err(told(exchange, error, outcome));
     }
@@ -565,7 +565,7 @@ impl Exchange {
         match status {
             400 => true,
             413 | 422 => may_move(ErrorKind::ContextLength) || may_move(ErrorKind::ContentFilter),
-            404 => may_move(ErrorKind::ModelNotFound),
+            404 => may_move(ErrorKind::ModelNotFound) || self.operation() == Some(Operation::CountTokens),
             _ => false,
         }
     }

@@ -25,13 +25,18 @@ pub fn is_ours(exchange: &Exchange) -> bool {
         && !request.model.targets.iter().any(|target| counts(target))
 }
 
-/// Whether the exchange asked for a count, and the provider that was asked last makes none: of this model, or at all.
-pub fn is_refused(exchange: &Exchange) -> bool {
-    let status = exchange.attempt().and_then(|attempt| attempt.status);
-    // Bedrock says so of most models, and of Claude's inference profiles.
-    let says = || exchange.error.as_ref().is_some_and(|error| error.message.contains("support counting tokens"));
+/// Whether the exchange asked for a count, and the provider that was asked last makes none: of this model, or at all. `error`: what
+/// it said, once that is known.
+pub fn is_refused(exchange: &Exchange, error: Option<&ApiError>) -> bool {
+    let says = |words: &str| error.is_some_and(|error| error.message.to_ascii_lowercase().contains(words));
     exchange.endpoint.as_ref().is_some_and(|it| it.operation == Operation::CountTokens && client_wire(it).is_some())
-        && (matches!(status, Some(404 | 405 | 501)) || status == Some(400) && says())
+        && match exchange.attempt().and_then(|attempt| attempt.status) {
+            // Bedrock says so of most models, and of Claude's inference profiles.
+            Some(400) => says("support counting tokens"),
+            Some(404) => error.is_some_and(|error| error.kind != ErrorKind::ModelNotFound) && !says("model"),
+            Some(405 | 501) => true,
+            Some(_) | None => false,
+        }
 }
 
 /// Answers without any upstream.

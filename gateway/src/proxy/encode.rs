@@ -192,7 +192,6 @@ fn translate(
             now: unix_seconds(exchange.snapshot.time.now()),
             echo: client_codec.echo(&asked),
             json_array: request.json_array,
-            prompt_tokens: request.prompt_tokens().filter(|_| to == Dialect::Anthropic && exchange.wants_stream()),
         },
         aliases: if route.dialect == to { Aliases::default() } else { Aliases::of(&asked, route.dialect) },
         stream: exchange.wants_stream(),

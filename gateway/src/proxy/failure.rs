@@ -203,7 +203,7 @@ pub async fn tell_client(session: &mut Session, error: &Error, exchange: &mut Ex
         return gone;
     }
     plugins::conclude(exchange);
-    if count::is_refused(exchange) && session.response_written().is_none() {
+    if count::is_refused(exchange, exchange.error.as_ref()) && session.response_written().is_none() {
         session.set_keepalive(None);
         match count::answer(session, exchange).await {
             Ok(Ok(())) => {

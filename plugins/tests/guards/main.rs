@@ -281,7 +281,7 @@ fn what_is_escaped_in_arguments_is_no_less_found() {
     assert_eq!(*request.json(), body.replace(r"joe\u0040example.com", "[EMAIL_1]"));
     let said = r#"{"to":"[EMAIL\u005f1]"}"#;
     for pieces in pairs(said) {
-        let mut hook = pii.text_hook(&cx).unwrap();
+        let mut hook = pii.restore_hook(&cx).unwrap();
         let back = answer(&mut *hook, PartKind::Arguments, &pieces, pii.needs().text.unwrap()).unwrap();
         assert_eq!(back, r#"{"to":"joe@example.com"}"#);
     }

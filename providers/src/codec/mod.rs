@@ -218,6 +218,4 @@ pub struct Client {
     pub echo: Option<Json<'static>>,
     /// A stream as one JSON array in place of server-sent events (Gemini without `alt=sse`).
     pub json_array: bool,
-    /// About how many tokens the prompt takes, for streams that tell it at their beginning (Anthropic).
-    pub prompt_tokens: Option<u64>,
 }

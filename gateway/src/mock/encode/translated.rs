@@ -46,7 +46,6 @@ impl Says {
             now: CREATED,
             echo: None,
             json_array,
-            prompt_tokens: None,
         }
     }
 

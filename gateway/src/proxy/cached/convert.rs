@@ -36,7 +36,6 @@ pub fn convert(entry: &Entry, wanted: Form, exchange: &Exchange) -> Option<Entry
             now: encode::unix_seconds(entry.meta.created),
             echo: codec(dialect).echo(&asked),
             json_array: request.json_array,
-            prompt_tokens: None,
         },
         aliases: Aliases::default(),
         stream: exchange.wants_stream(),

@@ -312,7 +312,6 @@ pub(super) fn client(exchange: &Exchange, header: &RequestHeader, stream: bool, 
         now: unix_seconds(exchange.snapshot.time.now()),
         echo: endpoint.and_then(|endpoint| echo(endpoint, &body)),
         json_array: endpoint.is_some_and(|endpoint| plan::wants_json_array(header, endpoint)),
-        prompt_tokens: None,
     }
 }
 

@@ -145,8 +145,8 @@ impl Writer {
             return;
         }
         let made_id = made_id(&self.client);
-        // Clients show it, and some never look at the count that comes at the end.
-        let usage = self.usage.unwrap_or(Usage { input: self.client.prompt_tokens, ..Usage::default() });
+        // Not an estimate: who adds up what a stream says keeps the larger of two counts.
+        let usage = self.usage.unwrap_or_default();
         let message = MessageOut {
             id: id.unwrap_or(&made_id),
             r#type: "message",
