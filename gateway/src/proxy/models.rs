@@ -52,7 +52,7 @@ fn usable(exchange: &Exchange) -> BTreeSet<String> {
     for provider in snapshot.providers() {
         let kind = provider.preset.kind;
         let mock = MOCK_MODELS.into_iter().filter(|_| kind == "mock");
-        let known = all.then(|| snapshot.prices.map.models_of(kind)).unwrap_or_default();
+        let known = if all { snapshot.prices.map.models_of(kind) } else { Vec::new() };
         names.extend(mock.chain(known).map(|model| format!("{}/{model}", provider.name)));
     }
     let Some(key) = &exchange.key else { return names };

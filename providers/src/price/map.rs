@@ -148,7 +148,7 @@ impl PriceMap {
     pub fn models_of(&self, kind: &str) -> Vec<&str> {
         let Some(vendor) = names::vendor(kind) else { return Vec::new() };
         let prefix = format!("{vendor}/");
-        let is_model = |name: &str| !name.starts_with("ft:") && !(name.contains('/') && kind == "bedrock");
+        let is_model = |name: &str| !(name.starts_with("ft:") || kind == "bedrock" && name.contains('/'));
         let mut models = Vec::new();
         for sheet in &self.sheets {
             let of_vendor = sheet.rows_from(&prefix).map_while(|(name, row)| Some((name.strip_prefix(&*prefix)?, row)));

@@ -4,7 +4,7 @@ use bounded_static::IntoBoundedStatic as _;
 use serde_json::{Value, json};
 
 use super::super::super::testing::{check_cuts, check_no_false_end, client, collected, events, maker};
-use super::super::super::{Client, StreamDecoder, codec};
+use super::super::super::{StreamDecoder, codec};
 use super::super::OWN;
 use crate::common::{Block, Content, Delta, Event, Losses, Opaque, ProviderTag, Reasoning, Stop, StopReason, ToolCall};
 use crate::dialect::Dialect;
