@@ -45,7 +45,7 @@ pub struct Retry {
 /// A failure that leads to another attempt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Deserialize, JsonSchema)]
 pub enum RetryOn {
-    /// No connection.
+    /// No connection, one that broke before the first output, or what is no answer.
     #[serde(rename = "connect")]
     Connect,
     /// One of the clocks ran out before the first output.
@@ -54,7 +54,7 @@ pub enum RetryOn {
     /// Status 429.
     #[serde(rename = "429")]
     TooManyRequests,
-    /// Any status from 500 to 599.
+    /// Any status from 500 to 599, 409, and an error inside a 200.
     #[serde(rename = "5xx")]
     ServerError,
     /// The provider says that it is overloaded (Anthropic's 529, an error inside a 200).
