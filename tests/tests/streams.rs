@@ -11,6 +11,16 @@ fn direct(stub: &Stub) -> String {
     bodies::openai_provider("stub", &stub.origin())
 }
 
+/// `model = "m"`: `stub` first, then `spare`. What is added is the model's.
+fn with_spare(stub: &Stub, spare: &Stub) -> String {
+    format!(
+        "{}{}[models.m]\ntargets = [{{ provider = \"stub\", model = \"x\" }}, \
+         {{ provider = \"spare\", model = \"x\", priority = 1 }}]\n",
+        direct(stub),
+        bodies::openai_provider("spare", &spare.origin())
+    )
+}
+
 /// A stream in which the chunk `n` waits for the gate `n`.
 fn gated(texts: &[String], end: &[String]) -> (Answer, Vec<Gate>, Gate) {
     let gates: Vec<Gate> = texts.iter().map(|_| Gate::new()).collect();
@@ -97,13 +107,7 @@ async fn nothing_is_held_after_the_first_output() {
         let (answer, gates, last) = gated(&texts, &[bodies::chat_finish(), bodies::DONE.to_owned()]);
         let stub = Stub::always(answer).await;
         let spare = Stub::always(Answer::json(200, "{}")).await;
-        let config = format!(
-            "{}{}[models.m]\ntargets = [{{ provider = \"stub\", model = \"x\" }}, \
-             {{ provider = \"spare\", model = \"x\", priority = 1 }}]",
-            direct(&stub),
-            bodies::openai_provider("spare", &spare.origin())
-        );
-        let gateway = Gateway::start(&config).await;
+        let gateway = Gateway::start(&with_spare(&stub, &spare)).await;
         let mut client = H1::connect(gateway.addr).await;
         client.send(&Request::post("/v1/chat/completions", bodies::chat_stream("m"))).await;
         gates[0].open();
@@ -132,13 +136,7 @@ async fn a_stream_without_output_is_withheld_for_a_time_only() {
     let answer = pings.fold(Answer::sse([bodies::chat_role()]), Answer::step);
     let stub = Stub::always(answer).await;
     let spare = Stub::always(Answer::json(200, "{}")).await;
-    let config = format!(
-        "{}{}[models.m]\ntargets = [{{ provider = \"stub\", model = \"x\" }}, \
-         {{ provider = \"spare\", model = \"x\", priority = 1 }}]\nretry = {{ hold = \"100ms\" }}",
-        direct(&stub),
-        bodies::openai_provider("spare", &spare.origin())
-    );
-    let gateway = Gateway::start(&config).await;
+    let gateway = Gateway::start(&(with_spare(&stub, &spare) + "retry = { hold = \"100ms\" }\n")).await;
     let mut client = H1::connect(gateway.addr).await;
     client.send(&Request::post("/v1/chat/completions", bodies::chat_stream("m"))).await;
     let mut response = client.respond().await;

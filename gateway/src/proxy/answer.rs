@@ -69,9 +69,10 @@ pub struct Held {
     since: Instant,
 }
 
-impl Default for Held {
-    fn default() -> Self {
-        Self { bytes: 0, since: Instant::now() }
+impl Held {
+    /// Nothing yet.
+    pub fn since(since: Instant) -> Self {
+        Self { bytes: 0, since }
     }
 }
 
@@ -441,7 +442,7 @@ impl Exchange {
         };
         self.form = if stream { AnswerForm::Stream } else { AnswerForm::Json };
         self.begin_traced_answer();
-        self.held = Held::default();
+        self.held = Held::since(Instant::now());
         self.observer = Some(observer);
         let waits = !stream || self.may_go_elsewhere() || self.buffers();
         if let Some(replay) = &self.replay {
@@ -494,7 +495,7 @@ impl Exchange {
         self.observer = Some(Observer::new(self.dialect(), operation, form, hide_usage));
         self.form = form;
         self.begin_traced_answer();
-        self.held = Held::default();
+        self.held = Held::since(Instant::now());
     }
 
     fn begin_traced_answer(&mut self) {

@@ -203,9 +203,10 @@ impl Request {
 impl Exchange {
     /// Begins an exchange under `snapshot`.
     pub fn new(snapshot: Arc<Snapshot>, in_flight: InFlight) -> Self {
+        let started = Instant::now();
         Self {
             id: new_id(),
-            started: Instant::now(),
+            started,
             at: snapshot.time.now(),
             snapshot,
             plugins: None,
@@ -230,7 +231,7 @@ impl Exchange {
             observer: None,
             gunzip: None,
             form: AnswerForm::Opaque,
-            held: Held::default(),
+            held: Held::since(started),
             booked: None,
             committed: false,
             status: 0,

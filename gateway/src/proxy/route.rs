@@ -63,13 +63,16 @@ pub fn route(
     let first = (named.is_none() && !fallbacks.is_empty()).then(|| fallbacks.remove(0));
     let asked = named.or(first.as_deref());
     let document = if json { &body[..] } else { b"" };
-    let Planner { random, told, .. } = &mut *planner;
-    let decision = decide(header, exchange, endpoint, asked, &scan, document, &mut **random, &mut **told);
+    let (rules, Planner { random, told, .. }) = (&exchange.snapshot.rules, planner);
+    // Without any, nothing is looked at.
+    let mut decide = |model, told: &mut dyn FnMut(&Rule, Verdict<'_>)| {
+        let facts = (!rules.is_empty()).then(|| facts(header, exchange, endpoint, model, &scan, document))?;
+        rules.decide(&facts, random, told)
+    };
+    let decision = decide(asked, &mut **told);
     // What the rules say of one model to fall back on goes for that model alone; the rest of them goes for the request.
-    let fallbacks = fallbacks.iter().map(|name| {
-        let decision = decide(header, exchange, endpoint, Some(name), &scan, document, &mut **random, &mut |_, _| {});
-        (&**name, decision.map(|decision| decision.to))
-    });
+    let fallbacks =
+        fallbacks.iter().map(|name| (&**name, decide(Some(name), &mut |_, _| {}).map(|decision| decision.to)));
     let chosen = choose(exchange, asked, decision.as_ref().map(|decision| &decision.to), fallbacks);
     if let Some(Decision { rule, mirror, .. }) = decision {
         edits.set.extend(rule.body.set.iter().cloned());
@@ -144,25 +147,6 @@ fn resolve(exchange: &Exchange, asked: Option<&str>, decided: Option<Arc<Model>>
         return Err(ApiError::new(ErrorKind::Forbidden, message).with_param("model"));
     }
     Ok(model)
-}
-
-/// What the rules say; without any, nothing is looked at.
-#[expect(clippy::too_many_arguments, reason = "all that rules may look at")]
-fn decide(
-    header: &RequestHeader,
-    exchange: &Exchange,
-    endpoint: &Endpoint,
-    model: Option<&str>,
-    scan: &RequestScan,
-    json: &[u8],
-    mut random: &mut dyn FnMut(u64) -> u64,
-    told: &mut dyn FnMut(&Rule, Verdict<'_>),
-) -> Option<Decision> {
-    if exchange.snapshot.rules.is_empty() {
-        return None;
-    }
-    let facts = facts(header, exchange, endpoint, model, scan, json);
-    exchange.snapshot.rules.decide(&facts, &mut random, told)
 }
 
 /// What the conditions of rules and plugins see. `json`: the body, if it is JSON.
