@@ -19,6 +19,7 @@ pub use space::{Near, Point, Vector};
 use space::Space;
 
 use sha2::{Digest, Sha256};
+use tokio::sync::Semaphore;
 use tokio::task::{JoinHandle, spawn_blocking};
 
 use super::{Fingerprint, Purge};
@@ -30,11 +31,14 @@ const TEXTS: usize = 1024;
 pub struct Semantic {
     spaces: Mutex<HashMap<Arc<str>, Arc<RwLock<Space>>>>,
     vectors: quick_cache::sync::Cache<[u8; 32], Arc<Vector>>,
+    /// Permits to search.
+    searches: Arc<Semaphore>,
 }
 
 impl Default for Semantic {
     fn default() -> Self {
-        Self { spaces: Mutex::default(), vectors: quick_cache::sync::Cache::new(TEXTS) }
+        let vectors = quick_cache::sync::Cache::new(TEXTS);
+        Self { spaces: Mutex::default(), vectors, searches: Arc::new(Semaphore::new(space::SEARCHES)) }
     }
 }
 
@@ -75,7 +79,10 @@ impl Semantic {
     pub async fn nearest(&self, place: &Place, vector: &Arc<Vector>, within: f32, now: SystemTime) -> Option<Near> {
         let space = self.space(&place.model);
         let (bucket, vector) = (place.bucket, vector.clone());
+        let permit = self.searches.clone().acquire_owned().await.ok()?;
         let search = move || {
+            // A caller that leaves does not end the search.
+            let _permit = permit;
             let space = space.read().unwrap_or_else(PoisonError::into_inner);
             space.nearest(&bucket, &vector, within, now)
         };
@@ -148,6 +155,33 @@ mod tests {
     use futures::future::join;
 
     use super::*;
+    use crate::cache::Form;
+    use std::time::Duration;
+
+    /// An index takes only so many searches at a time, and refuses the others.
+    #[tokio::test(flavor = "multi_thread")]
+    async fn any_number_may_search_at_once() {
+        let semantic = Arc::new(Semantic::default());
+        let until = SystemTime::now() + Duration::from_secs(60);
+        let place = Arc::new(Place { model: "m".into(), bucket: Fingerprint([0; 32]) });
+        let mut rng = fastrand::Rng::with_seed(1);
+        let mut random = || Arc::new(Vector::new((0..64).map(|_| rng.f32() - 0.5).collect()).unwrap());
+        let vectors: Vec<_> = (0..200).map(|_| random()).collect();
+        let learnt = vectors.iter().enumerate().map(|(answer, vector)| {
+            let (bucket, answer) = (place.bucket, Fingerprint([answer as u8; 32]));
+            let point = Point { bucket, answer, form: Form::Whole, key: None, tags: Vec::new(), until };
+            Arc::new(Learnt { model: place.model.clone(), point, vector: vector.clone(), most: 1000 })
+        });
+        semantic.learn(learnt.collect()).await.unwrap();
+        let searches = vectors.iter().cycle().take(2000).map(|vector| {
+            let (semantic, place, vector) = (semantic.clone(), place.clone(), vector.clone());
+            tokio::spawn(async move { semantic.nearest(&place, &vector, 0.01, SystemTime::now()).await })
+        });
+        for (n, search) in searches.collect::<Vec<_>>().into_iter().enumerate() {
+            let near = search.await.unwrap();
+            assert_eq!(near.map(|near| near.answer), Some(Fingerprint([(n % 200) as u8; 32])));
+        }
+    }
 
     #[tokio::test]
     async fn work_that_panics_has_no_result() {

@@ -9,6 +9,8 @@ use crate::cache::{Fingerprint, Form, Meta, Purge};
 
 /// Questions of one bucket that are compared one by one; more get an index.
 const SCANNED: usize = 128;
+/// So many may search at once: an index refuses more than it has room for.
+pub const SEARCHES: usize = 16;
 /// Elements of the longest vector.
 const MOST_ELEMENTS: usize = 8192;
 
@@ -225,7 +227,8 @@ fn options(dimensions: usize) -> IndexOptions {
 
 fn put(index: &Index, id: u64, vector: &Vector) -> Result<(), Full> {
     if index.size() == index.capacity() {
-        index.reserve((index.capacity() * 2).max(2 * SCANNED)).map_err(|_| Full)?;
+        let capacity = (index.capacity() * 2).max(2 * SCANNED);
+        index.reserve_capacity_and_threads(capacity, SEARCHES).map_err(|_| Full)?;
     }
     index.add(id, &vector.0).map_err(|_| Full)
 }
