@@ -2,11 +2,12 @@
 //! fetched once and renewed, and what happens when there are none.
 
 use ai_gateway_tests::client::{Reply, Request, exchange};
-use ai_gateway_tests::{Answer, Gate, Gateway, Received, Stub, bodies, guard};
+use ai_gateway_tests::{Answer, Gate, Gateway, Received, Step, Stub, bodies, guard};
 use futures::future::join_all;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 const KEY: &str = include_str!("../../gateway/src/credentials/test_key.pem");
 const SECRET: &str = "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY";
@@ -303,6 +304,40 @@ async fn a_service_accounts_token_is_fetched_once_for_all() {
     assert_eq!(assertion.split('.').count(), 3, "{assertion}");
     let (_, messages) = gateway.output();
     assert!(!messages.iter().any(|line| line.contains("token-1") || line.contains(assertion)), "{messages:?}");
+}
+
+/// How long a provider may take for its first output does not count from before it was asked.
+#[tokio::test]
+async fn a_slow_token_takes_no_time_from_the_first_output() {
+    let events = whole_stream();
+    let stub = Stub::start(move |_| Answer::sse(events.clone())).await;
+    let mut slow = token(1, 3600);
+    slow.steps.insert(0, Step::Pause(Duration::from_millis(1700)));
+    let issuer = Stub::start(move |_| slow.clone()).await;
+    let gateway = vertex_gateway(&stub, &issuer, "").await;
+    let request = Request::post("/v1/messages", bodies::message("google/claude-x@1", true))
+        .header("x-gateway-timeout-first-token", "1500ms");
+    let reply = exchange(gateway.addr, &request).await;
+    assert_eq!(reply.status, 200, "{}", reply.text());
+    assert!(reply.text().contains("message_stop"), "{}", reply.text());
+}
+
+fn whole_stream() -> Vec<String> {
+    let event = |name: &str, more: Value| {
+        let mut data = json!({"type": name});
+        data.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        bodies::anthropic_event(name, &data)
+    };
+    let message = json!({"id": "msg_1", "type": "message", "role": "assistant", "model": "claude-x", "content": [],
+        "stop_reason": null, "stop_sequence": null, "usage": {"input_tokens": 1, "output_tokens": 1}});
+    vec![
+        event("message_start", json!({ "message": message })),
+        event("content_block_start", json!({"index": 0, "content_block": {"type": "text", "text": ""}})),
+        event("content_block_delta", json!({"index": 0, "delta": {"type": "text_delta", "text": "Hi"}})),
+        event("content_block_stop", json!({"index": 0})),
+        event("message_delta", json!({"delta": {"stop_reason": "end_turn"}, "usage": {"output_tokens": 1}})),
+        event("message_stop", json!({})),
+    ]
 }
 
 #[tokio::test]

@@ -198,9 +198,11 @@ async fn the_haste_of_one_client_takes_no_target_from_the_others() {
         ("x-gateway-timeout-first-token", "50ms", "first_token_timeout"),
         ("x-litellm-stream-timeout", "0.05", "first_token_timeout"),
         ("x-gateway-timeout-connect", "50ms", "connect"),
+        // There is no connection yet when the attempt's time is over.
+        ("x-gateway-timeout-total", "50ms", "connect"),
     ];
     let (slow, full) =
-        (Stub::sequence([vec![slow; hasty.len() - 1], vec![good()]].concat()).await, Hanging::new().await);
+        (Stub::sequence([vec![slow; hasty.len() - 2], vec![good()]].concat()).await, Hanging::new().await);
     let gateway = Gateway::start(
         &(bodies::openai_provider("p", &slow.origin())
             + &bodies::openai_provider("full", &format!("http://{}", full.addr))

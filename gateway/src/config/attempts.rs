@@ -107,6 +107,13 @@ pub struct TimeoutsConfig {
     pub total: Duration,
 }
 
+impl TimeoutsConfig {
+    /// How long a connection may take: an attempt that is over needs none.
+    pub fn to_connect(&self) -> Duration {
+        self.connect.min(self.total)
+    }
+}
+
 impl Default for TimeoutsConfig {
     fn default() -> Self {
         Self {

@@ -297,10 +297,8 @@ pub async fn choose_peer(gateway: &Gateway, session: &mut Session, exchange: &mu
     let Some(attempt) = exchange.attempts.last() else {
         return Err(Error::explain(ErrorType::InternalError, "no attempt was made"));
     };
-    let timeouts = attempt.clocks;
-    let first_token = exchange.wants_stream().then_some(timeouts.first_token);
     if let Some(replay) = &exchange.replay {
-        replay.begin_attempt(timeouts.total, first_token);
+        replay.begin_attempt(attempt.clocks.total);
     }
     exchange.overhead += begun.elapsed();
     let id = &exchange.id;
@@ -334,9 +332,10 @@ pub async fn approach(
             return Err((Outcome::NoCredentials, Error::explain(ErrorType::InternalError, "no credential")));
         }
     }
-    match resolver.resolve(&provider.host, provider.port, timeouts.connect).await {
+    let connect = timeouts.to_connect();
+    match resolver.resolve(&provider.host, provider.port, connect).await {
         Ok(address) => {
-            let mut peer = provider.peer(address, timeouts.connect, timeouts.idle);
+            let mut peer = provider.peer(address, connect, timeouts.idle);
             if attempt.stale == STALE_RETRIES {
                 // All connections in the pool may be dead, and a dead HTTP/2 one lies there until its own task has noticed.
                 peer.group_key = !peer.group_key;
@@ -525,6 +524,9 @@ pub fn write_body(body: &mut Option<Bytes>, end: bool, exchange: &mut Exchange) 
     }
     if let Some(attempt) = exchange.attempts.last_mut() {
         attempt.sent = Some(now);
+        if end && !attempt.called {
+            exchange.expect_output();
+        }
     }
 }
 

@@ -74,7 +74,9 @@ pub fn is_haste(outcome: Outcome, took: Duration, given: TimeoutsConfig, own: Ti
         Outcome::Timeout(Clock::FirstToken) => given.first_token < own.first_token,
         Outcome::Timeout(Clock::Idle) => given.idle < own.idle,
         Outcome::Timeout(Clock::Total) => given.total < own.total,
-        Outcome::Dns | Outcome::Connect | Outcome::Tls => given.connect < own.connect && took >= given.connect,
+        Outcome::Dns | Outcome::Connect | Outcome::Tls => {
+            given.to_connect() < own.to_connect() && took >= given.to_connect()
+        }
         _ => false,
     }
 }

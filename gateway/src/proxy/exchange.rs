@@ -266,6 +266,15 @@ impl Exchange {
             || self.endpoint.as_ref().is_some_and(|endpoint| endpoint.stream)
     }
 
+    /// The current attempt's provider has the request, or is about to: of a stream the first output is waited for from now on.
+    pub fn expect_output(&self) {
+        if let (Some(replay), Some(attempt)) = (&self.replay, self.attempts.last())
+            && self.wants_stream()
+        {
+            replay.expect_output(attempt.clocks.first_token);
+        }
+    }
+
     /// Whether the client named `provider/model` and not a configured model.
     pub fn is_direct(&self) -> bool {
         self.request.as_ref().is_some_and(|request| request.model.direct)

@@ -61,6 +61,7 @@ pub async fn race(
     let client = session.req_header().clone();
     let Some(current) = exchange.attempt() else { return Ok(Box::new(peer)) };
     let mut first = start(gateway, exchange, current, &client, peer)?;
+    exchange.expect_output();
     if let Some(current) = exchange.attempts.last_mut() {
         current.called = true;
     }
@@ -149,7 +150,8 @@ fn become_current(exchange: &mut Exchange, attempt: Attempt) {
     exchange.repeat = None;
     if let Some(replay) = &exchange.replay {
         let (clocks, ran) = (attempt.clocks, attempt.started.elapsed());
-        replay.begin_attempt(clocks.total.saturating_sub(ran), Some(clocks.first_token.saturating_sub(ran)));
+        replay.begin_attempt(clocks.total.saturating_sub(ran));
+        replay.expect_output(clocks.first_token.saturating_sub(ran));
     }
     exchange.attempts.push(attempt);
 }

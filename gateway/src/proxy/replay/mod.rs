@@ -140,18 +140,20 @@ pub fn install(
 }
 
 impl Replay {
-    /// Begins an attempt and starts its clocks; without `first_token` (answers that are not streamed) only the total.
-    pub fn begin_attempt(&self, total: Duration, first_token: Option<Duration>) {
+    /// Begins an attempt, which is to end after `total`.
+    pub fn begin_attempt(&self, total: Duration) {
         self.shared.total_at.store(nanos(self.origin.elapsed()).saturating_add(nanos(total)), Ordering::Relaxed);
         self.shared.attempt.fetch_add(1, Ordering::Relaxed);
         self.shared.fired.store(0, Ordering::Relaxed);
         self.shared.holding.store(false, Ordering::Relaxed);
         self.shared.unjudged.store(false, Ordering::Relaxed);
         self.shared.breaks_off.store(false, Ordering::Relaxed);
-        match first_token {
-            Some(limit) => self.arm(Clock::FirstToken, limit),
-            None => self.arm_total(),
-        }
+        self.arm_total();
+    }
+
+    /// From now on the first output is waited for, until `limit`.
+    pub fn expect_output(&self, limit: Duration) {
+        self.arm(Clock::FirstToken, limit);
     }
 
     /// Withholds everything that Pingora writes from now on, until [`Self::commit`] or the next attempt.
