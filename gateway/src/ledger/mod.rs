@@ -11,7 +11,7 @@
 //!
 //! **Where it is weaker.** While the disk is full, hangs, or is slow time after time, requests do not wait for it: records wait
 //! in memory, at most `memory` bytes of them, `gateway_ledger_waiting` counts them, and they are lost if the process is killed
-//! just then. Past that bound the oldest are given up and counted in `gateway_ledger_lost_total`. The thread that is writing when
+//! just then, or ends and the disk still takes none for ten seconds. Past that bound the oldest are given up and counted in `gateway_ledger_lost_total`. The thread that is writing when
 //! the disk begins to hang stands until it answers, and the requests on it with it; a spool in memory (`spool`) knows no such disk.
 //!
 //! No request ever reads or writes the database.
@@ -157,13 +157,14 @@ impl Ledger {
     }
 
     /// Moves everything into the database and ends the threads, in `limit` at most; what is left then is on disk for the next
-    /// process. Says if nothing is left. Records are still taken in afterwards, and left to the next process.
+    /// process, but for what a full disk did not take: that is lost. Says if nothing is left. Records are still taken in afterwards,
+    /// and left to the next process.
     ///
     /// Blocks its thread: call it at shutdown.
     pub fn close(&self, limit: Duration) -> bool {
         let Some(threads) = self.threads.lock().unwrap_or_else(PoisonError::into_inner).take() else { return true };
         let end = Instant::now() + limit;
-        self.spool.close();
+        self.spool.close(limit);
         let closed = self.spool.wait_closed(limit);
         drop(threads.stop);
         let left = end.saturating_duration_since(Instant::now());
@@ -174,7 +175,7 @@ impl Ledger {
 impl Drop for Ledger {
     /// Lets the threads end; does not wait for them (see [`Ledger::close`]).
     fn drop(&mut self) {
-        self.spool.close();
+        self.spool.close(Duration::ZERO);
     }
 }
 

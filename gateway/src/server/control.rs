@@ -18,6 +18,8 @@ use crate::proxy::Gateway;
 
 /// How long what is written in the background may take, at the end.
 const PATIENCE: Duration = Duration::from_secs(2);
+/// How long a disk that takes no records may hold up the end of the process.
+const DISK_PATIENCE: Duration = Duration::from_secs(10);
 /// How much longer than its streams may go on a process takes to end, at most.
 const MARGIN: Duration = Duration::from_secs(30);
 /// How long an upgrade may take that nobody waits for.
@@ -333,7 +335,7 @@ impl Control {
         self.tell_successor();
         self.gateway.telemetry.flush(PATIENCE);
         if let Some(ledger) = &self.gateway.ledger
-            && !ledger.close(PATIENCE)
+            && !ledger.close(DISK_PATIENCE)
         {
             info!("the ledger leaves records in its spool to the next process");
         }

@@ -14,6 +14,7 @@ use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use log::{error, warn};
@@ -68,7 +69,8 @@ struct State {
     /// Full segments, for the database.
     closed: Vec<Closed>,
     next_number: u64,
-    closing: bool,
+    /// It closes; a disk that takes nothing has until then to take what waits.
+    closing: Option<Instant>,
     finished: bool,
 }
 
@@ -118,7 +120,7 @@ impl Spool {
                 segment: None,
                 closed: Vec::new(),
                 next_number: 1,
-                closing: false,
+                closing: None,
                 finished: false,
             }),
             changed: Condvar::new(),
@@ -224,32 +226,34 @@ impl Spool {
     pub fn tend(&self) {
         let mut last_sync = Instant::now();
         loop {
-            let idle = |state: &mut State| !state.closing && (!state.behind || state.backlog.is_empty());
+            let idle = |state: &mut State| state.closing.is_none() && (!state.behind || state.backlog.is_empty());
             let synced = |state: &mut State| idle(state) && state.segment.as_ref().is_some_and(Segment::is_synced);
             let state = self.changed.wait_while(self.lock(), synced).unwrap_or_else(PoisonError::into_inner);
             let mut state =
                 self.changed.wait_timeout_while(state, self.sync_every, idle).unwrap_or_else(PoisonError::into_inner).0;
             let closing = state.closing;
-            if state.behind || (closing && !state.backlog.is_empty()) {
+            if state.behind || (closing.is_some() && !state.backlog.is_empty()) {
                 state = self.catch_up(state);
             }
             let full = state.segment.as_ref().is_none_or(|segment| segment.length >= MAX_SEGMENT);
             drop(state);
-            if last_sync.elapsed() >= self.sync_every || closing {
+            if last_sync.elapsed() >= self.sync_every || closing.is_some() {
                 self.sync();
                 last_sync = Instant::now();
             }
             if full && let Err(error) = self.rotate() {
                 self.fall_behind(&mut self.lock(), &error);
-                self.pause();
+                thread::sleep(RETRY);
             }
-            if closing {
+            if let Some(until) = closing {
                 let mut state = self.lock();
                 if !state.backlog.is_empty() {
-                    error!(
-                        "{} records of usage are lost: the ledger's spool cannot be written",
-                        state.backlog.records()
-                    );
+                    if Instant::now() < until {
+                        continue;
+                    }
+                    let lost = state.backlog.records();
+                    self.metrics.lost.inc_by(lost);
+                    error!("{lost} records of usage are lost: the ledger's spool cannot be written");
                 }
                 state.finished = true;
                 self.changed.notify_all();
@@ -276,7 +280,7 @@ impl Spool {
                 Err(_) if state.segment.is_none() => return state,
                 Err(_) => {
                     drop(state);
-                    self.pause();
+                    thread::sleep(RETRY);
                     return self.lock();
                 }
             }
@@ -290,11 +294,6 @@ impl Spool {
         state = self.written.wait_while(state, busy).unwrap_or_else(PoisonError::into_inner);
         state.waiting -= 1;
         state
-    }
-
-    fn pause(&self) {
-        let on = |state: &mut State| !state.closing;
-        drop(self.changed.wait_timeout_while(self.lock(), RETRY, on));
     }
 
     /// Makes what was written survive a power loss, too.
@@ -366,9 +365,10 @@ impl Spool {
         self.changed.wait_timeout_while(self.lock(), limit, open).unwrap_or_else(PoisonError::into_inner).0.finished
     }
 
-    /// Tells the spool's thread to write and sync what there is, and to end. Records are still taken in afterwards.
-    pub fn close(&self) {
-        self.lock().closing = true;
+    /// Tells the spool's thread to write and sync what there is, and to end; a disk that takes nothing is tried for `patience`,
+    /// and what waits then is lost. Records are still taken in afterwards.
+    pub fn close(&self, patience: Duration) {
+        self.lock().closing = Some(Instant::now() + patience);
         self.changed.notify_all();
     }
 

@@ -11,6 +11,7 @@ use super::super::row;
 use super::*;
 
 const SYNC: Duration = Duration::from_millis(5);
+const LIMIT: Duration = Duration::from_secs(20);
 
 fn spool(root: &Path, memory: usize) -> Spool {
     Spool::open(root, memory, SYNC, LedgerMetrics::default()).unwrap()
@@ -98,7 +99,7 @@ fn many_threads_lose_nothing_and_write_nothing_twice() {
             .collect();
         writers.into_iter().for_each(|writer| writer.join().unwrap());
         done.store(true, Ordering::Relaxed);
-        spool.close();
+        spool.close(LIMIT);
         assert!(spool.wait_closed(Duration::from_secs(20)));
     });
     let mut found = found(&spool);
@@ -124,11 +125,38 @@ fn a_full_disk_makes_records_wait_and_once_freed_nothing_is_lost() {
         spool.append(&framed(20));
         swap_file(&spool, file.try_clone().unwrap());
         until(|| spool.metrics.waiting.get() == 0);
-        spool.close();
+        spool.close(LIMIT);
     });
     // And requests write themselves again.
     spool.append(&framed(21));
     assert_eq!(found(&spool), (0..22).collect::<Vec<_>>());
+}
+
+#[test]
+fn a_full_disk_has_some_time_at_the_end_before_what_waits_is_lost() {
+    let root = tempfile::tempdir().unwrap();
+    let freed = spool(root.path(), 1 << 20);
+    let file = swap_file(&freed, full_disk());
+    (0..20).for_each(|n| freed.append(&framed(n)));
+    thread::scope(|scope| {
+        scope.spawn(|| freed.tend());
+        freed.close(LIMIT);
+        let tried = freed.metrics.write_errors.get();
+        until(|| freed.metrics.write_errors.get() > tried + 1);
+        swap_file(&freed, file.try_clone().unwrap());
+        assert!(freed.wait_closed(LIMIT));
+    });
+    assert_eq!((found(&freed).len(), freed.metrics.lost.get()), (20, 0));
+
+    let full = spool(root.path(), 1 << 20);
+    swap_file(&full, full_disk());
+    (0..20).for_each(|n| full.append(&framed(n)));
+    thread::scope(|scope| {
+        scope.spawn(|| full.tend());
+        full.close(Duration::ZERO);
+        assert!(full.wait_closed(LIMIT));
+    });
+    assert_eq!((found(&full).len(), full.metrics.lost.get()), (0, 20));
 }
 
 #[test]
@@ -162,7 +190,7 @@ fn a_disk_that_hangs_holds_a_request_up_for_a_moment_only() {
         spool.lock().writing = None;
         spool.written.notify_all();
         until(|| spool.metrics.waiting.get() == 0);
-        spool.close();
+        spool.close(LIMIT);
     });
     assert_eq!(found(&spool).len(), 1_000);
 }
