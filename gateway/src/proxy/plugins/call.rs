@@ -4,7 +4,9 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use ai_gateway_plugins::{Context, Failure, Flow, Plugin, Policy, Rejection, TextHook, Verdict, Window};
+use ai_gateway_plugins::{
+    Answer, AnswerBody, Context, Failure, Flow, Part, Plugin, Policy, Rejection, Request, TextHook, Verdict, Window,
+};
 use ai_gateway_providers::error::{ApiError, ErrorKind};
 use futures::FutureExt;
 use futures::future::BoxFuture;
@@ -12,6 +14,34 @@ use futures::future::BoxFuture;
 use super::{Active, Entry};
 use crate::config::OnError;
 use crate::telemetry::{Hook, Said};
+
+/// A hook that sees more than this gets a thread of its own: reading it takes milliseconds, in which all other requests on the
+/// thread would wait.
+const LARGE: usize = 64 << 10;
+
+/// What a hook is shown.
+pub trait View: Send + 'static {
+    /// Bytes that it may read.
+    fn size(&self) -> usize;
+}
+
+impl View for Request {
+    fn size(&self) -> usize {
+        self.json().len()
+    }
+}
+
+impl View for Answer {
+    fn size(&self) -> usize {
+        if let AnswerBody::Json(body) = &self.body { body.len() } else { 0 }
+    }
+}
+
+impl View for (Part, String, bool) {
+    fn size(&self) -> usize {
+        self.1.len()
+    }
+}
 
 /// A hook under way: it owns its view and gives it back.
 pub type Work<V, T> = fn(Arc<dyn Plugin>, Arc<Context>, V) -> BoxFuture<'static, (V, Result<T, Failure>)>;
@@ -22,7 +52,7 @@ impl Active {
     /// # Errors
     /// It failed, and the request must not go on: what the client is told. Inside: the hook's view and result, or `None` if
     /// it failed and does not count.
-    pub async fn call<V: Send + 'static, T: Send + 'static>(
+    pub async fn call<V: View, T: Send + 'static>(
         &self,
         hook: Hook,
         view: V,
@@ -32,10 +62,13 @@ impl Active {
         let begun = Instant::now();
         let (plugin, cx) = (self.plugin().clone(), self.cx.clone());
         let timeout = self.entry.config.timeout;
-        let done = if self.entry.needs.blocking {
-            let blocked = self.entry.blocked.clone();
+        let done = if self.entry.needs.blocking || view.size() > LARGE {
+            let blocked = self.entry.needs.blocking.then(|| self.entry.blocked.clone());
             let done = async move {
-                let Ok(room) = blocked.acquire_owned().await else { return None };
+                let room = match blocked {
+                    Some(blocked) => Some(blocked.acquire_owned().await.ok()?),
+                    None => None,
+                };
                 let runtime = tokio::runtime::Handle::current();
                 let done = tokio::task::spawn_blocking(move || {
                     let done = runtime.block_on(work(plugin, cx, view));
@@ -163,5 +196,63 @@ pub struct Fails(pub Failure);
 impl TextHook for Fails {
     fn on_text(&mut self, _: &mut Window<'_>) -> Result<Flow, Failure> {
         Err(self.0.clone())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+    use std::thread::{self, ThreadId};
+
+    use ai_gateway_plugins::{About, Needs, NoHost, async_trait};
+    use ai_gateway_providers::{Dialect, Operation};
+    use http::HeaderMap;
+
+    use super::super::Chain;
+    use super::*;
+    use crate::config::PluginConfig;
+    use crate::telemetry::Plugins;
+
+    #[derive(Debug, Default)]
+    struct Where(Arc<Mutex<Vec<ThreadId>>>);
+
+    #[async_trait]
+    impl Plugin for Where {
+        fn needs(&self) -> Needs {
+            Needs::new().body()
+        }
+
+        async fn on_request(&self, _: &mut Request, _: &Context) -> Result<Verdict, Failure> {
+            self.0.lock().unwrap().push(thread::current().id());
+            Ok(Verdict::Pass)
+        }
+    }
+
+    #[tokio::test]
+    async fn what_is_large_is_read_on_another_thread() {
+        let seen = Arc::default();
+        let config = PluginConfig::new("where", Arc::new(Where(Arc::clone(&seen))));
+        let chain = Chain::new(&[config], &Plugins::default());
+        let about = Arc::new(About::new(Dialect::OpenAiChat, Operation::Chat, Arc::new(NoHost)));
+        let cx = Arc::new(Context::new(about, "where".into(), Arc::default()));
+        let active = Active { entry: chain.entries[0].clone(), cx };
+        for size in [LARGE, LARGE + 1] {
+            let request = Request::new(Dialect::OpenAiChat, Operation::Chat, HeaderMap::new(), vec![b' '; size].into());
+            let called = active.call(
+                Hook::Request,
+                request,
+                |plugin, cx, mut request| {
+                    Box::pin(async move {
+                        let verdict = plugin.on_request(&mut request, &cx).await;
+                        (request, verdict)
+                    })
+                },
+                said,
+            );
+            assert!(called.await.unwrap().is_some());
+        }
+        let here = thread::current().id();
+        let seen: Vec<_> = seen.lock().unwrap().iter().map(|id| *id == here).collect();
+        assert_eq!(seen, [true, false]);
     }
 }
