@@ -1,4 +1,4 @@
-//! Byte fidelity (design §6): whatever JSON a client sends, the upstream receives the same bytes outside the value of the
+//! Byte fidelity: whatever JSON a client sends, the upstream receives the same bytes outside the value of the
 //! top-level `model`.
 
 use ai_gateway_tests::client::{Connection, Framing, Request};

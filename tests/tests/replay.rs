@@ -1,4 +1,4 @@
-//! The replay matrix of design §5: body size × client framing × upstream protocol × attempt. Every cell has its own hang
+//! The replay matrix: body size × client framing × upstream protocol × attempt. Every cell has its own hang
 //! guard, compares every byte that the upstream received on the attempt that counts, and then uses the client's
 //! connection again.
 

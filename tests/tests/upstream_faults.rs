@@ -123,15 +123,69 @@ async fn what_is_no_answer_is_called_by_its_name() {
     }
 }
 
+/// Errors that say nothing a client could read are said by the gateway.
+#[tokio::test]
+async fn an_error_without_words_gets_some() {
+    let good = Stub::always(Answer::json(200, bodies::chat_answer("fine"))).await;
+    let page = Answer::status(502).header("content-type", "text/html").step(Step::Send("<h1>nginx</h1>".into()));
+    let torn =
+        Answer::raw("HTTP/1.1 404 Not Found\r\ncontent-type: application/json\r\ncontent-length: 500\r\n\r\n{\"error");
+    for (answer, status) in [
+        (Answer::status(500), 502),
+        (Answer::status(503).framing(StubFraming::Chunked), 503),
+        (Answer::status(409), 409),
+        (page, 502),
+        (torn, 404),
+        (Answer::status(600), 502),
+    ] {
+        let stub = Stub::always(answer).await;
+        let gateway = Gateway::start(&config(&stub, &good)).await;
+        for framing in [Framing::Length, Framing::H2(100)] {
+            let request = Request::post("/v1/chat/completions", bodies::chat("m")).framing(framing);
+            let reply = exchange(gateway.addr, &request).await;
+            assert_eq!((reply.status, reply.complete), (status, true), "{}", reply.text());
+            let error = &reply.json()["error"];
+            assert!(error["message"].as_str().unwrap().contains("`stub`"), "{error}");
+            assert_eq!(reply.header("content-type"), "application/json", "{error}");
+        }
+    }
+}
+
+/// How gzip ends behind the end of a stream is nobody's concern.
+#[tokio::test]
+async fn a_whole_stream_in_a_torn_gzip_is_whole() {
+    let good = Stub::always(Answer::json(200, bodies::chat_answer("fine"))).await;
+    let packed = pack(&bodies::chat_events("fine").concat());
+    let short = packed[..packed.len() - 4].to_vec();
+    let padded = [&packed[..], &[0; 3]].concat();
+    for body in [short, padded] {
+        let answer = Answer::sse([body]).header("content-encoding", "gzip");
+        let stub = Stub::always(answer).await;
+        let gateway = Gateway::start(&config(&stub, &good)).await;
+        for request in [
+            Request::post("/v1/chat/completions", bodies::chat_stream("m")),
+            Request::post("/v1/chat/completions", bodies::chat_stream("m")).framing(Framing::H2(100)),
+            Request::post("/v1/messages", bodies::message("m", true)),
+        ] {
+            let reply = exchange(gateway.addr, &request).await;
+            assert_eq!((reply.status, reply.complete), (200, true), "{}", reply.text());
+            assert!(reply.text().contains("fine") && !reply.text().contains("error"), "{}", reply.text());
+            let log = gateway.log_of(reply.header("x-request-id")).await;
+            assert_eq!((&log["attempts"][0]["outcome"], &log["tokens"]["output"]), (&"ok".into(), &5.into()), "{log}");
+        }
+    }
+}
+
+fn pack(text: &str) -> Vec<u8> {
+    use std::io::Write;
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    encoder.write_all(text.as_bytes()).unwrap();
+    encoder.finish().unwrap()
+}
+
 /// A type that says nothing, and gzip that nobody asked for, hide nothing: the answer is read, its usage too.
 #[tokio::test]
 async fn unlabelled_and_packed_answers_are_read() {
-    use std::io::Write;
-    let pack = |text: &str| {
-        let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
-        encoder.write_all(text.as_bytes()).unwrap();
-        encoder.finish().unwrap()
-    };
     let events = bodies::chat_events("fine");
     let good = Stub::always(Answer::json(200, bodies::chat_answer("good"))).await;
     for (content_type, packed) in [
@@ -151,7 +205,9 @@ async fn unlabelled_and_packed_answers_are_read() {
             }
             let body = if packed { pack(&text) } else { text.into_bytes() };
             if packed {
-                answer = answer.header("content-encoding", "gzip");
+                answer = answer.header("content-encoding", "GZip");
+            } else {
+                answer = answer.header("content-encoding", "Identity");
             }
             // In pieces, as they come over a network.
             answer.steps.extend(body.chunks(100).map(|piece| Step::Send(bytes::Bytes::copy_from_slice(piece))));
@@ -255,6 +311,23 @@ async fn an_early_answer_passes() {
         let reply = exchange(gateway.addr, &request).await;
         assert_eq!(reply.status, 400, "{size}: {}", reply.text());
         assert_eq!(reply.json()["error"]["message"], "too long");
+    }
+}
+
+/// Over HTTP/2 Pingora does not see the early answer to a request which is larger than the window, nor a clock that runs out.
+#[tokio::test]
+async fn large_requests_go_by_http1() {
+    let authority = Authority::new();
+    let answer = Answer::json(200, bodies::chat_answer("fine"));
+    let stub = Stub::tls(&authority, &["h2", "http/1.1"], move |_| answer.clone()).await;
+    let config = format!("{}ca = \"{}\"\n", bodies::openai_provider("stub", &stub.origin()), authority.file());
+    let gateway = Gateway::start(&config).await;
+    for (size, http2) in [(1_000, true), (128 << 10, false), (1_000, true), (8 << 20, false)] {
+        let request = Request::post("/v1/chat/completions", bodies::chat_of_size("stub/m", size));
+        let reply = exchange(gateway.addr, &request).await;
+        assert_eq!(reply.status, 200, "{}: {:?}", reply.text(), gateway.output().1);
+        let received = stub.next().await;
+        assert_eq!((received.http2, received.complete), (http2, true), "{size}");
     }
 }
 

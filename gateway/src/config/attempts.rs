@@ -94,7 +94,7 @@ impl RetryOn {
     }
 }
 
-/// The clocks of an attempt (design §12).
+/// The clocks of an attempt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TimeoutsConfig {
     /// Until the connection stands.

@@ -59,7 +59,7 @@ impl KeyRing {
         &self.named
     }
 
-    /// Decides by the headers of design §11 and `?key=`, as of `now`. Waits only for the public keys of a token's issuer, the first time and
+    /// Decides by the headers in which SDKs send their key and `?key=`, as of `now`. Waits only for the public keys of a token's issuer, the first time and
     /// when they may have changed. `many`, which is asked for a token
     /// that was not verified before: whether it is not to be looked at.
     pub async fn admit(&self, headers: &HeaderMap, query: Option<&str>, now: SystemTime, many: Many<'_>) -> Admission {

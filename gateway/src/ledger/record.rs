@@ -195,7 +195,7 @@ pub struct Record<'a> {
     /// What else the request said for its client's own accounts: `metadata` of its body and of its headers, and the client's
     /// numbers of the call (`call_id`, `trace_id`, `session_id`).
     pub metadata: Metadata<'a>,
-    /// The operation, in the words of design §3.
+    /// The operation's word, for instance `chat`.
     pub operation: Text<'a>,
     /// The client's dialect.
     pub dialect: Option<Text<'a>>,

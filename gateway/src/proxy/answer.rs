@@ -127,23 +127,18 @@ pub fn on_header(upstream: &mut ResponseHeader, exchange: &mut Exchange) -> Resu
                     .filter_map(|name| Some((name, upstream.headers.get(name)?.clone())))
                     .collect();
             }
-            if !passes || exchange.step_after(outcome) != Step::Stop {
+            // A page is of no use to a client, what it says neither.
+            if !passes || is_web_page(upstream) || exchange.step_after(outcome) != Step::Stop {
                 return Err(attempt_failed(
                     exchange,
                     outcome,
                     Error::explain(ErrorType::HTTPStatus(status), "upstream status"),
                 ));
             }
-            if exchange.translates() || exchange.is_worth_reading(status) {
-                exchange.error_body = Some(Vec::new());
-                if let Some(replay) = &exchange.replay {
-                    replay.set_unjudged(true);
-                    replay.hold();
-                }
-            } else {
-                exchange.end_attempt(outcome);
-                exchange.observe(AnswerForm::Opaque);
-                exchange.commit();
+            exchange.error_body = Some(Vec::new());
+            if let Some(replay) = &exchange.replay {
+                replay.set_unjudged(true);
+                replay.hold();
             }
         }
     }
@@ -160,7 +155,7 @@ pub fn verdict(status: u16) -> Option<Outcome> {
         200..300 => None,
         // 402 and 403 speak of the gateway's account, not of the caller.
         401..=403 => Some(Outcome::Credentials(status)),
-        400.. => Some(Outcome::Status(status)),
+        400..600 => Some(Outcome::Status(status)),
         _ => Some(Outcome::Garbage),
     }
 }
@@ -171,16 +166,17 @@ pub fn is_web_page(header: &ResponseHeader) -> bool {
     content_type.get(..9).is_some_and(|start| start.eq_ignore_ascii_case(b"text/html"))
 }
 
-/// Whether nobody can read it who does not know its coding.
-pub fn is_compressed(header: &ResponseHeader) -> bool {
-    header.headers.get(CONTENT_ENCODING).is_some_and(|coding| coding != "identity")
+/// How it is packed; `None`: it is not.
+pub fn coding_of(header: &ResponseHeader) -> Option<&[u8]> {
+    let coding = header.headers.get(CONTENT_ENCODING)?.as_bytes().trim_ascii();
+    (!coding.is_empty() && !coding.eq_ignore_ascii_case(b"identity")).then_some(coding)
 }
 
 /// How an answer in `dialect` is framed.
 pub fn form_of(header: &ResponseHeader, dialect: Dialect) -> AnswerForm {
     let content_type = header.headers.get(CONTENT_TYPE).map_or(&b""[..], |value| value.as_bytes());
     let essence = content_type.split(|byte| *byte == b';').next().unwrap_or_default().trim_ascii();
-    if is_compressed(header) {
+    if coding_of(header).is_some() {
         AnswerForm::Opaque
     } else if essence.eq_ignore_ascii_case(b"text/event-stream")
         || essence.eq_ignore_ascii_case(EVENT_STREAM.as_bytes())
@@ -230,11 +226,10 @@ fn clean(upstream: &mut ResponseHeader, exchange: &Exchange) {
 
 /// A part of the answer's body has come.
 pub fn on_body(body: &mut Option<Bytes>, end: bool, exchange: &mut Exchange) -> Result<()> {
+    let mut torn = false;
     if let Some(gunzip) = &mut exchange.gunzip {
-        let Ok(unpacked) = gunzip.feed(body.as_deref().unwrap_or_default(), end) else {
-            let error = Error::explain(ErrorType::ConnectionClosed, "the answer is no whole gzip");
-            return Err(attempt_failed(exchange, Outcome::Cut, error));
-        };
+        let unpacked;
+        (unpacked, torn) = gunzip.feed(body.as_deref().unwrap_or_default(), end);
         *body = (!unpacked.is_empty()).then_some(unpacked);
     }
     if exchange.error_body.is_some() {
@@ -242,6 +237,11 @@ pub fn on_body(body: &mut Option<Bytes>, end: bool, exchange: &mut Exchange) -> 
     }
     let Some(observer) = &mut exchange.observer else { return Ok(()) };
     let out = observer.feed(body.take().unwrap_or_default(), end);
+    // Behind the end of what it packs nobody minds.
+    if torn && (exchange.form == AnswerForm::Opaque || !observer.seen().complete) {
+        let error = Error::explain(ErrorType::ConnectionClosed, "the answer is no whole gzip");
+        return Err(attempt_failed(exchange, Outcome::Cut, error));
+    }
     if observer.seen().first_output && exchange.first_output.is_none() {
         exchange.first_output = Some(Instant::now());
         let stream = exchange.form == AnswerForm::Stream;
@@ -306,7 +306,8 @@ fn on_error_body(body: &mut Option<Bytes>, end: bool, exchange: &mut Exchange) -
     }
     let (error, outcome) = what_upstream_says(exchange);
     let is_ours = matches!(outcome, Outcome::Credentials(_)) || count::is_refused(exchange, Some(&error));
-    if !too_long && (is_ours || exchange.step_after(outcome) != Step::Stop) {
+    let says_nothing = exchange.error_body.as_ref().is_none_or(Vec::is_empty);
+    if !too_long && (is_ours || says_nothing || exchange.step_after(outcome) != Step::Stop) {
         return Err(told(exchange, error, outcome));
     }
     *body = exchange.error_body.take().map(Bytes::from);
@@ -338,7 +339,10 @@ fn told(exchange: &mut Exchange, error: ApiError, outcome: Outcome) -> Box<Error
 fn what_upstream_says(exchange: &Exchange) -> (ApiError, Outcome) {
     let status = error_status(exchange);
     let dialect = exchange.attempt().map_or(exchange.dialect(), |attempt| attempt.route.dialect);
-    let error = decode_error(dialect, status, exchange.error_body.as_deref().unwrap_or_default());
+    let error = match exchange.error_body.as_deref() {
+        None | Some([]) => said_by_status(exchange, status),
+        Some(body) => decode_error(dialect, status, body),
+    };
     let outcome = match error.kind {
         kind @ (ErrorKind::ContextLength | ErrorKind::ContentFilter) => Outcome::Refused(kind),
         // Gemini says so of its key, Anthropic of an account without credit.
@@ -561,16 +565,6 @@ impl Exchange {
     }
 
     /// Whether the body of an error of this status may be a reason to ask another target.
-    fn is_worth_reading(&self, status: u16) -> bool {
-        let may_move = |kind| self.step_after(Outcome::Refused(kind)) != Step::Stop;
-        match status {
-            400 => true,
-            413 | 422 => may_move(ErrorKind::ContextLength) || may_move(ErrorKind::ContentFilter),
-            404 => may_move(ErrorKind::ModelNotFound) || self.operation() == Some(Operation::CountTokens),
-            _ => false,
-        }
-    }
-
     /// Notes how the current attempt ended.
     pub fn end_attempt(&mut self, outcome: Outcome) {
         if let Some(attempt) = self.attempts.last_mut() {

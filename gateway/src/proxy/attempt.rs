@@ -12,6 +12,7 @@ use ai_gateway_providers::price::Price;
 use ai_gateway_providers::{Dialect, Operation};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue};
+use pingora_core::protocols::ALPN;
 use pingora_core::upstreams::peer::HttpPeer;
 use pingora_error::{Error, ErrorType, Result};
 use pingora_http::RequestHeader;
@@ -312,6 +313,10 @@ pub async fn choose_peer(gateway: &Gateway, session: &mut Session, exchange: &mu
     }
 }
 
+/// Bodies that are larger than the window which an HTTP/2 server opens with go by HTTP/1 where there is a choice: while it waits for
+/// more window Pingora sees neither an early answer nor a clock nor a client that leaves.
+const H2_BODY: usize = 60 << 10;
+
 /// Fetches what `attempt` needs before it can connect: the gateway's credential, and the address.
 ///
 /// # Errors
@@ -336,6 +341,9 @@ pub async fn approach(
     match resolver.resolve(&provider.host, provider.port, connect).await {
         Ok(address) => {
             let mut peer = provider.peer(address, connect, timeouts.idle);
+            if attempt.body.len() > H2_BODY && peer.options.alpn == ALPN::H2H1 {
+                peer.options.alpn = ALPN::H1;
+            }
             if attempt.stale == STALE_RETRIES {
                 // All connections in the pool may be dead, and a dead HTTP/2 one lies there until its own task has noticed.
                 peer.group_key = !peer.group_key;

@@ -13,7 +13,7 @@ use pingora_error::Result;
 use pingora_http::ResponseHeader;
 
 use super::Exchange;
-use super::answer::stream_type;
+use super::answer::{coding_of, stream_type};
 
 /// The most that one piece of an answer may become: gzip can make it a thousand times as long.
 const MOST: usize = 16 << 20;
@@ -27,10 +27,15 @@ pub fn undo(header: &mut ResponseHeader, exchange: &mut Exchange) -> Result<()> 
     if matches!(exchange.operation(), None | Some(Operation::Speech | Operation::Transcription | Operation::Stored)) {
         return Ok(());
     }
-    if header.headers.get(CONTENT_ENCODING).is_some_and(|coding| coding == "gzip" || coding == "x-gzip") {
-        header.remove_header(&CONTENT_ENCODING);
-        header.remove_header(&CONTENT_LENGTH);
-        exchange.gunzip = Some(Box::default());
+    let gzip = |coding: &[u8]| coding.eq_ignore_ascii_case(b"gzip") || coding.eq_ignore_ascii_case(b"x-gzip");
+    match coding_of(header) {
+        Some(coding) if gzip(coding) => {
+            header.remove_header(&CONTENT_ENCODING);
+            header.remove_header(&CONTENT_LENGTH);
+            exchange.gunzip = Some(Box::default());
+        }
+        Some(_) => {}
+        None => drop(header.remove_header(&CONTENT_ENCODING)),
     }
     if header.status.is_success() && header.status != StatusCode::NO_CONTENT && says_nothing(header) {
         let asked = match exchange.attempt() {
@@ -52,32 +57,36 @@ fn says_nothing(header: &ResponseHeader) -> bool {
 }
 
 /// Unpacks a body piece by piece.
-pub struct Gunzip(MultiGzDecoder<Vec<u8>>);
+pub struct Gunzip {
+    decoder: MultiGzDecoder<Vec<u8>>,
+    broken: bool,
+}
 
 impl Default for Gunzip {
     fn default() -> Self {
-        Self(MultiGzDecoder::new(Vec::new()))
+        Self { decoder: MultiGzDecoder::new(Vec::new()), broken: false }
     }
 }
 
 impl Gunzip {
-    /// What `packed` adds to the body. `end`: it is the last.
-    ///
-    /// # Errors
-    /// It is no gzip, not whole at its end, or becomes too long.
-    pub fn feed(&mut self, packed: &[u8], end: bool) -> io::Result<Bytes> {
+    /// What `packed` adds to the body. `end`: it is the last. Beside it whether that is all that can be made of the rest: it is no
+    /// gzip, not whole at its end, or becomes too long. What comes after that adds nothing.
+    pub fn feed(&mut self, packed: &[u8], end: bool) -> (Bytes, bool) {
+        if self.broken {
+            return (Bytes::new(), true);
+        }
+        self.broken = self.decode(packed, end).is_err();
+        (mem::take(self.decoder.get_mut()).into(), self.broken)
+    }
+
+    fn decode(&mut self, packed: &[u8], end: bool) -> io::Result<()> {
         for part in packed.chunks(PART) {
-            self.0.write_all(part)?;
-            if self.0.get_ref().len() > MOST {
+            self.decoder.write_all(part)?;
+            if self.decoder.get_ref().len() > MOST {
                 return Err(io::ErrorKind::FileTooLarge.into());
             }
         }
-        if end {
-            self.0.try_finish()?;
-        } else {
-            self.0.flush()?;
-        }
-        Ok(mem::take(self.0.get_mut()).into())
+        if end { self.decoder.try_finish() } else { self.decoder.flush() }
     }
 }
 
@@ -101,9 +110,9 @@ mod tests {
         for event in ["data: 1\n\n", "data: 2\n\n"] {
             encoder.write_all(event.as_bytes()).unwrap();
             encoder.flush().unwrap();
-            assert_eq!(gunzip.feed(&mem::take(encoder.get_mut()), false).unwrap(), event);
+            assert_eq!(gunzip.feed(&mem::take(encoder.get_mut()), false), (event.into(), false));
         }
-        assert_eq!(gunzip.feed(&encoder.finish().unwrap(), true).unwrap(), "");
+        assert_eq!(gunzip.feed(&encoder.finish().unwrap(), true), (Bytes::new(), false));
     }
 
     #[test]
@@ -111,19 +120,26 @@ mod tests {
         let packed = gzip(b"{\"a\": 1}");
         let (mut gunzip, mut text) = (Gunzip::default(), Vec::new());
         for (i, byte) in packed.iter().enumerate() {
-            text.extend_from_slice(&gunzip.feed(&[*byte], i + 1 == packed.len()).unwrap());
+            let (unpacked, is_broken) = gunzip.feed(&[*byte], i + 1 == packed.len());
+            assert!(!is_broken);
+            text.extend_from_slice(&unpacked);
         }
-        assert_eq!(text, b"{\"a\": 1}");
-        assert!(Gunzip::default().feed(&packed[..packed.len() - 1], true).is_err(), "cut");
-        assert!(Gunzip::default().feed(b"{\"a\": 1}", true).is_err(), "none");
-        assert!(Gunzip::default().feed(b"", true).is_err(), "nothing");
+        let whole = Bytes::from_static(b"{\"a\": 1}");
+        assert_eq!(text, whole);
+        let mut cut = Gunzip::default();
+        assert_eq!(cut.feed(&packed[..packed.len() - 1], true), (whole.clone(), true));
+        let mut padded = Gunzip::default();
+        assert_eq!(padded.feed(&[&packed[..], &[0; 20]].concat(), false), (whole.clone(), true));
+        assert_eq!(padded.feed(&packed, true), (Bytes::new(), true));
+        assert_eq!(Gunzip::default().feed(&whole, true), (Bytes::new(), true), "none");
+        assert_eq!(Gunzip::default().feed(b"", true), (Bytes::new(), true), "nothing");
     }
 
     #[test]
     fn a_bomb_costs_no_more_than_the_limit() {
         let bomb = gzip(&vec![b'a'; 64 << 20]);
         let mut gunzip = Gunzip::default();
-        assert_eq!(gunzip.feed(&bomb, true).unwrap_err().kind(), io::ErrorKind::FileTooLarge);
-        assert!(gunzip.0.get_ref().len() < 2 * MOST + 1024 * PART, "{}", gunzip.0.get_ref().len());
+        let (unpacked, is_broken) = gunzip.feed(&bomb, true);
+        assert!(is_broken && unpacked.len() < 2 * MOST + 1024 * PART, "{}", unpacked.len());
     }
 }

@@ -10,7 +10,7 @@ use pingora_error::{Error, ErrorType};
 use pingora_http::ResponseHeader;
 
 use super::Exchange;
-use super::answer::{is_compressed, is_web_page};
+use super::answer::{coding_of, is_web_page};
 use super::failure::attempt_failed;
 use super::outcome::Outcome;
 
@@ -39,7 +39,7 @@ impl Unfit {
             // Transcriptions come as any text.
             200..300 if is_web_page(header) && operation != Some(Operation::Transcription) => Some(Self::Page),
             200..300 if exchange.translates() && form == AnswerForm::Opaque => {
-                Some(if is_compressed(header) { Self::Coding } else { Self::Type })
+                Some(if coding_of(header).is_some() { Self::Coding } else { Self::Type })
             }
             _ => None,
         }

@@ -226,7 +226,7 @@ impl Usage {
 /// A request that is over.
 #[derive(Clone, Copy, Debug)]
 pub struct Finished<'a> {
-    /// The operation's word of design §3, for instance `chat`; `unknown` if the path matched none.
+    /// The operation's word, for instance `chat`; `unknown` if the path matched none.
     pub operation: &'static str,
     /// The client's dialect, for instance `openai-chat`; `None` if the path matched none.
     pub dialect: Option<&'static str>,

@@ -31,8 +31,9 @@ pub(crate) fn decode_named(name: &str, status: u16, body: &[u8]) -> ApiError {
         Err(_) => {
             let text = String::from_utf8_lossy(body.get(..MAX_MESSAGE).unwrap_or(body));
             let text = text.trim();
-            // A proxy's page says nothing that the status does not.
-            let message = if text.is_empty() || text.starts_with('<') { None } else { Some(text.to_owned()) };
+            // A proxy's page says nothing that the status does not, a torn document neither.
+            let says_something = !text.is_empty() && !text.starts_with(['<', '{', '[']);
+            let message = says_something.then(|| text.to_owned());
             Parts { message, ..Parts::default() }.into_error(name, status)
         }
     }

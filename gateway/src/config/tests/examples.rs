@@ -1,4 +1,4 @@
-//! The files in `conf/`, and the file of design §10.
+//! The files in `conf/`, and the file that the design fixes.
 
 use std::collections::BTreeSet;
 use std::fs;
