@@ -57,7 +57,9 @@ pub fn connect_failed(
     let outcome = Outcome::of_connect_error(error.etype());
     if let Some(attempt) = exchange.attempt() {
         let provider = &attempt.target.provider;
-        log::warn!("request {}: provider {}: {}", exchange.id, provider.name, error.etype().as_str());
+        // The cause is the kernel's or rustls': nothing was sent yet that it could quote.
+        let (why, cause) = (error.etype().as_str(), error.root_cause());
+        log::warn!("request {}: provider {} at {}: {why}: {cause}", exchange.id, provider.name, peer.address());
         if let Some(address) = peer.address().as_inet()
             && !attempt.is_haste(outcome)
         {

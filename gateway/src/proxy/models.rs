@@ -3,7 +3,6 @@
 use std::collections::BTreeSet;
 
 use ai_gateway_providers::Dialect;
-use ai_gateway_providers::error::{ApiError, ErrorKind};
 use bytes::Bytes;
 use http::StatusCode;
 use pingora_error::Result;
@@ -11,7 +10,7 @@ use pingora_http::ResponseHeader;
 use pingora_proxy::Session;
 use serde_json::{Value, json};
 
-use super::{Exchange, codex_models, reply};
+use super::{Exchange, codex_models, reply, route};
 
 /// The mock provider has a model for every number in its table of behaviours; these stand for them.
 const MOCK_MODELS: [&str; 4] = ["echo", "lorem-100", "reasoning", "tool-call"];
@@ -27,8 +26,8 @@ pub async fn answer(session: &mut Session, exchange: &mut Exchange) -> Result<()
             let known = exchange.snapshot.model(&name).is_some();
             let allowed = exchange.key.as_ref().is_none_or(|key| key.may_use(&name));
             if !(known && allowed) {
-                let message = format!("the model `{name}` does not exist or this key may not use it");
-                return reply::error(session, exchange, ApiError::new(ErrorKind::ModelNotFound, message)).await;
+                let error = route::unknown(exchange, &name);
+                return reply::error(session, exchange, error).await;
             }
             entry(dialect, &name)
         }

@@ -5,6 +5,7 @@
 //! itself (`fallbacks`, OpenRouter's `models`), must each be allowed, and naming them at all is a right of its own. The rules decide
 //! of each of them, too: one that they reject rejects the request.
 
+use std::fmt::Write;
 use std::sync::Arc;
 
 use ai_gateway_providers::Dialect;
@@ -136,10 +137,7 @@ fn resolve(exchange: &Exchange, asked: Option<&str>, decided: Option<Arc<Model>>
         None => exchange.snapshot.model(name),
     };
     // A key that may not use a model learns no more than one that asks for a model that is not there.
-    let model = model.filter(|_| allowed).ok_or_else(|| {
-        ApiError::new(ErrorKind::ModelNotFound, format!("the model `{name}` does not exist or this key may not use it"))
-            .with_param("model")
-    })?;
+    let model = model.filter(|_| allowed).ok_or_else(|| unknown(exchange, name).with_param("model"))?;
     let serves = |price: &Price| exchange.operation().is_none_or(|operation| price.serves(operation));
     let has_price = |target: &Arc<Target>| target.known.price.as_ref().is_some_and(serves);
     if exchange.snapshot.prices.require && !model.targets.iter().all(has_price) {
@@ -147,6 +145,19 @@ fn resolve(exchange: &Exchange, asked: Option<&str>, decided: Option<Arc<Model>>
         return Err(ApiError::new(ErrorKind::Forbidden, message).with_param("model"));
     }
     Ok(model)
+}
+
+/// There is no model called `name`, or none for this key.
+pub fn unknown(exchange: &Exchange, name: &str) -> ApiError {
+    let mut message = format!("the model `{name}` does not exist");
+    if exchange.key.is_some() {
+        message.push_str(" or this key may not use it");
+    } else if let Some(provider) = exchange.snapshot.providers().first() {
+        // Whoever has just begun does not know how models are named, and there is nobody to be kept from a provider's name.
+        let provider = &provider.name;
+        _ = write!(message, "; a provider's models are named with it, as in `{provider}/{name}`");
+    }
+    ApiError::new(ErrorKind::ModelNotFound, message)
 }
 
 /// What the conditions of rules and plugins see. `json`: the body, if it is JSON.
