@@ -35,6 +35,8 @@ wasm: setup ## compile the example plugins in WebAssembly and test the gateway t
 lint: ## format, clippy and documentation, warnings denied
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --workspace --all-targets -- -D warnings
+	for manifest in examples/*/Cargo.toml providers/fuzz/Cargo.toml tests/guest/Cargo.toml; do \
+	    $(CARGO) fmt --manifest-path $$manifest --check || exit 1; done
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps -q
 
 bench: setup ## measure the gateway against bare Pingora (about 5 minutes after the release build)

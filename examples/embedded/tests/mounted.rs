@@ -14,9 +14,12 @@ fn exchange(connection: &mut TcpStream, request: &str) -> String {
         let read = connection.read(&mut buffer).unwrap();
         answer.push_str(&String::from_utf8_lossy(&buffer[..read]));
         let whole = match answer.split_once("\r\n\r\n") {
-            Some((head, body)) if head.to_lowercase().contains("transfer-encoding: chunked") => body.ends_with("0\r\n\r\n"),
+            Some((head, body)) if head.to_lowercase().contains("transfer-encoding: chunked") => {
+                body.ends_with("0\r\n\r\n")
+            }
             Some((head, body)) => {
-                let length = head.lines().find_map(|line| line.to_lowercase().strip_prefix("content-length: ")?.parse().ok());
+                let length =
+                    head.lines().find_map(|line| line.to_lowercase().strip_prefix("content-length: ")?.parse().ok());
                 length.is_some_and(|length: usize| body.len() >= length)
             }
             None => false,

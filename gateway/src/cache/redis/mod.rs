@@ -16,6 +16,7 @@ use std::time::{Duration, Instant, SystemTime};
 use arc_swap::{ArcSwap, ArcSwapOption};
 use async_trait::async_trait;
 use bytes::Bytes;
+use futures::future::join_all;
 use pingora_core::server::ShutdownWatch;
 use pingora_core::services::background::BackgroundService;
 use redis::{RedisError, RedisResult};
@@ -46,6 +47,8 @@ const MAX_ENTRY: usize = 1 << 20;
 /// Answers that may wait to be stored, and their bytes.
 const QUEUE: usize = 1024;
 const QUEUE_BYTES: usize = 32 << 20;
+/// So many of them are on their way at a time.
+const AT_ONCE: usize = 8;
 /// How entries are called. Those of a cluster are spread over all of it.
 const PREFIX: &str = "ai-gateway:cache:";
 /// Where the marks are.
@@ -329,6 +332,7 @@ impl Keeper {
     /// Until the store is lost.
     async fn keep(&self, queue: &mut mpsc::Receiver<Queued>, questions: &mut Questions) {
         let redis = &self.redis;
+        let mut batch = Vec::new();
         let mut look = tokio::time::interval(LOOK);
         look.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         while redis.connection.load().is_some() {
@@ -343,9 +347,10 @@ impl Keeper {
                         look.reset_immediately();
                     }
                 }
-                Some(queued) = queue.recv() => {
-                    redis.store(&queued).await;
-                    redis.queued.fetch_sub(queued.1.body.len(), Relaxed);
+                _ = queue.recv_many(&mut batch, AT_ONCE) => {
+                    join_all(batch.iter().map(|queued| redis.store(queued))).await;
+                    let stored = batch.drain(..).map(|(_, entry)| entry.body.len()).sum();
+                    redis.queued.fetch_sub(stored, Relaxed);
                 }
             }
         }
