@@ -7,7 +7,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use ai_gateway::clock::{Clock, Time};
 use ai_gateway::limits::shared::Instance;
-use ai_gateway::limits::{Amounts, Kind, Limits, Period, Rule, What};
+use ai_gateway::limits::{Amounts, Kind, Limits, Period, Rule, Used, What};
 use ai_gateway_tests::client::{Reply, Request, exchange};
 use ai_gateway_tests::{Answer, Gate, Gateway, Redis, Setup, Stub, bodies, guard, lives};
 use futures::StreamExt;
@@ -411,6 +411,63 @@ async fn a_gateway_that_was_started_again_knows_what_redis_may_forget() {
     }
     books(&redis, 5).await;
     pass(&[&first, &other], 2).await;
+}
+
+/// What takes long to read from the ledger is told when it is read, and not again after the next start.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_read_late_from_the_ledger_is_told_once() {
+    if !Redis::is_installed() {
+        return;
+    }
+    let redis = Redis::start(Setup::One).await;
+    let dir = tempfile::tempdir().unwrap();
+    let rule = Rule { what: What::Tokens, period: Period::Month, limit: 1_000, soft: 1_000 };
+    let mut used = Used { keys: [Some("bot"), None], amounts: Amounts { tokens: 70, cost: 0 }, ..Used::default() };
+    for is_late in [true, false] {
+        let limits = Arc::new(Limits::new());
+        let instance = Instance::of_ledger(&dir.path().join("ledger.db"), limits.now()).unwrap();
+        let store = limits.share_through(&redis.url(), Duration::from_secs(10), instance).unwrap();
+        let bot = limits.set(Kind::Key, "bot", &[rule]);
+        assert!(limits.restores_from().is_some(), "what it reads is its own");
+        let is_up = async || {
+            guard("the store is up", async {
+                while !limits.store().is_some_and(|store| store.up) {
+                    tokio::time::sleep(Duration::from_millis(10)).await;
+                }
+            })
+            .await;
+        };
+        let run = || tokio::spawn(async move { store.run().await });
+        limits.set_restoring(true);
+        let sharing = if is_late {
+            let sharing = run();
+            is_up().await;
+            used.at = limits.now();
+            limits.restore(&used);
+            limits.set_restoring(false);
+            sharing
+        } else {
+            limits.restore(&used);
+            limits.set_restoring(false);
+            let sharing = run();
+            is_up().await;
+            assert_eq!(booked(&redis, "tokens").await, 70);
+            sharing
+        };
+        let tokens = if is_late { 70 } else { 75 };
+        if !is_late {
+            let request = limits.admit(vec![bot], Amounts::default()).await.unwrap();
+            request.settle(Amounts { tokens: 5, cost: 0 });
+        }
+        guard("it is told", async {
+            while booked(&redis, "tokens").await != tokens {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        })
+        .await;
+        sharing.abort();
+        let _ = sharing.await;
+    }
 }
 
 /// A process that takes over knows what the one before it has told the Redis, with a ledger or without.
