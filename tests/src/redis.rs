@@ -19,7 +19,7 @@ pub enum Setup {
     Cluster,
 }
 
-/// A running `redis-server` that keeps nothing, killed when it is dropped.
+/// A running `redis-server` that keeps nothing but what [`Redis::save`] writes, killed when it is dropped.
 pub struct Redis {
     setup: Setup,
     child: Option<Child>,
@@ -66,7 +66,12 @@ impl Redis {
         }
     }
 
-    /// Kills it as kill -9 does. All that it knew is lost.
+    /// Has it write all that it knows now, which it knows again after [`Redis::restart`].
+    pub async fn save(&self) {
+        say(self.port, "SAVE").await.expect("an answer");
+    }
+
+    /// Kills it as kill -9 does. All that it knew and has not saved is lost.
     pub fn kill(&mut self) {
         if let Some(mut child) = self.child.take() {
             child.kill().expect("kill");
@@ -116,7 +121,7 @@ impl Redis {
         say(self.port, "FLUSHALL").await.expect("an answer");
     }
 
-    /// Starts it again at the same port, empty, and waits until it answers.
+    /// Starts it again at the same port, with what it has saved, and waits until it answers.
     pub async fn restart(&mut self) {
         self.kill();
         let port = self.port.to_string();

@@ -1,29 +1,39 @@
 //! Limits that several gateways share in a real Redis.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering::Relaxed};
 use std::time::{Duration, Instant, SystemTime};
 
 use ai_gateway::clock::{Clock, Time};
-use ai_gateway::limits::{Amounts, Kind, Limits, Period, Rule, What};
+use ai_gateway::limits::shared::Instance;
+use ai_gateway::limits::{Amounts, Kind, Limits, Period, Rule, Used, What};
 use ai_gateway_tests::client::{Reply, Request, exchange};
-use ai_gateway_tests::{Answer, Gate, Gateway, Redis, Setup, Stub, bodies, guard};
+use ai_gateway_tests::{Answer, Gate, Gateway, Redis, Setup, Stub, bodies, guard, lives};
 use futures::StreamExt;
 use futures::future::join_all;
 use futures::stream::FuturesUnordered;
 
 const INSTANCES: usize = 3;
 
-/// Three gateways on one Redis, which they have found.
-async fn three(stub: &Stub, redis: &Redis, key: &str, timeout: &str) -> Vec<Gateway> {
-    let config = format!(
+/// What a request costs, in pico-dollars: 7 tokens of input, 5 of output.
+const COST: u64 = 57_000_000;
+
+/// A gateway's configuration on this Redis.
+fn on(stub: &Stub, redis: &Redis, key: &str, timeout: &str) -> String {
+    format!(
         "{}[models.assistant]\n\
          targets = [{{ provider = \"stub\", model = \"m\", price = {{ input = \"1\", output = \"10\" }} }}]\n\
          [[keys]]\nname = \"bot\"\nhash = \"{}\"\n{key}\n[store]\nredis = \"{}\"\ntimeout = \"{timeout}\"\n",
         bodies::openai_provider("stub", &stub.origin()),
         bodies::key_hash("sk"),
         redis.url(),
-    );
+    )
+}
+
+/// Three gateways on one Redis, which they have found.
+async fn three(stub: &Stub, redis: &Redis, key: &str, timeout: &str) -> Vec<Gateway> {
+    let config = on(stub, redis, key, timeout);
     let gateways = join_all((0..INSTANCES).map(|_| Gateway::start(&config))).await;
     for gateway in &gateways {
         metric_is(gateway, "gateway_store_up", 1.0).await;
@@ -242,6 +252,270 @@ async fn what_redis_forgets_it_is_told_again() {
     assert_eq!(ask(&gateways[0]).await.status, 429);
 }
 
+/// Limits that a month of tests does not reach, and one that it does.
+fn month(requests: u64) -> String {
+    format!(
+        "limits = {{ requests = \"{requests}/day\", tokens = \"1000000/hour\" }}\nbudget = {{ usd = 1, per = \"month\" }}"
+    )
+}
+
+/// What the Redis has booked at such a meter of the key.
+async fn booked(redis: &Redis, what: &str) -> u64 {
+    let found = redis.command(&["KEYS", &format!("{{ai-gateway}}:key:{what}:*")]).await;
+    let Some(key) = found.lines().find(|line| line.starts_with('{')) else { return 0 };
+    let hash = redis.command(&["HGETALL", key]).await;
+    let values: Vec<&str> = hash.lines().filter(|line| !line.starts_with(['*', '$'])).collect();
+    let parts = values.chunks(2).filter(|part| !part[0].starts_with('r'));
+    parts.map(|part| part[1].parse::<u64>().unwrap()).sum()
+}
+
+/// Whether the Redis has booked so many requests, each once with all that it used.
+async fn has_booked(redis: &Redis, requests: u64) -> bool {
+    let all = [booked(redis, "requests").await, booked(redis, "tokens").await, booked(redis, "budget").await];
+    all == [requests, 12 * requests, COST * requests]
+}
+
+async fn books(redis: &Redis, requests: u64) {
+    guard(&format!("{requests} requests are booked"), async {
+        while !has_booked(redis, requests).await {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    })
+    .await;
+}
+
+/// So many more pass, and no other.
+async fn pass(gateways: &[&Gateway], more: usize) {
+    for number in 0..more {
+        let reply = ask(gateways[number % gateways.len()]).await;
+        assert_eq!(reply.status, 200, "{number} of {more}: {}", reply.text());
+    }
+    for gateway in gateways {
+        assert_eq!(ask(gateway).await.status, 429);
+    }
+}
+
+/// A Redis that comes back knowing what it knew some time ago is told the rest, however often.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_redis_that_comes_back_as_it_once_was_is_told_what_it_lacks() {
+    if !Redis::is_installed() {
+        return;
+    }
+    for setup in [Setup::One, Setup::Sentinel, Setup::Cluster] {
+        let mut redis = Redis::start(setup).await;
+        let stub = Stub::always(Answer::json(200, bodies::chat_answer("fine"))).await;
+        let gateways = three(&stub, &redis, &month(10), "10s").await;
+        let each = || join_all(gateways.iter().map(ask));
+        assert!(each().await.iter().all(|reply| reply.status == 200));
+        books(&redis, 3).await;
+        redis.save().await;
+        assert!(each().await.iter().all(|reply| reply.status == 200));
+        books(&redis, 6).await;
+        for _ in 0..2 {
+            redis.kill();
+            for gateway in &gateways {
+                metric_is(gateway, "gateway_store_up", 0.0).await;
+            }
+            redis.restart().await;
+            for gateway in &gateways {
+                metric_is(gateway, "gateway_store_up", 1.0).await;
+            }
+            assert!(has_booked(&redis, 6).await, "{setup:?}: neither less nor twice");
+        }
+        pass(&gateways.iter().collect::<Vec<_>>(), 4).await;
+        let parts = redis.command(&["KEYS", "{ai-gateway}:of-*"]).await;
+        let parts: Vec<&str> = parts.lines().filter(|line| line.starts_with('{')).collect();
+        assert_eq!(parts.len(), 3 * INSTANCES, "one for each meter and instance");
+        for part in parts {
+            assert!(!redis.command(&["PTTL", part]).await.starts_with(":-"), "{part} ends with its window");
+        }
+    }
+}
+
+/// Of what an instance has booked the Redis keeps no more than still counts, however long it goes on.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_has_ended_is_not_kept_for_ever() {
+    if !Redis::is_installed() {
+        return;
+    }
+    let redis = Redis::start(Setup::One).await;
+    let limits = Arc::new(Limits::new());
+    let store = limits.share_through(&redis.url(), Duration::from_secs(10), Instance::passing()).unwrap();
+    let sharing = tokio::spawn(async move { store.run().await });
+    // It has a part for each millisecond.
+    let period = Period::sliding(Duration::from_millis(50));
+    let rule = Rule { what: What::Requests, period, limit: 1_000_000, soft: 1_000_000 };
+    let bot = limits.set(Kind::Key, "bot", &[rule]);
+    guard("the store is up", async {
+        while !limits.store().is_some_and(|store| store.up) {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    })
+    .await;
+    let (begun, mut moments) = (Instant::now(), BTreeSet::new());
+    while moments.len() < 400 {
+        drop(limits.admit(vec![bot.clone()], Amounts::default()).await.unwrap());
+        moments.insert(begun.elapsed().as_millis());
+    }
+    let key = redis.command(&["KEYS", "{ai-gateway}:of-*"]).await;
+    let key = key.lines().find(|line| line.starts_with('{')).expect("its part").to_owned();
+    let parts: u64 = redis.command(&["HLEN", &key]).await.trim().trim_start_matches(':').parse().unwrap();
+    assert!((1..=128).contains(&parts), "{parts}");
+    sharing.abort();
+}
+
+/// What a gateway has used it knows after a restart from its ledger: a Redis that knows it is not told it twice, and one that does
+/// not is told it, whenever it comes.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_gateway_that_was_started_again_knows_what_redis_may_forget() {
+    if !Redis::is_installed() {
+        return;
+    }
+    let mut redis = Redis::start(Setup::One).await;
+    let stub = Stub::always(Answer::json(200, bodies::chat_answer("fine"))).await;
+    let dir = tempfile::tempdir().unwrap();
+    let start = async |redis: &Redis, name: &str| {
+        let ledger = dir.path().join(name);
+        let config = on(&stub, redis, &month(7), "10s");
+        Gateway::start(&format!("{config}[ledger]\npath = \"{}\"\n", ledger.display())).await
+    };
+    let (first, other) = (start(&redis, "first.db").await, start(&redis, "other.db").await);
+    for gateway in [&first, &other] {
+        metric_is(gateway, "gateway_store_up", 1.0).await;
+        assert_eq!(ask(gateway).await.status, 200);
+    }
+    books(&redis, 2).await;
+    redis.save().await;
+    assert_eq!(ask(&first).await.status, 200);
+    books(&redis, 3).await;
+
+    // Dropped, it is killed.
+    drop(first);
+    let first = start(&redis, "first.db").await;
+    metric_is(&first, "gateway_store_up", 1.0).await;
+    assert!(has_booked(&redis, 3).await, "the Redis knew it");
+    assert_eq!(ask(&first).await.status, 200);
+    books(&redis, 4).await;
+    redis.forget().await;
+    books(&redis, 4).await;
+
+    // One that is not there when the gateway starts, and comes as it was long ago.
+    drop(first);
+    redis.kill();
+    let first = start(&redis, "first.db").await;
+    assert_eq!(ask(&first).await.status, 200, "it goes on alone");
+    metric_is(&other, "gateway_store_up", 0.0).await;
+    redis.restart().await;
+    for gateway in [&first, &other] {
+        metric_is(gateway, "gateway_store_up", 1.0).await;
+    }
+    books(&redis, 5).await;
+    pass(&[&first, &other], 2).await;
+}
+
+/// What takes long to read from the ledger is told when it is read, and not again after the next start.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_read_late_from_the_ledger_is_told_once() {
+    if !Redis::is_installed() {
+        return;
+    }
+    let redis = Redis::start(Setup::One).await;
+    let dir = tempfile::tempdir().unwrap();
+    let rule = Rule { what: What::Tokens, period: Period::Month, limit: 1_000, soft: 1_000 };
+    let mut used = Used { keys: [Some("bot"), None], amounts: Amounts { tokens: 70, cost: 0 }, ..Used::default() };
+    for is_late in [true, false] {
+        let limits = Arc::new(Limits::new());
+        let instance = Instance::of_ledger(&dir.path().join("ledger.db"), limits.now()).unwrap();
+        let store = limits.share_through(&redis.url(), Duration::from_secs(10), instance).unwrap();
+        let bot = limits.set(Kind::Key, "bot", &[rule]);
+        assert!(limits.restores_from().is_some(), "what it reads is its own");
+        let is_up = async || {
+            guard("the store is up", async {
+                while !limits.store().is_some_and(|store| store.up) {
+                    tokio::time::sleep(Duration::from_millis(10)).await;
+                }
+            })
+            .await;
+        };
+        let run = || tokio::spawn(async move { store.run().await });
+        limits.set_restoring(true);
+        let sharing = if is_late {
+            let sharing = run();
+            is_up().await;
+            used.at = limits.now();
+            limits.restore(&used);
+            limits.set_restoring(false);
+            sharing
+        } else {
+            limits.restore(&used);
+            limits.set_restoring(false);
+            let sharing = run();
+            is_up().await;
+            assert_eq!(booked(&redis, "tokens").await, 70);
+            sharing
+        };
+        let tokens = if is_late { 70 } else { 75 };
+        if !is_late {
+            let request = limits.admit(vec![bot], Amounts::default()).await.unwrap();
+            request.settle(Amounts { tokens: 5, cost: 0 });
+        }
+        guard("it is told", async {
+            while booked(&redis, "tokens").await != tokens {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        })
+        .await;
+        sharing.abort();
+        let _ = sharing.await;
+    }
+}
+
+/// A process that takes over knows what the one before it has told the Redis, with a ledger or without.
+#[tokio::test(flavor = "multi_thread")]
+async fn after_an_upgrade_redis_may_forget() {
+    if !Redis::is_installed() {
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    for ledger in ["", &format!("[ledger]\npath = \"{}\"\n", dir.path().join("ledger.db").display())] {
+        let redis = Redis::start(Setup::One).await;
+        let stub = Stub::always(Answer::json(200, bodies::chat_answer("fine"))).await;
+        let config = format!("{}{ledger}", on(&stub, &redis, &month(4), "10s"));
+        let gateway = Gateway::builder().own_binary().config(&config).start().await;
+        metric_is(&gateway, "gateway_store_up", 1.0).await;
+        let mut serving = 0;
+        for number in 1..=2 {
+            assert_eq!(ask(&gateway).await.status, 200);
+            books(&redis, number).await;
+            serving = gateway.upgrade().await;
+            gateway.status_when("it is alone", |status| status["predecessors"] == serde_json::json!([])).await;
+            metric_is(&gateway, "gateway_store_up", 1.0).await;
+            assert!(has_booked(&redis, number).await, "the Redis knew it");
+        }
+        assert_eq!(ask(&gateway).await.status, 200);
+        books(&redis, 3).await;
+        redis.forget().await;
+        books(&redis, 3).await;
+        pass(&[&gateway], 1).await;
+        if !ledger.is_empty() {
+            // And the one that is started after those.
+            drop(gateway);
+            guard("it ends", async {
+                while lives(serving) {
+                    tokio::time::sleep(Duration::from_millis(10)).await;
+                }
+            })
+            .await;
+            let gateway = Gateway::start(&config).await;
+            metric_is(&gateway, "gateway_store_up", 1.0).await;
+            assert!(has_booked(&redis, 4).await, "the Redis knew it");
+            redis.forget().await;
+            books(&redis, 4).await;
+            pass(&[&gateway], 0).await;
+        }
+    }
+}
+
 /// The system's clock, but for so many seconds.
 struct Off(AtomicI64);
 
@@ -267,7 +541,7 @@ async fn a_clock_that_is_set_while_it_counts_changes_no_window() {
     let redis = Redis::start(Setup::One).await;
     let off = Arc::new(Off(AtomicI64::new(-3_600)));
     let limits = Arc::new(Limits::by(Time::of(off.clone())));
-    let store = limits.share_through(&redis.url(), Duration::from_secs(10)).unwrap();
+    let store = limits.share_through(&redis.url(), Duration::from_secs(10), Instance::passing()).unwrap();
     let sharing = tokio::spawn(async move { store.run().await });
     let is_up = || limits.store().is_some_and(|store| store.up && store.instances == 1);
     let true_now = || u64::try_from(SystemTime::UNIX_EPOCH.elapsed().unwrap().as_millis()).unwrap();

@@ -5,8 +5,9 @@
 //! ([`TellingTo`], [`Limits::hear`]), in sums, so that a message may come twice. Of a process that is gone nothing stays
 //! reserved ([`Limits::forget`]).
 //!
-//! With `[store]` every process tells the store itself, and only what is not counted there is handed over: the targets' limits.
-//! What the store has not been told, because it is out of reach, each process tells when it is back, if it still runs then.
+//! With `[store]` every process tells the store itself what it books and reserves. The next one goes on under the name that the
+//! store knows ([`Limits::take_over`]), and what was booked is handed over all the same: whoever finds that the store has
+//! forgotten must know all that was told under that name.
 
 use std::collections::HashMap;
 
@@ -76,13 +77,15 @@ impl Limits {
     pub fn save(&self) -> (Vec<Saved>, TellingTo) {
         let now = self.now();
         let mut telling = TellingTo::default();
-        let subjects = self.handed_over().map(|subject| {
+        let subjects = self.all().into_iter().map(|subject| {
+            let counts = self.is_counted_here(subject.kind);
             let mut meters = subject.meters();
             let saved = meters.iter_mut().map(|meter| {
                 meter.advance(now);
-                telling.0.insert(place(&subject, meter), sums(meter));
+                telling.0.insert(place(&subject, meter), sums(meter, counts));
                 let booked = meter.booked.iter().copied().collect();
-                SavedMeter { rule: meter.rule, booked, reserved: meter.reserved, warned: meter.warned }
+                let reserved = if counts { meter.reserved } else { 0 };
+                SavedMeter { rule: meter.rule, booked, reserved, warned: meter.warned }
             });
             Saved { kind: subject.kind, name: subject.name.clone(), meters: saved.collect() }
         });
@@ -93,7 +96,7 @@ impl Limits {
     /// reservations count as those of processes before this one.
     pub fn load(&self, saved: Vec<Saved>) {
         for Saved { kind, name, meters } in saved {
-            if !self.is_handed_over(kind) {
+            if !self.takes_in(kind) {
                 continue;
             }
             for saved in meters {
@@ -113,9 +116,10 @@ impl Limits {
     /// What has changed since it was told last.
     pub fn tell(&self, telling: &mut TellingTo) -> Vec<Told> {
         let mut changed = Vec::new();
-        for subject in self.handed_over() {
+        for subject in self.all() {
+            let counts = self.is_counted_here(subject.kind);
             for meter in subject.meters().iter() {
-                let (place, sums) = (place(&subject, meter), sums(meter));
+                let (place, sums) = (place(&subject, meter), sums(meter, counts));
                 if telling.0.get(&place).copied().unwrap_or_default() != sums {
                     telling.0.insert(place.clone(), sums);
                     changed.push(Told { place, sums });
@@ -129,7 +133,7 @@ impl Limits {
     pub fn hear(&self, told: Vec<Told>, heard: &mut TellingTo) {
         let now = self.now();
         for Told { place, sums } in told {
-            if !self.is_handed_over(place.kind) {
+            if !self.takes_in(place.kind) {
                 continue;
             }
             let before = heard.0.insert(place.clone(), sums).unwrap_or_default();
@@ -153,14 +157,26 @@ impl Limits {
         self.hear(gone.collect(), heard);
     }
 
-    fn handed_over(&self) -> impl Iterator<Item = std::sync::Arc<Subject>> {
-        let shared = self.shared.get().is_some();
-        self.all().into_iter().filter(move |subject| !shared || subject.kind == Kind::Target)
+    /// The name under which the store keeps what this process has booked, if there is one.
+    pub fn instance(&self) -> Option<u64> {
+        self.shared.get().map(|shared| shared.instance.name())
     }
 
-    /// Whether the store does not know it.
-    fn is_handed_over(&self, kind: Kind) -> bool {
-        self.shared.get().is_none() || kind == Kind::Target
+    /// Goes on under that name of the process before this one.
+    pub fn take_over(&self, instance: u64) {
+        if let Some(shared) = self.shared.get() {
+            shared.instance.take_over(instance);
+        }
+    }
+
+    /// Whether no store does.
+    fn is_counted_here(&self, kind: Kind) -> bool {
+        kind == Kind::Target || self.shared.get().is_none()
+    }
+
+    /// Whether what a process before this one has booked is this one's, too.
+    fn takes_in(&self, kind: Kind) -> bool {
+        self.is_counted_here(kind) || self.shared.get().is_some_and(|shared| shared.instance.has_taken_over())
     }
 
     /// The meter of such a rule; made, and in force for nobody, if there is none.
@@ -188,16 +204,19 @@ fn place(subject: &Subject, meter: &Meter) -> Place {
     Place { kind: subject.kind, name: subject.name.clone(), what: meter.rule.what, period: meter.rule.period }
 }
 
-/// Those of this process alone.
-fn sums(meter: &Meter) -> Sums {
-    Sums { booked: meter.ever, reserved: meter.reserved.saturating_sub(meter.foreign) }
+/// Those of this process alone. What it has reserved at limits that are not counted here, the store knows.
+fn sums(meter: &Meter, counts: bool) -> Sums {
+    let reserved = if counts { meter.reserved.saturating_sub(meter.foreign) } else { 0 };
+    Sums { booked: meter.ever, reserved }
 }
 
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
+    use std::time::Duration;
 
     use super::super::Amounts;
+    use super::super::shared::Instance;
     use super::*;
 
     const HOUR: Period = Period::Sliding(3_600_000);
@@ -256,6 +275,33 @@ mod tests {
         third.load(saved);
         assert_eq!(used(&third), used(&new));
         drop(other);
+    }
+
+    /// What is reserved the store knows of each process; what is booked there under their name, both have to know.
+    #[tokio::test]
+    async fn with_a_store_what_is_booked_goes_on_under_its_name() {
+        let shared = || {
+            let (limits, timeout) = (limits(), Duration::from_millis(50));
+            let _never_run = limits.share_through("redis://127.0.0.1:1", timeout, Instance::passing()).unwrap();
+            limits
+        };
+        let (old, new, other) = (shared(), shared(), shared());
+        enter(&old, 10).await.unwrap().settle(Amounts { tokens: 30, cost: 0 });
+        let stream = enter(&old, 50).await.unwrap();
+        let (saved, mut telling) = old.save();
+        other.load(saved.clone());
+        assert_eq!(used(&other), [(0, 0), (0, 0), (0, 0)], "it is another instance");
+        new.take_over(old.instance().unwrap());
+        assert_eq!(new.instance(), old.instance());
+        new.load(through_json(&saved));
+        assert_eq!(used(&new), [(30, 0), (2, 0), (0, 0)]);
+        let mut heard = TellingTo::default();
+        heard.extend(telling.all());
+        stream.settle(Amounts { tokens: 40, cost: 0 });
+        new.hear(old.tell(&mut telling), &mut heard);
+        assert_eq!(used(&new), [(70, 0), (2, 0), (0, 0)]);
+        let bot = new.find(Kind::Key, "bot").unwrap();
+        assert!(bot.meters().iter().all(|meter| meter.unsent == 0 && meter.unsent_reserved == 0), "who booked tells");
     }
 
     #[tokio::test]

@@ -25,19 +25,26 @@ pub struct Used<'a> {
 
 impl Limits {
     /// Since when what was used still counts against a budget or a limit in force, in milliseconds since 1970. `None`: nothing
-    /// does, or a store knows.
+    /// does, or it is not known what of it this instance has used.
     pub fn restores_from(&self) -> Option<u64> {
-        if self.shared.get().is_some() {
-            return None;
-        }
+        let since = self.restores_since()?;
         let now = self.now();
         let counted = self.all().into_iter().filter(|subject| subject.kind != Kind::Target);
         let rules = counted.flat_map(|subject| subject.usage(now)).map(|usage| usage.rule);
-        rules.filter(|rule| rule.what != What::Concurrent).map(|rule| rule.period.begins(now)).min()
+        let begins = rules.filter(|rule| rule.what != What::Concurrent).map(|rule| rule.period.begins(now)).min();
+        begins.map(|begins| begins.max(since))
     }
 
-    /// Counts what was used before this process began, each record once.
+    /// Where a store counts for several: since when this instance knows by itself what it has used.
+    fn restores_since(&self) -> Option<u64> {
+        self.shared.get().map_or(Some(0), |shared| shared.instance.since())
+    }
+
+    /// Counts what was used before this process began, each record once. A store is told what it does not have of it.
     pub fn restore(&self, used: &Used<'_>) {
+        if self.restores_since().is_none_or(|since| used.at < since) {
+            return;
+        }
         let now = self.now();
         let keys = used.keys.into_iter().flatten();
         for subject in self.subjects_of(keys, used.team, used.tags.iter().copied(), used.model.unwrap_or_default()) {
@@ -55,6 +62,9 @@ impl Limits {
     /// Notes whether what was used before is still being read.
     pub fn set_restoring(&self, restoring: bool) {
         self.restoring.store(restoring, Relaxed);
+        if let Some(shared) = self.shared.get().filter(|_| !restoring) {
+            shared.compare();
+        }
     }
 
     /// Whether budgets have more room than is left, because what was used before is still being read.

@@ -13,10 +13,11 @@ use pingora_core::services::background::{BackgroundService, background_service};
 use super::{RESTORE, StartError, UPSTREAM_POOL};
 use crate::cache::{self, Cache, Opened};
 use crate::clock::Time;
-use crate::config::{Config, ProviderConfig};
+use crate::config::{Config, ProviderConfig, RedisConfig};
 use crate::credentials::Client;
 use crate::keys::{KeySets, RuntimeKeys, SharedKeys};
 use crate::ledger::{Ledger, Record};
+use crate::limits::shared::Instance;
 use crate::net::dns::Resolver;
 use crate::net::prebound::Prebound;
 use crate::proxy::{BufferBudget, Calls, Chain, Drains, Gateway, Probing};
@@ -89,9 +90,15 @@ pub(super) fn build_heir(config: &Config, mock: Option<SocketAddr>, time: Time) 
     let ledger = config.ledger.as_ref().map(start).transpose().map_err(StartError::Ledger)?;
     let health = telemetry.metrics.health.clone();
     let limits = telemetry.metrics.limits.clone();
-    let store =
-        config.store.redis.as_ref().map(|redis| limits.share_through(redis.url.expose(), redis.timeout)).transpose();
-    let store = store.map_err(|error| StartError::Store(error.category().to_owned()))?;
+    let share = |redis: &RedisConfig| {
+        let instance = match &config.ledger {
+            Some(ledger) => Instance::of_ledger(&ledger.path, limits.now()).map_err(StartError::Ledger)?,
+            None => Instance::passing(),
+        };
+        let store = limits.share_through(redis.url.expose(), redis.timeout, instance);
+        store.map_err(|error| StartError::Store(error.category().to_owned()))
+    };
+    let store = config.store.redis.as_ref().map(share).transpose()?;
     let mut snapshot = Snapshot::build(config, mock, &health, &limits)?;
     let resolver = Resolver::new(telemetry.metrics.dns.clone());
     let http = Arc::new(Client::new(resolver.clone()));

@@ -1,19 +1,17 @@
--- Lets a request in if every limit has room for it. KEYS: the leases, then one hash for each limit.
+-- Lets a request in if every limit has room for it. KEYS: the leases, then for each limit its hash and this instance's part of it.
 -- ARGV: this lease, how long it lasts; then for each limit what it is, the limit, the amount and until when it counts. Times are
 -- milliseconds. A request that was let in before, and comes for its tokens and money alone, is 0 requests.
 -- Answers: the number of the limit that refuses (0: none), when there will be room; then for each limit what is booked, what is
 -- reserved, and when nothing of it counts any more. Nothing at all, and counts nothing, if the lease has ended: what it had
 -- reserved is gone.
-local lease, never = ARGV[1], 4503599627370496
-local time = redis.call('TIME')
-local now = time[1] * 1000 + math.floor(time[2] / 1000)
+local lease = ARGV[1]
 local score = redis.call('ZSCORE', KEYS[1], lease)
 if not score or tonumber(score) <= now then return {} end
 redis.call('ZADD', KEYS[1], now + ARGV[2], lease)
 local refused, room = 0, 0
 local states = {}
-for i = 2, #KEYS do
-    local at = 4 * (i - 2) + 3
+for i = 2, #KEYS, 2 do
+    local at = 2 * i - 1
     local what, limit, amount = ARGV[at], tonumber(ARGV[at + 1]), tonumber(ARGV[at + 2])
     local hash = redis.call('HGETALL', KEYS[i])
     local booked, reserved, parts = 0, 0, {}
@@ -52,25 +50,24 @@ for i = 2, #KEYS do
         end
         local at_last = sure or both or never
         if reserved >= over then at_last = math.min(sure or never, now + 1000) end
-        if at_last > room then refused, room = i - 1, at_last end
+        if at_last > room then refused, room = i / 2, at_last end
     end
     states[i] = {booked, reserved, parts[#parts] and parts[#parts][1] or 0}
 end
 local answer = {refused, room}
-for i = 2, #KEYS do
-    local at = 4 * (i - 2) + 3
+for i = 2, #KEYS, 2 do
+    local at = 2 * i - 1
     local what, amount, ends = ARGV[at], ARGV[at + 2], ARGV[at + 3]
     if refused == 0 and amount ~= '0' then
         if what == 'requests' then
-            redis.call('HINCRBY', KEYS[i], ends, amount)
+            book(KEYS[i], KEYS[i + 1], ends, amount)
             states[i][1] = states[i][1] + tonumber(amount)
             if tonumber(ends) > states[i][3] then states[i][3] = tonumber(ends) end
         else
             redis.call('HINCRBY', KEYS[i], lease, amount)
             states[i][2] = states[i][2] + tonumber(amount)
         end
-        -- Past this nothing of it can count any more.
-        if tonumber(ends) < never then redis.call('PEXPIREAT', KEYS[i], tonumber(ends) + 86400000) end
+        keep(KEYS[i], KEYS[i + 1], tonumber(ends))
     end
     for part = 1, 3 do answer[#answer + 1] = states[i][part] end
 end

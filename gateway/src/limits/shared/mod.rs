@@ -1,7 +1,8 @@
 //! Limits that several instances share, in a Redis or Valkey.
 //!
 //! Each meter is a hash there (`*.lua`): what was booked, by the moment until which it counts, and what each instance has
-//! reserved. One script checks all limits of a request and counts it at all of them or at none; it is asked once for each
+//! reserved. Beside it stands what each [`Instance`] has booked of it, so that one that comes back sees what the store has
+//! forgotten. One script checks all limits of a request and counts it at all of them or at none; it is asked once for each
 //! request, with a short timeout. What requests have used and given back is told at once, many together under load; other
 //! instances know it a round trip later. An instance that dies stops renewing its lease, and what it had reserved no longer
 //! counts.
@@ -9,14 +10,17 @@
 //! While the store is down or slow, each instance goes on by what it has counted itself, with an equal share of every limit:
 //! the limit divided by the instances seen last, at least 1. A window during which the store fails may so hold up to twice the
 //! limit (what had been used before, and the shares), the windows after it the limit, or one for each instance if those are
-//! more. An instance that has not reached the store since it began takes itself for the only one, and what one that ends
-//! had not told yet is lost. When it is back, what was used meanwhile and still counts is told to it; a store that has lost its
-//! memory is told everything again. Leases and windows go by the store's clock.
+//! more. An instance that has not reached the store since it began takes itself for the only one. When it is back, each instance
+//! compares: of what it has booked itself and still counts, the store is told what it has not, be it that it was out of reach, or
+//! that it has come back with less than it knew. What one that ends for good had not told is lost. Leases and windows go by the
+//! store's clock.
 
+mod instance;
 mod scripts;
 pub(crate) mod server;
 mod sync;
 
+pub use instance::Instance;
 pub use sync::Sync;
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -53,8 +57,11 @@ pub struct Shared {
     /// Subjects with something to tell.
     queue: Mutex<Vec<Arc<Subject>>>,
     wake: Notify,
+    /// What was used before this process began is known by now, and has to be compared.
+    compare: AtomicBool,
     /// This process, at random.
     process: u64,
+    pub(super) instance: Instance,
 }
 
 /// Whether a URL can be used.
@@ -69,7 +76,7 @@ pub fn check_url(url: &str) -> Result<(), String> {
 }
 
 impl Shared {
-    fn new(server: Server, timeout: Duration) -> Self {
+    fn new(server: Server, timeout: Duration, instance: Instance) -> Self {
         Self {
             server,
             timeout,
@@ -79,7 +86,9 @@ impl Shared {
             instances: AtomicU64::new(1),
             queue: Mutex::default(),
             wake: Notify::new(),
+            compare: AtomicBool::new(false),
             process: fastrand::u64(..),
+            instance,
         }
     }
 
@@ -97,6 +106,12 @@ impl Shared {
             self.queue.lock().unwrap_or_else(PoisonError::into_inner).push(subject.clone());
             self.wake.notify_one();
         }
+    }
+
+    /// What is booked here may be more than what the store has been told.
+    pub(super) fn compare(&self) {
+        self.compare.store(true, Ordering::Release);
+        self.wake.notify_one();
     }
 
     fn take_queue(&self) -> Vec<Arc<Subject>> {
@@ -148,7 +163,7 @@ impl Shared {
         let now = limits.now();
         let Some(connection) = self.connection.load_full() else { return limits.admit_here(places, claim, now) };
         let asked = rules_of(&places);
-        let invocation = scripts::admit(&self.lease(epoch), &asked, claim, now);
+        let invocation = scripts::admit(&self.lease(epoch), &self.instance, &asked, claim, now);
         let mut connection = Connection::clone(&connection);
         let answer = tokio::time::timeout(self.timeout, invocation.invoke_async(&mut connection)).await;
         let answer: Vec<u64> = match answer {
@@ -208,13 +223,15 @@ fn rules_of(places: &[Place]) -> Vec<(Arc<Subject>, Rule)> {
     all
 }
 
-/// The key of a meter.
-fn key(subject: &Subject, rule: &Rule) -> String {
+/// The keys of a meter, and of this instance's part of it.
+fn keys(subject: &Subject, rule: &Rule, instance: &Instance) -> [String; 2] {
+    let (kind, what, name) = (subject.kind.as_str(), rule.what.as_str(), &subject.name);
     let period = match rule.what {
         What::Concurrent => String::new(),
         _ => format!(":{}", rule.period).replace(' ', ""),
     };
-    format!("{PREFIX}:{}:{}{period}:{}", subject.kind.as_str(), rule.what.as_str(), subject.name)
+    let meter = format!("{kind}:{what}{period}:{name}");
+    [format!("{PREFIX}:{meter}"), format!("{PREFIX}:of-{:016x}:{meter}", instance.name())]
 }
 
 /// Targets keep to a share of their limits, and are not in the store.
@@ -223,12 +240,17 @@ fn is_shared(subject: &Subject) -> bool {
 }
 
 impl Limits {
-    /// Counts in a Redis from now on. The store is asked when the service that this returns runs.
+    /// Counts in a Redis from now on, as this instance. The store is asked when the service that this returns runs.
     ///
     /// # Errors
     /// The URL is not one of a Redis.
-    pub fn share_through(self: &Arc<Self>, url: &str, timeout: Duration) -> Result<sync::Sync, redis::RedisError> {
-        let shared = Arc::new(Shared::new(Server::parse(url)?, timeout));
+    pub fn share_through(
+        self: &Arc<Self>,
+        url: &str,
+        timeout: Duration,
+        instance: Instance,
+    ) -> Result<sync::Sync, redis::RedisError> {
+        let shared = Arc::new(Shared::new(Server::parse(url)?, timeout, instance));
         let shared = self.shared.get_or_init(|| shared).clone();
         Ok(sync::Sync::new(self.clone(), shared))
     }

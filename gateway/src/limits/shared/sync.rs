@@ -12,7 +12,7 @@ use tokio::time::timeout;
 
 use super::scripts::{self, Told};
 use super::server::Connection;
-use super::{LAPSED, PATIENCE, PREFIX, Shared, is_shared, key, words};
+use super::{LAPSED, PATIENCE, Shared, is_shared, keys, words};
 use crate::limits::{Limits, Subject};
 
 /// How often an instance says that it lives.
@@ -45,9 +45,11 @@ impl Sync {
 
     /// Never ends.
     pub async fn run(&self) {
-        let mut memory = None;
+        if let Err(error) = self.shared.instance.begin() {
+            log::error!("the file beside the ledger that names this instance cannot be written: {error}");
+        }
         loop {
-            match self.connect(&mut memory).await {
+            match self.connect().await {
                 Ok(epoch) => self.keep_told(epoch).await,
                 Err(error) => {
                     log::debug!("the store: {}", error.category());
@@ -59,43 +61,76 @@ impl Sync {
         }
     }
 
-    /// Connects, tells everything that the store does not know, and has limits counted there from then on. `memory` is by
-    /// what the store was known to have kept its memory.
-    async fn connect(&self, memory: &mut Option<u64>) -> RedisResult<u64> {
+    /// Connects, tells everything that the store does not know, and has limits counted there from then on.
+    async fn connect(&self) -> RedisResult<u64> {
         let shared = &self.shared;
         let mut connection = shared.server.connect().await?;
         self.set_clock(&mut connection).await?;
-        let marker = format!("{PREFIX}:memory");
-        redis::cmd("SETNX").arg(&marker).arg(fastrand::u64(..)).exec_async(&mut connection).await?;
-        let found: u64 = redis::cmd("GET").arg(&marker).query_async(&mut connection).await?;
-        let forgot = *memory != Some(found);
-
         let lost = shared.epoch.load(Ordering::Acquire);
         let epoch = lost + 1;
+        // What was sent before and comes late counts no more.
         redis::cmd("ZREM")
             .arg(scripts::leases())
             .arg(shared.lease(lost - lost.min(1)))
             .exec_async(&mut connection)
             .await?;
+        shared.compare.store(false, Ordering::Release);
         // From here on what is let in is told on its own.
         let subjects = self.limits.all();
         for subject in subjects.iter().filter(|subject| is_shared(subject)) {
             for meter in subject.meters().iter_mut() {
-                meter.advance(self.limits.now());
                 meter.unsent_reserved = i64::try_from(meter.reserved).unwrap_or(i64::MAX);
-                if forgot {
-                    meter.unsent = meter.booked();
-                }
             }
         }
-        // All that has to be told anew is marked. If telling it fails, only what did not arrive is left.
-        *memory = Some(found);
-        self.tell(&mut connection, &subjects, epoch).await?;
+        if !self.compare_all(&mut connection, &subjects, epoch).await? {
+            return Err((redis::ErrorKind::Io, LAPSED).into());
+        }
         shared.connection.store(Some(Arc::new(connection)));
         shared.epoch.store(epoch, Ordering::Release);
         shared.up.store(true, Ordering::Release);
         log::info!("limits are counted in the store, by {} instances", shared.instances());
         Ok(epoch)
+    }
+
+    /// Notes as untold what this instance has booked at these subjects and the store does not have, whatever it was told before.
+    async fn compare(&self, connection: &mut Connection, subjects: &[Arc<Subject>], epoch: u64) -> RedisResult<()> {
+        struct Part<'a> {
+            subject: &'a Subject,
+            place: usize,
+            own: String,
+            /// The first of its ends.
+            first: u64,
+            booked: u64,
+        }
+        let (now, instance) = (self.limits.now(), &self.shared.instance);
+        let mut parts = Vec::new();
+        for subject in subjects.iter().filter(|subject| is_shared(subject)) {
+            for (place, meter) in subject.meters().iter_mut().enumerate() {
+                meter.advance(now);
+                // What is booked from here on is added.
+                meter.unsent = 0;
+                if let Some((first, _)) = meter.booked.front() {
+                    let [_, own] = keys(subject, &meter.rule, instance);
+                    parts.push(Part { subject, place, own, first: *first, booked: meter.booked() });
+                }
+            }
+        }
+        let lease = self.shared.lease(epoch);
+        let mut compared = 0;
+        loop {
+            let batch = parts.get(compared..(compared + BATCH).min(parts.len())).unwrap_or_default();
+            let asked = scripts::compare(&lease, batch.iter().map(|part| (&*part.own, part.first)));
+            let there: Vec<u64> = in_time(asked.invoke_async(connection)).await?;
+            for (part, there) in batch.iter().zip(there) {
+                if let Some(meter) = part.subject.meters().get_mut(part.place) {
+                    meter.unsent = meter.unsent.saturating_add(part.booked.saturating_sub(there));
+                }
+            }
+            compared += batch.len();
+            if compared >= parts.len() {
+                return Ok(());
+            }
+        }
     }
 
     /// The store's clock is that of all instances.
@@ -121,13 +156,18 @@ impl Sync {
             // together next time.
             let _ = timeout(RENEW, shared.wake.notified()).await;
             let Some(connection) = shared.connection.load_full() else { return };
+            let mut connection = Connection::clone(&connection);
             let queued = shared.take_queue();
             for subject in &queued {
                 // Before it is looked at: what comes from now on queues it again.
                 subject.queued.store(false, Ordering::Release);
             }
-            let mut connection = Connection::clone(&connection);
-            match self.tell(&mut connection, &queued, epoch).await {
+            let told = if shared.compare.swap(false, Ordering::AcqRel) {
+                self.compare_all(&mut connection, &self.limits.all(), epoch).await
+            } else {
+                self.tell(&mut connection, &queued, epoch).await
+            };
+            match told {
                 Ok(true) => {}
                 Ok(false) => return shared.lost(epoch, LAPSED),
                 Err(error) => return shared.lost(epoch, &words::<()>(&Err(error))),
@@ -135,54 +175,57 @@ impl Sync {
         }
     }
 
-    /// Tells what these subjects have to tell, and that this instance lives. `false`: the store had not known it any more.
+    /// [`Self::tell`], with what the store turns out not to have.
+    async fn compare_all(
+        &self,
+        connection: &mut Connection,
+        subjects: &[Arc<Subject>],
+        epoch: u64,
+    ) -> RedisResult<bool> {
+        self.compare(connection, subjects, epoch).await?;
+        self.tell(connection, subjects, epoch).await
+    }
+
+    /// Tells what these subjects have to tell, and that this instance lives. `false`: the store does not know it any more, and
+    /// counts nothing. What did not arrive, or perhaps did, is found when the two compare.
     async fn tell(&self, connection: &mut Connection, subjects: &[Arc<Subject>], epoch: u64) -> RedisResult<bool> {
         let now = self.limits.now();
         let mut told = Vec::new();
         for subject in subjects.iter().filter(|subject| is_shared(subject)) {
-            for (place, meter) in subject.meters().iter_mut().enumerate() {
+            for meter in subject.meters().iter_mut() {
                 let (change, booked) = (std::mem::take(&mut meter.unsent_reserved), meter.take_unsent(now));
                 if change == 0 && booked.is_empty() {
                     continue;
                 }
-                let (key, keep) = (key(subject, &meter.rule), scripts::ends(&meter.rule, now));
+                let keys = keys(subject, &meter.rule, &self.shared.instance);
+                let keep = scripts::ends(&meter.rule, now);
                 let alone = if booked.is_empty() { Some((keep, 0)) } else { None };
                 for (index, (ends, booked)) in booked.into_iter().chain(alone).enumerate() {
                     let change = if index == 0 { change } else { 0 };
-                    told.push((subject, place, Told { key: key.clone(), change, booked, ends, keep }));
+                    told.push(Told { keys: keys.clone(), change, booked, ends, keep });
                 }
             }
         }
         let lease = self.shared.lease(epoch);
-        let (places, told): (Vec<_>, Vec<_>) =
-            told.into_iter().map(|(subject, place, told)| ((subject, place), told)).unzip();
-        let (mut sent, mut known) = (0, true);
-        let result = loop {
+        let mut sent = 0;
+        loop {
             let batch = told.get(sent..(sent + BATCH).min(told.len())).unwrap_or_default();
-            let answer: RedisResult<(u64, bool, u64)> =
-                match timeout(PATIENCE, scripts::tell(&lease, batch).invoke_async(connection)).await {
-                    Ok(answer) => answer,
-                    Err(_) => Err((redis::ErrorKind::Io, "too slow").into()),
-                };
-            match answer {
-                Ok((instances, is_new, time)) => {
-                    self.shared.instances.store(instances.max(1), Ordering::Relaxed);
-                    self.go_by(time, OUT_OF_STEP);
-                    known &= !is_new;
-                }
-                Err(error) => break Err(error),
+            let (instances, has_ended, time): (u64, bool, u64) =
+                in_time(scripts::tell(&lease, batch).invoke_async(connection)).await?;
+            self.go_by(time, OUT_OF_STEP);
+            if has_ended {
+                return Ok(false);
             }
+            self.shared.instances.store(instances.max(1), Ordering::Relaxed);
             sent += batch.len();
             if sent >= told.len() {
-                break Ok(known);
-            }
-        };
-        // What did not arrive, or perhaps did, is told again: rather twice than never. What is reserved is told anew anyway.
-        for ((subject, place), told) in places.iter().zip(&told).skip(sent) {
-            if let Some(meter) = subject.meters().get_mut(*place) {
-                meter.unsent = meter.unsent.saturating_add(told.booked);
+                return Ok(true);
             }
         }
-        result
     }
+}
+
+/// What nobody waits for.
+async fn in_time<T>(answer: impl Future<Output = RedisResult<T>>) -> RedisResult<T> {
+    timeout(PATIENCE, answer).await.unwrap_or_else(|_| Err((redis::ErrorKind::Io, "too slow").into()))
 }

@@ -70,6 +70,11 @@ pub enum Message {
         /// Some of them.
         targets: Vec<health::Saved>,
     },
+    /// To the new process: under which name the store keeps what was booked.
+    Instance {
+        /// The name.
+        name: u64,
+    },
     /// To the new process: what limits have counted.
     Limits {
         /// Some of what has limits.

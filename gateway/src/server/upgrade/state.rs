@@ -14,6 +14,9 @@ use crate::proxy::Gateway;
 pub fn send(gateway: &Gateway, channel: &Channel) -> io::Result<TellingTo> {
     channel.send_list(gateway.health.save(gateway.time.instant()), |targets| Message::Health { targets })?;
     channel.send_list(gateway.continuity.stored_answers(), |answers| Message::Kept { answers })?;
+    if let Some(name) = gateway.limits.instance() {
+        channel.send(&Message::Instance { name })?;
+    }
     // Last, as it changes most.
     let (subjects, telling) = gateway.limits.save();
     channel.send_list(subjects, |subjects| Message::Limits { subjects })?;
@@ -26,6 +29,7 @@ pub fn send(gateway: &Gateway, channel: &Channel) -> io::Result<TellingTo> {
 pub fn take(gateway: &Gateway, message: Message) -> Option<Message> {
     match message {
         Message::Health { targets } => gateway.health.load(targets, gateway.time.instant()),
+        Message::Instance { name } => gateway.limits.take_over(name),
         Message::Limits { subjects } => gateway.limits.load(subjects),
         Message::Kept { answers } => gateway.continuity.remember_answers(answers),
         other => return Some(other),
