@@ -12,7 +12,7 @@ use super::tools_out::{ChoiceOut, Declaration, FormatOut, ToolOut, Tools, format
 use super::{OWN, SPELT, spelt};
 use crate::codec::choice::{any_told, choice_told};
 use crate::codec::ids::{LONGEST_USER, end_user};
-use crate::codec::openai::{Sampling, effort_of_budget, effort_word, is_reference, most_stops};
+use crate::codec::openai::{Sampling, effort_asked, effort_taken, is_reference, most_stops};
 use crate::codec::sse::write_json;
 use crate::codec::{Target, refers_to_nothing};
 use crate::common::{AudioConfig, CacheConfig, Effort, Json, Losses, ReasoningConfig, ReasoningMode, Request, Str};
@@ -330,37 +330,31 @@ fn write_reasoning(
 ) -> (Option<&'static str>, Option<ReasoningOut>) {
     let ReasoningConfig { mode, effort, budget, summary, show } = config;
     losses.note_if(summary.is_some(), "reasoning.summary");
+    let disabled = *mode == Some(ReasoningMode::Disabled);
     if target.quirks.reasoning == ReasoningSpelling::Object {
-        let disabled = *mode == Some(ReasoningMode::Disabled);
+        // "Reasoning is mandatory for this endpoint and cannot be disabled."
+        let least = target.traits.min_effort.filter(|least| disabled && *least > Effort::None);
+        losses.note_if(least.is_some(), "reasoning");
+        let said = effort.filter(|_| !disabled && budget.is_none()).map(|effort| effort.min(Effort::XHigh));
         let out = ReasoningOut {
-            effort: effort.filter(|_| !disabled && budget.is_none()).map(|effort| effort.min(Effort::XHigh).as_str()),
+            effort: least.or(said).map(Effort::as_str),
             max_tokens: budget.filter(|_| !disabled),
             exclude: show.map(|show| !show).filter(|exclude| *exclude),
-            enabled: match mode {
-                Some(ReasoningMode::Disabled) => Some(false),
-                Some(ReasoningMode::Enabled | ReasoningMode::Adaptive) => Some(true),
-                None => None,
-            },
+            enabled: mode.filter(|_| least.is_none()).map(|_| !disabled),
         };
         return (None, (out != ReasoningOut::default()).then_some(out));
     }
     losses.note_if(*show == Some(false), "reasoning.show");
-    let asked = effort.or(budget.map(effort_of_budget));
-    let effort = match mode {
-        // Most models know no `none` and answer it with an error, and those that do not reason need not be told.
-        Some(ReasoningMode::Disabled) => {
-            losses.note_if(*effort != Some(Effort::None), "reasoning");
-            effort.filter(|effort| *effort == Effort::None)
+    let effort = match (target.quirks.reasoning, effort_asked(config)) {
+        // Models of Mistral that do not reason refuse to be told.
+        (ReasoningSpelling::Parts, Some(_)) if disabled && *effort != Some(Effort::None) => {
+            losses.note("reasoning");
+            None
         }
-        Some(ReasoningMode::Enabled) => asked.or(Some(Effort::Medium)),
-        // As the model sees fit is what every model does unless it is told.
-        Some(ReasoningMode::Adaptive) | None => asked,
-    };
-    let effort = match (target.quirks.reasoning, effort) {
         // Mistral knows all or nothing: https://docs.mistral.ai/capabilities/reasoning
         (ReasoningSpelling::Parts, Some(level)) if level > Effort::Minimal => Some("high"),
-        (ReasoningSpelling::Parts, Some(_)) => Some("none"),
-        (_, effort) => effort.map(|effort| effort_word(effort, target.traits.max_effort, from, losses)),
+        (ReasoningSpelling::Parts, level) => level.map(|_| "none"),
+        (_, _) => effort_taken(config, &target.traits, from, losses).map(Effort::as_str),
     };
     (effort, None)
 }
