@@ -110,7 +110,7 @@ mod tests {
     use super::super::codec;
     use super::super::testing::target;
     use super::*;
-    use crate::common::{Json, Request};
+    use crate::common::{FunctionTool, Json, Request, Tool};
     use crate::preset::Preset;
 
     const BOTH: [Dialect; 2] = [Dialect::OpenAiChat, Dialect::OpenAiResponses];
@@ -275,6 +275,30 @@ mod tests {
             let off = Some(ReasoningConfig { mode, ..ReasoningConfig::default() });
             let (_, losses) = written(&Request { reasoning: off, ..request }, dialect, "openai", "gpt-4.1");
             assert!(losses.is_empty(), "{losses:?}");
+        }
+    }
+
+    #[test]
+    fn tools_are_strict_if_openai_takes_their_schema() {
+        let schema = |required: Value| {
+            let properties = json!({"n": {"type": "number"}, "s": {"type": "string"}});
+            json!({"type": "object", "properties": properties, "required": required, "additionalProperties": false})
+        };
+        for dialect in BOTH {
+            for (from, required, taken) in [
+                (Dialect::Anthropic, json!(["n"]), false),
+                (Dialect::Anthropic, json!(["n", "s"]), true),
+                (BOTH[0], json!(["n"]), true),
+                (BOTH[1], json!(["n"]), true),
+            ] {
+                let parameters = Some(Json::of(&schema(required)));
+                let tool = FunctionTool { name: "f".into(), strict: Some(true), parameters, ..FunctionTool::default() };
+                let request = Request { tools: vec![Tool::Function(Box::new(tool))], ..Request::new(from) };
+                let (body, losses) = written(&request, dialect, "openai", "gpt-4.1");
+                let tool = &body["tools"][0];
+                assert_eq!(tool.get("function").unwrap_or(tool)["strict"], taken, "{dialect:?} {from:?}");
+                assert_eq!(losses, if taken { Vec::<String>::new() } else { vec!["tools.strict".to_owned()] });
+            }
         }
     }
 

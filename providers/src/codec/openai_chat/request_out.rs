@@ -199,7 +199,7 @@ pub(super) fn encode(request: &Request<'_>, target: &Target<'_>, losses: &mut Lo
     if !own {
         losses.note_extras("", extras);
     }
-    let tools = Tools { own, reference, choice: choice_told(request, OWN, losses), target };
+    let tools = Tools { from: *dialect, own, reference, choice: choice_told(request, OWN, losses), target };
     let mut messages = Messages::write(request, target, losses);
     let prefill = Some(quirks.prefill).filter(|_| *goes_on);
     if matches!(prefill, Some(PrefillSpelling::Prefix | PrefillSpelling::PrefixInBeta))
