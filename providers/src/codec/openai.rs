@@ -4,6 +4,7 @@ use super::Target;
 use crate::catalogue::{Thinking, Traits};
 use crate::common::{Effort, Losses, ReasoningConfig, ReasoningMode, Str};
 use crate::dialect::Dialect;
+use crate::preset::LimitSpelling;
 
 /// The most texts that end an answer: <https://platform.openai.com/docs/api-reference/chat/create>.
 const MOST_STOPS: usize = 4;
@@ -14,7 +15,7 @@ const LEAST_OUTPUT: u64 = 16;
 /// Whether the target is OpenAI's own API or Azure's: what only they know is sent to nobody else, because some vendors refuse
 /// fields that they do not know.
 pub(super) fn is_reference(target: &Target<'_>) -> bool {
-    target.quirks.max_completion_tokens && target.quirks.developer_role
+    target.quirks.limit == LimitSpelling::MaxCompletionTokens && target.quirks.developer_role
 }
 
 /// Settings of sampling for a model that may take none.

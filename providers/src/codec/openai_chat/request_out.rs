@@ -18,7 +18,7 @@ use crate::codec::{Target, refers_to_nothing};
 use crate::common::{AudioConfig, CacheConfig, Effort, Json, Losses, ReasoningConfig, ReasoningMode, Request, Str};
 use crate::dialect::Dialect;
 use crate::error::ApiError;
-use crate::preset::{PrefillSpelling, ReasoningSpelling};
+use crate::preset::{LimitSpelling, PrefillSpelling, ReasoningSpelling};
 
 #[derive(Serialize)]
 struct BodyOut<'r> {
@@ -135,17 +135,26 @@ struct AudioOut<'r> {
 }
 
 /// Settings as the client spelt them.
-struct Spelt<'r>(&'r [(Str<'r>, Json<'r>)]);
+#[derive(Clone, Copy)]
+struct Spelt<'r> {
+    all: &'r [(Str<'r>, Json<'r>)],
+    /// Whether the vendor takes `max_completion_tokens`.
+    limit: bool,
+}
 
 impl<'r> Spelt<'r> {
     fn has(&self, names: &[&str]) -> bool {
-        names.iter().any(|name| spelt(self.0, name).is_some())
+        self.iter_all().any(|(name, _)| names.contains(&name))
+    }
+
+    fn iter_all(self) -> impl Iterator<Item = (&'r str, &'r Json<'r>)> {
+        let spelt = self.all.iter().filter_map(|(name, value)| Some((name.strip_prefix(SPELT)?, value)));
+        spelt.filter(move |(name, _)| self.limit || !matches!(*name, "max_tokens" | "max_completion_tokens"))
     }
 
     /// These two are put together with what the gateway itself wants.
-    fn iter(&self) -> impl Iterator<Item = (&'r str, &'r Json<'r>)> {
-        let spelt = self.0.iter().filter_map(|(name, value)| Some((name.strip_prefix(SPELT)?, value)));
-        spelt.filter(|(name, _)| !matches!(*name, "stream_options" | "functions"))
+    fn iter(self) -> impl Iterator<Item = (&'r str, &'r Json<'r>)> {
+        self.iter_all().filter(|(name, _)| !matches!(*name, "stream_options" | "functions"))
     }
 }
 
@@ -195,7 +204,8 @@ pub(super) fn encode(request: &Request<'_>, target: &Target<'_>, losses: &mut Lo
     let own = *dialect == OWN;
     let reference = is_reference(target);
     let quirks = &target.quirks;
-    let spelt = Spelt(if own { extras } else { &[] });
+    let all: &[_] = if own { extras } else { &[] };
+    let spelt = Spelt { all, limit: quirks.limit != LimitSpelling::MaxTokens };
     if !own {
         losses.note_extras("", extras);
     }
@@ -246,7 +256,7 @@ pub(super) fn encode(request: &Request<'_>, target: &Target<'_>, losses: &mut Lo
     };
     let max_tokens = max_tokens.filter(|_| !spelt.has(&["max_tokens", "max_completion_tokens"]));
     let (max_tokens, max_completion_tokens) =
-        if quirks.max_completion_tokens { (None, max_tokens) } else { (max_tokens, None) };
+        if quirks.limit == LimitSpelling::MaxCompletionTokens { (None, max_tokens) } else { (max_tokens, None) };
     let user = user.as_deref().filter(|_| !spelt.has(&["safety_identifier"]));
     let user = user.map(|user| end_user(user, if own { usize::MAX } else { LONGEST_USER }, |_| true));
     let (user, safety_identifier) = if reference && !own { (None, user) } else { (user, None) };
@@ -304,7 +314,7 @@ pub(super) fn encode(request: &Request<'_>, target: &Target<'_>, losses: &mut Lo
         cache_control: cache_control.map(CacheOut::from),
         continue_final_message: finishes.then_some(true),
         add_generation_prompt: finishes.then_some(false),
-        rest: Fields::outer(spelt.0, ""),
+        rest: Fields::outer(all, ""),
         spelt,
     };
     let mut out = Vec::with_capacity(4096);
