@@ -26,6 +26,9 @@ pub struct Traits {
     pub reasons: Reasons,
     /// OpenAI and its imitators: the most effort that it may be asked for. Most of their models know no more than `high`.
     pub max_effort: Effort,
+    /// The least effort that it may be asked for, where it is known: `none` of those that can be told not to reason. No model of OpenAI
+    /// that knows `none` knows `minimal`.
+    pub min_effort: Option<Effort>,
 }
 
 /// When a model of OpenAI reasons: <https://platform.openai.com/docs/guides/reasoning>. While it does, it answers a temperature, a
@@ -101,6 +104,7 @@ const NOTHING: Traits = Traits {
     prefill: Prefill::Unknown,
     reasons: Reasons::Unknown,
     max_effort: Effort::High,
+    min_effort: None,
 };
 
 impl Default for Traits {
@@ -119,11 +123,14 @@ const fn claude_4_6(thinking: Thinking) -> Traits {
     Traits { prefill: Prefill::Refused, ..claude(64_000, thinking) }
 }
 
-const GEMINI_3: Traits = Traits { gemini_3: true, ..NOTHING };
+/// A model that cannot be told not to reason, but hardly to.
+const REASONS: Traits = Traits { min_effort: Some(Effort::Low), ..NOTHING };
 
-/// A model of OpenAI that reasons.
-const fn openai(reasons: Reasons, max_effort: Effort) -> Traits {
-    Traits { reasons, max_effort, ..NOTHING }
+const GEMINI_3: Traits = Traits { gemini_3: true, ..REASONS };
+
+/// A model of OpenAI that reasons, from the least effort that it knows to the most.
+const fn openai(reasons: Reasons, min_effort: Effort, max_effort: Effort) -> Traits {
+    Traits { reasons, max_effort, min_effort: Some(min_effort), ..NOTHING }
 }
 
 /// A model that does not.
@@ -150,6 +157,7 @@ const ROWS: &[Row] = &[
     ("gemini-2-0-flash-thinking", NOTHING),
     ("gemini-2-0", CHAT),
     ("gemini-1", CHAT),
+    ("gemini-2-5-pro", REASONS),
     ("gemini-3", GEMINI_3),
     ("gemini-4", GEMINI_3),
     // So does Nova's first generation: https://docs.aws.amazon.com/nova/latest/nova2-userguide/extended-thinking.html
@@ -161,24 +169,32 @@ const ROWS: &[Row] = &[
     ("gpt-4", CHAT),
     ("chatgpt-4o", CHAT),
     ("gpt-5-chat", CHAT),
+    // What each may be asked for: https://platform.openai.com/docs/models, https://developers.openai.com/api/docs/guides/reasoning
+    ("gpt-5-codex", openai(Reasons::UnlessToldNot, Effort::Low, Effort::High)),
+    ("gpt-5-pro", openai(Reasons::UnlessToldNot, Effort::High, Effort::High)),
     // A date: gpt-5-2025-08-07.
-    ("gpt-5-20", openai(Reasons::UnlessToldNot, Effort::High)),
-    ("gpt-5-1-codex-max", openai(Reasons::UnlessToldNot, Effort::XHigh)),
-    ("gpt-5-1-c", openai(Reasons::UnlessToldNot, Effort::High)),
-    ("gpt-5-2-c", openai(Reasons::UnlessToldNot, Effort::XHigh)),
-    ("gpt-5-2-pro", openai(Reasons::UnlessToldNot, Effort::XHigh)),
-    ("gpt-5-4-pro", openai(Reasons::UnlessToldNot, Effort::XHigh)),
-    ("gpt-5-1", openai(Reasons::IfAsked, Effort::High)),
-    ("gpt-5-2", openai(Reasons::IfAsked, Effort::XHigh)),
-    ("gpt-5-3", openai(Reasons::UnlessToldNot, Effort::XHigh)),
-    ("gpt-5-4", openai(Reasons::IfAsked, Effort::XHigh)),
-    ("gpt-5-5", openai(Reasons::UnlessToldNot, Effort::XHigh)),
-    ("gpt-5-6", openai(Reasons::UnlessToldNot, Effort::Max)),
-    ("gpt-5", openai(Reasons::UnlessToldNot, Effort::High)),
-    ("o1", openai(Reasons::UnlessToldNot, Effort::High)),
-    ("o3", openai(Reasons::UnlessToldNot, Effort::High)),
-    ("o4-mini", openai(Reasons::UnlessToldNot, Effort::High)),
-    ("codex-mini", openai(Reasons::UnlessToldNot, Effort::High)),
+    ("gpt-5-20", openai(Reasons::UnlessToldNot, Effort::Minimal, Effort::High)),
+    ("gpt-5-1-codex-max", openai(Reasons::UnlessToldNot, Effort::Low, Effort::XHigh)),
+    ("gpt-5-1-codex-mini", openai(Reasons::UnlessToldNot, Effort::Medium, Effort::High)),
+    ("gpt-5-1-codex", openai(Reasons::UnlessToldNot, Effort::Low, Effort::High)),
+    ("gpt-5-1-chat", openai(Reasons::UnlessToldNot, Effort::Medium, Effort::Medium)),
+    ("gpt-5-2-chat", openai(Reasons::UnlessToldNot, Effort::Medium, Effort::Medium)),
+    ("gpt-5-2-codex", openai(Reasons::UnlessToldNot, Effort::Low, Effort::XHigh)),
+    ("gpt-5-2-pro", openai(Reasons::UnlessToldNot, Effort::Medium, Effort::XHigh)),
+    ("gpt-5-4-pro", openai(Reasons::UnlessToldNot, Effort::Medium, Effort::XHigh)),
+    ("gpt-5-5-pro", openai(Reasons::UnlessToldNot, Effort::Medium, Effort::XHigh)),
+    ("gpt-5-1", openai(Reasons::IfAsked, Effort::None, Effort::High)),
+    ("gpt-5-2", openai(Reasons::IfAsked, Effort::None, Effort::XHigh)),
+    ("gpt-5-3", openai(Reasons::UnlessToldNot, Effort::Low, Effort::XHigh)),
+    ("gpt-5-4", openai(Reasons::IfAsked, Effort::None, Effort::XHigh)),
+    ("gpt-5-5", openai(Reasons::UnlessToldNot, Effort::None, Effort::XHigh)),
+    ("gpt-5-6", openai(Reasons::UnlessToldNot, Effort::None, Effort::Max)),
+    ("gpt-5", openai(Reasons::UnlessToldNot, Effort::Minimal, Effort::High)),
+    ("gpt-oss", REASONS),
+    ("o1", openai(Reasons::UnlessToldNot, Effort::Low, Effort::High)),
+    ("o3", openai(Reasons::UnlessToldNot, Effort::Low, Effort::High)),
+    ("o4-mini", openai(Reasons::UnlessToldNot, Effort::Low, Effort::High)),
+    ("codex-mini", openai(Reasons::UnlessToldNot, Effort::Low, Effort::High)),
 ];
 
 impl Traits {
@@ -272,6 +288,24 @@ mod tests {
             ("openai/gpt-oss-120b", Effort::High),
         ] {
             assert_eq!(Traits::of(model).max_effort, max_effort, "{model}");
+        }
+        for (model, min_effort) in [
+            ("gpt-5", Some(Effort::Minimal)),
+            ("gpt-5-nano-2025-08-07", Some(Effort::Minimal)),
+            ("gpt-5-codex", Some(Effort::Low)),
+            ("gpt-5-pro-2025-10-06", Some(Effort::High)),
+            ("gpt-5.1", Some(Effort::None)),
+            ("gpt-5.1-codex", Some(Effort::Low)),
+            ("gpt-5.1-codex-mini", Some(Effort::Medium)),
+            ("gpt-5.1-chat-latest", Some(Effort::Medium)),
+            ("gpt-5.2-pro", Some(Effort::Medium)),
+            ("o4-mini", Some(Effort::Low)),
+            ("openai/gpt-oss-120b", Some(Effort::Low)),
+            ("google/gemini-2.5-pro", Some(Effort::Low)),
+            ("gemini-2.5-flash", None),
+            ("deepseek-reasoner", None),
+        ] {
+            assert_eq!(Traits::of(model).min_effort, min_effort, "{model}");
         }
     }
 }

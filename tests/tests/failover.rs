@@ -99,6 +99,64 @@ async fn the_client_sees_only_the_next_attempt() {
     }
 }
 
+/// The second vendor speaks the client's dialect too, but takes fewer words of it: it gets those that it takes, and the answer comes
+/// as it is. The first, that takes all of them, got the client's bytes.
+#[tokio::test]
+async fn the_next_vendor_is_asked_in_words_that_it_takes() {
+    let bad = Stub::always(Answer::json(503, r#"{"error":{"message":"down","type":"server_error"}}"#)).await;
+    let good = Stub::always(good_stream()).await;
+    let provider = |name: &str, kind: &str, stub: &Stub| {
+        format!("[providers.{name}]\nkind = \"{kind}\"\nbase_url = \"{}/v1\"\napi_key = \"k\"\n", stub.origin())
+    };
+    let id = "call_PTLP8xhu3uwZk4l3nlnrrJha";
+    let call = json!({"id": id, "type": "function", "function": {"name": "f", "arguments": "{}"}});
+    let turn = json!({"role": "assistant", "content": null, "reasoning_content": "why", "tool_calls": [call]});
+    let body = json!({"model": "m", "stream": true, "max_completion_tokens": 500, "x_own": 1, "messages": [
+        {"role": "developer", "content": "be brief"},
+        {"role": "user", "content": "go"},
+        turn,
+        {"role": "tool", "tool_call_id": id, "content": "1"},
+    ]});
+    // Mistral tells usage unasked, and so it is no secret.
+    let with_usage = [
+        bodies::chat_role(),
+        bodies::chat_delta("good"),
+        bodies::chat_finish(),
+        bodies::chat_usage(),
+        bodies::DONE.into(),
+    ];
+    for (kind, refused, dropped, answer) in [
+        ("mistral", vec!["developer", "max_completion_tokens", id, "reasoning_content"], "", with_usage.concat()),
+        ("groq", vec!["developer", "reasoning_content"], "messages.reasoning", good_text()),
+    ] {
+        let config = format!(
+            "{}{}[models.m]\ntargets = [{{ provider = \"bad\", model = \"b\" }}, \
+             {{ provider = \"good\", model = \"g\", priority = 1 }}]\n",
+            provider("bad", "openai", &bad),
+            provider("good", kind, &good),
+        );
+        let gateway = Gateway::start(&config).await;
+        let reply = exchange(gateway.addr, &Request::post("/v1/chat/completions", body.to_string())).await;
+        assert_eq!((reply.status, reply.text()), (200, answer), "{kind}");
+        let noted = reply.headers.get("x-gateway-dropped").map(|value| value.to_str().unwrap()).unwrap_or_default();
+        assert_eq!(noted, dropped, "{kind}");
+        let mut asked = bad.next().await.json();
+        assert_eq!(asked["stream_options"].take(), json!({"include_usage": true}));
+        asked.as_object_mut().unwrap().remove("stream_options");
+        asked["model"] = "m".into();
+        assert_eq!(asked, body, "{kind}");
+        let asked = good.next().await.json();
+        let text = asked.to_string();
+        for word in refused {
+            assert!(!text.contains(word), "{kind}: {word} in {text}");
+        }
+        assert_eq!(
+            (&asked["model"], &asked["x_own"], &asked["messages"][1]),
+            (&json!("g"), &json!(1), &body["messages"][1])
+        );
+    }
+}
+
 #[tokio::test]
 async fn nobody_listening_is_the_next_attempt() {
     let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap();

@@ -57,12 +57,19 @@ pub struct TraitsText {
     pub prefill: Option<bool>,
     /// The most reasoning effort that a model of OpenAI, or one that imitates its API, may be asked for.
     pub max_effort: Option<EffortName>,
+    /// The least reasoning effort that a model of OpenAI, or one that imitates its API, may be asked for; of a Gemini of the second
+    /// generation, whether it can be told not to think (`none`).
+    pub min_effort: Option<EffortName>,
 }
 
 /// How hard a model may be asked to reason.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum EffortName {
+    /// Not at all.
+    None,
+    /// Hardly.
+    Minimal,
     /// A little.
     Low,
     /// Some.
@@ -78,6 +85,8 @@ pub enum EffortName {
 impl From<EffortName> for Effort {
     fn from(name: EffortName) -> Self {
         match name {
+            EffortName::None => Self::None,
+            EffortName::Minimal => Self::Minimal,
             EffortName::Low => Self::Low,
             EffortName::Medium => Self::Medium,
             EffortName::High => Self::High,
@@ -128,6 +137,7 @@ impl TraitsText {
                 None => known.prefill,
             },
             max_effort: self.max_effort.map_or(known.max_effort, Effort::from),
+            min_effort: self.min_effort.map(Effort::from).or(known.min_effort),
             ..known
         }
     }

@@ -1,5 +1,5 @@
-//! The request as a target must get it: the client's own bytes with another model name where both sides speak one dialect, a
-//! translation where they do not.
+//! The request as a target must get it: the client's own bytes with another model name where both sides speak one dialect and the
+//! target takes all words of it, a translation where they do not.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -71,7 +71,13 @@ pub fn encode(target: &Target, exchange: &Exchange, continuity: &Continuity) -> 
             return Ok(splice(target, route, request, endpoint.operation));
         }
         Way::Straight if !foreign_body && !may_hold_ticket(&request.body) && !may_go_on(exchange, request, route) => {
-            return Ok(splice(target, route, request, endpoint.operation));
+            let straight = splice(target, route, request, endpoint.operation);
+            if route.dialect != Dialect::OpenAiChat || !target.provider.quirks.may_refuse(&request.body) {
+                return Ok(straight);
+            }
+            // The answer needs no change.
+            let Encoded { body, losses, .. } = translate(target, route, None, exchange, continuity)?;
+            Encoded { body, losses, ..straight }
         }
         Way::Straight | Way::Codecs => {
             let encoded = translate(target, route, None, exchange, continuity)?;

@@ -6,7 +6,7 @@ use ai_gateway_providers::Dialect;
 use ai_gateway_providers::catalogue::{Thinking, Traits};
 use ai_gateway_providers::codec::{Call, Platform, Target, codec};
 use ai_gateway_providers::common::{Aliases, Losses};
-use ai_gateway_providers::preset::{Quirks, ReasoningSpelling};
+use ai_gateway_providers::preset::{LimitSpelling, Quirks, ReasoningSpelling};
 use ai_gateway_providers_fuzz::{account, check_size, choose, text};
 use libfuzzer_sys::fuzz_target;
 
@@ -21,7 +21,10 @@ fn target(kind: u8) -> Target<'static> {
             ..Traits::default()
         },
         quirks: Quirks {
-            max_completion_tokens: odd,
+            limit: choose(
+                &[LimitSpelling::MaxCompletionTokens, LimitSpelling::Either, LimitSpelling::MaxTokens],
+                kind,
+            ),
             developer_role: odd,
             cache_control: odd,
             short_tool_ids: kind.is_multiple_of(3),

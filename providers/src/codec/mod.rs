@@ -33,6 +33,7 @@ mod openai_chat;
 mod openai_responses;
 mod schema;
 mod sse;
+mod strict;
 mod surrogates;
 #[cfg(test)]
 pub(crate) mod testing;

@@ -1,9 +1,10 @@
 //! What OpenAI's own models and APIs take less of than their two dialects can say.
 
 use super::Target;
-use crate::catalogue::Thinking;
-use crate::common::{Effort, Losses, Str};
+use crate::catalogue::{Thinking, Traits};
+use crate::common::{Effort, Losses, ReasoningConfig, ReasoningMode, Str};
 use crate::dialect::Dialect;
+use crate::preset::LimitSpelling;
 
 /// The most texts that end an answer: <https://platform.openai.com/docs/api-reference/chat/create>.
 const MOST_STOPS: usize = 4;
@@ -14,7 +15,7 @@ const LEAST_OUTPUT: u64 = 16;
 /// Whether the target is OpenAI's own API or Azure's: what only they know is sent to nobody else, because some vendors refuse
 /// fields that they do not know.
 pub(super) fn is_reference(target: &Target<'_>) -> bool {
-    target.quirks.max_completion_tokens && target.quirks.developer_role
+    target.quirks.limit == LimitSpelling::MaxCompletionTokens && target.quirks.developer_role
 }
 
 /// Settings of sampling for a model that may take none.
@@ -57,15 +58,43 @@ pub(super) fn most_stops(target: &Target<'_>, own: bool) -> usize {
 }
 
 /// The effort that stands for a budget: few models know more than `high`, that is for clients that say so.
-pub(super) fn effort_of_budget(budget: u64) -> Effort {
+fn effort_of_budget(budget: u64) -> Effort {
     Effort::of_budget(budget).min(Effort::High)
 }
 
-/// The word for an effort of which no more than `most` can be said. Clients of OpenAI's dialects know their model.
-pub(super) fn effort_word(effort: Effort, most: Effort, from: Dialect, losses: &mut Losses) -> &'static str {
+/// How hard to reason, of all that is asked.
+pub(super) fn effort_asked(config: &ReasoningConfig<'_>) -> Option<Effort> {
+    let ReasoningConfig { mode, effort, budget, summary: _, show: _ } = config;
+    let asked = effort.or(budget.map(effort_of_budget));
+    match mode {
+        Some(ReasoningMode::Disabled) => Some(Effort::None),
+        Some(ReasoningMode::Enabled) => asked.or(Some(Effort::Medium)),
+        // As the model sees fit is what every model does unless it is told.
+        Some(ReasoningMode::Adaptive) | None => asked,
+    }
+}
+
+/// What of it a model is asked for.
+pub(super) fn effort_taken(
+    config: &ReasoningConfig<'_>,
+    traits: &Traits,
+    from: Dialect,
+    losses: &mut Losses,
+) -> Option<Effort> {
+    let asked = effort_asked(config)?;
+    // Who speaks one of OpenAI's dialects knows the words of its model.
     let knows = matches!(from, Dialect::OpenAiChat | Dialect::OpenAiResponses);
-    losses.note_if(!knows && effort > most, "reasoning");
-    if knows { effort } else { effort.min(most) }.as_str()
+    if knows && config.effort == Some(asked) {
+        return Some(asked);
+    }
+    let taken = match (asked, traits.min_effort) {
+        // Most models know no `none`, and those that do not reason need not be told.
+        (Effort::None, None) => None,
+        (Effort::Minimal, Some(Effort::None)) => Some(Effort::Low),
+        (asked, least) => Some(asked.max(least.unwrap_or(Effort::Low)).min(traits.max_effort)),
+    };
+    losses.note_if(taken != Some(asked), "reasoning");
+    taken
 }
 
 /// The most output tokens as Responses takes them: fewer than 16 are refused.
@@ -82,9 +111,7 @@ mod tests {
     use super::super::codec;
     use super::super::testing::target;
     use super::*;
-    use crate::catalogue::Traits;
-    use crate::common::{Json, ReasoningConfig, ReasoningMode, Request};
-    use crate::dialect::Dialect;
+    use crate::common::{FunctionTool, Json, Request, Tool};
     use crate::preset::Preset;
 
     const BOTH: [Dialect; 2] = [Dialect::OpenAiChat, Dialect::OpenAiResponses];
@@ -184,6 +211,59 @@ mod tests {
     }
 
     #[test]
+    fn models_are_asked_for_no_less_effort_than_they_know() {
+        for dialect in BOTH {
+            let asked = |from, reasoning: &ReasoningConfig<'static>, kind: &str, model: &str| {
+                let request = Request { reasoning: Some(reasoning.clone()), ..Request::new(from) };
+                let (body, losses) = written(&request, dialect, kind, model);
+                let word = body["reasoning_effort"].as_str().or(body["reasoning"]["effort"].as_str());
+                (word.map(str::to_owned), losses)
+            };
+            let off = ReasoningConfig { mode: Some(ReasoningMode::Disabled), ..ReasoningConfig::default() };
+            let minimal = effort(Effort::Minimal).unwrap();
+            let (lost, kept) = (vec!["reasoning".to_owned()], Vec::new());
+            for (kind, model, not_at_all, hardly) in [
+                ("openai", "gpt-5", Some("minimal"), "minimal"),
+                ("azure", "gpt-5-codex", Some("low"), "low"),
+                ("openai", "gpt-5-pro", Some("high"), "high"),
+                ("openai", "gpt-5.1", Some("none"), "low"),
+                ("openai", "gpt-5.1-codex", Some("low"), "low"),
+                ("openai", "o3", Some("low"), "low"),
+                ("groq", "openai/gpt-oss-120b", Some("low"), "low"),
+                // Whether it reasons is not known.
+                ("deepseek", "of-ones-own", None, "low"),
+            ] {
+                for from in [Dialect::Anthropic, Dialect::Gemini] {
+                    let told = not_at_all.map(str::to_owned);
+                    let losses = if not_at_all == Some("none") { &kept } else { &lost };
+                    assert_eq!(asked(from, &off, kind, model), (told, losses.clone()), "{dialect:?} {model}");
+                    let losses = if hardly == "minimal" { &kept } else { &lost };
+                    let told = Some(hardly.to_owned());
+                    assert_eq!(asked(from, &minimal, kind, model), (told, losses.clone()), "{dialect:?} {model}");
+                }
+            }
+            for from in BOTH {
+                assert_eq!(asked(from, &minimal, "openai", "o3"), (Some("minimal".to_owned()), Vec::new()));
+            }
+        }
+    }
+
+    #[test]
+    fn openrouter_is_not_told_to_turn_off_what_cannot_be_turned_off() {
+        let off = Some(ReasoningConfig { mode: Some(ReasoningMode::Disabled), ..ReasoningConfig::default() });
+        let request = Request { reasoning: off, ..Request::new(Dialect::Anthropic) };
+        for (model, reasoning, lost) in [
+            ("google/gemini-2.5-pro", json!({"effort": "low"}), true),
+            ("openai/gpt-5", json!({"effort": "minimal"}), true),
+            ("openai/gpt-5.1", json!({"enabled": false}), false),
+            ("qwen/qwen3-14b", json!({"enabled": false}), false),
+        ] {
+            let (body, losses) = written(&request, Dialect::OpenAiChat, "openrouter", model);
+            assert_eq!((&body["reasoning"], !losses.is_empty()), (&reasoning, lost), "{model}");
+        }
+    }
+
+    #[test]
     fn models_that_do_not_reason_are_asked_for_none() {
         for dialect in BOTH {
             let request = Request { reasoning: effort(Effort::High), ..Request::new(Dialect::Anthropic) };
@@ -196,6 +276,30 @@ mod tests {
             let off = Some(ReasoningConfig { mode, ..ReasoningConfig::default() });
             let (_, losses) = written(&Request { reasoning: off, ..request }, dialect, "openai", "gpt-4.1");
             assert!(losses.is_empty(), "{losses:?}");
+        }
+    }
+
+    #[test]
+    fn tools_are_strict_if_openai_takes_their_schema() {
+        let schema = |required: Value| {
+            let properties = json!({"n": {"type": "number"}, "s": {"type": "string"}});
+            json!({"type": "object", "properties": properties, "required": required, "additionalProperties": false})
+        };
+        for dialect in BOTH {
+            for (from, required, taken) in [
+                (Dialect::Anthropic, json!(["n"]), false),
+                (Dialect::Anthropic, json!(["n", "s"]), true),
+                (BOTH[0], json!(["n"]), true),
+                (BOTH[1], json!(["n"]), true),
+            ] {
+                let parameters = Some(Json::of(&schema(required)));
+                let tool = FunctionTool { name: "f".into(), strict: Some(true), parameters, ..FunctionTool::default() };
+                let request = Request { tools: vec![Tool::Function(Box::new(tool))], ..Request::new(from) };
+                let (body, losses) = written(&request, dialect, "openai", "gpt-4.1");
+                let tool = &body["tools"][0];
+                assert_eq!(tool.get("function").unwrap_or(tool)["strict"], taken, "{dialect:?} {from:?}");
+                assert_eq!(losses, if taken { Vec::<String>::new() } else { vec!["tools.strict".to_owned()] });
+            }
         }
     }
 

@@ -12,6 +12,7 @@ use super::{Call, Client, Maker, Platform, StreamDecoder, Target, codec};
 use crate::common::{Collector, Event, Losses, ProviderTag, Response, take_apart};
 use crate::dialect::Dialect;
 use crate::error::ApiError;
+use crate::preset::Quirks;
 use crate::usage::Usage;
 
 /// A recorded chat exchange.
@@ -144,12 +145,13 @@ fn assert_same(found: &Response<'_>, wanted: &Response<'_>, name: &str) {
     assert_eq!((&found.id, &found.model), (&wanted.id, &wanted.model), "{name}");
 }
 
-/// Reads a request and writes it again in its own dialect; gives the two as trees, and what was lost.
+/// Reads a request and writes it again in its own dialect, for a vendor that refuses nothing of it; gives the two as trees, and what was lost.
 pub(super) fn own_request(dialect: Dialect, body: &str, call: &Call<'_>) -> (Value, Value, Losses) {
     let mut losses = Losses::default();
     let codec = codec(dialect);
     let request = codec.decode_request(body.as_bytes(), call).unwrap_or_else(|error| panic!("{error}: {body}"));
-    let target = Target { model: &request.model.clone().into_owned(), ..target() };
+    let quirks = Quirks { developer_role: true, ..Quirks::default() };
+    let target = Target { model: &request.model.clone().into_owned(), quirks, ..target() };
     let written =
         codec.encode_request(&request, &target, &mut losses).unwrap_or_else(|error| panic!("{error}: {body}"));
     (serde_json::from_str(body).unwrap(), serde_json::from_slice(&written).unwrap(), losses)

@@ -1,12 +1,13 @@
 //! The table of provider kinds: what an account of each vendor looks like unless its row in the configuration says
 //! otherwise. An OpenAI-compatible vendor is one row of [`PRESETS`] and nothing else.
 //!
-//! The rows are in `table.rs`; what a vendor's URLs look like is in `path.rs`; which of Anthropic's betas it takes in `betas.rs`.
+//! The rows are in `table.rs`; what a vendor's URLs look like is in `path.rs`; what it refuses of its own dialect in `refused.rs`; which of Anthropic's betas it takes in `betas.rs`.
 //!
 //! Sources: each vendor's own API reference, named at its row; read in November 2026.
 
 mod betas;
 mod path;
+mod refused;
 mod table;
 
 use std::borrow::Cow;
@@ -78,9 +79,9 @@ pub struct Quirks {
     pub no_stream_options: bool,
     /// It knows the deployments form of Azure OpenAI, chosen by `api_version`.
     pub azure_deployments: bool,
-    /// OpenAI Chat: it knows `max_completion_tokens`; the others know only `max_tokens`.
-    pub max_completion_tokens: bool,
-    /// OpenAI Chat: it knows the role `developer`; the others know only `system`.
+    /// OpenAI Chat: what it calls the most output tokens.
+    pub limit: LimitSpelling,
+    /// OpenAI Chat: it knows the role `developer`; the others know only `system`, which says the same everywhere.
     pub developer_role: bool,
     /// OpenAI Chat: it takes Anthropic's `cache_control` on content parts and tools (OpenRouter, LiteLLM and the like).
     pub cache_control: bool,
@@ -90,6 +91,18 @@ pub struct Quirks {
     pub reasoning: ReasoningSpelling,
     /// OpenAI Chat: how it is asked to go on with what the last message, the assistant's, has begun.
     pub prefill: PrefillSpelling,
+}
+
+/// What an OpenAI-like vendor calls the most output tokens.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum LimitSpelling {
+    /// `max_tokens`; some know `max_completion_tokens`, too, and so it stays if a client of this dialect says it.
+    #[default]
+    Either,
+    /// `max_tokens` and nothing else.
+    MaxTokens,
+    /// `max_completion_tokens` (OpenAI, Azure).
+    MaxCompletionTokens,
 }
 
 /// How an OpenAI-like vendor is asked to go on with a message of the assistant.
@@ -120,7 +133,7 @@ pub enum ReasoningSpelling {
     /// `reasoning_effort` in requests; `reasoning` in messages (Cerebras, which refuses `reasoning_content`).
     Plain,
     /// `reasoning_effort` in requests, and no reasoning in their messages (Groq refuses `reasoning_content`, and of models that do not reason
-    /// `reasoning`).
+    /// `reasoning`, which is left to clients of this dialect that say nothing else).
     Untold,
 }
 

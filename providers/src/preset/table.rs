@@ -1,6 +1,6 @@
 //! The rows: one per kind.
 
-use super::{AddressEnv, Cloud, PrefillSpelling, Preset, Quirks, ReasoningSpelling};
+use super::{AddressEnv, Cloud, LimitSpelling, PrefillSpelling, Preset, Quirks, ReasoningSpelling};
 use crate::auth::AuthScheme;
 use crate::dialect::{Dialect, Operation};
 
@@ -13,7 +13,7 @@ const MESSAGES: (Dialect, &str) = (Dialect::Anthropic, "");
 const REFERENCE: Quirks = Quirks {
     no_stream_options: false,
     azure_deployments: false,
-    max_completion_tokens: false,
+    limit: LimitSpelling::Either,
     developer_role: false,
     cache_control: false,
     short_tool_ids: false,
@@ -21,7 +21,7 @@ const REFERENCE: Quirks = Quirks {
     prefill: PrefillSpelling::Unsaid,
 };
 /// OpenAI's own API, and Azure's.
-const OPENAI: Quirks = Quirks { max_completion_tokens: true, developer_role: true, ..REFERENCE };
+const OPENAI: Quirks = Quirks { limit: LimitSpelling::MaxCompletionTokens, developer_role: true, ..REFERENCE };
 
 /// An OpenAI-compatible vendor that wants a bearer key: the row that most rows differ from in a field or two.
 const fn vendor(kind: &'static str, base_url: &'static str, key_env: &'static [&'static str]) -> Preset {
@@ -114,6 +114,7 @@ pub static PRESETS: &[Preset] = &[
         not_offered: &[Rerank, Images],
         quirks: Quirks {
             no_stream_options: true,
+            limit: LimitSpelling::MaxTokens,
             short_tool_ids: true,
             reasoning: ReasoningSpelling::Parts,
             prefill: PrefillSpelling::Prefix,
@@ -138,7 +139,7 @@ pub static PRESETS: &[Preset] = &[
     Preset {
         dialects: &[CHAT, RESPONSES, (Dialect::Anthropic, "/anthropic")],
         not_offered: &[Embeddings, Rerank, Images, Speech, Transcription, Moderation],
-        quirks: Quirks { prefill: PrefillSpelling::PrefixInBeta, ..REFERENCE },
+        quirks: Quirks { limit: LimitSpelling::MaxTokens, prefill: PrefillSpelling::PrefixInBeta, ..REFERENCE },
         ..vendor("deepseek", "https://api.deepseek.com", &["DEEPSEEK_API_KEY"])
     },
     // https://docs.together.ai/docs/openai-api-compatibility

@@ -16,14 +16,14 @@ use std::collections::BTreeMap;
 use ai_gateway_providers::codec::{Call, Client, Maker, Platform, Target, codec};
 use ai_gateway_providers::common::{Aliases, Collector, Losses, ProviderTag, Request, Response, take_apart};
 use ai_gateway_providers::error::{decode_error, encode_error};
-use ai_gateway_providers::preset::Quirks;
+use ai_gateway_providers::preset::{LimitSpelling, Quirks};
 use ai_gateway_providers::{ApiError, Dialect, ErrorKind};
 
 const PROVIDER: &str = "upstream";
 
 fn target(losslessly: bool) -> Target<'static> {
     // What the most capable models of a dialect accept: the question here is what the dialect can say.
-    let quirks = Quirks { max_completion_tokens: true, developer_role: losslessly, ..Quirks::default() };
+    let quirks = Quirks { limit: LimitSpelling::MaxCompletionTokens, developer_role: losslessly, ..Quirks::default() };
     Target { quirks, ..Target::new("upstream-model", ProviderTag::of(PROVIDER)) }
 }
 

@@ -12,6 +12,8 @@ use crate::dialect::Dialect;
 const OWN: Dialect = Dialect::Gemini;
 /// The most that every thinking model of the second generation takes.
 const MOST_THINKING: u64 = 24_576;
+/// The least that models take which cannot be told not to think: <https://ai.google.dev/gemini-api/docs/thinking#set-budget>.
+const LEAST_THINKING: u64 = 128;
 /// The most stop sequences: <https://ai.google.dev/api/generate-content#v1beta.GenerationConfig>.
 const MOST_STOPS: usize = 5;
 
@@ -258,11 +260,13 @@ fn thinking<'o>(
         let effort = if off { Some(Effort::None) } else { effort.or(budget.map(Effort::of_budget)) };
         thinking.thinking_level = effort.map(|effort| level(effort).into());
     } else {
-        thinking.thinking_budget = match (off, budget, effort) {
-            (true, _, _) => Some(0),
-            (false, Some(budget), _) => i64::try_from((*budget).min(MOST_THINKING)).ok(),
-            (false, None, Some(effort)) => Some(tokens(*effort)),
-            (false, None, None) => asked.then_some(-1),
+        let least = if target.traits.min_effort.is_some_and(|least| least > Effort::None) { LEAST_THINKING } else { 0 };
+        let budget = if off { Some(0) } else { *budget };
+        losses.note_if(budget.is_some_and(|budget| budget < least), "reasoning");
+        thinking.thinking_budget = match (budget, effort) {
+            (Some(budget), _) => i64::try_from(budget.clamp(least, MOST_THINKING)).ok(),
+            (None, Some(effort)) => Some(tokens(*effort)),
+            (None, None) => asked.then_some(-1),
         };
     }
     let said =

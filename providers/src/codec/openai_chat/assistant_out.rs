@@ -73,7 +73,12 @@ impl<'r> Messages<'r, '_> {
                 }
                 Content::ToolCall(call) => self.call(block, call, message, out),
                 Content::Foreign(foreign) if self.own && foreign.kind.starts_with("reasoning.") => {
-                    out.reasoning_details.push(AnyDetail::Raw(&foreign.raw));
+                    match self.target.quirks.reasoning {
+                        ReasoningSpelling::Effort | ReasoningSpelling::Object => {
+                            out.reasoning_details.push(AnyDetail::Raw(&foreign.raw));
+                        }
+                        _ => self.losses.note("messages.reasoning"),
+                    }
                 }
                 Content::Foreign(foreign) if self.own && block.id.is_some() => {
                     out.tool_calls.push(CallOut::Raw(&foreign.raw));
@@ -135,14 +140,19 @@ impl<'r> Messages<'r, '_> {
         let shown = shown.map(|text| Cow::<str>::Owned(text.into_string()));
         let told = |name: &str| spelt(&message.extras, name).is_some();
         let spelling = self.target.quirks.reasoning;
-        let (content, plain, detailed) = match self.own {
-            true => (told("reasoning_content"), told("reasoning"), told("reasoning_details")),
-            false => match spelling {
-                ReasoningSpelling::Effort => (!self.reference, false, false),
-                ReasoningSpelling::Plain => (false, true, false),
-                ReasoningSpelling::Object => (false, true, true),
-                ReasoningSpelling::Parts | ReasoningSpelling::Untold => (false, false, false),
-            },
+        let opaque = signature.is_some() || encrypted.is_some();
+        let (content, plain, detailed) = match (spelling, self.own) {
+            (ReasoningSpelling::Effort | ReasoningSpelling::Object, true) => {
+                (told("reasoning_content"), told("reasoning"), told("reasoning_details"))
+            }
+            (ReasoningSpelling::Effort, false) => (!self.reference, false, false),
+            (ReasoningSpelling::Object, false) => (false, true, true),
+            (ReasoningSpelling::Plain, _) => (false, true, false),
+            // Who has it from there says it so, and who says it otherwise has it from somebody else.
+            (ReasoningSpelling::Untold, true) => {
+                (false, told("reasoning") && !told("reasoning_content") && !told("reasoning_details"), false)
+            }
+            (ReasoningSpelling::Parts, _) | (ReasoningSpelling::Untold, false) => (false, false, false),
         };
         let between = self.between;
         let add = |field: &mut Option<Cow<'r, str>>, text: &Option<Cow<'r, str>>| {
@@ -152,7 +162,7 @@ impl<'r> Messages<'r, '_> {
                 field.push_str(text);
             }
         };
-        let in_parts = !self.own && spelling == ReasoningSpelling::Parts;
+        let in_parts = spelling == ReasoningSpelling::Parts;
         let visible = shown.is_some() && (content || plain || in_parts);
         if content {
             add(&mut out.reasoning_content, &shown);
@@ -164,13 +174,14 @@ impl<'r> Messages<'r, '_> {
         if detailed {
             let signature = self.signature(signature.as_ref()).map(Str::from);
             let encrypted = self.signature(encrypted.as_ref()).map(Str::from);
-            // Without a signature the details say nothing that the plain text does not.
-            if self.own || signature.is_some() || encrypted.is_some() {
+            // Without a signature the details say nothing that the plain text does not; one for somebody else was put there by the
+            // gateway.
+            if signature.is_some() || encrypted.is_some() || (self.own && !opaque) {
                 let id = block.id.as_deref();
                 write_details(reasoning, signature, encrypted, id, index, extras, &mut out.reasoning_details);
             }
         } else {
-            self.losses.note_if((signature.is_some() || encrypted.is_some()) && visible, "messages.signature");
+            self.losses.note_if(opaque && visible, "messages.signature");
         }
         let detailed = out.reasoning_details.len() > before;
         if let Some(shown) = shown.filter(|_| in_parts) {

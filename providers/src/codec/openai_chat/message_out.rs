@@ -91,7 +91,7 @@ impl<'r, 'w> Messages<'r, 'w> {
                 self.push(MessageOut { role: "system", content, ..base });
             }
             Role::Developer => {
-                let role = if self.own || self.target.quirks.developer_role { "developer" } else { "system" };
+                let role = if self.target.quirks.developer_role { "developer" } else { "system" };
                 let content = Some(self.instructions(blocks, listed));
                 self.push(MessageOut { role, content, ..base });
             }

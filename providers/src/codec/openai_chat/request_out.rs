@@ -12,13 +12,13 @@ use super::tools_out::{ChoiceOut, Declaration, FormatOut, ToolOut, Tools, format
 use super::{OWN, SPELT, spelt};
 use crate::codec::choice::{any_told, choice_told};
 use crate::codec::ids::{LONGEST_USER, end_user};
-use crate::codec::openai::{Sampling, effort_of_budget, effort_word, is_reference, most_stops};
+use crate::codec::openai::{Sampling, effort_asked, effort_taken, is_reference, most_stops};
 use crate::codec::sse::write_json;
 use crate::codec::{Target, refers_to_nothing};
 use crate::common::{AudioConfig, CacheConfig, Effort, Json, Losses, ReasoningConfig, ReasoningMode, Request, Str};
 use crate::dialect::Dialect;
 use crate::error::ApiError;
-use crate::preset::{PrefillSpelling, ReasoningSpelling};
+use crate::preset::{LimitSpelling, PrefillSpelling, ReasoningSpelling};
 
 #[derive(Serialize)]
 struct BodyOut<'r> {
@@ -135,17 +135,26 @@ struct AudioOut<'r> {
 }
 
 /// Settings as the client spelt them.
-struct Spelt<'r>(&'r [(Str<'r>, Json<'r>)]);
+#[derive(Clone, Copy)]
+struct Spelt<'r> {
+    all: &'r [(Str<'r>, Json<'r>)],
+    /// Whether the vendor takes `max_completion_tokens`.
+    limit: bool,
+}
 
 impl<'r> Spelt<'r> {
     fn has(&self, names: &[&str]) -> bool {
-        names.iter().any(|name| spelt(self.0, name).is_some())
+        self.iter_all().any(|(name, _)| names.contains(&name))
+    }
+
+    fn iter_all(self) -> impl Iterator<Item = (&'r str, &'r Json<'r>)> {
+        let spelt = self.all.iter().filter_map(|(name, value)| Some((name.strip_prefix(SPELT)?, value)));
+        spelt.filter(move |(name, _)| self.limit || !matches!(*name, "max_tokens" | "max_completion_tokens"))
     }
 
     /// These two are put together with what the gateway itself wants.
-    fn iter(&self) -> impl Iterator<Item = (&'r str, &'r Json<'r>)> {
-        let spelt = self.0.iter().filter_map(|(name, value)| Some((name.strip_prefix(SPELT)?, value)));
-        spelt.filter(|(name, _)| !matches!(*name, "stream_options" | "functions"))
+    fn iter(self) -> impl Iterator<Item = (&'r str, &'r Json<'r>)> {
+        self.iter_all().filter(|(name, _)| !matches!(*name, "stream_options" | "functions"))
     }
 }
 
@@ -195,11 +204,12 @@ pub(super) fn encode(request: &Request<'_>, target: &Target<'_>, losses: &mut Lo
     let own = *dialect == OWN;
     let reference = is_reference(target);
     let quirks = &target.quirks;
-    let spelt = Spelt(if own { extras } else { &[] });
+    let all: &[_] = if own { extras } else { &[] };
+    let spelt = Spelt { all, limit: quirks.limit != LimitSpelling::MaxTokens };
     if !own {
         losses.note_extras("", extras);
     }
-    let tools = Tools { own, reference, choice: choice_told(request, OWN, losses), target };
+    let tools = Tools { from: *dialect, own, reference, choice: choice_told(request, OWN, losses), target };
     let mut messages = Messages::write(request, target, losses);
     let prefill = Some(quirks.prefill).filter(|_| *goes_on);
     if matches!(prefill, Some(PrefillSpelling::Prefix | PrefillSpelling::PrefixInBeta))
@@ -246,7 +256,7 @@ pub(super) fn encode(request: &Request<'_>, target: &Target<'_>, losses: &mut Lo
     };
     let max_tokens = max_tokens.filter(|_| !spelt.has(&["max_tokens", "max_completion_tokens"]));
     let (max_tokens, max_completion_tokens) =
-        if quirks.max_completion_tokens { (None, max_tokens) } else { (max_tokens, None) };
+        if quirks.limit == LimitSpelling::MaxCompletionTokens { (None, max_tokens) } else { (max_tokens, None) };
     let user = user.as_deref().filter(|_| !spelt.has(&["safety_identifier"]));
     let user = user.map(|user| end_user(user, if own { usize::MAX } else { LONGEST_USER }, |_| true));
     let (user, safety_identifier) = if reference && !own { (None, user) } else { (user, None) };
@@ -304,7 +314,7 @@ pub(super) fn encode(request: &Request<'_>, target: &Target<'_>, losses: &mut Lo
         cache_control: cache_control.map(CacheOut::from),
         continue_final_message: finishes.then_some(true),
         add_generation_prompt: finishes.then_some(false),
-        rest: Fields::outer(spelt.0, ""),
+        rest: Fields::outer(all, ""),
         spelt,
     };
     let mut out = Vec::with_capacity(4096);
@@ -330,37 +340,31 @@ fn write_reasoning(
 ) -> (Option<&'static str>, Option<ReasoningOut>) {
     let ReasoningConfig { mode, effort, budget, summary, show } = config;
     losses.note_if(summary.is_some(), "reasoning.summary");
+    let disabled = *mode == Some(ReasoningMode::Disabled);
     if target.quirks.reasoning == ReasoningSpelling::Object {
-        let disabled = *mode == Some(ReasoningMode::Disabled);
+        // "Reasoning is mandatory for this endpoint and cannot be disabled."
+        let least = target.traits.min_effort.filter(|least| disabled && *least > Effort::None);
+        losses.note_if(least.is_some(), "reasoning");
+        let said = effort.filter(|_| !disabled && budget.is_none()).map(|effort| effort.min(Effort::XHigh));
         let out = ReasoningOut {
-            effort: effort.filter(|_| !disabled && budget.is_none()).map(|effort| effort.min(Effort::XHigh).as_str()),
+            effort: least.or(said).map(Effort::as_str),
             max_tokens: budget.filter(|_| !disabled),
             exclude: show.map(|show| !show).filter(|exclude| *exclude),
-            enabled: match mode {
-                Some(ReasoningMode::Disabled) => Some(false),
-                Some(ReasoningMode::Enabled | ReasoningMode::Adaptive) => Some(true),
-                None => None,
-            },
+            enabled: mode.filter(|_| least.is_none()).map(|_| !disabled),
         };
         return (None, (out != ReasoningOut::default()).then_some(out));
     }
     losses.note_if(*show == Some(false), "reasoning.show");
-    let asked = effort.or(budget.map(effort_of_budget));
-    let effort = match mode {
-        // Most models know no `none` and answer it with an error, and those that do not reason need not be told.
-        Some(ReasoningMode::Disabled) => {
-            losses.note_if(*effort != Some(Effort::None), "reasoning");
-            effort.filter(|effort| *effort == Effort::None)
+    let effort = match (target.quirks.reasoning, effort_asked(config)) {
+        // Models of Mistral that do not reason refuse to be told.
+        (ReasoningSpelling::Parts, Some(_)) if disabled && *effort != Some(Effort::None) => {
+            losses.note("reasoning");
+            None
         }
-        Some(ReasoningMode::Enabled) => asked.or(Some(Effort::Medium)),
-        // As the model sees fit is what every model does unless it is told.
-        Some(ReasoningMode::Adaptive) | None => asked,
-    };
-    let effort = match (target.quirks.reasoning, effort) {
         // Mistral knows all or nothing: https://docs.mistral.ai/capabilities/reasoning
         (ReasoningSpelling::Parts, Some(level)) if level > Effort::Minimal => Some("high"),
-        (ReasoningSpelling::Parts, Some(_)) => Some("none"),
-        (_, effort) => effort.map(|effort| effort_word(effort, target.traits.max_effort, from, losses)),
+        (ReasoningSpelling::Parts, level) => level.map(|_| "none"),
+        (_, _) => effort_taken(config, &target.traits, from, losses).map(Effort::as_str),
     };
     (effort, None)
 }

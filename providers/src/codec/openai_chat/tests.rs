@@ -12,7 +12,7 @@ use super::OWN;
 use crate::common::*;
 use crate::dialect::Operation;
 use crate::error::{ErrorKind, decode_error};
-use crate::preset::{PrefillSpelling, Quirks, ReasoningSpelling};
+use crate::preset::{LimitSpelling, PrefillSpelling, Preset, Quirks, ReasoningSpelling};
 use crate::usage::report::Report;
 use crate::usage::tree::Tree;
 
@@ -23,7 +23,7 @@ mod requests;
 const OPENAI: Quirks = Quirks {
     no_stream_options: false,
     azure_deployments: false,
-    max_completion_tokens: true,
+    limit: LimitSpelling::MaxCompletionTokens,
     developer_role: true,
     cache_control: false,
     short_tool_ids: false,

@@ -8,9 +8,11 @@ use super::OWN;
 use super::part_out::{CacheOut, Fields};
 use crate::codec::Target;
 use crate::codec::choice::{flat_choice, is_told};
+use crate::codec::strict::strict;
 use crate::common::{
     CustomTool, Extras, FunctionTool, Json, Losses, Request, ResponseFormat, Str, Tool, ToolChoice, flat_name,
 };
+use crate::dialect::Dialect;
 
 /// A tool.
 #[derive(Serialize)]
@@ -53,6 +55,7 @@ pub(super) struct Declaration<'r> {
 
 /// Writes the tools.
 pub(super) struct Tools<'w, 'r> {
+    pub(super) from: Dialect,
     pub(super) own: bool,
     pub(super) reference: bool,
     /// As far as it can be told.
@@ -120,7 +123,9 @@ impl<'r> Tools<'_, 'r> {
     }
 
     fn function(&self, tool: &'r FunctionTool<'r>, losses: &mut Losses) -> KnownTool<'r> {
-        let FunctionTool { name, description, parameters, strict, cache, namespace, extras } = tool;
+        let FunctionTool { name, description, parameters, strict: wanted, cache, namespace, extras } = tool;
+        let strict = strict(tool, self.from);
+        losses.note_if(strict != *wanted, "tools.strict");
         let extras = self.extras(extras, losses);
         let may_cache = self.own || self.target.quirks.cache_control;
         losses.note_if(cache.is_some() && !may_cache, "tools.cache");
@@ -130,7 +135,7 @@ impl<'r> Tools<'_, 'r> {
             name: flat_name(namespace.as_deref(), name),
             description: description.as_deref().map(Cow::Borrowed),
             parameters: parameters.as_ref().map(Cow::Borrowed).or_else(|| none().map(Cow::Owned)),
-            strict: *strict,
+            strict,
             format: None,
             rest: Fields::inner(extras, "function."),
         };

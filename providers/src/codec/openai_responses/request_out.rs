@@ -11,9 +11,9 @@ use super::request_in::{ENCRYPTED, LOGPROBS};
 use super::{OWN, tools_out};
 use crate::codec::Target;
 use crate::codec::ids::{LONGEST_USER, end_user};
-use crate::codec::openai::{Sampling, effort_of_budget, effort_word, output_limit};
+use crate::codec::openai::{Sampling, effort_asked, effort_taken, output_limit};
 use crate::codec::sse::write_json;
-use crate::common::{CacheConfig, Effort, Json, Losses, ReasoningConfig, ReasoningMode, Request, Str};
+use crate::common::{CacheConfig, Effort, Json, Losses, ReasoningConfig, Request, Str};
 
 pub(super) fn encode(request: &Request<'_>, target: &Target<'_>, losses: &mut Losses) -> Vec<u8> {
     let mut out = Vec::with_capacity(4096);
@@ -137,15 +137,9 @@ fn reasoning<'b>(
     target: &Target<'_>,
     losses: &mut Losses,
 ) -> (Option<&'static str>, Option<&'b str>) {
-    let ReasoningConfig { mode, effort, budget, summary, show } = config;
-    let effort = match (effort, mode, budget) {
-        (Some(effort), _, _) => Some(*effort),
-        (None, Some(ReasoningMode::Disabled), _) => Some(Effort::None),
-        (None, _, Some(budget)) => Some(effort_of_budget(*budget)),
-        (None, _, None) => None,
-    };
-    let on = effort != Some(Effort::None);
-    let word = effort.map(|effort| effort_word(effort, target.traits.max_effort, request.dialect, losses));
+    let ReasoningConfig { mode, effort: _, budget, summary, show } = config;
+    let word = effort_taken(config, &target.traits, request.dialect, losses).map(Effort::as_str);
+    let on = effort_asked(config) != Some(Effort::None);
     // Others show their reasoning unasked, or as they are told.
     let shown = request.dialect != OWN && on && show.unwrap_or(mode.is_some() || budget.is_some());
     (word, summary.as_deref().or(shown.then_some("auto")))

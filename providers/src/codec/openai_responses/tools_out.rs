@@ -6,12 +6,14 @@ use serde_json::{Value, json};
 use super::OWN;
 use super::fields::{Writer, find};
 use crate::codec::choice::{choice_told, is_told};
+use crate::codec::strict::strict;
 use crate::common::{CustomTool, FunctionTool, Json, Losses, Request, ResponseFormat, Str, Tool, ToolChoice};
+use crate::dialect::Dialect;
 
 /// A request's tools, those of one namespace together.
 pub(super) struct Tools<'b> {
     tools: &'b [Tool<'b>],
-    own: bool,
+    from: Dialect,
 }
 
 /// Takes the tools, and notes what cannot be said of them.
@@ -21,6 +23,7 @@ pub(super) fn tools<'b>(request: &'b Request<'b>, losses: &mut Losses) -> Option
         let extras = match tool {
             Tool::Function(tool) => {
                 losses.note_if(tool.cache.is_some(), "tools.cache");
+                losses.note_if(strict(tool, request.dialect) != tool.strict, "tools.strict");
                 &tool.extras
             }
             Tool::Custom(tool) => &tool.extras,
@@ -36,7 +39,7 @@ pub(super) fn tools<'b>(request: &'b Request<'b>, losses: &mut Losses) -> Option
         }
     }
     let any = request.tools.iter().any(|tool| !matches!(tool, Tool::Foreign { dialect, .. } if *dialect != OWN));
-    any.then_some(Tools { tools: &request.tools, own })
+    any.then_some(Tools { tools: &request.tools, from: request.dialect })
 }
 
 fn namespace<'t>(tool: &'t Tool<'_>) -> Option<&'t str> {
@@ -53,7 +56,7 @@ impl Serialize for Tools<'_> {
         let groups = self.tools.chunk_by(|a, b| namespace(a).is_some() && namespace(a) == namespace(b));
         serializer.collect_seq(groups.filter(|group| group.iter().any(|tool| said(&tool))).map(|tools| Group {
             tools,
-            own: self.own,
+            from: self.from,
             inside: false,
         }))
     }
@@ -62,13 +65,13 @@ impl Serialize for Tools<'_> {
 /// Tools of one namespace, or one tool.
 struct Group<'b> {
     tools: &'b [Tool<'b>],
-    own: bool,
+    from: Dialect,
     inside: bool,
 }
 
 impl Serialize for Group<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let Self { tools, own, inside } = *self;
+        let Self { tools, from, inside } = *self;
         let Some(first) = tools.first() else { return serializer.serialize_none() };
         if let (Some(name), false) = (namespace(first), inside) {
             let mut group = Writer(serializer.serialize_map(None)?);
@@ -84,20 +87,21 @@ impl Serialize for Group<'_> {
                     group.0.serialize_entry(&name, &value)?;
                 }
             }
-            let tools: Vec<_> = tools.chunks(1).map(|tools| Group { tools, own, inside: true }).collect();
+            let tools: Vec<_> = tools.chunks(1).map(|tools| Group { tools, from, inside: true }).collect();
             group.put("tools", &tools)?;
             return group.0.end();
         }
         match first {
-            Tool::Function(tool) => write_function(tool, own, serializer),
-            Tool::Custom(tool) => write_custom(tool, own, serializer),
+            Tool::Function(tool) => write_function(tool, from, serializer),
+            Tool::Custom(tool) => write_custom(tool, from == OWN, serializer),
             Tool::Foreign { raw, .. } => raw.serialize(serializer),
         }
     }
 }
 
-fn write_function<S: Serializer>(tool: &FunctionTool<'_>, own: bool, serializer: S) -> Result<S::Ok, S::Error> {
-    let FunctionTool { name, description, parameters, strict, cache: _, namespace: _, extras } = tool;
+fn write_function<S: Serializer>(tool: &FunctionTool<'_>, from: Dialect, serializer: S) -> Result<S::Ok, S::Error> {
+    let own = from == OWN;
+    let FunctionTool { name, description, parameters, strict: _, cache: _, namespace: _, extras } = tool;
     let mut object = Writer(serializer.serialize_map(None)?);
     object.put("type", "function")?;
     object.put("name", name)?;
@@ -108,7 +112,7 @@ fn write_function<S: Serializer>(tool: &FunctionTool<'_>, own: bool, serializer:
         (None, false) => object.put("parameters", &json!({"type": "object", "properties": {}}))?,
     }
     // Here a tool is strict unless it says otherwise; everywhere else it is not.
-    object.opt("strict", strict.or((!own).then_some(false)))?;
+    object.opt("strict", strict(tool, from).or((!own).then_some(false)))?;
     write_extras(&mut object, extras, own)?;
     object.0.end()
 }

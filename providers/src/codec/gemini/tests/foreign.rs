@@ -347,6 +347,23 @@ fn reasoning_is_asked_for_in_the_models_words() {
 }
 
 #[test]
+fn what_cannot_be_told_not_to_think_is_told_to_hardly_think() {
+    let config = |mode, effort, budget| {
+        let mut request = Request::new(Dialect::Anthropic);
+        request.reasoning = Some(ReasoningConfig { mode, effort, budget, ..ReasoningConfig::default() });
+        let target = Target { traits: Traits::of("gemini-2.5-pro"), ..target() };
+        let (body, lost) = encoded_for(&request, &target);
+        (body["generationConfig"]["thinkingConfig"]["thinkingBudget"].clone(), lost)
+    };
+    let lost = || vec!["reasoning".to_owned()];
+    assert_eq!(config(Some(ReasoningMode::Disabled), None, None), (json!(128), lost()));
+    assert_eq!(config(None, Some(Effort::None), None), (json!(128), lost()));
+    assert_eq!(config(Some(ReasoningMode::Enabled), None, Some(100)), (json!(128), lost()));
+    assert_eq!(config(Some(ReasoningMode::Enabled), None, Some(2000)), (json!(2000), Vec::new()));
+    assert_eq!(config(Some(ReasoningMode::Adaptive), None, None), (json!(-1), Vec::new()));
+}
+
+#[test]
 fn what_stands_beside_texts_is_noted() {
     let mut request = Request::new(THEIRS);
     let cached = Block { cache: Some(CacheMark::default()), ..Block::text("x") };

@@ -219,6 +219,60 @@ fn quirks_are_obeyed() {
     assert_eq!(body["messages"][2]["tool_calls"][0]["id"].as_str().unwrap().len(), 9);
 }
 
+/// What a client of this dialect sends after another vendor's turn: <https://github.com/charmbracelet/crush/issues/1590>.
+const ELSEWHERE: &str = r#"{"model":"m","max_completion_tokens":500,"x_own":{"a":1.50},"messages":[
+    {"role":"developer","content":"be brief"},
+    {"role":"user","content":"go","x_mine":1},
+    {"role":"assistant","content":"so","reasoning_content":"why",
+        "reasoning_details":[{"type":"reasoning.text","text":"why","index":0},{"type":"reasoning.odd"}],
+        "tool_calls":[{"id":"call_PTLP8xhu3uwZk4l3nlnrrJha","type":"function","function":{"name":"f","arguments":"{}"}}]},
+    {"role":"tool","tool_call_id":"call_PTLP8xhu3uwZk4l3nlnrrJha","content":"1"},
+    {"role":"assistant","reasoning":"again","content":"done"}]}"#;
+
+#[test]
+fn own_requests_are_put_in_words_that_the_vendor_takes() {
+    let sent = |kind: &str| write(&read(ELSEWHERE), Preset::find(kind).unwrap().quirks);
+    let unchanged =
+        |body: &Value| assert_eq!((&body["x_own"]["a"], &body["messages"][1]["x_mine"]), (&json!(1.5), &json!(1)));
+
+    let (body, losses) = sent("mistral");
+    unchanged(&body);
+    assert_eq!((&body["max_tokens"], &body["max_completion_tokens"]), (&json!(500), &Value::Null));
+    let messages = body["messages"].as_array().unwrap();
+    assert_eq!(messages[0], json!({"role": "system", "content": "be brief"}));
+    let id = messages[3]["tool_call_id"].as_str().unwrap();
+    assert_eq!((id.len(), &messages[2]["tool_calls"][0]["id"]), (9, &json!(id)));
+    let thinking = |text: &str| json!({"type": "thinking", "thinking": [{"type": "text", "text": text}]});
+    assert_eq!(messages[2]["content"], json!([thinking("why"), {"type": "text", "text": "so"}]));
+    assert_eq!(messages[4]["content"], json!([thinking("again"), {"type": "text", "text": "done"}]));
+    for field in ["reasoning_content", "reasoning", "reasoning_details"] {
+        assert!(messages.iter().all(|message| message.get(field).is_none()), "{field}: {body}");
+    }
+    assert_eq!(losses, ["messages.reasoning"], "an entry that nobody knows");
+
+    let (body, losses) = sent("groq");
+    unchanged(&body);
+    let messages = body["messages"].as_array().unwrap();
+    let mut keys = messages[2].as_object().unwrap().keys().map(String::as_str).collect::<Vec<_>>();
+    keys.sort_unstable();
+    assert_eq!(keys, ["content", "role", "tool_calls"]);
+    assert_eq!((&messages[0]["role"], &messages[4]["reasoning"]), (&json!("system"), &json!("again")));
+    assert_eq!((&body["max_completion_tokens"], losses), (&json!(500), vec!["messages.reasoning".to_owned()]));
+
+    let (body, losses) = sent("cerebras");
+    assert_eq!(
+        (&body["messages"][2]["reasoning"], &body["messages"][4]["reasoning"]),
+        (&json!("why"), &json!("again"))
+    );
+    assert!(body["messages"][2]["reasoning_content"].is_null() && body["messages"][2]["reasoning_details"].is_null());
+    assert_eq!(losses, ["messages.reasoning"]);
+
+    let (body, losses) = sent("openai");
+    let wanted = normalised(serde_json::from_str(ELSEWHERE).unwrap());
+    assert_eq!(differences(&wanted["messages"], &normalised(body)["messages"]), Vec::<String>::new());
+    assert!(losses.is_empty(), "{losses:?}");
+}
+
 #[test]
 fn signatures_go_to_their_maker_only() {
     let sign = |provider: &str| Opaque::made_by(OWN, Some(ProviderTag::of(provider)), "sig".into());
