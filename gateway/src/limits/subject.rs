@@ -98,6 +98,9 @@ impl Subject {
                 None => meters.push(Meter::new(*rule)),
             }
         }
+        drop(meters);
+        // There may be room for who waits.
+        self.freed.notify_waiters();
     }
 
     pub(super) fn meters(&self) -> MutexGuard<'_, Vec<Meter>> {

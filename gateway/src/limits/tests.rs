@@ -407,6 +407,27 @@ async fn who_waits_goes_by_priority() {
     assert_eq!(limits.queues.len(), 0);
 }
 
+/// Whoever raises a limit does it for those who wait, and for those who would queue up behind them.
+#[tokio::test(start_paused = true)]
+async fn a_raised_limit_lets_those_in_who_wait() {
+    let rules = [rule(What::Requests, Period::Sliding(3_600_000), 1)];
+    for raised in [&[rule(What::Requests, Period::Sliding(3_600_000), 3)][..], &[]] {
+        let (limits, bot) = limits(&rules);
+        limits.wait.store(7_200_000, Relaxed);
+        limits.admit_in_turn(vec![bot.clone()], amounts(0, 0), 0).await.unwrap().settle(amounts(0, 0));
+        let (waits, subject) = (limits.clone(), bot.clone());
+        let began = tokio::time::Instant::now();
+        let waiting = tokio::spawn(async move { waits.admit_in_turn(vec![subject], amounts(0, 0), 0).await.map(drop) });
+        while limits.queues.len() < 1 {
+            tokio::task::yield_now().await;
+        }
+        bot.set_rules(raised);
+        waiting.await.unwrap().unwrap();
+        drop(limits.admit_in_turn(vec![bot.clone()], amounts(0, 0), 0).await.unwrap());
+        assert!(began.elapsed().as_secs() < 60, "{:?}", began.elapsed());
+    }
+}
+
 /// What requests under way reserve is not enough room, and the rest has yet to end.
 #[test]
 fn room_for_a_large_request_is_not_told_too_early() {
