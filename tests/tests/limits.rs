@@ -386,6 +386,143 @@ async fn a_strict_budget_is_passed_by_one_request_at_most_however_long_answers_a
     }
 }
 
+/// A picture takes some tokens whatever its bytes are: three fit where as much text would be far too much, and a recording
+/// reserves what it may cost by its length.
+#[tokio::test(flavor = "multi_thread")]
+async fn media_reserve_what_they_take_and_no_text() {
+    let gate = Gate::new();
+    let held = gate.clone();
+    let first = std::sync::atomic::AtomicBool::new(true);
+    let stub = Stub::start(move |_| {
+        let answer = Answer::json(200, bodies::chat_answer("fine"));
+        if first.swap(false, std::sync::atomic::Ordering::Relaxed) { answer } else { answer.after(&held) }
+    })
+    .await;
+    let key = "limits = { tokens = \"200000/min\" }\nbudget = { usd = 20, per = \"day\" }\nallow = [\"explain\"]";
+    let config = config(&stub, key, "")
+        .replace("model = \"m\", ", "model = \"m\", tpm = 100000, ")
+        .replace("input = \"1\", ", "input = \"1\", audio_input = \"6\", ");
+    let gateway = Gateway::start(&config).await;
+    assert_eq!(ask(&gateway).await.status, 200);
+    stub.next().await;
+    at_rest(&gateway).await;
+
+    let url = format!("data:image/png;base64,{}", "A".repeat(1_200_000));
+    let content =
+        serde_json::json!([{"type": "text", "text": "what is it"}, {"type": "image_url", "image_url": {"url": url}}]);
+    let body =
+        serde_json::json!({"model": "assistant", "max_tokens": 10, "messages": [{"role": "user", "content": content}]});
+    let picture = Request::post("/v1/chat/completions", body.to_string()).header("x-api-key", "sk");
+    let said = exchange(gateway.addr, &picture.clone().header("x-gateway-explain", "1")).await.json();
+    assert_eq!(said["refused"], serde_json::Value::Null, "{said:#}");
+    let takes = |what: &str| {
+        let limits = said["limits"].as_array().unwrap();
+        limits.iter().find(|limit| limit["what"] == what).unwrap()["takes"].clone()
+    };
+    let tokens = takes("tokens").as_f64().unwrap();
+    assert!((1_610.0..1_700.0).contains(&tokens), "{said:#}");
+    assert_eq!(said["expected"]["prompt_tokens"].as_f64().unwrap() + 10.0, tokens, "{said:#}");
+
+    let mut asked = Vec::new();
+    for _ in 0..3 {
+        let (addr, picture) = (gateway.addr, picture.clone());
+        asked.push(tokio::spawn(async move { exchange(addr, &picture).await }));
+        stub.next().await;
+    }
+    let reserved = metric(&gateway, "gateway_reserved_tokens{subject=\"key:bot\"}").await;
+    assert_eq!(reserved, Some(3.0 * tokens), "as explained");
+    let cost = metric(&gateway, "gateway_reserved_cost{subject=\"key:bot\"}").await.unwrap();
+    let one: f64 = takes("budget").as_str().unwrap().parse().unwrap();
+    assert!((cost - 3.0 * one).abs() < 1e-9, "{cost} is three times {one}");
+
+    let file = "x".repeat(2_000_000);
+    let part = |name: &str, more: &str, content: &str| {
+        format!("--b\r\ncontent-disposition: form-data; name=\"{name}\"{more}\r\n\r\n{content}\r\n")
+    };
+    let form = format!("{}{}--b--\r\n", part("model", "", "assistant"), part("file", "; filename=\"a.mp3\"", &file));
+    let mut upload = Request::post("/v1/audio/transcriptions", form);
+    upload.headers =
+        vec![("content-type".into(), "multipart/form-data; boundary=b".into()), ("x-api-key".into(), "sk".into())];
+    let addr = gateway.addr;
+    asked.push(tokio::spawn(async move { exchange(addr, &upload).await }));
+    stub.next().await;
+    let upload = metric(&gateway, "gateway_reserved_cost{subject=\"key:bot\"}").await.unwrap() - cost;
+    assert!((0.03..0.0301).contains(&upload), "five thousand tokens of sound: {upload}");
+    gate.open();
+    for asked in asked {
+        let reply = asked.await.unwrap();
+        assert_eq!(reply.status, 200, "{}", reply.text());
+    }
+}
+
+/// What a request asks for decides its rates, and with them how many of it a budget has room for.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_budget_is_passed_by_one_request_at_most_at_whatever_rates_they_are_billed() {
+    const LIMIT: f64 = 1.0;
+    let dir = tempfile::tempdir().unwrap();
+    let prices = serde_json::json!({"px": {
+        "litellm_provider": "openai", "mode": "chat", "max_input_tokens": 100_000, "max_output_tokens": 1_000,
+        "input_cost_per_token": 1e-6, "input_cost_per_token_priority": 2e-6, "cache_creation_input_token_cost": 4e-3,
+        "output_cost_per_token": 1e-4, "output_cost_per_token_priority": 2e-4, "output_cost_per_audio_token": 8e-4,
+    }});
+    let file = dir.path().join("prices.json");
+    std::fs::write(&file, prices.to_string()).unwrap();
+    let usage = |more: &str| format!("\"prompt_tokens\":50,\"completion_tokens\":1000,\"total_tokens\":1050{more}");
+    let sound = usage(",\"completion_tokens_details\":{\"audio_tokens\":1000}");
+    let cached = usage(",\"prompt_tokens_details\":{\"cache_write_tokens\":50}");
+    let mark = serde_json::json!([{"role": "user", "content": [
+        {"type": "text", "text": "a text that is worth its cache", "cache_control": {"type": "ephemeral"}}]}]);
+    let spoken = serde_json::json!(["text", "audio"]);
+    // What one costs, and how many pass before a dollar is put by.
+    let cases = [
+        ("usual", "service_tier", "priority".into(), usage(""), "priority", 0.2001, 5),
+        ("most", "service_tier", "priority".into(), usage(""), "priority", 0.2001, 5),
+        ("usual", "modalities", spoken.clone(), sound.clone(), "default", 0.80005, 2),
+        ("most", "modalities", spoken, sound, "default", 0.80005, 2),
+        ("most", "messages", mark, cached, "default", 0.3, 2),
+    ];
+    for (reserve, field, value, usage, tier, one, passes) in cases {
+        let gate = Gate::new();
+        let (held, answer) = (gate.clone(), bodies::chat_answer("fine"));
+        let stub = Stub::start(move |_| {
+            let mut answer: serde_json::Value = serde_json::from_str(&answer).unwrap();
+            answer["usage"] = serde_json::from_str(&format!("{{{usage}}}")).unwrap();
+            answer["service_tier"] = tier.into();
+            Answer::json(200, answer.to_string()).after(&held)
+        })
+        .await;
+        let more = format!("[limits]\nreserve = \"{reserve}\"\n[prices]\nfile = {file:?}");
+        let config = config(&stub, "budget = { usd = 1, per = \"total\" }", &more)
+            .replace("{ input = \"1\", output = \"10\" }", "{ like = \"openai/px\" }");
+        let gateway = Gateway::start(&config).await;
+        let mut body: serde_json::Value = serde_json::from_slice(&bodies::chat("assistant")).unwrap();
+        body["max_tokens"] = 1_000.into();
+        body[field] = value;
+        let request = Request::post("/v1/chat/completions", body.to_string()).header("x-api-key", "sk");
+        let (addr, told) = (gateway.addr, format!("{reserve} {field}"));
+        let mut asked: FuturesUnordered<_> = (0..25)
+            .map(|_| {
+                let request = request.clone();
+                tokio::spawn(async move { exchange(addr, &request).await })
+            })
+            .collect();
+        guard("refusals", async {
+            for _ in passes..25 {
+                let refused = asked.next().await.unwrap().unwrap();
+                assert_eq!(refused.status, 429, "{told}: {}", refused.text());
+            }
+        })
+        .await;
+        gate.open();
+        let costs: Vec<f64> =
+            asked.map(|reply| reply.unwrap().header("x-gateway-cost").parse::<f64>().unwrap()).collect().await;
+        assert!(costs.iter().all(|cost| (cost - one).abs() < 1e-9), "{told}: {costs:?} are not {one} each");
+        let spent: f64 = costs.iter().sum();
+        assert!(costs.len() == passes && spent < LIMIT + one, "{told}: {spent} of {LIMIT} by {}", costs.len());
+        gateway.at_rest().await;
+    }
+}
+
 /// Past the rate, wrong keys of an address hear 429, and right ones are let in.
 #[tokio::test]
 async fn wrong_keys_of_an_address_are_bounded() {

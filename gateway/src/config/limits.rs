@@ -80,8 +80,8 @@ pub enum Reserve {
     /// What nearly all answers of its model have cost lately.
     #[default]
     Usual,
-    /// The most that its model can say, as far as that is known, and a token for each byte that is sent: no answers
-    /// together pass a budget by more than one of them.
+    /// The most that its model can say, as far as that is known, and a token for each byte of text that is sent: no
+    /// answers together pass a budget by more than one of them.
     Most,
 }
 

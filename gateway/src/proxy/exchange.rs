@@ -187,7 +187,7 @@ impl Request {
 }
 
 /// A body so small holds no media worth telling from text.
-const SMALL: usize = 16 << 10;
+pub const SMALL: usize = 16 << 10;
 
 impl Request {
     /// About how many tokens its prompt takes; `None` if it is no JSON.

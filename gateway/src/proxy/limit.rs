@@ -9,13 +9,15 @@ use ai_gateway_providers::endpoint::Endpoint;
 use ai_gateway_providers::error::{ApiError, ErrorKind};
 use ai_gateway_providers::scan::RequestScan;
 use ai_gateway_providers::usage::Usage;
+use bytes::Bytes;
 use http::HeaderValue;
 use pingora_proxy::Session;
 
 use super::attempt::Attempt;
 use super::exchange::Request;
 use super::reply::Refusal;
-use super::{Exchange, Gateway, plan, step};
+use super::weight::{Weighed, Weights};
+use super::{Exchange, Gateway, step};
 use crate::ledger::UsageSource;
 use crate::limits::{self, Amounts, Kind, Limits, NEVER, Preview, Refused, Reservation, Subject, What};
 use crate::routing::Why;
@@ -38,10 +40,12 @@ pub struct Expected {
     pub output: u64,
     /// Nothing but a guess: neither the request says how long its answer will be, nor what is known of its model's.
     output_is_guessed: bool,
+    /// What the prompt's tokens and their price go by.
+    weighed: Weighed,
 }
 
 impl Expected {
-    fn tokens(self) -> u64 {
+    fn tokens(&self) -> u64 {
         self.prompt.saturating_add(self.output)
     }
 }
@@ -160,22 +164,22 @@ pub struct Coming {
     key: Option<Arc<Key>>,
     /// The model that its client named.
     model: Option<Arc<str>>,
-    operation: Operation,
-    body: usize,
-    max_tokens: Option<u64>,
+    endpoint: Endpoint,
+    scan: RequestScan,
+    body: Bytes,
 }
 
 impl Coming {
-    /// The request of `exchange`, whose body is so long.
+    /// The request of `exchange` with this body.
     pub fn new(
         exchange: &Exchange,
-        operation: Operation,
+        endpoint: &Endpoint,
         model: Option<Arc<str>>,
-        scan: &RequestScan,
-        body: usize,
+        scan: RequestScan,
+        body: Bytes,
     ) -> Self {
         let (snapshot, key) = (exchange.snapshot.clone(), exchange.key.clone());
-        Self { snapshot, key, model, operation, body, max_tokens: scan.max_tokens }
+        Self { snapshot, key, model, endpoint: endpoint.clone(), scan, body }
     }
 
     /// The limit that would refuse it, which is not counted for that; `None`: there is none, or it is not certain yet that it
@@ -189,7 +193,7 @@ impl Coming {
             Some(model) if model.cache.is_some() => 0,
             // They may say how long its answer is.
             _ if rules => 1,
-            _ => expect_tokens(limits, self.operation, self.body, self.max_tokens, name).tokens(),
+            _ => expect_tokens(limits, &self.endpoint, &self.scan, &self.body, name).tokens(),
         };
         // They may send it to another model.
         let name = if rules { "" } else { name };
@@ -199,30 +203,33 @@ impl Coming {
 
 /// Whether a request that is let in has room for a call of the gateway's own that takes `text`.
 pub fn has_room(limits: &Limits, exchange: &Exchange, text: &str) -> bool {
-    let tokens = prompt_tokens(text.len());
+    let tokens = Weighed::text(text.len()).tokens();
     limits.has_room(&subjects(limits, exchange), Amounts { tokens, cost: 0 })
 }
 
 /// What the request is expected to use at the dearest target of its plan.
 fn expected(exchange: &Exchange) -> Amounts {
-    let Expected { prompt, output, output_is_guessed } = exchange.expected;
+    let Expected { output, output_is_guessed, weighed, .. } = &exchange.expected;
     let most = exchange.snapshot.bounds.reserves_most();
-    let unbounded =
-        output_is_guessed || (most && exchange.request.as_ref().is_some_and(|request| is_unbounded(exchange, request)));
-    // No text has more tokens than bytes.
-    let bytes = exchange.request.as_ref().map(|request| request.body.len() as u64).filter(|_| most);
+    let unbounded = *output_is_guessed
+        || (most && exchange.request.as_ref().is_some_and(|request| is_unbounded(exchange, request)));
+    let weights = if most { Weights::MOST } else { Weights::USUAL };
+    let (prompt, made) = (weighed.usage(&weights), weights.made(exchange.pieces));
     let costs = exchange.plan.candidates().iter().map(|candidate| {
         let Target { known, traits, .. } = &*candidate.target;
         // A budget is for certain only if all that an answer may cost is put by; nobody is refused for it as long as money is left.
-        let longest = traits.max_output.or(known.max_output).filter(|_| unbounded).unwrap_or(output);
-        let tokens = Usage { input: Some(bytes.unwrap_or(prompt)), output: Some(longest), ..exchange.pieces.usage() };
-        known.price.as_ref().map_or(0, |price| price.cost(&tokens, None).known())
+        let longest = traits.max_output.or(known.max_output).filter(|_| unbounded).unwrap_or(*output);
+        let tokens = Usage { output: Some(longest), ..prompt }.plus(&exchange.pieces.usage());
+        let most = |tokens: Usage| known.price.as_ref().map_or(0, |price| price.most(&tokens, &weighed.terms));
+        // What is made is billed by the piece or by tokens.
+        most(tokens).max(made.map_or(0, |made| most(tokens.plus(&made))))
     });
     Amounts { tokens: exchange.expected.tokens(), cost: costs.max().unwrap_or(0) }
 }
 
 /// Whether the request does not say how long its answer may be.
 fn is_unbounded(exchange: &Exchange, request: &Request) -> bool {
+    let writes = |operation| writes(operation) || operation == Operation::Transcription;
     exchange.operation().is_some_and(writes) && request.scan.max_tokens.is_none()
 }
 
@@ -232,18 +239,20 @@ fn writes(operation: Operation) -> bool {
 
 /// Tokens of the prompt, and the most of the answer.
 pub fn expected_tokens(exchange: &Exchange, request: &Request, endpoint: &Endpoint) -> Expected {
-    let (limits, max_tokens) = (&exchange.snapshot.bounds, request.scan.max_tokens);
-    expect_tokens(limits, endpoint.operation, request.body.len(), max_tokens, &request.model.name)
+    let limits = &exchange.snapshot.bounds;
+    expect_tokens(limits, endpoint, &request.scan, &request.body, &request.model.name)
 }
 
-fn expect_tokens(limits: &Limits, operation: Operation, body: usize, max_tokens: Option<u64>, model: &str) -> Expected {
-    let prompt = prompt_tokens(body);
-    let known = max_tokens.or_else(|| if writes(operation) { limits.usual_output(model) } else { Some(0) });
-    Expected { prompt, output: known.unwrap_or(UNBOUNDED_OUTPUT), output_is_guessed: known.is_none() }
-}
-
-fn prompt_tokens(bytes: usize) -> u64 {
-    (bytes as u64).div_ceil(plan::BYTES_PER_TOKEN)
+fn expect_tokens(limits: &Limits, endpoint: &Endpoint, scan: &RequestScan, body: &[u8], model: &str) -> Expected {
+    let weighed = Weighed::of(endpoint, scan, body, limits.reserves_most());
+    let known =
+        scan.max_tokens.or_else(|| if writes(endpoint.operation) { limits.usual_output(model) } else { Some(0) });
+    Expected {
+        prompt: weighed.tokens(),
+        output: known.unwrap_or(UNBOUNDED_OUTPUT),
+        output_is_guessed: known.is_none(),
+        weighed,
+    }
 }
 
 /// Why a target is not asked: its own limits are reached, or those of the model to fall back on that it answers for.

@@ -38,6 +38,7 @@ mod stored;
 mod trace;
 mod unasked;
 mod unfit;
+mod weight;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};

@@ -236,7 +236,7 @@ pub fn asked(headers: &HeaderMap, exchange: &Exchange, request: &Request, planne
     Asked {
         now: planner.now,
         sticky: sticky(headers, exchange, request),
-        prompt_tokens: request.body.len() as u64 / BYTES_PER_TOKEN,
+        prompt_tokens: exchange.expected.prompt,
         output_tokens: output,
         stream: exchange.wants_stream(),
         preview: planner.preview,

@@ -10,7 +10,7 @@ use crate::common::{
 use crate::dialect::Dialect;
 use crate::error::{ApiError, ErrorKind};
 use crate::model_name;
-use crate::scan::{BodyFacts, Field, Repeatable, RequestScan, Side, Text, TextKind, Tools, scan_json};
+use crate::scan::{self, BodyFacts, Field, Repeatable, RequestScan, Side, Text, TextKind, Tools, scan_json};
 
 /// [`scan_json`] of a request in `dialect`. Of an own one, model, stream and bound of the answer are what its codec reads; the
 /// model's place is not known then.
@@ -85,7 +85,13 @@ pub(crate) fn edit_texts(
 pub(crate) fn facts(own: Own, body: &[u8]) -> BodyFacts {
     let named = BodyFacts::of(body);
     let Ok(mut asked) = own.decode_request(body, &Call::default()) else { return named };
-    let mut facts = BodyFacts { images: has_image(&asked), tools: !asked.tools.is_empty(), prompt_bytes: 0, ..named };
+    let (mut media, mut terms) = (scan::Media::default(), named.terms);
+    let blocks = asked.system.iter().chain(asked.messages.iter().flat_map(|message| &message.blocks));
+    blocks.for_each(|block| count_media(block, &mut media));
+    asked.service_tier.iter().for_each(|tier| terms.ask_tier(tier));
+    terms.audio |= asked.audio.is_some();
+    let (images, tools) = (has_image(&asked), !asked.tools.is_empty());
+    let mut facts = BodyFacts { images, tools, media, terms, prompt_bytes: 0, ..named };
     facts.user = facts.user.or_else(|| asked.user.as_ref().map(ToString::to_string));
     let tools: usize = asked.tools.iter().map(length).sum();
     let mut bytes = tools as u64;
@@ -174,6 +180,19 @@ fn has_image(request: &Request<'_>) -> bool {
         }
     }
     request.messages.iter().flat_map(|message| &message.blocks).any(image)
+}
+
+fn count_media(block: &Block<'_>, found: &mut scan::Media) {
+    match &block.content {
+        Content::Media(media) => match &media.source {
+            MediaSource::Data(data) => found.add(media.kind, data.len() as u64),
+            MediaSource::Url(_) | MediaSource::File(_) => found.add(media.kind, 0),
+            MediaSource::Text(_) => {}
+            MediaSource::Blocks(blocks) => blocks.iter().for_each(|block| count_media(block, found)),
+        },
+        Content::ToolResult(result) => result.content.iter().for_each(|block| count_media(block, found)),
+        _ => {}
+    }
 }
 
 /// Bytes of a tool's declaration.

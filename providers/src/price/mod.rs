@@ -1,5 +1,5 @@
 //! What usage costs, in whole pico-dollars (10⁻¹² US dollars): [`Price::cost`] of what a provider reported, and
-//! [`Price::expected`] of what a request may use, for routing and reservations.
+//! [`Price::expected`] of what a request may use, for routing, and [`Price::most`] of that, for reservations.
 //!
 //! [`PriceMap`] knows the prices, and the context windows, of the models of many vendors; [`import`] makes it from LiteLLM's
 //! file. The rules:
@@ -21,9 +21,11 @@ pub mod import;
 mod map;
 mod names;
 mod rate;
+mod terms;
 
 pub use map::{Lookup, Model, PriceMap, SheetError};
 pub use rate::{Dollars, PerMillion, Rate, Tier, Unit, per_million};
+pub use terms::Terms;
 
 use crate::{Operation, Usage};
 
@@ -113,6 +115,17 @@ impl Price {
     /// nothing.
     #[must_use]
     pub fn cost(&self, usage: &Usage, service_tier: Option<&str>) -> Cost {
+        self.cost_at(Tier::of_answer(service_tier), usage, None)
+    }
+
+    /// The most that a request costs which uses this on these terms, in pico-dollars: every token at the dearest rate that it may
+    /// be billed at. What has no price costs nothing. Allocates nothing.
+    #[must_use]
+    pub fn most(&self, usage: &Usage, terms: &Terms) -> u64 {
+        terms.tiers().map(|tier| self.cost_at(tier, usage, Some(terms)).known()).max().unwrap_or(0)
+    }
+
+    fn cost_at(&self, tier: Tier, usage: &Usage, terms: Option<&Terms>) -> Cost {
         let Usage {
             input,
             cache_read,
@@ -136,8 +149,7 @@ impl Price {
         if self.by_request {
             return Cost { other: request, ..Cost::default() };
         }
-        let mut bill =
-            Bill { price: self, tier: Tier::of_answer(service_tier), prompt, tokens_are_free: false, unpriced: None };
+        let mut bill = Bill { price: self, tier, prompt, terms, tokens_are_free: false, unpriced: None };
         let instead_of = |tokens: fn(&Usage) -> Option<u64>, count: Option<u64>| {
             count.filter(|_| !self.by_token || tokens(usage).is_none_or(|n| n == 0))
         };
@@ -203,6 +215,8 @@ struct Bill<'a> {
     price: &'a Price,
     tier: Tier,
     prompt: u64,
+    /// As what else tokens may be billed.
+    terms: Option<&'a Terms>,
     /// Something else is billed in their place.
     tokens_are_free: bool,
     unpriced: Option<Unit>,
@@ -221,7 +235,9 @@ impl Bill<'_> {
         if count == 0 || (self.tokens_are_free && unit.is_token()) {
             return 0;
         }
-        match self.price.of(unit, self.tier, self.prompt) {
+        let of = |unit| self.price.of(unit, self.tier, self.prompt);
+        let others = self.terms.and_then(|terms| terms.other_units(unit).filter_map(of).max());
+        match of(unit).max(others) {
             Some(pico) => u128::from(count) * u128::from(pico),
             None => {
                 self.unpriced.get_or_insert(unit);

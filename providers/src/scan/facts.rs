@@ -4,6 +4,9 @@ use std::borrow::Cow;
 
 use super::cursor::Cursor;
 use super::depth::MAX_DEPTH;
+use super::media::Media;
+use crate::common::MediaKind;
+use crate::price::Terms;
 use crate::{Dialect, own};
 
 /// The most metadata that is read: pairs, and bytes of a name or a value. What is longer is passed over.
@@ -23,6 +26,10 @@ pub struct BodyFacts {
     /// Bytes of the prompt's texts: conversation, system prompt, documents, and declarations of tools. Images and other
     /// media are left out.
     pub prompt_bytes: u64,
+    /// Those other media.
+    pub media: Media,
+    /// At which rates it may be billed.
+    pub terms: Terms,
     /// Who the client says its user is: `user`, else `metadata.user_id`, else `safety_identifier`.
     pub user: Option<String>,
     /// The members of `metadata` (OpenAI, Anthropic), `labels` (Gemini) and `requestMetadata` (Bedrock) that are strings,
@@ -58,12 +65,16 @@ impl BodyFacts {
                 b"toolConfig" => facts.tool_config(&mut cursor),
                 b"images" => {
                     facts.images |= cursor.has_elements();
-                    cursor.value();
+                    facts.pictures(&mut cursor);
                 }
                 b"metadata" | b"labels" | b"requestMetadata" => facts.metadata(&mut cursor),
                 b"user" => facts.user = cursor.text().and_then(owned),
                 b"safety_identifier" => identifier = cursor.text().and_then(owned),
-                _ => drop(cursor.value()),
+                name => {
+                    if !facts.terms.field(name, &mut cursor) {
+                        cursor.value();
+                    }
+                }
             }
         }
         if facts.user.is_none() {
@@ -103,6 +114,9 @@ impl BodyFacts {
             Some(b'{') if depth < MAX_DEPTH => {
                 cursor.enter(b'{');
                 while let Some(key) = cursor.next_key() {
+                    if self.terms.cache(&key.name, cursor) {
+                        continue;
+                    }
                     if blocks {
                         self.block(&key.name, cursor, depth + 1);
                     } else {
@@ -124,25 +138,50 @@ impl BodyFacts {
             b"content" | b"parts" | b"output" | b"toolResult" | b"functionResponse" => {
                 self.content(cursor, true, depth)
             }
-            b"inlineData" | b"inline_data" | b"fileData" | b"file_data" => self.media(cursor),
+            b"inlineData" | b"inline_data" | b"fileData" | b"file_data" => {
+                self.images |= self.media.take(MediaKind::Document, cursor) == Some(MediaKind::Image);
+            }
             b"image" => {
                 self.images |= cursor.peek() == Some(b'{');
+                self.media.take(MediaKind::Image, cursor);
+            }
+            b"image_url" => drop(self.media.take(MediaKind::Image, cursor)),
+            // Of a search result it is an address.
+            b"source" if cursor.peek() == Some(b'{') => drop(self.media.take(MediaKind::Image, cursor)),
+            b"input_audio" | b"audio" => drop(self.media.take(MediaKind::Audio, cursor)),
+            b"video" => drop(self.media.take(MediaKind::Video, cursor)),
+            b"file" => drop(self.media.take(MediaKind::Document, cursor)),
+            b"document" => self.document(cursor),
+            b"role" | b"id" | b"status" | b"source" | b"data" | b"encrypted_content" | b"signature"
+            | b"thoughtSignature" => {
                 cursor.value();
             }
-            b"role" | b"id" | b"status" | b"source" | b"image_url" | b"input_audio" | b"file" | b"audio" | b"video"
-            | b"document" | b"data" | b"encrypted_content" | b"signature" | b"thoughtSignature" => drop(cursor.value()),
             _ => self.content(cursor, false, depth),
         }
     }
 
-    /// Gemini's data with its type beside it.
-    fn media(&mut self, cursor: &mut Cursor<'_>) {
-        cursor.members(|name, cursor| match name {
-            b"mimeType" | b"mime_type" => {
-                self.images |= cursor.text().is_some_and(|kind| kind.starts_with(b"image/"));
-            }
-            _ => drop(cursor.value()),
+    /// Bedrock's; Cohere's have no source, and are texts.
+    fn document(&mut self, cursor: &mut Cursor<'_>) {
+        let (at, mut has_source) = (cursor.at(), false);
+        cursor.members(|name, cursor| {
+            has_source |= name == b"source";
+            cursor.value();
         });
+        if has_source {
+            cursor.go_back(at);
+            self.media.take(MediaKind::Document, cursor);
+        }
+    }
+
+    /// Cohere's, beside the texts.
+    fn pictures(&mut self, cursor: &mut Cursor<'_>) {
+        if !cursor.enter(b'[') {
+            cursor.value();
+            return;
+        }
+        while cursor.next_element() {
+            self.media.take(MediaKind::Image, cursor);
+        }
     }
 
     /// Bedrock's tools are one level deeper than those of the others.

@@ -78,6 +78,8 @@ struct Members<'a, const N: usize> {
     cache: bool,
     /// Whether there is a key of [`LABELS`](super::facts::LABELS).
     labels: bool,
+    /// Whether there is a key that [is of the terms](super::terms::is_terms).
+    terms: bool,
     empty: bool,
 }
 
@@ -98,6 +100,7 @@ impl<'a, const N: usize> Visitor<'a> for Pick<N> {
             fallbacks: false,
             cache: false,
             labels: false,
+            terms: false,
             empty: true,
         };
         // Keys are taken raw, because decoding would refuse a lone surrogate in a key that nobody reads.
@@ -120,6 +123,7 @@ impl<'a, const N: usize> Visitor<'a> for Pick<N> {
                     members.fallbacks |= decoded == "fallbacks" || decoded == "models";
                     members.cache |= decoded == "cache";
                     members.labels |= super::facts::LABELS.contains(&&*decoded);
+                    members.terms |= super::terms::is_terms(&decoded);
                     map.next_value::<IgnoredAny>()?;
                 }
             }
@@ -177,6 +181,9 @@ impl<'a> Source<'a> {
             fallbacks: members.fallbacks,
             cache: members.cache,
             labels: members.labels,
+            terms: members.terms,
+            files: 0,
+            file_bytes: 0,
             null_model: members.values[0].filter(|raw| is_null(raw)).map(|raw| self.span(raw)),
             usage: match (stream_options, members.values[2]) {
                 (Some(raw), _) => self.usage(raw)?,

@@ -4,7 +4,8 @@
 //! whole body in one pass and find where the fields stand that the gateway reads; [`RequestScan::rewrite`] splices the
 //! model name into a copy and leaves every other byte as sent. `json.rs` and `multipart.rs` hold the two scans,
 //! `depth.rs` the nesting guard, `rewrite.rs` the splicing, `edit.rs` the setting and removing of other fields, `facts.rs` what
-//! routing rules ask (both step through the body with `cursor.rs`), `opening.rs` the beginning of a prompt, `pieces.rs` what is billed by the piece, `texts.rs` what plugins
+//! routing rules ask (both step through the body with `cursor.rs`), `opening.rs` the beginning of a prompt, `pieces.rs` what is billed by the piece,
+//! `media.rs` what is no text, `terms.rs` what decides at which rates it is billed, `texts.rs` what plugins
 //! read and replace, `canonical.rs` a digest of what it says, `cacheable.rs` whether its answer may be given again, `fidelity.rs` the
 //! invariants that the property tests and
 //! the fuzz targets share.
@@ -36,10 +37,12 @@ mod facts;
 #[cfg(any(test, feature = "fuzzing"))]
 pub mod fidelity;
 mod json;
+mod media;
 mod multipart;
 mod opening;
 mod pieces;
 mod rewrite;
+mod terms;
 mod texts;
 
 use std::ops::Range;
@@ -52,6 +55,7 @@ pub use edit::FieldEdits;
 pub use error::{FormError, Place, ScanError};
 pub use facts::{BodyFacts, LabelFields, fallbacks_of, label_fields, metadata_of};
 pub use json::scan_json;
+pub use media::Media;
 pub use multipart::{MAX_PART_HEADERS, scan_multipart, with_prompts};
 pub use opening::opening;
 pub use pieces::Pieces;
@@ -92,6 +96,12 @@ pub struct RequestScan {
     pub cache: bool,
     /// Whether there is a field in which a client says whose request it is or what it is for; see [`label_fields`].
     pub labels: bool,
+    /// Whether there is a field that decides at which rates the request is billed; see [`Terms::of`](crate::price::Terms::of).
+    pub terms: bool,
+    /// Files of a multipart form (`file`, `image`, `image[]`, `mask`).
+    pub files: u64,
+    /// Their bytes.
+    pub file_bytes: u64,
     /// Where `model` is `null`: there a name goes.
     null_model: Option<Range<usize>>,
     usage: UsageOption,

@@ -13,7 +13,8 @@ use crate::model_name;
 /// How long the headers of one part may be, in bytes.
 pub const MAX_PART_HEADERS: usize = 8 * 1024;
 
-/// Walks over the parts of a form and finds the fields that the gateway reads: `model`, `stream`, `response_format`.
+/// Walks over the parts of a form and finds the fields that the gateway reads: `model`, `stream`, `response_format`,
+/// `prompt`, and counts its files.
 /// `content_type` is the request's header. What is in the other parts is not looked at.
 ///
 /// # Errors
@@ -159,6 +160,11 @@ impl Seen {
             b"prompt" => {
                 let value = String::from_utf8_lossy(body.get(span.clone()).unwrap_or_default()).into_owned();
                 scan.prompts.push(Field { value, span });
+                return Ok(());
+            }
+            b"file" | b"image" | b"image[]" | b"mask" => {
+                scan.files += 1;
+                scan.file_bytes += span.len() as u64;
                 return Ok(());
             }
             _ => return Ok(()),

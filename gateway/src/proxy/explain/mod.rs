@@ -92,6 +92,9 @@ pub fn explain(
         }),
     };
     let cache = judged.map(|judged| Cache::new(judged, exchange));
+    if let (true, Some(request), Some(endpoint)) = (counts, &exchange.request, &exchange.endpoint) {
+        exchange.expected = limit::expected_tokens(exchange, request, endpoint);
+    }
     let asked = exchange.request.as_ref().map(|request| plan::asked(&header.headers, exchange, request, &planner));
     Explanation { cache, limits, ..read::explanation(exchange, continuity, asked.as_ref(), planned, named, rules) }
 }

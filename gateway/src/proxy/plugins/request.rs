@@ -75,7 +75,7 @@ fn begin(gateway: &Gateway, header: &RequestHeader, exchange: &Exchange, body: &
         about.stream = stream;
         about.path = header.uri.path().into();
         (about.started, about.at) = (exchange.started, exchange.at);
-        host.expect(Some(Coming::new(exchange, endpoint.operation, about.model.clone(), &scan, body.len())));
+        host.expect(Some(Coming::new(exchange, endpoint, about.model.clone(), scan.clone(), body.clone())));
         (about, host)
     })
 }
@@ -141,7 +141,7 @@ async fn ask_all(
                 continue;
             };
             let model = named(endpoint, &scan).map(Into::into);
-            run.host.expect(Some(Coming::new(exchange, endpoint.operation, model, &scan, written.len())));
+            run.host.expect(Some(Coming::new(exchange, endpoint, model, scan, written.clone())));
             request.set_json(view.json().clone());
             changed = Some(written);
         }
