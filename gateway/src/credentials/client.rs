@@ -2,6 +2,7 @@
 //! nothing else speaks TLS.
 
 use std::fmt;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,12 +10,13 @@ use std::time::Duration;
 use ai_gateway_plugins::Tls;
 use bytes::{Bytes, BytesMut};
 use http::{Request, Response, header};
-use pingora_core::connectors::http::v1::Connector;
+use pingora_core::connectors::http::Connector;
 use pingora_core::upstreams::peer::HttpPeer;
 use pingora_core::utils::tls::CertKey;
 use pingora_http::RequestHeader;
 
 use super::CredentialError;
+use crate::net::call::{Ask, Call};
 use crate::net::dns::Resolver;
 use crate::snapshot::trust;
 
@@ -24,19 +26,21 @@ const CONNECT: Duration = Duration::from_secs(5);
 const CONNECT_LOCAL: Duration = Duration::from_secs(1);
 /// Longest silence of the server.
 const IDLE: Duration = Duration::from_secs(8);
+/// How long a connection lies idle before it is closed.
+const KEPT: Duration = Duration::from_secs(30);
 /// Answers are a token and little else.
 const MAX_ANSWER: usize = 256 * 1024;
 
-/// Sends small requests and reads small answers, without keeping connections: tokens are fetched once an hour.
+/// Sends small requests over HTTP/1 and reads small answers.
 pub struct Client {
-    connector: Connector,
+    connector: Arc<Connector>,
     resolver: Resolver,
 }
 
 impl Client {
     /// A client that verifies servers by the system's certificates.
     pub fn new(resolver: Resolver) -> Self {
-        Self { connector: Connector::new(None), resolver }
+        Self { connector: Arc::new(Connector::new(None)), resolver }
     }
 
     /// Sends `request`, whose URI is absolute, as the [`Tls`] in its extensions says, if there is one. Follows no redirect: what
@@ -62,6 +66,7 @@ impl Client {
         peer.options.total_connection_timeout = Some(connect);
         peer.options.read_timeout = Some(IDLE);
         peer.options.write_timeout = Some(IDLE);
+        peer.options.idle_timeout = Some(KEPT);
         if let Some(own) = request.extensions().get::<Tls>() {
             show(&mut peer, own)?;
         }
@@ -72,30 +77,22 @@ impl Client {
             header.append_header(name, value).map_err(cause)?;
         }
         header.insert_header(header::HOST, authority).map_err(cause)?;
-        header.insert_header(header::CONNECTION, "close").map_err(cause)?;
-        let body = request.body();
+        let body = request.body().clone();
         if !body.is_empty() || request.method() != http::Method::GET {
             header.insert_header(header::CONTENT_LENGTH, body.len()).map_err(cause)?;
         }
 
-        let (mut session, _reused) = self.connector.get_http_session(&peer).await.map_err(cause)?;
-        session.write_request_header(Box::new(header)).await.map_err(cause)?;
-        session.write_body(body).await.map_err(cause)?;
-        session.finish_body().await.map_err(cause)?;
-        session.read_response().await.map_err(cause)?;
-        let status = session.get_status().ok_or("no status")?;
+        let ask = Ask { peer, header, body, content_type: "application/json" };
+        let (header, mut call) = Call::open(&self.connector, ask).await.map_err(|failed| cause(failed.error))?;
         let mut answer = BytesMut::new();
-        while let Some(chunk) = session.read_body_bytes().await.map_err(cause)? {
+        while let Some(chunk) = call.next().await.map_err(cause)? {
             if answer.len() + chunk.len() > MAX_ANSWER {
                 return Err("the answer is too large".to_owned());
             }
             answer.extend_from_slice(&chunk);
         }
         let mut response = Response::new(answer.freeze());
-        *response.status_mut() = status;
-        if let Some(header) = session.resp_header() {
-            *response.headers_mut() = header.headers.clone();
-        }
+        (*response.status_mut(), *response.headers_mut()) = (header.status, header.headers.clone());
         Ok(response)
     }
 }
@@ -106,6 +103,10 @@ fn show(peer: &mut HttpPeer, own: &Tls) -> Result<(), String> {
     let made = std::panic::catch_unwind(|| (own.authorities().map(trust), own.identity().map(identity)));
     let (authorities, identity) = made.map_err(|_| "the certificates of `tls` cannot be used")?;
     (peer.options.ca, peer.client_cert_key) = (authorities, identity);
+    // Who trusts others, or is another, gets no connection of somebody else.
+    let mut hasher = DefaultHasher::new();
+    (own.authorities(), own.identity()).hash(&mut hasher);
+    peer.group_key = hasher.finish();
     Ok(())
 }
 

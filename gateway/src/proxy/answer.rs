@@ -7,7 +7,7 @@ use ai_gateway_providers::error::{ApiError, ErrorKind, decode_error, encode_stre
 use ai_gateway_providers::price::Dollars;
 use ai_gateway_providers::{Dialect, Operation};
 use bytes::{Bytes, BytesMut};
-use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE};
+use http::header::{CONTENT_LENGTH, CONTENT_TYPE};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use pingora_error::{Error, ErrorType, Result};
 use pingora_http::ResponseHeader;
@@ -20,8 +20,9 @@ use super::resume;
 use super::retry_after::retry_after;
 use super::step::Step;
 use super::unfit::Unfit;
-use super::{Exchange, count, header, unasked};
+use super::{Exchange, count, header};
 use crate::config::OnCut;
+use crate::net::unasked::{self, coding_of};
 
 /// Upstream headers that reach the client. The others tell about the operator's account (organisation, rate limits,
 /// cookies) or about a connection that is not the client's.
@@ -87,7 +88,7 @@ pub fn on_header(upstream: &mut ResponseHeader, exchange: &mut Exchange) -> Resu
         attempt.status = Some(status);
         attempt.retry_after = if status >= 400 { retry_after(&upstream.headers) } else { None };
     }
-    unasked::undo(upstream, exchange)?;
+    undo_unasked(upstream, exchange)?;
     let form = form_of(upstream, exchange.attempt().map_or(exchange.dialect(), |attempt| attempt.route.dialect));
     if exchange.resume.is_some() {
         return resume::on_header(exchange, verdict(status), form);
@@ -149,6 +150,22 @@ pub fn on_header(upstream: &mut ResponseHeader, exchange: &mut Exchange) -> Resu
     Ok(())
 }
 
+/// Takes an answer that is packed for one that is not, and one without a type for what was asked for. What is then packed is its
+/// body.
+fn undo_unasked(header: &mut ResponseHeader, exchange: &mut Exchange) -> Result<()> {
+    exchange.gunzip = None;
+    if matches!(exchange.operation(), None | Some(Operation::Speech | Operation::Transcription | Operation::Stored)) {
+        return Ok(());
+    }
+    exchange.gunzip = unasked::unpack(header);
+    let asked = match exchange.attempt() {
+        Some(attempt) if attempt.translates && exchange.wants_stream() => stream_type(attempt.route.dialect),
+        Some(attempt) if attempt.translates => "application/json",
+        _ => exchange.content_type(),
+    };
+    unasked::label(header, asked)
+}
+
 /// What a status alone says; `None` when the body decides.
 pub fn verdict(status: u16) -> Option<Outcome> {
     match status {
@@ -164,12 +181,6 @@ pub fn verdict(status: u16) -> Option<Outcome> {
 pub fn is_web_page(header: &ResponseHeader) -> bool {
     let content_type = header.headers.get(CONTENT_TYPE).map_or(&b""[..], |value| value.as_bytes());
     content_type.get(..9).is_some_and(|start| start.eq_ignore_ascii_case(b"text/html"))
-}
-
-/// How it is packed; `None`: it is not.
-pub fn coding_of(header: &ResponseHeader) -> Option<&[u8]> {
-    let coding = header.headers.get(CONTENT_ENCODING)?.as_bytes().trim_ascii();
-    (!coding.is_empty() && !coding.eq_ignore_ascii_case(b"identity")).then_some(coding)
 }
 
 /// How an answer in `dialect` is framed.
@@ -196,6 +207,15 @@ pub fn stream_type(dialect: Dialect) -> &'static str {
         Dialect::Bedrock => EVENT_STREAM,
         Dialect::Own(own) => own.dialect().stream_type(),
         _ => "text/event-stream",
+    }
+}
+
+/// The content type of an answer in `dialect` that does not say its own; of what is no JSON nothing is known.
+pub fn type_of(dialect: Dialect, operation: Operation, stream: bool) -> &'static str {
+    match operation {
+        Operation::Speech | Operation::Transcription | Operation::Stored => "application/octet-stream",
+        _ if stream => stream_type(dialect),
+        _ => "application/json",
     }
 }
 

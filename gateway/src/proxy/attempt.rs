@@ -31,6 +31,7 @@ use crate::continuity::Continuity;
 use crate::credentials::{Client, Grant};
 use crate::health::{Changes, CredentialChange, Pass, Reason, TargetChange, TargetState, Verdict};
 use crate::limits::Reservation;
+use crate::net::call::{STALE_RETRIES, STALE_WITHIN};
 use crate::net::dns::Resolver;
 use crate::routing::Taken;
 use crate::snapshot::{Route, Target};
@@ -55,10 +56,6 @@ const FORWARDED: [&str; 12] = [
 const OF_DIALECT: [&str; 3] = ["anthropic-version", "anthropic-beta", "openai-beta"];
 /// Shortest wait for a provider's first token: a token endpoint answers more slowly than a connection stands.
 const TOKEN_PATIENCE: Duration = Duration::from_secs(5);
-/// Stale pooled connections tried before a failure counts.
-pub const STALE_RETRIES: usize = 3;
-/// A connection that was closed while it lay in the pool fails at once; one that fails later may have done the work.
-pub const STALE_WITHIN: Duration = Duration::from_millis(500);
 
 /// A try, and how it went.
 pub struct Attempt {

@@ -36,7 +36,6 @@ mod settle;
 mod step;
 mod stored;
 mod trace;
-mod unasked;
 mod unfit;
 mod weight;
 

@@ -10,9 +10,10 @@ use pingora_error::{Error, ErrorType};
 use pingora_http::ResponseHeader;
 
 use super::Exchange;
-use super::answer::{coding_of, is_web_page};
+use super::answer::is_web_page;
 use super::failure::attempt_failed;
 use super::outcome::Outcome;
+use crate::net::unasked::coding_of;
 
 /// What came instead of an answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -72,6 +72,27 @@ async fn its_verdicts_count_on_every_dialect() {
     }
 }
 
+/// Its connection is kept, and what it says before its answer is no answer.
+#[tokio::test]
+async fn it_is_asked_on_one_connection() {
+    let pass = r#"{"action":"pass"}"#;
+    let hook = Stub::always(Answer::json(200, pass)).await;
+    let head = format!("content-type: application/json\r\ncontent-length: {}\r\n\r\n{pass}", pass.len());
+    let hints = format!("HTTP/1.1 103 Early Hints\r\nlink: </x>\r\n\r\nHTTP/1.1 200 OK\r\n{head}");
+    let hasty = Stub::always(Answer::raw(hints)).await;
+    let plugin = |hook: &Stub| {
+        format!("[[plugins]]\nuse = \"webhook\"\nname = \"h{}\"\nurl = \"{}\"\n", hook.addr.port(), hook.origin())
+    };
+    let provider = "[providers.openai-chat]\nkind = \"mock\"\n";
+    let gateway = Gateway::start(&format!("{provider}{}{}", plugin(&hook), plugin(&hasty))).await;
+    for _ in 0..5 {
+        let (heard, _) = hears(&gateway, Dialect::OpenAiChat, "all is well", false).await;
+        assert_eq!(said(&heard), "all is well", "{heard:?}");
+    }
+    let connections: Vec<_> = hook.received().iter().map(|call| call.connection).collect();
+    assert_eq!((connections, hasty.count()), (vec![0; 5], 5));
+}
+
 /// What a plugin answers by itself passes those that stand before it.
 #[tokio::test]
 async fn its_answer_passes_the_plugins_before_it() {

@@ -14,8 +14,8 @@ use pingora_http::{RequestHeader, ResponseHeader};
 use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
 
-use super::call::{Ask, Call};
 use super::leg::outcome_of;
+use crate::net::call::{Ask, Call};
 use crate::proxy::answer::{form_of, verdict};
 use crate::proxy::encode::AnswerWay;
 use crate::proxy::exchange::Request;
@@ -163,7 +163,9 @@ async fn begin(
     let name = attempt.target.provider.name.clone();
     let ready = match attempt::approach(&mut attempt, &gateway.http, &gateway.resolver, &exchange.id).await {
         Ok(peer) => match attempt::header_for(&attempt, client, exchange) {
-            Ok(header) => Ok(Ask { peer, header, body: std::mem::take(&mut attempt.body) }),
+            Ok(header) => {
+                Ok(Ask { peer, header, body: std::mem::take(&mut attempt.body), content_type: "application/json" })
+            }
             Err(_) => Err(Failed { outcome: Outcome::Withheld, why: "the request has no header".to_owned() }),
         },
         Err((outcome, _)) => Err(Failed { outcome, why: format!("provider `{name}` cannot be reached") }),

@@ -22,7 +22,7 @@ use pingora_error::{BError, Error, ErrorType, Result};
 use pingora_http::ResponseHeader;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use super::call::{Call, NoAnswer};
+use crate::net::call::{Call, NoAnswer};
 
 /// An answer as far as it has come.
 pub struct Begun {

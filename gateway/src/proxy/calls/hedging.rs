@@ -12,9 +12,10 @@ use pingora_http::RequestHeader;
 use pingora_proxy::Session;
 
 use super::allowance::Spent;
-use super::call::Ask;
 use super::leg::Leg;
 use crate::config::{HedgeAfter, HedgeConfig};
+use crate::net::call::Ask;
+use crate::proxy::answer::type_of;
 use crate::proxy::attempt::{self, Attempt};
 use crate::proxy::{Exchange, Gateway, Outcome, encode, failure, limit};
 
@@ -204,7 +205,8 @@ fn start(
     let header = attempt::header_for(attempt, client, exchange)?;
     let address = peer.address().as_inet().copied().ok_or_else(unready)?;
     let operation = exchange.endpoint.as_ref().map_or(Operation::Chat, |endpoint| endpoint.operation);
-    let ask = Ask { peer, header, body: attempt.body.clone() };
+    let content_type = type_of(attempt.route.dialect, operation, exchange.wants_stream());
+    let ask = Ask { peer, header, body: attempt.body.clone(), content_type };
     Ok(Leg::new(gateway.calls.connector.clone(), address, ask, attempt.route.dialect, operation))
 }
 

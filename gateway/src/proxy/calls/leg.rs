@@ -12,8 +12,8 @@ use pingora_core::connectors::http::Connector;
 use pingora_core::upstreams::peer::HttpPeer;
 use pingora_error::ErrorType;
 
-use super::call::{Ask, Call, NoAnswer};
 use super::handover::{self, Begun, Rest};
+use crate::net::call::{Ask, Call, NoAnswer};
 use crate::proxy::Outcome;
 use crate::proxy::answer::{MOST_HELD, form_of, is_web_page, verdict};
 

@@ -10,11 +10,11 @@ use bytes::Bytes;
 use pingora_http::RequestHeader;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use super::call::{Ask, Call};
 use super::leg::outcome_of;
 use crate::ledger::{Kind, Record};
 use crate::limits::Reservation;
-use crate::proxy::answer::{form_of, is_web_page, verdict};
+use crate::net::call::{Ask, Call};
+use crate::proxy::answer::{form_of, is_web_page, type_of, verdict};
 use crate::proxy::attempt::{self, Attempt};
 use crate::proxy::consumed::Consumed;
 use crate::proxy::exchange::Request;
@@ -146,7 +146,8 @@ async fn ask(
         Err((outcome, _)) => return (outcome.into(), None),
     };
     let Ok(header) = attempt::header_for(&attempt, client, shadow) else { return (AttemptOutcome::Gateway, None) };
-    let ask = Ask { peer, header, body: std::mem::take(&mut attempt.body) };
+    let content_type = type_of(attempt.route.dialect, endpoint.operation, shadow.wants_stream());
+    let ask = Ask { peer, header, body: std::mem::take(&mut attempt.body), content_type };
     let (header, mut call) = match Call::open(&gateway.calls.connector, ask).await {
         Ok(answered) => answered,
         Err(failed) => return (outcome_of(&failed).into(), None),

@@ -7,7 +7,6 @@
 
 mod allowance;
 mod ask;
-mod call;
 mod handover;
 mod hedging;
 mod leg;

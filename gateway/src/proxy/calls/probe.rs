@@ -8,9 +8,9 @@ use http::{Method, header};
 use pingora_http::RequestHeader;
 
 use super::Calls;
-use super::call::{Ask, Call};
 use super::leg::outcome_of;
 use crate::credentials::{Client, Credentials};
+use crate::net::call::{Ask, Call};
 use crate::net::dns::Resolver;
 use crate::proxy::Outcome;
 use crate::proxy::answer::verdict;
@@ -54,7 +54,8 @@ impl Calls {
         let address = resolver.resolve(&provider.host, provider.port, limit).await.map_err(|_| Outcome::Dns)?;
         let mut header = request_header(provider, path).map_err(|_| Outcome::Garbage)?;
         grant.apply(&mut header, &[]).map_err(|_| Outcome::NoCredentials)?;
-        let ask = Ask { peer: provider.peer(address, limit, limit), header, body: Bytes::new() };
+        let peer = provider.peer(address, limit, limit);
+        let ask = Ask { peer, header, body: Bytes::new(), content_type: "application/json" };
         let (header, mut call) = Call::open(&self.connector, ask).await.map_err(|failed| outcome_of(&failed))?;
         let refused = verdict(header.status.as_u16());
         if let Some(outcome @ (Outcome::Credentials(401 | 403) | Outcome::Status(429 | 500..))) = refused {

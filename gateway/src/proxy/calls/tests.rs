@@ -16,12 +16,12 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 
-use super::call::{Ask, Call};
 use super::{Calls, mirror};
 use crate::cache::{Cache, CacheMetrics};
 use crate::clock::Time;
 use crate::config::{Config, System};
 use crate::credentials::Client;
+use crate::net::call::{Ask, Call};
 use crate::net::dns::Resolver;
 use crate::proxy::exchange::Request;
 use crate::proxy::{BufferBudget, Drains, Exchange, Gateway, Outcome};
@@ -72,7 +72,8 @@ fn ask(address: SocketAddr) -> Ask {
     let mut header = RequestHeader::build(Method::POST, b"/v1/x", None).unwrap();
     header.insert_header("host", "upstream").unwrap();
     header.insert_header("content-length", "5").unwrap();
-    Ask { peer: HttpPeer::new(address, false, String::new()), header, body: Bytes::from_static(b"hello") }
+    let peer = HttpPeer::new(address, false, String::new());
+    Ask { peer, header, body: Bytes::from_static(b"hello"), content_type: "text/plain" }
 }
 
 #[tokio::test]

@@ -4,7 +4,6 @@
 use std::io::{self, Write};
 use std::mem;
 
-use ai_gateway_providers::Operation;
 use bytes::Bytes;
 use flate2::write::MultiGzDecoder;
 use http::StatusCode;
@@ -12,37 +11,38 @@ use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE};
 use pingora_error::Result;
 use pingora_http::ResponseHeader;
 
-use super::Exchange;
-use super::answer::{coding_of, stream_type};
-
 /// The most that one piece of an answer may become: gzip can make it a thousand times as long.
 const MOST: usize = 16 << 20;
 /// So much of a piece is decoded at a time.
 const PART: usize = 16 << 10;
 
-/// Takes an answer that is packed for one that is not, and one without a type for what was asked for. What is then packed is its
-/// body, for [`Gunzip`].
-pub fn undo(header: &mut ResponseHeader, exchange: &mut Exchange) -> Result<()> {
-    exchange.gunzip = None;
-    if matches!(exchange.operation(), None | Some(Operation::Speech | Operation::Transcription | Operation::Stored)) {
-        return Ok(());
-    }
+/// How an answer is packed; `None`: it is not.
+pub fn coding_of(header: &ResponseHeader) -> Option<&[u8]> {
+    let coding = header.headers.get(CONTENT_ENCODING)?.as_bytes().trim_ascii();
+    (!coding.is_empty() && !coding.eq_ignore_ascii_case(b"identity")).then_some(coding)
+}
+
+/// Takes the header of a packed answer for that of one which is not. What is then packed is its body, for what is returned; `None`:
+/// it is not, or in a way that is not known.
+pub fn unpack(header: &mut ResponseHeader) -> Option<Box<Gunzip>> {
     let gzip = |coding: &[u8]| coding.eq_ignore_ascii_case(b"gzip") || coding.eq_ignore_ascii_case(b"x-gzip");
     match coding_of(header) {
         Some(coding) if gzip(coding) => {
             header.remove_header(&CONTENT_ENCODING);
             header.remove_header(&CONTENT_LENGTH);
-            exchange.gunzip = Some(Box::default());
+            Some(Box::default())
         }
-        Some(_) => {}
-        None => drop(header.remove_header(&CONTENT_ENCODING)),
+        Some(_) => None,
+        None => {
+            header.remove_header(&CONTENT_ENCODING);
+            None
+        }
     }
+}
+
+/// Gives a good answer without a type, or with that of any text or bytes, the type of what was `asked` for.
+pub fn label(header: &mut ResponseHeader, asked: &'static str) -> Result<()> {
     if header.status.is_success() && header.status != StatusCode::NO_CONTENT && says_nothing(header) {
-        let asked = match exchange.attempt() {
-            Some(attempt) if attempt.translates && exchange.wants_stream() => stream_type(attempt.route.dialect),
-            Some(attempt) if attempt.translates => "application/json",
-            _ => exchange.content_type(),
-        };
         header.insert_header(CONTENT_TYPE, asked)?;
     }
     Ok(())

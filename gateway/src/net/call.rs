@@ -2,7 +2,7 @@
 //! connection is closed (HTTP/1) or the stream is reset (HTTP/2).
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use futures::FutureExt;
@@ -13,7 +13,12 @@ use pingora_core::upstreams::peer::HttpPeer;
 use pingora_error::{BError, Error, ErrorType, Result};
 use pingora_http::{RequestHeader, ResponseHeader};
 
-use crate::proxy::attempt::{STALE_RETRIES, STALE_WITHIN};
+use super::unasked::{self, Gunzip};
+
+/// Stale pooled connections tried before a failure counts.
+pub const STALE_RETRIES: usize = 3;
+/// A connection that was closed while it lay in the pool fails at once; one that fails later may have done the work.
+pub const STALE_WITHIN: Duration = Duration::from_millis(500);
 
 /// What is asked of whom.
 pub struct Ask {
@@ -23,6 +28,8 @@ pub struct Ask {
     pub header: RequestHeader,
     /// The body that the header announces.
     pub body: Bytes,
+    /// What an answer is taken for that does not say what it is.
+    pub content_type: &'static str,
 }
 
 /// Why an answer did not begin.
@@ -44,10 +51,12 @@ pub struct Call {
     session: Option<HttpSession>,
     /// Whether the whole request was taken, without which an HTTP/1 connection cannot serve another.
     sent: bool,
+    /// The answer is packed.
+    gunzip: Option<Box<Gunzip>>,
 }
 
 impl Call {
-    /// Sends the request and reads the answer's header. Stale connections of the pool are tried anew, a few times.
+    /// Sends the request and reads the answer's header, of which is undone what nobody asked for ([`unasked`]). Stale connections of the pool are tried anew, a few times.
     ///
     /// # Errors
     /// [`NoAnswer`]; nothing of an answer has come.
@@ -75,9 +84,20 @@ impl Call {
         session.set_read_timeout(ask.peer.options.read_timeout);
         session.set_write_timeout(ask.peer.options.write_timeout);
         let begun = Instant::now();
-        let mut call =
-            Self { connector: connector.clone(), peer: ask.peer.clone(), session: Some(session), sent: false };
-        let answered = call.exchange_headers(ask).await;
+        let mut call = Self {
+            connector: connector.clone(),
+            peer: ask.peer.clone(),
+            session: Some(session),
+            sent: false,
+            gunzip: None,
+        };
+        let answered = match call.exchange_headers(ask).await {
+            Ok(mut header) => {
+                call.gunzip = unasked::unpack(&mut header);
+                unasked::label(&mut header, ask.content_type).map(|()| header)
+            }
+            Err(error) => Err(error),
+        };
         answered.map(|header| (header, call)).map_err(|error| {
             let downgrade = error.etype() == &ErrorType::H2Downgrade;
             if downgrade {
@@ -113,6 +133,24 @@ impl Call {
     /// # Errors
     /// The answer broke off.
     pub async fn next(&mut self) -> Result<Option<Bytes>> {
+        loop {
+            let received = self.receive().await?;
+            let Some(gunzip) = &mut self.gunzip else { return Ok(received) };
+            let end = received.is_none();
+            let (plain, torn) = gunzip.feed(received.as_deref().unwrap_or_default(), end);
+            if torn {
+                return Err(Error::explain(ErrorType::ConnectionClosed, "the answer is no whole gzip"));
+            }
+            if end {
+                self.gunzip = None;
+            }
+            if !plain.is_empty() {
+                return Ok(Some(plain));
+            }
+        }
+    }
+
+    async fn receive(&mut self) -> Result<Option<Bytes>> {
         let Some(session) = &mut self.session else { return Ok(None) };
         while !session.response_done() {
             match session.read_response_body().await? {
