@@ -172,7 +172,7 @@ fn translate(
     restore_turns(&mut asked, provider, |id| continuity.recall_turn(key, id));
     apply_betas(&mut asked, target, route, request, &mut losses);
     if route.dialect != to {
-        asked.put_results_in_words();
+        asked.put_in_words();
     }
     let may_go_on = said.is_some() || (resume::may_go_on(exchange, route.dialect) && asked.may_be_gone_on_with());
     if let Some(said) = said {

@@ -40,6 +40,8 @@ fn what_only_the_provider_keeps_is_not_left_out() {
         ("conversation", json!({"id": "conv_1"})),
         ("prompt", json!({"id": "pmpt_1"})),
         ("input", json!([{"type": "item_reference", "id": "msg_1"}, {"role": "user", "content": "go on"}])),
+        ("input", json!([{"type": "compaction", "encrypted_content": "e"}, {"role": "user", "content": "go on"}])),
+        ("input", json!([{"role": "user", "content": "go on"}, {"type": "compaction_trigger"}])),
     ] {
         let mut body = json!({"model": "m", "input": "and what did I say before?"});
         body[field] = value;

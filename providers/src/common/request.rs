@@ -144,8 +144,10 @@ impl<'a> Request<'a> {
         }
         let said = |field: &&str| self.extras.iter().any(|(name, value)| *name == **field && !value.is_null());
         let mut blocks = self.messages.iter().flat_map(|message| &message.blocks);
-        let is_reference =
-            |block: &Block<'_>| matches!(&block.content, Content::Foreign(item) if item.kind == *"item_reference");
+        // Only its maker can read what it has compacted, or compact anything.
+        let refers =
+            |kind: &str| matches!(kind, "item_reference" | "compaction" | "compaction_summary" | "compaction_trigger");
+        let is_reference = |block: &Block<'_>| matches!(&block.content, Content::Foreign(item) if refers(&item.kind));
         ["conversation", "prompt"].into_iter().find(said).or_else(|| blocks.any(is_reference).then_some("input"))
     }
 
