@@ -1,4 +1,4 @@
-//! Answers that a provider keeps (Responses): the provider that made one is asked for it, with the credential that it was made with
+//! Answers that a provider keeps (Responses, Anthropic's threads): the provider that made one is asked for it, with the credential that it was made with
 //! and nobody else, and only by the key that it was made for.
 
 use std::sync::Arc;
@@ -41,16 +41,20 @@ pub fn plan(header: &RequestHeader, exchange: &mut Exchange, planner: &Planner<'
 /// # Errors
 /// The answer is not known for this key.
 pub fn keeper_of_previous(continuity: &Continuity, exchange: &Exchange) -> Result<Option<Keeper>, ApiError> {
-    let Some(id) = exchange.request.as_ref().and_then(|request| request.scan.previous.as_deref()) else {
+    let Some(RequestScan { previous: Some(id), thread, .. }) = exchange.request.as_ref().map(|request| &request.scan)
+    else {
         return Ok(None);
     };
-    if exchange.dialect() != Dialect::OpenAiResponses {
-        return Ok(None);
-    }
+    let (what, param, code) = match exchange.dialect() {
+        Dialect::OpenAiResponses => ("Previous response", "previous_response_id", "previous_response_not_found"),
+        // Anthropic's SDKs then send the whole conversation, as a new thread.
+        Dialect::Anthropic if *thread => ("Previous message", "thread", "thread_not_found"),
+        _ => return Ok(None),
+    };
     keeper(continuity, exchange, id).map(Some).ok_or_else(|| {
-        ApiError::new(ErrorKind::InvalidRequest, format!("Previous response with id '{id}' not found."))
-            .with_param("previous_response_id")
-            .with_code("previous_response_not_found")
+        ApiError::new(ErrorKind::InvalidRequest, format!("{what} with id '{id}' not found."))
+            .with_param(param)
+            .with_code(code)
     })
 }
 
@@ -61,7 +65,10 @@ fn keeper(continuity: &Continuity, exchange: &Exchange, id: &str) -> Option<Keep
     if let Some(keeper) = continuity.recall_stored(key, id) {
         return Some(keeper);
     }
-    let keeps = |provider: &&Arc<Provider>| provider.dialects.contains(&Dialect::OpenAiResponses);
+    let keeps = |provider: &&Arc<Provider>| match exchange.dialect() {
+        Dialect::Anthropic => provider.is_anthropic(),
+        _ => provider.dialects.contains(&Dialect::OpenAiResponses),
+    };
     let providers = exchange.snapshot.providers();
     let mut candidates = providers.into_iter().filter(keeps);
     let only = candidates.next().filter(|_| key.is_none())?;
@@ -75,9 +82,13 @@ pub fn remember(gateway: &Gateway, exchange: &mut Exchange) {
     }
     let asked = exchange.endpoint.as_ref().is_some_and(|endpoint| endpoint.operation == Operation::Chat);
     let (Some(attempt), Some(observer)) = (exchange.attempt(), &exchange.observer) else { return };
+    let kept = match exchange.dialect() {
+        Dialect::OpenAiResponses => attempt.route.dialect == Dialect::OpenAiResponses,
+        Dialect::Anthropic => exchange.request.as_ref().is_some_and(|request| request.scan.thread),
+        _ => false,
+    };
     if asked
-        && exchange.dialect() == Dialect::OpenAiResponses
-        && attempt.route.dialect == Dialect::OpenAiResponses
+        && kept
         && let Some(id) = &observer.seen().id
     {
         let key = exchange.key.as_ref().map(|key| &*key.name);

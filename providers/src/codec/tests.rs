@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::testing::target;
-use super::{Call, codec};
+use super::{Call, Platform, Target, codec};
 use crate::common::Losses;
 use crate::dialect::Dialect;
 use crate::error::ErrorKind;
@@ -49,8 +49,26 @@ fn what_only_the_provider_keeps_is_not_left_out() {
             assert_eq!(told, Err(Some(field.to_owned())));
         }
     }
+    for thread in [json!({"type": "create"}), json!({"type": "continue", "previous_message_id": "msg_1"})] {
+        let body = json!({"model": "m", "max_tokens": 9, "messages": [{"role": "user", "content": "go on"}], "thread": thread});
+        assert!(asked(Dialect::Anthropic, &body).iter().all(|told| *told == Err(Some("thread".to_owned()))));
+    }
     let body = json!({"contents": [{"role": "user", "parts": [{"text": "What does it say?"}]}], "cachedContent": "cachedContents/1"});
     assert!(asked(Dialect::Gemini, &body).iter().all(|told| *told == Err(Some("cachedContent".to_owned()))));
+}
+
+/// Bedrock's and Vertex's Claude keep none; Anthropic's SDK sends the whole conversation when it is told so.
+#[test]
+fn clouds_keep_no_threads() {
+    let body =
+        br#"{"model":"m","max_tokens":9,"messages":[{"role":"user","content":"hi"}],"thread":{"type":"create"}}"#;
+    let request = codec(Dialect::Anthropic).decode_request(body, &Call::default()).unwrap();
+    for platform in [Platform::Native, Platform::Vertex, Platform::BedrockInvoke] {
+        let target = Target { platform, ..target() };
+        let written = codec(Dialect::Anthropic).encode_request(&request, &target, &mut Losses::default());
+        let code = written.err().and_then(|error| error.code);
+        assert_eq!(code.as_deref(), (platform != Platform::Native).then_some("thread_unsupported_request"));
+    }
 }
 
 /// Typed clients write what is not set as `null`.
