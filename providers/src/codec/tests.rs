@@ -2,9 +2,9 @@
 
 use serde_json::{Value, json};
 
-use super::testing::target;
-use super::{Call, Platform, Target, codec};
-use crate::common::Losses;
+use super::testing::{maker, target};
+use super::{Call, Client, Platform, Target, codec};
+use crate::common::{Block, Choice, Citation, Content, Delta, Event, Losses, Response, Stop, Text};
 use crate::dialect::Dialect;
 use crate::error::ErrorKind;
 
@@ -69,6 +69,64 @@ fn clouds_keep_no_threads() {
         let code = written.err().and_then(|error| error.code);
         assert_eq!(code.as_deref(), (platform != Platform::Native).then_some("thread_unsupported_request"));
     }
+}
+
+/// A citation that does not say which words it supports supports all of its text: Anthropic tells it before the words come.
+/// Places are those in the text, of Chat and Gemini (in bytes) those in the whole answer.
+#[test]
+fn citations_point_at_their_words() {
+    let cite = |span| Citation { url: Some("https://x".into()), span, ..Citation::default() };
+    let (whole, part) = (cite(None), Citation { title: Some("t".into()), ..cite(Some((1, 4))) });
+    let text = |text: &'static str, citations: Vec<Citation<'static>>| {
+        Content::Text(Text { text: text.into(), citations, signature: None })
+    };
+    let mut response = Response::new(Dialect::Anthropic);
+    let blocks = vec![text("Well, ", vec![]), text("déjà vu", vec![whole.clone(), part.clone()])];
+    response.choices.push(Choice { blocks: blocks.into_iter().map(Block::new).collect(), ..Choice::default() });
+    let start = |index| Event::BlockStart { choice: 0, index, block: Block::new(text("", vec![])) };
+    let delta = |index, delta| Event::Delta { choice: 0, index, delta };
+    let events = [
+        start(0),
+        delta(0, Delta::Text("Well, ".into())),
+        Event::BlockEnd { choice: 0, index: 0 },
+        start(1),
+        delta(1, Delta::Citation(Box::new(whole))),
+        delta(1, Delta::Citation(Box::new(part))),
+        delta(1, Delta::Text("déjà".into())),
+        delta(1, Delta::Text(" vu".into())),
+        Event::BlockEnd { choice: 0, index: 1 },
+        Event::Stop { choice: 0, stop: Stop::default(), extras: Vec::new() },
+        Event::End,
+    ];
+    for (to, places) in [
+        (Dialect::OpenAiChat, [r#""start_index":6,"end_index":13"#, r#""start_index":7,"end_index":10"#]),
+        (Dialect::OpenAiResponses, [r#""start_index":0,"end_index":7"#, r#""start_index":1,"end_index":4"#]),
+        (Dialect::Gemini, [r#""startIndex":6,"endIndex":15"#, r#""startIndex":7,"endIndex":12"#]),
+        (Dialect::Cohere, [r#""start":0,"end":7,"text":"déjà vu""#, r#""start":1,"end":4"#]),
+    ] {
+        let client = Client::default();
+        let body = codec(to).encode_response(&response, &client, &mut Losses::default());
+        let mut stream = Vec::new();
+        let mut encoder = codec(to).stream_encoder(&client);
+        events.iter().for_each(|event| encoder.encode(event.clone(), &mut Losses::default(), &mut stream));
+        for written in [body, stream] {
+            let written = String::from_utf8(written).unwrap();
+            assert!(places.iter().all(|place| written.contains(place)), "{to}: {written}");
+        }
+    }
+}
+
+/// Google counts from the beginning of the answer, all others from that of the text.
+#[test]
+fn citations_of_a_later_text_of_gemini_are_counted_from_its_beginning() {
+    let body = json!({"candidates": [{"finishReason": "STOP", "content": {"parts": [
+            {"text": "Well, "}, {"functionCall": {"name": "f", "args": {}}}, {"text": "so it is"}]},
+        "groundingMetadata": {"groundingChunks": [{"web": {"uri": "https://x"}}],
+            "groundingSupports": [{"segment": {"startIndex": 9, "endIndex": 14}, "groundingChunkIndices": [0]}]}}]});
+    let body = body.to_string();
+    let response = codec(Dialect::Gemini).decode_response(body.as_bytes(), &maker()).unwrap();
+    let Content::Text(text) = &response.choices[0].blocks[2].content else { panic!() };
+    assert_eq!(text.citations[0].span, Some((3, 8)));
 }
 
 /// Typed clients write what is not set as `null`.

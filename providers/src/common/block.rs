@@ -85,7 +85,7 @@ pub struct Citation<'a> {
     pub title: Option<Str<'a>>,
     /// The words of the source.
     pub quote: Option<Str<'a>>,
-    /// The stretch of the *answer's* text that it supports, in characters: from, to (exclusive).
+    /// The stretch of the block's text that it supports, in characters: from, to (exclusive). All of it, if it does not say.
     pub span: Option<(u64, u64)>,
     /// As it stood on the wire of its dialect.
     pub raw: Option<(Dialect, Json<'a>)>,

@@ -10,7 +10,7 @@ use bounded_static::IntoBoundedStatic as _;
 use super::items_out::{Body, Part, Parts};
 use super::reasoning;
 use super::response_out::{self, Held, Meta, Object, Shown, is_part, item, one_message, part, shown, status};
-use super::sources::{Annotation, Logprobs, can_say};
+use super::sources::{Annotation, Logprobs, can_say, waits};
 use super::stream_wire::{Wire, write, write_error};
 use crate::codec::{Client, StreamEncoder};
 use crate::common::{Block, Citation, Content, Delta, Event, Extras, Losses, Stop, Str, TokenLogprob, add, split};
@@ -242,7 +242,13 @@ impl Encoder {
                 };
                 self.item_event(kind, at, Wire { delta: Some(text), ..Wire::default() }, out);
             }
-            Delta::Citation(citation) if can_say(citation) => self.citation(at, place, citation, out),
+            // The words that it supports may still come.
+            Delta::Citation(citation) if waits(citation) && self.items[at].part == Some(place) => {}
+            Delta::Citation(citation) if can_say(citation) => {
+                let Content::Text(text) = &self.shown[place].block.content else { return };
+                let number = text.citations.iter().filter(|citation| can_say(citation)).count();
+                self.citation((at, place), number, citation, out);
+            }
             Delta::Citation(_) => losses.note("answer.citations"),
             Delta::Signature(_) => {
                 losses.note_if(matches!(self.shown[place].block.content, Content::Text(_)), "answer.signature");
@@ -260,11 +266,12 @@ impl Encoder {
         write(&mut self.sequence, out, kind, Wire { item_id, output_index: Some(at), ..wire });
     }
 
-    fn citation(&mut self, at: usize, place: usize, citation: &Citation<'_>, out: &mut Vec<u8>) {
+    /// Tells the citation that has this number in its text.
+    fn citation(&mut self, (at, place): (usize, usize), number: usize, citation: &Citation<'_>, out: &mut Vec<u8>) {
         let Content::Text(text) = &self.shown[place].block.content else { return };
         let (item_id, output_index, content_index) = position(&self.items, at, place);
-        let annotation_index = Some(text.citations.iter().filter(|citation| can_say(citation)).count());
-        let annotation = Some(Annotation { citation, end: text.text.chars().count() as u64 });
+        let annotation_index = Some(number);
+        let annotation = Some(Annotation { citation, length: text.text.chars().count() as u64 });
         let wire = Wire { item_id, output_index, content_index, annotation_index, annotation, ..Wire::default() };
         write(&mut self.sequence, out, "response.output_text.annotation.added", wire);
     }
@@ -343,6 +350,11 @@ impl Encoder {
     /// Tells the end of a message's last part.
     fn end_part(&mut self, at: usize, out: &mut Vec<u8>) {
         let Some(place) = self.items[at].part.take() else { return };
+        if let Content::Text(text) = &self.shown[place].block.content {
+            let told = text.citations.iter().filter(|citation| can_say(citation)).enumerate();
+            let late: Vec<_> = told.filter(|(_, one)| waits(one)).map(|(number, one)| (number, one.clone())).collect();
+            late.iter().for_each(|(number, one)| self.citation((at, place), *number, one, out));
+        }
         let (item_id, output_index, content_index) = position(&self.items, at, place);
         let wire = Wire { item_id, output_index, content_index, ..Wire::default() };
         let one = &self.shown[place];
