@@ -2,9 +2,9 @@
 
 use serde_json::{Value, json};
 
-use super::testing::{maker, target};
+use super::testing::{collected, events, maker, target};
 use super::{Call, Client, Platform, Target, codec};
-use crate::common::{Block, Choice, Citation, Content, Delta, Event, Losses, Response, Stop, Text};
+use crate::common::{Block, Choice, Citation, Content, Delta, Event, Losses, Response, Stop, Text, take_apart};
 use crate::dialect::Dialect;
 use crate::error::ErrorKind;
 
@@ -113,6 +113,48 @@ fn citations_point_at_their_words() {
             let written = String::from_utf8(written).unwrap();
             assert!(places.iter().all(|place| written.contains(place)), "{to}: {written}");
         }
+    }
+}
+
+/// Claude refuses an empty text that a client sends back: nobody is shown one.
+#[test]
+fn a_text_of_no_words_is_not_shown() {
+    let body = json!({"candidates": [{"finishReason": "STOP", "content": {"parts": [
+        {"functionCall": {"name": "f", "args": {}}}, {"text": "", "thoughtSignature": "c2ln"}]}}]});
+    let (body, client) = (body.to_string(), Client::default());
+    let response = codec(Dialect::Gemini).decode_response(body.as_bytes(), &maker()).unwrap();
+    let kinds = |blocks: &[Block<'_>]| {
+        blocks.iter().map(|block| matches!(block.content, Content::ToolCall(_))).collect::<Vec<_>>()
+    };
+    assert_eq!(kinds(&response.choices[0].blocks), [true, false]);
+    for to in [Dialect::Anthropic, Dialect::OpenAiResponses, Dialect::Bedrock] {
+        let (mut lost, mut lost_of_stream) = (Losses::default(), Losses::default());
+        let whole = codec(to).encode_response(&response, &client, &mut lost);
+        let whole = codec(to).decode_response(&whole, &maker()).unwrap();
+        assert_eq!(kinds(&whole.choices[0].blocks), [true], "{to}");
+        let mut stream = Vec::new();
+        let mut encoder = codec(to).stream_encoder(&client);
+        take_apart(&response, &mut |event| encoder.encode(event, &mut lost_of_stream, &mut stream));
+        let streamed = collected(to, &events(&mut *codec(to).stream_decoder(&maker()), &stream)).unwrap();
+        assert_eq!(kinds(&streamed.choices[0].blocks), [true], "{to}");
+        assert_eq!([lost.header_value(), lost_of_stream.header_value()], ["answer.signature"; 2], "{to}");
+    }
+}
+
+/// What an earlier gateway showed, or a client says, is left out where the body is written anew.
+#[test]
+fn claude_is_sent_no_empty_texts() {
+    let body = json!({"model": "m", "max_tokens": 9, "messages": [
+        {"role": "user", "content": [{"type": "text", "text": ""}, {"type": "text", "text": "hi"}]},
+        {"role": "assistant", "content": [{"type": "tool_use", "id": "t", "name": "f", "input": {}}, {"type": "text", "text": ""}]},
+        {"role": "user", "content": [{"type": "tool_result", "tool_use_id": "t", "content": [{"type": "text", "text": ""}]}]}]});
+    let body = body.to_string();
+    let request = codec(Dialect::Anthropic).decode_request(body.as_bytes(), &Call::default()).unwrap();
+    for platform in [Platform::Native, Platform::Vertex, Platform::BedrockInvoke] {
+        let target = Target { platform, ..target() };
+        let written = codec(Dialect::Anthropic).encode_request(&request, &target, &mut Losses::default()).unwrap();
+        let written = String::from_utf8(written).unwrap();
+        assert!(written.contains("hi") && !written.contains(r#""text":"""#), "{written}");
     }
 }
 
