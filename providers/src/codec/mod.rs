@@ -28,6 +28,7 @@ mod data_url;
 pub(crate) mod fields;
 mod gemini;
 pub(crate) mod ids;
+mod media;
 mod openai;
 mod openai_chat;
 mod openai_responses;

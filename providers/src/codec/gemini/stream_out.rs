@@ -217,7 +217,7 @@ impl Encoder {
                 let Content::Media(media) = &self.open[at].block.content else { return };
                 let mime = media.mime.clone().unwrap_or("audio/wav".into());
                 let blob = Blob {
-                    mime_type: Some(&mime),
+                    mime_type: Some(Cow::Borrowed(&mime)),
                     data: Cow::Borrowed(data),
                     display_name: None,
                     beside: Beside::default(),
