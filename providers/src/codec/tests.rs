@@ -4,9 +4,13 @@ use serde_json::{Value, json};
 
 use super::testing::{collected, events, maker, target};
 use super::{Call, Client, Platform, Target, codec};
-use crate::common::{Block, Choice, Citation, Content, Delta, Event, Losses, Response, Stop, Text, take_apart};
+use crate::common::{
+    Block, Choice, Citation, Content, Delta, Event, Losses, Media, MediaKind, MediaSource, Message, Request, Response,
+    Role, Stop, Text, take_apart,
+};
 use crate::dialect::Dialect;
 use crate::error::ErrorKind;
+use crate::preset::Quirks;
 
 /// What a request becomes for each other dialect: an error's parameter, or the fields that were lost.
 fn asked(from: Dialect, body: &Value) -> Vec<Result<Vec<String>, Option<String>>> {
@@ -169,6 +173,41 @@ fn citations_of_a_later_text_of_gemini_are_counted_from_its_beginning() {
     let response = codec(Dialect::Gemini).decode_response(body.as_bytes(), &maker()).unwrap();
     let Content::Text(text) = &response.choices[0].blocks[2].content else { panic!() };
     assert_eq!(text.citations[0].span, Some((3, 8)));
+}
+
+/// A message of which nothing is left would be asked as an empty one, or not at all, and be paid for.
+#[test]
+fn a_message_that_cannot_be_said_is_refused() {
+    let media = |kind, mime: &'static str| {
+        let media =
+            Media { kind, source: MediaSource::Data("AAAA".into()), mime: Some(mime.into()), ..Media::default() };
+        Block::new(Content::Media(Box::new(media)))
+    };
+    let film = || media(MediaKind::Video, "video/mp4");
+    let sound = || media(MediaKind::Audio, "audio/wav");
+    let office = || media(MediaKind::Document, "application/msword");
+    for (to, block) in [
+        (Dialect::OpenAiChat, film()),
+        (Dialect::OpenAiResponses, film()),
+        (Dialect::Anthropic, sound()),
+        (Dialect::Gemini, office()),
+        (Dialect::Bedrock, media(MediaKind::Image, "image/tiff")),
+        (Dialect::Cohere, sound()),
+    ] {
+        let mut request = Request::new(if to == Dialect::Gemini { Dialect::OpenAiChat } else { Dialect::Gemini });
+        let user = |blocks| Message { role: Role::User, blocks, ..Message::default() };
+        request.messages = vec![
+            user(vec![Block::text("hi")]),
+            Message { role: Role::Assistant, blocks: vec![Block::text("Hi.")], ..Message::default() },
+        ];
+        request.messages.push(user(vec![block.clone()]));
+        let openai = Quirks { max_completion_tokens: true, developer_role: true, ..Quirks::default() };
+        let target = Target { quirks: openai, ..target() };
+        let refused = codec(to).encode_request(&request, &target, &mut Losses::default());
+        assert_eq!(refused.unwrap_err().param.as_deref(), Some("messages"), "{to}");
+        request.messages[2].blocks.push(Block::text("What is it?"));
+        assert!(codec(to).encode_request(&request, &target, &mut Losses::default()).is_ok(), "{to}");
+    }
 }
 
 /// Typed clients write what is not set as `null`.

@@ -97,6 +97,7 @@ impl Writer<'_> {
             let content: Vec<_> = results.chain(others).filter_map(|block| self.block(block)).collect();
             let role = role_out(turn.role);
             match out.last_mut() {
+                _ if content.is_empty() && turn.role == Role::User => self.losses.note_message(turn.blocks()),
                 _ if content.is_empty() => {}
                 Some(last) if last.role == role => last.content.extend(content),
                 Some(_) | None => out.push(MessageOut { role, content, extras: Fields::default() }),

@@ -164,6 +164,7 @@ pub(super) fn encode(request: &Request<'_>, target: &Target<'_>, losses: &mut Lo
     let messages = writer.messages(request);
     let dropped = writer.dropped_reasoning;
     let losses = writer.losses;
+    losses.leave_every_message()?;
 
     let asked = reasoning.clone().unwrap_or_default();
     let mut plan = Plan::of(&asked, target.traits.thinking, max_tokens, own, losses);
