@@ -216,8 +216,10 @@ async fn a_thread_goes_on_where_it_began_or_is_refused_so_that_the_sdk_sends_it_
         let reply = ask("a", "both", follow.clone()).await;
         assert_eq!((reply.status, &reply.json()["id"]), (200, &begun.json()["id"]), "{}", reply.text());
     }
-    let reply = ask("b", "both", follow).await;
-    assert_eq!((reply.status, &reply.json()["error"]["details"]["error_code"]), (400, &json!("thread_not_found")));
+    for (key, model) in [("b", "both"), ("a", "other/m")] {
+        let reply = ask(key, model, follow.clone()).await;
+        assert_eq!((reply.status, &reply.json()["error"]["details"]["error_code"]), (400, &json!("thread_not_found")));
+    }
     let reply = ask("a", "other/m", json!({"type": "create"})).await;
     let details = json!({"error_code": "thread_unsupported_request", "unsupported": ["thread"]});
     assert_eq!((reply.status, &reply.json()["error"]["details"]), (400, &details), "{}", reply.text());

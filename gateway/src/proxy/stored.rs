@@ -41,8 +41,7 @@ pub fn plan(header: &RequestHeader, exchange: &mut Exchange, planner: &Planner<'
 /// # Errors
 /// The answer is not known for this key.
 pub fn keeper_of_previous(continuity: &Continuity, exchange: &Exchange) -> Result<Option<Keeper>, ApiError> {
-    let Some(RequestScan { previous: Some(id), thread, .. }) = exchange.request.as_ref().map(|request| &request.scan)
-    else {
+    let Some(Request { scan: RequestScan { previous: Some(id), thread, .. }, model, .. }) = &exchange.request else {
         return Ok(None);
     };
     let (what, param, code) = match exchange.dialect() {
@@ -51,7 +50,9 @@ pub fn keeper_of_previous(continuity: &Continuity, exchange: &Exchange) -> Resul
         Dialect::Anthropic if *thread => ("Previous message", "thread", "thread_not_found"),
         _ => return Ok(None),
     };
-    keeper(continuity, exchange, id).map(Some).ok_or_else(|| {
+    let is_target = |keeper: &Keeper| model.targets.iter().any(|target| target.provider.name == keeper.provider);
+    let keeper = keeper(continuity, exchange, id).filter(|keeper| param != "thread" || is_target(keeper));
+    keeper.map(Some).ok_or_else(|| {
         ApiError::new(ErrorKind::InvalidRequest, format!("{what} with id '{id}' not found."))
             .with_param(param)
             .with_code(code)
