@@ -10,7 +10,7 @@ use crate::common::{
 };
 use crate::dialect::Dialect;
 use crate::error::ErrorKind;
-use crate::preset::Quirks;
+use crate::preset::PRESETS;
 
 /// What a request becomes for each other dialect: an error's parameter, or the fields that were lost.
 fn asked(from: Dialect, body: &Value) -> Vec<Result<Vec<String>, Option<String>>> {
@@ -201,8 +201,8 @@ fn a_message_that_cannot_be_said_is_refused() {
             Message { role: Role::Assistant, blocks: vec![Block::text("Hi.")], ..Message::default() },
         ];
         request.messages.push(user(vec![block.clone()]));
-        let openai = Quirks { max_completion_tokens: true, developer_role: true, ..Quirks::default() };
-        let target = Target { quirks: openai, ..target() };
+        let openai = PRESETS.iter().find(|preset| preset.kind == "openai").unwrap();
+        let target = Target { quirks: openai.quirks, ..target() };
         let refused = codec(to).encode_request(&request, &target, &mut Losses::default());
         assert_eq!(refused.unwrap_err().param.as_deref(), Some("messages"), "{to}");
         request.messages[2].blocks.push(Block::text("What is it?"));
