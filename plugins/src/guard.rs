@@ -267,11 +267,13 @@ impl TextHook for Hook {
 
 /// Whether the request goes on with turns that the provider keeps, and with the placeholders in them.
 pub(crate) fn follows_stored(request: &Request) -> bool {
-    if request.dialect != Dialect::OpenAiResponses {
-        return false;
-    }
     let Some(body) = Object::read(request.json()) else { return false };
-    ["previous_response_id", "conversation"].iter().any(|name| body.get(name).is_some_and(|value| value != "null"))
+    let says = |name: &&str| body.get(name).is_some_and(|value| value != "null");
+    match request.dialect {
+        Dialect::OpenAiResponses => ["previous_response_id", "conversation"].iter().any(says),
+        Dialect::Anthropic => body.get("thread").is_some_and(|thread| thread.contains("\"previous_message_id\"")),
+        _ => false,
+    }
 }
 
 /// The fields beside reasoning in which dialects have what its maker knows it by.

@@ -175,3 +175,52 @@ async fn without_keys_the_only_provider_is_asked() {
     assert_eq!(reply.status, 200, "{}", reply.text());
     assert_eq!(stub.next().await.target, "/v1/responses/resp_old");
 }
+
+/// Anthropic's SDK begins a thread unasked and then sends only what is new.
+#[tokio::test]
+async fn a_thread_goes_on_where_it_began_or_is_refused_so_that_the_sdk_sends_it_whole() {
+    let of = |name: &'static str| {
+        Stub::start(move |request| {
+            let body = json!({"id": format!("msg_{name}"), "type": "message", "role": "assistant", "model": "m",
+                "content": [{"type": "text", "text": "hi"}], "stop_reason": "end_turn", "stop_sequence": null,
+                "usage": {"input_tokens": 1, "output_tokens": 1}});
+            assert!(request.json()["thread"].is_object());
+            Answer::json(200, body.to_string())
+        })
+    };
+    let (first, second) = (of("first").await, of("second").await);
+    let anthropic = |name: &str, origin: &str| {
+        format!("[providers.{name}]\nkind = \"anthropic\"\nbase_url = \"{origin}\"\napi_key = \"k\"\n")
+    };
+    let config = [
+        anthropic("first", &first.origin()),
+        anthropic("second", &second.origin()),
+        responses_provider("other", &first.origin()),
+        "[models.both]\nstrategy = \"round_robin\"\n\
+         targets = [{ provider = \"first\", model = \"m\" }, { provider = \"second\", model = \"m\" }]\n"
+            .into(),
+        key("a"),
+        key("b"),
+    ]
+    .concat();
+    let gateway = Gateway::start(&config).await;
+    let ask = async |key: &str, model: &str, thread: serde_json::Value| {
+        let body =
+            json!({"model": model, "max_tokens": 9, "messages": [{"role": "user", "content": "hi"}], "thread": thread});
+        exchange(gateway.addr, &by(key, "POST", "/v1/messages", &body.to_string())).await
+    };
+    let begun = ask("a", "both", json!({"type": "create"})).await;
+    assert_eq!(begun.status, 200, "{}", begun.text());
+    let follow = json!({"type": "continue", "previous_message_id": begun.json()["id"]});
+    for _ in 0..3 {
+        let reply = ask("a", "both", follow.clone()).await;
+        assert_eq!((reply.status, &reply.json()["id"]), (200, &begun.json()["id"]), "{}", reply.text());
+    }
+    for (key, model) in [("b", "both"), ("a", "other/m")] {
+        let reply = ask(key, model, follow.clone()).await;
+        assert_eq!((reply.status, &reply.json()["error"]["details"]["error_code"]), (400, &json!("thread_not_found")));
+    }
+    let reply = ask("a", "other/m", json!({"type": "create"})).await;
+    let details = json!({"error_code": "thread_unsupported_request", "unsupported": ["thread"]});
+    assert_eq!((reply.status, &reply.json()["error"]["details"]), (400, &details), "{}", reply.text());
+}

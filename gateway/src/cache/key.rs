@@ -7,7 +7,7 @@
 use std::sync::Arc;
 
 use ai_gateway_providers::endpoint::Endpoint;
-use ai_gateway_providers::scan::{Counts, RequestScan, canonical_digest};
+use ai_gateway_providers::scan::{Counts, RequestScan, canonical_digest, without_attribution};
 use ai_gateway_providers::{Dialect, Operation};
 use http::HeaderMap;
 use sha2::{Digest, Sha256};
@@ -203,7 +203,7 @@ pub fn fingerprint(asked: &Asked<'_>) -> Option<Fingerprint> {
     let passed = query.unwrap_or_default().split('&').filter(|pair| passes(pair));
     parts.count(passed.clone().count());
     passed.for_each(|pair| parts.add(pair.as_bytes()));
-    parts.add(&canonical_digest(body, |name| counts(name, endpoint))?);
+    parts.add(&canonical_digest(&without_attribution(body), |name| counts(name, endpoint))?);
     Some(Fingerprint(parts.finish()))
 }
 

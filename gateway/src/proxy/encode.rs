@@ -1,15 +1,16 @@
 //! The request as a target must get it: the client's own bytes with another model name where both sides speak one dialect and the
 //! target takes all words of it, a translation where they do not.
 
+use std::borrow::Cow;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use ai_gateway_providers::answer::{Conversion, Translation};
-use ai_gateway_providers::codec::{Call, Client, Platform, codec};
+use ai_gateway_providers::codec::{Call, Client, Platform, codec, no_thread};
 use ai_gateway_providers::common::{Aliases, Json, Losses, Request as CommonRequest, may_hold_ticket, restore_turns};
 use ai_gateway_providers::error::{ApiError, ErrorKind};
 use ai_gateway_providers::operations::{self, Wire, completions};
 use ai_gateway_providers::preset::{Betas, without_fields};
-use ai_gateway_providers::scan::Edits;
+use ai_gateway_providers::scan::{Edits, without_attribution};
 use ai_gateway_providers::{Dialect, Operation, codec};
 use bytes::Bytes;
 
@@ -58,6 +59,9 @@ pub fn encode(target: &Target, exchange: &Exchange, continuity: &Continuity) -> 
     let Some(route) = target.provider.route(endpoint, &target.model) else {
         return Err(super::attempt::no_usable_target(exchange));
     };
+    if request.scan.thread && endpoint.dialect == Dialect::Anthropic && !target.provider.is_anthropic() {
+        return Err(no_thread());
+    }
     let foreign_body = route.platform == Platform::BedrockInvoke
         || (route.platform == Platform::Vertex && route.dialect == Dialect::Anthropic)
         || request.json_array
@@ -150,9 +154,17 @@ fn splice(target: &Target, route: Route, request: &Request, operation: Operation
         && route.dialect == Dialect::OpenAiChat
         && !target.provider.quirks.no_stream_options;
     let model = scan.model.as_ref().map(|_| &*target.model);
-    let body = scan.rewrite(&request.body, &Edits { model, include_usage: asks_usage });
+    let body = told(target, scan.rewrite(&request.body, &Edits { model, include_usage: asks_usage }));
     let hide_usage = asks_usage && scan.hide_usage();
     Encoded { route, body, hide_usage, answer: AnswerWay::Straight, losses: Losses::default() }
+}
+
+/// What Claude Code says of itself is for Anthropic alone.
+fn told(target: &Target, body: Bytes) -> Bytes {
+    match without_attribution(&body) {
+        Cow::Owned(without) if !target.provider.is_anthropic() => without.into(),
+        Cow::Owned(_) | Cow::Borrowed(_) => body,
+    }
 }
 
 fn translate(
@@ -169,16 +181,17 @@ fn translate(
     let client_codec = codec(to);
     let completion = exchange.endpoint.as_ref().is_some_and(|endpoint| endpoint.operation == Operation::Completions);
     let mut losses = Losses::default();
+    let body = told(target, request.body.clone());
     let mut asked = match completion {
-        true => completions::decode_request(&request.body, &mut losses)?,
-        false => client_codec.decode_request(&request.body, &call(exchange))?,
+        true => completions::decode_request(&body, &mut losses)?,
+        false => client_codec.decode_request(&body, &call(exchange))?,
     };
     let provider = target.provider.tag;
     let key = exchange.key.as_ref().map(|key| &*key.name);
     restore_turns(&mut asked, provider, |id| continuity.recall_turn(key, id));
     apply_betas(&mut asked, target, route, request, &mut losses);
     if route.dialect != to {
-        asked.put_results_in_words();
+        asked.put_in_words();
     }
     let may_go_on = said.is_some() || (resume::may_go_on(exchange, route.dialect) && asked.may_be_gone_on_with());
     if let Some(said) = said {
@@ -219,7 +232,8 @@ fn convert(
 ) -> Result<Encoded, ApiError> {
     let operation = exchange.endpoint.as_ref().map_or(Operation::Chat, |endpoint| endpoint.operation);
     let written_for = written_for(target, route);
-    let translated = operations::translate_request(operation, from, to, &request.body, &call(exchange), &written_for)?;
+    let body = told(target, request.body.clone());
+    let translated = operations::translate_request(operation, from, to, &body, &call(exchange), &written_for)?;
     let conversion = Conversion {
         operation,
         from: to,

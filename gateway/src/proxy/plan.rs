@@ -7,7 +7,7 @@ use ai_gateway_providers::codec::Call;
 use ai_gateway_providers::endpoint::{BodyKind, Endpoint, EndpointError, match_endpoint, match_own};
 use ai_gateway_providers::error::{ApiError, ErrorKind};
 use ai_gateway_providers::own::scan_request;
-use ai_gateway_providers::scan::{BodyFacts, Pieces, RequestScan, opening, scan_multipart};
+use ai_gateway_providers::scan::{BodyFacts, Pieces, RequestScan, opening, scan_multipart, without_attribution};
 use ai_gateway_providers::{Dialect, Operation};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue};
@@ -255,7 +255,7 @@ fn sticky(headers: &HeaderMap, exchange: &Exchange, request: &Request) -> Option
         (StickyBy::Key, _, Some(key)) => stable_hash(&[b"key", key.name.as_bytes()]),
         (StickyBy::Session | StickyBy::Prompt | StickyBy::Key, ..) => {
             let key = exchange.key.as_ref().map_or("", |key| &key.name);
-            stable_hash(&[&[key.as_bytes()], &opening(&request.body)[..]].concat())
+            stable_hash(&[&[key.as_bytes()], &opening(&without_attribution(&request.body))[..]].concat())
         }
     })
 }

@@ -1,4 +1,4 @@
-//! Answers that a provider keeps (Responses): the provider that made one is asked for it, with the credential that it was made with
+//! Answers that a provider keeps (Responses, Anthropic's threads): the provider that made one is asked for it, with the credential that it was made with
 //! and nobody else, and only by the key that it was made for.
 
 use std::sync::Arc;
@@ -41,16 +41,21 @@ pub fn plan(header: &RequestHeader, exchange: &mut Exchange, planner: &Planner<'
 /// # Errors
 /// The answer is not known for this key.
 pub fn keeper_of_previous(continuity: &Continuity, exchange: &Exchange) -> Result<Option<Keeper>, ApiError> {
-    let Some(id) = exchange.request.as_ref().and_then(|request| request.scan.previous.as_deref()) else {
+    let Some(Request { scan: RequestScan { previous: Some(id), thread, .. }, model, .. }) = &exchange.request else {
         return Ok(None);
     };
-    if exchange.dialect() != Dialect::OpenAiResponses {
-        return Ok(None);
-    }
-    keeper(continuity, exchange, id).map(Some).ok_or_else(|| {
-        ApiError::new(ErrorKind::InvalidRequest, format!("Previous response with id '{id}' not found."))
-            .with_param("previous_response_id")
-            .with_code("previous_response_not_found")
+    let (what, param, code) = match exchange.dialect() {
+        Dialect::OpenAiResponses => ("Previous response", "previous_response_id", "previous_response_not_found"),
+        // Anthropic's SDKs then send the whole conversation, as a new thread.
+        Dialect::Anthropic if *thread => ("Previous message", "thread", "thread_not_found"),
+        _ => return Ok(None),
+    };
+    let is_target = |keeper: &Keeper| model.targets.iter().any(|target| target.provider.name == keeper.provider);
+    let keeper = keeper(continuity, exchange, id).filter(|keeper| param != "thread" || is_target(keeper));
+    keeper.map(Some).ok_or_else(|| {
+        ApiError::new(ErrorKind::InvalidRequest, format!("{what} with id '{id}' not found."))
+            .with_param(param)
+            .with_code(code)
     })
 }
 
@@ -61,7 +66,10 @@ fn keeper(continuity: &Continuity, exchange: &Exchange, id: &str) -> Option<Keep
     if let Some(keeper) = continuity.recall_stored(key, id) {
         return Some(keeper);
     }
-    let keeps = |provider: &&Arc<Provider>| provider.dialects.contains(&Dialect::OpenAiResponses);
+    let keeps = |provider: &&Arc<Provider>| match exchange.dialect() {
+        Dialect::Anthropic => provider.is_anthropic(),
+        _ => provider.dialects.contains(&Dialect::OpenAiResponses),
+    };
     let providers = exchange.snapshot.providers();
     let mut candidates = providers.into_iter().filter(keeps);
     let only = candidates.next().filter(|_| key.is_none())?;
@@ -75,9 +83,13 @@ pub fn remember(gateway: &Gateway, exchange: &mut Exchange) {
     }
     let asked = exchange.endpoint.as_ref().is_some_and(|endpoint| endpoint.operation == Operation::Chat);
     let (Some(attempt), Some(observer)) = (exchange.attempt(), &exchange.observer) else { return };
+    let kept = match exchange.dialect() {
+        Dialect::OpenAiResponses => attempt.route.dialect == Dialect::OpenAiResponses,
+        Dialect::Anthropic => exchange.request.as_ref().is_some_and(|request| request.scan.thread),
+        _ => false,
+    };
     if asked
-        && exchange.dialect() == Dialect::OpenAiResponses
-        && attempt.route.dialect == Dialect::OpenAiResponses
+        && kept
         && let Some(id) = &observer.seen().id
     {
         let key = exchange.key.as_ref().map(|key| &*key.name);

@@ -73,6 +73,11 @@ impl Provider {
         self.dialects.contains(&dialect) && (self.dialects.len() == 1 || self.preset.carries(dialect, model))
     }
 
+    /// Whether it is Anthropic itself, who does more than its API says: it keeps threads, and reads what Claude Code says of itself.
+    pub fn is_anthropic(&self) -> bool {
+        self.preset.kind == "anthropic"
+    }
+
     /// Whose API carries `dialect` there.
     pub fn platform(&self, dialect: Dialect) -> Platform {
         self.preset.platform(dialect)

@@ -28,6 +28,8 @@ struct Event<'a> {
 #[derive(Deserialize)]
 struct Message<'a> {
     #[serde(borrow)]
+    id: Raw<'a>,
+    #[serde(borrow)]
     model: Raw<'a>,
     #[serde(borrow)]
     usage: Raw<'a>,
@@ -63,6 +65,9 @@ fn on_type(name: &[u8], data: &[u8], notes: &mut Notes) {
             let message =
                 raw::parse::<Event<'_>>(data).and_then(|event| raw::parse::<Message<'_>>(raw::bytes(event.message?)));
             let Some(message) = message else { return notes.unreadable() };
+            if let Some(id) = message.id {
+                notes.id(raw::bytes(id));
+            }
             if let Some(model) = message.model {
                 notes.model(raw::bytes(model));
             }

@@ -380,7 +380,7 @@ impl Marks {
 fn on_value(key: Key, value: &[u8], notes: &mut Notes) {
     match key {
         Key::Usage => notes.usage(value),
-        Key::Id if notes.dialect == Dialect::OpenAiResponses => notes.id(value),
+        Key::Id if matches!(notes.dialect, Dialect::OpenAiResponses | Dialect::Anthropic) => notes.id(value),
         Key::Model => notes.model(value),
         Key::Error => on_error(value, notes),
         Key::Message if matches!(notes.dialect, Dialect::Bedrock | Dialect::Cohere) => on_error(value, notes),

@@ -28,6 +28,7 @@ mod data_url;
 pub(crate) mod fields;
 mod gemini;
 pub(crate) mod ids;
+mod media;
 mod openai;
 mod openai_chat;
 mod openai_responses;
@@ -42,9 +43,9 @@ mod tests;
 pub(crate) mod wire;
 
 use crate::catalogue::{Thinking, Traits};
-use crate::common::{Event, Json, Losses, ProviderTag, ReasoningConfig, Request, Response};
+use crate::common::{Event, Json, Losses, ProviderTag, ReasoningConfig, Request, Response, THREAD};
 use crate::dialect::Dialect;
-use crate::error::{ApiError, ErrorKind};
+use crate::error::{ApiError, ErrorKind, THREAD_UNSUPPORTED};
 use crate::preset::Quirks;
 
 pub(crate) use openai_responses::without_signature;
@@ -115,12 +116,27 @@ pub trait Codec: Sync {
 /// answer, conversation, template, item or cache. Without it the request would ask for something else.
 pub(crate) fn refers_to_nothing(request: &Request<'_>, to: Dialect) -> Result<(), ApiError> {
     match request.refers_to() {
-        Some(field) if request.dialect != to => {
-            let message = "this model's provider does not keep what the request refers to: send the whole conversation";
-            Err(ApiError::new(ErrorKind::InvalidRequest, message).with_param(field))
-        }
+        Some(field) if request.dialect != to => Err(not_kept(field)),
         Some(_) | None => Ok(()),
     }
+}
+
+/// Refuses a thread for a provider that keeps none, in words that Anthropic's SDKs understand; also one that only begins, because what
+/// follows it would come without the conversation.
+pub(crate) fn keeps_no_thread(request: &Request<'_>) -> Result<(), ApiError> {
+    if request.has_thread() { Err(no_thread()) } else { Ok(()) }
+}
+
+/// The refusal of a thread.
+#[must_use]
+pub fn no_thread() -> ApiError {
+    not_kept(THREAD)
+}
+
+fn not_kept(field: &'static str) -> ApiError {
+    let message = "this model's provider does not keep what the request refers to: send the whole conversation";
+    let error = ApiError::new(ErrorKind::InvalidRequest, message).with_param(field);
+    if field == THREAD { error.with_code(THREAD_UNSUPPORTED) } else { error }
 }
 
 /// Reads a stream in any cut.

@@ -25,6 +25,24 @@ impl<'a> Block<'a> {
         Self { content, ..Self::default() }
     }
 
+    /// Whether it is a text of no words. Claude refuses one that a client sends back.
+    pub(crate) fn is_silent(&self) -> bool {
+        match &self.content {
+            Content::Text(text) => text.text.is_empty(),
+            Content::Refusal(text) => text.is_empty(),
+            Content::Media(_)
+            | Content::Reasoning(_)
+            | Content::ToolCall(_)
+            | Content::ToolResult(_)
+            | Content::Foreign(_) => false,
+        }
+    }
+
+    /// Whether it is a text with a signature.
+    pub(crate) fn is_signed_text(&self) -> bool {
+        matches!(&self.content, Content::Text(text) if text.signature.is_some())
+    }
+
     /// Plain text.
     #[must_use]
     pub fn text(text: impl Into<Str<'a>>) -> Self {
@@ -85,7 +103,7 @@ pub struct Citation<'a> {
     pub title: Option<Str<'a>>,
     /// The words of the source.
     pub quote: Option<Str<'a>>,
-    /// The stretch of the *answer's* text that it supports, in characters: from, to (exclusive).
+    /// The stretch of the block's text that it supports, in characters: from, to (exclusive). All of it, if it does not say.
     pub span: Option<(u64, u64)>,
     /// As it stood on the wire of its dialect.
     pub raw: Option<(Dialect, Json<'a>)>,

@@ -1,12 +1,15 @@
 //! What a dialect could not say.
 
-use super::Str;
+use super::{Block, Content, Str};
+use crate::error::{ApiError, ErrorKind};
 
 /// The fields that an encoder could not carry, each once, in the order in which they were met. Names are those of the
 /// common model (`logprobs`, `n`, `messages.audio`, `tools.strict`); of fields that it has no place for, the client's own.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Losses {
     fields: Vec<Loss>,
+    /// Nothing is left of something that the user showed.
+    message: bool,
 }
 
 /// One field that was not carried.
@@ -52,8 +55,21 @@ impl Losses {
         self.add(&format!("{place}{kind}"), false);
     }
 
+    /// Notes that nothing is left of a message of the user's.
+    pub(crate) fn note_message<'b>(&mut self, blocks: impl IntoIterator<Item = &'b Block<'b>>) {
+        self.message |= blocks.into_iter().any(|block| matches!(block.content, Content::Media(_)));
+    }
+
+    /// Refuses a request in which nothing is left of what the user showed: it would ask for something else.
+    pub(crate) fn leave_every_message(&self) -> Result<(), ApiError> {
+        let message = "this model's API cannot say anything of one of the messages";
+        let refused = || ApiError::new(ErrorKind::InvalidRequest, message).with_param("messages");
+        if self.message { Err(refused()) } else { Ok(()) }
+    }
+
     /// Takes over what another step lost.
     pub fn extend(&mut self, other: &Self) {
+        self.message |= other.message;
         for loss in &other.fields {
             self.add(&loss.field, loss.known);
         }

@@ -49,6 +49,7 @@ pub use losses::{Loss, Losses};
 pub use memory::{TurnMemory, TurnRecorder, restore_turns};
 pub use opaque::{Opaque, ProviderTag, may_hold_ticket};
 pub use prefill::can_go_on;
+pub(crate) use request::THREAD;
 pub use request::{AudioConfig, CacheConfig, Effort, Message, ReasoningConfig, ReasoningMode, Request, Role, Turn};
 pub use response::{Choice, Response, Stop, StopReason, TokenLogprob};
 pub use sequence::Sequence;

@@ -5,6 +5,9 @@ use bounded_static::ToStatic;
 use super::{Block, CacheMark, Content, Extras, Json, ResponseFormat, Str, Tool, ToolChoice};
 use crate::dialect::Dialect;
 
+/// Anthropic's conversations that are kept: the SDK's `tool_runner` begins one unasked and sends only what is new from then on.
+pub(crate) const THREAD: &str = "thread";
+
 /// A chat request in the words of no dialect.
 ///
 /// Encoders take it apart field by field, without `..`: what they cannot say goes to [`Losses`](super::Losses).
@@ -139,14 +142,29 @@ impl<'a> Request<'a> {
         if self.cache.content.is_some() {
             return Some("cachedContent");
         }
+        if self.has_thread() {
+            return Some(THREAD);
+        }
         if self.dialect != Dialect::OpenAiResponses {
             return None;
         }
-        let said = |field: &&str| self.extras.iter().any(|(name, value)| *name == **field && !value.is_null());
+        let said = |field: &&str| self.says(field);
         let mut blocks = self.messages.iter().flat_map(|message| &message.blocks);
-        let is_reference =
-            |block: &Block<'_>| matches!(&block.content, Content::Foreign(item) if item.kind == *"item_reference");
+        // Only its maker can read what it has compacted, or compact anything.
+        let refers =
+            |kind: &str| matches!(kind, "item_reference" | "compaction" | "compaction_summary" | "compaction_trigger");
+        let is_reference = |block: &Block<'_>| matches!(&block.content, Content::Foreign(item) if refers(&item.kind));
         ["conversation", "prompt"].into_iter().find(said).or_else(|| blocks.any(is_reference).then_some("input"))
+    }
+
+    /// Whether it is a turn of a conversation that Anthropic keeps.
+    pub(crate) fn has_thread(&self) -> bool {
+        self.dialect == Dialect::Anthropic && self.says(THREAD)
+    }
+
+    /// Whether there is something in a field that has no place here.
+    fn says(&self, field: &str) -> bool {
+        self.extras.iter().any(|(name, value)| *name == *field && !value.is_null())
     }
 
     /// Whether the answer is to be more or less long-winded than usual.

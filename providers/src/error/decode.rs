@@ -102,6 +102,11 @@ impl Parts {
             }
             ("status", Value::String(text)) => self.status = Some(text.clone()),
             ("param", Value::String(text)) => self.param = Some(text.clone()),
+            // Anthropic: <https://platform.claude.com/docs/en/api/errors>.
+            ("details", Value::Object(details)) => {
+                let code = details.get("error_code").and_then(Value::as_str);
+                self.code = code.map(str::to_owned).or_else(|| self.code.take());
+            }
             // Everything else is detail that no dialect shares.
             (_, _) => {}
         }

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use serde::Serialize;
 
 use super::scrub::scrub;
-use super::{ApiError, ErrorKind};
+use super::{ApiError, ErrorKind, THREAD_UNSUPPORTED};
 use crate::codec::{Client, codec};
 use crate::common::{Event, Losses};
 use crate::dialect::Dialect;
@@ -44,6 +44,16 @@ struct Anthropic<'a> {
 struct AnthropicError<'a> {
     r#type: &'a str,
     message: Cow<'a, str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    details: Option<AnthropicDetails<'a>>,
+}
+
+/// What its SDKs go by to send a conversation again that was refused because of its thread.
+#[derive(Serialize)]
+struct AnthropicDetails<'a> {
+    error_code: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    unsupported: Option<[&'a str; 1]>,
 }
 
 #[derive(Serialize)]
@@ -191,9 +201,13 @@ fn code(error: &ApiError) -> Option<&str> {
 }
 
 fn anthropic<'a>(error: &'a ApiError, request_id: &'a str) -> Anthropic<'a> {
+    let details = code(error).filter(|code| code.starts_with("thread_")).map(|error_code| AnthropicDetails {
+        error_code,
+        unsupported: (error_code == THREAD_UNSUPPORTED).then(|| [error.param.as_deref().unwrap_or("thread")]),
+    });
     Anthropic {
         r#type: "error",
-        error: AnthropicError { r#type: error.kind.anthropic_type(), message: message(error) },
+        error: AnthropicError { r#type: error.kind.anthropic_type(), message: message(error), details },
         request_id,
     }
 }
@@ -281,6 +295,22 @@ mod tests {
             event(Dialect::Cohere),
             "event: message-end\ndata: {\"type\":\"message-end\",\"delta\":{\"error\":\"cut\",\"finish_reason\":\"ERROR\"}}\n\n"
         );
+    }
+
+    /// What the SDK's `tool_runner` needs to go on without a thread.
+    #[test]
+    fn a_refused_thread_is_told_in_anthropics_details() {
+        let refused = ApiError::new(ErrorKind::InvalidRequest, "no").with_param("thread").with_code(THREAD_UNSUPPORTED);
+        let body = encode_error(Dialect::Anthropic, &refused, "r");
+        assert_eq!(
+            String::from_utf8(body.clone()).unwrap(),
+            r#"{"type":"error","error":{"type":"invalid_request_error","message":"no","details":{"error_code":"thread_unsupported_request","unsupported":["thread"]}},"request_id":"r"}"#
+        );
+        let read = decode_error(Dialect::Anthropic, 400, &body);
+        assert_eq!(encode_error(Dialect::Anthropic, &read, "r"), body);
+        let lost = ApiError::new(ErrorKind::InvalidRequest, "no").with_code("thread_not_found");
+        let body = String::from_utf8(encode_error(Dialect::Anthropic, &lost, "r")).unwrap();
+        assert!(body.contains(r#""details":{"error_code":"thread_not_found"}}"#), "{body}");
     }
 
     #[test]

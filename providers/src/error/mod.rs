@@ -15,6 +15,9 @@ pub(crate) use encode::for_client;
 pub use encode::{bedrock_exception, encode_error, encode_stream_error};
 pub use kind::{ErrorKind, Fault, Retry};
 
+/// The code of a refusal after which Anthropic's SDKs send the whole conversation, without a `thread`.
+pub const THREAD_UNSUPPORTED: &str = "thread_unsupported_request";
+
 /// An error on its way to the client.
 #[derive(Debug, Clone, PartialEq, Eq, bounded_static::ToStatic, thiserror::Error)]
 #[error("{}: {message}", kind.as_str())]

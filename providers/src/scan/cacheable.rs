@@ -29,8 +29,9 @@ pub enum Tools {
 }
 
 /// Fields that tie an answer to its moment or to what a provider keeps, unless they are `null`, `false` or empty.
-const ONCE: [&str; 10] = [
+const ONCE: [&str; 11] = [
     "previous_response_id",
+    "thread",
     "conversation",
     "background",
     "web_search_options",
@@ -347,6 +348,7 @@ mod tests {
             (r#"{"plugins":[{"id":"web"}]}"#, chat, Some("plugins")),
             (r#"{"web_search_options":{"a":1}}"#, chat, Some("web_search_options")),
             (r#"{"container":"c"}"#, Dialect::Anthropic, Some("container")),
+            (r#"{"thread":{"type":"create"}}"#, Dialect::Anthropic, Some("thread")),
         ] {
             assert_eq!(of(body, dialect).once, once, "{body}");
         }

@@ -4,8 +4,8 @@ use std::borrow::Cow;
 use std::fmt;
 use std::ops::Range;
 
-use serde::Deserializer as _;
 use serde::de::{IgnoredAny, MapAccess, Visitor};
+use serde::{Deserialize, Deserializer as _};
 use serde_json::value::RawValue;
 
 use super::{Field, Place, RequestScan, Root, ScanError, UsageOption, depth};
@@ -40,11 +40,12 @@ pub fn scan_json(body: &[u8]) -> Result<RequestScan, ScanError> {
 }
 
 /// The fields that are read, in the order of [`Source::request`].
-pub(super) const NAMES: [&str; 7] = [
+pub(super) const NAMES: [&str; 8] = [
     "model",
     "stream",
     "stream_options",
     "previous_response_id",
+    "thread",
     "max_tokens",
     "max_completion_tokens",
     "max_output_tokens",
@@ -163,18 +164,19 @@ impl<'a> Source<'a> {
         Ok(())
     }
 
-    fn request(&self, members: &Members<'a, 7>, open: usize) -> Result<RequestScan, ScanError> {
+    fn request(&self, members: &Members<'a, 8>, open: usize) -> Result<RequestScan, ScanError> {
         self.check_keys(members)?;
         if let Some(at) = members.miscased {
             return Err(ScanError::ModelCase { place: self.place(at) });
         }
-        let [model, stream, stream_options, previous, limits @ ..] =
+        let [model, stream, stream_options, previous, thread, limits @ ..] =
             members.values.map(|value| value.filter(|v| !is_null(v)));
         Ok(RequestScan {
             model: model.map(|raw| self.model(raw)).transpose()?,
             stream: stream.map(|raw| self.boolean(raw)).transpose()?.unwrap_or(false),
             max_tokens: limits.into_iter().flatten().filter_map(integer).max(),
-            previous: previous.and_then(|raw| serde_json::from_str(raw.get()).ok()),
+            previous: previous.and_then(|raw| serde_json::from_str(raw.get()).ok()).or_else(|| continued(thread?)),
+            thread: thread.is_some(),
             response_format: None,
             prompts: Vec::new(),
             only_input: members.input && !members.messages,
@@ -227,6 +229,15 @@ impl<'a> Source<'a> {
             },
         })
     }
+}
+
+/// The answer that a turn of a `thread` goes on from.
+fn continued(thread: &RawValue) -> Option<String> {
+    #[derive(Deserialize)]
+    struct Thread {
+        previous_message_id: Option<String>,
+    }
+    serde_json::from_str::<Thread>(thread.get()).ok()?.previous_message_id
 }
 
 fn is_null(raw: &RawValue) -> bool {

@@ -27,6 +27,7 @@
 //! # Ok::<(), ai_gateway_providers::scan::ScanError>(())
 //! ```
 
+mod attribution;
 mod cacheable;
 mod canonical;
 mod cursor;
@@ -47,6 +48,7 @@ mod texts;
 
 use std::ops::Range;
 
+pub use attribution::without_attribution;
 pub use cacheable::{CacheField, Repeatable, Tools, cache_field};
 pub use canonical::{Counts, canonical_digest};
 pub use depth::MAX_DEPTH;
@@ -81,8 +83,11 @@ pub struct RequestScan {
     /// The most output tokens the client allows: the largest of `max_tokens`, `max_completion_tokens` and
     /// `max_output_tokens`. `None` if there is none, or only such as no provider accepts (negative, a string).
     pub max_tokens: Option<u64>,
-    /// `previous_response_id`: the stored answer that a Responses request follows.
+    /// `previous_response_id`: the stored answer that a Responses request follows; or the one that a turn of Anthropic's `thread`
+    /// does.
     pub previous: Option<String>,
+    /// Whether there is a `thread`: a conversation that Anthropic keeps.
+    pub thread: bool,
     /// `response_format` of a multipart form (`text`, `srt`, …): says that an answer is not JSON.
     pub response_format: Option<String>,
     /// Every `prompt` of a multipart form: the one of its fields that is a text for a model. What is no UTF-8 in it is replaced.

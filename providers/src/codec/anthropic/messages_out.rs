@@ -1,6 +1,6 @@
 //! The conversation as it is written.
 //!
-//! A client of this dialect gets its messages as they were. From other dialects come turns that alternate: results stand first in their turn,
+//! A client of this dialect gets its messages as they were, but for texts of no words, which Anthropic refuses. From other dialects come turns that alternate: results stand first in their turn,
 //! texts without content are left out, and a turn of the assistant at the end is a beginning that the model goes on with (its trailing white space
 //! is cut, Anthropic refuses it). Where a model does not go on with it, a user's `.` stands behind it (`messages.prefill` is lost); the same
 //! stands where nothing but instructions is said. Anthropic takes conversations that begin with the assistant (recorded); Bedrock does not
@@ -97,6 +97,7 @@ impl Writer<'_> {
             let content: Vec<_> = results.chain(others).filter_map(|block| self.block(block)).collect();
             let role = role_out(turn.role);
             match out.last_mut() {
+                _ if content.is_empty() && turn.role == Role::User => self.losses.note_message(turn.blocks()),
                 _ if content.is_empty() => {}
                 Some(last) if last.role == role => last.content.extend(content),
                 Some(_) | None => out.push(MessageOut { role, content, extras: Fields::default() }),
@@ -128,9 +129,10 @@ impl Writer<'_> {
         self.losses.note_extras("messages.", extras);
     }
 
-    /// A message that has lost all it said is left out.
+    /// A message that has lost all it said is left out, and so is a text of no words.
     fn own_message<'x>(&mut self, message: &'x Message<'_>) -> Option<MessageOut<'x>> {
-        let content: Vec<_> = message.blocks.iter().filter_map(|block| self.block(block)).collect();
+        let blocks = message.blocks.iter().filter(|block| !block.is_silent());
+        let content: Vec<_> = blocks.filter_map(|block| self.block(block)).collect();
         (!content.is_empty() || message.blocks.is_empty()).then_some(MessageOut {
             role: role_out(message.role),
             content,
@@ -288,7 +290,8 @@ impl Writer<'_> {
 
     fn tool_result<'x>(&mut self, result: &'x ToolResult<'_>) -> BodyOut<'x> {
         let ToolResult { call_id, name: _, content, is_error, custom: _ } = result;
-        let mut blocks: Vec<_> = content.iter().filter_map(|block| self.result_block(block)).collect();
+        let said = content.iter().filter(|block| !block.is_silent());
+        let mut blocks: Vec<_> = said.filter_map(|block| self.result_block(block)).collect();
         // An error without words is refused.
         if blocks.is_empty() && *is_error == Some(true) && !self.own {
             blocks.push(BlockOut::text("error"));

@@ -7,7 +7,7 @@ use std::borrow::Cow;
 use serde::Serialize;
 
 use super::super::sse::write_json;
-use super::super::{Platform, Target, refers_to_nothing};
+use super::super::{Platform, Target, keeps_no_thread, refers_to_nothing};
 use super::OWN;
 use super::block_out::CacheOut;
 use super::marks::Marks;
@@ -129,6 +129,9 @@ pub(super) fn encode(request: &Request<'_>, target: &Target<'_>, losses: &mut Lo
     } = request;
     let own = *dialect == OWN;
     refers_to_nothing(request, OWN)?;
+    if target.platform != Platform::Native {
+        keeps_no_thread(request)?;
+    }
     losses.note_if(seed.is_some(), "seed");
     losses.note_if(presence_penalty.is_some_and(|penalty| penalty != 0.0), "presence_penalty");
     losses.note_if(frequency_penalty.is_some_and(|penalty| penalty != 0.0), "frequency_penalty");
@@ -161,6 +164,7 @@ pub(super) fn encode(request: &Request<'_>, target: &Target<'_>, losses: &mut Lo
     let messages = writer.messages(request);
     let dropped = writer.dropped_reasoning;
     let losses = writer.losses;
+    losses.leave_every_message()?;
 
     let asked = reasoning.clone().unwrap_or_default();
     let mut plan = Plan::of(&asked, target.traits.thinking, max_tokens, own, losses);

@@ -66,6 +66,10 @@ pub(super) fn made_id(client: &Client) -> String {
 
 fn answer_block<'x>(block: &'x Block<'_>, dialect: Dialect, losses: &mut Losses) -> Option<BlockOut<'x>> {
     let Block { content, cache: _, id: _, extras } = block;
+    if dialect != OWN && block.is_silent() {
+        losses.note_if(block.is_signed_text(), "answer.signature");
+        return None;
+    }
     let body = match content {
         Content::Text(Text { text, citations, signature }) => BodyOut::Text {
             text,

@@ -8,7 +8,8 @@ use super::response_out::{MessageOut, citation_out, made_id, spoken, ticket, uns
 use super::usage::{UsageOut, stop_out, tier_out};
 use crate::codec::fields::Fields;
 use crate::common::{
-    Block, Content, Delta, Event, Extras, Json, Losses, Reasoning, Sequence, Stop, Str, Text, ToolCall, flat_name,
+    Block, Citation, Content, Delta, Event, Extras, Json, Losses, Reasoning, Sequence, Stop, Str, Text, ToolCall,
+    flat_name,
 };
 use crate::dialect::Dialect;
 use crate::error::encode_stream_error;
@@ -35,6 +36,11 @@ enum Open {
     #[default]
     Hidden,
     Text,
+    /// Text of which nothing was said yet: Claude refuses an empty one that a client sends back.
+    Silent {
+        signature: Option<Box<str>>,
+        extras: Extras<'static>,
+    },
     /// Sound: its transcript is shown as text once there is some.
     Spoken,
     /// Reasoning of which nothing was said yet.
@@ -116,7 +122,7 @@ impl Writer {
                 self.begin(&block, losses, out);
             }
             Event::Delta { choice: _, index: _, delta } => self.delta(&delta, losses, out),
-            Event::BlockEnd { .. } => self.end_block(out),
+            Event::BlockEnd { .. } => self.end_block(losses, out),
             Event::Logprobs { .. } => losses.note("answer.logprobs"),
             Event::Stop { choice: _, stop, extras } => {
                 self.stop = stop.into_static();
@@ -169,17 +175,13 @@ impl Writer {
         match content {
             Content::Text(Text { text, citations, signature }) => {
                 let signature = signature.as_ref().and_then(ticket);
-                self.show(BodyOut::Text { text: "", citations: Vec::new(), signature }, &own, out);
-                self.open = Open::Text;
-                self.delta_if(!text.is_empty(), DeltaOut::Text { text }, out);
-                for citation in citations.iter().filter_map(|citation| citation_out(citation, losses)) {
-                    self.add(DeltaOut::Citation { citation }, out);
-                }
+                self.open = Open::Silent { signature, extras: own.into_static() };
+                self.say(text, out);
+                citations.iter().for_each(|citation| self.cite(citation, losses, out));
             }
             Content::Refusal(text) => {
-                self.show(BodyOut::Text { text: "", citations: Vec::new(), signature: None }, &own, out);
-                self.open = Open::Text;
-                self.delta_if(!text.is_empty(), DeltaOut::Text { text }, out);
+                self.open = Open::Silent { signature: None, extras: own.into_static() };
+                self.say(text, out);
             }
             Content::Reasoning(reasoning) => {
                 let Reasoning { text, summary, signature, encrypted } = &**reasoning;
@@ -248,13 +250,10 @@ impl Writer {
 
     fn delta(&mut self, delta: &Delta<'_>, losses: &mut Losses, out: &mut Vec<u8>) {
         match (&self.open, delta) {
-            (Open::Text, Delta::Text(text) | Delta::Refusal(text)) => {
-                self.delta_if(!text.is_empty(), DeltaOut::Text { text }, out);
-            }
-            (Open::Text, Delta::Citation(citation)) => {
-                if let Some(citation) = citation_out(citation, losses) {
-                    self.add(DeltaOut::Citation { citation }, out);
-                }
+            (Open::Text | Open::Silent { .. }, Delta::Text(text) | Delta::Refusal(text)) => self.say(text, out),
+            (Open::Text | Open::Silent { .. }, Delta::Citation(citation)) => self.cite(citation, losses, out),
+            (Open::Silent { extras, .. }, Delta::Signature(signature)) => {
+                self.open = Open::Silent { signature: ticket(signature), extras: extras.clone() };
             }
             // SDKs add a signature to thinking only; for others the gateway remembers it by the call's id.
             (Open::Text | Open::Call { .. }, Delta::Signature(signature)) => {
@@ -280,6 +279,29 @@ impl Writer {
             (Open::Foreign, Delta::Foreign(raw)) => self.finished(raw, out),
             // Of blocks that are not shown, and was noted when they began.
             (_, _) => {}
+        }
+    }
+
+    /// Lets a text begin if it has not.
+    fn speak_up(&mut self, out: &mut Vec<u8>) {
+        if let Open::Silent { signature, extras } = &mut self.open {
+            let (signature, extras) = (signature.take(), std::mem::take(extras));
+            self.show(BodyOut::Text { text: "", citations: Vec::new(), signature }, &extras, out);
+            self.open = Open::Text;
+        }
+    }
+
+    fn say(&mut self, text: &str, out: &mut Vec<u8>) {
+        if !text.is_empty() {
+            self.speak_up(out);
+            self.add(DeltaOut::Text { text }, out);
+        }
+    }
+
+    fn cite(&mut self, citation: &Citation<'_>, losses: &mut Losses, out: &mut Vec<u8>) {
+        if let Some(citation) = citation_out(citation, losses) {
+            self.speak_up(out);
+            self.add(DeltaOut::Citation { citation }, out);
         }
     }
 
@@ -351,9 +373,10 @@ impl Writer {
         }
     }
 
-    fn end_block(&mut self, out: &mut Vec<u8>) {
+    fn end_block(&mut self, losses: &mut Losses, out: &mut Vec<u8>) {
         match std::mem::take(&mut self.open) {
             Open::Hidden | Open::Spoken => return,
+            Open::Silent { signature, .. } => return losses.note_if(signature.is_some(), "answer.signature"),
             Open::Unsaid { encrypted: Some(data) } => {
                 self.show(BodyOut::RedactedThinking { data: data.into() }, &[], out)
             }

@@ -205,6 +205,7 @@ fn write_block<'r>(block: &'r Block<'r>, own: bool, out: &mut Vec<write::Part<'r
     // An answer has no cache marks, and ids of items are bookkeeping.
     let Block { content, cache: _, id: _, extras } = block;
     match content {
+        _ if !own && block.is_silent() => losses.note_if(block.is_signed_text(), "answer.signature"),
         Content::Text(text) => {
             losses.note_if(text.signature.is_some(), "answer.signature");
             let flat = own_extras(extras, own, losses);

@@ -43,6 +43,7 @@ impl Writer<'_> {
                 Some(_) | None if self.own || !content.is_empty() => {
                     written.push(write::Message { role, content, extras });
                 }
+                Some(_) | None if role == "user" => self.losses.note_message(blocks),
                 Some(_) | None => {}
             }
         }

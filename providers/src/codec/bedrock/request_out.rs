@@ -135,6 +135,7 @@ pub(super) fn encode(request: &Request<'_>, target: &Target<'_>, losses: &mut Lo
     let mut system = if own { writer.system(request.system.iter()) } else { writer.system(request.instructions()) };
     let mut written = writer.messages(messages);
     let caches = writer.caches;
+    writer.losses.leave_every_message()?;
 
     // A client's own history is its own affair, as long as nobody else had a part in it.
     let unproven = unproven(&written) && (!own || has_foreign_thoughts(messages));

@@ -57,6 +57,8 @@ enum Open {
     #[default]
     Nothing,
     Text,
+    /// Text of no words that another dialect has signed: Claude refuses one that a client sends back.
+    Silent,
     Reasoning,
     /// Behind reasoning that is shown: its hidden form is a block of its own.
     Redacted,
@@ -143,7 +145,7 @@ impl Stream {
         let Block { content, cache: _, id: _, extras } = block;
         match content {
             Content::Text(text) => {
-                self.open = Open::Text;
+                self.open = if block.is_silent() && block.is_signed_text() { Open::Silent } else { Open::Text };
                 losses.note_extras("answer.", extras);
                 losses.note_if(text.signature.is_some(), "answer.signature");
                 self.words(&text.text, out);
@@ -219,10 +221,11 @@ impl Stream {
 
     fn delta(&mut self, delta: &Delta<'_>, losses: &mut Losses, out: &mut Vec<u8>) {
         match (self.open, delta) {
-            (Open::Text, Delta::Text(text) | Delta::Refusal(text)) | (Open::Transcript, Delta::Transcript(text)) => {
-                self.words(text, out);
+            (Open::Text | Open::Silent, Delta::Text(text) | Delta::Refusal(text))
+            | (Open::Transcript, Delta::Transcript(text)) => self.words(text, out),
+            (Open::Text | Open::Silent, Delta::Citation(citation)) => {
+                self.write(OutDelta::Citation(parts::citation(citation)), out)
             }
-            (Open::Text, Delta::Citation(citation)) => self.write(OutDelta::Citation(parts::citation(citation)), out),
             (Open::Reasoning, Delta::Reasoning(text)) => self.thoughts(text, out),
             (Open::Reasoning, Delta::Summary { part, text }) => {
                 if *part > self.summary {
@@ -247,7 +250,11 @@ impl Stream {
             (Open::Call | Open::CustomCall, Delta::Signature(_)) => {}
             (Open::Image, Delta::MediaData(data)) => self.image(data, out),
             (Open::Foreign, Delta::Foreign(raw)) => self.foreign = Some(raw.to_static()),
-            (Open::Text | Open::Image, Delta::Signature(_)) => losses.note("answer.signature"),
+            (Open::Text, Delta::Signature(_)) if !self.said => {
+                self.open = Open::Silent;
+                losses.note("answer.signature");
+            }
+            (Open::Text | Open::Silent | Open::Image, Delta::Signature(_)) => losses.note("answer.signature"),
             // Of blocks that are noted as lost already, or what such a block cannot have.
             (_, _) => {}
         }
@@ -292,6 +299,7 @@ impl Stream {
             Open::CustomCall => self.arguments(r#""}"#, out),
             Open::Nothing
             | Open::Text
+            | Open::Silent
             | Open::Reasoning
             | Open::Redacted
             | Open::Call

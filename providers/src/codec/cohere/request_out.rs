@@ -104,6 +104,7 @@ pub(super) fn encode(request: &Request<'_>, target: &Target<'_>, losses: &mut Lo
             false => losses.note_extras("", extras),
         }
     });
+    losses.leave_every_message()?;
     losses.note_if(*parallel_tool_calls == Some(false), "parallel_tool_calls");
     losses.note_if(n.is_some_and(|n| n > 1), "n");
     losses.note_if(top_logprobs.is_some_and(|top| top > 0), "top_logprobs");
@@ -163,6 +164,14 @@ fn write_messages(writer: &Writer<'_>, run: &[Message<'_>], list: &mut List<'_>,
     }
     if *role == Role::Assistant && !writer.own && blocks.is_empty() {
         return;
+    }
+    if *role == Role::User && !writer.own && !blocks.is_empty() {
+        // What it had is noted all the same.
+        let mut nowhere = Vec::new();
+        let mut parts = List::open(&mut nowhere);
+        if rest.clone().filter(|block| writer.part(block, &mut parts, losses)).count() == 0 {
+            return losses.note_message(rest);
+        }
     }
     object(list.item(), |object| {
         object.field("role", role_name(*role));

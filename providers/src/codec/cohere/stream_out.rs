@@ -62,8 +62,10 @@ struct EventWriter {
     contents: u64,
     calls: u64,
     citations: u64,
-    /// Characters of the open text.
-    length: u64,
+    /// The open text.
+    said: String,
+    /// Citations of all of it.
+    waiting: Vec<Citation<'static>>,
     /// The last citation of the open text.
     last_citation: Option<Citation<'static>>,
     /// Whether the next summary, or the reasoning itself, has to stand apart from what was said before.
@@ -82,7 +84,8 @@ impl EventWriter {
             contents: 0,
             calls: 0,
             citations: 0,
-            length: 0,
+            said: String::new(),
+            waiting: Vec::new(),
             last_citation: None,
             thought: None,
             stop: Stop::default(),
@@ -151,7 +154,8 @@ impl EventWriter {
         let Block { content, cache, id: _, extras } = block;
         losses.note_if(cache.is_some(), NAMES.cache);
         losses.note_extras(NAMES.place, extras);
-        (self.length, self.last_citation, self.thought) = (0, None, None);
+        (self.last_citation, self.thought) = (None, None);
+        self.said.clear();
         self.open = match content {
             Content::Text(text) => {
                 self.begin_content("text", out);
@@ -257,7 +261,7 @@ impl EventWriter {
     }
 
     fn text(&mut self, text: &str, out: &mut Vec<u8>) {
-        self.length += text.chars().count() as u64;
+        self.said.push_str(text);
         self.content_delta("text", text, out);
     }
 
@@ -329,11 +333,18 @@ impl EventWriter {
     }
 
     fn citation(&mut self, one: &Citation<'_>, out: &mut Vec<u8>) {
-        if citation::repeats(self.last_citation.as_ref(), one) {
-            return;
+        if one.span.is_none() {
+            // The words that it supports may still come.
+            self.waiting.push(one.to_static());
+        } else if !citation::repeats(self.last_citation.as_ref(), one) {
+            self.cite(one, out);
+            self.last_citation = Some(one.to_static());
         }
+    }
+
+    fn cite(&mut self, one: &Citation<'_>, out: &mut Vec<u8>) {
         let index = usize::try_from(self.contents).ok();
-        let json = citation::written(one, None, self.length, index);
+        let json = citation::written(one, Some(&self.said), self.said.chars().count() as u64, index);
         let number = self.citations;
         event(out, "citation-start", |event| {
             event.field("index", &number);
@@ -341,7 +352,6 @@ impl EventWriter {
         });
         event(out, "citation-end", |event| event.field("index", &number));
         self.citations += 1;
-        self.last_citation = Some(one.to_static());
     }
 
     fn logprob(&self, token: &TokenLogprob<'_>, losses: &mut Losses, out: &mut Vec<u8>) {
@@ -357,6 +367,7 @@ impl EventWriter {
     fn end_block(&mut self, out: &mut Vec<u8>) {
         match std::mem::replace(&mut self.open, Kind::Nothing) {
             Kind::Text | Kind::Thinking => {
+                std::mem::take(&mut self.waiting).iter().for_each(|one| self.cite(one, out));
                 event(out, "content-end", |event| event.field("index", &self.contents));
                 self.contents += 1;
             }

@@ -70,6 +70,8 @@ struct Open {
     thought: bool,
     /// It is signed: nothing can be added.
     sealed: bool,
+    /// Where in the answer's text it begins.
+    from: u64,
 }
 
 /// Ids for calls that come without.
@@ -212,14 +214,30 @@ impl Choice {
         match content {
             Content::Text(text) if extras.is_empty() => {
                 let Text { text, signature, .. } = text;
+                let from = self.text.count();
                 self.text.push(&text);
                 let start = || Content::Text(Text::default());
-                self.prose(false, start, text, Delta::Text, signature, sink);
+                self.prose(
+                    Open { index: 0, thought: false, sealed: false, from },
+                    start,
+                    text,
+                    Delta::Text,
+                    signature,
+                    sink,
+                );
             }
             Content::Reasoning(reasoning) if extras.is_empty() => {
                 let Reasoning { text, signature, .. } = *reasoning;
                 let start = || Content::Reasoning(Box::default());
-                self.prose(true, start, text, Delta::Reasoning, signature, sink);
+                let from = self.text.count();
+                self.prose(
+                    Open { index: 0, thought: true, sealed: false, from },
+                    start,
+                    text,
+                    Delta::Reasoning,
+                    signature,
+                    sink,
+                );
             }
             Content::ToolCall(mut call) => {
                 self.calls = true;
@@ -241,7 +259,7 @@ impl Choice {
     /// Text and reasoning, which parts continue.
     fn prose<'t>(
         &mut self,
-        thought: bool,
+        new: Open,
         start: impl Fn() -> Content<'static>,
         text: Str<'t>,
         delta: impl Fn(Str<'t>) -> Delta<'t>,
@@ -252,11 +270,11 @@ impl Choice {
             return;
         }
         let index = match self.open {
-            Some(open) if open.thought == thought && !open.sealed => open.index,
+            Some(open) if open.thought == new.thought && !open.sealed => open.index,
             _ => {
                 self.close(sink);
                 let index = self.start(Block::new(start()), sink);
-                self.open = Some(Open { index, thought, sealed: false });
+                self.open = Some(Open { index, ..new });
                 index
             }
         };
@@ -265,7 +283,7 @@ impl Choice {
         }
         if let Some(signature) = signature {
             sink(Event::Delta { choice: self.number, index, delta: Delta::Signature(signature) });
-            self.open = Some(Open { index, thought, sealed: true });
+            self.open = self.open.map(|open| Open { sealed: true, ..open });
         }
     }
 
@@ -284,8 +302,10 @@ impl Choice {
 
     /// The sources, which come at the end, belong to the text before them.
     fn cite(&self, sink: Sink<'_>) {
-        let Some(Open { index, thought: false, .. }) = self.open else { return };
-        for citation in citations(&self.extras, &self.text) {
+        let Some(Open { index, thought: false, from, .. }) = self.open else { return };
+        for mut citation in citations(&self.extras, &self.text) {
+            // Google counts from the beginning of the answer.
+            citation.span = citation.span.map(|(start, end)| (start.saturating_sub(from), end.saturating_sub(from)));
             sink(Event::Delta { choice: self.number, index, delta: Delta::Citation(Box::new(citation)) });
         }
     }

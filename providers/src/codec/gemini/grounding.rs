@@ -207,8 +207,7 @@ struct WrittenSegment {
     end_index: u64,
 }
 
-/// Writes citations as `groundingMetadata`. Beside each stands the stretch of its block, which is what it supports if it
-/// does not say.
+/// Writes citations as `groundingMetadata`. Beside each stands the stretch of its block.
 pub(super) fn metadata<'o>(
     citations: impl Iterator<Item = (&'o Citation<'o>, (u64, u64))>,
     text: &Chars,
@@ -224,7 +223,7 @@ pub(super) fn metadata<'o>(
             written.grounding_chunks.push(chunk);
             written.grounding_chunks.len() - 1
         });
-        let (from, to) = span.unwrap_or(block);
+        let (from, to) = span.map_or(block, |(from, to)| (block.0 + from, block.0 + to));
         let (Some(start_index), Some(end_index)) = (text.byte_at(from), text.byte_at(to)) else { continue };
         let segment = WrittenSegment { start_index, end_index };
         match written.grounding_supports.iter_mut().find(|known| known.segment == segment) {

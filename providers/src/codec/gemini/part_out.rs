@@ -10,9 +10,10 @@ use std::collections::HashMap;
 use super::extras::{Beside, find};
 use super::part_in::{ENCRYPTED, MADE_ELSEWHERE, mime_of_url};
 use super::write::{Blob, FileData, FunctionCall, FunctionResponse, Part, Piece, Resolution, Returned};
+use crate::codec::media::{guess, mime_of};
 use crate::common::{
     Block, Content, Json, Losses, Media, MediaKind, MediaSource, Opaque, ProviderTag, Reasoning, Str, Text, ToolCall,
-    ToolResult, flat_name,
+    ToolResult, flat_name, plain_mime,
 };
 use crate::dialect::Dialect;
 
@@ -238,23 +239,34 @@ impl<'o, 'l> Writer<'o, 'l> {
         if *cite == Some(true) {
             self.note("messages.citations", "answer.citations");
         }
-        let mime_type = mime.as_deref();
-        let known = |guess: Option<&'static str>| match mime_type {
-            None if !self.own => Some(guess.unwrap_or(default_mime(*kind))),
-            told => told,
+        let told = mime.as_deref();
+        let mime_type = match (self.reader, source) {
+            _ if self.own => told.map(Cow::Borrowed),
+            (Reader::Client, _) => Some(told.unwrap_or(default_mime(*kind)).into()),
+            (Reader::Provider { .. }, MediaSource::Data(data)) => {
+                let guess = guess(*kind, data, name.as_deref()).and_then(|word| mime_of(*kind, word));
+                google_mime(told, guess, *kind)
+            }
+            (Reader::Provider { .. }, MediaSource::Url(url)) if is_address(url) => {
+                google_mime(told, mime_of_url(url), *kind)
+            }
+            (Reader::Provider { .. }, _) => None,
         };
+        if mime_type.is_none() && !self.own && matches!(source, MediaSource::Data(_) | MediaSource::Url(_)) {
+            return self.lose_media(*kind);
+        }
         // Only Vertex documents names of media.
         let named = self.own || !matches!(self.reader, Reader::Provider { vertex: false, .. });
         let display_name = name.as_deref().filter(|_| named);
         let part = match source {
             MediaSource::Data(data) => {
                 let beside = self.beside(extras, "inlineData.");
-                let blob = Blob { mime_type: known(None), data: data.as_str().into(), display_name, beside };
+                let blob = Blob { mime_type, data: data.as_str().into(), display_name, beside };
                 Part { inline_data: Some(blob), ..Part::default() }
             }
             MediaSource::Url(url) => {
                 let beside = self.beside(extras, "fileData.");
-                let file = FileData { mime_type: known(mime_of_url(url)), file_uri: url, display_name, beside };
+                let file = FileData { mime_type, file_uri: url, display_name, beside };
                 Part { file_data: Some(file), ..Part::default() }
             }
             MediaSource::Text(text) => Part { text: Some(text.as_str().into()), ..Part::default() },
@@ -314,6 +326,41 @@ fn returned(text: Cow<'_, str>, is_error: Option<bool>) -> Returned<'_> {
         Some(object) if !failed || object.to_value().get("error").is_some() => Returned::Object(object),
         Some(_) | None => Returned::Text(if failed { "error" } else { "output" }.into(), text),
     }
+}
+
+/// Whether Google may be able to fetch from there.
+fn is_address(url: &str) -> bool {
+    ["https:", "http:", "gs:"].iter().any(|scheme| url.starts_with(scheme))
+}
+
+/// The media type by which Google takes what is called `told`, or `guess` if that says nothing; `None`: it does not take
+/// it. Of documents it reads PDF and text: <https://ai.google.dev/gemini-api/docs/document-processing>.
+fn google_mime<'m>(told: Option<&'m str>, guess: Option<&'static str>, kind: MediaKind) -> Option<Cow<'m, str>> {
+    let says_nothing = |mime: &str| mime.is_empty() || mime.ends_with("/*") || mime == "application/octet-stream";
+    let said = told.filter(|told| !says_nothing(&plain_mime(told)));
+    let sort = told.is_none_or(|told| told.ends_with("/*"));
+    let mime = match said {
+        Some(said) => plain_mime(said),
+        None => guess.or_else(|| sort.then(|| default_mime(kind)))?.to_owned(),
+    };
+    Some(match &*mime {
+        "image/jpg" => "image/jpeg".into(),
+        "application/pdf" => mime.into(),
+        image if image.starts_with("image/") => mime.into(),
+        // Parameters tell the rate of samples.
+        sound if sound.starts_with("audio/") || sound.starts_with("video/") => {
+            said.map_or_else(|| mime.clone().into(), Into::into)
+        }
+        text if text.starts_with("text/") => mime.into(),
+        text if is_text(text) => "text/plain".into(),
+        _ => return None,
+    })
+}
+
+/// Whether it is text that does not say so.
+fn is_text(mime: &str) -> bool {
+    let within = mime.strip_prefix("application/").map(|kind| kind.rsplit('+').next().unwrap_or(kind));
+    matches!(within, Some("json" | "xml" | "yaml" | "x-yaml" | "javascript"))
 }
 
 /// What a medium is most often, where nobody says: the field is required.

@@ -116,6 +116,7 @@ pub(super) fn encode(request: &Request<'_>, target: &Target<'_>, losses: &mut Lo
     let reader = Reader::Provider { tag: target.provider, gemini_3: target.traits.gemini_3, vertex };
     let mut writer = Writer::new(reader, own, losses);
     let (contents, system_instruction) = conversation(request, &mut writer);
+    losses.leave_every_message()?;
     let body = Body {
         contents,
         system_instruction,
@@ -165,6 +166,9 @@ fn conversation<'o>(request: &'o Request<'_>, writer: &mut Writer<'o, '_>) -> Co
                 }
             }
             results.append(&mut parts);
+            if results.is_empty() && turn.role == Role::User {
+                writer.losses.note_message(turn.blocks());
+            }
             if !results.is_empty() {
                 contents.push(content(if turn.role == Role::Assistant { "model" } else { "user" }, results));
             }

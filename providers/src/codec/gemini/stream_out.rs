@@ -16,7 +16,7 @@ use super::grounding::{Chars, metadata};
 use super::part_out::{Reader, Writer, sealed};
 use super::usage;
 use super::write::{Blob, Part, Piece};
-use crate::common::{Block, Citation, Content, Delta, Event, Extras, Losses, MediaSource, Stop, Str};
+use crate::common::{Block, Citation, Content, Delta, Event, Extras, Losses, MediaSource, Stop, Str, Text};
 use crate::dialect::Dialect;
 use crate::error::{encode_error, encode_stream_error};
 use crate::usage::Usage;
@@ -52,7 +52,7 @@ struct Choice {
 struct Open {
     choice: u32,
     index: u32,
-    /// Of text and reasoning only what tells them apart; of others all that came so far.
+    /// Of text and reasoning only what tells them apart and where it comes from; of others all that came so far.
     block: Block<'static>,
     /// Where in the answer's text it begins.
     from: u64,
@@ -139,12 +139,10 @@ impl Encoder {
             Content::Text(text) => {
                 let citations = std::mem::take(&mut text.citations);
                 self.choice(choice).text.push(&text.text);
-                let to = self.choice(choice).text.count();
-                self.choice(choice).citations.extend(citations.into_iter().map(|one| (one, (from, to))));
                 if !text.text.is_empty() || text.signature.is_some() {
                     self.block(choice, &block, losses, out);
-                    block.content = Content::default();
                 }
+                block.content = Content::Text(Text { citations, ..Text::default() });
             }
             Content::Reasoning(reasoning) => {
                 let empty = reasoning.text.is_empty() && reasoning.summary.is_empty();
@@ -209,17 +207,17 @@ impl Encoder {
                 return;
             }
             Delta::Citation(citation) => {
-                let from = self.open[at].from;
-                let choice = self.choice(choice);
-                let to = choice.text.count();
-                choice.citations.push(((**citation).to_static(), (from, to)));
+                // The words that it supports may still come.
+                if let Content::Text(text) = &mut self.open[at].block.content {
+                    text.citations.push((**citation).to_static());
+                }
                 return;
             }
             Delta::MediaData(data) => {
                 let Content::Media(media) = &self.open[at].block.content else { return };
                 let mime = media.mime.clone().unwrap_or("audio/wav".into());
                 let blob = Blob {
-                    mime_type: Some(&mime),
+                    mime_type: Some(Cow::Borrowed(&mime)),
                     data: Cow::Borrowed(data),
                     display_name: None,
                     beside: Beside::default(),
@@ -243,12 +241,17 @@ impl Encoder {
 
     fn end_block(&mut self, choice: u32, index: u32, losses: &mut Losses, out: &mut Vec<u8>) {
         let Some(at) = self.open.iter().position(|open| (open.choice, open.index) == (choice, index)) else { return };
-        let Open { block, .. } = self.open.remove(at);
-        match &block.content {
+        let Open { block, from, .. } = self.open.remove(at);
+        match block.content {
             Content::ToolCall(_) | Content::ToolResult(_) | Content::Foreign(_) => {
                 self.block(choice, &block, losses, out);
             }
-            Content::Text(_) | Content::Refusal(_) | Content::Media(_) | Content::Reasoning(_) => {}
+            Content::Text(text) => {
+                let choice = self.choice(choice);
+                let to = choice.text.count();
+                choice.citations.extend(text.citations.into_iter().map(|one| (one, (from, to))));
+            }
+            Content::Refusal(_) | Content::Media(_) | Content::Reasoning(_) => {}
         }
     }
 

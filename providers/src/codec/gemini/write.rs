@@ -67,7 +67,7 @@ pub(super) struct Part<'o> {
 #[serde(rename_all = "camelCase")]
 pub(super) struct Blob<'o> {
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) mime_type: Option<&'o str>,
+    pub(super) mime_type: Option<Cow<'o, str>>,
     pub(super) data: Cow<'o, str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) display_name: Option<&'o str>,
@@ -80,7 +80,7 @@ pub(super) struct Blob<'o> {
 #[serde(rename_all = "camelCase")]
 pub(super) struct FileData<'o> {
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) mime_type: Option<&'o str>,
+    pub(super) mime_type: Option<Cow<'o, str>>,
     pub(super) file_uri: &'o str,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) display_name: Option<&'o str>,

@@ -110,6 +110,10 @@ impl<'r, 'w> Messages<'r, 'w> {
                             self.part(block, &mut parts);
                         }
                     }
+                    // Nothing is left, if there was something.
+                    if parts.is_empty() && !blocks.is_empty() && !self.own {
+                        return self.losses.note_message(blocks);
+                    }
                     self.push(MessageOut { role: "user", content: Some(content(parts, listed)), ..base });
                 }
             }

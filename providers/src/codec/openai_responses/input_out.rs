@@ -72,6 +72,7 @@ impl<'b> Items<'b, '_> {
             self.losses.note_extras("messages.", extras);
         }
         let extras: Kept<'b> = if self.own { extras } else { &[] };
+        let before = self.input.len();
         let is_result = |block: &&Block<'_>| matches!(block.content, Content::ToolResult(_));
         // Results come before what the user adds to them.
         for block in blocks.iter().filter(is_result) {
@@ -109,6 +110,9 @@ impl<'b> Items<'b, '_> {
             }
         }
         self.end_message(*role, id.as_deref(), extras, &mut parts);
+        if *role == Role::User && !self.own && self.input.len() == before {
+            self.losses.note_message(blocks);
+        }
     }
 
     fn push(&mut self, body: Body<'b>, id: Option<&'b str>, extras: Kept<'b>) {

@@ -163,11 +163,11 @@ impl Serialize for Part<'_> {
                 part.extras(extras)?;
             }
             Self::OutputText { text, citations, logprobs, extras } => {
-                let end = if citations.is_empty() { 0 } else { text.chars().count() as u64 };
+                let length = if citations.is_empty() { 0 } else { text.chars().count() as u64 };
                 let said = citations.iter().filter(|citation| can_say(citation));
                 part.put("type", "output_text")?;
                 part.put("text", text)?;
-                part.put("annotations", &said.map(|citation| Annotation { citation, end }).collect::<Vec<_>>())?;
+                part.put("annotations", &said.map(|citation| Annotation { citation, length }).collect::<Vec<_>>())?;
                 part.opt("logprobs", logprobs.map(Logprobs))?;
                 part.extras(extras)?;
             }

@@ -67,7 +67,8 @@ impl Codec for OpenAiResponses {
         losses: &mut Losses,
     ) -> Result<Vec<u8>, ApiError> {
         refers_to_nothing(request, OWN)?;
-        Ok(request_out::encode(&request.named_for(OWN), target, losses))
+        let body = request_out::encode(&request.named_for(OWN), target, losses);
+        losses.leave_every_message().map(|()| body)
     }
 
     fn decode_response<'a>(&self, body: &'a [u8], maker: &Maker<'_>) -> Result<Response<'a>, ApiError> {

@@ -27,6 +27,7 @@ pub(super) fn encode(response: &Response<'_>, client: &Client, losses: &mut Loss
     let stop = choice.map_or(Stop::default(), |choice| choice.stop.clone());
     let blocks = choice.map_or(&[][..], |choice| &choice.blocks);
     let mut shown: Vec<Shown<'_>> = blocks.iter().filter_map(|block| shown(block, losses)).collect();
+    shown.retain(|one| !may_stay_hidden(&one.block) || !one.block.is_silent());
     share_logprobs(&mut shown, choice.map_or(&[], |choice| &choice.logprobs), losses);
     let (status, reason) = status(&stop, refuses(&shown));
     let mut own = Extras::new();
@@ -183,6 +184,12 @@ pub(super) fn shown<'b>(block: &'b Block<'b>, losses: &mut Losses) -> Option<Sho
         Content::Refusal(_) | Content::Reasoning(_) | Content::ToolCall(_) | Content::Foreign(_) => Held::Lent(block),
     };
     Some(Shown { block, logprobs: Vec::new() })
+}
+
+/// Whether it is shown only if it has words: a message of none means nothing, and some models refuse one that a client sends back. Those
+/// of this dialect have ids.
+pub(super) fn may_stay_hidden(block: &Block<'_>) -> bool {
+    block.id.is_none() && matches!(block.content, Content::Text(_) | Content::Refusal(_))
 }
 
 /// Gives each text the probabilities of its own tokens.

@@ -21,11 +21,15 @@ pub(super) fn can_say(citation: &Citation<'_>) -> bool {
     citation.url.is_some() || matches!(&citation.raw, Some((OWN, _)))
 }
 
-/// Writes a citation that [`can_say`] let pass. `end` is where it stands if its stretch of text is not told: OpenAI demands
-/// numbers.
+/// Whether where it belongs is known only at the end of its text.
+pub(super) fn waits(citation: &Citation<'_>) -> bool {
+    can_say(citation) && citation.span.is_none() && !matches!(&citation.raw, Some((OWN, _)))
+}
+
+/// Writes a citation that [`can_say`] let pass. `length` is that of its text, all of which it supports if it does not say.
 pub(super) struct Annotation<'c, 'a> {
     pub(super) citation: &'c Citation<'a>,
-    pub(super) end: u64,
+    pub(super) length: u64,
 }
 
 impl Serialize for Annotation<'_, '_> {
@@ -34,7 +38,7 @@ impl Serialize for Annotation<'_, '_> {
         if let Some((OWN, raw)) = raw {
             return raw.serialize(serializer);
         }
-        let (start, end) = span.unwrap_or((self.end, self.end));
+        let (start, end) = span.unwrap_or((0, self.length));
         let mut object = Writer(serializer.serialize_map(None)?);
         object.put("type", "url_citation")?;
         object.put("url", url.as_deref().unwrap_or_default())?;

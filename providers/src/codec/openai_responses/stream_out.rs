@@ -9,8 +9,10 @@ use bounded_static::IntoBoundedStatic as _;
 
 use super::items_out::{Body, Part, Parts};
 use super::reasoning;
-use super::response_out::{self, Held, Meta, Object, Shown, is_part, item, one_message, part, shown, status};
-use super::sources::{Annotation, Logprobs, can_say};
+use super::response_out::{
+    self, Held, Meta, Object, Shown, is_part, item, may_stay_hidden, one_message, part, shown, status,
+};
+use super::sources::{Annotation, Logprobs, can_say, waits};
 use super::stream_wire::{Wire, write, write_error};
 use crate::codec::{Client, StreamEncoder};
 use crate::common::{Block, Citation, Content, Delta, Event, Extras, Losses, Stop, Str, TokenLogprob, add, split};
@@ -45,6 +47,8 @@ pub(super) struct Encoder {
     shown: Vec<Shown<'static>>,
     /// For each block of the stream: its place among those shown, and its item.
     places: Vec<Option<(usize, usize)>>,
+    /// Texts without words so far, with their numbers.
+    silent: Vec<(u32, Block<'static>)>,
     items: Vec<Open>,
     stop: Stop<'static>,
     usage: Option<Usage>,
@@ -91,6 +95,7 @@ impl Encoder {
             sequence: 0,
             shown: Vec::new(),
             places: Vec::new(),
+            silent: Vec::new(),
             items: Vec::new(),
             stop: Stop::default(),
             usage: None,
@@ -129,10 +134,15 @@ impl Encoder {
             return;
         };
         let (start, deltas) = split(&one.block);
-        let index = self.places.len();
-        self.push(start, out);
+        let index = u32::try_from(self.places.len()).unwrap_or(u32::MAX);
+        if may_stay_hidden(&start) {
+            self.places.push(None);
+            self.silent.push((index, start.into_static()));
+        } else {
+            let place = self.push(start, out);
+            self.places.push(Some(place));
+        }
         for delta in deltas {
-            let index = u32::try_from(index).unwrap_or(u32::MAX);
             match &delta {
                 Delta::Text(text) | Delta::Refusal(text) | Delta::Arguments(text) if text.is_empty() => {}
                 _ => self.add(index, delta, losses, out),
@@ -140,8 +150,24 @@ impl Encoder {
         }
     }
 
-    /// Puts a block, which says nothing yet, into the last message or into an item of its own.
-    fn push(&mut self, block: Block<'_>, out: &mut Vec<u8>) {
+    /// Lets a text begin that has words now.
+    fn speak_up(&mut self, index: u32, delta: &Delta<'_>, losses: &mut Losses, out: &mut Vec<u8>) {
+        let Some(at) = self.silent.iter().position(|(number, _)| *number == index) else { return };
+        match delta {
+            Delta::Text(text) | Delta::Refusal(text) | Delta::Transcript(text) if !text.is_empty() => {}
+            Delta::Citation(citation) if can_say(citation) => {}
+            Delta::Signature(_) => return losses.note("answer.signature"),
+            _ => return,
+        }
+        let (_, block) = self.silent.remove(at);
+        let place = self.push(block, out);
+        if let Some(slot) = self.places.get_mut(index as usize) {
+            *slot = Some(place);
+        }
+    }
+
+    /// Puts a block, which says nothing yet, into the last message or into an item of its own. Returns its place and its item's.
+    fn push(&mut self, block: Block<'_>, out: &mut Vec<u8>) -> (usize, usize) {
         let place = self.shown.len();
         let joins = self
             .items
@@ -163,11 +189,11 @@ impl Encoder {
             self.begin_item(place, is_part, out);
         }
         let at = self.items.len() - 1;
-        self.places.push(Some((place, at)));
         if is_part && !is_foreign {
             self.items[at].part = Some(place);
             self.part_event("response.content_part.added", at, place, out);
         }
+        (place, at)
     }
 
     fn begin_item(&mut self, place: usize, is_part: bool, out: &mut Vec<u8>) {
@@ -204,6 +230,7 @@ impl Encoder {
     }
 
     fn add(&mut self, index: u32, delta: Delta<'_>, losses: &mut Losses, out: &mut Vec<u8>) {
+        self.speak_up(index, &delta, losses, out);
         let Some(Some((place, at))) = self.places.get(index as usize).copied() else { return };
         if self.items[at].done {
             return;
@@ -242,7 +269,13 @@ impl Encoder {
                 };
                 self.item_event(kind, at, Wire { delta: Some(text), ..Wire::default() }, out);
             }
-            Delta::Citation(citation) if can_say(citation) => self.citation(at, place, citation, out),
+            // The words that it supports may still come.
+            Delta::Citation(citation) if waits(citation) && self.items[at].part == Some(place) => {}
+            Delta::Citation(citation) if can_say(citation) => {
+                let Content::Text(text) = &self.shown[place].block.content else { return };
+                let number = text.citations.iter().filter(|citation| can_say(citation)).count();
+                self.citation((at, place), number, citation, out);
+            }
             Delta::Citation(_) => losses.note("answer.citations"),
             Delta::Signature(_) => {
                 losses.note_if(matches!(self.shown[place].block.content, Content::Text(_)), "answer.signature");
@@ -260,11 +293,12 @@ impl Encoder {
         write(&mut self.sequence, out, kind, Wire { item_id, output_index: Some(at), ..wire });
     }
 
-    fn citation(&mut self, at: usize, place: usize, citation: &Citation<'_>, out: &mut Vec<u8>) {
+    /// Tells the citation that has this number in its text.
+    fn citation(&mut self, (at, place): (usize, usize), number: usize, citation: &Citation<'_>, out: &mut Vec<u8>) {
         let Content::Text(text) = &self.shown[place].block.content else { return };
         let (item_id, output_index, content_index) = position(&self.items, at, place);
-        let annotation_index = Some(text.citations.iter().filter(|citation| can_say(citation)).count());
-        let annotation = Some(Annotation { citation, end: text.text.chars().count() as u64 });
+        let annotation_index = Some(number);
+        let annotation = Some(Annotation { citation, length: text.text.chars().count() as u64 });
         let wire = Wire { item_id, output_index, content_index, annotation_index, annotation, ..Wire::default() };
         write(&mut self.sequence, out, "response.output_text.annotation.added", wire);
     }
@@ -343,6 +377,11 @@ impl Encoder {
     /// Tells the end of a message's last part.
     fn end_part(&mut self, at: usize, out: &mut Vec<u8>) {
         let Some(place) = self.items[at].part.take() else { return };
+        if let Content::Text(text) = &self.shown[place].block.content {
+            let told = text.citations.iter().filter(|citation| can_say(citation)).enumerate();
+            let late: Vec<_> = told.filter(|(_, one)| waits(one)).map(|(number, one)| (number, one.clone())).collect();
+            late.iter().for_each(|(number, one)| self.citation((at, place), *number, one, out));
+        }
         let (item_id, output_index, content_index) = position(&self.items, at, place);
         let wire = Wire { item_id, output_index, content_index, ..Wire::default() };
         let one = &self.shown[place];

@@ -69,7 +69,10 @@ pub(super) fn translate_request(
     target: &Target<'_>,
 ) -> Result<Translated, ApiError> {
     let mut losses = Losses::default();
-    let request = countable(read(from, body, call)?);
+    let mut request = countable(read(from, body, call)?);
+    if request.dialect != to.dialect() {
+        request.put_in_words();
+    }
     let body = write_request(to, &request, target, &mut losses)?;
     Ok(Translated { body, losses, asked: Asked::default() })
 }

@@ -261,6 +261,45 @@ fn every_field_is_carried_or_noted() {
     );
 }
 
+/// Google answers "Unsupported MIME type" to what it does not know by that name.
+#[test]
+fn media_types_are_googles() {
+    let sent = |kind, mime: Option<&'static str>, source| {
+        let mut request = Request::new(THEIRS);
+        let media = Media { kind, source, mime: mime.map(Into::into), ..Media::default() };
+        let blocks = vec![Block::text("look"), said(Content::Media(Box::new(media)))];
+        request.messages.push(message(Role::User, blocks));
+        let (body, lost) = encoded(&request);
+        let part = &body["contents"][0]["parts"][1];
+        let mime = ["inlineData", "fileData"].iter().find_map(|field| part[field]["mimeType"].as_str());
+        mime.map_or(Err(lost.concat()), |mime| Ok(mime.to_owned()))
+    };
+    let data = |data: &'static str| MediaSource::Data(data.into());
+    let (image, document) = (MediaKind::Image, MediaKind::Document);
+    let docx = "application/vnd.openxmlformats-officedocument.wordprocessingml.document";
+    for (kind, mime, source, wanted) in [
+        (image, Some("image/jpg"), data("AAAA"), Ok("image/jpeg")),
+        (image, Some("image/PNG;charset=utf-8"), data("AAAA"), Ok("image/png")),
+        (image, None, data("iVBORw0KGgoAAA"), Ok("image/png")),
+        (image, Some("image/*"), data("AAAA"), Ok("image/jpeg")),
+        (image, Some("image/heic"), data("AAAA"), Ok("image/heic")),
+        (image, None, MediaSource::Url("https://x.org/a.webp".into()), Ok("image/webp")),
+        (image, None, MediaSource::Url("data:text/plain,hello".into()), Err("messages.image")),
+        (image, None, MediaSource::Url("file_123".into()), Err("messages.image")),
+        (MediaKind::Audio, Some("audio/L16;rate=24000"), data("AAAA"), Ok("audio/L16;rate=24000")),
+        (document, Some("application/json"), data("e30="), Ok("text/plain")),
+        (document, Some("application/octet-stream"), data("JVBERi0="), Ok("application/pdf")),
+        (document, Some("application/octet-stream"), data("AAAA"), Err("messages.document")),
+        (document, Some("text/csv"), data("AAAA"), Ok("text/csv")),
+        (document, Some(docx), data("UEsD"), Err("messages.document")),
+        (document, Some("image/png"), data("AAAA"), Ok("image/png")),
+        (document, None, data("AAAA"), Ok("application/pdf")),
+    ] {
+        let wanted = wanted.map(str::to_owned).map_err(str::to_owned);
+        assert_eq!(sent(kind, mime, source.clone()), wanted, "{mime:?} {source:?}");
+    }
+}
+
 #[test]
 fn gemini_3_takes_levels_and_media_in_results_and_vertex_takes_labels() {
     let traits = Traits { gemini_3: true, ..Traits::default() };

@@ -321,7 +321,7 @@ fn a_full_answer_is_said_or_noted_whole_and_streamed() {
     let texts = |text: &str| json!({"type": "output_text", "text": text, "annotations": [], "logprobs": []});
     let mut cited = texts("cited");
     cited["annotations"] =
-        json!([{"type": "url_citation", "url": "https://x", "title": "X", "start_index": 5, "end_index": 5}]);
+        json!([{"type": "url_citation", "url": "https://x", "title": "X", "start_index": 0, "end_index": 5}]);
     cited["logprobs"] =
         json!([{"token": "cited", "logprob": -0.5, "bytes": [99, 105, 116, 101, 100], "top_logprobs": []}]);
     let wanted = json!([

@@ -209,7 +209,7 @@ fn the_whole_grammar_is_written() {
     assert_eq!(answer["output"], items);
     let ticket = answer["output"][0]["encrypted_content"].clone();
     let text = |text: &str, annotations: Value, logprobs: Value| json!({"type": "output_text", "text": text, "annotations": annotations, "logprobs": logprobs});
-    let citation = json!({"type": "url_citation", "url": "https://x", "title": "", "start_index": 2, "end_index": 2});
+    let citation = json!({"type": "url_citation", "url": "https://x", "title": "", "start_index": 0, "end_index": 2});
     let token = json!({"token": "hi", "logprob": 0.0, "bytes": [104, 105], "top_logprobs": []});
     let wanted = json!([
         {"type": "reasoning", "id": "rs_gw_msg_01_0", "summary": [{"type": "summary_text", "text": "because"}], "encrypted_content": ticket},
