@@ -1,7 +1,11 @@
 //! A guard that asks a model asks it nothing for who has no room in its limits.
 
+use std::io::Write;
+
 use ai_gateway_tests::client::{Reply, Request, exchange};
-use ai_gateway_tests::{Answer, Gateway, Stub, bodies};
+use ai_gateway_tests::{Answer, Gateway, Step, Stub, bodies};
+use flate2::Compression;
+use flate2::write::GzEncoder;
 use serde_json::json;
 
 /// Flags what says so, and answers everything else in twelve tokens.
@@ -42,6 +46,25 @@ async fn ask(gateway: &Gateway, text: &str, guard: &str) -> Reply {
     let reply = exchange(gateway.addr, &request).await;
     gateway.at_rest().await;
     reply
+}
+
+/// Some providers pack what nobody asked them to, and do not say what it is.
+#[tokio::test]
+async fn a_packed_verdict_counts() {
+    let stub = Stub::start(|request| {
+        if !request.target.ends_with("/moderations") {
+            return Answer::json(200, bodies::chat_answer("fine"));
+        }
+        let flagged = request.json()["input"].to_string().contains("flag");
+        let verdict = json!({"id": "1", "model": "mod", "results": [{"flagged": flagged}]});
+        let mut packed = GzEncoder::new(Vec::new(), Compression::fast());
+        packed.write_all(verdict.to_string().as_bytes()).unwrap();
+        Answer::status(200).header("content-encoding", "gzip").step(Step::Send(packed.finish().unwrap().into()))
+    })
+    .await;
+    let gateway = gateway(&stub, "", "").await;
+    let statuses = [ask(&gateway, "hello", "on").await.status, ask(&gateway, "flag me", "on").await.status];
+    assert_eq!(statuses, [200, 403]);
 }
 
 /// It hears the same as who comes to its limits without a guard, and counts as refused once.
