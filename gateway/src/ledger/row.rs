@@ -487,7 +487,7 @@ mod tests {
     /// What another has in common with a record is the same bytes; the request's own tags are no part of it.
     #[test]
     fn records_that_differ_in_what_is_their_own_have_one_context() {
-        let (one, other) = (full(0), full(28));
+        let (one, other) = (full(0), full(40));
         assert_eq!((one.kind, one.usage_source), (other.kind, other.usage_source));
         let tagged = Record { tags: ["a", "another"].into_iter().collect(), ..full(0) };
         let untagged = Record { tags: ["a"].into_iter().collect(), ..full(0) };

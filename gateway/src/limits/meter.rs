@@ -83,6 +83,12 @@ impl Amounts {
         Self { tokens: self.tokens.saturating_add(other.tokens), cost: self.cost.saturating_add(other.cost) }
     }
 
+    /// What is more of it than of the other.
+    #[must_use]
+    pub const fn minus(self, other: Self) -> Self {
+        Self { tokens: self.tokens.saturating_sub(other.tokens), cost: self.cost.saturating_sub(other.cost) }
+    }
+
     /// Clients name `max_tokens` and providers usage: no number of theirs is too large for the store's sums.
     pub(super) fn of(self, what: What) -> u64 {
         match what {

@@ -20,7 +20,7 @@ pub fn book(gateway: &Gateway, exchange: &mut Exchange) {
         return;
     }
     exchange.booked = Some(Box::new(exchange.bill()));
-    enter(gateway, exchange, &record(exchange));
+    enter(gateway, exchange.is_direct(), &record(exchange));
 }
 
 /// Books what the attempts before the last one consumed, and the second call of a hedged request. Call it once, at the end.
@@ -28,7 +28,7 @@ pub fn book_others(gateway: &Gateway, exchange: &Exchange) {
     let others = exchange.attempts.len().saturating_sub(1);
     for (seq, attempt) in (1..).zip(exchange.attempts.iter().take(others)) {
         if let Some(consumed) = &attempt.consumed {
-            enter(gateway, exchange, &other(exchange, attempt, consumed, seq));
+            enter(gateway, exchange.is_direct(), &other(exchange, attempt, consumed, seq));
         }
     }
 }
@@ -37,16 +37,16 @@ pub fn book_others(gateway: &Gateway, exchange: &Exchange) {
 pub fn book_own(gateway: &Gateway, exchange: &Exchange) {
     let record = Record { kind: Kind::Own, ..record(exchange) };
     if record.usage_source != UsageSource::None {
-        enter(gateway, exchange, &record);
+        enter(gateway, exchange.is_direct(), &record);
     }
 }
 
-/// Puts a record in the ledger and its cost in the metrics.
-pub fn enter(gateway: &Gateway, exchange: &Exchange, record: &Record<'_>) {
+/// Puts a record in the ledger and its cost in the metrics. `direct`: its request named `provider/model`.
+pub fn enter(gateway: &Gateway, direct: bool, record: &Record<'_>) {
     if record.costs()
         && let (Some(provider), Some(model)) = (&record.provider, &record.upstream_model)
     {
-        gateway.telemetry.metrics.spent(provider, model, exchange.is_direct(), record.key.as_deref(), record.cost);
+        gateway.telemetry.metrics.spent(provider, model, direct, record.key.as_deref(), record.cost);
     }
     if let Some(ledger) = &gateway.ledger {
         ledger.book(record);
@@ -82,7 +82,8 @@ fn common(exchange: &Exchange) -> Record<'_> {
     }
 }
 
-fn record(exchange: &Exchange) -> Record<'_> {
+/// The request's own record.
+pub fn record(exchange: &Exchange) -> Record<'_> {
     let seen = exchange.observer.as_ref().map(Observer::seen);
     let (usage, usage_source) = exchange.consumed();
     let (provider, upstream_model) = match (exchange.attempt(), exchange.kept()) {
