@@ -133,6 +133,8 @@ pub(super) struct Meter {
     pub(super) rule: Rule,
     /// Whether the configuration still has it. One that it has no more goes on counting and never refuses.
     pub(super) in_force: bool,
+    /// What was used up to this moment is not counted.
+    pub(super) since: u64,
     /// Until when, and how much; sorted, at most 61.
     pub(super) booked: VecDeque<(u64, u64)>,
     sum: u64,
@@ -156,6 +158,7 @@ impl Meter {
         Self {
             rule,
             in_force: true,
+            since: 0,
             booked: VecDeque::new(),
             sum: 0,
             seen: 0,
@@ -319,7 +322,7 @@ impl Meter {
     /// Counts what was used at a time that may be over.
     pub(super) fn book_past(&mut self, amount: u64, at: u64, now: u64) {
         let ends = self.rule.period.ends(at.min(now));
-        if amount == 0 || ends <= now {
+        if amount == 0 || ends <= now || at <= self.since {
             return;
         }
         self.sum = self.sum.saturating_add(amount);
