@@ -247,9 +247,16 @@ pub struct Record<'a> {
     pub cost: Option<u64>,
     /// Which prices the cost was reckoned with.
     pub price_map: Option<Text<'a>>,
+    /// The model that the client named to fall back on, if it was asked.
+    pub fallback: Option<Text<'a>>,
 }
 
 impl Record<'_> {
+    /// The model whose target was asked.
+    pub fn asked_model(&self) -> Option<&str> {
+        self.fallback.as_deref().or(self.model.as_deref())
+    }
+
     /// Whether it consumed what costs something: that is known, or an answer came that tells nothing of it. Without a cost it is
     /// [unpriced](super::query::Totals::unpriced).
     pub fn costs(&self) -> bool {
@@ -332,6 +339,7 @@ pub(super) mod tests {
             service_tier: Some("default".into()),
             cost: Some(u64::from(n) * 1_000_003),
             price_map: Some("2026-11-25-abc".into()),
+            fallback: Some("other".into()),
         }
     }
 

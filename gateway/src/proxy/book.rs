@@ -112,6 +112,7 @@ pub fn record(exchange: &Exchange) -> Record<'_> {
         usage_source,
         service_tier: seen.and_then(|seen| seen.service_tier.as_deref()).map(Into::into),
         cost,
+        fallback: exchange.attempt().and_then(|attempt| exchange.fallback_at(&attempt.target)).map(Into::into),
         price_map: cost
             .filter(|cost| usage_source != UsageSource::None || *cost > 0)
             .map(|_| exchange.snapshot.price_map().into()),
@@ -139,6 +140,7 @@ pub fn beside<'a>(exchange: &'a Exchange, attempt: &'a Attempt, consumed: &'a Co
     Record {
         provider: Some((&*attempt.target.provider.name).into()),
         upstream_model: Some((&*attempt.target.model).into()),
+        fallback: exchange.fallback_at(&attempt.target).map(Into::into),
         answer_model: consumed.model.as_deref().map(Into::into),
         status: attempt.status.unwrap_or_default(),
         usage,

@@ -286,6 +286,13 @@ impl Exchange {
         self.request.as_ref().is_some_and(|request| request.model.direct)
     }
 
+    /// The model that the client named to fall back on for which `target` answers; `None`: it answers for the one that was asked for.
+    pub fn fallback_at(&self, target: &Target) -> Option<&str> {
+        let model = &self.request.as_ref()?.model;
+        let name = model.answered_for(target);
+        (*name != model.name).then_some(name)
+    }
+
     /// The attempt under way or the last one made.
     pub fn attempt(&self) -> Option<&Attempt> {
         self.attempts.last()

@@ -264,11 +264,7 @@ pub fn of_target(target: &Target, exchange: &Exchange, at: Instant) -> Option<Wh
 /// Whose limits an attempt at `target` must keep within: the target, and a model to fall back on that it answers for. The model
 /// that the request came in with counts it as a whole.
 fn subjects_of_attempt(target: &Target, exchange: &Exchange) -> Vec<Arc<Subject>> {
-    let fallback = exchange.request.as_ref().and_then(|request| {
-        let name = request.model.answered_for(target);
-        let is_other = *name != request.model.name;
-        is_other.then(|| exchange.snapshot.bounds.find(Kind::Model, name)).flatten()
-    });
+    let fallback = exchange.fallback_at(target).and_then(|name| exchange.snapshot.bounds.find(Kind::Model, name));
     target.limits.clone().into_iter().chain(fallback).collect()
 }
 
