@@ -260,7 +260,9 @@ async fn what_an_answer_in_the_background_costs_is_reserved_until_it_is_known_an
     let lost = exchange(gateway.addr, &by("a", "GET", "/v1/responses/resp_1", "")).await;
     assert_eq!(lost.status, 404, "{}", lost.text());
     let told = json!(["background", "provider", 1, 50, "0.2", 0]);
-    assert_eq!(booked(gateway, &ledger).await, [told, json!(["request", "pending", 1, null, "0", 0])]);
+    let refused = json!(["request", "none", 1, null, "0", 0]);
+    let asked = json!(["request", "pending", 1, null, "0", 0]);
+    assert_eq!(booked(gateway, &ledger).await, [told, refused, asked]);
 }
 
 /// Its client leaves the stream, which goes on at the provider, and comes back to it.
