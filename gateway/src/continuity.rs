@@ -7,6 +7,7 @@ use ai_gateway_providers::common::TurnMemory;
 use quick_cache::Weighter;
 use quick_cache::sync::Cache;
 
+use crate::proxy::Unfinished;
 use crate::snapshot::Target;
 
 /// Bytes of reasoning and signatures that are kept; the least used go first.
@@ -14,11 +15,15 @@ const TURN_BYTES: u64 = 64 << 20;
 /// Stored answers whose keeper is remembered.
 const STORED_ANSWERS: usize = 200_000;
 
+/// Unfinished answers of which it is still to be booked what they have used.
+const UNFINISHED_ANSWERS: usize = 10_000;
+
 /// The memory of a gateway.
 #[derive(Debug)]
 pub struct Continuity {
     turns: Cache<Box<str>, Arc<TurnMemory>, TurnWeight>,
     stored: Cache<Box<str>, Keeper>,
+    unfinished: Cache<Box<str>, Arc<Unfinished>>,
     /// The answers that came since another process was given all; `None`: it was not.
     news: Mutex<Option<Vec<Box<str>>>>,
 }
@@ -65,6 +70,7 @@ impl Default for Continuity {
         Self {
             turns: Cache::with_weighter(1024, TURN_BYTES, TurnWeight),
             stored: Cache::new(STORED_ANSWERS),
+            unfinished: Cache::new(UNFINISHED_ANSWERS),
             news: Mutex::default(),
         }
     }
@@ -95,6 +101,16 @@ impl Continuity {
     /// Who keeps the answer `id` for `key`.
     pub fn recall_stored(&self, key: Option<&str>, id: &str) -> Option<Keeper> {
         self.stored.get(&*scoped(key, id))
+    }
+
+    /// Notes that the answer `id` for `key` is not finished.
+    pub fn leave_unfinished(&self, key: Option<&str>, id: &str, answer: Arc<Unfinished>) {
+        self.unfinished.insert(scoped(key, id), answer);
+    }
+
+    /// What was noted of it, once.
+    pub fn take_unfinished(&self, key: Option<&str>, id: &str) -> Option<Arc<Unfinished>> {
+        self.unfinished.remove(&*scoped(key, id)).map(|(_, answer)| answer)
     }
 }
 

@@ -446,6 +446,35 @@ fn pictures_are_counted() {
 }
 
 /// Where Google and Bedrock say at which tier they answered: whole answers and streams, read by the same dialect.
+/// What is made in the background has not consumed anything yet, and tells it when it is asked for.
+#[test]
+fn an_answer_that_goes_on_being_made_is_known() {
+    let usage = r#""usage":{"input_tokens":10,"output_tokens":9,"output_tokens_details":{"reasoning_tokens":4}}"#;
+    let spent = Usage { input: Some(10), output: Some(5), reasoning: Some(4), ..Usage::default() };
+    let stored = (Dialect::OpenAiResponses, Operation::Stored);
+    for (status, unfinished) in [("queued", true), ("in_progress", true), ("completed", false), ("cancelled", false)] {
+        let text = format!(r#"{{"id":"resp_1","status": "{status}" ,"output":[{{"status":"x"}}],{usage}}}"#);
+        for (what, now, then) in [(RESPONSES, Some(spent), None), (stored, None, Some(spent))] {
+            let seen = json(what, &text);
+            assert_eq!((seen.unfinished, seen.usage, seen.past_usage), (unfinished, now, then), "{status} {what:?}");
+        }
+    }
+    assert!(!json(CHAT, r#"{"status":"queued"}"#).unfinished, "means nothing there");
+
+    let event = |name: &str, rest: &str| {
+        format!("event: response.{name}\ndata: {{\"type\":\"response.{name}\",\"response\":{{{rest}}}}}\n\n")
+    };
+    for background in ["true", "false"] {
+        let begun = event("created", &format!(r#""id":"resp_1","model":"m","background":{background}"#));
+        assert_eq!(stream(RESPONSES, &begun).unfinished, background == "true");
+        let whole = begun + &event("completed", &format!(r#""background":{background},{usage}"#));
+        let seen = stream(RESPONSES, &whole);
+        assert_eq!((seen.unfinished, seen.usage, seen.past_usage), (false, Some(spent), None));
+        let seen = stream(stored, &whole);
+        assert_eq!((seen.unfinished, seen.usage, seen.past_usage), (false, None, Some(spent)));
+    }
+}
+
 #[test]
 fn the_service_tier_is_read_where_it_stands() {
     let gemini = (Dialect::Gemini, Operation::Chat);

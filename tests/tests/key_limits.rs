@@ -169,6 +169,48 @@ async fn a_budget_that_is_used_up_still_refuses_after_a_kill() {
     assert_eq!(used, [(&"tokens".into(), &96.into()), (&"budget".into(), &456_000_000.into())]);
 }
 
+/// A budget that is given later begins then, and so do those of a key that takes the name of one that is gone: before a restart as
+/// after.
+#[tokio::test]
+async fn what_was_spent_before_a_budget_was_given_does_not_count() {
+    let (stub, dir) = (fine().await, tempfile::tempdir().unwrap());
+    let mut gateway = start(&stub, dir.path(), "").await;
+    // 0.0001 dollars are one request and a bit.
+    let budget = json!({ "usd": 0.0001, "per": "month" });
+    let late = make(&gateway, MASTER, json!({ "name": "late", "limits": { "requests": "9/day" } })).await;
+    let gone = make(&gateway, MASTER, json!({ "name": "again", "budget": budget })).await;
+    assert_eq!(statuses(&gateway, &late, 3).await, [200; 3]);
+    assert_eq!(spend(&gateway, &gone).await, 2);
+
+    assert_eq!(api(&gateway, MASTER, "DELETE", "/api/keys/again", Value::Null).await.status, 200);
+    let again = make(&gateway, MASTER, json!({ "name": "again", "budget": budget })).await;
+    let given = api(&gateway, MASTER, "PATCH", "/api/keys/late", json!({ "budget": budget })).await;
+    assert_eq!(given.status, 200, "{}", given.text());
+    for key in [&late, &again] {
+        assert_eq!(statuses(&gateway, key, 1).await, [200], "nothing was spent of it");
+    }
+    for _ in 0..2 {
+        gateway.at_rest().await;
+        drop(gateway);
+        gateway = start(&stub, dir.path(), "").await;
+        let limits = api(&gateway, MASTER, "GET", "/api/limits", Value::Null).await.json();
+        let used = |name: &str, what: &str| {
+            let subject =
+                limits["subjects"].as_array().unwrap().iter().find(|subject| subject["name"] == name).unwrap();
+            subject["limits"].as_array().unwrap().iter().find(|limit| limit["what"] == what).unwrap()["used"].clone()
+        };
+        assert_eq!((used("late", "budget"), used("again", "budget")), (57_000_000.into(), 57_000_000.into()));
+        assert_eq!(used("late", "requests"), 4, "what counts longer counts on");
+    }
+    // More of it is no other budget.
+    let more = json!({ "budget": { "usd": 0.0002, "per": "month" } });
+    assert_eq!(api(&gateway, MASTER, "PATCH", "/api/keys/late", more).await.status, 200);
+    assert_eq!(spend(&gateway, &late).await, 3);
+    drop(gateway);
+    let gateway = start(&stub, dir.path(), "").await;
+    assert_eq!(statuses(&gateway, &late, 1).await, [429]);
+}
+
 /// Of an answer whose output has no price, what its input costs counts against budgets: before a restart as after.
 #[tokio::test]
 async fn what_has_a_price_in_part_counts_by_that_after_a_restart() {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use ai_gateway_tests::client::{H1, Reply, Request, exchange};
-use ai_gateway_tests::{Answer, Gate, Gateway, Step, Stub, bodies, guard};
+use ai_gateway_tests::{Answer, Gate, Gateway, Step, Stub, bodies, guard, run_to_end};
 use futures::StreamExt;
 use futures::future::join_all;
 use futures::stream::FuturesUnordered;
@@ -620,4 +620,50 @@ async fn a_fallback_keeps_to_the_limits_of_its_model() {
     assert_eq!(ask("lim", &[]).await.status, 429);
     let asked = stub.received().iter().filter(|request| request.json()["model"] == "lim").count();
     assert_eq!(asked, 2);
+}
+
+/// What was asked of it counts still, and what that cost is found by the same prices.
+#[tokio::test]
+async fn a_model_that_was_fallen_back_on_keeps_its_account_over_a_restart() {
+    let stub = Stub::start(|request| match request.json()["model"].as_str() {
+        Some("cheap") => Answer::json(503, r#"{"error":{"message":"away"}}"#),
+        _ => Answer::json(200, bodies::chat_answer("fine")),
+    })
+    .await;
+    let dir = tempfile::tempdir().unwrap();
+    let price = "price = { input = \"1\", output = \"10\" }";
+    let config = format!(
+        "{}[models.cheap]\ntargets = [{{ provider = \"p\", model = \"cheap\" }}]\n\
+         [models.lim]\ntargets = [{{ provider = \"p\", model = \"lim\", {price} }}]\n\
+         limits = {{ requests = \"2/day\", tokens = \"9000/day\" }}\n[ledger]\npath = {:?}\n",
+        bodies::openai_provider("p", &stub.origin()),
+        dir.path().join("ledger.db"),
+    );
+    let ask = async |gateway: &Gateway| {
+        let body = serde_json::json!({"model": "cheap", "fallbacks": ["lim"], "messages": [{"role": "user", "content": "Hi"}]});
+        let reply = exchange(gateway.addr, &Request::post("/v1/chat/completions", body.to_string())).await.status;
+        gateway.at_rest().await;
+        reply
+    };
+    let used = async |gateway: &Gateway| {
+        let limits = exchange(gateway.admin, &Request::get("/api/limits")).await.json();
+        let of = limits["subjects"][0]["limits"].as_array().unwrap().iter();
+        of.map(|limit| limit["used"].as_u64().unwrap()).collect::<Vec<_>>()
+    };
+    let gateway = Gateway::start(&config).await;
+    assert_eq!(ask(&gateway).await, 200);
+    assert_eq!(used(&gateway).await, [1, 12]);
+    drop(gateway);
+    let gateway = Gateway::start(&config).await;
+    assert_eq!(used(&gateway).await, [1, 12]);
+    assert_eq!((ask(&gateway).await, ask(&gateway).await), (200, 503));
+    drop(gateway);
+    let mut gateway = Gateway::start(&config).await;
+    gateway.terminate();
+    assert_eq!(gateway.ended().await, Some(0));
+    let rerated = run_to_end(&["usage", "rerate", "--config", "{config}"], &config, &[]);
+    assert!(
+        rerated.stdout.contains(" 0 cost something else, 0 are without a price; 0.000114 USD booked, 0.000114 USD now"),
+        "{rerated:?}"
+    );
 }

@@ -1,10 +1,13 @@
 //! Answers that a provider keeps (Responses): only the provider that made one is asked for it, and only by the key that it
 //! was made for.
 
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+
 use ai_gateway_tests::bodies::responses_provider;
 use ai_gateway_tests::client::{H1, Request, exchange};
-use ai_gateway_tests::{Answer, Gate, Gateway, Step, Stub};
-use serde_json::json;
+use ai_gateway_tests::{Answer, Gate, Gateway, Step, Stub, run_to_end};
+use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
 fn answer(id: &str) -> Answer {
@@ -223,4 +226,128 @@ async fn a_thread_goes_on_where_it_began_or_is_refused_so_that_the_sdk_sends_it_
     let reply = ask("a", "other/m", json!({"type": "create"})).await;
     let details = json!({"error_code": "thread_unsupported_request", "unsupported": ["thread"]});
     assert_eq!((reply.status, &reply.json()["error"]["details"]), (400, &details), "{}", reply.text());
+}
+
+/// The answer `resp_1`, as far as its provider has it.
+fn in_background(status: &str, usage: &Value) -> Value {
+    json!({ "id": "resp_1", "object": "response", "model": "m", "background": true, "status": status, "output": [], "usage": usage })
+}
+
+/// A gateway whose key `a` may spend a dollar a day and 100,000 tokens, before a model that costs 1,000 dollars for a million tokens
+/// of input, and 2,000 of output.
+async fn under_a_budget(stub: &Stub, ledger: &Path) -> Gateway {
+    let model = "[models.m]\ntargets = [{ provider = \"stub\", model = \"m\", price = { input = \"1000\", output = \"2000\" } }]\n";
+    let limits = "budget = { usd = 1, per = \"day\" }\nlimits = { tokens = \"100000/day\", concurrent = 1 }\n";
+    let kept = format!("[ledger]\npath = {ledger:?}\n");
+    Gateway::start(&[responses_provider("stub", &stub.origin()), model.into(), key("a"), limits.into(), kept].concat())
+        .await
+}
+
+/// What is used of the key's budget in micro-dollars, what is reserved of it, and the tokens.
+async fn standing(gateway: &Gateway) -> (u64, u64, u64) {
+    gateway.at_rest().await;
+    let limits = exchange(gateway.admin, &Request::get("/api/limits")).await.json();
+    let all = limits["subjects"][0]["limits"].as_array().unwrap();
+    let of = |what: &str, field: &str| all.iter().find(|limit| limit["what"] == what).unwrap()[field].as_u64().unwrap();
+    assert_eq!((of("concurrent", "used"), of("concurrent", "reserved"), of("tokens", "reserved")), (0, 0, 0));
+    (of("budget", "used") / 1_000_000, of("budget", "reserved") / 1_000_000, of("tokens", "used"))
+}
+
+/// Lets the gateway end in peace, and reads its ledger.
+async fn booked(mut gateway: Gateway, ledger: &Path) -> Vec<Value> {
+    gateway.terminate();
+    assert_eq!(gateway.ended().await, Some(0));
+    let args = ["usage", "--ledger", ledger.to_str().unwrap(), "--json", "--by", "kind,model,usage_source"];
+    let outcome = run_to_end(&args, "", &[]);
+    let report: Value = serde_json::from_str(&outcome.stdout).unwrap();
+    let rows = report["rows"].as_array().unwrap().iter();
+    let wanted = |row: &Value| {
+        ["kind", "usage_source", "records", "output", "cost_usd", "unpriced"].map(|name| row[name].clone())
+    };
+    rows.filter(|row| row["model"] == "m").map(|row| json!(wanted(row))).collect()
+}
+
+/// It is asked for often, and once more after a restart.
+#[tokio::test]
+async fn what_an_answer_in_the_background_costs_is_reserved_until_it_is_known_and_booked_once() {
+    let told = Arc::new(Mutex::new(in_background("queued", &Value::Null)));
+    let tells = told.clone();
+    let stub = Stub::start(move |_| Answer::json(200, tells.lock().unwrap().to_string())).await;
+    let dir = tempfile::tempdir().unwrap();
+    let ledger = dir.path().join("ledger.db");
+    let gateway = under_a_budget(&stub, &ledger).await;
+    let ask = async |method: &str, path: &str, body: &str| {
+        exchange(gateway.addr, &by("a", method, &format!("/v1/responses{path}"), body)).await
+    };
+    let asked = r#"{"model":"m","input":"hi","background":true,"max_output_tokens":600}"#;
+    let made = ask("POST", "", asked).await;
+    assert_eq!((made.status, made.json()["status"].as_str()), (200, Some("queued")), "{}", made.text());
+    assert!(made.headers.get("x-gateway-cost").is_none());
+    let (used, reserved, tokens) = standing(&gateway).await;
+    assert_eq!((used, reserved), (0, 1_200_000 + 1_000 * (tokens - 600)));
+    assert_eq!(
+        ask("POST", "", asked).await.json()["error"]["code"],
+        "rate_limit_exceeded",
+        "all that is left is reserved"
+    );
+
+    for (status, path) in [("in_progress", "/resp_1"), ("completed", "/resp_1/input_items"), ("cancelled", "/resp_1")] {
+        *told.lock().unwrap() = in_background(status, &Value::Null);
+        assert_eq!(ask("GET", path, "").await.status, 200);
+        assert_eq!(standing(&gateway).await, (0, reserved, tokens), "nothing is known yet");
+    }
+    let usage = json!({ "input_tokens": 100, "output_tokens": 50, "total_tokens": 150 });
+    *told.lock().unwrap() = in_background("completed", &usage);
+    for (method, path) in [("GET", "/resp_1"), ("GET", "/resp_1"), ("POST", "/resp_1/cancel"), ("GET", "/resp_1")] {
+        assert_eq!(ask(method, path, "").await.status, 200);
+        assert_eq!(standing(&gateway).await, (200_000, 0, tokens), "tokens count as expected, if they are not more");
+    }
+    drop(gateway);
+
+    let gateway = under_a_budget(&stub, &ledger).await;
+    assert_eq!(standing(&gateway).await, (200_000, 0, 150));
+    let lost = exchange(gateway.addr, &by("a", "GET", "/v1/responses/resp_1", "")).await;
+    assert_eq!(lost.status, 404, "{}", lost.text());
+    let told = json!(["background", "provider", 1, 50, "0.2", 0]);
+    let refused = json!(["request", "none", 1, null, "0", 0]);
+    let asked = json!(["request", "pending", 1, null, "0", 0]);
+    assert_eq!(booked(gateway, &ledger).await, [told, refused, asked]);
+}
+
+/// Its client leaves the stream, which goes on at the provider, and comes back to it.
+#[tokio::test]
+async fn a_stream_that_is_left_in_the_background_is_booked_when_it_is_followed_to_its_end() {
+    let event = |name: &str, status: &str, usage: Value| {
+        let event = json!({ "type": format!("response.{name}"), "response": in_background(status, &usage) });
+        format!("event: response.{name}\ndata: {event}\n\n")
+    };
+    let begin = event("created", "queued", Value::Null);
+    let delta =
+        "event: response.output_text.delta\ndata: {\"type\":\"response.output_text.delta\",\"delta\":\"hi\"}\n\n";
+    let end = event("completed", "completed", json!({ "input_tokens": 1, "output_tokens": 7, "total_tokens": 8 }));
+    let (gate, whole) = (Gate::new(), [begin.clone(), delta.into(), end].concat());
+    let held = gate.clone();
+    let stub = Stub::start(move |request| match request.method.as_str() {
+        "POST" => Answer::sse([begin.clone(), delta.into()]).step(Step::Wait(held.clone())),
+        _ => Answer::sse([whole.clone()]),
+    })
+    .await;
+    let dir = tempfile::tempdir().unwrap();
+    let ledger = dir.path().join("ledger.db");
+    let gateway = under_a_budget(&stub, &ledger).await;
+    let mut client = H1::connect(gateway.addr).await;
+    let asked = r#"{"model":"m","input":"hi","background":true,"stream":true,"max_output_tokens":100}"#;
+    client.send(&by("a", "POST", "/v1/responses", asked)).await;
+    client.respond().await.until("output_text.delta").await;
+    drop(client);
+    let (used, reserved, tokens) = standing(&gateway).await;
+    assert_eq!((used, reserved), (0, 200_000 + 1_000 * (tokens - 100)));
+    for _ in 0..2 {
+        let followed = by("a", "GET", "/v1/responses/resp_1?stream=true&starting_after=1", "");
+        assert!(exchange(gateway.addr, &followed).await.text().contains("response.completed"));
+        assert_eq!(standing(&gateway).await, (15_000, 0, tokens));
+    }
+    gate.open();
+    let told = json!(["background", "provider", 1, 7, "0.015", 0]);
+    assert_eq!(booked(gateway, &ledger).await, [told, json!(["request", "pending", 1, null, "0", 0])]);
 }

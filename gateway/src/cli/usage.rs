@@ -139,7 +139,7 @@ fn price(config: &Config, record: &Record<'_>) -> Option<u64> {
         _ => {}
     }
     let (provider, upstream) = (record.provider.as_deref()?, record.upstream_model.as_deref()?);
-    let price = config.price_of(record.model.as_deref(), provider, upstream)?;
+    let price = config.price_of(record.asked_model(), provider, upstream)?;
     price.cost(&record.usage, record.service_tier.as_deref()).total()
 }
 

@@ -306,16 +306,32 @@ impl Config {
         (!model.is_empty()).then(|| Cow::Owned(ModelConfig::direct(name, provider, model, known)))
     }
 
-    /// The price of what a client got who asked for `model`: that of the target which it went to, `upstream` of `provider`, if that
-    /// is still there, or else that of its provider's model.
+    /// All models that it describes: those of `[models]`, and those that only a route knows, its mirror's included.
+    pub fn described_models(&self) -> impl Iterator<Item = &ModelConfig> {
+        let of_routes = self.routes.iter().flat_map(|route| {
+            let to = match &route.to {
+                RouteTo::Targets(model) => Some(&**model),
+                _ => None,
+            };
+            to.into_iter().chain(route.mirror.as_ref().map(|mirror| &mirror.model))
+        });
+        self.models.values().chain(of_routes)
+    }
+
+    /// The price of what a client got who asked for `model`, and `upstream` of `provider` gave: that of this target of the model,
+    /// or of a model with this target whose price is known, as that which it fell back on may be; else that of the provider's
+    /// model.
     pub fn price_of(&self, model: Option<&str>, provider: &str, upstream: &str) -> Option<Price> {
-        let model = model.and_then(|name| self.model(name));
-        let targets = model.iter().flat_map(|model| &model.targets);
-        let mut known = targets.filter(|target| target.provider == provider && target.model == upstream);
-        match known.next() {
-            Some(target) => target.known.price.clone(),
-            None => self.prices.of(self.providers.get(provider)?, upstream).price,
+        let is_it = |target: &&TargetConfig| target.provider == provider && target.model == upstream;
+        let named = model.and_then(|name| self.model(name));
+        if let Some(target) = named.iter().flat_map(|model| &model.targets).find(is_it) {
+            return target.known.price.clone();
         }
+        let (same, others): (Vec<_>, Vec<_>) =
+            self.described_models().partition(|described| model == Some(&*described.name));
+        let targets = same.into_iter().chain(others).flat_map(|model| &model.targets);
+        let known = targets.filter(is_it).find_map(|target| target.known.price.clone());
+        known.or_else(|| self.prices.of(self.providers.get(provider)?, upstream).price)
     }
 }
 

@@ -23,6 +23,7 @@ mod ring;
 mod runtime;
 mod secret;
 mod shared;
+mod since;
 mod store;
 
 pub use error::KeyError;

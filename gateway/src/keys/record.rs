@@ -8,6 +8,7 @@ use log::warn;
 
 use super::by_hash::Digest;
 use super::grant::Maker;
+use super::since::Since;
 use super::store::{Changed, Deleted, Parent, Put, Row, Store};
 use super::{Key, KeyError, Refused};
 use crate::config::{KeyConfig, Right};
@@ -30,6 +31,8 @@ pub(super) struct Record {
     pub(super) key: Arc<Key>,
     /// Its limits and budgets, which can be changed.
     pub(super) rules: Vec<Rule>,
+    /// Since when these count.
+    since: Since,
     pub(super) maker: Option<Parent>,
     pub(super) created: u64,
     /// When it was changed last: milliseconds since 1970.
@@ -54,6 +57,7 @@ impl Inner {
             changed: row.changed,
             parts: row.parts,
             rules: std::mem::take(&mut row.config.rules),
+            since: row.since,
             secrets,
             key: Arc::new(Key::within(row.config, within, row.enabled).made_at(row.created)),
         }
@@ -114,6 +118,7 @@ impl Record {
             enabled: self.key.is_enabled(),
             changed: self.changed,
             parts: self.parts,
+            since: self.since.clone(),
         }
     }
 
@@ -143,7 +148,8 @@ impl Record {
     /// Takes what can be changed from `row`, and the secrets; gives those before.
     pub(super) fn take(&mut self, row: Row, secrets: Secrets) -> Secrets {
         self.key.set_enabled(row.enabled);
-        (self.rules, self.changed, self.parts) = (row.config.rules, row.changed, row.parts);
+        (self.rules, self.since) = (row.config.rules, row.since);
+        (self.changed, self.parts) = (row.changed, row.parts);
         std::mem::replace(&mut self.secrets, secrets)
     }
 
@@ -151,7 +157,7 @@ impl Record {
     pub(super) fn bound(&self, limits: &Limits) {
         let known = || limits.find(Kind::Key, &self.key.name).is_some();
         if !self.aside && (!self.rules.is_empty() || known()) {
-            limits.set(Kind::Key, &self.key.name, &self.rules);
+            limits.set(Kind::Key, &self.key.name, &self.rules).count_since(|rule| self.since.of(rule));
         }
     }
 }

@@ -12,6 +12,7 @@ use super::grant::{Maker, grant};
 use super::record::{Inner, Record, Secrets};
 use super::secret::digest;
 use super::shared::{Entry, Outbox};
+use super::since::Since;
 use super::store::{Changed, Deleted, Parent, Put, REMEMBERED, Row, Store};
 use super::{Bounds, Change, KeyError, KeyRing, Listed, LiveKeys, NewKey, new_secret, seconds};
 use crate::limits::Limits;
@@ -104,7 +105,9 @@ impl RuntimeKeys {
             Maker::Key(key) => Some(Parent { name: key.name.to_string(), created: key.made() }),
         };
         let secret = new_secret()?;
-        let row = Row { config, maker: maker_is, created, enabled: true, changed, parts: Changed::at(changed) };
+        // What was spent by one of that name before is not its.
+        let since = Since::default().after(&[], &config.rules, changed);
+        let row = Row { config, maker: maker_is, created, enabled: true, changed, parts: Changed::at(changed), since };
         let record = inner.record(row, vec![(digest(secret.as_bytes()), None)]);
         let listed = Listed::record(&record, now);
         inner.store.put(&[record.put(&record.row())])?;
@@ -144,7 +147,9 @@ impl RuntimeKeys {
                 (row.enabled, row.parts.enabled) = (enabled, row.changed);
             }
             if bounds != Bounds::default() {
-                row.config.rules = bounds.over(&row.config.rules);
+                let rules = bounds.over(&row.config.rules);
+                row.since = row.since.after(&row.config.rules, &rules, row.changed);
+                row.config.rules = rules;
                 row.parts.rules = row.changed;
             }
         })?;

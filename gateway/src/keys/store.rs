@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::by_hash::Digest;
+use super::since::Since;
 use super::{KeyError, bounds, seconds, time};
 use crate::config::{CacheScope, KeyConfig, ModelPattern, Right};
 use crate::limits::Rule;
@@ -60,6 +61,8 @@ pub(super) struct Row {
     /// When it was changed last: milliseconds since 1970.
     pub changed: u64,
     pub parts: Changed,
+    /// Since when its limits and budgets count.
+    pub since: Since,
 }
 
 /// A key that made another one. A key of its name that is made later is not it.
@@ -139,6 +142,8 @@ pub(super) struct Rights {
     limits: Vec<Value>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     budget: Vec<Value>,
+    #[serde(default, skip_serializing_if = "Since::is_empty")]
+    pub(super) since: Since,
 }
 
 /// The database. Every call blocks; every change is on disk when it returns.
@@ -187,9 +192,12 @@ impl Store {
         let mut loaded = Loaded::default();
         for row in rows {
             let (name, rights, maker, (created, expires, changed), enabled, parts) = row?;
-            let config = match Rights::read(&rights).and_then(|rights| rights.into_config(&name, expires.map(unsigned)))
-            {
-                Ok(config) => config,
+            let read = Rights::read(&rights).and_then(|rights| {
+                let since = rights.since.clone();
+                Ok((rights.into_config(&name, expires.map(unsigned))?, since))
+            });
+            let (config, since) = match read {
+                Ok(read) => read,
                 Err(error) => {
                     error!("the key `{name}` of the store is refused to clients until it is deleted: {error}");
                     continue;
@@ -197,7 +205,7 @@ impl Store {
             };
             let created = unsigned(created);
             let changed = if changed == 0 { created.saturating_mul(1000) } else { unsigned(changed) };
-            loaded.rows.push(Row { config, maker, created, enabled, changed, parts: parts.or(changed) });
+            loaded.rows.push(Row { config, maker, created, enabled, changed, parts: parts.or(changed), since });
         }
         let mut secrets = self.0.prepare("SELECT hash, key, until FROM secrets")?;
         let secrets =
@@ -249,7 +257,7 @@ impl Put<'_> {
         change.prepare_cached("DELETE FROM keys WHERE name = ?1")?.execute([name])?;
         match self {
             Self::Key { row, secrets } => {
-                let rights = Rights::of(&row.config);
+                let rights = Rights::of(row);
                 let rights = serde_json::to_string(&rights).map_err(|error| KeyError::Store(error.to_string()))?;
                 let expires = row.config.expires.map(|end| signed(seconds(end)));
                 change.prepare_cached("DELETE FROM deleted WHERE name = ?1")?.execute([name])?;
@@ -288,7 +296,8 @@ impl Put<'_> {
 }
 
 impl Rights {
-    pub(super) fn of(config: &KeyConfig) -> Self {
+    pub(super) fn of(row: &Row) -> Self {
+        let config = &row.config;
         let patterns = |models: &Vec<ModelPattern>| models.iter().map(ToString::to_string).collect();
         Self {
             models: config.models.as_ref().map(patterns),
@@ -299,12 +308,13 @@ impl Rights {
             cache: config.cache,
             limits: bounds::shown_limits(&config.rules),
             budget: bounds::shown_budgets(&config.rules),
+            since: row.since.clone(),
         }
     }
 
     /// The same with the limits and budgets of `other`.
     pub(super) fn bounded_as(self, other: &Self) -> Self {
-        Self { limits: other.limits.clone(), budget: other.budget.clone(), ..self }
+        Self { limits: other.limits.clone(), budget: other.budget.clone(), since: other.since.clone(), ..self }
     }
 
     fn read(text: &str) -> Result<Self, KeyError> {

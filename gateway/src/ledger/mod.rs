@@ -29,7 +29,7 @@ mod worker;
 
 pub use metrics::LedgerMetrics;
 pub use query::{Dimension, Query, Report, TimeError, Totals, ask, dollars, parse_time};
-pub use record::{Kind, Metadata, Record, Tags, Text, UsageSource, micros};
+pub use record::{BACKGROUND, Kind, Metadata, Record, Tags, Text, UsageSource, micros};
 pub use rerate::{Rerated, rerate};
 pub use store::{Store, StoreError};
 

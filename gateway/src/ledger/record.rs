@@ -7,6 +7,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use ai_gateway_providers::Operation;
 use ai_gateway_providers::usage::Usage;
+use bounded_static::ToStatic;
 use serde::Serialize;
 
 /// Bytes kept of a text. Clients choose some of them.
@@ -15,7 +16,7 @@ const MAX_TEXT: usize = 256;
 const MAX_TAGS: usize = 32;
 
 /// Why there is a record.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ToStatic)]
 pub enum Kind {
     /// A client's request, with what its final attempt consumed.
     #[default]
@@ -32,12 +33,25 @@ pub enum Kind {
     Mirror,
     /// A call of the gateway's own: a vector for the semantic cache, the opinion that a plugin asked for.
     Own,
+    /// What the answer to a client's request has consumed that its provider went on making when the request was over.
+    Background,
 }
+
+/// [`Record::seq`] of a [`Kind::Background`].
+pub const BACKGROUND: u32 = 2_000;
 
 impl Kind {
     /// All of them.
-    pub const ALL: [Self; 7] =
-        [Self::Request, Self::Attempt, Self::HedgeLoser, Self::CacheHit, Self::Shared, Self::Mirror, Self::Own];
+    pub const ALL: [Self; 8] = [
+        Self::Request,
+        Self::Attempt,
+        Self::HedgeLoser,
+        Self::CacheHit,
+        Self::Shared,
+        Self::Mirror,
+        Self::Own,
+        Self::Background,
+    ];
 
     /// The word in the database.
     pub const fn as_str(self) -> &'static str {
@@ -49,12 +63,13 @@ impl Kind {
             Self::Shared => "shared",
             Self::Mirror => "mirror",
             Self::Own => "own",
+            Self::Background => "background",
         }
     }
 }
 
 /// Where a record's usage comes from.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ToStatic)]
 pub enum UsageSource {
     /// There is no usage.
     #[default]
@@ -65,11 +80,13 @@ pub enum UsageSource {
     Drained,
     /// The gateway counted what had passed.
     Estimated,
+    /// The provider goes on making the answer: a record of kind [`Kind::Background`] has it, as soon as it is told.
+    Pending,
 }
 
 impl UsageSource {
     /// All of them.
-    pub const ALL: [Self; 4] = [Self::None, Self::Provider, Self::Drained, Self::Estimated];
+    pub const ALL: [Self; 5] = [Self::None, Self::Provider, Self::Drained, Self::Estimated, Self::Pending];
 
     /// The word in the database.
     pub const fn as_str(self) -> &'static str {
@@ -78,12 +95,13 @@ impl UsageSource {
             Self::Provider => "provider",
             Self::Drained => "drained",
             Self::Estimated => "estimated",
+            Self::Pending => "pending",
         }
     }
 }
 
 /// A short text of a record, borrowed from the exchange; a longer one is cut at 256 bytes.
-#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, ToStatic)]
 #[serde(transparent)]
 pub struct Text<'a>(Cow<'a, str>);
 
@@ -115,7 +133,7 @@ impl fmt::Display for Text<'_> {
 }
 
 /// Tags of a record, each once, at most 32.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, ToStatic)]
 #[serde(transparent)]
 pub struct Tags<'a>(Vec<Text<'a>>);
 
@@ -146,7 +164,7 @@ impl<'a> Deref for Tags<'a> {
 }
 
 /// Pairs of name and value, at most 32.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, ToStatic)]
 #[serde(transparent)]
 pub struct Metadata<'a>(Vec<(Text<'a>, Text<'a>)>);
 
@@ -168,7 +186,7 @@ impl<'a> Deref for Metadata<'a> {
 ///
 /// A client's request is one record of kind [`Kind::Request`], [`Kind::CacheHit`] or [`Kind::Shared`] with `seq` 0;
 /// what else it cost is in records of their own kind, with the same `id` and `at` and a `seq` from 1.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, ToStatic)]
 pub struct Record<'a> {
     /// The request's id, as in `x-request-id`.
     pub id: Text<'a>,
@@ -229,9 +247,16 @@ pub struct Record<'a> {
     pub cost: Option<u64>,
     /// Which prices the cost was reckoned with.
     pub price_map: Option<Text<'a>>,
+    /// The model that the client named to fall back on, if it was asked.
+    pub fallback: Option<Text<'a>>,
 }
 
 impl Record<'_> {
+    /// The model whose target was asked.
+    pub fn asked_model(&self) -> Option<&str> {
+        self.fallback.as_deref().or(self.model.as_deref())
+    }
+
     /// Whether it consumed what costs something: that is known, or an answer came that tells nothing of it. Without a cost it is
     /// [unpriced](super::query::Totals::unpriced).
     pub fn costs(&self) -> bool {
@@ -242,7 +267,12 @@ impl Record<'_> {
                 && self.fault.is_none()
         };
         let operation = || Operation::ALL.into_iter().find(|known| known.as_str() == &*self.operation);
-        self.usage_source != UsageSource::None || (answered() && operation().is_some_and(Operation::costs))
+        match self.usage_source {
+            UsageSource::None => answered() && operation().is_some_and(Operation::costs),
+            // It is on a record of its own.
+            UsageSource::Pending => false,
+            UsageSource::Provider | UsageSource::Drained | UsageSource::Estimated => true,
+        }
     }
 }
 
@@ -265,7 +295,7 @@ pub(super) mod tests {
         Record {
             id: format!("{n:032x}").into(),
             seq: n % 3,
-            kind: Kind::ALL[n as usize % 7],
+            kind: Kind::ALL[n as usize % 8],
             at: 1_700_000_000_000_000 + i64::from(n),
             key: Some("support-bot".into()),
             account: Some("support-lead".into()),
@@ -305,10 +335,11 @@ pub(super) mod tests {
                 images: count(15),
                 other_models: count(16),
             },
-            usage_source: UsageSource::ALL[n as usize % 4],
+            usage_source: UsageSource::ALL[n as usize % 5],
             service_tier: Some("default".into()),
             cost: Some(u64::from(n) * 1_000_003),
             price_map: Some("2026-11-25-abc".into()),
+            fallback: Some("other".into()),
         }
     }
 

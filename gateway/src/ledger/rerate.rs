@@ -73,7 +73,7 @@ mod tests {
         }
         store.take_in(&bytes).unwrap();
         let rerated = rerate(&mut store, i64::MIN, i64::MAX, "newer", |_| None).unwrap();
-        assert_eq!((rerated.records, rerated.changed, rerated.unpriced), (4, 0, 3));
+        assert_eq!((rerated.records, rerated.changed, rerated.unpriced), (5, 0, 3));
     }
 
     #[test]

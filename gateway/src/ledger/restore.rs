@@ -125,6 +125,8 @@ fn used<'a>(record: &'a Record<'_>, known: &Known) -> Used<'a> {
         team: record.team.as_deref(),
         tags: record.tags.iter().take(record.key_tags).map(|tag| &**tag).collect(),
         model: record.model.as_deref(),
+        fallback: record.fallback.as_deref(),
+        is_attempt: matches!(record.kind, Kind::Request | Kind::Attempt | Kind::HedgeLoser),
         amounts: Amounts { tokens, cost: record.cost.unwrap_or_else(|| known(record)) },
         at: at.saturating_add(record.duration_us) / 1000,
         let_in: let_in.then_some(at / 1000),
@@ -154,6 +156,19 @@ mod tests {
         assert_eq!(used(&whole, &|_| 7).amounts.cost, whole.cost.unwrap());
         let part = Record { cost: None, ..full(1) };
         assert_eq!(used(&part, &|record| record.usage.input.unwrap()).amounts.cost, part.usage.input.unwrap());
+    }
+
+    #[test]
+    fn an_attempt_is_a_request_of_the_model_that_was_fallen_back_on() {
+        let of = |kind| {
+            let record = Record { kind, ..full(1) };
+            let used = used(&record, &|_| 0);
+            (used.fallback.map(str::to_owned), used.let_in.is_some(), used.is_attempt)
+        };
+        let other = Some("other".to_owned());
+        assert_eq!(of(Kind::Request), (other.clone(), true, true));
+        assert_eq!(of(Kind::Attempt), (other.clone(), false, true));
+        assert_eq!(of(Kind::Background), (other, false, false));
     }
 
     #[test]

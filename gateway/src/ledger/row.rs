@@ -74,7 +74,7 @@ pub const USUAL: usize = 11;
 
 /// What is the same for many records. The first [`CONTEXT_REQUIRED`] are always there. Of a count that is in `more` it is here that
 /// it is zero, as a provider says of it in each of its answers.
-pub const CONTEXT: [Column; 32] = [
+pub const CONTEXT: [Column; 33] = [
     Words("kind"),
     Words("tags"),
     Number("key_tags"),
@@ -107,6 +107,7 @@ pub const CONTEXT: [Column; 32] = [
     Number("characters"),
     Number("images"),
     Number("other_models"),
+    Words("fallback"),
 ];
 const CONTEXT_REQUIRED: u32 = 8;
 
@@ -142,6 +143,7 @@ pub fn write(record: &Record<'_>, out: &mut Vec<u8>) {
         service_tier,
         cost,
         price_map,
+        fallback,
     } = record;
     let Usage {
         input,
@@ -211,6 +213,7 @@ pub fn write(record: &Record<'_>, out: &mut Vec<u8>) {
     for count in rare {
         context.count(count.filter(|count| *count == 0));
     }
+    context.maybe_text(fallback);
     context.end();
 }
 
@@ -465,12 +468,12 @@ mod tests {
         assert!(context(zeros.context).unwrap().iter().all(|value| *value != ValueRef::Null));
         // Each count that may be in `more` is in one of them.
         let of_more = |row: &Row<'_>| {
-            let all: Vec<_> = row.own[USUAL..].iter().chain(&context(row.context).unwrap()[20..]).copied().collect();
+            let all: Vec<_> = row.own[USUAL..].iter().chain(&context(row.context).unwrap()[20..32]).copied().collect();
             all.iter().filter(|value| **value != ValueRef::Null).count()
         };
         assert_eq!((of_more(&row), of_more(&zeros)), (12 + 2, 12 + 2));
         let names = |columns: &[Column]| columns.iter().map(name).collect::<Vec<_>>();
-        assert_eq!(names(&CONTEXT[20..]), names(&OWN[USUAL..OWN.len() - 2]));
+        assert_eq!(names(&CONTEXT[20..32]), names(&OWN[USUAL..OWN.len() - 2]));
     }
 
     #[test]
@@ -487,7 +490,7 @@ mod tests {
     /// What another has in common with a record is the same bytes; the request's own tags are no part of it.
     #[test]
     fn records_that_differ_in_what_is_their_own_have_one_context() {
-        let (one, other) = (full(0), full(28));
+        let (one, other) = (full(0), full(40));
         assert_eq!((one.kind, one.usage_source), (other.kind, other.usage_source));
         let tagged = Record { tags: ["a", "another"].into_iter().collect(), ..full(0) };
         let untagged = Record { tags: ["a"].into_iter().collect(), ..full(0) };

@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, PoisonError};
 
 use super::{Kind, Limits, Rule, Strangers};
-use crate::config::{Config, Reserve, RouteTo};
+use crate::config::{Config, Reserve};
 
 impl Limits {
     /// Makes known which targets have limits of their own, so that all that are built from here on find them; nothing is in
@@ -60,15 +60,8 @@ impl Limits {
 
 /// What is said of each target that has limits: one in several places keeps to all of it, in all of them.
 fn target_rules(config: &Config) -> HashMap<String, Vec<Rule>> {
-    let of_routes = config.routes.iter().flat_map(|route| {
-        let to = match &route.to {
-            RouteTo::Targets(model) => Some(&**model),
-            _ => None,
-        };
-        to.into_iter().chain(route.mirror.as_ref().map(|mirror| &mirror.model))
-    });
     let mut all: HashMap<String, Vec<Rule>> = HashMap::new();
-    for target in config.models.values().chain(of_routes).flat_map(|model| &model.targets) {
+    for target in config.described_models().flat_map(|model| &model.targets) {
         if !target.rules.is_empty() {
             all.entry(target.id()).or_default().extend(&target.rules);
         }

@@ -83,6 +83,12 @@ impl Amounts {
         Self { tokens: self.tokens.saturating_add(other.tokens), cost: self.cost.saturating_add(other.cost) }
     }
 
+    /// What is more of it than of the other.
+    #[must_use]
+    pub const fn minus(self, other: Self) -> Self {
+        Self { tokens: self.tokens.saturating_sub(other.tokens), cost: self.cost.saturating_sub(other.cost) }
+    }
+
     /// Clients name `max_tokens` and providers usage: no number of theirs is too large for the store's sums.
     pub(super) fn of(self, what: What) -> u64 {
         match what {
@@ -127,6 +133,8 @@ pub(super) struct Meter {
     pub(super) rule: Rule,
     /// Whether the configuration still has it. One that it has no more goes on counting and never refuses.
     pub(super) in_force: bool,
+    /// What was used up to this moment is not counted.
+    pub(super) since: u64,
     /// Until when, and how much; sorted, at most 61.
     pub(super) booked: VecDeque<(u64, u64)>,
     sum: u64,
@@ -150,6 +158,7 @@ impl Meter {
         Self {
             rule,
             in_force: true,
+            since: 0,
             booked: VecDeque::new(),
             sum: 0,
             seen: 0,
@@ -313,7 +322,7 @@ impl Meter {
     /// Counts what was used at a time that may be over.
     pub(super) fn book_past(&mut self, amount: u64, at: u64, now: u64) {
         let ends = self.rule.period.ends(at.min(now));
-        if amount == 0 || ends <= now {
+        if amount == 0 || ends <= now || at <= self.since {
             return;
         }
         self.sum = self.sum.saturating_add(amount);

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::meter::{Amounts, Claim};
+use super::meter::{Amounts, Claim, Meter, What};
 use super::subject::Place;
 use super::{Limits, Standing};
 
@@ -14,13 +14,15 @@ pub struct Reservation {
     claim: Claim,
     /// What the request was let in with, if this is of its amounts alone.
     first: Option<Box<Self>>,
+    /// The request has ended, and what it has used is not known yet.
+    is_over: bool,
     /// How the client stands with its limits, this request included.
     pub standing: Standing,
 }
 
 impl Reservation {
     pub(super) fn new(limits: Arc<Limits>, places: Vec<Place>, claim: Claim, standing: Standing) -> Self {
-        Self { limits, places, claim, first: None, standing }
+        Self { limits, places, claim, first: None, is_over: false, standing }
     }
 
     /// Holds from now on also what the request was let in with.
@@ -35,6 +37,22 @@ impl Reservation {
         self.claim.amounts
     }
 
+    /// The request has ended, and nobody knows yet what it has used, which [`Self::settle`] tells later; `beside` was used in any
+    /// case. Its tokens count as expected, and leave with their windows; what it may cost stays reserved; and it is none of those
+    /// at the same time any more.
+    pub fn outlast(&mut self, beside: Amounts) {
+        self.change(|meter, is_counted, now| {
+            let what = meter.rule.what;
+            if is_counted && what != What::Cost {
+                meter.leave(self.claim.of(what));
+            }
+            let tokens = self.claim.amounts.tokens;
+            meter.spend(beside.plus(Amounts { tokens, cost: 0 }).of(what), now);
+        });
+        self.is_over = true;
+        self.first = None;
+    }
+
     /// The request has ended and has used so much.
     pub fn settle(mut self, used: Amounts) {
         self.leave(used);
@@ -42,16 +60,26 @@ impl Reservation {
     }
 
     fn leave(&self, used: Amounts) {
+        let counted = if self.is_over { Amounts { cost: 0, ..self.claim.amounts } } else { Amounts::default() };
+        let used = used.minus(counted);
+        self.change(|meter, is_counted, now| {
+            let what = meter.rule.what;
+            if is_counted && (what == What::Cost || !self.is_over) {
+                meter.leave(self.claim.of(what));
+            }
+            meter.spend(used.of(what), now);
+        });
+    }
+
+    /// Changes all meters, each of which has the request counted or was there too late for that.
+    fn change(&self, change: impl Fn(&mut Meter, bool, u64)) {
         let now = if self.places.is_empty() { 0 } else { self.limits.now() };
         // What several instances have used together is known when the store is asked.
         let warns = self.limits.store_in_reach().is_none();
         for Place { subject, meters: count } in &self.places {
             let mut passed = Vec::new();
             for (place, meter) in subject.meters().iter_mut().enumerate() {
-                if place < *count {
-                    meter.leave(self.claim.of(meter.rule.what));
-                }
-                meter.spend(used.of(meter.rule.what), now);
+                change(meter, place < *count, now);
                 if warns && meter.warns(meter.booked(), now) {
                     passed.push(meter.rule);
                 }

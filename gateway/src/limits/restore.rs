@@ -15,6 +15,10 @@ pub struct Used<'a> {
     pub tags: Vec<&'a str>,
     /// Its model, as the client asked for it.
     pub model: Option<&'a str>,
+    /// The model to fall back on that was asked.
+    pub fallback: Option<&'a str>,
+    /// Whether it was an attempt, which counts there as a request.
+    pub is_attempt: bool,
     /// How much.
     pub amounts: Amounts,
     /// When it ended: milliseconds since 1970.
@@ -47,10 +51,14 @@ impl Limits {
         }
         let now = self.now();
         let keys = used.keys.into_iter().flatten();
-        for subject in self.subjects_of(keys, used.team, used.tags.iter().copied(), used.model.unwrap_or_default()) {
+        let subjects = self.subjects_of(keys, used.team, used.tags.iter().copied(), used.model.unwrap_or_default());
+        let of_request = subjects.into_iter().map(|subject| (subject, used.let_in));
+        let fallback = used.fallback.and_then(|name| self.find(Kind::Model, name));
+        let of_attempt = fallback.map(|subject| (subject, used.is_attempt.then_some(used.let_in.unwrap_or(used.at))));
+        for (subject, came) in of_request.chain(of_attempt) {
             for meter in subject.meters().iter_mut() {
                 let what = meter.rule.what;
-                match (what, used.let_in) {
+                match (what, came) {
                     (What::Requests, Some(came)) => meter.book_past(1, came, now),
                     (What::Tokens | What::Cost, _) => meter.book_past(used.amounts.of(what), used.at, now),
                     (What::Requests, None) | (What::Concurrent, _) => {}

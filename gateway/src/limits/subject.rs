@@ -103,6 +103,17 @@ impl Subject {
         self.freed.notify_waiters();
     }
 
+    /// Says of each limit since when it counts what is used: milliseconds since 1970. What it has counted before that is forgotten.
+    pub fn count_since(&self, since: impl Fn(&Rule) -> u64) {
+        for meter in self.meters().iter_mut().filter(|meter| meter.in_force) {
+            let since = since(&meter.rule);
+            if since > meter.since {
+                meter.since = since;
+                meter.clear();
+            }
+        }
+    }
+
     pub(super) fn meters(&self) -> MutexGuard<'_, Vec<Meter>> {
         self.meters.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -20,7 +20,7 @@ pub fn book(gateway: &Gateway, exchange: &mut Exchange) {
         return;
     }
     exchange.booked = Some(Box::new(exchange.bill()));
-    enter(gateway, exchange, &record(exchange));
+    enter(gateway, exchange.is_direct(), &record(exchange));
 }
 
 /// Books what the attempts before the last one consumed, and the second call of a hedged request. Call it once, at the end.
@@ -28,7 +28,7 @@ pub fn book_others(gateway: &Gateway, exchange: &Exchange) {
     let others = exchange.attempts.len().saturating_sub(1);
     for (seq, attempt) in (1..).zip(exchange.attempts.iter().take(others)) {
         if let Some(consumed) = &attempt.consumed {
-            enter(gateway, exchange, &other(exchange, attempt, consumed, seq));
+            enter(gateway, exchange.is_direct(), &other(exchange, attempt, consumed, seq));
         }
     }
 }
@@ -37,16 +37,16 @@ pub fn book_others(gateway: &Gateway, exchange: &Exchange) {
 pub fn book_own(gateway: &Gateway, exchange: &Exchange) {
     let record = Record { kind: Kind::Own, ..record(exchange) };
     if record.usage_source != UsageSource::None {
-        enter(gateway, exchange, &record);
+        enter(gateway, exchange.is_direct(), &record);
     }
 }
 
-/// Puts a record in the ledger and its cost in the metrics.
-pub fn enter(gateway: &Gateway, exchange: &Exchange, record: &Record<'_>) {
+/// Puts a record in the ledger and its cost in the metrics. `direct`: its request named `provider/model`.
+pub fn enter(gateway: &Gateway, direct: bool, record: &Record<'_>) {
     if record.costs()
         && let (Some(provider), Some(model)) = (&record.provider, &record.upstream_model)
     {
-        gateway.telemetry.metrics.spent(provider, model, exchange.is_direct(), record.key.as_deref(), record.cost);
+        gateway.telemetry.metrics.spent(provider, model, direct, record.key.as_deref(), record.cost);
     }
     if let Some(ledger) = &gateway.ledger {
         ledger.book(record);
@@ -82,7 +82,8 @@ fn common(exchange: &Exchange) -> Record<'_> {
     }
 }
 
-fn record(exchange: &Exchange) -> Record<'_> {
+/// The request's own record.
+pub fn record(exchange: &Exchange) -> Record<'_> {
     let seen = exchange.observer.as_ref().map(Observer::seen);
     let (usage, usage_source) = exchange.consumed();
     let (provider, upstream_model) = match (exchange.attempt(), exchange.kept()) {
@@ -111,6 +112,7 @@ fn record(exchange: &Exchange) -> Record<'_> {
         usage_source,
         service_tier: seen.and_then(|seen| seen.service_tier.as_deref()).map(Into::into),
         cost,
+        fallback: exchange.attempt().and_then(|attempt| exchange.fallback_at(&attempt.target)).map(Into::into),
         price_map: cost
             .filter(|cost| usage_source != UsageSource::None || *cost > 0)
             .map(|_| exchange.snapshot.price_map().into()),
@@ -138,6 +140,7 @@ pub fn beside<'a>(exchange: &'a Exchange, attempt: &'a Attempt, consumed: &'a Co
     Record {
         provider: Some((&*attempt.target.provider.name).into()),
         upstream_model: Some((&*attempt.target.model).into()),
+        fallback: exchange.fallback_at(&attempt.target).map(Into::into),
         answer_model: consumed.model.as_deref().map(Into::into),
         status: attempt.status.unwrap_or_default(),
         usage,

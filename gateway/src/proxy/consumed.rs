@@ -74,6 +74,9 @@ pub struct Bill {
 impl Exchange {
     /// What the current attempt has consumed, if that has to be estimated.
     fn estimate(&self) -> Option<Consumed> {
+        if self.is_unfinished() {
+            return None;
+        }
         let attempt = self.attempt()?;
         let operation = self.endpoint.as_ref()?.operation;
         let has_tokens = matches!(operation, Operation::Chat | Operation::Completions | Operation::Embeddings);
@@ -177,6 +180,9 @@ impl Exchange {
         if let Some(booked) = &self.booked {
             return (booked.usage, booked.source);
         }
+        if self.is_unfinished() {
+            return (None, UsageSource::Pending);
+        }
         if let Some(consumed) = self.attempt().and_then(|attempt| attempt.consumed.as_deref()) {
             return (consumed.usage, consumed.source);
         }
@@ -197,6 +203,7 @@ impl Exchange {
         status.is_some_and(|status| (200..300).contains(&status))
             && seen.is_some_and(|seen| (seen.first_output || seen.complete) && seen.error.is_none())
             && self.operation().is_some_and(Operation::costs)
+            && !self.is_unfinished()
     }
 
     /// What an answer consumed of which `told` is told in it: of speech the text is billed.

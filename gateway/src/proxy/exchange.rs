@@ -92,6 +92,10 @@ pub struct Exchange {
     pub pieces: Pieces,
     /// What it holds of its limits.
     pub reservation: Option<Reserved>,
+    /// The same, when it is over and its answer [goes on](Self::is_unfinished).
+    pub unsettled: Option<Reserved>,
+    /// Whether it is remembered that its answer goes on.
+    pub is_left: bool,
     /// How the client stands with its limits.
     pub standing: Standing,
     /// Whether it is remembered who keeps its answer.
@@ -226,6 +230,8 @@ impl Exchange {
             expected: Expected::default(),
             pieces: Pieces::default(),
             reservation: None,
+            unsettled: None,
+            is_left: false,
             standing: Standing::default(),
             stored: false,
             observer: None,
@@ -280,9 +286,22 @@ impl Exchange {
         self.request.as_ref().is_some_and(|request| request.model.direct)
     }
 
+    /// The model that the client named to fall back on for which `target` answers; `None`: it answers for the one that was asked for.
+    pub fn fallback_at(&self, target: &Target) -> Option<&str> {
+        let model = &self.request.as_ref()?.model;
+        let name = model.answered_for(target);
+        (*name != model.name).then_some(name)
+    }
+
     /// The attempt under way or the last one made.
     pub fn attempt(&self) -> Option<&Attempt> {
         self.attempts.last()
+    }
+
+    /// Whether the provider goes on making its answer, and tells later what that has used.
+    pub fn is_unfinished(&self) -> bool {
+        self.operation() == Some(Operation::Chat)
+            && self.observer.as_ref().is_some_and(|observer| observer.seen().unfinished)
     }
 
     /// Whether what an API cannot say is to be told.

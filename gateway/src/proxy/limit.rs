@@ -92,9 +92,12 @@ async fn admit_for(
     let limits = &gateway.limits;
     let priority = exchange.key.as_ref().map_or(0, |key| key.priority());
     let is_counted = exchange.reservation.is_some();
+    let is_stored = exchange.operation() == Some(Operation::Stored);
     let admission = async {
         if is_counted {
             limits.extend_in_turn(subjects, amounts, priority).await
+        } else if is_stored {
+            limits.admit(subjects, amounts).await
         } else {
             limits.admit_in_turn(subjects, amounts, priority).await
         }
@@ -114,6 +117,8 @@ async fn admit_for(
             exchange.reservation = Some(reservation.after(exchange.reservation.take()));
             Ok(())
         }
+        // It uses neither, and may tell what an answer has used that holds what is left.
+        Err(refusal) if is_stored && matches!(refusal.refused.rule.what, What::Tokens | What::Cost) => Ok(()),
         Err(refusal) => Err(refuse(limits, exchange, &refusal)),
     })
 }
@@ -153,7 +158,8 @@ fn subjects(limits: &Limits, exchange: &Exchange) -> Vec<Arc<Subject>> {
     subjects_of(limits, exchange.key.as_deref(), &request.model.name)
 }
 
-fn subjects_of(limits: &Limits, key: Option<&Key>, model: &str) -> Vec<Arc<Subject>> {
+/// Whose limits a request of `key` for `model` must keep within.
+pub fn subjects_of(limits: &Limits, key: Option<&Key>, model: &str) -> Vec<Arc<Subject>> {
     let tags = key.into_iter().flat_map(|key| key.tags()).map(String::as_str);
     limits.subjects_of(key.into_iter().flat_map(|key| key.accounts()), key.and_then(|key| key.team()), tags, model)
 }
@@ -267,11 +273,7 @@ pub fn of_target(target: &Target, exchange: &Exchange, at: Instant) -> Option<Wh
 /// Whose limits an attempt at `target` must keep within: the target, and a model to fall back on that it answers for. The model
 /// that the request came in with counts it as a whole.
 fn subjects_of_attempt(target: &Target, exchange: &Exchange) -> Vec<Arc<Subject>> {
-    let fallback = exchange.request.as_ref().and_then(|request| {
-        let name = request.model.answered_for(target);
-        let is_other = *name != request.model.name;
-        is_other.then(|| exchange.snapshot.bounds.find(Kind::Model, name)).flatten()
-    });
+    let fallback = exchange.fallback_at(target).and_then(|name| exchange.snapshot.bounds.find(Kind::Model, name));
     target.limits.clone().into_iter().chain(fallback).collect()
 }
 
@@ -353,7 +355,7 @@ pub fn settle(exchange: &mut Exchange) {
     if reservation.is_none() && exchange.attempts.iter().all(|attempt| attempt.held.is_none()) {
         return;
     }
-    let mut used = used(exchange);
+    let (mut used, mut beside) = (used(exchange), Amounts::default());
     if let Some(share) = exchange.share_of_call() {
         used.cost = share;
     }
@@ -362,13 +364,17 @@ pub fn settle(exchange: &mut Exchange) {
             held.settle(used);
         }
         for other in others {
-            used = used.plus(of_consumed(other));
+            beside = beside.plus(of_consumed(other));
             release(other);
         }
     }
-    if let Some(reservation) = reservation {
+    let Some(mut reservation) = reservation else { return };
+    if exchange.is_unfinished() {
+        reservation.outlast(beside);
+        exchange.unsettled = Some(reservation);
+    } else {
         learn(exchange);
-        reservation.settle(used);
+        reservation.settle(used.plus(beside));
     }
 }
 
@@ -411,10 +417,13 @@ fn of_consumed(attempt: &Attempt) -> Amounts {
 }
 
 /// What the current attempt has used: what its provider reported or was estimated; of an answer that tells no tokens and broke
-/// off, the prompt and what came of the answer.
+/// off, the prompt and what came of the answer; of one that goes on being made, what was expected.
 fn used(exchange: &Exchange) -> Amounts {
     let nothing = Amounts::default();
     let Some(attempt) = exchange.attempt() else { return nothing };
+    if exchange.is_unfinished() {
+        return of_attempt(exchange);
+    }
     if attempt.consumed.is_some() {
         return of_consumed(attempt);
     }

@@ -36,6 +36,7 @@ mod settle;
 mod step;
 mod stored;
 mod trace;
+mod unfinished;
 mod unfit;
 mod weight;
 
@@ -59,6 +60,7 @@ pub use ending::Ending;
 pub use exchange::Exchange;
 pub use outcome::Outcome;
 pub use plugins::Chain;
+pub use unfinished::Unfinished;
 
 use crate::cache::Cache;
 use crate::clock::Time;
@@ -258,6 +260,7 @@ impl ProxyHttp for Gateway {
                 book::book(self, exchange);
                 if !exchange.has_uncounted() {
                     limit::settle(exchange);
+                    unfinished::account(self, exchange);
                 }
             }
         }

@@ -5,7 +5,7 @@ use ai_gateway_providers::error::Fault;
 use pingora_proxy::Session;
 
 use super::failure::CLIENT_LEFT;
-use super::{Exchange, Gateway, Outcome, book, cached, calls, limit, plugins};
+use super::{Exchange, Gateway, Outcome, book, cached, calls, limit, plugins, unfinished};
 use crate::telemetry::trace::trace_id_of;
 use crate::telemetry::{Attempt, AttemptOutcome, Finish, Finished, Line, RequestModel, Tokens, Usage};
 
@@ -33,6 +33,7 @@ pub fn settle(gateway: &Gateway, session: &mut Session, exchange: &mut Exchange)
     cached::count(gateway, exchange);
     book::book(gateway, exchange);
     book::book_others(gateway, exchange);
+    unfinished::account(gateway, exchange);
     let attempts: Vec<Attempt> = exchange.attempts.iter().map(|attempt| attempt.record(exchange.is_direct())).collect();
     for attempt in &attempts {
         gateway.telemetry.metrics.attempt(attempt);
@@ -161,6 +162,7 @@ fn usage(exchange: &Exchange, seen: Option<&Seen>) -> Usage {
             output: usage.total_output(),
             reasoning: usage.reasoning,
         }),
+        None if exchange.is_unfinished() => Usage::NotExpected,
         None if (200..300).contains(&exchange.status) && exchange.form != AnswerForm::Opaque => Usage::Missing,
         None => Usage::NotExpected,
     }

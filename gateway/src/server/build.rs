@@ -73,7 +73,7 @@ fn known_cost(config: &Config, record: &Record<'_>) -> u64 {
     let (Some(provider), Some(upstream)) = (record.provider.as_deref(), record.upstream_model.as_deref()) else {
         return 0;
     };
-    let price = config.price_of(record.model.as_deref(), provider, upstream).filter(|_| record.costs());
+    let price = config.price_of(record.asked_model(), provider, upstream).filter(|_| record.costs());
     let cost = price.map(|price| price.cost(&record.usage, record.service_tier.as_deref())).unwrap_or_default();
     // What has a whole price by now had none then: its budgets counted nothing.
     cost.unpriced.map_or(0, |_| cost.known())

@@ -21,6 +21,7 @@ enum Key {
     Id,
     Model,
     Error,
+    Status,
     Tier,
     BedrockTier,
     /// Of Groq, with a usage in it.
@@ -46,6 +47,7 @@ impl Key {
             b"id" => Self::Id,
             b"model" | b"modelVersion" => Self::Model,
             b"error" => Self::Error,
+            b"status" => Self::Status,
             b"service_tier" => Self::Tier,
             b"serviceTier" => Self::BedrockTier,
             b"x_groq" => Self::Groq,
@@ -384,6 +386,9 @@ fn on_value(key: Key, value: &[u8], notes: &mut Notes) {
         Key::Model => notes.model(value),
         Key::Error => on_error(value, notes),
         Key::Message if matches!(notes.dialect, Dialect::Bedrock | Dialect::Cohere) => on_error(value, notes),
+        Key::Status if notes.dialect == Dialect::OpenAiResponses => {
+            notes.seen.unfinished = matches!(value.trim_ascii(), br#""queued""# | br#""in_progress""#);
+        }
         Key::Tier => on_tree(value, notes, |tier, notes| notes.tier(tier)),
         Key::BedrockTier if notes.dialect == Dialect::Bedrock => {
             on_tree(value, notes, |tier, notes| notes.tier(&tier["type"]));
@@ -397,7 +402,8 @@ fn on_value(key: Key, value: &[u8], notes: &mut Notes) {
             on_tree(value, notes, |seconds, notes| notes.report(&Report::audio_duration(seconds)));
         }
         // What means something only in other answers, or is not kept.
-        Key::Id | Key::Message | Key::BedrockTier | Key::Duration | Key::Output | Key::Pictures | Key::Other => {}
+        Key::Id | Key::Status | Key::Message | Key::BedrockTier | Key::Duration => {}
+        Key::Output | Key::Pictures | Key::Other => {}
     }
 }
 

@@ -77,6 +77,11 @@ pub struct Seen {
     pub error: Option<ApiError>,
     /// What the answer consumed, as far as reported.
     pub usage: Option<Usage>,
+    /// The provider goes on making the answer whoever listens, and tells what it consumed when it is asked for it later
+    /// (Responses: `background`).
+    pub unfinished: bool,
+    /// Of an answer that was made before and is asked for again: what it consumed then.
+    pub past_usage: Option<Usage>,
     /// Whether that is the provider's last word although `complete` is not set.
     pub usage_is_final: bool,
     /// The provider's id of the answer, where something later refers to it: Responses, and translated answers.
@@ -342,8 +347,8 @@ impl Notes {
 
     /// Takes a usage object in, as raw JSON.
     fn usage(&mut self, raw: &[u8]) {
-        // What counting tokens returns is an answer, not a consumption; what is kept was consumed before.
-        if matches!(self.operation, Operation::CountTokens | Operation::Stored) {
+        // What counting tokens returns is an answer, not a consumption.
+        if self.operation == Operation::CountTokens {
             return;
         }
         match Tree::parse(raw) {
@@ -356,7 +361,8 @@ impl Notes {
                     self.seen.service_tier = Some(tier);
                 }
                 let model = self.seen.model.as_deref();
-                self.report(&Report::read_of(self.dialect, self.operation, model, &value));
+                let operation = if self.operation == Operation::Stored { Operation::Chat } else { self.operation };
+                self.report(&Report::read_of(self.dialect, operation, model, &value));
             }
             None => self.unreadable(),
         }
@@ -370,7 +376,9 @@ impl Notes {
 
     fn report(&mut self, report: &Report) {
         self.report.merge(report);
-        self.seen.usage = self.report.usage();
+        let usage = self.report.usage();
+        // What is kept was consumed before.
+        if self.operation == Operation::Stored { self.seen.past_usage = usage } else { self.seen.usage = usage }
     }
 
     /// Takes an error in, as raw JSON: the whole event, or what stands under `error`.

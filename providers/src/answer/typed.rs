@@ -36,6 +36,8 @@ struct Response<'a> {
     error: Raw<'a>,
     #[serde(borrow)]
     service_tier: Raw<'a>,
+    #[serde(borrow)]
+    background: Raw<'a>,
 }
 
 static DELTA: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new("\"delta\""));
@@ -83,6 +85,7 @@ fn on_type(name: &[u8], data: &[u8], notes: &mut Notes) {
         }
         b"response.completed" | b"response.incomplete" | b"response.cancelled" | b"response.failed" => {
             notes.seen.complete |= on_response(data, notes);
+            notes.seen.unfinished = false;
             if name == b"response.failed" {
                 notes.error(data);
             }
@@ -129,6 +132,7 @@ fn on_response(data: &[u8], notes: &mut Notes) -> bool {
     if let Some(tier) = response.service_tier.and_then(|tier| raw::parse(raw::bytes(tier))) {
         notes.tier(&tier);
     }
+    notes.seen.unfinished = response.background.is_some_and(|background| raw::bytes(background) == b"true");
     if let Some(usage) = response.usage {
         notes.usage(raw::bytes(usage));
     }

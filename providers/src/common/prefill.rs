@@ -24,6 +24,8 @@ impl<'a> Request<'a> {
             && self.top_logprobs.is_none_or(|count| count == 0)
             && self.modalities.iter().all(|modality| *modality == "text")
             && self.audio.is_none()
+            // That goes on at its provider by itself.
+            && !self.extras.iter().any(|(name, _)| name == "background")
     }
 
     /// Asks for what follows on `said`. Models that go on with a message do not reason before.

@@ -104,3 +104,37 @@ fn a_price_may_be_required() {
     assert!(errors.errors[0].message.starts_with("the price of `mine` at `azure` is not known"), "{errors}");
     assert!(parse("[prices]\nrequire = true").prices.require);
 }
+
+/// Records name the model that was asked for: not that which it fell back on, and neither a mirror nor where a rule sent it.
+#[test]
+fn what_was_used_has_its_price_wherever_its_target_stands() {
+    let config = parse(
+        r#"
+        [prices.models."azure/direct"]
+        input = "9"
+        [models.asked]
+        targets = [{ provider = "azure", model = "x", price = { input = 1 } }, { provider = "azure", model = "untold" }]
+        [models.good]
+        targets = [{ provider = "azure", model = "y", price = { input = 2 } }]
+        [models.later]
+        targets = [
+          { provider = "azure", model = "x", price = { input = 3 } },
+          { provider = "azure", model = "untold", price = { input = 4 } },
+        ]
+        [[routes]]
+        when = { model = "gpt-*" }
+        targets = [{ provider = "azure", model = "z", price = { input = 5 } }]
+        [[routes]]
+        targets = [{ provider = "azure", model = "x", price = { input = 6 } }]
+        mirror = { target = { provider = "azure", model = "copied", price = { input = 7 } } }
+        "#,
+    );
+    let price = |model: &str, upstream: &str| config.price_of(Some(model), "azure", upstream)?.expected(1, 0);
+    let of = |pairs: &[(&str, &str)]| pairs.iter().map(|(model, upstream)| price(model, upstream)).collect::<Vec<_>>();
+    let micro = |dollars: u64| Some(dollars * 1_000_000);
+    let of_others = [("asked", "y"), ("gone", "y"), ("route-1", "z"), ("asked", "copied"), ("azure/x", "y")];
+    assert_eq!(of(&of_others), [micro(2), micro(2), micro(5), micro(7), micro(2)]);
+    let of_their_own = [("asked", "x"), ("later", "x"), ("route-2", "x"), ("asked", "untold"), ("later", "untold")];
+    assert_eq!(of(&of_their_own), [micro(1), micro(3), micro(6), None, micro(4)]);
+    assert_eq!(of(&[("gone", "untold"), ("asked", "direct"), ("asked", "none")]), [micro(4), micro(9), None]);
+}

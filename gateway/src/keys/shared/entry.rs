@@ -51,7 +51,7 @@ impl Entry {
     /// A key that is there.
     pub fn of(row: Row, secrets: &[(Digest, Option<u64>)]) -> Self {
         let kept = Kept {
-            rights: Rights::of(&row.config),
+            rights: Rights::of(&row),
             maker_created: row.maker.as_ref().map(|maker| maker.created),
             maker: row.maker.map(|maker| maker.name),
             created: row.created,
@@ -131,6 +131,7 @@ impl Entry {
         else {
             return Ok(None);
         };
+        let since = rights.since.clone();
         let config = rights.into_config(&self.name, expires)?;
         let secret = |(hash, until): (String, Option<u64>)| {
             let mut digest = Digest::default();
@@ -139,7 +140,7 @@ impl Entry {
         };
         let secrets = secrets.into_iter().map(secret).collect::<Result<_, _>>()?;
         let maker = maker.map(|name| Parent { name, created: maker_created.unwrap_or(0) });
-        Ok(Some((Row { config, maker, created, enabled, changed: self.changed, parts }, secrets)))
+        Ok(Some((Row { config, maker, created, enabled, changed: self.changed, parts, since }, secrets)))
     }
 }
 

@@ -48,7 +48,8 @@ pub struct Totals {
     pub usage: Usage,
     /// Known costs in pico-dollars.
     pub cost: u128,
-    /// Records whose cost is not known although they [cost](super::Record::costs) something: `cost` lacks theirs.
+    /// Records whose cost is not known although they [cost](super::Record::costs) something, and such as wait for it still
+    /// ([pending](super::UsageSource::Pending)): `cost` lacks theirs.
     pub unpriced: u64,
     /// What the same records cost by the map of the last re-rating; records that it did not reach count with `cost`.
     pub rerated_cost: u128,
@@ -84,8 +85,9 @@ const SUMS: &str = "
     sum(output), sum(reasoning), sum(audio_output), sum(image_output), sum(audio_input_ms), sum(search_units),
     sum(web_searches), sum(characters), sum(images), sum(other_models),
     sum(cost / 1000000), sum(cost % 1000000),
-    count(*) FILTER (WHERE cost IS NULL AND (usage_source <> 'none' OR (
-        kind = 'request' AND provider IS NOT NULL AND status BETWEEN 200 AND 299 AND fault IS NULL AND operation IN
+    count(*) FILTER (WHERE cost IS NULL AND (usage_source NOT IN ('none', 'pending') OR (usage_source = 'pending' AND NOT EXISTS
+        (SELECT 1 FROM record AS told WHERE told.at = usage.at AND told.id = usage.id AND told.seq = 2000)) OR (
+        usage_source = 'none' AND kind = 'request' AND provider IS NOT NULL AND status BETWEEN 200 AND 299 AND fault IS NULL AND operation IN
         ('chat', 'completions', 'embeddings', 'rerank', 'images', 'speech', 'transcription')))),
     sum(iif(rerated_map IS NULL, cost, rerated_cost) / 1000000),
     sum(iif(rerated_map IS NULL, cost, rerated_cost) % 1000000),

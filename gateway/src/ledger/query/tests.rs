@@ -2,7 +2,7 @@ use ai_gateway_providers::Operation;
 
 use super::super::frame;
 use super::super::record::tests::full;
-use super::super::record::{Kind, Record, UsageSource};
+use super::super::record::{BACKGROUND, Kind, Record, UsageSource};
 use super::super::store::Store;
 use super::*;
 
@@ -82,6 +82,24 @@ fn an_answer_that_tells_nothing_is_unpriced() {
     assert_eq!(unpriced, 7 + 1, "chat, completions, embeddings, rerank, images, speech, transcription; one estimate");
     let (_dir, ask) = ledger(&records);
     assert_eq!(ask(Query::default()).rows[0].1.unpriced, unpriced);
+}
+
+/// What an answer has consumed that went on being made is on a record of its own, as soon as that is known.
+#[test]
+fn what_waits_for_its_usage_is_unpriced_until_it_has_it() {
+    let pending =
+        |n| Record { usage: Usage::default(), usage_source: UsageSource::Pending, ..record(n, "a", &[], None) };
+    let told = Record { seq: BACKGROUND, kind: Kind::Background, cost: Some(5), ..record(2, "a", &[], None) };
+    let unpriced = Record { cost: None, id: pending(3).id, ..told.clone() };
+    let unpriced = Record { at: pending(3).at, ..unpriced };
+    let (_dir, ask) = ledger(&[pending(1), pending(2), told, pending(3), unpriced]);
+    let rows = ask(Query::default()).rows;
+    let totals = &rows[0].1;
+    assert_eq!((totals.requests, totals.records, totals.cost, totals.unpriced), (3, 5, 5, 2));
+    let kinds = ask(by(&[Dimension::UsageSource])).rows;
+    let unpriced: Vec<_> =
+        kinds.iter().map(|(group, totals)| (group[0].as_deref().unwrap(), totals.unpriced)).collect();
+    assert_eq!(unpriced, [("pending", 1), ("provider", 1)]);
 }
 
 #[test]

@@ -11,6 +11,44 @@ use rusqlite_migration::M;
 use super::StoreError;
 use crate::sqlite;
 
+/// The view; `$more`: columns behind the first ones.
+macro_rules! view {
+    ($more:literal) => {
+        concat!(
+            "
+    -- CROSS JOIN: records first, each with its context.
+    CREATE VIEW usage AS
+        SELECT r.at, r.id, r.seq, c.kind, c.key, c.team, c.owner,
+            CASE
+                WHEN m.tags IS NULL THEN c.tags
+                WHEN c.tags = '[]' THEN m.tags
+                ELSE substr(c.tags, 1, length(c.tags) - 1) || ',' || substr(m.tags, 2)
+            END AS tags,
+            r.customer, c.operation, c.dialect, c.model, c.provider, c.upstream_model, c.answer_model, c.status, c.fault,
+            c.stream, c.attempts, r.duration_us, r.first_token_us, r.input, r.cache_read,
+            coalesce(m.cache_write_5m, c.cache_write_5m) AS cache_write_5m,
+            coalesce(m.cache_write_1h, c.cache_write_1h) AS cache_write_1h,
+            coalesce(m.audio_input, c.audio_input) AS audio_input,
+            coalesce(m.image_input, c.image_input) AS image_input,
+            r.output, r.reasoning,
+            coalesce(m.audio_output, c.audio_output) AS audio_output,
+            coalesce(m.image_output, c.image_output) AS image_output,
+            coalesce(m.audio_input_ms, c.audio_input_ms) AS audio_input_ms,
+            coalesce(m.search_units, c.search_units) AS search_units,
+            coalesce(m.web_searches, c.web_searches) AS web_searches,
+            c.usage_source, c.service_tier, r.cost, c.price_map, m.rerated_cost, m.rerated_map, m.metadata, c.account, c.key_tags,
+            coalesce(m.characters, c.characters) AS characters,
+            coalesce(m.images, c.images) AS images,
+            coalesce(m.other_models, c.other_models) AS other_models",
+            $more,
+            "
+        FROM record AS r CROSS JOIN context AS c ON c.id = r.context
+            LEFT JOIN more AS m ON m.at = r.at AND m.id = r.id AND m.seq = r.seq;
+",
+        )
+    };
+}
+
 /// `at` comes first in the primary key of `record`: new rows go to the end of the file, a query reads the part of its time, and
 /// what is too old goes from the front. Costs are whole pico-dollars, times whole microseconds.
 const MIGRATIONS: &[M<'static>] = &[
@@ -65,6 +103,7 @@ const MIGRATIONS: &[M<'static>] = &[
     M::up("ALTER TABLE usage ADD COLUMN characters INTEGER; ALTER TABLE usage ADD COLUMN images INTEGER"),
     M::up("ALTER TABLE usage ADD COLUMN other_models INTEGER"),
     M::up(SPLIT),
+    M::up(concat!("ALTER TABLE context ADD COLUMN fallback TEXT; DROP VIEW usage;", view!(", c.fallback"))),
 ];
 
 /// What is the same for many records is told once, in `context`, which is found by a digest of its bytes in the spool; `last` is
@@ -72,7 +111,8 @@ const MIGRATIONS: &[M<'static>] = &[
 /// Tags of the request's own are in `more`, too, so that they make no context.
 ///
 /// `record` has no more than 13 columns: up to these SQLite compares keys the quick way.
-const SPLIT: &str = "
+const SPLIT: &str = concat!(
+    "
     ALTER TABLE usage RENAME TO usage_before;
     CREATE TABLE context (
         id INTEGER PRIMARY KEY,
@@ -171,33 +211,9 @@ const SPLIT: &str = "
         WHERE coalesce(cache_write_5m, cache_write_1h, audio_input, image_input, audio_output, image_output, audio_input_ms,
             search_units, web_searches, characters, images, other_models, metadata, rerated_map) IS NOT NULL;
     DROP TABLE usage_before;
-    -- CROSS JOIN: records first, each with its context.
-    CREATE VIEW usage AS
-        SELECT r.at, r.id, r.seq, c.kind, c.key, c.team, c.owner,
-            CASE
-                WHEN m.tags IS NULL THEN c.tags
-                WHEN c.tags = '[]' THEN m.tags
-                ELSE substr(c.tags, 1, length(c.tags) - 1) || ',' || substr(m.tags, 2)
-            END AS tags,
-            r.customer, c.operation, c.dialect, c.model, c.provider, c.upstream_model, c.answer_model, c.status, c.fault,
-            c.stream, c.attempts, r.duration_us, r.first_token_us, r.input, r.cache_read,
-            coalesce(m.cache_write_5m, c.cache_write_5m) AS cache_write_5m,
-            coalesce(m.cache_write_1h, c.cache_write_1h) AS cache_write_1h,
-            coalesce(m.audio_input, c.audio_input) AS audio_input,
-            coalesce(m.image_input, c.image_input) AS image_input,
-            r.output, r.reasoning,
-            coalesce(m.audio_output, c.audio_output) AS audio_output,
-            coalesce(m.image_output, c.image_output) AS image_output,
-            coalesce(m.audio_input_ms, c.audio_input_ms) AS audio_input_ms,
-            coalesce(m.search_units, c.search_units) AS search_units,
-            coalesce(m.web_searches, c.web_searches) AS web_searches,
-            c.usage_source, c.service_tier, r.cost, c.price_map, m.rerated_cost, m.rerated_map, m.metadata, c.account, c.key_tags,
-            coalesce(m.characters, c.characters) AS characters,
-            coalesce(m.images, c.images) AS images,
-            coalesce(m.other_models, c.other_models) AS other_models
-        FROM record AS r CROSS JOIN context AS c ON c.id = r.context
-            LEFT JOIN more AS m ON m.at = r.at AND m.id = r.id AND m.seq = r.seq;
-";
+",
+    view!("")
+);
 
 /// Opens the file, makes it if it is not there, and brings its tables up to date. A commit outlives a power loss: the segment that
 /// its records came from is removed after it.
@@ -250,8 +266,7 @@ mod tests {
             let rows: Vec<_> = all.query_map([], row).unwrap().map(Result::unwrap).collect();
             (names, rows)
         };
-        let (_, before) = MIGRATIONS.split_last().unwrap();
-        let old = sqlite::open(&path, &MIGRATIONS[..before.len()]).unwrap_or_else(|_| panic!("no file"));
+        let old = sqlite::open(&path, &MIGRATIONS[..6]).unwrap_or_else(|_| panic!("no file"));
         old.execute_batch(
             "INSERT INTO usage (at, id, seq, kind, tags, operation, status, stream, attempts, duration_us, usage_source)
                  VALUES (1, 'a', 0, 'request', '[]', 'chat', 200, 0, 1, 7, 'none'),
@@ -272,7 +287,10 @@ mod tests {
         assert_eq!((were.0.len(), were.1.len()), (46, 5));
         for _ in 0..2 {
             let db = open(&path).unwrap();
-            assert_eq!(rows(&db), were);
+            let (mut names, mut all) = rows(&db);
+            assert_eq!(names.split_off(46), ["fallback"], "came later");
+            assert!(all.iter_mut().all(|row| row.split_off(46) == [rusqlite::types::Value::Null]));
+            assert_eq!((names, all), were);
             let tables: Vec<String> =
                 (db.prepare("SELECT name FROM sqlite_schema WHERE type = 'table' ORDER BY 1").unwrap())
                     .query_map([], |row| row.get(0))

@@ -14,7 +14,7 @@ pub const SELECT: &str = "
         upstream_model, answer_model, status, fault, stream, attempts, duration_us, first_token_us, input, cache_read,
         cache_write_5m, cache_write_1h, audio_input, image_input, output, reasoning, audio_output, image_output,
         audio_input_ms, search_units, web_searches, characters, images, other_models, usage_source, service_tier, cost,
-        price_map
+        price_map, fallback
     FROM usage";
 
 /// The next records after one, and before an end, in their order. There is one condition for where it begins: of two SQLite takes
@@ -93,6 +93,7 @@ fn read(row: &Row<'_>) -> Result<Record<'static>> {
         service_tier: columns.text()?,
         cost: columns.count()?,
         price_map: columns.text()?,
+        fallback: columns.text()?,
     })
 }
 

@@ -324,7 +324,7 @@ fn any_record() -> impl Strategy<Value = Record<'static>> {
     let at = prop_oneof![0..4_i64, i64::MIN + 1..i64::MAX];
     let texts = || prop_oneof![4 => Just(vec![None; 8]), 1 => proptest::collection::vec(text(), 8)];
     let usage = prop_oneof![1 => Just(None), 1 => proptest::collection::vec(count(), 12).prop_map(Some)];
-    let fixed = prop_oneof![4 => Just((1, 1, 200, true, 1)), 1 => (0..7_usize, 0..4_usize, any::<u16>(), any::<bool>(), any::<u32>())];
+    let fixed = prop_oneof![4 => Just((1, 1, 200, true, 1)), 1 => (0..8_usize, 0..5_usize, any::<u16>(), any::<bool>(), any::<u32>())];
     let common = (texts(), texts(), fixed);
     let tags = (proptest::collection::vec("a|.{0,8}", 0..4), prop_oneof![2 => Just(0), 1 => 0..4_usize]);
     let metadata = proptest::collection::vec((".{0,8}", ".{0,8}"), 0..2);
@@ -362,6 +362,7 @@ fn any_record() -> impl Strategy<Value = Record<'static>> {
             fault: two[2].clone(),
             service_tier: two[3].clone(),
             price_map: two[4].clone(),
+            fallback: two[5].clone(),
             usage: Usage {
                 input: counts[0],
                 cache_read: counts[1],

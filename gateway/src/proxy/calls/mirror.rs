@@ -84,7 +84,7 @@ pub fn mirror(gateway: &Gateway, client: &RequestHeader, exchange: &Exchange) {
                 duration_us: book::whole_micros(begun.elapsed()),
                 ..book::beside(&shadow, attempt, consumed)
             };
-            book::enter(&gateway, &shadow, &record);
+            book::enter(&gateway, shadow.is_direct(), &record);
         }
         if let Some(attempt) = &mut attempt {
             limit::charge(&gateway.limits, &shadow, attempt);
