@@ -156,9 +156,9 @@ mod tests {
             (Outcome::Timeout(Clock::FirstToken), TimeoutsConfig { first_token: own.first_token, ..all(short) }),
             (Outcome::Timeout(Clock::Idle), TimeoutsConfig { idle: own.idle, ..all(short) }),
             (Outcome::Timeout(Clock::Total), TimeoutsConfig { total: own.total, ..all(short) }),
-            (Outcome::Dns, TimeoutsConfig { connect: own.connect, ..all(short) }),
-            (Outcome::Connect, TimeoutsConfig { connect: own.connect, ..all(short) }),
-            (Outcome::Tls, TimeoutsConfig { connect: own.connect, ..all(short) }),
+            (Outcome::Dns, TimeoutsConfig { connect: own.connect, total: own.total, ..all(short) }),
+            (Outcome::Connect, TimeoutsConfig { connect: own.connect, total: own.total, ..all(short) }),
+            (Outcome::Tls, TimeoutsConfig { connect: own.connect, total: own.total, ..all(short) }),
         ] {
             assert!(hasty(outcome, all(short)), "{outcome:?}");
             assert!(!hasty(outcome, but_it), "{outcome:?}: the other clocks did not run out");
