@@ -339,6 +339,32 @@ async fn what_no_provider_told_is_estimated() {
     }
 }
 
+/// An error in the place of an answer is no answer, whatever its status.
+#[tokio::test]
+async fn an_error_inside_a_200_costs_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let ledger = dir.path().join("ledger.db");
+    let error = r#"{"error":{"message":"overloaded","code":503}}"#;
+    let whole = Stub::always(Answer::json(200, error)).await;
+    let events = Stub::always(Answer::sse([format!("data: {error}\n\n"), "data: [DONE]\n\n".to_owned()])).await;
+    let config = [
+        bodies::openai_provider("whole", &whole.origin()),
+        bodies::openai_provider("events", &events.origin()),
+        "[limits]\ntokens = \"1000000/day\"\n".to_owned(),
+        ledger_at(&ledger),
+    ];
+    let gateway = Gateway::start(&config.concat()).await;
+    for (model, stream) in [("whole/m", false), ("events/m", true)] {
+        let reply = exchange(gateway.addr, &ask(Dialect::OpenAiChat, model, "Say something", stream)).await;
+        assert!(reply.text().contains("overloaded"), "{model}: {} {}", reply.status, reply.text());
+    }
+    until(&gateway, "gateway_in_flight", |count| count == 0).await;
+    assert_eq!(global(&gateway).await, [0]);
+    for row in booked(gateway, &ledger, BY).await {
+        assert_eq!((&row["usage_source"], &row["cost_usd"]), (&json!("none"), &json!("0")), "{row}");
+    }
+}
+
 /// What is counted of everything: tokens, and pico-dollars. Nothing is reserved any more.
 async fn global(gateway: &Gateway) -> Vec<u64> {
     let limits = exchange(gateway.admin, &Request::get("/api/limits")).await.json();

@@ -92,7 +92,11 @@ impl Exchange {
             return None;
         }
         let began = seen.is_some_and(|seen| seen.first_output || seen.complete);
-        if !began && !self.client_left {
+        // A document that is an error has a beginning and an end, too.
+        let failed = seen.is_some_and(|seen| seen.error.is_some())
+            && observer.is_none_or(|observer| observer.heard().bytes() == 0)
+            && reported.is_none();
+        if (!began && !self.client_left) || failed {
             // What fails before it has said anything is not charged for, unless the provider says so.
             return None;
         }
