@@ -41,7 +41,7 @@ pub fn match_endpoint(method: &Method, path: &str, headers: &HeaderMap) -> Resul
             (Some("v1"), rest) if rest.starts_with("/projects/") => request.vertex(rest),
             (None, rest) if rest.starts_with("/model/") => request.bedrock(rest),
             (_, rest) if is_or_below(rest, "/messages") => request.anthropic(rest),
-            (_, rest) if is_or_below(rest, "/models") && request.wants_anthropic() => request.anthropic(rest),
+            (_, rest) if is_or_below(rest, "/models") => request.models(request.lister(), rest),
             (_, rest) => request.openai(rest),
         },
         Some(OpenAiChat) => match path.strip_prefix("/deployments/") {
@@ -128,7 +128,7 @@ impl Request<'_> {
             return self.stored_response(rest);
         }
         if is_or_below(path, "/models") {
-            return self.models(OpenAiChat, path, "/models");
+            return self.models(OpenAiChat, path);
         }
         Err(EndpointError::UnknownPath { dialect: self.guess(path) })
     }
@@ -179,15 +179,20 @@ impl Request<'_> {
             "/messages/count_tokens" => {
                 self.post(Anthropic, Operation::CountTokens, "/v1/messages/count_tokens", Json, None)
             }
-            _ if is_or_below(path, "/models") => self.models(Anthropic, path, "/v1/models"),
+            _ if is_or_below(path, "/models") => self.models(Anthropic, path),
             _ if is_or_below(path, "/messages/batches") => Err(EndpointError::NotSupportedYet { dialect: Anthropic }),
             _ => Err(EndpointError::UnknownPath { dialect: Anthropic }),
         }
     }
 
     /// `/models` and `/models/{id}`; ids may have slashes.
-    fn models(&self, dialect: Dialect, path: &str, suffix: &'static str) -> Result<Endpoint, EndpointError> {
+    fn models(&self, dialect: Dialect, path: &str) -> Result<Endpoint, EndpointError> {
         self.check_method(dialect, "GET")?;
+        let suffix = match dialect {
+            Anthropic | Cohere => "/v1/models",
+            Gemini => "/v1beta/models",
+            _ => "/models",
+        };
         let (suffix, path_model) = match path.strip_prefix("/models/") {
             None => (Cow::Borrowed(suffix), None),
             Some(id) => {
@@ -211,8 +216,12 @@ impl Request<'_> {
     fn gemini(&self, path: &str) -> Result<Endpoint, EndpointError> {
         let named = path.strip_prefix("/models/").or_else(|| path.strip_prefix('/'));
         match named.and_then(|rest| rest.rsplit_once(':')) {
+            // What is asked of a model is a POST, and names have colons, too.
+            Some(_) if *self.method == Method::GET && is_or_below(path, "/models") && !is_gemini_call(path) => {
+                self.models(Gemini, path)
+            }
             Some((model, verb)) => self.gemini_call(model, verb),
-            None if is_or_below(path, "/models") => self.models(Gemini, path, "/v1beta/models"),
+            None if is_or_below(path, "/models") => self.models(Gemini, path),
             None => Err(EndpointError::UnknownPath { dialect: Gemini }),
         }
     }
@@ -259,7 +268,7 @@ impl Request<'_> {
             "/chat" => self.post(Cohere, Operation::Chat, "/v2/chat", Json, None),
             "/embed" => self.post(Cohere, Operation::Embeddings, "/v2/embed", Json, None),
             "/rerank" => self.post(Cohere, Operation::Rerank, "/v2/rerank", Json, None),
-            _ if is_or_below(path, "/models") => self.models(Cohere, path, "/v1/models"),
+            _ if is_or_below(path, "/models") => self.models(Cohere, path),
             _ => Err(EndpointError::UnknownPath { dialect: Cohere }),
         }
     }
@@ -300,10 +309,18 @@ impl Request<'_> {
         self.check_method(dialect, allow).err().unwrap_or(EndpointError::NotSupportedYet { dialect })
     }
 
-    /// Whether an unprefixed path that OpenAI and Anthropic share comes from Anthropic's client.
-    fn wants_anthropic(&self) -> bool {
-        self.headers.contains_key("anthropic-version")
-            || (self.headers.contains_key("x-api-key") && !self.headers.contains_key(header::AUTHORIZATION))
+    /// Whose client asks for models on the unprefixed path that vendors share.
+    fn lister(&self) -> Dialect {
+        let has = |name: &str| self.headers.contains_key(name);
+        if has("x-goog-api-key") || has("x-goog-api-client") {
+            Gemini
+        } else if self.headers.get("x-fern-sdk-name").is_some_and(|name| name == "cohere") {
+            Cohere
+        } else if has("anthropic-version") || (has("x-api-key") && !self.headers.contains_key(header::AUTHORIZATION)) {
+            Anthropic
+        } else {
+            OpenAiChat
+        }
     }
 
     fn wants_web_socket(&self) -> bool {

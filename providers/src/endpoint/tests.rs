@@ -109,9 +109,25 @@ fn models_in_the_shape_that_the_client_asks_for() {
         ("/v1/models", headers(&[])),
         ("/models", headers(&[("authorization", "Bearer x")])),
         ("/v1/models", headers(&[("x-api-key", "k"), ("authorization", "Bearer x")])),
-        ("/openai/v1/models", headers(&[("x-api-key", "k")])),
+        ("/openai/v1/models", headers(&[("x-goog-api-key", "k")])),
+        ("/v1/models", headers(&[("x-fern-sdk-name", "another"), ("authorization", "Bearer x")])),
     ];
-    for (cases, dialect, suffix) in [(&anthropic[..], Anthropic, "/v1/models"), (&openai[..], OpenAiChat, "/models")] {
+    let gemini = [
+        ("/v1/models", headers(&[("x-goog-api-key", "k"), ("x-goog-api-client", "google-genai-sdk/3.6.1")])),
+        ("/models", headers(&[("x-goog-api-client", "google-genai-sdk/3.6.1"), ("authorization", "Bearer x")])),
+        ("/v1beta/models", headers(&[])),
+        ("/gemini/v1/models", headers(&[("anthropic-version", "2023-06-01")])),
+    ];
+    let cohere = [
+        ("/v1/models", headers(&[("x-fern-sdk-name", "cohere"), ("authorization", "Bearer x")])),
+        ("/cohere/v1/models", headers(&[])),
+    ];
+    for (cases, dialect, suffix) in [
+        (&anthropic[..], Anthropic, "/v1/models"),
+        (&openai[..], OpenAiChat, "/models"),
+        (&gemini[..], Gemini, "/v1beta/models"),
+        (&cohere[..], Cohere, "/v1/models"),
+    ] {
         for (path, headers) in cases {
             let list = match_endpoint(&Method::GET, path, headers).unwrap();
             let want = Endpoint {
