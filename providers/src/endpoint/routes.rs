@@ -25,6 +25,15 @@ const OPENAI: [(&str, Operation, BodyKind); 11] = [
     ("/audio/translations", Operation::Transcription, Multipart),
 ];
 
+/// What Gemini's API does with a model: the verb, and whether it asks for a stream.
+const GEMINI: [(&str, Operation, bool); 5] = [
+    (":generateContent", Operation::Chat, false),
+    (":streamGenerateContent", Operation::Chat, true),
+    (":countTokens", Operation::CountTokens, false),
+    (":embedContent", Operation::Embeddings, false),
+    (":batchEmbedContents", Operation::Embeddings, false),
+];
+
 /// Finds the endpoint of a request from its method, its path (without the query, percent-encoded as sent) and, where
 /// two vendors share a path, its headers. Allocates only for a model named in the path.
 ///
@@ -32,32 +41,15 @@ const OPENAI: [(&str, Operation, BodyKind); 11] = [
 /// Says what the answer must be, and in which dialect.
 pub fn match_endpoint(method: &Method, path: &str, headers: &HeaderMap) -> Result<Endpoint, EndpointError> {
     let (vendor, path) = split_vendor(path);
+    let path = path.strip_suffix('/').unwrap_or(path);
     let request = Request { method, headers, vendor };
-    match vendor {
-        None => match split_version(path) {
-            (Some("v1beta"), rest) => request.gemini(rest),
-            (Some("v2"), rest) => request.cohere(rest),
-            (Some(_), rest) if is_gemini_call(rest) => request.gemini(rest),
-            (Some("v1"), rest) if rest.starts_with("/projects/") => request.vertex(rest),
-            (None, rest) if rest.starts_with("/model/") => request.bedrock(rest),
-            (_, rest) if is_or_below(rest, "/messages") => request.anthropic(rest),
-            (_, rest) if is_or_below(rest, "/models") => request.models(request.lister(), rest),
-            (_, rest) => request.openai(rest),
-        },
-        Some(OpenAiChat) => match path.strip_prefix("/deployments/") {
-            Some(rest) => request.azure_deployment(rest),
-            None => match split_version(path) {
-                (None | Some("v1"), rest) => request.openai(rest),
-                _ => Err(EndpointError::UnknownPath { dialect: OpenAiChat }),
-            },
-        },
-        Some(Anthropic) => match split_version(path) {
-            (None | Some("v1"), rest) => request.anthropic(rest),
-            _ => Err(EndpointError::UnknownPath { dialect: Anthropic }),
-        },
-        Some(Gemini) => request.gemini(split_version(path).1),
-        Some(Bedrock) => request.bedrock(path),
-        Some(Cohere | OpenAiResponses | Dialect::Own(_)) => request.cohere(split_version(path).1),
+    let found = request.find(path);
+    let Err(EndpointError::UnknownPath { .. }) = found else { return found };
+    // An SDK that writes the version itself has got a base URL that ends in one.
+    let (Some(version), rest) = split_version(path) else { return found };
+    match request.find(rest) {
+        Ok(Endpoint { dialect, .. }) => Err(EndpointError::SurplusVersion { dialect, version }),
+        Err(_) => found,
     }
 }
 
@@ -83,8 +75,8 @@ fn split_vendor(path: &str) -> (Option<Dialect>, &str) {
 
 /// Takes the API version off.
 fn split_version(path: &str) -> (Option<&'static str>, &str) {
-    for (prefix, version) in [("/v1", "v1"), ("/v2", "v2"), ("/v1beta", "v1beta")] {
-        if let Some(rest) = path.strip_prefix(prefix)
+    for version in ["v1", "v2", "v1beta", "v1alpha", "v1beta1"] {
+        if let Some(rest) = path.strip_prefix('/').and_then(|path| path.strip_prefix(version))
             && rest.starts_with('/')
         {
             return (Some(version), rest);
@@ -97,12 +89,23 @@ fn is_or_below(path: &str, parent: &str) -> bool {
     path.strip_prefix(parent).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
-/// `/models/{model}:generateContent` and its sisters, which Gemini serves below `/v1` too. Model names have colons
-/// (`qwen3:8b`), so the verb decides.
-fn is_gemini_call(path: &str) -> bool {
-    const VERBS: [&str; 6] =
-        ["generateContent", "streamGenerateContent", "countTokens", "embedContent", "batchEmbedContents", "predict"];
-    path.starts_with("/models/") && path.rsplit_once(':').is_some_and(|(_, verb)| VERBS.contains(&verb))
+/// Whether a path that says no version of Gemini's is Gemini's all the same: `/models/{model}:generateContent` and its sisters, and
+/// all of Vertex. Model names have colons (`qwen3:8b`), so the verb decides.
+fn is_gemini(path: &str) -> bool {
+    is_vertex(path) || (path.starts_with("/models/") && split_verb(path).is_some_and(|(_, verb)| is_verb(verb)))
+}
+
+fn is_vertex(path: &str) -> bool {
+    is_or_below(path, "/projects") || is_or_below(path, "/publishers")
+}
+
+fn is_verb(verb: &str) -> bool {
+    verb == ":predict" || GEMINI.iter().any(|(known, ..)| *known == verb)
+}
+
+/// A model's name, and the verb with its colon.
+fn split_verb(path: &str) -> Option<(&str, &str)> {
+    path.rfind(':').map(|at| path.split_at(at))
 }
 
 struct Request<'a> {
@@ -113,6 +116,35 @@ struct Request<'a> {
 }
 
 impl Request<'_> {
+    /// Without the vendor's prefix.
+    fn find(&self, path: &str) -> Result<Endpoint, EndpointError> {
+        match self.vendor {
+            None => match split_version(path) {
+                (Some("v1beta" | "v1alpha" | "v1beta1"), rest) => self.gemini(rest),
+                (Some("v2"), rest) => self.cohere(rest),
+                (_, rest) if is_gemini(rest) => self.gemini(rest),
+                (None, rest) if rest.starts_with("/model/") => self.bedrock(rest),
+                (_, rest) if is_or_below(rest, "/messages") => self.anthropic(rest),
+                (_, rest) if is_or_below(rest, "/models") => self.models(self.lister(), rest),
+                (_, rest) => self.openai(rest),
+            },
+            Some(OpenAiChat) => match path.strip_prefix("/deployments/") {
+                Some(rest) => self.azure_deployment(rest),
+                None => match split_version(path) {
+                    (None | Some("v1"), rest) => self.openai(rest),
+                    _ => Err(EndpointError::UnknownPath { dialect: OpenAiChat }),
+                },
+            },
+            Some(Anthropic) => match split_version(path) {
+                (None | Some("v1"), rest) => self.anthropic(rest),
+                _ => Err(EndpointError::UnknownPath { dialect: Anthropic }),
+            },
+            Some(Gemini) => self.gemini(split_version(path).1),
+            Some(Bedrock) => self.bedrock(path),
+            Some(Cohere | OpenAiResponses | Dialect::Own(_)) => self.cohere(split_version(path).1),
+        }
+    }
+
     /// A path of OpenAI's API below `/v1`.
     fn openai(&self, path: &str) -> Result<Endpoint, EndpointError> {
         if let Some(&(suffix, operation, body)) = OPENAI.iter().find(|(suffix, ..)| *suffix == path) {
@@ -212,40 +244,39 @@ impl Request<'_> {
     }
 
     /// `/models/{model}:generateContent` and its sisters, <https://ai.google.dev/api>. Vercel's AI SDK leaves `models/` out where
-    /// the name has a slash, as `provider/model` has.
+    /// the name has a slash, as `provider/model` has. Below `/openai` Google serves OpenAI's API.
     fn gemini(&self, path: &str) -> Result<Endpoint, EndpointError> {
-        let named = path.strip_prefix("/models/").or_else(|| path.strip_prefix('/'));
-        match named.and_then(|rest| rest.rsplit_once(':')) {
-            // What is asked of a model is a POST, and names have colons, too.
-            Some(_) if *self.method == Method::GET && is_or_below(path, "/models") && !is_gemini_call(path) => {
+        if is_vertex(path) {
+            return self.vertex(path);
+        }
+        let named = path.strip_prefix("/models/").or_else(|| path.strip_prefix('/')).and_then(split_verb);
+        match (named, path.strip_prefix("/openai")) {
+            (Some((model, verb)), _) if is_verb(verb) => self.gemini_call(model, verb),
+            (_, Some(rest)) if rest.starts_with('/') => self.openai(rest),
+            _ if is_or_below(path, "/models") && (named.is_none() || *self.method == Method::GET) => {
                 self.models(Gemini, path)
             }
-            Some((model, verb)) => self.gemini_call(model, verb),
-            None if is_or_below(path, "/models") => self.models(Gemini, path),
-            None => Err(EndpointError::UnknownPath { dialect: Gemini }),
+            _ => Err(EndpointError::UnknownPath { dialect: Gemini }),
         }
     }
 
-    /// `/projects/{p}/locations/{l}/publishers/google/models/{model}:generateContent`: how Google's SDKs speak to Vertex.
+    /// `[/projects/{p}/locations/{l}]/publishers/{publisher}/models/{model}:generateContent`: how Google's SDKs speak to Vertex.
+    /// They take what a name has before its first slash for the publisher, and Google where there is no slash.
     fn vertex(&self, path: &str) -> Result<Endpoint, EndpointError> {
-        let call = path.split_once("/publishers/google/models/").and_then(|(_, rest)| rest.rsplit_once(':'));
-        match call {
-            Some((model, verb)) => self.gemini_call(model, verb),
+        let named = path.split_once("/publishers/").and_then(|(_, rest)| rest.split_once("/models/"));
+        match named.and_then(|(publisher, rest)| Some((publisher, split_verb(rest)?))) {
+            Some(("google", (model, verb))) => self.gemini_call(model, verb),
+            Some((publisher, (model, verb))) => self.gemini_call(&format!("{publisher}/{model}"), verb),
             None => Err(EndpointError::UnknownPath { dialect: Gemini }),
         }
     }
 
     fn gemini_call(&self, model: &str, verb: &str) -> Result<Endpoint, EndpointError> {
-        let (operation, suffix, stream) = match verb {
-            "generateContent" => (Operation::Chat, ":generateContent", false),
-            "streamGenerateContent" => (Operation::Chat, ":streamGenerateContent", true),
-            "countTokens" => (Operation::CountTokens, ":countTokens", false),
-            "embedContent" => (Operation::Embeddings, ":embedContent", false),
-            "batchEmbedContents" => (Operation::Embeddings, ":batchEmbedContents", false),
-            "predict" => return Err(self.not_yet(Gemini, "POST")),
-            _ => return Err(EndpointError::UnknownPath { dialect: Gemini }),
-        };
-        self.model_call(Gemini, operation, suffix, stream, model)
+        match GEMINI.iter().find(|(known, ..)| *known == verb) {
+            Some(&(suffix, operation, stream)) => self.model_call(Gemini, operation, suffix, stream, model),
+            None if is_verb(verb) => Err(self.not_yet(Gemini, "POST")),
+            None => Err(EndpointError::UnknownPath { dialect: Gemini }),
+        }
     }
 
     /// `/model/{id}/converse` and its sisters, <https://docs.aws.amazon.com/bedrock/latest/APIReference>.
