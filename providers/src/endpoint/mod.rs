@@ -105,10 +105,12 @@ pub enum EndpointError {
         dialect: Dialect,
     },
     /// A real endpoint of its vendor that this gateway does not serve yet: 501.
-    #[error("this endpoint is not supported yet")]
+    #[error("this endpoint is not supported yet{instead}")]
     NotSupportedYet {
         /// The dialect of the path.
         dialect: Dialect,
+        /// What may be asked in its place, to follow "yet"; may be empty.
+        instead: &'static str,
     },
     /// The model in the path is empty, overlong, not UTF-8 when percent-decoded, or has control characters: 400.
     #[error("the model name in the path is {reason}")]
@@ -129,7 +131,7 @@ impl EndpointError {
             | Self::SurplusVersion { dialect, .. }
             | Self::WrongMethod { dialect, .. }
             | Self::NoWebSocket { dialect }
-            | Self::NotSupportedYet { dialect }
+            | Self::NotSupportedYet { dialect, .. }
             | Self::BadModel { dialect, .. } => *dialect,
         }
     }

@@ -34,6 +34,23 @@ const GEMINI: [(&str, Operation, bool); 5] = [
     (":batchEmbedContents", Operation::Embeddings, false),
 ];
 
+/// What its clients ask for that is not served, below `/v1` or behind a model's name: whose they are, and what they may ask in
+/// its place, to follow the error.
+const UNSERVED: [(&str, Dialect, &str); 11] = [
+    ("/chat", Cohere, ": ask `/v2/chat`"),
+    ("/embed", Cohere, ": ask `/v2/embed`"),
+    ("/tokenize", Cohere, ""),
+    ("/detokenize", Cohere, ""),
+    ("/fim/completions", OpenAiChat, ""),
+    (":predict", Gemini, ": ask `:embedContent`, or `/v1/images/generations`"),
+    (":predictLongRunning", Gemini, ""),
+    (":batchGenerateContent", Gemini, ": ask `:generateContent`"),
+    (":asyncBatchEmbedContent", Gemini, ": ask `:batchEmbedContents`"),
+    // Claude on Vertex.
+    (":rawPredict", Anthropic, ": ask `/v1/messages`, as Anthropic's own client does"),
+    (":streamRawPredict", Anthropic, ": ask `/v1/messages`, as Anthropic's own client does"),
+];
+
 /// Finds the endpoint of a request from its method, its path (without the query, percent-encoded as sent) and, where
 /// two vendors share a path, its headers. Allocates only for a model named in the path.
 ///
@@ -100,7 +117,7 @@ fn is_vertex(path: &str) -> bool {
 }
 
 fn is_verb(verb: &str) -> bool {
-    verb == ":predict" || GEMINI.iter().any(|(known, ..)| *known == verb)
+    GEMINI.iter().any(|(known, ..)| *known == verb) || UNSERVED.iter().any(|(known, ..)| *known == verb)
 }
 
 /// A model's name, and the verb with its colon.
@@ -162,7 +179,7 @@ impl Request<'_> {
         if is_or_below(path, "/models") {
             return self.models(OpenAiChat, path);
         }
-        Err(EndpointError::UnknownPath { dialect: self.guess(path) })
+        Err(self.unserved(path, self.guess(path)))
     }
 
     /// `/openai/deployments/{model}/chat/completions`. The model may have slashes, so the end is matched first:
@@ -186,7 +203,7 @@ impl Request<'_> {
             None if rest == "input_tokens" => {
                 return self.post(OpenAiResponses, Operation::CountTokens, "/responses/input_tokens", Json, None);
             }
-            None if rest == "compact" => return Err(self.not_yet(OpenAiResponses, "POST")),
+            None if rest == "compact" => return Err(self.not_yet(OpenAiResponses, "")),
             None if !rest.is_empty() => (rest, "GET, DELETE"),
             Some((id, "cancel")) if !id.is_empty() => (id, "POST"),
             Some((id, "input_items")) if !id.is_empty() => (id, "GET"),
@@ -212,7 +229,9 @@ impl Request<'_> {
                 self.post(Anthropic, Operation::CountTokens, "/v1/messages/count_tokens", Json, None)
             }
             _ if is_or_below(path, "/models") => self.models(Anthropic, path),
-            _ if is_or_below(path, "/messages/batches") => Err(EndpointError::NotSupportedYet { dialect: Anthropic }),
+            _ if is_or_below(path, "/messages/batches") => {
+                Err(EndpointError::NotSupportedYet { dialect: Anthropic, instead: "" })
+            }
             _ => Err(EndpointError::UnknownPath { dialect: Anthropic }),
         }
     }
@@ -274,8 +293,7 @@ impl Request<'_> {
     fn gemini_call(&self, model: &str, verb: &str) -> Result<Endpoint, EndpointError> {
         match GEMINI.iter().find(|(known, ..)| *known == verb) {
             Some(&(suffix, operation, stream)) => self.model_call(Gemini, operation, suffix, stream, model),
-            None if is_verb(verb) => Err(self.not_yet(Gemini, "POST")),
-            None => Err(EndpointError::UnknownPath { dialect: Gemini }),
+            None => Err(self.unserved(verb, Gemini)),
         }
     }
 
@@ -287,7 +305,9 @@ impl Request<'_> {
             "converse" => (Operation::Chat, "/converse", false),
             "converse-stream" => (Operation::Chat, "/converse-stream", true),
             "count-tokens" => (Operation::CountTokens, "/count-tokens", false),
-            "invoke" | "invoke-with-response-stream" => return Err(self.not_yet(Bedrock, "POST")),
+            "invoke" | "invoke-with-response-stream" => {
+                return Err(self.not_yet(Bedrock, ": ask Converse, or `/v1/messages`"));
+            }
             _ => return Err(EndpointError::UnknownPath { dialect: Bedrock }),
         };
         self.model_call(Bedrock, operation, suffix, stream, model)
@@ -336,8 +356,17 @@ impl Request<'_> {
         if allowed { Ok(()) } else { Err(EndpointError::WrongMethod { dialect, allow }) }
     }
 
-    fn not_yet(&self, dialect: Dialect, allow: &'static str) -> EndpointError {
-        self.check_method(dialect, allow).err().unwrap_or(EndpointError::NotSupportedYet { dialect })
+    fn not_yet(&self, dialect: Dialect, instead: &'static str) -> EndpointError {
+        self.check_method(dialect, "POST").err().unwrap_or(EndpointError::NotSupportedYet { dialect, instead })
+    }
+
+    /// The error for a path or verb that is not served; `guess`: whose it is if nobody knows it.
+    fn unserved(&self, path: &str, guess: Dialect) -> EndpointError {
+        let may_be = |dialect| path.starts_with(':') || self.vendor.is_none_or(|vendor| vendor == dialect);
+        match UNSERVED.iter().find(|(known, dialect, _)| *known == path && may_be(*dialect)) {
+            Some(&(_, dialect, instead)) => self.not_yet(dialect, instead),
+            None => EndpointError::UnknownPath { dialect: guess },
+        }
     }
 
     /// Whose client asks for models on the unprefixed path that vendors share.

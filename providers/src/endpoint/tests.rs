@@ -274,10 +274,26 @@ fn known_but_not_served_yet() {
     for (method, path, dialect) in [
         ("POST", "/v1/responses/compact", OpenAiResponses),
         ("POST", "/v1/messages/batches", Anthropic),
+        ("GET", "/v1/messages/batches/b/results", Anthropic),
         ("POST", "/model/m/invoke", Bedrock),
+        ("POST", "/model/m/invoke-with-response-stream", Bedrock),
+        ("POST", "/v1/chat", Cohere),
+        ("POST", "/v1/embed", Cohere),
+        ("POST", "/v1/tokenize", Cohere),
+        ("POST", "/v1/fim/completions", OpenAiChat),
+        ("POST", "/v1/models/m:predict", Gemini),
+        ("POST", "/v1beta/models/m:batchGenerateContent", Gemini),
+        ("POST", "/v1/projects/p/locations/l/publishers/anthropic/models/m:rawPredict", Anthropic),
+        ("POST", "/v1/projects/p/locations/l/publishers/anthropic/models/count-tokens:rawPredict", Anthropic),
+        ("POST", "/v1beta1/publishers/anthropic/models/m:streamRawPredict", Anthropic),
+        ("POST", "/v1beta1/publishers/google/models/m:predict", Gemini),
     ] {
-        assert_eq!(find(method, path), Err(EndpointError::NotSupportedYet { dialect }), "{path}");
+        let error = find(method, path).unwrap_err();
+        assert!(matches!(error, EndpointError::NotSupportedYet { .. }), "{path}: {error}");
+        assert_eq!(error.dialect(), dialect, "{path}");
     }
+    let claude = find("POST", "/v1beta1/publishers/anthropic/models/m:rawPredict").unwrap_err().to_string();
+    assert_eq!(claude, "this endpoint is not supported yet: ask `/v1/messages`, as Anthropic's own client does");
     for (method, path, dialect, allow) in [
         ("POST", "/v1/responses/resp_1", OpenAiResponses, "GET, DELETE"),
         ("GET", "/v1/responses/resp_1/cancel", OpenAiResponses, "POST"),
@@ -302,6 +318,8 @@ fn unknown_paths_have_the_dialect_of_their_surroundings() {
         ("/v1/modelsx", OpenAiChat),
         ("/openai/nothing", OpenAiChat),
         ("/openai/v2/chat", OpenAiChat),
+        ("/openai/v1/chat", OpenAiChat),
+        ("/v1/chat/nothing", OpenAiChat),
         ("/openai/v1/messages", OpenAiChat),
         ("/openaix/v1/chat/completions", OpenAiChat),
         ("/v1/responses//", OpenAiResponses),
