@@ -299,3 +299,26 @@ async fn the_id_of_a_request_is_where_its_client_looks_for_it() {
         assert_eq!(reply.header(name_of(client)), reply.header("x-request-id"), "{client}");
     }
 }
+
+/// A client of before there were tools, which reads `function_call` only.
+#[tokio::test]
+async fn who_says_functions_is_answered_with_a_function_call() {
+    let gateway = gateway().await;
+    let mut connection = H1::connect(gateway.addr).await;
+    for provider in [Dialect::Anthropic, Dialect::Gemini, Dialect::Bedrock] {
+        let body = |stream: bool| {
+            format!(
+                r#"{{"model":"{provider}/tool-call","stream":{stream},"functions":[{{"name":"weather","parameters":{{"type":"object"}}}}],"messages":[{{"role":"user","content":"hi"}}]}}"#
+            )
+        };
+        let reply = connection.exchange(&Request::post("/v1/chat/completions", body(false))).await;
+        let choice = reply.json()["choices"][0].clone();
+        assert_eq!(choice["message"]["function_call"]["name"], "weather", "{provider}: {}", reply.text());
+        assert_eq!(choice["finish_reason"], "function_call", "{provider}: {}", reply.text());
+        let reply = connection.exchange(&Request::post("/v1/chat/completions", body(true))).await;
+        let text = reply.text();
+        assert!(text.contains(r#""function_call":{"name":"weather""#), "{provider}: {text}");
+        assert!(text.contains(r#""finish_reason":"function_call""#), "{provider}: {text}");
+        assert!(!text.contains("tool_calls"), "{provider}: {text}");
+    }
+}
