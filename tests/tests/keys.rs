@@ -137,11 +137,17 @@ async fn no_key_or_a_wrong_one_is_401_in_the_dialect() {
                 let reply = exchange(gateway.addr, &request).await;
                 assert_eq!(reply.status, 401, "{target} {way} {key:?}: {}", reply.text());
                 let body = reply.json();
-                // `x-api-key` alone is how Anthropic's clients come: it decides the shape where both vendors share a path.
+                // `x-api-key` alone is how Anthropic's clients come, `x-goog-api-key` is how Google's do: it decides the shape where
+                // vendors share a path.
                 if target == "/v1/messages" || (target == "/v1/models" && *way == "x-api-key") {
                     assert_eq!(
                         (&body["type"], &body["error"]["type"]),
                         (&"error".into(), &"authentication_error".into())
+                    );
+                } else if target == "/v1/models" && *way == "x-goog-api-key" {
+                    assert_eq!(
+                        (&body["error"]["code"], &body["error"]["status"]),
+                        (&401.into(), &"UNAUTHENTICATED".into())
                     );
                 } else {
                     assert_eq!(body["error"]["code"], "invalid_api_key", "{body}");

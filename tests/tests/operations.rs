@@ -21,6 +21,8 @@ async fn every_openai_path_reaches_its_upstream_path() {
         ("/chat/completions", "/v1/chat/completions"),
         ("/openai/v1/chat/completions", "/v1/chat/completions"),
         ("/openai/chat/completions", "/v1/chat/completions"),
+        ("/v1beta/openai/chat/completions", "/v1/chat/completions"),
+        ("/v1/chat/completions/", "/v1/chat/completions"),
         ("/v1/chat/completions?a=b&c=%20", "/v1/chat/completions?a=b&c=%20"),
         ("/v1/completions", "/v1/completions"),
         ("/v1/embeddings", "/v1/embeddings"),

@@ -270,3 +270,55 @@ async fn losses_are_disclosed() {
         assert!(metrics.contains(&line), "{line}:\n{metrics}");
     }
 }
+
+/// SDKs of some vendors look for a request's id elsewhere than OpenAI's. Where the provider tells one there, that is it.
+#[tokio::test]
+async fn the_id_of_a_request_is_where_its_client_looks_for_it() {
+    let gateway = gateway().await;
+    let mut connection = H1::connect(gateway.addr).await;
+    let name_of = |dialect: Dialect| match dialect {
+        Dialect::Anthropic => "request-id",
+        Dialect::Bedrock => "x-amzn-requestid",
+        _ => "x-request-id",
+    };
+    for client in Dialect::ALL {
+        let talk = Talk::new(client);
+        for provider in Dialect::ALL {
+            for stream in [false, true] {
+                let what = format!("{client} to {provider}, stream {stream}");
+                let reply = connection.exchange(&talk.request(&format!("{provider}/echo"), stream)).await;
+                assert_eq!(reply.status, 200, "{what}: {}", reply.text());
+                let (own, upstream) = (reply.header("x-request-id"), reply.header("x-upstream-request-id"));
+                assert!(own.len() == 32 && upstream.starts_with("req_mock_"), "{what}: {:?}", reply.headers);
+                let passes = name_of(provider) == name_of(client) && name_of(client) != "x-request-id";
+                assert_eq!(reply.header(name_of(client)), if passes { upstream } else { own }, "{what}");
+            }
+        }
+        let reply = connection.exchange(&talk.request("nobody/echo", false)).await;
+        assert_eq!(reply.status, 404, "{client}: {}", reply.text());
+        assert_eq!(reply.header(name_of(client)), reply.header("x-request-id"), "{client}");
+    }
+}
+
+/// A client of before there were tools, which reads `function_call` only.
+#[tokio::test]
+async fn who_says_functions_is_answered_with_a_function_call() {
+    let gateway = gateway().await;
+    let mut connection = H1::connect(gateway.addr).await;
+    for provider in [Dialect::Anthropic, Dialect::Gemini, Dialect::Bedrock] {
+        let body = |stream: bool| {
+            format!(
+                r#"{{"model":"{provider}/tool-call","stream":{stream},"functions":[{{"name":"weather","parameters":{{"type":"object"}}}}],"messages":[{{"role":"user","content":"hi"}}]}}"#
+            )
+        };
+        let reply = connection.exchange(&Request::post("/v1/chat/completions", body(false))).await;
+        let choice = reply.json()["choices"][0].clone();
+        assert_eq!(choice["message"]["function_call"]["name"], "weather", "{provider}: {}", reply.text());
+        assert_eq!(choice["finish_reason"], "function_call", "{provider}: {}", reply.text());
+        let reply = connection.exchange(&Request::post("/v1/chat/completions", body(true))).await;
+        let text = reply.text();
+        assert!(text.contains(r#""function_call":{"name":"weather""#), "{provider}: {text}");
+        assert!(text.contains(r#""finish_reason":"function_call""#), "{provider}: {text}");
+        assert!(!text.contains("tool_calls"), "{provider}: {text}");
+    }
+}

@@ -28,6 +28,7 @@ fn error_of(target: &str, reply: &Reply) -> (String, String) {
     if target.contains("/messages") {
         assert_eq!(body["type"], "error", "{target}: {body}");
         assert_eq!(body["request_id"], reply.header("x-request-id"), "{target}: {body}");
+        assert_eq!(body["request_id"], reply.header("request-id"), "{target}: {body}");
     } else {
         let error = error.as_object().unwrap();
         assert!(error.contains_key("code") && error.contains_key("param"), "{target}: {body}");
@@ -148,6 +149,7 @@ async fn wrong_paths_and_methods() {
             ("POST", "/v1/messages/nothing", 404),
             ("POST", "/anthropic/v1/messages/nothing", 404),
             ("POST", "/v1/../v1/chat/completions", 404),
+            ("POST", "/v1/v1/chat/completions", 404),
             ("GET", "/v1/chat/completions", 405),
             ("DELETE", "/v1/chat/completions", 405),
             ("PUT", "/v1/responses", 405),

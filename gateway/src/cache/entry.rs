@@ -119,13 +119,15 @@ impl Entry {
 const OVERHEAD: usize = 512;
 
 /// What of a header belongs to one answer and one connection.
-const OF_ONE_ANSWER: [&str; 9] = [
+const OF_ONE_ANSWER: [&str; 11] = [
     "connection",
     "transfer-encoding",
     "content-length",
     "date",
     "age",
     "x-request-id",
+    "request-id",
+    "x-amzn-requestid",
     "x-gateway-attempts",
     "x-gateway-cache",
     "x-gateway-cost",

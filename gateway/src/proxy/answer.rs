@@ -26,7 +26,7 @@ use crate::net::unasked::{self, coding_of};
 
 /// Upstream headers that reach the client. The others tell about the operator's account (organisation, rate limits,
 /// cookies) or about a connection that is not the client's.
-const RETURNED: [&str; 15] = [
+const RETURNED: [&str; 16] = [
     "content-type",
     "content-length",
     "transfer-encoding",
@@ -38,6 +38,7 @@ const RETURNED: [&str; 15] = [
     "retry-after-ms",
     "x-should-retry",
     "request-id",
+    "x-amzn-requestid",
     "openai-model",
     "openai-version",
     "openai-processing-ms",
@@ -48,6 +49,13 @@ const RETURNED: [&str; 15] = [
 const FRAMING: [&str; 3] = ["content-type", "content-length", "transfer-encoding"];
 /// Room for those and for the gateway's own.
 const MOST_HEADERS: usize = 24;
+/// Where providers tell their own id of a request.
+static IDS: [HeaderName; 4] = [
+    HeaderName::from_static("x-request-id"),
+    HeaderName::from_static("request-id"),
+    HeaderName::from_static("x-amzn-requestid"),
+    HeaderName::from_static("apim-request-id"),
+];
 static UPSTREAM_ID: HeaderName = HeaderName::from_static("x-upstream-request-id");
 static BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
 /// What an error says about coming back.
@@ -230,11 +238,12 @@ fn clean(upstream: &mut ResponseHeader, exchange: &Exchange) {
     }
     for (name, value) in &upstream.headers {
         let word = name.as_str();
-        if word == "x-request-id" {
-            clean.headers.entry(&UPSTREAM_ID).or_insert_with(|| value.clone());
-        } else if RETURNED.contains(&word) && !(translates && FRAMING.contains(&word)) {
+        if RETURNED.contains(&word) && !(translates && FRAMING.contains(&word)) {
             clean.headers.append(name.clone(), value.clone());
         }
+    }
+    if let Some(id) = IDS.iter().find_map(|name| upstream.headers.get(name)) {
+        clean.headers.insert(&UPSTREAM_ID, id.clone());
     }
     if exchange.form == AnswerForm::Stream {
         // The gateway may add an error event or keep a usage chunk back, and no proxy in front may collect the stream.

@@ -42,6 +42,8 @@ pub static DROPPED: HeaderName = HeaderName::from_static("x-gateway-dropped");
 /// Tells what the answer cost, in US dollars. In a request: where the client wants it told beside that.
 pub static COST: HeaderName = HeaderName::from_static("x-gateway-cost");
 static REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+static ANTHROPIC_ID: HeaderName = HeaderName::from_static("request-id");
+static AWS_ID: HeaderName = HeaderName::from_static("x-amzn-requestid");
 static PROVIDER: HeaderName = HeaderName::from_static("x-gateway-provider");
 static MODEL: HeaderName = HeaderName::from_static("x-gateway-model");
 static ATTEMPTS: HeaderName = HeaderName::from_static("x-gateway-attempts");
@@ -50,7 +52,7 @@ const STAMPS: usize = 12;
 
 /// Everything known about one request so far.
 pub struct Exchange {
-    /// Sent back as `x-request-id` and logged.
+    /// Sent back as `x-request-id`, and where the client's SDK looks for it, and logged.
     pub id: Box<str>,
     /// When the request's header had been read.
     pub started: Instant,
@@ -316,7 +318,17 @@ impl Exchange {
     pub fn stamp(&self, header: &mut ResponseHeader) -> Result<()> {
         let stamped = header::edit(header, |headers| {
             headers.reserve(STAMPS);
-            headers.insert(&REQUEST_ID, HeaderValue::from_str(&self.id)?);
+            let id = HeaderValue::from_str(&self.id)?;
+            // Some SDKs look for it elsewhere. What is there is the provider's.
+            let elsewhere = match self.dialect() {
+                Dialect::Anthropic => Some(&ANTHROPIC_ID),
+                Dialect::Bedrock => Some(&AWS_ID),
+                _ => None,
+            };
+            if let Some(name) = elsewhere {
+                headers.entry(name).or_insert_with(|| id.clone());
+            }
+            headers.insert(&REQUEST_ID, id);
             self.standing.tell(headers);
             if let Some(attempt) = self.attempt() {
                 headers.insert(&PROVIDER, HeaderValue::from_str(&attempt.target.provider.name)?);

@@ -69,7 +69,7 @@ pub fn find_endpoint(header: &RequestHeader, exchange: &mut Exchange) -> Result<
 
 fn endpoint_error(error: &EndpointError) -> Refusal {
     let kind = match error {
-        EndpointError::UnknownPath { .. } => ErrorKind::NotFound,
+        EndpointError::UnknownPath { .. } | EndpointError::SurplusVersion { .. } => ErrorKind::NotFound,
         EndpointError::WrongMethod { allow, .. } => return Refusal::method_not_allowed(allow),
         EndpointError::NoWebSocket { .. } => {
             let headers = vec![("upgrade", HeaderValue::from_static("HTTP/1.1"))];

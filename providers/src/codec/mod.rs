@@ -106,7 +106,7 @@ pub trait Codec: Sync {
     /// Writes a stream for a client.
     fn stream_encoder(&self, client: &Client) -> Box<dyn StreamEncoder>;
 
-    /// What an answer repeats of its request (Responses): goes to [`Client::echo`].
+    /// What an answer repeats of its request (Responses), or how its words follow from it (Chat): goes to [`Client::echo`].
     fn echo(&self, _request: &Request<'_>) -> Option<Json<'static>> {
         None
     }

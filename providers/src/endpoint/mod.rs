@@ -1,7 +1,7 @@
 //! Which operation a request path asks for, in which dialect.
 //!
-//! [`match_endpoint`] knows the paths of the public listener: the ones of each vendor's API, with and without `/v1`,
-//! the prefixes `/openai`, `/anthropic`, `/gemini`, `/bedrock`, `/cohere`, and Azure OpenAI's deployments form. The
+//! [`match_endpoint`] knows the paths of the public listener: the ones of each vendor's API, with and without `/v1`
+//! or a slash at the end, the prefixes `/openai`, `/anthropic`, `/gemini`, `/bedrock`, `/cohere`, and Azure OpenAI's deployments form. The
 //! tables are in `routes.rs`; the percent-decoding of model names in paths is in `percent.rs`. [`match_own`] asks own dialects
 //! whether a path is theirs.
 //!
@@ -81,6 +81,14 @@ pub enum EndpointError {
         /// The dialect guessed from the path and headers.
         dialect: Dialect,
     },
+    /// No such path, but one without the version in front: 404.
+    #[error("no such endpoint, but there is one without the first `/{version}`: leave it out of the client's base URL")]
+    SurplusVersion {
+        /// The dialect of that path.
+        dialect: Dialect,
+        /// The version.
+        version: &'static str,
+    },
     /// The path exists, but not with this method: 405.
     #[error("method not allowed here, use {allow}")]
     WrongMethod {
@@ -97,10 +105,12 @@ pub enum EndpointError {
         dialect: Dialect,
     },
     /// A real endpoint of its vendor that this gateway does not serve yet: 501.
-    #[error("this endpoint is not supported yet")]
+    #[error("this endpoint is not supported yet{instead}")]
     NotSupportedYet {
         /// The dialect of the path.
         dialect: Dialect,
+        /// What may be asked in its place, to follow "yet"; may be empty.
+        instead: &'static str,
     },
     /// The model in the path is empty, overlong, not UTF-8 when percent-decoded, or has control characters: 400.
     #[error("the model name in the path is {reason}")]
@@ -118,9 +128,10 @@ impl EndpointError {
     pub fn dialect(&self) -> Dialect {
         match self {
             Self::UnknownPath { dialect }
+            | Self::SurplusVersion { dialect, .. }
             | Self::WrongMethod { dialect, .. }
             | Self::NoWebSocket { dialect }
-            | Self::NotSupportedYet { dialect }
+            | Self::NotSupportedYet { dialect, .. }
             | Self::BadModel { dialect, .. } => *dialect,
         }
     }

@@ -25,6 +25,32 @@ const OPENAI: [(&str, Operation, BodyKind); 11] = [
     ("/audio/translations", Operation::Transcription, Multipart),
 ];
 
+/// What Gemini's API does with a model: the verb, and whether it asks for a stream.
+const GEMINI: [(&str, Operation, bool); 5] = [
+    (":generateContent", Operation::Chat, false),
+    (":streamGenerateContent", Operation::Chat, true),
+    (":countTokens", Operation::CountTokens, false),
+    (":embedContent", Operation::Embeddings, false),
+    (":batchEmbedContents", Operation::Embeddings, false),
+];
+
+/// What its clients ask for that is not served, below `/v1` or behind a model's name: whose they are, and what they may ask in
+/// its place, to follow the error.
+const UNSERVED: [(&str, Dialect, &str); 11] = [
+    ("/chat", Cohere, ": ask `/v2/chat`"),
+    ("/embed", Cohere, ": ask `/v2/embed`"),
+    ("/tokenize", Cohere, ""),
+    ("/detokenize", Cohere, ""),
+    ("/fim/completions", OpenAiChat, ""),
+    (":predict", Gemini, ": ask `:embedContent`, or `/v1/images/generations`"),
+    (":predictLongRunning", Gemini, ""),
+    (":batchGenerateContent", Gemini, ": ask `:generateContent`"),
+    (":asyncBatchEmbedContent", Gemini, ": ask `:batchEmbedContents`"),
+    // Claude on Vertex.
+    (":rawPredict", Anthropic, ": ask `/v1/messages`, as Anthropic's own client does"),
+    (":streamRawPredict", Anthropic, ": ask `/v1/messages`, as Anthropic's own client does"),
+];
+
 /// Finds the endpoint of a request from its method, its path (without the query, percent-encoded as sent) and, where
 /// two vendors share a path, its headers. Allocates only for a model named in the path.
 ///
@@ -32,32 +58,15 @@ const OPENAI: [(&str, Operation, BodyKind); 11] = [
 /// Says what the answer must be, and in which dialect.
 pub fn match_endpoint(method: &Method, path: &str, headers: &HeaderMap) -> Result<Endpoint, EndpointError> {
     let (vendor, path) = split_vendor(path);
+    let path = path.strip_suffix('/').unwrap_or(path);
     let request = Request { method, headers, vendor };
-    match vendor {
-        None => match split_version(path) {
-            (Some("v1beta"), rest) => request.gemini(rest),
-            (Some("v2"), rest) => request.cohere(rest),
-            (Some(_), rest) if is_gemini_call(rest) => request.gemini(rest),
-            (Some("v1"), rest) if rest.starts_with("/projects/") => request.vertex(rest),
-            (None, rest) if rest.starts_with("/model/") => request.bedrock(rest),
-            (_, rest) if is_or_below(rest, "/messages") => request.anthropic(rest),
-            (_, rest) if is_or_below(rest, "/models") && request.wants_anthropic() => request.anthropic(rest),
-            (_, rest) => request.openai(rest),
-        },
-        Some(OpenAiChat) => match path.strip_prefix("/deployments/") {
-            Some(rest) => request.azure_deployment(rest),
-            None => match split_version(path) {
-                (None | Some("v1"), rest) => request.openai(rest),
-                _ => Err(EndpointError::UnknownPath { dialect: OpenAiChat }),
-            },
-        },
-        Some(Anthropic) => match split_version(path) {
-            (None | Some("v1"), rest) => request.anthropic(rest),
-            _ => Err(EndpointError::UnknownPath { dialect: Anthropic }),
-        },
-        Some(Gemini) => request.gemini(split_version(path).1),
-        Some(Bedrock) => request.bedrock(path),
-        Some(Cohere | OpenAiResponses | Dialect::Own(_)) => request.cohere(split_version(path).1),
+    let found = request.find(path);
+    let Err(EndpointError::UnknownPath { .. }) = found else { return found };
+    // An SDK that writes the version itself has got a base URL that ends in one.
+    let (Some(version), rest) = split_version(path) else { return found };
+    match request.find(rest) {
+        Ok(Endpoint { dialect, .. }) => Err(EndpointError::SurplusVersion { dialect, version }),
+        Err(_) => found,
     }
 }
 
@@ -83,8 +92,8 @@ fn split_vendor(path: &str) -> (Option<Dialect>, &str) {
 
 /// Takes the API version off.
 fn split_version(path: &str) -> (Option<&'static str>, &str) {
-    for (prefix, version) in [("/v1", "v1"), ("/v2", "v2"), ("/v1beta", "v1beta")] {
-        if let Some(rest) = path.strip_prefix(prefix)
+    for version in ["v1", "v2", "v1beta", "v1alpha", "v1beta1"] {
+        if let Some(rest) = path.strip_prefix('/').and_then(|path| path.strip_prefix(version))
             && rest.starts_with('/')
         {
             return (Some(version), rest);
@@ -97,12 +106,23 @@ fn is_or_below(path: &str, parent: &str) -> bool {
     path.strip_prefix(parent).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
-/// `/models/{model}:generateContent` and its sisters, which Gemini serves below `/v1` too. Model names have colons
-/// (`qwen3:8b`), so the verb decides.
-fn is_gemini_call(path: &str) -> bool {
-    const VERBS: [&str; 6] =
-        ["generateContent", "streamGenerateContent", "countTokens", "embedContent", "batchEmbedContents", "predict"];
-    path.starts_with("/models/") && path.rsplit_once(':').is_some_and(|(_, verb)| VERBS.contains(&verb))
+/// Whether a path that says no version of Gemini's is Gemini's all the same: `/models/{model}:generateContent` and its sisters, and
+/// all of Vertex. Model names have colons (`qwen3:8b`), so the verb decides.
+fn is_gemini(path: &str) -> bool {
+    is_vertex(path) || (path.starts_with("/models/") && split_verb(path).is_some_and(|(_, verb)| is_verb(verb)))
+}
+
+fn is_vertex(path: &str) -> bool {
+    is_or_below(path, "/projects") || is_or_below(path, "/publishers")
+}
+
+fn is_verb(verb: &str) -> bool {
+    GEMINI.iter().any(|(known, ..)| *known == verb) || UNSERVED.iter().any(|(known, ..)| *known == verb)
+}
+
+/// A model's name, and the verb with its colon.
+fn split_verb(path: &str) -> Option<(&str, &str)> {
+    path.rfind(':').map(|at| path.split_at(at))
 }
 
 struct Request<'a> {
@@ -113,6 +133,35 @@ struct Request<'a> {
 }
 
 impl Request<'_> {
+    /// Without the vendor's prefix.
+    fn find(&self, path: &str) -> Result<Endpoint, EndpointError> {
+        match self.vendor {
+            None => match split_version(path) {
+                (Some("v1beta" | "v1alpha" | "v1beta1"), rest) => self.gemini(rest),
+                (Some("v2"), rest) => self.cohere(rest),
+                (_, rest) if is_gemini(rest) => self.gemini(rest),
+                (None, rest) if rest.starts_with("/model/") => self.bedrock(rest),
+                (_, rest) if is_or_below(rest, "/messages") => self.anthropic(rest),
+                (_, rest) if is_or_below(rest, "/models") => self.models(self.lister(), rest),
+                (_, rest) => self.openai(rest),
+            },
+            Some(OpenAiChat) => match path.strip_prefix("/deployments/") {
+                Some(rest) => self.azure_deployment(rest),
+                None => match split_version(path) {
+                    (None | Some("v1"), rest) => self.openai(rest),
+                    _ => Err(EndpointError::UnknownPath { dialect: OpenAiChat }),
+                },
+            },
+            Some(Anthropic) => match split_version(path) {
+                (None | Some("v1"), rest) => self.anthropic(rest),
+                _ => Err(EndpointError::UnknownPath { dialect: Anthropic }),
+            },
+            Some(Gemini) => self.gemini(split_version(path).1),
+            Some(Bedrock) => self.bedrock(path),
+            Some(Cohere | OpenAiResponses | Dialect::Own(_)) => self.cohere(split_version(path).1),
+        }
+    }
+
     /// A path of OpenAI's API below `/v1`.
     fn openai(&self, path: &str) -> Result<Endpoint, EndpointError> {
         if let Some(&(suffix, operation, body)) = OPENAI.iter().find(|(suffix, ..)| *suffix == path) {
@@ -128,9 +177,9 @@ impl Request<'_> {
             return self.stored_response(rest);
         }
         if is_or_below(path, "/models") {
-            return self.models(OpenAiChat, path, "/models");
+            return self.models(OpenAiChat, path);
         }
-        Err(EndpointError::UnknownPath { dialect: self.guess(path) })
+        Err(self.unserved(path, self.guess(path)))
     }
 
     /// `/openai/deployments/{model}/chat/completions`. The model may have slashes, so the end is matched first:
@@ -154,7 +203,7 @@ impl Request<'_> {
             None if rest == "input_tokens" => {
                 return self.post(OpenAiResponses, Operation::CountTokens, "/responses/input_tokens", Json, None);
             }
-            None if rest == "compact" => return Err(self.not_yet(OpenAiResponses, "POST")),
+            None if rest == "compact" => return Err(self.not_yet(OpenAiResponses, "")),
             None if !rest.is_empty() => (rest, "GET, DELETE"),
             Some((id, "cancel")) if !id.is_empty() => (id, "POST"),
             Some((id, "input_items")) if !id.is_empty() => (id, "GET"),
@@ -179,15 +228,22 @@ impl Request<'_> {
             "/messages/count_tokens" => {
                 self.post(Anthropic, Operation::CountTokens, "/v1/messages/count_tokens", Json, None)
             }
-            _ if is_or_below(path, "/models") => self.models(Anthropic, path, "/v1/models"),
-            _ if is_or_below(path, "/messages/batches") => Err(EndpointError::NotSupportedYet { dialect: Anthropic }),
+            _ if is_or_below(path, "/models") => self.models(Anthropic, path),
+            _ if is_or_below(path, "/messages/batches") => {
+                Err(EndpointError::NotSupportedYet { dialect: Anthropic, instead: "" })
+            }
             _ => Err(EndpointError::UnknownPath { dialect: Anthropic }),
         }
     }
 
     /// `/models` and `/models/{id}`; ids may have slashes.
-    fn models(&self, dialect: Dialect, path: &str, suffix: &'static str) -> Result<Endpoint, EndpointError> {
+    fn models(&self, dialect: Dialect, path: &str) -> Result<Endpoint, EndpointError> {
         self.check_method(dialect, "GET")?;
+        let suffix = match dialect {
+            Anthropic | Cohere => "/v1/models",
+            Gemini => "/v1beta/models",
+            _ => "/models",
+        };
         let (suffix, path_model) = match path.strip_prefix("/models/") {
             None => (Cow::Borrowed(suffix), None),
             Some(id) => {
@@ -207,36 +263,38 @@ impl Request<'_> {
     }
 
     /// `/models/{model}:generateContent` and its sisters, <https://ai.google.dev/api>. Vercel's AI SDK leaves `models/` out where
-    /// the name has a slash, as `provider/model` has.
+    /// the name has a slash, as `provider/model` has. Below `/openai` Google serves OpenAI's API.
     fn gemini(&self, path: &str) -> Result<Endpoint, EndpointError> {
-        let named = path.strip_prefix("/models/").or_else(|| path.strip_prefix('/'));
-        match named.and_then(|rest| rest.rsplit_once(':')) {
-            Some((model, verb)) => self.gemini_call(model, verb),
-            None if is_or_below(path, "/models") => self.models(Gemini, path, "/v1beta/models"),
-            None => Err(EndpointError::UnknownPath { dialect: Gemini }),
+        if is_vertex(path) {
+            return self.vertex(path);
+        }
+        let named = path.strip_prefix("/models/").or_else(|| path.strip_prefix('/')).and_then(split_verb);
+        match (named, path.strip_prefix("/openai")) {
+            (Some((model, verb)), _) if is_verb(verb) => self.gemini_call(model, verb),
+            (_, Some(rest)) if rest.starts_with('/') => self.openai(rest),
+            _ if is_or_below(path, "/models") && (named.is_none() || *self.method == Method::GET) => {
+                self.models(Gemini, path)
+            }
+            _ => Err(EndpointError::UnknownPath { dialect: Gemini }),
         }
     }
 
-    /// `/projects/{p}/locations/{l}/publishers/google/models/{model}:generateContent`: how Google's SDKs speak to Vertex.
+    /// `[/projects/{p}/locations/{l}]/publishers/{publisher}/models/{model}:generateContent`: how Google's SDKs speak to Vertex.
+    /// They take what a name has before its first slash for the publisher, and Google where there is no slash.
     fn vertex(&self, path: &str) -> Result<Endpoint, EndpointError> {
-        let call = path.split_once("/publishers/google/models/").and_then(|(_, rest)| rest.rsplit_once(':'));
-        match call {
-            Some((model, verb)) => self.gemini_call(model, verb),
+        let named = path.split_once("/publishers/").and_then(|(_, rest)| rest.split_once("/models/"));
+        match named.and_then(|(publisher, rest)| Some((publisher, split_verb(rest)?))) {
+            Some(("google", (model, verb))) => self.gemini_call(model, verb),
+            Some((publisher, (model, verb))) => self.gemini_call(&format!("{publisher}/{model}"), verb),
             None => Err(EndpointError::UnknownPath { dialect: Gemini }),
         }
     }
 
     fn gemini_call(&self, model: &str, verb: &str) -> Result<Endpoint, EndpointError> {
-        let (operation, suffix, stream) = match verb {
-            "generateContent" => (Operation::Chat, ":generateContent", false),
-            "streamGenerateContent" => (Operation::Chat, ":streamGenerateContent", true),
-            "countTokens" => (Operation::CountTokens, ":countTokens", false),
-            "embedContent" => (Operation::Embeddings, ":embedContent", false),
-            "batchEmbedContents" => (Operation::Embeddings, ":batchEmbedContents", false),
-            "predict" => return Err(self.not_yet(Gemini, "POST")),
-            _ => return Err(EndpointError::UnknownPath { dialect: Gemini }),
-        };
-        self.model_call(Gemini, operation, suffix, stream, model)
+        match GEMINI.iter().find(|(known, ..)| *known == verb) {
+            Some(&(suffix, operation, stream)) => self.model_call(Gemini, operation, suffix, stream, model),
+            None => Err(self.unserved(verb, Gemini)),
+        }
     }
 
     /// `/model/{id}/converse` and its sisters, <https://docs.aws.amazon.com/bedrock/latest/APIReference>.
@@ -247,7 +305,9 @@ impl Request<'_> {
             "converse" => (Operation::Chat, "/converse", false),
             "converse-stream" => (Operation::Chat, "/converse-stream", true),
             "count-tokens" => (Operation::CountTokens, "/count-tokens", false),
-            "invoke" | "invoke-with-response-stream" => return Err(self.not_yet(Bedrock, "POST")),
+            "invoke" | "invoke-with-response-stream" => {
+                return Err(self.not_yet(Bedrock, ": ask Converse, or `/v1/messages`"));
+            }
             _ => return Err(EndpointError::UnknownPath { dialect: Bedrock }),
         };
         self.model_call(Bedrock, operation, suffix, stream, model)
@@ -259,7 +319,7 @@ impl Request<'_> {
             "/chat" => self.post(Cohere, Operation::Chat, "/v2/chat", Json, None),
             "/embed" => self.post(Cohere, Operation::Embeddings, "/v2/embed", Json, None),
             "/rerank" => self.post(Cohere, Operation::Rerank, "/v2/rerank", Json, None),
-            _ if is_or_below(path, "/models") => self.models(Cohere, path, "/v1/models"),
+            _ if is_or_below(path, "/models") => self.models(Cohere, path),
             _ => Err(EndpointError::UnknownPath { dialect: Cohere }),
         }
     }
@@ -296,14 +356,31 @@ impl Request<'_> {
         if allowed { Ok(()) } else { Err(EndpointError::WrongMethod { dialect, allow }) }
     }
 
-    fn not_yet(&self, dialect: Dialect, allow: &'static str) -> EndpointError {
-        self.check_method(dialect, allow).err().unwrap_or(EndpointError::NotSupportedYet { dialect })
+    fn not_yet(&self, dialect: Dialect, instead: &'static str) -> EndpointError {
+        self.check_method(dialect, "POST").err().unwrap_or(EndpointError::NotSupportedYet { dialect, instead })
     }
 
-    /// Whether an unprefixed path that OpenAI and Anthropic share comes from Anthropic's client.
-    fn wants_anthropic(&self) -> bool {
-        self.headers.contains_key("anthropic-version")
-            || (self.headers.contains_key("x-api-key") && !self.headers.contains_key(header::AUTHORIZATION))
+    /// The error for a path or verb that is not served; `guess`: whose it is if nobody knows it.
+    fn unserved(&self, path: &str, guess: Dialect) -> EndpointError {
+        let may_be = |dialect| path.starts_with(':') || self.vendor.is_none_or(|vendor| vendor == dialect);
+        match UNSERVED.iter().find(|(known, dialect, _)| *known == path && may_be(*dialect)) {
+            Some(&(_, dialect, instead)) => self.not_yet(dialect, instead),
+            None => EndpointError::UnknownPath { dialect: guess },
+        }
+    }
+
+    /// Whose client asks for models on the unprefixed path that vendors share.
+    fn lister(&self) -> Dialect {
+        let has = |name: &str| self.headers.contains_key(name);
+        if has("x-goog-api-key") || has("x-goog-api-client") {
+            Gemini
+        } else if self.headers.get("x-fern-sdk-name").is_some_and(|name| name == "cohere") {
+            Cohere
+        } else if has("anthropic-version") || (has("x-api-key") && !self.headers.contains_key(header::AUTHORIZATION)) {
+            Anthropic
+        } else {
+            OpenAiChat
+        }
     }
 
     fn wants_web_socket(&self) -> bool {

@@ -31,8 +31,11 @@ fn openai_paths() {
     ] {
         let want =
             Endpoint { operation, dialect, suffix: suffix.into(), body, path_model: None, stream: false, stored: None };
-        for prefix in ["/v1", "", "/openai/v1", "/openai", "//v1"] {
+        for prefix in
+            ["/v1", "", "/openai/v1", "/openai", "//v1", "/v1beta/openai", "/v1alpha/openai", "/gemini/v1beta/openai"]
+        {
             let path = format!("{prefix}{suffix}");
+            assert_eq!(find("POST", &format!("{path}/")), Ok(want.clone()), "{path}/");
             assert_eq!(find("POST", &path), Ok(want.clone()), "{path}");
             for method in ["GET", "HEAD", "OPTIONS", "PUT", "DELETE", "BREW"] {
                 assert_eq!(find(method, &path), Err(EndpointError::WrongMethod { dialect, allow: "POST" }), "{path}");
@@ -109,9 +112,25 @@ fn models_in_the_shape_that_the_client_asks_for() {
         ("/v1/models", headers(&[])),
         ("/models", headers(&[("authorization", "Bearer x")])),
         ("/v1/models", headers(&[("x-api-key", "k"), ("authorization", "Bearer x")])),
-        ("/openai/v1/models", headers(&[("x-api-key", "k")])),
+        ("/openai/v1/models", headers(&[("x-goog-api-key", "k")])),
+        ("/v1/models", headers(&[("x-fern-sdk-name", "another"), ("authorization", "Bearer x")])),
     ];
-    for (cases, dialect, suffix) in [(&anthropic[..], Anthropic, "/v1/models"), (&openai[..], OpenAiChat, "/models")] {
+    let gemini = [
+        ("/v1/models", headers(&[("x-goog-api-key", "k"), ("x-goog-api-client", "google-genai-sdk/3.6.1")])),
+        ("/models", headers(&[("x-goog-api-client", "google-genai-sdk/3.6.1"), ("authorization", "Bearer x")])),
+        ("/v1beta/models", headers(&[])),
+        ("/gemini/v1/models", headers(&[("anthropic-version", "2023-06-01")])),
+    ];
+    let cohere = [
+        ("/v1/models", headers(&[("x-fern-sdk-name", "cohere"), ("authorization", "Bearer x")])),
+        ("/cohere/v1/models", headers(&[])),
+    ];
+    for (cases, dialect, suffix) in [
+        (&anthropic[..], Anthropic, "/v1/models"),
+        (&openai[..], OpenAiChat, "/models"),
+        (&gemini[..], Gemini, "/v1beta/models"),
+        (&cohere[..], Cohere, "/v1/models"),
+    ] {
         for (path, headers) in cases {
             let list = match_endpoint(&Method::GET, path, headers).unwrap();
             let want = Endpoint {
@@ -132,7 +151,16 @@ fn models_in_the_shape_that_the_client_asks_for() {
         }
     }
     assert_eq!(find("GET", "/v1/models/qwen3:8b").unwrap().path_model.as_deref(), Some("qwen3:8b"));
-    assert_eq!(find("GET", "/v1/models/"), Err(EndpointError::BadModel { dialect: OpenAiChat, reason: "empty" }));
+    for (path, dialect) in
+        [("/v1/models/", OpenAiChat), ("/v1beta/models/", Gemini), ("/v1beta/openai/models", OpenAiChat)]
+    {
+        let list = find("GET", path).unwrap();
+        assert_eq!((list.operation, list.dialect, list.path_model), (Operation::Models, dialect, None), "{path}");
+    }
+    for path in ["/v1beta/models/qwen3:8b", "/v1beta/openai/models/qwen3:8b"] {
+        assert_eq!(find("GET", path).unwrap().path_model.as_deref(), Some("qwen3:8b"), "{path}");
+    }
+    assert_eq!(find("GET", "/v1/models//"), Err(EndpointError::BadModel { dialect: OpenAiChat, reason: "empty" }));
 }
 
 #[test]
@@ -143,16 +171,12 @@ fn models_named_in_the_path() {
         ("/v1beta/openai/gpt-5:generateContent", Gemini, Chat, ":generateContent", false, "openai/gpt-5"),
         ("/v1/models/google/a%3Ab:streamGenerateContent", Gemini, Chat, ":streamGenerateContent", true, "google/a:b"),
         ("/gemini/v1beta/models/m:countTokens", Gemini, CountTokens, ":countTokens", false, "m"),
+        ("/v1alpha/models/m:countTokens", Gemini, CountTokens, ":countTokens", false, "m"),
+        ("/models/m:generateContent", Gemini, Chat, ":generateContent", false, "m"),
+        ("/models/p/qwen3:8b:generateContent", Gemini, Chat, ":generateContent", false, "p/qwen3:8b"),
+        ("/gemini/models/m:generateContent", Gemini, Chat, ":generateContent", false, "m"),
         ("/v1beta/models/m:embedContent", Gemini, Embeddings, ":embedContent", false, "m"),
         ("/v1beta/models/m:batchEmbedContents", Gemini, Embeddings, ":batchEmbedContents", false, "m"),
-        (
-            "/v1/projects/p/locations/l/publishers/google/models/m:generateContent",
-            Gemini,
-            Chat,
-            ":generateContent",
-            false,
-            "m",
-        ),
         ("/model/anthropic.claude-v1:0/converse", Bedrock, Chat, "/converse", false, "anthropic.claude-v1:0"),
         (
             "/bedrock/model/arn%3Aaws%3Abedrock/converse-stream",
@@ -171,6 +195,46 @@ fn models_named_in_the_path() {
             "{path}"
         );
         assert_eq!(find("GET", path), Err(EndpointError::WrongMethod { dialect, allow: "POST" }), "{path}");
+    }
+}
+
+#[test]
+fn vertex_paths() {
+    for version in ["/v1", "/v1beta1", "/gemini/v1beta1", ""] {
+        for project in ["/projects/p/locations/global", "/projects/p:1/locations/l", ""] {
+            for (named, model) in [
+                ("google/models/m", "m"),
+                ("gem/models/gemini-2.5-pro", "gem/gemini-2.5-pro"),
+                ("anthropic/models/claude-sonnet-4-5", "anthropic/claude-sonnet-4-5"),
+                ("a%62/models/org/qwen3:8b", "ab/org/qwen3:8b"),
+            ] {
+                let path = format!("{version}{project}/publishers/{named}:streamGenerateContent");
+                let found = find("POST", &path).unwrap();
+                let want = (Gemini, Operation::Chat, true, Some(model));
+                assert_eq!((found.dialect, found.operation, found.stream, found.path_model.as_deref()), want, "{path}");
+                assert_eq!(
+                    find("GET", &path),
+                    Err(EndpointError::WrongMethod { dialect: Gemini, allow: "POST" }),
+                    "{path}"
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn a_base_url_with_a_version_too_much_is_told() {
+    for (path, dialect, version) in [
+        ("/v1/v1/messages", Anthropic, "v1"),
+        ("/anthropic/v1/v1/messages/count_tokens", Anthropic, "v1"),
+        ("/v1/v1/chat/completions/", OpenAiChat, "v1"),
+        ("/openai/v1/v1/responses", OpenAiResponses, "v1"),
+        ("/v1/v2/chat", Cohere, "v1"),
+        ("/v1/v1beta/models/m:generateContent", Gemini, "v1"),
+        ("/v1/model/m/converse", Bedrock, "v1"),
+        ("/v1beta/chat/completions", OpenAiChat, "v1beta"),
+    ] {
+        assert_eq!(find("POST", path), Err(EndpointError::SurplusVersion { dialect, version }), "{path}");
     }
 }
 
@@ -210,10 +274,26 @@ fn known_but_not_served_yet() {
     for (method, path, dialect) in [
         ("POST", "/v1/responses/compact", OpenAiResponses),
         ("POST", "/v1/messages/batches", Anthropic),
+        ("GET", "/v1/messages/batches/b/results", Anthropic),
         ("POST", "/model/m/invoke", Bedrock),
+        ("POST", "/model/m/invoke-with-response-stream", Bedrock),
+        ("POST", "/v1/chat", Cohere),
+        ("POST", "/v1/embed", Cohere),
+        ("POST", "/v1/tokenize", Cohere),
+        ("POST", "/v1/fim/completions", OpenAiChat),
+        ("POST", "/v1/models/m:predict", Gemini),
+        ("POST", "/v1beta/models/m:batchGenerateContent", Gemini),
+        ("POST", "/v1/projects/p/locations/l/publishers/anthropic/models/m:rawPredict", Anthropic),
+        ("POST", "/v1/projects/p/locations/l/publishers/anthropic/models/count-tokens:rawPredict", Anthropic),
+        ("POST", "/v1beta1/publishers/anthropic/models/m:streamRawPredict", Anthropic),
+        ("POST", "/v1beta1/publishers/google/models/m:predict", Gemini),
     ] {
-        assert_eq!(find(method, path), Err(EndpointError::NotSupportedYet { dialect }), "{path}");
+        let error = find(method, path).unwrap_err();
+        assert!(matches!(error, EndpointError::NotSupportedYet { .. }), "{path}: {error}");
+        assert_eq!(error.dialect(), dialect, "{path}");
     }
+    let claude = find("POST", "/v1beta1/publishers/anthropic/models/m:rawPredict").unwrap_err().to_string();
+    assert_eq!(claude, "this endpoint is not supported yet: ask `/v1/messages`, as Anthropic's own client does");
     for (method, path, dialect, allow) in [
         ("POST", "/v1/responses/resp_1", OpenAiResponses, "GET, DELETE"),
         ("GET", "/v1/responses/resp_1/cancel", OpenAiResponses, "POST"),
@@ -232,19 +312,24 @@ fn unknown_paths_have_the_dialect_of_their_surroundings() {
         ("/v1", OpenAiChat),
         ("/v1/", OpenAiChat),
         ("/favicon.ico", OpenAiChat),
-        ("/v1/chat/completions/", OpenAiChat),
+        ("/v1/chat/completions//", OpenAiChat),
         ("/v1/chat/completionsx", OpenAiChat),
+        ("/v1/v1/v1/chat/completions", OpenAiChat),
         ("/v1/modelsx", OpenAiChat),
         ("/openai/nothing", OpenAiChat),
         ("/openai/v2/chat", OpenAiChat),
+        ("/openai/v1/chat", OpenAiChat),
+        ("/v1/chat/nothing", OpenAiChat),
         ("/openai/v1/messages", OpenAiChat),
         ("/openaix/v1/chat/completions", OpenAiChat),
-        ("/v1/responses/", OpenAiResponses),
+        ("/v1/responses//", OpenAiResponses),
         ("/v1/responses/a/b", OpenAiResponses),
         ("/v1/messages/nothing", Anthropic),
         ("/anthropic/v1/chat/completions", Anthropic),
         ("/v1beta/nothing", Gemini),
-        ("/v1beta1/projects/p/locations/global/publishers/google/models/m:generateContent", Gemini),
+        ("/v1beta/models/m:nothing", Gemini),
+        ("/v1beta1/projects/p/locations/global/publishers/google/models/m:nothing", Gemini),
+        ("/v1/projects/p/locations/l/endpoints/1:generateContent", Gemini),
         ("/model/a/nothing", Bedrock),
         ("/bedrock/", Bedrock),
         ("/v2/nothing", Cohere),

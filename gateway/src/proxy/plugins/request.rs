@@ -315,9 +315,13 @@ pub(super) fn client(exchange: &Exchange, header: &RequestHeader, stream: bool, 
     }
 }
 
-/// What answers of the Responses API, and of own dialects, repeat of their request.
+/// What answers of the Responses API, and of own dialects, repeat of their request; and whether one for Chat says `function_call`.
 fn echo(endpoint: &Endpoint, body: &[u8]) -> Option<Json<'static>> {
-    let repeats = matches!(endpoint.dialect, Dialect::OpenAiResponses | Dialect::Own(_));
+    let repeats = match endpoint.dialect {
+        Dialect::OpenAiResponses | Dialect::Own(_) => true,
+        Dialect::OpenAiChat => memchr::memmem::find(body, b"\"functions\"").is_some(),
+        _ => false,
+    };
     if endpoint.operation != Operation::Chat || !repeats {
         return None;
     }

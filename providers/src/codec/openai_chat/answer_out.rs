@@ -60,6 +60,8 @@ pub(super) struct Said<'r> {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(super) tool_calls: Vec<CallOut<'r>>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) function_call: Option<LegacyCall<'r>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) audio: Option<AudioOut<'r>>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(super) images: Vec<PartOut<'r>>,
@@ -69,6 +71,36 @@ pub(super) struct Said<'r> {
     pub(super) extra_content: Option<ExtraOut<'r>>,
     #[serde(flatten)]
     pub(super) rest: Fields<'r>,
+}
+
+/// A call as it was told before there were tools. A chunk that adds to one has no name.
+#[derive(Serialize)]
+pub(super) struct LegacyCall<'r> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) name: Option<Cow<'r, str>>,
+    pub(super) arguments: Cow<'r, str>,
+}
+
+impl Said<'_> {
+    /// Tells the calls as it was done before there were tools: one a message, without an id.
+    pub(super) fn use_function_call(&mut self, losses: &mut Losses) {
+        for call in std::mem::take(&mut self.tool_calls) {
+            match call {
+                CallOut::Known(KnownCall {
+                    function: Some(FunctionOut { name, arguments }), extra_content, ..
+                }) if self.function_call.is_none() => {
+                    losses.note_if(extra_content.is_some(), "answer.signature");
+                    self.function_call = Some(LegacyCall { name: Some(name), arguments });
+                }
+                _ => losses.note("answer.tool_calls"),
+            }
+        }
+    }
+}
+
+/// Whether the client says `functions` and not `tools`.
+pub(super) fn says_functions(client: &Client) -> bool {
+    client.echo.is_some()
 }
 
 /// Sound; a chunk of it says only what is new.
@@ -182,8 +214,9 @@ impl<'r> TokenOut<'r> {
     }
 }
 
-/// OpenAI's word for the reason. A vendor's own word is kept. `refuses`: the message has a refusal.
-pub(super) fn finish_reason<'r>(stop: &'r Stop<'r>, own: bool, refuses: bool) -> Cow<'r, str> {
+/// OpenAI's word for the reason. A vendor's own word is kept. `refuses`: the message has a refusal. `functions`: the client knows
+/// no tools.
+pub(super) fn finish_reason<'r>(stop: &'r Stop<'r>, own: bool, refuses: bool, functions: bool) -> Cow<'r, str> {
     let Stop { reason, sequence: _, detail } = stop;
     if let Some(detail) = detail
         && own
@@ -194,6 +227,7 @@ pub(super) fn finish_reason<'r>(stop: &'r Stop<'r>, own: bool, refuses: bool) ->
         StopReason::End | StopReason::StopSequence | StopReason::Pause => "stop",
         // What ended for a reason without a word here must not look complete.
         StopReason::MaxTokens | StopReason::ContextWindow | StopReason::MalformedCall | StopReason::Other => "length",
+        StopReason::ToolCalls if functions => "function_call",
         StopReason::ToolCalls => "tool_calls",
         StopReason::Refusal if refuses => "stop",
         StopReason::Refusal | StopReason::ContentFilter => "content_filter",
@@ -258,6 +292,10 @@ fn write_choice<'r>(
     said.role = Some("assistant");
     said.content = Some(text.or_else(|| (!says_otherwise).then(|| "".into())));
     said.refusal = Some(refusal);
+    let functions = says_functions(client);
+    if functions {
+        said.use_function_call(losses);
+    }
     let rest = fields(extras, OF_MESSAGE, losses);
     if is_marked(extras) {
         for (name, value) in extras {
@@ -272,7 +310,7 @@ fn write_choice<'r>(
         index,
         message: said,
         logprobs: LogprobsOut::of(logprobs, refused),
-        finish_reason: finish_reason(stop, own, refuses),
+        finish_reason: finish_reason(stop, own, refuses, functions),
         stop_reason: stop.sequence.as_deref(),
         rest,
     }

@@ -53,6 +53,8 @@ mod tools_out;
 mod usage;
 mod wire;
 
+use bounded_static::ToBoundedStatic as _;
+
 use super::sse::SseDecoder;
 use super::{Call, Client, Codec, Maker, StreamDecoder, StreamEncoder, Target};
 use crate::common::{Extras, Json, Losses, Request, Response, Stop, Str};
@@ -98,6 +100,12 @@ impl Codec for OpenAiChat {
 
     fn stream_encoder(&self, client: &Client) -> Box<dyn StreamEncoder> {
         Box::new(stream_out::ChunkWriter::new(client))
+    }
+
+    /// Of a client that says `functions` and not `tools`, which reads calls as `function_call` only.
+    fn echo(&self, request: &Request<'_>) -> Option<Json<'static>> {
+        let only = spelt(&request.extras, "functions")?;
+        (only.get() == "true").then(|| only.to_static())
     }
 }
 

@@ -9,7 +9,8 @@ use bounded_static::{IntoBoundedStatic as _, ToBoundedStatic as _};
 use serde::Serialize;
 
 use super::answer_out::{
-    AnnotationOut, AudioOut, LogprobsOut, Said, annotation, fields, finish_reason, made_id, write_call,
+    AnnotationOut, AudioOut, LegacyCall, LogprobsOut, Said, annotation, fields, finish_reason, made_id, says_functions,
+    write_call,
 };
 use super::message_wire::{CallOut, ExtraOut};
 use super::part_out::{Fields, PartBody, PartOut, part_kind};
@@ -102,6 +103,8 @@ struct Head {
     created: u64,
     tier: Option<String>,
     include_usage: bool,
+    /// The client knows no tools.
+    functions: bool,
 }
 
 #[derive(Default)]
@@ -145,6 +148,15 @@ enum Open {
 }
 
 impl Head {
+    /// More of a call's arguments.
+    fn piece<'r>(&self, number: u32, custom: bool, text: &'r str) -> Said<'r> {
+        if self.functions {
+            let function_call = Some(LegacyCall { name: None, arguments: text.into() });
+            return Said { function_call, ..Said::default() };
+        }
+        Said { tool_calls: vec![CallOut::Piece(CallPiece::new(number, custom, text, None))], ..Said::default() }
+    }
+
     fn said(&self, index: u32, delta: Said<'_>, out: &mut Vec<u8>) {
         self.write(ChunkChoice { index, delta, ..ChunkChoice::nothing() }, out);
     }
@@ -177,6 +189,7 @@ impl ChunkWriter {
                 created: client.now,
                 tier: None,
                 include_usage: client.include_usage,
+                functions: says_functions(client),
             },
             request_id: client.request_id.clone(),
             now: client.now,
@@ -238,6 +251,10 @@ impl ChunkWriter {
                     .chain(encrypted.map(Delta::Encrypted));
                 return deltas.for_each(|delta| self.delta(number, at, delta, losses, out));
             }
+            Content::ToolCall(_) if self.head.functions && choice.calls > 0 => {
+                losses.note("answer.tool_calls");
+                Open::Other
+            }
             Content::ToolCall(call) => {
                 let index = choice.calls;
                 choice.calls += 1;
@@ -248,8 +265,11 @@ impl ChunkWriter {
                     function.arguments = (&*call.arguments).into();
                 }
                 choice.blocks.push(Open::Call { number: index, custom: call.custom, empty: call.arguments.is_empty() });
-                let tool_calls = vec![CallOut::Known(known)];
-                return self.head.said(number, Said { tool_calls, ..Said::default() }, out);
+                let mut said = Said { tool_calls: vec![CallOut::Known(known)], ..Said::default() };
+                if self.head.functions {
+                    said.use_function_call(losses);
+                }
+                return self.head.said(number, said, out);
             }
             Content::Media(media) => {
                 losses.note_if(media.signature.is_some(), "answer.signature");
@@ -365,10 +385,9 @@ impl ChunkWriter {
             }
             (Open::Call { number, custom, empty }, Delta::Arguments(text)) => {
                 *empty = false;
-                let piece = CallPiece::new(*number, *custom, text, None);
-                Said { tool_calls: vec![CallOut::Piece(piece)], ..Said::default() }
+                self.head.piece(*number, *custom, text)
             }
-            (Open::Call { number, custom, .. }, Delta::Signature(signature)) => {
+            (Open::Call { number, custom, .. }, Delta::Signature(signature)) if !self.head.functions => {
                 let extra_content = Some(ExtraOut::new(signature.for_client(OWN).into_string()));
                 let piece = CallPiece::new(*number, *custom, "", extra_content);
                 Said { tool_calls: vec![CallOut::Piece(piece)], ..Said::default() }
@@ -410,8 +429,7 @@ impl ChunkWriter {
             }
             // Clients parse the arguments.
             Open::Call { number: call, custom: false, empty: true } => {
-                let piece = CallPiece::new(call, false, "{}", None);
-                self.head.said(number, Said { tool_calls: vec![CallOut::Piece(piece)], ..Said::default() }, out);
+                self.head.said(number, self.head.piece(call, false, "{}"), out);
             }
             Open::Refusal | Open::Reasoning { .. } | Open::Call { .. } | Open::Audio | Open::Other => {}
         }
@@ -443,7 +461,7 @@ impl ChunkWriter {
                 index: number,
                 delta,
                 logprobs: None,
-                finish_reason: Some(finish_reason(&stop, own, choice.refused)),
+                finish_reason: Some(finish_reason(&stop, own, choice.refused, self.head.functions)),
                 stop_reason: stop.sequence.as_deref(),
                 rest: fields(&extras, OF_MESSAGE, losses),
             };

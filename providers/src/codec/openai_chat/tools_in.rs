@@ -53,7 +53,7 @@ pub(super) fn read_tools<'a>(wire: &mut Body<'a>, request: &mut Request<'a>) {
     request.tools.extend(std::mem::take(&mut wire.tools).into_iter().map(read_tool));
     let functions = std::mem::take(&mut wire.functions);
     if !functions.is_empty() {
-        remember(&mut request.extras, "functions", Json::default());
+        remember(&mut request.extras, "functions", Json::of(&request.tools.is_empty()));
     }
     request.tools.extend(functions.into_iter().map(|raw| match read::<FunctionWire<'_>>(raw) {
         Some(function) => Tool::Function(Box::new(function_tool(function, Vec::new(), None))),

@@ -398,3 +398,58 @@ fn a_character_cut_between_two_chunks_ends_no_stream() {
     let Content::Text(text) = &found.choices[0].blocks[0].content else { panic!() };
     assert_eq!(&*text.text, "a\u{fffd}a\u{fffd}");
 }
+
+#[test]
+fn who_says_functions_gets_a_function_call() {
+    let request = |tools: &str| format!(r#"{{"messages":[],"functions":[{{"name":"f"}}]{tools}}}"#);
+    let both = request(r#","tools":[{"type":"function","function":{"name":"g"}}]"#);
+    assert_eq!(codec(OWN).echo(&read(&both)), None);
+    let only = request("");
+    let client = Client { echo: codec(OWN).echo(&read(&only)), ..client() };
+    let call = |number: usize| ToolCall {
+        id: format!("c{number}").into(),
+        name: "f".into(),
+        arguments: r#"{"a":1}"#.into(),
+        ..ToolCall::default()
+    };
+    let block = |call: ToolCall<'static>| Block::new(Content::ToolCall(Box::new(call)));
+    let stop = Stop::new(StopReason::ToolCalls);
+    for (others, lost) in [(0, &[][..]), (1, &["answer.tool_calls"])] {
+        let blocks: Vec<_> = (0..=others).map(|number| block(call(number))).collect();
+        let choices = vec![Choice { blocks: blocks.clone(), stop: stop.clone(), ..Choice::default() }];
+        let response = Response { choices, ..Response::new(crate::Dialect::Anthropic) };
+        let mut losses = Losses::default();
+        let out = codec(OWN).encode_response(&response, &client, &mut losses);
+        let out: Value = serde_json::from_slice(&out).unwrap();
+        let told = json!({"name": "f", "arguments": r#"{"a":1}"#});
+        let message = json!({"role": "assistant", "content": null, "refusal": null, "function_call": told});
+        assert_eq!(out["choices"][0], json!({"index": 0, "message": message, "finish_reason": "function_call"}));
+        assert_eq!(losses.iter().map(|loss| &*loss.field).collect::<Vec<_>>(), lost);
+
+        let (mut encoder, mut losses, mut out) = (codec(OWN).stream_encoder(&client), Losses::default(), Vec::new());
+        let mut events = vec![Event::Start { id: None, model: None, created: None }];
+        for (index, block) in (0u32..).zip(&blocks) {
+            let Content::ToolCall(whole) = &block.content else { panic!() };
+            let begun = ToolCall { arguments: Str::default(), ..(**whole).clone() };
+            events.push(Event::BlockStart {
+                choice: 0,
+                index,
+                block: self::Block::new(Content::ToolCall(Box::new(begun))),
+            });
+            let pieces = [r#"{"a""#, ":1}"];
+            events.extend(pieces.map(|piece| Event::Delta { choice: 0, index, delta: Delta::Arguments(piece.into()) }));
+            events.push(Event::BlockEnd { choice: 0, index });
+        }
+        events.extend([Event::Stop { choice: 0, stop: stop.clone(), extras: Vec::new() }, Event::End]);
+        events.into_iter().for_each(|event| encoder.encode(event, &mut losses, &mut out));
+        let out = String::from_utf8(out).unwrap();
+        let chunks = out.lines().filter_map(|line| serde_json::from_str::<Value>(line.strip_prefix("data: ")?).ok());
+        let choices: Vec<Value> = chunks.map(|chunk| chunk["choices"][0].clone()).collect();
+        let deltas: Vec<&Value> = choices.iter().filter_map(|choice| choice["delta"].get("function_call")).collect();
+        let arguments = |text: &str| json!({"arguments": text});
+        assert_eq!(deltas, [&json!({"name": "f", "arguments": ""}), &arguments(r#"{"a""#), &arguments(":1}")], "{out}");
+        assert!(!out.contains(r#""tool_calls""#), "{out}");
+        assert_eq!(choices.last().unwrap()["finish_reason"], "function_call", "{out}");
+        assert_eq!(losses.iter().map(|loss| &*loss.field).collect::<Vec<_>>(), lost);
+    }
+}
