@@ -1,17 +1,21 @@
 //! Answers that a provider keeps (Responses): the provider that made one is asked for it, with the credential that it was made with
-//! and nobody else, and only by the key that it was made for.
+//! and nobody else, and only by the key that it was made for. Of translated answers, which no provider keeps, this process keeps the
+//! items: many clients refer to them by their ids.
 
 use std::sync::Arc;
 
+use ai_gateway_providers::answer::Observer;
 use ai_gateway_providers::error::{ApiError, ErrorKind};
-use ai_gateway_providers::scan::RequestScan;
+use ai_gateway_providers::scan::{self, Field, RequestScan};
 use ai_gateway_providers::{Dialect, Operation};
 use bytes::Bytes;
 use pingora_http::RequestHeader;
 
+use super::body::{self, Reservation};
 use super::clocks::Clocks;
 use super::exchange::Request;
 use super::plan::Planner;
+use super::reply::Refusal;
 use super::{Exchange, Gateway};
 use crate::continuity::{Continuity, Keeper};
 use crate::routing::{Asked, Plan};
@@ -57,7 +61,7 @@ pub fn keeper_of_previous(continuity: &Continuity, exchange: &Exchange) -> Resul
 /// Who keeps the answer `id`. What was made before this process began is not known; where no keys divide the
 /// clients and only one provider can have made it, that one is asked.
 fn keeper(continuity: &Continuity, exchange: &Exchange, id: &str) -> Option<Keeper> {
-    let key = exchange.key.as_ref().map(|key| &*key.name);
+    let key = key_name(exchange);
     if let Some(keeper) = continuity.recall_stored(key, id) {
         return Some(keeper);
     }
@@ -68,11 +72,52 @@ fn keeper(continuity: &Continuity, exchange: &Exchange, id: &str) -> Option<Keep
     candidates.next().is_none().then(|| Keeper { provider: only.name.clone(), credential: None })
 }
 
+/// The body with the items of translated answers in the place of its references to them.
+///
+/// # Errors
+/// It becomes larger than a body may be.
+pub fn with_items(
+    continuity: &Continuity,
+    exchange: &Exchange,
+    body: Bytes,
+    reservation: &mut Reservation,
+) -> Result<Bytes, Refusal> {
+    if exchange.dialect() != Dialect::OpenAiResponses {
+        return Ok(body);
+    }
+    let key = key_name(exchange);
+    let recall = |reference: Field<String>| Some((reference.span, continuity.recall_item(key, &reference.value)?));
+    let items: Vec<_> = scan::item_references(&body).into_iter().filter_map(recall).collect();
+    if items.is_empty() {
+        return Ok(body);
+    }
+    let limits = exchange.snapshot.limits;
+    let added: usize = items.iter().map(|(_, item)| item.len()).sum();
+    if body.len() + added > limits.max_body {
+        return Err(body::too_large(limits).into());
+    }
+    reservation.grow(added, limits.max_buffered)?;
+    Ok(scan::with_items(&body, &items))
+}
+
+/// Remembers the items of a translated answer before the client has all of it and may refer to them.
+fn remember_items(gateway: &Gateway, exchange: &mut Exchange) {
+    let items = exchange.observer.as_mut().map(Observer::take_items).unwrap_or_default();
+    if !items.is_empty() {
+        gateway.continuity.remember_items(key_name(exchange), items);
+    }
+}
+
+fn key_name(exchange: &Exchange) -> Option<&str> {
+    exchange.key.as_ref().map(|key| &*key.name)
+}
+
 /// Remembers who keeps the answer of which the client is about to learn the id: it may ask for it while it is still made.
 pub fn remember(gateway: &Gateway, exchange: &mut Exchange) {
     if exchange.stored || !exchange.committed {
         return;
     }
+    remember_items(gateway, exchange);
     let asked = exchange.endpoint.as_ref().is_some_and(|endpoint| endpoint.operation == Operation::Chat);
     let (Some(attempt), Some(observer)) = (exchange.attempt(), &exchange.observer) else { return };
     if asked
@@ -80,7 +125,7 @@ pub fn remember(gateway: &Gateway, exchange: &mut Exchange) {
         && attempt.route.dialect == Dialect::OpenAiResponses
         && let Some(id) = &observer.seen().id
     {
-        let key = exchange.key.as_ref().map(|key| &*key.name);
+        let key = key_name(exchange);
         gateway.continuity.remember_stored(key, id, Keeper::of(&attempt.target, attempt.credential));
         exchange.stored = true;
     }

@@ -4,7 +4,8 @@
 //! whole body in one pass and find where the fields stand that the gateway reads; [`RequestScan::rewrite`] splices the
 //! model name into a copy and leaves every other byte as sent. `json.rs` and `multipart.rs` hold the two scans,
 //! `depth.rs` the nesting guard, `rewrite.rs` the splicing, `edit.rs` the setting and removing of other fields, `facts.rs` what
-//! routing rules ask (both step through the body with `cursor.rs`), `opening.rs` the beginning of a prompt, `pieces.rs` what is billed by the piece, `texts.rs` what plugins
+//! routing rules ask (both step through the body with `cursor.rs`), `opening.rs` the beginning of a prompt, `pieces.rs` what is billed by the piece, `references.rs` items of
+//! earlier answers that it refers to, `texts.rs` what plugins
 //! read and replace, `canonical.rs` a digest of what it says, `cacheable.rs` whether its answer may be given again, `fidelity.rs` the
 //! invariants that the property tests and
 //! the fuzz targets share.
@@ -39,6 +40,7 @@ mod json;
 mod multipart;
 mod opening;
 mod pieces;
+mod references;
 mod rewrite;
 mod texts;
 
@@ -55,6 +57,7 @@ pub use json::scan_json;
 pub use multipart::{MAX_PART_HEADERS, scan_multipart, with_prompts};
 pub use opening::opening;
 pub use pieces::Pieces;
+pub use references::{item_references, with_items};
 pub use rewrite::Edits;
 pub use texts::{Side, Text, TextKind, edit_texts, restore_texts, texts};
 
