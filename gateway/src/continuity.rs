@@ -187,6 +187,19 @@ mod tests {
     }
 
     #[test]
+    fn items_are_kept_for_one_key_and_corrected_only_if_they_are_kept() {
+        let memory = Continuity::default();
+        let item = |id: &str, json: &str| OutputItem { id: id.into(), json: json.into() };
+        memory.remember_items(Some("a"), vec![item("msg_1", "[EMAIL_1]")]);
+        assert_eq!(memory.recall_item(Some("b"), "msg_1"), None);
+        memory.correct_items(Some("a"), vec![item("msg_1", "ann"), item("msg_2", "bob")]);
+        assert_eq!(memory.recall_item(Some("a"), "msg_1").as_deref(), Some("ann"));
+        assert_eq!(memory.recall_item(Some("a"), "msg_2"), None, "its request said that nothing is to be kept");
+        memory.correct_items(Some("b"), vec![item("msg_1", "bob")]);
+        assert_eq!(memory.recall_item(Some("b"), "msg_1"), None);
+    }
+
+    #[test]
     fn another_process_hears_of_each_answer() {
         let (old, new) = (Continuity::default(), Continuity::default());
         let [openai, azure] = ["openai", "azure"].map(|name| Keeper { provider: name.into(), credential: None });
