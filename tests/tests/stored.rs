@@ -78,6 +78,15 @@ async fn a_stored_answer_goes_back_to_its_maker_for_its_key_only() {
     let reply = exchange(gateway.addr, &by("b", "POST", "/v1/responses", follow)).await;
     assert_eq!(reply.status, 400, "{}", reply.text());
     assert_eq!(reply.json()["error"]["code"], "previous_response_not_found");
+    // Nobody knows whose a conversation is that was made past the gateway.
+    for conversation in [r#""conv_1""#, r#"{"id":"conv_1"}"#] {
+        let body = format!(r#"{{"model":"both","input":"more","conversation":{conversation}}}"#);
+        let reply = exchange(gateway.addr, &by("b", "POST", "/v1/responses", &body)).await;
+        let error = &reply.json()["error"];
+        assert_eq!((reply.status, error["param"].as_str()), (400, Some("conversation")), "{}", reply.text());
+    }
+    let none = r#"{"model":"second/m","input":"more","conversation":null}"#;
+    assert_eq!(exchange(gateway.addr, &by("b", "POST", "/v1/responses", none)).await.status, 200);
     assert_eq!(first.count(), 0);
 }
 

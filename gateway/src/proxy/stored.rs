@@ -43,14 +43,17 @@ pub fn plan(header: &RequestHeader, exchange: &mut Exchange, planner: &Planner<'
 /// Who must answer because the request goes on from an answer that is kept there; `None`: anybody.
 ///
 /// # Errors
-/// The answer is not known for this key.
+/// The answer, or the conversation, is not known for this key.
 pub fn keeper_of_previous(continuity: &Continuity, exchange: &Exchange) -> Result<Option<Keeper>, ApiError> {
-    let Some(id) = exchange.request.as_ref().and_then(|request| request.scan.previous.as_deref()) else {
+    let Some(request) = exchange.request.as_ref().filter(|_| exchange.dialect() == Dialect::OpenAiResponses) else {
         return Ok(None);
     };
-    if exchange.dialect() != Dialect::OpenAiResponses {
-        return Ok(None);
+    if request.scan.conversation && exchange.key.is_some() {
+        // It was made past the gateway: nobody knows whose it is.
+        let message = "`conversation` is not known to be this key's: send what was said, or `previous_response_id`";
+        return Err(ApiError::new(ErrorKind::InvalidRequest, message).with_param("conversation"));
     }
+    let Some(id) = request.scan.previous.as_deref() else { return Ok(None) };
     keeper(continuity, exchange, id).map(Some).ok_or_else(|| {
         ApiError::new(ErrorKind::InvalidRequest, format!("Previous response with id '{id}' not found."))
             .with_param("previous_response_id")

@@ -82,6 +82,8 @@ pub struct RequestScan {
     pub max_tokens: Option<u64>,
     /// `previous_response_id`: the stored answer that a Responses request follows.
     pub previous: Option<String>,
+    /// Whether there is a `conversation` that is not `null`, which only the provider of a Responses request keeps.
+    pub conversation: bool,
     /// `response_format` of a multipart form (`text`, `srt`, …): says that an answer is not JSON.
     pub response_format: Option<String>,
     /// Every `prompt` of a multipart form: the one of its fields that is a text for a model. What is no UTF-8 in it is replaced.
