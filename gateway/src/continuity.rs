@@ -1,8 +1,9 @@
-//! What is remembered from one request of a client to its next: state behind tool calls that clients strip, and who keeps which
-//! answer. Bounded, in memory, and never shared between keys.
+//! What is remembered from one request of a client to its next: state behind tool calls that clients strip, items of translated
+//! answers that clients only refer to, and who keeps which answer. Bounded, in memory, and never shared between keys.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use ai_gateway_providers::codec::OutputItem;
 use ai_gateway_providers::common::TurnMemory;
 use quick_cache::Weighter;
 use quick_cache::sync::Cache;
@@ -12,6 +13,8 @@ use crate::snapshot::Target;
 
 /// Bytes of reasoning and signatures that are kept; the least used go first.
 const TURN_BYTES: u64 = 64 << 20;
+/// Bytes of items of answers that are kept; the least used go first.
+const ITEM_BYTES: u64 = 64 << 20;
 /// Stored answers whose keeper is remembered.
 const STORED_ANSWERS: usize = 200_000;
 
@@ -22,6 +25,7 @@ const UNFINISHED_ANSWERS: usize = 10_000;
 #[derive(Debug)]
 pub struct Continuity {
     turns: Cache<Box<str>, Arc<TurnMemory>, TurnWeight>,
+    items: Cache<Box<str>, Arc<str>, ItemWeight>,
     stored: Cache<Box<str>, Keeper>,
     unfinished: Cache<Box<str>, Arc<Unfinished>>,
     /// The answers that came since another process was given all; `None`: it was not.
@@ -65,10 +69,20 @@ impl Weighter<Box<str>, Arc<TurnMemory>> for TurnWeight {
     }
 }
 
+#[derive(Debug, Clone)]
+struct ItemWeight;
+
+impl Weighter<Box<str>, Arc<str>> for ItemWeight {
+    fn weight(&self, id: &Box<str>, item: &Arc<str>) -> u64 {
+        (id.len() + item.len() + 64) as u64
+    }
+}
+
 impl Default for Continuity {
     fn default() -> Self {
         Self {
             turns: Cache::with_weighter(1024, TURN_BYTES, TurnWeight),
+            items: Cache::with_weighter(1024, ITEM_BYTES, ItemWeight),
             stored: Cache::new(STORED_ANSWERS),
             unfinished: Cache::new(UNFINISHED_ANSWERS),
             news: Mutex::default(),
@@ -88,6 +102,24 @@ impl Continuity {
     /// What belongs to the tool call `id` of `key`.
     pub fn recall_turn(&self, key: Option<&str>, id: &str) -> Option<Arc<TurnMemory>> {
         self.turns.get(&*scoped(key, id))
+    }
+
+    /// Keeps the items of an answer to `key`.
+    pub fn remember_items(&self, key: Option<&str>, items: Vec<OutputItem>) {
+        for OutputItem { id, json } in items {
+            self.items.insert(scoped(key, &id), json.into());
+        }
+    }
+
+    /// The same of items that read otherwise for their client than they were kept: those that are kept.
+    pub fn correct_items(&self, key: Option<&str>, mut items: Vec<OutputItem>) {
+        items.retain(|item| self.recall_item(key, &item.id).is_some());
+        self.remember_items(key, items);
+    }
+
+    /// The item `id` of an answer to `key`, without its id.
+    pub fn recall_item(&self, key: Option<&str>, id: &str) -> Option<Arc<str>> {
+        self.items.get(&*scoped(key, id))
     }
 
     /// Notes that `keeper` keeps the answer `id` for `key`.
@@ -168,6 +200,19 @@ mod tests {
         assert_eq!(next.recall_stored(Some("a"), "resp_1"), Some(keeper));
         assert_eq!(memory.recall_stored(Some("b"), "resp_1"), None);
         assert_eq!(memory.recall_stored(None, "resp_1"), None);
+    }
+
+    #[test]
+    fn items_are_kept_for_one_key_and_corrected_only_if_they_are_kept() {
+        let memory = Continuity::default();
+        let item = |id: &str, json: &str| OutputItem { id: id.into(), json: json.into() };
+        memory.remember_items(Some("a"), vec![item("msg_1", "[EMAIL_1]")]);
+        assert_eq!(memory.recall_item(Some("b"), "msg_1"), None);
+        memory.correct_items(Some("a"), vec![item("msg_1", "ann"), item("msg_2", "bob")]);
+        assert_eq!(memory.recall_item(Some("a"), "msg_1").as_deref(), Some("ann"));
+        assert_eq!(memory.recall_item(Some("a"), "msg_2"), None, "its request said that nothing is to be kept");
+        memory.correct_items(Some("b"), vec![item("msg_1", "bob")]);
+        assert_eq!(memory.recall_item(Some("b"), "msg_1"), None);
     }
 
     #[test]

@@ -4,8 +4,8 @@
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 
-use ai_gateway_tests::bodies::responses_provider;
-use ai_gateway_tests::client::{H1, Request, exchange};
+use ai_gateway_tests::bodies::{anthropic_event, anthropic_provider, responses_provider};
+use ai_gateway_tests::client::{H1, Reply, Request, exchange};
 use ai_gateway_tests::{Answer, Gate, Gateway, Step, Stub, run_to_end};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
@@ -81,6 +81,15 @@ async fn a_stored_answer_goes_back_to_its_maker_for_its_key_only() {
     let reply = exchange(gateway.addr, &by("b", "POST", "/v1/responses", follow)).await;
     assert_eq!(reply.status, 400, "{}", reply.text());
     assert_eq!(reply.json()["error"]["code"], "previous_response_not_found");
+    // Nobody knows whose a conversation is that was made past the gateway.
+    for conversation in [r#""conv_1""#, r#"{"id":"conv_1"}"#] {
+        let body = format!(r#"{{"model":"both","input":"more","conversation":{conversation}}}"#);
+        let reply = exchange(gateway.addr, &by("b", "POST", "/v1/responses", &body)).await;
+        let error = &reply.json()["error"];
+        assert_eq!((reply.status, error["param"].as_str()), (400, Some("conversation")), "{}", reply.text());
+    }
+    let none = r#"{"model":"second/m","input":"more","conversation":null}"#;
+    assert_eq!(exchange(gateway.addr, &by("b", "POST", "/v1/responses", none)).await.status, 200);
     assert_eq!(first.count(), 0);
 }
 
@@ -350,4 +359,131 @@ async fn a_stream_that_is_left_in_the_background_is_booked_when_it_is_followed_t
     gate.open();
     let told = json!(["background", "provider", 1, 7, "0.015", 0]);
     assert_eq!(booked(gateway, &ledger).await, [told, json!(["request", "pending", 1, null, "0", 0])]);
+}
+
+/// A Claude that thinks and calls a tool until it has the tool's result. All its answers have one id, as those of some servers do.
+async fn claude() -> Stub {
+    Stub::start(|request| {
+        let asked = request.json();
+        if request.target.contains("count_tokens") {
+            return Answer::json(200, r#"{"input_tokens":1}"#);
+        }
+        let calls = !String::from_utf8_lossy(&request.body).contains("tool_result");
+        let (kind, reason) = if calls { ("tool_use", "tool_use") } else { ("text", "end_turn") };
+        let said = match calls {
+            true => json!({"type": kind, "id": "toolu_1", "name": "weather", "input": {"city": "Rome"}}),
+            false => json!({"type": kind, "text": "It is sunny."}),
+        };
+        let thought = json!({"type": "thinking", "thinking": "Where is Rome?", "signature": "c2ln"});
+        let head = json!({"id": "msg_same", "type": "message", "role": "assistant", "model": "m", "content": [],
+            "stop_reason": null, "stop_sequence": null, "usage": {"input_tokens": 1, "output_tokens": 1}});
+        if asked["stream"] != json!(true) {
+            let mut whole = head;
+            (whole["content"], whole["stop_reason"]) = (json!([thought, said]), json!(reason));
+            return Answer::json(200, whole.to_string());
+        }
+        let mut events = vec![anthropic_event("message_start", &json!({"type": "message_start", "message": head}))];
+        for (index, block) in [thought, said].into_iter().enumerate() {
+            let mut event = |name: &str, mut fields: serde_json::Value| {
+                (fields["type"], fields["index"]) = (json!(name), json!(index));
+                events.push(anthropic_event(name, &fields));
+            };
+            let (start, deltas) = match &block["type"] {
+                kind if kind == "thinking" => (
+                    json!({"type": "thinking", "thinking": "", "signature": ""}),
+                    vec![
+                        json!({"type": "thinking_delta", "thinking": block["thinking"]}),
+                        json!({"type": "signature_delta", "signature": block["signature"]}),
+                    ],
+                ),
+                kind if kind == "text" => {
+                    (json!({"type": "text", "text": ""}), vec![json!({"type": "text_delta", "text": block["text"]})])
+                }
+                _ => (
+                    json!({"type": "tool_use", "id": block["id"], "name": block["name"], "input": {}}),
+                    vec![json!({"type": "input_json_delta", "partial_json": block["input"].to_string()})],
+                ),
+            };
+            event("content_block_start", json!({"content_block": start}));
+            deltas.into_iter().for_each(|delta| event("content_block_delta", json!({"delta": delta})));
+            event("content_block_stop", json!({}));
+        }
+        let delta = json!({"type": "message_delta", "delta": {"stop_reason": reason}, "usage": {"output_tokens": 3}});
+        events.push(anthropic_event("message_delta", &delta));
+        events.push(anthropic_event("message_stop", &json!({"type": "message_stop"})));
+        Answer::sse(events)
+    })
+    .await
+}
+
+/// The answer's object, whole or at the end of its stream.
+fn answered(reply: &Reply, stream: bool) -> Value {
+    assert_eq!(reply.status, 200, "{}", reply.text());
+    if !stream {
+        return reply.json();
+    }
+    let text = reply.text();
+    let (_, last) = text.rsplit_once("event: response.completed\ndata: ").expect("the end of the stream");
+    serde_json::from_str::<Value>(last.lines().next().unwrap()).unwrap()["response"].take()
+}
+
+/// Vercel's `ai` sends no item again that it may refer to, and `store` is true unless one says otherwise.
+#[tokio::test]
+async fn items_of_translated_answers_can_be_referred_to() {
+    let stub = claude().await;
+    let config = [anthropic_provider("claude", &stub.origin()), key("a"), key("b")].concat();
+    let gateway = Gateway::start(&config).await;
+    let tools = json!([{"type": "function", "name": "weather", "parameters": {"type": "object", "properties": {}}}]);
+    let request = |input: &Value, stream: bool, more: Value| {
+        let mut body = json!({"model": "claude/claude-sonnet-4-5", "input": input, "tools": tools, "stream": stream,
+            "reasoning": {"effort": "low"}});
+        body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        body.to_string()
+    };
+    for stream in [false, true] {
+        let ask = async |who: &str, input: &Value, more: Value| {
+            exchange(gateway.addr, &by(who, "POST", "/v1/responses", &request(input, stream, more))).await
+        };
+        let mut input = json!([{"role": "user", "content": "What is the weather in Rome?"}]);
+        let refer = |input: &mut Value, answer: &Value| {
+            let items = answer["output"].as_array().unwrap();
+            let list = input.as_array_mut().unwrap();
+            list.extend(items.iter().map(|item| json!({"type": "item_reference", "id": item["id"]})));
+        };
+        let first = answered(&ask("a", &input, json!({"background": true})).await, stream);
+        assert_eq!((&first["store"], &first["background"]), (&json!(false), &json!(false)), "it cannot be asked for");
+        let kinds: Vec<_> = first["output"].as_array().unwrap().iter().map(|item| item["type"].as_str()).collect();
+        assert_eq!(kinds, [Some("reasoning"), Some("function_call")]);
+        refer(&mut input, &first);
+        let result = json!({"type": "function_call_output", "call_id": "toolu_1", "output": "sunny"});
+        input.as_array_mut().unwrap().push(result);
+        stub.next().await;
+
+        let second = answered(&ask("a", &input, json!({})).await, stream);
+        let turns = stub.next().await.json()["messages"].take();
+        assert_eq!(turns.as_array().map(Vec::len), Some(3), "{turns}");
+        assert_eq!(turns[1]["role"], "assistant");
+        let [thought, call] = &turns[1]["content"].as_array().unwrap()[..] else { panic!("{turns}") };
+        assert_eq!((&thought["thinking"], &thought["signature"]), (&json!("Where is Rome?"), &json!("c2ln")));
+        assert_eq!((&call["name"], &call["input"]), (&json!("weather"), &json!({"city": "Rome"})));
+        assert_eq!(turns[2]["content"][0]["tool_use_id"], "toolu_1");
+
+        refer(&mut input, &second);
+        input.as_array_mut().unwrap().push(json!({"role": "user", "content": "Thank you."}));
+        let third = ask("a", &input, json!({"store": false})).await;
+        let turns = stub.next().await.json()["messages"].take();
+        assert_eq!(turns[3]["content"][1]["text"], "It is sunny.", "{turns}");
+        let counted = by("a", "POST", "/v1/responses/input_tokens", &request(&input, false, json!({})));
+        assert_eq!(exchange(gateway.addr, &counted).await.status, 200);
+        stub.next().await;
+
+        // Of what was not to be kept nothing is, and nobody else may refer to anything.
+        refer(&mut input, &answered(&third, stream));
+        for (who, input) in [("a", &input), ("b", &json!([{"type": "item_reference", "id": first["output"][0]["id"]}]))]
+        {
+            let refused = ask(who, input, json!({})).await;
+            assert_eq!(refused.status, 400, "{who}: {}", refused.text());
+            assert!(refused.text().contains("send the whole conversation"), "{}", refused.text());
+        }
+    }
 }

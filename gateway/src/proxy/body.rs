@@ -44,7 +44,11 @@ impl Reservation {
         Self { budget, bytes: 0 }
     }
 
-    fn grow(&mut self, bytes: usize, limit: usize) -> Result<(), Refusal> {
+    /// Takes so many bytes more, if all exchanges together then hold no more than `limit`.
+    ///
+    /// # Errors
+    /// They would.
+    pub fn grow(&mut self, bytes: usize, limit: usize) -> Result<(), Refusal> {
         let (bytes, limit) = (saturating(bytes), saturating(limit));
         let before = self.budget.0.inc_by(bytes);
         self.bytes += bytes;

@@ -198,6 +198,10 @@ fn translate(
         asked.go_on_with(said);
     }
     let body = codec(route.dialect).encode_request(&asked, &written_for(target, route), &mut losses)?;
+    let keeps_items = to == Dialect::OpenAiResponses && route.dialect != to && asked.store != Some(false);
+    if route.dialect != to {
+        keep_nothing(&mut asked);
+    }
     let translation = Translation {
         from: route.dialect,
         to,
@@ -215,12 +219,21 @@ fn translate(
         aliases: if route.dialect == to { Aliases::default() } else { Aliases::of(&asked, route.dialect) },
         stream: exchange.wants_stream(),
         reasoning: asked.reasoning.is_some(),
+        keeps_items,
         completion,
         may_go_on,
         echoes: said.is_some() && route.dialect == Dialect::OpenAiChat && target.provider.quirks.prefill.echoes(),
     };
     let answer = AnswerWay::Translated(Box::new(translation));
     Ok(Encoded { route, body: body.into(), hide_usage: false, answer, losses })
+}
+
+/// A translated answer cannot be asked for, whatever its request says, and is not to repeat it.
+fn keep_nothing(asked: &mut CommonRequest<'_>) {
+    asked.store = Some(false);
+    if let Some((_, background)) = asked.extras.iter_mut().find(|(name, _)| *name == *"background") {
+        *background = Json::of(&false);
+    }
 }
 
 fn convert(

@@ -14,7 +14,7 @@ use super::labels::Labels;
 use super::plan::{self, Next, Planner};
 use super::plugins::{self, Decided, Screener};
 use super::reply::Refusal;
-use super::{Exchange, Gateway, calls, count, explain, limit, models, replay, reply, step, trace};
+use super::{Exchange, Gateway, calls, count, explain, limit, models, replay, reply, step, stored, trace};
 use crate::config::OnAbort;
 use crate::routing::rules::{Rule, Verdict};
 
@@ -82,7 +82,8 @@ async fn read_body(
         session.downstream_session.write_continue_response().await.map_err(BodyError::Client)?;
         session.set_close_on_response_before_downstream_finish(true);
     }
-    let (body, reservation) = body::read(session, limits, &gateway.buffered).await?;
+    let (body, mut reservation) = body::read(session, limits, &gateway.buffered).await?;
+    let body = stored::with_items(&gateway.continuity, exchange, body, &mut reservation)?;
     Ok((body, Some(reservation)))
 }
 

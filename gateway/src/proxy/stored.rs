@@ -1,17 +1,21 @@
-//! Answers that a provider keeps (Responses, Anthropic's threads): the provider that made one is asked for it, with the credential that it was made with
-//! and nobody else, and only by the key that it was made for.
+//! Answers that a provider keeps (Responses, Anthropic's threads): the provider that made one is asked for it, with the credential
+//! that it was made with and nobody else, and only by the key that it was made for. Of translated answers, which no provider keeps,
+//! this process keeps the items: many clients refer to them by their ids.
 
 use std::sync::Arc;
 
+use ai_gateway_providers::answer::Observer;
 use ai_gateway_providers::error::{ApiError, ErrorKind};
-use ai_gateway_providers::scan::RequestScan;
+use ai_gateway_providers::scan::{self, Field, RequestScan};
 use ai_gateway_providers::{Dialect, Operation};
 use bytes::Bytes;
 use pingora_http::RequestHeader;
 
+use super::body::{self, Reservation};
 use super::clocks::Clocks;
 use super::exchange::Request;
 use super::plan::Planner;
+use super::reply::Refusal;
 use super::{Exchange, Gateway};
 use crate::continuity::{Continuity, Keeper};
 use crate::routing::{Asked, Plan};
@@ -39,19 +43,24 @@ pub fn plan(header: &RequestHeader, exchange: &mut Exchange, planner: &Planner<'
 /// Who must answer because the request goes on from an answer that is kept there; `None`: anybody.
 ///
 /// # Errors
-/// The answer is not known for this key.
+/// The answer, or the conversation, is not known for this key.
 pub fn keeper_of_previous(continuity: &Continuity, exchange: &Exchange) -> Result<Option<Keeper>, ApiError> {
-    let Some(Request { scan: RequestScan { previous: Some(id), thread, .. }, model, .. }) = &exchange.request else {
-        return Ok(None);
-    };
+    let Some(Request { scan, model, .. }) = &exchange.request else { return Ok(None) };
+    let is_responses = exchange.dialect() == Dialect::OpenAiResponses;
+    if is_responses && scan.conversation && exchange.key.is_some() {
+        // It was made past the gateway: nobody knows whose it is.
+        let message = "`conversation` is not known to be this key's: send what was said, or `previous_response_id`";
+        return Err(ApiError::new(ErrorKind::InvalidRequest, message).with_param("conversation"));
+    }
+    let Some(id) = &scan.previous else { return Ok(None) };
     let (what, param, code) = match exchange.dialect() {
         Dialect::OpenAiResponses => ("Previous response", "previous_response_id", "previous_response_not_found"),
         // Anthropic's SDKs then send the whole conversation, as a new thread.
-        Dialect::Anthropic if *thread => ("Previous message", "thread", "thread_not_found"),
+        Dialect::Anthropic if scan.thread => ("Previous message", "thread", "thread_not_found"),
         _ => return Ok(None),
     };
     let is_target = |keeper: &Keeper| model.targets.iter().any(|target| target.provider.name == keeper.provider);
-    let keeper = keeper(continuity, exchange, id).filter(|keeper| param != "thread" || is_target(keeper));
+    let keeper = keeper(continuity, exchange, id).filter(|keeper| is_responses || is_target(keeper));
     keeper.map(Some).ok_or_else(|| {
         ApiError::new(ErrorKind::InvalidRequest, format!("{what} with id '{id}' not found."))
             .with_param(param)
@@ -62,7 +71,7 @@ pub fn keeper_of_previous(continuity: &Continuity, exchange: &Exchange) -> Resul
 /// Who keeps the answer `id`. What was made before this process began is not known; where no keys divide the
 /// clients and only one provider can have made it, that one is asked.
 fn keeper(continuity: &Continuity, exchange: &Exchange, id: &str) -> Option<Keeper> {
-    let key = exchange.key.as_ref().map(|key| &*key.name);
+    let key = key_name(exchange);
     if let Some(keeper) = continuity.recall_stored(key, id) {
         return Some(keeper);
     }
@@ -76,11 +85,52 @@ fn keeper(continuity: &Continuity, exchange: &Exchange, id: &str) -> Option<Keep
     candidates.next().is_none().then(|| Keeper { provider: only.name.clone(), credential: None })
 }
 
+/// The body with the items of translated answers in the place of its references to them.
+///
+/// # Errors
+/// It becomes larger than a body may be.
+pub fn with_items(
+    continuity: &Continuity,
+    exchange: &Exchange,
+    body: Bytes,
+    reservation: &mut Reservation,
+) -> Result<Bytes, Refusal> {
+    if exchange.dialect() != Dialect::OpenAiResponses {
+        return Ok(body);
+    }
+    let key = key_name(exchange);
+    let recall = |reference: Field<String>| Some((reference.span, continuity.recall_item(key, &reference.value)?));
+    let items: Vec<_> = scan::item_references(&body).into_iter().filter_map(recall).collect();
+    if items.is_empty() {
+        return Ok(body);
+    }
+    let limits = exchange.snapshot.limits;
+    let added: usize = items.iter().map(|(_, item)| item.len()).sum();
+    if body.len() + added > limits.max_body {
+        return Err(body::too_large(limits).into());
+    }
+    reservation.grow(added, limits.max_buffered)?;
+    Ok(scan::with_items(&body, &items))
+}
+
+/// Remembers the items of a translated answer before the client has all of it and may refer to them.
+fn remember_items(gateway: &Gateway, exchange: &mut Exchange) {
+    let items = exchange.observer.as_mut().map(Observer::take_items).unwrap_or_default();
+    if !items.is_empty() {
+        gateway.continuity.remember_items(key_name(exchange), items);
+    }
+}
+
+fn key_name(exchange: &Exchange) -> Option<&str> {
+    exchange.key.as_ref().map(|key| &*key.name)
+}
+
 /// Remembers who keeps the answer of which the client is about to learn the id: it may ask for it while it is still made.
 pub fn remember(gateway: &Gateway, exchange: &mut Exchange) {
     if exchange.stored || !exchange.committed {
         return;
     }
+    remember_items(gateway, exchange);
     let asked = exchange.endpoint.as_ref().is_some_and(|endpoint| endpoint.operation == Operation::Chat);
     let (Some(attempt), Some(observer)) = (exchange.attempt(), &exchange.observer) else { return };
     let kept = match exchange.dialect() {
@@ -92,7 +142,7 @@ pub fn remember(gateway: &Gateway, exchange: &mut Exchange) {
         && kept
         && let Some(id) = &observer.seen().id
     {
-        let key = exchange.key.as_ref().map(|key| &*key.name);
+        let key = key_name(exchange);
         gateway.continuity.remember_stored(key, id, Keeper::of(&attempt.target, attempt.credential));
         exchange.stored = true;
     }

@@ -35,6 +35,7 @@ use self::json::JsonScan;
 use self::stream::Stream;
 use self::translated::Translated;
 pub use self::translated::Translation;
+use crate::codec::OutputItem;
 use crate::common::{Losses, TurnMemory};
 use crate::dialect::{Dialect, Operation};
 use crate::error::{ApiError, decode_value};
@@ -147,6 +148,20 @@ impl Observer {
         match &mut self.form {
             Form::Translated(translated) => translated.take_memory(),
             Form::Json(_) | Form::Stream(_) | Form::Followed(_) | Form::Converted(_) | Form::Opaque => None,
+        }
+    }
+
+    /// Once the answer is [complete](Seen::complete): its items, if [`Translation::keeps_items`]. They are given once.
+    #[must_use]
+    pub fn take_items(&mut self) -> Vec<OutputItem> {
+        match &mut self.form {
+            Form::Translated(translated) if self.notes.seen.complete => translated.take_items(),
+            Form::Translated(_)
+            | Form::Json(_)
+            | Form::Stream(_)
+            | Form::Followed(_)
+            | Form::Converted(_)
+            | Form::Opaque => Vec::new(),
         }
     }
 

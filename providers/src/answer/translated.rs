@@ -5,7 +5,7 @@ use bytes::Bytes;
 use super::continued::{Said, Seam};
 use super::marks::Marks;
 use super::{AnswerForm, Heard, Notes};
-use crate::codec::{Client, Maker, Platform, StreamDecoder, StreamEncoder, codec};
+use crate::codec::{Client, Maker, OutputItem, Platform, StreamDecoder, StreamEncoder, codec};
 use crate::common::{
     Aliases, Collector, Content, Delta, Event, Losses, ProviderTag, Response, TurnMemory, TurnRecorder, take_apart,
 };
@@ -37,6 +37,8 @@ pub struct Translation {
     pub stream: bool,
     /// Whether the client asked for reasoning.
     pub reasoning: bool,
+    /// Whether the items of the answer are to be kept: [`Observer::take_items`](super::Observer::take_items) has them at its end.
+    pub keeps_items: bool,
     /// Whether the client asked for a legacy completion, which went as chat.
     pub completion: bool,
     /// Whether another attempt may go on with the answer if it breaks off; of streams only. What has been said is then kept,
@@ -60,6 +62,7 @@ impl Translation {
             aliases: Aliases::default(),
             stream,
             reasoning: false,
+            keeps_items: false,
             completion: false,
             may_go_on: false,
             echoes: false,
@@ -95,6 +98,8 @@ pub(super) struct Translated {
     marks: Option<Marks>,
     said: Option<Box<Said>>,
     seam: Option<Box<Seam>>,
+    /// Those of a whole answer that are to be kept.
+    items: Vec<OutputItem>,
 }
 
 enum Input {
@@ -127,7 +132,17 @@ impl Translated {
         };
         let said = (translation.may_go_on && translation.stream && form == AnswerForm::Stream).then(Box::default);
         let (recorder, marks) = (translation.recorder(), translation.marks());
-        Self { translation, input, output, losses: Losses::default(), recorder, marks, said, seam: None }
+        Self {
+            translation,
+            input,
+            output,
+            losses: Losses::default(),
+            recorder,
+            marks,
+            said,
+            seam: None,
+            items: Vec::new(),
+        }
     }
 
     /// What has been said, for as long as another attempt can go on with it.
@@ -151,9 +166,20 @@ impl Translated {
         self.recorder.take()?.finish()
     }
 
+    /// Once it is complete.
+    pub(super) fn take_items(&mut self) -> Vec<OutputItem> {
+        if !std::mem::take(&mut self.translation.keeps_items) {
+            return Vec::new();
+        }
+        match &self.output {
+            Output::Stream(encoder) => encoder.items(),
+            Output::Whole(_) => std::mem::take(&mut self.items),
+        }
+    }
+
     pub(super) fn feed(&mut self, chunk: &Bytes, end: bool, notes: &mut Notes) -> Bytes {
         let mut out = Vec::new();
-        let Self { translation, input, output, losses, recorder, marks, said, seam } = self;
+        let Self { translation, input, output, losses, recorder, marks, said, seam, items: _ } = self;
         match input {
             Input::Stream(decoder) => {
                 let Translation { aliases, .. } = translation;
@@ -214,7 +240,7 @@ impl Translated {
 
     /// A whole answer of the provider.
     fn translate_whole(&mut self, body: &[u8], out: &mut Vec<u8>, notes: &mut Notes) {
-        let Self { translation, output, losses, recorder, marks, .. } = self;
+        let Self { translation, output, losses, recorder, marks, items, .. } = self;
         if body.trim_ascii().is_empty() {
             notes.seen.cut = true;
             return;
@@ -240,7 +266,7 @@ impl Translated {
             }
         });
         if let Output::Whole(_) = output {
-            write_whole(translation, &response, losses, out);
+            *items = write_whole(translation, &response, losses, out);
         }
     }
 
@@ -253,11 +279,11 @@ impl Translated {
 
     /// The end of a provider's stream for a client that wants its answer whole.
     fn finish_whole(&mut self, out: &mut Vec<u8>, notes: &mut Notes) {
-        let Self { translation, output, losses, .. } = self;
+        let Self { translation, output, losses, items, .. } = self;
         let Output::Whole(collector) = output else { return };
         let collector = std::mem::replace(&mut **collector, Collector::new(translation.from));
         match collector.finish() {
-            Ok(response) => write_whole(translation, &response, losses, out),
+            Ok(response) => *items = write_whole(translation, &response, losses, out),
             Err(error) if error.kind == ErrorKind::StreamCut => notes.seen.cut = true,
             Err(error) => fail(notes, error),
         }
@@ -291,11 +317,18 @@ impl Output {
     }
 }
 
-fn write_whole(translation: &Translation, response: &Response<'_>, losses: &mut Losses, out: &mut Vec<u8>) {
+/// Gives back what is to be kept of it.
+fn write_whole(
+    translation: &Translation,
+    response: &Response<'_>,
+    losses: &mut Losses,
+    out: &mut Vec<u8>,
+) -> Vec<OutputItem> {
     *out = match translation.completion {
         true => completions::encode_response(response, &translation.client, losses),
         false => codec(translation.to).encode_response(response, &translation.client, losses),
     };
+    if translation.keeps_items { codec(translation.to).items_of(out) } else { Vec::new() }
 }
 
 fn is_cut(event: &Event<'_>) -> bool {

@@ -100,6 +100,11 @@ pub trait Codec: Sync {
     /// Writes an answer for a client.
     fn encode_response(&self, response: &Response<'_>, client: &Client, losses: &mut Losses) -> Vec<u8>;
 
+    /// The items of a whole answer in the dialect, if a later request may refer to them: see [`StreamEncoder::items`].
+    fn items_of(&self, _answer: &[u8]) -> Vec<OutputItem> {
+        Vec::new()
+    }
+
     /// Reads a provider's stream.
     fn stream_decoder(&self, maker: &Maker<'_>) -> Box<dyn StreamDecoder>;
 
@@ -152,6 +157,20 @@ pub trait StreamEncoder: Send + Sync {
     ///
     /// `Event::Error` becomes the dialect's own error event and no end marker; `Event::Ping` its keep-alive, or a comment.
     fn encode(&mut self, event: Event<'_>, losses: &mut Losses, out: &mut Vec<u8>);
+
+    /// The items that were written, once all were, if a later request may refer to them (Responses).
+    fn items(&self) -> Vec<OutputItem> {
+        Vec::new()
+    }
+}
+
+/// An item of an answer (Responses), to be kept for when a later request refers to it (`item_reference`).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OutputItem {
+    /// Its id.
+    pub id: String,
+    /// The rest of it, as JSON: OpenAI refuses ids that it did not give.
+    pub json: String,
 }
 
 /// What the path of a request says.

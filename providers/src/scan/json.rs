@@ -73,6 +73,8 @@ struct Members<'a, const N: usize> {
     messages: bool,
     /// Whether there is a key `input`.
     input: bool,
+    /// Whether there is a key `conversation` with a value.
+    conversation: bool,
     /// Whether there is a key `fallbacks` or `models`.
     fallbacks: bool,
     /// Whether there is a key `cache`.
@@ -98,6 +100,7 @@ impl<'a, const N: usize> Visitor<'a> for Pick<N> {
             miscased: None,
             messages: false,
             input: false,
+            conversation: false,
             fallbacks: false,
             cache: false,
             labels: false,
@@ -125,7 +128,10 @@ impl<'a, const N: usize> Visitor<'a> for Pick<N> {
                     members.cache |= decoded == "cache";
                     members.labels |= super::facts::LABELS.contains(&&*decoded);
                     members.terms |= super::terms::is_terms(&decoded);
-                    map.next_value::<IgnoredAny>()?;
+                    match &*decoded {
+                        "conversation" => members.conversation |= !is_null(map.next_value()?),
+                        _ => drop(map.next_value::<IgnoredAny>()?),
+                    }
                 }
             }
         }
@@ -177,6 +183,7 @@ impl<'a> Source<'a> {
             max_tokens: limits.into_iter().flatten().filter_map(integer).max(),
             previous: previous.and_then(|raw| serde_json::from_str(raw.get()).ok()).or_else(|| continued(thread?)),
             thread: thread.is_some(),
+            conversation: members.conversation,
             response_format: None,
             prompts: Vec::new(),
             only_input: members.input && !members.messages,

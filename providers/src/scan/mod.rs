@@ -5,7 +5,8 @@
 //! model name into a copy and leaves every other byte as sent. `json.rs` and `multipart.rs` hold the two scans,
 //! `depth.rs` the nesting guard, `rewrite.rs` the splicing, `edit.rs` the setting and removing of other fields, `facts.rs` what
 //! routing rules ask (both step through the body with `cursor.rs`), `opening.rs` the beginning of a prompt, `pieces.rs` what is billed by the piece,
-//! `media.rs` what is no text, `terms.rs` what decides at which rates it is billed, `texts.rs` what plugins
+//! `media.rs` what is no text, `terms.rs` what decides at which rates it is billed, `references.rs` items of earlier answers that it
+//! refers to, `texts.rs` what plugins
 //! read and replace, `canonical.rs` a digest of what it says, `cacheable.rs` whether its answer may be given again, `fidelity.rs` the
 //! invariants that the property tests and
 //! the fuzz targets share.
@@ -42,6 +43,7 @@ mod media;
 mod multipart;
 mod opening;
 mod pieces;
+mod references;
 mod rewrite;
 mod terms;
 mod texts;
@@ -61,6 +63,7 @@ pub use media::Media;
 pub use multipart::{MAX_PART_HEADERS, scan_multipart, with_prompts};
 pub use opening::opening;
 pub use pieces::Pieces;
+pub use references::{item_references, with_items};
 pub use rewrite::Edits;
 pub use texts::{Side, Text, TextKind, edit_texts, restore_texts, texts};
 
@@ -88,6 +91,8 @@ pub struct RequestScan {
     pub previous: Option<String>,
     /// Whether there is a `thread`: a conversation that Anthropic keeps.
     pub thread: bool,
+    /// Whether there is a `conversation` that is not `null`, which only the provider of a Responses request keeps.
+    pub conversation: bool,
     /// `response_format` of a multipart form (`text`, `srt`, …): says that an answer is not JSON.
     pub response_format: Option<String>,
     /// Every `prompt` of a multipart form: the one of its fields that is a text for a model. What is no UTF-8 in it is replaced.

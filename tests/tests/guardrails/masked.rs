@@ -133,3 +133,29 @@ async fn reasoning_is_signed_if_it_is_what_was_signed() {
         }
     }
 }
+
+/// A Responses client may refer to what was said before by its id alone: it is put there as the client was told it, not as the model
+/// said it.
+#[tokio::test]
+async fn an_item_that_is_referred_to_says_what_its_client_was_told() {
+    let stub = Stub::start(|request| {
+        answer(Dialect::OpenAiChat, &["So: [EM", "AIL_1]", "."], request.json()["stream"] == true)
+    })
+    .await;
+    let provider = mock_provider("up", Dialect::OpenAiChat, &stub.origin());
+    let gateway = Gateway::start(&format!("{provider}[[plugins]]\nuse = \"pii\"\n")).await;
+    for stream in [false, true] {
+        let ask = async |input: Value| {
+            let body = json!({"model": "up/m", "input": input, "stream": stream}).to_string();
+            let reply = exchange(gateway.addr, &Request::post("/v1/responses", body)).await;
+            assert!(reply.text().contains("So: ann@example.com."), "{}", reply.text());
+            (reply, String::from_utf8(stub.next().await.body.to_vec()).unwrap())
+        };
+        let (reply, seen) = ask(json!("I am ann@example.com")).await;
+        assert!(seen.contains("I am [EMAIL_1]"), "{seen}");
+        let id = reply.text().split_once("\"msg_gw_").unwrap().1.split('"').next().map(|id| format!("msg_gw_{id}"));
+        let second = json!([{"type": "item_reference", "id": id}, {"role": "user", "content": "I am bob@example.com"}]);
+        let (_, seen) = ask(second).await;
+        assert!(seen.contains("So: [EMAIL_1].") && seen.contains("I am [EMAIL_2]"), "{seen}");
+    }
+}

@@ -40,6 +40,7 @@ pub fn convert(entry: &Entry, wanted: Form, exchange: &Exchange) -> Option<Entry
         aliases: Aliases::default(),
         stream: exchange.wants_stream(),
         reasoning: asked.reasoning.is_some(),
+        keeps_items: false,
         completion: false,
         may_go_on: false,
         echoes: false,

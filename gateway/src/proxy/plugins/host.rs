@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use ai_gateway_plugins::{Host, HostError, async_trait};
 use ai_gateway_providers::Operation;
+use ai_gateway_providers::codec::OutputItem;
 use bytes::Bytes;
 use tokio::sync::SetOnce;
 
@@ -44,6 +45,11 @@ impl GatewayHost {
     /// The same, as soon as one is not.
     pub async fn refused(&self) -> &Refusal {
         self.refusal.wait().await
+    }
+
+    /// Of what its client may refer to in its next request, this is what it was told.
+    pub fn told(&self, items: Vec<OutputItem>) {
+        self.gateway.continuity.correct_items(self.key.as_ref().map(|key| &*key.name), items);
     }
 
     fn is_refused(&self) -> bool {

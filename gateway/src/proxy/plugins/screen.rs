@@ -216,6 +216,7 @@ impl Screener {
                     out.push(HttpTask::Body((!bytes.is_empty()).then_some(bytes), end || over));
                 }
                 if end || over {
+                    self.run.host.told(streaming.encoder.items());
                     self.state = State::Over;
                 }
             }
@@ -343,6 +344,9 @@ impl Screener {
             AnswerBody::Json(body) => body,
             AnswerBody::Passing => Bytes::new(),
         };
+        if self.operation == Operation::Chat {
+            self.run.host.told(codec(self.dialect).items_of(&body));
+        }
         header.remove_header(&TRANSFER_ENCODING);
         header.insert_header(CONTENT_LENGTH, body.len())?;
         self.state = State::Over;

@@ -24,6 +24,7 @@ fn translation(from: Dialect, to: Dialect, echoes: bool) -> Translation {
         aliases: Aliases::default(),
         stream: true,
         reasoning: false,
+        keeps_items: false,
         completion: false,
         may_go_on: true,
         echoes,

@@ -45,7 +45,7 @@ use serde_json::value::RawValue;
 
 use super::sse::SseDecoder;
 use super::wire::{read_answer_piece, read_request_piece};
-use super::{Call, Client, Codec, Maker, StreamDecoder, StreamEncoder, Target, refers_to_nothing};
+use super::{Call, Client, Codec, Maker, OutputItem, StreamDecoder, StreamEncoder, Target, refers_to_nothing};
 use crate::common::{Json, Losses, Opaque, ProviderTag, Request, Response, Str};
 use crate::dialect::Dialect;
 use crate::error::ApiError;
@@ -77,6 +77,10 @@ impl Codec for OpenAiResponses {
 
     fn encode_response(&self, response: &Response<'_>, client: &Client, losses: &mut Losses) -> Vec<u8> {
         response_out::encode(response, client, losses)
+    }
+
+    fn items_of(&self, answer: &[u8]) -> Vec<OutputItem> {
+        response_out::items_of(answer)
     }
 
     fn stream_decoder(&self, maker: &Maker<'_>) -> Box<dyn StreamDecoder> {

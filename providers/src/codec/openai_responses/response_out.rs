@@ -9,8 +9,8 @@ use serde_json::json;
 use super::fields::{Writer, has};
 use super::items_out::{Body, Item, Kept, Part, Parts};
 use super::{OWN, echo, reasoning};
-use crate::codec::Client;
 use crate::codec::sse::write_json;
+use crate::codec::{Client, OutputItem};
 use crate::common::{
     Block, Content, Extras, Losses, Media, MediaKind, MediaSource, Response, Stop, StopReason, Str, Text, TokenLogprob,
 };
@@ -57,6 +57,8 @@ pub(super) fn encode(response: &Response<'_>, client: &Client, losses: &mut Loss
 #[derive(Debug, Clone, Default)]
 pub(super) struct Meta {
     id: String,
+    /// What the ids of its items are made of: those that providers give their answers are not always unique.
+    seed: String,
     model: String,
     created: u64,
     echo: Extras<'static>,
@@ -65,7 +67,7 @@ pub(super) struct Meta {
 impl Meta {
     pub(super) fn of(client: &Client) -> Self {
         let echo = client.echo.as_ref().map_or(echo::DEFAULT, |echo| echo.get());
-        Self { echo: fields(echo), ..Self::default() }
+        Self { echo: fields(echo), seed: client.request_id.clone(), ..Self::default() }
     }
 
     /// An id is kept if it is one of this dialect, where DeepSeek gives UUIDs.
@@ -89,9 +91,25 @@ impl Meta {
 
     /// The id of the item at `index`, if it has none: short enough to be sent back, which OpenAI limits to 64 characters.
     fn item_id(&self, prefix: &str, index: usize) -> String {
-        let core = self.id.strip_prefix("resp_").unwrap_or(&self.id);
-        format!("{prefix}{MADE}{}_{index}", &core[..core.floor_char_boundary(40)])
+        format!("{prefix}{MADE}{}_{index}", &self.seed[..self.seed.floor_char_boundary(40)])
     }
+}
+
+/// The items of a whole answer.
+pub(super) fn items_of(answer: &[u8]) -> Vec<OutputItem> {
+    #[derive(serde::Deserialize)]
+    struct Answer<'a> {
+        #[serde(borrow)]
+        output: Vec<&'a serde_json::value::RawValue>,
+    }
+    let Answer { output } = serde_json::from_slice(answer).unwrap_or(Answer { output: Vec::new() });
+    let item = |raw: &serde_json::value::RawValue| {
+        let mut fields = fields(raw.get());
+        let at = fields.iter().position(|(name, _)| *name == *"id")?;
+        let id = fields.remove(at).1.read::<String>().ok()?;
+        Some(OutputItem { id, json: serde_json::to_string(&crate::codec::fields::Fields(&fields)).ok()? })
+    };
+    output.into_iter().filter_map(item).collect()
 }
 
 /// The fields of an object.

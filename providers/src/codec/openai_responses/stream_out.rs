@@ -7,14 +7,14 @@ use std::ops::Range;
 
 use bounded_static::IntoBoundedStatic as _;
 
-use super::items_out::{Body, Part, Parts};
+use super::items_out::{Body, Item, Part, Parts};
 use super::reasoning;
 use super::response_out::{
     self, Held, Meta, Object, Shown, is_part, item, may_stay_hidden, one_message, part, shown, status,
 };
 use super::sources::{Annotation, Logprobs, can_say, waits};
 use super::stream_wire::{Wire, write, write_error};
-use crate::codec::{Client, StreamEncoder};
+use crate::codec::{Client, OutputItem, StreamEncoder};
 use crate::common::{Block, Citation, Content, Delta, Event, Extras, Losses, Stop, Str, TokenLogprob, add, split};
 use crate::error::ApiError;
 use crate::usage::Usage;
@@ -78,6 +78,15 @@ impl StreamEncoder for Encoder {
             Event::Error(error) => self.fail(&error, out),
             Event::End => self.finish(out),
         }
+    }
+
+    fn items(&self) -> Vec<OutputItem> {
+        let (status, _) = status(&self.stop, response_out::refuses(&self.shown));
+        let item = |mut item: Item<'_>| {
+            let id = item.id.take()?.into_owned();
+            Some(OutputItem { id, json: serde_json::to_string(&item).ok()? })
+        };
+        response_out::items(&self.shown, &self.meta, status).into_iter().filter_map(item).collect()
     }
 }
 

@@ -325,13 +325,13 @@ fn a_full_answer_is_said_or_noted_whole_and_streamed() {
     cited["logprobs"] =
         json!([{"token": "cited", "logprob": -0.5, "bytes": [99, 105, 116, 101, 100], "top_logprobs": []}]);
     let wanted = json!([
-        {"type": "reasoning", "id": "rs_gw_msg_01_0", "encrypted_content": ticket,
+        {"type": "reasoning", "id": "rs_gw_req1_0", "encrypted_content": ticket,
             "summary": [{"type": "summary_text", "text": "short"}, {"type": "summary_text", "text": "thought"}]},
-        {"type": "message", "id": "msg_gw_msg_01_1", "status": "completed", "role": "assistant",
+        {"type": "message", "id": "msg_gw_req1_1", "status": "completed", "role": "assistant",
             "content": [cited, {"type": "refusal", "refusal": "never"}]},
-        {"type": "image_generation_call", "id": "ig_gw_msg_01_2", "status": "completed", "result": "iVBO"},
-        {"type": "message", "id": "msg_gw_msg_01_3", "status": "completed", "role": "assistant", "content": [texts("spoken")]},
-        {"type": "function_call", "id": "fc_gw_msg_01_4", "status": "completed", "call_id": "c1", "name": "f", "arguments": "{}"},
+        {"type": "image_generation_call", "id": "ig_gw_req1_2", "status": "completed", "result": "iVBO"},
+        {"type": "message", "id": "msg_gw_req1_3", "status": "completed", "role": "assistant", "content": [texts("spoken")]},
+        {"type": "function_call", "id": "fc_gw_req1_4", "status": "completed", "call_id": "c1", "name": "f", "arguments": "{}"},
     ]);
     assert_eq!(differences(&whole["output"], &wanted), Vec::<String>::new());
     let lost = [

@@ -212,12 +212,12 @@ fn the_whole_grammar_is_written() {
     let citation = json!({"type": "url_citation", "url": "https://x", "title": "", "start_index": 0, "end_index": 2});
     let token = json!({"token": "hi", "logprob": 0.0, "bytes": [104, 105], "top_logprobs": []});
     let wanted = json!([
-        {"type": "reasoning", "id": "rs_gw_msg_01_0", "summary": [{"type": "summary_text", "text": "because"}], "encrypted_content": ticket},
-        {"type": "message", "id": "msg_gw_msg_01_1", "status": "completed", "role": "assistant",
+        {"type": "reasoning", "id": "rs_gw_req1_0", "summary": [{"type": "summary_text", "text": "because"}], "encrypted_content": ticket},
+        {"type": "message", "id": "msg_gw_req1_1", "status": "completed", "role": "assistant",
             "content": [text("hi", json!([citation]), json!([token])), text(" there", json!([]), json!([]))]},
-        {"type": "function_call", "id": "fc_gw_msg_01_2", "status": "completed", "call_id": "c1", "name": "f", "arguments": "{\"a\":1}"},
-        {"type": "custom_tool_call", "id": "ctc_gw_msg_01_3", "status": "completed", "call_id": "c2", "name": "f", "input": "x"},
-        {"type": "function_call", "id": "fc_gw_msg_01_4", "status": "completed", "call_id": "c3", "name": "f", "arguments": "{}"},
+        {"type": "function_call", "id": "fc_gw_req1_2", "status": "completed", "call_id": "c1", "name": "f", "arguments": "{\"a\":1}"},
+        {"type": "custom_tool_call", "id": "ctc_gw_req1_3", "status": "completed", "call_id": "c2", "name": "f", "input": "x"},
+        {"type": "function_call", "id": "fc_gw_req1_4", "status": "completed", "call_id": "c3", "name": "f", "arguments": "{}"},
     ]);
     assert_eq!(answer["output"], wanted);
     assert_eq!(
