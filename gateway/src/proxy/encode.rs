@@ -154,16 +154,19 @@ fn splice(target: &Target, route: Route, request: &Request, operation: Operation
         && route.dialect == Dialect::OpenAiChat
         && !target.provider.quirks.no_stream_options;
     let model = scan.model.as_ref().map(|_| &*target.model);
-    let body = told(target, scan.rewrite(&request.body, &Edits { model, include_usage: asks_usage }));
+    let body = told(target, route.dialect, scan.rewrite(&request.body, &Edits { model, include_usage: asks_usage }));
     let hide_usage = asks_usage && scan.hide_usage();
     Encoded { route, body, hide_usage, answer: AnswerWay::Straight, losses: Losses::default() }
 }
 
 /// What Claude Code says of itself is for Anthropic alone.
-fn told(target: &Target, body: Bytes) -> Bytes {
+fn told(target: &Target, client: Dialect, body: Bytes) -> Bytes {
+    if client != Dialect::Anthropic || target.provider.is_anthropic() {
+        return body;
+    }
     match without_attribution(&body) {
-        Cow::Owned(without) if !target.provider.is_anthropic() => without.into(),
-        Cow::Owned(_) | Cow::Borrowed(_) => body,
+        Cow::Owned(without) => without.into(),
+        Cow::Borrowed(_) => body,
     }
 }
 
@@ -181,7 +184,7 @@ fn translate(
     let client_codec = codec(to);
     let completion = exchange.endpoint.as_ref().is_some_and(|endpoint| endpoint.operation == Operation::Completions);
     let mut losses = Losses::default();
-    let body = told(target, request.body.clone());
+    let body = told(target, exchange.dialect(), request.body.clone());
     let mut asked = match completion {
         true => completions::decode_request(&body, &mut losses)?,
         false => client_codec.decode_request(&body, &call(exchange))?,
@@ -245,7 +248,7 @@ fn convert(
 ) -> Result<Encoded, ApiError> {
     let operation = exchange.endpoint.as_ref().map_or(Operation::Chat, |endpoint| endpoint.operation);
     let written_for = written_for(target, route);
-    let body = told(target, request.body.clone());
+    let body = told(target, exchange.dialect(), request.body.clone());
     let translated = operations::translate_request(operation, from, to, &body, &call(exchange), &written_for)?;
     let conversion = Conversion {
         operation,
