@@ -12,7 +12,6 @@ use ai_gateway_providers::price::Price;
 use ai_gateway_providers::{Dialect, Operation};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue};
-use pingora_core::protocols::ALPN;
 use pingora_core::upstreams::peer::HttpPeer;
 use pingora_error::{Error, ErrorType, Result};
 use pingora_http::RequestHeader;
@@ -305,14 +304,15 @@ pub async fn choose_peer(gateway: &Gateway, session: &mut Session, exchange: &mu
     };
     match approach(attempt, &gateway.http, &gateway.resolver, id).await {
         Ok(peer) if calls::may_hedge(exchange) => calls::race(gateway, session, exchange, peer).await,
-        Ok(peer) => Ok(Box::new(peer)),
+        Ok(mut peer) => {
+            if let Some(attempt) = exchange.attempts.last() {
+                attempt.target.provider.choose_protocol(&mut peer, attempt.body.len());
+            }
+            Ok(Box::new(peer))
+        }
         Err((outcome, error)) => Err(super::failure::attempt_failed(exchange, outcome, error)),
     }
 }
-
-/// Bodies that are larger than the window which an HTTP/2 server opens with go by HTTP/1 where there is a choice: while it waits for
-/// more window Pingora sees neither an early answer nor a clock nor a client that leaves.
-const H2_BODY: usize = 60 << 10;
 
 /// Fetches what `attempt` needs before it can connect: the gateway's credential, and the address.
 ///
@@ -338,9 +338,6 @@ pub async fn approach(
     match resolver.resolve(&provider.host, provider.port, connect).await {
         Ok(address) => {
             let mut peer = provider.peer(address, connect, timeouts.idle);
-            if attempt.body.len() > H2_BODY && peer.options.alpn == ALPN::H2H1 {
-                peer.options.alpn = ALPN::H1;
-            }
             if attempt.stale == STALE_RETRIES {
                 // All connections in the pool may be dead, and a dead HTTP/2 one lies there until its own task has noticed.
                 peer.group_key = !peer.group_key;

@@ -92,11 +92,7 @@ impl Exchange {
             return None;
         }
         let began = seen.is_some_and(|seen| seen.first_output || seen.complete);
-        // A document that is an error has a beginning and an end, too.
-        let failed = seen.is_some_and(|seen| seen.error.is_some())
-            && observer.is_none_or(|observer| observer.heard().bytes() == 0)
-            && reported.is_none();
-        if (!began && !self.client_left) || failed {
+        if (!began && !self.client_left) || (reported.is_none() && self.says_only_an_error()) {
             // What fails before it has said anything is not charged for, unless the provider says so.
             return None;
         }
@@ -128,6 +124,13 @@ impl Exchange {
         if let Some(attempt) = self.attempts.last_mut() {
             attempt.consumed = consumed.map(Box::new);
         }
+    }
+
+    /// Whether there is nothing but an error in the answer, which has a beginning and an end, too.
+    pub fn says_only_an_error(&self) -> bool {
+        self.observer.as_ref().is_some_and(|observer| {
+            observer.seen().error.is_some() && (self.form == AnswerForm::Json || observer.heard().bytes() == 0)
+        })
     }
 
     /// Whether the request's usage has to be estimated. `false` for nearly all.

@@ -55,6 +55,14 @@ pub fn connect_failed(
         return error;
     }
     let outcome = Outcome::of_connect_error(error.etype());
+    if outcome == Outcome::Tls
+        && let Some(attempt) = exchange.attempts.last_mut()
+        && attempt.target.provider.may_insist_on_http2(peer)
+        && attempt.try_again()
+    {
+        error.set_retry(true);
+        return error;
+    }
     if let Some(attempt) = exchange.attempt() {
         let provider = &attempt.target.provider;
         // The cause is the kernel's or rustls': nothing was sent yet that it could quote.

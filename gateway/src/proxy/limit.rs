@@ -436,7 +436,7 @@ fn used(exchange: &Exchange) -> Amounts {
         return Amounts { tokens: told.unwrap_or(exchange.expected.prompt), cost };
     }
     let answered = attempt.status.is_some_and(|status| (200..300).contains(&status));
-    if !seen.first_output || !answered || exchange.resume.is_some() {
+    if !seen.first_output || !answered || exchange.resume.is_some() || exchange.says_only_an_error() {
         return nothing;
     }
     let Expected { prompt, output, .. } = exchange.expected;

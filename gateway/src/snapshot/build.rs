@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use ai_gateway_providers::common::ProviderTag;
 use http::{HeaderName, HeaderValue};
@@ -186,6 +187,7 @@ fn build_provider(config: &ProviderConfig, mock: Option<SocketAddr>) -> Result<P
         tag: ProviderTag::of(&config.name),
         tls,
         http2: config.http2,
+        only_http2: AtomicBool::new(false),
         ca: config.ca.as_ref().map(|ca| trust(&ca.certificates)),
         pool: pool_of(config, tls),
         host,

@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use ai_gateway_providers::Dialect;
@@ -23,6 +24,8 @@ const H2_PING: Duration = Duration::from_secs(15);
 /// Idle upstream connections are closed before the usual load balancer does it, so that fewer requests meet a
 /// connection that is just going away.
 const UPSTREAM_IDLE: Duration = Duration::from_secs(50);
+/// Somewhat less than the 64 KiB of RFC 9113, for the framing.
+const H2_WINDOW: usize = 60 << 10;
 
 /// One upstream account.
 #[derive(Debug)]
@@ -63,6 +66,8 @@ pub struct Provider {
     pub tag: ProviderTag,
     pub(super) tls: bool,
     pub(super) http2: bool,
+    /// It was found to take nothing else.
+    pub(super) only_http2: AtomicBool,
     pub(super) ca: Option<Arc<CaType>>,
     pub(super) pool: u64,
 }
@@ -92,6 +97,20 @@ impl Provider {
             region: self.region.as_deref(),
         };
         upstream_path(self.preset, &account, request)
+    }
+
+    /// Lets a request with a body of `size` go to `peer` by HTTP/1 where that is larger than the window which an HTTP/2 server opens
+    /// with: while Pingora waits for more window it sees neither an early answer nor a clock nor a client that leaves.
+    pub fn choose_protocol(&self, peer: &mut HttpPeer, size: usize) {
+        if size > H2_WINDOW && peer.options.alpn == ALPN::H2H1 && !self.only_http2.load(Ordering::Relaxed) {
+            peer.options.alpn = ALPN::H1;
+        }
+    }
+
+    /// No secure connection stands to `peer`. Whether that is worth another try, as it may take nothing but the HTTP/2 that it was not
+    /// offered; it is then offered that from now on.
+    pub fn may_insist_on_http2(&self, peer: &HttpPeer) -> bool {
+        self.http2 && peer.options.alpn == ALPN::H1 && !self.only_http2.swap(true, Ordering::Relaxed)
     }
 
     /// The peer at `address`, with everything that Pingora would otherwise leave open: time limits, certificate
