@@ -21,10 +21,7 @@ fn target(kind: u8) -> Target<'static> {
             ..Traits::default()
         },
         quirks: Quirks {
-            limit: choose(
-                &[LimitSpelling::MaxCompletionTokens, LimitSpelling::Either, LimitSpelling::MaxTokens],
-                kind,
-            ),
+            limit: choose(&[LimitSpelling::MaxCompletionTokens, LimitSpelling::Either, LimitSpelling::MaxTokens], kind),
             developer_role: odd,
             cache_control: odd,
             short_tool_ids: kind.is_multiple_of(3),
