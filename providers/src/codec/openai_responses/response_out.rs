@@ -27,7 +27,11 @@ pub(super) fn encode(response: &Response<'_>, client: &Client, losses: &mut Loss
     let stop = choice.map_or(Stop::default(), |choice| choice.stop.clone());
     let blocks = choice.map_or(&[][..], |choice| &choice.blocks);
     let mut shown: Vec<Shown<'_>> = blocks.iter().filter_map(|block| shown(block, losses)).collect();
-    shown.retain(|one| !may_stay_hidden(&one.block) || !one.block.is_silent());
+    shown.retain(|one| {
+        let hidden = may_stay_hidden(&one.block) && one.block.is_silent();
+        losses.note_if(hidden && has_citations(&one.block), "answer.citations");
+        !hidden
+    });
     share_logprobs(&mut shown, choice.map_or(&[], |choice| &choice.logprobs), losses);
     let (status, reason) = status(&stop, refuses(&shown));
     let mut own = Extras::new();
@@ -208,6 +212,10 @@ pub(super) fn shown<'b>(block: &'b Block<'b>, losses: &mut Losses) -> Option<Sho
 /// of this dialect have ids.
 pub(super) fn may_stay_hidden(block: &Block<'_>) -> bool {
     block.id.is_none() && matches!(block.content, Content::Text(_) | Content::Refusal(_))
+}
+
+pub(super) fn has_citations(block: &Block<'_>) -> bool {
+    matches!(&block.content, Content::Text(text) if !text.citations.is_empty())
 }
 
 /// Gives each text the probabilities of its own tokens.

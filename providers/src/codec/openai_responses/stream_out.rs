@@ -10,7 +10,7 @@ use bounded_static::IntoBoundedStatic as _;
 use super::items_out::{Body, Item, Part, Parts};
 use super::reasoning;
 use super::response_out::{
-    self, Held, Meta, Object, Shown, is_part, item, may_stay_hidden, one_message, part, shown, status,
+    self, Held, Meta, Object, Shown, has_citations, is_part, item, may_stay_hidden, one_message, part, shown, status,
 };
 use super::sources::{Annotation, Logprobs, can_say, waits};
 use super::stream_wire::{Wire, write, write_error};
@@ -62,7 +62,10 @@ impl StreamEncoder for Encoder {
             Event::Start { id, model, created } => self.start(id.as_deref(), model.as_deref(), created, out),
             Event::BlockStart { choice: 0, index: _, block } => self.begin(&block, losses, out),
             Event::Delta { choice: 0, index, delta } => self.add(index, delta, losses, out),
-            Event::BlockEnd { choice: 0, index } => self.end_block(index, out),
+            Event::BlockEnd { choice: 0, index } => {
+                self.hide(index, losses);
+                self.end_block(index, out);
+            }
             Event::Logprobs { choice: 0, logprobs } => self.logprobs(logprobs, losses, out),
             Event::Stop { choice: 0, stop, extras } => {
                 self.stop = stop.into_static();
@@ -164,14 +167,30 @@ impl Encoder {
         let Some(at) = self.silent.iter().position(|(number, _)| *number == index) else { return };
         match delta {
             Delta::Text(text) | Delta::Refusal(text) | Delta::Transcript(text) if !text.is_empty() => {}
-            Delta::Citation(citation) if can_say(citation) => {}
+            // The words that it supports may still come.
+            Delta::Citation(_) => return add(&mut self.silent[at].1, delta),
             Delta::Signature(_) => return losses.note("answer.signature"),
             _ => return,
         }
-        let (_, block) = self.silent.remove(at);
+        let (_, mut block) = self.silent.remove(at);
+        let citations = match &mut block.content {
+            Content::Text(text) => std::mem::take(&mut text.citations),
+            _ => Vec::new(),
+        };
         let place = self.push(block, out);
         if let Some(slot) = self.places.get_mut(index as usize) {
             *slot = Some(place);
+        }
+        for citation in citations {
+            self.add(index, Delta::Citation(Box::new(citation)), losses, out);
+        }
+    }
+
+    /// A text that has had no words is not shown.
+    fn hide(&mut self, index: u32, losses: &mut Losses) {
+        if let Some(at) = self.silent.iter().position(|(number, _)| *number == index) {
+            let (_, block) = self.silent.remove(at);
+            losses.note_if(has_citations(&block), "answer.citations");
         }
     }
 
