@@ -17,7 +17,6 @@ const TURN_BYTES: u64 = 64 << 20;
 const ITEM_BYTES: u64 = 64 << 20;
 /// Stored answers whose keeper is remembered.
 const STORED_ANSWERS: usize = 200_000;
-
 /// Unfinished answers of which it is still to be booked what they have used.
 const UNFINISHED_ANSWERS: usize = 10_000;
 

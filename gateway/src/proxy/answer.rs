@@ -162,13 +162,10 @@ pub fn on_header(upstream: &mut ResponseHeader, exchange: &mut Exchange) -> Resu
 /// body.
 fn undo_unasked(header: &mut ResponseHeader, exchange: &mut Exchange) -> Result<()> {
     exchange.gunzip = None;
-    if matches!(exchange.operation(), None | Some(Operation::Speech | Operation::Transcription | Operation::Stored)) {
-        return Ok(());
-    }
+    let Some(operation) = exchange.operation().filter(|operation| is_of_json(*operation)) else { return Ok(()) };
     exchange.gunzip = unasked::unpack(header);
     let asked = match exchange.attempt() {
-        Some(attempt) if attempt.translates && exchange.wants_stream() => stream_type(attempt.route.dialect),
-        Some(attempt) if attempt.translates => "application/json",
+        Some(attempt) if attempt.translates => type_of(attempt.route.dialect, operation, exchange.wants_stream()),
         _ => exchange.content_type(),
     };
     unasked::label(header, asked)
@@ -220,11 +217,16 @@ pub fn stream_type(dialect: Dialect) -> &'static str {
 
 /// The content type of an answer in `dialect` that does not say its own; of what is no JSON nothing is known.
 pub fn type_of(dialect: Dialect, operation: Operation, stream: bool) -> &'static str {
-    match operation {
-        Operation::Speech | Operation::Transcription | Operation::Stored => "application/octet-stream",
-        _ if stream => stream_type(dialect),
-        _ => "application/json",
+    match (is_of_json(operation), stream) {
+        (false, _) => "application/octet-stream",
+        (true, true) => stream_type(dialect),
+        (true, false) => "application/json",
     }
+}
+
+/// Whether its answers are JSON, or streams of it, as far as is known before they come.
+fn is_of_json(operation: Operation) -> bool {
+    !matches!(operation, Operation::Speech | Operation::Transcription | Operation::Stored)
 }
 
 /// Leaves only what its client is to see.

@@ -150,13 +150,13 @@ fn named(embedder: &str, text: &str) -> [u8; 32] {
 mod tests {
     use std::cell::Cell;
     use std::future::{pending, ready};
+    use std::time::Duration;
 
     use futures::FutureExt;
     use futures::future::join;
 
     use super::*;
     use crate::cache::Form;
-    use std::time::Duration;
 
     /// An index takes only so many searches at a time, and refuses the others.
     #[tokio::test(flavor = "multi_thread")]

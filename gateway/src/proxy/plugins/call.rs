@@ -46,6 +46,18 @@ impl View for (Part, String, bool) {
 /// A hook under way: it owns its view and gives it back.
 pub type Work<V, T> = fn(Arc<dyn Plugin>, Arc<Context>, V) -> BoxFuture<'static, (V, Result<T, Failure>)>;
 
+/// The hook of a request.
+pub fn on_request_hook(
+    plugin: Arc<dyn Plugin>,
+    cx: Arc<Context>,
+    mut request: Request,
+) -> BoxFuture<'static, (Request, Result<Verdict, Failure>)> {
+    Box::pin(async move {
+        let verdict = plugin.on_request(&mut request, &cx).await;
+        (request, verdict)
+    })
+}
+
 impl Active {
     /// Calls an async hook with `view`.
     ///
@@ -238,17 +250,7 @@ mod tests {
         let active = Active { entry: chain.entries[0].clone(), cx };
         for size in [LARGE, LARGE + 1] {
             let request = Request::new(Dialect::OpenAiChat, Operation::Chat, HeaderMap::new(), vec![b' '; size].into());
-            let called = active.call(
-                Hook::Request,
-                request,
-                |plugin, cx, mut request| {
-                    Box::pin(async move {
-                        let verdict = plugin.on_request(&mut request, &cx).await;
-                        (request, verdict)
-                    })
-                },
-                said,
-            );
+            let called = active.call(Hook::Request, request, on_request_hook, said);
             assert!(called.await.unwrap().is_some());
         }
         let here = thread::current().id();

@@ -18,7 +18,7 @@ use pingora_http::{RequestHeader, ResponseHeader};
 use pingora_proxy::Session;
 use serde::{Deserialize, Serialize};
 
-use super::call::{rejected, said};
+use super::call::{on_request_hook, rejected, said};
 use super::host::GatewayHost;
 use super::{Run, Screener, Told, differing, key};
 use crate::config::CREDENTIALS;
@@ -102,17 +102,7 @@ async fn ask_all(
     let mut changed = None;
     for active in run.those(|needs| needs.request) {
         let view = request.for_next(active.entry.needs.body);
-        let called = active.call(
-            Hook::Request,
-            view,
-            |plugin, cx, mut request| {
-                Box::pin(async move {
-                    let verdict = plugin.on_request(&mut request, &cx).await;
-                    (request, verdict)
-                })
-            },
-            said,
-        );
+        let called = active.call(Hook::Request, view, on_request_hook, said);
         let called = tokio::select! {
             biased;
             refusal = run.host.refused() => Err(refusal),
