@@ -3,7 +3,8 @@
 #
 #     providers/fuzz/run.sh 60 byte_fidelity
 #
-# FUZZ_SEED makes a run repeatable; without it, every run starts elsewhere.
+# FUZZ_SEED says where a run starts; without it, every run starts elsewhere. FUZZ_RUNS is how many inputs each target is given
+# at most: with both, and without a corpus of earlier runs, a run is the same on every machine that needs no more than the seconds.
 #
 # Works with the stable toolchain and a C++ compiler: the coverage flags are those of `cargo fuzz`, without a sanitizer,
 # because there is no unsafe code to watch. Stops at the first finding, which lands in providers/fuzz/artifacts.
@@ -29,5 +30,5 @@ for fuzz_target; do
     esac
     echo "== $fuzz_target, $seconds s"
     "$target_dir/$host/release/$fuzz_target" -max_total_time="$seconds" -dict="$dict" -timeout=5 -rss_limit_mb=512 \
-        -verbosity=0 -seed="${FUZZ_SEED:-0}" -print_final_stats=1 -artifact_prefix="artifacts/$fuzz_target/" "corpus/$fuzz_target" "seeds/$fuzz_target"
+        -verbosity=0 -seed="${FUZZ_SEED:-0}" -runs="${FUZZ_RUNS:--1}" -reload=0 -print_final_stats=1 -artifact_prefix="artifacts/$fuzz_target/" "corpus/$fuzz_target" "seeds/$fuzz_target"
 done

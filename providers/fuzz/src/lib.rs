@@ -153,6 +153,10 @@ fn meaning_of(choice: &Choice<'_>, objects: bool, own: bool) -> Meaning {
             Content::ToolResult(_) | Content::Foreign(_) => {}
         }
     }
+    // A call without a name waits for it until its stream ends.
+    if all.calls.iter().any(|[_, name, _]| name.is_empty()) {
+        all.calls.sort();
+    }
     all.state.sort();
     all.text.sort_unstable();
     all

@@ -2,11 +2,11 @@
 
 use serde_json::{Value, json};
 
-use super::testing::{collected, events, maker, target};
+use super::testing::{client, collected, events, maker, target};
 use super::{Call, Client, Platform, Target, codec};
 use crate::common::{
-    Block, Choice, Citation, Content, Delta, Event, Losses, Media, MediaKind, MediaSource, Message, Request, Response,
-    Role, Stop, Text, take_apart,
+    Block, Choice, Citation, Content, Delta, Event, Losses, Media, MediaKind, MediaSource, Message, Reasoning, Request,
+    Response, Role, Stop, Str, Text, take_apart,
 };
 use crate::dialect::Dialect;
 use crate::error::ErrorKind;
@@ -231,5 +231,41 @@ fn what_asks_for_nothing_is_no_loss() {
     for told in asked(Dialect::OpenAiChat, &searches) {
         let lost = told.unwrap();
         assert!(lost.contains(&"web_search_options".to_owned()), "{lost:?}");
+    }
+}
+
+/// Where there is one place for all of it, parts of a summary and the reasoning itself are paragraphs; parts that say nothing
+/// are none.
+#[test]
+fn reasoning_in_parts_reads_the_same_in_a_stream() {
+    for (summary, text, wanted) in [
+        (vec!["", "One.", "", "Two.", ""], "", "One.\n\nTwo."),
+        (vec!["", ""], "Yes.", "Yes."),
+        (vec!["One.", "Two."], "Yes.", "One.\n\nTwo.\n\nYes."),
+    ] {
+        let summary = summary.into_iter().map(Str::from).collect();
+        let reasoning = Reasoning { text: text.into(), summary, ..Reasoning::default() };
+        let mut response = Response::new(Dialect::OpenAiResponses);
+        let blocks = vec![Block::new(Content::Reasoning(Box::new(reasoning)))];
+        response.choices.push(Choice { blocks, ..Choice::default() });
+        for to in [Dialect::OpenAiChat, Dialect::Anthropic, Dialect::Gemini, Dialect::Bedrock, Dialect::Cohere] {
+            let body = codec(to).encode_response(&response, &client(), &mut Losses::default());
+            let (mut stream, mut encoder) = (Vec::new(), codec(to).stream_encoder(&client()));
+            take_apart(&response, &mut |event| encoder.encode(event, &mut Losses::default(), &mut stream));
+            let whole = codec(to).decode_response(&body, &maker()).unwrap();
+            let streamed = collected(to, &events(&mut *codec(to).stream_decoder(&maker()), &stream)).unwrap();
+            for (how, read) in [("whole", whole), ("as a stream", streamed)] {
+                let said = read.choices[0].blocks.iter().filter_map(|block| match &block.content {
+                    // Chat keeps the summary and the reasoning apart.
+                    Content::Reasoning(it) if !it.summary.is_empty() && !it.text.is_empty() => {
+                        Some([&it.summary.concat(), "\n\n", &it.text].concat())
+                    }
+                    Content::Reasoning(it) => Some([&it.summary.concat(), it.text.as_str()].concat()),
+                    _ => None,
+                });
+                let said = said.collect::<String>();
+                assert_eq!(said, wanted, "{to} {how}");
+            }
+        }
     }
 }

@@ -1,5 +1,7 @@
 //! What messages and answers are made of.
 
+use std::borrow::Cow;
+
 use bounded_static::ToStatic;
 
 use super::{Extras, Json, Opaque, Str};
@@ -253,6 +255,39 @@ impl Reasoning<'_> {
     pub fn is_empty(&self) -> bool {
         let Self { text, summary, signature, encrypted } = self;
         text.is_empty() && summary.is_empty() && signature.is_none() && encrypted.is_none()
+    }
+
+    /// All that is shown, for who has one place for it: the parts of the summary and the reasoning itself, as paragraphs.
+    #[must_use]
+    pub fn shown(&self) -> Option<Cow<'_, str>> {
+        paragraphs(self.summary.iter().chain([&self.text]).map(Str::as_str))
+    }
+}
+
+const BETWEEN_PARAGRAPHS: &str = "\n\n";
+
+/// The texts that say something as one.
+pub(crate) fn paragraphs<'a>(texts: impl Iterator<Item = &'a str>) -> Option<Cow<'a, str>> {
+    let mut texts = texts.filter(|text| !text.is_empty());
+    let mut all = Cow::Borrowed(texts.next()?);
+    for text in texts {
+        let all = all.to_mut();
+        all.push_str(BETWEEN_PARAGRAPHS);
+        all.push_str(text);
+    }
+    Some(all)
+}
+
+/// Sets the parts of a block of reasoning apart in a stream that has one place for all of it: it reads as
+/// [`Reasoning::shown`].
+#[derive(Debug, Default)]
+pub(crate) struct Paragraphs(Option<Option<u32>>);
+
+impl Paragraphs {
+    /// More of a part of the summary, or of the reasoning itself (`None`), with what stands before it.
+    pub(crate) fn next<'a>(&mut self, part: Option<u32>, text: &'a str) -> Cow<'a, str> {
+        let apart = !text.is_empty() && self.0.replace(part).is_some_and(|last| last != part);
+        if apart { [BETWEEN_PARAGRAPHS, text].concat().into() } else { text.into() }
     }
 }
 

@@ -37,10 +37,10 @@ mod tool;
 mod words;
 
 pub use alias::{Alias, Aliases, flat_name};
-pub(crate) use block::plain_mime;
 pub use block::{
     Block, CacheMark, Citation, Content, Foreign, Media, MediaKind, MediaSource, Reasoning, Text, ToolCall, ToolResult,
 };
+pub(crate) use block::{Paragraphs, paragraphs, plain_mime};
 pub use collect::{Collector, take_apart};
 pub(crate) use collect::{add, split};
 pub use event::{Delta, Event};

@@ -130,9 +130,8 @@ pub(super) fn spoken<'x>(media: &'x Media<'_>, losses: &mut Losses) -> Option<&'
 }
 
 fn reasoning_out<'x>(reasoning: &Reasoning<'_>, dialect: Dialect) -> BodyOut<'x> {
-    let Reasoning { text, summary, signature, encrypted } = reasoning;
-    let parts = summary.iter().chain([text]).map(Str::as_str).filter(|part| !part.is_empty());
-    let thinking = parts.collect::<Vec<_>>().join("\n\n");
+    let Reasoning { text: _, summary: _, signature, encrypted } = reasoning;
+    let thinking = reasoning.shown().unwrap_or_default();
     match encrypted {
         Some(data) if thinking.is_empty() && signature.is_none() => {
             BodyOut::RedactedThinking { data: (*data.for_client(OWN)).into() }

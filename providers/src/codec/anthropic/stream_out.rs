@@ -8,8 +8,8 @@ use super::response_out::{MessageOut, citation_out, made_id, spoken, ticket, uns
 use super::usage::{UsageOut, stop_out, tier_out};
 use crate::codec::fields::Fields;
 use crate::common::{
-    Block, Citation, Content, Delta, Event, Extras, Json, Losses, Reasoning, Sequence, Stop, Str, Text, ToolCall,
-    flat_name,
+    Block, Citation, Content, Delta, Event, Extras, Json, Losses, Paragraphs, Reasoning, Sequence, Stop, Str, Text,
+    ToolCall, flat_name,
 };
 use crate::dialect::Dialect;
 use crate::error::encode_stream_error;
@@ -49,7 +49,7 @@ enum Open {
     },
     Thinking {
         encrypted: Option<String>,
-        summary: Option<u32>,
+        said: Paragraphs,
         signed: bool,
     },
     /// A call; of a custom tool, whose text is wrapped in an object.
@@ -310,7 +310,7 @@ impl Writer {
         if let Open::Unsaid { encrypted } = &mut self.open {
             let encrypted = encrypted.take();
             self.show(BodyOut::Thinking { thinking: "".into(), signature: "".into() }, &[], out);
-            self.open = Open::Thinking { encrypted, summary: None, signed: false };
+            self.open = Open::Thinking { encrypted, said: Paragraphs::default(), signed: false };
         }
     }
 
@@ -319,12 +319,9 @@ impl Writer {
             return;
         }
         self.think(out);
-        let Open::Thinking { summary, .. } = &mut self.open else { return };
-        // A blank line between the parts of a summary, and before the reasoning itself.
-        let apart = summary.is_some() && *summary != part;
-        *summary = part;
-        self.delta_if(apart, DeltaOut::Thinking { thinking: "\n\n" }, out);
-        self.add(DeltaOut::Thinking { thinking: text }, out);
+        let Open::Thinking { said, .. } = &mut self.open else { return };
+        let thinking = said.next(part, text);
+        self.add(DeltaOut::Thinking { thinking: &thinking }, out);
     }
 
     fn sign(&mut self, signature: &str, out: &mut Vec<u8>) {

@@ -246,8 +246,8 @@ fn write_block<'r>(block: &'r Block<'r>, own: bool, out: &mut Vec<write::Part<'r
 
 /// Shown and hidden reasoning are two blocks here.
 fn write_reasoning<'r>(reasoning: &'r Reasoning<'r>, extras: write::Fields<'r, 'r>, out: &mut Vec<write::Part<'r>>) {
-    let Reasoning { text, summary, signature, encrypted } = reasoning;
-    let text = if text.is_empty() && !summary.is_empty() { parts::joined(summary).into() } else { text.borrowed() };
+    let Reasoning { text: _, summary: _, signature, encrypted } = reasoning;
+    let text = Str::from(reasoning.shown().unwrap_or_default());
     if !text.is_empty() || signature.is_some() || encrypted.is_none() {
         let signature = signature.as_ref().map(|signature| signature.for_client(OWN));
         out.push(write::Part::ReasoningContent(write::Reasoning::Text(write::ReasoningText {

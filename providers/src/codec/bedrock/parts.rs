@@ -138,8 +138,3 @@ pub(super) fn medium<'r>(
 pub(super) fn is_blank(text: &str) -> bool {
     text.trim().is_empty()
 }
-
-/// Text put together.
-pub(super) fn joined(texts: &[Str<'_>]) -> String {
-    texts.iter().map(|text| &**text).collect::<Vec<_>>().join("\n\n")
-}

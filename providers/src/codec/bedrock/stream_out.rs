@@ -12,8 +12,8 @@ use super::{OWN, answer, media, parts, wire, write};
 use crate::codec::StreamEncoder;
 use crate::codec::sse::write_json;
 use crate::common::{
-    Block, Content, Delta, Event, Extras, Foreign, Json, Losses, Media, MediaKind, Reasoning, Sequence, Stop, Str,
-    flat_name,
+    Block, Content, Delta, Event, Extras, Foreign, Json, Losses, Media, MediaKind, Paragraphs, Reasoning, Sequence,
+    Stop, Str, flat_name,
 };
 use crate::error::encode_stream_error;
 use crate::event_stream::write_event;
@@ -45,8 +45,8 @@ struct Stream {
     usage: Option<Usage>,
     tier: Option<Str<'static>>,
     extras: Extras<'static>,
-    /// The part of the summary that is being written.
-    summary: u32,
+    /// What was said of the open reasoning.
+    thought: Paragraphs,
     /// The open block if only this dialect knows it.
     foreign: Option<Json<'static>>,
 }
@@ -161,10 +161,8 @@ impl Stream {
             Content::Reasoning(reasoning) => {
                 self.open = Open::Reasoning;
                 losses.note_extras("answer.", extras);
-                let Reasoning { text, summary, signature, encrypted } = &**reasoning;
-                let summary = if text.is_empty() { parts::joined(summary) } else { String::new() };
-                self.thoughts(text, out);
-                self.thoughts(&summary, out);
+                let Reasoning { text: _, summary: _, signature, encrypted } = &**reasoning;
+                self.think(None, &reasoning.shown().unwrap_or_default(), out);
                 let hidden = [signature.clone().map(Delta::Signature), encrypted.clone().map(Delta::Encrypted)];
                 hidden.iter().flatten().for_each(|delta| self.delta(delta, losses, out));
             }
@@ -226,14 +224,8 @@ impl Stream {
             (Open::Text | Open::Silent, Delta::Citation(citation)) => {
                 self.write(OutDelta::Citation(parts::citation(citation)), out)
             }
-            (Open::Reasoning, Delta::Reasoning(text)) => self.thoughts(text, out),
-            (Open::Reasoning, Delta::Summary { part, text }) => {
-                if *part > self.summary {
-                    self.summary = *part;
-                    self.thoughts("\n\n", out);
-                }
-                self.thoughts(text, out);
-            }
+            (Open::Reasoning, Delta::Reasoning(text)) => self.think(None, text, out),
+            (Open::Reasoning, Delta::Summary { part, text }) => self.think(Some(*part), text, out),
             (Open::Reasoning, Delta::Signature(data)) => {
                 self.write(OutDelta::ReasoningContent(ReasoningDelta::Signature(data.for_client(OWN))), out);
             }
@@ -266,9 +258,11 @@ impl Stream {
         }
     }
 
-    fn thoughts(&mut self, text: &str, out: &mut Vec<u8>) {
+    /// Adds to the reasoning: to a part of its summary, or to itself.
+    fn think(&mut self, part: Option<u32>, text: &str, out: &mut Vec<u8>) {
+        let text = self.thought.next(part, text);
         if !text.is_empty() {
-            self.write(OutDelta::ReasoningContent(ReasoningDelta::Text(text)), out);
+            self.write(OutDelta::ReasoningContent(ReasoningDelta::Text(&text)), out);
         }
     }
 
@@ -306,7 +300,7 @@ impl Stream {
             | Open::Image
             | Open::Transcript => {}
         }
-        self.summary = 0;
+        self.thought = Paragraphs::default();
         if self.said {
             self.write_stop(out);
         }

@@ -10,8 +10,8 @@ use super::{DIALECT, citation};
 use crate::codec::data_url::DataUrl;
 use crate::codec::write_json;
 use crate::common::{
-    Block, Content, Extras, Foreign, Json, Losses, Media, MediaKind, MediaSource, Opaque, Reasoning, Str, Text,
-    ToolCall, flat_name, plain_mime,
+    Block, Content, Extras, Foreign, Json, Losses, Media, MediaKind, MediaSource, Opaque, Str, Text, ToolCall,
+    flat_name, plain_mime,
 };
 
 /// How opaque state is written: as the text that a client keeps for its maker, or, to a provider, only if it is its own.
@@ -177,7 +177,7 @@ impl Writer<'_> {
                 extras_of(part, losses);
             }),
             Content::Reasoning(reasoning) => {
-                let text = thinking(reasoning);
+                let text = reasoning.shown().unwrap_or_default();
                 let encrypted = reasoning.encrypted.as_ref().filter(|one| (self.opaque)(one).is_some());
                 if text.is_empty() && encrypted.is_none() && !self.own {
                     losses.note_if(!reasoning.is_empty(), self.names.reasoning);
@@ -258,7 +258,7 @@ pub(super) fn says_something(block: &Block<'_>) -> bool {
     match &block.content {
         Content::Text(text) => !text.text.is_empty(),
         Content::Refusal(text) => !text.is_empty(),
-        Content::Reasoning(reasoning) => !thinking(reasoning).is_empty(),
+        Content::Reasoning(reasoning) => reasoning.shown().is_some(),
         Content::ToolCall(_) => true,
         Content::Media(media) => media.transcript.is_some(),
         Content::Foreign(foreign) => foreign.dialect == DIALECT,
@@ -282,18 +282,6 @@ impl<'c> Citations<'c> {
                 self.0.push(citation::written(one, Some(&text.text), length, index));
             }
             last = Some(one);
-        }
-    }
-}
-
-/// The reasoning as one text.
-pub(super) fn thinking<'r>(reasoning: &'r Reasoning<'_>) -> Cow<'r, str> {
-    match (&reasoning.summary[..], &*reasoning.text) {
-        ([], text) => text.into(),
-        ([only], "") => (&**only).into(),
-        (summary, text) => {
-            let all = summary.iter().map(|part| &**part).chain((!text.is_empty()).then_some(text));
-            all.collect::<Vec<_>>().join("\n\n").into()
         }
     }
 }

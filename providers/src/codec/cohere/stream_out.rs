@@ -5,13 +5,13 @@
 
 use bounded_static::{IntoBoundedStatic as _, ToBoundedStatic as _};
 
-use super::block_out::thinking;
 use super::response_out::{NAMES, state, write_logprob, write_stop, write_usage};
 use super::write::{Object, object};
 use super::{DIALECT, citation};
 use crate::codec::{Client, StreamEncoder};
 use crate::common::{
-    Block, Citation, Content, Delta, Event, Losses, MediaKind, Opaque, Sequence, Stop, TokenLogprob, flat_name,
+    Block, Citation, Content, Delta, Event, Losses, MediaKind, Opaque, Paragraphs, Sequence, Stop, TokenLogprob,
+    flat_name,
 };
 use crate::error::encode_stream_error;
 use crate::usage::Usage;
@@ -68,8 +68,8 @@ struct EventWriter {
     waiting: Vec<Citation<'static>>,
     /// The last citation of the open text.
     last_citation: Option<Citation<'static>>,
-    /// Whether the next summary, or the reasoning itself, has to stand apart from what was said before.
-    thought: Option<Option<u32>>,
+    /// What was said of the open reasoning.
+    thought: Paragraphs,
     stop: Stop<'static>,
     usage: Option<Usage>,
 }
@@ -87,7 +87,7 @@ impl EventWriter {
             said: String::new(),
             waiting: Vec::new(),
             last_citation: None,
-            thought: None,
+            thought: Paragraphs::default(),
             stop: Stop::default(),
             usage: None,
         }
@@ -154,7 +154,7 @@ impl EventWriter {
         let Block { content, cache, id: _, extras } = block;
         losses.note_if(cache.is_some(), NAMES.cache);
         losses.note_extras(NAMES.place, extras);
-        (self.last_citation, self.thought) = (None, None);
+        (self.last_citation, self.thought) = (None, Paragraphs::default());
         self.said.clear();
         self.open = match content {
             Content::Text(text) => {
@@ -171,8 +171,7 @@ impl EventWriter {
             }
             Content::Reasoning(reasoning) => {
                 self.begin_content("thinking", out);
-                let text = thinking(reasoning);
-                self.thinking(None, &text, out);
+                self.thinking(None, &reasoning.shown().unwrap_or_default(), out);
                 self.state(Kind::Thinking, "signature", reasoning.signature.as_ref(), out);
                 self.state(Kind::Thinking, "encrypted", reasoning.encrypted.as_ref(), out);
                 Kind::Thinking
@@ -267,14 +266,8 @@ impl EventWriter {
 
     /// Adds to the thinking. Summaries stand apart from each other and from the reasoning.
     fn thinking(&mut self, summary: Option<u32>, text: &str, out: &mut Vec<u8>) {
-        if text.is_empty() {
-            return;
-        }
-        let apart = self.thought.replace(summary).is_some_and(|before| before != summary);
-        if apart {
-            self.content_delta("thinking", "\n\n", out);
-        }
-        self.content_delta("thinking", text, out);
+        let text = self.thought.next(summary, text);
+        self.content_delta("thinking", &text, out);
     }
 
     fn content_delta(&self, kind: &'static str, text: &str, out: &mut Vec<u8>) {

@@ -67,9 +67,14 @@ pub(super) fn find<'e, 'a>(extras: &'e [(Str<'a>, Json<'a>)], name: &str) -> Opt
     extras.iter().find(|(key, _)| &**key == name).map(|(_, json)| json)
 }
 
-/// Whether an extra is a field of Gemini's answers.
-pub(super) fn of_answers(name: &str) -> bool {
-    OF_ANSWERS.contains(&name) || NESTED.iter().any(|prefix| name.starts_with(prefix))
+/// Whether an extra is a field of Gemini's answers: another API's may have the same name.
+pub(super) fn of_answers(name: &str, json: &Json<'_>) -> bool {
+    let fits = match name {
+        "thought" => json.read::<bool>().is_ok(),
+        "thoughtSignature" => json.read::<Str<'_>>().is_ok(),
+        _ => true,
+    };
+    fits && (OF_ANSWERS.contains(&name) || NESTED.iter().any(|prefix| name.starts_with(prefix)))
 }
 
 /// The extras that stand directly in one object, written as its fields.

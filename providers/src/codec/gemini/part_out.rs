@@ -136,13 +136,8 @@ impl<'o, 'l> Writer<'o, 'l> {
     }
 
     fn reasoning(&mut self, reasoning: &'o Reasoning<'_>, parts: &mut Vec<Piece<'o>>) {
-        let Reasoning { text, summary, signature, encrypted } = reasoning;
-        let text = match &**summary {
-            [] => Cow::Borrowed(text.as_str()),
-            [one] if text.is_empty() => Cow::Borrowed(one.as_str()),
-            summary if text.is_empty() => Cow::Owned(summary.iter().map(Str::as_str).collect::<Vec<_>>().join("\n\n")),
-            _ => Cow::Borrowed(text.as_str()),
-        };
+        let Reasoning { text: _, summary: _, signature, encrypted } = reasoning;
+        let text = reasoning.shown().unwrap_or_default();
         let mut thought_signature = signature.as_ref().and_then(|opaque| self.signature(opaque));
         if let Some(opaque) = encrypted {
             match self.reader {

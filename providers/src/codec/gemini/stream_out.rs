@@ -16,7 +16,7 @@ use super::grounding::{Chars, metadata};
 use super::part_out::{Reader, Writer, sealed};
 use super::usage;
 use super::write::{Blob, Part, Piece};
-use crate::common::{Block, Citation, Content, Delta, Event, Extras, Losses, MediaSource, Stop, Str, Text};
+use crate::common::{Block, Citation, Content, Delta, Event, Extras, Losses, MediaSource, Paragraphs, Stop, Str, Text};
 use crate::dialect::Dialect;
 use crate::error::{encode_error, encode_stream_error};
 use crate::usage::Usage;
@@ -56,8 +56,7 @@ struct Open {
     block: Block<'static>,
     /// Where in the answer's text it begins.
     from: u64,
-    /// The summary that was begun.
-    part: u32,
+    said: Paragraphs,
 }
 
 impl Encoder {
@@ -170,23 +169,19 @@ impl Encoder {
             }
             Content::ToolCall(_) | Content::ToolResult(_) | Content::Foreign(_) => {}
         }
-        self.open.push(Open { choice, index, block, from, part: 0 });
+        self.open.push(Open { choice, index, block, from, said: Paragraphs::default() });
     }
 
     fn delta(&mut self, choice: u32, index: u32, delta: Delta<'_>, out: &mut Vec<u8>) {
         let Some(at) = self.open.iter().position(|open| (open.choice, open.index) == (choice, index)) else { return };
-        let thought = matches!(self.open[at].block.content, Content::Reasoning(_));
+        let thinks = matches!(self.open[at].block.content, Content::Reasoning(_));
         let part = match &delta {
             Delta::Text(text) | Delta::Refusal(text) | Delta::Transcript(text) => {
                 self.choice(choice).text.push(text);
                 Part { text: Some(text.as_str().into()), ..Part::default() }
             }
-            Delta::Reasoning(text) => Part { text: Some(text.as_str().into()), thought: Some(true), ..Part::default() },
-            Delta::Summary { part, text } => {
-                let next = std::mem::replace(&mut self.open[at].part, *part) != *part;
-                let text = if next { format!("\n\n{text}").into() } else { text.as_str().into() };
-                Part { text: Some(text), thought: Some(true), ..Part::default() }
-            }
+            Delta::Reasoning(text) => thought(self.open[at].said.next(None, text)),
+            Delta::Summary { part, text } => thought(self.open[at].said.next(Some(*part), text)),
             Delta::Signature(signature) => match &mut self.open[at].block.content {
                 Content::ToolCall(call) => {
                     call.signature = Some(signature.to_static());
@@ -197,7 +192,7 @@ impl Encoder {
                 | Content::Media(_)
                 | Content::Reasoning(_)
                 | Content::ToolResult(_)
-                | Content::Foreign(_) => signed(signature.for_client(OWN).into_owned(), thought),
+                | Content::Foreign(_) => signed(signature.for_client(OWN).into_owned(), thinks),
             },
             Delta::Encrypted(data) => signed(sealed(data), true),
             Delta::Arguments(more) => {
@@ -341,6 +336,10 @@ impl StreamEncoder for Encoder {
     }
 }
 
+fn thought(text: Cow<'_, str>) -> Part<'_> {
+    Part { text: Some(text), thought: Some(true), ..Part::default() }
+}
+
 /// An empty part that signs what came before it.
 fn signed<'o>(signature: Str<'o>, thought: bool) -> Part<'o> {
     Part {
@@ -353,7 +352,8 @@ fn signed<'o>(signature: Str<'o>, thought: bool) -> Part<'o> {
 
 /// The extras that are Gemini's; the others are noted.
 fn kept(extras: Extras<'static>, losses: &mut Losses) -> Extras<'static> {
-    let (own, others): (Extras<'static>, Extras<'static>) = extras.into_iter().partition(|(name, _)| of_answers(name));
+    let (own, others): (Extras<'static>, Extras<'static>) =
+        extras.into_iter().partition(|(name, json)| of_answers(name, json));
     losses.note_extras("answer.", &others);
     own
 }

@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use super::message_wire::{CallOut, CustomOut, ExtraOut, FunctionOut, KnownCall};
 use super::part_out::{Fields, PartBody, PartOut, part_kind};
-use super::reasoning::{AnyDetail, joined, write_details};
+use super::reasoning::{AnyDetail, write_details};
 use super::usage::UsageOut;
 use super::{OF_MESSAGE, OWN, is_marked};
 use crate::codec::Client;
@@ -366,12 +366,12 @@ impl<'r> Writer<'r, '_> {
                 }
                 append(&mut self.text, (&**text).into());
             }
+            Content::Refusal(text) if text.is_empty() => {}
             Content::Refusal(text) => append(&mut self.refusal, (&**text).into()),
             Content::Reasoning(reasoning) => {
-                let Reasoning { text, summary, signature, encrypted } = &**reasoning;
-                let shown = if text.is_empty() { joined(summary) } else { Some(text.borrowed()) };
-                if let Some(shown) = shown {
-                    append(&mut self.said.reasoning_content, shown.into_string().into());
+                let Reasoning { text: _, summary: _, signature, encrypted } = &**reasoning;
+                if let Some(shown) = reasoning.shown() {
+                    append(&mut self.said.reasoning_content, shown);
                 }
                 if self.detailed {
                     let signature = signature.as_ref().map(|signature| signature.for_client(OWN));

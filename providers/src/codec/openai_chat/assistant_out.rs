@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use super::message_out::{Messages, content, one_text};
 use super::message_wire::{AudioOut, CallOut, ContentOut, CustomOut, ExtraOut, FunctionOut, KnownCall, MessageOut};
 use super::part_out::{Fields, PartBody, PartOut, part_kind};
-use super::reasoning::{AnyDetail, joined, write_details};
+use super::reasoning::{AnyDetail, write_details};
 use super::{OWN, spelt};
 use crate::common::{Block, Content, Media, MediaKind, Message, Opaque, Reasoning, Str, Text, ToolCall, flat_name};
 use crate::preset::ReasoningSpelling;
@@ -135,9 +135,8 @@ impl<'r> Messages<'r, '_> {
         if let Some(raw) = spelt(extras, "part") {
             return parts.push(PartOut::new(PartBody::Raw(raw)));
         }
-        let Reasoning { text, summary, signature, encrypted } = reasoning;
-        let shown = if text.is_empty() { joined(summary) } else { Some(text.borrowed()) };
-        let shown = shown.map(|text| Cow::<str>::Owned(text.into_string()));
+        let Reasoning { text: _, summary: _, signature, encrypted } = reasoning;
+        let shown = reasoning.shown();
         let told = |name: &str| spelt(&message.extras, name).is_some();
         let spelling = self.target.quirks.reasoning;
         let opaque = signature.is_some() || encrypted.is_some();

@@ -11,7 +11,7 @@ use super::part_out::Fields;
 use super::parts::Origin;
 use super::wire::{Raw, keep, read, text_of};
 use crate::codec::wire::wire;
-use crate::common::{Block, Content, Foreign, Json, Reasoning, Str};
+use crate::common::{Block, Content, Foreign, Json, Reasoning, Str, paragraphs};
 
 wire! {
     /// An entry of `reasoning_details`.
@@ -175,19 +175,10 @@ pub(super) fn write_details<'r>(
         let text = Some(&*reasoning.text);
         push(DetailOut { kind: "reasoning.text", text, signature, ..base() });
     }
-    if let Some(summary) = joined(&reasoning.summary) {
-        push(DetailOut { kind: "reasoning.summary", summary: Some(summary), ..base() });
+    if let Some(summary) = paragraphs(reasoning.summary.iter().map(Str::as_str)) {
+        push(DetailOut { kind: "reasoning.summary", summary: Some(summary.into()), ..base() });
     }
     if encrypted.is_some() {
         push(DetailOut { kind: "reasoning.encrypted", data: encrypted, id, ..base() });
-    }
-}
-
-/// The parts of a summary in one text.
-pub(super) fn joined<'r>(summary: &'r [Str<'_>]) -> Option<Str<'r>> {
-    match summary {
-        [] => None,
-        [only] => Some(only.borrowed()),
-        several => Some(several.iter().map(|text| &**text).collect::<Vec<_>>().join("\n\n").into()),
     }
 }

@@ -20,7 +20,8 @@ use super::{OF_MESSAGE, OWN, is_marked, spelt};
 use crate::codec::sse::write_event;
 use crate::codec::{Client, StreamEncoder};
 use crate::common::{
-    Block, Citation, Content, Delta, Event, Extras, Json, Losses, MediaKind, MediaSource, Stop, Str, TokenLogprob, add,
+    Block, Citation, Content, Delta, Event, Extras, Json, Losses, MediaKind, MediaSource, Paragraphs, Stop, Str,
+    TokenLogprob, add,
 };
 use crate::error::encode_stream_error;
 use crate::usage::Usage;
@@ -132,8 +133,7 @@ enum Open {
         number: usize,
         id: Option<String>,
         format: Option<Json<'static>>,
-        /// The part of the summary that came last.
-        part: Option<u32>,
+        said: Paragraphs,
     },
     Call {
         number: u32,
@@ -238,8 +238,8 @@ impl ChunkWriter {
             }
             Content::Reasoning(reasoning) => {
                 let format = spelt(&extras, "format").map(|format| format.to_static());
-                let open =
-                    Open::Reasoning { number: choice.reasoned, id: id.map(Str::into_string), format, part: None };
+                let (number_of, id) = (choice.reasoned, id.map(Str::into_string));
+                let open = Open::Reasoning { number: number_of, id, format, said: Paragraphs::default() };
                 choice.reasoned += 1;
                 choice.blocks.push(open);
                 let at = choice.blocks.len() - 1;
@@ -352,23 +352,20 @@ impl ChunkWriter {
                 *refused = true;
                 Said { refusal: Some(Some((&**text).into())), ..Said::default() }
             }
-            (Open::Reasoning { number, id, format, part: last }, delta) => {
+            (_, Delta::Summary { text, .. }) if text.is_empty() => return,
+            (Open::Reasoning { number, id, format, said }, delta) => {
                 let mut detail =
                     DetailOut { id: id.as_deref(), index: *number, format: format.as_ref(), ..DetailOut::default() };
                 let mut reasoning_content = None;
                 match delta {
                     Delta::Reasoning(text) => {
-                        reasoning_content = Some((&**text).into());
+                        reasoning_content = Some(said.next(None, text));
                         detail = DetailOut { kind: "reasoning.text", text: Some(text), ..detail };
                     }
                     Delta::Summary { part, text } => {
-                        // Parts are paragraphs, as in a whole answer.
-                        let apart = last.replace(*part).is_some_and(|last| last != *part);
-                        reasoning_content = Some(match apart {
-                            true => format!("\n\n{}", &**text).into(),
-                            false => (&**text).into(),
-                        });
-                        detail = DetailOut { kind: "reasoning.summary", summary: Some(text.borrowed()), ..detail };
+                        let text = said.next(Some(*part), text);
+                        detail = DetailOut { kind: "reasoning.summary", summary: Some(text.clone().into()), ..detail };
+                        reasoning_content = Some(text);
                     }
                     Delta::Signature(signature) => {
                         let signature = Some(signature.for_client(OWN));
