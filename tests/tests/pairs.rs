@@ -7,9 +7,10 @@ use ai_gateway_providers::common::{
     Tool, ToolResult,
 };
 use ai_gateway_providers::{ApiError, Dialect};
-use ai_gateway_tests::Gateway;
-use ai_gateway_tests::client::{H1, Reply, Request};
+use ai_gateway_tests::client::{H1, Reply, Request, exchange};
 use ai_gateway_tests::talk::{read_stream, target_of};
+use ai_gateway_tests::{Answer, Gateway, Stub};
+use serde_json::{Value, json};
 
 /// One mock provider for each dialect, called like it.
 async fn gateway() -> Gateway {
@@ -321,4 +322,51 @@ async fn who_says_functions_is_answered_with_a_function_call() {
         assert!(text.contains(r#""finish_reason":"function_call""#), "{provider}: {text}");
         assert!(!text.contains("tool_calls"), "{provider}: {text}");
     }
+}
+
+/// Google's copy of OpenAI's API refuses Gemini 3's calls without their signatures, too, and OpenAI's clients strip them.
+#[tokio::test]
+async fn calls_of_gemini_3_keep_their_signatures_for_clients_that_strip_them() {
+    let call = json!({"candidates": [{"content": {"role": "model", "parts": [
+        {"functionCall": {"name": "weather", "args": {}}, "thoughtSignature": "c2lnbmVk"}]}, "finishReason": "STOP"}]});
+    let native = Stub::always(Answer::json(200, call.to_string())).await;
+    let gateway =
+        Gateway::start(&format!("[providers.google]\nkind = \"gemini\"\nbase_url = \"{}\"", native.origin())).await;
+    let ask = async |body: &Value| {
+        let reply = exchange(gateway.addr, &Request::post("/v1/chat/completions", body.to_string().into_bytes())).await;
+        (reply, native.next().await)
+    };
+    let mut body = json!({
+        "model": "google/gemini-3-pro-preview",
+        "messages": [{"role": "user", "content": "What is the weather?"}],
+        "tools": [{"type": "function", "function": {"name": "weather", "parameters": {"type": "object"}}}],
+    });
+    let (reply, seen) = ask(&body).await;
+    assert_eq!(seen.target, "/v1beta/models/gemini-3-pro-preview:generateContent");
+    let mut said = serde_json::from_slice::<Value>(&reply.body).unwrap()["choices"][0]["message"].take();
+    for call in said["tool_calls"].as_array_mut().unwrap() {
+        call.as_object_mut().unwrap().remove("extra_content").expect("the signature is told");
+    }
+    let id = said["tool_calls"][0]["id"].clone();
+    let messages = body["messages"].as_array_mut().unwrap();
+    messages.extend([said, json!({"role": "tool", "tool_call_id": id, "content": "rain"})]);
+    let part = |seen: &[u8]| serde_json::from_slice::<Value>(seen).unwrap()["contents"][1]["parts"][0].take();
+    let (_, seen) = ask(&body).await;
+    assert_eq!(part(&seen.body)["thoughtSignature"], "c2lnbmVk");
+    // A call that another model made, or another process.
+    for (message, name) in [(1, "id"), (2, "tool_call_id")] {
+        let message = &mut body["messages"][message];
+        let holder = if name == "id" { &mut message["tool_calls"][0] } else { message };
+        holder[name] = "toolu_1".into();
+    }
+    let (_, seen) = ask(&body).await;
+    assert_eq!(part(&seen.body)["thoughtSignature"], "skip_thought_signature_validator");
+    // What needs no signatures goes as it is, and so does what only Google's copy understands.
+    body["extra_body"] = json!({"google": {"thinking_config": {"include_thoughts": true}}});
+    let (_, seen) = ask(&body).await;
+    assert_eq!(seen.target, "/v1beta/openai/chat/completions");
+    body["model"] = "google/gemini-2.5-pro".into();
+    body.as_object_mut().unwrap().remove("extra_body");
+    let (_, seen) = ask(&body).await;
+    assert_eq!(seen.target, "/v1beta/openai/chat/completions");
 }

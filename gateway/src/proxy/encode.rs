@@ -59,6 +59,7 @@ pub fn encode(target: &Target, exchange: &Exchange, continuity: &Continuity) -> 
     let Some(route) = target.provider.route(endpoint, &target.model) else {
         return Err(super::attempt::no_usable_target(exchange));
     };
+    let route = keeping_signatures(target, route, request, endpoint.operation).unwrap_or(route);
     if request.scan.thread && endpoint.dialect == Dialect::Anthropic && !target.provider.is_anthropic() {
         return Err(no_thread());
     }
@@ -139,6 +140,16 @@ fn accept_losses(encoded: Encoded, request: &Request) -> Result<Encoded, ApiErro
         return Err(ApiError::new(ErrorKind::InvalidRequest, message));
     }
     Ok(encoded)
+}
+
+/// Gemini 3 refuses a call that comes back without its signature, also in Google's copy of OpenAI's API, and clients of OpenAI's
+/// send none. In its own API they are kept by the call's id, and calls of other models get what is taken in place of one. What only
+/// that copy understands (`extra_body`) is left to it.
+fn keeping_signatures(target: &Target, route: Route, request: &Request, operation: Operation) -> Option<Route> {
+    let copied = (operation, route.way, route.dialect) == (Operation::Chat, Way::Straight, Dialect::OpenAiChat);
+    let says = |word: &str| memchr::memmem::find(&request.body, word.as_bytes()).is_some();
+    let calls = copied && target.traits.gemini_3 && says(r#""tool"#) && !says(r#""extra_body""#);
+    if calls { target.provider.beside_chat(&target.model) } else { None }
 }
 
 /// Whether the answer has to be watched because another target may go on with it.

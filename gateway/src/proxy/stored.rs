@@ -4,7 +4,6 @@
 
 use std::sync::Arc;
 
-use ai_gateway_providers::answer::Observer;
 use ai_gateway_providers::error::{ApiError, ErrorKind};
 use ai_gateway_providers::scan::{self, Field, RequestScan};
 use ai_gateway_providers::{Dialect, Operation};
@@ -113,11 +112,16 @@ pub fn with_items(
     Ok(scan::with_items(&body, &items))
 }
 
-/// Remembers the items of a translated answer before the client has all of it and may refer to them.
-fn remember_items(gateway: &Gateway, exchange: &mut Exchange) {
-    let items = exchange.observer.as_mut().map(Observer::take_items).unwrap_or_default();
+/// Remembers the items of a complete translated answer, and what its client may lose of it, before the client has all of it and may
+/// go on.
+fn remember_turn(gateway: &Gateway, exchange: &mut Exchange) {
+    let Some(observer) = exchange.observer.as_mut().filter(|observer| observer.seen().complete) else { return };
+    let (items, memory) = (observer.take_items(), observer.take_memory());
     if !items.is_empty() {
         gateway.continuity.remember_items(key_name(exchange), items);
+    }
+    if let Some(memory) = memory {
+        gateway.continuity.remember_turn(key_name(exchange), memory);
     }
 }
 
@@ -130,7 +134,7 @@ pub fn remember(gateway: &Gateway, exchange: &mut Exchange) {
     if exchange.stored || !exchange.committed {
         return;
     }
-    remember_items(gateway, exchange);
+    remember_turn(gateway, exchange);
     let asked = exchange.endpoint.as_ref().is_some_and(|endpoint| endpoint.operation == Operation::Chat);
     let (Some(attempt), Some(observer)) = (exchange.attempt(), &exchange.observer) else { return };
     let kept = match exchange.dialect() {

@@ -58,6 +58,11 @@ impl Provider {
         }
     }
 
+    /// How a client of OpenAI's Chat reaches Gemini's own API there, beside Google's copy of OpenAI's; `None` where there is none.
+    pub fn beside_chat(&self, model: &str) -> Option<Route> {
+        self.speaks(Dialect::Gemini, model).then(|| self.by(Dialect::Gemini, Way::Codecs))
+    }
+
     fn by(&self, dialect: Dialect, way: Way) -> Route {
         Route { dialect, platform: self.platform(dialect), way }
     }
