@@ -1,11 +1,13 @@
 //! An answer that is translated on its way: read by the codec of the provider's dialect, written by that of the client's.
 
+use std::borrow::Cow;
+
 use bytes::Bytes;
 
 use super::continued::{Said, Seam};
 use super::marks::Marks;
 use super::{AnswerForm, Heard, Notes};
-use crate::codec::{Client, Maker, OutputItem, Platform, StreamDecoder, StreamEncoder, codec};
+use crate::codec::{Client, Maker, OutputItem, Platform, StreamDecoder, StreamEncoder, codec, whole_characters};
 use crate::common::{
     Aliases, Collector, Content, Delta, Event, Losses, ProviderTag, Response, TurnMemory, TurnRecorder, take_apart,
 };
@@ -245,7 +247,15 @@ impl Translated {
             notes.seen.cut = true;
             return;
         }
-        let mut response = match codec(translation.from).decode_response(body, &translation.maker()) {
+        let mut read = codec(translation.from).decode_response(body, &translation.maker());
+        let mended;
+        if read.is_err()
+            && let Cow::Owned(whole) = whole_characters(body)
+        {
+            mended = whole;
+            read = codec(translation.from).decode_response(&mended, &translation.maker());
+        }
+        let mut response = match read {
             Ok(response) => response,
             Err(error) => {
                 *out = self.refuse(error, notes);
@@ -421,6 +431,22 @@ mod tests {
     use super::*;
     use crate::answer::Observer;
     use crate::dialect::Operation;
+
+    /// The provider cut its text, or a call's arguments, inside a character; it was paid for all the same.
+    #[test]
+    fn half_a_character_makes_no_answer_unreadable() {
+        let body = br#"{"candidates":[{"content":{"parts":[{"text":"a \ud83d"}]},"finishReason":"MAX_TOKENS"}]}"#;
+        let translation = Translation {
+            to: Dialect::OpenAiChat,
+            provider: ProviderTag::of("p"),
+            model: "m".into(),
+            ..Translation::within(Dialect::Gemini, false)
+        };
+        let mut observer = Observer::translating(translation, Operation::Chat, AnswerForm::Json);
+        let out = observer.feed(Bytes::from_static(body), true);
+        let out: serde_json::Value = serde_json::from_slice(&out).unwrap();
+        assert_eq!(out["choices"][0]["message"]["content"], "a \u{fffd}");
+    }
 
     #[test]
     fn a_whole_answer_that_is_none_is_an_error_in_the_clients_stream() {

@@ -128,6 +128,8 @@ pub(super) struct Fields {
     pub(super) effort: Option<Effort>,
     /// Claude thinks: it takes no other temperature than 1, no `top_k` and no forced tool.
     pub(super) thinks: bool,
+    /// Nova reasons as hard as it can: it takes no sampling.
+    pub(super) at_most: bool,
     pub(super) lost_reasoning: bool,
     pub(super) lost_top_k: bool,
 }
@@ -170,8 +172,12 @@ pub(super) fn write(
                 Some(Effort::None) if !own => {}
                 Some(Effort::None) => out.push("reasoningConfig", &json!({"type": "disabled"})),
                 Some(level) => {
-                    let level = three(level).as_str();
-                    out.push("reasoningConfig", &json!({"type": "enabled", "maxReasoningEffort": level}));
+                    let high = three(level) == Effort::High && !own;
+                    // There it takes no bound either, which is worth more to who gave one.
+                    out.lost_reasoning = high && request.max_tokens.is_some();
+                    out.at_most = high && !out.lost_reasoning;
+                    let level = if out.lost_reasoning { Effort::Medium } else { three(level) };
+                    out.push("reasoningConfig", &json!({"type": "enabled", "maxReasoningEffort": level.as_str()}));
                 }
                 None => {}
             },
@@ -194,6 +200,7 @@ pub(super) fn write(
         (None, _) => {}
         (Some(_), Family::Anthropic) if (out.thinks || model.adaptive_only()) && !own => out.lost_top_k = true,
         (Some(top_k), Family::Anthropic) => out.push("top_k", &json!(top_k)),
+        (Some(_), Family::Amazon) if out.at_most => out.lost_top_k = true,
         (Some(top_k), Family::Amazon) => out.push("inferenceConfig", &json!({"topK": top_k})),
         (Some(top_k), Family::Other) if own => out.push("top_k", &json!(top_k)),
         (Some(_), Family::OpenAi | Family::Qwen | Family::Other | Family::Unknown) => out.lost_top_k = true,
@@ -310,7 +317,7 @@ mod tests {
         assert_eq!(of(Family::Anthropic), r#"{"thinking":{"budget_tokens":7999,"type":"enabled"}}"#);
         assert_eq!(
             of(Family::Amazon),
-            r#"{"reasoningConfig":{"maxReasoningEffort":"high","type":"enabled"},"inferenceConfig":{"topK":5}}"#
+            r#"{"reasoningConfig":{"maxReasoningEffort":"medium","type":"enabled"},"inferenceConfig":{"topK":5}}"#
         );
         assert_eq!(of(Family::OpenAi), r#"{"reasoning_effort":"high"}"#);
         assert_eq!(of(Family::Qwen), r#"{"reasoning_config":"high"}"#);

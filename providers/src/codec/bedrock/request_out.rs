@@ -157,8 +157,8 @@ pub(super) fn encode(request: &Request<'_>, target: &Target<'_>, losses: &mut Lo
     }
 
     // OpenAI's and Gemini's temperature goes up to 2; while it thinks Claude takes none but 1, and no small `top_p`; and its later
-    // models take neither.
-    let (refused, thinks) = (model.adaptive_only(), fields.thinks && !own);
+    // models take neither, nor does Nova when it reasons as hard as it can.
+    let (refused, thinks) = (model.adaptive_only() || fields.at_most, fields.thinks && !own);
     let fixed = refused || thinks;
     losses.note_if(temperature.is_some_and(|it| !own && (it > 1.0 || fixed && it != 1.0)), "temperature");
     let temperature = temperature.filter(|_| !fixed).map(|it| if own { it } else { it.min(1.0) });

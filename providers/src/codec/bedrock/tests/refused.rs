@@ -102,6 +102,23 @@ fn only_the_second_generation_of_nova_is_asked_to_reason() {
     assert_eq!(fields("us.amazon.nova-2-lite-v1:0"), (config, Vec::new()));
 }
 
+/// <https://docs.aws.amazon.com/nova/latest/nova2-userguide/extended-thinking.html>
+#[test]
+fn nova_that_reasons_as_hard_as_it_can_takes_no_bound_and_no_sampling() {
+    const NOVA_2: &str = "us.amazon.nova-2-lite-v1:0";
+    let mut body = json!({"model": "m", "messages": [{"role": "user", "content": "hi"}], "reasoning_effort": "high",
+        "temperature": 0.3, "top_p": 0.9});
+    let effort = |body: &Value| body["additionalModelRequestFields"]["reasoningConfig"]["maxReasoningEffort"].clone();
+    let (asked, lost) = chat(&body, NOVA_2, Traits::of(NOVA_2));
+    assert_eq!((effort(&asked), &asked["inferenceConfig"]), (json!("high"), &Value::Null));
+    assert_eq!(lost, ["temperature", "top_p"]);
+    body["max_tokens"] = json!(500);
+    let (asked, lost) = chat(&body, NOVA_2, Traits::of(NOVA_2));
+    assert_eq!(effort(&asked), "medium");
+    assert_eq!(asked["inferenceConfig"], json!({"maxTokens": 500, "temperature": 0.3, "topP": 0.9}));
+    assert_eq!(lost, ["reasoning"]);
+}
+
 #[test]
 fn answers_schemas_are_in_the_subset_that_bedrock_takes() {
     let schema = json!({"type": "object", "properties": {"a": {"type": "string", "maxLength": 3}}});
