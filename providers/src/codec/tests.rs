@@ -6,7 +6,7 @@ use super::testing::{client, collected, events, maker, target};
 use super::{Call, Client, Platform, Target, codec};
 use crate::common::{
     Block, Choice, Citation, Content, Delta, Event, Losses, Media, MediaKind, MediaSource, Message, Reasoning, Request,
-    Response, Role, Stop, Str, Text, take_apart,
+    Response, Role, Stop, StopReason, Str, Text, take_apart,
 };
 use crate::dialect::Dialect;
 use crate::error::ErrorKind;
@@ -266,6 +266,30 @@ fn reasoning_in_parts_reads_the_same_in_a_stream() {
                 let said = said.collect::<String>();
                 assert_eq!(said, wanted, "{to} {how}");
             }
+        }
+    }
+}
+
+/// An answer that is told to have ended for want of tokens sends clients after more of them.
+#[test]
+fn an_end_that_has_no_word_is_told() {
+    for (to, reason, told) in [
+        (Dialect::OpenAiChat, StopReason::MalformedCall, true),
+        (Dialect::OpenAiChat, StopReason::Pause, true),
+        (Dialect::OpenAiChat, StopReason::Other, true),
+        (Dialect::OpenAiChat, StopReason::MaxTokens, false),
+        (Dialect::Bedrock, StopReason::Pause, true),
+        (Dialect::Bedrock, StopReason::MalformedCall, false),
+        (Dialect::Anthropic, StopReason::Other, true),
+    ] {
+        let mut response = Response::new(Dialect::Gemini);
+        response.choices.push(Choice { stop: Stop::new(reason), ..Choice::default() });
+        let (mut whole, mut streamed) = (Losses::default(), Losses::default());
+        codec(to).encode_response(&response, &client(), &mut whole);
+        let mut encoder = codec(to).stream_encoder(&client());
+        take_apart(&response, &mut |event| encoder.encode(event, &mut streamed, &mut Vec::new()));
+        for losses in [whole, streamed] {
+            assert_eq!(losses.iter().any(|loss| loss.field == "answer.stop"), told, "{to} {reason:?}");
         }
     }
 }

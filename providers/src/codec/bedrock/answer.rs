@@ -70,9 +70,10 @@ pub(super) fn read_stop<'a>(word: &str, extras: &[(Str<'a>, Json<'a>)]) -> Stop<
 pub(super) const RESPONSE_FIELDS: &str = "additionalModelResponseFields";
 
 /// The word for a stop. What Converse has no word for must not look complete.
-pub(super) fn stop_word<'r>(stop: &'r Stop<'_>, own: bool) -> &'r str {
+pub(super) fn stop_word<'r>(stop: &'r Stop<'_>, own: bool, losses: &mut Losses) -> &'r str {
     // The sequence is told in the extras, where it was asked for.
     let Stop { reason, sequence: _, detail } = stop;
+    losses.note_if(!own && matches!(reason, StopReason::Pause | StopReason::Other), "answer.stop");
     match (reason, detail.as_deref()) {
         (StopReason::Other | StopReason::ContentFilter, Some(word)) if own => word,
         (StopReason::End | StopReason::Pause, _) => "end_turn",
@@ -170,7 +171,7 @@ pub(super) fn encode(response: &Response<'_>, _: &Client, losses: &mut Losses) -
     if let Some(Choice { blocks, stop, logprobs, extras }) = choices.first() {
         losses.note_if(!logprobs.is_empty(), "answer.logprobs");
         losses.note_extras("answer.", extras);
-        stop_reason = stop_word(stop, own);
+        stop_reason = stop_word(stop, own, losses);
         for block in blocks {
             write_block(block, own, &mut content, losses);
         }

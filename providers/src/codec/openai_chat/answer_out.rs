@@ -216,13 +216,21 @@ impl<'r> TokenOut<'r> {
 
 /// OpenAI's word for the reason. A vendor's own word is kept. `refuses`: the message has a refusal. `functions`: the client knows
 /// no tools.
-pub(super) fn finish_reason<'r>(stop: &'r Stop<'r>, own: bool, refuses: bool, functions: bool) -> Cow<'r, str> {
+pub(super) fn finish_reason<'r>(
+    stop: &'r Stop<'r>,
+    own: bool,
+    refuses: bool,
+    functions: bool,
+    losses: &mut Losses,
+) -> Cow<'r, str> {
     let Stop { reason, sequence: _, detail } = stop;
     if let Some(detail) = detail
         && own
     {
         return (&**detail).into();
     }
+    let wordless = matches!(reason, StopReason::Pause | StopReason::MalformedCall | StopReason::Other);
+    losses.note_if(wordless, "answer.stop");
     match reason {
         StopReason::End | StopReason::StopSequence | StopReason::Pause => "stop",
         // What ended for a reason without a word here must not look complete.
@@ -310,7 +318,7 @@ fn write_choice<'r>(
         index,
         message: said,
         logprobs: LogprobsOut::of(logprobs, refused),
-        finish_reason: finish_reason(stop, own, refuses, functions),
+        finish_reason: finish_reason(stop, own, refuses, functions, losses),
         stop_reason: stop.sequence.as_deref(),
         rest,
     }

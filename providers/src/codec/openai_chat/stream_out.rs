@@ -458,7 +458,7 @@ impl ChunkWriter {
                 index: number,
                 delta,
                 logprobs: None,
-                finish_reason: Some(finish_reason(&stop, own, choice.refused, self.head.functions)),
+                finish_reason: Some(finish_reason(&stop, own, choice.refused, self.head.functions, losses)),
                 stop_reason: stop.sequence.as_deref(),
                 rest: fields(&extras, OF_MESSAGE, losses),
             };
