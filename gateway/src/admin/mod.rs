@@ -172,7 +172,7 @@ impl Admin {
     fn ready(&self) -> Response<Vec<u8>> {
         let state = self.readiness.state();
         let status = if state == State::Ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-        let reasons = reasons(state, &self.metrics.limits);
+        let reasons = reasons(state, &self.metrics.limits, &self.metrics.ledger);
         json(status, &serde_json::json!({ "status": state.as_str(), "reasons": reasons }))
     }
 }

@@ -3,7 +3,11 @@
 use std::sync::atomic::{AtomicU8, Ordering};
 
 use super::limits;
+use crate::ledger::LedgerMetrics;
 use crate::limits::Limits;
+
+/// What `/health/ready` says while the ledger cannot write.
+const WAITING: &str = "records of usage wait in memory: the ledger's disk is full or slow";
 
 /// Where the process is in its life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,11 +41,12 @@ impl State {
 }
 
 /// Why the process is not ready, and what else a person should know of it then: what is no reason to go elsewhere, as all
-/// instances share the store.
-pub fn reasons(state: State, limits: &Limits) -> Vec<&'static str> {
+/// instances share the store, and none is told to wait for a disk.
+pub fn reasons(state: State, limits: &Limits, ledger: &LedgerMetrics) -> Vec<&'static str> {
     let alone = limits.store().is_some_and(|store| !store.up).then_some(limits::ALONE);
     let restoring = limits.is_restoring().then_some(limits::RESTORING);
-    state.reasons().iter().copied().chain(alone).chain(restoring).collect()
+    let waiting = (ledger.waiting.get() > 0).then_some(WAITING);
+    state.reasons().iter().copied().chain(alone).chain(restoring).chain(waiting).collect()
 }
 
 /// The state as shared between the server and its admin listener. Begins with [`State::Starting`].

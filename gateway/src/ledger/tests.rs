@@ -75,6 +75,22 @@ fn a_database_that_cannot_be_opened_does_not_keep_the_gateway_from_starting() {
     assert_eq!(booked(&config).len(), 1);
 }
 
+#[test]
+fn a_database_that_was_taken_away_is_begun_anew() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = config(dir.path());
+    let (ledger, second) = (start(&config), recent(2));
+    ledger.book(&recent(1));
+    while ledger.metrics.stored.get() == 0 {
+        thread::yield_now();
+    }
+    fs::rename(&config.path, dir.path().join("aside.db")).unwrap();
+    ledger.book(&second);
+    assert!(ledger.close(LIMIT));
+    assert_eq!(booked(&config), [second]);
+    assert_eq!(ledger.metrics.write_errors.get(), 1);
+}
+
 /// Budgets are told what was spent once this is said to be in the database.
 #[test]
 fn what_the_dead_left_is_waited_for_while_the_database_fails() {

@@ -83,9 +83,14 @@ impl Worker {
     }
 
     fn turn(&mut self, claim: bool) -> Result<(), MoveError> {
+        let path = &self.config.path;
+        if self.store.take_if(|store| !store.is_at(path)).is_some() {
+            self.metrics.write_errors.inc();
+            error!("{} is not the file that it was: the ledger goes on with what is there now", path.display());
+        }
         let mut store = match self.store.take() {
             Some(store) => store,
-            None => Store::open(&self.config.path)?,
+            None => Store::open(path)?,
         };
         let done = self.move_all(&mut store, claim);
         self.store = Some(store);

@@ -138,7 +138,7 @@ impl Control {
             version: env!("CARGO_PKG_VERSION"),
             pid: std::process::id(),
             state: state.as_str(),
-            reasons: reasons(state, &self.gateway.limits),
+            reasons: reasons(state, &self.gateway.limits, &self.gateway.telemetry.metrics.ledger),
             started: shown(since),
             uptime_seconds: now.saturating_duration_since(begin).as_secs(),
             in_flight: self.in_flight(),

@@ -7,6 +7,7 @@ mod schema;
 mod select;
 
 use std::io;
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use rusqlite::{Connection, TransactionBehavior};
@@ -57,6 +58,12 @@ pub struct TakenIn {
 #[derive(Debug)]
 pub struct Store {
     db: Connection,
+    /// Device and number of its file.
+    file: Option<(u64, u64)>,
+}
+
+fn file_at(path: &Path) -> Option<(u64, u64)> {
+    std::fs::metadata(path).ok().map(|file| (file.dev(), file.ino()))
 }
 
 impl Store {
@@ -65,7 +72,13 @@ impl Store {
     /// # Errors
     /// [`StoreError`].
     pub fn open(path: &Path) -> Result<Self, StoreError> {
-        Ok(Self { db: schema::open(path)? })
+        let db = schema::open(path)?;
+        Ok(Self { db, file: file_at(path) })
+    }
+
+    /// Whether its file is still the one at `path`. SQLite goes on with a file that somebody moved or removed, which nobody reads.
+    pub fn is_at(&self, path: &Path) -> bool {
+        self.file == file_at(path)
     }
 
     /// Takes all records of a segment in, or none. Those that are there already are left alone.
