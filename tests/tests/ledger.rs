@@ -364,6 +364,8 @@ async fn a_full_disk_fails_no_request_and_once_freed_no_record_is_missing() {
     // The alarm.
     until(&gateway, "gateway_ledger_waiting", |waiting| waiting > 0).await;
     assert!(metric(&gateway, "gateway_ledger_write_errors_total").await > 0);
+    let ready = exchange(gateway.admin, &Request::get("/health/ready")).await;
+    assert!(ready.status == 200 && ready.text().contains("disk is full"), "{} {}", ready.status, ready.text());
 
     std::fs::remove_file(&filler).unwrap();
     until(&gateway, "gateway_ledger_waiting", |waiting| waiting == 0).await;
