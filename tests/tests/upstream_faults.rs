@@ -1,7 +1,11 @@
 //! Upstreams that misbehave towards a model without a second target: the client gets a clear error in its dialect or a
 //! stream that visibly breaks, never a hang and never a false success, and the gateway serves on.
 
+use ai_gateway_providers::codec::{Client, Target, codec};
+use ai_gateway_providers::common::{Block, Choice, Losses, Message, ProviderTag, Request as Chat, Response};
+use ai_gateway_providers::{Dialect, Usage};
 use ai_gateway_tests::client::{Connection, Framing, Request, exchange};
+use ai_gateway_tests::talk::{read_stream, target_of};
 use ai_gateway_tests::unreachable::Hanging;
 use ai_gateway_tests::{Answer, Authority, Gateway, Step, Stub, StubFraming, bodies};
 use std::time::Duration;
@@ -233,6 +237,41 @@ async fn unlabelled_and_packed_answers_are_read() {
                 );
             }
         }
+    }
+}
+
+/// Small servers ignore `"stream": true`; an SDK that waits for events would find an empty answer.
+#[tokio::test]
+async fn a_whole_answer_becomes_the_stream_that_was_asked_for() {
+    for dialect in Dialect::ALL {
+        let mut answer = Response::new(dialect);
+        answer.choices.push(Choice { blocks: vec![Block::text("fine")], ..Choice::default() });
+        answer.usage = Some(Usage { input: Some(7), output: Some(5), ..Usage::default() });
+        let body = codec(dialect).encode_response(&answer, &Client::default(), &mut Losses::default());
+        let body = String::from_utf8(body).unwrap();
+        let stub = Stub::always(Answer::json(200, body)).await;
+        let refuses = Stub::always(Answer::json(200, r#"{"error":{"message":"overloaded"}}"#)).await;
+        let provider = |name: &str, stub: &Stub| {
+            let origin = stub.origin();
+            format!("[providers.{name}]\nkind = \"mock\"\nbase_url = \"{origin}\"\ndialects = [\"{dialect}\"]\n")
+        };
+        let gateway = Gateway::start(&[provider("up", &stub), provider("refuses", &refuses)].concat()).await;
+        let ask = async |model: &str| {
+            let mut chat = Chat { stream: true, max_tokens: Some(9), ..Chat::new(dialect) };
+            chat.messages.push(Message { blocks: vec![Block::text("Hi")], ..Message::default() });
+            let target = Target::new(model, ProviderTag::of("client"));
+            let body = codec(dialect).encode_request(&chat, &target, &mut Losses::default()).unwrap();
+            exchange(gateway.addr, &Request::post(&target_of(dialect, model, true), body)).await
+        };
+        let reply = ask("up/m").await;
+        assert_eq!((reply.status, reply.complete), (200, true), "{dialect}: {}", reply.text());
+        let said = read_stream(dialect, &reply.body).unwrap();
+        let said: Vec<_> = said.choices[0].blocks.iter().map(|block| &block.content).collect();
+        assert_eq!(said, [&Block::text("fine").content], "{dialect}: {}", reply.text());
+        let log = gateway.log_of(reply.header("x-request-id")).await;
+        assert_eq!((&log["tokens"]["input"], &log["tokens"]["output"]), (&7.into(), &5.into()), "{dialect}: {log}");
+        let reply = ask("refuses/m").await;
+        assert!(reply.status >= 400 || read_stream(dialect, &reply.body).is_err(), "{dialect}: {}", reply.text());
     }
 }
 

@@ -20,7 +20,7 @@ use super::resume;
 use super::retry_after::retry_after;
 use super::step::Step;
 use super::unfit::Unfit;
-use super::{Exchange, count, header};
+use super::{Exchange, count, encode, header};
 use crate::config::OnCut;
 use crate::net::unasked::{self, coding_of};
 
@@ -103,6 +103,9 @@ pub fn on_header(upstream: &mut ResponseHeader, exchange: &mut Exchange) -> Resu
     }
     if let Some(unfit) = Unfit::of(upstream, form, exchange) {
         return Err(unfit.fail(upstream, exchange));
+    }
+    if verdict(status).is_none() && form == AnswerForm::Json {
+        exchange.make_a_stream();
     }
     match verdict(status) {
         None if exchange.translates() => {
@@ -458,6 +461,19 @@ impl Exchange {
     /// Whether the current attempt's answer has to be translated.
     pub fn translates(&self) -> bool {
         self.attempt().is_some_and(|attempt| attempt.translates)
+    }
+
+    /// A chat's answer comes whole where a stream was asked for, and an SDK finds nothing in it: it becomes one.
+    fn make_a_stream(&mut self) {
+        if !self.wants_stream() || self.operation() != Some(Operation::Chat) || self.translates() {
+            return;
+        }
+        let Some(target) = self.attempt().map(|attempt| attempt.target.clone()) else { return };
+        let translation = encode::within(self, target.provider.tag, &target.model, self.snapshot.time.now());
+        if let (Some(translation), Some(attempt)) = (translation, self.attempts.last_mut()) {
+            attempt.answer = AnswerWay::Translated(Box::new(translation));
+            attempt.translates = true;
+        }
     }
 
     /// Begins to translate an answer that is framed as `form`. An answer that the client wants whole is withheld to its end:

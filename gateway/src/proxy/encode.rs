@@ -6,7 +6,9 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use ai_gateway_providers::answer::{Conversion, Translation};
 use ai_gateway_providers::codec::{Call, Client, Platform, codec, no_thread};
-use ai_gateway_providers::common::{Aliases, Json, Losses, Request as CommonRequest, may_hold_ticket, restore_turns};
+use ai_gateway_providers::common::{
+    Aliases, Json, Losses, ProviderTag, Request as CommonRequest, may_hold_ticket, restore_turns,
+};
 use ai_gateway_providers::error::{ApiError, ErrorKind};
 use ai_gateway_providers::operations::{self, Wire, completions};
 use ai_gateway_providers::preset::{Betas, without_fields};
@@ -222,14 +224,7 @@ fn translate(
         platform: route.platform,
         provider,
         model: target.model.to_string(),
-        client: Client {
-            model: request.model.name.to_string(),
-            include_usage: asked.include_usage,
-            request_id: exchange.id.to_string(),
-            now: unix_seconds(exchange.snapshot.time.now()),
-            echo: client_codec.echo(&asked),
-            json_array: request.json_array,
-        },
+        client: client(exchange, request, &asked, exchange.snapshot.time.now()),
         aliases: if route.dialect == to { Aliases::default() } else { Aliases::of(&asked, route.dialect) },
         stream: exchange.wants_stream(),
         reasoning: asked.reasoning.is_some(),
@@ -240,6 +235,40 @@ fn translate(
     };
     let answer = AnswerWay::Translated(Box::new(translation));
     Ok(Encoded { route, body: body.into(), hide_usage: false, answer, losses })
+}
+
+/// From the client's dialect to itself: for an answer that came in another form than the client wants. `created`: when it was made.
+pub fn within(exchange: &Exchange, provider: ProviderTag, model: &str, created: SystemTime) -> Option<Translation> {
+    let request = exchange.request.as_ref()?;
+    let dialect = exchange.dialect();
+    let asked = codec(dialect).decode_request(&request.body, &call(exchange)).ok()?;
+    Some(Translation {
+        from: dialect,
+        to: dialect,
+        platform: Platform::Native,
+        provider,
+        model: model.to_owned(),
+        client: client(exchange, request, &asked, created),
+        aliases: Aliases::default(),
+        stream: exchange.wants_stream(),
+        reasoning: asked.reasoning.is_some(),
+        keeps_items: false,
+        completion: false,
+        may_go_on: false,
+        echoes: false,
+    })
+}
+
+/// Whom a translated answer is written for.
+fn client(exchange: &Exchange, request: &Request, asked: &CommonRequest<'_>, now: SystemTime) -> Client {
+    Client {
+        model: request.model.name.to_string(),
+        include_usage: asked.include_usage,
+        request_id: exchange.id.to_string(),
+        now: unix_seconds(now),
+        echo: codec(exchange.dialect()).echo(asked),
+        json_array: request.json_array,
+    }
 }
 
 /// A translated answer cannot be asked for, whatever its request says, and is not to repeat it.

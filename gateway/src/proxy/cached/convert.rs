@@ -1,9 +1,8 @@
 //! A kept answer in another form than it was given in: a stream as one document, a document as a stream. The codec of the client's
 //! own dialect reads the one and writes the other; ids and times stay those of the kept answer.
 
-use ai_gateway_providers::answer::{AnswerForm, Observer, Translation};
-use ai_gateway_providers::codec::{Client, Platform, codec};
-use ai_gateway_providers::common::{Aliases, ProviderTag};
+use ai_gateway_providers::answer::{AnswerForm, Observer};
+use ai_gateway_providers::common::ProviderTag;
 use ai_gateway_providers::{Dialect, Operation};
 use http::HeaderValue;
 use http::header::CONTENT_TYPE;
@@ -16,35 +15,13 @@ const SHOWS_USAGE: u32 = 1 << 1;
 
 /// The entry in the form that the exchange's client wants; `None` if that cannot be said without a loss.
 pub fn convert(entry: &Entry, wanted: Form, exchange: &Exchange) -> Option<Entry> {
-    let (request, endpoint) = (exchange.request.as_ref()?, exchange.endpoint.as_ref()?);
+    let endpoint = exchange.endpoint.as_ref()?;
     let dialect = endpoint.dialect;
     if exchange.wants_cost || endpoint.operation != Operation::Chat || entry.meta.dialect != dialect.as_str() {
         return None;
     }
-    let asked = codec(dialect).decode_request(&request.body, &encode::call(exchange)).ok()?;
     let provider = ProviderTag::of(&entry.meta.provider);
-    let translation = Translation {
-        from: dialect,
-        to: dialect,
-        platform: Platform::Native,
-        provider,
-        model: entry.meta.upstream_model.to_string(),
-        client: Client {
-            model: request.model.name.to_string(),
-            include_usage: asked.include_usage,
-            request_id: exchange.id.to_string(),
-            now: encode::unix_seconds(entry.meta.created),
-            echo: codec(dialect).echo(&asked),
-            json_array: request.json_array,
-        },
-        aliases: Aliases::default(),
-        stream: exchange.wants_stream(),
-        reasoning: asked.reasoning.is_some(),
-        keeps_items: false,
-        completion: false,
-        may_go_on: false,
-        echoes: false,
-    };
+    let translation = encode::within(exchange, provider, &entry.meta.upstream_model, entry.meta.created)?;
     if dialect == Dialect::OpenAiChat && !tells_usage(entry.meta.form) && tells_usage(wanted) {
         return None;
     }
