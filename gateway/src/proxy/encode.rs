@@ -9,6 +9,7 @@ use ai_gateway_providers::codec::{Call, Client, Platform, codec, no_thread};
 use ai_gateway_providers::common::{
     Aliases, Json, Losses, ProviderTag, Request as CommonRequest, may_hold_ticket, restore_turns,
 };
+use ai_gateway_providers::endpoint::Endpoint;
 use ai_gateway_providers::error::{ApiError, ErrorKind};
 use ai_gateway_providers::operations::{self, Wire, completions};
 use ai_gateway_providers::preset::{Betas, without_fields};
@@ -16,6 +17,7 @@ use ai_gateway_providers::scan::{Edits, without_attribution};
 use ai_gateway_providers::{Dialect, Operation, codec};
 use bytes::Bytes;
 
+use super::aside::aside;
 use super::exchange::Request;
 use super::{Exchange, resume};
 use crate::config::Lossy;
@@ -54,6 +56,16 @@ pub fn encode(target: &Target, exchange: &Exchange, continuity: &Continuity) -> 
     let (Some(request), Some(endpoint)) = (&exchange.request, &exchange.endpoint) else {
         return Err(ApiError::new(ErrorKind::Internal, "there is no request"));
     };
+    aside(request.body.len(), || written(target, request, endpoint, exchange, continuity))
+}
+
+fn written(
+    target: &Target,
+    request: &Request,
+    endpoint: &Endpoint,
+    exchange: &Exchange,
+    continuity: &Continuity,
+) -> Result<Encoded, ApiError> {
     if endpoint.operation == Operation::Stored {
         let route = Route { dialect: endpoint.dialect, platform: Platform::Native, way: Way::Straight };
         return Ok(splice(target, route, request, endpoint.operation));
@@ -108,7 +120,8 @@ pub fn encode_rest(
     let Some(request) = &exchange.request else {
         return Err(ApiError::new(ErrorKind::Internal, "there is no request"));
     };
-    accept_losses(translate(target, route, Some(said), exchange, continuity)?, request)
+    let translated = aside(request.body.len(), || translate(target, route, Some(said), exchange, continuity));
+    accept_losses(translated?, request)
 }
 
 /// Claude on Bedrock is asked in its own API. Files that this one cannot be told may be told to Converse: office documents, and

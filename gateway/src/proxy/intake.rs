@@ -8,6 +8,7 @@ use bytes::Bytes;
 use pingora_error::{Error, ErrorType, Result};
 use pingora_proxy::Session;
 
+use super::aside::aside;
 use super::body::{self, BodyError, Reservation};
 use super::cached::{self, Entered};
 use super::labels::Labels;
@@ -98,12 +99,14 @@ async fn ask(
     body: Bytes,
     reservation: Option<Reservation>,
 ) -> Result<Result<bool, Refusal>> {
-    let read = plan(gateway, exchange, |exchange, planner| {
-        let next = plan::read(session.req_header(), body, exchange, planner);
-        if let Some(request) = &mut exchange.request {
-            request.reservation = reservation;
-        }
-        next
+    let read = aside(body.len(), || {
+        plan(gateway, exchange, |exchange, planner| {
+            let next = plan::read(session.req_header(), body, exchange, planner);
+            if let Some(request) = &mut exchange.request {
+                request.reservation = reservation;
+            }
+            next
+        })
     });
     match read {
         Err(refusal) => return Ok(Err(refusal)),

@@ -4,6 +4,7 @@
 //! a request on its way is its [`Exchange`]. What decides where it goes is in `plan`, which [`explain`] runs too.
 
 mod answer;
+mod aside;
 mod attempt;
 mod body;
 mod book;
