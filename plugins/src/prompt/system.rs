@@ -20,15 +20,16 @@ pub(super) const fn path_of(request: &Request) -> &'static [&'static str] {
 }
 
 /// Joins `text` with the instructions of the chat at `path` in a body, if there is one.
-pub(super) fn instruct_within(body: &mut Object, path: &[&str], dialect: Dialect, text: &str, mode: Mode) {
+pub(super) fn instruct_within(body: &mut Object<'_>, path: &[&str], dialect: Dialect, text: &str, mode: Mode) {
     let Some((name, rest)) = path.split_first() else { return instruct(body, dialect, text, mode) };
-    let Some(mut inner) = body.get(name).and_then(|inner| Object::read(inner.as_bytes())) else { return };
+    let old = body.get(name).map(str::to_owned);
+    let Some(mut inner) = old.as_ref().and_then(|old| Object::read(old.as_bytes())) else { return };
     instruct_within(&mut inner, rest, dialect, text, mode);
     body.set(name, &inner);
 }
 
 /// Joins `text` with the instructions of a chat's body.
-fn instruct(body: &mut Object, dialect: Dialect, text: &str, mode: Mode) {
+fn instruct(body: &mut Object<'_>, dialect: Dialect, text: &str, mode: Mode) {
     match dialect {
         Dialect::OpenAiChat | Dialect::Cohere => among_messages(body, "messages", text, mode),
         Dialect::OpenAiResponses => {
@@ -52,7 +53,8 @@ fn instruct(body: &mut Object, dialect: Dialect, text: &str, mode: Mode) {
         Dialect::Gemini => {
             let name =
                 if body.get("system_instruction").is_some() { "system_instruction" } else { "systemInstruction" };
-            let mut instruction = body.get(name).and_then(|old| Object::read(old.as_bytes())).unwrap_or_default();
+            let old = body.get(name).map(str::to_owned);
+            let mut instruction = old.as_ref().and_then(|old| Object::read(old.as_bytes())).unwrap_or_default();
             if instruction.get("parts").is_none() {
                 instruction.set("parts", &json!([]));
             }
@@ -83,7 +85,7 @@ pub(super) fn instruct_chat(request: &mut Request, text: &str, mode: Mode) -> Re
 }
 
 /// Instructions that are a text, or an array of blocks.
-fn field(body: &mut Object, name: &str, text: &str, mode: Mode, block: impl Fn() -> Value) {
+fn field(body: &mut Object<'_>, name: &str, text: &str, mode: Mode, block: impl Fn() -> Value) {
     let old = body.get(name).map(str::to_owned).unwrap_or_default();
     if let Some(mut blocks) = array(&old) {
         place(&mut blocks, block(), mode, None);
@@ -100,7 +102,7 @@ fn field(body: &mut Object, name: &str, text: &str, mode: Mode, block: impl Fn()
 }
 
 /// Instructions that are messages: the gateway's own stands before the client's or behind them.
-fn among_messages(body: &mut Object, name: &str, text: &str, mode: Mode) {
+fn among_messages(body: &mut Object<'_>, name: &str, text: &str, mode: Mode) {
     if mode == Mode::Replace {
         drop_instructions(body, name);
     }
@@ -111,7 +113,7 @@ fn among_messages(body: &mut Object, name: &str, text: &str, mode: Mode) {
     body.set(name, &messages);
 }
 
-fn drop_instructions(body: &mut Object, name: &str) {
+fn drop_instructions(body: &mut Object<'_>, name: &str) {
     if let Some(mut messages) = body.get(name).and_then(array) {
         messages.retain(|message| !instructs(message));
         body.set(name, &messages);
@@ -142,7 +144,8 @@ mod tests {
     use super::*;
 
     fn run(dialect: Dialect, body: &Value, mode: Mode) -> Value {
-        let mut object = Object::read(body.to_string().as_bytes()).unwrap();
+        let body = body.to_string();
+        let mut object = Object::read(body.as_bytes()).unwrap();
         instruct(&mut object, dialect, "new", mode);
         serde_json::from_slice(&object.write()).unwrap()
     }
