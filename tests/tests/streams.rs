@@ -532,3 +532,36 @@ async fn chunk_gaps_are_those_of_the_upstream() {
         eprintln!("chunk gaps p{percent}: direct {direct:?}, through the gateway {through:?}");
     }
 }
+
+/// What cannot be written as a stream is an error with its own status, or another target's business.
+#[tokio::test]
+async fn a_whole_answer_that_cannot_be_a_stream_is_an_error() {
+    let spare = Stub::always(Answer::sse(bodies::chat_events("fine"))).await;
+    let legacy = json!({"prompt": "Hello", "stream": true});
+    for (answer, said) in [
+        (json!({"error": {"message": "no memory", "type": "server_error"}}), "no memory"),
+        (json!({"result": "fine"}), "no choices"),
+        (
+            json!({"object": "text_completion", "choices": [{"text": "x", "finish_reason": "stop"}]}),
+            "a stream was asked for",
+        ),
+    ] {
+        let stub = Stub::always(Answer::json(200, answer.to_string())).await;
+        let gateway = Gateway::start(&with_spare(&stub, &spare)).await;
+        let is_legacy = said.contains("asked for");
+        let request = |model: &str| match is_legacy {
+            true => {
+                let mut body = legacy.clone();
+                body["model"] = model.into();
+                Request::post("/v1/completions", body.to_string())
+            }
+            false => Request::post("/v1/chat/completions", bodies::chat_stream(model)),
+        };
+        let reply = exchange(gateway.addr, &request("stub/x")).await;
+        assert!(reply.status >= 500, "{said}: {} {}", reply.status, reply.text());
+        let message = reply.json()["error"]["message"].to_string();
+        assert!(message.contains(said), "{said}: {message}");
+        let reply = exchange(gateway.addr, &request("m")).await;
+        assert!(reply.status == 200 && reply.text().contains("fine"), "{said}: {} {}", reply.status, reply.text());
+    }
+}

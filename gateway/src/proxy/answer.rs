@@ -104,8 +104,12 @@ pub fn on_header(upstream: &mut ResponseHeader, exchange: &mut Exchange) -> Resu
     if let Some(unfit) = Unfit::of(upstream, form, exchange) {
         return Err(unfit.fail(upstream, exchange));
     }
-    if verdict(status).is_none() && form == AnswerForm::Json {
-        exchange.make_a_stream();
+    if verdict(status).is_none() && form == AnswerForm::Json && exchange.wants_stream() && !exchange.translates() {
+        match exchange.operation() {
+            Some(Operation::Chat) => exchange.make_a_stream(),
+            Some(Operation::Completions) => return Err(Unfit::Whole.fail(upstream, exchange)),
+            _ => {}
+        }
     }
     match verdict(status) {
         None if exchange.translates() => {
@@ -465,9 +469,6 @@ impl Exchange {
 
     /// A chat's answer comes whole where a stream was asked for, and an SDK finds nothing in it: it becomes one.
     fn make_a_stream(&mut self) {
-        if !self.wants_stream() || self.operation() != Some(Operation::Chat) || self.translates() {
-            return;
-        }
         let Some(target) = self.attempt().map(|attempt| attempt.target.clone()) else { return };
         let translation = encode::within(self, target.provider.tag, &target.model, self.snapshot.time.now());
         if let (Some(translation), Some(attempt)) = (translation, self.attempts.last_mut()) {
@@ -476,8 +477,8 @@ impl Exchange {
         }
     }
 
-    /// Begins to translate an answer that is framed as `form`. An answer that the client wants whole is withheld to its end:
-    /// until then it may turn out to be an error.
+    /// Begins to translate an answer that is framed as `form`. One that comes whole, or that the client wants whole, is withheld to
+    /// its end: until then it may turn out to be an error.
     fn translate(&mut self, form: AnswerForm, input_tokens: Option<u64>) -> bool {
         let operation = self.endpoint.as_ref().map_or(Operation::Chat, |endpoint| endpoint.operation);
         let Some(attempt) = self.attempts.last_mut() else { return false };
@@ -495,7 +496,7 @@ impl Exchange {
         self.begin_traced_answer();
         self.held = Held::since(Instant::now());
         self.observer = Some(observer);
-        let waits = !stream || self.may_go_elsewhere() || self.buffers();
+        let waits = !stream || form == AnswerForm::Json || self.may_go_elsewhere() || self.buffers();
         if let Some(replay) = &self.replay {
             replay.set_unjudged(true);
             if waits {

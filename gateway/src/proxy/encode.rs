@@ -254,7 +254,8 @@ fn translate(
 pub fn within(exchange: &Exchange, provider: ProviderTag, model: &str, created: SystemTime) -> Option<Translation> {
     let request = exchange.request.as_ref()?;
     let dialect = exchange.dialect();
-    let asked = codec(dialect).decode_request(&request.body, &call(exchange)).ok()?;
+    let asked = codec(dialect).decode_request(&request.body, &call(exchange));
+    let asked = asked.unwrap_or_else(|_| CommonRequest::new(dialect));
     Some(Translation {
         from: dialect,
         to: dialect,

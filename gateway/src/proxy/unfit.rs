@@ -28,6 +28,8 @@ pub enum Unfit {
     Coding,
     /// Something of which nothing can be translated.
     Type,
+    /// A whole answer where a stream was asked for, which nothing makes one of.
+    Whole,
 }
 
 impl Unfit {
@@ -73,6 +75,7 @@ impl fmt::Display for Unfit {
             Self::Page => f.write_str("a web page"),
             Self::Empty => f.write_str("no content (204)"),
             Self::Coding => f.write_str("a content-encoding that was not asked for"),
+            Self::Whole => f.write_str("a whole answer where a stream was asked for"),
             Self::Type => f.write_str("an unexpected content type"),
         }
     }
