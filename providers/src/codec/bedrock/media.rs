@@ -1,13 +1,13 @@
 //! What a medium needs on this wire.
 
 use std::borrow::Cow;
-use std::collections::HashSet;
+use std::collections::BTreeSet;
 
 pub(super) use crate::codec::media::{guess, mime_of, word_of};
 
 /// Gives documents names that the service takes: letters, digits, single spaces, `-()[]`, each name once.
 #[derive(Debug, Default)]
-pub(super) struct Names(HashSet<String>);
+pub(super) struct Names(BTreeSet<String>);
 
 impl Names {
     pub(super) fn name<'n>(&mut self, wanted: Option<&'n str>) -> Cow<'n, str> {

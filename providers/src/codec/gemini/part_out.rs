@@ -5,7 +5,7 @@
 //! same turn of the user, as Google's own command-line client sends them.
 
 use std::borrow::Cow;
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 
 use super::extras::{Beside, find};
 use super::part_in::{ENCRYPTED, MADE_ELSEWHERE, mime_of_url};
@@ -47,12 +47,12 @@ pub(super) struct Writer<'o, 'l> {
     pub(super) losses: &'l mut Losses,
     /// Whether the next call is the first of a step of the current turn, which must be signed.
     pub(super) must_sign: bool,
-    names: HashMap<&'o str, Cow<'o, str>>,
+    names: BTreeMap<&'o str, Cow<'o, str>>,
 }
 
 impl<'o, 'l> Writer<'o, 'l> {
     pub(super) fn new(reader: Reader, own: bool, losses: &'l mut Losses) -> Self {
-        Self { reader, own, losses, must_sign: false, names: HashMap::new() }
+        Self { reader, own, losses, must_sign: false, names: BTreeMap::new() }
     }
 
     fn place(&self) -> &'static str {
