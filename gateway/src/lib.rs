@@ -26,39 +26,67 @@
 //! }
 //! ```
 //!
-//! [`Gateway::builder`] tells the other ways to run it: as a service of another Pingora server, and inside another proxy. The
-//! modules below are how it is made; what programs that embed it rely on is [`Gateway`], [`Builder`], [`Mounted`], [`OwnDialect`],
-//! [`plugins`], and [`config::Config`].
-//!
-//! The way to read it: [`proxy`] is the life of a request, [`config`] is what the operator writes, [`snapshot`] is that
-//! as built, [`keys`] let clients in, [`routing`] chooses targets, [`credentials`] convince providers, [`continuity`] is what
-//! one request leaves for the next, [`cache`] keeps and shares answers, [`limits`] bounds what clients use, [`telemetry`] tells
-//! what happened, [`ledger`] remembers what it cost, [`clock`] says what time it is, and [`server`] is the process around them.
+//! [`Gateway::builder`] tells the other ways to run it: as a service of another Pingora server, and inside another proxy. What
+//! programs that embed it rely on is [`Gateway`], [`Builder`], [`Mounted`], [`OwnDialect`], [`Clock`], [`plugins`], the stores of
+//! [`cache`], and [`config::Config`]. How it is made tells `docs/architecture.md`.
 
 // It panics where standard error cannot be written: `stderr::say`.
 #![deny(clippy::print_stderr)]
 
-pub mod admin;
+mod admin;
 pub mod cache;
 pub mod clock;
 pub mod config;
-pub mod continuity;
-pub mod credentials;
+mod continuity;
+mod credentials;
 pub mod embed;
-pub mod health;
-pub mod keys;
-pub mod ledger;
-pub mod limits;
-pub mod mock;
-pub mod net;
+mod health;
+mod keys;
+mod ledger;
+mod limits;
+mod mock;
+mod net;
 mod paths;
 pub mod proxy;
-pub mod routing;
-pub mod server;
-pub mod snapshot;
+mod routing;
+mod server;
+mod snapshot;
 mod sqlite;
-pub mod stderr;
-pub mod telemetry;
+mod stderr;
+mod telemetry;
+
+/// What the command and the tests of this workspace use beside that. It is not part of the interface.
+#[doc(hidden)]
+pub mod internal {
+    pub use crate::clock::Time;
+    pub use crate::health::State;
+    pub use crate::keys::{KeyRing, Maker, NewKey, RuntimeKeys, hash_line, new_secret};
+    pub use crate::limits::shared::Instance;
+    pub use crate::limits::{Amounts, Kind, Limits, Period, Rule, Used, What};
+    pub use crate::stderr::say;
+
+    /// What `ai-gateway explain` tells.
+    pub mod explain {
+        pub use crate::proxy::explain::{AnsweredBy, Cache, Candidate, Explanation, Limit, Offline};
+    }
+
+    /// The ledger, as the command reads it.
+    pub mod ledger {
+        pub use crate::ledger::{
+            Dimension, Kind, Query, Record, Report, Store, UsageSource, ask, dollars, parse_time, rerate,
+        };
+    }
+
+    /// The mock provider as a server.
+    pub mod mock {
+        pub use crate::mock::{Options, Tls, help, serve};
+    }
+
+    /// The process.
+    pub mod server {
+        pub use crate::server::{Invocation, Source, run};
+    }
+}
 
 pub use ai_gateway_plugins as plugins;
 pub use ai_gateway_providers::own::{ClientPath, Own, OwnDialect};

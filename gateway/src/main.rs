@@ -9,11 +9,10 @@ use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use ai_gateway::clock::Time;
 use ai_gateway::config::{self, Config, ProviderConfig, System};
-use ai_gateway::mock::{self, Tls};
-use ai_gateway::server::{Invocation, Source};
-use ai_gateway::stderr::say;
+use ai_gateway::internal::mock::{self, Tls};
+use ai_gateway::internal::server::{self, Invocation, Source};
+use ai_gateway::internal::{Time, say};
 use ai_gateway_providers::Dialect;
 use clap::{CommandFactory, Parser, Subcommand};
 
@@ -131,7 +130,7 @@ fn run(file: Option<PathBuf>) -> ExitCode {
             }
             let check = Some(vec!["check".into(), file.clone().into()]);
             let invocation = Invocation { check, ..Invocation::own() };
-            exit(ai_gateway::server::run(&loaded.config, Source::file(file), invocation, Time::default()))
+            exit(server::run(&loaded.config, Source::file(file), invocation, Time::default()))
         }
         Err(errors) => exit(Err(errors)),
     }
@@ -146,7 +145,7 @@ fn run_discovered() -> ExitCode {
         say(format_args!("try: {}", curl_line(*address, provider)));
     }
     let invocation = Invocation { check: Some(vec!["schema".into()]), ..Invocation::own() };
-    exit(ai_gateway::server::run(&discovery.config, Source::Fixed, invocation, Time::default()))
+    exit(server::run(&discovery.config, Source::Fixed, invocation, Time::default()))
 }
 
 /// A command to paste: asks the gateway at `address` for a stream from `provider`.

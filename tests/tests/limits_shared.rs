@@ -5,9 +5,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering::Relaxed};
 use std::time::{Duration, Instant, SystemTime};
 
-use ai_gateway::clock::{Clock, Time};
-use ai_gateway::limits::shared::Instance;
-use ai_gateway::limits::{Amounts, Kind, Limits, Period, Rule, Used, What};
+use ai_gateway::Clock;
+use ai_gateway::internal::{Amounts, Instance, Kind, Limits, Period, Rule, Time, Used, What};
 use ai_gateway_tests::client::{Reply, Request, exchange};
 use ai_gateway_tests::{Answer, Gate, Gateway, Redis, Setup, Stub, bodies, guard, lives};
 use futures::StreamExt;

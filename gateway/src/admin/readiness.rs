@@ -58,11 +58,6 @@ const READY: u8 = 1;
 const DRAINING: u8 = 2;
 
 impl Readiness {
-    /// A process that has just begun.
-    pub const fn new() -> Self {
-        Self(AtomicU8::new(STARTING))
-    }
-
     /// The listeners are open. Does nothing if draining began before.
     pub fn set_ready(&self) {
         _ = self.0.compare_exchange(STARTING, READY, Ordering::AcqRel, Ordering::Relaxed);

@@ -34,7 +34,7 @@ async fn ask(readiness: &Arc<Readiness>, method: &str, target: &str) -> (String,
 
 #[tokio::test]
 async fn readiness_follows_the_life_of_the_process() {
-    let readiness = Arc::new(Readiness::new());
+    let readiness = Arc::new(Readiness::default());
     let ready = async || {
         let (head, body) = ask(&readiness, "GET", "/health/ready").await;
         let body: serde_json::Value = serde_json::from_str(&body).unwrap();
@@ -54,7 +54,7 @@ async fn readiness_follows_the_life_of_the_process() {
 
 #[tokio::test]
 async fn paths_and_methods() {
-    let readiness = Arc::new(Readiness::new());
+    let readiness = Arc::new(Readiness::default());
     readiness.set_ready();
     for (method, target, status) in [
         ("GET", "/health/live", 200),
@@ -80,7 +80,7 @@ async fn paths_and_methods() {
 
 #[tokio::test]
 async fn metrics_are_open_metrics_and_head_has_no_body() {
-    let readiness = Arc::new(Readiness::new());
+    let readiness = Arc::new(Readiness::default());
     let (head, body) = ask(&readiness, "GET", "/metrics").await;
     assert!(head.contains("content-type: application/openmetrics-text; version=1.0.0; charset=utf-8"));
     assert!(body.contains("\ngateway_in_flight 0\n") && body.ends_with("# EOF\n"));
@@ -120,7 +120,7 @@ async fn who_may_make_keys_is_asked_again_when_the_request_is_there() {
         let runtime = Arc::new(runtime);
         before.keys = std::mem::take(&mut before.keys).joined_by(Some(runtime.live()), &[], &key_sets());
         let current = Arc::new(ArcSwap::from_pointee(before));
-        let admin = Admin::new(Arc::new(Metrics::new()), Arc::new(Readiness::new()));
+        let admin = Admin::new(Arc::new(Metrics::new()), Arc::new(Readiness::default()));
         let admin = Arc::new(admin.with_keys(current.clone(), Some(runtime.clone())));
 
         let (mut client, server) = tokio::io::duplex(1 << 20);

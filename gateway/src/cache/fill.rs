@@ -273,16 +273,6 @@ impl Fill {
         Some(part + u64::from(rest > 0))
     }
 
-    /// Tells it apart from other fills while it lives.
-    pub(super) fn tag(self: &Arc<Self>) -> u64 {
-        Arc::as_ptr(self).addr() as u64
-    }
-
-    /// Those who follow it beside the client of its own exchange.
-    pub fn followers(&self) -> usize {
-        self.lock().readers.iter().flatten().filter(|place| !place.first).count()
-    }
-
     /// Waits until more can be taken: where everything is remembered, at once, else until the fastest reader is not far behind.
     pub async fn has_room(&self) {
         self.when(|state| !state.forgets || state.least_lag().is_none_or(|lag| lag <= MOST_LAG / 2)).await;

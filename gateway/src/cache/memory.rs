@@ -6,7 +6,6 @@ use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
-use bytes::Bytes;
 use pingora_http::ResponseHeader;
 
 use super::fill::{Fill, Reader};
@@ -59,17 +58,6 @@ impl std::ops::Deref for Kept {
     }
 }
 
-/// What there is for a request.
-#[derive(Debug)]
-pub enum Found {
-    /// An answer.
-    Entry(Arc<Kept>),
-    /// A call that can be followed.
-    Fill(Reader),
-    /// Neither.
-    Nothing,
-}
-
 impl Memory {
     /// Room for `max_size` bytes; entries age by `time`.
     pub fn new(max_size: usize, metrics: CacheMetrics, time: Time) -> Self {
@@ -97,25 +85,13 @@ impl Memory {
         self.lock().order.len()
     }
 
-    /// Whether there are none.
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-
     fn lock(&self) -> MutexGuard<'_, Index> {
         self.index.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The answer of that form that is not older than `max_age`, or else, if `share`, a call under way.
-    pub fn find(&self, fingerprint: &Fingerprint, form: Form, max_age: Duration, share: bool) -> Found {
-        let mut index = self.lock();
-        if let Some(kept) = index.fresh(fingerprint, form, self.time.now(), max_age) {
-            return Found::Entry(kept);
-        }
-        match index.slot(fingerprint, form).filter(|_| share).and_then(|slot| slot.join()) {
-            Some(reader) => Found::Fill(reader),
-            None => Found::Nothing,
-        }
+    /// The answer of that form that is not older than `max_age`.
+    pub fn find(&self, fingerprint: &Fingerprint, form: Form, max_age: Duration) -> Option<Arc<Kept>> {
+        self.lock().fresh(fingerprint, form, self.time.now(), max_age)
     }
 
     /// The answers of other forms than `form`, not older than `max_age`.
@@ -133,33 +109,6 @@ impl Memory {
             !slot.fills.is_empty() || slot.kept.as_ref().is_some_and(|(kept, _)| kept.is_fresh(now, Duration::MAX))
         };
         index.slots.get(fingerprint).is_some_and(|slots| slots.iter().any(holds))
-    }
-
-    /// The call under way that is called `tag`, to be followed.
-    pub(super) fn find_fill(&self, fingerprint: &Fingerprint, form: Form, tag: u64) -> Option<Reader> {
-        let mut index = self.lock();
-        index.slot(fingerprint, form)?.fills.iter().find(|fill| fill.tag() == tag)?.join()
-    }
-
-    /// The body of an entry, however old.
-    pub(super) fn body(&self, fingerprint: &Fingerprint, form: Form) -> Option<Bytes> {
-        let mut index = self.lock();
-        index.slot(fingerprint, form)?.kept.as_ref().map(|(kept, _)| kept.body.clone())
-    }
-
-    /// Removes an entry; what is under way in its place is not kept when it ends.
-    pub(super) fn remove(&self, fingerprint: &Fingerprint, form: Form) -> bool {
-        let mut index = self.lock();
-        let Some(slot) = index.slot(fingerprint, form) else { return false };
-        slot.close();
-        let kept = slot.kept.take();
-        if let Some((_, tick)) = &kept {
-            index.order.remove(tick);
-        }
-        index.tidy(fingerprint);
-        drop(index);
-        self.tell_size();
-        kept.is_some()
     }
 
     /// Begins a call, which others may follow if `share`.

@@ -5,18 +5,17 @@
 //! memory keeps and the [`Tier`]s below it may keep for longer. Nothing here knows of sessions: who serves an answer to a
 //! client is the proxy.
 
-pub mod disk;
+pub(crate) mod disk;
 mod entry;
-pub mod fill;
-pub mod key;
-pub mod memory;
+pub(crate) mod fill;
+pub(crate) mod key;
+pub(crate) mod memory;
 mod metrics;
 mod open;
-pub mod policy;
+pub(crate) mod policy;
 mod record;
-pub mod redis;
+pub(crate) mod redis;
 pub mod semantic;
-pub mod storage;
 mod terms;
 mod tier;
 mod tier_metrics;
@@ -29,17 +28,19 @@ use std::time::SystemTime;
 use crate::clock::Time;
 use memory::{Kept, Writer};
 
-pub use entry::{Entry, Form, Meta, common_headers};
-pub use memory::Memory;
-pub use metrics::CacheMetrics;
-pub use open::{OpenError, Opened, open};
+pub(crate) use entry::common_headers;
+pub use entry::{Entry, Form, Meta};
+pub(crate) use memory::Memory;
+pub(crate) use metrics::CacheMetrics;
+pub(crate) use open::{OpenError, Opened, open};
 use semantic::{Learnt, Semantic};
-pub use terms::{Fingerprint, Payer, Terms, Verdict};
+pub use terms::Fingerprint;
+pub(crate) use terms::{Payer, Terms, Verdict};
 pub use tier::{Purge, Tier, TierError};
-pub use tier_metrics::TierMetrics;
+pub(crate) use tier_metrics::TierMetrics;
 
 /// The cache of the process: memory, and what is below it. Reloads change its settings only.
-pub struct Cache {
+pub(crate) struct Cache {
     /// The first place to look.
     pub memory: Arc<Memory>,
     /// Its numbers.

@@ -11,7 +11,7 @@ use proptest::prelude::*;
 use tokio::sync::Notify;
 
 use super::fill::{Next, Reader, Spent};
-use super::memory::{Found, Memory, Writer};
+use super::memory::{Memory, Writer};
 use super::*;
 use crate::clock::Time;
 
@@ -63,7 +63,7 @@ fn header() -> ResponseHeader {
 }
 
 fn has(memory: &Memory, number: u64) -> bool {
-    matches!(memory.find(&fingerprint(number), Form::Whole, Duration::MAX, false), Found::Entry(_))
+    memory.find(&fingerprint(number), Form::Whole, Duration::MAX).is_some()
 }
 
 /// What can be read now, and how it ends if it does.
@@ -98,7 +98,7 @@ fn the_least_recently_used_goes_first() {
 fn what_is_sent_to_somebody_counts_until_it_is() {
     let memory = memory(10_000);
     memory.insert(entry(1, 4_000));
-    let Found::Entry(held) = memory.find(&fingerprint(1), Form::Whole, Duration::MAX, false) else { panic!() };
+    let held = memory.find(&fingerprint(1), Form::Whole, Duration::MAX).unwrap();
     memory.resize(0);
     assert!(!has(&memory, 1) && memory.size() > 4_000);
     drop(held);
@@ -111,12 +111,12 @@ fn an_old_answer_is_none() {
     let mut old = Entry::clone(&entry(1, 10));
     old.meta.created -= Duration::from_secs(30);
     memory.insert(Arc::new(old.clone()));
-    let find = |max_age| memory.find(&fingerprint(1), Form::Whole, Duration::from_secs(max_age), false);
-    assert!(matches!(find(40), Found::Entry(_)));
-    assert!(matches!(find(20), Found::Nothing) && matches!(find(0), Found::Nothing));
+    let find = |max_age| memory.find(&fingerprint(1), Form::Whole, Duration::from_secs(max_age));
+    assert!(find(40).is_some());
+    assert!(find(20).is_none() && find(0).is_none());
     old.meta.created -= Duration::from_secs(31);
     memory.insert(Arc::new(old));
-    assert!(matches!(find(3600), Found::Nothing));
+    assert!(find(3600).is_none());
     assert_eq!(memory.len(), 1);
 }
 
@@ -130,7 +130,7 @@ fn a_late_reader_gets_all_there_is_and_follows() {
     assert!(early.header().now_or_never().flatten().is_some());
     writer.push(b"one ");
     assert_eq!(read(&mut early), (b"one ".to_vec(), None));
-    let Found::Fill(mut late) = memory.find(&fingerprint(1), Form::Whole, Duration::MAX, true) else { panic!() };
+    let mut late = memory.begin(fingerprint(1), Form::Whole, true).unwrap_err();
     assert_eq!(read(&mut late), (b"one ".to_vec(), None));
     writer.push(b"two");
     writer.fill().keep(meta(1));
@@ -393,8 +393,7 @@ fn a_purge_of_one_request_leaves_the_calls_of_others_alone() {
     });
     assert_eq!(memory.purge(&Purge::Fingerprint(fingerprint(1))), 1);
     assert!(own.fill().join().is_none() && other.fill().join().is_some());
-    let joined = memory.find(&fingerprint(2), Form::Whole, Duration::MAX, true);
-    assert!(matches!(joined, Found::Fill(_)), "it can still be found");
+    assert!(memory.begin(fingerprint(2), Form::Whole, true).is_err(), "it can still be followed");
     assert!(own.finish().is_none() && other.finish().is_some());
     assert!(!has(&memory, 1) && has(&memory, 2));
 }
@@ -476,72 +475,5 @@ proptest! {
         }
         memory.purge(&Purge::All);
         prop_assert_eq!((memory.size(), memory.len()), (0, 0));
-    }
-}
-
-mod pingora {
-    use pingora_cache::storage::{HandleHit, PurgeOutcome, PurgeTarget, PurgeType, Storage};
-    use pingora_cache::trace::Span;
-    use pingora_cache::{CacheKey, CacheMeta};
-
-    use super::*;
-    use crate::cache::storage::MemoryStorage;
-
-    async fn all(hit: &mut (dyn HandleHit + Send + Sync)) -> pingora_error::Result<Vec<u8>> {
-        let mut all = Vec::new();
-        while let Some(chunk) = hit.read_body().await? {
-            all.extend_from_slice(&chunk);
-        }
-        Ok(all)
-    }
-
-    #[tokio::test]
-    async fn what_is_written_can_be_read_while_it_is() {
-        let storage: &'static MemoryStorage = Box::leak(Box::new(MemoryStorage(memory(1 << 20))));
-        let trace = &Span::inactive().handle();
-        let key = CacheKey::new("key", "");
-        assert!(storage.lookup(&key, trace).await.unwrap().is_none());
-        let now = SystemTime::now();
-        let meta = CacheMeta::new(now + Duration::from_secs(60), now, 0, 0, header());
-
-        let mut miss = storage.get_miss_handler(&key, &meta, trace).await.unwrap();
-        let (found, mut own) =
-            storage.lookup_streaming_write(&key, miss.streaming_write_tag(), trace).await.unwrap().unwrap();
-        assert_eq!(found.response_header().status, 200);
-        assert!(storage.lookup_streaming_write(&key, Some(&[0; 8]), trace).await.unwrap().is_none());
-        let (_, mut other) = storage.lookup(&key, trace).await.unwrap().unwrap();
-        miss.write_body(Bytes::from_static(b"one "), false).await.unwrap();
-        assert_eq!(own.read_body().await.unwrap().unwrap(), "one ");
-        miss.write_body(Bytes::from_static(b"two"), true).await.unwrap();
-        miss.finish().await.unwrap();
-        assert_eq!(all(&mut *own).await.unwrap(), b"two");
-        assert_eq!(all(&mut *other).await.unwrap(), b"one two");
-
-        let (found, mut hit) = storage.lookup(&key, trace).await.unwrap().unwrap();
-        assert!(found.is_fresh(now));
-        assert_eq!(all(&mut *hit).await.unwrap(), b"one two");
-        hit.finish(storage, &key, trace).await.unwrap();
-        assert!(storage.update_meta(&key, &meta, trace).await.unwrap());
-        let compact = key.to_compact();
-        let purge = || storage.purge(PurgeTarget::Active(&compact), PurgeType::Invalidation, trace);
-        assert_eq!(purge().await.unwrap(), PurgeOutcome::Purged(None));
-        assert_eq!(purge().await.unwrap(), PurgeOutcome::NotFound);
-        assert!(!storage.update_meta(&key, &meta, trace).await.unwrap());
-    }
-
-    #[tokio::test]
-    async fn a_write_that_is_given_up_is_an_error_to_who_reads_it() {
-        let storage: &'static MemoryStorage = Box::leak(Box::new(MemoryStorage(memory(1 << 20))));
-        let trace = &Span::inactive().handle();
-        let key = CacheKey::new("key", "");
-        let now = SystemTime::now();
-        let meta = CacheMeta::new(now + Duration::from_secs(60), now, 0, 0, header());
-        let mut miss = storage.get_miss_handler(&key, &meta, trace).await.unwrap();
-        let (_, mut hit) = storage.lookup(&key, trace).await.unwrap().unwrap();
-        miss.write_body(Bytes::from_static(b"one "), false).await.unwrap();
-        drop(miss);
-        assert_eq!(hit.read_body().await.unwrap().unwrap(), "one ");
-        assert!(hit.read_body().await.is_err());
-        assert!(storage.lookup(&key, trace).await.unwrap().is_none());
     }
 }

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use ai_gateway::config::{AdminAddress, Environment as _, System};
-use ai_gateway::stderr::say;
+use ai_gateway::internal::say;
 use clap::Args;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;

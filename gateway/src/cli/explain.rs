@@ -5,9 +5,8 @@ use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 use ai_gateway::config::{Config, System};
-use ai_gateway::limits::Kind;
-use ai_gateway::proxy::explain::{AnsweredBy, Cache, Candidate, Explanation, Limit, Offline};
-use ai_gateway::stderr::say;
+use ai_gateway::internal::explain::{AnsweredBy, Cache, Candidate, Explanation, Limit, Offline};
+use ai_gateway::internal::{Kind, State, say};
 use clap::Args;
 use http::{HeaderName, HeaderValue, Method};
 use serde::Serialize;
@@ -295,7 +294,7 @@ fn table(candidates: &[Candidate]) -> String {
 
 fn state(candidate: &Candidate) -> String {
     let mut text = match candidate.state {
-        ai_gateway::health::State::HalfOpen => "half open".to_owned(),
+        State::HalfOpen => "half open".to_owned(),
         _ => "ready".to_owned(),
     };
     if let Some(latency) = candidate.latency_ms {

@@ -3,7 +3,7 @@
 use std::io::Read;
 
 use ai_gateway::config::{KEY_NAME, is_key_name};
-use ai_gateway::keys::{hash_line, new_secret};
+use ai_gateway::internal::{hash_line, new_secret};
 use clap::Subcommand;
 
 use super::print;

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use ai_gateway::stderr::say;
+use ai_gateway::internal::say;
 use ai_gateway_providers::price::import::{self, Import};
 use ai_gateway_providers::price::{Lookup, Model, PerMillion, PriceMap, Rate, Tier, Unit};
 use clap::Subcommand;

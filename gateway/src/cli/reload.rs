@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use ai_gateway::stderr::say;
+use ai_gateway::internal::say;
 use clap::Args;
 use rustix::process::Signal;
 

@@ -4,8 +4,8 @@ use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use ai_gateway::config::{Config, LedgerConfig, System};
-use ai_gateway::ledger::{self, Dimension, Kind, Query, Record, Report, Store};
-use ai_gateway::stderr::say;
+use ai_gateway::internal::ledger::{self, Dimension, Kind, Query, Record, Report, Store};
+use ai_gateway::internal::say;
 use clap::{ArgGroup, Args, Subcommand};
 
 use super::print;
@@ -153,7 +153,7 @@ fn table(report: &Report) -> String {
 #[cfg(test)]
 mod tests {
     use ai_gateway::config::System;
-    use ai_gateway::ledger::UsageSource;
+    use ai_gateway::internal::ledger::UsageSource;
     use ai_gateway_providers::usage::Usage;
 
     use super::*;

@@ -19,7 +19,7 @@ use pingora_core::server::configuration::ServerConf;
 use pingora_core::services::ServiceWithDependents;
 use pingora_core::services::listening::Service;
 
-pub use crate::server::Downstream;
+pub use crate::server::{Downstream, StartError};
 pub use mounted::{MountCtx, Mounted};
 
 use crate::cache::Tier;
@@ -27,7 +27,7 @@ use crate::clock::{Clock, Time};
 use crate::config::{Config, ConfigErrors, Environment, Extensions, Loaded, PluginConfig, System, Warning};
 use crate::net::prebound::Prebound;
 use crate::proxy;
-use crate::server::{self, Built, Invocation, Snapshots, Source, StartError};
+use crate::server::{self, Built, Invocation, Snapshots, Source};
 use crate::snapshot::BuildError;
 use crate::{keys::KeyError, mock};
 

@@ -36,14 +36,12 @@ mod tests;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-pub use budget::{Budget, BudgetSettings};
-pub use credential::CredentialState;
-pub use probe::{ActiveProbe, ProbeSchedule};
+pub use probe::ProbeSchedule;
 pub use registry::Health;
 pub use saved::Saved;
 pub use settings::Settings;
 pub use status::{CredentialStatus, State, TargetStatus};
-pub use target::{Counters, Pass, TargetState};
+pub use target::{Pass, TargetState};
 pub use verdict::{Availability, Changes, CredentialChange, FailureKind, Reason, TargetChange, Verdict};
 
 /// What a panic left behind is plain numbers: still good enough to go on with.

@@ -22,11 +22,6 @@ impl ProbeSchedule {
         Self { every, next: now + every.mul_f64(random.clamp(0.0, 1.0)) }
     }
 
-    /// When the next one is due.
-    pub fn next(&self) -> Instant {
-        self.next
-    }
-
     /// Whether one is due; if so, the next one is due an interval later. What was missed is not made up for.
     pub fn due(&mut self, now: Instant) -> bool {
         if now < self.next {
@@ -75,7 +70,7 @@ mod tests {
         let begin = Instant::now();
         let at = |seconds| begin + Duration::from_secs(seconds);
         let mut schedule = ProbeSchedule::new(begin, Duration::from_secs(30), 0.5);
-        assert_eq!(schedule.next(), at(15));
+        assert_eq!(schedule.next, at(15));
         assert!(!schedule.due(at(14)) && schedule.due(at(16)) && !schedule.due(at(16)));
         assert!(!schedule.due(at(45)) && schedule.due(at(46)));
         assert!(schedule.due(at(1000)) && !schedule.due(at(1001)), "what was missed is not made up for");

@@ -28,10 +28,10 @@ mod store;
 mod worker;
 
 pub use metrics::LedgerMetrics;
-pub use query::{Dimension, Query, Report, TimeError, Totals, ask, dollars, parse_time};
-pub use record::{BACKGROUND, Kind, Metadata, Record, Tags, Text, UsageSource, micros};
-pub use rerate::{Rerated, rerate};
-pub use store::{Store, StoreError};
+pub use query::{Dimension, Query, Report, ask, dollars, parse_time};
+pub use record::{BACKGROUND, Kind, Record, Tags, UsageSource, micros};
+pub use rerate::rerate;
+pub use store::Store;
 
 use std::cell::RefCell;
 use std::fs::DirBuilder;

@@ -44,7 +44,7 @@ pub use reservation::Reservation;
 pub use restore::Used;
 pub use standing::Standing;
 pub(crate) use status::LimitsCollector;
-pub use status::{StoreStatus, SubjectStatus};
+pub use status::SubjectStatus;
 pub use strangers::Strangers;
 pub use subject::{Kind, MeterUsage, Preview, Refused, Subject};
 

@@ -13,7 +13,7 @@
 //! `GET /mock/stats` counts requests, those open and the clients that left (with the time in Unix milliseconds),
 //! `GET /mock/last` shows the last request of each model, `POST /mock/reset` forgets both.
 //!
-//! [`serve`] runs it as a process, [`service`] as part of a server, [`Running::start`] inside a test.
+//! [`serve`] runs it as a process, [`service`] as part of a server, `tests::Running` inside a test.
 //!
 //! | file | subject |
 //! |---|---|
@@ -71,7 +71,7 @@ use form::Form;
 use read::{Read, read};
 use route::{Op, Refusal, Route, route};
 use script::Script;
-pub use serve::{Options, Running, Tls, help, serve, service};
+pub use serve::{Options, Tls, help, serve, service};
 use stats::{Arrival, Stats};
 use wire::{End, RawFault, Wire};
 

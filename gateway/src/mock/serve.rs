@@ -1,15 +1,12 @@
-//! Running the mock: as a service of a Pingora server, as a process of its own, or on a thread for tests and benches.
+//! Running the mock: as a service of a Pingora server, or as a process of its own.
 
-use std::net::SocketAddr;
 use std::path::Path;
-use std::{fs, io, thread};
+use std::{fs, io};
 
 use pingora_core::listeners::tls::TlsSettings;
 use pingora_core::server::Server;
 use pingora_core::server::configuration::ServerConf;
 use pingora_core::services::listening::Service;
-use pingora_core::services::{ServiceReadyNotifier, ServiceWithDependents as _};
-use tokio::sync::watch;
 
 use super::Mock;
 use crate::net::prebound::{Prebound, PreboundService};
@@ -94,55 +91,6 @@ pub fn serve(options: &Options) -> io::Result<()> {
     say(format_args!("mock listening on {scheme}://{addr}"));
     server.run(pingora_core::server::RunArgs::default());
     Ok(())
-}
-
-/// A mock on threads of this process. It stops when dropped.
-pub struct Running {
-    addr: SocketAddr,
-    stop: watch::Sender<bool>,
-    thread: Option<thread::JoinHandle<()>>,
-}
-
-impl Running {
-    /// Starts a mock for tests and benches.
-    ///
-    /// # Errors
-    /// The address cannot be listened on, the TLS files cannot be read, or no thread can be started.
-    pub fn start(options: &Options) -> io::Result<Self> {
-        let socket = Prebound::bind(&options.listen)?;
-        let addr = socket.local_addr();
-        let mut service = service(socket, options.tls.as_ref())?;
-        let runtime =
-            tokio::runtime::Builder::new_multi_thread().worker_threads(options.threads.max(1)).enable_all().build()?;
-        let (stop, mut stopped) = watch::channel(false);
-        let shutdown = stopped.clone();
-        let thread = thread::Builder::new().name("mock".into()).spawn(move || {
-            runtime.spawn(async move {
-                let ready = ServiceReadyNotifier::new(watch::channel(false).0);
-                service.start_service(None, shutdown, 1, ready).await;
-            });
-            // An error means that the handle is gone, which stops the mock just as well.
-            let _ = runtime.block_on(stopped.wait_for(|stop| *stop));
-            runtime.shutdown_background();
-        })?;
-        Ok(Running { addr, stop, thread: Some(thread) })
-    }
-
-    /// Where it listens.
-    #[must_use]
-    pub fn addr(&self) -> SocketAddr {
-        self.addr
-    }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        // Nobody listens only if the thread has ended.
-        let _ = self.stop.send(true);
-        if let Some(thread) = self.thread.take() {
-            let _ = thread.join();
-        }
-    }
 }
 
 /// The table of behaviours as text, for `ai-gateway mock --help`.

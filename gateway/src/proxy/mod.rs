@@ -18,7 +18,7 @@ mod drain;
 mod encode;
 mod ending;
 mod exchange;
-pub mod explain;
+pub(crate) mod explain;
 mod failure;
 mod header;
 mod intake;
@@ -54,14 +54,14 @@ use pingora_error::{Error, Result};
 use pingora_http::{RequestHeader, ResponseHeader};
 use pingora_proxy::{FailToProxy, ProxyHttp, ProxyWarnLogContext, Session};
 
-pub use body::{BodyLimits, BufferBudget};
-pub use calls::{Calls, Probing};
-pub use drain::Drains;
-pub use ending::Ending;
+pub(crate) use body::{BodyLimits, BufferBudget};
+pub(crate) use calls::{Calls, Probing};
+pub(crate) use drain::Drains;
+pub(crate) use ending::Ending;
 pub use exchange::Exchange;
-pub use outcome::Outcome;
-pub use plugins::Chain;
-pub use unfinished::Unfinished;
+pub(crate) use outcome::Outcome;
+pub(crate) use plugins::Chain;
+pub(crate) use unfinished::Unfinished;
 
 use crate::cache::Cache;
 use crate::clock::Time;
@@ -83,33 +83,33 @@ pub(crate) const CLIENT_PATIENCE: Duration = Duration::from_secs(60);
 #[derive(Clone)]
 pub struct Gateway {
     /// What time it is.
-    pub time: Time,
+    pub(crate) time: Time,
     /// The configuration in force; exchanges pin the one they began with.
-    pub current: Arc<ArcSwap<Snapshot>>,
+    pub(crate) current: Arc<ArcSwap<Snapshot>>,
     /// Addresses of the upstreams.
-    pub resolver: Arc<Resolver>,
+    pub(crate) resolver: Arc<Resolver>,
     /// Requests beside the one that Pingora sends.
-    pub calls: Arc<Calls>,
+    pub(crate) calls: Arc<Calls>,
     /// Asks for the gateway's own tokens.
-    pub http: Arc<Client>,
+    pub(crate) http: Arc<Client>,
     /// Room for answers whose clients have left.
-    pub drains: Drains,
+    pub(crate) drains: Drains,
     /// Request bytes held at this moment.
-    pub buffered: BufferBudget,
+    pub(crate) buffered: BufferBudget,
     /// Metrics and the access log.
-    pub telemetry: Arc<Telemetry>,
+    pub(crate) telemetry: Arc<Telemetry>,
     /// Where usage is booked; `None`: nowhere.
     pub ledger: Option<Arc<Ledger>>,
     /// How the targets are.
-    pub health: Arc<Health>,
+    pub(crate) health: Arc<Health>,
     /// What clients may use, and have used.
-    pub limits: Arc<Limits>,
+    pub(crate) limits: Arc<Limits>,
     /// Answers that are kept.
-    pub cache: Arc<Cache>,
+    pub(crate) cache: Arc<Cache>,
     /// What one request of a client leaves for its next.
-    pub continuity: Arc<Continuity>,
+    pub(crate) continuity: Arc<Continuity>,
     /// Ends what is in flight, when the process must leave.
-    pub ending: Ending,
+    pub(crate) ending: Ending,
 }
 
 #[async_trait]

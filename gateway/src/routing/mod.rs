@@ -7,7 +7,7 @@ mod stable;
 mod strategy;
 mod why;
 
-pub use plan::{Candidate, LeftOut, Plan, Taken, Why};
+pub use plan::{LeftOut, Plan, Taken, Why};
 pub use stable::stable_hash;
 pub use strategy::Asked;
 pub use why::Behind;

@@ -146,7 +146,7 @@ pub(super) mod tests {
     #[tokio::test]
     async fn the_admin_listener_bounds_headers() {
         let admin = |patience| {
-            let admin = Admin::new(Arc::new(Metrics::new()), Arc::new(Readiness::new()));
+            let admin = Admin::new(Arc::new(Metrics::new()), Arc::new(Readiness::default()));
             Http1 { app: Arc::new(admin), patience }
         };
         bounds_headers(admin, "/api/keys").await;

@@ -17,12 +17,12 @@ mod sockets;
 mod status;
 mod upgrade;
 
-pub use build::{Built, Next, Snapshots, build, mock_socket};
-pub use control::{Control, UPGRADE_LIMIT, Upgraded};
+pub use build::{Built, Snapshots, build, mock_socket};
+pub use control::{Control, UPGRADE_LIMIT};
 pub use downstream::Downstream;
 pub(crate) use http1::header_came;
-pub use reload::{ReloadError, Reloaded};
-pub use upgrade::{Identity, Invocation, UpgradeError};
+pub use reload::ReloadError;
+pub use upgrade::{Invocation, UpgradeError};
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;

@@ -165,9 +165,7 @@ pub enum RequestModel<'a> {
     /// `provider/model` of a configured provider. Anybody with a key can make such names up, so one becomes a label
     /// only after a first success, and only for a bounded number of names.
     Direct(&'a str),
-    /// Asked for, but neither of the above: logged, labelled `_unknown`.
-    Unconfigured(&'a str),
-    /// None was named, or the request ended before it was read: labelled `_unknown`.
+    /// None was named, none that there is, or the request ended before it was read: labelled `_unknown`.
     Unknown,
 }
 
@@ -175,7 +173,7 @@ impl<'a> RequestModel<'a> {
     /// The name as the client sent it.
     pub const fn name(self) -> Option<&'a str> {
         match self {
-            Self::Configured(name) | Self::Direct(name) | Self::Unconfigured(name) => Some(name),
+            Self::Configured(name) | Self::Direct(name) => Some(name),
             Self::Unknown => None,
         }
     }

@@ -324,7 +324,7 @@ impl Metrics {
                 (name, upstream)
             }
             RequestModel::Direct(_) => (OTHER, OTHER),
-            RequestModel::Unconfigured(_) | RequestModel::Unknown => (UNKNOWN, UNKNOWN),
+            RequestModel::Unknown => (UNKNOWN, UNKNOWN),
         };
         let response_model = match finished.response_model {
             Some(name) if name.len() <= MAX_MODEL_LEN => name,

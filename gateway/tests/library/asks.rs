@@ -115,7 +115,7 @@ impl Plugin for Judges {
 async fn who_has_nothing_left_pays_for_no_question_of_a_plugin() {
     for blocking in [false, true] {
         let prices = "[prices.models]\n\"openai-chat/echo\" = { input = 0, output = 0, request = \"1000000\" }";
-        let hash = ai_gateway::keys::hash_line("sk-bot");
+        let hash = ai_gateway::internal::hash_line("sk-bot");
         let key = format!("[[keys]]\nname = \"bot\"\nhash = \"{hash}\"\nbudget = {{ usd = 3.5, per = \"month\" }}");
         let plugin = PluginConfig::new("judges", Arc::new(Judges { blocking }));
         let (addr, gateway) = serve_with(&format!("{MOCKS}\n{prices}\n{key}"), vec![plugin]).await;

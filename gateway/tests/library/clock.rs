@@ -5,8 +5,8 @@ use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant, SystemTime};
 
-use ai_gateway::keys::hash_line;
-use ai_gateway::ledger::{self, Dimension, Query};
+use ai_gateway::internal::hash_line;
+use ai_gateway::internal::ledger::{self, Dimension, Query};
 use ai_gateway::plugins::{Context, Failure, Needs, Plugin, Request, Verdict, async_trait};
 use ai_gateway::{Clock, Gateway};
 use ai_gateway_providers::Dialect;

@@ -300,7 +300,7 @@ async fn a_cut_answer_is_never_taken_for_a_whole_one() {
 
 #[tokio::test]
 async fn the_gateways_own_errors_are_told_in_it() {
-    let key = format!("[[keys]]\nname = \"k\"\nhash = \"{}\"\n", ai_gateway::keys::hash_line("secret"));
+    let key = format!("[[keys]]\nname = \"k\"\nhash = \"{}\"\n", ai_gateway::internal::hash_line("secret"));
     let office = Office::open(&key).await;
     let reply = office.ask(own(), "wire", "hi", false).await;
     assert_eq!((reply.status, &json(&reply)["sort"]), (401, &json!("unauthenticated")));
@@ -356,7 +356,7 @@ async fn a_failure_in_it_is_made_good_in_another_dialect() {
 
 #[tokio::test]
 async fn what_it_says_was_used_counts_against_limits() {
-    let hash = ai_gateway::keys::hash_line("secret");
+    let hash = ai_gateway::internal::hash_line("secret");
     let key = format!("[[keys]]\nname = \"k\"\nhash = \"{hash}\"\nlimits = {{ tokens = \"115/min\" }}\n");
     let mut office = Office::open(&key).await;
     let body = json!({"engine": "wire", "limit": 90, "lines": [{"line": "hi"}]});

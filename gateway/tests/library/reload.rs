@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use ai_gateway::Gateway;
 use ai_gateway::config::{Config, System};
-use ai_gateway::keys::{KeyRing, Maker, NewKey, RuntimeKeys, hash_line};
+use ai_gateway::internal::{KeyRing, Maker, NewKey, RuntimeKeys, hash_line};
 use ai_gateway_providers::Dialect;
 
 use crate::client::{ask, exchange};

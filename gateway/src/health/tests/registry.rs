@@ -112,7 +112,7 @@ fn a_probe_on_purpose_brings_back_what_failed() {
         changed.len() == 1 && Arc::ptr_eq(&changed[0].0, &well),
         "it was no success of the others: the fifth in a row"
     );
-    assert_eq!((other.counters(), other.in_flight()), (Counters::default(), 0));
+    assert_eq!((other.counters(), other.in_flight()), (Default::default(), 0));
     assert!(world.health.begin_probe("none", 0, world.now).is_empty());
 }
 

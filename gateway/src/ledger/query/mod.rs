@@ -17,7 +17,7 @@ use rusqlite::{Connection, Row};
 use super::store::{StoreError, open_read_only};
 pub use dimension::Dimension;
 pub use output::dollars;
-pub use time::{TimeError, parse_time};
+pub use time::parse_time;
 
 /// Groups of one report. There may be as many customers as clients make up.
 const MAX_ROWS: usize = if cfg!(test) { 100 } else { 50_000 };

@@ -21,7 +21,6 @@ pub(crate) mod server;
 mod sync;
 
 pub use instance::Instance;
-pub use sync::Sync;
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};

@@ -9,8 +9,8 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 
+use super::Running;
 use super::{Answer, follow_messages, get, mock, post, send};
-use crate::mock::Running;
 
 pub(super) fn maker(platform: Platform) -> Maker<'static> {
     Maker { provider: ProviderTag::of("mock"), platform, model: "asked", id_seed: "seed" }

@@ -9,9 +9,9 @@ use ai_gateway_providers::common::{
 use ai_gateway_providers::error::decode_error;
 use serde_json::{Value, json};
 
+use super::Running;
 use super::dialects::{path, said, understood};
 use super::{mock, post, send};
-use crate::mock::Running;
 
 /// An agent that answers calls with `sunny`.
 struct Agent {

@@ -6,10 +6,12 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use super::{Options, Running};
+use super::Options;
+pub use running::Running;
 
 mod dialects;
 mod loops;
+mod running;
 
 fn mock() -> Running {
     Running::start(&Options::default()).unwrap()

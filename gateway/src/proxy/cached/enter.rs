@@ -12,7 +12,7 @@ use pingora_proxy::Session;
 use super::pour::{self, Outlet, Poured, leaves};
 use super::{Cached, Status, convert, meaning, pace, session as shared};
 use crate::cache::fill::{Bill, Reader, Spent};
-use crate::cache::memory::{Found, Kept, Writer};
+use crate::cache::memory::{Kept, Writer};
 use crate::cache::policy::{self, Asked, Bypass};
 use crate::cache::{Form, Terms, Verdict, common_headers, key};
 use crate::proxy::answer::cut_short;
@@ -87,7 +87,7 @@ pub async fn enter(
 /// The answer that memory has: in the form that the client wants, or in one that can be written so.
 pub(super) fn at_hand(gateway: &Gateway, exchange: &Exchange, terms: &Terms, form: Form) -> Option<Arc<Kept>> {
     let memory = &gateway.cache.memory;
-    if let Found::Entry(kept) = memory.find(&terms.fingerprint, form, terms.oldest(), false) {
+    if let Some(kept) = memory.find(&terms.fingerprint, form, terms.oldest()) {
         return Some(kept);
     }
     let others = memory.find_others(&terms.fingerprint, form, terms.oldest());

@@ -6,8 +6,7 @@
 //!
 //! Pingora's own cache phases are not used. They admit an answer with its header, when the attempt may yet be taken back, and can
 //! then not admit another one; they serve what is being filled without looking whether the client is still there; and they let
-//! the slowest of those who write set the pace. The storage itself is one of pingora-cache
-//! ([`Memory`](crate::cache::Memory)).
+//! the slowest of those who write set the pace. What is kept in memory is in [`Memory`](crate::cache::Memory).
 
 mod convert;
 mod enter;

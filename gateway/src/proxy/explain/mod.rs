@@ -17,11 +17,8 @@ use pingora_error::Result;
 use pingora_http::{RequestHeader, ResponseHeader};
 use pingora_proxy::Session;
 
-pub use offline::{Offline, OfflineError};
-pub use said::{
-    Amount, AnsweredBy, Cache, Candidate, Clocks, Explanation, LeftOut, Limit, Model, PluginStep, Refused, Retry,
-    RuleStep, Tokens,
-};
+pub use offline::Offline;
+pub use said::{AnsweredBy, Cache, Candidate, Explanation, Limit, RuleStep};
 
 use super::plan::{self, Planner};
 use super::{Exchange, Gateway, cached, limit, reply};

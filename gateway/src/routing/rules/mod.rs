@@ -11,10 +11,9 @@ use std::sync::Arc;
 
 use ai_gateway_providers::scan::FieldEdits;
 
-pub use cel::{CompileError, Expression};
+pub use cel::Expression;
 pub use condition::holds;
 pub use facts::{Asked, Facts};
-pub use split::ticket;
 
 use crate::config::{Condition, HeaderEdits, ModelConfig, RouteConfig, RouteTo, SideConfig, SplitBy};
 use crate::snapshot::{BuildError, Model, Target};

@@ -158,7 +158,7 @@ fn a_line_has_these_fields_in_this_order_and_no_query() {
 #[test]
 fn what_clients_choose_is_escaped_and_cut() {
     let model = "é".repeat(1_000);
-    let finished = Finished { request_model: RequestModel::Unconfigured(&model), ..finished(&[]) };
+    let finished = Finished { request_model: RequestModel::Direct(&model), ..finished(&[]) };
     let agent = format!("a\nb\u{1b}[31m\"{}", "x".repeat(1_000));
     let mut out = Vec::new();
     Line { user_agent: Some(&agent), at: SystemTime::UNIX_EPOCH - SOON, ..line(&finished) }

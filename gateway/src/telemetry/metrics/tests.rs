@@ -164,7 +164,7 @@ fn a_request_that_is_not_streamed_has_no_token_times() {
 fn names_that_clients_make_up_are_not_labels() {
     let metrics = Metrics::new();
     let refused = Finished { status: 404, fault: Some(Fault::Caller), usage: Usage::NotExpected, ..chat() };
-    metrics.finished(&Finished { request_model: RequestModel::Unconfigured("made-up"), ..refused });
+    metrics.finished(&Finished { request_model: RequestModel::Unknown, ..refused });
     metrics.finished(&Finished { request_model: RequestModel::Direct("openai/made-up"), ..refused });
     metrics.attempt(&attempt("made-up", true, AttemptOutcome::Status4xx));
     let text = metrics.encode().unwrap();
