@@ -25,17 +25,48 @@ pub trait Host: Send + Sync {
     ///
     /// # Errors
     /// There is no such model, its provider did not answer with success, or the request is not let in yet and its limits have no
-    /// room: then it is refused, whatever the plugin makes of this.
+    /// room: then it is refused, whatever the plugin makes of this. [`HostError::kind`] tells which.
     async fn ask(&self, operation: Operation, model: &str, body: Bytes, timeout: Duration) -> Result<Bytes, HostError>;
 }
 
 /// The gateway could not do what a plugin asked for. The text tells neither what was sent nor what came back.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct HostError(pub String);
+#[non_exhaustive]
+pub struct HostError {
+    /// For a plugin that makes a difference.
+    pub kind: HostErrorKind,
+    /// For people.
+    pub message: String,
+}
+
+/// Why the gateway could not do what a plugin asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum HostErrorKind {
+    /// The configuration: there is no such model, nor at its provider, none of its targets can do what is asked, or no credential is
+    /// good for it. It fails until somebody changes that.
+    Misconfigured,
+    /// The question: it cannot be asked, or its provider refuses it. Another one may be answered.
+    Invalid,
+    /// The limits of the client's request have no room. It is refused.
+    NoRoom,
+    /// Nobody answers, or with something that is no answer, or all targets rest. Later it may be otherwise.
+    Unavailable,
+    /// There was no answer in the time that the plugin gave.
+    TimedOut,
+}
+
+impl HostError {
+    /// An error of this kind.
+    #[must_use]
+    pub fn new(kind: HostErrorKind, message: impl Into<String>) -> Self {
+        Self { kind, message: message.into() }
+    }
+}
 
 impl fmt::Display for HostError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        f.write_str(&self.message)
     }
 }
 
@@ -43,7 +74,7 @@ impl std::error::Error for HostError {}
 
 impl From<HostError> for crate::Failure {
     fn from(error: HostError) -> Self {
-        Self(error.0)
+        Self(error.message)
     }
 }
 
@@ -54,10 +85,10 @@ pub struct NoHost;
 #[async_trait]
 impl Host for NoHost {
     async fn fetch(&self, _: http::Request<Bytes>, _: Duration) -> Result<http::Response<Bytes>, HostError> {
-        Err(HostError("there is no host".to_owned()))
+        Err(HostError::new(HostErrorKind::Unavailable, "there is no host"))
     }
 
     async fn ask(&self, _: Operation, _: &str, _: Bytes, _: Duration) -> Result<Bytes, HostError> {
-        Err(HostError("there is no host".to_owned()))
+        Err(HostError::new(HostErrorKind::Unavailable, "there is no host"))
     }
 }

@@ -99,7 +99,7 @@ pub use async_trait::async_trait;
 pub use answer::{Answer, AnswerBody};
 pub use context::{About, Context, Key, Tag};
 pub use end::{End, Finish};
-pub use host::{Host, HostError, NoHost};
+pub use host::{Host, HostError, HostErrorKind, NoHost};
 pub use plan::{Candidate, Plan};
 pub use plugin::{Needs, Plugin};
 pub use registry::{Kind, Registry};

@@ -89,14 +89,8 @@ fn written(
         Way::Straight if endpoint.operation != Operation::Chat => {
             return Ok(splice(target, route, request, endpoint.operation));
         }
-        Way::Straight if !foreign_body && !may_hold_ticket(&request.body) && !may_go_on(exchange, request, route) => {
-            let straight = splice(target, route, request, endpoint.operation);
-            if route.dialect != Dialect::OpenAiChat || !target.provider.quirks.may_refuse(&request.body) {
-                return Ok(straight);
-            }
-            // The answer needs no change.
-            let Encoded { body, losses, .. } = translate(target, route, None, exchange, continuity)?;
-            Encoded { body, losses, ..straight }
+        Way::Straight if !foreign_body && !may_hold_ticket(&request.body) => {
+            straight(target, route, request, exchange, continuity)?
         }
         Way::Straight | Way::Codecs => {
             let encoded = translate(target, route, None, exchange, continuity)?;
@@ -167,10 +161,34 @@ fn keeping_signatures(target: &Target, route: Route, request: &Request, operatio
     if calls { target.provider.beside_chat(&target.model) } else { None }
 }
 
-/// Whether the answer has to be watched because another target may go on with it.
-fn may_go_on(exchange: &Exchange, request: &Request, route: Route) -> bool {
-    let asked = || codec(exchange.dialect()).decode_request(&request.body, &call(exchange));
-    resume::may_go_on(exchange, route.dialect) && asked().is_ok_and(|asked| asked.may_be_gone_on_with())
+/// A chat in the client's own dialect. It is translated all the same where the answer has to be watched because another target may
+/// go on with it, and where the target may refuse the client's own words.
+fn straight(
+    target: &Target,
+    route: Route,
+    request: &Request,
+    exchange: &Exchange,
+    continuity: &Continuity,
+) -> Result<Encoded, ApiError> {
+    let may_go_on = resume::may_go_on(exchange, route.dialect);
+    let may_refuse = route.dialect == Dialect::OpenAiChat && target.provider.quirks.may_refuse(&request.body);
+    let spliced = || splice(target, route, request, Operation::Chat);
+    if !may_go_on && !may_refuse {
+        return Ok(spliced());
+    }
+    let body = told(target, exchange.dialect(), request.body.clone());
+    let asked = decode(&body, exchange);
+    let goes_on = may_go_on && asked.as_ref().is_ok_and(|(asked, _)| asked.may_be_gone_on_with());
+    if !goes_on && !may_refuse {
+        return Ok(spliced());
+    }
+    let translated = write(asked?, target, route, None, exchange, continuity)?;
+    if goes_on {
+        return Ok(translated);
+    }
+    // The answer needs no change.
+    let Encoded { body, losses, .. } = translated;
+    Ok(Encoded { body, losses, ..spliced() })
 }
 
 /// Both sides speak one dialect: only the model's name changes, and usage is asked for.
@@ -206,15 +224,37 @@ fn translate(
     let Some(request) = &exchange.request else {
         return Err(ApiError::new(ErrorKind::Internal, "there is no request"));
     };
-    let to = exchange.dialect();
-    let client_codec = codec(to);
-    let completion = exchange.endpoint.as_ref().is_some_and(|endpoint| endpoint.operation == Operation::Completions);
-    let mut losses = Losses::default();
     let body = told(target, exchange.dialect(), request.body.clone());
-    let mut asked = match completion {
-        true => completions::decode_request(&body, &mut losses)?,
-        false => client_codec.decode_request(&body, &call(exchange))?,
+    write(decode(&body, exchange)?, target, route, said, exchange, continuity)
+}
+
+/// The client's request in the common model, and what that cannot say.
+fn decode<'b>(body: &'b Bytes, exchange: &Exchange) -> Result<(CommonRequest<'b>, Losses), ApiError> {
+    let mut losses = Losses::default();
+    let asked = match is_completion(exchange) {
+        true => completions::decode_request(body, &mut losses)?,
+        false => codec(exchange.dialect()).decode_request(body, &call(exchange))?,
     };
+    Ok((asked, losses))
+}
+
+fn is_completion(exchange: &Exchange) -> bool {
+    exchange.endpoint.as_ref().is_some_and(|endpoint| endpoint.operation == Operation::Completions)
+}
+
+/// Writes what was decoded for `target`.
+fn write<'a>(
+    (mut asked, mut losses): (CommonRequest<'a>, Losses),
+    target: &Target,
+    route: Route,
+    said: Option<&'a str>,
+    exchange: &Exchange,
+    continuity: &Continuity,
+) -> Result<Encoded, ApiError> {
+    let Some(request) = &exchange.request else {
+        return Err(ApiError::new(ErrorKind::Internal, "there is no request"));
+    };
+    let to = exchange.dialect();
     let provider = target.provider.tag;
     let key = exchange.key.as_ref().map(|key| &*key.name);
     restore_turns(&mut asked, provider, |id| continuity.recall_turn(key, id));
@@ -242,7 +282,7 @@ fn translate(
         stream: exchange.wants_stream(),
         reasoning: asked.reasoning.is_some(),
         keeps_items,
-        completion,
+        completion: is_completion(exchange),
         may_go_on,
         echoes: said.is_some() && route.dialect == Dialect::OpenAiChat && target.provider.quirks.prefill.echoes(),
     };

@@ -1,11 +1,11 @@
 //! Plugins that ask a model themselves.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use ai_gateway::config::PluginConfig;
-use ai_gateway::plugins::{Context, Failure, Needs, Plugin, Request, Verdict, async_trait};
+use ai_gateway::plugins::{Context, Failure, HostErrorKind, Needs, Plugin, Request, Verdict, async_trait};
 use ai_gateway_providers::{Dialect, Operation};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
@@ -24,7 +24,7 @@ impl Plugin for Asks {
     async fn on_request(&self, _: &mut Request, cx: &Context) -> Result<Verdict, Failure> {
         let body = r#"{"model":"x","messages":[{"role":"user","content":"a question"}]}"#;
         let asked = cx.host().ask(Operation::Chat, self.0, body.into(), self.1).await;
-        Ok(Verdict::say(asked.map_or_else(|error| error.0, |_| "an answer".to_owned())))
+        Ok(Verdict::say(asked.map_or_else(|error| error.message, |_| "an answer".to_owned())))
     }
 }
 
@@ -92,9 +92,71 @@ async fn what_a_plugin_asked_for_is_booked_however_it_ends() {
     }
 }
 
+/// Asks a model of the gateway for something, and tells of what kind the error is.
+struct Tells(Operation, &'static str, &'static str, Duration);
+
+#[async_trait]
+impl Plugin for Tells {
+    fn needs(&self) -> Needs {
+        Needs::new().head()
+    }
+
+    async fn on_request(&self, _: &mut Request, cx: &Context) -> Result<Verdict, Failure> {
+        let Self(operation, model, body, patience) = *self;
+        let asked = cx.host().ask(operation, model, body.into(), patience).await;
+        Ok(Verdict::say(asked.map_or_else(|error| format!("{:?}", error.kind), |_| "an answer".to_owned())))
+    }
+}
+
+/// Plugins can tell the configuration, the question and the provider apart.
+#[tokio::test]
+async fn a_plugin_is_told_why_there_is_no_answer() {
+    let origin = stub().await;
+    let config = format!(
+        r#"{MOCKS}
+        [providers.stub]
+        kind = "openai-compatible"
+        base_url = "http://{origin}/v1"
+        [providers.nobody]
+        kind = "openai-compatible"
+        base_url = "http://127.0.0.1:1/v1"
+        [providers.claude]
+        kind = "anthropic"
+        api_key = "sk-none"
+        [models.claude]
+        targets = [{{ provider = "claude", model = "x" }}]
+        "#
+    );
+    let chat_body = r#"{"model":"x","messages":[{"role":"user","content":"a question"}]}"#;
+    let (long, short) = (Duration::from_secs(10), Duration::from_millis(50));
+    let why = [
+        (Operation::Chat, "openai-chat/echo", chat_body, long, "an answer"),
+        (Operation::Chat, "nothing", chat_body, long, "Misconfigured"),
+        (Operation::Moderation, "claude", r#"{"model":"x","input":"a question"}"#, long, "Misconfigured"),
+        (Operation::Chat, "openai-chat/status-401", chat_body, long, "Misconfigured"),
+        (Operation::Chat, "openai-chat/status-404", chat_body, long, "Misconfigured"),
+        (Operation::Chat, "openai-chat/status-400", chat_body, long, "Invalid"),
+        (Operation::Chat, "openai-chat/echo", "no JSON", long, "Invalid"),
+        (Operation::Chat, "openai-chat/echo", r#"{"model":"x","stream":true,"messages":[]}"#, long, "Invalid"),
+        (Operation::Rerank, "openai-chat/echo", "{}", long, "Invalid"),
+        (Operation::Chat, "openai-chat/status-429", chat_body, long, "Unavailable"),
+        (Operation::Chat, "openai-chat/status-503", chat_body, long, "Unavailable"),
+        (Operation::Chat, "nobody/x", chat_body, long, "Unavailable"),
+        (Operation::Chat, "stub/broken", chat_body, long, "Unavailable"),
+        (Operation::Chat, "stub/silent", chat_body, short, "TimedOut"),
+    ];
+    for (operation, model, body, patience, told) in why {
+        let plugin = PluginConfig::new("tells", Arc::new(Tells(operation, model, body, patience)));
+        let (addr, _gateway) = serve_with(&config, vec![plugin]).await;
+        let reply = chat(addr, "two", "hi", false).await;
+        assert!(reply.text().contains(told), "{operation} {model} {body}: {told}, but {}", reply.text());
+    }
+}
+
 /// Asks a model and lets the request pass, on a thread of its own or not, and whatever comes of it.
 struct Judges {
     blocking: bool,
+    failed: Arc<Mutex<Vec<HostErrorKind>>>,
 }
 
 #[async_trait]
@@ -106,7 +168,13 @@ impl Plugin for Judges {
     async fn on_request(&self, _: &mut Request, cx: &Context) -> Result<Verdict, Failure> {
         let body = r#"{"model":"x","messages":[{"role":"user","content":"a question"}]}"#;
         let asked = cx.host().ask(Operation::Chat, "openai-chat/echo", body.into(), Duration::from_secs(10)).await;
-        Ok(asked.map_or_else(|error| Verdict::say(error.0), |_| Verdict::Pass))
+        Ok(asked.map_or_else(
+            |error| {
+                self.failed.lock().unwrap().push(error.kind);
+                Verdict::say(error.message)
+            },
+            |_| Verdict::Pass,
+        ))
     }
 }
 
@@ -117,7 +185,8 @@ async fn who_has_nothing_left_pays_for_no_question_of_a_plugin() {
         let prices = "[prices.models]\n\"openai-chat/echo\" = { input = 0, output = 0, request = \"1000000\" }";
         let hash = ai_gateway::internal::hash_line("sk-bot");
         let key = format!("[[keys]]\nname = \"bot\"\nhash = \"{hash}\"\nbudget = {{ usd = 3.5, per = \"month\" }}");
-        let plugin = PluginConfig::new("judges", Arc::new(Judges { blocking }));
+        let failed = Arc::new(Mutex::default());
+        let plugin = PluginConfig::new("judges", Arc::new(Judges { blocking, failed: failed.clone() }));
         let (addr, gateway) = serve_with(&format!("{MOCKS}\n{prices}\n{key}"), vec![plugin]).await;
         let request = ask(Dialect::OpenAiChat, "two", "hi", false).header("x-api-key", "sk-bot");
         let spent = "gateway_cost_usd_total{provider=\"openai-chat\",model=\"echo\",key=\"bot\"}";
@@ -134,5 +203,14 @@ async fn who_has_nothing_left_pays_for_no_question_of_a_plugin() {
             let booked = tokio::time::timeout(Duration::from_secs(20), booked).await;
             assert!(booked.is_ok(), "{asked} {blocking}: {}", gateway.metrics().unwrap());
         }
+        // One on a thread of its own goes on, of which nothing comes.
+        let told = async {
+            while failed.lock().unwrap().len() < if blocking { 2 } else { 0 } {
+                tokio::task::yield_now().await;
+            }
+        };
+        let told = tokio::time::timeout(Duration::from_secs(20), told).await;
+        let failed = failed.lock().unwrap();
+        assert!(told.is_ok() && failed.iter().all(|kind| *kind == HostErrorKind::NoRoom), "{blocking} {failed:?}");
     }
 }

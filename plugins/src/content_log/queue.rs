@@ -122,7 +122,7 @@ async fn send(host: &dyn Host, url: &http::Uri, headers: &http::HeaderMap, lines
         let failed = match host.fetch(request, LONGEST).await {
             Ok(answer) if answer.status().is_success() => return Ok(()),
             Ok(answer) => format!("status {}", answer.status().as_u16()),
-            Err(error) => error.0,
+            Err(error) => error.message,
         };
         if attempt == TRIES {
             return Err(failed);

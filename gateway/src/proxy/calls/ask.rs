@@ -4,8 +4,10 @@
 
 use std::sync::Arc;
 
+use ai_gateway_plugins::{HostError, HostErrorKind};
 use ai_gateway_providers::answer::Observer;
 use ai_gateway_providers::endpoint::match_endpoint;
+use ai_gateway_providers::error::{ApiError, ErrorKind, Fault};
 use ai_gateway_providers::scan::scan_json;
 use ai_gateway_providers::{AnswerForm, Operation};
 use bytes::{Bytes, BytesMut};
@@ -19,7 +21,7 @@ use crate::net::call::{Ask, Call};
 use crate::proxy::answer::{form_of, verdict};
 use crate::proxy::encode::AnswerWay;
 use crate::proxy::exchange::Request;
-use crate::proxy::failure::CLIENT_LEFT;
+use crate::proxy::failure::{CLIENT_LEFT, final_error};
 use crate::proxy::limit::{self, Expected};
 use crate::proxy::plan::{Planner, choose_targets};
 use crate::proxy::retry_after::retry_after;
@@ -42,22 +44,24 @@ pub async fn ask(
     model: &str,
     body: Bytes,
     key: Option<Arc<Key>>,
-) -> Result<Bytes, String> {
+) -> Result<Bytes, HostError> {
     let path = match operation {
         Operation::Chat => "/v1/chat/completions",
         Operation::Moderation => "/v1/moderations",
         Operation::Embeddings => "/v1/embeddings",
-        other => return Err(format!("plugins cannot ask for {other}")),
+        other => return Err(invalid(format!("plugins cannot ask for {other}"))),
     };
-    let endpoint = match_endpoint(&Method::POST, path, &HeaderMap::new()).map_err(|error| error.to_string())?;
-    let mut client = RequestHeader::build(Method::POST, path.as_bytes(), Some(2)).map_err(|_| "no header")?;
+    let endpoint =
+        match_endpoint(&Method::POST, path, &HeaderMap::new()).map_err(|error| invalid(error.to_string()))?;
+    let mut client = RequestHeader::build(Method::POST, path.as_bytes(), Some(2)).map_err(|_| invalid("no header"))?;
     let json = HeaderValue::from_static("application/json");
-    client.insert_header(header::CONTENT_TYPE, json).map_err(|_| "no header")?;
+    client.insert_header(header::CONTENT_TYPE, json).map_err(|_| invalid("no header"))?;
     let mut exchange = Exchange::new(gateway.current.load_full(), InFlight::uncounted());
-    let model = exchange.snapshot.model(model).ok_or_else(|| format!("there is no model `{model}`"))?;
-    let scan = scan_json(&body).map_err(|error| error.to_string())?;
+    let missing = || HostError::new(HostErrorKind::Misconfigured, format!("there is no model `{model}`"));
+    let model = exchange.snapshot.model(model).ok_or_else(missing)?;
+    let scan = scan_json(&body).map_err(|error| invalid(error.to_string()))?;
     if scan.stream {
-        return Err("plugins cannot ask for streams".to_owned());
+        return Err(invalid("plugins cannot ask for streams"));
     }
     exchange.key = key;
     exchange.endpoint = Some(endpoint);
@@ -71,7 +75,7 @@ pub async fn ask(
     answer
 }
 
-fn plan(gateway: &Gateway, headers: &HeaderMap, exchange: &mut Exchange) -> Result<(), String> {
+fn plan(gateway: &Gateway, headers: &HeaderMap, exchange: &mut Exchange) -> Result<(), HostError> {
     let mut planner = Planner {
         continuity: &gateway.continuity,
         now: gateway.time.instant(),
@@ -79,7 +83,7 @@ fn plan(gateway: &Gateway, headers: &HeaderMap, exchange: &mut Exchange) -> Resu
         told: &mut |_, _| (),
         preview: false,
     };
-    choose_targets(headers, exchange, &mut planner).map_err(|refusal| refusal.error().message.clone())?;
+    choose_targets(headers, exchange, &mut planner).map_err(|refusal| told(refusal.error()))?;
     // Where no tokens are told, as in a judgement, none are counted.
     exchange.expected = Expected::default();
     Ok(())
@@ -118,8 +122,8 @@ impl Drop for Own<'_> {
 }
 
 /// Leaves in the exchange what its usage is known by.
-async fn send(gateway: &Gateway, client: &RequestHeader, exchange: Option<&mut Exchange>) -> Result<Bytes, String> {
-    let exchange = exchange.ok_or("no request")?;
+async fn send(gateway: &Gateway, client: &RequestHeader, exchange: Option<&mut Exchange>) -> Result<Bytes, HostError> {
+    let exchange = exchange.ok_or_else(|| invalid("no request"))?;
     let (header, call) = loop {
         let failed = match begin(gateway, client, exchange).await? {
             Ok(begun) => break begun,
@@ -128,19 +132,45 @@ async fn send(gateway: &Gateway, client: &RequestHeader, exchange: Option<&mut E
         let step = exchange.step_after(failed.outcome);
         exchange.end_attempt(failed.outcome);
         if step == Step::Stop {
-            return Err(failed.why);
+            return Err(failed.told(exchange));
         }
         exchange.prepare(step, failed.outcome);
     };
     let answer = read(exchange, &header, call).await;
     exchange.end_attempt(answer.as_ref().map_or_else(|failed| failed.outcome, |_| Outcome::Ok));
-    answer.map_err(|failed| failed.why)
+    answer.map_err(|failed| failed.told(exchange))
 }
 
 /// An attempt that has brought no answer.
 struct Failed {
     outcome: Outcome,
     why: String,
+}
+
+impl Failed {
+    fn told(self, exchange: &Exchange) -> HostError {
+        HostError::new(kind_of(final_error(exchange, self.outcome).kind), self.why)
+    }
+}
+
+fn told(error: &ApiError) -> HostError {
+    HostError::new(kind_of(error.kind), &*error.message)
+}
+
+fn invalid(why: impl Into<String>) -> HostError {
+    HostError::new(HostErrorKind::Invalid, why)
+}
+
+/// What an error that a client would be told is to a plugin.
+fn kind_of(kind: ErrorKind) -> HostErrorKind {
+    match kind {
+        ErrorKind::ModelNotFound | ErrorKind::NotFound | ErrorKind::NotSupported | ErrorKind::UpstreamAuth => {
+            HostErrorKind::Misconfigured
+        }
+        ErrorKind::KeyRateLimited | ErrorKind::BudgetExceeded => HostErrorKind::NoRoom,
+        kind if kind.fault() == Fault::Caller => HostErrorKind::Invalid,
+        _ => HostErrorKind::Unavailable,
+    }
 }
 
 /// Makes the next attempt, up to the header of its answer.
@@ -151,14 +181,15 @@ async fn begin(
     gateway: &Gateway,
     client: &RequestHeader,
     exchange: &mut Exchange,
-) -> Result<Result<(ResponseHeader, Call), Failed>, String> {
+) -> Result<Result<(ResponseHeader, Call), Failed>, HostError> {
     let repeat = exchange.repeat.take();
     if let Some(repeat) = &repeat {
         tokio::time::sleep(repeat.pause()).await;
     }
     let next = attempt::next_attempt(&gateway.continuity, exchange, repeat, gateway.time.instant());
     let Ok(mut attempt) = next else {
-        return Err(exchange.error.take().map_or_else(|| "no target is left".to_owned(), |error| error.message));
+        let unavailable = || HostError::new(HostErrorKind::Unavailable, "no target is left");
+        return Err(exchange.error.take().map_or_else(unavailable, |error| told(&error)));
     };
     let name = attempt.target.provider.name.clone();
     let ready = match attempt::approach(&mut attempt, &gateway.http, &gateway.resolver, &exchange.id).await {

@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use ai_gateway_plugins::{Host, HostError, async_trait};
+use ai_gateway_plugins::{Host, HostError, HostErrorKind, async_trait};
 use ai_gateway_providers::Operation;
 use ai_gateway_providers::codec::OutputItem;
 use bytes::Bytes;
@@ -71,23 +71,25 @@ impl Host for GatewayHost {
         timeout: Duration,
     ) -> Result<http::Response<Bytes>, HostError> {
         let sent = tokio::time::timeout(timeout, Box::pin(self.gateway.http.send(request))).await;
-        sent.map_err(|_| too_long(timeout))?.map_err(|error| HostError(error.to_string()))
+        sent.map_err(|_| too_long(timeout))?
+            .map_err(|error| HostError::new(HostErrorKind::Unavailable, error.to_string()))
     }
 
     async fn ask(&self, operation: Operation, model: &str, body: Bytes, timeout: Duration) -> Result<Bytes, HostError> {
         if self.is_refused() {
             // The plugin's task hears of it first, and drops the plugin here, which has not failed.
             tokio::task::yield_now().await;
-            return Err(HostError("the limits of the request have no room".to_owned()));
+            return Err(HostError::new(HostErrorKind::NoRoom, "the limits of the request have no room"));
         }
         let asked = Box::pin(calls::ask(&self.gateway, operation, model, body, self.key.clone()));
         let asked = tokio::time::timeout(timeout, asked).await;
-        asked.map_err(|_| too_long(timeout))?.map_err(HostError)
+        asked.map_err(|_| too_long(timeout))?
     }
 }
 
 fn too_long(timeout: Duration) -> HostError {
-    HostError(format!("no answer within {}", humantime::format_duration(timeout)))
+    let message = format!("no answer within {}", humantime::format_duration(timeout));
+    HostError::new(HostErrorKind::TimedOut, message)
 }
 
 impl fmt::Debug for GatewayHost {
