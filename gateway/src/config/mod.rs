@@ -29,6 +29,7 @@ mod report;
 mod routes;
 mod schema;
 mod secret;
+mod sections;
 mod semantic;
 mod server;
 mod store;
@@ -51,8 +52,6 @@ use ai_gateway_providers::price::{Model, Price};
 use ai_gateway_providers::{Dialect, Own};
 use schemars::JsonSchema;
 use serde::Deserialize;
-use toml::Spanned;
-use toml::de::{DeTable, DeValue};
 
 pub use access_log::{AccessLogConfig, LogTo};
 pub use attempts::{RetryConfig, RetryOn, TimeoutsConfig};
@@ -92,7 +91,8 @@ pub(crate) use tree::nearest;
 pub use units::Rate;
 
 use report::Report;
-use tree::{At, instead};
+use sections::Sections;
+use tree::At;
 use units::{DurationText, SecretText};
 
 /// The whole file as written. Its doc comments are the descriptions of the JSON Schema.
@@ -140,26 +140,6 @@ pub struct File {
     #[serde(default)]
     pub plugins: Vec<plugins::Plugin>,
 }
-
-/// The sections.
-const SECTIONS: [&str; 16] = [
-    "server",
-    "providers",
-    "prices",
-    "models",
-    "routes",
-    "keys",
-    "jwt",
-    "store",
-    "ledger",
-    "limits",
-    "teams",
-    "tags",
-    "cache",
-    "plugins",
-    "telemetry",
-    "access_log",
-];
 
 /// A validated configuration: plain values, every default and secret filled in.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -417,148 +397,42 @@ impl Context<'_> {
 }
 
 /// `None` only with an error reported.
+///
+/// What a section is checked against is read before it: keys, however they come, before the server, which without any listens on
+/// this machine only; the store before the cache that may be in its Redis, and before the ledger, which has a file of its own; the
+/// ledger before all budgets, which know for as long as it does what was spent; the server before providers, which are other
+/// addresses; those before what names them, and models before routes, keys and plugins. Everything is reported in the order of
+/// the text all the same.
 fn read(text: &str, cx: &mut Context<'_>) -> Option<Config> {
-    let (root, errors) = DeTable::parse_recoverable(text);
-    if !errors.is_empty() {
-        let errors: Vec<_> = errors.iter().map(|error| (error.span().unwrap_or(0..0), error.message())).collect();
-        for (span, _) in &errors {
-            tree::mask_broken_line(text, span.start, &mut cx.report);
-        }
-        for (span, message) in errors {
-            cx.report.error(span, format!("this is not TOML: {message}"), None);
-        }
-        return None;
-    }
-    let mut root = root.into_inner();
-    tree::mask_secrets(&root, &mut cx.report);
-
-    let [
-        server,
-        providers,
-        prices,
-        models,
-        routes,
-        keys,
-        jwt,
-        store,
-        ledger,
-        global,
-        teams,
-        tags,
-        cache,
-        plugins,
-        telemetry,
-        access_log,
-    ] = SECTIONS.map(|name| root.remove(name));
-    for (key, _) in &root {
-        let help = instead(key.get_ref(), &SECTIONS);
-        cx.report.error(key.span(), format!("there is no section `{}`", key.get_ref()), help);
-    }
-
-    let keys: Vec<Option<keys::Key>> =
-        elements(keys, "keys", cx).into_iter().map(|value| tree::shape(value, "[[keys]]", &mut cx.report)).collect();
-    let server: server::Server =
-        server.and_then(|value| tree::shape(value, "[server]", &mut cx.report)).unwrap_or_default();
-    let jwt = jwt.and_then(|value| tree::shape::<jwt::Jwt>(value, "[jwt]", &mut cx.report));
-    let store: store::Store = store.and_then(|value| tree::shape(value, "[store]", &mut cx.report)).unwrap_or_default();
-    let store = store.resolve(cx);
-    let cache: Option<cache::Cache> = cache.and_then(|value| tree::shape(value, "[cache]", &mut cx.report));
-    let cache = cache.unwrap_or_default().resolve(store.redis.is_some(), cx);
+    let mut file = Sections::of(text, cx)?;
+    let keys = file.elements::<keys::Key>("keys", cx);
+    let jwt = file.table::<jwt::Jwt>("jwt", cx);
+    let store = file.table::<store::Store>("store", cx).unwrap_or_default().resolve(cx);
     let has_keys = !keys.is_empty() || jwt.is_some() || store.path.is_some();
-    let server = server.resolve(has_keys, cx);
-    let ledger_span = ledger.as_ref().map_or(0..0, Spanned::span);
-    let ledger = ledger
-        .and_then(|value| tree::shape::<ledger::Ledger>(value, "[ledger]", &mut cx.report))
-        .map(|ledger| ledger.resolve(cx));
-    if ledger.as_ref().is_some_and(|ledger| store.path.as_ref() == Some(&ledger.path)) {
-        cx.report.error(ledger_span, "the ledger and `[store]` name one file", "give each a `path` of its own");
-    }
+    let cache = file.table::<cache::Cache>("cache", cx).unwrap_or_default().resolve(store.redis.is_some(), cx);
+    let server = file.table::<server::Server>("server", cx).unwrap_or_default().resolve(has_keys, cx);
+    let ledger = read_ledger(&mut file, &store, cx);
     cx.spending_known = ledger.as_ref().and_then(|ledger| ledger.retention).filter(|_| store.redis.is_none());
-
-    let mut resolved_providers = BTreeMap::new();
-    let providers_span = providers.as_ref().map_or(0..0, Spanned::span);
-    for (name, value) in tables(providers, "providers", cx) {
-        check_provider_name(&name, cx);
-        let what = format!("[providers.{}]", name.value);
-        let provider = tree::shape::<providers::Provider>(value, &what, &mut cx.report);
-        let at = provider.as_ref().and_then(|provider| Some(provider.base_url.as_ref()?.span.clone()));
-        let provider = provider.and_then(|provider| provider.resolve(&name, cx));
-        let url = provider.as_ref().and_then(|provider| provider.base_url.as_ref());
-        if let (Some(at), Some(true)) = (at, url.map(|url| server.is_at(url))) {
-            let help = "name the provider's address: a request that goes there comes back, and may do so without end";
-            cx.report.warn(at, "this is the gateway's own address", help);
-        }
-        resolved_providers.insert(name.value, provider);
-    }
-    if resolved_providers.is_empty() && !cx.report.has_errors() {
-        cx.report.error(
-            providers_span,
-            "there is no provider",
-            "add a [providers.NAME] table with a `kind`; `kind = \"mock\"` needs no account",
-        );
-    }
-
-    let telemetry = telemetry
-        .and_then(|value| tree::shape::<telemetry::Telemetry>(value, "[telemetry]", &mut cx.report))
-        .unwrap_or_default()
-        .resolve(&resolved_providers, cx);
-    let access_log = access_log
-        .and_then(|value| tree::shape::<access_log::AccessLog>(value, "[access_log]", &mut cx.report))
-        .unwrap_or_default()
-        .resolve(cx);
-
-    let prices: prices::Prices =
-        prices.and_then(|value| tree::shape(value, "[prices]", &mut cx.report)).unwrap_or_default();
-    let prices = prices.resolve(&resolved_providers, cx);
-
-    let mut resolved_models = BTreeMap::new();
-    for (name, value) in tables(models, "models", cx) {
-        check_model_name(&name, cx);
-        let what = format!("[models.{}]", name.value);
-        let model = tree::shape::<models::Model>(value, &what, &mut cx.report)
-            .map(|model| model.resolve(&name, &resolved_providers, &prices, cx))
-            // It is still there for the keys that name it.
-            .unwrap_or_else(|| ModelConfig::direct(&name.value, "", "", Model::default()));
-        resolved_models.insert(name.value, model);
-    }
-    for name in std::mem::take(&mut cx.models_named) {
-        routes::known_model(name, &resolved_models, &resolved_providers, cx);
-    }
-    let routes = elements(routes, "routes", cx)
-        .into_iter()
-        .enumerate()
-        .filter_map(|(index, value)| {
-            let span = value.span();
-            tree::shape(value, "[[routes]]", &mut cx.report).map(|value| (index, At { value, span }))
-        })
-        .collect();
-    let routes = routes::resolve(routes, &resolved_models, &resolved_providers, &prices, cx);
-    let keys: Vec<keys::Key> = keys.into_iter().flatten().collect();
+    let providers = read_providers(&mut file, &server, cx);
+    let telemetry = file.table::<telemetry::Telemetry>("telemetry", cx).unwrap_or_default().resolve(&providers, cx);
+    let access_log = file.table::<access_log::AccessLog>("access_log", cx).unwrap_or_default().resolve(cx);
+    let prices = file.table::<prices::Prices>("prices", cx).unwrap_or_default().resolve(&providers, cx);
+    let models = read_models(&mut file, &providers, &prices, cx);
+    let routes = file.elements::<routes::Route>("routes", cx).into_iter().enumerate();
+    let routes = routes.filter_map(|(index, At { value, span })| Some((index, At { value: value?, span }))).collect();
+    let routes = routes::resolve(routes, &models, &providers, &prices, cx);
+    let keys: Vec<keys::Key> = keys.into_iter().filter_map(|key| key.value).collect();
     keys::check_hashes(&keys, jwt.as_ref(), cx);
-    let keys = keys::resolve(keys, &resolved_models, &resolved_providers, cx);
+    let keys = keys::resolve(keys, &models, &providers, cx);
     let issuers = jwt.map(|jwt| jwt.resolve(&keys, cx)).unwrap_or_default();
-    let plugins = plugins::resolve(elements(plugins, "plugins", cx), &resolved_models, &resolved_providers, cx);
-    let providers = resolved_providers.into_iter().filter_map(|(name, provider)| Some((name, provider?))).collect();
-    let mut limits = global
-        .and_then(|value| tree::shape::<limits::Global>(value, "[limits]", &mut cx.report))
-        .unwrap_or_default()
-        .resolve(cx);
-    for (name, value) in tables(teams, "teams", cx) {
-        let team = tree::shape::<limits::Team>(value, &format!("[teams.{}]", name.value), &mut cx.report);
-        let rules = team.map(|team| limits::rules(team.limits, team.budget, cx));
-        limits.teams.insert(name.value, rules.unwrap_or_default());
-    }
-    for (name, value) in tables(tags, "tags", cx) {
-        let tag = tree::shape::<limits::Tag>(value, &format!("[tags.{}]", name.value), &mut cx.report);
-        let rules = tag.map(|tag| limits::rules(None, tag.budget, cx));
-        limits.tags.insert(name.value, rules.unwrap_or_default());
-    }
+    let plugins = plugins::resolve(file.untyped("plugins", cx), &models, &providers, cx);
+    let limits = read_limits(&mut file, cx);
     Some(Config {
         dialects: cx.dialects.to_vec(),
         server,
-        providers,
+        providers: providers.into_iter().filter_map(|(name, provider)| Some((name, provider?))).collect(),
         prices,
-        models: resolved_models,
+        models,
         routes,
         keys,
         issuers,
@@ -572,31 +446,76 @@ fn read(text: &str, cx: &mut Context<'_>) -> Option<Config> {
     })
 }
 
-/// The entries of a table of tables.
-fn tables<'i>(
-    section: Option<Spanned<DeValue<'i>>>,
-    name: &str,
-    cx: &mut Context<'_>,
-) -> Vec<(At<String>, Spanned<DeValue<'i>>)> {
-    let Some(section) = section else { return Vec::new() };
-    let span = section.span();
-    if let DeValue::Table(table) = section.into_inner() {
-        let named = |key: Spanned<Cow<'_, str>>| At { span: key.span(), value: key.into_inner().into_owned() };
-        return table.into_iter().map(|(key, value)| (named(key), value)).collect();
+fn read_ledger(file: &mut Sections<'_>, store: &StoreConfig, cx: &mut Context<'_>) -> Option<LedgerConfig> {
+    let span = file.span("ledger");
+    let ledger = file.table::<ledger::Ledger>("ledger", cx)?.resolve(cx);
+    if store.path.as_ref() == Some(&ledger.path) {
+        cx.report.error(span, "the ledger and `[store]` name one file", "give each a `path` of its own");
     }
-    cx.report.error(span, format!("`{name}` is a table of tables"), format!("write [{name}.NAME]"));
-    Vec::new()
+    Some(ledger)
 }
 
-/// The elements of an array of tables.
-fn elements<'i>(section: Option<Spanned<DeValue<'i>>>, name: &str, cx: &mut Context<'_>) -> Vec<Spanned<DeValue<'i>>> {
-    let Some(section) = section else { return Vec::new() };
-    let span = section.span();
-    if let DeValue::Array(array) = section.into_inner() {
-        return array.into_iter().collect();
+/// `None` for a provider that is wrong: what names it is right all the same.
+fn read_providers(
+    file: &mut Sections<'_>,
+    server: &ServerConfig,
+    cx: &mut Context<'_>,
+) -> BTreeMap<String, Option<ProviderConfig>> {
+    let span = file.span("providers");
+    let mut providers = BTreeMap::new();
+    for (name, provider) in file.tables::<providers::Provider>("providers", cx) {
+        check_provider_name(&name, cx);
+        let at = provider.as_ref().and_then(|provider| Some(provider.base_url.as_ref()?.span.clone()));
+        let provider = provider.and_then(|provider| provider.resolve(&name, cx));
+        let url = provider.as_ref().and_then(|provider| provider.base_url.as_ref());
+        if let (Some(at), Some(true)) = (at, url.map(|url| server.is_at(url))) {
+            let help = "name the provider's address: a request that goes there comes back, and may do so without end";
+            cx.report.warn(at, "this is the gateway's own address", help);
+        }
+        providers.insert(name.value, provider);
     }
-    cx.report.error(span, format!("`{name}` is an array of tables"), format!("write [[{name}]] above each of them"));
-    Vec::new()
+    if providers.is_empty() && !cx.report.has_errors() {
+        cx.report.error(
+            span,
+            "there is no provider",
+            "add a [providers.NAME] table with a `kind`; `kind = \"mock\"` needs no account",
+        );
+    }
+    providers
+}
+
+fn read_models(
+    file: &mut Sections<'_>,
+    providers: &BTreeMap<String, Option<ProviderConfig>>,
+    prices: &PricesConfig,
+    cx: &mut Context<'_>,
+) -> BTreeMap<String, ModelConfig> {
+    let mut models = BTreeMap::new();
+    for (name, model) in file.tables::<models::Model>("models", cx) {
+        check_model_name(&name, cx);
+        let model = model
+            .map(|model| model.resolve(&name, providers, prices, cx))
+            // It is still there for the keys that name it.
+            .unwrap_or_else(|| ModelConfig::direct(&name.value, "", "", Model::default()));
+        models.insert(name.value, model);
+    }
+    for name in std::mem::take(&mut cx.models_named) {
+        routes::known_model(name, &models, providers, cx);
+    }
+    models
+}
+
+fn read_limits(file: &mut Sections<'_>, cx: &mut Context<'_>) -> LimitsConfig {
+    let mut limits = file.table::<limits::Global>("limits", cx).unwrap_or_default().resolve(cx);
+    for (name, team) in file.tables::<limits::Team>("teams", cx) {
+        let rules = team.map(|team| limits::rules(team.limits, team.budget, cx));
+        limits.teams.insert(name.value, rules.unwrap_or_default());
+    }
+    for (name, tag) in file.tables::<limits::Tag>("tags", cx) {
+        let rules = tag.map(|tag| limits::rules(None, tag.budget, cx));
+        limits.tags.insert(name.value, rules.unwrap_or_default());
+    }
+    limits
 }
 
 fn check_provider_name(name: &At<String>, cx: &mut Context<'_>) {

@@ -13,6 +13,7 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::report::Report;
+use super::schema::SHOWN;
 use super::secret::{Source, is_open_url};
 
 /// A value and where it stood in the file.
@@ -208,127 +209,12 @@ pub(super) fn instead(word: &str, known: &[&str]) -> Option<String> {
     Some(format!("there are: {}", sorted.join(", ")))
 }
 
-/// Keys whose values are shown in excerpts. Any other value may be a secret, also one that stands where it should not.
-const SHOWN: &[&str] = &[
-    "action",
-    "admin",
-    "allow",
-    "api_version",
-    "attempts",
-    "attributes",
-    "audience",
-    "audio_input",
-    "audio_output",
-    "audio_second",
-    "auth",
-    "base_url",
-    "by",
-    "ca",
-    "cache",
-    "cache_read",
-    "cache_write",
-    "cache_write_1h",
-    "cel",
-    "cert",
-    "character",
-    "client_id",
-    "concurrent",
-    "connect",
-    "cooldown",
-    "dialect",
-    "dialects",
-    "drain",
-    "engine",
-    "every",
-    "expires",
-    "failures",
-    "file",
-    "first_token",
-    "hash",
-    "http2",
-    "idle",
-    "image",
-    "image_input",
-    "image_output",
-    "input",
-    "issuer",
-    "key",
-    "kind",
-    "like",
-    "listen",
-    "lossy",
-    "max",
-    "max_body",
-    "max_buffered",
-    "max_content",
-    "max_cooldown",
-    "max_size",
-    "memory",
-    "message",
-    "min",
-    "min_requests",
-    "model",
-    "models",
-    "name",
-    "on",
-    "on_abort",
-    "on_cut",
-    "on_error",
-    "operation",
-    "output",
-    "owner",
-    "path",
-    "pays",
-    "per",
-    "percent",
-    "priority",
-    "project",
-    "propagate",
-    "protocol",
-    "provider",
-    "rate",
-    "reasoning",
-    "region",
-    "remove",
-    "request",
-    "requests",
-    "require",
-    "reserve",
-    "retention",
-    "rpm",
-    "sample",
-    "search_unit",
-    "soft",
-    "spool",
-    "status",
-    "strategy",
-    "stream_options",
-    "sync",
-    "tag",
-    "tags",
-    "team",
-    "tenant_id",
-    "timeout",
-    "tls",
-    "tokens",
-    "total",
-    "tpm",
-    "ttl",
-    "usd",
-    "use",
-    "wait",
-    "web_search",
-    "weight",
-    "window",
-    "words_file",
-];
-
-/// Masks the values that may be secrets.
+/// Masks the values that may be secrets: all but those of keys that nowhere hold one, also where they stand in the wrong place.
 pub(super) fn mask_secrets(table: &DeTable<'_>, report: &mut Report<'_>) {
     for (key, value) in table {
         let key = key.get_ref().as_ref();
         // The names of headers are the user's, and any of their values may be a credential.
-        mask(value, key != "headers" && SHOWN.contains(&key), key, report);
+        mask(value, key != "headers" && SHOWN.contains(key), key, report);
     }
 }
 
@@ -338,7 +224,7 @@ fn mask(value: &Spanned<DeValue<'_>>, shown: bool, key: &str, report: &mut Repor
             let shown = match key {
                 // What somebody who misunderstood wrote there is the key itself.
                 "hash" => text.starts_with("sha256:"),
-                "base_url" => !text.contains(['@', '?']),
+                "base_url" | "endpoint" | "jwks" => !text.contains(['@', '?']),
                 "redis" => Source::of(text) != Source::Literal || is_open_url(text),
                 _ => shown || Source::of(text) != Source::Literal,
             };
@@ -383,5 +269,5 @@ pub(super) fn mask_broken_line(text: &str, at: usize, report: &mut Report<'_>) {
 
 fn is_shown_when_broken(key: &str, rest: &str) -> bool {
     // A second `=` may belong to another key, and what follows is then anything.
-    SHOWN.contains(&key) && !matches!(key, "hash" | "key" | "base_url") && !rest.contains('=')
+    SHOWN.contains(key) && !matches!(key, "hash" | "key" | "base_url" | "endpoint" | "jwks") && !rest.contains('=')
 }

@@ -29,7 +29,7 @@ impl Visitor<'_> for Text {
 
 /// A string of the file whose schema names a pattern and examples.
 macro_rules! text_type {
-    ($(#[$doc:meta])* $name:ident, $expected:literal, $description:literal, $pattern:literal, $examples:tt) => {
+    ($(#[$doc:meta])* $name:ident, $expected:literal, $description:literal, $pattern:literal, $examples:tt $(, $more:literal: $value:literal)?) => {
         $(#[$doc])*
         #[derive(Debug, Clone, PartialEq, Eq)]
         pub struct $name(pub String);
@@ -55,6 +55,7 @@ macro_rules! text_type {
                     "description": $description,
                     "pattern": $pattern,
                     "examples": $examples
+                    $(, $more: $value)?
                 })
             }
         }
@@ -124,7 +125,8 @@ text_type!(
     "a string such as \"env:NAME\" or \"file:PATH\"",
     "`env:NAME` (an environment variable), `file:PATH` or `credential:NAME` (a systemd credential); anything else is the secret itself, which is accepted with a warning.",
     "^.+$",
-    ["env:OPENAI_API_KEY", "file:/etc/ai-gateway/openai.key", "credential:openai"]
+    ["env:OPENAI_API_KEY", "file:/etc/ai-gateway/openai.key", "credential:openai"],
+    "writeOnly": true
 );
 
 /// So many per length of time.

@@ -1,7 +1,7 @@
 //! The proxy: Pingora's phases, each a few lines that call into the room that does the work.
 //!
 //! Read [`Gateway`]'s implementation of `ProxyHttp` from top to bottom: it is the life of a request. What is known of
-//! a request on its way is its [`Exchange`]. What decides where it goes is in `plan`, which [`explain`] runs too.
+//! a request on its way is its [`Exchange`]. What decides where it goes is in `plan`, which `explain` runs too.
 
 mod answer;
 mod aside;

@@ -54,3 +54,12 @@ fn no_more_errors_than_a_person_reads() {
     let errors = Config::parse(&text, "a.toml", &Fake::new()).unwrap_err();
     assert!(errors.errors.len() <= 50);
 }
+
+#[test]
+fn every_section_of_the_schema_is_read() {
+    assert!(sections::NAMES.contains(&"server".to_owned()));
+    for name in sections::NAMES.iter() {
+        let errors = Config::parse(&format!("{name} = 1"), "a.toml", &Fake::new()).unwrap_err().to_string();
+        assert!(errors.contains(&format!("`{name}` is ")), "{name}: {errors}");
+    }
+}

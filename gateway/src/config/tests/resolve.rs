@@ -242,11 +242,22 @@ fn a_key_where_its_hash_should_be_and_one_in_a_url_are_not_shown() {
         "[[keys]]\nname = \"k\"\nkey = \"gw-this-is-secret\n",
         "keys = [{ name = \"k\", key = \"gw-this-is-secret\" }]\n",
         "[providers.q]\nkind = \"openai\"\nbase_url = \"https://h/v1?api_key=this-is-secret\"\n",
+        "[telemetry.otlp]\nendpoint = \"ftp://user:this-is-secret@h\"\n",
+        "[telemetry.otlp]\nendpoint = \"http://user:this-is-secret@h\n",
+        "[jwt]\nissuers = [{ issuer = \"i\", jwks = \"http://h/?key=this-is-secret\", key = \"k\" }]\n",
     ] {
         let place = if text.starts_with("keys") { format!("{text}{provider}") } else { format!("{provider}{text}") };
         let errors = Config::parse(&place, "a.toml", &Fake::new()).unwrap_err().to_string();
         assert!(!errors.contains("this-is"), "{errors}");
     }
+}
+
+#[test]
+fn what_is_no_secret_is_shown_where_it_is_wrong() {
+    let text = "[providers.p]\nkind = \"mock\"\n\
+                [models.m]\ntargets = [{ provider = \"p\", model = \"m\" }]\nhedge = { after = \"p96\" }\n";
+    let errors = Config::parse(text, "a.toml", &Fake::new()).unwrap_err().to_string();
+    assert!(errors.contains("| hedge = { after = \"p96\" }"), "{errors}");
 }
 
 #[test]
