@@ -56,17 +56,30 @@ impl<'j> Object<'j> {
         self.members.iter().rev().find(|member| member.name == name).and_then(Member::value)
     }
 
-    /// Gives a field another value, at its place or at the end.
+    /// Gives a field another value, at its place or at the end. If it is there twice, everywhere: readers differ in which they take.
     pub fn set(&mut self, name: &str, value: &impl Serialize) {
         let value = to_raw_value(value).unwrap_or_else(|_| RawValue::NULL.to_owned());
-        if let Some((_, old)) = self.added.iter_mut().find(|(other, _)| other == name) {
-            *old = value;
-            return;
+        self.edit(name, |_| Some(value.clone()));
+    }
+
+    /// Gives a field the value that `new` makes of its own; of none if it is not there. `None`: it stays as it is.
+    fn edit(&mut self, name: &str, new: impl Fn(Option<&str>) -> Option<Box<RawValue>>) {
+        let mut there = false;
+        for member in self.members.iter_mut().filter(|member| member.name == name) {
+            let Some(value) = member.value() else { continue };
+            there = true;
+            if let Some(new) = new(Some(value)) {
+                member.new = New::Other(new);
+            }
         }
-        let mut members = self.members.iter_mut().rev().filter(|member| !matches!(member.new, New::Gone));
-        match members.find(|member| member.name == name) {
-            Some(member) => member.new = New::Other(value),
-            None => self.added.push((name.to_owned(), value)),
+        for (_, value) in self.added.iter_mut().filter(|(other, _)| other == name) {
+            there = true;
+            if let Some(new) = new(Some(value.get())) {
+                *value = new;
+            }
+        }
+        if !there && let Some(new) = new(None) {
+            self.added.push((name.to_owned(), new));
         }
     }
 
@@ -207,11 +220,7 @@ pub(crate) fn change(object: &mut Object<'_>, path: &[String], change: &Change<'
             continue;
         }
         match change {
-            _ if !rest.is_empty() => {
-                if let Some(new) = inner(value, rest, change) {
-                    object.set(&name, &new);
-                }
-            }
+            _ if !rest.is_empty() => object.edit(&name, |value| inner(value, rest, change)),
             Change::Set(new) => object.set(&name, new),
             Change::Default(new) if value.is_none() => object.set(&name, new),
             Change::Default(_) => {}
@@ -234,7 +243,8 @@ fn inner(value: Option<&str>, path: &[String], what: &Change<'_>) -> Option<Box<
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
+    use proptest::prelude::{Just, Strategy, prop_oneof};
+    use serde_json::{Value, json};
 
     fn run(body: &str, path: &str, what: &Change<'_>) -> String {
         let mut object = Object::read(body.as_bytes()).unwrap();
@@ -266,7 +276,7 @@ mod tests {
             ("model", Change::Set(&json!("x")), body.replace("\"m\" ,", "\"x\" ,")),
             ("model", Change::Remove, body.replace(" \"mod\\u0065l\" : \"m\" ,", "")),
             ("n", Change::Remove, body.replace(" ,\n\t\"n\": 1.0e0", "").replace(" , \"n\" : 2", "")),
-            ("n", Change::Set(&json!(3)), body.replace("\"n\" : 2", "\"n\" : 3")),
+            ("n", Change::Set(&json!(3)), body.replace("1.0e0", "3").replace("\"n\" : 2", "\"n\" : 3")),
             ("café.a.0", Change::Remove, body.replace("[ 1 , 2 ]", "[ 2 ]")),
             ("café.a.1", Change::Remove, body.replace("[ 1 , 2 ]", "[ 1 ]")),
             ("café.b", Change::Default(&json!(1)), body.to_owned()),
@@ -275,6 +285,9 @@ mod tests {
         ] {
             assert_eq!(run(body, path, &what), wanted, "{path}");
         }
+        let twice = r#"{"a":{"b":1}, "a":{"c":2},"a":3}"#;
+        assert_eq!(run(twice, "a.b", &Change::Set(&json!(9))), r#"{"a":{"b":9}, "a":{"c":2,"b":9},"a":3}"#);
+        assert_eq!(run(twice, "a.b", &Change::Remove), r#"{"a":{}, "a":{"c":2},"a":3}"#);
         assert_eq!(run("{}", "a\"", &Change::Set(&json!(1))), r#"{"a\"":1}"#);
         assert_eq!(run("{ }", "a.b", &Change::Set(&json!(1))), r#"{"a":{"b":1} }"#);
         for other in ["[1]", "1", "", "{", "{\"a\"}", "null"] {
@@ -282,7 +295,91 @@ mod tests {
         }
     }
 
+    /// Any JSON, with white space, and no key twice.
+    fn any_json() -> impl Strategy<Value = String> {
+        let leaf = prop_oneof![Just("1.50"), Just("null"), Just("\"\\u00e9\"")].prop_map(str::to_owned);
+        leaf.prop_recursive(3, 24, 3, |inner| {
+            let list = proptest::collection::vec(inner.clone(), 0..3);
+            let map = proptest::collection::btree_map("[a-c]", inner, 0..3);
+            prop_oneof![
+                list.prop_map(|list| format!("[ {} ]", list.join(" , "))),
+                map.prop_map(|map| {
+                    let members: Vec<String> =
+                        map.iter().map(|(name, value)| format!("\"{name}\" : {value}")).collect();
+                    format!("{{ {} }}", members.join("\n, "))
+                }),
+            ]
+        })
+    }
+
+    /// The value at the end of `path`.
+    fn found<'v>(value: &'v Value, path: &[String]) -> Option<&'v Value> {
+        path.iter().try_fold(value, |value, name| match value {
+            Value::Array(list) => list.get(name.parse::<usize>().ok()?),
+            value => value.get(name),
+        })
+    }
+
+    /// What [`change`] does, with `new` set or, if it is none, taken out; of other than objects and arrays nothing.
+    fn modelled(value: &mut Value, path: &[String], new: Option<&Value>) {
+        let (name, rest) = path.split_first().unwrap();
+        match value {
+            Value::Object(members) if rest.is_empty() => match new {
+                Some(new) => _ = members.insert(name.clone(), new.clone()),
+                None => _ = members.remove(name),
+            },
+            Value::Object(members) => match (members.get_mut(name), new) {
+                (Some(member), _) => modelled(member, rest, new),
+                (None, Some(_)) => modelled(members.entry(name.clone()).or_insert(json!({})), rest, new),
+                (None, None) => {}
+            },
+            Value::Array(list) => {
+                let Some(at) = name.parse().ok().filter(|at| *at < list.len()) else { return };
+                match new {
+                    _ if !rest.is_empty() => modelled(&mut list[at], rest, new),
+                    Some(new) => list[at] = new.clone(),
+                    None => _ = list.remove(at),
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// Whether `short` is `long` without one piece of it.
+    fn is_cut(short: &str, long: &str) -> bool {
+        let same = |pair: &(u8, u8)| pair.0 == pair.1;
+        let start = short.bytes().zip(long.bytes()).take_while(same).count();
+        let end = short.bytes().rev().zip(long.bytes().rev()).take_while(same).count();
+        short.len() <= long.len() && start + end >= short.len()
+    }
+
     proptest::proptest! {
+        /// At any path the value is that which serde_json has there, and no other byte is touched.
+        #[test]
+        fn one_place_changes(
+            fields in proptest::collection::btree_map("[a-c]", any_json(), 0..4),
+            path in proptest::collection::vec("[a-c]|[0-2]", 1..4),
+            sets in proptest::bool::ANY,
+        ) {
+            let members: Vec<String> = fields.iter().map(|(name, value)| format!("\"{name}\": {value} ")).collect();
+            let body = format!(" {{ {}}}\n", members.join(","));
+            let old: Value = serde_json::from_str(&body).unwrap();
+            let new = sets.then(|| json!(777));
+            let out = run(&body, &path.join("."), &new.as_ref().map_or(Change::Remove, Change::Set));
+            let mut wanted = old.clone();
+            modelled(&mut wanted, &path, new.as_ref());
+            proptest::prop_assert_eq!(&serde_json::from_str::<Value>(&out).unwrap(), &wanted, "{} {}", body, out);
+            match (wanted == old, sets, found(&old, &path)) {
+                (true, ..) => proptest::prop_assert_eq!(out, body),
+                (_, true, Some(_)) => {
+                    let (before, after) = out.split_once("777").unwrap();
+                    proptest::prop_assert!(body.starts_with(before) && body.ends_with(after), "{} {}", body, out);
+                }
+                (_, true, None) => proptest::prop_assert!(is_cut(&body, &out), "{} {}", body, out),
+                (_, false, _) => proptest::prop_assert!(is_cut(&out, &body), "{} {}", body, out),
+            }
+        }
+
         /// Field after field, as if they were a map's.
         #[test]
         fn edits_are_those_of_a_map(
