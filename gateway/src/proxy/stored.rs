@@ -115,7 +115,7 @@ pub fn with_items(
 
 /// Remembers the items of a translated answer before the client has all of it and may refer to them.
 fn remember_items(gateway: &Gateway, exchange: &mut Exchange) {
-    let items = exchange.observer.as_mut().map(Observer::take_items).unwrap_or_default();
+    let items = exchange.incoming.observer.as_mut().map(Observer::take_items).unwrap_or_default();
     if !items.is_empty() {
         gateway.continuity.remember_items(key_name(exchange), items);
     }
@@ -132,7 +132,7 @@ pub fn remember(gateway: &Gateway, exchange: &mut Exchange) {
     }
     remember_items(gateway, exchange);
     let asked = exchange.endpoint.as_ref().is_some_and(|endpoint| endpoint.operation == Operation::Chat);
-    let (Some(attempt), Some(observer)) = (exchange.attempt(), &exchange.observer) else { return };
+    let (Some(attempt), Some(observer)) = (exchange.attempt(), &exchange.incoming.observer) else { return };
     let kept = match exchange.dialect() {
         Dialect::OpenAiResponses => attempt.route.dialect == Dialect::OpenAiResponses,
         Dialect::Anthropic => exchange.request.as_ref().is_some_and(|request| request.scan.thread),
