@@ -71,20 +71,6 @@ pub const MOST_HELD: usize = 1 << 20;
 /// The same where `on_cut = "buffer"` asks for the whole.
 const MOST_BUFFERED: usize = 16 << 20;
 
-/// What is withheld of an answer.
-#[derive(Clone, Copy, Debug)]
-pub struct Held {
-    bytes: usize,
-    since: Instant,
-}
-
-impl Held {
-    /// Nothing yet.
-    pub fn since(since: Instant) -> Self {
-        Self { bytes: 0, since }
-    }
-}
-
 /// The answer's header has come: go on to the next attempt, or let it through.
 pub fn on_header(upstream: &mut ResponseHeader, exchange: &mut Exchange) -> Result<()> {
     if upstream.status.is_informational() && upstream.status != StatusCode::SWITCHING_PROTOCOLS {
@@ -151,7 +137,7 @@ pub fn on_header(upstream: &mut ResponseHeader, exchange: &mut Exchange) -> Resu
                     Error::explain(ErrorType::HTTPStatus(status), "upstream status"),
                 ));
             }
-            exchange.error_body = Some(Vec::new());
+            exchange.incoming.error_body = Some(Vec::new());
             if let Some(replay) = &exchange.replay {
                 replay.set_unjudged(true);
                 replay.hold();
@@ -168,9 +154,8 @@ pub fn on_header(upstream: &mut ResponseHeader, exchange: &mut Exchange) -> Resu
 /// Takes an answer that is packed for one that is not, and one without a type for what was asked for. What is then packed is its
 /// body.
 fn undo_unasked(header: &mut ResponseHeader, exchange: &mut Exchange) -> Result<()> {
-    exchange.gunzip = None;
     let Some(operation) = exchange.operation().filter(|operation| is_of_json(*operation)) else { return Ok(()) };
-    exchange.gunzip = unasked::unpack(header);
+    exchange.incoming.gunzip = unasked::unpack(header);
     let asked = match exchange.attempt() {
         Some(attempt) if attempt.translates => type_of(attempt.route.dialect, operation, exchange.wants_stream()),
         _ => exchange.content_type(),
@@ -254,7 +239,7 @@ fn clean(upstream: &mut ResponseHeader, exchange: &Exchange) {
     if let Some(id) = IDS.iter().find_map(|name| upstream.headers.get(name)) {
         clean.headers.insert(&UPSTREAM_ID, id.clone());
     }
-    if exchange.form == AnswerForm::Stream {
+    if exchange.incoming.form == AnswerForm::Stream {
         // The gateway may add an error event or keep a usage chunk back, and no proxy in front may collect the stream.
         clean.headers.remove(CONTENT_LENGTH);
         clean.headers.insert(BUFFERING.clone(), HeaderValue::from_static("no"));
@@ -265,30 +250,30 @@ fn clean(upstream: &mut ResponseHeader, exchange: &Exchange) {
 /// A part of the answer's body has come.
 pub fn on_body(body: &mut Option<Bytes>, end: bool, exchange: &mut Exchange) -> Result<()> {
     let mut torn = false;
-    if let Some(gunzip) = &mut exchange.gunzip {
+    if let Some(gunzip) = &mut exchange.incoming.gunzip {
         let unpacked;
         (unpacked, torn) = gunzip.feed(body.as_deref().unwrap_or_default(), end);
         *body = (!unpacked.is_empty()).then_some(unpacked);
     }
-    if exchange.error_body.is_some() {
+    if exchange.incoming.error_body.is_some() {
         return on_error_body(body, end, exchange);
     }
-    let Some(observer) = &mut exchange.observer else { return Ok(()) };
+    let Some(observer) = &mut exchange.incoming.observer else { return Ok(()) };
     let out = observer.feed(body.take().unwrap_or_default(), end);
     // Behind the end of what it packs nobody minds.
-    if torn && (exchange.form == AnswerForm::Opaque || !observer.seen().complete) {
+    if torn && (exchange.incoming.form == AnswerForm::Opaque || !observer.seen().complete) {
         let error = Error::explain(ErrorType::ConnectionClosed, "the answer is no whole gzip");
         return Err(attempt_failed(exchange, Outcome::Cut, error));
     }
-    if observer.seen().first_output && exchange.first_output.is_none() {
-        exchange.first_output = Some(Instant::now());
-        let stream = exchange.form == AnswerForm::Stream;
+    if observer.seen().first_output && exchange.incoming.first_output.is_none() {
+        exchange.incoming.first_output = Some(Instant::now());
+        let stream = exchange.incoming.form == AnswerForm::Stream;
         if let Some(attempt) = exchange.attempts.last_mut() {
             attempt.saw_first_output(stream);
         }
     }
     exchange.saw_progress();
-    exchange.held.bytes += out.len();
+    exchange.incoming.bytes += out.len();
     *body = (!out.is_empty()).then_some(out);
     // What other attempts have cost that it goes on from is not known yet.
     if exchange.wants_cost
@@ -302,15 +287,15 @@ pub fn on_body(body: &mut Option<Bytes>, end: bool, exchange: &mut Exchange) -> 
     }
     if !exchange.committed {
         if let Some(outcome) = failed_before_output(exchange) {
-            exchange.error = exchange.observer.as_ref().and_then(|observer| observer.seen().error.clone());
+            exchange.error = exchange.incoming.observer.as_ref().and_then(|observer| observer.seen().error.clone());
             let error = Error::explain(ErrorType::ConnectionClosed, "the answer failed before its output");
             return Err(attempt_failed(exchange, outcome, error));
         }
         let buffers = exchange.buffers();
-        let shows = exchange.form == AnswerForm::Stream
+        let shows = exchange.incoming.form == AnswerForm::Stream
             && !buffers
-            && (exchange.first_output.is_some() || exchange.held_long());
-        if end || shows || exchange.held.bytes > if buffers { MOST_BUFFERED } else { MOST_HELD } {
+            && (exchange.incoming.first_output.is_some() || exchange.held_long());
+        if end || shows || exchange.incoming.bytes > if buffers { MOST_BUFFERED } else { MOST_HELD } {
             if end {
                 exchange.amend(body.as_ref().map_or(0, Bytes::len));
             }
@@ -332,7 +317,7 @@ fn on_error_body(body: &mut Option<Bytes>, end: bool, exchange: &mut Exchange) -
     let chunk = body.take().unwrap_or_default();
     let translates = exchange.translates();
     exchange.saw_progress();
-    let Some(read) = &mut exchange.error_body else { return Ok(()) };
+    let Some(read) = &mut exchange.incoming.error_body else { return Ok(()) };
     let room = MAX_ERROR_BODY.saturating_sub(read.len());
     let too_long = chunk.len() > room;
     read.extend_from_slice(if translates { &chunk[..chunk.len().min(room)] } else { &chunk });
@@ -344,11 +329,11 @@ fn on_error_body(body: &mut Option<Bytes>, end: bool, exchange: &mut Exchange) -
     }
     let (error, outcome) = what_upstream_says(exchange);
     let is_ours = matches!(outcome, Outcome::Credentials(_)) || count::is_refused(exchange, Some(&error));
-    let says_nothing = exchange.error_body.as_ref().is_none_or(Vec::is_empty);
+    let says_nothing = exchange.incoming.error_body.as_ref().is_none_or(Vec::is_empty);
     if !too_long && (is_ours || says_nothing || exchange.step_after(outcome) != Step::Stop) {
         return Err(told(exchange, error, outcome));
     }
-    *body = exchange.error_body.take().map(Bytes::from);
+    *body = exchange.incoming.error_body.take().map(Bytes::from);
     exchange.end_attempt(outcome);
     exchange.observe(AnswerForm::Opaque);
     if let Some(replay) = &exchange.replay {
@@ -377,7 +362,7 @@ fn told(exchange: &mut Exchange, error: ApiError, outcome: Outcome) -> Box<Error
 fn what_upstream_says(exchange: &Exchange) -> (ApiError, Outcome) {
     let status = error_status(exchange);
     let dialect = exchange.attempt().map_or(exchange.dialect(), |attempt| attempt.route.dialect);
-    let error = match exchange.error_body.as_deref() {
+    let error = match exchange.incoming.error_body.as_deref() {
         None | Some([]) => said_by_status(exchange, status),
         Some(body) => decode_error(dialect, status, body),
     };
@@ -416,9 +401,9 @@ fn error_status(exchange: &Exchange) -> u16 {
 /// What of an answer that is still withheld makes it worth asking another target. A JSON document is withheld to its
 /// end, so an error in it is found whatever stands before it.
 fn failed_before_output(exchange: &Exchange) -> Option<Outcome> {
-    let seen = exchange.observer.as_ref()?.seen();
+    let seen = exchange.incoming.observer.as_ref()?.seen();
     match &seen.error {
-        Some(error) if exchange.form == AnswerForm::Json || exchange.buffers() || !seen.first_output => {
+        Some(error) if exchange.incoming.form == AnswerForm::Json || exchange.buffers() || !seen.first_output => {
             Some(Outcome::StreamError(error.kind))
         }
         Some(_) | None => seen.cut.then_some(Outcome::Cut),
@@ -427,19 +412,19 @@ fn failed_before_output(exchange: &Exchange) -> Option<Outcome> {
 
 /// The body has ended: cleanly in HTTP, but is the answer whole?
 fn on_end(body: &mut Option<Bytes>, exchange: &mut Exchange) -> Result<()> {
-    let Some(seen) = exchange.observer.as_ref().map(Observer::seen) else { return Ok(()) };
+    let Some(seen) = exchange.incoming.observer.as_ref().map(Observer::seen) else { return Ok(()) };
     if let Some(error) = &seen.error {
         let outcome = Outcome::StreamError(error.kind);
         exchange.end_attempt(outcome);
     } else if seen.cut {
         exchange.end_attempt(Outcome::Cut);
         let error = cut_short();
-        if exchange.form == AnswerForm::Stream {
+        if exchange.incoming.form == AnswerForm::Stream {
             *body = Some(append(body.take(), &exchange.error_event(&error)));
         }
         exchange.spoil_call(&error);
         exchange.error = Some(error);
-        if exchange.form != AnswerForm::Stream {
+        if exchange.incoming.form != AnswerForm::Stream {
             // Withholding the last part and breaking the connection is the only way left to say so.
             return Err(Error::explain(ErrorType::ConnectionClosed, "the provider's answer is not complete"));
         }
@@ -492,10 +477,8 @@ impl Exchange {
                 (Observer::converting(Conversion { input_tokens, ..*conversion }), false)
             }
         };
-        self.form = if stream { AnswerForm::Stream } else { AnswerForm::Json };
+        self.incoming.watch(observer, if stream { AnswerForm::Stream } else { AnswerForm::Json });
         self.begin_traced_answer();
-        self.held = Held::since(Instant::now());
-        self.observer = Some(observer);
         let waits = !stream || form == AnswerForm::Json || self.may_go_elsewhere() || self.buffers();
         if let Some(replay) = &self.replay {
             replay.set_unjudged(true);
@@ -524,12 +507,12 @@ impl Exchange {
         {
             amendments.push((COST.clone(), value));
         }
-        if !attempt.translates || self.form != AnswerForm::Json {
+        if !attempt.translates || self.incoming.form != AnswerForm::Json {
             return replay.amend(amendments);
         }
         amendments.push((CONTENT_LENGTH, HeaderValue::from(length)));
         let mut losses = attempt.losses.clone();
-        if let Some(lost) = self.observer.as_ref().and_then(Observer::losses) {
+        if let Some(lost) = self.incoming.observer.as_ref().and_then(Observer::losses) {
             losses.extend(lost);
         }
         if !losses.is_empty()
@@ -544,15 +527,13 @@ impl Exchange {
     fn observe(&mut self, form: AnswerForm) {
         let hide_usage = self.attempt().is_some_and(|attempt| attempt.hide_usage);
         let operation = self.endpoint.as_ref().map_or(Operation::Chat, |endpoint| endpoint.operation);
-        self.observer = Some(Observer::new(self.dialect(), operation, form, hide_usage));
-        self.form = form;
+        self.incoming.watch(Observer::new(self.dialect(), operation, form, hide_usage), form);
         self.begin_traced_answer();
-        self.held = Held::since(Instant::now());
     }
 
     fn begin_traced_answer(&mut self) {
         if let Some(trace) = &mut self.trace {
-            trace.begin_answer(self.form);
+            trace.begin_answer(self.incoming.form);
         }
     }
 
@@ -566,9 +547,9 @@ impl Exchange {
             attempt.body = Bytes::new();
         }
         if let Some(request) = &mut self.request
-            && !self.observer.as_ref().is_some_and(Observer::may_go_on)
+            && !self.incoming.observer.as_ref().is_some_and(Observer::may_go_on)
         {
-            request.release_body(self.form == AnswerForm::Stream);
+            request.release_body(self.incoming.form == AnswerForm::Stream);
         }
     }
 
@@ -579,14 +560,14 @@ impl Exchange {
 
     /// Whether a stream has been withheld for so long that the client needs to hear of it more than it needs another target.
     fn held_long(&self) -> bool {
-        self.request.as_ref().is_some_and(|request| self.held.since.elapsed() >= request.model.retry.hold)
+        self.request.as_ref().is_some_and(|request| self.incoming.since.elapsed() >= request.model.retry.hold)
     }
 
     /// Whether the client has got a stream to its proper end.
     pub fn is_complete_stream(&self) -> bool {
-        let seen = self.observer.as_ref().map(Observer::seen);
+        let seen = self.incoming.observer.as_ref().map(Observer::seen);
         let whole = seen.is_some_and(|seen| seen.complete && seen.error.is_none());
-        self.committed && self.form == AnswerForm::Stream && whole && !self.client_left
+        self.committed && self.incoming.form == AnswerForm::Stream && whole && !self.client_left
     }
 
     fn saw_progress(&self) {
@@ -594,25 +575,24 @@ impl Exchange {
         let idle = attempt.clocks.idle;
         if self.is_complete_stream() {
             replay.saw_progress(idle.min(END_PATIENCE));
-        } else if (self.first_output.is_some() && !resume::awaits_output(self)) || !self.wants_stream() {
+        } else if (self.incoming.first_output.is_some() && !resume::awaits_output(self)) || !self.wants_stream() {
             replay.saw_progress(idle);
         }
     }
 
     /// The event that tells of `error` inside the stream that is under way.
     pub fn error_event(&mut self, error: &ApiError) -> Bytes {
-        if let Some(event) = self.observer.as_mut().and_then(|observer| observer.translated_error(error)) {
+        if let Some(event) = self.incoming.observer.as_mut().and_then(|observer| observer.translated_error(error)) {
             return event.into();
         }
-        let sequence_number = self.observer.as_ref().map_or(0, |observer| observer.seen().events);
+        let sequence_number = self.incoming.observer.as_ref().map_or(0, |observer| observer.seen().events);
         let event = encode_stream_error(self.dialect(), error, &self.id, sequence_number);
-        if self.observer.as_ref().is_some_and(Observer::mid_event) {
+        if self.incoming.observer.as_ref().is_some_and(Observer::mid_event) {
             return append(Some(Bytes::from_static(b"\n\n")), &event);
         }
         event.into()
     }
 
-    /// Whether the body of an error of this status may be a reason to ask another target.
     /// Notes how the current attempt ended.
     pub fn end_attempt(&mut self, outcome: Outcome) {
         if let Some(attempt) = self.attempts.last_mut() {

@@ -104,6 +104,8 @@ pub struct Attempt {
     pub span: u64,
     /// Counts it at its target, until it has ended.
     pass: Option<Pass>,
+    /// When its connection stood; taken when the request is handed over.
+    pub connected: Option<Instant>,
     /// When the request was handed over, on the current connection.
     sent: Option<Instant>,
     stale: usize,
@@ -145,6 +147,7 @@ impl Attempt {
             called: false,
             rival: false,
             span: fastrand::u64(1..),
+            connected: None,
             sent: None,
             stale: 0,
             again: false,
@@ -521,10 +524,10 @@ pub fn write_body(body: &mut Option<Bytes>, end: bool, exchange: &mut Exchange) 
         *body = Some(attempt.body.clone());
     }
     let now = Instant::now();
-    if let Some(connected) = exchange.connected.take() {
-        exchange.overhead += now - connected;
-    }
     if let Some(attempt) = exchange.attempts.last_mut() {
+        if let Some(connected) = attempt.connected.take() {
+            exchange.overhead += now - connected;
+        }
         attempt.sent = Some(now);
         if end && !attempt.called {
             exchange.expect_output();

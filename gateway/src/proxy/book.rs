@@ -84,7 +84,7 @@ fn common(exchange: &Exchange) -> Record<'_> {
 
 /// The request's own record.
 pub fn record(exchange: &Exchange) -> Record<'_> {
-    let seen = exchange.observer.as_ref().map(Observer::seen);
+    let seen = exchange.incoming.observer.as_ref().map(Observer::seen);
     let (usage, usage_source) = exchange.consumed();
     let (provider, upstream_model) = match (exchange.attempt(), exchange.kept()) {
         (Some(attempt), _) => (Some(&*attempt.target.provider.name), Some(&*attempt.target.model)),
@@ -105,6 +105,7 @@ pub fn record(exchange: &Exchange) -> Record<'_> {
         attempts: u32::try_from(exchange.attempts.len()).unwrap_or(u32::MAX),
         duration_us: whole_micros(exchange.started.elapsed()),
         first_token_us: exchange
+            .incoming
             .first_output
             .filter(|_| exchange.wants_stream())
             .map(|at| whole_micros(at.saturating_duration_since(exchange.started))),

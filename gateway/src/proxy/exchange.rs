@@ -3,7 +3,6 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use ai_gateway_providers::answer::{AnswerForm, Observer};
 use ai_gateway_providers::endpoint::Endpoint;
 use ai_gateway_providers::error::ApiError;
 use ai_gateway_providers::scan::{BodyFacts, CacheField, Pieces, RequestScan};
@@ -13,7 +12,6 @@ use http::{HeaderName, HeaderValue};
 use pingora_error::{ErrorType, OrErr, Result};
 use pingora_http::ResponseHeader;
 
-use super::answer::Held;
 use super::attempt::Attempt;
 use super::body::Reservation;
 use super::cached::Cached;
@@ -21,6 +19,7 @@ use super::calls::Hedge;
 use super::clocks::Clocks;
 use super::consumed::Bill;
 use super::header;
+use super::incoming::Incoming;
 use super::labels::Labels;
 use super::limit::Expected;
 use super::plan::BYTES_PER_TOKEN;
@@ -31,7 +30,6 @@ use super::step::Repeat;
 use super::trace::Trace;
 use crate::config::Lossy;
 use crate::limits::{Reservation as Reserved, Standing};
-use crate::net::unasked::Gunzip;
 use crate::routing::Plan;
 use crate::routing::rules::Rule;
 use crate::snapshot::{Key, Model, Snapshot, Target};
@@ -102,24 +100,14 @@ pub struct Exchange {
     pub standing: Standing,
     /// Whether it is remembered who keeps its answer.
     pub stored: bool,
-    /// Watches the answer of the current attempt.
-    pub observer: Option<Observer>,
-    /// Unpacks its body, if it comes packed.
-    pub gunzip: Option<Box<Gunzip>>,
-    /// How that answer is framed.
-    pub form: AnswerForm,
-    /// What of it is withheld so far.
-    pub held: Held,
+    /// The current attempt's answer.
+    pub incoming: Incoming,
     /// What it is in the ledger with, once it is.
     pub booked: Option<Box<Bill>>,
     /// Whether what the upstream says goes to the client and can no longer be taken back.
     pub committed: bool,
     /// Status sent to the client.
     pub status: u16,
-    /// When the first output of the answer was seen.
-    pub first_output: Option<Instant>,
-    /// The body of an error answer that is to be told in the client's dialect.
-    pub error_body: Option<Vec<u8>>,
     /// What its client said of the cache in the body.
     pub cache_field: Option<Box<CacheField>>,
     /// What it has to do with the cache; `None`: there is none for it.
@@ -136,8 +124,6 @@ pub struct Exchange {
     pub client_left: bool,
     /// Time spent in the gateway itself.
     pub overhead: Duration,
-    /// When the current attempt had its connection.
-    pub connected: Option<Instant>,
     /// Its place in a trace, if traces are made.
     pub trace: Option<Box<Trace>>,
 }
@@ -236,15 +222,10 @@ impl Exchange {
             is_left: false,
             standing: Standing::default(),
             stored: false,
-            observer: None,
-            gunzip: None,
-            form: AnswerForm::Opaque,
-            held: Held::since(started),
+            incoming: Incoming::new(),
             booked: None,
             committed: false,
             status: 0,
-            first_output: None,
-            error_body: None,
             cache_field: None,
             cached: None,
             repeat: None,
@@ -253,7 +234,6 @@ impl Exchange {
             error: None,
             client_left: false,
             overhead: Duration::ZERO,
-            connected: None,
             trace: None,
         }
     }
@@ -303,7 +283,7 @@ impl Exchange {
     /// Whether the provider goes on making its answer, and tells later what that has used.
     pub fn is_unfinished(&self) -> bool {
         self.operation() == Some(Operation::Chat)
-            && self.observer.as_ref().is_some_and(|observer| observer.seen().unfinished)
+            && self.incoming.observer.as_ref().is_some_and(|observer| observer.seen().unfinished)
     }
 
     /// Whether what an API cannot say is to be told.

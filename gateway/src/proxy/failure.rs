@@ -92,7 +92,7 @@ pub fn attempt_broke(exchange: &mut Exchange, mut error: Box<Error>, reused: boo
         error.set_retry(false);
         return error;
     }
-    if exchange.error_body.is_some() && !exchange.client_left && error.esource() != &ErrorSource::Downstream {
+    if exchange.incoming.error_body.is_some() && !exchange.client_left && error.esource() != &ErrorSource::Downstream {
         // An error answer without a body, or one that broke off: its status says enough.
         return answer::told_by_upstream(exchange);
     }
@@ -245,7 +245,7 @@ pub async fn tell_client(session: &mut Session, error: &Error, exchange: &mut Ex
 
 async fn break_off(session: &mut Session, exchange: &mut Exchange, told: ApiError) {
     let mut whole = false;
-    if exchange.form == AnswerForm::Stream {
+    if exchange.incoming.form == AnswerForm::Stream {
         let event = exchange.error_event(&told);
         let written = tokio::time::timeout(LAST_WRITE, session.downstream_session.write_response_body(event, true));
         whole = matches!(written.await, Ok(Ok(())));

@@ -427,7 +427,7 @@ fn used(exchange: &Exchange) -> Amounts {
     if attempt.consumed.is_some() {
         return of_consumed(attempt);
     }
-    let Some(observer) = &exchange.observer else { return nothing };
+    let Some(observer) = &exchange.incoming.observer else { return nothing };
     let seen = observer.seen();
     if let (Some(usage), _) = exchange.consumed() {
         // Where no tokens are told, the text to speak or draw counts for them.

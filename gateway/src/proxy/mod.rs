@@ -21,6 +21,7 @@ mod exchange;
 pub(crate) mod explain;
 mod failure;
 mod header;
+mod incoming;
 mod intake;
 mod labels;
 mod limit;
@@ -167,8 +168,8 @@ impl ProxyHttp for Gateway {
         _digest: Option<&Digest>,
         exchange: &mut Self::CTX,
     ) -> Result<()> {
-        exchange.connected = Some(Instant::now());
-        if let Some(attempt) = exchange.attempt() {
+        if let Some(attempt) = exchange.attempts.last_mut() {
+            attempt.connected = Some(Instant::now());
             self.telemetry.metrics.connected(&attempt.target.provider.name, reused);
         }
         Ok(())
@@ -225,7 +226,7 @@ impl ProxyHttp for Gateway {
         // An error from here would lose its mark to be retried; the replay session refuses the end instead.
         if !exchange.committed
             && !exchange.translates()
-            && !exchange.observer.as_ref().is_some_and(|observer| observer.seen().complete)
+            && !exchange.incoming.observer.as_ref().is_some_and(|observer| observer.seen().complete)
         {
             return Ok(None);
         }

@@ -9,6 +9,7 @@ use pingora_proxy::Session;
 use super::Exchange;
 use super::ending::Ending;
 use super::failure::shutting_down;
+use super::incoming::Incoming;
 use super::outcome::Outcome;
 use super::replay::{Clock, Replay};
 use crate::routing::Taken;
@@ -96,9 +97,7 @@ impl Exchange {
             },
         }
         self.keep_consumed();
-        self.observer = None;
-        self.error_body = None;
-        self.first_output = None;
+        self.incoming = Incoming::new();
         self.status = 0;
     }
 }

@@ -115,7 +115,9 @@ pub fn with_items(
 /// Remembers the items of a complete translated answer, and what its client may lose of it, before the client has all of it and may
 /// go on.
 fn remember_turn(gateway: &Gateway, exchange: &mut Exchange) {
-    let Some(observer) = exchange.observer.as_mut().filter(|observer| observer.seen().complete) else { return };
+    let Some(observer) = exchange.incoming.observer.as_mut().filter(|observer| observer.seen().complete) else {
+        return;
+    };
     let (items, memory) = (observer.take_items(), observer.take_memory());
     if !items.is_empty() {
         gateway.continuity.remember_items(key_name(exchange), items);
@@ -136,7 +138,7 @@ pub fn remember(gateway: &Gateway, exchange: &mut Exchange) {
     }
     remember_turn(gateway, exchange);
     let asked = exchange.endpoint.as_ref().is_some_and(|endpoint| endpoint.operation == Operation::Chat);
-    let (Some(attempt), Some(observer)) = (exchange.attempt(), &exchange.observer) else { return };
+    let (Some(attempt), Some(observer)) = (exchange.attempt(), &exchange.incoming.observer) else { return };
     let kept = match exchange.dialect() {
         Dialect::OpenAiResponses => attempt.route.dialect == Dialect::OpenAiResponses,
         Dialect::Anthropic => exchange.request.as_ref().is_some_and(|request| request.scan.thread),

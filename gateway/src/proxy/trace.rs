@@ -99,7 +99,7 @@ fn record(trace: Trace, exchange: &Exchange, line: &Line<'_>) -> Record {
     let finished = line.finished;
     let labels = exchange.labels.as_deref();
     let session = labels.and_then(|labels| labels.metadata().find(|(name, _)| *name == "session_id"));
-    let seen = exchange.observer.as_ref().map(|observer| observer.seen());
+    let seen = exchange.incoming.observer.as_ref().map(|observer| observer.seen());
     Record {
         context,
         begun: exchange.at,

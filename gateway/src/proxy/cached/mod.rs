@@ -157,12 +157,12 @@ impl Exchange {
     pub fn keep_answer(&mut self) {
         let Some(cached) = &self.cached else { return };
         let (Some(lead), Some(terms)) = (&cached.lead, &cached.terms) else { return };
-        let Some(seen) = self.observer.as_ref().map(|observer| observer.seen()) else { return };
+        let Some(seen) = self.incoming.observer.as_ref().map(|observer| observer.seen()) else { return };
         if let Some(error) = &seen.error {
             return lead.fill.spoil(error.clone());
         }
         let good = (200..300).contains(&self.status) && seen.complete && !seen.cut;
-        if !good || terms.ttl.is_zero() || self.form == AnswerForm::Opaque || self.resume.is_some() {
+        if !good || terms.ttl.is_zero() || self.incoming.form == AnswerForm::Opaque || self.resume.is_some() {
             return;
         }
         let (Some(attempt), Some(endpoint), Some(request)) = (self.attempt(), &self.endpoint, &self.request) else {

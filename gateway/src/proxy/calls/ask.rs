@@ -239,8 +239,8 @@ async fn read(exchange: &mut Exchange, header: &ResponseHeader, mut call: Call) 
         AnswerWay::Translated(translation) => Observer::translating(*translation, operation, form),
         AnswerWay::Converted(conversion) => Observer::converting(*conversion),
     };
-    (exchange.status, exchange.form) = (header.status.as_u16(), form);
-    let observer = exchange.observer.insert(observer);
+    exchange.status = header.status.as_u16();
+    let observer = exchange.incoming.watch(observer, form);
     let mut whole = BytesMut::new();
     loop {
         let next = call.next().await;

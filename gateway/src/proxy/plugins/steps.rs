@@ -163,7 +163,7 @@ fn end(exchange: &Exchange, finish: Finished) -> End {
     let attempt = exchange.attempt();
     let usage = match attempt.and_then(|attempt| attempt.consumed.as_ref()) {
         Some(consumed) => consumed.usage,
-        None => exchange.observer.as_ref().and_then(|observer: &Observer| observer.seen().usage),
+        None => exchange.incoming.observer.as_ref().and_then(|observer: &Observer| observer.seen().usage),
     };
     let finish = match finish {
         Finished::Complete => Finish::Complete,
@@ -179,6 +179,7 @@ fn end(exchange: &Exchange, finish: Finished) -> End {
     end.model = attempt.map(|attempt| attempt.target.model.clone());
     end.attempts = exchange.attempts.len();
     end.duration = exchange.started.elapsed();
-    end.first_token = exchange.first_output.map(|at| at - exchange.started).filter(|_| exchange.wants_stream());
+    end.first_token =
+        exchange.incoming.first_output.map(|at| at - exchange.started).filter(|_| exchange.wants_stream());
     end
 }
