@@ -2,7 +2,8 @@
 
 use std::net::IpAddr;
 
-use ai_gateway_providers::preset::{AddressEnv, Preset};
+use ai_gateway_providers::Dialect;
+use ai_gateway_providers::preset::{AddressEnv, PRESETS, Preset};
 use url::{Host, Url};
 
 use super::environment::Environment;
@@ -37,6 +38,43 @@ pub(super) fn parse(text: &str) -> Result<Url, String> {
         return Err("a base URL has no fragment".into());
     }
     Ok(url)
+}
+
+/// Paths that clients ask for below a base URL, and that are pasted with it.
+const ENDPOINTS: [&str; 5] = ["/chat/completions", "/completions", "/responses", "/embeddings", "/v1/messages"];
+
+/// What is very likely meant where `url` is written for an account of this kind, spoken to in `dialects`.
+pub(super) fn meant(url: &Url, preset: &Preset, dialects: &[Dialect]) -> Option<Url> {
+    if preset.cloud.is_some() || preset.kind == "mock" {
+        return None;
+    }
+    let path = url.path().trim_end_matches('/');
+    let without = ENDPOINTS.iter().find_map(|endpoint| path.strip_suffix(endpoint).map(|base| (base, *endpoint)));
+    let base = match without {
+        Some((base, "/v1/messages")) => format!("{base}/v1"),
+        Some((base, _)) => base.to_owned(),
+        None => path.to_owned(),
+    };
+    let base = if base.is_empty() { usual_path(url, preset, dialects) } else { base };
+    if base == path {
+        return None;
+    }
+    let mut meant = url.clone();
+    meant.set_path(&base);
+    Some(meant)
+}
+
+/// The path of a base URL that is written as a bare origin: none where that is right.
+fn usual_path(url: &Url, preset: &Preset, dialects: &[Dialect]) -> String {
+    let of_openai = |dialect: &Dialect| matches!(dialect, Dialect::OpenAiChat | Dialect::OpenAiResponses);
+    let below_the_base = |dialect: &Dialect| preset.dialects.contains(&(*dialect, ""));
+    if !dialects.iter().any(|dialect| of_openai(dialect) && below_the_base(dialect)) {
+        return String::new();
+    }
+    let vendor = |preset: &Preset| preset.base_url.and_then(|own| Url::parse(own).ok());
+    let at_vendor = || PRESETS.iter().filter_map(vendor).find(|own| own.origin() == url.origin());
+    let usual = vendor(preset).or_else(at_vendor);
+    usual.map_or_else(|| "/v1".to_owned(), |usual| usual.path().trim_end_matches('/').to_owned())
 }
 
 /// Where an account of this kind usually is, by the environment or else by the table and the region.

@@ -16,7 +16,7 @@ pub struct Discovery {
     pub config: Config,
     /// What was found, in the order of the table of presets. Empty: the mock stands in.
     pub found: Vec<Found>,
-    /// Variables that are set and cannot be used: what is wrong, without any value.
+    /// Variables that are set and not used: why, without any value of theirs.
     pub skipped: Vec<String>,
 }
 
@@ -56,6 +56,7 @@ impl Config {
             match find(preset, env) {
                 Ok(None) => {}
                 Ok(Some((variable, provider))) => {
+                    discovery.skipped.extend(unread_address(&provider, env));
                     discovery.found.push(Found { provider: provider.name.clone(), variable });
                     discovery.config.providers.insert(provider.name.clone(), provider);
                 }
@@ -69,6 +70,17 @@ impl Config {
         }
         discovery
     }
+}
+
+/// The variable in which the vendor's SDK takes another address, if it is set (see [`Preset::address_env`]).
+fn unread_address(provider: &ProviderConfig, env: &dyn Environment) -> Option<String> {
+    let variable = format!("{}_BASE_URL", provider.preset.kind.to_uppercase());
+    let url = provider.base_url.as_ref()?;
+    env.var(&variable)?;
+    Some(format!(
+        "`{variable}`, which may be this gateway's own address: requests go to {url}; for another address write a file with \
+         `base_url`"
+    ))
 }
 
 fn find(preset: &'static Preset, env: &dyn Environment) -> Result<Option<(&'static str, ProviderConfig)>, String> {

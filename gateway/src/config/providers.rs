@@ -208,6 +208,7 @@ impl Provider {
     /// `None` when it is so wrong that nothing can be said about it.
     pub(super) fn resolve(self, name: &At<String>, cx: &mut Context<'_>) -> Option<ProviderConfig> {
         let preset = find_kind(&self.kind, cx)?;
+        let written_at = self.base_url.as_ref().map(|text| text.span.clone());
         let region = region(self.region.as_ref(), name, preset, cx)?;
         let base_url = match &self.base_url {
             Some(text) => own_base_url(text, cx)?,
@@ -220,6 +221,11 @@ impl Provider {
         resolved.api_version = self.api_version.and_then(|text| api_version(text, preset, cx));
         if let Some(written) = self.dialects {
             resolved.dialects = dialects(written, cx);
+        }
+        let meant = resolved.base_url.as_ref().and_then(|url| base_url::meant(url, preset, &resolved.dialects));
+        if let (Some(at), Some(meant)) = (written_at, meant) {
+            let message = "the API's paths are most likely not below this base URL";
+            cx.report.warn(at, message, format!("did you mean \"{meant}\"?"));
         }
         let carriers: Vec<_> = resolved.credentials.iter().flat_map(CredentialConfig::header_names).collect();
         resolved.headers = headers(self.headers.unwrap_or_default(), &carriers, cx);

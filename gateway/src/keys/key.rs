@@ -25,6 +25,8 @@ pub struct Key {
 pub enum Refused {
     /// No key was sent.
     Missing,
+    /// `authorization` was sent without the scheme, or with another one.
+    NoBearer,
     /// What was sent is no key of ours, or a token that does not hold.
     Wrong,
     /// The key's time is over.
@@ -44,6 +46,9 @@ impl Refused {
     pub const fn message(self) -> &'static str {
         match self {
             Self::Missing => "no API key was sent; send it as `authorization: Bearer …`, `x-api-key` or `api-key`",
+            Self::NoBearer => {
+                "`authorization` holds no `Bearer KEY`; send the API key as `authorization: Bearer …`, `x-api-key` or `api-key`"
+            }
             Self::Wrong => "the API key is not valid",
             Self::Expired => "the API key is expired",
             Self::Disabled => "the API key is disabled",

@@ -67,7 +67,10 @@ impl KeyRing {
             let foreign = page::is_from_other_site(headers);
             return if foreign { Admission::Refused(Refused::Page) } else { Admission::Open };
         }
-        let Some(presented) = presented_key(headers, query) else { return Admission::Refused(Refused::Missing) };
+        let Some(presented) = presented_key(headers, query) else {
+            let other = headers.contains_key(http::header::AUTHORIZATION);
+            return Admission::Refused(if other { Refused::NoBearer } else { Refused::Missing });
+        };
         let found = match &self.tokens {
             Some(tokens) if Tokens::is_token(&presented) => tokens.verify(&presented, now, many).await,
             _ => self.find(&presented, now),

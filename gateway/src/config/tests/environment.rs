@@ -57,6 +57,22 @@ fn what_cannot_be_used_is_said() {
 }
 
 #[test]
+fn an_address_that_is_not_read_is_said() {
+    let world = Fake::new()
+        .with_var("OPENAI_API_KEY", "sk-1")
+        .with_var("OPENAI_BASE_URL", "https://llm.internal.example/v1")
+        .with_var("ANTHROPIC_BASE_URL", "http://127.0.0.1:8080");
+    let discovery = Config::from_environment(&world);
+    // Nothing of the second is used here.
+    assert_eq!(
+        discovery.to_string(),
+        "ignored: `OPENAI_BASE_URL`, which may be this gateway's own address: requests go to https://api.openai.com/v1; \
+         for another address write a file with `base_url`\n\
+         no configuration file: using openai (OPENAI_API_KEY)"
+    );
+}
+
+#[test]
 fn addresses_of_ollama() {
     for (value, url) in [
         ("localhost", "http://localhost:11434/v1"),

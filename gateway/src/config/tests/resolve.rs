@@ -158,6 +158,43 @@ fn the_machines_own_tokens_go_to_the_cloud_only() {
 }
 
 #[test]
+fn a_base_url_that_is_not_meant() {
+    let doubt = |kind: &str, url: &str, more: &str| -> Option<String> {
+        let text = format!("[providers.p]\nkind = '{kind}'\nauth = 'none'\nbase_url = '{url}'\n{more}");
+        let warnings: Vec<String> = parse(&text).warnings.iter().map(ToString::to_string).collect();
+        assert!(warnings.len() < 2, "{warnings:?}");
+        let warning = warnings.into_iter().next()?;
+        Some(warning.rsplit_once("did you mean ")?.1.trim_end().to_owned())
+    };
+    for (kind, url, meant) in [
+        ("ollama", "http://127.0.0.1:11434", "\"http://127.0.0.1:11434/v1\"?"),
+        ("vllm", "http://127.0.0.1:8000/", "\"http://127.0.0.1:8000/v1\"?"),
+        ("openai-compatible", "http://127.0.0.1:1", "\"http://127.0.0.1:1/v1\"?"),
+        ("groq", "https://127.0.0.1:1", "\"https://127.0.0.1:1/openai/v1\"?"),
+        ("openai", "https://127.0.0.1:1/v1/chat/completions", "\"https://127.0.0.1:1/v1\"?"),
+        ("openai", "https://127.0.0.1:1/x/v1/responses/", "\"https://127.0.0.1:1/x/v1\"?"),
+        ("openai-compatible", "https://127.0.0.1:1/chat/completions", "\"https://127.0.0.1:1/v1\"?"),
+        ("anthropic", "https://127.0.0.1:1/v1/messages", "\"https://127.0.0.1:1/v1\"?"),
+        ("deepseek", "https://127.0.0.1:1/chat/completions", "\"https://127.0.0.1:1/\"?"),
+    ] {
+        assert_eq!(doubt(kind, url, "").as_deref(), Some(meant), "{kind} {url}");
+    }
+    for (kind, url) in [
+        ("openai", "https://127.0.0.1:1/v1/"),
+        ("openai-compatible", "https://127.0.0.1:1/models"),
+        ("openai-compatible", "https://127.0.0.1:1/api"),
+        ("openai-compatible", "https://api.deepseek.com"),
+        ("anthropic", "https://127.0.0.1:1"),
+        ("cohere", "https://127.0.0.1:1"),
+        ("mock", "http://127.0.0.1:1"),
+    ] {
+        assert_eq!(doubt(kind, url, ""), None, "{kind} {url}");
+    }
+    // Messages are asked for at `/v1/messages` of the origin.
+    assert_eq!(doubt("ollama", "http://127.0.0.1:11434", "dialects = ['anthropic']"), None);
+}
+
+#[test]
 fn models_by_name() {
     let config = parse(
         "[providers.p]\nkind = \"mock\"\n[models.m]\ntargets = [{ provider = \"p\", model = \"echo\" }]\n\

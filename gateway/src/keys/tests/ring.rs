@@ -55,6 +55,11 @@ fn wrong_and_missing_keys_are_told_apart() {
     for bad in ["Bearer sk-bo", "Bearer sk-bott", "Basic c2stYm90", "Bearer", "Bearer "] {
         assert!(admitted("authorization", bad).is_none(), "{bad}");
     }
+    for without_bearer in ["sk-bot", "Basic c2stYm90"] {
+        let headers = HeaderMap::from_iter([(http::header::AUTHORIZATION, without_bearer.parse().unwrap())]);
+        let Admission::Refused(why) = admit(&ring(), &headers, None) else { panic!("{without_bearer}") };
+        assert!(why.message().starts_with("`authorization` holds no `Bearer KEY`"), "{}", why.message());
+    }
     assert!(matches!(admit(&ring(), &HeaderMap::new(), Some("key=sk-bo")), Admission::Refused(Refused::Wrong)));
 }
 
