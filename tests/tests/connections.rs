@@ -28,6 +28,7 @@ async fn keep_alive_survives_refusals() {
                 (Request::post("/v1/chat/completions", "{").framing(framing), 400),
                 (Request::post("/nothing", "{}").framing(framing), 404),
                 (Request::get("/v1/models"), 200),
+                (Request { method: "HEAD".into(), ..Request::get("/v1/models") }, 200),
                 (Request::post("/v1/chat/completions", bodies::chat("nobody/m")).framing(framing), 404),
             ] {
                 let reply = client.exchange(&request).await;

@@ -238,7 +238,7 @@ impl Request<'_> {
 
     /// `/models` and `/models/{id}`; ids may have slashes.
     fn models(&self, dialect: Dialect, path: &str) -> Result<Endpoint, EndpointError> {
-        self.check_method(dialect, "GET")?;
+        self.check_method(dialect, "GET, HEAD")?;
         let suffix = match dialect {
             Anthropic | Cohere => "/v1/models",
             Gemini => "/v1beta/models",
@@ -272,7 +272,9 @@ impl Request<'_> {
         match (named, path.strip_prefix("/openai")) {
             (Some((model, verb)), _) if is_verb(verb) => self.gemini_call(model, verb),
             (_, Some(rest)) if rest.starts_with('/') => self.openai(rest),
-            _ if is_or_below(path, "/models") && (named.is_none() || *self.method == Method::GET) => {
+            _ if is_or_below(path, "/models")
+                && (named.is_none() || matches!(*self.method, Method::GET | Method::HEAD)) =>
+            {
                 self.models(Gemini, path)
             }
             _ => Err(EndpointError::UnknownPath { dialect: Gemini }),

@@ -143,10 +143,11 @@ fn models_in_the_shape_that_the_client_asks_for() {
                 stored: None,
             };
             assert_eq!(list, want, "{path}");
+            assert_eq!(match_endpoint(&Method::HEAD, path, headers).unwrap(), want, "{path}");
             let one = match_endpoint(&Method::GET, &format!("{path}/openai/a%3Ab"), headers).unwrap();
             let suffix = format!("{suffix}/openai/a%3Ab").into();
             assert_eq!(one, Endpoint { suffix, path_model: Some("openai/a:b".into()), ..want });
-            let wrong = EndpointError::WrongMethod { dialect, allow: "GET" };
+            let wrong = EndpointError::WrongMethod { dialect, allow: "GET, HEAD" };
             assert_eq!(match_endpoint(&Method::DELETE, path, headers), Err(wrong));
         }
     }
@@ -298,7 +299,7 @@ fn known_but_not_served_yet() {
         ("POST", "/v1/responses/resp_1", OpenAiResponses, "GET, DELETE"),
         ("GET", "/v1/responses/resp_1/cancel", OpenAiResponses, "POST"),
         ("GET", "/v2/chat", Cohere, "POST"),
-        ("POST", "/v1beta/models", Gemini, "GET"),
+        ("POST", "/v1beta/models", Gemini, "GET, HEAD"),
     ] {
         assert_eq!(find(method, path), Err(EndpointError::WrongMethod { dialect, allow }), "{path}");
     }
