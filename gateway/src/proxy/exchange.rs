@@ -222,7 +222,7 @@ impl Exchange {
             is_left: false,
             standing: Standing::default(),
             stored: false,
-            incoming: Incoming::new(),
+            incoming: Incoming::new(started),
             booked: None,
             committed: false,
             status: 0,

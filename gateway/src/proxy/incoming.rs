@@ -26,13 +26,13 @@ pub struct Incoming {
 }
 
 impl Incoming {
-    /// Nothing has come yet.
-    pub fn new() -> Self {
+    /// Nothing has come yet, as of `since`.
+    pub fn new(since: Instant) -> Self {
         Self {
             observer: None,
             gunzip: None,
             form: AnswerForm::Opaque,
-            since: Instant::now(),
+            since,
             bytes: 0,
             first_output: None,
             error_body: None,

@@ -97,7 +97,7 @@ impl Exchange {
             },
         }
         self.keep_consumed();
-        self.incoming = Incoming::new();
+        self.incoming = Incoming::new(Instant::now());
         self.status = 0;
     }
 }
