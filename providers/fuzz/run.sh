@@ -4,7 +4,8 @@
 #     providers/fuzz/run.sh 60 byte_fidelity
 #
 # FUZZ_SEED says where a run starts; without it, every run starts elsewhere. FUZZ_RUNS is how many inputs each target is given
-# at most: with both, and without a corpus of earlier runs, every run gives it the same ones, where addresses need not be random.
+# at most: with both, and without a corpus of earlier runs, one build is given the same ones every time, where addresses need not be
+# random. A build in another folder is another one.
 #
 # Works with the stable toolchain and a C++ compiler: the coverage flags are those of `cargo fuzz`, without a sanitizer,
 # because there is no unsafe code to watch. Stops at the first finding, which lands in providers/fuzz/artifacts.
