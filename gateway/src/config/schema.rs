@@ -16,9 +16,12 @@ pub fn schema() -> Schema {
     SchemaSettings::draft07().with_transform(NoNull).into_generator().into_root_schema_for::<File>()
 }
 
+/// [`schema`], made once.
+pub(super) static SCHEMA: LazyLock<Value> = LazyLock::new(|| schema().to_value());
+
 /// [`schema`] as `ai-gateway schema` prints it: indented, without a line break at its end.
 pub fn schema_json() -> String {
-    format!("{:#}", schema().to_value())
+    format!("{:#}", *SCHEMA)
 }
 
 /// Settings of plugins, of which the schema knows nothing, that may be shown as well.
@@ -26,10 +29,10 @@ const OF_PLUGINS: [&str; 2] = ["engine", "words_file"];
 
 /// Keys whose values may be shown: those that hold a word or a number somewhere, and a secret nowhere.
 pub(super) static SHOWN: LazyLock<BTreeSet<String>> = LazyLock::new(|| {
-    let whole = schema().to_value();
+    let whole = &*SCHEMA;
     let (mut plain, mut secret) = (BTreeSet::from(OF_PLUGINS.map(str::to_owned)), BTreeSet::new());
-    collect_keys(&whole, &|value| holds(value, &whole, is_plain), &mut plain);
-    collect_keys(&whole, &|value| holds(value, &whole, is_secret), &mut secret);
+    collect_keys(whole, &|value| holds(value, whole, is_plain), &mut plain);
+    collect_keys(whole, &|value| holds(value, whole, is_secret), &mut secret);
     &plain - &secret
 });
 

@@ -8,13 +8,13 @@ use serde::de::DeserializeOwned;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
+use super::Context;
+use super::schema::SCHEMA;
 use super::tree::{self, At, instead};
-use super::{Context, schema};
 
 /// Their names: the fields of [`File`](super::File).
 pub(super) static NAMES: LazyLock<Vec<String>> = LazyLock::new(|| {
-    let schema = schema();
-    let fields = schema.get("properties").and_then(|fields| fields.as_object());
+    let fields = SCHEMA.get("properties").and_then(|fields| fields.as_object());
     fields.into_iter().flat_map(|fields| fields.keys().cloned()).collect()
 });
 
