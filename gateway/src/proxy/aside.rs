@@ -1,4 +1,7 @@
-//! Work on a large body, which takes milliseconds that the other requests of the thread shall not wait for.
+//! Work on a large body, which takes milliseconds that the other requests of the thread shall not wait for, and several times
+//! the body's memory.
+
+use std::sync::{Condvar, Mutex, PoisonError};
 
 use tokio::runtime::{Handle, RuntimeFlavor};
 use tokio::task::block_in_place;
@@ -6,10 +9,51 @@ use tokio::task::block_in_place;
 /// Less is read within some milliseconds, whatever is done with it.
 const LARGE: usize = 256 << 10;
 
+static TURNS: Turns = Turns::new();
+
 /// Does work on `size` bytes; of a large one the thread's other tasks go on elsewhere meanwhile, where the runtime has threads for it.
+/// No more of those are under way than the runtime has threads: more would take memory and save no time.
 pub fn aside<T>(size: usize, work: impl FnOnce() -> T) -> T {
-    let threads = || Handle::try_current().is_ok_and(|handle| handle.runtime_flavor() == RuntimeFlavor::MultiThread);
-    if size > LARGE && threads() { block_in_place(work) } else { work() }
+    let Some(threads) = (size > LARGE).then(threads).flatten() else { return work() };
+    block_in_place(|| {
+        let _turn = TURNS.wait(threads);
+        work()
+    })
+}
+
+/// Of this runtime, if it has several or might.
+fn threads() -> Option<usize> {
+    let handle = Handle::try_current().ok()?;
+    (handle.runtime_flavor() == RuntimeFlavor::MultiThread).then(|| handle.metrics().num_workers())
+}
+
+/// How many are at work.
+struct Turns {
+    taken: Mutex<usize>,
+    left: Condvar,
+}
+
+/// Somebody's turn, until it is dropped.
+struct Turn<'t>(&'t Turns);
+
+impl Turns {
+    const fn new() -> Self {
+        Self { taken: Mutex::new(0), left: Condvar::new() }
+    }
+
+    /// Waits until fewer than `most` are at work.
+    fn wait(&self, most: usize) -> Turn<'_> {
+        let taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
+        *self.left.wait_while(taken, |taken| *taken >= most).unwrap_or_else(PoisonError::into_inner) += 1;
+        Turn(self)
+    }
+}
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        *self.0.taken.lock().unwrap_or_else(PoisonError::into_inner) -= 1;
+        self.0.left.notify_one();
+    }
 }
 
 #[cfg(test)]
@@ -27,6 +71,36 @@ mod tests {
             aside(LARGE + 1, || heard.recv())
         });
         assert_eq!(done.await.unwrap(), Ok(()));
+    }
+
+    #[test]
+    fn no_more_are_at_work_than_may_be() {
+        let turns = Turns::new();
+        let (begin, begun) = mpsc::channel();
+        std::thread::scope(|scope| {
+            let first = turns.wait(2);
+            let second = turns.wait(2);
+            scope.spawn(|| {
+                let _third = turns.wait(2);
+                begin.send(*turns.taken.lock().unwrap()).unwrap();
+            });
+            assert!(begun.try_recv().is_err());
+            drop(first);
+            assert_eq!(begun.recv().unwrap(), 2);
+            drop(second);
+        });
+        assert_eq!(*turns.taken.lock().unwrap(), 0);
+    }
+
+    #[test]
+    fn a_panic_gives_its_turn_back() {
+        let turns = Turns::new();
+        let panicked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+            let _turn = turns.wait(1);
+            panic!("a bug");
+        }));
+        assert!(panicked.is_err());
+        drop(turns.wait(1));
     }
 
     #[tokio::test]

@@ -34,12 +34,12 @@ impl BufferBudget {
 
 /// A share of the [`BufferBudget`], given back when dropped.
 #[derive(Debug)]
-pub struct Reservation {
+pub struct Room {
     budget: BufferBudget,
     bytes: i64,
 }
 
-impl Reservation {
+impl Room {
     fn new(budget: BufferBudget) -> Self {
         Self { budget, bytes: 0 }
     }
@@ -61,7 +61,7 @@ impl Reservation {
     }
 }
 
-impl Drop for Reservation {
+impl Drop for Room {
     fn drop(&mut self) {
         self.budget.0.dec_by(self.bytes);
     }
@@ -117,27 +117,23 @@ pub async fn read(
     session: &mut Session,
     limits: BodyLimits,
     budget: &BufferBudget,
-) -> Result<(Bytes, Reservation), BodyError> {
-    let mut reservation = Reservation::new(budget.clone());
-    let body = read_all(session, limits, &mut reservation).await?;
+) -> Result<(Bytes, Room), BodyError> {
+    let mut room = Room::new(budget.clone());
+    let body = read_all(session, limits, &mut room).await?;
     match session.req_header().headers.get(http::header::CONTENT_ENCODING) {
-        None => Ok((body, reservation)),
+        None => Ok((body, room)),
         Some(encoding) => {
             let encoding = encoding.clone();
             // It may take a while, and other exchanges share this thread.
             let decoding = tokio::task::spawn_blocking(move || decode(encoding.as_bytes(), body, limits));
             let decoded = decoding.await.unwrap_or_else(|_| Err(undecodable()))?;
-            reservation.grow(decoded.len(), limits.max_buffered)?;
-            Ok((decoded, reservation))
+            room.grow(decoded.len(), limits.max_buffered)?;
+            Ok((decoded, room))
         }
     }
 }
 
-async fn read_all(
-    session: &mut Session,
-    limits: BodyLimits,
-    reservation: &mut Reservation,
-) -> Result<Bytes, BodyError> {
+async fn read_all(session: &mut Session, limits: BodyLimits, room: &mut Room) -> Result<Bytes, BodyError> {
     let started = Instant::now();
     let announced = announced_length(session).unwrap_or(0);
     let mut body = BytesMut::new();
@@ -152,7 +148,7 @@ async fn read_all(
         if body.len() + chunk.len() > limits.max_body {
             return Err(too_large(limits).into());
         }
-        reservation.grow(chunk.len(), limits.max_buffered)?;
+        room.grow(chunk.len(), limits.max_buffered)?;
         if body.is_empty() {
             if chunk.len() >= announced {
                 // The usual case: the body came in one piece. Keep that piece.
@@ -250,9 +246,9 @@ mod tests {
     #[test]
     fn a_reservation_gives_back_what_it_took() {
         let budget = BufferBudget::default();
-        let mut first = Reservation::new(budget.clone());
+        let mut first = Room::new(budget.clone());
         first.grow(60, 100).unwrap();
-        let mut second = Reservation::new(budget.clone());
+        let mut second = Room::new(budget.clone());
         assert!(second.grow(60, 100).is_err());
         drop(second);
         assert_eq!(budget.0.get(), 60);

@@ -16,10 +16,10 @@ use crate::ledger::{Kind, Record, Tags, UsageSource, micros};
 ///
 /// What ended before a model was found for it consumed nothing and is not booked: callers without a key fill no disk.
 pub fn book(gateway: &Gateway, exchange: &mut Exchange) {
-    if exchange.request.is_none() || exchange.booked.is_some() {
+    if exchange.request.is_none() || exchange.account.bill.is_some() {
         return;
     }
-    exchange.booked = Some(Box::new(exchange.bill()));
+    exchange.account.bill = Some(Box::new(exchange.bill()));
     enter(gateway, exchange.is_direct(), &record(exchange));
 }
 
@@ -55,7 +55,7 @@ pub fn enter(gateway: &Gateway, direct: bool, record: &Record<'_>) {
 
 /// What all records of an exchange have in common.
 fn common(exchange: &Exchange) -> Record<'_> {
-    let labels = exchange.labels.as_deref();
+    let labels = exchange.account.labels.as_deref();
     let mut tags: Tags<'_> = exchange.key.iter().flat_map(|key| key.tags()).map(String::as_str).collect();
     let key_tags = tags.len();
     tags.extend(labels.into_iter().flat_map(|labels| labels.tags()));

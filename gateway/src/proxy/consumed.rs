@@ -184,7 +184,7 @@ impl Exchange {
 
     /// What the request's own record says it consumed: the current attempt's part.
     pub fn consumed(&self) -> (Option<Usage>, UsageSource) {
-        if let Some(booked) = &self.booked {
+        if let Some(booked) = &self.account.bill {
             return (booked.usage, booked.source);
         }
         if self.is_unfinished() {
@@ -215,7 +215,7 @@ impl Exchange {
 
     /// What an answer consumed of which `told` is told in it: of speech the text is billed.
     pub fn with_pieces(&self, told: Option<Usage>) -> Option<Usage> {
-        let characters = self.pieces.characters;
+        let characters = self.account.pieces.characters;
         if characters.is_none() { told } else { Some(Usage { characters, ..told.unwrap_or_default() }) }
     }
 
@@ -232,7 +232,7 @@ impl Exchange {
 
     /// What it cost; `None`: nothing is known of that.
     pub fn cost_in_parts(&self) -> Option<Cost> {
-        match &self.booked {
+        match &self.account.bill {
             Some(booked) => booked.cost,
             None => self.price_of(self.consumed().0),
         }

@@ -5,23 +5,21 @@ use std::time::{Duration, Instant, SystemTime};
 
 use ai_gateway_providers::endpoint::Endpoint;
 use ai_gateway_providers::error::ApiError;
-use ai_gateway_providers::scan::{BodyFacts, CacheField, Pieces, RequestScan};
+use ai_gateway_providers::scan::{BodyFacts, CacheField, RequestScan};
 use ai_gateway_providers::{Dialect, Operation};
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue};
 use pingora_error::{ErrorType, OrErr, Result};
 use pingora_http::ResponseHeader;
 
+use super::account::Account;
 use super::attempt::Attempt;
-use super::body::Reservation;
+use super::body::Room;
 use super::cached::Cached;
 use super::calls::Hedge;
 use super::clocks::Clocks;
-use super::consumed::Bill;
 use super::header;
 use super::incoming::Incoming;
-use super::labels::Labels;
-use super::limit::Expected;
 use super::plan::BYTES_PER_TOKEN;
 use super::plugins::Run;
 use super::replay::Replay;
@@ -29,7 +27,6 @@ use super::resume::Resume;
 use super::step::Repeat;
 use super::trace::Trace;
 use crate::config::Lossy;
-use crate::limits::{Reservation as Reserved, Standing};
 use crate::routing::Plan;
 use crate::routing::rules::Rule;
 use crate::snapshot::{Key, Model, Snapshot, Target};
@@ -68,8 +65,6 @@ pub struct Exchange {
     pub guessed_dialect: Dialect,
     /// Whose request it is; `None` also when no keys are configured.
     pub key: Option<Arc<Key>>,
-    /// What its client says of it for its own accounts.
-    pub labels: Option<Box<Labels>>,
     /// Whether a stream's usage object is to tell the cost.
     pub wants_cost: bool,
     /// The rule that decided its way.
@@ -86,24 +81,12 @@ pub struct Exchange {
     pub hedge: Option<Hedge>,
     /// The installed replay session.
     pub replay: Option<Replay>,
-    /// What it is expected to use.
-    pub expected: Expected,
-    /// What it asks for that is billed by the piece.
-    pub pieces: Pieces,
-    /// What it holds of its limits.
-    pub reservation: Option<Reserved>,
-    /// The same, when it is over and its answer [goes on](Self::is_unfinished).
-    pub unsettled: Option<Reserved>,
-    /// Whether it is remembered that its answer goes on.
-    pub is_left: bool,
-    /// How the client stands with its limits.
-    pub standing: Standing,
+    /// Its limits, and what it is booked with.
+    pub account: Account,
     /// Whether it is remembered who keeps its answer.
     pub stored: bool,
     /// The current attempt's answer.
     pub incoming: Incoming,
-    /// What it is in the ledger with, once it is.
-    pub booked: Option<Box<Bill>>,
     /// Whether what the upstream says goes to the client and can no longer be taken back.
     pub committed: bool,
     /// Status sent to the client.
@@ -137,7 +120,7 @@ pub struct Request {
     /// The model as configured.
     pub model: Arc<Model>,
     /// Gives the body's bytes back to the common budget.
-    pub reservation: Option<Reservation>,
+    pub room: Option<Room>,
     /// The client wants a stream as one JSON array (Gemini without `alt=sse`).
     pub json_array: bool,
     /// What it says about the clocks of its attempts.
@@ -157,7 +140,7 @@ impl Request {
             body,
             scan,
             model,
-            reservation: None,
+            room: None,
             json_array: false,
             clocks: Clocks::default(),
             betas: None,
@@ -174,7 +157,7 @@ impl Request {
             self.prompt = self.prompt_tokens();
         }
         self.body = Bytes::new();
-        self.reservation = None;
+        self.room = None;
     }
 }
 
@@ -206,7 +189,6 @@ impl Exchange {
             endpoint: None,
             guessed_dialect: Dialect::OpenAiChat,
             key: None,
-            labels: None,
             wants_cost: false,
             route: None,
             mirror: None,
@@ -215,15 +197,9 @@ impl Exchange {
             attempts: Vec::new(),
             hedge: None,
             replay: None,
-            expected: Expected::default(),
-            pieces: Pieces::default(),
-            reservation: None,
-            unsettled: None,
-            is_left: false,
-            standing: Standing::default(),
+            account: Account::default(),
             stored: false,
             incoming: Incoming::new(started),
-            booked: None,
             committed: false,
             status: 0,
             cache_field: None,
@@ -309,7 +285,7 @@ impl Exchange {
                 headers.entry(name).or_insert_with(|| id.clone());
             }
             headers.insert(&REQUEST_ID, id);
-            self.standing.tell(headers);
+            self.account.standing.tell(headers);
             if let Some(attempt) = self.attempt() {
                 headers.insert(&PROVIDER, HeaderValue::from_str(&attempt.target.provider.name)?);
                 if !attempt.target.model.is_empty() {

@@ -9,7 +9,7 @@ use pingora_error::{Error, ErrorType, Result};
 use pingora_proxy::Session;
 
 use super::aside::aside;
-use super::body::{self, BodyError, Reservation};
+use super::body::{self, BodyError, Room};
 use super::cached::{self, Entered};
 use super::labels::Labels;
 use super::plan::{self, Next, Planner};
@@ -33,12 +33,12 @@ pub async fn take_in(gateway: &Gateway, session: &mut Session, exchange: &mut Ex
             Ok((body, _reservation)) if explains => {
                 return explain::answer(gateway, session, exchange, body).await.map(|()| true);
             }
-            Ok((body, reservation)) => match plugins::on_request(gateway, session, exchange, body).await {
+            Ok((body, room)) => match plugins::on_request(gateway, session, exchange, body).await {
                 Decided::Refuse(refusal) => refusal,
                 Decided::Say(said, before) => {
                     return plugins::answer(session, exchange, *said, &before).await.map(|()| true);
                 }
-                Decided::Go(body) => match ask(gateway, session, exchange, body, reservation).await? {
+                Decided::Go(body) => match ask(gateway, session, exchange, body, room).await? {
                     Ok(answered) => return Ok(answered),
                     Err(refusal) => refusal,
                 },
@@ -63,7 +63,7 @@ async fn read_body(
     gateway: &Gateway,
     session: &mut Session,
     exchange: &Exchange,
-) -> Result<(Bytes, Option<Reservation>), BodyError> {
+) -> Result<(Bytes, Option<Room>), BodyError> {
     if matches!(exchange.operation(), Some(Operation::Stored | Operation::Models)) {
         return Ok((Bytes::new(), None));
     }
@@ -83,9 +83,9 @@ async fn read_body(
         session.downstream_session.write_continue_response().await.map_err(BodyError::Client)?;
         session.set_close_on_response_before_downstream_finish(true);
     }
-    let (body, mut reservation) = body::read(session, limits, &gateway.buffered).await?;
-    let body = stored::with_items(&gateway.continuity, exchange, body, &mut reservation)?;
-    Ok((body, Some(reservation)))
+    let (body, mut room) = body::read(session, limits, &gateway.buffered).await?;
+    let body = stored::with_items(&gateway.continuity, exchange, body, &mut room)?;
+    Ok((body, Some(room)))
 }
 
 /// What becomes of a request whose body is here: it is answered from what there is (`true`), or gets its plan.
@@ -97,13 +97,13 @@ async fn ask(
     session: &mut Session,
     exchange: &mut Exchange,
     body: Bytes,
-    reservation: Option<Reservation>,
+    room: Option<Room>,
 ) -> Result<Result<bool, Refusal>> {
     let read = aside(body.len(), || {
         plan(gateway, exchange, |exchange, planner| {
             let next = plan::read(session.req_header(), body, exchange, planner);
             if let Some(request) = &mut exchange.request {
-                request.reservation = reservation;
+                request.room = room;
             }
             next
         })
@@ -197,7 +197,7 @@ fn read_labels(gateway: &Gateway, session: &Session, exchange: &mut Exchange) {
     if let Some(request) = &exchange.request
         && (gateway.ledger.is_some() || exchange.trace.is_some())
     {
-        exchange.labels = Labels::of(&session.req_header().headers, request.scan.labels, &request.body);
+        exchange.account.labels = Labels::of(&session.req_header().headers, request.scan.labels, &request.body);
         plugins::label(exchange);
     }
 }

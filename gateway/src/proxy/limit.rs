@@ -73,7 +73,7 @@ pub async fn admit_free(
     session: &mut Session,
     exchange: &mut Exchange,
 ) -> pingora_error::Result<Result<(), Refusal>> {
-    if exchange.reservation.is_some() {
+    if exchange.account.reservation.is_some() {
         return Ok(Ok(()));
     }
     admit_for(gateway, session, exchange, Amounts::default()).await
@@ -91,7 +91,7 @@ async fn admit_for(
     }
     let limits = &gateway.limits;
     let priority = exchange.key.as_ref().map_or(0, |key| key.priority());
-    let is_counted = exchange.reservation.is_some();
+    let is_counted = exchange.account.reservation.is_some();
     let is_stored = exchange.operation() == Some(Operation::Stored);
     let admission = async {
         if is_counted {
@@ -113,8 +113,8 @@ async fn admit_for(
     };
     Ok(match admitted {
         Ok(reservation) => {
-            exchange.standing = reservation.standing;
-            exchange.reservation = Some(reservation.after(exchange.reservation.take()));
+            exchange.account.standing = reservation.standing;
+            exchange.account.reservation = Some(reservation.after(exchange.account.reservation.take()));
             Ok(())
         }
         // It uses neither, and may tell what an answer has used that holds what is left.
@@ -125,7 +125,7 @@ async fn admit_for(
 
 /// What the client is told of a limit that is in its way, which counts as one that was refused for it.
 pub fn refuse(limits: &Limits, exchange: &mut Exchange, refusal: &limits::Refusal) -> Refusal {
-    exchange.standing = refusal.standing;
+    exchange.account.standing = refusal.standing;
     limits.count_rejection(&refusal.refused);
     tell(&refusal.refused, limits.now())
 }
@@ -215,22 +215,22 @@ pub fn has_room(limits: &Limits, exchange: &Exchange, text: &str) -> bool {
 
 /// What the request is expected to use at the dearest target of its plan.
 fn expected(exchange: &Exchange) -> Amounts {
-    let Expected { output, output_is_guessed, weighed, .. } = &exchange.expected;
+    let Expected { output, output_is_guessed, weighed, .. } = &exchange.account.expected;
     let most = exchange.snapshot.bounds.reserves_most();
     let unbounded = *output_is_guessed
         || (most && exchange.request.as_ref().is_some_and(|request| is_unbounded(exchange, request)));
     let weights = if most { Weights::MOST } else { Weights::USUAL };
-    let (prompt, made) = (weighed.usage(&weights), weights.made(exchange.pieces));
+    let (prompt, made) = (weighed.usage(&weights), weights.made(exchange.account.pieces));
     let costs = exchange.plan.candidates().iter().map(|candidate| {
         let Target { known, traits, .. } = &*candidate.target;
         // A budget is for certain only if all that an answer may cost is put by; nobody is refused for it as long as money is left.
         let longest = traits.max_output.or(known.max_output).filter(|_| unbounded).unwrap_or(*output);
-        let tokens = Usage { output: Some(longest), ..prompt }.plus(&exchange.pieces.usage());
+        let tokens = Usage { output: Some(longest), ..prompt }.plus(&exchange.account.pieces.usage());
         let most = |tokens: Usage| known.price.as_ref().map_or(0, |price| price.most(&tokens, &weighed.terms));
         // What is made is billed by the piece or by tokens.
         most(tokens).max(made.map_or(0, |made| most(tokens.plus(&made))))
     });
-    Amounts { tokens: exchange.expected.tokens(), cost: costs.max().unwrap_or(0) }
+    Amounts { tokens: exchange.account.expected.tokens(), cost: costs.max().unwrap_or(0) }
 }
 
 /// Whether the request does not say how long its answer may be.
@@ -313,7 +313,7 @@ fn release(attempt: &mut Attempt) {
 
 /// A target's own limits are none of money, and a model to fall back on may answer as long as some is left.
 fn of_attempt(exchange: &Exchange) -> Amounts {
-    Amounts { tokens: exchange.expected.tokens(), cost: 0 }
+    Amounts { tokens: exchange.account.expected.tokens(), cost: 0 }
 }
 
 fn tell(refused: &Refused, now: u64) -> Refusal {
@@ -351,7 +351,7 @@ fn tell(refused: &Refused, now: u64) -> Refusal {
 
 /// Books what the exchange has used: its answer, and what other attempts have consumed. Of no effect the second time.
 pub fn settle(exchange: &mut Exchange) {
-    let reservation = exchange.reservation.take();
+    let reservation = exchange.account.reservation.take();
     if reservation.is_none() && exchange.attempts.iter().all(|attempt| attempt.held.is_none()) {
         return;
     }
@@ -371,7 +371,7 @@ pub fn settle(exchange: &mut Exchange) {
     let Some(mut reservation) = reservation else { return };
     if exchange.is_unfinished() {
         reservation.outlast(beside);
-        exchange.unsettled = Some(reservation);
+        exchange.account.unsettled = Some(reservation);
     } else {
         learn(exchange);
         reservation.settle(used.plus(beside));
@@ -433,13 +433,13 @@ fn used(exchange: &Exchange) -> Amounts {
         // Where no tokens are told, the text to speak or draw counts for them.
         let told = usage.told().map(|_| usage.total().unwrap_or(0));
         let cost = exchange.cost_in_parts().map_or(0, |cost| cost.known());
-        return Amounts { tokens: told.unwrap_or(exchange.expected.prompt), cost };
+        return Amounts { tokens: told.unwrap_or(exchange.account.expected.prompt), cost };
     }
     let answered = attempt.status.is_some_and(|status| (200..300).contains(&status));
     if !seen.first_output || !answered || exchange.resume.is_some() || exchange.says_only_an_error() {
         return nothing;
     }
-    let Expected { prompt, output, .. } = exchange.expected;
+    let Expected { prompt, output, .. } = exchange.account.expected;
     let output = seen.outputs.min(output);
     let cost = attempt.price().and_then(|price| price.expected(prompt, output)).unwrap_or(0);
     Amounts { tokens: prompt.saturating_add(output), cost }

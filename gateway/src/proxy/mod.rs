@@ -3,6 +3,7 @@
 //! Read [`Gateway`]'s implementation of `ProxyHttp` from top to bottom: it is the life of a request. What is known of
 //! a request on its way is its [`Exchange`]. What decides where it goes is in `plan`, which `explain` runs too.
 
+mod account;
 mod answer;
 mod aside;
 mod attempt;

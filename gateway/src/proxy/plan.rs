@@ -153,8 +153,7 @@ pub fn read(
         own @ Dialect::Own(_) => Some(BodyFacts::in_dialect(&body, own).prompt_tokens()),
         _ => None,
     };
-    exchange.request =
-        Some(Request { body, scan, model, reservation: None, json_array, clocks, betas, attempts, prompt });
+    exchange.request = Some(Request { body, scan, model, room: None, json_array, clocks, betas, attempts, prompt });
     exchange.wants_cost &= exchange.wants_stream();
     Ok(if count::is_ours(exchange) { Next::Count } else { Next::Ask })
 }
@@ -196,8 +195,8 @@ fn betas(headers: &HeaderMap) -> Option<Box<str>> {
 /// Why nobody can be asked.
 pub fn choose_targets(headers: &HeaderMap, exchange: &mut Exchange, planner: &mut Planner<'_>) -> Result<(), Refusal> {
     let (Some(request), Some(endpoint)) = (&exchange.request, &exchange.endpoint) else { return Ok(()) };
-    exchange.expected = limit::expected_tokens(exchange, request, endpoint);
-    exchange.pieces = Pieces::of(&request.body, endpoint.operation);
+    exchange.account.expected = limit::expected_tokens(exchange, request, endpoint);
+    exchange.account.pieces = Pieces::of(&request.body, endpoint.operation);
     let keeper = stored::keeper_of_previous(planner.continuity, exchange)?;
     let against = |target: &Target| {
         let keeps = keeper.as_ref().is_none_or(|keeper| keeper.provider == target.provider.name);
@@ -236,7 +235,7 @@ pub fn asked(headers: &HeaderMap, exchange: &Exchange, request: &Request, planne
     Asked {
         now: planner.now,
         sticky: sticky(headers, exchange, request),
-        prompt_tokens: exchange.expected.prompt,
+        prompt_tokens: exchange.account.expected.prompt,
         output_tokens: output,
         stream: exchange.wants_stream(),
         preview: planner.preview,

@@ -10,7 +10,7 @@ use ai_gateway_providers::{Dialect, Operation};
 use bytes::Bytes;
 use pingora_http::RequestHeader;
 
-use super::body::{self, Reservation};
+use super::body::{self, Room};
 use super::clocks::Clocks;
 use super::exchange::Request;
 use super::plan::Planner;
@@ -92,7 +92,7 @@ pub fn with_items(
     continuity: &Continuity,
     exchange: &Exchange,
     body: Bytes,
-    reservation: &mut Reservation,
+    room: &mut Room,
 ) -> Result<Bytes, Refusal> {
     if exchange.dialect() != Dialect::OpenAiResponses {
         return Ok(body);
@@ -108,7 +108,7 @@ pub fn with_items(
     if body.len() + added > limits.max_body {
         return Err(body::too_large(limits).into());
     }
-    reservation.grow(added, limits.max_buffered)?;
+    room.grow(added, limits.max_buffered)?;
     Ok(scan::with_items(&body, &items))
 }
 

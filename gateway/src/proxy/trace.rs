@@ -97,7 +97,7 @@ impl Trace {
 fn record(trace: Trace, exchange: &Exchange, line: &Line<'_>) -> Record {
     let Trace { context, parameters, captured } = trace;
     let finished = line.finished;
-    let labels = exchange.labels.as_deref();
+    let labels = exchange.account.labels.as_deref();
     let session = labels.and_then(|labels| labels.metadata().find(|(name, _)| *name == "session_id"));
     let seen = exchange.incoming.observer.as_ref().map(|observer| observer.seen());
     Record {

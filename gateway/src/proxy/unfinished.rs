@@ -85,10 +85,10 @@ pub fn account(gateway: &Gateway, exchange: &mut Exchange) {
 }
 
 fn leave(gateway: &Gateway, exchange: &mut Exchange) {
-    if std::mem::replace(&mut exchange.is_left, true) {
+    if std::mem::replace(&mut exchange.account.is_left, true) {
         return;
     }
-    let held = Held::new(exchange.unsettled.take());
+    let held = Held::new(exchange.account.unsettled.take());
     let id = exchange.incoming.observer.as_ref().and_then(|observer| observer.seen().id.as_deref());
     let (Some(attempt), Some(id)) = (exchange.attempt(), id) else { return held.give_up() };
     let unfinished = Unfinished {

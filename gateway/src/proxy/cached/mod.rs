@@ -168,7 +168,7 @@ impl Exchange {
         let (Some(attempt), Some(endpoint), Some(request)) = (self.attempt(), &self.endpoint, &self.request) else {
             return;
         };
-        let labels = self.labels.as_deref().into_iter().flat_map(|labels| labels.tags());
+        let labels = self.account.labels.as_deref().into_iter().flat_map(|labels| labels.tags());
         let own = self.key.iter().flat_map(|key| key.tags()).map(String::as_str);
         let meta = Meta {
             fingerprint: terms.fingerprint,

@@ -85,7 +85,7 @@ fn plan(gateway: &Gateway, headers: &HeaderMap, exchange: &mut Exchange) -> Resu
     };
     choose_targets(headers, exchange, &mut planner).map_err(|refusal| told(refusal.error()))?;
     // Where no tokens are told, as in a judgement, none are counted.
-    exchange.expected = Expected::default();
+    exchange.account.expected = Expected::default();
     Ok(())
 }
 

@@ -108,8 +108,8 @@ pub fn mirror(gateway: &Gateway, client: &RequestHeader, exchange: &Exchange) {
 fn shadow(exchange: &Exchange, request: &Request) -> Exchange {
     let mut shadow = Exchange::new(exchange.snapshot.clone(), InFlight::uncounted());
     shadow.at = exchange.at;
-    shadow.expected = exchange.expected;
-    shadow.pieces = exchange.pieces;
+    shadow.account.expected = exchange.account.expected;
+    shadow.account.pieces = exchange.account.pieces;
     shadow.id = exchange.id.clone();
     shadow.endpoint = exchange.endpoint.clone();
     shadow.key = exchange.key.clone();

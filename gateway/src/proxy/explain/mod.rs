@@ -54,7 +54,7 @@ pub async fn answer(gateway: &Gateway, session: &mut Session, exchange: &mut Exc
     let body = serde_json::to_vec(&explanation).unwrap_or_default();
     exchange.status = 200;
     // It consumes nothing.
-    exchange.booked = Some(Box::default());
+    exchange.account.bill = Some(Box::default());
     let header = ResponseHeader::build(StatusCode::OK, Some(6))?;
     reply::json(session, exchange, header, body.into()).await
 }
@@ -90,7 +90,7 @@ pub fn explain(
     };
     let cache = judged.map(|judged| Cache::new(judged, exchange));
     if let (true, Some(request), Some(endpoint)) = (counts, &exchange.request, &exchange.endpoint) {
-        exchange.expected = limit::expected_tokens(exchange, request, endpoint);
+        exchange.account.expected = limit::expected_tokens(exchange, request, endpoint);
     }
     let asked = exchange.request.as_ref().map(|request| plan::asked(&header.headers, exchange, request, &planner));
     Explanation { cache, limits, ..read::explanation(exchange, continuity, asked.as_ref(), planned, named, rules) }

@@ -110,7 +110,7 @@ pub fn label(exchange: &mut Exchange) {
     let Some(run) = &exchange.plugins else { return };
     let tags = run.tags();
     if !tags.is_empty() {
-        exchange.labels.get_or_insert_default().note(&tags);
+        exchange.account.labels.get_or_insert_default().note(&tags);
     }
 }
 

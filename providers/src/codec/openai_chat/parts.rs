@@ -58,7 +58,11 @@ wire! {
 pub(super) fn read_content<'a>(content: TextOr<'a, Raw<'a>>, origin: Origin, blocks: &mut Vec<Block<'a>>) {
     match content {
         TextOr::Text(text) if text.is_empty() => {}
-        TextOr::Text(text) => blocks.push(Block::text(text)),
+        TextOr::Text(text) => {
+            // Most messages are one text.
+            blocks.reserve_exact(1);
+            blocks.push(Block::text(text));
+        }
         TextOr::List(parts) => blocks.extend(parts.into_iter().map(|raw| read_part(raw, origin))),
     }
 }

@@ -1,0 +1,29 @@
+//! An exchange's side of limits, budgets and ledger.
+
+use ai_gateway_providers::scan::Pieces;
+
+use super::consumed::Bill;
+use super::labels::Labels;
+use super::limit::Expected;
+use crate::limits::{Reservation, Standing};
+
+/// What a request is expected to use, holds for that, and has used.
+#[derive(Debug, Default)]
+pub struct Account {
+    /// What it is expected to use.
+    pub expected: Expected,
+    /// What it asks for that is billed by the piece.
+    pub pieces: Pieces,
+    /// What it holds of its limits.
+    pub reservation: Option<Reservation>,
+    /// The same, when it is over and its answer [goes on](super::Exchange::is_unfinished).
+    pub unsettled: Option<Reservation>,
+    /// Whether it is remembered that its answer goes on.
+    pub is_left: bool,
+    /// How the client stands with its limits.
+    pub standing: Standing,
+    /// What its client says of it for its own accounts.
+    pub labels: Option<Box<Labels>>,
+    /// What it is in the ledger with, once it is.
+    pub bill: Option<Box<Bill>>,
+}
