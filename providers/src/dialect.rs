@@ -46,6 +46,15 @@ impl Dialect {
             Self::Own(own) => own.name(),
         }
     }
+
+    /// Whether a request names its model in the body; the others do in the path. Azure's older API does in both.
+    #[must_use]
+    pub const fn names_model_in_body(self) -> bool {
+        match self {
+            Self::OpenAiChat | Self::OpenAiResponses | Self::Anthropic | Self::Cohere => true,
+            Self::Gemini | Self::Bedrock | Self::Own(_) => false,
+        }
+    }
 }
 
 impl fmt::Display for Dialect {

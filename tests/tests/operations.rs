@@ -77,6 +77,33 @@ async fn anthropic_paths_and_headers() {
     assert!(!stub.next().await.header("anthropic-version").is_empty());
 }
 
+/// A request that stands within another names its model there, too.
+#[tokio::test]
+async fn a_count_for_gemini_names_the_upstreams_model() {
+    let stub = Stub::start(|_| Answer::json(200, r#"{"totalTokens":3}"#)).await;
+    let gateway = Gateway::start(&format!(
+        "[providers.gem]\nkind = \"gemini\"\nbase_url = \"{}\"\napi_key = \"k\"\n\
+         [models.fast]\ntargets = [{{ provider = \"gem\", model = \"gemini-2.5-flash\" }}]\n",
+        stub.origin()
+    ))
+    .await;
+    let within = r#"{"generateContentRequest": {"contents": [], "model": "models/fast"}}"#;
+    for (body, sent) in [
+        (within, within.replace("models/fast", "models/gemini-2.5-flash")),
+        (
+            r#"{"contents": [], "model": "models/fast"}"#,
+            r#"{"contents": [], "model": "models/gemini-2.5-flash"}"#.into(),
+        ),
+        (r#"{"contents": []}"#, r#"{"contents": []}"#.into()),
+    ] {
+        let reply = exchange(gateway.addr, &Request::post("/v1beta/models/fast:countTokens", body)).await;
+        assert_eq!(reply.status, 200, "{}", reply.text());
+        let received = stub.next().await;
+        assert_eq!(received.target, "/v1beta/models/gemini-2.5-flash:countTokens");
+        assert_eq!(received.body, sent);
+    }
+}
+
 /// A provider that does not count after all is made up for; one that refuses what is asked is heard.
 #[tokio::test]
 async fn a_count_that_a_provider_does_not_make_is_estimated() {
@@ -138,6 +165,27 @@ async fn azure_has_two_forms() {
         assert_eq!(received.target, "/openai/deployments/gpt-5/chat/completions?api-version=2024-10-21");
         assert_eq!(received.header("api-key"), "az");
     }
+    // Whoever is asked elsewhere finds the model in the body, though its client did not write it there.
+    for (body, sent) in [
+        (r#"{"messages":[],"stream":false}"#, r#"{"model":"gpt-5","messages":[],"stream":false}"#),
+        (r#"{"messages":[],"model":""}"#, r#"{"messages":[],"model":"gpt-5"}"#),
+        (r#"{"model": null,"messages":[]}"#, r#"{"model": "gpt-5","messages":[]}"#),
+    ] {
+        let request = Request::post("/openai/deployments/new%2Fgpt-5/chat/completions", body);
+        let reply = exchange(gateway.addr, &request).await;
+        assert_eq!(reply.status, 200, "{}", reply.text());
+        let received = stub.next().await;
+        assert_eq!(received.target, "/openai/v1/chat/completions");
+        assert_eq!(received.body, sent);
+    }
+    let form = "--x\r\nContent-Disposition: form-data; name=\"language\"\r\n\r\nen\r\n--x--\r\n";
+    let mut request = Request::post("/openai/deployments/new%2Fwhisper/audio/transcriptions", form);
+    request.headers = vec![("content-type".into(), "multipart/form-data; boundary=x".into())];
+    let reply = exchange(gateway.addr, &request).await;
+    assert_eq!(reply.status, 200, "{}", reply.text());
+    let received = stub.next().await;
+    let sent = String::from_utf8_lossy(&received.body);
+    assert!(sent.contains("name=\"model\"\r\n\r\nwhisper\r\n"), "{sent}");
 }
 
 /// Bytes that are not JSON come back as they are: audio, images, compressed answers.

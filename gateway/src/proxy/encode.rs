@@ -13,7 +13,7 @@ use ai_gateway_providers::endpoint::Endpoint;
 use ai_gateway_providers::error::{ApiError, ErrorKind};
 use ai_gateway_providers::operations::{self, Wire, completions};
 use ai_gateway_providers::preset::{Betas, without_fields};
-use ai_gateway_providers::scan::{Edits, without_attribution};
+use ai_gateway_providers::scan::{Edits, FieldEdits, without_attribution};
 use ai_gateway_providers::{Dialect, Operation, codec};
 use bytes::Bytes;
 
@@ -68,7 +68,7 @@ fn written(
 ) -> Result<Encoded, ApiError> {
     if endpoint.operation == Operation::Stored {
         let route = Route { dialect: endpoint.dialect, platform: Platform::Native, way: Way::Straight };
-        return Ok(splice(target, route, request, endpoint.operation));
+        return Ok(splice(target, route, request, endpoint));
     }
     let Some(route) = target.provider.route(endpoint, &target.model) else {
         return Err(super::attempt::no_usable_target(exchange));
@@ -87,10 +87,10 @@ fn written(
     let encoded = match route.way {
         Way::Wires(from, to) => convert((from, to), target, route, request, exchange)?,
         Way::Straight if endpoint.operation != Operation::Chat => {
-            return Ok(splice(target, route, request, endpoint.operation));
+            return Ok(splice(target, route, request, endpoint));
         }
         Way::Straight if !foreign_body && !may_hold_ticket(&request.body) => {
-            straight(target, route, request, exchange, continuity)?
+            straight(target, route, request, endpoint, exchange, continuity)?
         }
         Way::Straight | Way::Codecs => {
             let encoded = translate(target, route, None, exchange, continuity)?;
@@ -167,12 +167,13 @@ fn straight(
     target: &Target,
     route: Route,
     request: &Request,
+    endpoint: &Endpoint,
     exchange: &Exchange,
     continuity: &Continuity,
 ) -> Result<Encoded, ApiError> {
     let may_go_on = resume::may_go_on(exchange, route.dialect);
     let may_refuse = route.dialect == Dialect::OpenAiChat && target.provider.quirks.may_refuse(&request.body);
-    let spliced = || splice(target, route, request, Operation::Chat);
+    let spliced = || splice(target, route, request, endpoint);
     if !may_go_on && !may_refuse {
         return Ok(spliced());
     }
@@ -192,15 +193,39 @@ fn straight(
 }
 
 /// Both sides speak one dialect: only the model's name changes, and usage is asked for.
-fn splice(target: &Target, route: Route, request: &Request, operation: Operation) -> Encoded {
+fn splice(target: &Target, route: Route, request: &Request, endpoint: &Endpoint) -> Encoded {
     let scan = &request.scan;
-    let asks_usage = matches!(operation, Operation::Chat | Operation::Completions)
+    let asks_usage = matches!(endpoint.operation, Operation::Chat | Operation::Completions)
         && route.dialect == Dialect::OpenAiChat
         && !target.provider.quirks.no_stream_options;
-    let model = scan.model.as_ref().map(|_| &*target.model);
-    let body = told(target, route.dialect, scan.rewrite(&request.body, &Edits { model, include_usage: asks_usage }));
+    let name = model_in_body(target, route, request, endpoint);
+    let edits = Edits { model: name.as_deref(), include_usage: asks_usage };
+    let mut body = told(target, route.dialect, scan.rewrite(&request.body, &edits));
+    if (route.dialect, endpoint.operation) == (Dialect::Gemini, Operation::CountTokens) {
+        // It stands alone, or within another whose `model` is required.
+        let model = serde_json::Value::from(gemini_name(&target.model)).to_string();
+        let edits = FieldEdits { set: vec![("model".to_owned(), model)], remove: Vec::new() };
+        body = edits.apply_within(&body, "generateContentRequest");
+    }
     let hide_usage = asks_usage && scan.hide_usage();
     Encoded { route, body, hide_usage, answer: AnswerWay::Straight, losses: Losses::default() }
+}
+
+/// What the body says of the model for `target`; `None`: nothing, or nothing new.
+fn model_in_body<'t>(target: &'t Target, route: Route, request: &Request, endpoint: &Endpoint) -> Option<Cow<'t, str>> {
+    match &request.scan.model {
+        Some(field) if route.dialect == Dialect::Gemini && field.value.starts_with("models/") => {
+            Some(gemini_name(&target.model).into())
+        }
+        // A path, a rule or a list of models to fall back on may have named it.
+        None if endpoint.operation == Operation::Stored || !route.dialect.names_model_in_body() => None,
+        _ => Some((&*target.model).into()),
+    }
+}
+
+/// <https://ai.google.dev/api/models>: a model is a resource.
+fn gemini_name(model: &str) -> String {
+    if model.contains('/') { model.to_owned() } else { format!("models/{model}") }
 }
 
 /// What Claude Code says of itself is for Anthropic alone.

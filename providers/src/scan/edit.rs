@@ -53,6 +53,32 @@ impl FieldEdits {
         self.written(body, open, &members, &there).map_or_else(|| body.clone(), Bytes::from)
     }
 
+    /// `body` with the edits made in the object that its member `name` holds; the very same `Bytes` if there is none.
+    #[must_use]
+    pub fn apply_within(&self, body: &Bytes, name: &str) -> Bytes {
+        let mut cursor = Cursor::new(body);
+        if !cursor.enter(b'{') {
+            return body.clone();
+        }
+        let mut out = Vec::new();
+        let mut copied = 0;
+        while let Some(key) = cursor.next_key() {
+            let value = cursor.value();
+            if *key.name != *name.as_bytes() {
+                continue;
+            }
+            let edited = self.apply(&body.slice(value.clone()));
+            out.extend_from_slice(body.get(copied..value.start).unwrap_or_default());
+            out.extend_from_slice(&edited);
+            copied = value.end;
+        }
+        if copied == 0 {
+            return body.clone();
+        }
+        out.extend_from_slice(body.get(copied..).unwrap_or_default());
+        out.into()
+    }
+
     fn written(&self, body: &Bytes, open: usize, members: &[Member], there: &[bool]) -> Option<Vec<u8>> {
         let head = members.first().map_or(open, |member| member.start);
         let tail = members.last().map_or(open, |member| member.value.end);
@@ -111,6 +137,20 @@ mod tests {
 
     use super::super::properties::{literal, space, value};
     use super::*;
+
+    #[test]
+    fn an_object_within_is_edited() {
+        let edits = edits(&[("model", "\"new\"")], &[]);
+        let within = |body: &'static str| edits.apply_within(&Bytes::from_static(body.as_bytes()), "in");
+        assert_eq!(
+            within(r#"{ "a": 1, "in": {"x":1, "model" : "old"} ,"b":{}}"#),
+            r#"{ "a": 1, "in": {"x":1, "model" : "new"} ,"b":{}}"#
+        );
+        assert_eq!(within(r#"{"in":{}}"#), r#"{"in":{"model":"new"}}"#);
+        for same in [r#"{"model":"old"}"#, r#"{"in":1}"#, "[]", ""] {
+            assert_eq!(within(same), same);
+        }
+    }
 
     fn edits(set: &[(&str, &str)], remove: &[&str]) -> FieldEdits {
         FieldEdits {

@@ -178,7 +178,7 @@ impl<'a> Source<'a> {
         let [model, stream, stream_options, previous, thread, limits @ ..] =
             members.values.map(|value| value.filter(|v| !is_null(v)));
         Ok(RequestScan {
-            model: model.map(|raw| self.model(raw)).transpose()?,
+            model: model.filter(|raw| raw.get() != r#""""#).map(|raw| self.model(raw)).transpose()?,
             stream: stream.map(|raw| self.boolean(raw)).transpose()?.unwrap_or(false),
             max_tokens: limits.into_iter().flatten().filter_map(integer).max(),
             previous: previous.and_then(|raw| serde_json::from_str(raw.get()).ok()).or_else(|| continued(thread?)),
@@ -193,7 +193,7 @@ impl<'a> Source<'a> {
             terms: members.terms,
             files: 0,
             file_bytes: 0,
-            null_model: members.values[0].filter(|raw| is_null(raw)).map(|raw| self.span(raw)),
+            null_model: members.values[0].filter(|raw| is_null(raw) || raw.get() == r#""""#).map(|raw| self.span(raw)),
             usage: match (stream_options, members.values[2]) {
                 (Some(raw), _) => self.usage(raw)?,
                 (None, Some(null)) => UsageOption::NoObject(self.span(null)),

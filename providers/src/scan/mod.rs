@@ -112,7 +112,7 @@ pub struct RequestScan {
     pub files: u64,
     /// Their bytes.
     pub file_bytes: u64,
-    /// Where `model` is `null`: there a name goes.
+    /// Where `model` is `null` or empty: there a name goes.
     null_model: Option<Range<usize>>,
     usage: UsageOption,
     root: Root,
