@@ -306,6 +306,23 @@ async fn fallbacks_of_the_client() {
     }
 }
 
+/// What only the provider knows is told to it, but not by a key that may use certain models only.
+#[tokio::test]
+async fn models_that_only_the_provider_knows() {
+    let (stub, gateway) = bench("").await;
+    for (field, value) in [("models", json!(["elsewhere"])), ("models", json!("elsewhere")), ("preset", json!("x"))] {
+        let mut body = plain("base");
+        body[field] = value;
+        assert_eq!(ask(&gateway, chat(&body)).await.status, 200);
+        assert_eq!(stub.next().await.json()[field], body[field]);
+        let small = Request::post("/v1/chat/completions", body.to_string()).header("authorization", "Bearer sk-small");
+        let refused = ask(&gateway, small).await;
+        assert_eq!(refused.status, 403, "{field}: {}", refused.text());
+        assert!(refused.text().contains(&format!("`{field}`")), "{}", refused.text());
+    }
+    assert_eq!(stub.count(), 3);
+}
+
 #[tokio::test]
 async fn models_without_a_price_are_refused_where_one_is_required() {
     let stub = Stub::always(Answer::json(200, bodies::chat_answer("fine"))).await;

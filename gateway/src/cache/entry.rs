@@ -9,7 +9,7 @@ use std::time::{Duration, SystemTime};
 use ai_gateway_providers::Operation;
 use ai_gateway_providers::usage::Usage;
 use bytes::Bytes;
-use http::{HeaderMap, StatusCode};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 
 use super::Fingerprint;
 
@@ -137,13 +137,35 @@ const OF_ONE_CLIENT: &str = "x-ratelimit-";
 
 /// What of an answer's header is the same for all who get it.
 pub fn common_headers(headers: &HeaderMap) -> HeaderMap {
-    let mut common = headers.clone();
-    for name in OF_ONE_ANSWER {
-        common.remove(name);
+    let is_common =
+        |name: &HeaderName| !OF_ONE_ANSWER.contains(&name.as_str()) && !name.as_str().starts_with(OF_ONE_CLIENT);
+    // Copied: the values are pieces of the buffer that the connection was read into, which a clone would keep.
+    let copied = |value: &HeaderValue| HeaderValue::from_bytes(value.as_bytes()).ok();
+    headers
+        .iter()
+        .filter(|(name, _)| is_common(name))
+        .filter_map(|(name, value)| Some((name.clone(), copied(value)?)))
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn common_headers_hold_no_more_than_themselves() {
+        let buffer = Bytes::from("HTTP/1.1 200 OK\r\ncontent-type: text/plain\r\nx-a: 1\r\nx-a: 2\r\n".repeat(9));
+        let value = |range| HeaderValue::from_maybe_shared(buffer.slice(range)).unwrap();
+        let mut headers = HeaderMap::new();
+        headers.insert("content-type", value(31..41));
+        headers.append("x-a", value(48..49));
+        headers.append("x-a", value(56..57));
+        headers.insert("x-request-id", value(48..49));
+        let common = common_headers(&headers);
+        assert_eq!(common.get("content-type").unwrap(), "text/plain");
+        assert_eq!(common.get_all("x-a").iter().collect::<Vec<_>>(), ["1", "2"]);
+        assert_eq!(common.len(), 3);
+        drop(headers);
+        assert!(buffer.is_unique());
     }
-    let limits: Vec<_> = common.keys().filter(|name| name.as_str().starts_with(OF_ONE_CLIENT)).cloned().collect();
-    for name in limits {
-        common.remove(name);
-    }
-    common
 }

@@ -115,6 +115,11 @@ impl Key {
         self.config.may_use(name) && self.within.as_ref().is_none_or(|within| within.may_use(name))
     }
 
+    /// Whether it may use every model, also those that only a provider knows.
+    pub fn may_use_any(&self) -> bool {
+        self.config.models.is_none() && self.within.as_ref().is_none_or(|within| within.may_use_any())
+    }
+
     /// Words that rules go by.
     pub fn tags(&self) -> &[String] {
         &self.config.tags

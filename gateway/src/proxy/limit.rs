@@ -239,7 +239,8 @@ fn is_unbounded(exchange: &Exchange, request: &Request) -> bool {
     exchange.operation().is_some_and(writes) && request.scan.max_tokens.is_none()
 }
 
-fn writes(operation: Operation) -> bool {
+/// Whether what is asked for is a text that a model writes.
+pub fn writes(operation: Operation) -> bool {
     matches!(operation, Operation::Chat | Operation::Completions)
 }
 

@@ -12,11 +12,12 @@ use ai_gateway_providers::Dialect;
 use ai_gateway_providers::endpoint::{BodyKind, Endpoint};
 use ai_gateway_providers::error::{ApiError, ErrorKind};
 use ai_gateway_providers::price::Price;
-use ai_gateway_providers::scan::{FieldEdits, RequestScan, cache_field, fallbacks_of};
+use ai_gateway_providers::scan::{FieldEdits, RequestScan, cache_field, fallbacks_of, says};
 use bytes::Bytes;
 use pingora_http::RequestHeader;
 
 use super::Exchange;
+use super::limit::writes;
 use super::plan::{self, Planner};
 use crate::config::Right;
 use crate::routing::rules::{Asked, Decision, Destination, Facts, Rule, Verdict};
@@ -53,10 +54,7 @@ pub fn route(
     let mut edits = FieldEdits::default();
     let mut fallbacks = Vec::new();
     if json && scan.fallbacks {
-        for field in fallback_fields(&body, endpoint.dialect, exchange) {
-            fallbacks.extend(read_fallbacks(&body, field, exchange)?);
-            edits.remove.push(field.to_owned());
-        }
+        fallbacks = read_fallbacks(&body, endpoint, exchange, &mut edits)?;
     }
     let in_body = scan.model.as_ref().map(|model| model.value.as_str());
     let named = endpoint.path_model.as_deref().or(in_body);
@@ -132,12 +130,9 @@ fn resolve(exchange: &Exchange, asked: Option<&str>, decided: Option<Arc<Model>>
         .key
         .as_ref()
         .is_none_or(|key| key.may_use(name) || decided.as_ref().is_some_and(|model| key.may_use(&model.name)));
-    let model = match &decided {
-        Some(model) => Some(model.clone()),
-        None => exchange.snapshot.model(name),
-    };
     // A key that may not use a model learns no more than one that asks for a model that is not there.
-    let model = model.filter(|_| allowed).ok_or_else(|| unknown(exchange, name).with_param("model"))?;
+    let found = || decided.clone().or_else(|| exchange.snapshot.model(name));
+    let model = allowed.then(found).flatten().ok_or_else(|| unknown(exchange, name).with_param("model"))?;
     let serves = |price: &Price| exchange.operation().is_none_or(|operation| price.serves(operation));
     let has_price = |target: &Arc<Target>| target.known.price.as_ref().is_some_and(serves);
     if exchange.snapshot.prices.require && !model.targets.iter().all(has_price) {
@@ -181,27 +176,52 @@ pub fn facts<'a>(
     })
 }
 
-/// Where a client names models to fall back on: our own field, and that of OpenRouter's API if it names models of ours. Names of
-/// others are OpenRouter's own business.
-fn fallback_fields(body: &[u8], dialect: Dialect, exchange: &Exchange) -> impl Iterator<Item = &'static str> {
-    let ours = |name: &String| exchange.snapshot.model(name).is_some();
-    let all_ours = || fallbacks_of(body, "models").is_some_and(|names| !names.is_empty() && names.iter().all(ours));
-    let models = (dialect == Dialect::OpenAiChat && all_ours()).then_some("models");
-    ["fallbacks"].into_iter().chain(models)
+/// The models that the client names to fall back on, in our own field, and in that of OpenRouter's API if they are models of
+/// ours. Names of others are the provider's business, for keys that may use any model.
+fn read_fallbacks(
+    body: &[u8],
+    endpoint: &Endpoint,
+    exchange: &Exchange,
+    edits: &mut FieldEdits,
+) -> Result<Vec<String>, ApiError> {
+    let mut all = Vec::new();
+    for field in ["fallbacks", "models"] {
+        let names = fallbacks_of(body, field, MAX_FALLBACKS + 1);
+        let ours = || names.as_ref().is_some_and(|names| names.iter().all(|name| exchange.snapshot.has_model(name)));
+        if field == "models" && (endpoint.dialect != Dialect::OpenAiChat || !ours()) {
+            may_be_named_elsewhere(body, field, exchange)?;
+            continue;
+        }
+        let wrong = |kind, message: &str| Err(ApiError::new(kind, message).with_param(field));
+        let Some(names) = names else {
+            return wrong(ErrorKind::InvalidRequest, "it is an array of names of models");
+        };
+        if names.len() > MAX_FALLBACKS {
+            return wrong(ErrorKind::InvalidRequest, "a request names at most 8 models to fall back on");
+        }
+        if !names.is_empty() && exchange.key.as_ref().is_some_and(|key| !key.may(Right::Fallbacks)) {
+            return wrong(ErrorKind::Forbidden, "this key may not name models to fall back on (`fallbacks`, `models`)");
+        }
+        if field == "fallbacks" || !names.is_empty() {
+            edits.remove.push(field.to_owned());
+        }
+        all.extend(names);
+    }
+    // OpenRouter keeps a model, among other things, under that name.
+    may_be_named_elsewhere(body, "preset", exchange)?;
+    Ok(all)
 }
 
-fn read_fallbacks(body: &[u8], field: &'static str, exchange: &Exchange) -> Result<Vec<String>, ApiError> {
-    let wrong = |kind, message: &str| Err(ApiError::new(kind, message).with_param(field));
-    let Some(names) = fallbacks_of(body, field) else {
-        return wrong(ErrorKind::InvalidRequest, "it is an array of names of models");
-    };
-    if names.len() > MAX_FALLBACKS {
-        return wrong(ErrorKind::InvalidRequest, "a request names at most 8 models to fall back on");
+/// What models a provider is told of that are not ours cannot be compared with what the key may use.
+fn may_be_named_elsewhere(body: &[u8], field: &str, exchange: &Exchange) -> Result<(), ApiError> {
+    if exchange.operation().is_some_and(writes)
+        && exchange.key.as_ref().is_some_and(|key| !key.may_use_any())
+        && says(body, field)
+    {
+        let message = format!("this key may use certain models only, and `{field}` tells the provider of others");
+        return Err(ApiError::new(ErrorKind::Forbidden, message).with_param(field));
     }
-    if !names.is_empty() && exchange.key.as_ref().is_some_and(|key| !key.may(Right::Fallbacks)) {
-        return wrong(ErrorKind::Forbidden, "this key may not name models to fall back on (`fallbacks`, `models`)");
-    }
-    Ok(names)
+    Ok(())
 }
 
 fn unreadable(member: &str) -> ApiError {

@@ -63,10 +63,7 @@ impl Snapshot {
         if let Some(model) = self.models.get(name) {
             return Some(model.clone());
         }
-        let (provider, upstream) = name.split_once('/')?;
-        // It may become a part of a path, from which it must not climb.
-        let plain = upstream.split('/').all(|segment| !matches!(segment, "" | "." | ".."));
-        let provider = self.providers.get(provider).filter(|_| plain)?;
+        let (provider, upstream) = self.direct_name(name)?;
         if let Some(model) = self.direct.get(name) {
             return Some(model);
         }
@@ -75,6 +72,19 @@ impl Snapshot {
         let model = self.build_direct(&ModelConfig::direct(name, &provider.name, upstream, known))?;
         self.direct.insert(name.into(), model.clone());
         Some(model)
+    }
+
+    /// Whether clients can call a model `name`; for whom [`model`](Self::model) need not be made yet.
+    pub fn has_model(&self, name: &str) -> bool {
+        self.models.contains_key(name) || self.direct_name(name).is_some()
+    }
+
+    /// The two parts of `provider/model`.
+    fn direct_name<'n>(&self, name: &'n str) -> Option<(&Arc<Provider>, &'n str)> {
+        let (provider, upstream) = name.split_once('/')?;
+        // It may become a part of a path, from which it must not climb.
+        let plain = upstream.split('/').all(|segment| !matches!(segment, "" | "." | ".."));
+        Some((self.providers.get(provider).filter(|_| plain)?, upstream))
     }
 
     /// Names the prices in force, for records.

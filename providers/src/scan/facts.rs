@@ -266,10 +266,10 @@ pub fn metadata_of(object: &[u8]) -> Vec<(String, String)> {
     facts.metadata
 }
 
-/// The models that a body names in the field `name` as those to fall back on, in order; `None` if it is something else than an
-/// array of strings.
+/// The models that a body names in the field `name` as those to fall back on, in order, and no more than `most` of them; `None` if
+/// it is something else than an array of strings.
 #[must_use]
-pub fn fallbacks_of(body: &[u8], name: &str) -> Option<Vec<String>> {
+pub fn fallbacks_of(body: &[u8], name: &str, most: usize) -> Option<Vec<String>> {
     let mut models = Vec::new();
     let mut cursor = Cursor::new(body);
     cursor.enter(b'{');
@@ -283,11 +283,28 @@ pub fn fallbacks_of(body: &[u8], name: &str) -> Option<Vec<String>> {
             return None;
         }
         while cursor.next_element() {
+            if models.len() == most {
+                return Some(models);
+            }
             let text = cursor.text()?;
             models.push(String::from_utf8(text.into_owned()).ok()?);
         }
     }
     Some(models)
+}
+
+/// Whether a body has a field `name` that is not null.
+#[must_use]
+pub fn says(body: &[u8], name: &str) -> bool {
+    let mut cursor = Cursor::new(body);
+    cursor.enter(b'{');
+    while let Some(key) = cursor.next_key() {
+        if name.as_bytes() == &*key.name && cursor.peek() != Some(b'n') {
+            return true;
+        }
+        cursor.value();
+    }
+    false
 }
 
 fn owned(text: Cow<'_, [u8]>) -> Option<String> {

@@ -75,7 +75,7 @@ struct Members<'a, const N: usize> {
     input: bool,
     /// Whether there is a key `conversation` with a value.
     conversation: bool,
-    /// Whether there is a key `fallbacks` or `models`.
+    /// Whether there is a key `fallbacks`, `models` or `preset`.
     fallbacks: bool,
     /// Whether there is a key `cache`.
     cache: bool,
@@ -124,7 +124,7 @@ impl<'a, const N: usize> Visitor<'a> for Pick<N> {
                     }
                     members.messages |= decoded == "messages";
                     members.input |= decoded == "input";
-                    members.fallbacks |= decoded == "fallbacks" || decoded == "models";
+                    members.fallbacks |= matches!(&*decoded, "fallbacks" | "models" | "preset");
                     members.cache |= decoded == "cache";
                     members.labels |= super::facts::LABELS.contains(&&*decoded);
                     members.terms |= super::terms::is_terms(&decoded);

@@ -57,7 +57,7 @@ pub use depth::MAX_DEPTH;
 pub(crate) use depth::string_end;
 pub use edit::FieldEdits;
 pub use error::{FormError, Place, ScanError};
-pub use facts::{BodyFacts, LabelFields, fallbacks_of, label_fields, metadata_of};
+pub use facts::{BodyFacts, LabelFields, fallbacks_of, label_fields, metadata_of, says};
 pub use json::scan_json;
 pub use media::Media;
 pub use multipart::{MAX_PART_HEADERS, scan_multipart, with_prompts};
@@ -99,8 +99,7 @@ pub struct RequestScan {
     pub prompts: Vec<Field<String>>,
     /// Whether there is an `input` and no `messages`: a body of the Responses API, whatever the path says.
     pub only_input: bool,
-    /// Whether there is a field `fallbacks` or `models`, in which a client may name models to fall back on; see
-    /// [`fallbacks_of`].
+    /// Whether there is a field in which a client may name other models: `fallbacks`, `models` (see [`fallbacks_of`]), `preset`.
     pub fallbacks: bool,
     /// Whether there is a field `cache`, in which a client may say how it wants its answer kept; see [`cache_field`].
     pub cache: bool,

@@ -139,11 +139,21 @@ fn what_is_no_unicode_hides_nothing_behind_it() {
 
 #[test]
 fn fallbacks_are_arrays_of_names() {
-    let read = |body: &str| fallbacks_of(body.as_bytes(), "fallbacks");
+    let read = |body: &str| fallbacks_of(body.as_bytes(), "fallbacks", 3);
     assert_eq!(read(r#"{"models":["a"],"model":"x","fallbacks":["b/c","d\n"]}"#).unwrap(), ["b/c", "d\n"]);
     assert_eq!(read(r#"{"fallbacks":null,"models":[]}"#).unwrap(), [""; 0]);
+    assert_eq!(read(r#"{"fallbacks":["a","b","c","d"]}"#).unwrap(), ["a", "b", "c"]);
     for bad in [r#"{"fallbacks":"a"}"#, r#"{"fallbacks":[{"model":"a"}]}"#, r#"{"fallbacks":{}}"#] {
         assert_eq!(read(bad), None, "{bad}");
+    }
+}
+
+#[test]
+fn a_field_that_is_null_says_nothing() {
+    let says = |body: &str| says(body.as_bytes(), "preset");
+    assert!(says(r#"{"model":"a","preset":"b"}"#));
+    for nothing in [r#"{"preset":null}"#, r#"{"a":{"preset":1}}"#, "{}", "[]", ""] {
+        assert!(!says(nothing), "{nothing}");
     }
 }
 
@@ -153,7 +163,7 @@ proptest! {
         prop::sample::select(vec!["{", "}", "[", "]", "\"messages\"", "\"content\"", "\"type\"", ":", ",", "\"", "\\", "1", "é"]), 0..80)) {
         let text = text.concat();
         prop_assert!(BodyFacts::of(text.as_bytes()).prompt_bytes <= text.len() as u64);
-        let fallbacks = fallbacks_of(text.as_bytes(), "messages").unwrap_or_default();
+        let fallbacks = fallbacks_of(text.as_bytes(), "messages", 100).unwrap_or_default();
         prop_assert!(fallbacks.len() <= text.len());
     }
 
