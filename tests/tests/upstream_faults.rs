@@ -155,6 +155,25 @@ async fn an_error_without_words_gets_some() {
     }
 }
 
+/// A provider's words may quote the gateway's own credential, and the account that it belongs to.
+#[tokio::test]
+async fn an_error_tells_nothing_of_the_account() {
+    let said = r#"{"error":{"message":"Limit of org-AbC123xyz: Authorization: Bearer upstream-p, sk-1234567890"}}"#;
+    let stub = Stub::always(Answer::json(400, said)).await;
+    let gateway = Gateway::start(&bodies::openai_provider("p", &stub.origin())).await;
+    let reply = exchange(gateway.addr, &Request::post("/v1/chat/completions", bodies::chat("p/m"))).await;
+    assert_eq!(stub.next().await.header("authorization"), "Bearer upstream-p");
+    let told = r#"{"error":{"message":"Limit of org-*********: Authorization: Bearer **********, sk-**********"}}"#;
+    assert_eq!((reply.status, reply.text().as_str()), (400, told));
+    let reply = exchange(gateway.addr, &Request::post("/v1/messages", bodies::message("p/m", false))).await;
+    assert_eq!(reply.status, 400);
+    assert!(
+        !["AbC123xyz", "upstream-p", "1234567890"].iter().any(|secret| reply.text().contains(secret)),
+        "{}",
+        reply.text()
+    );
+}
+
 /// How gzip ends behind the end of a stream is nobody's concern.
 #[tokio::test]
 async fn a_whole_stream_in_a_torn_gzip_is_whole() {

@@ -130,6 +130,15 @@ pub enum Grant {
 }
 
 impl Grant {
+    /// What of it is a secret, as it is sent: without the name of its scheme. Empty if there is none.
+    pub fn secret(&self) -> &[u8] {
+        match self {
+            Self::None => b"",
+            Self::Header(_, value) => value.as_bytes().rsplit(|byte| *byte == b' ').next().unwrap_or_default(),
+            Self::Signature { keys, .. } => keys.id().as_bytes(),
+        }
+    }
+
     /// Writes the credential into `header`, which is final otherwise. `body` is what will be sent.
     ///
     /// # Errors

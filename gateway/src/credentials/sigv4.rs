@@ -27,6 +27,11 @@ pub struct Keys {
 }
 
 impl Keys {
+    /// The access key's id, which every signature tells.
+    pub fn id(&self) -> &str {
+        &self.id
+    }
+
     /// `None`: the token holds what no header can carry.
     pub fn new(id: &str, secret: &str, token: Option<&str>) -> Option<Self> {
         let token = match token.map(HeaderValue::from_str) {

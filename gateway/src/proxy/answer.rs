@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use ai_gateway_providers::answer::{AnswerForm, Conversion, Observer, with_cost};
-use ai_gateway_providers::error::{ApiError, ErrorKind, decode_error, encode_stream_error};
+use ai_gateway_providers::error::{ApiError, ErrorKind, decode_error, encode_stream_error, mask};
 use ai_gateway_providers::price::Dollars;
 use ai_gateway_providers::{Dialect, Operation};
 use bytes::{Bytes, BytesMut};
@@ -323,6 +323,10 @@ fn on_error_body(body: &mut Option<Bytes>, end: bool, exchange: &mut Exchange) -
     read.extend_from_slice(if translates { &chunk[..chunk.len().min(room)] } else { &chunk });
     if !end && (translates || !too_long) {
         return Ok(());
+    }
+    if let Some(attempt) = exchange.attempts.last() {
+        // What the provider says of the operator's account is not for the client.
+        mask(read, &[attempt.grant.secret()]);
     }
     if translates {
         return Err(told_by_upstream(exchange));

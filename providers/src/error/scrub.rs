@@ -7,6 +7,9 @@ const KEYS: [&str; 9] = ["sk-", "sk_", "pk-", "AIza", "AKIA", "ASIA", "gsk_", "x
 /// Prefixes of words that name an account.
 const ACCOUNTS: [&str; 6] = ["org-", "proj_", "user-", "projects/", "organizations/", "arn:aws"];
 
+/// What is shorter is no secret, and found in words.
+const LEAST_SECRET: usize = 6;
+
 /// `message` without addresses, keys and names of accounts. Borrowed if it has none, as nearly always.
 pub(super) fn scrub(message: &str) -> Cow<'_, str> {
     if !message.split(is_border).any(|word| replacement(word).is_some()) {
@@ -15,7 +18,11 @@ pub(super) fn scrub(message: &str) -> Cow<'_, str> {
     let mut scrubbed = String::with_capacity(message.len());
     let mut rest = message;
     while !rest.is_empty() {
-        let word = rest.split(is_border).next().unwrap_or_default();
+        let word = match rest.split(is_border).next().unwrap_or_default() {
+            // Its query, too.
+            word if is_url(word) => rest.split(|c| c != '=' && is_border(c)).next().unwrap_or_default(),
+            word => word,
+        };
         scrubbed.push_str(replacement(word).unwrap_or(word));
         let border: usize = rest[word.len()..].chars().next().map_or(0, char::len_utf8);
         scrubbed.push_str(&rest[word.len()..word.len() + border]);
@@ -28,16 +35,47 @@ fn is_border(c: char) -> bool {
     c.is_whitespace() || matches!(c, '"' | '\'' | '`' | '(' | ')' | '[' | ']' | '<' | '>' | ',' | ';' | '=')
 }
 
+/// Makes unreadable in `body`, a provider's error that passes as it came, what is a secret: keys and accounts, known by how they
+/// begin, and `secrets`. Its length stays.
+pub fn mask(body: &mut [u8], secrets: &[&[u8]]) {
+    let mut hidden = Vec::new();
+    if let Ok(text) = std::str::from_utf8(body) {
+        let mut at = 0;
+        for word in text.split(|c| c == '\\' || is_border(c)) {
+            let begins = KEYS.iter().chain(&ACCOUNTS).find(|prefix| is_named(word, prefix));
+            hidden.extend(begins.map(|prefix| at + prefix.len()..at + trimmed(word).len()));
+            // A border is one byte, unless it is some white space of Unicode's.
+            at += word.len();
+            at += text[at..].chars().next().map_or(0, char::len_utf8);
+        }
+    }
+    for secret in secrets.iter().filter(|secret| secret.len() >= LEAST_SECRET) {
+        hidden.extend(memchr::memmem::find_iter(body, secret).map(|at| at..at + secret.len()));
+    }
+    for range in hidden {
+        body[range].fill(b'*');
+    }
+}
+
+fn is_url(word: &str) -> bool {
+    word.starts_with("http://") || word.starts_with("https://")
+}
+
+fn trimmed(word: &str) -> &str {
+    word.trim_end_matches(['.', ':', '!', '?'])
+}
+
+/// Whether `word` begins with `prefix` and goes on as names do that are made by machines.
+fn is_named(word: &str, prefix: &str) -> bool {
+    trimmed(word)
+        .strip_prefix(prefix)
+        .is_some_and(|rest| rest.len() >= 4 && (rest.bytes().any(|byte| byte.is_ascii_digit()) || rest.len() >= 12))
+}
+
 fn replacement(word: &str) -> Option<&'static str> {
-    let word = word.trim_end_matches(['.', ':', '!', '?']);
-    let begins = |prefixes: &[&str]| {
-        prefixes.iter().any(|prefix| {
-            word.strip_prefix(prefix).is_some_and(|rest| {
-                rest.len() >= 4 && (rest.bytes().any(|byte| byte.is_ascii_digit()) || rest.len() >= 12)
-            })
-        })
-    };
-    if word.starts_with("http://") || word.starts_with("https://") {
+    let word = trimmed(word);
+    let begins = |prefixes: &[&str]| prefixes.iter().any(|prefix| is_named(word, prefix));
+    if is_url(word) {
         Some("[url]")
     } else if begins(&KEYS) {
         Some("[key]")
@@ -63,9 +101,32 @@ mod tests {
             ("User: arn:aws:iam::123456789012:user/x is not authorized", "User: [account] is not authorized"),
             ("quota of 'projects/483920' exceeded", "quota of '[account]' exceeded"),
             ("Account 123456789012 is suspended", "Account [account] is suspended"),
+            ("POST https://a.example/v1?api-key=zzz&x=1 failed", "POST [url] failed"),
         ] {
             assert_eq!(scrub(said), told);
         }
+    }
+
+    #[test]
+    fn what_passes_as_it_came_keeps_its_length() {
+        let mask = |body: &str, secrets: &[&[u8]]| {
+            let mut bytes = body.as_bytes().to_vec();
+            super::mask(&mut bytes, secrets);
+            assert_eq!(bytes.len(), body.len());
+            String::from_utf8(bytes).unwrap()
+        };
+        let said =
+            r#"{"error":{"message":"Limit in organization org-AbC123xyz, see https://a.example.","code":"x\u2028é"}}"#;
+        let told = said.replace("AbC123xyz", "*********");
+        assert_eq!(mask(said, &[]), told);
+        let quoted = r#"{"m":"Authorization: Bearer sk-1234567890!","n":["t0ken-1 t0ken-1"]}"#;
+        assert_eq!(
+            mask(quoted, &[b"t0ken-1", b"m"]),
+            r#"{"m":"Authorization: Bearer sk-**********!","n":["******* *******"]}"#
+        );
+        let mut bytes = b"\xffsecret".to_vec();
+        super::mask(&mut bytes, &[b"secret"]);
+        assert_eq!(bytes, b"\xff******");
     }
 
     #[test]
