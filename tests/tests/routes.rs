@@ -323,6 +323,27 @@ async fn models_that_only_the_provider_knows() {
     assert_eq!(stub.count(), 3);
 }
 
+/// Two ways to spell a model are one to the rules.
+#[tokio::test]
+async fn rules_know_a_model_of_gemini_by_either_name() {
+    let stub = Stub::always(Answer::json(200, "{}")).await;
+    let gateway = Gateway::start(&format!(
+        "[providers.gem]\nkind = \"gemini\"\nbase_url = \"{}\"\napi_key = \"k\"\n\
+         [[routes]]\nwhen = {{ model = \"gem/gemini-3-pro*\" }}\nreject = {{ status = 403, message = \"no\" }}\n",
+        stub.origin()
+    ))
+    .await;
+    for model in ["gem/gemini-3-pro", "gem/models/gemini-3-pro"] {
+        let path = format!("/v1beta/models/{}:generateContent", model.replace('/', "%2F"));
+        for request in
+            [Request::post("/v1/chat/completions", bodies::chat(model)), Request::post(&path, r#"{"contents":[]}"#)]
+        {
+            assert_eq!(ask(&gateway, request).await.status, 403, "{model}");
+        }
+    }
+    assert_eq!(stub.count(), 0);
+}
+
 #[tokio::test]
 async fn models_without_a_price_are_refused_where_one_is_required() {
     let stub = Stub::always(Answer::json(200, bodies::chat_answer("fine"))).await;

@@ -57,10 +57,10 @@ pub fn route(
         fallbacks = read_fallbacks(&body, endpoint, exchange, &mut edits)?;
     }
     let in_body = scan.model.as_ref().map(|model| model.value.as_str());
-    let named = endpoint.path_model.as_deref().or(in_body);
+    let named = endpoint.path_model.as_deref().or(in_body).map(|name| exchange.snapshot.plain_name(name));
     // OpenRouter's clients may name all models in `models`.
     let first = (named.is_none() && !fallbacks.is_empty()).then(|| fallbacks.remove(0));
-    let asked = named.or(first.as_deref());
+    let asked = named.as_deref().or(first.as_deref());
     let document = if json { &body[..] } else { b"" };
     let (rules, Planner { random, told, .. }) = (&exchange.snapshot.rules, planner);
     // Without any, nothing is looked at.
@@ -205,7 +205,7 @@ fn read_fallbacks(
         if field == "fallbacks" || !names.is_empty() {
             edits.remove.push(field.to_owned());
         }
-        all.extend(names);
+        all.extend(names.iter().map(|name| exchange.snapshot.plain_name(name).into_owned()));
     }
     // OpenRouter keeps a model, among other things, under that name.
     may_be_named_elsewhere(body, "preset", exchange)?;

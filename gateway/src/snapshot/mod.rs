@@ -6,6 +6,7 @@ mod model;
 mod provider;
 mod route;
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -77,6 +78,16 @@ impl Snapshot {
     /// Whether clients can call a model `name`; for whom [`model`](Self::model) need not be made yet.
     pub fn has_model(&self, name: &str) -> bool {
         self.models.contains_key(name) || self.direct_name(name).is_some()
+    }
+
+    /// `name` with one way to spell it: of Gemini's models `provider/models/X` and `provider/X` are one.
+    pub fn plain_name<'n>(&self, name: &'n str) -> Cow<'n, str> {
+        let Some((provider, upstream)) = name.split_once('/') else { return Cow::Borrowed(name) };
+        let is_gemini = || self.providers.get(provider).is_some_and(|provider| provider.preset.kind == "gemini");
+        match upstream.strip_prefix("models/") {
+            Some(model) if is_gemini() && !self.models.contains_key(name) => Cow::Owned(format!("{provider}/{model}")),
+            _ => Cow::Borrowed(name),
+        }
     }
 
     /// The two parts of `provider/model`.

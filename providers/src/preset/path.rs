@@ -44,6 +44,11 @@ pub struct UpstreamRequest<'a> {
 /// A base URL may be written the way another SDK wants it (with the vendor's prefix, with `/v1` for Anthropic): what is
 /// there already is not repeated.
 pub fn upstream_path(preset: &Preset, account: &Account<'_>, request: &UpstreamRequest<'_>) -> Option<String> {
+    // Google's query has a meaning of its own everywhere (<https://cloud.google.com/apis/docs/system-parameters>): other credentials,
+    // and which fields are left out of the answer, its usage for one.
+    let is_google =
+        preset.kind == "gemini" || preset.cloud == Some(Cloud::Google) || request.dialect == Dialect::Gemini;
+    let request = &UpstreamRequest { query: request.query.filter(|_| !is_google), ..*request };
     let base = account.base_path.trim_end_matches('/');
     let mut path = String::with_capacity(base.len() + request.model.len() + 128);
     let cloud = preset.cloud;
@@ -117,7 +122,7 @@ fn gemini(base: &str, request: &UpstreamRequest<'_>, path: &mut String) -> Optio
         path.push_str("models/");
     }
     push_resource(model, &["tunedModels"], path)?;
-    push_verb(gemini_verb(request, "batchEmbedContents")?, request, path);
+    push_verb(gemini_verb(request, "batchEmbedContents")?, path);
     Some(())
 }
 
@@ -142,7 +147,7 @@ fn vertex(base: &str, account: &Account<'_>, request: &UpstreamRequest<'_>, path
         path.push_str("/models/");
     }
     push_resource(request.model, &["publishers", "endpoints"], path)?;
-    push_verb(verb, request, path);
+    push_verb(verb, path);
     Some(())
 }
 
@@ -170,17 +175,11 @@ fn gemini_verb<'a>(request: &UpstreamRequest<'a>, embeddings: &'static str) -> O
 }
 
 /// The verb, and what says that a stream comes as server-sent events and not as one JSON array.
-fn push_verb(verb: &str, request: &UpstreamRequest<'_>, path: &mut String) {
+fn push_verb(verb: &str, path: &mut String) {
     path.push(':');
     path.push_str(verb);
     if verb == "streamGenerateContent" {
         path.push_str("?alt=sse");
-    }
-    if request.dialect == Dialect::Gemini {
-        let pairs = request.query.unwrap_or_default().split('&');
-        for pair in pairs.filter(|pair| !pair.is_empty() && *pair != "alt" && !pair.starts_with("alt=")) {
-            push_query(Some(pair), path);
-        }
     }
 }
 

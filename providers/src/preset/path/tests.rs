@@ -86,16 +86,19 @@ fn paths_of_the_operations() {
 }
 
 #[test]
-fn the_clients_verb_and_query_stay() {
+fn the_clients_verb_and_query_stay_but_for_google() {
     let client = UpstreamRequest {
         suffix: Some("/v1beta/models/e:embedContent"),
-        query: Some("alt=json&x=1"),
+        query: Some("alt=json&fields=candidates"),
         ..request(Gemini, Operation::Embeddings, "e", false)
     };
     let path = |kind, request: &UpstreamRequest<'_>| upstream_path(preset(kind), &Account::default(), request);
-    assert_eq!(path("gemini", &client).unwrap(), "/v1beta/models/e:embedContent?x=1");
+    assert_eq!(path("gemini", &client).unwrap(), "/v1beta/models/e:embedContent");
     let stream = UpstreamRequest { query: Some("alt=sse&x=1"), ..request(Gemini, Operation::Chat, "g", true) };
-    assert_eq!(path("gemini", &stream).unwrap(), "/v1beta/models/g:streamGenerateContent?alt=sse&x=1");
+    assert_eq!(path("gemini", &stream).unwrap(), "/v1beta/models/g:streamGenerateContent?alt=sse");
+    let copy = UpstreamRequest { query: Some("fields=choices"), ..request(OpenAiChat, Operation::Chat, "g", false) };
+    assert_eq!(path("gemini", &copy).unwrap(), "/v1beta/openai/chat/completions");
+    assert_eq!(path("openai", &copy).unwrap(), "/chat/completions?fields=choices");
     let invoke = UpstreamRequest { suffix: Some("/model/x/invoke"), ..request(Bedrock, Operation::Chat, "m", false) };
     assert_eq!(path("bedrock", &invoke).unwrap(), "/model/m/invoke");
     let beta = UpstreamRequest { query: Some("beta=true"), ..request(Anthropic, Operation::Chat, "m", false) };
