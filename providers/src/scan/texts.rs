@@ -11,7 +11,7 @@ use std::ops::Range;
 use bytes::Bytes;
 use serde::de::IgnoredAny;
 
-use self::fields::{has_items, role_of, top_level};
+use self::fields::{has_items, is_spelt_otherwise, role_of, top_level};
 use super::cursor::Cursor;
 use crate::codec::{whole_characters, without_signature};
 use crate::dialect::{Dialect, Operation};
@@ -218,7 +218,7 @@ impl<'a> Walk<'a> {
             match top_level(&key.name, self.side, self.dialect, self.operation) {
                 Some(TextKind::User) if self.is_passed_over(&key.name) => self.any(TextKind::Context, 0),
                 Some(kind) => self.any(kind, 0),
-                None => drop(self.cursor.value()),
+                None => self.other(&key.name),
             }
         }
     }
@@ -287,10 +287,19 @@ impl<'a> Walk<'a> {
                 b"title" | b"context" if self.is_document(&said) => self.any(kind, depth + 1),
                 b"variables" if kind == TextKind::Context => self.values(kind, depth + 1),
                 b"prompt" | b"word" if kind == TextKind::Input => self.any(kind, depth + 1),
-                _ => drop(self.cursor.value()),
+                name => self.other(name),
             }
         }
         self.signature = around;
+    }
+
+    /// A field that holds no text, unless the provider reads it as one that does.
+    fn other(&mut self, name: &[u8]) {
+        if self.side == Side::Request && is_spelt_otherwise(name) {
+            self.json(TextKind::Context, false);
+        } else {
+            self.cursor.value();
+        }
     }
 
     /// The values of an object, whatever they are called.

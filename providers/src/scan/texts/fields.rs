@@ -7,6 +7,76 @@ use super::{Side, TextKind};
 use crate::dialect::Dialect::{self, Anthropic, Bedrock, Cohere, Gemini, OpenAiChat, OpenAiResponses, Own};
 use crate::dialect::Operation;
 
+/// Fields of a request that hold texts in some API.
+const TOP_LEVEL: [&[u8]; 18] = [
+    b"messages",
+    b"contents",
+    b"system",
+    b"systemInstruction",
+    b"system_instruction",
+    b"instructions",
+    b"input",
+    b"prompt",
+    b"suffix",
+    b"query",
+    b"documents",
+    b"texts",
+    b"content",
+    b"requests",
+    b"inputText",
+    b"inputs",
+    b"instances",
+    b"prediction",
+];
+/// Fields of what stands in those.
+const WITHIN: [&[u8]; 33] = [
+    b"text",
+    b"content",
+    b"parts",
+    b"message",
+    b"output",
+    b"source",
+    b"document",
+    b"documents",
+    b"searchResult",
+    b"transcript",
+    b"audio",
+    b"tool_calls",
+    b"function",
+    b"function_call",
+    b"functionCall",
+    b"toolUse",
+    b"requests",
+    b"thinking",
+    b"reasoning_content",
+    b"reasoning",
+    b"tool_plan",
+    b"summary",
+    b"reasoning_details",
+    b"reasoningContent",
+    b"reasoningText",
+    b"refusal",
+    b"toolResult",
+    b"functionResponse",
+    b"function_response",
+    b"arguments",
+    b"args",
+    b"input",
+    b"response",
+];
+
+/// Whether `name` is one of those to a server that does not mind the case (Go's `encoding/json`, to which also ſ is an s), and not as
+/// its API spells it.
+pub(super) fn is_spelt_otherwise(name: &[u8]) -> bool {
+    let is_other =
+        |name: &[u8]| TOP_LEVEL.iter().chain(&WITHIN).any(|field| field.eq_ignore_ascii_case(name) && *field != name);
+    if name.is_ascii() {
+        return is_other(name);
+    }
+    let folded = String::from_utf8_lossy(name).replace('\u{17f}', "S").replace('\u{212a}', "K");
+    is_other(folded.as_bytes())
+}
+
 /// What the field `name` of a body holds, if it holds texts.
 pub(super) fn top_level(name: &[u8], side: Side, dialect: Dialect, operation: Operation) -> Option<TextKind> {
     match side {
@@ -16,27 +86,7 @@ pub(super) fn top_level(name: &[u8], side: Side, dialect: Dialect, operation: Op
 }
 
 fn of_request(name: &[u8], dialect: Dialect, operation: Operation) -> Option<TextKind> {
-    let any_field = [
-        &b"messages"[..],
-        b"contents",
-        b"system",
-        b"systemInstruction",
-        b"system_instruction",
-        b"instructions",
-        b"input",
-        b"prompt",
-        b"suffix",
-        b"query",
-        b"documents",
-        b"texts",
-        b"content",
-        b"requests",
-        b"inputText",
-        b"inputs",
-        b"instances",
-        b"prediction",
-    ];
-    if !any_field.contains(&name) {
+    if !TOP_LEVEL.contains(&name) {
         return None;
     }
     let kind = match operation {

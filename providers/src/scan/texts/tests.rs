@@ -13,6 +13,26 @@ fn said(body: &str, side: Side, dialect: Dialect) -> String {
     texts.into_iter().map(|(kind, text)| format!("{kind:?}={text}")).collect::<Vec<_>>().join("|")
 }
 
+/// Servers in Go take a field by its name in any case.
+#[test]
+fn fields_that_are_spelt_in_another_case_hide_nothing() {
+    let body = r#"{"messages":[{"role":"user","content":"a","Content":"b","TEXT":[{"x":"c"}]}],"Messages":[{"content":"d"}],
+        "me\u017f\u017fages":"e","Prompt":"f","tools":[{"Content":"no"}],"Model":"no"}"#;
+    assert_eq!(
+        said(body, Side::Request, Dialect::OpenAiChat),
+        r#"User=a|Context=b|Context=[{"x":"c"}]|Context=[{"content":"d"}]|Context=e|Context=f"#
+    );
+    let (edited, count) =
+        edit_texts(&body.into(), Side::Request, Dialect::OpenAiChat, Operation::Chat, |_| Some("[]".to_owned()));
+    assert_eq!(count, 6);
+    let edited = edited.unwrap();
+    assert!(serde_json::from_slice::<serde_json::Value>(&edited).is_ok());
+    assert!(
+        !["b", "c", "d", "e", "f"].iter().any(|word| edited.windows(3).any(|w| w == format!("\"{word}\"").as_bytes()))
+    );
+    assert_eq!(said(r#"{"choices":[{"message":{"Content":"b"}}]}"#, Side::Answer, Dialect::OpenAiChat), "");
+}
+
 #[test]
 fn requests_of_every_dialect() {
     let chat = r#"{"model":"x","messages":[{"content":"be\nkind","role":"system"},
