@@ -261,6 +261,43 @@ async fn a_target_that_is_used_up_is_passed_over() {
     assert_eq!(narrow.count(), 3);
 }
 
+/// A local server takes so many at a time, and an account so many a day.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_target_may_have_limits_of_every_kind() {
+    let gate = Gate::new();
+    let busy = Stub::always(Answer::json(200, bodies::chat_answer("fine")).after(&gate)).await;
+    let wide = fine().await;
+    let narrow = "{ provider = \"busy\", model = \"m\", limits = [{ concurrent = 1 }, { requests = \"2/day\" }] }";
+    let config = format!(
+        "{}{}[models.assistant]\ntargets = [{narrow}, {{ provider = \"wide\", model = \"m\", priority = 1 }}]\n\
+         [models.alone]\ntargets = [{narrow}]\n",
+        bodies::openai_provider("busy", &busy.origin()),
+        bodies::openai_provider("wide", &wide.origin()),
+    );
+    let gateway = Gateway::start(&config).await;
+    let alone = || Request::post("/v1/chat/completions", bodies::chat("alone"));
+    let first = async {
+        let reply = exchange(gateway.addr, &chat()).await;
+        assert_eq!((reply.status, reply.header("x-gateway-provider")), (200, "busy"));
+    };
+    let others = async {
+        busy.next().await;
+        let reply = exchange(gateway.addr, &chat()).await;
+        assert_eq!((reply.status, reply.header("x-gateway-provider")), (200, "wide"));
+        let reply = exchange(gateway.addr, &alone()).await;
+        assert!(reply.status >= 429 && reply.text().contains("limits"), "{}", reply.text());
+        assert!(reply.header("retry-after").parse::<u64>().unwrap() <= 2, "{:?}", reply.headers);
+        gate.open();
+    };
+    tokio::join!(first, others);
+    assert_eq!(exchange(gateway.addr, &alone()).await.status, 200);
+    let reply = exchange(gateway.addr, &alone()).await;
+    assert!(reply.status >= 429, "{}", reply.text());
+    let wait: u64 = reply.header("retry-after").parse().unwrap();
+    assert!(wait > 80_000, "{wait}");
+    assert_eq!((busy.count(), wide.count()), (2, 1));
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn requests_may_wait_for_room() {
     let stub = fine().await;

@@ -290,9 +290,14 @@ fn budget(written: &Budget, cx: &mut Context<'_>) -> Option<Rule> {
     }
 }
 
-/// `rpm` and `tpm` of a target.
-pub(super) fn of_target(rpm: Option<At<u64>>, tpm: Option<At<u64>>, cx: &mut Context<'_>) -> Vec<Rule> {
-    let mut rules = Vec::new();
+/// `rpm`, `tpm` and `limits` of a target.
+pub(super) fn of_target(
+    rpm: Option<At<u64>>,
+    tpm: Option<At<u64>>,
+    limits: Option<OneOrMany<Limits>>,
+    cx: &mut Context<'_>,
+) -> Vec<Rule> {
+    let mut rules = rules(limits, None, cx);
     for (what, most) in [(What::Requests, rpm), (What::Tokens, tpm)] {
         match most {
             Some(At { value: 0, span }) => {

@@ -11,7 +11,7 @@ use serde::Deserialize;
 
 use super::Context;
 use super::attempts::{Timeouts, TimeoutsConfig};
-use super::limits;
+use super::limits::{self, Limits, OneOrMany};
 use super::prices::{PriceText, PricesConfig};
 use super::providers::ProviderConfig;
 use super::tree::{At, instead};
@@ -41,6 +41,8 @@ pub struct Target {
     pub rpm: Option<At<u64>>,
     /// Tokens a minute that the provider allows: past it the target is passed over.
     pub tpm: Option<At<u64>>,
+    /// What else it allows, as requests a day or at the same time: past it the target is passed over, too.
+    pub limits: Option<OneOrMany<Limits>>,
 }
 
 /// `traits` of a target as written.
@@ -228,7 +230,7 @@ pub(super) fn resolve(
             weight: target.weight.unwrap_or(1),
             priority: target.priority.unwrap_or(0),
             timeouts: target.timeouts.unwrap_or_default().resolve(timeouts, cx),
-            rules: limits::of_target(target.rpm, target.tpm, cx),
+            rules: limits::of_target(target.rpm, target.tpm, target.limits, cx),
         };
         let twice = |other: &TargetConfig| {
             (&other.provider, &other.model, other.priority) == (&target.provider, &target.model, target.priority)

@@ -304,7 +304,7 @@ impl LeftOut {
             Why::Probed => format!("{provider}/{model} is just being probed"),
             Why::Limited(at) => {
                 let seconds = at.saturating_duration_since(now).as_secs_f64();
-                format!("{provider}/{model} has used up its rpm or tpm, or its model's limits, for {seconds:.1} s")
+                format!("{provider}/{model} has no room in its rpm, tpm or limits, or its model's, for {seconds:.1} s")
             }
         })
     }

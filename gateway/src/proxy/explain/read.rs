@@ -182,7 +182,7 @@ fn said_of_left_out(left_out: &routing::LeftOut, now: Instant) -> LeftOut {
         Why::Resting(at, reason) => ("resting", reason.to_string(), Some(*at)),
         Why::Drained => ("drained", "an operator took it out".to_owned(), None),
         Why::Probed => ("probed", "another request is finding out whether it is well again".to_owned(), None),
-        Why::Limited(at) => ("limited", "its own `rpm` or `tpm` is used up".to_owned(), Some(*at)),
+        Why::Limited(at) => ("limited", "its own `rpm`, `tpm` or `limits` have no room".to_owned(), Some(*at)),
         Why::Enough => ("enough", "`retry.attempts` of its model end before the client's fallbacks".to_owned(), None),
     };
     LeftOut {
