@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
 
-use ai_gateway_tests::client::{Reply, Request, exchange};
+use ai_gateway_tests::client::{Framing, H1, H2, Reply, Request, exchange};
 use ai_gateway_tests::{Answer, Gate, Gateway, Redis, Setup, Stub, bodies, guard};
 use serde_json::{Value, json};
 
@@ -284,4 +285,49 @@ async fn who_follows_takes_no_place_from_whom_it_follows() {
     gate.open();
     let leader = leader.await.unwrap();
     assert_eq!(leader.status, 200, "{}", leader.text());
+}
+
+/// Who leaves while its question is turned into a vector is not gone on for, and has its place back.
+#[tokio::test]
+async fn who_leaves_waits_for_no_vector() {
+    let never = Gate::new();
+    let stub = Stub::start(move |request| match request.target.ends_with("/embeddings") {
+        true => Answer::status(200).after(&never),
+        false => Answer::json(200, bodies::chat_answer("fine")),
+    })
+    .await;
+    let more = format!(
+        "[[keys]]\nname = \"bot\"\nhash = \"{}\"\nlimits = {{ concurrent = 1 }}\n\
+         [models.slow]\ntargets = [{{ provider = \"stub\", model = \"u\" }}]\n[models.slow.cache]\nttl = \"10m\"\n\
+         semantic = {{ model = \"stub/e\", threshold = 0.97, timeout = \"20s\" }}\n",
+        bodies::key_hash("sk-bot")
+    );
+    let gateway = start_with(&stub, &more).await;
+    let asks = |model: &str| request("sk-bot", "How tall is the Eiffel Tower?", &json!({"model": model}));
+    for framing in [Framing::Length, Framing::H2(16 << 10)] {
+        let what = format!("{framing:?}");
+        let asked = asks("slow").framing(framing).header("user-agent", &what);
+        let left = if framing == Framing::Length {
+            let mut client = H1::connect(gateway.addr).await;
+            client.send(&asked).await;
+            stub.next().await;
+            Instant::now()
+        } else {
+            let connection = H2::connect(gateway.addr).await;
+            let mut stream = connection.clone();
+            let answer = tokio::spawn(async move { drop(stream.exchange(&asked).await) });
+            stub.next().await;
+            answer.abort();
+            assert!(answer.await.unwrap_err().is_cancelled(), "there was an answer");
+            Instant::now()
+        };
+        let after = stub.departed().await.saturating_duration_since(left);
+        assert!(after < Duration::from_millis(100), "{what}: {after:?}");
+        let log = gateway.log_line(|line| (line["user_agent"] == what.as_str()).then(|| line.clone())).await;
+        assert_eq!((&log["status"], &log["finish"]), (&499.into(), &"client_left".into()), "{log}");
+        let next = exchange(gateway.addr, &asks("stub/u")).await;
+        assert_eq!(next.status, 200, "{}", next.text());
+        stub.next().await;
+    }
+    assert_eq!(stub.count(), 4, "nobody was asked for an answer");
 }

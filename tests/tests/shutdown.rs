@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use ai_gateway_providers::Dialect;
 use ai_gateway_tests::client::{H1, Request, exchange};
 use ai_gateway_tests::unreachable::{Hanging, Refusing};
-use ai_gateway_tests::{Answer, Gateway, Mock, Step, Stub, bodies, run_to_end};
+use ai_gateway_tests::{Answer, Gate, Gateway, Mock, Step, Stub, bodies, run_to_end};
 use serde_json::{Value, json};
 use tokio::net::TcpStream;
 
@@ -228,4 +228,103 @@ async fn who_waits_for_a_provider_is_told_of_the_end() {
     assert_eq!(gateway.ended().await, Some(0));
     assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
     assert_eq!(stub.count(), 1);
+}
+
+/// Who waits for a plugin, or for what its question means, is told of the end, too.
+#[tokio::test]
+async fn who_waits_for_a_plugin_is_told_of_the_end() {
+    let (never, gate) = (Gate::new(), Gate::new());
+    let of_stub = gate.clone();
+    let up = Stub::start(move |request| {
+        let body = request.json();
+        let [role, words, finish, usage, done] = bodies::chat_events("words to look at");
+        let begun = Answer::sse([role]).step(Step::Wait(of_stub.clone())).step(Step::Send(words.into()));
+        match body["model"].as_str().unwrap() {
+            "vector" => Answer::status(200).after(&never),
+            "stalls" => begun.step(Step::Stall),
+            _ if body["stream"] == true => {
+                [finish, usage, done].into_iter().fold(begun, |answer, event| answer.step(Step::Send(event.into())))
+            }
+            _ => Answer::json(200, bodies::chat_answer("words to look at")),
+        }
+    })
+    .await;
+    let hook = Stub::always(Answer::status(200).after(&Gate::new())).await;
+    let plugin = |name: &str, more: &str| {
+        let when = format!("when = {{ header = {{ \"x-guard\" = \"{name}\" }} }}");
+        let url = format!("url = \"{}\"", hook.origin());
+        format!("[[plugins]]\nuse = \"webhook\"\nname = \"{name}\"\n{when}\n{url}\ntimeout = \"60s\"\n{more}\n")
+    };
+    let model = |name: &str, target: &str, more: &str| {
+        format!(
+            "[models.{name}]\ntargets = [{{ provider = \"up\", model = \"{target}\" }}]\ncache = {{ ttl = \"10m\"{more} }}\n"
+        )
+    };
+    let dir = tempfile::tempdir().unwrap();
+    let ledger = dir.path().join("ledger.db");
+    let semantic = ", semantic = { model = \"up/vector\", threshold = 0.9, timeout = \"60s\" }";
+    let mut gateway = Gateway::builder()
+        .server("drain = \"700ms\"")
+        .config(&bodies::openai_provider("up", &up.origin()))
+        .config(&plugin("before", ""))
+        .config(&plugin("behind", "on = [\"answer\"]\nwindow = 4"))
+        .config(&model("kept", "fine", ""))
+        .config(&model("shared", "stalls", ""))
+        .config(&model("near", "fine", semantic))
+        .config(&format!("[ledger]\npath = \"{}\"", ledger.display()))
+        .start()
+        .await;
+    assert_eq!(exchange(gateway.addr, &ask(CHAT, "kept", false)).await.status, 200);
+    up.next().await;
+    let guarded = |guard: &str, model: &str, stream| ask(CHAT, model, stream).header("x-guard", guard);
+
+    let mut streams = Vec::new();
+    for model in ["up/fine", "up/stalls", "shared", "shared"] {
+        let mut client = H1::connect(gateway.addr).await;
+        client.send(&guarded("behind", model, true)).await;
+        streams.push((model, client));
+    }
+    gateway.followed(1).await;
+    let mut begun = Vec::new();
+    for (model, client) in &mut streams {
+        begun.push((*model, client.respond().await));
+    }
+    gate.open();
+    let mut waiting = Vec::new();
+    for (guard, model) in [("before", "up/fine"), ("behind", "up/fine"), ("behind", "kept"), ("none", "near")] {
+        let mut client = H1::connect(gateway.addr).await;
+        client.send(&guarded(guard, model, false)).await;
+        waiting.push((guard, model, client));
+    }
+    // Four streams and three others; three calls for the streams, one more answer and a vector.
+    for _ in 0..7 {
+        hook.next().await;
+    }
+    for _ in 0..5 {
+        up.next().await;
+    }
+    let now = Instant::now();
+    gateway.terminate();
+    for (model, stream) in &mut begun {
+        let (rest, complete) = stream.rest().await;
+        let rest = String::from_utf8_lossy(&rest).into_owned();
+        assert!(complete && rest.contains("shut down") && rest.contains("\"error\""), "{model}: {rest}");
+        assert!(!rest.contains("words") && !rest.contains("[DONE]"), "{model}: {rest}");
+    }
+    for (guard, model, client) in &mut waiting {
+        let reply = client.reply().await.unwrap_or_else(|| panic!("{guard} {model}: no answer"));
+        assert_eq!(reply.status, 503, "{guard} {model}: {}", reply.text());
+        assert!(reply.text().contains("shut down"), "{guard} {model}: {}", reply.text());
+    }
+    assert_eq!(gateway.ended().await, Some(0));
+    assert!(now.elapsed() < Duration::from_secs(5), "{:?}", now.elapsed());
+    let log: Vec<Value> = gateway.output().0.iter().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let faults = log.iter().filter(|line| line["fault"] == "gateway").count();
+    assert_eq!((log.len(), faults), (9, 8), "{log:#?}");
+    let path = ledger.to_str().unwrap();
+    let report = run_to_end(&["usage", "--ledger", path, "--json", "--by", "model"], "", &[]);
+    let report: Value = serde_json::from_str(&report.stdout).unwrap();
+    let requests: u64 = report["rows"].as_array().unwrap().iter().map(|row| row["requests"].as_u64().unwrap()).sum();
+    // No model had been found yet for the one whose request the hook looked at.
+    assert_eq!(requests, 8, "{report}");
 }

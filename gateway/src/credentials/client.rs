@@ -24,7 +24,7 @@ use crate::snapshot::trust;
 const CONNECT: Duration = Duration::from_secs(5);
 /// The same for a cloud's metadata service, which is next door or not there at all.
 const CONNECT_LOCAL: Duration = Duration::from_secs(1);
-/// Longest silence of the server.
+/// Longest silence of a server that gives tokens or keys.
 const IDLE: Duration = Duration::from_secs(8);
 /// How long a connection lies idle before it is closed.
 const KEPT: Duration = Duration::from_secs(30);
@@ -49,12 +49,24 @@ impl Client {
     /// # Errors
     /// Nothing that can be understood came back. Never quotes what was sent or received.
     pub async fn send(&self, request: Request<Bytes>) -> Result<Response<Bytes>, CredentialError> {
-        let uri = request.uri().clone();
-        let host = uri.host().unwrap_or_default().trim_matches(['[', ']']).to_owned();
-        self.exchange(request, &host).await.map_err(|cause| CredentialError::new(format!("{host}: {cause}")))
+        self.send_within(request, IDLE).await
     }
 
-    async fn exchange(&self, request: Request<Bytes>, host: &str) -> Result<Response<Bytes>, String> {
+    /// The same, where the server may be silent for as long as `idle`.
+    ///
+    /// # Errors
+    /// As [`Self::send`].
+    pub async fn send_within(
+        &self,
+        request: Request<Bytes>,
+        idle: Duration,
+    ) -> Result<Response<Bytes>, CredentialError> {
+        let uri = request.uri().clone();
+        let host = uri.host().unwrap_or_default().trim_matches(['[', ']']).to_owned();
+        self.exchange(request, &host, idle).await.map_err(|cause| CredentialError::new(format!("{host}: {cause}")))
+    }
+
+    async fn exchange(&self, request: Request<Bytes>, host: &str, idle: Duration) -> Result<Response<Bytes>, String> {
         let uri = request.uri();
         let authority = uri.authority().ok_or("the URL has no host")?.to_string();
         let tls = uri.scheme_str() == Some("https");
@@ -64,8 +76,8 @@ impl Client {
         let mut peer = HttpPeer::new(address, tls, host.to_owned());
         peer.options.connection_timeout = Some(connect);
         peer.options.total_connection_timeout = Some(connect);
-        peer.options.read_timeout = Some(IDLE);
-        peer.options.write_timeout = Some(IDLE);
+        peer.options.read_timeout = Some(idle);
+        peer.options.write_timeout = Some(idle);
         peer.options.idle_timeout = Some(KEPT);
         if let Some(own) = request.extensions().get::<Tls>() {
             show(&mut peer, own)?;

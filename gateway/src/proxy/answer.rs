@@ -16,6 +16,7 @@ use super::encode::AnswerWay;
 use super::exchange::{COST, DROPPED};
 use super::failure::attempt_failed;
 use super::outcome::Outcome;
+use super::replay::Replay;
 use super::resume;
 use super::retry_after::retry_after;
 use super::step::Step;
@@ -571,7 +572,8 @@ impl Exchange {
     pub fn is_complete_stream(&self) -> bool {
         let seen = self.incoming.observer.as_ref().map(Observer::seen);
         let whole = seen.is_some_and(|seen| seen.complete && seen.error.is_none());
-        self.committed && self.incoming.form == AnswerForm::Stream && whole && !self.client_left
+        let kept_back = self.replay.as_ref().is_some_and(Replay::keeps_back);
+        self.committed && self.incoming.form == AnswerForm::Stream && whole && !self.client_left && !kept_back
     }
 
     fn saw_progress(&self) {

@@ -44,6 +44,18 @@ impl Ending {
         let shard = &self.0.shards[self.0.next.fetch_add(1, Ordering::Relaxed) % SHARDS];
         End { ending: self.clone(), notified: Box::pin(shard.clone().notified_owned()) }
     }
+
+    /// Resolves at the end.
+    pub async fn reached(&self) {
+        (&mut self.wait()).await;
+    }
+}
+
+impl End {
+    /// What it waits for.
+    pub fn of(&self) -> &Ending {
+        &self.ending
+    }
 }
 
 impl Future for &mut End {

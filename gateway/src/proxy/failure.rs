@@ -11,7 +11,7 @@ use pingora_proxy::{FailToProxy, Session};
 use super::answer::{self, cut_short};
 use super::attempt::Attempt;
 use super::outcome::Outcome;
-use super::replay::Clock;
+use super::replay::{Clock, Replay};
 use super::reply::Refusal;
 use super::step::Step;
 use super::{Exchange, Gateway, count, plugins, reply, resume};
@@ -80,7 +80,10 @@ pub fn connect_failed(
 /// The attempt broke after a connection stood.
 pub fn attempt_broke(exchange: &mut Exchange, mut error: Box<Error>, reused: bool) -> Box<Error> {
     if exchange.attempt().is_none_or(|attempt| attempt.outcome.is_some()) {
-        // A filter of ours returned this error and has decided already.
+        // A filter of ours returned this error and has decided already, unless plugins still looked at what the provider refused.
+        if exchange.error.is_none() && fired(exchange) == Some(Clock::Shutdown) {
+            exchange.error = Some(shutting_down());
+        }
         if exchange.committed && !resume::is_asking(exchange) {
             error.set_retry(false);
         }
@@ -115,8 +118,12 @@ pub fn attempt_broke(exchange: &mut Exchange, mut error: Box<Error>, reused: boo
     attempt_failed(exchange, outcome, error)
 }
 
+fn fired(exchange: &Exchange) -> Option<Clock> {
+    exchange.replay.as_ref().and_then(Replay::fired)
+}
+
 fn classify(exchange: &Exchange, error: &Error) -> Outcome {
-    if let Some(clock) = exchange.replay.as_ref().and_then(super::replay::Replay::fired) {
+    if let Some(clock) = fired(exchange) {
         return match clock {
             Clock::Total if exchange.drained() => Outcome::ClientLeft,
             Clock::Shutdown => Outcome::Shutdown,
@@ -230,6 +237,12 @@ pub async fn tell_client(session: &mut Session, error: &Error, exchange: &mut Ex
     });
     let error_code = told.client_status(exchange.dialect());
     exchange.spoil_call(&told);
+    tell(session, exchange, told).await;
+    FailToProxy { error_code, can_reuse_downstream: false }
+}
+
+/// Tells the client in the place of its answer, or behind the beginning of it. Nothing follows on that connection.
+pub async fn tell(session: &mut Session, exchange: &mut Exchange, told: ApiError) {
     session.set_keepalive(None);
     // A `100 Continue` of ours counts as written, too.
     if session.response_written().is_none_or(|header| header.status.is_informational()) {
@@ -240,12 +253,16 @@ pub async fn tell_client(session: &mut Session, error: &Error, exchange: &mut Ex
     } else {
         break_off(session, exchange, told).await;
     }
-    FailToProxy { error_code, can_reuse_downstream: false }
 }
 
 async fn break_off(session: &mut Session, exchange: &mut Exchange, told: ApiError) {
     let mut whole = false;
-    if exchange.incoming.form == AnswerForm::Stream {
+    // Of an answer out of the cache no more is known than what was asked for.
+    let streams = match &exchange.incoming.observer {
+        Some(_) => exchange.incoming.form == AnswerForm::Stream,
+        None => exchange.wants_stream() && exchange.request.as_ref().is_none_or(|request| !request.json_array),
+    };
+    if streams {
         let event = exchange.error_event(&told);
         let written = tokio::time::timeout(LAST_WRITE, session.downstream_session.write_response_body(event, true));
         whole = matches!(written.await, Ok(Ok(())));

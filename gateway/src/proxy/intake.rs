@@ -33,10 +33,10 @@ pub async fn take_in(gateway: &Gateway, session: &mut Session, exchange: &mut Ex
             Ok((body, _reservation)) if explains => {
                 return explain::answer(gateway, session, exchange, body).await.map(|()| true);
             }
-            Ok((body, room)) => match plugins::on_request(gateway, session, exchange, body).await {
+            Ok((body, room)) => match plugins::on_request(gateway, session, exchange, body).await? {
                 Decided::Refuse(refusal) => refusal,
                 Decided::Say(said, before) => {
-                    return plugins::answer(session, exchange, *said, &before).await.map(|()| true);
+                    return plugins::answer(gateway, session, exchange, *said, &before).await.map(|()| true);
                 }
                 Decided::Go(body) => match ask(gateway, session, exchange, body, room).await? {
                     Ok(answered) => return Ok(answered),

@@ -16,8 +16,9 @@ use pingora_proxy::Session;
 use super::attempt::Attempt;
 use super::exchange::Request;
 use super::reply::Refusal;
+use super::waiting::wait_for;
 use super::weight::{Weighed, Weights};
-use super::{Exchange, Gateway, step};
+use super::{Exchange, Gateway};
 use crate::ledger::UsageSource;
 use crate::limits::{self, Amounts, Kind, Limits, NEVER, Preview, Refused, Reservation, Subject, What};
 use crate::routing::Why;
@@ -103,10 +104,9 @@ async fn admit_for(
         }
     };
     let admitted = if limits.lets_wait() {
-        tokio::select! {
-            biased;
-            admitted = admission => admitted,
-            gone = session.downstream_session.read_body_or_idle(true) => return Err(step::left(exchange, gone)),
+        match wait_for(&mut session.downstream_session, &gateway.ending, admission).await {
+            Ok(admitted) => admitted,
+            Err(given_up) => return given_up.told(exchange).map(|told| Err(told.into())),
         }
     } else {
         admission.await

@@ -41,6 +41,7 @@ mod stored;
 mod trace;
 mod unfinished;
 mod unfit;
+mod waiting;
 mod weight;
 
 use std::sync::Arc;

@@ -3,15 +3,14 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use pingora_error::{Error, ErrorSource, ErrorType, Result};
+use pingora_error::{Error, ErrorType, Result};
 use pingora_proxy::Session;
 
 use super::Exchange;
 use super::ending::Ending;
-use super::failure::shutting_down;
 use super::incoming::Incoming;
 use super::outcome::Outcome;
-use super::replay::{Clock, Replay};
+use super::waiting::wait_for;
 use crate::routing::Taken;
 use crate::snapshot::Target;
 
@@ -135,30 +134,10 @@ pub async fn wait(session: &mut Session, exchange: &mut Exchange, wait: Duration
     if let Some(replay) = &exchange.replay {
         replay.rest();
     }
-    let mut end = ending.wait();
-    let gone = tokio::select! {
-        biased;
-        () = tokio::time::sleep(wait) => return Ok(()),
-        () = &mut end => None,
-        gone = session.downstream_session.read_body_or_idle(true) => Some(gone),
-    };
-    let ends = || exchange.replay.as_ref().and_then(Replay::fired) == Some(Clock::Shutdown);
-    match gone.filter(|_| !ends()) {
-        Some(gone) => Err(left(exchange, gone)),
-        None => {
-            exchange.forget_failure();
-            exchange.error = Some(shutting_down());
-            Err(Error::explain(ErrorType::InternalError, "the process leaves"))
-        }
-    }
-}
-
-/// The client went away while it waited; `gone` is how it was seen.
-pub fn left<T>(exchange: &mut Exchange, gone: Result<T>) -> Box<Error> {
-    exchange.client_left = true;
+    let waited = wait_for(&mut session.downstream_session, ending, tokio::time::sleep(wait)).await;
+    let Err(given_up) = waited else { return Ok(()) };
+    let told = given_up.told(exchange)?;
     exchange.forget_failure();
-    let mut error = gone.err().unwrap_or_else(|| Error::new(ErrorType::ConnectionClosed));
-    error.esource = ErrorSource::Downstream;
-    error.set_retry(false);
-    error
+    exchange.error = Some(told);
+    Err(Error::explain(ErrorType::InternalError, "the process leaves"))
 }

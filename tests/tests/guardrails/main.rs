@@ -1,6 +1,7 @@
 //! The plugins that ship, through the binary: each on every dialect, streamed and not, on requests and answers.
 
 mod arguments;
+mod leaving;
 mod limits;
 mod looked_at;
 mod masked;

@@ -228,3 +228,14 @@ fn certificates_that_cannot_be_used_are_told_at_their_place() {
         assert!(outcome.stderr.contains(place) && outcome.stderr.contains(words), "{tls}:\n{}", outcome.stderr);
     }
 }
+
+/// One that takes longer to judge than a server of tokens may be silent has its time all the same.
+#[tokio::test]
+async fn one_that_takes_its_time_has_it() {
+    let pass = Step::Send(r#"{"action":"pass"}"#.into());
+    let hook = Stub::always(Answer::status(200).step(Step::Pause(Duration::from_millis(8_500))).step(pass)).await;
+    let gateway =
+        gateway(&format!("[[plugins]]\nuse = \"webhook\"\nurl = \"{}\"\ntimeout = \"25s\"\n", hook.origin())).await;
+    let (heard, reply) = hears(&gateway, Dialect::OpenAiChat, "all is well", false).await;
+    assert_eq!(said(&heard), "all is well", "{}", reply.text());
+}

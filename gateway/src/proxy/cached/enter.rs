@@ -9,7 +9,7 @@ use pingora_error::Result;
 use pingora_http::{RequestHeader, ResponseHeader};
 use pingora_proxy::Session;
 
-use super::pour::{self, Outlet, Poured, leaves};
+use super::pour::{self, Outlet, Poured};
 use super::{Cached, Status, convert, meaning, pace, session as shared};
 use crate::cache::fill::{Bill, Reader, Spent};
 use crate::cache::memory::{Kept, Writer};
@@ -17,8 +17,10 @@ use crate::cache::policy::{self, Asked, Bypass};
 use crate::cache::{Form, Terms, Verdict, common_headers, key};
 use crate::proxy::answer::cut_short;
 use crate::proxy::clocks::Clocks;
+use crate::proxy::failure::{self, shutting_down};
 use crate::proxy::plugins::{Screener, steering, wants_whole_answers};
 use crate::proxy::reply::Refusal;
+use crate::proxy::waiting::{GivenUp, leaves, wait_for};
 use crate::proxy::{Exchange, Gateway, book, limit};
 
 /// What became of a request.
@@ -62,18 +64,14 @@ pub async fn enter(
         match gateway.cache.memory.begin(terms.fingerprint, form, terms.share) {
             Ok(writer) => {
                 // Those who ask the same meanwhile wait for what comes of it.
-                if let Some(kept) = gateway.cache.fetch(&terms, form).await {
-                    drop(writer);
-                    return hit(gateway, session, exchange, &terms, kept).await.map(Ok);
-                }
-                if let Some(near) = meaning::nearest(gateway, session, exchange, &terms, form).await {
-                    drop(writer);
-                    if let Some(cached) = &mut exchange.cached {
-                        cached.distance = Some(near.distance);
+                return match fetch(gateway, session, exchange, &terms, form).await {
+                    Ok(Some(kept)) => {
+                        drop(writer);
+                        hit(gateway, session, exchange, &terms, kept).await.map(Ok)
                     }
-                    return hit(gateway, session, exchange, &terms, near.kept).await.map(Ok);
-                }
-                return Ok(Ok(Entered::Leads(Box::new(writer))));
+                    Ok(None) => Ok(Ok(Entered::Leads(Box::new(writer)))),
+                    Err(given_up) => given_up.told(exchange).map(|told| Err(told.into())),
+                };
             }
             Err(reader) => {
                 if follow(gateway, session, exchange, reader).await? {
@@ -82,6 +80,28 @@ pub async fn enter(
             }
         }
     }
+}
+
+/// The answer that another tier has, or that of the nearest question.
+///
+/// # Errors
+/// The client, or the process, left meanwhile.
+async fn fetch(
+    gateway: &Gateway,
+    session: &mut Session,
+    exchange: &mut Exchange,
+    terms: &Terms,
+    form: Form,
+) -> Result<Option<Arc<Kept>>, GivenUp> {
+    let fetched = gateway.cache.fetch(terms, form);
+    if let Some(kept) = wait_for(&mut session.downstream_session, &gateway.ending, fetched).await? {
+        return Ok(Some(kept));
+    }
+    let Some(near) = meaning::nearest(gateway, session, exchange, terms, form).await? else { return Ok(None) };
+    if let Some(cached) = &mut exchange.cached {
+        cached.distance = Some(near.distance);
+    }
+    Ok(Some(near.kept))
 }
 
 /// The answer that memory has: in the form that the client wants, or in one that can be written so.
@@ -99,7 +119,7 @@ pub(super) fn at_hand(gateway: &Gateway, exchange: &Exchange, terms: &Terms, for
 pub fn lead(gateway: &Gateway, session: &mut Session, exchange: &mut Exchange, writer: Writer) {
     let screener = Screener::of(exchange, session.req_header());
     if let Some(cached) = &mut exchange.cached {
-        cached.lead = Some(shared::install(session, writer, gateway.cache.clone(), screener));
+        cached.lead = Some(shared::install(session, writer, gateway, screener));
     }
 }
 
@@ -178,9 +198,11 @@ async fn hit(
     exchange.stamp(&mut header)?;
     settle(gateway, exchange);
     let screener = Screener::of(exchange, session.req_header());
-    let mut outlet = Outlet { client: &mut session.downstream_session, screener };
-    if pour::write(&mut outlet, header, body, pace).await.is_err() {
-        leave(session, exchange).await;
+    let mut outlet = Outlet { client: &mut session.downstream_session, screener, ending: &gateway.ending };
+    match pour::write(&mut outlet, header, body, pace).await {
+        Ok(()) => {}
+        Err(GivenUp::ClientLeft(_)) => leave(session, exchange).await,
+        Err(GivenUp::Ending) => failure::tell(session, exchange, shutting_down()).await,
     }
     Ok(Entered::Answered)
 }
@@ -216,13 +238,14 @@ async fn follow(gateway: &Gateway, session: &mut Session, exchange: &mut Exchang
         exchange.bill_for_following(reader.bill());
         settle(gateway, exchange);
     };
-    let mut outlet = Outlet { client: &mut session.downstream_session, screener };
+    let mut outlet = Outlet { client: &mut session.downstream_session, screener, ending: &gateway.ending };
     let poured = pour::pour(&mut outlet, header, &mut reader, at_end).await;
     // Who has not come to the end pays no less.
     exchange.bill_for_following(reader.leave());
     match poured {
         Poured::Whole => {}
         Poured::Left => leave(session, exchange).await,
+        Poured::Ending => failure::tell(session, exchange, shutting_down()).await,
         Poured::Broken => {
             let error = fill.fault().map_or_else(cut_short, |fault| ApiError::clone(&fault));
             if exchange.wants_stream() {

@@ -13,6 +13,7 @@ use crate::cache::semantic::{Learnt, Near, Place, Point, Question, Vector};
 use crate::cache::{Cache, Form, Meta, Terms};
 use crate::config::SemanticConfig;
 use crate::proxy::plugins::steering;
+use crate::proxy::waiting::{GivenUp, wait_for};
 use crate::proxy::{Exchange, Gateway, calls, limit};
 
 use super::enter;
@@ -47,16 +48,20 @@ pub struct Nearest {
 
 /// Looks for the answer to the nearest question. Where there is none near enough, the exchange notes what its own answer will be
 /// an answer to.
+///
+/// # Errors
+/// The client, or the process, left meanwhile.
 pub async fn nearest(
     gateway: &Gateway,
-    session: &Session,
+    session: &mut Session,
     exchange: &mut Exchange,
     terms: &Terms,
     form: Form,
-) -> Option<Nearest> {
-    let model = exchange.request.as_ref()?.model.clone();
-    let config = model.cache.as_ref()?.settings.semantic.as_ref()?;
-    let (question, place) = question(session, exchange, terms, config)?;
+) -> Result<Option<Nearest>, GivenUp> {
+    let Some(model) = exchange.request.as_ref().map(|request| request.model.clone()) else { return Ok(None) };
+    let config = model.cache.as_ref().and_then(|cache| cache.settings.semantic.as_ref());
+    let Some(config) = config else { return Ok(None) };
+    let Some((question, place)) = question(session, exchange, terms, config) else { return Ok(None) };
     let semantic = &gateway.cache.semantic;
     // Who has none is told so when it comes for its own call.
     let has_room = || limit::has_room(&gateway.limits, exchange, &question.text);
@@ -67,15 +72,16 @@ pub async fn nearest(
         Box::pin(embed(gateway, exchange, &config.model, &question.text)).await
     };
     let vector = semantic.vector(&config.model, &question.text, asked);
-    let Ok(Some(vector)) = tokio::time::timeout(config.timeout, vector).await else {
+    let vector = tokio::time::timeout(config.timeout, vector);
+    let Ok(Some(vector)) = wait_for(&mut session.downstream_session, &gateway.ending, vector).await? else {
         if has_room() {
             gateway.cache.metrics.embedding_failures.inc();
         }
-        return None;
+        return Ok(None);
     };
     if let Some(near) = semantic.nearest(&place, &vector, config.distance(), exchange.snapshot.time.now()).await {
         if let Some(kept) = answer(gateway, exchange, &near, terms, form).await {
-            return Some(Nearest { kept, distance: near.distance });
+            return Ok(Some(Nearest { kept, distance: near.distance }));
         }
         // It may be there in a form that this client cannot be given, or in a tier that is busy or out of reach.
         if !gateway.cache.has_tiers() && !gateway.cache.memory.holds(&near.answer) {
@@ -85,7 +91,7 @@ pub async fn nearest(
     if let Some(cached) = &mut exchange.cached {
         cached.meaning = Some(Meaning { cache: gateway.cache.clone(), place, vector, most: config.max_entries });
     }
-    None
+    Ok(None)
 }
 
 /// What is asked, and where its like are; `None` if its meaning is not to be looked at.

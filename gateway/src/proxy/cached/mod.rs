@@ -30,6 +30,7 @@ use pour::Poured;
 use session::Lead;
 
 use super::exchange::COST;
+use super::failure::{self, shutting_down};
 use super::outcome::Outcome;
 use super::{Exchange, Gateway};
 use crate::cache::fill::Spent;
@@ -218,13 +219,17 @@ pub async fn part(session: &mut Session, exchange: &mut Exchange) {
     if let Some(replay) = &exchange.replay {
         replay.restore(session);
     }
-    if lead.restore(session).await == Poured::Left && !exchange.client_left {
-        // Its call was no less good for that.
-        if exchange.error.is_none() {
-            exchange.end_attempt(Outcome::Ok);
+    match lead.restore(session).await {
+        Poured::Left if !exchange.client_left => {
+            // Its call was no less good for that.
+            if exchange.error.is_none() {
+                exchange.end_attempt(Outcome::Ok);
+            }
+            exchange.client_left = true;
+            session.set_keepalive(None);
         }
-        exchange.client_left = true;
-        session.set_keepalive(None);
+        Poured::Ending => failure::tell(session, exchange, shutting_down()).await,
+        Poured::Whole | Poured::Broken | Poured::Left => {}
     }
 }
 

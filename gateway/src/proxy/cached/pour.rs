@@ -6,12 +6,14 @@ use bytes::Bytes;
 use http::header::{CONNECTION, CONTENT_LENGTH, DATE, TRANSFER_ENCODING};
 use memchr::memchr_iter;
 use pingora_core::protocols::http::{HttpTask, ServerSession};
-use pingora_error::{Error, Result};
+use pingora_error::Result;
 use pingora_http::ResponseHeader;
 
 use crate::cache::fill::{BATCH, Next, Reader};
+use crate::proxy::ending::Ending;
 use crate::proxy::header;
 use crate::proxy::plugins::Screener;
+use crate::proxy::waiting::{GivenUp, leaves, wait_for};
 
 /// How it went.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,6 +24,17 @@ pub enum Poured {
     Broken,
     /// The client left.
     Left,
+    /// The process leaves, and does not wait for its plugins any longer; nothing says so yet.
+    Ending,
+}
+
+impl From<GivenUp> for Poured {
+    fn from(given_up: GivenUp) -> Self {
+        match given_up {
+            GivenUp::ClientLeft(_) => Self::Left,
+            GivenUp::Ending => Self::Ending,
+        }
+    }
 }
 
 /// A client and, if it has any, the plugins that look at what it gets.
@@ -30,16 +43,18 @@ pub struct Outlet<'a> {
     pub client: &'a mut ServerSession,
     /// Its plugins.
     pub screener: Option<Box<Screener>>,
+    /// Until when they are waited for.
+    pub ending: &'a Ending,
 }
 
 impl Outlet<'_> {
     /// Writes `tasks`. `true`: nothing more is to come, because they are the end or plugins have put an end to it.
-    async fn send(&mut self, mut tasks: Vec<HttpTask>) -> Result<bool> {
+    async fn send(&mut self, mut tasks: Vec<HttpTask>) -> Result<bool, GivenUp> {
         let Some(screener) = &mut self.screener else {
             header::fit(&mut tasks, self.client);
-            return self.client.response_duplex_vec(tasks).await;
+            return Ok(self.client.response_duplex_vec(tasks).await?);
         };
-        let mut tasks = screener.pass(tasks).await?;
+        let mut tasks = wait_for(self.client, self.ending, screener.pass(tasks)).await??;
         if !tasks.is_empty() {
             header::fit(&mut tasks, self.client);
             self.client.response_duplex_vec(tasks).await?;
@@ -59,15 +74,6 @@ impl Outlet<'_> {
             header.insert_header(TRANSFER_ENCODING, "chunked")?;
         }
         Ok(())
-    }
-}
-
-/// Resolves when the client leaves.
-pub async fn leaves(client: &mut ServerSession) -> Box<Error> {
-    loop {
-        if let Err(error) = client.read_body_or_idle(true).await {
-            return error;
-        }
     }
 }
 
@@ -118,7 +124,7 @@ pub async fn pour(
         }
         let over = match outlet.send(std::mem::take(&mut tasks)).await {
             Ok(over) => over,
-            Err(_) => return Poured::Left,
+            Err(given_up) => return given_up.into(),
         };
         match next {
             Next::More if over => return Poured::Whole,
@@ -131,7 +137,15 @@ pub async fn pour(
 
 /// Writes a whole answer, in parts for each of which the client has its time. `pace`: between its events, if it is a stream of
 /// such.
-pub async fn write(outlet: &mut Outlet<'_>, mut header: ResponseHeader, mut body: Bytes, pace: Duration) -> Result<()> {
+///
+/// # Errors
+/// The client, or the process, left meanwhile.
+pub async fn write(
+    outlet: &mut Outlet<'_>,
+    mut header: ResponseHeader,
+    mut body: Bytes,
+    pace: Duration,
+) -> Result<(), GivenUp> {
     if pace.is_zero() && outlet.screener.is_none() {
         header.insert_header(CONTENT_LENGTH, body.len())?;
     } else {
@@ -147,10 +161,7 @@ pub async fn write(outlet: &mut Outlet<'_>, mut header: ResponseHeader, mut body
             return Ok(());
         }
         if !pace.is_zero() {
-            tokio::select! {
-                () = tokio::time::sleep(pace) => {}
-                error = leaves(outlet.client) => return Err(error),
-            }
+            wait_for(outlet.client, outlet.ending, tokio::time::sleep(pace)).await?;
         }
     }
 }

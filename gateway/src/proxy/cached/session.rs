@@ -27,6 +27,7 @@ use super::pour::{self, Outlet, Poured};
 use crate::cache::Cache;
 use crate::cache::fill::Fill;
 use crate::cache::memory::Writer;
+use crate::proxy::Gateway;
 use crate::proxy::plugins::Screener;
 
 type CustomMessageReader = Box<dyn Stream<Item = Result<Bytes>> + Unpin + Send + Sync + 'static>;
@@ -61,15 +62,16 @@ impl Lead {
 
 /// Puts a session that writes to `writer` in the place of `session`'s real one. `screener`: the plugins of the client that makes
 /// the call, which see what this client gets and not what the others do.
-pub fn install(session: &mut Session, writer: Writer, cache: Arc<Cache>, screener: Option<Box<Screener>>) -> Lead {
+pub fn install(session: &mut Session, writer: Writer, gateway: &Gateway, screener: Option<Box<Screener>>) -> Lead {
     let fill = writer.fill().clone();
     let returned = Arc::default();
     let header = session.req_header().clone();
     let (read, address) = (session.body_bytes_read(), session.client_addr().cloned());
     let mut client = std::mem::replace(&mut session.downstream_session, Box::new(vacant()));
     let mut reader = fill.join_first();
+    let ending = gateway.ending.clone();
     let running = async move {
-        let poured = pour::first(Outlet { client: &mut client, screener }, &mut reader).await;
+        let poured = pour::first(Outlet { client: &mut client, screener, ending: &ending }, &mut reader).await;
         drop(reader);
         (client, poured)
     };
@@ -79,7 +81,7 @@ pub fn install(session: &mut Session, writer: Writer, cache: Arc<Cache>, screene
         address,
         fill: fill.clone(),
         writer: Some(writer),
-        cache,
+        cache: gateway.cache.clone(),
         written: None,
         sent: 0,
         pouring: Mutex::new(Some(Pouring::Running(running.boxed()))),

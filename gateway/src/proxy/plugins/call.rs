@@ -10,6 +10,7 @@ use ai_gateway_plugins::{
 use ai_gateway_providers::error::{ApiError, ErrorKind};
 use futures::FutureExt;
 use futures::future::BoxFuture;
+use tokio::sync::oneshot;
 
 use super::{Active, Entry};
 use crate::config::OnError;
@@ -82,12 +83,22 @@ impl Active {
                     None => None,
                 };
                 let runtime = tokio::runtime::Handle::current();
+                let (asks, gone) = oneshot::channel::<()>();
                 let done = tokio::task::spawn_blocking(move || {
-                    let done = runtime.block_on(work(plugin, cx, view));
+                    let done = runtime.block_on(async {
+                        tokio::select! {
+                            biased;
+                            done = work(plugin, cx, view) => Some(done),
+                            _ = gone => None,
+                        }
+                    });
                     drop(room);
                     done
                 });
-                done.await.ok()
+                let done = done.await;
+                // Dropped before, because it took too long or its client has left, it ends the work.
+                drop(asks);
+                done.ok().flatten()
             };
             tokio::time::timeout(timeout, done).await
         } else {

@@ -70,7 +70,7 @@ impl Host for GatewayHost {
         request: http::Request<Bytes>,
         timeout: Duration,
     ) -> Result<http::Response<Bytes>, HostError> {
-        let sent = tokio::time::timeout(timeout, Box::pin(self.gateway.http.send(request))).await;
+        let sent = tokio::time::timeout(timeout, Box::pin(self.gateway.http.send_within(request, timeout))).await;
         sent.map_err(|_| too_long(timeout))?
             .map_err(|error| HostError::new(HostErrorKind::Unavailable, error.to_string()))
     }

@@ -26,6 +26,7 @@ use crate::proxy::encode::unix_seconds;
 use crate::proxy::limit::{self, Coming};
 use crate::proxy::reply::{self, Refusal};
 use crate::proxy::route::facts;
+use crate::proxy::waiting::{GivenUp, wait_for};
 use crate::proxy::{Exchange, Gateway, answer as upstream, plan};
 use crate::telemetry::Hook;
 
@@ -43,11 +44,19 @@ pub enum Decided {
 const FRAMING: [http::HeaderName; 6] = [CONNECTION, CONTENT_LENGTH, EXPECT, HOST, TRANSFER_ENCODING, UPGRADE];
 
 /// Takes the request through the plugins. Nothing happens where there are none.
-pub async fn on_request(gateway: &Gateway, session: &mut Session, exchange: &mut Exchange, body: Bytes) -> Decided {
+///
+/// # Errors
+/// The client left meanwhile.
+pub async fn on_request(
+    gateway: &Gateway,
+    session: &mut Session,
+    exchange: &mut Exchange,
+    body: Bytes,
+) -> Result<Decided> {
     if exchange.snapshot.plugins.is_empty() {
-        return Decided::Go(body);
+        return Ok(Decided::Go(body));
     }
-    let Some(run) = begin(gateway, session.req_header(), exchange, &body) else { return Decided::Go(body) };
+    let Some(run) = begin(gateway, session.req_header(), exchange, &body) else { return Ok(Decided::Go(body)) };
     exchange.plugins = Some(run.clone());
     let decided = match run.active.iter().any(|active| active.entry.needs.request) {
         true => Box::pin(ask_all(gateway, &run, session, exchange, body)).await,
@@ -55,7 +64,11 @@ pub async fn on_request(gateway: &Gateway, session: &mut Session, exchange: &mut
     };
     // What they ask from here on is for one that is let in.
     run.host.expect(None);
-    decided.unwrap_or_else(|error| Decided::Refuse(error.into()))
+    match decided {
+        Ok(decided) => Ok(decided),
+        Err(Stopped::Refused(error)) => Ok(Decided::Refuse(error.into())),
+        Err(Stopped::GivenUp(given_up)) => given_up.told(exchange).map(|told| Decided::Refuse(told.into())),
+    }
 }
 
 fn begin(gateway: &Gateway, header: &RequestHeader, exchange: &Exchange, body: &Bytes) -> Option<Arc<Run>> {
@@ -85,13 +98,33 @@ fn named<'a>(endpoint: &'a Endpoint, scan: &'a RequestScan) -> Option<&'a str> {
     endpoint.path_model.as_deref().or(scan.model.as_ref().map(|model| model.value.as_str()))
 }
 
+/// Why plugins come to no decision.
+enum Stopped {
+    /// The client is told this.
+    Refused(ApiError),
+    /// Nobody waits for one.
+    GivenUp(GivenUp),
+}
+
+impl From<ApiError> for Stopped {
+    fn from(error: ApiError) -> Self {
+        Self::Refused(error)
+    }
+}
+
+impl From<GivenUp> for Stopped {
+    fn from(given_up: GivenUp) -> Self {
+        Self::GivenUp(given_up)
+    }
+}
+
 async fn ask_all(
     gateway: &Gateway,
     run: &Run,
     session: &mut Session,
     exchange: &mut Exchange,
     body: Bytes,
-) -> std::result::Result<Decided, ApiError> {
+) -> std::result::Result<Decided, Stopped> {
     let Some(endpoint) = &exchange.endpoint else { return Ok(Decided::Go(body)) };
     let headers = seen(&session.req_header().headers);
     let shown = Shown::of(endpoint, &session.req_header().headers, &body);
@@ -103,13 +136,15 @@ async fn ask_all(
     for active in run.those(|needs| needs.request) {
         let view = request.for_next(active.entry.needs.body);
         let called = active.call(Hook::Request, view, on_request_hook, said);
-        let called = tokio::select! {
-            biased;
-            refusal = run.host.refused() => Err(refusal),
-            // One with a thread of its own may hear of the refusal, and end, before this task does.
-            called = called => run.host.refusal().map_or(Ok(called), Err),
+        let called = async {
+            tokio::select! {
+                biased;
+                refusal = run.host.refused() => Err(refusal),
+                // One with a thread of its own may hear of the refusal, and end, before this task does.
+                called = called => run.host.refusal().map_or(Ok(called), Err),
+            }
         };
-        let called = match called {
+        let called = match wait_for(&mut session.downstream_session, &gateway.ending, called).await? {
             Ok(called) => called?,
             Err(refusal) => return Ok(Decided::Refuse(limit::refuse(&gateway.limits, exchange, refusal))),
         };
@@ -230,7 +265,13 @@ fn give_back(header: &mut RequestHeader, changed: &HeaderMap) {
 }
 
 /// Answers with what a plugin says. `before`: those that stand before it, which look at the answer.
-pub async fn answer(session: &mut Session, exchange: &mut Exchange, said: Reply, before: &Arc<Run>) -> Result<()> {
+pub async fn answer(
+    gateway: &Gateway,
+    session: &mut Session,
+    exchange: &mut Exchange,
+    said: Reply,
+    before: &Arc<Run>,
+) -> Result<()> {
     let Some(endpoint) = exchange.endpoint.clone() else { return Ok(()) };
     let stream = exchange.plugins.as_ref().is_some_and(|run| run.about.stream);
     let (status, content_type, body) = match said {
@@ -253,7 +294,16 @@ pub async fn answer(session: &mut Session, exchange: &mut Exchange, said: Reply,
     let mut header = ResponseHeader::build(status, Some(6))?;
     header.insert_header(http::header::CONTENT_TYPE, content_type)?;
     let (header, body) = match Screener::by(before, exchange, session.req_header()) {
-        Some(screener) => Box::pin(screened(screener, header, body)).await?,
+        Some(screener) => {
+            let screened = Box::pin(screened(screener, header, body));
+            match wait_for(&mut session.downstream_session, &gateway.ending, screened).await {
+                Ok(screened) => screened?,
+                Err(given_up) => {
+                    let told = given_up.told(exchange)?;
+                    return reply::error(session, exchange, told).await;
+                }
+            }
+        }
         None => (header, body),
     };
     exchange.status = header.status.as_u16();

@@ -56,6 +56,8 @@ struct Shared {
     /// Length of the idle clock while it is the one that runs, in nanoseconds; else 0.
     idle: AtomicU64,
     fired: AtomicU8,
+    /// Plugins still had a part of the answer when they were waited for no longer.
+    keeps_back: AtomicBool,
     /// When the total clock of the current attempt runs out, in nanoseconds after `Clocks::origin`.
     total_at: AtomicU64,
     /// Where there may be room to read the answer without its client; `None`: it is cancelled.
@@ -203,6 +205,11 @@ impl Replay {
     /// The clock that ended the current attempt, if one did.
     pub fn fired(&self) -> Option<Clock> {
         Clock::from_u8(self.shared.fired.load(Ordering::Relaxed))
+    }
+
+    /// Whether plugins still had a part of the answer when the client, or the process, left.
+    pub fn keeps_back(&self) -> bool {
+        self.shared.keeps_back.load(Ordering::Relaxed)
     }
 
     /// Whether the client has left and the answer is read without it.

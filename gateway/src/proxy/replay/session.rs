@@ -23,6 +23,7 @@ use super::{Clock, Shared, lock, nanos, vacant};
 use crate::proxy::ending::{End, Ending};
 use crate::proxy::header;
 use crate::proxy::plugins::Screener;
+use crate::proxy::waiting::{GivenUp, wait_for};
 
 type CustomMessageReader = Box<dyn Stream<Item = Result<Bytes>> + Unpin + Send + Sync + 'static>;
 
@@ -97,17 +98,36 @@ impl ReplaySession {
             HttpTask::Body(body, _) => Some(HttpTask::Body(body, false)),
             _ => None,
         };
-        let mut said: Vec<HttpTask> = said.into_iter().filter_map(unended).collect();
-        if let Some(screener) = &mut self.screener {
-            said = screener.pass(said).await?;
+        let said = said.into_iter().filter_map(unended).collect();
+        match self.screen(said).await? {
+            Some(said) => self.write(said).await.map(drop),
+            None => Ok(()),
         }
-        self.write(said).await.map(drop)
+    }
+
+    /// What plugins let pass; `None`: the client left meanwhile, and the answer is read without it.
+    ///
+    /// # Errors
+    /// The client, or the process, left meanwhile.
+    async fn screen(&mut self, tasks: Vec<HttpTask>) -> Result<Option<Vec<HttpTask>>> {
+        let Some(screener) = &mut self.screener else { return Ok(Some(tasks)) };
+        let given_up = match wait_for(&mut self.inner, self.end.of(), screener.pass(tasks)).await {
+            Ok(passed) => return passed.map(Some),
+            Err(given_up) => given_up,
+        };
+        if matches!(given_up, GivenUp::ClientLeft(_)) && self.shared.goes_on_without_client(self.origin) {
+            return Ok(None);
+        }
+        self.shared.keeps_back.store(true, Ordering::Relaxed);
+        match given_up {
+            GivenUp::ClientLeft(error) => Err(error.into_down()),
+            GivenUp::Ending => ran_out(self.shared.ends()),
+        }
     }
 
     /// Writes what an answer out of the cache says, through the plugins.
     async fn write_screened(&mut self, task: HttpTask) -> Result<()> {
-        let Some(screener) = &mut self.screener else { return Ok(()) };
-        for task in screener.pass(vec![task]).await? {
+        for task in self.screen(vec![task]).await?.unwrap_or_default() {
             match task {
                 HttpTask::Header(header, end) => {
                     self.inner.write_response_header(header).await?;
@@ -122,6 +142,11 @@ impl ReplaySession {
         Ok(())
     }
 
+    /// Whether plugins have put an end to the answer, or seen it.
+    fn is_over(&self) -> bool {
+        self.screener.as_ref().is_some_and(|screener| screener.is_over())
+    }
+
     /// The upstream was not read while the client took its time: that silence is not the upstream's.
     fn forgive_slow_client(&self) {
         let idle = self.shared.idle.load(Ordering::Relaxed);
@@ -129,6 +154,10 @@ impl ReplaySession {
             self.shared.deadline.store(nanos(self.origin.elapsed()).saturating_add(idle), Ordering::Relaxed);
         }
     }
+}
+
+fn ran_out<T>(clock: Clock) -> Result<T> {
+    Error::e_explain(ErrorType::ReadTimedout, format!("{clock:?} clock of the attempt ran out"))
 }
 
 #[async_trait]
@@ -208,10 +237,11 @@ impl CustomSession for ReplaySession {
         }
         self.amend(&mut tasks)?;
         let mut end = tasks.iter().any(HttpTask::is_end);
-        if let Some(screener) = &mut self.screener {
-            let was_over = screener.is_over();
-            tasks = screener.pass(tasks).await?;
-            end |= screener.is_over();
+        if self.screener.is_some() {
+            let was_over = self.is_over();
+            let Some(passed) = self.screen(tasks).await? else { return Ok(end) };
+            tasks = passed;
+            end |= self.is_over();
             if tasks.is_empty() || was_over {
                 self.forgive_slow_client();
                 return Ok(end);
@@ -276,6 +306,9 @@ impl CustomSession for ReplaySession {
     async fn read_body_or_idle(&mut self, _no_body_expected: bool) -> Result<Option<Bytes>> {
         let Self { inner, shared, origin, watchdog, end, .. } = self;
         let clock = tokio::select! {
+            biased;
+            // First: what else ends now does so because of it.
+            () = &mut *end => shared.ends(),
             gone = inner.read_body_or_idle(true), if !shared.is_gone() => {
                 if gone.is_ok() || !shared.goes_on_without_client(*origin) {
                     return gone;
@@ -286,9 +319,8 @@ impl CustomSession for ReplaySession {
                 }
             }
             clock = clock_runs_out(shared, *origin, watchdog) => clock,
-            () = &mut *end => shared.ends(),
         };
-        Error::e_explain(ErrorType::ReadTimedout, format!("{clock:?} clock of the attempt ran out"))
+        ran_out(clock)
     }
 
     fn body_bytes_sent(&self) -> usize {

@@ -1,0 +1,74 @@
+//! Waiting for what takes its time, for as long as its client is there and the process stays.
+
+use pingora_core::protocols::http::ServerSession;
+use pingora_error::{Error, ErrorSource, Result};
+
+use ai_gateway_providers::error::ApiError;
+
+use super::Exchange;
+use super::ending::Ending;
+use super::failure::shutting_down;
+
+/// Why something is waited for no longer.
+#[derive(Debug)]
+pub enum GivenUp {
+    /// The client has left; how that was seen.
+    ClientLeft(Box<Error>),
+    /// The process leaves.
+    Ending,
+}
+
+impl From<Box<Error>> for GivenUp {
+    fn from(error: Box<Error>) -> Self {
+        Self::ClientLeft(error)
+    }
+}
+
+impl GivenUp {
+    /// What the client is told, that has nothing of an answer yet.
+    ///
+    /// # Errors
+    /// It has left, which the exchange knows then.
+    pub fn told(self, exchange: &mut Exchange) -> Result<ApiError> {
+        match self {
+            Self::Ending => Ok(shutting_down()),
+            Self::ClientLeft(mut error) => {
+                exchange.client_left = true;
+                exchange.forget_failure();
+                error.esource = ErrorSource::Downstream;
+                error.set_retry(false);
+                Err(error)
+            }
+        }
+    }
+}
+
+/// What `work` comes to. It is dropped, and so cancelled, when its client leaves or the process does.
+///
+/// # Errors
+/// One of the two.
+pub async fn wait_for<T>(
+    client: &mut ServerSession,
+    ending: &Ending,
+    work: impl Future<Output = T>,
+) -> Result<T, GivenUp> {
+    tokio::select! {
+        biased;
+        done = work => Ok(done),
+        () = ending.reached() => Err(GivenUp::Ending),
+        // Takes memory only where there is a wait.
+        error = async { Box::pin(leaves(client)).await } => Err(GivenUp::ClientLeft(error)),
+    }
+}
+
+/// Resolves when the client leaves.
+pub async fn leaves(client: &mut ServerSession) -> Box<Error> {
+    // A body that nobody reads is not the beginning of the next request.
+    let mut read = false;
+    loop {
+        match client.read_body_or_idle(read).await {
+            Ok(chunk) => read |= chunk.is_none(),
+            Err(error) => return error,
+        }
+    }
+}
