@@ -109,6 +109,88 @@ async fn a_count_that_a_provider_does_not_make_is_estimated() {
     }
 }
 
+/// Vertex AI knows no request within the request, and counts for Claude at an address of its own.
+#[tokio::test]
+async fn vertex_is_asked_for_counts_in_its_own_form() {
+    let stub = Stub::start(|request| match request.json() {
+        body if body.get("generateContentRequest").is_some() || body.get("anthropic_version").is_some() => {
+            Answer::json(400, r#"{"error":{"code":400,"status":"INVALID_ARGUMENT","message":"Unknown name"}}"#)
+        }
+        body if body.get("contents").is_some() => Answer::json(200, r#"{"totalTokens":7}"#),
+        _ => Answer::json(200, r#"{"input_tokens":7}"#),
+    })
+    .await;
+    let gateway = Gateway::start(&vertex(&stub.origin())).await;
+    let place = "/v1/projects/acme/locations/us-east5/publishers";
+    let (gemini, claude) = ("google/gemini-2.5-pro", "google/claude-opus-4-6@default");
+    let contents = r#"{"contents":[{"role":"user","parts":[{"text":"hi"}]}]}"#.to_owned();
+    let within = format!(r#"{{"generateContentRequest":{contents}}}"#);
+    let message = |model: &str| String::from_utf8(bodies::message(model, false).to_vec()).unwrap();
+    let responses = |model: &str| format!(r#"{{"model":"{model}","input":"hi"}}"#);
+    for (target, body, field, model) in [
+        ("/v1beta/models/google%2Fgemini-2.5-pro:countTokens", contents, "/totalTokens", gemini),
+        ("/v1beta/models/google%2Fgemini-2.5-pro:countTokens", within, "/totalTokens", gemini),
+        ("/v1/messages/count_tokens", message(gemini), "/input_tokens", gemini),
+        ("/v1/responses/input_tokens", responses(gemini), "/input_tokens", gemini),
+        ("/v1/messages/count_tokens", message(claude), "/input_tokens", claude),
+        ("/v1/responses/input_tokens", responses(claude), "/input_tokens", claude),
+    ] {
+        let reply = exchange(gateway.addr, &Request::post(target, body)).await;
+        assert_eq!((reply.status, reply.header("x-gateway-estimate")), (200, ""), "{target} {model}: {}", reply.text());
+        assert_eq!(reply.json().pointer(field).and_then(serde_json::Value::as_u64), Some(7), "{target} {model}");
+        let seen = stub.next().await;
+        if model == gemini {
+            assert_eq!(seen.target, format!("{place}/google/models/gemini-2.5-pro:countTokens"));
+        } else {
+            assert_eq!(seen.target, format!("{place}/anthropic/models/count-tokens:rawPredict"));
+            // The counter knows no default version.
+            assert_eq!(seen.json()["model"], "claude-opus-4-6");
+        }
+    }
+    // A count asks for nothing that Vertex would not take in a chat.
+    let body = r#"{"model":"google/claude-opus-4-6","messages":[{"role":"user","content":"hi"}],
+        "tools":[{"name":"f","input_schema":{"type":"object"},"eager_input_streaming":true}]}"#;
+    let reply = exchange(gateway.addr, &Request::post("/v1/messages/count_tokens", body)).await;
+    assert_eq!(reply.status, 200, "{}", reply.text());
+    let seen = stub.next().await.json();
+    assert_eq!(seen["tools"], serde_json::json!([{"name": "f", "input_schema": {"type": "object"}}]));
+}
+
+/// It counts in few regions, and not for all models.
+#[tokio::test]
+async fn what_vertex_does_not_count_of_claude_is_estimated() {
+    let unsupported = r#"{"type":"error","error":{"type":"invalid_request_error","message":"claude-x@1 is not supported for token counting"}}"#;
+    let google = |code: u16, status: &str, message: &str| {
+        format!(r#"{{"error":{{"code":{code},"status":"{status}","message":"{message}"}}}}"#)
+    };
+    let counter = "Publisher Model `projects/acme/locations/us-east5/publishers/anthropic/models/count-tokens`";
+    let no_model = r#"{"type":"error","error":{"type":"not_found_error","message":"model: claude-x"}}"#;
+    for (status, body, wanted) in [
+        (400, unsupported.to_owned(), 200),
+        (400, google(400, "FAILED_PRECONDITION", &format!("{counter} is not servable in region us-east5.")), 200),
+        (404, google(404, "NOT_FOUND", &format!("{counter} was not found.")), 200),
+        (404, google(404, "NOT_FOUND", "Requested entity was not found."), 200),
+        (404, no_model.to_owned(), 404),
+        (400, google(400, "INVALID_ARGUMENT", "messages: at least one is required"), 400),
+    ] {
+        let answer = Answer::json(status, body.clone());
+        let stub = Stub::start(move |_| answer.clone()).await;
+        let gateway = Gateway::start(&vertex(&stub.origin())).await;
+        let request = Request::post("/v1/messages/count_tokens", bodies::message("google/claude-x@1", false));
+        let reply = exchange(gateway.addr, &request).await;
+        let estimated = if wanted == 200 { "true" } else { "" };
+        assert_eq!((reply.status, reply.header("x-gateway-estimate")), (wanted, estimated), "{body}: {}", reply.text());
+        assert_eq!(stub.count(), 1);
+    }
+}
+
+fn vertex(origin: &str) -> String {
+    format!(
+        "[providers.google]\nkind = \"vertex\"\nregion = \"us-east5\"\nproject = \"acme\"\n\
+         access_token = \"google\"\nbase_url = \"{origin}\"\n"
+    )
+}
+
 #[tokio::test]
 async fn azure_has_two_forms() {
     let stub = Stub::start(|request| Answer::json(200, request.body.clone())).await;

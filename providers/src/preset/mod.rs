@@ -12,6 +12,7 @@ mod table;
 
 use std::borrow::Cow;
 
+pub(crate) use betas::known_betas;
 pub use betas::{Betas, without_fields};
 pub use path::{Account, UpstreamRequest, is_dated, upstream_path};
 pub use table::PRESETS;
