@@ -156,6 +156,74 @@ async fn vertex_is_asked_for_counts_in_its_own_form() {
     assert_eq!(seen["tools"], serde_json::json!([{"name": "f", "input_schema": {"type": "object"}}]));
 }
 
+/// OpenAI counts; those that imitate it are not asked for what only it has.
+#[tokio::test]
+async fn openai_is_asked_for_counts_and_its_imitators_are_not() {
+    let stub = Stub::always(Answer::json(200, r#"{"object":"response.input_tokens","input_tokens":11}"#)).await;
+    let gateway = Gateway::start(&openai("stub", &stub.origin())).await;
+    let own = r#"{"model":"stub/gpt","input":"hi","previous_response_id":"resp_1","truncation":"auto"}"#;
+    let contents = r#"{"contents":[{"role":"user","parts":[{"text":"hi"}]}]}"#;
+    let message = String::from_utf8(bodies::message("stub/gpt", false).to_vec()).unwrap();
+    for (target, body, field) in [
+        ("/v1/responses/input_tokens", own, "/input_tokens"),
+        ("/v1/messages/count_tokens", &*message, "/input_tokens"),
+        ("/v1beta/models/stub%2Fgpt:countTokens", contents, "/totalTokens"),
+    ] {
+        let reply = exchange(gateway.addr, &Request::post(target, body.to_owned())).await;
+        assert_eq!((reply.status, reply.header("x-gateway-estimate")), (200, ""), "{target}: {}", reply.text());
+        assert_eq!(reply.json().pointer(field).and_then(serde_json::Value::as_u64), Some(11), "{target}");
+        let seen = stub.next().await;
+        assert_eq!((&*seen.target, &seen.json()["model"]), ("/v1/responses/input_tokens", &"gpt".into()), "{target}");
+        if body == own {
+            assert_eq!(seen.body, own.replace("stub/", ""));
+        }
+        assert!(gateway.log_of(reply.header("x-request-id")).await["tokens"].is_null(), "a count consumes nothing");
+    }
+    for kind in ["azure", "openai-compatible", "xai", "mock"] {
+        let stub = Stub::always(Answer::json(500, "{}")).await;
+        let gateway = Gateway::start(&responses_only(kind, &stub.origin())).await;
+        let asked = Request::post("/v1/responses/input_tokens", r#"{"model":"p/m","input":"hi"}"#);
+        let reply = exchange(gateway.addr, &asked).await;
+        assert_eq!((reply.status, reply.header("x-gateway-estimate")), (200, "true"), "{kind}: {}", reply.text());
+        assert_eq!(stub.count(), 0, "{kind}");
+    }
+}
+
+/// Nobody but the provider knows how much it keeps.
+#[tokio::test]
+async fn what_a_provider_keeps_is_not_estimated() {
+    let absent =
+        r#"{"error":{"message":"Unknown request URL: POST /v1/responses/input_tokens.","code":"unknown_url"}}"#;
+    let stub = Stub::always(Answer::json(404, absent)).await;
+    for kind in ["openai", "openai-compatible"] {
+        let gateway = Gateway::start(&responses_only(kind, &stub.origin())).await;
+        let count = async |more: &str| {
+            let body = format!(r#"{{"model":"p/m","input":"hi"{more}}}"#);
+            exchange(gateway.addr, &Request::post("/v1/responses/input_tokens", body)).await
+        };
+        let reply = count("").await;
+        assert_eq!((reply.status, reply.header("x-gateway-estimate")), (200, "true"), "{kind}: {}", reply.text());
+        for (field, value) in [
+            ("previous_response_id", r#""resp_1""#),
+            ("conversation", r#"{"id":"conv_1"}"#),
+            ("prompt", r#"{"id":"pmpt_1"}"#),
+        ] {
+            let reply = count(&format!(r#","{field}":{value}"#)).await;
+            assert_eq!(reply.status, 400, "{kind} {field}: {}", reply.text());
+            let error = &reply.json()["error"];
+            assert_eq!(error["param"], field, "{kind}: {error}");
+            assert!(error["message"].as_str().unwrap().contains("cannot be counted"), "{kind}: {error}");
+        }
+    }
+}
+
+fn responses_only(kind: &str, origin: &str) -> String {
+    format!(
+        "[providers.p]\nkind = \"{kind}\"\nbase_url = \"{origin}/v1\"\napi_key = \"k\"\n\
+         dialects = [\"openai-responses\"]\n"
+    )
+}
+
 /// It counts in few regions, and not for all models.
 #[tokio::test]
 async fn what_vertex_does_not_count_of_claude_is_estimated() {

@@ -37,7 +37,8 @@ const fn vendor(kind: &'static str, base_url: &'static str, key_env: &'static [&
         address_env: None,
         default_headers: &[],
         not_offered: &[],
-        not_in: &[],
+        // OpenAI's alone; also Azure has none: https://github.com/openai/openai-dotnet/issues/1165
+        not_in: &[(Dialect::OpenAiResponses, CountTokens)],
         quirks: REFERENCE,
     }
 }
@@ -53,6 +54,7 @@ pub static PRESETS: &[Preset] = &[
     Preset {
         dialects: &[CHAT, RESPONSES],
         not_offered: &[Rerank],
+        not_in: &[],
         quirks: OPENAI,
         ..vendor("openai", "https://api.openai.com/v1", &["OPENAI_API_KEY"])
     },

@@ -56,9 +56,13 @@ wire! {
 /// Answers a client without a provider: an estimate, to be marked as one.
 ///
 /// # Errors
-/// What is wrong with the request.
+/// What is wrong with the request, or that a part of it is kept elsewhere.
 pub fn local_answer(wire: Wire, body: &[u8], call: &Call<'_>) -> Result<Answered, ApiError> {
-    let count = estimate(&read(wire, body, call)?);
+    let request = read(wire, body, call)?;
+    if let Some(field) = request.refers_to() {
+        return Err(uncountable(field));
+    }
+    let count = estimate(&request);
     Ok(Answered { body: write_count(wire, count)?, losses: Losses::default(), usage: None })
 }
 
