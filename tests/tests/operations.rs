@@ -224,6 +224,45 @@ fn responses_only(kind: &str, origin: &str) -> String {
     )
 }
 
+/// Voyage has words of its own for what others call `top_n` and `dimensions`.
+#[tokio::test]
+async fn voyage_is_asked_in_its_own_words() {
+    let stub = Stub::start(|request| match &*request.target {
+        "/v1/rerank" => Answer::json(
+            200,
+            r#"{"object":"list","data":[{"index":1,"relevance_score":0.5}],"model":"r","usage":{"total_tokens":9}}"#,
+        ),
+        _ => Answer::json(
+            200,
+            r#"{"object":"list","data":[{"object":"embedding","index":0,"embedding":[1.0]}],"model":"v","usage":{"total_tokens":3}}"#,
+        ),
+    })
+    .await;
+    let config = format!("[providers.v]\nkind = \"voyage\"\nbase_url = \"{}/v1\"\napi_key = \"k\"\n", stub.origin());
+    let gateway = Gateway::start(&config).await;
+    let body = r#"{"model":"v/rerank-2.5","query":"q","documents":["a","b"],"top_n":1}"#;
+    let reply = exchange(gateway.addr, &Request::post("/v2/rerank", body)).await;
+    assert_eq!(reply.status, 200, "{}", reply.text());
+    assert_eq!(reply.json()["results"], serde_json::json!([{"index": 1, "relevance_score": 0.5}]));
+    let seen = stub.next().await;
+    let wanted = serde_json::json!({"model": "rerank-2.5", "query": "q", "documents": ["a", "b"], "top_k": 1});
+    assert_eq!((seen.header("authorization"), seen.json()), ("Bearer k", wanted));
+    // A client of its own API gets through as it is.
+    let own = r#"{"model":"v/rerank-2.5","query":"q","documents":["a","b"],"top_k":1,"truncation":false}"#;
+    let reply = exchange(gateway.addr, &Request::post("/v1/rerank", own)).await;
+    assert_eq!((reply.status, &reply.json()["data"][0]["index"]), (200, &1.into()), "{}", reply.text());
+    assert_eq!(stub.next().await.body, own.replace("v/", ""));
+    let embed = r#"{"model":"v/voyage-4","texts":["a"],"input_type":"search_query","embedding_types":["float"],
+        "output_dimension":256}"#;
+    let reply = exchange(gateway.addr, &Request::post("/v2/embed", embed)).await;
+    assert_eq!(reply.json()["embeddings"]["float"], serde_json::json!([[1.0]]), "{}", reply.text());
+    let wanted =
+        serde_json::json!({"model": "voyage-4", "input": ["a"], "input_type": "query", "output_dimension": 256});
+    assert_eq!(stub.next().await.json(), wanted);
+    let reply = exchange(gateway.addr, &Request::post("/v1/chat/completions", bodies::chat("v/voyage-4"))).await;
+    assert_eq!(reply.status, 501, "{}", reply.text());
+}
+
 /// It counts in few regions, and not for all models.
 #[tokio::test]
 async fn what_vertex_does_not_count_of_claude_is_estimated() {

@@ -75,8 +75,9 @@ impl Provider {
             return None;
         }
         Some(match (dialect, operation) {
-            (Dialect::OpenAiChat, Embeddings | Images) => Wire::OpenAi,
-            (Dialect::OpenAiChat, Rerank) => Wire::Jina,
+            (Dialect::OpenAiChat, Embeddings) => self.preset.vectors.unwrap_or(Wire::OpenAi),
+            (Dialect::OpenAiChat, Rerank) => self.preset.vectors.unwrap_or(Wire::Jina),
+            (Dialect::OpenAiChat, Images) => Wire::OpenAi,
             (Dialect::OpenAiResponses, CountTokens) => Wire::OpenAiResponses,
             (Dialect::Anthropic, CountTokens) if self.platform(dialect) != Platform::BedrockInvoke => Wire::Anthropic,
             (Dialect::Gemini, Images) if model.contains("imagen") => Wire::Vertex,
