@@ -394,6 +394,33 @@ async fn the_last_429_keeps_its_retry_after() {
     assert_eq!(reply.json()["error"]["message"], "slow down");
 }
 
+/// Providers have three words for when to come back, clients read one or the other: they get both, in their own API as in another.
+#[tokio::test]
+async fn every_client_is_told_when_to_come_back() {
+    for (sent, seconds, milliseconds) in [
+        (&[("x-ms-retry-after-ms", "16500")][..], "17", "16500"),
+        (&[("retry-after-ms", "16500")], "17", "16500"),
+        (&[("retry-after", "17")], "17", "17000"),
+        (&[("retry-after", "86400")], "86400", "86400000"),
+        (&[("retry-after", "18"), ("retry-after-ms", "17100")], "18", "17100"),
+        (&[("retry-after", "soon")], "soon", ""),
+        (&[], "", ""),
+    ] {
+        let answer = Answer::json(429, r#"{"error":{"message":"slow down","type":"requests"}}"#);
+        let answer = sent.iter().fold(answer, |answer, (name, value)| answer.header(name, value));
+        let stub = Stub::always(answer).await;
+        for (target, body) in
+            [("/v1/chat/completions", bodies::chat("stub/m")), ("/v1/messages", bodies::message("stub/m", false))]
+        {
+            let gateway = Gateway::start(&bodies::openai_provider("stub", &stub.origin())).await;
+            let reply = exchange(gateway.addr, &Request::post(target, body)).await;
+            let told = (reply.header("retry-after"), reply.header("retry-after-ms"));
+            assert_eq!((reply.status, told), (429, (seconds, milliseconds)), "{target} {sent:?}: {}", reply.text());
+            assert!(!reply.headers.contains_key("x-ms-retry-after-ms"));
+        }
+    }
+}
+
 #[tokio::test]
 async fn silence_ends_at_the_first_token_timeout() {
     for (what, answer) in [

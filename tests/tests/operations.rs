@@ -136,6 +136,195 @@ async fn a_count_that_a_provider_does_not_make_is_estimated() {
     }
 }
 
+/// Vertex AI knows no request within the request, and counts for Claude at an address of its own.
+#[tokio::test]
+async fn vertex_is_asked_for_counts_in_its_own_form() {
+    let stub = Stub::start(|request| match request.json() {
+        body if body.get("generateContentRequest").is_some() || body.get("anthropic_version").is_some() => {
+            Answer::json(400, r#"{"error":{"code":400,"status":"INVALID_ARGUMENT","message":"Unknown name"}}"#)
+        }
+        body if body.get("contents").is_some() => Answer::json(200, r#"{"totalTokens":7}"#),
+        _ => Answer::json(200, r#"{"input_tokens":7}"#),
+    })
+    .await;
+    let gateway = Gateway::start(&vertex(&stub.origin())).await;
+    let place = "/v1/projects/acme/locations/us-east5/publishers";
+    let (gemini, claude) = ("google/gemini-2.5-pro", "google/claude-opus-4-6@default");
+    let contents = r#"{"contents":[{"role":"user","parts":[{"text":"hi"}]}]}"#.to_owned();
+    let within = format!(r#"{{"generateContentRequest":{contents}}}"#);
+    let message = |model: &str| String::from_utf8(bodies::message(model, false).to_vec()).unwrap();
+    let responses = |model: &str| format!(r#"{{"model":"{model}","input":"hi"}}"#);
+    for (target, body, field, model) in [
+        ("/v1beta/models/google%2Fgemini-2.5-pro:countTokens", contents, "/totalTokens", gemini),
+        ("/v1beta/models/google%2Fgemini-2.5-pro:countTokens", within, "/totalTokens", gemini),
+        ("/v1/messages/count_tokens", message(gemini), "/input_tokens", gemini),
+        ("/v1/responses/input_tokens", responses(gemini), "/input_tokens", gemini),
+        ("/v1/messages/count_tokens", message(claude), "/input_tokens", claude),
+        ("/v1/responses/input_tokens", responses(claude), "/input_tokens", claude),
+    ] {
+        let reply = exchange(gateway.addr, &Request::post(target, body)).await;
+        assert_eq!((reply.status, reply.header("x-gateway-estimate")), (200, ""), "{target} {model}: {}", reply.text());
+        assert_eq!(reply.json().pointer(field).and_then(serde_json::Value::as_u64), Some(7), "{target} {model}");
+        let seen = stub.next().await;
+        if model == gemini {
+            assert_eq!(seen.target, format!("{place}/google/models/gemini-2.5-pro:countTokens"));
+        } else {
+            assert_eq!(seen.target, format!("{place}/anthropic/models/count-tokens:rawPredict"));
+            // The counter knows no default version.
+            assert_eq!(seen.json()["model"], "claude-opus-4-6");
+        }
+    }
+    // A count asks for nothing that Vertex would not take in a chat.
+    let body = r#"{"model":"google/claude-opus-4-6","messages":[{"role":"user","content":"hi"}],
+        "tools":[{"name":"f","input_schema":{"type":"object"},"eager_input_streaming":true}]}"#;
+    let reply = exchange(gateway.addr, &Request::post("/v1/messages/count_tokens", body)).await;
+    assert_eq!(reply.status, 200, "{}", reply.text());
+    let seen = stub.next().await.json();
+    assert_eq!(seen["tools"], serde_json::json!([{"name": "f", "input_schema": {"type": "object"}}]));
+}
+
+/// OpenAI counts; those that imitate it are not asked for what only it has.
+#[tokio::test]
+async fn openai_is_asked_for_counts_and_its_imitators_are_not() {
+    let stub = Stub::always(Answer::json(200, r#"{"object":"response.input_tokens","input_tokens":11}"#)).await;
+    let gateway = Gateway::start(&openai("stub", &stub.origin())).await;
+    let own = r#"{"model":"stub/gpt","input":"hi","previous_response_id":"resp_1","truncation":"auto"}"#;
+    let contents = r#"{"contents":[{"role":"user","parts":[{"text":"hi"}]}]}"#;
+    let message = String::from_utf8(bodies::message("stub/gpt", false).to_vec()).unwrap();
+    for (target, body, field) in [
+        ("/v1/responses/input_tokens", own, "/input_tokens"),
+        ("/v1/messages/count_tokens", &*message, "/input_tokens"),
+        ("/v1beta/models/stub%2Fgpt:countTokens", contents, "/totalTokens"),
+    ] {
+        let reply = exchange(gateway.addr, &Request::post(target, body.to_owned())).await;
+        assert_eq!((reply.status, reply.header("x-gateway-estimate")), (200, ""), "{target}: {}", reply.text());
+        assert_eq!(reply.json().pointer(field).and_then(serde_json::Value::as_u64), Some(11), "{target}");
+        let seen = stub.next().await;
+        assert_eq!((&*seen.target, &seen.json()["model"]), ("/v1/responses/input_tokens", &"gpt".into()), "{target}");
+        if body == own {
+            assert_eq!(seen.body, own.replace("stub/", ""));
+        }
+        assert!(gateway.log_of(reply.header("x-request-id")).await["tokens"].is_null(), "a count consumes nothing");
+    }
+    for kind in ["azure", "openai-compatible", "xai", "mock"] {
+        let stub = Stub::always(Answer::json(500, "{}")).await;
+        let gateway = Gateway::start(&responses_only(kind, &stub.origin())).await;
+        let asked = Request::post("/v1/responses/input_tokens", r#"{"model":"p/m","input":"hi"}"#);
+        let reply = exchange(gateway.addr, &asked).await;
+        assert_eq!((reply.status, reply.header("x-gateway-estimate")), (200, "true"), "{kind}: {}", reply.text());
+        assert_eq!(stub.count(), 0, "{kind}");
+    }
+}
+
+/// Nobody but the provider knows how much it keeps.
+#[tokio::test]
+async fn what_a_provider_keeps_is_not_estimated() {
+    let absent =
+        r#"{"error":{"message":"Unknown request URL: POST /v1/responses/input_tokens.","code":"unknown_url"}}"#;
+    let stub = Stub::always(Answer::json(404, absent)).await;
+    for kind in ["openai", "openai-compatible"] {
+        let gateway = Gateway::start(&responses_only(kind, &stub.origin())).await;
+        let count = async |more: &str| {
+            let body = format!(r#"{{"model":"p/m","input":"hi"{more}}}"#);
+            exchange(gateway.addr, &Request::post("/v1/responses/input_tokens", body)).await
+        };
+        let reply = count("").await;
+        assert_eq!((reply.status, reply.header("x-gateway-estimate")), (200, "true"), "{kind}: {}", reply.text());
+        for (field, value) in [
+            ("previous_response_id", r#""resp_1""#),
+            ("conversation", r#"{"id":"conv_1"}"#),
+            ("prompt", r#"{"id":"pmpt_1"}"#),
+        ] {
+            let reply = count(&format!(r#","{field}":{value}"#)).await;
+            assert_eq!(reply.status, 400, "{kind} {field}: {}", reply.text());
+            let error = &reply.json()["error"];
+            assert_eq!(error["param"], field, "{kind}: {error}");
+            assert!(error["message"].as_str().unwrap().contains("cannot be counted"), "{kind}: {error}");
+        }
+    }
+}
+
+fn responses_only(kind: &str, origin: &str) -> String {
+    format!(
+        "[providers.p]\nkind = \"{kind}\"\nbase_url = \"{origin}/v1\"\napi_key = \"k\"\n\
+         dialects = [\"openai-responses\"]\n"
+    )
+}
+
+/// Voyage has words of its own for what others call `top_n` and `dimensions`.
+#[tokio::test]
+async fn voyage_is_asked_in_its_own_words() {
+    let stub = Stub::start(|request| match &*request.target {
+        "/v1/rerank" => Answer::json(
+            200,
+            r#"{"object":"list","data":[{"index":1,"relevance_score":0.5}],"model":"r","usage":{"total_tokens":9}}"#,
+        ),
+        _ => Answer::json(
+            200,
+            r#"{"object":"list","data":[{"object":"embedding","index":0,"embedding":[1.0]}],"model":"v","usage":{"total_tokens":3}}"#,
+        ),
+    })
+    .await;
+    let config = format!("[providers.v]\nkind = \"voyage\"\nbase_url = \"{}/v1\"\napi_key = \"k\"\n", stub.origin());
+    let gateway = Gateway::start(&config).await;
+    let body = r#"{"model":"v/rerank-2.5","query":"q","documents":["a","b"],"top_n":1}"#;
+    let reply = exchange(gateway.addr, &Request::post("/v2/rerank", body)).await;
+    assert_eq!(reply.status, 200, "{}", reply.text());
+    assert_eq!(reply.json()["results"], serde_json::json!([{"index": 1, "relevance_score": 0.5}]));
+    let seen = stub.next().await;
+    let wanted = serde_json::json!({"model": "rerank-2.5", "query": "q", "documents": ["a", "b"], "top_k": 1});
+    assert_eq!((seen.header("authorization"), seen.json()), ("Bearer k", wanted));
+    // A client of its own API gets through as it is.
+    let own = r#"{"model":"v/rerank-2.5","query":"q","documents":["a","b"],"top_k":1,"truncation":false}"#;
+    let reply = exchange(gateway.addr, &Request::post("/v1/rerank", own)).await;
+    assert_eq!((reply.status, &reply.json()["data"][0]["index"]), (200, &1.into()), "{}", reply.text());
+    assert_eq!(stub.next().await.body, own.replace("v/", ""));
+    let embed = r#"{"model":"v/voyage-4","texts":["a"],"input_type":"search_query","embedding_types":["float"],
+        "output_dimension":256}"#;
+    let reply = exchange(gateway.addr, &Request::post("/v2/embed", embed)).await;
+    assert_eq!(reply.json()["embeddings"]["float"], serde_json::json!([[1.0]]), "{}", reply.text());
+    let wanted =
+        serde_json::json!({"model": "voyage-4", "input": ["a"], "input_type": "query", "output_dimension": 256});
+    assert_eq!(stub.next().await.json(), wanted);
+    let reply = exchange(gateway.addr, &Request::post("/v1/chat/completions", bodies::chat("v/voyage-4"))).await;
+    assert_eq!(reply.status, 501, "{}", reply.text());
+}
+
+/// It counts in few regions, and not for all models.
+#[tokio::test]
+async fn what_vertex_does_not_count_of_claude_is_estimated() {
+    let unsupported = r#"{"type":"error","error":{"type":"invalid_request_error","message":"claude-x@1 is not supported for token counting"}}"#;
+    let google = |code: u16, status: &str, message: &str| {
+        format!(r#"{{"error":{{"code":{code},"status":"{status}","message":"{message}"}}}}"#)
+    };
+    let counter = "Publisher Model `projects/acme/locations/us-east5/publishers/anthropic/models/count-tokens`";
+    let no_model = r#"{"type":"error","error":{"type":"not_found_error","message":"model: claude-x"}}"#;
+    for (status, body, wanted) in [
+        (400, unsupported.to_owned(), 200),
+        (400, google(400, "FAILED_PRECONDITION", &format!("{counter} is not servable in region us-east5.")), 200),
+        (404, google(404, "NOT_FOUND", &format!("{counter} was not found.")), 200),
+        (404, google(404, "NOT_FOUND", "Requested entity was not found."), 200),
+        (404, no_model.to_owned(), 404),
+        (400, google(400, "INVALID_ARGUMENT", "messages: at least one is required"), 400),
+    ] {
+        let answer = Answer::json(status, body.clone());
+        let stub = Stub::start(move |_| answer.clone()).await;
+        let gateway = Gateway::start(&vertex(&stub.origin())).await;
+        let request = Request::post("/v1/messages/count_tokens", bodies::message("google/claude-x@1", false));
+        let reply = exchange(gateway.addr, &request).await;
+        let estimated = if wanted == 200 { "true" } else { "" };
+        assert_eq!((reply.status, reply.header("x-gateway-estimate")), (wanted, estimated), "{body}: {}", reply.text());
+        assert_eq!(stub.count(), 1);
+    }
+}
+
+fn vertex(origin: &str) -> String {
+    format!(
+        "[providers.google]\nkind = \"vertex\"\nregion = \"us-east5\"\nproject = \"acme\"\n\
+         access_token = \"google\"\nbase_url = \"{origin}\"\n"
+    )
+}
+
 #[tokio::test]
 async fn azure_has_two_forms() {
     let stub = Stub::start(|request| Answer::json(200, request.body.clone())).await;

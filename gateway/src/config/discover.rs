@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use ai_gateway_providers::Operation;
 use ai_gateway_providers::preset::{Cloud, PRESETS, Preset};
 
 use super::base_url;
@@ -49,10 +50,11 @@ impl fmt::Display for Discovery {
 }
 
 impl Config {
-    /// The providers whose usual variables are set, each named as its kind; the built-in mock when there is none.
+    /// The providers of chat whose usual variables are set, each named as its kind; the built-in mock when there is none.
     pub fn from_environment(env: &dyn Environment) -> Discovery {
         let mut discovery = Discovery { config: Self::default(), found: Vec::new(), skipped: Vec::new() };
-        for preset in PRESETS {
+        let can_chat = |preset: &&Preset| preset.dialects.iter().any(|(it, _)| preset.offers(*it, Operation::Chat));
+        for preset in PRESETS.iter().filter(can_chat) {
             match find(preset, env) {
                 Ok(None) => {}
                 Ok(Some((variable, provider))) => {

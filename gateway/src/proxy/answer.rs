@@ -18,7 +18,7 @@ use super::failure::attempt_failed;
 use super::outcome::Outcome;
 use super::replay::Replay;
 use super::resume;
-use super::retry_after::retry_after;
+use super::retry_after::{self, retry_after};
 use super::step::Step;
 use super::unfit::Unfit;
 use super::{Exchange, count, encode, header};
@@ -59,8 +59,6 @@ static IDS: [HeaderName; 4] = [
 ];
 static UPSTREAM_ID: HeaderName = HeaderName::from_static("x-upstream-request-id");
 static BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
-/// What an error says about coming back.
-const RETRY_AFTER: [&str; 2] = ["retry-after", "retry-after-ms"];
 /// <https://docs.aws.amazon.com/transcribe/latest/dg/streaming-setting-up.html#streaming-event-stream>
 pub const EVENT_STREAM: &str = "application/vnd.amazon.eventstream";
 /// The most that is read of an error's body.
@@ -125,10 +123,7 @@ pub fn on_header(upstream: &mut ResponseHeader, exchange: &mut Exchange) -> Resu
         Some(outcome) => {
             let passes = matches!(outcome, Outcome::Status(_)) && !count::is_refused(exchange, None);
             if passes {
-                exchange.retry_after = RETRY_AFTER
-                    .into_iter()
-                    .filter_map(|name| Some((name, upstream.headers.get(name)?.clone())))
-                    .collect();
+                exchange.retry_after = retry_after::told(&upstream.headers);
             }
             // A page is of no use to a client, what it says neither.
             if !passes || is_web_page(upstream) || exchange.step_after(outcome) != Step::Stop {
@@ -235,6 +230,11 @@ fn clean(upstream: &mut ResponseHeader, exchange: &Exchange) {
         let word = name.as_str();
         if RETURNED.contains(&word) && !(translates && FRAMING.contains(&word)) {
             clean.headers.append(name.clone(), value.clone());
+        }
+    }
+    if upstream.status.as_u16() >= 400 {
+        for (name, value) in retry_after::told(&upstream.headers) {
+            clean.headers.insert(name, value);
         }
     }
     if let Some(id) = IDS.iter().find_map(|name| upstream.headers.get(name)) {

@@ -15,6 +15,8 @@ use crate::snapshot::client_wire;
 
 /// Says that a count is the gateway's own.
 const ESTIMATE: &str = "x-gateway-estimate";
+/// The name under which Vertex AI counts for Claude, as if it were a model.
+const COUNTER: &str = "models/count-tokens";
 
 /// Whether the exchange asks for a count that none of the model's providers makes.
 pub fn is_ours(exchange: &Exchange) -> bool {
@@ -31,9 +33,11 @@ pub fn is_refused(exchange: &Exchange, error: Option<&ApiError>) -> bool {
     let says = |words: &str| error.is_some_and(|error| error.message.to_ascii_lowercase().contains(words));
     exchange.endpoint.as_ref().is_some_and(|it| it.operation == Operation::CountTokens && client_wire(it).is_some())
         && match exchange.attempt().and_then(|attempt| attempt.status) {
-            // Bedrock says so of most models, and of Claude's inference profiles.
-            Some(400) => says("support counting tokens"),
-            Some(404) => error.is_some_and(|error| error.kind != ErrorKind::ModelNotFound) && !says("model"),
+            // Bedrock says so of most models, and of Claude's inference profiles; Vertex AI of some of Claude's, and in most regions.
+            Some(400) => ["support counting tokens", "supported for token counting", COUNTER].into_iter().any(says),
+            Some(404) => {
+                says(COUNTER) || error.is_some_and(|error| error.kind != ErrorKind::ModelNotFound) && !says("model")
+            }
             Some(405 | 501) => true,
             Some(_) | None => false,
         }

@@ -75,13 +75,14 @@ impl Provider {
             return None;
         }
         Some(match (dialect, operation) {
-            (Dialect::OpenAiChat, Embeddings | Images) => Wire::OpenAi,
-            (Dialect::OpenAiChat, Rerank) => Wire::Jina,
+            (Dialect::OpenAiChat, Embeddings) => self.preset.vectors.unwrap_or(Wire::OpenAi),
+            (Dialect::OpenAiChat, Rerank) => self.preset.vectors.unwrap_or(Wire::Jina),
+            (Dialect::OpenAiChat, Images) => Wire::OpenAi,
             (Dialect::OpenAiResponses, CountTokens) => Wire::OpenAiResponses,
-            (Dialect::Anthropic, CountTokens) if self.platform(dialect) == Platform::Native => Wire::Anthropic,
+            (Dialect::Anthropic, CountTokens) if self.platform(dialect) != Platform::BedrockInvoke => Wire::Anthropic,
             (Dialect::Gemini, Images) if model.contains("imagen") => Wire::Vertex,
+            (Dialect::Gemini, CountTokens | Embeddings) if google_cloud => Wire::Vertex,
             (Dialect::Gemini, Images | CountTokens) => Wire::Gemini,
-            (Dialect::Gemini, Embeddings) if google_cloud => Wire::Vertex,
             (Dialect::Gemini, Embeddings) if endpoint.suffix == ":embedContent" => Wire::Gemini,
             (Dialect::Gemini, Embeddings) => Wire::GeminiBatch,
             (Dialect::Bedrock, CountTokens) => Wire::Bedrock,
@@ -134,4 +135,87 @@ pub fn client_wire(endpoint: &Endpoint) -> Option<Wire> {
         (Dialect::Cohere, Operation::Embeddings | Operation::Rerank) => Wire::Cohere,
         _ => return None,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+    use std::sync::Arc;
+    use std::time::Instant;
+
+    use ai_gateway_providers::endpoint::match_endpoint;
+    use ai_gateway_providers::preset::{PRESETS, Preset};
+    use http::{HeaderMap, Method};
+
+    use super::*;
+    use crate::config::{Config, System};
+    use crate::health::Health;
+    use crate::snapshot::Snapshot;
+
+    /// Of each way in which a provider's models are named apart, one; others are named like none of them.
+    const MODELS: [&str; 9] = [
+        "any",
+        "gemini-3-pro",
+        "imagen-4",
+        "claude-opus-5",
+        "anthropic.claude-opus-5-v1:0",
+        "cohere.rerank-v3-5:0",
+        "amazon.nova-2-multimodal-embeddings-v1:0",
+        "amazon.titan-embed-text-v2:0",
+        "amazon.rerank-v1:0",
+    ];
+
+    /// Paths of all operations that go across dialects, in all forms that clients have for them.
+    const PATHS: [&str; 12] = [
+        "/v1/embeddings",
+        "/v2/embed",
+        "/v1beta/models/m:embedContent",
+        "/v1beta/models/m:batchEmbedContents",
+        "/v1/rerank",
+        "/v2/rerank",
+        "/v1/messages/count_tokens",
+        "/v1/responses/input_tokens",
+        "/v1beta/models/m:countTokens",
+        "/model/m/count-tokens",
+        "/v1/images/generations",
+        "/v1/chat/completions",
+    ];
+
+    /// One account of every kind.
+    fn accounts() -> String {
+        let account = |preset: &Preset| {
+            let more = match preset.cloud {
+                Some(Cloud::Google) => "region = 'us-east5'\nproject = 'acme'\naccess_token = 't'",
+                Some(Cloud::Aws) => "region = 'us-east-1'\napi_key = 'k'",
+                Some(Cloud::Azure) | None => "api_key = 'k'",
+            };
+            let base = if preset.dialects.contains(&(Dialect::OpenAiChat, "")) { "/v1" } else { "" };
+            format!("[providers.{0}]\nkind = '{0}'\nbase_url = 'http://127.0.0.1:1{base}'\n{more}\n", preset.kind)
+        };
+        PRESETS.iter().map(account).collect()
+    }
+
+    #[test]
+    fn each_form_of_an_operation_has_a_provider_that_is_asked_in_it() {
+        let loaded = Config::parse(&accounts(), "test.toml", &System).unwrap_or_else(|errors| panic!("{errors}"));
+        let health = Arc::new(Health::new(Instant::now(), 1));
+        let snapshot = Snapshot::build(&loaded.config, None, &health, &Arc::default()).unwrap();
+        let endpoints = PATHS.map(|path| match_endpoint(&Method::POST, path, &HeaderMap::new()).unwrap());
+        let mut asked = HashSet::new();
+        for provider in snapshot.providers() {
+            for endpoint in &endpoints {
+                let routes = MODELS.iter().filter_map(|model| provider.route(endpoint, model));
+                asked.extend(routes.filter_map(|route| match route.way {
+                    Way::Wires(_, to) => Some((endpoint.operation, to)),
+                    Way::Straight | Way::Codecs => None,
+                }));
+            }
+        }
+        for operation in Operation::ALL {
+            for to in Wire::ALL.into_iter().filter(|to| Wire::ALL.iter().any(|from| translates(operation, *from, *to)))
+            {
+                assert!(asked.contains(&(operation, to)), "nobody is asked for {operation} in the form {to:?}");
+            }
+        }
+    }
 }

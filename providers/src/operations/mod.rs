@@ -33,7 +33,6 @@ use crate::usage::Usage;
 /// | | `BedrockCohere` | `/model/{model}/invoke` | yes | yes |
 /// | rerank | `Cohere`, `Jina`, `Voyage` | `/v2/rerank`, `/v1/rerank`, `/v1/rerank` | yes | yes |
 /// | | `BedrockCohere`, `Bedrock` (Amazon's ranker) | `/model/{model}/invoke` | no | yes |
-/// | | `Vertex` | `/v1/projects/{project}/locations/{location}/rankingConfigs/{config}:rank` of discoveryengine | no | yes |
 /// | count_tokens | `Anthropic` | `/v1/messages/count_tokens` | yes | yes |
 /// | | `OpenAiResponses` | `/v1/responses/input_tokens` | yes | yes |
 /// | | `Gemini`, `Vertex` | `…/models/{model}:countTokens` | yes | yes |
@@ -160,8 +159,7 @@ pub const fn translates(operation: Operation, from: Wire, to: Wire) -> bool {
                 && !matches!(to, OpenAiResponses | Anthropic | Bedrock)
         }
         Operation::Rerank => {
-            matches!(from, Cohere | Jina | Voyage)
-                && matches!(to, Cohere | Jina | Voyage | Vertex | Bedrock | BedrockCohere)
+            matches!(from, Cohere | Jina | Voyage) && matches!(to, Cohere | Jina | Voyage | Bedrock | BedrockCohere)
         }
         Operation::CountTokens => {
             matches!(from, Anthropic | OpenAiResponses | Gemini | Vertex | Bedrock)

@@ -74,9 +74,7 @@ impl<'b> Betas<'b> {
         }
         let takes = |name: &str| match taken {
             Some(taken) => taken.iter().any(|one| one == name),
-            None => ROWS.iter().any(|(beta, bedrock, vertex)| {
-                *beta == name && if platform == Platform::Vertex { *vertex } else { *bedrock }
-            }),
+            None => known_betas(platform).any(|beta| beta == name),
         };
         let mut betas = Self::default();
         for name in asked.split(',').map(str::trim).filter(|name| !name.is_empty()) {
@@ -95,6 +93,12 @@ impl<'b> Betas<'b> {
     pub fn note(&self, losses: &mut Losses) {
         self.lost.iter().filter(|name| !IDLE.contains(name)).for_each(|name| losses.note_foreign("betas.", name));
     }
+}
+
+/// The betas that the cloud behind `platform` is known to take.
+pub(crate) fn known_betas(platform: Platform) -> impl Iterator<Item = &'static str> {
+    let is_taken = move |(_, bedrock, vertex): &&Row| if platform == Platform::Vertex { *vertex } else { *bedrock };
+    ROWS.iter().filter(is_taken).map(|(beta, ..)| *beta)
 }
 
 /// Takes the fields out of `request` that a cloud knows only with betas which are not among `told`.

@@ -12,6 +12,7 @@ mod table;
 
 use std::borrow::Cow;
 
+pub(crate) use betas::known_betas;
 pub use betas::{Betas, without_fields};
 pub use path::{Account, UpstreamRequest, is_dated, upstream_path};
 pub use table::PRESETS;
@@ -19,6 +20,7 @@ pub use table::PRESETS;
 use crate::auth::AuthScheme;
 use crate::codec::Platform;
 use crate::dialect::{Dialect, Operation};
+use crate::operations::Wire;
 
 /// What is known of one kind of provider.
 #[derive(Debug, PartialEq, Eq)]
@@ -50,6 +52,8 @@ pub struct Preset {
     pub not_offered: &'static [Operation],
     /// The same, of one of its dialects only.
     pub not_in: &'static [(Dialect, Operation)],
+    /// Its own form of embeddings and rerank in OpenAI's dialect, where it is not OpenAI's and Jina's.
+    pub vectors: Option<Wire>,
     /// Where it differs from the dialect's reference.
     pub quirks: Quirks,
 }
@@ -282,7 +286,7 @@ mod tests {
     fn every_vendor_of_the_issue_is_there() {
         for kind in "openai azure anthropic gemini mistral groq xai deepseek together fireworks openrouter perplexity \
                      cerebras sambanova deepinfra nvidia huggingface ollama vllm lmstudio openai-compatible mock \
-                     bedrock vertex cohere"
+                     bedrock vertex cohere voyage jina"
             .split_whitespace()
         {
             assert!(Preset::find(kind).is_some(), "{kind}");

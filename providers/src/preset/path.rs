@@ -246,6 +246,7 @@ fn usual_suffix(dialect: Dialect, operation: Operation) -> Option<&'static str> 
         (Dialect::OpenAiChat, Operation::Moderation) => Some("/moderations"),
         (Dialect::OpenAiChat, Operation::Models) => Some("/models"),
         (Dialect::OpenAiResponses, Operation::Chat) => Some("/responses"),
+        (Dialect::OpenAiResponses, Operation::CountTokens) => Some("/responses/input_tokens"),
         (Dialect::Anthropic, Operation::Chat) => Some("/v1/messages"),
         (Dialect::Anthropic, Operation::CountTokens) => Some("/v1/messages/count_tokens"),
         (Dialect::Anthropic, Operation::Models) => Some("/v1/models"),

@@ -3,8 +3,9 @@
 use super::{AddressEnv, Cloud, LimitSpelling, PrefillSpelling, Preset, Quirks, ReasoningSpelling};
 use crate::auth::AuthScheme;
 use crate::dialect::{Dialect, Operation};
+use crate::operations::Wire;
 
-use Operation::{Completions, CountTokens, Embeddings, Images, Moderation, Rerank, Speech, Transcription};
+use Operation::{Chat, Completions, CountTokens, Embeddings, Images, Moderation, Rerank, Speech, Transcription};
 
 const CHAT: (Dialect, &str) = (Dialect::OpenAiChat, "");
 const RESPONSES: (Dialect, &str) = (Dialect::OpenAiResponses, "");
@@ -23,6 +24,9 @@ const REFERENCE: Quirks = Quirks {
 /// OpenAI's own API, and Azure's.
 const OPENAI: Quirks = Quirks { limit: LimitSpelling::MaxCompletionTokens, developer_role: true, ..REFERENCE };
 
+/// What makers of embeddings and rerankers do not offer.
+const NO_TEXT: &[Operation] = &[Chat, Completions, Images, Speech, Transcription, Moderation];
+
 /// An OpenAI-compatible vendor that wants a bearer key: the row that most rows differ from in a field or two.
 const fn vendor(kind: &'static str, base_url: &'static str, key_env: &'static [&'static str]) -> Preset {
     Preset {
@@ -37,7 +41,9 @@ const fn vendor(kind: &'static str, base_url: &'static str, key_env: &'static [&
         address_env: None,
         default_headers: &[],
         not_offered: &[],
-        not_in: &[],
+        // OpenAI's alone; also Azure has none: https://github.com/openai/openai-dotnet/issues/1165
+        not_in: &[(Dialect::OpenAiResponses, CountTokens)],
+        vectors: None,
         quirks: REFERENCE,
     }
 }
@@ -53,6 +59,7 @@ pub static PRESETS: &[Preset] = &[
     Preset {
         dialects: &[CHAT, RESPONSES],
         not_offered: &[Rerank],
+        not_in: &[],
         quirks: OPENAI,
         ..vendor("openai", "https://api.openai.com/v1", &["OPENAI_API_KEY"])
     },
@@ -190,6 +197,18 @@ pub static PRESETS: &[Preset] = &[
         dialects: &[CHAT, RESPONSES],
         not_offered: &[Completions, Embeddings, Rerank, Images, Speech, Transcription, Moderation],
         ..vendor("huggingface", "https://router.huggingface.co/v1", &["HF_TOKEN", "HUGGINGFACE_API_KEY"])
+    },
+    // https://docs.voyageai.com/reference
+    Preset {
+        not_offered: NO_TEXT,
+        vectors: Some(Wire::Voyage),
+        ..vendor("voyage", "https://api.voyageai.com/v1", &["VOYAGE_API_KEY"])
+    },
+    // https://api.jina.ai/redoc
+    Preset {
+        not_offered: NO_TEXT,
+        vectors: Some(Wire::Jina),
+        ..vendor("jina", "https://api.jina.ai/v1", &["JINA_API_KEY"])
     },
     // https://docs.ollama.com/api/openai-compatibility, …/anthropic-compatibility
     Preset {

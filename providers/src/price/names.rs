@@ -12,6 +12,7 @@ pub(super) fn vendor(kind: &str) -> Option<&str> {
         "together" => Some("together_ai"),
         "fireworks" => Some("fireworks_ai"),
         "nvidia" => Some("nvidia_nim"),
+        "jina" => Some("jina_ai"),
         same => Some(same),
     }
 }

@@ -4,7 +4,7 @@
 //!
 //! | wire | page |
 //! |---|---|
-//! | `Anthropic` | <https://docs.anthropic.com/en/api/messages-count-tokens> |
+//! | `Anthropic` | <https://docs.anthropic.com/en/api/messages-count-tokens>; on Vertex AI <https://docs.cloud.google.com/vertex-ai/generative-ai/docs/partner-models/claude/count-tokens> |
 //! | `OpenAiResponses` | <https://platform.openai.com/docs/api-reference/responses/input-tokens> |
 //! | `Gemini` | <https://ai.google.dev/api/tokens> |
 //! | `Vertex` | <https://cloud.google.com/vertex-ai/generative-ai/docs/model-reference/count-tokens> |
@@ -23,6 +23,7 @@ use crate::codec::{Call, Platform, Target, codec};
 use crate::common::{CacheConfig, Extras, Json, Losses, Request, Str};
 use crate::dialect::{Dialect, Operation};
 use crate::error::ApiError;
+use crate::preset::{known_betas, without_fields};
 
 wire! {
     /// Gemini's request stands alone, or within another.
@@ -55,9 +56,13 @@ wire! {
 /// Answers a client without a provider: an estimate, to be marked as one.
 ///
 /// # Errors
-/// What is wrong with the request.
+/// What is wrong with the request, or that a part of it is kept elsewhere.
 pub fn local_answer(wire: Wire, body: &[u8], call: &Call<'_>) -> Result<Answered, ApiError> {
-    let count = estimate(&read(wire, body, call)?);
+    let request = read(wire, body, call)?;
+    if let Some(field) = request.refers_to() {
+        return Err(uncountable(field));
+    }
+    let count = estimate(&request);
     Ok(Answered { body: write_count(wire, count)?, losses: Losses::default(), usage: None })
 }
 
@@ -72,6 +77,10 @@ pub(super) fn translate_request(
     let mut request = countable(read(from, body, call)?);
     if request.dialect != to.dialect() {
         request.put_in_words();
+    }
+    if is_claude_on_vertex(to, target) {
+        let betas: Vec<_> = known_betas(Platform::Vertex).collect();
+        without_fields(&mut request, &betas, &mut losses);
     }
     let body = write_request(to, &request, target, &mut losses)?;
     Ok(Translated { body, losses, asked: Asked::default() })
@@ -134,7 +143,7 @@ fn countable(request: Request<'_>) -> Request<'_> {
         service_tier: _,
         user: _,
         metadata: _,
-        cache: _,
+        cache,
         store: _,
         previous,
         goes_on: _,
@@ -151,7 +160,7 @@ fn countable(request: Request<'_>) -> Request<'_> {
         reasoning,
         previous,
         extras,
-        cache: CacheConfig::default(),
+        cache: CacheConfig { content: cache.content, ..CacheConfig::default() },
         ..Request::new(dialect)
     }
 }
@@ -162,9 +171,6 @@ fn write_request(
     target: &Target<'_>,
     losses: &mut Losses,
 ) -> Result<Vec<u8>, ApiError> {
-    // The model stands in the body wherever the counter is.
-    let native = Target { platform: Platform::Native, ..*target };
-    let target = if wire == Wire::Anthropic { &native } else { target };
     // The counters refuse fields that they do not know.
     let known: &[&str] = match wire {
         Wire::Anthropic => &[
@@ -196,6 +202,9 @@ fn write_request(
         Wire::Bedrock => &["messages", "system", "toolConfig", "additionalModelRequestFields"],
         _ => return Err(no_translation(Operation::CountTokens)),
     };
+    if let Some(field) = request.refers_to().filter(|field| !known.contains(field)) {
+        return Err(uncountable(field));
+    }
     let body = codec(wire.dialect()).encode_request(request, target, losses)?;
     let Fields { rest } = read_request(&body)?;
     let fields: Extras<'_> = rest.into_iter().filter(|(name, _)| known.contains(&&**name)).collect();
@@ -206,8 +215,23 @@ fn write_request(
             o.extras(&fields);
         }),
         Wire::Bedrock => o.object("input", |o| o.object("converse", |o| o.extras(&fields))),
+        // Its counter stands in the path in the place of the model.
+        _ if is_claude_on_vertex(wire, target) => {
+            let model = target.model.strip_prefix("publishers/anthropic/models/").unwrap_or(target.model);
+            o.put("model", model.strip_suffix("@default").unwrap_or(model));
+            o.extras(&fields);
+        }
         _ => o.extras(&fields),
     }))
+}
+
+fn is_claude_on_vertex(to: Wire, target: &Target<'_>) -> bool {
+    (to, target.platform) == (Wire::Anthropic, Platform::Vertex)
+}
+
+/// The caller's error of a field that refers to what whoever counts does not have.
+fn uncountable(field: &str) -> ApiError {
+    refused(field, format!("what `{field}` refers to cannot be counted for this model: send the whole conversation"))
 }
 
 pub(super) fn translate_answer(from: Wire, to: Wire, body: &[u8]) -> Result<Answered, ApiError> {

@@ -95,6 +95,16 @@ fn bad_requests_are_refused() {
 }
 
 #[test]
+fn what_a_counter_cannot_be_told_of_is_not_left_out() {
+    let body = json!({"contents": [{"role": "user", "parts": [{"text": "hi"}]}], "cachedContent": "cachedContents/x"});
+    let (found, _) = translated(Wire::Gemini, Wire::Gemini, &body);
+    assert_eq!(found["generateContentRequest"]["cachedContent"], "cachedContents/x");
+    let (body, target) = (body.to_string(), crate::operations::tests::target());
+    let error = translate_request(Wire::Gemini, Wire::Vertex, body.as_bytes(), &Call::default(), &target).unwrap_err();
+    assert_eq!((error.status, error.param.as_deref()), (400, Some("cachedContent")));
+}
+
+#[test]
 fn recorded_counts() {
     let Some(root) = crate::operations::tests::conformance() else { return };
     let mut seen = 0;

@@ -10,12 +10,11 @@ use crate::usage::Usage;
 use crate::usage::report::Report;
 
 wire! {
-    /// Cohere and Bedrock say `results` and `meta`, Jina `results` and `usage`, Voyage `data` and `usage`, Google `records`.
+    /// Cohere and Bedrock say `results` and `meta`, Jina `results` and `usage`, Voyage `data` and `usage`.
     struct Body<'a> {
         "id" => id: Option<Str<'a>>,
         "results" => results: Option<Vec<Item<'a>>>,
         "data" => data: Option<Vec<Item<'a>>>,
-        "records" => records: Option<Vec<Item<'a>>>,
         "meta" => meta: Option<Json<'a>>,
         "usage" => usage: Option<Json<'a>>,
     }
@@ -23,9 +22,6 @@ wire! {
     struct Item<'a> {
         "index" => index: Option<u64>,
         "relevance_score" => relevance_score: Option<Json<'a>>,
-        // Google.
-        "id" => id: Option<Str<'a>>,
-        "score" => score: Option<Json<'a>>,
     }
 }
 
@@ -45,8 +41,8 @@ struct Rank<'a> {
 }
 
 pub(super) fn read(body: &[u8]) -> Result<Answer<'_>, ApiError> {
-    let Body { id, results, data, records, meta, usage, rest: _ } = read_answer(body)?;
-    let items = results.or(data).or(records).ok_or_else(|| no_answer("results"))?;
+    let Body { id, results, data, meta, usage, rest: _ } = read_answer(body)?;
+    let items = results.or(data).ok_or_else(|| no_answer("results"))?;
     let ranks: Option<Vec<_>> = items.into_iter().map(rank).collect();
     let dialect = if meta.is_some() { Dialect::Cohere } else { Dialect::OpenAiChat };
     let report = meta.or(usage).map(|usage| Report::read(dialect, Operation::Rerank, &usage.to_tree()));
@@ -58,10 +54,10 @@ pub(super) fn read(body: &[u8]) -> Result<Answer<'_>, ApiError> {
 }
 
 fn rank(item: Item<'_>) -> Option<Rank<'_>> {
-    let Item { index, relevance_score, id, score, rest: _ } = item;
-    let score = relevance_score.or(score)?;
+    let Item { index, relevance_score, rest: _ } = item;
+    let score = relevance_score?;
     score.read::<f64>().ok()?;
-    Some(Rank { index: index.or_else(|| id?.parse().ok())?, score })
+    Some(Rank { index: index?, score })
 }
 
 pub(super) fn write(wire: Wire, answer: &Answer<'_>, asked: &Asked, about: &About<'_>) -> Result<Vec<u8>, ApiError> {

@@ -40,7 +40,7 @@ pub(super) fn translate_answer(
     asked: &Asked,
     about: &About<'_>,
 ) -> Result<Answered, ApiError> {
-    if !matches!(from, Wire::Cohere | Wire::Jina | Wire::Voyage | Wire::Bedrock | Wire::BedrockCohere | Wire::Vertex) {
+    if !matches!(from, Wire::Cohere | Wire::Jina | Wire::Voyage | Wire::Bedrock | Wire::BedrockCohere) {
         return Err(no_translation(Operation::Rerank));
     }
     let answer = answer::read(body)?;

@@ -1,7 +1,6 @@
 //! What is asked: Cohere (<https://docs.cohere.com/reference/rerank>), Jina (<https://api.jina.ai/redoc>), Voyage
 //! (<https://docs.voyageai.com/reference/reranker-api>), Bedrock
-//! (<https://docs.aws.amazon.com/bedrock/latest/userguide/rerank-supported.html>), Google
-//! (<https://cloud.google.com/generative-ai-app-builder/docs/ranking>).
+//! (<https://docs.aws.amazon.com/bedrock/latest/userguide/rerank-supported.html>).
 
 use super::super::write;
 use super::super::{Wire, no_translation, refused};
@@ -122,10 +121,6 @@ pub(super) fn write(wire: Wire, request: &Request<'_>, model: &str, losses: &mut
     } else {
         documents.iter().map(|document| text_of(document).map(|text| Json::of(&text))).collect::<Result<_, _>>()?
     };
-    if wire == Wire::Vertex {
-        let query: Str<'_> = query.read().map_err(|_| refused("query", "the query cannot be read"))?;
-        return Ok(write_google(&query, documents, &texts, top_n, model));
-    }
     if !matches!(wire, Wire::Cohere | Wire::Jina | Wire::Voyage | Wire::Bedrock | Wire::BedrockCohere) {
         return Err(no_translation(Operation::Rerank));
     }
@@ -160,26 +155,4 @@ pub(super) fn write(wire: Wire, request: &Request<'_>, model: &str, losses: &mut
         }
         o.extras(extras);
     }))
-}
-
-/// Records are told apart by the documents' places.
-fn write_google(query: &str, documents: &[Json<'_>], texts: &[Json<'_>], top_n: Option<u64>, model: &str) -> Vec<u8> {
-    write::body(|o| {
-        o.put("model", model);
-        o.put("query", query);
-        o.list("records", documents.iter().zip(texts).enumerate(), |out, (at, (document, text))| {
-            write::object(out, |o| {
-                o.put("id", &at.to_string());
-                match document.read::<Fields<'_>>() {
-                    Ok(Fields { text: Some(text), title: Some(title), rest }) if rest.is_empty() => {
-                        o.put("title", &title);
-                        o.put("content", &text);
-                    }
-                    Ok(_) | Err(_) => o.put("content", text),
-                }
-            });
-        });
-        o.some("topN", top_n.as_ref());
-        o.put("ignoreRecordDetailsInResponse", &true);
-    })
 }

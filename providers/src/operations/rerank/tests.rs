@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 use super::*;
 use crate::usage::Usage;
 
-const WIRES: [Wire; 6] = [Wire::Cohere, Wire::Jina, Wire::Voyage, Wire::Bedrock, Wire::BedrockCohere, Wire::Vertex];
+const WIRES: [Wire; 5] = [Wire::Cohere, Wire::Jina, Wire::Voyage, Wire::Bedrock, Wire::BedrockCohere];
 
 fn about() -> About<'static> {
     About { model: "public", request_id: "req1", now: 1, input_tokens: None }
@@ -54,12 +54,9 @@ fn a_full_request_for_everyone() {
     assert_eq!(body, json!({"query": "q", "documents": texts, "top_n": 2}));
     let voyage = json!({"model": "x", "query": "q", "documents": ["a", {"title": "t", "text": "c"}], "top_k": 1,
         "truncation": false, "return_documents": true});
-    let (body, losses, _) = asked(Wire::Voyage, Wire::Vertex, &voyage);
-    assert_eq!(
-        body,
-        json!({"model": "upstream-model", "query": "q", "topN": 1, "ignoreRecordDetailsInResponse": true,
-            "records": [{"id": "0", "content": "a"}, {"id": "1", "title": "t", "content": "c"}]})
-    );
+    let (body, losses, _) = asked(Wire::Voyage, Wire::Cohere, &voyage);
+    let texts = json!(["a", "title: t\ntext: c\n"]);
+    assert_eq!(body, json!({"model": "upstream-model", "query": "q", "documents": texts, "top_n": 1}));
     assert_eq!(losses, "truncation");
     let mut own = asked(Wire::Voyage, Wire::Voyage, &voyage).0;
     own["model"] = json!("x");
@@ -81,16 +78,6 @@ fn documents_come_back_where_they_are_wanted() {
             "results": [{"index": 1, "relevance_score": 0.9, "document": {"text": "b", "n": 1}},
                 {"index": 0, "relevance_score": 0.1, "document": {"text": "a"}}],
             "meta": {"api_version": {"version": "1"}, "billed_units": {"search_units": 1}}})
-    );
-    let (_, _, kept) = asked(Wire::Cohere, Wire::Cohere, &json!({"query": "q", "documents": ["a", "b"]}));
-    let google = json!({"records": [{"id": "1", "score": 0.5}]});
-    assert_eq!(
-        answer(Wire::Vertex, Wire::Cohere, &kept, &google),
-        (
-            json!({"id": "req1", "results": [{"index": 1, "relevance_score": 0.5}],
-                "meta": {"api_version": {"version": "2"}, "billed_units": {}}}),
-            None
-        )
     );
     let (_, _, kept) = asked(Wire::Voyage, Wire::Jina, &body);
     let jina = json!({"model": "u", "usage": {"total_tokens": 7}, "results": [{"index": 0, "relevance_score": 1e-2}]});
@@ -133,7 +120,7 @@ proptest! {
         to in proptest::sample::select(&WIRES[..]),
         body in prop_oneof![
             prop::collection::vec(any::<u8>(), 0..64),
-            r#"\{"query":"q","(documents|results|data|records)":\[("a"|\{"(text|index|id|score)":("1"|-1|1e9|null)\}|,){0,3}\]\}"#
+            r#"\{"query":"q","(documents|results|data)":\[("a"|\{"(text|index|relevance_score)":("1"|-1|1e9|null)\}|,){0,3}\]\}"#
                 .prop_map(String::into_bytes),
         ],
     ) {

@@ -47,6 +47,7 @@ fn paths_of_the_operations() {
     for (kind, dialect, operation, model, stream, expected) in [
         ("openai", OpenAiChat, Images, "m", false, "/images/generations"),
         ("openai", OpenAiResponses, Chat, "m", true, "/responses"),
+        ("openai", OpenAiResponses, CountTokens, "m", false, "/responses/input_tokens"),
         ("anthropic", Anthropic, CountTokens, "m", false, "/v1/messages/count_tokens"),
         ("cohere", Cohere, Chat, "m", true, "/v2/chat"),
         ("cohere", Cohere, Embeddings, "m", false, "/v2/embed"),
