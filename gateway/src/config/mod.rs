@@ -359,15 +359,17 @@ impl Context<'_> {
 
     /// A text that may be no secret; `is_one`: whether it is one that stands in the file itself.
     fn secret_if(&mut self, is_one: impl FnOnce(&str) -> bool, text: &At<SecretText>) -> Option<Secret> {
-        if is_one(&text.value.0) {
-            self.report.warn(
-                text.span.clone(),
-                "a secret stands in the file itself",
-                "write \"env:NAME\", \"file:PATH\" or \"credential:NAME\", and keep the file's readers few until then",
-            );
-        }
         match secret::fetch(&text.value.0, &self.dir, self.env) {
-            Ok(secret) => Some(secret),
+            Ok(secret) => {
+                if is_one(&text.value.0) {
+                    self.report.warn(
+                        text.span.clone(),
+                        "a secret stands in the file itself",
+                        "write \"env:NAME\", \"file:PATH\" or \"credential:NAME\", and keep the file's readers few until then",
+                    );
+                }
+                Some(secret)
+            }
             Err(message) => {
                 self.report.error(text.span.clone(), message, secret::help(&text.value.0));
                 None
