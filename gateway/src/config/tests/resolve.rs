@@ -176,16 +176,34 @@ fn a_base_url_that_is_not_meant() {
         ("openai-compatible", "https://127.0.0.1:1/chat/completions", "\"https://127.0.0.1:1/v1\"?"),
         ("anthropic", "https://127.0.0.1:1/v1/messages", "\"https://127.0.0.1:1/v1\"?"),
         ("deepseek", "https://127.0.0.1:1/chat/completions", "\"https://127.0.0.1:1/\"?"),
+        ("gemini", "https://127.0.0.1:1/v1beta", "\"https://127.0.0.1:1/\"?"),
+        ("gemini", "https://127.0.0.1:1/x/v1beta/openai/", "\"https://127.0.0.1:1/x\"?"),
+        ("cohere", "https://127.0.0.1:1/v1", "\"https://127.0.0.1:1/\"?"),
+        ("cohere", "https://127.0.0.1:1/v2", "\"https://127.0.0.1:1/\"?"),
+        ("azure", "https://127.0.0.1:1/openai", "\"https://127.0.0.1:1/\"?"),
+        ("azure", "https://127.0.0.1:1/openai/deployments/gpt-5", "\"https://127.0.0.1:1/\"?"),
+        ("azure", "https://127.0.0.1:1/openai/deployments/gpt-5/chat/completions", "\"https://127.0.0.1:1/\"?"),
     ] {
         assert_eq!(doubt(kind, url, "").as_deref(), Some(meant), "{kind} {url}");
     }
+    let dated = "api_version = '2025-01-01-preview'";
+    for path in ["/openai", "/openai/deployments/gpt-5"] {
+        let url = format!("https://127.0.0.1:1{path}");
+        assert_eq!(doubt("azure", &url, dated).as_deref(), Some("\"https://127.0.0.1:1/\"?"), "{path}");
+    }
+    assert_eq!(doubt("azure", "https://127.0.0.1:1/openai/v1", dated), None);
+    let region = "region = 'us-east-1'";
+    assert_eq!(doubt("bedrock", "https://127.0.0.1:1/model", region).as_deref(), Some("\"https://127.0.0.1:1/\"?"));
     for (kind, url) in [
         ("openai", "https://127.0.0.1:1/v1/"),
         ("openai-compatible", "https://127.0.0.1:1/models"),
         ("openai-compatible", "https://127.0.0.1:1/api"),
         ("openai-compatible", "https://api.deepseek.com"),
         ("anthropic", "https://127.0.0.1:1"),
+        ("anthropic", "https://127.0.0.1:1/v1"),
         ("cohere", "https://127.0.0.1:1"),
+        ("cohere", "https://127.0.0.1:1/relay"),
+        ("azure", "https://127.0.0.1:1/openai/v1"),
         ("mock", "http://127.0.0.1:1"),
     ] {
         assert_eq!(doubt(kind, url, ""), None, "{kind} {url}");
