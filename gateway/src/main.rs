@@ -139,12 +139,10 @@ fn run(file: Option<PathBuf>) -> ExitCode {
 fn run_discovered() -> ExitCode {
     let discovery = Config::from_environment(&System);
     say(&discovery);
-    if let (Some(address), Some(provider)) =
-        (discovery.config.server.listen.first(), discovery.config.providers.values().next())
-    {
-        say(format_args!("try: {}", curl_line(*address, provider)));
-    }
-    let invocation = Invocation { check: Some(vec!["schema".into()]), ..Invocation::own() };
+    let Config { server, providers, .. } = &discovery.config;
+    let to_try = server.listen.first().zip(providers.values().next());
+    let hint = to_try.map(|(address, provider)| format!("try: {}", curl_line(*address, provider)));
+    let invocation = Invocation { check: Some(vec!["schema".into()]), hint, ..Invocation::own() };
     exit(server::run(&discovery.config, Source::Fixed, invocation, Time::default()))
 }
 
