@@ -12,6 +12,7 @@ mod certificates;
 mod check;
 mod credentials;
 mod discover;
+mod elsewhere;
 mod environment;
 mod google;
 mod health;
