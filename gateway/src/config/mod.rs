@@ -270,6 +270,7 @@ impl Config {
             plugins,
             dialects,
             models_named: Vec::new(),
+            asked_of_keys: Vec::new(),
             spending_known: None,
         };
         let config = read(text, &mut cx);
@@ -329,6 +330,8 @@ struct Context<'a> {
     dialects: &'a [Own],
     /// Models that settings name; looked at when all models are known.
     models_named: Vec<At<String>>,
+    /// What rules ask of keys: their key in the file (`key`, `tag`, `team`), and the pattern; looked at when all keys are known.
+    asked_of_keys: Vec<(&'static str, At<String>)>,
     /// How long it is known after a restart what was spent, if not for ever.
     spending_known: Option<Duration>,
 }
@@ -426,10 +429,16 @@ fn read(text: &str, cx: &mut Context<'_>) -> Option<Config> {
     let routes = routes::resolve(routes, &models, &providers, &prices, cx);
     let keys: Vec<keys::Key> = keys.into_iter().filter_map(|key| key.value).collect();
     keys::check_hashes(&keys, jwt.as_ref(), cx);
+    let only_these = jwt.is_none() && store.path.is_none();
+    let of_teams: Vec<At<String>> = keys.iter().filter_map(|key| key.team.clone()).collect();
     let keys = keys::resolve(keys, &models, &providers, cx);
     let issuers = jwt.map(|jwt| jwt.resolve(&keys, cx)).unwrap_or_default();
     let plugins = plugins::resolve(file.untyped("plugins", cx), &models, &providers, cx);
     let limits = read_limits(&mut file, cx);
+    keys::check_teams(of_teams, &limits, cx);
+    if only_these {
+        keys::check_asked(&keys, cx);
+    }
     Some(Config {
         dialects: cx.dialects.to_vec(),
         server,

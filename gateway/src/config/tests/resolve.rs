@@ -511,3 +511,30 @@ fn the_url_of_a_store_is_a_secret_only_with_a_password() {
     assert_eq!(warnings("redis://:sk-this-is-secret@127.0.0.1:6379"), 1);
     assert_eq!(warnings("redis-cluster://me:sk-this-is-secret@127.0.0.1:6379"), 1);
 }
+
+fn warned(text: &str) -> Vec<String> {
+    let shown = |warning: Warning| format!("{} = {}", warning.message, warning.help.unwrap_or_default());
+    parse(text).warnings.into_iter().map(shown).collect()
+}
+
+#[test]
+fn conditions_and_teams_that_no_key_has_are_doubtful() {
+    let hash = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
+    let file = format!(
+        "[providers.m]\nkind = 'mock'\n[teams.support]\nlimits = {{ requests = '1/day' }}\n[teams.team-a]\n\
+         [[keys]]\nname = 'support-bot'\nteam = 'suport'\ntags = ['eu']\nhash = 'sha256:{hash}'\n\
+         [[keys]]\nname = 'b'\nteam = 'team-b'\nhash = 'sha256:{}'\n\
+         [[routes]]\nmodel = 'm/a'\nwhen = {{ key = ['suport-bot', 'b', '*-bot'], tag = 'us', team = 'team-*' }}\n",
+        hash.replace('e', "f")
+    );
+    assert_eq!(
+        warned(&file),
+        [
+            "there is no [teams.suport], and the limits of [teams.support] are not for this key = did you mean `support`?",
+            "there is no key `suport-bot`: this never matches = did you mean `support-bot`?",
+            "no key has the tag `us`: this never matches = ",
+        ]
+    );
+    // Keys that are made at run time may have what these have not.
+    assert_eq!(warned(&format!("{file}[store]\npath = 'keys.db'\n")).len(), 1);
+}
