@@ -45,6 +45,7 @@ mod tests;
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -434,12 +435,12 @@ fn read(text: &str, cx: &mut Context<'_>) -> Option<Config> {
     let keys = keys::resolve(keys, &models, &providers, cx);
     let issuers = jwt.map(|jwt| jwt.resolve(&keys, cx)).unwrap_or_default();
     let plugins = plugins::resolve(file.untyped("plugins", cx), &models, &providers, cx);
-    let limits = read_limits(&mut file, cx);
+    let (limits, most) = read_limits(&mut file, cx);
     keys::check_teams(of_teams, &limits, cx);
     if only_these {
         keys::check_asked(&keys, cx);
     }
-    Some(Config {
+    let config = Config {
         dialects: cx.dialects.to_vec(),
         server,
         providers: providers.into_iter().filter_map(|(name, provider)| Some((name, provider?))).collect(),
@@ -455,7 +456,11 @@ fn read(text: &str, cx: &mut Context<'_>) -> Option<Config> {
         plugins,
         telemetry,
         access_log,
-    })
+    };
+    if let Some(at) = most {
+        limits::check_most(at, &config, cx);
+    }
+    Some(config)
 }
 
 fn read_ledger(file: &mut Sections<'_>, store: &StoreConfig, cx: &mut Context<'_>) -> Option<LedgerConfig> {
@@ -517,8 +522,11 @@ fn read_models(
     models
 }
 
-fn read_limits(file: &mut Sections<'_>, cx: &mut Context<'_>) -> LimitsConfig {
-    let mut limits = file.table::<limits::Global>("limits", cx).unwrap_or_default().resolve(cx);
+/// With the place where they say `reserve = "most"`.
+fn read_limits(file: &mut Sections<'_>, cx: &mut Context<'_>) -> (LimitsConfig, Option<Range<usize>>) {
+    let global = file.table::<limits::Global>("limits", cx).unwrap_or_default();
+    let most = global.most();
+    let mut limits = global.resolve(cx);
     for (name, team) in file.tables::<limits::Team>("teams", cx) {
         let rules = team.map(|team| limits::rules(team.limits, team.budget, cx));
         limits.teams.insert(name.value, rules.unwrap_or_default());
@@ -527,7 +535,7 @@ fn read_limits(file: &mut Sections<'_>, cx: &mut Context<'_>) -> LimitsConfig {
         let rules = tag.map(|tag| limits::rules(None, tag.budget, cx));
         limits.tags.insert(name.value, rules.unwrap_or_default());
     }
-    limits
+    (limits, most)
 }
 
 fn check_provider_name(name: &At<String>, cx: &mut Context<'_>) {

@@ -538,3 +538,20 @@ fn conditions_and_teams_that_no_key_has_are_doubtful() {
     // Keys that are made at run time may have what these have not.
     assert_eq!(warned(&format!("{file}[store]\npath = 'keys.db'\n")).len(), 1);
 }
+
+#[test]
+fn most_is_told_where_it_does_nothing() {
+    let file = |traits: &str, reserve: &str| {
+        format!(
+            "[limits]\nreserve = '{reserve}'\nbudget = {{ usd = 2, per = 'day' }}\n[providers.m]\nkind = 'mock'\n[models.m]\n\
+             targets = [{{ provider = 'm', model = 'x', price = {{ input = 1, output = 2 }}{traits} }},\n\
+             {{ provider = 'm', model = 'free' }}]\n[models.e]\n\
+             targets = [{{ provider = 'm', model = 'embeds', price = {{ input = 1, output = 0 }} }}]"
+        )
+    };
+    let doubt = "\"most\" is as \"usual\" where the longest answer is not known: `m/x` = \
+                 say it in their targets: `traits = { max_output = 8192 }`";
+    assert_eq!(warned(&file("", "most")), [doubt]);
+    assert!(warned(&file("", "usual")).is_empty());
+    assert!(warned(&file(", traits = { max_output = 100 }", "most")).is_empty());
+}
