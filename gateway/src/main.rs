@@ -14,7 +14,7 @@ use ai_gateway::internal::mock::{self, Tls};
 use ai_gateway::internal::server::{self, Invocation, Source};
 use ai_gateway::internal::{Time, say};
 use ai_gateway_providers::Dialect;
-use clap::{CommandFactory, Parser, Subcommand};
+use clap::{ArgGroup, CommandFactory, Parser, Subcommand};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -33,17 +33,10 @@ enum Command {
     ///
     /// Without a file it takes the providers whose usual variables are set (OPENAI_API_KEY, ANTHROPIC_API_KEY, …) and,
     /// if there are none, the built-in mock provider.
-    Run {
-        /// The configuration, in TOML.
-        #[arg(long, value_name = "FILE")]
-        config: Option<PathBuf>,
-    },
+    Run(cli::File),
     /// Check a configuration: exit code 1 and the reasons if it cannot be used.
-    Check {
-        /// The configuration, in TOML.
-        #[arg(value_name = "FILE")]
-        file: PathBuf,
-    },
+    #[command(group = ArgGroup::new("which").args(["file", "config"]).required(true))]
+    Check(cli::File),
     /// Tell where a request would go and why, without sending it.
     Explain(cli::explain::Explain),
     /// Print the JSON Schema of the configuration, for editors.
@@ -93,8 +86,8 @@ enum Command {
 fn main() -> ExitCode {
     init_log();
     match Cli::parse().command {
-        Command::Run { config } => run(config),
-        Command::Check { file } => check(&file),
+        Command::Run(file) => run(file.path()),
+        Command::Check(file) => check(&file.path().unwrap_or_default()),
         Command::Explain(arguments) => exit(cli::explain::run(&arguments)),
         Command::Schema => exit(cli::print(&config::schema_json())),
         Command::Reload(options) => exit(cli::reload::run(&options)),
@@ -139,12 +132,10 @@ fn run(file: Option<PathBuf>) -> ExitCode {
 fn run_discovered() -> ExitCode {
     let discovery = Config::from_environment(&System);
     say(&discovery);
-    if let (Some(address), Some(provider)) =
-        (discovery.config.server.listen.first(), discovery.config.providers.values().next())
-    {
-        say(format_args!("try: {}", curl_line(*address, provider)));
-    }
-    let invocation = Invocation { check: Some(vec!["schema".into()]), ..Invocation::own() };
+    let Config { server, providers, .. } = &discovery.config;
+    let to_try = server.listen.first().zip(providers.values().next());
+    let hint = to_try.map(|(address, provider)| format!("try: {}", curl_line(*address, provider)));
+    let invocation = Invocation { check: Some(vec!["schema".into()]), hint, ..Invocation::own() };
     exit(server::run(&discovery.config, Source::Fixed, invocation, Time::default()))
 }
 

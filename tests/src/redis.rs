@@ -7,12 +7,15 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use crate::guard;
+use crate::tls::Authority;
 
 /// How a Redis is set up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Setup {
     /// One server.
     One,
+    /// One server that is asked over TLS, with a certificate of an authority of its own.
+    Tls,
     /// One server behind a Sentinel.
     Sentinel,
     /// A cluster, of one server.
@@ -25,6 +28,7 @@ pub struct Redis {
     child: Option<Child>,
     port: u16,
     sentinel: Option<(Child, u16)>,
+    tls: Option<(Authority, u16)>,
     dir: tempfile::TempDir,
 }
 
@@ -43,7 +47,8 @@ impl Redis {
     /// Starts one and waits until it answers.
     pub async fn start(setup: Setup) -> Redis {
         let dir = tempfile::tempdir().expect("temporary directory");
-        let mut redis = Redis { setup, child: None, port: free_port(), sentinel: None, dir };
+        let tls = (setup == Setup::Tls).then(|| (Authority::new(), free_port()));
+        let mut redis = Redis { setup, child: None, port: free_port(), sentinel: None, tls, dir };
         redis.restart().await;
         if setup == Setup::Sentinel {
             let port = free_port();
@@ -59,11 +64,19 @@ impl Redis {
 
     /// Its URL.
     pub fn url(&self) -> String {
+        if let Some((_, port)) = &self.tls {
+            return format!("rediss://127.0.0.1:{port}");
+        }
         match (self.setup, &self.sentinel) {
             (Setup::Cluster, _) => format!("redis-cluster://127.0.0.1:{}", self.port),
             (_, Some((_, port))) => format!("redis-sentinel://127.0.0.1:{port}/main"),
             _ => format!("redis://127.0.0.1:{}", self.port),
         }
+    }
+
+    /// A line for `[store]`: whom to trust where it is asked over TLS.
+    pub fn ca(&self) -> String {
+        self.tls.as_ref().map_or_else(String::new, |(authority, _)| format!("ca = \"{}\"\n", authority.file()))
     }
 
     /// Has it write all that it knows now, which it knows again after [`Redis::restart`].
@@ -130,6 +143,11 @@ impl Redis {
         command.arg("--dir").arg(self.dir.path());
         if self.setup == Setup::Cluster {
             command.args(["--cluster-enabled", "yes"]);
+        }
+        if let Some((authority, port)) = &self.tls {
+            let (cert, key) = authority.server_paths();
+            command.args(["--tls-port", &port.to_string(), "--tls-auth-clients", "no"]);
+            command.args(["--tls-cert-file", &cert, "--tls-key-file", &key, "--tls-ca-cert-file", &authority.file()]);
         }
         let child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn();
         self.child = Some(child.expect("redis-server starts"));

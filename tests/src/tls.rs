@@ -39,11 +39,17 @@ impl Authority {
 
     /// Files with a certificate for `localhost` and `127.0.0.1`, and with its key: a value for `server.tls`.
     pub fn server_files(&self) -> String {
+        let (cert, key) = self.server_paths();
+        format!("{{ cert = \"{cert}\", key = \"{key}\" }}")
+    }
+
+    /// The same, as the paths of certificate and key.
+    pub fn server_paths(&self) -> (String, String) {
         let (leaf, key) = self.issue();
         let path = |name: &str| self.dir.path().join(name).to_str().expect("utf-8 path").to_owned();
         std::fs::write(path("cert.pem"), leaf.pem()).expect("certificate file");
         std::fs::write(path("key.pem"), key.serialize_pem()).expect("key file");
-        format!("{{ cert = \"{}\", key = \"{}\" }}", path("cert.pem"), path("key.pem"))
+        (path("cert.pem"), path("key.pem"))
     }
 
     /// A client's certificate of this authority with its key, and the authority: a value for a plugin's `tls`.

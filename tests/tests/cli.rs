@@ -14,6 +14,24 @@ fn check_accepts_a_good_file() {
     assert_eq!(outcome.code, Some(0), "{outcome:?}");
 }
 
+/// Alike for what runs a file and what checks it.
+#[test]
+fn a_file_is_named_with_its_option_or_without() {
+    let bad = GOOD.replace("mock", "mok");
+    for named in [&["{config}"][..], &["--config", "{config}"], &["-c", "{config}"]] {
+        let good = run_to_end(&[&["check"], named].concat(), GOOD, &[]);
+        assert_eq!(good.code, Some(0), "{named:?} {good:?}");
+        for command in ["check", "run"] {
+            let refused = run_to_end(&[&[command], named].concat(), &bad, &[]);
+            assert!(refused.code == Some(1) && refused.stderr.contains(":5:"), "{command} {named:?} {refused:?}");
+        }
+    }
+    let nothing = run_to_end(&["check"], GOOD, &[]);
+    assert!(nothing.code == Some(2) && nothing.stderr.contains("<FILE|--config <FILE>>"), "{nothing:?}");
+    let both = run_to_end(&["run", "a", "--config", "b"], GOOD, &[]);
+    assert!(both.code == Some(2) && both.stderr.contains("cannot be used with"), "{both:?}");
+}
+
 /// Each refused with the place, what is wrong and what would be right; `run` refuses the same.
 #[test]
 fn bad_files_are_refused_with_their_place() {

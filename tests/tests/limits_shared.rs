@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering::Relaxed};
 use std::time::{Duration, Instant, SystemTime};
 
 use ai_gateway::Clock;
+use ai_gateway::config::RedisConfig;
 use ai_gateway::internal::{Amounts, Instance, Kind, Limits, Period, Rule, Time, Used, What};
 use ai_gateway_tests::client::{Reply, Request, exchange};
 use ai_gateway_tests::{Answer, Gate, Gateway, Redis, Setup, Stub, bodies, guard, lives};
@@ -23,10 +24,11 @@ fn on(stub: &Stub, redis: &Redis, key: &str, timeout: &str) -> String {
     format!(
         "{}[models.assistant]\n\
          targets = [{{ provider = \"stub\", model = \"m\", price = {{ input = \"1\", output = \"10\" }} }}]\n\
-         [[keys]]\nname = \"bot\"\nhash = \"{}\"\n{key}\n[store]\nredis = \"{}\"\ntimeout = \"{timeout}\"\n",
+         [[keys]]\nname = \"bot\"\nhash = \"{}\"\n{key}\n[store]\nredis = \"{}\"\n{}timeout = \"{timeout}\"\n",
         bodies::openai_provider("stub", &stub.origin()),
         bodies::key_hash("sk"),
         redis.url(),
+        redis.ca(),
     )
 }
 
@@ -60,6 +62,25 @@ async fn metric_is(gateway: &Gateway, name: &str, value: f64) {
     .await;
 }
 
+/// A certificate that cannot be verified is told, and not only that the Redis cannot be reached.
+#[tokio::test]
+async fn why_a_redis_is_out_of_reach_is_told() {
+    if !Redis::is_installed() {
+        return;
+    }
+    let redis = Redis::start(Setup::Tls).await;
+    let stub = Stub::always(Answer::json(200, bodies::chat_answer("fine"))).await;
+    let config = on(&stub, &redis, r#"limits = { requests = "5/day" }"#, "10s").replace(&redis.ca(), "");
+    let gateway = Gateway::builder().config(&config).start().await;
+    let told = |line: &String| line.contains("the store is out of reach") && line.contains("UnknownIssuer");
+    guard("the log", async {
+        while !gateway.output().1.iter().any(told) {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    })
+    .await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn three_gateways_let_exactly_five_of_twenty_pass() {
     if !Redis::is_installed() {
@@ -67,7 +88,7 @@ async fn three_gateways_let_exactly_five_of_twenty_pass() {
     }
     for (setup, key) in [
         (Setup::One, r#"limits = { requests = "5/day" }"#),
-        (Setup::One, r#"limits = { tokens = "5500/day" }"#),
+        (Setup::Tls, r#"limits = { tokens = "5500/day" }"#),
         (Setup::Sentinel, r#"limits = { concurrent = 5 }"#),
         (Setup::Cluster, r#"budget = { usd = 0.045, per = "month" }"#),
     ] {
@@ -339,7 +360,8 @@ async fn what_has_ended_is_not_kept_for_ever() {
     }
     let redis = Redis::start(Setup::One).await;
     let limits = Arc::new(Limits::new());
-    let store = limits.share_through(&redis.url(), Duration::from_secs(10), Instance::passing()).unwrap();
+    let store =
+        limits.share_through(&RedisConfig::new(redis.url(), Duration::from_secs(10)), Instance::passing()).unwrap();
     let sharing = tokio::spawn(async move { store.run().await });
     // It has a part for each millisecond.
     let period = Period::sliding(Duration::from_millis(50));
@@ -425,7 +447,7 @@ async fn what_is_read_late_from_the_ledger_is_told_once() {
     for is_late in [true, false] {
         let limits = Arc::new(Limits::new());
         let instance = Instance::of_ledger(&dir.path().join("ledger.db"), limits.now()).unwrap();
-        let store = limits.share_through(&redis.url(), Duration::from_secs(10), instance).unwrap();
+        let store = limits.share_through(&RedisConfig::new(redis.url(), Duration::from_secs(10)), instance).unwrap();
         let bot = limits.set(Kind::Key, "bot", &[rule]);
         assert!(limits.restores_from().is_some(), "what it reads is its own");
         let is_up = async || {
@@ -540,7 +562,8 @@ async fn a_clock_that_is_set_while_it_counts_changes_no_window() {
     let redis = Redis::start(Setup::One).await;
     let off = Arc::new(Off(AtomicI64::new(-3_600)));
     let limits = Arc::new(Limits::by(Time::of(off.clone())));
-    let store = limits.share_through(&redis.url(), Duration::from_secs(10), Instance::passing()).unwrap();
+    let store =
+        limits.share_through(&RedisConfig::new(redis.url(), Duration::from_secs(10)), Instance::passing()).unwrap();
     let sharing = tokio::spawn(async move { store.run().await });
     let is_up = || limits.store().is_some_and(|store| store.up && store.instances == 1);
     let true_now = || u64::try_from(SystemTime::UNIX_EPOCH.elapsed().unwrap().as_millis()).unwrap();

@@ -12,6 +12,27 @@ pub mod upgrade;
 pub mod usage;
 
 use std::io::{self, Write};
+use std::path::PathBuf;
+
+use clap::Args;
+
+/// A configuration, named in either way.
+#[derive(Args)]
+pub struct File {
+    /// The configuration, in TOML.
+    #[arg(value_name = "FILE", conflicts_with = "config")]
+    file: Option<PathBuf>,
+    /// The same.
+    #[arg(long, short, value_name = "FILE")]
+    config: Option<PathBuf>,
+}
+
+impl File {
+    /// Where it is, if it was named.
+    pub fn path(self) -> Option<PathBuf> {
+        self.file.or(self.config)
+    }
+}
 
 /// Prints whole lines to standard output; a reader that has gone, as `head` does, is no error.
 pub fn print(text: &str) -> Result<(), String> {

@@ -2,8 +2,8 @@
 
 use std::net::IpAddr;
 
-use ai_gateway_providers::Dialect;
-use ai_gateway_providers::preset::{AddressEnv, PRESETS, Preset};
+use ai_gateway_providers::preset::{Account, AddressEnv, PRESETS, Preset, UpstreamRequest, upstream_path};
+use ai_gateway_providers::{Dialect, Operation};
 use url::{Host, Url};
 
 use super::environment::Environment;
@@ -43,9 +43,10 @@ pub(super) fn parse(text: &str) -> Result<Url, String> {
 /// Paths that clients ask for below a base URL, and that are pasted with it.
 const ENDPOINTS: [&str; 5] = ["/chat/completions", "/completions", "/responses", "/embeddings", "/v1/messages"];
 
-/// What is very likely meant where `url` is written for an account of this kind, spoken to in `dialects`.
-pub(super) fn meant(url: &Url, preset: &Preset, dialects: &[Dialect]) -> Option<Url> {
-    if preset.cloud.is_some() || preset.kind == "mock" {
+/// What is very likely meant where `url` is written for an account of this kind, spoken to in `dialects`; `api_version` is
+/// Azure's.
+pub(super) fn meant(url: &Url, preset: &Preset, dialects: &[Dialect], api_version: Option<&str>) -> Option<Url> {
+    if preset.kind == "mock" {
         return None;
     }
     let path = url.path().trim_end_matches('/');
@@ -55,7 +56,11 @@ pub(super) fn meant(url: &Url, preset: &Preset, dialects: &[Dialect]) -> Option<
         Some((base, _)) => base.to_owned(),
         None => path.to_owned(),
     };
-    let base = if base.is_empty() { usual_path(url, preset, dialects) } else { base };
+    let base = match base.as_str() {
+        "" => usual_path(url, preset, dialects),
+        _ if openai_is_below(preset, dialects) => base,
+        base => without_head(base, preset, dialects, api_version).to_owned(),
+    };
     if base == path {
         return None;
     }
@@ -64,11 +69,39 @@ pub(super) fn meant(url: &Url, preset: &Preset, dialects: &[Dialect]) -> Option<
     Some(meant)
 }
 
+/// Whether OpenAI's paths are right below the base URL, which then ends in `/v1` or the like.
+fn openai_is_below(preset: &Preset, dialects: &[Dialect]) -> bool {
+    let of_openai = |dialect: &Dialect| matches!(dialect, Dialect::OpenAiChat | Dialect::OpenAiResponses);
+    dialects.iter().any(|dialect| of_openai(dialect) && preset.dialects.contains(&(*dialect, "")))
+}
+
+/// `base` without the end that the API's own paths begin with, if one of them would hold it twice.
+fn without_head<'a>(base: &'a str, preset: &Preset, dialects: &[Dialect], api_version: Option<&str>) -> &'a str {
+    // It may be a deployment of Azure's.
+    let model = base.rsplit('/').next().unwrap_or_default();
+    let paths = |base_path: &str, api_version: Option<&str>| -> Vec<Option<String>> {
+        let account = Account { base_path, api_version, ..Account::default() };
+        let asked = dialects.iter().flat_map(|dialect| [(*dialect, Operation::Chat), (*dialect, Operation::Models)]);
+        let path = |(dialect, operation)| {
+            let request = UpstreamRequest { dialect, operation, suffix: None, model, stream: false, query: None };
+            upstream_path(preset, &account, &request)
+        };
+        asked.map(path).collect()
+    };
+    let own: Vec<String> =
+        [api_version, Some(DATED)].iter().flat_map(|version| paths("", *version)).flatten().collect();
+    let is_head = |head: &str| own.iter().any(|path| path.strip_prefix(head).is_some_and(|rest| rest.starts_with('/')));
+    let bases = base.match_indices('/').map(|(at, _)| base.split_at(at));
+    let meant = bases.filter(|(_, head)| is_head(head)).map(|(base, _)| base).next();
+    meant.filter(|meant| paths(meant, api_version) != paths(base, api_version)).unwrap_or(base)
+}
+
+/// Any version of Azure's API that has deployments in its paths.
+const DATED: &str = "2024-10-21";
+
 /// The path of a base URL that is written as a bare origin: none where that is right.
 fn usual_path(url: &Url, preset: &Preset, dialects: &[Dialect]) -> String {
-    let of_openai = |dialect: &Dialect| matches!(dialect, Dialect::OpenAiChat | Dialect::OpenAiResponses);
-    let below_the_base = |dialect: &Dialect| preset.dialects.contains(&(*dialect, ""));
-    if !dialects.iter().any(|dialect| of_openai(dialect) && below_the_base(dialect)) {
+    if !openai_is_below(preset, dialects) {
         return String::new();
     }
     let vendor = |preset: &Preset| preset.base_url.and_then(|own| Url::parse(own).ok());

@@ -10,11 +10,11 @@ use wildmatch::WildMatchPattern;
 
 use super::Context;
 use super::jwt::Jwt;
-use super::limits::{self, Budget, Limits, OneOrMany};
+use super::limits::{self, Budget, Limits, LimitsConfig, OneOrMany};
 use super::models::ModelConfig;
 use super::providers::ProviderConfig;
 use super::routes::near_model;
-use super::tree::At;
+use super::tree::{At, nearest};
 use super::units::{self, HashText};
 use crate::limits::Rule;
 
@@ -193,6 +193,42 @@ pub(super) fn check_hashes(keys: &[Key], jwt: Option<&Jwt>, cx: &mut Context<'_>
     for key in keys.iter().filter(|key| key.hash.is_none() && !is_template(&key.name.value)) {
         let message = format!("the key `{}` has no `hash`", key.name.value);
         cx.report.error(key.name.span.clone(), message, "`ai-gateway key new NAME` makes a key and prints it");
+    }
+}
+
+/// Warns of teams that are almost those with limits.
+pub(super) fn check_teams(of_keys: Vec<At<String>>, limits: &LimitsConfig, cx: &mut Context<'_>) {
+    for At { value: team, span } in of_keys.into_iter().filter(|team| !limits.teams.contains_key(&team.value)) {
+        if let Some(near) = limits.teams.keys().find(|known| is_slip(&team, known)) {
+            let message = format!("there is no [teams.{team}], and the limits of [teams.{near}] are not for this key");
+            cx.report.warn(span, message, format!("did you mean `{near}`?"));
+        }
+    }
+}
+
+/// Whether one is the other, written by mistake. Names of one pattern (`team-a` and `team-b`) differ in one place only.
+fn is_slip(word: &str, other: &str) -> bool {
+    let most = word.len().min(other.len()) / 3;
+    strsim::damerau_levenshtein(word, other) <= most.min(2) && strsim::hamming(word, other) != Ok(1)
+}
+
+/// Warns of conditions that none of `keys`, which are all there are, fulfils.
+pub(super) fn check_asked(keys: &[KeyConfig], cx: &mut Context<'_>) {
+    for (word, At { value: pattern, span }) in std::mem::take(&mut cx.asked_of_keys) {
+        let known: Vec<&str> = match word {
+            "key" => keys.iter().map(|key| key.name.as_str()).collect(),
+            "tag" => keys.iter().flat_map(|key| &key.tags).map(String::as_str).collect(),
+            _ => keys.iter().filter_map(|key| key.team.as_deref()).collect(),
+        };
+        let asked = ModelPattern::new(&pattern);
+        if !known.iter().any(|known| asked.matches(known)) {
+            let message = match word {
+                "key" => format!("there is no key `{pattern}`: this never matches"),
+                word => format!("no key has the {word} `{pattern}`: this never matches"),
+            };
+            let near = nearest(&pattern, known);
+            cx.report.warn(span, message, near.map(|near| format!("did you mean `{near}`?")));
+        }
     }
 }
 

@@ -1,19 +1,21 @@
 //! `limits` and `budget`, wherever they stand, and the sections `[limits]`, `[teams.NAME]` and `[tags.NAME]`.
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::marker::PhantomData;
+use std::ops::Range;
 use std::time::Duration;
 
+use ai_gateway_providers::price::Price;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::value::{MapAccessDeserializer, SeqAccessDeserializer};
 use serde::de::{MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 
-use super::Context;
 use super::tree::At;
 use super::units::{self, DurationText, Rate, RateText};
+use super::{Config, Context, TargetConfig};
 use crate::limits::{Period, Rule, What};
 
 /// Pico-dollars in a US dollar.
@@ -64,7 +66,7 @@ pub struct Global {
     /// The most that all together may spend.
     pub budget: Option<OneOrMany<Budget>>,
     /// What budgets put by for a request that does not say how long its answer may be. Default: `usual`.
-    pub reserve: Option<Reserve>,
+    pub reserve: Option<At<Reserve>>,
     /// How long a request may wait for room instead of being refused. Default: not at all.
     pub wait: Option<At<DurationText>>,
     /// How many requests without a right key may come from one address (of IPv6: one /64) before their answer is 429 instead of
@@ -310,11 +312,32 @@ pub(super) fn of_target(
     rules
 }
 
+/// Warns of the targets of `config` that `reserve = "most"`, which stands at `span`, does nothing for.
+pub(super) fn check_most(span: Range<usize>, config: &Config, cx: &mut Context<'_>) {
+    let writes = |price: &Price| price.expected(0, 1_000_000).is_some_and(|cost| cost > 0);
+    let is_unknown = |target: &&TargetConfig| {
+        target.known.price.as_ref().is_some_and(writes)
+            && target.traits.max_output.or(target.known.max_output).is_none()
+    };
+    let targets = config.described_models().flat_map(|model| &model.targets);
+    let names: BTreeSet<String> = targets.filter(is_unknown).map(|target| format!("`{}`", target.id())).collect();
+    if !names.is_empty() {
+        let names: Vec<String> = names.into_iter().collect();
+        let message = format!("\"most\" is as \"usual\" where the longest answer is not known: {}", names.join(", "));
+        cx.report.warn(span, message, "say it in their targets: `traits = { max_output = 8192 }`");
+    }
+}
+
 impl Global {
+    /// Where it says `reserve = "most"`.
+    pub(super) fn most(&self) -> Option<Range<usize>> {
+        self.reserve.as_ref().filter(|reserve| reserve.value == Reserve::Most).map(|reserve| reserve.span.clone())
+    }
+
     pub(super) fn resolve(self, cx: &mut Context<'_>) -> LimitsConfig {
         let limits = Limits { requests: self.requests, tokens: self.tokens, concurrent: self.concurrent };
         LimitsConfig {
-            reserve: self.reserve.unwrap_or_default(),
+            reserve: self.reserve.map(|reserve| reserve.value).unwrap_or_default(),
             wait: cx.duration(self.wait.as_ref()).unwrap_or_default(),
             wrong_keys: self.wrong_keys.as_ref().and_then(|text| cx.parse(text, |text| text.0.parse())),
             rules: rules(Some(OneOrMany(vec![limits])), self.budget, cx),

@@ -12,6 +12,7 @@ mod certificates;
 mod check;
 mod credentials;
 mod discover;
+mod elsewhere;
 mod environment;
 mod google;
 mod health;
@@ -44,6 +45,7 @@ mod tests;
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -269,6 +271,7 @@ impl Config {
             plugins,
             dialects,
             models_named: Vec::new(),
+            asked_of_keys: Vec::new(),
             spending_known: None,
         };
         let config = read(text, &mut cx);
@@ -328,6 +331,8 @@ struct Context<'a> {
     dialects: &'a [Own],
     /// Models that settings name; looked at when all models are known.
     models_named: Vec<At<String>>,
+    /// What rules ask of keys: their key in the file (`key`, `tag`, `team`), and the pattern; looked at when all keys are known.
+    asked_of_keys: Vec<(&'static str, At<String>)>,
     /// How long it is known after a restart what was spent, if not for ever.
     spending_known: Option<Duration>,
 }
@@ -359,15 +364,17 @@ impl Context<'_> {
 
     /// A text that may be no secret; `is_one`: whether it is one that stands in the file itself.
     fn secret_if(&mut self, is_one: impl FnOnce(&str) -> bool, text: &At<SecretText>) -> Option<Secret> {
-        if is_one(&text.value.0) {
-            self.report.warn(
-                text.span.clone(),
-                "a secret stands in the file itself",
-                "write \"env:NAME\", \"file:PATH\" or \"credential:NAME\", and keep the file's readers few until then",
-            );
-        }
         match secret::fetch(&text.value.0, &self.dir, self.env) {
-            Ok(secret) => Some(secret),
+            Ok(secret) => {
+                if is_one(&text.value.0) {
+                    self.report.warn(
+                        text.span.clone(),
+                        "a secret stands in the file itself",
+                        "write \"env:NAME\", \"file:PATH\" or \"credential:NAME\", and keep the file's readers few until then",
+                    );
+                }
+                Some(secret)
+            }
             Err(message) => {
                 self.report.error(text.span.clone(), message, secret::help(&text.value.0));
                 None
@@ -423,11 +430,17 @@ fn read(text: &str, cx: &mut Context<'_>) -> Option<Config> {
     let routes = routes::resolve(routes, &models, &providers, &prices, cx);
     let keys: Vec<keys::Key> = keys.into_iter().filter_map(|key| key.value).collect();
     keys::check_hashes(&keys, jwt.as_ref(), cx);
+    let only_these = jwt.is_none() && store.path.is_none();
+    let of_teams: Vec<At<String>> = keys.iter().filter_map(|key| key.team.clone()).collect();
     let keys = keys::resolve(keys, &models, &providers, cx);
     let issuers = jwt.map(|jwt| jwt.resolve(&keys, cx)).unwrap_or_default();
     let plugins = plugins::resolve(file.untyped("plugins", cx), &models, &providers, cx);
-    let limits = read_limits(&mut file, cx);
-    Some(Config {
+    let (limits, most) = read_limits(&mut file, cx);
+    keys::check_teams(of_teams, &limits, cx);
+    if only_these {
+        keys::check_asked(&keys, cx);
+    }
+    let config = Config {
         dialects: cx.dialects.to_vec(),
         server,
         providers: providers.into_iter().filter_map(|(name, provider)| Some((name, provider?))).collect(),
@@ -443,7 +456,11 @@ fn read(text: &str, cx: &mut Context<'_>) -> Option<Config> {
         plugins,
         telemetry,
         access_log,
-    })
+    };
+    if let Some(at) = most {
+        limits::check_most(at, &config, cx);
+    }
+    Some(config)
 }
 
 fn read_ledger(file: &mut Sections<'_>, store: &StoreConfig, cx: &mut Context<'_>) -> Option<LedgerConfig> {
@@ -505,8 +522,11 @@ fn read_models(
     models
 }
 
-fn read_limits(file: &mut Sections<'_>, cx: &mut Context<'_>) -> LimitsConfig {
-    let mut limits = file.table::<limits::Global>("limits", cx).unwrap_or_default().resolve(cx);
+/// With the place where they say `reserve = "most"`.
+fn read_limits(file: &mut Sections<'_>, cx: &mut Context<'_>) -> (LimitsConfig, Option<Range<usize>>) {
+    let global = file.table::<limits::Global>("limits", cx).unwrap_or_default();
+    let most = global.most();
+    let mut limits = global.resolve(cx);
     for (name, team) in file.tables::<limits::Team>("teams", cx) {
         let rules = team.map(|team| limits::rules(team.limits, team.budget, cx));
         limits.teams.insert(name.value, rules.unwrap_or_default());
@@ -515,7 +535,7 @@ fn read_limits(file: &mut Sections<'_>, cx: &mut Context<'_>) -> LimitsConfig {
         let rules = tag.map(|tag| limits::rules(None, tag.budget, cx));
         limits.tags.insert(name.value, rules.unwrap_or_default());
     }
-    limits
+    (limits, most)
 }
 
 fn check_provider_name(name: &At<String>, cx: &mut Context<'_>) {

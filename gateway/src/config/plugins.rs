@@ -1,8 +1,10 @@
 //! `[[plugins]]`: what is done to requests and answers on their way, in the order of the file. The keys of this file are the
 //! gateway's; all others of an entry are the plugin's own, which reads them itself.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, HashSet};
 use std::fmt;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,7 +19,7 @@ use super::report::Report;
 use super::routes::{self, Condition, When};
 use super::tree::{self, At, instead};
 use super::units::DurationText;
-use super::{Context, Environment, ModelConfig, ProviderConfig, secret};
+use super::{Context, Environment, ModelConfig, ProviderConfig, elsewhere, secret};
 
 /// How long an async hook may take.
 const TIMEOUT: Duration = Duration::from_secs(5);
@@ -113,6 +115,10 @@ pub(super) fn resolve(
     let mut names = HashSet::new();
     let mut plugins = Vec::new();
     for entry in entries {
+        if let Some(table) = entry.get_ref().as_table().filter(|table| !table.contains_key("use")) {
+            unnamed(table, entry.span(), cx);
+            continue;
+        }
         let (own, settings) = split(entry);
         let Some(plugin) = tree::shape::<Plugin>(own, "[[plugins]]", &mut cx.report) else { continue };
         let when = plugin.when.map(|when| when.resolve(cx)).unwrap_or_default();
@@ -136,6 +142,19 @@ pub(super) fn resolve(
         }
     }
     plugins
+}
+
+/// Reports an entry that does not say which plugin it is.
+fn unnamed(table: &DeTable<'_>, span: Range<usize>, cx: &mut Context<'_>) {
+    let is_meant = |key: &&Spanned<Cow<'_, str>>| !elsewhere::meant(key.get_ref(), &["use"]).is_empty();
+    if let Some(key) = table.keys().find(is_meant) {
+        let message = format!("unknown key `{}` in [[plugins]]", key.get_ref());
+        cx.report.error(key.span(), message, "did you mean `use`?");
+        return;
+    }
+    let mut known: Vec<&str> = cx.plugins.names().collect();
+    known.sort_unstable();
+    cx.report.error(span, "[[plugins]] has no `use`", format!("there are: {}", known.join(", ")));
 }
 
 /// Takes the gateway's keys out of an entry.

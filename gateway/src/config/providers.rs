@@ -222,7 +222,9 @@ impl Provider {
         if let Some(written) = self.dialects {
             resolved.dialects = dialects(written, cx);
         }
-        let meant = resolved.base_url.as_ref().and_then(|url| base_url::meant(url, preset, &resolved.dialects));
+        let version = resolved.api_version.as_deref();
+        let meant = |url| base_url::meant(url, preset, &resolved.dialects, version);
+        let meant = resolved.base_url.as_ref().and_then(meant);
         if let (Some(at), Some(meant)) = (written_at, meant) {
             let message = "the API's paths are most likely not below this base URL";
             cx.report.warn(at, message, format!("did you mean \"{meant}\"?"));

@@ -58,6 +58,41 @@ impl<'a> Source<'a> {
     }
 }
 
+/// How a variable is referred to elsewhere: what stands before its name, and after it.
+const ELSEWHERE: [(&str, &str); 8] = [
+    ("${{", "}}"),
+    ("${env:", "}"),
+    ("${", "}"),
+    ("$", ""),
+    ("os.environ/", ""),
+    ("env.", ""),
+    ("ENV:", ""),
+    ("Env:", ""),
+];
+
+/// The variable that `text` refers to in the way of another tool.
+fn meant(text: &str) -> Option<&str> {
+    ELSEWHERE.iter().find_map(|(before, after)| {
+        let name = text.trim().strip_prefix(before)?.strip_suffix(after)?.trim();
+        let is_word = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
+        // A password may begin with `$`.
+        let is_name = |byte: u8| if *before == "$" { byte.is_ascii_uppercase() || byte == b'_' } else { is_word(byte) };
+        (!name.is_empty() && name.bytes().all(is_name)).then_some(name)
+    })
+}
+
+/// Whether `text` is a word and a reference after it, as in `Bearer env:NAME`.
+fn is_embedded(text: &str) -> bool {
+    text.trim().split_once(' ').is_some_and(|(_, after)| {
+        let is_name = |name: &str| name.starts_with(|first: char| first.is_ascii_alphabetic() || "_/.".contains(first));
+        let refers = match Source::of(after) {
+            Source::Env(name) | Source::File(name) | Source::Credential(name) => is_name(name),
+            Source::Literal => meant(after).is_some(),
+        };
+        refers && !after.contains(' ')
+    })
+}
+
 /// Whether `text` is a secret itself and no reference to one.
 pub(super) fn is_literal(text: &str) -> bool {
     Source::of(text) == Source::Literal && !text.trim().is_empty()
@@ -69,13 +104,20 @@ pub(super) fn is_open_url(text: &str) -> bool {
 }
 
 /// What to do when the secret that `text` refers to cannot be fetched.
-pub(super) fn help(text: &str) -> &'static str {
-    match Source::of(text) {
+pub(super) fn help(text: &str) -> String {
+    let help = match Source::of(text) {
         Source::Env(_) => "set it where the gateway starts, or write \"file:PATH\" or \"credential:NAME\"",
         Source::File(_) => "give a file with nothing but the secret, readable by the gateway's user",
         Source::Credential(_) => "name a credential of the unit's `LoadCredential=`",
-        Source::Literal => "write \"env:NAME\", \"file:PATH\" or \"credential:NAME\"",
-    }
+        Source::Literal if is_embedded(text) => {
+            "a reference is the whole value: write `api_key`, which adds `Bearer` itself, or have all of it in the variable"
+        }
+        Source::Literal => match meant(text) {
+            Some(name) => return format!("did you mean \"env:{name}\"?"),
+            None => "write \"env:NAME\", \"file:PATH\" or \"credential:NAME\"",
+        },
+    };
+    help.to_owned()
 }
 
 /// Fetches the secret that `text` refers to. Relative paths start at `dir`.
@@ -85,6 +127,8 @@ pub(super) fn help(text: &str) -> &'static str {
 pub(super) fn fetch(text: &str, dir: &Path, env: &dyn Environment) -> Result<Secret, String> {
     match Source::of(text) {
         Source::Literal if text.trim().is_empty() => Err("the secret is empty".into()),
+        Source::Literal if meant(text).is_some() => Err("this is not how a reference is written here".into()),
+        Source::Literal if is_embedded(text) => Err("a reference within a text is not followed".into()),
         Source::Literal => Ok(Secret::new(text)),
         Source::Env("") => Err("`env:` must be followed by the name of an environment variable".into()),
         Source::Env(name) => {
@@ -176,7 +220,11 @@ mod tests {
         assert_eq!(get("env:U").as_deref(), Ok("plain"));
         assert_eq!(get("env:Q").as_deref(), Ok("its $5"));
         assert_eq!(get("env:D").as_deref(), Ok("a\"b\\c\\d"));
-        assert_eq!(get("sk-literal").as_deref(), Ok("sk-literal"));
+        for literal in
+            ["sk-literal", "$ecret", "$5", "pass env:A word", "see file: yes", "Bearer sk-literal", "env.a-b"]
+        {
+            assert_eq!(get(literal).as_deref(), Ok(literal));
+        }
         for bad in [
             "",
             "env:",
@@ -188,6 +236,16 @@ mod tests {
             "credential:",
             "credential:../x",
             "credential:d",
+            "${A}",
+            "${env:A}",
+            "${{ A }}",
+            "$OPENAI_API_KEY",
+            "os.environ/A",
+            "env.A",
+            "ENV:A",
+            "Bearer env:A",
+            "Bearer ${A}",
+            "Token file:/abs",
         ] {
             assert!(get(bad).is_err(), "{bad}");
         }

@@ -12,7 +12,7 @@ use super::Context;
 use super::certificates::{self, TlsConfig};
 use super::secret::Secret;
 use super::tree::At;
-use super::units::{self, DurationText, SecretText, SizeText};
+use super::units::{self, AdminText, DurationText, SecretText, SizeText};
 
 /// Characters of the shortest admin key.
 const SHORTEST_ADMIN_KEY: usize = 16;
@@ -24,7 +24,7 @@ pub struct Server {
     /// Addresses that clients speak to. One that is not loopback is refused without `[[keys]]`. Default: `["127.0.0.1:8080"]`.
     pub listen: Option<At<Vec<At<String>>>>,
     /// Address of health, metrics and the admin API; never one of `listen`. `"off"` serves none. Default: `"127.0.0.1:9090"`.
-    pub admin: Option<At<String>>,
+    pub admin: Option<At<AdminText>>,
     /// Key of the admin API (`/api/…`), sent as `authorization: Bearer`. Without it everybody who reaches the admin listener may
     /// use the API, and the listener must be loopback.
     pub admin_key: Option<At<SecretText>>,
@@ -114,7 +114,7 @@ impl Server {
         let listen = self.listen.map_or(default.listen, |listen| resolve_listen(listen, has_keys, cx));
         let has_admin_key = self.admin_key.is_some();
         let admin_key = self.admin_key.and_then(|text| admin_key(&text, cx));
-        let admin = match self.admin {
+        let admin = match self.admin.map(|At { value, span }| At { value: value.0, span }) {
             None => default_admin(default.admin, &listen, listen_span, cx),
             Some(text) if text.value == "off" => None,
             Some(text) => resolve_admin(&text, &listen, has_admin_key, cx),

@@ -8,7 +8,7 @@ use serde::Deserialize;
 
 use super::tree::At;
 use super::units::{DurationText, SecretText};
-use super::{Context, Secret, secret};
+use super::{Context, Secret, certificates, secret};
 
 /// `[store]` as written.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
@@ -20,6 +20,8 @@ pub struct Store {
     /// URL of a Redis or Valkey that holds the limits and budgets of several instances, and with `path` their keys: `redis://`,
     /// `redis-sentinel://A:26379,B:26379/MASTER`, `redis-cluster://A:6379,B:6379`; with `rediss` for TLS.
     pub redis: Option<At<SecretText>>,
+    /// PEM file with certificates to trust for the Redis (and its Sentinels) instead of the system's.
+    pub ca: Option<At<String>>,
     /// How long a request waits for the Redis before this instance counts alone. Default: `"50ms"`.
     pub timeout: Option<At<DurationText>>,
 }
@@ -38,8 +40,17 @@ pub struct StoreConfig {
 pub struct RedisConfig {
     /// Its URL.
     pub url: Secret,
+    /// Certificates to trust instead of the system's, in PEM.
+    pub ca: Option<Vec<u8>>,
     /// How long a request waits for it.
     pub timeout: Duration,
+}
+
+impl RedisConfig {
+    /// The one at `url`, verified by the system's certificates where it is asked over TLS.
+    pub fn new(url: impl Into<String>, timeout: Duration) -> Self {
+        Self { url: Secret::new(url), ca: None, timeout }
+    }
 }
 
 /// Whether a text is a URL with somebody's name or password in it, or something else that may be secret.
@@ -57,14 +68,20 @@ impl Store {
             );
         }
         let timeout = cx.duration(self.timeout.as_ref()).unwrap_or(Duration::from_millis(50));
+        let ca = self.ca.as_ref().and_then(|path| certificates::authorities(path, cx).and_then(|_| cx.read(path)));
         let redis = self.redis.and_then(|written| {
             let url = cx.secret_if(holds_password, &written)?;
-            if let Err(message) = crate::limits::shared::check_url(url.expose()) {
+            if let Some(At { span, .. }) = self.ca.as_ref().filter(|_| !url.expose().starts_with("rediss")) {
+                cx.report.error(span.clone(), "`ca` is for TLS", "write `rediss` in `redis`");
+                return None;
+            }
+            let config = RedisConfig { url, ca, timeout };
+            if let Err(message) = crate::limits::shared::check(&config) {
                 let help = "write redis://HOST:PORT/DB, redis-sentinel://A,B/MASTER or redis-cluster://A,B; rediss is with TLS";
                 cx.report.error(written.span, message, help);
                 return None;
             }
-            Some(RedisConfig { url, timeout })
+            Some(config)
         });
         StoreConfig { path: self.path.map(|path| cx.dir.join(path.value)), redis }
     }

@@ -12,6 +12,8 @@ use serde::{Deserialize, Deserializer};
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
+use super::elsewhere;
+pub(super) use super::elsewhere::instead;
 use super::report::Report;
 use super::schema::SHOWN;
 use super::secret::{Source, is_open_url};
@@ -69,6 +71,7 @@ pub(super) fn shape<T: DeserializeOwned>(
         return None;
     }
     let mut complete = true;
+    let mut guessed: Vec<Range<usize>> = Vec::new();
     loop {
         let error = match T::deserialize(value.clone().into_deserializer()) {
             Ok(typed) => return complete.then_some(typed),
@@ -76,27 +79,92 @@ pub(super) fn shape<T: DeserializeOwned>(
         };
         let span = error.span().unwrap_or_else(|| whole.clone());
         let message = error.message();
-        if let Some(("field", key, known)) = unknown(message) {
-            report.error(span.clone(), format!("unknown key `{key}` in {what}"), instead(key, &known));
-            let meant = nearest(key, known.iter().copied()).map(str::to_owned);
-            complete = false;
-            if report.is_full() || !replace(value.get_mut(), &span, meant.as_deref()) {
-                return None;
-            }
-            continue;
+        let inner =
+            table_of(value.get_ref(), &span).map_or_else(|| what.to_owned(), |key| format!("`{key}` of {what}"));
+        let mut meant = None;
+        if guessed.iter().any(|guessed| guessed.start <= span.start && span.end <= guessed.end) {
+            // Only the key was wrong, as far as anybody knows.
+        } else if let Some(("field", key, known)) = unknown(message) {
+            report.error(span.clone(), format!("unknown key `{key}` in {inner}"), instead(key, &known));
+            meant = elsewhere::meant(key, &known).first().map(|meant| (*meant).to_owned());
         } else if let Some(("variant", word, known)) = unknown(message) {
-            unknown_value(span.clone(), word, &known, what, report);
+            unknown_value(span.clone(), word, &known, &inner, report);
+        } else if message == NO_VARIANT
+            && let Some(found) = at(value.get_mut(), &span)
+        {
+            // Serde tells which words there are when it is given one.
+            *found = DeValue::String(Cow::Borrowed(""));
+            continue;
         } else if !complete && message.starts_with("missing field") {
             // It may be what an unknown key was meant to be.
             return None;
         } else {
-            report.error(span.clone(), in_words(message, what), None);
+            let found = at(value.get_mut(), &span);
+            let mut words = in_words(message, &inner);
+            if matches!(found, Some(DeValue::Datetime(_))) {
+                words = words.replace("found a table", "found a date");
+            }
+            report.error(span.clone(), words, found.and_then(|found| right_form(found, message)).map(str::to_owned));
         }
         complete = false;
-        if report.is_full() || !replace(value.get_mut(), &span, None) {
-            return None;
+        match replace(value.get_mut(), &span, meant.as_deref()) {
+            Some(entry) if !report.is_full() => guessed.extend(meant.map(|_| entry)),
+            _ => return None,
         }
     }
+}
+
+/// What serde says where one of some words should stand, and no text does.
+const NO_VARIANT: &str = "wanted string or table";
+
+/// How what stands in a wrong form is written.
+fn right_form(found: &DeValue<'_>, message: &str) -> Option<&'static str> {
+    match found {
+        DeValue::String(_) if message.ends_with(", expected a sequence") => Some("write it in brackets: [\"…\"]"),
+        DeValue::Datetime(_) => Some("write times in quotes: \"2027-01-01T00:00:00Z\""),
+        _ => None,
+    }
+}
+
+/// What stands at `span`.
+fn at<'a, 'i>(value: &'a mut DeValue<'i>, span: &Range<usize>) -> Option<&'a mut DeValue<'i>> {
+    let found = |value: &'a mut Spanned<DeValue<'i>>| {
+        if value.span() == *span { Some(value.get_mut()) } else { at(value.get_mut(), span) }
+    };
+    match value {
+        DeValue::Table(table) => table.iter_mut().map(|(_, value)| value).find_map(found),
+        DeValue::Array(array) => array.iter_mut().find_map(found),
+        _ => None,
+    }
+}
+
+/// The keys that lead to the table which stands at `span`, or has an entry there: none for the whole.
+fn table_of(value: &DeValue<'_>, span: &Range<usize>) -> Option<String> {
+    fn path<'a>(value: &'a DeValue<'_>, span: &Range<usize>) -> Option<Vec<&'a str>> {
+        let below = |value: &'a Spanned<DeValue<'_>>| match value.get_ref() {
+            DeValue::Table(_) if value.span() == *span => Some(Vec::new()),
+            inner => path(inner, span),
+        };
+        match value {
+            DeValue::Table(table)
+                if table.iter().any(|(key, value)| key.span() == *span || is_plain_at(value, span)) =>
+            {
+                Some(Vec::new())
+            }
+            DeValue::Table(table) => table.iter().find_map(|(key, value)| {
+                let mut keys = below(value)?;
+                keys.insert(0, key.get_ref());
+                Some(keys)
+            }),
+            DeValue::Array(array) => array.iter().find_map(below),
+            _ => None,
+        }
+    }
+    path(value, span).filter(|keys| !keys.is_empty()).map(|keys| keys.join("."))
+}
+
+fn is_plain_at(value: &Spanned<DeValue<'_>>, span: &Range<usize>) -> bool {
+    !matches!(value.get_ref(), DeValue::Table(_)) && value.span() == *span
 }
 
 /// What serde does not know (`field`, `variant`), and what there is instead.
@@ -108,7 +176,7 @@ pub(super) fn unknown(message: &str) -> Option<(&str, &str, Vec<&str>)> {
 
 /// Reports a word that is none of those that may stand there. It is not quoted where it could be a secret.
 pub(super) fn unknown_value(span: Range<usize>, word: &str, known: &[&str], what: &str, report: &mut Report<'_>) {
-    let word_shown = if report.is_masked(&span) { String::new() } else { format!(" `{word}`") };
+    let word_shown = if word.is_empty() || report.is_masked(&span) { String::new() } else { format!(" `{word}`") };
     report.error(span, format!("unknown value{word_shown} in {what}"), instead(word, known));
 }
 
@@ -159,25 +227,26 @@ fn type_in_words(expected: &str) -> &str {
 }
 
 /// Takes out the entry whose key or value stands at `span`, or gives it the key that was `meant` if there is none of that
-/// name: what else is wrong is found then. `false` when there is no such entry.
-fn replace(value: &mut DeValue<'_>, span: &Range<usize>, meant: Option<&str>) -> bool {
+/// name: what else is wrong is found then. Where its value stands; `None` when there is no such entry.
+fn replace(value: &mut DeValue<'_>, span: &Range<usize>, meant: Option<&str>) -> Option<Range<usize>> {
     match value {
         DeValue::Table(table) => {
             let found = table.iter().find(|(key, value)| key.span() == *span || value.span() == *span);
             let Some(key) = found.map(|(key, _)| key.get_ref().to_string()) else {
-                return table.iter_mut().any(|(_, value)| replace(value.get_mut(), span, meant));
+                return table.iter_mut().find_map(|(_, value)| replace(value.get_mut(), span, meant));
             };
-            let entry = table.remove_entry(key.as_str());
-            if let (Some((key, value)), Some(meant)) = (entry, meant)
+            let (key, value) = table.remove_entry(key.as_str())?;
+            let at = value.span();
+            if let Some(meant) = meant
                 && !table.contains_key(meant)
             {
                 table.insert(Spanned::new(key.span(), Cow::Owned(meant.to_owned())), value);
             }
-            true
+            Some(at)
         }
-        DeValue::Array(array) => array.iter_mut().any(|value| replace(value.get_mut(), span, meant)),
+        DeValue::Array(array) => array.iter_mut().find_map(|value| replace(value.get_mut(), span, meant)),
         DeValue::String(_) | DeValue::Integer(_) | DeValue::Float(_) | DeValue::Boolean(_) | DeValue::Datetime(_) => {
-            false
+            None
         }
     }
 }
@@ -194,19 +263,6 @@ pub(crate) fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) 
         })
         .min_by_key(|(distance, _)| *distance)
         .map(|(_, candidate)| candidate)
-}
-
-/// ``did you mean `x`?``, or the list of what there is.
-pub(super) fn instead(word: &str, known: &[&str]) -> Option<String> {
-    if let Some(candidate) = nearest(word, known.iter().copied()) {
-        return Some(format!("did you mean `{candidate}`?"));
-    }
-    if known.is_empty() {
-        return None;
-    }
-    let mut sorted = known.to_vec();
-    sorted.sort_unstable();
-    Some(format!("there are: {}", sorted.join(", ")))
 }
 
 /// Masks the values that may be secrets: all but those of keys that nowhere hold one, also where they stand in the wrong place.
@@ -240,10 +296,11 @@ fn mask(value: &Spanned<DeValue<'_>>, shown: bool, key: &str, report: &mut Repor
         }
         DeValue::Table(table) => {
             mask_secrets(table, report);
-            // The same where `hash` is meant; elsewhere it is the name of a key.
-            if key == "keys"
-                && let Some(value) = table.get("key")
-            {
+            // The same where `hash` or `api_key` is meant; elsewhere it is the name of a key.
+            let own = Some(table).filter(|_| key == "keys");
+            let providers = table.iter().filter(|_| key == "providers");
+            let below = providers.filter_map(|(_, provider)| provider.get_ref().as_table());
+            for value in own.into_iter().chain(below).filter_map(|table| table.get("key")) {
                 report.mask(value.span());
             }
         }

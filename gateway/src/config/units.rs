@@ -71,6 +71,14 @@ text_type!(
     ["500ms", "30s", "10m", "1h 30m"]
 );
 text_type!(
+    /// The admin listener's address as written, or that there is none.
+    AdminText,
+    "a string such as \"127.0.0.1:9090\", or \"off\"",
+    "An IP address and a port, or `off`.",
+    "^(off|.+:[0-9]+)$",
+    ["127.0.0.1:9090", "off"]
+);
+text_type!(
     /// How long something is kept as written: a length of time or `"off"`.
     RetentionText,
     "a string such as \"400d\", or \"off\"",
@@ -221,9 +229,13 @@ pub fn instant(text: &str) -> Result<SystemTime, String> {
 /// # Errors
 /// What is wrong, for a person.
 pub fn sha256(text: &str) -> Result<[u8; 32], String> {
-    let digits = text
-        .strip_prefix("sha256:")
-        .ok_or("a hash begins with `sha256:`; the key itself does not belong into the file".to_owned())?;
+    let is_digest = |text: &str| text.len() == 64 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+    let digits = text.strip_prefix("sha256:").ok_or_else(|| match is_digest(text) {
+        true => "a hash begins with `sha256:`: write it before these digits".to_owned(),
+        false => "a hash begins with `sha256:`; the key itself does not belong into the file: `ai-gateway key hash` \
+                  makes it"
+            .to_owned(),
+    })?;
     let mut hash = [0; 32];
     match hex::decode_to_slice(digits, &mut hash) {
         Ok(()) => Ok(hash),

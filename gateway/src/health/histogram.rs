@@ -41,6 +41,11 @@ impl Histogram {
         self.buckets[index.min(BUCKETS - 1)] += doublings.exp2() as f32;
     }
 
+    /// Whether nothing was ever measured.
+    pub(super) fn is_empty(&self) -> bool {
+        self.buckets.iter().all(|weight| *weight == 0.0)
+    }
+
     /// The time within which a share of `quantile` (0 to 1) of the answers began.
     pub(super) fn quantile(&self, now: Instant, quantile: f64) -> Option<Duration> {
         let total: f64 = self.buckets.iter().map(|weight| f64::from(*weight)).sum();

@@ -241,7 +241,8 @@ impl TargetState {
         let recent = inner.window.count(now);
         Seen {
             availability: self.availability(&inner, now),
-            latency: inner.latency.get(now),
+            // Before the first output it is nothing but what failures count as.
+            latency: inner.latency.get(now).filter(|_| !inner.histogram.is_empty()),
             quantiles: [0.5, 0.95, 0.99].map(|quantile| inner.histogram.quantile(now, quantile)),
             consecutive: inner.consecutive,
             recent: (recent.failed, recent.all),

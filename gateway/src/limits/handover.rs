@@ -218,6 +218,7 @@ mod tests {
     use super::super::Amounts;
     use super::super::shared::Instance;
     use super::*;
+    use crate::config::RedisConfig;
 
     const HOUR: Period = Period::Sliding(3_600_000);
 
@@ -281,8 +282,8 @@ mod tests {
     #[tokio::test]
     async fn with_a_store_what_is_booked_goes_on_under_its_name() {
         let shared = || {
-            let (limits, timeout) = (limits(), Duration::from_millis(50));
-            let _never_run = limits.share_through("redis://127.0.0.1:1", timeout, Instance::passing()).unwrap();
+            let (limits, redis) = (limits(), RedisConfig::new("redis://127.0.0.1:1", Duration::from_millis(50)));
+            let _never_run = limits.share_through(&redis, Instance::passing()).unwrap();
             limits
         };
         let (old, new, other) = (shared(), shared(), shared());

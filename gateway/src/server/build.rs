@@ -95,7 +95,7 @@ pub(super) fn build_heir(config: &Config, mock: Option<SocketAddr>, time: Time) 
             Some(ledger) => Instance::of_ledger(&ledger.path, limits.now()).map_err(StartError::Ledger)?,
             None => Instance::passing(),
         };
-        let store = limits.share_through(redis.url.expose(), redis.timeout, instance);
+        let store = limits.share_through(redis, instance);
         store.map_err(|error| StartError::Store(error.category().to_owned()))
     };
     let store = config.store.redis.as_ref().map(share).transpose()?;
@@ -117,7 +117,7 @@ pub(super) fn build_heir(config: &Config, mock: Option<SocketAddr>, time: Time) 
     snapshots.join_state(&mut snapshot, config);
     let current = Arc::new(ArcSwap::from_pointee(snapshot));
     let shared_keys = match (&config.store.redis, &snapshots.runtime_keys) {
-        (Some(redis), Some(keys)) => Some(SharedKeys::new(redis.url.expose(), keys.clone())),
+        (Some(redis), Some(keys)) => Some(SharedKeys::new(redis, keys.clone())),
         _ => None,
     };
     let shared_keys = shared_keys.transpose().map_err(|error| StartError::Store(error.category().to_owned()))?;

@@ -158,6 +158,7 @@ fn serve(
     let certificate = config.server.tls.as_ref().map(|tls| Arc::new(Certificate::new(&tls.certified)));
     let runtime_keys = snapshots.runtime_keys.clone();
     let reloader = Reloader::new(source, config.clone(), gateway.clone(), snapshots, certificate.clone());
+    let hint = invocation.hint.clone();
     let control = Arc::new(Control::new(gateway.clone(), reloader, Upgrader::new(invocation, kept), predecessor));
     let scheme = if config.server.tls.is_some() { "https" } else { "http" };
     let mut announcements: Vec<String> =
@@ -182,6 +183,7 @@ fn serve(
         // It tells to the last how it stands, unless another process has the listener.
         server.add_service(PreboundService::new(service, vec![socket]).until(control.handed_over()));
     }
+    announcements.extend(hint);
     // Requests that are being finished may still need it.
     let (_mock_serves, always) = watch::channel(false);
     if let Some(socket) = mock {

@@ -47,7 +47,7 @@ impl Sockets {
                     let found = inherited.remove(found);
                     Prebound::inherited(found.socket, found.key)?
                 }
-                None => Prebound::bind(&configured)?,
+                None => Prebound::bind(&configured).map_err(|error| explained(role, *address, error))?,
             };
             let (key, duplicate) = (socket.key().to_owned(), socket.duplicate()?);
             kept.push(Listening { role, configured, key, socket: duplicate });
@@ -59,9 +59,45 @@ impl Sockets {
     }
 }
 
+/// What can be done about an address that is taken.
+fn explained(role: Role, address: SocketAddr, error: io::Error) -> io::Error {
+    if error.kind() != io::ErrorKind::AddrInUse {
+        return error;
+    }
+    let other = SocketAddr::new(address.ip(), address.port() ^ 1);
+    let (key, setting) = match role {
+        Role::Public => ("listen", format!("listen = [\"{other}\"]")),
+        Role::Admin => ("admin", format!("admin = \"{other}\"")),
+    };
+    let text = format!(
+        "server.{key}: {error}; is it another ai-gateway (`ai-gateway status`)? \
+         Another port: `[server] {setting}` in a file, and `ai-gateway run FILE`"
+    );
+    io::Error::new(error.kind(), text)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn who_finds_an_address_taken_is_told_where_another_is_set() {
+        let free: SocketAddr = "127.0.0.1:0".parse().unwrap();
+        let holder = std::net::TcpListener::bind(free).unwrap();
+        let taken = holder.local_addr().unwrap();
+        let error = |listen, admin| {
+            let config = ServerConfig { listen: vec![listen], admin: Some(admin), ..ServerConfig::default() };
+            Sockets::open(&config, Vec::new()).unwrap_err().to_string()
+        };
+        let other = format!("127.0.0.1:{}", taken.port() ^ 1);
+        let public = error(taken, free);
+        assert!(public.starts_with("server.listen: ") && public.contains("cannot be listened on"), "{public}");
+        assert!(public.contains(&format!("`[server] listen = [\"{other}\"]` in a file")), "{public}");
+        let admin = error(free, taken);
+        assert!(admin.starts_with("server.admin: "), "{admin}");
+        assert!(admin.contains(&format!("`[server] admin = \"{other}\"` in a file")), "{admin}");
+        drop(holder);
+    }
 
     #[test]
     fn what_was_bound_before_is_found_by_what_the_file_says() {

@@ -33,7 +33,7 @@ use super::tier_metrics::{Counters, TierMetrics};
 use super::{Cache, Entry, Fingerprint, Form, Purge, Tier, TierError};
 use crate::clock::Time;
 use crate::config::RedisConfig;
-use crate::limits::shared::server::{Connection, Server};
+use crate::limits::shared::server::{Connection, Server, why};
 
 /// How long anything may take for which no client waits.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -99,7 +99,7 @@ impl Redis {
         let (questions, told) = mpsc::channel(QUEUE);
         let redis = Arc::new(Self {
             time: cache.memory.time.clone(),
-            server: Server::parse(config.url.expose())?,
+            server: Server::new(config)?,
             timeout: config.timeout,
             connection: ArcSwapOption::empty(),
             lost: Notify::new(),
@@ -153,7 +153,7 @@ impl Redis {
                 None
             }
             Ok(Err(error)) => {
-                self.lose(error.category());
+                self.lose(&why(&error));
                 None
             }
             Err(_) => {

@@ -137,6 +137,9 @@ impl When {
         if let Some(words) = self.dialect {
             all.push(Condition::Dialect(words.read(&cx.dialects(), "dialect", Dialect::as_str, cx)));
         }
+        for (word, texts) in [("key", &self.key), ("tag", &self.tag), ("team", &self.team)] {
+            cx.asked_of_keys.extend(texts.iter().flat_map(|texts| &texts.0).map(|text| (word, text.clone())));
+        }
         all.extend(self.stream.map(Condition::Stream));
         all.extend(self.key.map(|texts| Condition::Key(texts.into())));
         all.extend(self.tag.map(|texts| Condition::Tag(texts.into())));

@@ -176,16 +176,34 @@ fn a_base_url_that_is_not_meant() {
         ("openai-compatible", "https://127.0.0.1:1/chat/completions", "\"https://127.0.0.1:1/v1\"?"),
         ("anthropic", "https://127.0.0.1:1/v1/messages", "\"https://127.0.0.1:1/v1\"?"),
         ("deepseek", "https://127.0.0.1:1/chat/completions", "\"https://127.0.0.1:1/\"?"),
+        ("gemini", "https://127.0.0.1:1/v1beta", "\"https://127.0.0.1:1/\"?"),
+        ("gemini", "https://127.0.0.1:1/x/v1beta/openai/", "\"https://127.0.0.1:1/x\"?"),
+        ("cohere", "https://127.0.0.1:1/v1", "\"https://127.0.0.1:1/\"?"),
+        ("cohere", "https://127.0.0.1:1/v2", "\"https://127.0.0.1:1/\"?"),
+        ("azure", "https://127.0.0.1:1/openai", "\"https://127.0.0.1:1/\"?"),
+        ("azure", "https://127.0.0.1:1/openai/deployments/gpt-5", "\"https://127.0.0.1:1/\"?"),
+        ("azure", "https://127.0.0.1:1/openai/deployments/gpt-5/chat/completions", "\"https://127.0.0.1:1/\"?"),
     ] {
         assert_eq!(doubt(kind, url, "").as_deref(), Some(meant), "{kind} {url}");
     }
+    let dated = "api_version = '2025-01-01-preview'";
+    for path in ["/openai", "/openai/deployments/gpt-5"] {
+        let url = format!("https://127.0.0.1:1{path}");
+        assert_eq!(doubt("azure", &url, dated).as_deref(), Some("\"https://127.0.0.1:1/\"?"), "{path}");
+    }
+    assert_eq!(doubt("azure", "https://127.0.0.1:1/openai/v1", dated), None);
+    let region = "region = 'us-east-1'";
+    assert_eq!(doubt("bedrock", "https://127.0.0.1:1/model", region).as_deref(), Some("\"https://127.0.0.1:1/\"?"));
     for (kind, url) in [
         ("openai", "https://127.0.0.1:1/v1/"),
         ("openai-compatible", "https://127.0.0.1:1/models"),
         ("openai-compatible", "https://127.0.0.1:1/api"),
         ("openai-compatible", "https://api.deepseek.com"),
         ("anthropic", "https://127.0.0.1:1"),
+        ("anthropic", "https://127.0.0.1:1/v1"),
         ("cohere", "https://127.0.0.1:1"),
+        ("cohere", "https://127.0.0.1:1/relay"),
+        ("azure", "https://127.0.0.1:1/openai/v1"),
         ("mock", "http://127.0.0.1:1"),
     ] {
         assert_eq!(doubt(kind, url, ""), None, "{kind} {url}");
@@ -492,4 +510,48 @@ fn the_url_of_a_store_is_a_secret_only_with_a_password() {
     assert_eq!(warnings("redis-sentinel://127.0.0.1:6379,127.0.0.1:6380/main/1"), 0);
     assert_eq!(warnings("redis://:sk-this-is-secret@127.0.0.1:6379"), 1);
     assert_eq!(warnings("redis-cluster://me:sk-this-is-secret@127.0.0.1:6379"), 1);
+}
+
+fn warned(text: &str) -> Vec<String> {
+    let shown = |warning: Warning| format!("{} = {}", warning.message, warning.help.unwrap_or_default());
+    parse(text).warnings.into_iter().map(shown).collect()
+}
+
+#[test]
+fn conditions_and_teams_that_no_key_has_are_doubtful() {
+    let hash = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
+    let file = format!(
+        "[providers.m]\nkind = 'mock'\n[teams.support]\nlimits = {{ requests = '1/day' }}\n[teams.team-a]\n\
+         [[keys]]\nname = 'support-bot'\nteam = 'suport'\ntags = ['eu']\nhash = 'sha256:{hash}'\n\
+         [[keys]]\nname = 'b'\nteam = 'team-b'\nhash = 'sha256:{}'\n\
+         [[routes]]\nmodel = 'm/a'\nwhen = {{ key = ['suport-bot', 'b', '*-bot'], tag = 'us', team = 'team-*' }}\n",
+        hash.replace('e', "f")
+    );
+    assert_eq!(
+        warned(&file),
+        [
+            "there is no [teams.suport], and the limits of [teams.support] are not for this key = did you mean `support`?",
+            "there is no key `suport-bot`: this never matches = did you mean `support-bot`?",
+            "no key has the tag `us`: this never matches = ",
+        ]
+    );
+    // Keys that are made at run time may have what these have not.
+    assert_eq!(warned(&format!("{file}[store]\npath = 'keys.db'\n")).len(), 1);
+}
+
+#[test]
+fn most_is_told_where_it_does_nothing() {
+    let file = |traits: &str, reserve: &str| {
+        format!(
+            "[limits]\nreserve = '{reserve}'\nbudget = {{ usd = 2, per = 'day' }}\n[providers.m]\nkind = 'mock'\n[models.m]\n\
+             targets = [{{ provider = 'm', model = 'x', price = {{ input = 1, output = 2 }}{traits} }},\n\
+             {{ provider = 'm', model = 'free' }}]\n[models.e]\n\
+             targets = [{{ provider = 'm', model = 'embeds', price = {{ input = 1, output = 0 }} }}]"
+        )
+    };
+    let doubt = "\"most\" is as \"usual\" where the longest answer is not known: `m/x` = \
+                 say it in their targets: `traits = { max_output = 8192 }`";
+    assert_eq!(warned(&file("", "most")), [doubt]);
+    assert!(warned(&file("", "usual")).is_empty());
+    assert!(warned(&file(", traits = { max_output = 100 }", "most")).is_empty());
 }

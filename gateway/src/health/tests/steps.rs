@@ -232,6 +232,12 @@ fn latency_is_counted_once_and_early() {
     let before = target.latency(world.now).unwrap();
     world.fail(&target, 1);
     assert!(target.latency(world.now).unwrap() > before, "failures are slow");
+    assert!(target.status(world.now).latency_ms.is_some());
+
+    let down = world.target("down", 0);
+    world.fail(&down, 2);
+    assert_eq!(down.status(world.now).latency_ms, None, "nothing was measured");
+    assert!(down.latency(world.now).unwrap() >= SECOND, "and it is slow all the same");
 }
 
 #[test]

@@ -15,7 +15,8 @@ use tokio::time::timeout;
 
 use super::super::{KeyError, RuntimeKeys};
 use super::{Entry, Outbox, Rank};
-use crate::limits::shared::{Connection, PATIENCE, PREFIX, Server};
+use crate::config::RedisConfig;
+use crate::limits::shared::{Connection, PATIENCE, PREFIX, Server, why};
 
 /// Between two questions for what was changed elsewhere.
 const ASK: Duration = Duration::from_millis(250);
@@ -45,7 +46,7 @@ struct Heard {
 /// Why the two are not the same for now.
 #[derive(Debug, thiserror::Error)]
 enum Failed {
-    #[error("the Redis is out of reach ({})", .0.category())]
+    #[error("the Redis is out of reach ({})", why(.0))]
     Redis(#[from] RedisError),
     #[error("the Redis does not answer")]
     Silent,
@@ -68,13 +69,13 @@ impl BackgroundService for SharedKeys {
 }
 
 impl SharedKeys {
-    /// The keys `keys`, in the Redis at `url`.
+    /// The keys `keys`, in the Redis of `config`.
     ///
     /// # Errors
     /// The URL is not one of a Redis.
-    pub fn new(url: &str, keys: Arc<RuntimeKeys>) -> RedisResult<Self> {
+    pub fn new(config: &RedisConfig, keys: Arc<RuntimeKeys>) -> RedisResult<Self> {
         let outbox = keys.outbox.get_or_init(Arc::default).clone();
-        Ok(Self { server: Server::parse(url)?, keys, outbox })
+        Ok(Self { server: Server::new(config)?, keys, outbox })
     }
 
     async fn run(&self) {

@@ -29,11 +29,12 @@ use std::time::Duration;
 use arc_swap::ArcSwapOption;
 use tokio::sync::Notify;
 
-pub(crate) use server::{Connection, Server};
+pub(crate) use server::{Connection, Server, why};
 
 use super::meter::{Claim, Rule};
 use super::subject::{Entry, Kind, MeterUsage, Place, Subject};
 use super::{Limits, Refusal, Refused, Reservation, Standing, What};
+use crate::config::RedisConfig;
 
 /// How long a connection may take, and what is told when nobody waits for it.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(1);
@@ -63,12 +64,12 @@ pub struct Shared {
     pub(super) instance: Instance,
 }
 
-/// Whether a URL can be used.
+/// Whether its URL can be used.
 ///
 /// # Errors
 /// What is wrong with it, without its password.
-pub fn check_url(url: &str) -> Result<(), String> {
-    match Server::parse(url) {
+pub fn check(config: &RedisConfig) -> Result<(), String> {
+    match Server::new(config) {
         Ok(_) => Ok(()),
         Err(_) => Err("this is not the URL of a Redis".to_owned()),
     }
@@ -207,9 +208,8 @@ impl Shared {
     }
 }
 
-/// Only its kind: the rest may quote the URL.
 fn words<T>(answer: &Result<T, redis::RedisError>) -> String {
-    answer.as_ref().err().map_or_else(String::new, |error| error.category().to_owned())
+    answer.as_ref().err().map_or_else(String::new, why)
 }
 
 /// The limits in force of the subjects.
@@ -245,11 +245,10 @@ impl Limits {
     /// The URL is not one of a Redis.
     pub fn share_through(
         self: &Arc<Self>,
-        url: &str,
-        timeout: Duration,
+        config: &RedisConfig,
         instance: Instance,
     ) -> Result<sync::Sync, redis::RedisError> {
-        let shared = Arc::new(Shared::new(Server::parse(url)?, timeout, instance));
+        let shared = Arc::new(Shared::new(Server::new(config)?, config.timeout, instance));
         let shared = self.shared.get_or_init(|| shared).clone();
         Ok(sync::Sync::new(self.clone(), shared))
     }

@@ -3,14 +3,15 @@
 use redis::aio::{ConnectionLike, MultiplexedConnection};
 use redis::cluster::ClusterClient;
 use redis::cluster_async::ClusterConnection;
-use redis::sentinel::{SentinelClient, SentinelNodeConnectionInfo, SentinelServerType};
+use redis::sentinel::{SentinelClient, SentinelClientBuilder, SentinelServerType};
 use redis::{
-    AsyncConnectionConfig, Client, Cmd, ConnectionInfo, IntoConnectionInfo, Pipeline, RedisFuture, RedisResult,
-    TlsMode, Value,
+    AsyncConnectionConfig, Client, Cmd, ConnectionInfo, IntoConnectionInfo, Pipeline, RedisError, RedisFuture,
+    RedisResult, TlsCertificates, TlsMode, Value,
 };
 use tokio::sync::Mutex;
 
 use super::PATIENCE;
+use crate::config::RedisConfig;
 
 /// What a URL names.
 pub(crate) enum Server {
@@ -27,12 +28,25 @@ pub(crate) enum Connection {
     Cluster(ClusterConnection),
 }
 
+/// What is wrong, in words that quote no URL: of most errors only their kind.
+pub(crate) fn why(error: &RedisError) -> String {
+    if error.is_io_error() { error.to_string() } else { error.category().to_owned() }
+}
+
 impl Server {
     /// Reads `redis://HOST:PORT/DB`, `redis-sentinel://HOST:PORT,HOST:PORT/MASTER/DB` or `redis-cluster://HOST:PORT,HOST:PORT`,
     /// with `USER:PASSWORD@` before the hosts (the password of the Redis, not of Sentinels), and `rediss` for TLS.
-    pub(crate) fn parse(url: &str) -> RedisResult<Self> {
+    pub(crate) fn new(config: &RedisConfig) -> RedisResult<Self> {
+        let url = config.url.expose();
+        let certificates = config.ca.clone().map(|ca| TlsCertificates { client_tls: None, root_cert: Some(ca) });
         let (scheme, rest) = url.split_once("://").unwrap_or_default();
-        let Some((plain, kind)) = scheme.split_once('-') else { return Ok(Self::One(Box::new(Client::open(url)?))) };
+        let Some((plain, kind)) = scheme.split_once('-') else {
+            let client = match certificates {
+                Some(certificates) => Client::build_with_tls(url, certificates),
+                None => Client::open(url),
+            };
+            return Ok(Self::One(Box::new(client?)));
+        };
         let (user, rest) = rest.rsplit_once('@').unwrap_or(("", rest));
         let (hosts, path) = rest.split_once('/').unwrap_or((rest, ""));
         let at = if user.is_empty() { "" } else { "@" };
@@ -44,26 +58,40 @@ impl Server {
             "sentinel" => {
                 let (master, db) =
                     path.split_once('/').map_or((path, String::new()), |(master, db)| (master, format!("/{db}")));
-                let mut node = SentinelNodeConnectionInfo::default();
-                if let Some(first) = nodes(user, at, &db)?.first() {
-                    node = node.set_redis_connection_info(first.redis_settings().clone());
-                }
-                if plain == "rediss" {
-                    node = node.set_tls_mode(TlsMode::Secure);
-                }
                 if master.is_empty() {
                     return Err((redis::ErrorKind::InvalidClientConfig, "no master is named").into());
                 }
-                let client = SentinelClient::build(nodes("", "", "")?, master, Some(node), SentinelServerType::Master)?;
-                Ok(Self::Sentinel(Box::new(Mutex::new(client))))
+                let sentinels = nodes("", "", "")?.into_iter().map(|node| node.addr().clone());
+                let mut builder = SentinelClientBuilder::new(sentinels, master, SentinelServerType::Master)?;
+                if let Some(settings) = nodes(user, at, &db)?.first().map(ConnectionInfo::redis_settings) {
+                    builder = builder.set_client_to_redis_db(settings.db());
+                    builder = match settings.username() {
+                        Some(name) => builder.set_client_to_redis_username(name),
+                        None => builder,
+                    };
+                    builder = match settings.password() {
+                        Some(password) => builder.set_client_to_redis_password(password),
+                        None => builder,
+                    };
+                }
+                if plain == "rediss" {
+                    builder = builder.set_client_to_redis_tls_mode(TlsMode::Secure);
+                }
+                if let Some(certificates) = certificates {
+                    builder = builder.set_client_to_sentinel_certificates(certificates.clone());
+                    builder = builder.set_client_to_redis_certificates(certificates);
+                }
+                Ok(Self::Sentinel(Box::new(Mutex::new(builder.build()?))))
             }
             "cluster" => {
-                let client = ClusterClient::builder(nodes(user, at, "")?)
+                let mut builder = ClusterClient::builder(nodes(user, at, "")?)
                     .connection_timeout(PATIENCE)
                     .response_timeout(PATIENCE)
-                    .retries(0)
-                    .build()?;
-                Ok(Self::Cluster(Box::new(client)))
+                    .retries(0);
+                if let Some(certificates) = certificates {
+                    builder = builder.certs(certificates);
+                }
+                Ok(Self::Cluster(Box::new(builder.build()?)))
             }
             _ => Err((redis::ErrorKind::InvalidClientConfig, "no such scheme").into()),
         }
@@ -118,6 +146,7 @@ mod tests {
 
     #[test]
     fn urls() {
+        let parse = |url: &str| Server::new(&RedisConfig::new(url, PATIENCE));
         for good in [
             "redis://127.0.0.1",
             "redis://:pw@127.0.0.1:6379/2",
@@ -128,7 +157,7 @@ mod tests {
             "redis-cluster://a:6379,b:6379",
             "rediss-cluster://:pw@a",
         ] {
-            assert!(Server::parse(good).is_ok(), "{good}");
+            assert!(parse(good).is_ok(), "{good}");
         }
         for bad in [
             "",
@@ -139,7 +168,7 @@ mod tests {
             "redis-cluster://",
             "127.0.0.1:6379",
         ] {
-            assert!(Server::parse(bad).is_err(), "{bad}");
+            assert!(parse(bad).is_err(), "{bad}");
         }
     }
 }

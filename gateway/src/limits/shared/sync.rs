@@ -12,7 +12,7 @@ use tokio::time::timeout;
 
 use super::scripts::{self, Told};
 use super::server::Connection;
-use super::{LAPSED, PATIENCE, Shared, is_shared, keys, words};
+use super::{LAPSED, PATIENCE, Shared, is_shared, keys, why, words};
 use crate::limits::{Limits, Subject};
 
 /// How often an instance says that it lives.
@@ -48,11 +48,17 @@ impl Sync {
         if let Err(error) = self.shared.instance.begin() {
             log::error!("the file beside the ledger that names this instance cannot be written: {error}");
         }
+        let mut told = false;
         loop {
             match self.connect().await {
-                Ok(epoch) => self.keep_told(epoch).await,
+                Ok(epoch) => {
+                    told = true;
+                    self.keep_told(epoch).await;
+                }
                 Err(error) => {
-                    log::debug!("the store: {}", error.category());
+                    let level = if told { log::Level::Debug } else { log::Level::Warn };
+                    log::log!(level, "the store is out of reach ({}): limits are counted here", why(&error));
+                    told = true;
                     // What the try may have reserved is another lease's, which ends.
                     self.shared.epoch.fetch_add(2, Ordering::AcqRel);
                 }

@@ -6,8 +6,9 @@ use crate::limits::{Amounts, NEVER, Period};
 /// Limits with a store that is never asked, one of three instances.
 fn one_of_three(rule: Rule) -> (Arc<Limits>, Arc<Subject>) {
     let limits = Arc::new(Limits::new());
-    let _never_run =
-        limits.share_through("redis://127.0.0.1:1", Duration::from_millis(50), Instance::passing()).unwrap();
+    let _never_run = limits
+        .share_through(&RedisConfig::new("redis://127.0.0.1:1", Duration::from_millis(50)), Instance::passing())
+        .unwrap();
     limits.shared.get().unwrap().instances.store(3, Ordering::Relaxed);
     let subject = limits.set(Kind::Key, "bot", &[rule]);
     (limits, subject)

@@ -55,6 +55,8 @@ pub struct Invocation {
     pub arguments: Vec<OsString>,
     /// The arguments with which it tells, by its exit code, whether it could be started, if there are such.
     pub check: Option<Vec<OsString>>,
+    /// A line that is printed when it serves.
+    pub hint: Option<String>,
 }
 
 impl Invocation {
@@ -62,7 +64,7 @@ impl Invocation {
     pub fn own() -> Self {
         let mut arguments = std::env::args_os();
         let name = PathBuf::from(arguments.next().unwrap_or_default());
-        Self { program: locate(&name), arguments: arguments.collect(), check: None }
+        Self { program: locate(&name), arguments: arguments.collect(), check: None, hint: None }
     }
 }
 
