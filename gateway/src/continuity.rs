@@ -9,7 +9,7 @@ use quick_cache::Weighter;
 use quick_cache::sync::Cache;
 
 use crate::proxy::Unfinished;
-use crate::snapshot::Target;
+use crate::snapshot::{Key, Target};
 
 /// Bytes of reasoning and signatures that are kept; the least used go first.
 const TURN_BYTES: u64 = 64 << 20;
@@ -94,54 +94,54 @@ impl Continuity {
     pub fn remember_turn(&self, key: Option<&str>, memory: TurnMemory) {
         let memory = Arc::new(memory);
         for (id, _) in &memory.calls {
-            self.turns.insert(scoped(key, id), memory.clone());
+            self.turns.insert(scoped(key.unwrap_or_default(), id), memory.clone());
         }
     }
 
     /// What belongs to the tool call `id` of `key`.
     pub fn recall_turn(&self, key: Option<&str>, id: &str) -> Option<Arc<TurnMemory>> {
-        self.turns.get(&*scoped(key, id))
+        self.turns.get(&*scoped(key.unwrap_or_default(), id))
     }
 
     /// Keeps the items of an answer to `key`.
-    pub fn remember_items(&self, key: Option<&str>, items: Vec<OutputItem>) {
+    pub fn remember_items(&self, key: Option<&Key>, items: Vec<OutputItem>) {
         for OutputItem { id, json } in items {
-            self.items.insert(scoped(key, &id), json.into());
+            self.items.insert(scoped(&owner(key), &id), json.into());
         }
     }
 
     /// The same of items that read otherwise for their client than they were kept: those that are kept.
-    pub fn correct_items(&self, key: Option<&str>, mut items: Vec<OutputItem>) {
+    pub fn correct_items(&self, key: Option<&Key>, mut items: Vec<OutputItem>) {
         items.retain(|item| self.recall_item(key, &item.id).is_some());
         self.remember_items(key, items);
     }
 
     /// The item `id` of an answer to `key`, without its id.
-    pub fn recall_item(&self, key: Option<&str>, id: &str) -> Option<Arc<str>> {
-        self.items.get(&*scoped(key, id))
+    pub fn recall_item(&self, key: Option<&Key>, id: &str) -> Option<Arc<str>> {
+        self.items.get(&*scoped(&owner(key), id))
     }
 
     /// Notes that `keeper` keeps the answer `id` for `key`.
-    pub fn remember_stored(&self, key: Option<&str>, id: &str, keeper: Keeper) {
-        self.stored.insert(scoped(key, id), keeper);
+    pub fn remember_stored(&self, key: Option<&Key>, id: &str, keeper: Keeper) {
+        self.stored.insert(scoped(&owner(key), id), keeper);
         if let Some(news) = &mut *self.news() {
-            news.push(scoped(key, id));
+            news.push(scoped(&owner(key), id));
         }
     }
 
     /// Who keeps the answer `id` for `key`.
-    pub fn recall_stored(&self, key: Option<&str>, id: &str) -> Option<Keeper> {
-        self.stored.get(&*scoped(key, id))
+    pub fn recall_stored(&self, key: Option<&Key>, id: &str) -> Option<Keeper> {
+        self.stored.get(&*scoped(&owner(key), id))
     }
 
     /// Notes that the answer `id` for `key` is not finished.
-    pub fn leave_unfinished(&self, key: Option<&str>, id: &str, answer: Arc<Unfinished>) {
-        self.unfinished.insert(scoped(key, id), answer);
+    pub fn leave_unfinished(&self, key: Option<&Key>, id: &str, answer: Arc<Unfinished>) {
+        self.unfinished.insert(scoped(&owner(key), id), answer);
     }
 
     /// What was noted of it, once.
-    pub fn take_unfinished(&self, key: Option<&str>, id: &str) -> Option<Arc<Unfinished>> {
-        self.unfinished.remove(&*scoped(key, id)).map(|(_, answer)| answer)
+    pub fn take_unfinished(&self, key: Option<&Key>, id: &str) -> Option<Arc<Unfinished>> {
+        self.unfinished.remove(&*scoped(&owner(key), id)).map(|(_, answer)| answer)
     }
 }
 
@@ -179,39 +179,74 @@ fn kept(answer: Box<str>, keeper: Keeper) -> Kept {
     (answer, (&*keeper.provider).into(), keeper.credential)
 }
 
-/// Names of keys have no control characters.
-fn scoped(key: Option<&str>, id: &str) -> Box<str> {
-    format!("{}\0{id}", key.unwrap_or_default()).into()
+/// A key, by more than its name: another one of that name has nothing of what this one made. Keys of the file go by their names alone.
+fn owner(key: Option<&Key>) -> String {
+    let mut owner = String::new();
+    for key in key.into_iter().flat_map(Key::line) {
+        // Names have no control characters.
+        if !owner.is_empty() {
+            owner.push('\u{2}');
+        }
+        owner.push_str(&key.name);
+        if key.made() > 0 {
+            owner.push_str(&format!("\u{1}{}", key.made()));
+        }
+    }
+    owner
+}
+
+fn scoped(owner: &str, id: &str) -> Box<str> {
+    format!("{owner}\0{id}").into()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::KeyConfig;
+
+    fn key(name: &str) -> Key {
+        Key::new(KeyConfig { name: name.into(), ..KeyConfig::default() })
+    }
 
     #[test]
     fn one_key_never_sees_what_another_one_left() {
         let memory = Continuity::default();
         let keeper = Keeper { provider: "openai".into(), credential: Some(7) };
-        memory.remember_stored(Some("a"), "resp_1", keeper.clone());
-        assert_eq!(memory.recall_stored(Some("a"), "resp_1"), Some(keeper.clone()));
+        memory.remember_stored(Some(&key("a")), "resp_1", keeper.clone());
+        assert_eq!(memory.recall_stored(Some(&key("a")), "resp_1"), Some(keeper.clone()));
         let next = Continuity::default();
         next.remember_answers(memory.stored_answers());
-        assert_eq!(next.recall_stored(Some("a"), "resp_1"), Some(keeper));
-        assert_eq!(memory.recall_stored(Some("b"), "resp_1"), None);
+        assert_eq!(next.recall_stored(Some(&key("a")), "resp_1"), Some(keeper));
+        assert_eq!(memory.recall_stored(Some(&key("b")), "resp_1"), None);
         assert_eq!(memory.recall_stored(None, "resp_1"), None);
+    }
+
+    #[test]
+    fn another_key_of_a_name_has_nothing_of_what_the_one_before_left() {
+        let memory = Continuity::default();
+        let keeper = Keeper { provider: "openai".into(), credential: None };
+        let of = |made| key("a").made_at(made);
+        memory.remember_stored(Some(&of(5)), "resp_1", keeper.clone());
+        assert_eq!(memory.recall_stored(Some(&of(5)), "resp_1"), Some(keeper));
+        assert_eq!(memory.recall_stored(Some(&of(6)), "resp_1"), None);
+        let made_by = |maker: Key| {
+            Key::within(KeyConfig { name: "a".into(), ..KeyConfig::default() }, Some(Arc::new(maker)), true)
+        };
+        assert_ne!(owner(Some(&made_by(of(5)))), owner(Some(&made_by(of(6)))));
+        assert_eq!(owner(Some(&of(0))), "a", "the name of a key of the file is its own");
     }
 
     #[test]
     fn items_are_kept_for_one_key_and_corrected_only_if_they_are_kept() {
         let memory = Continuity::default();
         let item = |id: &str, json: &str| OutputItem { id: id.into(), json: json.into() };
-        memory.remember_items(Some("a"), vec![item("msg_1", "[EMAIL_1]")]);
-        assert_eq!(memory.recall_item(Some("b"), "msg_1"), None);
-        memory.correct_items(Some("a"), vec![item("msg_1", "ann"), item("msg_2", "bob")]);
-        assert_eq!(memory.recall_item(Some("a"), "msg_1").as_deref(), Some("ann"));
-        assert_eq!(memory.recall_item(Some("a"), "msg_2"), None, "its request said that nothing is to be kept");
-        memory.correct_items(Some("b"), vec![item("msg_1", "bob")]);
-        assert_eq!(memory.recall_item(Some("b"), "msg_1"), None);
+        memory.remember_items(Some(&key("a")), vec![item("msg_1", "[EMAIL_1]")]);
+        assert_eq!(memory.recall_item(Some(&key("b")), "msg_1"), None);
+        memory.correct_items(Some(&key("a")), vec![item("msg_1", "ann"), item("msg_2", "bob")]);
+        assert_eq!(memory.recall_item(Some(&key("a")), "msg_1").as_deref(), Some("ann"));
+        assert_eq!(memory.recall_item(Some(&key("a")), "msg_2"), None, "its request said that nothing is to be kept");
+        memory.correct_items(Some(&key("b")), vec![item("msg_1", "bob")]);
+        assert_eq!(memory.recall_item(Some(&key("b")), "msg_1"), None);
     }
 
     #[test]
@@ -222,11 +257,11 @@ mod tests {
         assert!(old.new_answers().is_empty(), "nobody wants to know");
         new.remember_answers(old.stored_answers());
         assert!(old.new_answers().is_empty(), "nothing is new");
-        old.remember_stored(Some("a"), "resp_2", azure.clone());
+        old.remember_stored(Some(&key("a")), "resp_2", azure.clone());
         new.remember_answers(old.new_answers());
         assert!(old.new_answers().is_empty(), "it is told once");
         assert_eq!(new.recall_stored(None, "resp_1"), Some(openai.clone()));
-        assert_eq!(new.recall_stored(Some("a"), "resp_2"), Some(azure));
+        assert_eq!(new.recall_stored(Some(&key("a")), "resp_2"), Some(azure));
         old.tell_nobody();
         old.remember_stored(None, "resp_3", openai.clone());
         assert!(old.new_answers().is_empty());
