@@ -1,32 +1,35 @@
 //! What is remembered from one request of a client to its next: state behind tool calls that clients strip, items of translated
 //! answers that clients only refer to, and who keeps which answer. Bounded, in memory, and never shared between keys.
 
+mod shelf;
+
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use ai_gateway_providers::codec::OutputItem;
 use ai_gateway_providers::common::TurnMemory;
-use quick_cache::Weighter;
-use quick_cache::sync::Cache;
 
 use crate::proxy::Unfinished;
 use crate::snapshot::{Key, Target};
+use shelf::Shelf;
 
-/// Bytes of reasoning and signatures that are kept; the least used go first.
+/// Bytes of reasoning and signatures that are kept.
 const TURN_BYTES: u64 = 64 << 20;
-/// Bytes of items of answers that are kept; the least used go first.
+/// Bytes of items of answers that are kept.
 const ITEM_BYTES: u64 = 64 << 20;
+/// What an item takes beside its bytes.
+const OVERHEAD: usize = 64;
 /// Stored answers whose keeper is remembered.
-const STORED_ANSWERS: usize = 200_000;
+const STORED_ANSWERS: u64 = 200_000;
 /// Unfinished answers of which it is still to be booked what they have used.
-const UNFINISHED_ANSWERS: usize = 10_000;
+const UNFINISHED_ANSWERS: u64 = 10_000;
 
 /// The memory of a gateway.
 #[derive(Debug)]
 pub struct Continuity {
-    turns: Cache<Box<str>, Arc<TurnMemory>, TurnWeight>,
-    items: Cache<Box<str>, Arc<str>, ItemWeight>,
-    stored: Cache<Box<str>, Keeper>,
-    unfinished: Cache<Box<str>, Arc<Unfinished>>,
+    turns: Shelf<Arc<TurnMemory>>,
+    items: Shelf<Arc<str>>,
+    stored: Shelf<Keeper>,
+    unfinished: Shelf<Arc<Unfinished>>,
     /// The answers that came since another process was given all; `None`: it was not.
     news: Mutex<Option<Vec<Box<str>>>>,
 }
@@ -58,32 +61,13 @@ impl Keeper {
     }
 }
 
-#[derive(Debug, Clone)]
-struct TurnWeight;
-
-impl Weighter<Box<str>, Arc<TurnMemory>> for TurnWeight {
-    fn weight(&self, id: &Box<str>, memory: &Arc<TurnMemory>) -> u64 {
-        // Calls of one turn share its memory.
-        (id.len() + memory.size() / memory.calls.len().max(1)) as u64
-    }
-}
-
-#[derive(Debug, Clone)]
-struct ItemWeight;
-
-impl Weighter<Box<str>, Arc<str>> for ItemWeight {
-    fn weight(&self, id: &Box<str>, item: &Arc<str>) -> u64 {
-        (id.len() + item.len() + 64) as u64
-    }
-}
-
 impl Default for Continuity {
     fn default() -> Self {
         Self {
-            turns: Cache::with_weighter(1024, TURN_BYTES, TurnWeight),
-            items: Cache::with_weighter(1024, ITEM_BYTES, ItemWeight),
-            stored: Cache::new(STORED_ANSWERS),
-            unfinished: Cache::new(UNFINISHED_ANSWERS),
+            turns: Shelf::new(TURN_BYTES),
+            items: Shelf::new(ITEM_BYTES),
+            stored: Shelf::new(STORED_ANSWERS),
+            unfinished: Shelf::new(UNFINISHED_ANSWERS),
             news: Mutex::default(),
         }
     }
@@ -93,20 +77,23 @@ impl Continuity {
     /// Keeps what belongs to the tool calls of an answer to `key`.
     pub fn remember_turn(&self, key: Option<&str>, memory: TurnMemory) {
         let memory = Arc::new(memory);
+        // Calls of one turn share its memory.
+        let part = memory.size() / memory.calls.len().max(1);
         for (id, _) in &memory.calls {
-            self.turns.insert(scoped(key.unwrap_or_default(), id), memory.clone());
+            self.turns.insert(scoped(key.unwrap_or_default(), id), memory.clone(), (id.len() + part) as u64);
         }
     }
 
     /// What belongs to the tool call `id` of `key`.
     pub fn recall_turn(&self, key: Option<&str>, id: &str) -> Option<Arc<TurnMemory>> {
-        self.turns.get(&*scoped(key.unwrap_or_default(), id))
+        self.turns.get(&scoped(key.unwrap_or_default(), id))
     }
 
     /// Keeps the items of an answer to `key`.
     pub fn remember_items(&self, key: Option<&Key>, items: Vec<OutputItem>) {
         for OutputItem { id, json } in items {
-            self.items.insert(scoped(&owner(key), &id), json.into());
+            let weight = (id.len() + json.len() + OVERHEAD) as u64;
+            self.items.insert(scoped(&owner(key), &id), json.into(), weight);
         }
     }
 
@@ -118,12 +105,12 @@ impl Continuity {
 
     /// The item `id` of an answer to `key`, without its id.
     pub fn recall_item(&self, key: Option<&Key>, id: &str) -> Option<Arc<str>> {
-        self.items.get(&*scoped(&owner(key), id))
+        self.items.get(&scoped(&owner(key), id))
     }
 
     /// Notes that `keeper` keeps the answer `id` for `key`.
     pub fn remember_stored(&self, key: Option<&Key>, id: &str, keeper: Keeper) {
-        self.stored.insert(scoped(&owner(key), id), keeper);
+        self.stored.insert(scoped(&owner(key), id), keeper, 1);
         if let Some(news) = &mut *self.news() {
             news.push(scoped(&owner(key), id));
         }
@@ -131,17 +118,17 @@ impl Continuity {
 
     /// Who keeps the answer `id` for `key`.
     pub fn recall_stored(&self, key: Option<&Key>, id: &str) -> Option<Keeper> {
-        self.stored.get(&*scoped(&owner(key), id))
+        self.stored.get(&scoped(&owner(key), id))
     }
 
     /// Notes that the answer `id` for `key` is not finished.
     pub fn leave_unfinished(&self, key: Option<&Key>, id: &str, answer: Arc<Unfinished>) {
-        self.unfinished.insert(scoped(&owner(key), id), answer);
+        self.unfinished.insert(scoped(&owner(key), id), answer, 1);
     }
 
     /// What was noted of it, once.
     pub fn take_unfinished(&self, key: Option<&Key>, id: &str) -> Option<Arc<Unfinished>> {
-        self.unfinished.remove(&*scoped(&owner(key), id)).map(|(_, answer)| answer)
+        self.unfinished.remove(&scoped(&owner(key), id))
     }
 }
 
@@ -149,13 +136,13 @@ impl Continuity {
     /// Who keeps which answer, for another process, which [`Self::new_answers`] tells the later ones.
     pub fn stored_answers(&self) -> Vec<Kept> {
         *self.news() = Some(Vec::new());
-        self.stored.iter().map(|(answer, keeper)| kept(answer, keeper)).collect()
+        self.stored.all().into_iter().map(|(answer, keeper)| kept(answer, keeper)).collect()
     }
 
     /// Those that came since it was asked last.
     pub fn new_answers(&self) -> Vec<Kept> {
         let news = self.news().as_mut().map(std::mem::take).unwrap_or_default();
-        news.into_iter().filter_map(|answer| Some(kept(answer.clone(), self.stored.get(&*answer)?))).collect()
+        news.into_iter().filter_map(|answer| Some(kept(answer.clone(), self.stored.get(&answer)?))).collect()
     }
 
     /// There is no other process that wants to know.
@@ -166,7 +153,7 @@ impl Continuity {
     /// Takes in what [`Self::stored_answers`] or [`Self::new_answers`] gave.
     pub fn remember_answers(&self, answers: Vec<Kept>) {
         for (answer, provider, credential) in answers {
-            self.stored.insert(answer, Keeper { provider: provider.into(), credential });
+            self.stored.insert(answer, Keeper { provider: provider.into(), credential }, 1);
         }
     }
 
@@ -247,6 +234,19 @@ mod tests {
         assert_eq!(memory.recall_item(Some(&key("a")), "msg_2"), None, "its request said that nothing is to be kept");
         memory.correct_items(Some(&key("b")), vec![item("msg_1", "bob")]);
         assert_eq!(memory.recall_item(Some(&key("b")), "msg_1"), None);
+    }
+
+    #[test]
+    fn a_key_with_large_answers_leaves_what_others_have() {
+        let memory = Continuity::default();
+        let item = |id: String, size| vec![OutputItem { id, json: "x".repeat(size) }];
+        memory.remember_items(Some(&key("quiet")), item("msg_1".into(), 100));
+        for number in 0..45 {
+            memory.remember_items(Some(&key("busy")), item(format!("msg_{number}"), 3 << 20));
+        }
+        assert!(memory.recall_item(Some(&key("quiet")), "msg_1").is_some());
+        assert!(memory.recall_item(Some(&key("busy")), "msg_44").is_some());
+        assert!(memory.recall_item(Some(&key("busy")), "msg_0").is_none());
     }
 
     #[test]
