@@ -190,6 +190,32 @@ async fn large_ones_wait_for_room_as_small_ones_do() {
     }
 }
 
+/// It takes time of the gateway's, and no tokens and no money.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_count_of_the_gateways_own_is_a_request() {
+    let stub = fine().await;
+    let gateway = gateway(
+        &stub,
+        "limits = { requests = \"3/day\", tokens = \"1000000/day\" }\nbudget = { usd = 1, per = \"month\" }",
+    )
+    .await;
+    let count = Request::post("/v1/messages/count_tokens", bodies::message("assistant", false));
+    let count = count.header("x-api-key", "sk");
+    for left in ["2", "1"] {
+        let reply = exchange(gateway.addr, &count).await;
+        assert_eq!((reply.status, reply.header("x-gateway-estimate")), (200, "true"), "{}", reply.text());
+        assert_eq!(reply.header("x-ratelimit-remaining-requests"), left, "{:?}", reply.headers);
+    }
+    let limits = exchange(gateway.admin, &Request::get("/api/limits")).await.json();
+    let bot = limits["subjects"].as_array().unwrap().iter().find(|subject| subject["name"] == "bot").unwrap();
+    let used = bot["limits"].as_array().unwrap().iter().map(|limit| limit["used"].as_u64().unwrap());
+    assert_eq!(used.sum::<u64>(), 2, "{bot}");
+    assert_eq!(ask(&gateway).await.status, 200);
+    let refused = exchange(gateway.addr, &count).await;
+    assert_eq!((refused.status, &refused.json()["type"]), (429, &"error".into()), "{}", refused.text());
+    assert!(refused.headers.contains_key("retry-after"), "{:?}", refused.headers);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn answers_tell_how_the_key_stands_and_when_to_come_back() {
     let stub = fine().await;

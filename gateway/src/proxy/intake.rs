@@ -112,7 +112,12 @@ async fn ask(
     });
     match read {
         Err(refusal) => return Ok(Err(refusal)),
-        Ok(Next::Count) => return Ok(count::answer(session, exchange).await?.map(|()| true).map_err(Into::into)),
+        Ok(Next::Count) => {
+            if let Err(refusal) = limit::admit_free(gateway, session, exchange).await? {
+                return Ok(Err(refusal));
+            }
+            return Ok(count::answer(session, exchange).await?.map(|()| true).map_err(Into::into));
+        }
         Ok(Next::Ask) => {}
     }
     read_labels(gateway, session, exchange);
