@@ -1,32 +1,35 @@
 //! What is remembered from one request of a client to its next: state behind tool calls that clients strip, items of translated
 //! answers that clients only refer to, and who keeps which answer. Bounded, in memory, and never shared between keys.
 
+mod shelf;
+
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use ai_gateway_providers::codec::OutputItem;
 use ai_gateway_providers::common::TurnMemory;
-use quick_cache::Weighter;
-use quick_cache::sync::Cache;
 
 use crate::proxy::Unfinished;
-use crate::snapshot::Target;
+use crate::snapshot::{Key, Target};
+use shelf::Shelf;
 
-/// Bytes of reasoning and signatures that are kept; the least used go first.
+/// Bytes of reasoning and signatures that are kept.
 const TURN_BYTES: u64 = 64 << 20;
-/// Bytes of items of answers that are kept; the least used go first.
+/// Bytes of items of answers that are kept.
 const ITEM_BYTES: u64 = 64 << 20;
+/// What an item takes beside its bytes.
+const OVERHEAD: usize = 64;
 /// Stored answers whose keeper is remembered.
-const STORED_ANSWERS: usize = 200_000;
+const STORED_ANSWERS: u64 = 200_000;
 /// Unfinished answers of which it is still to be booked what they have used.
-const UNFINISHED_ANSWERS: usize = 10_000;
+const UNFINISHED_ANSWERS: u64 = 10_000;
 
 /// The memory of a gateway.
 #[derive(Debug)]
 pub struct Continuity {
-    turns: Cache<Box<str>, Arc<TurnMemory>, TurnWeight>,
-    items: Cache<Box<str>, Arc<str>, ItemWeight>,
-    stored: Cache<Box<str>, Keeper>,
-    unfinished: Cache<Box<str>, Arc<Unfinished>>,
+    turns: Shelf<Arc<TurnMemory>>,
+    items: Shelf<Arc<str>>,
+    stored: Shelf<Keeper>,
+    unfinished: Shelf<Arc<Unfinished>>,
     /// The answers that came since another process was given all; `None`: it was not.
     news: Mutex<Option<Vec<Box<str>>>>,
 }
@@ -58,32 +61,13 @@ impl Keeper {
     }
 }
 
-#[derive(Debug, Clone)]
-struct TurnWeight;
-
-impl Weighter<Box<str>, Arc<TurnMemory>> for TurnWeight {
-    fn weight(&self, id: &Box<str>, memory: &Arc<TurnMemory>) -> u64 {
-        // Calls of one turn share its memory.
-        (id.len() + memory.size() / memory.calls.len().max(1)) as u64
-    }
-}
-
-#[derive(Debug, Clone)]
-struct ItemWeight;
-
-impl Weighter<Box<str>, Arc<str>> for ItemWeight {
-    fn weight(&self, id: &Box<str>, item: &Arc<str>) -> u64 {
-        (id.len() + item.len() + 64) as u64
-    }
-}
-
 impl Default for Continuity {
     fn default() -> Self {
         Self {
-            turns: Cache::with_weighter(1024, TURN_BYTES, TurnWeight),
-            items: Cache::with_weighter(1024, ITEM_BYTES, ItemWeight),
-            stored: Cache::new(STORED_ANSWERS),
-            unfinished: Cache::new(UNFINISHED_ANSWERS),
+            turns: Shelf::new(TURN_BYTES),
+            items: Shelf::new(ITEM_BYTES),
+            stored: Shelf::new(STORED_ANSWERS),
+            unfinished: Shelf::new(UNFINISHED_ANSWERS),
             news: Mutex::default(),
         }
     }
@@ -93,55 +77,58 @@ impl Continuity {
     /// Keeps what belongs to the tool calls of an answer to `key`.
     pub fn remember_turn(&self, key: Option<&str>, memory: TurnMemory) {
         let memory = Arc::new(memory);
+        // Calls of one turn share its memory.
+        let part = memory.size() / memory.calls.len().max(1);
         for (id, _) in &memory.calls {
-            self.turns.insert(scoped(key, id), memory.clone());
+            self.turns.insert(scoped(key.unwrap_or_default(), id), memory.clone(), (id.len() + part) as u64);
         }
     }
 
     /// What belongs to the tool call `id` of `key`.
     pub fn recall_turn(&self, key: Option<&str>, id: &str) -> Option<Arc<TurnMemory>> {
-        self.turns.get(&*scoped(key, id))
+        self.turns.get(&scoped(key.unwrap_or_default(), id))
     }
 
     /// Keeps the items of an answer to `key`.
-    pub fn remember_items(&self, key: Option<&str>, items: Vec<OutputItem>) {
+    pub fn remember_items(&self, key: Option<&Key>, items: Vec<OutputItem>) {
         for OutputItem { id, json } in items {
-            self.items.insert(scoped(key, &id), json.into());
+            let weight = (id.len() + json.len() + OVERHEAD) as u64;
+            self.items.insert(scoped(&owner(key), &id), json.into(), weight);
         }
     }
 
     /// The same of items that read otherwise for their client than they were kept: those that are kept.
-    pub fn correct_items(&self, key: Option<&str>, mut items: Vec<OutputItem>) {
+    pub fn correct_items(&self, key: Option<&Key>, mut items: Vec<OutputItem>) {
         items.retain(|item| self.recall_item(key, &item.id).is_some());
         self.remember_items(key, items);
     }
 
     /// The item `id` of an answer to `key`, without its id.
-    pub fn recall_item(&self, key: Option<&str>, id: &str) -> Option<Arc<str>> {
-        self.items.get(&*scoped(key, id))
+    pub fn recall_item(&self, key: Option<&Key>, id: &str) -> Option<Arc<str>> {
+        self.items.get(&scoped(&owner(key), id))
     }
 
     /// Notes that `keeper` keeps the answer `id` for `key`.
-    pub fn remember_stored(&self, key: Option<&str>, id: &str, keeper: Keeper) {
-        self.stored.insert(scoped(key, id), keeper);
+    pub fn remember_stored(&self, key: Option<&Key>, id: &str, keeper: Keeper) {
+        self.stored.insert(scoped(&owner(key), id), keeper, 1);
         if let Some(news) = &mut *self.news() {
-            news.push(scoped(key, id));
+            news.push(scoped(&owner(key), id));
         }
     }
 
     /// Who keeps the answer `id` for `key`.
-    pub fn recall_stored(&self, key: Option<&str>, id: &str) -> Option<Keeper> {
-        self.stored.get(&*scoped(key, id))
+    pub fn recall_stored(&self, key: Option<&Key>, id: &str) -> Option<Keeper> {
+        self.stored.get(&scoped(&owner(key), id))
     }
 
     /// Notes that the answer `id` for `key` is not finished.
-    pub fn leave_unfinished(&self, key: Option<&str>, id: &str, answer: Arc<Unfinished>) {
-        self.unfinished.insert(scoped(key, id), answer);
+    pub fn leave_unfinished(&self, key: Option<&Key>, id: &str, answer: Arc<Unfinished>) {
+        self.unfinished.insert(scoped(&owner(key), id), answer, 1);
     }
 
     /// What was noted of it, once.
-    pub fn take_unfinished(&self, key: Option<&str>, id: &str) -> Option<Arc<Unfinished>> {
-        self.unfinished.remove(&*scoped(key, id)).map(|(_, answer)| answer)
+    pub fn take_unfinished(&self, key: Option<&Key>, id: &str) -> Option<Arc<Unfinished>> {
+        self.unfinished.remove(&scoped(&owner(key), id))
     }
 }
 
@@ -149,13 +136,13 @@ impl Continuity {
     /// Who keeps which answer, for another process, which [`Self::new_answers`] tells the later ones.
     pub fn stored_answers(&self) -> Vec<Kept> {
         *self.news() = Some(Vec::new());
-        self.stored.iter().map(|(answer, keeper)| kept(answer, keeper)).collect()
+        self.stored.all().into_iter().map(|(answer, keeper)| kept(answer, keeper)).collect()
     }
 
     /// Those that came since it was asked last.
     pub fn new_answers(&self) -> Vec<Kept> {
         let news = self.news().as_mut().map(std::mem::take).unwrap_or_default();
-        news.into_iter().filter_map(|answer| Some(kept(answer.clone(), self.stored.get(&*answer)?))).collect()
+        news.into_iter().filter_map(|answer| Some(kept(answer.clone(), self.stored.get(&answer)?))).collect()
     }
 
     /// There is no other process that wants to know.
@@ -166,7 +153,7 @@ impl Continuity {
     /// Takes in what [`Self::stored_answers`] or [`Self::new_answers`] gave.
     pub fn remember_answers(&self, answers: Vec<Kept>) {
         for (answer, provider, credential) in answers {
-            self.stored.insert(answer, Keeper { provider: provider.into(), credential });
+            self.stored.insert(answer, Keeper { provider: provider.into(), credential }, 1);
         }
     }
 
@@ -179,39 +166,87 @@ fn kept(answer: Box<str>, keeper: Keeper) -> Kept {
     (answer, (&*keeper.provider).into(), keeper.credential)
 }
 
-/// Names of keys have no control characters.
-fn scoped(key: Option<&str>, id: &str) -> Box<str> {
-    format!("{}\0{id}", key.unwrap_or_default()).into()
+/// A key, by more than its name: another one of that name has nothing of what this one made. Keys of the file go by their names alone.
+fn owner(key: Option<&Key>) -> String {
+    let mut owner = String::new();
+    for key in key.into_iter().flat_map(Key::line) {
+        // Names have no control characters.
+        if !owner.is_empty() {
+            owner.push('\u{2}');
+        }
+        owner.push_str(&key.name);
+        if key.made() > 0 {
+            owner.push_str(&format!("\u{1}{}", key.made()));
+        }
+    }
+    owner
+}
+
+fn scoped(owner: &str, id: &str) -> Box<str> {
+    format!("{owner}\0{id}").into()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::KeyConfig;
+
+    fn key(name: &str) -> Key {
+        Key::new(KeyConfig { name: name.into(), ..KeyConfig::default() })
+    }
 
     #[test]
     fn one_key_never_sees_what_another_one_left() {
         let memory = Continuity::default();
         let keeper = Keeper { provider: "openai".into(), credential: Some(7) };
-        memory.remember_stored(Some("a"), "resp_1", keeper.clone());
-        assert_eq!(memory.recall_stored(Some("a"), "resp_1"), Some(keeper.clone()));
+        memory.remember_stored(Some(&key("a")), "resp_1", keeper.clone());
+        assert_eq!(memory.recall_stored(Some(&key("a")), "resp_1"), Some(keeper.clone()));
         let next = Continuity::default();
         next.remember_answers(memory.stored_answers());
-        assert_eq!(next.recall_stored(Some("a"), "resp_1"), Some(keeper));
-        assert_eq!(memory.recall_stored(Some("b"), "resp_1"), None);
+        assert_eq!(next.recall_stored(Some(&key("a")), "resp_1"), Some(keeper));
+        assert_eq!(memory.recall_stored(Some(&key("b")), "resp_1"), None);
         assert_eq!(memory.recall_stored(None, "resp_1"), None);
+    }
+
+    #[test]
+    fn another_key_of_a_name_has_nothing_of_what_the_one_before_left() {
+        let memory = Continuity::default();
+        let keeper = Keeper { provider: "openai".into(), credential: None };
+        let of = |made| key("a").made_at(made);
+        memory.remember_stored(Some(&of(5)), "resp_1", keeper.clone());
+        assert_eq!(memory.recall_stored(Some(&of(5)), "resp_1"), Some(keeper));
+        assert_eq!(memory.recall_stored(Some(&of(6)), "resp_1"), None);
+        let made_by = |maker: Key| {
+            Key::within(KeyConfig { name: "a".into(), ..KeyConfig::default() }, Some(Arc::new(maker)), true)
+        };
+        assert_ne!(owner(Some(&made_by(of(5)))), owner(Some(&made_by(of(6)))));
+        assert_eq!(owner(Some(&of(0))), "a", "the name of a key of the file is its own");
     }
 
     #[test]
     fn items_are_kept_for_one_key_and_corrected_only_if_they_are_kept() {
         let memory = Continuity::default();
         let item = |id: &str, json: &str| OutputItem { id: id.into(), json: json.into() };
-        memory.remember_items(Some("a"), vec![item("msg_1", "[EMAIL_1]")]);
-        assert_eq!(memory.recall_item(Some("b"), "msg_1"), None);
-        memory.correct_items(Some("a"), vec![item("msg_1", "ann"), item("msg_2", "bob")]);
-        assert_eq!(memory.recall_item(Some("a"), "msg_1").as_deref(), Some("ann"));
-        assert_eq!(memory.recall_item(Some("a"), "msg_2"), None, "its request said that nothing is to be kept");
-        memory.correct_items(Some("b"), vec![item("msg_1", "bob")]);
-        assert_eq!(memory.recall_item(Some("b"), "msg_1"), None);
+        memory.remember_items(Some(&key("a")), vec![item("msg_1", "[EMAIL_1]")]);
+        assert_eq!(memory.recall_item(Some(&key("b")), "msg_1"), None);
+        memory.correct_items(Some(&key("a")), vec![item("msg_1", "ann"), item("msg_2", "bob")]);
+        assert_eq!(memory.recall_item(Some(&key("a")), "msg_1").as_deref(), Some("ann"));
+        assert_eq!(memory.recall_item(Some(&key("a")), "msg_2"), None, "its request said that nothing is to be kept");
+        memory.correct_items(Some(&key("b")), vec![item("msg_1", "bob")]);
+        assert_eq!(memory.recall_item(Some(&key("b")), "msg_1"), None);
+    }
+
+    #[test]
+    fn a_key_with_large_answers_leaves_what_others_have() {
+        let memory = Continuity::default();
+        let item = |id: String, size| vec![OutputItem { id, json: "x".repeat(size) }];
+        memory.remember_items(Some(&key("quiet")), item("msg_1".into(), 100));
+        for number in 0..45 {
+            memory.remember_items(Some(&key("busy")), item(format!("msg_{number}"), 3 << 20));
+        }
+        assert!(memory.recall_item(Some(&key("quiet")), "msg_1").is_some());
+        assert!(memory.recall_item(Some(&key("busy")), "msg_44").is_some());
+        assert!(memory.recall_item(Some(&key("busy")), "msg_0").is_none());
     }
 
     #[test]
@@ -222,11 +257,11 @@ mod tests {
         assert!(old.new_answers().is_empty(), "nobody wants to know");
         new.remember_answers(old.stored_answers());
         assert!(old.new_answers().is_empty(), "nothing is new");
-        old.remember_stored(Some("a"), "resp_2", azure.clone());
+        old.remember_stored(Some(&key("a")), "resp_2", azure.clone());
         new.remember_answers(old.new_answers());
         assert!(old.new_answers().is_empty(), "it is told once");
         assert_eq!(new.recall_stored(None, "resp_1"), Some(openai.clone()));
-        assert_eq!(new.recall_stored(Some("a"), "resp_2"), Some(azure));
+        assert_eq!(new.recall_stored(Some(&key("a")), "resp_2"), Some(azure));
         old.tell_nobody();
         old.remember_stored(None, "resp_3", openai.clone());
         assert!(old.new_answers().is_empty());

@@ -1,8 +1,9 @@
 //! Limits of request bodies: one body, all bodies together, compressed bodies, `Expect: 100-continue`.
 
 use ai_gateway_tests::client::{Connection, Framing, H1, H2, Request, exchange, wire};
-use ai_gateway_tests::{Answer, Gate, Gateway, Stub, bodies};
+use ai_gateway_tests::{Answer, Gate, Gateway, Stub, bodies, guard};
 use std::io::Write;
+use std::time::Duration;
 
 const MIB: usize = 1024 * 1024;
 
@@ -151,6 +152,49 @@ async fn all_bodies_together_are_bounded() {
         assert_eq!(exchange(gateway.addr, &large).await.status, 200);
     }
     gateway.assert_healthy().await;
+}
+
+/// However many bodies a key has on their way, others have room.
+#[tokio::test]
+async fn one_key_leaves_room_for_the_bodies_of_others() {
+    let stub = stub().await;
+    let key = |name: &str| format!("[[keys]]\nname = \"{name}\"\nhash = \"{}\"\n", bodies::key_hash(name));
+    let config = [bodies::openai_provider("stub", &stub.origin()), key("many"), key("other")].concat();
+    let gateway =
+        Gateway::builder().server("max_body = \"1MiB\"\nmax_buffered = \"8MiB\"").config(&config).start().await;
+    let buffered = async |right: usize| {
+        let metric = async || {
+            let metrics = exchange(gateway.admin, &Request::get("/metrics")).await.text();
+            metrics.lines().find_map(|line| line.strip_prefix("gateway_bytes_buffered ")?.parse::<usize>().ok())
+        };
+        guard("request bytes", async {
+            while metric().await != Some(right) {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        })
+        .await;
+    };
+    let begin = async || {
+        let head = "POST /v1/messages HTTP/1.1\r\nhost: x\r\nx-api-key: many\r\ncontent-type: application/json\r\n";
+        let mut client = H1::connect(gateway.addr).await;
+        client.send_raw(format!("{head}content-length: {MIB}\r\n\r\n").as_bytes()).await;
+        client.try_send_raw(&vec![b' '; MIB - 1]).await;
+        client
+    };
+    let mut held = Vec::new();
+    for number in 1..=6 {
+        held.push(begin().await);
+        buffered(number * (MIB - 1)).await;
+    }
+    let refused = begin().await.reply().await.expect("a refusal");
+    assert_eq!(refused.status, 429, "{}", refused.text());
+    assert_eq!((refused.header("retry-after"), &refused.json()["error"]["type"]), ("1", &"rate_limit_error".into()));
+    let large = Request::post("/v1/chat/completions", bodies::chat_of_size("stub/m", 900 * 1024));
+    let other = exchange(gateway.addr, &large.clone().header("x-api-key", "other")).await;
+    assert_eq!(other.status, 200, "{}", other.text());
+    drop(held);
+    buffered(0).await;
+    assert_eq!(exchange(gateway.addr, &large.header("x-api-key", "many")).await.status, 200);
 }
 
 /// A client that leaves in the middle of its body gives its share back.

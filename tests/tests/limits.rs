@@ -97,6 +97,125 @@ async fn of_twenty_at_once_exactly_five_pass() {
     }
 }
 
+/// The head of a chat request of `length` bytes with this key.
+fn head(key: &str, target: &str, length: usize) -> String {
+    format!(
+        "POST {target} HTTP/1.1\r\nhost: x\r\nx-api-key: {key}\r\ncontent-type: application/json\r\n\
+         content-length: {length}\r\n\r\n"
+    )
+}
+
+/// What counts of the limit of `bot` on requests at the same time.
+async fn at_once(gateway: &Gateway) -> u64 {
+    let limits = exchange(gateway.admin, &Request::get("/api/limits")).await.json();
+    let bot = limits["subjects"].as_array().unwrap().iter().find(|subject| subject["name"] == "bot").unwrap();
+    let limit = bot["limits"].as_array().unwrap().iter().find(|limit| limit["what"] == "concurrent").unwrap();
+    limit["reserved"].as_u64().unwrap()
+}
+
+async fn until_at_once(gateway: &Gateway, count: u64) {
+    guard("requests at once", async {
+        while at_once(gateway).await != count {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_body_on_its_way_is_a_request_at_the_same_time() {
+    let stub = fine().await;
+    let gateway = gateway(&stub, "limits = { concurrent = 1 }").await;
+    let body = bodies::chat_of_size("assistant", 300_000);
+    let (begin, rest) = body.split_at(200_000);
+    let mut slow = H1::connect(gateway.addr).await;
+    slow.send_raw(head("sk", "/v1/chat/completions", body.len()).as_bytes()).await;
+    slow.send_raw(begin).await;
+    until_at_once(&gateway, 1).await;
+    for (target, kind) in [("/v1/chat/completions", "rate_limit_exceeded"), ("/v1/messages", "rate_limit_error")] {
+        let mut second = H1::connect(gateway.addr).await;
+        second.send_raw(head("sk", target, body.len()).as_bytes()).await;
+        second.send_raw(begin).await;
+        let refused = second.reply().await.unwrap();
+        assert_eq!(refused.status, 429, "{}", refused.text());
+        assert!(refused.header("retry-after").parse::<u64>().is_ok_and(|wait| wait > 0), "{:?}", refused.headers);
+        let error = &refused.json()["error"];
+        assert!(error["type"] == kind || error["code"] == kind, "{}", refused.text());
+    }
+    let large = Request::post("/v1/chat/completions", body.clone());
+    let free = exchange(gateway.addr, &large.clone().header("x-api-key", "free")).await;
+    assert_eq!(free.status, 200, "another key has room: {}", free.text());
+    // What is here is let in by itself, and one that leaves is none any more.
+    slow.send_raw(rest).await;
+    assert_eq!(slow.reply().await.unwrap().status, 200);
+    until_at_once(&gateway, 0).await;
+    let mut gone = H1::connect(gateway.addr).await;
+    gone.send_raw(head("sk", "/v1/chat/completions", body.len()).as_bytes()).await;
+    gone.send_raw(begin).await;
+    until_at_once(&gateway, 1).await;
+    drop(gone);
+    until_at_once(&gateway, 0).await;
+    assert_eq!(exchange(gateway.addr, &large.header("x-api-key", "sk")).await.status, 200);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_twenty_large_ones_at_once_exactly_five_pass() {
+    let gate = Gate::new();
+    let stub = Stub::always(Answer::json(200, bodies::chat_answer("fine")).after(&gate)).await;
+    let gateway = gateway(&stub, "limits = { concurrent = 5 }").await;
+    let large = Request::post("/v1/chat/completions", bodies::chat_of_size("assistant", 400_000));
+    let large = large.header("x-api-key", "sk");
+    let mut asked: FuturesUnordered<_> = (0..20).map(|_| exchange(gateway.addr, &large)).collect();
+    guard("refusals and answers", async {
+        for _ in 5..20 {
+            let refused = asked.next().await.expect("one more");
+            assert_eq!(refused.status, 429, "{}", refused.text());
+        }
+        gate.open();
+        assert_eq!(asked.filter(|reply| std::future::ready(reply.status == 200)).count().await, 5);
+    })
+    .await;
+    until_at_once(&gateway, 0).await;
+}
+
+/// Where requests may wait for room, a large one does as a small one.
+#[tokio::test(flavor = "multi_thread")]
+async fn large_ones_wait_for_room_as_small_ones_do() {
+    let stub = fine().await;
+    let gateway = Gateway::start(&config(&stub, "limits = { concurrent = 1 }", "[limits]\nwait = \"20s\"")).await;
+    let large = Request::post("/v1/chat/completions", bodies::chat_of_size("assistant", 400_000));
+    let large = large.header("x-api-key", "sk");
+    for reply in join_all((0..10).map(|_| exchange(gateway.addr, &large))).await {
+        assert_eq!(reply.status, 200, "{}", reply.text());
+    }
+}
+
+/// It takes time of the gateway's, and no tokens and no money.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_count_of_the_gateways_own_is_a_request() {
+    let stub = fine().await;
+    let gateway = gateway(
+        &stub,
+        "limits = { requests = \"3/day\", tokens = \"1000000/day\" }\nbudget = { usd = 1, per = \"month\" }",
+    )
+    .await;
+    let count = Request::post("/v1/messages/count_tokens", bodies::message("assistant", false));
+    let count = count.header("x-api-key", "sk");
+    for left in ["2", "1"] {
+        let reply = exchange(gateway.addr, &count).await;
+        assert_eq!((reply.status, reply.header("x-gateway-estimate")), (200, "true"), "{}", reply.text());
+        assert_eq!(reply.header("x-ratelimit-remaining-requests"), left, "{:?}", reply.headers);
+    }
+    let limits = exchange(gateway.admin, &Request::get("/api/limits")).await.json();
+    let bot = limits["subjects"].as_array().unwrap().iter().find(|subject| subject["name"] == "bot").unwrap();
+    let used = bot["limits"].as_array().unwrap().iter().map(|limit| limit["used"].as_u64().unwrap());
+    assert_eq!(used.sum::<u64>(), 2, "{bot}");
+    assert_eq!(ask(&gateway).await.status, 200);
+    let refused = exchange(gateway.addr, &count).await;
+    assert_eq!((refused.status, &refused.json()["type"]), (429, &"error".into()), "{}", refused.text());
+    assert!(refused.headers.contains_key("retry-after"), "{:?}", refused.headers);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn answers_tell_how_the_key_stands_and_when_to_come_back() {
     let stub = fine().await;

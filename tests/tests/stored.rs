@@ -487,3 +487,57 @@ async fn items_of_translated_answers_can_be_referred_to() {
         }
     }
 }
+
+/// A name alone tells no key from one of that name that is gone: neither here nor in a process that takes over.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_under_the_name_of_one_that_is_gone_has_nothing_of_what_that_one_stored() {
+    let (stub, claude, dir) = (Stub::start(|_| answer("resp_old")).await, claude().await, tempfile::tempdir().unwrap());
+    let config = [
+        responses_provider("openai", &stub.origin()),
+        anthropic_provider("claude", &claude.origin()),
+        key("lead") + "allow = [\"keys\"]\n",
+        format!("[store]\npath = {:?}\n", dir.path().join("keys.db")),
+    ]
+    .concat();
+    let gateway = Gateway::start(&config).await;
+    let admin = async |method: &str, path: &str, body: &str| {
+        let reply = exchange(gateway.admin, &by("lead", method, path, body)).await;
+        assert!(reply.status < 300, "{method} {path}: {}", reply.text());
+        reply
+    };
+    let make =
+        async || admin("POST", "/api/keys", r#"{"name":"bob"}"#).await.json()["key"].as_str().unwrap().to_owned();
+    let ask = async |key: &str, method: &str, path: &str, body: &Value| {
+        let mut request = by("bob", method, path, &body.to_string());
+        request.headers = vec![("authorization".into(), format!("Bearer {key}"))];
+        exchange(gateway.addr, &request).await
+    };
+
+    let first = make().await;
+    let stored = ask(&first, "POST", "/v1/responses", &json!({"model": "openai/m", "input": "hi"})).await;
+    assert_eq!(stored.json()["id"], "resp_old", "{}", stored.text());
+    let translated = json!({"model": "claude/claude-sonnet-4-5", "input": "What is the weather in Rome?"});
+    let output = ask(&first, "POST", "/v1/responses", &translated).await.json()["output"].take();
+    let items = output.as_array().unwrap().iter().map(|item| json!({"type": "item_reference", "id": item["id"]}));
+    let result = json!({"type": "function_call_output", "call_id": "toolu_1", "output": "sunny"});
+    let refer = json!({"model": "claude/claude-sonnet-4-5", "input": items.chain([result]).collect::<Vec<_>>()});
+    let follow = json!({"model": "openai/m", "input": "more", "previous_response_id": "resp_old"});
+    let asks = async |key: &str| {
+        [
+            ask(key, "GET", "/v1/responses/resp_old", &Value::Null).await.status,
+            ask(key, "POST", "/v1/responses", &follow).await.status,
+            ask(key, "POST", "/v1/responses", &refer).await.status,
+        ]
+    };
+    assert_eq!(asks(&first).await, [200, 200, 200]);
+
+    admin("DELETE", "/api/keys/bob", "").await;
+    let second = make().await;
+    assert_eq!(asks(&second).await, [404, 400, 400]);
+    let made = ask(&second, "POST", "/v1/responses", &json!({"model": "openai/m", "input": "hi"})).await;
+    assert_eq!(made.status, 200, "{}", made.text());
+    gateway.upgrade().await;
+    assert_eq!(asks(&second).await, [200, 200, 400], "its own it has");
+    admin("DELETE", "/api/keys/bob", "").await;
+    assert_eq!(asks(&make().await).await, [404, 400, 400]);
+}

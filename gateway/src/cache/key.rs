@@ -133,10 +133,8 @@ impl<'a> Scope<'a> {
             Self::Shared => parts.add(b"shared"),
             Self::Private(key) => {
                 parts.add(b"private");
-                // Names alone do not tell all keys apart: a token is called by its template's and its own.
-                let line = std::iter::successors(Some(key), |key| key.made_by());
-                parts.count(line.clone().count());
-                for key in line {
+                parts.count(key.line().count());
+                for key in key.line() {
                     parts.add(key.name.as_bytes());
                     parts.add(&key.made().to_le_bytes());
                 }

@@ -166,7 +166,12 @@ impl Key {
     /// The names of the keys whose limits and budgets it uses up: its own, then that which made it, or is the template of its
     /// token.
     pub fn accounts(&self) -> impl Iterator<Item = &str> {
-        std::iter::successors(Some(self), |key| key.within.as_deref()).map(|key| &*key.name)
+        self.line().map(|key| &*key.name)
+    }
+
+    /// It, what it is within, and so on. Names alone do not tell all keys apart: a token is called by its template's and its own.
+    pub fn line(&self) -> impl Iterator<Item = &Self> + Clone {
+        std::iter::successors(Some(self), |key| key.made_by())
     }
 
     /// The last of [`Self::accounts`].

@@ -20,9 +20,14 @@ pub fn is_from_page(headers: &HeaderMap) -> bool {
 pub(super) fn is_from_other_site(headers: &HeaderMap) -> bool {
     let site = headers.get(&SEC_FETCH_SITE).is_some_and(|site| site == "cross-site");
     let origin = headers.get(header::ORIGIN).is_some_and(|origin| {
-        let origin = origin.to_str().unwrap_or_default().parse::<Uri>();
+        let origin = origin.to_str().unwrap_or_default();
+        // A sandboxed frame of any site.
+        let hidden = origin == "null";
+        let origin = origin.parse::<Uri>();
         let web = |origin: &Uri| matches!(origin.scheme_str(), Some("http" | "https"));
-        origin.is_ok_and(|origin| web(&origin) && !is_this_machine(origin.authority().map_or("", Authority::as_str)))
+        hidden
+            || origin
+                .is_ok_and(|origin| web(&origin) && !is_this_machine(origin.authority().map_or("", Authority::as_str)))
     });
     site || origin
 }
@@ -46,6 +51,7 @@ mod tests {
             ("sec-fetch-site", "none", false),
             ("origin", "https://evil.example", true),
             ("origin", "http://localhost.evil.example:8080", true),
+            ("origin", "null", true),
             ("origin", "http://localhost:3000", false),
             ("origin", "http://[::1]:3000", false),
             ("origin", "http://127.0.0.1", false),

@@ -141,6 +141,8 @@ pub(super) struct Meter {
     /// The latest moment that it knows.
     seen: u64,
     pub(super) reserved: u64,
+    /// Requests whose bodies are on their way; only of [`What::Concurrent`].
+    pub(super) uploads: u64,
     /// How much of `reserved` is of processes that finish their streams before this one.
     pub(super) foreign: u64,
     /// All that this process ever booked, to tell the next one.
@@ -163,6 +165,7 @@ impl Meter {
             sum: 0,
             seen: 0,
             reserved: 0,
+            uploads: 0,
             foreign: 0,
             ever: 0,
             unsent: 0,
@@ -209,7 +212,7 @@ impl Meter {
     }
 
     pub(super) fn usage(&self) -> MeterUsage {
-        MeterUsage { rule: self.rule, booked: self.sum, reserved: self.reserved }
+        MeterUsage { rule: self.rule, booked: self.sum, reserved: self.reserved.saturating_add(self.uploads) }
     }
 
     /// Whether what is left of the limit is only held by requests under way.

@@ -27,6 +27,7 @@ mod standing;
 mod status;
 mod strangers;
 mod subject;
+mod upload;
 mod wait;
 
 use std::collections::HashSet;

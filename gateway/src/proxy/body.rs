@@ -1,14 +1,23 @@
 //! Reading a request's body: bounded in size, in total memory and in time, and decoded once.
 
+use std::hash::{BuildHasher, RandomState};
 use std::io::Read;
+use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering::Relaxed};
+use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use ai_gateway_providers::{ApiError, ErrorKind};
 use bytes::{Bytes, BytesMut};
+use futures::poll;
+use http::HeaderValue;
 use pingora_proxy::Session;
 use prometheus_client::metrics::gauge::Gauge;
 
 use super::reply::Refusal;
+use crate::limits::{self, Limits};
+use crate::snapshot::Key;
 
 /// Time every client gets to send its body, whatever the size.
 const READ_GRACE: Duration = Duration::from_secs(30);
@@ -16,19 +25,41 @@ const READ_GRACE: Duration = Duration::from_secs(30);
 const SLOWEST_UPLOAD: usize = 32 * 1024;
 /// Largest window that a zstd frame may ask for, as a power of two: 8 MiB, as RFC 8878 recommends.
 const ZSTD_WINDOW_LOG: u32 = 23;
+/// Places at which the bytes of keys are counted.
+const KEYS: usize = 4096;
+/// How many times the bytes that are left a key may hold: three quarters of all if it is alone, and less with each that comes.
+const TIMES_FREE: i64 = 3;
 /// What is read ahead of the first byte of a body whose length is announced.
 const FIRST_BUFFER: usize = 64 * 1024;
 
-/// Request bytes held by all exchanges together (`server.max_buffered`).
-///
-/// It counts in the very gauge that the metrics show.
-#[derive(Clone, Debug, Default)]
-pub struct BufferBudget(Gauge);
+/// Request bytes held by all exchanges together (`server.max_buffered`), and by those of each key.
+#[derive(Clone, Debug)]
+pub struct BufferBudget(Arc<Held>);
+
+#[derive(Debug)]
+struct Held {
+    /// The very gauge that the metrics show.
+    all: Gauge,
+    /// Of keys, each at the place of its name. Few of many share one, and only what they may hold while room is scarce.
+    by_key: Box<[AtomicI64]>,
+    random: RandomState,
+}
 
 impl BufferBudget {
     /// A budget that counts in `gauge`, which nobody else may change.
     pub fn new(gauge: Gauge) -> Self {
-        Self(gauge)
+        let by_key = std::iter::repeat_with(AtomicI64::default).take(KEYS).collect();
+        Self(Arc::new(Held { all: gauge, by_key, random: RandomState::new() }))
+    }
+
+    fn of_key(&self, place: usize) -> Option<&AtomicI64> {
+        self.0.by_key.get(place)
+    }
+}
+
+impl Default for BufferBudget {
+    fn default() -> Self {
+        Self::new(Gauge::default())
     }
 }
 
@@ -36,26 +67,37 @@ impl BufferBudget {
 #[derive(Debug)]
 pub struct Room {
     budget: BufferBudget,
+    /// Where its key is counted.
+    place: Option<usize>,
     bytes: i64,
 }
 
 impl Room {
-    fn new(budget: BufferBudget) -> Self {
-        Self { budget, bytes: 0 }
+    fn new(budget: BufferBudget, key: Option<&Key>) -> Self {
+        let place = key.and_then(|key| usize::try_from(budget.0.random.hash_one(&*key.name) % KEYS as u64).ok());
+        Self { budget, place, bytes: 0 }
     }
 
-    /// Takes so many bytes more, if all exchanges together then hold no more than `limit`.
+    /// Takes so many bytes more, if all exchanges together then hold no more than `limit`, and those of its key no more than
+    /// [`TIMES_FREE`] what is left: however much a key sends, others have room. The only body of a key is not bounded by that.
     ///
     /// # Errors
     /// They would.
     pub fn grow(&mut self, bytes: usize, limit: usize) -> Result<(), Refusal> {
         let (bytes, limit) = (saturating(bytes), saturating(limit));
-        let before = self.budget.0.inc_by(bytes);
+        let all = self.budget.0.all.inc_by(bytes) + bytes;
+        let of_key = self.place.and_then(|place| self.budget.of_key(place));
+        let own = of_key.map_or(0, |own| own.fetch_add(bytes, Relaxed) + bytes);
         self.bytes += bytes;
-        if before + bytes > limit {
+        if all > limit {
             return Err(Refusal::busy(
                 "the gateway holds as many request bytes as it may (server.max_buffered); try again",
             ));
+        }
+        if own > self.bytes && own > (limit - all).saturating_mul(TIMES_FREE) {
+            let message = "requests of this key hold as many bytes as they may while others need room (server.max_buffered); try again";
+            let wait = ("retry-after", HeaderValue::from_static("1"));
+            return Err(Refusal::with_headers(ApiError::new(ErrorKind::KeyRateLimited, message), vec![wait]));
         }
         Ok(())
     }
@@ -63,7 +105,10 @@ impl Room {
 
 impl Drop for Room {
     fn drop(&mut self) {
-        self.budget.0.dec_by(self.bytes);
+        self.budget.0.all.dec_by(self.bytes);
+        if let Some(own) = self.place.and_then(|place| self.budget.of_key(place)) {
+            own.fetch_sub(self.bytes, Relaxed);
+        }
     }
 }
 
@@ -85,6 +130,8 @@ pub struct BodyLimits {
 pub enum BodyError {
     /// The request is refused with this error.
     Refused(Refusal),
+    /// Its key has no room for one more on its way.
+    Limited(Box<limits::Refusal>),
     /// The client is gone or broke its own framing; nobody to answer.
     Client(Box<pingora_error::Error>),
 }
@@ -109,17 +156,27 @@ pub fn too_large(limits: BodyLimits) -> ApiError {
     )
 }
 
+/// Whose body it is.
+#[derive(Clone, Copy, Debug)]
+pub struct Sender<'a> {
+    /// The client's key.
+    pub key: Option<&'a Key>,
+    /// Where it has its limits.
+    pub limits: &'a Limits,
+}
+
 /// Reads the whole body and decodes its `content-encoding`.
 ///
 /// # Errors
-/// [`BodyError::Refused`] with a 413, 415, 400, 408 or 503; [`BodyError::Client`] if the connection broke.
+/// [`BodyError::Refused`] with a 413, 415, 400, 408, 429 or 503; [`BodyError::Client`] if the connection broke.
 pub async fn read(
     session: &mut Session,
     limits: BodyLimits,
     budget: &BufferBudget,
+    sender: Sender<'_>,
 ) -> Result<(Bytes, Room), BodyError> {
-    let mut room = Room::new(budget.clone());
-    let body = read_all(session, limits, &mut room).await?;
+    let mut room = Room::new(budget.clone(), sender.key);
+    let body = read_all(session, limits, &mut room, sender).await?;
     match session.req_header().headers.get(http::header::CONTENT_ENCODING) {
         None => Ok((body, room)),
         Some(encoding) => {
@@ -133,14 +190,32 @@ pub async fn read(
     }
 }
 
-async fn read_all(session: &mut Session, limits: BodyLimits, room: &mut Room) -> Result<Bytes, BodyError> {
-    let started = Instant::now();
+async fn read_all(
+    session: &mut Session,
+    limits: BodyLimits,
+    room: &mut Room,
+    sender: Sender<'_>,
+) -> Result<Bytes, BodyError> {
+    let mut started = Instant::now();
+    // From when on more of it is waited for.
+    let mut upload = None;
     let announced = announced_length(session).unwrap_or(0);
     let mut body = BytesMut::new();
     loop {
         let deadline = READ_GRACE + Duration::from_secs((body.len() / SLOWEST_UPLOAD) as u64);
         let left = deadline.saturating_sub(started.elapsed());
-        let read = tokio::time::timeout(left, session.downstream_session.read_request_body()).await;
+        let mut reading = pin!(session.downstream_session.read_request_body());
+        let read = match poll!(&mut reading) {
+            Poll::Ready(read) => Ok(read),
+            Poll::Pending => {
+                if let (Some(key), None, false) = (sender.key, &upload, body.is_empty()) {
+                    let waits = Instant::now();
+                    upload = Some(sender.limits.upload(key.accounts()).await.map_err(BodyError::Limited)?);
+                    started += waits.elapsed();
+                }
+                tokio::time::timeout(left, reading).await
+            }
+        };
         let Ok(read) = read else {
             return Err(ApiError::new(ErrorKind::RequestTimeout, "the request body arrived too slowly").into());
         };
@@ -204,6 +279,7 @@ fn drain(reader: impl Read, limit: usize) -> std::io::Result<Vec<u8>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::KeyConfig;
     use std::io::Write;
 
     const LIMITS: BodyLimits = BodyLimits { max_body: 1 << 20, max_buffered: 1 << 30 };
@@ -246,13 +322,34 @@ mod tests {
     #[test]
     fn a_reservation_gives_back_what_it_took() {
         let budget = BufferBudget::default();
-        let mut first = Room::new(budget.clone());
+        let mut first = Room::new(budget.clone(), None);
         first.grow(60, 100).unwrap();
-        let mut second = Room::new(budget.clone());
+        let mut second = Room::new(budget.clone(), None);
         assert!(second.grow(60, 100).is_err());
         drop(second);
-        assert_eq!(budget.0.get(), 60);
+        assert_eq!(budget.0.all.get(), 60);
         drop(first);
-        assert_eq!(budget.0.get(), 0);
+        assert_eq!(budget.0.all.get(), 0);
+    }
+
+    #[test]
+    fn a_key_leaves_room_for_others() {
+        let budget = BufferBudget::default();
+        let [many, other] =
+            ["many", "other"].map(|name| Key::new(KeyConfig { name: name.into(), ..Default::default() }));
+        let room = |key| Room::new(budget.clone(), Some(key));
+        let mut alone = room(&many);
+        alone.grow(100, 100).unwrap();
+        drop(alone);
+        let mut held = [room(&many), room(&many), room(&many)];
+        held.iter_mut().for_each(|room| room.grow(25, 100).unwrap());
+        let mut more = room(&many);
+        assert_eq!(more.grow(1, 100).unwrap_err().error().kind, ErrorKind::KeyRateLimited);
+        drop(more);
+        let mut others = [room(&other), room(&other)];
+        others.iter_mut().for_each(|room| room.grow(9, 100).unwrap());
+        drop((held, others));
+        assert_eq!(budget.0.all.get(), 0);
+        assert!(budget.0.by_key.iter().all(|own| own.load(Relaxed) == 0));
     }
 }

@@ -9,7 +9,7 @@ use pingora_error::{Error, ErrorType, Result};
 use pingora_proxy::Session;
 
 use super::aside::aside;
-use super::body::{self, BodyError, Room};
+use super::body::{self, BodyError, Room, Sender};
 use super::cached::{self, Entered};
 use super::labels::Labels;
 use super::plan::{self, Next, Planner};
@@ -29,6 +29,7 @@ pub async fn take_in(gateway: &Gateway, session: &mut Session, exchange: &mut Ex
         }
         Ok(()) => match read_body(gateway, session, exchange).await {
             Err(BodyError::Refused(refusal)) => refusal,
+            Err(BodyError::Limited(refusal)) => limit::refuse(&gateway.limits, exchange, &refusal),
             Err(BodyError::Client(error)) => broken_body(session, exchange, error)?.into(),
             Ok((body, _reservation)) if explains => {
                 return explain::answer(gateway, session, exchange, body).await.map(|()| true);
@@ -83,7 +84,8 @@ async fn read_body(
         session.downstream_session.write_continue_response().await.map_err(BodyError::Client)?;
         session.set_close_on_response_before_downstream_finish(true);
     }
-    let (body, mut room) = body::read(session, limits, &gateway.buffered).await?;
+    let sender = Sender { key: exchange.key.as_deref(), limits: &gateway.limits };
+    let (body, mut room) = body::read(session, limits, &gateway.buffered, sender).await?;
     let body = stored::with_items(&gateway.continuity, exchange, body, &mut room)?;
     Ok((body, Some(room)))
 }
@@ -110,7 +112,12 @@ async fn ask(
     });
     match read {
         Err(refusal) => return Ok(Err(refusal)),
-        Ok(Next::Count) => return Ok(count::answer(session, exchange).await?.map(|()| true).map_err(Into::into)),
+        Ok(Next::Count) => {
+            if let Err(refusal) = limit::admit_free(gateway, session, exchange).await? {
+                return Ok(Err(refusal));
+            }
+            return Ok(count::answer(session, exchange).await?.map(|()| true).map_err(Into::into));
+        }
         Ok(Next::Ask) => {}
     }
     read_labels(gateway, session, exchange);

@@ -65,7 +65,7 @@ pub async fn admit(
     admit_for(gateway, session, exchange, amounts).await
 }
 
-/// Counts a request of which it is not known yet whether it needs a call of its own, once: it takes no tokens and no money.
+/// Counts a request that needs no call, or of which that is not known yet, once: it takes no tokens and no money.
 ///
 /// # Errors
 /// As [`admit`].

@@ -70,7 +70,7 @@ pub fn keeper_of_previous(continuity: &Continuity, exchange: &Exchange) -> Resul
 /// Who keeps the answer `id`. What was made before this process began is not known; where no keys divide the
 /// clients and only one provider can have made it, that one is asked.
 fn keeper(continuity: &Continuity, exchange: &Exchange, id: &str) -> Option<Keeper> {
-    let key = key_name(exchange);
+    let key = exchange.key.as_deref();
     if let Some(keeper) = continuity.recall_stored(key, id) {
         return Some(keeper);
     }
@@ -97,7 +97,7 @@ pub fn with_items(
     if exchange.dialect() != Dialect::OpenAiResponses {
         return Ok(body);
     }
-    let key = key_name(exchange);
+    let key = exchange.key.as_deref();
     let recall = |reference: Field<String>| Some((reference.span, continuity.recall_item(key, &reference.value)?));
     let items: Vec<_> = scan::item_references(&body).into_iter().filter_map(recall).collect();
     if items.is_empty() {
@@ -120,15 +120,11 @@ fn remember_turn(gateway: &Gateway, exchange: &mut Exchange) {
     };
     let (items, memory) = (observer.take_items(), observer.take_memory());
     if !items.is_empty() {
-        gateway.continuity.remember_items(key_name(exchange), items);
+        gateway.continuity.remember_items(exchange.key.as_deref(), items);
     }
     if let Some(memory) = memory {
-        gateway.continuity.remember_turn(key_name(exchange), memory);
+        gateway.continuity.remember_turn(exchange.key.as_ref().map(|key| &*key.name), memory);
     }
-}
-
-fn key_name(exchange: &Exchange) -> Option<&str> {
-    exchange.key.as_ref().map(|key| &*key.name)
 }
 
 /// Remembers who keeps the answer of which the client is about to learn the id: it may ask for it while it is still made.
@@ -148,7 +144,7 @@ pub fn remember(gateway: &Gateway, exchange: &mut Exchange) {
         && kept
         && let Some(id) = &observer.seen().id
     {
-        let key = key_name(exchange);
+        let key = exchange.key.as_deref();
         gateway.continuity.remember_stored(key, id, Keeper::of(&attempt.target, attempt.credential));
         exchange.stored = true;
     }

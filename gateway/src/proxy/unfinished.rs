@@ -97,8 +97,7 @@ fn leave(gateway: &Gateway, exchange: &mut Exchange) {
         target: attempt.target.clone(),
         held: held.clone(),
     };
-    let key = exchange.key.as_ref().map(|key| &*key.name);
-    gateway.continuity.leave_unfinished(key, id, Arc::new(unfinished));
+    gateway.continuity.leave_unfinished(exchange.key.as_deref(), id, Arc::new(unfinished));
     tokio::spawn(held.wait());
 }
 
@@ -107,8 +106,7 @@ fn finish(gateway: &Gateway, exchange: &Exchange) {
     let Some(seen) = exchange.incoming.observer.as_ref().map(Observer::seen) else { return };
     // Some fill in zeros where they do not count.
     let Some(usage) = seen.past_usage.filter(|usage| usage.total().is_some_and(|tokens| tokens > 0)) else { return };
-    let key = exchange.key.as_ref().map(|key| &*key.name);
-    let Some(unfinished) = gateway.continuity.take_unfinished(key, id) else { return };
+    let Some(unfinished) = gateway.continuity.take_unfinished(exchange.key.as_deref(), id) else { return };
     enter(gateway, exchange, &unfinished, usage, seen);
 }
 

@@ -1,4 +1,4 @@
-//! Percent-decoding (RFC 3986 §2.1) of a model name inside a path.
+//! Percent-decoding (RFC 3986 §2.1) of names inside a path.
 
 use crate::model_name;
 
@@ -10,6 +10,12 @@ pub(super) fn decode_model(raw: &str) -> Result<String, &'static str> {
         raw.to_owned()
     };
     model_name::check(&model).map(|()| model)
+}
+
+/// Whether `raw` names one thing in a path, and nothing beside or above it.
+pub(super) fn is_id(raw: &str) -> bool {
+    let is_plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"-_.~:=+@,".contains(byte);
+    decode(raw.as_bytes()).is_some_and(|id| id.iter().all(is_plain) && id.iter().any(|byte| *byte != b'.'))
 }
 
 fn decode(raw: &[u8]) -> Option<Vec<u8>> {
@@ -30,6 +36,32 @@ fn decode(raw: &[u8]) -> Option<Vec<u8>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_id_leads_nowhere_else() {
+        for id in ["resp_68a1", "gen-1-Ab", "cmpl:a.b~c", "bGl0ZTI=", "bGl0ZTI%3D", "a..b"] {
+            assert!(is_id(id), "{id}");
+        }
+        for id in [
+            "",
+            ".",
+            "..",
+            "%2e%2E",
+            "..%2Ffiles",
+            "a%2Fb",
+            "a/b",
+            "a%5c..",
+            "x%3Fy",
+            "x%23y",
+            "%252e%252e",
+            "%",
+            "ü",
+            "a%00",
+            "a;b",
+        ] {
+            assert!(!is_id(id), "{id}");
+        }
+    }
 
     #[test]
     fn decodes_what_sdks_encode_and_refuses_the_rest() {

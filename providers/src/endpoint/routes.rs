@@ -209,6 +209,9 @@ impl Request<'_> {
             Some((id, "input_items")) if !id.is_empty() => (id, "GET"),
             None | Some(_) => return Err(EndpointError::UnknownPath { dialect: OpenAiResponses }),
         };
+        if !percent::is_id(id) {
+            return Err(EndpointError::UnknownPath { dialect: OpenAiResponses });
+        }
         self.check_method(OpenAiResponses, allow)?;
         Ok(Endpoint {
             operation: Operation::Stored,

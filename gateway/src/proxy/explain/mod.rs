@@ -79,8 +79,9 @@ pub fn explain(
     let counts = matches!(planned, Ok(plan::Next::Count));
     let judged = (exchange.request.is_some() && !counts).then(|| cached::judge(header, exchange));
     let limits = judged.is_some().then(|| read::limits(exchange));
-    // A live request is counted before the cache is asked, and targets are chosen behind that.
-    let refused_free = judged.as_ref().is_some_and(Result::is_ok).then(|| limit::refusal_free(exchange)).flatten();
+    // A live request is counted before the cache is asked, and targets are chosen behind that; so is one that the gateway answers.
+    let counts_free = counts || judged.as_ref().is_some_and(Result::is_ok);
+    let refused_free = counts_free.then(|| limit::refusal_free(exchange)).flatten();
     let planned = match refused_free {
         Some(refusal) => Err(refusal),
         None => planned.and_then(|next| match judged.as_ref().and_then(|_| limit::refusal(exchange)) {

@@ -49,7 +49,7 @@ impl GatewayHost {
 
     /// Of what its client may refer to in its next request, this is what it was told.
     pub fn told(&self, items: Vec<OutputItem>) {
-        self.gateway.continuity.correct_items(self.key.as_ref().map(|key| &*key.name), items);
+        self.gateway.continuity.correct_items(self.key.as_deref(), items);
     }
 
     fn is_refused(&self) -> bool {
