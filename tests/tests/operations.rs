@@ -244,6 +244,28 @@ async fn what_a_provider_keeps_is_not_estimated() {
     }
 }
 
+/// Restricted keys of OpenAI's are good for chat and nothing else: they do not rest for a count that is made up for.
+#[tokio::test]
+async fn a_key_that_may_not_count_goes_on_chatting() {
+    let scopes = r#"{"error":{"message":"Missing scopes: api.responses.write","type":"invalid_request_error"}}"#;
+    for status in [401, 403] {
+        let stub = Stub::start(move |request| match &*request.target {
+            "/v1/chat/completions" => Answer::json(200, bodies::chat_answer("hi")),
+            _ => Answer::json(status, scopes),
+        })
+        .await;
+        let gateway = Gateway::start(&openai("stub", &stub.origin())).await;
+        for _ in 0..2 {
+            let request = Request::post("/v1/messages/count_tokens", bodies::message("stub/gpt", false));
+            let reply = exchange(gateway.addr, &request).await;
+            assert_eq!((reply.status, reply.header("x-gateway-estimate")), (200, "true"), "{}", reply.text());
+        }
+        let reply = exchange(gateway.addr, &Request::post("/v1/chat/completions", bodies::chat("stub/gpt"))).await;
+        assert_eq!(reply.status, 200, "{}", reply.text());
+        assert_eq!(stub.count(), 3);
+    }
+}
+
 fn responses_only(kind: &str, origin: &str) -> String {
     format!(
         "[providers.p]\nkind = \"{kind}\"\nbase_url = \"{origin}/v1\"\napi_key = \"k\"\n\

@@ -1,9 +1,9 @@
 //! Token counts for models whose providers do not count: a real tokenizer's estimate, marked as one.
 
-use ai_gateway_providers::Operation;
 use ai_gateway_providers::codec::Call;
 use ai_gateway_providers::error::{ApiError, ErrorKind};
 use ai_gateway_providers::operations::count_tokens;
+use ai_gateway_providers::{Dialect, Operation};
 use bytes::Bytes;
 use http::StatusCode;
 use pingora_error::Result;
@@ -39,8 +39,16 @@ pub fn is_refused(exchange: &Exchange, error: Option<&ApiError>) -> bool {
                 says(COUNTER) || error.is_some_and(|error| error.kind != ErrorKind::ModelNotFound) && !says("model")
             }
             Some(405 | 501) => true,
+            // A key of OpenAI's may be good for chat and not for Responses.
+            Some(401 | 403) => is_told_in_responses(exchange),
             Some(_) | None => false,
         }
+}
+
+/// Whether the client of another API is counted for by OpenAI's Responses, which its chats do not need.
+fn is_told_in_responses(exchange: &Exchange) -> bool {
+    let responses = Dialect::OpenAiResponses;
+    exchange.dialect() != responses && exchange.attempt().is_some_and(|attempt| attempt.route.dialect == responses)
 }
 
 /// Answers without any upstream.
