@@ -75,18 +75,18 @@ impl Default for Continuity {
 
 impl Continuity {
     /// Keeps what belongs to the tool calls of an answer to `key`.
-    pub fn remember_turn(&self, key: Option<&str>, memory: TurnMemory) {
+    pub fn remember_turn(&self, key: Option<&Key>, memory: TurnMemory) {
         let memory = Arc::new(memory);
         // Calls of one turn share its memory.
         let part = memory.size() / memory.calls.len().max(1);
         for (id, _) in &memory.calls {
-            self.turns.insert(scoped(key.unwrap_or_default(), id), memory.clone(), (id.len() + part) as u64);
+            self.turns.insert(scoped(&owner(key), id), memory.clone(), (id.len() + part) as u64);
         }
     }
 
     /// What belongs to the tool call `id` of `key`.
-    pub fn recall_turn(&self, key: Option<&str>, id: &str) -> Option<Arc<TurnMemory>> {
-        self.turns.get(&scoped(key.unwrap_or_default(), id))
+    pub fn recall_turn(&self, key: Option<&Key>, id: &str) -> Option<Arc<TurnMemory>> {
+        self.turns.get(&scoped(&owner(key), id))
     }
 
     /// Keeps the items of an answer to `key`.
@@ -188,6 +188,8 @@ fn scoped(owner: &str, id: &str) -> Box<str> {
 
 #[cfg(test)]
 mod tests {
+    use ai_gateway_providers::common::ProviderTag;
+
     use super::*;
     use crate::config::KeyConfig;
 
@@ -216,6 +218,10 @@ mod tests {
         memory.remember_stored(Some(&of(5)), "resp_1", keeper.clone());
         assert_eq!(memory.recall_stored(Some(&of(5)), "resp_1"), Some(keeper));
         assert_eq!(memory.recall_stored(Some(&of(6)), "resp_1"), None);
+        let (provider, calls) = (ProviderTag::of("openai"), vec![("call_1".to_owned(), None)]);
+        memory.remember_turn(Some(&of(5)), TurnMemory { provider, reasoning: Vec::new(), calls });
+        assert!(memory.recall_turn(Some(&of(5)), "call_1").is_some());
+        assert!(memory.recall_turn(Some(&of(6)), "call_1").is_none());
         let made_by = |maker: Key| {
             Key::within(KeyConfig { name: "a".into(), ..KeyConfig::default() }, Some(Arc::new(maker)), true)
         };

@@ -88,6 +88,8 @@ pub struct Window<'a> {
     hold: usize,
     release: Option<usize>,
     edits: &'a mut Vec<(Range<usize>, String)>,
+    /// Where the last of them ends: from there on none overlaps.
+    edited_to: usize,
 }
 
 impl<'a> Window<'a> {
@@ -132,7 +134,8 @@ impl<'a> Window<'a> {
     pub fn replace_raw(&mut self, range: Range<usize>, with: impl Into<String>) {
         let sound = range.start <= range.end && self.text.get(range.clone()).is_some();
         let overlaps = |(other, _): &(Range<usize>, String)| range.start < other.end && other.start < range.end;
-        if sound && !self.edits.iter().any(overlaps) {
+        if sound && (range.start >= self.edited_to || !self.edits.iter().any(overlaps)) {
+            self.edited_to = self.edited_to.max(range.end);
             self.edits.push((range, with.into()));
         }
     }
@@ -192,6 +195,7 @@ impl Stage {
             hold,
             release: None,
             edits: &mut self.edits,
+            edited_to: 0,
         };
         let asked = catch_unwind(AssertUnwindSafe(|| hook.on_text(&mut window)));
         let flow = match asked.unwrap_or_else(|_| Err("it panicked".into())) {
@@ -297,6 +301,34 @@ fn remember(before: &mut String, gone: &str) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Finds each `a`, the last one first if it is so.
+    struct Letters(bool);
+
+    impl TextHook for Letters {
+        fn on_text(&mut self, text: &mut Window<'_>) -> Result<Flow, Failure> {
+            let mut found: Vec<usize> = text.text().match_indices('a').map(|(at, _)| at).collect();
+            if self.0 {
+                found.reverse();
+            }
+            for at in found {
+                text.replace(at..at + 1, "b");
+                text.replace(at..at + 1, "c");
+            }
+            Ok(Flow::Pass)
+        }
+    }
+
+    #[test]
+    fn many_edits_are_made_in_any_order_and_no_place_is_edited_twice() {
+        for (count, backwards) in [(2_000, false), (1_000, true)] {
+            let (mut stage, mut out) = (Stage::default(), String::new());
+            let part = Part::new(0, 0, PartKind::Text);
+            let text = "a ".repeat(count);
+            stage.feed(part, &text, true, 0, &mut Letters(backwards), &mut |text| out.push_str(text)).unwrap();
+            assert_eq!(out, "b ".repeat(count));
+        }
+    }
 
     /// Puts `#` in the place of each digit that stands between two letters.
     struct Digits;

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use ai_gateway_providers::answer::{AnswerForm, Conversion, Observer, with_cost};
-use ai_gateway_providers::error::{ApiError, ErrorKind, decode_error, encode_stream_error, mask};
+use ai_gateway_providers::error::{ApiError, ErrorKind, decode_error, encode_stream_error, mask, mask_secret};
 use ai_gateway_providers::price::Dollars;
 use ai_gateway_providers::{Dialect, Operation};
 use bytes::{Bytes, BytesMut};
@@ -328,8 +328,7 @@ fn on_error_body(body: &mut Option<Bytes>, end: bool, exchange: &mut Exchange) -
         return Ok(());
     }
     if let Some(attempt) = exchange.attempts.last() {
-        // What the provider says of the operator's account is not for the client.
-        mask(read, &[attempt.grant.secret()]);
+        mask_secret(read, attempt.grant.secret());
     }
     if translates {
         return Err(told_by_upstream(exchange));
@@ -340,7 +339,10 @@ fn on_error_body(body: &mut Option<Bytes>, end: bool, exchange: &mut Exchange) -
     if !too_long && (is_ours || says_nothing || exchange.step_after(outcome) != Step::Stop) {
         return Err(told(exchange, error, outcome));
     }
-    *body = exchange.incoming.error_body.take().map(Bytes::from);
+    let mut said = exchange.incoming.error_body.take().unwrap_or_default();
+    // What the provider says of the operator's account is not for the client.
+    mask(&mut said);
+    *body = Some(said.into());
     exchange.end_attempt(outcome);
     exchange.observe(AnswerForm::Opaque);
     if let Some(replay) = &exchange.replay {

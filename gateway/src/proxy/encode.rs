@@ -281,7 +281,7 @@ fn write<'a>(
     };
     let to = exchange.dialect();
     let provider = target.provider.tag;
-    let key = exchange.key.as_ref().map(|key| &*key.name);
+    let key = exchange.key.as_deref();
     restore_turns(&mut asked, provider, |id| continuity.recall_turn(key, id));
     apply_betas(&mut asked, target, route, request, &mut losses);
     if route.dialect != to {

@@ -18,7 +18,7 @@ pub fn settle(gateway: &Gateway, session: &mut Session, exchange: &mut Exchange)
     plugins::conclude(exchange);
     // Of an answer that was not complete; a client may go on with it all the same.
     if let Some(memory) = exchange.incoming.observer.as_mut().and_then(Observer::take_memory) {
-        gateway.continuity.remember_turn(exchange.key.as_ref().map(|key| &*key.name), memory);
+        gateway.continuity.remember_turn(exchange.key.as_deref(), memory);
     }
     limit::settle(exchange);
     count_losses(gateway, exchange);

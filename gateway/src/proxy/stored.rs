@@ -123,7 +123,7 @@ fn remember_turn(gateway: &Gateway, exchange: &mut Exchange) {
         gateway.continuity.remember_items(exchange.key.as_deref(), items);
     }
     if let Some(memory) = memory {
-        gateway.continuity.remember_turn(exchange.key.as_ref().map(|key| &*key.name), memory);
+        gateway.continuity.remember_turn(exchange.key.as_deref(), memory);
     }
 }
 

@@ -14,7 +14,7 @@ pub(crate) use decode::{decode_named, decode_value};
 pub(crate) use encode::for_client;
 pub use encode::{bedrock_exception, encode_error, encode_stream_error};
 pub use kind::{ErrorKind, Fault, Retry};
-pub use scrub::mask;
+pub use scrub::{mask, mask_secret};
 
 /// The code of a refusal after which Anthropic's SDKs send the whole conversation, without a `thread`.
 pub const THREAD_UNSUPPORTED: &str = "thread_unsupported_request";

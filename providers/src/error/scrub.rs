@@ -35,26 +35,28 @@ fn is_border(c: char) -> bool {
     c.is_whitespace() || matches!(c, '"' | '\'' | '`' | '(' | ')' | '[' | ']' | '<' | '>' | ',' | ';' | '=')
 }
 
-/// Makes unreadable in `body`, a provider's error that passes as it came, what is a secret: keys and accounts, known by how they
-/// begin, and `secrets`. Its length stays.
-pub fn mask(body: &mut [u8], secrets: &[&[u8]]) {
-    let mut hidden = Vec::new();
-    if let Ok(text) = std::str::from_utf8(body) {
-        let mut at = 0;
-        for word in text.split(|c| c == '\\' || is_border(c)) {
-            let begins = KEYS.iter().chain(&ACCOUNTS).find(|prefix| is_named(word, prefix));
-            hidden.extend(begins.map(|prefix| at + prefix.len()..at + trimmed(word).len()));
-            // A border is one byte, unless it is some white space of Unicode's.
-            at += word.len();
-            at += text[at..].chars().next().map_or(0, char::len_utf8);
-        }
+/// Makes unreadable in `body`, a provider's error that passes as it came, what begins as keys and names of accounts do. Its length
+/// stays.
+pub fn mask(body: &mut [u8]) {
+    let Ok(text) = std::str::from_utf8(body) else { return };
+    let (mut hidden, mut at) = (Vec::new(), 0);
+    for word in text.split(|c| c == '\\' || is_border(c)) {
+        let begins = KEYS.iter().chain(&ACCOUNTS).find(|prefix| is_named(word, prefix));
+        hidden.extend(begins.map(|prefix| at + prefix.len()..at + trimmed(word).len()));
+        // A border is one byte, unless it is some white space of Unicode's.
+        at += word.len();
+        at += text[at..].chars().next().map_or(0, char::len_utf8);
     }
-    for secret in secrets.iter().filter(|secret| secret.len() >= LEAST_SECRET) {
-        hidden.extend(memchr::memmem::find_iter(body, secret).map(|at| at..at + secret.len()));
+    hidden.into_iter().for_each(|range| body[range].fill(b'*'));
+}
+
+/// Makes `secret` unreadable wherever it stands in `body`, whose length stays.
+pub fn mask_secret(body: &mut [u8], secret: &[u8]) {
+    if secret.len() < LEAST_SECRET {
+        return;
     }
-    for range in hidden {
-        body[range].fill(b'*');
-    }
+    let found: Vec<usize> = memchr::memmem::find_iter(body, secret).collect();
+    found.into_iter().for_each(|at| body[at..at + secret.len()].fill(b'*'));
 }
 
 fn is_url(word: &str) -> bool {
@@ -109,23 +111,22 @@ mod tests {
 
     #[test]
     fn what_passes_as_it_came_keeps_its_length() {
-        let mask = |body: &str, secrets: &[&[u8]]| {
+        let mask = |body: &str, secret: &str| {
             let mut bytes = body.as_bytes().to_vec();
-            super::mask(&mut bytes, secrets);
+            mask_secret(&mut bytes, secret.as_bytes());
+            super::mask(&mut bytes);
             assert_eq!(bytes.len(), body.len());
             String::from_utf8(bytes).unwrap()
         };
         let said =
             r#"{"error":{"message":"Limit in organization org-AbC123xyz, see https://a.example.","code":"x\u2028é"}}"#;
         let told = said.replace("AbC123xyz", "*********");
-        assert_eq!(mask(said, &[]), told);
+        assert_eq!(mask(said, "m"), told);
         let quoted = r#"{"m":"Authorization: Bearer sk-1234567890!","n":["t0ken-1 t0ken-1"]}"#;
-        assert_eq!(
-            mask(quoted, &[b"t0ken-1", b"m"]),
-            r#"{"m":"Authorization: Bearer sk-**********!","n":["******* *******"]}"#
-        );
+        assert_eq!(mask(quoted, "t0ken-1"), r#"{"m":"Authorization: Bearer sk-**********!","n":["******* *******"]}"#);
         let mut bytes = b"\xffsecret".to_vec();
-        super::mask(&mut bytes, &[b"secret"]);
+        mask_secret(&mut bytes, b"secret");
+        super::mask(&mut bytes);
         assert_eq!(bytes, b"\xff******");
     }
 
