@@ -116,7 +116,7 @@ impl Entry {
 }
 
 /// Bytes for places in maps and for what an allocator adds.
-const OVERHEAD: usize = 512;
+const OVERHEAD: usize = 1152;
 
 /// What of a header belongs to one answer and one connection.
 const OF_ONE_ANSWER: [&str; 11] = [
