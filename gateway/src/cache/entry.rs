@@ -135,17 +135,17 @@ const OF_ONE_ANSWER: [&str; 11] = [
 /// How names begin of what belongs to one client.
 const OF_ONE_CLIENT: &str = "x-ratelimit-";
 
-/// What of an answer's header is the same for all who get it.
+/// Whether a header is the same for all who get the answer.
+pub fn is_common(name: &HeaderName) -> bool {
+    !OF_ONE_ANSWER.contains(&name.as_str()) && !name.as_str().starts_with(OF_ONE_CLIENT)
+}
+
+/// What of an answer's header is the same for all who get it, to be kept.
 pub fn common_headers(headers: &HeaderMap) -> HeaderMap {
-    let is_common =
-        |name: &HeaderName| !OF_ONE_ANSWER.contains(&name.as_str()) && !name.as_str().starts_with(OF_ONE_CLIENT);
     // Copied: the values are pieces of the buffer that the connection was read into, which a clone would keep.
     let copied = |value: &HeaderValue| HeaderValue::from_bytes(value.as_bytes()).ok();
-    headers
-        .iter()
-        .filter(|(name, _)| is_common(name))
-        .filter_map(|(name, value)| Some((name.clone(), copied(value)?)))
-        .collect()
+    let common = headers.iter().filter(|(name, _)| is_common(name));
+    common.filter_map(|(name, value)| Some((name.clone(), copied(value)?))).collect()
 }
 
 #[cfg(test)]

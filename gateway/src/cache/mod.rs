@@ -28,7 +28,7 @@ use std::time::SystemTime;
 use crate::clock::Time;
 use memory::{Kept, Writer};
 
-pub(crate) use entry::common_headers;
+pub(crate) use entry::is_common;
 pub use entry::{Entry, Form, Meta};
 pub(crate) use memory::Memory;
 pub(crate) use metrics::CacheMetrics;

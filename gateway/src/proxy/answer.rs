@@ -122,8 +122,9 @@ pub fn on_header(upstream: &mut ResponseHeader, exchange: &mut Exchange) -> Resu
         }
         Some(outcome) => {
             // A count that is not made says nothing of the credential.
-            let outcome = if count::is_refused(exchange, None) { Outcome::Status(status) } else { outcome };
-            let passes = matches!(outcome, Outcome::Status(_)) && !count::is_refused(exchange, None);
+            let is_count = count::is_refused(exchange, None);
+            let outcome = if is_count { Outcome::Status(status) } else { outcome };
+            let passes = matches!(outcome, Outcome::Status(_)) && !is_count;
             if passes {
                 exchange.retry_after = retry_after::told(&upstream.headers);
             }

@@ -11,6 +11,7 @@ use ai_gateway_providers::common::{
 };
 use ai_gateway_providers::endpoint::Endpoint;
 use ai_gateway_providers::error::{ApiError, ErrorKind};
+use ai_gateway_providers::model_name::gemini_resource;
 use ai_gateway_providers::operations::{self, Wire, completions};
 use ai_gateway_providers::preset::{Betas, without_fields};
 use ai_gateway_providers::scan::{Edits, FieldEdits, without_attribution};
@@ -203,7 +204,7 @@ fn splice(target: &Target, route: Route, request: &Request, endpoint: &Endpoint)
     let mut body = told(target, route.dialect, scan.rewrite(&request.body, &edits));
     if (route.dialect, endpoint.operation) == (Dialect::Gemini, Operation::CountTokens) {
         // It stands alone, or within another whose `model` is required.
-        let model = serde_json::Value::from(gemini_name(&target.model)).to_string();
+        let model = serde_json::Value::from(gemini_resource(&target.model)).to_string();
         let edits = FieldEdits { set: vec![("model".to_owned(), model)], remove: Vec::new() };
         body = edits.apply_within(&body, "generateContentRequest");
     }
@@ -215,17 +216,12 @@ fn splice(target: &Target, route: Route, request: &Request, endpoint: &Endpoint)
 fn model_in_body<'t>(target: &'t Target, route: Route, request: &Request, endpoint: &Endpoint) -> Option<Cow<'t, str>> {
     match &request.scan.model {
         Some(field) if route.dialect == Dialect::Gemini && field.value.starts_with("models/") => {
-            Some(gemini_name(&target.model).into())
+            Some(gemini_resource(&target.model).into())
         }
         // A path, a rule or a list of models to fall back on may have named it.
         None if endpoint.operation == Operation::Stored || !route.dialect.names_model_in_body() => None,
         _ => Some((&*target.model).into()),
     }
-}
-
-/// <https://ai.google.dev/api/models>: a model is a resource.
-fn gemini_name(model: &str) -> String {
-    if model.contains('/') { model.to_owned() } else { format!("models/{model}") }
 }
 
 /// What Claude Code says of itself is for Anthropic alone.

@@ -14,7 +14,7 @@ use super::{Cached, Status, convert, meaning, pace, session as shared};
 use crate::cache::fill::{Bill, Reader, Spent};
 use crate::cache::memory::{Kept, Writer};
 use crate::cache::policy::{self, Asked, Bypass};
-use crate::cache::{Form, Terms, Verdict, common_headers, key};
+use crate::cache::{Form, Terms, Verdict, is_common, key};
 use crate::proxy::answer::cut_short;
 use crate::proxy::clocks::Clocks;
 use crate::proxy::failure::{self, shutting_down};
@@ -222,7 +222,7 @@ async fn follow(gateway: &Gateway, session: &mut Session, exchange: &mut Exchang
         cached.status = Status::Shared;
     }
     let mut header = ResponseHeader::build(told.status, Some(told.headers.len() + 12))?;
-    for (name, value) in &common_headers(&told.headers) {
+    for (name, value) in told.headers.iter().filter(|(name, _)| is_common(name)) {
         header.append_header(name, value)?;
     }
     if let Some(length) = told.headers.get(CONTENT_LENGTH) {

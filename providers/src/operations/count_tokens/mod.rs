@@ -23,6 +23,7 @@ use crate::codec::{Call, Platform, Target, codec};
 use crate::common::{CacheConfig, Extras, Json, Losses, Request, Str};
 use crate::dialect::{Dialect, Operation};
 use crate::error::ApiError;
+use crate::model_name::gemini_resource;
 use crate::preset::{known_betas, without_fields};
 
 wire! {
@@ -210,8 +211,7 @@ fn write_request(
     let fields: Extras<'_> = rest.into_iter().filter(|(name, _)| known.contains(&&**name)).collect();
     Ok(write::body(|o| match wire {
         Wire::Gemini => o.object("generateContentRequest", |o| {
-            let model = target.model;
-            o.put("model", &if model.contains('/') { model.to_owned() } else { format!("models/{model}") });
+            o.put("model", &gemini_resource(target.model));
             o.extras(&fields);
         }),
         Wire::Bedrock => o.object("input", |o| o.object("converse", |o| o.extras(&fields))),

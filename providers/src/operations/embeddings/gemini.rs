@@ -13,6 +13,7 @@ use crate::codec::wire::{read_answer as read_body, read_request as read_asked, w
 use crate::common::{Json, Losses, Media, MediaKind, MediaSource, Str};
 use crate::dialect::{Dialect, Operation};
 use crate::error::ApiError;
+use crate::model_name::gemini_resource;
 use crate::usage::report::Report;
 
 wire! {
@@ -143,7 +144,7 @@ pub(super) fn write_batch(request: &Request<'_>, model: &str, losses: &mut Losse
     note_rest(request, losses);
     request.inputs.iter().try_for_each(check)?;
     losses.note_if(matches!(request.truncate, Some(Truncate::Start | Truncate::End)), "truncate");
-    let name = if model.contains('/') { model.to_owned() } else { format!("models/{model}") };
+    let name = gemini_resource(model);
     Ok(write::body(|o| {
         o.list("requests", &request.inputs, |out, input| {
             write::object(out, |o| {
