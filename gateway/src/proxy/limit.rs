@@ -61,8 +61,7 @@ pub async fn admit(
     session: &mut Session,
     exchange: &mut Exchange,
 ) -> pingora_error::Result<Result<(), Refusal>> {
-    let amounts = expected(exchange);
-    admit_for(gateway, session, exchange, amounts).await
+    admit_for(gateway, session, exchange, expected).await
 }
 
 /// Counts a request that needs no call, or of which that is not known yet, once: it takes no tokens and no money.
@@ -77,19 +76,20 @@ pub async fn admit_free(
     if exchange.account.reservation.is_some() {
         return Ok(Ok(()));
     }
-    admit_for(gateway, session, exchange, Amounts::default()).await
+    admit_for(gateway, session, exchange, |_| Amounts::default()).await
 }
 
 async fn admit_for(
     gateway: &Gateway,
     session: &mut Session,
     exchange: &mut Exchange,
-    amounts: Amounts,
+    amounts: impl Fn(&Exchange) -> Amounts,
 ) -> pingora_error::Result<Result<(), Refusal>> {
     let subjects = subjects(&gateway.limits, exchange);
     if subjects.is_empty() {
         return Ok(Ok(()));
     }
+    let amounts = amounts(exchange);
     let limits = &gateway.limits;
     let priority = exchange.key.as_ref().map_or(0, |key| key.priority());
     let is_counted = exchange.account.reservation.is_some();

@@ -4,11 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ai_gateway_providers::Fault;
-use serde::Serialize;
 
 /// How the answer ended for the client.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
-#[serde(rename_all = "snake_case")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Finish {
     /// The whole answer was delivered.
     Complete,
@@ -33,8 +31,7 @@ impl Finish {
 }
 
 /// The outcome of one attempt, as a label of `gateway_attempts_total`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
-#[serde(rename_all = "snake_case")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum AttemptOutcome {
     /// A complete, successful answer.
     Ok,
@@ -55,13 +52,10 @@ pub enum AttemptOutcome {
     /// HTTP 401 or 403: the provider refused this gateway's credentials.
     StatusAuth,
     /// HTTP 429.
-    #[serde(rename = "status_429")]
     Status429,
     /// Any other HTTP 4xx.
-    #[serde(rename = "status_4xx")]
     Status4xx,
     /// Any HTTP 5xx (and 529).
-    #[serde(rename = "status_5xx")]
     Status5xx,
     /// An error reported inside an answer of status 200.
     StreamError,
@@ -180,22 +174,17 @@ impl<'a> RequestModel<'a> {
 }
 
 /// Tokens of an answer. `None` is "not reported", which is not 0.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Tokens {
     /// All input tokens, **including** the two cached kinds below.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub input: Option<u64>,
     /// The part of the input that was read from the provider's cache.
-    #[serde(rename = "cached", skip_serializing_if = "Option::is_none")]
     pub cached_input: Option<u64>,
     /// The part of the input that was written to the provider's cache.
-    #[serde(rename = "cache_write", skip_serializing_if = "Option::is_none")]
     pub cache_creation_input: Option<u64>,
     /// All output tokens, **including** reasoning.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub output: Option<u64>,
     /// The part of the output that is reasoning.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub reasoning: Option<u64>,
 }
 

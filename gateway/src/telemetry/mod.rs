@@ -14,6 +14,7 @@ mod generations;
 mod interned;
 mod line;
 mod metrics;
+mod object;
 mod otlp;
 mod plugins;
 mod process;

@@ -1,6 +1,6 @@
 //! Decimal text to whole numbers and back: money never passes through a float.
 
-use std::fmt;
+use std::fmt::{self, Write};
 
 /// A decimal number times a power of ten, as a whole number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -49,16 +49,20 @@ pub(crate) fn scaled(text: &str, shift: i32) -> Option<Scaled> {
 /// `value` / 10^`places` without trailing zeros: `2.5`.
 pub(crate) struct Decimal {
     pub value: u64,
-    pub places: usize,
+    pub places: u32,
 }
 
 impl fmt::Display for Decimal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let digits = format!("{:0width$}", self.value, width = self.places + 1);
-        let (whole, fraction) = digits.split_at(digits.len() - self.places);
-        let fraction = fraction.trim_end_matches('0');
-        let point = if fraction.is_empty() { "" } else { "." };
-        f.pad(&format!("{whole}{point}{fraction}"))
+        let unit = 10_u64.pow(self.places);
+        let (whole, fraction) = (self.value / unit, self.value % unit);
+        let mut text = String::with_capacity(32);
+        write!(text, "{whole}")?;
+        if fraction > 0 {
+            write!(text, ".{fraction:0places$}", places = self.places as usize)?;
+            text.truncate(text.trim_end_matches('0').len());
+        }
+        f.pad(&text)
     }
 }
 
@@ -96,9 +100,9 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_is_written_is_read(value: u64, places in 0_usize..20) {
+        fn what_is_written_is_read(value: u64, places in 0_u32..20) {
             let text = Decimal { value, places }.to_string();
-            prop_assert_eq!(scaled(&text, places.try_into().unwrap()), Some(Scaled { value, exact: true }), "{}", text);
+            prop_assert_eq!(scaled(&text, places.cast_signed()), Some(Scaled { value, exact: true }), "{}", text);
         }
 
         #[test]

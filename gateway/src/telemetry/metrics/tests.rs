@@ -247,7 +247,6 @@ fn every_outcome_counts_under_its_own_name() {
     }
     for outcome in AttemptOutcome::ALL {
         let name = outcome.as_str();
-        assert_eq!(serde_json::to_value(outcome).unwrap(), name);
         has(&metrics, &format!(r#"gateway_attempts_total{{provider="openai",model="m",outcome="{name}"}} 1"#));
     }
 }
