@@ -102,12 +102,16 @@ impl Bench {
             name = "staff"
             models = ["assistant", "other"]
             [[keys]]
+            name = "readers"
+            models = ["other"]
+            [[keys]]
             name = "plain"
             hash = "{}"
             [jwt]
             issuers = [{{
                 issuer = "https://id.example", audience = "gateway", jwks = "{}/keys", key = "staff",
                 claims = {{ tags = "roles" }},
+                by_claim = [{{ claim = "roles", has = "readers", key = "readers" }}],
             }}]
             "#,
             bodies::openai_provider("stub", &upstream.origin()),
@@ -162,6 +166,18 @@ async fn a_token_is_a_key_within_its_template() {
     }
     assert_eq!(bench.ask("sk-plain").await.status, 200, "keys are taken beside tokens");
     assert_eq!(bench.issuer.count(), 1, "public keys are fetched once");
+}
+
+#[tokio::test]
+async fn a_claim_chooses_the_template() {
+    let signer = Signer::new();
+    let bench = Bench::new(set(&[signer.jwk("a")])).await;
+    let reader = signer.token("a", &with(json!({ "roles": ["guests", "readers"] })));
+    let reply = bench.ask_for("other", &reader).await;
+    assert_eq!(reply.status, 200, "{}", reply.text());
+    assert_eq!(bench.gateway.log_of(reply.header("x-request-id")).await["key"], "readers/ada");
+    assert_eq!(bench.ask(&reader).await.status, 404, "this template may not use it");
+    assert_eq!(bench.ask(&signer.token("a", &with(json!({ "roles": ["guests"] })))).await.status, 200);
 }
 
 /// The same 401 for all of them, whatever it is.

@@ -188,8 +188,8 @@ pub fn is_key_name(name: &str) -> bool {
 
 /// Only templates of tokens do without a hash.
 pub(super) fn check_hashes(keys: &[Key], jwt: Option<&Jwt>, cx: &mut Context<'_>) {
-    let is_template =
-        |name: &str| jwt.is_some_and(|jwt| jwt.issuers.value.iter().any(|issuer| issuer.value.key.value == name));
+    let issuers = || jwt.iter().flat_map(|jwt| &jwt.issuers.value);
+    let is_template = |name: &str| issuers().any(|issuer| issuer.value.templates().any(|key| key.value == name));
     for key in keys.iter().filter(|key| key.hash.is_none() && !is_template(&key.name.value)) {
         let message = format!("the key `{}` has no `hash`", key.name.value);
         cx.report.error(key.name.span.clone(), message, "`ai-gateway key new NAME` makes a key and prints it");

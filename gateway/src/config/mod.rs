@@ -66,7 +66,7 @@ pub use environment::{Environment, System};
 pub use google::{GoogleConfig, GoogleUser, ServiceAccount};
 pub use health::{HealthConfig, ProbeConfig};
 pub use hedge::{HedgeAfter, HedgeConfig};
-pub use jwt::{ClaimNames, IssuerConfig, JwksConfig};
+pub use jwt::{ClaimNames, IssuerConfig, JwksConfig, TemplateConfig};
 pub use keys::{CacheScope, KEY_NAME, KeyConfig, ModelPattern, OnAbort, Right, is_key_name};
 pub use ledger::LedgerConfig;
 pub use limits::{LimitsConfig, Reserve};

@@ -110,6 +110,7 @@ fn every_supported_key_is_in_the_example() {
         ("Push", &[]),
         ("Issuer", &[]),
         ("ClaimNames", &[]),
+        ("KeyByClaim", &[]),
         ("Store", &["redis"]),
         ("Route", &[]),
         ("When", &[]),

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value};
 
-use crate::config::{IssuerConfig, KeyConfig, ModelPattern, OnAbort};
+use crate::config::{ClaimNames, KeyConfig, ModelPattern, OnAbort};
 use crate::keys::Key;
 
 /// Bytes of the longest text that is taken from a claim.
@@ -15,8 +15,7 @@ const MOST: usize = 256;
 /// The key that a token stands for; `None` if a claim that must be there is not, or is not what it must be.
 ///
 /// It is called as the template, a slash, and the token's name: no other key is, and no other issuer has the template.
-pub(super) fn key(claims: &Map<String, Value>, issuer: &IssuerConfig, template: &Arc<Key>) -> Option<Arc<Key>> {
-    let names = &issuer.claims;
+pub(super) fn key(claims: &Map<String, Value>, names: &ClaimNames, template: &Arc<Key>) -> Option<Arc<Key>> {
     let name = text(find(claims, names.name.as_deref().unwrap_or("sub"))?)?;
     let team = match names.team.as_deref().and_then(|claim| find(claims, claim)) {
         Some(team) => Some(text(team)?.to_owned()),
@@ -46,6 +45,15 @@ pub(super) fn key(claims: &Map<String, Value>, issuer: &IssuerConfig, template: 
         cache: template.config().cache,
     };
     Some(Arc::new(Key::within(config, Some(template.clone()), true)))
+}
+
+/// Whether the claim `name` is the text `value`, or has it among others.
+pub(super) fn has(claims: &Map<String, Value>, name: &str, value: &str) -> bool {
+    match find(claims, name) {
+        Some(Value::String(text)) => text == value || text.split(' ').any(|word| word == value),
+        Some(Value::Array(values)) => values.iter().any(|element| element == value),
+        _ => false,
+    }
 }
 
 /// The claim of that name, or at that JSON pointer; `null` is none.

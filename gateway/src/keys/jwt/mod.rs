@@ -1,7 +1,7 @@
 //! JWTs of identity providers as the other way in.
 //!
 //! A token is told from a key by its form. Its `iss` names the issuer, whose public keys ([`KeySet`]) verify it; its claims,
-//! within the issuer's template key, make the [`Key`] that the exchange holds. What was verified is remembered by the token's
+//! within the template key that they choose, make the [`Key`] that the exchange holds. What was verified is remembered by the token's
 //! hash until the token ends or the issuer's keys change. Whatever is wrong with a token, the client hears the same.
 
 mod claims;
@@ -23,7 +23,7 @@ pub use jwks::check_jwks;
 use super::by_hash::Digest;
 use super::secret::digest;
 use super::{Key, KeyRing, Many, Refused, seconds, time};
-use crate::config::{IssuerConfig, JwksConfig};
+use crate::config::{ClaimNames, IssuerConfig, JwksConfig, TemplateConfig};
 use crate::credentials::Client;
 use jwks::{KeySet, PublicKeys};
 
@@ -37,15 +37,46 @@ const REMEMBERED: usize = 20_000;
 /// Verifies tokens of the configured issuers.
 #[derive(Debug)]
 pub struct Tokens {
-    issuers: HashMap<String, Issuer>,
+    issuers: HashMap<String, Vec<Issuer>>,
     verified: Cache<Digest, Verified>,
 }
 
+/// An issuer as far as its tokens for one audience go.
 #[derive(Debug)]
 struct Issuer {
-    config: IssuerConfig,
-    template: Arc<Key>,
+    audience: String,
+    claims: ClaimNames,
+    templates: Vec<Template>,
     keys: Arc<KeySet>,
+}
+
+/// A key, for the tokens of which a claim has something, or for all.
+#[derive(Debug)]
+struct Template {
+    claim: Option<(String, String)>,
+    key: Arc<Key>,
+}
+
+impl Issuer {
+    fn new(config: &IssuerConfig, ring: &KeyRing, sets: &KeySets) -> Self {
+        let template = |config: &TemplateConfig| {
+            let key = ring.configured().get(&*config.key)?.clone();
+            Some(Template { claim: config.claim.clone(), key })
+        };
+        Self {
+            audience: config.audience.clone(),
+            claims: config.claims.clone(),
+            templates: config.templates.iter().filter_map(template).collect(),
+            keys: sets.of(&config.jwks),
+        }
+    }
+
+    /// The key that a token with these claims, which are verified, stands for.
+    fn key(&self, claims: &Map<String, Value>) -> Option<Arc<Key>> {
+        let fits = |(name, value): &(String, String)| claims::has(claims, name, value);
+        let template = self.templates.iter().find(|template| template.claim.as_ref().is_none_or(fits))?;
+        claims::key(claims, &self.claims, &template.key)
+    }
 }
 
 #[derive(Debug, Clone)]
@@ -57,24 +88,21 @@ struct Verified {
     issuer: Arc<KeySet>,
 }
 
-/// The claim that decides by whose keys a token is verified, and is believed only then.
+/// The claims that decide by whose keys a token is verified, and are believed only then.
 #[derive(Deserialize)]
 struct Claimed {
     iss: String,
+    aud: Value,
 }
 
 impl Tokens {
     /// The issuers of the configuration; `None` if there are none. Their templates are keys of `ring`.
     pub fn new(issuers: &[IssuerConfig], ring: &KeyRing, sets: &KeySets) -> Option<Self> {
         ring::install();
-        let known: HashMap<_, _> = issuers
-            .iter()
-            .filter_map(|config| {
-                let template = ring.configured().get(&*config.key)?.clone();
-                let issuer = Issuer { config: config.clone(), template, keys: sets.of(&config.jwks) };
-                Some((config.issuer.clone(), issuer))
-            })
-            .collect();
+        let mut known: HashMap<String, Vec<Issuer>> = HashMap::new();
+        for config in issuers {
+            known.entry(config.issuer.clone()).or_default().push(Issuer::new(config, ring, sets));
+        }
         (!issuers.is_empty()).then(|| Self { issuers: known, verified: Cache::new(REMEMBERED) })
     }
 
@@ -110,14 +138,19 @@ impl Tokens {
         // Extensions that must be understood are not (RFC 7515 §4.1.11).
         let kid = header.kid.as_deref().filter(|_| header.crit.is_none()).ok_or(Refused::Wrong)?;
         let claimed: Claimed = insecure_decode_claims(token).map_err(|_| Refused::Wrong)?;
-        let issuer = self.issuers.get(&claimed.iss).ok_or(Refused::Wrong)?;
+        let is_for = |issuer: &&Issuer| match &claimed.aud {
+            Value::Array(audiences) => audiences.iter().any(|audience| *audience == issuer.audience),
+            audience => *audience == issuer.audience,
+        };
+        let issuer =
+            self.issuers.get(&claimed.iss).and_then(|issuers| issuers.iter().find(is_for)).ok_or(Refused::Wrong)?;
         let by = issuer.keys.with(kid).await.ok_or(Refused::Unverifiable)?;
         let key = by.find(kid, header.alg).ok_or(Refused::Wrong)?;
 
         let mut validation = Validation::new(header.alg);
         validation.set_required_spec_claims(&["exp", "iss", "aud"]);
-        validation.set_issuer(&[&issuer.config.issuer]);
-        validation.set_audience(&[&issuer.config.audience]);
+        validation.set_issuer(&[&claimed.iss]);
+        validation.set_audience(&[&issuer.audience]);
         // By our own time, below.
         validation.validate_exp = false;
         let claims = decode::<Map<String, Value>>(token, key, &validation).map_err(|_| Refused::Wrong)?.claims;
@@ -130,7 +163,7 @@ impl Tokens {
         if !(begin..end).contains(&seconds(now)) {
             return Err(Refused::Wrong);
         }
-        let key = claims::key(&claims, &issuer.config, &issuer.template).ok_or(Refused::Wrong)?;
+        let key = issuer.key(&claims).ok_or(Refused::Wrong)?;
         key.check(now).map_err(|_| Refused::Wrong)?;
         // A token for ever is one until the year 9999.
         let until = time(end);

@@ -11,7 +11,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jsonwebtoken::{Algorithm, DecodingKey};
 use serde_json::{Value, json};
 
-use crate::config::{ClaimNames, IssuerConfig, JwksConfig, KeyConfig, ModelPattern, Right};
+use crate::config::{ClaimNames, IssuerConfig, JwksConfig, KeyConfig, ModelPattern, Right, TemplateConfig};
 use crate::keys::*;
 
 const P256: (&str, &str) = ("ES256", "P-256");
@@ -65,7 +65,7 @@ fn tokens(jwks: &[Value], claims: ClaimNames) -> Tokens {
         audience: "gateway".to_owned(),
         jwks: JwksConfig::Fixed(json!({ "keys": jwks }).to_string().into_bytes()),
         claims,
-        key: "staff".to_owned(),
+        templates: vec![TemplateConfig { key: "staff".to_owned(), claim: None }],
     };
     Tokens::new(&[issuer], &KeyRing::new(&[template]), &KeySets::new(super::client())).unwrap()
 }
@@ -145,7 +145,7 @@ async fn a_template_whose_time_is_over_says_no_more_than_any_other_token() {
         audience: "gateway".to_owned(),
         jwks: JwksConfig::Fixed(json!({ "keys": [curve.jwk("a")] }).to_string().into_bytes()),
         claims: ClaimNames::default(),
-        key: "staff".to_owned(),
+        templates: vec![TemplateConfig { key: "staff".to_owned(), claim: None }],
     };
     let tokens = || {
         let ring = KeyRing::new(std::slice::from_ref(&template));
@@ -243,6 +243,55 @@ async fn claims_make_the_key_within_its_template() {
             Refused::Wrong,
             "{bad}"
         );
+    }
+}
+
+#[tokio::test]
+async fn claims_choose_the_template_and_so_does_the_audience() {
+    let curve = Curve::new(P256);
+    let template = |key: &str, claim: Option<(&str, &str)>| TemplateConfig {
+        key: key.to_owned(),
+        claim: claim.map(|(name, value)| (name.to_owned(), value.to_owned())),
+    };
+    let issuer = |audience: &str, templates| IssuerConfig {
+        issuer: "https://id.example".to_owned(),
+        audience: audience.to_owned(),
+        jwks: JwksConfig::Fixed(json!({ "keys": [curve.jwk("a")] }).to_string().into_bytes()),
+        claims: ClaimNames::default(),
+        templates,
+    };
+    let issuers = [
+        issuer(
+            "gateway",
+            vec![
+                template("admins", Some(("/realm/roles", "ai admin"))),
+                template("research", Some(("scope", "research"))),
+                template("staff", None),
+            ],
+        ),
+        issuer("other", vec![template("research", Some(("dept", "Research and Development")))]),
+    ];
+    let keys = ["admins", "research", "staff"].map(|name| KeyConfig { name: name.to_owned(), ..KeyConfig::default() });
+    let tokens = Tokens::new(&issuers, &KeyRing::new(&keys), &KeySets::new(super::client())).unwrap();
+    for (more, name) in [
+        (json!({}), Some("staff/ada")),
+        (json!({ "scope": "read research" }), Some("research/ada")),
+        (json!({ "scope": "research", "realm": { "roles": ["a", "ai admin"] } }), Some("admins/ada")),
+        // One text with a space is not two words of which the first says it.
+        (json!({ "realm": { "roles": ["ai", "admin"] } }), Some("staff/ada")),
+        (json!({ "scope": "researcher", "realm": { "roles": { "ai admin": true } } }), Some("staff/ada")),
+        (json!({ "scope": ["research"], "aud": ["x", "gateway"] }), Some("research/ada")),
+        (json!({ "aud": "other", "dept": "Research and Development" }), Some("research/ada")),
+        (json!({ "aud": "other", "dept": "Research" }), None),
+        (json!({ "aud": "other", "scope": "research" }), None),
+        (json!({ "aud": "none" }), None),
+        (json!({ "aud": 5 }), None),
+        (json!({ "aud": null }), None),
+    ] {
+        let mut claims = claims();
+        claims.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        let verified = tokens.verify(curve.token("a", &claims).as_bytes(), SystemTime::now(), &|| false).await;
+        assert_eq!(verified.map(|key| key.name.to_string()), name.map(str::to_owned).ok_or(Refused::Wrong), "{more}");
     }
 }
 
