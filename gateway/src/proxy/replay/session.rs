@@ -247,8 +247,13 @@ impl CustomSession for ReplaySession {
                 return Ok(end);
             }
         }
-        let done = self.write(tasks).await;
+        // That the provider fails says nothing of the client.
+        let failure = tasks.pop_if(|task| matches!(task, HttpTask::Failed(_)));
+        let done = if tasks.is_empty() { Ok(false) } else { self.write(tasks).await };
         self.forgive_slow_client();
+        if let Some(HttpTask::Failed(error)) = failure {
+            return Err(error);
+        }
         match done {
             Err(_) if self.shared.goes_on_without_client(self.origin) => Ok(end),
             done => done.map(|done| done || end),
