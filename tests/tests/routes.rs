@@ -323,25 +323,55 @@ async fn models_that_only_the_provider_knows() {
     assert_eq!(stub.count(), 3);
 }
 
-/// Two ways to spell a model are one to the rules.
+/// Two ways to spell a model are one to rules, plugins and keys, however they spell it.
 #[tokio::test]
-async fn rules_know_a_model_of_gemini_by_either_name() {
-    let stub = Stub::always(Answer::json(200, "{}")).await;
-    let gateway = Gateway::start(&format!(
-        "[providers.gem]\nkind = \"gemini\"\nbase_url = \"{}\"\napi_key = \"k\"\n\
-         [[routes]]\nwhen = {{ model = \"gem/gemini-3-pro*\" }}\nreject = {{ status = 403, message = \"no\" }}\n",
-        stub.origin()
-    ))
-    .await;
-    for model in ["gem/gemini-3-pro", "gem/models/gemini-3-pro"] {
-        let path = format!("/v1beta/models/{}:generateContent", model.replace('/', "%2F"));
-        for request in
-            [Request::post("/v1/chat/completions", bodies::chat(model)), Request::post(&path, r#"{"contents":[]}"#)]
-        {
-            assert_eq!(ask(&gateway, request).await.status, 403, "{model}");
+async fn a_model_of_gemini_is_known_by_either_name() {
+    let answer = r#"{"candidates":[{"content":{"parts":[{"text":"fine"}]},"finishReason":"STOP"}]}"#;
+    let stub = Stub::always(Answer::json(200, answer)).await;
+    let names = ["gem/gemini-3-pro", "gem/models/gemini-3-pro"];
+    for pattern in names {
+        let gateway = Gateway::start(&format!(
+            r#"
+            [providers.gem]
+            kind = "gemini"
+            base_url = "{}"
+            api_key = "k"
+            [[keys]]
+            name = "bot"
+            hash = "{}"
+            models = ["{pattern}"]
+            [[routes]]
+            when = {{ model = "{pattern}", header = {{ x-reject = "*" }} }}
+            reject = {{ status = 403, message = "no" }}
+            [[plugins]]
+            use = "pii"
+            when = {{ model = "{pattern}" }}
+            "#,
+            stub.origin(),
+            bodies::key_hash("sk-bot"),
+        ))
+        .await;
+        for model in names {
+            let path = format!("/v1beta/models/{}:generateContent", model.replace('/', "%2F"));
+            let text = "write to ada@example.com";
+            let chat = json!({ "model": model, "messages": [{ "role": "user", "content": text }] });
+            let native = json!({ "contents": [{ "role": "user", "parts": [{ "text": text }] }] });
+            for (path, body) in [("/v1/chat/completions", chat), (&*path, native)] {
+                let request = || Request::post(path, body.to_string()).header("authorization", "Bearer sk-bot");
+                let rejected = ask(&gateway, request().header("x-reject", "1")).await;
+                assert_eq!(rejected.status, 403, "{pattern} {model} {path}");
+                let reply = ask(&gateway, request()).await;
+                assert_eq!(reply.status, 200, "{pattern} {model} {path}: {}", reply.text());
+                let sent = stub.next().await;
+                assert!(!String::from_utf8_lossy(&sent.body).contains("ada@"), "{pattern} {model} {path}");
+            }
         }
+        let other = Request::post("/v1/chat/completions", bodies::chat("gem/gemini-3-flash"));
+        assert_eq!(ask(&gateway, other.header("authorization", "Bearer sk-bot")).await.status, 404);
+        let list = ask(&gateway, Request::get("/v1/models").header("authorization", "Bearer sk-bot")).await;
+        assert_eq!(list.json()["data"][0]["id"], names[0], "{}", list.text());
     }
-    assert_eq!(stub.count(), 0);
+    assert_eq!(stub.count(), 8);
 }
 
 #[tokio::test]

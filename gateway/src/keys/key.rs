@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::SystemTime;
 
 use crate::config::{CacheScope, KeyConfig, ModelPattern, OnAbort, Right};
+use crate::snapshot::ModelName;
 
 /// A client's credential and its rights.
 #[derive(Debug)]
@@ -111,8 +112,9 @@ impl Key {
     }
 
     /// Whether the key may ask for the model that clients call `name`.
-    pub fn may_use(&self, name: &str) -> bool {
-        self.config.may_use(name) && self.within.as_ref().is_none_or(|within| within.may_use(name))
+    pub fn may_use<'n>(&self, name: impl Into<ModelName<'n>>) -> bool {
+        let name = name.into();
+        self.line().all(|key| name.is(|name| key.config.may_use(name)))
     }
 
     /// Whether it may use every model, also those that only a provider knows.
@@ -186,7 +188,7 @@ impl Key {
 
     /// The patterns of its allow-list that are plain names.
     pub fn plain_names(&self) -> impl Iterator<Item = &str> {
-        self.patterns().filter(|pattern| !pattern.contains('*') && self.may_use(pattern))
+        self.patterns().filter(|pattern| !pattern.contains('*') && self.may_use(*pattern))
     }
 
     /// Whether its allow-list speaks of a provider's models together, as `openai/*` does.

@@ -21,7 +21,7 @@ use super::limit::writes;
 use super::plan::{self, Planner};
 use crate::config::Right;
 use crate::routing::rules::{Asked, Decision, Destination, Facts, Rule, Verdict};
-use crate::snapshot::{Model, Target};
+use crate::snapshot::{Model, ModelName, Target};
 
 /// The most models that a client may name to fall back on.
 const MAX_FALLBACKS: usize = 8;
@@ -56,22 +56,25 @@ pub fn route(
     if json && scan.fallbacks {
         fallbacks = read_fallbacks(&body, endpoint, exchange, &mut edits)?;
     }
-    let in_body = scan.model.as_ref().map(|model| model.value.as_str());
-    let named = endpoint.path_model.as_deref().or(in_body).map(|name| exchange.snapshot.plain_name(name));
+    let named = named(endpoint, &scan);
     // OpenRouter's clients may name all models in `models`.
     let first = (named.is_none() && !fallbacks.is_empty()).then(|| fallbacks.remove(0));
-    let asked = named.as_deref().or(first.as_deref());
+    let asked = named.or(first.as_deref()).map(|name| exchange.snapshot.name(name));
+    let asked = asked.as_ref();
     let document = if json { &body[..] } else { b"" };
     let (rules, Planner { random, told, .. }) = (&exchange.snapshot.rules, planner);
     // Without any, nothing is looked at.
-    let mut decide = |model, told: &mut dyn FnMut(&Rule, Verdict<'_>)| {
+    let mut decide = |model: Option<&ModelName<'_>>, told: &mut dyn FnMut(&Rule, Verdict<'_>)| {
         let facts = (!rules.is_empty()).then(|| facts(header, exchange, endpoint, model, &scan, document))?;
         rules.decide(&facts, random, told)
     };
     let decision = decide(asked, &mut **told);
     // What the rules say of one model to fall back on goes for that model alone; the rest of them goes for the request.
-    let fallbacks =
-        fallbacks.iter().map(|name| (&**name, decide(Some(name), &mut |_, _| {}).map(|decision| decision.to)));
+    let fallbacks = fallbacks.iter().map(|name| {
+        let name = exchange.snapshot.name(name);
+        let decided = decide(Some(&name), &mut |_, _| {}).map(|decision| decision.to);
+        (name, decided)
+    });
     let chosen = choose(exchange, asked, decision.as_ref().map(|decision| &decision.to), fallbacks);
     if let Some(Decision { rule, mirror, .. }) = decision {
         edits.set.extend(rule.body.set.iter().cloned());
@@ -99,12 +102,13 @@ pub fn route(
 /// The model that a request goes to, followed by those that it may fall back on.
 fn choose<'a>(
     exchange: &Exchange,
-    asked: Option<&str>,
+    asked: Option<&ModelName<'_>>,
     to: Option<&Destination>,
-    fallbacks: impl Iterator<Item = (&'a str, Option<Destination>)>,
+    fallbacks: impl Iterator<Item = (ModelName<'a>, Option<Destination>)>,
 ) -> Result<Arc<Model>, ApiError> {
     let model = go_to(exchange, asked, to)?;
-    let others = fallbacks.map(|(name, to)| go_to(exchange, Some(name), to.as_ref())).collect::<Result<Vec<_>, _>>()?;
+    let others =
+        fallbacks.map(|(name, to)| go_to(exchange, Some(&name), to.as_ref())).collect::<Result<Vec<_>, _>>()?;
     if others.is_empty() {
         return Ok(model);
     }
@@ -112,7 +116,7 @@ fn choose<'a>(
 }
 
 /// Where a request goes that asks for a model, by what the rules say of it.
-fn go_to(exchange: &Exchange, asked: Option<&str>, to: Option<&Destination>) -> Result<Arc<Model>, ApiError> {
+fn go_to(exchange: &Exchange, asked: Option<&ModelName<'_>>, to: Option<&Destination>) -> Result<Arc<Model>, ApiError> {
     let decided = match to {
         Some(Destination::Rejected { status, message }) => return Err(ApiError::rejected(*status, message.as_str())),
         Some(Destination::Model(model)) => Some(model.clone()),
@@ -122,17 +126,22 @@ fn go_to(exchange: &Exchange, asked: Option<&str>, to: Option<&Destination>) -> 
 }
 
 /// The model called `asked`, or the one `decided` in its place, if the key may use either name.
-fn resolve(exchange: &Exchange, asked: Option<&str>, decided: Option<Arc<Model>>) -> Result<Arc<Model>, ApiError> {
-    let Some(name) = asked.or(decided.as_ref().map(|model| &*model.name)) else {
+fn resolve(
+    exchange: &Exchange,
+    asked: Option<&ModelName<'_>>,
+    decided: Option<Arc<Model>>,
+) -> Result<Arc<Model>, ApiError> {
+    let decided_name = decided.as_ref().map(|model| exchange.snapshot.name(&model.name));
+    let Some(name) = asked.or(decided_name.as_ref()) else {
         return Err(ApiError::new(ErrorKind::InvalidRequest, "the request names no `model`").with_param("model"));
     };
     let allowed = exchange
         .key
         .as_ref()
-        .is_none_or(|key| key.may_use(name) || decided.as_ref().is_some_and(|model| key.may_use(&model.name)));
+        .is_none_or(|key| key.may_use(name) || decided_name.as_ref().is_some_and(|name| key.may_use(name)));
     // A key that may not use a model learns no more than one that asks for a model that is not there.
-    let found = || decided.clone().or_else(|| exchange.snapshot.model(name));
-    let model = allowed.then(found).flatten().ok_or_else(|| unknown(exchange, name).with_param("model"))?;
+    let found = || decided.clone().or_else(|| exchange.snapshot.model(name.as_str()));
+    let model = allowed.then(found).flatten().ok_or_else(|| unknown(exchange, name.as_str()).with_param("model"))?;
     let serves = |price: &Price| exchange.operation().is_none_or(|operation| price.serves(operation));
     let has_price = |target: &Arc<Target>| target.known.price.as_ref().is_some_and(serves);
     if exchange.snapshot.prices.require && !model.targets.iter().all(has_price) {
@@ -155,12 +164,17 @@ pub fn unknown(exchange: &Exchange, name: &str) -> ApiError {
     ApiError::new(ErrorKind::ModelNotFound, message)
 }
 
+/// The model that the client names, as it spells it.
+pub fn named<'a>(endpoint: &'a Endpoint, scan: &'a RequestScan) -> Option<&'a str> {
+    endpoint.path_model.as_deref().or(scan.model.as_ref().map(|model| model.value.as_str()))
+}
+
 /// What the conditions of rules and plugins see. `json`: the body, if it is JSON.
 pub fn facts<'a>(
     header: &'a RequestHeader,
     exchange: &'a Exchange,
     endpoint: &Endpoint,
-    model: Option<&'a str>,
+    model: Option<&'a ModelName<'a>>,
     scan: &RequestScan,
     json: &'a [u8],
 ) -> Facts<'a> {
@@ -205,7 +219,7 @@ fn read_fallbacks(
         if field == "fallbacks" || !names.is_empty() {
             edits.remove.push(field.to_owned());
         }
-        all.extend(names.iter().map(|name| exchange.snapshot.plain_name(name).into_owned()));
+        all.extend(names);
     }
     // OpenRouter keeps a model, among other things, under that name.
     may_be_named_elsewhere(body, "preset", exchange)?;

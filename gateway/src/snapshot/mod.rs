@@ -3,10 +3,10 @@
 
 mod build;
 mod model;
+mod name;
 mod provider;
 mod route;
 
-use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -17,6 +17,7 @@ use quick_cache::sync::Cache;
 pub use build::BuildError;
 pub(crate) use build::trust;
 pub use model::{Model, Stage, Target};
+pub use name::ModelName;
 pub use provider::Provider;
 pub use route::{Route, Way, client_wire};
 
@@ -80,13 +81,14 @@ impl Snapshot {
         self.models.contains_key(name) || self.direct_name(name).is_some()
     }
 
-    /// `name` with one way to spell it: of Gemini's models `provider/models/X` and `provider/X` are one.
-    pub fn plain_name<'n>(&self, name: &'n str) -> Cow<'n, str> {
-        let Some((provider, upstream)) = name.split_once('/') else { return Cow::Borrowed(name) };
-        let is_gemini = || self.providers.get(provider).is_some_and(|provider| provider.preset.kind == "gemini");
-        match upstream.strip_prefix("models/") {
-            Some(model) if is_gemini() && !self.models.contains_key(name) => Cow::Owned(format!("{provider}/{model}")),
-            _ => Cow::Borrowed(name),
+    /// `name` in all the ways to spell it.
+    pub fn name<'n>(&self, name: &'n str) -> ModelName<'n> {
+        let is_gemini = |provider: &str| self.providers.get(provider).is_some_and(|it| it.preset.kind == "gemini");
+        match name.split_once('/') {
+            Some((provider, model)) if is_gemini(provider) && !self.models.contains_key(name) => {
+                ModelName::of_gemini(name, provider, model)
+            }
+            _ => name.into(),
         }
     }
 

@@ -21,7 +21,7 @@ use crate::proxy::exchange::{Exchange, Request};
 use crate::proxy::limit;
 use crate::proxy::plan::{Next, scan};
 use crate::proxy::reply::Refusal;
-use crate::proxy::route::facts;
+use crate::proxy::route::{facts, named};
 use crate::routing::{self, Asked, Behind, Why};
 use crate::snapshot::Target;
 
@@ -43,9 +43,10 @@ impl Named {
     pub fn of(header: &RequestHeader, body: &Bytes, exchange: &Exchange) -> Self {
         let Some(endpoint) = &exchange.endpoint else { return Self::default() };
         let scan = scan(&header.headers, endpoint, body).unwrap_or_default();
-        let model = endpoint.path_model.clone().or(scan.model.clone().map(|model| model.value));
+        let model = named(endpoint, &scan);
         let json = if endpoint.body == BodyKind::Json { &body[..] } else { b"" };
-        let facts = facts(header, exchange, endpoint, model.as_deref(), &scan, json);
+        let name = model.map(|name| exchange.snapshot.name(name));
+        let facts = facts(header, exchange, endpoint, name.as_ref(), &scan, json);
         let told = exchange.snapshot.plugins.told(&facts).into_iter();
         let step = |(name, failed): (Arc<str>, Option<String>)| PluginStep {
             plugin: name.to_string(),
@@ -53,7 +54,7 @@ impl Named {
             failed,
         };
         let plugins = told.map(step).collect();
-        Self { model, stream: endpoint.stream || scan.stream, plugins }
+        Self { model: model.map(str::to_owned), stream: endpoint.stream || scan.stream, plugins }
     }
 }
 

@@ -25,7 +25,7 @@ use crate::config::CREDENTIALS;
 use crate::proxy::encode::unix_seconds;
 use crate::proxy::limit::{self, Coming};
 use crate::proxy::reply::{self, Refusal};
-use crate::proxy::route::facts;
+use crate::proxy::route::{facts, named};
 use crate::proxy::waiting::{GivenUp, wait_for};
 use crate::proxy::{Exchange, Gateway, answer as upstream, plan};
 use crate::telemetry::Hook;
@@ -75,27 +75,22 @@ fn begin(gateway: &Gateway, header: &RequestHeader, exchange: &Exchange, body: &
     let endpoint = exchange.endpoint.as_ref()?;
     // What cannot be read is refused when it is planned.
     let scan = plan::scan(&header.headers, endpoint, body).ok()?;
-    let model = named(endpoint, &scan);
+    let model = named(endpoint, &scan).map(|name| exchange.snapshot.name(name));
     let stream = scan.stream || endpoint.stream;
     let json = if endpoint.body == BodyKind::Json { &body[..] } else { b"" };
-    let facts = facts(header, exchange, endpoint, model, &scan, json);
+    let facts = facts(header, exchange, endpoint, model.as_ref(), &scan, json);
     exchange.snapshot.plugins.begin(&facts, || {
         let host = Arc::new(GatewayHost::new(gateway.clone(), exchange.key.clone()));
         let mut about = About::new(endpoint.dialect, endpoint.operation, host.clone());
         about.id = (&*exchange.id).into();
         about.key = exchange.key.as_deref().map(key);
-        about.model = model.map(Into::into);
+        about.model = model.as_ref().map(|name| name.as_str().into());
         about.stream = stream;
         about.path = header.uri.path().into();
         (about.started, about.at) = (exchange.started, exchange.at);
         host.expect(Some(Coming::new(exchange, endpoint, about.model.clone(), scan.clone(), body.clone())));
         (about, host)
     })
-}
-
-/// The model that the client names.
-fn named<'a>(endpoint: &'a Endpoint, scan: &'a RequestScan) -> Option<&'a str> {
-    endpoint.path_model.as_deref().or(scan.model.as_ref().map(|model| model.value.as_str()))
 }
 
 /// Why plugins come to no decision.

@@ -314,7 +314,7 @@ pub(super) fn request(facts: &Facts<'_>) -> Value {
         ("dialect", asked.dialect.as_str().into()),
         ("headers", headers.into()),
         ("key", map(key)),
-        ("model", asked.model.unwrap_or_default().into()),
+        ("model", asked.model.map_or("", |model| model.as_str()).into()),
         ("stream", Value::Bool(asked.stream)),
         ("images", Value::Bool(body.images)),
         ("tools", Value::Bool(body.tools)),

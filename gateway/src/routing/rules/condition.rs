@@ -21,7 +21,7 @@ pub fn holds(condition: &Condition, facts: &Facts<'_>) -> Result<bool, Failed> {
         Condition::Key(patterns) => asked.key.is_some_and(|key| patterns.match_one(&key.name)),
         Condition::Tag(patterns) => asked.key.is_some_and(|key| key.tags().iter().any(|tag| patterns.match_one(tag))),
         Condition::Team(patterns) => asked.key.and_then(|key| key.team()).is_some_and(|team| patterns.match_one(team)),
-        Condition::Model(patterns) => asked.model.is_some_and(|model| patterns.match_one(model)),
+        Condition::Model(patterns) => asked.model.is_some_and(|model| model.is(|name| patterns.match_one(name))),
         Condition::Stream(wanted) => asked.stream == *wanted,
         Condition::Images(wanted) => facts.body().images == *wanted,
         Condition::Tools(wanted) => facts.body().tools == *wanted,

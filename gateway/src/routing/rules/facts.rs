@@ -8,7 +8,7 @@ use ai_gateway_providers::{Dialect, Operation};
 use http::HeaderMap;
 
 use super::cel;
-use crate::snapshot::Key;
+use crate::snapshot::{Key, ModelName};
 
 /// Headers in which clients name their session, the usual one first.
 const SESSION: [&str; 3] = ["x-session-id", "session-id", "session_id"];
@@ -29,7 +29,7 @@ pub struct Asked<'a> {
     /// Whose request it is.
     pub key: Option<&'a Key>,
     /// The model that the client named.
-    pub model: Option<&'a str>,
+    pub model: Option<&'a ModelName<'a>>,
     /// Whether a stream is wanted.
     pub stream: bool,
     /// The body, if it is JSON that was scanned; else empty.

@@ -4,7 +4,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::config::{Config, System};
-use crate::snapshot::{Key, Snapshot};
+use crate::snapshot::{Key, ModelName, Snapshot};
 
 const BASE: &str = "[providers.p]\nkind = 'openai-compatible'\nbase_url = 'http://127.0.0.1:1/v1'\n\
     [models.a]\ntargets = [{ provider = 'p', model = 'a' }]\n[models.b]\ntargets = [{ provider = 'p', model = 'b' }]\n\
@@ -20,7 +20,7 @@ fn snapshot(routes: &str) -> Snapshot {
 struct Sent {
     headers: HeaderMap,
     key: Option<Arc<Key>>,
-    model: Option<&'static str>,
+    model: Option<ModelName<'static>>,
     path: &'static str,
     dialect: Dialect,
     operation: Operation,
@@ -33,7 +33,7 @@ impl Sent {
         let (dialect, operation) = (Dialect::OpenAiChat, Operation::Chat);
         let path = "/v1/chat/completions";
         let (headers, body) = (HeaderMap::new(), "{}".to_owned());
-        Self { headers, key: None, model: Some("gpt-5"), path, dialect, operation, stream: false, body }
+        Self { headers, key: None, model: Some("gpt-5".into()), path, dialect, operation, stream: false, body }
     }
 
     fn header(mut self, name: &'static str, value: &'static str) -> Self {
@@ -58,7 +58,7 @@ impl Sent {
             dialect: self.dialect,
             headers: &self.headers,
             key: self.key.as_deref(),
-            model: self.model,
+            model: self.model.as_ref(),
             stream: self.stream,
             json: self.body.as_bytes(),
         })
@@ -93,7 +93,7 @@ fn every_condition_holds_and_fails() {
         ("key = ['x', 'bo*']", keyed),
         ("tag = 'gold'", Sent::plain().keyed(&snapshot(""))),
         ("team = 'research'", Sent::plain().keyed(&snapshot(""))),
-        ("model = 'claude-*'", with(|sent| sent.model = Some("claude-x"))),
+        ("model = 'claude-*'", with(|sent| sent.model = Some("claude-x".into()))),
         ("stream = true", with(|sent| sent.stream = true)),
         ("images = true", json(r#"{"messages":[{"content":[{"type":"image_url"}]}]}"#)),
         ("tools = true", json(r#"{"tools":[{}]}"#)),
@@ -153,7 +153,7 @@ fn actions() {
          headers = { set = { x-a = 'b' }, remove = ['x-title'] }\nbody = { set = { temperature = 0.5, stop = ['a'] }, remove = ['top_p'] }",
     );
     let go = |model: &'static str, random: u64| {
-        decide(&snapshot, &Sent { model: Some(model), ..Sent::plain() }, random).unwrap()
+        decide(&snapshot, &Sent { model: Some(model.into()), ..Sent::plain() }, random).unwrap()
     };
     let Destination::Model(model) = go("1", 0).to else { panic!() };
     assert_eq!((&*model.name, &*model.targets[0].model, model.direct), ("own", "x", false));
@@ -210,7 +210,7 @@ proptest! {
         let rules: String = patterns.iter().map(|pattern| format!("[[routes]]\nwhen = {{ model = '{pattern}' }}\n")).collect();
         let snapshot = snapshot(&rules);
         let first = patterns.iter().position(|pattern| crate::config::ModelPattern::new(pattern).matches(model));
-        let decided = decide(&snapshot, &Sent { model: Some(model), ..Sent::plain() }, 0);
+        let decided = decide(&snapshot, &Sent { model: Some(model.into()), ..Sent::plain() }, 0);
         prop_assert_eq!(decided.map(|decision| decision.rule.name.to_string()), first.map(|at| format!("route-{}", at + 1)));
     }
 }

@@ -18,7 +18,7 @@ fn expressions_see_the_request() {
         dialect: Dialect::OpenAiChat,
         headers: &headers,
         key: None,
-        model: Some("gpt-5"),
+        model: Some(&"gpt-5".into()),
         stream: true,
         json,
     });
