@@ -12,13 +12,14 @@ fn expressions_see_the_request() {
         .collect();
     let json = br#"{"messages":[{"role":"user","content":[{"type":"image_url"},{"text":"12345678"}]}],"tools":[{}],
         "metadata":{"tags":["x","y"],"env":"prod"},"user":"u"}"#;
+    let model = "gpt-5".into();
     let facts = Facts::new(Asked {
         path: "/v1/chat/completions",
         operation: Operation::Chat,
         dialect: Dialect::OpenAiChat,
         headers: &headers,
         key: None,
-        model: Some(&"gpt-5".into()),
+        model: Some(&model),
         stream: true,
         json,
     });
