@@ -178,6 +178,39 @@ async fn of_twenty_large_ones_at_once_exactly_five_pass() {
     until_at_once(&gateway, 0).await;
 }
 
+/// Who waits for its turn to send a body leaves when its client does, and is told of the end of a drain.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_body_that_waits_for_its_turn_waits_no_longer_than_it_must() {
+    let stub = fine().await;
+    let wait = config(&stub, "limits = { concurrent = 1 }", "[limits]\nwait = \"10m\"");
+    let mut gateway = Gateway::builder().server("drain = \"300ms\"").config(&wait).start().await;
+    let body = bodies::chat_of_size("assistant", 300_000);
+    let begin = async |addr| {
+        let mut client = H1::connect(addr).await;
+        client.send_raw(head("sk", "/v1/chat/completions", body.len()).as_bytes()).await;
+        client.send_raw(&body[..100_000]).await;
+        client
+    };
+    let mut slow = begin(gateway.addr).await;
+    until_at_once(&gateway, 1).await;
+    let waiting = begin(gateway.addr).await;
+    metric_is(&gateway, "gateway_bytes_buffered", |bytes| bytes > 100_000.0).await;
+    drop(waiting);
+    metric_is(&gateway, "gateway_in_flight", |count| count == 1.0).await;
+    assert_eq!(gateway.log_line(|line| (line["status"] == 499).then_some(())).await, ());
+
+    let mut waiting = begin(gateway.addr).await;
+    metric_is(&gateway, "gateway_bytes_buffered", |bytes| bytes > 100_000.0).await;
+    gateway.terminate();
+    for client in [&mut slow, &mut waiting] {
+        let told = client.reply().await.expect("an answer");
+        assert_eq!(told.status, 503, "{}", told.text());
+        assert!(told.text().contains("shut down"), "{}", told.text());
+    }
+    assert_eq!(gateway.ended().await, Some(0));
+    assert_eq!(gateway.output().0.len(), 3, "lines of the access log");
+}
+
 /// Where requests may wait for room, a large one does as a small one.
 #[tokio::test(flavor = "multi_thread")]
 async fn large_ones_wait_for_room_as_small_ones_do() {

@@ -48,6 +48,7 @@ pub(crate) use status::LimitsCollector;
 pub use status::SubjectStatus;
 pub use strangers::Strangers;
 pub use subject::{Kind, MeterUsage, Preview, Refused, Subject};
+pub use upload::Upload;
 
 use crate::clock::Time;
 use meter::Claim;

@@ -385,13 +385,13 @@ async fn five_hundred_at_once_keep_within_a_budget() {
 async fn who_waits_goes_by_priority() {
     let (limits, bot) = limits(&[rule(What::Concurrent, Period::Total, 1)]);
     limits.wait.store(60_000, Relaxed);
-    let first = limits.admit_in_turn(vec![bot.clone()], amounts(0, 0), 0).await.unwrap();
+    let first = limits.admit_in_turn(vec![bot.clone()], amounts(0, 0), 0, Duration::ZERO).await.unwrap();
     let order = Arc::new(std::sync::Mutex::new(Vec::new()));
     let mut tasks = Vec::new();
     for (number, priority) in [(1, 0), (2, 5), (3, 0), (4, 9)] {
         let (limits_of_it, bot, order) = (limits.clone(), bot.clone(), order.clone());
         tasks.push(tokio::spawn(async move {
-            let held = limits_of_it.admit_in_turn(vec![bot], amounts(0, 0), priority).await.unwrap();
+            let held = limits_of_it.admit_in_turn(vec![bot], amounts(0, 0), priority, Duration::ZERO).await.unwrap();
             order.lock().unwrap().push(number);
             drop(held);
         }));
@@ -414,16 +414,18 @@ async fn a_raised_limit_lets_those_in_who_wait() {
     for raised in [&[rule(What::Requests, Period::Sliding(3_600_000), 3)][..], &[]] {
         let (limits, bot) = limits(&rules);
         limits.wait.store(7_200_000, Relaxed);
-        limits.admit_in_turn(vec![bot.clone()], amounts(0, 0), 0).await.unwrap().settle(amounts(0, 0));
+        limits.admit_in_turn(vec![bot.clone()], amounts(0, 0), 0, Duration::ZERO).await.unwrap().settle(amounts(0, 0));
         let (waits, subject) = (limits.clone(), bot.clone());
         let began = tokio::time::Instant::now();
-        let waiting = tokio::spawn(async move { waits.admit_in_turn(vec![subject], amounts(0, 0), 0).await.map(drop) });
+        let waiting = tokio::spawn(async move {
+            waits.admit_in_turn(vec![subject], amounts(0, 0), 0, Duration::ZERO).await.map(drop)
+        });
         while limits.queues.len() < 1 {
             tokio::task::yield_now().await;
         }
         bot.set_rules(raised);
         waiting.await.unwrap().unwrap();
-        drop(limits.admit_in_turn(vec![bot.clone()], amounts(0, 0), 0).await.unwrap());
+        drop(limits.admit_in_turn(vec![bot.clone()], amounts(0, 0), 0, Duration::ZERO).await.unwrap());
         assert!(began.elapsed().as_secs() < 60, "{:?}", began.elapsed());
     }
 }
@@ -445,19 +447,21 @@ fn room_for_a_large_request_is_not_told_too_early() {
 async fn what_is_too_large_does_not_wait() {
     let (limits, bot) = limits(&[rule(What::Tokens, Period::Sliding(60_000), 100)]);
     limits.wait.store(60_000, Relaxed);
-    let running = limits.admit_in_turn(vec![bot.clone()], amounts(50, 0), 0).await.unwrap();
+    let running = limits.admit_in_turn(vec![bot.clone()], amounts(50, 0), 0, Duration::ZERO).await.unwrap();
     let begun = tokio::time::Instant::now();
     for _ in 0..2 {
         assert!(limits.refusal(std::slice::from_ref(&bot), amounts(101, 0)).is_some());
-        assert!(limits.admit_in_turn(vec![bot.clone()], amounts(101, 0), 0).await.is_err());
+        assert!(limits.admit_in_turn(vec![bot.clone()], amounts(101, 0), 0, Duration::ZERO).await.is_err());
         assert_eq!(limits.queues.len(), 0);
-        drop(limits.admit_in_turn(vec![bot.clone()], amounts(50, 0), 0).await.unwrap());
+        drop(limits.admit_in_turn(vec![bot.clone()], amounts(50, 0), 0, Duration::ZERO).await.unwrap());
     }
     // Also where it comes to the head of those who wait.
-    let held = limits.admit_in_turn(vec![bot.clone()], amounts(50, 0), 0).await.unwrap();
+    let held = limits.admit_in_turn(vec![bot.clone()], amounts(50, 0), 0, Duration::ZERO).await.unwrap();
     let enter = |tokens| {
         let (limits, bot) = (limits.clone(), bot.clone());
-        tokio::spawn(async move { limits.admit_in_turn(vec![bot], amounts(tokens, 0), 0).await.map(drop) })
+        tokio::spawn(
+            async move { limits.admit_in_turn(vec![bot], amounts(tokens, 0), 0, Duration::ZERO).await.map(drop) },
+        )
     };
     let waiting = [enter(1), enter(1)];
     while limits.queues.len() < 2 {
@@ -481,14 +485,18 @@ async fn what_is_too_large_does_not_wait() {
 async fn a_wait_ends() {
     let (limits, bot) = limits(&[rule(What::Concurrent, Period::Total, 1), rule(What::Requests, Period::Day, 1)]);
     limits.wait.store(500, Relaxed);
-    let _held = limits.admit_in_turn(vec![bot.clone()], amounts(0, 0), 0).await.unwrap();
+    let _held = limits.admit_in_turn(vec![bot.clone()], amounts(0, 0), 0, Duration::ZERO).await.unwrap();
     let begun = tokio::time::Instant::now();
-    let refusal = limits.admit_in_turn(vec![bot.clone()], amounts(0, 0), 0).await.unwrap_err();
+    let refusal = limits.admit_in_turn(vec![bot.clone()], amounts(0, 0), 0, Duration::ZERO).await.unwrap_err();
     assert_eq!(refusal.refused.rule.what, What::Requests);
     assert!(begun.elapsed() < Duration::from_millis(500), "no wait helps");
     limits.set(Kind::Key, "bot", &[rule(What::Concurrent, Period::Total, 1)]);
-    assert!(limits.admit_in_turn(vec![bot], amounts(0, 0), 0).await.is_err());
+    assert!(limits.admit_in_turn(vec![bot.clone()], amounts(0, 0), 0, Duration::ZERO).await.is_err());
     assert!(begun.elapsed() >= Duration::from_millis(500));
+    // What was waited before is a part of it.
+    limits.wait.store(u64::MAX / 2, Relaxed);
+    let waited = Duration::from_millis(u64::MAX / 2);
+    assert!(limits.admit_in_turn(vec![bot], amounts(0, 0), 0, waited).await.is_err());
     assert_eq!(limits.queues.len(), 0);
 }
 
@@ -499,14 +507,15 @@ async fn what_is_let_in_first_and_extended_later_counts_once() {
     let (limits, bot) = limits(&[&rules[..], &[rule(What::Tokens, Period::Day, 100)]].concat());
     let used = || bot.usage(limits.now()).iter().map(|usage| (usage.booked, usage.reserved)).collect::<Vec<_>>();
     limits.wait.store(60_000, Relaxed);
-    let first = limits.admit_in_turn(vec![bot.clone()], amounts(0, 0), 0).await.unwrap();
+    let first = limits.admit_in_turn(vec![bot.clone()], amounts(0, 0), 0, Duration::ZERO).await.unwrap();
     let (waiting, subject) = (limits.clone(), bot.clone());
-    let next = tokio::spawn(async move { waiting.admit_in_turn(vec![subject], amounts(0, 0), 9).await });
+    let next =
+        tokio::spawn(async move { waiting.admit_in_turn(vec![subject], amounts(0, 0), 9, Duration::ZERO).await });
     while limits.queues.len() < 1 {
         tokio::task::yield_now().await;
     }
     let begun = tokio::time::Instant::now();
-    let more = limits.extend_in_turn(vec![bot.clone()], amounts(40, 0), 0).await.unwrap();
+    let more = limits.extend_in_turn(vec![bot.clone()], amounts(40, 0), 0, Duration::ZERO).await.unwrap();
     assert!(begun.elapsed() < Duration::from_secs(30), "it does not wait for those who wait for it");
     assert_eq!(used(), [(1, 0), (0, 1), (0, 40)]);
     more.after(Some(first)).settle(amounts(30, 0));
@@ -516,7 +525,7 @@ async fn what_is_let_in_first_and_extended_later_counts_once() {
     // Refused, it keeps what it has until it ends.
     limits.wait.store(0, Relaxed);
     bot.meters()[2].book(70, limits.now());
-    let refusal = limits.extend_in_turn(vec![bot.clone()], amounts(1, 0), 0).await.unwrap_err();
+    let refusal = limits.extend_in_turn(vec![bot.clone()], amounts(1, 0), 0, Duration::ZERO).await.unwrap_err();
     assert_eq!(refusal.refused.rule.what, What::Tokens);
     assert_eq!(used(), [(2, 0), (0, 1), (100, 0)]);
     drop(next);
@@ -581,7 +590,7 @@ async fn who_is_refused_elsewhere_waits_there() {
     limits.wait.store(60_000, Relaxed);
     let enter = |subjects: &[&Arc<Subject>]| {
         let (limits, subjects) = (limits.clone(), subjects.iter().map(|subject| Arc::clone(subject)).collect());
-        tokio::spawn(async move { limits.admit_in_turn(subjects, amounts(0, 0), 0).await.unwrap() })
+        tokio::spawn(async move { limits.admit_in_turn(subjects, amounts(0, 0), 0, Duration::ZERO).await.unwrap() })
     };
     let (of_team, of_busy) = (enter(&[&team]).await.unwrap(), enter(&[&busy]).await.unwrap());
     let head = enter(&[&team, &busy]);
@@ -606,15 +615,15 @@ async fn who_is_refused_elsewhere_waits_there() {
 async fn nobody_overtakes_a_full_queue() {
     let (limits, bot) = limits(&[rule(What::Concurrent, Period::Total, 1)]);
     limits.wait.store(60_000, Relaxed);
-    let held = limits.admit_in_turn(vec![bot.clone()], amounts(0, 0), 0).await.unwrap();
+    let held = limits.admit_in_turn(vec![bot.clone()], amounts(0, 0), 0, Duration::ZERO).await.unwrap();
     let _queue: Vec<_> = (0..1_000).map(|_| limits.queues.join(&bot, (false, 0)).unwrap()).collect();
     drop(held);
-    let refusal = limits.admit_in_turn(vec![bot.clone()], amounts(0, 0), 0).await.unwrap_err();
+    let refusal = limits.admit_in_turn(vec![bot.clone()], amounts(0, 0), 0, Duration::ZERO).await.unwrap_err();
     assert_eq!(refusal.refused.rule.what, What::Concurrent);
     assert_eq!(bot.reserved(What::Concurrent), 0);
     // What nobody has to wait for any more is open to all.
     limits.set(Kind::Key, "bot", &[]);
-    limits.admit_in_turn(vec![bot], amounts(0, 0), 0).await.unwrap();
+    limits.admit_in_turn(vec![bot], amounts(0, 0), 0, Duration::ZERO).await.unwrap();
 }
 
 #[test]

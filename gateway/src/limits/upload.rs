@@ -17,7 +17,8 @@ pub struct Upload(Vec<Arc<Subject>>);
 
 impl Limits {
     /// Counts a body on its way at the limits on requests at the same time of these keys. Where requests may wait for room, a body
-    /// waits only for others on their way: the rest of the wait is [`Limits::admit_in_turn`]'s.
+    /// waits only for others on their way, in no order: what it has not waited then, it may wait to be let in
+    /// ([`Limits::admit_in_turn`]).
     ///
     /// # Errors
     /// The limit that is in the way.

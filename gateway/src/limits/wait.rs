@@ -45,7 +45,7 @@ impl Limits {
     }
 
     /// [`Limits::admit`], after a wait for room where the configuration allows one and room is to be expected. The larger
-    /// `priority` goes first.
+    /// `priority` goes first. The request has `waited` so long already.
     ///
     /// # Errors
     /// The limit that is in the way, of the last try.
@@ -54,8 +54,9 @@ impl Limits {
         subjects: Vec<Arc<Subject>>,
         amounts: Amounts,
         priority: u32,
+        waited: Duration,
     ) -> Result<Reservation, Box<Refusal>> {
-        self.claim_in_turn(subjects, Claim { amounts, is_counted: false }, priority).await
+        self.claim_in_turn(subjects, Claim { amounts, is_counted: false }, priority, waited).await
     }
 
     /// Reserves `amounts` for a request that was let in with none, and holds its reservation: it is not counted again, and
@@ -69,8 +70,9 @@ impl Limits {
         subjects: Vec<Arc<Subject>>,
         amounts: Amounts,
         priority: u32,
+        waited: Duration,
     ) -> Result<Reservation, Box<Refusal>> {
-        self.claim_in_turn(subjects, Claim { amounts, is_counted: true }, priority).await
+        self.claim_in_turn(subjects, Claim { amounts, is_counted: true }, priority, waited).await
     }
 
     async fn claim_in_turn(
@@ -78,12 +80,13 @@ impl Limits {
         subjects: Vec<Arc<Subject>>,
         claim: Claim,
         priority: u32,
+        waited: Duration,
     ) -> Result<Reservation, Box<Refusal>> {
         let most = Duration::from_millis(self.wait.load(Relaxed));
         if most.is_zero() {
             return self.admit_claim(subjects, claim).await;
         }
-        let deadline = Instant::now() + most;
+        let deadline = Instant::now() + most.saturating_sub(waited);
         let rank = (claim.is_counted, priority);
         // Who comes while others wait must not overtake them.
         let busy = subjects.iter().find_map(|subject| self.queues.join_if_busy(subject, rank));

@@ -1,5 +1,7 @@
 //! An exchange's side of limits, budgets and ledger.
 
+use std::time::Duration;
+
 use ai_gateway_providers::scan::Pieces;
 
 use super::consumed::Bill;
@@ -14,6 +16,8 @@ pub struct Account {
     pub expected: Expected,
     /// What it asks for that is billed by the piece.
     pub pieces: Pieces,
+    /// How long its body has waited for its turn.
+    pub waited: Duration,
     /// What it holds of its limits.
     pub reservation: Option<Reservation>,
     /// The same, when it is over and its answer [goes on](super::Exchange::is_unfinished).

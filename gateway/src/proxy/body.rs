@@ -2,7 +2,7 @@
 
 use std::hash::{BuildHasher, RandomState};
 use std::io::Read;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering::Relaxed};
 use std::task::Poll;
@@ -15,8 +15,10 @@ use http::HeaderValue;
 use pingora_proxy::Session;
 use prometheus_client::metrics::gauge::Gauge;
 
+use super::ending::Ending;
+use super::failure::shutting_down;
 use super::reply::Refusal;
-use crate::limits::{self, Limits};
+use crate::limits::{self, Limits, Upload};
 use crate::snapshot::Key;
 
 /// Time every client gets to send its body, whatever the size.
@@ -29,6 +31,8 @@ const ZSTD_WINDOW_LOG: u32 = 23;
 const KEYS: usize = 4096;
 /// How many times the bytes that are left a key may hold: three quarters of all if it is alone, and less with each that comes.
 const TIMES_FREE: i64 = 3;
+/// So much is read of a body that waits for its turn.
+const AHEAD: usize = 256 * 1024;
 /// What is read ahead of the first byte of a body whose length is announced.
 const FIRST_BUFFER: usize = 64 * 1024;
 
@@ -163,6 +167,19 @@ pub struct Sender<'a> {
     pub key: Option<&'a Key>,
     /// Where it has its limits.
     pub limits: &'a Limits,
+    /// The end of all that is in flight.
+    pub ending: &'a Ending,
+}
+
+/// A whole body.
+#[derive(Debug)]
+pub struct Received {
+    /// Decoded.
+    pub body: Bytes,
+    /// Its share of what all exchanges may hold.
+    pub room: Room,
+    /// How long it has waited for its turn.
+    pub waited: Duration,
 }
 
 /// Reads the whole body and decodes its `content-encoding`.
@@ -174,19 +191,48 @@ pub async fn read(
     limits: BodyLimits,
     budget: &BufferBudget,
     sender: Sender<'_>,
-) -> Result<(Bytes, Room), BodyError> {
+) -> Result<Received, BodyError> {
     let mut room = Room::new(budget.clone(), sender.key);
-    let body = read_all(session, limits, &mut room, sender).await?;
-    match session.req_header().headers.get(http::header::CONTENT_ENCODING) {
-        None => Ok((body, room)),
-        Some(encoding) => {
-            let encoding = encoding.clone();
-            // It may take a while, and other exchanges share this thread.
-            let decoding = tokio::task::spawn_blocking(move || decode(encoding.as_bytes(), body, limits));
-            let decoded = decoding.await.unwrap_or_else(|_| Err(undecodable()))?;
-            room.grow(decoded.len(), limits.max_buffered)?;
-            Ok((decoded, room))
-        }
+    let mut turn = Turn::new(sender);
+    let mut body = read_all(session, limits, &mut room, &mut turn).await?;
+    if let Some(encoding) = session.req_header().headers.get(http::header::CONTENT_ENCODING) {
+        let encoding = encoding.clone();
+        // It may take a while, and other exchanges share this thread.
+        let decoding = tokio::task::spawn_blocking(move || decode(encoding.as_bytes(), body, limits));
+        body = decoding.await.unwrap_or_else(|_| Err(undecodable()))?;
+        room.grow(body.len(), limits.max_buffered)?;
+    }
+    Ok(Received { body, room, waited: turn.waited() })
+}
+
+/// The turn of a body that does not come in one piece: one of the requests that its key makes at the same time.
+struct Turn<'a> {
+    sender: Sender<'a>,
+    comes: Option<Pin<Box<dyn Future<Output = Result<Upload, Box<limits::Refusal>>> + Send + 'a>>>,
+    began: Option<Instant>,
+    has: Option<(Upload, Duration)>,
+}
+
+impl<'a> Turn<'a> {
+    fn new(sender: Sender<'a>) -> Self {
+        Self { sender, comes: None, began: None, has: None }
+    }
+
+    /// Waits for it; at once if it has it, or needs none.
+    async fn come(&mut self) -> Result<(), BodyError> {
+        let (Some(key), None) = (self.sender.key, &self.has) else { return Ok(()) };
+        let limits = self.sender.limits;
+        let comes = self.comes.get_or_insert_with(|| Box::pin(limits.upload(key.accounts())));
+        let began = *self.began.get_or_insert_with(Instant::now);
+        let upload = comes.await.map_err(BodyError::Limited)?;
+        self.comes = None;
+        self.has = Some((upload, began.elapsed()));
+        Ok(())
+    }
+
+    fn waited(&self) -> Duration {
+        let so_far = || self.began.map(|began| began.elapsed()).unwrap_or_default();
+        self.has.as_ref().map_or_else(so_far, |(_, waited)| *waited)
     }
 }
 
@@ -194,30 +240,39 @@ async fn read_all(
     session: &mut Session,
     limits: BodyLimits,
     room: &mut Room,
-    sender: Sender<'_>,
+    turn: &mut Turn<'_>,
 ) -> Result<Bytes, BodyError> {
-    let mut started = Instant::now();
-    // From when on more of it is waited for.
-    let mut upload = None;
+    let started = Instant::now();
+    let ending = turn.sender.ending;
     let announced = announced_length(session).unwrap_or(0);
     let mut body = BytesMut::new();
     loop {
         let deadline = READ_GRACE + Duration::from_secs((body.len() / SLOWEST_UPLOAD) as u64);
-        let left = deadline.saturating_sub(started.elapsed());
         let mut reading = pin!(session.downstream_session.read_request_body());
-        let read = match poll!(&mut reading) {
-            Poll::Ready(read) => Ok(read),
-            Poll::Pending => {
-                if let (Some(key), None, false) = (sender.key, &upload, body.is_empty()) {
-                    let waits = Instant::now();
-                    upload = Some(sender.limits.upload(key.accounts()).await.map_err(BodyError::Limited)?);
-                    started += waits.elapsed();
-                }
-                tokio::time::timeout(left, reading).await
+        let mut read = poll!(&mut reading);
+        if read.is_pending() && !body.is_empty() {
+            // A client that leaves is seen as long as what it sends is read.
+            tokio::select! {
+                biased;
+                came = turn.come() => came?,
+                () = ending.reached() => return Err(shutting_down().into()),
+                ahead = &mut reading, if body.len() < AHEAD => read = Poll::Ready(ahead),
             }
-        };
-        let Ok(read) = read else {
-            return Err(ApiError::new(ErrorKind::RequestTimeout, "the request body arrived too slowly").into());
+        }
+        let read = match read {
+            Poll::Ready(read) => read,
+            Poll::Pending => {
+                let left = (deadline + turn.waited()).saturating_sub(started.elapsed());
+                tokio::select! {
+                    biased;
+                    read = reading => read,
+                    () = ending.reached() => return Err(shutting_down().into()),
+                    () = tokio::time::sleep(left) => {
+                        let message = "the request body arrived too slowly";
+                        return Err(ApiError::new(ErrorKind::RequestTimeout, message).into());
+                    }
+                }
+            }
         };
         let Some(chunk) = read.map_err(BodyError::Client)? else { break };
         if body.len() + chunk.len() > limits.max_body {

@@ -89,6 +89,8 @@ pub struct Exchange {
     pub incoming: Incoming,
     /// Whether what the upstream says goes to the client and can no longer be taken back.
     pub committed: bool,
+    /// Its answer was written while its client was still sending.
+    pub lingers: bool,
     /// Status sent to the client.
     pub status: u16,
     /// What its client said of the cache in the body.
@@ -201,6 +203,7 @@ impl Exchange {
             stored: false,
             incoming: Incoming::new(started),
             committed: false,
+            lingers: false,
             status: 0,
             cache_field: None,
             cached: None,

@@ -9,7 +9,7 @@ use pingora_error::{Error, ErrorType, Result};
 use pingora_proxy::Session;
 
 use super::aside::aside;
-use super::body::{self, BodyError, Room, Sender};
+use super::body::{self, BodyError, Received, Room, Sender};
 use super::cached::{self, Entered};
 use super::labels::Labels;
 use super::plan::{self, Next, Planner};
@@ -63,7 +63,7 @@ async fn understand(session: &mut Session, exchange: &mut Exchange) -> Result<()
 async fn read_body(
     gateway: &Gateway,
     session: &mut Session,
-    exchange: &Exchange,
+    exchange: &mut Exchange,
 ) -> Result<(Bytes, Option<Room>), BodyError> {
     if matches!(exchange.operation(), Some(Operation::Stored | Operation::Models)) {
         return Ok((Bytes::new(), None));
@@ -84,8 +84,9 @@ async fn read_body(
         session.downstream_session.write_continue_response().await.map_err(BodyError::Client)?;
         session.set_close_on_response_before_downstream_finish(true);
     }
-    let sender = Sender { key: exchange.key.as_deref(), limits: &gateway.limits };
-    let (body, mut room) = body::read(session, limits, &gateway.buffered, sender).await?;
+    let sender = Sender { key: exchange.key.as_deref(), limits: &gateway.limits, ending: &gateway.ending };
+    let Received { body, mut room, waited } = body::read(session, limits, &gateway.buffered, sender).await?;
+    exchange.account.waited = waited;
     let body = stored::with_items(&gateway.continuity, exchange, body, &mut room)?;
     Ok((body, Some(room)))
 }

@@ -92,15 +92,16 @@ async fn admit_for(
     let amounts = amounts(exchange);
     let limits = &gateway.limits;
     let priority = exchange.key.as_ref().map_or(0, |key| key.priority());
+    let waited = exchange.account.waited;
     let is_counted = exchange.account.reservation.is_some();
     let is_stored = exchange.operation() == Some(Operation::Stored);
     let admission = async {
         if is_counted {
-            limits.extend_in_turn(subjects, amounts, priority).await
+            limits.extend_in_turn(subjects, amounts, priority, waited).await
         } else if is_stored {
             limits.admit(subjects, amounts).await
         } else {
-            limits.admit_in_turn(subjects, amounts, priority).await
+            limits.admit_in_turn(subjects, amounts, priority, waited).await
         }
     };
     let admitted = if limits.lets_wait() {

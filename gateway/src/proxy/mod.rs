@@ -290,6 +290,9 @@ impl ProxyHttp for Gateway {
         exchange.count_tokens().await;
         cached::part(session, exchange).await;
         settle::settle(self, session, exchange);
+        if exchange.lingers {
+            reply::linger(session, &self.ending).await;
+        }
         if exchange.drained() {
             // Half an answer was written: nothing else may follow on it.
             session.set_keepalive(None);

@@ -10,6 +10,7 @@ use pingora_error::{Error, Result};
 use pingora_http::ResponseHeader;
 use pingora_proxy::Session;
 
+use super::ending::Ending;
 use super::{Exchange, body};
 
 /// Longest time and most bytes spent on throwing away a body that nobody will read.
@@ -81,22 +82,31 @@ pub async fn error(session: &mut Session, exchange: &mut Exchange, refusal: impl
 /// Writes `body` as JSON under `header`.
 ///
 /// A client that is still sending gets its answer all the same: a short body is read first, so that the connection
-/// lives on; of a long one a bounded part is thrown away after the answer, so that the client reads the answer
-/// and not a reset.
-pub async fn json(session: &mut Session, exchange: &Exchange, mut header: ResponseHeader, body: Bytes) -> Result<()> {
+/// lives on; after a long one's [`linger`] is called for.
+pub async fn json(
+    session: &mut Session,
+    exchange: &mut Exchange,
+    mut header: ResponseHeader,
+    body: Bytes,
+) -> Result<()> {
     header.insert_header("content-type", "application/json")?;
     whole(session, exchange, header, body).await
 }
 
 /// The same, of the content type that `header` says.
-pub async fn whole(session: &mut Session, exchange: &Exchange, mut header: ResponseHeader, body: Bytes) -> Result<()> {
+pub async fn whole(
+    session: &mut Session,
+    exchange: &mut Exchange,
+    mut header: ResponseHeader,
+    body: Bytes,
+) -> Result<()> {
     header.insert_header("content-length", body.len())?;
     exchange.stamp(&mut header)?;
     if may_be_short(session) {
         throw_away(session, DRAIN_FIRST, DRAIN_FIRST_TIME).await;
     }
-    let lingers = !session.is_body_done();
-    if lingers {
+    if !session.is_body_done() {
+        exchange.lingers = true;
         session.set_keepalive(None);
     }
     let head = session.req_header().method == http::Method::HEAD;
@@ -104,10 +114,15 @@ pub async fn whole(session: &mut Session, exchange: &Exchange, mut header: Respo
     if !head {
         session.write_response_body(Some(body), true).await?;
     }
-    if lingers {
-        throw_away(session, LINGER_BYTES, LINGER).await;
-    }
     Ok(())
+}
+
+/// Throws a bounded part away of a body that is still being sent, so that its client reads the answer and not a reset.
+pub async fn linger(session: &mut Session, ending: &Ending) {
+    tokio::select! {
+        () = throw_away(session, LINGER_BYTES, LINGER) => {}
+        () = ending.reached() => {}
+    }
 }
 
 /// Whether the rest of the body may be worth waiting for. A client that expects a `100 Continue` sends none.
