@@ -14,6 +14,7 @@ pub mod prometheus;
 pub mod recordings;
 pub mod redis;
 pub mod script;
+pub mod signer;
 pub mod speak;
 mod stub;
 pub mod talk;
