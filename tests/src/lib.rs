@@ -8,6 +8,7 @@
 pub mod bodies;
 pub mod client;
 mod collector;
+mod dice;
 pub mod load;
 mod process;
 pub mod prometheus;
@@ -22,6 +23,7 @@ pub mod tls;
 pub mod unreachable;
 
 pub use collector::{Collector, Protocol, attributes, text_of};
+pub use dice::Dice;
 pub use process::{Gateway, GatewayBuilder, Mock, Outcome, binary, lives, mock_provider, run_to_end, signal};
 pub use prometheus::Prometheus;
 pub use redis::{Redis, Setup};

@@ -9,7 +9,7 @@ use ai_gateway_providers::Dialect;
 use ai_gateway_tests::client::wire::Piece;
 use ai_gateway_tests::client::{Framing, H1, H2, Reply, Request, exchange};
 use ai_gateway_tests::speak::{Heard, hear};
-use ai_gateway_tests::{Answer, Gate, Gateway, Step, Stub, StubFraming, bodies, guard};
+use ai_gateway_tests::{Answer, Dice, Gate, Gateway, Step, Stub, StubFraming, bodies, guard};
 use bytes::Bytes;
 use futures::future::join_all;
 use tokio::net::TcpSocket;
@@ -211,16 +211,6 @@ async fn clients_of_both_protocols_share() {
     }
 }
 
-/// Numbers that look random and are the same every time.
-struct Dice(u64);
-
-impl Dice {
-    fn roll(&mut self, sides: u64) -> u64 {
-        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        (self.0 >> 33) % sides
-    }
-}
-
 /// A client that asks and will leave, politely or not.
 async fn join_to_leave(addr: SocketAddr, reset: bool) -> H1 {
     let tcp = tokio::net::TcpStream::connect(addr).await.unwrap();
@@ -233,7 +223,7 @@ async fn join_to_leave(addr: SocketAddr, reset: bool) -> H1 {
 }
 
 /// Reads `pieces` pieces and leaves.
-async fn leave_after(mut client: H1, pieces: u64) {
+async fn leave_after(mut client: H1, pieces: usize) {
     if pieces == 0 {
         return;
     }
