@@ -8,12 +8,14 @@
 pub mod bodies;
 pub mod client;
 mod collector;
+mod dice;
 pub mod load;
 mod process;
 pub mod prometheus;
 pub mod recordings;
 pub mod redis;
 pub mod script;
+pub mod signer;
 pub mod speak;
 mod stub;
 pub mod talk;
@@ -21,6 +23,7 @@ pub mod tls;
 pub mod unreachable;
 
 pub use collector::{Collector, Protocol, attributes, text_of};
+pub use dice::Dice;
 pub use process::{Gateway, GatewayBuilder, Mock, Outcome, binary, lives, mock_provider, run_to_end, signal};
 pub use prometheus::Prometheus;
 pub use redis::{Redis, Setup};

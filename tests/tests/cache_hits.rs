@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use ai_gateway_providers::Dialect;
 use ai_gateway_tests::client::{Framing, H1, Reply, Request, exchange};
 use ai_gateway_tests::speak::{Heard, ask, hear};
-use ai_gateway_tests::{Answer, Gate, Gateway, Mock, Step, Stub, StubFraming, bodies, guard, run_to_end};
+use ai_gateway_tests::{Answer, Dice, Gate, Gateway, Mock, Step, Stub, StubFraming, bodies, guard, run_to_end};
 use bytes::Bytes;
 use futures::future::join_all;
 use serde_json::{Value, json};
@@ -465,16 +465,6 @@ fn pico(dollars: &Value) -> u64 {
     let text = dollars.as_str().map_or_else(|| dollars.to_string(), str::to_owned);
     let (whole, fraction) = text.split_once('.').unwrap_or((&text, ""));
     format!("{whole}{fraction:0<12}").parse().unwrap_or_else(|error| panic!("{error}: {dollars}"))
-}
-
-/// Numbers that look random and are the same every time.
-struct Dice(u64);
-
-impl Dice {
-    fn roll(&mut self, sides: usize) -> usize {
-        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        (self.0 >> 33) as usize % sides
-    }
 }
 
 /// Whoever asks what, in whatever order: an answer is never that to another question, of another model or for another scope.

@@ -9,7 +9,7 @@ use ai_gateway_providers::Dialect;
 use ai_gateway_tests::client::wire::Piece;
 use ai_gateway_tests::client::{Framing, H1, H2, Reply, Request, exchange};
 use ai_gateway_tests::speak::{Heard, hear};
-use ai_gateway_tests::{Answer, Gate, Gateway, Step, Stub, StubFraming, bodies, guard};
+use ai_gateway_tests::{Answer, Dice, Gate, Gateway, Step, Stub, StubFraming, bodies, guard};
 use bytes::Bytes;
 use futures::future::join_all;
 use tokio::net::TcpSocket;
@@ -122,12 +122,42 @@ async fn a_hundred_and_then_a_hundred_more_share_one_call() {
     assert_eq!(counted("gateway_cache_saved_tokens_total").await, 200 * 12);
 }
 
+/// Wherever a stream is, whoever joins it has all that there is before the provider says another word.
+#[tokio::test]
+async fn a_late_joiner_has_its_first_byte_at_once() {
+    let gates: [Gate; 30] = std::array::from_fn(|_| Gate::new());
+    let of_stub = gates.clone();
+    let stub = Stub::start(move |_| {
+        stream(of_stub.len(), |word| Some(Step::Wait(of_stub.get(word.checked_sub(1)?)?.clone())))
+    })
+    .await;
+    let gateway = start(&stub, "cache = { ttl = \"0s\" }").await;
+    let (addr, gates) = (gateway.addr, &gates);
+    let replies = join_all((0..gates.len()).map(|word| async move {
+        if let Some(before) = word.checked_sub(1) {
+            gates[before].passed().await;
+        }
+        let mut client = H1::connect(addr).await;
+        client.send(&ask()).await;
+        let mut body = client.respond().await;
+        let heard = body.until(&format!("word {word} ")).await;
+        assert_eq!(heard.matches("word ").count(), word + 1, "{heard}");
+        gates[word].open();
+        let (rest, complete) = body.rest().await;
+        Reply { status: body.status, headers: body.headers, body: [heard.as_bytes(), &rest].concat().into(), complete }
+    }))
+    .await;
+    assert!(replies.iter().all(|reply| reply.complete && reply.body == replies[0].body));
+    assert_whole(&replies[0]);
+    assert_eq!((statuses(&replies), stub.count()), ((1, gates.len() - 1), 1));
+}
+
 /// How long it takes from a request's first byte to its answer's, for each of a hundred who join a stream that a hundred read
 /// already: one after the other while it flows, and then all at once. Connections stand before. Figures for a quiet machine and a
 /// release build, which are printed and not judged.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "measures"]
-async fn a_late_joiner_has_its_first_byte_at_once() {
+async fn how_soon_a_late_joiner_has_its_first_byte() {
     for (name, between) in [("every 5 ms", Duration::from_millis(5)), ("all at once", Duration::ZERO)] {
         let stub = Stub::start(|_| stream(80, |_| Some(Step::Pause(Duration::from_millis(25))))).await;
         let gateway = start(&stub, "cache = { ttl = \"0s\" }").await;
@@ -211,18 +241,8 @@ async fn clients_of_both_protocols_share() {
     }
 }
 
-/// Numbers that look random and are the same every time.
-struct Dice(u64);
-
-impl Dice {
-    fn roll(&mut self, sides: u64) -> u64 {
-        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        (self.0 >> 33) % sides
-    }
-}
-
-/// A client that asks and will leave, politely or not.
-async fn join_to_leave(addr: SocketAddr, reset: bool) -> H1 {
+/// A client that asks, and that leaves politely or not if it leaves.
+async fn join(addr: SocketAddr, reset: bool) -> H1 {
     let tcp = tokio::net::TcpStream::connect(addr).await.unwrap();
     if reset {
         tcp.set_zero_linger().unwrap();
@@ -233,7 +253,7 @@ async fn join_to_leave(addr: SocketAddr, reset: bool) -> H1 {
 }
 
 /// Reads `pieces` pieces and leaves.
-async fn leave_after(mut client: H1, pieces: u64) {
+async fn leave_after(mut client: H1, pieces: usize) {
     if pieces == 0 {
         return;
     }
@@ -247,7 +267,7 @@ async fn leave_after(mut client: H1, pieces: u64) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn readers_may_leave_reset_and_stall_and_the_first_one_too() {
-    let gates: [Gate; 8] = std::array::from_fn(|_| Gate::new());
+    let gates: [Gate; 4] = std::array::from_fn(|_| Gate::new());
     let (of_stub, calls) = (gates.clone(), AtomicUsize::new(0));
     let stub = Stub::start(move |_| {
         let gate = of_stub.get(calls.fetch_add(1, Ordering::Relaxed)).cloned().unwrap_or_default();
@@ -266,19 +286,19 @@ async fn readers_may_leave_reset_and_stall_and_the_first_one_too() {
         let mut body = first.respond().await;
         assert_eq!(body.headers["x-gateway-cache"], "miss");
         body.until("word 0 ").await;
-        let stays: Vec<_> = (0..8)
-            .map(|_| {
-                let addr = gateway.addr;
-                tokio::spawn(async move { exchange(addr, &ask()).await })
-            })
-            .collect();
-        let mut goes = Vec::new();
-        for _ in 0..12 {
-            goes.push((join_to_leave(gateway.addr, dice.roll(2) == 0).await, dice.roll(40)));
+        let (mut stays, mut stalls, mut goes) = (Vec::new(), Vec::new(), Vec::new());
+        for _ in 0..200 {
+            match dice.roll(4) {
+                0 => stays.push(join(gateway.addr, false).await),
+                1 => stalls.push(join(gateway.addr, false).await),
+                way => goes.push((join(gateway.addr, way == 2).await, dice.roll(40))),
+            }
         }
         // All follow the same call before any leaves.
-        gateway.followed(20).await;
+        gateway.followed(200).await;
         let goes: Vec<_> = goes.into_iter().map(|(client, pieces)| tokio::spawn(leave_after(client, pieces))).collect();
+        let reads = |mut client: H1| tokio::spawn(async move { client.reply().await.unwrap() });
+        let stays: Vec<_> = stays.into_iter().map(reads).collect();
         drop(first);
         gate.open();
         for client in goes {
@@ -287,6 +307,10 @@ async fn readers_may_leave_reset_and_stall_and_the_first_one_too() {
         let mut replies = Vec::new();
         for client in stays {
             replies.push(client.await.unwrap());
+        }
+        // These read nothing until the others have it all.
+        for client in &mut stalls {
+            replies.push(client.reply().await.unwrap());
         }
         assert!(replies.iter().all(|reply| reply.complete && reply.body == replies[0].body), "seed {seed}");
         assert_whole(&replies[0]);

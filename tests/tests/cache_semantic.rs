@@ -1,14 +1,31 @@
 //! Questions that mean nearly the same are given the same answer; nothing else may differ, and nobody gets another's.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
+use ai_gateway_providers::Dialect;
+use ai_gateway_providers::codec::{Target, codec};
+use ai_gateway_providers::common::{Block, Losses, Message, ProviderTag, Request as Chat, Role};
 use ai_gateway_tests::client::{Framing, H1, H2, Reply, Request, exchange};
-use ai_gateway_tests::{Answer, Gate, Gateway, Redis, Setup, Stub, bodies, guard};
+use ai_gateway_tests::speak::{Heard, hear};
+use ai_gateway_tests::talk::target_of;
+use ai_gateway_tests::{Answer, Dice, Gate, Gateway, Redis, Setup, Stub, bodies, guard};
 use serde_json::{Value, json};
 
-/// An upstream whose every answer is another one, and which gives a text the vector of how often it has each letter.
+/// How often a text has each letter.
+fn letters(text: &str) -> Vec<f64> {
+    let text = text.to_lowercase();
+    ('a'..='z').map(|letter| text.matches(letter).count() as f64).collect()
+}
+
+fn cosine(one: &str, other: &str) -> f64 {
+    let product = |one: &str, other: &str| letters(one).iter().zip(letters(other)).map(|(a, b)| a * b).sum::<f64>();
+    product(one, other) / (product(one, one) * product(other, other)).sqrt()
+}
+
+/// An upstream whose every answer is another one, and which gives a text the vector of its [`letters`].
 async fn upstream(embeds: Arc<AtomicUsize>) -> Stub {
     let calls = AtomicUsize::new(0);
     Stub::start(move |request| {
@@ -17,9 +34,7 @@ async fn upstream(embeds: Arc<AtomicUsize>) -> Stub {
             if state >= 1000 {
                 return Answer::json(500, json!({"error": {"message": "no"}}).to_string());
             }
-            let text = request.json()["input"].as_str().unwrap().to_lowercase();
-            let count = |letter: char| text.chars().filter(|other| *other == letter).count();
-            let vector: Vec<usize> = ('a'..='z').map(count).collect();
+            let vector = letters(request.json()["input"].as_str().unwrap());
             let usage = json!({"prompt_tokens": 3, "total_tokens": 3});
             let data = json!([{"object": "embedding", "index": 0, "embedding": vector}]);
             let body = json!({"object": "list", "model": "e", "data": data, "usage": usage});
@@ -120,6 +135,100 @@ async fn nearly_the_same_question_has_the_same_answer() {
     let lonely = ask(&gateway, KEYS[1], "how tall is the eiffel tower, please", &none).await;
     assert_eq!((lonely.status, said(&lonely)), (200, ("miss".to_owned(), false)));
     assert!(metrics(&gateway).await.contains("gateway_cache_embedding_failures_total 1"));
+}
+
+/// A question of one of a few subjects, in its own words: letters that others have not, in this case or that.
+fn question(dice: &mut Dice) -> String {
+    let subject =
+        dice.pick(&["How tall is the Eiffel Tower?", "What does a zebra quilt cost in Mexico?", "Why do cats purr?"]);
+    let more: String = (0..dice.roll(4)).map(|_| char::from(b'a' + dice.roll(26) as u8)).collect();
+    let whole = format!("{subject} {more}");
+    if dice.roll(3) == 0 { whole.to_uppercase() } else { whole }
+}
+
+/// The first of them more often than not.
+fn mostly<T: Copy>(dice: &mut Dice, of: &[T]) -> T {
+    if dice.roll(3) > 0 { of[0] } else { dice.pick(of) }
+}
+
+/// Whoever asks what, in whatever words and order: nobody is given the answer to a question of another scope, model, dialect,
+/// namespace, system prompt or conversation, or one that means something else, and everybody that of the nearest question.
+#[tokio::test]
+async fn a_hit_implies_permission_equality_and_nearness() {
+    let stub = upstream(Arc::default()).await;
+    let keys = [(KEYS[0], "private"), ("sk-a", "private"), (KEYS[1], "shared"), (KEYS[2], "shared"), ("sk-b", "off")];
+    let mut more = String::new();
+    for (key, scope) in [keys[1], keys[4]] {
+        let hash = bodies::key_hash(key);
+        more += &format!("[[keys]]\nname = \"{key}\"\nhash = \"{hash}\"\ncache = \"{scope}\"\n");
+    }
+    for (name, upstream) in [("n", "u"), ("o", "v")] {
+        more += &format!("[models.{name}]\ntargets = [{{ provider = \"stub\", model = \"{upstream}\" }}]\n");
+        more += "cache = { ttl = \"10m\", semantic = { model = \"stub/e\", threshold = 0.97 } }\n";
+    }
+    let gateway = start_with(&stub, &more).await;
+    let mut client = H1::connect(gateway.addr).await;
+    // Of each context the questions that an answer was made for.
+    let (mut dice, mut made, mut near) = (Dice(7), HashMap::<String, Vec<(String, String)>>::new(), 0);
+    for _ in 0..900 {
+        let ((key, scope), model, dialect) =
+            (dice.pick(&keys), mostly(&mut dice, &["m", "n", "o"]), dice.pick(&Dialect::ALL));
+        let system = mostly(&mut dice, &["Be brief.", "", "Be brief"]);
+        let (before, namespace) = (mostly(&mut dice, &["", "Hello."]), mostly(&mut dice, &[None, Some("n")]));
+        let stream = dice.roll(2) == 0;
+        let asked = question(&mut dice);
+        let mut chat = Chat { stream, include_usage: stream, max_tokens: Some(1000), ..Chat::new(dialect) };
+        let blocks = |text: &str| vec![Block::text(text.to_owned())];
+        if !system.is_empty() {
+            chat.system = blocks(system);
+        }
+        if !before.is_empty() {
+            chat.messages.push(Message { blocks: blocks(before), ..Message::default() });
+            chat.messages.push(Message { role: Role::Assistant, blocks: blocks("Hi."), ..Message::default() });
+        }
+        chat.messages.push(Message { blocks: blocks(&asked), ..Message::default() });
+        let target = Target::new(model, ProviderTag::of("client"));
+        let body = codec(dialect).encode_request(&chat, &target, &mut Losses::default()).unwrap();
+        let mut body: Value = serde_json::from_slice(&body).unwrap();
+        if dialect == Dialect::OpenAiResponses {
+            body["store"] = json!(false);
+        }
+        if let Some(namespace) = namespace {
+            body["cache"] = json!({"namespace": namespace});
+        }
+        let request = Request::post(&target_of(dialect, model, stream), body.to_string());
+        let reply = client.exchange(&request.header("authorization", &format!("Bearer {key}"))).await;
+        let Heard::Answer(answer) = hear(dialect, stream, &reply) else { panic!("{}", reply.text()) };
+
+        let owner = if scope == "shared" { "all that share" } else { key };
+        let context = format!("{owner} {model} {dialect} {system:?} {before:?} {namespace:?}");
+        let known = made.entry(context.clone()).or_default();
+        let what = format!("{context}: {asked}, {}, of {known:?}", answer.text);
+        let nearest = known.iter().map(|(question, _)| cosine(question, &asked)).fold(0.0, f64::max);
+        match reply.header("x-gateway-cache") {
+            "hit" => {
+                let its = known.iter().find(|(_, text)| *text == answer.text);
+                let its = &its.unwrap_or_else(|| panic!("the answer of others: {what}")).0;
+                match reply.header("x-gateway-cache-distance") {
+                    "" => assert_eq!(*its, asked, "{what}"),
+                    distance => {
+                        near += 1;
+                        let is = cosine(its, &asked);
+                        assert!(is > 0.97 - 1e-3 && (is - nearest).abs() < 1e-3, "{is} is not {nearest}: {what}");
+                        assert!((1.0 - is - distance.parse::<f64>().unwrap()).abs() < 1e-3, "{distance}: {what}");
+                    }
+                }
+            }
+            "miss" => {
+                assert!(nearest < 0.97 + 1e-3, "{nearest} is near: {what}");
+                assert!(made.values().flatten().all(|(_, text)| *text != answer.text), "{what}");
+                made.entry(context).or_default().push((asked, answer.text));
+            }
+            "bypass" => assert_eq!(scope, "off"),
+            other => panic!("{other}: {what}"),
+        }
+    }
+    assert!(near > 150, "{near}");
 }
 
 /// Who cannot be given an answer, because it wants it in a form that this one cannot be written in, takes it from nobody else.

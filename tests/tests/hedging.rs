@@ -6,6 +6,7 @@ use ai_gateway_providers::codec::{Maker, Platform, Target, codec};
 use ai_gateway_providers::common::{Block, Collector, Content, Losses, Message, ProviderTag, Request as Chat};
 use ai_gateway_tests::client::{Connection, Framing, H1, Request, exchange};
 use ai_gateway_tests::{Answer, Authority, Gate, Gateway, Step, Stub, bodies};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 /// `model = "m"`: `one` first, then `two`, and a second call for every stream that takes longer than `after`.
@@ -316,6 +317,49 @@ async fn stale_connections_and_large_bodies() {
     let connections: Vec<usize> = one.received().iter().map(|request| request.connection).collect();
     assert_eq!(connections, [0, 0, 1, 1], "connections are kept");
     assert!(one.received().iter().all(|request| request.complete && request.body.len() > text.len()));
+}
+
+/// `hedge = {}`: a second call comes when 95 of 100 answers of the target itself would have begun, and none before that is known.
+#[tokio::test]
+async fn a_second_call_waits_as_long_as_the_first_target_usually_takes() {
+    let (gate, calls) = (Gate::new(), AtomicUsize::new(0));
+    let held = gate.clone();
+    let one = Stub::start(move |_| {
+        let whole = |first| {
+            let answer = Answer::sse(Vec::<String>::new()).step(first);
+            stream_of("usual").into_iter().fold(answer, |answer, event| answer.step(Step::Send(event.into())))
+        };
+        match calls.fetch_add(1, Ordering::Relaxed) {
+            0 => whole(Step::Wait(held.clone())),
+            1..=25 => whole(Step::Pause(Duration::from_millis(30))),
+            _ => whole(Step::Stall),
+        }
+    })
+    .await;
+    let two = Stub::always(Answer::sse(stream_of("second"))).await;
+    let gateway = Gateway::start(&two_targets(&one.origin(), &two.origin(), "", "")).await;
+    // Asked while nothing is known.
+    let mut early = H1::connect(gateway.addr).await;
+    early.send(&request()).await;
+    one.next().await;
+    let mut soonest = f64::MAX;
+    for _ in 0..25 {
+        let reply = exchange(gateway.addr, &request()).await;
+        assert_eq!((reply.text(), reply.header("x-gateway-attempts")), (seen_of("usual"), "1"));
+        let log = gateway.log_of(reply.header("x-request-id")).await;
+        soonest = soonest.min(log["attempts"][0]["first_ms"].as_f64().unwrap());
+    }
+    let reply = exchange(gateway.addr, &request()).await;
+    assert_eq!((reply.text(), reply.header("x-gateway-attempts")), (seen_of("second"), "2"));
+    let log = gateway.log_of(reply.header("x-request-id")).await;
+    let outcomes = [&log["attempts"][0]["outcome"], &log["attempts"][1]["outcome"]];
+    assert_eq!(outcomes, ["hedged", "ok"], "{log}");
+    // The histogram is exact within 6 %.
+    assert!(log["attempts"][0]["ms"].as_f64().unwrap() > soonest * 0.94, "{soonest} {log}");
+    gate.open();
+    let early = early.reply().await.unwrap();
+    assert_eq!((early.text(), early.header("x-gateway-attempts")), (seen_of("usual"), "1"));
+    assert_eq!((one.count(), two.count()), (27, 1));
 }
 
 #[tokio::test]

@@ -4,44 +4,11 @@ use std::sync::{Arc, Mutex};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use ai_gateway_tests::client::{Reply, Request, exchange};
+use ai_gateway_tests::signer::{Signer, message};
 use ai_gateway_tests::{Answer, Gate, Gateway, Stub, bodies};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use ring::rand::SystemRandom;
-use ring::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair};
 use serde_json::{Value, json};
-
-/// A private key of an issuer.
-struct Signer(EcdsaKeyPair);
-
-impl Signer {
-    fn new() -> Self {
-        let (algorithm, random) = (&ECDSA_P256_SHA256_FIXED_SIGNING, SystemRandom::new());
-        let pkcs8 = EcdsaKeyPair::generate_pkcs8(algorithm, &random).unwrap();
-        Self(EcdsaKeyPair::from_pkcs8(algorithm, pkcs8.as_ref(), &random).unwrap())
-    }
-
-    fn jwk(&self, kid: &str) -> Value {
-        let (x, y) = self.0.public_key().as_ref()[1..].split_at(32);
-        let (x, y) = (URL_SAFE_NO_PAD.encode(x), URL_SAFE_NO_PAD.encode(y));
-        json!({ "kty": "EC", "crv": "P-256", "kid": kid, "alg": "ES256", "x": x, "y": y })
-    }
-
-    fn sign(&self, header: &Value, claims: &Value) -> String {
-        let message = message(header, claims);
-        let signature = self.0.sign(&SystemRandom::new(), message.as_bytes()).unwrap();
-        format!("{message}.{}", URL_SAFE_NO_PAD.encode(signature))
-    }
-
-    fn token(&self, kid: &str, claims: &Value) -> String {
-        self.sign(&json!({ "alg": "ES256", "typ": "JWT", "kid": kid }), claims)
-    }
-}
-
-fn message(header: &Value, claims: &Value) -> String {
-    let part = |value: &Value| URL_SAFE_NO_PAD.encode(value.to_string());
-    format!("{}.{}", part(header), part(claims))
-}
 
 fn now() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs()
@@ -210,7 +177,7 @@ async fn attacks_are_refused() {
         ("alg NONE", unsigned("NONE")),
         ("alg empty", unsigned("")),
         ("ES256 unsigned", unsigned("ES256")),
-        ("HS256 by the public key", hmac(signer.0.public_key().as_ref(), &header(json!({ "alg": "HS256" })))),
+        ("HS256 by the public key", hmac(signer.public(), &header(json!({ "alg": "HS256" })))),
         ("HS256 by the JWK", hmac(public.as_bytes(), &header(json!({ "alg": "HS256" })))),
         ("HS256 by a symmetric key of the set", hmac(b"secret", &header(json!({ "alg": "HS256", "kid": "shared" })))),
         ("another's signature", stranger.token("a", &claims())),

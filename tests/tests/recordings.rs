@@ -255,13 +255,44 @@ async fn openai_cassettes() {
         |origin: &str| format!("[providers.stub]\nkind = \"openai\"\nbase_url = \"{origin}/v1\"\napi_key = \"k\"");
     let mut bench = Bench::new(provider).await;
     for recording in recordings::openai_cassettes(&folder) {
-        // The two forms were recorded without their content, and Azure's has its own test below.
+        // The two forms were recorded without their content, and Azure's has a test of its own.
         if recording.content_type.starts_with("multipart/") || recording.target.contains("/deployments/") {
             continue;
         }
         bench.replay(&recording, "openai-chat", &recording.target, &recording.target).await;
     }
     bench.finish(40).await;
+}
+
+/// What Azure answered in its own form, to clients of that form and of OpenAI's; and the form without a model in the body, as its
+/// reference has it, to whoever is asked.
+#[tokio::test]
+async fn azure_cassette() {
+    let Some(folder) = recordings::folder() else { return };
+    let azure = |recording: &Recording| recording.target.contains("/deployments/");
+    let recording = recordings::openai_cassettes(&folder).into_iter().find(azure).expect("one of Azure");
+    let dated = "/openai/deployments/gpt-5-nano/chat/completions?api-version=2024-12-01-preview";
+    for (provider, upstream_target) in [
+        ("kind = \"azure\"\napi_version = \"2024-12-01-preview\"\nbase_url = \"ORIGIN\"", dated),
+        ("kind = \"azure\"\nbase_url = \"ORIGIN\"", "/openai/v1/chat/completions"),
+        ("kind = \"openai\"\nbase_url = \"ORIGIN/v1\"", "/v1/chat/completions"),
+    ] {
+        let config =
+            |origin: &str| format!("[providers.stub]\napi_key = \"k\"\n{}", provider.replace("ORIGIN", origin));
+        let mut bench = Bench::new(config).await;
+        // The client's version is not the provider's.
+        let own = recording.target.replace("gpt-5-nano", "stub%2Fgpt-5-nano") + "?api-version=2023-05-15";
+        for target in [&*own, "/v1/chat/completions"] {
+            bench.replay(&recording, "openai-chat", target, upstream_target).await;
+        }
+        let mut bare = recording.json();
+        bare.as_object_mut().unwrap().remove("model");
+        let reply = bench.client.exchange(&Request::post(&own, bare.to_string())).await;
+        assert_eq!((reply.status, reply.text()), (recording.status, recording.answer.clone()), "{provider}");
+        let received = bench.stub.received().pop().unwrap();
+        assert_eq!((&*received.target, received.json()), (upstream_target, recording.json()), "{provider}");
+        bench.finish(3).await;
+    }
 }
 
 /// The recorded audio answers behind a form of our own making.

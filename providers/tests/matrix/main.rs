@@ -9,6 +9,7 @@
 
 mod document;
 mod features;
+mod golden;
 mod scenarios;
 
 use std::collections::BTreeMap;
