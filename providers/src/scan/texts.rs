@@ -13,6 +13,7 @@ use serde::de::IgnoredAny;
 
 use self::fields::{Within, has_items, is_spelt_otherwise, role_of, top_level, within};
 use super::cursor::Cursor;
+use super::splice;
 use crate::codec::{whole_characters, without_signature};
 use crate::dialect::{Dialect, Operation};
 use crate::own;
@@ -145,14 +146,7 @@ fn put(
     edits.sort_by_key(|(span, _)| span.start);
     // Several texts may have one signature.
     edits.dedup_by(|one, other| one.0 == other.0);
-    let (mut edited, mut at) = (Vec::with_capacity(body.len() + 64), 0);
-    for (span, new) in edits {
-        edited.extend_from_slice(body.get(at..span.start).unwrap_or_default());
-        edited.extend_from_slice(new.as_bytes());
-        at = span.end;
-    }
-    edited.extend_from_slice(body.get(at..).unwrap_or_default());
-    (Some(edited.into()), count)
+    (Some(splice(body, &edits).into()), count)
 }
 
 /// What takes the place of a signature whose text was changed; `None`: it signs no text.
