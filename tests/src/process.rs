@@ -373,7 +373,9 @@ impl Gateway {
     pub async fn counted(&self, name: &str, labels: &str) -> u64 {
         let counted = self.measured(name, labels).await;
         assert!(counted.is_some() || !labels.is_empty(), "there is no {name}");
-        counted.unwrap_or_default() as u64
+        let counted = counted.unwrap_or_default();
+        assert!(counted >= 0.0, "{name} is {counted}");
+        counted as u64
     }
 
     /// Waits until [`Gateway::counted`] is as it should be; its value then.

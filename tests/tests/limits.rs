@@ -705,12 +705,7 @@ async fn calls_beside_the_request_keep_to_their_targets_limits() {
         let reply = exchange(gateway.addr, &Request::post("/v1/chat/completions", bodies::chat("mirrored"))).await;
         assert_eq!(reply.status, 200, "{}", reply.text());
     }
-    guard("two mirrored calls are left out", async {
-        while gateway.counted("gateway_mirrored_total", "outcome=\"limited\"").await != 2 {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-    })
-    .await;
+    gateway.counted_when("gateway_mirrored_total", "outcome=\"limited\"", |left_out| left_out == 2).await;
     copy.next().await;
     assert_eq!(copy.count(), 1);
 
