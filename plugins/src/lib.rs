@@ -105,7 +105,7 @@ pub use plugin::{Needs, Plugin};
 pub use registry::{Kind, Registry};
 pub use request::Request;
 pub use screen::{EventScreen, Hooked, Policy, Screen, delta, part_of, refuse_whole, screen_whole, text_of};
-pub use settings::{Settings, SettingsError, SettingsHost};
+pub use settings::{Settings, SettingsError, SettingsHost, parse_size};
 pub use text::{Flow, Part, PartKind, Stage, TextHook, Window};
 pub use tls::{Tls, TlsFiles};
 pub use upstream::Upstream;

@@ -122,20 +122,23 @@ impl fmt::Debug for Settings<'_> {
     }
 }
 
-/// A size as written: `"64KiB"`.
+/// Reads a size of the file, as `"512KiB"`, `"32MiB"` or `"1GB"`, in bytes; zero is refused.
+///
+/// # Errors
+/// What is wrong, for a person.
+pub fn parse_size(text: &str) -> Result<usize, String> {
+    let bad = || format!("`{text}` is not a size: write a number and a unit, as in \"512KiB\", \"32MiB\", \"1GiB\"");
+    let value: bytesize::ByteSize = text.trim().parse().map_err(|_| bad())?;
+    match usize::try_from(value.as_u64()) {
+        Ok(0) => Err("a size must be more than zero".into()),
+        Ok(value) => Ok(value),
+        Err(_) => Err(bad()),
+    }
+}
+
+/// A setting that is a size.
 pub(crate) fn bytes(size: Option<&Spanned<String>>, default: usize) -> Result<usize, SettingsError> {
-    let Some(size) = size else { return Ok(default) };
-    let text = size.get_ref().trim();
-    let digits = text.find(|char: char| !char.is_ascii_digit()).unwrap_or(text.len());
-    let (number, unit) = text.split_at(digits);
-    let unit: usize = match unit.trim() {
-        "B" => 1,
-        "KiB" => 1 << 10,
-        "MiB" => 1 << 20,
-        _ => 0,
-    };
-    let read = number.parse::<usize>().ok().and_then(|number| number.checked_mul(unit)).filter(|size| *size > 0);
-    read.ok_or_else(|| SettingsError::at(size, "this is no size").help("\"64KiB\", \"16MiB\""))
+    size.map_or(Ok(default), |size| parse_size(size.get_ref()).map_err(|message| SettingsError::at(size, message)))
 }
 
 /// What is wrong with a plugin's settings.
@@ -192,5 +195,20 @@ impl SettingsHost for Nothing {
 
     fn path(&self, path: &str) -> PathBuf {
         path.into()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes() {
+        for (text, bytes) in [("32MiB", 32 << 20), ("1 GiB", 1 << 30), ("1GB", 1_000_000_000), ("10", 10)] {
+            assert_eq!(parse_size(text), Ok(bytes), "{text}");
+        }
+        for bad in ["", "MiB", "1 potato", "-1MiB", "0", "1e3"] {
+            assert!(parse_size(bad).is_err(), "{bad}");
+        }
     }
 }

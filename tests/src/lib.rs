@@ -9,6 +9,7 @@ pub mod bodies;
 pub mod client;
 mod collector;
 mod dice;
+mod disk;
 pub mod load;
 mod process;
 pub mod prometheus;
@@ -24,7 +25,8 @@ pub mod unreachable;
 
 pub use collector::{Collector, Protocol, attributes, text_of};
 pub use dice::Dice;
-pub use process::{Gateway, GatewayBuilder, Mock, Outcome, binary, lives, mock_provider, run_to_end, signal};
+pub use disk::SmallDisk;
+pub use process::{Gateway, GatewayBuilder, Mock, Outcome, binary, lives, mock_provider, run_to_end, signal, usage};
 pub use prometheus::Prometheus;
 pub use redis::{Redis, Setup};
 pub use stub::{Answer, Framing as StubFraming, Gate, Received, Step, Stub};
@@ -42,4 +44,27 @@ pub async fn guard<T>(what: &str, future: impl Future<Output = T>) -> T {
         Ok(value) => value,
         Err(_) => panic!("hung for {HANG:?}: {what}"),
     }
+}
+
+/// Asks again and again until there is a value, panicking with `what` if that takes longer than [`HANG`].
+pub async fn guard_until<T>(what: &str, mut ask: impl AsyncFnMut() -> Option<T>) -> T {
+    guard(what, async {
+        loop {
+            if let Some(value) = ask().await {
+                return value;
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    })
+    .await
+}
+
+/// Whether the tests of `what` can be made on this machine, where it is `found` or not. In CI it is an error if it is not;
+/// elsewhere this says loudly that they are not made. `how`: the command that installs it.
+pub fn is_installed(what: &str, found: bool, how: &str) -> bool {
+    assert!(found || std::env::var_os("CI").is_none(), "CI has no {what}: run `{how}`");
+    if !found {
+        eprintln!("SKIPPED: this machine has no {what}; `{how}` installs it");
+    }
+    found
 }

@@ -1,7 +1,7 @@
 //! The real binary: found or built once, started with a temporary configuration, known ready by what it prints, and
 //! killed (only itself) when the handle drops.
 
-use crate::{HANG, guard};
+use crate::{HANG, guard, guard_until};
 use ai_gateway_providers::Dialect;
 use serde_json::Value;
 use std::io::{BufRead, BufReader, Read};
@@ -298,16 +298,8 @@ impl Gateway {
     /// Waits until the admin listener says so at `path`; what it says then.
     pub async fn admin_when(&self, path: &str, what: &str, is: impl Fn(&Value) -> bool) -> Value {
         let asked = crate::client::Request::get(path);
-        guard(what, async {
-            loop {
-                let said = crate::client::exchange(self.admin, &asked).await.json();
-                if is(&said) {
-                    return said;
-                }
-                tokio::time::sleep(Duration::from_millis(5)).await;
-            }
-        })
-        .await
+        let say = async || Some(crate::client::exchange(self.admin, &asked).await.json());
+        guard_until(what, async || say().await.filter(|said| is(said))).await
     }
 
     /// Starts one with this TOML below `[server]`.
@@ -363,29 +355,37 @@ impl Gateway {
         lines.iter().map(|line| serde_json::from_str(line).unwrap_or_else(|e| panic!("{e}: {line}"))).collect()
     }
 
-    /// The sum of a metric's values on the admin listener, over the label sets that contain `labels` as printed. Without
-    /// `labels` there must be such a metric.
-    pub async fn counted(&self, name: &str, labels: &str) -> u64 {
+    /// The sum of a metric's values on the admin listener, over the label sets that contain `labels` as printed; `None`: there
+    /// is no such value.
+    pub async fn measured(&self, name: &str, labels: &str) -> Option<f64> {
         let metrics = crate::client::exchange(self.admin, &crate::client::Request::get("/metrics")).await.text();
         let of_name = |line: &&str| line.split(['{', ' ']).next() == Some(name) && line.contains(labels);
         let value = |line: &str| line.rsplit(' ').next()?.parse::<f64>().ok();
-        let values: Vec<f64> = metrics.lines().filter(of_name).filter_map(value).collect();
-        assert!(!values.is_empty() || !labels.is_empty(), "no {name} in\n{metrics}");
-        values.iter().sum::<f64>() as u64
+        metrics.lines().filter(of_name).filter_map(value).reduce(|sum, value| sum + value)
+    }
+
+    /// Waits until [`Gateway::measured`] is as it should be; its value then.
+    pub async fn measured_when(&self, name: &str, labels: &str, is: impl Fn(f64) -> bool) -> f64 {
+        guard_until(name, async || self.measured(name, labels).await.filter(|value| is(*value))).await
+    }
+
+    /// [`Gateway::measured`] of what is counted. Without `labels` there must be such a metric.
+    pub async fn counted(&self, name: &str, labels: &str) -> u64 {
+        let counted = self.measured(name, labels).await;
+        assert!(counted.is_some() || !labels.is_empty(), "there is no {name}");
+        let counted = counted.unwrap_or_default();
+        assert!(counted >= 0.0, "{name} is {counted}");
+        counted as u64
     }
 
     /// Waits until [`Gateway::counted`] is as it should be; its value then.
     pub async fn counted_when(&self, name: &str, labels: &str, is: impl Fn(u64) -> bool) -> u64 {
-        guard(name, async {
-            loop {
-                let counted = self.counted(name, labels).await;
-                if is(counted) {
-                    return counted;
-                }
-                tokio::time::sleep(Duration::from_millis(2)).await;
-            }
-        })
-        .await
+        guard_until(name, async || Some(self.counted(name, labels).await).filter(|count| is(*count))).await
+    }
+
+    /// Waits until it says that it reaches the Redis of `[store]`, or that it does not.
+    pub async fn store_is(&self, up: bool) {
+        self.measured_when("gateway_store_up", "", |value| value == f64::from(u8::from(up))).await;
     }
 
     /// Waits until nothing is in flight. What is settled behind the last byte of an answer, such as limits, counts and traces,
@@ -401,15 +401,8 @@ impl Gateway {
 
     /// Waits until it has ended; its exit code.
     pub async fn ended(&mut self) -> Option<i32> {
-        guard("the gateway ends", async {
-            loop {
-                if let Some(status) = self.process.child.try_wait().expect("wait") {
-                    return status.code();
-                }
-                tokio::time::sleep(Duration::from_millis(5)).await;
-            }
-        })
-        .await
+        let ended = async || self.process.child.try_wait().expect("wait");
+        guard_until("the gateway ends", ended).await.code()
     }
 
     /// Process id of the gateway.
@@ -525,4 +518,14 @@ pub fn run_to_end(args: &[&str], config: &str, env: &[(&str, &str)]) -> Outcome 
     let _ = child.kill();
     let _ = child.wait();
     Outcome { code, stdout: stdout.join().unwrap_or_default(), stderr: stderr.join().unwrap_or_default() }
+}
+
+/// The rows of `ai-gateway usage` of this ledger, with more arguments such as `--by`.
+pub fn usage(ledger: &Path, args: &[&str]) -> Vec<Value> {
+    let path = ledger.to_str().expect("utf-8 path");
+    let outcome = run_to_end(&[&["usage", "--ledger", path, "--json"], args].concat(), "", &[]);
+    assert_eq!(outcome.code, Some(0), "{outcome:?}");
+    let mut report: Value = serde_json::from_str(&outcome.stdout).unwrap_or_else(|e| panic!("{e}: {outcome:?}"));
+    assert_eq!(report["truncated"], false);
+    serde_json::from_value(report["rows"].take()).expect("rows")
 }

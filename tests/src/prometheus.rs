@@ -6,7 +6,7 @@ use std::process::{Child, Command, Stdio};
 use serde_json::Value;
 
 use crate::client::{Request, exchange};
-use crate::{guard, redis};
+use crate::{guard_until, redis};
 
 /// A running `prometheus` that scrapes one gateway each second as the job `ai-gateway`, killed when it is dropped.
 pub struct Prometheus {
@@ -16,16 +16,11 @@ pub struct Prometheus {
 }
 
 impl Prometheus {
-    /// Whether this machine has one. `.ci/setup services` installs it. In CI it is an error if there is none; elsewhere this says
-    /// loudly that the test was not made.
+    /// Whether there is one on this machine ([`is_installed`](crate::is_installed)).
     pub fn is_installed() -> bool {
         let version = |tool| Command::new(tool).arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status();
         let found = version("prometheus").is_ok() && version("promtool").is_ok();
-        assert!(found || std::env::var_os("CI").is_none(), "CI has no prometheus: `make services` installs it");
-        if !found {
-            eprintln!("SKIPPED: this machine has no prometheus; `make services` installs it");
-        }
-        found
+        crate::is_installed("prometheus", found, "make services")
     }
 
     /// Starts one that scrapes this admin listener, and waits until it has done so once.
@@ -41,18 +36,8 @@ impl Prometheus {
         command.arg("--config.file").arg(&file).arg("--storage.tsdb.path").arg(dir.path().join("data"));
         command.args(["--log.level=error", &format!("--web.listen-address={addr}")]).stdout(Stdio::null());
         let prometheus = Prometheus { child: command.spawn().expect("prometheus starts"), addr, _dir: dir };
-        guard("prometheus listens", async {
-            while tokio::net::TcpStream::connect(addr).await.is_err() {
-                tokio::time::sleep(std::time::Duration::from_millis(20)).await;
-            }
-        })
-        .await;
-        guard("the first scrape", async {
-            while prometheus.query("up == 1").await.is_empty() {
-                tokio::time::sleep(std::time::Duration::from_millis(20)).await;
-            }
-        })
-        .await;
+        guard_until("prometheus listens", async || tokio::net::TcpStream::connect(addr).await.ok()).await;
+        guard_until("the first scrape", async || prometheus.query("up == 1").await.pop()).await;
         prometheus
     }
 

@@ -58,7 +58,9 @@ impl Answer {
     }
 }
 
-fn text_of(response: &Response<'_>) -> String {
+/// The text of an answer.
+#[must_use]
+pub fn text_of(response: &Response<'_>) -> String {
     let blocks = response.choices.iter().flat_map(|choice| &choice.blocks);
     blocks.filter_map(|block| if let Content::Text(text) = &block.content { Some(&*text.text) } else { None }).collect()
 }

@@ -4,35 +4,23 @@
 use std::collections::HashMap;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
 use ai_gateway_providers::answer::{AnswerForm, Observer};
 use ai_gateway_providers::{Dialect, Operation, Usage};
 use ai_gateway_tests::client::wire::Piece;
 use ai_gateway_tests::client::{Body, Framing, H1, H2, Request, exchange};
 use ai_gateway_tests::speak::ask;
-use ai_gateway_tests::{
-    Answer, Gate, Gateway, Mock, Step, Stub, StubFraming, bodies, guard, mock_provider, run_to_end,
-};
+use ai_gateway_tests::{Answer, Gate, Gateway, Mock, Step, Stub, StubFraming, bodies, mock_provider, usage};
 use bytes::Bytes;
 use serde_json::{Value, json};
 
 const BY: &str = "upstream_model,kind,usage_source";
 
-/// The rows of `ai-gateway usage`.
-fn usage(ledger: &Path, by: &str) -> Vec<Value> {
-    let args = ["usage", "--ledger", ledger.to_str().unwrap(), "--json", "--by", by];
-    let outcome = run_to_end(&args, "", &[]);
-    assert_eq!(outcome.code, Some(0), "{outcome:?}");
-    let report: Value = serde_json::from_str(&outcome.stdout).unwrap();
-    report["rows"].as_array().unwrap().clone()
-}
-
 /// Lets the gateway end in peace, and reads its ledger.
 async fn booked(mut gateway: Gateway, ledger: &Path, by: &str) -> Vec<Value> {
     gateway.terminate();
     assert_eq!(gateway.ended().await, Some(0));
-    usage(ledger, by)
+    usage(ledger, &["--by", by])
 }
 
 fn ledger_at(path: &Path) -> String {
@@ -41,21 +29,6 @@ fn ledger_at(path: &Path) -> String {
 
 fn key(name: &str, more: &str) -> String {
     format!("[[keys]]\nname = \"{name}\"\nhash = \"{}\"\n{more}\n", bodies::key_hash(&format!("sk-{name}")))
-}
-
-async fn metric(gateway: &Gateway, name: &str) -> i64 {
-    let text = exchange(gateway.admin, &Request::get("/metrics")).await.text();
-    let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
-    line.unwrap_or_else(|| panic!("no {name} in\n{text}")).parse().unwrap()
-}
-
-async fn until(gateway: &Gateway, name: &str, is: impl Fn(i64) -> bool) {
-    guard(name, async {
-        while !is(metric(gateway, name).await) {
-            tokio::time::sleep(Duration::from_millis(2)).await;
-        }
-    })
-    .await;
 }
 
 /// The events of a stream, one by one.
@@ -148,13 +121,13 @@ async fn clients_that_leave_anywhere_are_booked_once_and_from_the_right_source()
                 }
                 drop(client);
                 if mode == "drain" {
-                    until(&gateway, "gateway_draining", |draining| draining == 1).await;
+                    gateway.counted_when("gateway_draining", "", |draining| draining == 1).await;
                     gate.open();
                 } else {
                     stub.departed().await;
                 }
-                until(&gateway, "gateway_ledger_booked_total", |booked| booked > expected.len() as i64).await;
-                until(&gateway, "gateway_draining", |draining| draining == 0).await;
+                gateway.counted_when("gateway_ledger_booked_total", "", |booked| booked > expected.len() as u64).await;
+                gateway.counted_when("gateway_draining", "", |draining| draining == 0).await;
                 let observer = observe(dialect, head, false);
                 let seen = observer.seen();
                 let settled = seen.usage.is_some() && (seen.complete || seen.usage_is_final);
@@ -206,13 +179,13 @@ async fn a_client_that_leaves_before_a_whole_answer_is_booked() {
         stub.next().await;
         drop(client);
         if mode == "drain" {
-            until(&gateway, "gateway_draining", |draining| draining == 1).await;
+            gateway.counted_when("gateway_draining", "", |draining| draining == 1).await;
             gate.open();
         } else {
             stub.departed().await;
         }
     }
-    until(&gateway, "gateway_ledger_booked_total", |booked| booked == 2).await;
+    gateway.counted_when("gateway_ledger_booked_total", "", |booked| booked == 2).await;
     let rows = booked(gateway, &ledger, BY).await;
     let figures: Vec<Value> = rows
         .iter()
@@ -247,8 +220,8 @@ async fn a_drain_ends_when_the_provider_falls_silent() {
     while !answer.body_mut().data().await.unwrap().unwrap().ends_with(b"\n\n") {}
     drop(answer);
     stub.departed().await;
-    until(&gateway, "gateway_in_flight", |count| count == 0).await;
-    assert_eq!(metric(&gateway, "gateway_draining").await, 0);
+    gateway.at_rest().await;
+    assert_eq!(gateway.counted("gateway_draining", "").await, 0);
     gateway.assert_healthy().await;
     let rows = booked(gateway, &ledger, BY).await;
     let figures: Vec<Value> =
@@ -276,11 +249,11 @@ async fn a_shutdown_lets_drained_answers_end() {
         .await;
     client.respond().await.until("Hello").await;
     drop(client);
-    until(&gateway, "gateway_draining", |draining| draining == 1).await;
+    gateway.counted_when("gateway_draining", "", |draining| draining == 1).await;
     gateway.terminate();
     gate.open();
     assert_eq!(gateway.ended().await, Some(0));
-    let row = usage(&ledger, BY).remove(0);
+    let row = usage(&ledger, &["--by", BY]).remove(0);
     assert_eq!(json!([row["usage_source"], row["input"], row["output"]]), json!(["drained", 7, 5]));
 }
 
@@ -311,7 +284,7 @@ async fn what_no_provider_told_is_estimated() {
     }
     let continued = exchange(gateway.addr, &ask(Dialect::OpenAiChat, "m", "Say something", true)).await;
     assert!(continued.complete && continued.text().contains("tempor"), "{}", continued.text());
-    until(&gateway, "gateway_in_flight", |count| count == 0).await;
+    gateway.at_rest().await;
     let counted = global(&gateway).await[0];
     let rows = booked(gateway, &ledger, &format!("provider,model,{BY}")).await;
     assert_eq!(rows.len(), 3 * Dialect::ALL.len() + 2, "{rows:?}");
@@ -358,7 +331,7 @@ async fn an_error_inside_a_200_costs_nothing() {
         let reply = exchange(gateway.addr, &ask(Dialect::OpenAiChat, model, "Say something", stream)).await;
         assert!(reply.text().contains("overloaded"), "{model}: {} {}", reply.status, reply.text());
     }
-    until(&gateway, "gateway_in_flight", |count| count == 0).await;
+    gateway.at_rest().await;
     let counted = global(&gateway).await;
     let rows = booked(gateway, &ledger, BY).await;
     let sources: Vec<_> = rows.iter().map(|row| (&row["usage_source"], &row["input"])).collect();
@@ -409,7 +382,7 @@ async fn each_kind_of_work_has_records_of_its_own() {
         let reply = exchange(gateway.addr, &Request::post("/v1/chat/completions", bodies::chat_stream(model))).await;
         assert!(reply.status == 200 && reply.text().contains("fine"), "{model}: {}", reply.text());
     }
-    until(&gateway, "gateway_ledger_booked_total", |booked| booked == 6).await;
+    gateway.counted_when("gateway_ledger_booked_total", "", |booked| booked == 6).await;
     assert_eq!(gateway.counted("gateway_price_unknown_total", "model=\"hangs-1\"").await, 1);
     // Limits count behind the last byte, of a mirrored request when it is through.
     gateway.at_rest().await;
@@ -536,12 +509,12 @@ async fn what_is_billed_by_the_piece_uses_a_budget_up() {
     }
     let drawn = post("/v1/images/generations", draw).await;
     assert_eq!((drawn.status, drawn.header("x-gateway-cost")), (200, "0.08"), "{}", drawn.text());
-    until(&gateway, "gateway_in_flight", |count| count == 0).await;
+    gateway.at_rest().await;
     // 8 x 15 / 1,000,000, and 0.001, and 2 x 0.04.
     assert_eq!(global(&gateway).await, [81_120_000_000]);
     // Put by for two more pictures is as much again, but asked for they may be, as something is left; then nothing is.
     assert_eq!(post("/v1/images/generations", draw).await.status, 200);
-    until(&gateway, "gateway_in_flight", |count| count == 0).await;
+    gateway.at_rest().await;
     assert_eq!(post("/v1/audio/speech", speak).await.status, 429);
     let unknown = "provider=\"stub\",model=\"units\"";
     assert_eq!(gateway.counted("gateway_price_unknown_total", unknown).await, 1);
@@ -638,7 +611,7 @@ async fn headers_of_other_gateways_are_understood() {
     for customer in ["acme", "u-1"] {
         assert!(customers.iter().any(|row| row["customer"] == customer && row["requests"] == 1), "{customers:?}");
     }
-    let tags = tags(usage(&ledger, "tag"));
+    let tags = tags(usage(&ledger, &["--by", "tag"]));
     for tag in ["own", "blue", "green"] {
         assert!(tags.contains(&json!(tag)), "{tags:?}");
     }

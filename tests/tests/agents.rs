@@ -4,7 +4,7 @@
 
 use ai_gateway_providers::Dialect;
 use ai_gateway_tests::script::{self, SIGNATURE, Turn, USAGE};
-use ai_gateway_tests::{Gateway, Stub, bodies};
+use ai_gateway_tests::{Gateway, Stub, bodies, is_installed};
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -17,15 +17,10 @@ const KEY: &str = "sk-agent";
 const CONTENT: &str = "written through the gateway: naïve 東京 \"quoted\" \\ $HOME";
 const LAST_WORD: &str = "done";
 
-/// The folder of the agents' programs, or `None` (said in one line) when `setup.sh` has not run. In CI it must have.
+/// The folder of the agents' programs, if they are installed.
 fn installed() -> Option<PathBuf> {
     let programs = Path::new(env!("CARGO_MANIFEST_DIR")).join(".sdk/agents/node_modules/.bin");
-    if programs.join("claude").exists() {
-        return Some(programs);
-    }
-    assert!(std::env::var_os("CI").is_none(), "the agents are missing in CI: run tests/sdk/setup.sh");
-    eprintln!("SKIPPED: the agents are not installed: run tests/sdk/setup.sh");
-    None
+    is_installed("agents", programs.join("claude").exists(), "tests/sdk/setup.sh").then_some(programs)
 }
 
 /// An agent at work: where it is at home, where it works, and what it talks to.

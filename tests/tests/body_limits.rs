@@ -1,9 +1,8 @@
 //! Limits of request bodies: one body, all bodies together, compressed bodies, `Expect: 100-continue`.
 
 use ai_gateway_tests::client::{Connection, Framing, H1, H2, Request, exchange, wire};
-use ai_gateway_tests::{Answer, Gate, Gateway, Stub, bodies, guard};
+use ai_gateway_tests::{Answer, Gate, Gateway, Stub, bodies};
 use std::io::Write;
-use std::time::Duration;
 
 const MIB: usize = 1024 * 1024;
 
@@ -163,16 +162,7 @@ async fn one_key_leaves_room_for_the_bodies_of_others() {
     let gateway =
         Gateway::builder().server("max_body = \"1MiB\"\nmax_buffered = \"8MiB\"").config(&config).start().await;
     let buffered = async |right: usize| {
-        let metric = async || {
-            let metrics = exchange(gateway.admin, &Request::get("/metrics")).await.text();
-            metrics.lines().find_map(|line| line.strip_prefix("gateway_bytes_buffered ")?.parse::<usize>().ok())
-        };
-        guard("request bytes", async {
-            while metric().await != Some(right) {
-                tokio::time::sleep(Duration::from_millis(5)).await;
-            }
-        })
-        .await;
+        gateway.counted_when("gateway_bytes_buffered", "", |bytes| bytes == right as u64).await;
     };
     let begin = async || {
         let head = "POST /v1/messages HTTP/1.1\r\nhost: x\r\nx-api-key: many\r\ncontent-type: application/json\r\n";

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use ai_gateway_providers::Dialect;
 use ai_gateway_tests::client::{Framing, H1, Reply, Request, exchange};
 use ai_gateway_tests::speak::{Heard, ask, hear};
-use ai_gateway_tests::{Answer, Dice, Gate, Gateway, Mock, Step, Stub, StubFraming, bodies, guard, run_to_end};
+use ai_gateway_tests::{Answer, Dice, Gate, Gateway, Mock, Step, Stub, StubFraming, bodies, guard, usage};
 use bytes::Bytes;
 use futures::future::join_all;
 use serde_json::{Value, json};
@@ -392,24 +392,21 @@ async fn a_call_is_paid_once() {
         gateway.terminate();
         gateway.ended().await;
 
-        let path = ledger.to_str().unwrap();
-        let report = run_to_end(&["usage", "--ledger", path, "--json", "--by", "kind,key"], "", &[]);
-        let report: Value = serde_json::from_str(&report.stdout).unwrap_or_else(|error| panic!("{error}: {report:?}"));
-        let rows = report["rows"].as_array().unwrap();
+        let rows = usage(&ledger, &["--by", "kind,key"]);
         let count = |kind: &str| {
             rows.iter().filter(|row| row["kind"] == kind).map(|row| row["records"].as_u64().unwrap()).sum::<u64>()
         };
-        assert_eq!((count("request"), count("shared"), count("cache_hit")), (1, 2, 1), "{report}");
+        assert_eq!((count("request"), count("shared"), count("cache_hit")), (1, 2, 1), "{rows:?}");
         // Seven tokens in and five out, at one and two dollars for a million.
         let cost = |kind: &str| -> Vec<u64> {
             let of_kind = rows.iter().filter(|row| row["kind"] == kind);
             of_kind.map(|row| pico(&row["cost_usd"])).collect()
         };
         let (mut all, whole) = ([cost("request"), cost("shared"), cost("cache_hit")].concat(), 17_000_000);
-        assert_eq!(all.iter().sum::<u64>(), whole, "{report}");
+        assert_eq!(all.iter().sum::<u64>(), whole, "{rows:?}");
         all.sort_unstable();
         let expected = if pays == "first" { [0, 0, 0, whole] } else { [0, 5_666_666, 5_666_667, 5_666_667] };
-        assert_eq!(all, expected, "{report}");
+        assert_eq!(all, expected, "{rows:?}");
     }
 }
 
@@ -451,13 +448,12 @@ async fn who_leaves_behind_the_end_has_paid() {
     gateway.at_rest().await;
     gateway.terminate();
     gateway.ended().await;
-    let report = run_to_end(&["usage", "--ledger", ledger.to_str().unwrap(), "--json", "--by", "kind"], "", &[]);
-    let report: Value = serde_json::from_str(&report.stdout).unwrap_or_else(|error| panic!("{error}: {report:?}"));
+    let rows = usage(&ledger, &["--by", "kind"]);
     let cost = |kind: &str| {
-        let row = report["rows"].as_array().unwrap().iter().find(|row| row["kind"] == kind);
+        let row = rows.iter().find(|row| row["kind"] == kind);
         row.map_or(0, |row| pico(&row["cost_usd"]))
     };
-    assert_eq!((cost("request"), cost("shared")), (8_500_000, 8_500_000), "{report}");
+    assert_eq!((cost("request"), cost("shared")), (8_500_000, 8_500_000), "{rows:?}");
 }
 
 /// Dollars as the report writes them, in pico-dollars.

@@ -1,12 +1,11 @@
 //! Who may be given a kept answer, and where answers are kept: across restarts, instances and failures, until they are purged.
 
-use std::path::Path;
 use std::process::Command;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use ai_gateway_tests::client::{Reply, Request, exchange};
-use ai_gateway_tests::{Answer, Gate, Gateway, Redis, Setup, Stub, bodies, guard, lives, run_to_end};
+use ai_gateway_tests::{Answer, Gate, Gateway, Redis, Setup, SmallDisk, Stub, bodies, guard, lives, run_to_end};
 use serde_json::{Value, json};
 
 /// A gateway's configuration: a model whose answers are kept, and `more`.
@@ -182,29 +181,6 @@ async fn a_replaced_process_keeps_nothing() {
     assert_eq!(status(&ask(&gateway, &body).await), "miss");
     until(&gateway, "one file", on_disk(1)).await;
     assert_eq!(admin(&gateway, "DELETE", "/api/cache?all=true").await.json(), json!({ "removed": 1 }));
-}
-
-/// A file system of a megabyte. Mounting it takes root, which CI has.
-struct SmallDisk(tempfile::TempDir);
-
-impl SmallDisk {
-    fn mount() -> SmallDisk {
-        let dir = tempfile::tempdir().unwrap();
-        let mounted = Command::new("mount").args(["-t", "tmpfs", "-o", "size=1m", "tmpfs"]).arg(dir.path()).status();
-        assert!(mounted.is_ok_and(|status| status.success()), "this test mounts a tmpfs: it needs root");
-        SmallDisk(dir)
-    }
-
-    fn path(&self) -> &Path {
-        self.0.path()
-    }
-}
-
-impl Drop for SmallDisk {
-    fn drop(&mut self) {
-        // Lazily: a process that is being killed may still have files open.
-        _ = Command::new("umount").arg("-l").arg(self.path()).status();
-    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

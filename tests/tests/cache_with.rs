@@ -2,12 +2,11 @@
 //! off, answers that are withheld, and clients whose answers are read to their end without them.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
 
 use ai_gateway_providers::Dialect;
 use ai_gateway_tests::client::{H1, Reply, Request, exchange};
 use ai_gateway_tests::speak::{Heard, ask, hear};
-use ai_gateway_tests::{Answer, Gate, Gateway, Step, Stub, bodies, guard};
+use ai_gateway_tests::{Answer, Gate, Gateway, Step, Stub, bodies};
 use futures::future::join_all;
 
 const SHARED: &str = "cache = { ttl = \"10m\" }\n";
@@ -131,12 +130,7 @@ async fn an_answer_is_drained_when_all_have_left() {
         clients.push(client);
     }
     drop(clients);
-    guard("the answer is drained", async {
-        while gateway.counted("gateway_draining", "").await != 1 {
-            tokio::time::sleep(Duration::from_millis(2)).await;
-        }
-    })
-    .await;
+    gateway.counted_when("gateway_draining", "", |draining| draining == 1).await;
     let mut other = H1::connect(gateway.addr).await;
     other.send(&request).await;
     stub.next().await;

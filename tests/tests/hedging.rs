@@ -2,9 +2,9 @@
 //! at once, and the client cannot tell that it was anything but an ordinary answer.
 
 use ai_gateway_providers::Dialect;
-use ai_gateway_providers::codec::{Maker, Platform, Target, codec};
-use ai_gateway_providers::common::{Block, Collector, Content, Losses, Message, ProviderTag, Request as Chat};
 use ai_gateway_tests::client::{Connection, Framing, H1, Request, exchange};
+use ai_gateway_tests::speak::{ask, text_of};
+use ai_gateway_tests::talk::read_stream;
 use ai_gateway_tests::{Answer, Authority, Gate, Gateway, Step, Stub, bodies};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -433,7 +433,7 @@ async fn every_dialect_wins_for_every_client() {
     let gateway = Gateway::start(&config).await;
     for client in Dialect::ALL {
         for provider in Dialect::ALL {
-            let reply = exchange(gateway.addr, &ask(client, &format!("over-{provider}"))).await;
+            let reply = exchange(gateway.addr, &ask(client, &format!("over-{provider}"), "Say something.", true)).await;
             let what = format!("{client} over {provider}: {}", reply.text());
             assert_eq!((reply.status, reply.complete), (200, true), "{what}");
             assert_eq!(reply.header("x-gateway-provider"), provider.as_str(), "{what}");
@@ -446,33 +446,10 @@ async fn every_dialect_wins_for_every_client() {
     }
 }
 
-/// A streamed question in a client's dialect.
-fn ask(dialect: Dialect, model: &str) -> Request {
-    let target = match dialect {
-        Dialect::OpenAiChat => "/v1/chat/completions".to_owned(),
-        Dialect::OpenAiResponses => "/v1/responses".to_owned(),
-        Dialect::Anthropic => "/v1/messages".to_owned(),
-        Dialect::Gemini => format!("/v1beta/models/{model}:streamGenerateContent?alt=sse"),
-        Dialect::Bedrock => format!("/model/{model}/converse-stream"),
-        Dialect::Cohere | Dialect::Own(_) => "/v2/chat".to_owned(),
-    };
-    let mut chat = Chat { max_tokens: Some(8000), stream: true, ..Chat::new(dialect) };
-    chat.messages.push(Message { blocks: vec![Block::text("Say something.")], ..Message::default() });
-    let to = Target::new(model, ProviderTag::of("client"));
-    Request::post(&target, codec(dialect).encode_request(&chat, &to, &mut Losses::default()).unwrap())
-}
-
 /// Words of the answer, which has to be whole.
 fn words_of(dialect: Dialect, body: &[u8]) -> usize {
-    let maker =
-        Maker { provider: ProviderTag::of("client"), platform: Platform::Native, model: "m", id_seed: "client" };
-    let mut collector = Collector::new(dialect);
-    codec(dialect).stream_decoder(&maker).feed(body, true, &mut |event| collector.feed(&event));
-    let answer = collector.finish().unwrap_or_else(|error| panic!("{dialect}: {error}"));
-    let blocks = answer.choices.iter().flat_map(|choice| &choice.blocks);
-    blocks
-        .map(|block| if let Content::Text(text) = &block.content { text.text.split_whitespace().count() } else { 0 })
-        .sum()
+    let answer = read_stream(dialect, body).unwrap_or_else(|error| panic!("{dialect}: {error}"));
+    text_of(&answer).split_whitespace().count()
 }
 
 /// Two in a hundred answers stall for five seconds; the slowest of a hundred clients waits less than half as long again

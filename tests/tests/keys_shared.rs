@@ -27,7 +27,7 @@ impl Bench {
         let gateways = (0..3).map(|number| bench.start(number));
         bench.gateways = join_all(gateways).await;
         for gateway in &bench.gateways {
-            up(gateway, true).await;
+            gateway.store_is(true).await;
         }
         bench
     }
@@ -77,17 +77,6 @@ impl Bench {
 async fn ask(gateway: &Gateway, key: &str) -> Reply {
     let request = Request::post("/v1/chat/completions", bodies::chat("assistant")).header("x-api-key", key);
     exchange(gateway.addr, &request).await
-}
-
-/// Waits until the gateway says that it reaches the Redis, or that it does not.
-async fn up(gateway: &Gateway, up: bool) {
-    let wanted = format!("gateway_store_up {}", u8::from(up));
-    guard(&wanted, async {
-        while !exchange(gateway.admin, &Request::get("/metrics")).await.text().contains(&wanted) {
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
-    })
-    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -197,7 +186,7 @@ async fn without_the_redis_each_goes_on_with_what_it_knows() {
         .collect();
     bench.redis.kill();
     for gateway in &bench.gateways {
-        up(gateway, false).await;
+        gateway.store_is(false).await;
         let ready = exchange(gateway.admin, &Request::get("/health/ready")).await;
         assert!(ready.status == 200 && ready.text().contains("keys"), "{}", ready.text());
     }
@@ -273,7 +262,7 @@ async fn who_begins_has_the_redis_forget_what_was_deleted_long_ago() {
         bench.redis.command(&["ZADD", order, "1", name]).await;
     }
     let one_more = bench.start(0).await;
-    up(&one_more, true).await;
+    one_more.store_is(true).await;
     guard("it is forgotten", async {
         while there("old").await || there("older").await {
             tokio::time::sleep(Duration::from_millis(10)).await;

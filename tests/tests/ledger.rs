@@ -3,13 +3,12 @@
 
 use std::collections::{HashMap, HashSet};
 use std::path::Path;
-use std::process::Command;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use ai_gateway_tests::client::{Request, exchange};
-use ai_gateway_tests::{Answer, Gateway, Stub, bodies, guard, run_to_end};
+use ai_gateway_tests::{Answer, Gateway, SmallDisk, Stub, bodies, guard, run_to_end, usage};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -42,32 +41,6 @@ async fn stop(mut gateway: Gateway) {
     assert_eq!(gateway.ended().await, Some(0));
 }
 
-/// The rows of `ai-gateway usage`.
-fn usage(ledger: &Path, args: &[&str]) -> Vec<Value> {
-    let path = ledger.to_str().unwrap();
-    let outcome = run_to_end(&[&["usage", "--ledger", path, "--json"], args].concat(), "", &[]);
-    assert_eq!(outcome.code, Some(0), "{outcome:?}");
-    let report: Value = serde_json::from_str(&outcome.stdout).unwrap();
-    assert_eq!(report["truncated"], false);
-    report["rows"].as_array().unwrap().clone()
-}
-
-async fn metric(gateway: &Gateway, name: &str) -> u64 {
-    let text = exchange(gateway.admin, &Request::get("/metrics")).await.text();
-    let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
-    line.unwrap_or_else(|| panic!("no {name} in\n{text}")).parse().unwrap()
-}
-
-/// Waits until a metric is as it should be.
-async fn until(gateway: &Gateway, name: &str, is: impl Fn(u64) -> bool) {
-    guard(name, async {
-        while !is(metric(gateway, name).await) {
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
-    })
-    .await;
-}
-
 #[tokio::test]
 async fn each_request_is_a_record_with_its_usage() {
     let dir = tempfile::tempdir().unwrap();
@@ -85,7 +58,7 @@ async fn each_request_is_a_record_with_its_usage() {
     assert_eq!(ask(bodies::chat("nobody/a")).await, 404);
     assert_eq!(exchange(gateway.addr, &Request::get("/v1/models")).await.status, 200);
 
-    until(&gateway, "gateway_ledger_stored_total", |stored| stored == 3).await;
+    gateway.counted_when("gateway_ledger_stored_total", "", |stored| stored == 3).await;
     let path = "/api/usage?by=provider,upstream_model,usage_source&provider=stub";
     let report = exchange(gateway.admin, &Request::get(path)).await.json();
     let seen: Vec<Vec<&Value>> = report["rows"]
@@ -109,7 +82,7 @@ async fn each_request_is_a_record_with_its_usage() {
     // The command line reads while the gateway runs, and after.
     let total = || usage(&ledger, &["--by", "", "--from", "1h"])[0]["requests"].clone();
     assert_eq!(total(), 3);
-    assert_eq!(metric(&gateway, "gateway_ledger_lost_total").await, 0);
+    assert_eq!(gateway.counted("gateway_ledger_lost_total", "").await, 0);
     stop(gateway).await;
     assert_eq!(total(), 3);
     assert_eq!(usage(&ledger, &["--where", "upstream_model=a", "--to", "1h"]), Vec::<Value>::new());
@@ -305,7 +278,7 @@ async fn two_processes_share_a_ledger() {
     let loads = [Load::start(&first, 2, &seen), Load::start(&second, 2, &seen)];
     for gateway in [&first, &second] {
         // Both have written to the database while the other did.
-        until(gateway, "gateway_ledger_stored_total", |stored| stored > 0).await;
+        gateway.counted_when("gateway_ledger_stored_total", "", |stored| stored > 0).await;
     }
     for load in loads {
         load.end().await;
@@ -316,29 +289,10 @@ async fn two_processes_share_a_ledger() {
     assert_eq!((compare(&ledger, &seen, &stub), stub.count()), (whole, whole));
 }
 
-/// A file system of a megabyte. Mounting it takes root, which CI has.
-struct SmallDisk(tempfile::TempDir);
-
-impl SmallDisk {
-    fn mount() -> SmallDisk {
-        let dir = tempfile::tempdir().unwrap();
-        let mounted = Command::new("mount").args(["-t", "tmpfs", "-o", "size=1m", "tmpfs"]).arg(dir.path()).status();
-        assert!(mounted.is_ok_and(|status| status.success()), "this test mounts a tmpfs: it needs root");
-        SmallDisk(dir)
-    }
-}
-
-impl Drop for SmallDisk {
-    fn drop(&mut self) {
-        // Lazily: a process that is being killed may still have files open.
-        _ = Command::new("umount").arg("-l").arg(self.0.path()).status();
-    }
-}
-
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_full_disk_fails_no_request_and_once_freed_no_record_is_missing() {
     let disk = SmallDisk::mount();
-    let ledger = disk.0.path().join("ledger.db");
+    let ledger = disk.path().join("ledger.db");
     let stub = upstream().await;
     let seen = Arc::new(Seen::default());
     let gateway = start(&stub, &ledger).await;
@@ -354,25 +308,25 @@ async fn a_full_disk_fails_no_request_and_once_freed_no_record_is_missing() {
         load.end().await;
     };
     answered(50).await;
-    until(&gateway, "gateway_ledger_stored_total", |stored| stored >= 50).await;
-    assert_eq!(metric(&gateway, "gateway_ledger_waiting").await, 0);
+    gateway.counted_when("gateway_ledger_stored_total", "", |stored| stored >= 50).await;
+    assert_eq!(gateway.counted("gateway_ledger_waiting", "").await, 0);
 
-    let filler = disk.0.path().join("filler");
+    let filler = disk.path().join("filler");
     let full = std::fs::write(&filler, vec![0; 2 << 20]);
     assert_eq!(full.unwrap_err().kind(), std::io::ErrorKind::StorageFull);
     answered(300).await;
     // The alarm.
-    until(&gateway, "gateway_ledger_waiting", |waiting| waiting > 0).await;
-    assert!(metric(&gateway, "gateway_ledger_write_errors_total").await > 0);
+    gateway.counted_when("gateway_ledger_waiting", "", |waiting| waiting > 0).await;
+    assert!(gateway.counted("gateway_ledger_write_errors_total", "").await > 0);
     let ready = exchange(gateway.admin, &Request::get("/health/ready")).await;
     assert!(ready.status == 200 && ready.text().contains("disk is full"), "{} {}", ready.status, ready.text());
 
     std::fs::remove_file(&filler).unwrap();
-    until(&gateway, "gateway_ledger_waiting", |waiting| waiting == 0).await;
+    gateway.counted_when("gateway_ledger_waiting", "", |waiting| waiting == 0).await;
     answered(20).await;
-    let booked = metric(&gateway, "gateway_ledger_booked_total").await;
-    until(&gateway, "gateway_ledger_stored_total", |stored| stored == booked).await;
-    assert_eq!(metric(&gateway, "gateway_ledger_lost_total").await, 0);
+    let booked = gateway.counted("gateway_ledger_booked_total", "").await;
+    gateway.counted_when("gateway_ledger_stored_total", "", |stored| stored == booked).await;
+    assert_eq!(gateway.counted("gateway_ledger_lost_total", "").await, 0);
     let whole = seen.whole.lock().unwrap().len();
     // Every request had its whole answer.
     assert_eq!(seen.next.load(Ordering::Relaxed) as usize, whole);

@@ -36,27 +36,11 @@ async fn ask(gateway: &Gateway) -> Reply {
     exchange(gateway.addr, &chat().header("x-api-key", "sk")).await
 }
 
-/// The value of a metric.
-async fn metric(gateway: &Gateway, name: &str) -> Option<f64> {
-    let metrics = exchange(gateway.admin, &Request::get("/metrics")).await.text();
-    metrics.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' ')?.parse().ok())
-}
-
-/// Waits until a metric is as it should be.
-async fn metric_is(gateway: &Gateway, name: &str, right: impl Fn(f64) -> bool) {
-    guard(name, async {
-        while !metric(gateway, name).await.is_some_and(&right) {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-    })
-    .await;
-}
-
 /// Nothing is reserved any more.
 async fn at_rest(gateway: &Gateway) {
     for name in ["tokens", "cost"] {
-        metric_is(gateway, &format!("gateway_reserved_{name}{{subject=\"key:bot\"}}"), |reserved| reserved == 0.0)
-            .await;
+        let reserved = format!("gateway_reserved_{name}");
+        gateway.measured_when(&reserved, "subject=\"key:bot\"", |reserved| reserved == 0.0).await;
     }
 }
 
@@ -89,8 +73,8 @@ async fn of_twenty_at_once_exactly_five_pass() {
         let gateways = [gateway(&stub, key).await];
         assert_eq!(pass_at_once(&gateways, 20, 5, &gate).await, 5, "{key}");
         assert_eq!(stub.count(), 5);
-        let rejected = format!("gateway_limit_rejected_total{{subject=\"key:bot\",kind=\"{kind}\"}}");
-        assert_eq!(metric(&gateways[0], &rejected).await, Some(15.0));
+        let rejected = format!("subject=\"key:bot\",kind=\"{kind}\"");
+        assert_eq!(gateways[0].measured("gateway_limit_rejected_total", &rejected).await, Some(15.0));
         let free = exchange(gateways[0].addr, &chat().header("x-api-key", "free")).await;
         assert_eq!(free.status, 200, "another key has room");
         assert!(!free.headers.contains_key("x-ratelimit-limit-requests"));
@@ -294,7 +278,7 @@ async fn retry_after_is_long_enough() {
 }
 
 async fn at_rest_of_tokens(gateway: &Gateway) {
-    metric_is(gateway, "gateway_reserved_tokens{subject=\"key:bot\"}", |reserved| reserved == 0.0).await;
+    gateway.measured_when("gateway_reserved_tokens", "subject=\"key:bot\"", |reserved| reserved == 0.0).await;
 }
 
 #[tokio::test]
@@ -307,7 +291,7 @@ async fn a_budget_is_passed_by_less_than_one_request() {
     let first = ask(&gateway).await;
     assert_eq!(first.status, 200);
     at_rest(&gateway).await;
-    let ratio = metric(&gateway, "gateway_budget_used_ratio{subject=\"key:bot\",per=\"month\"}").await;
+    let ratio = gateway.measured("gateway_budget_used_ratio", "subject=\"key:bot\",per=\"month\"").await;
     assert_eq!(ratio, Some(0.57));
     let second = ask(&gateway).await;
     assert_eq!(second.status, 200);
@@ -345,19 +329,19 @@ async fn what_failed_or_was_left_reserves_nothing() {
     let gateway = gateway(&stub, key).await;
     assert!(ask(&gateway).await.status >= 500);
     at_rest(&gateway).await;
-    let used = "gateway_budget_used_ratio{subject=\"key:bot\",per=\"day\"}";
-    assert_eq!(metric(&gateway, used).await, Some(0.0), "an error costs nothing");
+    let used = async || gateway.measured("gateway_budget_used_ratio", "subject=\"key:bot\",per=\"day\"").await;
+    assert_eq!(used().await, Some(0.0), "an error costs nothing");
     let streamed = Request::post("/v1/chat/completions", bodies::chat_stream("assistant")).header("x-api-key", "sk");
     exchange(gateway.addr, &streamed).await;
     at_rest(&gateway).await;
-    let cut = metric(&gateway, used).await.unwrap();
+    let cut = used().await.unwrap();
     assert!(cut > 0.0, "what was said before the cut was paid for");
     let mut client = H1::connect(gateway.addr).await;
     client.send(&streamed).await;
     client.respond().await.until("two").await;
     drop(client);
     at_rest(&gateway).await;
-    assert!(metric(&gateway, used).await.unwrap() > cut);
+    assert!(used().await.unwrap() > cut);
 }
 
 #[tokio::test]
@@ -380,13 +364,15 @@ async fn teams_tags_models_and_everything_have_limits() {
         for _ in 0..3 {
             statuses.push(exchange(gateway.addr, &request).await.status);
             if whose == "tag:gold" {
-                metric_is(&gateway, "gateway_reserved_cost{subject=\"tag:gold\"}", |reserved| reserved == 0.0).await;
+                gateway
+                    .measured_when("gateway_reserved_cost", "subject=\"tag:gold\"", |reserved| reserved == 0.0)
+                    .await;
             }
         }
         assert_eq!(statuses, [200, 200, 429], "{whose}");
         let kind = if whose == "tag:gold" { "budget" } else { "requests" };
-        let rejected = format!("gateway_limit_rejected_total{{subject=\"{whose}\",kind=\"{kind}\"}}");
-        assert_eq!(metric(&gateway, &rejected).await, Some(1.0));
+        let rejected = format!("subject=\"{whose}\",kind=\"{kind}\"");
+        assert_eq!(gateway.measured("gateway_limit_rejected_total", &rejected).await, Some(1.0));
     }
 }
 
@@ -456,7 +442,7 @@ async fn requests_may_wait_for_room() {
     let gateway = Gateway::start(&config(&stub, "limits = { concurrent = 1 }", "[limits]\nwait = \"20s\"")).await;
     let replies = join_all((0..10).map(|_| ask(&gateway))).await;
     assert!(replies.iter().all(|reply| reply.status == 200), "{replies:?}");
-    assert_eq!(metric(&gateway, "gateway_limit_waiting").await, Some(0.0));
+    assert_eq!(gateway.measured("gateway_limit_waiting", "").await, Some(0.0));
 }
 
 /// Who waits and leaves gives up its place at once, not when its time is over.
@@ -471,10 +457,10 @@ async fn who_leaves_waits_no_more() {
     stub.next().await;
     let mut waiting = H1::connect(gateway.addr).await;
     waiting.send(&request).await;
-    metric_is(&gateway, "gateway_limit_waiting", |count| count == 1.0).await;
+    gateway.measured_when("gateway_limit_waiting", "", |count| count == 1.0).await;
     let left = std::time::Instant::now();
     drop(waiting);
-    metric_is(&gateway, "gateway_limit_waiting", |count| count == 0.0).await;
+    gateway.measured_when("gateway_limit_waiting", "", |count| count == 0.0).await;
     assert!(left.elapsed() < Duration::from_secs(5), "{:?}", left.elapsed());
     assert_eq!(gateway.log_line(|line| (line["status"] == 499).then_some(())).await, ());
     gate.open();
@@ -494,11 +480,11 @@ async fn an_answer_without_a_bound_reserves_what_is_known_of_its_model() {
     let known = config(&stub, "budget = { usd = 1, per = \"day\" }", "")
         .replace("model = \"m\", ", "model = \"m\", traits = { max_output = 2000 }, ");
     let gateway = Gateway::start(&known).await;
-    let reserved = "gateway_reserved_cost{subject=\"key:bot\"}";
+    let reserved = ("gateway_reserved_cost", "subject=\"key:bot\"");
     let mut held = H1::connect(gateway.addr).await;
     held.send(&chat().header("x-api-key", "sk")).await;
     stub.next().await;
-    let at_most = metric(&gateway, reserved).await.unwrap();
+    let at_most = gateway.measured(reserved.0, reserved.1).await.unwrap();
     assert!((0.02..0.0201).contains(&at_most), "two thousand tokens and the prompt: {at_most}");
     first.open();
     assert_eq!(held.respond().await.status, 200);
@@ -506,11 +492,11 @@ async fn an_answer_without_a_bound_reserves_what_is_known_of_its_model() {
         assert_eq!(ask(&gateway).await.status, 200);
         stub.next().await;
     }
-    metric_is(&gateway, reserved, |cost| cost == 0.0).await;
+    gateway.measured_when(reserved.0, reserved.1, |cost| cost == 0.0).await;
     let mut held = H1::connect(gateway.addr).await;
     held.send(&chat().header("x-api-key", "sk")).await;
     stub.next().await;
-    let usual = metric(&gateway, reserved).await.unwrap();
+    let usual = gateway.measured(reserved.0, reserved.1).await.unwrap();
     assert!((0.00005..0.0002).contains(&usual), "the five tokens that all have had, and the prompt: {usual}");
     last.open();
     assert_eq!(held.respond().await.status, 200);
@@ -618,9 +604,9 @@ async fn media_reserve_what_they_take_and_no_text() {
         asked.push(tokio::spawn(async move { exchange(addr, &picture).await }));
         stub.next().await;
     }
-    let reserved = metric(&gateway, "gateway_reserved_tokens{subject=\"key:bot\"}").await;
+    let reserved = gateway.measured("gateway_reserved_tokens", "subject=\"key:bot\"").await;
     assert_eq!(reserved, Some(3.0 * tokens), "as explained");
-    let cost = metric(&gateway, "gateway_reserved_cost{subject=\"key:bot\"}").await.unwrap();
+    let cost = gateway.measured("gateway_reserved_cost", "subject=\"key:bot\"").await.unwrap();
     let one: f64 = takes("budget").as_str().unwrap().parse().unwrap();
     assert!((cost - 3.0 * one).abs() < 1e-9, "{cost} is three times {one}");
 
@@ -635,7 +621,7 @@ async fn media_reserve_what_they_take_and_no_text() {
     let addr = gateway.addr;
     asked.push(tokio::spawn(async move { exchange(addr, &upload).await }));
     stub.next().await;
-    let upload = metric(&gateway, "gateway_reserved_cost{subject=\"key:bot\"}").await.unwrap() - cost;
+    let upload = gateway.measured("gateway_reserved_cost", "subject=\"key:bot\"").await.unwrap() - cost;
     assert!((0.03..0.0301).contains(&upload), "five thousand tokens of sound: {upload}");
     gate.open();
     for asked in asked {
@@ -752,12 +738,7 @@ async fn calls_beside_the_request_keep_to_their_targets_limits() {
         let reply = exchange(gateway.addr, &Request::post("/v1/chat/completions", bodies::chat("mirrored"))).await;
         assert_eq!(reply.status, 200, "{}", reply.text());
     }
-    guard("two mirrored calls are left out", async {
-        while gateway.counted("gateway_mirrored_total", "outcome=\"limited\"").await != 2 {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-    })
-    .await;
+    gateway.counted_when("gateway_mirrored_total", "outcome=\"limited\"", |left_out| left_out == 2).await;
     copy.next().await;
     assert_eq!(copy.count(), 1);
 

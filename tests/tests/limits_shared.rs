@@ -37,8 +37,8 @@ async fn three(stub: &Stub, redis: &Redis, key: &str, timeout: &str) -> Vec<Gate
     let config = on(stub, redis, key, timeout);
     let gateways = join_all((0..INSTANCES).map(|_| Gateway::start(&config))).await;
     for gateway in &gateways {
-        metric_is(gateway, "gateway_store_up", 1.0).await;
-        metric_is(gateway, "gateway_store_instances", INSTANCES as f64).await;
+        gateway.store_is(true).await;
+        gateway.counted_when("gateway_store_instances", "", |count| count == INSTANCES as u64).await;
     }
     gateways
 }
@@ -46,20 +46,6 @@ async fn three(stub: &Stub, redis: &Redis, key: &str, timeout: &str) -> Vec<Gate
 async fn ask(gateway: &Gateway) -> Reply {
     let request = Request::post("/v1/chat/completions", bodies::chat("assistant")).header("x-api-key", "sk");
     exchange(gateway.addr, &request).await
-}
-
-async fn metric_is(gateway: &Gateway, name: &str, value: f64) {
-    guard(name, async {
-        loop {
-            let metrics = exchange(gateway.admin, &Request::get("/metrics")).await.text();
-            let found = metrics.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' ')?.parse().ok());
-            if found == Some(value) {
-                return;
-            }
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
-    })
-    .await;
 }
 
 /// A certificate that cannot be verified is told, and not only that the Redis cannot be reached.
@@ -114,7 +100,7 @@ async fn three_gateways_let_exactly_five_of_twenty_pass() {
         let reply = exchange(gateways[0].addr, &request).await;
         assert!(matches!(reply.status, 200 | 429), "{key}: {}", reply.text());
         for gateway in &gateways {
-            metric_is(gateway, "gateway_store_up", 1.0).await;
+            gateway.store_is(true).await;
         }
         if key.contains("concurrent") || key.contains("tokens") {
             // 5 × 12 tokens are booked; what was reserved is free again, at all of them.
@@ -215,7 +201,7 @@ async fn redis_dies_and_comes_back_under_load() {
         reach(100 + 200 * round).await;
         redis.kill();
         for gateway in gateways.iter() {
-            metric_is(gateway, "gateway_store_up", 0.0).await;
+            gateway.store_is(false).await;
             let ready = exchange(gateway.admin, &Request::get("/health/ready")).await;
             assert_eq!(ready.status, 200, "it serves on: {}", ready.text());
             assert!(ready.text().contains("store"), "and says what is amiss: {}", ready.text());
@@ -223,7 +209,7 @@ async fn redis_dies_and_comes_back_under_load() {
         reach(200 + 200 * round).await;
         redis.restart().await;
         for gateway in gateways.iter() {
-            metric_is(gateway, "gateway_store_up", 1.0).await;
+            gateway.store_is(true).await;
         }
     }
     // All that may pass has passed.
@@ -334,11 +320,11 @@ async fn a_redis_that_comes_back_as_it_once_was_is_told_what_it_lacks() {
         for _ in 0..2 {
             redis.kill();
             for gateway in &gateways {
-                metric_is(gateway, "gateway_store_up", 0.0).await;
+                gateway.store_is(false).await;
             }
             redis.restart().await;
             for gateway in &gateways {
-                metric_is(gateway, "gateway_store_up", 1.0).await;
+                gateway.store_is(true).await;
             }
             assert!(has_booked(&redis, 6).await, "{setup:?}: neither less nor twice");
         }
@@ -402,7 +388,7 @@ async fn a_gateway_that_was_started_again_knows_what_redis_may_forget() {
     };
     let (first, other) = (start(&redis, "first.db").await, start(&redis, "other.db").await);
     for gateway in [&first, &other] {
-        metric_is(gateway, "gateway_store_up", 1.0).await;
+        gateway.store_is(true).await;
         assert_eq!(ask(gateway).await.status, 200);
     }
     books(&redis, 2).await;
@@ -413,7 +399,7 @@ async fn a_gateway_that_was_started_again_knows_what_redis_may_forget() {
     // Dropped, it is killed.
     drop(first);
     let first = start(&redis, "first.db").await;
-    metric_is(&first, "gateway_store_up", 1.0).await;
+    first.store_is(true).await;
     assert!(has_booked(&redis, 3).await, "the Redis knew it");
     assert_eq!(ask(&first).await.status, 200);
     books(&redis, 4).await;
@@ -425,10 +411,10 @@ async fn a_gateway_that_was_started_again_knows_what_redis_may_forget() {
     redis.kill();
     let first = start(&redis, "first.db").await;
     assert_eq!(ask(&first).await.status, 200, "it goes on alone");
-    metric_is(&other, "gateway_store_up", 0.0).await;
+    other.store_is(false).await;
     redis.restart().await;
     for gateway in [&first, &other] {
-        metric_is(gateway, "gateway_store_up", 1.0).await;
+        gateway.store_is(true).await;
     }
     books(&redis, 5).await;
     pass(&[&first, &other], 2).await;
@@ -503,14 +489,14 @@ async fn after_an_upgrade_redis_may_forget() {
         let stub = Stub::always(Answer::json(200, bodies::chat_answer("fine"))).await;
         let config = format!("{}{ledger}", on(&stub, &redis, &month(4), "10s"));
         let gateway = Gateway::builder().own_binary().config(&config).start().await;
-        metric_is(&gateway, "gateway_store_up", 1.0).await;
+        gateway.store_is(true).await;
         let mut serving = 0;
         for number in 1..=2 {
             assert_eq!(ask(&gateway).await.status, 200);
             books(&redis, number).await;
             serving = gateway.upgrade().await;
             gateway.status_when("it is alone", |status| status["predecessors"] == serde_json::json!([])).await;
-            metric_is(&gateway, "gateway_store_up", 1.0).await;
+            gateway.store_is(true).await;
             assert!(has_booked(&redis, number).await, "the Redis knew it");
         }
         assert_eq!(ask(&gateway).await.status, 200);
@@ -528,7 +514,7 @@ async fn after_an_upgrade_redis_may_forget() {
             })
             .await;
             let gateway = Gateway::start(&config).await;
-            metric_is(&gateway, "gateway_store_up", 1.0).await;
+            gateway.store_is(true).await;
             assert!(has_booked(&redis, 4).await, "the Redis knew it");
             redis.forget().await;
             books(&redis, 4).await;

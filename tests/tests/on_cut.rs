@@ -2,10 +2,9 @@
 //! is whole. Whatever cannot be gone on with ends in an honest error.
 
 use ai_gateway_providers::Dialect;
-use ai_gateway_providers::codec::{Target, codec};
-use ai_gateway_providers::common::{Block, Content, Losses, Message, ProviderTag, Request as Chat, Response};
 use ai_gateway_tests::client::{Framing, H1, Reply, Request, exchange};
-use ai_gateway_tests::talk::{read_stream, target_of};
+use ai_gateway_tests::speak::{self, text_of};
+use ai_gateway_tests::talk::read_stream;
 use ai_gateway_tests::{Answer, Gateway, Mock, Received, Step, Stub, StubFraming, bodies};
 use serde_json::{Value, json};
 
@@ -43,16 +42,7 @@ const ABLE: &str = ", traits = { prefill = true }";
 
 /// A client's request for a stream.
 fn ask(dialect: Dialect, model: &str) -> Request {
-    let mut chat = Chat { max_tokens: Some(500), stream: true, include_usage: true, ..Chat::new(dialect) };
-    chat.messages.push(Message { blocks: vec![Block::text("Say something")], ..Message::default() });
-    let target = Target::new(model, ProviderTag::of("client"));
-    let body = codec(dialect).encode_request(&chat, &target, &mut Losses::default()).unwrap();
-    Request::post(&target_of(dialect, model, true), body)
-}
-
-fn text_of(response: &Response<'_>) -> String {
-    let blocks = response.choices.iter().flat_map(|choice| &choice.blocks);
-    blocks.filter_map(|block| if let Content::Text(text) = &block.content { Some(&*text.text) } else { None }).collect()
+    speak::ask(dialect, model, "Say something", true)
 }
 
 fn text_in(dialect: Dialect, reply: &Reply, what: &str) -> String {
@@ -446,8 +436,8 @@ async fn vendors_are_asked_in_their_own_words() {
             for (name, value) in more.as_object().unwrap() {
                 assert_eq!(&asked[name], value, "{kind}, {dialect}");
             }
-            // 500, less what the text so far took.
-            assert_eq!(asked["max_tokens"], 495, "{kind}, {dialect}");
+            // 1000, less what the text so far took.
+            assert_eq!(asked["max_tokens"], 995, "{kind}, {dialect}");
         }
     }
 }

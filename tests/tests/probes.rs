@@ -1,10 +1,9 @@
 //! Probes: a provider is asked on purpose, and its targets rest before a client has met the outage.
 
 use ai_gateway_tests::client::{Request, exchange};
-use ai_gateway_tests::{Answer, Gateway, Stub, bodies, guard};
+use ai_gateway_tests::{Answer, Gateway, Stub, bodies};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
 
 #[tokio::test]
 async fn an_outage_is_found_and_its_end_too() {
@@ -40,15 +39,5 @@ async fn an_outage_is_found_and_its_end_too() {
 
 /// Waits until a metric of the only target has this value.
 async fn told(gateway: &Gateway, name: &str, value: f64) {
-    let read = async || {
-        let metrics = exchange(gateway.admin, &Request::get("/metrics")).await.text();
-        let line = metrics.lines().find(|line| line.starts_with(name) && line.contains("provider=\"p\""));
-        line.and_then(|line| line.rsplit_once(' ')?.1.parse::<f64>().ok())
-    };
-    guard(name, async {
-        while read().await.is_none_or(|read| (read - value).abs() > f64::EPSILON) {
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-    })
-    .await;
+    gateway.measured_when(name, "provider=\"p\"", |read| (read - value).abs() <= f64::EPSILON).await;
 }

@@ -6,23 +6,6 @@ use ai_gateway_tests::client::{Connection, Framing, H1, H2, Request, exchange};
 use ai_gateway_tests::{Answer, Gate, Gateway, Mock, Step, Stub, bodies, guard};
 use std::time::Duration;
 
-/// The value of a gauge on the admin listener.
-async fn gauge(gateway: &Gateway, name: &str) -> f64 {
-    let text = exchange(gateway.admin, &Request::get("/metrics")).await.text();
-    let line = text.lines().find(|line| line.split(' ').next() == Some(name));
-    line.and_then(|line| line.rsplit(' ').next()?.parse().ok()).unwrap_or_else(|| panic!("no {name} in\n{text}"))
-}
-
-/// Waits until a gauge is back at 0.
-async fn settles(gateway: &Gateway, name: &str) {
-    guard(name, async {
-        while gauge(gateway, name).await != 0.0 {
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-    })
-    .await;
-}
-
 /// Hundreds of clients at once: whole answers, streams, errors of every kind, clients that leave at any point. Afterwards
 /// nothing is in flight, no byte is held, and every request has its log line.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -105,9 +88,10 @@ async fn a_storm_leaves_nothing_behind() {
             client.unwrap();
         }
     }
-    settles(&gateway, "gateway_in_flight").await;
-    settles(&gateway, "gateway_bytes_buffered").await;
-    assert_eq!(gauge(&gateway, "gateway_log_dropped_total").await, 0.0);
+    for settles in ["gateway_in_flight", "gateway_bytes_buffered"] {
+        gateway.measured_when(settles, "", |value| value == 0.0).await;
+    }
+    assert_eq!(gateway.counted("gateway_log_dropped_total", "").await, 0);
     let reply = exchange(gateway.addr, &Request::post("/v1/chat/completions", bodies::chat("mock/echo"))).await;
     assert_eq!(reply.status, 200);
     gateway.assert_healthy().await;

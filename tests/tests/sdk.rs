@@ -2,7 +2,7 @@
 //! `tests/sdk/python` and `tests/sdk/node` hold the suites, `tests/sdk/setup.sh` installs what they need (`make test`
 //! calls it).
 
-use ai_gateway_tests::{Gateway, Mock, bodies, recordings};
+use ai_gateway_tests::{Gateway, Mock, bodies, is_installed, recordings};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
@@ -10,15 +10,10 @@ use std::time::Duration;
 /// A whole suite of a language may take this long.
 const SUITE: Duration = Duration::from_secs(170);
 
-/// The folder of the installed SDKs, or `None` (said in one line) when `setup.sh` has not run. In CI it must have.
+/// The folder of the installed SDKs, if they are.
 fn installed() -> Option<PathBuf> {
     let home = Path::new(env!("CARGO_MANIFEST_DIR")).join(".sdk");
-    if home.join("stamp").is_file() {
-        return Some(home);
-    }
-    assert!(std::env::var_os("CI").is_none(), "the SDKs are missing in CI: run tests/sdk/setup.sh");
-    eprintln!("SKIPPED: the SDKs are not installed: run tests/sdk/setup.sh");
-    None
+    is_installed("SDKs", home.join("stamp").is_file(), "tests/sdk/setup.sh").then_some(home)
 }
 
 /// The key that the suites are given.

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use ai_gateway_providers::Dialect;
 use ai_gateway_tests::client::{H1, Request, exchange};
 use ai_gateway_tests::unreachable::{Hanging, Refusing};
-use ai_gateway_tests::{Answer, Gate, Gateway, Mock, Step, Stub, bodies, run_to_end};
+use ai_gateway_tests::{Answer, Gate, Gateway, Mock, Step, Stub, bodies, usage};
 use serde_json::{Value, json};
 use tokio::net::TcpStream;
 
@@ -111,12 +111,9 @@ async fn what_is_left_at_the_end_of_the_drain_ends_politely_and_is_recorded() {
     let faults: Vec<_> =
         lines.iter().map(|line| (line["fault"].as_str(), line["attempts"][0]["outcome"].as_str())).collect();
     assert_eq!(faults, [(Some("gateway"), Some("gateway")); 3], "{lines:#?}");
-    let path = ledger.to_str().unwrap();
-    let report = run_to_end(&["usage", "--ledger", path, "--json", "--by", "provider"], "", &[]);
-    let report: Value = serde_json::from_str(&report.stdout).unwrap();
-    let providers: Vec<_> =
-        report["rows"].as_array().unwrap().iter().map(|row| row["provider"].as_str().unwrap()).collect();
-    assert!(providers.contains(&"chat") && providers.contains(&"claude"), "{report}");
+    let rows = usage(&ledger, &["--by", "provider"]);
+    let providers: Vec<_> = rows.iter().map(|row| row["provider"].as_str().unwrap()).collect();
+    assert!(providers.contains(&"chat") && providers.contains(&"claude"), "{rows:?}");
 }
 
 #[tokio::test]
@@ -321,10 +318,8 @@ async fn who_waits_for_a_plugin_is_told_of_the_end() {
     let log: Vec<Value> = gateway.output().0.iter().map(|line| serde_json::from_str(line).unwrap()).collect();
     let faults = log.iter().filter(|line| line["fault"] == "gateway").count();
     assert_eq!((log.len(), faults), (9, 8), "{log:#?}");
-    let path = ledger.to_str().unwrap();
-    let report = run_to_end(&["usage", "--ledger", path, "--json", "--by", "model"], "", &[]);
-    let report: Value = serde_json::from_str(&report.stdout).unwrap();
-    let requests: u64 = report["rows"].as_array().unwrap().iter().map(|row| row["requests"].as_u64().unwrap()).sum();
+    let rows = usage(&ledger, &["--by", "model"]);
+    let requests: u64 = rows.iter().map(|row| row["requests"].as_u64().unwrap()).sum();
     // No model had been found yet for the one whose request the hook looked at.
-    assert_eq!(requests, 8, "{report}");
+    assert_eq!(requests, 8, "{rows:?}");
 }

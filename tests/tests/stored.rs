@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 
 use ai_gateway_tests::bodies::{anthropic_event, anthropic_provider, responses_provider};
 use ai_gateway_tests::client::{H1, Reply, Request, exchange};
-use ai_gateway_tests::{Answer, Gate, Gateway, Step, Stub, run_to_end};
+use ai_gateway_tests::{Answer, Gate, Gateway, Step, Stub, usage};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
@@ -266,14 +266,11 @@ async fn standing(gateway: &Gateway) -> (u64, u64, u64) {
 async fn booked(mut gateway: Gateway, ledger: &Path) -> Vec<Value> {
     gateway.terminate();
     assert_eq!(gateway.ended().await, Some(0));
-    let args = ["usage", "--ledger", ledger.to_str().unwrap(), "--json", "--by", "kind,model,usage_source"];
-    let outcome = run_to_end(&args, "", &[]);
-    let report: Value = serde_json::from_str(&outcome.stdout).unwrap();
-    let rows = report["rows"].as_array().unwrap().iter();
+    let rows = usage(ledger, &["--by", "kind,model,usage_source"]);
     let wanted = |row: &Value| {
         ["kind", "usage_source", "records", "output", "cost_usd", "unpriced"].map(|name| row[name].clone())
     };
-    rows.filter(|row| row["model"] == "m").map(|row| json!(wanted(row))).collect()
+    rows.iter().filter(|row| row["model"] == "m").map(|row| json!(wanted(row))).collect()
 }
 
 /// It is asked for often, and once more after a restart.

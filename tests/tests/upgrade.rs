@@ -8,7 +8,7 @@ use std::time::Duration;
 use ai_gateway_providers::Dialect;
 use ai_gateway_tests::client::{Framing, H1, H2, Reply, Request, exchange};
 use ai_gateway_tests::load::Load;
-use ai_gateway_tests::{Answer, Gate, Gateway, Mock, Step, Stub, bodies, guard, lives, run_to_end, signal};
+use ai_gateway_tests::{Answer, Gate, Gateway, Mock, Step, Stub, bodies, guard, lives, run_to_end, signal, usage};
 use serde_json::Value;
 
 fn ask(model: &str, stream: bool) -> Request {
@@ -31,10 +31,8 @@ async fn gone(pid: u32) {
 }
 
 fn rows(ledger: &Path) -> u64 {
-    let path = ledger.to_str().unwrap();
-    let outcome = run_to_end(&["usage", "--ledger", path, "--json", "--by", ""], "", &[]);
-    let report: Value = serde_json::from_str(&outcome.stdout).unwrap_or_else(|e| panic!("{e}: {outcome:?}"));
-    report["rows"][0]["requests"].as_u64().unwrap_or_else(|| panic!("{report}"))
+    let rows = usage(ledger, &["--by", ""]);
+    rows[0]["requests"].as_u64().unwrap_or_else(|| panic!("{rows:?}"))
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

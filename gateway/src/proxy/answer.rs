@@ -280,7 +280,7 @@ pub fn on_body(body: &mut Option<Bytes>, end: bool, exchange: &mut Exchange) -> 
     exchange.incoming.bytes += out.len();
     *body = (!out.is_empty()).then_some(out);
     // What other attempts have cost that it goes on from is not known yet.
-    if exchange.wants_cost
+    if exchange.wants_cost()
         && exchange.resume.is_none()
         && let (Some(events), Some(cost)) = (&body, exchange.cost())
     {

@@ -104,11 +104,7 @@ pub fn record(exchange: &Exchange) -> Record<'_> {
         fault: fault(exchange).map(Fault::as_str).map(Into::into),
         attempts: u32::try_from(exchange.attempts.len()).unwrap_or(u32::MAX),
         duration_us: whole_micros(exchange.started.elapsed()),
-        first_token_us: exchange
-            .incoming
-            .first_output
-            .filter(|_| exchange.wants_stream())
-            .map(|at| whole_micros(at.saturating_duration_since(exchange.started))),
+        first_token_us: exchange.first_token().map(whole_micros),
         usage: usage.unwrap_or_default(),
         usage_source,
         service_tier: seen.and_then(|seen| seen.service_tier.as_deref()).map(Into::into),

@@ -58,15 +58,13 @@ pub struct Exchange {
     /// The plugins that it goes through.
     pub plugins: Option<Arc<Run>>,
     /// Counts the exchange as in flight until it is dropped.
-    pub in_flight: InFlight,
+    _in_flight: InFlight,
     /// What is asked, once the path has been understood.
     pub endpoint: Option<Endpoint>,
     /// In which dialect to say that the path is not understood.
-    pub guessed_dialect: Dialect,
+    guessed_dialect: Dialect,
     /// Whose request it is; `None` also when no keys are configured.
     pub key: Option<Arc<Key>>,
-    /// Whether a stream's usage object is to tell the cost.
-    pub wants_cost: bool,
     /// The rule that decided its way.
     pub route: Option<Arc<Rule>>,
     /// Who gets a copy of it.
@@ -93,8 +91,6 @@ pub struct Exchange {
     pub lingers: bool,
     /// Status sent to the client.
     pub status: u16,
-    /// What its client said of the cache in the body.
-    pub cache_field: Option<Box<CacheField>>,
     /// What it has to do with the cache; `None`: there is none for it.
     pub cached: Option<Box<Cached>>,
     /// The attempt that follows, if it is the same target once more.
@@ -125,6 +121,10 @@ pub struct Request {
     pub room: Option<Room>,
     /// The client wants a stream as one JSON array (Gemini without `alt=sse`).
     pub json_array: bool,
+    /// A stream's usage object is to tell the cost.
+    pub wants_cost: bool,
+    /// What its client said of the cache in the body.
+    pub cache_field: Option<Box<CacheField>>,
     /// What it says about the clocks of its attempts.
     pub clocks: Clocks,
     /// The client's `anthropic-beta`.
@@ -144,6 +144,8 @@ impl Request {
             model,
             room: None,
             json_array: false,
+            wants_cost: false,
+            cache_field: None,
             clocks: Clocks::default(),
             betas: None,
             attempts: None,
@@ -187,11 +189,10 @@ impl Exchange {
             at: snapshot.time.now(),
             snapshot,
             plugins: None,
-            in_flight,
+            _in_flight: in_flight,
             endpoint: None,
             guessed_dialect: Dialect::OpenAiChat,
             key: None,
-            wants_cost: false,
             route: None,
             mirror: None,
             request: None,
@@ -205,7 +206,6 @@ impl Exchange {
             committed: false,
             lingers: false,
             status: 0,
-            cache_field: None,
             cached: None,
             repeat: None,
             resume: None,
@@ -222,6 +222,11 @@ impl Exchange {
         self.endpoint.as_ref().map_or(self.guessed_dialect, |endpoint| endpoint.dialect)
     }
 
+    /// The path is not understood: this is told in `dialect`.
+    pub fn guess_dialect(&mut self, dialect: Dialect) {
+        self.guessed_dialect = dialect;
+    }
+
     /// What is asked, once the path has been understood.
     pub fn operation(&self) -> Option<Operation> {
         self.endpoint.as_ref().map(|endpoint| endpoint.operation)
@@ -231,6 +236,17 @@ impl Exchange {
     pub fn wants_stream(&self) -> bool {
         self.request.as_ref().is_some_and(|request| request.scan.stream)
             || self.endpoint.as_ref().is_some_and(|endpoint| endpoint.stream)
+    }
+
+    /// Whether a stream's usage object is to tell the cost.
+    pub fn wants_cost(&self) -> bool {
+        self.request.as_ref().is_some_and(|request| request.wants_cost)
+    }
+
+    /// How long the client waited for the first output, if it asked for a stream.
+    pub fn first_token(&self) -> Option<Duration> {
+        let first_output = self.incoming.first_output.filter(|_| self.wants_stream())?;
+        Some(first_output.saturating_duration_since(self.started))
     }
 
     /// The current attempt's provider has the request, or is about to: of a stream the first output is waited for from now on.

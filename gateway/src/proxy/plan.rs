@@ -61,7 +61,7 @@ pub fn find_endpoint(header: &RequestHeader, exchange: &mut Exchange) -> Result<
             Ok(())
         }
         Err(error) => {
-            exchange.guessed_dialect = error.dialect();
+            exchange.guess_dialect(error.dialect());
             Err(endpoint_error(&error))
         }
     }
@@ -141,20 +141,28 @@ pub fn read(
         stored::plan(header, exchange, planner)?;
         return Ok(Next::Ask);
     }
-    let json_array = wants_json_array(header, endpoint);
+    let (json_array, streams) = (wants_json_array(header, endpoint), endpoint.stream);
     let scan = scan(&header.headers, endpoint, &body)?;
-    let Routed { model, body, scan } = route::route(header, exchange, body, scan, planner)?;
+    let Routed { model, body, scan, cache_field } = route::route(header, exchange, body, scan, planner)?;
     let clocks = Clocks::of(&header.headers)?;
     let betas = betas(&header.headers);
     let attempts = clocks::attempts(&header.headers)?;
     let asks_cost = header.headers.get(&COST).is_some_and(|value| value == "stream");
-    exchange.wants_cost = asks_cost && !json_array;
+    let wants_cost = asks_cost && !json_array && (streams || scan.stream);
     let prompt = match exchange.dialect() {
         own @ Dialect::Own(_) => Some(BodyFacts::in_dialect(&body, own).prompt_tokens()),
         _ => None,
     };
-    exchange.request = Some(Request { body, scan, model, room: None, json_array, clocks, betas, attempts, prompt });
-    exchange.wants_cost &= exchange.wants_stream();
+    exchange.request = Some(Request {
+        json_array,
+        wants_cost,
+        cache_field,
+        clocks,
+        betas,
+        attempts,
+        prompt,
+        ..Request::new(body, scan, model)
+    });
     Ok(if count::is_ours(exchange) { Next::Count } else { Next::Ask })
 }
 

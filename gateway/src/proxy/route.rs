@@ -12,7 +12,7 @@ use ai_gateway_providers::Dialect;
 use ai_gateway_providers::endpoint::{BodyKind, Endpoint};
 use ai_gateway_providers::error::{ApiError, ErrorKind};
 use ai_gateway_providers::price::Price;
-use ai_gateway_providers::scan::{FieldEdits, RequestScan, cache_field, fallbacks_of, says};
+use ai_gateway_providers::scan::{CacheField, FieldEdits, RequestScan, cache_field, fallbacks_of, says};
 use bytes::Bytes;
 use pingora_http::RequestHeader;
 
@@ -34,6 +34,8 @@ pub struct Routed {
     pub body: Bytes,
     /// Of that body.
     pub scan: RequestScan,
+    /// What its client said of the cache in it.
+    pub cache_field: Option<Box<CacheField>>,
 }
 
 /// Decides the model of a request, and notes in the exchange what else the rule says.
@@ -83,20 +85,18 @@ pub fn route(
         exchange.route = Some(rule);
     }
     let model = chosen?;
-    if json
-        && model.cache.is_some()
-        && let Some(field) = cache_field(&body).map_err(unreadable)?
-    {
+    let has_cache = json && model.cache.is_some();
+    let cache_field = if has_cache { cache_field(&body).map_err(unreadable)?.map(Box::new) } else { None };
+    if cache_field.is_some() {
         edits.remove.push("cache".to_owned());
-        exchange.cache_field = Some(Box::new(field));
     }
     if !json || edits.is_empty() {
-        return Ok(Routed { model, body, scan });
+        return Ok(Routed { model, body, scan, cache_field });
     }
     let edited = edits.apply(&body);
     let unchanged = edited.as_ptr() == body.as_ptr();
     let scan = if unchanged { scan } else { plan::scan(&header.headers, endpoint, &edited).map_err(edited_badly)? };
-    Ok(Routed { model, body: edited, scan })
+    Ok(Routed { model, body: edited, scan, cache_field })
 }
 
 /// The model that a request goes to, followed by those that it may fall back on.

@@ -66,7 +66,7 @@ pub fn settle(gateway: &Gateway, session: &mut Session, exchange: &mut Exchange)
         finish,
         stream: exchange.wants_stream(),
         duration: exchange.started.elapsed(),
-        first_token: exchange.incoming.first_output.map(|at| at - exchange.started).filter(|_| exchange.wants_stream()),
+        first_token: exchange.first_token(),
         overhead: exchange.overhead,
         usage: usage(exchange, seen),
         cost: exchange.cost(),

@@ -109,7 +109,8 @@ pub fn with_items(
         return Err(body::too_large(limits).into());
     }
     room.grow(added, limits.max_buffered)?;
-    Ok(scan::with_items(&body, &items))
+    let items: Vec<_> = items.iter().map(|(span, item)| (span.clone(), &**item)).collect();
+    Ok(scan::splice(&body, &items).into())
 }
 
 /// Remembers the items of a complete translated answer, and what its client may lose of it, before the client has all of it and may

@@ -400,7 +400,7 @@ fn settings_that_make_no_sense_are_refused_at_their_place() {
         ("body", "", "", "it changes nothing"),
         ("log", "", "", "where to?"),
         ("log", "file = 'a'\nredact = ['x']", "['x']", "not known here"),
-        ("log", "file = 'a'\nmost = '64KB'", "'64KB'", "this is no size"),
+        ("log", "file = 'a'\nmost = 'much'", "'much'", "`much` is not a size"),
         ("secrets", "action = 'eat'", "'eat'", "unknown variant"),
         ("deny", "", "", "it looks for nothing"),
         ("deny", "words = ['a', ' ']", "' '", "a word is empty"),

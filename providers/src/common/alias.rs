@@ -5,7 +5,6 @@
 
 use std::borrow::Cow;
 
-use bounded_static::IntoBoundedStatic as _;
 use serde::Deserialize;
 
 use super::names::spelt;
@@ -139,20 +138,10 @@ fn unwrap_input(arguments: &str) -> String {
     serde_json::from_str::<Input>(arguments).map_or_else(|_| arguments.to_owned(), |wrapped| wrapped.input)
 }
 
-impl Aliases {
-    /// The same for a whole stream that is at hand: for tests and for answers that are taken apart.
-    #[must_use]
-    pub fn restore_all(mut self, events: Vec<Event<'_>>) -> Vec<Event<'static>> {
-        let mut restored = Vec::with_capacity(events.len());
-        for event in events {
-            self.restore_event(event, &mut |event| restored.push(event.into_static()));
-        }
-        restored
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use bounded_static::IntoBoundedStatic as _;
+
     use super::*;
     use crate::common::{CustomTool, FunctionTool};
 
@@ -191,7 +180,10 @@ mod tests {
             end(0),
             end(1),
         ];
-        let restored = aliases().restore_all(events);
+        let (mut aliases, mut restored) = (aliases(), Vec::new());
+        for event in events {
+            aliases.restore_event(event, &mut |event| restored.push(event.into_static()));
+        }
         assert_eq!(restored.len(), 6);
         let Event::BlockStart { block: Block { content: Content::ToolCall(patch), .. }, .. } = &restored[0] else {
             panic!()

@@ -52,12 +52,6 @@ impl FrameSplitter {
         }
     }
 
-    /// Whether a frame has begun and not ended: a body that ends now was cut.
-    #[must_use]
-    pub fn mid_frame(&self) -> bool {
-        !self.tail.is_empty()
-    }
-
     fn clear_tail(&mut self) {
         self.tail.clear();
         if self.tail.capacity() > KEEP_TAIL {
@@ -73,14 +67,14 @@ mod tests {
     use super::*;
     use crate::event_stream::{MAX_FRAME, write_event, write_exception};
 
-    /// What `Frame` borrows, kept.
+    /// What `Frame` borrows, kept; and whether a frame has begun and not ended.
     fn split(chunks: &[&[u8]]) -> (Vec<Result<String, FrameError>>, bool) {
         let (mut splitter, mut frames) = (FrameSplitter::default(), Vec::new());
         for chunk in chunks {
             splitter.feed(chunk, |frame| frames.push(frame.map(|frame| format!("{frame:?}"))));
             assert!(splitter.tail.len() <= MAX_FRAME);
         }
-        (frames, splitter.mid_frame())
+        (frames, !splitter.tail.is_empty())
     }
 
     fn body() -> Vec<u8> {

@@ -230,11 +230,6 @@ impl Preset {
         }
     }
 
-    /// Where the key goes in a request of `dialect`.
-    pub fn auth_for(&self, dialect: Dialect) -> AuthScheme<&'static str> {
-        self.auth_of.iter().find(|(other, _)| *other == dialect).map_or(self.auth, |(_, scheme)| *scheme)
-    }
-
     /// Its base URL: the table's, or the one of `region`.
     pub fn base_url_in(&self, region: Option<&str>) -> Option<Cow<'static, str>> {
         match (self.base_url, self.cloud, region) {
@@ -328,7 +323,7 @@ mod tests {
         assert_eq!(bedrock.platform(Dialect::Anthropic), Platform::BedrockInvoke);
         assert_eq!(bedrock.platform(Dialect::Bedrock), Platform::Native);
         let gemini = Preset::find("gemini").unwrap();
-        assert_eq!(gemini.auth_for(Dialect::OpenAiChat), AuthScheme::Bearer);
-        assert_eq!(gemini.auth_for(Dialect::Gemini), AuthScheme::Header("x-goog-api-key"));
+        assert_eq!(gemini.auth_of, [(Dialect::OpenAiChat, AuthScheme::Bearer)]);
+        assert_eq!(gemini.auth, AuthScheme::Header("x-goog-api-key"));
     }
 }

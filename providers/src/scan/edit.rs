@@ -5,6 +5,7 @@ use std::ops::Range;
 use bytes::Bytes;
 
 use super::cursor::Cursor;
+use super::splice;
 
 /// What is to be changed in the fields of a JSON object.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -60,23 +61,14 @@ impl FieldEdits {
         if !cursor.enter(b'{') {
             return body.clone();
         }
-        let mut out = Vec::new();
-        let mut copied = 0;
+        let mut edited = Vec::new();
         while let Some(key) = cursor.next_key() {
             let value = cursor.value();
-            if *key.name != *name.as_bytes() {
-                continue;
+            if *key.name == *name.as_bytes() {
+                edited.push((value.clone(), self.apply(&body.slice(value))));
             }
-            let edited = self.apply(&body.slice(value.clone()));
-            out.extend_from_slice(body.get(copied..value.start).unwrap_or_default());
-            out.extend_from_slice(&edited);
-            copied = value.end;
         }
-        if copied == 0 {
-            return body.clone();
-        }
-        out.extend_from_slice(body.get(copied..).unwrap_or_default());
-        out.into()
+        if edited.is_empty() { body.clone() } else { splice(body, &edited).into() }
     }
 
     fn written(&self, body: &Bytes, open: usize, members: &[Member], there: &[bool]) -> Option<Vec<u8>> {

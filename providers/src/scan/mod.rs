@@ -45,6 +45,7 @@ mod opening;
 mod pieces;
 mod references;
 mod rewrite;
+mod splice;
 mod terms;
 mod texts;
 
@@ -63,8 +64,9 @@ pub use media::Media;
 pub use multipart::{MAX_PART_HEADERS, scan_multipart, with_prompts};
 pub use opening::opening;
 pub use pieces::Pieces;
-pub use references::{item_references, with_items};
+pub use references::item_references;
 pub use rewrite::Edits;
+pub use splice::splice;
 pub use texts::{Side, Text, TextKind, edit_texts, restore_texts, texts};
 
 /// A value and where it stands in the body.

@@ -7,7 +7,7 @@ use std::ops::Range;
 
 use memchr::memmem::Finder;
 
-use super::{Field, FormError, RequestScan, Root, ScanError, UsageOption};
+use super::{Field, FormError, RequestScan, Root, ScanError, UsageOption, splice};
 use crate::model_name;
 
 /// How long the headers of one part may be, in bytes.
@@ -60,14 +60,8 @@ pub fn scan_multipart(content_type: &str, body: &[u8]) -> Result<RequestScan, Sc
 /// The form with these texts in the place of its [`prompts`](RequestScan::prompts), in their order; every other byte stays.
 #[must_use]
 pub fn with_prompts(scan: &RequestScan, body: &[u8], prompts: &[String]) -> Vec<u8> {
-    let (mut out, mut at) = (Vec::with_capacity(body.len() + 64), 0);
-    for (old, new) in scan.prompts.iter().zip(prompts).filter(|(old, new)| old.value != **new) {
-        out.extend_from_slice(body.get(at..old.span.start).unwrap_or_default());
-        out.extend_from_slice(new.as_bytes());
-        at = old.span.end;
-    }
-    out.extend_from_slice(rest(body, at));
-    out
+    let changed = scan.prompts.iter().zip(prompts).filter(|(old, new)| old.value != **new);
+    splice(body, &changed.map(|(old, new)| (old.span.clone(), new)).collect::<Vec<_>>())
 }
 
 fn rest(body: &[u8], at: usize) -> &[u8] {

@@ -2,10 +2,8 @@
 
 use std::borrow::Cow;
 use std::fmt;
-use std::ops::Range;
 use std::sync::LazyLock;
 
-use bytes::Bytes;
 use memchr::memmem::Finder;
 use serde::de::{Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
@@ -27,20 +25,6 @@ pub fn item_references(body: &[u8]) -> Vec<Field<String>> {
     // What cannot be read any further is refused by the scan that all bodies go through.
     _ = serde_json::Deserializer::from_str(text).deserialize_map(Body { text, found: &mut found });
     found
-}
-
-/// The body with `items` in the place of references, as they come in it.
-pub fn with_items(body: &[u8], items: &[(Range<usize>, impl AsRef<str>)]) -> Bytes {
-    let added: usize = items.iter().map(|(_, item)| item.as_ref().len()).sum();
-    let mut out = Vec::with_capacity(body.len() + added);
-    let mut from = 0;
-    for (span, item) in items {
-        out.extend_from_slice(&body[from..span.start]);
-        out.extend_from_slice(item.as_ref().as_bytes());
-        from = span.end;
-    }
-    out.extend_from_slice(&body[from..]);
-    out.into()
 }
 
 /// Every `input`: who reads the body may take another one than the first.
@@ -140,6 +124,7 @@ fn decoded(raw: &RawValue) -> Cow<'_, str> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::splice;
     use super::*;
 
     fn ids(body: &str) -> Vec<String> {
@@ -162,7 +147,7 @@ mod tests {
         let body = r#"{"input": [{"id":"a"}, 1, {"type":"item_reference","id":"b"} ]}"#;
         let found = item_references(body.as_bytes());
         let items: Vec<_> = found.iter().map(|found| (found.span.clone(), format!("[{}]", found.value))).collect();
-        assert_eq!(with_items(body.as_bytes(), &items), r#"{"input": [[a], 1, [b] ]}"#);
-        assert_eq!(with_items(body.as_bytes(), &items[1..]), r#"{"input": [{"id":"a"}, 1, [b] ]}"#);
+        assert_eq!(splice(body.as_bytes(), &items), br#"{"input": [[a], 1, [b] ]}"#);
+        assert_eq!(splice(body.as_bytes(), &items[1..]), br#"{"input": [{"id":"a"}, 1, [b] ]}"#);
     }
 }

@@ -11,8 +11,9 @@ use std::ops::Range;
 use bytes::Bytes;
 use serde::de::IgnoredAny;
 
-use self::fields::{has_items, is_spelt_otherwise, role_of, top_level};
+use self::fields::{Within, has_items, is_spelt_otherwise, role_of, top_level, within};
 use super::cursor::Cursor;
+use super::splice;
 use crate::codec::{whole_characters, without_signature};
 use crate::dialect::{Dialect, Operation};
 use crate::own;
@@ -145,14 +146,7 @@ fn put(
     edits.sort_by_key(|(span, _)| span.start);
     // Several texts may have one signature.
     edits.dedup_by(|one, other| one.0 == other.0);
-    let (mut edited, mut at) = (Vec::with_capacity(body.len() + 64), 0);
-    for (span, new) in edits {
-        edited.extend_from_slice(body.get(at..span.start).unwrap_or_default());
-        edited.extend_from_slice(new.as_bytes());
-        at = span.end;
-    }
-    edited.extend_from_slice(body.get(at..).unwrap_or_default());
-    (Some(edited.into()), count)
+    (Some(splice(body, &edits).into()), count)
 }
 
 /// What takes the place of a signature whose text was changed; `None`: it signs no text.
@@ -262,32 +256,26 @@ impl<'a> Walk<'a> {
     fn object(&mut self, kind: TextKind, depth: usize) {
         let said = self.said();
         let kind = self.kind(kind, &said, depth);
-        // Only a model reasons and declines: of others it is what they say.
-        let only_models = |other| if kind == TextKind::Assistant { other } else { kind };
         let around = self.signature.clone();
         self.signature = said.signature.clone().or_else(|| around.clone());
         self.cursor.enter(b'{');
         while let Some(key) = self.cursor.next_key() {
             match &*key.name {
-                b"text" | b"content" | b"parts" | b"message" | b"output" | b"source" | b"document" | b"documents"
-                | b"searchResult" | b"transcript" | b"audio" | b"tool_calls" | b"function" | b"function_call"
-                | b"functionCall" | b"toolUse" | b"requests" => self.any(kind, depth + 1),
-                b"thinking" | b"reasoning_content" | b"reasoning" | b"tool_plan" | b"summary"
-                | b"reasoning_details" | b"reasoningContent" | b"reasoningText" => {
-                    self.any(only_models(TextKind::Reasoning), depth + 1)
-                }
-                b"refusal" => self.any(only_models(TextKind::Refusal), depth + 1),
-                b"toolResult" | b"functionResponse" | b"function_response" => self.any(TextKind::ToolResult, depth + 1),
-                b"arguments" => self.json(TextKind::Arguments, true),
-                b"args" => self.json(TextKind::Arguments, false),
-                b"input" => self.json(TextKind::Arguments, false),
-                b"response" | b"json" => self.json(TextKind::ToolResult, false),
                 b"data" if said.is("text") => self.any(kind, depth + 1),
                 b"data" if self.dialect == Dialect::Cohere => self.json(kind, false),
                 b"title" | b"context" if self.is_document(&said) => self.any(kind, depth + 1),
                 b"variables" if kind == TextKind::Context => self.values(kind, depth + 1),
                 b"prompt" | b"word" if kind == TextKind::Input => self.any(kind, depth + 1),
-                name => self.other(name),
+                name => match within(name) {
+                    Some(Within::Same) => self.any(kind, depth + 1),
+                    // Only a model reasons and declines: of others it is what they say.
+                    Some(Within::OfModel(own)) if kind == TextKind::Assistant => self.any(own, depth + 1),
+                    Some(Within::OfModel(_)) => self.any(kind, depth + 1),
+                    Some(Within::ToolResult) => self.any(TextKind::ToolResult, depth + 1),
+                    Some(Within::Json(own)) => self.json(own, false),
+                    Some(Within::JsonText(own)) => self.json(own, true),
+                    None => self.other(name),
+                },
             }
         }
         self.signature = around;

@@ -2,10 +2,9 @@
 
 use super::{good_stream, two_targets};
 use ai_gateway_tests::client::{H1, Request, exchange};
-use ai_gateway_tests::{Answer, Gateway, Step, Stub, bodies, guard};
+use ai_gateway_tests::{Answer, Gateway, Step, Stub, bodies};
 use std::io::Write;
 use std::process::{Command, Stdio};
-use std::time::Duration;
 
 /// What `promtool check metrics` has to say of `text`; nothing if all is well.
 fn checked(text: &str) -> String {
@@ -48,12 +47,7 @@ async fn prometheus_has_nothing_to_say_against_them() {
     exchange(gateway.addr, &message).await;
 
     // An answer is counted behind its last byte.
-    guard("nothing is in flight", async {
-        while gateway.counted("gateway_in_flight", "").await > 0 {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-    })
-    .await;
+    gateway.at_rest().await;
     let mut admin = H1::connect(gateway.admin).await;
     let classic = admin.exchange(&Request::get("/metrics")).await;
     assert_eq!(classic.header("content-type"), "text/plain; version=0.0.4; charset=utf-8");

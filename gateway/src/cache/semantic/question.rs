@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 
 use ai_gateway_providers::Dialect;
+use ai_gateway_providers::scan::splice;
 use bytes::Bytes;
 use serde_json::value::RawValue;
 
@@ -78,25 +79,17 @@ fn only_text<'a>(part: &Object<'a>, types: &[&str]) -> Option<&'a str> {
 
 /// Takes `texts`, which lie in `whole`, out of it.
 fn cut(whole: &str, texts: &[&str]) -> Option<Question> {
-    let mut question = Question { text: String::new(), rest: Bytes::new() };
-    let mut rest = String::with_capacity(whole.len());
-    let mut from = 0;
+    let (mut asked, mut blanks) = (String::new(), Vec::with_capacity(texts.len()));
     for text in texts {
         let start = text.as_ptr().addr() - whole.as_ptr().addr();
-        rest.push_str(whole.get(from..start)?);
-        rest.push_str("\"\"");
-        from = start + text.len();
-        if !question.text.is_empty() {
-            question.text.push('\n');
+        blanks.push((start..start + text.len(), "\"\""));
+        if !asked.is_empty() {
+            asked.push('\n');
         }
-        question.text.push_str(&serde_json::from_str::<String>(text).ok()?);
+        asked.push_str(&serde_json::from_str::<String>(text).ok()?);
     }
-    rest.push_str(whole.get(from..)?);
-    if question.text.trim().is_empty() || question.text.len() > LONGEST {
-        return None;
-    }
-    question.rest = rest.into();
-    Some(question)
+    let fits = !asked.trim().is_empty() && asked.len() <= LONGEST;
+    fits.then(|| Question { text: asked, rest: splice(whole.as_bytes(), &blanks).into() })
 }
 
 #[cfg(test)]

@@ -17,7 +17,7 @@ const SHOWS_USAGE: u32 = 1 << 1;
 pub fn convert(entry: &Entry, wanted: Form, exchange: &Exchange) -> Option<Entry> {
     let endpoint = exchange.endpoint.as_ref()?;
     let dialect = endpoint.dialect;
-    if exchange.wants_cost || endpoint.operation != Operation::Chat || entry.meta.dialect != dialect.as_str() {
+    if exchange.wants_cost() || endpoint.operation != Operation::Chat || entry.meta.dialect != dialect.as_str() {
         return None;
     }
     let provider = ProviderTag::of(&entry.meta.provider);

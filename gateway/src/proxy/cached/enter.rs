@@ -163,7 +163,7 @@ pub(super) fn asked<'a>(
         headers: &header.headers,
         query: header.uri.query(),
         body: &request.body,
-        field: exchange.cache_field.as_deref(),
+        field: request.cache_field.as_deref(),
         key: exchange.key.as_deref(),
         model: &request.model,
         edits: exchange.route.as_ref().map(|rule| &rule.headers),
@@ -174,7 +174,7 @@ pub(super) fn asked<'a>(
 /// How the client wants its answer written.
 fn form(exchange: &Exchange) -> Form {
     let (Some(request), Some(endpoint)) = (&exchange.request, &exchange.endpoint) else { return Form::Whole };
-    key::form(endpoint, &request.scan, request.json_array, exchange.wants_cost)
+    key::form(endpoint, &request.scan, request.json_array, request.wants_cost)
 }
 
 /// Writes an answer that is kept, in the form that is asked for.

@@ -179,7 +179,6 @@ fn end(exchange: &Exchange, finish: Finished) -> End {
     end.model = attempt.map(|attempt| attempt.target.model.clone());
     end.attempts = exchange.attempts.len();
     end.duration = exchange.started.elapsed();
-    end.first_token =
-        exchange.incoming.first_output.map(|at| at - exchange.started).filter(|_| exchange.wants_stream());
+    end.first_token = exchange.first_token();
     end
 }

@@ -28,48 +28,71 @@ const TOP_LEVEL: [&[u8]; 18] = [
     b"instances",
     b"prediction",
 ];
-/// Fields of what stands in those.
-const WITHIN: [&[u8]; 33] = [
-    b"text",
-    b"content",
-    b"parts",
-    b"message",
-    b"output",
-    b"source",
-    b"document",
-    b"documents",
-    b"searchResult",
-    b"transcript",
-    b"audio",
-    b"tool_calls",
-    b"function",
-    b"function_call",
-    b"functionCall",
-    b"toolUse",
-    b"requests",
-    b"thinking",
-    b"reasoning_content",
-    b"reasoning",
-    b"tool_plan",
-    b"summary",
-    b"reasoning_details",
-    b"reasoningContent",
-    b"reasoningText",
-    b"refusal",
-    b"toolResult",
-    b"functionResponse",
-    b"function_response",
-    b"arguments",
-    b"args",
-    b"input",
-    b"response",
+/// Fields of what stands in those, of any API.
+const WITHIN: [(&[u8], Within); 34] = [
+    (b"text", Within::Same),
+    (b"content", Within::Same),
+    (b"parts", Within::Same),
+    (b"message", Within::Same),
+    (b"output", Within::Same),
+    (b"source", Within::Same),
+    (b"document", Within::Same),
+    (b"documents", Within::Same),
+    (b"searchResult", Within::Same),
+    (b"transcript", Within::Same),
+    (b"audio", Within::Same),
+    (b"tool_calls", Within::Same),
+    (b"function", Within::Same),
+    (b"function_call", Within::Same),
+    (b"functionCall", Within::Same),
+    (b"toolUse", Within::Same),
+    (b"requests", Within::Same),
+    (b"thinking", Within::OfModel(TextKind::Reasoning)),
+    (b"reasoning_content", Within::OfModel(TextKind::Reasoning)),
+    (b"reasoning", Within::OfModel(TextKind::Reasoning)),
+    (b"tool_plan", Within::OfModel(TextKind::Reasoning)),
+    (b"summary", Within::OfModel(TextKind::Reasoning)),
+    (b"reasoning_details", Within::OfModel(TextKind::Reasoning)),
+    (b"reasoningContent", Within::OfModel(TextKind::Reasoning)),
+    (b"reasoningText", Within::OfModel(TextKind::Reasoning)),
+    (b"refusal", Within::OfModel(TextKind::Refusal)),
+    (b"toolResult", Within::ToolResult),
+    (b"functionResponse", Within::ToolResult),
+    (b"function_response", Within::ToolResult),
+    (b"arguments", Within::JsonText(TextKind::Arguments)),
+    (b"args", Within::Json(TextKind::Arguments)),
+    (b"input", Within::Json(TextKind::Arguments)),
+    (b"response", Within::Json(TextKind::ToolResult)),
+    (b"json", Within::Json(TextKind::ToolResult)),
 ];
+
+/// What a field holds that does not stand at the top.
+#[derive(Clone, Copy)]
+pub(super) enum Within {
+    /// Texts of who says what is around them.
+    Same,
+    /// Texts that are this if a model says them, else what is around them.
+    OfModel(TextKind),
+    /// Texts that a tool returned.
+    ToolResult,
+    /// JSON, or a text.
+    Json(TextKind),
+    /// JSON, written as a string or as it is.
+    JsonText(TextKind),
+}
+
+/// What the field `name` holds, wherever it does not stand at the top.
+pub(super) fn within(name: &[u8]) -> Option<Within> {
+    WITHIN.iter().find(|(field, _)| *field == name).map(|(_, within)| *within)
+}
 
 /// Whether `name` is one of those to a server that does not mind the case (Go's `encoding/json`, to which also ſ is an s), and not as
 /// its API spells it.
 pub(super) fn is_spelt_otherwise(name: &[u8]) -> bool {
-    let is_other =
-        |name: &[u8]| TOP_LEVEL.iter().chain(&WITHIN).any(|field| field.eq_ignore_ascii_case(name) && *field != name);
+    let is_other = |name: &[u8]| {
+        let mut fields = TOP_LEVEL.iter().chain(WITHIN.iter().map(|(field, _)| field));
+        fields.any(|field| field.eq_ignore_ascii_case(name) && *field != name)
+    };
     if name.is_ascii() {
         return is_other(name);
     }
