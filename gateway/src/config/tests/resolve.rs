@@ -540,6 +540,19 @@ fn conditions_and_teams_that_no_key_has_are_doubtful() {
 }
 
 #[test]
+fn a_key_that_has_expired_is_doubtful() {
+    let file = |end: &str| {
+        let hash = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
+        format!(
+            "[providers.m]\nkind = 'mock'\n[[keys]]\nname = 'b'\nhash = 'sha256:{hash}'\nexpires = '{end}T00:00:00Z'"
+        )
+    };
+    let doubt = "the key `b` has expired: it is refused = write a later time, or take the key out";
+    assert_eq!(warned(&file("2001-01-01")), [doubt]);
+    assert!(warned(&file("2099-01-01")).is_empty());
+}
+
+#[test]
 fn most_is_told_where_it_does_nothing() {
     let file = |traits: &str, reserve: &str| {
         format!(
