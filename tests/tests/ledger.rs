@@ -115,6 +115,37 @@ async fn each_request_is_a_record_with_its_usage() {
     assert_eq!(usage(&ledger, &["--where", "upstream_model=a", "--to", "1h"]), Vec::<Value>::new());
 }
 
+/// What a plugin refuses is a request of its client's like any other.
+#[tokio::test]
+async fn what_a_plugin_refuses_is_a_record() {
+    let dir = tempfile::tempdir().unwrap();
+    let ledger = dir.path().join("ledger.db");
+    let stub = upstream().await;
+    let gateway = Gateway::start(&format!(
+        "{}[ledger]\npath = \"{}\"\n[[keys]]\nname = \"bot\"\nhash = \"{}\"\n[[plugins]]\nuse = \"deny\"\nwords = [\"Hello\"]\n",
+        bodies::openai_provider("stub", &stub.origin()),
+        ledger.display(),
+        bodies::key_hash("sk")
+    ))
+    .await;
+    let ask = async |body, key| {
+        let request = Request::post("/v1/chat/completions", body).header("x-api-key", key);
+        exchange(gateway.addr, &request).await.status
+    };
+    assert_eq!(ask(bodies::chat_stream("stub/a"), "sk").await, 403);
+    // Nobody knows whose that is; and that has no model that could be read.
+    assert_eq!(ask(bodies::chat("stub/a"), "other").await, 401);
+    assert_eq!(ask("{".into(), "sk").await, 400);
+    assert_eq!(stub.count(), 0);
+    until(&gateway, "gateway_ledger_stored_total", |stored| stored == 1).await;
+    stop(gateway).await;
+    let rows = usage(&ledger, &["--by", "key,model,operation,usage_source", "--from", "1h"]);
+    let row = &rows[0];
+    let told = ["key", "model", "operation", "usage_source", "requests", "failed", "unpriced"].map(|name| &row[name]);
+    assert_eq!(json!(told), json!(["bot", "stub/a", "chat", "none", 1, 1, 0]), "{rows:?}");
+    assert_eq!(rows.len(), 1);
+}
+
 /// Fourteen tokens of input and ten of output, in two requests.
 #[tokio::test]
 async fn a_record_has_its_cost_and_can_be_rated_anew() {
