@@ -267,6 +267,23 @@ fn usage_of_every_provider_becomes_disjoint() {
             ..empty
         }
     );
+    // OpenRouter tells what it charges; where another provider's account is used, that one charges besides.
+    for (said, charged) in [
+        (r#""cost":0.00014,"is_byok":false,"cost_details":{"upstream_inference_cost":0.00014}"#, Some(140_000_000)),
+        (r#""cost":1e-7,"is_byok":true,"cost_details":{"upstream_inference_cost":0.002}"#, Some(2_000_100_000)),
+        (r#""cost":0.1,"is_byok":true,"cost_details":{"upstream_inference_cost":null}"#, None),
+        (r#""cost":0"#, Some(0)),
+        (r#""cost":-0.1"#, None),
+        (r#""cost":-0.0"#, None),
+        (r#""cost":10001"#, None),
+        (r#""cost":1e300"#, None),
+        (r#""cost":"0.1""#, None),
+        (r#""cost":{"total_cost":0.1}"#, None),
+    ] {
+        let wanted = Usage { input: Some(7), output: Some(5), charged, ..empty };
+        let said = format!(r#"{{"prompt_tokens":7,"completion_tokens":5,{said}}}"#);
+        assert_eq!(usage_of(CHAT, &said), wanted, "{said}");
+    }
     // xAI leaves reasoning out of completion_tokens.
     assert_eq!(
         chat(

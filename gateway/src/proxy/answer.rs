@@ -284,6 +284,7 @@ pub fn on_body(body: &mut Option<Bytes>, end: bool, exchange: &mut Exchange) -> 
     // What other attempts have cost that it goes on from is not known yet.
     if exchange.wants_cost
         && exchange.resume.is_none()
+        && !exchange.has_told_cost()
         && let (Some(events), Some(cost)) = (&body, exchange.cost())
     {
         *body = Some(with_cost(exchange.dialect(), events.clone(), &Dollars(cost).to_string()));
@@ -474,6 +475,11 @@ impl Exchange {
             attempt.answer = AnswerWay::Translated(Box::new(translation));
             attempt.translates = true;
         }
+    }
+
+    /// Whether the provider's own figure, which passes as it comes, is what the answer cost.
+    fn has_told_cost(&self) -> bool {
+        !self.translates() && self.cost_in_parts().is_some_and(|cost| cost.charged)
     }
 
     /// Begins to translate an answer that is framed as `form`. One that comes whole, or that the client wants whole, is withheld to

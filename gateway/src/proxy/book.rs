@@ -121,7 +121,7 @@ pub fn record(exchange: &Exchange) -> Record<'_> {
         fallback: exchange.attempt().and_then(|attempt| exchange.fallback_at(&attempt.target)).map(Into::into),
         price_map: cost
             .filter(|cost| usage_source != UsageSource::None || *cost > 0)
-            .map(|_| exchange.snapshot.price_map().into()),
+            .map(|_| exchange.prices_of(exchange.cost_in_parts()).into()),
         ..common(exchange)
     }
 }
@@ -142,7 +142,8 @@ fn other<'a>(exchange: &'a Exchange, attempt: &'a Attempt, consumed: &'a Consume
 /// What is known of any attempt that has a record of its own.
 pub fn beside<'a>(exchange: &'a Exchange, attempt: &'a Attempt, consumed: &'a Consumed) -> Record<'a> {
     let usage = consumed.usage.unwrap_or_default();
-    let cost = attempt.price().and_then(|price| price.cost(&usage, consumed.tier.as_deref()).total());
+    let parts = attempt.cost(&usage, consumed.tier.as_deref());
+    let cost = parts.and_then(|parts| parts.total());
     Record {
         provider: Some((&*attempt.target.provider.name).into()),
         upstream_model: Some((&*attempt.target.model).into()),
@@ -153,7 +154,7 @@ pub fn beside<'a>(exchange: &'a Exchange, attempt: &'a Attempt, consumed: &'a Co
         usage_source: consumed.source,
         service_tier: consumed.tier.as_deref().map(Into::into),
         cost,
-        price_map: cost.map(|_| exchange.snapshot.price_map().into()),
+        price_map: cost.map(|_| exchange.prices_of(parts).into()),
         ..common(exchange)
     }
 }
