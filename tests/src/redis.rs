@@ -16,7 +16,7 @@ pub enum Setup {
     One,
     /// One server that is asked over TLS, with a certificate of an authority of its own.
     Tls,
-    /// One server behind a Sentinel.
+    /// One server behind a Sentinel, which has a password of its own.
     Sentinel,
     /// A cluster, of one server.
     Cluster,
@@ -48,11 +48,15 @@ impl Redis {
         if setup == Setup::Sentinel {
             let port = free_port();
             let file = redis.dir.path().join("sentinel.conf");
-            let text = format!("port {port}\nbind 127.0.0.1\nsentinel monitor main 127.0.0.1 {} 1\n", redis.port);
+            let text = format!(
+                "port {port}\nbind 127.0.0.1\nrequirepass of-nobody\nuser gateway on >of-the-sentinel allcommands allkeys allchannels\n\
+                 sentinel monitor main 127.0.0.1 {} 1\n",
+                redis.port
+            );
             std::fs::write(&file, text).expect("sentinel.conf");
             let child = Command::new("redis-server").arg(file).arg("--sentinel").stdout(Stdio::null()).spawn();
             redis.sentinel = Some((child.expect("the Sentinel starts"), port));
-            answers(port).await;
+            until(port, "AUTH gateway of-the-sentinel", "+OK").await;
         }
         redis
     }
@@ -69,9 +73,13 @@ impl Redis {
         }
     }
 
-    /// A line for `[store]`: whom to trust where it is asked over TLS.
-    pub fn ca(&self) -> String {
-        self.tls.as_ref().map_or_else(String::new, |(authority, _)| format!("ca = \"{}\"\n", authority.file()))
+    /// Lines for `[store]`: whom to trust where it is asked over TLS, and what its Sentinel wants to hear.
+    pub fn more(&self) -> String {
+        match (&self.tls, &self.sentinel) {
+            (Some((authority, _)), _) => format!("ca = \"{}\"\n", authority.file()),
+            (_, Some(_)) => "sentinel_user = \"gateway\"\nsentinel_password = \"of-the-sentinel\"\n".to_owned(),
+            _ => String::new(),
+        }
     }
 
     /// Has it write all that it knows now, which it knows again after [`Redis::restart`].

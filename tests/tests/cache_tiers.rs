@@ -228,9 +228,10 @@ async fn instances_have_their_answers_in_common() {
         let mut redis = Redis::start(setup).await;
         let stub = counting_stub().await;
         let more = format!(
-            "[cache]\nredis = true\n[store]\nredis = \"{}\"\ntimeout = \"2s\"\n\
+            "[cache]\nredis = true\n[store]\nredis = \"{}\"\ntimeout = \"2s\"\n{}\
              [[keys]]\nname = \"bot\"\nhash = \"{}\"\ntags = [\"gold\"]\n",
             redis.url(),
+            redis.more(),
             bodies::key_hash("sk")
         );
         let text = config(&stub, &more);

@@ -88,6 +88,112 @@ async fn each_request_is_a_record_with_its_usage() {
     assert_eq!(usage(&ledger, &["--where", "upstream_model=a", "--to", "1h"]), Vec::<Value>::new());
 }
 
+/// What a plugin refuses is a request of its client's like any other.
+#[tokio::test]
+async fn what_a_plugin_refuses_is_a_record() {
+    let dir = tempfile::tempdir().unwrap();
+    let ledger = dir.path().join("ledger.db");
+    let stub = upstream().await;
+    let gateway = Gateway::start(&format!(
+        "{}[ledger]\npath = \"{}\"\n[[keys]]\nname = \"bot\"\nhash = \"{}\"\n[[plugins]]\nuse = \"deny\"\nwords = [\"Hello\"]\n",
+        bodies::openai_provider("stub", &stub.origin()),
+        ledger.display(),
+        bodies::key_hash("sk")
+    ))
+    .await;
+    let ask = async |body, key| {
+        let request = Request::post("/v1/chat/completions", body).header("x-api-key", key);
+        exchange(gateway.addr, &request).await.status
+    };
+    assert_eq!(ask(bodies::chat_stream("stub/a"), "sk").await, 403);
+    // Nobody knows whose that is; and that has no model that could be read.
+    assert_eq!(ask(bodies::chat("stub/a"), "other").await, 401);
+    assert_eq!(ask("{".into(), "sk").await, 400);
+    assert_eq!(stub.count(), 0);
+    gateway.counted_when("gateway_ledger_stored_total", "", |stored| stored == 1).await;
+    stop(gateway).await;
+    let rows = usage(&ledger, &["--by", "key,model,operation,usage_source", "--from", "1h"]);
+    let row = &rows[0];
+    let told = ["key", "model", "operation", "usage_source", "requests", "failed", "unpriced"].map(|name| &row[name]);
+    assert_eq!(json!(told), json!(["bot", "stub/a", "chat", "none", 1, 1, 0]), "{rows:?}");
+    assert_eq!(rows.len(), 1);
+}
+
+/// Where there is no price, a cost that OpenRouter tells is the cost, whichever API the client speaks.
+#[tokio::test]
+async fn what_openrouter_says_that_it_charges_is_booked_where_there_is_no_price() {
+    let dir = tempfile::tempdir().unwrap();
+    let ledger = dir.path().join("ledger.db");
+    let stub = Stub::start(|request| {
+        let usage =
+            json!({"prompt_tokens": 7, "completion_tokens": 5, "total_tokens": 12, "cost": 0.25, "is_byok": false});
+        if request.json()["stream"] == true {
+            let last = format!("data: {}\n\n", json!({"choices": [], "usage": usage}));
+            return Answer::sse([
+                bodies::chat_role(),
+                bodies::chat_delta("fine"),
+                bodies::chat_finish(),
+                last,
+                bodies::DONE.to_owned(),
+            ]);
+        }
+        let mut answer: Value = serde_json::from_str(&bodies::chat_answer("fine")).unwrap();
+        answer["usage"] = usage;
+        Answer::json(200, answer.to_string())
+    })
+    .await;
+    let provider = |name: &str, kind: &str| {
+        format!("[providers.{name}]\nkind = \"{kind}\"\nbase_url = \"{}/v1\"\napi_key = \"k\"\n", stub.origin())
+    };
+    let config = format!(
+        "{}{}[prices.models]\n\"router/priced\" = {{ input = \"1\", output = \"2\" }}\n\
+         [limits]\nbudget = {{ usd = 1.0, per = \"month\" }}\n[ledger]\npath = \"{}\"\n",
+        provider("router", "openrouter"),
+        provider("other", "openai-compatible"),
+        ledger.display()
+    );
+    let gateway = Gateway::start(&config).await;
+    let ask = async |path: &str, body| {
+        let reply = exchange(gateway.addr, &Request::post(path, body)).await;
+        // Its budget knows of it by then.
+        gateway.log_of(reply.header("x-request-id")).await;
+        reply
+    };
+    let chat = "/v1/chat/completions";
+    let whole = ask(chat, bodies::chat("router/nobodys")).await;
+    assert_eq!((whole.status, whole.header("x-gateway-cost")), (200, "0.25"), "{}", whole.text());
+    let streamed = ask(chat, bodies::chat_stream("router/nobodys")).await.text();
+    assert_eq!(streamed.matches("\"cost\"").count(), 0, "nobody asked for usage: {streamed}");
+    let gemini = "/v1beta/models/router%2Fnobodys:streamGenerateContent?alt=sse";
+    let translated = ask(gemini, r#"{"contents":[{"role":"user","parts":[{"text":"Hello"}]}]}"#.into()).await;
+    assert_eq!(translated.status, 200, "{}", translated.text());
+    assert_eq!(ask(chat, bodies::chat("router/priced")).await.header("x-gateway-cost"), "0.000017");
+    // What others say is not known to be dollars.
+    assert_eq!(ask(chat, bodies::chat("other/nobodys")).await.header("x-gateway-cost"), "");
+    // The budget knows of it.
+    assert_eq!(ask(chat, bodies::chat("router/nobodys")).await.status, 200);
+    let refused = ask(chat, bodies::chat("router/nobodys")).await;
+    assert_eq!(refused.status, 429, "{}", refused.text());
+    stop(gateway).await;
+    let costs = || {
+        let rows = usage(&ledger, &["--by", "provider,upstream_model,price_map"]);
+        let row = |row: &Value| {
+            ["provider", "upstream_model", "requests", "cost_usd", "unpriced"].map(|name| row[name].clone())
+        };
+        json!(rows.iter().filter(|row| row["failed"] == 0).map(row).collect::<Vec<_>>())
+    };
+    assert_eq!(
+        costs(),
+        json!([
+            ["other", "nobodys", 1, "0", 1],
+            ["router", "nobodys", 4, "1", 0],
+            ["router", "priced", 1, "0.000017", 0],
+        ])
+    );
+    let outcome = run_to_end(&["usage", "rerate", "--config", "{config}"], &config, &[]);
+    assert!(outcome.stdout.contains("1.000017 USD booked, 1.000017 USD now"), "{outcome:?}");
+}
+
 /// Fourteen tokens of input and ten of output, in two requests.
 #[tokio::test]
 async fn a_record_has_its_cost_and_can_be_rated_anew() {

@@ -28,7 +28,7 @@ fn on(stub: &Stub, redis: &Redis, key: &str, timeout: &str) -> String {
         bodies::openai_provider("stub", &stub.origin()),
         bodies::key_hash("sk"),
         redis.url(),
-        redis.ca(),
+        redis.more(),
     )
 }
 
@@ -56,7 +56,7 @@ async fn why_a_redis_is_out_of_reach_is_told() {
     }
     let redis = Redis::start(Setup::Tls).await;
     let stub = Stub::always(Answer::json(200, bodies::chat_answer("fine"))).await;
-    let config = on(&stub, &redis, r#"limits = { requests = "5/day" }"#, "10s").replace(&redis.ca(), "");
+    let config = on(&stub, &redis, r#"limits = { requests = "5/day" }"#, "10s").replace(&redis.more(), "");
     let gateway = Gateway::builder().config(&config).start().await;
     let told = |line: &String| line.contains("the store is out of reach") && line.contains("UnknownIssuer");
     guard("the log", async {

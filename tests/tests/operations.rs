@@ -295,7 +295,12 @@ async fn voyage_is_asked_in_its_own_words() {
     assert_eq!(reply.json()["results"], serde_json::json!([{"index": 1, "relevance_score": 0.5}]));
     let seen = stub.next().await;
     let wanted = serde_json::json!({"model": "rerank-2.5", "query": "q", "documents": ["a", "b"], "top_k": 1});
-    assert_eq!((seen.header("authorization"), seen.json()), ("Bearer k", wanted));
+    assert_eq!((seen.header("authorization"), seen.json()), ("Bearer k", wanted.clone()));
+    // One of the form that most have is told so in its own, at the path that Voyage has too.
+    let reply = exchange(gateway.addr, &Request::post("/v1/rerank", body)).await;
+    assert_eq!((reply.status, &reply.json()["results"][0]["index"]), (200, &1.into()), "{}", reply.text());
+    let seen = stub.next().await;
+    assert_eq!((&*seen.target, seen.json()), ("/v1/rerank", wanted));
     // A client of its own API gets through as it is.
     let own = r#"{"model":"v/rerank-2.5","query":"q","documents":["a","b"],"top_k":1,"truncation":false}"#;
     let reply = exchange(gateway.addr, &Request::post("/v1/rerank", own)).await;

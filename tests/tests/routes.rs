@@ -310,7 +310,10 @@ async fn fallbacks_of_the_client() {
 #[tokio::test]
 async fn models_that_only_the_provider_knows() {
     let (stub, gateway) = bench("").await;
-    for (field, value) in [("models", json!(["elsewhere"])), ("models", json!("elsewhere")), ("preset", json!("x"))] {
+    let advisor = json!([{"type": "advisor_20260301", "name": "advisor", "model": "elsewhere"}]);
+    for (field, value) in
+        [("models", json!(["elsewhere"])), ("models", json!("elsewhere")), ("preset", json!("x")), ("tools", advisor)]
+    {
         let mut body = plain("base");
         body[field] = value;
         assert_eq!(ask(&gateway, chat(&body)).await.status, 200);
@@ -320,7 +323,7 @@ async fn models_that_only_the_provider_knows() {
         assert_eq!(refused.status, 403, "{field}: {}", refused.text());
         assert!(refused.text().contains(&format!("`{field}`")), "{}", refused.text());
     }
-    assert_eq!(stub.count(), 3);
+    assert_eq!(stub.count(), 4);
 }
 
 /// Two ways to spell a model are one to rules, plugins and keys, however they spell it.

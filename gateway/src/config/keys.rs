@@ -258,6 +258,12 @@ pub(super) fn resolve(
             cx.report.error(at.span.clone(), message, "every client has a key of its own");
         }
         let expires = key.expires.as_ref().and_then(|text| cx.parse(text, |text| units::instant(text)));
+        if let (Some(end), Some(at)) = (expires, &key.expires)
+            && end <= SystemTime::now()
+        {
+            let message = format!("the key `{}` has expired: it is refused", key.name.value);
+            cx.report.warn(at.span.clone(), message, "write a later time, or take the key out");
+        }
         let models = key.models.map(|names| resolve_models(names, models, providers, cx));
         resolved.push(KeyConfig {
             name: key.name.value,

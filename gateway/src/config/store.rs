@@ -22,6 +22,10 @@ pub struct Store {
     pub redis: Option<At<SecretText>>,
     /// PEM file with certificates to trust for the Redis (and its Sentinels) instead of the system's.
     pub ca: Option<At<String>>,
+    /// The user that the Sentinels know this gateway as. Default: theirs.
+    pub sentinel_user: Option<At<String>>,
+    /// The password that the Sentinels want, which is not that of the Redis. Default: none.
+    pub sentinel_password: Option<At<SecretText>>,
     /// How long a request waits for the Redis before this instance counts alone. Default: `"50ms"`.
     pub timeout: Option<At<DurationText>>,
 }
@@ -42,6 +46,10 @@ pub struct RedisConfig {
     pub url: Secret,
     /// Certificates to trust instead of the system's, in PEM.
     pub ca: Option<Vec<u8>>,
+    /// As whom its Sentinels are asked.
+    pub sentinel_user: Option<String>,
+    /// The password for that.
+    pub sentinel_password: Option<Secret>,
     /// How long a request waits for it.
     pub timeout: Duration,
 }
@@ -49,7 +57,7 @@ pub struct RedisConfig {
 impl RedisConfig {
     /// The one at `url`, verified by the system's certificates where it is asked over TLS.
     pub fn new(url: impl Into<String>, timeout: Duration) -> Self {
-        Self { url: Secret::new(url), ca: None, timeout }
+        Self { url: Secret::new(url), ca: None, sentinel_user: None, sentinel_password: None, timeout }
     }
 }
 
@@ -75,7 +83,24 @@ impl Store {
                 cx.report.error(span.clone(), "`ca` is for TLS", "write `rediss` in `redis`");
                 return None;
             }
-            let config = RedisConfig { url, ca, timeout };
+            let user = self.sentinel_user.as_ref();
+            let password = self.sentinel_password.as_ref();
+            let login = user.map(|user| &user.span).or(password.map(|password| &password.span));
+            if let Some(span) = login.filter(|_| !url.expose().contains("-sentinel://")) {
+                let help = "write redis-sentinel://A,B/MASTER in `redis`; the password of the Redis itself stands there too";
+                cx.report.error(span.clone(), "no Sentinel is asked", help);
+                return None;
+            }
+            if let Some(user) = user.filter(|_| password.is_none()) {
+                cx.report.error(user.span.clone(), "`sentinel_user` has no `sentinel_password`", None);
+                return None;
+            }
+            let sentinel_password = match password {
+                Some(password) => Some(cx.secret(password)?),
+                None => None,
+            };
+            let sentinel_user = self.sentinel_user.map(|user| user.value);
+            let config = RedisConfig { url, ca, sentinel_user, sentinel_password, timeout };
             if let Err(message) = crate::limits::shared::check(&config) {
                 let help = "write redis://HOST:PORT/DB, redis-sentinel://A,B/MASTER or redis-cluster://A,B; rediss is with TLS";
                 cx.report.error(written.span, message, help);

@@ -29,7 +29,7 @@ mod worker;
 
 pub use metrics::LedgerMetrics;
 pub use query::{Dimension, Query, Report, ask, dollars, parse_time};
-pub use record::{BACKGROUND, Kind, Record, Tags, UsageSource, micros};
+pub use record::{BACKGROUND, CHARGED, Kind, Record, Tags, UsageSource, micros};
 pub use rerate::rerate;
 pub use store::Store;
 

@@ -251,6 +251,9 @@ pub struct Record<'a> {
     pub fallback: Option<Text<'a>>,
 }
 
+/// What [`Record::price_map`] says where the cost is what the provider says that it charges.
+pub const CHARGED: &str = "provider";
+
 impl Record<'_> {
     /// The model whose target was asked.
     pub fn asked_model(&self) -> Option<&str> {
@@ -334,6 +337,7 @@ pub(super) mod tests {
                 characters: count(14),
                 images: count(15),
                 other_models: count(16),
+                charged: None,
             },
             usage_source: UsageSource::ALL[n as usize % 5],
             service_tier: Some("default".into()),

@@ -1,6 +1,6 @@
 //! Re-rating: what the records of a span of time would cost by other prices, noted beside what they were booked with.
 
-use super::record::Record;
+use super::record::{CHARGED, Record};
 use super::store::{Store, StoreError};
 
 /// Records priced between two commits: others get to write in between.
@@ -42,7 +42,9 @@ pub fn rerate(
         }
         let mut costs = Vec::with_capacity(page.len());
         for record in page {
-            let cost = price(&record);
+            // What the provider itself has said stays, unless there is a price now.
+            let told = record.cost.filter(|_| record.price_map.as_deref() == Some(CHARGED));
+            let cost = price(&record).or(told);
             result.records += 1;
             result.changed += u64::from(cost != record.cost);
             result.unpriced += u64::from(cost.is_none() && record.costs());

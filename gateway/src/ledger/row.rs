@@ -162,6 +162,8 @@ pub fn write(record: &Record<'_>, out: &mut Vec<u8>) {
         characters,
         images,
         other_models,
+        // It is in the cost.
+        charged: _,
     } = usage;
     #[rustfmt::skip]
     let rare = [
@@ -416,6 +418,7 @@ mod tests {
             characters: Some(0),
             images: Some(0),
             other_models: Some(0),
+            charged: None,
         }
     }
 

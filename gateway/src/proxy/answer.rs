@@ -263,7 +263,9 @@ pub fn on_body(body: &mut Option<Bytes>, end: bool, exchange: &mut Exchange) -> 
         return on_error_body(body, end, exchange);
     }
     let Some(observer) = &mut exchange.incoming.observer else { return Ok(()) };
+    let secret = exchange.attempts.last().map_or(&b""[..], |attempt| attempt.grant.secret());
     let out = observer.feed(body.take().unwrap_or_default(), end);
+    let out = observer.masked(out, secret);
     // Behind the end of what it packs nobody minds.
     if torn && (exchange.incoming.form == AnswerForm::Opaque || !observer.seen().complete) {
         let error = Error::explain(ErrorType::ConnectionClosed, "the answer is no whole gzip");
@@ -282,6 +284,7 @@ pub fn on_body(body: &mut Option<Bytes>, end: bool, exchange: &mut Exchange) -> 
     // What other attempts have cost that it goes on from is not known yet.
     if exchange.wants_cost()
         && exchange.resume.is_none()
+        && !exchange.has_told_cost()
         && let (Some(events), Some(cost)) = (&body, exchange.cost())
     {
         *body = Some(with_cost(exchange.dialect(), events.clone(), &Dollars(cost).to_string()));
@@ -291,7 +294,9 @@ pub fn on_body(body: &mut Option<Bytes>, end: bool, exchange: &mut Exchange) -> 
     }
     if !exchange.committed {
         if let Some(outcome) = failed_before_output(exchange) {
-            exchange.error = exchange.incoming.observer.as_ref().and_then(|observer| observer.seen().error.clone());
+            let error = exchange.incoming.observer.as_ref().and_then(|observer| observer.seen().error.clone());
+            let secret = exchange.attempts.last().map_or(&b""[..], |attempt| attempt.grant.secret());
+            exchange.error = error.map(|error| error.without(secret));
             let error = Error::explain(ErrorType::ConnectionClosed, "the answer failed before its output");
             return Err(attempt_failed(exchange, outcome, error));
         }
@@ -470,6 +475,11 @@ impl Exchange {
             attempt.answer = AnswerWay::Translated(Box::new(translation));
             attempt.translates = true;
         }
+    }
+
+    /// Whether the provider's own figure, which passes as it comes, is what the answer cost.
+    fn has_told_cost(&self) -> bool {
+        !self.translates() && self.cost_in_parts().is_some_and(|cost| cost.charged)
     }
 
     /// Begins to translate an answer that is framed as `form`. One that comes whole, or that the client wants whole, is withheld to

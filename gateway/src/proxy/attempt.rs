@@ -8,8 +8,8 @@ use ai_gateway_providers::codec::Platform;
 use ai_gateway_providers::common::Losses;
 use ai_gateway_providers::endpoint::BodyKind;
 use ai_gateway_providers::error::{ApiError, ErrorKind};
-use ai_gateway_providers::price::Price;
-use ai_gateway_providers::{Dialect, Operation};
+use ai_gateway_providers::price::{Cost, Price};
+use ai_gateway_providers::{Dialect, Operation, Usage};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue};
 use pingora_core::upstreams::peer::HttpPeer;
@@ -197,6 +197,11 @@ impl Attempt {
     /// What its target charges.
     pub fn price(&self) -> Option<&Price> {
         self.target.known.price.as_ref()
+    }
+
+    /// What `usage` costs there; `None`: nothing is known of that.
+    pub fn cost(&self, usage: &Usage, tier: Option<&str>) -> Option<Cost> {
+        self.target.cost(usage, tier)
     }
 
     /// How its target is, with its credential.

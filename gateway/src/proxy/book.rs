@@ -7,6 +7,7 @@ use ai_gateway_providers::error::Fault;
 
 use super::attempt::Attempt;
 use super::consumed::Consumed;
+use super::plugins::Run;
 use super::settle::fault;
 use super::{Exchange, Gateway, Outcome};
 use crate::ledger::{Kind, Record, Tags, UsageSource, micros};
@@ -14,9 +15,10 @@ use crate::ledger::{Kind, Record, Tags, UsageSource, micros};
 /// Books the request, once. This happens before the last byte of an answer goes to the client: a client that has a whole
 /// answer can rely on its being in the ledger, whatever becomes of this process.
 ///
-/// What ended before a model was found for it consumed nothing and is not booked: callers without a key fill no disk.
+/// What ended before a model was found for it consumed nothing and is not booked, unless plugins had it: callers without a key fill
+/// no disk.
 pub fn book(gateway: &Gateway, exchange: &mut Exchange) {
-    if exchange.request.is_none() || exchange.account.bill.is_some() {
+    if (exchange.request.is_none() && !exchange.ended_by_plugins) || exchange.account.bill.is_some() {
         return;
     }
     exchange.account.bill = Some(Box::new(exchange.bill()));
@@ -58,6 +60,9 @@ fn common(exchange: &Exchange) -> Record<'_> {
     let labels = exchange.account.labels.as_deref();
     let mut tags: Tags<'_> = exchange.key.iter().flat_map(|key| key.tags()).map(String::as_str).collect();
     let key_tags = tags.len();
+    // Without a request there is only what the client named.
+    let about = exchange.plugins.as_deref().filter(|_| exchange.request.is_none()).map(Run::about);
+    let named = || about?.model.as_deref();
     tags.extend(labels.into_iter().flat_map(|labels| labels.tags()));
     Record {
         id: (&*exchange.id).into(),
@@ -76,8 +81,8 @@ fn common(exchange: &Exchange) -> Record<'_> {
         metadata: labels.into_iter().flat_map(|labels| labels.metadata()).collect(),
         operation: exchange.endpoint.as_ref().map_or("unknown", |endpoint| endpoint.operation.as_str()).into(),
         dialect: exchange.endpoint.as_ref().map(|endpoint| endpoint.dialect.as_str().into()),
-        model: exchange.request.as_ref().map(|request| (&*request.model.name).into()),
-        stream: exchange.wants_stream(),
+        model: exchange.request.as_ref().map(|request| &*request.model.name).or_else(named).map(Into::into),
+        stream: exchange.wants_stream() || about.is_some_and(|about| about.stream),
         ..Record::default()
     }
 }
@@ -112,7 +117,7 @@ pub fn record(exchange: &Exchange) -> Record<'_> {
         fallback: exchange.attempt().and_then(|attempt| exchange.fallback_at(&attempt.target)).map(Into::into),
         price_map: cost
             .filter(|cost| usage_source != UsageSource::None || *cost > 0)
-            .map(|_| exchange.snapshot.price_map().into()),
+            .map(|_| exchange.prices_of(exchange.cost_in_parts()).into()),
         ..common(exchange)
     }
 }
@@ -133,7 +138,8 @@ fn other<'a>(exchange: &'a Exchange, attempt: &'a Attempt, consumed: &'a Consume
 /// What is known of any attempt that has a record of its own.
 pub fn beside<'a>(exchange: &'a Exchange, attempt: &'a Attempt, consumed: &'a Consumed) -> Record<'a> {
     let usage = consumed.usage.unwrap_or_default();
-    let cost = attempt.price().and_then(|price| price.cost(&usage, consumed.tier.as_deref()).total());
+    let parts = attempt.cost(&usage, consumed.tier.as_deref());
+    let cost = parts.and_then(|parts| parts.total());
     Record {
         provider: Some((&*attempt.target.provider.name).into()),
         upstream_model: Some((&*attempt.target.model).into()),
@@ -144,7 +150,7 @@ pub fn beside<'a>(exchange: &'a Exchange, attempt: &'a Attempt, consumed: &'a Co
         usage_source: consumed.source,
         service_tier: consumed.tier.as_deref().map(Into::into),
         cost,
-        price_map: cost.map(|_| exchange.snapshot.price_map().into()),
+        price_map: cost.map(|_| exchange.prices_of(parts).into()),
         ..common(exchange)
     }
 }

@@ -11,7 +11,7 @@ use ai_gateway_providers::usage::Usage;
 
 use super::Exchange;
 use super::outcome::Outcome;
-use crate::ledger::UsageSource;
+use crate::ledger::{CHARGED, UsageSource};
 
 /// What one attempt consumed.
 #[derive(Debug, Default)]
@@ -242,7 +242,12 @@ impl Exchange {
         // A request may have a price, whatever is told of its usage.
         let usage = usage.or_else(|| self.is_answered().then(Usage::default))?;
         let tier = self.incoming.observer.as_ref().and_then(|observer| observer.seen().service_tier.as_deref());
-        Some(self.attempt()?.price()?.cost(&usage, tier))
+        self.attempt()?.cost(&usage, tier)
+    }
+
+    /// Names the prices by which something cost that, for records.
+    pub fn prices_of(&self, cost: Option<Cost>) -> &str {
+        if cost.is_some_and(|cost| cost.charged) { CHARGED } else { self.snapshot.price_map() }
     }
 
     /// Whether the client left and the answer was read all the same.

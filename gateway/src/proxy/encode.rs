@@ -14,7 +14,7 @@ use ai_gateway_providers::error::{ApiError, ErrorKind};
 use ai_gateway_providers::model_name::gemini_resource;
 use ai_gateway_providers::operations::{self, Wire, completions};
 use ai_gateway_providers::preset::{Betas, without_fields};
-use ai_gateway_providers::scan::{Edits, FieldEdits, without_attribution};
+use ai_gateway_providers::scan::{Edits, FieldEdits, says, without_attribution};
 use ai_gateway_providers::{Dialect, Operation, codec};
 use bytes::Bytes;
 
@@ -74,7 +74,9 @@ fn written(
     let Some(route) = target.provider.route(endpoint, &target.model) else {
         return Err(super::attempt::no_usable_target(exchange));
     };
-    let route = keeping_signatures(target, route, request, endpoint.operation).unwrap_or(route);
+    let route = keeping_signatures(target, route, request, endpoint.operation)
+        .or_else(|| in_voyages_words(target, route, request, endpoint.operation))
+        .unwrap_or(route);
     if request.scan.thread && endpoint.dialect == Dialect::Anthropic && !target.provider.is_anthropic() {
         return Err(no_thread());
     }
@@ -160,6 +162,14 @@ fn keeping_signatures(target: &Target, route: Route, request: &Request, operatio
     let says = |word: &str| memchr::memmem::find(&request.body, word.as_bytes()).is_some();
     let calls = copied && target.traits.gemini_3 && says(r#""tool"#) && !says(r#""extra_body""#);
     if calls { target.provider.beside_chat(&target.model) } else { None }
+}
+
+/// Who wants `top_n` documents speaks the form of Jina and many others, which Voyage refuses. A request without it is as it is in
+/// Voyage's own form, whose clients read its answers.
+fn in_voyages_words(target: &Target, route: Route, request: &Request, operation: Operation) -> Option<Route> {
+    let shared = (operation, route.way, route.dialect) == (Operation::Rerank, Way::Straight, Dialect::OpenAiChat);
+    let foreign = shared && target.provider.preset.vectors == Some(Wire::Voyage) && says(&request.body, "top_n");
+    foreign.then_some(Route { way: Way::Wires(Wire::Jina, Wire::Voyage), ..route })
 }
 
 /// A chat in the client's own dialect. It is translated all the same where the answer has to be watched because another target may

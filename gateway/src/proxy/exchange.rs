@@ -57,6 +57,8 @@ pub struct Exchange {
     pub snapshot: Arc<Snapshot>,
     /// The plugins that it goes through.
     pub plugins: Option<Arc<Run>>,
+    /// Whether it ended among them, before it had a model: one of them answered or refused it, or nobody waited any more.
+    pub ended_by_plugins: bool,
     /// Counts the exchange as in flight until it is dropped.
     _in_flight: InFlight,
     /// What is asked, once the path has been understood.
@@ -189,6 +191,7 @@ impl Exchange {
             at: snapshot.time.now(),
             snapshot,
             plugins: None,
+            ended_by_plugins: false,
             _in_flight: in_flight,
             endpoint: None,
             guessed_dialect: Dialect::OpenAiChat,

@@ -413,7 +413,7 @@ pub fn charge_own(limits: &Arc<Limits>, own: &mut Exchange) {
 fn of_consumed(attempt: &Attempt) -> Amounts {
     let usage = attempt.consumed.as_ref().and_then(|consumed| Some((consumed.usage?, consumed.tier.as_deref())));
     usage.map_or(Amounts::default(), |(usage, tier)| {
-        let cost = attempt.price().map_or(0, |price| price.cost(&usage, tier).known());
+        let cost = attempt.cost(&usage, tier).map_or(0, |cost| cost.known());
         Amounts { tokens: usage.total().unwrap_or(0), cost }
     })
 }

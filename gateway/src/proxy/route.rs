@@ -12,7 +12,7 @@ use ai_gateway_providers::Dialect;
 use ai_gateway_providers::endpoint::{BodyKind, Endpoint};
 use ai_gateway_providers::error::{ApiError, ErrorKind};
 use ai_gateway_providers::price::Price;
-use ai_gateway_providers::scan::{CacheField, FieldEdits, RequestScan, cache_field, fallbacks_of, says};
+use ai_gateway_providers::scan::{CacheField, FieldEdits, RequestScan, cache_field, fallbacks_of, says, tools_say};
 use bytes::Bytes;
 use pingora_http::RequestHeader;
 
@@ -57,6 +57,10 @@ pub fn route(
     let mut fallbacks = Vec::new();
     if json && scan.fallbacks {
         fallbacks = read_fallbacks(&body, endpoint, exchange, &mut edits)?;
+    }
+    if json && scan.tools {
+        // Anthropic's advisor, and OpenAI's tool that makes images.
+        may_be_named_elsewhere("tools", exchange, || tools_say(&body, "model"))?;
     }
     let named = named(endpoint, &scan);
     // OpenRouter's clients may name all models in `models`.
@@ -203,7 +207,7 @@ fn read_fallbacks(
         let names = fallbacks_of(body, field, MAX_FALLBACKS + 1);
         let ours = || names.as_ref().is_some_and(|names| names.iter().all(|name| exchange.snapshot.has_model(name)));
         if field == "models" && (endpoint.dialect != Dialect::OpenAiChat || !ours()) {
-            may_be_named_elsewhere(body, field, exchange)?;
+            may_be_named_elsewhere(field, exchange, || says(body, field))?;
             continue;
         }
         let wrong = |kind, message: &str| Err(ApiError::new(kind, message).with_param(field));
@@ -222,15 +226,15 @@ fn read_fallbacks(
         all.extend(names);
     }
     // OpenRouter keeps a model, among other things, under that name.
-    may_be_named_elsewhere(body, "preset", exchange)?;
+    may_be_named_elsewhere("preset", exchange, || says(body, "preset"))?;
     Ok(all)
 }
 
 /// What models a provider is told of that are not ours cannot be compared with what the key may use.
-fn may_be_named_elsewhere(body: &[u8], field: &str, exchange: &Exchange) -> Result<(), ApiError> {
+fn may_be_named_elsewhere(field: &str, exchange: &Exchange, names: impl FnOnce() -> bool) -> Result<(), ApiError> {
     if exchange.operation().is_some_and(writes)
         && exchange.key.as_ref().is_some_and(|key| !key.may_use_any())
-        && says(body, field)
+        && names()
     {
         let message = format!("this key may use certain models only, and `{field}` tells the provider of others");
         return Err(ApiError::new(ErrorKind::Forbidden, message).with_param(field));

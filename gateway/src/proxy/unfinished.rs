@@ -113,8 +113,8 @@ fn finish(gateway: &Gateway, exchange: &Exchange) {
 fn enter(gateway: &Gateway, exchange: &Exchange, unfinished: &Unfinished, usage: Usage, seen: &Seen) {
     let Unfinished { record: asked, is_direct, target, held } = unfinished;
     let tier = seen.service_tier.as_deref();
-    let cost = target.known.price.as_ref().map(|price| price.cost(&usage, tier)).unwrap_or_default();
-    let total = target.known.price.as_ref().and_then(|_| cost.total());
+    let cost = target.cost(&usage, tier);
+    let total = cost.and_then(|cost| cost.total());
     let record = Record {
         seq: BACKGROUND,
         kind: Kind::Background,
@@ -128,7 +128,7 @@ fn enter(gateway: &Gateway, exchange: &Exchange, unfinished: &Unfinished, usage:
         usage_source: UsageSource::Provider,
         service_tier: tier.map(Into::into),
         cost: total,
-        price_map: total.map(|_| exchange.snapshot.price_map().into()),
+        price_map: total.map(|_| exchange.prices_of(cost).into()),
         ..asked.clone()
     };
     book::enter(gateway, *is_direct, &record);
@@ -136,7 +136,7 @@ fn enter(gateway: &Gateway, exchange: &Exchange, unfinished: &Unfinished, usage:
     if let Some(output) = usage.total_output() {
         gateway.limits.learn_output(model, output);
     }
-    let more = held.settle(Amounts { tokens: usage.total().unwrap_or(0), cost: cost.known() });
+    let more = held.settle(Amounts { tokens: usage.total().unwrap_or(0), cost: cost.map_or(0, |cost| cost.known()) });
     if more != Amounts::default() {
         gateway.limits.charge(limit::subjects_of(&gateway.limits, exchange.key.as_deref(), model), more);
     }

@@ -3,8 +3,9 @@
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 
+use ai_gateway_providers::Usage;
 use ai_gateway_providers::catalogue::Traits;
-use ai_gateway_providers::price::Model as Known;
+use ai_gateway_providers::price::{Cost, Model as Known};
 
 use super::Provider;
 use crate::cache::key::CachedModel;
@@ -146,6 +147,14 @@ impl Target {
     /// The same place at another priority.
     fn at_priority(&self, priority: u32) -> Self {
         Self { priority, ..self.clone() }
+    }
+
+    /// What `usage` costs here by its price, or, where that does not tell the whole, by what the provider says that it charges;
+    /// `None`: nothing is known of that.
+    pub fn cost(&self, usage: &Usage, tier: Option<&str>) -> Option<Cost> {
+        let cost = self.known.price.as_ref().map(|price| price.cost(usage, tier));
+        let charged = || usage.charged.filter(|_| self.provider.preset.tells_cost).map(Cost::charged);
+        cost.filter(|cost| cost.unpriced.is_none()).or_else(charged).or(cost)
     }
 
     /// What a request is expected to cost here, in pico-dollars; `None` if the price is not known.

@@ -140,7 +140,7 @@ pub(super) fn check_own_answer(dialect: Dialect, response: &Response<'_>, name: 
 fn assert_same(found: &Response<'_>, wanted: &Response<'_>, name: &str) {
     assert_eq!(found.choices, wanted.choices, "{name}");
     // No dialect says of which models those would be.
-    let written = |usage: Usage| Usage { other_models: None, ..usage };
+    let written = |usage: Usage| Usage { other_models: None, charged: None, ..usage };
     assert_eq!(found.usage, wanted.usage.map(written), "{name}");
     assert_eq!((&found.id, &found.model), (&wanted.id, &wanted.model), "{name}");
 }

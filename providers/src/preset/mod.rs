@@ -54,6 +54,8 @@ pub struct Preset {
     pub not_in: &'static [(Dialect, Operation)],
     /// Its own form of embeddings and rerank in OpenAI's dialect, where it is not OpenAI's and Jina's.
     pub vectors: Option<Wire>,
+    /// Whether the usage of its answers tells what it charges, in US dollars ([`Usage::charged`](crate::Usage::charged)).
+    pub tells_cost: bool,
     /// Where it differs from the dialect's reference.
     pub quirks: Quirks,
 }

@@ -44,6 +44,7 @@ const fn vendor(kind: &'static str, base_url: &'static str, key_env: &'static [&
         // OpenAI's alone; also Azure has none: https://github.com/openai/openai-dotnet/issues/1165
         not_in: &[(Dialect::OpenAiResponses, CountTokens)],
         vectors: None,
+        tells_cost: false,
         quirks: REFERENCE,
     }
 }
@@ -161,6 +162,7 @@ pub static PRESETS: &[Preset] = &[
     Preset {
         dialects: &[CHAT, RESPONSES, MESSAGES],
         not_offered: &[Moderation],
+        tells_cost: true,
         quirks: Quirks { cache_control: true, reasoning: ReasoningSpelling::Object, ..REFERENCE },
         ..vendor("openrouter", "https://openrouter.ai/api/v1", &["OPENROUTER_API_KEY"])
     },

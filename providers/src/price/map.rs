@@ -114,7 +114,15 @@ impl PriceMap {
     /// What is known of a model; `None` if nothing is.
     #[must_use]
     pub fn find(&self, lookup: &Lookup<'_>) -> Option<Model> {
-        let own = self.overrides.get(&format!("{}/{}", lookup.provider, lookup.model));
+        let own = self.overrides.get(&format!("{}/{}", lookup.provider, lookup.model)).or_else(|| {
+            let is_it = |name: &str| {
+                name.split_once('/').is_some_and(|(provider, model)| {
+                    provider == lookup.provider && model.eq_ignore_ascii_case(lookup.model)
+                })
+            };
+            // Azure finds its deployments whatever the case of their letters.
+            self.overrides.iter().find(|(name, _)| lookup.kind == "azure" && is_it(name)).map(|(_, model)| model)
+        });
         let rows = names::rows(lookup);
         let known = self.found(&rows).filter_map(|(_, row)| Model::read(row).ok());
         own.cloned().into_iter().chain(known).reduce(Model::or)

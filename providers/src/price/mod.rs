@@ -23,6 +23,7 @@ mod names;
 mod rate;
 mod terms;
 
+pub(crate) use decimal::scaled;
 pub use map::{Lookup, Model, PriceMap, SheetError};
 pub use rate::{Dollars, PerMillion, Rate, Tier, Unit, per_million};
 pub use terms::Terms;
@@ -55,9 +56,17 @@ pub struct Cost {
     pub other: u64,
     /// Something that was used and has no price, the first such unit: the parts are then less than the whole.
     pub unpriced: Option<Unit>,
+    /// Whether it is what the provider says that it charges, of which the parts are not known: all of it is `other`.
+    pub charged: bool,
 }
 
 impl Cost {
+    /// What the provider says that it charges.
+    #[must_use]
+    pub fn charged(whole: u64) -> Self {
+        Self { other: whole, charged: true, ..Self::default() }
+    }
+
     /// The whole; `None` if it is not known.
     #[must_use]
     pub fn total(&self) -> Option<u64> {
@@ -143,6 +152,8 @@ impl Price {
             characters,
             images,
             other_models,
+            // What this is instead of.
+            charged: _,
         } = *usage;
         let prompt = usage.total_input().unwrap_or(0);
         let request = self.step(Unit::Request, Tier::Standard, prompt).map_or(0, |rate| rate.pico);
@@ -176,10 +187,11 @@ impl Price {
             .saturating_add(bill.sum(pieces))
             .saturating_add(bill.milliseconds(seconds))
             .saturating_add(request);
-        if *usage == Usage::default() || other_models.is_some_and(|count| count > 0) {
+        let told = Usage { charged: None, ..*usage };
+        if told == Usage::default() || other_models.is_some_and(|count| count > 0) {
             bill.unpriced.get_or_insert(Unit::Input);
         }
-        Cost { input, cache_read, cache_write, output, other, unpriced: bill.unpriced }
+        Cost { input, cache_read, cache_write, output, other, unpriced: bill.unpriced, charged: false }
     }
 
     fn has_any(&self, is: impl Fn(Unit) -> bool) -> bool {

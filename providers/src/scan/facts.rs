@@ -307,6 +307,31 @@ pub fn says(body: &[u8], name: &str) -> bool {
     false
 }
 
+/// Whether one of a body's `tools` has itself a field `name` that is not null, such as the `model` of Anthropic's advisor.
+#[must_use]
+pub fn tools_say(body: &[u8], name: &str) -> bool {
+    let mut cursor = Cursor::new(body);
+    cursor.enter(b'{');
+    while let Some(key) = cursor.next_key() {
+        if &*key.name != b"tools" || cursor.peek() != Some(b'[') {
+            cursor.value();
+            continue;
+        }
+        cursor.enter(b'[');
+        while cursor.next_element() {
+            let mut found = false;
+            cursor.members(|key, value| {
+                found |= key == name.as_bytes() && value.peek() != Some(b'n');
+                value.value();
+            });
+            if found {
+                return true;
+            }
+        }
+    }
+    false
+}
+
 fn owned(text: Cow<'_, [u8]>) -> Option<String> {
     if text.is_empty() || text.len() > MAX_TEXT {
         return None;

@@ -77,6 +77,8 @@ struct Members<'a, const N: usize> {
     conversation: bool,
     /// Whether there is a key `fallbacks`, `models` or `preset`.
     fallbacks: bool,
+    /// Whether there is a key `tools`.
+    tools: bool,
     /// Whether there is a key `cache`.
     cache: bool,
     /// Whether there is a key of [`LABELS`](super::facts::LABELS).
@@ -102,6 +104,7 @@ impl<'a, const N: usize> Visitor<'a> for Pick<N> {
             input: false,
             conversation: false,
             fallbacks: false,
+            tools: false,
             cache: false,
             labels: false,
             terms: false,
@@ -125,6 +128,7 @@ impl<'a, const N: usize> Visitor<'a> for Pick<N> {
                     members.messages |= decoded == "messages";
                     members.input |= decoded == "input";
                     members.fallbacks |= matches!(&*decoded, "fallbacks" | "models" | "preset");
+                    members.tools |= decoded == "tools";
                     members.cache |= decoded == "cache";
                     members.labels |= super::facts::LABELS.contains(&&*decoded);
                     members.terms |= super::terms::is_terms(&decoded);
@@ -188,6 +192,7 @@ impl<'a> Source<'a> {
             prompts: Vec::new(),
             only_input: members.input && !members.messages,
             fallbacks: members.fallbacks,
+            tools: members.tools,
             cache: members.cache,
             labels: members.labels,
             terms: members.terms,

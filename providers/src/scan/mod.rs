@@ -58,7 +58,7 @@ pub use depth::MAX_DEPTH;
 pub(crate) use depth::string_end;
 pub use edit::FieldEdits;
 pub use error::{FormError, Place, ScanError};
-pub use facts::{BodyFacts, LabelFields, fallbacks_of, label_fields, metadata_of, says};
+pub use facts::{BodyFacts, LabelFields, fallbacks_of, label_fields, metadata_of, says, tools_say};
 pub use json::scan_json;
 pub use media::Media;
 pub use multipart::{MAX_PART_HEADERS, scan_multipart, with_prompts};
@@ -103,6 +103,8 @@ pub struct RequestScan {
     pub only_input: bool,
     /// Whether there is a field in which a client may name other models: `fallbacks`, `models` (see [`fallbacks_of`]), `preset`.
     pub fallbacks: bool,
+    /// Whether there is a field `tools`, whose tools may name models themselves; see [`tools_say`].
+    pub tools: bool,
     /// Whether there is a field `cache`, in which a client may say how it wants its answer kept; see [`cache_field`].
     pub cache: bool,
     /// Whether there is a field in which a client says whose request it is or what it is for; see [`label_fields`].

@@ -63,6 +63,10 @@ pub struct Usage {
     /// what they cost is not known from its price.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub other_models: Option<u64>,
+    /// What the provider says that it charges for all of it, in pico-dollars. Only of some providers it is known to be that:
+    /// [`Preset::tells_cost`](crate::preset::Preset::tells_cost).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub charged: Option<u64>,
 }
 
 impl Usage {
@@ -138,6 +142,7 @@ impl Usage {
             characters,
             images,
             other_models,
+            charged,
         } = *other;
         Self {
             input: with(self.input, input),
@@ -156,6 +161,7 @@ impl Usage {
             characters: with(self.characters, characters),
             images: with(self.images, images),
             other_models: with(self.other_models, other_models),
+            charged: with(self.charged, charged),
         }
     }
 }

@@ -3,6 +3,7 @@
 use super::Usage;
 use super::tree::Tree;
 use crate::dialect::{Dialect, Operation};
+use crate::price::scaled;
 
 /// One answer's counts as its provider states them, before they are made disjoint. Cumulative: each count of a later
 /// report of the same answer replaces a smaller one.
@@ -29,6 +30,7 @@ pub(crate) struct Report {
     web_searches: Option<u64>,
     images: Option<u64>,
     other_models: Option<u64>,
+    charged: Option<u64>,
 }
 
 impl Report {
@@ -93,6 +95,7 @@ impl Report {
                 .or_else(|| count(usage, "num_search_queries")),
             images: None,
             other_models: None,
+            charged: charged(usage),
         }
     }
 
@@ -125,6 +128,7 @@ impl Report {
             other_models: of_others.fold(None, add),
             reasoning: count(&usage["output_tokens_details"], "thinking_tokens"),
             web_searches: count(&usage["server_tool_use"], "web_search_requests"),
+            charged: charged(usage),
             ..Self::default()
         }
     }
@@ -231,6 +235,7 @@ impl Report {
             web_searches,
             images,
             other_models,
+            charged,
         } = later;
         self.input_excludes_cache |= *input_excludes_cache;
         self.hides_reasoning |= *hides_reasoning;
@@ -251,6 +256,7 @@ impl Report {
         raise(&mut self.web_searches, *web_searches);
         raise(&mut self.images, *images);
         raise(&mut self.other_models, *other_models);
+        raise(&mut self.charged, *charged);
     }
 
     /// The counts made disjoint; `None` if there is none. The totals are what the provider said, also where its details
@@ -302,6 +308,7 @@ impl Report {
             characters: None,
             images: self.images,
             other_models: self.other_models,
+            charged: self.charged,
         };
         (usage != Usage::default()).then_some(usage)
     }
@@ -314,6 +321,19 @@ pub(crate) fn gemini_tier(usage: &Tree<'_>) -> Option<String> {
     let own = usage["serviceTier"].as_str();
     let word = own.or_else(|| usage["trafficType"].as_str()?.strip_prefix("ON_DEMAND_"))?.to_ascii_lowercase();
     Some(if word == "standard" { "default".to_owned() } else { word })
+}
+
+/// What OpenRouter charges, in pico-dollars: `cost`, and where the account's own key was used at another provider (`is_byok`) what
+/// that one charges besides (<https://openrouter.ai/docs/use-cases/usage-accounting>). What no request costs is no cost.
+fn charged(usage: &Tree<'_>) -> Option<u64> {
+    const MOST: u64 = 10_000 * 1_000_000_000_000;
+    let dollars = |value: &Tree<'_>| scaled(&value.as_f64()?.to_string(), 12).map(|cost| cost.value);
+    let own = dollars(&usage["cost"])?;
+    let beside = match usage["is_byok"] {
+        Tree::Bool(true) => dollars(&usage["cost_details"]["upstream_inference_cost"])?,
+        _ => 0,
+    };
+    Some(own.saturating_add(beside)).filter(|cost| *cost <= MOST)
 }
 
 /// What is left of a total after its details were taken out; `None`: there is no total, and details stand for

@@ -13,7 +13,7 @@ use crate::common::Str;
 pub(crate) enum Tree<'a> {
     #[default]
     Null,
-    Bool,
+    Bool(bool),
     Number(f64),
     Text(Str<'a>),
     Array(Vec<Tree<'a>>),
@@ -78,8 +78,8 @@ impl<'de: 'a, 'a> Deserialize<'de> for Tree<'a> {
                 Ok(Tree::Null)
             }
 
-            fn visit_bool<E: Error>(self, _: bool) -> Result<Tree<'de>, E> {
-                Ok(Tree::Bool)
+            fn visit_bool<E: Error>(self, value: bool) -> Result<Tree<'de>, E> {
+                Ok(Tree::Bool(value))
             }
 
             fn visit_i64<E: Error>(self, number: i64) -> Result<Tree<'de>, E> {

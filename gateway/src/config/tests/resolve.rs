@@ -540,6 +540,39 @@ fn conditions_and_teams_that_no_key_has_are_doubtful() {
 }
 
 #[test]
+fn a_key_that_has_expired_is_doubtful() {
+    let file = |end: &str| {
+        let hash = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
+        format!(
+            "[providers.m]\nkind = 'mock'\n[[keys]]\nname = 'b'\nhash = 'sha256:{hash}'\nexpires = '{end}T00:00:00Z'"
+        )
+    };
+    let doubt = "the key `b` has expired: it is refused = write a later time, or take the key out";
+    assert_eq!(warned(&file("2001-01-01")), [doubt]);
+    assert!(warned(&file("2099-01-01")).is_empty());
+}
+
+/// Sentinels may want a password of their own.
+#[test]
+fn whoever_asks_a_sentinel_says_so() {
+    let read = |redis: &str, more: &str| {
+        let text = format!("[providers.p]\nkind = 'mock'\n[store]\nredis = '{redis}'\n{more}");
+        Config::parse(&text, "a.toml", &Fake::new().with_var("PW", "pw"))
+    };
+    let (plain, behind) = ("redis://127.0.0.1:6379", "redis-sentinel://127.0.0.1:26379/main");
+    let login = "sentinel_user = 'gateway'\nsentinel_password = 'env:PW'";
+    let loaded = read(behind, login).unwrap();
+    let redis = loaded.config.store.redis.unwrap();
+    assert!(loaded.warnings.is_empty());
+    assert_eq!(redis.sentinel_user.as_deref(), Some("gateway"));
+    assert_eq!(redis.sentinel_password.unwrap().expose(), "pw");
+    let wrong = |redis: &str, more: &str| read(redis, more).unwrap_err().errors.remove(0).message;
+    assert_eq!(wrong(plain, login), "no Sentinel is asked");
+    assert_eq!(wrong(behind, "sentinel_user = 'gateway'"), "`sentinel_user` has no `sentinel_password`");
+    assert_eq!(read(behind, "sentinel_password = 'pw'").unwrap().warnings.len(), 1);
+}
+
+#[test]
 fn most_is_told_where_it_does_nothing() {
     let file = |traits: &str, reserve: &str| {
         format!(

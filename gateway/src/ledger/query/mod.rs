@@ -188,6 +188,7 @@ fn totals(row: &Row<'_>, first: usize) -> rusqlite::Result<Totals> {
             characters: columns.sum()?,
             images: columns.sum()?,
             other_models: columns.sum()?,
+            charged: None,
         },
         cost: columns.money()?,
         unpriced: columns.count()?,

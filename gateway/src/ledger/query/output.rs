@@ -35,6 +35,8 @@ fn columns(totals: &Totals) -> [(&'static str, Cell); 24] {
         characters,
         images,
         other_models,
+        // It is in the cost.
+        charged: _,
     } = *usage;
     let count = |value: u64| Cell::Count(Some(value));
     [

@@ -88,6 +88,7 @@ fn read(row: &Row<'_>) -> Result<Record<'static>> {
             characters: columns.count()?,
             images: columns.count()?,
             other_models: columns.count()?,
+            charged: None,
         },
         usage_source: columns.word(&UsageSource::ALL, UsageSource::as_str)?,
         service_tier: columns.text()?,

@@ -299,6 +299,7 @@ fn context(record: &Record<'_>) -> String {
         characters: zero(usage.characters),
         images: zero(usage.images),
         other_models: zero(usage.other_models),
+        charged: None,
     };
     let own = Record { usage, ..Record::default() };
     let Record { id, seq, at, customer, metadata, duration_us, first_token_us, usage, cost, .. } = own;
@@ -380,6 +381,7 @@ fn any_record() -> impl Strategy<Value = Record<'static>> {
                 characters: rare[9],
                 images: rare[10],
                 other_models: rare[11],
+                charged: None,
             },
         }
     })

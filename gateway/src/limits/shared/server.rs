@@ -35,7 +35,7 @@ pub(crate) fn why(error: &RedisError) -> String {
 
 impl Server {
     /// Reads `redis://HOST:PORT/DB`, `redis-sentinel://HOST:PORT,HOST:PORT/MASTER/DB` or `redis-cluster://HOST:PORT,HOST:PORT`,
-    /// with `USER:PASSWORD@` before the hosts (the password of the Redis, not of Sentinels), and `rediss` for TLS.
+    /// with `USER:PASSWORD@` before the hosts (the password of the Redis; that of its Sentinels stands beside it), and `rediss` for TLS.
     pub(crate) fn new(config: &RedisConfig) -> RedisResult<Self> {
         let url = config.url.expose();
         let certificates = config.ca.clone().map(|ca| TlsCertificates { client_tls: None, root_cert: Some(ca) });
@@ -73,6 +73,12 @@ impl Server {
                         Some(password) => builder.set_client_to_redis_password(password),
                         None => builder,
                     };
+                }
+                if let Some(name) = &config.sentinel_user {
+                    builder = builder.set_client_to_sentinel_username(name);
+                }
+                if let Some(password) = &config.sentinel_password {
+                    builder = builder.set_client_to_sentinel_password(password.expose());
                 }
                 if plain == "rediss" {
                     builder = builder.set_client_to_redis_tls_mode(TlsMode::Secure);

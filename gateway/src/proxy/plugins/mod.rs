@@ -141,6 +141,11 @@ impl Run {
         *self.told.lock().unwrap_or_else(PoisonError::into_inner) = Some(Told { error, status });
     }
 
+    /// What they know of the request.
+    pub fn about(&self) -> &About {
+        &self.about
+    }
+
     /// What the plugins noted.
     pub fn tags(&self) -> Vec<Tag> {
         self.active.first().map(|active| active.cx.tags()).unwrap_or_default()

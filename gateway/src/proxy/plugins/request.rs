@@ -64,6 +64,7 @@ pub async fn on_request(
     };
     // What they ask from here on is for one that is let in.
     run.host.expect(None);
+    exchange.ended_by_plugins = !matches!(decided, Ok(Decided::Go(_)));
     match decided {
         Ok(decided) => Ok(decided),
         Err(Stopped::Refused(error)) => Ok(Decided::Refuse(error.into())),

@@ -60,6 +60,7 @@ impl<'x> UsageOut<'x> {
             characters: _,
             images: _,
             other_models: _,
+            charged: _,
         } = usage;
         let sum = |counts: [Option<u64>; 3]| counts.into_iter().flatten().reduce(u64::saturating_add);
         Self {

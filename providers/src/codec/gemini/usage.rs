@@ -56,6 +56,7 @@ pub(super) fn write<'o>(usage: Option<&Usage>, tier: Option<&'o str>) -> Option<
         characters: _,
         images: _,
         other_models: _,
+        charged: _,
     } = usage.copied().unwrap_or_default();
     let usage = usage.copied().unwrap_or_default();
     let details = |audio: Option<u64>, image: Option<u64>, all: Option<u64>| {

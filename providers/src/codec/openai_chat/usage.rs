@@ -77,6 +77,7 @@ impl UsageOut {
             characters: _,
             images: _,
             other_models: _,
+            charged: _,
         } = *usage;
         let (prompt_tokens, completion_tokens) =
             (usage.total_input().unwrap_or_default(), usage.total_output().unwrap_or_default());

@@ -123,6 +123,11 @@ fn layers_lie_one_above_the_other() {
     assert_eq!(find(&all, "gpt-5").unwrap().price.unwrap().expected(1, 0), Some(3_000_000));
     let other = all.find(&Lookup { provider: "other", kind: "openai", model: "gpt-5", region: None }).unwrap();
     assert_eq!(other.price.unwrap().expected(1, 0), Some(9_000_000), "an override is one account's");
+    let cased = |provider, kind, model| all.find(&Lookup { provider, kind, model, region: None });
+    assert!(cased("mine", "azure", "GPT-5").is_some_and(|model| model.price == Some(price("input=3"))));
+    assert!(
+        cased("Mine", "azure", "gpt-5").or(cased("mine", "azure", "GPT")).or(cased("mine", "vllm", "GPT-5")).is_none()
+    );
     // An account's name is no vendor of the sheets.
     assert!(all.find(&Lookup { provider: "openai", kind: "azure", model: "gpt-5", region: None }).is_none());
 

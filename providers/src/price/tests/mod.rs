@@ -35,6 +35,7 @@ fn each_bucket_has_its_price() {
         characters: None,
         images: None,
         other_models: None,
+        charged: None,
     };
     let million = 1_000_000;
     let cost = price.cost(&usage, None);

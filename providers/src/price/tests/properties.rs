@@ -33,6 +33,7 @@ fn usages(most: u64) -> impl Strategy<Value = Usage> {
         characters: None,
         images: None,
         other_models: None,
+        charged: None,
         search_units: counts[10],
         web_searches: counts[11],
     })
@@ -84,6 +85,7 @@ proptest! {
             characters: None,
             images: None,
             other_models: None,
+            charged: None,
         };
         prop_assert!(price.cost(&both, tier).known() >= price.cost(&usage, tier).known());
     }

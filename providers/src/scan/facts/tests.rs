@@ -150,6 +150,15 @@ fn fallbacks_are_arrays_of_names() {
 
 #[test]
 fn a_field_that_is_null_says_nothing() {
+    for (body, named) in [
+        (r#"{"tools":[{"name":"a"},{"type":"advisor_20260301","model":"opus"}]}"#, true),
+        (r#"{"x":[],"t\u006fols":[{"model":"a"}]}"#, true),
+        (r#"{"tools":[{"model":null},{"input_schema":{"model":"a"}},"model",[{"model":"a"}]]}"#, false),
+        (r#"{"tools":{"model":"a"},"x":{"tools":[{"model":"a"}]}}"#, false),
+        ("", false),
+    ] {
+        assert_eq!(tools_say(body.as_bytes(), "model"), named, "{body}");
+    }
     let says = |body: &str| says(body.as_bytes(), "preset");
     assert!(says(r#"{"model":"a","preset":"b"}"#));
     for nothing in [r#"{"preset":null}"#, r#"{"a":{"preset":1}}"#, "{}", "[]", ""] {
