@@ -254,6 +254,38 @@ async fn a_providers_own_error_event_passes() {
     assert_eq!(reply.text(), sent);
 }
 
+/// What a provider's error event tells of the operator's account does not reach a client: not as it passes, not where it is
+/// withheld or translated.
+#[tokio::test]
+async fn a_providers_error_event_does_not_tell_the_gateways_secrets() {
+    let said = "key upstream-stub of org-AbC123xyz is over its limit";
+    let error = format!("data: {{\"error\":{{\"message\":\"{said}\",\"type\":\"server_error\"}}}}\n\n");
+    let delta = bodies::chat_delta(said);
+    let masked = error.replace("upstream-stub", "*************").replace("AbC123xyz", "*********");
+    let stub = Stub::start(move |request| {
+        let begun = [bodies::chat_role(), delta.clone()].concat();
+        let late = request.json()["model"] == "late";
+        Answer::sse([if late { begun + &error } else { error.clone() }])
+    })
+    .await;
+    let gateway = Gateway::start(&direct(&stub)).await;
+    for (target, body) in [
+        ("/v1/chat/completions", bodies::chat_stream("stub/late")),
+        ("/v1/chat/completions", bodies::chat_stream("stub/early")),
+        ("/v1/messages", bodies::message("stub/late", true)),
+        ("/v1/messages", bodies::message("stub/early", true)),
+    ] {
+        let straight = body == bodies::chat_stream("stub/late");
+        let told = exchange(gateway.addr, &Request::post(target, body)).await.text();
+        let error = &told[told.find("\"error\"").unwrap()..];
+        assert!(error.contains("is over its limit"), "{target}: {told}");
+        assert!(!error.contains("upstream-stub") && !error.contains("AbC123xyz"), "{target}: {told}");
+        if straight {
+            assert_eq!(told, [bodies::chat_role(), bodies::chat_delta(said), masked.clone()].concat());
+        }
+    }
+}
+
 /// The upstream learns within 100 ms that nobody reads any more.
 #[tokio::test]
 async fn a_client_that_leaves_cancels_the_upstream() {

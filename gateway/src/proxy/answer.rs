@@ -263,7 +263,9 @@ pub fn on_body(body: &mut Option<Bytes>, end: bool, exchange: &mut Exchange) -> 
         return on_error_body(body, end, exchange);
     }
     let Some(observer) = &mut exchange.incoming.observer else { return Ok(()) };
+    let secret = exchange.attempts.last().map_or(&b""[..], |attempt| attempt.grant.secret());
     let out = observer.feed(body.take().unwrap_or_default(), end);
+    let out = observer.masked(out, secret);
     // Behind the end of what it packs nobody minds.
     if torn && (exchange.incoming.form == AnswerForm::Opaque || !observer.seen().complete) {
         let error = Error::explain(ErrorType::ConnectionClosed, "the answer is no whole gzip");
@@ -291,7 +293,9 @@ pub fn on_body(body: &mut Option<Bytes>, end: bool, exchange: &mut Exchange) -> 
     }
     if !exchange.committed {
         if let Some(outcome) = failed_before_output(exchange) {
-            exchange.error = exchange.incoming.observer.as_ref().and_then(|observer| observer.seen().error.clone());
+            let error = exchange.incoming.observer.as_ref().and_then(|observer| observer.seen().error.clone());
+            let secret = exchange.attempts.last().map_or(&b""[..], |attempt| attempt.grant.secret());
+            exchange.error = error.map(|error| error.without(secret));
             let error = Error::explain(ErrorType::ConnectionClosed, "the answer failed before its output");
             return Err(attempt_failed(exchange, outcome, error));
         }

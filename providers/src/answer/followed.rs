@@ -6,7 +6,7 @@ use serde::de::IgnoredAny;
 use super::translated::note;
 use super::{Notes, raw};
 use crate::codec::{Maker, Platform, StreamDecoder, codec};
-use crate::common::ProviderTag;
+use crate::common::{Event, ProviderTag};
 use crate::dialect::Dialect;
 use crate::sse::{Fields, Piece, Splitter};
 
@@ -46,10 +46,13 @@ impl Followed {
     pub(super) fn feed(&mut self, chunk: &Bytes, end: bool, notes: &mut Notes) -> Bytes {
         match &mut self.hold {
             Hold::Events(splitter) => {
-                let out = whole_events(splitter, chunk, |piece| {
+                let out = whole_events(splitter, chunk, |piece, at| {
                     let readable = is_readable(piece);
                     if readable {
-                        self.decoder.feed(piece.bytes(), false, &mut |event| note(&event, notes));
+                        let event = piece.bytes();
+                        if follow(&mut *self.decoder, event, false, notes) {
+                            notes.errors.push(at..at + event.len());
+                        }
                     } else {
                         notes.unreadable();
                     }
@@ -59,12 +62,18 @@ impl Followed {
                     return out;
                 }
                 let tail = splitter.tail();
-                self.decoder.feed(tail, true, &mut |event| note(&event, notes));
+                if follow(&mut *self.decoder, tail, true, notes) {
+                    notes.errors.push(out.len()..out.len() + tail.len());
+                }
                 if notes.is_over() { [&out, tail].concat().into() } else { out }
             }
             Hold::Frames(pending) => {
-                self.decoder.feed(chunk, end, &mut |event| note(&event, notes));
-                whole_frames(pending, chunk, end && notes.is_over())
+                let failed = follow(&mut *self.decoder, chunk, end, notes);
+                let out = whole_frames(pending, chunk, end && notes.is_over());
+                if failed {
+                    notes.errors.push(0..out.len());
+                }
+                out
             }
         }
     }
@@ -77,21 +86,36 @@ impl Followed {
     }
 }
 
+/// Reads on, and says whether that told of an error.
+fn follow(decoder: &mut dyn StreamDecoder, bytes: &[u8], end: bool, notes: &mut Notes) -> bool {
+    let mut failed = false;
+    decoder.feed(bytes, end, &mut |event| {
+        failed |= matches!(event, Event::Error(_));
+        note(&event, notes);
+    });
+    failed
+}
+
 /// Whether it is not an event that is no JSON: clients stumble over such a one, and the rest may be well.
-fn is_readable(piece: &Piece<'_>) -> bool {
+fn is_readable(piece: Piece<'_>) -> bool {
     let Piece::Event(event) = piece else { return true };
     let fields = Fields::parse(event);
     let Some(data) = &fields.data else { return true };
     data.trim_ascii() == b"[DONE]" || raw::parse::<IgnoredAny>(data).is_some()
 }
 
-/// The events that `chunk` completes and `pass` lets pass. What lies in it as it is to go out is not copied.
-fn whole_events(splitter: &mut Splitter, chunk: &Bytes, mut pass: impl FnMut(&Piece<'_>) -> bool) -> Bytes {
+/// The events that `chunk` completes and `pass` lets pass, which is told where they will begin. What lies in the chunk as it is to
+/// go out is not copied.
+pub(super) fn whole_events(
+    splitter: &mut Splitter,
+    chunk: &Bytes,
+    mut pass: impl FnMut(Piece<'_>, usize) -> bool,
+) -> Bytes {
     let mut out = BytesMut::new();
     // `chunk[from..to]` is to be passed on after `out`.
     let (mut from, mut to) = (0, 0);
     splitter.feed(chunk, |piece: Piece<'_>, range| {
-        let passes = pass(&piece);
+        let passes = pass(piece, out.len() + to - from);
         if passes && piece.bytes().len() == range.len() {
             to = range.end;
             return;
@@ -148,7 +172,7 @@ mod tests {
     fn events_leave_whole() {
         let splitter = std::cell::RefCell::new(Splitter::default());
         let out = pieces(
-            |chunk| whole_events(&mut splitter.borrow_mut(), chunk, is_readable),
+            |chunk| whole_events(&mut splitter.borrow_mut(), chunk, |piece, _| is_readable(piece)),
             &[b"data: 1\n\ndata: 2", b"2\n\ndata: x\n\ndata: 3\n\nda", b"ta: 4\n", b"\n", b"data: no\n\ndata: 5\n\n"],
         );
         assert_eq!(out, [&b"data: 1\n\n"[..], b"data: 22\n\ndata: 3\n\n", b"", b"data: 4\n\n", b"data: 5\n\n"]);

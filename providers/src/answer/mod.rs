@@ -22,7 +22,9 @@ mod stream;
 mod translated;
 mod typed;
 
-use bytes::Bytes;
+use std::ops::Range;
+
+use bytes::{Bytes, BytesMut};
 use memchr::memmem::Finder;
 use serde_json::Value;
 
@@ -38,7 +40,8 @@ pub use self::translated::Translation;
 use crate::codec::OutputItem;
 use crate::common::{Losses, TurnMemory};
 use crate::dialect::{Dialect, Operation};
-use crate::error::{ApiError, decode_value};
+use crate::error::{ApiError, decode_value, mask, mask_secret};
+use crate::event_stream::mask_frames;
 use crate::usage::Usage;
 use crate::usage::report::{Report, gemini_tier};
 use crate::usage::tree::Tree;
@@ -104,6 +107,8 @@ pub struct Observer {
     ended: bool,
     /// What the attempts before the current one had reported.
     before: Option<Usage>,
+    /// What comes back is an AWS event stream, where it is a stream.
+    gives_frames: bool,
 }
 
 #[derive(Debug)]
@@ -122,14 +127,15 @@ impl Observer {
     #[must_use]
     pub fn translating(translation: Translation, operation: Operation, form: AnswerForm) -> Self {
         let notes = Notes::new(translation.from, operation);
-        Self { notes, form: Form::Translated(Box::new(Translated::new(translation, form))), ended: false, before: None }
+        let gives_frames = translation.to == Dialect::Bedrock && translation.stream;
+        Self::of(notes, Form::Translated(Box::new(Translated::new(translation, form))), gives_frames)
     }
 
     /// An observer that converts the answer to another operation than chat. What comes back is whole.
     #[must_use]
     pub fn converting(conversion: Conversion) -> Self {
         let notes = Notes::new(conversion.from.dialect(), conversion.operation);
-        Self { notes, form: Form::Converted(Box::new(Converted::new(conversion))), ended: false, before: None }
+        Self::of(notes, Form::Converted(Box::new(Converted::new(conversion))), false)
     }
 
     /// What the translation of the answer could not say.
@@ -242,7 +248,11 @@ impl Observer {
             },
             AnswerForm::Opaque => Form::Opaque,
         };
-        Self { notes: Notes::new(dialect, operation), form, ended: false, before: None }
+        Self::of(Notes::new(dialect, operation), form, dialect == Dialect::Bedrock)
+    }
+
+    fn of(notes: Notes, form: Form, gives_frames: bool) -> Self {
+        Self { notes, form, ended: false, before: None, gives_frames }
     }
 
     /// Takes the next chunk of the body, in any cut, and gives back what goes to the client now. `end`: nothing
@@ -254,6 +264,7 @@ impl Observer {
         if self.ended {
             return chunk;
         }
+        self.notes.errors.clear();
         let out = match &mut self.form {
             Form::Json(scan) => {
                 scan.feed(&chunk, end, &mut self.notes);
@@ -279,6 +290,29 @@ impl Observer {
             seen.cut = !seen.complete && seen.error.is_none();
         }
         out
+    }
+
+    /// Makes unreadable what errors that the provider reports tell of the operator's account, and `secret`, in `out`: what
+    /// [`Self::feed`] has given back just now. Nothing else of it changes, and its length stays.
+    #[must_use]
+    pub fn masked(&mut self, out: Bytes, secret: &[u8]) -> Bytes {
+        if self.notes.errors.is_empty() {
+            return out;
+        }
+        let errors = std::mem::take(&mut self.notes.errors);
+        let hide = |said: &mut [u8]| {
+            mask_secret(said, secret);
+            mask(said);
+        };
+        let mut out = BytesMut::from(out);
+        for said in errors {
+            match out.get_mut(said) {
+                Some(frames) if self.gives_frames => mask_frames(frames, hide),
+                Some(said) => hide(said),
+                None => {}
+            }
+        }
+        out.freeze()
     }
 
     /// Whether what was given out so far ends inside an event of a stream. Before
@@ -330,11 +364,23 @@ struct Notes {
     seen: Seen,
     report: Report,
     heard: Heard,
+    /// Where in memory the error of the event that is being read begins, and its length.
+    error_at: Option<(usize, usize)>,
+    /// Where errors stand in what is given out of the chunk.
+    errors: Vec<Range<usize>>,
 }
 
 impl Notes {
     fn new(dialect: Dialect, operation: Operation) -> Self {
-        Self { dialect, operation, seen: Seen::default(), report: Report::default(), heard: Heard::default() }
+        Self {
+            dialect,
+            operation,
+            seen: Seen::default(),
+            report: Report::default(),
+            heard: Heard::default(),
+            error_at: None,
+            errors: Vec::new(),
+        }
     }
 
     /// Whether the answer has ended, well or not.
@@ -398,12 +444,21 @@ impl Notes {
 
     /// Takes an error in, as raw JSON: the whole event, or what stands under `error`.
     fn error(&mut self, raw: &[u8]) {
+        self.error_at.get_or_insert((raw.as_ptr().addr(), raw.len()));
         if self.seen.error.is_some() {
             return;
         }
         let value = serde_json::from_slice(raw)
             .unwrap_or_else(|_| Value::String(String::from_utf8_lossy(raw).trim().to_owned()));
         self.seen.error = Some(decode_value(self.dialect, 200, &value));
+    }
+
+    /// The `event` that was read last goes out, where it begins `at`: notes where the error in it will stand. The whole event is
+    /// one if the error was put together from several lines.
+    fn passes_error(&mut self, event: &[u8], at: usize) {
+        let Some((address, length)) = self.error_at.take() else { return };
+        let within = address.checked_sub(event.as_ptr().addr()).filter(|from| from + length <= event.len());
+        self.errors.push(within.map_or(at..at + event.len(), |from| at + from..at + from + length));
     }
 
     /// The model's name, as raw JSON. The first one stays.

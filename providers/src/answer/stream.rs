@@ -1,9 +1,10 @@
 //! Server-sent events: cut, read by the rules of the dialect, passed on.
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use serde::de::IgnoredAny;
 
 use super::chat::Chat;
+use super::followed::whole_events;
 use super::{Notes, anthropic, raw, typed};
 use crate::dialect::{Dialect, Operation};
 use crate::sse::{Fields, Piece, Splitter};
@@ -58,35 +59,24 @@ impl Stream {
     /// hidden. An event that came in one chunk is passed on as it lies there, not copied.
     pub(super) fn feed(&mut self, chunk: &Bytes, end: bool, notes: &mut Notes) -> Bytes {
         let (rules, hide_usage) = (&mut self.rules, self.hide_usage);
-        let mut out = BytesMut::new();
-        // `chunk[from..to]` is to be passed on after `out`.
-        let (mut from, mut to) = (0, 0);
-        self.splitter.feed(chunk, |piece, range| {
+        let out = whole_events(&mut self.splitter, chunk, |piece, at| {
             let pass = passes(rules.on_piece(piece, notes), hide_usage);
-            if pass && piece.bytes().len() == range.len() {
-                to = range.end;
-                return;
-            }
-            out.extend_from_slice(&chunk[from..to]);
             if pass {
-                out.extend_from_slice(piece.bytes());
+                notes.passes_error(piece.bytes(), at);
             }
-            (from, to) = (range.end, range.end);
+            pass
         });
-        if end {
-            let pass = passes(rules.on_tail(self.splitter.tail(), notes), hide_usage);
-            // What is left of an event in an answer that broke off stays behind: an error event takes its place.
-            if pass && (notes.seen.complete || notes.seen.error.is_some()) {
-                out.extend_from_slice(&chunk[from..to]);
-                (from, to) = (0, 0);
-                out.extend_from_slice(self.splitter.tail());
-            }
+        let tail = self.splitter.tail();
+        if !end || tail.is_empty() {
+            return out;
         }
-        if out.is_empty() {
-            return chunk.slice(from..to);
+        let pass = passes(rules.on_tail(tail, notes), hide_usage);
+        // What is left of an event in an answer that broke off stays behind: an error event takes its place.
+        if !pass || !notes.is_over() {
+            return out;
         }
-        out.extend_from_slice(&chunk[from..to]);
-        out.freeze()
+        notes.passes_error(tail, out.len());
+        [&out, tail].concat().into()
     }
 
     /// Whether what was given out so far ends inside an event: only one too large to be held.

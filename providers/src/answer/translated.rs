@@ -198,7 +198,11 @@ impl Translated {
                         None => is_cut(&event),
                     };
                     if !untold {
+                        let (failed, from) = (matches!(event, Event::Error(_)), out.len());
                         output.write(event, losses, &mut out);
+                        if failed {
+                            notes.errors.push(from..out.len());
+                        }
                     }
                 };
                 let mut write = |event: Event<'_>| match seam {

@@ -2,6 +2,8 @@
 
 use std::borrow::Cow;
 
+use super::ApiError;
+
 /// Prefixes of words that are secrets.
 const KEYS: [&str; 9] = ["sk-", "sk_", "pk-", "AIza", "AKIA", "ASIA", "gsk_", "xai-", "hf_"];
 /// Prefixes of words that name an account.
@@ -59,6 +61,17 @@ pub fn mask_secret(body: &mut [u8], secret: &[u8]) {
     found.into_iter().for_each(|at| body[at..at + secret.len()].fill(b'*'));
 }
 
+impl ApiError {
+    /// Without `secret` in what it says.
+    #[must_use]
+    pub fn without(mut self, secret: &[u8]) -> Self {
+        let mut message = self.message.into_bytes();
+        mask_secret(&mut message, secret);
+        self.message = String::from_utf8(message).unwrap_or_default();
+        self
+    }
+}
+
 fn is_url(word: &str) -> bool {
     word.starts_with("http://") || word.starts_with("https://")
 }
@@ -91,6 +104,7 @@ fn replacement(word: &str) -> Option<&'static str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::error::ErrorKind;
 
     #[test]
     fn accounts_keys_and_addresses_are_left_out() {
@@ -124,6 +138,8 @@ mod tests {
         assert_eq!(mask(said, "m"), told);
         let quoted = r#"{"m":"Authorization: Bearer sk-1234567890!","n":["t0ken-1 t0ken-1"]}"#;
         assert_eq!(mask(quoted, "t0ken-1"), r#"{"m":"Authorization: Bearer sk-**********!","n":["******* *******"]}"#);
+        let error = ApiError::new(ErrorKind::UpstreamError, "é: t0ken-1 is old").without(b"t0ken-1");
+        assert_eq!(error.message, "é: ******* is old");
         let mut bytes = b"\xffsecret".to_vec();
         mask_secret(&mut bytes, b"secret");
         super::mask(&mut bytes);

@@ -6,7 +6,7 @@ pub const MAX_FRAME: usize = 16 << 20;
 /// Two lengths and their checksum.
 pub(super) const PRELUDE: usize = 12;
 /// The checksum at the end.
-const TRAILER: usize = 4;
+pub(super) const TRAILER: usize = 4;
 
 /// One frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

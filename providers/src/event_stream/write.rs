@@ -1,5 +1,7 @@
 //! Frames written.
 
+use super::frame::{Frame, TRAILER};
+
 /// Appends an event named `name` whose JSON `payload` appends.
 pub fn write_event(out: &mut Vec<u8>, name: &str, payload: impl FnOnce(&mut Vec<u8>)) {
     write_frame(
@@ -16,6 +18,25 @@ pub fn write_exception(out: &mut Vec<u8>, name: &str, payload: impl FnOnce(&mut 
         &[(":exception-type", name), (":content-type", "application/json"), (":message-type", "exception")],
         payload,
     );
+}
+
+/// Lets `hide` change what the errors among these whole frames say.
+pub(crate) fn mask_frames(mut frames: &mut [u8], hide: impl Fn(&mut [u8])) {
+    while let Ok(Some((frame, length))) = Frame::first(frames) {
+        let said = match frame {
+            Frame::Event { .. } => None,
+            Frame::Exception { payload: said, .. } => Some(said),
+            Frame::Error { message, .. } => Some(message.as_bytes()),
+        };
+        let said = said.map(|said| (said.as_ptr().addr() - frames.as_ptr().addr(), said.len()));
+        let (frame, rest) = frames.split_at_mut(length);
+        if let Some((from, length)) = said {
+            hide(&mut frame[from..from + length]);
+            let (body, checksum) = frame.split_at_mut(frame.len() - TRAILER);
+            checksum.copy_from_slice(&crc32fast::hash(body).to_be_bytes());
+        }
+        frames = rest;
+    }
 }
 
 /// A name or value that is too long for its length field, or a frame of 4 GiB, is nothing that a caller has: nothing is
