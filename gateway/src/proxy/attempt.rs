@@ -27,7 +27,7 @@ use super::unfit::Unfit;
 use super::{Exchange, Gateway, limit, plugins, resume, trace};
 use crate::config::TimeoutsConfig;
 use crate::continuity::Continuity;
-use crate::credentials::{Client, Grant};
+use crate::credentials::{Client, Grant, without_scheme};
 use crate::health::{Changes, CredentialChange, Pass, Reason, TargetChange, TargetState, Verdict};
 use crate::limits::Reservation;
 use crate::net::call::{STALE_RETRIES, STALE_WITHIN};
@@ -187,6 +187,12 @@ impl Attempt {
             pass.no_output(self.target.time.instant(), self.started.elapsed());
         }
         self.end(Outcome::Hedged);
+    }
+
+    /// What it tells its provider and nobody else.
+    pub fn secrets(&self) -> impl Iterator<Item = &[u8]> + Clone {
+        let headers = self.target.provider.secret_headers.iter().map(without_scheme);
+        headers.chain([self.grant.secret()])
     }
 
     /// Whether the request was handed over to the provider.

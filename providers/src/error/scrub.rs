@@ -64,11 +64,11 @@ pub fn mask_secret(body: &mut [u8], secret: &[u8]) {
 }
 
 impl ApiError {
-    /// Without `secret` in what it says.
+    /// Without `secrets` in what it says.
     #[must_use]
-    pub fn without(mut self, secret: &[u8]) -> Self {
+    pub fn without<'a>(mut self, secrets: impl IntoIterator<Item = &'a [u8]>) -> Self {
         let mut message = self.message.into_bytes();
-        mask_secret(&mut message, secret);
+        secrets.into_iter().for_each(|secret| mask_secret(&mut message, secret));
         self.message = String::from_utf8(message).unwrap_or_default();
         self
     }
@@ -147,7 +147,7 @@ mod tests {
         let own = r#"{"m":"tool user-profile-lookup","code":"user-specified-value1","param":"org-wide-settings"}"#;
         assert_eq!(mask(own, "m"), own, "the caller's own words");
         assert_eq!(mask("org-AbC123xyz:user-x1y2z3 proj_x1y2", "m"), "org-********************* proj_****");
-        let error = ApiError::new(ErrorKind::UpstreamError, "é: t0ken-1 is old").without(b"t0ken-1");
+        let error = ApiError::new(ErrorKind::UpstreamError, "é: t0ken-1 is old").without([&b"t0ken-1"[..]]);
         assert_eq!(error.message, "é: ******* is old");
         let mut bytes = b"\xffsecret".to_vec();
         mask_secret(&mut bytes, b"secret");
