@@ -169,6 +169,9 @@ impl Attempt {
         self.outcome = Some(outcome);
         self.took = now - self.started;
         self.body = Bytes::new();
+        if let Some(held) = &mut self.held {
+            held.make_room();
+        }
         if let Some(pass) = self.pass.take() {
             let verdict = if self.is_haste(outcome) { Verdict::Neutral } else { outcome.verdict(self.retry_after) };
             let changes = pass.finish(self.target.time.instant_or(now), verdict);
