@@ -669,7 +669,7 @@ fn masked(dialect: Dialect, stream: &[u8]) -> Vec<u8> {
         let mut observer = Observer::new(dialect, Operation::Chat, AnswerForm::Stream, false);
         let feed = |(at, chunk): (usize, &&[u8])| {
             let out = observer.feed(Bytes::copy_from_slice(chunk), at + 1 == chunks.len());
-            observer.masked(out, b"t0ken-1")
+            observer.masked(out, [&b"t0ken-1"[..]].into_iter())
         };
         chunks.iter().enumerate().flat_map(feed).collect()
     };

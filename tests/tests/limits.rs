@@ -436,6 +436,77 @@ async fn a_target_may_have_limits_of_every_kind() {
     assert_eq!((busy.count(), wide.count()), (2, 1));
 }
 
+/// What counts of the limit of `narrow/m` on requests at the same time.
+async fn at_once_at_target(gateway: &Gateway) -> u64 {
+    let limits = exchange(gateway.admin, &Request::get("/api/limits")).await.json();
+    let target = limits["subjects"].as_array().unwrap().iter().find(|subject| subject["kind"] == "target").unwrap();
+    target["limits"][0]["reserved"].as_u64().unwrap()
+}
+
+/// Between an attempt and the next one of the same target nothing is in flight there.
+#[tokio::test(flavor = "multi_thread")]
+async fn who_waits_to_repeat_holds_no_place_at_the_target() {
+    let gate = Gate::new();
+    let late = Answer::status(429).header("retry-after", "2");
+    let fine = Answer::json(200, bodies::chat_answer("fine")).after(&gate);
+    let stub = Stub::sequence(vec![late, fine]).await;
+    let config = format!(
+        "{}[models.assistant]\n\
+         targets = [{{ provider = \"narrow\", model = \"m\", limits = {{ concurrent = 1 }} }}]\n",
+        bodies::openai_provider("narrow", &stub.origin()),
+    );
+    let gateway = Gateway::start(&config).await;
+    let first = async {
+        let reply = exchange(gateway.addr, &chat()).await;
+        assert_eq!((reply.status, reply.header("x-gateway-attempts")), (200, "2"));
+    };
+    let other = async {
+        stub.next().await;
+        guard("the place at the target", async {
+            while at_once_at_target(&gateway).await > 0 {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        })
+        .await;
+        assert_eq!(stub.count(), 1, "it was held until the next attempt");
+        stub.next().await;
+        assert_eq!(at_once_at_target(&gateway).await, 1);
+        gate.open();
+    };
+    tokio::join!(first, other);
+    assert_eq!(at_once_at_target(&gateway).await, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_target_that_broke_off_is_free_while_another_goes_on() {
+    let gate = Gate::new();
+    let half = Answer::sse([bodies::chat_role(), bodies::chat_delta("half ")]).step(Step::Cut);
+    let narrow = Stub::sequence(vec![half, Answer::json(200, bodies::chat_answer("fine"))]).await;
+    let rest = [bodies::chat_role(), bodies::chat_delta("and half"), bodies::chat_finish(), bodies::DONE.into()];
+    let wide = Stub::always(Answer::sse(rest).after(&gate)).await;
+    let config = format!(
+        "{}{}[models.assistant]\non_cut = \"continue\"\n\
+         targets = [{{ provider = \"narrow\", model = \"m\", limits = {{ concurrent = 1 }} }}, \
+         {{ provider = \"wide\", model = \"m\", priority = 1, traits = {{ prefill = true }} }}]\n\
+         [models.alone]\ntargets = [{{ provider = \"narrow\", model = \"m\" }}]\n",
+        bodies::openai_provider("narrow", &narrow.origin()),
+        bodies::openai_provider("wide", &wide.origin()),
+    );
+    let gateway = Gateway::start(&config).await;
+    let first = async {
+        let stream = Request::post("/v1/chat/completions", bodies::chat_stream("assistant"));
+        let reply = exchange(gateway.addr, &stream).await;
+        assert!(reply.complete && reply.text().contains("and half"), "{}", reply.text());
+    };
+    let other = async {
+        wide.next().await;
+        let reply = exchange(gateway.addr, &Request::post("/v1/chat/completions", bodies::chat("alone"))).await;
+        assert_eq!(reply.status, 200, "{}", reply.text());
+        gate.open();
+    };
+    tokio::join!(first, other);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn requests_may_wait_for_room() {
     let stub = fine().await;

@@ -244,6 +244,27 @@ async fn what_a_provider_keeps_is_not_estimated() {
     }
 }
 
+/// Who keeps the answer is not asked for that model, and who is asked does not keep it.
+#[tokio::test]
+async fn a_count_on_top_of_what_another_provider_keeps_is_a_bad_request() {
+    let stub = Stub::always(Answer::json(500, "{}")).await;
+    let config = format!(
+        "{}{}[models.c]\ntargets = [{{ provider = \"claude\", model = \"claude\" }}]\n",
+        openai("stub", &stub.origin()),
+        bodies::anthropic_provider("claude", &stub.origin()),
+    );
+    let gateway = Gateway::start(&config).await;
+    let body = r#"{"model":"c","input":"x","previous_response_id":"resp_1"}"#;
+    for target in ["/v1/responses/input_tokens", "/v1/responses"] {
+        let reply = exchange(gateway.addr, &Request::post(target, body)).await;
+        assert_eq!(reply.status, 400, "{target}: {}", reply.text());
+        let error = &reply.json()["error"];
+        assert_eq!(error["param"], "previous_response_id", "{target}: {error}");
+        assert!(error["message"].as_str().unwrap().contains("keeps"), "{target}: {error}");
+    }
+    assert_eq!(stub.count(), 0);
+}
+
 /// Restricted keys of OpenAI's are good for chat and nothing else: they do not rest for a count that is made up for.
 #[tokio::test]
 async fn a_key_that_may_not_count_goes_on_chatting() {

@@ -174,6 +174,30 @@ async fn an_error_tells_nothing_of_the_account() {
     );
 }
 
+/// A header of the operator's may carry the credential in the place of `api_key`.
+#[tokio::test]
+async fn an_error_tells_no_header_that_refers_to_a_secret() {
+    let said = r#"{"error":{"message":"invalid token t0k-en-of-ours in region europe","code":"t0k-en-of-ours"}}"#;
+    let stub = Stub::always(Answer::json(400, said)).await;
+    let event = format!("data: {said}\n\n");
+    let streams = Stub::always(Answer::sse([bodies::chat_role(), bodies::chat_delta("x"), event])).await;
+    let provider = |name: &str, stub: &Stub| {
+        format!(
+            "[providers.{name}]\nkind = \"openai-compatible\"\nbase_url = \"{}/v1\"\nauth = \"none\"\n\
+             headers = {{ Authorization = \"env:OURS\", x-region = \"europe\" }}\n",
+            stub.origin()
+        )
+    };
+    let config = provider("p", &stub) + &provider("s", &streams);
+    let gateway = Gateway::builder().config(&config).env("OURS", "Bearer t0k-en-of-ours").start().await;
+    let told = said.replace("t0k-en-of-ours", "**************");
+    let reply = exchange(gateway.addr, &Request::post("/v1/chat/completions", bodies::chat("p/m"))).await;
+    assert_eq!(stub.next().await.header("authorization"), "Bearer t0k-en-of-ours");
+    assert_eq!((reply.status, &reply.text()), (400, &told));
+    let reply = exchange(gateway.addr, &Request::post("/v1/chat/completions", bodies::chat_stream("s/m"))).await;
+    assert!(reply.text().contains(&told), "{}", reply.text());
+}
+
 /// How gzip ends behind the end of a stream is nobody's concern.
 #[tokio::test]
 async fn a_whole_stream_in_a_torn_gzip_is_whole() {

@@ -127,6 +127,8 @@ pub struct ProviderConfig {
     pub credentials: Vec<CredentialConfig>,
     /// Headers added to every request, marked sensitive.
     pub headers: Vec<(HeaderName, HeaderValue)>,
+    /// Values of those that the file refers to as secrets.
+    pub secret_headers: Vec<HeaderValue>,
     /// Certificates to trust instead of the system's.
     pub ca: Option<CaConfig>,
     /// Whether to offer h2 by ALPN (https) or to speak it unasked (http).
@@ -180,6 +182,7 @@ impl ProviderConfig {
             project: None,
             credentials,
             headers: Vec::new(),
+            secret_headers: Vec::new(),
             ca: None,
             quirks: preset.quirks,
             betas: None,
@@ -230,7 +233,15 @@ impl Provider {
             cx.report.warn(at, message, format!("did you mean \"{meant}\"?"));
         }
         let carriers: Vec<_> = resolved.credentials.iter().flat_map(CredentialConfig::header_names).collect();
-        resolved.headers = headers(self.headers.unwrap_or_default(), &carriers, cx);
+        let written = self.headers.unwrap_or_default();
+        let referred: Vec<_> = written
+            .iter()
+            .filter(|(_, value)| !secret::is_literal(&value.value.0))
+            .map(|(name, _)| name.to_ascii_lowercase())
+            .collect();
+        resolved.headers = headers(written, &carriers, cx);
+        let secret = resolved.headers.iter().filter(|(name, _)| referred.iter().any(|other| other == name.as_str()));
+        resolved.secret_headers = secret.map(|(_, value)| value.clone()).collect();
         resolved.ca = self.ca.and_then(|path| certificates::authorities(&path, cx));
         resolved.http2 = self.http2.unwrap_or(resolved.http2);
         if let Some(accepted) = self.quirks.and_then(|quirks| quirks.stream_options) {

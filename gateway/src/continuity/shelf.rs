@@ -68,6 +68,10 @@ impl<V: Clone> Shelf<V> {
     /// The one of that name, which is used by that.
     pub fn get(&self, name: &str) -> Option<V> {
         let mut inner = self.inner();
+        let thing = inner.things.get(name)?;
+        if inner.is_new(owner(name), thing, self.most / SHARE) {
+            return Some(thing.value.clone());
+        }
         let (name, Thing { value, weight, .. }) = inner.take(name)?;
         inner.put(name, value.clone(), weight);
         Some(value)
@@ -92,6 +96,13 @@ impl<V: Clone> Shelf<V> {
 }
 
 impl<V> Inner<V> {
+    /// Whether `thing` is among the newer half of those that it would go with, and need not change its place though it is used.
+    fn is_new(&self, owner: &str, thing: &Thing<V>, share: u64) -> bool {
+        let owned = self.owners.get(owner).filter(|owned| owned.weight > share / 2);
+        let others = owned.map_or(self.things.len(), |owned| owned.used.len());
+        self.next - thing.used < others as u64 / 2
+    }
+
     fn take(&mut self, name: &str) -> Option<(Arc<str>, Thing<V>)> {
         let (name, thing) = self.things.remove_entry(name)?;
         self.order.remove(&thing.used);
@@ -164,6 +175,26 @@ mod tests {
         assert_eq!(shelf.get("\x000"), Some(0));
         shelf.insert("\x0016".into(), 16, 1);
         assert_eq!((shelf.get("\x000"), shelf.get("\x001")), (Some(0), None));
+    }
+
+    #[test]
+    fn what_is_new_keeps_its_place() {
+        let shelf = Shelf::new(64);
+        for number in 0..32_u8 {
+            shelf.insert(format!("{number}\x00").into(), number, 1);
+        }
+        let order = names(&shelf);
+        assert_eq!((shelf.get("31\x00"), shelf.get("20\x00")), (Some(31), Some(20)));
+        assert_eq!(names(&shelf), order);
+        assert_eq!(shelf.get("10\x00"), Some(10));
+        assert_eq!(names(&shelf).last().unwrap(), "10/");
+
+        // Who would give way to itself has an order of its own.
+        for number in 0..6_u8 {
+            shelf.insert(format!("busy\x00{number}").into(), number, 1);
+        }
+        assert_eq!((shelf.get("busy\x004"), shelf.get("busy\x000")), (Some(4), Some(0)));
+        assert_eq!(names(&shelf)[36..], ["busy/5", "busy/0"]);
     }
 
     #[test]

@@ -129,12 +129,17 @@ pub enum Grant {
     },
 }
 
+/// What of a header's value is a secret: without the name of its scheme.
+pub fn without_scheme(value: &HeaderValue) -> &[u8] {
+    value.as_bytes().rsplit(|byte| *byte == b' ').next().unwrap_or_default()
+}
+
 impl Grant {
-    /// What of it is a secret, as it is sent: without the name of its scheme. Empty if there is none.
+    /// What of it is a secret, as it is sent. Empty if there is none.
     pub fn secret(&self) -> &[u8] {
         match self {
             Self::None => b"",
-            Self::Header(_, value) => value.as_bytes().rsplit(|byte| *byte == b' ').next().unwrap_or_default(),
+            Self::Header(_, value) => without_scheme(value),
             Self::Signature { keys, .. } => keys.id().as_bytes(),
         }
     }

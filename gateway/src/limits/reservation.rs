@@ -37,6 +37,16 @@ impl Reservation {
         self.claim.amounts
     }
 
+    /// It is none of those at the same time any more; what it has used is settled later.
+    pub fn make_room(&mut self) {
+        self.change(|meter, is_counted, _| {
+            if is_counted && meter.rule.what == What::Concurrent {
+                meter.leave(self.claim.of(What::Concurrent));
+            }
+        });
+        self.claim.is_counted = true;
+    }
+
     /// The request has ended, and nobody knows yet what it has used, which [`Self::settle`] tells later; `beside` was used in any
     /// case. Its tokens count as expected, and leave with their windows; what it may cost stays reserved; and it is none of those
     /// at the same time any more.

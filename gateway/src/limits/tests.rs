@@ -636,6 +636,26 @@ fn what_is_done_anyway_counts_at_its_target() {
     assert_eq!(target.usage(limits.now())[0].booked, 2);
 }
 
+/// What an attempt has used may be known long after it has ended.
+#[test]
+fn who_has_made_room_is_not_there_and_holds_the_rest() {
+    let limits = Arc::new(Limits::new());
+    let rules = [rule(What::Concurrent, Period::Day, 1), rule(What::Tokens, Period::Day, 9)];
+    let target = limits.set(Kind::Target, "p/m", &rules);
+    let begin = || limits.begin(vec![target.clone()], amounts(4, 0));
+    let mut first = begin().unwrap();
+    assert!(begin().is_none());
+    first.make_room();
+    first.make_room();
+    let second = begin().unwrap();
+    assert!(begin().is_none());
+    first.settle(amounts(3, 0));
+    let used = |at: usize| (target.usage(limits.now())[at].booked, target.usage(limits.now())[at].reserved);
+    assert_eq!((used(0), used(1)), ((0, 1), (3, 4)));
+    drop(second);
+    assert_eq!((used(0), used(1)), ((0, 0), (3, 0)));
+}
+
 /// In two places with other limits, and in a third one with none: they are the target's, not the place's.
 #[test]
 fn a_target_in_several_places_has_one_set_of_limits() {

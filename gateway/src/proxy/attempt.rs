@@ -27,7 +27,7 @@ use super::unfit::Unfit;
 use super::{Exchange, Gateway, limit, plugins, resume, trace};
 use crate::config::TimeoutsConfig;
 use crate::continuity::Continuity;
-use crate::credentials::{Client, Grant};
+use crate::credentials::{Client, Grant, without_scheme};
 use crate::health::{Changes, CredentialChange, Pass, Reason, TargetChange, TargetState, Verdict};
 use crate::limits::Reservation;
 use crate::net::call::{STALE_RETRIES, STALE_WITHIN};
@@ -169,6 +169,9 @@ impl Attempt {
         self.outcome = Some(outcome);
         self.took = now - self.started;
         self.body = Bytes::new();
+        if let Some(held) = &mut self.held {
+            held.make_room();
+        }
         if let Some(pass) = self.pass.take() {
             let verdict = if self.is_haste(outcome) { Verdict::Neutral } else { outcome.verdict(self.retry_after) };
             let changes = pass.finish(self.target.time.instant_or(now), verdict);
@@ -187,6 +190,12 @@ impl Attempt {
             pass.no_output(self.target.time.instant(), self.started.elapsed());
         }
         self.end(Outcome::Hedged);
+    }
+
+    /// What it tells its provider and nobody else.
+    pub fn secrets(&self) -> impl Iterator<Item = &[u8]> + Clone {
+        let headers = self.target.provider.secret_headers.iter().map(without_scheme);
+        headers.chain([self.grant.secret()])
     }
 
     /// Whether the request was handed over to the provider.

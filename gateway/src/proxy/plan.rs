@@ -206,11 +206,14 @@ pub fn choose_targets(headers: &HeaderMap, exchange: &mut Exchange, planner: &mu
     exchange.account.expected = limit::expected_tokens(exchange, request, endpoint);
     exchange.account.pieces = Pieces::of(&request.body, endpoint.operation);
     let keeper = stored::keeper_of_previous(planner.continuity, exchange)?;
-    let against = |target: &Target| {
+    let is_usable = |target: &Target| {
         let keeps = keeper.as_ref().is_none_or(|keeper| keeper.provider == target.provider.name);
-        let usable = keeps && target.provider.route(endpoint, &target.model).is_some();
-        if usable { limit::of_target(target, exchange, planner.now) } else { Some(Why::Unusable) }
+        keeps && target.provider.route(endpoint, &target.model).is_some()
     };
+    let against = |target: &Target| {
+        if is_usable(target) { limit::of_target(target, exchange, planner.now) } else { Some(Why::Unusable) }
+    };
+    let is_kept_elsewhere = keeper.is_some() && !request.model.targets.iter().any(|target| is_usable(target));
     let asked = asked(headers, exchange, request, planner);
     exchange.plan = Plan::build(&request.model, &asked, against, &mut planner.random);
     if let Some(keeper) = &keeper {
@@ -229,7 +232,8 @@ pub fn choose_targets(headers: &HeaderMap, exchange: &mut Exchange, planner: &mu
         let (error, headers) = attempt::all_rest(exchange, asked.now);
         return Err(Refusal::with_headers(error, headers));
     }
-    Err(attempt::no_usable_target(exchange).into())
+    let error = if is_kept_elsewhere { stored::kept_elsewhere(exchange) } else { attempt::no_usable_target(exchange) };
+    Err(error.into())
 }
 
 /// Bytes of a prompt that are taken for a token.

@@ -20,6 +20,10 @@ use crate::continuity::{Continuity, Keeper};
 use crate::routing::{Asked, Plan};
 use crate::snapshot::Provider;
 
+/// Where requests name the answer that they go on from.
+const PREVIOUS: &str = "previous_response_id";
+const THREAD: &str = "thread";
+
 /// Plans a request that names a stored answer in its path.
 ///
 /// # Errors
@@ -53,9 +57,9 @@ pub fn keeper_of_previous(continuity: &Continuity, exchange: &Exchange) -> Resul
     }
     let Some(id) = &scan.previous else { return Ok(None) };
     let (what, param, code) = match exchange.dialect() {
-        Dialect::OpenAiResponses => ("Previous response", "previous_response_id", "previous_response_not_found"),
+        Dialect::OpenAiResponses => ("Previous response", PREVIOUS, "previous_response_not_found"),
         // Anthropic's SDKs then send the whole conversation, as a new thread.
-        Dialect::Anthropic if scan.thread => ("Previous message", "thread", "thread_not_found"),
+        Dialect::Anthropic if scan.thread => ("Previous message", THREAD, "thread_not_found"),
         _ => return Ok(None),
     };
     let is_target = |keeper: &Keeper| model.targets.iter().any(|target| target.provider.name == keeper.provider);
@@ -65,6 +69,16 @@ pub fn keeper_of_previous(continuity: &Continuity, exchange: &Exchange) -> Resul
             .with_param(param)
             .with_code(code)
     })
+}
+
+/// What the client is told that goes on from an answer which is kept where its request cannot go.
+pub fn kept_elsewhere(exchange: &Exchange) -> ApiError {
+    let model = exchange.request.as_ref().map_or("?", |request| &request.model.name);
+    let param = if exchange.dialect() == Dialect::Anthropic { THREAD } else { PREVIOUS };
+    let operation = exchange.operation().unwrap_or(Operation::Chat);
+    let message =
+        format!("no provider of model `{model}` that offers {operation} keeps the answer that `{param}` names");
+    ApiError::new(ErrorKind::InvalidRequest, message).with_param(param)
 }
 
 /// Who keeps the answer `id`. What was made before this process began is not known; where no keys divide the

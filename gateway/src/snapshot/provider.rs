@@ -48,6 +48,8 @@ pub struct Provider {
     pub credentials: Vec<Credentials>,
     /// Fixed headers.
     pub headers: Vec<(HeaderName, HeaderValue)>,
+    /// Values of those that are secrets.
+    pub secret_headers: Vec<HeaderValue>,
     /// Headers that the vendor demands, for clients that send none of that name.
     pub default_headers: Vec<(HeaderName, HeaderValue)>,
     /// Azure's `api-version`, for its older URL form.

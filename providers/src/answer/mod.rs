@@ -292,16 +292,16 @@ impl Observer {
         out
     }
 
-    /// Makes unreadable what errors that the provider reports tell of the operator's account, and `secret`, in `out`: what
+    /// Makes unreadable what errors that the provider reports tell of the operator's account, and `secrets`, in `out`: what
     /// [`Self::feed`] has given back just now. Nothing else of it changes, and its length stays.
     #[must_use]
-    pub fn masked(&mut self, out: Bytes, secret: &[u8]) -> Bytes {
+    pub fn masked<'a>(&mut self, out: Bytes, secrets: impl Iterator<Item = &'a [u8]> + Clone) -> Bytes {
         if self.notes.errors.is_empty() {
             return out;
         }
         let errors = std::mem::take(&mut self.notes.errors);
         let hide = |said: &mut [u8]| {
-            mask_secret(said, secret);
+            secrets.clone().for_each(|secret| mask_secret(said, secret));
             mask(said);
         };
         let mut out = BytesMut::from(out);

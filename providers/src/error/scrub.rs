@@ -8,6 +8,8 @@ use super::ApiError;
 const KEYS: [&str; 9] = ["sk-", "sk_", "pk-", "AIza", "AKIA", "ASIA", "gsk_", "xai-", "hf_"];
 /// Prefixes of words that name an account.
 const ACCOUNTS: [&str; 6] = ["org-", "proj_", "user-", "projects/", "organizations/", "arn:aws"];
+/// Those of them with which people begin names, too.
+const WORDS: [&str; 3] = ["org-", "proj_", "user-"];
 
 /// What is shorter is no secret, and found in words.
 const LEAST_SECRET: usize = 6;
@@ -62,11 +64,11 @@ pub fn mask_secret(body: &mut [u8], secret: &[u8]) {
 }
 
 impl ApiError {
-    /// Without `secret` in what it says.
+    /// Without `secrets` in what it says.
     #[must_use]
-    pub fn without(mut self, secret: &[u8]) -> Self {
+    pub fn without<'a>(mut self, secrets: impl IntoIterator<Item = &'a [u8]>) -> Self {
         let mut message = self.message.into_bytes();
-        mask_secret(&mut message, secret);
+        secrets.into_iter().for_each(|secret| mask_secret(&mut message, secret));
         self.message = String::from_utf8(message).unwrap_or_default();
         self
     }
@@ -82,9 +84,13 @@ fn trimmed(word: &str) -> &str {
 
 /// Whether `word` begins with `prefix` and goes on as names do that are made by machines.
 fn is_named(word: &str, prefix: &str) -> bool {
-    trimmed(word)
-        .strip_prefix(prefix)
-        .is_some_and(|rest| rest.len() >= 4 && (rest.bytes().any(|byte| byte.is_ascii_digit()) || rest.len() >= 12))
+    let Some(rest) = trimmed(word).strip_prefix(prefix) else { return false };
+    if WORDS.contains(&prefix) {
+        let (id, after) = rest.split_at(rest.bytes().take_while(u8::is_ascii_alphanumeric).count());
+        let is_made = id.bytes().any(|byte| byte.is_ascii_digit() || byte.is_ascii_uppercase());
+        return id.len() >= 4 && is_made && !after.starts_with('-');
+    }
+    rest.len() >= 4 && (rest.bytes().any(|byte| byte.is_ascii_digit()) || rest.len() >= 12)
 }
 
 fn replacement(word: &str) -> Option<&'static str> {
@@ -138,7 +144,10 @@ mod tests {
         assert_eq!(mask(said, "m"), told);
         let quoted = r#"{"m":"Authorization: Bearer sk-1234567890!","n":["t0ken-1 t0ken-1"]}"#;
         assert_eq!(mask(quoted, "t0ken-1"), r#"{"m":"Authorization: Bearer sk-**********!","n":["******* *******"]}"#);
-        let error = ApiError::new(ErrorKind::UpstreamError, "é: t0ken-1 is old").without(b"t0ken-1");
+        let own = r#"{"m":"tool user-profile-lookup","code":"user-specified-value1","param":"org-wide-settings"}"#;
+        assert_eq!(mask(own, "m"), own, "the caller's own words");
+        assert_eq!(mask("org-AbC123xyz:user-x1y2z3 proj_x1y2", "m"), "org-********************* proj_****");
+        let error = ApiError::new(ErrorKind::UpstreamError, "é: t0ken-1 is old").without([&b"t0ken-1"[..]]);
         assert_eq!(error.message, "é: ******* is old");
         let mut bytes = b"\xffsecret".to_vec();
         mask_secret(&mut bytes, b"secret");
@@ -154,6 +163,8 @@ mod tests {
             "the user-agent is org-wide",
             "prompt is too long: 200001 tokens > 200000",
             "é, \u{1F389}",
+            "bad schema for tool user-profile-lookup",
+            "user-specified-value1 is no org-wide-setting, proj_settings neither",
         ] {
             assert!(matches!(scrub(message), Cow::Borrowed(same) if same == message), "{message}");
         }
