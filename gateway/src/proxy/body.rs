@@ -2,7 +2,7 @@
 
 use std::hash::{BuildHasher, RandomState};
 use std::io::Read;
-use std::pin::{Pin, pin};
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering::Relaxed};
 use std::task::Poll;
@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use ai_gateway_providers::{ApiError, ErrorKind};
 use bytes::{Bytes, BytesMut};
+use futures::future::BoxFuture;
 use futures::poll;
 use http::HeaderValue;
 use pingora_proxy::Session;
@@ -208,7 +209,7 @@ pub async fn read(
 /// The turn of a body that does not come in one piece: one of the requests that its key makes at the same time.
 struct Turn<'a> {
     sender: Sender<'a>,
-    comes: Option<Pin<Box<dyn Future<Output = Result<Upload, Box<limits::Refusal>>> + Send + 'a>>>,
+    comes: Option<BoxFuture<'a, Result<Upload, Box<limits::Refusal>>>>,
     began: Option<Instant>,
     has: Option<(Upload, Duration)>,
 }

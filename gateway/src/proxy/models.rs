@@ -24,7 +24,7 @@ pub async fn answer(session: &mut Session, exchange: &mut Exchange) -> Result<()
         None => list(dialect, &usable(exchange)),
         Some(name) => {
             let known = exchange.snapshot.model(&name).is_some();
-            let allowed = exchange.key.as_ref().is_none_or(|key| key.may_use(&exchange.snapshot.name(&name)));
+            let allowed = exchange.key.as_ref().is_none_or(|key| key.may_use(exchange.snapshot.name(&name)));
             if !(known && allowed) {
                 let error = route::unknown(exchange, &name);
                 return reply::error(session, exchange, error).await;
@@ -55,7 +55,7 @@ fn usable(exchange: &Exchange) -> BTreeSet<String> {
         names.extend(mock.chain(known).map(|model| format!("{}/{model}", provider.name)));
     }
     let Some(key) = &exchange.key else { return names };
-    names.retain(|name| key.may_use(&snapshot.name(name)));
+    names.retain(|name| key.may_use(snapshot.name(name)));
     let spelt_out = key.plain_names().filter(|name| snapshot.model(name).is_some());
     names.extend(spelt_out.map(|name| snapshot.name(name).as_str().to_owned()));
     names

@@ -414,6 +414,19 @@ fn what_stands_beside_texts_is_noted() {
     assert_eq!(encoded(&request).1, ["messages.citations"]);
 }
 
+/// A plugin may add such messages to the request of a client of the same dialect, which has none.
+#[test]
+fn instructions_among_the_messages_are_said_once() {
+    for dialect in [Dialect::OpenAiChat, Dialect::Gemini] {
+        let mut request = Request::new(dialect);
+        let said = |role, text| message(role, vec![Block::text(text)]);
+        request.messages = vec![said(Role::Developer, "be brief"), said(Role::User, "hi")];
+        let (body, _) = encoded(&request);
+        assert_eq!(body["systemInstruction"]["parts"], json!([{"text": "be brief"}]), "{dialect}");
+        assert_eq!(body["contents"], json!([{"role": "user", "parts": [{"text": "hi"}]}]), "{dialect}");
+    }
+}
+
 #[test]
 fn choices_and_lone_instructions() {
     let mut request = Request::new(Dialect::OpenAiChat);
