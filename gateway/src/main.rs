@@ -111,6 +111,8 @@ fn init_log() {
     for quoting in ["pingora_core", "pingora_proxy", "h2"] {
         builder.filter_module(quoting, log::LevelFilter::Warn);
     }
+    // All that it says is that a kept connection is not used again, as an error: a new one is made, and no request is harmed.
+    builder.filter_module("pingora_core::connectors", log::LevelFilter::Off);
     builder.init();
 }
 
