@@ -83,13 +83,11 @@ impl Snapshot {
 
     /// `name` in all the ways to spell it.
     pub fn name<'n>(&self, name: &'n str) -> ModelName<'n> {
-        let is_gemini = |provider: &str| self.providers.get(provider).is_some_and(|it| it.preset.kind == "gemini");
-        match name.split_once('/') {
-            Some((provider, model)) if is_gemini(provider) && !self.models.contains_key(name) => {
-                ModelName::of_gemini(name, provider, model)
-            }
-            _ => name.into(),
-        }
+        let at = || {
+            let (provider, model) = name.split_once('/').filter(|_| !self.models.contains_key(name))?;
+            Some(ModelName::at(self.providers.get(provider)?, model, name))
+        };
+        at().unwrap_or_else(|| name.into())
     }
 
     /// The two parts of `provider/model`.

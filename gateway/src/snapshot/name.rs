@@ -2,25 +2,27 @@
 
 use std::borrow::Cow;
 
-/// A model as clients name it. Of Gemini's models `provider/models/X` and `provider/X` are one, and whoever speaks of either means
-/// both: rules, plugins, and what keys may use.
+use super::Provider;
+
+/// A model as clients name it. Where models are resources (`gemini/models/X`, `vertex/publishers/google/models/X`) the name without
+/// the collection, `gemini/X`, means the same, and whoever speaks of either means both: rules, plugins, and what keys may use.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ModelName<'n> {
     plain: Cow<'n, str>,
-    of_gemini: bool,
+    /// What may stand before the model's own name; empty if nothing may.
+    resource: &'static str,
 }
 
-/// Before the name of a model, where a model is a resource: <https://ai.google.dev/api/models>.
-const RESOURCE: &str = "models/";
-
 impl<'n> ModelName<'n> {
-    /// The name of a model of Gemini's `provider`, which calls it `model`.
-    pub(super) fn of_gemini(name: &'n str, provider: &str, model: &str) -> Self {
-        let plain = match model.strip_prefix(RESOURCE) {
-            Some(model) => Cow::Owned(format!("{provider}/{model}")),
+    /// `name` is that of `provider`, which calls it `model`.
+    pub(super) fn at(provider: &Provider, model: &str, name: &'n str) -> Self {
+        let resource = provider.preset.resource(model);
+        let is_the_same = |plain: &&str| !resource.is_empty() && provider.preset.resource(plain) == resource;
+        let plain = match model.strip_prefix(resource).filter(is_the_same) {
+            Some(plain) => Cow::Owned(format!("{}/{plain}", provider.name)),
             None => Cow::Borrowed(name),
         };
-        Self { plain, of_gemini: true }
+        Self { plain, resource }
     }
 
     /// The name that it goes by.
@@ -30,23 +32,58 @@ impl<'n> ModelName<'n> {
 
     /// Whether one of the ways to spell it is what is looked for.
     pub fn is(&self, wanted: impl Fn(&str) -> bool) -> bool {
-        let resource = || {
-            let (provider, model) = self.plain.split_once('/').filter(|_| self.of_gemini)?;
-            Some(wanted(&format!("{provider}/{RESOURCE}{model}")))
+        let as_resource = || {
+            let (provider, model) = self.plain.split_once('/').filter(|_| !self.resource.is_empty())?;
+            Some(wanted(&format!("{provider}/{}{model}", self.resource)))
         };
-        wanted(&self.plain) || resource() == Some(true)
+        wanted(&self.plain) || as_resource() == Some(true)
     }
 }
 
 /// There is one way to spell it.
 impl<'n> From<&'n str> for ModelName<'n> {
     fn from(name: &'n str) -> Self {
-        Self { plain: Cow::Borrowed(name), of_gemini: false }
+        Self { plain: Cow::Borrowed(name), resource: "" }
     }
 }
 
 impl<'n> From<&'n ModelName<'_>> for ModelName<'n> {
     fn from(name: &'n ModelName<'_>) -> Self {
-        Self { plain: Cow::Borrowed(&name.plain), of_gemini: name.of_gemini }
+        Self { plain: Cow::Borrowed(&name.plain), resource: name.resource }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::config::{Config, System};
+    use crate::snapshot::Snapshot;
+
+    #[test]
+    fn a_model_has_one_name_and_may_have_two_spellings() {
+        let config = "[providers.g]\nkind = 'gemini'\napi_key = 'k'\n\
+            [providers.v]\nkind = 'vertex'\nproject = 'p'\nregion = 'r'\naccess_token = 't'\n\
+            [providers.o]\nkind = 'openai'\napi_key = 'k'\n\
+            [models.'g/models/own']\ntargets = [{ provider = 'o', model = 'm' }]\n";
+        let snapshot = Snapshot::of(&Config::parse(config, "test.toml", &System).unwrap().config);
+        for (name, plain, other) in [
+            ("g/gemini-3", "g/gemini-3", "g/models/gemini-3"),
+            ("g/models/gemini-3", "g/gemini-3", "g/models/gemini-3"),
+            ("v/gemini-3", "v/gemini-3", "v/publishers/google/models/gemini-3"),
+            ("v/publishers/google/models/gemini-3", "v/gemini-3", "v/publishers/google/models/gemini-3"),
+            ("v/claude-5", "v/claude-5", "v/publishers/anthropic/models/claude-5"),
+            ("v/publishers/anthropic/models/claude-5", "v/claude-5", "v/publishers/anthropic/models/claude-5"),
+            // Not the Claude that is called so elsewhere.
+            ("v/publishers/google/models/claude-5", "v/publishers/google/models/claude-5", ""),
+            ("v/publishers/meta/models/llama", "v/publishers/meta/models/llama", ""),
+            ("g/models/own", "g/models/own", ""),
+            ("o/models/x", "o/models/x", ""),
+            ("other/models/x", "other/models/x", ""),
+            ("x", "x", ""),
+        ] {
+            let it = snapshot.name(name);
+            assert_eq!(it.as_str(), plain, "{name}");
+            assert!(it.is(|spelt| spelt == plain) && !it.is(|spelt| spelt == "v/claude"), "{name}");
+            assert!(other.is_empty() || it.is(|spelt| spelt == other), "{name}");
+        }
     }
 }

@@ -223,6 +223,17 @@ impl Preset {
         }
     }
 
+    /// What may stand before `model` and names the same one with it, where a model is a resource; empty where nothing may.
+    /// <https://ai.google.dev/api/models>, <https://cloud.google.com/vertex-ai/docs/reference/rest/v1/publishers.models>
+    pub fn resource(&self, model: &str) -> &'static str {
+        match (self.kind, self.cloud) {
+            ("gemini", _) => "models/",
+            (_, Some(Cloud::Google)) if is_claude(model) => CLAUDE,
+            (_, Some(Cloud::Google)) => "publishers/google/models/",
+            _ => "",
+        }
+    }
+
     /// Whose API carries `dialect` there: what codecs must know of it.
     pub fn platform(&self, dialect: Dialect) -> Platform {
         match (self.cloud, dialect) {
@@ -246,9 +257,11 @@ impl Preset {
     }
 }
 
+const CLAUDE: &str = "publishers/anthropic/models/";
+
 /// Vertex names Anthropic's models `claude-…`, or by their path.
 fn is_claude(model: &str) -> bool {
-    model.strip_prefix("publishers/anthropic/models/").unwrap_or(model).starts_with("claude")
+    model.strip_prefix(CLAUDE).unwrap_or(model).starts_with("claude")
 }
 
 #[cfg(test)]
