@@ -30,7 +30,7 @@ impl Writer<'_> {
             let role = match role {
                 Role::User => "user",
                 Role::Assistant => "assistant",
-                Role::System if self.own => "system",
+                Role::System | Role::Developer if self.own => "system",
                 // These are with the instructions.
                 Role::System | Role::Developer => continue,
             };

@@ -45,6 +45,18 @@ fn foreign(kind: &'static str) -> Foreign<'static> {
     Foreign { dialect: Dialect::OpenAiResponses, kind: kind.into(), raw: Json::of(&json!({"type": kind})) }
 }
 
+/// A plugin may add such a message to the request of a client of the same dialect, which has none.
+#[test]
+fn a_developers_message_is_said_between_two_sides_of_this_dialect_too() {
+    for dialect in [Dialect::OpenAiChat, OWN] {
+        let mut request = Request::new(dialect);
+        let said = |role, text| message(role, vec![Block::text(text)]);
+        request.messages = vec![said(Role::Developer, "be brief"), said(Role::User, "hi")];
+        let body = written(&request, CLAUDE).0.to_string();
+        assert_eq!(body.matches("be brief").count(), 1, "{dialect}: {body}");
+    }
+}
+
 fn full() -> Request<'static> {
     let mut request = Request::new(Dialect::OpenAiResponses);
     request.system = vec![Block::text("Instructions"), Block::text("  ")];
