@@ -12,7 +12,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use pingora_error::{Error, ErrorType, Result};
 use pingora_http::ResponseHeader;
 
-use super::attempt::Attempt;
+use super::attempt::secrets;
 use super::encode::AnswerWay;
 use super::exchange::{COST, DROPPED};
 use super::failure::attempt_failed;
@@ -264,9 +264,8 @@ pub fn on_body(body: &mut Option<Bytes>, end: bool, exchange: &mut Exchange) -> 
         return on_error_body(body, end, exchange);
     }
     let Some(observer) = &mut exchange.incoming.observer else { return Ok(()) };
-    let secrets = exchange.attempts.last().into_iter().flat_map(Attempt::secrets);
     let out = observer.feed(body.take().unwrap_or_default(), end);
-    let out = observer.masked(out, secrets);
+    let out = observer.masked(out, secrets(&exchange.attempts));
     // Behind the end of what it packs nobody minds.
     if torn && (exchange.incoming.form == AnswerForm::Opaque || !observer.seen().complete) {
         let error = Error::explain(ErrorType::ConnectionClosed, "the answer is no whole gzip");
@@ -296,8 +295,7 @@ pub fn on_body(body: &mut Option<Bytes>, end: bool, exchange: &mut Exchange) -> 
     if !exchange.committed {
         if let Some(outcome) = failed_before_output(exchange) {
             let error = exchange.incoming.observer.as_ref().and_then(|observer| observer.seen().error.clone());
-            let secrets = exchange.attempts.last().into_iter().flat_map(Attempt::secrets);
-            exchange.error = error.map(|error| error.without(secrets));
+            exchange.error = error.map(|error| error.without(secrets(&exchange.attempts)));
             let error = Error::explain(ErrorType::ConnectionClosed, "the answer failed before its output");
             return Err(attempt_failed(exchange, outcome, error));
         }
@@ -334,7 +332,7 @@ fn on_error_body(body: &mut Option<Bytes>, end: bool, exchange: &mut Exchange) -
     if !end && (translates || !too_long) {
         return Ok(());
     }
-    for secret in exchange.attempts.last().into_iter().flat_map(Attempt::secrets) {
+    for secret in secrets(&exchange.attempts) {
         mask_secret(read, secret);
     }
     if translates {

@@ -8,8 +8,7 @@ use ai_gateway_providers::codec::Platform;
 use ai_gateway_providers::common::Losses;
 use ai_gateway_providers::endpoint::BodyKind;
 use ai_gateway_providers::error::{ApiError, ErrorKind};
-use ai_gateway_providers::price::{Cost, Price};
-use ai_gateway_providers::{Dialect, Operation, Usage};
+use ai_gateway_providers::{Dialect, Operation};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue};
 use pingora_core::upstreams::peer::HttpPeer;
@@ -192,25 +191,9 @@ impl Attempt {
         self.end(Outcome::Hedged);
     }
 
-    /// What it tells its provider and nobody else.
-    pub fn secrets(&self) -> impl Iterator<Item = &[u8]> + Clone {
-        let headers = self.target.provider.secret_headers.iter().map(without_scheme);
-        headers.chain([self.grant.secret()])
-    }
-
     /// Whether the request was handed over to the provider.
     pub fn was_sent(&self) -> bool {
         self.called || self.sent.is_some() || self.status.is_some()
-    }
-
-    /// What its target charges.
-    pub fn price(&self) -> Option<&Price> {
-        self.target.known.price.as_ref()
-    }
-
-    /// What `usage` costs there; `None`: nothing is known of that.
-    pub fn cost(&self, usage: &Usage, tier: Option<&str>) -> Option<Cost> {
-        self.target.cost(usage, tier)
     }
 
     /// How its target is, with its credential.
@@ -258,6 +241,14 @@ impl Attempt {
         self.again = self.stale <= STALE_RETRIES && self.sent.is_none_or(|sent| sent.elapsed() < STALE_WITHIN);
         self.again
     }
+}
+
+/// What the current one of `attempts`, the last, tells its provider and nobody else.
+pub fn secrets(attempts: &[Attempt]) -> impl Iterator<Item = &[u8]> + Clone {
+    attempts.last().into_iter().flat_map(|attempt| {
+        let headers = attempt.target.provider.secret_headers.iter().map(without_scheme);
+        headers.chain([attempt.grant.secret()])
+    })
 }
 
 /// Tells the operator what an attempt or a probe changed.

@@ -138,7 +138,7 @@ fn other<'a>(exchange: &'a Exchange, attempt: &'a Attempt, consumed: &'a Consume
 /// What is known of any attempt that has a record of its own.
 pub fn beside<'a>(exchange: &'a Exchange, attempt: &'a Attempt, consumed: &'a Consumed) -> Record<'a> {
     let usage = consumed.usage.unwrap_or_default();
-    let parts = attempt.cost(&usage, consumed.tier.as_deref());
+    let parts = attempt.target.cost(&usage, consumed.tier.as_deref());
     let cost = parts.and_then(|parts| parts.total());
     Record {
         provider: Some((&*attempt.target.provider.name).into()),

@@ -242,7 +242,7 @@ impl Exchange {
         // A request may have a price, whatever is told of its usage.
         let usage = usage.or_else(|| self.is_answered().then(Usage::default))?;
         let tier = self.incoming.observer.as_ref().and_then(|observer| observer.seen().service_tier.as_deref());
-        self.attempt()?.cost(&usage, tier)
+        self.attempt()?.target.cost(&usage, tier)
     }
 
     /// Names the prices by which something cost that, for records.

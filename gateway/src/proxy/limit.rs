@@ -413,7 +413,7 @@ pub fn charge_own(limits: &Arc<Limits>, own: &mut Exchange) {
 fn of_consumed(attempt: &Attempt) -> Amounts {
     let usage = attempt.consumed.as_ref().and_then(|consumed| Some((consumed.usage?, consumed.tier.as_deref())));
     usage.map_or(Amounts::default(), |(usage, tier)| {
-        let cost = attempt.cost(&usage, tier).map_or(0, |cost| cost.known());
+        let cost = attempt.target.cost(&usage, tier).map_or(0, |cost| cost.known());
         Amounts { tokens: usage.total().unwrap_or(0), cost }
     })
 }
@@ -443,6 +443,6 @@ fn used(exchange: &Exchange) -> Amounts {
     }
     let Expected { prompt, output, .. } = exchange.account.expected;
     let output = seen.outputs.min(output);
-    let cost = attempt.price().and_then(|price| price.expected(prompt, output)).unwrap_or(0);
+    let cost = attempt.target.known.price.as_ref().and_then(|price| price.expected(prompt, output)).unwrap_or(0);
     Amounts { tokens: prompt.saturating_add(output), cost }
 }

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use super::Mode;
 use crate::fields::Object;
-use crate::providers::common::{Block, Role};
+use crate::providers::common::Block;
 use crate::providers::{Dialect, Operation};
 use crate::{Failure, Request};
 
@@ -76,7 +76,7 @@ pub(super) fn instruct_chat(request: &mut Request, text: &str, mode: Mode) -> Re
     let Some(Ok(mut chat)) = asked.chat() else { return Ok(()) };
     if mode == Mode::Replace {
         chat.system.clear();
-        chat.messages.retain(|message| !matches!(message.role, Role::System | Role::Developer));
+        chat.messages.retain(|message| !message.role.instructs());
     }
     let at = if mode == Mode::Append { chat.system.len() } else { 0 };
     chat.system.insert(at, Block::text(text));

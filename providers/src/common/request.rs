@@ -183,7 +183,7 @@ impl<'a> Request<'a> {
     pub fn turns(&self) -> Vec<Turn<'_, 'a>> {
         let mut turns: Vec<Turn<'_, 'a>> = Vec::with_capacity(self.messages.len());
         for message in &self.messages {
-            if matches!(message.role, Role::System | Role::Developer) {
+            if message.role.instructs() {
                 continue;
             }
             match turns.last_mut() {
@@ -206,7 +206,7 @@ impl<'a> Request<'a> {
 
     /// All instructions in order: `system`, then the blocks of system and developer messages, wherever they stand.
     pub fn instructions(&self) -> impl Iterator<Item = &Block<'a>> {
-        let among = self.messages.iter().filter(|message| matches!(message.role, Role::System | Role::Developer));
+        let among = self.messages.iter().filter(|message| message.role.instructs());
         self.system.iter().chain(among.flat_map(|message| &message.blocks))
     }
 }
@@ -239,6 +239,14 @@ pub enum Role {
     User,
     /// The model.
     Assistant,
+}
+
+impl Role {
+    /// Whether what is said so are instructions: see [`Request::instructions`].
+    #[must_use]
+    pub fn instructs(self) -> bool {
+        matches!(self, Self::System | Self::Developer)
+    }
 }
 
 /// One message.

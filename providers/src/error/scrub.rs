@@ -69,7 +69,7 @@ impl ApiError {
     pub fn without<'a>(mut self, secrets: impl IntoIterator<Item = &'a [u8]>) -> Self {
         let mut message = self.message.into_bytes();
         secrets.into_iter().for_each(|secret| mask_secret(&mut message, secret));
-        self.message = String::from_utf8(message).unwrap_or_default();
+        self.message = String::from_utf8_lossy(&message).into_owned();
         self
     }
 }

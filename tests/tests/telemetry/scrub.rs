@@ -200,13 +200,7 @@ metrics = {{ every = "200ms" }}
             outputs.push((format!("{path} ({})", reply.status), reply.body.to_vec()));
         }
     }
-    gateway.terminate();
-    assert_eq!(gateway.ended().await, Some(0));
-    let (stdout, stderr) = gateway.output();
-    outputs.push(("standard output".into(), stdout.join("\n").into_bytes()));
-    outputs.push(("standard error".into(), stderr.join("\n").into_bytes()));
-    outputs.push(("traces and metrics".into(), collector.dump().await.into_bytes()));
-    everything_below(dir.path(), &mut outputs);
+    what_is_left(&mut gateway, &collector, dir.path(), &mut outputs).await;
     for name in ["access.log", "ledger.db", "traces and metrics", "/metrics (200)"] {
         let found = outputs.iter().any(|(output, bytes)| output.contains(name) && bytes.len() > 1_000);
         assert!(found, "{name} has something to be searched");
@@ -214,6 +208,17 @@ metrics = {{ every = "200ms" }}
     let log = outputs.iter().find(|(name, _)| name.ends_with("access.log")).expect("the access log");
     assert!(log.1.iter().filter(|byte| **byte == b'\n').count() >= total, "a line for each");
     hold_none_of(&[MARK], &outputs);
+}
+
+/// Ends the gateway. What it has written, sent, and left in `dir`.
+async fn what_is_left(gateway: &mut Gateway, sent: &Collector, dir: &Path, outputs: &mut Vec<(String, Vec<u8>)>) {
+    gateway.terminate();
+    assert_eq!(gateway.ended().await, Some(0));
+    let (stdout, stderr) = gateway.output();
+    outputs.push(("standard output".into(), stdout.join("\n").into_bytes()));
+    outputs.push(("standard error".into(), stderr.join("\n").into_bytes()));
+    outputs.push(("traces and metrics".into(), sent.dump().await.into_bytes()));
+    everything_below(dir, outputs);
 }
 
 fn hold_none_of(secrets: &[&str], outputs: &[(String, Vec<u8>)]) {
@@ -471,13 +476,7 @@ words = ["{MARK}-prompt"]
         outputs.push((format!("the command {command}"), said.stdout.into_bytes()));
     }
     outputs.push(("metrics".into(), exchange(gateway.admin, &Request::get("/metrics")).await.body.to_vec()));
-    gateway.terminate();
-    assert_eq!(gateway.ended().await, Some(0));
-    let (stdout, stderr) = gateway.output();
-    outputs.push(("standard output".into(), stdout.join("\n").into_bytes()));
-    outputs.push(("standard error".into(), stderr.join("\n").into_bytes()));
-    outputs.push(("traces and metrics".into(), collector.dump().await.into_bytes()));
-    everything_below(dir.path(), &mut outputs);
+    what_is_left(&mut gateway, &collector, dir.path(), &mut outputs).await;
     let parts = tokens.iter().chain([&good]).flat_map(|token| token.split('.').skip(1));
     let secrets: Vec<&str> = parts.chain(secrets.iter().map(String::as_str)).chain([MARK]).collect();
     hold_none_of(&secrets, &outputs);

@@ -51,8 +51,23 @@ fn sign(header: &Value, claims: &Value, sign: impl Fn(&[u8]) -> Vec<u8>) -> Stri
     format!("{message}.{}", URL_SAFE_NO_PAD.encode(sign(message.as_bytes())))
 }
 
+fn template(key: &str, claim: Option<(&str, &str)>) -> TemplateConfig {
+    let claim = claim.map(|(name, value)| (name.to_owned(), value.to_owned()));
+    TemplateConfig { key: key.to_owned(), claim }
+}
+
+fn issuer(audience: &str, jwks: &[Value], templates: impl Into<Vec<TemplateConfig>>) -> IssuerConfig {
+    IssuerConfig {
+        issuer: "https://id.example".to_owned(),
+        audience: audience.to_owned(),
+        jwks: JwksConfig::Fixed(json!({ "keys": jwks }).to_string().into_bytes()),
+        claims: ClaimNames::default(),
+        templates: templates.into(),
+    }
+}
+
 fn tokens(jwks: &[Value], claims: ClaimNames) -> Tokens {
-    let template = KeyConfig {
+    let staff = KeyConfig {
         name: "staff".to_owned(),
         models: Some(vec![ModelPattern::new("assistant"), ModelPattern::new("openai/*")]),
         tags: vec!["gold".to_owned()],
@@ -60,14 +75,8 @@ fn tokens(jwks: &[Value], claims: ClaimNames) -> Tokens {
         allow: vec![Right::Explain],
         ..KeyConfig::default()
     };
-    let issuer = IssuerConfig {
-        issuer: "https://id.example".to_owned(),
-        audience: "gateway".to_owned(),
-        jwks: JwksConfig::Fixed(json!({ "keys": jwks }).to_string().into_bytes()),
-        claims,
-        templates: vec![TemplateConfig { key: "staff".to_owned(), claim: None }],
-    };
-    Tokens::new(&[issuer], &KeyRing::new(&[template]), &KeySets::new(super::client())).unwrap()
+    let issuer = IssuerConfig { claims, ..issuer("gateway", jwks, [template("staff", None)]) };
+    Tokens::new(&[issuer], &KeyRing::new(&[staff]), &KeySets::new(super::client())).unwrap()
 }
 
 fn claims() -> Value {
@@ -139,16 +148,10 @@ async fn a_token_holds_between_its_dates_by_the_time_that_is_handed_in() {
 async fn a_template_whose_time_is_over_says_no_more_than_any_other_token() {
     let curve = Curve::new(P256);
     let over = SystemTime::now() + Duration::from_secs(100);
-    let template = KeyConfig { name: "staff".to_owned(), expires: Some(over), ..KeyConfig::default() };
-    let issuer = IssuerConfig {
-        issuer: "https://id.example".to_owned(),
-        audience: "gateway".to_owned(),
-        jwks: JwksConfig::Fixed(json!({ "keys": [curve.jwk("a")] }).to_string().into_bytes()),
-        claims: ClaimNames::default(),
-        templates: vec![TemplateConfig { key: "staff".to_owned(), claim: None }],
-    };
+    let staff = KeyConfig { name: "staff".to_owned(), expires: Some(over), ..KeyConfig::default() };
+    let issuer = issuer("gateway", &[curve.jwk("a")], [template("staff", None)]);
     let tokens = || {
-        let ring = KeyRing::new(std::slice::from_ref(&template));
+        let ring = KeyRing::new(std::slice::from_ref(&staff));
         Tokens::new(std::slice::from_ref(&issuer), &ring, &KeySets::new(super::client())).unwrap()
     };
     let token = curve.token("a", &claims());
@@ -249,28 +252,14 @@ async fn claims_make_the_key_within_its_template() {
 #[tokio::test]
 async fn claims_choose_the_template_and_so_does_the_audience() {
     let curve = Curve::new(P256);
-    let template = |key: &str, claim: Option<(&str, &str)>| TemplateConfig {
-        key: key.to_owned(),
-        claim: claim.map(|(name, value)| (name.to_owned(), value.to_owned())),
-    };
-    let issuer = |audience: &str, templates| IssuerConfig {
-        issuer: "https://id.example".to_owned(),
-        audience: audience.to_owned(),
-        jwks: JwksConfig::Fixed(json!({ "keys": [curve.jwk("a")] }).to_string().into_bytes()),
-        claims: ClaimNames::default(),
-        templates,
-    };
-    let issuers = [
-        issuer(
-            "gateway",
-            vec![
-                template("admins", Some(("/realm/roles", "ai admin"))),
-                template("research", Some(("scope", "research"))),
-                template("staff", None),
-            ],
-        ),
-        issuer("other", vec![template("research", Some(("dept", "Research and Development")))]),
+    let jwks = [curve.jwk("a")];
+    let templates = [
+        template("admins", Some(("/realm/roles", "ai admin"))),
+        template("research", Some(("scope", "research"))),
+        template("staff", None),
     ];
+    let other = template("research", Some(("dept", "Research and Development")));
+    let issuers = [issuer("gateway", &jwks, templates), issuer("other", &jwks, [other])];
     let keys = ["admins", "research", "staff"].map(|name| KeyConfig { name: name.to_owned(), ..KeyConfig::default() });
     let tokens = Tokens::new(&issuers, &KeyRing::new(&keys), &KeySets::new(super::client())).unwrap();
     for (more, name) in [

@@ -141,8 +141,7 @@ fn conversation<'o>(request: &'o Request<'_>, writer: &mut Writer<'o, '_>) -> Co
     request.instructions().for_each(|block| writer.block(block, &mut instructions));
     if writer.own {
         let current = current(request.messages.iter().map(|message| (message.role, &*message.blocks)));
-        let instructs = |message: &Message<'_>| matches!(message.role, Role::System | Role::Developer);
-        for (at, message) in request.messages.iter().enumerate().filter(|(_, message)| !instructs(message)) {
+        for (at, message) in request.messages.iter().enumerate().filter(|(_, message)| !message.role.instructs()) {
             contents.push(own_content(message, at >= current, writer));
         }
     } else {
