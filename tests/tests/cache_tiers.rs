@@ -311,7 +311,7 @@ async fn a_purge_is_of_what_was_there_before_it() {
     ask(&gateway, &kept).await;
     until(&gateway, "one file", on_disk(1)).await;
     purged("assistant", Duration::from_secs(120)).await;
-    until(&gateway, "it hears of that", on_disk(0)).await;
+    until(&gateway, "it hears of that", |status| on_disk(0)(status) && status["purging"] == false).await;
     assert_eq!(status(&ask(&gateway, &kept).await), "miss");
     assert_eq!(status(&ask(&gateway, &other).await), "miss");
     until(&gateway, "two files", on_disk(2)).await;

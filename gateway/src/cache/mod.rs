@@ -140,6 +140,11 @@ impl Cache {
         self.purge_in(what, |tier| !tier.is_common(), then).await
     }
 
+    /// Whether a purge runs, which keeps no answer of a call that is under way.
+    fn is_purging(&self) -> bool {
+        *self.purging.read().unwrap_or_else(PoisonError::into_inner) > 0
+    }
+
     async fn purge_in(
         &self,
         what: &Purge,

@@ -103,6 +103,8 @@ impl Cache {
             "evictions": metrics.evictions.get(),
             "saved_tokens": metrics.saved_tokens.get(),
             "saved_picodollars": metrics.saved_cost.get(),
+            // The last of it: without a purge, the figures above are those of after it.
+            "purging": self.is_purging(),
         })
     }
 }
