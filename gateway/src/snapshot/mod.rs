@@ -95,7 +95,8 @@ impl Snapshot {
         let (provider, upstream) = name.split_once('/')?;
         // It may become a part of a path, from which it must not climb.
         let plain = upstream.split('/').all(|segment| !matches!(segment, "" | "." | ".."));
-        Some((self.providers.get(provider).filter(|_| plain)?, upstream))
+        let provider = self.providers.get(provider).filter(|_| plain)?;
+        ModelName::may_be(provider, upstream).then_some((provider, upstream))
     }
 
     /// Names the prices in force, for records.

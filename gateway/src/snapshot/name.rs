@@ -16,13 +16,20 @@ pub struct ModelName<'n> {
 impl<'n> ModelName<'n> {
     /// `name` is that of `provider`, which calls it `model`.
     pub(super) fn at(provider: &Provider, model: &str, name: &'n str) -> Self {
+        let of = |plain: &str| Some(provider.preset.resource(plain)).filter(|_| !plain.contains('/')).unwrap_or_default();
         let resource = provider.preset.resource(model);
-        let is_the_same = |plain: &&str| !resource.is_empty() && provider.preset.resource(plain) == resource;
-        let plain = match model.strip_prefix(resource).filter(is_the_same) {
-            Some(plain) => Cow::Owned(format!("{}/{plain}", provider.name)),
-            None => Cow::Borrowed(name),
-        };
-        Self { plain, resource }
+        match model.strip_prefix(resource).filter(|plain| !resource.is_empty() && of(plain) == resource) {
+            Some(plain) => Self { plain: Cow::Owned(format!("{}/{plain}", provider.name)), resource },
+            // What is not in the collection is not spelt with it.
+            None => Self { plain: Cow::Borrowed(name), resource: of(model) },
+        }
+    }
+
+    /// Whether `provider` may be asked for `model`: the collection does not stand there twice, nor before what is not in it,
+    /// which a provider might take for something that has another name.
+    pub(super) fn may_be(provider: &Provider, model: &str) -> bool {
+        let resource = provider.preset.resource(model);
+        resource.is_empty() || model.strip_prefix(resource).is_none_or(|plain| !plain.contains('/'))
     }
 
     /// The name that it goes by.
@@ -75,6 +82,8 @@ mod tests {
             // Not the Claude that is called so elsewhere.
             ("v/publishers/google/models/claude-5", "v/publishers/google/models/claude-5", ""),
             ("v/publishers/meta/models/llama", "v/publishers/meta/models/llama", ""),
+            ("v/endpoints/123", "v/endpoints/123", ""),
+            ("g/tunedModels/x", "g/tunedModels/x", ""),
             ("g/models/own", "g/models/own", ""),
             ("o/models/x", "o/models/x", ""),
             ("other/models/x", "other/models/x", ""),
@@ -84,6 +93,19 @@ mod tests {
             assert_eq!(it.as_str(), plain, "{name}");
             assert!(it.is(|spelt| spelt == plain) && !it.is(|spelt| spelt == "v/claude"), "{name}");
             assert!(other.is_empty() || it.is(|spelt| spelt == other), "{name}");
+            assert!(snapshot.has_model(name) || !name.starts_with(['g', 'v']), "{name}");
+            let collections = ["g/models/", "v/publishers/google/", "v/publishers/anthropic/"];
+            let in_one = |spelt: &str| collections.iter().any(|it| spelt.starts_with(it));
+            assert!(!other.is_empty() || !it.is(|spelt| spelt != name && in_one(spelt)), "{name}");
+        }
+        for name in [
+            "g/models/models/gemini-3",
+            "g/models/tunedModels/x",
+            "v/publishers/google/models/publishers/google/models/gemini-3",
+            "v/publishers/google/models/publishers/meta/models/llama",
+            "v/publishers/anthropic/models/claude-5/publishers/google/models/gemini-3",
+        ] {
+            assert!(!snapshot.has_model(name), "{name}");
         }
     }
 }
