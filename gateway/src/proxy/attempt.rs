@@ -1,19 +1,15 @@
 //! One try of one target: choosing it, connecting, and sending it the request.
 
-use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use ai_gateway_providers::codec::Platform;
+use ai_gateway_providers::Operation;
 use ai_gateway_providers::common::Losses;
-use ai_gateway_providers::endpoint::BodyKind;
 use ai_gateway_providers::error::{ApiError, ErrorKind};
-use ai_gateway_providers::{Dialect, Operation};
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue};
+use http::HeaderValue;
 use pingora_core::upstreams::peer::HttpPeer;
 use pingora_error::{Error, ErrorType, Result};
-use pingora_http::RequestHeader;
 use pingora_proxy::Session;
 
 use super::calls;
@@ -23,7 +19,7 @@ use super::encode::{self, AnswerWay, Encoded};
 use super::outcome::Outcome;
 use super::step::Repeat;
 use super::unfit::Unfit;
-use super::{Exchange, Gateway, limit, plugins, resume, trace};
+use super::{Exchange, Gateway, limit, resume};
 use crate::config::TimeoutsConfig;
 use crate::continuity::Continuity;
 use crate::credentials::{Client, Grant, without_scheme};
@@ -34,24 +30,6 @@ use crate::net::dns::Resolver;
 use crate::routing::Taken;
 use crate::snapshot::{Route, Target};
 
-/// Client headers that mean something to a provider and nothing to an attacker. Everything else stays behind:
-/// credentials, cookies, hop-by-hop headers, the client's own organisation.
-const FORWARDED: [&str; 12] = [
-    "content-type",
-    "accept",
-    "user-agent",
-    "idempotency-key",
-    "anthropic-version",
-    "anthropic-beta",
-    "openai-beta",
-    "http-referer",
-    "x-title",
-    "x-client-request-id",
-    "traceparent",
-    "tracestate",
-];
-/// Those of them that mean something in one dialect only.
-const OF_DIALECT: [&str; 3] = ["anthropic-version", "anthropic-beta", "openai-beta"];
 /// Shortest wait for a provider's first token: a token endpoint answers more slowly than a connection stands.
 const TOKEN_PATIENCE: Duration = Duration::from_secs(5);
 
@@ -414,100 +392,6 @@ pub fn all_rest(exchange: &Exchange, now: Instant) -> (ApiError, Vec<(&'static s
     (ApiError::new(ErrorKind::AllResting, message), vec![header])
 }
 
-/// Writes the header of the current attempt's request.
-pub fn write_header(session: &Session, upstream: &mut RequestHeader, exchange: &mut Exchange) -> Result<()> {
-    let Some(attempt) = exchange.attempt() else {
-        return Error::e_explain(ErrorType::InternalError, "no attempt was made");
-    };
-    let mut header = match header_for(attempt, session.req_header(), exchange) {
-        Ok(header) => header,
-        Err(error) => {
-            exchange.end_attempt(Outcome::Withheld);
-            return Err(error);
-        }
-    };
-    header.set_version(upstream.version);
-    *upstream = header;
-    Ok(())
-}
-
-/// The header of `attempt`'s request, from a clean slate. `client`: what the client sent.
-pub fn header_for(attempt: &Attempt, client: &RequestHeader, exchange: &Exchange) -> Result<RequestHeader> {
-    let Some(endpoint) = &exchange.endpoint else {
-        return Error::e_explain(ErrorType::InternalError, "the request was not understood");
-    };
-    let provider = &attempt.target.provider;
-    let query = client.uri.query().map(without_credentials).filter(|query| !query.is_empty());
-    let stream = exchange.wants_stream();
-    let Some(path) = provider.path_of(attempt.route, endpoint, &attempt.target.model, stream, query.as_deref()) else {
-        return Error::e_explain(ErrorType::InternalError, "the request has no path at this provider");
-    };
-    let goes_on = exchange.resume.is_some() && attempt.route.dialect == Dialect::OpenAiChat;
-    let path = if goes_on { provider.quirks.prefill.path(path) } else { path };
-    let mut header = RequestHeader::build_no_case(client.method.clone(), path.as_bytes(), Some(16))?;
-    header.insert_header(http::header::HOST, &provider.authority)?;
-    if attempt.translates {
-        header.insert_header(http::header::CONTENT_TYPE, "application/json")?;
-    }
-    let foreign = attempt.route.dialect != endpoint.dialect;
-    let request = exchange.request.as_ref();
-    let betas = request.and_then(|it| encode::betas_for(&attempt.target, attempt.route, it, endpoint.dialect));
-    let stays = |name: &str| {
-        (foreign && OF_DIALECT.contains(&name))
-            || (attempt.translates && ["content-type", "accept"].contains(&name))
-            || (betas.is_some() && name == "anthropic-beta")
-    };
-    forward(&client.headers, &mut header, stays)?;
-    if let Some(betas) = betas.filter(|it| attempt.route.platform != Platform::BedrockInvoke && !it.told.is_empty()) {
-        header.insert_header("anthropic-beta", betas.told.join(","))?;
-    }
-    trace::propagate(exchange, attempt, &mut header)?;
-    // The gateway reads the answer: it must not be compressed.
-    header.insert_header(http::header::ACCEPT_ENCODING, "identity")?;
-    if endpoint.body != BodyKind::None {
-        header.insert_header(http::header::CONTENT_LENGTH, attempt.body.len())?;
-    }
-    for (name, value) in &provider.default_headers {
-        if !header.headers.contains_key(name) {
-            header.insert_header(name, value)?;
-        }
-    }
-    for (name, value) in &provider.headers {
-        header.insert_header(name, value)?;
-    }
-    if let Some(rule) = &exchange.route {
-        for name in &rule.headers.remove {
-            header.remove_header(name);
-        }
-        for (name, value) in &rule.headers.set {
-            header.insert_header(name, value)?;
-        }
-    }
-    plugins::on_upstream(exchange, attempt, &mut header)?;
-    attempt.grant.apply(&mut header, &attempt.body)?;
-    Ok(header)
-}
-
-/// The query for the upstream: what tells who the client is, and which version of Azure it thinks it speaks to, stays
-/// behind; the rest passes as sent.
-fn without_credentials(query: &str) -> Cow<'_, str> {
-    let stays = |pair: &&str| {
-        let name = url::form_urlencoded::parse(pair.as_bytes()).next().map(|(name, _)| name);
-        !matches!(name.as_deref(), Some("key" | "api-version"))
-    };
-    if query.split('&').all(|pair| stays(&pair)) {
-        return Cow::Borrowed(query);
-    }
-    Cow::Owned(query.split('&').filter(stays).collect::<Vec<_>>().join("&"))
-}
-
-fn forward(from: &HeaderMap, to: &mut RequestHeader, stays: impl Fn(&str) -> bool) -> Result<()> {
-    for (name, value) in from.iter().filter(|(name, _)| FORWARDED.contains(&name.as_str()) && !stays(name.as_str())) {
-        to.append_header(name, value)?;
-    }
-    Ok(())
-}
-
 /// The error for a model none of whose targets speaks what the client speaks.
 pub fn no_usable_target(exchange: &Exchange) -> ApiError {
     let model = exchange.request.as_ref().map_or("?", |request| &request.model.name);
@@ -537,19 +421,5 @@ pub fn write_body(body: &mut Option<Bytes>, end: bool, exchange: &mut Exchange) 
         if end && !attempt.called {
             exchange.expect_output();
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_key_in_the_query_stays_behind() {
-        assert_eq!(without_credentials("beta=true"), "beta=true");
-        assert_eq!(without_credentials("key=sk-1&beta=true&a=%20b&api-version=2024-10-21"), "beta=true&a=%20b");
-        assert_eq!(without_credentials("key=sk-1"), "");
-        assert_eq!(without_credentials("%6bey=sk-1&a"), "a");
-        assert_eq!(without_credentials("keys=1&monkey=key"), "keys=1&monkey=key");
     }
 }

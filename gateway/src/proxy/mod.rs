@@ -41,6 +41,7 @@ mod stored;
 mod trace;
 mod unfinished;
 mod unfit;
+mod upstream_header;
 mod waiting;
 mod weight;
 
@@ -183,7 +184,7 @@ impl ProxyHttp for Gateway {
         upstream: &mut RequestHeader,
         exchange: &mut Self::CTX,
     ) -> Result<()> {
-        attempt::write_header(session, upstream, exchange)
+        upstream_header::write_header(session, upstream, exchange)
     }
 
     async fn request_body_filter(

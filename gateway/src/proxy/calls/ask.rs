@@ -26,6 +26,7 @@ use crate::proxy::limit::{self, Expected};
 use crate::proxy::plan::{Planner, choose_targets};
 use crate::proxy::retry_after::retry_after;
 use crate::proxy::step::Step;
+use crate::proxy::upstream_header::header_for;
 use crate::proxy::{Exchange, Gateway, Outcome, attempt, book};
 use crate::snapshot::Key;
 use crate::telemetry::InFlight;
@@ -193,7 +194,7 @@ async fn begin(
     };
     let name = attempt.target.provider.name.clone();
     let ready = match attempt::approach(&mut attempt, &gateway.http, &gateway.resolver, &exchange.id).await {
-        Ok(peer) => match attempt::header_for(&attempt, client, exchange) {
+        Ok(peer) => match header_for(&attempt, client, exchange) {
             Ok(header) => {
                 Ok(Ask { peer, header, body: std::mem::take(&mut attempt.body), content_type: "application/json" })
             }

@@ -17,6 +17,7 @@ use crate::config::{HedgeAfter, HedgeConfig};
 use crate::net::call::Ask;
 use crate::proxy::answer::type_of;
 use crate::proxy::attempt::{self, Attempt};
+use crate::proxy::upstream_header::header_for;
 use crate::proxy::{Exchange, Gateway, Outcome, encode, failure, limit};
 
 /// A second call under way.
@@ -202,7 +203,7 @@ fn start(
     client: &RequestHeader,
     peer: HttpPeer,
 ) -> Result<Leg> {
-    let header = attempt::header_for(attempt, client, exchange)?;
+    let header = header_for(attempt, client, exchange)?;
     let address = peer.address().as_inet().copied().ok_or_else(unready)?;
     let operation = exchange.endpoint.as_ref().map_or(Operation::Chat, |endpoint| endpoint.operation);
     let content_type = type_of(attempt.route.dialect, operation, exchange.wants_stream());

@@ -19,6 +19,7 @@ use crate::proxy::attempt::{self, Attempt};
 use crate::proxy::consumed::Consumed;
 use crate::proxy::exchange::Request;
 use crate::proxy::replay::Clock;
+use crate::proxy::upstream_header::header_for;
 use crate::proxy::{Exchange, Gateway, Outcome, book, encode, limit};
 use crate::snapshot::Target;
 use crate::telemetry::{AttemptOutcome, InFlight};
@@ -145,7 +146,7 @@ async fn ask(
         Ok(peer) => peer,
         Err((outcome, _)) => return (outcome.into(), None),
     };
-    let Ok(header) = attempt::header_for(&attempt, client, shadow) else { return (AttemptOutcome::Gateway, None) };
+    let Ok(header) = header_for(&attempt, client, shadow) else { return (AttemptOutcome::Gateway, None) };
     let content_type = type_of(attempt.route.dialect, endpoint.operation, shadow.wants_stream());
     let ask = Ask { peer, header, body: std::mem::take(&mut attempt.body), content_type };
     let (header, mut call) = match Call::open(&gateway.calls.connector, ask).await {

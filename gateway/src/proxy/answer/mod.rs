@@ -1,14 +1,19 @@
 //! The upstream's answer on its way to the client: commit or take back, watch, and never let a broken answer look whole.
+//!
+//! `header` is what its header says, `error` an error's body.
+
+mod error;
+mod header;
 
 use std::time::{Duration, Instant};
 
+use ai_gateway_providers::Operation;
 use ai_gateway_providers::answer::{AnswerForm, Conversion, Observer, with_cost};
-use ai_gateway_providers::error::{ApiError, ErrorKind, decode_error, encode_stream_error, mask, mask_secret};
+use ai_gateway_providers::error::{ApiError, ErrorKind, encode_stream_error};
 use ai_gateway_providers::price::Dollars;
-use ai_gateway_providers::{Dialect, Operation};
 use bytes::{Bytes, BytesMut};
-use http::header::{CONTENT_LENGTH, CONTENT_TYPE};
-use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use http::header::CONTENT_LENGTH;
+use http::{HeaderValue, StatusCode};
 use pingora_error::{Error, ErrorType, Result};
 use pingora_http::ResponseHeader;
 
@@ -22,48 +27,14 @@ use super::resume;
 use super::retry_after::{self, retry_after};
 use super::step::Step;
 use super::unfit::Unfit;
-use super::{Exchange, count, encode, header};
+use super::{Exchange, count, encode};
 use crate::config::OnCut;
-use crate::net::unasked::{self, coding_of};
+use crate::net::unasked;
+use error::on_error_body;
+pub use error::{said_by_status, told_by_upstream};
+use header::{clean, is_of_json};
+pub use header::{form_of, is_web_page, stream_type, type_of, verdict};
 
-/// Upstream headers that reach the client. The others tell about the operator's account (organisation, rate limits,
-/// cookies) or about a connection that is not the client's.
-const RETURNED: [&str; 16] = [
-    "content-type",
-    "content-length",
-    "transfer-encoding",
-    "content-encoding",
-    "content-disposition",
-    "cache-control",
-    "date",
-    "retry-after",
-    "retry-after-ms",
-    "x-should-retry",
-    "request-id",
-    "x-amzn-requestid",
-    "openai-model",
-    "openai-version",
-    "openai-processing-ms",
-    // What boto3 raises.
-    "x-amzn-errortype",
-];
-/// Those of them that the gateway writes itself when it translates.
-const FRAMING: [&str; 3] = ["content-type", "content-length", "transfer-encoding"];
-/// Room for those and for the gateway's own.
-const MOST_HEADERS: usize = 24;
-/// Where providers tell their own id of a request.
-static IDS: [HeaderName; 4] = [
-    HeaderName::from_static("x-request-id"),
-    HeaderName::from_static("request-id"),
-    HeaderName::from_static("x-amzn-requestid"),
-    HeaderName::from_static("apim-request-id"),
-];
-static UPSTREAM_ID: HeaderName = HeaderName::from_static("x-upstream-request-id");
-static BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
-/// <https://docs.aws.amazon.com/transcribe/latest/dg/streaming-setting-up.html#streaming-event-stream>
-pub const EVENT_STREAM: &str = "application/vnd.amazon.eventstream";
-/// The most that is read of an error's body.
-const MAX_ERROR_BODY: usize = 256 << 10;
 /// How long the connection may take to end after the stream's own end marker.
 const END_PATIENCE: Duration = Duration::from_secs(2);
 /// Most that is withheld of an answer while another target could still be asked.
@@ -163,95 +134,6 @@ fn undo_unasked(header: &mut ResponseHeader, exchange: &mut Exchange) -> Result<
     unasked::label(header, asked)
 }
 
-/// What a status alone says; `None` when the body decides.
-pub fn verdict(status: u16) -> Option<Outcome> {
-    match status {
-        200..300 => None,
-        // 402 and 403 speak of the gateway's account, not of the caller.
-        401..=403 => Some(Outcome::Credentials(status)),
-        400..600 => Some(Outcome::Status(status)),
-        _ => Some(Outcome::Garbage),
-    }
-}
-
-/// A page for people (of a captive portal, a login, a wrong base URL) is never an answer of an API.
-pub fn is_web_page(header: &ResponseHeader) -> bool {
-    let content_type = header.headers.get(CONTENT_TYPE).map_or(&b""[..], |value| value.as_bytes());
-    content_type.get(..9).is_some_and(|start| start.eq_ignore_ascii_case(b"text/html"))
-}
-
-/// How an answer in `dialect` is framed.
-pub fn form_of(header: &ResponseHeader, dialect: Dialect) -> AnswerForm {
-    let content_type = header.headers.get(CONTENT_TYPE).map_or(&b""[..], |value| value.as_bytes());
-    let essence = content_type.split(|byte| *byte == b';').next().unwrap_or_default().trim_ascii();
-    if coding_of(header).is_some() {
-        AnswerForm::Opaque
-    } else if essence.eq_ignore_ascii_case(b"text/event-stream")
-        || essence.eq_ignore_ascii_case(EVENT_STREAM.as_bytes())
-        || matches!(dialect, Dialect::Own(_) if essence.eq_ignore_ascii_case(stream_type(dialect).as_bytes()))
-    {
-        AnswerForm::Stream
-    } else if essence.eq_ignore_ascii_case(b"application/json") {
-        AnswerForm::Json
-    } else {
-        AnswerForm::Opaque
-    }
-}
-
-/// The content type of streams in `dialect`.
-pub fn stream_type(dialect: Dialect) -> &'static str {
-    match dialect {
-        Dialect::Bedrock => EVENT_STREAM,
-        Dialect::Own(own) => own.dialect().stream_type(),
-        _ => "text/event-stream",
-    }
-}
-
-/// The content type of an answer in `dialect` that does not say its own; of what is no JSON nothing is known.
-pub fn type_of(dialect: Dialect, operation: Operation, stream: bool) -> &'static str {
-    match (is_of_json(operation), stream) {
-        (false, _) => "application/octet-stream",
-        (true, true) => stream_type(dialect),
-        (true, false) => "application/json",
-    }
-}
-
-/// Whether its answers are JSON, or streams of it, as far as is known before they come.
-fn is_of_json(operation: Operation) -> bool {
-    !matches!(operation, Operation::Speech | Operation::Transcription | Operation::Stored)
-}
-
-/// Leaves only what its client is to see.
-fn clean(upstream: &mut ResponseHeader, exchange: &Exchange) {
-    let mut clean = header::empty();
-    (clean.status, clean.version) = (upstream.status, upstream.version);
-    clean.headers = HeaderMap::with_capacity(MOST_HEADERS);
-    let translates = exchange.translates();
-    if translates {
-        clean.headers.insert(CONTENT_TYPE, HeaderValue::from_static(exchange.content_type()));
-    }
-    for (name, value) in &upstream.headers {
-        let word = name.as_str();
-        if RETURNED.contains(&word) && !(translates && FRAMING.contains(&word)) {
-            clean.headers.append(name.clone(), value.clone());
-        }
-    }
-    if upstream.status.as_u16() >= 400 {
-        for (name, value) in retry_after::told(&upstream.headers) {
-            clean.headers.insert(name, value);
-        }
-    }
-    if let Some(id) = IDS.iter().find_map(|name| upstream.headers.get(name)) {
-        clean.headers.insert(&UPSTREAM_ID, id.clone());
-    }
-    if exchange.incoming.form == AnswerForm::Stream {
-        // The gateway may add an error event or keep a usage chunk back, and no proxy in front may collect the stream.
-        clean.headers.remove(CONTENT_LENGTH);
-        clean.headers.insert(BUFFERING.clone(), HeaderValue::from_static("no"));
-    }
-    *upstream = clean.into();
-}
-
 /// A part of the answer's body has come.
 pub fn on_body(body: &mut Option<Bytes>, end: bool, exchange: &mut Exchange) -> Result<()> {
     let mut torn = false;
@@ -317,99 +199,6 @@ pub fn on_body(body: &mut Option<Bytes>, end: bool, exchange: &mut Exchange) -> 
         replay.set_unjudged(false);
     }
     on_end(body, exchange)
-}
-
-/// A part of an error's body has come, which is withheld to its end: it may be a reason to ask another target, and a client
-/// of another dialect gets it in its own.
-fn on_error_body(body: &mut Option<Bytes>, end: bool, exchange: &mut Exchange) -> Result<()> {
-    let chunk = body.take().unwrap_or_default();
-    let translates = exchange.translates();
-    exchange.saw_progress();
-    let Some(read) = &mut exchange.incoming.error_body else { return Ok(()) };
-    let room = MAX_ERROR_BODY.saturating_sub(read.len());
-    let too_long = chunk.len() > room;
-    read.extend_from_slice(if translates { &chunk[..chunk.len().min(room)] } else { &chunk });
-    if !end && (translates || !too_long) {
-        return Ok(());
-    }
-    for secret in secrets(&exchange.attempts) {
-        mask_secret(read, secret);
-    }
-    if translates {
-        return Err(told_by_upstream(exchange));
-    }
-    let (error, outcome) = what_upstream_says(exchange);
-    let is_ours = matches!(outcome, Outcome::Credentials(_)) || count::is_refused(exchange, Some(&error));
-    let says_nothing = exchange.incoming.error_body.as_ref().is_none_or(Vec::is_empty);
-    if !too_long && (is_ours || says_nothing || exchange.step_after(outcome) != Step::Stop) {
-        return Err(told(exchange, error, outcome));
-    }
-    let mut said = exchange.incoming.error_body.take().unwrap_or_default();
-    // What the provider says of the operator's account is not for the client.
-    mask(&mut said);
-    *body = Some(said.into());
-    exchange.end_attempt(outcome);
-    exchange.observe(AnswerForm::Opaque);
-    if let Some(replay) = &exchange.replay {
-        replay.set_unjudged(false);
-    }
-    exchange.commit();
-    Ok(())
-}
-
-/// The upstream's error answer is complete: what the client is told.
-pub fn told_by_upstream(exchange: &mut Exchange) -> Box<Error> {
-    let (error, outcome) = what_upstream_says(exchange);
-    told(exchange, error, outcome)
-}
-
-/// The attempt has ended with `error`. What a provider says of the gateway's own account is not for the client.
-fn told(exchange: &mut Exchange, error: ApiError, outcome: Outcome) -> Box<Error> {
-    if !matches!(outcome, Outcome::Credentials(_)) {
-        exchange.error = Some(error);
-    }
-    let error = Error::explain(ErrorType::HTTPStatus(error_status(exchange)), "upstream status");
-    attempt_failed(exchange, outcome, error)
-}
-
-/// The error answer that was read.
-fn what_upstream_says(exchange: &Exchange) -> (ApiError, Outcome) {
-    let status = error_status(exchange);
-    let dialect = exchange.attempt().map_or(exchange.dialect(), |attempt| attempt.route.dialect);
-    let error = match exchange.incoming.error_body.as_deref() {
-        None | Some([]) => said_by_status(exchange, status),
-        Some(body) => decode_error(dialect, status, body),
-    };
-    let outcome = match error.kind {
-        kind @ (ErrorKind::ContextLength | ErrorKind::ContentFilter) => Outcome::Refused(kind),
-        // Gemini says so of its key, Anthropic of an account without credit.
-        ErrorKind::UpstreamAuth if status == 400 => Outcome::Credentials(401),
-        ErrorKind::QuotaExceeded if status == 400 => Outcome::Credentials(402),
-        kind if is_of_target(&error) && exchange.step_after(Outcome::Refused(kind)) != Step::Stop => {
-            Outcome::Refused(kind)
-        }
-        _ => Outcome::Status(status),
-    };
-    (error, outcome)
-}
-
-/// Whether the target may be all that is missing: its model, or its API. What the client itself refers to has a name.
-fn is_of_target(error: &ApiError) -> bool {
-    matches!(error.kind, ErrorKind::ModelNotFound | ErrorKind::NotFound)
-        && error.param.as_deref().is_none_or(|param| param == "model")
-}
-
-/// What an error answer's status says, of whose body nothing was read.
-pub fn said_by_status(exchange: &Exchange, status: u16) -> ApiError {
-    let Some(attempt) = exchange.attempt() else {
-        return ApiError::new(ErrorKind::UpstreamError, "no attempt was made");
-    };
-    let message = format!("provider `{}` answered with status {status}", attempt.target.provider.name);
-    ApiError { message, ..decode_error(attempt.route.dialect, status, b"") }
-}
-
-fn error_status(exchange: &Exchange) -> u16 {
-    exchange.attempt().and_then(|attempt| attempt.status).unwrap_or(502)
 }
 
 /// What of an answer that is still withheld makes it worth asking another target. A JSON document is withheld to its
