@@ -3,7 +3,6 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use ai_gateway_providers::Operation;
 use ai_gateway_providers::common::Losses;
 use ai_gateway_providers::error::{ApiError, ErrorKind};
 use bytes::Bytes;
@@ -16,6 +15,7 @@ use super::calls;
 use super::clocks::{self, Clocks};
 use super::consumed::Consumed;
 use super::encode::{self, AnswerWay, Encoded};
+use super::exchange::Request;
 use super::outcome::Outcome;
 use super::step::Repeat;
 use super::unfit::Unfit;
@@ -27,7 +27,7 @@ use crate::health::{Changes, CredentialChange, Pass, Reason, TargetChange, Targe
 use crate::limits::Reservation;
 use crate::net::call::{STALE_RETRIES, STALE_WITHIN};
 use crate::net::dns::Resolver;
-use crate::routing::Taken;
+use crate::routing::{Plan, Taken};
 use crate::snapshot::{Route, Target};
 
 /// Shortest wait for a provider's first token: a token endpoint answers more slowly than a connection stands.
@@ -372,39 +372,35 @@ pub(super) fn next_attempt(
         }
     }
     // After an attempt, it is how that one failed.
-    if exchange.error.is_none() {
-        let refusal = all_rest(exchange, now);
-        exchange.retry_after = refusal.1;
-        exchange.error = Some(refusal.0);
+    if exchange.error.is_none()
+        && let Some(request) = &exchange.request
+    {
+        let (error, headers) = all_rest(request, &exchange.plan, now);
+        exchange.retry_after = headers;
+        exchange.error = Some(error);
     }
     Err(Error::explain(ErrorType::InternalError, "no attempt is left"))
 }
 
 /// The error for a model all of whose targets rest, and when the first of them may be asked again.
-pub fn all_rest(exchange: &Exchange, now: Instant) -> (ApiError, Vec<(&'static str, HeaderValue)>) {
-    let seconds = exchange.plan.earliest(now).unwrap_or_default().as_secs_f64().ceil().max(1.0);
-    let mut reasons: Vec<String> = exchange.plan.left_out().iter().filter_map(|left_out| left_out.words(now)).collect();
+pub fn all_rest(request: &Request, plan: &Plan, now: Instant) -> (ApiError, Vec<(&'static str, HeaderValue)>) {
+    let seconds = plan.earliest(now).unwrap_or_default().as_secs_f64().ceil().max(1.0);
+    let mut reasons: Vec<String> = plan.left_out().iter().filter_map(|left_out| left_out.words(now)).collect();
     reasons.dedup();
-    let model = exchange.request.as_ref().map_or("?", |request| &request.model.name);
-    let message = format!("no target of model `{model}` can be asked now: {}", reasons.join("; "));
+    let message = format!("no target of model `{}` can be asked now: {}", request.model.name, reasons.join("; "));
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a few minutes")]
     let header = ("retry-after", HeaderValue::from(seconds as u64));
     (ApiError::new(ErrorKind::AllResting, message), vec![header])
 }
 
 /// The error for a model none of whose targets speaks what the client speaks.
-pub fn no_usable_target(exchange: &Exchange) -> ApiError {
-    let model = exchange.request.as_ref().map_or("?", |request| &request.model.name);
-    let (dialect, operation) = match &exchange.endpoint {
-        Some(endpoint) => (endpoint.dialect, endpoint.operation),
-        None => (exchange.dialect(), Operation::Chat),
-    };
-    ApiError::new(
-        ErrorKind::NotSupported,
-        format!(
-            "no provider of model `{model}` offers {operation} in the dialect {dialect}, and it cannot be translated"
-        ),
-    )
+pub fn no_usable_target(request: &Request) -> ApiError {
+    let Request { model, endpoint, .. } = request;
+    let message = format!(
+        "no provider of model `{}` offers {} in the dialect {}, and it cannot be translated",
+        model.name, endpoint.operation, endpoint.dialect
+    );
+    ApiError::new(ErrorKind::NotSupported, message)
 }
 
 /// Hands over the attempt's body in place of the one that Pingora replays.

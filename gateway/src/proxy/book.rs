@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use ai_gateway_providers::Operation;
 use ai_gateway_providers::answer::Observer;
 use ai_gateway_providers::error::Fault;
 
@@ -79,8 +80,8 @@ fn common(exchange: &Exchange) -> Record<'_> {
         key_tags,
         customer: labels.and_then(|labels| labels.customer()).map(Into::into),
         metadata: labels.into_iter().flat_map(|labels| labels.metadata()).collect(),
-        operation: exchange.endpoint.as_ref().map_or("unknown", |endpoint| endpoint.operation.as_str()).into(),
-        dialect: exchange.endpoint.as_ref().map(|endpoint| endpoint.dialect.as_str().into()),
+        operation: exchange.operation().map_or("unknown", Operation::as_str).into(),
+        dialect: exchange.endpoint().map(|endpoint| endpoint.dialect.as_str().into()),
         model: exchange.request.as_ref().map(|request| &*request.model.name).or_else(named).map(Into::into),
         stream: exchange.wants_stream() || about.is_some_and(|about| about.stream),
         ..Record::default()

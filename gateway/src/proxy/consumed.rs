@@ -78,7 +78,7 @@ impl Exchange {
             return None;
         }
         let attempt = self.attempt()?;
-        let operation = self.endpoint.as_ref()?.operation;
+        let operation = self.operation()?;
         let has_tokens = matches!(operation, Operation::Chat | Operation::Completions | Operation::Embeddings);
         if !has_tokens || !attempt.was_sent() || attempt.status.is_some_and(|status| !(200..300).contains(&status)) {
             return None;

@@ -20,7 +20,8 @@ const COUNTER: &str = "models/count-tokens";
 
 /// Whether the exchange asks for a count that none of the model's providers makes.
 pub fn is_ours(exchange: &Exchange) -> bool {
-    let (Some(endpoint), Some(request)) = (&exchange.endpoint, &exchange.request) else { return false };
+    let Some(request) = &exchange.request else { return false };
+    let endpoint = &request.endpoint;
     let counts = |target: &crate::snapshot::Target| target.provider.route(endpoint, &target.model).is_some();
     endpoint.operation == Operation::CountTokens
         && client_wire(endpoint).is_some()
@@ -31,7 +32,7 @@ pub fn is_ours(exchange: &Exchange) -> bool {
 /// it said, once that is known.
 pub fn is_refused(exchange: &Exchange, error: Option<&ApiError>) -> bool {
     let says = |words: &str| error.is_some_and(|error| error.message.to_ascii_lowercase().contains(words));
-    exchange.endpoint.as_ref().is_some_and(|it| it.operation == Operation::CountTokens && client_wire(it).is_some())
+    exchange.endpoint().is_some_and(|it| it.operation == Operation::CountTokens && client_wire(it).is_some())
         && match exchange.attempt().and_then(|attempt| attempt.status) {
             // Bedrock says so of most models, and of Claude's inference profiles; Vertex AI of some of Claude's, and in most regions.
             Some(400) => ["support counting tokens", "supported for token counting", COUNTER].into_iter().any(says),
@@ -68,10 +69,8 @@ pub async fn answer(session: &mut Session, exchange: &mut Exchange) -> Result<Re
 
 /// A long text takes its time, which no other request shall wait for.
 async fn estimate(exchange: &Exchange) -> Result<Bytes, ApiError> {
-    let (Some(request), Some(endpoint)) = (&exchange.request, exchange.endpoint.clone()) else {
-        return Err(ApiError::new(ErrorKind::Internal, "there is no request"));
-    };
-    let body = request.body.clone();
+    let request = exchange.asked()?;
+    let (endpoint, body) = (request.endpoint.clone(), request.body.clone());
     let counted = tokio::task::spawn_blocking(move || {
         let wire = client_wire(&endpoint)
             .ok_or_else(|| ApiError::new(ErrorKind::NotSupported, "this API has no token counts"))?;

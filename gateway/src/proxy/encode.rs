@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use ai_gateway_providers::answer::{Conversion, Translation};
-use ai_gateway_providers::codec::{Call, Client, Platform, codec, no_thread};
+use ai_gateway_providers::codec::{Client, Platform, codec, no_thread};
 use ai_gateway_providers::common::{
     Aliases, Json, Losses, ProviderTag, Request as CommonRequest, may_hold_ticket, restore_turns,
 };
@@ -54,28 +54,26 @@ pub enum AnswerWay {
 /// # Errors
 /// When the target's API cannot say it.
 pub fn encode(target: &Target, exchange: &Exchange, continuity: &Continuity) -> Result<Encoded, ApiError> {
-    let (Some(request), Some(endpoint)) = (&exchange.request, &exchange.endpoint) else {
-        return Err(ApiError::new(ErrorKind::Internal, "there is no request"));
-    };
-    aside(request.body.len(), || written(target, request, endpoint, exchange, continuity))
+    let request = exchange.asked()?;
+    aside(request.body.len(), || written(target, request, exchange, continuity))
 }
 
 fn written(
     target: &Target,
     request: &Request,
-    endpoint: &Endpoint,
     exchange: &Exchange,
     continuity: &Continuity,
 ) -> Result<Encoded, ApiError> {
+    let endpoint = &request.endpoint;
     if endpoint.operation == Operation::Stored {
         let route = Route { dialect: endpoint.dialect, platform: Platform::Native, way: Way::Straight };
-        return Ok(splice(target, route, request, endpoint));
+        return Ok(splice(target, route, request));
     }
     let Some(route) = target.provider.route(endpoint, &target.model) else {
-        return Err(super::attempt::no_usable_target(exchange));
+        return Err(super::attempt::no_usable_target(request));
     };
-    let route = keeping_signatures(target, route, request, endpoint.operation)
-        .or_else(|| in_voyages_words(target, route, request, endpoint.operation))
+    let route = keeping_signatures(target, route, request)
+        .or_else(|| in_voyages_words(target, route, request))
         .unwrap_or(route);
     if request.scan.thread && endpoint.dialect == Dialect::Anthropic && !target.provider.is_anthropic() {
         return Err(no_thread());
@@ -90,10 +88,10 @@ fn written(
     let encoded = match route.way {
         Way::Wires(from, to) => convert((from, to), target, route, request, exchange)?,
         Way::Straight if endpoint.operation != Operation::Chat => {
-            return Ok(splice(target, route, request, endpoint));
+            return Ok(splice(target, route, request));
         }
         Way::Straight if !foreign_body && !may_hold_ticket(&request.body) => {
-            straight(target, route, request, endpoint, exchange, continuity)?
+            straight(target, route, request, exchange, continuity)?
         }
         Way::Straight | Way::Codecs => {
             let encoded = translate(target, route, None, exchange, continuity)?;
@@ -114,9 +112,7 @@ pub fn encode_rest(
     exchange: &Exchange,
     continuity: &Continuity,
 ) -> Result<Encoded, ApiError> {
-    let Some(request) = &exchange.request else {
-        return Err(ApiError::new(ErrorKind::Internal, "there is no request"));
-    };
+    let request = exchange.asked()?;
     let translated = aside(request.body.len(), || translate(target, route, Some(said), exchange, continuity));
     accept_losses(translated?, request)
 }
@@ -157,8 +153,9 @@ fn accept_losses(encoded: Encoded, request: &Request) -> Result<Encoded, ApiErro
 /// Gemini 3 refuses a call that comes back without its signature, also in Google's copy of OpenAI's API, and clients of OpenAI's
 /// send none. In its own API they are kept by the call's id, and calls of other models get what is taken in place of one. What only
 /// that copy understands (`extra_body`) is left to it.
-fn keeping_signatures(target: &Target, route: Route, request: &Request, operation: Operation) -> Option<Route> {
-    let copied = (operation, route.way, route.dialect) == (Operation::Chat, Way::Straight, Dialect::OpenAiChat);
+fn keeping_signatures(target: &Target, route: Route, request: &Request) -> Option<Route> {
+    let copied =
+        (request.endpoint.operation, route.way, route.dialect) == (Operation::Chat, Way::Straight, Dialect::OpenAiChat);
     let says = |word: &str| memchr::memmem::find(&request.body, word.as_bytes()).is_some();
     let calls = copied && target.traits.gemini_3 && says(r#""tool"#) && !says(r#""extra_body""#);
     if calls { target.provider.beside_chat(&target.model) } else { None }
@@ -166,8 +163,9 @@ fn keeping_signatures(target: &Target, route: Route, request: &Request, operatio
 
 /// Who wants `top_n` documents speaks the form of Jina and many others, which Voyage refuses. A request without it is as it is in
 /// Voyage's own form, whose clients read its answers.
-fn in_voyages_words(target: &Target, route: Route, request: &Request, operation: Operation) -> Option<Route> {
-    let shared = (operation, route.way, route.dialect) == (Operation::Rerank, Way::Straight, Dialect::OpenAiChat);
+fn in_voyages_words(target: &Target, route: Route, request: &Request) -> Option<Route> {
+    let shared = (request.endpoint.operation, route.way, route.dialect)
+        == (Operation::Rerank, Way::Straight, Dialect::OpenAiChat);
     let foreign = shared && target.provider.preset.vectors == Some(Wire::Voyage) && says(&request.body, "top_n");
     foreign.then_some(Route { way: Way::Wires(Wire::Jina, Wire::Voyage), ..route })
 }
@@ -178,18 +176,17 @@ fn straight(
     target: &Target,
     route: Route,
     request: &Request,
-    endpoint: &Endpoint,
     exchange: &Exchange,
     continuity: &Continuity,
 ) -> Result<Encoded, ApiError> {
     let may_go_on = resume::may_go_on(exchange, route.dialect);
     let may_refuse = route.dialect == Dialect::OpenAiChat && target.provider.quirks.may_refuse(&request.body);
-    let spliced = || splice(target, route, request, endpoint);
+    let spliced = || splice(target, route, request);
     if !may_go_on && !may_refuse {
         return Ok(spliced());
     }
-    let body = told(target, exchange.dialect(), request.body.clone());
-    let asked = decode(&body, exchange);
+    let body = told(target, request.endpoint.dialect, request.body.clone());
+    let asked = decode(&body, request);
     let goes_on = may_go_on && asked.as_ref().is_ok_and(|(asked, _)| asked.may_be_gone_on_with());
     if !goes_on && !may_refuse {
         return Ok(spliced());
@@ -204,12 +201,12 @@ fn straight(
 }
 
 /// Both sides speak one dialect: only the model's name changes, and usage is asked for.
-fn splice(target: &Target, route: Route, request: &Request, endpoint: &Endpoint) -> Encoded {
-    let scan = &request.scan;
+fn splice(target: &Target, route: Route, request: &Request) -> Encoded {
+    let Request { endpoint, scan, .. } = request;
     let asks_usage = matches!(endpoint.operation, Operation::Chat | Operation::Completions)
         && route.dialect == Dialect::OpenAiChat
         && !target.provider.quirks.no_stream_options;
-    let name = model_in_body(target, route, request, endpoint);
+    let name = model_in_body(target, route, request);
     let edits = Edits { model: name.as_deref(), include_usage: asks_usage };
     let mut body = told(target, route.dialect, scan.rewrite(&request.body, &edits));
     if (route.dialect, endpoint.operation) == (Dialect::Gemini, Operation::CountTokens) {
@@ -223,13 +220,13 @@ fn splice(target: &Target, route: Route, request: &Request, endpoint: &Endpoint)
 }
 
 /// What the body says of the model for `target`; `None`: nothing, or nothing new.
-fn model_in_body<'t>(target: &'t Target, route: Route, request: &Request, endpoint: &Endpoint) -> Option<Cow<'t, str>> {
+fn model_in_body<'t>(target: &'t Target, route: Route, request: &Request) -> Option<Cow<'t, str>> {
     match &request.scan.model {
         Some(field) if route.dialect == Dialect::Gemini && field.value.starts_with("models/") => {
             Some(gemini_resource(&target.model).into())
         }
         // A path, a rule or a list of models to fall back on may have named it.
-        None if endpoint.operation == Operation::Stored || !route.dialect.names_model_in_body() => None,
+        None if request.endpoint.operation == Operation::Stored || !route.dialect.names_model_in_body() => None,
         _ => Some((&*target.model).into()),
     }
 }
@@ -252,25 +249,23 @@ fn translate(
     exchange: &Exchange,
     continuity: &Continuity,
 ) -> Result<Encoded, ApiError> {
-    let Some(request) = &exchange.request else {
-        return Err(ApiError::new(ErrorKind::Internal, "there is no request"));
-    };
-    let body = told(target, exchange.dialect(), request.body.clone());
-    write(decode(&body, exchange)?, target, route, said, exchange, continuity)
+    let request = exchange.asked()?;
+    let body = told(target, request.endpoint.dialect, request.body.clone());
+    write(decode(&body, request)?, target, route, said, exchange, continuity)
 }
 
 /// The client's request in the common model, and what that cannot say.
-fn decode<'b>(body: &'b Bytes, exchange: &Exchange) -> Result<(CommonRequest<'b>, Losses), ApiError> {
+fn decode<'b>(body: &'b Bytes, request: &Request) -> Result<(CommonRequest<'b>, Losses), ApiError> {
     let mut losses = Losses::default();
-    let asked = match is_completion(exchange) {
+    let asked = match is_completion(request) {
         true => completions::decode_request(body, &mut losses)?,
-        false => codec(exchange.dialect()).decode_request(body, &call(exchange))?,
+        false => codec(request.endpoint.dialect).decode_request(body, &request.call())?,
     };
     Ok((asked, losses))
 }
 
-fn is_completion(exchange: &Exchange) -> bool {
-    exchange.endpoint.as_ref().is_some_and(|endpoint| endpoint.operation == Operation::Completions)
+fn is_completion(request: &Request) -> bool {
+    request.endpoint.operation == Operation::Completions
 }
 
 /// Writes what was decoded for `target`.
@@ -282,10 +277,8 @@ fn write<'a>(
     exchange: &Exchange,
     continuity: &Continuity,
 ) -> Result<Encoded, ApiError> {
-    let Some(request) = &exchange.request else {
-        return Err(ApiError::new(ErrorKind::Internal, "there is no request"));
-    };
-    let to = exchange.dialect();
+    let request = exchange.asked()?;
+    let to = request.endpoint.dialect;
     let provider = target.provider.tag;
     let key = exchange.key.as_deref();
     restore_turns(&mut asked, provider, |id| continuity.recall_turn(key, id));
@@ -310,10 +303,10 @@ fn write<'a>(
         model: target.model.to_string(),
         client: client(exchange, request, &asked, exchange.snapshot.time.now()),
         aliases: if route.dialect == to { Aliases::default() } else { Aliases::of(&asked, route.dialect) },
-        stream: exchange.wants_stream(),
+        stream: request.wants_stream(),
         reasoning: asked.reasoning.is_some(),
         keeps_items,
-        completion: is_completion(exchange),
+        completion: is_completion(request),
         may_go_on,
         echoes: said.is_some() && route.dialect == Dialect::OpenAiChat && target.provider.quirks.prefill.echoes(),
     };
@@ -324,8 +317,8 @@ fn write<'a>(
 /// From the client's dialect to itself: for an answer that came in another form than the client wants. `created`: when it was made.
 pub fn within(exchange: &Exchange, provider: ProviderTag, model: &str, created: SystemTime) -> Option<Translation> {
     let request = exchange.request.as_ref()?;
-    let dialect = exchange.dialect();
-    let asked = codec(dialect).decode_request(&request.body, &call(exchange));
+    let dialect = request.endpoint.dialect;
+    let asked = codec(dialect).decode_request(&request.body, &request.call());
     let asked = asked.unwrap_or_else(|_| CommonRequest::new(dialect));
     Some(Translation {
         from: dialect,
@@ -335,7 +328,7 @@ pub fn within(exchange: &Exchange, provider: ProviderTag, model: &str, created: 
         model: model.to_owned(),
         client: client(exchange, request, &asked, created),
         aliases: Aliases::default(),
-        stream: exchange.wants_stream(),
+        stream: request.wants_stream(),
         reasoning: asked.reasoning.is_some(),
         keeps_items: false,
         completion: false,
@@ -351,7 +344,7 @@ fn client(exchange: &Exchange, request: &Request, asked: &CommonRequest<'_>, now
         include_usage: asked.include_usage,
         request_id: exchange.id.to_string(),
         now: unix_seconds(now),
-        echo: codec(exchange.dialect()).echo(asked),
+        echo: codec(request.endpoint.dialect).echo(asked),
         json_array: request.json_array,
     }
 }
@@ -371,12 +364,12 @@ fn convert(
     request: &Request,
     exchange: &Exchange,
 ) -> Result<Encoded, ApiError> {
-    let operation = exchange.endpoint.as_ref().map_or(Operation::Chat, |endpoint| endpoint.operation);
+    let Request { endpoint: Endpoint { operation, dialect, .. }, .. } = request;
     let written_for = written_for(target, route);
-    let body = told(target, exchange.dialect(), request.body.clone());
-    let translated = operations::translate_request(operation, from, to, &body, &call(exchange), &written_for)?;
+    let body = told(target, *dialect, request.body.clone());
+    let translated = operations::translate_request(*operation, from, to, &body, &request.call(), &written_for)?;
     let conversion = Conversion {
-        operation,
+        operation: *operation,
         from: to,
         to: from,
         asked: translated.asked,
@@ -387,12 +380,6 @@ fn convert(
     };
     let (body, answer) = (translated.body.into(), AnswerWay::Converted(Box::new(conversion)));
     Ok(Encoded { route, body, hide_usage: false, answer, losses: translated.losses })
-}
-
-/// What the path of the request says.
-pub fn call(exchange: &Exchange) -> Call<'_> {
-    let model = exchange.endpoint.as_ref().and_then(|endpoint| endpoint.path_model.as_deref());
-    Call { model, stream: exchange.wants_stream() }
 }
 
 fn written_for(target: &Target, route: Route) -> codec::Target<'_> {

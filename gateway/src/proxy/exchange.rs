@@ -3,8 +3,9 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
+use ai_gateway_providers::codec::Call;
 use ai_gateway_providers::endpoint::Endpoint;
-use ai_gateway_providers::error::ApiError;
+use ai_gateway_providers::error::{ApiError, ErrorKind};
 use ai_gateway_providers::scan::{BodyFacts, CacheField, RequestScan};
 use ai_gateway_providers::{Dialect, Operation};
 use bytes::Bytes;
@@ -61,8 +62,8 @@ pub struct Exchange {
     pub ended_by_plugins: bool,
     /// Counts the exchange as in flight until it is dropped.
     _in_flight: InFlight,
-    /// What is asked, once the path has been understood.
-    pub endpoint: Option<Endpoint>,
+    /// What its path asks for, until its request has been read, which then has it.
+    pub path: Option<Endpoint>,
     /// In which dialect to say that the path is not understood.
     guessed_dialect: Dialect,
     /// Whose request it is; `None` also when no keys are configured.
@@ -113,6 +114,8 @@ pub struct Exchange {
 
 /// The request body and what one scan told about it.
 pub struct Request {
+    /// What is asked.
+    pub endpoint: Endpoint,
     /// As sent, decoded from its content coding; without the fields that are for the gateway, and with what a rule changes.
     pub body: Bytes,
     /// Where the fields are that the gateway reads.
@@ -139,8 +142,9 @@ pub struct Request {
 
 impl Request {
     /// `body` as scanned, for `model`, of which nothing else is said.
-    pub fn new(body: Bytes, scan: RequestScan, model: Arc<Model>) -> Self {
+    pub fn new(endpoint: Endpoint, body: Bytes, scan: RequestScan, model: Arc<Model>) -> Self {
         Self {
+            endpoint,
             body,
             scan,
             model,
@@ -153,6 +157,16 @@ impl Request {
             attempts: None,
             prompt: None,
         }
+    }
+
+    /// Whether a stream is asked for.
+    pub fn wants_stream(&self) -> bool {
+        self.scan.stream || self.endpoint.stream
+    }
+
+    /// What its path says to who reads its body.
+    pub fn call(&self) -> Call<'_> {
+        Call { model: self.endpoint.path_model.as_deref(), stream: self.wants_stream() }
     }
 
     /// Lets go of the body once no attempt can need it any more.
@@ -193,7 +207,7 @@ impl Exchange {
             plugins: None,
             ended_by_plugins: false,
             _in_flight: in_flight,
-            endpoint: None,
+            path: None,
             guessed_dialect: Dialect::OpenAiChat,
             key: None,
             route: None,
@@ -222,7 +236,7 @@ impl Exchange {
 
     /// The dialect in which the client is answered; a guess where the path is not understood.
     pub fn dialect(&self) -> Dialect {
-        self.endpoint.as_ref().map_or(self.guessed_dialect, |endpoint| endpoint.dialect)
+        self.endpoint().map_or(self.guessed_dialect, |endpoint| endpoint.dialect)
     }
 
     /// The path is not understood: this is told in `dialect`.
@@ -231,14 +245,31 @@ impl Exchange {
     }
 
     /// What is asked, once the path has been understood.
+    pub fn endpoint(&self) -> Option<&Endpoint> {
+        self.request.as_ref().map(|request| &request.endpoint).or(self.path.as_ref())
+    }
+
+    /// The operation that is asked for, once the path has been understood.
     pub fn operation(&self) -> Option<Operation> {
-        self.endpoint.as_ref().map(|endpoint| endpoint.operation)
+        self.endpoint().map(|endpoint| endpoint.operation)
+    }
+
+    /// Gives it its request, made of what its path asks for.
+    pub fn set_request(&mut self, request: impl FnOnce(Endpoint) -> Request) {
+        self.request = self.path.take().map(request);
+    }
+
+    /// The request as read.
+    ///
+    /// # Errors
+    /// It has not been.
+    pub fn asked(&self) -> Result<&Request, ApiError> {
+        self.request.as_ref().ok_or_else(|| ApiError::new(ErrorKind::Internal, "there is no request"))
     }
 
     /// Whether the client asked for a stream.
     pub fn wants_stream(&self) -> bool {
-        self.request.as_ref().is_some_and(|request| request.scan.stream)
-            || self.endpoint.as_ref().is_some_and(|endpoint| endpoint.stream)
+        self.request.as_ref().is_some_and(Request::wants_stream) || self.path.as_ref().is_some_and(|path| path.stream)
     }
 
     /// Whether a stream's usage object is to tell the cost.

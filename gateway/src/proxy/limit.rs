@@ -218,8 +218,7 @@ pub fn has_room(limits: &Limits, exchange: &Exchange, text: &str) -> bool {
 fn expected(exchange: &Exchange) -> Amounts {
     let Expected { output, output_is_guessed, weighed, .. } = &exchange.account.expected;
     let most = exchange.snapshot.bounds.reserves_most();
-    let unbounded = *output_is_guessed
-        || (most && exchange.request.as_ref().is_some_and(|request| is_unbounded(exchange, request)));
+    let unbounded = *output_is_guessed || (most && exchange.request.as_ref().is_some_and(is_unbounded));
     let weights = if most { Weights::MOST } else { Weights::USUAL };
     let (prompt, made) = (weighed.usage(&weights), weights.made(exchange.account.pieces));
     let costs = exchange.plan.candidates().iter().map(|candidate| {
@@ -235,9 +234,9 @@ fn expected(exchange: &Exchange) -> Amounts {
 }
 
 /// Whether the request does not say how long its answer may be.
-fn is_unbounded(exchange: &Exchange, request: &Request) -> bool {
-    let writes = |operation| writes(operation) || operation == Operation::Transcription;
-    exchange.operation().is_some_and(writes) && request.scan.max_tokens.is_none()
+fn is_unbounded(request: &Request) -> bool {
+    let operation = request.endpoint.operation;
+    (writes(operation) || operation == Operation::Transcription) && request.scan.max_tokens.is_none()
 }
 
 /// Whether what is asked for is a text that a model writes.
@@ -246,9 +245,9 @@ pub fn writes(operation: Operation) -> bool {
 }
 
 /// Tokens of the prompt, and the most of the answer.
-pub fn expected_tokens(exchange: &Exchange, request: &Request, endpoint: &Endpoint) -> Expected {
+pub fn expected_tokens(exchange: &Exchange, request: &Request) -> Expected {
     let limits = &exchange.snapshot.bounds;
-    expect_tokens(limits, endpoint, &request.scan, &request.body, &request.model.name)
+    expect_tokens(limits, &request.endpoint, &request.scan, &request.body, &request.model.name)
 }
 
 fn expect_tokens(limits: &Limits, endpoint: &Endpoint, scan: &RequestScan, body: &[u8], model: &str) -> Expected {

@@ -18,7 +18,7 @@ const MOCK_MODELS: [&str; 4] = ["echo", "lorem-100", "reasoning", "tool-call"];
 /// Answers without any upstream.
 pub async fn answer(session: &mut Session, exchange: &mut Exchange) -> Result<()> {
     let dialect = exchange.dialect();
-    let wanted = exchange.endpoint.as_ref().and_then(|endpoint| endpoint.path_model.clone());
+    let wanted = exchange.endpoint().and_then(|endpoint| endpoint.path_model.clone());
     let body = match wanted {
         None if dialect == Dialect::OpenAiChat && asked_by_codex(session) => codex_models::list(&usable(exchange)),
         None => list(dialect, &usable(exchange)),

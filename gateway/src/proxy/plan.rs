@@ -57,7 +57,7 @@ pub fn find_endpoint(header: &RequestHeader, exchange: &mut Exchange) -> Result<
     let own = match_own(&exchange.snapshot.dialects, &header.method, path);
     match own.unwrap_or_else(|| match_endpoint(&header.method, path, &header.headers)) {
         Ok(endpoint) => {
-            exchange.endpoint = Some(endpoint);
+            exchange.path = Some(endpoint);
             Ok(())
         }
         Err(error) => {
@@ -134,7 +134,7 @@ pub fn read(
     exchange: &mut Exchange,
     planner: &mut Planner<'_>,
 ) -> Result<Next, Refusal> {
-    let Some(endpoint) = &exchange.endpoint else {
+    let Some(endpoint) = &exchange.path else {
         return Err(ApiError::new(ErrorKind::Internal, "there is no endpoint").into());
     };
     if endpoint.operation == Operation::Stored {
@@ -153,7 +153,7 @@ pub fn read(
         own @ Dialect::Own(_) => Some(BodyFacts::in_dialect(&body, own).prompt_tokens()),
         _ => None,
     };
-    exchange.request = Some(Request {
+    exchange.set_request(|endpoint| Request {
         json_array,
         wants_cost,
         cache_field,
@@ -161,7 +161,7 @@ pub fn read(
         betas,
         attempts,
         prompt,
-        ..Request::new(body, scan, model)
+        ..Request::new(endpoint, body, scan, model)
     });
     Ok(if count::is_ours(exchange) { Next::Count } else { Next::Ask })
 }
@@ -202,8 +202,9 @@ fn betas(headers: &HeaderMap) -> Option<Box<str>> {
 /// # Errors
 /// Why nobody can be asked.
 pub fn choose_targets(headers: &HeaderMap, exchange: &mut Exchange, planner: &mut Planner<'_>) -> Result<(), Refusal> {
-    let (Some(request), Some(endpoint)) = (&exchange.request, &exchange.endpoint) else { return Ok(()) };
-    exchange.account.expected = limit::expected_tokens(exchange, request, endpoint);
+    let Some(request) = &exchange.request else { return Ok(()) };
+    let endpoint = &request.endpoint;
+    exchange.account.expected = limit::expected_tokens(exchange, request);
     exchange.account.pieces = Pieces::of(&request.body, endpoint.operation);
     let keeper = stored::keeper_of_previous(planner.continuity, exchange)?;
     let is_usable = |target: &Target| {
@@ -222,18 +223,22 @@ pub fn choose_targets(headers: &HeaderMap, exchange: &mut Exchange, planner: &mu
     if let Some(most) = request.attempts {
         exchange.plan.limit(most);
     }
-    if !planner.preview {
-        plugins::on_plan(exchange)?;
+    if exchange.plan.is_empty() {
+        return Err(nobody(request, &exchange.plan, is_kept_elsewhere, asked.now));
     }
-    if !exchange.plan.is_empty() {
-        return Ok(());
+    if planner.preview { Ok(()) } else { plugins::on_plan(exchange) }
+}
+
+/// Why none of its targets can be asked.
+fn nobody(request: &Request, plan: &Plan, is_kept_elsewhere: bool, now: Instant) -> Refusal {
+    if plan.earliest(now).is_some() {
+        let (error, headers) = attempt::all_rest(request, plan, now);
+        return Refusal::with_headers(error, headers);
     }
-    if exchange.plan.earliest(asked.now).is_some() {
-        let (error, headers) = attempt::all_rest(exchange, asked.now);
-        return Err(Refusal::with_headers(error, headers));
+    match is_kept_elsewhere {
+        true => stored::kept_elsewhere(request).into(),
+        false => attempt::no_usable_target(request).into(),
     }
-    let error = if is_kept_elsewhere { stored::kept_elsewhere(exchange) } else { attempt::no_usable_target(exchange) };
-    Err(error.into())
 }
 
 /// Bytes of a prompt that are taken for a token.

@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use ai_gateway_providers::answer::{AnswerForm, Observer};
 use ai_gateway_providers::common::can_go_on;
+use ai_gateway_providers::endpoint::Endpoint;
 use ai_gateway_providers::error::ApiError;
 use ai_gateway_providers::{Dialect, Operation};
 use bytes::{Bytes, BytesMut};
@@ -61,18 +62,17 @@ impl Resume {
 /// stream, and some target could go on. What is asked in particular has still to be looked at
 /// ([`may_be_gone_on_with`](ai_gateway_providers::common::Request::may_be_gone_on_with)).
 pub fn may_go_on(exchange: &Exchange, dialect: Dialect) -> bool {
-    let (Some(request), Some(endpoint)) = (&exchange.request, &exchange.endpoint) else { return false };
+    let Some(request) = &exchange.request else { return false };
     // A stored answer has to be that which the client has.
     request.model.on_cut == OnCut::Continue
-        && endpoint.operation == Operation::Chat
+        && request.endpoint.operation == Operation::Chat
         && dialect != Dialect::OpenAiResponses
-        && exchange.wants_stream()
-        && request.model.targets.iter().any(|target| route_to(target, exchange).is_some())
+        && request.wants_stream()
+        && request.model.targets.iter().any(|target| route_to(target, &request.endpoint).is_some())
 }
 
 /// How `target` is asked to go on with an answer; `None` if it is not known to do that.
-fn route_to(target: &Target, exchange: &Exchange) -> Option<Route> {
-    let endpoint = exchange.endpoint.as_ref()?;
+fn route_to(target: &Target, endpoint: &Endpoint) -> Option<Route> {
     let provider = &target.provider;
     let able = |dialect| can_go_on(dialect, provider.quirks, target.traits);
     if let Some(route) = provider.route(endpoint, &target.model).filter(|route| able(route.dialect)) {
@@ -158,10 +158,11 @@ fn find_next(exchange: &mut Exchange) -> Option<(Taken, Route)> {
     if exchange.has_made_all() {
         return None;
     }
+    let endpoint = &exchange.request.as_ref()?.endpoint;
     let now = exchange.snapshot.time.instant();
     exchange.plan.leave_target();
     while let Some(taken) = exchange.plan.take_next(now) {
-        if let Some(route) = route_to(&taken.target, exchange) {
+        if let Some(route) = route_to(&taken.target, endpoint) {
             return Some((taken, route));
         }
         exchange.plan.leave_target();
@@ -171,7 +172,7 @@ fn find_next(exchange: &mut Exchange) -> Option<(Taken, Route)> {
         return None;
     }
     let (speaker, credential) = resume.speaker.clone();
-    let route = route_to(&speaker, exchange)?;
+    let route = route_to(&speaker, endpoint)?;
     Some((Taken::anyway(speaker, credential, now), route))
 }
 

@@ -49,7 +49,7 @@ pub fn route(
     scan: RequestScan,
     planner: &mut Planner<'_>,
 ) -> Result<Routed, ApiError> {
-    let Some(endpoint) = &exchange.endpoint else {
+    let Some(endpoint) = &exchange.path else {
         return Err(ApiError::new(ErrorKind::Internal, "there is no endpoint"));
     };
     let json = endpoint.body == BodyKind::Json;

@@ -1,5 +1,6 @@
 //! The end of every exchange, whatever happened: metrics, one line in the access log, one in the ledger, the session put back.
 
+use ai_gateway_providers::Operation;
 use ai_gateway_providers::answer::{AnswerForm, Observer, Seen};
 use ai_gateway_providers::error::Fault;
 use pingora_proxy::Session;
@@ -54,8 +55,8 @@ pub fn settle(gateway: &Gateway, session: &mut Session, exchange: &mut Exchange)
     let dropped = dropped(exchange);
     let last = exchange.attempt();
     let finished = Finished {
-        operation: exchange.endpoint.as_ref().map_or("unknown", |endpoint| endpoint.operation.as_str()),
-        dialect: exchange.endpoint.as_ref().map(|endpoint| endpoint.dialect.as_str()),
+        operation: exchange.operation().map_or("unknown", Operation::as_str),
+        dialect: exchange.endpoint().map(|endpoint| endpoint.dialect.as_str()),
         request_model: request_model(exchange),
         provider: last.map(|attempt| &*attempt.target.provider.name),
         upstream_model: last.map(|attempt| &*attempt.target.model),

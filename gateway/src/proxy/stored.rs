@@ -29,16 +29,17 @@ const THREAD: &str = "thread";
 /// # Errors
 /// There is no such answer for this key.
 pub fn plan(header: &RequestHeader, exchange: &mut Exchange, planner: &Planner<'_>) -> Result<(), ApiError> {
-    let id = exchange.endpoint.as_ref().and_then(|endpoint| endpoint.stored.clone()).unwrap_or_default();
+    let id = exchange.endpoint().and_then(|endpoint| endpoint.stored.clone()).unwrap_or_default();
     let missing = || ApiError::new(ErrorKind::NotFound, format!("Response with id '{id}' not found.")).with_param("id");
     let keeper = keeper(planner.continuity, exchange, &id).ok_or_else(missing)?;
     let provider = exchange.snapshot.provider(&keeper.provider).ok_or_else(missing)?;
     let model = exchange.snapshot.any_model_of(provider).ok_or_else(missing)?;
     exchange.plan = Plan::build(&model, &Asked::anything(planner.now), |_| None, &mut |_| 0);
     exchange.plan.keep_to(|target| keeper.credential_at(target));
-    exchange.request = Some(Request {
-        clocks: Clocks::of(&header.headers)?,
-        ..Request::new(Bytes::new(), RequestScan::default(), model)
+    let clocks = Clocks::of(&header.headers)?;
+    exchange.set_request(|endpoint| Request {
+        clocks,
+        ..Request::new(endpoint, Bytes::new(), RequestScan::default(), model)
     });
     Ok(())
 }
@@ -72,12 +73,13 @@ pub fn keeper_of_previous(continuity: &Continuity, exchange: &Exchange) -> Resul
 }
 
 /// What the client is told that goes on from an answer which is kept where its request cannot go.
-pub fn kept_elsewhere(exchange: &Exchange) -> ApiError {
-    let model = exchange.request.as_ref().map_or("?", |request| &request.model.name);
-    let param = if exchange.dialect() == Dialect::Anthropic { THREAD } else { PREVIOUS };
-    let operation = exchange.operation().unwrap_or(Operation::Chat);
-    let message =
-        format!("no provider of model `{model}` that offers {operation} keeps the answer that `{param}` names");
+pub fn kept_elsewhere(request: &Request) -> ApiError {
+    let Request { model, endpoint, .. } = request;
+    let param = if endpoint.dialect == Dialect::Anthropic { THREAD } else { PREVIOUS };
+    let message = format!(
+        "no provider of model `{}` that offers {} keeps the answer that `{param}` names",
+        model.name, endpoint.operation
+    );
     ApiError::new(ErrorKind::InvalidRequest, message).with_param(param)
 }
 
@@ -148,7 +150,7 @@ pub fn remember(gateway: &Gateway, exchange: &mut Exchange) {
         return;
     }
     remember_turn(gateway, exchange);
-    let asked = exchange.endpoint.as_ref().is_some_and(|endpoint| endpoint.operation == Operation::Chat);
+    let asked = exchange.operation() == Some(Operation::Chat);
     let (Some(attempt), Some(observer)) = (exchange.attempt(), &exchange.incoming.observer) else { return };
     let kept = match exchange.dialect() {
         Dialect::OpenAiResponses => attempt.route.dialect == Dialect::OpenAiResponses,

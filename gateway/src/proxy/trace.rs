@@ -8,6 +8,7 @@ use pingora_proxy::Session;
 use ai_gateway_providers::AnswerForm;
 
 use super::attempt::Attempt;
+use super::exchange::Request;
 use super::{Exchange, Gateway, Outcome};
 use crate::telemetry::Line;
 use crate::telemetry::trace::{AttemptRecord, Captured, Context, Parameters, Record};
@@ -32,14 +33,11 @@ pub fn begin(session: &Session, exchange: &mut Exchange) {
 
 /// Notes what the span is to tell of the request, which has been read.
 pub fn see_request(exchange: &mut Exchange) {
-    let (Some(trace), Some(request), Some(endpoint)) = (&mut exchange.trace, &exchange.request, &exchange.endpoint)
-    else {
-        return;
-    };
+    let (Some(trace), Some(request)) = (&mut exchange.trace, &exchange.request) else { return };
     if !trace.context.sampled {
         return;
     }
-    let body = &request.body;
+    let Request { endpoint, body, .. } = request;
     if body.len() <= MAX_SEARCHED && body.starts_with(b"{") {
         trace.parameters = Parameters::of(body);
     }

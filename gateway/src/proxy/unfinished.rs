@@ -102,7 +102,7 @@ fn leave(gateway: &Gateway, exchange: &mut Exchange) {
 }
 
 fn finish(gateway: &Gateway, exchange: &Exchange) {
-    let Some(id) = exchange.endpoint.as_ref().and_then(|endpoint| endpoint.stored.as_deref()) else { return };
+    let Some(id) = exchange.endpoint().and_then(|endpoint| endpoint.stored.as_deref()) else { return };
     let Some(seen) = exchange.incoming.observer.as_ref().map(Observer::seen) else { return };
     // Some fill in zeros where they do not count.
     let Some(usage) = seen.past_usage.filter(|usage| usage.total().is_some_and(|tokens| tokens > 0)) else { return };

@@ -52,12 +52,13 @@ pub fn write_header(session: &Session, upstream: &mut RequestHeader, exchange: &
 
 /// The header of `attempt`'s request, from a clean slate. `client`: what the client sent.
 pub fn header_for(attempt: &Attempt, client: &RequestHeader, exchange: &Exchange) -> Result<RequestHeader> {
-    let Some(endpoint) = &exchange.endpoint else {
-        return Error::e_explain(ErrorType::InternalError, "the request was not understood");
+    let Some(request) = &exchange.request else {
+        return Error::e_explain(ErrorType::InternalError, "there is no request");
     };
+    let endpoint = &request.endpoint;
     let provider = &attempt.target.provider;
     let query = client.uri.query().map(without_credentials).filter(|query| !query.is_empty());
-    let stream = exchange.wants_stream();
+    let stream = request.wants_stream();
     let Some(path) = provider.path_of(attempt.route, endpoint, &attempt.target.model, stream, query.as_deref()) else {
         return Error::e_explain(ErrorType::InternalError, "the request has no path at this provider");
     };
@@ -69,8 +70,7 @@ pub fn header_for(attempt: &Attempt, client: &RequestHeader, exchange: &Exchange
         header.insert_header(http::header::CONTENT_TYPE, "application/json")?;
     }
     let foreign = attempt.route.dialect != endpoint.dialect;
-    let request = exchange.request.as_ref();
-    let betas = request.and_then(|it| encode::betas_for(&attempt.target, attempt.route, it, endpoint.dialect));
+    let betas = encode::betas_for(&attempt.target, attempt.route, request, endpoint.dialect);
     let stays = |name: &str| {
         (foreign && OF_DIALECT.contains(&name))
             || (attempt.translates && ["content-type", "accept"].contains(&name))

@@ -19,7 +19,7 @@ use pingora_http::ResponseHeader;
 
 use super::attempt::secrets;
 use super::encode::AnswerWay;
-use super::exchange::{COST, DROPPED};
+use super::exchange::{COST, DROPPED, Request};
 use super::failure::attempt_failed;
 use super::outcome::Outcome;
 use super::replay::Replay;
@@ -273,8 +273,8 @@ impl Exchange {
     /// Begins to translate an answer that is framed as `form`. One that comes whole, or that the client wants whole, is withheld to
     /// its end: until then it may turn out to be an error.
     fn translate(&mut self, form: AnswerForm, input_tokens: Option<u64>) -> bool {
-        let operation = self.endpoint.as_ref().map_or(Operation::Chat, |endpoint| endpoint.operation);
-        let Some(attempt) = self.attempts.last_mut() else { return false };
+        let (Some(request), Some(attempt)) = (&self.request, self.attempts.last_mut()) else { return false };
+        let operation = request.endpoint.operation;
         let (observer, stream) = match std::mem::replace(&mut attempt.answer, AnswerWay::Straight) {
             AnswerWay::Straight => return false,
             AnswerWay::Translated(translation) => {
@@ -334,8 +334,8 @@ impl Exchange {
 
     fn observe(&mut self, form: AnswerForm) {
         let hide_usage = self.attempt().is_some_and(|attempt| attempt.hide_usage);
-        let operation = self.endpoint.as_ref().map_or(Operation::Chat, |endpoint| endpoint.operation);
-        self.incoming.watch(Observer::new(self.dialect(), operation, form, hide_usage), form);
+        let Some(Request { endpoint, .. }) = &self.request else { return };
+        self.incoming.watch(Observer::new(endpoint.dialect, endpoint.operation, form, hide_usage), form);
         self.begin_traced_answer();
     }
 

@@ -15,7 +15,7 @@ const SHOWS_USAGE: u32 = 1 << 1;
 
 /// The entry in the form that the exchange's client wants; `None` if that cannot be said without a loss.
 pub fn convert(entry: &Entry, wanted: Form, exchange: &Exchange) -> Option<Entry> {
-    let endpoint = exchange.endpoint.as_ref()?;
+    let endpoint = exchange.endpoint()?;
     let dialect = endpoint.dialect;
     if exchange.wants_cost() || endpoint.operation != Operation::Chat || entry.meta.dialect != dialect.as_str() {
         return None;

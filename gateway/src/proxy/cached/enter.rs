@@ -157,9 +157,9 @@ pub(super) fn asked<'a>(
     exchange: &'a Exchange,
     steering: &'a [Arc<str>],
 ) -> Option<Asked<'a>> {
-    let (request, endpoint) = (exchange.request.as_ref()?, exchange.endpoint.as_ref()?);
+    let request = exchange.request.as_ref()?;
     Some(Asked {
-        endpoint,
+        endpoint: &request.endpoint,
         headers: &header.headers,
         query: header.uri.query(),
         body: &request.body,
@@ -173,8 +173,8 @@ pub(super) fn asked<'a>(
 
 /// How the client wants its answer written.
 fn form(exchange: &Exchange) -> Form {
-    let (Some(request), Some(endpoint)) = (&exchange.request, &exchange.endpoint) else { return Form::Whole };
-    key::form(endpoint, &request.scan, request.json_array, request.wants_cost)
+    let Some(request) = &exchange.request else { return Form::Whole };
+    key::form(&request.endpoint, &request.scan, request.json_array, request.wants_cost)
 }
 
 /// Writes an answer that is kept, in the form that is asked for.

@@ -166,16 +166,14 @@ impl Exchange {
         if !good || terms.ttl.is_zero() || self.incoming.form == AnswerForm::Opaque || self.resume.is_some() {
             return;
         }
-        let (Some(attempt), Some(endpoint), Some(request)) = (self.attempt(), &self.endpoint, &self.request) else {
-            return;
-        };
+        let (Some(attempt), Some(request)) = (self.attempt(), &self.request) else { return };
         let labels = self.account.labels.as_deref().into_iter().flat_map(|labels| labels.tags());
         let own = self.key.iter().flat_map(|key| key.tags()).map(String::as_str);
         let meta = Meta {
             fingerprint: terms.fingerprint,
             form: cached.form,
-            dialect: endpoint.dialect.as_str().into(),
-            operation: endpoint.operation,
+            dialect: request.endpoint.dialect.as_str().into(),
+            operation: request.endpoint.operation,
             status: StatusCode::from_u16(self.status).unwrap_or(StatusCode::OK),
             headers: http::HeaderMap::new(),
             key: self.key.as_ref().map(|key| (&*key.name).into()),

@@ -65,8 +65,7 @@ pub async fn ask(
         return Err(invalid("plugins cannot ask for streams"));
     }
     exchange.key = key;
-    exchange.endpoint = Some(endpoint);
-    exchange.request = Some(Request::new(body, scan, model));
+    exchange.request = Some(Request::new(endpoint, body, scan, model));
     plan(gateway, &client.headers, &mut exchange)?;
     let mut own = Own { gateway, exchange: Some(exchange) };
     let answer = send(gateway, &client, own.exchange.as_mut()).await;
@@ -229,14 +228,14 @@ async fn begin(
 /// Reads the answer of the current attempt.
 async fn read(exchange: &mut Exchange, header: &ResponseHeader, mut call: Call) -> Result<Bytes, Failed> {
     let failed = |outcome, why: String| Failed { outcome, why };
-    let (Some(attempt), Some(endpoint)) = (exchange.attempts.last_mut(), &exchange.endpoint) else {
+    let (Some(attempt), Some(Request { endpoint, .. })) = (exchange.attempts.last_mut(), &exchange.request) else {
         return Err(failed(Outcome::Withheld, "no request".to_owned()));
     };
     let (name, operation) = (attempt.target.provider.name.clone(), endpoint.operation);
     let (dialect, way) = (attempt.route.dialect, std::mem::replace(&mut attempt.answer, AnswerWay::Straight));
     let form = form_of(header, dialect);
     let observer = match way {
-        AnswerWay::Straight => Observer::new(exchange.dialect(), operation, form, false),
+        AnswerWay::Straight => Observer::new(endpoint.dialect, operation, form, false),
         AnswerWay::Translated(translation) => Observer::translating(*translation, operation, form),
         AnswerWay::Converted(conversion) => Observer::converting(*conversion),
     };

@@ -5,7 +5,6 @@
 //! the other is dropped, which ends its call at once. A call that *failed* is given to Pingora all the same, to be judged
 //! like any attempt, and its rival becomes the next attempt.
 
-use ai_gateway_providers::Operation;
 use pingora_core::upstreams::peer::{HttpPeer, Peer};
 use pingora_error::{BError, Error, ErrorType, Result};
 use pingora_http::RequestHeader;
@@ -205,8 +204,9 @@ fn start(
 ) -> Result<Leg> {
     let header = header_for(attempt, client, exchange)?;
     let address = peer.address().as_inet().copied().ok_or_else(unready)?;
-    let operation = exchange.endpoint.as_ref().map_or(Operation::Chat, |endpoint| endpoint.operation);
-    let content_type = type_of(attempt.route.dialect, operation, exchange.wants_stream());
+    let request = exchange.request.as_ref().ok_or_else(unready)?;
+    let operation = request.endpoint.operation;
+    let content_type = type_of(attempt.route.dialect, operation, request.wants_stream());
     let ask = Ask { peer, header, body: attempt.body.clone(), content_type };
     Ok(Leg::new(gateway.calls.connector.clone(), address, ask, attempt.route.dialect, operation))
 }

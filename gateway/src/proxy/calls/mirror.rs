@@ -112,7 +112,6 @@ fn shadow(exchange: &Exchange, request: &Request) -> Exchange {
     shadow.account.expected = exchange.account.expected;
     shadow.account.pieces = exchange.account.pieces;
     shadow.id = exchange.id.clone();
-    shadow.endpoint = exchange.endpoint.clone();
     shadow.key = exchange.key.clone();
     shadow.route = exchange.route.clone();
     shadow.plugins = exchange.plugins.as_ref().map(|run| run.of_copy());
@@ -120,7 +119,7 @@ fn shadow(exchange: &Exchange, request: &Request) -> Exchange {
         json_array: request.json_array,
         clocks: request.clocks,
         betas: request.betas.clone(),
-        ..Request::new(request.body.clone(), request.scan.clone(), request.model.clone())
+        ..Request::new(request.endpoint.clone(), request.body.clone(), request.scan.clone(), request.model.clone())
     });
     shadow
 }
@@ -133,9 +132,8 @@ async fn ask(
     credential: usize,
     held: Option<Reservation>,
 ) -> (AttemptOutcome, Option<Attempt>) {
-    let (Some(request), Some(endpoint)) = (&shadow.request, &shadow.endpoint) else {
-        return (AttemptOutcome::Gateway, None);
-    };
+    let Some(request) = &shadow.request else { return (AttemptOutcome::Gateway, None) };
+    let operation = request.endpoint.operation;
     // The target's API cannot say what is asked.
     let Ok(encoded) = encode::encode(target, shadow, &gateway.continuity) else {
         return (AttemptOutcome::Gateway, None);
@@ -147,7 +145,7 @@ async fn ask(
         Err((outcome, _)) => return (outcome.into(), None),
     };
     let Ok(header) = header_for(&attempt, client, shadow) else { return (AttemptOutcome::Gateway, None) };
-    let content_type = type_of(attempt.route.dialect, endpoint.operation, shadow.wants_stream());
+    let content_type = type_of(attempt.route.dialect, operation, request.wants_stream());
     let ask = Ask { peer, header, body: std::mem::take(&mut attempt.body), content_type };
     let (header, mut call) = match Call::open(&gateway.calls.connector, ask).await {
         Ok(answered) => answered,
@@ -158,8 +156,7 @@ async fn ask(
     if let Some(outcome) = refused {
         return (outcome.into(), None);
     }
-    let mut observer =
-        Observer::new(attempt.route.dialect, endpoint.operation, form_of(&header, attempt.route.dialect), false);
+    let mut observer = Observer::new(attempt.route.dialect, operation, form_of(&header, attempt.route.dialect), false);
     let whole = loop {
         match call.next().await {
             Ok(Some(chunk)) => drop(observer.feed(chunk, false)),

@@ -152,11 +152,11 @@ fn gateway(address: SocketAddr) -> Gateway {
 /// A chat request for `m`, whose one target is its mirror.
 fn exchange(gateway: &Gateway, body: &Bytes) -> Exchange {
     let mut exchange = Exchange::new(gateway.current.load_full(), gateway.telemetry.metrics.in_flight());
-    exchange.endpoint = Some(match_endpoint(&Method::POST, "/v1/chat/completions", &HeaderMap::new()).unwrap());
+    let endpoint = match_endpoint(&Method::POST, "/v1/chat/completions", &HeaderMap::new()).unwrap();
     let model = exchange.snapshot.model("m").unwrap();
     exchange.mirror = model.targets.first().cloned();
     let scan = scan_json(body).unwrap();
-    exchange.request = Some(Request::new(body.clone(), scan, model));
+    exchange.request = Some(Request::new(endpoint, body.clone(), scan, model));
     exchange
 }
 

@@ -90,8 +90,8 @@ pub fn explain(
         }),
     };
     let cache = judged.map(|judged| Cache::new(judged, exchange));
-    if let (true, Some(request), Some(endpoint)) = (counts, &exchange.request, &exchange.endpoint) {
-        exchange.account.expected = limit::expected_tokens(exchange, request, endpoint);
+    if let (true, Some(request)) = (counts, &exchange.request) {
+        exchange.account.expected = limit::expected_tokens(exchange, request);
     }
     let asked = exchange.request.as_ref().map(|request| plan::asked(&header.headers, exchange, request, &planner));
     Explanation { cache, limits, ..read::explanation(exchange, continuity, asked.as_ref(), planned, named, rules) }

@@ -41,7 +41,7 @@ pub struct Named {
 impl Named {
     /// Reads path and body.
     pub fn of(header: &RequestHeader, body: &Bytes, exchange: &Exchange) -> Self {
-        let Some(endpoint) = &exchange.endpoint else { return Self::default() };
+        let Some(endpoint) = exchange.endpoint() else { return Self::default() };
         let scan = scan(&header.headers, endpoint, body).unwrap_or_default();
         let model = named(endpoint, &scan);
         let json = if endpoint.body == BodyKind::Json { &body[..] } else { b"" };

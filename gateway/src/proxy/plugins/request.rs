@@ -73,7 +73,7 @@ pub async fn on_request(
 }
 
 fn begin(gateway: &Gateway, header: &RequestHeader, exchange: &Exchange, body: &Bytes) -> Option<Arc<Run>> {
-    let endpoint = exchange.endpoint.as_ref()?;
+    let endpoint = exchange.endpoint()?;
     // What cannot be read is refused when it is planned.
     let scan = plan::scan(&header.headers, endpoint, body).ok()?;
     let model = named(endpoint, &scan).map(|name| exchange.snapshot.name(name));
@@ -121,7 +121,7 @@ async fn ask_all(
     exchange: &mut Exchange,
     body: Bytes,
 ) -> std::result::Result<Decided, Stopped> {
-    let Some(endpoint) = &exchange.endpoint else { return Ok(Decided::Go(body)) };
+    let Some(endpoint) = &exchange.path else { return Ok(Decided::Go(body)) };
     let headers = seen(&session.req_header().headers);
     let shown = Shown::of(endpoint, &session.req_header().headers, &body);
     let json = shown.json(&body);
@@ -268,7 +268,7 @@ pub async fn answer(
     said: Reply,
     before: &Arc<Run>,
 ) -> Result<()> {
-    let Some(endpoint) = exchange.endpoint.clone() else { return Ok(()) };
+    let Some(endpoint) = exchange.endpoint().cloned() else { return Ok(()) };
     let stream = exchange.plugins.as_ref().is_some_and(|run| run.about.stream);
     let (status, content_type, body) = match said {
         Reply::Json { status, body } => (status, "application/json", body),
@@ -339,7 +339,7 @@ fn written(response: &Response<'_>, dialect: Dialect, client: &Client, stream: b
 /// For whom answers are written that do not pass as they come. `body`: the request's.
 pub(super) fn client(exchange: &Exchange, header: &RequestHeader, stream: bool, body: Bytes) -> Client {
     let model = exchange.plugins.as_ref().and_then(|run| run.about.model.as_deref()).unwrap_or_default();
-    let endpoint = exchange.endpoint.as_ref();
+    let endpoint = exchange.endpoint();
     let scan = exchange.request.as_ref().map(|request| &request.scan);
     Client {
         model: model.to_owned(),

@@ -72,7 +72,7 @@ impl Screener {
 
     /// The same, of which `run` is all that looks at it.
     pub(super) fn by(run: &Arc<Run>, exchange: &Exchange, header: &RequestHeader) -> Option<Box<Self>> {
-        let endpoint = exchange.endpoint.as_ref()?;
+        let endpoint = exchange.endpoint()?;
         run.those(|needs| needs.answer || needs.text.is_some() || needs.window.is_some() || needs.bytes).next()?;
         // What answers repeat of their request only they need who may have one written anew.
         let writes = run.those(|needs| needs.answer_body || needs.text.is_some() || needs.window.is_some()).next();
