@@ -3,7 +3,6 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use ai_gateway_providers::common::Losses;
 use ai_gateway_providers::error::{ApiError, ErrorKind};
 use bytes::Bytes;
 use http::HeaderValue;
@@ -14,7 +13,7 @@ use pingora_proxy::Session;
 use super::calls;
 use super::clocks::{self, Clocks};
 use super::consumed::Consumed;
-use super::encode::{self, AnswerWay, Encoded};
+use super::encode::{self, Encoded};
 use super::exchange::Request;
 use super::outcome::Outcome;
 use super::step::Repeat;
@@ -28,7 +27,7 @@ use crate::limits::Reservation;
 use crate::net::call::{STALE_RETRIES, STALE_WITHIN};
 use crate::net::dns::Resolver;
 use crate::routing::{Plan, Taken};
-use crate::snapshot::{Route, Target};
+use crate::snapshot::Target;
 
 /// Shortest wait for a provider's first token: a token endpoint answers more slowly than a connection stands.
 const TOKEN_PATIENCE: Duration = Duration::from_secs(5);
@@ -43,20 +42,10 @@ pub struct Attempt {
     pub clocks: TimeoutsConfig,
     /// When it began.
     pub started: Instant,
-    /// How it is asked.
-    pub route: Route,
-    /// The body sent.
-    pub body: Bytes,
+    /// The request as it is asked, and what becomes of its answer.
+    pub encoded: Encoded,
     /// The gateway's own credential for it.
     pub grant: Grant,
-    /// Whether the usage chunk was asked for by the gateway only.
-    pub hide_usage: bool,
-    /// How its answer becomes the client's; taken when the answer begins.
-    pub answer: AnswerWay,
-    /// Whether the answer does not pass as it comes.
-    pub translates: bool,
-    /// What the target's API could not say.
-    pub losses: Losses,
     /// Status of the upstream's answer.
     pub status: Option<u16>,
     /// What its answer is, if it is none of the target's API.
@@ -81,13 +70,8 @@ pub struct Attempt {
     pub span: u64,
     /// Counts it at its target, until it has ended.
     pass: Option<Pass>,
-    /// When its connection stood; taken when the request is handed over.
-    pub connected: Option<Instant>,
-    /// When the request was handed over, on the current connection.
-    sent: Option<Instant>,
-    stale: usize,
-    /// Whether it goes on, on another connection.
-    again: bool,
+    /// What it goes over.
+    pub connection: Connection,
 }
 
 impl Attempt {
@@ -99,7 +83,6 @@ impl Attempt {
 
     /// The same, of which the target's health learns nothing.
     pub fn uncounted(target: Arc<Target>, credential: usize, encoded: Encoded, clocks: Clocks) -> Self {
-        let Encoded { route, body, hide_usage, answer, losses } = encoded;
         Self {
             clocks: clocks.over(target.timeouts),
             target,
@@ -107,13 +90,8 @@ impl Attempt {
             pass: None,
             held: None,
             started: Instant::now(),
-            route,
-            body,
+            encoded,
             grant: Grant::None,
-            hide_usage,
-            translates: !matches!(answer, AnswerWay::Straight),
-            answer,
-            losses,
             status: None,
             unfit: None,
             outcome: None,
@@ -124,10 +102,7 @@ impl Attempt {
             called: false,
             rival: false,
             span: fastrand::u64(1..),
-            connected: None,
-            sent: None,
-            stale: 0,
-            again: false,
+            connection: Connection::default(),
         }
     }
 
@@ -145,7 +120,7 @@ impl Attempt {
         let now = Instant::now();
         self.outcome = Some(outcome);
         self.took = now - self.started;
-        self.body = Bytes::new();
+        self.encoded.body = Bytes::new();
         if let Some(held) = &mut self.held {
             held.make_room();
         }
@@ -171,7 +146,7 @@ impl Attempt {
 
     /// Whether the request was handed over to the provider.
     pub fn was_sent(&self) -> bool {
-        self.called || self.sent.is_some() || self.status.is_some()
+        self.called || self.connection.sent.is_some() || self.status.is_some()
     }
 
     /// How its target is, with its credential.
@@ -210,6 +185,32 @@ impl Attempt {
             first_output: self.first_output,
             rival: self.rival,
         }
+    }
+}
+
+/// The connection of an attempt, and those that were dead before it.
+#[derive(Default)]
+pub struct Connection {
+    /// When it stood; taken when the request is handed over.
+    connected: Option<Instant>,
+    /// When the request was handed over.
+    sent: Option<Instant>,
+    stale: usize,
+    /// Whether the attempt goes on, on another one.
+    again: bool,
+}
+
+impl Connection {
+    /// Notes that the connection stands.
+    pub fn stands(&mut self) {
+        self.connected = Some(Instant::now());
+    }
+
+    /// Notes that the request is handed over. How long the connection stood by then.
+    fn hand_over(&mut self) -> Duration {
+        let now = Instant::now();
+        self.sent = Some(now);
+        self.connected.take().map_or(Duration::ZERO, |connected| now - connected)
     }
 
     /// Asks for the same target once more, on another connection. `false` after a few times, or when the provider had
@@ -271,28 +272,24 @@ pub async fn choose_peer(gateway: &Gateway, session: &mut Session, exchange: &mu
         repeat.wait(session, exchange, &gateway.ending).await?;
     }
     let begun = Instant::now();
-    let again = exchange.attempts.last_mut().is_some_and(|attempt| std::mem::take(&mut attempt.again));
+    let again = exchange.attempts.last_mut().is_some_and(|attempt| std::mem::take(&mut attempt.connection.again));
     if !again {
         let now = gateway.time.instant_or(begun);
         let attempt = next_attempt(&gateway.continuity, exchange, repeat, now)?;
         exchange.attempts.push(attempt);
     }
-    let Some(attempt) = exchange.attempts.last() else {
+    let Some(attempt) = exchange.attempts.last_mut() else {
         return Err(Error::explain(ErrorType::InternalError, "no attempt was made"));
     };
     if let Some(replay) = &exchange.replay {
         replay.begin_attempt(attempt.clocks.total);
     }
     exchange.overhead += begun.elapsed();
-    let id = &exchange.id;
-    let Some(attempt) = exchange.attempts.last_mut() else {
-        return Err(Error::explain(ErrorType::InternalError, "no attempt was made"));
-    };
-    match approach(attempt, &gateway.http, &gateway.resolver, id).await {
+    match approach(attempt, &gateway.http, &gateway.resolver, &exchange.id).await {
         Ok(peer) if calls::may_hedge(exchange) => calls::race(gateway, session, exchange, peer).await,
         Ok(mut peer) => {
             if let Some(attempt) = exchange.attempts.last() {
-                attempt.target.provider.choose_protocol(&mut peer, attempt.body.len());
+                attempt.target.provider.choose_protocol(&mut peer, attempt.encoded.body.len());
             }
             Ok(Box::new(peer))
         }
@@ -313,7 +310,7 @@ pub async fn approach(
     let (provider, timeouts) = (&attempt.target.provider, attempt.clocks);
     // Not the client's clock: without a credential the account would count as unusable, for everybody.
     let patience = attempt.target.timeouts.connect.max(TOKEN_PATIENCE);
-    match provider.credentials[attempt.credential].grant(attempt.route.dialect, http, patience).await {
+    match provider.credentials[attempt.credential].grant(attempt.encoded.route.dialect, http, patience).await {
         Ok(grant) => attempt.grant = grant,
         Err(error) => {
             log::warn!("request {id}: provider {}: no credential: {error}", provider.name);
@@ -324,7 +321,7 @@ pub async fn approach(
     match resolver.resolve(&provider.host, provider.port, connect).await {
         Ok(address) => {
             let mut peer = provider.peer(address, connect, timeouts.idle);
-            if attempt.stale == STALE_RETRIES {
+            if attempt.connection.stale == STALE_RETRIES {
                 // All connections in the pool may be dead, and a dead HTTP/2 one lies there until its own task has noticed.
                 peer.group_key = !peer.group_key;
             }
@@ -405,16 +402,11 @@ pub fn no_usable_target(request: &Request) -> ApiError {
 
 /// Hands over the attempt's body in place of the one that Pingora replays.
 pub fn write_body(body: &mut Option<Bytes>, end: bool, exchange: &mut Exchange) {
-    if end && let Some(attempt) = exchange.attempts.last() {
-        *body = Some(attempt.body.clone());
-    }
-    let now = Instant::now();
-    if let Some(attempt) = exchange.attempts.last_mut() {
-        if let Some(connected) = attempt.connected.take() {
-            exchange.overhead += now - connected;
-        }
-        attempt.sent = Some(now);
-        if end && !attempt.called {
+    let Some(attempt) = exchange.attempts.last_mut() else { return };
+    exchange.overhead += attempt.connection.hand_over();
+    if end {
+        *body = Some(attempt.encoded.body.clone());
+        if !attempt.called {
             exchange.expect_output();
         }
     }

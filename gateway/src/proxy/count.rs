@@ -49,7 +49,8 @@ pub fn is_refused(exchange: &Exchange, error: Option<&ApiError>) -> bool {
 /// Whether the client of another API is counted for by OpenAI's Responses, which its chats do not need.
 fn is_told_in_responses(exchange: &Exchange) -> bool {
     let responses = Dialect::OpenAiResponses;
-    exchange.dialect() != responses && exchange.attempt().is_some_and(|attempt| attempt.route.dialect == responses)
+    exchange.dialect() != responses
+        && exchange.attempt().is_some_and(|attempt| attempt.encoded.route.dialect == responses)
 }
 
 /// Answers without any upstream.

@@ -47,6 +47,21 @@ pub enum AnswerWay {
     Translated(Box<Translation>),
     /// From one wire form to another.
     Converted(Box<Conversion>),
+    /// One of these two, which has begun.
+    Begun,
+}
+
+impl AnswerWay {
+    /// Whether the answer does not pass as it comes.
+    pub fn translates(&self) -> bool {
+        !matches!(self, Self::Straight)
+    }
+
+    /// Takes what the answer needs that begins.
+    pub fn begin(&mut self) -> Self {
+        let begun = if self.translates() { Self::Begun } else { Self::Straight };
+        std::mem::replace(self, begun)
+    }
 }
 
 /// Writes the exchange's request for `target`.

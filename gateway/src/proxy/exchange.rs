@@ -345,8 +345,8 @@ impl Exchange {
                     headers.insert(&MODEL, HeaderValue::from_str(&attempt.target.model)?);
                 }
                 headers.insert(&ATTEMPTS, self.attempts.len().into());
-                if !attempt.losses.is_empty() && self.reports_losses() {
-                    headers.insert(&DROPPED, attempt.losses.header_value().try_into()?);
+                if !attempt.encoded.losses.is_empty() && self.reports_losses() {
+                    headers.insert(&DROPPED, attempt.encoded.losses.header_value().try_into()?);
                 }
             }
             self.stamp_cache(headers)

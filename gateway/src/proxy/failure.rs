@@ -9,7 +9,6 @@ use pingora_error::{Error, ErrorSource, ErrorType};
 use pingora_proxy::{FailToProxy, Session};
 
 use super::answer::{self, cut_short};
-use super::attempt::Attempt;
 use super::outcome::Outcome;
 use super::replay::{Clock, Replay};
 use super::reply::Refusal;
@@ -42,6 +41,11 @@ pub fn attempt_failed(exchange: &mut Exchange, outcome: Outcome, mut error: Box<
     error
 }
 
+/// Whether the current attempt goes on, on another connection.
+fn tries_again(exchange: &mut Exchange) -> bool {
+    exchange.attempts.last_mut().is_some_and(|attempt| attempt.connection.try_again())
+}
+
 /// No connection to the chosen target.
 pub fn connect_failed(
     gateway: &Gateway,
@@ -50,7 +54,7 @@ pub fn connect_failed(
     mut error: Box<Error>,
 ) -> Box<Error> {
     // A pooled HTTP/2 connection that is just going away takes no new stream; nothing says that the provider is unwell.
-    if error.etype() == &ErrorType::H2Error && exchange.attempts.last_mut().is_some_and(Attempt::try_again) {
+    if error.etype() == &ErrorType::H2Error && tries_again(exchange) {
         error.set_retry(true);
         return error;
     }
@@ -58,7 +62,7 @@ pub fn connect_failed(
     if outcome == Outcome::Tls
         && let Some(attempt) = exchange.attempts.last_mut()
         && attempt.target.provider.may_insist_on_http2(peer)
-        && attempt.try_again()
+        && attempt.connection.try_again()
     {
         error.set_retry(true);
         return error;
@@ -102,7 +106,7 @@ pub fn attempt_broke(exchange: &mut Exchange, mut error: Box<Error>, reused: boo
     let outcome = resume::reported(exchange).unwrap_or_else(|| classify(exchange, &error));
     let again = error.etype() == &ErrorType::H2Downgrade || (reused && outcome == Outcome::Connect);
     let may_repeat = !exchange.committed || resume::is_asking(exchange);
-    if again && may_repeat && exchange.attempts.last_mut().is_some_and(Attempt::try_again) {
+    if again && may_repeat && tries_again(exchange) {
         // The pooled connection was closed by the other side, or is to speak HTTP/1 from now on; nothing says that
         // the provider is unwell.
         error.set_retry(true);

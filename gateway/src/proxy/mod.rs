@@ -46,7 +46,7 @@ mod waiting;
 mod weight;
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use async_trait::async_trait;
@@ -172,7 +172,7 @@ impl ProxyHttp for Gateway {
         exchange: &mut Self::CTX,
     ) -> Result<()> {
         if let Some(attempt) = exchange.attempts.last_mut() {
-            attempt.connected = Some(Instant::now());
+            attempt.connection.stands();
             self.telemetry.metrics.connected(&attempt.target.provider.name, reused);
         }
         Ok(())

@@ -197,8 +197,7 @@ pub fn next_attempt(exchange: &mut Exchange, continuity: &Continuity) -> Result<
 
 /// The header of an answer that goes on: it is not the client's. `verdict`: what its status says.
 pub fn on_header(exchange: &mut Exchange, verdict: Option<Outcome>, form: AnswerForm) -> Result<()> {
-    let answer =
-        exchange.attempts.last_mut().map(|attempt| std::mem::replace(&mut attempt.answer, AnswerWay::Straight));
+    let answer = exchange.attempts.last_mut().map(|attempt| attempt.encoded.answer.begin());
     let (outcome, kind) = match (verdict, form, answer) {
         (None, AnswerForm::Stream, Some(AnswerWay::Translated(translation))) => {
             if let Some(observer) = &mut exchange.incoming.observer {

@@ -99,8 +99,8 @@ pub fn settle(gateway: &Gateway, session: &mut Session, exchange: &mut Exchange)
 
 fn count_losses(gateway: &Gateway, exchange: &Exchange) {
     let Some(attempt) = exchange.attempt() else { return };
-    let (client, provider) = (exchange.dialect(), attempt.route.dialect);
-    gateway.telemetry.metrics.dropped(&attempt.losses, client, provider);
+    let (client, provider) = (exchange.dialect(), attempt.encoded.route.dialect);
+    gateway.telemetry.metrics.dropped(&attempt.encoded.losses, client, provider);
     if let Some(losses) = exchange.incoming.observer.as_ref().and_then(Observer::losses) {
         gateway.telemetry.metrics.dropped(losses, provider, client);
     }
@@ -108,7 +108,7 @@ fn count_losses(gateway: &Gateway, exchange: &Exchange) {
 
 /// What the log says was dropped, the request's fields first.
 fn dropped(exchange: &Exchange) -> Option<String> {
-    let mut losses = exchange.attempt()?.losses.clone();
+    let mut losses = exchange.attempt()?.encoded.losses.clone();
     if let Some(lost) = exchange.incoming.observer.as_ref().and_then(Observer::losses) {
         losses.extend(lost);
     }

@@ -153,7 +153,7 @@ pub fn remember(gateway: &Gateway, exchange: &mut Exchange) {
     let asked = exchange.operation() == Some(Operation::Chat);
     let (Some(attempt), Some(observer)) = (exchange.attempt(), &exchange.incoming.observer) else { return };
     let kept = match exchange.dialect() {
-        Dialect::OpenAiResponses => attempt.route.dialect == Dialect::OpenAiResponses,
+        Dialect::OpenAiResponses => attempt.encoded.route.dialect == Dialect::OpenAiResponses,
         Dialect::Anthropic => exchange.request.as_ref().is_some_and(|request| request.scan.thread),
         _ => false,
     };

@@ -145,7 +145,7 @@ fn attempt_record(exchange: &Exchange, attempt: &Attempt) -> AttemptRecord {
         provider: provider.name.clone(),
         kind: provider.preset.kind,
         model: attempt.target.model.clone(),
-        dialect: attempt.route.dialect.as_str(),
+        dialect: attempt.encoded.route.dialect.as_str(),
         host: provider.host.as_str().into(),
         port: provider.port,
         credential: attempt.credential,

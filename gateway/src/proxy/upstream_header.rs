@@ -59,32 +59,35 @@ pub fn header_for(attempt: &Attempt, client: &RequestHeader, exchange: &Exchange
     let provider = &attempt.target.provider;
     let query = client.uri.query().map(without_credentials).filter(|query| !query.is_empty());
     let stream = request.wants_stream();
-    let Some(path) = provider.path_of(attempt.route, endpoint, &attempt.target.model, stream, query.as_deref()) else {
+    let Some(path) = provider.path_of(attempt.encoded.route, endpoint, &attempt.target.model, stream, query.as_deref())
+    else {
         return Error::e_explain(ErrorType::InternalError, "the request has no path at this provider");
     };
-    let goes_on = exchange.resume.is_some() && attempt.route.dialect == Dialect::OpenAiChat;
+    let goes_on = exchange.resume.is_some() && attempt.encoded.route.dialect == Dialect::OpenAiChat;
     let path = if goes_on { provider.quirks.prefill.path(path) } else { path };
     let mut header = RequestHeader::build_no_case(client.method.clone(), path.as_bytes(), Some(16))?;
     header.insert_header(http::header::HOST, &provider.authority)?;
-    if attempt.translates {
+    if attempt.encoded.answer.translates() {
         header.insert_header(http::header::CONTENT_TYPE, "application/json")?;
     }
-    let foreign = attempt.route.dialect != endpoint.dialect;
-    let betas = encode::betas_for(&attempt.target, attempt.route, request, endpoint.dialect);
+    let foreign = attempt.encoded.route.dialect != endpoint.dialect;
+    let betas = encode::betas_for(&attempt.target, attempt.encoded.route, request, endpoint.dialect);
     let stays = |name: &str| {
         (foreign && OF_DIALECT.contains(&name))
-            || (attempt.translates && ["content-type", "accept"].contains(&name))
+            || (attempt.encoded.answer.translates() && ["content-type", "accept"].contains(&name))
             || (betas.is_some() && name == "anthropic-beta")
     };
     forward(&client.headers, &mut header, stays)?;
-    if let Some(betas) = betas.filter(|it| attempt.route.platform != Platform::BedrockInvoke && !it.told.is_empty()) {
+    if let Some(betas) =
+        betas.filter(|it| attempt.encoded.route.platform != Platform::BedrockInvoke && !it.told.is_empty())
+    {
         header.insert_header("anthropic-beta", betas.told.join(","))?;
     }
     trace::propagate(exchange, attempt, &mut header)?;
     // The gateway reads the answer: it must not be compressed.
     header.insert_header(http::header::ACCEPT_ENCODING, "identity")?;
     if endpoint.body != BodyKind::None {
-        header.insert_header(http::header::CONTENT_LENGTH, attempt.body.len())?;
+        header.insert_header(http::header::CONTENT_LENGTH, attempt.encoded.body.len())?;
     }
     for (name, value) in &provider.default_headers {
         if !header.headers.contains_key(name) {
@@ -103,7 +106,7 @@ pub fn header_for(attempt: &Attempt, client: &RequestHeader, exchange: &Exchange
         }
     }
     plugins::on_upstream(exchange, attempt, &mut header)?;
-    attempt.grant.apply(&mut header, &attempt.body)?;
+    attempt.grant.apply(&mut header, &attempt.encoded.body)?;
     Ok(header)
 }
 

@@ -70,7 +70,7 @@ fn told(exchange: &mut Exchange, error: ApiError, outcome: Outcome) -> Box<Error
 /// The error answer that was read.
 fn what_upstream_says(exchange: &Exchange) -> (ApiError, Outcome) {
     let status = error_status(exchange);
-    let dialect = exchange.attempt().map_or(exchange.dialect(), |attempt| attempt.route.dialect);
+    let dialect = exchange.attempt().map_or(exchange.dialect(), |attempt| attempt.encoded.route.dialect);
     let error = match exchange.incoming.error_body.as_deref() {
         None | Some([]) => said_by_status(exchange, status),
         Some(body) => decode_error(dialect, status, body),
@@ -100,7 +100,7 @@ pub fn said_by_status(exchange: &Exchange, status: u16) -> ApiError {
         return ApiError::new(ErrorKind::UpstreamError, "no attempt was made");
     };
     let message = format!("provider `{}` answered with status {status}", attempt.target.provider.name);
-    ApiError { message, ..decode_error(attempt.route.dialect, status, b"") }
+    ApiError { message, ..decode_error(attempt.encoded.route.dialect, status, b"") }
 }
 
 fn error_status(exchange: &Exchange) -> u16 {

@@ -54,7 +54,8 @@ pub fn on_header(upstream: &mut ResponseHeader, exchange: &mut Exchange) -> Resu
         attempt.retry_after = if status >= 400 { retry_after(&upstream.headers) } else { None };
     }
     undo_unasked(upstream, exchange)?;
-    let form = form_of(upstream, exchange.attempt().map_or(exchange.dialect(), |attempt| attempt.route.dialect));
+    let form =
+        form_of(upstream, exchange.attempt().map_or(exchange.dialect(), |attempt| attempt.encoded.route.dialect));
     if exchange.resume.is_some() {
         return resume::on_header(exchange, verdict(status), form);
     }
@@ -128,7 +129,9 @@ fn undo_unasked(header: &mut ResponseHeader, exchange: &mut Exchange) -> Result<
     let Some(operation) = exchange.operation().filter(|operation| is_of_json(*operation)) else { return Ok(()) };
     exchange.incoming.gunzip = unasked::unpack(header);
     let asked = match exchange.attempt() {
-        Some(attempt) if attempt.translates => type_of(attempt.route.dialect, operation, exchange.wants_stream()),
+        Some(attempt) if attempt.encoded.answer.translates() => {
+            type_of(attempt.encoded.route.dialect, operation, exchange.wants_stream())
+        }
         _ => exchange.content_type(),
     };
     unasked::label(header, asked)
@@ -252,7 +255,7 @@ fn append(head: Option<Bytes>, tail: &[u8]) -> Bytes {
 impl Exchange {
     /// Whether the current attempt's answer has to be translated.
     pub fn translates(&self) -> bool {
-        self.attempt().is_some_and(|attempt| attempt.translates)
+        self.attempt().is_some_and(|attempt| attempt.encoded.answer.translates())
     }
 
     /// A chat's answer comes whole where a stream was asked for, and an SDK finds nothing in it: it becomes one.
@@ -260,8 +263,7 @@ impl Exchange {
         let Some(target) = self.attempt().map(|attempt| attempt.target.clone()) else { return };
         let translation = encode::within(self, target.provider.tag, &target.model, self.snapshot.time.now());
         if let (Some(translation), Some(attempt)) = (translation, self.attempts.last_mut()) {
-            attempt.answer = AnswerWay::Translated(Box::new(translation));
-            attempt.translates = true;
+            attempt.encoded.answer = AnswerWay::Translated(Box::new(translation));
         }
     }
 
@@ -275,8 +277,8 @@ impl Exchange {
     fn translate(&mut self, form: AnswerForm, input_tokens: Option<u64>) -> bool {
         let (Some(request), Some(attempt)) = (&self.request, self.attempts.last_mut()) else { return false };
         let operation = request.endpoint.operation;
-        let (observer, stream) = match std::mem::replace(&mut attempt.answer, AnswerWay::Straight) {
-            AnswerWay::Straight => return false,
+        let (observer, stream) = match attempt.encoded.answer.begin() {
+            AnswerWay::Straight | AnswerWay::Begun => return false,
             AnswerWay::Translated(translation) => {
                 let stream = translation.stream;
                 (Observer::translating(*translation, operation, form), stream)
@@ -315,11 +317,11 @@ impl Exchange {
         {
             amendments.push((COST.clone(), value));
         }
-        if !attempt.translates || self.incoming.form != AnswerForm::Json {
+        if !attempt.encoded.answer.translates() || self.incoming.form != AnswerForm::Json {
             return replay.amend(amendments);
         }
         amendments.push((CONTENT_LENGTH, HeaderValue::from(length)));
-        let mut losses = attempt.losses.clone();
+        let mut losses = attempt.encoded.losses.clone();
         if let Some(lost) = self.incoming.observer.as_ref().and_then(Observer::losses) {
             losses.extend(lost);
         }
@@ -333,7 +335,7 @@ impl Exchange {
     }
 
     fn observe(&mut self, form: AnswerForm) {
-        let hide_usage = self.attempt().is_some_and(|attempt| attempt.hide_usage);
+        let hide_usage = self.attempt().is_some_and(|attempt| attempt.encoded.hide_usage);
         let Some(Request { endpoint, .. }) = &self.request else { return };
         self.incoming.watch(Observer::new(endpoint.dialect, endpoint.operation, form, hide_usage), form);
         self.begin_traced_answer();
@@ -352,7 +354,7 @@ impl Exchange {
             replay.commit();
         }
         if let Some(attempt) = self.attempts.last_mut() {
-            attempt.body = Bytes::new();
+            attempt.encoded.body = Bytes::new();
         }
         if let Some(request) = &mut self.request
             && !self.incoming.observer.as_ref().is_some_and(Observer::may_go_on)

@@ -194,9 +194,12 @@ async fn begin(
     let name = attempt.target.provider.name.clone();
     let ready = match attempt::approach(&mut attempt, &gateway.http, &gateway.resolver, &exchange.id).await {
         Ok(peer) => match header_for(&attempt, client, exchange) {
-            Ok(header) => {
-                Ok(Ask { peer, header, body: std::mem::take(&mut attempt.body), content_type: "application/json" })
-            }
+            Ok(header) => Ok(Ask {
+                peer,
+                header,
+                body: std::mem::take(&mut attempt.encoded.body),
+                content_type: "application/json",
+            }),
             Err(_) => Err(Failed { outcome: Outcome::Withheld, why: "the request has no header".to_owned() }),
         },
         Err((outcome, _)) => Err(Failed { outcome, why: format!("provider `{name}` cannot be reached") }),
@@ -232,10 +235,10 @@ async fn read(exchange: &mut Exchange, header: &ResponseHeader, mut call: Call) 
         return Err(failed(Outcome::Withheld, "no request".to_owned()));
     };
     let (name, operation) = (attempt.target.provider.name.clone(), endpoint.operation);
-    let (dialect, way) = (attempt.route.dialect, std::mem::replace(&mut attempt.answer, AnswerWay::Straight));
+    let (dialect, way) = (attempt.encoded.route.dialect, attempt.encoded.answer.begin());
     let form = form_of(header, dialect);
     let observer = match way {
-        AnswerWay::Straight => Observer::new(endpoint.dialect, operation, form, false),
+        AnswerWay::Straight | AnswerWay::Begun => Observer::new(endpoint.dialect, operation, form, false),
         AnswerWay::Translated(translation) => Observer::translating(*translation, operation, form),
         AnswerWay::Converted(conversion) => Observer::converting(*conversion),
     };

@@ -206,9 +206,9 @@ fn start(
     let address = peer.address().as_inet().copied().ok_or_else(unready)?;
     let request = exchange.request.as_ref().ok_or_else(unready)?;
     let operation = request.endpoint.operation;
-    let content_type = type_of(attempt.route.dialect, operation, request.wants_stream());
-    let ask = Ask { peer, header, body: attempt.body.clone(), content_type };
-    Ok(Leg::new(gateway.calls.connector.clone(), address, ask, attempt.route.dialect, operation))
+    let content_type = type_of(attempt.encoded.route.dialect, operation, request.wants_stream());
+    let ask = Ask { peer, header, body: attempt.encoded.body.clone(), content_type };
+    Ok(Leg::new(gateway.calls.connector.clone(), address, ask, attempt.encoded.route.dialect, operation))
 }
 
 /// Resolves when the client leaves or a clock of the attempt runs out.

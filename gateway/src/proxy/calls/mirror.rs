@@ -145,8 +145,8 @@ async fn ask(
         Err((outcome, _)) => return (outcome.into(), None),
     };
     let Ok(header) = header_for(&attempt, client, shadow) else { return (AttemptOutcome::Gateway, None) };
-    let content_type = type_of(attempt.route.dialect, operation, request.wants_stream());
-    let ask = Ask { peer, header, body: std::mem::take(&mut attempt.body), content_type };
+    let content_type = type_of(attempt.encoded.route.dialect, operation, request.wants_stream());
+    let ask = Ask { peer, header, body: std::mem::take(&mut attempt.encoded.body), content_type };
     let (header, mut call) = match Call::open(&gateway.calls.connector, ask).await {
         Ok(answered) => answered,
         Err(failed) => return (outcome_of(&failed).into(), None),
@@ -156,7 +156,8 @@ async fn ask(
     if let Some(outcome) = refused {
         return (outcome.into(), None);
     }
-    let mut observer = Observer::new(attempt.route.dialect, operation, form_of(&header, attempt.route.dialect), false);
+    let mut observer =
+        Observer::new(attempt.encoded.route.dialect, operation, form_of(&header, attempt.encoded.route.dialect), false);
     let whole = loop {
         match call.next().await {
             Ok(Some(chunk)) => drop(observer.feed(chunk, false)),

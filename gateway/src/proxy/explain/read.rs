@@ -16,7 +16,7 @@ use super::said::{
 use crate::config::RetryOn;
 use crate::continuity::Continuity;
 use crate::health::{Availability, State};
-use crate::proxy::encode::{AnswerWay, Encoded, encode};
+use crate::proxy::encode::{Encoded, encode};
 use crate::proxy::exchange::{Exchange, Request};
 use crate::proxy::limit;
 use crate::proxy::plan::{Next, scan};
@@ -168,7 +168,7 @@ fn said(target: &Target, request: &Request, asked: &Asked, encoded: Result<Encod
         expected_usd: target.expected_cost(asked).map(|cost| Dollars(cost).to_string()),
         context_window: target.known.context_window,
         dialect: encoded.as_ref().map(|encoded| encoded.route.dialect.as_str()),
-        translated: encoded.as_ref().is_some_and(|encoded| !matches!(encoded.answer, AnswerWay::Straight)),
+        translated: encoded.as_ref().is_some_and(|encoded| encoded.answer.translates()),
         dropped: dropped.collect(),
         cannot,
         spare: false,
