@@ -9,7 +9,6 @@ use ai_gateway_providers::codec::{Client, Platform, codec, no_thread};
 use ai_gateway_providers::common::{
     Aliases, Json, Losses, ProviderTag, Request as CommonRequest, may_hold_ticket, restore_turns,
 };
-use ai_gateway_providers::endpoint::Endpoint;
 use ai_gateway_providers::error::{ApiError, ErrorKind};
 use ai_gateway_providers::model_name::gemini_resource;
 use ai_gateway_providers::operations::{self, Wire, completions};
@@ -69,51 +68,8 @@ impl AnswerWay {
 /// # Errors
 /// When the target's API cannot say it.
 pub fn encode(target: &Target, exchange: &Exchange, continuity: &Continuity) -> Result<Encoded, ApiError> {
-    let request = exchange.asked()?;
-    aside(request.body.len(), || written(target, request, exchange, continuity))
-}
-
-fn written(
-    target: &Target,
-    request: &Request,
-    exchange: &Exchange,
-    continuity: &Continuity,
-) -> Result<Encoded, ApiError> {
-    let endpoint = &request.endpoint;
-    if endpoint.operation == Operation::Stored {
-        let route = Route { dialect: endpoint.dialect, platform: Platform::Native, way: Way::Straight };
-        return Ok(splice(target, route, request));
-    }
-    let Some(route) = target.provider.route(endpoint, &target.model) else {
-        return Err(super::attempt::no_usable_target(request));
-    };
-    let route = keeping_signatures(target, route, request)
-        .or_else(|| in_voyages_words(target, route, request))
-        .unwrap_or(route);
-    if request.scan.thread && endpoint.dialect == Dialect::Anthropic && !target.provider.is_anthropic() {
-        return Err(no_thread());
-    }
-    let foreign_body = route.platform == Platform::BedrockInvoke
-        || (route.platform == Platform::Vertex && route.dialect == Dialect::Anthropic)
-        || request.json_array
-        // Only its codec knows where its fields are.
-        || matches!(endpoint.dialect, Dialect::Own(_))
-        // Cursor sends the bodies of Responses to `/v1/chat/completions` and reads the answers of Chat.
-        || (endpoint.dialect == Dialect::OpenAiChat && request.scan.only_input);
-    let encoded = match route.way {
-        Way::Wires(from, to) => convert((from, to), target, route, request, exchange)?,
-        Way::Straight if endpoint.operation != Operation::Chat => {
-            return Ok(splice(target, route, request));
-        }
-        Way::Straight if !foreign_body && !may_hold_ticket(&request.body) => {
-            straight(target, route, request, exchange, continuity)?
-        }
-        Way::Straight | Way::Codecs => {
-            let encoded = translate(target, route, None, exchange, continuity)?;
-            with_files(encoded, target, exchange, continuity)
-        }
-    };
-    accept_losses(encoded, request)
+    let writer = Writer { target, request: exchange.asked()?, exchange, continuity };
+    aside(writer.request.body.len(), || writer.write())
 }
 
 /// Writes the request to go on with `said` for `target`, which is asked as `route` says.
@@ -127,146 +83,265 @@ pub fn encode_rest(
     exchange: &Exchange,
     continuity: &Continuity,
 ) -> Result<Encoded, ApiError> {
-    let request = exchange.asked()?;
-    let translated = aside(request.body.len(), || translate(target, route, Some(said), exchange, continuity));
-    accept_losses(translated?, request)
+    let writer = Writer { target, request: exchange.asked()?, exchange, continuity };
+    let translated = aside(writer.request.body.len(), || writer.translate(route, Some(said)));
+    writer.accept_losses(translated?)
 }
 
-/// Claude on Bedrock is asked in its own API. Files that this one cannot be told may be told to Converse: office documents, and
-/// what lies in S3.
-fn with_files(encoded: Encoded, target: &Target, exchange: &Exchange, continuity: &Continuity) -> Encoded {
-    let Route { dialect: _, platform, way } = encoded.route;
-    let is_file = |field: &str| field.ends_with(".document") || field.ends_with(".image");
-    let lost = |losses: &Losses| losses.iter().filter(|loss| loss.known && is_file(&loss.field)).count();
-    if (platform, way) != (Platform::BedrockInvoke, Way::Codecs)
-        || lost(&encoded.losses) == 0
-        || !target.provider.speaks(Dialect::Bedrock, &target.model)
-    {
-        return encoded;
-    }
-    let route = Route { dialect: Dialect::Bedrock, platform: target.provider.platform(Dialect::Bedrock), way };
-    match translate(target, route, None, exchange, continuity) {
-        Ok(other) if lost(&other.losses) < lost(&encoded.losses) => other,
-        Ok(_) | Err(_) => encoded,
-    }
+/// Writes the request of an exchange for one target.
+struct Writer<'a> {
+    target: &'a Target,
+    request: &'a Request,
+    exchange: &'a Exchange,
+    continuity: &'a Continuity,
 }
 
-fn accept_losses(encoded: Encoded, request: &Request) -> Result<Encoded, ApiError> {
-    let route = encoded.route;
-    if request.model.lossy == Lossy::Error && !encoded.losses.is_empty() {
-        let message = format!(
-            "the {} API of model `{}` cannot say: {} (`lossy = \"error\"`)",
-            route.dialect,
-            request.model.name,
-            encoded.losses.header_value()
-        );
-        return Err(ApiError::new(ErrorKind::InvalidRequest, message));
-    }
-    Ok(encoded)
-}
-
-/// Gemini 3 refuses a call that comes back without its signature, also in Google's copy of OpenAI's API, and clients of OpenAI's
-/// send none. In its own API they are kept by the call's id, and calls of other models get what is taken in place of one. What only
-/// that copy understands (`extra_body`) is left to it.
-fn keeping_signatures(target: &Target, route: Route, request: &Request) -> Option<Route> {
-    let copied =
-        (request.endpoint.operation, route.way, route.dialect) == (Operation::Chat, Way::Straight, Dialect::OpenAiChat);
-    let says = |word: &str| memchr::memmem::find(&request.body, word.as_bytes()).is_some();
-    let calls = copied && target.traits.gemini_3 && says(r#""tool"#) && !says(r#""extra_body""#);
-    if calls { target.provider.beside_chat(&target.model) } else { None }
-}
-
-/// Who wants `top_n` documents speaks the form of Jina and many others, which Voyage refuses. A request without it is as it is in
-/// Voyage's own form, whose clients read its answers.
-fn in_voyages_words(target: &Target, route: Route, request: &Request) -> Option<Route> {
-    let shared = (request.endpoint.operation, route.way, route.dialect)
-        == (Operation::Rerank, Way::Straight, Dialect::OpenAiChat);
-    let foreign = shared && target.provider.preset.vectors == Some(Wire::Voyage) && says(&request.body, "top_n");
-    foreign.then_some(Route { way: Way::Wires(Wire::Jina, Wire::Voyage), ..route })
-}
-
-/// A chat in the client's own dialect. It is translated all the same where the answer has to be watched because another target may
-/// go on with it, and where the target may refuse the client's own words.
-fn straight(
-    target: &Target,
-    route: Route,
-    request: &Request,
-    exchange: &Exchange,
-    continuity: &Continuity,
-) -> Result<Encoded, ApiError> {
-    let may_go_on = resume::may_go_on(exchange, route.dialect);
-    let may_refuse = route.dialect == Dialect::OpenAiChat && target.provider.quirks.may_refuse(&request.body);
-    let spliced = || splice(target, route, request);
-    if !may_go_on && !may_refuse {
-        return Ok(spliced());
-    }
-    let body = told(target, request.endpoint.dialect, request.body.clone());
-    let asked = decode(&body, request);
-    let goes_on = may_go_on && asked.as_ref().is_ok_and(|(asked, _)| asked.may_be_gone_on_with());
-    if !goes_on && !may_refuse {
-        return Ok(spliced());
-    }
-    let translated = write(asked?, target, route, None, exchange, continuity)?;
-    if goes_on {
-        return Ok(translated);
-    }
-    // The answer needs no change.
-    let Encoded { body, losses, .. } = translated;
-    Ok(Encoded { body, losses, ..spliced() })
-}
-
-/// Both sides speak one dialect: only the model's name changes, and usage is asked for.
-fn splice(target: &Target, route: Route, request: &Request) -> Encoded {
-    let Request { endpoint, scan, .. } = request;
-    let asks_usage = matches!(endpoint.operation, Operation::Chat | Operation::Completions)
-        && route.dialect == Dialect::OpenAiChat
-        && !target.provider.quirks.no_stream_options;
-    let name = model_in_body(target, route, request);
-    let edits = Edits { model: name.as_deref(), include_usage: asks_usage };
-    let mut body = told(target, route.dialect, scan.rewrite(&request.body, &edits));
-    if (route.dialect, endpoint.operation) == (Dialect::Gemini, Operation::CountTokens) {
-        // It stands alone, or within another whose `model` is required.
-        let model = serde_json::Value::from(gemini_resource(&target.model)).to_string();
-        let edits = FieldEdits { set: vec![("model".to_owned(), model)], remove: Vec::new() };
-        body = edits.apply_within(&body, "generateContentRequest");
-    }
-    let hide_usage = asks_usage && scan.hide_usage();
-    Encoded { route, body, hide_usage, answer: AnswerWay::Straight, losses: Losses::default() }
-}
-
-/// What the body says of the model for `target`; `None`: nothing, or nothing new.
-fn model_in_body<'t>(target: &'t Target, route: Route, request: &Request) -> Option<Cow<'t, str>> {
-    match &request.scan.model {
-        Some(field) if route.dialect == Dialect::Gemini && field.value.starts_with("models/") => {
-            Some(gemini_resource(&target.model).into())
+impl<'a> Writer<'a> {
+    fn write(&self) -> Result<Encoded, ApiError> {
+        let Self { target, request, .. } = *self;
+        let endpoint = &request.endpoint;
+        if endpoint.operation == Operation::Stored {
+            let route = Route { dialect: endpoint.dialect, platform: Platform::Native, way: Way::Straight };
+            return Ok(self.splice(route));
         }
-        // A path, a rule or a list of models to fall back on may have named it.
-        None if request.endpoint.operation == Operation::Stored || !route.dialect.names_model_in_body() => None,
-        _ => Some((&*target.model).into()),
+        let Some(route) = target.provider.route(endpoint, &target.model) else {
+            return Err(super::attempt::no_usable_target(request));
+        };
+        let route = self.keeping_signatures(route).or_else(|| self.in_voyages_words(route)).unwrap_or(route);
+        if request.scan.thread && endpoint.dialect == Dialect::Anthropic && !target.provider.is_anthropic() {
+            return Err(no_thread());
+        }
+        let foreign_body = route.platform == Platform::BedrockInvoke
+            || (route.platform == Platform::Vertex && route.dialect == Dialect::Anthropic)
+            || request.json_array
+            // Only its codec knows where its fields are.
+            || matches!(endpoint.dialect, Dialect::Own(_))
+            // Cursor sends the bodies of Responses to `/v1/chat/completions` and reads the answers of Chat.
+            || (endpoint.dialect == Dialect::OpenAiChat && request.scan.only_input);
+        let encoded = match route.way {
+            Way::Wires(from, to) => self.convert(route, (from, to))?,
+            Way::Straight if endpoint.operation != Operation::Chat => return Ok(self.splice(route)),
+            Way::Straight if !foreign_body && !may_hold_ticket(&request.body) => self.straight(route)?,
+            Way::Straight | Way::Codecs => self.with_files(self.translate(route, None)?),
+        };
+        self.accept_losses(encoded)
     }
-}
 
-/// What Claude Code says of itself is for Anthropic alone.
-fn told(target: &Target, client: Dialect, body: Bytes) -> Bytes {
-    if client != Dialect::Anthropic || target.provider.is_anthropic() {
-        return body;
+    /// Claude on Bedrock is asked in its own API. Files that this one cannot be told may be told to Converse: office documents,
+    /// and what lies in S3.
+    fn with_files(&self, encoded: Encoded) -> Encoded {
+        let Self { target, .. } = *self;
+        let Route { dialect: _, platform, way } = encoded.route;
+        let is_file = |field: &str| field.ends_with(".document") || field.ends_with(".image");
+        let lost = |losses: &Losses| losses.iter().filter(|loss| loss.known && is_file(&loss.field)).count();
+        if (platform, way) != (Platform::BedrockInvoke, Way::Codecs)
+            || lost(&encoded.losses) == 0
+            || !target.provider.speaks(Dialect::Bedrock, &target.model)
+        {
+            return encoded;
+        }
+        let route = Route { dialect: Dialect::Bedrock, platform: target.provider.platform(Dialect::Bedrock), way };
+        match self.translate(route, None) {
+            Ok(other) if lost(&other.losses) < lost(&encoded.losses) => other,
+            Ok(_) | Err(_) => encoded,
+        }
     }
-    match without_attribution(&body) {
-        Cow::Owned(without) => without.into(),
-        Cow::Borrowed(_) => body,
-    }
-}
 
-fn translate(
-    target: &Target,
-    route: Route,
-    said: Option<&str>,
-    exchange: &Exchange,
-    continuity: &Continuity,
-) -> Result<Encoded, ApiError> {
-    let request = exchange.asked()?;
-    let body = told(target, request.endpoint.dialect, request.body.clone());
-    write(decode(&body, request)?, target, route, said, exchange, continuity)
+    fn accept_losses(&self, encoded: Encoded) -> Result<Encoded, ApiError> {
+        let model = &self.request.model;
+        if model.lossy == Lossy::Error && !encoded.losses.is_empty() {
+            let message = format!(
+                "the {} API of model `{}` cannot say: {} (`lossy = \"error\"`)",
+                encoded.route.dialect,
+                model.name,
+                encoded.losses.header_value()
+            );
+            return Err(ApiError::new(ErrorKind::InvalidRequest, message));
+        }
+        Ok(encoded)
+    }
+
+    /// Gemini 3 refuses a call that comes back without its signature, also in Google's copy of OpenAI's API, and clients of
+    /// OpenAI's send none. In its own API they are kept by the call's id, and calls of other models get what is taken in place of
+    /// one. What only that copy understands (`extra_body`) is left to it.
+    fn keeping_signatures(&self, route: Route) -> Option<Route> {
+        let Self { target, request, .. } = *self;
+        let copied = (request.endpoint.operation, route.way, route.dialect)
+            == (Operation::Chat, Way::Straight, Dialect::OpenAiChat);
+        let says = |word: &str| memchr::memmem::find(&request.body, word.as_bytes()).is_some();
+        let calls = copied && target.traits.gemini_3 && says(r#""tool"#) && !says(r#""extra_body""#);
+        if calls { target.provider.beside_chat(&target.model) } else { None }
+    }
+
+    /// Who wants `top_n` documents speaks the form of Jina and many others, which Voyage refuses. A request without it is as it is
+    /// in Voyage's own form, whose clients read its answers.
+    fn in_voyages_words(&self, route: Route) -> Option<Route> {
+        let Self { target, request, .. } = *self;
+        let shared = (request.endpoint.operation, route.way, route.dialect)
+            == (Operation::Rerank, Way::Straight, Dialect::OpenAiChat);
+        let foreign = shared && target.provider.preset.vectors == Some(Wire::Voyage) && says(&request.body, "top_n");
+        foreign.then_some(Route { way: Way::Wires(Wire::Jina, Wire::Voyage), ..route })
+    }
+
+    /// A chat in the client's own dialect. It is translated all the same where the answer has to be watched because another target
+    /// may go on with it, and where the target may refuse the client's own words.
+    fn straight(&self, route: Route) -> Result<Encoded, ApiError> {
+        let Self { target, request, .. } = *self;
+        let may_go_on = resume::may_go_on(self.exchange, route.dialect);
+        let may_refuse = route.dialect == Dialect::OpenAiChat && target.provider.quirks.may_refuse(&request.body);
+        if !may_go_on && !may_refuse {
+            return Ok(self.splice(route));
+        }
+        let body = self.told(request.endpoint.dialect, request.body.clone());
+        let asked = decode(&body, request);
+        let goes_on = may_go_on && asked.as_ref().is_ok_and(|(asked, _)| asked.may_be_gone_on_with());
+        if !goes_on && !may_refuse {
+            return Ok(self.splice(route));
+        }
+        let translated = self.write_decoded(asked?, route, None)?;
+        if goes_on {
+            return Ok(translated);
+        }
+        // The answer needs no change.
+        let Encoded { body, losses, .. } = translated;
+        Ok(Encoded { body, losses, ..self.splice(route) })
+    }
+
+    /// Both sides speak one dialect: only the model's name changes, and usage is asked for.
+    fn splice(&self, route: Route) -> Encoded {
+        let Self { target, request, .. } = *self;
+        let Request { endpoint, scan, .. } = request;
+        let asks_usage = matches!(endpoint.operation, Operation::Chat | Operation::Completions)
+            && route.dialect == Dialect::OpenAiChat
+            && !target.provider.quirks.no_stream_options;
+        let name = self.model_in_body(route);
+        let edits = Edits { model: name.as_deref(), include_usage: asks_usage };
+        let mut body = self.told(route.dialect, scan.rewrite(&request.body, &edits));
+        if (route.dialect, endpoint.operation) == (Dialect::Gemini, Operation::CountTokens) {
+            // It stands alone, or within another whose `model` is required.
+            let model = serde_json::Value::from(gemini_resource(&target.model)).to_string();
+            let edits = FieldEdits { set: vec![("model".to_owned(), model)], remove: Vec::new() };
+            body = edits.apply_within(&body, "generateContentRequest");
+        }
+        let hide_usage = asks_usage && scan.hide_usage();
+        Encoded { route, body, hide_usage, answer: AnswerWay::Straight, losses: Losses::default() }
+    }
+
+    /// What the body says of the model for the target; `None`: nothing, or nothing new.
+    fn model_in_body(&self, route: Route) -> Option<Cow<'a, str>> {
+        let Self { target, request, .. } = *self;
+        match &request.scan.model {
+            Some(field) if route.dialect == Dialect::Gemini && field.value.starts_with("models/") => {
+                Some(gemini_resource(&target.model).into())
+            }
+            // A path, a rule or a list of models to fall back on may have named it.
+            None if request.endpoint.operation == Operation::Stored || !route.dialect.names_model_in_body() => None,
+            _ => Some((&*target.model).into()),
+        }
+    }
+
+    /// What Claude Code says of itself is for Anthropic alone.
+    fn told(&self, client: Dialect, body: Bytes) -> Bytes {
+        if client != Dialect::Anthropic || self.target.provider.is_anthropic() {
+            return body;
+        }
+        match without_attribution(&body) {
+            Cow::Owned(without) => without.into(),
+            Cow::Borrowed(_) => body,
+        }
+    }
+
+    fn translate(&self, route: Route, said: Option<&str>) -> Result<Encoded, ApiError> {
+        let body = self.told(self.request.endpoint.dialect, self.request.body.clone());
+        self.write_decoded(decode(&body, self.request)?, route, said)
+    }
+
+    /// Writes what was decoded.
+    fn write_decoded<'b>(
+        &self,
+        (mut asked, mut losses): (CommonRequest<'b>, Losses),
+        route: Route,
+        said: Option<&'b str>,
+    ) -> Result<Encoded, ApiError> {
+        let Self { target, request, exchange, continuity } = *self;
+        let to = request.endpoint.dialect;
+        let provider = target.provider.tag;
+        let key = exchange.key.as_deref();
+        restore_turns(&mut asked, provider, |id| continuity.recall_turn(key, id));
+        self.apply_betas(route, &mut asked, &mut losses);
+        if route.dialect != to {
+            asked.put_in_words();
+        }
+        let may_go_on = said.is_some() || (resume::may_go_on(exchange, route.dialect) && asked.may_be_gone_on_with());
+        if let Some(said) = said {
+            asked.go_on_with(said);
+        }
+        let body = codec(route.dialect).encode_request(&asked, &self.written_for(route), &mut losses)?;
+        let keeps_items = to == Dialect::OpenAiResponses && route.dialect != to && asked.store != Some(false);
+        if route.dialect != to {
+            keep_nothing(&mut asked);
+        }
+        let translation = Translation {
+            from: route.dialect,
+            to,
+            platform: route.platform,
+            provider,
+            model: target.model.to_string(),
+            client: client(exchange, request, &asked, exchange.snapshot.time.now()),
+            aliases: if route.dialect == to { Aliases::default() } else { Aliases::of(&asked, route.dialect) },
+            stream: request.wants_stream(),
+            reasoning: asked.reasoning.is_some(),
+            keeps_items,
+            completion: is_completion(request),
+            may_go_on,
+            echoes: said.is_some() && route.dialect == Dialect::OpenAiChat && target.provider.quirks.prefill.echoes(),
+        };
+        let answer = AnswerWay::Translated(Box::new(translation));
+        Ok(Encoded { route, body: body.into(), hide_usage: false, answer, losses })
+    }
+
+    fn convert(&self, route: Route, (from, to): (Wire, Wire)) -> Result<Encoded, ApiError> {
+        let Self { request, exchange, .. } = *self;
+        let (operation, written_for) = (request.endpoint.operation, self.written_for(route));
+        let body = self.told(request.endpoint.dialect, request.body.clone());
+        let translated = operations::translate_request(operation, from, to, &body, &request.call(), &written_for)?;
+        let conversion = Conversion {
+            operation,
+            from: to,
+            to: from,
+            asked: translated.asked,
+            model: request.model.name.to_string(),
+            request_id: exchange.id.to_string(),
+            now: unix_seconds(exchange.snapshot.time.now()),
+            input_tokens: None,
+        };
+        let (body, answer) = (translated.body.into(), AnswerWay::Converted(Box::new(conversion)));
+        Ok(Encoded { route, body, hide_usage: false, answer, losses: translated.losses })
+    }
+
+    /// InvokeModel takes Anthropic's betas in the body; everywhere else they are in the header. What a cloud is not told of them it
+    /// does not know the fields of.
+    fn apply_betas(&self, route: Route, asked: &mut CommonRequest<'_>, losses: &mut Losses) {
+        let Some(betas) = betas_for(self.target, route, self.request, asked.dialect) else { return };
+        betas.note(losses);
+        if route.platform != Platform::Native {
+            without_fields(asked, &betas.told, losses);
+        }
+        if route.platform == Platform::BedrockInvoke && !betas.told.is_empty() {
+            asked.extras.push(("anthropic_beta".into(), Json::of(&betas.told)));
+        }
+    }
+
+    fn written_for(&self, route: Route) -> codec::Target<'a> {
+        let Self { target, .. } = *self;
+        codec::Target {
+            model: &target.model,
+            provider: target.provider.tag,
+            quirks: target.provider.quirks,
+            platform: route.platform,
+            traits: target.traits,
+        }
+    }
 }
 
 /// The client's request in the common model, and what that cannot say.
@@ -281,52 +356,6 @@ fn decode<'b>(body: &'b Bytes, request: &Request) -> Result<(CommonRequest<'b>, 
 
 fn is_completion(request: &Request) -> bool {
     request.endpoint.operation == Operation::Completions
-}
-
-/// Writes what was decoded for `target`.
-fn write<'a>(
-    (mut asked, mut losses): (CommonRequest<'a>, Losses),
-    target: &Target,
-    route: Route,
-    said: Option<&'a str>,
-    exchange: &Exchange,
-    continuity: &Continuity,
-) -> Result<Encoded, ApiError> {
-    let request = exchange.asked()?;
-    let to = request.endpoint.dialect;
-    let provider = target.provider.tag;
-    let key = exchange.key.as_deref();
-    restore_turns(&mut asked, provider, |id| continuity.recall_turn(key, id));
-    apply_betas(&mut asked, target, route, request, &mut losses);
-    if route.dialect != to {
-        asked.put_in_words();
-    }
-    let may_go_on = said.is_some() || (resume::may_go_on(exchange, route.dialect) && asked.may_be_gone_on_with());
-    if let Some(said) = said {
-        asked.go_on_with(said);
-    }
-    let body = codec(route.dialect).encode_request(&asked, &written_for(target, route), &mut losses)?;
-    let keeps_items = to == Dialect::OpenAiResponses && route.dialect != to && asked.store != Some(false);
-    if route.dialect != to {
-        keep_nothing(&mut asked);
-    }
-    let translation = Translation {
-        from: route.dialect,
-        to,
-        platform: route.platform,
-        provider,
-        model: target.model.to_string(),
-        client: client(exchange, request, &asked, exchange.snapshot.time.now()),
-        aliases: if route.dialect == to { Aliases::default() } else { Aliases::of(&asked, route.dialect) },
-        stream: request.wants_stream(),
-        reasoning: asked.reasoning.is_some(),
-        keeps_items,
-        completion: is_completion(request),
-        may_go_on,
-        echoes: said.is_some() && route.dialect == Dialect::OpenAiChat && target.provider.quirks.prefill.echoes(),
-    };
-    let answer = AnswerWay::Translated(Box::new(translation));
-    Ok(Encoded { route, body: body.into(), hide_usage: false, answer, losses })
 }
 
 /// From the client's dialect to itself: for an answer that came in another form than the client wants. `created`: when it was made.
@@ -372,41 +401,6 @@ fn keep_nothing(asked: &mut CommonRequest<'_>) {
     }
 }
 
-fn convert(
-    (from, to): (Wire, Wire),
-    target: &Target,
-    route: Route,
-    request: &Request,
-    exchange: &Exchange,
-) -> Result<Encoded, ApiError> {
-    let Request { endpoint: Endpoint { operation, dialect, .. }, .. } = request;
-    let written_for = written_for(target, route);
-    let body = told(target, *dialect, request.body.clone());
-    let translated = operations::translate_request(*operation, from, to, &body, &request.call(), &written_for)?;
-    let conversion = Conversion {
-        operation: *operation,
-        from: to,
-        to: from,
-        asked: translated.asked,
-        model: request.model.name.to_string(),
-        request_id: exchange.id.to_string(),
-        now: unix_seconds(exchange.snapshot.time.now()),
-        input_tokens: None,
-    };
-    let (body, answer) = (translated.body.into(), AnswerWay::Converted(Box::new(conversion)));
-    Ok(Encoded { route, body, hide_usage: false, answer, losses: translated.losses })
-}
-
-fn written_for(target: &Target, route: Route) -> codec::Target<'_> {
-    codec::Target {
-        model: &target.model,
-        provider: target.provider.tag,
-        quirks: target.provider.quirks,
-        platform: route.platform,
-        traits: target.traits,
-    }
-}
-
 /// Whole seconds since 1970.
 pub fn unix_seconds(at: SystemTime) -> u64 {
     at.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
@@ -417,17 +411,4 @@ pub fn betas_for<'r>(target: &Target, route: Route, request: &'r Request, from: 
     let asked = request.betas.as_deref().unwrap_or_default();
     let speaks = (from, route.dialect) == (Dialect::Anthropic, Dialect::Anthropic);
     speaks.then(|| Betas::of(asked, route.platform, target.provider.betas.as_deref())).flatten()
-}
-
-/// InvokeModel takes Anthropic's betas in the body; everywhere else they are in the header. What a cloud is not told of them it does
-/// not know the fields of.
-fn apply_betas(asked: &mut CommonRequest<'_>, target: &Target, route: Route, request: &Request, losses: &mut Losses) {
-    let Some(betas) = betas_for(target, route, request, asked.dialect) else { return };
-    betas.note(losses);
-    if route.platform != Platform::Native {
-        without_fields(asked, &betas.told, losses);
-    }
-    if route.platform == Platform::BedrockInvoke && !betas.told.is_empty() {
-        asked.extras.push(("anthropic_beta".into(), Json::of(&betas.told)));
-    }
 }
