@@ -15,6 +15,7 @@ mod clocks;
 mod codex_models;
 mod consumed;
 mod count;
+mod custom;
 mod drain;
 mod encode;
 mod ending;

@@ -11,11 +11,9 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use futures::Stream;
 use futures::future::{BoxFuture, FutureExt};
 use http::HeaderMap;
 use pingora_core::protocols::Digest;
-use pingora_core::protocols::http::custom::CustomMessageWrite;
 use pingora_core::protocols::http::custom::server::Session as CustomSession;
 use pingora_core::protocols::http::{HttpTask, ServerSession};
 use pingora_core::protocols::l4::socket::SocketAddr;
@@ -28,9 +26,8 @@ use crate::cache::Cache;
 use crate::cache::fill::Fill;
 use crate::cache::memory::Writer;
 use crate::proxy::Gateway;
+use crate::proxy::custom::{only_answers, vacant};
 use crate::proxy::plugins::Screener;
-
-type CustomMessageReader = Box<dyn Stream<Item = Result<Bytes>> + Unpin + Send + Sync + 'static>;
 
 /// Serving the client that made the call.
 enum Pouring {
@@ -88,11 +85,6 @@ pub fn install(session: &mut Session, writer: Writer, gateway: &Gateway, screene
         returned: Arc::clone(&returned),
     }));
     Lead { fill, returned }
-}
-
-/// A session that is never used: it stands where another one was, for the moment of a swap.
-fn vacant() -> ServerSession {
-    ServerSession::new_custom(Box::new(()))
 }
 
 struct SharedSession {
@@ -167,6 +159,8 @@ impl Drop for SharedSession {
 
 #[async_trait]
 impl CustomSession for SharedSession {
+    only_answers!();
+
     fn req_header(&self) -> &RequestHeader {
         &self.header
     }
@@ -257,17 +251,9 @@ impl CustomSession for SharedSession {
         self.writer = None;
     }
 
-    fn is_body_done(&mut self) -> bool {
-        true
-    }
-
     async fn finish(&mut self) -> Result<()> {
         self.end();
         Ok(())
-    }
-
-    fn is_body_empty(&mut self) -> bool {
-        false
     }
 
     /// Serves the client, and returns when nobody follows the call any more.
@@ -312,33 +298,11 @@ impl CustomSession for SharedSession {
         Bytes::new()
     }
 
-    fn enable_retry_buffering(&mut self) {}
-
-    fn retry_buffer_truncated(&self) -> bool {
-        false
-    }
-
     fn get_retry_buffer(&self) -> Option<Bytes> {
         None
     }
 
     async fn finish_custom(&mut self) -> Result<()> {
-        Ok(())
-    }
-
-    fn take_custom_message_reader(&mut self) -> Option<CustomMessageReader> {
-        None
-    }
-
-    fn restore_custom_message_reader(&mut self, _reader: CustomMessageReader) -> Result<()> {
-        Ok(())
-    }
-
-    fn take_custom_message_writer(&mut self) -> Option<Box<dyn CustomMessageWrite>> {
-        None
-    }
-
-    fn restore_custom_message_writer(&mut self, _writer: Box<dyn CustomMessageWrite>) -> Result<()> {
         Ok(())
     }
 }

@@ -23,6 +23,7 @@ use pingora_core::protocols::http::{HttpTask, ServerSession};
 use pingora_error::{Error, ErrorType, Result};
 use pingora_proxy::Session;
 
+use super::custom::vacant;
 use super::drain::{self, Draining, Drains};
 use super::ending::Ending;
 use super::plugins::Screener;
@@ -251,9 +252,4 @@ fn nanos(duration: Duration) -> u64 {
 
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// A session that is never used: it stands where the real one was, for the moment of a swap.
-fn vacant() -> ServerSession {
-    ServerSession::new_custom(Box::new(()))
 }

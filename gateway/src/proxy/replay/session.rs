@@ -7,10 +7,8 @@ use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use futures::Stream;
 use http::HeaderMap;
 use pingora_core::protocols::Digest;
-use pingora_core::protocols::http::custom::CustomMessageWrite;
 use pingora_core::protocols::http::custom::server::Session as CustomSession;
 use pingora_core::protocols::http::{HttpTask, ServerSession};
 use pingora_core::protocols::l4::socket::SocketAddr;
@@ -19,13 +17,12 @@ use pingora_http::{RequestHeader, ResponseHeader};
 use tokio::time::Sleep;
 
 use super::clocks::clock_runs_out;
-use super::{Clock, Shared, lock, nanos, vacant};
+use super::{Clock, Shared, lock, nanos};
+use crate::proxy::custom::{only_answers, vacant};
 use crate::proxy::ending::{End, Ending};
 use crate::proxy::header;
 use crate::proxy::plugins::Screener;
 use crate::proxy::waiting::{GivenUp, wait_for};
-
-type CustomMessageReader = Box<dyn Stream<Item = Result<Bytes>> + Unpin + Send + Sync + 'static>;
 
 pub(super) struct ReplaySession {
     inner: Box<ServerSession>,
@@ -162,6 +159,8 @@ fn ran_out<T>(clock: Clock) -> Result<T> {
 
 #[async_trait]
 impl CustomSession for ReplaySession {
+    only_answers!();
+
     fn req_header(&self) -> &RequestHeader {
         self.inner.req_header()
     }
@@ -296,16 +295,8 @@ impl CustomSession for ReplaySession {
         self.inner.shutdown().await;
     }
 
-    fn is_body_done(&mut self) -> bool {
-        true
-    }
-
     async fn finish(&mut self) -> Result<()> {
         self.inner.finish_body().await
-    }
-
-    fn is_body_empty(&mut self) -> bool {
-        false
     }
 
     async fn read_body_or_idle(&mut self, _no_body_expected: bool) -> Result<Option<Bytes>> {
@@ -356,33 +347,11 @@ impl CustomSession for ReplaySession {
         self.inner.to_h1_raw()
     }
 
-    fn enable_retry_buffering(&mut self) {}
-
-    fn retry_buffer_truncated(&self) -> bool {
-        false
-    }
-
     fn get_retry_buffer(&self) -> Option<Bytes> {
         lock(&self.shared.body).clone()
     }
 
     async fn finish_custom(&mut self) -> Result<()> {
-        Ok(())
-    }
-
-    fn take_custom_message_reader(&mut self) -> Option<CustomMessageReader> {
-        None
-    }
-
-    fn restore_custom_message_reader(&mut self, _reader: CustomMessageReader) -> Result<()> {
-        Ok(())
-    }
-
-    fn take_custom_message_writer(&mut self) -> Option<Box<dyn CustomMessageWrite>> {
-        None
-    }
-
-    fn restore_custom_message_writer(&mut self, _writer: Box<dyn CustomMessageWrite>) -> Result<()> {
         Ok(())
     }
 }
