@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use ai_gateway_providers::scan::Pieces;
 
+use super::admission::Expected;
 use super::consumed::Bill;
 use super::labels::Labels;
-use super::limit::Expected;
 use crate::limits::{Reservation, Standing};
 
 /// What a request is expected to use, holds for that, and has used.

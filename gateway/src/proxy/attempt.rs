@@ -18,7 +18,7 @@ use super::exchange::Request;
 use super::outcome::Outcome;
 use super::step::Repeat;
 use super::unfit::Unfit;
-use super::{Exchange, Gateway, limit, resume};
+use super::{Exchange, Gateway, admission, resume};
 use crate::config::TimeoutsConfig;
 use crate::continuity::Continuity;
 use crate::credentials::{Client, Grant, without_scheme};
@@ -349,7 +349,7 @@ pub(super) fn next_attempt(
     while let Some(next) = taken.take().or_else(|| exchange.plan.take_next(now)) {
         match encode::encode(&next.target, exchange, continuity) {
             Ok(encoded) => {
-                let held = match limit::begin(exchange, &next.target, now) {
+                let held = match admission::begin(exchange, &next.target, now) {
                     Ok(held) => held,
                     Err(why) => {
                         exchange.plan.leave_out(why);

@@ -192,7 +192,7 @@ impl<'a> Writer<'a> {
         if !may_go_on && !may_refuse {
             return Ok(self.splice(route));
         }
-        let body = self.told(request.endpoint.dialect, request.body.clone());
+        let body = self.without_attribution(request.endpoint.dialect, request.body.clone());
         let asked = decode(&body, request);
         let goes_on = may_go_on && asked.as_ref().is_ok_and(|(asked, _)| asked.may_be_gone_on_with());
         if !goes_on && !may_refuse {
@@ -216,7 +216,7 @@ impl<'a> Writer<'a> {
             && !target.provider.quirks.no_stream_options;
         let name = self.model_in_body(route);
         let edits = Edits { model: name.as_deref(), include_usage: asks_usage };
-        let mut body = self.told(route.dialect, scan.rewrite(&request.body, &edits));
+        let mut body = self.without_attribution(route.dialect, scan.rewrite(&request.body, &edits));
         if (route.dialect, endpoint.operation) == (Dialect::Gemini, Operation::CountTokens) {
             // It stands alone, or within another whose `model` is required.
             let model = serde_json::Value::from(gemini_resource(&target.model)).to_string();
@@ -241,7 +241,7 @@ impl<'a> Writer<'a> {
     }
 
     /// What Claude Code says of itself is for Anthropic alone.
-    fn told(&self, client: Dialect, body: Bytes) -> Bytes {
+    fn without_attribution(&self, client: Dialect, body: Bytes) -> Bytes {
         if client != Dialect::Anthropic || self.target.provider.is_anthropic() {
             return body;
         }
@@ -252,7 +252,7 @@ impl<'a> Writer<'a> {
     }
 
     fn translate(&self, route: Route, said: Option<&str>) -> Result<Encoded, ApiError> {
-        let body = self.told(self.request.endpoint.dialect, self.request.body.clone());
+        let body = self.without_attribution(self.request.endpoint.dialect, self.request.body.clone());
         self.write_decoded(decode(&body, self.request)?, route, said)
     }
 
@@ -303,7 +303,7 @@ impl<'a> Writer<'a> {
     fn convert(&self, route: Route, (from, to): (Wire, Wire)) -> Result<Encoded, ApiError> {
         let Self { request, exchange, .. } = *self;
         let (operation, written_for) = (request.endpoint.operation, self.written_for(route));
-        let body = self.told(request.endpoint.dialect, request.body.clone());
+        let body = self.without_attribution(request.endpoint.dialect, request.body.clone());
         let translated = operations::translate_request(operation, from, to, &body, &request.call(), &written_for)?;
         let conversion = Conversion {
             operation,

@@ -15,7 +15,7 @@ use super::labels::Labels;
 use super::plan::{self, Next, Planner};
 use super::plugins::{self, Decided, Screener};
 use super::reply::Refusal;
-use super::{Exchange, Gateway, calls, count, explain, limit, models, replay, reply, step, stored, trace};
+use super::{Exchange, Gateway, admission, calls, count, explain, models, replay, reply, step, stored, trace};
 use crate::config::OnAbort;
 use crate::routing::rules::{Rule, Verdict};
 
@@ -29,7 +29,7 @@ pub async fn take_in(gateway: &Gateway, session: &mut Session, exchange: &mut Ex
         }
         Ok(()) => match read_body(gateway, session, exchange).await {
             Err(BodyError::Refused(refusal)) => refusal,
-            Err(BodyError::Limited(refusal)) => limit::refuse(&gateway.limits, exchange, &refusal),
+            Err(BodyError::Limited(refusal)) => admission::refuse(&gateway.limits, exchange, &refusal),
             Err(BodyError::Client(error)) => broken_body(session, exchange, error)?.into(),
             Ok((body, _reservation)) if explains => {
                 return explain::answer(gateway, session, exchange, body).await.map(|()| true);
@@ -114,7 +114,7 @@ async fn ask(
     match read {
         Err(refusal) => return Ok(Err(refusal)),
         Ok(Next::Count) => {
-            if let Err(refusal) = limit::admit_free(gateway, session, exchange).await? {
+            if let Err(refusal) = admission::admit_free(gateway, session, exchange).await? {
                 return Ok(Err(refusal));
             }
             return Ok(count::answer(session, exchange).await?.map(|()| true).map_err(Into::into));
@@ -132,7 +132,7 @@ async fn ask(
     if let Err(refusal) = plan_patiently(gateway, session, exchange).await? {
         return Ok(Err(refusal));
     }
-    if let Err(refusal) = limit::admit(gateway, session, exchange).await? {
+    if let Err(refusal) = admission::admit(gateway, session, exchange).await? {
         return Ok(Err(refusal));
     }
     calls::mirror(gateway, session.req_header(), exchange);

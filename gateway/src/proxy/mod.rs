@@ -4,6 +4,7 @@
 //! a request on its way is its [`Exchange`]. What decides where it goes is in `plan`, which `explain` runs too.
 
 mod account;
+mod admission;
 mod answer;
 mod aside;
 mod attempt;
@@ -26,7 +27,6 @@ mod header;
 mod incoming;
 mod intake;
 mod labels;
-mod limit;
 mod models;
 mod outcome;
 mod plan;
@@ -265,7 +265,7 @@ impl ProxyHttp for Gateway {
             if !plugins::wants_whole_answers(exchange) {
                 book::book(self, exchange);
                 if !exchange.has_uncounted() {
-                    limit::settle(exchange);
+                    admission::settle(exchange);
                     unfinished::account(self, exchange);
                 }
             }

@@ -17,7 +17,7 @@ use super::clocks::{self, Clocks};
 use super::exchange::{COST, Request};
 use super::reply::Refusal;
 use super::route::{self, Routed};
-use super::{Exchange, attempt, count, limit, plugins, stored};
+use super::{Exchange, admission, attempt, count, plugins, stored};
 use crate::config::{StickyBy, Strategy};
 use crate::continuity::Continuity;
 use crate::keys::{Admission, Refused};
@@ -204,7 +204,7 @@ fn betas(headers: &HeaderMap) -> Option<Box<str>> {
 pub fn choose_targets(headers: &HeaderMap, exchange: &mut Exchange, planner: &mut Planner<'_>) -> Result<(), Refusal> {
     let Some(request) = &exchange.request else { return Ok(()) };
     let endpoint = &request.endpoint;
-    exchange.account.expected = limit::expected_tokens(exchange, request);
+    exchange.account.expected = admission::expected_tokens(exchange, request);
     exchange.account.pieces = Pieces::of(&request.body, endpoint.operation);
     let keeper = stored::keeper_of_previous(planner.continuity, exchange)?;
     let is_usable = |target: &Target| {
@@ -212,7 +212,7 @@ pub fn choose_targets(headers: &HeaderMap, exchange: &mut Exchange, planner: &mu
         keeps && target.provider.route(endpoint, &target.model).is_some()
     };
     let against = |target: &Target| {
-        if is_usable(target) { limit::of_target(target, exchange, planner.now) } else { Some(Why::Unusable) }
+        if is_usable(target) { admission::of_target(target, exchange, planner.now) } else { Some(Why::Unusable) }
     };
     let is_kept_elsewhere = keeper.is_some() && !request.model.targets.iter().any(|target| is_usable(target));
     let asked = asked(headers, exchange, request, planner);

@@ -21,7 +21,7 @@ use super::encode::{self, AnswerWay};
 use super::failure::{attempt_failed, final_error};
 use super::outcome::Outcome;
 use super::replay::Clock;
-use super::{Exchange, limit};
+use super::{Exchange, admission};
 use crate::config::OnCut;
 use crate::continuity::Continuity;
 use crate::routing::Taken;
@@ -183,7 +183,7 @@ pub fn next_attempt(exchange: &mut Exchange, continuity: &Continuity) -> Result<
         let Some(resume) = &exchange.resume else { break };
         if let Ok(encoded) = encode::encode_rest(&taken.target, route, &resume.said, exchange, continuity) {
             // One whose own limits are reached goes on all the same: half an answer is worth nothing.
-            let held = limit::hold_anyway(exchange, &taken.target);
+            let held = admission::hold_anyway(exchange, &taken.target);
             return Ok(Attempt::new(taken, encoded, clocks).holding(held));
         }
         let found = find_next(exchange);

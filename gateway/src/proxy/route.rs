@@ -17,7 +17,7 @@ use bytes::Bytes;
 use pingora_http::RequestHeader;
 
 use super::Exchange;
-use super::limit::writes;
+use super::admission::writes;
 use super::plan::{self, Planner};
 use crate::config::Right;
 use crate::routing::rules::{Asked, Decision, Destination, Facts, Rule, Verdict};
@@ -215,7 +215,8 @@ fn read_fallbacks(
             return wrong(ErrorKind::InvalidRequest, "it is an array of names of models");
         };
         if names.len() > MAX_FALLBACKS {
-            return wrong(ErrorKind::InvalidRequest, "a request names at most 8 models to fall back on");
+            let most = format!("a request names at most {MAX_FALLBACKS} models to fall back on");
+            return wrong(ErrorKind::InvalidRequest, &most);
         }
         if !names.is_empty() && exchange.key.as_ref().is_some_and(|key| !key.may(Right::Fallbacks)) {
             return wrong(ErrorKind::Forbidden, "this key may not name models to fall back on (`fallbacks`, `models`)");

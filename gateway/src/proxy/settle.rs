@@ -6,7 +6,7 @@ use ai_gateway_providers::error::Fault;
 use pingora_proxy::Session;
 
 use super::failure::CLIENT_LEFT;
-use super::{Exchange, Gateway, Outcome, book, cached, calls, limit, plugins, unfinished};
+use super::{Exchange, Gateway, Outcome, admission, book, cached, calls, plugins, unfinished};
 use crate::telemetry::trace::trace_id_of;
 use crate::telemetry::{Attempt, AttemptOutcome, Finish, Finished, Line, RequestModel, Tokens, Usage};
 
@@ -21,7 +21,7 @@ pub fn settle(gateway: &Gateway, session: &mut Session, exchange: &mut Exchange)
     if let Some(memory) = exchange.incoming.observer.as_mut().and_then(Observer::take_memory) {
         gateway.continuity.remember_turn(exchange.key.as_deref(), memory);
     }
-    limit::settle(exchange);
+    admission::settle(exchange);
     count_losses(gateway, exchange);
     exchange.client_left |= exchange.drained();
     if exchange.client_left {

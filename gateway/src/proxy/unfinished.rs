@@ -10,7 +10,7 @@ use ai_gateway_providers::answer::{Observer, Seen};
 use ai_gateway_providers::usage::Usage;
 use bounded_static::IntoBoundedStatic;
 
-use super::{Exchange, Gateway, book, limit};
+use super::{Exchange, Gateway, admission, book};
 use crate::ledger::{BACKGROUND, Kind, Record, UsageSource, micros};
 use crate::limits::{Amounts, Reservation};
 use crate::snapshot::Target;
@@ -138,7 +138,7 @@ fn enter(gateway: &Gateway, exchange: &Exchange, unfinished: &Unfinished, usage:
     }
     let more = held.settle(Amounts { tokens: usage.total().unwrap_or(0), cost: cost.map_or(0, |cost| cost.known()) });
     if more != Amounts::default() {
-        gateway.limits.charge(limit::subjects_of(&gateway.limits, exchange.key.as_deref(), model), more);
+        gateway.limits.charge(admission::subjects_of(&gateway.limits, exchange.key.as_deref(), model), more);
     }
 }
 

@@ -16,11 +16,11 @@ use prometheus_client::registry::{Registry, Unit};
 use super::attempts::{AttemptsCollector, Target};
 use super::connections::{Connections, ConnectionsCollector};
 use super::finished::{Attempt, AttemptOutcome, Finished, RequestModel, Usage};
-use super::generations::ProcessMetrics;
 use super::interned::Interned;
 use super::otlp::OtlpMetrics;
 use super::plugins::{Plugins, PluginsCollector};
 use super::process::ProcessCollector;
+use super::reloads::ReloadMetrics;
 use super::retries::{Retries, RetriesCollector};
 use super::series::{Labels, Requests, Series, SeriesCollector};
 use super::spend::{Spend, SpendCollector};
@@ -107,7 +107,7 @@ pub struct Metrics {
     /// `gateway_ledger_*`, for the ledger.
     pub ledger: LedgerMetrics,
     /// `gateway_config_*` and what upgrades tell.
-    pub process: ProcessMetrics,
+    pub process: ReloadMetrics,
     /// How the targets are.
     pub health: Arc<Health>,
     /// What clients may use, and have used.
@@ -146,7 +146,7 @@ impl Metrics {
             dns: DnsMetrics::default(),
             cache: CacheMetrics::default(),
             ledger: LedgerMetrics::default(),
-            process: ProcessMetrics::default(),
+            process: ReloadMetrics::default(),
             health: Arc::new(Health::new(time.instant(), fastrand::u64(..))),
             limits: Arc::new(Limits::by(time)),
             plugins: Arc::default(),

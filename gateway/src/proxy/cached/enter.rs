@@ -21,7 +21,7 @@ use crate::proxy::failure::{self, shutting_down};
 use crate::proxy::plugins::{Screener, steering, wants_whole_answers};
 use crate::proxy::reply::Refusal;
 use crate::proxy::waiting::{GivenUp, leaves, wait_for};
-use crate::proxy::{Exchange, Gateway, book, limit};
+use crate::proxy::{Exchange, Gateway, admission, book};
 
 /// What became of a request.
 pub enum Entered {
@@ -54,7 +54,7 @@ pub async fn enter(
     exchange.cached = Some(Cached::new(Status::Miss, Some(terms.clone()), form));
     // Before anything is asked that may cost, and before any wait for another's call: whoever makes the call in the end holds
     // its place already, and takes none from those who wait for it.
-    if let Err(refusal) = limit::admit_free(gateway, session, exchange).await? {
+    if let Err(refusal) = admission::admit_free(gateway, session, exchange).await? {
         return Ok(Err(refusal));
     }
     loop {
@@ -272,7 +272,7 @@ impl Exchange {
 fn settle(gateway: &Gateway, exchange: &mut Exchange) {
     if !wants_whole_answers(exchange) {
         book::book(gateway, exchange);
-        limit::settle(exchange);
+        admission::settle(exchange);
     }
 }
 

@@ -14,7 +14,7 @@ use crate::cache::{Cache, Form, Meta, Terms};
 use crate::config::SemanticConfig;
 use crate::proxy::plugins::steering;
 use crate::proxy::waiting::{GivenUp, wait_for};
-use crate::proxy::{Exchange, Gateway, calls, limit};
+use crate::proxy::{Exchange, Gateway, admission, calls};
 
 use super::enter;
 
@@ -64,7 +64,7 @@ pub async fn nearest(
     let Some((question, place)) = question(session, exchange, terms, config) else { return Ok(None) };
     let semantic = &gateway.cache.semantic;
     // Who has none is told so when it comes for its own call.
-    let has_room = || limit::has_room(&gateway.limits, exchange, &question.text);
+    let has_room = || admission::has_room(&gateway.limits, exchange, &question.text);
     let asked = async {
         if !has_room() {
             return None;

@@ -18,11 +18,11 @@ use tokio::task::JoinHandle;
 
 use super::leg::outcome_of;
 use crate::net::call::{Ask, Call};
+use crate::proxy::admission::{self, Expected};
 use crate::proxy::answer::{form_of, verdict};
 use crate::proxy::encode::AnswerWay;
 use crate::proxy::exchange::Request;
 use crate::proxy::failure::{CLIENT_LEFT, final_error};
-use crate::proxy::limit::{self, Expected};
 use crate::proxy::plan::{Planner, choose_targets};
 use crate::proxy::retry_after::retry_after;
 use crate::proxy::step::Step;
@@ -102,7 +102,7 @@ impl Own<'_> {
         let (mut exchange, gateway) = (self.exchange.take()?, self.gateway.clone());
         let booking = async move {
             exchange.count_tokens().await;
-            limit::charge_own(&gateway.limits, &mut exchange);
+            admission::charge_own(&gateway.limits, &mut exchange);
             book::book_own(&gateway, &exchange);
         };
         Some(Handle::try_current().ok()?.spawn(booking))

@@ -17,7 +17,7 @@ use crate::net::call::Ask;
 use crate::proxy::answer::type_of;
 use crate::proxy::attempt::{self, Attempt};
 use crate::proxy::upstream_header::header_for;
-use crate::proxy::{Exchange, Gateway, Outcome, encode, failure, limit};
+use crate::proxy::{Exchange, Gateway, Outcome, admission, encode, failure};
 
 /// A second call under way.
 pub struct Hedge {
@@ -187,7 +187,7 @@ async fn second(gateway: &Gateway, exchange: &Exchange, client: &RequestHeader) 
     let now = gateway.time.instant();
     let encoded = encode::encode(exchange.plan.rival(now)?, exchange, &gateway.continuity).ok()?;
     let clocks = exchange.request.as_ref()?.clocks;
-    let held = limit::hold(exchange, exchange.plan.rival(now)?).ok()?;
+    let held = admission::hold(exchange, exchange.plan.rival(now)?).ok()?;
     let mut attempt = Attempt::new(exchange.plan.begin_rival(now)?, encoded, clocks).holding(held);
     let approached = attempt::approach(&mut attempt, &gateway.http, &gateway.resolver, &exchange.id).await;
     let leg = start(gateway, exchange, &attempt, client, approached.ok()?).ok()?;

@@ -20,7 +20,7 @@ use crate::proxy::consumed::Consumed;
 use crate::proxy::exchange::Request;
 use crate::proxy::replay::Clock;
 use crate::proxy::upstream_header::header_for;
-use crate::proxy::{Exchange, Gateway, Outcome, book, encode, limit};
+use crate::proxy::{Exchange, Gateway, Outcome, admission, book, encode};
 use crate::snapshot::Target;
 use crate::telemetry::{AttemptOutcome, InFlight};
 
@@ -63,7 +63,7 @@ pub fn mirror(gateway: &Gateway, client: &RequestHeader, exchange: &Exchange) {
         metrics.mirrored(&target.provider.name, "resting");
         return;
     };
-    let Ok(held) = limit::hold(exchange, target) else {
+    let Ok(held) = admission::hold(exchange, target) else {
         metrics.mirrored(&target.provider.name, "limited");
         return;
     };
@@ -88,7 +88,7 @@ pub fn mirror(gateway: &Gateway, client: &RequestHeader, exchange: &Exchange) {
             book::enter(&gateway, shadow.is_direct(), &record);
         }
         if let Some(attempt) = &mut attempt {
-            limit::charge(&gateway.limits, &shadow, attempt);
+            admission::charge(&gateway.limits, &shadow, attempt);
         }
         gateway.telemetry.metrics.mirrored(&target.provider.name, outcome.as_str());
         log::info!(

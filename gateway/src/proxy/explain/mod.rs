@@ -21,7 +21,7 @@ pub use offline::Offline;
 pub use said::{AnsweredBy, Cache, Candidate, Explanation, Limit, RuleStep};
 
 use super::plan::{self, Planner};
-use super::{Exchange, Gateway, cached, limit, reply};
+use super::{Exchange, Gateway, admission, cached, reply};
 use crate::config::Right;
 use crate::continuity::Continuity;
 use crate::routing::rules::{Rule, Verdict};
@@ -81,17 +81,17 @@ pub fn explain(
     let limits = judged.is_some().then(|| read::limits(exchange));
     // A live request is counted before the cache is asked, and targets are chosen behind that; so is one that the gateway answers.
     let counts_free = counts || judged.as_ref().is_some_and(Result::is_ok);
-    let refused_free = counts_free.then(|| limit::refusal_free(exchange)).flatten();
+    let refused_free = counts_free.then(|| admission::refusal_free(exchange)).flatten();
     let planned = match refused_free {
         Some(refusal) => Err(refusal),
-        None => planned.and_then(|next| match judged.as_ref().and_then(|_| limit::refusal(exchange)) {
+        None => planned.and_then(|next| match judged.as_ref().and_then(|_| admission::refusal(exchange)) {
             Some(refusal) => Err(refusal),
             None => Ok(next),
         }),
     };
     let cache = judged.map(|judged| Cache::new(judged, exchange));
     if let (true, Some(request)) = (counts, &exchange.request) {
-        exchange.account.expected = limit::expected_tokens(exchange, request);
+        exchange.account.expected = admission::expected_tokens(exchange, request);
     }
     let asked = exchange.request.as_ref().map(|request| plan::asked(&header.headers, exchange, request, &planner));
     Explanation { cache, limits, ..read::explanation(exchange, continuity, asked.as_ref(), planned, named, rules) }

@@ -16,9 +16,9 @@ use super::said::{
 use crate::config::RetryOn;
 use crate::continuity::Continuity;
 use crate::health::{Availability, State};
+use crate::proxy::admission;
 use crate::proxy::encode::{Encoded, encode};
 use crate::proxy::exchange::{Exchange, Request};
-use crate::proxy::limit;
 use crate::proxy::plan::{Next, scan};
 use crate::proxy::reply::Refusal;
 use crate::proxy::route::{facts, named};
@@ -61,7 +61,7 @@ impl Named {
 /// The limits that the request, which is known, comes to.
 pub fn limits(exchange: &Exchange) -> Vec<Limit> {
     let now = exchange.snapshot.bounds.now();
-    limit::preview(exchange).iter().map(|met| Limit::new(met, now)).collect()
+    admission::preview(exchange).iter().map(|met| Limit::new(met, now)).collect()
 }
 
 /// The explanation of an exchange after `planned`; `asked` is what its strategy was told of the request.

@@ -11,7 +11,7 @@ use bytes::Bytes;
 use tokio::sync::SetOnce;
 
 use crate::limits::Refusal;
-use crate::proxy::limit::Coming;
+use crate::proxy::admission::Coming;
 use crate::proxy::{Gateway, calls};
 use crate::snapshot::Key;
 

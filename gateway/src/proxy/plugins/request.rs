@@ -22,8 +22,8 @@ use super::call::{on_request_hook, rejected, said};
 use super::host::GatewayHost;
 use super::{Run, Screener, Told, differing, key};
 use crate::config::CREDENTIALS;
+use crate::proxy::admission::{self, Coming};
 use crate::proxy::encode::unix_seconds;
-use crate::proxy::limit::{self, Coming};
 use crate::proxy::reply::{self, Refusal};
 use crate::proxy::route::{facts, named};
 use crate::proxy::waiting::{GivenUp, wait_for};
@@ -142,7 +142,7 @@ async fn ask_all(
         };
         let called = match wait_for(&mut session.downstream_session, &gateway.ending, called).await? {
             Ok(called) => called?,
-            Err(refusal) => return Ok(Decided::Refuse(limit::refuse(&gateway.limits, exchange, refusal))),
+            Err(refusal) => return Ok(Decided::Refuse(admission::refuse(&gateway.limits, exchange, refusal))),
         };
         let Some((view, verdict)) = called else { continue };
         match verdict {

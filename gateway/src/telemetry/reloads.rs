@@ -1,4 +1,4 @@
-//! What the process tells about itself: its configuration, reloads and upgrades.
+//! What reloads and upgrades of this process came to.
 
 use std::time::SystemTime;
 
@@ -10,7 +10,7 @@ use prometheus_client::registry::{Registry, Unit};
 
 /// `gateway_config_*`, `gateway_upgrade_failures_total` and `gateway_predecessors`.
 #[derive(Clone, Debug, Default)]
-pub struct ProcessMetrics {
+pub struct ReloadMetrics {
     /// Configurations this process has had in force, the first one included.
     pub generation: Gauge,
     /// When the one in force was read, in seconds since 1970.
@@ -29,7 +29,7 @@ struct Outcome {
     result: &'static str,
 }
 
-impl ProcessMetrics {
+impl ReloadMetrics {
     /// Notes a configuration that is in force from now on.
     pub fn took(&self, generation: u64) {
         self.generation.set(i64::try_from(generation).unwrap_or(i64::MAX));
