@@ -58,6 +58,7 @@
 //! | `settings`, `tls`, `registry` | from `[[plugins]]` to a plugin |
 //! | `find` | finding things in text, whole or streamed: what the plugins that ship are built on |
 //! | `guard` | a finder and what becomes of what it finds |
+//! | `judging` | what those that judge texts have in common |
 //! | all others | the plugins that ship, one each |
 
 mod answer;
@@ -72,6 +73,7 @@ mod guard;
 mod headers;
 mod host;
 mod injection;
+mod judging;
 mod language;
 mod moderation;
 pub mod pii;
