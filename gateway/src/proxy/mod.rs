@@ -103,7 +103,7 @@ pub struct Gateway {
     /// Metrics and the access log.
     pub(crate) telemetry: Arc<Telemetry>,
     /// Where usage is booked; `None`: nowhere.
-    pub ledger: Option<Arc<Ledger>>,
+    pub(crate) ledger: Option<Arc<Ledger>>,
     /// How the targets are.
     pub(crate) health: Arc<Health>,
     /// What clients may use, and have used.

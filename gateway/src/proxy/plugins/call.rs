@@ -4,8 +4,9 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use ai_gateway_plugins::internal::Policy;
 use ai_gateway_plugins::{
-    Answer, AnswerBody, Context, Failure, Flow, Part, Plugin, Policy, Rejection, Request, TextHook, Verdict, Window,
+    Answer, AnswerBody, Context, Failure, Flow, Part, Plugin, Rejection, Request, TextHook, Verdict, Window,
 };
 use ai_gateway_providers::error::{ApiError, ErrorKind};
 use futures::FutureExt;
