@@ -5,10 +5,11 @@
 
 use std::{hint::black_box, sync::Arc, time::Duration};
 
+use ai_gateway_plugins::internal::{Hooked, Policy, Screen};
 use ai_gateway_plugins::providers::codec::{Client, codec};
 use ai_gateway_plugins::providers::common::Losses;
 use ai_gateway_plugins::providers::{AnswerForm, Dialect, Observer, Operation};
-use ai_gateway_plugins::{About, Context, Failure, Hooked, NoHost, Policy, Registry, Rejection, Screen, Settings};
+use ai_gateway_plugins::{About, Context, Failure, NoHost, Registry, Rejection, Settings};
 use bytes::Bytes;
 use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
 

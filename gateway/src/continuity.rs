@@ -2,15 +2,16 @@
 //! answers that clients only refer to, and who keeps which answer. Bounded, in memory, and never shared between keys.
 
 mod shelf;
+mod unfinished;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use ai_gateway_providers::codec::OutputItem;
 use ai_gateway_providers::common::TurnMemory;
 
-use crate::proxy::Unfinished;
 use crate::snapshot::{Key, Target};
 use shelf::Shelf;
+pub use unfinished::{Held, Unfinished};
 
 /// Bytes of reasoning and signatures that are kept.
 const TURN_BYTES: u64 = 64 << 20;

@@ -72,9 +72,16 @@ pub mod internal {
 
     /// The ledger, as the command reads it.
     pub mod ledger {
+        use std::time::Duration;
+
         pub use crate::ledger::{
             Dimension, Kind, Query, Record, Report, Store, UsageSource, ask, dollars, parse_time, rerate,
         };
+
+        /// Puts all that the ledger of `proxy` has into its database. `false`: it has none, or that would take longer.
+        pub fn close(proxy: &crate::proxy::Gateway, longest: Duration) -> bool {
+            proxy.ledger.as_ref().is_some_and(|ledger| ledger.close(longest))
+        }
     }
 
     /// The mock provider as a server.

@@ -243,6 +243,7 @@ fn inner(value: Option<&str>, path: &[String], what: &Change<'_>) -> Option<Box<
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::providers::scan::FieldEdits;
     use proptest::prelude::{Just, Strategy, prop_oneof};
     use serde_json::{Value, json};
 
@@ -292,6 +293,18 @@ mod tests {
         assert_eq!(run("{ }", "a.b", &Change::Set(&json!(1))), r#"{"a":{"b":1} }"#);
         for other in ["[1]", "1", "", "{", "{\"a\"}", "null"] {
             assert!(Object::read(other.as_bytes()).is_none(), "{other}");
+        }
+    }
+
+    #[test]
+    fn what_is_set_is_written_as_a_route_writes_it() {
+        for body in ["{}", "{ }", r#"{ "a" : 1.0 , "b":[2 ]}"#, r#" {"a":1,"a":{"c":3} } "#, r#"{"b": null}"#] {
+            let set = vec![("a".to_owned(), "true".to_owned()), ("z\"".to_owned(), "[1]".to_owned())];
+            let route = FieldEdits { set, remove: Vec::new() }.apply(&body.into());
+            let mut object = Object::read(body.as_bytes()).unwrap();
+            object.set("a", &true);
+            object.set("z\"", &[1]);
+            assert_eq!(String::from_utf8(object.write()).unwrap(), std::str::from_utf8(&route).unwrap());
         }
     }
 

@@ -9,23 +9,14 @@ use serde::Deserialize;
 use toml::Spanned;
 
 use crate::fields::Object;
-use crate::find::{Any, Found, Kind, LONGEST_ESCAPE, Reader, Script, find_first, in_json, rewrite, unescape};
-use crate::pii::{Masks, label};
+use crate::find::{Any, Found, Kind, LONGEST_ESCAPE, Reader, Script, find_first, in_json, redacted, rewrite, unescape};
+use crate::judging::{Way, rejection_status};
+use crate::pii::Masks;
 use crate::providers::Dialect;
 use crate::{
     Context, End, Failure, Flow, Needs, Part, PartKind, Plugin, Rejection, Request, SettingsError, TextHook, TextKind,
     Verdict, Window, async_trait,
 };
-
-/// Which way texts go.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub(crate) enum Way {
-    /// From the client.
-    Request,
-    /// To the client.
-    Answer,
-}
 
 /// What becomes of what is found, as written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
@@ -58,7 +49,7 @@ impl Common {
         message: Option<String>,
         status: Option<&Spanned<u16>>,
     ) -> Result<Self, SettingsError> {
-        let (on, status) = (some(on)?, rejection_status(status, 403)?);
+        let (on, status) = (Way::some(on)?, rejection_status(status, 403)?);
         Ok(Self { on, action, message, status })
     }
 
@@ -67,22 +58,6 @@ impl Common {
         let message =
             self.message.clone().unwrap_or_else(|| format!("this {of} holds what must not pass here: {kind}"));
         Rejection { status: self.status, message }
-    }
-}
-
-/// Which ways, of which there must be one.
-pub(crate) fn some(on: Vec<Way>) -> Result<Vec<Way>, SettingsError> {
-    let empty =
-        || SettingsError::new("`on` is empty: it would look at nothing").help("[\"request\"], [\"answer\"] or both");
-    if on.is_empty() { Err(empty()) } else { Ok(on) }
-}
-
-/// The status of a rejection as configured.
-pub(crate) fn rejection_status(status: Option<&Spanned<u16>>, default: u16) -> Result<u16, SettingsError> {
-    match status {
-        None => Ok(default),
-        Some(status) if (400..500).contains(status.get_ref()) => Ok(*status.get_ref()),
-        Some(status) => Err(SettingsError::at(status, "a rejection has a status from 400 to 499")),
     }
 }
 
@@ -285,10 +260,6 @@ fn may_be_signed(body: &[u8]) -> bool {
     let is_field = |end: usize| body.get(end..).unwrap_or_default().trim_ascii_start().starts_with(b":");
     let has = |name: &&str| memchr::memmem::find_iter(body, *name).any(|at| is_field(at + name.len()));
     SIGNATURES.iter().any(has)
-}
-
-fn redacted(kind: &Kind) -> String {
-    format!("[{}]", label(kind))
 }
 
 fn script_of(json: bool) -> Script {

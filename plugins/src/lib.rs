@@ -58,6 +58,7 @@
 //! | `settings`, `tls`, `registry` | from `[[plugins]]` to a plugin |
 //! | `find` | finding things in text, whole or streamed: what the plugins that ship are built on |
 //! | `guard` | a finder and what becomes of what it finds |
+//! | `judging` | what those that judge texts have in common |
 //! | all others | the plugins that ship, one each |
 
 mod answer;
@@ -72,6 +73,7 @@ mod guard;
 mod headers;
 mod host;
 mod injection;
+mod judging;
 mod language;
 mod moderation;
 pub mod pii;
@@ -104,9 +106,15 @@ pub use plan::{Candidate, Plan};
 pub use plugin::{Needs, Plugin};
 pub use registry::{Kind, Registry};
 pub use request::Request;
-pub use screen::{EventScreen, Hooked, Policy, Screen, delta, part_of, refuse_whole, screen_whole, text_of};
 pub use settings::{Settings, SettingsError, SettingsHost, parse_size};
-pub use text::{Flow, Part, PartKind, Stage, TextHook, Window};
+pub use text::{Flow, Part, PartKind, TextHook, Window};
 pub use tls::{Tls, TlsFiles};
 pub use upstream::Upstream;
 pub use verdict::{Failure, Rejection, Reply, Verdict};
+
+/// How the gateway runs plugins over answers. It is not part of the interface.
+#[doc(hidden)]
+pub mod internal {
+    pub use crate::screen::{EventScreen, Hooked, Policy, Screen, delta, part_of, refuse_whole, screen_whole, text_of};
+    pub use crate::text::Stage;
+}

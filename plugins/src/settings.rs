@@ -1,10 +1,12 @@
 //! A plugin's settings: its table in the configuration, without the keys that are the gateway's.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::ops::Range;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use http::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use serde::de::{DeserializeOwned, IntoDeserializer};
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
@@ -108,6 +110,23 @@ impl<'a> Settings<'a> {
         known.map(|()| name.get_ref().clone()).map_err(|error| SettingsError { span: Some(name.span()), ..error })
     }
 
+    /// Headers whose values may be secrets, in the place of `content-type` too, where it is among them.
+    pub(crate) fn headers(
+        &self,
+        headers: Option<&Spanned<BTreeMap<String, String>>>,
+        content_type: &'static str,
+    ) -> Result<HeaderMap, SettingsError> {
+        let mut read = HeaderMap::from_iter([(CONTENT_TYPE, HeaderValue::from_static(content_type))]);
+        let Some(headers) = headers else { return Ok(read) };
+        for (name, value) in headers.get_ref() {
+            let value = self.secret(&Spanned::new(headers.span(), value.clone()))?;
+            let bad = || SettingsError::at(headers, format!("`{name}` is no header"));
+            let name = HeaderName::try_from(name.as_str()).map_err(|_| bad())?;
+            read.insert(name, HeaderValue::try_from(value).map_err(|_| bad())?);
+        }
+        Ok(read)
+    }
+
     /// Where a path in the settings points: relative ones start at the configuration's folder.
     #[must_use]
     pub fn path(&self, path: &str) -> PathBuf {
@@ -139,6 +158,22 @@ pub fn parse_size(text: &str) -> Result<usize, String> {
 /// A setting that is a size.
 pub(crate) fn bytes(size: Option<&Spanned<String>>, default: usize) -> Result<usize, SettingsError> {
     size.map_or(Ok(default), |size| parse_size(size.get_ref()).map_err(|message| SettingsError::at(size, message)))
+}
+
+/// A URL with a scheme and a host.
+pub(crate) fn url(url: &Spanned<String>) -> Result<http::Uri, SettingsError> {
+    let read = http::Uri::try_from(url.get_ref().as_str()).ok();
+    let fits = |url: &http::Uri| matches!(url.scheme_str(), Some("http" | "https")) && url.host().is_some();
+    read.filter(fits).ok_or_else(|| SettingsError::at(url, "this is no URL").help("\"https://host/path\""))
+}
+
+/// The names, each of which has to be one of those that are known.
+pub(crate) fn one_of(names: &[Spanned<String>], known: &[&str]) -> Result<Vec<String>, SettingsError> {
+    let check = |name: &Spanned<String>| match known.contains(&name.get_ref().as_str()) {
+        true => Ok(name.get_ref().clone()),
+        false => Err(SettingsError::at(name, "not known here").help(format!("one of {}", known.join(", ")))),
+    };
+    names.iter().map(check).collect()
 }
 
 /// What is wrong with a plugin's settings.
@@ -209,6 +244,22 @@ mod tests {
         }
         for bad in ["", "MiB", "1 potato", "-1MiB", "0", "1e3"] {
             assert!(parse_size(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn headers_may_say_what_the_body_is() {
+        let read = |text: &str| {
+            let headers = toml::from_str::<BTreeMap<String, Spanned<BTreeMap<String, String>>>>(text).unwrap();
+            Settings::of("").headers(headers.get("headers"), "application/json")
+        };
+        let types = |headers: &HeaderMap| headers.get(CONTENT_TYPE).unwrap().to_str().unwrap().to_owned();
+        assert_eq!(types(&read("").unwrap()), "application/json");
+        let said = read("headers = { authorization = 'a', Content-Type = 'application/x-check' }").unwrap();
+        assert_eq!((types(&said).as_str(), said.len()), ("application/x-check", 2));
+        for bad in ["headers = { 'a b' = 'c' }", "headers = { a = \"b\\n\" }"] {
+            let error = read(bad).unwrap_err();
+            assert!(error.span.is_some() && error.message.ends_with("is no header"), "{bad}: {error:?}");
         }
     }
 }

@@ -1,16 +1,12 @@
 //! `use = "size"`: ceilings on what is asked and on what is answered.
 
-use std::borrow::Cow;
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use bytes::Bytes;
 use serde::Deserialize;
-use serde_json::value::RawValue;
 
-use crate::fields::{self, Change, change, value_at};
+use crate::fields::{Change, Object, change, value_at};
 use crate::providers::Dialect;
-use crate::providers::scan::{BodyFacts, FieldEdits};
+use crate::providers::scan::BodyFacts;
 use crate::{Context, Failure, Flow, Kind, Needs, Plugin, Rejection, Request, TextHook, Verdict, Window, async_trait};
 
 /// The kind that `use = "size"` means.
@@ -101,23 +97,29 @@ fn lower_output(request: &mut Request, most: u64) -> Result<bool, Failure> {
 
 /// The names of the field in all built-in dialects; Gemini and Bedrock have theirs one object further in.
 const FIELDS: [&str; 5] = ["max_tokens", "max_completion_tokens", "max_output_tokens", "maxOutputTokens", "maxTokens"];
-const OBJECTS: [&str; 3] = ["generationConfig", "generation_config", "inferenceConfig"];
+const OBJECTS: [&[&str]; 4] = [&[], &["generationConfig"], &["generation_config"], &["inferenceConfig"]];
 
 /// The body with no more than `most` in any of the fields; `None` if it stays as it is.
-fn lowered(body: &Bytes, most: u64) -> Option<Bytes> {
-    let object: Object<'_> = serde_json::from_slice(body).ok()?;
-    let mut edits = lower(&object, most);
-    for name in OBJECTS {
-        if let Some(inner) = object.get(name)
-            && let Ok(fields) = serde_json::from_str::<Object<'_>>(inner.get())
-        {
-            let lowered = lower(&fields, most).apply(&Bytes::copy_from_slice(inner.get().as_bytes()));
-            if lowered != inner.get().as_bytes() {
-                edits.set.push((name.to_owned(), String::from_utf8(lowered.into()).ok()?));
-            }
+fn lowered(body: &[u8], most: u64) -> Option<Vec<u8>> {
+    let mut object = Object::read(body)?;
+    #[expect(clippy::cast_precision_loss, reason = "nobody asks for so many tokens")]
+    let more = |value: String| value.parse::<f64>().is_ok_and(|asked| asked > most as f64);
+    let mut lowers = false;
+    for (within, field) in OBJECTS.into_iter().flat_map(|within| FIELDS.map(|field| (within, field))) {
+        let path = path(within, field);
+        if value_at(&object, &path).is_some_and(more) {
+            change(&mut object, &path, &Change::Set(&most.into()));
+            lowers = true;
         }
     }
-    (!edits.is_empty()).then(|| lower_thinking(edits.apply(body), most))
+    lowers.then(|| {
+        lower_thinking(&mut object, most);
+        object.write()
+    })
+}
+
+fn path(within: &[&str], field: &str) -> Vec<String> {
+    within.iter().chain([&field]).map(|name| (*name).to_owned()).collect()
 }
 
 /// The objects that say how many tokens of the answer may be spent on reasoning, and their field for it.
@@ -130,35 +132,22 @@ const THINKING: [(&[&str], &str); 4] = [
 /// Anthropic takes no smaller budget.
 const LEAST_THINKING: u64 = 1024;
 
-/// The body with budgets of reasoning that leave a quarter of `most` for the answer, if they were not below `most`: Anthropic refuses
-/// such a request. Where that is too little to reason with, nothing asks for it.
-fn lower_thinking(body: Bytes, most: u64) -> Bytes {
-    let Some(mut object) = fields::Object::read(&body) else { return body };
-    let mut lowers = false;
-    for (path, budget) in THINKING {
-        let path: Vec<String> = path.iter().chain([&budget]).map(|name| (*name).to_owned()).collect();
-        let asked = value_at(&object, &path).and_then(|value| value.parse().ok());
+/// Budgets of reasoning leave a quarter of `most` for the answer, if they were not below `most`: Anthropic refuses such a request.
+/// Where that is too little to reason with, nothing asks for it.
+fn lower_thinking(object: &mut Object<'_>, most: u64) {
+    for (within, budget) in THINKING {
+        let path = path(within, budget);
+        let asked = value_at(object, &path).and_then(|value| value.parse().ok());
         if asked.is_none_or(|asked: u64| asked < most) {
             continue;
         }
-        lowers = true;
         if most > LEAST_THINKING {
             let fits = (most - most / 4).max(LEAST_THINKING);
-            change(&mut object, &path, &Change::Set(&fits.into()));
+            change(object, &path, &Change::Set(&fits.into()));
         } else if let Some((_, thinking)) = path.split_last() {
-            change(&mut object, thinking, &Change::Remove);
+            change(object, thinking, &Change::Remove);
         }
     }
-    if lowers { object.write().into() } else { body }
-}
-
-type Object<'a> = BTreeMap<Cow<'a, str>, &'a RawValue>;
-
-fn lower(object: &Object<'_>, most: u64) -> FieldEdits {
-    #[expect(clippy::cast_precision_loss, reason = "nobody asks for so many tokens")]
-    let more = |value: &RawValue| value.get().parse::<f64>().is_ok_and(|asked| asked > most as f64);
-    let set = FIELDS.into_iter().filter(|name| object.get(*name).is_some_and(|value| more(value)));
-    FieldEdits { set: set.map(|name| (name.to_owned(), most.to_string())).collect(), remove: Vec::new() }
 }
 
 /// Counts the text of an answer.
@@ -190,22 +179,17 @@ mod tests {
 
     #[test]
     fn nothing_is_lowered_that_is_low_enough() {
-        let body = |text: &'static str| Bytes::from_static(text.as_bytes());
-        assert_eq!(lowered(&body(r#"{"max_tokens": 10, "x": 1e999}"#), 10), None);
-        assert_eq!(
-            lowered(&body(r#"{ "max_tokens" : 11, "n": 1.0 }"#), 10),
-            Some(body(r#"{ "max_tokens" : 10, "n": 1.0 }"#))
-        );
+        let low = |body: &str| lowered(body.as_bytes(), 10).map(|low| String::from_utf8(low).unwrap());
+        assert_eq!(low(r#"{"max_tokens": 10, "x": 1e999}"#), None);
+        assert_eq!(low(r#"{ "max_tokens" : 11, "n": 1.0 }"#).unwrap(), r#"{ "max_tokens" : 10, "n": 1.0 }"#);
         let gemini = r#"{"generationConfig":{"maxOutputTokens":99,"topK":1},"contents":[]}"#;
-        let low = lowered(&body(gemini), 10).unwrap();
-        assert!(std::str::from_utf8(&low).unwrap().contains(r#""maxOutputTokens":10"#), "{low:?}");
-        assert_eq!(lowered(&body("[]"), 10), None);
+        assert_eq!(low(gemini).unwrap(), gemini.replace("99", "10"));
+        assert_eq!(low("[]"), None);
     }
 
     #[test]
     fn reasoning_is_left_room_to_answer() {
-        let lowered = |body: &str| lowered(&Bytes::from(body.to_owned()), 16_000);
-        let low = |body: &str| lowered(body).map(|low| String::from_utf8(low.into()).unwrap());
+        let low = |body: &str| lowered(body.as_bytes(), 16_000).map(|low| String::from_utf8(low).unwrap());
         assert_eq!(
             low(r#"{"max_tokens":32000,"thinking":{"type":"enabled","budget_tokens":31999},"z":1e999}"#).unwrap(),
             r#"{"max_tokens":16000,"thinking":{"type":"enabled","budget_tokens":12000},"z":1e999}"#
@@ -226,7 +210,7 @@ mod tests {
 
     #[test]
     fn too_little_for_reasoning_is_none() {
-        let low = |most, body: &str| String::from_utf8(lowered(&Bytes::from(body.to_owned()), most).unwrap().into());
+        let low = |most, body: &str| String::from_utf8(lowered(body.as_bytes(), most).unwrap());
         let body = r#"{"max_tokens":32000,"thinking":{"type":"enabled","budget_tokens":31999},"model":"m"}"#;
         assert_eq!(low(1024, body).unwrap(), r#"{"max_tokens":1024,"model":"m"}"#);
         assert!(low(1025, body).unwrap().contains(r#""budget_tokens":1024}"#));

@@ -61,6 +61,7 @@ mod dialect;
 pub mod endpoint;
 pub mod error;
 pub mod event_stream;
+pub mod json;
 pub mod model_name;
 pub mod operations;
 pub mod own;

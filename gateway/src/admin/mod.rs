@@ -31,7 +31,8 @@ use pingora_core::protocols::http::ServerSession;
 use crate::cache::Cache;
 use crate::clock::Time;
 use crate::keys::{Maker, RuntimeKeys};
-use crate::server::{Control, header_came};
+use crate::net::patience::header_came;
+use crate::server::Control;
 use crate::snapshot::Snapshot;
 use crate::telemetry::{CLASSIC_CONTENT_TYPE, CONTENT_TYPE, Metrics};
 

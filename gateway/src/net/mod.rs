@@ -2,5 +2,6 @@
 
 pub mod call;
 pub mod dns;
+pub mod patience;
 pub mod prebound;
 pub mod unasked;

@@ -20,7 +20,7 @@ use super::ending::Ending;
 use super::failure::shutting_down;
 use super::reply::Refusal;
 use crate::limits::{self, Limits, Upload};
-use crate::snapshot::Key;
+use crate::snapshot::{BodyLimits, Key};
 
 /// Time every client gets to send its body, whatever the size.
 const READ_GRACE: Duration = Duration::from_secs(30);
@@ -119,15 +119,6 @@ impl Drop for Room {
 
 fn saturating(bytes: usize) -> i64 {
     i64::try_from(bytes).unwrap_or(i64::MAX)
-}
-
-/// How much a body may take.
-#[derive(Clone, Copy, Debug)]
-pub struct BodyLimits {
-    /// One body, as sent and as decoded.
-    pub max_body: usize,
-    /// All bodies together.
-    pub max_buffered: usize,
 }
 
 /// Why there is no body.

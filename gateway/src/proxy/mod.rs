@@ -59,14 +59,12 @@ use pingora_error::{Error, Result};
 use pingora_http::{RequestHeader, ResponseHeader};
 use pingora_proxy::{FailToProxy, ProxyHttp, ProxyWarnLogContext, Session};
 
-pub(crate) use body::{BodyLimits, BufferBudget};
+pub(crate) use body::BufferBudget;
 pub(crate) use calls::{Calls, Probing};
 pub(crate) use drain::Drains;
 pub(crate) use ending::Ending;
 pub use exchange::Exchange;
 pub(crate) use outcome::Outcome;
-pub(crate) use plugins::Chain;
-pub(crate) use unfinished::Unfinished;
 
 use crate::cache::Cache;
 use crate::clock::Time;
@@ -76,13 +74,9 @@ use crate::health::Health;
 use crate::ledger::Ledger;
 use crate::limits::Limits;
 use crate::net::dns::Resolver;
-use crate::server::header_came;
+use crate::net::patience::{CLIENT_PATIENCE, header_came};
 use crate::snapshot::Snapshot;
 use crate::telemetry::Telemetry;
-
-/// Longest silence of a client in the middle of its request or between two, and longest wait for it to take a part of
-/// its answer.
-pub(crate) const CLIENT_PATIENCE: Duration = Duration::from_secs(60);
 
 /// What all exchanges share.
 #[derive(Clone)]
@@ -104,7 +98,7 @@ pub struct Gateway {
     /// Metrics and the access log.
     pub(crate) telemetry: Arc<Telemetry>,
     /// Where usage is booked; `None`: nowhere.
-    pub ledger: Option<Arc<Ledger>>,
+    pub(crate) ledger: Option<Arc<Ledger>>,
     /// How the targets are.
     pub(crate) health: Arc<Health>,
     /// What clients may use, and have used.

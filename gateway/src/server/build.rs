@@ -20,8 +20,8 @@ use crate::ledger::{Ledger, Record};
 use crate::limits::shared::Instance;
 use crate::net::dns::Resolver;
 use crate::net::prebound::Prebound;
-use crate::proxy::{BufferBudget, Calls, Chain, Drains, Gateway, Probing};
-use crate::snapshot::{BuildError, Snapshot};
+use crate::proxy::{BufferBudget, Calls, Drains, Gateway, Probing};
+use crate::snapshot::{BuildError, Chain, Snapshot};
 use crate::telemetry::{OpenedLog, Telemetry, TelemetryService};
 
 /// A gateway and what belongs to it.

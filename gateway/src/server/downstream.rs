@@ -16,7 +16,8 @@ use pingora_proxy::{HttpProxy, http_proxy};
 use tokio::time::timeout;
 
 use super::http1;
-use crate::proxy::{CLIENT_PATIENCE, Gateway};
+use crate::net::patience::CLIENT_PATIENCE;
+use crate::proxy::Gateway;
 
 /// Streams that one HTTP/2 client may have open on a connection.
 const H2_STREAMS: u32 = 256;

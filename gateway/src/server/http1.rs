@@ -13,20 +13,9 @@ use pingora_core::protocols::Stream;
 use pingora_core::protocols::http::ServerSession;
 use pingora_core::server::ShutdownWatch;
 
-use crate::proxy::CLIENT_PATIENCE;
+use crate::net::patience::{CLIENT_PATIENCE, HEADER_CAME};
 
-tokio::task_local! {
-    /// Whether the header of the request that this task serves is whole.
-    static HEADER_CAME: Cell<bool>;
-}
-
-/// Tells that the header of the request is whole; of no effect where nobody waits for it.
-pub(crate) fn header_came() {
-    // Under another server, or on HTTP/2, there is nobody.
-    let _ = HEADER_CAME.try_with(|came| came.set(true));
-}
-
-/// An application, which calls [`header_came`], on a listener that knows HTTP/1 only.
+/// An application, which calls [`header_came`](crate::net::patience::header_came), on a listener that knows HTTP/1 only.
 pub struct Http1<A> {
     app: Arc<A>,
     patience: Duration,

@@ -20,7 +20,6 @@ mod upgrade;
 pub use build::{Built, Snapshots, build, mock_socket};
 pub use control::{Control, UPGRADE_LIMIT};
 pub use downstream::Downstream;
-pub(crate) use http1::header_came;
 pub use reload::ReloadError;
 pub use upgrade::{Invocation, UpgradeError};
 

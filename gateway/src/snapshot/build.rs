@@ -13,13 +13,12 @@ use pingora_core::utils::tls::{WrappedX509, parse_x509};
 use quick_cache::sync::Cache;
 use sha2::{Digest as _, Sha256};
 
-use super::{KeyRing, Model, Provider, Snapshot, Target};
+use super::{BodyLimits, Chain, KeyRing, Model, Provider, Snapshot, Target};
 use crate::cache::key::CachedModel;
 use crate::config::{Config, ModelConfig, ProviderConfig, TargetConfig};
 use crate::credentials::{CredentialError, Credentials};
 use crate::health::Health;
 use crate::limits::Limits;
-use crate::proxy::{BodyLimits, Chain};
 use crate::routing::rules::RuleSet;
 use crate::telemetry::Plugins;
 

@@ -4,6 +4,7 @@
 mod build;
 mod model;
 mod name;
+mod plugins;
 mod provider;
 mod route;
 
@@ -18,6 +19,7 @@ pub use build::BuildError;
 pub(crate) use build::trust;
 pub use model::{Model, Stage, Target};
 pub use name::ModelName;
+pub use plugins::{Chain, Entry};
 pub use provider::Provider;
 pub use route::{Route, Way, client_wire};
 
@@ -26,8 +28,16 @@ use crate::config::{ModelConfig, PricesConfig, TelemetryConfig};
 use crate::health::Health;
 pub use crate::keys::{Key, KeyRing};
 use crate::limits::Limits;
-use crate::proxy::{BodyLimits, Chain};
 use crate::routing::rules::RuleSet;
+
+/// How much a body may take.
+#[derive(Clone, Copy, Debug)]
+pub struct BodyLimits {
+    /// One body, as sent and as decoded.
+    pub max_body: usize,
+    /// All bodies together.
+    pub max_buffered: usize,
+}
 
 /// Everything that answering a request needs of the configuration.
 #[derive(Debug)]

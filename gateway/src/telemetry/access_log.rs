@@ -159,7 +159,7 @@ impl AccessLog {
         let pushed = LINE.try_with(|buffer| {
             let mut buffer = buffer.try_borrow_mut().ok()?;
             buffer.clear();
-            line.append_to(&mut buffer).ok()?;
+            line.append_to(&mut buffer);
             self.push(&buffer);
             Some(())
         });

@@ -73,6 +73,27 @@ impl<T> Interned<T> {
         Some(entry)
     }
 
+    /// Records into the entry of a key, made by `make` if it is new. `ladder` has the keys, the finest first, each with the number
+    /// of entries from which on those that it has none for are counted with the next.
+    pub(super) fn record<K: Copy + Hash>(
+        &self,
+        ladder: impl IntoIterator<Item = (K, usize)>,
+        is: impl Fn(&T, K) -> bool,
+        make: impl Fn(K) -> T,
+        record: impl Fn(&T),
+    ) {
+        for (key, limit) in ladder {
+            let hash = self.hash(key);
+            let is_it = |entry: &T| is(entry, key);
+            if self.with(hash, is_it, &record).is_some() {
+                return;
+            }
+            if let Some(entry) = self.get_or_make(hash, limit, is_it, || make(key)) {
+                return record(&entry);
+            }
+        }
+    }
+
     /// All entries as of now.
     pub(super) fn all(&self) -> Vec<Arc<T>> {
         self.map.load().entries.values().cloned().collect()
@@ -114,6 +135,8 @@ impl Hasher for AsIs {
 
 #[cfg(test)]
 mod tests {
+    use std::cell::Cell;
+
     use super::Interned;
 
     #[test]
@@ -132,6 +155,19 @@ mod tests {
             assert_eq!(table.get_or_make(n, 3, |e| *e == n, || n).is_some(), n < 3);
         }
         assert!(table.get_or_make(0, 3, |e| *e == 0, || 0).is_some());
+    }
+
+    #[test]
+    fn what_has_no_room_is_recorded_in_the_next_coarser_entry() {
+        let table: Interned<(u64, Cell<u32>)> = Interned::new();
+        let record = |n: u64| {
+            let (make, count) = (|n| (n, Cell::new(0)), |entry: &(u64, Cell<u32>)| entry.1.set(entry.1.get() + 1));
+            table.record([(n, 2), (u64::MAX, usize::MAX)], |entry, n| entry.0 == n, make, count);
+        };
+        [1, 2, 3, 4, 2].into_iter().for_each(record);
+        let mut counts: Vec<_> = table.all().iter().map(|entry| (entry.0, entry.1.get())).collect();
+        counts.sort_unstable();
+        assert_eq!(counts, [(1, 1), (2, 2), (u64::MAX, 2)]);
     }
 
     #[test]

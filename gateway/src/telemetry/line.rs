@@ -6,9 +6,10 @@ use std::time::SystemTime;
 
 use ai_gateway_plugins::Tag;
 use ai_gateway_providers::Fault;
+use ai_gateway_providers::json::{self, Object};
 
 use super::finished::Finished;
-use super::object::Object;
+use super::object::Members as _;
 
 /// Longer user agents are cut here (bytes).
 const MAX_USER_AGENT: usize = 160;
@@ -59,12 +60,16 @@ impl Line<'_> {
     }
 
     /// Appends the line and its newline. It never contains a second newline. Absent values are left out.
-    pub(super) fn append_to(&self, out: &mut Vec<u8>) -> serde_json::Result<()> {
+    pub(super) fn append_to(&self, out: &mut Vec<u8>) {
+        json::object(out, |line| self.write(line));
+        out.push(b'\n');
+    }
+
+    fn write(&self, line: &mut Object<'_>) {
         let finished = self.finished;
-        let mut line = Object::begin(out);
         // humantime refuses what lies before 1970 or after 9999.
         let at = humantime::format_rfc3339_millis(self.at.max(SystemTime::UNIX_EPOCH));
-        _ = write!(line.value("ts"), "\"{at}\"");
+        _ = write!(line.key("ts"), "\"{at}\"");
         line.text("id", self.id);
         line.text("method", self.method);
         line.text("path", name(self.path.split(['?', '#']).next().unwrap_or_default()));
@@ -78,16 +83,18 @@ impl Line<'_> {
         line.maybe_text("response_model", finished.response_model.map(name));
         line.number("status", finished.status.into());
         line.maybe_text("fault", finished.fault.map(Fault::as_str));
-        line.other("stream", &finished.stream)?;
-        line.list("attempts", finished.attempts, |attempt, item| {
-            item.text("provider", &attempt.provider);
-            item.text("model", name(&attempt.model));
-            item.text("outcome", attempt.outcome.as_str());
-            item.maybe_number("status", attempt.status.map(Into::into));
-            item.millis("ms", attempt.duration);
-            if let Some(first) = attempt.first_output {
-                item.millis("first_ms", first);
-            }
+        line.field("stream", &finished.stream);
+        line.each("attempts", finished.attempts, |out, attempt| {
+            json::object(out, |item| {
+                item.text("provider", &attempt.provider);
+                item.text("model", name(&attempt.model));
+                item.text("outcome", attempt.outcome.as_str());
+                item.maybe_number("status", attempt.status.map(Into::into));
+                item.millis("ms", attempt.duration);
+                if let Some(first) = attempt.first_output {
+                    item.millis("first_ms", first);
+                }
+            });
         });
         line.number("bytes_in", self.bytes_in);
         line.number("bytes_out", self.bytes_out);
@@ -97,21 +104,21 @@ impl Line<'_> {
         }
         line.number("overhead_us", u64::try_from(finished.overhead.as_micros()).unwrap_or(u64::MAX));
         if let Some(tokens) = finished.usage.tokens() {
-            let mut object = Object::begin(line.value("tokens"));
-            object.maybe_number("input", tokens.input);
-            object.maybe_number("cached", tokens.cached_input);
-            object.maybe_number("cache_write", tokens.cache_creation_input);
-            object.maybe_number("output", tokens.output);
-            object.maybe_number("reasoning", tokens.reasoning);
-            object.end();
+            line.object("tokens", |object| {
+                object.maybe_number("input", tokens.input);
+                object.maybe_number("cached", tokens.cached_input);
+                object.maybe_number("cache_write", tokens.cache_creation_input);
+                object.maybe_number("output", tokens.output);
+                object.maybe_number("reasoning", tokens.reasoning);
+            });
         }
         if let Some(pico) = finished.cost {
             #[expect(clippy::cast_precision_loss, reason = "the ledger is exact")]
-            line.other("cost_usd", &(pico as f64 / 1e12))?;
+            line.field("cost_usd", &(pico as f64 / 1e12));
         }
         line.text("finish", finished.finish.as_str());
         if let Some(client) = self.client {
-            line.other("client", &client)?;
+            line.field("client", &client);
         }
         line.maybe_text("user_agent", self.user_agent.map(|agent| cut(agent, MAX_USER_AGENT)));
         line.maybe_text("dropped", self.dropped);
@@ -122,12 +129,9 @@ impl Line<'_> {
         line.maybe_text("error", self.error);
         if !self.tags.is_empty() {
             let tag = |tag: &Tag| format!("{}.{}={}", tag.plugin, tag.name, tag.value);
-            line.other("tags", &self.tags.iter().map(tag).collect::<Vec<_>>())?;
+            line.field("tags", &self.tags.iter().map(tag).collect::<Vec<_>>());
         }
         line.maybe_text("trace_id", self.trace_id);
-        line.end();
-        out.push(b'\n');
-        Ok(())
     }
 }
 

@@ -240,17 +240,12 @@ impl Metrics {
         if attempt.direct && !self.direct_model_is_known(model, *outcome == AttemptOutcome::Ok) {
             model = OTHER;
         }
-        for (model, limit) in [(model, MAX_TARGETS), (OTHER, usize::MAX)] {
-            let hash = self.targets.hash((&**provider, model));
-            let is_it = |target: &Target| target.is(provider, model);
-            if self.targets.with(hash, is_it, |target| target.count(*outcome)).is_some() {
-                return;
-            }
-            if let Some(target) = self.targets.get_or_make(hash, limit, is_it, || Target::new(provider, model)) {
-                target.count(*outcome);
-                return;
-            }
-        }
+        self.targets.record(
+            [(model, MAX_TARGETS), (OTHER, usize::MAX)].map(|(model, limit)| ((&**provider, model), limit)),
+            |target, (provider, model)| target.is(provider, model),
+            |(provider, model)| Target::new(provider, model),
+            |target| target.count(*outcome),
+        );
     }
 
     /// Counts an attempt that was made because the one before had ended with `reason`.
@@ -260,13 +255,8 @@ impl Metrics {
 
     /// Counts a connection for an attempt. `reused`: it was in the pool.
     pub fn connected(&self, provider: &str, reused: bool) {
-        let hash = self.connections.hash(provider);
-        let is_it = |connections: &Connections| connections.is(provider);
-        if self.connections.with(hash, is_it, |connections| connections.count(reused)).is_none()
-            && let Some(new) = self.connections.get_or_make(hash, usize::MAX, is_it, || Connections::new(provider))
-        {
-            new.count(reused);
-        }
+        let ladder = [(provider, usize::MAX)];
+        self.connections.record(ladder, Connections::is, Connections::new, |connections| connections.count(reused));
     }
 
     /// Counts upstream work that consumed something. `direct`: the client made the model's name up (`provider/model`). `cost` in
@@ -274,21 +264,12 @@ impl Metrics {
     pub fn spent(&self, provider: &str, model: &str, direct: bool, key: Option<&str>, cost: Option<u64>) {
         let model = if direct && !self.direct_model_is_known(model, true) { OTHER } else { model };
         let key = key.unwrap_or(NONE);
-        for (labels, limit) in [
+        let ladder = [
             ((provider, model, key), MAX_SERIES),
             ((provider, OTHER, key), MAX_SERIES_COARSE),
             ((provider, OTHER, OTHER), usize::MAX),
-        ] {
-            let hash = self.spends.hash(labels);
-            let is_it = |spend: &Spend| spend.is(labels);
-            if self.spends.with(hash, is_it, |spend| spend.count(cost)).is_some() {
-                return;
-            }
-            if let Some(spend) = self.spends.get_or_make(hash, limit, is_it, || Spend::new(labels)) {
-                spend.count(cost);
-                return;
-            }
-        }
+        ];
+        self.spends.record(ladder, Spend::is, Spend::new, |spend| spend.count(cost));
     }
 
     /// Counts a request that is over. Call it exactly once for each.
@@ -301,18 +282,12 @@ impl Metrics {
         let labels = self.labels(finished);
         let coarse = Labels { response_model: OTHER, ..labels };
         let coarsest = Labels { original_model: OTHER, request_model: OTHER, key: OTHER, ..coarse };
-        for (labels, limit) in [(labels, MAX_SERIES), (coarse, MAX_SERIES_COARSE), (coarsest, usize::MAX)] {
-            let hash = self.series.hash(labels);
-            let is_it = |series: &Series| series.labels() == labels;
-            if self.series.with(hash, is_it, |series| series.record(finished)).is_some() {
-                return;
-            }
-            let make = || Series::new(labels, self.requests_of(labels.operation, labels.status));
-            if let Some(series) = self.series.get_or_make(hash, limit, is_it, make) {
-                series.record(finished);
-                return;
-            }
-        }
+        self.series.record(
+            [(labels, MAX_SERIES), (coarse, MAX_SERIES_COARSE), (coarsest, usize::MAX)],
+            |series, labels| series.labels() == labels,
+            |labels| Series::new(labels, self.requests_of(labels.operation, labels.status)),
+            |series| series.record(finished),
+        );
     }
 
     /// The labels of a request, before any limit on their number.

@@ -158,8 +158,7 @@ async fn a_breaker_lets_through_again_by_the_clock() {
 
 /// What the ledger has of each day, once all of it is in the database.
 fn days(gateway: &Gateway, path: &Path) -> Vec<(String, u64)> {
-    let ledger = gateway.proxy().ledger.expect("a ledger");
-    assert!(ledger.close(Duration::from_secs(60)));
+    assert!(ledger::close(&gateway.proxy(), Duration::from_secs(60)));
     let report = ledger::ask(path, &Query { by: vec![Dimension::Day], ..Query::default() }).unwrap().to_json();
     let rows = report["rows"].as_array().unwrap_or_else(|| panic!("{report}"));
     rows.iter().map(|row| (row["day"].as_str().unwrap().to_owned(), row["requests"].as_u64().unwrap())).collect()

@@ -22,14 +22,13 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use http::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
+use http::header::HeaderMap;
 use serde::Deserialize;
 use toml::Spanned;
 
 use crate::find::Any;
-use crate::pii::{self, DEFAULT_KINDS, KINDS, one_of};
-use crate::settings::bytes;
-use crate::webhook::url_of;
+use crate::pii::{self, DEFAULT_KINDS, KINDS};
+use crate::settings::{self, bytes, one_of};
 use crate::{Context, End, Failure, Needs, Plugin, Request, Settings, SettingsError, Verdict, async_trait};
 use queue::Queue;
 use record::{Record, Seen};
@@ -60,7 +59,10 @@ pub const PLUGIN: crate::Kind = crate::Kind::new("log", |settings: &Settings<'_>
     let LogSettings { file, url, headers, redact, most, memory } = settings.read()?;
     let sink = match (file, url) {
         (Some(file), None) => Sink::File(settings.path(file.get_ref())),
-        (None, Some(url)) => Sink::Http { url: url_of(&url)?, headers: sent(settings, headers.as_ref())? },
+        (None, Some(url)) => Sink::Http {
+            url: settings::url(&url)?,
+            headers: settings.headers(headers.as_ref(), "application/x-ndjson")?,
+        },
         _ => return Err(SettingsError::new("where to?").help("give it either `file` or `url`")),
     };
     let span = redact.as_ref().map(Spanned::span).unwrap_or_default();
@@ -80,23 +82,6 @@ pub const PLUGIN: crate::Kind = crate::Kind::new("log", |settings: &Settings<'_>
         queue: Arc::new(Queue::new(work, bytes(memory.as_ref(), MEMORY)?)),
     }))
 });
-
-fn sent(
-    settings: &Settings<'_>,
-    headers: Option<&Spanned<BTreeMap<String, String>>>,
-) -> Result<HeaderMap, SettingsError> {
-    let mut sent = HeaderMap::new();
-    sent.insert(CONTENT_TYPE, HeaderValue::from_static("application/x-ndjson"));
-    if let Some(headers) = headers {
-        for (name, value) in headers.get_ref() {
-            let value = settings.secret(&Spanned::new(headers.span(), value.clone()))?;
-            let bad = || SettingsError::at(headers, format!("`{name}` is no header"));
-            let name = HeaderName::try_from(name.as_str()).map_err(|_| bad())?;
-            sent.insert(name, HeaderValue::try_from(value).map_err(|_| bad())?);
-        }
-    }
-    Ok(sent)
-}
 
 /// Where records go.
 enum Sink {

@@ -5,8 +5,7 @@ use std::time::UNIX_EPOCH;
 use serde::Serialize;
 
 use super::Work;
-use crate::find::{Any, Found, Reader, Script, in_json};
-use crate::pii::label;
+use crate::find::{Any, Found, Reader, Script, in_json, redacted};
 use crate::providers::codec::{Maker, Platform, codec};
 use crate::providers::common::{Collector, Content, ProviderTag};
 use crate::providers::{Dialect, Operation};
@@ -42,7 +41,7 @@ impl Said {
                 return;
             }
             told.push_str(text.get(at..range.start).unwrap_or_default());
-            let name = format!("[{}]", label(&kind));
+            let name = redacted(&kind);
             told.push_str(&if script == Script::Json { in_json(&name, bare) } else { name });
             at = range.end;
         });

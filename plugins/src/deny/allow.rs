@@ -7,7 +7,8 @@ use toml::Spanned;
 
 use super::List;
 use crate::find::{Any, Script, find_first};
-use crate::guard::{follows_stored, rejection_status};
+use crate::guard::follows_stored;
+use crate::judging::{Action, Objection};
 use crate::{Context, Failure, Needs, Plugin, Request, Settings, TextKind, Verdict, async_trait};
 
 #[derive(Deserialize)]
@@ -23,16 +24,15 @@ struct AllowSettings {
 /// `use = "allow"`.
 pub const PLUGIN: crate::Kind = crate::Kind::new("allow", |settings: &Settings<'_>| {
     let AllowSettings { words, words_file, patterns, message, status } = settings.read()?;
-    let status = rejection_status(status.as_ref(), 403)?;
+    let default = (403, "this is not what may be asked here");
+    let objection = Objection::new(Action::Reject, message, status.as_ref(), default)?;
     let (finder, _) = List { words, words_file, patterns, reach: None }.finder(settings)?;
-    let message = message.unwrap_or_else(|| "this is not what may be asked here".to_owned());
-    Ok(Arc::new(Allow { finder, message, status }))
+    Ok(Arc::new(Allow { finder, objection }))
 });
 
 struct Allow {
     finder: Any,
-    message: String,
-    status: u16,
+    objection: Objection,
 }
 
 #[async_trait]
@@ -59,6 +59,6 @@ impl Plugin for Allow {
             }
         }
         cx.tag("found", "nothing");
-        Ok(Verdict::reject(self.status, &self.message))
+        Ok(self.objection.verdict())
     }
 }

@@ -25,7 +25,8 @@ use serde::Deserialize;
 use toml::Spanned;
 
 use crate::find::{Any, Finder, Kind, Pattern, Words};
-use crate::guard::{Action, Common, Guard, Way};
+use crate::guard::{Action, Common, Guard};
+use crate::judging::Way;
 use crate::{Settings, SettingsError};
 
 pub use allow::PLUGIN as ALLOW;

@@ -34,6 +34,16 @@ pub use words::Words;
 /// What was found, as settings, placeholders and metrics call it: `email`, `card`, a word list's name.
 pub type Kind = Arc<str>;
 
+/// The name of a kind in a placeholder.
+pub(crate) fn label(kind: &Kind) -> String {
+    kind.chars().map(|char| if char.is_ascii_alphanumeric() { char.to_ascii_uppercase() } else { '_' }).collect()
+}
+
+/// What stands where something was that does not come back.
+pub(crate) fn redacted(kind: &Kind) -> String {
+    format!("[{}]", label(kind))
+}
+
 /// Something found.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Finding {

@@ -20,40 +20,34 @@ use std::sync::Arc;
 use serde::Deserialize;
 use toml::Spanned;
 
-use crate::guard::rejection_status;
+use crate::judging::{Action, Objection};
 use crate::{Context, Failure, Needs, Plugin, Request, Settings, TextKind, Verdict, async_trait};
 pub(crate) use patterns::Patterns;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct InjectionSettings {
-    #[serde(default)]
+    #[serde(default = "report")]
     action: Action,
     message: Option<String>,
     status: Option<Spanned<u16>>,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
-#[serde(rename_all = "lowercase")]
-enum Action {
-    #[default]
-    Report,
-    Reject,
+fn report() -> Action {
+    Action::Report
 }
 
 /// `use = "injection"`.
 pub const PLUGIN: crate::Kind = crate::Kind::new("injection", |settings: &Settings<'_>| {
     let InjectionSettings { action, message, status } = settings.read()?;
-    let message = message.unwrap_or_else(|| "this looks like an attempt to change the model's instructions".to_owned());
-    let status = rejection_status(status.as_ref(), 403)?;
-    Ok(Arc::new(Injection { patterns: Patterns::new(), action, message, status }))
+    let default = (403, "this looks like an attempt to change the model's instructions");
+    let objection = Objection::new(action, message, status.as_ref(), default)?;
+    Ok(Arc::new(Injection { patterns: Patterns::new(), objection }))
 });
 
 struct Injection {
     patterns: Patterns,
-    action: Action,
-    message: String,
-    status: u16,
+    objection: Objection,
 }
 
 #[async_trait]
@@ -68,10 +62,7 @@ impl Plugin for Injection {
                 matches!(text.kind, TextKind::User | TextKind::ToolResult | TextKind::Input | TextKind::Context);
             if let Some(name) = foreign.then(|| self.patterns.find(&text.text)).flatten() {
                 cx.tag("found", name);
-                if self.action == Action::Reject {
-                    return Ok(Verdict::reject(self.status, &self.message));
-                }
-                break;
+                return Ok(self.objection.verdict());
             }
         }
         Ok(Verdict::Pass)

@@ -20,8 +20,8 @@ use std::sync::Arc;
 use serde::Deserialize;
 use toml::Spanned;
 
-use crate::guard::rejection_status;
-use crate::pii::one_of;
+use crate::judging::{Action, Objection};
+use crate::settings::one_of;
 use crate::{Context, Failure, Needs, Plugin, Request, Settings, SettingsError, TextKind, Verdict, async_trait};
 pub(crate) use detect::{LANGUAGES, detect};
 
@@ -36,14 +36,6 @@ struct LanguageSettings {
     status: Option<Spanned<u16>>,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
-#[serde(rename_all = "lowercase")]
-enum Action {
-    #[default]
-    Reject,
-    Report,
-}
-
 /// `use = "language"`.
 pub const PLUGIN: crate::Kind = crate::Kind::new("language", |settings: &Settings<'_>| {
     let LanguageSettings { allow, deny, action, message, status } = settings.read()?;
@@ -52,16 +44,15 @@ pub const PLUGIN: crate::Kind = crate::Kind::new("language", |settings: &Setting
         (None, Some(deny)) => (one_of(deny, LANGUAGES)?, false),
         _ => return Err(SettingsError::new("which languages?").help("give it either `allow` or `deny`")),
     };
-    let message = message.unwrap_or_else(|| "this gateway does not take requests in this language".to_owned());
-    Ok(Arc::new(Language { list, allows, action, message, status: rejection_status(status.as_ref(), 400)? }))
+    let default = (400, "this gateway does not take requests in this language");
+    let objection = Objection::new(action, message, status.as_ref(), default)?;
+    Ok(Arc::new(Language { list, allows, objection }))
 });
 
 struct Language {
     list: Vec<String>,
     allows: bool,
-    action: Action,
-    message: String,
-    status: u16,
+    objection: Objection,
 }
 
 #[async_trait]
@@ -76,9 +67,6 @@ impl Plugin for Language {
         let Some(language) = asked.and_then(|text| detect(&text.text)) else { return Ok(Verdict::Pass) };
         cx.tag("language", language);
         let listed = self.list.iter().any(|name| name == language);
-        Ok(match self.action {
-            Action::Reject if listed != self.allows => Verdict::reject(self.status, &self.message),
-            Action::Reject | Action::Report => Verdict::Pass,
-        })
+        Ok(if listed == self.allows { Verdict::Pass } else { self.objection.verdict() })
     }
 }

@@ -23,12 +23,12 @@ use bytes::Bytes;
 use serde::Deserialize;
 use toml::Spanned;
 
-use crate::guard::{Way, rejection_status, some};
+use crate::judging::{Action, Asking, Objection, Way};
 use crate::providers::Operation;
-use crate::webhook::{Asking, window_of};
+use crate::webhook::window_of;
 use crate::{
-    Context, Failure, Flow, Needs, Part, PartKind, Plugin, Rejection, Request, Settings, SettingsError, TextKind,
-    Verdict, async_trait,
+    Context, Failure, Flow, Needs, Part, PartKind, Plugin, Request, Settings, SettingsError, TextKind, Verdict,
+    async_trait,
 };
 
 /// The gateway's `timeout` ends a call before.
@@ -51,14 +51,6 @@ struct ModerationSettings {
     status: Option<Spanned<u16>>,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
-#[serde(rename_all = "lowercase")]
-enum Action {
-    #[default]
-    Reject,
-    Report,
-}
-
 fn request() -> Vec<Way> {
     vec![Way::Request]
 }
@@ -74,15 +66,14 @@ pub const PLUGIN: crate::Kind = crate::Kind::new("moderation", |settings: &Setti
             return Err(SettingsError::at(score, "scores are from 0 to 1"));
         }
     }
+    let default = (403, "this is against the rules of this gateway");
     Ok(Arc::new(Moderation {
         model: settings.model(&model)?,
-        on: some(on)?,
+        on: Way::some(on)?,
         threshold: threshold.map(Spanned::into_inner),
         categories: categories.into_iter().map(|(name, score)| (name, score.into_inner())).collect(),
         window: window_of(window.as_ref(), WINDOW)?,
-        action,
-        message: message.unwrap_or_else(|| "this is against the rules of this gateway".to_owned()),
-        status: rejection_status(status.as_ref(), 403)?,
+        objection: Objection::new(action, message, status.as_ref(), default)?,
     }))
 });
 
@@ -92,9 +83,7 @@ struct Moderation {
     threshold: Option<f64>,
     categories: BTreeMap<String, f64>,
     window: usize,
-    action: Action,
-    message: String,
-    status: u16,
+    objection: Objection,
 }
 
 /// OpenAI's answer, <https://platform.openai.com/docs/api-reference/moderations/object>.
@@ -161,10 +150,7 @@ impl Plugin for Moderation {
             .collect();
         let Some(category) = self.judge(&last, cx).await? else { return Ok(Verdict::Pass) };
         cx.tag("found", category);
-        Ok(match self.action {
-            Action::Reject => Verdict::reject(self.status, &self.message),
-            Action::Report => Verdict::Pass,
-        })
+        Ok(self.objection.verdict())
     }
 
     async fn on_window(&self, part: &Part, text: &str, _end: bool, cx: &Context) -> Result<Flow, Failure> {
@@ -175,9 +161,6 @@ impl Plugin for Moderation {
         Asking::end(cx);
         let Some(category) = judged else { return Ok(Flow::Pass) };
         cx.tag("found", category);
-        Ok(match self.action {
-            Action::Reject => Flow::Refuse(Rejection { status: self.status, message: self.message.clone() }),
-            Action::Report => Flow::Pass,
-        })
+        Ok(self.objection.flow())
     }
 }

@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::sync::Arc;
 
-use crate::find::{Finder, Finding, Kind, Next};
+use crate::find::{Finder, Finding, Kind, Next, label};
 
 /// Longest placeholder: `[`, a name, `_`, a number, `]`.
 const LONGEST: usize = 48;
@@ -76,12 +76,6 @@ impl Masks {
     pub fn original(&self, placeholder: &str) -> Option<&str> {
         self.originals.get(placeholder).map(|original| &**original)
     }
-}
-
-/// The name of a kind in a placeholder.
-#[must_use]
-pub fn label(kind: &Kind) -> String {
-    kind.chars().map(|char| if char.is_ascii_alphanumeric() { char.to_ascii_uppercase() } else { '_' }).collect()
 }
 
 /// Finds the placeholders that stand for something; each is a finding whose kind says nothing.

@@ -30,13 +30,14 @@ use std::sync::Arc;
 use serde::Deserialize;
 use toml::Spanned;
 
+use crate::Settings;
 use crate::find::{Any, Finder, Kind};
-use crate::guard::{Action, Common, Guard, Way};
+use crate::guard::{Action, Common, Guard};
+use crate::judging::Way;
 use crate::secrets::{self, Secrets};
-use crate::{Settings, SettingsError};
+use crate::settings::one_of;
 
 pub use masks::Masks;
-pub(crate) use masks::label;
 
 /// What can be looked for, by name.
 pub const KINDS: &[&str] = &["email", "phone", "card", "iban", "national_id", "secret", "ip"];
@@ -111,12 +112,3 @@ pub(crate) fn hold(kinds: &[String]) -> usize {
 
 /// The same without secrets: a long mail address.
 const HOLD: usize = 512;
-
-/// The names, each of which has to be one of those that are known.
-pub(crate) fn one_of(names: &[Spanned<String>], known: &[&str]) -> Result<Vec<String>, SettingsError> {
-    let check = |name: &Spanned<String>| match known.contains(&name.get_ref().as_str()) {
-        true => Ok(name.get_ref().clone()),
-        false => Err(SettingsError::at(name, "not known here").help(format!("one of {}", known.join(", ")))),
-    };
-    names.iter().map(check).collect()
-}

@@ -3,7 +3,8 @@
 use std::time::Instant;
 
 use super::Hooked;
-use crate::{Flow, Part, Rejection, Stage};
+use crate::text::Stage;
+use crate::{Flow, Part, Rejection};
 
 /// Feeds `text` to the first hook, what that lets go to the second, and so on; `out` gets what comes out of the last. `stages` has
 /// one for each hook. Gives back why the answer must not go on, if so.

@@ -4,7 +4,8 @@ use super::{Hooked, chain};
 use crate::providers::Dialect;
 use crate::providers::codec::{Maker, Platform, StreamDecoder, codec};
 use crate::providers::common::{Block, Content, Delta, Event, Opaque, ProviderTag, Stop, StopReason, Str};
-use crate::{Part, PartKind, Rejection, Stage};
+use crate::text::Stage;
+use crate::{Part, PartKind, Rejection};
 
 /// Most bytes of a text, give or take a piece, that are gathered before hooks see it: their calls stay short.
 const MOST_GATHERED: usize = 4 << 10;

@@ -6,7 +6,8 @@ use super::{Hooked, chain};
 use crate::fields::Object;
 use crate::providers::Operation;
 use crate::providers::common::{Block, Choice, Content, Response, Stop, StopReason};
-use crate::{Answer, AnswerBody, Part, PartKind, Rejection, Stage, Text, TextKind};
+use crate::text::Stage;
+use crate::{Answer, AnswerBody, Part, PartKind, Rejection, Text, TextKind};
 
 /// Runs `hooks` over the texts of `answer`, and changes those that they change. If one refuses, the refusal stands in the place of
 /// what was said, and is given back, too.

@@ -25,7 +25,8 @@ use toml::Spanned;
 
 use crate::Settings;
 use crate::find::Any;
-use crate::guard::{Action, Common, Guard, Way};
+use crate::guard::{Action, Common, Guard};
+use crate::judging::Way;
 
 pub use find::Secrets;
 

@@ -23,14 +23,14 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
-use http::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
+use http::header::{HeaderMap, HeaderValue};
 use serde::Deserialize;
 use toml::Spanned;
 
-use crate::guard::{Way, some};
+use crate::judging::{Asking, Way};
 use crate::{
     Context, Failure, Flow, Needs, Part, Plugin, Rejection, Request, Settings, SettingsError, Tls, TlsFiles, Verdict,
-    async_trait,
+    async_trait, settings,
 };
 use contract::{Call, Said, Shown, Verdict as Decision};
 
@@ -58,34 +58,18 @@ fn request() -> Vec<Way> {
 /// `use = "webhook"`.
 pub const PLUGIN: crate::Kind = crate::Kind::new("webhook", |settings: &Settings<'_>| {
     let WebhookSettings { url, secret, on, window, headers, tls } = settings.read()?;
-    let target = url_of(&url)?;
-    let on = some(on)?;
+    let target = settings::url(&url)?;
+    let on = Way::some(on)?;
     if let (Some(tls), Some("http")) = (&tls, target.scheme_str()) {
         return Err(SettingsError::at(tls, "without https there is no TLS"));
     }
     let tls = tls.map(|tls| settings.tls(tls.get_ref())).transpose()?;
     let window = window_of(window.as_ref(), WINDOW)?;
     let secret = secret.as_ref().map(|secret| settings.secret(secret)).transpose()?;
-    let mut sent = HeaderMap::new();
-    if let Some(headers) = headers {
-        for (name, value) in headers.get_ref() {
-            let value = settings.secret(&Spanned::new(headers.span(), value.clone()))?;
-            let bad = || SettingsError::at(&headers, format!("`{name}` is no header"));
-            let name = HeaderName::try_from(name.as_str()).map_err(|_| bad())?;
-            sent.insert(name, HeaderValue::try_from(value).map_err(|_| bad())?);
-        }
-    }
-    sent.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    let headers = settings.headers(headers.as_ref(), "application/json")?;
     let key = secret.map(|secret| ring::hmac::Key::new(ring::hmac::HMAC_SHA256, secret.as_bytes()));
-    Ok(Arc::new(Webhook { url: target, key, on, window, headers: sent, tls }))
+    Ok(Arc::new(Webhook { url: target, key, on, window, headers, tls }))
 });
-
-/// A URL with a scheme and a host.
-pub(crate) fn url_of(url: &Spanned<String>) -> Result<http::Uri, SettingsError> {
-    let read = http::Uri::try_from(url.get_ref().as_str()).ok();
-    let fits = |url: &http::Uri| matches!(url.scheme_str(), Some("http" | "https")) && url.host().is_some();
-    read.filter(fits).ok_or_else(|| SettingsError::at(url, "this is no URL").help("\"https://host/path\""))
-}
 
 /// Bytes of an answer at a time.
 pub(crate) fn window_of(window: Option<&Spanned<usize>>, default: usize) -> Result<usize, SettingsError> {
@@ -93,22 +77,6 @@ pub(crate) fn window_of(window: Option<&Spanned<usize>>, default: usize) -> Resu
         None => Ok(default),
         Some(window) if (1..=64 << 10).contains(window.get_ref()) => Ok(*window.get_ref()),
         Some(window) => Err(SettingsError::at(window, "from 1 to 65536 bytes")),
-    }
-}
-
-/// Whether a question about an answer is under way, or was and got no verdict.
-#[derive(Default)]
-pub(crate) struct Asking(bool);
-
-impl Asking {
-    /// Begins to ask. `false`: the question before failed, and `on_error` let the answer go on: nobody waits for another.
-    pub fn begin(cx: &Context) -> bool {
-        cx.with(|asking: &mut Self| !std::mem::replace(&mut asking.0, true))
-    }
-
-    /// There is a verdict.
-    pub fn end(cx: &Context) {
-        cx.with(|asking: &mut Self| asking.0 = false);
     }
 }
 

@@ -6,9 +6,10 @@ mod random;
 
 use std::sync::Arc;
 
+use ai_gateway_plugins::internal::Stage;
 use ai_gateway_plugins::providers::{Dialect, Operation};
 use ai_gateway_plugins::{
-    About, Context, End, Finish, Flow, NoHost, Part, PartKind, Plugin, Registry, Rejection, Request, Settings, Stage,
+    About, Context, End, Finish, Flow, NoHost, Part, PartKind, Plugin, Registry, Rejection, Request, Settings,
     TextHook, Verdict,
 };
 use bytes::Bytes;

@@ -49,7 +49,7 @@ use crate::error::{ApiError, ErrorKind, THREAD_UNSUPPORTED};
 use crate::preset::Quirks;
 
 pub(crate) use openai_responses::without_signature;
-pub(crate) use sse::{cut, write_event, write_json};
+pub(crate) use sse::{cut, write_event};
 pub(crate) use surrogates::whole_characters;
 pub(crate) use wire::{TextOr, read_request, wire};
 

@@ -6,6 +6,7 @@ use super::surrogates::whole_characters;
 use super::{Sink, StreamDecoder};
 use crate::common::Event;
 use crate::error::{ApiError, ErrorKind};
+use crate::json;
 use crate::sse::{Fields, Piece, Splitter};
 
 /// What a dialect makes of its events.
@@ -83,20 +84,11 @@ pub(crate) fn write_event(out: &mut Vec<u8>, name: Option<&str>, data: &impl Ser
     }
     out.extend_from_slice(b"data: ");
     let from = out.len();
-    write_json(out, data);
+    json::write(out, data);
     for byte in &mut out[from..] {
         if matches!(*byte, b'\n' | b'\r') {
             *byte = b' ';
         }
     }
     out.extend_from_slice(b"\n\n");
-}
-
-/// Appends `value` as JSON. The wire types have string keys and finite numbers, so writing them cannot fail; if it did, nothing
-/// would be appended.
-pub(crate) fn write_json(out: &mut Vec<u8>, value: &impl Serialize) {
-    let from = out.len();
-    if serde_json::to_writer(&mut *out, value).is_err() {
-        out.truncate(from);
-    }
 }

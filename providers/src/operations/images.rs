@@ -4,11 +4,12 @@
 //!
 //! Both give images in base64 only, and sizes as a shape: the nearest one is asked for.
 
-use super::{About, Answered, Asked, Translated, Wire, no_answer, no_translation, refused, write};
+use super::{About, Answered, Asked, Translated, Wire, no_answer, no_translation, refused};
 use crate::codec::wire::{read_answer as read_body, read_request, wire};
 use crate::common::{Json, Losses, Str};
 use crate::dialect::{Dialect, Operation};
 use crate::error::{ApiError, ErrorKind};
+use crate::json;
 use crate::usage::Usage;
 use crate::usage::report::Report;
 
@@ -157,16 +158,16 @@ fn write_imagen(body: &Body<'_>, losses: &mut Losses) -> Result<Vec<u8>, ApiErro
     };
     let compression = body.output_compression.filter(|_| mime == Some("image/jpeg"));
     losses.note_if(body.output_compression.is_some() && compression.is_none(), "output_compression");
-    Ok(write::body(|o| {
-        o.list("instances", [prompt], |out, prompt| write::object(out, |o| o.put("prompt", prompt)));
+    Ok(json::body(|o| {
+        o.each("instances", [prompt], |out, prompt| json::object(out, |o| o.field("prompt", prompt)));
         o.object("parameters", |o| {
             // Imagen's own default is four.
-            o.put("sampleCount", &body.n.unwrap_or(1));
-            o.some("aspectRatio", shape);
+            o.field("sampleCount", &body.n.unwrap_or(1));
+            o.optional("aspectRatio", shape);
             if let Some(mime) = mime {
                 o.object("outputOptions", |o| {
-                    o.put("mimeType", mime);
-                    o.some("compressionQuality", compression.as_ref());
+                    o.field("mimeType", mime);
+                    o.optional("compressionQuality", compression.as_ref());
                 });
             }
         });
@@ -179,17 +180,17 @@ fn write_gemini(body: &Body<'_>, losses: &mut Losses) -> Result<Vec<u8>, ApiErro
     losses.note_if(body.n.is_some_and(|n| n > 1), "n");
     losses.note_if(body.output_format.as_deref().is_some_and(|format| format != "png"), "output_format");
     losses.note_if(body.output_compression.is_some(), "output_compression");
-    Ok(write::body(|o| {
-        o.list("contents", [prompt], |out, prompt| {
-            write::object(out, |o| {
-                o.put("role", "user");
-                o.list("parts", [prompt], |out, prompt| write::object(out, |o| o.put("text", prompt)));
+    Ok(json::body(|o| {
+        o.each("contents", [prompt], |out, prompt| {
+            json::object(out, |o| {
+                o.field("role", "user");
+                o.each("parts", [prompt], |out, prompt| json::object(out, |o| o.field("text", prompt)));
             });
         });
         o.object("generationConfig", |o| {
-            o.put("responseModalities", &["IMAGE"]);
+            o.field("responseModalities", &["IMAGE"]);
             if let Some(shape) = shape {
-                o.object("imageConfig", |o| o.put("aspectRatio", shape));
+                o.object("imageConfig", |o| o.field("aspectRatio", shape));
             }
         });
     }))
@@ -237,24 +238,24 @@ fn read_gemini(body: &[u8]) -> Result<(Vec<Image<'_>>, Option<Usage>), ApiError>
 }
 
 fn write_answer(images: &[Image<'_>], usage: Option<&Usage>, about: &About<'_>) -> Vec<u8> {
-    write::body(|o| {
-        o.put("created", &about.now);
-        o.list("data", images, |out, (image, prompt)| {
-            write::object(out, |o| {
-                o.put("b64_json", image);
-                o.some("revised_prompt", prompt.as_ref());
+    json::body(|o| {
+        o.field("created", &about.now);
+        o.each("data", images, |out, (image, prompt)| {
+            json::object(out, |o| {
+                o.field("b64_json", image);
+                o.optional("revised_prompt", prompt.as_ref());
             });
         });
         if let Some(usage) = usage {
             o.object("usage", |o| {
                 let (input, output) = (usage.total_input().unwrap_or(0), usage.total_output().unwrap_or(0));
                 let images = usage.image_input.unwrap_or(0);
-                o.put("total_tokens", &input.saturating_add(output));
-                o.put("input_tokens", &input);
-                o.put("output_tokens", &output);
+                o.field("total_tokens", &input.saturating_add(output));
+                o.field("input_tokens", &input);
+                o.field("output_tokens", &output);
                 o.object("input_tokens_details", |o| {
-                    o.put("text_tokens", &input.saturating_sub(images));
-                    o.put("image_tokens", &images);
+                    o.field("text_tokens", &input.saturating_sub(images));
+                    o.field("image_tokens", &images);
                 });
             });
         }

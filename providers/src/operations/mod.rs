@@ -12,7 +12,6 @@ pub mod embeddings;
 pub mod images;
 pub mod rerank;
 pub(crate) mod tokenizer;
-mod write;
 
 use crate::codec::{Call, Target};
 use crate::common::{Json, Losses};

@@ -23,35 +23,45 @@ impl FieldEdits {
         self.set.is_empty() && self.remove.is_empty()
     }
 
-    /// `body` with the edits. What is set keeps its place, or comes first if it was not there; every other member, and the
+    /// `body` with the edits. What is set keeps its place, or comes last if it was not there; every other member, and the
     /// white space around it, stays as sent. The very same `Bytes` if nothing changes, and if `body` is no JSON object.
     #[must_use]
     pub fn apply(&self, body: &Bytes) -> Bytes {
-        if self.is_empty() {
-            return body.clone();
-        }
         let mut cursor = Cursor::new(body);
-        if !cursor.enter(b'{') {
+        if self.is_empty() || !cursor.enter(b'{') {
             return body.clone();
         }
-        let open = cursor.at();
-        let mut there = vec![false; self.set.len()];
-        let mut changed = false;
-        let mut members = Vec::new();
+        let mut edits: Vec<(Range<usize>, &str)> = Vec::new();
+        let mut missing: Vec<&(String, String)> = self.set.iter().collect();
+        // What stands between `from` and the next member that stays goes; `end` is that of the last one that was read.
+        let (open, mut stays) = (cursor.at(), false);
+        let (mut from, mut end) = (open, open);
         while let Some(key) = cursor.next_key() {
             let value = cursor.value();
-            let set = self.set.iter().position(|(name, _)| name.as_bytes() == &*key.name);
-            if let Some(there) = set.and_then(|index| there.get_mut(index)) {
-                *there = true;
+            if end == open {
+                from = key.start;
             }
-            let kept = set.is_some() || !self.remove.iter().any(|name| name.as_bytes() == &*key.name);
-            changed |= set.is_some() || !kept;
-            members.push(Member { start: key.start, value, set, kept });
+            let set = self.set.iter().find(|(name, _)| name.as_bytes() == &*key.name);
+            if set.is_some() || !self.remove.iter().any(|name| name.as_bytes() == &*key.name) {
+                // The comma before it stays, unless there is nothing that it would stand behind.
+                let gone = from..if stays { end } else { key.start };
+                edits.extend((!gone.is_empty()).then_some((gone, "")));
+                if let Some(field @ (_, new)) = set {
+                    edits.push((value.clone(), new));
+                    missing.retain(|other| *other != field);
+                }
+                (from, stays) = (value.end, true);
+            }
+            end = value.end;
         }
-        if !changed && there.iter().all(|there| *there) {
-            return body.clone();
+        edits.extend((from < end).then_some((from..end, "")));
+        let mut added = String::new();
+        for (name, value) in missing {
+            added.push_str(if stays || !added.is_empty() { "," } else { "" });
+            added.extend([&serde_json::Value::from(name.as_str()).to_string(), ":", value]);
         }
-        self.written(body, open, &members, &there).map_or_else(|| body.clone(), Bytes::from)
+        edits.extend((!added.is_empty()).then_some((end..end, added.as_str())));
+        if edits.is_empty() { body.clone() } else { splice(body, &edits).into() }
     }
 
     /// `body` with the edits made in the object that its member `name` holds; the very same `Bytes` if there is none.
@@ -70,57 +80,6 @@ impl FieldEdits {
         }
         if edited.is_empty() { body.clone() } else { splice(body, &edited).into() }
     }
-
-    fn written(&self, body: &Bytes, open: usize, members: &[Member], there: &[bool]) -> Option<Vec<u8>> {
-        let head = members.first().map_or(open, |member| member.start);
-        let tail = members.last().map_or(open, |member| member.value.end);
-        let mut out =
-            Vec::with_capacity(body.len() + self.set.iter().map(|(k, v)| k.len() + v.len() + 4).sum::<usize>());
-        out.extend_from_slice(body.get(..head)?);
-        let mut first = true;
-        for ((name, value), _) in self.set.iter().zip(there).filter(|(_, there)| !**there) {
-            if !first {
-                out.push(b',');
-            }
-            first = false;
-            serde_json::to_writer(&mut out, name).ok()?;
-            out.push(b':');
-            out.extend_from_slice(value.as_bytes());
-        }
-        let mut inserted = !first;
-        let mut before = head;
-        for member in members {
-            if member.kept {
-                // The comma and the white space that stood before it, unless nothing does now.
-                if inserted {
-                    out.push(b',');
-                } else if !first {
-                    out.extend_from_slice(body.get(before..member.start)?);
-                }
-                (first, inserted) = (false, false);
-                let value = member.set.and_then(|index| self.set.get(index));
-                match value {
-                    Some((_, value)) => {
-                        out.extend_from_slice(body.get(member.start..member.value.start)?);
-                        out.extend_from_slice(value.as_bytes());
-                    }
-                    None => out.extend_from_slice(body.get(member.start..member.value.end)?),
-                }
-            }
-            before = member.value.end;
-        }
-        out.extend_from_slice(body.get(tail..)?);
-        Some(out)
-    }
-}
-
-/// One member of the object, from its key to the end of its value.
-struct Member {
-    start: usize,
-    value: Range<usize>,
-    /// Which of the edits gives it its value.
-    set: Option<usize>,
-    kept: bool,
 }
 
 #[cfg(test)]
@@ -159,13 +118,16 @@ mod tests {
     fn members_are_set_in_place_added_and_taken_out() {
         let body = "{ \"a\" : 1.0e0,\n  \"b\":[1, 2] ,\"c\": null }";
         assert_eq!(edited(body, &[("b", "true")], &[]), "{ \"a\" : 1.0e0,\n  \"b\":true ,\"c\": null }");
-        assert_eq!(edited(body, &[("d", "{}")], &[]), "{ \"d\":{},\"a\" : 1.0e0,\n  \"b\":[1, 2] ,\"c\": null }");
+        assert_eq!(edited(body, &[("d", "{}")], &[]), "{ \"a\" : 1.0e0,\n  \"b\":[1, 2] ,\"c\": null,\"d\":{} }");
         assert_eq!(edited(body, &[], &["a"]), "{ \"b\":[1, 2] ,\"c\": null }");
         assert_eq!(edited(body, &[], &["b"]), "{ \"a\" : 1.0e0 ,\"c\": null }");
         assert_eq!(edited(body, &[], &["c", "x"]), "{ \"a\" : 1.0e0,\n  \"b\":[1, 2] }");
         assert_eq!(edited(body, &[], &["a", "b", "c"]), "{  }");
         assert_eq!(edited(body, &[("z", "1"), ("y", "2")], &["a", "b", "c"]), "{ \"z\":1,\"y\":2 }");
+        assert_eq!(edited(body, &[("d", "4")], &["a", "c"]), "{ \"b\":[1, 2],\"d\":4 }");
+        assert_eq!(edited(body, &[("b", "2")], &["a"]), "{ \"b\":2 ,\"c\": null }");
         assert_eq!(edited("{}", &[("z", "1")], &[]), "{\"z\":1}");
+        assert_eq!(edited("{ }", &[("\"", "1")], &[]), "{\"\\\"\":1 }");
         assert_eq!(edited(r#"{"\u0061":1,"a":2}"#, &[("a", "3")], &[]), r#"{"\u0061":3,"a":3}"#, "whoever reads which");
     }
 

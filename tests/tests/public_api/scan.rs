@@ -60,8 +60,12 @@ pub fn items(source: &str) -> Vec<Item> {
         } else if line.starts_with("pub ") || line.starts_with("impl") {
             let text = whole(line, &mut lines, |text| balanced_but_body(text) && text.ends_with(['{', ';', '}']));
             let begun;
-            (begun, inside) = begin(&text, &std::mem::take(&mut attributes));
-            items.extend(begun);
+            let attributes = std::mem::take(&mut attributes);
+            (begun, inside) = begin(&text, &attributes);
+            match attributes.contains("#[doc(hidden)]") {
+                true => inside = Inside::Other,
+                false => items.extend(begun),
+            }
         } else if !line.starts_with([' ', '}']) && !line.is_empty() {
             (inside, attributes) = (Inside::Other, String::new());
         } else if member && !line.trim().starts_with(['#', '}', ')']) {
@@ -187,6 +191,11 @@ pub use a::{B, C};
 pub use b::c as other;
 pub mod inner;
 pub const MOST: usize = 5 + 6;
+
+#[doc(hidden)]
+pub mod internal {
+    pub use a::D;
+}
 
 #[derive(Debug, Clone)]
 pub struct Open {

@@ -4,16 +4,18 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use ai_gateway_plugins::internal::Policy;
 use ai_gateway_plugins::{
-    Answer, AnswerBody, Context, Failure, Flow, Part, Plugin, Policy, Rejection, Request, TextHook, Verdict, Window,
+    Answer, AnswerBody, Context, Failure, Flow, Part, Plugin, Rejection, Request, TextHook, Verdict, Window,
 };
 use ai_gateway_providers::error::{ApiError, ErrorKind};
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use tokio::sync::oneshot;
 
-use super::{Active, Entry};
+use super::Active;
 use crate::config::OnError;
+use crate::snapshot::Entry;
 use crate::telemetry::{Hook, Said};
 
 /// A hook that sees more than this gets a thread of its own: reading it takes milliseconds, in which all other requests on the
@@ -231,7 +233,6 @@ mod tests {
     use ai_gateway_providers::{Dialect, Operation};
     use http::HeaderMap;
 
-    use super::super::Chain;
     use super::*;
     use crate::config::PluginConfig;
     use crate::telemetry::Plugins;
@@ -255,10 +256,9 @@ mod tests {
     async fn what_is_large_is_read_on_another_thread() {
         let seen = Arc::default();
         let config = PluginConfig::new("where", Arc::new(Where(Arc::clone(&seen))));
-        let chain = Chain::new(&[config], &Plugins::default());
         let about = Arc::new(About::new(Dialect::OpenAiChat, Operation::Chat, Arc::new(NoHost)));
         let cx = Arc::new(Context::new(about, "where".into(), Arc::default()));
-        let active = Active { entry: chain.entries[0].clone(), cx };
+        let active = Active { entry: Arc::new(Entry::new(config, &Plugins::default())), cx };
         for size in [LARGE, LARGE + 1] {
             let request = Request::new(Dialect::OpenAiChat, Operation::Chat, HeaderMap::new(), vec![b' '; size].into());
             let called = active.call(Hook::Request, request, on_request_hook, said);

@@ -19,81 +19,14 @@ use std::sync::{Arc, Mutex, PoisonError};
 use ai_gateway_plugins::{About, Context, Key, Needs, Plugin, Tag};
 use ai_gateway_providers::error::ApiError;
 use http::{HeaderMap, HeaderName};
-use tokio::sync::Semaphore;
 
 use host::GatewayHost;
 pub use request::{Decided, answer, on_request};
 pub use screen::Screener;
 pub use steps::{conclude, label, on_end, on_plan, on_upstream, refused_in_stream, steering, wants_whole_answers};
 
-use crate::config::PluginConfig;
-use crate::routing::rules::{Facts, holds};
-use crate::telemetry::{PluginStats, Plugins};
-
-/// Calls of one plugin that may block a thread of their own at a time.
-const MOST_BLOCKED: usize = 32;
-
-/// The plugins of a configuration, in order. Without any, nothing is looked at.
-#[derive(Debug, Default)]
-pub struct Chain {
-    entries: Vec<Arc<Entry>>,
-}
-
-/// A plugin and what the configuration says of it.
-#[derive(Debug)]
-pub struct Entry {
-    config: PluginConfig,
-    needs: Needs,
-    stats: Arc<PluginStats>,
-    blocked: Arc<Semaphore>,
-}
-
-impl Chain {
-    /// Of `plugins`, counted in `stats`.
-    pub fn new(plugins: &[PluginConfig], stats: &Plugins) -> Self {
-        let entry = |config: &PluginConfig| {
-            Arc::new(Entry {
-                needs: config.plugin.needs(),
-                stats: stats.of(&config.name),
-                blocked: Arc::new(Semaphore::new(MOST_BLOCKED)),
-                config: config.clone(),
-            })
-        };
-        Self { entries: plugins.iter().map(entry).collect() }
-    }
-
-    /// Whether there are none.
-    pub fn is_empty(&self) -> bool {
-        self.entries.is_empty()
-    }
-
-    /// Which plugins a request goes through, and why not the others: their names, and the first condition that does not hold.
-    pub fn told(&self, facts: &Facts<'_>) -> Vec<(Arc<str>, Option<String>)> {
-        let told = |entry: &Arc<Entry>| {
-            let failed = entry.config.when.iter().find(|condition| !holds(condition, facts).unwrap_or(false));
-            (entry.config.name.clone(), failed.map(ToString::to_string))
-        };
-        self.entries.iter().map(told).collect()
-    }
-
-    /// What a request goes through; `None`: nothing.
-    fn begin(&self, facts: &Facts<'_>, about: impl FnOnce() -> (About, Arc<GatewayHost>)) -> Option<Arc<Run>> {
-        let goes_through =
-            |entry: &&Arc<Entry>| entry.config.when.iter().all(|condition| holds(condition, facts).unwrap_or(false));
-        let entries: Vec<&Arc<Entry>> = self.entries.iter().filter(goes_through).collect();
-        if entries.is_empty() {
-            return None;
-        }
-        let (about, host) = about();
-        let (about, tags) = (Arc::new(about), Arc::<Mutex<Vec<Tag>>>::default());
-        let active = |entry: &Arc<Entry>| Active {
-            entry: entry.clone(),
-            cx: Arc::new(Context::new(about.clone(), entry.config.name.clone(), tags.clone())),
-        };
-        let active = entries.into_iter().map(active).collect();
-        Some(Arc::new(Run { active, about, host, told: Mutex::default() }))
-    }
-}
+use crate::routing::rules::Facts;
+use crate::snapshot::{Chain, Entry};
 
 /// The plugins that one exchange goes through.
 pub struct Run {
@@ -119,6 +52,22 @@ struct Told {
 }
 
 impl Run {
+    /// What a request goes through; `None`: nothing.
+    fn begin(chain: &Chain, facts: &Facts<'_>, about: impl FnOnce() -> (About, Arc<GatewayHost>)) -> Option<Arc<Self>> {
+        let entries: Vec<&Arc<Entry>> = chain.those_for(facts).collect();
+        if entries.is_empty() {
+            return None;
+        }
+        let (about, host) = about();
+        let (about, tags) = (Arc::new(about), Arc::<Mutex<Vec<Tag>>>::default());
+        let active = |entry: &Arc<Entry>| Active {
+            entry: entry.clone(),
+            cx: Arc::new(Context::new(about.clone(), entry.config.name.clone(), tags.clone())),
+        };
+        let active = entries.into_iter().map(active).collect();
+        Some(Arc::new(Self { active, about, host, told: Mutex::default() }))
+    }
+
     fn those(&self, need: impl Fn(&Needs) -> bool) -> impl Iterator<Item = &Active> {
         self.active.iter().filter(move |active| need(&active.entry.needs))
     }

@@ -80,7 +80,7 @@ fn begin(gateway: &Gateway, header: &RequestHeader, exchange: &Exchange, body: &
     let stream = scan.stream || endpoint.stream;
     let json = if endpoint.body == BodyKind::Json { &body[..] } else { b"" };
     let facts = facts(header, exchange, endpoint, model.as_ref(), &scan, json);
-    exchange.snapshot.plugins.begin(&facts, || {
+    Run::begin(&exchange.snapshot.plugins, &facts, || {
         let host = Arc::new(GatewayHost::new(gateway.clone(), exchange.key.clone()));
         let mut about = About::new(endpoint.dialect, endpoint.operation, host.clone());
         about.id = (&*exchange.id).into();

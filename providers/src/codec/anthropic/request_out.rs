@@ -6,7 +6,6 @@ use std::borrow::Cow;
 
 use serde::Serialize;
 
-use super::super::sse::write_json;
 use super::super::{Platform, Target, keeps_no_thread, refers_to_nothing};
 use super::OWN;
 use super::block_out::CacheOut;
@@ -20,6 +19,7 @@ use crate::codec::ids::end_user;
 use crate::codec::schema::structured;
 use crate::common::{CacheConfig, Content, Extras, Json, Losses, Request, ResponseFormat, Role, Str};
 use crate::error::ApiError;
+use crate::json;
 
 /// Sent as `max_tokens`, which Anthropic demands, where neither the request nor the catalogue of models has a number. All models
 /// from Claude 3.7 on take it.
@@ -214,7 +214,7 @@ pub(super) fn encode(request: &Request<'_>, target: &Target<'_>, losses: &mut Lo
         extras: Fields(&rest),
     };
     let mut out = Vec::with_capacity(4096);
-    write_json(&mut out, &body);
+    json::write(&mut out, &body);
     Ok(out)
 }
 

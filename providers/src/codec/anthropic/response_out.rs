@@ -3,7 +3,6 @@
 use serde::Serialize;
 
 use super::super::Client;
-use super::super::sse::write_json;
 use super::OWN;
 use super::block_out::{BlockOut, BodyOut, Known};
 use super::usage::{UsageOut, stop_out, tier_out};
@@ -13,6 +12,7 @@ use crate::common::{
     flat_name,
 };
 use crate::dialect::Dialect;
+use crate::json;
 
 /// An answer, and what `message_start` says of it.
 #[derive(Serialize)]
@@ -55,7 +55,7 @@ pub(super) fn encode(response: &Response<'_>, client: &Client, losses: &mut Loss
         extras: if own { Fields(extras) } else { Fields::default() },
     };
     let mut out = Vec::with_capacity(1024);
-    write_json(&mut out, &message);
+    json::write(&mut out, &message);
     out
 }
 

@@ -4,7 +4,6 @@ use serde::Serialize;
 
 use super::wire;
 use super::{OWN, media, parts, read, write};
-use crate::codec::sse::write_json;
 use crate::codec::wire::read_answer;
 use crate::codec::{Client, Maker};
 use crate::common::{
@@ -12,6 +11,7 @@ use crate::common::{
 };
 use crate::dialect::Operation;
 use crate::error::{ApiError, decode_error};
+use crate::json;
 use crate::usage::Usage;
 use crate::usage::report::Report;
 
@@ -185,7 +185,7 @@ pub(super) fn encode(response: &Response<'_>, _: &Client, losses: &mut Losses) -
         extras: own_extras(extras, own, losses),
     };
     let mut body = Vec::with_capacity(512);
-    write_json(&mut body, &out);
+    json::write(&mut body, &out);
     body
 }
 

@@ -8,12 +8,12 @@ use super::wire::AnyObject;
 use super::{OWN, media, tools, write};
 use crate::catalogue::Thinking;
 use crate::codec::schema::structured;
-use crate::codec::sse::write_json;
 use crate::codec::{Target, refers_to_nothing};
 use crate::common::{
     CacheConfig, Content, Effort, Extras, Json, Losses, Message, Reasoning, Request, ResponseFormat, Str,
 };
 use crate::error::ApiError;
+use crate::json;
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -203,7 +203,7 @@ pub(super) fn encode(request: &Request<'_>, target: &Target<'_>, losses: &mut Lo
         extras: write::Fields(&top),
     };
     let mut body = Vec::with_capacity(1024);
-    write_json(&mut body, &out);
+    json::write(&mut body, &out);
     Ok(body)
 }
 

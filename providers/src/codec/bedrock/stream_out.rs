@@ -10,13 +10,13 @@ use super::events::{
 };
 use super::{OWN, answer, media, parts, wire, write};
 use crate::codec::StreamEncoder;
-use crate::codec::sse::write_json;
 use crate::common::{
     Block, Content, Delta, Event, Extras, Foreign, Json, Losses, Media, MediaKind, Paragraphs, Reasoning, Sequence,
     Stop, Str, flat_name,
 };
 use crate::error::encode_stream_error;
 use crate::event_stream::write_event;
+use crate::json;
 use crate::usage::Usage;
 
 #[derive(Default)]
@@ -357,5 +357,5 @@ fn is_own_word(stop: &Stop<'_>) -> bool {
 }
 
 fn emit(out: &mut Vec<u8>, name: &str, payload: &impl Serialize) {
-    write_event(out, name, |out| write_json(out, payload));
+    write_event(out, name, |out| json::write(out, payload));
 }

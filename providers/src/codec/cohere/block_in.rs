@@ -1,12 +1,12 @@
 //! Messages and their parts as blocks: the same in requests and answers.
 
 use super::wire::{Document, ImageUrl, Message, OneOrMany, Part, ToolCall};
-use super::write::{Object, raw};
 use super::{DIALECT, citation};
 use crate::codec::TextOr;
 use crate::common::{
     self, Block, Content, Extras, Foreign, Json, Media, MediaKind, MediaSource, Opaque, Reasoning, Str, Text,
 };
+use crate::json::{self, Object};
 
 /// Reads opaque state that stands in a field.
 pub(super) type ReadOpaque<'o> = &'o dyn Fn(Str<'_>) -> Opaque<'static>;
@@ -78,7 +78,7 @@ pub(super) fn part<'a>(part: Part<'a>, opaque: ReadOpaque<'_>) -> Block<'a> {
         _ => Block::new(Content::Foreign(Box::new(Foreign {
             dialect: DIALECT,
             kind: part.kind.clone(),
-            raw: raw(|object| whole(&part, object)),
+            raw: json::raw(|object| whole(&part, object)),
         }))),
     }
 }

@@ -5,14 +5,13 @@ use std::borrow::Cow;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
-use super::write::{List, Object, object};
 use super::{DIALECT, citation};
 use crate::codec::data_url::DataUrl;
-use crate::codec::write_json;
 use crate::common::{
     Block, Content, Extras, Foreign, Json, Losses, Media, MediaKind, MediaSource, Opaque, Str, Text, ToolCall,
     flat_name, plain_mime,
 };
+use crate::json::{self, List, Object};
 
 /// How opaque state is written: as the text that a client keeps for its maker, or, to a provider, only if it is its own.
 pub(super) type WriteOpaque<'w> = &'w dyn for<'o> Fn(&'o Opaque<'_>) -> Option<Str<'o>>;
@@ -67,26 +66,26 @@ impl Writer<'_> {
             citations.add(text, Some(0));
             message.field("content", &text.text);
         } else if said.clone().next().is_some() {
-            let mut list = List::open(message.key("content"));
-            let mut index = 0;
-            for block in said {
-                let written = match &block.content {
-                    // The model shows no pictures here, and what it speaks can be told.
-                    Content::Media(media) => {
-                        losses.note((self.names.media)(media.kind));
-                        media
-                            .transcript
-                            .as_ref()
-                            .is_some_and(|spoken| self.part(&Block::text(spoken.borrowed()), &mut list, losses))
+            message.list("content", |list| {
+                let mut index = 0;
+                for block in said {
+                    let written = match &block.content {
+                        // The model shows no pictures here, and what it speaks can be told.
+                        Content::Media(media) => {
+                            losses.note((self.names.media)(media.kind));
+                            media
+                                .transcript
+                                .as_ref()
+                                .is_some_and(|spoken| self.part(&Block::text(spoken.borrowed()), list, losses))
+                        }
+                        _ => self.part(block, list, losses),
+                    };
+                    if let Content::Text(text) = &block.content {
+                        citations.add(text, Some(index));
                     }
-                    _ => self.part(block, &mut list, losses),
-                };
-                if let Content::Text(text) = &block.content {
-                    citations.add(text, Some(index));
+                    index += usize::from(written);
                 }
-                index += usize::from(written);
-            }
-            list.close();
+            });
         }
         if let Some(Block { content: Content::Text(text), cache, id: _, extras: _ }) = plan.map(|at| blocks[at]) {
             losses.note_if(cache.is_some(), self.names.cache);
@@ -94,13 +93,13 @@ impl Writer<'_> {
             message.field("tool_plan", &text.text);
         }
         if calls.is_some() {
-            let mut list = List::open(message.key("tool_calls"));
-            for block in blocks {
-                if let Content::ToolCall(call) = &block.content {
-                    object(list.item(), |object| self.call(block, call, object, losses));
+            message.list("tool_calls", |list| {
+                for block in blocks {
+                    if let Content::ToolCall(call) = &block.content {
+                        json::object(list.item(), |object| self.call(block, call, object, losses));
+                    }
                 }
-            }
-            list.close();
+            });
         }
         if !self.own {
             losses.note_extras(self.names.place, extras);
@@ -149,11 +148,11 @@ impl Writer<'_> {
             message.field("content", &text.text);
             return;
         }
-        let mut list = List::open(message.key("content"));
-        for block in blocks {
-            self.part(block, &mut list, losses);
-        }
-        list.close();
+        message.list("content", |list| {
+            for block in blocks {
+                self.part(block, list, losses);
+            }
+        });
     }
 
     /// Writes a part; false if there is nothing that it could say.
@@ -165,13 +164,13 @@ impl Writer<'_> {
             false => losses.note_extras(self.names.place, extras),
         };
         match content {
-            Content::Text(Text { text, citations: _, signature }) => object(list.item(), |part| {
+            Content::Text(Text { text, citations: _, signature }) => json::object(list.item(), |part| {
                 part.field("type", "text");
                 part.field("text", text);
                 self.state(part, "signature", signature.as_ref(), losses);
                 extras_of(part, losses);
             }),
-            Content::Refusal(text) => object(list.item(), |part| {
+            Content::Refusal(text) => json::object(list.item(), |part| {
                 part.field("type", "text");
                 part.field("text", text);
                 extras_of(part, losses);
@@ -183,7 +182,7 @@ impl Writer<'_> {
                     losses.note_if(!reasoning.is_empty(), self.names.reasoning);
                     return false;
                 }
-                object(list.item(), |part| {
+                json::object(list.item(), |part| {
                     part.field("type", "thinking");
                     part.field("thinking", &*text);
                     self.state(part, "signature", reasoning.signature.as_ref(), losses);
@@ -197,7 +196,7 @@ impl Writer<'_> {
                     return false;
                 };
                 losses.note_if(media.signature.is_some(), self.names.signature);
-                object(list.item(), |part| {
+                json::object(list.item(), |part| {
                     part.field("type", "image_url");
                     part.object("image_url", |image| {
                         image.field("url", &*url);
@@ -332,10 +331,10 @@ pub(super) fn document_data(own: bool, text: &str, media: &Media<'_>, out: &mut 
         return;
     }
     if own {
-        write_json(out, &text);
+        json::write(out, &text);
         return;
     }
-    object(out, |data| {
+    json::object(out, |data| {
         data.optional("title", media.name.as_ref());
         data.optional("context", media.context.as_ref());
         data.field("text", text);

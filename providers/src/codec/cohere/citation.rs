@@ -4,9 +4,9 @@
 use serde_json::{Map, Value};
 
 use super::wire;
-use super::write::{Object, object, raw};
 use crate::common::{Block, Citation, Content, Extras, Json, Str};
 use crate::dialect::Dialect;
+use crate::json::{self, Object};
 
 /// Where a citation of Cohere's belongs.
 pub(super) enum Place {
@@ -91,7 +91,7 @@ pub(super) fn written<'c>(
         return own.borrowed();
     }
     let (start, end) = span.unwrap_or((0, length));
-    raw(|citation| {
+    json::raw(|citation| {
         citation.field("start", &start);
         citation.field("end", &end);
         citation.optional("text", text.map(|text| slice(text, start, end)));
@@ -104,10 +104,7 @@ pub(super) fn written<'c>(
                 document.optional("text", quote.as_ref());
             });
         };
-        let sources = citation.key("sources");
-        sources.push(b'[');
-        object(sources, source);
-        sources.push(b']');
+        citation.list("sources", |list| json::object(list.item(), source));
         citation.optional("content_index", index.as_ref());
         citation.field("type", if index.is_some() { "TEXT_CONTENT" } else { "PLAN" });
     })

@@ -35,7 +35,6 @@ mod stream_out;
 mod tests;
 mod tools_out;
 mod wire;
-mod write;
 
 use super::sse::SseDecoder;
 use super::{Call, Client, Codec, Maker, StreamDecoder, StreamEncoder, Target};

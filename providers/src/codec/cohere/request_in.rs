@@ -1,7 +1,6 @@
 //! A client's request.
 
 use super::wire::{ChatRequest, Document, Function, Message, ResponseFormat, TextOrObject, Thinking, Tool};
-use super::write::raw;
 use super::{DIALECT, block_in};
 use crate::codec::read_request;
 use crate::common::{
@@ -9,6 +8,7 @@ use crate::common::{
     ReasoningMode, Request, Role, Str, ToolChoice, ToolResult,
 };
 use crate::error::{ApiError, ErrorKind};
+use crate::json;
 
 pub(super) fn decode(body: &[u8]) -> Result<Request<'_>, ApiError> {
     let ChatRequest {
@@ -116,7 +116,7 @@ fn tool<'a>(tool: Tool<'a>, strict: Option<bool>) -> common::Tool<'a> {
             common::Tool::Function(Box::new(tool))
         }
         function => {
-            let raw = raw(|object| {
+            let raw = json::raw(|object| {
                 object.field("type", &kind);
                 if let Some(Function { name, description, parameters, rest }) = &function {
                     object.object("function", |object| {
@@ -151,7 +151,7 @@ fn format(format: ResponseFormat<'_>) -> common::ResponseFormat<'_> {
         }
         (_, json_schema) => common::ResponseFormat::Foreign {
             dialect: DIALECT,
-            raw: raw(|object| {
+            raw: json::raw(|object| {
                 object.field("type", &kind);
                 object.optional("json_schema", json_schema.as_ref());
                 object.extras(&rest);
@@ -169,7 +169,7 @@ fn reasoning<'a>(thinking: Thinking<'a>, extras: &mut Extras<'a>) -> ReasoningCo
     };
     // A mode that is not known yet: its own dialect gets it back whole.
     if !rest.is_empty() || (mode.is_none() && kind.is_some()) {
-        let whole = raw(|object| {
+        let whole = json::raw(|object| {
             object.optional("type", kind.as_ref());
             object.optional("token_budget", budget.as_ref());
             object.extras(&rest);

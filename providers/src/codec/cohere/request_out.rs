@@ -1,14 +1,14 @@
 //! A request for Cohere, or for what imitates it.
 
 use super::block_out::{self, Names, Writer, document_data, document_text, is_object};
-use super::write::{List, Object, object};
 use super::{DIALECT, tools_out};
-use crate::codec::{Target, refers_to_nothing, write_json};
+use crate::codec::{Target, refers_to_nothing};
 use crate::common::{
     AudioConfig, Block, CacheConfig, Content, Effort, Losses, Media, MediaKind, Message, ReasoningConfig,
     ReasoningMode, Request, ResponseFormat, Role, ToolResult,
 };
 use crate::error::ApiError;
+use crate::json::{self, List, Object};
 
 const NAMES: Names = Names {
     place: "messages.",
@@ -64,22 +64,22 @@ pub(super) fn encode(request: &Request<'_>, target: &Target<'_>, losses: &mut Lo
         names: &NAMES,
     };
     let mut out = Vec::with_capacity(4096);
-    object(&mut out, |body| {
+    json::object(&mut out, |body| {
         body.field("model", target.model);
         if *stream {
             body.field("stream", &true);
         }
-        let mut list = List::open(body.key("messages"));
-        if !system.is_empty() {
-            object(list.item(), |message| {
-                message.field("role", "system");
-                writer.content(system.iter(), message, losses);
-            });
-        }
-        for run in request.runs(own) {
-            write_messages(&writer, run, &mut list, losses);
-        }
-        list.close();
+        body.list("messages", |list| {
+            if !system.is_empty() {
+                json::object(list.item(), |message| {
+                    message.field("role", "system");
+                    writer.content(system.iter(), message, losses);
+                });
+            }
+            for run in request.runs(own) {
+                write_messages(&writer, run, list, losses);
+            }
+        });
         write_documents(&writer, messages, body, losses);
         tools_out::write(request, body, losses);
         if let Some(format) = response_format {
@@ -135,7 +135,7 @@ fn write_messages(writer: &Writer<'_>, run: &[Message<'_>], list: &mut List<'_>,
             blocks.extend(said);
         } else {
             // A turn of nothing is refused; what it had is noted all the same.
-            object(&mut Vec::new(), |nowhere| writer.assistant(&said, &message.extras, nowhere, losses));
+            json::object(&mut Vec::new(), |nowhere| writer.assistant(&said, &message.extras, nowhere, losses));
         }
     }
     let write_extras = |object: &mut Object<'_>, losses: &mut Losses| match writer.own {
@@ -144,7 +144,7 @@ fn write_messages(writer: &Writer<'_>, run: &[Message<'_>], list: &mut List<'_>,
     };
     for block in &blocks {
         if let Content::ToolResult(result) = &block.content {
-            object(list.item(), |object| {
+            json::object(list.item(), |object| {
                 write_result(writer, block, result, object, losses);
                 if blocks.len() == 1 {
                     write_extras(object, losses);
@@ -167,13 +167,15 @@ fn write_messages(writer: &Writer<'_>, run: &[Message<'_>], list: &mut List<'_>,
     }
     if *role == Role::User && !writer.own && !blocks.is_empty() {
         // What it had is noted all the same.
-        let mut nowhere = Vec::new();
-        let mut parts = List::open(&mut nowhere);
-        if rest.clone().filter(|block| writer.part(block, &mut parts, losses)).count() == 0 {
+        let mut parts = 0;
+        json::list(&mut Vec::new(), |nowhere| {
+            parts = rest.clone().filter(|block| writer.part(block, nowhere, losses)).count();
+        });
+        if parts == 0 {
             return losses.note_message(rest);
         }
     }
-    object(list.item(), |object| {
+    json::object(list.item(), |object| {
         object.field("role", role_name(*role));
         match role {
             Role::Assistant => writer.assistant(&blocks, extras, object, losses),
@@ -221,22 +223,22 @@ fn write_result(
         }
         return;
     }
-    let mut parts = List::open(message.key("content"));
-    for block in said {
-        match (&block.content, is_document(block)) {
-            (Content::Media(media), true) => object(parts.item(), |part| {
-                part.field("type", "document");
-                let text = document_text(media);
-                losses.note_if(text.is_none(), "messages.document");
-                let text = text.unwrap_or_default();
-                part.object("document", |document| write_document(writer, block, media, &text, document, losses));
-            }),
-            _ => {
-                writer.part(block, &mut parts, losses);
+    message.list("content", |parts| {
+        for block in said {
+            match (&block.content, is_document(block)) {
+                (Content::Media(media), true) => json::object(parts.item(), |part| {
+                    part.field("type", "document");
+                    let text = document_text(media);
+                    losses.note_if(text.is_none(), "messages.document");
+                    let text = text.unwrap_or_default();
+                    part.object("document", |document| write_document(writer, block, media, &text, document, losses));
+                }),
+                _ => {
+                    writer.part(block, parts, losses);
+                }
             }
         }
-    }
-    parts.close();
+    });
 }
 
 fn is_document(block: &Block<'_>) -> bool {
@@ -250,23 +252,23 @@ fn write_documents(writer: &Writer<'_>, messages: &[Message<'_>], body: &mut Obj
     if documents.peek().is_none() {
         return;
     }
-    let mut list = List::open(body.key("documents"));
-    for block in documents {
-        let Content::Media(media) = &block.content else { continue };
-        let Some(text) = document_text(media) else {
-            losses.note("messages.document");
-            continue;
-        };
-        let bare = media.name.is_none() && media.context.is_none() && block.extras.is_empty();
-        let id = block.id.as_ref().filter(|_| writer.own);
-        if bare && id.is_none() && !is_object(&text) {
-            losses.note_if(block.cache.is_some(), "messages.cache");
-            write_json(list.item(), &text);
-        } else {
-            object(list.item(), |document| write_document(writer, block, media, &text, document, losses));
+    body.list("documents", |list| {
+        for block in documents {
+            let Content::Media(media) = &block.content else { continue };
+            let Some(text) = document_text(media) else {
+                losses.note("messages.document");
+                continue;
+            };
+            let bare = media.name.is_none() && media.context.is_none() && block.extras.is_empty();
+            let id = block.id.as_ref().filter(|_| writer.own);
+            if bare && id.is_none() && !is_object(&text) {
+                losses.note_if(block.cache.is_some(), "messages.cache");
+                json::write(list.item(), &text);
+            } else {
+                json::object(list.item(), |document| write_document(writer, block, media, &text, document, losses));
+            }
         }
-    }
-    list.close();
+    });
 }
 
 fn write_document(

@@ -2,9 +2,9 @@
 
 use super::DIALECT;
 use super::block_out::{Names, Writer};
-use super::write::{List, Object, object};
 use crate::codec::Client;
 use crate::common::{Choice, Losses, MediaKind, Opaque, Response, Stop, StopReason, Str, TokenLogprob};
+use crate::json::{self, Object};
 use crate::usage::Usage;
 
 pub(super) const NAMES: Names = Names {
@@ -31,7 +31,7 @@ pub(super) fn encode(response: &Response<'_>, client: &Client, losses: &mut Loss
     let Choice { blocks, stop, logprobs, extras: message_extras } = choices.first().unwrap_or(&empty);
     let blocks: Vec<_> = blocks.iter().collect();
     let mut out = Vec::with_capacity(1024);
-    object(&mut out, |answer| {
+    json::object(&mut out, |answer| {
         answer.field("id", id.as_deref().unwrap_or(&client.request_id));
         write_stop(own, stop, answer, losses);
         answer.object("message", |message| {
@@ -42,11 +42,7 @@ pub(super) fn encode(response: &Response<'_>, client: &Client, losses: &mut Loss
             write_usage(usage, answer.key("usage"));
         }
         if !logprobs.is_empty() {
-            let mut list = List::open(answer.key("logprobs"));
-            for token in logprobs {
-                write_logprob(token, list.item(), losses);
-            }
-            list.close();
+            answer.each("logprobs", logprobs, |out, token| write_logprob(token, out, losses));
         }
         match own {
             true => answer.extras(extras),
@@ -91,7 +87,7 @@ pub(super) fn write_usage(usage: &Usage, out: &mut Vec<u8>) {
         object.optional("input_tokens", input.as_ref());
         object.optional("output_tokens", output.as_ref());
     };
-    object(out, |object| {
+    json::object(out, |object| {
         object.object("billed_units", |billed| {
             tokens(billed);
             billed.optional("search_units", usage.search_units.as_ref());
@@ -104,7 +100,7 @@ pub(super) fn write_usage(usage: &Usage, out: &mut Vec<u8>) {
 pub(super) fn write_logprob(token: &TokenLogprob<'_>, out: &mut Vec<u8>, losses: &mut Losses) {
     let TokenLogprob { token, logprob, bytes: _, top } = token;
     losses.note_if(!top.is_empty(), "answer.logprobs");
-    object(out, |object| {
+    json::object(out, |object| {
         object.field("text", token);
         // The SDKs demand the field; the numbers are known to no other provider.
         object.field("token_ids", &[0_u64; 0]);

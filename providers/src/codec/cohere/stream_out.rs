@@ -6,7 +6,6 @@
 use bounded_static::{IntoBoundedStatic as _, ToBoundedStatic as _};
 
 use super::response_out::{NAMES, state, write_logprob, write_stop, write_usage};
-use super::write::{Object, object};
 use super::{DIALECT, citation};
 use crate::codec::{Client, StreamEncoder};
 use crate::common::{
@@ -14,6 +13,7 @@ use crate::common::{
     flat_name,
 };
 use crate::error::encode_stream_error;
+use crate::json::{self, Object};
 use crate::usage::Usage;
 
 /// What the open block is.
@@ -401,7 +401,7 @@ fn event(out: &mut Vec<u8>, name: &'static str, fill: impl FnOnce(&mut Object<'_
     out.extend_from_slice(name.as_bytes());
     out.extend_from_slice(b"\ndata: ");
     let from = out.len();
-    object(out, |event| {
+    json::object(out, |event| {
         event.field("type", name);
         fill(event);
     });

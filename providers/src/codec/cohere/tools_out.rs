@@ -1,9 +1,9 @@
 //! Tools and the choice among them, in a request.
 
 use super::DIALECT;
-use super::write::{List, Object, object};
 use crate::codec::choice::choice_told;
 use crate::common::{CustomTool, FunctionTool, Losses, Request, Tool, ToolChoice, flat_name};
+use crate::json::{self, List, Object};
 
 /// Writes the tools and the choice among them. A choice of some of them becomes a request that has only these.
 pub(super) fn write(request: &Request<'_>, body: &mut Object<'_>, losses: &mut Losses) {
@@ -20,11 +20,11 @@ pub(super) fn write(request: &Request<'_>, body: &mut Object<'_>, losses: &mut L
     let tools = || tools.iter().filter(|tool| !chosen || is_among(tool));
     losses.note_if(!chosen && tools().next().is_some(), "tool_choice");
     if tools().any(|tool| is_sendable(tool)) {
-        let mut list = List::open(body.key("tools"));
-        for tool in tools() {
-            write_tool(own, tool, &mut list, losses);
-        }
-        list.close();
+        body.list("tools", |list| {
+            for tool in tools() {
+                write_tool(own, tool, list, losses);
+            }
+        });
     } else {
         for tool in tools() {
             if let Tool::Foreign { dialect: _, kind, raw: _ } = tool {
@@ -87,7 +87,7 @@ fn write_tool(own: bool, tool: &Tool<'_>, list: &mut List<'_>, losses: &mut Loss
 fn write_function(own: bool, tool: &FunctionTool<'_>, list: &mut List<'_>, losses: &mut Losses) {
     let FunctionTool { name, description, parameters, strict: _, cache, namespace, extras } = tool;
     losses.note_if(cache.is_some(), "tools.cache");
-    object(list.item(), |tool| {
+    json::object(list.item(), |tool| {
         tool.field("type", "function");
         tool.object("function", |function| {
             function.field("name", &*flat_name(namespace.as_deref(), name));

@@ -3,7 +3,6 @@
 use serde::Serialize;
 
 use super::super::Client;
-use super::super::sse::write_json;
 use super::extras::{Beside, find};
 use super::grounding::{Chars, metadata};
 use super::part_out::{Reader, Writer};
@@ -11,6 +10,7 @@ use super::write::Content;
 use super::{stop, usage};
 use crate::common::{Choice, Citation, Content as Said, Json, Losses, MediaSource, Response, Stop, Str, TokenLogprob};
 use crate::dialect::Dialect;
+use crate::json;
 
 /// An answer, or a chunk of one.
 #[derive(Serialize)]
@@ -89,7 +89,7 @@ pub(super) fn encode(response: &Response<'_>, client: &Client, losses: &mut Loss
         beside: if own { Beside::of(extras, "") } else { Beside::default() },
     };
     let mut out = Vec::with_capacity(1024);
-    write_json(&mut out, &answer);
+    json::write(&mut out, &answer);
     out
 }
 

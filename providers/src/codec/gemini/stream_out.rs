@@ -8,7 +8,7 @@ use std::borrow::Cow;
 
 use bounded_static::{IntoBoundedStatic as _, ToBoundedStatic as _};
 
-use super::super::sse::{write_event, write_json};
+use super::super::sse::write_event;
 use super::super::{Client, StreamEncoder};
 use super::answer_out::{Answer, Candidate, content, finish, write_logprobs};
 use super::extras::{Beside, find, of_answers};
@@ -19,6 +19,7 @@ use super::write::{Blob, Part, Piece};
 use crate::common::{Block, Citation, Content, Delta, Event, Extras, Losses, MediaSource, Paragraphs, Stop, Str, Text};
 use crate::dialect::Dialect;
 use crate::error::{encode_error, encode_stream_error};
+use crate::json;
 use crate::usage::Usage;
 
 const OWN: Dialect = Dialect::Gemini;
@@ -93,7 +94,7 @@ impl Encoder {
     }
 
     fn write(&self, answer: &Answer<'_>, out: &mut Vec<u8>) {
-        if self.array { write_json(out, answer) } else { write_event(out, None, answer) }
+        if self.array { json::write(out, answer) } else { write_event(out, None, answer) }
     }
 
     fn parts(&mut self, choice: u32, parts: Vec<Piece<'_>>, out: &mut Vec<u8>) {

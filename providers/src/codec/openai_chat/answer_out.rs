@@ -10,11 +10,11 @@ use super::reasoning::{AnyDetail, write_details};
 use super::usage::UsageOut;
 use super::{OF_MESSAGE, OWN, is_marked};
 use crate::codec::Client;
-use crate::codec::sse::write_json;
 use crate::common::{
     Block, Choice, Citation, Content, Json, Losses, Media, MediaKind, MediaSource, Reasoning, Response, Stop,
     StopReason, Str, Text, TokenLogprob, ToolCall, flat_name,
 };
+use crate::json;
 
 #[derive(Serialize)]
 struct AnswerOut<'r> {
@@ -263,7 +263,7 @@ pub(super) fn encode(response: &Response<'_>, client: &Client, losses: &mut Loss
         rest: fields(extras, "", losses),
     };
     let mut out = Vec::with_capacity(1024);
-    write_json(&mut out, &answer);
+    json::write(&mut out, &answer);
     out
 }
 

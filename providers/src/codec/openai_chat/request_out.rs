@@ -13,11 +13,11 @@ use super::{OWN, SPELT, spelt};
 use crate::codec::choice::{any_told, choice_told};
 use crate::codec::ids::{LONGEST_USER, end_user};
 use crate::codec::openai::{Sampling, effort_asked, effort_taken, is_reference, most_stops};
-use crate::codec::sse::write_json;
 use crate::codec::{Target, refers_to_nothing};
 use crate::common::{AudioConfig, CacheConfig, Effort, Json, Losses, ReasoningConfig, ReasoningMode, Request, Str};
 use crate::dialect::Dialect;
 use crate::error::ApiError;
+use crate::json;
 use crate::preset::{LimitSpelling, PrefillSpelling, ReasoningSpelling};
 
 #[derive(Serialize)]
@@ -319,7 +319,7 @@ pub(super) fn encode(request: &Request<'_>, target: &Target<'_>, losses: &mut Lo
         spelt,
     };
     let mut out = Vec::with_capacity(4096);
-    write_json(&mut out, &body);
+    json::write(&mut out, &body);
     Ok(out)
 }
 

@@ -12,13 +12,13 @@ use super::{OWN, tools_out};
 use crate::codec::Target;
 use crate::codec::ids::{LONGEST_USER, end_user};
 use crate::codec::openai::{Sampling, effort_asked, effort_taken, output_limit};
-use crate::codec::sse::write_json;
 use crate::common::{CacheConfig, Effort, Json, Losses, ReasoningConfig, Request, Str};
+use crate::json;
 
 pub(super) fn encode(request: &Request<'_>, target: &Target<'_>, losses: &mut Losses) -> Vec<u8> {
     let mut out = Vec::with_capacity(4096);
     let body = Body::of(request, target, losses);
-    write_json(&mut out, &body);
+    json::write(&mut out, &body);
     out
 }
 

@@ -9,11 +9,11 @@ use serde_json::json;
 use super::fields::{Writer, has};
 use super::items_out::{Body, Item, Kept, Part, Parts};
 use super::{OWN, echo, reasoning};
-use crate::codec::sse::write_json;
 use crate::codec::{Client, OutputItem};
 use crate::common::{
     Block, Content, Extras, Losses, Media, MediaKind, MediaSource, Response, Stop, StopReason, Str, Text, TokenLogprob,
 };
+use crate::json;
 use crate::usage::Usage;
 
 /// Begins what follows the prefix of an id that this gateway made up.
@@ -53,7 +53,7 @@ pub(super) fn encode(response: &Response<'_>, client: &Client, losses: &mut Loss
         extras: &own,
     };
     let mut out = Vec::with_capacity(4096);
-    write_json(&mut out, &object);
+    json::write(&mut out, &object);
     out
 }
 

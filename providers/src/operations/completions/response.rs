@@ -2,8 +2,9 @@
 
 use serde::{Serialize, Serializer, ser::SerializeMap as _};
 
-use crate::codec::{Client, write_json};
+use crate::codec::Client;
 use crate::common::{Block, Choice, Content, Losses, Response, StopReason, TokenLogprob};
+use crate::json;
 use crate::usage::Usage;
 
 #[derive(Serialize)]
@@ -141,7 +142,7 @@ pub fn encode_response(response: &Response<'_>, client: &Client, losses: &mut Lo
         finish_reason: Some(finish_reason(choice.stop.reason)),
     });
     let mut out = Vec::with_capacity(512);
-    write_json(
+    json::write(
         &mut out,
         &Completion {
             id: &completion_id(id.as_deref(), client),

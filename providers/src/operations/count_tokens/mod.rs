@@ -17,12 +17,13 @@ use base64::engine::general_purpose::STANDARD;
 use bounded_static::IntoBoundedStatic as _;
 
 pub use self::estimate::estimate;
-use super::{Answered, Asked, Translated, Wire, no_answer, no_translation, refused, write};
+use super::{Answered, Asked, Translated, Wire, no_answer, no_translation, refused};
 use crate::codec::wire::{read_answer, read_request, wire};
 use crate::codec::{Call, Platform, Target, codec};
 use crate::common::{CacheConfig, Extras, Json, Losses, Request, Str};
 use crate::dialect::{Dialect, Operation};
 use crate::error::ApiError;
+use crate::json;
 use crate::model_name::gemini_resource;
 use crate::preset::{known_betas, without_fields};
 
@@ -209,16 +210,16 @@ fn write_request(
     let body = codec(wire.dialect()).encode_request(request, target, losses)?;
     let Fields { rest } = read_request(&body)?;
     let fields: Extras<'_> = rest.into_iter().filter(|(name, _)| known.contains(&&**name)).collect();
-    Ok(write::body(|o| match wire {
+    Ok(json::body(|o| match wire {
         Wire::Gemini => o.object("generateContentRequest", |o| {
-            o.put("model", &gemini_resource(target.model));
+            o.field("model", &gemini_resource(target.model));
             o.extras(&fields);
         }),
         Wire::Bedrock => o.object("input", |o| o.object("converse", |o| o.extras(&fields))),
         // Its counter stands in the path in the place of the model.
         _ if is_claude_on_vertex(wire, target) => {
             let model = target.model.strip_prefix("publishers/anthropic/models/").unwrap_or(target.model);
-            o.put("model", model.strip_suffix("@default").unwrap_or(model));
+            o.field("model", model.strip_suffix("@default").unwrap_or(model));
             o.extras(&fields);
         }
         _ => o.extras(&fields),
@@ -248,13 +249,13 @@ pub(super) fn translate_answer(from: Wire, to: Wire, body: &[u8]) -> Result<Answ
 
 fn write_count(wire: Wire, count: u64) -> Result<Vec<u8>, ApiError> {
     Ok(match wire {
-        Wire::Anthropic => write::body(|o| o.put("input_tokens", &count)),
-        Wire::OpenAiResponses => write::body(|o| {
-            o.put("object", "response.input_tokens");
-            o.put("input_tokens", &count);
+        Wire::Anthropic => json::body(|o| o.field("input_tokens", &count)),
+        Wire::OpenAiResponses => json::body(|o| {
+            o.field("object", "response.input_tokens");
+            o.field("input_tokens", &count);
         }),
-        Wire::Gemini | Wire::Vertex => write::body(|o| o.put("totalTokens", &count)),
-        Wire::Bedrock => write::body(|o| o.put("inputTokens", &count)),
+        Wire::Gemini | Wire::Vertex => json::body(|o| o.field("totalTokens", &count)),
+        Wire::Bedrock => json::body(|o| o.field("inputTokens", &count)),
         _ => return Err(no_translation(Operation::CountTokens)),
     })
 }

@@ -2,7 +2,6 @@
 //! (<https://docs.aws.amazon.com/bedrock/latest/userguide/model-parameters-titan-embed-text.html>, `-mm` for images) and Nova
 //! (<https://docs.aws.amazon.com/nova/latest/userguide/embeddings-schema.html>). Neither has a form for several.
 
-use super::super::write::{self, Object};
 use super::super::{About, Wire, refused};
 use super::model::{Answer, Input, Part, Request, Truncate};
 use super::task::Task;
@@ -10,6 +9,7 @@ use super::vectors::{Form, Vector};
 use crate::codec::wire::{read_answer as read_body, read_request as read_asked, wire};
 use crate::common::{Losses, Media, MediaKind, MediaSource, Str, plain_mime};
 use crate::error::ApiError;
+use crate::json::{self, Object};
 use crate::usage::Usage;
 
 wire! {
@@ -136,21 +136,21 @@ pub(super) fn write_titan(request: &Request<'_>, losses: &mut Losses) -> Result<
     let unknown = |form: &Form| !matches!(form, Form::Float | Form::Binary);
     losses.note_if(numbers.iter().any(unknown), "embedding_types");
     let types: Vec<_> = numbers.iter().filter(|form| !unknown(form)).map(|form| form.as_str()).collect();
-    Ok(write::body(|o| {
+    Ok(json::body(|o| {
         if !text.is_empty() || image.is_none() {
-            o.put("inputText", &text);
+            o.field("inputText", &text);
         }
         if let Some(image) = image {
-            o.put("inputImage", image);
+            o.field("inputImage", image);
             if let Some(dimensions) = dimensions {
-                o.object("embeddingConfig", |o| o.put("outputEmbeddingLength", dimensions));
+                o.object("embeddingConfig", |o| o.field("outputEmbeddingLength", dimensions));
             }
         } else {
-            o.some("dimensions", dimensions.as_ref());
-            o.some("normalize", normalize.as_ref());
+            o.optional("dimensions", dimensions.as_ref());
+            o.optional("normalize", normalize.as_ref());
             // The first Titan knows floats only, and no field that asks for them.
             if types.contains(&"binary") || (request.wire == Wire::BedrockTitan && !types.is_empty()) {
-                o.put("embeddingTypes", &types);
+                o.field("embeddingTypes", &types);
             }
         }
         o.extras(extras);
@@ -168,16 +168,16 @@ pub(super) fn read_titan_answer(body: &[u8]) -> Result<Answer<'_>, ApiError> {
 
 pub(super) fn write_titan_answer(answer: &Answer<'_>, losses: &mut Losses) -> Result<Vec<u8>, ApiError> {
     let vectors = answer.only(Form::Float, false, losses)?;
-    Ok(write::body(|o| {
-        o.some("embedding", vectors.first());
+    Ok(json::body(|o| {
+        o.optional("embedding", vectors.first());
         o.object("embeddingsByType", |o| {
             for (form, vectors) in &answer.sets {
                 // Lists: Titan and Nova know no base64.
                 let list = vectors.first().and_then(|vector| vector.spelt(*form, false).ok());
-                o.some(form.as_str(), list.as_ref());
+                o.optional(form.as_str(), list.as_ref());
             }
         });
-        o.put("inputTextTokenCount", &answer.input_tokens());
+        o.field("inputTextTokenCount", &answer.input_tokens());
     }))
 }
 
@@ -248,25 +248,25 @@ pub(super) fn write_nova(request: &Request<'_>, losses: &mut Losses) -> Result<V
     };
     losses.note_if(media.is_some() && truncate.is_some(), "truncate");
     let purpose = task.as_ref().and_then(|task| task.word(Wire::BedrockNova, losses)).unwrap_or("GENERIC_INDEX");
-    Ok(write::body(|o| {
-        o.put("taskType", SINGLE);
+    Ok(json::body(|o| {
+        o.field("taskType", SINGLE);
         o.object("singleEmbeddingParams", |o: &mut Object<'_>| {
-            o.put("embeddingPurpose", purpose);
-            o.some("embeddingDimension", dimensions.as_ref());
+            o.field("embeddingPurpose", purpose);
+            o.optional("embeddingDimension", dimensions.as_ref());
             if let Some(text) = &text {
                 o.object("text", |o| {
                     // The field is required. OpenAI, too, refuses what is too long.
-                    o.put("truncationMode", truncate.unwrap_or(Truncate::Never).as_str());
-                    o.put("value", text);
+                    o.field("truncationMode", truncate.unwrap_or(Truncate::Never).as_str());
+                    o.field("value", text);
                 });
             }
             if let (Some(media), Some((key, bytes))) = (media, source) {
                 o.object("image", |o| {
                     let mime = plain_mime(media.mime.as_deref().unwrap_or("image/png"));
-                    o.put("format", mime.strip_prefix("image/").unwrap_or(&mime));
+                    o.field("format", mime.strip_prefix("image/").unwrap_or(&mime));
                     o.object("source", |o| match key {
-                        "bytes" => o.put(key, bytes),
-                        _ => o.object(key, |o| o.put("uri", bytes)),
+                        "bytes" => o.field(key, bytes),
+                        _ => o.object(key, |o| o.field("uri", bytes)),
                     });
                 });
             }
@@ -284,11 +284,11 @@ pub(super) fn read_nova_answer<'a>(body: &'a [u8], about: &About<'_>) -> Result<
 
 pub(super) fn write_nova_answer(answer: &Answer<'_>, losses: &mut Losses) -> Result<Vec<u8>, ApiError> {
     let vectors = answer.only(Form::Float, false, losses)?;
-    Ok(write::body(|o| {
-        o.list("embeddings", &vectors, |out, vector| {
-            write::object(out, |o| {
-                o.put("embeddingType", "TEXT");
-                o.put("embedding", vector);
+    Ok(json::body(|o| {
+        o.each("embeddings", &vectors, |out, vector| {
+            json::object(out, |o| {
+                o.field("embeddingType", "TEXT");
+                o.field("embedding", vector);
             });
         });
     }))

@@ -8,7 +8,6 @@ use std::fmt;
 use serde::de::value::{MapAccessDeserializer, SeqAccessDeserializer};
 use serde::{Deserialize, Deserializer, de::MapAccess, de::SeqAccess, de::Visitor};
 
-use super::super::write;
 use super::super::{About, Asked, Wire, refused};
 use super::model::{Answer, Input, Part, Request, Truncate};
 use super::task::Task;
@@ -17,6 +16,7 @@ use crate::codec::wire::{read_answer as read_body, read_request as read_asked, w
 use crate::common::{Json, Losses, MediaKind, MediaSource, Str};
 use crate::dialect::{Dialect, Operation};
 use crate::error::ApiError;
+use crate::json;
 use crate::usage::Usage;
 use crate::usage::report::Report;
 
@@ -189,40 +189,40 @@ pub(super) fn write_request(
         inputs.iter().map(|kinds| if let [Kind::Image(url)] = &kinds[..] { Some(url) } else { None }).collect();
     // Every model since v3 demands a purpose; vectors without one are made to be searched.
     let default = if images.is_some() { "image" } else { "search_document" };
-    Ok(write::body(|o| {
+    Ok(json::body(|o| {
         if wire == Wire::Cohere {
-            o.put("model", model);
+            o.field("model", model);
         }
         match (&texts, &images) {
-            (Some(texts), _) => o.put("texts", texts),
-            (None, Some(images)) => o.put("images", images),
-            (None, None) => o.list("inputs", &inputs, |out, kinds| {
-                write::object(out, |o| {
-                    o.list("content", kinds, |out, kind| {
-                        write::object(out, |o| match kind {
+            (Some(texts), _) => o.field("texts", texts),
+            (None, Some(images)) => o.field("images", images),
+            (None, None) => o.each("inputs", &inputs, |out, kinds| {
+                json::object(out, |o| {
+                    o.each("content", kinds, |out, kind| {
+                        json::object(out, |o| match kind {
                             Kind::Text(text) => {
-                                o.put("type", "text");
-                                o.put("text", text);
+                                o.field("type", "text");
+                                o.field("text", text);
                             }
                             Kind::Image(url) => {
-                                o.put("type", "image_url");
-                                o.object("image_url", |o| o.put("url", url));
+                                o.field("type", "image_url");
+                                o.object("image_url", |o| o.field("url", url));
                             }
                         });
                     });
                 });
             }),
         }
-        o.put("input_type", task.unwrap_or(default));
+        o.field("input_type", task.unwrap_or(default));
         let forms = types(*from, forms);
         // v2 demands the types; on Bedrock the first models know none but the default.
         if !forms.is_empty() || wire == Wire::Cohere {
             let words: Vec<_> = forms.iter().map(|form| form.as_str()).collect();
-            o.put("embedding_types", if words.is_empty() { &["float"][..] } else { &words });
+            o.field("embedding_types", if words.is_empty() { &["float"][..] } else { &words });
         }
-        o.some("output_dimension", dimensions.as_ref());
-        o.some("max_tokens", max_tokens.as_ref());
-        o.some("truncate", truncate.map(Truncate::as_str));
+        o.optional("output_dimension", dimensions.as_ref());
+        o.optional("max_tokens", max_tokens.as_ref());
+        o.optional("truncate", truncate.map(Truncate::as_str));
         o.extras(extras);
     }))
 }
@@ -271,19 +271,19 @@ pub(super) fn write_answer(
         sets.push((form.as_str(), spelt.collect::<Result<Vec<_>, _>>()?));
     }
     let usage = answer.usage.unwrap_or_default();
-    Ok(write::body(|o| {
-        o.put("id", answer.id.as_deref().unwrap_or(about.request_id));
-        o.object("embeddings", |o| sets.iter().for_each(|(form, vectors)| o.put(form, vectors)));
+    Ok(json::body(|o| {
+        o.field("id", answer.id.as_deref().unwrap_or(about.request_id));
+        o.object("embeddings", |o| sets.iter().for_each(|(form, vectors)| o.field(form, vectors)));
         if wire == Wire::Cohere {
             o.object("meta", |o| {
-                o.object("api_version", |o| o.put("version", "2"));
+                o.object("api_version", |o| o.field("version", "2"));
                 o.object("billed_units", |o| {
                     let images = usage.image_input.unwrap_or(0);
-                    o.put("input_tokens", &(answer.input_tokens() - images));
-                    o.some("image_tokens", usage.image_input.as_ref());
+                    o.field("input_tokens", &(answer.input_tokens() - images));
+                    o.optional("image_tokens", usage.image_input.as_ref());
                 });
             });
         }
-        o.put("response_type", "embeddings_by_type");
+        o.field("response_type", "embeddings_by_type");
     }))
 }

@@ -3,7 +3,6 @@
 //!
 //! Not kept of an answer: `truncated`, and which modality the tokens were of.
 
-use super::super::write::{self, Object};
 use super::super::{Wire, refused};
 use super::model::{Answer, Input, Part, Request, Truncate};
 use super::task::Task;
@@ -13,6 +12,7 @@ use crate::codec::wire::{read_answer as read_body, read_request as read_asked, w
 use crate::common::{Json, Losses, Media, MediaKind, MediaSource, Str};
 use crate::dialect::{Dialect, Operation};
 use crate::error::ApiError;
+use crate::json::{self, Object};
 use crate::model_name::gemini_resource;
 use crate::usage::report::Report;
 
@@ -132,9 +132,9 @@ pub(super) fn write_request(
     let vertex = platform == Platform::Vertex;
     losses.note_if(!vertex && matches!(request.truncate, Some(Truncate::Start | Truncate::End)), "truncate");
     let truncate = request.truncate.filter(|_| vertex).map(|truncate| truncate.flag(losses));
-    Ok(write::body(|o| {
+    Ok(json::body(|o| {
         write_input(o, input, request.dimensions, losses);
-        o.some("autoTruncate", truncate.as_ref());
+        o.optional("autoTruncate", truncate.as_ref());
         o.extras(extras);
     }))
 }
@@ -145,10 +145,10 @@ pub(super) fn write_batch(request: &Request<'_>, model: &str, losses: &mut Losse
     request.inputs.iter().try_for_each(check)?;
     losses.note_if(matches!(request.truncate, Some(Truncate::Start | Truncate::End)), "truncate");
     let name = gemini_resource(model);
-    Ok(write::body(|o| {
-        o.list("requests", &request.inputs, |out, input| {
-            write::object(out, |o| {
-                o.put("model", &name);
+    Ok(json::body(|o| {
+        o.each("requests", &request.inputs, |out, input| {
+            json::object(out, |o| {
+                o.field("model", &name);
                 write_input(o, input, request.dimensions, losses);
             });
         });
@@ -192,8 +192,8 @@ fn check(input: &Input<'_>) -> Result<(), ApiError> {
 
 fn write_input(o: &mut Object<'_>, input: &Input<'_>, dimensions: Option<u64>, losses: &mut Losses) {
     o.object("content", |o| {
-        o.list("parts", &input.parts, |out, part| {
-            write::object(out, |o| match part {
+        o.each("parts", &input.parts, |out, part| {
+            json::object(out, |o| match part {
                 Part::Media(media) => {
                     let (field, key, bytes) = match &media.source {
                         MediaSource::Url(uri) => ("fileData", "fileUri", &**uri),
@@ -201,22 +201,22 @@ fn write_input(o: &mut Object<'_>, input: &Input<'_>, dimensions: Option<u64>, l
                         MediaSource::File(_) | MediaSource::Text(_) | MediaSource::Blocks(_) => return,
                     };
                     o.object(field, |o| {
-                        o.put("mimeType", media.mime.as_deref().unwrap_or("image/png"));
-                        o.put(key, bytes);
+                        o.field("mimeType", media.mime.as_deref().unwrap_or("image/png"));
+                        o.field(key, bytes);
                     });
                 }
                 Part::Text(_) | Part::Tokens(_) => {
                     // Checked before.
                     if let Ok(Some(text)) = part.as_text() {
-                        o.put("text", &text);
+                        o.field("text", &text);
                     }
                 }
             });
         });
     });
-    o.some("taskType", input.task.as_ref().and_then(|task| task.word(Wire::Gemini, losses)));
-    o.some("title", input.title.as_ref());
-    o.some("outputDimensionality", dimensions.as_ref());
+    o.optional("taskType", input.task.as_ref().and_then(|task| task.word(Wire::Gemini, losses)));
+    o.optional("title", input.title.as_ref());
+    o.optional("outputDimensionality", dimensions.as_ref());
 }
 
 pub(super) fn read_answer(body: &[u8]) -> Result<Answer<'_>, ApiError> {
@@ -228,22 +228,22 @@ pub(super) fn read_answer(body: &[u8]) -> Result<Answer<'_>, ApiError> {
 
 pub(super) fn write_answer(answer: &Answer<'_>, losses: &mut Losses) -> Result<Vec<u8>, ApiError> {
     let vectors = answer.only(Form::Float, false, losses)?;
-    Ok(write::body(|o| {
-        o.object("embedding", |o| o.some("values", vectors.first()));
+    Ok(json::body(|o| {
+        o.object("embedding", |o| o.optional("values", vectors.first()));
         write_usage(o, answer);
     }))
 }
 
 pub(super) fn write_batch_answer(answer: &Answer<'_>, losses: &mut Losses) -> Result<Vec<u8>, ApiError> {
     let vectors = answer.only(Form::Float, false, losses)?;
-    Ok(write::body(|o| {
-        o.list("embeddings", &vectors, |out, vector| write::object(out, |o| o.put("values", vector)));
+    Ok(json::body(|o| {
+        o.each("embeddings", &vectors, |out, vector| json::object(out, |o| o.field("values", vector)));
         write_usage(o, answer);
     }))
 }
 
 fn write_usage(o: &mut Object<'_>, answer: &Answer<'_>) {
     if answer.usage.is_some() {
-        o.object("usageMetadata", |o| o.put("promptTokenCount", &answer.input_tokens()));
+        o.object("usageMetadata", |o| o.field("promptTokenCount", &answer.input_tokens()));
     }
 }

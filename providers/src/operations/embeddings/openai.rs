@@ -4,7 +4,6 @@
 //!
 //! Not kept of an answer: `object`, `index`; vectors come in the order of the inputs.
 
-use super::super::write::{self, Object};
 use super::super::{About, Asked, Wire, refused};
 use super::model::{Answer, Input, Part, Request, Truncate};
 use super::task::Task;
@@ -13,6 +12,7 @@ use crate::codec::wire::{read_answer as read_body, read_request as read_asked, w
 use crate::common::{Json, Losses, MediaSource, Str};
 use crate::dialect::{Dialect, Operation};
 use crate::error::ApiError;
+use crate::json::{self, Object};
 use crate::usage::report::Report;
 
 wire! {
@@ -158,39 +158,39 @@ pub(super) fn write_request(
     let numbers = forms.first().map(|form| form.numbers());
     let base64 = forms.contains(&Form::Base64);
     let inputs = inputs.iter().map(|input| write_input(input, wire, losses)).collect::<Result<Vec<_>, _>>()?;
-    Ok(write::body(|o| {
-        o.put("model", model);
+    Ok(json::body(|o| {
+        o.field("model", model);
         match &inputs[..] {
-            [input] if *alone => o.put("input", input),
-            inputs => o.put("input", inputs),
+            [input] if *alone => o.field("input", input),
+            inputs => o.field("input", inputs),
         }
         match wire {
             Wire::Voyage => {
-                o.some("input_type", task.and_then(|task| task.word(wire, losses)));
-                o.some("output_dimension", dimensions.as_ref());
-                o.some("output_dtype", numbers.filter(|form| *form != Form::Float).map(Form::as_str));
-                o.some("encoding_format", base64.then_some("base64"));
-                o.some("truncation", truncate.map(|truncate| truncate.flag(losses)).as_ref());
+                o.optional("input_type", task.and_then(|task| task.word(wire, losses)));
+                o.optional("output_dimension", dimensions.as_ref());
+                o.optional("output_dtype", numbers.filter(|form| *form != Form::Float).map(Form::as_str));
+                o.optional("encoding_format", base64.then_some("base64"));
+                o.optional("truncation", truncate.map(|truncate| truncate.flag(losses)).as_ref());
             }
             Wire::Jina => {
-                o.some("task", task.and_then(|task| task.word(wire, losses)));
-                o.some("dimensions", dimensions.as_ref());
+                o.optional("task", task.and_then(|task| task.word(wire, losses)));
+                o.optional("dimensions", dimensions.as_ref());
                 let form = if base64 { Some(Form::Base64) } else { numbers.filter(|form| *form != Form::Float) };
                 losses.note_if(base64 && numbers != Some(Form::Float), "encoding_format");
-                o.some("embedding_type", form.map(Form::as_str));
-                o.some("normalized", normalize.as_ref());
-                o.some("truncate", truncate.map(|truncate| truncate.flag(losses)).as_ref());
+                o.optional("embedding_type", form.map(Form::as_str));
+                o.optional("normalized", normalize.as_ref());
+                o.optional("truncate", truncate.map(|truncate| truncate.flag(losses)).as_ref());
             }
             _ => {
-                o.some("dimensions", dimensions.as_ref());
+                o.optional("dimensions", dimensions.as_ref());
                 // Without it OpenAI's own SDK would ask for base64, and the answer would be the other form.
                 let spelling = if base64 { Some("base64") } else { numbers.map(|_| "float") };
-                o.some("encoding_format", spelling);
+                o.optional("encoding_format", spelling);
                 losses.note_if(!own && numbers.is_some_and(|form| form != Form::Float), "embedding_types");
-                o.some("output_dtype", numbers.filter(|form| own && *form != Form::Float).map(Form::as_str));
-                o.some("input_type", task.and_then(|task| task.word(wire, losses)));
+                o.optional("output_dtype", numbers.filter(|form| own && *form != Form::Float).map(Form::as_str));
+                o.optional("input_type", task.and_then(|task| task.word(wire, losses)));
                 match truncate {
-                    Some(truncate) if own => o.put("truncate", truncate.as_str()),
+                    Some(truncate) if own => o.field("truncate", truncate.as_str()),
                     // Too long is an error, there as here.
                     Some(Truncate::Never) | None => {}
                     Some(Truncate::Start | Truncate::End) => losses.note("truncate"),
@@ -198,7 +198,7 @@ pub(super) fn write_request(
             }
         }
         if wire == Wire::OpenAi {
-            o.some("user", user.as_ref());
+            o.optional("user", user.as_ref());
         }
         losses.note_if(wire != Wire::OpenAi && user.is_some(), "user");
         losses.note_if(wire != Wire::Jina && *normalize == Some(false), "normalize");
@@ -247,21 +247,21 @@ pub(super) fn write_answer(
     let numbers = asked.forms.first().map_or(Form::Float, |form| form.numbers());
     let vectors = answer.only(numbers, asked.forms.contains(&Form::Base64), losses)?;
     let tokens = answer.input_tokens();
-    Ok(write::body(|o| {
-        o.put("object", "list");
-        o.list("data", vectors.iter().enumerate(), |out, (index, vector)| {
-            write::object(out, |o| {
-                o.put("object", "embedding");
-                o.put("index", &index);
-                o.put("embedding", vector);
+    Ok(json::body(|o| {
+        o.field("object", "list");
+        o.each("data", vectors.iter().enumerate(), |out, (index, vector)| {
+            json::object(out, |o| {
+                o.field("object", "embedding");
+                o.field("index", &index);
+                o.field("embedding", vector);
             });
         });
-        o.put("model", about.model);
+        o.field("model", about.model);
         o.object("usage", |o: &mut Object<'_>| {
             if wire != Wire::Voyage {
-                o.put("prompt_tokens", &tokens);
+                o.field("prompt_tokens", &tokens);
             }
-            o.put("total_tokens", &tokens);
+            o.field("total_tokens", &tokens);
         });
     }))
 }

@@ -5,13 +5,13 @@
 //! Not kept of an answer: `statistics.truncated`, `metadata.billableCharacterCount`.
 
 use super::super::Wire;
-use super::super::write;
 use super::model::{Answer, Input, Request, Truncate};
 use super::task::Task;
 use super::vectors::{Form, Vector};
 use crate::codec::wire::{read_answer as read_body, read_request as read_asked, wire};
 use crate::common::{Losses, Str};
 use crate::error::ApiError;
+use crate::json;
 use crate::operations::refused;
 use crate::usage::Usage;
 
@@ -89,18 +89,18 @@ pub(super) fn write_request(request: &Request<'_>, losses: &mut Losses) -> Resul
     losses.note_if(user.is_some(), "user");
     let texts = inputs.iter().map(Input::only_text).collect::<Result<Vec<_>, _>>()?;
     let truncate = truncate.map(|truncate| truncate.flag(losses));
-    Ok(write::body(|o| {
-        o.list("instances", inputs.iter().zip(&texts), |out, (input, text)| {
-            write::object(out, |o| {
-                o.put("content", text);
-                o.some("task_type", input.task.as_ref().and_then(|task| task.word(Wire::Vertex, losses)));
-                o.some("title", input.title.as_ref());
+    Ok(json::body(|o| {
+        o.each("instances", inputs.iter().zip(&texts), |out, (input, text)| {
+            json::object(out, |o| {
+                o.field("content", text);
+                o.optional("task_type", input.task.as_ref().and_then(|task| task.word(Wire::Vertex, losses)));
+                o.optional("title", input.title.as_ref());
             });
         });
         if dimensions.is_some() || truncate.is_some() {
             o.object("parameters", |o| {
-                o.some("outputDimensionality", dimensions.as_ref());
-                o.some("autoTruncate", truncate.as_ref());
+                o.optional("outputDimensionality", dimensions.as_ref());
+                o.optional("autoTruncate", truncate.as_ref());
             });
         }
         o.extras(extras);
@@ -127,14 +127,14 @@ pub(super) fn write_answer(answer: &Answer<'_>, losses: &mut Losses) -> Result<V
     let vectors = answer.only(Form::Float, false, losses)?;
     // Counts stand at each vector here; what is known is their sum.
     let counts = (0..vectors.len()).map(|at| if at == 0 { answer.input_tokens() } else { 0 });
-    Ok(write::body(|o| {
-        o.list("predictions", vectors.iter().zip(counts), |out, (vector, count)| {
-            write::object(out, |o| {
+    Ok(json::body(|o| {
+        o.each("predictions", vectors.iter().zip(counts), |out, (vector, count)| {
+            json::object(out, |o| {
                 o.object("embeddings", |o| {
-                    o.put("values", vector);
+                    o.field("values", vector);
                     o.object("statistics", |o| {
-                        o.put("token_count", &count);
-                        o.put("truncated", &false);
+                        o.field("token_count", &count);
+                        o.field("truncated", &false);
                     });
                 });
             });

@@ -1,11 +1,11 @@
 //! What is answered. Kept of it: places, scores and what was consumed; documents are those of the request.
 
-use super::super::write;
 use super::super::{About, Asked, Wire, no_answer, no_translation};
 use crate::codec::wire::{read_answer, wire};
 use crate::common::{Json, Str};
 use crate::dialect::{Dialect, Operation};
 use crate::error::ApiError;
+use crate::json;
 use crate::usage::Usage;
 use crate::usage::report::Report;
 
@@ -66,41 +66,41 @@ pub(super) fn write(wire: Wire, answer: &Answer<'_>, asked: &Asked, about: &Abou
     }
     let usage = answer.usage.unwrap_or_default();
     let tokens = usage.total_input();
-    Ok(write::body(|o| {
+    Ok(json::body(|o| {
         if wire == Wire::Voyage {
-            o.put("object", "list");
+            o.field("object", "list");
         } else {
-            o.put("id", answer.id.as_deref().unwrap_or(about.request_id));
+            o.field("id", answer.id.as_deref().unwrap_or(about.request_id));
         }
         if wire != Wire::Cohere {
-            o.put("model", about.model);
+            o.field("model", about.model);
         }
-        o.list(if wire == Wire::Voyage { "data" } else { "results" }, &answer.ranks, |out, Rank { index, score }| {
+        o.each(if wire == Wire::Voyage { "data" } else { "results" }, &answer.ranks, |out, Rank { index, score }| {
             let document = usize::try_from(*index).ok().and_then(|index| asked.documents.get(index));
-            write::object(out, |o| {
-                o.put("index", index);
-                o.put("relevance_score", score);
+            json::object(out, |o| {
+                o.field("index", index);
+                o.field("relevance_score", score);
                 match document {
                     // Voyage's documents are texts, those of the others objects.
                     Some(text) if wire != Wire::Voyage && !text.is_object() => {
-                        o.object("document", |o| o.put("text", text));
+                        o.object("document", |o| o.field("text", text));
                     }
-                    document => o.some("document", document),
+                    document => o.optional("document", document),
                 }
             });
         });
         // Cohere's clients look for `meta`, those of the others for `usage`; of Cohere's v1, which shares its path with Jina, too.
         if wire != Wire::Voyage {
             o.object("meta", |o| {
-                o.object("api_version", |o| o.put("version", if wire == Wire::Cohere { "2" } else { "1" }));
+                o.object("api_version", |o| o.field("version", if wire == Wire::Cohere { "2" } else { "1" }));
                 o.object("billed_units", |o| {
-                    o.some("search_units", usage.search_units.as_ref());
-                    o.some("input_tokens", tokens.as_ref());
+                    o.optional("search_units", usage.search_units.as_ref());
+                    o.optional("input_tokens", tokens.as_ref());
                 });
             });
         }
         if wire != Wire::Cohere {
-            o.object("usage", |o| o.put("total_tokens", &tokens.unwrap_or(0)));
+            o.object("usage", |o| o.field("total_tokens", &tokens.unwrap_or(0)));
         }
     }))
 }

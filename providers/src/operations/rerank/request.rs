@@ -2,12 +2,12 @@
 //! (<https://docs.voyageai.com/reference/reranker-api>), Bedrock
 //! (<https://docs.aws.amazon.com/bedrock/latest/userguide/rerank-supported.html>).
 
-use super::super::write;
 use super::super::{Wire, no_translation, refused};
 use crate::codec::wire::{read_request, wire};
 use crate::common::{Extras, Json, Losses, Str};
 use crate::dialect::Operation;
 use crate::error::ApiError;
+use crate::json;
 
 wire! {
     struct Body<'a> {
@@ -124,34 +124,34 @@ pub(super) fn write(wire: Wire, request: &Request<'_>, model: &str, losses: &mut
     if !matches!(wire, Wire::Cohere | Wire::Jina | Wire::Voyage | Wire::Bedrock | Wire::BedrockCohere) {
         return Err(no_translation(Operation::Rerank));
     }
-    Ok(write::body(|o| {
+    Ok(json::body(|o| {
         match wire {
-            Wire::BedrockCohere => o.put("api_version", &2),
+            Wire::BedrockCohere => o.field("api_version", &2),
             Wire::Bedrock => {}
-            _ => o.put("model", model),
+            _ => o.field("model", model),
         }
-        o.put("query", query);
-        o.put("documents", &texts);
+        o.field("query", query);
+        o.field("documents", &texts);
         let most = if wire == Wire::Voyage || (own && top_k.is_some()) { "top_k" } else { "top_n" };
-        o.some(most, top_n.as_ref());
+        o.optional(most, top_n.as_ref());
         match wire {
-            Wire::Cohere => o.some("max_tokens_per_doc", max_tokens_per_doc.as_ref()),
+            Wire::Cohere => o.optional("max_tokens_per_doc", max_tokens_per_doc.as_ref()),
             Wire::Jina => {
-                o.some("max_tokens_per_doc", max_tokens_per_doc.filter(|_| own).as_ref());
+                o.optional("max_tokens_per_doc", max_tokens_per_doc.filter(|_| own).as_ref());
                 // The gateway has the documents: they need not travel back.
-                o.some("return_documents", if own { return_documents.as_ref() } else { Some(&false) });
+                o.optional("return_documents", if own { return_documents.as_ref() } else { Some(&false) });
             }
             Wire::Voyage => {
-                o.some("return_documents", return_documents.filter(|_| own).as_ref());
-                o.some("truncation", truncation.as_ref());
+                o.optional("return_documents", return_documents.filter(|_| own).as_ref());
+                o.optional("truncation", truncation.as_ref());
             }
             _ => {}
         }
         if own && wire != Wire::Voyage {
-            o.some("truncation", truncation.as_ref());
+            o.optional("truncation", truncation.as_ref());
         }
         if own && wire == Wire::Cohere {
-            o.some("return_documents", return_documents.as_ref());
+            o.optional("return_documents", return_documents.as_ref());
         }
         o.extras(extras);
     }))

@@ -10,9 +10,8 @@ mod stream;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ai_gateway_plugins::{
-    Answer, AnswerBody, Context, Flow, Hooked, Needs, Part, Plugin, Rejection, Reply, TextHook, Verdict, screen_whole,
-};
+use ai_gateway_plugins::internal::{Hooked, part_of, refuse_whole, screen_whole};
+use ai_gateway_plugins::{Answer, AnswerBody, Context, Flow, Needs, Part, Plugin, Rejection, Reply, TextHook, Verdict};
 use ai_gateway_providers::answer::AnswerForm;
 use ai_gateway_providers::codec::{Client, codec};
 use ai_gateway_providers::common::Losses;
@@ -362,15 +361,12 @@ impl Screener {
         if waits.is_empty() {
             return None;
         }
-        let texts: Vec<(Part, String)> = answer
-            .texts()
-            .into_iter()
-            .filter_map(|text| Some((ai_gateway_plugins::part_of(&text)?, text.text.into_owned())))
-            .collect();
+        let texts: Vec<(Part, String)> =
+            answer.texts().into_iter().filter_map(|text| Some((part_of(&text)?, text.text.into_owned()))).collect();
         for (part, text) in texts {
             for active in &waits {
                 if let Some(rejection) = window(active, part, &text, true).await {
-                    ai_gateway_plugins::refuse_whole(answer, &rejection);
+                    refuse_whole(answer, &rejection);
                     return Some(rejection);
                 }
             }

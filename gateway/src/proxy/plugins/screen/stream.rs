@@ -1,6 +1,7 @@
 //! A stream on its way through the plugins that look at texts.
 
-use ai_gateway_plugins::{EventScreen, Part, Rejection, Screen};
+use ai_gateway_plugins::internal::{EventScreen, Screen, delta, text_of};
+use ai_gateway_plugins::{Part, Rejection};
 use ai_gateway_providers::Dialect;
 use ai_gateway_providers::answer::{cost_in, with_cost};
 use ai_gateway_providers::codec::{Client, StreamEncoder, codec};
@@ -142,7 +143,7 @@ impl Streaming {
             self.write(event, out);
             return None;
         };
-        let (kind, sub, text) = match ai_gateway_plugins::text_of(delta) {
+        let (kind, sub, text) = match text_of(delta) {
             Ok(text) => text,
             Err(delta) => {
                 // It comes when its block ends, and behind what it signs.
@@ -189,7 +190,7 @@ impl Streaming {
             }
         }
         if !text.is_empty() {
-            let delta = ai_gateway_plugins::delta(part.kind, sub, text.into());
+            let delta = delta(part.kind, sub, text.into());
             self.write(Event::Delta { choice: part.choice, index: part.index, delta }, out);
         }
         None
