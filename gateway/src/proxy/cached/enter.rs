@@ -17,6 +17,7 @@ use crate::cache::policy::{self, Asked, Bypass};
 use crate::cache::{Form, Terms, Verdict, is_common, key};
 use crate::proxy::answer::cut_short;
 use crate::proxy::clocks::Clocks;
+use crate::proxy::deliver::LAST_WRITE;
 use crate::proxy::failure::{self, shutting_down};
 use crate::proxy::plugins::{Screener, steering, wants_whole_answers};
 use crate::proxy::reply::Refusal;
@@ -201,7 +202,7 @@ async fn hit(
     let mut outlet = Outlet { client: &mut session.downstream_session, screener, ending: &gateway.ending };
     match pour::write(&mut outlet, header, body, pace).await {
         Ok(()) => {}
-        Err(GivenUp::ClientLeft(_)) => leave(session, exchange).await,
+        Err(GivenUp::ClientLeft(_)) => exchange.client_left = true,
         Err(GivenUp::Ending) => failure::tell(session, exchange, shutting_down()).await,
     }
     Ok(Entered::Answered)
@@ -244,17 +245,18 @@ async fn follow(gateway: &Gateway, session: &mut Session, exchange: &mut Exchang
     exchange.bill_for_following(reader.leave());
     match poured {
         Poured::Whole => {}
-        Poured::Left => leave(session, exchange).await,
+        Poured::Left => exchange.client_left = true,
         Poured::Ending => failure::tell(session, exchange, shutting_down()).await,
         Poured::Broken => {
             let error = fill.fault().map_or_else(cut_short, |fault| ApiError::clone(&fault));
             if exchange.wants_stream() {
                 let event = encode_stream_error(exchange.dialect(), &error, &exchange.id, 0);
-                let _ = session.downstream_session.write_response_body(event.into(), false).await;
+                let written = session.downstream_session.write_response_body(event.into(), false);
+                // Whether it has that or not, its answer is not whole.
+                let _ = tokio::time::timeout(LAST_WRITE, written).await;
             }
             exchange.error = Some(error);
-            session.set_keepalive(None);
-            session.downstream_session.shutdown().await;
+            exchange.abandoned = true;
         }
     }
     Ok(true)
@@ -283,10 +285,4 @@ fn failed(status: u16) -> Option<ApiError> {
         400..500 => Some(ApiError::new(ErrorKind::InvalidRequest, "the provider refused the request")),
         _ => Some(ApiError::new(ErrorKind::UpstreamError, "the provider failed")),
     }
-}
-
-async fn leave(session: &mut Session, exchange: &mut Exchange) {
-    exchange.client_left = true;
-    session.set_keepalive(None);
-    session.downstream_session.shutdown().await;
 }

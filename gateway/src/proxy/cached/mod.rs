@@ -224,10 +224,10 @@ pub async fn part(session: &mut Session, exchange: &mut Exchange) {
                 exchange.end_attempt(Outcome::Ok);
             }
             exchange.client_left = true;
-            session.set_keepalive(None);
         }
+        Poured::Broken => exchange.abandoned = true,
         Poured::Ending => failure::tell(session, exchange, shutting_down()).await,
-        Poured::Whole | Poured::Broken | Poured::Left => {}
+        Poured::Whole | Poured::Left => {}
     }
 }
 

@@ -10,8 +10,8 @@ use pingora_error::Result;
 use pingora_http::ResponseHeader;
 
 use crate::cache::fill::{BATCH, Next, Reader};
+use crate::proxy::deliver::deliver;
 use crate::proxy::ending::Ending;
-use crate::proxy::header;
 use crate::proxy::plugins::Screener;
 use crate::proxy::waiting::{GivenUp, leaves, wait_for};
 
@@ -49,15 +49,13 @@ pub struct Outlet<'a> {
 
 impl Outlet<'_> {
     /// Writes `tasks`. `true`: nothing more is to come, because they are the end or plugins have put an end to it.
-    async fn send(&mut self, mut tasks: Vec<HttpTask>) -> Result<bool, GivenUp> {
+    async fn send(&mut self, tasks: Vec<HttpTask>) -> Result<bool, GivenUp> {
         let Some(screener) = &mut self.screener else {
-            header::fit(&mut tasks, self.client);
-            return Ok(self.client.response_duplex_vec(tasks).await?);
+            return Ok(deliver(self.client, tasks, self.ending.reached()).await?);
         };
-        let mut tasks = wait_for(self.client, self.ending, screener.pass(tasks)).await??;
+        let tasks = wait_for(self.client, self.ending, screener.pass(tasks)).await??;
         if !tasks.is_empty() {
-            header::fit(&mut tasks, self.client);
-            self.client.response_duplex_vec(tasks).await?;
+            deliver(self.client, tasks, self.ending.reached()).await?;
         }
         Ok(screener.is_over())
     }
@@ -84,14 +82,10 @@ pub async fn first(mut outlet: Outlet<'_>, reader: &mut Reader) -> Poured {
         header = reader.header() => header,
         _ = leaves(outlet.client) => return Poured::Left,
     };
-    let poured = match header {
+    match header {
         Some(header) => pour(&mut outlet, ResponseHeader::clone(&header), reader, |_| {}).await,
         None => Poured::Broken,
-    };
-    if poured == Poured::Broken {
-        outlet.client.shutdown().await;
     }
-    poured
 }
 
 /// Writes `header` and what `reader` finds to the client. `at_end` is called before the last of a whole answer is written.

@@ -20,8 +20,8 @@ use tokio::time::Sleep;
 
 use super::clocks::clock_runs_out;
 use super::{Clock, Shared, lock, nanos, vacant};
+use crate::proxy::deliver::deliver;
 use crate::proxy::ending::{End, Ending};
-use crate::proxy::header;
 use crate::proxy::plugins::Screener;
 use crate::proxy::waiting::{GivenUp, wait_for};
 
@@ -80,9 +80,8 @@ impl ReplaySession {
         Ok(())
     }
 
-    async fn write(&mut self, mut tasks: Vec<HttpTask>) -> Result<bool> {
-        header::fit(&mut tasks, &mut self.inner);
-        self.inner.response_duplex_vec(tasks).await
+    async fn write(&mut self, tasks: Vec<HttpTask>) -> Result<bool> {
+        deliver(&mut self.inner, tasks, &mut self.end).await
     }
 
     /// Writes what an attempt that broke off has said, if anything, and not that it ended.
@@ -301,7 +300,8 @@ impl CustomSession for ReplaySession {
     }
 
     async fn finish(&mut self) -> Result<()> {
-        self.inner.finish_body().await
+        // A client that is gone has a part of the answer, which is not to look like the whole.
+        if self.shared.is_gone() { Ok(()) } else { self.inner.finish_body().await }
     }
 
     fn is_body_empty(&mut self) -> bool {
