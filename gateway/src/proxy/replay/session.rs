@@ -36,6 +36,8 @@ pub(super) struct ReplaySession {
     watchdog: Option<Pin<Box<Sleep>>>,
     screener: Option<Box<Screener>>,
     end: End,
+    /// The client has closed its side, and the answer is read whether it listens or not: as long as it takes what is written it does.
+    listens: bool,
 }
 
 impl Drop for ReplaySession {
@@ -62,6 +64,7 @@ impl ReplaySession {
             watchdog: None,
             screener,
             end: ending.wait(),
+            listens: false,
         }
     }
 
@@ -231,7 +234,7 @@ impl CustomSession for ReplaySession {
             self.held.append(&mut tasks);
             tasks = std::mem::take(&mut self.held);
         }
-        if self.shared.is_gone() {
+        if self.shared.is_gone() && !self.listens {
             return self.shared.swallow(tasks);
         }
         self.amend(&mut tasks)?;
@@ -254,7 +257,10 @@ impl CustomSession for ReplaySession {
             return Err(error);
         }
         match done {
-            Err(_) if self.shared.goes_on_without_client(self.origin) => Ok(end),
+            Err(_) if self.listens || self.shared.goes_on_without_client(self.origin) => {
+                self.listens = false;
+                Ok(end)
+            }
             done => done.map(|done| done || end),
         }
     }
@@ -301,7 +307,7 @@ impl CustomSession for ReplaySession {
 
     async fn finish(&mut self) -> Result<()> {
         // A client that is gone has a part of the answer, which is not to look like the whole.
-        if self.shared.is_gone() { Ok(()) } else { self.inner.finish_body().await }
+        if self.shared.is_gone() && !self.listens { Ok(()) } else { self.inner.finish_body().await }
     }
 
     fn is_body_empty(&mut self) -> bool {
@@ -309,14 +315,20 @@ impl CustomSession for ReplaySession {
     }
 
     async fn read_body_or_idle(&mut self, _no_body_expected: bool) -> Result<Option<Bytes>> {
-        let Self { inner, shared, origin, watchdog, end, .. } = self;
+        let Self { inner, shared, origin, watchdog, end, listens, .. } = self;
         let clock = tokio::select! {
             biased;
             // First: what else ends now does so because of it.
             () = &mut *end => shared.ends(),
             gone = inner.read_body_or_idle(true), if !shared.is_gone() => {
-                if gone.is_ok() || !shared.goes_on_without_client(*origin) {
+                let Err(error) = &gone else { return gone };
+                if !shared.goes_on_without_client(*origin) {
                     return gone;
+                }
+                if matches!(**inner, ServerSession::H1(_)) && error.etype() == &ErrorType::ConnectionClosed {
+                    *listens = true;
+                    // What waits for plugins is not to take it for leaving either.
+                    inner.set_abort_on_close(false);
                 }
                 tokio::select! {
                     clock = clock_runs_out(shared, *origin, watchdog) => clock,
