@@ -22,6 +22,8 @@ pub enum Poured {
     Whole,
     /// The answer broke off; nothing says so yet.
     Broken,
+    /// The answer went on without the client, which is too slow; nothing says so yet.
+    Behind,
     /// The client left.
     Left,
     /// The process leaves, and does not wait for its plugins any longer; nothing says so yet.
@@ -125,6 +127,7 @@ pub async fn pour(
             Next::More => {}
             Next::End => return Poured::Whole,
             Next::Broken => return Poured::Broken,
+            Next::Behind => return Poured::Behind,
         }
     }
 }
