@@ -196,6 +196,40 @@ async fn a_client_that_leaves_before_a_whole_answer_is_booked() {
     assert!(figures[0][2].as_u64() > Some(5), "{figures:?}");
 }
 
+/// A client may close its side of an HTTP/1 connection behind its request, and wait. With `cancel` that is leaving; with `drain`,
+/// where nothing is to be cancelled, it gets its answer.
+#[tokio::test]
+async fn a_drained_answer_goes_to_a_client_that_only_closed_its_side() {
+    let keys = [key("cancel", ""), key("drain", "on_abort = \"drain\"")].concat();
+    let stream = || Answer::sse([bodies::chat_delta("Hello"), bodies::chat_finish(), bodies::DONE.into()]);
+    for (body, answer) in [
+        (bodies::chat("stub/m"), Answer::json(200, bodies::chat_answer("Hello"))),
+        (bodies::chat_stream("stub/m"), stream()),
+    ] {
+        let gate = Gate::new();
+        let stub = Stub::always(answer.after(&gate)).await;
+        let gateway = Gateway::start(&[bodies::openai_provider("stub", &stub.origin()), keys.clone()].concat()).await;
+        for mode in ["cancel", "drain"] {
+            let mut client = H1::connect(gateway.addr).await;
+            let asked = Request::post("/v1/chat/completions", body.clone()).header("x-api-key", &format!("sk-{mode}"));
+            client.send(&asked).await;
+            stub.next().await;
+            client.half_close().await;
+            if mode == "cancel" {
+                stub.departed().await;
+                assert!(client.reply().await.is_none());
+                continue;
+            }
+            gateway.counted_when("gateway_draining", "", |draining| draining == 1).await;
+            gate.open();
+            let reply = client.reply().await.expect("an answer");
+            assert_eq!((reply.status, reply.complete), (200, true));
+            assert!(reply.text().contains("Hello"), "{}", reply.text());
+            gateway.counted_when("gateway_draining", "", |draining| draining == 0).await;
+        }
+    }
+}
+
 /// A drain has the clocks of its attempt, and ends with them; a client of HTTP/2 leaves by resetting its stream.
 #[tokio::test]
 async fn a_drain_ends_when_the_provider_falls_silent() {

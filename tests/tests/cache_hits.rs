@@ -456,6 +456,43 @@ async fn who_leaves_behind_the_end_has_paid() {
     assert_eq!((cost("request"), cost("shared")), (8_500_000, 8_500_000), "{rows:?}");
 }
 
+/// Who waits for the call of another and leaves has followed it; who makes one, leaves and is followed had no answer.
+#[tokio::test]
+async fn who_leaves_before_the_answer_is_booked_as_what_it_was() {
+    let dir = tempfile::tempdir().unwrap();
+    let ledger = dir.path().join("ledger.db");
+    let gate = Gate::new();
+    let stub = Stub::always(Answer::json(200, bodies::chat_answer("fine")).after(&gate)).await;
+    let rest = format!("{}[ledger]\npath = \"{}\"\n", model("cache = { ttl = \"10m\" }"), ledger.display());
+    let mut gateway = start(&stub, &rest).await;
+    let request = chat(&json!({}));
+    let addr = gateway.addr;
+    let mut first = H1::connect(addr).await;
+    first.send(&request).await;
+    stub.next().await;
+    let mut waits = H1::connect(addr).await;
+    waits.send(&request).await;
+    gateway.followed(1).await;
+    drop(waits);
+    gateway.followed(0).await;
+    let stays = tokio::spawn(async move { exchange(addr, &chat(&json!({}))).await });
+    gateway.followed(1).await;
+    drop(first);
+    // Whoever asks now is behind it.
+    exchange(addr, &Request::get("/v1/models")).await;
+    gate.open();
+    assert_eq!(cache(&stays.await.unwrap()), "shared");
+    gateway.at_rest().await;
+    gateway.terminate();
+    gateway.ended().await;
+    let ledger = rusqlite::Connection::open(ledger).unwrap();
+    let mut query = ledger.prepare("SELECT kind, status FROM usage ORDER BY kind, status").unwrap();
+    let rows = query.query_map([], |row| Ok((row.get::<_, String>(0)?, row.get::<_, u16>(1)?))).unwrap();
+    let rows: Vec<_> = rows.map(Result::unwrap).collect();
+    let expected = [("request", 499), ("shared", 200), ("shared", 499)];
+    assert_eq!(rows, expected.map(|(kind, status)| (kind.to_owned(), status)));
+}
+
 /// Dollars as the report writes them, in pico-dollars.
 fn pico(dollars: &Value) -> u64 {
     let text = dollars.as_str().map_or_else(|| dollars.to_string(), str::to_owned);

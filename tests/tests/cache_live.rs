@@ -367,6 +367,42 @@ async fn a_reader_that_stalls_slows_nobody() {
     assert_eq!(stub.count(), 1);
 }
 
+/// Who falls too far behind an answer that is too large to be remembered is told so, and its provider is not to blame.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_is_left_behind_is_told_so() {
+    let delta = Bytes::from(bodies::chat_delta(&"x".repeat(100 << 10)));
+    let gate = Gate::new();
+    let of_stub = gate.clone();
+    let stub = Stub::start(move |_| {
+        let mut answer = Answer::sse([bodies::chat_role()]).step(Step::Wait(of_stub.clone()));
+        answer.steps.extend(std::iter::repeat_n(Step::Send(delta.clone()), 400));
+        answer.steps.extend([bodies::chat_finish(), bodies::DONE.to_owned()].map(|end| Step::Send(end.into())));
+        answer
+    })
+    .await;
+    let gateway = start(&stub, "cache = { ttl = \"0s\" }").await;
+    let mut first = stalled(gateway.addr).await;
+    first.send(&ask()).await;
+    stub.next().await;
+    let mut second = stalled(gateway.addr).await;
+    second.send(&ask()).await;
+    let addr = gateway.addr;
+    let reads = tokio::spawn(async move { exchange(addr, &ask()).await });
+    gateway.followed(2).await;
+    gate.open();
+    let whole = reads.await.unwrap();
+    assert!(whole.complete && whole.body.len() > 40 << 20, "{}", whole.body.len());
+    for client in [&mut first, &mut second] {
+        let reply = client.reply().await.unwrap();
+        assert!(!reply.complete && reply.text().contains("took it too slowly"), "{} bytes", reply.body.len());
+    }
+    gateway.at_rest().await;
+    for (fault, count) in [("caller", 2), ("upstream", 0)] {
+        assert_eq!(gateway.counted("gateway_requests_total", &format!("fault=\"{fault}\"")).await, count, "{fault}");
+    }
+    assert_eq!(stub.count(), 1);
+}
+
 /// An answer that is too large to be remembered as a whole is whole for its only client, however slowly that one reads.
 #[tokio::test]
 async fn a_large_answer_waits_for_its_only_reader() {

@@ -359,7 +359,7 @@ impl State {
     fn read(&mut self, seat: usize, into: &mut Vec<Bytes>) -> Option<Next> {
         let Some(Some(place)) = self.readers.get_mut(seat) else { return Some(Next::Broken) };
         if place.at == LEFT_BEHIND {
-            return Some(Next::Broken);
+            return Some(Next::Behind);
         }
         let mut size = 0;
         while size < BATCH
@@ -395,8 +395,10 @@ pub enum Next {
     More,
     /// The last chunks, if any, and the answer is whole.
     End,
-    /// The answer broke off, or went on without this reader.
+    /// The answer broke off.
     Broken,
+    /// The answer went on without this reader, which is too slow.
+    Behind,
 }
 
 /// One who follows a fill, until it is dropped.

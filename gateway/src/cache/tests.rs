@@ -216,7 +216,7 @@ fn a_large_answer_is_forgotten_behind_its_readers() {
         assert!(memory.size() <= (4 << 20) + (MOST_LAG_IN_TESTS), "{}", memory.size());
     }
     assert_eq!(got, 20_000_000);
-    assert_eq!(read(&mut stalled).1, Some(Next::Broken));
+    assert_eq!(read(&mut stalled).1, Some(Next::Behind));
     assert!(writer.fill().join().is_none(), "its beginning is gone");
     assert!(writer.finish().is_none() && !has(&memory, 1));
     assert_eq!(read(&mut reader).1, Some(Next::End));

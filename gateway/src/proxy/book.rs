@@ -7,7 +7,9 @@ use ai_gateway_providers::answer::Observer;
 use ai_gateway_providers::error::Fault;
 
 use super::attempt::Attempt;
+use super::cached::Left;
 use super::consumed::Consumed;
+use super::failure::CLIENT_LEFT;
 use super::plugins::Run;
 use super::settle::fault;
 use super::{Exchange, Gateway, Outcome};
@@ -92,6 +94,7 @@ fn common(exchange: &Exchange) -> Record<'_> {
 pub fn record(exchange: &Exchange) -> Record<'_> {
     let seen = exchange.incoming.observer.as_ref().map(Observer::seen);
     let (usage, usage_source) = exchange.consumed();
+    let left = exchange.left_call();
     let (provider, upstream_model) = match (exchange.attempt(), exchange.kept()) {
         (Some(attempt), _) => (Some(&*attempt.target.provider.name), Some(&*attempt.target.model)),
         (None, Some(kept)) => (Some(&*kept.meta.provider), Some(&*kept.meta.upstream_model)),
@@ -106,8 +109,8 @@ pub fn record(exchange: &Exchange) -> Record<'_> {
         provider: provider.map(Into::into),
         upstream_model: upstream_model.map(Into::into),
         answer_model: seen.and_then(|seen| seen.model.as_deref()).map(Into::into),
-        status: exchange.status,
-        fault: fault(exchange).map(Fault::as_str).map(Into::into),
+        status: if left == Some(Left::Before) { CLIENT_LEFT } else { exchange.status },
+        fault: left.map(|_| Fault::Caller).or_else(|| fault(exchange)).map(Fault::as_str).map(Into::into),
         attempts: u32::try_from(exchange.attempts.len()).unwrap_or(u32::MAX),
         duration_us: whole_micros(exchange.started.elapsed()),
         first_token_us: exchange.first_token().map(whole_micros),

@@ -92,6 +92,8 @@ pub struct Exchange {
     pub committed: bool,
     /// Its answer was written while its client was still sending.
     pub lingers: bool,
+    /// The answer broke off, and is to look like that.
+    pub abandoned: bool,
     /// Status sent to the client.
     pub status: u16,
     /// What it has to do with the cache; `None`: there is none for it.
@@ -222,6 +224,7 @@ impl Exchange {
             incoming: Incoming::new(started),
             committed: false,
             lingers: false,
+            abandoned: false,
             status: 0,
             cached: None,
             repeat: None,

@@ -1,7 +1,5 @@
 //! Failures: what they were, whether another attempt follows, and what the client is told if not.
 
-use std::time::Duration;
-
 use ai_gateway_providers::answer::AnswerForm;
 use ai_gateway_providers::error::{ApiError, ErrorKind};
 use pingora_core::upstreams::peer::{HttpPeer, Peer};
@@ -9,6 +7,7 @@ use pingora_error::{Error, ErrorSource, ErrorType};
 use pingora_proxy::{FailToProxy, Session};
 
 use super::answer::{self, cut_short};
+use super::deliver::{LAST_WRITE, close, took_no_more};
 use super::outcome::Outcome;
 use super::replay::{Clock, Replay};
 use super::reply::Refusal;
@@ -210,17 +209,19 @@ pub async fn tell_client(session: &mut Session, error: &Error, exchange: &mut Ex
         replay.restore(session);
     }
     let gone = FailToProxy { error_code: 0, can_reuse_downstream: false };
-    if exchange.is_complete_stream() && !exchange.client_left {
+    let stalled = took_no_more(error) || exchange.drained();
+    if exchange.is_complete_stream() {
         exchange.keep_answer();
-        if let Err(error) = session.downstream_session.finish_body().await {
-            log::debug!("request {}: client left at the very end: {error}", exchange.id);
+        if !stalled {
+            exchange.abandoned = !finish(session).await;
+            if !exchange.abandoned {
+                close(session).await;
+            }
+            return gone;
         }
-        close(session).await;
-        return gone;
     }
-    if exchange.client_left || (error.esource() == &ErrorSource::Downstream && exchange.error.is_none()) {
+    if exchange.client_left || stalled || (error.esource() == &ErrorSource::Downstream && exchange.error.is_none()) {
         exchange.client_left = true;
-        session.downstream_session.shutdown().await;
         return gone;
     }
     plugins::conclude(exchange);
@@ -271,21 +272,14 @@ async fn break_off(session: &mut Session, exchange: &mut Exchange, told: ApiErro
         let written = tokio::time::timeout(LAST_WRITE, session.downstream_session.write_response_body(event, true));
         whole = matches!(written.await, Ok(Ok(())));
     }
+    exchange.abandoned = !whole;
     if whole {
         close(session).await;
-    } else {
-        session.downstream_session.shutdown().await;
     }
     exchange.error = Some(told);
 }
 
-/// Closes the connection behind a whole answer: after an error Pingora serves no other request on it, and while the tokens of this
-/// one are counted its client would send one. HTTP/2 has no such trouble, and would take it for a reset.
-async fn close(session: &mut Session) {
-    if !session.is_http2() {
-        session.downstream_session.shutdown().await;
-    }
+/// Ends the body of a whole answer. Says whether its client has it.
+async fn finish(session: &mut Session) -> bool {
+    matches!(tokio::time::timeout(LAST_WRITE, session.downstream_session.finish_body()).await, Ok(Ok(())))
 }
-
-/// Longest wait for a client to take the last event of a broken stream.
-const LAST_WRITE: Duration = Duration::from_secs(5);

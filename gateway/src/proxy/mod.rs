@@ -17,6 +17,7 @@ mod codex_models;
 mod consumed;
 mod count;
 mod custom;
+mod deliver;
 mod drain;
 mod encode;
 mod ending;
@@ -109,6 +110,8 @@ pub struct Gateway {
     pub(crate) continuity: Arc<Continuity>,
     /// Ends what is in flight, when the process must leave.
     pub(crate) ending: Ending,
+    /// Longest wait for a client to take a part of its answer.
+    pub(crate) patience: Duration,
 }
 
 #[async_trait]
@@ -126,7 +129,7 @@ impl ProxyHttp for Gateway {
     async fn early_request_filter(&self, session: &mut Session, _exchange: &mut Self::CTX) -> Result<()> {
         header_came();
         session.set_read_timeout(Some(CLIENT_PATIENCE));
-        session.set_write_timeout(Some(CLIENT_PATIENCE));
+        session.set_write_timeout(Some(self.patience));
         if session.get_keepalive().is_some() {
             session.set_keepalive(Some(CLIENT_PATIENCE.as_secs()));
         }
@@ -289,10 +292,8 @@ impl ProxyHttp for Gateway {
         if exchange.lingers {
             reply::linger(session, &self.ending).await;
         }
-        if exchange.drained() {
-            // Half an answer was written: nothing else may follow on it.
-            session.set_keepalive(None);
-            session.downstream_session.shutdown().await;
+        if exchange.abandoned || exchange.client_left {
+            deliver::abandon(session).await;
         }
     }
 

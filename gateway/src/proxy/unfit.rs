@@ -10,7 +10,7 @@ use pingora_error::{Error, ErrorType};
 use pingora_http::ResponseHeader;
 
 use super::Exchange;
-use super::answer::is_web_page;
+use super::answer::{is_of_json, is_web_page};
 use super::failure::attempt_failed;
 use super::outcome::Outcome;
 use crate::net::unasked::coding_of;
@@ -41,9 +41,11 @@ impl Unfit {
             204 if operation != Some(Operation::Stored) => Some(Self::Empty),
             // Transcriptions come as any text.
             200..300 if is_web_page(header) && operation != Some(Operation::Transcription) => Some(Self::Page),
-            200..300 if exchange.translates() && form == AnswerForm::Opaque => {
-                Some(if coding_of(header).is_some() { Self::Coding } else { Self::Type })
+            // Passed on, it would be understood by nobody who counts or judges it, nor by every client.
+            200..300 if coding_of(header).is_some() && (exchange.translates() || operation.is_some_and(is_of_json)) => {
+                Some(Self::Coding)
             }
+            200..300 if exchange.translates() && form == AnswerForm::Opaque => Some(Self::Type),
             _ => None,
         }
     }

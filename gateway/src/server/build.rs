@@ -20,6 +20,7 @@ use crate::ledger::{Ledger, Record};
 use crate::limits::shared::Instance;
 use crate::net::dns::Resolver;
 use crate::net::prebound::Prebound;
+use crate::net::patience::CLIENT_PATIENCE;
 use crate::proxy::{BufferBudget, Calls, Drains, Gateway, Probing};
 use crate::snapshot::{BuildError, Chain, Snapshot};
 use crate::telemetry::{OpenedLog, Telemetry, TelemetryService};
@@ -136,6 +137,7 @@ pub(super) fn build_heir(config: &Config, mock: Option<SocketAddr>, time: Time) 
         cache,
         continuity: Arc::default(),
         ending: Default::default(),
+        patience: CLIENT_PATIENCE,
     };
     let reporting = TelemetryService::new(gateway.telemetry.clone(), gateway.current.clone(), gateway.resolver.clone());
     let services = [

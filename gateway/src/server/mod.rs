@@ -14,6 +14,8 @@ mod reload;
 mod serve;
 mod signals;
 mod sockets;
+#[cfg(test)]
+mod stalled;
 mod status;
 mod upgrade;
 

@@ -101,7 +101,7 @@ pub fn type_of(dialect: Dialect, operation: Operation, stream: bool) -> &'static
 }
 
 /// Whether its answers are JSON, or streams of it, as far as is known before they come.
-pub(super) fn is_of_json(operation: Operation) -> bool {
+pub fn is_of_json(operation: Operation) -> bool {
     !matches!(operation, Operation::Speech | Operation::Transcription | Operation::Stored)
 }
 

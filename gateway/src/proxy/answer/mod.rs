@@ -32,8 +32,8 @@ use crate::config::OnCut;
 use crate::net::unasked;
 use error::on_error_body;
 pub use error::{said_by_status, told_by_upstream};
-use header::{clean, is_of_json};
-pub use header::{form_of, is_web_page, stream_type, type_of, verdict};
+use header::clean;
+pub use header::{form_of, is_of_json, is_web_page, stream_type, type_of, verdict};
 
 /// How long the connection may take to end after the stream's own end marker.
 const END_PATIENCE: Duration = Duration::from_secs(2);

@@ -10,13 +10,14 @@ use pingora_http::{RequestHeader, ResponseHeader};
 use pingora_proxy::Session;
 
 use super::pour::{self, Outlet, Poured};
-use super::{Cached, Status, convert, meaning, pace, session as shared};
+use super::{Cached, Status, convert, left_behind, meaning, pace, session as shared};
 use crate::cache::fill::{Bill, Reader, Spent};
 use crate::cache::memory::{Kept, Writer};
 use crate::cache::policy::{self, Asked, Bypass};
 use crate::cache::{Form, Terms, Verdict, is_common, key};
 use crate::proxy::answer::cut_short;
 use crate::proxy::clocks::Clocks;
+use crate::proxy::deliver::LAST_WRITE;
 use crate::proxy::failure::{self, shutting_down};
 use crate::proxy::plugins::{Screener, steering, wants_whole_answers};
 use crate::proxy::reply::Refusal;
@@ -201,7 +202,7 @@ async fn hit(
     let mut outlet = Outlet { client: &mut session.downstream_session, screener, ending: &gateway.ending };
     match pour::write(&mut outlet, header, body, pace).await {
         Ok(()) => {}
-        Err(GivenUp::ClientLeft(_)) => leave(session, exchange).await,
+        Err(GivenUp::ClientLeft(_)) => exchange.client_left = true,
         Err(GivenUp::Ending) => failure::tell(session, exchange, shutting_down()).await,
     }
     Ok(Entered::Answered)
@@ -209,6 +210,7 @@ async fn hit(
 
 /// Follows a call. `false`: it was given up before anything could be seen, and somebody else has to make it.
 async fn follow(gateway: &Gateway, session: &mut Session, exchange: &mut Exchange, mut reader: Reader) -> Result<bool> {
+    set_status(exchange, Status::Shared);
     let header = tokio::select! {
         biased;
         header = reader.header() => header,
@@ -217,10 +219,10 @@ async fn follow(gateway: &Gateway, session: &mut Session, exchange: &mut Exchang
             return Err(error.into_down());
         }
     };
-    let Some(told) = header else { return Ok(false) };
-    if let Some(cached) = &mut exchange.cached {
-        cached.status = Status::Shared;
-    }
+    let Some(told) = header else {
+        set_status(exchange, Status::Miss);
+        return Ok(false);
+    };
     let mut header = ResponseHeader::build(told.status, Some(told.headers.len() + 12))?;
     for (name, value) in told.headers.iter().filter(|(name, _)| is_common(name)) {
         header.append_header(name, value)?;
@@ -244,20 +246,36 @@ async fn follow(gateway: &Gateway, session: &mut Session, exchange: &mut Exchang
     exchange.bill_for_following(reader.leave());
     match poured {
         Poured::Whole => {}
-        Poured::Left => leave(session, exchange).await,
+        Poured::Left => exchange.client_left = true,
         Poured::Ending => failure::tell(session, exchange, shutting_down()).await,
         Poured::Broken => {
             let error = fill.fault().map_or_else(cut_short, |fault| ApiError::clone(&fault));
-            if exchange.wants_stream() {
-                let event = encode_stream_error(exchange.dialect(), &error, &exchange.id, 0);
-                let _ = session.downstream_session.write_response_body(event.into(), false).await;
-            }
-            exchange.error = Some(error);
-            session.set_keepalive(None);
-            session.downstream_session.shutdown().await;
+            break_off(session, exchange, error).await;
+        }
+        Poured::Behind => {
+            exchange.client_left = true;
+            break_off(session, exchange, left_behind()).await;
         }
     }
     Ok(true)
+}
+
+/// Tells the client why it gets no more of its answer, in a stream.
+pub(super) async fn break_off(session: &mut Session, exchange: &mut Exchange, error: ApiError) {
+    if exchange.wants_stream() {
+        let event = encode_stream_error(exchange.dialect(), &error, &exchange.id, 0);
+        let written = session.downstream_session.write_response_body(event.into(), false);
+        // Whether it has that or not, its answer is not whole.
+        let _ = tokio::time::timeout(LAST_WRITE, written).await;
+    }
+    exchange.error = Some(error);
+    exchange.abandoned = true;
+}
+
+fn set_status(exchange: &mut Exchange, status: Status) {
+    if let Some(cached) = &mut exchange.cached {
+        cached.status = status;
+    }
 }
 
 impl Exchange {
@@ -283,10 +301,4 @@ fn failed(status: u16) -> Option<ApiError> {
         400..500 => Some(ApiError::new(ErrorKind::InvalidRequest, "the provider refused the request")),
         _ => Some(ApiError::new(ErrorKind::UpstreamError, "the provider failed")),
     }
-}
-
-async fn leave(session: &mut Session, exchange: &mut Exchange) {
-    exchange.client_left = true;
-    session.set_keepalive(None);
-    session.downstream_session.shutdown().await;
 }

@@ -18,6 +18,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ai_gateway_providers::answer::AnswerForm;
+use ai_gateway_providers::error::{ApiError, ErrorKind};
 use ai_gateway_providers::price::Dollars;
 use http::header::{AGE, InvalidHeaderValue};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
@@ -28,6 +29,7 @@ pub use enter::{Entered, enter, judge, lead};
 use meaning::Meaning;
 use pour::Poured;
 use session::Lead;
+pub use session::Left;
 
 use super::exchange::COST;
 use super::failure::{self, shutting_down};
@@ -120,6 +122,11 @@ impl Exchange {
         }
     }
 
+    /// Whether its client has left the call that others may follow, which goes on.
+    pub fn left_call(&self) -> Option<Left> {
+        self.cached.as_ref()?.lead.as_ref()?.left()
+    }
+
     /// The kept answer that it got.
     pub fn kept(&self) -> Option<&Kept> {
         self.cached.as_ref()?.kept.as_deref()
@@ -204,7 +211,7 @@ impl Exchange {
     }
 
     /// Notes what went wrong with its call, for those who follow.
-    pub fn spoil_call(&self, error: &ai_gateway_providers::error::ApiError) {
+    pub fn spoil_call(&self, error: &ApiError) {
         if let Some(lead) = self.cached.as_ref().and_then(|cached| cached.lead.as_ref()) {
             lead.fill.spoil(error.clone());
         }
@@ -224,11 +231,20 @@ pub async fn part(session: &mut Session, exchange: &mut Exchange) {
                 exchange.end_attempt(Outcome::Ok);
             }
             exchange.client_left = true;
-            session.set_keepalive(None);
+        }
+        Poured::Broken => exchange.abandoned = true,
+        Poured::Behind => {
+            exchange.client_left = true;
+            enter::break_off(session, exchange, left_behind()).await;
         }
         Poured::Ending => failure::tell(session, exchange, shutting_down()).await,
-        Poured::Whole | Poured::Broken | Poured::Left => {}
+        Poured::Whole | Poured::Left => {}
     }
+}
+
+/// What a client is told without which a large answer went on.
+fn left_behind() -> ApiError {
+    ApiError::new(ErrorKind::RequestTimeout, "the answer went on without this client, which took it too slowly")
 }
 
 /// Counts what the cache did for the exchange.

@@ -10,8 +10,8 @@ use pingora_error::Result;
 use pingora_http::ResponseHeader;
 
 use crate::cache::fill::{BATCH, Next, Reader};
+use crate::proxy::deliver::deliver;
 use crate::proxy::ending::Ending;
-use crate::proxy::header;
 use crate::proxy::plugins::Screener;
 use crate::proxy::waiting::{GivenUp, leaves, wait_for};
 
@@ -22,6 +22,8 @@ pub enum Poured {
     Whole,
     /// The answer broke off; nothing says so yet.
     Broken,
+    /// The answer went on without the client, which is too slow; nothing says so yet.
+    Behind,
     /// The client left.
     Left,
     /// The process leaves, and does not wait for its plugins any longer; nothing says so yet.
@@ -49,15 +51,13 @@ pub struct Outlet<'a> {
 
 impl Outlet<'_> {
     /// Writes `tasks`. `true`: nothing more is to come, because they are the end or plugins have put an end to it.
-    async fn send(&mut self, mut tasks: Vec<HttpTask>) -> Result<bool, GivenUp> {
+    async fn send(&mut self, tasks: Vec<HttpTask>) -> Result<bool, GivenUp> {
         let Some(screener) = &mut self.screener else {
-            header::fit(&mut tasks, self.client);
-            return Ok(self.client.response_duplex_vec(tasks).await?);
+            return Ok(deliver(self.client, tasks, self.ending.reached()).await?);
         };
-        let mut tasks = wait_for(self.client, self.ending, screener.pass(tasks)).await??;
+        let tasks = wait_for(self.client, self.ending, screener.pass(tasks)).await??;
         if !tasks.is_empty() {
-            header::fit(&mut tasks, self.client);
-            self.client.response_duplex_vec(tasks).await?;
+            deliver(self.client, tasks, self.ending.reached()).await?;
         }
         Ok(screener.is_over())
     }
@@ -84,14 +84,10 @@ pub async fn first(mut outlet: Outlet<'_>, reader: &mut Reader) -> Poured {
         header = reader.header() => header,
         _ = leaves(outlet.client) => return Poured::Left,
     };
-    let poured = match header {
+    match header {
         Some(header) => pour(&mut outlet, ResponseHeader::clone(&header), reader, |_| {}).await,
         None => Poured::Broken,
-    };
-    if poured == Poured::Broken {
-        outlet.client.shutdown().await;
     }
-    poured
 }
 
 /// Writes `header` and what `reader` finds to the client. `at_end` is called before the last of a whole answer is written.
@@ -131,6 +127,7 @@ pub async fn pour(
             Next::More => {}
             Next::End => return Poured::Whole,
             Next::Broken => return Poured::Broken,
+            Next::Behind => return Poured::Behind,
         }
     }
 }

@@ -6,7 +6,7 @@
 //! only if nobody else follows, and nothing is spawned. [`Lead::restore`] waits until the client has everything and puts its
 //! real session back.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -40,9 +40,24 @@ pub struct Lead {
     /// What the clients follow.
     pub fill: Arc<Fill>,
     returned: Arc<Mutex<Option<Pouring>>>,
+    left: Arc<OnceLock<Left>>,
+}
+
+/// That the client has left whose exchange makes the call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Left {
+    /// It had nothing of an answer.
+    Before,
+    /// It had the header at least.
+    Within,
 }
 
 impl Lead {
+    /// Whether its own client has left.
+    pub fn left(&self) -> Option<Left> {
+        self.left.get().copied()
+    }
+
     /// Ends the fill, if it has not ended, waits until the client has what there is, and puts its session back.
     pub async fn restore(&self, session: &mut Session) -> Poured {
         drop(std::mem::replace(&mut *session.downstream_session, vacant()));
@@ -61,15 +76,19 @@ impl Lead {
 /// the call, which see what this client gets and not what the others do.
 pub fn install(session: &mut Session, writer: Writer, gateway: &Gateway, screener: Option<Box<Screener>>) -> Lead {
     let fill = writer.fill().clone();
-    let returned = Arc::default();
+    let (returned, left) = (Arc::default(), Arc::<OnceLock<Left>>::default());
     let header = session.req_header().clone();
     let (read, address) = (session.body_bytes_read(), session.client_addr().cloned());
     let mut client = std::mem::replace(&mut session.downstream_session, Box::new(vacant()));
     let mut reader = fill.join_first();
     let ending = gateway.ending.clone();
+    let leaves = left.clone();
     let running = async move {
         let poured = pour::first(Outlet { client: &mut client, screener, ending: &ending }, &mut reader).await;
         drop(reader);
+        if poured == Poured::Left {
+            let _ = leaves.set(if client.response_written().is_none() { Left::Before } else { Left::Within });
+        }
         (client, poured)
     };
     *session.downstream_session = ServerSession::new_custom(Box::new(SharedSession {
@@ -84,7 +103,7 @@ pub fn install(session: &mut Session, writer: Writer, gateway: &Gateway, screene
         pouring: Mutex::new(Some(Pouring::Running(running.boxed()))),
         returned: Arc::clone(&returned),
     }));
-    Lead { fill, returned }
+    Lead { fill, returned, left }
 }
 
 struct SharedSession {

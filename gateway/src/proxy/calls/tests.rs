@@ -146,6 +146,7 @@ fn gateway(address: SocketAddr) -> Gateway {
         cache: Arc::new(Cache::new(1 << 20, CacheMetrics::default(), Time::default())),
         continuity: Arc::default(),
         ending: Default::default(),
+        patience: crate::proxy::CLIENT_PATIENCE,
     }
 }
 

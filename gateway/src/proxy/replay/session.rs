@@ -19,8 +19,8 @@ use tokio::time::Sleep;
 use super::clocks::clock_runs_out;
 use super::{Clock, Shared, lock, nanos};
 use crate::proxy::custom::{only_answers, vacant};
+use crate::proxy::deliver::deliver;
 use crate::proxy::ending::{End, Ending};
-use crate::proxy::header;
 use crate::proxy::plugins::Screener;
 use crate::proxy::waiting::{GivenUp, wait_for};
 
@@ -33,6 +33,8 @@ pub(super) struct ReplaySession {
     watchdog: Option<Pin<Box<Sleep>>>,
     screener: Option<Box<Screener>>,
     end: End,
+    /// The client has closed its side, and the answer is read whether it listens or not: as long as it takes what is written it does.
+    listens: bool,
 }
 
 impl Drop for ReplaySession {
@@ -59,6 +61,7 @@ impl ReplaySession {
             watchdog: None,
             screener,
             end: ending.wait(),
+            listens: false,
         }
     }
 
@@ -77,9 +80,8 @@ impl ReplaySession {
         Ok(())
     }
 
-    async fn write(&mut self, mut tasks: Vec<HttpTask>) -> Result<bool> {
-        header::fit(&mut tasks, &mut self.inner);
-        self.inner.response_duplex_vec(tasks).await
+    async fn write(&mut self, tasks: Vec<HttpTask>) -> Result<bool> {
+        deliver(&mut self.inner, tasks, &mut self.end).await
     }
 
     /// Writes what an attempt that broke off has said, if anything, and not that it ended.
@@ -231,7 +233,7 @@ impl CustomSession for ReplaySession {
             self.held.append(&mut tasks);
             tasks = std::mem::take(&mut self.held);
         }
-        if self.shared.is_gone() {
+        if self.shared.is_gone() && !self.listens {
             return self.shared.swallow(tasks);
         }
         self.amend(&mut tasks)?;
@@ -254,7 +256,10 @@ impl CustomSession for ReplaySession {
             return Err(error);
         }
         match done {
-            Err(_) if self.shared.goes_on_without_client(self.origin) => Ok(end),
+            Err(_) if self.listens || self.shared.goes_on_without_client(self.origin) => {
+                self.listens = false;
+                Ok(end)
+            }
             done => done.map(|done| done || end),
         }
     }
@@ -296,18 +301,25 @@ impl CustomSession for ReplaySession {
     }
 
     async fn finish(&mut self) -> Result<()> {
-        self.inner.finish_body().await
+        // A client that is gone has a part of the answer, which is not to look like the whole.
+        if self.shared.is_gone() && !self.listens { Ok(()) } else { self.inner.finish_body().await }
     }
 
     async fn read_body_or_idle(&mut self, _no_body_expected: bool) -> Result<Option<Bytes>> {
-        let Self { inner, shared, origin, watchdog, end, .. } = self;
+        let Self { inner, shared, origin, watchdog, end, listens, .. } = self;
         let clock = tokio::select! {
             biased;
             // First: what else ends now does so because of it.
             () = &mut *end => shared.ends(),
             gone = inner.read_body_or_idle(true), if !shared.is_gone() => {
-                if gone.is_ok() || !shared.goes_on_without_client(*origin) {
+                let Err(error) = &gone else { return gone };
+                if !shared.goes_on_without_client(*origin) {
                     return gone;
+                }
+                if matches!(**inner, ServerSession::H1(_)) && error.etype() == &ErrorType::ConnectionClosed {
+                    *listens = true;
+                    // What waits for plugins is not to take it for leaving either.
+                    inner.set_abort_on_close(false);
                 }
                 tokio::select! {
                     clock = clock_runs_out(shared, *origin, watchdog) => clock,

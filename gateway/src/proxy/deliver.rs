@@ -1,0 +1,95 @@
+//! Writing to a client, which has its time for each part: whoever reads slowly gets a large answer all the same, and whoever stops is
+//! not waited for. What it leaves untaken is never ended as if it were whole.
+
+use std::mem;
+use std::time::Duration;
+
+use pingora_core::protocols::http::{HttpTask, ServerSession};
+use pingora_error::{Error, ErrorSource, ErrorType, Result};
+use pingora_proxy::Session;
+
+use super::header;
+
+/// Most bytes of a body that are written at once.
+const PART: usize = 64 << 10;
+/// Longest wait for a client to take the last of its answer.
+pub const LAST_WRITE: Duration = Duration::from_secs(5);
+
+/// Writes `tasks`. Says whether they were the end.
+///
+/// # Errors
+/// [`took_no_more`]: the client did not take a part in its time (its session's), or until `end`.
+pub async fn deliver(
+    client: &mut ServerSession,
+    mut tasks: Vec<HttpTask>,
+    end: impl Future<Output = ()>,
+) -> Result<bool> {
+    header::fit(&mut tasks, client);
+    // Nobody's own session: what is written to it waits for those who read there.
+    let Some(patience) = client.get_write_timeout() else { return client.response_duplex_vec(tasks).await };
+    tokio::select! {
+        biased;
+        done = deliver_parts(client, tasks, patience) => done,
+        () = end => untaken(),
+    }
+}
+
+async fn deliver_parts(client: &mut ServerSession, tasks: Vec<HttpTask>, patience: Duration) -> Result<bool> {
+    if tasks.iter().map(length).sum::<usize>() <= PART {
+        return deliver_part(client, tasks, patience).await;
+    }
+    let (mut part, mut room) = (Vec::new(), PART);
+    for mut task in tasks {
+        while let HttpTask::Body(Some(body), _) = &mut task
+            && body.len() > room
+        {
+            part.push(HttpTask::Body(Some(body.split_to(room)), false));
+            deliver_part(client, mem::take(&mut part), patience).await?;
+            room = PART;
+        }
+        room -= length(&task);
+        part.push(task);
+    }
+    deliver_part(client, part, patience).await
+}
+
+async fn deliver_part(client: &mut ServerSession, part: Vec<HttpTask>, patience: Duration) -> Result<bool> {
+    // Pingora's own timeout is not for the end of a body, nor for a header.
+    tokio::time::timeout(patience, client.response_duplex_vec(part)).await.unwrap_or_else(|_| untaken())
+}
+
+fn length(task: &HttpTask) -> usize {
+    match task {
+        HttpTask::Body(Some(body), _) => body.len(),
+        _ => 0,
+    }
+}
+
+fn untaken<T>() -> Result<T> {
+    Err(Error::explain(ErrorType::WriteTimedout, "the client does not take its answer").into_down())
+}
+
+/// Whether `error` is that a client took no more of what was written to it: it may have the beginning of a part.
+pub fn took_no_more(error: &Error) -> bool {
+    error.esource() == &ErrorSource::Downstream && error.etype() == &ErrorType::WriteTimedout
+}
+
+/// Closes the connection behind a whole answer: after an error Pingora serves no other request on it, and while the tokens of this
+/// one are counted its client would send one. HTTP/2 has no such trouble, and would take it for a reset.
+pub async fn close(session: &mut Session) {
+    session.set_keepalive(None);
+    if !session.is_http2() {
+        let closed = tokio::time::timeout(LAST_WRITE, session.downstream_session.shutdown()).await;
+        if closed.is_err() {
+            log::debug!("a client does not take the end of its answer");
+        }
+    }
+}
+
+/// Leaves an answer as it is, for its client to see that it is not whole: Pingora, which would end it, gets another session to end.
+pub async fn abandon(session: &mut Session) {
+    if session.is_http2() {
+        session.downstream_session.shutdown().await;
+    }
+    *session.downstream_session = ServerSession::new_http1(Box::new(tokio::io::duplex(1).0));
+}
