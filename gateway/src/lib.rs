@@ -73,7 +73,7 @@ pub mod internal {
     /// The ledger, as the command reads it.
     pub mod ledger {
         pub use crate::ledger::{
-            Dimension, Kind, Query, Record, Report, Store, UsageSource, ask, dollars, parse_time, rerate,
+            CHARGED, Dimension, Kind, Query, Record, Report, Store, UsageSource, ask, dollars, parse_time, rerate,
         };
     }
 
