@@ -209,6 +209,44 @@ async fn large_ones_wait_for_room_as_small_ones_do() {
 
 /// It takes time of the gateway's, and no tokens and no money.
 #[tokio::test(flavor = "multi_thread")]
+/// A request waits no longer in all than it may wait, for whatever it waits: of a model with a cache it is counted before it takes
+/// tokens.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_waited_to_be_counted_is_not_waited_again_for_tokens() {
+    let (short, long) = (Gate::new(), Gate::new());
+    let gates = [short.clone(), long.clone()];
+    let stub = Stub::start(move |request| {
+        let answer = Answer::sse([bodies::chat_role(), bodies::chat_delta("fine")]);
+        let rest = [bodies::chat_finish(), bodies::chat_usage(), bodies::DONE.to_owned()];
+        let gate = &gates[usize::from(request.json()["max_tokens"] == 1900)];
+        rest.into_iter()
+            .fold(answer.step(Step::Wait(gate.clone())), |answer, event| answer.step(Step::Send(event.into())))
+    })
+    .await;
+    let more = "team = \"t\"\n[teams.t]\nlimits = { tokens = \"2000/min\" }\n[limits]\nwait = \"2s\"\n\
+                [models.kept]\ntargets = [{ provider = \"stub\", model = \"m\" }]\ncache = { ttl = \"1m\" }\n";
+    let gateway = Gateway::start(&config(&stub, "team = \"t\"\nlimits = { concurrent = 1 }", more)).await;
+    let ask = |key: &str, model: &str, max_tokens: u32| {
+        let message = serde_json::json!({"role": "user", "content": "Hi"});
+        let body = serde_json::json!({"model": model, "max_tokens": max_tokens, "stream": true, "messages": [message]});
+        let request = Request::post("/v1/chat/completions", body.to_string()).header("x-api-key", key);
+        async move { exchange(gateway.addr, &request).await.status }
+    };
+    let waits = async {
+        (stub.next().await, stub.next().await);
+        let opens = async {
+            gateway.measured_when("gateway_limit_waiting", "", |waiting| waiting == 1.0).await;
+            tokio::time::sleep(Duration::from_millis(1200)).await;
+            short.open();
+            tokio::time::sleep(Duration::from_millis(1400)).await;
+            long.open();
+        };
+        tokio::join!(ask("sk", "kept", 500), opens).0
+    };
+    let statuses = tokio::join!(ask("free", "assistant", 1900), ask("sk", "assistant", 1), waits);
+    assert_eq!(statuses, (200, 200, 429));
+}
+
 async fn a_count_of_the_gateways_own_is_a_request() {
     let stub = fine().await;
     let gateway = gateway(
