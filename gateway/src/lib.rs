@@ -75,7 +75,7 @@ pub mod internal {
         use std::time::Duration;
 
         pub use crate::ledger::{
-            Dimension, Kind, Query, Record, Report, Store, UsageSource, ask, dollars, parse_time, rerate,
+            CHARGED, Dimension, Kind, Query, Record, Report, Store, UsageSource, ask, dollars, parse_time, rerate,
         };
 
         /// Puts all that the ledger of `proxy` has into its database. `false`: it has none, or that would take longer.

@@ -194,6 +194,7 @@ fn errors_inside_a_200_are_found() {
         ),
         (CHAT, "event: error\ndata: {\"message\":\"m\"}\n\n", ErrorKind::UpstreamError),
         (CHAT, "data: {\"error\":\"m\"}\n\n", ErrorKind::UpstreamError),
+        (CHAT, "data: {\"choices\":[{\"index\":0,\"error\":{\"message\":\"m\"}}]}\n\n", ErrorKind::UpstreamError),
         (
             ANTHROPIC,
             "event: error\ndata: {\"type\":\"error\",\"error\":{\"type\":\"overloaded_error\",\"message\":\"m\"}}\n\n",
@@ -687,6 +688,10 @@ fn errors_in_streams_do_not_tell_the_gateways_secrets_and_nothing_else_changes()
     const TOLD: &str = "******* and sk-********** of org-*********";
     let text = |before: &str, after: &str| (format!("{before}{SAID}{after}"), format!("{before}{SAID}{after}"));
     let error = |before: &str, after: &str| (format!("{before}{SAID}{after}"), format!("{before}{TOLD}{after}"));
+    let twice = |before: &str, between: &str, after: &str| {
+        let of = |word: &str| format!("{before}{word}{between}{word}{after}");
+        (of(SAID), of(TOLD))
+    };
     for (dialect, events) in [
         (
             OpenAiChat,
@@ -695,6 +700,15 @@ fn errors_in_streams_do_not_tell_the_gateways_secrets_and_nothing_else_changes()
                 error(
                     "data: {\"error\":{\"message\":\"",
                     "\"},\"choices\":[{\"index\":0,\"delta\":{\"content\":\"org-AbC123xyz\"}}]}\r\n\r\n",
+                ),
+                twice(
+                    "data: {\"error\":{\"message\":\"",
+                    "\"},\"choices\":[{\"index\":0,\"error\":{\"message\":\"",
+                    "\"}}]}\n\n",
+                ),
+                error(
+                    "data: {\"choices\":[{\"index\":0,\"finish_reason\":\"error\",\"error\":{\"message\":\"",
+                    "\"},\"delta\":{\"content\":\"org-AbC123xyz\"}}]}\n\n",
                 ),
                 text("data: {\"choices\":[{\"index\":0,\"delta\":{\"content\":\"", "\"},\"finish_reason\":null}]}\n\n"),
                 error(

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use ai_gateway_providers::Dialect;
 use ai_gateway_tests::client::{Framing, H1, Reply, Request, exchange};
 use ai_gateway_tests::speak::{Heard, ask, hear};
-use ai_gateway_tests::{Answer, Dice, Gate, Gateway, Mock, Step, Stub, StubFraming, bodies, guard, usage};
+use ai_gateway_tests::{Answer, Dice, Gate, Gateway, Mock, Step, Stub, StubFraming, bodies, guard, run_to_end, usage};
 use bytes::Bytes;
 use futures::future::join_all;
 use serde_json::{Value, json};
@@ -408,6 +408,51 @@ async fn a_call_is_paid_once() {
         let expected = if pays == "first" { [0, 0, 0, whole] } else { [0, 5_666_666, 5_666_667, 5_666_667] };
         assert_eq!(all, expected, "{rows:?}");
     }
+}
+
+/// What a provider told of a call that was divided stays the whole of it, whatever prices there are meanwhile for others.
+#[tokio::test]
+async fn a_divided_cost_that_the_provider_told_outlives_a_rating() {
+    let dir = tempfile::tempdir().unwrap();
+    let gate = Gate::new();
+    let of_stub = gate.clone();
+    let stub = Stub::start(move |_| {
+        let mut answer = Answer::sse([bodies::chat_role(), bodies::chat_delta("fine")]);
+        answer.steps.push(Step::Wait(of_stub.clone()));
+        let usage = json!({"prompt_tokens": 7, "completion_tokens": 5, "total_tokens": 12, "cost": 0.25});
+        let last = format!("data: {}\n\n", json!({"choices": [], "usage": usage}));
+        answer
+            .steps
+            .extend([bodies::chat_finish(), last, bodies::DONE.to_owned()].map(|event| Step::Send(event.into())));
+        answer
+    })
+    .await;
+    let config = format!(
+        "[providers.stub]\nkind = \"openrouter\"\nbase_url = \"{}/v1\"\napi_key = \"k\"\n{}[ledger]\npath = \"{}\"\n",
+        stub.origin(),
+        model("cache = { ttl = \"10m\", pays = \"split\" }"),
+        dir.path().join("ledger.db").display()
+    );
+    let mut gateway = Gateway::start(&config).await;
+    let request = chat(&json!({"stream": true}));
+    let opens = async {
+        gateway.followed(1).await;
+        gate.open();
+    };
+    let (replies, ()) = tokio::join!(join_all((0..2).map(|_| exchange(gateway.addr, &request))), opens);
+    assert!(replies.iter().all(|reply| reply.complete));
+    gateway.at_rest().await;
+    gateway.terminate();
+    gateway.ended().await;
+    let rerated =
+        |price: &str| run_to_end(&["usage", "rerate", "--config", "{config}"], &format!("{config}{price}"), &[]);
+    let told = rerated("");
+    assert!(
+        told.stdout.contains(" 0 cost something else, 0 are without a price; 0.25 USD booked, 0.25 USD now"),
+        "{told:?}"
+    );
+    let priced = rerated("[prices.models]\n\"stub/u\" = { input = \"1\", output = \"2\" }\n");
+    assert!(priced.stdout.contains("0.25 USD booked, 0.000017 USD now"), "{priced:?}");
 }
 
 /// Who follows a call that is divided pays its part, also if it has not read the answer to its end.

@@ -105,17 +105,20 @@ async fn what_a_plugin_refuses_is_a_record() {
         let request = Request::post("/v1/chat/completions", body).header("x-api-key", key);
         exchange(gateway.addr, &request).await.status
     };
-    assert_eq!(ask(bodies::chat_stream("stub/a"), "sk").await, 403);
+    let mut body: Value = serde_json::from_slice(&bodies::chat_stream("stub/a")).unwrap();
+    (body["user"], body["metadata"]) = ("acme".into(), json!({"tags": "beta"}));
+    assert_eq!(ask(body.to_string().into(), "sk").await, 403);
     // Nobody knows whose that is; and that has no model that could be read.
     assert_eq!(ask(bodies::chat("stub/a"), "other").await, 401);
     assert_eq!(ask("{".into(), "sk").await, 400);
     assert_eq!(stub.count(), 0);
     gateway.counted_when("gateway_ledger_stored_total", "", |stored| stored == 1).await;
     stop(gateway).await;
-    let rows = usage(&ledger, &["--by", "key,model,operation,usage_source", "--from", "1h"]);
+    let rows = usage(&ledger, &["--by", "key,customer,tag,model,operation,usage_source", "--from", "1h"]);
     let row = &rows[0];
-    let told = ["key", "model", "operation", "usage_source", "requests", "failed", "unpriced"].map(|name| &row[name]);
-    assert_eq!(json!(told), json!(["bot", "stub/a", "chat", "none", 1, 1, 0]), "{rows:?}");
+    let told = ["key", "customer", "tag", "model", "operation", "usage_source", "requests", "failed", "unpriced"];
+    let expected = json!(["bot", "acme", "beta", "stub/a", "chat", "none", 1, 1, 0]);
+    assert_eq!(json!(told.map(|name| &row[name])), expected, "{rows:?}");
     assert_eq!(rows.len(), 1);
 }
 

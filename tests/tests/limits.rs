@@ -168,22 +168,24 @@ async fn a_body_that_waits_for_its_turn_waits_no_longer_than_it_must() {
     let stub = fine().await;
     let wait = config(&stub, "limits = { concurrent = 1 }", "[limits]\nwait = \"10m\"");
     let mut gateway = Gateway::builder().server("drain = \"300ms\"").config(&wait).start().await;
-    let body = bodies::chat_of_size("assistant", 300_000);
-    let begin = async |addr| {
+    let body = bodies::chat_of_size("assistant", 900_000);
+    let begin = async |addr, sent: usize| {
         let mut client = H1::connect(addr).await;
         client.send_raw(head("sk", "/v1/chat/completions", body.len()).as_bytes()).await;
-        client.send_raw(&body[..100_000]).await;
+        client.send_raw(&body[..sent]).await;
         client
     };
-    let mut slow = begin(gateway.addr).await;
+    let mut slow = begin(gateway.addr, 100_000).await;
     until_at_once(&gateway, 1).await;
-    let waiting = begin(gateway.addr).await;
-    gateway.counted_when("gateway_bytes_buffered", "", |bytes| bytes > 100_000).await;
-    drop(waiting);
-    gateway.counted_when("gateway_in_flight", "", |count| count == 1).await;
-    assert_eq!(gateway.log_line(|line| (line["status"] == 499).then_some(())).await, ());
+    for sent in [100_000, 600_000] {
+        let waiting = begin(gateway.addr, sent).await;
+        gateway.counted_when("gateway_bytes_buffered", "", |bytes| bytes == 100_000 + sent as u64).await;
+        drop(waiting);
+        gateway.counted_when("gateway_in_flight", "", |count| count == 1).await;
+        assert_eq!(gateway.log_line(|line| (line["status"] == 499).then_some(())).await, ());
+    }
 
-    let mut waiting = begin(gateway.addr).await;
+    let mut waiting = begin(gateway.addr, 100_000).await;
     gateway.counted_when("gateway_bytes_buffered", "", |bytes| bytes > 100_000).await;
     gateway.terminate();
     for client in [&mut slow, &mut waiting] {
@@ -192,7 +194,7 @@ async fn a_body_that_waits_for_its_turn_waits_no_longer_than_it_must() {
         assert!(told.text().contains("shut down"), "{}", told.text());
     }
     assert_eq!(gateway.ended().await, Some(0));
-    assert_eq!(gateway.output().0.len(), 3, "lines of the access log");
+    assert_eq!(gateway.output().0.len(), 4, "lines of the access log");
 }
 
 /// Where requests may wait for room, a large one does as a small one.
@@ -205,6 +207,44 @@ async fn large_ones_wait_for_room_as_small_ones_do() {
     for reply in join_all((0..10).map(|_| exchange(gateway.addr, &large))).await {
         assert_eq!(reply.status, 200, "{}", reply.text());
     }
+}
+
+/// A request waits no longer in all than it may wait, for whatever it waits: of a model with a cache it is counted before it takes
+/// tokens.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_waited_to_be_counted_is_not_waited_again_for_tokens() {
+    let (short, long) = (Gate::new(), Gate::new());
+    let gates = [short.clone(), long.clone()];
+    let stub = Stub::start(move |request| {
+        let answer = Answer::sse([bodies::chat_role(), bodies::chat_delta("fine")]);
+        let rest = [bodies::chat_finish(), bodies::chat_usage(), bodies::DONE.to_owned()];
+        let gate = &gates[usize::from(request.json()["max_tokens"] == 1900)];
+        rest.into_iter()
+            .fold(answer.step(Step::Wait(gate.clone())), |answer, event| answer.step(Step::Send(event.into())))
+    })
+    .await;
+    let more = "team = \"t\"\n[teams.t]\nlimits = { tokens = \"2000/min\" }\n[limits]\nwait = \"2s\"\n\
+                [models.kept]\ntargets = [{ provider = \"stub\", model = \"m\" }]\ncache = { ttl = \"1m\" }\n";
+    let gateway = Gateway::start(&config(&stub, "team = \"t\"\nlimits = { concurrent = 1 }", more)).await;
+    let ask = |key: &str, model: &str, max_tokens: u32| {
+        let message = serde_json::json!({"role": "user", "content": "Hi"});
+        let body = serde_json::json!({"model": model, "max_tokens": max_tokens, "stream": true, "messages": [message]});
+        let request = Request::post("/v1/chat/completions", body.to_string()).header("x-api-key", key);
+        async move { exchange(gateway.addr, &request).await.status }
+    };
+    let waits = async {
+        (stub.next().await, stub.next().await);
+        let opens = async {
+            gateway.measured_when("gateway_limit_waiting", "", |waiting| waiting == 1.0).await;
+            tokio::time::sleep(Duration::from_millis(1200)).await;
+            short.open();
+            tokio::time::sleep(Duration::from_millis(1400)).await;
+            long.open();
+        };
+        tokio::join!(ask("sk", "kept", 500), opens).0
+    };
+    let statuses = tokio::join!(ask("free", "assistant", 1900), ask("sk", "assistant", 1), waits);
+    assert_eq!(statuses, (200, 200, 429));
 }
 
 /// It takes time of the gateway's, and no tokens and no money.

@@ -74,6 +74,8 @@ pub struct Spent {
     pub tokens: u64,
     /// In pico-dollars; `None`: not known.
     pub cost: Option<u64>,
+    /// Whether the provider has told that, and no price.
+    pub charged: bool,
 }
 
 /// What following a call comes to.
@@ -316,8 +318,9 @@ impl State {
     }
 
     fn bill(&self, Place { share, .. }: Place) -> Bill {
-        let Spent { tokens, cost } = self.spent.unwrap_or_default();
-        Bill { share, saved: Spent { tokens, cost: cost.map(|cost| cost.saturating_sub(share.unwrap_or(0))) } }
+        let spent = self.spent.unwrap_or_default();
+        let cost = spent.cost.map(|cost| cost.saturating_sub(share.unwrap_or(0)));
+        Bill { share, saved: Spent { cost, ..spent } }
     }
 
     /// Chunks that the fastest reader has read; `None`: nobody reads.

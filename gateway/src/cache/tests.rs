@@ -443,7 +443,7 @@ proptest! {
         let _first = writer.fill().join_first();
         let mut readers: Vec<Reader> = (0..followers).map(|_| writer.fill().join().unwrap()).collect();
         readers.drain(..left.min(followers));
-        let own = writer.fill().settle(Spent { tokens: 1, cost: Some(cost) }, true).unwrap();
+        let own = writer.fill().settle(Spent { tokens: 1, cost: Some(cost), charged: false }, true).unwrap();
         let late = writer.fill().join().unwrap();
         prop_assert_eq!(late.bill().share, None);
         // Also of those that leave before they have everything.

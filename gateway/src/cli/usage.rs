@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use ai_gateway::config::{Config, LedgerConfig, System};
-use ai_gateway::internal::ledger::{self, Dimension, Kind, Query, Record, Report, Store};
+use ai_gateway::internal::ledger::{self, CHARGED, Dimension, Kind, Query, Record, Report, Store};
 use ai_gateway::internal::say;
 use clap::{ArgGroup, Args, Subcommand};
 
@@ -130,7 +130,11 @@ fn rerate(file: &Path, from: i64, to: i64) -> Result<(), String> {
 
 /// What a record costs by the prices of `config`, in pico-dollars.
 fn price(config: &Config, record: &Record<'_>) -> Option<u64> {
+    let price =
+        || config.price_of(record.asked_model(), record.provider.as_deref()?, record.upstream_model.as_deref()?);
     match record.kind {
+        // What the provider told is divided until there is a price.
+        Kind::Shared if record.price_map.as_deref() == Some(CHARGED) && price().is_none() => return None,
         // The whole call is on the record of who made it, with all of its usage, however its cost was divided.
         Kind::Shared => return Some(0),
         // What it costs was no price.
@@ -138,9 +142,7 @@ fn price(config: &Config, record: &Record<'_>) -> Option<u64> {
         _ if !record.costs() => return None,
         _ => {}
     }
-    let (provider, upstream) = (record.provider.as_deref()?, record.upstream_model.as_deref()?);
-    let price = config.price_of(record.asked_model(), provider, upstream)?;
-    price.cost(&record.usage, record.service_tier.as_deref()).total()
+    price()?.cost(&record.usage, record.service_tier.as_deref()).total()
 }
 
 fn table(report: &Report) -> String {
@@ -177,6 +179,10 @@ mod tests {
         let hit = Record { kind: Kind::CacheHit, cost: Some(0), ..follower.clone() };
         let costs = [&lead, &follower, &hit].map(|record| price(&config, record));
         assert_eq!(costs, [Some(30_000_000), Some(0), Some(0)]);
+        // What the provider told stays divided until there is a price.
+        let told = Record { price_map: Some(CHARGED.into()), ..follower.clone() };
+        let unpriced = Record { upstream_model: Some("other".into()), ..told.clone() };
+        assert_eq!([&told, &unpriced].map(|record| price(&config, record)), [Some(0), None]);
         // An answer that told of no usage costs what a request costs; one that failed nothing that is known.
         let untold = Record {
             usage: Usage::default(),

@@ -23,7 +23,7 @@ pub struct Jwt {
 pub struct Issuer {
     /// What the tokens' `iss` says, to the letter. It may stand in several entries, for one `audience` each.
     pub issuer: At<String>,
-    /// What their `aud` must say, or hold if it is a list.
+    /// What their `aud` must say, or hold if it is a list. Of several entries the first that has a key for the token.
     pub audience: At<String>,
     /// Where the public keys are: the URL of a JWKS, or `file:PATH`.
     pub jwks: At<String>,
@@ -44,7 +44,7 @@ pub struct Issuer {
 pub struct KeyByClaim {
     /// Name of a claim, or a JSON pointer into one.
     pub claim: At<String>,
-    /// What the claim is or has: a text, one of a list, or a word of a text with spaces between.
+    /// What the claim is or has: a text, a number, `true` or `false`, one of a list, or a word of a text with spaces between.
     pub has: At<String>,
     /// Name of the `[[keys]]` entry.
     pub key: At<String>,

@@ -272,6 +272,7 @@ impl Config {
             dialects,
             models_named: Vec::new(),
             asked_of_keys: Vec::new(),
+            compared_models: Vec::new(),
             spending_known: None,
         };
         let config = read(text, &mut cx);
@@ -333,6 +334,8 @@ struct Context<'a> {
     models_named: Vec<At<String>>,
     /// What rules ask of keys: their key in the file (`key`, `tag`, `team`), and the pattern; looked at when all keys are known.
     asked_of_keys: Vec<(&'static str, At<String>)>,
+    /// What expressions compare the model with; looked at when all of them are read.
+    compared_models: Vec<At<String>>,
     /// How long it is known after a restart what was spent, if not for ever.
     spending_known: Option<Duration>,
 }
@@ -435,6 +438,7 @@ fn read(text: &str, cx: &mut Context<'_>) -> Option<Config> {
     let keys = keys::resolve(keys, &models, &providers, cx);
     let issuers = jwt.map(|jwt| jwt.resolve(&keys, cx)).unwrap_or_default();
     let plugins = plugins::resolve(file.untyped("plugins", cx), &models, &providers, cx);
+    routes::check_compared(&providers, cx);
     let (limits, most) = read_limits(&mut file, cx);
     keys::check_teams(of_teams, &limits, cx);
     if only_these {

@@ -3,10 +3,12 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::fmt;
 use std::ops::Range;
 use std::sync::Arc;
 
+use ai_gateway_providers::preset::Preset;
 use ai_gateway_providers::price::{Lookup, Model, Price, PriceMap, Rate, Unit, per_million};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::Visitor;
@@ -137,13 +139,13 @@ pub struct PricesConfig {
 impl PricesConfig {
     /// What is known of `model` at `provider`; nothing, if nothing is.
     pub fn of(&self, provider: &ProviderConfig, model: &str) -> Model {
-        let region = provider.region.as_deref();
-        self.find(&Lookup { provider: &provider.name, kind: provider.preset.kind, model, region })
+        self.find(&provider.name, provider.preset, provider.region.as_deref(), model)
     }
 
-    /// What is known of a model; nothing, if nothing is.
-    pub fn find(&self, lookup: &Lookup<'_>) -> Model {
-        self.map.find(lookup).unwrap_or_default()
+    /// What is known of `model`, in whichever way it is spelt, at the `provider` of this kind; nothing, if nothing is.
+    pub fn find(&self, provider: &str, preset: &Preset, region: Option<&str>, model: &str) -> Model {
+        let lookup = Lookup { provider, kind: preset.kind, model: preset.plain(model), region };
+        self.map.find(&lookup).unwrap_or_default()
     }
 
     /// What is known of the `model` of a target, whose own `price` counts first.
@@ -191,29 +193,46 @@ impl Prices {
         }
         let mut overrides = BTreeMap::new();
         for (name, price) in self.models {
-            check_name(&name, &price.span, providers, cx);
-            let price = price.value.resolve(price.span, &map, cx);
-            overrides.insert(name, Model { price, ..Model::default() });
+            let At { value: price, span } = price;
+            let plain = plain_name(&name, &span, providers, cx);
+            let known = Model { price: price.resolve(span.clone(), &map, cx), ..Model::default() };
+            let is_plain = plain == name;
+            match overrides.entry(plain) {
+                Entry::Vacant(entry) => _ = entry.insert(known),
+                Entry::Occupied(mut entry) => {
+                    let message = format!("`{}` has a price under another spelling, too", entry.key());
+                    cx.report.warn(span, message, "keep one; until then the one without the collection counts");
+                    if is_plain {
+                        entry.insert(known);
+                    }
+                }
+            }
         }
         PricesConfig { map: Arc::new(map.with_overrides(overrides)), require: self.require.unwrap_or(false) }
     }
 }
 
-/// `provider/model` of a provider that there is.
-fn check_name(
+/// `provider/model` of a provider that there is, without what may be left out of the model's name.
+fn plain_name(
     name: &str,
     span: &Range<usize>,
     providers: &BTreeMap<String, Option<ProviderConfig>>,
     cx: &mut Context<'_>,
-) {
-    let Some((provider, _)) = name.split_once('/') else {
+) -> String {
+    let Some((provider, model)) = name.split_once('/') else {
         let help = "write `provider/model` in quotes, as in [prices.models.\"openai/gpt-5\"]";
         cx.report.error(span.clone(), format!("`{name}` names no provider"), help);
-        return;
+        return name.to_owned();
     };
-    if !providers.contains_key(provider) {
-        let known: Vec<&str> = providers.keys().map(String::as_str).collect();
-        cx.report.error(span.clone(), format!("there is no provider `{provider}`"), instead(provider, &known));
+    match providers.get(provider) {
+        Some(Some(known)) => format!("{provider}/{}", known.preset.plain(model)),
+        // What is wrong with it is reported already.
+        Some(None) => name.to_owned(),
+        None => {
+            let known: Vec<&str> = providers.keys().map(String::as_str).collect();
+            cx.report.error(span.clone(), format!("there is no provider `{provider}`"), instead(provider, &known));
+            name.to_owned()
+        }
     }
 }
 

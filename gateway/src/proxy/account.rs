@@ -16,7 +16,7 @@ pub struct Account {
     pub expected: Expected,
     /// What it asks for that is billed by the piece.
     pub pieces: Pieces,
-    /// How long its body has waited for its turn.
+    /// How long it has waited for its turn, its body first.
     pub waited: Duration,
     /// What it holds of its limits.
     pub reservation: Option<Reservation>,

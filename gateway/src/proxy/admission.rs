@@ -104,6 +104,7 @@ async fn admit_for(
             limits.admit_in_turn(subjects, amounts, priority, waited).await
         }
     };
+    let begun = Instant::now();
     let admitted = if limits.lets_wait() {
         match wait_for(&mut session.downstream_session, &gateway.ending, admission).await {
             Ok(admitted) => admitted,
@@ -112,6 +113,8 @@ async fn admit_for(
     } else {
         admission.await
     };
+    // What it asks for next is not waited for as long once more.
+    exchange.account.waited += begun.elapsed();
     Ok(match admitted {
         Ok(reservation) => {
             exchange.account.standing = reservation.standing;

@@ -32,7 +32,7 @@ const ZSTD_WINDOW_LOG: u32 = 23;
 const KEYS: usize = 4096;
 /// How many times the bytes that are left a key may hold: three quarters of all if it is alone, and less with each that comes.
 const TIMES_FREE: i64 = 3;
-/// So much is read of a body that waits for its turn.
+/// So much is read of a body that waits for its turn, also while room is scarce.
 const AHEAD: usize = 256 * 1024;
 /// What is read ahead of the first byte of a body whose length is announced.
 const FIRST_BUFFER: usize = 64 * 1024;
@@ -105,6 +105,11 @@ impl Room {
             return Err(Refusal::with_headers(ApiError::new(ErrorKind::KeyRateLimited, message), vec![wait]));
         }
         Ok(())
+    }
+
+    /// Whether all exchanges together hold less than half of `limit`.
+    fn is_ample(&self, limit: usize) -> bool {
+        self.budget.0.all.get() < saturating(limit) / 2
     }
 }
 
@@ -248,7 +253,7 @@ async fn read_all(
                 biased;
                 came = turn.come() => came?,
                 () = ending.reached() => return Err(shutting_down().into()),
-                ahead = &mut reading, if body.len() < AHEAD => read = Poll::Ready(ahead),
+                ahead = &mut reading, if body.len() < AHEAD || room.is_ample(limits.max_buffered) => read = Poll::Ready(ahead),
             }
         }
         let read = match read {

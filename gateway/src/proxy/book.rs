@@ -121,7 +121,7 @@ pub fn record(exchange: &Exchange) -> Record<'_> {
         fallback: exchange.attempt().and_then(|attempt| exchange.fallback_at(&attempt.target)).map(Into::into),
         price_map: cost
             .filter(|cost| usage_source != UsageSource::None || *cost > 0)
-            .map(|_| exchange.prices_of(exchange.cost_in_parts()).into()),
+            .map(|_| exchange.prices_of(exchange.cost_in_parts().or_else(|| exchange.charged_share())).into()),
         ..common(exchange)
     }
 }

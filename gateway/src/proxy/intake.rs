@@ -121,7 +121,10 @@ async fn ask(
         }
         Ok(Next::Ask) => {}
     }
-    read_labels(gateway, session, exchange);
+    if let Some((in_body, body)) = exchange.request.as_ref().map(|request| (request.scan.labels, request.body.clone()))
+    {
+        read_labels(gateway, session, exchange, in_body, &body);
+    }
     trace::see_request(exchange);
     let call = match cached::enter(gateway, session, exchange).await? {
         Ok(Entered::Answered) => return Ok(Ok(true)),
@@ -200,12 +203,10 @@ fn plan<T>(
     next
 }
 
-/// What the client says for its own accounts; of use only where there are any.
-fn read_labels(gateway: &Gateway, session: &Session, exchange: &mut Exchange) {
-    if let Some(request) = &exchange.request
-        && (gateway.ledger.is_some() || exchange.trace.is_some())
-    {
-        exchange.account.labels = Labels::of(&session.req_header().headers, request.scan.labels, &request.body);
+/// What the client says for its own accounts, `in_body` and before it; of use only where there are any.
+pub fn read_labels(gateway: &Gateway, session: &Session, exchange: &mut Exchange, in_body: bool, body: &[u8]) {
+    if gateway.ledger.is_some() || exchange.trace.is_some() {
+        exchange.account.labels = Labels::of(&session.req_header().headers, in_body, body);
         plugins::label(exchange);
     }
 }

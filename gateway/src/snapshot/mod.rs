@@ -12,7 +12,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use ai_gateway_providers::Own;
-use ai_gateway_providers::price::{Lookup, Model as Known};
+use ai_gateway_providers::price::Model as Known;
 use quick_cache::sync::Cache;
 
 pub use build::BuildError;
@@ -79,8 +79,7 @@ impl Snapshot {
         if let Some(model) = self.direct.get(name) {
             return Some(model);
         }
-        let (kind, region) = (provider.preset.kind, provider.region.as_deref());
-        let known = self.prices.find(&Lookup { provider: &provider.name, kind, model: upstream, region });
+        let known = self.prices.find(&provider.name, provider.preset, provider.region.as_deref(), upstream);
         let model = self.build_direct(&ModelConfig::direct(name, &provider.name, upstream, known))?;
         self.direct.insert(name.into(), model.clone());
         Some(model)

@@ -16,13 +16,11 @@ pub struct ModelName<'n> {
 impl<'n> ModelName<'n> {
     /// `name` is that of `provider`, which calls it `model`.
     pub(super) fn at(provider: &Provider, model: &str, name: &'n str) -> Self {
-        let of = |plain: &str| Some(provider.preset.resource(plain)).filter(|_| !plain.contains('/')).unwrap_or_default();
-        let resource = provider.preset.resource(model);
-        match model.strip_prefix(resource).filter(|plain| !resource.is_empty() && of(plain) == resource) {
-            Some(plain) => Self { plain: Cow::Owned(format!("{}/{plain}", provider.name)), resource },
-            // What is not in the collection is not spelt with it.
-            None => Self { plain: Cow::Borrowed(name), resource: of(model) },
-        }
+        let plain = provider.preset.plain(model);
+        // What is not in the collection is not spelt with it.
+        let resource = if plain.contains('/') { "" } else { provider.preset.resource(plain) };
+        let name = if plain == model { name.into() } else { format!("{}/{plain}", provider.name).into() };
+        Self { plain: name, resource }
     }
 
     /// Whether `provider` may be asked for `model`: the collection does not stand there twice, nor before what is not in it,

@@ -54,6 +54,9 @@ struct Choice<'a> {
     message: Raw<'a>,
     #[serde(borrow)]
     finish_reason: Raw<'a>,
+    /// OpenRouter's.
+    #[serde(borrow)]
+    error: Raw<'a>,
 }
 
 #[derive(Deserialize)]
@@ -140,6 +143,9 @@ impl Chat {
                 || choice.delta.or(choice.message).is_some_and(|delta| raw::has_field(delta, PREAMBLE));
             if let Some(said) = choice.text.or(choice.delta).or(choice.message) {
                 notes.heard.json(raw::bytes(said));
+            }
+            if let Some(error) = choice.error.filter(|error| raw::has_content(error)) {
+                notes.error(raw::bytes(error));
             }
             self.on_choice(choice);
         }

@@ -364,8 +364,8 @@ struct Notes {
     seen: Seen,
     report: Report,
     heard: Heard,
-    /// Where in memory the error of the event that is being read begins, and its length.
-    error_at: Option<(usize, usize)>,
+    /// Where in memory the errors of the event that is being read begin, and their lengths.
+    errors_at: Vec<(usize, usize)>,
     /// Where errors stand in what is given out of the chunk.
     errors: Vec<Range<usize>>,
 }
@@ -378,7 +378,7 @@ impl Notes {
             seen: Seen::default(),
             report: Report::default(),
             heard: Heard::default(),
-            error_at: None,
+            errors_at: Vec::new(),
             errors: Vec::new(),
         }
     }
@@ -444,7 +444,11 @@ impl Notes {
 
     /// Takes an error in, as raw JSON: the whole event, or what stands under `error`.
     fn error(&mut self, raw: &[u8]) {
-        self.error_at.get_or_insert((raw.as_ptr().addr(), raw.len()));
+        let at = raw.as_ptr().addr();
+        // Around an error that is known there may be more than errors.
+        if !self.errors_at.iter().any(|(known, _)| (at..at + raw.len()).contains(known)) {
+            self.errors_at.push((at, raw.len()));
+        }
         if self.seen.error.is_some() {
             return;
         }
@@ -453,12 +457,13 @@ impl Notes {
         self.seen.error = Some(decode_value(self.dialect, 200, &value));
     }
 
-    /// The `event` that was read last goes out, where it begins `at`: notes where the error in it will stand. The whole event is
-    /// one if the error was put together from several lines.
-    fn passes_error(&mut self, event: &[u8], at: usize) {
-        let Some((address, length)) = self.error_at.take() else { return };
-        let within = address.checked_sub(event.as_ptr().addr()).filter(|from| from + length <= event.len());
-        self.errors.push(within.map_or(at..at + event.len(), |from| at + from..at + from + length));
+    /// The `event` that was read last goes out, where it begins `at`: notes where the errors in it will stand. The whole event is
+    /// one if it was put together from several lines.
+    fn passes_errors(&mut self, event: &[u8], at: usize) {
+        self.errors.extend(self.errors_at.drain(..).map(|(address, length)| {
+            let within = address.checked_sub(event.as_ptr().addr()).filter(|from| from + length <= event.len());
+            within.map_or(at..at + event.len(), |from| at + from..at + from + length)
+        }));
     }
 
     /// The model's name, as raw JSON. The first one stays.

@@ -60,9 +60,10 @@ impl Stream {
     pub(super) fn feed(&mut self, chunk: &Bytes, end: bool, notes: &mut Notes) -> Bytes {
         let (rules, hide_usage) = (&mut self.rules, self.hide_usage);
         let out = whole_events(&mut self.splitter, chunk, |piece, at| {
+            notes.errors_at.clear();
             let pass = passes(rules.on_piece(piece, notes), hide_usage);
             if pass {
-                notes.passes_error(piece.bytes(), at);
+                notes.passes_errors(piece.bytes(), at);
             }
             pass
         });
@@ -70,12 +71,13 @@ impl Stream {
         if !end || tail.is_empty() {
             return out;
         }
+        notes.errors_at.clear();
         let pass = passes(rules.on_tail(tail, notes), hide_usage);
         // What is left of an event in an answer that broke off stays behind: an error event takes its place.
         if !pass || !notes.is_over() {
             return out;
         }
-        notes.passes_error(tail, out.len());
+        notes.passes_errors(tail, out.len());
         [&out, tail].concat().into()
     }
 

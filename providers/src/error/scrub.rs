@@ -59,8 +59,16 @@ pub fn mask_secret(body: &mut [u8], secret: &[u8]) {
     if secret.len() < LEAST_SECRET {
         return;
     }
-    let found: Vec<usize> = memchr::memmem::find_iter(body, secret).collect();
-    found.into_iter().for_each(|at| body[at..at + secret.len()].fill(b'*'));
+    hide(body, secret);
+    if secret.contains(&b'/') {
+        // As PHP writes it in JSON.
+        hide(body, &secret.split(|byte| *byte == b'/').collect::<Vec<_>>().join(&br"\/"[..]));
+    }
+}
+
+fn hide(body: &mut [u8], words: &[u8]) {
+    let found: Vec<usize> = memchr::memmem::find_iter(body, words).collect();
+    found.into_iter().for_each(|at| body[at..at + words.len()].fill(b'*'));
 }
 
 impl ApiError {
@@ -144,6 +152,8 @@ mod tests {
         assert_eq!(mask(said, "m"), told);
         let quoted = r#"{"m":"Authorization: Bearer sk-1234567890!","n":["t0ken-1 t0ken-1"]}"#;
         assert_eq!(mask(quoted, "t0ken-1"), r#"{"m":"Authorization: Bearer sk-**********!","n":["******* *******"]}"#);
+        let slashes = r#"{"m":"t0/en/1, t0\/en\/1"}"#;
+        assert_eq!(mask(slashes, "t0/en/1"), r#"{"m":"*******, *********"}"#);
         let own = r#"{"m":"tool user-profile-lookup","code":"user-specified-value1","param":"org-wide-settings"}"#;
         assert_eq!(mask(own, "m"), own, "the caller's own words");
         assert_eq!(mask("org-AbC123xyz:user-x1y2z3 proj_x1y2", "m"), "org-********************* proj_****");

@@ -223,15 +223,30 @@ impl Preset {
         }
     }
 
-    /// What may stand before `model` and names the same one with it, where a model is a resource; empty where nothing may.
+    /// Collections whose models go without them, too, where models are resources.
     /// <https://ai.google.dev/api/models>, <https://cloud.google.com/vertex-ai/docs/reference/rest/v1/publishers.models>
-    pub fn resource(&self, model: &str) -> &'static str {
+    pub fn collections(&self) -> &'static [&'static str] {
         match (self.kind, self.cloud) {
-            ("gemini", _) => "models/",
-            (_, Some(Cloud::Google)) if is_claude(model) => CLAUDE,
-            (_, Some(Cloud::Google)) => "publishers/google/models/",
-            _ => "",
+            ("gemini", _) => &["models/"],
+            (_, Some(Cloud::Google)) => &["publishers/google/models/", CLAUDE],
+            _ => &[],
         }
+    }
+
+    /// That of [`Self::collections`] which may stand before `model` and names the same one with it; empty where none may.
+    pub fn resource(&self, model: &str) -> &'static str {
+        match self.collections() {
+            [_, anthropic] if is_claude(model) => anthropic,
+            [own, ..] => own,
+            [] => "",
+        }
+    }
+
+    /// `model` without its collection, which names the same one.
+    pub fn plain<'m>(&self, model: &'m str) -> &'m str {
+        let resource = self.resource(model);
+        let is_in = |plain: &&str| !plain.contains('/') && self.resource(plain) == resource;
+        model.strip_prefix(resource).filter(is_in).unwrap_or(model)
     }
 
     /// Whose API carries `dialect` there: what codecs must know of it.

@@ -191,6 +191,32 @@ pub(super) fn check_model(
     Err((format!("there is no model `{name}`"), help))
 }
 
+/// Warns of expressions that compare the model with a name in its collection, which `request.model` never has.
+pub(super) fn check_compared(providers: &BTreeMap<String, Option<ProviderConfig>>, cx: &mut Context<'_>) {
+    for At { value: text, span } in std::mem::take(&mut cx.compared_models) {
+        let known = providers.values().flatten();
+        let spelt = known.filter_map(|provider| Some((&provider.name, collection_in(&text, provider)?))).next();
+        if let Some((provider, collection)) = spelt {
+            let message = format!(
+                "`{text}` is not in `request.model`, where models of `{provider}/{collection}` are `{provider}/…`"
+            );
+            let help = format!("leave `{collection}` out, or use `model`, whose patterns mean both");
+            cx.report.warn(span, message, help);
+        }
+    }
+}
+
+/// The collection of the provider's models of which `text`, the name of one or its beginning or end, speaks.
+fn collection_in(text: &str, provider: &ProviderConfig) -> Option<&'static str> {
+    let named = text.strip_prefix(&*provider.name).and_then(|text| text.strip_prefix('/'));
+    let model = named.or_else(|| text.contains('/').then(|| text.trim_start_matches('/')))?;
+    let is_meant = |collection: &&&str| {
+        let parts = collection.trim_end_matches('/').split('/');
+        model.trim_end_matches('/').split('/').zip(parts).all(|(part, of_collection)| part == of_collection)
+    };
+    provider.preset.collections().iter().find(is_meant).copied()
+}
+
 /// ``did you mean `x`?``, if there is a model, or one of a provider, that is written almost so.
 pub(super) fn near_model(
     text: &str,

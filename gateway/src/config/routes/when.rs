@@ -191,7 +191,11 @@ fn header(name: &str, texts: &OneOrMany, cx: &mut Context<'_>) -> Option<HeaderN
 /// Compiles it; an error stands at its place in the file where that can be told.
 fn expression(text: &At<String>, cx: &mut Context<'_>) -> Option<Expression> {
     match Expression::compile(&text.value) {
-        Ok(expression) => Some(expression),
+        Ok(expression) => {
+            let compared = expression.beside_model().into_iter().map(str::to_owned);
+            cx.compared_models.extend(compared.map(|value| At { value, span: text.span.clone() }));
+            Some(expression)
+        }
         Err(error) => {
             let written = cx.report.source(text.span.clone());
             let before = written.find(text.value.as_str());

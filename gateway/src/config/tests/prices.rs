@@ -3,6 +3,7 @@
 use ai_gateway_providers::price::Dollars;
 
 use super::*;
+use crate::snapshot::Snapshot;
 
 const PROVIDERS: &str = r#"
     [providers.openai]
@@ -63,6 +64,46 @@ fn what_is_written_counts_at_every_tier_and_step() {
     let price = target.known.price.as_ref().unwrap();
     assert_eq!(price.expected(1_000_000, 0), Some(1_000_000_000_000), "not the price above 200,000");
     assert_eq!(price.expected(0, 1_000_000), Some(10_000_000_000_000));
+}
+
+#[test]
+fn a_price_is_found_in_whichever_way_its_model_is_spelt() {
+    let google = r#"
+        [providers.g]
+        kind = "gemini"
+        api_key = "env:SET"
+        [providers.v]
+        kind = "vertex"
+        project = "p"
+        region = "r"
+        access_token = "env:SET"
+    "#;
+    let priced = |config: &Config, name: &str| {
+        let snapshot = Snapshot::of(config);
+        let at_once = snapshot.model(snapshot.name(name).as_str()).unwrap().targets[0].known.clone();
+        let (provider, model) = name.split_once('/').unwrap();
+        assert_eq!(*at_once, config.prices.of(&config.providers[provider], model), "{name}");
+        at_once.price.as_ref().map(|price| price.rates()[0].pico / 1_000_000)
+    };
+    for (plain, in_collection) in [
+        ("g/own", "g/models/own"),
+        ("v/own", "v/publishers/google/models/own"),
+        ("v/claude-own", "v/publishers/anthropic/models/claude-own"),
+    ] {
+        for written in [plain, in_collection] {
+            let config = parse(&format!("{google}[prices.models.'{written}']\nrequest = 1"));
+            assert_eq!(priced(&config, plain), Some(1), "{written}");
+            assert_eq!(priced(&config, in_collection), Some(1), "{written}");
+            assert_eq!(priced(&config, "v/publishers/meta/models/own"), None, "{written}");
+        }
+        for [first, second] in [[plain, in_collection], [in_collection, plain]] {
+            let both = format!("[prices.models]\n'{first}' = {{ request = 1 }}\n'{second}' = {{ request = 2 }}");
+            let loaded = Config::parse(&format!("{PROVIDERS}{google}{both}"), "a.toml", &world()).unwrap();
+            assert_eq!(loaded.warnings.len(), 1, "{:?}", loaded.warnings);
+            let counts = if first == plain { 1 } else { 2 };
+            assert_eq!(priced(&loaded.config, in_collection), Some(counts), "{both}");
+        }
+    }
 }
 
 #[test]

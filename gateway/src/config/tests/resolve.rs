@@ -65,6 +65,39 @@ fn overrides() {
 }
 
 #[test]
+fn an_expression_that_spells_a_model_with_its_collection_is_warned_of() {
+    let warned = |cel: &str| {
+        let text = format!(
+            "[providers.g]\nkind = 'gemini'\napi_key = 'env:SET'\n\
+             [providers.v]\nkind = 'vertex'\nproject = 'p'\nregion = 'r'\naccess_token = 'env:SET'\n\
+             [providers.f]\nkind = 'fireworks'\napi_key = 'env:SET'\n\
+             [[routes]]\nwhen = {{ cel = \"{cel}\" }}\nreject = {{ message = 'no' }}\n"
+        );
+        let warnings = parse(&text).warnings;
+        assert!(warnings.iter().all(|warning| warning.to_string().contains("a.toml:13:")), "{cel}: {warnings:?}");
+        warnings.len()
+    };
+    for never in [
+        "request.model.startsWith('v/publishers/google/models/sec')",
+        "request.model.startsWith('v/publishers/anthropic/')",
+        "request.stream && !(request.model in ['x', 'g/models/sec'])",
+        "request.model.contains('/publishers/google/models/')",
+        "request.model.endsWith('models/gemini-3')",
+    ] {
+        assert_eq!(warned(never), 1, "{never}");
+    }
+    for may in [
+        "request.model.startsWith('v/') || request.model == 'g/gemini-3'",
+        "request.model.startsWith('v/publishers/meta/models/')",
+        "request.model == 'f/accounts/fireworks/models/x'",
+        "request.model == 'g/tunedModels/x' || request.path.startsWith('/v1/models/')",
+        "request.headers['x-model'] == 'g/models/x'",
+    ] {
+        assert_eq!(warned(may), 0, "{may}");
+    }
+}
+
+#[test]
 fn a_literal_secret_is_taken_with_a_warning() {
     let loaded = parse("[providers.openai]\nkind = \"openai\"\napi_key = \"sk-literal\"");
     assert_eq!(

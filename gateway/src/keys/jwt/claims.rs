@@ -47,12 +47,17 @@ pub(super) fn key(claims: &Map<String, Value>, names: &ClaimNames, template: &Ar
     Some(Arc::new(Key::within(config, Some(template.clone()), true)))
 }
 
-/// Whether the claim `name` is the text `value`, or has it among others.
+/// Whether the claim `name` is `value`, or has it among others. Numbers, `true` and `false` are it as they are written.
 pub(super) fn has(claims: &Map<String, Value>, name: &str, value: &str) -> bool {
+    let is_it = |claim: &Value| match claim {
+        Value::String(text) => text == value,
+        Value::Number(_) | Value::Bool(_) => claim.to_string() == value,
+        Value::Null | Value::Array(_) | Value::Object(_) => false,
+    };
     match find(claims, name) {
-        Some(Value::String(text)) => text == value || text.split(' ').any(|word| word == value),
-        Some(Value::Array(values)) => values.iter().any(|element| element == value),
-        _ => false,
+        Some(Value::Array(values)) => values.iter().any(is_it),
+        Some(claim) => is_it(claim) || claim.as_str().is_some_and(|text| text.split(' ').any(|word| word == value)),
+        None => false,
     }
 }
 

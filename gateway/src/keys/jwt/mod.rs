@@ -13,7 +13,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use jsonwebtoken::dangerous::insecure_decode_claims;
-use jsonwebtoken::{Validation, decode, decode_header};
+use jsonwebtoken::{Algorithm, Validation, decode, decode_header};
 use quick_cache::sync::Cache;
 use serde::Deserialize;
 use serde_json::{Map, Value};
@@ -76,6 +76,40 @@ impl Issuer {
         let fits = |(name, value): &(String, String)| claims::has(claims, name, value);
         let template = self.templates.iter().find(|template| template.claim.as_ref().is_none_or(fits))?;
         claims::key(claims, &self.claims, &template.key)
+    }
+
+    /// A token of this issuer, whose audience is among those that the token names.
+    async fn verify(
+        &self,
+        token: &[u8],
+        kid: &str,
+        alg: Algorithm,
+        iss: &str,
+        now: SystemTime,
+    ) -> Result<Verified, Refused> {
+        let by = self.keys.with(kid).await.ok_or(Refused::Unverifiable)?;
+        let key = by.find(kid, alg).ok_or(Refused::Wrong)?;
+
+        let mut validation = Validation::new(alg);
+        validation.set_required_spec_claims(&["exp", "iss", "aud"]);
+        validation.set_issuer(&[iss]);
+        validation.set_audience(&[&self.audience]);
+        // By our own time, below.
+        validation.validate_exp = false;
+        let claims = decode::<Map<String, Value>>(token, key, &validation).map_err(|_| Refused::Wrong)?.claims;
+
+        let date = |claim: &Value| {
+            claim.as_f64().filter(|date| *date >= 0.0).map(|date| date.round() as u64).ok_or(Refused::Wrong)
+        };
+        let end = claims.get("exp").map_or(Err(Refused::Wrong), date)?.saturating_add(LEEWAY.as_secs());
+        let begin = claims.get("nbf").map_or(Ok(0), date)?.saturating_sub(LEEWAY.as_secs());
+        if !(begin..end).contains(&seconds(now)) {
+            return Err(Refused::Wrong);
+        }
+        let key = self.key(&claims).ok_or(Refused::Wrong)?;
+        key.check(now).map_err(|_| Refused::Wrong)?;
+        // A token for ever is one until the year 9999.
+        Ok(Verified { key, until: time(end), by, issuer: self.keys.clone() })
     }
 }
 
@@ -142,34 +176,20 @@ impl Tokens {
             Value::Array(audiences) => audiences.iter().any(|audience| *audience == issuer.audience),
             audience => *audience == issuer.audience,
         };
-        let issuer =
-            self.issuers.get(&claimed.iss).and_then(|issuers| issuers.iter().find(is_for)).ok_or(Refused::Wrong)?;
-        let by = issuer.keys.with(kid).await.ok_or(Refused::Unverifiable)?;
-        let key = by.find(kid, header.alg).ok_or(Refused::Wrong)?;
-
-        let mut validation = Validation::new(header.alg);
-        validation.set_required_spec_claims(&["exp", "iss", "aud"]);
-        validation.set_issuer(&[&claimed.iss]);
-        validation.set_audience(&[&issuer.audience]);
-        // By our own time, below.
-        validation.validate_exp = false;
-        let claims = decode::<Map<String, Value>>(token, key, &validation).map_err(|_| Refused::Wrong)?.claims;
-
-        let date = |claim: &Value| {
-            claim.as_f64().filter(|date| *date >= 0.0).map(|date| date.round() as u64).ok_or(Refused::Wrong)
-        };
-        let end = claims.get("exp").map_or(Err(Refused::Wrong), date)?.saturating_add(LEEWAY.as_secs());
-        let begin = claims.get("nbf").map_or(Ok(0), date)?.saturating_sub(LEEWAY.as_secs());
-        if !(begin..end).contains(&seconds(now)) {
-            return Err(Refused::Wrong);
+        let mut refused = Refused::Wrong;
+        for issuer in self.issuers.get(&claimed.iss).into_iter().flatten().filter(is_for) {
+            match issuer.verify(token, kid, header.alg, &claimed.iss, now).await {
+                Ok(verified) => {
+                    let key = verified.key.clone();
+                    self.verified.insert(hash, verified);
+                    return Ok(key);
+                }
+                // It may be for another audience, too.
+                Err(Refused::Wrong) => {}
+                Err(other) => refused = other,
+            }
         }
-        let key = issuer.key(&claims).ok_or(Refused::Wrong)?;
-        key.check(now).map_err(|_| Refused::Wrong)?;
-        // A token for ever is one until the year 9999.
-        let until = time(end);
-        let verified = Verified { key: key.clone(), until, by, issuer: issuer.keys.clone() };
-        self.verified.insert(hash, verified);
-        Ok(key)
+        Err(refused)
     }
 }
 

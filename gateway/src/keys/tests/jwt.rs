@@ -259,7 +259,15 @@ async fn claims_choose_the_template_and_so_does_the_audience() {
         template("staff", None),
     ];
     let other = template("research", Some(("dept", "Research and Development")));
-    let issuers = [issuer("gateway", &jwks, templates), issuer("other", &jwks, [other])];
+    let last = [
+        template("admins", Some(("staff", "true"))),
+        template("research", Some(("level", "5"))),
+        template("staff", None),
+    ];
+    // Signed by nobody else's key.
+    let stranger = issuer("gateway-2", &[Curve::new(P256).jwk("a")], [template("admins", None)]);
+    let issuers =
+        [stranger, issuer("gateway", &jwks, templates), issuer("other", &jwks, [other]), issuer("last", &jwks, last)];
     let keys = ["admins", "research", "staff"].map(|name| KeyConfig { name: name.to_owned(), ..KeyConfig::default() });
     let tokens = Tokens::new(&issuers, &KeyRing::new(&keys), &KeySets::new(super::client())).unwrap();
     for (more, name) in [
@@ -273,6 +281,17 @@ async fn claims_choose_the_template_and_so_does_the_audience() {
         (json!({ "aud": "other", "dept": "Research and Development" }), Some("research/ada")),
         (json!({ "aud": "other", "dept": "Research" }), None),
         (json!({ "aud": "other", "scope": "research" }), None),
+        // For two applications: the first in the file that has a key for it.
+        (json!({ "aud": ["other", "gateway"], "dept": "Research and Development" }), Some("staff/ada")),
+        (json!({ "aud": ["last", "other"] }), Some("staff/ada")),
+        (json!({ "aud": ["last", "other"], "dept": "Research and Development" }), Some("research/ada")),
+        (json!({ "aud": ["gateway-2", "gateway"] }), Some("staff/ada")),
+        (json!({ "aud": "gateway-2" }), None),
+        (json!({ "aud": "last", "staff": "true" }), Some("admins/ada")),
+        (json!({ "aud": "last", "staff": true }), Some("admins/ada")),
+        (json!({ "aud": "last", "staff": [1, true] }), Some("admins/ada")),
+        (json!({ "aud": "last", "level": 5 }), Some("research/ada")),
+        (json!({ "aud": "last", "level": 50, "staff": false }), Some("staff/ada")),
         (json!({ "aud": "none" }), None),
         (json!({ "aud": 5 }), None),
         (json!({ "aud": null }), None),

@@ -192,7 +192,8 @@ async fn hit(
     }
     let Some(cached) = &mut exchange.cached else { return Ok(Entered::Asks) };
     cached.status = Status::Hit;
-    cached.saved = Spent { tokens: kept.meta.usage.and_then(|usage| usage.total()).unwrap_or(0), cost: kept.meta.cost };
+    let tokens = kept.meta.usage.and_then(|usage| usage.total()).unwrap_or(0);
+    cached.saved = Spent { tokens, cost: kept.meta.cost, charged: false };
     let (body, pace) = (kept.body.clone(), pace(terms, kept.meta.form));
     cached.kept = Some(kept);
     exchange.status = header.status.as_u16();

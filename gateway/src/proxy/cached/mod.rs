@@ -19,7 +19,7 @@ use std::time::Duration;
 
 use ai_gateway_providers::answer::AnswerForm;
 use ai_gateway_providers::error::{ApiError, ErrorKind};
-use ai_gateway_providers::price::Dollars;
+use ai_gateway_providers::price::{Cost, Dollars};
 use http::header::{AGE, InvalidHeaderValue};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use pingora_error::Result;
@@ -137,6 +137,12 @@ impl Exchange {
         self.cached.as_ref()?.share
     }
 
+    /// The same of another's call whose provider has told what it cost.
+    pub fn charged_share(&self) -> Option<Cost> {
+        let Cached { status: Status::Shared, share, saved, .. } = self.cached.as_deref()? else { return None };
+        share.filter(|_| saved.charged).map(Cost::charged)
+    }
+
     /// Sets the headers that tell of the cache.
     ///
     /// # Errors
@@ -204,7 +210,8 @@ impl Exchange {
     pub fn settle_call(&mut self) {
         let Some(Cached { lead: Some(lead), share: None, .. }) = self.cached.as_deref() else { return };
         let tokens = self.consumed().0.and_then(|usage| usage.total()).unwrap_or(0);
-        let share = lead.fill.settle(Spent { tokens, cost: self.cost() }, self.divides_cost());
+        let charged = self.cost_in_parts().is_some_and(|cost| cost.charged);
+        let share = lead.fill.settle(Spent { tokens, cost: self.cost(), charged }, self.divides_cost());
         if let Some(cached) = &mut self.cached {
             cached.share = share;
         }

@@ -24,6 +24,7 @@ use super::{Run, Screener, Told, differing, key};
 use crate::config::CREDENTIALS;
 use crate::proxy::admission::{self, Coming};
 use crate::proxy::encode::unix_seconds;
+use crate::proxy::intake::read_labels;
 use crate::proxy::reply::{self, Refusal};
 use crate::proxy::route::{facts, named};
 use crate::proxy::waiting::{GivenUp, wait_for};
@@ -58,6 +59,7 @@ pub async fn on_request(
     }
     let Some(run) = begin(gateway, session.req_header(), exchange, &body) else { return Ok(Decided::Go(body)) };
     exchange.plugins = Some(run.clone());
+    let sent = body.clone();
     let decided = match run.active.iter().any(|active| active.entry.needs.request) {
         true => Box::pin(ask_all(gateway, &run, session, exchange, body)).await,
         false => Ok(Decided::Go(body)),
@@ -65,6 +67,10 @@ pub async fn on_request(
     // What they ask from here on is for one that is let in.
     run.host.expect(None);
     exchange.ended_by_plugins = !matches!(decided, Ok(Decided::Go(_)));
+    if exchange.ended_by_plugins {
+        let in_body = exchange.endpoint.as_ref().is_some_and(|endpoint| endpoint.body == BodyKind::Json);
+        read_labels(gateway, session, exchange, in_body, &sent);
+    }
     match decided {
         Ok(decided) => Ok(decided),
         Err(Stopped::Refused(error)) => Ok(Decided::Refuse(error.into())),

@@ -4,7 +4,7 @@
 //!
 //! | | |
 //! |---|---|
-//! | `path`, `operation`, `dialect`, `model` | strings; `model` is empty if the client named none |
+//! | `path`, `operation`, `dialect`, `model` | strings; `model` is empty if the client named none, else its [plain name](crate::snapshot::ModelName::as_str) |
 //! | `headers` | map of lower-case names to values, without those that carry credentials |
 //! | `key` | `name`, `team` (empty without one) and `tags`, a list |
 //! | `stream`, `images`, `tools` | booleans |
@@ -21,7 +21,7 @@ use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, LazyLock};
 
-use ::cel::common::ast::{ComprehensionExpr, EntryExpr, Expr, operators};
+use ::cel::common::ast::{ComprehensionExpr, EntryExpr, Expr, LiteralValue, operators};
 use ::cel::objects::Key;
 use ::cel::{Context, Env, ExecutionError, IdedExpr, Program, Value};
 use ai_gateway_providers::{Dialect, Operation};
@@ -112,7 +112,7 @@ impl Expression {
             }
             Err(_) => return Err(at(0, "it cannot be parsed".into(), None)),
         };
-        let checked = Check { bound: Vec::new(), step_of: None }.node(program.expression());
+        let checked = Check::default().node(program.expression());
         if let Err(Wrong { id, message, help }) = checked {
             let offset = program.source_info().offset_for(id).map_or(0, |(start, _)| start as usize);
             return Err(at(offset, message, help));
@@ -137,6 +137,13 @@ impl Expression {
             Ok(Value::Bool(holds)) => Ok(holds),
             Ok(_) | Err(_) => Err(Failed),
         }
+    }
+
+    /// The texts in it, if it asks for the model: what that may be compared with.
+    pub fn beside_model(&self) -> Vec<&str> {
+        let mut check = Check::default();
+        let sound = check.node(self.program.expression()).is_ok();
+        if sound && check.asks_model { check.texts } else { Vec::new() }
     }
 
     fn evaluate(&self, facts: &Facts<'_>) -> Result<Value, Option<ExecutionError>> {
@@ -186,18 +193,28 @@ struct Wrong {
 }
 
 /// Walks an expression. Its depth is bounded by the parser.
+#[derive(Default)]
 struct Check<'e> {
     /// Variables of the loops around.
     bound: Vec<&'e str>,
     /// The loop whose body this is.
     step_of: Option<&'e ComprehensionExpr>,
+    /// Its texts so far.
+    texts: Vec<&'e str>,
+    /// Whether it has asked for the model.
+    asks_model: bool,
 }
 
 impl<'e> Check<'e> {
     fn node(&mut self, node: &'e IdedExpr) -> Result<(), Wrong> {
         let wrong = |message: String, help: Option<String>| Wrong { id: node.id, message, help };
         match &node.expr {
-            Expr::Literal(_) => Ok(()),
+            Expr::Literal(literal) => {
+                if let LiteralValue::String(text) = literal {
+                    self.texts.push(text.inner());
+                }
+                Ok(())
+            }
             Expr::Ident(name) if name == "request" || self.bound.contains(&name.as_str()) => Ok(()),
             Expr::Ident(name) => Err(wrong(
                 format!("there is no `{name}`"),
@@ -205,7 +222,10 @@ impl<'e> Check<'e> {
             )),
             Expr::Select(select) => {
                 let known: &[&str] = match path_of(&select.operand.expr) {
-                    Some([Some("request"), None]) => &FIELDS,
+                    Some([Some("request"), None]) => {
+                        self.asks_model |= select.field == "model";
+                        &FIELDS
+                    }
                     Some([Some("request"), Some("key")]) => &KEY_FIELDS,
                     _ => return self.node(&select.operand),
                 };
