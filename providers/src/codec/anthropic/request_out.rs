@@ -136,7 +136,8 @@ pub(super) fn encode(request: &Request<'_>, target: &Target<'_>, losses: &mut Lo
     losses.note_if(presence_penalty.is_some_and(|penalty| penalty != 0.0), "presence_penalty");
     losses.note_if(frequency_penalty.is_some_and(|penalty| penalty != 0.0), "frequency_penalty");
     losses.note_if(n.is_some_and(|n| n > 1), "n");
-    losses.note_if(*logprobs == Some(true) || top_logprobs.is_some_and(|count| count > 0), "logprobs");
+    losses.note_if(*logprobs == Some(true), "logprobs");
+    losses.note_if(top_logprobs.is_some_and(|count| count > 0), "top_logprobs");
     losses.note_if(modalities.iter().any(|kind| **kind != *"text"), "modalities");
     losses.note_if(audio.is_some(), "audio");
     losses.note_if(request.asks_for_verbosity(), "verbosity");

@@ -295,7 +295,7 @@ fn write_format(format: &ResponseFormat<'_>, body: &mut Object<'_>, losses: &mut
         ResponseFormat::Json => body.object("response_format", |format| format.field("type", "json_object")),
         // Cohere has no place for its name, which means nothing, and keeps to the schema in any case.
         ResponseFormat::Schema { name: _, description, schema, strict: _ } => {
-            losses.note_if(description.is_some(), "response_format");
+            losses.note_if(description.is_some(), "response_format.description");
             body.object("response_format", |format| {
                 format.field("type", "json_object");
                 format.field("json_schema", schema);
@@ -309,7 +309,8 @@ fn write_format(format: &ResponseFormat<'_>, body: &mut Object<'_>, losses: &mut
 fn write_reasoning(reasoning: &ReasoningConfig<'_>, body: &mut Object<'_>, losses: &mut Losses) {
     let ReasoningConfig { mode, effort, budget, summary, show } = reasoning;
     // Cohere shows all of the reasoning, and neither sums it up nor hides it.
-    losses.note_if(summary.is_some() || *show == Some(false), "reasoning");
+    losses.note_if(summary.is_some(), "reasoning.summary");
+    losses.note_if(*show == Some(false), "reasoning.show");
     let budget = budget.or_else(|| effort.map(Effort::budget));
     let off = *mode == Some(ReasoningMode::Disabled) || (mode.is_none() && budget == Some(0));
     // As the model sees fit is what it does unasked.

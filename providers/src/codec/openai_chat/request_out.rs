@@ -266,7 +266,7 @@ pub(super) fn encode(request: &Request<'_>, target: &Target<'_>, losses: &mut Lo
     for (field, present) in [
         ("user", user.is_some()),
         ("logprobs", logprobs.is_some()),
-        ("logprobs", top_logprobs.is_some()),
+        ("top_logprobs", top_logprobs.is_some()),
         ("top_k", top_k.is_some()),
         ("service_tier", service_tier.is_some()),
     ] {
@@ -298,7 +298,7 @@ pub(super) fn encode(request: &Request<'_>, target: &Target<'_>, losses: &mut Lo
         stop,
         n: *n,
         logprobs: sampling.setting("logprobs", logprobs.filter(|_| !strict), &false, losses),
-        top_logprobs: sampling.setting("logprobs", top_logprobs.filter(|_| !strict), &0, losses),
+        top_logprobs: sampling.setting("top_logprobs", top_logprobs.filter(|_| !strict), &0, losses),
         modalities,
         audio: audio.map(|AudioConfig { voice, format }| AudioOut {
             voice: voice.as_deref().unwrap_or("alloy"),

@@ -49,7 +49,7 @@ impl<'b> Body<'b> {
         let (effort, summary) = asked.map_or((None, None), |config| reasoning(config, request, target, losses));
         let sampling = Sampling::of(target, own, effort);
         let logprobs = sampling.setting("logprobs", request.logprobs, &false, losses) == Some(true);
-        let top_logprobs = sampling.setting("logprobs", request.top_logprobs, &0, losses);
+        let top_logprobs = sampling.setting("top_logprobs", request.top_logprobs, &0, losses);
         let temperature = sampling.setting("temperature", request.temperature, &1.0, losses);
         let top_p = sampling.setting("top_p", request.top_p, &1.0, losses);
         let max_tokens = output_limit(request.max_tokens, own, losses);
