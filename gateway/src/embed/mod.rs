@@ -345,6 +345,8 @@ impl Gateway {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+
     use super::*;
 
     struct Nothing;
@@ -371,6 +373,20 @@ mod tests {
             assert_eq!(config.providers.keys().collect::<Vec<_>>(), ["two"]);
             assert_eq!((config.server.max_body, config.plugins.len()), (77, 1));
         }
+    }
+
+    #[test]
+    fn a_kind_of_plugin_may_be_a_closure_that_keeps_something() {
+        let made = Arc::new(AtomicUsize::new(0));
+        let count = made.clone();
+        let text =
+            "[providers.m]\nkind = \"mock\"\n[[plugins]]\nuse = \"own\"\n[[plugins]]\nuse = \"own\"\nname = \"again\"";
+        let builder = Gateway::builder().config_text(text).plugin_fn("own", move |_| {
+            count.fetch_add(1, Relaxed);
+            Ok(Arc::new(Nothing))
+        });
+        let (loaded, ..) = builder.resolve().unwrap();
+        assert_eq!((loaded.config.plugins.len(), made.load(Relaxed)), (2, 2));
     }
 
     /// A clock that stands still.
