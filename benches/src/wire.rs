@@ -3,11 +3,7 @@
 //! It understands what the targets send: a status line, `content-length` or `chunked`, and counts server-sent events.
 //! It is deliberately not a general client.
 
-use std::{
-    io,
-    net::SocketAddr,
-    time::{Duration, Instant},
-};
+use std::{io, net::SocketAddr, time::Instant};
 
 use memchr::memmem;
 use tokio::{
@@ -356,17 +352,6 @@ impl Exchange {
             events: reader.events,
             body_bytes: reader.body_bytes,
         })
-    }
-}
-
-/// Opens a connection, waiting up to `patience` for the target to listen.
-pub async fn open_patiently(address: SocketAddr, patience: Duration) -> io::Result<Connection> {
-    let deadline = Instant::now() + patience;
-    loop {
-        match Connection::open(address).await {
-            Err(_) if Instant::now() < deadline => tokio::time::sleep(Duration::from_millis(5)).await,
-            result => return result,
-        }
     }
 }
 

@@ -46,7 +46,8 @@ impl WrittenEdits {
         let mut edits = Edits::default();
         for (header, value) in self.set {
             let mut text = HeaderValue::from_str(&settings.secret(&value)?)
-                .map_err(|_| SettingsError::at(&value, "this cannot stand in a header"))?;
+                .map_err(|_| SettingsError::at(&value, format!("the value of `{header}` cannot stand in a header")))
+                .map_err(|error| error.help("one line of letters, digits and signs of ASCII"))?;
             text.set_sensitive(true);
             edits.set.push((name(&header, &value)?, text));
         }

@@ -7,7 +7,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use http::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
-use serde::de::{DeserializeOwned, IntoDeserializer};
+use serde::Deserialize;
+use serde::de::{self, DeserializeOwned, Deserializer, IntoDeserializer};
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
@@ -155,9 +156,48 @@ pub fn parse_size(text: &str) -> Result<usize, String> {
     }
 }
 
-/// A setting that is a size.
-pub(crate) fn bytes(size: Option<&Spanned<String>>, default: usize) -> Result<usize, SettingsError> {
-    size.map_or(Ok(default), |size| parse_size(size.get_ref()).map_err(|message| SettingsError::at(size, message)))
+/// A setting that is a size in bytes: a text as [`parse_size`] reads it, or a bare number.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Size(pub usize);
+
+impl<'de> Deserialize<'de> for Size {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Visitor;
+
+        impl de::Visitor<'_> for Visitor {
+            type Value = Size;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a size such as \"512KiB\"")
+            }
+
+            fn visit_str<E: de::Error>(self, text: &str) -> Result<Size, E> {
+                parse_size(text).map(Size).map_err(E::custom)
+            }
+
+            fn visit_i64<E: de::Error>(self, bytes: i64) -> Result<Size, E> {
+                let size = usize::try_from(bytes).map(Size);
+                size.map_err(|_| E::invalid_value(de::Unexpected::Signed(bytes), &self))
+            }
+        }
+
+        deserializer.deserialize_any(Visitor)
+    }
+}
+
+/// The setting `name`, a size from one byte to `most`.
+pub(crate) fn bytes(
+    name: &str,
+    size: Option<&Spanned<Size>>,
+    default: usize,
+    most: usize,
+) -> Result<usize, SettingsError> {
+    let Some(size) = size else { return Ok(default) };
+    match size.get_ref().0 {
+        0 => Err(SettingsError::at(size, format!("`{name}` must be more than zero"))),
+        bytes if bytes > most => Err(SettingsError::at(size, format!("`{name}` is at most {}KiB", most >> 10))),
+        bytes => Ok(bytes),
+    }
 }
 
 /// A URL with a scheme and a host.

@@ -7,6 +7,7 @@ use serde::Deserialize;
 use crate::fields::{Change, Object, change, value_at};
 use crate::providers::Dialect;
 use crate::providers::scan::BodyFacts;
+use crate::settings;
 use crate::{Context, Failure, Flow, Kind, Needs, Plugin, Rejection, Request, TextHook, Verdict, Window, async_trait};
 
 /// The kind that `use = "size"` means.
@@ -17,7 +18,7 @@ pub const PLUGIN: Kind = Kind::new("size", |settings| Ok(Arc::new(settings.read:
 #[serde(deny_unknown_fields, default)]
 struct Size {
     /// Bytes of the body.
-    body_bytes: Option<usize>,
+    body_bytes: Option<settings::Size>,
     /// Messages, system prompts left out.
     messages: Option<usize>,
     /// Tokens of the prompt: a quarter of the bytes of its texts.
@@ -25,14 +26,15 @@ struct Size {
     /// Tokens that a request may ask for. One that asks for more is asked to do with these.
     output_tokens: Option<u64>,
     /// Bytes of the text of an answer, reasoning and arguments of tools included. A longer one ends there as a refusal.
-    answer_bytes: Option<usize>,
+    answer_bytes: Option<settings::Size>,
 }
 
 #[async_trait]
 impl Plugin for Size {
     fn needs(&self) -> Needs {
         let mut needs = Needs::new();
-        if self.body_bytes.or(self.messages).is_some() || self.prompt_tokens.or(self.output_tokens).is_some() {
+        let tokens = self.prompt_tokens.or(self.output_tokens);
+        if self.body_bytes.is_some() || self.messages.is_some() || tokens.is_some() {
             needs = needs.body();
         }
         needs.text = self.answer_bytes.map(|_| 0);
@@ -45,7 +47,7 @@ impl Plugin for Size {
             Ok(Verdict::reject(400, format!("{what}: {is} are more than the {most} that are allowed here")))
         };
         match self.body_bytes {
-            Some(most) if request.json().len() > most => {
+            Some(settings::Size(most)) if request.json().len() > most => {
                 return reject("bytes of the body", request.json().len(), most);
             }
             _ => {}
@@ -72,7 +74,7 @@ impl Plugin for Size {
     }
 
     fn text_hook(&self, _: &Context) -> Option<Box<dyn TextHook>> {
-        Some(Box::new(Counter { left: self.answer_bytes? }))
+        Some(Box::new(Counter { left: self.answer_bytes?.0 }))
     }
 }
 

@@ -259,7 +259,7 @@ pub(super) fn resolve(
         }
         let expires = key.expires.as_ref().and_then(|text| cx.parse(text, |text| units::instant(text)));
         if let (Some(end), Some(at)) = (expires, &key.expires)
-            && end <= SystemTime::now()
+            && end <= cx.time.now()
         {
             let message = format!("the key `{}` has expired: it is refused", key.name.value);
             cx.report.warn(at.span.clone(), message, "write a later time, or take the key out");

@@ -55,6 +55,8 @@ use ai_gateway_providers::{Dialect, Own};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
+use crate::clock::Time;
+
 pub use access_log::{AccessLogConfig, LogTo};
 pub use attempts::{RetryConfig, RetryOn, TimeoutsConfig};
 pub use cache::{CacheConfig, DiskConfig, ModelCacheConfig, OwnTiers};
@@ -193,6 +195,8 @@ pub struct Extensions {
     pub plugins: Registry,
     /// Dialects that providers may be spoken to in, and clients may speak.
     pub dialects: Vec<Own>,
+    /// What the gateway goes by.
+    pub(crate) time: Time,
 }
 
 /// A configuration, and what is doubtful about it.
@@ -263,13 +267,14 @@ impl Config {
         extensions: &Extensions,
     ) -> Result<Loaded, ConfigErrors> {
         let dir = Path::new(name).parent().map(Path::to_owned).unwrap_or_default();
-        let Extensions { plugins, dialects } = extensions;
+        let Extensions { plugins, dialects, time } = extensions;
         let mut cx = Context {
             report: Report::new(name, text),
             env,
             dir,
             plugins,
             dialects,
+            time,
             models_named: Vec::new(),
             asked_of_keys: Vec::new(),
             compared_models: Vec::new(),
@@ -330,6 +335,7 @@ struct Context<'a> {
     plugins: &'a Registry,
     /// Those beside the built-in ones.
     dialects: &'a [Own],
+    time: &'a Time,
     /// Models that settings name; looked at when all models are known.
     models_named: Vec<At<String>>,
     /// What rules ask of keys: their key in the file (`key`, `tag`, `team`), and the pattern; looked at when all keys are known.

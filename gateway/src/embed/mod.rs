@@ -80,7 +80,6 @@ struct Code {
     plugins: Vec<PluginConfig>,
     tiers: Vec<Arc<dyn Tier>>,
     changes: Vec<Change>,
-    time: Time,
 }
 
 /// What is done to a configuration once it has been read.
@@ -160,7 +159,7 @@ impl Builder {
     /// Goes by this clock, and not by the system's.
     #[must_use]
     pub fn clock(mut self, clock: impl Clock) -> Self {
-        self.code.time = Time::of(clock);
+        self.code.extensions.time = Time::of(clock);
         self
     }
 
@@ -232,7 +231,7 @@ impl Builder {
     /// # Errors
     /// What is wrong with the configuration, or why it cannot be started.
     pub fn build(self) -> Result<Gateway, Error> {
-        let time = self.code.time.clone();
+        let time = self.code.extensions.time.clone();
         let (Loaded { config, warnings }, _, code) = self.resolve()?;
         let mock = server::mock_socket(&config)?;
         let built = server::build(&config, mock.as_ref().map(Prebound::local_addr), time)?;
@@ -249,7 +248,7 @@ impl Builder {
     /// # Errors
     /// As of [`build`](Self::build), and that a listener cannot be opened; never once it serves.
     pub fn run(self) -> Result<(), Error> {
-        let time = self.code.time.clone();
+        let time = self.code.extensions.time.clone();
         let (Loaded { config, warnings }, source, _) = self.resolve()?;
         for warning in warnings {
             log::warn!("{warning}");
@@ -289,7 +288,6 @@ impl Gateway {
             plugins: Vec::new(),
             tiers: Vec::new(),
             changes: Vec::new(),
-            time: Time::default(),
         };
         Builder { origin: Origin::Environment, code }
     }
@@ -347,6 +345,8 @@ impl Gateway {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+
     use super::*;
 
     struct Nothing;
@@ -373,6 +373,46 @@ mod tests {
             assert_eq!(config.providers.keys().collect::<Vec<_>>(), ["two"]);
             assert_eq!((config.server.max_body, config.plugins.len()), (77, 1));
         }
+    }
+
+    #[test]
+    fn a_kind_of_plugin_may_be_a_closure_that_keeps_something() {
+        let made = Arc::new(AtomicUsize::new(0));
+        let count = made.clone();
+        let text =
+            "[providers.m]\nkind = \"mock\"\n[[plugins]]\nuse = \"own\"\n[[plugins]]\nuse = \"own\"\nname = \"again\"";
+        let builder = Gateway::builder().config_text(text).plugin_fn("own", move |_| {
+            count.fetch_add(1, Relaxed);
+            Ok(Arc::new(Nothing))
+        });
+        let (loaded, ..) = builder.resolve().unwrap();
+        assert_eq!((loaded.config.plugins.len(), made.load(Relaxed)), (2, 2));
+    }
+
+    /// A clock that stands still.
+    struct At(&'static str);
+
+    impl Clock for At {
+        fn now(&self) -> std::time::SystemTime {
+            humantime::parse_rfc3339(self.0).unwrap()
+        }
+
+        fn instant(&self) -> std::time::Instant {
+            std::time::Instant::now()
+        }
+    }
+
+    #[test]
+    fn a_warning_of_an_expired_key_goes_by_the_clock_of_the_gateway() {
+        let text =
+            "[providers.m]\nkind = \"mock\"\n[[keys]]\nname = \"k\"\nexpires = \"2031-03-11T00:00:00Z\"\nhash = \"";
+        let text = format!("{text}{}\"", crate::keys::hash_line("k"));
+        let warnings = |now| {
+            let builder = Gateway::builder().config_text(&text).clock(At(now));
+            builder.resolve().unwrap().0.warnings.iter().map(ToString::to_string).collect::<String>()
+        };
+        assert!(!warnings("2031-03-10T23:59:59Z").contains("expired"));
+        assert!(warnings("2031-03-11T00:00:00Z").contains("the key `k` has expired"));
     }
 
     #[test]

@@ -1,4 +1,5 @@
-//! Sockets and names: what stands between a configuration's addresses and Pingora's listeners and peers.
+//! What stands between a configuration's addresses and Pingora's listeners and peers (`prebound`, `dns`); one HTTP call
+//! beside those of Pingora's proxy (`call`); and what is undone of what providers do to their answers unasked (`unasked`).
 
 pub mod call;
 pub mod dns;

@@ -28,7 +28,7 @@ use toml::Spanned;
 
 use crate::find::Any;
 use crate::pii::{self, DEFAULT_KINDS, KINDS};
-use crate::settings::{self, bytes, one_of};
+use crate::settings::{self, Size, bytes, one_of};
 use crate::{Context, End, Failure, Needs, Plugin, Request, Settings, SettingsError, Verdict, async_trait};
 use queue::Queue;
 use record::{Record, Seen};
@@ -40,8 +40,8 @@ struct LogSettings {
     url: Option<Spanned<String>>,
     headers: Option<Spanned<BTreeMap<String, String>>>,
     redact: Option<Spanned<Redact>>,
-    most: Option<Spanned<String>>,
-    memory: Option<Spanned<String>>,
+    most: Option<Spanned<Size>>,
+    memory: Option<Spanned<Size>>,
 }
 
 #[derive(Deserialize)]
@@ -63,7 +63,14 @@ pub const PLUGIN: crate::Kind = crate::Kind::new("log", |settings: &Settings<'_>
             url: settings::url(&url)?,
             headers: settings.headers(headers.as_ref(), "application/x-ndjson")?,
         },
-        _ => return Err(SettingsError::new("where to?").help("give it either `file` or `url`")),
+        (None, None) => {
+            let error = SettingsError::new("this entry says neither `file` nor `url`");
+            return Err(error.help("one of them says where records go"));
+        }
+        (Some(_), Some(_)) => {
+            let error = SettingsError::new("this entry says both `file` and `url`");
+            return Err(error.help("records go to one of them: for both, make two entries"));
+        }
     };
     let span = redact.as_ref().map(Spanned::span).unwrap_or_default();
     let kinds = match redact.map(Spanned::into_inner) {
@@ -74,13 +81,10 @@ pub const PLUGIN: crate::Kind = crate::Kind::new("log", |settings: &Settings<'_>
             one_of(&kinds, KINDS)?
         }
     };
-    let most = bytes(most.as_ref(), MOST)?;
+    let most = bytes("most", most.as_ref(), MOST, usize::MAX)?;
+    let memory = bytes("memory", memory.as_ref(), MEMORY, usize::MAX)?;
     let work = Work { sink, redact: pii::finder(&kinds, None), most };
-    Ok(Arc::new(Log {
-        most,
-        hold: pii::hold(&kinds),
-        queue: Arc::new(Queue::new(work, bytes(memory.as_ref(), MEMORY)?)),
-    }))
+    Ok(Arc::new(Log { most, hold: pii::hold(&kinds), queue: Arc::new(Queue::new(work, memory)) }))
 });
 
 /// Where records go.

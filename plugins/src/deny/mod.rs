@@ -6,7 +6,7 @@
 //! words = ["project falcon", "机密"]      # in any case, at the borders of words
 //! words_file = "words.txt"                # one a line; `#` begins a comment
 //! patterns = ['\bACME-\d{6}\b']           # regular expressions, in linear time
-//! reach = 64                              # longest match of a pattern that is found across the chunks of a stream, in bytes
+//! reach = "64B"                           # longest match of a pattern that is found across the chunks of a stream
 //! on = ["request", "answer"]              # default: both
 //! action = "reject"                       # reject (default) | redact | report
 //! message = "…"
@@ -27,6 +27,7 @@ use toml::Spanned;
 use crate::find::{Any, Finder, Kind, Pattern, Words};
 use crate::guard::{Action, Common, Guard};
 use crate::judging::Way;
+use crate::settings::{Size, bytes};
 use crate::{Settings, SettingsError};
 
 pub use allow::PLUGIN as ALLOW;
@@ -37,7 +38,7 @@ struct DenySettings {
     words: Option<Vec<Spanned<String>>>,
     words_file: Option<Spanned<String>>,
     patterns: Option<Vec<Spanned<String>>>,
-    reach: Option<Spanned<usize>>,
+    reach: Option<Spanned<Size>>,
     #[serde(default = "both")]
     on: Vec<Way>,
     #[serde(default = "reject")]
@@ -71,7 +72,7 @@ struct List {
     words: Option<Vec<Spanned<String>>>,
     words_file: Option<Spanned<String>>,
     patterns: Option<Vec<Spanned<String>>>,
-    reach: Option<Spanned<usize>>,
+    reach: Option<Spanned<Size>>,
 }
 
 /// Most bytes that a pattern may reach.
@@ -81,11 +82,7 @@ impl List {
     /// The finder, and how many bytes it may keep open.
     fn finder(self, settings: &Settings<'_>) -> Result<(Any, usize), SettingsError> {
         let mut finders: Vec<Arc<dyn Finder>> = Vec::new();
-        let reach = match &self.reach {
-            None => Pattern::REACH,
-            Some(reach) if (1..=MOST_REACH).contains(reach.get_ref()) => *reach.get_ref(),
-            Some(reach) => return Err(SettingsError::at(reach, format!("from 1 to {MOST_REACH} bytes"))),
-        };
+        let reach = bytes("reach", self.reach.as_ref(), Pattern::REACH, MOST_REACH)?;
         let mut hold = reach;
         let mut add = |words: &[String], place: &dyn Fn(String) -> SettingsError| -> Result<(), SettingsError> {
             if !words.is_empty() {
@@ -98,7 +95,9 @@ impl List {
         if let Some(words) = &self.words {
             let list: Vec<String> = words.iter().map(|word| word.get_ref().clone()).collect();
             if let Some(empty) = words.iter().find(|word| word.get_ref().trim().is_empty()) {
-                return Err(SettingsError::at(empty, "a word is empty"));
+                return Err(
+                    SettingsError::at(empty, "a word is empty").help("leave it out: it would be found everywhere")
+                );
             }
             add(&list, &SettingsError::new)?;
         }

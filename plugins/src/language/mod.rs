@@ -42,7 +42,14 @@ pub const PLUGIN: crate::Kind = crate::Kind::new("language", |settings: &Setting
     let (list, allows) = match (&allow, &deny) {
         (Some(allow), None) => (one_of(allow, LANGUAGES)?, true),
         (None, Some(deny)) => (one_of(deny, LANGUAGES)?, false),
-        _ => return Err(SettingsError::new("which languages?").help("give it either `allow` or `deny`")),
+        (None, None) => {
+            let error = SettingsError::new("this entry says neither `allow` nor `deny`");
+            return Err(error.help("one of them says in which languages may, or may not, be asked"));
+        }
+        (Some(_), Some(_)) => {
+            let error = SettingsError::new("this entry says both `allow` and `deny`");
+            return Err(error.help("leave one of them out: `allow` refuses all others already"));
+        }
     };
     let default = (400, "this gateway does not take requests in this language");
     let objection = Objection::new(action, message, status.as_ref(), default)?;

@@ -7,7 +7,7 @@
 //! on = ["request", "answer"]                # default: ["request"]
 //! threshold = 0.8                           # of any category's score; without it what the model flags counts
 //! categories = { violence = 0.5, "self-harm" = 0.2 }   # only these, each with its own
-//! window = 1024                             # bytes of an answer that are judged at a time
+//! window = "1KiB"                           # bytes of an answer that are judged at a time
 //! action = "reject"                         # reject (default) | report
 //! message = "…"
 //! status = 403
@@ -25,6 +25,7 @@ use toml::Spanned;
 
 use crate::judging::{Action, Asking, Objection, Way};
 use crate::providers::Operation;
+use crate::settings::Size;
 use crate::webhook::window_of;
 use crate::{
     Context, Failure, Flow, Needs, Part, PartKind, Plugin, Request, Settings, SettingsError, TextKind, Verdict,
@@ -44,7 +45,7 @@ struct ModerationSettings {
     threshold: Option<Spanned<f64>>,
     #[serde(default)]
     categories: BTreeMap<String, Spanned<f64>>,
-    window: Option<Spanned<usize>>,
+    window: Option<Spanned<Size>>,
     #[serde(default)]
     action: Action,
     message: Option<String>,
@@ -59,7 +60,7 @@ fn request() -> Vec<Way> {
 pub const PLUGIN: crate::Kind = crate::Kind::new("moderation", |settings: &Settings<'_>| {
     let ModerationSettings { model, on, threshold, categories, window, action, message, status } = settings.read()?;
     if model.get_ref().is_empty() {
-        return Err(SettingsError::at(&model, "which model?"));
+        return Err(SettingsError::at(&model, "`model` is empty").help("a name of [models], or provider/model"));
     }
     for score in threshold.iter().chain(categories.values()) {
         if !(0.0..=1.0).contains(score.get_ref()) {

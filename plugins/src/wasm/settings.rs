@@ -11,7 +11,7 @@ use super::engine::{self, Engine};
 use super::hooks::Wasm;
 use super::instance::Limits;
 use super::{at_once, view};
-use crate::settings::bytes;
+use crate::settings::{Size, bytes};
 use crate::{Plugin, Settings, SettingsError};
 
 /// Instructions of one call, about: a second of native code, or less.
@@ -25,7 +25,7 @@ struct WasmSettings {
     path: Spanned<String>,
     sha256: Option<Spanned<String>>,
     fuel: Option<Spanned<u64>>,
-    memory: Option<Spanned<String>>,
+    memory: Option<Spanned<Size>>,
     #[serde(default)]
     engine: Engine,
     #[serde(default)]
@@ -49,7 +49,7 @@ pub(super) fn build(settings: &Settings<'_>) -> Result<Arc<dyn Plugin>, Settings
     check(&path, sha256.as_ref(), &hash)?;
     let limits = Limits {
         fuel: fuel.map_or(FUEL, Spanned::into_inner),
-        memory: bytes(memory.as_ref(), MEMORY)?,
+        memory: bytes("memory", memory.as_ref(), MEMORY, usize::MAX)?,
         time: settings.timeout(),
     };
     let broken = |error: String| SettingsError::at(&path, format!("`{}` cannot be used: {error}", path.get_ref()));

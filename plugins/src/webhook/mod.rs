@@ -6,7 +6,7 @@
 //! url = "https://guard.example.com/check"
 //! secret = "env:WEBHOOK_SECRET"   # signs each call: HMAC-SHA256 over time and body
 //! on = ["request", "answer"]      # default: ["request"]
-//! window = 1024                   # bytes of an answer that are shown at a time; the client waits for the verdict
+//! window = "1KiB"                 # bytes of an answer that are shown at a time; the client waits for the verdict
 //! headers = { "x-tenant" = "acme" }
 //! tls = { cert = "client.pem", key = "client.key", ca = "ca.pem" }   # who the gateway is, and by whom it knows the webhook
 //! timeout = "2s"                  # the gateway's own keys: how long it may take, and what a failure means
@@ -28,6 +28,7 @@ use serde::Deserialize;
 use toml::Spanned;
 
 use crate::judging::{Asking, Way};
+use crate::settings::{Size, bytes};
 use crate::{
     Context, Failure, Flow, Needs, Part, Plugin, Rejection, Request, Settings, SettingsError, Tls, TlsFiles, Verdict,
     async_trait, settings,
@@ -46,7 +47,7 @@ struct WebhookSettings {
     secret: Option<Spanned<String>>,
     #[serde(default = "request")]
     on: Vec<Way>,
-    window: Option<Spanned<usize>>,
+    window: Option<Spanned<Size>>,
     headers: Option<Spanned<BTreeMap<String, String>>>,
     tls: Option<Spanned<TlsFiles>>,
 }
@@ -72,12 +73,8 @@ pub const PLUGIN: crate::Kind = crate::Kind::new("webhook", |settings: &Settings
 });
 
 /// Bytes of an answer at a time.
-pub(crate) fn window_of(window: Option<&Spanned<usize>>, default: usize) -> Result<usize, SettingsError> {
-    match window {
-        None => Ok(default),
-        Some(window) if (1..=64 << 10).contains(window.get_ref()) => Ok(*window.get_ref()),
-        Some(window) => Err(SettingsError::at(window, "from 1 to 65536 bytes")),
-    }
+pub(crate) fn window_of(window: Option<&Spanned<Size>>, default: usize) -> Result<usize, SettingsError> {
+    bytes("window", window, default, 64 << 10)
 }
 
 struct Webhook {

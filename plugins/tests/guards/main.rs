@@ -391,15 +391,24 @@ fn settings_that_make_no_sense_are_refused_at_their_place() {
         ("pii", "colour = 1", "colour", "unknown field"),
         ("pii", "on = []", "", "`on` is empty"),
         ("webhook", "url = 'nowhere'", "'nowhere'", "this is no URL"),
-        ("webhook", "url = 'http://a'\nwindow = 0", "0", "from 1 to 65536"),
+        ("webhook", "url = 'http://a'\nwindow = 0", "0", "`window` must be more than zero"),
+        ("webhook", "url = 'http://a'\nwindow = '65KiB'", "'65KiB'", "`window` is at most 64KiB"),
+        ("moderation", "model = 'm'\nwindow = 'wide'", "'wide'", "`wide` is not a size"),
+        ("moderation", "model = ''", "''", "`model` is empty"),
         ("moderation", "model = 'm'\nthreshold = 2.0", "2.0", "scores are from 0 to 1"),
         ("language", "allow = ['xx']", "'xx'", "not known here"),
-        ("language", "allow = ['en']\ndeny = ['de']", "", "which languages?"),
+        ("language", "allow = ['en']\ndeny = ['de']", "", "this entry says both `allow` and `deny`"),
+        ("language", "", "", "this entry says neither `allow` nor `deny`"),
         ("prompt", "system = 'hi {{nobody}}'", "'hi {{nobody}}'", "there is no variable `nobody`"),
         ("prompt", "", "", "it says nothing"),
         ("body", "set = { 'a..b' = 1 }", "{ 'a..b' = 1 }", "`a..b` is no path"),
         ("body", "", "", "it changes nothing"),
-        ("log", "", "", "where to?"),
+        ("log", "", "", "this entry says neither `file` nor `url`"),
+        ("log", "file = 'a'\nurl = 'http://a'", "", "this entry says both `file` and `url`"),
+        ("log", "file = 'a'\nmemory = 0", "0", "`memory` must be more than zero"),
+        ("size", "body_bytes = '4 potatoes'", "'4 potatoes'", "`4 potatoes` is not a size"),
+        ("size", "answer_bytes = -1", "-1", "a size such as"),
+        ("headers", "answer = { set = { x-a = \"b\\n\" } }", "\"b\\n\"", "the value of `x-a` cannot stand in a header"),
         ("log", "file = 'a'\nredact = ['x']", "['x']", "not known here"),
         ("log", "file = 'a'\nmost = 'much'", "'much'", "`much` is not a size"),
         ("secrets", "action = 'eat'", "'eat'", "unknown variant"),
@@ -408,11 +417,30 @@ fn settings_that_make_no_sense_are_refused_at_their_place() {
         ("deny", "patterns = ['(']", "'('", "this is not a regular expression: unclosed group"),
         ("deny", "patterns = ['a*']", "'a*'", "it matches the empty text"),
         ("deny", "words = ['a']\naction = 'mask'", "'mask'", "what is denied does not come back"),
-        ("deny", "words = ['a']\nreach = 0", "0", "from 1 to"),
+        ("deny", "words = ['a']\nreach = 0", "0", "`reach` must be more than zero"),
+        ("deny", "words = ['a']\nreach = '1MiB'", "'1MiB'", "`reach` is at most 16KiB"),
     ] {
         let error = Registry::default().build(kind, &Settings::of(settings)).unwrap().err().unwrap();
         assert!(error.message.contains(message), "{kind}: {error}");
         assert_eq!(error.span.clone().map_or("", |span| &settings[span]), place, "{kind} {settings}: {error}");
+    }
+}
+
+/// As sizes are spelt everywhere, and as a number of bytes in files that say one.
+#[test]
+fn sizes_are_texts_or_numbers() {
+    for (kind, settings) in [
+        ("size", "body_bytes = '4MiB'\nanswer_bytes = '1MB'"),
+        ("size", "body_bytes = 4000000\nanswer_bytes = 0"),
+        ("moderation", "model = 'm'\nwindow = '1KiB'"),
+        ("moderation", "model = 'm'\nwindow = 1024"),
+        ("webhook", "url = 'http://a'\nwindow = '64KiB'"),
+        ("deny", "words = ['a']\nreach = '64B'"),
+        ("deny", "words = ['a']\nreach = 64"),
+        ("log", "file = 'a'\nmost = 65536\nmemory = '16MiB'"),
+    ] {
+        let built = Registry::default().build(kind, &Settings::of(settings)).unwrap();
+        assert!(built.is_ok(), "{kind} {settings}: {:?}", built.err());
     }
 }
 

@@ -5,8 +5,8 @@ use serde_json::{Value, json};
 use super::testing::{client, collected, events, maker, target};
 use super::{Call, Client, Platform, Target, codec};
 use crate::common::{
-    Block, Choice, Citation, Content, Delta, Event, Losses, Media, MediaKind, MediaSource, Message, Reasoning, Request,
-    Response, Role, Stop, StopReason, Str, Text, take_apart,
+    Block, Choice, Citation, Content, Delta, Event, Losses, Media, MediaKind, MediaSource, Message, Reasoning,
+    ReasoningConfig, Request, Response, Role, Stop, StopReason, Str, Text, take_apart,
 };
 use crate::dialect::Dialect;
 use crate::error::ErrorKind;
@@ -59,6 +59,32 @@ fn what_only_the_provider_keeps_is_not_left_out() {
     }
     let body = json!({"contents": [{"role": "user", "parts": [{"text": "What does it say?"}]}], "cachedContent": "cachedContents/1"});
     assert!(asked(Dialect::Gemini, &body).iter().all(|told| *told == Err(Some("cachedContent".to_owned()))));
+}
+
+/// One field can be counted over all targets, and no name says more than was lost.
+#[test]
+fn a_loss_has_the_same_name_at_every_target() {
+    let body = json!({
+        "model": "m", "input": "hi", "include": ["message.output_text.logprobs"], "top_logprobs": 3,
+        "reasoning": {"effort": "low", "summary": "detailed"},
+        "text": {"format": {"type": "json_schema", "name": "n", "description": "d", "schema": {"type": "object"}}},
+    });
+    let lost = |fields: &[&str]| Ok(fields.iter().map(|field| (*field).to_owned()).collect());
+    let expected = [
+        lost(&["reasoning.summary"]),
+        lost(&["logprobs", "top_logprobs"]),
+        lost(&["response_format.description"]),
+        lost(&["logprobs", "top_logprobs", "reasoning"]),
+        lost(&["response_format.description", "reasoning.summary", "top_logprobs"]),
+    ];
+    assert_eq!(asked(Dialect::OpenAiResponses, &body), expected);
+    let reasoning = Some(ReasoningConfig { show: Some(false), ..ReasoningConfig::default() });
+    let request = Request { reasoning, ..Request::new(Dialect::Gemini) };
+    for to in [Dialect::OpenAiChat, Dialect::Cohere] {
+        let mut losses = Losses::default();
+        codec(to).encode_request(&request, &target(), &mut losses).unwrap();
+        assert!(losses.iter().any(|loss| loss.field == "reasoning.show"), "{to} {losses:?}");
+    }
 }
 
 /// Bedrock's and Vertex's Claude keep none; Anthropic's SDK sends the whole conversation when it is told so.

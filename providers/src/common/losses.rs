@@ -1,6 +1,6 @@
 //! What a dialect could not say.
 
-use super::{Block, Content, Str};
+use super::{Block, Content, Request, Str};
 use crate::error::{ApiError, ErrorKind};
 
 /// The fields that an encoder could not carry, each once, in the order in which they were met. Names are those of the
@@ -19,6 +19,89 @@ pub struct Loss {
     pub field: String,
     /// Whether the name is one of this crate's and not a client's: only those are fit for a metric's label.
     pub known: bool,
+}
+
+/// A setting of a request that several dialects have no word for: its name as a loss and what there is to lose are said here, once for
+/// all of them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Setting {
+    ParallelToolCalls,
+    TopK,
+    Seed,
+    PresencePenalty,
+    FrequencyPenalty,
+    Stop,
+    N,
+    Logprobs,
+    TopLogprobs,
+    Modalities,
+    Audio,
+    Verbosity,
+    User,
+    Metadata,
+    /// Caching of whatever can be cached.
+    Cache,
+    CacheKey,
+    CacheRetention,
+    Store,
+}
+
+impl Setting {
+    /// What it is called as a loss.
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::ParallelToolCalls => "parallel_tool_calls",
+            Self::TopK => "top_k",
+            Self::Seed => "seed",
+            Self::PresencePenalty => "presence_penalty",
+            Self::FrequencyPenalty => "frequency_penalty",
+            Self::Stop => "stop",
+            Self::N => "n",
+            Self::Logprobs => "logprobs",
+            Self::TopLogprobs => "top_logprobs",
+            Self::Modalities => "modalities",
+            Self::Audio => "audio",
+            Self::Verbosity => "verbosity",
+            Self::User => "user",
+            Self::Metadata => "metadata",
+            Self::Cache | Self::CacheRetention => "cache",
+            Self::CacheKey => "prompt_cache_key",
+            Self::Store => "store",
+        }
+    }
+}
+
+impl Request<'_> {
+    /// Whether it asks for anything there that the model would not do unasked.
+    pub(crate) fn asks_for(&self, setting: Setting) -> bool {
+        match setting {
+            Setting::ParallelToolCalls => self.parallel_tool_calls == Some(false),
+            Setting::TopK => self.top_k.is_some(),
+            Setting::Seed => self.seed.is_some(),
+            Setting::PresencePenalty => self.presence_penalty.is_some_and(|penalty| penalty != 0.0),
+            Setting::FrequencyPenalty => self.frequency_penalty.is_some_and(|penalty| penalty != 0.0),
+            Setting::Stop => !self.stop.is_empty(),
+            Setting::N => self.n.is_some_and(|n| n > 1),
+            Setting::Logprobs => self.logprobs == Some(true),
+            Setting::TopLogprobs => self.top_logprobs.is_some_and(|count| count > 0),
+            Setting::Modalities => self.modalities.iter().any(|kind| *kind != "text"),
+            Setting::Audio => self.audio.is_some(),
+            Setting::Verbosity => self.verbosity.as_deref().is_some_and(|verbosity| verbosity != "medium"),
+            Setting::User => self.user.is_some(),
+            Setting::Metadata => self.metadata.as_ref().is_some_and(|metadata| !metadata.is_empty()),
+            Setting::Cache => self.cache.automatic.is_some(),
+            Setting::CacheKey => self.cache.key.is_some(),
+            Setting::CacheRetention => self.cache.retention.is_some(),
+            Setting::Store => self.store == Some(true),
+        }
+    }
+
+    /// Notes those of `settings` that it asks for: the dialect it is written in has no word for them.
+    pub(crate) fn note(&self, settings: &[Setting], losses: &mut Losses) {
+        for setting in settings {
+            losses.note_if(self.asks_for(*setting), setting.name());
+        }
+    }
 }
 
 /// Most names that are kept: enough for anything real.

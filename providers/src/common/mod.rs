@@ -45,6 +45,7 @@ pub use collect::{Collector, take_apart};
 pub(crate) use collect::{add, split};
 pub use event::{Delta, Event};
 pub use json::{Extras, Json};
+pub(crate) use losses::Setting;
 pub use losses::{Loss, Losses};
 pub use memory::{TurnMemory, TurnRecorder, restore_turns};
 pub use opaque::{Opaque, ProviderTag, may_hold_ticket};

@@ -167,16 +167,6 @@ impl<'a> Request<'a> {
         self.extras.iter().any(|(name, value)| *name == *field && !value.is_null())
     }
 
-    /// Whether the answer is to be more or less long-winded than usual.
-    pub(crate) fn asks_for_verbosity(&self) -> bool {
-        self.verbosity.as_deref().is_some_and(|verbosity| verbosity != "medium")
-    }
-
-    /// Whether it comes with the application's own notes.
-    pub(crate) fn has_metadata(&self) -> bool {
-        self.metadata.as_ref().is_some_and(|metadata| !metadata.is_empty())
-    }
-
     /// The conversation with consecutive messages of one role put together, for dialects whose turns alternate. System and
     /// developer messages are left out: see [`Self::instructions`].
     #[must_use]

@@ -252,7 +252,7 @@ impl Tier for Redis {
     /// How many entries that are is not known: 0.
     async fn purge(&self, what: &Purge) -> Result<u64, TierError> {
         let error = || TierError { tier: "redis", message: "the store is out of reach".to_owned() };
-        let now = millis(SystemTime::now());
+        let now = millis(self.time.now());
         let (field, mark) = (marks::field(what), marks::new_mark(now));
         let marking = self.marking.lock().await;
         let set: Option<u64> = self.ask(redis::cmd("HSET").arg(MARKS).arg(&field).arg(&mark), PATIENCE).await;
@@ -317,7 +317,7 @@ impl Keeper {
         drop(marking);
         if first {
             // Marks of before then are gone.
-            let oldest = SystemTime::now().checked_sub(MARK_LIFE).map(|then| (Purge::All, then));
+            let oldest = redis.time.now().checked_sub(MARK_LIFE).map(|then| (Purge::All, then));
             for (what, then) in purged.into_iter().chain(oldest) {
                 self.purge(&what, Some(then + SKEW)).await;
             }

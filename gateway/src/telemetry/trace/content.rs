@@ -2,6 +2,8 @@
 
 use std::borrow::Cow;
 
+use ai_gateway_plugins::find::{Any, find_all};
+use ai_gateway_plugins::pii;
 use ai_gateway_providers::codec::{Call, Maker, Platform, codec};
 use ai_gateway_providers::common::{Block, Collector, Content, ProviderTag, Response, Role, StopReason};
 use ai_gateway_providers::{AnswerForm, Dialect, Operation};
@@ -15,7 +17,8 @@ const MAX_CAPTURED: usize = 1 << 20;
 /// What stands for what was left out.
 const REDACTED: &str = "[redacted]";
 
-/// Keys and tokens of the vendors, and what is written like one.
+/// What is left out besides what the plugins find for certain: all that is only written like it. A trace may lose a harmless word
+/// rather than keep a key that is cut short, made up or of no known shape.
 const PATTERNS: [&str; 9] = [
     r"[A-Za-z0-9._%+\-]{1,64}@[A-Za-z0-9\-]{1,63}(?:\.[A-Za-z0-9\-]{1,63})+",
     r"\b(?:sk|pk|rk|gsk|xai|r8|hf|pplx|nvapi|AQ|csk)[-_][A-Za-z0-9_\-]{12,}",
@@ -29,25 +32,37 @@ const PATTERNS: [&str; 9] = [
 ];
 
 /// Leaves out what looks like a secret or an address.
-#[derive(Debug)]
-pub(in crate::telemetry) struct Redactor(Vec<Regex>);
+pub(in crate::telemetry) struct Redactor {
+    /// What the plugins `secrets` and `pii` find: secrets of known shapes or by their names, and addresses.
+    known: Any,
+    patterns: Vec<Regex>,
+}
 
 impl Redactor {
     /// The built-in patterns and `more`, which the configuration has checked; `None` if one is none after all: then no content
     /// may be sent.
     pub(in crate::telemetry) fn new(more: &[String]) -> Option<Self> {
         let patterns = PATTERNS.into_iter().chain(more.iter().map(String::as_str));
-        patterns.map(Regex::new).collect::<Result<_, _>>().ok().map(Self)
+        let patterns = patterns.map(Regex::new).collect::<Result<_, _>>().ok()?;
+        Some(Self { known: pii::finder(&["secret", "email"], None), patterns })
     }
 
     fn clean<'t>(&self, text: &'t str) -> Cow<'t, str> {
-        let mut text = Cow::Borrowed(text);
-        for pattern in &self.0 {
-            if let Cow::Owned(cleaned) = pattern.replace_all(&text, REDACTED) {
-                text = Cow::Owned(cleaned);
-            }
+        let mut found: Vec<_> = find_all(&self.known, text).into_iter().map(|finding| finding.range).collect();
+        found.extend(self.patterns.iter().flat_map(|pattern| pattern.find_iter(text)).map(|found| found.range()));
+        if found.is_empty() {
+            return Cow::Borrowed(text);
         }
-        text
+        found.sort_unstable_by_key(|range| range.start);
+        let (mut clean, mut at) = (String::with_capacity(text.len()), 0);
+        for range in found {
+            if let Some(before) = text.get(at..range.start) {
+                clean.push_str(before);
+                clean.push_str(REDACTED);
+            }
+            at = at.max(range.end);
+        }
+        Cow::Owned(clean + text.get(at..).unwrap_or_default())
     }
 }
 
@@ -296,6 +311,24 @@ mod tests {
         ] {
             assert_eq!(redactor.clean(text), expected);
         }
+    }
+
+    #[test]
+    fn what_the_plugins_find_is_left_out_too_with_keys_of_this_gateway_and_of_vendors_without_a_pattern() {
+        let redactor = Redactor::new(&[]).unwrap();
+        let body = "aB3dE5gH7jK9mN1pQ3sT5vW7yZ0cF2hL4nR6tX8zA1bC3dE5fG7h";
+        for secret in [
+            crate::keys::new_secret().unwrap(),
+            format!("npm_{}", &body[..36]),
+            format!("hvs.{body}"),
+            format!("glsa_{}", &body[..40]),
+            format!("dapi{}", "0123456789abcdef".repeat(2)),
+            format!("pypi-AgEI{body}"),
+        ] {
+            assert_eq!(redactor.clean(&format!("it is {secret}, no?")), "it is [redacted], no?", "{secret}");
+        }
+        assert_eq!(redactor.clean("postgres://app:Tr0ub4dor@db/x"), "postgres://app:[redacted]@db/x");
+        assert_eq!(redactor.clean("mail jürgen@müller.de now"), "mail [redacted] now");
     }
 
     #[test]

@@ -17,7 +17,7 @@ use super::wire::Whole;
 use crate::codec::fields::Fields;
 use crate::codec::ids::end_user;
 use crate::codec::schema::structured;
-use crate::common::{CacheConfig, Content, Extras, Json, Losses, Request, ResponseFormat, Role, Str};
+use crate::common::{CacheConfig, Content, Extras, Json, Losses, Request, ResponseFormat, Role, Setting, Str};
 use crate::error::ApiError;
 use crate::json;
 
@@ -27,6 +27,22 @@ const MAX_TOKENS: u64 = 32_000;
 
 /// The longest `metadata.user_id` that Anthropic takes.
 const LONGEST_USER: usize = 256;
+
+/// What Anthropic has no word for.
+const UNSAID: &[Setting] = &[
+    Setting::Seed,
+    Setting::PresencePenalty,
+    Setting::FrequencyPenalty,
+    Setting::N,
+    Setting::Logprobs,
+    Setting::TopLogprobs,
+    Setting::Modalities,
+    Setting::Audio,
+    Setting::Verbosity,
+    Setting::Store,
+    Setting::CacheKey,
+    Setting::CacheRetention,
+];
 
 #[derive(Serialize)]
 struct BodyOut<'x> {
@@ -108,21 +124,21 @@ pub(super) fn encode(request: &Request<'_>, target: &Target<'_>, losses: &mut Lo
         temperature,
         top_p,
         top_k,
-        seed,
-        presence_penalty,
-        frequency_penalty,
+        seed: _,
+        presence_penalty: _,
+        frequency_penalty: _,
         stop,
-        n,
-        logprobs,
-        top_logprobs,
-        modalities,
-        audio,
+        n: _,
+        logprobs: _,
+        top_logprobs: _,
+        modalities: _,
+        audio: _,
         verbosity: _,
         service_tier,
         user,
         metadata,
-        cache,
-        store,
+        cache: CacheConfig { automatic, key: _, retention: _, content: _ },
+        store: _,
         previous: _,
         goes_on: _,
         extras,
@@ -132,19 +148,7 @@ pub(super) fn encode(request: &Request<'_>, target: &Target<'_>, losses: &mut Lo
     if target.platform != Platform::Native {
         keeps_no_thread(request)?;
     }
-    losses.note_if(seed.is_some(), "seed");
-    losses.note_if(presence_penalty.is_some_and(|penalty| penalty != 0.0), "presence_penalty");
-    losses.note_if(frequency_penalty.is_some_and(|penalty| penalty != 0.0), "frequency_penalty");
-    losses.note_if(n.is_some_and(|n| n > 1), "n");
-    losses.note_if(*logprobs == Some(true) || top_logprobs.is_some_and(|count| count > 0), "logprobs");
-    losses.note_if(modalities.iter().any(|kind| **kind != *"text"), "modalities");
-    losses.note_if(audio.is_some(), "audio");
-    losses.note_if(request.asks_for_verbosity(), "verbosity");
-    losses.note_if(*store == Some(true), "store");
-    let CacheConfig { automatic, key, retention, content: _ } = cache;
-    losses.note_if(key.is_some(), "prompt_cache_key");
-    losses.note_if(retention.is_some(), "cache");
-
+    request.note(UNSAID, losses);
     let (rest, special) = split_extras(extras, own, target.platform);
     if !own {
         losses.note_extras("", extras);
@@ -186,7 +190,9 @@ pub(super) fn encode(request: &Request<'_>, target: &Target<'_>, losses: &mut Lo
     };
     let said = config.effort.is_some() || config.format.is_some() || !config.extras.0.is_empty();
     let notes = metadata.as_ref().filter(|_| own).and_then(|notes| notes.read::<Whole<'_>>().ok()).unwrap_or_default();
-    losses.note_if(request.has_metadata() && !own, "metadata");
+    if !own {
+        request.note(&[Setting::Metadata], losses);
+    }
     let (version, model) = match target.platform {
         Platform::Native => (None, Some(target.model)),
         Platform::Vertex => (Some("vertex-2023-10-16"), None),

@@ -10,10 +10,29 @@ use crate::catalogue::Thinking;
 use crate::codec::schema::structured;
 use crate::codec::{Target, refers_to_nothing};
 use crate::common::{
-    CacheConfig, Content, Effort, Extras, Json, Losses, Message, Reasoning, Request, ResponseFormat, Str,
+    CacheConfig, CacheMark, Content, Effort, Extras, Json, Losses, Message, Reasoning, Request, ResponseFormat,
+    Setting, Str,
 };
 use crate::error::ApiError;
 use crate::json;
+
+/// What Converse has no word for.
+const UNSAID: &[Setting] = &[
+    Setting::ParallelToolCalls,
+    Setting::Seed,
+    Setting::PresencePenalty,
+    Setting::FrequencyPenalty,
+    Setting::N,
+    Setting::Logprobs,
+    Setting::TopLogprobs,
+    Setting::Modalities,
+    Setting::Audio,
+    Setting::Verbosity,
+    Setting::User,
+    Setting::Store,
+    Setting::CacheKey,
+    Setting::CacheRetention,
+];
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -80,28 +99,28 @@ pub(super) fn encode(request: &Request<'_>, target: &Target<'_>, losses: &mut Lo
         messages,
         tools: _,
         tool_choice: _,
-        parallel_tool_calls,
+        parallel_tool_calls: _,
         response_format,
         reasoning: _,
         max_tokens,
         temperature,
         top_p,
         top_k: _,
-        seed,
-        presence_penalty,
-        frequency_penalty,
+        seed: _,
+        presence_penalty: _,
+        frequency_penalty: _,
         stop,
-        n,
-        logprobs,
-        top_logprobs,
-        modalities,
-        audio,
+        n: _,
+        logprobs: _,
+        top_logprobs: _,
+        modalities: _,
+        audio: _,
         verbosity: _,
         service_tier,
-        user,
+        user: _,
         metadata,
-        cache,
-        store,
+        cache: CacheConfig { automatic, key: _, retention: _, content: _ },
+        store: _,
         previous: _,
         goes_on: _,
         extras,
@@ -111,18 +130,7 @@ pub(super) fn encode(request: &Request<'_>, target: &Target<'_>, losses: &mut Lo
     let family = Family::of(target.model);
     // What is known of the model, or said by the operator.
     let model = if own { Thinking::AsAsked } else { target.traits.thinking };
-    losses.note_if(*parallel_tool_calls == Some(false), "parallel_tool_calls");
-    losses.note_if(seed.is_some(), "seed");
-    losses.note_if(presence_penalty.is_some_and(|penalty| penalty != 0.0), "presence_penalty");
-    losses.note_if(frequency_penalty.is_some_and(|penalty| penalty != 0.0), "frequency_penalty");
-    losses.note_if(n.is_some_and(|n| n > 1), "n");
-    losses.note_if(*logprobs == Some(true), "logprobs");
-    losses.note_if(top_logprobs.is_some_and(|top| top > 0), "top_logprobs");
-    losses.note_if(modalities.iter().any(|modality| modality != "text"), "modalities");
-    losses.note_if(audio.is_some(), "audio");
-    losses.note_if(request.asks_for_verbosity(), "verbosity");
-    losses.note_if(user.is_some(), "user");
-    losses.note_if(*store == Some(true), "store");
+    request.note(UNSAID, losses);
 
     let mut writer = Writer {
         own,
@@ -179,7 +187,9 @@ pub(super) fn encode(request: &Request<'_>, target: &Target<'_>, losses: &mut Lo
         extras: write::Fields(&inference_extras),
     };
 
-    write_cache(cache, caches, &mut system, &mut written, losses);
+    if let Some(mark) = automatic {
+        write_cache(mark, caches, &mut system, &mut written, losses);
+    }
 
     let tool_config = tools::write(request, own, family, &tool_extras, losses);
     let text_format = response_format.as_ref().and_then(|format| write_format(format, own, losses));
@@ -237,16 +247,12 @@ fn nested(extras: &Extras<'_>, name: &str, own: bool) -> Extras<'static> {
 
 /// "Cache whatever can be" is a point behind the instructions and one behind the conversation.
 fn write_cache<'r>(
-    cache: &'r CacheConfig<'r>,
+    mark: &'r CacheMark<'r>,
     caches: bool,
     system: &mut Vec<write::Part<'r>>,
     messages: &mut [write::Message<'r>],
     losses: &mut Losses,
 ) {
-    let CacheConfig { automatic, key, retention, content: _ } = cache;
-    losses.note_if(key.is_some(), "prompt_cache_key");
-    losses.note_if(retention.is_some(), "cache");
-    let Some(mark) = automatic else { return };
     if !caches {
         return losses.note("cache");
     }

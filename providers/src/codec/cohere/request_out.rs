@@ -4,8 +4,8 @@ use super::block_out::{self, Names, Writer, document_data, document_text, is_obj
 use super::{DIALECT, tools_out};
 use crate::codec::{Target, refers_to_nothing};
 use crate::common::{
-    AudioConfig, Block, CacheConfig, Content, Effort, Losses, Media, MediaKind, Message, ReasoningConfig,
-    ReasoningMode, Request, ResponseFormat, Role, ToolResult,
+    Block, CacheConfig, Content, Effort, Losses, Media, MediaKind, Message, ReasoningConfig, ReasoningMode, Request,
+    ResponseFormat, Role, Setting, ToolResult,
 };
 use crate::error::ApiError;
 use crate::json::{self, List, Object};
@@ -20,6 +20,10 @@ const NAMES: Names = Names {
 };
 
 pub(super) fn encode(request: &Request<'_>, target: &Target<'_>, losses: &mut Losses) -> Result<Vec<u8>, ApiError> {
+    use Setting::{
+        Audio, Cache, CacheKey, CacheRetention, Metadata, Modalities, N, ParallelToolCalls, Store, TopLogprobs, User,
+        Verbosity,
+    };
     let Request {
         dialect,
         model: _,
@@ -29,7 +33,7 @@ pub(super) fn encode(request: &Request<'_>, target: &Target<'_>, losses: &mut Lo
         messages,
         tools: _,
         tool_choice: _,
-        parallel_tool_calls,
+        parallel_tool_calls: _,
         response_format,
         reasoning: _,
         max_tokens,
@@ -40,17 +44,17 @@ pub(super) fn encode(request: &Request<'_>, target: &Target<'_>, losses: &mut Lo
         presence_penalty,
         frequency_penalty,
         stop,
-        n,
+        n: _,
         logprobs,
-        top_logprobs,
-        modalities,
-        audio,
+        top_logprobs: _,
+        modalities: _,
+        audio: _,
         verbosity: _,
         service_tier,
-        user,
+        user: _,
         metadata: _,
-        cache,
-        store,
+        cache: CacheConfig { automatic: _, key: _, retention: _, content: _ },
+        store: _,
         previous: _,
         goes_on: _,
         extras,
@@ -105,19 +109,9 @@ pub(super) fn encode(request: &Request<'_>, target: &Target<'_>, losses: &mut Lo
         }
     });
     losses.leave_every_message()?;
-    losses.note_if(*parallel_tool_calls == Some(false), "parallel_tool_calls");
-    losses.note_if(n.is_some_and(|n| n > 1), "n");
-    losses.note_if(top_logprobs.is_some_and(|top| top > 0), "top_logprobs");
-    losses.note_if(modalities.iter().any(|one| *one != "text"), "modalities");
-    losses.note_if(matches!(audio, Some(AudioConfig { voice: _, format: _ })), "audio");
-    losses.note_if(request.asks_for_verbosity(), "verbosity");
+    request.note(&[ParallelToolCalls, N, TopLogprobs, Modalities, Audio, Verbosity], losses);
     losses.note_if(service_tier.as_deref().is_some_and(|tier| !matches!(tier, "auto" | "default")), "service_tier");
-    losses.note_if(user.is_some(), "user");
-    losses.note_if(request.has_metadata(), "metadata");
-    let CacheConfig { automatic, key, retention, content: _ } = cache;
-    losses.note_if(automatic.is_some() || retention.is_some(), "cache");
-    losses.note_if(key.is_some(), "prompt_cache_key");
-    losses.note_if(*store == Some(true), "store");
+    request.note(&[User, Metadata, Cache, CacheRetention, CacheKey, Store], losses);
     Ok(out)
 }
 
@@ -297,7 +291,7 @@ fn write_format(format: &ResponseFormat<'_>, body: &mut Object<'_>, losses: &mut
         ResponseFormat::Json => body.object("response_format", |format| format.field("type", "json_object")),
         // Cohere has no place for its name, which means nothing, and keeps to the schema in any case.
         ResponseFormat::Schema { name: _, description, schema, strict: _ } => {
-            losses.note_if(description.is_some(), "response_format");
+            losses.note_if(description.is_some(), "response_format.description");
             body.object("response_format", |format| {
                 format.field("type", "json_object");
                 format.field("json_schema", schema);
@@ -311,7 +305,8 @@ fn write_format(format: &ResponseFormat<'_>, body: &mut Object<'_>, losses: &mut
 fn write_reasoning(reasoning: &ReasoningConfig<'_>, body: &mut Object<'_>, losses: &mut Losses) {
     let ReasoningConfig { mode, effort, budget, summary, show } = reasoning;
     // Cohere shows all of the reasoning, and neither sums it up nor hides it.
-    losses.note_if(summary.is_some() || *show == Some(false), "reasoning");
+    losses.note_if(summary.is_some(), "reasoning.summary");
+    losses.note_if(*show == Some(false), "reasoning.show");
     let budget = budget.or_else(|| effort.map(Effort::budget));
     let off = *mode == Some(ReasoningMode::Disabled) || (mode.is_none() && budget == Some(0));
     // As the model sees fit is what it does unasked.

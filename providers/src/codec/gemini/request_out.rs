@@ -7,11 +7,23 @@ use super::extras::{Beside, find};
 use super::part_out::{Reader, Writer};
 use super::settings_out::{self, Generation, ToolConfig};
 use super::write::{Content, Piece};
-use crate::common::{Block, Content as Said, FunctionTool, Json, Losses, Message, Request, Role, Str, Tool, flat_name};
+use crate::common::{
+    Block, CacheConfig, Content as Said, FunctionTool, Json, Losses, Message, Request, Role, Setting, Str, Tool,
+    flat_name,
+};
 use crate::dialect::Dialect;
 use crate::error::{ApiError, ErrorKind};
 
 const OWN: Dialect = Dialect::Gemini;
+/// What Gemini has no word for.
+const UNSAID: &[Setting] = &[
+    Setting::ParallelToolCalls,
+    Setting::Verbosity,
+    Setting::User,
+    Setting::Cache,
+    Setting::CacheRetention,
+    Setting::CacheKey,
+];
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -73,7 +85,7 @@ pub(super) fn encode(request: &Request<'_>, target: &Target<'_>, losses: &mut Lo
         messages: _,
         tools,
         tool_choice: _,
-        parallel_tool_calls,
+        parallel_tool_calls: _,
         response_format: _,
         reasoning: _,
         max_tokens: _,
@@ -91,9 +103,9 @@ pub(super) fn encode(request: &Request<'_>, target: &Target<'_>, losses: &mut Lo
         audio: _,
         verbosity: _,
         service_tier,
-        user,
+        user: _,
         metadata,
-        cache,
+        cache: CacheConfig { automatic: _, key: _, retention: _, content },
         store,
         previous: _,
         goes_on: _,
@@ -102,17 +114,15 @@ pub(super) fn encode(request: &Request<'_>, target: &Target<'_>, losses: &mut Lo
     refers_to_nothing(request, OWN)?;
     let own = *dialect == OWN;
     let vertex = target.platform == Platform::Vertex;
-    losses.note_if(*parallel_tool_calls == Some(false), "parallel_tool_calls");
-    losses.note_if(request.asks_for_verbosity(), "verbosity");
-    losses.note_if(user.is_some(), "user");
-    losses.note_if(cache.automatic.is_some() || cache.retention.is_some(), "cache");
-    losses.note_if(cache.key.is_some(), "prompt_cache_key");
-    losses.note_if(*store == Some(true) && !own, "store");
+    request.note(UNSAID, losses);
     if !own {
+        request.note(&[Setting::Store], losses);
         losses.note_extras("", extras);
     }
     let labels = metadata.as_ref().filter(|metadata| own || (vertex && fit_for_labels(metadata)));
-    losses.note_if(request.has_metadata() && labels.is_none(), "metadata");
+    if labels.is_none() {
+        request.note(&[Setting::Metadata], losses);
+    }
     let reader = Reader::Provider { tag: target.provider, gemini_3: target.traits.gemini_3, vertex };
     let mut writer = Writer::new(reader, own, losses);
     let (contents, system_instruction) = conversation(request, &mut writer);
@@ -123,7 +133,7 @@ pub(super) fn encode(request: &Request<'_>, target: &Target<'_>, losses: &mut Lo
         tools: tools_of(tools, own, losses),
         tool_config: settings_out::tool_config(request, losses),
         generation_config: settings_out::generation(request, target, losses),
-        cached_content: cache.content.as_deref(),
+        cached_content: content.as_deref(),
         labels,
         service_tier: service_tier.as_ref().and_then(|tier| settings_out::tier(tier, request, vertex, losses)),
         store: store.filter(|_| own),

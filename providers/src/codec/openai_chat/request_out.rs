@@ -14,7 +14,9 @@ use crate::codec::choice::{any_told, choice_told};
 use crate::codec::ids::{LONGEST_USER, end_user};
 use crate::codec::openai::{Sampling, effort_asked, effort_taken, is_reference, most_stops};
 use crate::codec::{Target, refers_to_nothing};
-use crate::common::{AudioConfig, CacheConfig, Effort, Json, Losses, ReasoningConfig, ReasoningMode, Request, Str};
+use crate::common::{
+    AudioConfig, CacheConfig, Effort, Json, Losses, ReasoningConfig, ReasoningMode, Request, Setting, Str,
+};
 use crate::dialect::Dialect;
 use crate::error::ApiError;
 use crate::json;
@@ -229,24 +231,26 @@ pub(super) fn encode(request: &Request<'_>, target: &Target<'_>, losses: &mut Lo
         }
     }
     // Others than OpenAI may refuse what they do not know.
-    let mut openai_only = |field: &'static str, present: bool| {
-        losses.note_if(present && !own && !reference, field);
-        present && (own || reference)
+    let mut openai_only = |setting: Setting| {
+        let asks = request.asks_for(setting);
+        losses.note_if(asks && !own && !reference, setting.name());
+        asks && (own || reference)
     };
     let CacheConfig { automatic, key, retention, content: _ } = cache;
-    let prompt_cache_key = key.as_deref().filter(|_| openai_only("prompt_cache_key", true));
-    let prompt_cache_retention = retention.as_deref().filter(|_| openai_only("cache", true));
-    let verbosity = verbosity.as_deref().filter(|_| openai_only("verbosity", request.asks_for_verbosity()) || own);
-    let store = store.filter(|store| openai_only("store", *store) || own);
-    let metadata = metadata.as_ref().filter(|_| openai_only("metadata", request.has_metadata()) || own);
+    let prompt_cache_key = key.as_deref().filter(|_| openai_only(Setting::CacheKey));
+    let prompt_cache_retention = retention.as_deref().filter(|_| openai_only(Setting::CacheRetention));
+    let verbosity = verbosity.as_deref().filter(|_| openai_only(Setting::Verbosity) || own);
+    let store = store.filter(|_| openai_only(Setting::Store) || own);
+    let metadata = metadata.as_ref().filter(|_| openai_only(Setting::Metadata) || own);
     // OpenAI takes it only of answers that it keeps.
     let unkept = !own && store != Some(true);
-    let modalities: &[Str<'_>] =
-        if openai_only("modalities", modalities.iter().any(|one| *one != *"text")) || own { modalities } else { &[] };
-    let audio = audio.as_ref().filter(|_| openai_only("audio", true));
+    let modalities: &[Str<'_>] = if openai_only(Setting::Modalities) || own { modalities } else { &[] };
+    let audio = audio.as_ref().filter(|_| openai_only(Setting::Audio));
     let cache_control = automatic.as_ref().filter(|_| own || quirks.cache_control);
     losses.note_if(automatic.is_some() && cache_control.is_none(), "cache");
-    losses.note_if(top_k.is_some() && reference && !own, "top_k");
+    if reference && !own {
+        request.note(&[Setting::TopK], losses);
+    }
     let said = spelt.has(&["reasoning", "thinking", "reasoning_effort"])
         || own && extras.iter().any(|(name, _)| matches!(&**name, "reasoning" | "thinking" | "reasoning_effort"));
     losses.note_if(unkept && metadata.is_some(), "metadata");
@@ -266,7 +270,7 @@ pub(super) fn encode(request: &Request<'_>, target: &Target<'_>, losses: &mut Lo
     for (field, present) in [
         ("user", user.is_some()),
         ("logprobs", logprobs.is_some()),
-        ("logprobs", top_logprobs.is_some()),
+        ("top_logprobs", top_logprobs.is_some()),
         ("top_k", top_k.is_some()),
         ("service_tier", service_tier.is_some()),
     ] {
@@ -298,7 +302,7 @@ pub(super) fn encode(request: &Request<'_>, target: &Target<'_>, losses: &mut Lo
         stop,
         n: *n,
         logprobs: sampling.setting("logprobs", logprobs.filter(|_| !strict), &false, losses),
-        top_logprobs: sampling.setting("logprobs", top_logprobs.filter(|_| !strict), &0, losses),
+        top_logprobs: sampling.setting("top_logprobs", top_logprobs.filter(|_| !strict), &0, losses),
         modalities,
         audio: audio.map(|AudioConfig { voice, format }| AudioOut {
             voice: voice.as_deref().unwrap_or("alloy"),

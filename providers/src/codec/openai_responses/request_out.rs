@@ -12,7 +12,7 @@ use super::{OWN, tools_out};
 use crate::codec::Target;
 use crate::codec::ids::{LONGEST_USER, end_user};
 use crate::codec::openai::{Sampling, effort_asked, effort_taken, output_limit};
-use crate::common::{CacheConfig, Effort, Json, Losses, ReasoningConfig, Request, Str};
+use crate::common::{CacheConfig, Effort, Json, Losses, ReasoningConfig, Request, Setting, Str};
 use crate::json;
 
 pub(super) fn encode(request: &Request<'_>, target: &Target<'_>, losses: &mut Losses) -> Vec<u8> {
@@ -49,7 +49,7 @@ impl<'b> Body<'b> {
         let (effort, summary) = asked.map_or((None, None), |config| reasoning(config, request, target, losses));
         let sampling = Sampling::of(target, own, effort);
         let logprobs = sampling.setting("logprobs", request.logprobs, &false, losses) == Some(true);
-        let top_logprobs = sampling.setting("logprobs", request.top_logprobs, &0, losses);
+        let top_logprobs = sampling.setting("top_logprobs", request.top_logprobs, &0, losses);
         let temperature = sampling.setting("temperature", request.temperature, &1.0, losses);
         let top_p = sampling.setting("top_p", request.top_p, &1.0, losses);
         let max_tokens = output_limit(request.max_tokens, own, losses);
@@ -95,36 +95,40 @@ fn note(request: &Request<'_>, losses: &mut Losses) {
         max_tokens: _,
         temperature: _,
         top_p: _,
-        top_k,
-        seed,
-        presence_penalty,
-        frequency_penalty,
-        stop,
-        n,
+        top_k: _,
+        seed: _,
+        presence_penalty: _,
+        frequency_penalty: _,
+        stop: _,
+        n: _,
         logprobs: _,
         top_logprobs: _,
-        modalities,
-        audio,
+        modalities: _,
+        audio: _,
         verbosity: _,
         service_tier: _,
         user: _,
         metadata: _,
-        cache: CacheConfig { automatic, key: _, retention: _, content: _ },
+        cache: CacheConfig { automatic: _, key: _, retention: _, content: _ },
         store: _,
         previous: _,
         goes_on: _,
         extras,
     } = request;
-    losses.note_if(top_k.is_some(), "top_k");
-    losses.note_if(seed.is_some(), "seed");
-    // A penalty of 0 asks for nothing.
-    losses.note_if(presence_penalty.is_some_and(|penalty| penalty != 0.0), "presence_penalty");
-    losses.note_if(frequency_penalty.is_some_and(|penalty| penalty != 0.0), "frequency_penalty");
-    losses.note_if(!stop.is_empty(), "stop");
-    losses.note_if(n.is_some_and(|n| n > 1), "n");
-    losses.note_if(modalities.iter().any(|kind| *kind != "text"), "modalities");
-    losses.note_if(audio.is_some(), "audio");
-    losses.note_if(automatic.is_some(), "cache");
+    request.note(
+        &[
+            Setting::TopK,
+            Setting::Seed,
+            Setting::PresencePenalty,
+            Setting::FrequencyPenalty,
+            Setting::Stop,
+            Setting::N,
+            Setting::Modalities,
+            Setting::Audio,
+            Setting::Cache,
+        ],
+        losses,
+    );
     if *dialect != OWN {
         losses.note_extras("", extras);
     }

@@ -220,19 +220,16 @@ pub(super) fn write_nova(request: &Request<'_>, losses: &mut Losses) -> Result<V
         inputs: _,
         alone: _,
         dimensions,
-        forms,
+        forms: _,
         truncate,
-        max_tokens,
-        normalize,
-        user,
+        max_tokens: _,
+        normalize: _,
+        user: _,
         extras: _,
     } = request;
     let Input { parts, task, title } = input;
     losses.note_if(title.is_some(), "title");
-    losses.note_if(forms.iter().any(|form| form.numbers() != Form::Float), "embedding_types");
-    losses.note_if(max_tokens.is_some(), "max_tokens");
-    losses.note_if(*normalize == Some(false), "normalize");
-    losses.note_if(user.is_some(), "user");
+    request.note_unsaid(losses);
     let [part] = &parts[..] else { return Err(refused("input", "this model takes one text or one image")) };
     let text = part.as_text()?;
     let media = match part {

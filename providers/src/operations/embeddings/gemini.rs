@@ -127,7 +127,7 @@ pub(super) fn write_request(
 ) -> Result<Vec<u8>, ApiError> {
     let input = request.single()?;
     let extras = request.own_extras(Wire::Gemini, losses);
-    note_rest(request, losses);
+    request.note_unsaid(losses);
     check(input)?;
     let vertex = platform == Platform::Vertex;
     losses.note_if(!vertex && matches!(request.truncate, Some(Truncate::Start | Truncate::End)), "truncate");
@@ -141,7 +141,7 @@ pub(super) fn write_request(
 
 pub(super) fn write_batch(request: &Request<'_>, model: &str, losses: &mut Losses) -> Result<Vec<u8>, ApiError> {
     let extras = request.own_extras(Wire::GeminiBatch, losses);
-    note_rest(request, losses);
+    request.note_unsaid(losses);
     request.inputs.iter().try_for_each(check)?;
     losses.note_if(matches!(request.truncate, Some(Truncate::Start | Truncate::End)), "truncate");
     let name = gemini_resource(model);
@@ -154,27 +154,6 @@ pub(super) fn write_batch(request: &Request<'_>, model: &str, losses: &mut Losse
         });
         o.extras(extras);
     }))
-}
-
-/// Notes what neither path can say.
-fn note_rest(request: &Request<'_>, losses: &mut Losses) {
-    let Request {
-        wire: _,
-        model: _,
-        inputs: _,
-        alone: _,
-        dimensions: _,
-        forms,
-        truncate: _,
-        max_tokens,
-        normalize,
-        user,
-        extras: _,
-    } = request;
-    losses.note_if(forms.iter().any(|form| form.numbers() != Form::Float), "embedding_types");
-    losses.note_if(max_tokens.is_some(), "max_tokens");
-    losses.note_if(*normalize == Some(false), "normalize");
-    losses.note_if(user.is_some(), "user");
 }
 
 fn check(input: &Input<'_>) -> Result<(), ApiError> {

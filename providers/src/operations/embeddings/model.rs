@@ -115,6 +115,27 @@ impl<'a> Request<'a> {
         first
     }
 
+    /// Notes what only some providers can say: Google's and Nova cannot.
+    pub(super) fn note_unsaid(&self, losses: &mut Losses) {
+        let Self {
+            wire: _,
+            model: _,
+            inputs: _,
+            alone: _,
+            dimensions: _,
+            forms,
+            truncate: _,
+            max_tokens,
+            normalize,
+            user,
+            extras: _,
+        } = self;
+        losses.note_if(forms.iter().any(|form| form.numbers() != Form::Float), "embedding_types");
+        losses.note_if(max_tokens.is_some(), "max_tokens");
+        losses.note_if(*normalize == Some(false), "normalize");
+        losses.note_if(user.is_some(), "user");
+    }
+
     /// Gives every input the same task.
     pub(super) fn set_task(&mut self, task: Option<&Task<'a>>) {
         self.inputs.iter_mut().for_each(|input| input.task = task.cloned());

@@ -76,17 +76,14 @@ pub(super) fn write_request(request: &Request<'_>, losses: &mut Losses) -> Resul
         inputs,
         alone: _,
         dimensions,
-        forms,
+        forms: _,
         truncate,
-        max_tokens,
-        normalize,
-        user,
+        max_tokens: _,
+        normalize: _,
+        user: _,
         extras: _,
     } = request;
-    losses.note_if(forms.iter().any(|form| form.numbers() != Form::Float), "embedding_types");
-    losses.note_if(max_tokens.is_some(), "max_tokens");
-    losses.note_if(*normalize == Some(false), "normalize");
-    losses.note_if(user.is_some(), "user");
+    request.note_unsaid(losses);
     let texts = inputs.iter().map(Input::only_text).collect::<Result<Vec<_>, _>>()?;
     let truncate = truncate.map(|truncate| truncate.flag(losses));
     Ok(json::body(|o| {
