@@ -224,7 +224,7 @@ async fn headers_and_fields_reach_the_provider_and_nothing_else_changes() {
         .header("user-agent", "client");
     assert_eq!(answered_by(&gateway, request).await, "base");
     let received = stub.next().await;
-    let sent = r#"{ "extra":{"a":[1]},"model" : "base",  "temperature":0.5, "messages":[ {"role":"user","content":"Hé\u00e9"} ], "n": 1.0 }"#;
+    let sent = r#"{ "model" : "base",  "temperature":0.5, "messages":[ {"role":"user","content":"Hé\u00e9"} ], "n": 1.0,"extra":{"a":[1]} }"#;
     assert_eq!(String::from_utf8_lossy(&received.body), sent);
     assert_eq!((received.header("x-extra"), received.header("user-agent")), ("1", "gw"));
     assert!(!received.headers.contains_key("x-title"));
