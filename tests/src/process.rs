@@ -158,7 +158,7 @@ fn command(args: &[&str], env: &[(String, String)]) -> Command {
 fn command_of(binary: &Path, args: &[&str], env: &[(String, String)]) -> Command {
     let mut command = Command::new(binary);
     command.args(args).env_clear();
-    for name in ["PATH", "HOME", "TMPDIR", "RUST_BACKTRACE", "RUST_LOG", "LLVM_PROFILE_FILE"] {
+    for name in ["PATH", "HOME", "TMPDIR", "RUST_BACKTRACE", "LLVM_PROFILE_FILE"] {
         if let Some(value) = std::env::var_os(name) {
             command.env(name, value);
         }
@@ -330,7 +330,16 @@ impl Gateway {
         guard("access-log line", self.process.stdout.find(parse)).await.expect("the gateway ended before the line")
     }
 
-    /// Everything printed so far: the access log, then the messages.
+    /// Waits until it has said this to standard error: the first such line.
+    pub async fn told(&self, what: impl Fn(&str) -> bool) -> String {
+        let find = |line: &str| what(line).then(|| line.to_owned());
+        match guard("a message", self.process.stderr.find(find)).await {
+            Some(line) => line,
+            None => panic!("the gateway ended without saying so"),
+        }
+    }
+
+    /// Everything printed so far: the access log, then the messages. What was printed a moment ago may not be read yet.
     pub fn output(&self) -> (Vec<String>, Vec<String>) {
         (self.process.stdout.all(), self.process.stderr.all())
     }
@@ -349,8 +358,6 @@ impl Gateway {
     pub async fn final_log(mut self) -> Vec<Value> {
         self.terminate();
         self.ended().await;
-        let never = |_: &str| None::<()>;
-        guard("the end of the access log", self.process.stdout.find(never)).await;
         let lines = self.process.stdout.all();
         lines.iter().map(|line| serde_json::from_str(line).unwrap_or_else(|e| panic!("{e}: {line}"))).collect()
     }
@@ -394,15 +401,30 @@ impl Gateway {
         self.counted_when("gateway_in_flight", "", |count| count == 0).await;
     }
 
+    /// Lets it go on for a while, so that it reads what has arrived: for what shows nowhere outside.
+    pub async fn reads_on(&self) {
+        for _ in 0..20 {
+            self.status().await;
+        }
+    }
+
     /// Waits until so many requests follow the calls of others: they have joined them, whether or not there is an answer yet.
     pub async fn followed(&self, wanted: u64) {
         self.counted_when("gateway_cache_following", "", |count| count == wanted).await;
     }
 
-    /// Waits until it has ended; its exit code.
+    /// Waits until it has ended, and all that it has printed is in [`Gateway::output`], unless a process that took over from it
+    /// prints on; its exit code.
     pub async fn ended(&mut self) -> Option<i32> {
         let ended = async || self.process.child.try_wait().expect("wait");
-        guard_until("the gateway ends", ended).await.code()
+        let code = guard_until("the gateway ends", ended).await.code();
+        if self.process.successors.lock().unwrap().is_empty() {
+            let never = |_: &str| None::<()>;
+            for lines in [&self.process.stdout, &self.process.stderr] {
+                guard("the end of its output", lines.find(never)).await;
+            }
+        }
+        code
     }
 
     /// Process id of the gateway.

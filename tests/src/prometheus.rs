@@ -31,7 +31,7 @@ impl Prometheus {
             "global: {{ scrape_interval: 1s }}\nscrape_configs:\n- job_name: ai-gateway\n  static_configs: [{{ targets: ['{admin}'] }}]\n"
         );
         std::fs::write(&file, scrape).expect("prometheus.yml");
-        let addr = SocketAddr::from(([127, 0, 0, 1], redis::free_port()));
+        let addr = redis::own_addr();
         let mut command = Command::new("prometheus");
         command.arg("--config.file").arg(&file).arg("--storage.tsdb.path").arg(dir.path().join("data"));
         command.args(["--log.level=error", &format!("--web.listen-address={addr}")]).stdout(Stdio::null());

@@ -1,7 +1,8 @@
-//! A real Redis as a process, on a port of its own.
+//! A real Redis as a process, at an address of its own.
 
-use std::net::TcpListener;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU16, Ordering};
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -26,9 +27,9 @@ pub enum Setup {
 pub struct Redis {
     setup: Setup,
     child: Option<Child>,
-    port: u16,
-    sentinel: Option<(Child, u16)>,
-    tls: Option<(Authority, u16)>,
+    addr: SocketAddr,
+    sentinel: Option<(Child, SocketAddr)>,
+    tls: Option<(Authority, SocketAddr)>,
     dir: tempfile::TempDir,
 }
 
@@ -42,34 +43,37 @@ impl Redis {
     /// Starts one and waits until it answers.
     pub async fn start(setup: Setup) -> Redis {
         let dir = tempfile::tempdir().expect("temporary directory");
-        let tls = (setup == Setup::Tls).then(|| (Authority::new(), free_port()));
-        let mut redis = Redis { setup, child: None, port: free_port(), sentinel: None, tls, dir };
+        let tls = (setup == Setup::Tls).then(|| (Authority::new(), own_addr()));
+        let mut redis = Redis { setup, child: None, addr: own_addr(), sentinel: None, tls, dir };
         redis.restart().await;
         if setup == Setup::Sentinel {
-            let port = free_port();
+            let addr = own_addr();
             let file = redis.dir.path().join("sentinel.conf");
             let text = format!(
-                "port {port}\nbind 127.0.0.1\nrequirepass of-nobody\nuser gateway on >of-the-sentinel allcommands allkeys allchannels\n\
-                 sentinel monitor main 127.0.0.1 {} 1\n",
-                redis.port
+                "port {}\nbind {}\nrequirepass of-nobody\nuser gateway on >of-the-sentinel allcommands allkeys allchannels\n\
+                 sentinel monitor main {} {} 1\n",
+                addr.port(),
+                addr.ip(),
+                redis.addr.ip(),
+                redis.addr.port(),
             );
             std::fs::write(&file, text).expect("sentinel.conf");
             let child = Command::new("redis-server").arg(file).arg("--sentinel").stdout(Stdio::null()).spawn();
-            redis.sentinel = Some((child.expect("the Sentinel starts"), port));
-            until(port, "AUTH gateway of-the-sentinel", "+OK").await;
+            let (child, addr) = redis.sentinel.insert((child.expect("the Sentinel starts"), addr));
+            until(child, *addr, "AUTH gateway of-the-sentinel", "+OK").await;
         }
         redis
     }
 
     /// Its URL.
     pub fn url(&self) -> String {
-        if let Some((_, port)) = &self.tls {
-            return format!("rediss://127.0.0.1:{port}");
+        if let Some((_, addr)) = &self.tls {
+            return format!("rediss://{addr}");
         }
         match (self.setup, &self.sentinel) {
-            (Setup::Cluster, _) => format!("redis-cluster://127.0.0.1:{}", self.port),
-            (_, Some((_, port))) => format!("redis-sentinel://127.0.0.1:{port}/main"),
-            _ => format!("redis://127.0.0.1:{}", self.port),
+            (Setup::Cluster, _) => format!("redis-cluster://{}", self.addr),
+            (_, Some((_, addr))) => format!("redis-sentinel://{addr}/main"),
+            _ => format!("redis://{}", self.addr),
         }
     }
 
@@ -84,7 +88,7 @@ impl Redis {
 
     /// Has it write all that it knows now, which it knows again after [`Redis::restart`].
     pub async fn save(&self) {
-        say(self.port, "SAVE").await.expect("an answer");
+        say(self.addr, "SAVE").await.expect("an answer");
     }
 
     /// Kills it as kill -9 does. All that it knew and has not saved is lost.
@@ -113,14 +117,14 @@ impl Redis {
 
     /// How many keys there are.
     pub async fn size(&self) -> u64 {
-        let answer = say(self.port, "DBSIZE").await.expect("an answer");
+        let answer = say(self.addr, "DBSIZE").await.expect("an answer");
         let digits: String = answer.chars().filter(char::is_ascii_digit).collect();
         digits.parse().expect("a number")
     }
 
     /// How many keys there are whose names are of this pattern.
     pub async fn count(&self, pattern: &str) -> u64 {
-        let answer = say(self.port, &format!("KEYS {pattern}")).await.expect("an answer");
+        let answer = say(self.addr, &format!("KEYS {pattern}")).await.expect("an answer");
         let count = answer.strip_prefix('*').and_then(|rest| rest.lines().next());
         count.and_then(|count| count.parse().ok()).expect("a number")
     }
@@ -129,60 +133,70 @@ impl Redis {
     pub async fn command(&self, words: &[&str]) -> String {
         let word = |word: &&str| format!("${}\r\n{word}\r\n", word.len());
         let command = format!("*{}\r\n{}", words.len(), words.iter().map(word).collect::<String>());
-        send(self.port, &command).await.expect("an answer")
+        send(self.addr, &command).await.expect("an answer")
     }
 
     /// Makes it forget all it knows, and go on.
     pub async fn forget(&self) {
-        say(self.port, "FLUSHALL").await.expect("an answer");
+        say(self.addr, "FLUSHALL").await.expect("an answer");
     }
 
-    /// Starts it again at the same port, with what it has saved, and waits until it answers.
+    /// Starts it again at the same address, with what it has saved, and waits until it answers.
     pub async fn restart(&mut self) {
         self.kill();
-        let port = self.port.to_string();
+        let (ip, port) = (self.addr.ip().to_string(), self.addr.port().to_string());
         let mut command = Command::new("redis-server");
-        command.args(["--port", &port, "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]);
+        command.args(["--port", &port, "--bind", &ip, "--save", "", "--appendonly", "no"]);
         command.arg("--dir").arg(self.dir.path());
         if self.setup == Setup::Cluster {
             command.args(["--cluster-enabled", "yes"]);
         }
-        if let Some((authority, port)) = &self.tls {
+        if let Some((authority, addr)) = &self.tls {
             let (cert, key) = authority.server_paths();
-            command.args(["--tls-port", &port.to_string(), "--tls-auth-clients", "no"]);
+            command.args(["--tls-port", &addr.port().to_string(), "--tls-auth-clients", "no"]);
             command.args(["--tls-cert-file", &cert, "--tls-key-file", &key, "--tls-ca-cert-file", &authority.file()]);
         }
         let child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn();
-        self.child = Some(child.expect("redis-server starts"));
-        answers(self.port).await;
+        let child = self.child.insert(child.expect("redis-server starts"));
+        until(child, self.addr, "PING", "+PONG").await;
         if self.setup == Setup::Cluster {
-            say(self.port, "CLUSTER ADDSLOTSRANGE 0 16383").await;
-            until(self.port, "CLUSTER INFO", "cluster_state:ok").await;
+            say(self.addr, "CLUSTER ADDSLOTSRANGE 0 16383").await;
+            until(child, self.addr, "CLUSTER INFO", "cluster_state:ok").await;
         }
     }
 }
 
-/// A port that nobody listens on.
-pub fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").and_then(|socket| socket.local_addr()).expect("a free port").port()
+/// An address at which nothing else listens, now or later: the ports that the system gives away are above it, and above a cluster's
+/// bus, which is 10,000 higher.
+pub fn own_addr() -> SocketAddr {
+    static PORT: AtomicU16 = AtomicU16::new(10_000);
+    SocketAddr::new(own_ip().into(), PORT.fetch_add(1, Ordering::Relaxed))
 }
 
-async fn answers(port: u16) {
-    until(port, "PING", "+PONG").await;
+/// The loopback address of this process.
+pub(crate) fn own_ip() -> Ipv4Addr {
+    // The ids of processes have 22 bits.
+    let [_, a, b, c] = std::process::id().to_be_bytes();
+    Ipv4Addr::new(127, 64 | a, b, c)
 }
 
 /// Waits until the answer to a command contains this.
-async fn until(port: u16, command: &str, wanted: &str) {
-    guard_until(command, async || say(port, command).await.filter(|answer| answer.contains(wanted))).await;
+async fn until(server: &mut Child, addr: SocketAddr, command: &str, wanted: &str) {
+    let ask = async || {
+        let ended = server.try_wait().expect("wait");
+        assert!(ended.is_none(), "{addr} has ended: {ended:?}");
+        say(addr, command).await.filter(|answer| answer.contains(wanted))
+    };
+    guard_until(command, ask).await;
 }
 
 /// Sends one inline command; the beginning of its answer.
-async fn say(port: u16, command: &str) -> Option<String> {
-    send(port, &format!("{command}\r\n")).await
+async fn say(addr: SocketAddr, command: &str) -> Option<String> {
+    send(addr, &format!("{command}\r\n")).await
 }
 
-async fn send(port: u16, command: &str) -> Option<String> {
-    let mut socket = TcpStream::connect(("127.0.0.1", port)).await.ok()?;
+async fn send(addr: SocketAddr, command: &str) -> Option<String> {
+    let mut socket = TcpStream::connect(addr).await.ok()?;
     socket.write_all(command.as_bytes()).await.ok()?;
     let mut answer = vec![0; 64 * 1024];
     let length = socket.read(&mut answer).await.ok()?;

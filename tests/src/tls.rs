@@ -6,6 +6,8 @@ use rustls::server::WebPkiClientVerifier;
 use rustls::server::danger::ClientCertVerifier;
 use std::sync::Arc;
 
+use crate::redis;
+
 /// An authority whose certificate is in a file.
 pub struct Authority {
     certificate: CertificateDer<'static>,
@@ -63,7 +65,7 @@ impl Authority {
 
     fn issue(&self) -> (rcgen::Certificate, KeyPair) {
         let key = KeyPair::generate().expect("key");
-        let names = vec!["localhost".to_owned(), "127.0.0.1".to_owned()];
+        let names = vec!["localhost".to_owned(), "127.0.0.1".to_owned(), redis::own_ip().to_string()];
         let mut params = CertificateParams::new(names).expect("parameters");
         params.distinguished_name.push(rcgen::DnType::CommonName, "test server");
         (params.signed_by(&key, &self.issuer).expect("server certificate"), key)

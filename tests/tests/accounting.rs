@@ -393,7 +393,9 @@ async fn each_kind_of_work_has_records_of_its_own() {
     // Says what the prompt took, and then fails, or never goes on.
     let fails = Stub::always(Answer::sse([start.clone(), bodies::anthropic_event("error", &overloaded)])).await;
     let hangs = Stub::always(Answer::sse([start]).step(Step::Stall)).await;
-    let fine = fine().await;
+    // The second request there is the raced one.
+    let (told, answer) = (Gate::new(), Answer::sse(bodies::chat_events("fine")));
+    let fine = Stub::sequence(vec![answer.clone(), answer.clone().after(&told), answer]).await;
     let targets = |first: &str| {
         format!(
             "targets = [{{ provider = \"{first}\", model = \"{first}-1\" }}, {{ provider = \"fine\", model = \"f\", priority = 1 }}]\n"
@@ -413,7 +415,15 @@ async fn each_kind_of_work_has_records_of_its_own() {
     ];
     let gateway = Gateway::start(&config.concat()).await;
     for model in ["retried", "raced", "mirrored"] {
-        let reply = exchange(gateway.addr, &Request::post("/v1/chat/completions", bodies::chat_stream(model))).await;
+        let asked = Request::post("/v1/chat/completions", bodies::chat_stream(model));
+        let (reply, ()) = tokio::join!(exchange(gateway.addr, &asked), async {
+            fine.next().await;
+            if model == "raced" {
+                hangs.next().await;
+                gateway.reads_on().await;
+                told.open();
+            }
+        });
         assert!(reply.status == 200 && reply.text().contains("fine"), "{model}: {}", reply.text());
     }
     gateway.counted_when("gateway_ledger_booked_total", "", |booked| booked == 6).await;

@@ -228,7 +228,7 @@ async fn instances_have_their_answers_in_common() {
         let mut redis = Redis::start(setup).await;
         let stub = counting_stub().await;
         let more = format!(
-            "[cache]\nredis = true\n[store]\nredis = \"{}\"\ntimeout = \"2s\"\n{}\
+            "[cache]\nredis = true\n[store]\nredis = \"{}\"\ntimeout = \"10s\"\n{}\
              [[keys]]\nname = \"bot\"\nhash = \"{}\"\ntags = [\"gold\"]\n",
             redis.url(),
             redis.more(),
@@ -273,7 +273,7 @@ async fn instances_have_their_answers_in_common() {
         for number in 0..20 {
             let began = Instant::now();
             assert_eq!(status(&ask(&one, &question("assistant", &format!("down {number}"))).await), "miss");
-            assert!(began.elapsed() < Duration::from_secs(4), "{:?}", began.elapsed());
+            assert!(began.elapsed() < Duration::from_secs(8), "{:?}", began.elapsed());
         }
         assert_eq!(status(&ask(&one, &kept).await), "hit");
         until(&one, "the loss", |status| status["redis"]["up"] == false).await;
@@ -292,7 +292,7 @@ async fn a_purge_is_of_what_was_there_before_it() {
     }
     let (redis, stub, folder) = (Redis::start(Setup::One).await, stub().await, tempfile::tempdir().unwrap());
     let more = format!(
-        "[cache]\nredis = true\ndisk = {{ path = {:?} }}\n[store]\nredis = \"{}\"\ntimeout = \"2s\"\n",
+        "[cache]\nredis = true\ndisk = {{ path = {:?} }}\n[store]\nredis = \"{}\"\ntimeout = \"10s\"\n",
         folder.path(),
         redis.url()
     );
@@ -347,7 +347,7 @@ async fn a_store_that_hangs_costs_its_timeout_once() {
     }
     let redis = Redis::start(Setup::One).await;
     let stub = stub().await;
-    let more = format!("[cache]\nredis = true\n[store]\nredis = \"{}\"\ntimeout = \"200ms\"\n", redis.url());
+    let more = format!("[cache]\nredis = true\n[store]\nredis = \"{}\"\ntimeout = \"1s\"\n", redis.url());
     let gateway = Gateway::start(&config(&stub, &more)).await;
     until(&gateway, "the store", |status| status["redis"]["up"] == true).await;
     redis.pause();
@@ -355,8 +355,8 @@ async fn a_store_that_hangs_costs_its_timeout_once() {
     for number in 0..50 {
         assert_eq!(status(&ask(&gateway, &question("assistant", &format!("number {number}"))).await), "miss");
     }
-    // Fifty of them would be ten seconds.
-    assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
+    // Fifty of them would be fifty seconds.
+    assert!(began.elapsed() < Duration::from_secs(25), "{:?}", began.elapsed());
     until(&gateway, "the loss", |status| status["redis"]["up"] == false).await;
     redis.resume();
     until(&gateway, "the store", |status| status["redis"]["up"] == true).await;

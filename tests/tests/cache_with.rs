@@ -49,7 +49,10 @@ fn assert_shared(dialect: Dialect, replies: &[Reply]) -> String {
 async fn a_hedged_call_is_shared() {
     let gate = Gate::new();
     let slow = Stub::always(stream(None).after(&Gate::new())).await;
-    let fast = Stub::always(stream(None).after(&gate)).await;
+    let both = Gate::new();
+    let mut answer = stream(None).after(&gate);
+    answer.steps.insert(0, Step::Wait(both.clone()));
+    let fast = Stub::always(answer).await;
     let config = [
         bodies::openai_provider("slow", &slow.origin()),
         bodies::openai_provider("fast", &fast.origin()),
@@ -59,7 +62,12 @@ async fn a_hedged_call_is_shared() {
         SHARED.to_owned(),
     ];
     let gateway = Gateway::start(&config.concat()).await;
-    let replies = together(&gateway, &request(), &gate).await;
+    let asked = request();
+    let (replies, ()) = tokio::join!(together(&gateway, &asked, &gate), async {
+        slow.next().await;
+        fast.next().await;
+        both.open();
+    });
     assert_eq!(assert_shared(Dialect::OpenAiChat, &replies), "Hello you");
     assert_eq!((slow.count(), fast.count()), (1, 1));
     slow.departed().await;

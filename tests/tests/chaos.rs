@@ -25,6 +25,9 @@ fn number_from(variable: &str) -> Option<usize> {
 /// output; one is well, the others fail at any moment, and the client gets nothing before the answer is whole.
 const KINDS: [&str; 3] = ["chaos", "steady", "buffered"];
 
+/// Of those that may fall silent, and of nobody else.
+const CLOCKS: &str = ", timeouts = { connect = \"5s\", first_token = \"4s\", idle = \"4s\", total = \"20s\" }";
+
 /// A model of each kind for each dialect. Each first target speaks the client's dialect.
 ///
 /// The faulty ones never keep a connection: one that is closed without an answer looks like a connection that had gone stale in
@@ -42,12 +45,12 @@ fn config(mock: &Mock, seed: usize) -> String {
                     ("steady", _) => format!("echo+close+early-chaos-30-seed-{seed}+{place}"),
                     _ => format!("echo+close+chaos-30-seed-{seed}+{place}"),
                 };
-                targets.push(format!("{{ provider = \"{provider}\", model = \"{model}\" }}"));
+                let clocks = if model == "echo" { "" } else { CLOCKS };
+                targets.push(format!("{{ provider = \"{provider}\", model = \"{model}\"{clocks} }}"));
             }
             let on_cut = if kind == "buffered" { "buffer" } else { "error" };
             config.push_str(&format!(
-                "[models.{kind}-{client}]\ntargets = [{}]\non_cut = \"{on_cut}\"\n\
-                 timeouts = {{ connect = \"5s\", first_token = \"4s\", idle = \"4s\", total = \"20s\" }}\n",
+                "[models.{kind}-{client}]\ntargets = [{}]\non_cut = \"{on_cut}\"\n",
                 targets.join(", ")
             ));
         }
@@ -167,6 +170,7 @@ async fn chaos_reaches_nobody_unsaid() {
     gateway.assert_healthy().await;
 
     // The books: the upstream's, the metrics, the log.
+    gateway.at_rest().await;
     let upstream = mock.stats().await["requests"].as_u64().unwrap();
     let attempts = gateway.counted("gateway_attempts_total", "").await;
     let counted = gateway.counted("gateway_requests_total", "").await;

@@ -7,7 +7,7 @@ use std::process::Command;
 
 use ai_gateway_providers::Dialect;
 use ai_gateway_tests::client::{Request, exchange};
-use ai_gateway_tests::{Gateway, Mock, Prometheus, Redis, Setup, bodies, redis::free_port};
+use ai_gateway_tests::{Gateway, Mock, Prometheus, Redis, Setup, bodies, unreachable::Refusing};
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
 use serde_json::{Value, json};
@@ -79,21 +79,21 @@ fn the_alerts_are_rules_and_fire_when_they_should() {
 }
 
 /// A gateway in which everything happens that the dashboard shows.
-async fn eventful(mock: &Mock, redis: &Redis, ledger: &std::path::Path) -> Gateway {
+async fn eventful(mock: &Mock, redis: &Redis, dead: &Refusing, ledger: &std::path::Path) -> Gateway {
     let price = "price = { input = \"1\", output = \"10\", cache_read = \"0.1\" }";
     let target = |provider: &str, model: &str| format!("{{ provider = \"{provider}\", model = \"{model}\", {price} }}");
     let named = mock.provider("named", Dialect::OpenAiChat).replace("127.0.0.1", "localhost");
     let config = format!(
-        "{named}{claude}{revoked}[providers.dead]\nkind = \"mock\"\nbase_url = \"http://127.0.0.1:{dead}/v1\"\ndialects = [\"openai-chat\"]\n\
+        "{named}{claude}{revoked}[providers.dead]\nkind = \"mock\"\nbase_url = \"http://{dead}/v1\"\ndialects = [\"openai-chat\"]\n\
          [models.assistant]\ntargets = [{assistant}]\n[models.rescued]\ntargets = [{rescued}]\n[models.cached]\ntargets = [{cached}]\ncache = {{ ttl = \"10m\" }}\n\
          [limits]\nwait = \"1s\"\n\
          [[keys]]\nname = \"bot\"\nhash = \"{bot}\"\nlimits = {{ tokens = \"10000000/min\" }}\nbudget = {{ usd = 5, per = \"day\" }}\n\
          [[keys]]\nname = \"poor\"\nhash = \"{poor}\"\nlimits = {{ requests = \"1/hour\" }}\n\
-         [telemetry]\notlp = {{ endpoint = \"http://127.0.0.1:{dead}\", timeout = \"1s\" }}\ntraces = {{ sample = \"100%\" }}\n\
+         [telemetry]\notlp = {{ endpoint = \"http://{dead}\", timeout = \"1s\" }}\ntraces = {{ sample = \"100%\" }}\n\
          [cache]\nredis = true\n[store]\nredis = \"{redis}\"\n[ledger]\npath = \"{ledger}\"\n",
         claude = mock.provider("claude", Dialect::Anthropic),
         revoked = mock.provider("revoked", Dialect::Anthropic),
-        dead = free_port(),
+        dead = dead.addr,
         assistant = target("named", "lorem-20-every-10ms"),
         rescued = [target("dead", "m"), target("named", "reasoning")].join(", "),
         cached = target("named", "usage-cached"),
@@ -126,9 +126,9 @@ async fn every_panel_and_every_alert_has_its_metrics() {
     if !Prometheus::is_installed() || !Redis::is_installed() {
         return;
     }
-    let (mock, redis) = (Mock::start().await, Redis::start(Setup::One).await);
+    let (mock, redis, dead) = (Mock::start().await, Redis::start(Setup::One).await, Refusing::new());
     let dir = tempfile::tempdir().expect("temporary directory");
-    let gateway = eventful(&mock, &redis, &dir.path().join("ledger.db")).await;
+    let gateway = eventful(&mock, &redis, &dead, &dir.path().join("ledger.db")).await;
     let prometheus = Prometheus::start(gateway.admin).await;
     assert_eq!(exchange(gateway.admin, &Request::post("/api/reload", "")).await.status, 200);
     while prometheus.query("count_over_time(up[1m]) >= 12").await.is_empty() {

@@ -27,7 +27,8 @@ async fn targets(gateway: &Gateway) -> Value {
 #[tokio::test]
 async fn all_resting_is_a_503_that_says_why_and_until_when() {
     let stub = Stub::always(failed(503)).await;
-    let gateway = Gateway::start(&bodies::openai_provider("p", &stub.origin())).await;
+    let rests = "health = { cooldown = \"1m\", max_cooldown = \"1m\" }\n";
+    let gateway = Gateway::start(&(bodies::openai_provider("p", &stub.origin()) + rests)).await;
     let mut asked = 0;
     let reply = loop {
         let reply = ask(&gateway, "p/m").await;
@@ -42,7 +43,7 @@ async fn all_resting_is_a_503_that_says_why_and_until_when() {
     let message = reply.json()["error"]["message"].as_str().unwrap().to_owned();
     assert!(message.contains("p/m") && message.contains("in a row"), "{message}");
     let wait: u64 = reply.header("retry-after").parse().unwrap();
-    assert!((1..=2).contains(&wait), "{wait}");
+    assert!((50..=60).contains(&wait), "{wait}");
     for (path, body) in
         [("/v1/messages", bodies::message("p/m", true)), ("/v1/responses", bodies::response("p/m", true))]
     {
@@ -88,6 +89,7 @@ async fn credentials_fail_on_their_own() {
     assert!(used["Bearer one"] >= 4 && used["Bearer two"] >= 4, "spread: {used:?}");
     let status = targets(&gateway).await;
     assert_eq!(status["refused_credentials"][0]["credential"], 1, "{status}");
+    gateway.told(|line| line.contains("credential 1") && line.contains("401")).await;
     let (_, messages) = gateway.output();
     let alarms: Vec<_> = messages.iter().filter(|line| line.contains("credential 1") && line.contains("401")).collect();
     assert_eq!(alarms.len(), 1, "one alarm: {messages:?}");
@@ -189,20 +191,23 @@ async fn a_request_sets_its_own_clocks() {
 /// Who has little patience learns that the target is slow for that; for everybody else it is as well as before.
 #[tokio::test]
 async fn the_haste_of_one_client_takes_no_target_from_the_others() {
-    let slow = Answer::sse([bodies::chat_role()]).step(Step::Stall);
+    let slow = Stub::start(|request| match request.json()["stream"] == true {
+        true => Answer::sse([bodies::chat_role()]).step(Step::Stall),
+        false => good(),
+    })
+    .await;
+    let full = Hanging::new().await;
     let hasty = [
-        ("x-litellm-timeout", "0.05", "total_timeout"),
-        ("x-portkey-request-timeout", "50", "total_timeout"),
-        ("cf-aig-request-timeout", "50", "total_timeout"),
-        ("x-gateway-timeout-total", "50ms", "total_timeout"),
-        ("x-gateway-timeout-first-token", "50ms", "first_token_timeout"),
-        ("x-litellm-stream-timeout", "0.05", "first_token_timeout"),
-        ("x-gateway-timeout-connect", "50ms", "connect"),
+        ("x-litellm-timeout", "0.5", "total_timeout"),
+        ("x-portkey-request-timeout", "500", "total_timeout"),
+        ("cf-aig-request-timeout", "500", "total_timeout"),
+        ("x-gateway-timeout-total", "500ms", "total_timeout"),
+        ("x-gateway-timeout-first-token", "500ms", "first_token_timeout"),
+        ("x-litellm-stream-timeout", "0.5", "first_token_timeout"),
+        ("x-gateway-timeout-connect", "500ms", "connect"),
         // There is no connection yet when the attempt's time is over.
-        ("x-gateway-timeout-total", "50ms", "connect"),
+        ("x-gateway-timeout-total", "500ms", "connect"),
     ];
-    let (slow, full) =
-        (Stub::sequence([vec![slow; hasty.len() - 2], vec![good()]].concat()).await, Hanging::new().await);
     let gateway = Gateway::start(
         &(bodies::openai_provider("p", &slow.origin())
             + &bodies::openai_provider("full", &format!("http://{}", full.addr))
@@ -282,18 +287,23 @@ async fn sessions_stay_where_they_are() {
 async fn a_short_rest_is_waited_for() {
     let limited = failed(429).header("retry-after-ms", "700");
     let stub = Stub::sequence(vec![limited.clone(), limited, good()]).await;
+    let longer = Stub::always(failed(429).header("retry-after", "8")).await;
     let config = format!(
-        "{}[models.m]\ntargets = [{{ provider = \"p\", model = \"m\" }}]\nretry = {{ same_target = false }}\n\
-         [models.hasty]\ntargets = [{{ provider = \"p\", model = \"m\" }}]\nretry = {{ max_wait = \"1ms\" }}\n",
-        bodies::openai_provider("p", &stub.origin())
+        "{}{}[models.m]\ntargets = [{{ provider = \"p\", model = \"m\" }}]\nretry = {{ same_target = false }}\n\
+         [models.hasty]\ntargets = [{{ provider = \"longer\", model = \"m\" }}]\nretry = {{ max_wait = \"1ms\" }}\n",
+        bodies::openai_provider("p", &stub.origin()),
+        bodies::openai_provider("longer", &longer.origin())
     );
     let gateway = Gateway::start(&config).await;
-    assert_eq!(ask(&gateway, "m").await.status, 429);
     let begun = Instant::now();
     assert_eq!(ask(&gateway, "m").await.status, 429);
-    assert!(begun.elapsed() >= Duration::from_millis(600), "{:?}", begun.elapsed());
-    let reply = ask(&gateway, "hasty").await;
-    assert_eq!((reply.status, &reply.json()["error"]["code"]), (503, &"all_targets_resting".into()));
+    assert_eq!(ask(&gateway, "m").await.status, 429);
+    assert!(begun.elapsed() >= Duration::from_millis(700), "{:?}", begun.elapsed());
     assert_eq!(ask(&gateway, "m").await.status, 200);
     assert_eq!(stub.count(), 3);
+    // With less patience than the rest is long.
+    assert_eq!(ask(&gateway, "hasty").await.status, 429);
+    let reply = ask(&gateway, "hasty").await;
+    assert_eq!((reply.status, &reply.json()["error"]["code"]), (503, &"all_targets_resting".into()));
+    assert_eq!(longer.count(), 1);
 }

@@ -6,6 +6,7 @@ use ai_gateway_tests::client::{Connection, Framing, H1, Request, exchange};
 use ai_gateway_tests::speak::{ask, text_of};
 use ai_gateway_tests::talk::read_stream;
 use ai_gateway_tests::{Answer, Authority, Gate, Gateway, Step, Stub, bodies};
+use serde_json::Value;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
@@ -34,11 +35,23 @@ fn request() -> Request {
     Request::post("/v1/chat/completions", bodies::chat_stream("m"))
 }
 
-/// Targets that take a request and say nothing of it, before or after the preamble.
-fn slow_answers(gate: &Gate) -> Vec<(&'static str, Answer)> {
-    let rest = |answer: Answer| {
-        stream_of("slow").into_iter().fold(answer, |answer, event| answer.step(Step::Send(event.into())))
-    };
+/// Goes on with these events, and stays at the gate with the first output said.
+fn produce(answer: Answer, text: &str, rest: &Gate) -> Answer {
+    let mut answer = stream_of(text).into_iter().fold(answer, |answer, event| answer.step(Step::Send(event.into())));
+    let output = answer.steps.len() - 3;
+    answer.steps.insert(output, Step::Wait(rest.clone()));
+    answer
+}
+
+/// Whether `/api/targets` tells of one failure of the first target.
+fn the_first_has_failed(status: &Value) -> bool {
+    let mut targets = status["targets"].as_array().into_iter().flatten();
+    targets.any(|target| target["provider"] == "one" && target["consecutive_failures"] == 1)
+}
+
+/// Targets that take a request and say nothing of it until the gate opens, before or after the preamble.
+fn slow_answers(gate: &Gate, rest: &Gate) -> Vec<(&'static str, Answer)> {
+    let rest = |answer: Answer| produce(answer, "slow", rest);
     let empty = || Answer::sse(Vec::<String>::new());
     vec![
         ("no header", rest(empty()).after(gate)),
@@ -50,13 +63,13 @@ fn slow_answers(gate: &Gate) -> Vec<(&'static str, Answer)> {
 #[tokio::test]
 async fn the_second_call_wins_and_the_first_is_left_at_once() {
     let authority = Authority::new();
-    for (index, (what, slow)) in slow_answers(&Gate::new()).into_iter().enumerate() {
+    for (index, (what, slow)) in slow_answers(&Gate::new(), &Gate::new()).into_iter().enumerate() {
         for alpn in ["http/1.1", "h2"] {
             let slow = slow.clone();
             let one = Stub::tls(&authority, &[alpn], move |_| slow.clone()).await;
-            let produced = Gate::new();
+            let (produced, rest) = (Gate::new(), Gate::new());
             let fast = Answer::sse(Vec::<String>::new()).step(Step::Wait(produced.clone()));
-            let fast = stream_of("fast").into_iter().fold(fast, |answer, event| answer.step(Step::Send(event.into())));
+            let fast = produce(fast, "fast", &rest);
             let two = Stub::tls(&authority, &[alpn], move |_| fast.clone()).await;
             let config = two_targets(&one.origin(), &two.origin(), AT_ONCE, "")
                 .replace("api_key", &format!("ca = \"{}\"\nhttp2 = {}\napi_key", authority.file(), alpn == "h2"));
@@ -64,15 +77,15 @@ async fn the_second_call_wins_and_the_first_is_left_at_once() {
             let framing = [Framing::Length, Framing::H2(100)][index % 2];
             let mut client = Connection::for_framing(gateway.addr, framing).await;
             let asked = request().framing(framing);
-            let (reply, won) = tokio::join!(client.exchange(&asked), async {
+            let (reply, ()) = tokio::join!(client.exchange(&asked), async {
+                one.next().await;
                 two.next().await;
-                let won = Instant::now();
                 produced.open();
-                won
+                // While the winner has more to say.
+                one.departed().await;
+                rest.open();
             });
             assert_eq!((reply.status, reply.text()), (200, seen_of("fast")), "{what} {alpn}");
-            let left = one.departed().await - won;
-            assert!(left < Duration::from_millis(50), "{what} {alpn}: left after {left:?}");
             assert_eq!(reply.header("x-gateway-provider"), "two", "{what} {alpn}");
             assert_eq!(reply.header("x-gateway-attempts"), "2", "{what} {alpn}");
             assert_eq!((one.count(), two.count()), (1, 1), "{what} {alpn}");
@@ -90,22 +103,20 @@ async fn the_second_call_wins_and_the_first_is_left_at_once() {
 #[tokio::test]
 async fn the_first_call_wins_and_the_second_is_left_at_once() {
     for index in 0..3 {
-        let gate = Gate::new();
-        let (what, slow) = slow_answers(&gate).swap_remove(index);
+        let (gate, rest) = (Gate::new(), Gate::new());
+        let (what, slow) = slow_answers(&gate, &rest).swap_remove(index);
         let one = Stub::always(slow).await;
         let two = Stub::always(Answer::sse([bodies::chat_role()]).step(Step::Stall)).await;
         let gateway = Gateway::start(&two_targets(&one.origin(), &two.origin(), AT_ONCE, "")).await;
         let asked = request();
-        let (reply, won) = tokio::join!(exchange(gateway.addr, &asked), async {
+        let (reply, ()) = tokio::join!(exchange(gateway.addr, &asked), async {
             two.next().await;
-            let won = Instant::now();
             gate.open();
-            won
+            two.departed().await;
+            rest.open();
         });
         let text = reply.text();
         assert!(reply.status == 200 && text.ends_with(&seen_of("slow")), "{what}: {text}");
-        let left = two.departed().await - won;
-        assert!(left < Duration::from_millis(50), "{what}: left after {left:?}");
         assert_eq!(reply.header("x-gateway-provider"), "one", "{what}");
         assert_eq!(reply.header("x-gateway-attempts"), "2", "{what}");
         let log = gateway.log_of(reply.header("x-request-id")).await;
@@ -133,6 +144,7 @@ async fn a_first_call_that_fails_leaves_the_race_to_the_second() {
         let (reply, ()) = tokio::join!(exchange(gateway.addr, &asked), async {
             two.next().await;
             failed.open();
+            gateway.admin_when("/api/targets", "the first has failed", the_first_has_failed).await;
             // Time for a third call, if there were one.
             tokio::time::sleep(Duration::from_millis(50)).await;
             produced.open();
@@ -156,7 +168,8 @@ async fn a_second_call_that_fails_leaves_the_race_to_the_first() {
     let asked = request();
     let (reply, ()) = tokio::join!(exchange(gateway.addr, &asked), async {
         two.next().await;
-        tokio::time::sleep(Duration::from_millis(50)).await;
+        // Nobody else is told of it while the first one runs.
+        gateway.reads_on().await;
         gate.open();
     });
     assert_eq!((reply.status, reply.text()), (200, seen_of("slow")));
@@ -185,7 +198,7 @@ async fn when_both_fail_the_plan_goes_on() {
         let asked = request();
         let (reply, ()) = tokio::join!(exchange(gateway.addr, &asked), async {
             two.next().await;
-            tokio::time::sleep(Duration::from_millis(50)).await;
+            gateway.reads_on().await;
             gate.open();
         });
         let log = gateway.log_of(reply.header("x-request-id")).await;
@@ -226,13 +239,11 @@ async fn a_client_that_leaves_ends_both() {
     let mut gateway = Gateway::start(&two_targets(&one.origin(), &two.origin(), AT_ONCE, "")).await;
     let mut client = H1::connect(gateway.addr).await;
     client.send(&request()).await;
+    one.next().await;
     two.next().await;
     drop(client);
-    let left = Instant::now();
-    for stub in [&one, &two] {
-        let after = stub.departed().await - left;
-        assert!(after < Duration::from_millis(100), "{after:?}");
-    }
+    one.departed().await;
+    two.departed().await;
     let log = gateway.log_line(|line| (line["finish"] == "client_left").then(|| line.clone())).await;
     assert_eq!(log["status"], 499, "{log}");
     let outcomes = [&log["attempts"][0]["outcome"], &log["attempts"][1]["outcome"]];
@@ -247,8 +258,9 @@ async fn a_timeout_of_the_first_leaves_the_race_to_the_second() {
     let one = Stub::always(Answer::sse([bodies::chat_role()]).step(Step::Stall)).await;
     let two = Stub::always(Answer::sse(stream_of("fast")).after(&gate)).await;
     let hedge = "after = \"200ms\", max_extra = \"100%\"";
-    let settings = "timeouts = { first_token = \"300ms\" }";
-    let gateway = Gateway::start(&two_targets(&one.origin(), &two.origin(), hedge, settings)).await;
+    let config = two_targets(&one.origin(), &two.origin(), hedge, "")
+        .replace("model = \"1\"", "model = \"1\", timeouts = { first_token = \"300ms\" }");
+    let gateway = Gateway::start(&config).await;
     let asked = request();
     let (reply, ()) = tokio::join!(exchange(gateway.addr, &asked), async {
         one.departed().await;
@@ -268,11 +280,11 @@ async fn a_connection_that_never_stands_loses() {
     let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let one = format!("https://{}", silent.local_addr().unwrap());
     let two = Stub::always(Answer::sse(stream_of("fast"))).await;
-    let gateway = Gateway::start(&two_targets(&one, &two.origin(), AT_ONCE, "")).await;
-    let begun = Instant::now();
+    let patient = "timeouts = { connect = \"1m\", first_token = \"1m\" }";
+    let gateway = Gateway::start(&two_targets(&one, &two.origin(), AT_ONCE, patient)).await;
     let reply = exchange(gateway.addr, &request()).await;
     assert_eq!((reply.status, reply.text()), (200, seen_of("fast")));
-    assert!(begun.elapsed() < Duration::from_secs(2), "{:?}", begun.elapsed());
+    assert_eq!(reply.header("x-gateway-attempts"), "2");
 }
 
 /// After its first output the winner is an answer like any other: a cut is told in the stream, and never looks like an end.
@@ -285,8 +297,10 @@ async fn a_winner_that_breaks_off_is_told_in_the_stream() {
         ("silence", Answer::sse([bodies::chat_delta("x")]).step(Step::Stall)),
     ] {
         let two = Stub::always(answer).await;
-        let settings = "timeouts = { idle = \"300ms\" }";
-        let gateway = Gateway::start(&two_targets(&one.origin(), &two.origin(), AT_ONCE, settings)).await;
+        let idle = if what == "silence" { "timeouts = { idle = \"300ms\" }, " } else { "" };
+        let config = two_targets(&one.origin(), &two.origin(), AT_ONCE, "")
+            .replace("model = \"2\", ", &format!("model = \"2\", {idle}"));
+        let gateway = Gateway::start(&config).await;
         let reply = exchange(gateway.addr, &request()).await;
         let text = reply.text();
         let rest = text.strip_prefix(&bodies::chat_delta("x")).unwrap_or_else(|| panic!("{what}: {text}"));
@@ -337,7 +351,8 @@ async fn a_second_call_waits_as_long_as_the_first_target_usually_takes() {
     })
     .await;
     let two = Stub::always(Answer::sse(stream_of("second"))).await;
-    let gateway = Gateway::start(&two_targets(&one.origin(), &two.origin(), "", "")).await;
+    // While the early one is there, nothing else is hedged.
+    let gateway = Gateway::start(&two_targets(&one.origin(), &two.origin(), "max_in_flight = 1", "")).await;
     // Asked while nothing is known.
     let mut early = H1::connect(gateway.addr).await;
     early.send(&request()).await;
@@ -349,6 +364,10 @@ async fn a_second_call_waits_as_long_as_the_first_target_usually_takes() {
         let log = gateway.log_of(reply.header("x-request-id")).await;
         soonest = soonest.min(log["attempts"][0]["first_ms"].as_f64().unwrap());
     }
+    gate.open();
+    let early = early.reply().await.unwrap();
+    assert_eq!((early.text(), early.header("x-gateway-attempts")), (seen_of("usual"), "1"));
+    gateway.at_rest().await;
     let reply = exchange(gateway.addr, &request()).await;
     assert_eq!((reply.text(), reply.header("x-gateway-attempts")), (seen_of("second"), "2"));
     let log = gateway.log_of(reply.header("x-request-id")).await;
@@ -356,9 +375,6 @@ async fn a_second_call_waits_as_long_as_the_first_target_usually_takes() {
     assert_eq!(outcomes, ["hedged", "ok"], "{log}");
     // The histogram is exact within 6 %.
     assert!(log["attempts"][0]["ms"].as_f64().unwrap() > soonest * 0.94, "{soonest} {log}");
-    gate.open();
-    let early = early.reply().await.unwrap();
-    assert_eq!((early.text(), early.header("x-gateway-attempts")), (seen_of("usual"), "1"));
     assert_eq!((one.count(), two.count()), (27, 1));
 }
 
@@ -371,7 +387,7 @@ async fn the_share_of_second_calls_is_capped() {
     let hedge = "after = \"20ms\", max_extra = \"10%\"";
     let gateway = Gateway::start(&two_targets(&one.origin(), &two.origin(), hedge, "retry = { attempts = 2 }")).await;
     let mut hedged = 0;
-    for round in 1..=40 {
+    for round in 1..50 {
         let reply = exchange(gateway.addr, &request()).await;
         assert_eq!(reply.status, 200);
         let log = gateway.log_of(reply.header("x-request-id")).await;
@@ -385,7 +401,7 @@ async fn the_share_of_second_calls_is_capped() {
 async fn under_load_there_is_no_second_call() {
     let gate = Gate::new();
     let one = Stub::always(Answer::sse(stream_of("slow")).after(&gate)).await;
-    let two = Stub::always(Answer::sse(stream_of("fast"))).await;
+    let two = Stub::always(Answer::sse(stream_of("fast")).after(&gate)).await;
     let hedge = "after = \"20ms\", max_extra = \"100%\", max_in_flight = 1";
     let gateway = Gateway::start(&two_targets(&one.origin(), &two.origin(), hedge, "")).await;
     let (first, second) = (request(), request());
@@ -458,6 +474,7 @@ fn words_of(dialect: Dialect, body: &[u8]) -> usize {
 /// What holds in general: a hedged answer begins `after` plus the second target's own time. So the second target has to
 /// be quicker here. Between equal targets the slowest wait `after` and once more the usual time, twice the usual at best.
 #[tokio::test]
+#[ignore = "measures: docs/benchmarks.md has the figures"]
 async fn stalls_are_hidden_for_few_extra_calls() {
     const REQUESTS: usize = 500;
     const AT_A_TIME: usize = 25;
@@ -509,7 +526,7 @@ async fn a_target_is_given_its_own_usual_time() {
     })
     .await;
     let two = Stub::always(Answer::sse(stream_of("two"))).await;
-    let hedge = "after = \"p95\", max_extra = \"3.4%\"";
+    let hedge = "after = \"p95\", max_extra = \"100%\"";
     let gateway = Gateway::start(&two_targets(&one.origin(), &two.origin(), hedge, "")).await;
     let mut client = H1::connect(gateway.addr).await;
     for _ in 0..20 {
@@ -573,11 +590,7 @@ async fn a_second_call_that_was_not_made_is_no_attempt() {
     let (reply, ()) = tokio::join!(exchange(gateway.addr, &asked), async {
         entra.next().await;
         failing.open();
-        let failed = |status: &serde_json::Value| {
-            let targets = status["targets"].as_array().into_iter().flatten();
-            targets.into_iter().any(|target| target["provider"] == "one" && target["consecutive_failures"] == 1)
-        };
-        gateway.admin_when("/api/targets", "the first has failed", failed).await;
+        gateway.admin_when("/api/targets", "the first has failed", the_first_has_failed).await;
         token.open();
     });
     assert_eq!((reply.status, reply.text()), (200, seen_of("two")));
@@ -587,10 +600,17 @@ async fn a_second_call_that_was_not_made_is_no_attempt() {
 #[tokio::test]
 async fn who_lost_against_a_buffered_answer_that_breaks_off_is_asked_again() {
     let one = Stub::sequence(vec![Answer::status(200).after(&Gate::new()), Answer::sse(stream_of("one"))]).await;
-    let two = Stub::always(Answer::sse([bodies::chat_role(), bodies::chat_delta("two")]).step(Step::Cut)).await;
+    let gate = Gate::new();
+    let broken = Answer::sse([bodies::chat_role(), bodies::chat_delta("two")]).step(Step::Cut);
+    let two = Stub::always(broken.after(&gate)).await;
     let config = two_targets(&one.origin(), &two.origin(), AT_ONCE, "on_cut = \"buffer\"");
     let gateway = Gateway::start(&config).await;
-    let reply = exchange(gateway.addr, &request()).await;
+    let asked = request();
+    let (reply, ()) = tokio::join!(exchange(gateway.addr, &asked), async {
+        one.next().await;
+        two.next().await;
+        gate.open();
+    });
     assert_eq!((reply.status, reply.text()), (200, seen_of("one")));
     assert_eq!((one.count(), two.count()), (2, 1));
 }

@@ -58,13 +58,7 @@ async fn why_a_redis_is_out_of_reach_is_told() {
     let stub = Stub::always(Answer::json(200, bodies::chat_answer("fine"))).await;
     let config = on(&stub, &redis, r#"limits = { requests = "5/day" }"#, "10s").replace(&redis.more(), "");
     let gateway = Gateway::builder().config(&config).start().await;
-    let told = |line: &String| line.contains("the store is out of reach") && line.contains("UnknownIssuer");
-    guard("the log", async {
-        while !gateway.output().1.iter().any(told) {
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
-    })
-    .await;
+    gateway.told(|line| line.contains("the store is out of reach") && line.contains("UnknownIssuer")).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -36,10 +36,8 @@ async fn the_client_sees_nothing_of_the_mirror() {
             let (live, copy) = (Stub::always(live).await, Stub::always(answer.clone()).await);
             let mut gateway = Gateway::start(&config(&live, &copy)).await;
             let body = if stream { bodies::chat_stream("m") } else { bodies::chat("m") };
-            let begun = Instant::now();
             let reply = exchange(gateway.addr, &Request::post("/v1/chat/completions", body)).await;
             assert_eq!((reply.status, reply.text()), (200, said), "{what}");
-            assert!(begun.elapsed() < Duration::from_secs(5), "{what}: {:?}", begun.elapsed());
             assert_eq!(reply.header("x-gateway-provider"), "live", "{what}");
             assert_eq!(reply.header("x-gateway-attempts"), "1", "{what}");
             let mirrored = copy.next().await;

@@ -3,7 +3,7 @@
 
 use ai_gateway_tests::client::wire::Piece;
 use ai_gateway_tests::client::{Connection, Framing, H1, H2, Request, exchange};
-use ai_gateway_tests::{Answer, Gate, Gateway, Mock, Step, Stub, bodies, guard};
+use ai_gateway_tests::{Answer, Gate, Gateway, Mock, Step, Stub, bodies, guard, guard_until};
 use std::time::Duration;
 
 /// Hundreds of clients at once: whole answers, streams, errors of every kind, clients that leave at any point. Afterwards
@@ -15,6 +15,7 @@ async fn a_storm_leaves_nothing_behind() {
     let config = format!(
         "{}{}[models.spare]\ntargets = [{{ provider = \"mock\", model = \"flaky-60\" }}, \
          {{ provider = \"mock\", model = \"echo\", priority = 1 }}]\n\
+         [models.limited]\ntargets = [{{ provider = \"mock\", model = \"status-429\" }}]\nretry = {{ max_wait = \"100ms\" }}\n\
          [models.silent]\ntargets = [{{ provider = \"mock\", model = \"stall-header\" }}]\n\
          timeouts = {{ first_token = \"300ms\", total = \"600ms\" }}",
         bodies::openai_provider("mock", &origin),
@@ -28,7 +29,7 @@ async fn a_storm_leaves_nothing_behind() {
         "mock/lorem-20-every-5ms",
         "mock/tool-call",
         "mock/status-500",
-        "mock/status-429",
+        "limited",
         "mock/cut-header",
         "mock/cut-after-3",
         "mock/error-after-3",
@@ -48,7 +49,7 @@ async fn a_storm_leaves_nothing_behind() {
     let one = |i: usize| async move {
         let model = models[i % models.len()];
         let (target, model) = match i % 3 {
-            0 if model.contains('/') => ("/v1/messages", model.replace("mock/", "claude/")),
+            0 if model.contains('/') || model == "limited" => ("/v1/messages", model.replace("mock/", "claude/")),
             _ => ("/v1/chat/completions", model.to_owned()),
         };
         let framing = [Framing::Length, Framing::Chunked(50), Framing::H2(64)][i % 4 % 3];
@@ -96,8 +97,11 @@ async fn a_storm_leaves_nothing_behind() {
     assert_eq!(reply.status, 200);
     gateway.assert_healthy().await;
     // The upstream, too, has nobody left.
-    let stats = exchange(mock.addr, &Request::get("/mock/stats")).await.json();
-    assert!(stats["open"].as_u64().is_some_and(|open| open <= 1), "{stats}");
+    guard_until("the mock has nobody left", async || {
+        let stats = mock.stats().await;
+        stats["open"].as_u64().filter(|open| *open <= 1)
+    })
+    .await;
 }
 
 /// Memory after thousands of large requests is what it was after the first hundreds.

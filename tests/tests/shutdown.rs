@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use ai_gateway_providers::Dialect;
 use ai_gateway_tests::client::{H1, Request, exchange};
 use ai_gateway_tests::unreachable::{Hanging, Refusing};
-use ai_gateway_tests::{Answer, Gate, Gateway, Mock, Step, Stub, bodies, usage};
+use ai_gateway_tests::{Answer, Gate, Gateway, Mock, Step, Stub, bodies, guard_until, usage};
 use serde_json::{Value, json};
 use tokio::net::TcpStream;
 
@@ -24,28 +24,37 @@ async fn ready(gateway: &Gateway) -> u16 {
 
 #[tokio::test]
 async fn a_shutdown_waits_for_streams_and_for_nothing_else() {
-    let mock = Mock::start().await;
-    let mut gateway = Gateway::start(&mock.provider("mock", Dialect::OpenAiChat)).await;
+    let gate = Gate::new();
+    let [role, word, rest @ ..] = bodies::chat_events("fine");
+    let stream = Answer::sse([role, word]).step(Step::Wait(gate.clone())).step(Step::Send(rest.concat().into()));
+    let stub = Stub::start(move |request| match request.json()["stream"] == true {
+        true => stream.clone(),
+        false => Answer::json(200, bodies::chat_answer("fine")),
+    })
+    .await;
+    let provider = bodies::openai_provider("stub", &stub.origin());
+    let mut gateway = Gateway::builder().server("drain = \"1m\"").config(&provider).start().await;
     assert_eq!(ready(&gateway).await, 200);
     let mut idle = H1::connect(gateway.addr).await;
-    assert_eq!(idle.exchange(&ask(CHAT, "mock/lorem-3", false)).await.status, 200);
+    assert_eq!(idle.exchange(&ask(CHAT, "stub/m", false)).await.status, 200);
     let mut client = H1::connect(gateway.addr).await;
-    client.send(&ask(CHAT, "mock/lorem-30-every-50ms", true)).await;
+    client.send(&ask(CHAT, "stub/m", true)).await;
     let mut stream = client.respond().await;
     stream.until("data:").await;
     gateway.terminate();
     gateway.status_when("it drains", |status| status["state"] == "draining").await;
     assert_eq!(ready(&gateway).await, 503);
     // A connection that was idle may be answered once more, or be closed already.
-    if let Some(last) = idle.try_exchange(&ask(CHAT, "mock/lorem-3", false)).await {
+    if let Some(last) = idle.try_exchange(&ask(CHAT, "stub/m", false)).await {
         assert_eq!(last.status, 200, "{}", last.text());
     }
+    let refused = async || TcpStream::connect(gateway.addr).await.err();
+    guard_until("the listeners are closed", refused).await;
+    gate.open();
     let (rest, complete) = stream.rest().await;
     assert!(complete && rest.ends_with(b"data: [DONE]\n\n"));
-    assert!(TcpStream::connect(gateway.addr).await.is_err(), "the listeners are closed");
-    let ended = Instant::now();
+    // When nothing is in flight, and not at the end of the drain.
     assert_eq!(gateway.ended().await, Some(0));
-    assert!(ended.elapsed() < Duration::from_secs(5), "it left when nothing was in flight");
 }
 
 #[tokio::test]
@@ -147,11 +156,12 @@ async fn a_second_signal_or_an_interrupt_waits_for_nothing_and_loses_nothing() {
 async fn a_delay_lets_balancers_notice_before_the_listeners_close() {
     let mock = Mock::start().await;
     let provider = mock.provider("mock", Dialect::OpenAiChat);
-    let mut gateway = Gateway::builder().server("shutdown_delay = \"1s\"").config(&provider).start().await;
+    let mut gateway = Gateway::builder().server("shutdown_delay = \"1m\"").config(&provider).start().await;
     gateway.terminate();
     gateway.status_when("it drains", |status| status["state"] == "draining").await;
     assert_eq!(ready(&gateway).await, 503);
     assert_eq!(exchange(gateway.addr, &ask(CHAT, "mock/lorem-3", false)).await.status, 200);
+    gateway.signal("INT");
     assert_eq!(gateway.ended().await, Some(0));
 }
 
@@ -201,7 +211,7 @@ async fn nothing_out_of_reach_keeps_a_gateway_from_answering() {
 /// Who waits for a provider, behind a failed attempt or before the first one, is told of the end, too.
 #[tokio::test]
 async fn who_waits_for_a_provider_is_told_of_the_end() {
-    let stub = Stub::always(Answer::json(429, "{}").header("retry-after", "8")).await;
+    let stub = Stub::always(Answer::json(429, "{}").header("retry-after", "50")).await;
     let config = format!(
         "{}[models.m]\ntargets = [{{ provider = \"p\", model = \"x\" }}]\nretry = {{ max_wait = \"60s\" }}\n",
         bodies::openai_provider("p", &stub.origin())
@@ -215,7 +225,6 @@ async fn who_waits_for_a_provider_is_told_of_the_end() {
     let mut before = H1::connect(gateway.addr).await;
     before.send(&ask(CHAT, "m", false)).await;
     gateway.status_when("both are served", |status| status["in_flight"] == 2).await;
-    let begun = Instant::now();
     gateway.terminate();
     for waiting in [&mut behind, &mut before] {
         let reply = waiting.reply().await.unwrap();
@@ -223,7 +232,6 @@ async fn who_waits_for_a_provider_is_told_of_the_end() {
         assert!(reply.text().contains("shut down"), "{}", reply.text());
     }
     assert_eq!(gateway.ended().await, Some(0));
-    assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
     assert_eq!(stub.count(), 1);
 }
 
@@ -300,7 +308,6 @@ async fn who_waits_for_a_plugin_is_told_of_the_end() {
     for _ in 0..5 {
         up.next().await;
     }
-    let now = Instant::now();
     gateway.terminate();
     for (model, stream) in &mut begun {
         let (rest, complete) = stream.rest().await;
@@ -314,7 +321,6 @@ async fn who_waits_for_a_plugin_is_told_of_the_end() {
         assert!(reply.text().contains("shut down"), "{guard} {model}: {}", reply.text());
     }
     assert_eq!(gateway.ended().await, Some(0));
-    assert!(now.elapsed() < Duration::from_secs(5), "{:?}", now.elapsed());
     let log: Vec<Value> = gateway.output().0.iter().map(|line| serde_json::from_str(line).unwrap()).collect();
     let faults = log.iter().filter(|line| line["fault"] == "gateway").count();
     assert_eq!((log.len(), faults), (9, 8), "{log:#?}");

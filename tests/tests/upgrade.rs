@@ -21,6 +21,12 @@ fn is_whole(reply: &Reply) -> bool {
     reply.status == 200 && reply.complete && reply.text().ends_with("data: [DONE]\n\n")
 }
 
+/// A stream that has begun, and goes on when the gate opens.
+fn held(gate: &Gate) -> Answer {
+    let [role, word, rest @ ..] = bodies::chat_events("fine");
+    Answer::sse([role, word]).step(Step::Wait(gate.clone())).step(Step::Send(rest.concat().into()))
+}
+
 async fn gone(pid: u32) {
     guard("the process ends", async {
         while lives(pid) {
@@ -40,9 +46,13 @@ async fn three_upgrades_in_a_row_under_load() {
     let mock = Mock::start().await;
     let dir = tempfile::tempdir().unwrap();
     let ledger = dir.path().join("ledger.db");
+    let gate = Gate::new();
+    let stub = Stub::always(held(&gate)).await;
     let mut gateway = Gateway::builder()
         .own_binary()
-        .config(&format!("{}[ledger]\npath = \"{}\"", mock.provider("mock", Dialect::OpenAiChat), ledger.display()))
+        .config(&mock.provider("mock", Dialect::OpenAiChat))
+        .config(&bodies::openai_provider("stub", &stub.origin()))
+        .config(&format!("[ledger]\npath = \"{}\"", ledger.display()))
         .start()
         .await;
     let addr = gateway.addr;
@@ -51,7 +61,7 @@ async fn three_upgrades_in_a_row_under_load() {
     let mut streams = Vec::new();
     let mut pids = vec![gateway.pid()];
     for upgrade in 0..4 {
-        // Of 4 to 6 seconds, so that those of two processes before are still there.
+        // Of 4 to 6 seconds, so that those of two processes before are still there, as a rule.
         for stream in 0..12_u64 {
             let model = format!("mock/lorem-{}-every-50ms", 80 + 10 * (stream % 5));
             streams.push(tokio::spawn(async move {
@@ -61,6 +71,10 @@ async fn three_upgrades_in_a_row_under_load() {
                     H1::connect(addr).await.exchange(&ask(&model, true)).await
                 }
             }));
+        }
+        if upgrade == 2 {
+            streams.push(tokio::spawn(async move { exchange(addr, &ask("stub/m", true)).await }));
+            stub.next().await;
         }
         load.go_on(60).await;
         if upgrade < 3 {
@@ -74,6 +88,7 @@ async fn three_upgrades_in_a_row_under_load() {
     let before: Vec<u64> =
         status["predecessors"].as_array().unwrap().iter().map(|p| p["pid"].as_u64().unwrap()).collect();
     assert!(before.contains(&u64::from(pids[2])), "{status:#}");
+    gate.open();
 
     let count = streams.len() as u64;
     for stream in streams {
@@ -148,10 +163,12 @@ async fn after_a_failed_upgrade_the_old_process_serves_on() {
 
 #[tokio::test]
 async fn an_upgrade_by_signal_and_a_drained_target_stays_drained() {
-    let mock = Mock::start().await;
+    let (mock, gate) = (Mock::start().await, Gate::new());
+    let stub = Stub::always(held(&gate)).await;
     let gateway = Gateway::builder()
         .own_binary()
         .config(&mock.provider("mock", Dialect::OpenAiChat))
+        .config(&bodies::openai_provider("stub", &stub.origin()))
         .config("[models.m]\ntargets = [{ provider = \"mock\", model = \"lorem-3\" }, { provider = \"mock\", model = \"lorem-4\" }]")
         .start()
         .await;
@@ -160,7 +177,7 @@ async fn an_upgrade_by_signal_and_a_drained_target_stays_drained() {
     assert_eq!(exchange(gateway.admin, &drain).await.status, 200);
     let stream = tokio::spawn({
         let addr = gateway.addr;
-        async move { exchange(addr, &ask("mock/lorem-40-every-50ms", true)).await }
+        async move { exchange(addr, &ask("stub/m", true)).await }
     });
     gateway.status_when("the stream has begun", |status| status["in_flight"] == 1).await;
     gateway.signal("USR2");
@@ -179,6 +196,7 @@ async fn an_upgrade_by_signal_and_a_drained_target_stays_drained() {
         let reply = exchange(gateway.addr, &ask("m", false)).await;
         assert_eq!(reply.header("x-gateway-model"), "lorem-4");
     }
+    gate.open();
     assert!(is_whole(&stream.await.unwrap()));
 }
 
@@ -217,7 +235,7 @@ async fn a_file_with_another_admin_key_or_address_does_not_lock_the_commands_out
     })
     .await;
 
-    let other = std::net::SocketAddr::from(([127, 0, 0, 1], ai_gateway_tests::redis::free_port()));
+    let other = ai_gateway_tests::redis::own_addr();
     let text = std::fs::read_to_string(file).unwrap();
     std::fs::write(file, text.replace("admin = \"127.0.0.1:0\"", &format!("admin = \"{other}\""))).unwrap();
     let upgrade = ["upgrade", "--config", file];

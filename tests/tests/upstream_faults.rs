@@ -13,13 +13,17 @@ use std::time::Duration;
 const OK: &str = "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\n";
 
 fn config(stub: &Stub, good: &Stub) -> String {
-    // Short clocks, so that silence ends.
     format!(
-        "{}{}[models.m]\ntargets = [{{ provider = \"stub\", model = \"x\" }}]\n\
-         timeouts = {{ connect = \"1s\", first_token = \"700ms\", idle = \"700ms\", total = \"3s\" }}",
+        "{}{}[models.m]\ntargets = [{{ provider = \"stub\", model = \"x\" }}]\n",
         bodies::openai_provider("stub", &stub.origin()),
         bodies::openai_provider("good", &good.origin())
     )
+}
+
+/// The same with short clocks, so that silence ends.
+fn impatient(stub: &Stub, good: &Stub) -> String {
+    let clocks = "timeouts = { connect = \"1s\", first_token = \"700ms\", idle = \"700ms\", total = \"3s\" }";
+    config(stub, good) + clocks
 }
 
 fn broken() -> Vec<(&'static str, Answer)> {
@@ -59,7 +63,7 @@ async fn no_answer_is_a_clear_error() {
     let good = Stub::always(Answer::json(200, bodies::chat_answer("fine"))).await;
     for (what, answer) in broken() {
         let stub = Stub::always(answer).await;
-        let mut gateway = Gateway::start(&config(&stub, &good)).await;
+        let mut gateway = Gateway::start(&impatient(&stub, &good)).await;
         for framing in [Framing::Length, Framing::H2(100)] {
             let mut client = Connection::for_framing(gateway.addr, framing).await;
             let request = Request::post("/v1/chat/completions", bodies::chat("m")).framing(framing);
@@ -121,8 +125,8 @@ async fn what_is_no_answer_is_called_by_its_name() {
             assert_eq!(reply.status, 200, "{told}: {}", reply.text());
             assert!(reply.text().contains("fine"), "{told}: {}", reply.text());
         }
+        gateway.told(|line| line.contains(&format!("provider stub: {told}: {noted}"))).await;
         let errors = gateway.output().1.join("\n");
-        assert!(errors.contains(&format!("provider stub: {told}: {noted}")), "{told}: {errors}");
         assert!(!errors.contains("private") && !errors.contains("secret=1"), "{errors}");
     }
 }
@@ -336,7 +340,7 @@ async fn broken_streams_are_told_or_cut() {
     ];
     for (what, answer) in cases {
         let stub = Stub::always(answer).await;
-        let mut gateway = Gateway::start(&config(&stub, &good)).await;
+        let mut gateway = Gateway::start(&impatient(&stub, &good)).await;
         for framing in [Framing::Length, Framing::H2(100)] {
             let request = Request::post("/v1/chat/completions", bodies::chat_stream("m")).framing(framing);
             let reply = exchange(gateway.addr, &request).await;
@@ -354,7 +358,7 @@ async fn an_endless_answer_does_not_fill_the_memory() {
     answer.steps.extend((0..3000).map(|_| Step::Send(bytes::Bytes::from_static(&[b'a'; 65_536]))));
     answer.steps.push(Step::Stall);
     let stub = Stub::always(answer).await;
-    let mut gateway = Gateway::start(&config(&stub, &good)).await;
+    let mut gateway = Gateway::start(&impatient(&stub, &good)).await;
     let reply = exchange(gateway.addr, &Request::post("/v1/chat/completions", bodies::chat("m"))).await;
     assert!(!reply.complete || reply.status >= 500, "a false success: {} bytes", reply.body.len());
     let status = std::fs::read_to_string(format!("/proc/{}/status", gateway.pid())).unwrap();

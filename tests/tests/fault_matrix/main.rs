@@ -19,7 +19,7 @@ use serde_json::Value;
 use std::collections::{BTreeMap, HashMap};
 use std::time::{Duration, Instant};
 
-/// The clocks of every model: far from each other and from what a busy machine takes.
+/// The clocks of each target that falls silent: far from each other and from what a busy machine takes.
 const CLOCKS: &str = r#"{ connect = "1500ms", first_token = "2500ms", idle = "2500ms", total = "6s" }"#;
 /// By when each cell has ended: two attempts that run into the longest clock, a good one, and a busy machine.
 const DEADLINE: Duration = Duration::from_secs(25);
@@ -94,7 +94,8 @@ impl Cell {
                 At::Hanging => (format!("hanging-{dialect}"), "echo"),
                 At::Untrusted => (format!("untrusted-{dialect}"), "echo"),
             };
-            target(&provider, &format!("{model}+{}", self.name), priority)
+            let clocks = if self.fault.at.waits() { format!(", timeouts = {CLOCKS}") } else { String::new() };
+            target_with(&provider, &format!("{model}+{}", self.name), priority, &clocks)
         };
         let targets = match self.targets {
             Targets::Own => vec![bad(self.client, 0)],
@@ -104,7 +105,7 @@ impl Cell {
                 vec![bad(self.client, 0), bad(after(self.client, 1), 1), good]
             }
         };
-        format!("{accounts}[models.{}]\ntargets = [{}]\ntimeouts = {CLOCKS}\n", self.name, targets.join(", "))
+        format!("{accounts}[models.{}]\ntargets = [{}]\n", self.name, targets.join(", "))
     }
 
     /// What it asks, and what a good target answers.
@@ -123,7 +124,11 @@ impl Cell {
 }
 
 fn target(provider: &str, model: &str, priority: usize) -> String {
-    format!("{{ provider = \"{provider}\", model = \"{model}\", priority = {priority} }}")
+    target_with(provider, model, priority, "")
+}
+
+fn target_with(provider: &str, model: &str, priority: usize, more: &str) -> String {
+    format!("{{ provider = \"{provider}\", model = \"{model}\", priority = {priority}{more} }}")
 }
 
 /// `keys`: whose requests they are; without any, nobody's.

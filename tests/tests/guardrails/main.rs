@@ -485,6 +485,7 @@ async fn a_log_that_cannot_be_written_says_so() {
     };
     // Who comes after a loss tells of it: the second one means that two batches were lost.
     ai_gateway_tests::guard("two losses", told(2)).await;
+    gateway.told(|line| line.contains("cannot write")).await;
     let complaints: Vec<String> = complaints();
     assert!(matches!(&complaints[..], [one] if one.contains("log") && one.contains("No such file")), "{complaints:?}");
 }

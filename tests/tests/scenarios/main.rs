@@ -8,11 +8,9 @@ mod setup;
 
 use ai_gateway_providers::{Dialect, ErrorKind};
 use ai_gateway_tests::speak::Heard;
-use setup::{PROMPT, setup, setup_with};
+use setup::{PROMPT, setup, setup_at, setup_with};
 use std::time::{Duration, Instant};
 
-/// Clocks for faults that consist in silence.
-const QUICK: &str = "timeouts = { connect = \"2s\", first_token = \"1500ms\", idle = \"1500ms\", total = \"4s\" }";
 /// What a busy machine may add to a clock.
 const SLACK: Duration = Duration::from_secs(8);
 
@@ -99,7 +97,7 @@ async fn s05_a_reset_is_repeated_or_passed_over() {
 #[tokio::test]
 async fn s06_a_silent_target_is_not_asked_again() {
     for (targets, asked) in [(&["echo+stall-header", "echo"][..], &[1, 1][..]), (&["echo+stall-header"], &[1])] {
-        let setup = setup(targets, QUICK).await;
+        let setup = setup(targets, "").await;
         for ran in setup.ask_all().await {
             if targets.len() == 2 {
                 ran.answer();
@@ -116,7 +114,7 @@ async fn s06_a_silent_target_is_not_asked_again() {
 /// S07. The header at once, the first token after 20 s: its clock moves on.
 #[tokio::test]
 async fn s07_a_slow_first_token_moves_on() {
-    let setup = setup(&["echo+slow-first-20s", "echo"], QUICK).await;
+    let setup = setup(&["echo+slow-first-20s", "echo"], "").await;
     for ran in setup.ask_all().await {
         ran.answer();
         assert!(ran.by(1) && ran.took < Duration::from_secs(14), "{ran}");
@@ -129,7 +127,7 @@ async fn s07_a_slow_first_token_moves_on() {
 #[tokio::test]
 async fn s08_s09_a_broken_stream_is_told() {
     for fault in ["echo+cut-after-40", "echo+stall-after-20", "echo+error-after-40", "echo+end-early-after-40"] {
-        let setup = setup(&[fault, "echo"], QUICK).await;
+        let setup = setup(&[fault, "echo"], "").await;
         for ran in setup.ask_all().await {
             if ran.case.stream {
                 assert!(matches!(ran.heard, Heard::Told(..)), "{fault}: {ran}: {:?}", ran.heard);
@@ -150,7 +148,7 @@ async fn s08_s09_a_broken_stream_is_told() {
 async fn s08_s09_a_broken_stream_is_completed() {
     for fault in ["echo+cut-after-40", "echo+stall-after-20", "echo+error-after-40"] {
         for on_cut in ["continue", "buffer"] {
-            let settings = format!("on_cut = \"{on_cut}\"\n{QUICK}");
+            let settings = format!("on_cut = \"{on_cut}\"");
             let targets = [fault, "echo+prefill, traits = { prefill = true }"];
             let setup = setup_with(&targets, &settings, |case, target| {
                 (case.dialect_of(target) == Dialect::OpenAiResponses).then_some(Dialect::OpenAiChat)
@@ -241,7 +239,7 @@ async fn s14_a_refused_prefill_hides_nothing() {
             true => "echo+no-prefill, traits = { prefill = true }",
             false => "echo+no-prefill, traits = { prefill = false }",
         };
-        let settings = format!("on_cut = \"{on_cut}\"\n{QUICK}");
+        let settings = format!("on_cut = \"{on_cut}\"");
         let setup = setup(&["echo+cut-after-40", refusing], &settings).await;
         for ran in setup.ask_all().await {
             if on_cut == "buffer" || !ran.case.stream {
@@ -304,6 +302,7 @@ async fn s16_the_answer_is_accounted_to_who_gave_it() {
         assert!(ran.asked[0] <= 6, "{ran}");
         names.insert(ran.reply.header("x-request-id").to_owned(), (fallback, answer.tokens));
     }
+    setup.gateway.at_rest().await;
     let (attempts, output) = (
         setup.gateway.counted("gateway_attempts_total", "outcome=\"ok\"").await,
         setup.gateway.counted("gen_ai_client_token_usage_token_sum", "=\"output\"").await,
@@ -324,7 +323,9 @@ async fn s16_the_answer_is_accounted_to_who_gave_it() {
 /// All targets rest: the client is told at once, when to come back and why each of them does.
 #[tokio::test]
 async fn all_targets_rest() {
-    let setup = setup(&["echo+status-503", "echo+status-500"], "retry = { same_target = false }").await;
+    let rest = "health = { cooldown = \"1m\", max_cooldown = \"1m\" }\n";
+    let targets = ["echo+status-503", "echo+status-500"];
+    let setup = setup_at(rest, &targets, "retry = { same_target = false }", |_, _| None).await;
     for _ in 0..5 {
         for ran in setup.ask_all().await {
             ran.honest_error();

@@ -13,6 +13,9 @@ pub const PROMPT: &str = "A gateway earns trust only when the provider behind it
     stream, revoke the key, stall the answer, lie about success, and see whether the one who asked ever had to know that \
     it was so";
 
+/// Clocks of targets whose fault consists in silence.
+const CLOCKS: &str = ", timeouts = { connect = \"2s\", first_token = \"1500ms\", idle = \"1500ms\", total = \"4s\" }";
+
 /// Whose request it is.
 #[derive(Debug, Clone)]
 pub struct Case {
@@ -69,9 +72,19 @@ pub async fn setup_with(
     settings: &str,
     dialect: impl Fn(&Case, usize) -> Option<Dialect>,
 ) -> Setup {
+    setup_at("", targets, settings, dialect).await
+}
+
+/// The same, with more in the table of each provider.
+pub async fn setup_at(
+    provider: &str,
+    targets: &[&'static str],
+    settings: &str,
+    dialect: impl Fn(&Case, usize) -> Option<Dialect>,
+) -> Setup {
     let mock = Mock::start().await;
     let providers: String =
-        Dialect::ALL.iter().map(|dialect| mock.provider(&format!("p-{dialect}"), *dialect)).collect();
+        Dialect::ALL.iter().map(|dialect| mock.provider(&format!("p-{dialect}"), *dialect) + provider).collect();
     let (mut cases, mut models) = (Vec::new(), String::new());
     for client in Dialect::ALL {
         for (stream, swapped) in [(false, false), (false, true), (true, false), (true, true)] {
@@ -81,7 +94,9 @@ pub async fn setup_with(
                 let speaks = dialect(&case, i).unwrap_or_else(|| case.dialect_of(i));
                 let name = format!("{model}+{}-{i}", case.name);
                 let comma = if extra.is_empty() { "" } else { ", " };
-                format!("{{ provider = \"p-{speaks}\", model = \"{name}\", priority = {i}{comma}{extra} }}")
+                let silent = model.contains("stall") || model.contains("slow-first");
+                let clocks = if silent { CLOCKS } else { "" };
+                format!("{{ provider = \"p-{speaks}\", model = \"{name}\", priority = {i}{comma}{extra}{clocks} }}")
             });
             let each: Vec<String> = each.collect();
             models.push_str(&format!("[models.{}]\ntargets = [{}]\n{settings}\n", case.name, each.join(", ")));

@@ -438,7 +438,7 @@ words = ["{MARK}-prompt"]
         ),
         config.replace("/check?", ":port/check?"),
         config.replace("redis://", "rediz://"),
-        config.replace("redis@127.0.0.1:", "redis@127.0.0.1:x"),
+        config.replace(redis.url().trim_start_matches("redis://"), "127.0.0.1:x"),
         config.replace("[store]", &format!("[store]\npassword = \"{MARK}\"")),
     ]
     .iter()

@@ -131,13 +131,19 @@ async fn a_hedge_is_a_sibling_and_grpc_and_openinference_do_the_same() {
     let collector = Collector::start().await;
     let slow = Answer::sse([bodies::chat_role()]).step(Step::Stall);
     let one = Stub::always(slow).await;
-    let two = Stub::always(good_stream()).await;
+    let gate = Gate::new();
+    let two = Stub::always(good_stream().after(&gate)).await;
     let hedge = "hedge = { after = \"20ms\", max_extra = \"100%\" }";
     let config = two_targets(&one.origin(), &two.origin(), hedge);
     let telemetry = "traces = { attributes = \"openinference\", propagate = [\"*\"] }";
     let config = format!("{config}[telemetry]\n{}{telemetry}\n", collector.otlp(Protocol::Grpc));
     let gateway = Gateway::start(&config).await;
-    let reply = exchange(gateway.addr, &Request::post("/v1/chat/completions", bodies::chat_stream("m"))).await;
+    let asked = Request::post("/v1/chat/completions", bodies::chat_stream("m"));
+    let (reply, ()) = tokio::join!(exchange(gateway.addr, &asked), async {
+        one.next().await;
+        two.next().await;
+        gate.open();
+    });
     assert_eq!((reply.status, reply.header("x-gateway-provider")), (200, "two"));
 
     let spans = collector.trace_of(reply.header("x-request-id")).await;
