@@ -11,8 +11,8 @@ use ai_gateway_tests::client::{Framing, H1, H2, Reply, Request, exchange};
 use ai_gateway_tests::speak::{Heard, hear};
 use ai_gateway_tests::{Answer, Dice, Gate, Gateway, Step, Stub, StubFraming, bodies, guard};
 use bytes::Bytes;
-use futures::StreamExt;
 use futures::future::join_all;
+use futures::{FutureExt, StreamExt};
 use tokio::net::TcpSocket;
 use tokio::sync::Barrier;
 
@@ -482,7 +482,9 @@ async fn who_waits_for_the_beginning_keeps_the_call() {
 async fn nobody_sees_a_clean_end_of_a_broken_answer() {
     let steps = stream(6, |_| None).steps.len();
     let cases = [StubFraming::Chunked, StubFraming::Close].into_iter().flat_map(|form| {
-        (0..steps).flat_map(move |at| [false, true].map(|silent| broken_for_all(form, at, silent, at >= steps - 2)))
+        (0..steps).flat_map(move |at| {
+            [false, true].map(|silent| broken_for_all(form, at, silent, at >= steps - 2).boxed_local())
+        })
     });
     futures::stream::iter(cases).buffer_unordered(6).collect::<()>().await;
 }

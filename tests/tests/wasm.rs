@@ -225,8 +225,7 @@ async fn what_misbehaves_harms_its_own_request_and_on_error_decides() {
             assert!(reply.text().contains("the plugin `closed` failed"), "{}", reply.text());
             let reply = asked(&format!("request={act}"), "open", true).await;
             assert_eq!(heard(&reply, true), TEXT, "{act}");
-            let (_, log) = gateway.output();
-            assert!(log.iter().any(|line| line.contains("plugin closed: ") && line.contains(why)), "{act}: {log:#?}");
+            gateway.told(|line| line.contains("plugin closed: ") && line.contains(why)).await;
         }
         for event in &events[1..] {
             for act in ["trap", "loop", "sleep"] {
@@ -248,8 +247,7 @@ async fn what_misbehaves_harms_its_own_request_and_on_error_decides() {
         }
         assert!(asked("text=beyond", "closed-text", false).await.text().contains("the plugin `closed-text` failed"));
         asked("request=log", "closed", false).await;
-        let lines = gateway.output().1.iter().filter(|line| line.contains("says: line")).count();
-        assert_eq!(lines, 16);
+        assert_eq!(logged(&gateway, "says: line", 16).await, 16);
         assert!(gateway.output().1.iter().all(|line| line.len() < 1000));
         gateway.assert_healthy().await;
     }
@@ -270,7 +268,7 @@ async fn what_broke_off_says_so_once() {
 #[tokio::test]
 async fn while_one_loops_its_neighbours_go_on() {
     for engine in ENGINES {
-        let more = format!("engine = \"{engine}\"\nfuel = 1000000000000\ntimeout = \"10s\"");
+        let more = format!("engine = \"{engine}\"\nfuel = 1000000000000\ntimeout = \"15s\"");
         let (_mock, gateway) = stage(&trickster("request text", &more)).await;
         // More of them than threads.
         let loops: Vec<_> = ["request=loop", "text=loop"]
@@ -291,7 +289,7 @@ async fn while_one_loops_its_neighbours_go_on() {
             assert_eq!(reply.status == 500, number % 2 == 0, "{}", reply.text());
             assert!(reply.text().contains("the plugin `wasm` failed"), "{}", reply.text());
         }
-        assert_eq!(logged(&gateway, "it took longer than 10s", 8).await, 8, "{:#?}", gateway.output().1);
+        assert_eq!(logged(&gateway, "it took longer than 15s", 8).await, 8, "{:#?}", gateway.output().1);
     }
 }
 
@@ -326,20 +324,20 @@ async fn a_changed_component_is_loaded_anew_and_streams_under_way_keep_theirs() 
     assert_eq!(reload().await.0, 200);
     let reply = exchange(gateway.addr, &ask(Dialect::OpenAiChat, "mock/lorem-20", "x", false)).await;
     assert!(heard(&reply, false).contains("NEW"));
-    assert_eq!(compiled(&gateway), 1);
+    assert_eq!(compiled(&gateway, 1).await, 1);
 
     // Another one in its place, and the configuration still means the old: refused, and the old one goes on.
     let changed = put("trickster.wasm");
     let (status, told) = reload().await;
     assert_eq!(status, 400);
     assert!(told.to_string().contains(&sha) && told.to_string().contains(&changed), "{told}");
-    assert_eq!(compiled(&gateway), 1);
+    assert_eq!(compiled(&gateway, 1).await, 1);
 
     gateway.write("", &config(&changed, new));
     assert_eq!(reload().await.0, 200);
     let request = ask(Dialect::OpenAiChat, "mock/echo", "x", false).header("x-do", "request=say");
     assert_eq!(heard(&exchange(gateway.addr, &request).await, false), "said by a plugin");
-    assert_eq!(compiled(&gateway), 2);
+    assert_eq!(compiled(&gateway, 2).await, 2);
 
     let (rest, complete) = under_way.rest().await;
     let rest = String::from_utf8_lossy(&rest).into_owned();
@@ -347,8 +345,8 @@ async fn a_changed_component_is_loaded_anew_and_streams_under_way_keep_theirs() 
     assert!(rest.contains("OLD") && !rest.contains("NEW"), "{rest}");
 }
 
-fn compiled(gateway: &Gateway) -> usize {
-    gateway.output().1.iter().filter(|line| line.contains("compiled for")).count()
+async fn compiled(gateway: &Gateway, expected: usize) -> usize {
+    logged(gateway, "compiled for", expected).await
 }
 
 #[test]
