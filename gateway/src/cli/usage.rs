@@ -130,11 +130,9 @@ fn rerate(file: &Path, from: i64, to: i64) -> Result<(), String> {
 
 /// What a record costs by the prices of `config`, in pico-dollars.
 fn price(config: &Config, record: &Record<'_>) -> Option<u64> {
-    let price =
-        || config.price_of(record.asked_model(), record.provider.as_deref()?, record.upstream_model.as_deref()?);
     match record.kind {
         // What the provider told is divided until there is a price.
-        Kind::Shared if record.price_map.as_deref() == Some(CHARGED) && price().is_none() => return None,
+        Kind::Shared if record.price_map.as_deref() == Some(CHARGED) && !has_prices(config, record) => return None,
         // The whole call is on the record of who made it, with all of its usage, however its cost was divided.
         Kind::Shared => return Some(0),
         // What it costs was no price.
@@ -142,7 +140,18 @@ fn price(config: &Config, record: &Record<'_>) -> Option<u64> {
         _ if !record.costs() => return None,
         _ => {}
     }
-    price()?.cost(&record.usage, record.service_tier.as_deref()).total()
+    let (provider, upstream) = (record.provider.as_deref()?, record.upstream_model.as_deref()?);
+    let price = config.price_of(record.asked_model(), provider, upstream)?;
+    price.cost(&record.usage, record.service_tier.as_deref()).total()
+}
+
+/// Whether all targets of the record's model whose providers tell what they charge have a price by now.
+fn has_prices(config: &Config, record: &Record<'_>) -> bool {
+    let tells = |provider: &str| config.providers.get(provider).is_some_and(|provider| provider.preset.tells_cost);
+    let model = record.asked_model().and_then(|name| config.model(name));
+    model.is_some_and(|model| {
+        model.targets.iter().all(|target| target.known.price.is_some() || !tells(&target.provider))
+    })
 }
 
 fn table(report: &Report) -> String {
@@ -164,7 +173,8 @@ mod tests {
     #[test]
     fn a_call_that_several_shared_is_rated_once() {
         let text = "[providers.p]\nkind = 'openai-compatible'\nbase_url = 'http://127.0.0.1:1/v1'\n\
-                    [prices.models]\n'p/m' = { input = '3' }\n'p/r' = { request = '7' }\n";
+                    [providers.r]\nkind = 'openrouter'\napi_key = 'k'\n\
+                    [prices.models]\n'r/priced' = { input = '3' }\n'p/m' = { input = '3' }\n'p/r' = { request = '7' }\n";
         let config = Config::parse(text, "a.toml", &System).unwrap_or_else(|errors| panic!("{errors}")).config;
         let lead = Record {
             provider: Some("p".into()),
@@ -180,8 +190,8 @@ mod tests {
         let costs = [&lead, &follower, &hit].map(|record| price(&config, record));
         assert_eq!(costs, [Some(30_000_000), Some(0), Some(0)]);
         // What the provider told stays divided until there is a price.
-        let told = Record { price_map: Some(CHARGED.into()), ..follower.clone() };
-        let unpriced = Record { upstream_model: Some("other".into()), ..told.clone() };
+        let told = Record { price_map: Some(CHARGED.into()), model: Some("r/priced".into()), ..follower.clone() };
+        let unpriced = Record { model: Some("r/other".into()), ..told.clone() };
         assert_eq!([&told, &unpriced].map(|record| price(&config, record)), [Some(0), None]);
         // An answer that told of no usage costs what a request costs; one that failed nothing that is known.
         let untold = Record {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures::future::join_all;
 use pingora_core::apps::ServerApp as _;
 use pingora_core::protocols::l4::stream::Stream as Socket;
 use pingora_core::server::configuration::ServerConf;
@@ -19,8 +20,10 @@ use crate::clock::Time;
 use crate::config::{Config, System};
 use crate::keys::hash_line;
 
-/// What a client has to take a part of its answer.
-const PATIENCE: Duration = Duration::from_millis(500);
+/// What a client has to take a part of its answer, which it does not take.
+const SHORT: Duration = Duration::from_millis(500);
+/// The same, of a client that takes it.
+const LONG: Duration = Duration::from_secs(4);
 /// More than all sockets in between hold.
 const LARGE: usize = 2 << 20;
 const SOCKET: u32 = 32 << 10;
@@ -76,7 +79,7 @@ struct Bench {
 }
 
 impl Bench {
-    async fn new(more: &str) -> Self {
+    async fn new(more: &str, patience: Duration) -> Self {
         let keys = ["cancel", "drain"].map(|name| (name, format!("sk-{name}")));
         let key = |(name, secret): &(&str, String)| {
             let hash = hash_line(secret);
@@ -90,7 +93,7 @@ impl Bench {
         );
         let config = Config::parse(&config, "a.toml", &System).unwrap().config;
         let Built { mut gateway, .. } = build(&config, None, Time::default()).unwrap();
-        gateway.patience = PATIENCE;
+        gateway.patience = patience;
         let downstream = Arc::new(Downstream::new(&Arc::new(ServerConf::default()), gateway));
         Self { downstream, keys: keys.into() }
     }
@@ -136,7 +139,7 @@ const CACHED: &str = "[models.kept]\ntargets = [{ provider = 'p', model = 'm' }]
 
 #[tokio::test]
 async fn who_stops_reading_is_not_waited_for_and_gets_no_end() {
-    let bench = Bench::new(&[ON_CUT, CACHED].concat()).await;
+    let bench = Bench::new(&[ON_CUT, CACHED].concat(), SHORT).await;
     for (_, key) in &bench.keys {
         for path in PATHS {
             for (model, streams) in [("p/m", true), ("p/m", false), ("cut", true), ("kept", true), ("kept", false)] {
@@ -156,7 +159,7 @@ async fn who_stops_reading_is_not_waited_for_and_gets_no_end() {
 
 #[tokio::test]
 async fn who_stops_reading_over_http_2_gets_a_reset() {
-    let bench = Bench::new(ON_CUT).await;
+    let bench = Bench::new(ON_CUT, SHORT).await;
     for (_, key) in &bench.keys {
         for path in PATHS {
             for (model, streams) in [("p/m", true), ("p/m", false), ("cut", true)] {
@@ -188,24 +191,26 @@ async fn who_stops_reading_over_http_2_gets_a_reset() {
 /// Of what comes in one piece, too.
 #[tokio::test]
 async fn who_reads_slowly_gets_the_whole_answer() {
-    let bench = Bench::new(&[ON_CUT, CACHED].concat()).await;
-    for path in PATHS {
-        for (model, streams) in [("p/m", true), ("p/m", false), ("cut", true), ("cut", false), ("kept", false)] {
-            let what = format!("{path} {model} {streams}");
-            let (mut client, _served) = bench.connect().await;
-            ask(&mut client, path, &bench.keys[0].1, &body(path, streams, model)).await;
-            let mut got = Vec::new();
-            let begun = tokio::time::Instant::now();
-            let mut part = [0; 32 << 10];
-            let whole = |got: &[u8]| got.ends_with(b"0\r\n\r\n") || (!streams && got.ends_with(b"}"));
-            while !whole(&got) {
-                let read = soon(&what, client.read(&mut part)).await.unwrap();
-                assert!(read > 0, "{what}: an end behind {} bytes", got.len());
-                got.extend_from_slice(&part[..read]);
-                // The pace of a slow line.
-                tokio::time::sleep(Duration::from_millis(15)).await;
-            }
-            assert!(got.len() > LARGE && begun.elapsed() > PATIENCE, "{what}: {:?}", begun.elapsed());
-        }
+    let bench = Bench::new(&[ON_CUT, CACHED].concat(), LONG).await;
+    let ways = [("p/m", true), ("p/m", false), ("cut", true), ("cut", false), ("kept", false)];
+    let reads = PATHS.iter().flat_map(|path| ways.map(|(model, streams)| read_slowly(&bench, path, model, streams)));
+    join_all(reads).await;
+}
+
+async fn read_slowly(bench: &Bench, path: &str, model: &str, streams: bool) {
+    let what = format!("{path} {model} {streams}");
+    let (mut client, _served) = bench.connect().await;
+    ask(&mut client, path, &bench.keys[0].1, &body(path, streams, model)).await;
+    let mut got = Vec::new();
+    let begun = tokio::time::Instant::now();
+    let mut part = [0; 32 << 10];
+    let whole = |got: &[u8]| got.ends_with(b"0\r\n\r\n") || (!streams && got.ends_with(b"}"));
+    while !whole(&got) {
+        let read = soon(&what, client.read(&mut part)).await.unwrap();
+        assert!(read > 0, "{what}: an end behind {} bytes", got.len());
+        got.extend_from_slice(&part[..read]);
+        // The pace of a slow line.
+        tokio::time::sleep(Duration::from_millis(70)).await;
     }
+    assert!(got.len() > LARGE && begun.elapsed() > LONG, "{what}: {:?}", begun.elapsed());
 }

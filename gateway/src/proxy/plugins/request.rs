@@ -68,7 +68,7 @@ pub async fn on_request(
     run.host.expect(None);
     exchange.ended_by_plugins = !matches!(decided, Ok(Decided::Go(_)));
     if exchange.ended_by_plugins {
-        let in_body = exchange.endpoint.as_ref().is_some_and(|endpoint| endpoint.body == BodyKind::Json);
+        let in_body = exchange.endpoint().is_some_and(|endpoint| endpoint.body == BodyKind::Json);
         read_labels(gateway, session, exchange, in_body, &sent);
     }
     match decided {
