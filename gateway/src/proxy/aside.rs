@@ -1,15 +1,20 @@
-//! Work on a large body, which takes milliseconds that the other requests of the thread shall not wait for, and several times
-//! the body's memory.
+//! Work that takes milliseconds, which the other requests of the thread shall not wait for: on a large body, which takes several
+//! times the body's memory, too; and counting tokens.
 
-use std::sync::{Condvar, Mutex, PoisonError};
+use std::sync::{Arc, Condvar, LazyLock, Mutex, PoisonError};
+use std::thread::available_parallelism;
 
 use tokio::runtime::{Handle, RuntimeFlavor};
-use tokio::task::block_in_place;
+use tokio::sync::Semaphore;
+use tokio::task::{JoinError, block_in_place, spawn_blocking};
 
 /// Less is read within some milliseconds, whatever is done with it.
 const LARGE: usize = 256 << 10;
 
 static TURNS: Turns = Turns::new();
+
+static LATER: LazyLock<Arc<Semaphore>> =
+    LazyLock::new(|| Arc::new(Semaphore::new(available_parallelism().map_or(1, usize::from))));
 
 /// Does work on `size` bytes; of a large one the thread's other tasks go on elsewhere meanwhile, where the runtime has threads for it.
 /// No more of those are under way than the runtime has threads: more would take memory and save no time.
@@ -19,6 +24,21 @@ pub fn aside<T>(size: usize, work: impl FnOnce() -> T) -> T {
         let _turn = TURNS.wait(threads);
         work()
     })
+}
+
+/// Does work that can wait, on one of the threads for that, of which no more are at work than there are processors: a provider
+/// that fails leaves a thousand answers to be counted at once.
+///
+/// # Errors
+/// It panicked.
+pub async fn later<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, JoinError> {
+    let turn = LATER.clone().acquire_owned().await.ok();
+    spawn_blocking(move || {
+        let done = work();
+        drop(turn);
+        done
+    })
+    .await
 }
 
 /// Of this runtime, if it has several or might.
@@ -58,7 +78,10 @@ impl Drop for Turn<'_> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
     use std::sync::mpsc;
+
+    use futures::future::join_all;
 
     use super::*;
 
@@ -111,5 +134,25 @@ mod tests {
     #[test]
     fn so_does_a_thread_without_a_runtime() {
         assert_eq!(aside(usize::MAX, || 1), 1);
+    }
+
+    #[tokio::test]
+    async fn no_more_at_work_than_processors() {
+        static AT_WORK: AtomicUsize = AtomicUsize::new(0);
+        let processors = available_parallelism().map_or(1, usize::from);
+        let (begins, begun) = mpsc::channel();
+        let works = (0..20 * processors).map(|_| {
+            let begins = begins.clone();
+            later(move || {
+                begins.send(AT_WORK.fetch_add(1, SeqCst) + 1).unwrap();
+                std::thread::yield_now();
+                AT_WORK.fetch_sub(1, SeqCst);
+            })
+        });
+        assert!(join_all(works).await.iter().all(Result::is_ok));
+        drop(begins);
+        let seen: Vec<usize> = begun.iter().collect();
+        assert_eq!(seen.len(), 20 * processors);
+        assert!(seen.iter().all(|at_work| *at_work <= processors), "{seen:?}");
     }
 }

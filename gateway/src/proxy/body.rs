@@ -16,6 +16,7 @@ use http::HeaderValue;
 use pingora_proxy::Session;
 use prometheus_client::metrics::gauge::Gauge;
 
+use super::aside::later;
 use super::ending::Ending;
 use super::failure::shutting_down;
 use super::reply::Refusal;
@@ -195,7 +196,7 @@ pub async fn read(
     if let Some(encoding) = session.req_header().headers.get(http::header::CONTENT_ENCODING) {
         let encoding = encoding.clone();
         // It may take a while, and other exchanges share this thread.
-        let decoding = tokio::task::spawn_blocking(move || decode(encoding.as_bytes(), body, limits));
+        let decoding = later(move || decode(encoding.as_bytes(), body, limits));
         body = decoding.await.unwrap_or_else(|_| Err(undecodable()))?;
         room.grow(body.len(), limits.max_buffered)?;
     }

@@ -10,6 +10,7 @@ use ai_gateway_providers::price::Cost;
 use ai_gateway_providers::usage::Usage;
 
 use super::Exchange;
+use super::aside::later;
 use super::outcome::Outcome;
 use crate::ledger::{CHARGED, UsageSource};
 
@@ -162,7 +163,7 @@ impl Exchange {
         }
         let rough: Vec<(usize, u64)> = texts.iter().map(|(index, heard)| (*index, heard.bytes().div_ceil(4))).collect();
         let counting = move || texts.iter().map(|(index, heard)| (*index, heard.tokens())).collect();
-        let counts: Vec<(usize, u64)> = tokio::task::spawn_blocking(counting).await.unwrap_or(rough);
+        let counts: Vec<(usize, u64)> = later(counting).await.unwrap_or(rough);
         for (index, tokens) in counts {
             if let Some(consumed) = self.attempts.get_mut(index).and_then(|attempt| attempt.consumed.as_mut()) {
                 consumed.count(tokens);

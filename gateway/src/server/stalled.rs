@@ -193,7 +193,8 @@ async fn who_stops_reading_over_http_2_gets_a_reset() {
 async fn who_reads_slowly_gets_the_whole_answer() {
     let bench = Bench::new(&[ON_CUT, CACHED].concat(), LONG).await;
     let ways = [("p/m", true), ("p/m", false), ("cut", true), ("cut", false), ("kept", false)];
-    let reads = PATHS.iter().flat_map(|path| ways.map(|(model, streams)| read_slowly(&bench, path, model, streams)));
+    let reads =
+        PATHS.iter().flat_map(|path| ways.map(|(model, streams)| Box::pin(read_slowly(&bench, path, model, streams))));
     join_all(reads).await;
 }
 

@@ -166,7 +166,7 @@ fn actions() {
     assert_eq!(&*decision.mirror.unwrap().model, "copy");
     assert!(go("4", 250_000).mirror.is_none());
     let body = decision.rule.body.apply(&bytes::Bytes::from_static(br#"{"top_p":1,"temperature":1}"#));
-    assert_eq!(body, r#"{"stop":["a"],"temperature":0.5}"#);
+    assert_eq!(body, r#"{"temperature":0.5,"stop":["a"]}"#);
     assert!(decide(&snapshot, &Sent::plain(), 0).is_none());
 }
 
