@@ -392,7 +392,7 @@ async fn who_is_left_behind_is_told_so() {
     gateway.followed(2).await;
     gate.open();
     let whole = reads.await.unwrap();
-    assert!(whole.complete && whole.body.len() > 40 << 20, "{}", whole.body.len());
+    assert!(whole.complete && whole.body.len() > 400 * (100 << 10), "{}", whole.body.len());
     for client in [&mut first, &mut second] {
         let reply = client.reply().await.unwrap();
         assert!(!reply.complete && reply.text().contains("took it too slowly"), "{} bytes", reply.body.len());
