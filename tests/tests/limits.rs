@@ -233,7 +233,8 @@ async fn what_was_waited_to_be_counted_is_not_waited_again_for_tokens() {
         async move { exchange(gateway.addr, &request).await.status }
     };
     let waits = async {
-        (stub.next().await, stub.next().await);
+        stub.next().await;
+        stub.next().await;
         let opens = async {
             gateway.measured_when("gateway_limit_waiting", "", |waiting| waiting == 1.0).await;
             tokio::time::sleep(Duration::from_millis(1200)).await;

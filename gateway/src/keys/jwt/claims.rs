@@ -51,7 +51,8 @@ pub(super) fn key(claims: &Map<String, Value>, names: &ClaimNames, template: &Ar
 pub(super) fn has(claims: &Map<String, Value>, name: &str, value: &str) -> bool {
     let is_it = |claim: &Value| match claim {
         Value::String(text) => text == value,
-        Value::Number(_) | Value::Bool(_) => claim.to_string() == value,
+        Value::Number(number) => number.to_string() == value,
+        Value::Bool(flag) => flag.to_string() == value,
         Value::Null | Value::Array(_) | Value::Object(_) => false,
     };
     match find(claims, name) {
