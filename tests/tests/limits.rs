@@ -223,7 +223,7 @@ async fn what_was_waited_to_be_counted_is_not_waited_again_for_tokens() {
             .fold(answer.step(Step::Wait(gate.clone())), |answer, event| answer.step(Step::Send(event.into())))
     })
     .await;
-    let more = "team = \"t\"\n[teams.t]\nlimits = { tokens = \"2000/min\" }\n[limits]\nwait = \"2s\"\n\
+    let more = "team = \"t\"\n[teams.t]\nlimits = { tokens = \"2000/min\" }\n[limits]\nwait = \"4s\"\n\
                 [models.kept]\ntargets = [{ provider = \"stub\", model = \"m\" }]\ncache = { ttl = \"1m\" }\n";
     let gateway = Gateway::start(&config(&stub, "team = \"t\"\nlimits = { concurrent = 1 }", more)).await;
     let ask = |key: &str, model: &str, max_tokens: u32| {
@@ -237,9 +237,9 @@ async fn what_was_waited_to_be_counted_is_not_waited_again_for_tokens() {
         stub.next().await;
         let opens = async {
             gateway.measured_when("gateway_limit_waiting", "", |waiting| waiting == 1.0).await;
-            tokio::time::sleep(Duration::from_millis(1200)).await;
+            tokio::time::sleep(Duration::from_millis(2400)).await;
             short.open();
-            tokio::time::sleep(Duration::from_millis(1400)).await;
+            tokio::time::sleep(Duration::from_millis(2800)).await;
             long.open();
         };
         tokio::join!(ask("sk", "kept", 500), opens).0
