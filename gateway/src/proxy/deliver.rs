@@ -54,8 +54,8 @@ async fn deliver_parts(client: &mut ServerSession, tasks: Vec<HttpTask>, patienc
 }
 
 async fn deliver_part(client: &mut ServerSession, part: Vec<HttpTask>, patience: Duration) -> Result<bool> {
-    // Pingora's own timeout is not for the end of a body, nor for a header.
-    tokio::time::timeout(patience, client.response_duplex_vec(part)).await.unwrap_or_else(|_| untaken())
+    // That of the session is not for the end of a body, nor for a header. No timer is made for what is taken at once.
+    pingora_timeout::timeout(patience, client.response_duplex_vec(part)).await.unwrap_or_else(|_| untaken())
 }
 
 fn length(task: &HttpTask) -> usize {
