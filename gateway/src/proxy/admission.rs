@@ -104,17 +104,18 @@ async fn admit_for(
             limits.admit_in_turn(subjects, amounts, priority, waited).await
         }
     };
-    let begun = Instant::now();
     let admitted = if limits.lets_wait() {
-        match wait_for(&mut session.downstream_session, &gateway.ending, admission).await {
+        let begun = Instant::now();
+        let admitted = wait_for(&mut session.downstream_session, &gateway.ending, admission).await;
+        // What it asks for next is not waited for as long once more.
+        exchange.account.waited += begun.elapsed();
+        match admitted {
             Ok(admitted) => admitted,
             Err(given_up) => return given_up.told(exchange).map(|told| Err(told.into())),
         }
     } else {
         admission.await
     };
-    // What it asks for next is not waited for as long once more.
-    exchange.account.waited += begun.elapsed();
     Ok(match admitted {
         Ok(reservation) => {
             exchange.account.standing = reservation.standing;

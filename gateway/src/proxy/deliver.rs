@@ -4,6 +4,7 @@
 use std::mem;
 use std::time::Duration;
 
+use bytes::Bytes;
 use pingora_core::protocols::http::{HttpTask, ServerSession};
 use pingora_error::{Error, ErrorSource, ErrorType, Result};
 use pingora_proxy::Session;
@@ -72,6 +73,12 @@ fn untaken<T>() -> Result<T> {
 /// Whether `error` is that a client took no more of what was written to it: it may have the beginning of a part.
 pub fn took_no_more(error: &Error) -> bool {
     error.esource() == &ErrorSource::Downstream && error.etype() == &ErrorType::WriteTimedout
+}
+
+/// Writes the last of what the client is told. Says whether it has that.
+pub async fn write_last(session: &mut Session, event: Bytes, end: bool) -> bool {
+    let written = session.downstream_session.write_response_body(event, end);
+    matches!(tokio::time::timeout(LAST_WRITE, written).await, Ok(Ok(())))
 }
 
 /// Closes the connection behind a whole answer: after an error Pingora serves no other request on it, and while the tokens of this

@@ -7,7 +7,7 @@ use pingora_error::{Error, ErrorSource, ErrorType};
 use pingora_proxy::{FailToProxy, Session};
 
 use super::answer::{self, cut_short};
-use super::deliver::{LAST_WRITE, close, took_no_more};
+use super::deliver::{LAST_WRITE, close, took_no_more, write_last};
 use super::outcome::Outcome;
 use super::replay::{Clock, Replay};
 use super::reply::Refusal;
@@ -269,8 +269,7 @@ async fn break_off(session: &mut Session, exchange: &mut Exchange, told: ApiErro
     };
     if streams {
         let event = exchange.error_event(&told);
-        let written = tokio::time::timeout(LAST_WRITE, session.downstream_session.write_response_body(event, true));
-        whole = matches!(written.await, Ok(Ok(())));
+        whole = write_last(session, event, true).await;
     }
     exchange.abandoned = !whole;
     if whole {

@@ -17,7 +17,7 @@ use crate::cache::policy::{self, Asked, Bypass};
 use crate::cache::{Form, Terms, Verdict, is_common, key};
 use crate::proxy::answer::cut_short;
 use crate::proxy::clocks::Clocks;
-use crate::proxy::deliver::LAST_WRITE;
+use crate::proxy::deliver::write_last;
 use crate::proxy::failure::{self, shutting_down};
 use crate::proxy::plugins::{Screener, steering, wants_whole_answers};
 use crate::proxy::reply::Refusal;
@@ -265,9 +265,8 @@ async fn follow(gateway: &Gateway, session: &mut Session, exchange: &mut Exchang
 pub(super) async fn break_off(session: &mut Session, exchange: &mut Exchange, error: ApiError) {
     if exchange.wants_stream() {
         let event = encode_stream_error(exchange.dialect(), &error, &exchange.id, 0);
-        let written = session.downstream_session.write_response_body(event.into(), false);
         // Whether it has that or not, its answer is not whole.
-        let _ = tokio::time::timeout(LAST_WRITE, written).await;
+        write_last(session, event.into(), false).await;
     }
     exchange.error = Some(error);
     exchange.abandoned = true;
