@@ -12,7 +12,7 @@ impl Limits {
     /// Why a request that is expected to use `amounts` would be refused by `subjects` now; `None`: it would be let in, or wait
     /// for room. By what this process knows, also where a store counts for several.
     pub fn refusal(&self, subjects: &[Arc<Subject>], amounts: Amounts) -> Option<Box<Refusal>> {
-        let claim = Claim { amounts, is_counted: false };
+        let claim = Claim::request(amounts);
         let refusal = self.look(subjects, claim)?;
         let (until, most) = (refusal.refused.until, self.wait.load(Relaxed));
         // As in `claim_in_turn`.
@@ -24,7 +24,7 @@ impl Limits {
 
     /// Whether `subjects` have room for so much more of a request that is let in already. By what this process knows.
     pub fn has_room(&self, subjects: &[Arc<Subject>], amounts: Amounts) -> bool {
-        self.look(subjects, Claim { amounts, is_counted: true }).is_none()
+        self.look(subjects, Claim::more(amounts)).is_none()
     }
 
     /// Each limit in force of `subjects`, by kind and name, as a request that is expected to use `amounts` meets it now. By what

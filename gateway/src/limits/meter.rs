@@ -104,14 +104,24 @@ impl Amounts {
 pub(super) struct Claim {
     /// What it is expected to use.
     pub(super) amounts: Amounts,
-    /// It is let in already, and comes for its amounts alone.
-    pub(super) is_counted: bool,
+    /// As how many requests it counts: as none where it is let in already, or has made room.
+    pub(super) requests: u64,
 }
 
 impl Claim {
+    /// That of a request that comes.
+    pub(super) fn request(amounts: Amounts) -> Self {
+        Self { amounts, requests: 1 }
+    }
+
+    /// That of a request that is let in already, for so much more.
+    pub(super) fn more(amounts: Amounts) -> Self {
+        Self { amounts, requests: 0 }
+    }
+
     pub(super) fn of(self, what: What) -> u64 {
         match what {
-            What::Requests | What::Concurrent if self.is_counted => 0,
+            What::Requests | What::Concurrent => self.requests,
             what => self.amounts.of(what),
         }
     }

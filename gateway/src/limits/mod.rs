@@ -156,7 +156,7 @@ impl Limits {
         subjects: Vec<Arc<Subject>>,
         amounts: Amounts,
     ) -> Result<Reservation, Box<Refusal>> {
-        self.admit_claim(subjects, Claim { amounts, is_counted: false }).await
+        self.admit_claim(subjects, Claim::request(amounts)).await
     }
 
     async fn admit_claim(
@@ -205,13 +205,13 @@ impl Limits {
     /// Counts an attempt at its target, and at the model to fall back on that the target answers for, unless the limits of one
     /// of these `subjects` are reached. Never asks the store: each instance keeps to its share of them.
     pub fn begin(self: &Arc<Self>, subjects: Vec<Arc<Subject>>, amounts: Amounts) -> Option<Reservation> {
-        let claim = Claim { amounts, is_counted: false };
+        let claim = Claim::request(amounts);
         self.admit_here(places(subjects), claim, self.now()).ok()
     }
 
     /// [`Self::begin`] of an attempt that is made whether or not limits are reached.
     pub fn begin_anyway(self: &Arc<Self>, subjects: Vec<Arc<Subject>>, amounts: Amounts) -> Option<Reservation> {
-        let claim = Claim { amounts, is_counted: false };
+        let claim = Claim::request(amounts);
         self.enter_here(places(subjects), claim, None, self.now()).ok()
     }
 

@@ -39,21 +39,21 @@ impl Reservation {
 
     /// It is none of those at the same time any more; what it has used is settled later.
     pub fn make_room(&mut self) {
-        self.change(|meter, is_counted, _| {
-            if is_counted && meter.rule.what == What::Concurrent {
+        self.change(|meter, knows_it, _| {
+            if knows_it && meter.rule.what == What::Concurrent {
                 meter.leave(self.claim.of(What::Concurrent));
             }
         });
-        self.claim.is_counted = true;
+        self.claim.requests = 0;
     }
 
     /// The request has ended, and nobody knows yet what it has used, which [`Self::settle`] tells later; `beside` was used in any
     /// case. Its tokens count as expected, and leave with their windows; what it may cost stays reserved; and it is none of those
     /// at the same time any more.
     pub fn outlast(&mut self, beside: Amounts) {
-        self.change(|meter, is_counted, now| {
+        self.change(|meter, knows_it, now| {
             let what = meter.rule.what;
-            if is_counted && what != What::Cost {
+            if knows_it && what != What::Cost {
                 meter.leave(self.claim.of(what));
             }
             let tokens = self.claim.amounts.tokens;
@@ -72,16 +72,16 @@ impl Reservation {
     fn leave(&self, used: Amounts) {
         let counted = if self.is_over { Amounts { cost: 0, ..self.claim.amounts } } else { Amounts::default() };
         let used = used.minus(counted);
-        self.change(|meter, is_counted, now| {
+        self.change(|meter, knows_it, now| {
             let what = meter.rule.what;
-            if is_counted && (what == What::Cost || !self.is_over) {
+            if knows_it && (what == What::Cost || !self.is_over) {
                 meter.leave(self.claim.of(what));
             }
             meter.spend(used.of(what), now);
         });
     }
 
-    /// Changes all meters, each of which has the request counted or was there too late for that.
+    /// Changes all meters, each of which knows the request or was there too late for that.
     fn change(&self, change: impl Fn(&mut Meter, bool, u64)) {
         let now = if self.places.is_empty() { 0 } else { self.limits.now() };
         // What several instances have used together is known when the store is asked.

@@ -32,7 +32,7 @@ fn admit(
 ) -> Result<Reservation, Box<Refusal>> {
     limits.admit_here(
         places(subjects.iter().map(|subject| Arc::clone(subject)).collect()),
-        Claim { amounts, is_counted: false },
+        Claim::request(amounts),
         now,
     )
 }

@@ -56,7 +56,7 @@ impl Limits {
         priority: u32,
         waited: Duration,
     ) -> Result<Reservation, Box<Refusal>> {
-        self.claim_in_turn(subjects, Claim { amounts, is_counted: false }, priority, waited).await
+        self.claim_in_turn(subjects, Claim::request(amounts), priority, waited).await
     }
 
     /// Reserves `amounts` for a request that was let in with none, and holds its reservation: it is not counted again, and
@@ -72,7 +72,7 @@ impl Limits {
         priority: u32,
         waited: Duration,
     ) -> Result<Reservation, Box<Refusal>> {
-        self.claim_in_turn(subjects, Claim { amounts, is_counted: true }, priority, waited).await
+        self.claim_in_turn(subjects, Claim::more(amounts), priority, waited).await
     }
 
     async fn claim_in_turn(
@@ -87,7 +87,7 @@ impl Limits {
             return self.admit_claim(subjects, claim).await;
         }
         let deadline = Instant::now() + most.saturating_sub(waited);
-        let rank = (claim.is_counted, priority);
+        let rank = (claim.requests == 0, priority);
         // Who comes while others wait must not overtake them.
         let busy = subjects.iter().find_map(|subject| self.queues.join_if_busy(subject, rank));
         let full = busy.as_ref().and_then(|joined| joined.as_ref().err());
