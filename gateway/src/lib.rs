@@ -62,7 +62,7 @@ pub mod internal {
     pub use crate::health::State;
     pub use crate::keys::{KeyRing, Maker, NewKey, RuntimeKeys, hash_line, new_secret};
     pub use crate::limits::shared::Instance;
-    pub use crate::limits::{Amounts, Kind, Limits, Period, Rule, Used, What};
+    pub use crate::limits::{Amounts, Claim, Kind, Limits, Period, Rule, Used, What};
     pub use crate::stderr::say;
 
     /// What `ai-gateway explain` tells.

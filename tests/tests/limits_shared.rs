@@ -7,7 +7,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use ai_gateway::Clock;
 use ai_gateway::config::RedisConfig;
-use ai_gateway::internal::{Amounts, Instance, Kind, Limits, Period, Rule, Time, Used, What};
+use ai_gateway::internal::{Amounts, Claim, Instance, Kind, Limits, Period, Rule, Time, Used, What};
 use ai_gateway_tests::client::{Reply, Request, exchange};
 use ai_gateway_tests::{Answer, Gate, Gateway, Redis, Setup, Stub, bodies, guard, lives};
 use futures::StreamExt;
@@ -355,7 +355,7 @@ async fn what_has_ended_is_not_kept_for_ever() {
     .await;
     let (begun, mut moments) = (Instant::now(), BTreeSet::new());
     while moments.len() < 400 {
-        drop(limits.admit(vec![bot.clone()], Amounts::default()).await.unwrap());
+        drop(limits.admit(vec![bot.clone()], Claim::request(Amounts::default())).await.unwrap());
         moments.insert(begun.elapsed().as_millis());
     }
     let key = redis.command(&["KEYS", "{ai-gateway}:of-*"]).await;
@@ -457,7 +457,7 @@ async fn what_is_read_late_from_the_ledger_is_told_once() {
         };
         let tokens = if is_late { 70 } else { 75 };
         if !is_late {
-            let request = limits.admit(vec![bot], Amounts::default()).await.unwrap();
+            let request = limits.admit(vec![bot], Claim::request(Amounts::default())).await.unwrap();
             request.settle(Amounts { tokens: 5, cost: 0 });
         }
         guard("it is told", async {
@@ -560,7 +560,7 @@ async fn a_clock_that_is_set_while_it_counts_changes_no_window() {
     becomes_right().await;
     let rule = Rule { what: What::Requests, period: Period::Sliding(MINUTE), limit: 1, soft: 1 };
     let bot = limits.set(Kind::Key, "bot", &[rule]);
-    let admit = async || limits.admit(vec![bot.clone()], Amounts::default()).await;
+    let admit = async || limits.admit(vec![bot.clone()], Claim::request(Amounts::default())).await;
     drop(admit().await.unwrap());
     let begun = true_now();
     for set in [3_600, -7_200, 0] {

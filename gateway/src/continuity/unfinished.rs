@@ -71,7 +71,7 @@ impl Held {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::limits::{Kind, Limits, Period, Rule, What};
+    use crate::limits::{Claim, Kind, Limits, Period, Rule, What};
 
     fn limits() -> Arc<Limits> {
         let limits = Arc::new(Limits::new());
@@ -89,7 +89,7 @@ mod tests {
 
     async fn outlasted(limits: &Arc<Limits>, beside: Amounts) -> Arc<Held> {
         let bot = limits.find(Kind::Key, "bot").unwrap();
-        let mut reservation = limits.admit(vec![bot], Amounts { tokens: 30, cost: 70 }).await.unwrap();
+        let mut reservation = limits.admit(vec![bot], Claim::request(Amounts { tokens: 30, cost: 70 })).await.unwrap();
         reservation.outlast(beside);
         Held::new(Some(reservation))
     }

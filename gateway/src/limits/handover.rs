@@ -215,8 +215,8 @@ mod tests {
     use std::sync::Arc;
     use std::time::Duration;
 
-    use super::super::Amounts;
     use super::super::shared::Instance;
+    use super::super::{Amounts, Claim};
     use super::*;
     use crate::config::RedisConfig;
 
@@ -231,7 +231,7 @@ mod tests {
 
     async fn enter(limits: &Arc<Limits>, tokens: u64) -> Option<super::super::Reservation> {
         let subjects = limits.subjects_of(std::iter::once("bot"), None, std::iter::empty(), "m");
-        limits.admit(subjects, Amounts { tokens, cost: 0 }).await.ok()
+        limits.admit(subjects, Claim::request(Amounts { tokens, cost: 0 })).await.ok()
     }
 
     fn used(limits: &Limits) -> Vec<(u64, u64)> {

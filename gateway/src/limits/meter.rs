@@ -92,16 +92,16 @@ impl Amounts {
     /// Clients name `max_tokens` and providers usage: no number of theirs is too large for the store's sums.
     pub(super) fn of(self, what: What) -> u64 {
         match what {
-            What::Requests | What::Concurrent => 1,
+            What::Requests | What::Concurrent => 0,
             What::Tokens => self.tokens.min(MOST),
             What::Cost => self.cost.min(MOST),
         }
     }
 }
 
-/// What a request asks of its limits.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Claim {
+/// What is asked of limits: to count a request, and room for what it is expected to use.
+#[derive(Clone, Copy, Debug)]
+pub struct Claim {
     /// What it is expected to use.
     pub(super) amounts: Amounts,
     /// As how many requests it counts: as none where it is let in already, or has made room.
@@ -109,13 +109,14 @@ pub(super) struct Claim {
 }
 
 impl Claim {
-    /// That of a request that comes.
-    pub(super) fn request(amounts: Amounts) -> Self {
+    /// For a request that comes, or an attempt.
+    pub const fn request(amounts: Amounts) -> Self {
         Self { amounts, requests: 1 }
     }
 
-    /// That of a request that is let in already, for so much more.
-    pub(super) fn more(amounts: Amounts) -> Self {
+    /// For so much more of a request that holds a reservation: it is not counted again, and waits before all who are not let in
+    /// yet, some of them perhaps for its own end. The caller joins the two ([`Reservation::after`](super::Reservation::after)).
+    pub const fn more(amounts: Amounts) -> Self {
         Self { amounts, requests: 0 }
     }
 

@@ -1,10 +1,24 @@
 //! Limits and budgets: how much each key, team, tag, model and everything together may use, and how much of a target's own
 //! limits is left.
 //!
-//! [`Limits`] holds a [`Subject`] for each of them, and a subject a meter for each limit and window. A request is checked
-//! against all its subjects at once ([`Limits::admit`]) and holds a [`Reservation`] of what it is expected to use, until
+//! [`Limits`] holds a [`Subject`] for each of them, and a subject a meter for each limit and window. A request comes with a
+//! [`Claim`], is checked against all its subjects at once and holds a [`Reservation`] of what it is expected to use, until
 //! [`Reservation::settle`] books what it has used; dropped before that, it gives everything back. Requests count when they
 //! come; tokens and money when they are known.
+//!
+//! There are four ways in: clients' requests take [`Limits::admit_in_turn`], where they may wait for room, or [`Limits::admit`];
+//! attempts at a target take [`Limits::begin`], or [`Limits::begin_anyway`].
+//!
+//! | file | subject |
+//! |---|---|
+//! | `subject`, `registry` | whose limits they are, and how all are checked at once; every subject by kind and name |
+//! | `meter`, `period` | one limit and what was counted against it, in which time |
+//! | `admit`, `wait`, `look` | the ways in: at once, in turn; how a request would fare, without counting it |
+//! | `reservation`, `upload` | a request under way; a body on its way |
+//! | `standing`, `status` | what clients are told of their limits; what metrics and the admin API tell |
+//! | `configure` | from the configuration to limits |
+//! | `restore`, `handover`, `shared` | what was counted before this process began, in the one before it, and in other instances |
+//! | `outputs`, `strangers` | how long answers are; who comes without a right key |
 //!
 //! Everything is counted exactly, in integers and under short locks. `pingora-limits` is not used for it: its estimators are
 //! count-min sketches, which may take one key for another and refuse it too early, and they know one window and no
@@ -13,6 +27,7 @@
 //! With `[store]` several instances count in one Redis ([`shared`]); while it cannot be reached, each goes on with its share
 //! of every limit.
 
+mod admit;
 mod configure;
 mod handover;
 mod look;
@@ -38,8 +53,9 @@ use std::time::UNIX_EPOCH;
 
 use arc_swap::ArcSwapOption;
 
+pub use admit::Refusal;
 pub use handover::{Saved, TellingTo, Told};
-pub use meter::{Amounts, Rule, What};
+pub use meter::{Amounts, Claim, Rule, What};
 pub use period::{NEVER, Period};
 pub use reservation::Reservation;
 pub use restore::Used;
@@ -51,10 +67,8 @@ pub use subject::{Kind, MeterUsage, Preview, Refused, Subject};
 pub use upload::Upload;
 
 use crate::clock::Time;
-use meter::Claim;
 use registry::Registry;
 use shared::Shared;
-use subject::{Entry, Place, places};
 use wait::Queues;
 
 /// All limits of the process and what was counted against them. One per process; reloads change the limits only.
@@ -147,74 +161,6 @@ impl Limits {
         named.chain(tags.map(|tag| (Kind::Tag, tag))).filter_map(|(kind, name)| self.find(kind, name)).collect()
     }
 
-    /// Lets a request in, if all of `subjects` have room for it: then it counts at all of them, else at none.
-    ///
-    /// # Errors
-    /// The limit that is in the way.
-    pub async fn admit(
-        self: &Arc<Self>,
-        subjects: Vec<Arc<Subject>>,
-        amounts: Amounts,
-    ) -> Result<Reservation, Box<Refusal>> {
-        self.admit_claim(subjects, Claim::request(amounts)).await
-    }
-
-    async fn admit_claim(
-        self: &Arc<Self>,
-        subjects: Vec<Arc<Subject>>,
-        claim: Claim,
-    ) -> Result<Reservation, Box<Refusal>> {
-        let places = places(subjects);
-        if let Some(shared) = self.store_in_reach()
-            && !places.is_empty()
-        {
-            return shared.admit(self, places, claim).await;
-        }
-        self.admit_here(places, claim, self.now())
-    }
-
-    /// [`Self::admit`] by what this process has counted; while a store is out of reach, by its share of the limits.
-    fn admit_here(self: &Arc<Self>, places: Vec<Place>, claim: Claim, now: u64) -> Result<Reservation, Box<Refusal>> {
-        self.enter_here(places, claim, Some(self.share()), now)
-    }
-
-    fn enter_here(
-        self: &Arc<Self>,
-        mut places: Vec<Place>,
-        claim: Claim,
-        check: Option<u64>,
-        now: u64,
-    ) -> Result<Reservation, Box<Refusal>> {
-        let tell = || self.shared.get().is_some();
-        let mut entry = Entry::new(claim, now, check, &tell);
-        entry.pass(&mut places);
-        if let Some(shared) = self.shared.get() {
-            places.iter().for_each(|place| shared.queue(&place.subject));
-        }
-        self.finish(entry, places)
-    }
-
-    fn finish(self: &Arc<Self>, entry: Entry<'_>, places: Vec<Place>) -> Result<Reservation, Box<Refusal>> {
-        let Entry { claim, standing, refused, .. } = entry;
-        match refused {
-            Some(refused) => Err(Box::new(Refusal { refused, standing })),
-            None => Ok(Reservation::new(self.clone(), places, claim, standing)),
-        }
-    }
-
-    /// Counts an attempt at its target, and at the model to fall back on that the target answers for, unless the limits of one
-    /// of these `subjects` are reached. Never asks the store: each instance keeps to its share of them.
-    pub fn begin(self: &Arc<Self>, subjects: Vec<Arc<Subject>>, amounts: Amounts) -> Option<Reservation> {
-        let claim = Claim::request(amounts);
-        self.admit_here(places(subjects), claim, self.now()).ok()
-    }
-
-    /// [`Self::begin`] of an attempt that is made whether or not limits are reached.
-    pub fn begin_anyway(self: &Arc<Self>, subjects: Vec<Arc<Subject>>, amounts: Amounts) -> Option<Reservation> {
-        let claim = Claim::request(amounts);
-        self.enter_here(places(subjects), claim, None, self.now()).ok()
-    }
-
     /// Who comes without a right key; `None`: nobody asks.
     pub fn strangers(&self) -> Option<Arc<Strangers>> {
         self.strangers.load_full()
@@ -235,17 +181,6 @@ impl Limits {
         self.outputs.learn(model, tokens);
     }
 
-    /// Counts at `subjects` what was used beside any request that they have let in.
-    pub fn charge(self: &Arc<Self>, subjects: Vec<Arc<Subject>>, used: Amounts) {
-        let places = places(subjects);
-        Reservation::new(self.clone(), places, Claim::default(), Standing::default()).settle(used);
-    }
-
-    /// When the limits of `subject` have room for an attempt; `None`: now.
-    pub fn full_until(&self, subject: &Subject, amounts: Amounts, now: u64) -> Option<u64> {
-        subject.check(amounts, now, self.share()).err()
-    }
-
     /// The store that counts for several instances, as long as it can be asked.
     fn store_in_reach(&self) -> Option<&Arc<Shared>> {
         self.shared.get().filter(|shared| shared.is_up())
@@ -264,15 +199,6 @@ impl Limits {
 
 fn warn(subject: &Subject, rule: &Rule) {
     log::warn!("the budget of {subject} for {} has passed its soft mark", rule.period);
-}
-
-/// A request that may not pass, and how it stands with its other limits.
-#[derive(Clone, Debug)]
-pub struct Refusal {
-    /// The limit in the way.
-    pub refused: Refused,
-    /// For the answer's headers.
-    pub standing: Standing,
 }
 
 impl Default for Limits {

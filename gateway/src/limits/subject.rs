@@ -7,8 +7,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use serde::{Deserialize, Serialize};
 use tokio::sync::Notify;
 
-use super::meter::{Amounts, Claim, Meter, Rule, WHILE_OTHERS_RUN, What};
-use super::standing::Standing;
+use super::meter::{Claim, Meter, Rule, WHILE_OTHERS_RUN, What};
+use super::{Refusal, Standing};
 
 /// What kind of thing has limits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -119,11 +119,11 @@ impl Subject {
     }
 
     /// Whether a request may pass now, without counting it; else when.
-    pub fn check(&self, amounts: Amounts, now: u64, share: u64) -> Result<(), u64> {
+    pub fn check(&self, claim: Claim, now: u64, share: u64) -> Result<(), u64> {
         let mut meters = self.meters();
         let refusals = meters.iter_mut().filter_map(|meter| {
             meter.advance(now);
-            meter.check(amounts.of(meter.rule.what), now, share).err()
+            meter.check(claim.of(meter.rule.what), now, share).err()
         });
         refusals.max().map_or(Ok(()), Err)
     }
@@ -150,12 +150,12 @@ impl Subject {
         shown.collect()
     }
 
-    /// The limits in force, as a request that is expected to use `amounts` meets them.
-    pub(super) fn preview(self: &Arc<Self>, amounts: Amounts, now: u64, share: u64) -> Vec<Preview> {
+    /// The limits in force, as a request meets them.
+    pub(super) fn preview(self: &Arc<Self>, claim: Claim, now: u64, share: u64) -> Vec<Preview> {
         let mut meters = self.meters();
         let met = meters.iter_mut().filter(|meter| meter.in_force).map(|meter| {
             meter.advance(now);
-            let takes = amounts.of(meter.rule.what);
+            let takes = claim.of(meter.rule.what);
             Preview {
                 subject: self.clone(),
                 rule: Rule { limit: meter.limit(share), ..meter.rule },
@@ -246,14 +246,14 @@ pub(super) fn places(mut subjects: Vec<Arc<Subject>>) -> Vec<Place> {
 
 /// A request on its way past its subjects.
 pub(super) struct Entry<'a> {
-    pub(super) claim: Claim,
-    pub(super) now: u64,
+    claim: Claim,
+    now: u64,
     /// Whether limits are checked, and which share of them is this instance's.
-    pub(super) check: Option<u64>,
+    check: Option<u64>,
     /// Whether the store has yet to be told.
-    pub(super) tell: &'a dyn Fn() -> bool,
-    pub(super) standing: Standing,
-    pub(super) refused: Option<Refused>,
+    tell: &'a dyn Fn() -> bool,
+    standing: Standing,
+    refused: Option<Refused>,
 }
 
 impl<'a> Entry<'a> {
@@ -284,6 +284,12 @@ impl<'a> Entry<'a> {
             self.judge(subject, &mut meters);
             meters.iter().for_each(|meter| self.note(subject.kind, meter));
         }
+    }
+
+    /// How it stands with its limits, or the one that refuses it.
+    pub(super) fn verdict(self) -> Result<Standing, Box<Refusal>> {
+        let Self { standing, refused, .. } = self;
+        refused.map_or(Ok(standing), |refused| Err(Box::new(Refusal { refused, standing })))
     }
 
     fn judge(&mut self, subject: &Arc<Subject>, meters: &mut [Meter]) {

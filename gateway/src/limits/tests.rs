@@ -30,11 +30,17 @@ fn admit(
     amounts: Amounts,
     now: u64,
 ) -> Result<Reservation, Box<Refusal>> {
-    limits.admit_here(
-        places(subjects.iter().map(|subject| Arc::clone(subject)).collect()),
-        Claim::request(amounts),
-        now,
-    )
+    let places = subject::places(subjects.iter().map(|subject| Arc::clone(subject)).collect());
+    limits.enter(places, Claim::request(amounts), Some(1), now)
+}
+
+async fn in_turn(
+    limits: &Arc<Limits>,
+    subject: &Arc<Subject>,
+    amounts: Amounts,
+    priority: u32,
+) -> Result<Reservation, Box<Refusal>> {
+    limits.admit_in_turn(vec![subject.clone()], Claim::request(amounts), priority, Duration::ZERO).await
 }
 
 fn until(refused: Result<Reservation, Box<Refusal>>) -> u64 {
@@ -354,7 +360,7 @@ async fn five_hundred_at_once_keep_within_a_budget() {
         tokio::spawn(async move {
             let mut rng = fastrand::Rng::with_seed(number);
             let reserved = amounts(rng.u64(1..500), rng.u64(1..500));
-            let Ok(reservation) = limits.admit(vec![bot], reserved).await else { return (0, 0) };
+            let Ok(reservation) = limits.admit(vec![bot], Claim::request(reserved)).await else { return (0, 0) };
             for _ in 0..rng.u64(0..20) {
                 tokio::task::yield_now().await;
             }
@@ -385,13 +391,13 @@ async fn five_hundred_at_once_keep_within_a_budget() {
 async fn who_waits_goes_by_priority() {
     let (limits, bot) = limits(&[rule(What::Concurrent, Period::Total, 1)]);
     limits.wait.store(60_000, Relaxed);
-    let first = limits.admit_in_turn(vec![bot.clone()], amounts(0, 0), 0, Duration::ZERO).await.unwrap();
+    let first = in_turn(&limits, &bot, amounts(0, 0), 0).await.unwrap();
     let order = Arc::new(std::sync::Mutex::new(Vec::new()));
     let mut tasks = Vec::new();
     for (number, priority) in [(1, 0), (2, 5), (3, 0), (4, 9)] {
         let (limits_of_it, bot, order) = (limits.clone(), bot.clone(), order.clone());
         tasks.push(tokio::spawn(async move {
-            let held = limits_of_it.admit_in_turn(vec![bot], amounts(0, 0), priority, Duration::ZERO).await.unwrap();
+            let held = in_turn(&limits_of_it, &bot, amounts(0, 0), priority).await.unwrap();
             order.lock().unwrap().push(number);
             drop(held);
         }));
@@ -414,18 +420,16 @@ async fn a_raised_limit_lets_those_in_who_wait() {
     for raised in [&[rule(What::Requests, Period::Sliding(3_600_000), 3)][..], &[]] {
         let (limits, bot) = limits(&rules);
         limits.wait.store(7_200_000, Relaxed);
-        limits.admit_in_turn(vec![bot.clone()], amounts(0, 0), 0, Duration::ZERO).await.unwrap().settle(amounts(0, 0));
+        in_turn(&limits, &bot, amounts(0, 0), 0).await.unwrap().settle(amounts(0, 0));
         let (waits, subject) = (limits.clone(), bot.clone());
         let began = tokio::time::Instant::now();
-        let waiting = tokio::spawn(async move {
-            waits.admit_in_turn(vec![subject], amounts(0, 0), 0, Duration::ZERO).await.map(drop)
-        });
+        let waiting = tokio::spawn(async move { in_turn(&waits, &subject, amounts(0, 0), 0).await.map(drop) });
         while limits.queues.len() < 1 {
             tokio::task::yield_now().await;
         }
         bot.set_rules(raised);
         waiting.await.unwrap().unwrap();
-        drop(limits.admit_in_turn(vec![bot.clone()], amounts(0, 0), 0, Duration::ZERO).await.unwrap());
+        drop(in_turn(&limits, &bot, amounts(0, 0), 0).await.unwrap());
         assert!(began.elapsed().as_secs() < 60, "{:?}", began.elapsed());
     }
 }
@@ -447,21 +451,19 @@ fn room_for_a_large_request_is_not_told_too_early() {
 async fn what_is_too_large_does_not_wait() {
     let (limits, bot) = limits(&[rule(What::Tokens, Period::Sliding(60_000), 100)]);
     limits.wait.store(60_000, Relaxed);
-    let running = limits.admit_in_turn(vec![bot.clone()], amounts(50, 0), 0, Duration::ZERO).await.unwrap();
+    let running = in_turn(&limits, &bot, amounts(50, 0), 0).await.unwrap();
     let begun = tokio::time::Instant::now();
     for _ in 0..2 {
-        assert!(limits.refusal(std::slice::from_ref(&bot), amounts(101, 0)).is_some());
-        assert!(limits.admit_in_turn(vec![bot.clone()], amounts(101, 0), 0, Duration::ZERO).await.is_err());
+        assert!(limits.refusal(std::slice::from_ref(&bot), Claim::request(amounts(101, 0))).is_some());
+        assert!(in_turn(&limits, &bot, amounts(101, 0), 0).await.is_err());
         assert_eq!(limits.queues.len(), 0);
-        drop(limits.admit_in_turn(vec![bot.clone()], amounts(50, 0), 0, Duration::ZERO).await.unwrap());
+        drop(in_turn(&limits, &bot, amounts(50, 0), 0).await.unwrap());
     }
     // Also where it comes to the head of those who wait.
-    let held = limits.admit_in_turn(vec![bot.clone()], amounts(50, 0), 0, Duration::ZERO).await.unwrap();
+    let held = in_turn(&limits, &bot, amounts(50, 0), 0).await.unwrap();
     let enter = |tokens| {
         let (limits, bot) = (limits.clone(), bot.clone());
-        tokio::spawn(
-            async move { limits.admit_in_turn(vec![bot], amounts(tokens, 0), 0, Duration::ZERO).await.map(drop) },
-        )
+        tokio::spawn(async move { in_turn(&limits, &bot, amounts(tokens, 0), 0).await.map(drop) })
     };
     let waiting = [enter(1), enter(1)];
     while limits.queues.len() < 2 {
@@ -485,18 +487,18 @@ async fn what_is_too_large_does_not_wait() {
 async fn a_wait_ends() {
     let (limits, bot) = limits(&[rule(What::Concurrent, Period::Total, 1), rule(What::Requests, Period::Day, 1)]);
     limits.wait.store(500, Relaxed);
-    let _held = limits.admit_in_turn(vec![bot.clone()], amounts(0, 0), 0, Duration::ZERO).await.unwrap();
+    let _held = in_turn(&limits, &bot, amounts(0, 0), 0).await.unwrap();
     let begun = tokio::time::Instant::now();
-    let refusal = limits.admit_in_turn(vec![bot.clone()], amounts(0, 0), 0, Duration::ZERO).await.unwrap_err();
+    let refusal = in_turn(&limits, &bot, amounts(0, 0), 0).await.unwrap_err();
     assert_eq!(refusal.refused.rule.what, What::Requests);
     assert!(begun.elapsed() < Duration::from_millis(500), "no wait helps");
     limits.set(Kind::Key, "bot", &[rule(What::Concurrent, Period::Total, 1)]);
-    assert!(limits.admit_in_turn(vec![bot.clone()], amounts(0, 0), 0, Duration::ZERO).await.is_err());
+    assert!(in_turn(&limits, &bot, amounts(0, 0), 0).await.is_err());
     assert!(begun.elapsed() >= Duration::from_millis(500));
     // What was waited before is a part of it.
     limits.wait.store(u64::MAX / 2, Relaxed);
     let waited = Duration::from_millis(u64::MAX / 2);
-    assert!(limits.admit_in_turn(vec![bot], amounts(0, 0), 0, waited).await.is_err());
+    assert!(limits.admit_in_turn(vec![bot], Claim::request(amounts(0, 0)), 0, waited).await.is_err());
     assert_eq!(limits.queues.len(), 0);
 }
 
@@ -507,15 +509,14 @@ async fn what_is_let_in_first_and_extended_later_counts_once() {
     let (limits, bot) = limits(&[&rules[..], &[rule(What::Tokens, Period::Day, 100)]].concat());
     let used = || bot.usage(limits.now()).iter().map(|usage| (usage.booked, usage.reserved)).collect::<Vec<_>>();
     limits.wait.store(60_000, Relaxed);
-    let first = limits.admit_in_turn(vec![bot.clone()], amounts(0, 0), 0, Duration::ZERO).await.unwrap();
+    let first = in_turn(&limits, &bot, amounts(0, 0), 0).await.unwrap();
     let (waiting, subject) = (limits.clone(), bot.clone());
-    let next =
-        tokio::spawn(async move { waiting.admit_in_turn(vec![subject], amounts(0, 0), 9, Duration::ZERO).await });
+    let next = tokio::spawn(async move { in_turn(&waiting, &subject, amounts(0, 0), 9).await });
     while limits.queues.len() < 1 {
         tokio::task::yield_now().await;
     }
     let begun = tokio::time::Instant::now();
-    let more = limits.extend_in_turn(vec![bot.clone()], amounts(40, 0), 0, Duration::ZERO).await.unwrap();
+    let more = limits.admit_in_turn(vec![bot.clone()], Claim::more(amounts(40, 0)), 0, Duration::ZERO).await.unwrap();
     assert!(begun.elapsed() < Duration::from_secs(30), "it does not wait for those who wait for it");
     assert_eq!(used(), [(1, 0), (0, 1), (0, 40)]);
     more.after(Some(first)).settle(amounts(30, 0));
@@ -525,7 +526,8 @@ async fn what_is_let_in_first_and_extended_later_counts_once() {
     // Refused, it keeps what it has until it ends.
     limits.wait.store(0, Relaxed);
     bot.meters()[2].book(70, limits.now());
-    let refusal = limits.extend_in_turn(vec![bot.clone()], amounts(1, 0), 0, Duration::ZERO).await.unwrap_err();
+    let refusal =
+        limits.admit_in_turn(vec![bot.clone()], Claim::more(amounts(1, 0)), 0, Duration::ZERO).await.unwrap_err();
     assert_eq!(refusal.refused.rule.what, What::Tokens);
     assert_eq!(used(), [(2, 0), (0, 1), (100, 0)]);
     drop(next);
@@ -590,7 +592,9 @@ async fn who_is_refused_elsewhere_waits_there() {
     limits.wait.store(60_000, Relaxed);
     let enter = |subjects: &[&Arc<Subject>]| {
         let (limits, subjects) = (limits.clone(), subjects.iter().map(|subject| Arc::clone(subject)).collect());
-        tokio::spawn(async move { limits.admit_in_turn(subjects, amounts(0, 0), 0, Duration::ZERO).await.unwrap() })
+        tokio::spawn(async move {
+            limits.admit_in_turn(subjects, Claim::request(amounts(0, 0)), 0, Duration::ZERO).await.unwrap()
+        })
     };
     let (of_team, of_busy) = (enter(&[&team]).await.unwrap(), enter(&[&busy]).await.unwrap());
     let head = enter(&[&team, &busy]);
@@ -615,24 +619,24 @@ async fn who_is_refused_elsewhere_waits_there() {
 async fn nobody_overtakes_a_full_queue() {
     let (limits, bot) = limits(&[rule(What::Concurrent, Period::Total, 1)]);
     limits.wait.store(60_000, Relaxed);
-    let held = limits.admit_in_turn(vec![bot.clone()], amounts(0, 0), 0, Duration::ZERO).await.unwrap();
+    let held = in_turn(&limits, &bot, amounts(0, 0), 0).await.unwrap();
     let _queue: Vec<_> = (0..1_000).map(|_| limits.queues.join(&bot, (false, 0)).unwrap()).collect();
     drop(held);
-    let refusal = limits.admit_in_turn(vec![bot.clone()], amounts(0, 0), 0, Duration::ZERO).await.unwrap_err();
+    let refusal = in_turn(&limits, &bot, amounts(0, 0), 0).await.unwrap_err();
     assert_eq!(refusal.refused.rule.what, What::Concurrent);
     assert_eq!(bot.reserved(What::Concurrent), 0);
     // What nobody has to wait for any more is open to all.
     limits.set(Kind::Key, "bot", &[]);
-    limits.admit_in_turn(vec![bot], amounts(0, 0), 0, Duration::ZERO).await.unwrap();
+    in_turn(&limits, &bot, amounts(0, 0), 0).await.unwrap();
 }
 
 #[test]
 fn what_is_done_anyway_counts_at_its_target() {
     let limits = Arc::new(Limits::new());
     let target = limits.set(Kind::Target, "p/m", &[rule(What::Requests, Period::Day, 1)]);
-    let _first = limits.begin(vec![target.clone()], amounts(0, 0)).unwrap();
-    assert!(limits.begin(vec![target.clone()], amounts(0, 0)).is_none());
-    let _half = limits.begin_anyway(vec![target.clone()], amounts(0, 0)).unwrap();
+    let _first = limits.begin(vec![target.clone()], Claim::request(amounts(0, 0))).unwrap();
+    assert!(limits.begin(vec![target.clone()], Claim::request(amounts(0, 0))).is_none());
+    let _half = limits.begin_anyway(vec![target.clone()], Claim::request(amounts(0, 0))).unwrap();
     assert_eq!(target.usage(limits.now())[0].booked, 2);
 }
 
@@ -642,7 +646,7 @@ fn who_has_made_room_is_not_there_and_holds_the_rest() {
     let limits = Arc::new(Limits::new());
     let rules = [rule(What::Concurrent, Period::Day, 1), rule(What::Tokens, Period::Day, 9)];
     let target = limits.set(Kind::Target, "p/m", &rules);
-    let begin = || limits.begin(vec![target.clone()], amounts(4, 0));
+    let begin = || limits.begin(vec![target.clone()], Claim::request(amounts(4, 0)));
     let mut first = begin().unwrap();
     assert!(begin().is_none());
     first.make_room();
@@ -684,21 +688,21 @@ async fn a_look_counts_nothing_and_says_what_would_be_said() {
             What::Requests | What::Concurrent => amounts(0, 0),
         };
         for _ in 0..20 {
-            assert!(limits.refusal(&subjects, use_of(1)).is_none(), "{what:?}");
+            assert!(limits.refusal(&subjects, Claim::request(use_of(1))).is_none(), "{what:?}");
         }
         assert_eq!((bot.usage(limits.now())[0].booked, bot.reserved(what)), (0, 0), "{what:?}");
         let held: Vec<_> = (0..10).map(|_| admit(&limits, &[&bot], use_of(1), limits.now()).unwrap()).collect();
-        let looked = limits.refusal(&subjects, use_of(1)).unwrap();
+        let looked = limits.refusal(&subjects, Claim::request(use_of(1))).unwrap();
         let refused = admit(&limits, &[&bot], use_of(1), limits.now()).unwrap_err();
         assert_eq!((&looked.refused.subject, looked.refused.rule), (&refused.refused.subject, refused.refused.rule));
         assert!(looked.refused.until.abs_diff(refused.refused.until) <= 2_000, "{what:?}");
         // Who is let in already holds its place.
         let counts_at_first = matches!(what, What::Requests | What::Concurrent);
-        assert_eq!(limits.has_room(&subjects, use_of(1)), counts_at_first, "{what:?}");
+        assert_eq!(limits.has_room(&subjects, Claim::more(use_of(1))), counts_at_first, "{what:?}");
 
         // It would wait for those that run, but not for tomorrow.
         limits.wait.store(5_000, Relaxed);
-        assert_eq!(limits.refusal(&subjects, use_of(1)).is_some(), what == What::Requests, "{what:?}");
+        assert_eq!(limits.refusal(&subjects, Claim::request(use_of(1))).is_some(), what == What::Requests, "{what:?}");
         drop(held);
     }
 }
@@ -734,16 +738,17 @@ fn what_is_foreseen_is_what_then_is_and_counts_nothing() {
     for step in 0..20_000 {
         clock.0.fetch_add(rng.u64(..10_000), Relaxed);
         let wanted = amounts(rng.u64(..800), rng.u64(..400));
-        let foreseen = limits.preview(subjects.to_vec(), wanted);
-        assert_eq!(limits.preview(subjects.to_vec(), wanted), foreseen, "{step}");
+        let claim = Claim::request(wanted);
+        let foreseen = limits.preview(subjects.to_vec(), claim);
+        assert_eq!(limits.preview(subjects.to_vec(), claim), foreseen, "{step}");
         let kinds: Vec<_> = foreseen.iter().map(|met| (met.subject.kind, met.rule.what)).collect();
         assert_eq!((kinds.len(), kinds[0], kinds[4]), (7, (Kind::Key, What::Requests), (Kind::Team, What::Tokens)));
         let full = foreseen.iter().filter_map(|met| met.until).max();
-        let refusal = limits.refusal(&subjects, wanted);
+        let refusal = limits.refusal(&subjects, claim);
         match admit(&limits, &[&subjects[0], &subjects[1]], wanted, limits.now()) {
             Ok(reservation) => {
                 assert!(full.is_none() && refusal.is_none(), "{step}: {foreseen:?}");
-                for (before, after) in foreseen.iter().zip(limits.preview(subjects.to_vec(), wanted)) {
+                for (before, after) in foreseen.iter().zip(limits.preview(subjects.to_vec(), claim)) {
                     assert_eq!(after.used, before.used + before.takes, "{step}: {before:?}");
                 }
                 held.push(reservation);

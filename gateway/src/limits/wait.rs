@@ -10,8 +10,8 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep_until};
 
-use super::meter::{Claim, WHILE_OTHERS_RUN};
-use super::{Amounts, Limits, NEVER, Refusal, Reservation, Standing, Subject};
+use super::meter::WHILE_OTHERS_RUN;
+use super::{Claim, Limits, NEVER, Refusal, Reservation, Standing, Subject};
 
 /// The most that wait at one subject; others are refused at once.
 const MOST: usize = 1_000;
@@ -52,39 +52,13 @@ impl Limits {
     pub async fn admit_in_turn(
         self: &Arc<Self>,
         subjects: Vec<Arc<Subject>>,
-        amounts: Amounts,
-        priority: u32,
-        waited: Duration,
-    ) -> Result<Reservation, Box<Refusal>> {
-        self.claim_in_turn(subjects, Claim::request(amounts), priority, waited).await
-    }
-
-    /// Reserves `amounts` for a request that was let in with none, and holds its reservation: it is not counted again, and
-    /// waits before all who are not let in yet, some of them perhaps for its own end. The caller joins the two
-    /// ([`Reservation::after`]).
-    ///
-    /// # Errors
-    /// As [`Limits::admit_in_turn`].
-    pub async fn extend_in_turn(
-        self: &Arc<Self>,
-        subjects: Vec<Arc<Subject>>,
-        amounts: Amounts,
-        priority: u32,
-        waited: Duration,
-    ) -> Result<Reservation, Box<Refusal>> {
-        self.claim_in_turn(subjects, Claim::more(amounts), priority, waited).await
-    }
-
-    async fn claim_in_turn(
-        self: &Arc<Self>,
-        subjects: Vec<Arc<Subject>>,
         claim: Claim,
         priority: u32,
         waited: Duration,
     ) -> Result<Reservation, Box<Refusal>> {
         let most = Duration::from_millis(self.wait.load(Relaxed));
         if most.is_zero() {
-            return self.admit_claim(subjects, claim).await;
+            return self.admit(subjects, claim).await;
         }
         let deadline = Instant::now() + most.saturating_sub(waited);
         let rank = (claim.requests == 0, priority);
@@ -97,7 +71,7 @@ impl Limits {
         let mut waiter = match busy {
             Some(Ok(waiter)) => waiter,
             _ => {
-                let refusal = match self.admit_claim(subjects.clone(), claim).await {
+                let refusal = match self.admit(subjects.clone(), claim).await {
                     Ok(reservation) => return Ok(reservation),
                     Err(refusal) if claim.exceeds(&refusal.refused.rule) => return Err(refusal),
                     Err(refusal) => refusal,
@@ -114,7 +88,7 @@ impl Limits {
             freed.as_mut().enable();
             let mut again = deadline;
             if waiter.is_first() || Instant::now() >= deadline {
-                let refusal = match self.admit_claim(subjects.clone(), claim).await {
+                let refusal = match self.admit(subjects.clone(), claim).await {
                     Ok(reservation) => return Ok(reservation),
                     Err(refusal) => refusal,
                 };

@@ -20,7 +20,7 @@ use super::waiting::wait_for;
 use super::weight::{Weighed, Weights};
 use super::{Exchange, Gateway};
 use crate::ledger::UsageSource;
-use crate::limits::{self, Amounts, Kind, Limits, NEVER, Preview, Refused, Reservation, Subject, What};
+use crate::limits::{self, Amounts, Claim, Kind, Limits, NEVER, Preview, Refused, Reservation, Subject, What};
 use crate::routing::Why;
 use crate::snapshot::{Key, Snapshot, Target};
 
@@ -90,18 +90,17 @@ async fn admit_for(
         return Ok(Ok(()));
     }
     let amounts = amounts(exchange);
+    let is_counted = exchange.account.reservation.is_some();
+    let claim = if is_counted { Claim::more(amounts) } else { Claim::request(amounts) };
     let limits = &gateway.limits;
     let priority = exchange.key.as_ref().map_or(0, |key| key.priority());
     let waited = exchange.account.waited;
-    let is_counted = exchange.account.reservation.is_some();
     let is_stored = exchange.operation() == Some(Operation::Stored);
     let admission = async {
-        if is_counted {
-            limits.extend_in_turn(subjects, amounts, priority, waited).await
-        } else if is_stored {
-            limits.admit(subjects, amounts).await
+        if is_stored && !is_counted {
+            limits.admit(subjects, claim).await
         } else {
-            limits.admit_in_turn(subjects, amounts, priority, waited).await
+            limits.admit_in_turn(subjects, claim, priority, waited).await
         }
     };
     let admitted = if limits.lets_wait() {
@@ -138,7 +137,7 @@ pub fn refuse(limits: &Limits, exchange: &mut Exchange, refusal: &limits::Refusa
 /// The limits that [`admit`] would check of the request, which counts nowhere for that.
 pub fn preview(exchange: &Exchange) -> Vec<Preview> {
     let limits = &exchange.snapshot.bounds;
-    limits.preview(subjects(limits, exchange), expected(exchange))
+    limits.preview(subjects(limits, exchange), Claim::request(expected(exchange)))
 }
 
 /// What [`admit`] would tell the client; `None`: it would let it in, if need be after a wait.
@@ -153,7 +152,7 @@ pub fn refusal_free(exchange: &Exchange) -> Option<Refusal> {
 
 fn refusal_for(exchange: &Exchange, amounts: Amounts) -> Option<Refusal> {
     let limits = &exchange.snapshot.bounds;
-    let refusal = limits.refusal(&subjects(limits, exchange), amounts)?;
+    let refusal = limits.refusal(&subjects(limits, exchange), Claim::request(amounts))?;
     Some(tell(&refusal.refused, limits.now()))
 }
 
@@ -208,14 +207,15 @@ impl Coming {
         };
         // They may send it to another model.
         let name = if rules { "" } else { name };
-        limits.refusal(&subjects_of(limits, self.key.as_deref(), name), Amounts { tokens, cost: 0 })
+        let claim = Claim::request(Amounts { tokens, cost: 0 });
+        limits.refusal(&subjects_of(limits, self.key.as_deref(), name), claim)
     }
 }
 
 /// Whether a request that is let in has room for a call of the gateway's own that takes `text`.
 pub fn has_room(limits: &Limits, exchange: &Exchange, text: &str) -> bool {
     let tokens = Weighed::text(text.len()).tokens();
-    limits.has_room(&subjects(limits, exchange), Amounts { tokens, cost: 0 })
+    limits.has_room(&subjects(limits, exchange), Claim::more(Amounts { tokens, cost: 0 }))
 }
 
 /// What the request is expected to use at the dearest target of its plan.
@@ -270,8 +270,9 @@ fn expect_tokens(limits: &Limits, endpoint: &Endpoint, scan: &RequestScan, body:
 pub fn of_target(target: &Target, exchange: &Exchange, at: Instant) -> Option<Why> {
     let limits = &exchange.snapshot.bounds;
     let now = limits.now();
+    let claim = Claim::request(of_attempt(exchange));
     let full = subjects_of_attempt(target, exchange);
-    let until = full.iter().filter_map(|subject| limits.full_until(subject, of_attempt(exchange), now)).max()?;
+    let until = full.iter().filter_map(|subject| limits.full_until(subject, claim, now)).max()?;
     Some(Why::Limited(at + Duration::from_millis(until.saturating_sub(now)).min(NOT_SOON)))
 }
 
@@ -297,16 +298,13 @@ pub fn hold(exchange: &Exchange, target: &Target) -> Result<Option<Reservation>,
     if subjects.is_empty() {
         return Ok(None);
     }
-    exchange.snapshot.bounds.begin(subjects, of_attempt(exchange)).map(Some).ok_or(())
+    exchange.snapshot.bounds.begin(subjects, Claim::request(of_attempt(exchange))).map(Some).ok_or(())
 }
 
 /// [`hold`] of a call that is made also if the target's own limits are reached.
 pub fn hold_anyway(exchange: &Exchange, target: &Target) -> Option<Reservation> {
-    let subjects = subjects_of_attempt(target, exchange);
-    if subjects.is_empty() {
-        return None;
-    }
-    exchange.snapshot.bounds.begin_anyway(subjects, of_attempt(exchange))
+    let claim = Claim::request(of_attempt(exchange));
+    exchange.snapshot.bounds.begin_anyway(subjects_of_attempt(target, exchange), claim)
 }
 
 /// Gives back what an attempt that is over holds of its target's limits, less what it has used.

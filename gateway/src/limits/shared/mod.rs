@@ -31,9 +31,9 @@ use tokio::sync::Notify;
 
 pub(crate) use server::{Connection, Server, why};
 
-use super::meter::{Claim, Rule};
+use super::meter::Rule;
 use super::subject::{Entry, Kind, MeterUsage, Place, Subject};
-use super::{Limits, Refusal, Refused, Reservation, Standing, What};
+use super::{Claim, Limits, Refusal, Refused, Reservation, Standing, What};
 use crate::config::RedisConfig;
 
 /// How long a connection may take, and what is told when nobody waits for it.
@@ -161,22 +161,10 @@ impl Shared {
     ) -> Result<Reservation, Box<Refusal>> {
         let epoch = self.epoch.load(Ordering::Acquire);
         let now = limits.now();
-        let Some(connection) = self.connection.load_full() else { return limits.admit_here(places, claim, now) };
         let asked = rules_of(&places);
-        let invocation = scripts::admit(&self.lease(epoch), &self.instance, &asked, claim, now);
-        let mut connection = Connection::clone(&connection);
-        let answer = tokio::time::timeout(self.timeout, invocation.invoke_async(&mut connection)).await;
-        let answer: Vec<u64> = match answer {
-            Ok(Ok(answer)) => answer,
-            failed => {
-                self.lost(epoch, &failed.map_or_else(|_| "too slow".to_owned(), |answer| words(&answer)));
-                return limits.admit_here(places, claim, limits.now());
-            }
+        let Some(answer) = self.answer(epoch, &asked, claim, now).await else {
+            return limits.enter(places, claim, Some(limits.share()), limits.now());
         };
-        if answer.is_empty() {
-            self.lost(epoch, LAPSED);
-            return limits.admit_here(places, claim, limits.now());
-        }
         let mut standing = Standing::default();
         let refused_by = answer.first().and_then(|number| usize::try_from(number.checked_sub(1)?).ok());
         let until = answer.get(1).copied().unwrap_or(now);
@@ -199,17 +187,27 @@ impl Shared {
         }
         // If the store was lost meanwhile, what it just counted is told to it anew, under the next lease.
         let tell = || self.epoch.load(Ordering::Acquire) != epoch;
-        let mut entry = Entry { standing, ..Entry::new(claim, now, None, &tell) };
-        entry.pass(&mut places);
+        Entry::new(claim, now, None, &tell).pass(&mut places);
         if tell() {
             places.iter().for_each(|place| self.queue(&place.subject));
         }
-        limits.finish(entry, places)
+        Ok(Reservation::new(limits.clone(), places, claim, standing))
     }
-}
 
-fn words<T>(answer: &Result<T, redis::RedisError>) -> String {
-    answer.as_ref().err().map_or_else(String::new, why)
+    /// What the store says of a request; `None`: it is out of reach.
+    async fn answer(&self, epoch: u64, asked: &[(Arc<Subject>, Rule)], claim: Claim, now: u64) -> Option<Vec<u64>> {
+        let mut connection = Connection::clone(&*self.connection.load_full()?);
+        let invocation = scripts::admit(&self.lease(epoch), &self.instance, asked, claim, now);
+        let answer = tokio::time::timeout(self.timeout, invocation.invoke_async::<Vec<u64>>(&mut connection)).await;
+        let failure = match answer {
+            Ok(Ok(answer)) if answer.is_empty() => LAPSED.to_owned(),
+            Ok(Ok(answer)) => return Some(answer),
+            Ok(Err(error)) => why(&error),
+            Err(_) => "too slow".to_owned(),
+        };
+        self.lost(epoch, &failure);
+        None
+    }
 }
 
 /// The limits in force of the subjects.

@@ -12,7 +12,7 @@ use tokio::time::timeout;
 
 use super::scripts::{self, Told};
 use super::server::Connection;
-use super::{LAPSED, PATIENCE, Shared, is_shared, keys, why, words};
+use super::{LAPSED, PATIENCE, Shared, is_shared, keys, why};
 use crate::limits::{Limits, Subject};
 
 /// How often an instance says that it lives.
@@ -176,7 +176,7 @@ impl Sync {
             match told {
                 Ok(true) => {}
                 Ok(false) => return shared.lost(epoch, LAPSED),
-                Err(error) => return shared.lost(epoch, &words::<()>(&Err(error))),
+                Err(error) => return shared.lost(epoch, &why(&error)),
             }
         }
     }

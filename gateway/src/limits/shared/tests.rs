@@ -15,7 +15,7 @@ fn one_of_three(rule: Rule) -> (Arc<Limits>, Arc<Subject>) {
 }
 
 async fn admit(limits: &Arc<Limits>, subject: &Arc<Subject>, tokens: u64) -> Option<Reservation> {
-    limits.admit(vec![subject.clone()], Amounts { tokens, cost: 0 }).await.ok()
+    limits.admit(vec![subject.clone()], Claim::request(Amounts { tokens, cost: 0 })).await.ok()
 }
 
 #[tokio::test]
