@@ -425,7 +425,7 @@ mod tests {
             gateway.reload(&parse("[providers.two]\nkind = \"openai\"\napi_key = \"sk\"")).unwrap();
             let snapshot = gateway.gateway.current.load();
             assert!(snapshot.provider("two").is_some() && snapshot.provider("one").is_none());
-            assert_eq!((snapshot.limits.max_body, snapshot.plugins.is_empty()), (77, false));
+            assert_eq!((snapshot.body_limits.max_body, snapshot.plugins.is_empty()), (77, false));
         }
     }
 }

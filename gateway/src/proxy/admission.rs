@@ -136,7 +136,7 @@ pub fn refuse(limits: &Limits, exchange: &mut Exchange, refusal: &limits::Refusa
 
 /// The limits that [`admit`] would check of the request, which counts nowhere for that.
 pub fn preview(exchange: &Exchange) -> Vec<Preview> {
-    let limits = &exchange.snapshot.bounds;
+    let limits = &exchange.snapshot.limits;
     limits.preview(subjects(limits, exchange), Claim::request(expected(exchange)))
 }
 
@@ -151,7 +151,7 @@ pub fn refusal_free(exchange: &Exchange) -> Option<Refusal> {
 }
 
 fn refusal_for(exchange: &Exchange, amounts: Amounts) -> Option<Refusal> {
-    let limits = &exchange.snapshot.bounds;
+    let limits = &exchange.snapshot.limits;
     let refusal = limits.refusal(&subjects(limits, exchange), Claim::request(amounts))?;
     Some(tell(&refusal.refused, limits.now()))
 }
@@ -221,7 +221,7 @@ pub fn has_room(limits: &Limits, exchange: &Exchange, text: &str) -> bool {
 /// What the request is expected to use at the dearest target of its plan.
 fn expected(exchange: &Exchange) -> Amounts {
     let Expected { output, output_is_guessed, weighed, .. } = &exchange.account.expected;
-    let most = exchange.snapshot.bounds.reserves_most();
+    let most = exchange.snapshot.limits.reserves_most();
     let unbounded = *output_is_guessed || (most && exchange.request.as_ref().is_some_and(is_unbounded));
     let weights = if most { Weights::MOST } else { Weights::USUAL };
     let (prompt, made) = (weighed.usage(&weights), weights.made(exchange.account.pieces));
@@ -250,7 +250,7 @@ pub fn writes(operation: Operation) -> bool {
 
 /// Tokens of the prompt, and the most of the answer.
 pub fn expected_tokens(exchange: &Exchange, request: &Request) -> Expected {
-    let limits = &exchange.snapshot.bounds;
+    let limits = &exchange.snapshot.limits;
     expect_tokens(limits, &request.endpoint, &request.scan, &request.body, &request.model.name)
 }
 
@@ -268,7 +268,7 @@ fn expect_tokens(limits: &Limits, endpoint: &Endpoint, scan: &RequestScan, body:
 
 /// Why a target is not asked: its own limits are reached, or those of the model to fall back on that it answers for.
 pub fn of_target(target: &Target, exchange: &Exchange, at: Instant) -> Option<Why> {
-    let limits = &exchange.snapshot.bounds;
+    let limits = &exchange.snapshot.limits;
     let now = limits.now();
     let claim = Claim::request(of_attempt(exchange));
     let full = subjects_of_attempt(target, exchange);
@@ -279,7 +279,7 @@ pub fn of_target(target: &Target, exchange: &Exchange, at: Instant) -> Option<Wh
 /// Whose limits an attempt at `target` must keep within: the target, and a model to fall back on that it answers for. The model
 /// that the request came in with counts it as a whole.
 fn subjects_of_attempt(target: &Target, exchange: &Exchange) -> Vec<Arc<Subject>> {
-    let fallback = exchange.fallback_at(target).and_then(|name| exchange.snapshot.bounds.find(Kind::Model, name));
+    let fallback = exchange.fallback_at(target).and_then(|name| exchange.snapshot.limits.find(Kind::Model, name));
     target.limits.clone().into_iter().chain(fallback).collect()
 }
 
@@ -298,13 +298,13 @@ pub fn hold(exchange: &Exchange, target: &Target) -> Result<Option<Reservation>,
     if subjects.is_empty() {
         return Ok(None);
     }
-    exchange.snapshot.bounds.begin(subjects, Claim::request(of_attempt(exchange))).map(Some).ok_or(())
+    exchange.snapshot.limits.begin(subjects, Claim::request(of_attempt(exchange))).map(Some).ok_or(())
 }
 
 /// [`hold`] of a call that is made also if the target's own limits are reached.
 pub fn hold_anyway(exchange: &Exchange, target: &Target) -> Option<Reservation> {
     let claim = Claim::request(of_attempt(exchange));
-    exchange.snapshot.bounds.begin_anyway(subjects_of_attempt(target, exchange), claim)
+    exchange.snapshot.limits.begin_anyway(subjects_of_attempt(target, exchange), claim)
 }
 
 /// Gives back what an attempt that is over holds of its target's limits, less what it has used.
@@ -388,7 +388,7 @@ fn learn(exchange: &Exchange) {
         && let Some(tokens) = usage.total_output()
         && writes(operation)
     {
-        exchange.snapshot.bounds.learn_output(&request.model.name, tokens);
+        exchange.snapshot.limits.learn_output(&request.model.name, tokens);
     }
 }
 

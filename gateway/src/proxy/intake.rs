@@ -68,7 +68,7 @@ async fn read_body(
     if matches!(exchange.operation(), Some(Operation::Stored | Operation::Models)) {
         return Ok((Bytes::new(), None));
     }
-    let limits = exchange.snapshot.limits;
+    let limits = exchange.snapshot.body_limits;
     if session.req_header().headers.get_all(http::header::TRANSFER_ENCODING).iter().nth(1).is_some() {
         // Two servers may see the end of such a body at different places (RFC 9112 §6.1).
         session.set_keepalive(None);

@@ -86,7 +86,7 @@ fn endpoint_error(error: &EndpointError) -> Refusal {
 /// # Errors
 /// No key was sent, or none that may be used now.
 pub async fn admit(header: &RequestHeader, address: Option<IpAddr>, exchange: &mut Exchange) -> Result<(), Refusal> {
-    let strangers = exchange.snapshot.bounds.strangers().zip(address);
+    let strangers = exchange.snapshot.limits.strangers().zip(address);
     let many = || strangers.as_ref().is_some_and(|(strangers, address)| strangers.are_many(*address));
     match exchange.snapshot.keys.admit(&header.headers, header.uri.query(), exchange.at, &many).await {
         Admission::Open => Ok(()),

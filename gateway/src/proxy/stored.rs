@@ -119,7 +119,7 @@ pub fn with_items(
     if items.is_empty() {
         return Ok(body);
     }
-    let limits = exchange.snapshot.limits;
+    let limits = exchange.snapshot.body_limits;
     let added: usize = items.iter().map(|(_, item)| item.len()).sum();
     if body.len() + added > limits.max_body {
         return Err(body::too_large(limits).into());

@@ -80,7 +80,7 @@ impl Snapshot {
             .map(|(name, model)| Ok((name.clone(), Arc::new(build_model(model, false, &providers, health, limits)?))))
             .collect::<Result<HashMap<_, _>, BuildError>>()?;
         let mut snapshot = Self {
-            limits: BodyLimits { max_body: config.server.max_body, max_buffered: config.server.max_buffered },
+            body_limits: BodyLimits { max_body: config.server.max_body, max_buffered: config.server.max_buffered },
             dialects: config.dialects.clone(),
             providers,
             models,
@@ -91,7 +91,7 @@ impl Snapshot {
             prices: config.prices.clone(),
             time: limits.time().clone(),
             health: health.clone(),
-            bounds: limits.clone(),
+            limits: limits.clone(),
             plugins: Chain::new(&config.plugins, &Plugins::default()),
             telemetry: config.telemetry.clone(),
         };
@@ -115,7 +115,7 @@ impl Snapshot {
 
     /// A model that has no entry of its own.
     pub(super) fn build_direct(&self, config: &ModelConfig) -> Option<Arc<Model>> {
-        build_model(config, true, &self.providers, &self.health, &self.bounds).ok().map(Arc::new)
+        build_model(config, true, &self.providers, &self.health, &self.limits).ok().map(Arc::new)
     }
 }
 

@@ -43,7 +43,7 @@ pub struct BodyLimits {
 #[derive(Debug)]
 pub struct Snapshot {
     /// Bounds on request bodies.
-    pub limits: BodyLimits,
+    pub body_limits: BodyLimits,
     /// Dialects of the program that embeds the gateway.
     pub dialects: Vec<Own>,
     providers: HashMap<String, Arc<Provider>>,
@@ -60,7 +60,7 @@ pub struct Snapshot {
     pub time: Time,
     health: Arc<Health>,
     /// What clients may use, and have used.
-    pub bounds: Arc<Limits>,
+    pub limits: Arc<Limits>,
     /// The rules that decide where requests go.
     pub rules: RuleSet,
     /// What is done to requests and answers.

@@ -60,7 +60,7 @@ impl Named {
 
 /// The limits that the request, which is known, comes to.
 pub fn limits(exchange: &Exchange) -> Vec<Limit> {
-    let now = exchange.snapshot.bounds.now();
+    let now = exchange.snapshot.limits.now();
     admission::preview(exchange).iter().map(|met| Limit::new(met, now)).collect()
 }
 

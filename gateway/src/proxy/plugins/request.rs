@@ -157,7 +157,7 @@ async fn ask_all(
             Verdict::Reject(rejection) => return Ok(Decided::Refuse(rejected(rejection).into())),
         }
         if view.is_changed() && !matches!(shown, Shown::Nothing) && active.entry.needs.body {
-            let most = exchange.snapshot.limits.max_body;
+            let most = exchange.snapshot.body_limits.max_body;
             let read = shown.taken(endpoint, &session.req_header().headers, &body, view.json(), most);
             let Some((written, scan)) = read else {
                 active.failed(
