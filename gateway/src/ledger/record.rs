@@ -294,7 +294,7 @@ pub(super) mod tests {
 
     /// A record with something in every field, told apart by `n`.
     pub fn full(n: u32) -> Record<'static> {
-        let count = |offset: u64| Some(u64::from(n) * 100 + offset);
+        let mut counts = (1..).map(|offset| Some(u64::from(n) * 100 + offset));
         Record {
             id: format!("{n:032x}").into(),
             seq: n % 3,
@@ -320,25 +320,7 @@ pub(super) mod tests {
             attempts: 2,
             duration_us: 1_234_567,
             first_token_us: Some(234_567),
-            usage: Usage {
-                input: count(1),
-                cache_read: count(2),
-                cache_write_5m: count(3),
-                cache_write_1h: count(4),
-                audio_input: count(5),
-                image_input: count(6),
-                output: count(7),
-                reasoning: count(8),
-                audio_output: count(9),
-                image_output: count(10),
-                audio_input_ms: count(11),
-                search_units: count(12),
-                web_searches: count(13),
-                characters: count(14),
-                images: count(15),
-                other_models: count(16),
-                charged: None,
-            },
+            usage: Usage::of_counts(|_| counts.next().ok_or(())).unwrap(),
             usage_source: UsageSource::ALL[n as usize % 5],
             service_tier: Some("default".into()),
             cost: Some(u64::from(n) * 1_000_003),

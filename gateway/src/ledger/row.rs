@@ -400,28 +400,6 @@ mod tests {
         bytes
     }
 
-    fn zeros() -> Usage {
-        Usage {
-            input: Some(0),
-            cache_read: Some(0),
-            cache_write_5m: Some(0),
-            cache_write_1h: Some(0),
-            audio_input: Some(0),
-            image_input: Some(0),
-            output: Some(0),
-            reasoning: Some(0),
-            audio_output: Some(0),
-            image_output: Some(0),
-            audio_input_ms: Some(0),
-            search_units: Some(0),
-            web_searches: Some(0),
-            characters: Some(0),
-            images: Some(0),
-            other_models: Some(0),
-            charged: None,
-        }
-    }
-
     /// A row of these two parts.
     fn joined(own: &[u8], context: &[u8]) -> Vec<u8> {
         [&[FORMAT], &(own.len() as u32).to_le_bytes()[..], own, context].concat()
@@ -464,7 +442,8 @@ mod tests {
 
     #[test]
     fn there_is_a_place_for_each_column() {
-        let (bytes, zeros) = (written(&full(1)), written(&Record { usage: zeros(), ..full(1) }));
+        let zeros = Usage::of_counts(|_| Ok::<_, ()>(Some(0))).unwrap();
+        let (bytes, zeros) = (written(&full(1)), written(&Record { usage: zeros, ..full(1) }));
         assert!(bytes.len() <= USUAL_SIZE);
         let [row, zeros] = [&bytes, &zeros].map(|bytes| read(bytes).unwrap());
         assert!(row.own.iter().all(|value| *value != ValueRef::Null));

@@ -113,6 +113,74 @@ impl Usage {
         self.zip(part, |own, part| Some(own?.saturating_sub(part.unwrap_or(0))))
     }
 
+    /// The counts by the names of their fields, in this order. What is charged is none of them: it is money.
+    #[must_use]
+    pub const fn counts(&self) -> [(&'static str, Option<u64>); 16] {
+        let Self {
+            input,
+            cache_read,
+            cache_write_5m,
+            cache_write_1h,
+            audio_input,
+            image_input,
+            output,
+            reasoning,
+            audio_output,
+            image_output,
+            audio_input_ms,
+            search_units,
+            web_searches,
+            characters,
+            images,
+            other_models,
+            charged: _,
+        } = *self;
+        [
+            ("input", input),
+            ("cache_read", cache_read),
+            ("cache_write_5m", cache_write_5m),
+            ("cache_write_1h", cache_write_1h),
+            ("audio_input", audio_input),
+            ("image_input", image_input),
+            ("output", output),
+            ("reasoning", reasoning),
+            ("audio_output", audio_output),
+            ("image_output", image_output),
+            ("audio_input_ms", audio_input_ms),
+            ("search_units", search_units),
+            ("web_searches", web_searches),
+            ("characters", characters),
+            ("images", images),
+            ("other_models", other_models),
+        ]
+    }
+
+    /// The usage whose [`counts`](Self::counts) these are: `count` is asked for each by its name, in that order.
+    ///
+    /// # Errors
+    /// Those of `count`.
+    pub fn of_counts<E>(mut count: impl FnMut(&'static str) -> Result<Option<u64>, E>) -> Result<Self, E> {
+        Ok(Self {
+            input: count("input")?,
+            cache_read: count("cache_read")?,
+            cache_write_5m: count("cache_write_5m")?,
+            cache_write_1h: count("cache_write_1h")?,
+            audio_input: count("audio_input")?,
+            image_input: count("image_input")?,
+            output: count("output")?,
+            reasoning: count("reasoning")?,
+            audio_output: count("audio_output")?,
+            image_output: count("image_output")?,
+            audio_input_ms: count("audio_input_ms")?,
+            search_units: count("search_units")?,
+            web_searches: count("web_searches")?,
+            characters: count("characters")?,
+            images: count("images")?,
+            other_models: count("other_models")?,
+            charged: None,
+        })
+    }
+
     /// Takes a later report of the same answer in: it may only raise or fill a bucket.
     ///
     /// This is for reports that are already in disjoint buckets. Within one stream the [`Observer`](crate::Observer)
@@ -188,6 +256,19 @@ mod tests {
         let both = Usage { input: Some(u64::MAX), output: Some(2), cache_read: Some(0), ..Usage::default() };
         assert_eq!((first.plus(&second), Usage::default().plus(&Usage::default())), (both, Usage::default()));
         assert_eq!(first.plus(&first).minus(&first), first);
+    }
+
+    #[test]
+    fn counts_come_back_in_the_order_of_the_fields() {
+        let mut asked = Vec::new();
+        let usage = Usage::of_counts(|name| {
+            asked.push((name, Some(asked.len() as u64)));
+            Ok::<_, ()>(asked[asked.len() - 1].1)
+        });
+        assert_eq!(usage.unwrap().counts().as_slice(), asked);
+        let written = serde_json::to_string(&usage.unwrap()).unwrap();
+        let fields = asked.iter().map(|(name, count)| format!("\"{name}\":{}", count.unwrap())).collect::<Vec<_>>();
+        assert_eq!(written, format!("{{{}}}", fields.join(",")));
     }
 
     #[test]

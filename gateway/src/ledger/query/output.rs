@@ -2,7 +2,6 @@
 
 use std::fmt::Write;
 
-use ai_gateway_providers::usage::Usage;
 use serde_json::{Map, Value, json};
 
 use super::{Report, Totals};
@@ -16,55 +15,20 @@ pub fn dollars(pico: u128) -> String {
 }
 
 /// The columns behind those of the group.
-fn columns(totals: &Totals) -> [(&'static str, Cell); 24] {
+fn columns(totals: &Totals) -> Vec<(&'static str, Cell)> {
     let Totals { requests, failed, records, usage, cost, unpriced, rerated_cost, rerated } = totals;
-    let Usage {
-        input,
-        cache_read,
-        cache_write_5m,
-        cache_write_1h,
-        audio_input,
-        image_input,
-        output,
-        reasoning,
-        audio_output,
-        image_output,
-        audio_input_ms,
-        search_units,
-        web_searches,
-        characters,
-        images,
-        other_models,
-        // It is in the cost.
-        charged: _,
-    } = *usage;
     let count = |value: u64| Cell::Count(Some(value));
-    [
-        ("requests", count(*requests)),
-        ("failed", count(*failed)),
-        ("records", count(*records)),
-        ("input", Cell::Count(input)),
-        ("cache_read", Cell::Count(cache_read)),
-        ("cache_write_5m", Cell::Count(cache_write_5m)),
-        ("cache_write_1h", Cell::Count(cache_write_1h)),
-        ("audio_input", Cell::Count(audio_input)),
-        ("image_input", Cell::Count(image_input)),
-        ("output", Cell::Count(output)),
-        ("reasoning", Cell::Count(reasoning)),
-        ("audio_output", Cell::Count(audio_output)),
-        ("image_output", Cell::Count(image_output)),
-        ("audio_input_ms", Cell::Count(audio_input_ms)),
-        ("search_units", Cell::Count(search_units)),
-        ("web_searches", Cell::Count(web_searches)),
-        ("characters", Cell::Count(characters)),
-        ("images", Cell::Count(images)),
-        ("other_models", Cell::Count(other_models)),
+    let mut columns = vec![("requests", count(*requests)), ("failed", count(*failed)), ("records", count(*records))];
+    // What is charged is in the cost.
+    columns.extend(usage.counts().map(|(name, value)| (name, Cell::Count(value))));
+    columns.extend([
         ("cost_usd", Cell::Dollars(Some(*cost))),
         ("unpriced", count(*unpriced)),
         ("rerated_cost_usd", Cell::Dollars((*rerated > 0).then_some(*rerated_cost))),
         ("rerated", count(*rerated)),
         ("tokens", Cell::Count(usage.total())),
-    ]
+    ]);
+    columns
 }
 
 enum Cell {
@@ -95,10 +59,10 @@ impl Report {
     pub fn to_csv(&self) -> String {
         let mut csv = String::new();
         let names = self.by.iter().map(|dimension| dimension.as_str());
-        line(&mut csv, names.chain(columns(&Totals::default()).map(|(name, _)| name)));
+        line(&mut csv, names.chain(columns(&Totals::default()).into_iter().map(|(name, _)| name)));
         for (group, totals) in &self.rows {
             let group = group.iter().map(|value| value.as_deref().map(cell).unwrap_or_default());
-            line(&mut csv, group.chain(columns(totals).map(|(_, value)| value.text().unwrap_or_default())));
+            line(&mut csv, group.chain(columns(totals).into_iter().map(|(_, value)| value.text().unwrap_or_default())));
         }
         csv
     }
@@ -108,7 +72,7 @@ impl Report {
     pub fn to_json(&self) -> Value {
         let rows = self.rows.iter().map(|(group, totals)| {
             let group = self.by.iter().zip(group).map(|(of, value)| (of.as_str().to_owned(), json!(value)));
-            let sums = columns(totals).map(|(name, value)| (name.to_owned(), value.json()));
+            let sums = columns(totals).into_iter().map(|(name, value)| (name.to_owned(), value.json()));
             Value::Object(group.chain(sums).collect::<Map<_, _>>())
         });
         let by: Vec<_> = self.by.iter().map(|dimension| dimension.as_str()).collect();
@@ -176,6 +140,8 @@ fn cell(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use ai_gateway_providers::usage::Usage;
+
     use super::super::Dimension;
     use super::*;
 

@@ -278,29 +278,17 @@ fn pages_cover_everything_once() {
     }
 }
 
+/// The counts that are each record's own, also if they are zero.
+const OWN_COUNTS: [&str; 4] = ["input", "cache_read", "output", "reasoning"];
+
 /// A record without what is its own.
 fn context(record: &Record<'_>) -> String {
-    let zero = |count: Option<u64>| count.filter(|count| *count == 0);
-    let usage = record.usage;
-    let usage = Usage {
-        input: None,
-        cache_read: None,
-        output: None,
-        reasoning: None,
-        cache_write_5m: zero(usage.cache_write_5m),
-        cache_write_1h: zero(usage.cache_write_1h),
-        audio_input: zero(usage.audio_input),
-        image_input: zero(usage.image_input),
-        audio_output: zero(usage.audio_output),
-        image_output: zero(usage.image_output),
-        audio_input_ms: zero(usage.audio_input_ms),
-        search_units: zero(usage.search_units),
-        web_searches: zero(usage.web_searches),
-        characters: zero(usage.characters),
-        images: zero(usage.images),
-        other_models: zero(usage.other_models),
-        charged: None,
-    };
+    let mut counts = record.usage.counts().into_iter();
+    let usage = Usage::of_counts(|name| {
+        let (_, count) = counts.next().ok_or(())?;
+        Ok::<_, ()>(count.filter(|count| *count == 0 && !OWN_COUNTS.contains(&name)))
+    });
+    let usage = usage.unwrap();
     let own = Record { usage, ..Record::default() };
     let Record { id, seq, at, customer, metadata, duration_us, first_token_us, usage, cost, .. } = own;
     let tags = record.tags.iter().take(record.key_tags).cloned().collect();
@@ -333,7 +321,8 @@ fn any_record() -> impl Strategy<Value = Record<'static>> {
     (at, own, usage, common, tags, metadata).prop_map(|(at, own, rare, common, (tags, key_tags), metadata)| {
         let (id, duration, first_token_us, cost, counts, customer) = own;
         let (one, two, (kind, source, status, stream, attempts)) = common;
-        let rare = rare.unwrap_or_else(|| vec![None; 12]);
+        let (mut usual, mut rare) = (counts.into_iter(), rare.unwrap_or_else(|| vec![None; 12]).into_iter());
+        let usage = Usage::of_counts(|name| if OWN_COUNTS.contains(&name) { usual.next() } else { rare.next() }.ok_or(()));
         Record {
             at,
             id: id.into(),
@@ -364,25 +353,7 @@ fn any_record() -> impl Strategy<Value = Record<'static>> {
             service_tier: two[3].clone(),
             price_map: two[4].clone(),
             fallback: two[5].clone(),
-            usage: Usage {
-                input: counts[0],
-                cache_read: counts[1],
-                output: counts[2],
-                reasoning: counts[3],
-                cache_write_5m: rare[0],
-                cache_write_1h: rare[1],
-                audio_input: rare[2],
-                image_input: rare[3],
-                audio_output: rare[4],
-                image_output: rare[5],
-                audio_input_ms: rare[6],
-                search_units: rare[7],
-                web_searches: rare[8],
-                characters: rare[9],
-                images: rare[10],
-                other_models: rare[11],
-                charged: None,
-            },
+            usage: usage.unwrap(),
         }
     })
 }
