@@ -322,7 +322,8 @@ fn any_record() -> impl Strategy<Value = Record<'static>> {
         let (id, duration, first_token_us, cost, counts, customer) = own;
         let (one, two, (kind, source, status, stream, attempts)) = common;
         let (mut usual, mut rare) = (counts.into_iter(), rare.unwrap_or_else(|| vec![None; 12]).into_iter());
-        let usage = Usage::of_counts(|name| if OWN_COUNTS.contains(&name) { usual.next() } else { rare.next() }.ok_or(()));
+        let usage =
+            Usage::of_counts(|name| if OWN_COUNTS.contains(&name) { usual.next() } else { rare.next() }.ok_or(()));
         Record {
             at,
             id: id.into(),
