@@ -387,18 +387,30 @@ async fn who_is_left_behind_is_told_so() {
     stub.next().await;
     let mut second = stalled(gateway.addr).await;
     second.send(&ask()).await;
+    // One that reads no more than its window holds, which it does not open.
+    let mut third = H2::connect(gateway.addr).await.start(&ask().framing(Framing::H2(100))).await.unwrap().into_body();
     let addr = gateway.addr;
     let reads = tokio::spawn(async move { exchange(addr, &ask()).await });
-    gateway.followed(2).await;
+    gateway.followed(3).await;
     gate.open();
     let whole = reads.await.unwrap();
     assert!(whole.complete && whole.body.len() > 400 * (100 << 10), "{}", whole.body.len());
+    let over_http_2 = async {
+        let mut said = Vec::new();
+        while let Some(data) = third.data().await {
+            let data = data.unwrap_or_else(|error| panic!("{error} behind {} bytes", said.len()));
+            let _ = third.flow_control().release_capacity(data.len());
+            said.extend_from_slice(&data);
+        }
+        assert!(String::from_utf8_lossy(&said).contains("took it too slowly"), "{} bytes", said.len());
+    };
+    guard("the end of a stream", over_http_2).await;
     for client in [&mut first, &mut second] {
         let reply = client.reply().await.unwrap();
-        assert!(!reply.complete && reply.text().contains("took it too slowly"), "{} bytes", reply.body.len());
+        assert!(reply.complete && reply.text().contains("took it too slowly"), "{} bytes", reply.body.len());
     }
     gateway.at_rest().await;
-    for (fault, count) in [("caller", 2), ("upstream", 0)] {
+    for (fault, count) in [("caller", 3), ("upstream", 0)] {
         assert_eq!(gateway.counted("gateway_requests_total", &format!("fault=\"{fault}\"")).await, count, "{fault}");
     }
     assert_eq!(stub.count(), 1);

@@ -293,7 +293,7 @@ impl ProxyHttp for Gateway {
         if exchange.lingers {
             reply::linger(session, &self.ending).await;
         }
-        if exchange.abandoned || exchange.client_left {
+        if exchange.abandoned || (exchange.client_left && !exchange.told_end) {
             deliver::abandon(session).await;
         }
     }
