@@ -119,6 +119,16 @@ fn untaken<T>() -> Result<T> {
     Err(Error::explain(ErrorType::WriteTimedout, "the client does not take its answer").into_down())
 }
 
+/// Tells a client that it may send its body.
+///
+/// # Errors
+/// [`took_no_more`], or the connection broke.
+pub async fn write_continue(session: &mut Session) -> Result<()> {
+    let client = &mut session.downstream_session;
+    let Some(patience) = client.get_write_timeout() else { return client.write_continue_response().await };
+    pingora_timeout::timeout(patience, client.write_continue_response()).await.unwrap_or_else(|_| untaken())
+}
+
 /// Whether `error` is that a client took no more of what was written to it: it may have the beginning of a part.
 pub fn took_no_more(error: &Error) -> bool {
     error.esource() == &ErrorSource::Downstream && error.etype() == &ErrorType::WriteTimedout

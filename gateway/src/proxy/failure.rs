@@ -254,6 +254,7 @@ pub async fn tell(session: &mut Session, exchange: &mut Exchange, told: ApiError
     if session.response_written().is_none_or(|header| header.status.is_informational()) {
         let refusal = Refusal::with_headers(told, std::mem::take(&mut exchange.retry_after));
         if let Err(error) = reply::error(session, exchange, refusal).await {
+            exchange.client_left |= took_no_more(&error);
             log::debug!("request {}: client could not be told: {error}", exchange.id);
         }
     } else {

@@ -170,6 +170,18 @@ async fn who_stops_reading_is_not_waited_for_and_gets_no_end() {
     }
 }
 
+/// Nor of answers without a body, of which many fill a socket.
+#[tokio::test]
+async fn who_does_not_read_what_has_no_body_is_not_waited_for() {
+    let bench = Bench::new("", SHORT).await;
+    let head = format!("HEAD /v1/models HTTP/1.1\r\nhost: h\r\nauthorization: Bearer {}\r\n\r\n", bench.keys[0].1);
+    let (client, served) = bench.connect().await;
+    let (_unread, mut asks) = client.into_split();
+    let asking = tokio::spawn(async move { while asks.write_all(head.as_bytes()).await.is_ok() {} });
+    soon("HEAD", served).await.unwrap();
+    soon("asking", asking).await.unwrap();
+}
+
 #[tokio::test]
 async fn who_stops_reading_over_http_2_gets_a_reset() {
     let bench = Bench::new(ON_CUT, SHORT).await;
