@@ -416,6 +416,34 @@ async fn who_is_left_behind_is_told_so() {
     assert_eq!(stub.count(), 1);
 }
 
+/// Its own client hears that the connection closes behind an error, before it sends the next request there; the others keep theirs.
+#[tokio::test]
+async fn an_error_says_that_its_connection_closes() {
+    let refusal = Answer::json(400, r#"{"error":{"message":"no","type":"invalid_request_error"}}"#);
+    for (request, status) in [
+        (Request::post("/v1/messages", bodies::message("m", false)), 400),
+        (Request::post(PATH, bodies::chat("m")), 502),
+    ] {
+        let answer = if status == 400 { refusal.clone() } else { Answer::status(500) };
+        let gate = Gate::new();
+        let stub = Stub::always(answer.after(&gate)).await;
+        let gateway = start(&stub, "cache = { ttl = \"10m\" }\nretry = { attempts = 1 }").await;
+        let (mut first, mut second) = (H1::connect(gateway.addr).await, H1::connect(gateway.addr).await);
+        first.send(&request).await;
+        stub.next().await;
+        second.send(&request).await;
+        gateway.followed(1).await;
+        gate.open();
+        let reply = first.reply().await.unwrap();
+        assert_eq!((reply.status, reply.header("connection")), (status, "close"), "{}", reply.text());
+        assert!(first.closed().await);
+        let reply = second.reply().await.unwrap();
+        assert_eq!((reply.status, reply.header("connection")), (status, "keep-alive"), "{}", reply.text());
+        second.send(&Request::get("/v1/models")).await;
+        assert_eq!(second.reply().await.unwrap().status, 200);
+    }
+}
+
 /// An answer that is too large to be remembered as a whole is whole for its only client, however slowly that one reads.
 #[tokio::test]
 async fn a_large_answer_waits_for_its_only_reader() {

@@ -209,6 +209,7 @@ pub async fn tell_client(session: &mut Session, error: &Error, exchange: &mut Ex
     if let Some(replay) = &exchange.replay {
         replay.restore(session);
     }
+    exchange.close_call();
     let gone = FailToProxy { error_code: 0, can_reuse_downstream: false };
     let stalled = took_no_more(error) || exchange.drained();
     if exchange.is_complete_stream() {
