@@ -1,7 +1,6 @@
 //! The process as a whole: a storm of good, bad and vanishing clients leaves nothing behind, and a shutdown lets streams
 //! finish.
 
-use ai_gateway_tests::client::wire::Piece;
 use ai_gateway_tests::client::{Connection, Framing, H1, H2, Request, exchange};
 use ai_gateway_tests::{Answer, Gate, Gateway, Mock, Step, Stub, bodies, guard, guard_until};
 use std::time::Duration;
@@ -240,7 +239,7 @@ async fn interim_responses_are_skipped() {
         body.len()
     );
     let stub = Stub::always(Answer::raw(raw)).await;
-    let price = "[prices.models.\"stub/m\"]\ninput = 1\noutput = 1\n";
+    let price = "[prices.models]\n\"stub/m\" = { input = \"1\", output = \"1\" }\n";
     let gateway = Gateway::start(&[&bodies::openai_provider("stub", &stub.origin()), price].concat()).await;
     for framing in [Framing::Length, Framing::H2(100)] {
         for (path, asked) in

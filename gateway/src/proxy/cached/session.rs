@@ -101,7 +101,9 @@ pub fn install(session: &mut Session, writer: Writer, gateway: &Gateway, screene
         let poured = pour::first(outlet, &mut reader, &closing).await;
         drop(reader);
         if poured == Poured::Left {
-            let _ = leaves.set(if client.response_written().is_none() { Left::Before } else { Left::Within });
+            // A `100 Continue` of ours counts as written, too.
+            let has_nothing = client.response_written().is_none_or(|header| header.status.is_informational());
+            let _ = leaves.set(if has_nothing { Left::Before } else { Left::Within });
         }
         (client, poured)
     };
