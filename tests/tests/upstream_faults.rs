@@ -5,9 +5,10 @@ use ai_gateway_providers::codec::{Client, Target, codec};
 use ai_gateway_providers::common::{Block, Choice, Losses, Message, ProviderTag, Request as Chat, Response};
 use ai_gateway_providers::{Dialect, Usage};
 use ai_gateway_tests::client::{Connection, Framing, Request, exchange};
+use ai_gateway_tests::speak::{Heard, ask, hear};
 use ai_gateway_tests::talk::{read_stream, target_of};
 use ai_gateway_tests::unreachable::Hanging;
-use ai_gateway_tests::{Answer, Authority, Gateway, Step, Stub, StubFraming, bodies};
+use ai_gateway_tests::{Answer, Authority, Gateway, Mock, Step, Stub, StubFraming, bodies, mock_provider};
 use std::time::Duration;
 
 const OK: &str = "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\n";
@@ -348,6 +349,39 @@ async fn a_whole_answer_becomes_the_stream_that_was_asked_for() {
         assert_eq!((&log["tokens"]["input"], &log["tokens"]["output"]), (&7.into(), &5.into()), "{dialect}: {log}");
         let reply = ask("refuses/m").await;
         assert!(reply.status >= 400 || read_stream(dialect, &reply.body).is_err(), "{dialect}: {}", reply.text());
+    }
+}
+
+/// And others stream whatever they are asked for.
+#[tokio::test]
+async fn a_stream_becomes_the_whole_answer_that_was_asked_for() {
+    let mock = Mock::start().await;
+    let direct = Gateway::start(&Dialect::ALL.map(|dialect| mock.provider(dialect.as_str(), dialect)).concat()).await;
+    for dialect in Dialect::ALL {
+        let streamed = exchange(direct.addr, &ask(dialect, &format!("{dialect}/lorem-6"), "Hi", true)).await;
+        let answers = |body: bytes::Bytes| {
+            let answer = Answer::status(200).header("content-type", streamed.header("content-type"));
+            Stub::always(answer.framing(StubFraming::Chunked).step(Step::Send(body)))
+        };
+        let whole = answers(streamed.body.clone()).await;
+        let torn = answers(streamed.body.slice(..streamed.body.len() / 2)).await;
+        let providers =
+            [("whole", &whole), ("torn", &torn)].map(|(name, stub)| mock_provider(name, dialect, &stub.origin()));
+        let pair = "[models.pair]\ntargets = [{ provider = \"torn\", model = \"m\" }, { provider = \"whole\", model = \"m\" }]\n";
+        let gateway = Gateway::start(&[&providers.concat(), pair].concat()).await;
+        let Heard::Answer(said) = hear(dialect, true, &streamed) else { panic!("{dialect}: {}", streamed.text()) };
+        for model in ["whole/m", "pair"] {
+            let reply = exchange(gateway.addr, &ask(dialect, model, "Hi", false)).await;
+            assert_eq!(reply.header("content-type"), "application/json", "{dialect} {model}: {}", reply.text());
+            match hear(dialect, false, &reply) {
+                Heard::Answer(answer) => {
+                    assert_eq!((answer.text, answer.tokens), (said.text.clone(), said.tokens), "{dialect}")
+                }
+                other => panic!("{dialect} {model}: {other:?}"),
+            }
+        }
+        let reply = exchange(gateway.addr, &ask(dialect, "torn/m", "Hi", false)).await;
+        assert_eq!(reply.status, 502, "{dialect}: {}", reply.text());
     }
 }
 

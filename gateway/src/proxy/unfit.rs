@@ -30,6 +30,8 @@ pub enum Unfit {
     Type,
     /// A whole answer where a stream was asked for, which nothing makes one of.
     Whole,
+    /// The reverse.
+    Stream,
 }
 
 impl Unfit {
@@ -77,6 +79,7 @@ impl fmt::Display for Unfit {
             Self::Empty => f.write_str("no content (204)"),
             Self::Coding => f.write_str("a content-encoding that was not asked for"),
             Self::Whole => f.write_str("a whole answer where a stream was asked for"),
+            Self::Stream => f.write_str("a stream where a whole answer was asked for"),
             Self::Type => f.write_str("an unexpected content type"),
         }
     }

@@ -62,10 +62,15 @@ pub fn on_header(upstream: &mut ResponseHeader, exchange: &mut Exchange) -> Resu
     if let Some(unfit) = Unfit::of(upstream, form, exchange) {
         return Err(unfit.fail(upstream, exchange));
     }
-    if verdict(status).is_none() && form == AnswerForm::Json && exchange.wants_stream() && !exchange.translates() {
-        match exchange.operation() {
-            Some(Operation::Chat) => exchange.make_a_stream(),
-            Some(Operation::Completions) => return Err(Unfit::Whole.fail(upstream, exchange)),
+    if verdict(status).is_none() && !exchange.translates() {
+        let unfit = match (form, exchange.wants_stream()) {
+            (AnswerForm::Json, true) => Some(Unfit::Whole),
+            (AnswerForm::Stream, false) => Some(Unfit::Stream),
+            _ => None,
+        };
+        match (unfit, exchange.operation()) {
+            (Some(_), Some(Operation::Chat)) => exchange.take_the_other_form(),
+            (Some(unfit), Some(Operation::Completions)) => return Err(unfit.fail(upstream, exchange)),
             _ => {}
         }
     }
@@ -259,8 +264,9 @@ impl Exchange {
         self.attempt().is_some_and(|attempt| attempt.encoded.answer.translates())
     }
 
-    /// A chat's answer comes whole where a stream was asked for, and an SDK finds nothing in it: it becomes one.
-    fn make_a_stream(&mut self) {
+    /// A chat's answer comes whole where a stream was asked for, or streams where it was not, and an SDK finds nothing in it: it becomes
+    /// the other.
+    fn take_the_other_form(&mut self) {
         let Some(target) = self.attempt().map(|attempt| attempt.target.clone()) else { return };
         let translation = encode::within(self, target.provider.tag, &target.model, self.snapshot.time.now());
         if let (Some(translation), Some(attempt)) = (translation, self.attempts.last_mut()) {
