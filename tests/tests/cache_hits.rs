@@ -520,9 +520,16 @@ async fn who_leaves_behind_the_end_has_paid() {
     assert_eq!((cost("request"), cost("shared")), (8_500_000, 8_500_000), "{rows:?}");
 }
 
-/// Who waits for the call of another and leaves has followed it; who makes one, leaves and is followed had no answer.
+/// Who waits for the call of another and leaves has followed it; who makes one, leaves and is followed had no answer, whether it has been
+/// told to go on sending or not.
 #[tokio::test]
 async fn who_leaves_before_the_answer_is_booked_as_what_it_was() {
+    for expects in [false, true] {
+        leaves_before_the_answer(expects).await;
+    }
+}
+
+async fn leaves_before_the_answer(expects: bool) {
     let dir = tempfile::tempdir().unwrap();
     let ledger = dir.path().join("ledger.db");
     let gate = Gate::new();
@@ -532,7 +539,7 @@ async fn who_leaves_before_the_answer_is_booked_as_what_it_was() {
     let request = chat(&json!({}));
     let addr = gateway.addr;
     let mut first = H1::connect(addr).await;
-    first.send(&request).await;
+    first.send(&if expects { request.clone().header("expect", "100-continue") } else { request.clone() }).await;
     stub.next().await;
     let mut waits = H1::connect(addr).await;
     waits.send(&request).await;

@@ -387,21 +387,61 @@ async fn who_is_left_behind_is_told_so() {
     stub.next().await;
     let mut second = stalled(gateway.addr).await;
     second.send(&ask()).await;
+    // One that reads no more than its window holds, which it does not open.
+    let mut third = H2::connect(gateway.addr).await.start(&ask().framing(Framing::H2(100))).await.unwrap().into_body();
     let addr = gateway.addr;
     let reads = tokio::spawn(async move { exchange(addr, &ask()).await });
-    gateway.followed(2).await;
+    gateway.followed(3).await;
     gate.open();
     let whole = reads.await.unwrap();
     assert!(whole.complete && whole.body.len() > 400 * (100 << 10), "{}", whole.body.len());
+    let over_http_2 = async {
+        let mut said = Vec::new();
+        while let Some(data) = third.data().await {
+            let data = data.unwrap_or_else(|error| panic!("{error} behind {} bytes", said.len()));
+            let _ = third.flow_control().release_capacity(data.len());
+            said.extend_from_slice(&data);
+        }
+        assert!(String::from_utf8_lossy(&said).contains("took it too slowly"), "{} bytes", said.len());
+    };
+    guard("the end of a stream", over_http_2).await;
     for client in [&mut first, &mut second] {
         let reply = client.reply().await.unwrap();
-        assert!(!reply.complete && reply.text().contains("took it too slowly"), "{} bytes", reply.body.len());
+        assert!(reply.complete && reply.text().contains("took it too slowly"), "{} bytes", reply.body.len());
     }
     gateway.at_rest().await;
-    for (fault, count) in [("caller", 2), ("upstream", 0)] {
+    for (fault, count) in [("caller", 3), ("upstream", 0)] {
         assert_eq!(gateway.counted("gateway_requests_total", &format!("fault=\"{fault}\"")).await, count, "{fault}");
     }
     assert_eq!(stub.count(), 1);
+}
+
+/// Its own client hears that the connection closes behind an error, before it sends the next request there; the others keep theirs.
+#[tokio::test]
+async fn an_error_says_that_its_connection_closes() {
+    let refusal = Answer::json(400, r#"{"error":{"message":"no","type":"invalid_request_error"}}"#);
+    for (request, status) in [
+        (Request::post("/v1/messages", bodies::message("m", false)), 400),
+        (Request::post(PATH, bodies::chat("m")), 502),
+    ] {
+        let answer = if status == 400 { refusal.clone() } else { Answer::status(500) };
+        let gate = Gate::new();
+        let stub = Stub::always(answer.after(&gate)).await;
+        let gateway = start(&stub, "cache = { ttl = \"10m\" }\nretry = { attempts = 1 }").await;
+        let (mut first, mut second) = (H1::connect(gateway.addr).await, H1::connect(gateway.addr).await);
+        first.send(&request).await;
+        stub.next().await;
+        second.send(&request).await;
+        gateway.followed(1).await;
+        gate.open();
+        let reply = first.reply().await.unwrap();
+        assert_eq!((reply.status, reply.header("connection")), (status, "close"), "{}", reply.text());
+        assert!(first.closed().await);
+        let reply = second.reply().await.unwrap();
+        assert_eq!((reply.status, reply.header("connection")), (status, "keep-alive"), "{}", reply.text());
+        second.send(&Request::get("/v1/models")).await;
+        assert_eq!(second.reply().await.unwrap().status, 200);
+    }
 }
 
 /// An answer that is too large to be remembered as a whole is whole for its only client, however slowly that one reads.

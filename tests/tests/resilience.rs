@@ -1,7 +1,6 @@
 //! The process as a whole: a storm of good, bad and vanishing clients leaves nothing behind, and a shutdown lets streams
 //! finish.
 
-use ai_gateway_tests::client::wire::Piece;
 use ai_gateway_tests::client::{Connection, Framing, H1, H2, Request, exchange};
 use ai_gateway_tests::{Answer, Gate, Gateway, Mock, Step, Stub, bodies, guard, guard_until};
 use std::time::Duration;
@@ -230,7 +229,7 @@ async fn strange_model_names_are_harmless() {
     gateway.assert_healthy().await;
 }
 
-/// Interim responses of the upstream are no answers.
+/// Interim responses of the upstream are no answers, and take nothing of one, whether they come with it or before it.
 #[tokio::test]
 async fn interim_responses_are_skipped() {
     let body = bodies::chat_answer("final");
@@ -240,20 +239,27 @@ async fn interim_responses_are_skipped() {
         body.len()
     );
     let stub = Stub::always(Answer::raw(raw)).await;
-    let gateway = Gateway::start(&bodies::openai_provider("stub", &stub.origin())).await;
+    let price = "[prices.models]\n\"stub/m\" = { input = \"1\", output = \"1\" }\n";
+    let gateway = Gateway::start(&[&bodies::openai_provider("stub", &stub.origin()), price].concat()).await;
     for framing in [Framing::Length, Framing::H2(100)] {
-        let request = Request::post("/v1/chat/completions", bodies::chat("stub/m")).framing(framing);
-        if let Framing::H2(_) = framing {
+        for (path, asked) in
+            [("/v1/chat/completions", bodies::chat("stub/m")), ("/v1/messages", bodies::message("stub/m", false))]
+        {
+            let request = Request::post(path, asked).framing(framing);
             let reply = exchange(gateway.addr, &request).await;
-            assert_eq!((reply.status, reply.text()), (200, body.clone()));
-        } else {
-            let mut client = H1::connect(gateway.addr).await;
-            client.send(&request).await;
-            let mut response = client.respond_final().await;
-            assert_eq!(response.status, 200);
-            assert_eq!(response.piece().await, Piece::Data(body.clone().into()));
+            assert_eq!((reply.status, reply.complete), (200, true), "{}", reply.text());
+            assert!(reply.text().contains("final"), "{}", reply.text());
+            assert_eq!(reply.header("x-gateway-cost"), "0.000012");
+            assert_eq!(reply.header("content-length"), reply.body.len().to_string());
         }
     }
+    // One that waits for a `100 Continue` of the gateway's gets none of the provider's.
+    let mut client = H1::connect(gateway.addr).await;
+    let request = Request::post("/v1/chat/completions", bodies::chat("stub/m")).header("expect", "100-continue");
+    client.send(&request).await;
+    assert_eq!(client.interim().await, "HTTP/1.1 100 Continue");
+    let reply = client.reply().await.unwrap();
+    assert_eq!((reply.status, reply.text()), (200, body));
 }
 
 /// An upstream that closes while a large request is still on its way: the other target gets the whole of it.

@@ -1,12 +1,15 @@
 //! Answers that a provider keeps (Responses): only the provider that made one is asked for it, and only by the key that it
 //! was made for.
 
+use std::io::Write;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 
 use ai_gateway_tests::bodies::{anthropic_event, anthropic_provider, responses_provider};
 use ai_gateway_tests::client::{H1, Reply, Request, exchange};
 use ai_gateway_tests::{Answer, Gate, Gateway, Step, Stub, usage};
+use flate2::Compression;
+use flate2::write::GzEncoder;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
@@ -273,12 +276,17 @@ async fn booked(mut gateway: Gateway, ledger: &Path) -> Vec<Value> {
     rows.iter().filter(|row| row["model"] == "m").map(|row| json!(wanted(row))).collect()
 }
 
-/// It is asked for often, and once more after a restart.
+/// It is asked for often, packed or not, and once more after a restart.
 #[tokio::test]
 async fn what_an_answer_in_the_background_costs_is_reserved_until_it_is_known_and_booked_once() {
     let told = Arc::new(Mutex::new(in_background("queued", &Value::Null)));
     let tells = told.clone();
-    let stub = Stub::start(move |_| Answer::json(200, tells.lock().unwrap().to_string())).await;
+    let stub = Stub::start(move |_| {
+        let mut packed = GzEncoder::new(Vec::new(), Compression::fast());
+        packed.write_all(tells.lock().unwrap().to_string().as_bytes()).unwrap();
+        Answer::json(200, packed.finish().unwrap()).header("content-encoding", "gzip")
+    })
+    .await;
     let dir = tempfile::tempdir().unwrap();
     let ledger = dir.path().join("ledger.db");
     let gateway = under_a_budget(&stub, &ledger).await;

@@ -5,9 +5,10 @@ use ai_gateway_providers::codec::{Client, Target, codec};
 use ai_gateway_providers::common::{Block, Choice, Losses, Message, ProviderTag, Request as Chat, Response};
 use ai_gateway_providers::{Dialect, Usage};
 use ai_gateway_tests::client::{Connection, Framing, Request, exchange};
+use ai_gateway_tests::speak::{Heard, ask, hear};
 use ai_gateway_tests::talk::{read_stream, target_of};
 use ai_gateway_tests::unreachable::Hanging;
-use ai_gateway_tests::{Answer, Authority, Gateway, Step, Stub, StubFraming, bodies};
+use ai_gateway_tests::{Answer, Authority, Gateway, Mock, Step, Stub, StubFraming, bodies, mock_provider};
 use std::time::Duration;
 
 const OK: &str = "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\n";
@@ -202,6 +203,37 @@ async fn an_error_tells_no_header_that_refers_to_a_secret() {
     assert!(reply.text().contains(&told), "{}", reply.text());
 }
 
+/// What is packed is unpacked or not passed on, whatever was asked for: in what it says the credential may stand.
+#[tokio::test]
+async fn a_packed_error_tells_no_more_than_another() {
+    let said = r#"{"error":{"message":"no voice for Bearer upstream-p","param":"voice"}}"#;
+    let told = said.replace("upstream-p", "**********");
+    for coding in ["gzip", "identity, gzip", "br", "zstd", "gzip, br"] {
+        // Of a coding that is not known the gateway sees no more than its name.
+        let stub = Stub::always(Answer::json(400, pack(said)).header("content-encoding", coding)).await;
+        let gateway = Gateway::start(&bodies::responses_provider("p", &stub.origin())).await;
+        for request in [
+            Request::post("/v1/chat/completions", bodies::chat("p/m")),
+            Request::post("/v1/messages", bodies::message("p/m", false)),
+            Request::post("/v1/audio/speech", r#"{"model":"p/tts","input":"x","voice":"alloy"}"#),
+            Request::get("/v1/responses/resp_1"),
+        ] {
+            let what = format!("{coding} {}", request.target);
+            let reply = exchange(gateway.addr, &request).await;
+            assert_eq!((reply.status, reply.complete), (400, true), "{what}: {}", reply.text());
+            assert!(!reply.headers.contains_key("content-encoding"), "{what}: {:?}", reply.headers);
+            if !coding.ends_with("gzip") {
+                let message = &reply.json()["error"]["message"];
+                assert_eq!(message, "provider `p` answered with status 400", "{what}");
+            } else if request.target == "/v1/messages" {
+                assert!(reply.text().contains("no voice for Bearer **********"), "{what}: {}", reply.text());
+            } else {
+                assert_eq!(reply.text(), told, "{what}");
+            }
+        }
+    }
+}
+
 /// How gzip ends behind the end of a stream is nobody's concern.
 #[tokio::test]
 async fn a_whole_stream_in_a_torn_gzip_is_whole() {
@@ -234,18 +266,20 @@ fn pack(text: &str) -> Vec<u8> {
     encoder.finish().unwrap()
 }
 
-/// A type that says nothing, and gzip that nobody asked for, hide nothing: the answer is read, its usage too.
+/// A type that says nothing, a coding that is none, and gzip that nobody asked for, hide nothing: the answer is read, its usage too.
 #[tokio::test]
 async fn unlabelled_and_packed_answers_are_read() {
     let events = bodies::chat_events("fine");
     let good = Stub::always(Answer::json(200, bodies::chat_answer("good"))).await;
-    for (content_type, packed) in [
-        (None, false),
-        (Some("text/plain; charset=utf-8"), false),
-        (Some("application/octet-stream"), false),
-        (None, true),
-        (Some("application/json"), true),
+    for (content_type, coding) in [
+        (None, "Identity"),
+        (Some("text/plain; charset=utf-8"), "none"),
+        (Some("application/json"), "utf-8"),
+        (Some("application/octet-stream"), ""),
+        (None, "GZip"),
+        (Some("application/json"), "identity, x-gzip"),
     ] {
+        let packed = coding.to_ascii_lowercase().ends_with("gzip");
         for stream in [false, true] {
             let text = if stream { events.concat() } else { bodies::chat_answer("fine") };
             let mut answer = Answer::status(200);
@@ -255,11 +289,7 @@ async fn unlabelled_and_packed_answers_are_read() {
                 answer = answer.header("content-type", stream_type);
             }
             let body = if packed { pack(&text) } else { text.into_bytes() };
-            if packed {
-                answer = answer.header("content-encoding", "GZip");
-            } else {
-                answer = answer.header("content-encoding", "Identity");
-            }
+            answer = answer.header("content-encoding", coding);
             // In pieces, as they come over a network.
             answer.steps.extend(body.chunks(100).map(|piece| Step::Send(bytes::Bytes::copy_from_slice(piece))));
             let stub = Stub::always(answer.framing(StubFraming::Chunked)).await;
@@ -269,7 +299,7 @@ async fn unlabelled_and_packed_answers_are_read() {
                 Request::post("/v1/chat/completions", chat),
                 Request::post("/v1/messages", bodies::message("m", stream)),
             ] {
-                let what = format!("{content_type:?} packed: {packed} stream: {stream} {}", request.target);
+                let what = format!("{content_type:?} {coding:?} stream: {stream} {}", request.target);
                 let reply = exchange(gateway.addr, &request).await;
                 assert_eq!((reply.status, reply.complete), (200, true), "{what}: {}", reply.text());
                 assert!(reply.text().contains("fine"), "{what}: {}", reply.text());
@@ -319,6 +349,39 @@ async fn a_whole_answer_becomes_the_stream_that_was_asked_for() {
         assert_eq!((&log["tokens"]["input"], &log["tokens"]["output"]), (&7.into(), &5.into()), "{dialect}: {log}");
         let reply = ask("refuses/m").await;
         assert!(reply.status >= 400 || read_stream(dialect, &reply.body).is_err(), "{dialect}: {}", reply.text());
+    }
+}
+
+/// And others stream whatever they are asked for.
+#[tokio::test]
+async fn a_stream_becomes_the_whole_answer_that_was_asked_for() {
+    let mock = Mock::start().await;
+    let direct = Gateway::start(&Dialect::ALL.map(|dialect| mock.provider(dialect.as_str(), dialect)).concat()).await;
+    for dialect in Dialect::ALL {
+        let streamed = exchange(direct.addr, &ask(dialect, &format!("{dialect}/lorem-6"), "Hi", true)).await;
+        let answers = |body: bytes::Bytes| {
+            let answer = Answer::status(200).header("content-type", streamed.header("content-type"));
+            Stub::always(answer.framing(StubFraming::Chunked).step(Step::Send(body)))
+        };
+        let whole = answers(streamed.body.clone()).await;
+        let torn = answers(streamed.body.slice(..streamed.body.len() / 2)).await;
+        let providers =
+            [("whole", &whole), ("torn", &torn)].map(|(name, stub)| mock_provider(name, dialect, &stub.origin()));
+        let pair = "[models.pair]\ntargets = [{ provider = \"torn\", model = \"m\" }, { provider = \"whole\", model = \"m\" }]\n";
+        let gateway = Gateway::start(&[&providers.concat(), pair].concat()).await;
+        let Heard::Answer(said) = hear(dialect, true, &streamed) else { panic!("{dialect}: {}", streamed.text()) };
+        for model in ["whole/m", "pair"] {
+            let reply = exchange(gateway.addr, &ask(dialect, model, "Hi", false)).await;
+            assert_eq!(reply.header("content-type"), "application/json", "{dialect} {model}: {}", reply.text());
+            match hear(dialect, false, &reply) {
+                Heard::Answer(answer) => {
+                    assert_eq!((answer.text, answer.tokens), (said.text.clone(), said.tokens), "{dialect}")
+                }
+                other => panic!("{dialect} {model}: {other:?}"),
+            }
+        }
+        let reply = exchange(gateway.addr, &ask(dialect, "torn/m", "Hi", false)).await;
+        assert_eq!(reply.status, 502, "{dialect}: {}", reply.text());
     }
 }
 

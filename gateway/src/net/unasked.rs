@@ -15,29 +15,53 @@ use pingora_http::ResponseHeader;
 const MOST: usize = 16 << 20;
 /// So much of a piece is decoded at a time.
 const PART: usize = 16 << 10;
+/// What packs a body: <https://www.iana.org/assignments/http-parameters/http-parameters.xhtml#content-coding>, without `identity`.
+const CODINGS: [&str; 12] = [
+    "aes128gcm",
+    "br",
+    "compress",
+    "dcb",
+    "dcz",
+    "deflate",
+    "exi",
+    "gzip",
+    "pack200-gzip",
+    "x-compress",
+    "x-gzip",
+    "zstd",
+];
 
-/// How an answer is packed; `None`: it is not.
-pub fn coding_of(header: &ResponseHeader) -> Option<&[u8]> {
-    let coding = header.headers.get(CONTENT_ENCODING)?.as_bytes().trim_ascii();
-    (!coding.is_empty() && !coding.eq_ignore_ascii_case(b"identity")).then_some(coding)
+/// Whether an answer is packed.
+pub fn is_packed(header: &ResponseHeader) -> bool {
+    codings(header).next().is_some()
+}
+
+/// The codings that an answer's body is in, the outermost last. What is no coding is none: `none` keeps proxies from packing streams,
+/// and some say `utf-8`.
+fn codings(header: &ResponseHeader) -> impl Iterator<Item = &'static str> {
+    let values = header.headers.get_all(CONTENT_ENCODING).into_iter();
+    let words = values.flat_map(|value| value.as_bytes().split(|byte| *byte == b',')).map(<[u8]>::trim_ascii);
+    words.filter_map(|word| CODINGS.into_iter().find(|coding| word.eq_ignore_ascii_case(coding.as_bytes())))
 }
 
 /// Takes the header of a packed answer for that of one which is not. What is then packed is its body, for what is returned; `None`:
 /// it is not, or in a way that is not known.
 pub fn unpack(header: &mut ResponseHeader) -> Option<Box<Gunzip>> {
-    let gzip = |coding: &[u8]| coding.eq_ignore_ascii_case(b"gzip") || coding.eq_ignore_ascii_case(b"x-gzip");
-    match coding_of(header) {
-        Some(coding) if gzip(coding) => {
-            header.remove_header(&CONTENT_ENCODING);
-            header.remove_header(&CONTENT_LENGTH);
-            Some(Box::default())
-        }
-        Some(_) => None,
-        None => {
-            header.remove_header(&CONTENT_ENCODING);
-            None
-        }
+    if !header.headers.contains_key(CONTENT_ENCODING) {
+        return None;
     }
+    let mut codings = codings(header);
+    let gunzip = match (codings.next(), codings.next()) {
+        (None, _) => None,
+        (Some("gzip" | "x-gzip"), None) => Some(Box::default()),
+        (Some(_), _) => return None,
+    };
+    drop(codings);
+    header.remove_header(&CONTENT_ENCODING);
+    if gunzip.is_some() {
+        header.remove_header(&CONTENT_LENGTH);
+    }
+    gunzip
 }
 
 /// Gives a good answer without a type, or with that of any text or bytes, the type of what was `asked` for.
@@ -101,6 +125,33 @@ mod tests {
         let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
         encoder.write_all(data).unwrap();
         encoder.finish().unwrap()
+    }
+
+    #[test]
+    fn only_codings_pack() {
+        for (values, packed, unpacks) in [
+            (&["gzip"][..], true, true),
+            (&["X-GZip"], true, true),
+            (&["identity, gzip"], true, true),
+            (&["none"], false, false),
+            (&["utf-8"], false, false),
+            (&["Identity", ""], false, false),
+            (&["br"], true, false),
+            (&["none, ZSTD"], true, false),
+            (&["gzip, gzip"], true, false),
+            (&["gzip", "br"], true, false),
+            (&[], false, false),
+        ] {
+            let mut header = ResponseHeader::build(200, None).unwrap();
+            header.insert_header(CONTENT_LENGTH, 1).unwrap();
+            for value in values {
+                header.append_header(CONTENT_ENCODING, *value).unwrap();
+            }
+            assert_eq!(is_packed(&header), packed, "{values:?}");
+            assert_eq!(unpack(&mut header).is_some(), unpacks, "{values:?}");
+            let left = |name| header.headers.contains_key(name);
+            assert_eq!((left(CONTENT_ENCODING), left(CONTENT_LENGTH)), (packed && !unpacks, !unpacks), "{values:?}");
+        }
     }
 
     #[test]

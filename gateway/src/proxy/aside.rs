@@ -1,7 +1,7 @@
 //! Work that takes milliseconds, which the other requests of the thread shall not wait for: on a large body, which takes several
 //! times the body's memory, too; and counting tokens.
 
-use std::sync::{Arc, Condvar, LazyLock, Mutex, PoisonError};
+use std::sync::{Condvar, LazyLock, Mutex, PoisonError};
 use std::thread::available_parallelism;
 
 use tokio::runtime::{Handle, RuntimeFlavor};
@@ -13,8 +13,10 @@ const LARGE: usize = 256 << 10;
 
 static TURNS: Turns = Turns::new();
 
-static LATER: LazyLock<Arc<Semaphore>> =
-    LazyLock::new(|| Arc::new(Semaphore::new(available_parallelism().map_or(1, usize::from))));
+/// What a client waits for.
+static AWAITED: Queue = Queue::new();
+/// What nobody waits for.
+static COUNTED: Queue = Queue::new();
 
 /// Does work on `size` bytes; of a large one the thread's other tasks go on elsewhere meanwhile, where the runtime has threads for it.
 /// No more of those are under way than the runtime has threads: more would take memory and save no time.
@@ -26,19 +28,39 @@ pub fn aside<T>(size: usize, work: impl FnOnce() -> T) -> T {
     })
 }
 
-/// Does work that can wait, on one of the threads for that, of which no more are at work than there are processors: a provider
-/// that fails leaves a thousand answers to be counted at once.
+/// Does work that a client waits for, on one of the threads for what takes its time.
+///
+/// # Errors
+/// It panicked.
+pub async fn awaited<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, JoinError> {
+    AWAITED.take(work).await
+}
+
+/// Does work that can wait, and that nobody else shall wait for: a provider that fails leaves a thousand answers to be counted at once.
 ///
 /// # Errors
 /// It panicked.
 pub async fn later<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, JoinError> {
-    let turn = LATER.clone().acquire_owned().await.ok();
-    spawn_blocking(move || {
-        let done = work();
-        drop(turn);
-        done
-    })
-    .await
+    COUNTED.take(work).await
+}
+
+/// Work of which no more is under way than there are processors.
+struct Queue(LazyLock<Semaphore>);
+
+impl Queue {
+    const fn new() -> Self {
+        Self(LazyLock::new(|| Semaphore::new(available_parallelism().map_or(1, usize::from))))
+    }
+
+    async fn take<T: Send + 'static>(&'static self, work: impl FnOnce() -> T + Send + 'static) -> Result<T, JoinError> {
+        let turn = self.0.acquire().await.ok();
+        spawn_blocking(move || {
+            let done = work();
+            drop(turn);
+            done
+        })
+        .await
+    }
 }
 
 /// Of this runtime, if it has several or might.
@@ -154,5 +176,22 @@ mod tests {
         let seen: Vec<usize> = begun.iter().collect();
         assert_eq!(seen.len(), 20 * processors);
         assert!(seen.iter().all(|at_work| *at_work <= processors), "{seen:?}");
+    }
+
+    #[tokio::test]
+    async fn nobody_waits_for_what_can_wait() {
+        let processors = available_parallelism().map_or(1, usize::from);
+        let (lets, let_go) = mpsc::channel::<()>();
+        let let_go = std::sync::Arc::new(Mutex::new(let_go));
+        let works = (0..2 * processors).map(|_| {
+            let let_go = let_go.clone();
+            tokio::spawn(later(move || let_go.lock().unwrap().recv().is_err()))
+        });
+        let works: Vec<_> = works.collect();
+        assert_eq!(awaited(|| 1).await.unwrap(), 1);
+        drop(lets);
+        for work in works {
+            assert!(work.await.unwrap().unwrap());
+        }
     }
 }

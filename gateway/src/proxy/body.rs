@@ -9,17 +9,18 @@ use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use ai_gateway_providers::{ApiError, ErrorKind};
-use bytes::{Bytes, BytesMut};
+use bytes::{Buf, Bytes, BytesMut};
 use futures::future::BoxFuture;
 use futures::poll;
 use http::HeaderValue;
 use pingora_proxy::Session;
 use prometheus_client::metrics::gauge::Gauge;
 
-use super::aside::later;
+use super::aside::awaited;
 use super::ending::Ending;
 use super::failure::shutting_down;
 use super::reply::Refusal;
+use super::waiting::{GivenUp, wait_for};
 use crate::limits::{self, Limits, Upload};
 use crate::snapshot::{BodyLimits, Key};
 
@@ -37,6 +38,8 @@ const TIMES_FREE: i64 = 3;
 const AHEAD: usize = 256 * 1024;
 /// What is read ahead of the first byte of a body whose length is announced.
 const FIRST_BUFFER: usize = 64 * 1024;
+/// So much is decoded within a millisecond or two.
+const AT_ONCE: usize = 256 * 1024;
 
 /// Request bytes held by all exchanges together (`server.max_buffered`), and by those of each key.
 #[derive(Clone, Debug)]
@@ -193,11 +196,9 @@ pub async fn read(
     let mut room = Room::new(budget.clone(), sender.key);
     let mut turn = Turn::new(sender);
     let mut body = read_all(session, limits, &mut room, &mut turn).await?;
-    if let Some(encoding) = session.req_header().headers.get(http::header::CONTENT_ENCODING) {
-        let encoding = encoding.clone();
-        // It may take a while, and other exchanges share this thread.
-        let decoding = later(move || decode(encoding.as_bytes(), body, limits));
-        body = decoding.await.unwrap_or_else(|_| Err(undecodable()))?;
+    if let Some(coding) = session.req_header().headers.get(http::header::CONTENT_ENCODING).and_then(coding_in) {
+        let decoding = Decoding::new(coding, body)?;
+        body = decode(session, decoding, limits, sender.ending).await?;
         room.grow(body.len(), limits.max_buffered)?;
     }
     Ok(Received { body, room, waited: turn.waited() })
@@ -290,43 +291,79 @@ async fn read_all(
     Ok(body.freeze())
 }
 
-/// Decodes one content coding (RFC 9110 §8.4.1); the result may not pass `max_body`, whatever it came from.
-fn decode(encoding: &[u8], body: Bytes, limits: BodyLimits) -> Result<Bytes, ApiError> {
-    let encoding = encoding.trim_ascii();
-    let source = body.as_ref();
-    let decoded = if encoding.is_empty() || encoding.eq_ignore_ascii_case(b"identity") {
-        return Ok(body);
-    } else if encoding.eq_ignore_ascii_case(b"gzip") || encoding.eq_ignore_ascii_case(b"x-gzip") {
-        drain(flate2::read::MultiGzDecoder::new(source), limits.max_body)
-    } else if encoding.eq_ignore_ascii_case(b"br") {
-        drain(brotli::Decompressor::new(source, 16 * 1024), limits.max_body)
-    } else if encoding.eq_ignore_ascii_case(b"zstd") {
-        zstd::stream::read::Decoder::with_buffer(source).and_then(|mut decoder| {
-            decoder.window_log_max(ZSTD_WINDOW_LOG)?;
-            drain(decoder, limits.max_body)
-        })
-    } else {
-        return Err(ApiError::new(
-            ErrorKind::UnsupportedMedia,
-            "this content-encoding is not supported; send gzip, br, zstd or none",
-        ));
-    };
-    match decoded {
-        Ok(decoded) if decoded.len() > limits.max_body => Err(too_large(limits)),
-        Ok(decoded) => Ok(decoded.into()),
-        Err(_) => Err(undecodable()),
+/// The coding that a header names, if it names one.
+fn coding_in(value: &HeaderValue) -> Option<&[u8]> {
+    let coding = value.as_bytes().trim_ascii();
+    (!coding.is_empty() && !coding.eq_ignore_ascii_case(b"identity")).then_some(coding)
+}
+
+/// Decodes at once what is small before and after it; what is not may take a while, and waits for its turn.
+async fn decode(
+    session: &mut Session,
+    mut decoding: Decoding,
+    limits: BodyLimits,
+    ending: &Ending,
+) -> Result<Bytes, BodyError> {
+    if decoding.packed <= AT_ONCE && decoding.go_on(AT_ONCE.min(limits.max_body)).map_err(|_| undecodable())? {
+        return Ok(decoding.decoded.into());
+    }
+    let decoded = awaited(move || decoding.finish(limits));
+    match wait_for(&mut session.downstream_session, ending, decoded).await {
+        Ok(decoded) => Ok(decoded.unwrap_or_else(|_| Err(undecodable()))?),
+        Err(GivenUp::ClientLeft(error)) => Err(BodyError::Client(error)),
+        Err(GivenUp::Ending) => Err(shutting_down().into()),
+    }
+}
+
+/// A body on its way out of one content coding (RFC 9110 §8.4.1).
+struct Decoding {
+    packed: usize,
+    source: Box<dyn Read + Send>,
+    decoded: Vec<u8>,
+}
+
+impl Decoding {
+    fn new(coding: &[u8], body: Bytes) -> Result<Self, ApiError> {
+        let packed = body.len();
+        let is = |names: &[&str]| names.iter().any(|name| coding.eq_ignore_ascii_case(name.as_bytes()));
+        let source: Box<dyn Read + Send> = if is(&["gzip", "x-gzip"]) {
+            Box::new(flate2::bufread::MultiGzDecoder::new(body.reader()))
+        } else if is(&["br"]) {
+            Box::new(brotli::Decompressor::new(body.reader(), 16 * 1024))
+        } else if is(&["zstd"]) {
+            let decoder = zstd::stream::read::Decoder::with_buffer(body.reader()).and_then(|mut decoder| {
+                decoder.window_log_max(ZSTD_WINDOW_LOG)?;
+                Ok(decoder)
+            });
+            Box::new(decoder.map_err(|_| undecodable())?)
+        } else {
+            return Err(ApiError::new(
+                ErrorKind::UnsupportedMedia,
+                "this content-encoding is not supported; send gzip, br, zstd or none",
+            ));
+        };
+        Ok(Self { packed, source, decoded: Vec::new() })
+    }
+
+    /// Goes on until there are `most` bytes. Says whether fewer are all.
+    fn go_on(&mut self, most: usize) -> std::io::Result<bool> {
+        let left = most.saturating_sub(self.decoded.len());
+        (&mut self.source).take(left as u64).read_to_end(&mut self.decoded)?;
+        Ok(self.decoded.len() < most)
+    }
+
+    /// The whole, which may not pass `max_body`, whatever it came from: a bomb costs no more than that.
+    fn finish(mut self, limits: BodyLimits) -> Result<Bytes, ApiError> {
+        match self.go_on(limits.max_body + 1) {
+            Ok(true) => Ok(self.decoded.into()),
+            Ok(false) => Err(too_large(limits)),
+            Err(_) => Err(undecodable()),
+        }
     }
 }
 
 fn undecodable() -> ApiError {
     ApiError::new(ErrorKind::InvalidRequest, "the request body is not valid in its content-encoding")
-}
-
-/// Reads to the end, but stops one byte past `limit`: a bomb costs no more than that.
-fn drain(reader: impl Read, limit: usize) -> std::io::Result<Vec<u8>> {
-    let mut decoded = Vec::new();
-    reader.take(limit as u64 + 1).read_to_end(&mut decoded)?;
-    Ok(decoded)
 }
 
 #[cfg(test)]
@@ -343,16 +380,39 @@ mod tests {
         encoder.finish().unwrap().into()
     }
 
+    fn decode(coding: &[u8], body: Bytes, limits: BodyLimits) -> Result<Bytes, ApiError> {
+        Decoding::new(coding, body)?.finish(limits)
+    }
+
+    #[test]
+    fn names_of_codings() {
+        for (value, coding) in
+            [(" ZStd ", Some(&b"ZStd"[..])), ("", None), (" Identity", None), ("gzip, br", Some(b"gzip, br"))]
+        {
+            assert_eq!(coding_in(&HeaderValue::from_static(value)), coding, "{value:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_small_is_decoded_at_once() {
+        let text = b"{\"model\":\"m\"}".repeat(10_000);
+        for (length, whole) in [(0, true), (AT_ONCE - 1, true), (AT_ONCE, false)] {
+            let text = text.iter().copied().cycle().take(length).collect::<Vec<u8>>();
+            let mut decoding = Decoding::new(b"gzip", gzip(&text)).unwrap();
+            assert_eq!(decoding.go_on(AT_ONCE).unwrap(), whole, "{length}");
+            assert_eq!(decoding.finish(LIMITS).unwrap(), text);
+        }
+    }
+
     #[test]
     fn codings_decode_to_the_same_bytes() {
         let text = b"{\"model\":\"m\"}".repeat(1000);
         let mut br = Vec::new();
         brotli::CompressorWriter::new(&mut br, 4096, 4, 20).write_all(&text).unwrap();
         let zstd = zstd::encode_all(text.as_slice(), 1).unwrap();
-        for (name, body) in [("gzip", gzip(&text)), ("BR", br.into()), (" zstd ", zstd.into())] {
+        for (name, body) in [("gzip", gzip(&text)), ("BR", br.into()), ("zstd", zstd.into())] {
             assert_eq!(decode(name.as_bytes(), body, LIMITS).unwrap(), text, "{name}");
         }
-        assert_eq!(decode(b"identity", text.clone().into(), LIMITS).unwrap(), text);
     }
 
     #[test]

@@ -145,14 +145,18 @@ impl Exchange {
         consumed.any(|consumed| consumed.uncounted.is_some())
     }
 
-    /// Estimates at the end of the exchange what no provider told.
-    pub async fn count_tokens(&mut self) {
+    /// Estimates at the end of the exchange what no provider told: what has been said is still to be counted.
+    pub fn keep_estimate(&mut self) {
         if self.attempt().is_some_and(|attempt| attempt.consumed.is_none())
             && let Some(consumed) = self.estimate()
             && let Some(attempt) = self.attempts.last_mut()
         {
             attempt.consumed = Some(Box::new(consumed));
         }
+    }
+
+    /// Counts what has been said.
+    pub async fn count_tokens(&mut self) {
         let uncounted = |attempt: &mut super::attempt::Attempt| attempt.consumed.as_mut()?.uncounted.take();
         let texts: Vec<(usize, Heard)> = (0..)
             .zip(&mut self.attempts)

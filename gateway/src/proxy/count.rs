@@ -10,7 +10,7 @@ use pingora_error::Result;
 use pingora_http::ResponseHeader;
 use pingora_proxy::Session;
 
-use super::aside::later;
+use super::aside::awaited;
 use super::{Exchange, reply};
 use crate::snapshot::client_wire;
 
@@ -73,7 +73,7 @@ pub async fn answer(session: &mut Session, exchange: &mut Exchange) -> Result<Re
 async fn estimate(exchange: &Exchange) -> Result<Bytes, ApiError> {
     let request = exchange.asked()?;
     let (endpoint, body) = (request.endpoint.clone(), request.body.clone());
-    let counted = later(move || {
+    let counted = awaited(move || {
         let wire = client_wire(&endpoint)
             .ok_or_else(|| ApiError::new(ErrorKind::NotSupported, "this API has no token counts"))?;
         count_tokens::local_answer(wire, &body, &Call { model: endpoint.path_model.as_deref(), stream: false })

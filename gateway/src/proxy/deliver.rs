@@ -2,9 +2,13 @@
 //! not waited for. What it leaves untaken is never ended as if it were whole.
 
 use std::mem;
+use std::pin::pin;
+use std::task::Poll;
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures::poll;
+use pingora_core::protocols::SocketDigest;
 use pingora_core::protocols::http::{HttpTask, ServerSession};
 use pingora_error::{Error, ErrorSource, ErrorType, Result};
 use pingora_proxy::Session;
@@ -13,13 +17,15 @@ use super::header;
 
 /// Most bytes of a body that are written at once.
 const PART: usize = 64 << 10;
+/// How often it is looked in a client's time whether it takes anything.
+const LOOKS: u32 = 4;
 /// Longest wait for a client to take the last of its answer.
 pub const LAST_WRITE: Duration = Duration::from_secs(5);
 
 /// Writes `tasks`. Says whether they were the end.
 ///
 /// # Errors
-/// [`took_no_more`]: the client did not take a part in its time (its session's), or until `end`.
+/// [`took_no_more`]: the client took nothing for its time (its session's), or not all until `end`.
 pub async fn deliver(
     client: &mut ServerSession,
     mut tasks: Vec<HttpTask>,
@@ -28,10 +34,30 @@ pub async fn deliver(
     header::fit(&mut tasks, client);
     // Nobody's own session: what is written to it waits for those who read there.
     let Some(patience) = client.get_write_timeout() else { return client.response_duplex_vec(tasks).await };
+    let unhurried = Unhurried::new(client, patience);
     tokio::select! {
         biased;
-        done = deliver_parts(client, tasks, patience) => done,
+        done = deliver_parts(unhurried.client, tasks, patience) => done,
         () = end => untaken(),
+    }
+}
+
+/// A client whose session does not end a write meanwhile: it would look at what is handed over, not at what is taken.
+struct Unhurried<'c> {
+    client: &'c mut ServerSession,
+    patience: Duration,
+}
+
+impl<'c> Unhurried<'c> {
+    fn new(client: &'c mut ServerSession, patience: Duration) -> Self {
+        client.set_write_timeout(None);
+        Self { client, patience }
+    }
+}
+
+impl Drop for Unhurried<'_> {
+    fn drop(&mut self) {
+        self.client.set_write_timeout(Some(self.patience));
     }
 }
 
@@ -55,8 +81,31 @@ async fn deliver_parts(client: &mut ServerSession, tasks: Vec<HttpTask>, patienc
 }
 
 async fn deliver_part(client: &mut ServerSession, part: Vec<HttpTask>, patience: Duration) -> Result<bool> {
-    // That of the session is not for the end of a body, nor for a header. No timer is made for what is taken at once.
-    pingora_timeout::timeout(patience, client.response_duplex_vec(part)).await.unwrap_or_else(|_| untaken())
+    let socket = client.digest().and_then(|digest| digest.socket_digest.clone());
+    let mut write = pin!(client.response_duplex_vec(part));
+    // No timer is made for what is taken at once.
+    if let Poll::Ready(done) = poll!(&mut write) {
+        return done;
+    }
+    let socket = socket.as_deref();
+    let (mut before, mut looks) = (taken(socket).0, LOOKS);
+    while looks > 0 {
+        if let Ok(done) = pingora_timeout::timeout(patience / LOOKS, &mut write).await {
+            return done;
+        }
+        let (now, has_more) = taken(socket);
+        looks = if has_more && now > before { LOOKS } else { looks - 1 };
+        before = now;
+    }
+    untaken()
+}
+
+/// How many bytes of its connection a client has taken, and whether more are there for it: a full socket is writable again only when
+/// a third of what it holds is gone, which may be megabytes. If there are none, what is held back is a stream that its client does not
+/// read, whatever it takes of others.
+fn taken(socket: Option<&SocketDigest>) -> (u64, bool) {
+    let info = socket.and_then(SocketDigest::tcp_info);
+    info.map(|info| (info.tcpi_bytes_acked, info.tcpi_notsent_bytes > 0 || info.tcpi_unacked > 0)).unwrap_or_default()
 }
 
 fn length(task: &HttpTask) -> usize {
@@ -68,6 +117,16 @@ fn length(task: &HttpTask) -> usize {
 
 fn untaken<T>() -> Result<T> {
     Err(Error::explain(ErrorType::WriteTimedout, "the client does not take its answer").into_down())
+}
+
+/// Tells a client that it may send its body.
+///
+/// # Errors
+/// [`took_no_more`], or the connection broke.
+pub async fn write_continue(session: &mut Session) -> Result<()> {
+    let client = &mut session.downstream_session;
+    let Some(patience) = client.get_write_timeout() else { return client.write_continue_response().await };
+    pingora_timeout::timeout(patience, client.write_continue_response()).await.unwrap_or_else(|_| untaken())
 }
 
 /// Whether `error` is that a client took no more of what was written to it: it may have the beginning of a part.

@@ -94,6 +94,8 @@ pub struct Exchange {
     pub lingers: bool,
     /// The answer broke off, and is to look like that.
     pub abandoned: bool,
+    /// The answer broke off, and its client was told so at the end of it.
+    pub told_end: bool,
     /// Status sent to the client.
     pub status: u16,
     /// What it has to do with the cache; `None`: there is none for it.
@@ -225,6 +227,7 @@ impl Exchange {
             committed: false,
             lingers: false,
             abandoned: false,
+            told_end: false,
             status: 0,
             cached: None,
             repeat: None,
@@ -273,6 +276,11 @@ impl Exchange {
     /// Whether the client asked for a stream.
     pub fn wants_stream(&self) -> bool {
         self.request.as_ref().is_some_and(Request::wants_stream) || self.path.as_ref().is_some_and(|path| path.stream)
+    }
+
+    /// Whether the client asked for a stream of events, in which it can be told what goes wrong.
+    pub fn wants_events(&self) -> bool {
+        self.wants_stream() && self.request.as_ref().is_none_or(|request| !request.json_array)
     }
 
     /// Whether a stream's usage object is to tell the cost.

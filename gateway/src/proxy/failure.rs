@@ -2,6 +2,7 @@
 
 use ai_gateway_providers::answer::AnswerForm;
 use ai_gateway_providers::error::{ApiError, ErrorKind};
+use bytes::Bytes;
 use pingora_core::upstreams::peer::{HttpPeer, Peer};
 use pingora_error::{Error, ErrorSource, ErrorType};
 use pingora_proxy::{FailToProxy, Session};
@@ -208,6 +209,7 @@ pub async fn tell_client(session: &mut Session, error: &Error, exchange: &mut Ex
     if let Some(replay) = &exchange.replay {
         replay.restore(session);
     }
+    exchange.close_call();
     let gone = FailToProxy { error_code: 0, can_reuse_downstream: false };
     let stalled = took_no_more(error) || exchange.drained();
     if exchange.is_complete_stream() {
@@ -253,6 +255,7 @@ pub async fn tell(session: &mut Session, exchange: &mut Exchange, told: ApiError
     if session.response_written().is_none_or(|header| header.status.is_informational()) {
         let refusal = Refusal::with_headers(told, std::mem::take(&mut exchange.retry_after));
         if let Err(error) = reply::error(session, exchange, refusal).await {
+            exchange.client_left |= took_no_more(&error);
             log::debug!("request {}: client could not be told: {error}", exchange.id);
         }
     } else {
@@ -261,18 +264,23 @@ pub async fn tell(session: &mut Session, exchange: &mut Exchange, told: ApiError
 }
 
 async fn break_off(session: &mut Session, exchange: &mut Exchange, told: ApiError) {
-    let mut whole = false;
     // Of an answer out of the cache no more is known than what was asked for.
     let streams = match &exchange.incoming.observer {
         Some(_) => exchange.incoming.form == AnswerForm::Stream,
-        None => exchange.wants_stream() && exchange.request.as_ref().is_none_or(|request| !request.json_array),
+        None => exchange.wants_events(),
     };
-    if streams {
-        let event = exchange.error_event(&told);
-        whole = write_last(session, event, true).await;
-    }
-    exchange.abandoned = !whole;
-    if whole {
+    let event = streams.then(|| exchange.error_event(&told));
+    end_with(session, exchange, event, told).await;
+}
+
+/// Ends an answer that is not whole: a stream with the event that tells why, anything else as what it is.
+pub async fn end_with(session: &mut Session, exchange: &mut Exchange, event: Option<Bytes>, told: ApiError) {
+    exchange.told_end = match event {
+        Some(event) => write_last(session, event, true).await,
+        None => false,
+    };
+    exchange.abandoned = !exchange.told_end;
+    if exchange.told_end {
         close(session).await;
     }
     exchange.error = Some(told);

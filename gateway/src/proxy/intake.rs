@@ -11,6 +11,7 @@ use pingora_proxy::Session;
 use super::aside::aside;
 use super::body::{self, BodyError, Received, Room, Sender};
 use super::cached::{self, Entered};
+use super::deliver::write_continue;
 use super::labels::Labels;
 use super::plan::{self, Next, Planner};
 use super::plugins::{self, Decided, Screener};
@@ -81,7 +82,7 @@ async fn read_body(
     if expects_continue(session) {
         // Pingora takes the interim answer for the final one, which would cost the connection.
         session.set_close_on_response_before_downstream_finish(false);
-        session.downstream_session.write_continue_response().await.map_err(BodyError::Client)?;
+        write_continue(session).await.map_err(BodyError::Client)?;
         session.set_close_on_response_before_downstream_finish(true);
     }
     let sender = Sender { key: exchange.key.as_deref(), limits: &gateway.limits, ending: &gateway.ending };
@@ -230,7 +231,11 @@ fn broken_body(session: &mut Session, exchange: &mut Exchange, error: Box<Error>
     // Nobody knows where such a body ends and the next request begins (RFC 9112 §2.2).
     session.set_keepalive(None);
     match error.etype() {
-        ErrorType::ConnectionClosed | ErrorType::ReadError | ErrorType::H2Error | ErrorType::WriteError => {
+        ErrorType::ConnectionClosed
+        | ErrorType::ReadError
+        | ErrorType::H2Error
+        | ErrorType::WriteError
+        | ErrorType::WriteTimedout => {
             exchange.client_left = true;
             Err(error)
         }

@@ -286,13 +286,14 @@ impl ProxyHttp for Gateway {
     }
 
     async fn logging(&self, session: &mut Session, _error: Option<&Error>, exchange: &mut Self::CTX) {
-        exchange.count_tokens().await;
+        exchange.keep_estimate();
         cached::part(session, exchange).await;
+        exchange.count_tokens().await;
         settle::settle(self, session, exchange);
         if exchange.lingers {
             reply::linger(session, &self.ending).await;
         }
-        if exchange.abandoned || exchange.client_left {
+        if exchange.abandoned || (exchange.client_left && !exchange.told_end) {
             deliver::abandon(session).await;
         }
     }

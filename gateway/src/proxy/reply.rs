@@ -1,15 +1,18 @@
 //! Answers that the gateway writes itself: errors in the client's dialect, and what needs no upstream.
 
+use std::future::pending;
 use std::time::Duration;
 
 use ai_gateway_providers::Dialect;
 use ai_gateway_providers::error::{ApiError, ErrorKind, bedrock_exception, encode_error};
 use bytes::Bytes;
 use http::{HeaderValue, StatusCode};
+use pingora_core::protocols::http::HttpTask;
 use pingora_error::{Error, Result};
 use pingora_http::ResponseHeader;
 use pingora_proxy::Session;
 
+use super::deliver::deliver;
 use super::ending::Ending;
 use super::{Exchange, body};
 
@@ -110,11 +113,12 @@ pub async fn whole(
         session.set_keepalive(None);
     }
     let head = session.req_header().method == http::Method::HEAD;
-    session.write_response_header(Box::new(header), head).await?;
+    let mut tasks = vec![HttpTask::Header(Box::new(header), head)];
     if !head {
-        session.write_response_body(Some(body), true).await?;
+        tasks.push(HttpTask::Body(Some(body), true));
     }
-    Ok(())
+    // Nothing ends the wait but the client's own time: this is short.
+    deliver(&mut session.downstream_session, tasks, pending()).await.map(drop)
 }
 
 /// Throws a bounded part away of a body that is still being sent, so that its client reads the answer and not a reset.

@@ -10,10 +10,10 @@ use pingora_error::{Error, ErrorType};
 use pingora_http::ResponseHeader;
 
 use super::Exchange;
-use super::answer::{is_of_json, is_web_page};
+use super::answer::is_web_page;
 use super::failure::attempt_failed;
 use super::outcome::Outcome;
-use crate::net::unasked::coding_of;
+use crate::net::unasked::is_packed;
 
 /// What came instead of an answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,21 +30,22 @@ pub enum Unfit {
     Type,
     /// A whole answer where a stream was asked for, which nothing makes one of.
     Whole,
+    /// The reverse.
+    Stream,
 }
 
 impl Unfit {
     /// What is wrong with an answer by its header; `None`: nothing so far. `form`: how it is framed.
     pub fn of(header: &ResponseHeader, form: AnswerForm, exchange: &Exchange) -> Option<Self> {
         let operation = exchange.operation();
+        let is_of_any_bytes = matches!(operation, Some(Operation::Speech | Operation::Transcription));
         match header.status.as_u16() {
             status @ 300..400 => Some(Self::Redirect(status)),
             204 if operation != Some(Operation::Stored) => Some(Self::Empty),
             // Transcriptions come as any text.
             200..300 if is_web_page(header) && operation != Some(Operation::Transcription) => Some(Self::Page),
             // Passed on, it would be understood by nobody who counts or judges it, nor by every client.
-            200..300 if coding_of(header).is_some() && (exchange.translates() || operation.is_some_and(is_of_json)) => {
-                Some(Self::Coding)
-            }
+            200..300 if is_packed(header) && (exchange.translates() || !is_of_any_bytes) => Some(Self::Coding),
             200..300 if exchange.translates() && form == AnswerForm::Opaque => Some(Self::Type),
             _ => None,
         }
@@ -78,6 +79,7 @@ impl fmt::Display for Unfit {
             Self::Empty => f.write_str("no content (204)"),
             Self::Coding => f.write_str("a content-encoding that was not asked for"),
             Self::Whole => f.write_str("a whole answer where a stream was asked for"),
+            Self::Stream => f.write_str("a stream where a whole answer was asked for"),
             Self::Type => f.write_str("an unexpected content type"),
         }
     }

@@ -1,6 +1,7 @@
 //! Clients that read their answers slowly, or stop.
 
 use std::net::SocketAddr;
+use std::os::fd::AsRawFd;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,8 +9,9 @@ use bytes::Bytes;
 use futures::future::join_all;
 use pingora_core::apps::ServerApp as _;
 use pingora_core::protocols::l4::stream::Stream as Socket;
+use pingora_core::protocols::{GetSocketDigest as _, SocketDigest};
 use pingora_core::server::configuration::ServerConf;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex, split};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -24,9 +26,13 @@ use crate::keys::hash_line;
 const SHORT: Duration = Duration::from_millis(500);
 /// The same, of a client that takes it.
 const LONG: Duration = Duration::from_secs(4);
+/// The same, of one that takes a little all the time.
+const SLOW: Duration = Duration::from_secs(1);
 /// More than all sockets in between hold.
 const LARGE: usize = 2 << 20;
 const SOCKET: u32 = 32 << 10;
+/// The same of sockets as they are made, which grow.
+const HUGE: usize = 16 << 20;
 
 /// A provider whose answers are large: streams or not, as they are asked for. It ends its connections.
 async fn provider() -> SocketAddr {
@@ -40,8 +46,9 @@ async fn provider() -> SocketAddr {
                 while !request.ends_with(b"}") {
                     assert!(connection.read_buf(&mut request).await.unwrap() > 0);
                 }
-                let streams = String::from_utf8_lossy(&request).contains(r#""stream":true"#);
-                let answer = if streams { stream() } else { whole() };
+                let request = String::from_utf8_lossy(&request);
+                let size = if request.contains(r#""huge""#) { HUGE } else { LARGE };
+                let answer = if request.contains(r#""stream":true"#) { stream(size) } else { whole(size) };
                 let _ = connection.write_all(answer.as_bytes()).await;
             });
         }
@@ -49,7 +56,7 @@ async fn provider() -> SocketAddr {
     address
 }
 
-fn stream() -> String {
+fn stream(size: usize) -> String {
     let event = |delta: &str, finish: &str| {
         format!(
             r#"data: {{"id":"c","object":"chat.completion.chunk","created":1,"model":"m","choices":[{{"index":0,"delta":{delta},"finish_reason":{finish}}}]}}"#
@@ -57,15 +64,15 @@ fn stream() -> String {
     };
     let text = event(&format!(r#"{{"content":"{}"}}"#, "x".repeat(1 << 10)), "null");
     let events =
-        [vec![event(r#"{"role":"assistant"}"#, "null")], vec![text; LARGE >> 10], vec![event("{}", r#""stop""#)]];
+        [vec![event(r#"{"role":"assistant"}"#, "null")], vec![text; size >> 10], vec![event("{}", r#""stop""#)]];
     let head = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\nconnection: close\r\n";
     format!("{head}\r\n{}\n\ndata: [DONE]\n\n", events.concat().join("\n\n"))
 }
 
-fn whole() -> String {
+fn whole(size: usize) -> String {
     let body = format!(
         r#"{{"id":"c","object":"chat.completion","created":1,"model":"m","choices":[{{"index":0,"message":{{"role":"assistant","content":"{}"}},"finish_reason":"stop"}}],"usage":{{"prompt_tokens":1,"completion_tokens":1,"total_tokens":2}}}}"#,
-        "x".repeat(LARGE)
+        "x".repeat(size)
     );
     let length = body.len();
     format!(
@@ -100,14 +107,20 @@ impl Bench {
 
     /// A connection that holds little, and what serves it.
     async fn connect(&self) -> (TcpStream, JoinHandle<()>) {
-        let listener = TcpSocket::new_v4().unwrap();
+        let (listener, client) = (TcpSocket::new_v4().unwrap(), TcpSocket::new_v4().unwrap());
         listener.set_send_buffer_size(SOCKET).unwrap();
+        client.set_recv_buffer_size(SOCKET).unwrap();
+        self.connect_over(listener, client).await
+    }
+
+    async fn connect_over(&self, listener: TcpSocket, client: TcpSocket) -> (TcpStream, JoinHandle<()>) {
         listener.bind(([127, 0, 0, 1], 0).into()).unwrap();
         let listener = listener.listen(1).unwrap();
-        let client = TcpSocket::new_v4().unwrap();
-        client.set_recv_buffer_size(SOCKET).unwrap();
         let client = client.connect(listener.local_addr().unwrap()).await.unwrap();
-        let server = Socket::from(listener.accept().await.unwrap().0);
+        let mut server = Socket::from(listener.accept().await.unwrap().0);
+        // As Pingora's own listeners do.
+        let digest = SocketDigest::from_raw_fd(server.as_raw_fd());
+        server.set_socket_digest(digest);
         let app = self.downstream.clone();
         let served = tokio::spawn(async move {
             let (_stop, shutdown) = watch::channel(false);
@@ -155,6 +168,18 @@ async fn who_stops_reading_is_not_waited_for_and_gets_no_end() {
             }
         }
     }
+}
+
+/// Nor of answers without a body, of which many fill a socket.
+#[tokio::test]
+async fn who_does_not_read_what_has_no_body_is_not_waited_for() {
+    let bench = Bench::new("", SHORT).await;
+    let head = format!("HEAD /v1/models HTTP/1.1\r\nhost: h\r\nauthorization: Bearer {}\r\n\r\n", bench.keys[0].1);
+    let (client, served) = bench.connect().await;
+    let (_unread, mut asks) = client.into_split();
+    let asking = tokio::spawn(async move { while asks.write_all(head.as_bytes()).await.is_ok() {} });
+    soon("HEAD", served).await.unwrap();
+    soon("asking", asking).await.unwrap();
 }
 
 #[tokio::test]
@@ -214,4 +239,66 @@ async fn read_slowly(bench: &Bench, path: &str, model: &str, streams: bool) {
         tokio::time::sleep(Duration::from_millis(70)).await;
     }
     assert!(got.len() > LARGE && begun.elapsed() > LONG, "{what}: {:?}", begun.elapsed());
+}
+
+/// A slow line: for a while it takes some bytes every now and then, and never none for as long as a client may take none.
+fn slow_line(connection: TcpStream) -> DuplexStream {
+    let (near, far) = duplex(SOCKET as usize);
+    tokio::spawn(async move {
+        let ((mut from, mut to), (mut asked, mut answered)) = (connection.into_split(), split(far));
+        let sends = async { tokio::io::copy(&mut asked, &mut to).await };
+        let takes = async {
+            let (mut part, begun) = (vec![0; 64 << 10], tokio::time::Instant::now());
+            loop {
+                let read = from.read(&mut part).await?;
+                if read == 0 {
+                    return answered.shutdown().await;
+                }
+                answered.write_all(&part[..read]).await?;
+                if begun.elapsed() < 4 * SLOW {
+                    tokio::time::sleep(SLOW / 10).await;
+                }
+            }
+        };
+        let _ = tokio::join!(sends, takes);
+    });
+    near
+}
+
+/// Of sockets as they are made nothing is heard until a third is free again of the megabytes that they hold.
+#[tokio::test]
+async fn who_takes_a_little_all_the_time_is_waited_for() {
+    let bench = Bench::new("", SLOW).await;
+    let key = &bench.keys[0].1;
+    let sockets = || (TcpSocket::new_v4().unwrap(), TcpSocket::new_v4().unwrap());
+    let over_http_1 = async {
+        let (listener, client) = sockets();
+        let (mut client, _served) = bench.connect_over(listener, client).await;
+        ask(&mut client, PATHS[0], key, &body(PATHS[0], false, "p/huge")).await;
+        let (mut line, mut got) = (slow_line(client), Vec::new());
+        while !got.ends_with(b"}") {
+            let read = soon("HTTP/1", line.read_buf(&mut got)).await.unwrap();
+            assert!(read > 0, "an end behind {} bytes", got.len());
+        }
+        assert!(got.len() > HUGE);
+    };
+    let over_http_2 = async {
+        let (listener, client) = sockets();
+        let (client, _served) = bench.connect_over(listener, client).await;
+        let mut windows = h2::client::Builder::new();
+        let most = 2 * u32::try_from(HUGE).unwrap();
+        windows.initial_window_size(most).initial_connection_window_size(most);
+        let (mut client, connection) = windows.handshake::<_, Bytes>(slow_line(client)).await.unwrap();
+        tokio::spawn(connection);
+        let request =
+            http::Request::post(format!("http://h{}", PATHS[0])).header("authorization", format!("Bearer {key}"));
+        let (answer, mut sent) = client.send_request(request.body(()).unwrap(), false).unwrap();
+        sent.send_data(Bytes::from(body(PATHS[0], false, "p/huge")), true).unwrap();
+        let (mut answer, mut got) = (soon("HTTP/2", answer).await.unwrap().into_body(), 0);
+        while let Some(data) = soon("HTTP/2", answer.data()).await {
+            got += data.unwrap_or_else(|error| panic!("{error} behind {got} bytes")).len();
+        }
+        assert!(got > HUGE);
+    };
+    tokio::join!(over_http_1, over_http_2);
 }

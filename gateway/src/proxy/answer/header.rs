@@ -6,7 +6,7 @@ use http::header::{CONTENT_LENGTH, CONTENT_TYPE};
 use http::{HeaderMap, HeaderName, HeaderValue};
 use pingora_http::ResponseHeader;
 
-use crate::net::unasked::coding_of;
+use crate::net::unasked::is_packed;
 use crate::proxy::outcome::Outcome;
 use crate::proxy::{Exchange, header, retry_after};
 
@@ -68,7 +68,7 @@ pub fn is_web_page(header: &ResponseHeader) -> bool {
 pub fn form_of(header: &ResponseHeader, dialect: Dialect) -> AnswerForm {
     let content_type = header.headers.get(CONTENT_TYPE).map_or(&b""[..], |value| value.as_bytes());
     let essence = content_type.split(|byte| *byte == b';').next().unwrap_or_default().trim_ascii();
-    if coding_of(header).is_some() {
+    if is_packed(header) {
         AnswerForm::Opaque
     } else if essence.eq_ignore_ascii_case(b"text/event-stream")
         || essence.eq_ignore_ascii_case(EVENT_STREAM.as_bytes())

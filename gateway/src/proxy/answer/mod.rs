@@ -29,11 +29,11 @@ use super::step::Step;
 use super::unfit::Unfit;
 use super::{Exchange, count, encode};
 use crate::config::OnCut;
-use crate::net::unasked;
+use crate::net::unasked::{self, is_packed};
 use error::on_error_body;
 pub use error::{said_by_status, told_by_upstream};
-use header::clean;
-pub use header::{form_of, is_of_json, is_web_page, stream_type, type_of, verdict};
+use header::{clean, is_of_json};
+pub use header::{form_of, is_web_page, stream_type, type_of, verdict};
 
 /// How long the connection may take to end after the stream's own end marker.
 const END_PATIENCE: Duration = Duration::from_secs(2);
@@ -62,10 +62,15 @@ pub fn on_header(upstream: &mut ResponseHeader, exchange: &mut Exchange) -> Resu
     if let Some(unfit) = Unfit::of(upstream, form, exchange) {
         return Err(unfit.fail(upstream, exchange));
     }
-    if verdict(status).is_none() && form == AnswerForm::Json && exchange.wants_stream() && !exchange.translates() {
-        match exchange.operation() {
-            Some(Operation::Chat) => exchange.make_a_stream(),
-            Some(Operation::Completions) => return Err(Unfit::Whole.fail(upstream, exchange)),
+    if verdict(status).is_none() && !exchange.translates() {
+        let unfit = match (form, exchange.wants_stream()) {
+            (AnswerForm::Json, true) => Some(Unfit::Whole),
+            (AnswerForm::Stream, false) => Some(Unfit::Stream),
+            _ => None,
+        };
+        match (unfit, exchange.operation()) {
+            (Some(_), Some(Operation::Chat)) => exchange.take_the_other_form(),
+            (Some(unfit), Some(Operation::Completions)) => return Err(unfit.fail(upstream, exchange)),
             _ => {}
         }
     }
@@ -101,8 +106,9 @@ pub fn on_header(upstream: &mut ResponseHeader, exchange: &mut Exchange) -> Resu
             if passes {
                 exchange.retry_after = retry_after::told(&upstream.headers);
             }
-            // A page is of no use to a client, what it says neither.
-            if !passes || is_web_page(upstream) || exchange.step_after(outcome) != Step::Stop {
+            // A page is of no use to a client, what it says neither; and nobody knows what is said in an unknown coding.
+            let says_nothing = is_web_page(upstream) || is_packed(upstream);
+            if !passes || says_nothing || exchange.step_after(outcome) != Step::Stop {
                 return Err(attempt_failed(
                     exchange,
                     outcome,
@@ -126,8 +132,8 @@ pub fn on_header(upstream: &mut ResponseHeader, exchange: &mut Exchange) -> Resu
 /// Takes an answer that is packed for one that is not, and one without a type for what was asked for. What is then packed is its
 /// body.
 fn undo_unasked(header: &mut ResponseHeader, exchange: &mut Exchange) -> Result<()> {
-    let Some(operation) = exchange.operation().filter(|operation| is_of_json(*operation)) else { return Ok(()) };
     exchange.incoming.gunzip = unasked::unpack(header);
+    let Some(operation) = exchange.operation().filter(|operation| is_of_json(*operation)) else { return Ok(()) };
     let asked = match exchange.attempt() {
         Some(attempt) if attempt.encoded.answer.translates() => {
             type_of(attempt.encoded.route.dialect, operation, exchange.wants_stream())
@@ -258,8 +264,9 @@ impl Exchange {
         self.attempt().is_some_and(|attempt| attempt.encoded.answer.translates())
     }
 
-    /// A chat's answer comes whole where a stream was asked for, and an SDK finds nothing in it: it becomes one.
-    fn make_a_stream(&mut self) {
+    /// A chat's answer comes whole where a stream was asked for, or streams where it was not, and an SDK finds nothing in it: it becomes
+    /// the other.
+    fn take_the_other_form(&mut self) {
         let Some(target) = self.attempt().map(|attempt| attempt.target.clone()) else { return };
         let translation = encode::within(self, target.provider.tag, &target.model, self.snapshot.time.now());
         if let (Some(translation), Some(attempt)) = (translation, self.attempts.last_mut()) {

@@ -17,7 +17,6 @@ use crate::cache::policy::{self, Asked, Bypass};
 use crate::cache::{Form, Terms, Verdict, is_common, key};
 use crate::proxy::answer::cut_short;
 use crate::proxy::clocks::Clocks;
-use crate::proxy::deliver::write_last;
 use crate::proxy::failure::{self, shutting_down};
 use crate::proxy::plugins::{Screener, steering, wants_whole_answers};
 use crate::proxy::reply::Refusal;
@@ -263,13 +262,8 @@ async fn follow(gateway: &Gateway, session: &mut Session, exchange: &mut Exchang
 
 /// Tells the client why it gets no more of its answer, in a stream.
 pub(super) async fn break_off(session: &mut Session, exchange: &mut Exchange, error: ApiError) {
-    if exchange.wants_stream() {
-        let event = encode_stream_error(exchange.dialect(), &error, &exchange.id, 0);
-        // Whether it has that or not, its answer is not whole.
-        write_last(session, event.into(), false).await;
-    }
-    exchange.error = Some(error);
-    exchange.abandoned = true;
+    let event = exchange.wants_events().then(|| encode_stream_error(exchange.dialect(), &error, &exchange.id, 0));
+    failure::end_with(session, exchange, event.map(Into::into), error).await;
 }
 
 fn set_status(exchange: &mut Exchange, status: Status) {

@@ -31,6 +31,7 @@ use pour::Poured;
 use session::Lead;
 pub use session::Left;
 
+use super::deliver::close;
 use super::exchange::COST;
 use super::failure::{self, shutting_down};
 use super::outcome::Outcome;
@@ -217,6 +218,13 @@ impl Exchange {
         }
     }
 
+    /// Nothing follows on the connection of its client, if it makes a call for others, too.
+    pub fn close_call(&self) {
+        if let Some(lead) = self.cached.as_ref().and_then(|cached| cached.lead.as_ref()) {
+            lead.close();
+        }
+    }
+
     /// Notes what went wrong with its call, for those who follow.
     pub fn spoil_call(&self, error: &ApiError) {
         if let Some(lead) = self.cached.as_ref().and_then(|cached| cached.lead.as_ref()) {
@@ -245,6 +253,7 @@ pub async fn part(session: &mut Session, exchange: &mut Exchange) {
             enter::break_off(session, exchange, left_behind()).await;
         }
         Poured::Ending => failure::tell(session, exchange, shutting_down()).await,
+        Poured::Whole if lead.closes() => close(session).await,
         Poured::Whole | Poured::Left => {}
     }
 }

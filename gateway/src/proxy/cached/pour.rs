@@ -1,5 +1,6 @@
 //! Writing an answer to one client, from a fill or from what is kept.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -77,13 +78,17 @@ impl Outlet<'_> {
     }
 }
 
-/// Serves the client whose exchange makes the call: its header is as it stands in the fill.
-pub async fn first(mut outlet: Outlet<'_>, reader: &mut Reader) -> Poured {
+/// Serves the client whose exchange makes the call: its header is as it stands in the fill. `closes`: its connection closes behind the
+/// answer.
+pub async fn first(mut outlet: Outlet<'_>, reader: &mut Reader, closes: &AtomicBool) -> Poured {
     let header = tokio::select! {
         biased;
         header = reader.header() => header,
         _ = leaves(outlet.client) => return Poured::Left,
     };
+    if closes.load(Ordering::Relaxed) {
+        outlet.client.set_keepalive(None);
+    }
     match header {
         Some(header) => pour(&mut outlet, ResponseHeader::clone(&header), reader, |_| {}).await,
         None => Poured::Broken,

@@ -6,6 +6,7 @@
 //! only if nobody else follows, and nothing is spawned. [`Lead::restore`] waits until the client has everything and puts its
 //! real session back.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
@@ -41,6 +42,7 @@ pub struct Lead {
     pub fill: Arc<Fill>,
     returned: Arc<Mutex<Option<Pouring>>>,
     left: Arc<OnceLock<Left>>,
+    closes: Arc<AtomicBool>,
 }
 
 /// That the client has left whose exchange makes the call.
@@ -56,6 +58,16 @@ impl Lead {
     /// Whether its own client has left.
     pub fn left(&self) -> Option<Left> {
         self.left.get().copied()
+    }
+
+    /// Its own client's connection closes behind the answer, which is to say so if it has not begun.
+    pub fn close(&self) {
+        self.closes.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether it does.
+    pub fn closes(&self) -> bool {
+        self.closes.load(Ordering::Relaxed)
     }
 
     /// Ends the fill, if it has not ended, waits until the client has what there is, and puts its session back.
@@ -77,17 +89,21 @@ impl Lead {
 pub fn install(session: &mut Session, writer: Writer, gateway: &Gateway, screener: Option<Box<Screener>>) -> Lead {
     let fill = writer.fill().clone();
     let (returned, left) = (Arc::default(), Arc::<OnceLock<Left>>::default());
+    let closes = Arc::<AtomicBool>::default();
     let header = session.req_header().clone();
     let (read, address) = (session.body_bytes_read(), session.client_addr().cloned());
     let mut client = std::mem::replace(&mut session.downstream_session, Box::new(vacant()));
     let mut reader = fill.join_first();
     let ending = gateway.ending.clone();
-    let leaves = left.clone();
+    let (leaves, closing) = (left.clone(), closes.clone());
     let running = async move {
-        let poured = pour::first(Outlet { client: &mut client, screener, ending: &ending }, &mut reader).await;
+        let outlet = Outlet { client: &mut client, screener, ending: &ending };
+        let poured = pour::first(outlet, &mut reader, &closing).await;
         drop(reader);
         if poured == Poured::Left {
-            let _ = leaves.set(if client.response_written().is_none() { Left::Before } else { Left::Within });
+            // A `100 Continue` of ours counts as written, too.
+            let has_nothing = client.response_written().is_none_or(|header| header.status.is_informational());
+            let _ = leaves.set(if has_nothing { Left::Before } else { Left::Within });
         }
         (client, poured)
     };
@@ -103,7 +119,7 @@ pub fn install(session: &mut Session, writer: Writer, gateway: &Gateway, screene
         pouring: Mutex::new(Some(Pouring::Running(running.boxed()))),
         returned: Arc::clone(&returned),
     }));
-    Lead { fill, returned, left }
+    Lead { fill, returned, left, closes }
 }
 
 struct SharedSession {

@@ -101,6 +101,7 @@ impl Own<'_> {
     fn book(&mut self) -> Option<JoinHandle<()>> {
         let (mut exchange, gateway) = (self.exchange.take()?, self.gateway.clone());
         let booking = async move {
+            exchange.keep_estimate();
             exchange.count_tokens().await;
             admission::charge_own(&gateway.limits, &mut exchange);
             book::book_own(&gateway, &exchange);

@@ -204,6 +204,11 @@ impl CustomSession for ReplaySession {
     }
 
     async fn response_duplex_vec(&mut self, mut tasks: Vec<HttpTask>) -> Result<bool> {
+        // Interim answers are not for the client, nor is what is set on its header for them.
+        tasks.retain(|task| !matches!(task, HttpTask::Header(header, _) if header.status.is_informational()));
+        if tasks.is_empty() {
+            return Ok(false);
+        }
         let attempt = self.shared.attempt.load(Ordering::Relaxed);
         if self.held_attempt != attempt {
             self.held.clear();
