@@ -12,6 +12,15 @@ use crate::dialect::Dialect;
 use crate::error::ErrorKind;
 use crate::preset::PRESETS;
 
+mod media;
+
+/// A request as it is written for `target`, as a tree, and what was lost.
+fn written(request: &Request<'_>, to: Dialect, target: &Target<'_>) -> (Value, Vec<String>) {
+    let mut losses = Losses::default();
+    let body = codec(to).encode_request(request, target, &mut losses).unwrap_or_else(|error| panic!("{to}: {error}"));
+    (serde_json::from_slice(&body).unwrap(), losses.iter().map(|loss| loss.field.clone()).collect())
+}
+
 /// What a request becomes for each other dialect: an error's parameter, or the fields that were lost.
 fn asked(from: Dialect, body: &Value) -> Vec<Result<Vec<String>, Option<String>>> {
     let body = body.to_string();

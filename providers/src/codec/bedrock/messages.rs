@@ -1,6 +1,7 @@
 //! Messages written for a provider.
 
 use super::{OWN, media, parts, write};
+use crate::codec::detail;
 use crate::common::{
     Block, CacheMark, Content, Extras, Foreign, Json, Losses, Media, MediaKind, Message, Opaque, ProviderTag,
     Reasoning, Role, Str, ToolResult,
@@ -139,8 +140,7 @@ impl Writer<'_> {
 
     fn medium<'r>(&mut self, media: &'r Media<'r>, extras: &'r Extras<'r>, role: &str, out: &mut Vec<write::Part<'r>>) {
         self.extras("messages.", extras);
-        let detail = media.detail.as_deref().is_some_and(|detail| detail != "auto");
-        self.losses.note_if(detail && !self.own, "messages.detail");
+        self.losses.note_if(!self.own && detail::asks(media.detail.as_deref()), "messages.detail");
         self.losses.note_if(media.signature.is_some(), "messages.signature");
         // The model itself may not send media back.
         let allowed = self.own || role != "assistant";

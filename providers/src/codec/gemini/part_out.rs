@@ -10,7 +10,8 @@ use std::collections::BTreeMap;
 use super::extras::{Beside, find};
 use super::part_in::{ENCRYPTED, MADE_ELSEWHERE, mime_of_url};
 use super::write::{Blob, FileData, FunctionCall, FunctionResponse, Part, Piece, Resolution, Returned};
-use crate::codec::media::{guess, mime_of};
+use crate::codec::detail::{self, Words};
+use crate::codec::media::{guess, mime_of, says_nothing};
 use crate::common::{
     Block, Content, Json, Losses, Media, MediaKind, MediaSource, Opaque, ProviderTag, Reasoning, Str, Text, ToolCall,
     ToolResult, flat_name, plain_mime,
@@ -264,10 +265,13 @@ impl<'o, 'l> Writer<'o, 'l> {
                 let file = FileData { mime_type, file_uri: url, display_name, beside };
                 Part { file_data: Some(file), ..Part::default() }
             }
-            MediaSource::Text(text) => Part { text: Some(text.as_str().into()), ..Part::default() },
+            MediaSource::Text(text) => {
+                parts.extend(name.as_deref().map(Piece::text));
+                return parts.push(Piece::text(&**text));
+            }
             MediaSource::Blocks(blocks) => {
-                blocks.iter().for_each(|block| self.block(block, parts));
-                return;
+                parts.extend(name.as_deref().map(Piece::text));
+                return blocks.iter().for_each(|block| self.block(block, parts));
             }
             MediaSource::File(_) => {
                 match transcript {
@@ -289,17 +293,17 @@ impl<'o, 'l> Writer<'o, 'l> {
     }
 
     fn resolution(&mut self, detail: Option<&str>) -> Option<Resolution> {
-        let detail = detail.filter(|detail| *detail != "auto")?;
-        match self.reader {
-            Reader::Provider { gemini_3: false, .. } if !self.own => {
+        let level = match self.reader {
+            _ if self.own => detail?.to_ascii_uppercase(),
+            Reader::Client => return None,
+            _ if !detail::asks(detail) => return None,
+            Reader::Provider { gemini_3: false, .. } => {
                 self.losses.note("messages.detail");
-                None
+                return None;
             }
-            Reader::Client if !self.own => None,
-            Reader::Provider { .. } | Reader::Client => {
-                Some(Resolution { level: format!("MEDIA_RESOLUTION_{}", detail.to_ascii_uppercase()) })
-            }
-        }
+            Reader::Provider { .. } => detail::told(detail, Words::Gemini, self.losses)?.to_owned(),
+        };
+        Some(Resolution { level: format!("MEDIA_RESOLUTION_{level}") })
     }
 }
 
@@ -331,8 +335,7 @@ fn is_address(url: &str) -> bool {
 /// The media type by which Google takes what is called `told`, or `guess` if that says nothing; `None`: it does not take
 /// it. Of documents it reads PDF and text: <https://ai.google.dev/gemini-api/docs/document-processing>.
 fn google_mime<'m>(told: Option<&'m str>, guess: Option<&'static str>, kind: MediaKind) -> Option<Cow<'m, str>> {
-    let says_nothing = |mime: &str| mime.is_empty() || mime.ends_with("/*") || mime == "application/octet-stream";
-    let said = told.filter(|told| !says_nothing(&plain_mime(told)));
+    let said = told.filter(|told| !says_nothing(told));
     let sort = told.is_none_or(|told| told.ends_with("/*"));
     let mime = match said {
         Some(said) => plain_mime(said),

@@ -5,8 +5,8 @@ use std::borrow::Cow;
 use super::message_wire::{ContentOut, MessageOut};
 use super::part_out::{Fields, PartBody, PartOut, part_kind};
 use super::{OWN, spelt};
-use crate::codec::Target;
-use crate::codec::openai::is_reference;
+use crate::codec::openai::{is_reference, reads, words_of_detail};
+use crate::codec::{Target, detail};
 use crate::common::{
     Block, CacheMark, Content, Json, Losses, Media, MediaKind, MediaSource, Message, Request, Role, Str, Text,
     ToolResult,
@@ -222,7 +222,7 @@ impl<'r, 'w> Messages<'r, 'w> {
         extras: &'r [(Str<'r>, Json<'r>)],
         parts: &mut Vec<PartOut<'r>>,
     ) {
-        let Media { kind, source, mime: _, name, detail: _, context, cite, transcript, signature } = media;
+        let Media { kind, source, mime: _, name, detail, context, cite, transcript, signature } = media;
         self.losses.note_if(signature.is_some(), "messages.signature");
         self.losses.note_if(*cite == Some(true), "messages.citations");
         if let Some(context) = context {
@@ -251,14 +251,26 @@ impl<'r, 'w> Messages<'r, 'w> {
                 let part = part_kind(media, extras);
                 // OpenAI itself takes no films, and sound and documents only as data.
                 let by_url = matches!(source, MediaSource::Url(_)) && *kind != MediaKind::Image;
-                if self.reference && !self.own && (by_url || *kind == MediaKind::Video) {
+                let read = !by_url && *kind != MediaKind::Video && reads(media);
+                if self.reference && !self.own && !read {
                     self.losses.note(kind.lost_in_message());
                     if let Some(transcript) = transcript {
                         parts.push(PartOut::text(&**transcript));
                     }
                     return;
                 }
-                parts.push(PartOut { body: PartBody::Media(part, media), cache, extras });
+                self.losses.note_if(name.is_some() && part != "file" && !self.own, "messages.name");
+                let detail = match detail.as_deref() {
+                    detail if part == "image_url" && self.own => detail,
+                    detail if part == "image_url" => {
+                        detail::told(detail, words_of_detail(*kind, self.reference), self.losses)
+                    }
+                    detail => {
+                        self.losses.note_if(detail::asks(detail), "messages.detail");
+                        None
+                    }
+                };
+                parts.push(PartOut { body: PartBody::Media(part, media, detail), cache, extras });
             }
         }
     }

@@ -11,7 +11,7 @@ use super::request_in::{ENCRYPTED, LOGPROBS};
 use super::{OWN, tools_out};
 use crate::codec::Target;
 use crate::codec::ids::{LONGEST_USER, end_user};
-use crate::codec::openai::{Sampling, effort_asked, effort_taken, output_limit};
+use crate::codec::openai::{Sampling, effort_asked, effort_taken, is_reference, output_limit};
 use crate::common::{CacheConfig, Effort, Json, Losses, ReasoningConfig, Request, Setting, Str};
 use crate::json;
 
@@ -53,7 +53,8 @@ impl<'b> Body<'b> {
         let temperature = sampling.setting("temperature", request.temperature, &1.0, losses);
         let top_p = sampling.setting("top_p", request.top_p, &1.0, losses);
         let max_tokens = output_limit(request.max_tokens, own, losses);
-        let mut items = Items { own, provider: target.provider, input: Vec::new(), losses, custom: Vec::new() };
+        let (provider, reference) = (target.provider, is_reference(target));
+        let mut items = Items { own, reference, provider, input: Vec::new(), losses, custom: Vec::new() };
         let instructions = items.instructions(&request.system);
         items.input.reserve_exact(request.messages.len());
         request.messages.iter().for_each(|message| items.message(message));
