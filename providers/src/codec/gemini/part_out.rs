@@ -1,8 +1,8 @@
 //! A block as parts of the wire: of requests and of answers.
 //!
-//! Media in a tool's result go into `functionResponse.parts` where the model takes them there (Gemini 3:
-//! <https://ai.google.dev/gemini-api/docs/function-calling#multimodal>); for older models they follow the results in the
-//! same turn of the user, as Google's own command-line client sends them.
+//! Media in a tool's result go into `functionResponse.parts` where the model takes them there (Gemini 3, which knows no other
+//! parts there); for older models they follow the results in the same turn of the user, as Google's own command-line client sends
+//! them.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -23,6 +23,10 @@ const OWN: Dialect = Dialect::Gemini;
 /// What Gemini 3 accepts in place of the thought signature of a call that it did not make itself; without any, it refuses
 /// the turn: <https://ai.google.dev/gemini-api/docs/thought-signatures#faqs>.
 pub(super) const NO_SIGNATURE: &str = "skip_thought_signature_validator";
+
+/// The media that stand in results of tools, with nothing beside them:
+/// <https://ai.google.dev/gemini-api/docs/function-calling#multimodal>.
+const IN_RESULTS: [&str; 5] = ["image/png", "image/jpeg", "image/webp", "application/pdf", "text/plain"];
 
 /// Who reads what is written.
 #[derive(Debug, Clone, Copy)]
@@ -175,7 +179,19 @@ impl<'o, 'l> Writer<'o, 'l> {
         if self.own { Beside::of(extras, prefix) } else { Beside::default() }
     }
 
-    /// A result; media that it cannot hold are put into `after`.
+    /// Whether a result of another dialect holds a part beside its text.
+    fn holds(&self, part: &Part<'_>) -> bool {
+        let Reader::Provider { gemini_3: true, vertex, .. } = self.reader else { return false };
+        let mime = match (&part.inline_data, &part.file_data) {
+            (Some(blob), _) => blob.mime_type.as_deref(),
+            // AI Studio knows no addresses there.
+            (None, Some(file)) if vertex => file.mime_type.as_deref(),
+            (None, _) => None,
+        };
+        !self.own && mime.is_some_and(|mime| IN_RESULTS.contains(&mime))
+    }
+
+    /// A result; what it cannot hold is put into `after`.
     pub(super) fn result(
         &mut self,
         result: &'o ToolResult<'_>,
@@ -183,30 +199,24 @@ impl<'o, 'l> Writer<'o, 'l> {
         after: &mut Vec<Piece<'o>>,
     ) -> Piece<'o> {
         let ToolResult { call_id, name, content, is_error, custom: _ } = result;
-        let mut text: Option<Cow<'o, str>> = None;
-        let mut media = Vec::new();
-        for block in content {
-            let said = match &block.content {
-                Content::Text(Text { text, .. }) | Content::Refusal(text) => Some(text),
-                Content::Media(document) => match &document.source {
-                    MediaSource::Text(text) => Some(text),
-                    MediaSource::Data(_) | MediaSource::Url(_) | MediaSource::File(_) | MediaSource::Blocks(_) => None,
-                },
-                Content::Reasoning(_) | Content::ToolCall(_) | Content::ToolResult(_) | Content::Foreign(_) => None,
-            };
-            if said.is_some() {
-                self.losses.note_if(block.cache.is_some(), "messages.cache");
-                self.lose(&block.extras);
+        let (mut text, mut held, mut pieces) = (None::<Cow<'o, str>>, Vec::new(), Vec::new());
+        content.iter().for_each(|block| self.block(block, &mut pieces));
+        for piece in pieces {
+            match piece {
+                Piece::Part(part) if part.is_text() => {
+                    let more = part.text.unwrap_or_default();
+                    text = Some(match text {
+                        Some(text) => format!("{text}\n{more}").into(),
+                        None => more,
+                    });
+                }
+                Piece::Part(mut part) if self.holds(&part) => {
+                    self.losses.note_if(part.media_resolution.take().is_some(), "messages.detail");
+                    held.push(Piece::Part(part));
+                }
+                piece if self.own || matches!(self.reader, Reader::Client) => held.push(piece),
+                piece => after.push(piece),
             }
-            match (said, &mut text) {
-                (Some(more), Some(text)) => *text = format!("{text}\n{more}").into(),
-                (Some(more), None) => text = Some(more.as_str().into()),
-                (None, _) => self.block(block, &mut media),
-            }
-        }
-        let inside = self.own || !matches!(self.reader, Reader::Provider { gemini_3: false, .. });
-        if !inside {
-            after.append(&mut media);
         }
         let named = name.as_ref().map(|name| Cow::Borrowed(&**name)).or_else(|| self.names.get(&**call_id).cloned());
         let unless = |mark: &str| !(self.own && find(extras, mark).is_some());
@@ -221,7 +231,7 @@ impl<'o, 'l> Writer<'o, 'l> {
             // The field is required; a result without its call has no other name.
             name: named.unwrap_or("unknown".into()),
             response,
-            parts: media,
+            parts: held,
             beside: self.beside(extras, "functionResponse."),
         };
         Part { function_response: Some(function_response), ..Part::default() }.into()
