@@ -328,3 +328,18 @@ fn an_end_that_has_no_word_is_told() {
         }
     }
 }
+
+/// What is carried is not lost.
+#[test]
+fn json_in_a_result_is_carried() {
+    let body = json!({"messages": [
+    {"role": "user", "content": [{"text": "hi"}]},
+    {"role": "assistant", "content": [{"toolUse": {"toolUseId": "c", "name": "f", "input": {}}}]},
+    {"role": "user", "content": [{"toolResult": {"toolUseId": "c", "content": [
+        {"json": {"a": 1}},
+        {"searchResult": {"source": "https://x.org/", "title": "T", "content": [{"text": "found"}]}},
+    ]}}]}]});
+    for told in asked(Dialect::Bedrock, &body) {
+        assert_eq!(told, Ok(Vec::new()));
+    }
+}

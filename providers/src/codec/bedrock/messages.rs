@@ -4,7 +4,7 @@ use super::{OWN, media, parts, write};
 use crate::codec::detail;
 use crate::common::{
     Block, CacheMark, Content, Extras, Foreign, Json, Losses, Media, MediaKind, Message, Opaque, ProviderTag,
-    Reasoning, Role, Str, ToolResult,
+    Reasoning, Role, ToolResult,
 };
 
 /// What writing messages needs to know, and what it finds out.
@@ -210,8 +210,8 @@ impl Writer<'_> {
             }
         }
         if written.is_empty() && !self.own {
-            // Some models refuse a result without content.
-            written.push(write::Part::Text(Str::default()));
+            // Some models refuse a result without content, Claude one without words.
+            written.push(write::Part::Text("(no output)".into()));
         }
         let status = is_error.map(|failed| if failed { "error" } else { "success" });
         let result = write::ToolResult { id: parts::call_id(call_id), content: written, status, extras };
