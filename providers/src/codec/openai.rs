@@ -124,6 +124,14 @@ pub(super) fn effort_taken(
     taken
 }
 
+/// The capacity that serves the request, if it is one of OpenAI's. Clients of its own dialect know the words of its vendor.
+pub(super) fn tier_told<'t>(tier: Option<&'t str>, own: bool, losses: &mut Losses) -> Option<&'t str> {
+    let known = |tier: &&str| matches!(*tier, "auto" | "default" | "flex" | "scale" | "priority" | "fast");
+    let told = tier.filter(|tier| own || known(tier));
+    losses.note_if(told != tier, "service_tier");
+    told
+}
+
 /// The most output tokens as Responses takes them: fewer than 16 are refused.
 pub(super) fn output_limit(most: Option<u64>, own: bool, losses: &mut Losses) -> Option<u64> {
     let raised = !own && most.is_some_and(|most| most < LEAST_OUTPUT);

@@ -13,6 +13,7 @@ use crate::error::ErrorKind;
 use crate::preset::PRESETS;
 
 mod media;
+mod vendors;
 
 /// A request as it is written for `target`, as a tree, and what was lost.
 fn written(request: &Request<'_>, to: Dialect, target: &Target<'_>) -> (Value, Vec<String>) {

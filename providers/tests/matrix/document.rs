@@ -45,6 +45,10 @@ const WORDS: &[(&str, &str)] = &[
     ("presence_penalty", "penalty on tokens that occurred"),
     ("reasoning", "how much the model is to reason: an effort, a budget, on or off"),
     ("response_format", "the form of the answer: JSON, or JSON of a schema"),
+    (
+        "response_format.strict",
+        "that an answer must follow its schema: OpenAI does so only if all properties are required and no others allowed",
+    ),
     ("seed", "the seed of the sampling"),
     ("service_tier", "which capacity serves the request (priority, flex, …)"),
     ("stop", "texts that end the answer"),

@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use super::message_wire::{ContentOut, MessageOut};
 use super::part_out::{Fields, PartBody, PartOut, part_kind};
 use super::{OWN, spelt};
+use crate::codec::ids::respelt;
 use crate::codec::openai::{is_reference, reads, words_of_detail};
 use crate::codec::{Target, detail};
 use crate::common::{
@@ -26,6 +27,10 @@ pub(super) struct Messages<'r, 'w> {
     /// Media of tool results, to be shown in a user message behind them.
     attached: Vec<PartOut<'r>>,
 }
+
+/// The longest id of a call that OpenAI and Azure take, and how much of it is a hash where it is made of a longer one.
+const LONGEST_ID: usize = 40;
+const HASH: usize = 17;
 
 /// What stands in a result that has nothing but media.
 const ATTACHED: &str = "The result is attached to the next user message.";
@@ -176,7 +181,13 @@ impl<'r, 'w> Messages<'r, 'w> {
     }
 
     pub(super) fn call_id(&self, id: &'r str) -> Cow<'r, str> {
-        if self.target.quirks.short_tool_ids { short_id(id) } else { id.into() }
+        if self.target.quirks.short_tool_ids {
+            short_id(id)
+        } else if self.reference && !self.own {
+            respelt(id, LONGEST_ID, LONGEST_ID - HASH, |_| true)
+        } else {
+            id.into()
+        }
     }
 
     pub(super) fn cache(&mut self, mark: Option<&'r CacheMark<'r>>) -> Option<&'r CacheMark<'r>> {
