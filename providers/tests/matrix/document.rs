@@ -31,7 +31,7 @@ const WORDS: &[(&str, &str)] = &[
     ("messages.audio", "a sound in the conversation"),
     (
         "messages.cache",
-        "a mark up to which a prompt is to be cached; dialects without marks cache by themselves or not at all",
+        "a mark up to which a prompt is to be cached; dialects without marks cache by themselves or not at all, and those that OpenAI takes since GPT-5.6 (`prompt_cache_breakpoint`) are neither made of others nor told to them",
     ),
     ("messages.document", "a document in the conversation, such as a PDF"),
     ("messages.image", "an image in the conversation"),
