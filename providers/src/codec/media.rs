@@ -1,6 +1,6 @@
 //! Media types, and the words that stand for them on Bedrock's wire and in names of files.
 
-use crate::common::MediaKind;
+use crate::common::{MediaKind, plain_mime};
 
 /// Sort, word, media type. Of several words for one type the first is written.
 const FORMATS: &[(MediaKind, &str, &str)] = &[
@@ -81,6 +81,28 @@ pub(crate) fn guess(kind: MediaKind, data: &str, name: Option<&str>) -> Option<&
         let extension = name?.rsplit_once('.')?.1;
         FORMATS.iter().find(|row| row.0 == kind && row.1.eq_ignore_ascii_case(extension)).map(|row| row.1)
     })
+}
+
+/// The media type of an image that all read who see: OpenAI, Anthropic, Cohere.
+pub(crate) fn usual_image(mime: &str) -> Option<&'static str> {
+    match &*plain_mime(mime) {
+        "image/jpeg" | "image/jpg" => Some("image/jpeg"),
+        "image/png" => Some("image/png"),
+        "image/gif" => Some("image/gif"),
+        "image/webp" => Some("image/webp"),
+        _ => None,
+    }
+}
+
+/// Whether a media type says no more than what sort of medium it is, if that.
+pub(crate) fn says_nothing(mime: &str) -> bool {
+    let mime = plain_mime(mime);
+    mime.is_empty() || mime.ends_with("/*") || mime == "application/octet-stream"
+}
+
+/// Whether an image in here is of a type that those read whom [`usual_image`] names, as far as it tells.
+pub(crate) fn is_usual_image(mime: Option<&str>) -> bool {
+    mime.is_none_or(|mime| says_nothing(mime) || usual_image(mime).is_some())
 }
 
 #[cfg(test)]

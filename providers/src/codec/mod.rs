@@ -25,6 +25,7 @@ mod bedrock;
 mod choice;
 mod cohere;
 mod data_url;
+mod detail;
 pub(crate) mod fields;
 mod gemini;
 pub(crate) mod ids;

@@ -1,8 +1,10 @@
 //! What OpenAI's own models and APIs take less of than their two dialects can say.
 
 use super::Target;
+use super::detail::Words;
+use super::media::is_usual_image;
 use crate::catalogue::{Thinking, Traits};
-use crate::common::{Effort, Losses, ReasoningConfig, ReasoningMode, Str};
+use crate::common::{Effort, Losses, Media, MediaKind, MediaSource, ReasoningConfig, ReasoningMode, Str};
 use crate::dialect::Dialect;
 use crate::preset::LimitSpelling;
 
@@ -16,6 +18,31 @@ const LEAST_OUTPUT: u64 = 16;
 /// fields that they do not know.
 pub(super) fn is_reference(target: &Target<'_>) -> bool {
     target.quirks.limit == LimitSpelling::MaxCompletionTokens && target.quirks.developer_role
+}
+
+/// Whether OpenAI reads a medium of its type: of images four sorts, of sounds two.
+pub(super) fn reads(media: &Media<'_>) -> bool {
+    let mime = media.mime.as_deref();
+    match (media.kind, &media.source) {
+        (MediaKind::Image, MediaSource::Data(_)) => is_usual_image(mime),
+        (MediaKind::Audio, MediaSource::Data(_)) => mime.is_none_or(|mime| matches!(sound_format(mime), "wav" | "mp3")),
+        (_, _) => true,
+    }
+}
+
+/// OpenAI's word for a media type of sound.
+pub(super) fn sound_format(mime: &str) -> &str {
+    let mime = mime.split(';').next().unwrap_or(mime);
+    match mime.strip_prefix("audio/").unwrap_or(mime) {
+        "mpeg" | "mp3" => "mp3",
+        "x-wav" | "wave" | "vnd.wave" => "wav",
+        other => other.strip_prefix("x-").unwrap_or(other),
+    }
+}
+
+/// In whose words a target is told how closely to look at a medium.
+pub(super) fn words_of_detail(kind: MediaKind, reference: bool) -> Words {
+    if reference && kind == MediaKind::Image { Words::OpenAi } else { Words::Common }
 }
 
 /// Settings of sampling for a model that may take none.
@@ -95,6 +122,14 @@ pub(super) fn effort_taken(
     };
     losses.note_if(taken != Some(asked), "reasoning");
     taken
+}
+
+/// The capacity that serves the request, if it is one of OpenAI's. Clients of its own dialect know the words of its vendor.
+pub(super) fn tier_told<'t>(tier: Option<&'t str>, own: bool, losses: &mut Losses) -> Option<&'t str> {
+    let known = |tier: &&str| matches!(*tier, "auto" | "default" | "flex" | "scale" | "priority" | "fast");
+    let told = tier.filter(|tier| own || known(tier));
+    losses.note_if(told != tier, "service_tier");
+    told
 }
 
 /// The most output tokens as Responses takes them: fewer than 16 are refused.

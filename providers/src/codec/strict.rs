@@ -1,9 +1,9 @@
-//! What OpenAI and its imitators take of a tool that is to be followed exactly. Others make fewer demands on its schema, and OpenAI
+//! What OpenAI and its imitators take of a tool or a form of the answer that is to be followed exactly. Others make fewer demands on its schema, and OpenAI
 //! refuses one that does not meet its own: <https://platform.openai.com/docs/guides/structured-outputs#supported-schemas>.
 
 use serde_json::{Map, Value};
 
-use crate::common::FunctionTool;
+use crate::common::{FunctionTool, Json, Losses};
 use crate::dialect::Dialect;
 
 /// What may stand in a schema beside what is in it.
@@ -37,6 +37,24 @@ pub(super) fn strict(tool: &FunctionTool<'_>, from: Dialect) -> Option<bool> {
     tool.strict.map(|strict| {
         strict && (knows || tool.parameters.as_ref().is_some_and(|schema| is_of_an_object(&schema.to_value())))
     })
+}
+
+/// Whether an answer is to follow its schema exactly, as far as OpenAI itself takes the schema: answers of the other dialects always
+/// do, and have no word for it.
+pub(super) fn strict_answer(
+    schema: &Json<'_>,
+    wanted: Option<bool>,
+    from: Dialect,
+    reference: bool,
+    losses: &mut Losses,
+) -> Option<bool> {
+    let always = matches!(from, Dialect::Anthropic | Dialect::Gemini | Dialect::Bedrock | Dialect::Cohere);
+    if !(always && reference) {
+        return wanted;
+    }
+    let taken = is_of_an_object(&schema.to_value());
+    losses.note_if(!taken, "response_format.strict");
+    taken.then_some(true)
 }
 
 fn is_of_an_object(schema: &Value) -> bool {

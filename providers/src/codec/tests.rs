@@ -12,6 +12,16 @@ use crate::dialect::Dialect;
 use crate::error::ErrorKind;
 use crate::preset::PRESETS;
 
+mod media;
+mod vendors;
+
+/// A request as it is written for `target`, as a tree, and what was lost.
+fn written(request: &Request<'_>, to: Dialect, target: &Target<'_>) -> (Value, Vec<String>) {
+    let mut losses = Losses::default();
+    let body = codec(to).encode_request(request, target, &mut losses).unwrap_or_else(|error| panic!("{to}: {error}"));
+    (serde_json::from_slice(&body).unwrap(), losses.iter().map(|loss| loss.field.clone()).collect())
+}
+
 /// What a request becomes for each other dialect: an error's parameter, or the fields that were lost.
 fn asked(from: Dialect, body: &Value) -> Vec<Result<Vec<String>, Option<String>>> {
     let body = body.to_string();
@@ -317,5 +327,20 @@ fn an_end_that_has_no_word_is_told() {
         for losses in [whole, streamed] {
             assert_eq!(losses.iter().any(|loss| loss.field == "answer.stop"), told, "{to} {reason:?}");
         }
+    }
+}
+
+/// What is carried is not lost.
+#[test]
+fn json_in_a_result_is_carried() {
+    let body = json!({"messages": [
+    {"role": "user", "content": [{"text": "hi"}]},
+    {"role": "assistant", "content": [{"toolUse": {"toolUseId": "c", "name": "f", "input": {}}}]},
+    {"role": "user", "content": [{"toolResult": {"toolUseId": "c", "content": [
+        {"json": {"a": 1}},
+        {"searchResult": {"source": "https://x.org/", "title": "T", "content": [{"text": "found"}]}},
+    ]}}]}]});
+    for told in asked(Dialect::Bedrock, &body) {
+        assert_eq!(told, Ok(Vec::new()));
     }
 }

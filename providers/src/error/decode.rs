@@ -137,6 +137,9 @@ impl Parts {
         if let Some(kind) = words().find_map(exact) {
             return kind;
         }
+        if words().any(|word| word == "string_above_max_length") && self.is_about_the_prompt() {
+            return ErrorKind::ContextLength;
+        }
         if matches!(status, 200 | 400 | 413)
             && let Some(kind) = self.message.as_deref().and_then(by_message)
         {
@@ -146,6 +149,17 @@ impl Parts {
             400..=599 => by_status(status),
             _ => words().find_map(general).unwrap_or(ErrorKind::UpstreamError),
         }
+    }
+}
+
+impl Parts {
+    /// Whether the field that is wrong, by `param` or in quotes in the message, is what the model reads and no id or name.
+    fn is_about_the_prompt(&self) -> bool {
+        let quoted = || self.message.as_deref()?.split('\'').nth(1);
+        let Some(path) = self.param.as_deref().or_else(quoted) else { return false };
+        let field = path.rsplit('.').next().unwrap_or(path);
+        let field = field.split('[').next().unwrap_or(field);
+        matches!(field, "content" | "text" | "input" | "instructions" | "output" | "prompt")
     }
 }
 
@@ -165,9 +179,7 @@ fn has_content(value: &Value) -> bool {
 /// Words that mean one thing, whatever the status.
 fn exact(word: &str) -> Option<ErrorKind> {
     Some(match word {
-        "context_length_exceeded" | "string_above_max_length" | "model_max_prompt_tokens_exceeded" => {
-            ErrorKind::ContextLength
-        }
+        "context_length_exceeded" | "model_max_prompt_tokens_exceeded" => ErrorKind::ContextLength,
         "content_filter" | "content_policy_violation" | "moderation_blocked" | "ResponsibleAIPolicyViolation" => {
             ErrorKind::ContentFilter
         }
@@ -350,6 +362,25 @@ mod tests {
         ] {
             let error = decode(status, body);
             assert_eq!((error.kind, error.message.as_str(), error.status), (kind, message, status), "{body}");
+        }
+    }
+
+    /// It is OpenAI's code for any string: a name or an id that is too long is no reason to ask a model of a larger context.
+    #[test]
+    fn only_the_prompt_is_too_long_for_the_context() {
+        for (param, message, kind) in [
+            (Some("messages[1].content"), "m", ErrorKind::ContextLength),
+            (Some("messages[1].content[0].text"), "m", ErrorKind::ContextLength),
+            (Some("input"), "m", ErrorKind::ContextLength),
+            (Some("input[2].output"), "m", ErrorKind::ContextLength),
+            (None, "Invalid 'messages[1].content': string too long.", ErrorKind::ContextLength),
+            (Some("messages[1].tool_calls[0].id"), "m", ErrorKind::InvalidRequest),
+            (Some("user"), "m", ErrorKind::InvalidRequest),
+            (None, "Invalid 'tools[0].function.name': string too long.", ErrorKind::InvalidRequest),
+        ] {
+            let body = serde_json::json!({"error": {"message": message, "type": "invalid_request_error",
+                "param": param, "code": "string_above_max_length"}});
+            assert_eq!(decode(400, &body.to_string()).kind, kind, "{param:?} {message}");
         }
     }
 

@@ -31,7 +31,7 @@ const WORDS: &[(&str, &str)] = &[
     ("messages.audio", "a sound in the conversation"),
     (
         "messages.cache",
-        "a mark up to which a prompt is to be cached; dialects without marks cache by themselves or not at all",
+        "a mark up to which a prompt is to be cached; dialects without marks cache by themselves or not at all, and those that OpenAI takes since GPT-5.6 (`prompt_cache_breakpoint`) are neither made of others nor told to them",
     ),
     ("messages.document", "a document in the conversation, such as a PDF"),
     ("messages.image", "an image in the conversation"),
@@ -45,6 +45,10 @@ const WORDS: &[(&str, &str)] = &[
     ("presence_penalty", "penalty on tokens that occurred"),
     ("reasoning", "how much the model is to reason: an effort, a budget, on or off"),
     ("response_format", "the form of the answer: JSON, or JSON of a schema"),
+    (
+        "response_format.strict",
+        "that an answer must follow its schema: OpenAI does so only if all properties are required and no others allowed",
+    ),
     ("seed", "the seed of the sampling"),
     ("service_tier", "which capacity serves the request (priority, flex, …)"),
     ("stop", "texts that end the answer"),

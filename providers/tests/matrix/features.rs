@@ -105,7 +105,9 @@ fn of_block(f: &mut Features, block: &Block<'_>, role: &str, text: &mut String) 
                     _ => said.push_str(text_of(part).unwrap_or_default()),
                 }
             }
-            add(f, "messages.tool_result", json_or_text(&said));
+            // What stands for nothing, where a result must not be empty.
+            let said = if said == "(no output)" { "" } else { &said };
+            add(f, "messages.tool_result", json_or_text(said));
             add_some(f, "messages.tool_result.error", result.is_error.filter(|error| *error));
         }
         Content::Foreign(foreign) => add(f, &format!("messages.{}", foreign.kind), foreign.raw.get()),

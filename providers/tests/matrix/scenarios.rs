@@ -108,6 +108,12 @@ pub fn requests() -> Vec<(&'static str, Request<'static>)> {
         schema: Json::parse(SCHEMA).unwrap(),
         strict: Some(true),
     };
+    let optional = ResponseFormat::Schema {
+        name: Some("city".into()),
+        description: None,
+        schema: Json::parse(&SCHEMA.replace(r#""required":["city"]"#, r#""required":[]"#)).unwrap().into_owned(),
+        strict: None,
+    };
     let marks = Request {
         system: vec![cached("Long instructions.", Some("1h"))],
         ..ask(vec![say(Role::User, vec![cached("Long document.", None), Block::text("Question?")])])
@@ -171,6 +177,7 @@ pub fn requests() -> Vec<(&'static str, Request<'static>)> {
         ("one tool at a time", single),
         ("json", Request { response_format: Some(ResponseFormat::Json), ..ask(vec![user("JSON please")]) }),
         ("json schema", Request { response_format: Some(schema), ..ask(vec![user("JSON please")]) }),
+        ("schema with options", Request { response_format: Some(optional), ..ask(vec![user("JSON please")]) }),
         ("effort low", effort(Effort::Low)),
         ("effort high", effort(Effort::High)),
         ("budget", budget),

@@ -66,7 +66,10 @@ pub(super) enum DeltaOut<'x> {
     #[serde(rename = "citations_delta")]
     Citation { citation: &'x Json<'x> },
     #[serde(rename = "compaction_delta")]
-    Compaction { content: Json<'x> },
+    Compaction {
+        #[serde(flatten)]
+        fields: Fields<'x, 'x>,
+    },
 }
 
 /// What `message_delta` says of the end.

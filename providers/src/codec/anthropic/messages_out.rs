@@ -18,9 +18,10 @@ use serde::Serialize;
 use super::OWN;
 use super::block_out::{BlockOut, BodyOut, CiteOut, Known, SourceOut};
 use super::marks::{Marks, mark_first, takes_mark};
-use crate::codec::Platform;
 use crate::codec::fields::Fields;
 use crate::codec::ids::respelt;
+use crate::codec::media::{guess, mime_of, says_nothing, usual_image};
+use crate::codec::{Platform, detail};
 use crate::common::{
     Block, Content, Json, Losses, Media, MediaKind, MediaSource, Message, ProviderTag, Reasoning, Request, Role, Text,
     ToolCall, ToolResult, flat_name, plain_mime,
@@ -193,7 +194,7 @@ impl Writer<'_> {
     ) -> Option<BodyOut<'x>> {
         let Media { kind, source, mime, name, detail, context, cite, transcript, signature } = media;
         self.losses.note_if(signature.is_some(), "messages.signature");
-        self.losses.note_if(detail.as_deref().is_some_and(|detail| detail != "auto"), "messages.detail");
+        self.losses.note_if(detail::asks(detail.as_deref()), "messages.detail");
         let body = match kind {
             MediaKind::Image => self.image(source, mime.as_deref()).map(|source| BodyOut::Image { source }),
             MediaKind::Document => self.document(source, mime.as_deref()).map(|source| match source {
@@ -345,16 +346,9 @@ const fn media_loss(kind: MediaKind, in_result: bool) -> &'static str {
 
 /// The media types that Anthropic reads; where none is told, the first bytes tell.
 fn image_type(mime: Option<&str>, data: &str) -> Option<&'static str> {
-    match mime.map(plain_mime).as_deref() {
-        Some("image/jpeg" | "image/jpg") => Some("image/jpeg"),
-        Some("image/png") => Some("image/png"),
-        Some("image/gif") => Some("image/gif"),
-        Some("image/webp") => Some("image/webp"),
-        Some(other) if other != "image/*" => None,
-        _ => [("/9j/", "image/jpeg"), ("iVBOR", "image/png"), ("R0lG", "image/gif"), ("UklG", "image/webp")]
-            .into_iter()
-            .find(|(start, _)| data.starts_with(start))
-            .map(|(_, mime)| mime),
+    match mime {
+        Some(mime) if !says_nothing(mime) => usual_image(mime),
+        Some(_) | None => guess(MediaKind::Image, data, None).and_then(|word| mime_of(MediaKind::Image, word)),
     }
 }
 

@@ -7,7 +7,8 @@ use super::super::wire::read_answer;
 use super::OWN;
 use super::block_in::{Side, read_block};
 use super::wire::Answer;
-use crate::common::{Choice, Extras, Response, Stop, StopReason, Str};
+use crate::codec::fields::Fields;
+use crate::common::{Block, Choice, Content, Extras, Json, Response, Stop, StopReason, Str};
 use crate::dialect::Operation;
 use crate::error::{ApiError, decode_error};
 use crate::usage::report::Report;
@@ -21,15 +22,20 @@ pub(super) fn decode<'a>(body: &'a [u8], maker: &Maker<'_>) -> Result<Response<'
         Some(_) | None => return Err(decode_error(OWN, 200, body)),
     };
     let side = Side::Provider(maker.provider);
-    let blocks = content.into_iter().map(|raw| read_block(raw, side)).collect::<Result<_, _>>()?;
+    let mut blocks = content.into_iter().map(|raw| read_block(raw, side)).collect::<Result<Vec<_>, _>>()?;
     let usage = usage.map(read_usage);
     let mut response = Response::new(OWN);
     response.id = id;
     response.model = model;
-    response.choices.push(Choice { blocks, stop: stop(stop_reason, stop_sequence), ..Choice::default() });
+    let (stop, rest) = (stop(stop_reason, stop_sequence), said(rest));
+    if !blocks.iter().any(has_words) {
+        blocks.extend(explanation(&stop, &rest).map(explained));
+    }
+    let extras = of_stop(&stop);
+    response.choices.push(Choice { blocks, stop, extras, ..Choice::default() });
     response.usage = usage.as_ref().and_then(|usage| report(response.model.as_deref(), usage).usage());
     response.service_tier = usage.as_ref().and_then(service_tier);
-    response.extras = said(rest);
+    response.extras = rest;
     Ok(response)
 }
 
@@ -51,6 +57,33 @@ pub(super) fn service_tier(usage: &Tree<'_>) -> Option<Str<'static>> {
 pub(super) fn said(mut extras: Extras<'_>) -> Extras<'_> {
     extras.retain(|(_, value)| !value.is_null());
     extras
+}
+
+/// The remark beside a stop whose detail is Anthropic's word: events do not tell their dialect.
+pub(super) const OWN_STOP: &str = "=anthropic";
+
+pub(super) fn of_stop(stop: &Stop<'_>) -> Extras<'static> {
+    stop.detail.iter().map(|_| (OWN_STOP.into(), Json::default())).collect()
+}
+
+/// The remark beside a block that says what stands in `stop_details`, for clients that have no such field.
+pub(super) const EXPLAINED: &str = "=stop_details";
+
+/// Whether a block says anything to who asked.
+pub(super) fn has_words(block: &Block<'_>) -> bool {
+    !matches!(block.content, Content::Reasoning(_)) && !block.is_silent()
+}
+
+/// Why the model declined, which it is to be shown in its stead where the answer has no words:
+/// <https://docs.anthropic.com/en/api/handling-stop-reasons>.
+pub(super) fn explanation(stop: &Stop<'_>, extras: &Extras<'_>) -> Option<String> {
+    let details = Fields(extras).get("stop_details").filter(|_| stop.reason == StopReason::Refusal)?.to_value();
+    details["explanation"].as_str().filter(|text| !text.is_empty()).map(str::to_owned)
+}
+
+pub(super) fn explained(text: String) -> Block<'static> {
+    let extras = vec![(EXPLAINED.into(), Json::default())];
+    Block { extras, ..Block::new(Content::Refusal(text.into())) }
 }
 
 /// Why an answer ended: <https://docs.anthropic.com/en/api/handling-stop-reasons>.

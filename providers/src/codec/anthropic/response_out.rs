@@ -5,6 +5,7 @@ use serde::Serialize;
 use super::super::Client;
 use super::OWN;
 use super::block_out::{BlockOut, BodyOut, Known};
+use super::response_in::EXPLAINED;
 use super::usage::{UsageOut, stop_out, tier_out};
 use crate::codec::fields::Fields;
 use crate::common::{
@@ -66,6 +67,9 @@ pub(super) fn made_id(client: &Client) -> String {
 
 fn answer_block<'x>(block: &'x Block<'_>, dialect: Dialect, losses: &mut Losses) -> Option<BlockOut<'x>> {
     let Block { content, cache: _, id: _, extras } = block;
+    if Fields(extras).get(EXPLAINED).is_some() {
+        return None;
+    }
     if dialect != OWN && block.is_silent() {
         losses.note_if(block.is_signed_text(), "answer.signature");
         return None;

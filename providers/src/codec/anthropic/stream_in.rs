@@ -7,7 +7,7 @@ use super::super::Sink;
 use super::super::sse::{EventRules, cut};
 use super::OWN;
 use super::block_in::{Side, read_block, read_citation};
-use super::response_in::{read_usage, report, said, service_tier, stop};
+use super::response_in::{explained, explanation, has_words, of_stop, read_usage, report, said, service_tier, stop};
 use super::wire::{Answer, DeltaIn, EndIn, EventIn, Whole};
 use crate::codec::fields::Fields;
 use crate::common::{Block, Content, Delta, Event, Extras, Json, ProviderTag, Stop, Str};
@@ -20,6 +20,8 @@ pub(super) struct Rules {
     started: bool,
     /// An event could not be read, and what it said is missing.
     damaged: bool,
+    /// Anything was said but reasoning.
+    worded: bool,
     blocks: u32,
     open: Vec<Open>,
     report: Report,
@@ -58,6 +60,7 @@ impl Rules {
             side: Side::Provider(provider),
             started: false,
             damaged: false,
+            worded: false,
             blocks: 0,
             open: Vec::new(),
             report: Report::default(),
@@ -129,6 +132,7 @@ impl Rules {
     }
 
     fn begin(&mut self, wire: u64, mut block: Block<'_>, sink: Sink<'_>) -> usize {
+        self.worded |= has_words(&block);
         let kind = match &mut block.content {
             Content::Text(_) => Kind::Text,
             Content::Reasoning(_) => Kind::Reasoning,
@@ -189,6 +193,7 @@ impl Rules {
             (Kind::Text | Kind::Reasoning | Kind::Call(_) | Kind::Other, _) => None,
         };
         if let Some(delta) = delta {
+            self.worded |= matches!(&delta, Delta::Text(text) if !text.is_empty());
             sink(Event::Delta { choice: 0, index: *index, delta });
         }
         Ok(())
@@ -245,7 +250,16 @@ impl Rules {
         while !self.open.is_empty() {
             self.close(0, sink);
         }
-        sink(Event::Stop { choice: 0, stop, extras: Vec::new() });
+        if !self.worded
+            && let Some(text) = explanation(&stop, &self.extras)
+        {
+            let index = self.blocks;
+            sink(Event::BlockStart { choice: 0, index, block: explained(String::new()) });
+            sink(Event::Delta { choice: 0, index, delta: Delta::Refusal(text.into()) });
+            sink(Event::BlockEnd { choice: 0, index });
+        }
+        let extras = of_stop(&stop);
+        sink(Event::Stop { choice: 0, stop, extras });
         if let Some(tier) = self.tier.take() {
             sink(Event::ServiceTier(tier));
         }

@@ -4,8 +4,10 @@ use super::super::{Client, StreamEncoder};
 use super::OWN;
 use super::block_out::{BlockOut, BodyOut, Known};
 use super::event_out::{DeltaOut, EndOut, EventOut, put};
+use super::response_in::{EXPLAINED, OWN_STOP};
 use super::response_out::{MessageOut, citation_out, made_id, spoken, ticket, unsigned};
 use super::usage::{UsageOut, stop_out, tier_out};
+use super::wire::Whole;
 use crate::codec::fields::Fields;
 use crate::common::{
     Block, Citation, Content, Delta, Event, Extras, Json, Losses, Paragraphs, Reasoning, Sequence, Stop, Str, Text,
@@ -56,7 +58,8 @@ enum Open {
     Call {
         custom: bool,
     },
-    Foreign,
+    /// A block that only Anthropic knows: its fields so far.
+    Foreign(Extras<'static>),
 }
 
 pub(super) struct Encoder {
@@ -75,6 +78,8 @@ struct Writer {
     usage: Option<Usage>,
     tier: Option<Str<'static>>,
     stop: Stop<'static>,
+    /// Whether the word for it is Anthropic's.
+    own_stop: bool,
     extras: Extras<'static>,
 }
 
@@ -91,6 +96,7 @@ impl Encoder {
                 usage: None,
                 tier: None,
                 stop: Stop::default(),
+                own_stop: false,
                 extras: Vec::new(),
             },
         }
@@ -126,6 +132,7 @@ impl Writer {
             Event::Logprobs { .. } => losses.note("answer.logprobs"),
             Event::Stop { choice: _, stop, extras } => {
                 self.stop = stop.into_static();
+                self.own_stop = Fields(&extras).get(OWN_STOP).is_some();
                 self.keep(extras, losses);
             }
             Event::Usage(usage) => self.usage = Some(usage),
@@ -169,6 +176,10 @@ impl Writer {
 
     fn begin(&mut self, block: &Block<'_>, losses: &mut Losses, out: &mut Vec<u8>) {
         let Block { content, cache: _, id: _, extras } = block;
+        if Fields(extras).get(EXPLAINED).is_some() {
+            self.open = Open::Hidden;
+            return;
+        }
         let (own, others): (Vec<_>, Vec<_>) =
             extras.iter().cloned().partition(|(name, _)| OWN_FIELDS.contains(&&**name));
         losses.note_extras("answer.", &others);
@@ -224,7 +235,8 @@ impl Writer {
                     out,
                     &EventOut::ContentBlockStart { index: self.index, content_block: BlockOut::Raw(&foreign.raw) },
                 );
-                self.open = Open::Foreign;
+                let fields = foreign.raw.read::<Whole<'_>>().map(|object| object.rest.into_static());
+                self.open = Open::Foreign(fields.unwrap_or_default());
             }
             Content::Foreign(foreign) => {
                 losses.note_foreign("answer.", &foreign.kind);
@@ -276,7 +288,7 @@ impl Writer {
             (Open::Text, Delta::Transcript(more)) => {
                 self.delta_if(!more.is_empty(), DeltaOut::Text { text: more }, out)
             }
-            (Open::Foreign, Delta::Foreign(raw)) => self.finished(raw, out),
+            (Open::Foreign(before), Delta::Foreign(raw)) => self.finished(before, raw, out),
             // Of blocks that are not shown, and was noted when they began.
             (_, _) => {}
         }
@@ -359,15 +371,15 @@ impl Writer {
         self.add(DeltaOut::Text { text: more }, out);
     }
 
-    /// The finished form of a block that only Anthropic knows: its input, or the text of a compaction, came bit by bit.
-    fn finished(&mut self, raw: &Json<'_>, out: &mut Vec<u8>) {
-        let Ok(object) = raw.read::<super::wire::Whole<'_>>() else { return };
-        let fields = Fields(&object.rest);
-        if let Some(input) = fields.get("input") {
-            self.add(DeltaOut::Input { partial_json: input.get() }, out);
-        } else if let Some(content) = fields.get("content") {
-            self.add(DeltaOut::Compaction { content: content.borrowed() }, out);
+    /// The finished form of a block that only Anthropic knows: its input, or a compaction, came bit by bit. Clients want a
+    /// compaction's content even if there is none.
+    fn finished(&self, before: &Extras<'_>, raw: &Json<'_>, out: &mut Vec<u8>) {
+        let Ok(Whole { mut rest }) = raw.read::<Whole<'_>>() else { return };
+        if let Some(input) = Fields(&rest).get("input") {
+            return self.add(DeltaOut::Input { partial_json: input.get() }, out);
         }
+        rest.retain(|field| *field.0 == *"content" || !before.contains(field));
+        self.delta_if(!rest.is_empty(), DeltaOut::Compaction { fields: Fields(&rest) }, out);
     }
 
     fn end_block(&mut self, losses: &mut Losses, out: &mut Vec<u8>) {
@@ -384,7 +396,7 @@ impl Writer {
                 self.add(DeltaOut::Signature { signature: &state }, out);
             }
             Open::Call { custom: true } => self.add(DeltaOut::Input { partial_json: r#""}"# }, out),
-            Open::Text | Open::Thinking { .. } | Open::Call { .. } | Open::Foreign => {}
+            Open::Text | Open::Thinking { .. } | Open::Call { .. } | Open::Foreign(_) => {}
         }
         put(out, &EventOut::ContentBlockStop { index: self.index });
         self.index += 1;
@@ -400,7 +412,7 @@ impl Writer {
             out,
             &EventOut::MessageDelta {
                 delta: EndOut {
-                    stop_reason: stop_out(&self.stop, false, losses),
+                    stop_reason: stop_out(&self.stop, self.own_stop, losses),
                     stop_sequence: self.stop.sequence.as_deref(),
                     extras: Fields(&in_delta),
                 },

@@ -1,9 +1,10 @@
 //! Messages written for a provider.
 
 use super::{OWN, media, parts, write};
+use crate::codec::detail;
 use crate::common::{
     Block, CacheMark, Content, Extras, Foreign, Json, Losses, Media, MediaKind, Message, Opaque, ProviderTag,
-    Reasoning, Role, Str, ToolResult,
+    Reasoning, Role, ToolResult,
 };
 
 /// What writing messages needs to know, and what it finds out.
@@ -139,8 +140,7 @@ impl Writer<'_> {
 
     fn medium<'r>(&mut self, media: &'r Media<'r>, extras: &'r Extras<'r>, role: &str, out: &mut Vec<write::Part<'r>>) {
         self.extras("messages.", extras);
-        let detail = media.detail.as_deref().is_some_and(|detail| detail != "auto");
-        self.losses.note_if(detail && !self.own, "messages.detail");
+        self.losses.note_if(!self.own && detail::asks(media.detail.as_deref()), "messages.detail");
         self.losses.note_if(media.signature.is_some(), "messages.signature");
         // The model itself may not send media back.
         let allowed = self.own || role != "assistant";
@@ -210,8 +210,8 @@ impl Writer<'_> {
             }
         }
         if written.is_empty() && !self.own {
-            // Some models refuse a result without content.
-            written.push(write::Part::Text(Str::default()));
+            // Some models refuse a result without content, Claude one without words.
+            written.push(write::Part::Text("(no output)".into()));
         }
         let status = is_error.map(|failed| if failed { "error" } else { "success" });
         let result = write::ToolResult { id: parts::call_id(call_id), content: written, status, extras };

@@ -12,7 +12,7 @@ use crate::common::{
 
 /// What stands in a block's extras for its own dialect only, instead of the text that others see.
 pub(super) fn shown<'r>(extras: &'r Extras<'r>) -> Option<write::Part<'r>> {
-    extras.iter().find_map(|(kind, raw)| match &**kind {
+    extras.iter().find_map(|(kind, raw)| match kind.strip_prefix('=').unwrap_or(kind) {
         "guardContent" => Some(write::Part::GuardContent(raw.borrowed())),
         "searchResult" => Some(write::Part::SearchResult(raw.borrowed())),
         "json" => Some(write::Part::Json(raw.borrowed())),

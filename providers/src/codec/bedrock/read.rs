@@ -78,11 +78,13 @@ fn read<'a>(part: Part<'a>, opaque: TakeOpaque<'_, 'a>, blocks: &mut Vec<Block<'
                 text.push('\n');
                 text.push_str(&part.text);
             }
-            shown("searchResult", text, *raw.clone())
+            // What else it says, such as that it is to be cited, is not in the text.
+            let name = if found.rest.is_empty() { "=searchResult" } else { "searchResult" };
+            shown(name, text, *raw.clone())
         }
         Err(_) => foreign("searchResult", &raw),
     }));
-    blocks.extend(json.map(|raw| shown("json", raw.get().to_owned(), *raw)));
+    blocks.extend(json.map(|raw| shown("=json", raw.get().to_owned(), *raw)));
     if let Some(point) = cache_point {
         match blocks.last_mut() {
             Some(block) if block.cache.is_none() && is_plain(&point) => block.cache = Some(mark(*point)),
@@ -103,7 +105,7 @@ pub(super) fn wrapped(kind: &str, value: &impl Serialize) -> Json<'static> {
     Json::of(&std::collections::BTreeMap::from([(kind, value)]))
 }
 
-/// A block that other dialects see as text. Its own form stands in the extras under `kind`.
+/// A block that other dialects see as text. Its own form stands in the extras under `kind`, behind a `=` if the text says all of it.
 fn shown<'a>(kind: &'static str, text: String, raw: Json<'a>) -> Block<'a> {
     Block { extras: vec![(kind.into(), raw)], ..Block::text(text) }
 }

@@ -7,6 +7,8 @@ use base64::engine::general_purpose::STANDARD;
 
 use super::{DIALECT, citation};
 use crate::codec::data_url::DataUrl;
+use crate::codec::detail::{self, Words};
+use crate::codec::media::is_usual_image;
 use crate::common::{
     Block, Content, Extras, Foreign, Json, Losses, Media, MediaKind, MediaSource, Opaque, Str, Text, ToolCall,
     flat_name, plain_mime,
@@ -191,16 +193,19 @@ impl Writer<'_> {
                 });
             }
             Content::Media(media) => {
-                let Some(url) = image_url(media) else {
+                let read = self.own || is_usual_image(media.mime.as_deref());
+                let Some(url) = image_url(media).filter(|_| read) else {
                     losses.note((self.names.media)(media.kind));
                     return false;
                 };
                 losses.note_if(media.signature.is_some(), self.names.signature);
+                let own = media.detail.as_deref().filter(|_| self.own);
+                let detail = own.or_else(|| detail::told(media.detail.as_deref(), Words::Common, losses));
                 json::object(list.item(), |part| {
                     part.field("type", "image_url");
                     part.object("image_url", |image| {
                         image.field("url", &*url);
-                        image.optional("detail", media.detail.as_ref());
+                        image.optional("detail", detail.as_ref());
                     });
                     extras_of(part, losses);
                 });

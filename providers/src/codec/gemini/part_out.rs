@@ -1,8 +1,8 @@
 //! A block as parts of the wire: of requests and of answers.
 //!
-//! Media in a tool's result go into `functionResponse.parts` where the model takes them there (Gemini 3:
-//! <https://ai.google.dev/gemini-api/docs/function-calling#multimodal>); for older models they follow the results in the
-//! same turn of the user, as Google's own command-line client sends them.
+//! Media in a tool's result go into `functionResponse.parts` where the model takes them there (Gemini 3, which knows no other
+//! parts there); for older models they follow the results in the same turn of the user, as Google's own command-line client sends
+//! them.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -10,7 +10,8 @@ use std::collections::BTreeMap;
 use super::extras::{Beside, find};
 use super::part_in::{ENCRYPTED, MADE_ELSEWHERE, mime_of_url};
 use super::write::{Blob, FileData, FunctionCall, FunctionResponse, Part, Piece, Resolution, Returned};
-use crate::codec::media::{guess, mime_of};
+use crate::codec::detail::{self, Words};
+use crate::codec::media::{guess, mime_of, says_nothing};
 use crate::common::{
     Block, Content, Json, Losses, Media, MediaKind, MediaSource, Opaque, ProviderTag, Reasoning, Str, Text, ToolCall,
     ToolResult, flat_name, plain_mime,
@@ -22,6 +23,10 @@ const OWN: Dialect = Dialect::Gemini;
 /// What Gemini 3 accepts in place of the thought signature of a call that it did not make itself; without any, it refuses
 /// the turn: <https://ai.google.dev/gemini-api/docs/thought-signatures#faqs>.
 pub(super) const NO_SIGNATURE: &str = "skip_thought_signature_validator";
+
+/// The media that stand in results of tools, with nothing beside them:
+/// <https://ai.google.dev/gemini-api/docs/function-calling#multimodal>.
+const IN_RESULTS: [&str; 5] = ["image/png", "image/jpeg", "image/webp", "application/pdf", "text/plain"];
 
 /// Who reads what is written.
 #[derive(Debug, Clone, Copy)]
@@ -174,7 +179,19 @@ impl<'o, 'l> Writer<'o, 'l> {
         if self.own { Beside::of(extras, prefix) } else { Beside::default() }
     }
 
-    /// A result; media that it cannot hold are put into `after`.
+    /// Whether a result of another dialect holds a part beside its text.
+    fn holds(&self, part: &Part<'_>) -> bool {
+        let Reader::Provider { gemini_3: true, vertex, .. } = self.reader else { return false };
+        let mime = match (&part.inline_data, &part.file_data) {
+            (Some(blob), _) => blob.mime_type.as_deref(),
+            // AI Studio knows no addresses there.
+            (None, Some(file)) if vertex => file.mime_type.as_deref(),
+            (None, _) => None,
+        };
+        !self.own && mime.is_some_and(|mime| IN_RESULTS.contains(&mime))
+    }
+
+    /// A result; what it cannot hold is put into `after`.
     pub(super) fn result(
         &mut self,
         result: &'o ToolResult<'_>,
@@ -182,30 +199,24 @@ impl<'o, 'l> Writer<'o, 'l> {
         after: &mut Vec<Piece<'o>>,
     ) -> Piece<'o> {
         let ToolResult { call_id, name, content, is_error, custom: _ } = result;
-        let mut text: Option<Cow<'o, str>> = None;
-        let mut media = Vec::new();
-        for block in content {
-            let said = match &block.content {
-                Content::Text(Text { text, .. }) | Content::Refusal(text) => Some(text),
-                Content::Media(document) => match &document.source {
-                    MediaSource::Text(text) => Some(text),
-                    MediaSource::Data(_) | MediaSource::Url(_) | MediaSource::File(_) | MediaSource::Blocks(_) => None,
-                },
-                Content::Reasoning(_) | Content::ToolCall(_) | Content::ToolResult(_) | Content::Foreign(_) => None,
-            };
-            if said.is_some() {
-                self.losses.note_if(block.cache.is_some(), "messages.cache");
-                self.lose(&block.extras);
+        let (mut text, mut held, mut pieces) = (None::<Cow<'o, str>>, Vec::new(), Vec::new());
+        content.iter().for_each(|block| self.block(block, &mut pieces));
+        for piece in pieces {
+            match piece {
+                Piece::Part(part) if part.is_text() => {
+                    let more = part.text.unwrap_or_default();
+                    text = Some(match text {
+                        Some(text) => format!("{text}\n{more}").into(),
+                        None => more,
+                    });
+                }
+                Piece::Part(mut part) if self.holds(&part) => {
+                    self.losses.note_if(part.media_resolution.take().is_some(), "messages.detail");
+                    held.push(Piece::Part(part));
+                }
+                piece if self.own || matches!(self.reader, Reader::Client) => held.push(piece),
+                piece => after.push(piece),
             }
-            match (said, &mut text) {
-                (Some(more), Some(text)) => *text = format!("{text}\n{more}").into(),
-                (Some(more), None) => text = Some(more.as_str().into()),
-                (None, _) => self.block(block, &mut media),
-            }
-        }
-        let inside = self.own || !matches!(self.reader, Reader::Provider { gemini_3: false, .. });
-        if !inside {
-            after.append(&mut media);
         }
         let named = name.as_ref().map(|name| Cow::Borrowed(&**name)).or_else(|| self.names.get(&**call_id).cloned());
         let unless = |mark: &str| !(self.own && find(extras, mark).is_some());
@@ -220,7 +231,7 @@ impl<'o, 'l> Writer<'o, 'l> {
             // The field is required; a result without its call has no other name.
             name: named.unwrap_or("unknown".into()),
             response,
-            parts: media,
+            parts: held,
             beside: self.beside(extras, "functionResponse."),
         };
         Part { function_response: Some(function_response), ..Part::default() }.into()
@@ -264,10 +275,13 @@ impl<'o, 'l> Writer<'o, 'l> {
                 let file = FileData { mime_type, file_uri: url, display_name, beside };
                 Part { file_data: Some(file), ..Part::default() }
             }
-            MediaSource::Text(text) => Part { text: Some(text.as_str().into()), ..Part::default() },
+            MediaSource::Text(text) => {
+                parts.extend(name.as_deref().map(Piece::text));
+                return parts.push(Piece::text(&**text));
+            }
             MediaSource::Blocks(blocks) => {
-                blocks.iter().for_each(|block| self.block(block, parts));
-                return;
+                parts.extend(name.as_deref().map(Piece::text));
+                return blocks.iter().for_each(|block| self.block(block, parts));
             }
             MediaSource::File(_) => {
                 match transcript {
@@ -289,17 +303,17 @@ impl<'o, 'l> Writer<'o, 'l> {
     }
 
     fn resolution(&mut self, detail: Option<&str>) -> Option<Resolution> {
-        let detail = detail.filter(|detail| *detail != "auto")?;
-        match self.reader {
-            Reader::Provider { gemini_3: false, .. } if !self.own => {
+        let level = match self.reader {
+            _ if self.own => detail?.to_ascii_uppercase(),
+            Reader::Client => return None,
+            _ if !detail::asks(detail) => return None,
+            Reader::Provider { gemini_3: false, .. } => {
                 self.losses.note("messages.detail");
-                None
+                return None;
             }
-            Reader::Client if !self.own => None,
-            Reader::Provider { .. } | Reader::Client => {
-                Some(Resolution { level: format!("MEDIA_RESOLUTION_{}", detail.to_ascii_uppercase()) })
-            }
-        }
+            Reader::Provider { .. } => detail::told(detail, Words::Gemini, self.losses)?.to_owned(),
+        };
+        Some(Resolution { level: format!("MEDIA_RESOLUTION_{level}") })
     }
 }
 
@@ -331,8 +345,7 @@ fn is_address(url: &str) -> bool {
 /// The media type by which Google takes what is called `told`, or `guess` if that says nothing; `None`: it does not take
 /// it. Of documents it reads PDF and text: <https://ai.google.dev/gemini-api/docs/document-processing>.
 fn google_mime<'m>(told: Option<&'m str>, guess: Option<&'static str>, kind: MediaKind) -> Option<Cow<'m, str>> {
-    let says_nothing = |mime: &str| mime.is_empty() || mime.ends_with("/*") || mime == "application/octet-stream";
-    let said = told.filter(|told| !says_nothing(&plain_mime(told)));
+    let said = told.filter(|told| !says_nothing(told));
     let sort = told.is_none_or(|told| told.ends_with("/*"));
     let mime = match said {
         Some(said) => plain_mime(said),

@@ -62,6 +62,13 @@ pub(super) struct Part<'o> {
     pub(super) beside: Beside<'o>,
 }
 
+impl Part<'_> {
+    /// Whether it is text, and no thought.
+    pub(super) fn is_text(&self) -> bool {
+        self.text.is_some() && self.thought.is_none()
+    }
+}
+
 /// Bytes.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]

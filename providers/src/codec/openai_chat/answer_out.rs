@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use serde::Serialize;
 
 use super::message_wire::{CallOut, CustomOut, ExtraOut, FunctionOut, KnownCall};
-use super::part_out::{Fields, PartBody, PartOut, part_kind};
+use super::part_out::{Fields, PartBody, PartOut};
 use super::reasoning::{AnyDetail, write_details};
 use super::usage::UsageOut;
 use super::{OF_MESSAGE, OWN, is_marked};
@@ -419,7 +419,7 @@ impl<'r> Writer<'r, '_> {
             }
             (MediaKind::Image, MediaSource::Data(_) | MediaSource::Url(_)) => {
                 let extras: &[_] = if own { &block.extras } else { &[] };
-                let body = PartBody::Media(part_kind(media, extras), media);
+                let body = PartBody::shown(media, extras, own);
                 self.said.images.push(PartOut { body, cache: None, extras });
             }
             (kind, _) => self.losses.note(kind.lost_in_answer()),

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use super::message_out::{Messages, content, one_text};
 use super::message_wire::{AudioOut, CallOut, ContentOut, CustomOut, ExtraOut, FunctionOut, KnownCall, MessageOut};
-use super::part_out::{Fields, PartBody, PartOut, part_kind};
+use super::part_out::{Fields, PartBody, PartOut};
 use super::reasoning::{AnyDetail, write_details};
 use super::{OWN, spelt};
 use crate::common::{Block, Content, Media, MediaKind, Message, Opaque, Reasoning, Str, Text, ToolCall, flat_name};
@@ -102,7 +102,7 @@ impl<'r> Messages<'r, '_> {
             (MediaKind::Audio, Some(id)) if self.own => out.audio = Some(AudioOut { id }),
             (MediaKind::Image, _) if images => {
                 self.losses.note_if(media.signature.is_some(), "messages.signature");
-                let body = PartBody::Media(part_kind(media, extras), media);
+                let body = PartBody::shown(media, extras, self.own);
                 out.images.push(PartOut { body, cache: None, extras });
             }
             (kind, _) => {

@@ -5,8 +5,9 @@ use std::borrow::Cow;
 use super::message_wire::{ContentOut, MessageOut};
 use super::part_out::{Fields, PartBody, PartOut, part_kind};
 use super::{OWN, spelt};
-use crate::codec::Target;
-use crate::codec::openai::is_reference;
+use crate::codec::ids::respelt;
+use crate::codec::openai::{is_reference, reads, words_of_detail};
+use crate::codec::{Target, detail};
 use crate::common::{
     Block, CacheMark, Content, Json, Losses, Media, MediaKind, MediaSource, Message, Request, Role, Str, Text,
     ToolResult,
@@ -26,6 +27,10 @@ pub(super) struct Messages<'r, 'w> {
     /// Media of tool results, to be shown in a user message behind them.
     attached: Vec<PartOut<'r>>,
 }
+
+/// The longest id of a call that OpenAI and Azure take, and how much of it is a hash where it is made of a longer one.
+const LONGEST_ID: usize = 40;
+const HASH: usize = 17;
 
 /// What stands in a result that has nothing but media.
 const ATTACHED: &str = "The result is attached to the next user message.";
@@ -176,7 +181,13 @@ impl<'r, 'w> Messages<'r, 'w> {
     }
 
     pub(super) fn call_id(&self, id: &'r str) -> Cow<'r, str> {
-        if self.target.quirks.short_tool_ids { short_id(id) } else { id.into() }
+        if self.target.quirks.short_tool_ids {
+            short_id(id)
+        } else if self.reference && !self.own {
+            respelt(id, LONGEST_ID, LONGEST_ID - HASH, |_| true)
+        } else {
+            id.into()
+        }
     }
 
     pub(super) fn cache(&mut self, mark: Option<&'r CacheMark<'r>>) -> Option<&'r CacheMark<'r>> {
@@ -222,7 +233,7 @@ impl<'r, 'w> Messages<'r, 'w> {
         extras: &'r [(Str<'r>, Json<'r>)],
         parts: &mut Vec<PartOut<'r>>,
     ) {
-        let Media { kind, source, mime: _, name, detail: _, context, cite, transcript, signature } = media;
+        let Media { kind, source, mime: _, name, detail, context, cite, transcript, signature } = media;
         self.losses.note_if(signature.is_some(), "messages.signature");
         self.losses.note_if(*cite == Some(true), "messages.citations");
         if let Some(context) = context {
@@ -251,14 +262,26 @@ impl<'r, 'w> Messages<'r, 'w> {
                 let part = part_kind(media, extras);
                 // OpenAI itself takes no films, and sound and documents only as data.
                 let by_url = matches!(source, MediaSource::Url(_)) && *kind != MediaKind::Image;
-                if self.reference && !self.own && (by_url || *kind == MediaKind::Video) {
+                let read = !by_url && *kind != MediaKind::Video && reads(media);
+                if self.reference && !self.own && !read {
                     self.losses.note(kind.lost_in_message());
                     if let Some(transcript) = transcript {
                         parts.push(PartOut::text(&**transcript));
                     }
                     return;
                 }
-                parts.push(PartOut { body: PartBody::Media(part, media), cache, extras });
+                self.losses.note_if(name.is_some() && part != "file" && !self.own, "messages.name");
+                let detail = match detail.as_deref() {
+                    detail if part == "image_url" && self.own => detail,
+                    detail if part == "image_url" => {
+                        detail::told(detail, words_of_detail(*kind, self.reference), self.losses)
+                    }
+                    detail => {
+                        self.losses.note_if(detail::asks(detail), "messages.detail");
+                        None
+                    }
+                };
+                parts.push(PartOut { body: PartBody::Media(part, media, detail), cache, extras });
             }
         }
     }

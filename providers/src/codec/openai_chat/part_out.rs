@@ -5,9 +5,9 @@ use std::borrow::Cow;
 use serde::ser::SerializeMap as _;
 use serde::{Serialize, Serializer};
 
-use super::parts::format_of_mime;
 use super::{OF_MESSAGE, SPELT, spelt};
 use crate::codec::data_url::DataUrl;
+use crate::codec::openai::sound_format;
 use crate::common::{CacheMark, Json, Media, MediaKind, MediaSource, Str, plain_mime};
 
 /// Extras among an object's fields; without the spellings that are only remembered.
@@ -72,10 +72,17 @@ pub(super) enum PartBody<'r> {
     Refusal(&'r str),
     /// Reasoning as Mistral writes it.
     Thinking(Cow<'r, str>),
-    /// A medium: the part's kind, which is also the name of the inner object, and the medium.
-    Media(&'static str, &'r Media<'r>),
+    /// A medium: the part's kind, which is also the name of the inner object, the medium, and how closely to look at it.
+    Media(&'static str, &'r Media<'r>, Option<&'r str>),
     /// As it was read.
     Raw(&'r Json<'r>),
+}
+
+impl<'r> PartBody<'r> {
+    /// A medium that the model showed: how closely to look at it is said only where it was in this dialect.
+    pub(super) fn shown(media: &'r Media<'r>, extras: &[(Str<'_>, Json<'_>)], own: bool) -> Self {
+        Self::Media(part_kind(media, extras), media, media.detail.as_deref().filter(|_| own))
+    }
 }
 
 impl<'r> PartOut<'r> {
@@ -116,10 +123,10 @@ impl Serialize for PartOut<'_> {
                 map.serialize_entry("type", "thinking")?;
                 map.serialize_entry("thinking", &[PartOut::text(&**text)])?;
             }
-            PartBody::Media(kind, media) => {
+            PartBody::Media(kind, media, detail) => {
                 prefix = prefix_of(kind);
                 map.serialize_entry("type", kind)?;
-                map.serialize_entry(kind, &Inner { kind, media, extras: self.extras })?;
+                map.serialize_entry(kind, &Inner { kind, media, detail: *detail, extras: self.extras })?;
             }
             PartBody::Raw(_) => {}
         }
@@ -161,12 +168,13 @@ fn prefix_of(kind: &str) -> &'static str {
 struct Inner<'r> {
     kind: &'static str,
     media: &'r Media<'r>,
+    detail: Option<&'r str>,
     extras: &'r [(Str<'r>, Json<'r>)],
 }
 
 impl Serialize for Inner<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let Media { kind: _, source, mime, name, detail, context: _, cite: _, transcript: _, signature: _ } =
+        let Media { kind: _, source, mime, name, detail: _, context: _, cite: _, transcript: _, signature: _ } =
             self.media;
         let mime = mime.as_deref();
         let mut map = serializer.serialize_map(None)?;
@@ -176,7 +184,7 @@ impl Serialize for Inner<'_> {
             ("file", MediaSource::Url(url)) => map.serialize_entry("file_data", url)?,
             ("input_audio", MediaSource::Data(data)) => {
                 map.serialize_entry("data", data)?;
-                map.serialize_entry("format", format_of_mime(mime))?;
+                map.serialize_entry("format", mime.map_or("wav", sound_format))?;
             }
             (_, MediaSource::Data(data)) => map.serialize_entry("url", &DataUrl { mime, data })?,
             (_, MediaSource::Url(address) | MediaSource::File(address)) => map.serialize_entry("url", address)?,
@@ -191,9 +199,7 @@ impl Serialize for Inner<'_> {
             }
             (_, _, _) => {}
         }
-        if let Some(detail) = detail
-            && self.kind == "image_url"
-        {
+        if let Some(detail) = self.detail {
             map.serialize_entry("detail", detail)?;
         }
         for (name, value) in Fields::inner(self.extras, prefix_of(self.kind)).iter() {

@@ -209,14 +209,3 @@ pub(super) fn mime_of_format(format: &str) -> Str<'static> {
         other => format!("audio/{other}").into(),
     }
 }
-
-/// The format of a sound's media type.
-pub(super) fn format_of_mime(mime: Option<&str>) -> &str {
-    let Some(mime) = mime else { return "wav" };
-    let name = mime.split(';').next().unwrap_or(mime);
-    match name.strip_prefix("audio/").unwrap_or(name) {
-        "mpeg" | "mp3" => "mp3",
-        "x-wav" | "wave" | "vnd.wave" => "wav",
-        other => other.strip_prefix("x-").unwrap_or(other),
-    }
-}

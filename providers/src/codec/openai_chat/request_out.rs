@@ -12,7 +12,7 @@ use super::tools_out::{ChoiceOut, Declaration, FormatOut, ToolOut, Tools, format
 use super::{OWN, SPELT, spelt};
 use crate::codec::choice::{any_told, choice_told};
 use crate::codec::ids::{LONGEST_USER, end_user};
-use crate::codec::openai::{Sampling, effort_asked, effort_taken, is_reference, most_stops};
+use crate::codec::openai::{Sampling, effort_asked, effort_taken, is_reference, most_stops, tier_told};
 use crate::codec::{Target, refers_to_nothing};
 use crate::common::{
     AudioConfig, CacheConfig, Effort, Json, Losses, ReasoningConfig, ReasoningMode, Request, Setting, Str,
@@ -177,7 +177,7 @@ pub(super) fn encode(request: &Request<'_>, target: &Target<'_>, losses: &mut Lo
         tools: _,
         tool_choice: _,
         parallel_tool_calls,
-        response_format,
+        response_format: _,
         reasoning: _,
         max_tokens,
         temperature,
@@ -287,7 +287,7 @@ pub(super) fn encode(request: &Request<'_>, target: &Target<'_>, losses: &mut Lo
         functions,
         tool_choice: if spelt.has(&["tool_choice"]) { None } else { tools.choice(request, losses) },
         parallel_tool_calls: parallel_tool_calls.filter(|_| own || any_told(request, OWN)),
-        response_format: response_format.as_ref().and_then(|wanted| format(wanted, losses)),
+        response_format: format(request, reference, losses),
         reasoning_effort,
         reasoning,
         max_tokens,
@@ -309,7 +309,7 @@ pub(super) fn encode(request: &Request<'_>, target: &Target<'_>, losses: &mut Lo
             format: format.as_deref().unwrap_or(if *stream { "pcm16" } else { "wav" }),
         }),
         verbosity,
-        service_tier: service_tier.as_deref().filter(|_| !strict),
+        service_tier: tier_told(service_tier.as_deref(), own, losses).filter(|_| !strict),
         user: user.filter(|_| !strict),
         safety_identifier,
         metadata,

@@ -13,7 +13,7 @@ use super::answer_out::{
     write_call,
 };
 use super::message_wire::{CallOut, ExtraOut};
-use super::part_out::{Fields, PartBody, PartOut, part_kind};
+use super::part_out::{Fields, PartBody, PartOut};
 use super::reasoning::{AnyDetail, DetailOut};
 use super::usage::UsageOut;
 use super::{OF_MESSAGE, OWN, is_marked, spelt};
@@ -293,7 +293,7 @@ impl ChunkWriter {
                     }
                     (MediaKind::Image, MediaSource::Data(_) | MediaSource::Url(_)) => {
                         let extras: &[_] = if own { &extras } else { &[] };
-                        let body = PartBody::Media(part_kind(&media, extras), &media);
+                        let body = PartBody::shown(&media, extras, own);
                         let images = vec![PartOut { body, cache: None, extras }];
                         self.head.said(number, Said { images, ..Said::default() }, out);
                         Open::Other
@@ -410,8 +410,9 @@ impl ChunkWriter {
         match std::mem::replace(open, Open::Other) {
             Open::Image(block) => {
                 if let Content::Media(media) = &block.content {
-                    let extras: &[_] = if is_marked(&block.extras) { &block.extras } else { &[] };
-                    let body = PartBody::Media(part_kind(media, extras), media);
+                    let own = is_marked(&block.extras);
+                    let extras: &[_] = if own { &block.extras } else { &[] };
+                    let body = PartBody::shown(media, extras, own);
                     let images = vec![PartOut { body, cache: None, extras }];
                     self.head.said(number, Said { images, ..Said::default() }, out);
                 }

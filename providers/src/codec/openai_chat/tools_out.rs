@@ -8,7 +8,7 @@ use super::OWN;
 use super::part_out::{CacheOut, Fields};
 use crate::codec::Target;
 use crate::codec::choice::{flat_choice, is_told};
-use crate::codec::strict::strict;
+use crate::codec::strict::{strict, strict_answer};
 use crate::common::{
     CustomTool, Extras, FunctionTool, Json, Losses, Request, ResponseFormat, Str, Tool, ToolChoice, flat_name,
 };
@@ -271,8 +271,8 @@ pub(super) struct SchemaOut<'r> {
 }
 
 /// Writes the form of the answer.
-pub(super) fn format<'r>(format: &'r ResponseFormat<'r>, losses: &mut Losses) -> Option<FormatOut<'r>> {
-    Some(match format {
+pub(super) fn format<'r>(request: &'r Request<'r>, reference: bool, losses: &mut Losses) -> Option<FormatOut<'r>> {
+    Some(match request.response_format.as_ref()? {
         ResponseFormat::Text => FormatOut::Bare { kind: "text" },
         ResponseFormat::Json => FormatOut::Bare { kind: "json_object" },
         ResponseFormat::Schema { name, description, schema, strict } => FormatOut::Schema {
@@ -281,7 +281,7 @@ pub(super) fn format<'r>(format: &'r ResponseFormat<'r>, losses: &mut Losses) ->
                 name: name.as_deref().unwrap_or("response"),
                 description: description.as_deref(),
                 schema,
-                strict: *strict,
+                strict: strict_answer(schema, *strict, request.dialect, reference, losses),
             },
         },
         ResponseFormat::Foreign { dialect, raw } if *dialect == OWN => FormatOut::Raw(raw),

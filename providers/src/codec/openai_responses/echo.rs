@@ -86,7 +86,7 @@ struct Text<'b>(&'b Request<'b>);
 impl Serialize for Text<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut text = Writer(serializer.serialize_map(None)?);
-        match tools_out::format(self.0, &mut Losses::default()) {
+        match tools_out::format(self.0, false, &mut Losses::default()) {
             Some(format) => text.put("format", &format)?,
             None => text.put("format", &serde_json::json!({"type": "text"}))?,
         }

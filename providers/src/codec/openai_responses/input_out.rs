@@ -5,7 +5,9 @@ use std::borrow::Cow;
 use super::OWN;
 use super::fields::{find, has};
 use super::items_out::{Body, Item, Kept, Part, Parts};
+use crate::codec::detail;
 use crate::codec::ids::{BASIS, hash};
+use crate::codec::openai::{reads, words_of_detail};
 use crate::common::{
     Block, Content, Losses, Media, MediaKind, MediaSource, Message, ProviderTag, Reasoning, Role, Str, Text, ToolCall,
     ToolResult,
@@ -14,6 +16,8 @@ use crate::common::{
 /// Makes items of messages.
 pub(super) struct Items<'b, 'l> {
     pub(super) own: bool,
+    /// Whether it is OpenAI itself, or Azure.
+    pub(super) reference: bool,
     pub(super) provider: ProviderTag,
     pub(super) input: Vec<Item<'b>>,
     pub(super) losses: &'l mut Losses,
@@ -176,31 +180,45 @@ impl<'b> Items<'b, '_> {
     }
 
     fn media(&mut self, media: &'b Media<'b>, extras: Kept<'b>, parts: &mut Vec<Part<'b>>) {
-        let Media { kind, source, mime: _, name: _, detail: _, context, cite, transcript, signature } = media;
-        self.losses.note_if(context.is_some(), kind.lost_in_message());
+        let Media { kind, source, mime: _, name, detail, context, cite, transcript, signature } = media;
         self.losses.note_if(*cite == Some(true), "messages.citations");
         self.losses.note_if(signature.is_some(), "messages.signature");
-        let web = |url: &str| self.own || url.starts_with("https:") || url.starts_with("http:");
-        match (source, kind) {
-            (MediaSource::Text(text), _) => parts.push(Part::InputText { text, extras }),
-            (MediaSource::Blocks(blocks), _) => {
-                for block in blocks {
-                    self.part(block, Role::User, parts);
-                }
+        let say = |text: &'b Str<'b>| Part::InputText { text, extras: &[] };
+        parts.extend(context.as_ref().map(say));
+        match source {
+            MediaSource::Text(text) => {
+                parts.extend(name.as_ref().map(say));
+                parts.push(Part::InputText { text, extras });
             }
-            (MediaSource::Data(_), MediaKind::Image | MediaKind::Document | MediaKind::Audio) => {
-                parts.push(Part::Media { media, own: self.own, extras });
+            MediaSource::Blocks(blocks) => {
+                parts.extend(name.as_ref().map(say));
+                blocks.iter().for_each(|block| self.part(block, Role::User, parts));
             }
-            (MediaSource::Url(url), MediaKind::Image | MediaKind::Document) if web(url) => {
-                parts.push(Part::Media { media, own: self.own, extras });
+            MediaSource::Data(_) | MediaSource::Url(_) | MediaSource::File(_) if self.takes(media) => {
+                let own = detail.as_deref().filter(|_| self.own);
+                let words = words_of_detail(*kind, self.reference);
+                let detail = own.or_else(|| detail::told(detail.as_deref(), words, self.losses));
+                self.losses.note_if(name.is_some() && *kind != MediaKind::Document, "messages.name");
+                // A sound has no such field.
+                let detail = detail.filter(|_| *kind != MediaKind::Audio);
+                parts.push(Part::Media { media, detail, own: self.own, extras });
             }
-            (MediaSource::File(_), MediaKind::Image | MediaKind::Document) if self.own => {
-                parts.push(Part::Media { media, own: self.own, extras });
-            }
-            (_, _) => {
+            MediaSource::Data(_) | MediaSource::Url(_) | MediaSource::File(_) => {
                 self.losses.note(kind.lost_in_message());
-                parts.extend(transcript.as_deref().map(|text| Part::InputText { text, extras: &[] }));
+                parts.extend(transcript.as_ref().map(say));
             }
+        }
+    }
+
+    /// Whether a medium can be shown.
+    fn takes(&self, media: &Media<'_>) -> bool {
+        let seen = matches!(media.kind, MediaKind::Image | MediaKind::Document);
+        match &media.source {
+            MediaSource::Data(_) if self.reference && !self.own && !reads(media) => false,
+            MediaSource::Data(_) => seen || media.kind == MediaKind::Audio,
+            MediaSource::Url(url) => seen && (self.own || url.starts_with("https:") || url.starts_with("http:")),
+            MediaSource::File(_) => seen && self.own,
+            MediaSource::Text(_) | MediaSource::Blocks(_) => true,
         }
     }
 

@@ -7,6 +7,7 @@ use serde::ser::{Serialize, SerializeMap as _, Serializer};
 use super::fields::Writer;
 use super::sources::{Annotation, Logprobs, can_say};
 use crate::codec::data_url::DataUrl;
+use crate::codec::openai::sound_format;
 use crate::common::{Citation, Json, Media, MediaKind, MediaSource, Str, TokenLogprob, ToolCall, plain_mime};
 
 /// Fields kept of the same dialect; empty for others.
@@ -76,6 +77,7 @@ pub(super) enum Part<'b> {
     /// An image, sound or document that the dialect can take. What OpenAI demands is made up if it is not the dialect's own.
     Media {
         media: &'b Media<'b>,
+        detail: Option<&'b str>,
         own: bool,
         extras: Kept<'b>,
     },
@@ -176,8 +178,9 @@ impl Serialize for Part<'_> {
                 part.put("refusal", text)?;
                 part.extras(extras)?;
             }
-            Self::Media { media, own, extras } => {
+            Self::Media { media, detail, own, extras } => {
                 write_media(media, *own, extras, &mut part)?;
+                part.opt("detail", detail.as_ref())?;
                 part.extras(extras)?;
             }
             Self::ReasoningText(text) => {
@@ -212,7 +215,7 @@ fn write_media<M: serde::ser::SerializeMap>(
                 MediaSource::File(id) => part.put("file_id", id)?,
                 MediaSource::Text(_) | MediaSource::Blocks(_) => {}
             }
-            part.opt("detail", media.detail.as_ref())
+            Ok(())
         }
         MediaKind::Audio => {
             part.put("type", "input_audio")?;
@@ -230,7 +233,7 @@ fn write_media<M: serde::ser::SerializeMap>(
                 MediaSource::File(id) => part.put("file_id", id)?,
                 MediaSource::Text(_) | MediaSource::Blocks(_) => {}
             }
-            part.opt("detail", media.detail.as_ref())
+            Ok(())
         }
     }
 }
@@ -246,16 +249,6 @@ fn file_name(mime: Option<&str>) -> &'static str {
         Some("application/vnd.openxmlformats-officedocument.wordprocessingml.document") => "document.docx",
         Some("application/vnd.openxmlformats-officedocument.spreadsheetml.sheet") => "document.xlsx",
         Some(_) | None => "document.pdf",
-    }
-}
-
-/// OpenAI's word for a media type of sound.
-fn sound_format(mime: &str) -> &str {
-    let mime = mime.split(';').next().unwrap_or(mime);
-    match mime.strip_prefix("audio/").unwrap_or(mime) {
-        "mpeg" => "mp3",
-        "x-wav" | "wave" => "wav",
-        other => other,
     }
 }
 

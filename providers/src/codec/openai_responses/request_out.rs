@@ -11,7 +11,7 @@ use super::request_in::{ENCRYPTED, LOGPROBS};
 use super::{OWN, tools_out};
 use crate::codec::Target;
 use crate::codec::ids::{LONGEST_USER, end_user};
-use crate::codec::openai::{Sampling, effort_asked, effort_taken, output_limit};
+use crate::codec::openai::{Sampling, effort_asked, effort_taken, is_reference, output_limit, tier_told};
 use crate::common::{CacheConfig, Effort, Json, Losses, ReasoningConfig, Request, Setting, Str};
 use crate::json;
 
@@ -39,6 +39,7 @@ struct Body<'b> {
     temperature: Option<f64>,
     top_p: Option<f64>,
     top_logprobs: Option<u64>,
+    service_tier: Option<&'b str>,
 }
 
 impl<'b> Body<'b> {
@@ -53,7 +54,8 @@ impl<'b> Body<'b> {
         let temperature = sampling.setting("temperature", request.temperature, &1.0, losses);
         let top_p = sampling.setting("top_p", request.top_p, &1.0, losses);
         let max_tokens = output_limit(request.max_tokens, own, losses);
-        let mut items = Items { own, provider: target.provider, input: Vec::new(), losses, custom: Vec::new() };
+        let (provider, reference) = (target.provider, is_reference(target));
+        let mut items = Items { own, reference, provider, input: Vec::new(), losses, custom: Vec::new() };
         let instructions = items.instructions(&request.system);
         items.input.reserve_exact(request.messages.len());
         request.messages.iter().for_each(|message| items.message(message));
@@ -66,7 +68,7 @@ impl<'b> Body<'b> {
             input,
             tools: tools_out::tools(request, losses),
             tool_choice: tools_out::choice(request, losses),
-            format: tools_out::format(request, losses),
+            format: tools_out::format(request, reference, losses),
             effort,
             summary,
             include: include(request, own, asked, logprobs),
@@ -74,6 +76,7 @@ impl<'b> Body<'b> {
             temperature,
             top_p,
             top_logprobs,
+            service_tier: tier_told(request.service_tier.as_deref(), own, losses),
         }
     }
 }
@@ -204,7 +207,7 @@ impl Serialize for Body<'_> {
         body.opt(user, request.user.as_deref().map(|id| end_user(id, longest, |_| true)))?;
         body.opt("prompt_cache_key", cache.key.as_ref())?;
         body.opt("prompt_cache_retention", cache.retention.as_ref())?;
-        body.opt("service_tier", request.service_tier.as_ref())?;
+        body.opt("service_tier", self.service_tier)?;
         for (name, value) in extras.iter().filter(|(name, _)| *name != "include" && !name.contains('.')) {
             match name.strip_prefix('=') {
                 None => body.0.serialize_entry(name, value)?,

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use super::OWN;
 use super::fields::{Writer, find};
 use crate::codec::choice::{choice_told, is_told};
-use crate::codec::strict::strict;
+use crate::codec::strict::{strict, strict_answer};
 use crate::common::{CustomTool, FunctionTool, Json, Losses, Request, ResponseFormat, Str, Tool, ToolChoice};
 use crate::dialect::Dialect;
 
@@ -181,34 +181,45 @@ pub(super) fn choice(request: &Request<'_>, losses: &mut Losses) -> Option<Json<
 }
 
 /// `text.format`; plain text is said only where the client said it.
-pub(super) struct Format<'b>(&'b ResponseFormat<'b>);
+pub(super) struct Format<'b> {
+    format: &'b ResponseFormat<'b>,
+    strict: Option<bool>,
+}
 
-pub(super) fn format<'b>(request: &'b Request<'b>, losses: &mut Losses) -> Option<Format<'b>> {
+pub(super) fn format<'b>(request: &'b Request<'b>, reference: bool, losses: &mut Losses) -> Option<Format<'b>> {
     match request.response_format.as_ref()? {
         ResponseFormat::Text if request.dialect != OWN => None,
         ResponseFormat::Foreign { dialect, .. } if *dialect != OWN => {
             losses.note("response_format");
             None
         }
-        format => Some(Format(format)),
+        format => {
+            let strict = match format {
+                ResponseFormat::Schema { schema, strict, .. } => {
+                    strict_answer(schema, *strict, request.dialect, reference, losses)
+                }
+                ResponseFormat::Text | ResponseFormat::Json | ResponseFormat::Foreign { .. } => None,
+            };
+            Some(Format { format, strict })
+        }
     }
 }
 
 impl Serialize for Format<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        if let ResponseFormat::Foreign { raw, .. } = self.0 {
+        if let ResponseFormat::Foreign { raw, .. } = self.format {
             return raw.serialize(serializer);
         }
         let mut object = Writer(serializer.serialize_map(None)?);
-        match self.0 {
+        match self.format {
             ResponseFormat::Text | ResponseFormat::Foreign { .. } => object.put("type", "text")?,
             ResponseFormat::Json => object.put("type", "json_object")?,
-            ResponseFormat::Schema { name, description, schema, strict } => {
+            ResponseFormat::Schema { name, description, schema, strict: _ } => {
                 object.put("type", "json_schema")?;
                 object.put("name", name.as_deref().filter(|name| !name.is_empty()).unwrap_or("answer"))?;
                 object.opt("description", description.as_ref())?;
                 object.put("schema", schema)?;
-                object.opt("strict", strict.as_ref())?;
+                object.opt("strict", self.strict)?;
             }
         }
         object.0.end()

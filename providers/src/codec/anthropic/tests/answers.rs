@@ -3,10 +3,11 @@
 use serde_json::{Value, json};
 
 use super::super::super::codec;
-use super::super::super::testing::{check_own_answer, client, differences, maker};
+use super::super::super::testing::{self, check_own_answer, client, differences, maker};
 use super::super::OWN;
 use super::normal;
 use crate::common::{Content, Losses, StopReason};
+use crate::dialect::Dialect;
 use crate::error::ErrorKind;
 
 fn answer(content: &Value, stop: &str) -> Value {
@@ -39,9 +40,7 @@ fn every_stop_reason_and_back() {
         let bytes = body.to_string();
         let response = codec(OWN).decode_response(bytes.as_bytes(), &maker()).unwrap();
         assert_eq!(response.choices[0].stop.reason, reason);
-        if reason != StopReason::Other {
-            check_own_answer(OWN, &response, word);
-        }
+        check_own_answer(OWN, &response, word);
         let mut losses = Losses::default();
         let written = codec(OWN).encode_response(&response, &client(), &mut losses);
         let mut written: Value = serde_json::from_slice(&written).unwrap();
@@ -49,6 +48,63 @@ fn every_stop_reason_and_back() {
         normal(&mut written);
         assert_eq!(differences(&body, &written), Vec::<String>::new());
         assert!(losses.is_empty());
+    }
+}
+
+/// Anthropic says it beside an answer of no words.
+#[test]
+fn why_the_model_declined_is_told_to_who_has_no_field_for_it() {
+    let details = json!({"type": "refusal", "category": "cyber", "explanation": "This could do harm."});
+    let whole = |content: &Value| {
+        let mut body = answer(content, "refusal");
+        body["stop_details"] = details.clone();
+        body
+    };
+    let streamed = |content: &[Value]| {
+        let mut events = vec![json!({"type": "message_start", "message": answer(&json!([]), "")})];
+        for (index, block) in content.iter().enumerate() {
+            events.push(json!({"type": "content_block_start", "index": index, "content_block": block}));
+            events.push(json!({"type": "content_block_stop", "index": index}));
+        }
+        events.push(json!({"type": "message_delta", "delta": {"stop_reason": "refusal", "stop_details": details},
+            "usage": {"output_tokens": 4}}));
+        events.push(json!({"type": "message_stop"}));
+        let text = |event: &Value| format!("event: {}\ndata: {event}\n\n", event["type"].as_str().unwrap());
+        let body: String = events.iter().map(text).collect();
+        let all = testing::events(&mut *codec(OWN).stream_decoder(&maker()), body.as_bytes());
+        (testing::collected(OWN, &all).unwrap(), all)
+    };
+    let thought = json!({"type": "thinking", "thinking": "hm", "signature": "S=="});
+    for (content, explained) in [
+        (json!([]), true),
+        (json!([{"type": "text", "text": ""}]), true),
+        (json!([thought]), true),
+        (json!([{"type": "text", "text": "No."}]), false),
+    ] {
+        let body = whole(&content).to_string();
+        let response = codec(OWN).decode_response(body.as_bytes(), &maker()).unwrap();
+        let (collected, events) = streamed(content.as_array().unwrap());
+        assert_eq!(collected.choices, response.choices, "{content}");
+        for dialect in
+            [Dialect::OpenAiChat, Dialect::OpenAiResponses, Dialect::Gemini, Dialect::Bedrock, Dialect::Cohere]
+        {
+            let mut losses = Losses::default();
+            let written = codec(dialect).encode_response(&response, &client(), &mut losses);
+            let told = String::from_utf8(written).unwrap().contains("This could do harm.");
+            assert_eq!(told, explained, "{dialect} {content}");
+            let (mut encoder, mut out) = (codec(dialect).stream_encoder(&client()), Vec::new());
+            events.iter().for_each(|event| encoder.encode(event.clone(), &mut losses, &mut out));
+            let told = out.windows(19).any(|text| text == b"This could do harm.");
+            assert_eq!(told, explained, "{dialect} {content} as a stream");
+        }
+        // Its own clients have the field.
+        let (mut encoder, mut out, mut losses) = (codec(OWN).stream_encoder(&client()), Vec::new(), Losses::default());
+        events.iter().for_each(|event| encoder.encode(event.clone(), &mut losses, &mut out));
+        let again = codec(OWN).encode_response(&response, &client(), &mut losses);
+        let again: Value = serde_json::from_slice(&again).unwrap();
+        assert_eq!((&again["content"], &again["stop_details"]), (&content, &details));
+        assert_eq!(String::from_utf8(out).unwrap().matches("This could do harm.").count(), 1);
+        assert!(losses.is_empty(), "{losses:?}");
     }
 }
 

@@ -114,6 +114,35 @@ fn all_deltas_add_up() {
     assert_eq!(collected(OWN, &events(&mut *decoder(), &out)).unwrap(), response);
 }
 
+/// Bedrock's streams are read and written for Anthropic's own clients too; the next turn is refused without all of it.
+#[test]
+fn a_compaction_comes_as_it_was_made() {
+    let summary = json!({"type": "compaction_delta", "content": "summary", "encrypted_content": "ENC==", "new": [1]});
+    for (reason, summary) in [
+        ("compaction", summary),
+        ("novelty", json!({"type": "compaction_delta", "content": null, "encrypted_content": null})),
+    ] {
+        let mut all = vec![
+            start(),
+            block(0, &json!({"type": "compaction", "content": null, "signature": "S=="})),
+            delta(0, &summary),
+            stop(0),
+        ];
+        all.extend(end(reason));
+        let (mut encoder, mut out, mut losses) = (codec(OWN).stream_encoder(&client()), Vec::new(), Losses::default());
+        for event in events(&mut *decoder(), &sse(&all)) {
+            encoder.encode(event, &mut losses, &mut out);
+        }
+        let text = String::from_utf8(out).unwrap();
+        let written: Vec<Value> =
+            text.lines().filter_map(|line| serde_json::from_str(line.strip_prefix("data: ")?).ok()).collect();
+        let of_sort = |kind: &str| written.iter().find(|event| event["type"] == kind).unwrap();
+        assert_eq!(of_sort("content_block_delta")["delta"], summary);
+        assert_eq!(of_sort("message_delta")["delta"]["stop_reason"], reason);
+        assert!(losses.is_empty(), "{losses:?}");
+    }
+}
+
 #[test]
 fn what_is_broken_never_looks_whole() {
     let text = block(0, &json!({"type": "text", "text": ""}));

@@ -4,6 +4,7 @@ mod answers;
 mod foreign;
 mod recorded;
 mod requests;
+mod results;
 mod streams;
 
 use serde_json::Value;

@@ -187,7 +187,6 @@ fn a_full_request_is_said_or_noted() {
         "STOP",
         "USER",
         "required",
-        "\"strict\":true",
         "0.25",
         "0.125",
         "0.5",
@@ -232,11 +231,13 @@ fn a_full_request_is_said_or_noted() {
                 "reasoning.show",
                 "reasoning",
                 "messages.image",
+                "messages.name",
+                "response_format.strict",
             ][..],
         ),
         (
             Quirks::default(),
-            &["THOUGHT", "https://VIDEO", "\"top_k\":13", "\"reasoning_effort\":\"high\""],
+            &["THOUGHT", "https://VIDEO", "\"top_k\":13", "\"reasoning_effort\":\"high\"", "\"strict\":true"],
             &[
                 "audio",
                 "verbosity",

@@ -203,6 +203,7 @@ fn a_full_request_is_said_or_noted() {
                 {"type": "input_file", "file_url": "https://x/y.pdf"},
                 {"type": "input_text", "text": "plain"},
                 {"type": "input_text", "text": "inner"},
+                {"type": "input_text", "text": "why"},
                 {"type": "input_file", "filename": "a.pdf", "file_data": "data:application/pdf;base64,AAAA"},
                 {"type": "input_text", "text": "spoken"},
             ]},
