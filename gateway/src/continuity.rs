@@ -27,7 +27,8 @@ const UNFINISHED_ANSWERS: u64 = 10_000;
 /// The memory of a gateway.
 #[derive(Debug)]
 pub struct Continuity {
-    turns: Shelf<Arc<TurnMemory>>,
+    /// `None`: two answers were told apart by nothing but what they thought.
+    turns: Shelf<Option<Arc<TurnMemory>>>,
     items: Shelf<Arc<str>>,
     stored: Shelf<Keeper>,
     unfinished: Shelf<Arc<Unfinished>>,
@@ -75,19 +76,23 @@ impl Default for Continuity {
 }
 
 impl Continuity {
-    /// Keeps what belongs to the tool calls of an answer to `key`.
+    /// Keeps what belongs to the tool calls of an answer to `key`. Of calls that were remembered with something else before, nothing
+    /// is certain any more.
     pub fn remember_turn(&self, key: Option<&Key>, memory: TurnMemory) {
         let memory = Arc::new(memory);
         // Calls of one turn share its memory.
         let part = memory.size() / memory.calls.len().max(1);
-        for (id, _) in &memory.calls {
-            self.turns.insert(scoped(&owner(key), id), memory.clone(), (id.len() + part) as u64);
+        for (call, _) in &memory.calls {
+            let name = scoped(&owner(key), call);
+            let certain = self.turns.get(&name).is_none_or(|known| known.as_ref() == Some(&memory));
+            let (value, weight) = if certain { (Some(memory.clone()), part) } else { (None, OVERHEAD) };
+            self.turns.insert(name, value, (call.len() + weight) as u64);
         }
     }
 
-    /// What belongs to the tool call `id` of `key`.
-    pub fn recall_turn(&self, key: Option<&Key>, id: &str) -> Option<Arc<TurnMemory>> {
-        self.turns.get(&scoped(&owner(key), id))
+    /// What belongs to a tool call of `key`.
+    pub fn recall_turn(&self, key: Option<&Key>, call: &str) -> Option<Arc<TurnMemory>> {
+        self.turns.get(&scoped(&owner(key), call))?
     }
 
     /// Keeps the items of an answer to `key`.
@@ -189,13 +194,30 @@ fn scoped(owner: &str, id: &str) -> Box<str> {
 
 #[cfg(test)]
 mod tests {
-    use ai_gateway_providers::common::ProviderTag;
+    use ai_gateway_providers::common::{Block, Content, Reasoning};
 
     use super::*;
     use crate::config::KeyConfig;
 
     fn key(name: &str) -> Key {
         Key::new(KeyConfig { name: name.into(), ..KeyConfig::default() })
+    }
+
+    /// Of an answer that called a tool.
+    fn turn(thought: &'static str) -> TurnMemory {
+        let reasoning = Reasoning { text: thought.into(), ..Reasoning::default() };
+        let reasoning = vec![Block::new(Content::Reasoning(Box::new(reasoning)))];
+        TurnMemory { reasoning, calls: vec![("call_1".to_owned(), None)] }
+    }
+
+    #[test]
+    fn what_is_not_certain_is_forgotten_for_good() {
+        let memory = Continuity::default();
+        let key = key("a");
+        for (thought, known) in [("one", true), ("one", true), ("two", false), ("two", false)] {
+            memory.remember_turn(Some(&key), turn(thought));
+            assert_eq!(memory.recall_turn(Some(&key), "call_1"), known.then(|| Arc::new(turn("one"))));
+        }
     }
 
     #[test]
@@ -219,8 +241,7 @@ mod tests {
         memory.remember_stored(Some(&of(5)), "resp_1", keeper.clone());
         assert_eq!(memory.recall_stored(Some(&of(5)), "resp_1"), Some(keeper));
         assert_eq!(memory.recall_stored(Some(&of(6)), "resp_1"), None);
-        let (provider, calls) = (ProviderTag::of("openai"), vec![("call_1".to_owned(), None)]);
-        memory.remember_turn(Some(&of(5)), TurnMemory { provider, reasoning: Vec::new(), calls });
+        memory.remember_turn(Some(&of(5)), turn("because"));
         assert!(memory.recall_turn(Some(&of(5)), "call_1").is_some());
         assert!(memory.recall_turn(Some(&of(6)), "call_1").is_none());
         let made_by = |maker: Key| {

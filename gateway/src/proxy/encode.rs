@@ -267,7 +267,7 @@ impl<'a> Writer<'a> {
         let to = request.endpoint.dialect;
         let provider = target.provider.tag;
         let key = exchange.key.as_deref();
-        restore_turns(&mut asked, provider, |id| continuity.recall_turn(key, id));
+        let before = restore_turns(&mut asked, provider, |call| continuity.recall_turn(key, call));
         self.apply_betas(route, &mut asked, &mut losses);
         if route.dialect != to {
             asked.put_in_words();
@@ -289,6 +289,7 @@ impl<'a> Writer<'a> {
             model: target.model.to_string(),
             client: client(exchange, request, &asked, exchange.snapshot.time.now()),
             aliases: if route.dialect == to { Aliases::default() } else { Aliases::of(&asked, route.dialect) },
+            before,
             stream: request.wants_stream(),
             reasoning: asked.reasoning.is_some(),
             keeps_items,
@@ -372,6 +373,7 @@ pub fn within(exchange: &Exchange, provider: ProviderTag, model: &str, created: 
         model: model.to_owned(),
         client: client(exchange, request, &asked, created),
         aliases: Aliases::default(),
+        before: None,
         stream: request.wants_stream(),
         reasoning: asked.reasoning.is_some(),
         keeps_items: false,

@@ -9,7 +9,8 @@ use super::marks::Marks;
 use super::{AnswerForm, Heard, Notes};
 use crate::codec::{Client, Maker, OutputItem, Platform, StreamDecoder, StreamEncoder, codec, whole_characters};
 use crate::common::{
-    Aliases, Collector, Content, Delta, Event, Losses, ProviderTag, Response, TurnMemory, TurnRecorder, take_apart,
+    Aliases, Before, Collector, Content, Delta, Event, Losses, ProviderTag, Response, TurnMemory, TurnRecorder,
+    take_apart,
 };
 use crate::dialect::Dialect;
 use crate::error::{ApiError, ErrorKind};
@@ -35,6 +36,8 @@ pub struct Translation {
     pub client: Client,
     /// Tools that go under other names.
     pub aliases: Aliases,
+    /// What was said before the answer; `None`: nothing of it is to be remembered for the next turn.
+    pub before: Option<Before>,
     /// Whether the client wants a stream.
     pub stream: bool,
     /// Whether the client asked for reasoning.
@@ -62,6 +65,7 @@ impl Translation {
             model: String::new(),
             client: Client::default(),
             aliases: Aliases::default(),
+            before: None,
             stream,
             reasoning: false,
             keeps_items: false,
@@ -82,7 +86,10 @@ impl Translation {
 
     /// A client of the same dialect gets, and keeps, everything.
     fn recorder(&self) -> Option<TurnRecorder> {
-        (self.from != self.to).then(|| TurnRecorder::new(self.provider))
+        let before = self.before.filter(|_| self.from != self.to)?;
+        // These sign what they want to have back.
+        let signs = matches!(self.from, Dialect::Anthropic | Dialect::Gemini | Dialect::OpenAiResponses);
+        Some(TurnRecorder::new(self.provider, before, !signs))
     }
 
     fn marks(&self) -> Option<Marks> {

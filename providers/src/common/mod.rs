@@ -14,7 +14,7 @@
 //! | `alias` | tools that were renamed on their way to the provider |
 //! | `names` | names of tools that a provider does not take |
 //! | `opaque` | signatures and encrypted reasoning, bound to their maker |
-//! | `memory` | what clients lose between turns, kept by tool-call id |
+//! | `memory`, `history` | what clients lose between turns, kept by the tool calls that it belongs to; how these are known again |
 //! | `words` | what every model must hear, though only one dialect can say it |
 //! | `losses` | what could not be said |
 //! | `text`, `json` | borrowed text and raw JSON |
@@ -23,6 +23,7 @@ mod alias;
 mod block;
 mod collect;
 mod event;
+mod history;
 mod json;
 mod losses;
 mod memory;
@@ -44,6 +45,7 @@ pub(crate) use block::{Paragraphs, paragraphs, plain_mime};
 pub use collect::{Collector, take_apart};
 pub(crate) use collect::{add, split};
 pub use event::{Delta, Event};
+pub use history::Before;
 pub use json::{Extras, Json};
 pub(crate) use losses::Setting;
 pub use losses::{Loss, Losses};

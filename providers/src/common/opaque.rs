@@ -25,6 +25,10 @@ impl ProviderTag {
     pub fn of(name: &str) -> Self {
         Self(name.bytes().fold(0x811c_9dc5, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193)))
     }
+
+    pub(super) fn to_bytes(self) -> [u8; 4] {
+        self.0.to_be_bytes()
+    }
 }
 
 /// Opaque state and who made it.

@@ -22,6 +22,7 @@ fn translation(from: Dialect, to: Dialect, echoes: bool) -> Translation {
         model: "m".into(),
         client: client(),
         aliases: Aliases::default(),
+        before: None,
         stream: true,
         reasoning: false,
         keeps_items: false,
