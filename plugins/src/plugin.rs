@@ -23,7 +23,8 @@ pub trait Plugin: Send + Sync + 'static {
     }
 
     /// The targets have been chosen: may reorder them and take some out, or reject the request. Called again if all of them rested
-    /// and the request waited.
+    /// and the request waited. Not called for a request that the cache answers: who forbids something does so in
+    /// [`on_request`](Self::on_request).
     fn on_plan(&self, plan: &mut Plan, cx: &Context) -> Result<Verdict, Failure> {
         let _ = (plan, cx);
         Ok(Verdict::Pass)

@@ -145,6 +145,37 @@ async fn what_is_doubtful_is_told_in_the_log() {
     assert_eq!(told, 2, "at the start, and by the reload: {err:?}");
 }
 
+/// Scripts that signal for each secret and each certificate do not wait for each other.
+#[tokio::test]
+async fn a_signal_that_comes_during_a_reload_is_not_lost() {
+    let dir = tempfile::tempdir().unwrap();
+    let secret = dir.path().join("secret");
+    let made = std::process::Command::new("mkfifo").arg(&secret).status().unwrap();
+    assert!(made.success());
+    let provider = |name: &str| bodies::openai_provider(name, "http://127.0.0.1:1");
+    let slow = format!(
+        "[providers.slow]\nkind = \"openai\"\nbase_url = \"http://127.0.0.1:1/v1\"\napi_key = \"file:{}\"\n",
+        secret.display()
+    );
+    let gateway = Gateway::start(&provider("first")).await;
+    gateway.write("", &slow);
+    gateway.signal("HUP");
+    // Who opens it waits until it is read.
+    let written = tokio::task::spawn_blocking(move || std::fs::OpenOptions::new().write(true).open(secret));
+    let mut written = written.await.unwrap().unwrap();
+
+    gateway.write("", &provider("late"));
+    gateway.signal("HUP");
+    gateway.told(|line| line.contains("the reload waits")).await;
+    std::io::Write::write_all(&mut written, b"sk-slow").unwrap();
+    drop(written);
+    let status = gateway.status_when("both are obeyed", |status| status["config"]["generation"] == 3).await;
+    assert_eq!(status["config"]["last_reload"]["taken"], true, "{status}");
+    gateway.told(|line| line.contains("configuration 3 is in force")).await;
+    let models = exchange(gateway.admin, &Request::get("/api/targets")).await.text();
+    assert!(!models.contains("slow"), "{models}");
+}
+
 #[tokio::test]
 async fn what_needs_another_process_is_refused_with_words() {
     let mock = Mock::start().await;

@@ -480,6 +480,38 @@ async fn large_requests_go_by_http1() {
     }
 }
 
+/// That one handshake is broken by the network says nothing of what the provider speaks.
+#[tokio::test]
+async fn a_broken_handshake_changes_no_protocol() {
+    let authority = Authority::new();
+    let stub =
+        Stub::tls(&authority, &["h2", "http/1.1"], move |_| Answer::json(200, bodies::chat_answer("fine"))).await;
+    let relay = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let origin = stub.origin().replace(&stub.addr.port().to_string(), &relay.local_addr().unwrap().port().to_string());
+    let upstream = stub.addr;
+    tokio::spawn(async move {
+        for number in 0.. {
+            let (mut near, _) = relay.accept().await.unwrap();
+            if number == 1 {
+                // With the beginning of the handshake in it.
+                near.readable().await.unwrap();
+                continue;
+            }
+            let mut far = tokio::net::TcpStream::connect(upstream).await.unwrap();
+            tokio::spawn(async move { tokio::io::copy_bidirectional(&mut near, &mut far).await });
+        }
+    });
+    let config = format!("{}ca = \"{}\"\n", bodies::openai_provider("stub", &origin), authority.file());
+    let gateway = Gateway::start(&config).await;
+    let large = Request::post("/v1/chat/completions", bodies::chat_of_size("stub/m", 128 << 10));
+    for status in [200, 502, 200, 200] {
+        let reply = exchange(gateway.addr, &large).await;
+        assert_eq!(reply.status, status, "{}: {:?}", reply.text(), gateway.output().1);
+        stub.close_connections();
+    }
+    assert_eq!(stub.received().iter().map(|received| received.http2).collect::<Vec<_>>(), [false; 3]);
+}
+
 /// A pooled connection that the upstream has closed meanwhile is replaced without the client noticing.
 #[tokio::test]
 async fn a_stale_pooled_connection_is_not_the_clients_problem() {

@@ -108,12 +108,13 @@ pub enum Scope<'a> {
 }
 
 impl<'a> Scope<'a> {
-    /// That of requests with this key; `None`: nothing is kept for it.
-    pub fn of(key: Option<&'a Key>) -> Option<Self> {
+    /// That of requests with this key; `None`: nothing is kept for it. `steered`: plugins decide where they go, for this key and for
+    /// no other.
+    pub fn of(key: Option<&'a Key>, steered: bool) -> Option<Self> {
         match key.map(|key| (key.cache(), key)) {
             None => Some(Self::Open),
-            Some((CacheScope::Private, key)) => Some(Self::Private(key)),
-            Some((CacheScope::Shared, _)) => Some(Self::Shared),
+            Some((CacheScope::Shared, _)) if !steered => Some(Self::Shared),
+            Some((CacheScope::Private | CacheScope::Shared, key)) => Some(Self::Private(key)),
             Some((CacheScope::Off, _)) => None,
         }
     }

@@ -45,6 +45,10 @@ pub struct Asked<'a> {
 }
 
 impl<'a> Asked<'a> {
+    fn scope(&self) -> Option<Scope<'a>> {
+        Scope::of(self.key, !self.steering.is_empty())
+    }
+
     /// What its fingerprint is made of, with `body` for its own.
     fn parts(&self, scope: Scope<'a>, model: &'a CachedModel, body: &'a [u8]) -> key::Asked<'a> {
         let Self { endpoint, headers, query, field, edits, steering, .. } = *self;
@@ -111,13 +115,13 @@ impl From<Result<Terms, Bypass>> for Verdict {
 /// # Errors
 /// It does not, and why.
 pub fn judge(asked: &Asked<'_>) -> Result<Terms, Bypass> {
-    let Asked { endpoint, headers, body, field, key, model, .. } = *asked;
+    let Asked { endpoint, headers, body, field, model, .. } = *asked;
     let model = model.cache.as_deref().ok_or(Bypass::Model)?;
     let settings = &model.settings;
     if !is_kept(endpoint) {
         return Err(Bypass::Operation);
     }
-    let scope = Scope::of(key).ok_or(Bypass::Key)?;
+    let scope = asked.scope().ok_or(Bypass::Key)?;
     let wishes = Wishes::of(headers, field);
     let terms = |fingerprint| Terms {
         fingerprint,
@@ -145,7 +149,7 @@ pub fn judge(asked: &Asked<'_>) -> Result<Terms, Bypass> {
 
 /// The bucket of a question that uses the cache: `rest` is its body without the question, `embedder` tells meanings.
 pub fn bucket(asked: &Asked<'_>, rest: &[u8], embedder: &str) -> Option<Fingerprint> {
-    let (model, scope) = (asked.model.cache.as_deref()?, Scope::of(asked.key)?);
+    let (model, scope) = (asked.model.cache.as_deref()?, asked.scope()?);
     key::bucket(&asked.parts(scope, model, rest), embedder)
 }
 

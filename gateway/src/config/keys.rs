@@ -299,9 +299,11 @@ fn resolve_models(
             let pattern = ModelPattern::new(&name.value);
             let text = name.value.as_str();
             let of_provider = text.split_once('/').map(|(provider, _)| ModelPattern::new(provider));
-            let known = models.keys().any(|model| pattern.matches(model))
+            // The long search last: thousands of keys may name thousands of models.
+            let known = text == "*"
+                || models.contains_key(text)
                 || of_provider.is_some_and(|of| providers.keys().any(|provider| of.matches(provider)))
-                || text == "*";
+                || models.keys().any(|model| pattern.matches(model));
             if !known {
                 dangling(&name, models, providers, cx);
             }

@@ -121,20 +121,23 @@ impl ConfigErrors {
     }
 }
 
-/// Past this many errors a file is not a configuration, and a person reads no further.
-const MOST_ERRORS: usize = 50;
+/// Past this many errors a file is not a configuration, and a person reads no further; nor past as many warnings.
+const MOST: usize = 50;
 
 /// Collects what is wrong with one file.
 pub(super) struct Report<'a> {
     name: &'a str,
     text: &'a str,
     masked: Vec<Range<usize>>,
-    found: Vec<(usize, Problem)>,
+    errors: Vec<(usize, Problem)>,
+    warnings: Vec<(usize, Problem)>,
+    /// Warnings past the most that are shown.
+    unshown: usize,
 }
 
 impl<'a> Report<'a> {
     pub(super) fn new(name: &'a str, text: &'a str) -> Self {
-        Self { name, text, masked: Vec::new(), found: Vec::new() }
+        Self { name, text, masked: Vec::new(), errors: Vec::new(), warnings: Vec::new(), unshown: 0 }
     }
 
     /// Shows none of these bytes in any excerpt.
@@ -160,29 +163,47 @@ impl<'a> Report<'a> {
         self.add(Severity::Warning, span, message.into(), help.into());
     }
 
+    /// Whether it is no use to look for more errors.
     pub(super) fn is_full(&self) -> bool {
-        self.found.len() >= MOST_ERRORS
+        self.errors.len() >= MOST
     }
 
     pub(super) fn has_errors(&self) -> bool {
-        self.found.iter().any(|(_, problem)| problem.severity == Severity::Error)
+        !self.errors.is_empty()
     }
 
     fn add(&mut self, severity: Severity, span: Range<usize>, message: String, help: Help) {
-        if self.is_full() {
+        let found = match severity {
+            Severity::Error => &mut self.errors,
+            Severity::Warning => &mut self.warnings,
+        };
+        if found.len() >= MOST {
+            self.unshown += usize::from(severity == Severity::Warning);
             return;
         }
         let start = self.text.floor_char_boundary(span.start);
         let place = place(self.text, start..self.text.ceil_char_boundary(span.end).max(start), &self.masked);
         let problem = Problem { severity, source: self.name.to_owned(), place: Some(place), message, help: help.0 };
-        self.found.push((start, problem));
+        found.push((start, problem));
     }
 
     /// The warnings, or everything that is wrong.
-    pub(super) fn finish(mut self) -> Result<Vec<Warning>, ConfigErrors> {
-        self.found.sort_by_key(|(start, _)| *start);
-        let (errors, warnings): (Vec<_>, Vec<_>) =
-            self.found.into_iter().map(|(_, problem)| problem).partition(|problem| problem.severity == Severity::Error);
+    pub(super) fn finish(self) -> Result<Vec<Warning>, ConfigErrors> {
+        let in_order = |mut found: Vec<(usize, Problem)>| -> Vec<Problem> {
+            found.sort_by_key(|(start, _)| *start);
+            found.into_iter().map(|(_, problem)| problem).collect()
+        };
+        let (errors, mut warnings) = (in_order(self.errors), in_order(self.warnings));
+        if self.unshown > 0 {
+            let message = format!("and more like these, which are not shown: {}", self.unshown);
+            warnings.push(Problem {
+                severity: Severity::Warning,
+                source: self.name.to_owned(),
+                place: None,
+                message,
+                help: None,
+            });
+        }
         if errors.is_empty() { Ok(warnings) } else { Err(ConfigErrors { errors, warnings }) }
     }
 }

@@ -167,7 +167,10 @@ fn address(text: &At<String>, cx: &mut Context<'_>) -> Option<SocketAddr> {
 
 /// Whether both cannot be bound at once.
 fn collide(a: SocketAddr, b: SocketAddr) -> bool {
-    a.port() != 0 && a.port() == b.port() && (a.ip() == b.ip() || a.ip().is_unspecified() || b.ip().is_unspecified())
+    // `[::]` is every address of both families.
+    let covers =
+        |wide: SocketAddr, other: SocketAddr| wide.ip().is_unspecified() && (wide.is_ipv6() || other.is_ipv4());
+    a.port() != 0 && a.port() == b.port() && (a.ip() == b.ip() || covers(a, b) || covers(b, a))
 }
 
 fn resolve_listen(listen: At<Vec<At<String>>>, has_keys: bool, cx: &mut Context<'_>) -> Vec<SocketAddr> {

@@ -122,7 +122,7 @@ impl CredentialState {
     }
 
     pub(super) fn give_back(&self, ticket: &mut Ticket) {
-        if ticket.probe {
+        if ticket.is_probe() {
             lock(&self.inner).circuit.give_back(ticket);
         }
     }

@@ -7,11 +7,11 @@
 //! Three things keep a target from being tried, each with a deadline that only ever moves later:
 //!
 //! - its **breaker**: failures in a row, or a share of them in a window, open it; it cools down, longer each time, and
-//!   then one probe at a time passes until one succeeds;
+//!   then a probe passes, and while that says nothing ever more rarely another one, until one succeeds;
 //! - a **hold**: the provider asked to wait (`retry-after`), or limits the rate. That is no failure of the breaker: such
 //!   a provider is well, and its answer says when to come back;
 //! - its **credential**, shared by all targets of one account: refused (401, 402, 403) for more than one model, it takes no
-//!   request but a probe.
+//!   request but such probes.
 //!
 //! Nothing here knows a clock or a task: every call is given the time. Locks are short and never nest but in one order,
 //! target before credential.

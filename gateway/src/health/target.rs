@@ -174,7 +174,7 @@ impl TargetState {
     }
 
     fn pass(self: &Arc<Self>, inner: &mut Inner, now: Instant, ticket: Ticket, credential: Ticket) -> Pass {
-        let was_probe = ticket.probe || credential.probe;
+        let was_probe = ticket.is_probe() || credential.is_probe();
         inner.counters.probes += u64::from(was_probe);
         self.in_flight.fetch_add(1, Relaxed);
         let hold = inner.hold.generation();
@@ -458,7 +458,7 @@ impl Pass {
 
 impl Drop for Pass {
     fn drop(&mut self) {
-        if self.ticket.probe {
+        if self.ticket.is_probe() {
             lock(&self.target.inner).circuit.give_back(&mut self.ticket);
         }
         self.target.credential.give_back(&mut self.credential);

@@ -49,10 +49,6 @@ impl ByHash {
             }
         }
     }
-
-    pub(super) fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
 }
 
 fn prefix(hash: &Digest) -> u64 {

@@ -63,7 +63,7 @@ impl KeyRing {
     /// when they may have changed. `many`, which is asked for a token
     /// that was not verified before: whether it is not to be looked at.
     pub async fn admit(&self, headers: &HeaderMap, query: Option<&str>, now: SystemTime, many: Many<'_>) -> Admission {
-        if self.configured.is_empty() && self.live.is_none() && self.tokens.is_none() {
+        if self.named.is_empty() && self.live.is_none() && self.tokens.is_none() {
             let foreign = page::is_from_other_site(headers);
             return if foreign { Admission::Refused(Refused::Page) } else { Admission::Open };
         }

@@ -1,11 +1,14 @@
 //! Failures: what they were, whether another attempt follows, and what the client is told if not.
 
+use std::io;
+
 use ai_gateway_providers::answer::AnswerForm;
 use ai_gateway_providers::error::{ApiError, ErrorKind};
 use bytes::Bytes;
 use pingora_core::upstreams::peer::{HttpPeer, Peer};
 use pingora_error::{Error, ErrorSource, ErrorType};
 use pingora_proxy::{FailToProxy, Session};
+use rustls::AlertDescription;
 
 use super::answer::{self, cut_short};
 use super::deliver::{LAST_WRITE, close, took_no_more, write_last};
@@ -58,8 +61,8 @@ pub fn connect_failed(
         error.set_retry(true);
         return error;
     }
-    let outcome = Outcome::of_connect_error(error.etype());
-    if outcome == Outcome::Tls
+    let outcome = Outcome::of_connect_error(&error);
+    if refuses_protocol(&error)
         && let Some(attempt) = exchange.attempts.last_mut()
         && attempt.target.provider.may_insist_on_http2(peer)
         && attempt.connection.try_again()
@@ -73,12 +76,20 @@ pub fn connect_failed(
         let (why, cause) = (error.etype().as_str(), error.root_cause());
         log::warn!("request {}: provider {} at {}: {why}: {cause}", exchange.id, provider.name, peer.address());
         if let Some(address) = peer.address().as_inet()
+            && outcome != Outcome::NoRoom
             && !attempt.is_haste(outcome)
         {
             gateway.resolver.unreachable(&provider.host, address.ip());
         }
     }
     attempt_failed(exchange, outcome, error)
+}
+
+/// Whether the other side speaks TLS, and none of the protocols that it was offered: any other failure may be the network's.
+fn refuses_protocol(error: &Error) -> bool {
+    let cause = error.root_cause().downcast_ref::<io::Error>().and_then(io::Error::get_ref);
+    let alert = cause.and_then(|cause| cause.downcast_ref::<rustls::Error>());
+    matches!(alert, Some(rustls::Error::AlertReceived(AlertDescription::NoApplicationProtocol)))
 }
 
 /// The attempt broke after a connection stood.
@@ -192,6 +203,10 @@ pub(super) fn final_error(exchange: &Exchange, outcome: Outcome) -> ApiError {
         Outcome::StreamError(_) => {
             (ErrorKind::UpstreamError, format!("provider `{provider}` reported an error instead of an answer"))
         }
+        Outcome::NoRoom => (
+            ErrorKind::Busy,
+            "this gateway has no descriptor or no memory left for a connection: send the request again".to_owned(),
+        ),
         Outcome::Withheld => (ErrorKind::Internal, "a plugin failed, and nothing passes without it".to_owned()),
         Outcome::Cut | Outcome::Ok | Outcome::ClientLeft | Outcome::Hedged => return cut_short(),
     };

@@ -1,9 +1,11 @@
 //! How an attempt ended, and whether that moves on to the next target.
 
+use std::io;
 use std::time::Duration;
 
 use ai_gateway_providers::error::{ErrorKind, Fault};
-use pingora_error::ErrorType;
+use pingora_error::{Error, ErrorType};
+use rustix::io::Errno;
 
 use super::replay::Clock;
 use crate::config::{RetryConfig, RetryOn};
@@ -51,12 +53,18 @@ pub enum Outcome {
     Shutdown,
     /// Nothing was sent: a plugin without which nothing passes has failed.
     Withheld,
+    /// No connection, and not for the provider's sake: this machine has no descriptor or no memory for one.
+    NoRoom,
 }
 
 impl Outcome {
     /// What kept a connection from being made.
-    pub fn of_connect_error(error: &ErrorType) -> Self {
-        match error {
+    pub fn of_connect_error(error: &Error) -> Self {
+        let cause = error.root_cause().downcast_ref::<io::Error>().and_then(Errno::from_io_error);
+        if matches!(cause, Some(Errno::MFILE | Errno::NFILE | Errno::NOBUFS | Errno::NOMEM)) {
+            return Self::NoRoom;
+        }
+        match error.etype() {
             ErrorType::TLSHandshakeFailure
             | ErrorType::TLSHandshakeTimedout
             | ErrorType::InvalidCert
@@ -80,7 +88,9 @@ impl Outcome {
     /// Whether `retry.on` lets this outcome move on to the next target. Before output only; the caller checks that.
     pub fn moves_on(self, retry: &RetryConfig) -> bool {
         let on = match self {
-            Self::Ok | Self::ClientLeft | Self::Hedged | Self::Shutdown | Self::Withheld => return false,
+            Self::Ok | Self::ClientLeft | Self::Hedged | Self::Shutdown | Self::Withheld | Self::NoRoom => {
+                return false;
+            }
             // The gateway's own account or configuration is at fault; no setting makes that the caller's problem.
             Self::NoCredentials | Self::Credentials(_) => return true,
             Self::Refused(ErrorKind::ModelNotFound | ErrorKind::NotFound) => return true,
@@ -147,7 +157,9 @@ impl Outcome {
         let kind = match self {
             // Its first output was counted when it came.
             Self::Ok => return Verdict::Success { first_output: None },
-            Self::ClientLeft | Self::Hedged | Self::Shutdown | Self::Withheld => return Verdict::Neutral,
+            Self::ClientLeft | Self::Hedged | Self::Shutdown | Self::Withheld | Self::NoRoom => {
+                return Verdict::Neutral;
+            }
             _ if self.is_callers_fault() => return Verdict::Neutral,
             Self::NoCredentials => FailureKind::NoCredentials,
             Self::Dns => FailureKind::Dns,
@@ -190,7 +202,29 @@ impl From<Outcome> for AttemptOutcome {
             Outcome::Garbage => Self::Protocol,
             Outcome::ClientLeft => Self::ClientLeft,
             Outcome::Hedged => Self::Hedged,
-            Outcome::Withheld => Self::Gateway,
+            Outcome::Withheld | Outcome::NoRoom => Self::Gateway,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_this_machine_lacks_says_nothing_of_the_provider() {
+        let failed =
+            |errno: Errno, etype| Outcome::of_connect_error(&Error::because(etype, "peer", io::Error::from(errno)));
+        let wrapped = Error::because(
+            ErrorType::ConnectError,
+            "again",
+            Error::because(ErrorType::InternalError, "peer", io::Error::from(Errno::MFILE)),
+        );
+        assert_eq!(Outcome::of_connect_error(&wrapped), Outcome::NoRoom);
+        assert_eq!(failed(Errno::NOBUFS, ErrorType::InternalError), Outcome::NoRoom);
+        assert_eq!(failed(Errno::CONNREFUSED, ErrorType::ConnectRefused), Outcome::Connect);
+        // Also of an address of a family that this machine has no other of: the provider may have one.
+        assert_eq!(failed(Errno::ADDRNOTAVAIL, ErrorType::InternalError), Outcome::Connect);
+        assert!(matches!(Outcome::NoRoom.verdict(None), Verdict::Neutral));
     }
 }

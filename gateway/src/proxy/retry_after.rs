@@ -12,40 +12,59 @@ pub fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     said(headers).map(|wait| wait.min(LONGEST))
 }
 
-/// The headers that tell a client the same: as the provider wrote them, and where it wrote only one of them, or Azure's, the other
-/// made of that.
+/// The headers that tell a client the same: as the provider wrote them, where that can be understood, and where it wrote only one of
+/// them, or Azure's, the other made of that.
 pub fn told(headers: &HeaderMap) -> Vec<(&'static str, HeaderValue)> {
-    let milliseconds = said(headers).map(|wait| wait.as_millis());
-    let seconds = milliseconds.map(|wait| wait.div_ceil(1000));
-    let word = |(name, made): (&'static str, Option<u128>)| {
-        let written = headers.get(name).cloned();
-        Some((name, written.or_else(|| made?.to_string().try_into().ok())?))
+    let made = |name| {
+        let milliseconds = said(headers)?.as_millis();
+        let wait = if name == MILLISECONDS { milliseconds } else { milliseconds.div_ceil(1000) };
+        wait.to_string().try_into().ok()
     };
-    [("retry-after", seconds), ("retry-after-ms", milliseconds)].into_iter().filter_map(word).collect()
+    let word = |name: &'static str| {
+        let read = if name == MILLISECONDS { number(headers, name, 1000.0) } else { seconds(headers) };
+        let written = read.and_then(|_| headers.get(name).cloned());
+        Some((name, written.or_else(|| made(name))?))
+    };
+    [SECONDS, MILLISECONDS].into_iter().filter_map(word).collect()
 }
 
-/// The most exact of what `headers` say. <https://www.rfc-editor.org/rfc/rfc9110#name-retry-after>
+const SECONDS: &str = "retry-after";
+const MILLISECONDS: &str = "retry-after-ms";
+
+/// The most exact of what `headers` say that makes sense.
 fn said(headers: &HeaderMap) -> Option<Duration> {
-    let text = |name: &str| headers.get(name)?.to_str().ok().map(str::trim);
-    let milliseconds = |name: &str| text(name)?.parse::<f64>().ok().map(|ms| ms / 1000.0);
-    let seconds = milliseconds("retry-after-ms")
-        .or_else(|| milliseconds("x-ms-retry-after-ms"))
-        .or_else(|| text("retry-after")?.parse::<f64>().ok());
-    match seconds {
-        Some(seconds) => Duration::try_from_secs_f64(seconds).ok(),
-        None => {
-            let date = httpdate::parse_http_date(text("retry-after")?).ok()?;
-            Some(date.duration_since(SystemTime::now()).unwrap_or_default())
-        }
-    }
+    let milliseconds = number(headers, MILLISECONDS, 1000.0).or_else(|| number(headers, "x-ms-retry-after-ms", 1000.0));
+    milliseconds.or_else(|| seconds(headers))
+}
+
+/// <https://www.rfc-editor.org/rfc/rfc9110#name-retry-after>
+fn seconds(headers: &HeaderMap) -> Option<Duration> {
+    number(headers, SECONDS, 1.0).or_else(|| {
+        let date = httpdate::parse_http_date(text(headers, SECONDS)?).ok()?;
+        Some(date.duration_since(SystemTime::now()).unwrap_or_default())
+    })
+}
+
+/// A number of which `per_second` are a second.
+fn number(headers: &HeaderMap, name: &str, per_second: f64) -> Option<Duration> {
+    let number: f64 = text(headers, name)?.parse().ok()?;
+    Duration::try_from_secs_f64(number / per_second).ok()
+}
+
+fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
+    headers.get(name)?.to_str().ok().map(str::trim)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn map(headers: &[(&'static str, &str)]) -> HeaderMap {
+        headers.iter().map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap())).collect()
+    }
+
     fn of(headers: &[(&'static str, &str)]) -> Option<Duration> {
-        retry_after(&headers.iter().map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap())).collect())
+        retry_after(&map(headers))
     }
 
     #[test]
@@ -60,5 +79,20 @@ mod tests {
         for wrong in ["", "soon", "-1", "NaN"] {
             assert_eq!(of(&[("retry-after", wrong)]), None, "{wrong}");
         }
+    }
+
+    #[test]
+    fn what_makes_no_sense_hides_nothing_and_is_not_told() {
+        for wrong in ["-1", "NaN", "inf", "1e300", "soon"] {
+            let both = [("retry-after", "20"), ("retry-after-ms", wrong)];
+            assert_eq!(of(&both), Some(Duration::from_secs(20)), "{wrong}");
+            assert_eq!(
+                told(&map(&both)),
+                [("retry-after", "20".parse().unwrap()), ("retry-after-ms", "20000".parse().unwrap())]
+            );
+            assert_eq!(told(&map(&[("retry-after", wrong)])), [], "{wrong}");
+        }
+        let azure = told(&map(&[("x-ms-retry-after-ms", "1500"), ("retry-after", "soon")]));
+        assert_eq!(azure, [("retry-after", "2".parse().unwrap()), ("retry-after-ms", "1500".parse().unwrap())]);
     }
 }

@@ -6,6 +6,7 @@ use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
 use log::{error, info};
+use rustix::process::Signal;
 use tokio::sync::watch;
 
 use super::leave::Leaving;
@@ -15,6 +16,7 @@ use super::serve::Open;
 use super::upgrade::{Identity, Lineage, Predecessor, Successor, UpgradeError, Upgrader, state};
 use crate::admin::Readiness;
 use crate::proxy::Gateway;
+use crate::stderr::say;
 
 /// How long what is written in the background may take, at the end.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -54,7 +56,8 @@ impl Changing {
 
 impl Drop for Change<'_> {
     fn drop(&mut self) {
-        self.0.store(false, Ordering::Release);
+        // Whoever found it under way has said what for before: that is known from here on.
+        self.0.swap(false, Ordering::AcqRel);
     }
 }
 
@@ -73,6 +76,8 @@ pub struct Control {
     handed_over: watch::Sender<bool>,
     /// Only one change at a time.
     changing: Changing,
+    /// A signal has asked for a reload that has not begun.
+    asked: AtomicBool,
     upgrader: Upgrader,
     /// Until it has been told that this process serves.
     predecessor: Mutex<Option<Predecessor>>,
@@ -100,6 +105,7 @@ impl Control {
             haste: watch::Sender::new(0),
             handed_over: watch::Sender::new(false),
             changing: Changing::default(),
+            asked: AtomicBool::new(false),
             upgrader,
             predecessor: Mutex::new(predecessor),
             successor: OnceLock::new(),
@@ -179,21 +185,44 @@ impl Control {
     ///
     /// # Errors
     /// The one in force stays.
-    pub fn reload(&self) -> Result<Reloaded, ReloadError> {
+    pub fn reload(self: &Arc<Self>) -> Result<Reloaded, ReloadError> {
+        let result = self.reload_now();
+        // Who is busy looks at its end.
+        if !matches!(result, Err(ReloadError::Busy)) {
+            self.reload_if_asked();
+        }
+        result
+    }
+
+    fn reload_now(&self) -> Result<Reloaded, ReloadError> {
         let Some(_changing) = self.changing.begin() else { return Err(ReloadError::Busy) };
+        self.asked.store(false, Ordering::Relaxed);
         if self.is_leaving() {
             return Err(ReloadError::Leaving);
         }
         self.reloader.reload()
     }
 
-    /// Reloads on a thread of its own; the log tells how it went.
+    /// Reloads on a thread of its own, now or behind the change that is under way; the log tells how it went.
     pub(super) fn reload_unasked(self: &Arc<Self>) {
+        self.asked.store(true, Ordering::Relaxed);
+        self.reload_if_asked();
+    }
+
+    fn reload_if_asked(self: &Arc<Self>) {
+        if !self.asked.load(Ordering::Relaxed) {
+            return;
+        }
         let control = self.clone();
-        self.on_a_thread("reload", move || {
-            if let Err(error @ (ReloadError::Busy | ReloadError::Leaving)) = control.reload() {
-                error!("there was no reload: {error}");
-            }
+        self.on_a_thread("reload", move || match control.reload() {
+            Ok(reloaded) => say(&format!("configuration {} is in force", reloaded.generation)),
+            // The log has the reasons.
+            Err(ReloadError::NoFile | ReloadError::Config(_) | ReloadError::Fixed(_) | ReloadError::Build(_)) => {}
+            Err(ReloadError::Busy) => say("the reload waits for the change that is under way"),
+            Err(error @ ReloadError::Leaving) => match control.successor.get() {
+                Some(successor) => successor.signal(Signal::HUP),
+                None => error!("there was no reload: {error}"),
+            },
         });
     }
 
@@ -202,8 +231,10 @@ impl Control {
     /// # Errors
     /// Nobody took over, and this process serves on.
     pub fn upgrade(self: &Arc<Self>, limit: Duration) -> Result<Upgraded, UpgradeError> {
-        let Some(_changing) = self.changing.begin() else { return Err(UpgradeError::Busy) };
+        let Some(changing) = self.changing.begin() else { return Err(UpgradeError::Busy) };
         let result = self.hand_over(limit);
+        drop(changing);
+        self.reload_if_asked();
         if self.is_leaving() {
             self.upgrader.let_go();
         }
@@ -235,7 +266,8 @@ impl Control {
             self.gateway.continuity.tell_nobody();
         })?;
         if self.is_leaving() {
-            successor.terminate();
+            // Nobody is to serve.
+            successor.signal(Signal::TERM);
             return Err(UpgradeError::Leaving);
         }
         let upgraded = Upgraded { who: successor.who.clone(), took: began.elapsed() };

@@ -6,6 +6,7 @@
 mod build;
 mod certificate;
 mod control;
+mod descriptors;
 mod downstream;
 mod http1;
 mod leave;
@@ -121,6 +122,7 @@ pub enum StartError {
 /// # Errors
 /// [`StartError`] before anything is served; never afterwards.
 pub fn run(config: &Config, source: Source, invocation: Invocation, time: Time) -> Result<(), StartError> {
+    descriptors::raise();
     let (mut predecessor, inherited) = match Inheritance::claim(&invocation).map_err(StartError::Predecessor)? {
         Some(Inheritance { predecessor, sockets }) => (Some(predecessor), sockets),
         None => (None, Vec::new()),

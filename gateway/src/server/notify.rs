@@ -25,8 +25,9 @@ pub fn reloading() {
 
 /// Tells that the process ends within that time, and nobody takes over from it. The unit's `TimeoutStopSec=` may be shorter.
 pub fn stopping(status: &str, within: Duration) {
-    let within = u32::try_from(within.as_micros()).unwrap_or(u32::MAX);
-    send(&[NotifyState::Stopping, NotifyState::Status(status), NotifyState::ExtendTimeoutUsec(within)]);
+    // `NotifyState::ExtendTimeoutUsec` has room for 71 minutes.
+    let within = format!("EXTEND_TIMEOUT_USEC={}", within.as_micros());
+    send(&[NotifyState::Stopping, NotifyState::Status(status), NotifyState::Custom(&within)]);
 }
 
 /// Tells a person how it stands.

@@ -1,13 +1,14 @@
 //! The plugins of a configuration as built. What one exchange goes through of them is `proxy::plugins`.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use ai_gateway_plugins::Needs;
 use tokio::sync::Semaphore;
 
-use crate::config::PluginConfig;
-use crate::routing::rules::{Facts, holds};
-use crate::telemetry::{PluginStats, Plugins};
+use crate::config::{Condition, OnError, PluginConfig};
+use crate::routing::rules::{Facts, Failed, holds};
+use crate::telemetry::{Hook, PluginStats, Plugins, Said};
 
 /// Calls of one plugin that may block a thread of their own at a time.
 const MOST_BLOCKED: usize = 32;
@@ -41,6 +42,31 @@ impl Entry {
             config,
         }
     }
+
+    fn judge(&self, facts: &Facts<'_>) -> Applies<'_> {
+        let mut applies = Applies::Yes;
+        for condition in &self.config.when {
+            match holds(condition, facts) {
+                Ok(true) => {}
+                Ok(false) => return Applies::No(condition),
+                Err(Failed) => applies = Applies::Untold(condition),
+            }
+        }
+        applies
+    }
+
+    fn is_open(&self) -> bool {
+        self.config.on_error == OnError::Open
+    }
+}
+
+/// Whether a request goes through a plugin.
+enum Applies<'a> {
+    Yes,
+    /// This condition does not hold.
+    No(&'a Condition),
+    /// Whether this condition holds cannot be told, and the others do.
+    Untold(&'a Condition),
 }
 
 impl Chain {
@@ -55,18 +81,28 @@ impl Chain {
         self.entries.is_empty()
     }
 
-    /// Which plugins a request goes through, and why not the others: their names, and the first condition that does not hold.
+    /// Which plugins a request goes through, and why not the others: their names, and the condition that is in the way.
     pub fn told(&self, facts: &Facts<'_>) -> Vec<(Arc<str>, Option<String>)> {
         let told = |entry: &Arc<Entry>| {
-            let failed = entry.config.when.iter().find(|condition| !holds(condition, facts).unwrap_or(false));
-            (entry.config.name.clone(), failed.map(ToString::to_string))
+            let in_the_way = match entry.judge(facts) {
+                Applies::Yes => None,
+                Applies::No(condition) => Some(condition),
+                Applies::Untold(condition) => entry.is_open().then_some(condition),
+            };
+            (entry.config.name.clone(), in_the_way.map(ToString::to_string))
         };
         self.entries.iter().map(told).collect()
     }
 
-    /// Those that a request goes through.
+    /// Those that a request goes through. Where that cannot be told of one, it has failed: `on_error` decides.
     pub fn those_for(&self, facts: &Facts<'_>) -> impl Iterator<Item = &Arc<Entry>> {
-        let holds = move |condition| holds(condition, facts).unwrap_or(false);
-        self.entries.iter().filter(move |entry| entry.config.when.iter().all(holds))
+        self.entries.iter().filter(move |entry| match entry.judge(facts) {
+            Applies::Yes => true,
+            Applies::No(_) => false,
+            Applies::Untold(_) => {
+                entry.stats.count(Hook::When, Said::Error, Duration::ZERO);
+                !entry.is_open()
+            }
+        })
     }
 }

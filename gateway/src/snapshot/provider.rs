@@ -109,8 +109,8 @@ impl Provider {
         }
     }
 
-    /// No secure connection stands to `peer`. Whether that is worth another try, as it may take nothing but the HTTP/2 that it was not
-    /// offered; it is then offered that from now on.
+    /// `peer` takes no protocol that it was offered. Whether that is worth another try, as it was not offered HTTP/2; it is from now
+    /// on.
     pub fn may_insist_on_http2(&self, peer: &HttpPeer) -> bool {
         self.http2 && peer.options.alpn == ALPN::H1 && !self.only_http2.swap(true, Ordering::Relaxed)
     }

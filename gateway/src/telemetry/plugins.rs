@@ -33,10 +33,12 @@ pub enum Hook {
     Bytes,
     /// `on_end`.
     End,
+    /// None yet: whether it is one of the request's plugins.
+    When,
 }
 
 /// The words of [`Hook`], in its order.
-const HOOKS: [&str; 8] = ["request", "plan", "upstream", "answer", "text", "window", "bytes", "end"];
+const HOOKS: [&str; 9] = ["request", "plan", "upstream", "answer", "text", "window", "bytes", "end", "when"];
 
 /// What came of a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -48,6 +48,24 @@ async fn half_a_character_hides_no_text() {
     assert!(reply.status == 200 && !reply.text().contains("falcon"), "{}", reply.text());
 }
 
+/// Otherwise clients choose by what they leave out of a request whether it is guarded.
+#[tokio::test]
+async fn a_condition_that_cannot_be_told_is_no_way_past_a_guard() {
+    let stub = Stub::always(Answer::json(200, r#"{"id":"1","choices":[]}"#)).await;
+    let when = "when = { cel = \"int(request.headers['x-level']) < 3\" }\n";
+    let closed = gateway(&stub, &format!("{DENY}{when}")).await;
+    let open = gateway(&stub, &format!("{DENY}{when}on_error = \"open\"\n")).await;
+    for (level, of_closed, of_open) in [("1", 403, 403), ("5", 200, 200), ("abc", 403, 200), ("", 403, 200)] {
+        let request = asks("falcon").header("x-level", level);
+        assert_eq!(exchange(closed.addr, &request).await.status, of_closed, "closed, {level:?}");
+        assert_eq!(exchange(open.addr, &request).await.status, of_open, "open, {level:?}");
+    }
+    assert_eq!(exchange(closed.addr, &asks("falcon")).await.status, 403, "without the header");
+    let labels = "plugin=\"deny\",hook=\"when\",verdict=\"error\"";
+    assert_eq!(closed.counted("gateway_plugin_calls_total", labels).await, 3);
+    assert_eq!(open.counted("gateway_plugin_calls_total", labels).await, 2);
+}
+
 #[tokio::test]
 async fn transcripts_are_texts() {
     let heard = json!({"text": "the falcon flies", "segments": [{"id": 0, "text": "the falcon flies"}]});

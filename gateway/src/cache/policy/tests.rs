@@ -51,12 +51,13 @@ struct Case {
     headers: Vec<(&'static str, &'static str)>,
     query: Option<&'static str>,
     key: Option<Arc<Key>>,
+    steering: Vec<Arc<str>>,
 }
 
 impl Case {
     fn new(body: &str) -> Self {
         let path = "/v1/chat/completions";
-        Self { model: "kept", path, body: body.to_owned(), headers: vec![], query: None, key: None }
+        Self { model: "kept", path, body: body.to_owned(), headers: vec![], query: None, key: None, steering: vec![] }
     }
 
     fn judge(&self, snapshot: &Snapshot) -> Result<Terms, Bypass> {
@@ -84,7 +85,7 @@ impl Case {
             key: self.key.as_deref(),
             model: &model,
             edits: None,
-            steering: &[],
+            steering: &self.steering,
         })
     }
 }
@@ -114,6 +115,21 @@ fn who_may_not() {
     }
     let many: Vec<_> = (0..5000).map(|number| format!("\"{number}\":1")).collect();
     assert_eq!(judged(of(&format!("{{\"a\":{{{}}}}}", many.join(",")))), Some(Bypass::Body));
+}
+
+/// Such a plugin may forbid the one what it lets the other.
+#[test]
+fn what_a_plugin_decides_for_one_key_holds_for_no_other() {
+    let snapshot = snapshot(MODELS);
+    let of = |name, steering: &[&str]| {
+        let steering = steering.iter().map(|name| Arc::from(*name)).collect();
+        let case = Case { key: Some(key(name, CacheScope::Shared)), steering, ..Case::new("{}") };
+        case.judge(&snapshot).unwrap().fingerprint
+    };
+    assert_eq!(of("a", &[]), of("b", &[]));
+    assert_ne!(of("a", &["regions"]), of("b", &["regions"]));
+    assert_eq!(of("a", &["regions"]), of("a", &["regions"]));
+    assert_ne!(of("a", &["regions"]), of("a", &[]));
 }
 
 #[test]

@@ -289,6 +289,19 @@ fn listening_for_others_needs_keys() {
 }
 
 #[test]
+fn every_address_of_one_family_leaves_those_of_the_other() {
+    let key = "[[keys]]\nname = 'a'\nhash = 'sha256:4544960adbf893386971435af98a39b6f3a29f78107fbe68a787ab2467ba27d9'";
+    let listening = |listen: &str| {
+        let text = format!("[server]\nlisten = [{listen}]\n[providers.m]\nkind = 'mock'\n{key}");
+        Config::parse(&text, "a.toml", &Fake::new()).is_ok()
+    };
+    assert!(listening("'0.0.0.0:8080', '[::1]:8080'"));
+    for both in ["'0.0.0.0:8080', '127.0.0.1:8080'", "'[::]:8080', '127.0.0.1:8080'", "'[::1]:8080', '[::]:8080'"] {
+        assert!(!listening(both), "{both}");
+    }
+}
+
+#[test]
 fn an_admin_listener_for_others_needs_a_key() {
     let text = "[providers.p]\nkind = \"mock\"\n[server]\nadmin = \"0.0.0.0:1\"\n";
     let errors = Config::parse(text, "a.toml", &Fake::new()).unwrap_err();

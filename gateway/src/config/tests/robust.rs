@@ -37,6 +37,22 @@ fn deep_nesting() {
     }
 }
 
+/// Nor do warnings that fill the report take the place of what is wrong.
+#[test]
+fn no_number_of_warnings_hides_an_error() {
+    for providers in [5, 49, 50, 51, 120] {
+        let mut text: String =
+            (0..providers).map(|i| format!("[providers.p{i}]\nkind = 'openai'\napi_key = 'sk-{i}'\n")).collect();
+        let parsed = Config::parse(&text, "a.toml", &Fake::new()).unwrap_or_else(|errors| panic!("{errors}"));
+        assert_eq!(parsed.warnings.len(), providers.min(51), "{:?}", parsed.warnings.last());
+        text.push_str(
+            "[[keys]]\nname = 'a'\nhash = 'sha256:abc'\n[[plugins]]\nuse = 'pi'\n[limits]\nrequets = '1/min'\n",
+        );
+        let errors = Config::parse(&text, "a.toml", &Fake::new()).map(|parsed| parsed.config).unwrap_err();
+        assert_eq!(errors.errors.len(), 3, "{errors}");
+    }
+}
+
 proptest! {
     #[test]
     fn any_text(text in "\\PC*|[\\[\\]={}\"'#.,\\n a-z0-9\u{0}\u{e9}]*") {

@@ -43,7 +43,7 @@ fn step(verdict: impl Strategy<Value = Verdict>) -> impl Strategy<Value = Step> 
 struct Flight {
     pass: Pass,
     target: usize,
-    /// Whether it may hold the place of a probe.
+    /// Whether it may hold the place of a probe, which nobody has taken over.
     probing: bool,
 }
 
@@ -68,6 +68,11 @@ proptest! {
                     prop_assert_eq!(pass.is_some(), usable.is_usable(), "begin does what check says");
                     if let Some(pass) = pass {
                         prop_assert_eq!(pass.is_probe(), usable == Availability::HalfOpen);
+                        let late = flights.iter_mut().filter(|flight| flight.target == number && flight.probing && pass.is_probe());
+                        for flight in late {
+                            prop_assert!(world.now >= flight.pass.begun() + SECOND, "nothing is known of it for a while");
+                            flight.probing = false;
+                        }
                         flights.push(Flight { probing: pass.is_probe(), pass, target: number });
                     }
                 }
@@ -137,8 +142,7 @@ proptest! {
             match step {
                 Step::Begin(_) => {
                     if let Some(pass) = target.begin(world.now) {
-                        let probe = model.until.is_some();
-                        model.probing |= probe;
+                        let probe = model.until.is_some().then(|| model.begin_probe(world.now));
                         flights.push((pass, Known { openings: model.all_openings, probe }));
                     }
                 }
@@ -166,7 +170,7 @@ proptest! {
             let expected = match model.until {
                 None => "ready",
                 Some(until) if world.now < until => "waiting",
-                Some(_) if model.probing => "probing",
+                Some(_) if model.probe.is_some_and(|(_, _, until)| world.now < until) => "probing",
                 Some(_) => "half open",
             };
             let found = match target.check(world.now) {
@@ -185,7 +189,9 @@ proptest! {
 #[derive(Default)]
 struct Model {
     until: Option<Instant>,
-    probing: bool,
+    /// The number of the last probe, how long it is waited for, and until when.
+    probe: Option<(u32, Duration, Instant)>,
+    probes: u32,
     failures: u32,
     openings: u32,
     all_openings: u32,
@@ -194,13 +200,21 @@ struct Model {
 /// What is known of an attempt.
 struct Known {
     openings: u32,
-    probe: bool,
+    probe: Option<u32>,
 }
 
 impl Model {
+    fn begin_probe(&mut self, now: Instant) -> u32 {
+        self.probes += 1;
+        let wait = self.probe.map_or(SECOND, |(_, wait, _)| (wait * 2).min(60 * SECOND));
+        self.probe = Some((self.probes, wait, now + wait));
+        self.probes
+    }
+
     fn leave(&mut self, known: &mut Known) {
-        self.probing &= !known.probe;
-        known.probe = false;
+        if let Some(probe) = known.probe.take() {
+            self.probe = self.probe.filter(|(number, ..)| *number != probe);
+        }
     }
 
     /// Whether the change is the right one.
@@ -211,6 +225,7 @@ impl Model {
         if success {
             self.failures = 0;
             self.openings = 0;
+            self.probe = None;
             return change == self.until.take().map(|_| TargetChange::Closed);
         }
         self.failures += 1;
@@ -219,6 +234,7 @@ impl Model {
         }
         self.openings += 1;
         self.all_openings += 1;
+        self.probe = None;
         let Some(TargetChange::Opened { cooldown, .. }) = change else { return false };
         self.until = Some(now + cooldown);
         about(cooldown, SECOND * 60.min(1 << self.openings.min(10)))

@@ -11,14 +11,17 @@ fn one_probe_at_a_time_from_many_threads() {
     let targets = [world.target("m", 0), world.target("n", 0)];
     let probing = targets.each_ref().map(|_| AtomicI64::new(0));
     let probes = AtomicU64::new(0);
+    // Time passes for cool-downs, and not so much that a probe is waited for no longer.
+    let (began, nanos) = (Instant::now(), AtomicU64::new(0));
+    let now = || began + Duration::from_nanos(nanos.fetch_add(100, SeqCst));
     thread::scope(|scope| {
         for seed in 0..8 {
-            let (targets, probing, probes) = (&targets, &probing, &probes);
+            let (targets, probing, probes, now) = (&targets, &probing, &probes, &now);
             scope.spawn(move || {
                 let mut random = fastrand::Rng::with_seed(seed);
                 for _ in 0..20_000 {
                     let number = random.usize(..2);
-                    let Some(mut pass) = targets[number].begin(Instant::now()) else { continue };
+                    let Some(mut pass) = targets[number].begin(now()) else { continue };
                     let is_probe = pass.is_probe();
                     if is_probe {
                         probes.fetch_add(1, SeqCst);
@@ -27,13 +30,13 @@ fn one_probe_at_a_time_from_many_threads() {
                         probing[number].fetch_sub(1, SeqCst);
                     }
                     if random.u8(..4) == 0 {
-                        let _ = pass.first_output(Instant::now(), SECOND);
+                        let _ = pass.first_output(now(), SECOND);
                     }
                     match random.u8(..8) {
                         0 => drop(pass),
-                        1 => drop(pass.finish(Instant::now(), Verdict::Neutral)),
-                        2 | 3 => drop(pass.finish(Instant::now(), SUCCESS)),
-                        _ => drop(pass.finish(Instant::now(), FAILED)),
+                        1 => drop(pass.finish(now(), Verdict::Neutral)),
+                        2 | 3 => drop(pass.finish(now(), SUCCESS)),
+                        _ => drop(pass.finish(now(), FAILED)),
                     }
                 }
             });

@@ -125,6 +125,6 @@ pub fn outcome_of(failed: &NoAnswer) -> Outcome {
     match failed.error.etype() {
         ErrorType::InvalidHTTPHeader | ErrorType::InvalidH2 => Outcome::Garbage,
         _ if failed.connected => Outcome::Connect,
-        error => Outcome::of_connect_error(error),
+        _ => Outcome::of_connect_error(&failed.error),
     }
 }

@@ -13,6 +13,7 @@ use crate::config::TimeoutsConfig;
 use crate::health::State;
 use crate::limits::{Kind, NEVER, Preview, What};
 use crate::proxy::Exchange;
+use crate::proxy::plugins::steering;
 use crate::routing::Behind;
 use crate::routing::rules::{Rule, Verdict};
 
@@ -250,7 +251,7 @@ impl Cache {
             Ok(terms) => Self {
                 used: true,
                 why_not: None,
-                scope: Scope::of(exchange.key.as_deref()).map(Scope::as_str),
+                scope: Scope::of(exchange.key.as_deref(), !steering(exchange).is_empty()).map(Scope::as_str),
                 ttl_ms: Some(millis(terms.ttl)),
                 max_age_ms: (terms.max_age < Duration::MAX).then(|| millis(terms.max_age)),
                 shared_live: terms.share,

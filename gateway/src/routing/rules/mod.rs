@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use ai_gateway_providers::scan::FieldEdits;
 
-pub use cel::Expression;
+pub use cel::{Expression, Failed};
 pub use condition::holds;
 pub use facts::{Asked, Facts};
 

@@ -354,11 +354,11 @@ impl Successor {
         self.channel.send(&Message::InFlight { count: in_flight })
     }
 
-    /// Asks it to end: this process was asked to, and nobody is to serve.
-    pub fn terminate(&self) {
+    /// Passes on a signal that this process got.
+    pub fn signal(&self, signal: Signal) {
         if let Some(pid) = Pid::from_raw(self.who.pid.cast_signed()) {
             // Fails only if it has ended.
-            _ = kill_process(pid, Signal::TERM);
+            _ = kill_process(pid, signal);
         }
     }
 }
