@@ -404,4 +404,6 @@ impl Said<'_> {
 }
 
 #[cfg(test)]
+mod agreement;
+#[cfg(test)]
 mod tests;

@@ -80,6 +80,12 @@ fn requests_of_every_dialect() {
         said(bedrock, Side::Request, Dialect::Bedrock),
         "System=s|User=u|User=d|Reasoning=r|Arguments={\"a\":1}|ToolResult={\"b\":2}|ToolResult=o"
     );
+    let guarded = r#"{"system":[{"guardContent":{"text":{"text":"s"}}}],"messages":[
+        {"role":"user","content":[{"guardContent":{"text":{"text":"u","qualifiers":["no"]}}}]},
+        {"role":"assistant","content":[{"citationsContent":{"content":[{"text":"a"}],"citations":[{"title":"no"}]}}]}]}"#;
+    assert_eq!(said(guarded, Side::Request, Dialect::Bedrock), "System=s|User=u|Assistant=a");
+    let custom = r#"{"messages":[{"role":"assistant","tool_calls":[{"type":"custom","custom":{"name":"no","input":"a \"b\""}}]}]}"#;
+    assert_eq!(said(custom, Side::Request, Dialect::OpenAiChat), r#"Arguments=a "b""#);
     let cohere = r#"{"messages":[{"role":"user","content":"u"},{"role":"assistant","tool_plan":"p"},
         {"role":"tool","content":[{"type":"document","document":{"data":"{\"a\":1}"}}]}],"documents":["d",{"data":{"t":"e"}}]}"#;
     assert_eq!(
