@@ -142,6 +142,22 @@ fn other_operations() {
     assert_eq!(seen(gemini, Side::Request, Dialect::Gemini, Operation::Embeddings), [input("a")]);
 }
 
+#[test]
+fn tokens_are_no_texts() {
+    let has = |body: &str, operation| has_tokens(body.as_bytes(), Dialect::OpenAiChat, operation);
+    for tokens in ["[9906, 1917]", "[[9906],[1917]]", "7", r#"["a", [1]]"#, r#"["a",-1]"#] {
+        assert!(has(&format!(r#"{{"model":"m","input":{tokens}}}"#), Operation::Embeddings), "{tokens}");
+        assert!(has(&format!(r#"{{"prompt":{tokens},"model":"m"}}"#), Operation::Completions), "{tokens}");
+        assert!(!has(&format!(r#"{{"prompt":"a","logit_bias":{tokens}}}"#), Operation::Completions), "{tokens}");
+    }
+    for texts in ["\"9906\"", r#"["a","1"]"#, "[]", "null", r#"[{"text":"a","id":7}]"#] {
+        assert!(!has(&format!(r#"{{"dimensions":256,"input":{texts}}}"#), Operation::Embeddings), "{texts}");
+    }
+    assert!(!has(r#"{"messages":[{"role":"user","content":7}]}"#, Operation::Chat));
+    let titan = r#"{"inputText":"a","dimensions":256}"#;
+    assert!(!has_tokens(titan.as_bytes(), Dialect::Bedrock, Operation::Embeddings));
+}
+
 /// A client that cuts a text inside an emoji sends half a surrogate pair; there is no text that nobody looks at.
 #[test]
 fn half_a_character_hides_no_text() {
