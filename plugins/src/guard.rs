@@ -10,7 +10,7 @@ use toml::Spanned;
 
 use crate::fields::Object;
 use crate::find::{Any, Found, Kind, LONGEST_ESCAPE, Reader, Script, find_first, in_json, redacted, rewrite, unescape};
-use crate::judging::{Way, rejection_status};
+use crate::judging::{Tokens, Way, rejection_status};
 use crate::pii::Masks;
 use crate::providers::Dialect;
 use crate::{
@@ -39,6 +39,7 @@ pub(crate) struct Common {
     pub action: Action,
     pub message: Option<String>,
     pub status: u16,
+    pub tokens: Tokens,
 }
 
 impl Common {
@@ -48,9 +49,10 @@ impl Common {
         action: Action,
         message: Option<String>,
         status: Option<&Spanned<u16>>,
+        tokens: Tokens,
     ) -> Result<Self, SettingsError> {
         let (on, status) = (Way::some(on)?, rejection_status(status, 403)?);
-        Ok(Self { on, action, message, status })
+        Ok(Self { on, action, message, status, tokens })
     }
 
     fn rejection(&self, kind: &Kind, way: Way) -> Rejection {
@@ -108,6 +110,9 @@ impl Plugin for Guard {
     }
 
     async fn on_request(&self, request: &mut Request, cx: &Context) -> Result<Verdict, Failure> {
+        if let Some(verdict) = self.common.tokens.verdict(request, self.common.action == Action::Report, cx) {
+            return Ok(verdict);
+        }
         let mut kinds = BTreeSet::new();
         match self.common.action {
             Action::Reject | Action::Report => {

@@ -3,7 +3,7 @@
 use serde::Deserialize;
 use toml::Spanned;
 
-use crate::{Context, Flow, Rejection, SettingsError, Verdict};
+use crate::{Context, Flow, Rejection, Request, SettingsError, Verdict};
 
 /// Which way texts go.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
@@ -34,6 +34,36 @@ pub(crate) fn rejection_status(status: Option<&Spanned<u16>>, default: u16) -> R
     }
 }
 
+/// What becomes of a request that has tokens in the place of texts, as written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Tokens {
+    /// The client gets an error.
+    #[default]
+    Reject,
+    /// It passes, and nobody has looked at them.
+    Pass,
+}
+
+impl Tokens {
+    /// Why `request` does not pass, if that is so. `reports`: the plugin refuses nothing. The exchange gets a tag.
+    pub fn verdict(self, request: &Request, reports: bool, cx: &Context) -> Option<Verdict> {
+        if !request.has_tokens() {
+            return None;
+        }
+        cx.tag("unseen", "tokens");
+        let rejection = || {
+            let message = format!(
+                "`{}` looks at texts, and this request has tokens in their place: send the texts (OpenAIEmbeddings of \
+                 LangChain: `check_embedding_ctx_length=False`), or have `tokens = \"pass\"` set for that plugin",
+                cx.plugin()
+            );
+            Verdict::reject(400, message)
+        };
+        (self == Self::Reject && !reports).then(rejection)
+    }
+}
+
 /// What follows where a plugin only says that a text must not pass, as written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -59,6 +89,11 @@ impl Objection {
         let status = rejection_status(status, default.0)?;
         let rejection = Rejection { status, message: message.unwrap_or_else(|| default.1.to_owned()) };
         Ok(Self((action == Action::Reject).then_some(rejection)))
+    }
+
+    /// Whether nothing is refused.
+    pub fn reports(&self) -> bool {
+        self.0.is_none()
     }
 
     /// What becomes of the request.

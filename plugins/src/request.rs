@@ -6,6 +6,7 @@ use http::HeaderMap;
 use crate::providers::codec::{Call, Target, codec};
 use crate::providers::common::{self, Losses, ProviderTag};
 use crate::providers::error::{ApiError, ErrorKind};
+use crate::providers::scan::has_tokens;
 use crate::providers::{Dialect, Operation};
 use crate::{Side, Text, edit_texts, texts};
 
@@ -68,6 +69,13 @@ impl Request {
     #[must_use]
     pub fn texts(&self) -> Vec<Text<'_>> {
         texts(&self.body, Side::Request, self.dialect, self.operation)
+    }
+
+    /// Whether it has tokens in the place of texts that are to be embedded or completed: what they say is not among its
+    /// [texts](Self::texts).
+    #[must_use]
+    pub fn has_tokens(&self) -> bool {
+        has_tokens(&self.body, self.dialect, self.operation)
     }
 
     /// Puts another text in the place of each for which `edit` gives one; every other byte of the body stays. Gives back how many.

@@ -173,8 +173,13 @@ pub fn read(
 pub fn scan(headers: &HeaderMap, endpoint: &Endpoint, body: &Bytes) -> Result<RequestScan, ApiError> {
     match endpoint.body {
         BodyKind::Multipart => {
-            let content_type = headers.get(http::header::CONTENT_TYPE);
-            let scan = scan_multipart(content_type.and_then(|value| value.to_str().ok()).unwrap_or_default(), body);
+            let mut types = headers.get_all(http::header::CONTENT_TYPE).iter();
+            let content_type = types.next().and_then(|value| value.to_str().ok()).unwrap_or_default();
+            if types.next().is_some() {
+                let message = "the request has more than one `content-type`";
+                return Err(ApiError::new(ErrorKind::InvalidRequest, message));
+            }
+            let scan = scan_multipart(content_type, body);
             scan.map_err(|error| ApiError::new(ErrorKind::InvalidRequest, error.to_string()))
         }
         BodyKind::None => Ok(RequestScan::default()),

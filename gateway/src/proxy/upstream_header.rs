@@ -67,14 +67,19 @@ pub fn header_for(attempt: &Attempt, client: &RequestHeader, exchange: &Exchange
     let path = if goes_on { provider.quirks.prefill.path(path) } else { path };
     let mut header = RequestHeader::build_no_case(client.method.clone(), path.as_bytes(), Some(16))?;
     header.insert_header(http::header::HOST, &provider.authority)?;
-    if attempt.encoded.answer.translates() {
-        header.insert_header(http::header::CONTENT_TYPE, "application/json")?;
+    let has_body = endpoint.body != BodyKind::None;
+    let translates = attempt.encoded.answer.translates();
+    if has_body {
+        // The client's own may be read in more ways than one, and the provider must read the body as it was read here.
+        let content_type = if translates { "application/json".into() } else { request.scan.content_type() };
+        header.insert_header(http::header::CONTENT_TYPE, &*content_type)?;
     }
     let foreign = attempt.encoded.route.dialect != endpoint.dialect;
     let betas = encode::betas_for(&attempt.target, attempt.encoded.route, request, endpoint.dialect);
     let stays = |name: &str| {
         (foreign && OF_DIALECT.contains(&name))
-            || (attempt.encoded.answer.translates() && ["content-type", "accept"].contains(&name))
+            || (has_body && name == "content-type")
+            || (translates && name == "accept")
             || (betas.is_some() && name == "anthropic-beta")
     };
     forward(&client.headers, &mut header, stays)?;
@@ -86,7 +91,7 @@ pub fn header_for(attempt: &Attempt, client: &RequestHeader, exchange: &Exchange
     trace::propagate(exchange, attempt, &mut header)?;
     // The gateway reads the answer: it must not be compressed.
     header.insert_header(http::header::ACCEPT_ENCODING, "identity")?;
-    if endpoint.body != BodyKind::None {
+    if has_body {
         header.insert_header(http::header::CONTENT_LENGTH, attempt.encoded.body.len())?;
     }
     for (name, value) in &provider.default_headers {

@@ -43,6 +43,9 @@ impl Plugin for Allow {
 
     async fn on_request(&self, request: &mut Request, cx: &Context) -> Result<Verdict, Failure> {
         let asks = |kind| matches!(kind, TextKind::User | TextKind::Input);
+        if request.has_tokens() {
+            return Ok(self.objection.verdict());
+        }
         let texts = request.texts();
         // Of a turn that brings results of tools to one which the provider keeps, the question is there.
         let goes_on = || follows_stored(request) && texts.iter().any(|text| text.kind == TextKind::ToolResult);

@@ -26,7 +26,7 @@ use toml::Spanned;
 
 use crate::find::{Any, Finder, Kind, Pattern, Words};
 use crate::guard::{Action, Common, Guard};
-use crate::judging::Way;
+use crate::judging::{Tokens, Way};
 use crate::settings::{Size, bytes};
 use crate::{Settings, SettingsError};
 
@@ -45,6 +45,8 @@ struct DenySettings {
     action: Spanned<Action>,
     message: Option<String>,
     status: Option<Spanned<u16>>,
+    #[serde(default)]
+    tokens: Tokens,
 }
 
 fn both() -> Vec<Way> {
@@ -57,12 +59,12 @@ fn reject() -> Spanned<Action> {
 
 /// `use = "deny"`.
 pub const PLUGIN: crate::Kind = crate::Kind::new("deny", |settings: &Settings<'_>| {
-    let DenySettings { words, words_file, patterns, reach, on, action, message, status } = settings.read()?;
+    let DenySettings { words, words_file, patterns, reach, on, action, message, status, tokens } = settings.read()?;
     if *action.get_ref() == Action::Mask {
         return Err(SettingsError::at(&action, "what is denied does not come back").help("use `redact`"));
     }
     let list = List { words, words_file, patterns, reach };
-    let common = Common::new(on, *action.get_ref(), message, status.as_ref())?;
+    let common = Common::new(on, *action.get_ref(), message, status.as_ref(), tokens)?;
     let (finder, hold) = list.finder(settings)?;
     Ok(Arc::new(Guard::new(finder, common, hold)))
 });

@@ -20,7 +20,7 @@ use std::sync::Arc;
 use serde::Deserialize;
 use toml::Spanned;
 
-use crate::judging::{Action, Objection};
+use crate::judging::{Action, Objection, Tokens};
 use crate::{Context, Failure, Needs, Plugin, Request, Settings, TextKind, Verdict, async_trait};
 pub(crate) use patterns::Patterns;
 
@@ -31,6 +31,8 @@ struct InjectionSettings {
     action: Action,
     message: Option<String>,
     status: Option<Spanned<u16>>,
+    #[serde(default)]
+    tokens: Tokens,
 }
 
 fn report() -> Action {
@@ -39,15 +41,16 @@ fn report() -> Action {
 
 /// `use = "injection"`.
 pub const PLUGIN: crate::Kind = crate::Kind::new("injection", |settings: &Settings<'_>| {
-    let InjectionSettings { action, message, status } = settings.read()?;
+    let InjectionSettings { action, message, status, tokens } = settings.read()?;
     let default = (403, "this looks like an attempt to change the model's instructions");
     let objection = Objection::new(action, message, status.as_ref(), default)?;
-    Ok(Arc::new(Injection { patterns: Patterns::new(), objection }))
+    Ok(Arc::new(Injection { patterns: Patterns::new(), objection, tokens }))
 });
 
 struct Injection {
     patterns: Patterns,
     objection: Objection,
+    tokens: Tokens,
 }
 
 #[async_trait]
@@ -57,6 +60,9 @@ impl Plugin for Injection {
     }
 
     async fn on_request(&self, request: &mut Request, cx: &Context) -> Result<Verdict, Failure> {
+        if let Some(verdict) = self.tokens.verdict(request, self.objection.reports(), cx) {
+            return Ok(verdict);
+        }
         for text in request.texts() {
             let foreign =
                 matches!(text.kind, TextKind::User | TextKind::ToolResult | TextKind::Input | TextKind::Context);

@@ -20,7 +20,7 @@ use std::sync::Arc;
 use serde::Deserialize;
 use toml::Spanned;
 
-use crate::judging::{Action, Objection};
+use crate::judging::{Action, Objection, Tokens};
 use crate::settings::one_of;
 use crate::{Context, Failure, Needs, Plugin, Request, Settings, SettingsError, TextKind, Verdict, async_trait};
 pub(crate) use detect::{LANGUAGES, detect};
@@ -34,11 +34,13 @@ struct LanguageSettings {
     action: Action,
     message: Option<String>,
     status: Option<Spanned<u16>>,
+    #[serde(default)]
+    tokens: Tokens,
 }
 
 /// `use = "language"`.
 pub const PLUGIN: crate::Kind = crate::Kind::new("language", |settings: &Settings<'_>| {
-    let LanguageSettings { allow, deny, action, message, status } = settings.read()?;
+    let LanguageSettings { allow, deny, action, message, status, tokens } = settings.read()?;
     let (list, allows) = match (&allow, &deny) {
         (Some(allow), None) => (one_of(allow, LANGUAGES)?, true),
         (None, Some(deny)) => (one_of(deny, LANGUAGES)?, false),
@@ -53,13 +55,14 @@ pub const PLUGIN: crate::Kind = crate::Kind::new("language", |settings: &Setting
     };
     let default = (400, "this gateway does not take requests in this language");
     let objection = Objection::new(action, message, status.as_ref(), default)?;
-    Ok(Arc::new(Language { list, allows, objection }))
+    Ok(Arc::new(Language { list, allows, objection, tokens }))
 });
 
 struct Language {
     list: Vec<String>,
     allows: bool,
     objection: Objection,
+    tokens: Tokens,
 }
 
 #[async_trait]
@@ -69,6 +72,9 @@ impl Plugin for Language {
     }
 
     async fn on_request(&self, request: &mut Request, cx: &Context) -> Result<Verdict, Failure> {
+        if let Some(verdict) = self.tokens.verdict(request, self.objection.reports(), cx) {
+            return Ok(verdict);
+        }
         let texts = request.texts();
         let asked = texts.iter().rfind(|text| matches!(text.kind, TextKind::User | TextKind::Input));
         let Some(language) = asked.and_then(|text| detect(&text.text)) else { return Ok(Verdict::Pass) };

@@ -23,7 +23,7 @@ use bytes::Bytes;
 use serde::Deserialize;
 use toml::Spanned;
 
-use crate::judging::{Action, Asking, Objection, Way};
+use crate::judging::{Action, Asking, Objection, Tokens, Way};
 use crate::providers::Operation;
 use crate::settings::Size;
 use crate::webhook::window_of;
@@ -50,6 +50,8 @@ struct ModerationSettings {
     action: Action,
     message: Option<String>,
     status: Option<Spanned<u16>>,
+    #[serde(default)]
+    tokens: Tokens,
 }
 
 fn request() -> Vec<Way> {
@@ -58,7 +60,8 @@ fn request() -> Vec<Way> {
 
 /// `use = "moderation"`.
 pub const PLUGIN: crate::Kind = crate::Kind::new("moderation", |settings: &Settings<'_>| {
-    let ModerationSettings { model, on, threshold, categories, window, action, message, status } = settings.read()?;
+    let ModerationSettings { model, on, threshold, categories, window, action, message, status, tokens } =
+        settings.read()?;
     if model.get_ref().is_empty() {
         return Err(SettingsError::at(&model, "`model` is empty").help("a name of [models], or provider/model"));
     }
@@ -75,6 +78,7 @@ pub const PLUGIN: crate::Kind = crate::Kind::new("moderation", |settings: &Setti
         categories: categories.into_iter().map(|(name, score)| (name, score.into_inner())).collect(),
         window: window_of(window.as_ref(), WINDOW)?,
         objection: Objection::new(action, message, status.as_ref(), default)?,
+        tokens,
     }))
 });
 
@@ -85,6 +89,7 @@ struct Moderation {
     categories: BTreeMap<String, f64>,
     window: usize,
     objection: Objection,
+    tokens: Tokens,
 }
 
 /// OpenAI's answer, <https://platform.openai.com/docs/api-reference/moderations/object>.
@@ -140,6 +145,9 @@ impl Plugin for Moderation {
     }
 
     async fn on_request(&self, request: &mut Request, cx: &Context) -> Result<Verdict, Failure> {
+        if let Some(verdict) = self.tokens.verdict(request, self.objection.reports(), cx) {
+            return Ok(verdict);
+        }
         let texts = request.texts();
         let is_asked = |kind| matches!(kind, TextKind::User | TextKind::Input);
         let last: Vec<&str> = texts

@@ -33,7 +33,7 @@ use toml::Spanned;
 use crate::Settings;
 use crate::find::{Any, Finder, Kind};
 use crate::guard::{Action, Common, Guard};
-use crate::judging::Way;
+use crate::judging::{Tokens, Way};
 use crate::secrets::{self, Secrets};
 use crate::settings::one_of;
 
@@ -83,6 +83,8 @@ struct PiiSettings {
     countries: Option<Vec<Spanned<String>>>,
     message: Option<String>,
     status: Option<Spanned<u16>>,
+    #[serde(default)]
+    tokens: Tokens,
 }
 
 fn mask() -> Action {
@@ -95,13 +97,13 @@ fn request() -> Vec<Way> {
 
 /// `use = "pii"`.
 pub const PLUGIN: crate::Kind = crate::Kind::new("pii", |settings: &Settings<'_>| {
-    let PiiSettings { action, on, kinds, countries, message, status } = settings.read()?;
+    let PiiSettings { action, on, kinds, countries, message, status, tokens } = settings.read()?;
     let kinds = match &kinds {
         Some(kinds) => one_of(kinds, KINDS)?,
         None => DEFAULT_KINDS.iter().map(|kind| (*kind).to_owned()).collect(),
     };
     let countries = countries.as_ref().map(|list| one_of(list, &self::countries())).transpose()?;
-    let common = Common::new(on, action, message, status.as_ref())?;
+    let common = Common::new(on, action, message, status.as_ref(), tokens)?;
     Ok(Arc::new(Guard::new(finder(&kinds, countries.as_deref()), common, hold(&kinds))))
 });
 

@@ -26,7 +26,7 @@ use toml::Spanned;
 use crate::Settings;
 use crate::find::Any;
 use crate::guard::{Action, Common, Guard};
-use crate::judging::Way;
+use crate::judging::{Tokens, Way};
 
 pub use find::Secrets;
 
@@ -44,6 +44,8 @@ struct SecretsSettings {
     assigned: bool,
     message: Option<String>,
     status: Option<Spanned<u16>>,
+    #[serde(default)]
+    tokens: Tokens,
 }
 
 fn redact() -> Action {
@@ -60,7 +62,7 @@ fn yes() -> bool {
 
 /// `use = "secrets"`.
 pub const PLUGIN: crate::Kind = crate::Kind::new("secrets", |settings: &Settings<'_>| {
-    let SecretsSettings { action, on, assigned, message, status } = settings.read()?;
-    let common = Common::new(on, action, message, status.as_ref())?;
+    let SecretsSettings { action, on, assigned, message, status, tokens } = settings.read()?;
+    let common = Common::new(on, action, message, status.as_ref(), tokens)?;
     Ok(Arc::new(Guard::new(Any::new(vec![Arc::new(Secrets::new(None, assigned))]), common, HOLD)))
 });

@@ -27,7 +27,7 @@ use http::header::{HeaderMap, HeaderValue};
 use serde::Deserialize;
 use toml::Spanned;
 
-use crate::judging::{Asking, Way};
+use crate::judging::{Asking, Tokens, Way};
 use crate::settings::{Size, bytes};
 use crate::{
     Context, Failure, Flow, Needs, Part, Plugin, Rejection, Request, Settings, SettingsError, Tls, TlsFiles, Verdict,
@@ -50,6 +50,8 @@ struct WebhookSettings {
     window: Option<Spanned<Size>>,
     headers: Option<Spanned<BTreeMap<String, String>>>,
     tls: Option<Spanned<TlsFiles>>,
+    #[serde(default)]
+    tokens: Tokens,
 }
 
 fn request() -> Vec<Way> {
@@ -58,7 +60,7 @@ fn request() -> Vec<Way> {
 
 /// `use = "webhook"`.
 pub const PLUGIN: crate::Kind = crate::Kind::new("webhook", |settings: &Settings<'_>| {
-    let WebhookSettings { url, secret, on, window, headers, tls } = settings.read()?;
+    let WebhookSettings { url, secret, on, window, headers, tls, tokens } = settings.read()?;
     let target = settings::url(&url)?;
     let on = Way::some(on)?;
     if let (Some(tls), Some("http")) = (&tls, target.scheme_str()) {
@@ -69,7 +71,7 @@ pub const PLUGIN: crate::Kind = crate::Kind::new("webhook", |settings: &Settings
     let secret = secret.as_ref().map(|secret| settings.secret(secret)).transpose()?;
     let headers = settings.headers(headers.as_ref(), "application/json")?;
     let key = secret.map(|secret| ring::hmac::Key::new(ring::hmac::HMAC_SHA256, secret.as_bytes()));
-    Ok(Arc::new(Webhook { url: target, key, on, window, headers, tls }))
+    Ok(Arc::new(Webhook { url: target, key, on, window, headers, tls, tokens }))
 });
 
 /// Bytes of an answer at a time.
@@ -84,6 +86,7 @@ struct Webhook {
     window: usize,
     headers: HeaderMap,
     tls: Option<Tls>,
+    tokens: Tokens,
 }
 
 impl Webhook {
@@ -121,6 +124,9 @@ impl Plugin for Webhook {
     }
 
     async fn on_request(&self, request: &mut Request, cx: &Context) -> Result<Verdict, Failure> {
+        if let Some(verdict) = self.tokens.verdict(request, false, cx) {
+            return Ok(verdict);
+        }
         let texts: Vec<Shown<'_>> = request.texts().into_iter().map(Shown::of).collect();
         let count = texts.len();
         let decision = self.ask(&Call::request(cx.about(), texts), cx).await?;

@@ -356,6 +356,46 @@ fn only_what_is_allowed_passes() {
     assert_eq!(verdict, Verdict::reject(403, "ask about invoices"));
 }
 
+/// Nobody can look at what is written as tokens.
+#[test]
+fn tokens_pass_only_where_that_is_allowed() {
+    let guards = [
+        ("pii", ""),
+        ("secrets", ""),
+        ("deny", "words = ['falcon']\n"),
+        ("moderation", "model = 'm'\n"),
+        ("injection", "action = 'reject'\n"),
+        ("language", "allow = ['en']\n"),
+        ("webhook", "url = 'http://127.0.0.1:1/'\n"),
+        ("allow", "words = ['falcon']\n"),
+    ];
+    let judge = |kind: &str, settings: &str, body: &str| {
+        let body = bytes::Bytes::copy_from_slice(body.as_bytes());
+        let mut request = Request::new(Dialect::OpenAiChat, Operation::Embeddings, http::HeaderMap::new(), body);
+        let cx = context();
+        let verdict = ready(plugin(kind, settings).on_request(&mut request, &cx));
+        (verdict, cx.tags().iter().any(|tag| (&*tag.name, &*tag.value) == ("unseen", "tokens")))
+    };
+    for (kind, settings) in guards {
+        for body in [r#"{"input":[[9906, 1917]]}"#, r#"{"input":["falcon",[1]]}"#] {
+            let (verdict, tagged) = judge(kind, settings, body);
+            let Ok(Verdict::Reject(rejection)) = verdict else { panic!("{kind}: {verdict:?}") };
+            if kind != "allow" {
+                assert!(tagged && rejection.status == 400 && rejection.message.contains("tokens"), "{rejection:?}");
+            }
+        }
+    }
+    let tokens = r#"{"input":[[9906, 1917]]}"#;
+    for (kind, settings) in guards.into_iter().take(6) {
+        let passes = format!("{settings}tokens = 'pass'");
+        assert_eq!(judge(kind, &passes, tokens), (Ok(Verdict::Pass), true), "{kind}");
+    }
+    assert_eq!(judge("deny", "words = ['falcon']\naction = 'report'", tokens), (Ok(Verdict::Pass), true));
+    assert_eq!(judge("injection", "", tokens), (Ok(Verdict::Pass), true));
+    let (verdict, tagged) = judge("deny", "words = ['falcon']\ntokens = 'pass'", r#"{"input":["falcon",[1]]}"#);
+    assert!(tagged && matches!(verdict, Ok(Verdict::Reject(_))), "what can be seen is looked at: {verdict:?}");
+}
+
 /// What a client calls its question does not make it something that nobody looks for.
 #[test]
 fn what_asks_nothing_is_not_allowed() {

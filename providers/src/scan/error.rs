@@ -122,15 +122,17 @@ pub enum FormError {
     #[error("`content-type` has no boundary")]
     NoBoundary,
     /// RFC 2046 §5.1.1 allows 1 to 70 of a few characters, and one boundary.
-    #[error("the boundary in `content-type` is invalid")]
+    #[error(
+        "`content-type` must have one boundary of 1 to 70 letters, digits, and `'()+_,-./:=?`, and no parameter with `*`"
+    )]
     BadBoundary,
-    /// The body never has the boundary at the start of a line.
-    #[error("the body has no line with the boundary of `content-type`")]
+    /// The body begins with something else than the boundary.
+    #[error("the body does not begin with `--` and the boundary of `content-type`")]
     NoPart,
-    /// Neither a line end nor `--` behind a boundary.
-    #[error("unexpected bytes behind the boundary at byte {offset}")]
+    /// Something else than CR LF around a boundary, or than that or `--` behind it.
+    #[error("the boundary at byte {offset} is not alone on a line that begins and ends with CR LF")]
     BadDelimiter {
-        /// Behind the boundary.
+        /// Where the boundary is.
         offset: usize,
     },
     /// The body ends before the next boundary.
@@ -148,6 +150,26 @@ pub enum FormError {
     /// The headers of a part are malformed or do not give it exactly one name (RFC 7578 §4.2).
     #[error("the part at byte {offset} needs one header `content-disposition: form-data; name=\"…\"`")]
     BadHeaders {
+        /// Where the part starts.
+        offset: usize,
+    },
+    /// A part has a `content-transfer-encoding` that some readers undo (RFC 7578 §4.7).
+    #[error("the part at byte {offset} must not be encoded: send its bytes without `content-transfer-encoding`")]
+    Encoded {
+        /// Where the part starts.
+        offset: usize,
+    },
+    /// A text that is not what its bytes say as UTF-8.
+    #[error("the text in the part at byte {offset} must be UTF-8")]
+    Charset {
+        /// Where the part starts.
+        offset: usize,
+    },
+    /// The name of a field that the gateway reads, but for case and spaces: for some readers it is that field.
+    #[error("`{key}` is misspelt in the part at byte {offset}: write it in lower case, without spaces")]
+    Misspelt {
+        /// The field.
+        key: &'static str,
         /// Where the part starts.
         offset: usize,
     },
@@ -178,7 +200,7 @@ pub enum FormError {
 impl FormError {
     fn param(&self) -> Option<&'static str> {
         match self {
-            Self::Duplicate { key, .. } | Self::BadValue { key, .. } => Some(key),
+            Self::Duplicate { key, .. } | Self::BadValue { key, .. } | Self::Misspelt { key, .. } => Some(key),
             Self::NotMultipart
             | Self::NoBoundary
             | Self::BadBoundary
@@ -187,6 +209,8 @@ impl FormError {
             | Self::Unterminated { .. }
             | Self::HeadersTooLong { .. }
             | Self::BadHeaders { .. }
+            | Self::Encoded { .. }
+            | Self::Charset { .. }
             | Self::BehindTheEnd { .. } => None,
         }
     }

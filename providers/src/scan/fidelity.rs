@@ -63,6 +63,8 @@ pub fn check_multipart(content_type: &str, body: &[u8], model: &str) -> Result<(
     }
     untouched(&scan, &body)?;
     spliced(&scan, &body, model, model.as_bytes())?;
+    let again = scan_multipart(&scan.content_type(), &body).map_err(|error| format!("its own type: {error}"))?;
+    ensure!(again == scan, "with the `content-type` that is sent it is another form");
     let renamed = scan.rewrite(&body, &Edits { model: Some(model), include_usage: true });
     match scan_multipart(content_type, &renamed) {
         Ok(again) => same_but_model(&scan, &again, model),
@@ -99,7 +101,7 @@ fn spliced(scan: &RequestScan, body: &Bytes, model: &str, raw: &[u8]) -> Result<
         None => {
             let at = match &scan.root {
                 Root::Json { open, .. } => *open,
-                Root::Multipart { delimiter } => delimiter.start,
+                Root::Multipart { delimiter, .. } => delimiter.start,
                 Root::None => 0,
             };
             let tail = body.len() - at;

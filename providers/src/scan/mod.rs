@@ -49,6 +49,7 @@ mod splice;
 mod terms;
 mod texts;
 
+use std::borrow::Cow;
 use std::ops::Range;
 
 pub use attribution::without_attribution;
@@ -67,7 +68,7 @@ pub use pieces::Pieces;
 pub use references::item_references;
 pub use rewrite::Edits;
 pub use splice::splice;
-pub use texts::{Side, Text, TextKind, edit_texts, restore_texts, texts};
+pub use texts::{Side, Text, TextKind, edit_texts, has_tokens, restore_texts, texts};
 
 /// A value and where it stands in the body.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -128,6 +129,15 @@ impl RequestScan {
     pub fn hide_usage(&self) -> bool {
         self.stream && !matches!(self.usage, UsageOption::Asked | UsageOption::Unreadable)
     }
+
+    /// The `content-type` with which the body, as it is or [rewritten](Self::rewrite), is read as it was here.
+    #[must_use]
+    pub fn content_type(&self) -> Cow<'static, str> {
+        match &self.root {
+            Root::None | Root::Json { .. } => Cow::Borrowed("application/json"),
+            Root::Multipart { boundary, .. } => Cow::Owned(multipart::content_type_of(boundary)),
+        }
+    }
 }
 
 /// What the body says about `stream_options.include_usage`, and where to say it.
@@ -165,8 +175,12 @@ enum Root {
         /// Whether it has no key at all.
         empty: bool,
     },
-    /// A multipart form, with the span of its first `--boundary`.
-    Multipart { delimiter: Range<usize> },
+    /// A multipart form.
+    Multipart {
+        /// The span of its first `--boundary`.
+        delimiter: Range<usize>,
+        boundary: String,
+    },
 }
 
 #[cfg(test)]

@@ -48,7 +48,7 @@ impl RequestScan {
                 let comma = Piece::Raw(if *empty { "" } else { "," });
                 Some(Splice::new(*open..*open, [Piece::Raw("\"model\":"), text, comma, Piece::NONE]))
             }
-            (None, Root::Multipart { delimiter }) => {
+            (None, Root::Multipart { delimiter, .. }) => {
                 let head = Piece::Raw("\r\nContent-Disposition: form-data; name=\"model\"\r\n\r\n");
                 let start = delimiter.start;
                 Some(Splice::new(start..start, [Piece::Body(delimiter.clone()), head, text, Piece::Raw("\r\n")]))

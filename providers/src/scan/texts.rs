@@ -82,6 +82,14 @@ pub fn texts(body: &[u8], side: Side, dialect: Dialect, operation: Operation) ->
     find(body, side, dialect, operation).into_iter().map(|found| found.text).collect()
 }
 
+/// Whether a request has tokens in the place of texts that are to be embedded or completed: numbers, which say as much to a
+/// provider and nothing to who looks at [`texts`].
+#[must_use]
+pub fn has_tokens(body: &[u8], dialect: Dialect, operation: Operation) -> bool {
+    matches!(operation, Operation::Embeddings | Operation::Completions)
+        && walk(body, Side::Request, dialect, operation).has_tokens
+}
+
 /// Puts another text in the place of each for which `edit` gives one. Gives back the new body, unless nothing was changed, and
 /// how many texts were.
 ///
@@ -159,6 +167,10 @@ fn unsigned(dialect: Dialect, signature: &[u8]) -> Option<String> {
 }
 
 fn find(body: &[u8], side: Side, dialect: Dialect, operation: Operation) -> Vec<Found<'_>> {
+    walk(body, side, dialect, operation).found
+}
+
+fn walk(body: &[u8], side: Side, dialect: Dialect, operation: Operation) -> Walk<'_> {
     let mut walk = Walk {
         cursor: Cursor::new(body),
         body,
@@ -168,10 +180,11 @@ fn find(body: &[u8], side: Side, dialect: Dialect, operation: Operation) -> Vec<
         items: false,
         messages: None,
         signature: None,
+        has_tokens: false,
         found: Vec::new(),
     };
     walk.body();
-    walk.found
+    walk
 }
 
 /// A text and where it stands.
@@ -194,6 +207,8 @@ struct Walk<'a> {
     messages: Option<bool>,
     /// Where that stands which signs the texts here.
     signature: Option<Range<usize>>,
+    /// Whether a number stood where an input may.
+    has_tokens: bool,
     found: Vec<Found<'a>>,
 }
 
@@ -249,7 +264,10 @@ impl<'a> Walk<'a> {
                 }
             }
             Some(b'{') if depth < DEEPEST => self.object(kind, depth),
-            _ => drop(self.cursor.value()),
+            first => {
+                self.has_tokens |= kind == TextKind::Input && matches!(first, Some(b'0'..=b'9' | b'-'));
+                self.cursor.value();
+            }
         }
     }
 
@@ -403,5 +421,7 @@ impl Said<'_> {
     }
 }
 
+#[cfg(test)]
+mod agreement;
 #[cfg(test)]
 mod tests;

@@ -29,7 +29,7 @@ const TOP_LEVEL: [&[u8]; 18] = [
     b"prediction",
 ];
 /// Fields of what stands in those, of any API.
-const WITHIN: [(&[u8], Within); 34] = [
+const WITHIN: [(&[u8], Within); 37] = [
     (b"text", Within::Same),
     (b"content", Within::Same),
     (b"parts", Within::Same),
@@ -39,11 +39,15 @@ const WITHIN: [(&[u8], Within); 34] = [
     (b"document", Within::Same),
     (b"documents", Within::Same),
     (b"searchResult", Within::Same),
+    (b"guardContent", Within::Same),
+    (b"citationsContent", Within::Same),
     (b"transcript", Within::Same),
     (b"audio", Within::Same),
     (b"tool_calls", Within::Same),
     (b"function", Within::Same),
     (b"function_call", Within::Same),
+    // The call of a custom tool, whose `input` is any text.
+    (b"custom", Within::Same),
     (b"functionCall", Within::Same),
     (b"toolUse", Within::Same),
     (b"requests", Within::Same),

@@ -80,6 +80,12 @@ fn requests_of_every_dialect() {
         said(bedrock, Side::Request, Dialect::Bedrock),
         "System=s|User=u|User=d|Reasoning=r|Arguments={\"a\":1}|ToolResult={\"b\":2}|ToolResult=o"
     );
+    let guarded = r#"{"system":[{"guardContent":{"text":{"text":"s"}}}],"messages":[
+        {"role":"user","content":[{"guardContent":{"text":{"text":"u","qualifiers":["no"]}}}]},
+        {"role":"assistant","content":[{"citationsContent":{"content":[{"text":"a"}],"citations":[{"title":"no"}]}}]}]}"#;
+    assert_eq!(said(guarded, Side::Request, Dialect::Bedrock), "System=s|User=u|Assistant=a");
+    let custom = r#"{"messages":[{"role":"assistant","tool_calls":[{"type":"custom","custom":{"name":"no","input":"a \"b\""}}]}]}"#;
+    assert_eq!(said(custom, Side::Request, Dialect::OpenAiChat), r#"Arguments=a "b""#);
     let cohere = r#"{"messages":[{"role":"user","content":"u"},{"role":"assistant","tool_plan":"p"},
         {"role":"tool","content":[{"type":"document","document":{"data":"{\"a\":1}"}}]}],"documents":["d",{"data":{"t":"e"}}]}"#;
     assert_eq!(
@@ -134,6 +140,22 @@ fn other_operations() {
     assert_eq!(transcript, [input("a b"), input("a b"), input("a")]);
     let gemini = r#"{"requests":[{"model":"m","content":{"parts":[{"text":"a"}]}}]}"#;
     assert_eq!(seen(gemini, Side::Request, Dialect::Gemini, Operation::Embeddings), [input("a")]);
+}
+
+#[test]
+fn tokens_are_no_texts() {
+    let has = |body: &str, operation| has_tokens(body.as_bytes(), Dialect::OpenAiChat, operation);
+    for tokens in ["[9906, 1917]", "[[9906],[1917]]", "7", r#"["a", [1]]"#, r#"["a",-1]"#] {
+        assert!(has(&format!(r#"{{"model":"m","input":{tokens}}}"#), Operation::Embeddings), "{tokens}");
+        assert!(has(&format!(r#"{{"prompt":{tokens},"model":"m"}}"#), Operation::Completions), "{tokens}");
+        assert!(!has(&format!(r#"{{"prompt":"a","logit_bias":{tokens}}}"#), Operation::Completions), "{tokens}");
+    }
+    for texts in ["\"9906\"", r#"["a","1"]"#, "[]", "null", r#"[{"text":"a","id":7}]"#] {
+        assert!(!has(&format!(r#"{{"dimensions":256,"input":{texts}}}"#), Operation::Embeddings), "{texts}");
+    }
+    assert!(!has(r#"{"messages":[{"role":"user","content":7}]}"#, Operation::Chat));
+    let titan = r#"{"inputText":"a","dimensions":256}"#;
+    assert!(!has_tokens(titan.as_bytes(), Dialect::Bedrock, Operation::Embeddings));
 }
 
 /// A client that cuts a text inside an emoji sends half a surrogate pair; there is no text that nobody looks at.
