@@ -1,5 +1,5 @@
-//! What OpenAI and its imitators take of a tool or a form of the answer that is to be followed exactly. Others make fewer demands on its schema, and OpenAI
-//! refuses one that does not meet its own: <https://platform.openai.com/docs/guides/structured-outputs#supported-schemas>.
+//! What OpenAI and its imitators take of a tool or a form of the answer that is to be followed exactly. Others make fewer demands
+//! on its schema, and OpenAI refuses one that does not meet its own: <https://platform.openai.com/docs/guides/structured-outputs#supported-schemas>.
 
 use serde_json::{Map, Value};
 

@@ -69,12 +69,12 @@ pub(super) fn of_stop(stop: &Stop<'_>) -> Extras<'static> {
 /// The remark beside a block that says what stands in `stop_details`, for clients that have no such field.
 pub(super) const EXPLAINED: &str = "=stop_details";
 
-/// Whether a block says anything to who asked.
+/// Whether a block says anything to who asked: neither thoughts nor what only Anthropic knows do, such as a fallback's mark.
 pub(super) fn has_words(block: &Block<'_>) -> bool {
-    !matches!(block.content, Content::Reasoning(_)) && !block.is_silent()
+    !matches!(block.content, Content::Reasoning(_) | Content::Foreign(_)) && !block.is_silent()
 }
 
-/// Why the model declined, which it is to be shown in its stead where the answer has no words:
+/// Why the model declined, which is to be shown where the answer has no words:
 /// <https://docs.anthropic.com/en/api/handling-stop-reasons>.
 pub(super) fn explanation(stop: &Stop<'_>, extras: &Extras<'_>) -> Option<String> {
     let details = Fields(extras).get("stop_details").filter(|_| stop.reason == StopReason::Refusal)?.to_value();

@@ -79,6 +79,7 @@ fn why_the_model_declined_is_told_to_who_has_no_field_for_it() {
         (json!([]), true),
         (json!([{"type": "text", "text": ""}]), true),
         (json!([thought]), true),
+        (json!([{"type": "fallback", "from": {"model": "a"}, "to": {"model": "b"}}]), true),
         (json!([{"type": "text", "text": "No."}]), false),
     ] {
         let body = whole(&content).to_string();
