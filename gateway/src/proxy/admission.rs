@@ -14,8 +14,8 @@ use http::HeaderValue;
 use pingora_proxy::Session;
 
 use super::attempt::Attempt;
-use super::exchange::Request;
 use super::reply::Refusal;
+use super::request::Request;
 use super::waiting::wait_for;
 use super::weight::{Weighed, Weights};
 use super::{Exchange, Gateway};
@@ -430,7 +430,7 @@ fn used(exchange: &Exchange) -> Amounts {
     if attempt.consumed.is_some() {
         return of_consumed(attempt);
     }
-    let Some(observer) = &exchange.incoming.observer else { return nothing };
+    let Some(observer) = &exchange.upstream_answer.observer else { return nothing };
     let seen = observer.seen();
     if let (Some(usage), _) = exchange.consumed() {
         // Where no tokens are told, the text to speak or draw counts for them.

@@ -92,7 +92,7 @@ fn common(exchange: &Exchange) -> Record<'_> {
 
 /// The request's own record.
 pub fn record(exchange: &Exchange) -> Record<'_> {
-    let seen = exchange.incoming.observer.as_ref().map(Observer::seen);
+    let seen = exchange.upstream_answer.observer.as_ref().map(Observer::seen);
     let (usage, usage_source) = exchange.consumed();
     let left = exchange.left_call();
     let (provider, upstream_model) = match (exchange.attempt(), exchange.kept()) {

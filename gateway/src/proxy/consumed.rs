@@ -84,12 +84,12 @@ impl Exchange {
         if !has_tokens || !attempt.was_sent() || attempt.status.is_some_and(|status| !(200..300).contains(&status)) {
             return None;
         }
-        let observer = self.incoming.observer.as_ref().filter(|_| !super::resume::is_asking(self));
+        let observer = self.upstream_answer.observer.as_ref().filter(|_| !super::resume::is_asking(self));
         let seen = observer.map(Observer::seen);
         // Some providers fill in zeros where they do not count.
         let reported = observer.and_then(Observer::own_usage).filter(|usage| usage.total() != Some(0));
         let whole = seen.is_some_and(|seen| seen.complete || (seen.usage_is_final && reported.is_some()));
-        if whole && (reported.is_some() || self.incoming.form == AnswerForm::Opaque) {
+        if whole && (reported.is_some() || self.upstream_answer.form == AnswerForm::Opaque) {
             return None;
         }
         let began = seen.is_some_and(|seen| seen.first_output || seen.complete);
@@ -116,7 +116,7 @@ impl Exchange {
             return;
         }
         let reported = || {
-            let observer = self.incoming.observer.as_ref().filter(|_| !super::resume::is_asking(self))?;
+            let observer = self.upstream_answer.observer.as_ref().filter(|_| !super::resume::is_asking(self))?;
             let seen = observer.seen();
             Some(Consumed::reported(observer.own_usage()?).by(seen.model.clone(), seen.service_tier.clone()))
         };
@@ -129,8 +129,9 @@ impl Exchange {
 
     /// Whether there is nothing but an error in the answer, which has a beginning and an end, too.
     pub fn says_only_an_error(&self) -> bool {
-        self.incoming.observer.as_ref().is_some_and(|observer| {
-            observer.seen().error.is_some() && (self.incoming.form == AnswerForm::Json || observer.heard().bytes() == 0)
+        self.upstream_answer.observer.as_ref().is_some_and(|observer| {
+            observer.seen().error.is_some()
+                && (self.upstream_answer.form == AnswerForm::Json || observer.heard().bytes() == 0)
         })
     }
 
@@ -198,7 +199,7 @@ impl Exchange {
         if let Some(consumed) = self.attempt().and_then(|attempt| attempt.consumed.as_deref()) {
             return (consumed.usage, consumed.source);
         }
-        let observer = self.incoming.observer.as_ref().filter(|_| !super::resume::is_asking(self));
+        let observer = self.upstream_answer.observer.as_ref().filter(|_| !super::resume::is_asking(self));
         let told = observer.and_then(Observer::own_usage);
         let usage = if self.is_answered() { self.with_pieces(told) } else { told };
         let source = match usage.as_ref().map_or(UsageSource::None, told_by_provider) {
@@ -211,7 +212,7 @@ impl Exchange {
     /// Whether what was asked for is being given, by an attempt and at a price.
     fn is_answered(&self) -> bool {
         let status = self.attempt().and_then(|attempt| attempt.status);
-        let seen = self.incoming.observer.as_ref().map(Observer::seen);
+        let seen = self.upstream_answer.observer.as_ref().map(Observer::seen);
         status.is_some_and(|status| (200..300).contains(&status))
             && seen.is_some_and(|seen| (seen.first_output || seen.complete) && seen.error.is_none())
             && self.operation().is_some_and(Operation::costs)
@@ -246,7 +247,7 @@ impl Exchange {
     fn price_of(&self, usage: Option<Usage>) -> Option<Cost> {
         // A request may have a price, whatever is told of its usage.
         let usage = usage.or_else(|| self.is_answered().then(Usage::default))?;
-        let tier = self.incoming.observer.as_ref().and_then(|observer| observer.seen().service_tier.as_deref());
+        let tier = self.upstream_answer.observer.as_ref().and_then(|observer| observer.seen().service_tier.as_deref());
         self.attempt()?.target.cost(&usage, tier)
     }
 

@@ -18,7 +18,7 @@ use ai_gateway_providers::{Dialect, Operation, codec};
 use bytes::Bytes;
 
 use super::aside::aside;
-use super::exchange::Request;
+use super::request::Request;
 use super::{Exchange, resume};
 use crate::config::Lossy;
 use crate::continuity::Continuity;

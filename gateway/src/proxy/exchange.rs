@@ -3,48 +3,27 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use ai_gateway_providers::codec::Call;
 use ai_gateway_providers::endpoint::Endpoint;
 use ai_gateway_providers::error::{ApiError, ErrorKind};
-use ai_gateway_providers::scan::{BodyFacts, CacheField, RequestScan};
 use ai_gateway_providers::{Dialect, Operation};
-use bytes::Bytes;
-use http::{HeaderName, HeaderValue};
-use pingora_error::{ErrorType, OrErr, Result};
-use pingora_http::ResponseHeader;
+use http::HeaderValue;
 
 use super::account::Account;
 use super::attempt::Attempt;
-use super::body::Room;
 use super::cached::Cached;
 use super::calls::Hedge;
-use super::clocks::Clocks;
-use super::header;
-use super::incoming::Incoming;
-use super::plan::BYTES_PER_TOKEN;
 use super::plugins::Run;
 use super::replay::Replay;
+use super::request::Request;
 use super::resume::Resume;
 use super::step::Repeat;
 use super::trace::Trace;
+use super::upstream_answer::UpstreamAnswer;
 use crate::config::Lossy;
 use crate::routing::Plan;
 use crate::routing::rules::Rule;
-use crate::snapshot::{Key, Model, Snapshot, Target};
+use crate::snapshot::{Key, Snapshot, Target};
 use crate::telemetry::InFlight;
-
-/// Tells the client what the provider's API, or its own, could not say.
-pub static DROPPED: HeaderName = HeaderName::from_static("x-gateway-dropped");
-/// Tells what the answer cost, in US dollars. In a request: where the client wants it told beside that.
-pub static COST: HeaderName = HeaderName::from_static("x-gateway-cost");
-static REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
-static ANTHROPIC_ID: HeaderName = HeaderName::from_static("request-id");
-static AWS_ID: HeaderName = HeaderName::from_static("x-amzn-requestid");
-static PROVIDER: HeaderName = HeaderName::from_static("x-gateway-provider");
-static MODEL: HeaderName = HeaderName::from_static("x-gateway-model");
-static ATTEMPTS: HeaderName = HeaderName::from_static("x-gateway-attempts");
-/// About as many headers are set of an answer: room is made for them at once, not twice on the way.
-const STAMPS: usize = 12;
 
 /// Everything known about one request so far.
 pub struct Exchange {
@@ -87,7 +66,7 @@ pub struct Exchange {
     /// Whether it is remembered who keeps its answer.
     pub stored: bool,
     /// The current attempt's answer.
-    pub incoming: Incoming,
+    pub upstream_answer: UpstreamAnswer,
     /// Whether what the upstream says goes to the client and can no longer be taken back.
     pub committed: bool,
     /// Its answer was written while its client was still sending.
@@ -116,89 +95,6 @@ pub struct Exchange {
     pub trace: Option<Box<Trace>>,
 }
 
-/// The request body and what one scan told about it.
-pub struct Request {
-    /// What is asked.
-    pub endpoint: Endpoint,
-    /// As sent, decoded from its content coding; without the fields that are for the gateway, and with what a rule changes.
-    pub body: Bytes,
-    /// Where the fields are that the gateway reads.
-    pub scan: RequestScan,
-    /// The model as configured.
-    pub model: Arc<Model>,
-    /// Gives the body's bytes back to the common budget.
-    pub room: Option<Room>,
-    /// The client wants a stream as one JSON array (Gemini without `alt=sse`).
-    pub json_array: bool,
-    /// A stream's usage object is to tell the cost.
-    pub wants_cost: bool,
-    /// What its client said of the cache in the body.
-    pub cache_field: Option<Box<CacheField>>,
-    /// What it says about the clocks of its attempts.
-    pub clocks: Clocks,
-    /// The client's `anthropic-beta`.
-    pub betas: Option<Box<str>>,
-    /// The most attempts that its client wants.
-    pub attempts: Option<usize>,
-    /// About how many tokens it takes, once the body is no longer there.
-    pub prompt: Option<u64>,
-}
-
-impl Request {
-    /// `body` as scanned, for `model`, of which nothing else is said.
-    pub fn new(endpoint: Endpoint, body: Bytes, scan: RequestScan, model: Arc<Model>) -> Self {
-        Self {
-            endpoint,
-            body,
-            scan,
-            model,
-            room: None,
-            json_array: false,
-            wants_cost: false,
-            cache_field: None,
-            clocks: Clocks::default(),
-            betas: None,
-            attempts: None,
-            prompt: None,
-        }
-    }
-
-    /// Whether a stream is asked for.
-    pub fn wants_stream(&self) -> bool {
-        self.scan.stream || self.endpoint.stream
-    }
-
-    /// What its path says to who reads its body.
-    pub fn call(&self) -> Call<'_> {
-        Call { model: self.endpoint.path_model.as_deref(), stream: self.wants_stream() }
-    }
-
-    /// Lets go of the body once no attempt can need it any more.
-    ///
-    /// `prompt`: its length may still be asked for, because the usage may stay unknown.
-    pub fn release_body(&mut self, prompt: bool) {
-        if prompt || self.body.len() <= SMALL {
-            self.prompt = self.prompt_tokens();
-        }
-        self.body = Bytes::new();
-        self.room = None;
-    }
-}
-
-/// A body so small holds no media worth telling from text.
-pub const SMALL: usize = 16 << 10;
-
-impl Request {
-    /// About how many tokens its prompt takes; `None` if it is no JSON.
-    pub fn prompt_tokens(&self) -> Option<u64> {
-        if self.prompt.is_some() || !self.body.starts_with(b"{") {
-            return self.prompt;
-        }
-        let small = (self.body.len() as u64).div_ceil(BYTES_PER_TOKEN);
-        Some(if self.body.len() <= SMALL { small } else { BodyFacts::of(&self.body).prompt_tokens() })
-    }
-}
-
 impl Exchange {
     /// Begins an exchange under `snapshot`.
     pub fn new(snapshot: Arc<Snapshot>, in_flight: InFlight) -> Self {
@@ -223,7 +119,7 @@ impl Exchange {
             replay: None,
             account: Account::default(),
             stored: false,
-            incoming: Incoming::new(started),
+            upstream_answer: UpstreamAnswer::new(started),
             committed: false,
             lingers: false,
             abandoned: false,
@@ -290,7 +186,7 @@ impl Exchange {
 
     /// How long the client waited for the first output, if it asked for a stream.
     pub fn first_token(&self) -> Option<Duration> {
-        let first_output = self.incoming.first_output.filter(|_| self.wants_stream())?;
+        let first_output = self.upstream_answer.first_output.filter(|_| self.wants_stream())?;
         Some(first_output.saturating_duration_since(self.started))
     }
 
@@ -323,46 +219,12 @@ impl Exchange {
     /// Whether the provider goes on making its answer, and tells later what that has used.
     pub fn is_unfinished(&self) -> bool {
         self.operation() == Some(Operation::Chat)
-            && self.incoming.observer.as_ref().is_some_and(|observer| observer.seen().unfinished)
+            && self.upstream_answer.observer.as_ref().is_some_and(|observer| observer.seen().unfinished)
     }
 
     /// Whether what an API cannot say is to be told.
     pub fn reports_losses(&self) -> bool {
         self.request.as_ref().is_some_and(|request| request.model.lossy != Lossy::Drop)
-    }
-
-    /// Sets the gateway's own headers.
-    ///
-    /// # Errors
-    /// Never in practice: the values are checked when the configuration is built.
-    pub fn stamp(&self, header: &mut ResponseHeader) -> Result<()> {
-        let stamped = header::edit(header, |headers| {
-            headers.reserve(STAMPS);
-            let id = HeaderValue::from_str(&self.id)?;
-            // Some SDKs look for it elsewhere. What is there is the provider's.
-            let elsewhere = match self.dialect() {
-                Dialect::Anthropic => Some(&ANTHROPIC_ID),
-                Dialect::Bedrock => Some(&AWS_ID),
-                _ => None,
-            };
-            if let Some(name) = elsewhere {
-                headers.entry(name).or_insert_with(|| id.clone());
-            }
-            headers.insert(&REQUEST_ID, id);
-            self.account.standing.tell(headers);
-            if let Some(attempt) = self.attempt() {
-                headers.insert(&PROVIDER, HeaderValue::from_str(&attempt.target.provider.name)?);
-                if !attempt.target.model.is_empty() {
-                    headers.insert(&MODEL, HeaderValue::from_str(&attempt.target.model)?);
-                }
-                headers.insert(&ATTEMPTS, self.attempts.len().into());
-                if !attempt.encoded.losses.is_empty() && self.reports_losses() {
-                    headers.insert(&DROPPED, attempt.encoded.losses.header_value().try_into()?);
-                }
-            }
-            self.stamp_cache(headers)
-        });
-        stamped.or_err(ErrorType::InvalidHTTPHeader, "a header of the gateway's own")
     }
 }
 

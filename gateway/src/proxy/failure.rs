@@ -110,7 +110,10 @@ pub fn attempt_broke(exchange: &mut Exchange, mut error: Box<Error>, reused: boo
         error.set_retry(false);
         return error;
     }
-    if exchange.incoming.error_body.is_some() && !exchange.client_left && error.esource() != &ErrorSource::Downstream {
+    if exchange.upstream_answer.error_body.is_some()
+        && !exchange.client_left
+        && error.esource() != &ErrorSource::Downstream
+    {
         // An error answer without a body, or one that broke off: its status says enough.
         return answer::told_by_upstream(exchange);
     }
@@ -280,8 +283,8 @@ pub async fn tell(session: &mut Session, exchange: &mut Exchange, told: ApiError
 
 async fn break_off(session: &mut Session, exchange: &mut Exchange, told: ApiError) {
     // Of an answer out of the cache no more is known than what was asked for.
-    let streams = match &exchange.incoming.observer {
-        Some(_) => exchange.incoming.form == AnswerForm::Stream,
+    let streams = match &exchange.upstream_answer.observer {
+        Some(_) => exchange.upstream_answer.form == AnswerForm::Stream,
         None => exchange.wants_events(),
     };
     let event = streams.then(|| exchange.error_event(&told));

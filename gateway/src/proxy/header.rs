@@ -1,13 +1,30 @@
-//! Headers of answers, set by names that are known: Pingora's `insert_header` reads a name anew each time, and looks up how it is
-//! capitalised.
+//! Headers of answers, those of the gateway's own among them. They are set by names that are known: Pingora's `insert_header` reads a
+//! name anew each time, and looks up how it is capitalised.
 
 use std::mem;
 
+use ai_gateway_providers::Dialect;
 use http::header::TRANSFER_ENCODING;
 use http::response::{Parts, Response};
-use http::{HeaderMap, Version};
+use http::{HeaderMap, HeaderName, HeaderValue, Version};
 use pingora_core::protocols::http::{HttpTask, ServerSession};
+use pingora_error::{ErrorType, OrErr};
 use pingora_http::ResponseHeader;
+
+use super::Exchange;
+
+/// Tells the client what the provider's API, or its own, could not say.
+pub static DROPPED: HeaderName = HeaderName::from_static("x-gateway-dropped");
+/// Tells what the answer cost, in US dollars. In a request: where the client wants it told beside that.
+pub static COST: HeaderName = HeaderName::from_static("x-gateway-cost");
+static REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+static ANTHROPIC_ID: HeaderName = HeaderName::from_static("request-id");
+static AWS_ID: HeaderName = HeaderName::from_static("x-amzn-requestid");
+static PROVIDER: HeaderName = HeaderName::from_static("x-gateway-provider");
+static MODEL: HeaderName = HeaderName::from_static("x-gateway-model");
+static ATTEMPTS: HeaderName = HeaderName::from_static("x-gateway-attempts");
+/// About as many headers are set of an answer: room is made for them at once, not twice on the way.
+const STAMPS: usize = 12;
 
 /// A header without anything in it.
 pub fn empty() -> Parts {
@@ -40,9 +57,45 @@ pub fn fit(tasks: &mut [HttpTask], client: &mut ServerSession) {
     }
 }
 
+impl Exchange {
+    /// Sets the gateway's own headers.
+    ///
+    /// # Errors
+    /// Never in practice: the values are checked when the configuration is built.
+    pub fn stamp(&self, header: &mut ResponseHeader) -> pingora_error::Result<()> {
+        let stamped = edit(header, |headers| {
+            headers.reserve(STAMPS);
+            let id = HeaderValue::from_str(&self.id)?;
+            // Some SDKs look for it elsewhere. What is there is the provider's.
+            let elsewhere = match self.dialect() {
+                Dialect::Anthropic => Some(&ANTHROPIC_ID),
+                Dialect::Bedrock => Some(&AWS_ID),
+                _ => None,
+            };
+            if let Some(name) = elsewhere {
+                headers.entry(name).or_insert_with(|| id.clone());
+            }
+            headers.insert(&REQUEST_ID, id);
+            self.account.standing.tell(headers);
+            if let Some(attempt) = self.attempt() {
+                headers.insert(&PROVIDER, HeaderValue::from_str(&attempt.target.provider.name)?);
+                if !attempt.target.model.is_empty() {
+                    headers.insert(&MODEL, HeaderValue::from_str(&attempt.target.model)?);
+                }
+                headers.insert(&ATTEMPTS, self.attempts.len().into());
+                if !attempt.encoded.losses.is_empty() && self.reports_losses() {
+                    headers.insert(&DROPPED, attempt.encoded.losses.header_value().try_into()?);
+                }
+            }
+            self.stamp_cache(headers)
+        });
+        stamped.or_err(ErrorType::InvalidHTTPHeader, "a header of the gateway's own")
+    }
+}
+
 #[cfg(test)]
 mod tests {
-    use http::{HeaderName, HeaderValue, StatusCode};
+    use http::StatusCode;
 
     use super::*;
 

@@ -25,7 +25,6 @@ mod exchange;
 pub(crate) mod explain;
 mod failure;
 mod header;
-mod incoming;
 mod intake;
 mod labels;
 mod models;
@@ -34,6 +33,7 @@ mod plan;
 mod plugins;
 mod replay;
 mod reply;
+mod request;
 mod resume;
 mod retry_after;
 mod route;
@@ -43,6 +43,7 @@ mod stored;
 mod trace;
 mod unfinished;
 mod unfit;
+mod upstream_answer;
 mod upstream_header;
 mod waiting;
 mod weight;
@@ -227,7 +228,7 @@ impl ProxyHttp for Gateway {
         // An error from here would lose its mark to be retried; the replay session refuses the end instead.
         if !exchange.committed
             && !exchange.translates()
-            && !exchange.incoming.observer.as_ref().is_some_and(|observer| observer.seen().complete)
+            && !exchange.upstream_answer.observer.as_ref().is_some_and(|observer| observer.seen().complete)
         {
             return Ok(None);
         }

@@ -14,8 +14,9 @@ use http::{HeaderMap, HeaderValue};
 use pingora_http::RequestHeader;
 
 use super::clocks::{self, Clocks};
-use super::exchange::{COST, Request};
+use super::header::COST;
 use super::reply::Refusal;
+use super::request::Request;
 use super::route::{self, Routed};
 use super::{Exchange, admission, attempt, count, plugins, stored};
 use crate::config::{StickyBy, Strategy};

@@ -90,7 +90,7 @@ pub fn goes_on(exchange: &mut Exchange, outcome: Outcome) -> bool {
     if !exchange.committed || exchange.client_left || !continues(exchange, outcome) {
         return false;
     }
-    let Some(said) = exchange.incoming.observer.as_ref().and_then(Observer::said).map(str::to_owned) else {
+    let Some(said) = exchange.upstream_answer.observer.as_ref().and_then(Observer::said).map(str::to_owned) else {
         return false;
     };
     let Some(speaker) = exchange.attempt().map(|attempt| (attempt.target.clone(), attempt.credential)) else {
@@ -101,7 +101,7 @@ pub fn goes_on(exchange: &mut Exchange, outcome: Outcome) -> bool {
         exchange.keep_consumed();
     }
     let error = first_error(exchange).unwrap_or_else(|| final_error(exchange, outcome));
-    let outputs = exchange.incoming.observer.as_ref().map_or(0, |observer| observer.seen().outputs);
+    let outputs = exchange.upstream_answer.observer.as_ref().map_or(0, |observer| observer.seen().outputs);
     let resume = exchange.resume.get_or_insert_with(|| {
         Box::new(Resume {
             error,
@@ -200,7 +200,7 @@ pub fn on_header(exchange: &mut Exchange, verdict: Option<Outcome>, form: Answer
     let answer = exchange.attempts.last_mut().map(|attempt| attempt.encoded.answer.begin());
     let (outcome, kind) = match (verdict, form, answer) {
         (None, AnswerForm::Stream, Some(AnswerWay::Translated(translation))) => {
-            if let Some(observer) = &mut exchange.incoming.observer {
+            if let Some(observer) = &mut exchange.upstream_answer.observer {
                 observer.go_on(*translation);
             }
             if let Some(resume) = &mut exchange.resume {
@@ -220,7 +220,8 @@ pub fn on_header(exchange: &mut Exchange, verdict: Option<Outcome>, form: Answer
 /// A part of a committed answer has come. Says whether the answer breaks off with it; Pingora then gets an error as soon as it is
 /// written, and [`goes_on`] is asked.
 pub fn on_body(body: &mut Option<Bytes>, end: bool, exchange: &mut Exchange) -> bool {
-    let Some(observer) = exchange.incoming.observer.as_ref().filter(|observer| observer.withholds_errors()) else {
+    let Some(observer) = exchange.upstream_answer.observer.as_ref().filter(|observer| observer.withholds_errors())
+    else {
         return false;
     };
     if !observer.may_go_on()
@@ -268,15 +269,21 @@ pub fn first_error(exchange: &Exchange) -> Option<ApiError> {
     if let Some(resume) = &exchange.resume {
         return Some(resume.error.clone());
     }
-    let observer =
-        exchange.incoming.observer.as_ref().filter(|observer| exchange.committed && observer.withholds_errors())?;
+    let observer = exchange
+        .upstream_answer
+        .observer
+        .as_ref()
+        .filter(|observer| exchange.committed && observer.withholds_errors())?;
     observer.seen().error.clone()
 }
 
 /// The outcome of an attempt whose provider reported an error that the client has not been told.
 pub fn reported(exchange: &Exchange) -> Option<Outcome> {
-    let observer =
-        exchange.incoming.observer.as_ref().filter(|observer| exchange.committed && observer.withholds_errors())?;
+    let observer = exchange
+        .upstream_answer
+        .observer
+        .as_ref()
+        .filter(|observer| exchange.committed && observer.withholds_errors())?;
     if is_asking(exchange) {
         return None;
     }
@@ -290,6 +297,6 @@ pub fn is_asking(exchange: &Exchange) -> bool {
 
 /// Whether nothing has come yet from the attempt that is to go on.
 pub fn awaits_output(exchange: &Exchange) -> bool {
-    let outputs = exchange.incoming.observer.as_ref().map_or(0, |observer| observer.seen().outputs);
+    let outputs = exchange.upstream_answer.observer.as_ref().map_or(0, |observer| observer.seen().outputs);
     exchange.resume.as_ref().is_some_and(|resume| !resume.joined || outputs == resume.outputs)
 }

@@ -18,7 +18,7 @@ pub fn settle(gateway: &Gateway, session: &mut Session, exchange: &mut Exchange)
     calls::give_up(exchange);
     plugins::conclude(exchange);
     // Of an answer that was not complete; a client may go on with it all the same.
-    if let Some(memory) = exchange.incoming.observer.as_mut().and_then(Observer::take_memory) {
+    if let Some(memory) = exchange.upstream_answer.observer.as_mut().and_then(Observer::take_memory) {
         gateway.continuity.remember_turn(exchange.key.as_deref(), memory);
     }
     admission::settle(exchange);
@@ -40,7 +40,7 @@ pub fn settle(gateway: &Gateway, session: &mut Session, exchange: &mut Exchange)
     for attempt in &attempts {
         gateway.telemetry.metrics.attempt(attempt);
     }
-    let seen = exchange.incoming.observer.as_ref().map(|observer| observer.seen());
+    let seen = exchange.upstream_answer.observer.as_ref().map(|observer| observer.seen());
     let finish = finish(exchange, seen);
     let tags = plugins::on_end(gateway, exchange, finish);
     for pair in attempts.windows(2) {
@@ -101,7 +101,7 @@ fn count_losses(gateway: &Gateway, exchange: &Exchange) {
     let Some(attempt) = exchange.attempt() else { return };
     let (client, provider) = (exchange.dialect(), attempt.encoded.route.dialect);
     gateway.telemetry.metrics.dropped(&attempt.encoded.losses, client, provider);
-    if let Some(losses) = exchange.incoming.observer.as_ref().and_then(Observer::losses) {
+    if let Some(losses) = exchange.upstream_answer.observer.as_ref().and_then(Observer::losses) {
         gateway.telemetry.metrics.dropped(losses, provider, client);
     }
 }
@@ -109,7 +109,7 @@ fn count_losses(gateway: &Gateway, exchange: &Exchange) {
 /// What the log says was dropped, the request's fields first.
 fn dropped(exchange: &Exchange) -> Option<String> {
     let mut losses = exchange.attempt()?.encoded.losses.clone();
-    if let Some(lost) = exchange.incoming.observer.as_ref().and_then(Observer::losses) {
+    if let Some(lost) = exchange.upstream_answer.observer.as_ref().and_then(Observer::losses) {
         losses.extend(lost);
     }
     (!losses.is_empty()).then(|| losses.header_value())
@@ -165,7 +165,9 @@ fn usage(exchange: &Exchange, seen: Option<&Seen>) -> Usage {
             reasoning: usage.reasoning,
         }),
         None if exchange.is_unfinished() => Usage::NotExpected,
-        None if (200..300).contains(&exchange.status) && exchange.incoming.form != AnswerForm::Opaque => Usage::Missing,
+        None if (200..300).contains(&exchange.status) && exchange.upstream_answer.form != AnswerForm::Opaque => {
+            Usage::Missing
+        }
         None => Usage::NotExpected,
     }
 }

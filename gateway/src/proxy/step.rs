@@ -8,8 +8,8 @@ use pingora_proxy::Session;
 
 use super::Exchange;
 use super::ending::Ending;
-use super::incoming::Incoming;
 use super::outcome::Outcome;
+use super::upstream_answer::UpstreamAnswer;
 use super::waiting::wait_for;
 use crate::routing::Taken;
 use crate::snapshot::Target;
@@ -96,7 +96,7 @@ impl Exchange {
             },
         }
         self.keep_consumed();
-        self.incoming = Incoming::new(Instant::now());
+        self.upstream_answer = UpstreamAnswer::new(Instant::now());
         self.status = 0;
     }
 }

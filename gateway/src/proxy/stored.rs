@@ -12,9 +12,9 @@ use pingora_http::RequestHeader;
 
 use super::body::{self, Room};
 use super::clocks::Clocks;
-use super::exchange::Request;
 use super::plan::Planner;
 use super::reply::Refusal;
+use super::request::Request;
 use super::{Exchange, Gateway};
 use crate::continuity::{Continuity, Keeper};
 use crate::routing::{Asked, Plan};
@@ -132,7 +132,7 @@ pub fn with_items(
 /// Remembers the items of a complete translated answer, and what its client may lose of it, before the client has all of it and may
 /// go on.
 fn remember_turn(gateway: &Gateway, exchange: &mut Exchange) {
-    let Some(observer) = exchange.incoming.observer.as_mut().filter(|observer| observer.seen().complete) else {
+    let Some(observer) = exchange.upstream_answer.observer.as_mut().filter(|observer| observer.seen().complete) else {
         return;
     };
     let (items, memory) = (observer.take_items(), observer.take_memory());
@@ -151,7 +151,7 @@ pub fn remember(gateway: &Gateway, exchange: &mut Exchange) {
     }
     remember_turn(gateway, exchange);
     let asked = exchange.operation() == Some(Operation::Chat);
-    let (Some(attempt), Some(observer)) = (exchange.attempt(), &exchange.incoming.observer) else { return };
+    let (Some(attempt), Some(observer)) = (exchange.attempt(), &exchange.upstream_answer.observer) else { return };
     let kept = match exchange.dialect() {
         Dialect::OpenAiResponses => attempt.encoded.route.dialect == Dialect::OpenAiResponses,
         Dialect::Anthropic => exchange.request.as_ref().is_some_and(|request| request.scan.thread),

@@ -8,7 +8,7 @@ use pingora_proxy::Session;
 use ai_gateway_providers::AnswerForm;
 
 use super::attempt::Attempt;
-use super::exchange::Request;
+use super::request::Request;
 use super::{Exchange, Gateway, Outcome};
 use crate::telemetry::Line;
 use crate::telemetry::trace::{AttemptRecord, Captured, Context, Parameters, Record};
@@ -97,7 +97,7 @@ fn record(trace: Trace, exchange: &Exchange, line: &Line<'_>) -> Record {
     let finished = line.finished;
     let labels = exchange.account.labels.as_deref();
     let session = labels.and_then(|labels| labels.metadata().find(|(name, _)| *name == "session_id"));
-    let seen = exchange.incoming.observer.as_ref().map(|observer| observer.seen());
+    let seen = exchange.upstream_answer.observer.as_ref().map(|observer| observer.seen());
     Record {
         context,
         begun: exchange.at,

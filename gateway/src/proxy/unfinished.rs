@@ -29,7 +29,7 @@ fn leave(gateway: &Gateway, exchange: &mut Exchange) {
         return;
     }
     let held = Held::new(exchange.account.unsettled.take());
-    let id = exchange.incoming.observer.as_ref().and_then(|observer| observer.seen().id.as_deref());
+    let id = exchange.upstream_answer.observer.as_ref().and_then(|observer| observer.seen().id.as_deref());
     let (Some(attempt), Some(id)) = (exchange.attempt(), id) else { return held.give_up() };
     let unfinished = Unfinished {
         record: book::record(exchange).into_static(),
@@ -43,7 +43,7 @@ fn leave(gateway: &Gateway, exchange: &mut Exchange) {
 
 fn finish(gateway: &Gateway, exchange: &Exchange) {
     let Some(id) = exchange.endpoint().and_then(|endpoint| endpoint.stored.as_deref()) else { return };
-    let Some(seen) = exchange.incoming.observer.as_ref().map(Observer::seen) else { return };
+    let Some(seen) = exchange.upstream_answer.observer.as_ref().map(Observer::seen) else { return };
     // Some fill in zeros where they do not count.
     let Some(usage) = seen.past_usage.filter(|usage| usage.total().is_some_and(|tokens| tokens > 0)) else { return };
     let Some(unfinished) = gateway.continuity.take_unfinished(exchange.key.as_deref(), id) else { return };

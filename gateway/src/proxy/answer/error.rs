@@ -20,7 +20,7 @@ pub(super) fn on_error_body(body: &mut Option<Bytes>, end: bool, exchange: &mut 
     let chunk = body.take().unwrap_or_default();
     let translates = exchange.translates();
     exchange.saw_progress();
-    let Some(read) = &mut exchange.incoming.error_body else { return Ok(()) };
+    let Some(read) = &mut exchange.upstream_answer.error_body else { return Ok(()) };
     let room = MAX_ERROR_BODY.saturating_sub(read.len());
     let too_long = chunk.len() > room;
     read.extend_from_slice(if translates { &chunk[..chunk.len().min(room)] } else { &chunk });
@@ -35,11 +35,11 @@ pub(super) fn on_error_body(body: &mut Option<Bytes>, end: bool, exchange: &mut 
     }
     let (error, outcome) = what_upstream_says(exchange);
     let is_ours = matches!(outcome, Outcome::Credentials(_)) || count::is_refused(exchange, Some(&error));
-    let says_nothing = exchange.incoming.error_body.as_ref().is_none_or(Vec::is_empty);
+    let says_nothing = exchange.upstream_answer.error_body.as_ref().is_none_or(Vec::is_empty);
     if !too_long && (is_ours || says_nothing || exchange.step_after(outcome) != Step::Stop) {
         return Err(told(exchange, error, outcome));
     }
-    let mut said = exchange.incoming.error_body.take().unwrap_or_default();
+    let mut said = exchange.upstream_answer.error_body.take().unwrap_or_default();
     // What the provider says of the operator's account is not for the client.
     mask(&mut said);
     *body = Some(said.into());
@@ -71,7 +71,7 @@ fn told(exchange: &mut Exchange, error: ApiError, outcome: Outcome) -> Box<Error
 fn what_upstream_says(exchange: &Exchange) -> (ApiError, Outcome) {
     let status = error_status(exchange);
     let dialect = exchange.attempt().map_or(exchange.dialect(), |attempt| attempt.encoded.route.dialect);
-    let error = match exchange.incoming.error_body.as_deref() {
+    let error = match exchange.upstream_answer.error_body.as_deref() {
         None | Some([]) => said_by_status(exchange, status),
         Some(body) => decode_error(dialect, status, body),
     };

@@ -128,7 +128,7 @@ pub(super) fn clean(upstream: &mut ResponseHeader, exchange: &Exchange) {
     if let Some(id) = IDS.iter().find_map(|name| upstream.headers.get(name)) {
         clean.headers.insert(&UPSTREAM_ID, id.clone());
     }
-    if exchange.incoming.form == AnswerForm::Stream {
+    if exchange.upstream_answer.form == AnswerForm::Stream {
         // The gateway may add an error event or keep a usage chunk back, and no proxy in front may collect the stream.
         clean.headers.remove(CONTENT_LENGTH);
         clean.headers.insert(BUFFERING.clone(), HeaderValue::from_static("no"));

@@ -19,10 +19,11 @@ use pingora_http::ResponseHeader;
 
 use super::attempt::secrets;
 use super::encode::AnswerWay;
-use super::exchange::{COST, DROPPED, Request};
 use super::failure::attempt_failed;
+use super::header::{COST, DROPPED};
 use super::outcome::Outcome;
 use super::replay::Replay;
+use super::request::Request;
 use super::resume;
 use super::retry_after::{self, retry_after};
 use super::step::Step;
@@ -115,7 +116,7 @@ pub fn on_header(upstream: &mut ResponseHeader, exchange: &mut Exchange) -> Resu
                     Error::explain(ErrorType::HTTPStatus(status), "upstream status"),
                 ));
             }
-            exchange.incoming.error_body = Some(Vec::new());
+            exchange.upstream_answer.error_body = Some(Vec::new());
             if let Some(replay) = &exchange.replay {
                 replay.set_unjudged(true);
                 replay.hold();
@@ -132,7 +133,7 @@ pub fn on_header(upstream: &mut ResponseHeader, exchange: &mut Exchange) -> Resu
 /// Takes an answer that is packed for one that is not, and one without a type for what was asked for. What is then packed is its
 /// body.
 fn undo_unasked(header: &mut ResponseHeader, exchange: &mut Exchange) -> Result<()> {
-    exchange.incoming.gunzip = unasked::unpack(header);
+    exchange.upstream_answer.gunzip = unasked::unpack(header);
     let Some(operation) = exchange.operation().filter(|operation| is_of_json(*operation)) else { return Ok(()) };
     let asked = match exchange.attempt() {
         Some(attempt) if attempt.encoded.answer.translates() => {
@@ -146,31 +147,31 @@ fn undo_unasked(header: &mut ResponseHeader, exchange: &mut Exchange) -> Result<
 /// A part of the answer's body has come.
 pub fn on_body(body: &mut Option<Bytes>, end: bool, exchange: &mut Exchange) -> Result<()> {
     let mut torn = false;
-    if let Some(gunzip) = &mut exchange.incoming.gunzip {
+    if let Some(gunzip) = &mut exchange.upstream_answer.gunzip {
         let unpacked;
         (unpacked, torn) = gunzip.feed(body.as_deref().unwrap_or_default(), end);
         *body = (!unpacked.is_empty()).then_some(unpacked);
     }
-    if exchange.incoming.error_body.is_some() {
+    if exchange.upstream_answer.error_body.is_some() {
         return on_error_body(body, end, exchange);
     }
-    let Some(observer) = &mut exchange.incoming.observer else { return Ok(()) };
+    let Some(observer) = &mut exchange.upstream_answer.observer else { return Ok(()) };
     let out = observer.feed(body.take().unwrap_or_default(), end);
     let out = observer.masked(out, secrets(&exchange.attempts));
     // Behind the end of what it packs nobody minds.
-    if torn && (exchange.incoming.form == AnswerForm::Opaque || !observer.seen().complete) {
+    if torn && (exchange.upstream_answer.form == AnswerForm::Opaque || !observer.seen().complete) {
         let error = Error::explain(ErrorType::ConnectionClosed, "the answer is no whole gzip");
         return Err(attempt_failed(exchange, Outcome::Cut, error));
     }
-    if observer.seen().first_output && exchange.incoming.first_output.is_none() {
-        exchange.incoming.first_output = Some(Instant::now());
-        let stream = exchange.incoming.form == AnswerForm::Stream;
+    if observer.seen().first_output && exchange.upstream_answer.first_output.is_none() {
+        exchange.upstream_answer.first_output = Some(Instant::now());
+        let stream = exchange.upstream_answer.form == AnswerForm::Stream;
         if let Some(attempt) = exchange.attempts.last_mut() {
             attempt.saw_first_output(stream);
         }
     }
     exchange.saw_progress();
-    exchange.incoming.bytes += out.len();
+    exchange.upstream_answer.bytes += out.len();
     *body = (!out.is_empty()).then_some(out);
     // What other attempts have cost that it goes on from is not known yet.
     if exchange.wants_cost()
@@ -185,16 +186,16 @@ pub fn on_body(body: &mut Option<Bytes>, end: bool, exchange: &mut Exchange) -> 
     }
     if !exchange.committed {
         if let Some(outcome) = failed_before_output(exchange) {
-            let error = exchange.incoming.observer.as_ref().and_then(|observer| observer.seen().error.clone());
+            let error = exchange.upstream_answer.observer.as_ref().and_then(|observer| observer.seen().error.clone());
             exchange.error = error.map(|error| error.without(secrets(&exchange.attempts)));
             let error = Error::explain(ErrorType::ConnectionClosed, "the answer failed before its output");
             return Err(attempt_failed(exchange, outcome, error));
         }
         let buffers = exchange.buffers();
-        let shows = exchange.incoming.form == AnswerForm::Stream
+        let shows = exchange.upstream_answer.form == AnswerForm::Stream
             && !buffers
-            && (exchange.incoming.first_output.is_some() || exchange.held_long());
-        if end || shows || exchange.incoming.bytes > if buffers { MOST_BUFFERED } else { MOST_HELD } {
+            && (exchange.upstream_answer.first_output.is_some() || exchange.held_long());
+        if end || shows || exchange.upstream_answer.bytes > if buffers { MOST_BUFFERED } else { MOST_HELD } {
             if end {
                 exchange.amend(body.as_ref().map_or(0, Bytes::len));
             }
@@ -213,9 +214,11 @@ pub fn on_body(body: &mut Option<Bytes>, end: bool, exchange: &mut Exchange) -> 
 /// What of an answer that is still withheld makes it worth asking another target. A JSON document is withheld to its
 /// end, so an error in it is found whatever stands before it.
 fn failed_before_output(exchange: &Exchange) -> Option<Outcome> {
-    let seen = exchange.incoming.observer.as_ref()?.seen();
+    let seen = exchange.upstream_answer.observer.as_ref()?.seen();
     match &seen.error {
-        Some(error) if exchange.incoming.form == AnswerForm::Json || exchange.buffers() || !seen.first_output => {
+        Some(error)
+            if exchange.upstream_answer.form == AnswerForm::Json || exchange.buffers() || !seen.first_output =>
+        {
             Some(Outcome::StreamError(error.kind))
         }
         Some(_) | None => seen.cut.then_some(Outcome::Cut),
@@ -224,19 +227,19 @@ fn failed_before_output(exchange: &Exchange) -> Option<Outcome> {
 
 /// The body has ended: cleanly in HTTP, but is the answer whole?
 fn on_end(body: &mut Option<Bytes>, exchange: &mut Exchange) -> Result<()> {
-    let Some(seen) = exchange.incoming.observer.as_ref().map(Observer::seen) else { return Ok(()) };
+    let Some(seen) = exchange.upstream_answer.observer.as_ref().map(Observer::seen) else { return Ok(()) };
     if let Some(error) = &seen.error {
         let outcome = Outcome::StreamError(error.kind);
         exchange.end_attempt(outcome);
     } else if seen.cut {
         exchange.end_attempt(Outcome::Cut);
         let error = cut_short();
-        if exchange.incoming.form == AnswerForm::Stream {
+        if exchange.upstream_answer.form == AnswerForm::Stream {
             *body = Some(append(body.take(), &exchange.error_event(&error)));
         }
         exchange.spoil_call(&error);
         exchange.error = Some(error);
-        if exchange.incoming.form != AnswerForm::Stream {
+        if exchange.upstream_answer.form != AnswerForm::Stream {
             // Withholding the last part and breaking the connection is the only way left to say so.
             return Err(Error::explain(ErrorType::ConnectionClosed, "the provider's answer is not complete"));
         }
@@ -294,7 +297,7 @@ impl Exchange {
                 (Observer::converting(Conversion { input_tokens, ..*conversion }), false)
             }
         };
-        self.incoming.watch(observer, if stream { AnswerForm::Stream } else { AnswerForm::Json });
+        self.upstream_answer.watch(observer, if stream { AnswerForm::Stream } else { AnswerForm::Json });
         self.begin_traced_answer();
         let waits = !stream || form == AnswerForm::Json || self.may_go_elsewhere() || self.buffers();
         if let Some(replay) = &self.replay {
@@ -324,12 +327,12 @@ impl Exchange {
         {
             amendments.push((COST.clone(), value));
         }
-        if !attempt.encoded.answer.translates() || self.incoming.form != AnswerForm::Json {
+        if !attempt.encoded.answer.translates() || self.upstream_answer.form != AnswerForm::Json {
             return replay.amend(amendments);
         }
         amendments.push((CONTENT_LENGTH, HeaderValue::from(length)));
         let mut losses = attempt.encoded.losses.clone();
-        if let Some(lost) = self.incoming.observer.as_ref().and_then(Observer::losses) {
+        if let Some(lost) = self.upstream_answer.observer.as_ref().and_then(Observer::losses) {
             losses.extend(lost);
         }
         if !losses.is_empty()
@@ -344,13 +347,13 @@ impl Exchange {
     fn observe(&mut self, form: AnswerForm) {
         let hide_usage = self.attempt().is_some_and(|attempt| attempt.encoded.hide_usage);
         let Some(Request { endpoint, .. }) = &self.request else { return };
-        self.incoming.watch(Observer::new(endpoint.dialect, endpoint.operation, form, hide_usage), form);
+        self.upstream_answer.watch(Observer::new(endpoint.dialect, endpoint.operation, form, hide_usage), form);
         self.begin_traced_answer();
     }
 
     fn begin_traced_answer(&mut self) {
         if let Some(trace) = &mut self.trace {
-            trace.begin_answer(self.incoming.form);
+            trace.begin_answer(self.upstream_answer.form);
         }
     }
 
@@ -364,9 +367,9 @@ impl Exchange {
             attempt.encoded.body = Bytes::new();
         }
         if let Some(request) = &mut self.request
-            && !self.incoming.observer.as_ref().is_some_and(Observer::may_go_on)
+            && !self.upstream_answer.observer.as_ref().is_some_and(Observer::may_go_on)
         {
-            request.release_body(self.incoming.form == AnswerForm::Stream);
+            request.release_body(self.upstream_answer.form == AnswerForm::Stream);
         }
     }
 
@@ -377,15 +380,15 @@ impl Exchange {
 
     /// Whether a stream has been withheld for so long that the client needs to hear of it more than it needs another target.
     fn held_long(&self) -> bool {
-        self.request.as_ref().is_some_and(|request| self.incoming.since.elapsed() >= request.model.retry.hold)
+        self.request.as_ref().is_some_and(|request| self.upstream_answer.since.elapsed() >= request.model.retry.hold)
     }
 
     /// Whether the client has got a stream to its proper end.
     pub fn is_complete_stream(&self) -> bool {
-        let seen = self.incoming.observer.as_ref().map(Observer::seen);
+        let seen = self.upstream_answer.observer.as_ref().map(Observer::seen);
         let whole = seen.is_some_and(|seen| seen.complete && seen.error.is_none());
         let kept_back = self.replay.as_ref().is_some_and(Replay::keeps_back);
-        self.committed && self.incoming.form == AnswerForm::Stream && whole && !self.client_left && !kept_back
+        self.committed && self.upstream_answer.form == AnswerForm::Stream && whole && !self.client_left && !kept_back
     }
 
     fn saw_progress(&self) {
@@ -393,19 +396,22 @@ impl Exchange {
         let idle = attempt.clocks.idle;
         if self.is_complete_stream() {
             replay.saw_progress(idle.min(END_PATIENCE));
-        } else if (self.incoming.first_output.is_some() && !resume::awaits_output(self)) || !self.wants_stream() {
+        } else if (self.upstream_answer.first_output.is_some() && !resume::awaits_output(self)) || !self.wants_stream()
+        {
             replay.saw_progress(idle);
         }
     }
 
     /// The event that tells of `error` inside the stream that is under way.
     pub fn error_event(&mut self, error: &ApiError) -> Bytes {
-        if let Some(event) = self.incoming.observer.as_mut().and_then(|observer| observer.translated_error(error)) {
+        if let Some(event) =
+            self.upstream_answer.observer.as_mut().and_then(|observer| observer.translated_error(error))
+        {
             return event.into();
         }
-        let sequence_number = self.incoming.observer.as_ref().map_or(0, |observer| observer.seen().events);
+        let sequence_number = self.upstream_answer.observer.as_ref().map_or(0, |observer| observer.seen().events);
         let event = encode_stream_error(self.dialect(), error, &self.id, sequence_number);
-        if self.incoming.observer.as_ref().is_some_and(Observer::mid_event) {
+        if self.upstream_answer.observer.as_ref().is_some_and(Observer::mid_event) {
             return append(Some(Bytes::from_static(b"\n\n")), &event);
         }
         event.into()

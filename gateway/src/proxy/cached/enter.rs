@@ -231,7 +231,7 @@ async fn follow(gateway: &Gateway, session: &mut Session, exchange: &mut Exchang
         header.insert_header(CONTENT_LENGTH, length)?;
     }
     exchange.status = told.status.as_u16();
-    exchange.incoming.first_output = Some(Instant::now());
+    exchange.upstream_answer.first_output = Some(Instant::now());
     exchange.stamp(&mut header)?;
     let screener = Screener::of(exchange, session.req_header());
     let fill = reader.fill().clone();

@@ -32,8 +32,8 @@ use session::Lead;
 pub use session::Left;
 
 use super::deliver::close;
-use super::exchange::COST;
 use super::failure::{self, shutting_down};
+use super::header::COST;
 use super::outcome::Outcome;
 use super::{Exchange, Gateway};
 use crate::cache::fill::Spent;
@@ -172,12 +172,12 @@ impl Exchange {
     pub fn keep_answer(&mut self) {
         let Some(cached) = &self.cached else { return };
         let (Some(lead), Some(terms)) = (&cached.lead, &cached.terms) else { return };
-        let Some(seen) = self.incoming.observer.as_ref().map(|observer| observer.seen()) else { return };
+        let Some(seen) = self.upstream_answer.observer.as_ref().map(|observer| observer.seen()) else { return };
         if let Some(error) = &seen.error {
             return lead.fill.spoil(error.clone());
         }
         let good = (200..300).contains(&self.status) && seen.complete && !seen.cut;
-        if !good || terms.ttl.is_zero() || self.incoming.form == AnswerForm::Opaque || self.resume.is_some() {
+        if !good || terms.ttl.is_zero() || self.upstream_answer.form == AnswerForm::Opaque || self.resume.is_some() {
             return;
         }
         let (Some(attempt), Some(request)) = (self.attempt(), &self.request) else { return };

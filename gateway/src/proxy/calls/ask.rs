@@ -21,9 +21,9 @@ use crate::net::call::{Ask, Call};
 use crate::proxy::admission::{self, Expected};
 use crate::proxy::answer::{form_of, verdict};
 use crate::proxy::encode::AnswerWay;
-use crate::proxy::exchange::Request;
 use crate::proxy::failure::{CLIENT_LEFT, final_error};
 use crate::proxy::plan::{Planner, choose_targets};
+use crate::proxy::request::Request;
 use crate::proxy::retry_after::retry_after;
 use crate::proxy::step::Step;
 use crate::proxy::upstream_header::header_for;
@@ -244,7 +244,7 @@ async fn read(exchange: &mut Exchange, header: &ResponseHeader, mut call: Call) 
         AnswerWay::Converted(conversion) => Observer::converting(*conversion),
     };
     exchange.status = header.status.as_u16();
-    let observer = exchange.incoming.watch(observer, form);
+    let observer = exchange.upstream_answer.watch(observer, form);
     let mut whole = BytesMut::new();
     loop {
         let next = call.next().await;

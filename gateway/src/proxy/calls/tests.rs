@@ -23,7 +23,7 @@ use crate::config::{Config, System};
 use crate::credentials::Client;
 use crate::net::call::{Ask, Call};
 use crate::net::dns::Resolver;
-use crate::proxy::exchange::Request;
+use crate::proxy::request::Request;
 use crate::proxy::{BufferBudget, Drains, Exchange, Gateway, Outcome};
 use crate::snapshot::Snapshot;
 use crate::telemetry::Telemetry;

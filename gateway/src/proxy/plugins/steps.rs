@@ -163,7 +163,7 @@ fn end(exchange: &Exchange, finish: Finished) -> End {
     let attempt = exchange.attempt();
     let usage = match attempt.and_then(|attempt| attempt.consumed.as_ref()) {
         Some(consumed) => consumed.usage,
-        None => exchange.incoming.observer.as_ref().and_then(|observer: &Observer| observer.seen().usage),
+        None => exchange.upstream_answer.observer.as_ref().and_then(|observer: &Observer| observer.seen().usage),
     };
     let finish = match finish {
         Finished::Complete => Finish::Complete,

@@ -8,7 +8,7 @@ use crate::net::unasked::Gunzip;
 
 /// What is known of the current attempt's answer: begun anew where another attempt follows on a failed one, kept where another
 /// attempt goes on with it.
-pub struct Incoming {
+pub struct UpstreamAnswer {
     /// Watches it.
     pub observer: Option<Observer>,
     /// Unpacks its body, if it comes packed.
@@ -25,7 +25,7 @@ pub struct Incoming {
     pub error_body: Option<Vec<u8>>,
 }
 
-impl Incoming {
+impl UpstreamAnswer {
     /// Nothing has come yet, as of `since`.
     pub fn new(since: Instant) -> Self {
         Self {
