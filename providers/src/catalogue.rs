@@ -17,6 +17,8 @@ pub struct Traits {
     pub max_output: Option<u64>,
     /// How a Claude model takes what is asked about reasoning; of any model, that it does not reason.
     pub thinking: Thinking,
+    /// Claude: it answers a choice of tools that forces a call with a 400.
+    pub refuses_forced_tool: bool,
     /// Gemini: it is of the third generation or later. It takes `thinkingLevel`, media in function responses and a media
     /// resolution on a part; those before take only `thinkingBudget`.
     pub gemini_3: bool,
@@ -80,7 +82,7 @@ pub enum Thinking {
     Budget,
     /// Only adaptive thinking, and no sampling parameters (from Opus 4.7 on): a budget goes as the effort that stands for it.
     Adaptive,
-    /// The same, and it cannot be turned off.
+    /// The same, and it cannot be turned off (Fable, Mythos; Opus and Sonnet from 5.5 on).
     Always,
     /// The model does not reason.
     Unsupported,
@@ -94,12 +96,14 @@ impl Thinking {
     }
 }
 
-/// A row: a part of the name in lower case with `.` as `-`, and what models with it are like.
+/// A row: a part of the name in lower case with `.` as `-`, and what models with it are like. `#` at the end is any number of up to
+/// two digits. A number at the end is all of the version: `opus-4` is in `opus-4-20250514` and not in `opus-4-5`.
 type Row = (&'static str, Traits);
 
 const NOTHING: Traits = Traits {
     max_output: None,
     thinking: Thinking::AsAsked,
+    refuses_forced_tool: false,
     gemini_3: false,
     prefill: Prefill::Unknown,
     reasons: Reasons::Unknown,
@@ -123,6 +127,9 @@ const fn claude_4_6(thinking: Thinking) -> Traits {
     Traits { prefill: Prefill::Refused, ..claude(64_000, thinking) }
 }
 
+/// The newest: <https://platform.claude.com/docs/en/models/fable-5/migration-guide>.
+const CLAUDE: Traits = Traits { refuses_forced_tool: true, ..claude_4_6(Thinking::Always) };
+
 /// A model that cannot be told not to reason, but hardly to.
 const REASONS: Traits = Traits { min_effort: Some(Effort::Low), ..NOTHING };
 
@@ -133,52 +140,75 @@ const fn openai(reasons: Reasons, min_effort: Effort, max_effort: Effort) -> Tra
     Traits { reasons, max_effort, min_effort: Some(min_effort), ..NOTHING }
 }
 
+/// The newest of OpenAI: <https://developers.openai.com/api/docs/models>.
+const GPT: Traits = openai(Reasons::UnlessToldNot, Effort::Low, Effort::Max);
+
 /// A model that does not.
 const CHAT: Traits = Traits { thinking: Thinking::Unsupported, ..NOTHING };
 
+/// The first one counts. Names of models are open-ended: what has a maker's name and is not among the models before is taken for like the
+/// newest.
 const ROWS: &[Row] = &[
-    ("claude-3-7", claude(64_000, Thinking::Budget)),
+    ("claude-instant", claude(4_096, Thinking::Unsupported)),
+    ("claude-v2", claude(4_096, Thinking::Unsupported)),
+    ("claude-2", claude(4_096, Thinking::Unsupported)),
+    ("claude-2-#", claude(4_096, Thinking::Unsupported)),
+    ("claude-3", claude(4_096, Thinking::Unsupported)),
     ("claude-3-5", claude(8_192, Thinking::Unsupported)),
-    ("claude-3-", claude(4_096, Thinking::Unsupported)),
+    ("claude-3-7", claude(64_000, Thinking::Budget)),
+    // Some vendors put the version first.
+    ("claude-4", claude(32_000, Thinking::Budget)),
+    ("claude-4-5", claude(64_000, Thinking::Budget)),
+    ("opus-4", claude(32_000, Thinking::Budget)),
+    ("opus-4-0", claude(32_000, Thinking::Budget)),
+    ("opus-4-1", claude(32_000, Thinking::Budget)),
     ("opus-4-5", claude(64_000, Thinking::Budget)),
     ("opus-4-6", claude_4_6(Thinking::AsAsked)),
-    ("opus-4-1", claude(32_000, Thinking::Budget)),
-    ("opus-4-0", claude(32_000, Thinking::Budget)),
-    ("opus-4-2", claude(32_000, Thinking::Budget)),
-    ("opus-4-", claude_4_6(Thinking::Adaptive)),
-    ("opus-4", claude(32_000, Thinking::Budget)),
-    ("sonnet-4-6", claude_4_6(Thinking::AsAsked)),
+    ("opus-4-7", claude_4_6(Thinking::Adaptive)),
+    ("opus-4-8", claude_4_6(Thinking::Adaptive)),
     ("sonnet-4", claude(64_000, Thinking::Budget)),
-    ("haiku-4", claude(64_000, Thinking::Budget)),
+    ("sonnet-4-0", claude(64_000, Thinking::Budget)),
+    ("sonnet-4-5", claude(64_000, Thinking::Budget)),
+    ("sonnet-4-6", claude_4_6(Thinking::AsAsked)),
+    ("haiku-4-5", claude(64_000, Thinking::Budget)),
     ("claude-opus-5", claude_4_6(Thinking::Adaptive)),
     ("claude-sonnet-5", claude_4_6(Thinking::Adaptive)),
     ("claude-haiku-5", claude_4_6(Thinking::Adaptive)),
+    ("claude-haiku-5-5", claude_4_6(Thinking::Adaptive)),
+    ("claude-fable-5", claude_4_6(Thinking::Always)),
+    ("claude-mythos-5", claude_4_6(Thinking::Always)),
+    ("claude-mythos-preview", claude_4_6(Thinking::Always)),
+    ("claude-", CLAUDE),
     // It refuses to be asked: https://ai.google.dev/gemini-api/docs/thinking
     ("gemini-2-0-flash-thinking", NOTHING),
     ("gemini-2-0", CHAT),
-    ("gemini-1", CHAT),
+    ("gemini-1-", CHAT),
     ("gemini-2-5-pro", REASONS),
     ("gemini-3", GEMINI_3),
+    ("gemini-3-#", GEMINI_3),
     ("gemini-4", GEMINI_3),
     // So does Nova's first generation: https://docs.aws.amazon.com/nova/latest/nova2-userguide/extended-thinking.html
     ("nova-micro", CHAT),
     ("nova-lite", CHAT),
     ("nova-pro", CHAT),
     ("nova-premier", CHAT),
+    ("gpt-3", CHAT),
     ("gpt-3-5", CHAT),
+    // Azure's way to write it.
+    ("gpt-35", CHAT),
     ("gpt-4", CHAT),
+    ("gpt-4-#", CHAT),
     ("chatgpt-4o", CHAT),
     ("gpt-5-chat", CHAT),
     // What each may be asked for: https://platform.openai.com/docs/models, https://developers.openai.com/api/docs/guides/reasoning
     ("gpt-5-codex", openai(Reasons::UnlessToldNot, Effort::Low, Effort::High)),
     ("gpt-5-pro", openai(Reasons::UnlessToldNot, Effort::High, Effort::High)),
-    // A date: gpt-5-2025-08-07.
-    ("gpt-5-20", openai(Reasons::UnlessToldNot, Effort::Minimal, Effort::High)),
     ("gpt-5-1-codex-max", openai(Reasons::UnlessToldNot, Effort::Low, Effort::XHigh)),
     ("gpt-5-1-codex-mini", openai(Reasons::UnlessToldNot, Effort::Medium, Effort::High)),
     ("gpt-5-1-codex", openai(Reasons::UnlessToldNot, Effort::Low, Effort::High)),
     ("gpt-5-1-chat", openai(Reasons::UnlessToldNot, Effort::Medium, Effort::Medium)),
     ("gpt-5-2-chat", openai(Reasons::UnlessToldNot, Effort::Medium, Effort::Medium)),
+    ("gpt-5-3-chat", openai(Reasons::UnlessToldNot, Effort::Medium, Effort::Medium)),
     ("gpt-5-2-codex", openai(Reasons::UnlessToldNot, Effort::Low, Effort::XHigh)),
     ("gpt-5-2-pro", openai(Reasons::UnlessToldNot, Effort::Medium, Effort::XHigh)),
     ("gpt-5-4-pro", openai(Reasons::UnlessToldNot, Effort::Medium, Effort::XHigh)),
@@ -190,6 +220,10 @@ const ROWS: &[Row] = &[
     ("gpt-5-5", openai(Reasons::UnlessToldNot, Effort::None, Effort::XHigh)),
     ("gpt-5-6", openai(Reasons::UnlessToldNot, Effort::None, Effort::Max)),
     ("gpt-5", openai(Reasons::UnlessToldNot, Effort::Minimal, Effort::High)),
+    ("gpt-6-sol", openai(Reasons::UnlessToldNot, Effort::None, Effort::Max)),
+    ("gpt-6-luna", openai(Reasons::UnlessToldNot, Effort::None, Effort::Max)),
+    ("gpt-6-1-terra", openai(Reasons::UnlessToldNot, Effort::None, Effort::Max)),
+    ("gpt-#", GPT),
     ("gpt-oss", REASONS),
     ("o1", openai(Reasons::UnlessToldNot, Effort::Low, Effort::High)),
     ("o3", openai(Reasons::UnlessToldNot, Effort::Low, Effort::High)),
@@ -208,13 +242,32 @@ impl Traits {
     #[must_use]
     pub fn of(model: &str) -> Self {
         let name: String = model.chars().map(|c| if c == '.' { '-' } else { c.to_ascii_lowercase() }).collect();
-        ROWS.iter().find(|(part, _)| begins_a_word(&name, part)).map_or_else(Self::default, |(_, traits)| *traits)
+        ROWS.iter().find(|(part, _)| is_named(&name, part)).map_or_else(Self::default, |(_, traits)| *traits)
     }
 }
 
-/// Whether `part` is in `name`, at its beginning or after something that is no letter or digit: `o1` is not in `pro1`.
-fn begins_a_word(name: &str, part: &str) -> bool {
-    name.match_indices(part).any(|(at, _)| !name[..at].ends_with(|c: char| c.is_ascii_alphanumeric()))
+/// Whether the part of a [`Row`] is in `name`, at its beginning or after something that is no letter or digit: `o1` is not in `pro1`.
+fn is_named(name: &str, part: &str) -> bool {
+    let (word, any_number) = part.strip_suffix('#').map_or((part, false), |word| (word, true));
+    name.match_indices(word).any(|(at, _)| {
+        let (before, behind) = (&name[..at], &name[at + word.len()..]);
+        let fits = match any_number {
+            true => is_number(behind),
+            false => !word.ends_with(|c: char| c.is_ascii_digit()) || ends_version(behind),
+        };
+        fits && !before.ends_with(|c: char| c.is_ascii_alphanumeric())
+    })
+}
+
+/// Whether the version that stands before it is complete: what follows may be a date, or a word such as `32k`.
+fn ends_version(behind: &str) -> bool {
+    !behind.starts_with(|c: char| c.is_ascii_digit()) && !behind.strip_prefix('-').is_some_and(is_number)
+}
+
+/// Whether it begins with a number of one or two digits.
+fn is_number(text: &str) -> bool {
+    let behind = text.trim_start_matches(|c: char| c.is_ascii_digit());
+    (1..=2).contains(&(text.len() - behind.len())) && !behind.starts_with(|c: char| c.is_ascii_alphanumeric())
 }
 
 #[cfg(test)]
@@ -230,6 +283,19 @@ mod tests {
             ("claude-3-haiku-20240307", Thinking::Unsupported, Some(4_096)),
             ("claude-opus-4-6", Thinking::AsAsked, Some(64_000)),
             ("claude-opus-4-8@default", Thinking::Adaptive, Some(64_000)),
+            ("claude-2.1", Thinking::Unsupported, Some(4_096)),
+            ("anthropic.claude-v2:1", Thinking::Unsupported, Some(4_096)),
+            ("claude-4-sonnet", Thinking::Budget, Some(32_000)),
+            ("claude-opus-4-1@20250805", Thinking::Budget, Some(32_000)),
+            ("claude-opus-5", Thinking::Adaptive, Some(64_000)),
+            ("us.anthropic.claude-sonnet-5-v1:0", Thinking::Adaptive, Some(64_000)),
+            ("claude-haiku-5-5", Thinking::Adaptive, Some(64_000)),
+            ("claude-opus-5-5", Thinking::Always, Some(64_000)),
+            ("anthropic/claude-sonnet-5.5", Thinking::Always, Some(64_000)),
+            ("claude-fable-5", Thinking::Always, Some(64_000)),
+            ("claude-mythos-preview", Thinking::Always, Some(64_000)),
+            ("claude-of-tomorrow", Thinking::Always, Some(64_000)),
+            ("of-claude-s", Thinking::Always, Some(64_000)),
             ("gpt-5", Thinking::AsAsked, None),
         ] {
             let traits = Traits::of(model);
@@ -242,9 +308,23 @@ mod tests {
             ("claude-opus-4-6", Prefill::Refused),
             ("us.anthropic.claude-sonnet-4-6", Prefill::Refused),
             ("claude-opus-4-8", Prefill::Refused),
+            ("claude-fable-5-2", Prefill::Refused),
             ("gpt-5", Prefill::Unknown),
         ] {
             assert_eq!(Traits::of(model).prefill, prefill, "{model}");
+        }
+        for (model, refused) in [
+            ("claude-opus-5", false),
+            ("claude-fable-5", false),
+            ("claude-fable-5-20260301", false),
+            ("claude-fable-5-1", true),
+            ("anthropic.claude-mythos-5-2-v1:0", true),
+            ("claude-opus-5-5", true),
+            ("claude-sonnet-5-5", true),
+            ("claude-haiku-5-5", false),
+            ("claude-opus-6", true),
+        ] {
+            assert_eq!(Traits::of(model).refuses_forced_tool, refused, "{model}");
         }
         for (model, reasons, thinking) in [
             ("gpt-5", Reasons::UnlessToldNot, Thinking::AsAsked),
@@ -259,6 +339,16 @@ mod tests {
             ("o4-mini-2025-04-16", Reasons::UnlessToldNot, Thinking::AsAsked),
             ("gpt-4o-mini", Reasons::Unknown, Thinking::Unsupported),
             ("gpt-4.1", Reasons::Unknown, Thinking::Unsupported),
+            ("gpt-4.5-preview", Reasons::Unknown, Thinking::Unsupported),
+            ("gpt-4-1106-preview", Reasons::Unknown, Thinking::Unsupported),
+            ("gpt-4-32k-0613", Reasons::Unknown, Thinking::Unsupported),
+            ("gpt-35-turbo", Reasons::Unknown, Thinking::Unsupported),
+            ("gpt-6-astra", Reasons::UnlessToldNot, Thinking::AsAsked),
+            ("gpt-6.1-sol", Reasons::UnlessToldNot, Thinking::AsAsked),
+            ("gpt-5.9", Reasons::UnlessToldNot, Thinking::AsAsked),
+            ("gpt-10", Reasons::UnlessToldNot, Thinking::AsAsked),
+            ("cerebras-gpt-13b", Reasons::Unknown, Thinking::AsAsked),
+            ("gpt-audio-mini", Reasons::Unknown, Thinking::AsAsked),
             ("pro1", Reasons::Unknown, Thinking::AsAsked),
         ] {
             let traits = Traits::of(model);
@@ -284,6 +374,8 @@ mod tests {
             ("gpt-5.4-mini", Effort::XHigh),
             ("openai/gpt-5.5", Effort::XHigh),
             ("gpt-5.6-sol", Effort::Max),
+            ("gpt-6-astra", Effort::Max),
+            ("gpt-6.1-terra", Effort::Max),
             ("o3", Effort::High),
             ("openai/gpt-oss-120b", Effort::High),
         ] {
@@ -299,6 +391,10 @@ mod tests {
             ("gpt-5.1-codex-mini", Some(Effort::Medium)),
             ("gpt-5.1-chat-latest", Some(Effort::Medium)),
             ("gpt-5.2-pro", Some(Effort::Medium)),
+            ("gpt-6-astra", Some(Effort::Low)),
+            ("gpt-6.1-sol", Some(Effort::Low)),
+            ("gpt-6-sol", Some(Effort::None)),
+            ("gpt-6.1-terra", Some(Effort::None)),
             ("o4-mini", Some(Effort::Low)),
             ("openai/gpt-oss-120b", Some(Effort::Low)),
             ("google/gemini-2.5-pro", Some(Effort::Low)),

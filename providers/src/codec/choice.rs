@@ -42,6 +42,17 @@ pub(super) fn choice_told<'r, 'a>(
     Some(choice).filter(|_| fits)
 }
 
+/// Whether the choice makes the model call a tool.
+pub(super) fn forces(choice: &ToolChoice<'_>) -> bool {
+    match choice {
+        ToolChoice::Required | ToolChoice::Named(_) | ToolChoice::Allowed { names: _, required: true } => true,
+        ToolChoice::Auto
+        | ToolChoice::None
+        | ToolChoice::Allowed { names: _, required: false }
+        | ToolChoice::Foreign { .. } => false,
+    }
+}
+
 /// What a chosen tool is called in dialects without namespaces.
 pub(super) fn flat_choice<'r>(request: &'r Request<'_>, name: &'r str) -> Cow<'r, str> {
     flat_name(group_of(&request.tools, name).map(|group| &**group), name)

@@ -12,8 +12,9 @@ use super::block_out::CacheOut;
 use super::marks::Marks;
 use super::messages_out::{MessageOut, SystemOut, Writer};
 use super::thinking_out::{Plan, ThinkingOut};
-use super::tools_out::{ChoiceOut, ToolOut, choice_out, forces, tools_out};
+use super::tools_out::{ChoiceOut, ToolOut, choice_out, tools_out};
 use super::wire::Whole;
+use crate::codec::choice::forces;
 use crate::codec::fields::Fields;
 use crate::codec::ids::end_user;
 use crate::codec::schema::structured;
@@ -174,12 +175,12 @@ pub(super) fn encode(request: &Request<'_>, target: &Target<'_>, losses: &mut Lo
     let mut plan = Plan::of(&asked, target.traits.thinking, max_tokens, own, losses);
     let misses_thinking = (!own || dropped) && !goes_on_thinking(request, target);
     // A budget excludes a forced tool, too. An application that forces one breaks without the call, not without the thinking.
-    if plan.manual() && (misses_thinking || (!own && forces(request))) {
+    if plan.manual() && (misses_thinking || (!own && request.tool_choice.as_ref().is_some_and(forces))) {
         plan.give_up(losses);
     }
     let sampling = Sampling { temperature: *temperature, top_p: *top_p, top_k: *top_k };
     let Sampling { temperature, top_p, top_k } = if own { sampling } else { sampling.fit(&plan, target, losses) };
-    let tool_choice = choice_out(request, own, !tools.is_empty(), losses);
+    let tool_choice = choice_out(request, own, &target.traits, !tools.is_empty(), losses);
 
     // What the common model could not say of it stands in the extras, for its own dialect only.
     let thinking = if special.thinking { None } else { plan.thinking };

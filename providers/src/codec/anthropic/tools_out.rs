@@ -7,7 +7,8 @@ use serde::Serialize;
 use super::OWN;
 use super::block_out::CacheOut;
 use super::marks::Marks;
-use crate::codec::choice::{choice_told, flat_choice};
+use crate::catalogue::Traits;
+use crate::codec::choice::{choice_told, flat_choice, forces};
 use crate::codec::fields::Fields;
 use crate::codec::schema::{object, structured};
 use crate::common::{CustomTool, FunctionTool, Json, Losses, Request, Str, Tool, ToolChoice, flat_name};
@@ -125,6 +126,7 @@ fn custom<'x>(tool: &'x CustomTool<'_>, losses: &mut Losses) -> ToolOut<'x> {
 pub(super) fn choice_out<'x>(
     request: &'x Request<'_>,
     own: bool,
+    traits: &Traits,
     tools: bool,
     losses: &mut Losses,
 ) -> Option<ChoiceOut<'x>> {
@@ -143,6 +145,10 @@ pub(super) fn choice_out<'x>(
         Some(ToolChoice::None) => {
             Some(ChoiceOut::Known { r#type: "none", name: None, disable_parallel_tool_use: disable.filter(|_| own) })
         }
+        Some(choice) if !own && traits.refuses_forced_tool && forces(choice) => {
+            losses.note("tool_choice");
+            known("auto", None)
+        }
         Some(ToolChoice::Required) => known("any", None),
         Some(ToolChoice::Named(name)) => known("tool", Some(flat_choice(request, name))),
         Some(ToolChoice::Allowed { names: _, required }) => known(if *required { "any" } else { "auto" }, None),
@@ -152,19 +158,5 @@ pub(super) fn choice_out<'x>(
             disable.and_then(|_| known("auto", None))
         }
         None => disable.and_then(|_| known("auto", None)),
-    }
-}
-
-/// Whether the choice makes the model call a tool.
-pub(super) fn forces(request: &Request<'_>) -> bool {
-    match &request.tool_choice {
-        Some(ToolChoice::Required | ToolChoice::Named(_) | ToolChoice::Allowed { required: true, .. }) => true,
-        Some(
-            ToolChoice::Auto
-            | ToolChoice::None
-            | ToolChoice::Allowed { required: false, .. }
-            | ToolChoice::Foreign { .. },
-        )
-        | None => false,
     }
 }

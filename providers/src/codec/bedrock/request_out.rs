@@ -191,7 +191,7 @@ pub(super) fn encode(request: &Request<'_>, target: &Target<'_>, losses: &mut Lo
         write_cache(mark, caches, &mut system, &mut written, losses);
     }
 
-    let tool_config = tools::write(request, own, family, &tool_extras, losses);
+    let tool_config = tools::write(request, own, family, &target.traits, &tool_extras, losses);
     let text_format = response_format.as_ref().and_then(|format| write_format(format, own, losses));
     let output =
         OutputConfig { text_format, effort: fields.effort.map(Effort::as_str), extras: write::Fields(&output_extras) };

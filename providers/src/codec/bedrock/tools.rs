@@ -5,6 +5,7 @@ use serde::Serialize;
 use super::family::Family;
 use super::request_out::uses_tools;
 use super::{OWN, messages, nova, write};
+use crate::catalogue::Traits;
 use crate::codec::choice::{choice_told, flat_choice};
 use crate::codec::schema::{object, structured};
 use crate::common::{
@@ -66,6 +67,7 @@ pub(super) fn write<'r>(
     request: &'r Request<'_>,
     own: bool,
     family: Family,
+    traits: &Traits,
     extras: &'r Extras<'r>,
     losses: &mut Losses,
 ) -> Option<ToolConfig<'r>> {
@@ -90,6 +92,9 @@ pub(super) fn write<'r>(
         }
         Some(ToolChoice::Foreign { dialect, raw }) if *dialect == OWN => choice = Some(Choice::Raw(raw.borrowed())),
         Some(ToolChoice::Foreign { .. }) => losses.note("tool_choice"),
+    }
+    if !own && traits.refuses_forced_tool {
+        losses.note_if(choice.take().is_some(), "tool_choice");
     }
     let mut tools = Vec::with_capacity(request.tools.len());
     for tool in &request.tools {

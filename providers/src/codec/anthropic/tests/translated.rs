@@ -233,6 +233,25 @@ fn full() -> Request<'static> {
 }
 
 #[test]
+fn the_newest_models_are_asked_for_nothing_that_they_refuse() {
+    let request = Request {
+        tools: vec![Tool::Function(Box::new(FunctionTool { name: "f".into(), ..FunctionTool::default() }))],
+        tool_choice: Some(ToolChoice::Required),
+        temperature: Some(0.7),
+        max_tokens: Some(4000),
+        reasoning: Some(ReasoningConfig { effort: Some(Effort::None), ..ReasoningConfig::default() }),
+        ..simple(vec![Message { blocks: vec![Block::text("hi")], ..Message::default() }])
+    };
+    for (model, forced) in [("claude-opus-5-5", false), ("claude-fable-5-2", false), ("claude-fable-5", true)] {
+        let (body, lost) = encode(&request, &Target { traits: Traits::of(model), ..target() });
+        assert_eq!((&body["thinking"], &body["temperature"]), (&Value::Null, &Value::Null), "{model}");
+        assert_eq!(body["tool_choice"]["type"], if forced { "any" } else { "auto" }, "{model}");
+        let expected = ["reasoning", "temperature", "tool_choice"];
+        assert_eq!(lost, expected[..if forced { 2 } else { 3 }], "{model}");
+    }
+}
+
+#[test]
 fn a_full_request_of_another_dialect() {
     let (body, lost) = encode(&full(), &target());
     insta::assert_snapshot!(serde_json::to_string_pretty(&body).unwrap());

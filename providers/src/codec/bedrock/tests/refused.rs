@@ -220,3 +220,16 @@ fn a_model_that_always_thinks_is_not_told_not_to() {
         (json!({"thinking": {"type": "adaptive"}, "output_config": {"effort": "medium"}}), vec!["top_k".to_owned()])
     );
 }
+
+#[test]
+fn a_model_that_refuses_to_be_forced_is_left_the_choice() {
+    let body = json!({"model": "m", "max_tokens": 9000, "messages": [{"role": "user", "content": "hi"}],
+        "tools": [{"name": "f", "input_schema": {"type": "object"}}], "tool_choice": {"type": "any"}});
+    for (model, choice, losses) in [
+        ("claude-opus-5", json!({"any": {}}), vec![]),
+        ("claude-opus-5-5", Value::Null, vec!["tool_choice".to_owned()]),
+    ] {
+        let (body, lost) = written(crate::Dialect::Anthropic, &body, PROFILE, Traits::of(model));
+        assert_eq!((&body["toolConfig"]["toolChoice"], lost), (&choice, losses), "{model}");
+    }
+}
