@@ -124,7 +124,7 @@ const fn claude(max_output: u64, thinking: Thinking) -> Traits {
 
 /// From 4.6 on: <https://platform.claude.com/docs/en/about-claude/models/whats-new-claude-4-6#prefill-removal>.
 const fn claude_4_6(thinking: Thinking) -> Traits {
-    Traits { prefill: Prefill::Refused, ..claude(64_000, thinking) }
+    Traits { prefill: Prefill::Refused, ..claude(128_000, thinking) }
 }
 
 /// The newest: <https://platform.claude.com/docs/en/models/fable-5/migration-guide>.
@@ -281,21 +281,21 @@ mod tests {
             ("us.anthropic.claude-opus-4-20250514-v1:0", Thinking::Budget, Some(32_000)),
             ("anthropic/claude-3.5-haiku", Thinking::Unsupported, Some(8_192)),
             ("claude-3-haiku-20240307", Thinking::Unsupported, Some(4_096)),
-            ("claude-opus-4-6", Thinking::AsAsked, Some(64_000)),
-            ("claude-opus-4-8@default", Thinking::Adaptive, Some(64_000)),
+            ("claude-opus-4-6", Thinking::AsAsked, Some(128_000)),
+            ("claude-opus-4-8@default", Thinking::Adaptive, Some(128_000)),
             ("claude-2.1", Thinking::Unsupported, Some(4_096)),
             ("anthropic.claude-v2:1", Thinking::Unsupported, Some(4_096)),
             ("claude-4-sonnet", Thinking::Budget, Some(32_000)),
             ("claude-opus-4-1@20250805", Thinking::Budget, Some(32_000)),
-            ("claude-opus-5", Thinking::Adaptive, Some(64_000)),
-            ("us.anthropic.claude-sonnet-5-v1:0", Thinking::Adaptive, Some(64_000)),
-            ("claude-haiku-5-5", Thinking::Adaptive, Some(64_000)),
-            ("claude-opus-5-5", Thinking::Always, Some(64_000)),
-            ("anthropic/claude-sonnet-5.5", Thinking::Always, Some(64_000)),
-            ("claude-fable-5", Thinking::Always, Some(64_000)),
-            ("claude-mythos-preview", Thinking::Always, Some(64_000)),
-            ("claude-of-tomorrow", Thinking::Always, Some(64_000)),
-            ("of-claude-s", Thinking::Always, Some(64_000)),
+            ("claude-opus-5", Thinking::Adaptive, Some(128_000)),
+            ("us.anthropic.claude-sonnet-5-v1:0", Thinking::Adaptive, Some(128_000)),
+            ("claude-haiku-5-5", Thinking::Adaptive, Some(128_000)),
+            ("claude-opus-5-5", Thinking::Always, Some(128_000)),
+            ("anthropic/claude-sonnet-5.5", Thinking::Always, Some(128_000)),
+            ("claude-fable-5", Thinking::Always, Some(128_000)),
+            ("claude-mythos-preview", Thinking::Always, Some(128_000)),
+            ("claude-of-tomorrow", Thinking::Always, Some(128_000)),
+            ("of-claude-s", Thinking::Always, Some(128_000)),
             ("gpt-5", Thinking::AsAsked, None),
         ] {
             let traits = Traits::of(model);
