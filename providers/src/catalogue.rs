@@ -184,9 +184,12 @@ const ROWS: &[Row] = &[
     ("gemini-2-0", CHAT),
     ("gemini-1-", CHAT),
     ("gemini-2-5-pro", REASONS),
-    ("gemini-3", GEMINI_3),
-    ("gemini-3-#", GEMINI_3),
-    ("gemini-4", GEMINI_3),
+    ("gemini-2-", NOTHING),
+    ("gemini-robotics-er-1-5", NOTHING),
+    // Google's aliases, such as gemini-pro-latest, have long meant the third generation.
+    ("gemini-pro-latest", GEMINI_3),
+    ("gemini-pro", CHAT),
+    ("gemini-", GEMINI_3),
     // So does Nova's first generation: https://docs.aws.amazon.com/nova/latest/nova2-userguide/extended-thinking.html
     ("nova-micro", CHAT),
     ("nova-lite", CHAT),
@@ -354,7 +357,21 @@ mod tests {
             let traits = Traits::of(model);
             assert_eq!((traits.reasons, traits.thinking), (reasons, thinking), "{model}");
         }
-        assert!(Traits::of("gemini-3-pro-preview").gemini_3 && !Traits::of("models/gemini-2.5-pro").gemini_3);
+        for (model, gemini_3) in [
+            ("gemini-3-pro-preview", true),
+            ("google/gemini-3.1-flash-lite-preview", true),
+            ("gemini-flash-latest", true),
+            ("models/gemini-pro-latest", true),
+            ("gemini-flash-lite-latest", true),
+            ("gemini-of-tomorrow", true),
+            ("models/gemini-2.5-pro", false),
+            ("gemini-2.5-flash-lite", false),
+            ("gemini-2.0-flash", false),
+            ("gemini-1.5-pro-002", false),
+            ("gemini-pro-vision", false),
+        ] {
+            assert_eq!(Traits::of(model).gemini_3, gemini_3, "{model}");
+        }
         for (model, thinking) in [
             ("us.amazon.nova-pro-v1:0", Thinking::Unsupported),
             ("amazon.nova-premier-v1:0", Thinking::Unsupported),
