@@ -26,6 +26,8 @@ pub struct Traits {
     pub prefill: Prefill,
     /// OpenAI: when it reasons. While it does it takes no settings of sampling.
     pub reasons: Reasons,
+    /// OpenAI: what it takes in Chat Completions.
+    pub in_chat: InChat,
     /// OpenAI and its imitators: the most effort that it may be asked for. Most of their models know no more than `high`.
     pub max_effort: Effort,
     /// The least effort that it may be asked for, where it is known: `none` of those that can be told not to reason. No model of OpenAI
@@ -56,6 +58,18 @@ impl Reasons {
             Self::UnlessToldNot => effort == Some("none"),
         }
     }
+}
+
+/// What a model of OpenAI takes in Chat Completions: <https://platform.openai.com/docs/models>.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum InChat {
+    /// All that this API can say.
+    #[default]
+    All,
+    /// Everything but tools: "Function tools with reasoning_effort are not supported".
+    NoTools,
+    /// Nothing: it is there in Responses only.
+    Nothing,
 }
 
 /// Whether a model goes on with what a message of the assistant at the end has begun.
@@ -107,6 +121,7 @@ const NOTHING: Traits = Traits {
     gemini_3: false,
     prefill: Prefill::Unknown,
     reasons: Reasons::Unknown,
+    in_chat: InChat::All,
     max_effort: Effort::High,
     min_effort: None,
 };
@@ -140,8 +155,18 @@ const fn openai(reasons: Reasons, min_effort: Effort, max_effort: Effort) -> Tra
     Traits { reasons, max_effort, min_effort: Some(min_effort), ..NOTHING }
 }
 
+/// The same, which is there in Responses only.
+const fn in_responses(min_effort: Effort, max_effort: Effort) -> Traits {
+    Traits { in_chat: InChat::Nothing, ..openai(Reasons::UnlessToldNot, min_effort, max_effort) }
+}
+
+/// The same, which takes no tools in Chat Completions (from GPT-5.4 on).
+const fn without_tools(reasons: Reasons, min_effort: Effort, max_effort: Effort) -> Traits {
+    Traits { in_chat: InChat::NoTools, ..openai(reasons, min_effort, max_effort) }
+}
+
 /// The newest of OpenAI: <https://developers.openai.com/api/docs/models>.
-const GPT: Traits = openai(Reasons::UnlessToldNot, Effort::Low, Effort::Max);
+const GPT: Traits = without_tools(Reasons::UnlessToldNot, Effort::Low, Effort::Max);
 
 /// A model that does not.
 const CHAT: Traits = Traits { thinking: Thinking::Unsupported, ..NOTHING };
@@ -204,34 +229,39 @@ const ROWS: &[Row] = &[
     ("chatgpt-4o", CHAT),
     ("gpt-5-chat", CHAT),
     // What each may be asked for: https://platform.openai.com/docs/models, https://developers.openai.com/api/docs/guides/reasoning
-    ("gpt-5-codex", openai(Reasons::UnlessToldNot, Effort::Low, Effort::High)),
-    ("gpt-5-pro", openai(Reasons::UnlessToldNot, Effort::High, Effort::High)),
-    ("gpt-5-1-codex-max", openai(Reasons::UnlessToldNot, Effort::Low, Effort::XHigh)),
-    ("gpt-5-1-codex-mini", openai(Reasons::UnlessToldNot, Effort::Medium, Effort::High)),
-    ("gpt-5-1-codex", openai(Reasons::UnlessToldNot, Effort::Low, Effort::High)),
+    ("gpt-5-codex", in_responses(Effort::Low, Effort::High)),
+    ("gpt-5-pro", in_responses(Effort::High, Effort::High)),
+    ("gpt-5-1-codex-max", in_responses(Effort::Low, Effort::XHigh)),
+    ("gpt-5-1-codex-mini", in_responses(Effort::Medium, Effort::High)),
+    ("gpt-5-1-codex", in_responses(Effort::Low, Effort::High)),
     ("gpt-5-1-chat", openai(Reasons::UnlessToldNot, Effort::Medium, Effort::Medium)),
     ("gpt-5-2-chat", openai(Reasons::UnlessToldNot, Effort::Medium, Effort::Medium)),
     ("gpt-5-3-chat", openai(Reasons::UnlessToldNot, Effort::Medium, Effort::Medium)),
-    ("gpt-5-2-codex", openai(Reasons::UnlessToldNot, Effort::Low, Effort::XHigh)),
-    ("gpt-5-2-pro", openai(Reasons::UnlessToldNot, Effort::Medium, Effort::XHigh)),
-    ("gpt-5-4-pro", openai(Reasons::UnlessToldNot, Effort::Medium, Effort::XHigh)),
-    ("gpt-5-5-pro", openai(Reasons::UnlessToldNot, Effort::Medium, Effort::XHigh)),
+    ("gpt-5-2-codex", in_responses(Effort::Low, Effort::XHigh)),
+    ("gpt-5-2-pro", in_responses(Effort::Medium, Effort::XHigh)),
+    ("gpt-5-4-pro", in_responses(Effort::Medium, Effort::XHigh)),
+    ("gpt-5-5-pro", in_responses(Effort::Medium, Effort::XHigh)),
     ("gpt-5-1", openai(Reasons::IfAsked, Effort::None, Effort::High)),
     ("gpt-5-2", openai(Reasons::IfAsked, Effort::None, Effort::XHigh)),
+    ("gpt-5-3-codex", in_responses(Effort::Low, Effort::XHigh)),
     ("gpt-5-3", openai(Reasons::UnlessToldNot, Effort::Low, Effort::XHigh)),
-    ("gpt-5-4", openai(Reasons::IfAsked, Effort::None, Effort::XHigh)),
-    ("gpt-5-5", openai(Reasons::UnlessToldNot, Effort::None, Effort::XHigh)),
-    ("gpt-5-6", openai(Reasons::UnlessToldNot, Effort::None, Effort::Max)),
+    ("gpt-5-4", without_tools(Reasons::IfAsked, Effort::None, Effort::XHigh)),
+    ("gpt-5-5", without_tools(Reasons::UnlessToldNot, Effort::None, Effort::XHigh)),
+    ("gpt-5-6", without_tools(Reasons::UnlessToldNot, Effort::None, Effort::Max)),
     ("gpt-5", openai(Reasons::UnlessToldNot, Effort::Minimal, Effort::High)),
-    ("gpt-6-sol", openai(Reasons::UnlessToldNot, Effort::None, Effort::Max)),
-    ("gpt-6-luna", openai(Reasons::UnlessToldNot, Effort::None, Effort::Max)),
-    ("gpt-6-1-terra", openai(Reasons::UnlessToldNot, Effort::None, Effort::Max)),
+    ("gpt-6-sol", without_tools(Reasons::UnlessToldNot, Effort::None, Effort::Max)),
+    ("gpt-6-luna", without_tools(Reasons::UnlessToldNot, Effort::None, Effort::Max)),
+    ("gpt-6-1-terra", without_tools(Reasons::UnlessToldNot, Effort::None, Effort::Max)),
     ("gpt-#", GPT),
     ("gpt-oss", REASONS),
+    ("o1-pro", in_responses(Effort::Low, Effort::High)),
+    ("o3-pro", in_responses(Effort::Low, Effort::High)),
+    ("o3-deep-research", in_responses(Effort::Medium, Effort::Medium)),
+    ("o4-mini-deep-research", in_responses(Effort::Medium, Effort::Medium)),
     ("o1", openai(Reasons::UnlessToldNot, Effort::Low, Effort::High)),
     ("o3", openai(Reasons::UnlessToldNot, Effort::Low, Effort::High)),
     ("o4-mini", openai(Reasons::UnlessToldNot, Effort::Low, Effort::High)),
-    ("codex-mini", openai(Reasons::UnlessToldNot, Effort::Low, Effort::High)),
+    ("codex-mini", in_responses(Effort::Low, Effort::High)),
 ];
 
 impl Traits {
@@ -381,6 +411,21 @@ mod tests {
             ("gemini-2.5-flash", Thinking::AsAsked),
         ] {
             assert_eq!(Traits::of(model).thinking, thinking, "{model}");
+        }
+        for (model, in_chat) in [
+            ("gpt-5.1-codex-max", InChat::Nothing),
+            ("gpt-5.3-codex", InChat::Nothing),
+            ("gpt-5.5-pro-2026-04-23", InChat::Nothing),
+            ("o3-pro", InChat::Nothing),
+            ("o3", InChat::All),
+            ("gpt-5-mini", InChat::All),
+            ("gpt-5.2", InChat::All),
+            ("gpt-5.4-mini", InChat::NoTools),
+            ("gpt-5.6-terra", InChat::NoTools),
+            ("gpt-6-astra", InChat::NoTools),
+            ("gpt-4.1", InChat::All),
+        ] {
+            assert_eq!(Traits::of(model).in_chat, in_chat, "{model}");
         }
         for (model, max_effort) in [
             ("gpt-5", Effort::High),

@@ -306,6 +306,57 @@ async fn fallbacks_of_the_client() {
     }
 }
 
+/// Anthropic's own `fallbacks` is no list of names, and goes to Anthropic as it came.
+#[tokio::test]
+async fn anthropics_own_fallbacks_are_anthropics() {
+    let answer = json!({"id": "msg_1", "type": "message", "role": "assistant", "model": "claude-opus-4-8",
+        "content": [{"type": "text", "text": "ok"}], "stop_reason": "end_turn", "stop_sequence": null,
+        "usage": {"input_tokens": 1000, "output_tokens": 200, "iterations": [
+            {"type": "message", "model": "claude-fable-5-2", "input_tokens": 1000, "output_tokens": 0},
+            {"type": "fallback_message", "model": "claude-opus-4-8", "input_tokens": 1000, "output_tokens": 200}]}});
+    let stub = Stub::always(Answer::json(200, answer.to_string())).await;
+    let chats = Stub::always(Answer::json(200, bodies::chat_answer("fine"))).await;
+    let keys = ["any", "some", "few"].map(|name| {
+        let models = match name {
+            "some" => "models = [\"claude/*\"]",
+            "few" => "models = [\"claude/claude-fable-5-2\"]",
+            _ => "",
+        };
+        format!("[[keys]]\nname = \"{name}\"\nhash = \"{}\"\n{models}\n", bodies::key_hash(&format!("sk-{name}")))
+    });
+    let prices = "[prices.models]\n\"claude/claude-fable-5-2\" = { input = \"10\", output = \"50\" }\n\
+        \"claude/claude-opus-4-8\" = { input = \"5\", output = \"25\" }\n";
+    let providers = [
+        bodies::anthropic_provider("claude", &stub.origin()),
+        bodies::openai_provider("chats", &chats.origin()),
+        prices.to_owned(),
+    ];
+    let gateway = Gateway::start(&[providers.concat(), keys.concat()].concat()).await;
+    let request = |model: &str, key: &str, fallbacks: &Value| {
+        let body = json!({"model": model, "max_tokens": 64, "fallbacks": fallbacks,
+            "messages": [{"role": "user", "content": "Hello"}]});
+        Request::post("/v1/messages", body.to_string()).header("x-api-key", &format!("sk-{key}"))
+    };
+    for fallbacks in [json!("default"), json!([{"model": "claude-opus-4-8", "max_tokens": 9}])] {
+        for key in ["any", "some"] {
+            let reply = ask(&gateway, request("claude/claude-fable-5-2", key, &fallbacks)).await;
+            assert_eq!(reply.status, 200, "{key} {fallbacks}: {}", reply.text());
+            assert_eq!(stub.next().await.json()["fallbacks"], fallbacks);
+            // 1,000 tokens at 5 dollars for a million, and 200 at 25.
+            assert_eq!(reply.header("x-gateway-cost"), "0.01", "{key} {fallbacks}");
+        }
+        let refused = ask(&gateway, request("claude/claude-fable-5-2", "few", &fallbacks)).await;
+        assert_eq!(refused.status, 404, "{fallbacks}: {}", refused.text());
+        let lost = ask(&gateway, request("chats/m", "any", &fallbacks)).await;
+        assert_eq!((lost.status, lost.header("x-gateway-dropped")), (200, "fallbacks"), "{}", lost.text());
+        assert!(chats.next().await.json().get("fallbacks").is_none());
+    }
+    for wrong in [json!("opus"), json!([{"model": 1}]), json!([["a"]]), json!({"model": "m"})] {
+        let refused = ask(&gateway, request("claude/claude-fable-5-2", "any", &wrong)).await;
+        assert_eq!(refused.status, 400, "{wrong}: {}", refused.text());
+    }
+}
+
 /// What only the provider knows is told to it, but not by a key that may use certain models only.
 #[tokio::test]
 async fn models_that_only_the_provider_knows() {

@@ -224,6 +224,7 @@ impl Provider {
         resolved.api_version = self.api_version.and_then(|text| api_version(text, preset, cx));
         if let Some(written) = self.dialects {
             resolved.dialects = dialects(written, cx);
+            resolved.quirks.reasons_in_responses = false;
         }
         let version = resolved.api_version.as_deref();
         let meant = |url| base_url::meant(url, preset, &resolved.dialects, version);

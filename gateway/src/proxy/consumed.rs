@@ -4,15 +4,18 @@
 //! the output from the text that has passed, which is counted by a tokenizer on a thread of its own when the exchange is over.
 //! An attempt that ended well and reported its usage never comes here.
 
-use ai_gateway_providers::Operation;
+use std::sync::Arc;
+
 use ai_gateway_providers::answer::{AnswerForm, Heard, Observer};
 use ai_gateway_providers::price::Cost;
 use ai_gateway_providers::usage::Usage;
+use ai_gateway_providers::{Dialect, Operation};
 
 use super::Exchange;
 use super::aside::later;
 use super::outcome::Outcome;
 use crate::ledger::{CHARGED, UsageSource};
+use crate::snapshot::Target;
 
 /// What one attempt consumed.
 #[derive(Debug, Default)]
@@ -248,7 +251,25 @@ impl Exchange {
         // A request may have a price, whatever is told of its usage.
         let usage = usage.or_else(|| self.is_answered().then(Usage::default))?;
         let tier = self.upstream_answer.observer.as_ref().and_then(|observer| observer.seen().service_tier.as_deref());
-        self.attempt()?.target.cost(&usage, tier)
+        self.answering_target()?.cost(&usage, tier)
+    }
+
+    /// Whose prices an answer has: the target's, or those of the model that Anthropic has asked in its place (`fallbacks`); `None` if
+    /// that one is not known.
+    fn answering_target(&self) -> Option<Arc<Target>> {
+        let attempt = self.attempt()?;
+        let target = &attempt.target;
+        let both = [self.dialect(), attempt.encoded.route.dialect] == [Dialect::Anthropic; 2];
+        let may_be_another = both && self.request.as_ref().is_some_and(|request| request.scan.fallbacks);
+        let answered = self.upstream_answer.observer.as_ref().and_then(|observer| observer.seen().model.as_deref());
+        let is_another = |name: &&str| {
+            // With a date it is the same.
+            name.strip_prefix(&*target.model).is_none_or(|rest| !rest.is_empty() && !rest.starts_with("-20"))
+        };
+        match answered.filter(|_| may_be_another).filter(is_another) {
+            Some(name) => self.snapshot.model(&format!("{}/{name}", target.provider.name))?.targets.first().cloned(),
+            None => Some(target.clone()),
+        }
     }
 
     /// Names the prices by which something cost that, for records.

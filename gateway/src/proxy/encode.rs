@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use ai_gateway_providers::answer::{Conversion, Translation};
+use ai_gateway_providers::catalogue::InChat;
 use ai_gateway_providers::codec::{Client, Platform, codec, no_thread};
 use ai_gateway_providers::common::{
     Aliases, Json, Losses, ProviderTag, Request as CommonRequest, may_hold_ticket, restore_turns,
@@ -13,7 +14,7 @@ use ai_gateway_providers::error::{ApiError, ErrorKind};
 use ai_gateway_providers::model_name::gemini_resource;
 use ai_gateway_providers::operations::{self, Wire, completions};
 use ai_gateway_providers::preset::{Betas, without_fields};
-use ai_gateway_providers::scan::{Edits, FieldEdits, says, without_attribution};
+use ai_gateway_providers::scan::{BodyFacts, Edits, FieldEdits, says, without_attribution};
 use ai_gateway_providers::{Dialect, Operation, codec};
 use bytes::Bytes;
 
@@ -122,9 +123,32 @@ impl<'a> Writer<'a> {
             Way::Wires(from, to) => self.convert(route, (from, to))?,
             Way::Straight if endpoint.operation != Operation::Chat => return Ok(self.splice(route)),
             Way::Straight if !foreign_body && !may_hold_ticket(&request.body) => self.straight(route)?,
-            Way::Straight | Way::Codecs => self.with_files(self.translate(route, None)?),
+            Way::Straight | Way::Codecs => match self.in_responses(route) {
+                Some(encoded) => encoded,
+                None => self.with_files(self.translate(route, None)?),
+            },
         };
         self.accept_losses(encoded)
+    }
+
+    /// OpenAI's models that reason are asked in Responses, which takes tools of all of them, and gives their reasoning in a form that
+    /// can be sent back. What only Chat can say is said there, to models that take it.
+    fn in_responses(&self, route: Route) -> Option<Encoded> {
+        let Self { target, request, .. } = *self;
+        let responses = target.provider.in_responses(route, &request.endpoint, &target.model, &target.traits)?;
+        let encoded = self.translate(responses, None).ok()?;
+        let takes_chat = match target.traits.in_chat {
+            InChat::All => true,
+            InChat::NoTools => !BodyFacts::of(&request.body).tools,
+            InChat::Nothing => false,
+        };
+        if !takes_chat || encoded.losses.is_empty() {
+            return Some(encoded);
+        }
+        let Ok(chat) = self.translate(route, None) else { return Some(encoded) };
+        let only_there = |field: &str| chat.losses.iter().all(|loss| loss.field != field);
+        let says_more = encoded.losses.iter().any(|loss| loss.known && only_there(&loss.field));
+        Some(if says_more { chat } else { encoded })
     }
 
     /// Claude on Bedrock is asked in its own API. Files that this one cannot be told may be told to Converse: office documents,

@@ -64,9 +64,10 @@ impl Resume {
 pub fn may_go_on(exchange: &Exchange, dialect: Dialect) -> bool {
     let Some(request) = &exchange.request else { return false };
     // A stored answer has to be that which the client has.
+    let may_be_stored = [dialect, request.endpoint.dialect] == [Dialect::OpenAiResponses; 2];
     request.model.on_cut == OnCut::Continue
         && request.endpoint.operation == Operation::Chat
-        && dialect != Dialect::OpenAiResponses
+        && !may_be_stored
         && request.wants_stream()
         && request.model.targets.iter().any(|target| route_to(target, &request.endpoint).is_some())
 }

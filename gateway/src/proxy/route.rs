@@ -12,7 +12,9 @@ use ai_gateway_providers::Dialect;
 use ai_gateway_providers::endpoint::{BodyKind, Endpoint};
 use ai_gateway_providers::error::{ApiError, ErrorKind};
 use ai_gateway_providers::price::Price;
-use ai_gateway_providers::scan::{CacheField, FieldEdits, RequestScan, cache_field, fallbacks_of, says, tools_say};
+use ai_gateway_providers::scan::{
+    CacheField, FieldEdits, RequestScan, anthropic_fallbacks_of, cache_field, fallbacks_of, says, tools_say,
+};
 use bytes::Bytes;
 use pingora_http::RequestHeader;
 
@@ -54,9 +56,10 @@ pub fn route(
     };
     let json = endpoint.body == BodyKind::Json;
     let mut edits = FieldEdits::default();
-    let mut fallbacks = Vec::new();
+    let (mut fallbacks, mut anthropics) = (Vec::new(), None);
     if json && scan.fallbacks {
-        fallbacks = read_fallbacks(&body, endpoint, exchange, &mut edits)?;
+        anthropics = (endpoint.dialect == Dialect::Anthropic).then(|| anthropic_fallbacks_of(&body)).flatten();
+        fallbacks = read_fallbacks(&body, endpoint, exchange, anthropics.is_some(), &mut edits)?;
     }
     if json && scan.tools {
         // Anthropic's advisor, and OpenAI's tool that makes images.
@@ -89,6 +92,9 @@ pub fn route(
         exchange.route = Some(rule);
     }
     let model = chosen?;
+    if let Some(names) = anthropics {
+        may_fall_back(exchange, &model, &names).map_err(|error| error.with_param("fallbacks"))?;
+    }
     let has_cache = json && model.cache.is_some();
     let cache_field = if has_cache { cache_field(&body).map_err(unreadable)?.map(Box::new) } else { None };
     if cache_field.is_some() {
@@ -194,16 +200,31 @@ pub fn facts<'a>(
     })
 }
 
+/// Anthropic asks the models `names` itself where the one that it was asked for declines: a key must be allowed to use each of them at
+/// every provider that may be told of it.
+fn may_fall_back(exchange: &Exchange, model: &Model, names: &[String]) -> Result<(), ApiError> {
+    let told = model.targets.iter().filter(|target| target.provider.speaks(Dialect::Anthropic, &target.model));
+    for target in told {
+        for name in names {
+            let name = format!("{}/{name}", target.provider.name);
+            resolve(exchange, Some(&exchange.snapshot.name(&name)), None)?;
+        }
+    }
+    Ok(())
+}
+
 /// The models that the client names to fall back on, in our own field, and in that of OpenRouter's API if they are models of
-/// ours. Names of others are the provider's business, for keys that may use any model.
+/// ours. Names of others are the provider's business, for keys that may use any model. `anthropics`: our field is Anthropic's own here.
 fn read_fallbacks(
     body: &[u8],
     endpoint: &Endpoint,
     exchange: &Exchange,
+    anthropics: bool,
     edits: &mut FieldEdits,
 ) -> Result<Vec<String>, ApiError> {
     let mut all = Vec::new();
-    for field in ["fallbacks", "models"] {
+    let fields: &[&str] = if anthropics { &["models"] } else { &["fallbacks", "models"] };
+    for &field in fields {
         let names = fallbacks_of(body, field, MAX_FALLBACKS + 1);
         let ours = || names.as_ref().is_some_and(|names| names.iter().all(|name| exchange.snapshot.has_model(name)));
         if field == "models" && (endpoint.dialect != Dialect::OpenAiChat || !ours()) {

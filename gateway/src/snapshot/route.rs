@@ -1,9 +1,10 @@
 //! How a provider is asked: in which dialect, through whose API, and in which wire form where an operation has several.
 
+use ai_gateway_providers::catalogue::{Reasons, Thinking, Traits};
 use ai_gateway_providers::codec::Platform;
 use ai_gateway_providers::endpoint::Endpoint;
 use ai_gateway_providers::operations::{Wire, translates};
-use ai_gateway_providers::preset::{Cloud, UpstreamRequest};
+use ai_gateway_providers::preset::{Cloud, UpstreamRequest, is_dated};
 use ai_gateway_providers::{Dialect, Operation};
 
 use super::Provider;
@@ -61,6 +62,23 @@ impl Provider {
     /// How a client of OpenAI's Chat reaches Gemini's own API there, beside Google's copy of OpenAI's; `None` where there is none.
     pub fn beside_chat(&self, model: &str) -> Option<Route> {
         self.speaks(Dialect::Gemini, model).then(|| self.by(Dialect::Gemini, Way::Codecs))
+    }
+
+    /// How clients of other dialects reach OpenAI's models that reason, beside Chat as `route` has it; `None` where that is all.
+    pub fn in_responses(&self, route: Route, endpoint: &Endpoint, model: &str, traits: &Traits) -> Option<Route> {
+        let chat =
+            (endpoint.operation, route.way, route.dialect) == (Operation::Chat, Way::Codecs, Dialect::OpenAiChat);
+        let reasons = traits.reasons != Reasons::Unknown && traits.thinking != Thinking::Unsupported;
+        let says_more = chat && reasons && self.quirks.reasons_in_responses && !self.is_before_responses();
+        (says_more && self.speaks(Dialect::OpenAiResponses, model))
+            .then(|| self.by(Dialect::OpenAiResponses, Way::Codecs))
+    }
+
+    /// Whether Azure is asked in a version of its API that knows no Responses:
+    /// <https://learn.microsoft.com/en-us/azure/ai-foundry/openai/how-to/responses>.
+    fn is_before_responses(&self) -> bool {
+        let mut dated = self.api_version.iter().filter(|version| is_dated(version));
+        dated.any(|version| version.as_str() < "2025-03-01")
     }
 
     fn by(&self, dialect: Dialect, way: Way) -> Route {

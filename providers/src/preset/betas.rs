@@ -44,6 +44,9 @@ const FINE_GRAINED: &str = "fine-grained-tool-streaming-2025-05-14";
 const TOOL_EXAMPLES: &str = "tool-examples-2025-10-29";
 const TOOL_SEARCH: &str = "tool-search-tool-2025-10-19";
 const CACHE_SCOPE: &str = "prompt-caching-scope-2026-01-05";
+/// Models that are asked in the place of one that declines, and how the beta begins without which nobody knows them.
+const FALLBACKS: &str = "fallbacks";
+const FALLBACKS_BETA: &str = "server-side-fallback-";
 
 /// What clouds call otherwise.
 const ALIASES: &[(&str, &str)] = &[("advanced-tool-use-2025-11-20", TOOL_SEARCH)];
@@ -106,6 +109,11 @@ pub fn without_fields(request: &mut Request<'_>, told: &[&str], losses: &mut Los
     if request.dialect != Dialect::Anthropic {
         return;
     }
+    request.extras.retain(|(name, _)| {
+        let stays = *name != *FALLBACKS || told.iter().any(|beta| beta.starts_with(FALLBACKS_BETA));
+        losses.note_if(!stays, FALLBACKS);
+        stays
+    });
     for tool in &mut request.tools {
         let Tool::Function(tool) = tool else { continue };
         tool.extras.retain(|(name, value)| {

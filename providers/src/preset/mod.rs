@@ -93,6 +93,9 @@ pub struct Quirks {
     pub cache_control: bool,
     /// OpenAI Chat: ids of tool calls must be nine letters or digits (Mistral).
     pub short_tool_ids: bool,
+    /// Clients of other dialects have its models that reason asked in Responses, which says more: OpenAI, Azure, unless the account
+    /// says itself what it speaks.
+    pub reasons_in_responses: bool,
     /// OpenAI Chat: where reasoning is asked for and told.
     pub reasoning: ReasoningSpelling,
     /// OpenAI Chat: how it is asked to go on with what the last message, the assistant's, has begun.

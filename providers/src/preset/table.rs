@@ -18,11 +18,13 @@ const REFERENCE: Quirks = Quirks {
     developer_role: false,
     cache_control: false,
     short_tool_ids: false,
+    reasons_in_responses: false,
     reasoning: ReasoningSpelling::Effort,
     prefill: PrefillSpelling::Unsaid,
 };
 /// OpenAI's own API, and Azure's.
-const OPENAI: Quirks = Quirks { limit: LimitSpelling::MaxCompletionTokens, developer_role: true, ..REFERENCE };
+const OPENAI: Quirks =
+    Quirks { limit: LimitSpelling::MaxCompletionTokens, developer_role: true, reasons_in_responses: true, ..REFERENCE };
 
 /// What makers of embeddings and rerankers do not offer.
 const NO_TEXT: &[Operation] = &[Chat, Completions, Images, Speech, Transcription, Moderation];

@@ -293,6 +293,39 @@ pub fn fallbacks_of(body: &[u8], name: &str, most: usize) -> Option<Vec<String>>
     Some(models)
 }
 
+/// The models that Anthropic's own `fallbacks` names, an array of objects, or `default` for those that it chooses itself; `None` if it
+/// is something else: <https://platform.claude.com/docs/en/build-with-claude/refusals-and-fallback>.
+#[must_use]
+pub fn anthropic_fallbacks_of(body: &[u8]) -> Option<Vec<String>> {
+    let mut models = None;
+    let mut cursor = Cursor::new(body);
+    let text = |cursor: &mut Cursor<'_>| String::from_utf8(cursor.text()?.into_owned()).ok();
+    cursor.enter(b'{');
+    while let Some(key) = cursor.next_key() {
+        if *key.name != *b"fallbacks" {
+            cursor.value();
+        } else if cursor.peek() == Some(b'"') {
+            models = Some(vec![text(&mut cursor).filter(|word| word == "default")?]);
+        } else if cursor.enter(b'[') {
+            let named: &mut Vec<String> = models.get_or_insert_default();
+            while cursor.next_element() {
+                if !cursor.enter(b'{') {
+                    return None;
+                }
+                while let Some(key) = cursor.next_key() {
+                    match &*key.name {
+                        b"model" => named.push(text(&mut cursor)?),
+                        _ => drop(cursor.value()),
+                    }
+                }
+            }
+        } else {
+            return None;
+        }
+    }
+    models.filter(|models| !models.is_empty())
+}
+
 /// Whether a body has a field `name` that is not null.
 #[must_use]
 pub fn says(body: &[u8], name: &str) -> bool {

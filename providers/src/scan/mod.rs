@@ -59,7 +59,9 @@ pub use depth::MAX_DEPTH;
 pub(crate) use depth::string_end;
 pub use edit::FieldEdits;
 pub use error::{FormError, Place, ScanError};
-pub use facts::{BodyFacts, LabelFields, fallbacks_of, label_fields, metadata_of, says, tools_say};
+pub use facts::{
+    BodyFacts, LabelFields, anthropic_fallbacks_of, fallbacks_of, label_fields, metadata_of, says, tools_say,
+};
 pub use json::scan_json;
 pub use media::Media;
 pub use multipart::{MAX_PART_HEADERS, scan_multipart, with_prompts};

@@ -103,11 +103,24 @@ impl Report {
     ///
     /// The totals are of the `iterations` that are a `message`. What the conversation's compaction took, or an advisor, is in
     /// others only, and billed besides: an advisor at the prices of the model that it names.
+    ///
+    /// Where a model gave the answer that another one declined to give (`fallback_message`), they are of that model; a `message` of
+    /// another one is what was declined, which is billed if it had begun:
+    /// <https://platform.claude.com/docs/en/build-with-claude/refusals-and-fallback>.
     fn read_anthropic(model: Option<&str>, usage: &Tree<'_>) -> Self {
-        let beside = usage["iterations"]
-            .elements()
-            .iter()
-            .filter(|entry| entry["type"].as_str().is_some_and(|kind| kind != "message"));
+        let iterations = usage["iterations"].elements();
+        let fallback = iterations.iter().find(|entry| entry["type"].as_str() == Some("fallback_message"));
+        let fallback = fallback.and_then(|entry| entry["model"].as_str());
+        let was_declined = |entry: &Tree<'_>| {
+            let began = count(entry, "output_tokens").is_some_and(|count| count > 0);
+            began && fallback.is_some() && entry["model"].as_str().is_some_and(|named| Some(named) != fallback)
+        };
+        let beside = iterations.iter().filter(|entry| match entry["type"].as_str() {
+            Some("message") => was_declined(entry),
+            Some("fallback_message") | None => false,
+            Some(_) => true,
+        });
+        let model = fallback.or(model);
         let is_other = |entry: &&Tree<'_>| entry["model"].as_str().is_some_and(|named| Some(named) != model);
         let (others, own): (Vec<&Tree<'_>>, Vec<&Tree<'_>>) = beside.partition(is_other);
         let total = |name: &str| own.iter().fold(count(usage, name), |sum, entry| add(sum, count(entry, name)));
@@ -488,6 +501,25 @@ mod tests {
         assert!(price.cost(&advised_by_itself, None).total().is_some());
         let cost = price.cost(&sonnet, None);
         assert_eq!((cost.total(), cost.known()), (None, 207_512_000_000));
+    }
+
+    #[test]
+    fn what_a_fallback_answered_counts_once() {
+        let read = |declined: u64, model| {
+            let usage = json!({"input_tokens": 1_000, "output_tokens": 200, "iterations": [
+                {"type": "message", "model": "fable", "input_tokens": 900, "output_tokens": declined},
+                {"type": "message", "model": "opus", "input_tokens": 400, "output_tokens": 50},
+                {"type": "fallback_message", "model": "opus", "input_tokens": 600, "output_tokens": 150}]});
+            Report::read_of(Dialect::Anthropic, Operation::Chat, model, &Tree::from(&usage)).usage().unwrap()
+        };
+        let told = Usage { input: Some(1_000), output: Some(200), ..Usage::default() };
+        for model in [Some("opus"), Some("fable"), None] {
+            assert_eq!(read(0, model), told, "nothing was said before it was declined");
+            assert_eq!(read(30, model), Usage { other_models: Some(930), ..told });
+        }
+        // 1,000 at 5 dollars and 200 at 25 for each million.
+        let price = Price::new(["input=5".parse().unwrap(), "output=25".parse().unwrap()]);
+        assert_eq!(price.cost(&told, None).total(), Some(10_000_000_000));
     }
 
     #[test]

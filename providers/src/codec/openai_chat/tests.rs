@@ -22,6 +22,7 @@ mod requests;
 
 const OPENAI: Quirks = Quirks {
     no_stream_options: false,
+    reasons_in_responses: false,
     azure_deployments: false,
     limit: LimitSpelling::MaxCompletionTokens,
     developer_role: true,

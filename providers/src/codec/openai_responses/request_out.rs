@@ -9,6 +9,7 @@ use super::input_out::Items;
 use super::items_out::{Item, Kept};
 use super::request_in::{ENCRYPTED, LOGPROBS};
 use super::{OWN, tools_out};
+use crate::catalogue::{Reasons, Thinking, Traits};
 use crate::codec::Target;
 use crate::codec::ids::{LONGEST_USER, end_user};
 use crate::codec::openai::{Sampling, effort_asked, effort_taken, is_reference, output_limit, tier_told};
@@ -71,7 +72,7 @@ impl<'b> Body<'b> {
             format: tools_out::format(request, reference, losses),
             effort,
             summary,
-            include: include(request, own, asked, logprobs),
+            include: include(request, own, reasons(asked, &target.traits), logprobs),
             max_tokens,
             temperature,
             top_p,
@@ -154,14 +155,8 @@ fn reasoning<'b>(
 
 /// `include`. Clients of other dialects keep the conversation themselves, so they need reasoning in a form that can be sent
 /// back; models that do not reason refuse to be asked for it.
-fn include<'b>(
-    request: &'b Request<'_>,
-    own: bool,
-    asked: Option<&ReasoningConfig<'_>>,
-    logprobs: bool,
-) -> Vec<Str<'b>> {
+fn include<'b>(request: &'b Request<'_>, own: bool, reasons: bool, logprobs: bool) -> Vec<Str<'b>> {
     let mut include = Vec::new();
-    let reasons = asked.is_some_and(ReasoningConfig::asks);
     if if own { has(&request.extras, "=encrypted") } else { reasons } {
         include.push(ENCRYPTED.into());
     }
@@ -171,6 +166,12 @@ fn include<'b>(
     let others = find(&request.extras, "include").filter(|_| own).and_then(|list| list.read::<Vec<Str<'b>>>().ok());
     include.extend(others.into_iter().flatten());
     include
+}
+
+/// Whether the model reasons, as it is asked to or unasked.
+fn reasons(asked: Option<&ReasoningConfig<'_>>, traits: &Traits) -> bool {
+    let unasked = traits.reasons == Reasons::UnlessToldNot && traits.thinking != Thinking::Unsupported;
+    asked.map_or(unasked, ReasoningConfig::asks)
 }
 
 impl Serialize for Body<'_> {

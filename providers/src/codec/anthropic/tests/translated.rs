@@ -240,7 +240,7 @@ fn the_newest_models_are_asked_for_nothing_that_they_refuse() {
         temperature: Some(0.7),
         max_tokens: Some(4000),
         reasoning: Some(ReasoningConfig { effort: Some(Effort::None), ..ReasoningConfig::default() }),
-        ..simple(vec![user()])
+        ..simple(vec![Message { blocks: vec![Block::text("hi")], ..Message::default() }])
     };
     for (model, forced) in [("claude-opus-5-5", false), ("claude-fable-5-2", false), ("claude-fable-5", true)] {
         let (body, lost) = encode(&request, &Target { traits: Traits::of(model), ..target() });

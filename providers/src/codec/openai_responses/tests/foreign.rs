@@ -2,13 +2,16 @@
 
 use serde_json::{Value, json};
 
-use super::super::OWN;
+use super::super::{OWN, OpenAiResponses};
 use super::{encoded, names, streamed, written};
-use crate::codec::testing::differences;
+use crate::catalogue::Traits;
+use crate::codec::testing::{differences, target};
+use crate::codec::{Codec as _, Target};
 use crate::common::{
     AudioConfig, Block, CacheConfig, CacheMark, Choice, Citation, Content, CustomTool, Foreign, FunctionTool, Json,
-    Media, MediaKind, MediaSource, Message, Opaque, Reasoning, ReasoningConfig, ReasoningMode, Request, Response,
-    ResponseFormat, Role, Stop, StopReason, Text, TokenLogprob, Tool, ToolCall, ToolChoice, ToolResult, take_apart,
+    Losses, Media, MediaKind, MediaSource, Message, Opaque, Reasoning, ReasoningConfig, ReasoningMode, Request,
+    Response, ResponseFormat, Role, Stop, StopReason, Text, TokenLogprob, Tool, ToolCall, ToolChoice, ToolResult,
+    take_apart,
 };
 use crate::dialect::Dialect;
 use crate::usage::Usage;
@@ -383,4 +386,24 @@ fn a_budget_is_no_more_than_a_high_effort() {
         encoded(&Request { reasoning, ..Request::new(OTHER) }).0["reasoning"]["effort"].clone()
     };
     assert_eq!((effort(None, Some(50_000)), effort(None, Some(1024))), (json!("high"), json!("low")));
+}
+
+#[test]
+fn what_a_model_thinks_unasked_is_to_come_back() {
+    let include = |model: &str, reasoning: Option<ReasoningConfig<'static>>| {
+        let request = Request { reasoning, ..Request::new(OTHER) };
+        let target = Target { traits: Traits::of(model), ..target() };
+        let body = OpenAiResponses.encode_request(&request, &target, &mut Losses::default()).unwrap();
+        serde_json::from_slice::<Value>(&body).unwrap()["include"].take()
+    };
+    let encrypted = json!(["reasoning.encrypted_content"]);
+    let off = ReasoningConfig { mode: Some(ReasoningMode::Disabled), ..ReasoningConfig::default() };
+    let on = ReasoningConfig { mode: Some(ReasoningMode::Enabled), ..ReasoningConfig::default() };
+    for (model, unasked) in
+        [("gpt-5", &encrypted), ("o3", &encrypted), ("gpt-5.2", &Value::Null), ("gpt-4o", &Value::Null)]
+    {
+        assert_eq!(include(model, None), *unasked, "{model}");
+        assert_eq!(include(model, Some(off.clone())), Value::Null, "{model}");
+    }
+    assert_eq!((include("gpt-5.2", Some(on.clone())), include("gpt-4o", Some(on))), (encrypted, Value::Null));
 }
