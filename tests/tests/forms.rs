@@ -120,3 +120,50 @@ async fn curl_sends_forms() {
         assert!(sent.contains("name=\"model\"\r\n\r\nallowed\r\n") && sent.contains("h\u{e9}"), "{sent}");
     }
 }
+
+/// Some providers read a form where the header says so, whatever the path.
+#[tokio::test]
+async fn json_goes_on_as_json() {
+    let (stub, gateway) = start(r#"{"object":"list","data":[]}"#).await;
+    let body = r#"{"model":"up/allowed","input":"x","z":"&model=forbidden&input=secret&y="}"#;
+    let types: [&[&str]; 7] = [
+        &[],
+        &["application/json; charset=utf-16"],
+        &["text/plain;charset=UTF-8"],
+        &["application/octet-stream"],
+        &["nonsense"],
+        &["application/json", "application/x-www-form-urlencoded"],
+        // What curl says of any body.
+        &["application/x-www-form-urlencoded"],
+    ];
+    for content_types in types {
+        let reply = exchange(gateway.addr, &post("/v1/embeddings", content_types, body)).await;
+        assert_eq!(reply.status, 200, "{content_types:?}: {}", reply.text());
+        let received = stub.next().await;
+        let sent: Vec<_> = received.headers.get_all("content-type").iter().collect();
+        assert_eq!(sent, ["application/json"], "{content_types:?}");
+        assert_eq!(received.body, body.replace("up/", ""));
+    }
+}
+
+#[tokio::test]
+async fn a_form_where_json_is_asked_is_refused_clearly() {
+    let (stub, gateway) = start(HEARD).await;
+    let form = part("ab", "model", "up/allowed") + "--ab--\r\n";
+    for target in ["/v1/chat/completions", "/v1/embeddings", "/v1/messages", "/v1/responses", "/v2/chat"] {
+        for (content_type, body) in [
+            ("multipart/form-data; boundary=ab", form.as_str()),
+            ("Multipart/Mixed; boundary=ab", &form),
+            ("application/x-www-form-urlencoded; charset=utf-8", "model=up%2Fallowed&input=x"),
+            ("application/x-www-form-urlencoded", ""),
+        ] {
+            let reply = exchange(gateway.addr, &post(target, &[content_type], body.to_owned())).await;
+            assert_eq!(reply.status, 415, "{target} {content_type}: {}", reply.text());
+            let body = reply.json();
+            let message = body["error"]["message"].as_str().or(body["message"].as_str()).unwrap_or_default();
+            assert!(message.contains("application/json"), "{target}: {body}");
+            assert_eq!(body["type"] == "error", target == "/v1/messages", "{body}");
+        }
+    }
+    assert_eq!(stub.count(), 0);
+}
