@@ -167,3 +167,29 @@ async fn a_form_where_json_is_asked_is_refused_clearly() {
     }
     assert_eq!(stub.count(), 0);
 }
+
+/// All clients share an account upstream: with the same idempotency key one would get another's answer.
+#[tokio::test]
+async fn an_idempotency_key_is_bound_to_its_client() {
+    let stub = Stub::always(Answer::json(200, bodies::chat_answer("fine"))).await;
+    let keys = ["a", "b"].map(|name| {
+        let hash = bodies::key_hash(&format!("sk-{name}"));
+        format!("[[keys]]\nname = \"{name}\"\nhash = \"{hash}\"\nmodels = [\"up/*\"]\n")
+    });
+    let gateway = Gateway::start(&format!("{}{}", provider(&stub), keys.concat())).await;
+    let mut told = Vec::new();
+    for (client, value) in [("sk-a", "order-17"), ("sk-a", "order-17"), ("sk-b", "order-17"), ("sk-a", "order-18")] {
+        let request = Request::post("/v1/chat/completions", bodies::chat("up/m"))
+            .header("authorization", &format!("Bearer {client}"))
+            .header("idempotency-key", value);
+        let reply = exchange(gateway.addr, &request).await;
+        assert_eq!(reply.status, 200, "{}", reply.text());
+        told.push(stub.next().await.header("idempotency-key").to_owned());
+    }
+    assert_eq!(told[0], told[1], "a client that tries again");
+    assert!(told[0] != told[2] && told[0] != told[3] && !told.iter().any(|told| told.contains("order")), "{told:?}");
+    let open = Gateway::start(&provider(&stub)).await;
+    let request = Request::post("/v1/chat/completions", bodies::chat("up/m")).header("idempotency-key", "order-17");
+    assert_eq!(exchange(open.addr, &request).await.status, 200);
+    assert_eq!(stub.next().await.header("idempotency-key"), "order-17", "there is one client");
+}
