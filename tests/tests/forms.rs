@@ -120,3 +120,76 @@ async fn curl_sends_forms() {
         assert!(sent.contains("name=\"model\"\r\n\r\nallowed\r\n") && sent.contains("h\u{e9}"), "{sent}");
     }
 }
+
+/// Some providers read a form where the header says so, whatever the path.
+#[tokio::test]
+async fn json_goes_on_as_json() {
+    let (stub, gateway) = start(r#"{"object":"list","data":[]}"#).await;
+    let body = r#"{"model":"up/allowed","input":"x","z":"&model=forbidden&input=secret&y="}"#;
+    let types: [&[&str]; 7] = [
+        &[],
+        &["application/json; charset=utf-16"],
+        &["text/plain;charset=UTF-8"],
+        &["application/octet-stream"],
+        &["nonsense"],
+        &["application/json", "application/x-www-form-urlencoded"],
+        // What curl says of any body.
+        &["application/x-www-form-urlencoded"],
+    ];
+    for content_types in types {
+        let reply = exchange(gateway.addr, &post("/v1/embeddings", content_types, body)).await;
+        assert_eq!(reply.status, 200, "{content_types:?}: {}", reply.text());
+        let received = stub.next().await;
+        let sent: Vec<_> = received.headers.get_all("content-type").iter().collect();
+        assert_eq!(sent, ["application/json"], "{content_types:?}");
+        assert_eq!(received.body, body.replace("up/", ""));
+    }
+}
+
+#[tokio::test]
+async fn a_form_where_json_is_asked_is_refused_clearly() {
+    let (stub, gateway) = start(HEARD).await;
+    let form = part("ab", "model", "up/allowed") + "--ab--\r\n";
+    for target in ["/v1/chat/completions", "/v1/embeddings", "/v1/messages", "/v1/responses", "/v2/chat"] {
+        for (content_type, body) in [
+            ("multipart/form-data; boundary=ab", form.as_str()),
+            ("Multipart/Mixed; boundary=ab", &form),
+            ("application/x-www-form-urlencoded; charset=utf-8", "model=up%2Fallowed&input=x"),
+            ("application/x-www-form-urlencoded", ""),
+        ] {
+            let reply = exchange(gateway.addr, &post(target, &[content_type], body.to_owned())).await;
+            assert_eq!(reply.status, 415, "{target} {content_type}: {}", reply.text());
+            let body = reply.json();
+            let message = body["error"]["message"].as_str().or(body["message"].as_str()).unwrap_or_default();
+            assert!(message.contains("application/json"), "{target}: {body}");
+            assert_eq!(body["type"] == "error", target == "/v1/messages", "{body}");
+        }
+    }
+    assert_eq!(stub.count(), 0);
+}
+
+/// All clients share an account upstream: with the same idempotency key one would get another's answer.
+#[tokio::test]
+async fn an_idempotency_key_is_bound_to_its_client() {
+    let stub = Stub::always(Answer::json(200, bodies::chat_answer("fine"))).await;
+    let keys = ["a", "b"].map(|name| {
+        let hash = bodies::key_hash(&format!("sk-{name}"));
+        format!("[[keys]]\nname = \"{name}\"\nhash = \"{hash}\"\nmodels = [\"up/*\"]\n")
+    });
+    let gateway = Gateway::start(&format!("{}{}", provider(&stub), keys.concat())).await;
+    let mut told = Vec::new();
+    for (client, value) in [("sk-a", "order-17"), ("sk-a", "order-17"), ("sk-b", "order-17"), ("sk-a", "order-18")] {
+        let request = Request::post("/v1/chat/completions", bodies::chat("up/m"))
+            .header("authorization", &format!("Bearer {client}"))
+            .header("idempotency-key", value);
+        let reply = exchange(gateway.addr, &request).await;
+        assert_eq!(reply.status, 200, "{}", reply.text());
+        told.push(stub.next().await.header("idempotency-key").to_owned());
+    }
+    assert_eq!(told[0], told[1], "a client that tries again");
+    assert!(told[0] != told[2] && told[0] != told[3] && !told.iter().any(|told| told.contains("order")), "{told:?}");
+    let open = Gateway::start(&provider(&stub)).await;
+    let request = Request::post("/v1/chat/completions", bodies::chat("up/m")).header("idempotency-key", "order-17");
+    assert_eq!(exchange(open.addr, &request).await.status, 200);
+    assert_eq!(stub.next().await.header("idempotency-key"), "order-17", "there is one client");
+}

@@ -184,11 +184,23 @@ pub fn scan(headers: &HeaderMap, endpoint: &Endpoint, body: &Bytes) -> Result<Re
             scan.map_err(|error| ApiError::new(ErrorKind::InvalidRequest, error.to_string()))
         }
         BodyKind::None => Ok(RequestScan::default()),
+        BodyKind::Json if is_form(headers) && !body.trim_ascii_start().starts_with(b"{") => {
+            let message =
+                "this endpoint takes JSON, not a form: send a JSON object with `content-type: application/json`";
+            Err(ApiError { status: 415, ..ApiError::new(ErrorKind::InvalidRequest, message) })
+        }
         BodyKind::Json => {
             let call = Call { model: endpoint.path_model.as_deref(), stream: endpoint.stream };
             scan_request(body, endpoint.dialect, &call)
         }
     }
+}
+
+/// Whether the client says that it sends a form. curl says so of any body, if it is not told otherwise.
+fn is_form(headers: &HeaderMap) -> bool {
+    let content_type = headers.get(http::header::CONTENT_TYPE).map_or(&b""[..], |value| value.as_bytes());
+    let starts = |name: &str| content_type.get(..name.len()).is_some_and(|it| it.eq_ignore_ascii_case(name.as_bytes()));
+    starts("multipart/") || starts("application/x-www-form-urlencoded")
 }
 
 /// Gemini's streams are server-sent events only when the client asks so.

@@ -9,6 +9,7 @@ use http::HeaderMap;
 use pingora_error::{Error, ErrorType, Result};
 use pingora_http::RequestHeader;
 use pingora_proxy::Session;
+use sha2::{Digest, Sha256};
 
 use super::attempt::Attempt;
 use super::outcome::Outcome;
@@ -20,7 +21,7 @@ const FORWARDED: [&str; 12] = [
     "content-type",
     "accept",
     "user-agent",
-    "idempotency-key",
+    IDEMPOTENCY_KEY,
     "anthropic-version",
     "anthropic-beta",
     "openai-beta",
@@ -30,6 +31,8 @@ const FORWARDED: [&str; 12] = [
     "traceparent",
     "tracestate",
 ];
+/// Marks requests that are to have one answer.
+const IDEMPOTENCY_KEY: &str = "idempotency-key";
 /// Those of them that mean something in one dialect only.
 const OF_DIALECT: [&str; 3] = ["anthropic-version", "anthropic-beta", "openai-beta"];
 
@@ -83,6 +86,9 @@ pub fn header_for(attempt: &Attempt, client: &RequestHeader, exchange: &Exchange
             || (betas.is_some() && name == "anthropic-beta")
     };
     forward(&client.headers, &mut header, stays)?;
+    if let (Some(value), Some(key)) = (client.headers.get(IDEMPOTENCY_KEY), &exchange.key) {
+        header.insert_header(IDEMPOTENCY_KEY, idempotency_key(&key.name, value.as_bytes()))?;
+    }
     if let Some(betas) =
         betas.filter(|it| attempt.encoded.route.platform != Platform::BedrockInvoke && !it.told.is_empty())
     {
@@ -128,6 +134,14 @@ fn without_credentials(query: &str) -> Cow<'_, str> {
     Cow::Owned(query.split('&').filter(stays).collect::<Vec<_>>().join("&"))
 }
 
+/// What the provider gets of the idempotency key `value` of a client whose key is called `key`: all clients share its account, and
+/// none must get another's answer. It stays the same when the client, or the gateway, tries again.
+fn idempotency_key(key: &str, value: &[u8]) -> String {
+    // No value of a header has a line end.
+    let hash = Sha256::new_with_prefix(value).chain_update(b"\n").chain_update(key);
+    hex::encode(hash.finalize())
+}
+
 fn forward(from: &HeaderMap, to: &mut RequestHeader, stays: impl Fn(&str) -> bool) -> Result<()> {
     for (name, value) in from.iter().filter(|(name, _)| FORWARDED.contains(&name.as_str()) && !stays(name.as_str())) {
         to.append_header(name, value)?;
@@ -138,6 +152,14 @@ fn forward(from: &HeaderMap, to: &mut RequestHeader, stays: impl Fn(&str) -> boo
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn idempotency_is_each_keys_own() {
+        let of = |name: &str, value: &str| idempotency_key(name, value.as_bytes());
+        assert_eq!(of("a", "order-17"), of("a", "order-17"));
+        let all = [of("a", "order-17"), of("b", "order-17"), of("a", "order-1"), of("7", "order-1")];
+        assert!(all.iter().enumerate().all(|(n, one)| one.len() == 64 && !all[..n].contains(one)), "{all:?}");
+    }
 
     #[test]
     fn a_key_in_the_query_stays_behind() {
