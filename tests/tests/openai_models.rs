@@ -1,8 +1,7 @@
 //! In which of its two APIs OpenAI is asked by clients of other dialects.
 
 use ai_gateway_tests::client::{Reply, Request, exchange};
-use ai_gateway_tests::stub::Received;
-use ai_gateway_tests::{Answer, Gateway, Stub, bodies};
+use ai_gateway_tests::{Answer, Gateway, Received, Stub, bodies};
 use serde_json::{Value, json};
 
 /// Answers in either API, in Responses after reasoning that can be sent back.
@@ -106,8 +105,12 @@ async fn models_that_reason_are_asked_in_responses() {
     ] {
         let (reply, asked) = ask(&gateway, &stub, &messages(model, json!({"tools": tools()}))).await;
         assert_eq!(asked.target.contains("/responses"), responses, "{model}: {}", asked.target);
-        let text = reply.json()["content"].as_array().unwrap().last().unwrap()["text"].take();
-        assert_eq!(text, if responses { "in responses" } else { "in chat" }, "{model}");
+        let content = reply.json()["content"].take();
+        assert_eq!(
+            content.as_array().unwrap().last().unwrap()["text"],
+            if responses { "in responses" } else { "in chat" },
+            "{model}"
+        );
         if responses {
             let asked = asked.json();
             assert_eq!(asked["store"], false, "{model}: {asked}");

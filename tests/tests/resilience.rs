@@ -240,7 +240,7 @@ async fn interim_responses_are_skipped() {
     );
     let stub = Stub::always(Answer::raw(raw)).await;
     let price = "[prices.models]\n\"stub/m\" = { input = \"1\", output = \"1\" }\n";
-    let gateway = Gateway::start(&[&bodies::openai_provider("stub", &stub.origin()), price].concat()).await;
+    let gateway = Gateway::start(&(bodies::openai_provider("stub", &stub.origin()) + price)).await;
     for framing in [Framing::Length, Framing::H2(100)] {
         for (path, asked) in
             [("/v1/chat/completions", bodies::chat("stub/m")), ("/v1/messages", bodies::message("stub/m", false))]

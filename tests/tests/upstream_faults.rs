@@ -232,6 +232,10 @@ async fn a_packed_error_tells_no_more_than_another() {
             }
         }
     }
+    let stub = Stub::always(Answer::json(200, pack("{}")).header("content-encoding", "br")).await;
+    let gateway = Gateway::start(&bodies::responses_provider("p", &stub.origin())).await;
+    let reply = exchange(gateway.addr, &Request::get("/v1/responses/resp_1")).await;
+    assert_eq!(reply.status, 502, "a good one, too: {}", reply.text());
 }
 
 /// How gzip ends behind the end of a stream is nobody's concern.
@@ -368,7 +372,7 @@ async fn a_stream_becomes_the_whole_answer_that_was_asked_for() {
         let providers =
             [("whole", &whole), ("torn", &torn)].map(|(name, stub)| mock_provider(name, dialect, &stub.origin()));
         let pair = "[models.pair]\ntargets = [{ provider = \"torn\", model = \"m\" }, { provider = \"whole\", model = \"m\" }]\n";
-        let gateway = Gateway::start(&[&providers.concat(), pair].concat()).await;
+        let gateway = Gateway::start(&(providers.concat() + pair)).await;
         let Heard::Answer(said) = hear(dialect, true, &streamed) else { panic!("{dialect}: {}", streamed.text()) };
         for model in ["whole/m", "pair"] {
             let reply = exchange(gateway.addr, &ask(dialect, model, "Hi", false)).await;
