@@ -73,6 +73,8 @@ pub enum PartKind {
     Reasoning,
     /// What a tool is called with: JSON text.
     Arguments,
+    /// What a custom tool is called with: any text.
+    Input,
     /// What is spoken in a sound.
     Transcript,
 }

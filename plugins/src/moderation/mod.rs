@@ -163,7 +163,7 @@ impl Plugin for Moderation {
     }
 
     async fn on_window(&self, part: &Part, text: &str, _end: bool, cx: &Context) -> Result<Flow, Failure> {
-        if part.kind == PartKind::Arguments || !Asking::begin(cx) {
+        if matches!(part.kind, PartKind::Arguments | PartKind::Input) || !Asking::begin(cx) {
             return Ok(Flow::Pass);
         }
         let judged = self.judge(&[text], cx).await?;

@@ -152,7 +152,10 @@ impl EventScreen {
             _ if self.over => return,
             Event::Logprobs { .. } if !self.hooks.is_empty() => return,
             Event::Delta { choice, index, delta } => match text_of(delta) {
-                Ok((kind, sub, text)) => return self.gather(Of { choice, index, sub, kind }, &text, sink),
+                Ok((kind, sub, text)) => {
+                    let kind = self.kind(choice, index, kind);
+                    return self.gather(Of { choice, index, sub, kind }, &text, sink);
+                }
                 Err(Delta::Signature(signature)) => match self.open(choice, index) {
                     Some(open) => return open.signatures.push(kept(signature)),
                     None => Event::Delta { choice, index, delta: Delta::Signature(signature) },
@@ -201,7 +204,10 @@ impl EventScreen {
                 signatures.extend(reasoning.signature.take().map(kept));
                 (Some(PartKind::Reasoning), std::mem::take(&mut reasoning.text))
             }
-            Content::ToolCall(call) => (Some(PartKind::Arguments), std::mem::take(&mut call.arguments)),
+            Content::ToolCall(call) => {
+                let kind = if call.custom { PartKind::Input } else { PartKind::Arguments };
+                (Some(kind), std::mem::take(&mut call.arguments))
+            }
             Content::Media(media) => (Some(PartKind::Transcript), media.transcript.take().unwrap_or_default()),
             Content::ToolResult(_) | Content::Foreign(_) => (None, Str::default()),
         };
@@ -275,6 +281,14 @@ impl EventScreen {
         }
     }
 
+    /// What a delta of this kind brings: only the block that it is of tells the input of a custom tool from arguments.
+    fn kind(&mut self, choice: u32, index: u32, kind: PartKind) -> PartKind {
+        match kind {
+            PartKind::Arguments => self.open(choice, index).and_then(|open| open.kind).unwrap_or(kind),
+            kind => kind,
+        }
+    }
+
     fn open(&mut self, choice: u32, index: u32) -> Option<&mut Open> {
         self.blocks.iter_mut().find(|open| open.choice == choice && open.index == index)
     }
@@ -340,7 +354,7 @@ pub fn delta(kind: PartKind, sub: Option<u32>, text: Str<'_>) -> Delta<'_> {
         (PartKind::Text, _) => Delta::Text(text),
         (PartKind::Refusal, _) => Delta::Refusal(text),
         (PartKind::Reasoning, None) => Delta::Reasoning(text),
-        (PartKind::Arguments, _) => Delta::Arguments(text),
+        (PartKind::Arguments | PartKind::Input, _) => Delta::Arguments(text),
         (PartKind::Transcript, _) => Delta::Transcript(text),
     }
 }

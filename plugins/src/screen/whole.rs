@@ -45,7 +45,8 @@ pub fn part_of(text: &Text<'_>) -> Option<Part> {
         TextKind::Assistant | TextKind::Input => PartKind::Text,
         TextKind::Reasoning => PartKind::Reasoning,
         TextKind::Refusal => PartKind::Refusal,
-        TextKind::Arguments => PartKind::Arguments,
+        TextKind::Arguments if text.json => PartKind::Arguments,
+        TextKind::Arguments => PartKind::Input,
         _ => return None,
     };
     Some(Part::new(0, u32::try_from(text.number).unwrap_or(u32::MAX), kind))

@@ -152,7 +152,7 @@ fn part(part: Part) -> PartSeen {
         PartKind::Text => PartKindSeen::Text,
         PartKind::Refusal => PartKindSeen::Refusal,
         PartKind::Reasoning => PartKindSeen::Reasoning,
-        PartKind::Arguments => PartKindSeen::Arguments,
+        PartKind::Arguments | PartKind::Input => PartKindSeen::Arguments,
         PartKind::Transcript => PartKindSeen::Transcript,
     };
     PartSeen { choice: part.choice, index: part.index, kind }

@@ -77,7 +77,7 @@ impl<'a> Call<'a> {
         let role = match part.kind {
             PartKind::Reasoning => "reasoning",
             PartKind::Refusal => "refusal",
-            PartKind::Arguments => "arguments",
+            PartKind::Arguments | PartKind::Input => "arguments",
             _ => "assistant",
         };
         let shown = Shown { number: part.index as usize, role, text: text.into() };

@@ -9,6 +9,7 @@ use ai_gateway_providers::common::{
 use ai_gateway_tests::client::{Reply, Request, exchange};
 use ai_gateway_tests::speak::hear;
 use ai_gateway_tests::talk::{read_stream, target_of};
+use ai_gateway_tests::{Answer, Gateway, Stub, bodies};
 use serde_json::{Value, json};
 
 use super::{PLUGINS, ended, gateway, said};
@@ -107,6 +108,111 @@ async fn of_earlier_turns_are_what_providers_do_not_get() {
             let seen = said(&heard);
             assert!(seen.contains("[EMAIL]") && seen.contains("[IBAN]"), "{dialect}: {heard:?}");
             assert!(!seen.contains("ann@") && !seen.contains("bob@") && !seen.contains("3704"), "{dialect}: {seen}");
+        }
+    }
+}
+
+/// What a provider writes that calls a custom tool with `input`, in this dialect.
+fn custom_call(chat: bool, stream: bool, input: &str) -> Answer {
+    let (first, rest) = input.split_at(14);
+    let event = |data: Value| match data["type"].as_str() {
+        Some(name) => format!("event: {name}\ndata: {data}\n\n"),
+        None => format!("data: {data}\n\n"),
+    };
+    let chunk = |delta: Value, end: Value| {
+        let choice = json!({"index": 0, "delta": delta, "finish_reason": end});
+        event(json!({"id": "1", "object": "chat.completion.chunk", "created": 1, "model": "m", "choices": [choice]}))
+    };
+    let item = |input: &str| json!({"type": "custom_tool_call", "id": "ct", "call_id": "c", "name": "apply_patch", "input": input, "status": "completed"});
+    let response = |status: &str, output: Value| json!({"id": "resp_1", "object": "response", "created_at": 1, "status": status, "model": "m", "output": output});
+    match (chat, stream) {
+        (true, false) => {
+            let call = json!({"id": "c", "type": "custom", "custom": {"name": "apply_patch", "input": input}});
+            let message = json!({"role": "assistant", "content": null, "tool_calls": [call]});
+            let choice = json!({"index": 0, "message": message, "finish_reason": "tool_calls"});
+            Answer::json(
+                200,
+                json!({"id": "1", "object": "chat.completion", "created": 1, "model": "m", "choices": [choice]})
+                    .to_string(),
+            )
+        }
+        (true, true) => {
+            let more =
+                |input: &str| chunk(json!({"tool_calls": [{"index": 0, "custom": {"input": input}}]}), Value::Null);
+            let begun =
+                json!({"index": 0, "id": "c", "type": "custom", "custom": {"name": "apply_patch", "input": ""}});
+            Answer::sse([
+                chunk(json!({"role": "assistant", "content": null, "tool_calls": [begun]}), Value::Null),
+                more(first),
+                more(rest),
+                chunk(json!({}), json!("tool_calls")),
+                "data: [DONE]\n\n".to_owned(),
+            ])
+        }
+        (false, false) => Answer::json(200, response("completed", json!([item(input)])).to_string()),
+        (false, true) => {
+            let delta = |part: &str| {
+                event(
+                    json!({"type": "response.custom_tool_call_input.delta", "item_id": "ct", "output_index": 0, "delta": part}),
+                )
+            };
+            Answer::sse([
+                event(json!({"type": "response.created", "response": response("in_progress", json!([]))})),
+                event(json!({"type": "response.output_item.added", "output_index": 0, "item": item("")})),
+                delta(first),
+                delta(rest),
+                event(
+                    json!({"type": "response.custom_tool_call_input.done", "item_id": "ct", "output_index": 0, "input": input}),
+                ),
+                event(json!({"type": "response.output_item.done", "output_index": 0, "item": item(input)})),
+                event(json!({"type": "response.completed", "response": response("completed", json!([item(input)]))})),
+            ])
+        }
+    }
+}
+
+/// The input of a custom tool (Codex' `apply_patch`) is any text: what comes back stands in it as it is, not as in JSON.
+#[tokio::test]
+async fn of_custom_tools_are_plain_text() {
+    const INPUT: &str = "+# mail [EMAIL_1] or \"[EMAIL_1]\" in C:\\new";
+    let stub = Stub::start(|request| {
+        let stream = request.json()["stream"] == true;
+        custom_call(request.target.ends_with("/chat/completions"), stream, INPUT)
+    })
+    .await;
+    let config = format!("{}[[plugins]]\nuse = \"pii\"\n", bodies::openai_provider("up", &stub.origin()));
+    let gateway = Gateway::start(&config).await;
+    let right = INPUT.replace("[EMAIL_1]", "ann@example.com");
+    for dialect in [Dialect::OpenAiChat, Dialect::OpenAiResponses] {
+        for stream in [false, true] {
+            let (path, body) = if dialect == Dialect::OpenAiChat {
+                let tool = json!({"type": "custom", "custom": {"name": "apply_patch"}});
+                let turns = json!([{"role": "user", "content": "mail ann@example.com"}]);
+                ("/v1/chat/completions", json!({"model": "up/m", "messages": turns, "tools": [tool], "stream": stream}))
+            } else {
+                let tool = json!({"type": "custom", "name": "apply_patch"});
+                (
+                    "/v1/responses",
+                    json!({"model": "up/m", "input": "mail ann@example.com", "tools": [tool], "stream": stream}),
+                )
+            };
+            let reply = exchange(gateway.addr, &Request::post(path, body.to_string())).await;
+            let heard = if stream {
+                read_stream(dialect, &reply.body).unwrap()
+            } else {
+                let maker =
+                    Maker { provider: ProviderTag::of("c"), platform: Platform::Native, model: "m", id_seed: "c" };
+                codec(dialect).decode_response(&reply.body, &maker).unwrap()
+            };
+            let called: Vec<_> = heard.choices[0]
+                .blocks
+                .iter()
+                .filter_map(|block| match &block.content {
+                    Content::ToolCall(call) => Some(&*call.arguments),
+                    _ => None,
+                })
+                .collect();
+            assert_eq!(called, [right.as_str()], "{dialect}, stream {stream}: {}", reply.text());
         }
     }
 }
