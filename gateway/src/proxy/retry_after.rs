@@ -9,23 +9,32 @@ const LONGEST: Duration = Duration::from_secs(300);
 
 /// When to come back, as `headers` say, as far as that is believed.
 pub fn retry_after(headers: &HeaderMap) -> Option<Duration> {
-    said(headers).map(|wait| wait.min(LONGEST))
+    said(headers).map(believed)
+}
+
+/// As much of what a provider asks for as is believed.
+pub fn believed(wait: Duration) -> Duration {
+    wait.min(LONGEST)
 }
 
 /// The headers that tell a client the same: as the provider wrote them, where that can be understood, and where it wrote only one of
 /// them, or Azure's, the other made of that.
 pub fn told(headers: &HeaderMap) -> Vec<(&'static str, HeaderValue)> {
-    let made = |name| {
-        let milliseconds = said(headers)?.as_millis();
-        let wait = if name == MILLISECONDS { milliseconds } else { milliseconds.div_ceil(1000) };
-        wait.to_string().try_into().ok()
-    };
-    let word = |name: &'static str| {
-        let read = if name == MILLISECONDS { number(headers, name, 1000.0) } else { seconds(headers) };
-        let written = read.and_then(|_| headers.get(name).cloned());
-        Some((name, written.or_else(|| made(name))?))
-    };
-    [SECONDS, MILLISECONDS].into_iter().filter_map(word).collect()
+    let mut told = said(headers).map(written).unwrap_or_default();
+    for (name, value) in &mut told {
+        let read = if *name == MILLISECONDS { number(headers, name, 1000.0) } else { seconds(headers) };
+        if let (Some(_), Some(said)) = (read, headers.get(*name)) {
+            *value = said.clone();
+        }
+    }
+    told
+}
+
+/// The headers that tell a client to wait so long.
+pub fn written(wait: Duration) -> Vec<(&'static str, HeaderValue)> {
+    let milliseconds = wait.as_millis();
+    let word = |(name, number): (&'static str, u128)| Some((name, number.to_string().try_into().ok()?));
+    [(SECONDS, milliseconds.div_ceil(1000)), (MILLISECONDS, milliseconds)].into_iter().filter_map(word).collect()
 }
 
 const SECONDS: &str = "retry-after";

@@ -3,6 +3,7 @@
 //! ([`decode_error`]).
 
 mod decode;
+mod delay;
 mod encode;
 mod kind;
 mod scrub;
@@ -11,6 +12,7 @@ use std::borrow::Cow;
 
 pub use decode::decode_error;
 pub(crate) use decode::{decode_named, decode_value};
+pub use delay::retry_delay;
 pub(crate) use encode::for_client;
 pub use encode::{bedrock_exception, encode_error, encode_stream_error};
 pub use kind::{ErrorKind, Fault, Retry};

@@ -1,15 +1,17 @@
 //! An upstream's error answer, read to its end: what it says, and what its client is told.
 
+use ai_gateway_providers::Dialect;
 use ai_gateway_providers::answer::AnswerForm;
-use ai_gateway_providers::error::{ApiError, ErrorKind, decode_error, mask, mask_secret};
+use ai_gateway_providers::error::{ApiError, ErrorKind, decode_error, mask, mask_secret, retry_delay};
 use bytes::Bytes;
+use http::HeaderName;
 use pingora_error::{Error, ErrorType, Result};
 
 use crate::proxy::attempt::secrets;
 use crate::proxy::failure::attempt_failed;
 use crate::proxy::outcome::Outcome;
 use crate::proxy::step::Step;
-use crate::proxy::{Exchange, count};
+use crate::proxy::{Exchange, count, retry_after};
 
 /// The most that is read of an error's body.
 const MAX_ERROR_BODY: usize = 256 << 10;
@@ -30,6 +32,7 @@ pub(super) fn on_error_body(body: &mut Option<Bytes>, end: bool, exchange: &mut 
     for secret in secrets(&exchange.attempts) {
         mask_secret(read, secret);
     }
+    exchange.note_retry_delay();
     if translates {
         return Err(told_by_upstream(exchange));
     }
@@ -105,4 +108,30 @@ pub fn said_by_status(exchange: &Exchange, status: u16) -> ApiError {
 
 fn error_status(exchange: &Exchange) -> u16 {
     exchange.attempt().and_then(|attempt| attempt.status).unwrap_or(502)
+}
+
+impl Exchange {
+    /// Whether the body of the current attempt's error may say when to come back: Google's do, and their headers never.
+    pub(super) fn may_ask_to_wait(&self) -> bool {
+        self.attempt().is_some_and(|attempt| {
+            matches!(attempt.status, Some(429 | 503))
+                && attempt.retry_after.is_none()
+                && attempt.target.provider.dialects.contains(&Dialect::Gemini)
+        })
+    }
+
+    fn note_retry_delay(&mut self) {
+        if !self.may_ask_to_wait() {
+            return;
+        }
+        let Some(wait) = self.upstream_answer.error_body.as_deref().and_then(retry_delay) else { return };
+        if let Some(attempt) = self.attempts.last_mut() {
+            attempt.retry_after = Some(retry_after::believed(wait));
+        }
+        self.retry_after = retry_after::written(wait);
+        if let Some(replay) = &self.replay {
+            let headers = self.retry_after.iter().map(|(name, value)| (HeaderName::from_static(name), value.clone()));
+            replay.amend(headers.collect());
+        }
+    }
 }

@@ -121,6 +121,9 @@ pub(super) fn clean(upstream: &mut ResponseHeader, exchange: &Exchange) {
         }
     }
     if upstream.status.as_u16() >= 400 {
+        // What makes no sense is not passed on.
+        clean.headers.remove("retry-after");
+        clean.headers.remove("retry-after-ms");
         for (name, value) in retry_after::told(&upstream.headers) {
             clean.headers.insert(name, value);
         }

@@ -109,7 +109,8 @@ pub fn on_header(upstream: &mut ResponseHeader, exchange: &mut Exchange) -> Resu
             }
             // A page is of no use to a client, what it says neither; and nobody knows what is said in an unknown coding.
             let says_nothing = is_web_page(upstream) || is_packed(upstream);
-            if !passes || says_nothing || exchange.step_after(outcome) != Step::Stop {
+            let reads = exchange.may_ask_to_wait() || exchange.step_after(outcome) == Step::Stop;
+            if !passes || says_nothing || !reads {
                 return Err(attempt_failed(
                     exchange,
                     outcome,
