@@ -541,3 +541,33 @@ async fn a_model_that_its_provider_does_not_know_is_asked_of_the_next() {
     let reply = exchange(gateway.addr, &Request::post("/v1/chat/completions", bodies::chat("bad/x"))).await;
     assert_eq!((reply.status, reply.text().as_str()), (404, gone));
 }
+
+/// Google says when to come back in the body of its error, and in no header.
+#[tokio::test]
+async fn googles_time_to_come_back_is_heeded() {
+    let info = r#"{"@type":"type.googleapis.com/google.rpc.RetryInfo","retryDelay":"34.5s"}"#;
+    let body = format!(r#"{{"error":{{"code":429,"message":"m","status":"RESOURCE_EXHAUSTED","details":[{info}]}}}}"#);
+    let google = Stub::always(Answer::json(429, body)).await;
+    let spare = Stub::always(Answer::json(200, bodies::chat_answer("fine"))).await;
+    let config = format!(
+        "[providers.google]\nkind = \"gemini\"\nbase_url = \"{}\"\napi_key = \"k\"\n{}[models.pair]\ntargets = \
+         [{{ provider = \"google\", model = \"gemini-d\" }}, {{ provider = \"spare\", model = \"m\", priority = 1 }}]\n",
+        google.origin(),
+        bodies::openai_provider("spare", &spare.origin())
+    );
+    let gateway = Gateway::start(&config).await;
+    let turn = r#"{"contents":[{"role":"user","parts":[{"text":"hi"}]}]}"#;
+    for (path, body) in [
+        ("/v1/chat/completions", bodies::chat("google/gemini-a")),
+        ("/v1/messages", bodies::message("google/gemini-b", true)),
+        ("/v1beta/models/google/gemini-c:generateContent", turn.into()),
+    ] {
+        let reply = exchange(gateway.addr, &Request::post(path, body)).await;
+        let told = (reply.status, reply.header("retry-after"), reply.header("retry-after-ms"));
+        assert_eq!(told, (429, "35", "34500"), "{path}: {}", reply.text());
+    }
+    for asked in [4, 4] {
+        let reply = exchange(gateway.addr, &Request::post("/v1/chat/completions", bodies::chat("pair"))).await;
+        assert_eq!((reply.status, google.count()), (200, asked), "it rests: {}", reply.text());
+    }
+}

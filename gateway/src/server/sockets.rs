@@ -39,6 +39,8 @@ impl Sockets {
     /// An address cannot be listened on.
     pub fn open(config: &ServerConfig, mut inherited: Vec<Listening>) -> io::Result<Self> {
         let mut kept = Vec::new();
+        let port_of = |socket: &Listening| Some(socket.configured.parse::<SocketAddr>().ok()?.port());
+        let ours: Vec<u16> = inherited.iter().filter_map(port_of).collect();
         let mut open = |role: Role, address: &SocketAddr| {
             let configured = address.to_string();
             let same = |socket: &Listening| socket.role == role && socket.configured == configured;
@@ -47,7 +49,8 @@ impl Sockets {
                     let found = inherited.remove(found);
                     Prebound::inherited(found.socket, found.key)?
                 }
-                None => Prebound::bind(&configured).map_err(|error| explained(role, *address, error))?,
+                None => Prebound::bind(&configured)
+                    .map_err(|error| explained(role, *address, ours.contains(&address.port()), error))?,
             };
             let (key, duplicate) = (socket.key().to_owned(), socket.duplicate()?);
             kept.push(Listening { role, configured, key, socket: duplicate });
@@ -59,8 +62,9 @@ impl Sockets {
     }
 }
 
-/// What can be done about an address that is taken.
-fn explained(role: Role, address: SocketAddr, error: io::Error) -> io::Error {
+/// What can be done about an address that is taken. `is_ours`: the process before has another address of this port, and goes on
+/// serving there until this one is ready.
+fn explained(role: Role, address: SocketAddr, is_ours: bool, error: io::Error) -> io::Error {
     if error.kind() != io::ErrorKind::AddrInUse {
         return error;
     }
@@ -69,11 +73,15 @@ fn explained(role: Role, address: SocketAddr, error: io::Error) -> io::Error {
         Role::Public => ("listen", format!("listen = [\"{other}\"]")),
         Role::Admin => ("admin", format!("admin = \"{other}\"")),
     };
-    let text = format!(
-        "server.{key}: {error}; is it another ai-gateway (`ai-gateway status`)? \
-         Another port: `[server] {setting}` in a file, and `ai-gateway run FILE`"
-    );
-    io::Error::new(error.kind(), text)
+    let advice = if is_ours {
+        "the running gateway has this port itself, at another address: that takes a restart".to_owned()
+    } else {
+        format!(
+            "is it another ai-gateway (`ai-gateway status`)? \
+             Another port: `[server] {setting}` in a file, and `ai-gateway run FILE`"
+        )
+    };
+    io::Error::new(error.kind(), format!("server.{key}: {error}; {advice}"))
 }
 
 #[cfg(test)]
@@ -97,6 +105,25 @@ mod tests {
         assert!(admin.starts_with("server.admin: "), "{admin}");
         assert!(admin.contains(&format!("`[server] admin = \"{other}\"` in a file")), "{admin}");
         drop(holder);
+    }
+
+    #[test]
+    fn who_follows_on_a_process_with_the_same_port_is_told_to_restart() {
+        let listening = |listen: &str| ServerConfig {
+            listen: vec![listen.parse().unwrap()],
+            admin: None,
+            ..ServerConfig::default()
+        };
+        let holder = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = holder.local_addr().unwrap().port();
+        let before = Listening {
+            role: Role::Public,
+            configured: format!("127.0.0.1:{port}"),
+            key: "x".into(),
+            socket: holder.try_clone().unwrap().into(),
+        };
+        let error = Sockets::open(&listening(&format!("0.0.0.0:{port}")), vec![before]).unwrap_err().to_string();
+        assert!(error.starts_with("server.listen: ") && error.ends_with("that takes a restart"), "{error}");
     }
 
     #[test]
