@@ -215,7 +215,7 @@ impl Control {
         }
         let control = self.clone();
         self.on_a_thread("reload", move || match control.reload() {
-            Ok(reloaded) => say(&format!("configuration {} is in force", reloaded.generation)),
+            Ok(reloaded) => say(format!("configuration {} is in force", reloaded.generation)),
             // The log has the reasons.
             Err(ReloadError::NoFile | ReloadError::Config(_) | ReloadError::Fixed(_) | ReloadError::Build(_)) => {}
             Err(ReloadError::Busy) => say("the reload waits for the change that is under way"),
