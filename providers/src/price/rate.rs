@@ -126,6 +126,13 @@ words! {
     }
 }
 
+/// What answers call tiers beside their words in files.
+const OTHER_NAMES: &[(&str, Tier)] = &[
+    ("batches", Tier::Batch),
+    // OpenAI's name for it from GPT-6 on.
+    ("fast", Tier::Priority),
+];
+
 impl Tier {
     /// The tier of an answer's `service_tier` (OpenAI, Anthropic) or `trafficType` (Google). A word that no price knows
     /// (`default`, `scale`, …) is served at the standard price.
@@ -135,7 +142,8 @@ impl Tier {
         let on_demand = word.get(.."ON_DEMAND_".len()).filter(|start| start.eq_ignore_ascii_case("ON_DEMAND_"));
         let name = on_demand.map_or(word, |start| &word[start.len()..]);
         let named = Self::ALL.iter().copied().find(|tier| tier.as_str().eq_ignore_ascii_case(name));
-        named.unwrap_or(if name.eq_ignore_ascii_case("batches") { Self::Batch } else { Self::Standard })
+        let other = || OTHER_NAMES.iter().find(|(other, _)| other.eq_ignore_ascii_case(name)).map(|(_, tier)| *tier);
+        named.or_else(other).unwrap_or(Self::Standard)
     }
 }
 
@@ -250,6 +258,7 @@ mod tests {
             (Some("standard"), Tier::Standard),
             (Some("flex"), Tier::Flex),
             (Some("priority"), Tier::Priority),
+            (Some("fast"), Tier::Priority),
             (Some("batch"), Tier::Batch),
             (Some("batches"), Tier::Batch),
             (Some("ON_DEMAND"), Tier::Standard),

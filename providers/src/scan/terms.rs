@@ -113,6 +113,7 @@ mod tests {
             (json!({"service_tier": "standard_only"}), Terms::default()),
             (json!({"service_tier": null}), Terms::default()),
             (json!({"service_tier": "priority"}), asks(Tier::Priority)),
+            (json!({"service_tier": "fast"}), asks(Tier::Priority)),
             (json!({"service_tier": "flex"}), asks(Tier::Flex)),
             (json!({"service_tier": "auto"}), Terms { any_tier: true, ..Terms::default() }),
             (json!({"serviceTier": {"type": "priority"}}), asks(Tier::Priority)),
