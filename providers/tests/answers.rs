@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test may fail")]
 
+use ai_gateway_providers::answer::Translation;
 use ai_gateway_providers::event_stream::{write_event, write_exception};
 use ai_gateway_providers::{AnswerForm, Dialect, ErrorKind, Observer, Operation, Seen, Usage};
 use bytes::Bytes;
@@ -491,6 +492,52 @@ fn an_answer_that_goes_on_being_made_is_known() {
         assert_eq!((seen.unfinished, seen.usage, seen.past_usage), (false, Some(spent), None));
         let seen = stream(stored, &whole);
         assert_eq!((seen.unfinished, seen.usage, seen.past_usage), (false, None, Some(spent)));
+    }
+}
+
+/// <https://platform.claude.com/docs/en/build-with-claude/fast-mode> and `…/data-residency`: what costs more is told in the usage.
+#[test]
+fn anthropics_speed_and_region_stand_beside_its_tier() {
+    for (usage, tier) in [
+        (r#"{"input_tokens":1,"speed":"standard","inference_geo":"global"}"#, None),
+        (r#"{"input_tokens":1,"service_tier":"standard","inference_geo":"not_available"}"#, Some("standard")),
+        (r#"{"input_tokens":1,"service_tier":"standard","speed":"fast"}"#, Some("standard+fast_mode")),
+        (
+            r#"{"input_tokens":1,"service_tier":"standard","speed":"fast","inference_geo":"us"}"#,
+            Some("standard+fast_mode+us"),
+        ),
+    ] {
+        let answer = format!(r#"{{"type":"message","usage":{usage}}}"#);
+        assert_eq!(json(ANTHROPIC, &answer).service_tier.as_deref(), tier, "{answer}");
+        // The end of a stream may say nothing of it.
+        let start = format!("event: message_start\ndata: {{\"message\":{{\"usage\":{usage}}}}}\n\n");
+        let end = "event: message_delta\ndata: {\"usage\":{\"output_tokens\":9}}\n\nevent: message_stop\ndata: {}\n\n";
+        assert_eq!(stream(ANTHROPIC, &(start + end)).service_tier.as_deref(), tier, "{usage}");
+    }
+}
+
+/// Its client knows no such words.
+#[test]
+fn what_stands_beside_a_tier_is_for_the_price_alone() {
+    let usage = r#"{"input_tokens":1,"output_tokens":1,"service_tier":"standard","speed":"fast","inference_geo":"us"}"#;
+    let whole = format!(
+        r#"{{"id":"i","type":"message","role":"assistant","model":"m","content":[{{"type":"text","text":"a"}}],"stop_reason":"end_turn","usage":{usage}}}"#
+    );
+    let streamed = format!(
+        "event: message_start\ndata: {{\"type\":\"message_start\",\"message\":{{\"id\":\"i\",\"model\":\"m\",\"content\":[],\"usage\":{usage}}}}}\n\n\
+         event: message_delta\ndata: {{\"type\":\"message_delta\",\"delta\":{{\"stop_reason\":\"end_turn\"}},\"usage\":{{\"output_tokens\":1}}}}\n\n\
+         event: message_stop\ndata: {{\"type\":\"message_stop\"}}\n\n"
+    );
+    for (form, body) in [(AnswerForm::Json, &whole), (AnswerForm::Stream, &streamed)] {
+        for to_stream in [false, true] {
+            let within = Translation::within(Dialect::Anthropic, to_stream);
+            let translation = Translation { to: Dialect::OpenAiChat, ..within };
+            let mut observer = Observer::translating(translation, Operation::Chat, form);
+            let out = observer.feed(Bytes::copy_from_slice(body.as_bytes()), true);
+            let out = String::from_utf8_lossy(&out);
+            assert!(out.contains(r#""service_tier":"default""#), "{form:?} {out}");
+            assert_eq!(observer.seen().service_tier.as_deref(), Some("default+fast_mode+us"), "{form:?}");
+        }
     }
 }
 

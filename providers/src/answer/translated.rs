@@ -9,11 +9,12 @@ use super::marks::Marks;
 use super::{AnswerForm, Heard, Notes};
 use crate::codec::{Client, Maker, OutputItem, Platform, StreamDecoder, StreamEncoder, codec, whole_characters};
 use crate::common::{
-    Aliases, Collector, Content, Delta, Event, Losses, ProviderTag, Response, TurnMemory, TurnRecorder, take_apart,
+    Aliases, Collector, Content, Delta, Event, Losses, ProviderTag, Response, Str, TurnMemory, TurnRecorder, take_apart,
 };
 use crate::dialect::Dialect;
 use crate::error::{ApiError, ErrorKind};
 use crate::operations::completions;
+use crate::price::Served;
 
 /// The largest answer that is held to be translated as a whole.
 pub(super) const MAX_WHOLE: usize = 128 << 20;
@@ -187,6 +188,7 @@ impl Translated {
                 let Translation { aliases, .. } = translation;
                 let mut write = |event: Event<'_>| {
                     note(&event, notes);
+                    let event = as_clients_know_it(event);
                     if let Some(recorder) = recorder {
                         recorder.feed(&event);
                     }
@@ -276,9 +278,10 @@ impl Translated {
                 recorder.feed(&event);
             }
             if let Output::Stream(encoder) = output {
-                encoder.encode(event, losses, out);
+                encoder.encode(as_clients_know_it(event), losses, out);
             }
         });
+        response.service_tier = response.service_tier.take().map(tier_alone);
         if let Output::Whole(_) = output {
             *items = write_whole(translation, &response, losses, out);
         }
@@ -397,6 +400,21 @@ pub(super) fn note(event: &Event<'_>, notes: &mut Notes) {
         Event::Error(error) => fail(notes, error.clone()),
         Event::End => notes.seen.complete = true,
         Event::BlockEnd { .. } | Event::Logprobs { .. } | Event::Stop { .. } | Event::Extras(_) | Event::Ping => {}
+    }
+}
+
+/// A tier has beside it what decides the price, which no client's dialect has a word for.
+fn as_clients_know_it(event: Event<'_>) -> Event<'_> {
+    match event {
+        Event::ServiceTier(tier) => Event::ServiceTier(tier_alone(tier)),
+        other => other,
+    }
+}
+
+fn tier_alone(tier: Str<'_>) -> Str<'_> {
+    match Served::tier_word(&tier) {
+        word if word.len() == tier.len() => tier,
+        word => word.to_owned().into(),
     }
 }
 

@@ -3,7 +3,7 @@
 use super::Usage;
 use super::tree::Tree;
 use crate::dialect::{Dialect, Operation};
-use crate::price::scaled;
+use crate::price::{Served, scaled};
 
 /// One answer's counts as its provider states them, before they are made disjoint. Cumulative: each count of a later
 /// report of the same answer replaces a smaller one.
@@ -321,6 +321,14 @@ pub(crate) fn gemini_tier(usage: &Tree<'_>) -> Option<String> {
     let own = usage["serviceTier"].as_str();
     let word = own.or_else(|| usage["trafficType"].as_str()?.strip_prefix("ON_DEMAND_"))?.to_ascii_lowercase();
     Some(if word == "standard" { "default".to_owned() } else { word })
+}
+
+/// The service tier that Anthropic's `usage` names, with the speed and the region that it was served at beside it; what it says nothing of
+/// is as in `known`. <https://platform.claude.com/docs/en/build-with-claude/fast-mode>,
+/// <https://platform.claude.com/docs/en/build-with-claude/data-residency>
+pub(crate) fn anthropic_tier(known: Option<&str>, usage: &Tree<'_>) -> Option<String> {
+    let word = |name| usage[name].as_str();
+    Served::told(known, word("service_tier"), word("speed"), word("inference_geo"))
 }
 
 /// What OpenRouter charges, in pico-dollars: `cost`, and where the account's own key was used at another provider (`is_byok`) what
