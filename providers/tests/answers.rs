@@ -2,7 +2,6 @@
 
 #![expect(clippy::unwrap_used, reason = "a test may fail")]
 
-use ai_gateway_providers::answer::Translation;
 use ai_gateway_providers::event_stream::{write_event, write_exception};
 use ai_gateway_providers::{AnswerForm, Dialect, ErrorKind, Observer, Operation, Seen, Usage};
 use bytes::Bytes;
@@ -516,28 +515,60 @@ fn anthropics_speed_and_region_stand_beside_its_tier() {
     }
 }
 
-/// Its client knows no such words.
+/// What its usage does not tell: <https://developers.openai.com/api/docs/pricing#built-in-tools>.
 #[test]
-fn what_stands_beside_a_tier_is_for_the_price_alone() {
-    let usage = r#"{"input_tokens":1,"output_tokens":1,"service_tier":"standard","speed":"fast","inference_geo":"us"}"#;
-    let whole = format!(
-        r#"{{"id":"i","type":"message","role":"assistant","model":"m","content":[{{"type":"text","text":"a"}}],"stop_reason":"end_turn","usage":{usage}}}"#
-    );
-    let streamed = format!(
-        "event: message_start\ndata: {{\"type\":\"message_start\",\"message\":{{\"id\":\"i\",\"model\":\"m\",\"content\":[],\"usage\":{usage}}}}}\n\n\
-         event: message_delta\ndata: {{\"type\":\"message_delta\",\"delta\":{{\"stop_reason\":\"end_turn\"}},\"usage\":{{\"output_tokens\":1}}}}\n\n\
-         event: message_stop\ndata: {{\"type\":\"message_stop\"}}\n\n"
-    );
-    for (form, body) in [(AnswerForm::Json, &whole), (AnswerForm::Stream, &streamed)] {
-        for to_stream in [false, true] {
-            let within = Translation::within(Dialect::Anthropic, to_stream);
-            let translation = Translation { to: Dialect::OpenAiChat, ..within };
-            let mut observer = Observer::translating(translation, Operation::Chat, form);
-            let out = observer.feed(Bytes::copy_from_slice(body.as_bytes()), true);
-            let out = String::from_utf8_lossy(&out);
-            assert!(out.contains(r#""service_tier":"default""#), "{form:?} {out}");
-            assert_eq!(observer.seen().service_tier.as_deref(), Some("default+fast_mode+us"), "{form:?}");
-        }
+fn what_openai_runs_as_tools_counts() {
+    let counts = |usage: Usage| (usage.web_searches, usage.other_models);
+    let used = r#""usage":{"input_tokens":5,"output_tokens":2}"#;
+    let tools = |searches: u64, pictures: u64| {
+        format!(
+            r#""tool_usage":{{"image_gen":{{"input_tokens":{pictures},"output_tokens":{pictures}}},"web_search":{{"num_requests":{searches}}}}}"#
+        )
+    };
+    let search = |action: &str| format!(r#"{{"id":"ws","type":"web_search_call","status":"completed"{action}}}"#);
+    let items = [
+        search(r#","action":{"type":"search","query":"find","queries":["find"]}"#),
+        search(r#","action":{"type":"open_page","url":"web_search_call"}"#),
+        search(r#","action":{"pattern":"search","type":"find_in_page"}"#),
+        search(""),
+        r#"{"type":"message","role":"assistant","content":[{"type":"output_text","text":"web_search_call"}]}"#
+            .to_owned(),
+    ];
+    let output = format!(r#""output":[{}]"#, items.join(","));
+    for (rest, right) in [
+        (format!(r#""output":[],{}"#, tools(0, 0)), (None, None)),
+        (format!("{output},{}", tools(7, 0)), (Some(7), None)),
+        (format!(r#""output":[],{}"#, tools(0, 3120)), (None, Some(6240))),
+        (output.clone(), (Some(2), None)),
+    ] {
+        let response = format!(r#"{{"id":"r","status":"completed",{used},{rest}}}"#);
+        assert_eq!(counts(json(RESPONSES, &response).usage.unwrap()), right, "{response}");
+        let done = items
+            .iter()
+            .filter(|_| rest.contains("web_search_call"))
+            .map(|item| format!("data: {{\"type\":\"response.output_item.done\",\"item\":{item}}}\n\n"));
+        let completed = format!("data: {{\"type\":\"response.completed\",\"response\":{response}}}\n\n");
+        let text = done.chain([completed]).collect::<String>();
+        assert_eq!(
+            counts(feed(RESPONSES, AnswerForm::Stream, false, &[text.as_bytes()]).1.usage.unwrap()),
+            right,
+            "{text}"
+        );
+    }
+}
+
+/// <https://ai.google.dev/gemini-api/docs/google-search#pricing>
+#[test]
+fn what_google_searched_for_counts() {
+    let gemini = (Dialect::Gemini, Operation::Chat);
+    let grounded = r#""groundingMetadata":{"searchEntryPoint":{"renderedContent":"a"},"retrievalQueries":["b"],"webSearchQueries":["one","","two, longer than sixteen"]},"safetyRatings":[{"category":"c"}]"#;
+    for (model, searches) in [("gemini-3-flash-preview", 2), ("gemini-2.5-pro", 1)] {
+        let answer = format!(
+            r#"{{"candidates":[{{"content":{{"parts":[{{"text":"webSearchQueries"}}],"role":"model"}},"finishReason":"STOP",{grounded}}}],"usageMetadata":{{"promptTokenCount":5}},"modelVersion":"{model}"}}"#
+        );
+        let right = Some(Usage { input: Some(5), web_searches: Some(searches), ..Usage::default() });
+        assert_eq!(json(gemini, &answer).usage, right, "{answer}");
+        assert_eq!(stream(gemini, &format!("data: {answer}\n\n")).usage, right, "{answer}");
     }
 }
 

@@ -18,6 +18,7 @@ mod heard;
 mod json;
 mod marks;
 mod raw;
+mod searches;
 mod stream;
 mod translated;
 mod typed;
@@ -429,6 +430,12 @@ impl Notes {
             }
             None => self.unreadable(),
         }
+    }
+
+    /// A web search has come.
+    fn search(&mut self) {
+        self.report.search();
+        self.report(&Report::default());
     }
 
     /// A picture has come.
