@@ -494,6 +494,84 @@ fn an_answer_that_goes_on_being_made_is_known() {
     }
 }
 
+/// <https://platform.claude.com/docs/en/build-with-claude/fast-mode> and `…/data-residency`: what costs more is told in the usage.
+#[test]
+fn anthropics_speed_and_region_stand_beside_its_tier() {
+    for (usage, tier) in [
+        (r#"{"input_tokens":1,"speed":"standard","inference_geo":"global"}"#, None),
+        (r#"{"input_tokens":1,"service_tier":"standard","inference_geo":"not_available"}"#, Some("standard")),
+        (r#"{"input_tokens":1,"service_tier":"standard","speed":"fast"}"#, Some("standard+fast_mode")),
+        (
+            r#"{"input_tokens":1,"service_tier":"standard","speed":"fast","inference_geo":"us"}"#,
+            Some("standard+fast_mode+us"),
+        ),
+    ] {
+        let answer = format!(r#"{{"type":"message","usage":{usage}}}"#);
+        assert_eq!(json(ANTHROPIC, &answer).service_tier.as_deref(), tier, "{answer}");
+        // The end of a stream may say nothing of it.
+        let start = format!("event: message_start\ndata: {{\"message\":{{\"usage\":{usage}}}}}\n\n");
+        let end = "event: message_delta\ndata: {\"usage\":{\"output_tokens\":9}}\n\nevent: message_stop\ndata: {}\n\n";
+        assert_eq!(stream(ANTHROPIC, &(start + end)).service_tier.as_deref(), tier, "{usage}");
+    }
+}
+
+/// What its usage does not tell: <https://developers.openai.com/api/docs/pricing#built-in-tools>.
+#[test]
+fn what_openai_runs_as_tools_counts() {
+    let counts = |usage: Usage| (usage.web_searches, usage.other_models);
+    let used = r#""usage":{"input_tokens":5,"output_tokens":2}"#;
+    let tools = |searches: u64, pictures: u64| {
+        format!(
+            r#""tool_usage":{{"image_gen":{{"input_tokens":{pictures},"output_tokens":{pictures}}},"web_search":{{"num_requests":{searches}}}}}"#
+        )
+    };
+    let search = |action: &str| format!(r#"{{"id":"ws","type":"web_search_call","status":"completed"{action}}}"#);
+    let items = [
+        search(r#","action":{"type":"search","query":"find","queries":["find"]}"#),
+        search(r#","action":{"type":"open_page","url":"web_search_call"}"#),
+        search(r#","action":{"pattern":"search","type":"find_in_page"}"#),
+        search(""),
+        r#"{"type":"message","role":"assistant","content":[{"type":"output_text","text":"web_search_call"}]}"#
+            .to_owned(),
+    ];
+    let output = format!(r#""output":[{}]"#, items.join(","));
+    for (rest, right) in [
+        (format!(r#""output":[],{}"#, tools(0, 0)), (None, None)),
+        (format!("{output},{}", tools(7, 0)), (Some(7), None)),
+        (format!(r#""output":[],{}"#, tools(0, 3120)), (None, Some(6240))),
+        (output.clone(), (Some(2), None)),
+    ] {
+        let response = format!(r#"{{"id":"r","status":"completed",{used},{rest}}}"#);
+        assert_eq!(counts(json(RESPONSES, &response).usage.unwrap()), right, "{response}");
+        let done = items
+            .iter()
+            .filter(|_| rest.contains("web_search_call"))
+            .map(|item| format!("data: {{\"type\":\"response.output_item.done\",\"item\":{item}}}\n\n"));
+        let completed = format!("data: {{\"type\":\"response.completed\",\"response\":{response}}}\n\n");
+        let text = done.chain([completed]).collect::<String>();
+        assert_eq!(
+            counts(feed(RESPONSES, AnswerForm::Stream, false, &[text.as_bytes()]).1.usage.unwrap()),
+            right,
+            "{text}"
+        );
+    }
+}
+
+/// <https://ai.google.dev/gemini-api/docs/google-search#pricing>
+#[test]
+fn what_google_searched_for_counts() {
+    let gemini = (Dialect::Gemini, Operation::Chat);
+    let grounded = r#""groundingMetadata":{"searchEntryPoint":{"renderedContent":"a"},"retrievalQueries":["b"],"webSearchQueries":["one","","two, longer than sixteen"]},"safetyRatings":[{"category":"c"}]"#;
+    for (model, searches) in [("gemini-3-flash-preview", 2), ("gemini-2.5-pro", 1)] {
+        let answer = format!(
+            r#"{{"candidates":[{{"content":{{"parts":[{{"text":"webSearchQueries"}}],"role":"model"}},"finishReason":"STOP",{grounded}}}],"usageMetadata":{{"promptTokenCount":5}},"modelVersion":"{model}"}}"#
+        );
+        let right = Some(Usage { input: Some(5), web_searches: Some(searches), ..Usage::default() });
+        assert_eq!(json(gemini, &answer).usage, right, "{answer}");
+        assert_eq!(stream(gemini, &format!("data: {answer}\n\n")).usage, right, "{answer}");
+    }
+}
+
 #[test]
 fn the_service_tier_is_read_where_it_stands() {
     let gemini = (Dialect::Gemini, Operation::Chat);

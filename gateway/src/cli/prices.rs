@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use ai_gateway::internal::say;
 use ai_gateway_providers::price::import::{self, Import};
-use ai_gateway_providers::price::{Lookup, Model, PerMillion, PriceMap, Rate, Tier, Unit};
+use ai_gateway_providers::price::{Lookup, Model, PerMillion, Price, PriceMap, Rate, Tier, Unit};
 use clap::Subcommand;
 use serde_json::{Value, json};
 
@@ -169,6 +169,7 @@ fn as_json(map: &PriceMap, name: &str, model: &Model) -> Value {
         "context_window": model.context_window,
         "max_output": model.max_output,
         "prices": model.price.as_ref().map(|price| price.rates().iter().map(rate).collect::<Vec<_>>()),
+        "us_only": model.price.as_ref().and_then(Price::us_only).map(|times| times.to_string()),
     })
 }
 
@@ -207,6 +208,9 @@ fn as_text(map: &PriceMap, name: &str, model: &Model) -> String {
         }
         text.push('\n');
     }
+    if let Some(times) = price.us_only() {
+        let _ = writeln!(text, "  answers made in the US only: {times} times as much for tokens");
+    }
     text
 }
 
@@ -227,6 +231,8 @@ mod tests {
             "gpt-x": {"litellm_provider": "openai", "mode": "chat", "max_input_tokens": 272_000,
                 "input_cost_per_token": 1.25e-6, "input_cost_per_token_flex": 6.25e-7,
                 "output_cost_per_token": 1e-5, "output_cost_per_token_above_200k_tokens": 1.5e-5},
+            "claude-x": {"litellm_provider": "anthropic", "mode": "chat", "input_cost_per_token": 5e-6,
+                "provider_specific_entry": {"fast": 2, "us": 1.1}},
             "azure/gpt-x": {"litellm_provider": "azure", "mode": "chat", "max_output_tokens": 5},
         });
         PriceMap::of_file(file.to_string().as_bytes()).unwrap()
@@ -260,6 +266,18 @@ mod tests {
             ]
         );
         assert!(as_text(&map, "azure/gpt-x", &map.row("azure/gpt-x").unwrap()).ends_with("no price is known\n"));
+        let text = as_text(&map, "anthropic/claude-x", &map.row("anthropic/claude-x").unwrap());
+        let lines: Vec<&str> = text.lines().skip(1).collect();
+        assert_eq!(
+            lines,
+            [
+                "  $ per million        standard    fast_mode",
+                "  input                       5           10",
+                "  answers made in the US only: 1.1 times as much for tokens",
+            ]
+        );
+        let json = as_json(&map, "anthropic/claude-x", &map.row("anthropic/claude-x").unwrap());
+        assert_eq!(json["us_only"], "1.1");
         let json = as_json(&map, "openai/gpt-x", &map.row("openai/gpt-x").unwrap());
         assert_eq!(json["prices"][1], json!({"unit": "input", "tier": "flex", "above": 0, "usd_per_million": "0.625"}));
     }

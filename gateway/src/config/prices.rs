@@ -277,7 +277,7 @@ impl PriceText {
             (Unit::Image, image),
         ];
         let mut rates: Vec<Rate> = Vec::new();
-        let mut sound = true;
+        let (mut sound, mut us_only) = (true, None);
         for (unit, dollars) in written {
             let Some(dollars) = dollars else { continue };
             match cx.parse(&dollars, |text| per_million(&text.0)) {
@@ -290,6 +290,7 @@ impl PriceText {
                 Some(price) => {
                     let own: Vec<Unit> = rates.iter().map(|rate| rate.unit).collect();
                     rates.extend(price.rates().iter().filter(|rate| !own.contains(&rate.unit)));
+                    us_only = price.us_only();
                 }
                 None => {
                     let names: Vec<&str> = map.names().collect();
@@ -305,6 +306,6 @@ impl PriceText {
             cx.report.error(span, "this price says nothing", help);
             return None;
         }
-        sound.then(|| Price::new(rates))
+        sound.then(|| Price::new(rates).with_us_only(us_only))
     }
 }

@@ -5,6 +5,7 @@
 use memchr::memchr2;
 
 use super::Notes;
+use super::searches::Searches;
 use crate::dialect::{Dialect, Operation};
 use crate::usage::report::Report;
 use crate::usage::tree::Tree;
@@ -24,6 +25,8 @@ enum Key {
     Status,
     Tier,
     BedrockTier,
+    /// Of Responses: what the tools used that the provider ran.
+    Tools,
     /// Of Groq, with a usage in it.
     Groq,
     /// Of Whisper's verbose answer.
@@ -50,6 +53,7 @@ impl Key {
             b"status" => Self::Status,
             b"service_tier" => Self::Tier,
             b"serviceTier" => Self::BedrockTier,
+            b"tool_usage" => Self::Tools,
             b"x_groq" => Self::Groq,
             b"duration" => Self::Duration,
             b"message" => Self::Message,
@@ -104,6 +108,7 @@ pub(super) struct JsonScan {
     from: usize,
     /// What earlier chunks had of it.
     before: Vec<u8>,
+    searches: Searches,
 }
 
 impl JsonScan {
@@ -117,6 +122,7 @@ impl JsonScan {
             kept: Kept::Nothing,
             from: 0,
             before: Vec::new(),
+            searches: Searches::default(),
         }
     }
 
@@ -179,6 +185,11 @@ impl JsonScan {
             }
         } else if self.depth > 1 && matches!(self.key, Key::Output | Key::Message) {
             notes.heard.length(end - start);
+            if self.key == Key::Output {
+                let is_over = self.state == State::Between;
+                let part = chunk.get(start..end - usize::from(is_over)).unwrap_or_default();
+                self.searches.text(self.depth, part, is_over, notes.dialect);
+            }
         }
         end
     }
@@ -212,6 +223,7 @@ impl JsonScan {
                 }
                 b'}' | b']' => {
                     self.end_value(&chunk[self.from..at - 1], notes);
+                    self.searches.tell(notes);
                     self.depth = 0;
                     self.state = State::Closed;
                     break;
@@ -393,6 +405,9 @@ fn on_value(key: Key, value: &[u8], notes: &mut Notes) {
         Key::BedrockTier if notes.dialect == Dialect::Bedrock => {
             on_tree(value, notes, |tier, notes| notes.tier(&tier["type"]));
         }
+        Key::Tools if notes.dialect == Dialect::OpenAiResponses => {
+            on_tree(value, notes, |tools, notes| notes.report(&Report::of_tools(tools)));
+        }
         Key::Groq => on_tree(value, notes, |groq, notes| {
             if groq["usage"].is_object() {
                 notes.report(&Report::read(notes.dialect, notes.operation, &groq["usage"]));
@@ -402,7 +417,7 @@ fn on_value(key: Key, value: &[u8], notes: &mut Notes) {
             on_tree(value, notes, |seconds, notes| notes.report(&Report::audio_duration(seconds)));
         }
         // What means something only in other answers, or is not kept.
-        Key::Id | Key::Status | Key::Message | Key::BedrockTier | Key::Duration => {}
+        Key::Id | Key::Status | Key::Message | Key::BedrockTier | Key::Tools | Key::Duration => {}
         Key::Output | Key::Pictures | Key::Other => {}
     }
 }

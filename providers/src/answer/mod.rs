@@ -18,6 +18,7 @@ mod heard;
 mod json;
 mod marks;
 mod raw;
+mod searches;
 mod stream;
 mod translated;
 mod typed;
@@ -43,7 +44,7 @@ use crate::dialect::{Dialect, Operation};
 use crate::error::{ApiError, decode_value, mask, mask_secret};
 use crate::event_stream::mask_frames;
 use crate::usage::Usage;
-use crate::usage::report::{Report, gemini_tier};
+use crate::usage::report::{Report, anthropic_tier, gemini_tier};
 use crate::usage::tree::Tree;
 
 /// How the answer's body is framed; its content type tells.
@@ -415,11 +416,13 @@ impl Notes {
         match Tree::parse(raw) {
             Some(Tree::Null) => {}
             Some(value) => {
-                self.tier(&value["service_tier"]);
-                if self.dialect == Dialect::Gemini
-                    && let Some(tier) = gemini_tier(&value)
-                {
-                    self.seen.service_tier = Some(tier);
+                let tier = match self.dialect {
+                    Dialect::Gemini => gemini_tier(&value),
+                    Dialect::Anthropic => anthropic_tier(self.seen.service_tier.as_deref(), &value),
+                    _ => value["service_tier"].as_str().map(str::to_owned),
+                };
+                if tier.is_some() {
+                    self.seen.service_tier = tier;
                 }
                 let model = self.seen.model.as_deref();
                 let operation = if self.operation == Operation::Stored { Operation::Chat } else { self.operation };
@@ -427,6 +430,12 @@ impl Notes {
             }
             None => self.unreadable(),
         }
+    }
+
+    /// A web search has come.
+    fn search(&mut self) {
+        self.report.search();
+        self.report(&Report::default());
     }
 
     /// A picture has come.

@@ -9,12 +9,13 @@ use super::marks::Marks;
 use super::{AnswerForm, Heard, Notes};
 use crate::codec::{Client, Maker, OutputItem, Platform, StreamDecoder, StreamEncoder, codec, whole_characters};
 use crate::common::{
-    Aliases, Before, Collector, Content, Delta, Event, Losses, ProviderTag, Response, TurnMemory, TurnRecorder,
+    Aliases, Before, Collector, Content, Delta, Event, Losses, ProviderTag, Response, Str, TurnMemory, TurnRecorder,
     take_apart,
 };
 use crate::dialect::Dialect;
 use crate::error::{ApiError, ErrorKind};
 use crate::operations::completions;
+use crate::price::Served;
 
 /// The largest answer that is held to be translated as a whole.
 pub(super) const MAX_WHOLE: usize = 128 << 20;
@@ -194,6 +195,7 @@ impl Translated {
                 let Translation { aliases, .. } = translation;
                 let mut write = |event: Event<'_>| {
                     note(&event, notes);
+                    let event = as_clients_know_it(event);
                     if let Some(recorder) = recorder {
                         recorder.feed(&event);
                     }
@@ -283,9 +285,10 @@ impl Translated {
                 recorder.feed(&event);
             }
             if let Output::Stream(encoder) = output {
-                encoder.encode(event, losses, out);
+                encoder.encode(as_clients_know_it(event), losses, out);
             }
         });
+        response.service_tier = response.service_tier.take().map(tier_alone);
         if let Output::Whole(_) = output {
             *items = write_whole(translation, &response, losses, out);
         }
@@ -407,6 +410,21 @@ pub(super) fn note(event: &Event<'_>, notes: &mut Notes) {
     }
 }
 
+/// A tier has beside it what decides the price, which no client's dialect has a word for.
+fn as_clients_know_it(event: Event<'_>) -> Event<'_> {
+    match event {
+        Event::ServiceTier(tier) => Event::ServiceTier(tier_alone(tier)),
+        other => other,
+    }
+}
+
+fn tier_alone(tier: Str<'_>) -> Str<'_> {
+    match Served::tier_word(&tier) {
+        word if word.len() == tier.len() => tier,
+        word => word.to_owned().into(),
+    }
+}
+
 /// Measures what the event says.
 fn hear(event: &Event<'_>, heard: &mut Heard) {
     match event {
@@ -475,6 +493,57 @@ mod tests {
                 let out = String::from_utf8_lossy(&out);
                 assert_eq!(out.contains("the provider's answer has no choices"), wanted, "{to}: {out}");
                 assert!(observer.seen().error.is_some() && !observer.seen().complete, "{to}");
+            }
+        }
+    }
+
+    fn to_chat(from: Dialect, stream: bool) -> Translation {
+        Translation { to: Dialect::OpenAiChat, ..Translation::within(from, stream) }
+    }
+
+    /// Its client knows no such words.
+    #[test]
+    fn what_stands_beside_a_tier_is_for_the_price_alone() {
+        let usage =
+            r#"{"input_tokens":1,"output_tokens":1,"service_tier":"standard","speed":"fast","inference_geo":"us"}"#;
+        let whole = format!(
+            r#"{{"id":"i","type":"message","role":"assistant","model":"m","content":[{{"type":"text","text":"a"}}],"stop_reason":"end_turn","usage":{usage}}}"#
+        );
+        let streamed = format!(
+            "event: message_start\ndata: {{\"type\":\"message_start\",\"message\":{{\"id\":\"i\",\"model\":\"m\",\"content\":[],\"usage\":{usage}}}}}\n\n\
+         event: message_delta\ndata: {{\"type\":\"message_delta\",\"delta\":{{\"stop_reason\":\"end_turn\"}},\"usage\":{{\"output_tokens\":1}}}}\n\n\
+         event: message_stop\ndata: {{\"type\":\"message_stop\"}}\n\n"
+        );
+        for (form, body) in [(AnswerForm::Json, &whole), (AnswerForm::Stream, &streamed)] {
+            for to_stream in [false, true] {
+                let translation = to_chat(Dialect::Anthropic, to_stream);
+                let mut observer = Observer::translating(translation, Operation::Chat, form);
+                let out = observer.feed(Bytes::copy_from_slice(body.as_bytes()), true);
+                let out = String::from_utf8_lossy(&out);
+                assert!(out.contains(r#""service_tier":"default""#), "{form:?} {out}");
+                assert_eq!(observer.seen().service_tier.as_deref(), Some("default+fast_mode+us"), "{form:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_openai_runs_as_tools_counts() {
+        let items = r#"{"type":"web_search_call","action":{"type":"search"}},{"type":"web_search_call","action":{"type":"open_page"}}"#;
+        let tools =
+            r#""tool_usage":{"image_gen":{"input_tokens":1,"output_tokens":2},"web_search":{"num_requests":3}}"#;
+        for (rest, right) in [
+            (format!(r#""output":[{items}]"#), (Some(1), None)),
+            (format!(r#""output":[{items}],{tools}"#), (Some(3), Some(3))),
+        ] {
+            let whole =
+                format!(r#"{{"id":"r","status":"completed","usage":{{"input_tokens":5,"output_tokens":2}},{rest}}}"#);
+            let streamed = format!("data: {{\"type\":\"response.completed\",\"response\":{whole}}}\n\n");
+            for (form, body) in [(AnswerForm::Json, whole), (AnswerForm::Stream, streamed)] {
+                let translation = to_chat(Dialect::OpenAiResponses, true);
+                let mut observer = Observer::translating(translation, Operation::Chat, form);
+                let _ = observer.feed(Bytes::from(body.clone()), true);
+                let usage = observer.seen().usage.unwrap();
+                assert_eq!((usage.web_searches, usage.other_models), right, "{form:?} {body}");
             }
         }
     }

@@ -8,6 +8,8 @@ use serde::Deserialize;
 
 use super::Notes;
 use super::raw::{self, Raw};
+use crate::usage::report::{Report, SEARCH, is_search};
+use crate::usage::tree::Tree;
 
 #[derive(Deserialize)]
 struct Event<'a> {
@@ -18,6 +20,9 @@ struct Event<'a> {
     audio: Raw<'a>,
     #[serde(borrow)]
     response: Raw<'a>,
+    /// `response.output_item.done`
+    #[serde(borrow)]
+    item: Raw<'a>,
     #[serde(borrow)]
     usage: Raw<'a>,
     #[serde(borrow)]
@@ -33,6 +38,8 @@ struct Response<'a> {
     #[serde(borrow)]
     usage: Raw<'a>,
     #[serde(borrow)]
+    tool_usage: Raw<'a>,
+    #[serde(borrow)]
     error: Raw<'a>,
     #[serde(borrow)]
     service_tier: Raw<'a>,
@@ -41,6 +48,7 @@ struct Response<'a> {
 }
 
 static DELTA: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new("\"delta\""));
+static SEARCH_CALL: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(SEARCH));
 
 /// Reads an event of a stream that has only typed ones.
 pub(super) fn on_event(name: &[u8], data: &[u8], notes: &mut Notes) {
@@ -90,7 +98,14 @@ fn on_type(name: &[u8], data: &[u8], notes: &mut Notes) {
                 notes.error(data);
             }
         }
-        b"response.output_item.done" if !notes.seen.first_output => notes.output(),
+        b"response.output_item.done" => {
+            if !notes.seen.first_output {
+                notes.output();
+            }
+            if SEARCH_CALL.find(data).is_some() && has_search(data) {
+                notes.search();
+            }
+        }
         b"error" => notes.error(data),
         b"transcript.text.done" | b"speech.audio.done" | b"image_generation.completed" | b"image_edit.completed" => {
             let Some(event) = raw::parse::<Event<'_>>(data) else { return notes.unreadable() };
@@ -108,6 +123,12 @@ fn on_type(name: &[u8], data: &[u8], notes: &mut Notes) {
         // Progress of parts whose deltas are counted.
         _ => {}
     }
+}
+
+/// Whether the item that the event carries is a web search.
+fn has_search(data: &[u8]) -> bool {
+    let item = raw::parse::<Event<'_>>(data).and_then(|event| Tree::parse(raw::bytes(event.item?)));
+    item.is_some_and(|item| item["type"].as_str().is_some_and(|kind| is_search(kind, item["action"]["type"].as_str())))
 }
 
 fn is_empty_delta(name: &[u8], data: &[u8]) -> bool {
@@ -135,6 +156,9 @@ fn on_response(data: &[u8], notes: &mut Notes) -> bool {
     notes.seen.unfinished = response.background.is_some_and(|background| raw::bytes(background) == b"true");
     if let Some(usage) = response.usage {
         notes.usage(raw::bytes(usage));
+    }
+    if let Some(tools) = response.tool_usage.and_then(|tools| Tree::parse(raw::bytes(tools))) {
+        notes.report(&Report::of_tools(&tools));
     }
     if let Some(error) = response.error {
         notes.error(raw::bytes(error));

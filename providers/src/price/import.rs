@@ -1,8 +1,8 @@
 //! From LiteLLM's price file (<https://docs.litellm.ai/docs/proxy/custom_pricing>) to a sheet of the price map.
 //!
 //! Names become `vendor/model`. Prices become whole pico-dollars, rounded half up where the file is finer. What usage never
-//! tells (pixels, video, hours of storage, times of day, surcharges of regions) is left out; of several prices of a web
-//! search the one for a medium context counts.
+//! tells (pixels, video, hours of storage, times of day, surcharges of the clouds' regions) is left out; of several prices of a web
+//! search the one for a medium context counts. What Anthropic's fast mode costs is written as factor, and becomes prices.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -11,7 +11,7 @@ use serde_json::value::RawValue;
 
 use super::decimal::scaled;
 use super::map::{Model, SheetError, row_text, sheet_text};
-use super::{Price, Rate, Tier, Unit};
+use super::{Price, Rate, Tier, Times, Unit};
 
 /// What came of a file.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -190,6 +190,7 @@ impl Found {
 struct Entry {
     /// The first of two for the same counts.
     rates: Vec<Rate>,
+    us_only: Option<Times>,
     window: Option<u64>,
     max_output: Option<u64>,
 }
@@ -222,11 +223,22 @@ impl Entry {
         }
         rates.extend(fields.get("search_context_cost_per_query").and_then(|value| web_search(value, found)));
         rates.extend(fields.get("tiered_pricing").into_iter().flat_map(|value| steps(value, found)));
+        let times = fields.get("provider_specific_entry").map(|value| factors(value)).unwrap_or_default();
+        if let Some(fast) = times.fast {
+            let standard: Vec<Rate> =
+                rates.iter().filter(|rate| rate.tier == Tier::Standard && rate.unit.is_token()).copied().collect();
+            rates.extend(standard.iter().map(|rate| Rate { tier: Tier::FastMode, pico: fast.of(rate.pico), ..*rate }));
+        }
         let tokens = |name: &str| {
             let count = fields.get(name).and_then(|raw| scaled(raw.get(), 0))?;
             Some(count.value).filter(|count| *count > 0)
         };
-        let entry = Self { rates, window: tokens("max_input_tokens"), max_output: tokens("max_output_tokens") };
+        let entry = Self {
+            rates,
+            us_only: times.us,
+            window: tokens("max_input_tokens"),
+            max_output: tokens("max_output_tokens"),
+        };
         let empty = entry.rates.is_empty() && entry.window.is_none() && entry.max_output.is_none();
         if empty { Err(Skip::NothingUsable) } else { Ok((name, entry)) }
     }
@@ -235,13 +247,14 @@ impl Entry {
         self.rates.extend(below.rates);
         Self {
             rates: self.rates,
+            us_only: self.us_only.or(below.us_only),
             window: self.window.or(below.window),
             max_output: self.max_output.or(below.max_output),
         }
     }
 
     fn model(self) -> Model {
-        let price = (!self.rates.is_empty()).then(|| Price::new(self.rates));
+        let price = (!self.rates.is_empty()).then(|| Price::new(self.rates).with_us_only(self.us_only));
         Model { price, context_window: self.window, max_output: self.max_output }
     }
 }
@@ -292,6 +305,20 @@ fn web_search(value: &RawValue, found: &mut Found) -> Option<Rate> {
     let order = ["search_context_size_medium", "search_context_size_low", "search_context_size_high"];
     let price = order.iter().find_map(|size| sizes.get(*size))?;
     Some(Rate::new(Unit::WebSearch, found.pico(price)?))
+}
+
+/// `provider_specific_entry`: how many times as much Anthropic's tokens cost in its fast mode, and in the US only. Others keep other
+/// things there.
+#[derive(Default)]
+struct Factors {
+    fast: Option<Times>,
+    us: Option<Times>,
+}
+
+fn factors(value: &RawValue) -> Factors {
+    let fields: BTreeMap<String, &RawValue> = serde_json::from_str(value.get()).unwrap_or_default();
+    let times = |name: &str| fields.get(name).and_then(|value| value.get().parse().ok());
+    Factors { fast: times("fast"), us: times("us") }
 }
 
 /// `tiered_pricing`: prices for ranges of prompt tokens, `"range": [0, 256000]` and so on.

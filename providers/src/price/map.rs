@@ -202,15 +202,17 @@ impl Model {
     fn read(text: &str) -> Result<Self, String> {
         let mut model = Self::default();
         let mut rates: Vec<Rate> = Vec::new();
+        let mut us_only = None;
         let number = |word: &str, text: &str| text.parse().map_err(|_| format!("`{word}` is no number of tokens"));
         for word in text.split_ascii_whitespace() {
             match word.split_once('=') {
                 Some(("window", tokens)) => model.context_window = Some(number(word, tokens)?),
                 Some(("max_output", tokens)) => model.max_output = Some(number(word, tokens)?),
+                Some(("us_only", times)) => us_only = Some(times.parse()?),
                 _ => rates.push(word.parse()?),
             }
         }
-        model.price = (!rates.is_empty()).then(|| Price::new(rates));
+        model.price = (!rates.is_empty()).then(|| Price::new(rates).with_us_only(us_only));
         Ok(model)
     }
 }
@@ -221,6 +223,7 @@ pub(super) fn row_text(name: &str, model: &Model) -> String {
     let windows = [("window", model.context_window), ("max_output", model.max_output)];
     row.extend(windows.iter().filter_map(|(word, tokens)| tokens.map(|tokens| format!(" {word}={tokens}"))));
     row.extend(model.price.iter().flat_map(Price::rates).map(|rate| format!(" {rate}")));
+    row.extend(model.price.iter().filter_map(Price::us_only).map(|times| format!(" us_only={times}")));
     row.push('\n');
     row
 }

@@ -8,8 +8,11 @@
 //!   cache, writing one, audio and images cost as input, an hour in a cache as five minutes, reasoning, audio and images
 //!   made as output. What then has no price has an unknown cost, never none.
 //! - The whole prompt, cached parts included, decides the step (`above`), and the step counts for the whole request.
-//! - The service tier is the one that the answer names. Where it has no price for a bucket, the standard one counts;
-//!   where it has none for a step, the dearer of its own and the step's standard price.
+//! - The service tier is the one that the answer names, Anthropic's fast mode one of them. Where it has no price for a bucket, the
+//!   standard one counts; where it has none for a step, the dearer of its own and the step's standard price. Where it has none
+//!   for any token and is [dearer](Tier::is_dearer), the cost is unknown, and at least that at the standard price.
+//! - An answer that was made in the US only, as Anthropic's say, costs [`Price::us_only`] times as much for all its tokens; if that is
+//!   not known, or where it was made, its cost is unknown, too.
 //! - Seconds of audio, characters and pictures stand for tokens. Where a model has a price for tokens, they are billed only if the
 //!   provider counted no such tokens: of input, of both, of output. Where it has none, they are billed, and what tokens the provider
 //!   tells besides costs nothing more.
@@ -25,7 +28,9 @@ mod terms;
 
 pub(crate) use decimal::scaled;
 pub use map::{Lookup, Model, PriceMap, SheetError};
-pub use rate::{Dollars, PerMillion, Rate, Tier, Unit, per_million};
+use rate::Region;
+pub(crate) use rate::Served;
+pub use rate::{Dollars, PerMillion, Rate, Tier, Times, Unit, per_million};
 pub use terms::Terms;
 
 use crate::{Operation, Usage};
@@ -39,6 +44,7 @@ pub struct Price {
     by_token: bool,
     /// Whether they are for requests and nothing else.
     by_request: bool,
+    us_only: Option<Times>,
 }
 
 /// What something costs, in pico-dollars. The parts saturate: past 18 million dollars nobody counts.
@@ -93,7 +99,20 @@ impl Price {
             by_token: rates.iter().any(|rate| rate.unit.is_token()),
             by_request: !rates.is_empty() && rates.iter().all(is_of_request),
             rates: rates.into(),
+            us_only: None,
         }
+    }
+
+    /// The same, where tokens cost so many times as much in an answer that was made in the US only.
+    #[must_use]
+    pub fn with_us_only(self, us_only: Option<Times>) -> Self {
+        Self { us_only, ..self }
+    }
+
+    /// How many times as much the tokens of an answer cost that was made in the US only; `None`: that is not known.
+    #[must_use]
+    pub fn us_only(&self) -> Option<Times> {
+        self.us_only
     }
 
     /// All rates, by unit, tier and step.
@@ -124,17 +143,19 @@ impl Price {
     /// nothing.
     #[must_use]
     pub fn cost(&self, usage: &Usage, service_tier: Option<&str>) -> Cost {
-        self.cost_at(Tier::of_answer(service_tier), usage, None)
+        self.cost_at(Served::of_answer(service_tier), usage, None)
     }
 
     /// The most that a request costs which uses this on these terms, in pico-dollars: every token at the dearest rate that it may
     /// be billed at. What has no price costs nothing. Allocates nothing.
     #[must_use]
     pub fn most(&self, usage: &Usage, terms: &Terms) -> u64 {
-        terms.tiers().map(|tier| self.cost_at(tier, usage, Some(terms)).known()).max().unwrap_or(0)
+        let region = if terms.us_only { Region::Us } else { Region::Any };
+        let most = |tier| self.cost_at(Served { tier, region }, usage, Some(terms)).known();
+        terms.tiers().map(most).max().unwrap_or(0)
     }
 
-    fn cost_at(&self, tier: Tier, usage: &Usage, terms: Option<&Terms>) -> Cost {
+    fn cost_at(&self, served: Served, usage: &Usage, terms: Option<&Terms>) -> Cost {
         let Usage {
             input,
             cache_read,
@@ -160,7 +181,7 @@ impl Price {
         if self.by_request {
             return Cost { other: request, ..Cost::default() };
         }
-        let mut bill = Bill { price: self, tier, prompt, terms, tokens_are_free: false, unpriced: None };
+        let mut bill = Bill { price: self, tier: served.tier, prompt, terms, tokens_are_free: false, unpriced: None };
         let instead_of = |tokens: fn(&Usage) -> Option<u64>, count: Option<u64>| {
             count.filter(|_| !self.by_token || tokens(usage).is_none_or(|n| n == 0))
         };
@@ -182,6 +203,19 @@ impl Price {
             (Unit::AudioOutput, audio_output),
             (Unit::ImageOutput, image_output),
         ]);
+        let mut tokens = [input, cache_read, cache_write, output];
+        let times = match served.region {
+            Region::Any => Some(Times::ONE),
+            Region::Us => self.us_only,
+            Region::Other => None,
+        };
+        if tokens != [0; 4] && (times.is_none() || (served.tier.is_dearer() && !self.has_tier(served.tier))) {
+            bill.unpriced.get_or_insert(Unit::Input);
+        }
+        if let Some(times) = times {
+            tokens = tokens.map(|cost| times.of(cost));
+        }
+        let [input, cache_read, cache_write, output] = tokens;
         let other = bill
             .sum([(Unit::SearchUnit, search_units), (Unit::WebSearch, web_searches)])
             .saturating_add(bill.sum(pieces))
@@ -192,6 +226,10 @@ impl Price {
             bill.unpriced.get_or_insert(Unit::Input);
         }
         Cost { input, cache_read, cache_write, output, other, unpriced: bill.unpriced, charged: false }
+    }
+
+    fn has_tier(&self, tier: Tier) -> bool {
+        self.rates.iter().any(|rate| rate.tier == tier && rate.unit.is_token())
     }
 
     fn has_any(&self, is: impl Fn(Unit) -> bool) -> bool {

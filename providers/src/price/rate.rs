@@ -123,8 +123,17 @@ words! {
         Ultrafast = "ultrafast",
         /// Between standard and flex.
         Balanced = "balanced",
+        /// Anthropic's fast mode, which is asked for beside the service tier.
+        FastMode = "fast_mode",
     }
 }
+
+/// What answers call tiers beside their words in files.
+const OTHER_NAMES: &[(&str, Tier)] = &[
+    ("batches", Tier::Batch),
+    // OpenAI's name for it from GPT-6 on.
+    ("fast", Tier::Priority),
+];
 
 impl Tier {
     /// The tier of an answer's `service_tier` (OpenAI, Anthropic) or `trafficType` (Google). A word that no price knows
@@ -135,9 +144,87 @@ impl Tier {
         let on_demand = word.get(.."ON_DEMAND_".len()).filter(|start| start.eq_ignore_ascii_case("ON_DEMAND_"));
         let name = on_demand.map_or(word, |start| &word[start.len()..]);
         let named = Self::ALL.iter().copied().find(|tier| tier.as_str().eq_ignore_ascii_case(name));
-        named.unwrap_or(if name.eq_ignore_ascii_case("batches") { Self::Batch } else { Self::Standard })
+        let other = || OTHER_NAMES.iter().find(|(other, _)| other.eq_ignore_ascii_case(name)).map(|(_, tier)| *tier);
+        named.or_else(other).unwrap_or(Self::Standard)
+    }
+
+    /// Whether it costs more than the standard one, so that the standard price is not the price of what has none of its own.
+    pub(super) const fn is_dearer(self) -> bool {
+        match self {
+            Self::Priority | Self::Ultrafast | Self::FastMode => true,
+            Self::Standard | Self::Flex | Self::Batch | Self::Balanced => false,
+        }
     }
 }
+
+/// How an answer was served, as far as its price goes by it. Written as the provider's word for its tier and, behind a `+` each,
+/// what decides beside it: `standard+fast_mode+us`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Served {
+    pub(super) tier: Tier,
+    pub(super) region: Region,
+}
+
+/// Where an answer was made that was to be made nowhere else.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) enum Region {
+    /// Wherever there was room.
+    #[default]
+    Any,
+    /// In the United States.
+    Us,
+    /// Where nothing is known of prices.
+    Other,
+}
+
+impl Served {
+    pub(super) fn of_answer(word: Option<&str>) -> Self {
+        let Some((tier, marks)) = word.and_then(|word| word.split_once('+')) else {
+            return Self { tier: Tier::of_answer(word), region: Region::Any };
+        };
+        let mut served = Self { tier: Tier::of_answer(Some(tier)), region: Region::Any };
+        for mark in marks.split('+') {
+            match mark {
+                FAST_MODE => served.tier = Tier::FastMode,
+                "us" => served.region = Region::Us,
+                _ => served.region = Region::Other,
+            }
+        }
+        served
+    }
+
+    /// The word for `tier`, Anthropic's for the service tier, with what its answer says beside it; what it says nothing of is as
+    /// it was in `known`, which was told before. `None`: there is nothing new.
+    pub(crate) fn told(
+        known: Option<&str>,
+        tier: Option<&str>,
+        speed: Option<&str>,
+        geo: Option<&str>,
+    ) -> Option<String> {
+        let fast = speed == Some("fast");
+        let region = geo.filter(|geo| !matches!(*geo, "" | "global" | "not_available"));
+        if tier.is_none() && !fast && region.is_none() {
+            return None;
+        }
+        let (known_tier, marks) = known.map_or(("standard", ""), |known| known.split_once('+').unwrap_or((known, "")));
+        let mut marks = marks.split('+').filter(|mark| !mark.is_empty());
+        let was_fast = marks.clone().any(|mark| mark == FAST_MODE);
+        let mut word = tier.unwrap_or(known_tier).to_owned();
+        let region = region.or_else(|| marks.find(|mark| *mark != FAST_MODE));
+        for mark in (fast || was_fast).then_some(FAST_MODE).into_iter().chain(region) {
+            word.push('+');
+            word.push_str(mark);
+        }
+        Some(word)
+    }
+
+    /// The word for the tier alone.
+    pub(crate) fn tier_word(word: &str) -> &str {
+        word.split_once('+').map_or(word, |(tier, _)| tier)
+    }
+}
+
+const FAST_MODE: &str = Tier::FastMode.as_str();
 
 /// One price. Written `unit@tier>tokens=dollars`, dollars per million units: `input=2.5`, `output@priority>200000=30`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -204,6 +291,35 @@ pub fn per_million(dollars: &str) -> Result<u64, String> {
     }
 }
 
+/// How many times as much something costs, in millionths. Written `1.1`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Times(u64);
+
+impl Times {
+    pub(super) const ONE: Self = Self(1_000_000);
+
+    /// So many times `cost`, rounded half up to a whole pico-dollar.
+    pub(super) fn of(self, cost: u64) -> u64 {
+        let millionths = u128::from(cost) * u128::from(self.0);
+        u64::try_from((millionths + 500_000) / 1_000_000).unwrap_or(u64::MAX)
+    }
+}
+
+impl fmt::Display for Times {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(&Decimal { value: self.0, places: 6 }, f)
+    }
+}
+
+impl FromStr for Times {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let times = scaled(text, 6).filter(|times| times.exact && times.value > 0);
+        times.map(|times| Self(times.value)).ok_or_else(|| format!("`{text}` is no number of times, as in `1.1`"))
+    }
+}
+
 /// Shows pico-dollars per unit as US dollars per million units.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PerMillion(pub u64);
@@ -250,6 +366,7 @@ mod tests {
             (Some("standard"), Tier::Standard),
             (Some("flex"), Tier::Flex),
             (Some("priority"), Tier::Priority),
+            (Some("fast"), Tier::Priority),
             (Some("batch"), Tier::Batch),
             (Some("batches"), Tier::Batch),
             (Some("ON_DEMAND"), Tier::Standard),
@@ -261,6 +378,30 @@ mod tests {
         ] {
             assert_eq!(Tier::of_answer(word), tier, "{word:?}");
         }
+    }
+
+    #[test]
+    fn what_decides_beside_the_tier() {
+        for (word, tier, region) in [
+            (None, Tier::Standard, Region::Any),
+            (Some("priority"), Tier::Priority, Region::Any),
+            (Some("standard+fast_mode"), Tier::FastMode, Region::Any),
+            (Some("batch+us"), Tier::Batch, Region::Us),
+            (Some("default+fast_mode+us"), Tier::FastMode, Region::Us),
+            (Some("standard+mars"), Tier::Standard, Region::Other),
+        ] {
+            assert_eq!(Served::of_answer(word), Served { tier, region }, "{word:?}");
+        }
+        let told = |known, tier, speed, geo| Served::told(known, tier, speed, geo);
+        assert_eq!(told(None, None, Some("standard"), Some("global")), None);
+        assert_eq!(told(None, None, Some("fast"), None).as_deref(), Some("standard+fast_mode"));
+        assert_eq!(told(None, Some("standard"), Some("standard"), Some("not_available")).as_deref(), Some("standard"));
+        assert_eq!(told(None, Some("batch"), None, Some("us")).as_deref(), Some("batch+us"));
+        // What the end of a stream leaves out, its beginning has said.
+        let both = Some("priority+fast_mode+us");
+        assert_eq!(told(Some("standard+fast_mode+us"), Some("priority"), None, None).as_deref(), both);
+        assert_eq!(told(Some("priority+us"), None, Some("fast"), None).as_deref(), both);
+        assert_eq!((Served::tier_word("default+us"), Served::tier_word("flex")), ("default", "flex"));
     }
 
     #[test]

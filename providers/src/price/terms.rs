@@ -9,6 +9,8 @@ pub struct Terms {
     pub tier: Option<Tier>,
     /// It leaves its tier to the provider: `auto`, or a word that is not known.
     pub any_tier: bool,
+    /// Its answer is to be made in the US only.
+    pub us_only: bool,
     /// It asks for sound.
     pub audio: bool,
     /// It asks for kinds of answers, and pictures are none of them. Models that make pictures do so unasked.
@@ -29,11 +31,11 @@ impl Terms {
         }
     }
 
-    /// The tiers that it may be served at. None of them is a batch's, unless it asks for that.
+    /// The tiers that it may be served at. None of them is a batch's or the fast mode's, unless it asks for that.
     pub(super) fn tiers(&self) -> impl Iterator<Item = Tier> + use<'_> {
         let may_be = |tier: &Tier| match tier {
             Tier::Standard => true,
-            Tier::Batch => self.tier == Some(Tier::Batch),
+            tier @ (Tier::Batch | Tier::FastMode) => self.tier == Some(*tier),
             tier => self.any_tier || self.tier == Some(*tier),
         };
         Tier::ALL.iter().copied().filter(may_be)

@@ -81,6 +81,8 @@ struct Members<'a, const N: usize> {
     tools: bool,
     /// Whether there is a key `cache`.
     cache: bool,
+    /// The most tokens of the answer, where a dialect says that inside of an object.
+    nested_limit: Option<u64>,
     /// Whether there is a key of [`LABELS`](super::facts::LABELS).
     labels: bool,
     /// Whether there is a key that [is of the terms](super::terms::is_terms).
@@ -106,6 +108,7 @@ impl<'a, const N: usize> Visitor<'a> for Pick<N> {
             fallbacks: false,
             tools: false,
             cache: false,
+            nested_limit: None,
             labels: false,
             terms: false,
             empty: true,
@@ -134,6 +137,10 @@ impl<'a, const N: usize> Visitor<'a> for Pick<N> {
                     members.terms |= super::terms::is_terms(&decoded);
                     match &*decoded {
                         "conversation" => members.conversation |= !is_null(map.next_value()?),
+                        // Gemini's, and Bedrock Converse's.
+                        "generationConfig" | "generation_config" | "inferenceConfig" => {
+                            members.nested_limit = members.nested_limit.max(nested_limit(map.next_value()?));
+                        }
                         _ => drop(map.next_value::<IgnoredAny>()?),
                     }
                 }
@@ -184,7 +191,7 @@ impl<'a> Source<'a> {
         Ok(RequestScan {
             model: model.filter(|raw| raw.get() != r#""""#).map(|raw| self.model(raw)).transpose()?,
             stream: stream.map(|raw| self.boolean(raw)).transpose()?.unwrap_or(false),
-            max_tokens: limits.into_iter().flatten().filter_map(integer).max(),
+            max_tokens: limits.into_iter().flatten().filter_map(integer).max().max(members.nested_limit),
             previous: previous.and_then(|raw| serde_json::from_str(raw.get()).ok()).or_else(|| continued(thread?)),
             thread: thread.is_some(),
             conversation: members.conversation,
@@ -254,6 +261,13 @@ fn continued(thread: &RawValue) -> Option<String> {
 
 fn is_null(raw: &RawValue) -> bool {
     raw.get() == "null"
+}
+
+/// The most tokens of the answer in an object of settings.
+fn nested_limit(settings: &RawValue) -> Option<u64> {
+    let names = Pick(["maxOutputTokens", "max_output_tokens", "maxTokens"]);
+    let members = serde_json::Deserializer::from_str(settings.get()).deserialize_map(names).ok()?;
+    members.values.into_iter().flatten().filter_map(integer).max()
 }
 
 /// A non-negative number, also one written `1e3`, rounded and saturating.

@@ -1,13 +1,20 @@
 //! The fields of a body that decide at which rates it is billed.
 
 use super::cursor::Cursor;
-use crate::price::{Terms, Unit};
+use crate::price::{Terms, Tier, Unit};
 
 /// Top-level fields with a tier or kinds of answers.
 pub(super) fn is_terms(name: &str) -> bool {
     matches!(
         name,
-        "service_tier" | "serviceTier" | "modalities" | "generationConfig" | "generation_config" | "cache_control"
+        "service_tier"
+            | "serviceTier"
+            | "speed"
+            | "inference_geo"
+            | "modalities"
+            | "generationConfig"
+            | "generation_config"
+            | "cache_control"
     )
 }
 
@@ -30,6 +37,12 @@ impl Terms {
     pub(super) fn field(&mut self, name: &[u8], cursor: &mut Cursor<'_>) -> bool {
         match name {
             b"service_tier" | b"serviceTier" => self.tier(cursor),
+            b"speed" => {
+                if cursor.text().is_some_and(|speed| *speed == *b"fast") {
+                    self.tier = Some(Tier::FastMode);
+                }
+            }
+            b"inference_geo" => self.us_only = cursor.text().is_some_and(|geo| *geo == *b"us"),
             b"modalities" => self.modalities(cursor),
             b"generationConfig" | b"generation_config" => {
                 cursor.members(|name, cursor| match name {
@@ -97,7 +110,6 @@ mod tests {
 
     use super::super::BodyFacts;
     use super::*;
-    use crate::price::Tier;
 
     fn terms(body: &Value) -> Terms {
         BodyFacts::of(body.to_string().as_bytes()).terms
@@ -113,10 +125,17 @@ mod tests {
             (json!({"service_tier": "standard_only"}), Terms::default()),
             (json!({"service_tier": null}), Terms::default()),
             (json!({"service_tier": "priority"}), asks(Tier::Priority)),
+            (json!({"service_tier": "fast"}), asks(Tier::Priority)),
             (json!({"service_tier": "flex"}), asks(Tier::Flex)),
             (json!({"service_tier": "auto"}), Terms { any_tier: true, ..Terms::default() }),
             (json!({"serviceTier": {"type": "priority"}}), asks(Tier::Priority)),
             (json!({"serviceTier": "PRIORITY"}), asks(Tier::Priority)),
+            (json!({"speed": "fast", "service_tier": "standard_only"}), asks(Tier::FastMode)),
+            (json!({"speed": "fast", "service_tier": "auto"}), Terms { any_tier: true, ..asks(Tier::FastMode) }),
+            (json!({"speed": "standard"}), Terms::default()),
+            (json!({"speed": 1.5, "inference_geo": null}), Terms::default()),
+            (json!({"inference_geo": "us"}), Terms { us_only: true, ..Terms::default() }),
+            (json!({"inference_geo": "global"}), Terms::default()),
             (json!({"modalities": ["text"]}), no_images),
             (json!({"modalities": ["text", "audio"]}), Terms { audio: true, ..no_images }),
             (json!({"modalities": ["image", "text"]}), Terms::default()),

@@ -3,7 +3,7 @@
 use super::Usage;
 use super::tree::Tree;
 use crate::dialect::{Dialect, Operation};
-use crate::price::scaled;
+use crate::price::{Served, scaled};
 
 /// One answer's counts as its provider states them, before they are made disjoint. Cumulative: each count of a later
 /// report of the same answer replaces a smaller one.
@@ -28,6 +28,8 @@ pub(crate) struct Report {
     audio_input_ms: Option<u64>,
     search_units: Option<u64>,
     web_searches: Option<u64>,
+    /// Web searches that the answer shows, where the provider counts none.
+    searched: Option<u64>,
     images: Option<u64>,
     other_models: Option<u64>,
     charged: Option<u64>,
@@ -93,6 +95,7 @@ impl Report {
             search_units: count(usage, "search_units").or_else(|| count(&usage["billed_units"], "search_units")),
             web_searches: count(&usage["server_tool_use_details"], "web_search_requests")
                 .or_else(|| count(usage, "num_search_queries")),
+            searched: None,
             images: None,
             other_models: None,
             charged: charged(usage),
@@ -221,6 +224,28 @@ impl Report {
         Self { audio_input_ms: milliseconds(seconds), ..Self::default() }
     }
 
+    /// `tool_usage` of OpenAI's Responses, beside `usage`: what the tools that it ran are billed by. Pictures are made by another model.
+    pub(crate) fn of_tools(tools: &Tree<'_>) -> Self {
+        let some = |count: Option<u64>| count.filter(|count| *count > 0);
+        let pictures = &tools["image_gen"];
+        let tokens = add(count(pictures, "input_tokens"), count(pictures, "output_tokens"));
+        Self {
+            web_searches: some(count(&tools["web_search"], "num_requests")),
+            other_models: some(tokens),
+            ..Self::default()
+        }
+    }
+
+    /// So many web searches are in the answer.
+    pub(crate) fn of_searches(searches: u64) -> Self {
+        Self { searched: Some(searches), ..Self::default() }
+    }
+
+    /// One more web search is in the answer.
+    pub(crate) fn search(&mut self) {
+        self.searched = add(self.searched, Some(1));
+    }
+
     /// One more picture is in the answer.
     pub(crate) fn picture(&mut self) {
         self.images = add(self.images, Some(1));
@@ -246,6 +271,7 @@ impl Report {
             audio_input_ms,
             search_units,
             web_searches,
+            searched,
             images,
             other_models,
             charged,
@@ -267,6 +293,7 @@ impl Report {
         raise(&mut self.audio_input_ms, *audio_input_ms);
         raise(&mut self.search_units, *search_units);
         raise(&mut self.web_searches, *web_searches);
+        raise(&mut self.searched, *searched);
         raise(&mut self.images, *images);
         raise(&mut self.other_models, *other_models);
         raise(&mut self.charged, *charged);
@@ -317,7 +344,7 @@ impl Report {
             image_output,
             audio_input_ms: self.audio_input_ms,
             search_units: self.search_units,
-            web_searches: self.web_searches,
+            web_searches: self.web_searches.or(self.searched),
             characters: None,
             images: self.images,
             other_models: self.other_models,
@@ -334,6 +361,31 @@ pub(crate) fn gemini_tier(usage: &Tree<'_>) -> Option<String> {
     let own = usage["serviceTier"].as_str();
     let word = own.or_else(|| usage["trafficType"].as_str()?.strip_prefix("ON_DEMAND_"))?.to_ascii_lowercase();
     Some(if word == "standard" { "default".to_owned() } else { word })
+}
+
+/// The service tier that Anthropic's `usage` names, with the speed and the region that it was served at beside it; what it says nothing of
+/// is as in `known`. <https://platform.claude.com/docs/en/build-with-claude/fast-mode>,
+/// <https://platform.claude.com/docs/en/build-with-claude/data-residency>
+pub(crate) fn anthropic_tier(known: Option<&str>, usage: &Tree<'_>) -> Option<String> {
+    let word = |name| usage[name].as_str();
+    Served::told(known, word("service_tier"), word("speed"), word("inference_geo"))
+}
+
+/// Whether an item of OpenAI's Responses is a web search: those that look at a page are not billed as one. `kind` and `action`: its
+/// types.
+pub(crate) fn is_search(kind: &str, action: Option<&str>) -> bool {
+    kind == SEARCH && !action.is_some_and(|action| PAGE_ACTIONS.contains(&action))
+}
+
+/// The type of such an item, and of the actions that are no search.
+pub(crate) const SEARCH: &str = "web_search_call";
+pub(crate) const PAGE_ACTIONS: [&str; 3] = ["open_page", "find_in_page", "find"];
+
+/// As how many web searches Google bills the queries that an answer of `model` was grounded in: one for all of them before Gemini 3.
+/// <https://ai.google.dev/gemini-api/docs/google-search#pricing>
+pub(crate) fn google_searches(model: &str, queries: u64) -> u64 {
+    let by_prompt = ["gemini-1", "gemini-2"].iter().any(|family| model.contains(family));
+    if by_prompt { queries.min(1) } else { queries }
 }
 
 /// What OpenRouter charges, in pico-dollars: `cost`, and where the account's own key was used at another provider (`is_byok`) what

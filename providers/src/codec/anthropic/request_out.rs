@@ -347,7 +347,7 @@ fn tier_out<'x>(tier: &'x str, own: bool, platform: Platform, losses: &mut Losse
         }
         "default" => Some("standard_only"),
         // What was bought of the faster tier is used under `auto`.
-        "auto" | "priority" if !own => Some("auto"),
+        "auto" | "priority" | "fast" if !own => Some("auto"),
         other if own => Some(other),
         _ => {
             losses.note("service_tier");

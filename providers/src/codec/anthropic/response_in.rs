@@ -11,7 +11,7 @@ use crate::codec::fields::Fields;
 use crate::common::{Block, Choice, Content, Extras, Json, Response, Stop, StopReason, Str};
 use crate::dialect::Operation;
 use crate::error::{ApiError, decode_error};
-use crate::usage::report::Report;
+use crate::usage::report::{Report, anthropic_tier};
 use crate::usage::tree::Tree;
 
 pub(super) fn decode<'a>(body: &'a [u8], maker: &Maker<'_>) -> Result<Response<'a>, ApiError> {
@@ -34,7 +34,7 @@ pub(super) fn decode<'a>(body: &'a [u8], maker: &Maker<'_>) -> Result<Response<'
     let extras = of_stop(&stop);
     response.choices.push(Choice { blocks, stop, extras, ..Choice::default() });
     response.usage = usage.as_ref().and_then(|usage| report(response.model.as_deref(), usage).usage());
-    response.service_tier = usage.as_ref().and_then(service_tier);
+    response.service_tier = usage.as_ref().and_then(|usage| service_tier(None, usage));
     response.extras = rest;
     Ok(response)
 }
@@ -47,10 +47,13 @@ pub(super) fn report(model: Option<&str>, usage: &Tree<'_>) -> Report {
     Report::read_of(OWN, Operation::Chat, model, usage)
 }
 
-/// The tier that an answer was given at, in OpenAI's words.
-pub(super) fn service_tier(usage: &Tree<'_>) -> Option<Str<'static>> {
-    let word = usage["service_tier"].as_str()?;
-    Some(if word == "standard" { "default".into() } else { word.to_owned().into() })
+/// The tier that an answer was given at, in OpenAI's words; what `usage` says nothing of is as it was `known` before.
+pub(super) fn service_tier(known: Option<&str>, usage: &Tree<'_>) -> Option<Str<'static>> {
+    let word = anthropic_tier(known, usage)?;
+    Some(match word.strip_prefix("standard") {
+        Some(beside) => format!("default{beside}").into(),
+        None => word.into(),
+    })
 }
 
 /// Fields that say something: answers spell out what they do not have.

@@ -108,7 +108,7 @@ impl Rules {
         // Before the start, so that who writes one can tell it.
         if let Some(usage) = usage {
             let mut usage = read_usage(usage);
-            self.tier = service_tier(&usage);
+            self.tier = service_tier(None, &usage);
             // A placeholder: the true count comes with `message_delta`.
             usage.remove("output_tokens");
             let report = report(self.model.as_deref(), &usage);
@@ -235,7 +235,7 @@ impl Rules {
         self.keep(event.rest.clone());
         if let Some(usage) = event.usage {
             let usage = read_usage(usage);
-            self.tier = service_tier(&usage).or(self.tier.take());
+            self.tier = service_tier(self.tier.as_deref(), &usage).or(self.tier.take());
             let report = report(self.model.as_deref(), &usage);
             self.count(&report, sink);
         }

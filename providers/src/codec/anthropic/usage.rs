@@ -90,6 +90,7 @@ impl<'x> UsageOut<'x> {
 pub(super) fn tier_out<'x>(tier: Option<&'x str>, losses: &mut Losses) -> Option<&'x str> {
     match tier? {
         "default" => Some("standard"),
+        "fast" => Some("priority"),
         word @ ("standard" | "priority" | "batch") => Some(word),
         _ => {
             losses.note("answer.service_tier");

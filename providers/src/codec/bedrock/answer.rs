@@ -191,7 +191,11 @@ pub(super) fn encode(response: &Response<'_>, _: &Client, losses: &mut Losses) -
 
 /// `auto` is what one asks for, not what one gets.
 pub(super) fn tier_word(tier: &str) -> &str {
-    if tier == "auto" { "default" } else { tier }
+    match tier {
+        "auto" => "default",
+        "fast" => "priority",
+        other => other,
+    }
 }
 
 fn own_extras<'r>(extras: &'r Extras<'r>, own: bool, losses: &mut Losses) -> write::Fields<'r, 'r> {

@@ -195,7 +195,8 @@ pub(super) fn encode(request: &Request<'_>, target: &Target<'_>, losses: &mut Lo
     let text_format = response_format.as_ref().and_then(|format| write_format(format, own, losses));
     let output =
         OutputConfig { text_format, effort: fields.effort.map(Effort::as_str), extras: write::Fields(&output_extras) };
-    let tier = service_tier.as_deref().filter(|tier| {
+    let tier = service_tier.as_deref().map(|tier| if tier == "fast" && !own { "priority" } else { tier });
+    let tier = tier.filter(|tier| {
         let known = own || matches!(*tier, "default" | "flex" | "priority" | "reserved");
         losses.note_if(!known && *tier != "auto", "service_tier");
         known

@@ -19,7 +19,7 @@ use crate::common::{
 use crate::dialect::{Dialect, Operation};
 use crate::error::{ApiError, ErrorKind, decode_value};
 use crate::usage::Usage;
-use crate::usage::report::{Report, gemini_tier};
+use crate::usage::report::{Report, gemini_tier, google_searches};
 use crate::usage::tree::Tree;
 
 const OWN: Dialect = Dialect::Gemini;
@@ -39,7 +39,8 @@ pub(super) fn decode<'a>(body: &'a [u8], maker: &Maker<'_>) -> Result<Response<'
 /// An answer under way.
 pub(super) struct Assembler {
     provider: ProviderTag,
-    asked: String,
+    /// The one that was asked, until the answer names itself.
+    model: String,
     ids: Made,
     started: bool,
     choices: Vec<Choice>,
@@ -48,6 +49,16 @@ pub(super) struct Assembler {
     tier: Option<String>,
     blocked: Option<Stop<'static>>,
     extras: Extras<'static>,
+}
+
+/// The queries for the search that a candidate is grounded in.
+fn queries(candidate: &Candidate<'_>) -> u64 {
+    let grounding = candidate.rest.iter().find(|(name, _)| *name == "groundingMetadata");
+    grounding.map_or(0, |(_, grounding)| {
+        let grounding = grounding.to_tree();
+        let queries = grounding["webSearchQueries"].elements().iter();
+        queries.filter(|query| query.as_str().is_some_and(|query| !query.is_empty())).count() as u64
+    })
 }
 
 /// One of its choices.
@@ -97,7 +108,7 @@ impl Assembler {
     pub(super) fn new(maker: &Maker<'_>) -> Self {
         Self {
             provider: maker.provider,
-            asked: maker.model.to_owned(),
+            model: maker.model.to_owned(),
             ids: Made { seed: maker.id_seed.to_owned(), next: 0 },
             started: false,
             choices: Vec::new(),
@@ -118,12 +129,19 @@ impl Assembler {
         }
         if !self.started {
             self.started = true;
-            let model = model.unwrap_or_else(|| self.asked.as_str().into());
+            let model = model.unwrap_or_else(|| self.model.clone().into());
+            self.model = model.to_string();
             let created = created.as_deref().and_then(unix_seconds);
             sink(Event::Start { id, model: Some(model), created });
         }
+        let queries: u64 = candidates.iter().map(queries).sum();
+        if queries > 0 {
+            self.report.merge(&Report::of_searches(google_searches(&self.model, queries)));
+        }
         if let Some(usage) = usage {
             self.usage(&usage.to_tree(), sink);
+        } else if queries > 0 {
+            self.usage(&Tree::Null, sink);
         }
         if let Some(feedback) = feedback {
             if let Some(word) = feedback.to_value()["blockReason"].as_str() {

@@ -118,6 +118,7 @@ pub(super) fn tier<'o>(
         "default" if vertex => None,
         "default" => Some("standard".into()),
         "flex" | "priority" if !vertex => Some(tier.borrowed()),
+        "fast" if !vertex => Some("priority".into()),
         _ => {
             losses.note("service_tier");
             None

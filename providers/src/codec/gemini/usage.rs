@@ -70,7 +70,11 @@ pub(super) fn write<'o>(usage: Option<&Usage>, tier: Option<&'o str>) -> Option<
         details
     };
     let candidates = [output, audio_output, image_output].into_iter().flatten().reduce(u64::saturating_add);
-    let tier = tier.map(|tier| if tier == "default" { "standard" } else { tier });
+    let tier = tier.map(|tier| match tier {
+        "default" => "standard",
+        "fast" => "priority",
+        other => other,
+    });
     Some(Counts {
         prompt_token_count: usage.total_input(),
         cached_content_token_count: cache_read,

@@ -17,7 +17,7 @@
 //! | `stream_in`, `stream_out`, `stream_wire` | streams |
 //!
 //! Not kept of an answer, because it says nothing new: what it repeats of its request, `object`, `completed_at`, the `status` of
-//! items, `billing`, `tool_usage`, probabilities of tokens in a conversation's history.
+//! items, `billing`, probabilities of tokens in a conversation's history.
 
 mod echo;
 mod fields;

@@ -10,7 +10,7 @@ use crate::common::{Block, Choice, Content, Extras, Response, Stop, StopReason, 
 use crate::dialect::Operation;
 use crate::error::{ApiError, ErrorKind, decode_error};
 use crate::usage::Usage;
-use crate::usage::report::Report;
+use crate::usage::report::{Report, is_search};
 
 wire! {
     /// An answer, as it comes whole and in the first and last events of a stream.
@@ -23,6 +23,7 @@ wire! {
         "incomplete_details" => incomplete: Option<Incomplete<'a>>,
         "output" => output: Vec<Item<'a>>,
         "usage" => usage: Raw<'a>,
+        "tool_usage" => tool_usage: Raw<'a>,
         "service_tier" => service_tier: Option<Str<'a>>,
     }
 
@@ -33,7 +34,7 @@ wire! {
 }
 
 /// Fields that repeat the request or keep the books.
-const NOT_KEPT: [&str; 26] = [
+const NOT_KEPT: [&str; 25] = [
     "object",
     "completed_at",
     "instructions",
@@ -59,7 +60,6 @@ const NOT_KEPT: [&str; 26] = [
     "frequency_penalty",
     "presence_penalty",
     "billing",
-    "tool_usage",
 ];
 
 pub(super) fn decode<'a>(body: &'a [u8], maker: &Maker<'_>) -> Result<Response<'a>, ApiError> {
@@ -71,13 +71,14 @@ pub(super) fn decode<'a>(body: &'a [u8], maker: &Maker<'_>) -> Result<Response<'
         return Err(ApiError::new(ErrorKind::UpstreamError, "the provider's answer is no response of this API"));
     }
     let mut choice = Choice::default();
+    let usage = answer.usage();
     for item in std::mem::take(&mut answer.output) {
         read_item(item, maker, &mut choice.blocks, &mut choice.logprobs)?;
     }
     choice.stop = answer.stop(&choice.blocks);
     let mut response = Response::new(OWN);
     response.created = answer.created();
-    response.usage = answer.usage();
+    response.usage = usage;
     response.extras = answer.kept();
     response.id = answer.id;
     response.model = answer.model;
@@ -97,9 +98,20 @@ impl<'a> Body<'a> {
         self.created.filter(|seconds| (0.0..9e15).contains(seconds)).map(|seconds| seconds as u64)
     }
 
+    /// As long as the items are there: web searches are among them.
     pub(super) fn usage(&self) -> Option<Usage> {
         let usage = serde_json::from_str(self.usage?.get()).ok()?;
-        Report::read(OWN, Operation::Chat, &usage).usage()
+        let mut report = Report::read(OWN, Operation::Chat, &usage);
+        if let Some(tools) = self.tool_usage.and_then(|tools| serde_json::from_str(tools.get()).ok()) {
+            report.merge(&Report::of_tools(&tools));
+        }
+        for item in &self.output {
+            let action = item.rest.iter().find(|(name, _)| *name == "action").map(|(_, action)| action.to_tree());
+            if is_search(&item.kind, action.as_ref().and_then(|action| action["type"].as_str())) {
+                report.search();
+            }
+        }
+        report.usage()
     }
 
     /// Takes the fields that are the answer's own.

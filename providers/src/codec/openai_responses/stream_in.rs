@@ -458,6 +458,7 @@ impl Rules {
     fn finish(&mut self, mut response: Body<'_>, sink: Sink<'_>) {
         self.start(Some(&response), sink);
         let streamed = !self.items.is_empty();
+        let usage = response.usage();
         for (output, item) in (0u64..).zip(std::mem::take(&mut response.output)) {
             match self.items.iter().rposition(|item| item.output == output) {
                 Some(at) if self.items[at].done => {
@@ -475,7 +476,7 @@ impl Rules {
         }
         let stop = response.stop_of(self.calls, self.refuses);
         sink(Event::Stop { choice: 0, stop, extras: Extras::new() });
-        if let Some(usage) = response.usage() {
+        if let Some(usage) = usage {
             sink(Event::Usage(usage));
         }
         let extras = response.kept();

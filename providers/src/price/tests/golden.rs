@@ -49,9 +49,18 @@ fn real_usage_costs_what_a_person_computes() {
     for dialect in Dialect::ALL {
         assert!(rows.iter().any(|row| row["dialect"] == dialect.as_str()), "{dialect}");
     }
-    for bucket in
-        ["cache_read=", "cache_write=", "cache_write_1h=", "audio_", "image_", "reasoning=", "@flex", "@batch"]
-    {
+    for bucket in [
+        "cache_read=",
+        "cache_write=",
+        "cache_write_1h=",
+        "audio_",
+        "image_",
+        "reasoning=",
+        "@flex",
+        "@batch",
+        "@fast_mode",
+        "us_only=",
+    ] {
         assert!(GOLDEN.contains(bucket), "{bucket}");
     }
 }

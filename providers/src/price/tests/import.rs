@@ -29,6 +29,9 @@ fn fields_become_rates() {
         },
         "whisper": {"litellm_provider": "openai", "mode": "audio_transcription",
             "input_cost_per_second": 1e-4, "output_cost_per_second": 2e-4},
+        "claude": {"litellm_provider": "anthropic", "mode": "chat", "input_cost_per_token": 5e-6, "output_cost_per_token": 2.5e-5,
+            "input_cost_per_token_above_200k_tokens": 1e-5, "input_cost_per_token_batches": 2.5e-6,
+            "provider_specific_entry": {"us": 1.1, "fast": 2.0, "schema": "x"}},
         "rerank": {"litellm_provider": "cohere", "mode": "rerank", "input_cost_per_query": 0.002},
         "picture": {"litellm_provider": "vertex_ai-image-models", "mode": "image_generation", "output_cost_per_image": 0.04},
         "voice": {"litellm_provider": "openai", "mode": "audio_speech", "input_cost_per_character": 1.5e-5},
@@ -40,6 +43,8 @@ fn fields_become_rates() {
     assert_eq!(
         rows(&import),
         [
+            "anthropic/claude input=5 input>200000=10 input@batch=2.5 input@fast_mode=10 input@fast_mode>200000=20 \
+             output=25 output@fast_mode=50 us_only=1.1",
             "cohere/rerank search_unit=2000",
             "dashscope/q input=0.4 input>256000=1.2",
             "openai/b window=10 input=2.5 input@priority>200000=9 cache_read=0.1 cache_write_1h=6 output@batch=0 web_search=10000",

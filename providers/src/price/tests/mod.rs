@@ -9,7 +9,15 @@ use super::*;
 
 /// A price as a row of a sheet writes it.
 fn price(rates: &str) -> Price {
-    Price::new(rates.split_ascii_whitespace().map(|rate| rate.parse::<Rate>().unwrap()))
+    let (mut rates, mut us_only) = (rates.split_ascii_whitespace().collect::<Vec<_>>(), None);
+    rates.retain(|word| match word.strip_prefix("us_only=") {
+        Some(times) => {
+            us_only = Some(times.parse().unwrap());
+            false
+        }
+        None => true,
+    });
+    Price::new(rates.iter().map(|rate| rate.parse::<Rate>().unwrap())).with_us_only(us_only)
 }
 
 #[test]
@@ -212,4 +220,34 @@ fn sums_saturate() {
 #[test]
 fn of_two_rates_for_the_same_the_first_counts() {
     assert_eq!(price("input=1 output=3 input=2").rates(), price("output=3 input=1").rates());
+}
+
+/// Not the standard price: it would be too little.
+#[test]
+fn a_dearer_tier_without_a_price_has_an_unknown_cost() {
+    let price = price("input=2 input@flex=1 output=8 web_search=10000");
+    let usage = Usage { input: Some(10), output: Some(1), ..Usage::default() };
+    for tier in ["priority", "fast", "ultrafast", "standard+fast_mode", "standard+us", "standard+mars"] {
+        let cost = price.cost(&usage, Some(tier));
+        assert_eq!((cost.total(), cost.known()), (None, 28_000_000), "{tier}");
+    }
+    for (tier, total) in [("flex", 18_000_000), ("batch", 28_000_000), ("default", 28_000_000), ("scale", 28_000_000)] {
+        assert_eq!(price.cost(&usage, Some(tier)).total(), Some(total), "{tier}");
+    }
+    let searched = Usage { web_searches: Some(1), ..Usage::default() };
+    assert_eq!(price.cost(&searched, Some("priority")).total(), Some(10_000_000_000), "it has no tiers");
+    let free = self::price("input=0 output=0");
+    assert_eq!(free.cost(&usage, Some("priority")).total(), Some(0), "so many times nothing");
+}
+
+#[test]
+fn reserved_is_what_the_fast_mode_and_the_us_may_cost() {
+    let price = price("input=5 input@fast_mode=10 output=25 output@fast_mode=50 us_only=1.1");
+    let usage = Usage { input: Some(1_000), output: Some(1_000), ..Usage::default() };
+    let most = |terms: Terms| price.most(&usage, &terms);
+    let fast = Terms { tier: Some(Tier::FastMode), ..Terms::default() };
+    assert_eq!(most(Terms::default()), 30_000_000_000);
+    assert_eq!(most(Terms { any_tier: true, ..Terms::default() }), 30_000_000_000, "nobody has it unasked");
+    assert_eq!(most(fast), 60_000_000_000);
+    assert_eq!(most(Terms { us_only: true, ..fast }), 66_000_000_000);
 }

@@ -49,7 +49,9 @@ fn parts(usage: &Usage) -> Vec<Usage> {
 }
 
 fn tiers() -> impl Strategy<Value = Option<&'static str>> {
-    prop::option::of(prop::sample::select(&["default", "flex", "priority", "batch", "?"][..]))
+    prop::option::of(prop::sample::select(
+        &["default", "flex", "priority", "batch", "?", "standard+fast_mode", "standard+us"][..],
+    ))
 }
 
 proptest! {

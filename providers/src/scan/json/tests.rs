@@ -55,6 +55,11 @@ fn the_largest_token_limit_counts() {
     for (limits, want) in [
         (r#""max_tokens":5,"max_completion_tokens":9,"max_output_tokens":7"#, Some(9)),
         (r#""max_completion_tokens":1e3"#, Some(1000)),
+        (r#""generationConfig":{"maxOutputTokens":5,"temperature":0.5}"#, Some(5)),
+        (r#""generation_config":{"max_output_tokens":6}"#, Some(6)),
+        (r#""inferenceConfig":{"maxTokens":7}"#, Some(7)),
+        (r#""inferenceConfig":{"maxTokens":null},"generationConfig":null"#, None),
+        (r#""generationConfig":{"maxOutputTokens":"5"},"inferenceConfig":[{"maxTokens":7}]"#, None),
         (r#""max_tokens":1e999"#, Some(u64::MAX)),
         (r#""max_tokens":-1"#, None),
         (r#""max_tokens":"5""#, None),

@@ -173,6 +173,18 @@ fn an_end_user_is_not_told_by_mail_or_phone() {
     }
 }
 
+/// What was bought of the faster tier, which OpenAI calls so later.
+#[test]
+fn fast_is_the_tier_that_was_bought() {
+    let body =
+        json!({"model": "m", "service_tier": "fast", "messages": [{"role": "user", "content": "hi"}]}).to_string();
+    let request = codec(Dialect::OpenAiChat).decode_request(body.as_bytes(), &Call::default()).unwrap();
+    let mut losses = Losses::default();
+    let body = codec(OWN).encode_request(&request, &target(), &mut losses).unwrap();
+    assert_eq!(serde_json::from_slice::<Value>(&body).unwrap()["service_tier"], "auto");
+    assert!(losses.iter().next().is_none());
+}
+
 /// Clouds take no addresses of images and know no tiers.
 #[test]
 fn what_clouds_do_not_take_is_left_out_and_noted() {

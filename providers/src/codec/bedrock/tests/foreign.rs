@@ -237,6 +237,18 @@ fn a_full_request_is_said_or_noted() {
     insta::assert_json_snapshot!(body);
 }
 
+/// OpenAI's later name for it.
+#[test]
+fn fast_is_the_priority_tier() {
+    let request = Request { service_tier: Some("fast".into()), ..full() };
+    let (body, lost) = written(&request, CLAUDE);
+    assert_eq!(body["serviceTier"], json!({"type": "priority"}));
+    assert!(!lost.contains(&"service_tier".to_owned()));
+    let answer = Response { service_tier: Some("fast".into()), ..Response::new(Dialect::OpenAiResponses) };
+    let body = codec(OWN).encode_response(&answer, &testing::client(), &mut Losses::default());
+    assert_eq!(serde_json::from_slice::<Value>(&body).unwrap()["serviceTier"], json!({"type": "priority"}));
+}
+
 #[test]
 fn a_named_tool_is_worth_more_than_reasoning() {
     let mut request = full();

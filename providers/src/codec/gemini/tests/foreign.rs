@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::super::super::testing::{client, target};
-use super::super::super::{Platform, Target};
+use super::super::super::{Platform, Target, codec};
 use super::*;
 use crate::catalogue::{Thinking, Traits};
 use crate::common::{
@@ -262,6 +262,18 @@ fn every_field_is_carried_or_noted() {
 }
 
 /// Google answers "Unsupported MIME type" to what it does not know by that name.
+/// OpenAI's later name for it.
+#[test]
+fn fast_is_the_priority_tier() {
+    let request = Request { service_tier: Some("fast".into()), ..full() };
+    let (body, lost) = encoded(&request);
+    assert_eq!(body["serviceTier"], "priority");
+    assert!(!lost.contains(&"service_tier".to_owned()));
+    let answer = Response { service_tier: Some("fast".into()), ..full_answer() };
+    let body = codec(OWN).encode_response(&answer, &client(), &mut Losses::default());
+    assert_eq!(serde_json::from_slice::<Value>(&body).unwrap()["usageMetadata"]["serviceTier"], "priority");
+}
+
 #[test]
 fn media_types_are_googles() {
     let sent = |kind, mime: Option<&'static str>, source| {
