@@ -238,7 +238,7 @@ fn expected(exchange: &Exchange) -> Amounts {
 }
 
 /// Whether the request does not say how long its answer may be.
-fn is_unbounded(request: &Request) -> bool {
+pub fn is_unbounded(request: &Request) -> bool {
     let operation = request.endpoint.operation;
     (writes(operation) || operation == Operation::Transcription) && request.scan.max_tokens.is_none()
 }
@@ -354,6 +354,9 @@ fn tell(refused: &Refused, now: u64) -> Refusal {
 
 /// Books what the exchange has used: its answer, and what other attempts have consumed. Of no effect the second time.
 pub fn settle(exchange: &mut Exchange) {
+    if !exchange.is_unfinished() {
+        learn(exchange);
+    }
     let reservation = exchange.account.reservation.take();
     if reservation.is_none() && exchange.attempts.iter().all(|attempt| attempt.held.is_none()) {
         return;
@@ -376,19 +379,23 @@ pub fn settle(exchange: &mut Exchange) {
         reservation.outlast(beside);
         exchange.account.unsettled = Some(reservation);
     } else {
-        learn(exchange);
         reservation.settle(used.plus(beside));
     }
 }
 
 /// What answers are like of a model whose requests do not bound them.
-fn learn(exchange: &Exchange) {
-    let (Some(request), Some(operation)) = (&exchange.request, exchange.operation()) else { return };
+fn learn(exchange: &mut Exchange) {
+    let Some(request) =
+        exchange.request.as_ref().filter(|request| !exchange.account.has_taught && is_unbounded(request))
+    else {
+        return;
+    };
     if let (Some(usage), UsageSource::Provider | UsageSource::Drained) = exchange.consumed()
         && let Some(tokens) = usage.total_output()
-        && writes(operation)
+        && writes(request.endpoint.operation)
     {
         exchange.snapshot.limits.learn_output(&request.model.name, tokens);
+        exchange.account.has_taught = true;
     }
 }
 
