@@ -17,6 +17,8 @@ pub struct Unfinished {
     pub record: Record<'static>,
     /// Whether that named `provider/model`.
     pub is_direct: bool,
+    /// Whether it did not say how long its answer may be.
+    pub is_unbounded: bool,
     /// Who makes it.
     pub target: Arc<Target>,
     /// What it may cost.

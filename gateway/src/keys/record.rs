@@ -40,8 +40,8 @@ pub(super) struct Record {
     parts: Changed,
     /// The newest first; the other, if there is one, ends.
     pub(super) secrets: Secrets,
-    /// The configuration has a key of its name: this one is not taken, and its limits are not the key's.
-    aside: bool,
+    /// The configuration's key of its name: this one is not taken, and its limits are not the key's.
+    aside: Option<Arc<Key>>,
 }
 
 pub(super) type Secrets = Vec<(Digest, Option<u64>)>;
@@ -51,7 +51,7 @@ impl Inner {
     pub(super) fn record(&self, mut row: Row, secrets: Secrets) -> Record {
         let within = self.within(&row);
         Record {
-            aside: self.configured.contains_key(&*row.config.name),
+            aside: self.configured.get(&*row.config.name).cloned(),
             maker: row.maker,
             created: row.created,
             changed: row.changed,
@@ -155,9 +155,15 @@ impl Record {
 
     /// Has the key's limits counted. One that never had any costs nothing.
     pub(super) fn bound(&self, limits: &Limits) {
-        let known = || limits.find(Kind::Key, &self.key.name).is_some();
-        if !self.aside && (!self.rules.is_empty() || known()) {
-            limits.set(Kind::Key, &self.key.name, &self.rules).count_since(|rule| self.since.of(rule));
+        let name = &self.key.name;
+        let known = || limits.find(Kind::Key, name).is_some();
+        match &self.aside {
+            // Those of this key may be in force still.
+            Some(file) if known() => _ = limits.set(Kind::Key, name, &file.config().rules),
+            None if !self.rules.is_empty() || known() => {
+                limits.set(Kind::Key, name, &self.rules).count_since(|rule| self.since.of(rule));
+            }
+            Some(_) | None => {}
         }
     }
 }

@@ -24,7 +24,7 @@ const LONGEST: i64 = 3_600_000_000;
 /// What a record that was booked without its whole cost counts for, in pico-dollars.
 pub type Known = dyn Fn(&Record<'_>) -> u64 + Send;
 
-/// Reads what began at `from` (milliseconds since 1970) or later, and before now, into `limits`, as soon as `caught_up` has lost
+/// Reads what began at `from` (milliseconds since 1970) or later, and was booked before now, into `limits`, as soon as `caught_up` has lost
 /// its other side. Returns when it is done, or after `patience`.
 pub fn start(
     path: &Path,
@@ -59,7 +59,8 @@ struct Restoring {
     limits: Arc<Limits>,
     known: Box<Known>,
     from: i64,
-    to: i64,
+    /// When this process began.
+    began: i64,
 }
 
 impl Drop for Restoring {
@@ -71,7 +72,7 @@ impl Drop for Restoring {
 impl Restoring {
     fn new(path: &Path, limits: &Arc<Limits>, known: Box<Known>, from: u64) -> Self {
         limits.set_restoring(true);
-        Self { path: path.to_owned(), limits: limits.clone(), known, from: micros(from), to: micros(limits.now()) }
+        Self { path: path.to_owned(), limits: limits.clone(), known, from: micros(from), began: micros(limits.now()) }
     }
 
     /// The newest records come first: the shortest windows are right the soonest.
@@ -102,9 +103,13 @@ impl Restoring {
     fn pages(&self, last: &mut Option<Record<'static>>, count: &mut usize) -> Result<(), StoreError> {
         let db = open_read_only(&self.path)?;
         loop {
-            let mut page = Store::newest(&db, self.from.saturating_sub(LONGEST), self.to, last.as_ref(), PAGE)?;
-            page.iter().for_each(|record| self.limits.restore(&used(record, &self.known)));
-            *count += page.len();
+            let mut page = Store::newest(&db, self.from.saturating_sub(LONGEST), i64::MAX, last.as_ref(), PAGE)?;
+            // What is later than now was booked before the clock was set back; nothing that this process has booked is.
+            let now = micros(self.limits.now());
+            for record in page.iter().filter(|record| record.at < self.began || record.at > now) {
+                self.limits.restore(&used(record, &self.known));
+                *count += 1;
+            }
             match page.pop() {
                 Some(record) => *last = Some(record),
                 None => return Ok(()),

@@ -3,6 +3,7 @@ use std::fs;
 use super::record::tests::full;
 use super::*;
 use crate::clock::Time;
+use crate::limits::{Period, Rule, What};
 
 fn config(dir: &Path) -> LedgerConfig {
     LedgerConfig::at(dir.join("sub/ledger.db"))
@@ -89,6 +90,22 @@ fn a_database_that_was_taken_away_is_begun_anew() {
     assert!(ledger.close(LIMIT));
     assert_eq!(booked(&config), [second]);
     assert_eq!(ledger.metrics.write_errors.get(), 1);
+}
+
+#[test]
+fn what_was_spent_before_the_clock_was_set_back_counts() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = config(dir.path());
+    let ahead = Record { at: micros(std::time::SystemTime::now()) + 7_200_000_000, ..full(1) };
+    let ledger = start(&config);
+    ledger.book(&ahead);
+    assert!(ledger.close(LIMIT));
+    drop(ledger);
+    let limits = Arc::<Limits>::default();
+    let rule = Rule { what: What::Cost, period: Period::Month, limit: 1, soft: 1 };
+    let key = limits.set(crate::limits::Kind::Key, ahead.key.as_deref().unwrap(), &[rule]);
+    start(&config).restore(&limits, |_| 0, LIMIT);
+    assert_eq!(key.usage(limits.now())[0].booked, ahead.cost.unwrap());
 }
 
 /// Budgets are told what was spent once this is said to be in the database.

@@ -24,6 +24,8 @@ pub struct Account {
     pub unsettled: Option<Reservation>,
     /// Whether it is remembered that its answer goes on.
     pub is_left: bool,
+    /// Whether its answer is among those by which others are expected to be as long.
+    pub has_taught: bool,
     /// How the client stands with its limits.
     pub standing: Standing,
     /// What its client says of it for its own accounts.

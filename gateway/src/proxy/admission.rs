@@ -22,7 +22,7 @@ use super::{Exchange, Gateway};
 use crate::ledger::UsageSource;
 use crate::limits::{self, Amounts, Claim, Kind, Limits, NEVER, Preview, Refused, Reservation, Subject, What};
 use crate::routing::Why;
-use crate::snapshot::{Key, Snapshot, Target};
+use crate::snapshot::{Key, Model, Snapshot, Target};
 
 /// Tokens reserved for an answer that the request does not bound, while nothing is known of the model's answers.
 const UNBOUNDED_OUTPUT: u64 = 1_000;
@@ -37,8 +37,10 @@ const NOT_SOON: Duration = Duration::from_secs(24 * 60 * 60);
 pub struct Expected {
     /// Tokens of the prompt.
     pub prompt: u64,
-    /// The most of the answer.
+    /// The most of the answer, as far as the request and what is known of its model's answers tell.
     pub output: u64,
+    /// The most that any of the model's targets can answer; `None`: of one it is not known.
+    most_output: Option<u64>,
     /// Nothing but a guess: neither the request says how long its answer will be, nor what is known of its model's.
     output_is_guessed: bool,
     /// What the prompt's tokens and their price go by.
@@ -47,7 +49,7 @@ pub struct Expected {
 
 impl Expected {
     fn tokens(&self) -> u64 {
-        self.prompt.saturating_add(self.output)
+        self.prompt.saturating_add(self.most_output.map_or(self.output, |most| most.min(self.output)))
     }
 }
 
@@ -203,7 +205,7 @@ impl Coming {
             Some(model) if model.cache.is_some() => 0,
             // They may say how long its answer is.
             _ if rules => 1,
-            _ => expect_tokens(limits, &self.endpoint, &self.scan, &self.body, name).tokens(),
+            _ => expect_tokens(limits, &self.endpoint, &self.scan, &self.body, named.as_deref()).tokens(),
         };
         // They may send it to another model.
         let name = if rules { "" } else { name };
@@ -226,9 +228,14 @@ fn expected(exchange: &Exchange) -> Amounts {
     let weights = if most { Weights::MOST } else { Weights::USUAL };
     let (prompt, made) = (weighed.usage(&weights), weights.made(exchange.account.pieces));
     let costs = exchange.plan.candidates().iter().map(|candidate| {
-        let Target { known, traits, .. } = &*candidate.target;
+        let known = &candidate.target.known;
         // A budget is for certain only if all that an answer may cost is put by; nobody is refused for it as long as money is left.
-        let longest = traits.max_output.or(known.max_output).filter(|_| unbounded).unwrap_or(*output);
+        // But no answer is longer than the model can say, whatever its request asks for.
+        let longest = match candidate.target.most_output() {
+            Some(most) if unbounded => most,
+            Some(most) => most.min(*output),
+            None => *output,
+        };
         let tokens = Usage { output: Some(longest), ..prompt }.plus(&exchange.account.pieces.usage());
         let most = |tokens: Usage| known.price.as_ref().map_or(0, |price| price.most(&tokens, &weighed.terms));
         // What is made is billed by the piece or by tokens.
@@ -238,7 +245,7 @@ fn expected(exchange: &Exchange) -> Amounts {
 }
 
 /// Whether the request does not say how long its answer may be.
-fn is_unbounded(request: &Request) -> bool {
+pub fn is_unbounded(request: &Request) -> bool {
     let operation = request.endpoint.operation;
     (writes(operation) || operation == Operation::Transcription) && request.scan.max_tokens.is_none()
 }
@@ -251,16 +258,24 @@ pub fn writes(operation: Operation) -> bool {
 /// Tokens of the prompt, and the most of the answer.
 pub fn expected_tokens(exchange: &Exchange, request: &Request) -> Expected {
     let limits = &exchange.snapshot.limits;
-    expect_tokens(limits, &request.endpoint, &request.scan, &request.body, &request.model.name)
+    expect_tokens(limits, &request.endpoint, &request.scan, &request.body, Some(&request.model))
 }
 
-fn expect_tokens(limits: &Limits, endpoint: &Endpoint, scan: &RequestScan, body: &[u8], model: &str) -> Expected {
+fn expect_tokens(
+    limits: &Limits,
+    endpoint: &Endpoint,
+    scan: &RequestScan,
+    body: &[u8],
+    model: Option<&Model>,
+) -> Expected {
     let weighed = Weighed::of(endpoint, scan, body, limits.reserves_most());
+    let name = model.map_or("", |model| &model.name);
     let known =
-        scan.max_tokens.or_else(|| if writes(endpoint.operation) { limits.usual_output(model) } else { Some(0) });
+        scan.max_tokens.or_else(|| if writes(endpoint.operation) { limits.usual_output(name) } else { Some(0) });
     Expected {
         prompt: weighed.tokens(),
         output: known.unwrap_or(UNBOUNDED_OUTPUT),
+        most_output: model.and_then(Model::most_output),
         output_is_guessed: known.is_none(),
         weighed,
     }
@@ -354,6 +369,9 @@ fn tell(refused: &Refused, now: u64) -> Refusal {
 
 /// Books what the exchange has used: its answer, and what other attempts have consumed. Of no effect the second time.
 pub fn settle(exchange: &mut Exchange) {
+    if !exchange.is_unfinished() {
+        learn(exchange);
+    }
     let reservation = exchange.account.reservation.take();
     if reservation.is_none() && exchange.attempts.iter().all(|attempt| attempt.held.is_none()) {
         return;
@@ -376,19 +394,23 @@ pub fn settle(exchange: &mut Exchange) {
         reservation.outlast(beside);
         exchange.account.unsettled = Some(reservation);
     } else {
-        learn(exchange);
         reservation.settle(used.plus(beside));
     }
 }
 
 /// What answers are like of a model whose requests do not bound them.
-fn learn(exchange: &Exchange) {
-    let (Some(request), Some(operation)) = (&exchange.request, exchange.operation()) else { return };
+fn learn(exchange: &mut Exchange) {
+    let Some(request) =
+        exchange.request.as_ref().filter(|request| !exchange.account.has_taught && is_unbounded(request))
+    else {
+        return;
+    };
     if let (Some(usage), UsageSource::Provider | UsageSource::Drained) = exchange.consumed()
         && let Some(tokens) = usage.total_output()
-        && writes(operation)
+        && writes(request.endpoint.operation)
     {
         exchange.snapshot.limits.learn_output(&request.model.name, tokens);
+        exchange.account.has_taught = true;
     }
 }
 

@@ -34,6 +34,7 @@ fn leave(gateway: &Gateway, exchange: &mut Exchange) {
     let unfinished = Unfinished {
         record: book::record(exchange).into_static(),
         is_direct: exchange.is_direct(),
+        is_unbounded: exchange.request.as_ref().is_some_and(admission::is_unbounded),
         target: attempt.target.clone(),
         held: held.clone(),
     };
@@ -51,7 +52,7 @@ fn finish(gateway: &Gateway, exchange: &Exchange) {
 }
 
 fn enter(gateway: &Gateway, exchange: &Exchange, unfinished: &Unfinished, usage: Usage, seen: &Seen) {
-    let Unfinished { record: asked, is_direct, target, held } = unfinished;
+    let Unfinished { record: asked, is_direct, is_unbounded, target, held } = unfinished;
     let tier = seen.service_tier.as_deref();
     let cost = target.cost(&usage, tier);
     let total = cost.and_then(|cost| cost.total());
@@ -73,7 +74,7 @@ fn enter(gateway: &Gateway, exchange: &Exchange, unfinished: &Unfinished, usage:
     };
     book::enter(gateway, *is_direct, &record);
     let model = asked.model.as_deref().unwrap_or_default();
-    if let Some(output) = usage.total_output() {
+    if let Some(output) = usage.total_output().filter(|_| *is_unbounded) {
         gateway.limits.learn_output(model, output);
     }
     let more = held.settle(Amounts { tokens: usage.total().unwrap_or(0), cost: cost.map_or(0, |cost| cost.known()) });

@@ -54,6 +54,11 @@ pub struct Stage {
 }
 
 impl Model {
+    /// The most tokens of an answer, by whichever of its targets; `None`: of one it is not known.
+    pub fn most_output(&self) -> Option<u64> {
+        self.targets.iter().map(|target| target.most_output()).max_by_key(|most| most.unwrap_or(u64::MAX)).flatten()
+    }
+
     /// The same, with the targets of `others` as the last ones to try: of each model as many as its own `retry` says. What is a
     /// target already is none once more.
     pub fn followed_by(&self, others: &[Arc<Self>]) -> Self {
@@ -155,6 +160,11 @@ impl Target {
         let cost = self.known.price.as_ref().map(|price| price.cost(usage, tier));
         let charged = || usage.charged.filter(|_| self.provider.preset.tells_cost).map(Cost::charged);
         cost.filter(|cost| cost.unpriced.is_none()).or_else(charged).or(cost)
+    }
+
+    /// The most tokens of an answer; `None`: it is not known.
+    pub fn most_output(&self) -> Option<u64> {
+        self.traits.max_output.or(self.known.max_output)
     }
 
     /// What a request is expected to cost here, in pico-dollars; `None` if the price is not known.

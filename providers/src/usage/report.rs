@@ -350,6 +350,9 @@ impl Report {
             other_models: self.other_models,
             charged: self.charged,
         };
+        // What a sum of many counts made of them has to be one, too.
+        let usage = usage.zip(&Usage::default(), |count, _| count.filter(|count| *count < LIMIT));
+        let usage = Usage { charged: self.charged, ..usage };
         (usage != Usage::default()).then_some(usage)
     }
 }
@@ -421,7 +424,8 @@ fn count(object: &Tree<'_>, name: &str) -> Option<u64> {
 }
 
 /// Where counts end: all below are exact as floating-point numbers.
-const MOST: f64 = (1_u64 << 52) as f64;
+const LIMIT: u64 = 1 << 52;
+const MOST: f64 = LIMIT as f64;
 
 fn first(object: &Tree<'_>, names: &[&str]) -> Option<u64> {
     names.iter().find_map(|name| count(object, name))
@@ -498,6 +502,17 @@ mod tests {
         for none in ["4503599627370496", "18446744073709551615", "1e300", "-1", "\"7\""] {
             assert_eq!(read(none), None, "{none}");
         }
+    }
+
+    #[test]
+    fn an_absurd_sum_is_none() {
+        let most = (1_u64 << 52) - 1;
+        let once = json!({"type": "compaction", "input_tokens": most, "output_tokens": 1});
+        let usage = json!({"input_tokens": 1, "output_tokens": 1, "iterations": vec![once; 1_000]});
+        let usage = Report::read(Dialect::Anthropic, Operation::Chat, &Tree::from(&usage)).usage();
+        assert_eq!(usage, Some(Usage { output: Some(1_001), ..Usage::default() }));
+        let usage = json!({"cacheDetails": [{"ttl": "5m", "inputTokens": most}, {"ttl": "5m", "inputTokens": most}]});
+        assert_eq!(Report::read(Dialect::Bedrock, Operation::Chat, &Tree::from(&usage)).usage(), None);
     }
 
     #[test]

@@ -8,7 +8,7 @@ use super::Hand;
 use crate::clock::Time;
 use crate::config::{KeyConfig, ModelPattern, Right};
 use crate::keys::*;
-use crate::limits::Limits;
+use crate::limits::{Kind, Limits, Period, Rule, What};
 
 struct Bench {
     dir: tempfile::TempDir,
@@ -402,4 +402,26 @@ fn what_was_deleted_is_forgotten_after_a_year() {
         let rows: u32 = store.query_row("SELECT COUNT(*) FROM deleted", [], |row| row.get(0)).unwrap();
         assert_eq!(rows as usize, known, "{passed}");
     }
+}
+
+/// A reload finds a key in the file that had been made at run time.
+#[test]
+fn a_key_of_the_file_has_no_limits_of_the_stores_key_of_its_name() {
+    let dir = tempfile::tempdir().unwrap();
+    let limits = Arc::<Limits>::default();
+    let keys = RuntimeKeys::open(&dir.path().join("keys.db"), &KeyRing::new(&[lead()]), limits.clone()).unwrap();
+    let rule = |limit| Rule { what: What::Requests, period: Period::Day, limit, soft: limit };
+    keys.create(NewKey { name: "bot".to_owned(), rules: vec![rule(1)], ..NewKey::default() }, &Maker::Master).unwrap();
+    let in_force = || {
+        let bot = limits.find(Kind::Key, "bot").unwrap();
+        bot.usage(limits.now()).into_iter().map(|usage| usage.rule).collect::<Vec<_>>()
+    };
+    assert_eq!(in_force(), [rule(1)]);
+    let of_file = |rules| KeyConfig { name: "bot".to_owned(), rules, ..KeyConfig::default() };
+    keys.rebind(&KeyRing::new(&[lead(), of_file(Vec::new())]));
+    assert_eq!(in_force(), []);
+    keys.rebind(&KeyRing::new(&[lead(), of_file(vec![rule(2)])]));
+    assert_eq!(in_force(), [rule(2)]);
+    keys.rebind(&KeyRing::new(&[lead()]));
+    assert_eq!(in_force(), [rule(1)]);
 }

@@ -76,14 +76,28 @@ pub fn ask(path: &Path, query: &Query) -> Result<Report, StoreError> {
     query.run(&open_read_only(path)?)
 }
 
-/// An integer may overflow when pico-dollars are summed: whole micro-dollars and the rest are summed apart.
+/// An integer may overflow when pico-dollars are summed: whole micro-dollars and the rest are summed apart. So it may when a provider
+/// told absurd counts, which are summed as floating-point numbers: exact to 2⁵³, far above what is real.
 const SUMS: &str = "
     count(*) FILTER (WHERE kind IN ('request', 'cache_hit', 'shared')),
     count(*) FILTER (WHERE kind IN ('request', 'cache_hit', 'shared') AND fault IS NOT NULL),
     count(*),
-    sum(input), sum(cache_read), sum(cache_write_5m), sum(cache_write_1h), sum(audio_input), sum(image_input),
-    sum(output), sum(reasoning), sum(audio_output), sum(image_output), sum(audio_input_ms), sum(search_units),
-    sum(web_searches), sum(characters), sum(images), sum(other_models),
+    iif(count(input), CAST(total(input) AS INTEGER), NULL),
+    iif(count(cache_read), CAST(total(cache_read) AS INTEGER), NULL),
+    iif(count(cache_write_5m), CAST(total(cache_write_5m) AS INTEGER), NULL),
+    iif(count(cache_write_1h), CAST(total(cache_write_1h) AS INTEGER), NULL),
+    iif(count(audio_input), CAST(total(audio_input) AS INTEGER), NULL),
+    iif(count(image_input), CAST(total(image_input) AS INTEGER), NULL),
+    iif(count(output), CAST(total(output) AS INTEGER), NULL),
+    iif(count(reasoning), CAST(total(reasoning) AS INTEGER), NULL),
+    iif(count(audio_output), CAST(total(audio_output) AS INTEGER), NULL),
+    iif(count(image_output), CAST(total(image_output) AS INTEGER), NULL),
+    iif(count(audio_input_ms), CAST(total(audio_input_ms) AS INTEGER), NULL),
+    iif(count(search_units), CAST(total(search_units) AS INTEGER), NULL),
+    iif(count(web_searches), CAST(total(web_searches) AS INTEGER), NULL),
+    iif(count(characters), CAST(total(characters) AS INTEGER), NULL),
+    iif(count(images), CAST(total(images) AS INTEGER), NULL),
+    iif(count(other_models), CAST(total(other_models) AS INTEGER), NULL),
     sum(cost / 1000000), sum(cost % 1000000),
     count(*) FILTER (WHERE cost IS NULL AND (usage_source NOT IN ('none', 'pending') OR (usage_source = 'pending' AND NOT EXISTS
         (SELECT 1 FROM record AS told WHERE told.at = usage.at AND told.id = usage.id AND told.seq = 2000)) OR (

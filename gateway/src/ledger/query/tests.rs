@@ -177,3 +177,15 @@ fn a_report_reads_its_time_only() {
         assert!(steps.iter().any(|step| step == more), "{steps:?}");
     }
 }
+
+/// As rows of older versions may have them, and thousands of newer ones together.
+#[test]
+fn absurd_counts_do_not_break_a_report() {
+    let absurd = |n| {
+        let usage = Usage { input: Some(i64::MAX as u64), output: Some(7), ..Usage::default() };
+        Record { usage, ..record(n, "a", &[], None) }
+    };
+    let (_dir, ask) = ledger(&[absurd(1), absurd(2)]);
+    let usage = &ask(Query::default()).rows[0].1.usage;
+    assert_eq!((usage.input, usage.output, usage.cache_read), (Some(i64::MAX as u64), Some(14), None));
+}
