@@ -607,6 +607,60 @@ async fn an_answer_without_a_bound_reserves_what_is_known_of_its_model() {
     assert_eq!(held.respond().await.status, 200);
 }
 
+/// What a request would put by in its key's budget, in dollars.
+async fn put_by(gateway: &Gateway, max_tokens: Option<u64>) -> f64 {
+    let mut body: serde_json::Value = serde_json::from_slice(&bodies::chat("assistant")).unwrap();
+    if let Some(most) = max_tokens {
+        body["max_tokens"] = most.into();
+    }
+    let request = Request::post("/v1/chat/completions", body.to_string()).header("x-api-key", "sk");
+    let said = exchange(gateway.addr, &request.header("x-gateway-explain", "1")).await.json();
+    let limits = said["limits"].as_array().unwrap();
+    let budget = limits.iter().find(|limit| limit["what"] == "budget").unwrap();
+    budget["takes"].as_str().unwrap().parse().unwrap()
+}
+
+/// Health checks and classifiers ask for a token or five: that says nothing of other requests.
+#[tokio::test(flavor = "multi_thread")]
+async fn answers_that_are_bounded_are_no_measure_of_others() {
+    let stub = fine().await;
+    let known = config(&stub, "budget = { usd = 1, per = \"day\" }", "")
+        .replace("model = \"m\", ", "model = \"m\", traits = { max_output = 2000 }, ");
+    let gateway = Gateway::start(&known).await;
+    let mut bounded: serde_json::Value = serde_json::from_slice(&bodies::chat("assistant")).unwrap();
+    bounded["max_tokens"] = 5.into();
+    let bounded = Request::post("/v1/chat/completions", bounded.to_string()).header("x-api-key", "sk");
+    // On one connection a request comes when the one before it has been settled.
+    let mut connection = H1::connect(gateway.addr).await;
+    for _ in 0..30 {
+        connection.send(&bounded).await;
+        assert_eq!(connection.respond().await.status, 200);
+    }
+    let at_most = put_by(&gateway, None).await;
+    assert!((0.02..0.0201).contains(&at_most), "two thousand tokens and the prompt: {at_most}");
+    // Those of a key without limits are.
+    let free = chat().header("x-api-key", "free");
+    for _ in 0..21 {
+        connection.send(&free).await;
+        assert_eq!(connection.respond().await.status, 200);
+    }
+    let usual = put_by(&gateway, None).await;
+    assert!((0.00005..0.0002).contains(&usual), "{usual}");
+}
+
+/// A client's `max_tokens` of a billion keeps nobody out of a budget.
+#[tokio::test(flavor = "multi_thread")]
+async fn no_more_is_put_by_than_a_model_can_say() {
+    let stub = fine().await;
+    let known = config(&stub, "limits = { tokens = \"5000/day\" }\nbudget = { usd = 1, per = \"day\" }", "")
+        .replace("model = \"m\", ", "model = \"m\", traits = { max_output = 2000 }, ");
+    let gateway = Gateway::start(&known).await;
+    for (asked, right) in [(1_000_000_000, 0.02), (2_000, 0.02), (1_000, 0.01)] {
+        let put_by = put_by(&gateway, Some(asked)).await;
+        assert!((right..right + 0.0001).contains(&put_by), "{asked}: {put_by}");
+    }
+}
+
 /// Twenty short answers make longer ones unexpected. Then come many at once, of any length up to the model's most.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_strict_budget_is_passed_by_one_request_at_most_however_long_answers_are() {
