@@ -184,6 +184,9 @@ const ROWS: &[Row] = &[
     // Some vendors put the version first.
     ("claude-4", claude(32_000, Thinking::Budget)),
     ("claude-4-5", claude(64_000, Thinking::Budget)),
+    ("claude-4-6", claude_4_6(Thinking::AsAsked)),
+    ("claude-4-7", claude_4_6(Thinking::Adaptive)),
+    ("claude-4-8", claude_4_6(Thinking::Adaptive)),
     ("opus-4", claude(32_000, Thinking::Budget)),
     ("opus-4-0", claude(32_000, Thinking::Budget)),
     ("opus-4-1", claude(32_000, Thinking::Budget)),
@@ -227,6 +230,8 @@ const ROWS: &[Row] = &[
     ("gpt-4", CHAT),
     ("gpt-4-#", CHAT),
     ("chatgpt-4o", CHAT),
+    // In Chat Completions only.
+    ("gpt-5-search", CHAT),
     ("gpt-5-chat", CHAT),
     // What each may be asked for: https://platform.openai.com/docs/models, https://developers.openai.com/api/docs/guides/reasoning
     ("gpt-5-codex", in_responses(Effort::Low, Effort::High)),

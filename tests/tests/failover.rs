@@ -566,8 +566,9 @@ async fn googles_time_to_come_back_is_heeded() {
         let told = (reply.status, reply.header("retry-after"), reply.header("retry-after-ms"));
         assert_eq!(told, (429, "35", "34500"), "{path}: {}", reply.text());
     }
-    for asked in [4, 4] {
-        let reply = exchange(gateway.addr, &Request::post("/v1/chat/completions", bodies::chat("pair"))).await;
+    for (asked, body) in [(4, bodies::chat_stream("pair")), (4, bodies::chat("pair"))] {
+        let reply = exchange(gateway.addr, &Request::post("/v1/chat/completions", body)).await;
         assert_eq!((reply.status, google.count()), (200, asked), "it rests: {}", reply.text());
+        assert!(!reply.headers.contains_key("retry-after"), "that was another one's: {:?}", reply.headers);
     }
 }

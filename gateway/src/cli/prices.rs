@@ -287,7 +287,7 @@ mod tests {
         let free = json!({"gpt-x": {"litellm_provider": "openai", "mode": "chat", "input_cost_per_token": 0.0}});
         let free = PriceMap::of_file(free.to_string().as_bytes()).unwrap();
         let text = changes(&map(), &free);
-        assert!(text.contains("0 new, 1 gone, 1 with other prices"), "{text}");
+        assert!(text.contains("0 new, 2 gone, 1 with other prices"), "{text}");
         assert!(text.ends_with("warning: `openai/gpt-x` had a price and has none now\n"), "{text}");
     }
 }

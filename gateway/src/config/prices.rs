@@ -306,6 +306,6 @@ impl PriceText {
             cx.report.error(span, "this price says nothing", help);
             return None;
         }
-        sound.then(|| Price::new(rates).with_us_only(us_only))
+        sound.then(|| Price::new(rates).with_us_only(us_only).for_all())
     }
 }

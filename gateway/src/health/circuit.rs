@@ -118,13 +118,11 @@ impl Circuit {
         self.until = self.until.max(Some(until));
         self.openings = self.next_opening();
         self.generation = self.generation.wrapping_add(1);
-        self.probe = None;
     }
 
     pub(super) fn close(&mut self) {
         self.until = None;
         self.openings = 0;
-        self.probe = None;
     }
 
     /// Until when it is open, and how often it opened in a row; `None`: closed.
@@ -136,7 +134,6 @@ impl Circuit {
     pub(super) fn restore(&mut self, until: Instant, openings: u32) {
         (self.until, self.openings) = (Some(until), openings);
         self.generation = self.generation.wrapping_add(1);
-        self.probe = None;
     }
 
     /// Closes it for another one in its place: what is under way knows nothing of that.

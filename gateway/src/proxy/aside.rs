@@ -183,11 +183,18 @@ mod tests {
         let processors = available_parallelism().map_or(1, usize::from);
         let (lets, let_go) = mpsc::channel::<()>();
         let let_go = std::sync::Arc::new(Mutex::new(let_go));
+        let (begins, mut begun) = tokio::sync::mpsc::unbounded_channel();
         let works = (0..2 * processors).map(|_| {
-            let let_go = let_go.clone();
-            tokio::spawn(later(move || let_go.lock().unwrap().recv().is_err()))
+            let (let_go, begins) = (let_go.clone(), begins.clone());
+            tokio::spawn(later(move || {
+                _ = begins.send(());
+                let_go.lock().unwrap().recv().is_err()
+            }))
         });
         let works: Vec<_> = works.collect();
+        for _ in 0..processors {
+            begun.recv().await.unwrap();
+        }
         assert_eq!(awaited(|| 1).await.unwrap(), 1);
         drop(lets);
         for work in works {

@@ -197,8 +197,8 @@ pub async fn read(
     let mut turn = Turn::new(sender);
     let mut body = read_all(session, limits, &mut room, &mut turn).await?;
     if let Some(coding) = session.req_header().headers.get(http::header::CONTENT_ENCODING).and_then(coding_in) {
-        let decoding = Decoding::new(coding, body)?;
-        body = decode(session, decoding, limits, sender.ending).await?;
+        let coding = coding.to_owned();
+        body = decode(session, coding, body, limits, sender.ending).await?;
         room.grow(body.len(), limits.max_buffered)?;
     }
     Ok(Received { body, room, waited: turn.waited() })
@@ -297,17 +297,22 @@ fn coding_in(value: &HeaderValue) -> Option<&[u8]> {
     (!coding.is_empty() && !coding.eq_ignore_ascii_case(b"identity")).then_some(coding)
 }
 
-/// Decodes at once what is small before and after it; what is not may take a while, and waits for its turn.
+/// Decodes at once what is small before and after it; what is not may take a while, and waits for its turn, packed as it came: all
+/// that wait hold no more than was counted.
 async fn decode(
     session: &mut Session,
-    mut decoding: Decoding,
+    coding: Vec<u8>,
+    body: Bytes,
     limits: BodyLimits,
     ending: &Ending,
 ) -> Result<Bytes, BodyError> {
-    if decoding.packed <= AT_ONCE && decoding.go_on(AT_ONCE.min(limits.max_body)).map_err(|_| undecodable())? {
-        return Ok(decoding.decoded.into());
+    if body.len() <= AT_ONCE {
+        let mut decoding = Decoding::new(&coding, body.clone())?;
+        if decoding.go_on(AT_ONCE.min(limits.max_body)).map_err(|_| undecodable())? {
+            return Ok(decoding.decoded.into());
+        }
     }
-    let decoded = awaited(move || decoding.finish(limits));
+    let decoded = awaited(move || Decoding::new(&coding, body)?.finish(limits));
     match wait_for(&mut session.downstream_session, ending, decoded).await {
         Ok(decoded) => Ok(decoded.unwrap_or_else(|_| Err(undecodable()))?),
         Err(GivenUp::ClientLeft(error)) => Err(BodyError::Client(error)),
@@ -317,14 +322,12 @@ async fn decode(
 
 /// A body on its way out of one content coding (RFC 9110 §8.4.1).
 struct Decoding {
-    packed: usize,
     source: Box<dyn Read + Send>,
     decoded: Vec<u8>,
 }
 
 impl Decoding {
     fn new(coding: &[u8], body: Bytes) -> Result<Self, ApiError> {
-        let packed = body.len();
         let is = |names: &[&str]| names.iter().any(|name| coding.eq_ignore_ascii_case(name.as_bytes()));
         let source: Box<dyn Read + Send> = if is(&["gzip", "x-gzip"]) {
             Box::new(flate2::bufread::MultiGzDecoder::new(body.reader()))
@@ -342,7 +345,7 @@ impl Decoding {
                 "this content-encoding is not supported; send gzip, br, zstd or none",
             ));
         };
-        Ok(Self { packed, source, decoded: Vec::new() })
+        Ok(Self { source, decoded: Vec::new() })
     }
 
     /// Goes on until there are `most` bytes. Says whether fewer are all.

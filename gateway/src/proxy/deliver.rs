@@ -81,7 +81,10 @@ async fn deliver_parts(client: &mut ServerSession, tasks: Vec<HttpTask>, patienc
 }
 
 async fn deliver_part(client: &mut ServerSession, part: Vec<HttpTask>, patience: Duration) -> Result<bool> {
-    let socket = client.digest().and_then(|digest| digest.socket_digest.clone());
+    // Of an HTTP/2 connection it tells what other streams' clients take. There a stream goes on when its window opens, by any number
+    // of bytes.
+    let digest = client.digest().filter(|_| !client.is_http2());
+    let socket = digest.and_then(|digest| digest.socket_digest.clone());
     let mut write = pin!(client.response_duplex_vec(part));
     // No timer is made for what is taken at once.
     if let Poll::Ready(done) = poll!(&mut write) {
@@ -101,8 +104,7 @@ async fn deliver_part(client: &mut ServerSession, part: Vec<HttpTask>, patience:
 }
 
 /// How many bytes of its connection a client has taken, and whether more are there for it: a full socket is writable again only when
-/// a third of what it holds is gone, which may be megabytes. If there are none, what is held back is a stream that its client does not
-/// read, whatever it takes of others.
+/// a third of what it holds is gone, which may be megabytes.
 fn taken(socket: Option<&SocketDigest>) -> (u64, bool) {
     let info = socket.and_then(SocketDigest::tcp_info);
     info.map(|info| (info.tcpi_bytes_acked, info.tcpi_notsent_bytes > 0 || info.tcpi_unacked > 0)).unwrap_or_default()

@@ -110,9 +110,10 @@ pub fn attempt_broke(exchange: &mut Exchange, mut error: Box<Error>, reused: boo
         error.set_retry(false);
         return error;
     }
+    let is_hurried = exchange.may_ask_to_wait() && fired(exchange) == Some(Clock::Idle);
     if exchange.upstream_answer.error_body.is_some()
         && !exchange.client_left
-        && error.esource() != &ErrorSource::Downstream
+        && (is_hurried || error.esource() != &ErrorSource::Downstream)
     {
         // An error answer without a body, or one that broke off: its status says enough.
         return answer::told_by_upstream(exchange);

@@ -78,6 +78,8 @@ impl ShutdownSignalWatch for Signals {
                 tokio::select! {
                     () = terminate.next() => control.hasten(),
                     () = interrupt.next() => control.hasten(),
+                    // It is for who serves now.
+                    () = hangup.next() => control.reload_unasked(),
                 }
             }
         });

@@ -17,6 +17,8 @@ pub(super) struct Searches {
     found: u64,
     /// How many of the items look at a page.
     pages: u64,
+    /// What follows is the type of an item.
+    at_item_type: bool,
     /// What follows is the type of an action.
     at_type: bool,
     /// What follows are Google's queries.
@@ -55,7 +57,12 @@ impl Searches {
                 false
             }
             (Dialect::Gemini, _) => self.in_queries && length > 0,
-            (_, 3) => word == SEARCH.as_bytes(),
+            // Not a function of the client's that is called so.
+            (_, 3) => {
+                let is_search = self.at_item_type && word == SEARCH.as_bytes();
+                self.at_item_type = word == b"type";
+                is_search
+            }
             _ => {
                 let is_page = self.at_type && PAGE_ACTIONS.iter().any(|action| action.as_bytes() == word);
                 self.pages += u64::from(is_page);

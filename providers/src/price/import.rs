@@ -87,6 +87,10 @@ const OTHERS: &[(&str, &str, Unit)] = &[
     ("input_cost_per_image", "image_generation", Unit::Image),
 ];
 
+/// What a search costs, in pico-dollars, with any model of vendors who name one price
+/// (<https://platform.openai.com/docs/pricing#built-in-tools>); Azure's is that of its other rows.
+const SEARCHES: &[(&str, u64)] = &[("openai", 10_000_000_000), ("azure", 14_000_000_000)];
+
 /// What is left out on purpose, by how the field begins.
 const LEFT_OUT: &[&str] = &[
     // Caches that usage does not tell apart.
@@ -223,6 +227,12 @@ impl Entry {
         }
         rates.extend(fields.get("search_context_cost_per_query").and_then(|value| web_search(value, found)));
         rates.extend(fields.get("tiered_pricing").into_iter().flat_map(|value| steps(value, found)));
+        if let Some((_, pico)) = SEARCHES.iter().find(|(of, _)| *of == vendor && !rates.is_empty())
+            && ["chat", "responses"].contains(&mode.as_str())
+            && !rates.iter().any(|rate| rate.unit == Unit::WebSearch)
+        {
+            rates.push(Rate::new(Unit::WebSearch, *pico));
+        }
         let times = fields.get("provider_specific_entry").map(|value| factors(value)).unwrap_or_default();
         if let Some(fast) = times.fast {
             let standard: Vec<Rate> =

@@ -9,10 +9,11 @@
 //!   made as output. What then has no price has an unknown cost, never none.
 //! - The whole prompt, cached parts included, decides the step (`above`), and the step counts for the whole request.
 //! - The service tier is the one that the answer names, Anthropic's fast mode one of them. Where it has no price for a bucket, the
-//!   standard one counts; where it has none for a step, the dearer of its own and the step's standard price. Where it has none
-//!   for any token and is [dearer](Tier::is_dearer), the cost is unknown, and at least that at the standard price.
+//!   standard one counts; where it has none for a step, the dearer of its own and the step's standard price. Where fast mode has
+//!   none for any token, the cost is unknown, and at least that at the standard price.
 //! - An answer that was made in the US only, as Anthropic's say, costs [`Price::us_only`] times as much for all its tokens; if that is
 //!   not known, or where it was made, its cost is unknown, too.
+//! - A price that an operator has written counts however an answer was served ([`Price::for_all`]).
 //! - Seconds of audio, characters and pictures stand for tokens. Where a model has a price for tokens, they are billed only if the
 //!   provider counted no such tokens: of input, of both, of output. Where it has none, they are billed, and what tokens the provider
 //!   tells besides costs nothing more.
@@ -45,6 +46,7 @@ pub struct Price {
     /// Whether they are for requests and nothing else.
     by_request: bool,
     us_only: Option<Times>,
+    for_all: bool,
 }
 
 /// What something costs, in pico-dollars. The parts saturate: past 18 million dollars nobody counts.
@@ -100,7 +102,14 @@ impl Price {
             by_request: !rates.is_empty() && rates.iter().all(is_of_request),
             rates: rates.into(),
             us_only: None,
+            for_all: false,
         }
+    }
+
+    /// The same as one that counts however an answer was served, as far as nothing else is said of that.
+    #[must_use]
+    pub fn for_all(self) -> Self {
+        Self { for_all: true, ..self }
     }
 
     /// The same, where tokens cost so many times as much in an answer that was made in the US only.
@@ -209,7 +218,8 @@ impl Price {
             Region::Us => self.us_only,
             Region::Other => None,
         };
-        if tokens != [0; 4] && (times.is_none() || (served.tier.is_dearer() && !self.has_tier(served.tier))) {
+        let is_known = times.is_some() && (served.tier != Tier::FastMode || self.has_tier(Tier::FastMode));
+        if tokens != [0; 4] && !is_known && !self.for_all {
             bill.unpriced.get_or_insert(Unit::Input);
         }
         if let Some(times) = times {

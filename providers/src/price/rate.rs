@@ -147,14 +147,6 @@ impl Tier {
         let other = || OTHER_NAMES.iter().find(|(other, _)| other.eq_ignore_ascii_case(name)).map(|(_, tier)| *tier);
         named.or_else(other).unwrap_or(Self::Standard)
     }
-
-    /// Whether it costs more than the standard one, so that the standard price is not the price of what has none of its own.
-    pub(super) const fn is_dearer(self) -> bool {
-        match self {
-            Self::Priority | Self::Ultrafast | Self::FastMode => true,
-            Self::Standard | Self::Flex | Self::Batch | Self::Balanced => false,
-        }
-    }
 }
 
 /// How an answer was served, as far as its price goes by it. Written as the provider's word for its tier and, behind a `+` each,

@@ -225,7 +225,6 @@ impl Model {
         if success {
             self.failures = 0;
             self.openings = 0;
-            self.probe = None;
             return change == self.until.take().map(|_| TargetChange::Closed);
         }
         self.failures += 1;
@@ -234,7 +233,6 @@ impl Model {
         }
         self.openings += 1;
         self.all_openings += 1;
-        self.probe = None;
         let Some(TargetChange::Opened { cooldown, .. }) = change else { return false };
         self.until = Some(now + cooldown);
         about(cooldown, SECOND * 60.min(1 << self.openings.min(10)))

@@ -7,6 +7,7 @@ use bytes::Bytes;
 use http::HeaderName;
 use pingora_error::{Error, ErrorType, Result};
 
+use super::END_PATIENCE;
 use crate::proxy::attempt::secrets;
 use crate::proxy::failure::attempt_failed;
 use crate::proxy::outcome::Outcome;
@@ -22,6 +23,9 @@ pub(super) fn on_error_body(body: &mut Option<Bytes>, end: bool, exchange: &mut 
     let chunk = body.take().unwrap_or_default();
     let translates = exchange.translates();
     exchange.saw_progress();
+    if exchange.may_ask_to_wait() {
+        exchange.hurry();
+    }
     let Some(read) = &mut exchange.upstream_answer.error_body else { return Ok(()) };
     let room = MAX_ERROR_BODY.saturating_sub(read.len());
     let too_long = chunk.len() > room;
@@ -39,7 +43,7 @@ pub(super) fn on_error_body(body: &mut Option<Bytes>, end: bool, exchange: &mut 
     let (error, outcome) = what_upstream_says(exchange);
     let is_ours = matches!(outcome, Outcome::Credentials(_)) || count::is_refused(exchange, Some(&error));
     let says_nothing = exchange.upstream_answer.error_body.as_ref().is_none_or(Vec::is_empty);
-    if !too_long && (is_ours || says_nothing || exchange.step_after(outcome) != Step::Stop) {
+    if exchange.step_after(outcome) != Step::Stop || (!too_long && (is_ours || says_nothing)) {
         return Err(told(exchange, error, outcome));
     }
     let mut said = exchange.upstream_answer.error_body.take().unwrap_or_default();
@@ -112,12 +116,19 @@ fn error_status(exchange: &Exchange) -> u16 {
 
 impl Exchange {
     /// Whether the body of the current attempt's error may say when to come back: Google's do, and their headers never.
-    pub(super) fn may_ask_to_wait(&self) -> bool {
+    pub(in crate::proxy) fn may_ask_to_wait(&self) -> bool {
         self.attempt().is_some_and(|attempt| {
             matches!(attempt.status, Some(429 | 503))
                 && attempt.retry_after.is_none()
                 && attempt.target.provider.dialects.contains(&Dialect::Gemini)
         })
+    }
+
+    /// What is said beside the status is not waited for as long as an answer.
+    pub(super) fn hurry(&self) {
+        if let Some(replay) = &self.replay {
+            replay.saw_progress(END_PATIENCE);
+        }
     }
 
     fn note_retry_delay(&mut self) {

@@ -126,6 +126,9 @@ pub fn on_header(upstream: &mut ResponseHeader, exchange: &mut Exchange) -> Resu
     }
     exchange.status = status;
     exchange.saw_progress();
+    if exchange.upstream_answer.error_body.is_some() && exchange.may_ask_to_wait() {
+        exchange.hurry();
+    }
     clean(upstream, exchange);
     exchange.overhead += begun.elapsed();
     Ok(())

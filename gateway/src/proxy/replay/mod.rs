@@ -151,6 +151,7 @@ impl Replay {
         self.shared.holding.store(false, Ordering::Relaxed);
         self.shared.unjudged.store(false, Ordering::Relaxed);
         self.shared.breaks_off.store(false, Ordering::Relaxed);
+        lock(&self.shared.amendments).clear();
         self.arm_total();
     }
 

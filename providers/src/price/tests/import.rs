@@ -68,7 +68,7 @@ fn what_is_left_out_is_told() {
         "new": {"litellm_provider": "openai", "mode": "chat", "input_cost_per_token": 1.41953125e-7,
             "input_cost_per_token_warp": 1e-6, "smell_cost_per_breath": 1.0, "output_cost_per_token": -1.0},
     }));
-    assert_eq!(rows(&import), ["openai/new input=0.141953"], "a negative price is none");
+    assert_eq!(rows(&import), ["openai/new input=0.141953 web_search=10000"], "a negative price is none");
     let skipped: Vec<_> = import.skipped.iter().map(|(key, skip)| (key.as_str(), skip.clone())).collect();
     assert_eq!(
         skipped,
