@@ -413,7 +413,7 @@ async fn every_client_is_told_when_to_come_back() {
         (&[("retry-after", "17")], "17", "17000"),
         (&[("retry-after", "86400")], "86400", "86400000"),
         (&[("retry-after", "18"), ("retry-after-ms", "17100")], "18", "17100"),
-        (&[("retry-after", "soon")], "soon", ""),
+        (&[("retry-after", "soon")], "", ""),
         (&[], "", ""),
     ] {
         let answer = Answer::json(429, r#"{"error":{"message":"slow down","type":"requests"}}"#);

@@ -261,6 +261,7 @@ mod tests {
                 "  $ per million        standard         flex",
                 "  input                    1.25        0.625",
                 "  output                     10            -",
+                "  web_search              10000            -",
                 "  if the prompt has more than 200000 tokens:",
                 "  output                     15            -",
             ]

@@ -19,6 +19,8 @@ use super::header;
 const PART: usize = 64 << 10;
 /// How often it is looked in a client's time whether it takes anything.
 const LOOKS: u32 = 4;
+/// How often at most at a connection that several clients may have.
+const MOST_LOOKS: u32 = 10 * LOOKS;
 /// Longest wait for a client to take the last of its answer.
 pub const LAST_WRITE: Duration = Duration::from_secs(5);
 
@@ -81,10 +83,9 @@ async fn deliver_parts(client: &mut ServerSession, tasks: Vec<HttpTask>, patienc
 }
 
 async fn deliver_part(client: &mut ServerSession, part: Vec<HttpTask>, patience: Duration) -> Result<bool> {
-    // Of an HTTP/2 connection it tells what other streams' clients take. There a stream goes on when its window opens, by any number
-    // of bytes.
-    let digest = client.digest().filter(|_| !client.is_http2());
-    let socket = digest.and_then(|digest| digest.socket_digest.clone());
+    let socket = client.digest().and_then(|digest| digest.socket_digest.clone());
+    // What a connection takes may be other streams'.
+    let mut most = if client.is_http2() { MOST_LOOKS } else { u32::MAX };
     let mut write = pin!(client.response_duplex_vec(part));
     // No timer is made for what is taken at once.
     if let Poll::Ready(done) = poll!(&mut write) {
@@ -92,7 +93,8 @@ async fn deliver_part(client: &mut ServerSession, part: Vec<HttpTask>, patience:
     }
     let socket = socket.as_deref();
     let (mut before, mut looks) = (taken(socket).0, LOOKS);
-    while looks > 0 {
+    while looks > 0 && most > 0 {
+        most -= 1;
         if let Ok(done) = pingora_timeout::timeout(patience / LOOKS, &mut write).await {
             return done;
         }

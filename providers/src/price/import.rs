@@ -227,7 +227,7 @@ impl Entry {
         }
         rates.extend(fields.get("search_context_cost_per_query").and_then(|value| web_search(value, found)));
         rates.extend(fields.get("tiered_pricing").into_iter().flat_map(|value| steps(value, found)));
-        if let Some((_, pico)) = SEARCHES.iter().find(|(of, _)| *of == vendor && !rates.is_empty())
+        if let Some((_, pico)) = SEARCHES.iter().find(|(of, _)| *of == vendor && rates.iter().any(|rate| rate.pico > 0))
             && ["chat", "responses"].contains(&mode.as_str())
             && !rates.iter().any(|rate| rate.unit == Unit::WebSearch)
         {
