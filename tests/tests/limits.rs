@@ -624,7 +624,7 @@ async fn put_by(gateway: &Gateway, max_tokens: Option<u64>) -> f64 {
 #[tokio::test(flavor = "multi_thread")]
 async fn answers_that_are_bounded_are_no_measure_of_others() {
     let stub = fine().await;
-    let known = config(&stub, "budget = { usd = 1, per = \"day\" }", "")
+    let known = config(&stub, "allow = [\"explain\"]\nbudget = { usd = 1, per = \"day\" }", "")
         .replace("model = \"m\", ", "model = \"m\", traits = { max_output = 2000 }, ");
     let gateway = Gateway::start(&known).await;
     let mut bounded: serde_json::Value = serde_json::from_slice(&bodies::chat("assistant")).unwrap();
@@ -633,16 +633,14 @@ async fn answers_that_are_bounded_are_no_measure_of_others() {
     // On one connection a request comes when the one before it has been settled.
     let mut connection = H1::connect(gateway.addr).await;
     for _ in 0..30 {
-        connection.send(&bounded).await;
-        assert_eq!(connection.respond().await.status, 200);
+        assert_eq!(connection.exchange(&bounded).await.status, 200);
     }
     let at_most = put_by(&gateway, None).await;
     assert!((0.02..0.0201).contains(&at_most), "two thousand tokens and the prompt: {at_most}");
     // Those of a key without limits are.
     let free = chat().header("x-api-key", "free");
     for _ in 0..21 {
-        connection.send(&free).await;
-        assert_eq!(connection.respond().await.status, 200);
+        assert_eq!(connection.exchange(&free).await.status, 200);
     }
     let usual = put_by(&gateway, None).await;
     assert!((0.00005..0.0002).contains(&usual), "{usual}");
@@ -652,8 +650,12 @@ async fn answers_that_are_bounded_are_no_measure_of_others() {
 #[tokio::test(flavor = "multi_thread")]
 async fn no_more_is_put_by_than_a_model_can_say() {
     let stub = fine().await;
-    let known = config(&stub, "limits = { tokens = \"5000/day\" }\nbudget = { usd = 1, per = \"day\" }", "")
-        .replace("model = \"m\", ", "model = \"m\", traits = { max_output = 2000 }, ");
+    let known = config(
+        &stub,
+        "allow = [\"explain\"]\nlimits = { tokens = \"5000/day\" }\nbudget = { usd = 1, per = \"day\" }",
+        "",
+    )
+    .replace("model = \"m\", ", "model = \"m\", traits = { max_output = 2000 }, ");
     let gateway = Gateway::start(&known).await;
     for (asked, right) in [(1_000_000_000, 0.02), (2_000, 0.02), (1_000, 0.01)] {
         let put_by = put_by(&gateway, Some(asked)).await;

@@ -136,7 +136,7 @@ async fn every_dialect_goes_on_with_every_other() {
             for second in Dialect::ALL {
                 let what = format!("{client}: {first}, {second}");
                 let reply = exchange(gateway.addr, &ask(client, &format!("{first}-{second}"))).await;
-                if first == Dialect::OpenAiResponses {
+                if [client, first] == [Dialect::OpenAiResponses; 2] {
                     // An answer that its provider keeps would not be the one that the client has.
                     assert_broken(client, &reply, &what);
                 } else {

@@ -1,7 +1,5 @@
 //! Failures: what they were, whether another attempt follows, and what the client is told if not.
 
-use std::io;
-
 use ai_gateway_providers::answer::AnswerForm;
 use ai_gateway_providers::error::{ApiError, ErrorKind};
 use bytes::Bytes;
@@ -85,11 +83,11 @@ pub fn connect_failed(
     attempt_failed(exchange, outcome, error)
 }
 
-/// Whether the other side speaks TLS, and none of the protocols that it was offered: any other failure may be the network's.
+/// Whether the other side speaks TLS, and none of the protocols that it was offered: any other failure may be the network's. Of
+/// rustls' error Pingora keeps the words.
 fn refuses_protocol(error: &Error) -> bool {
-    let cause = error.root_cause().downcast_ref::<io::Error>().and_then(io::Error::get_ref);
-    let alert = cause.and_then(|cause| cause.downcast_ref::<rustls::Error>());
-    matches!(alert, Some(rustls::Error::AlertReceived(AlertDescription::NoApplicationProtocol)))
+    let alert = rustls::Error::AlertReceived(AlertDescription::NoApplicationProtocol).to_string();
+    error.etype() == &ErrorType::TLSHandshakeFailure && error.to_string().contains(&alert)
 }
 
 /// The attempt broke after a connection stood.
