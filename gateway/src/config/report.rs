@@ -80,6 +80,12 @@ impl fmt::Display for Problem {
     }
 }
 
+impl Problem {
+    fn of_no_line(severity: Severity, source: &str, message: String, help: Option<String>) -> Self {
+        Self { severity, source: source.to_owned(), place: None, message, help }
+    }
+}
+
 /// A doubtful thing in a configuration that is used nevertheless.
 pub type Warning = Problem;
 
@@ -110,8 +116,7 @@ impl std::error::Error for ConfigErrors {}
 impl ConfigErrors {
     /// A configuration that could not even be looked at.
     pub(super) fn single(source: &str, message: String, help: Option<String>) -> Self {
-        let problem = Problem { severity: Severity::Error, source: source.to_owned(), place: None, message, help };
-        Self { errors: vec![problem], warnings: Vec::new() }
+        Self { errors: vec![Problem::of_no_line(Severity::Error, source, message, help)], warnings: Vec::new() }
     }
 
     /// What is wrong with something that the configuration names; `messages` is not empty.
@@ -196,13 +201,7 @@ impl<'a> Report<'a> {
         let (errors, mut warnings) = (in_order(self.errors), in_order(self.warnings));
         if self.unshown > 0 {
             let message = format!("and more like these, which are not shown: {}", self.unshown);
-            warnings.push(Problem {
-                severity: Severity::Warning,
-                source: self.name.to_owned(),
-                place: None,
-                message,
-                help: None,
-            });
+            warnings.push(Problem::of_no_line(Severity::Warning, self.name, message, None));
         }
         if errors.is_empty() { Ok(warnings) } else { Err(ConfigErrors { errors, warnings }) }
     }

@@ -7,7 +7,6 @@ use bytes::Bytes;
 use http::HeaderName;
 use pingora_error::{Error, ErrorType, Result};
 
-use super::END_PATIENCE;
 use crate::proxy::attempt::secrets;
 use crate::proxy::failure::attempt_failed;
 use crate::proxy::outcome::Outcome;
@@ -23,9 +22,6 @@ pub(super) fn on_error_body(body: &mut Option<Bytes>, end: bool, exchange: &mut 
     let chunk = body.take().unwrap_or_default();
     let translates = exchange.translates();
     exchange.saw_progress();
-    if exchange.may_ask_to_wait() {
-        exchange.hurry();
-    }
     let Some(read) = &mut exchange.upstream_answer.error_body else { return Ok(()) };
     let room = MAX_ERROR_BODY.saturating_sub(read.len());
     let too_long = chunk.len() > room;
@@ -122,13 +118,6 @@ impl Exchange {
                 && attempt.retry_after.is_none()
                 && attempt.target.provider.dialects.contains(&Dialect::Gemini)
         })
-    }
-
-    /// What is said beside the status is not waited for as long as an answer.
-    pub(super) fn hurry(&self) {
-        if let Some(replay) = &self.replay {
-            replay.saw_progress(END_PATIENCE);
-        }
     }
 
     fn note_retry_delay(&mut self) {

@@ -126,9 +126,6 @@ pub fn on_header(upstream: &mut ResponseHeader, exchange: &mut Exchange) -> Resu
     }
     exchange.status = status;
     exchange.saw_progress();
-    if exchange.upstream_answer.error_body.is_some() && exchange.may_ask_to_wait() {
-        exchange.hurry();
-    }
     clean(upstream, exchange);
     exchange.overhead += begun.elapsed();
     Ok(())
@@ -398,7 +395,9 @@ impl Exchange {
     fn saw_progress(&self) {
         let (Some(replay), Some(attempt)) = (&self.replay, self.attempt()) else { return };
         let idle = attempt.clocks.idle;
-        if self.is_complete_stream() {
+        // What a status alone says already is not waited for as long as an answer, nor is what follows on the end of one.
+        let asks_to_wait = self.upstream_answer.error_body.is_some() && self.may_ask_to_wait();
+        if self.is_complete_stream() || asks_to_wait {
             replay.saw_progress(idle.min(END_PATIENCE));
         } else if (self.upstream_answer.first_output.is_some() && !resume::awaits_output(self)) || !self.wants_stream()
         {
