@@ -12,8 +12,10 @@ use prometheus_client::metrics::gauge::ConstGauge;
 
 use super::{Kind, Limits, MeterUsage, Refused, What};
 
-/// Subjects that are shown in metrics; runtime keys may be many.
+/// Subjects of a kind that are shown in metrics; runtime keys may be many.
 const MAX_SUBJECTS: usize = 1_000;
+/// Where those are counted that are too many to be shown.
+const OTHERS: &str = "_other";
 
 /// A subject and its limits.
 #[derive(Debug)]
@@ -47,9 +49,11 @@ impl Limits {
     pub fn count_rejection(&self, refused: &Refused) {
         let key = (refused.subject.kind, refused.subject.name.clone(), refused.rule.what.as_str());
         let mut rejected = self.rejected.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if rejected.len() < MAX_SUBJECTS || rejected.contains_key(&key) {
-            *rejected.entry(key).or_default() += 1;
-        }
+        let key = match rejected.len() < MAX_SUBJECTS || rejected.contains_key(&key) {
+            true => key,
+            false => (key.0, OTHERS.into(), key.2),
+        };
+        *rejected.entry(key).or_default() += 1;
     }
 
     /// All subjects with a limit in force, by kind and name.
@@ -85,8 +89,7 @@ impl Collector for LimitsCollector {
             let labels = [("subject", label(*kind, name)), ("kind", (*what).to_owned())];
             ConstCounter::new(*count).encode(family.encode_family(&labels)?)?;
         }
-        let mut subjects = self.0.status();
-        subjects.truncate(MAX_SUBJECTS);
+        let subjects = shown(self.0.status());
         let help = "Part of a budget that is used or reserved, by this instance";
         let mut family = encoder.encode_descriptor("gateway_budget_used_ratio", help, None, MetricType::Gauge)?;
         for subject in &subjects {
@@ -124,7 +127,60 @@ impl Collector for LimitsCollector {
     }
 }
 
+/// Of each kind so many as there is room for, those first that have used most of a limit.
+fn shown(mut subjects: Vec<SubjectStatus>) -> Vec<SubjectStatus> {
+    #[expect(clippy::cast_precision_loss, reason = "only compared")]
+    let used = |usage: &MeterUsage| usage.booked.saturating_add(usage.reserved) as f64 / usage.rule.limit as f64;
+    let most = |subject: &SubjectStatus| subject.limits.iter().map(used).fold(0.0, f64::max);
+    subjects.sort_by(|a, b| a.kind.cmp(&b.kind).then_with(|| most(b).total_cmp(&most(a))));
+    let (mut kind, mut count) = (None, 0);
+    subjects.retain(|subject| {
+        count = if kind.replace(subject.kind) == Some(subject.kind) { count + 1 } else { 1 };
+        count <= MAX_SUBJECTS
+    });
+    subjects
+}
+
 /// `key:support-bot`, `global`.
 fn label(kind: Kind, name: &str) -> String {
     if name.is_empty() { kind.as_str().to_owned() } else { format!("{}:{name}", kind.as_str()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use prometheus_client::encoding::text::encode;
+    use prometheus_client::registry::Registry;
+
+    use super::super::{Amounts, Claim, Period, Rule};
+    use super::*;
+
+    /// A crowd of keys hides neither the budget of their team nor the key that has used the most, and every refusal is counted.
+    #[tokio::test]
+    async fn many_keys_hide_nobody() {
+        let limits = Arc::new(Limits::new());
+        let rule = |what, limit| Rule { what, period: Period::Day, limit, soft: limit };
+        for key in 0..=MAX_SUBJECTS + 100 {
+            limits.set(Kind::Key, &format!("key-{key:04}"), &[rule(What::Cost, 10), rule(What::Requests, 1)]);
+        }
+        limits.set(Kind::Team, "sales", &[rule(What::Cost, 10)]);
+        let keys = || (0..=MAX_SUBJECTS + 100).map(|key| limits.find(Kind::Key, &format!("key-{key:04}")).unwrap());
+        for key in keys() {
+            let claim = Claim::request(Amounts::default());
+            drop(limits.admit(vec![key.clone()], claim).await.unwrap());
+            limits.count_rejection(&limits.admit(vec![key], claim).await.unwrap_err().refused);
+        }
+        limits.charge(keys().last().into_iter().collect(), Amounts { tokens: 0, cost: 20 });
+
+        let mut registry = Registry::default();
+        registry.register_collector(Box::new(LimitsCollector(limits)));
+        let mut text = String::new();
+        encode(&mut text, &registry).unwrap();
+        for shown in ["team:sales", &format!("key:key-{:04}", MAX_SUBJECTS + 100)] {
+            assert!(text.contains(&format!("gateway_budget_used_ratio{{subject=\"{shown}\"")), "{shown}");
+        }
+        assert_eq!(text.matches("gateway_budget_used_ratio{").count(), MAX_SUBJECTS + 1);
+        let refused = text.lines().filter(|line| line.starts_with("gateway_limit_rejected_total{"));
+        let refused: u64 = refused.map(|line| line.rsplit(' ').next().unwrap().parse::<u64>().unwrap()).sum();
+        assert_eq!(refused, MAX_SUBJECTS as u64 + 101);
+    }
 }

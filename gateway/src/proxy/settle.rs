@@ -69,7 +69,7 @@ pub fn settle(gateway: &Gateway, session: &mut Session, exchange: &mut Exchange)
         duration: exchange.started.elapsed(),
         first_token: exchange.first_token(),
         overhead: exchange.overhead,
-        usage: usage(exchange, seen),
+        usage: usage(exchange, seen, finish),
         cost: exchange.cost(),
         attempts: &attempts,
     };
@@ -154,7 +154,7 @@ fn finish(exchange: &Exchange, seen: Option<&Seen>) -> Finish {
     }
 }
 
-fn usage(exchange: &Exchange, seen: Option<&Seen>) -> Usage {
+fn usage(exchange: &Exchange, seen: Option<&Seen>, finish: Finish) -> Usage {
     let Some(seen) = seen else { return Usage::NotExpected };
     match &seen.usage {
         Some(usage) => Usage::Reported(Tokens {
@@ -164,7 +164,9 @@ fn usage(exchange: &Exchange, seen: Option<&Seen>) -> Usage {
             output: usage.total_output(),
             reasoning: usage.reasoning,
         }),
-        None if exchange.is_unfinished() => Usage::NotExpected,
+        None if exchange.is_unfinished() || finish != Finish::Complete || fault(exchange).is_some() => {
+            Usage::NotExpected
+        }
         None if (200..300).contains(&exchange.status) && exchange.upstream_answer.form != AnswerForm::Opaque => {
             Usage::Missing
         }

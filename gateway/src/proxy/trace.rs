@@ -5,13 +5,13 @@ use pingora_error::Result;
 use pingora_http::RequestHeader;
 use pingora_proxy::Session;
 
-use ai_gateway_providers::AnswerForm;
+use ai_gateway_providers::{AnswerForm, Fault};
 
 use super::attempt::Attempt;
 use super::request::Request;
 use super::{Exchange, Gateway, Outcome};
-use crate::telemetry::Line;
 use crate::telemetry::trace::{AttemptRecord, Captured, Context, Parameters, Record};
+use crate::telemetry::{Line, short};
 
 /// A larger body is not searched for parameters: nobody waits for that.
 const MAX_SEARCHED: usize = 256 << 10;
@@ -107,19 +107,19 @@ fn record(trace: Trace, exchange: &Exchange, line: &Line<'_>) -> Record {
         operation: finished.operation,
         dialect: finished.dialect,
         method: line.method.into(),
-        path: line.path.into(),
-        model: finished.request_model.name().map(Into::into),
+        path: short(line.path).into(),
+        model: finished.request_model.name().map(short).map(Into::into),
         key: exchange.key.as_ref().map(|key| key.name.clone()),
         route: line.route.map(Into::into),
         session: session.map(|(_, value)| value.into()),
         user: labels.and_then(|labels| labels.customer()).map(Into::into),
         stream: finished.stream,
         status: finished.status,
-        fault: finished.fault.map(ai_gateway_providers::Fault::as_str),
+        fault: finished.fault.map(Fault::as_str),
         error: exchange.error.as_ref().map(|error| error.kind.as_str()),
         finish: finished.finish,
-        response_id: seen.and_then(|seen| seen.id.as_deref()).map(Into::into),
-        response_model: finished.response_model.map(Into::into),
+        response_id: seen.and_then(|seen| seen.id.as_deref()).map(short).map(Into::into),
+        response_model: finished.response_model.map(short).map(Into::into),
         tokens: finished.usage.tokens(),
         cost: finished.cost,
         dropped: line.dropped.map(Into::into),
@@ -134,8 +134,9 @@ fn attempt_record(exchange: &Exchange, attempt: &Attempt) -> AttemptRecord {
     let outcome = attempt.outcome.unwrap_or(Outcome::Ok);
     let fault = match outcome {
         Outcome::Ok | Outcome::Hedged => None,
-        outcome if outcome.is_callers_fault() => Some("caller"),
-        _ => Some("upstream"),
+        Outcome::NoRoom | Outcome::Withheld | Outcome::Shutdown => Some(Fault::Gateway),
+        outcome if outcome.is_callers_fault() => Some(Fault::Caller),
+        _ => Some(Fault::Upstream),
     };
     AttemptRecord {
         span: attempt.span,
@@ -150,7 +151,7 @@ fn attempt_record(exchange: &Exchange, attempt: &Attempt) -> AttemptRecord {
         port: provider.port,
         credential: attempt.credential,
         outcome: outcome.into(),
-        fault,
+        fault: fault.map(Fault::as_str),
         status: attempt.status,
         rival: attempt.rival || outcome == Outcome::Hedged,
     }

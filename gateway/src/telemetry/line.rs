@@ -72,22 +72,22 @@ impl Line<'_> {
         _ = write!(line.key("ts"), "\"{at}\"");
         line.text("id", self.id);
         line.text("method", self.method);
-        line.text("path", name(self.path.split(['?', '#']).next().unwrap_or_default()));
+        line.text("path", short(self.path.split(['?', '#']).next().unwrap_or_default()));
         line.text("operation", finished.operation);
         line.maybe_text("dialect", finished.dialect);
         line.maybe_text("key", finished.key);
-        line.maybe_text("model", finished.request_model.name().map(name));
+        line.maybe_text("model", finished.request_model.name().map(short));
         line.maybe_text("route", self.route);
         line.maybe_text("provider", finished.provider);
-        line.maybe_text("upstream_model", finished.upstream_model.map(name));
-        line.maybe_text("response_model", finished.response_model.map(name));
+        line.maybe_text("upstream_model", finished.upstream_model.map(short));
+        line.maybe_text("response_model", finished.response_model.map(short));
         line.number("status", finished.status.into());
         line.maybe_text("fault", finished.fault.map(Fault::as_str));
         line.field("stream", &finished.stream);
         line.each("attempts", finished.attempts, |out, attempt| {
             json::object(out, |item| {
                 item.text("provider", &attempt.provider);
-                item.text("model", name(&attempt.model));
+                item.text("model", short(&attempt.model));
                 item.text("outcome", attempt.outcome.as_str());
                 item.maybe_number("status", attempt.status.map(Into::into));
                 item.millis("ms", attempt.duration);
@@ -135,7 +135,8 @@ impl Line<'_> {
     }
 }
 
-fn name(text: &str) -> &str {
+/// What is kept of a path or a name of a model, which clients choose: its first 256 bytes.
+pub fn short(text: &str) -> &str {
     cut(text, MAX_NAME)
 }
 

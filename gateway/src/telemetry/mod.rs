@@ -28,7 +28,7 @@ pub mod trace;
 pub use access_log::{AccessLog, Opened as OpenedLog};
 pub use exposition::CLASSIC_CONTENT_TYPE;
 pub use finished::{Attempt, AttemptOutcome, Finish, Finished, RequestModel, Tokens, Usage};
-pub use line::Line;
+pub use line::{Line, short};
 pub use metrics::{CONTENT_TYPE, InFlight, Metrics};
 pub use plugins::{Hook, PluginStats, Plugins, Said};
 pub use service::TelemetryService;

@@ -90,3 +90,27 @@ async fn prometheus_has_nothing_to_say_against_them() {
     };
     assert_eq!(names(&open.text()), names(&text));
 }
+
+/// An alert goes by it: only a provider that tells nothing of a whole answer's usage is to be seen, not clients that leave.
+#[tokio::test]
+async fn only_whole_answers_should_have_told_their_usage() {
+    let gateway = Gateway::start("[providers.m]\nkind = \"mock\"").await;
+    let stream = |model: &str| Request::post("/v1/chat/completions", bodies::chat_stream(model));
+    let missing = || gateway.counted("gateway_usage_missing_total", "");
+
+    let mut leaving = H1::connect(gateway.addr).await;
+    leaving.send(&stream("m/never-ends")).await;
+    leaving.respond().await.until("content").await;
+    drop(leaving);
+    for broken in ["m/error-after-2", "m/cut-after-2"] {
+        let mut client = H1::connect(gateway.addr).await;
+        client.send(&stream(broken)).await;
+        client.respond().await.rest().await;
+    }
+    gateway.at_rest().await;
+    assert_eq!(missing().await, 0);
+
+    exchange(gateway.addr, &stream("m/usage-missing")).await;
+    gateway.at_rest().await;
+    assert_eq!(missing().await, 1);
+}

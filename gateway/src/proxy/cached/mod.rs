@@ -270,6 +270,8 @@ pub fn count(gateway: &Gateway, exchange: &Exchange) {
     match cached.status {
         Status::Hit => metrics.hits.inc(),
         Status::Shared => metrics.shares.inc(),
+        // Refused before there was a call.
+        Status::Miss if exchange.attempts.is_empty() => 0,
         Status::Miss => metrics.misses.inc(),
         Status::Bypass => metrics.bypasses.inc(),
     };

@@ -7,7 +7,7 @@
 mod metrics;
 mod send;
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::time::{Duration, SystemTime};
 
 use arc_swap::ArcSwap;
@@ -44,6 +44,10 @@ const TRIES: u32 = 4;
 const LONGEST_WAIT: Duration = Duration::from_secs(30);
 /// How often the configuration in force is looked at while no metrics are pushed.
 const TICK: Duration = Duration::from_secs(1);
+/// Tells the series of this process from those of others, also from those of the one that it takes over from.
+/// <https://opentelemetry.io/docs/specs/semconv/registry/attributes/service/#service-instance-id>
+const INSTANCE: &str = "service.instance.id";
+static INSTANCE_ID: LazyLock<String> = LazyLock::new(random_uuid);
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Reason {
@@ -278,12 +282,22 @@ fn resource(telemetry: &TelemetryConfig) -> Resource {
     for (name, value) in &telemetry.resource {
         attributes.add(name, &**value);
     }
+    if !telemetry.resource.contains_key(INSTANCE) {
+        attributes.add(INSTANCE, INSTANCE_ID.as_str());
+    }
     attributes
         .add("service.version", env!("CARGO_PKG_VERSION"))
         .add("process.pid", u64::from(std::process::id()))
         .add("telemetry.sdk.name", "ai-gateway")
         .add("telemetry.sdk.language", "rust");
     Resource { attributes: attributes.into_inner(), ..Resource::default() }
+}
+
+/// RFC 9562 §5.4.
+fn random_uuid() -> String {
+    let bits = fastrand::u128(..) & !(0xf << 76 | 0b11 << 62) | 0x4 << 76 | 0b10 << 62;
+    let [second, third, fourth] = [80, 64, 48].map(|place| bits >> place & 0xffff);
+    format!("{:08x}-{second:04x}-{third:04x}-{fourth:04x}-{:012x}", bits >> 96, bits & 0xffff_ffff_ffff)
 }
 
 /// Spans that the collector says it has not taken. What cannot be read says nothing.
@@ -295,4 +309,32 @@ fn rejected_spans(answer: &[u8]) -> usize {
 fn rejected_points(answer: &[u8]) -> i64 {
     let answer = ExportMetricsServiceResponse::decode(answer).ok().and_then(|answer| answer.partial_success);
     answer.map_or(0, |partial| partial.rejected_data_points)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_instance_has_an_id_of_its_own_unless_it_is_given_one() {
+        let id = |config: &TelemetryConfig| {
+            let values = resource(config).attributes.into_iter().filter(|attribute| attribute.key == INSTANCE);
+            values.map(|attribute| format!("{:?}", attribute.value)).collect::<Vec<_>>()
+        };
+        let mut config = TelemetryConfig::default();
+        let made = id(&config);
+        assert_eq!((made.len(), &id(&config)), (1, &made), "one for the process");
+        assert!(made[0].contains(INSTANCE_ID.as_str()));
+        config.resource.insert(INSTANCE.to_owned(), "mine".to_owned());
+        let given = id(&config);
+        assert!(given.len() == 1 && given[0].contains("mine"), "{given:?}");
+    }
+
+    #[test]
+    fn a_random_uuid_is_of_version_4() {
+        let id = random_uuid();
+        let parts: Vec<_> = id.split('-').map(str::len).collect();
+        assert_eq!(parts, [8, 4, 4, 4, 12], "{id}");
+        assert!(id.as_bytes()[14] == b'4' && b"89ab".contains(&id.as_bytes()[19]), "{id}");
+    }
 }
