@@ -151,7 +151,7 @@ impl Work {
                 }
             },
         };
-        let after = parameter("after");
+        let after = parameter("after").filter(|name| !name.is_empty());
         let mut keys: Vec<Listed> = Vec::new();
         if let (Maker::Master, None) = (&self.maker, &after) {
             keys.extend(self.snapshot.keys.configured().values().map(|key| Listed::configured(key)));

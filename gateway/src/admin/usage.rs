@@ -4,6 +4,7 @@
 //! `to` are times as `ai-gateway usage` takes them, every dimension is also a filter (several of one: one of them), `format`
 //! is `json` (default) or `csv`.
 
+use std::collections::HashSet;
 use std::path::Path;
 use std::time::SystemTime;
 
@@ -49,7 +50,12 @@ pub(super) async fn answer(path: Option<&Path>, query: &str, now: SystemTime) ->
 fn read(text: &str, now: SystemTime) -> Result<(Query, bool), String> {
     let mut query = Query { by: vec![Dimension::Key, Dimension::Model], ..Query::default() };
     let mut csv = false;
+    let mut named = HashSet::new();
     for (name, value) in url::form_urlencoded::parse(text.as_bytes()) {
+        // Of two the first would be asked for in vain. Filters are many.
+        if matches!(&*name, "by" | "from" | "to" | "format") && !named.insert(name.clone()) {
+            return Err(format!("`{name}` is given twice"));
+        }
         let time = || ledger::parse_time(&value, now).map_err(|error| format!("{name}: {error}"));
         match &*name {
             "by" => query.by = Dimension::list(&value)?,
@@ -87,7 +93,15 @@ mod tests {
         let by = vec![Dimension::Day, Dimension::Team];
         assert_eq!((query, csv), (Query { by, from: Some(86_400_000_000), to: None, filters }, true));
         assert_eq!(read("by=", SystemTime::now()).unwrap().0, Query::default());
-        for wrong in ["by=cost", "from=soon", "format=xml", "nonsense=1", &"key=1&".repeat(101)] {
+        for wrong in [
+            "by=cost",
+            "from=soon",
+            "format=xml",
+            "nonsense=1",
+            "by=key&by=model",
+            "from=1d&from=2d",
+            &"key=1&".repeat(101),
+        ] {
             assert!(read(wrong, SystemTime::now()).is_err(), "{wrong}");
         }
     }
