@@ -15,8 +15,29 @@ use crate::{
 pub const PLUGIN: Kind = Kind::new("headers", |settings| {
     let Written { request, upstream, answer } = settings.read()?;
     let [request, upstream, answer] = [request, upstream, answer].map(|edits| edits.read(settings));
-    Ok(Arc::new(Headers { request: request?, upstream: upstream?, answer: answer? }))
+    let headers = Headers { request: request?, upstream: upstream?, answer: answer? };
+    if [&headers.request, &headers.upstream, &headers.answer].into_iter().all(Edits::is_empty) {
+        let help = "set or remove a header of `request`, `upstream` or `answer`";
+        return Err(SettingsError::new("it changes nothing").help(help));
+    }
+    Ok(Arc::new(headers))
 });
+
+/// What a plugin's edits do not reach: credentials, and what the gateway writes itself.
+const OUT_OF_REACH: [&str; 12] = [
+    "authorization",
+    "x-api-key",
+    "api-key",
+    "x-goog-api-key",
+    "proxy-authorization",
+    "cookie",
+    "host",
+    "accept-encoding",
+    "connection",
+    "content-length",
+    "transfer-encoding",
+    "upgrade",
+];
 
 /// The settings as written.
 #[derive(Debug, Default, Deserialize)]
@@ -40,8 +61,13 @@ struct WrittenEdits {
 impl WrittenEdits {
     fn read(self, settings: &Settings<'_>) -> Result<Edits, SettingsError> {
         let name = |text: &str, at: &Spanned<String>| {
-            let name = HeaderName::from_bytes(text.as_bytes());
-            name.map_err(|_| SettingsError::at(at, format!("`{text}` cannot be the name of a header")))
+            let name = HeaderName::from_bytes(text.as_bytes())
+                .map_err(|_| SettingsError::at(at, format!("`{text}` cannot be the name of a header")))?;
+            if OUT_OF_REACH.contains(&name.as_str()) {
+                let message = format!("`{name}` carries a credential, or the gateway writes it itself");
+                return Err(SettingsError::at(at, message).help("remove it; credentials belong to [providers]"));
+            }
+            Ok(name)
         };
         let mut edits = Edits::default();
         for (header, value) in self.set {
@@ -117,8 +143,17 @@ mod tests {
 
     #[test]
     fn only_what_is_written_is_needed() {
-        let of = |text| PLUGIN.build(&Settings::of(text)).map(|plugin| plugin.needs());
-        assert_eq!(of("").unwrap(), Needs::new());
+        fn of(text: &str) -> Result<Needs, SettingsError> {
+            PLUGIN.build(&Settings::of(text)).map(|plugin| plugin.needs())
+        }
+        assert_eq!(of("").unwrap_err().message, "it changes nothing");
+        for part in ["request", "upstream", "answer"] {
+            for edit in ["set.Authorization = 'Bearer x'", "remove = ['host']"] {
+                let text = format!("{part}.{edit}");
+                let refused = of(&text).unwrap_err();
+                assert!(refused.span.is_some() && refused.message.contains("carries a credential"), "{refused:?}");
+            }
+        }
         assert_eq!(of("upstream.set.x-a = 'b'").unwrap(), Needs::new().upstream());
         assert_eq!(of("answer.remove = ['x-a']").unwrap(), Needs::new().answer_head());
         assert!(of("answer.set.'a b' = 'c'").is_err() && of("answers = 1").is_err());
