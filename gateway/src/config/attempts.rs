@@ -15,7 +15,7 @@ use super::units::DurationText;
 pub struct Timeouts {
     /// Until the connection stands, TLS included. Default: `"5s"`.
     pub connect: Option<At<DurationText>>,
-    /// From the request's last byte until the first output. Default: `"2m"`.
+    /// Of streams: from the request's last byte until the first output. A whole answer has until `total`. Default: `"2m"`.
     pub first_token: Option<At<DurationText>>,
     /// The longest gap between two chunks. Default: `"2m"`.
     pub idle: Option<At<DurationText>>,
@@ -99,7 +99,7 @@ impl RetryOn {
 pub struct TimeoutsConfig {
     /// Until the connection stands.
     pub connect: Duration,
-    /// Until the first output.
+    /// Until the first output of a stream.
     pub first_token: Duration,
     /// Between two chunks.
     pub idle: Duration,
