@@ -211,6 +211,8 @@ impl Observer {
             self.notes.seen.cut = false;
             self.notes.seen.error = None;
             self.notes.seen.usage_is_final = false;
+            self.notes.seen.model = None;
+            self.notes.seen.service_tier = None;
             self.notes.heard = Heard::default();
             self.before = self.notes.seen.usage;
             self.ended = false;

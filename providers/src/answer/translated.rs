@@ -214,8 +214,14 @@ impl Translated {
                         }
                     }
                 };
+                let mut goes_on_as = None;
                 let mut write = |event: Event<'_>| match seam {
-                    Some(seam) => seam.feed(event, &mut write),
+                    Some(seam) => {
+                        if let Event::Start { model: Some(model), .. } = &event {
+                            goes_on_as = Some(model.to_string());
+                        }
+                        seam.feed(event, &mut write);
+                    }
                     None => write(event),
                 };
                 let mut write = |event: Event<'_>| match marks {
@@ -229,6 +235,9 @@ impl Translated {
                         aliases.restore_event(event, &mut write);
                     }
                 });
+                if goes_on_as.is_some() {
+                    notes.seen.model = goes_on_as;
+                }
                 if end {
                     self.finish_whole(&mut out, notes);
                 }
