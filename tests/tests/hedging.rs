@@ -163,7 +163,7 @@ async fn a_first_call_that_fails_leaves_the_race_to_the_second() {
 async fn a_second_call_that_fails_leaves_the_race_to_the_first() {
     let gate = Gate::new();
     let one = Stub::always(Answer::sse(stream_of("slow")).after(&gate)).await;
-    let two = Stub::always(Answer::json(429, r#"{"error":{"message":"slow down"}}"#)).await;
+    let two = Stub::always(Answer::json(429, r#"{"error":{"message":"slow down"}}"#).header("retry-after", "60")).await;
     let gateway = Gateway::start(&two_targets(&one.origin(), &two.origin(), AT_ONCE, "")).await;
     let asked = request();
     let (reply, ()) = tokio::join!(exchange(gateway.addr, &asked), async {
@@ -177,6 +177,10 @@ async fn a_second_call_that_fails_leaves_the_race_to_the_first() {
     let log = gateway.log_of(reply.header("x-request-id")).await;
     let outcomes = [&log["attempts"][0]["outcome"], &log["attempts"][1]["outcome"]];
     assert_eq!(outcomes, ["status_429", "ok"], "{log}");
+    // It is left alone for as long as it asked.
+    let rests = |target: &Value| target["provider"] == "two" && target["retry_in_ms"].as_u64() > Some(30_000);
+    let targets = exchange(gateway.admin, &Request::get("/api/targets")).await.json();
+    assert!(targets["targets"].as_array().unwrap().iter().any(rests), "{targets}");
 }
 
 /// Each is judged like an attempt of its own; the client is told the last error, or gets the third target's answer.

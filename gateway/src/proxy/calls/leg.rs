@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use ai_gateway_providers::answer::Observer;
 use ai_gateway_providers::usage::Usage;
@@ -16,6 +17,7 @@ use super::handover::{self, Begun, Rest};
 use crate::net::call::{Ask, Call, NoAnswer};
 use crate::proxy::Outcome;
 use crate::proxy::answer::{MOST_HELD, form_of, is_web_page, verdict};
+use crate::proxy::retry_after::retry_after;
 
 /// A call, and what is known of its answer.
 pub struct Leg {
@@ -62,6 +64,12 @@ impl Leg {
     /// How it failed, if it did.
     pub fn failed(&self) -> Option<Outcome> {
         self.ripe.as_ref().and_then(|ripe| ripe.verdict.err())
+    }
+
+    /// How long its provider asked to stay away, if it refused.
+    pub fn retry_after(&self) -> Option<Duration> {
+        let Ok(Begun { header, .. }) = &self.ripe.as_ref()?.answer else { return None };
+        if header.status.as_u16() >= 400 { retry_after(&header.headers) } else { None }
     }
 
     /// What it is reported to have consumed so far.
