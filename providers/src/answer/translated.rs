@@ -85,9 +85,8 @@ impl Translation {
         }
     }
 
-    /// A client of the same dialect gets, and keeps, everything.
     fn recorder(&self) -> Option<TurnRecorder> {
-        let before = self.before.filter(|_| self.from != self.to)?;
+        let before = self.before?;
         // These sign what they want to have back.
         let signs = matches!(self.from, Dialect::Anthropic | Dialect::Gemini | Dialect::OpenAiResponses);
         Some(TurnRecorder::new(self.provider, before, !signs))
