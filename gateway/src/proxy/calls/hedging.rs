@@ -213,7 +213,9 @@ fn start(
     let operation = request.endpoint.operation;
     let content_type = type_of(attempt.encoded.route.dialect, operation, request.wants_stream());
     let ask = Ask { peer, header, body: attempt.encoded.body.clone(), content_type };
-    Ok(Leg::new(gateway.calls.connector.clone(), address, ask, attempt.encoded.route.dialect, operation))
+    let blocked_fails = Outcome::Blocked.moves_on(&request.model.retry);
+    let connector = gateway.calls.connector.clone();
+    Ok(Leg::new(connector, address, ask, attempt.encoded.route.dialect, operation, blocked_fails))
 }
 
 /// Resolves when the client leaves or a clock of the attempt runs out.

@@ -36,16 +36,17 @@ struct Ripe {
 }
 
 impl Leg {
-    /// A call to `address`, which runs while it [ripens](Self::ripen).
+    /// A call to `address`, which runs while it [ripens](Self::ripen). `blocked_fails`: an answer that a filter keeps back is a failure.
     pub fn new(
         connector: Arc<Connector>,
         address: SocketAddr,
         ask: Ask,
         dialect: Dialect,
         operation: Operation,
+        blocked_fails: bool,
     ) -> Self {
         let usage = Arc::default();
-        let run = run(connector, ask, dialect, operation, Arc::clone(&usage)).boxed();
+        let run = run(connector, ask, dialect, operation, blocked_fails, Arc::clone(&usage)).boxed();
         Self { address, run: Mutex::new(run), ripe: None, usage }
     }
 
@@ -88,6 +89,7 @@ async fn run(
     ask: Ask,
     dialect: Dialect,
     operation: Operation,
+    blocked_fails: bool,
     usage: Arc<Mutex<Option<Usage>>>,
 ) -> Ripe {
     let (header, mut call) = match Call::open(&connector, ask).await {
@@ -120,6 +122,7 @@ async fn run(
             _ if seen.first_output => Ok(()),
             Some(error) => Err(Outcome::StreamError(error.kind)),
             None if seen.cut => Err(Outcome::Cut),
+            None if over && seen.blocked && blocked_fails => Err(Outcome::Blocked),
             None if over || size > MOST_HELD => Ok(()),
             None => continue,
         };
